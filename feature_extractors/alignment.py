@@ -1,0 +1,63 @@
+"""Point feature alignment: from tokens at group centres to patches on the picture's grid.
+
+Interpolation to the valid pixels, scattering into the picture and both poolings are linear and depend on the
+geometry alone. Together they are one sparse matrix [PATCHES, num_group] that is applied to the tokens once.
+"""
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+
+from models.pointnet2_utils import interpolation_weights
+
+GRID = 56  # patches a side
+PATCHES = GRID * GRID
+
+
+def align(tokens, centers, points, valid, size):
+    """xyz patches of one sample.
+
+    Each valid pixel gets the weighted mean of its 3 nearest centres' tokens, the rest are 0; then 3×3 average
+    pooling (stride 1, no padding) and adaptive average pooling to 56×56.
+
+    Args:
+        tokens: [G, C] features at the centres.
+        centers: [G, 3].
+        points: [N, 3], the valid pixels' points.
+        valid: [N] int64, their row-major positions in the picture.
+        size: side of the picture in pixels.
+
+    Returns:
+        [3136, C], row-major; exactly 0 where no valid pixel contributes.
+    """
+    matrix = alignment_matrix(centers, points, valid, size)
+    if matrix.device.type != "mps":  # MPS has no sparse products
+        matrix = matrix.to_sparse()
+    return matrix @ tokens
+
+
+def alignment_matrix(centers, points, valid, size):
+    """The dense [3136, G] matrix of :func:`align`."""
+    index, weight = interpolation_weights(points, centers)
+    patch, pixel, share = (t.to(points.device) for t in pooling_entries(size))
+    at = torch.full((size * size,), -1, device=points.device)
+    at[valid] = torch.arange(len(valid), device=points.device)
+    point = at[pixel]
+    kept = point >= 0
+    patch, point, share = patch[kept], point[kept], share[kept]
+    cells = patch[:, None] * len(centers) + index[point]
+    matrix = points.new_zeros(PATCHES * len(centers))
+    matrix.index_add_(0, cells.reshape(-1), (share[:, None] * weight[point]).reshape(-1))
+    return matrix.view(PATCHES, len(centers))
+
+
+@lru_cache(maxsize=4)
+def pooling_entries(size):
+    """Both poolings of a size×size picture as a sparse matrix: (patch, pixel, share), one entry each, CPU tensors."""
+    eye = torch.eye(size)[:, None]
+    side = F.adaptive_avg_pool1d(F.avg_pool1d(eye, 3, stride=1), GRID)[:, 0].T  # [GRID, size]: separable
+    r, c = side.nonzero(as_tuple=True)
+    share = side[r, c]
+    patch = r[:, None] * GRID + r[None]
+    pixel = c[:, None] * size + c[None]
+    return patch.reshape(-1), pixel.reshape(-1), (share[:, None] * share[None]).reshape(-1)

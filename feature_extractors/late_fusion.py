@@ -1,0 +1,48 @@
+"""Late fusion: two linear one-class SVMs that weigh the banks' scores and maps (decision layer fusion of M3DM)."""
+import numpy as np
+from sklearn.linear_model import SGDOneClassSVM
+
+
+class LateFusion:
+    """Two one-class SVMs, on image scores and on pixels.
+
+    Args:
+        score_lambdas, map_lambdas: one factor a bank, for scores and for maps.
+        nu, max_iter: of ``sklearn.linear_model.SGDOneClassSVM``.
+    """
+
+    def __init__(self, score_lambdas, map_lambdas, nu=0.5, max_iter=1000):
+        self.score_lambdas = np.asarray(score_lambdas, dtype=np.float32)
+        self.map_lambdas = np.asarray(map_lambdas, dtype=np.float32)
+        self.score_model = SGDOneClassSVM(random_state=42, nu=nu, max_iter=max_iter)
+        self.pixel_model = SGDOneClassSVM(random_state=42, nu=nu, max_iter=max_iter)
+        self.train_scores, self._train_pixels = [], []
+
+    def add(self, scores, maps):
+        """Add one training sample: ``scores`` [banks], ``maps`` [banks, S, S]."""
+        self.train_scores.append(self._score_row(scores))
+        self._train_pixels.append(self._pixel_rows(maps))
+
+    def fit(self):
+        """Fit both models to the samples added; the pixels are let go afterwards."""
+        self.score_model.fit(np.stack(self.train_scores))
+        self.pixel_model.fit(np.concatenate(self._train_pixels))
+        self._train_pixels = []
+        return self
+
+    def predict(self, scores, maps):
+        """Raw linear scores, larger = more anomalous: (image score [1], map [S, S]), float64."""
+        score = self.score_model.score_samples(self._score_row(scores)[None])
+        pixels = self.pixel_model.score_samples(self._pixel_rows(maps))
+        return score, pixels.reshape(maps[0].shape)
+
+    @property
+    def weights(self):
+        """The learned weights, {"score": [banks], "pixel": [banks]} lists of floats."""
+        return {"score": self.score_model.coef_.tolist(), "pixel": self.pixel_model.coef_.tolist()}
+
+    def _score_row(self, scores):
+        return np.asarray(scores, dtype=np.float32) * self.score_lambdas
+
+    def _pixel_rows(self, maps):
+        return np.stack([np.ravel(m) for m in maps], axis=1).astype(np.float32) * self.map_lambdas

@@ -1,0 +1,178 @@
+"""The six methods: which banks each has, how they are prepared, and how their scores combine."""
+import logging
+
+import numpy as np
+import torch
+
+from feature_extractors.features import RGB_GRID, Features, to_xyz_grid
+from feature_extractors.late_fusion import LateFusion
+from utils.options import METHOD_BANKS
+
+SINGLE_MODALITY_EPS = 1e-5  # in the denominator of the score's weight
+
+
+class RGBFeatures(Features):
+    """DINO: one RGB bank, scaled by its own mean and std."""
+
+    bank_names = METHOD_BANKS["DINO"]
+    weight_eps = SINGLE_MODALITY_EPS
+
+    def prepare_banks(self):
+        bank = self.banks["rgb"]
+        bank.scale(bank.rows.mean(), bank.rows.std())
+        self.thin_out("rgb", self.rows_kept("rgb"))
+
+
+class PointFeatures(Features):
+    """Point_MAE: one xyz bank, unscaled; with --rm_zero_for_project free of rows that hold a zero."""
+
+    bank_names = METHOD_BANKS["Point_MAE"]
+    weight_eps = SINGLE_MODALITY_EPS
+
+    def prepare_banks(self):
+        bank, clean = self.banks["xyz"], self.args.rm_zero_for_project
+        if clean:
+            bank.drop_rows_with_zero()
+        self.thin_out("xyz", self.rows_kept("xyz"))
+        if clean:
+            bank.drop_rows_with_zero()
+            bank.append_row(0.0)
+
+
+class FusionFeatures(Features):
+    """Fusion: one bank of UFF outputs, unscaled."""
+
+    bank_names = METHOD_BANKS["Fusion"]
+    fixed_map_size = None
+
+    def prepare_banks(self):
+        self.thin_out("fusion", self.rows_kept("fusion"))
+
+
+class DoubleRGBPointFeatures(Features):
+    """DINO+Point_MAE: an xyz and an RGB bank, joined by late fusion; distances in thousandths."""
+
+    bank_names = METHOD_BANKS["DINO+Point_MAE"]
+    divisor = 1000.0
+
+    def __init__(self, args, device="cpu"):
+        super().__init__(args, device)
+        self.late_fusion = LateFusion(*self.lambdas(), nu=args.ocsvm_nu, max_iter=args.ocsvm_maxiter)
+
+    def lambdas(self):
+        """The late fusion's factors, one a bank: (of the scores, of the maps)."""
+        return tuple([getattr(self.args, f"{name}_{kind}_lambda") for name in self.bank_names] for kind in ("s", "smap"))
+
+    def has_room(self, name):
+        limit = self.args.asy_memory_bank
+        return name == "rgb" or limit is None or self.added < limit
+
+    def feature_to_save(self, patches):
+        """xyz patches beside RGB patches; as released, in an order in which they do not match (defect 7)."""
+        rgb = patches["rgb"]
+        if "save_feature" in self.args.fix:
+            rgb = to_xyz_grid(rgb)
+        else:
+            rgb = rgb[(torch.arange(len(rgb)) * 4 + torch.arange(4)[:, None]).flatten() % RGB_GRID**2]
+        return torch.cat([patches["xyz"], rgb], dim=1)
+
+    def prepare_banks(self):
+        self.scale_banks()
+        for name in self.bank_names:
+            # as released, every later bank's size follows from the xyz bank after it was thinned out (defect 3)
+            self.thin_out(name, self.rows_kept(name if "coreset_sizes" in self.args.fix else "xyz"))
+
+    def scale_banks(self):
+        """Scale all banks by the xyz bank's mean and the RGB bank's std, or each by its own (--fix scaling)."""
+        shared = self.banks["xyz"].rows.mean(), self.banks["rgb"].rows.std()
+        for bank in self.banks.values():
+            bank.scale(*((bank.rows.mean(), bank.rows.std()) if "scaling" in self.args.fix else shared))
+
+    @property
+    def detect_fuser(self):
+        """The late fusion's model of image scores."""
+        return self.late_fusion.score_model
+
+    @property
+    def seg_fuser(self):
+        """The late fusion's model of pixels."""
+        return self.late_fusion.pixel_model
+
+    @property
+    def needs_late_fusion_pass(self):
+        return True
+
+    def add_sample_to_late_fusion_mem_bank(self, sample):
+        """Measure one training part for the late fusion; parts come in the order of the first pass."""
+        own = self.measured if "late_fusion" in self.args.fix else None
+        scores, maps = self.measure(sample, without_owner=own)
+        self.late_fusion.add([*scores.values()], [*maps.values()])
+        self.measured += 1
+
+    def run_late_fusion(self):
+        """Fit the late fusion to the training parts measured."""
+        if self.args.f_coreset >= 1 and self.args.eval_mode and "late_fusion" not in self.args.fix:
+            logging.warning("with --f_coreset 1 in eval mode the training parts lie in the banks themselves: the late fusion "
+                            "learns from rounding noise (defect 15); use a smaller --f_coreset or --fix late_fusion")
+        weights = self.late_fusion.fit().weights
+        for kind, values in weights.items():
+            if min(values) < 0:
+                logging.warning("the late fusion's %s weights are partly negative: %s: where a map is negative, disagreement lowers it",
+                                kind, dict(zip(self.bank_names, values)))
+
+    def combine(self, scores, maps):
+        return self.late_fusion.predict([*scores.values()], [*maps.values()])
+
+
+class DoubleRGBPointFeatures_add(DoubleRGBPointFeatures):
+    """DINO+Point_MAE+add: scores and maps of both banks are added; no lambdas, no division."""
+
+    bank_names = METHOD_BANKS["DINO+Point_MAE+add"]
+    fixed_map_size = None
+    divisor = 1.0
+
+    def lambdas(self):
+        return [1.0] * len(self.bank_names), [1.0] * len(self.bank_names)
+
+    @property
+    def needs_late_fusion_pass(self):
+        """The release fits the late fusion and never reads it; only in train mode its pass draws random numbers."""
+        return not self.args.eval_mode
+
+    def add_sample_to_late_fusion_mem_bank(self, sample):
+        """Only draw what the release's pass draws: nothing it learns is read."""
+        self.extract(sample)
+
+    def run_late_fusion(self):
+        """Nothing: the fit would not be read."""
+
+    def combine(self, scores, maps):
+        return np.array([sum(scores.values())]), sum(maps.values())
+
+
+class TripleFeatures(DoubleRGBPointFeatures):
+    """DINO+Point_MAE+Fusion, the full setting: xyz, RGB and fusion banks, joined by late fusion."""
+
+    bank_names = METHOD_BANKS["DINO+Point_MAE+Fusion"]
+    fixed_map_size = None
+    divisor = 1.0
+
+    def feature_to_save(self, patches):
+        return patches["fusion"]
+
+    def prepare_banks(self):
+        super().prepare_banks()
+        bank = self.banks["xyz"]
+        bank.drop_rows_with_zero()
+        # as released the row is zero among scaled rows, where background patches are (0 - mean)/std
+        bank.append_row((0 - bank.mean) / bank.std if "zero_row" in self.args.fix else 0.0)
+
+
+METHODS = {
+    "DINO": RGBFeatures,
+    "Point_MAE": PointFeatures,
+    "Fusion": FusionFeatures,
+    "DINO+Point_MAE": DoubleRGBPointFeatures,
+    "DINO+Point_MAE+Fusion": TripleFeatures,
+    "DINO+Point_MAE+add": DoubleRGBPointFeatures_add,
+}

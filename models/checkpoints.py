@@ -1,0 +1,98 @@
+"""Find checkpoint files, load them safely, and say what is wrong with them.
+
+Layouts: Point-MAE and Point-BERT keep their encoder under ``["base_model"]`` with a key prefix, UFF under
+``["model"]``, DINO ViTs are plain state dicts.
+"""
+import argparse
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+import torch
+
+from utils.errors import InputError
+
+M3DM_README = 'the links under "Checkpoints" in the README of github.com/nomewang/M3DM'
+DINO_FILES = "https://dl.fbaipublicfiles.com/dino"
+
+
+@dataclass(frozen=True)
+class Role:
+    """What a checkpoint file is for: its usual name, where it comes from, and how it is laid out."""
+
+    title: str
+    file: Optional[str]
+    source: str
+    entry: Optional[str] = None
+    prefix: str = ""
+    ignored: tuple = ()  # key beginnings (after the prefix) that are in released files and not needed
+
+
+DINO_BASE = Role("DINO ViT-B/8 (RGB backbone)", "dino_vitbase8_pretrain.pth", f"{DINO_FILES}/dino_vitbase8_pretrain/")
+DINO_SMALL = Role("DINO ViT-S/8 (RGB backbone)", "dino_deitsmall8_pretrain.pth", f"{DINO_FILES}/dino_deitsmall8_pretrain/")
+POINT_MAE = Role("Point-MAE (xyz backbone)", "pointmae_pretrain.pth", M3DM_README, "base_model", "MAE_encoder.")
+POINT_BERT = Role("Point-BERT (xyz backbone)", "Point-BERT.pth", M3DM_README, "base_model", "transformer_q.", ("cls_head",))
+UFF = Role("UFF (fusion module, --fusion_module_path)", None, f"{M3DM_README} (uff_pretrain.pth)", "model")
+
+
+def read_checkpoint(path, role):
+    """State dict for ``role`` from the file at ``path``, wrappers and prefixes stripped.
+
+    Raises:
+        InputError: the file is missing, unreadable, unsafe to load or has another layout.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: missing: the {role.title} checkpoint; get it from {role.source}")
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = next((line.strip() for line in str(error).splitlines() if "GLOBAL" in line), "not a torch file")
+        raise InputError(f"{path}: refused as {role.title} checkpoint: it holds more than weights or is damaged "
+                         f"({reason}); save its state dict alone with torch.save") from None
+    except Exception as error:  # zip, pickle and tensor errors of all kinds
+        raise InputError(f"{path}: cannot be read as {role.title} checkpoint "
+                         f"({str(error).splitlines()[0][:200] if str(error) else type(error).__name__}); "
+                         f"download it again from {role.source}") from None
+    state = content
+    if role.entry is not None:
+        state = content.get(role.entry) if isinstance(content, dict) else None
+    if not isinstance(state, dict) or not state:
+        found = ", ".join(map(repr, list(content)[:4])) if isinstance(content, dict) else type(content).__name__
+        raise InputError(f"{path}: not a {role.title} checkpoint: it has no {role.entry!r} entry (found: {found}); "
+                         f"get the right file from {role.source}")
+    state = {str(key).removeprefix("module."): value for key, value in state.items()}
+    chosen = {key.removeprefix(role.prefix): value for key, value in state.items() if key.startswith(role.prefix)}
+    if not chosen:
+        raise InputError(f"{path}: not a {role.title} checkpoint: no key begins with 'module.{role.prefix}' "
+                         f"(found: {next(iter(state))!r}); get the right file from {role.source}")
+    return {key: value for key, value in chosen.items() if not key.startswith(role.ignored or ("\0",))}
+
+
+def load_into(module, path, role, optional=()):
+    """Load the checkpoint at ``path`` into ``module``; every key has to fit.
+
+    Args:
+        optional: beginnings of keys that may be missing.
+
+    Raises:
+        InputError: a key is missing, unexpected or of another shape; names file and key.
+    """
+    state, wanted = read_checkpoint(path, role), module.state_dict()
+    optional = tuple(optional) or ("\0",)
+    missing = [k for k in wanted if k not in state and not k.startswith(optional) and not k.endswith("num_batches_tracked")]
+    unexpected = [k for k in state if k not in wanted]
+    for keys, what in ((missing, "is missing"), (unexpected, "is unexpected")):
+        if keys:
+            more = f" (and {len(keys) - 1} more)" if len(keys) > 1 else ""
+            raise InputError(f"{path}: not a fitting {role.title} checkpoint: key {keys[0]!r} {what}{more}; "
+                             f"get the right file from {role.source}")
+    for key, value in state.items():
+        shape = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
+        if shape != tuple(wanted[key].shape):
+            raise InputError(f"{path}: not a fitting {role.title} checkpoint: {key!r} has shape {shape}, "
+                             f"the chosen backbones need {tuple(wanted[key].shape)}; give a checkpoint made for them")
+    module.load_state_dict(state, strict=False)
+    return module

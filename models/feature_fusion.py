@@ -1,0 +1,65 @@
+"""Unsupervised feature fusion (UFF) of M3DM: one MLP a modality, outputs side by side."""
+import torch
+from torch import nn
+
+from models.checkpoints import UFF, load_into
+
+
+class Mlp(nn.Module):
+    """Linear → GELU → Linear back to the input's width."""
+
+    def __init__(self, width, hidden):
+        super().__init__()
+        self.fc1 = nn.Linear(width, hidden)
+        self.fc2 = nn.Linear(hidden, width)
+
+    def forward(self, x):
+        return self.fc2(nn.functional.gelu(self.fc1(x)))
+
+
+class FeatureFusionBlock(nn.Module):
+    """UFF with the key names of the released checkpoints; the heads serve training only.
+
+    The linear layers are made in the order in which the release draws their initial values, so that torch's
+    generator stands where it stands there.
+    """
+
+    def __init__(self, xyz_dim=1152, rgb_dim=768, mlp_ratio=4):
+        super().__init__()
+        self.xyz_dim, self.rgb_dim = xyz_dim, rgb_dim
+        self.xyz_norm, self.rgb_norm = nn.LayerNorm(xyz_dim), nn.LayerNorm(rgb_dim)
+        self.xyz_mlp = Mlp(xyz_dim, int(xyz_dim * mlp_ratio))
+        self.rgb_mlp = Mlp(rgb_dim, int(rgb_dim * mlp_ratio))
+        self.rgb_head = nn.Linear(rgb_dim, 256)
+        self.xyz_head = nn.Linear(xyz_dim, 256)
+
+    @classmethod
+    def from_checkpoint(cls, path, xyz_dim, rgb_dim):
+        """UFF with the weights of the file at ``path``.
+
+        Raises:
+            InputError: the file is missing, is no UFF checkpoint, or was made for other widths.
+        """
+        return load_into(cls(xyz_dim, rgb_dim), path, UFF, optional=("rgb_head", "xyz_head"))
+
+    def feature_fusion(self, xyz_feature, rgb_feature):
+        """Fuse patches.
+
+        Args:
+            xyz_feature: [..., xyz_dim]; rgb_feature: [..., rgb_dim], same leading shape.
+
+        Returns:
+            [..., xyz_dim + rgb_dim], xyz first.
+        """
+        return torch.cat([self.xyz_branch(xyz_feature), self.rgb_branch(rgb_feature)], dim=-1)
+
+    def xyz_branch(self, x):
+        """xyz half of the fusion of patches [P, xyz_dim]; all-zero (background) rows are computed once."""
+        filled = (x != 0).any(-1)
+        out = self.xyz_mlp(self.xyz_norm(x.new_zeros(1, self.xyz_dim))).expand(*x.shape[:-1], -1).clone()
+        out[filled] = self.xyz_mlp(self.xyz_norm(x[filled]))
+        return out
+
+    def rgb_branch(self, x):
+        """RGB half of the fusion of patches [..., rgb_dim]."""
+        return self.rgb_mlp(self.rgb_norm(x))

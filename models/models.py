@@ -1,0 +1,219 @@
+"""The two backbones: a ViT for the picture (timm) and a point transformer for the point cloud."""
+from pathlib import Path
+
+import timm
+import torch
+from timm.models.vision_transformer import Block
+from torch import nn
+
+from models import checkpoints
+from models.pointnet2_utils import farthest_point_sample, nearest_points
+from utils.errors import InputError
+
+# released name → (timm's name, the local DINO file if there is one); the two supervised ones are the weights
+# that the released names meant, which timm's bare names no longer give
+RGB_BACKBONES = {
+    "vit_base_patch8_224_dino": ("vit_base_patch8_224.dino", checkpoints.DINO_BASE),
+    "vit_base_patch8_224": ("vit_base_patch8_224.augreg_in21k_ft_in1k", None),
+    "vit_base_patch8_224_in21k": ("vit_base_patch8_224.augreg_in21k", None),
+    "vit_small_patch8_224_dino": ("vit_small_patch8_224.dino", checkpoints.DINO_SMALL),
+}
+XYZ_BACKBONES = {"Point_MAE": (checkpoints.POINT_MAE, 384), "Point_Bert": (checkpoints.POINT_BERT, 256)}
+XYZ_DIM = 3 * 384
+
+
+class Model(nn.Module):
+    """Both backbones, loaded.
+
+    Args:
+        rgb_backbone_name: key of ``RGB_BACKBONES``, or None for no RGB backbone.
+        xyz_backbone_name: key of ``XYZ_BACKBONES``, or None for no point transformer.
+        group_size, num_group: points a group, groups.
+        checkpoint_dir: folder with the checkpoint files.
+        device: where the model goes.
+    """
+
+    def __init__(self, device="cpu", rgb_backbone_name="vit_base_patch8_224_dino", xyz_backbone_name="Point_MAE",
+                 group_size=128, num_group=1024, checkpoint_dir="checkpoints"):
+        super().__init__()
+        self.rgb_backbone = self.xyz_backbone = None
+        if rgb_backbone_name:
+            self.rgb_backbone = build_vit(rgb_backbone_name, checkpoint_dir)
+            self.rgb_dim = self.rgb_backbone.embed_dim
+        if xyz_backbone_name:
+            role, encoder_dims = XYZ_BACKBONES[xyz_backbone_name]
+            self.xyz_backbone = PointTransformer(group_size, num_group, encoder_dims)
+            checkpoints.load_into(self.xyz_backbone, Path(checkpoint_dir) / role.file, role)
+        self.to(device)
+
+    def forward_rgb_features(self, rgb):
+        """Patch tokens of pictures [B, 3, 224, 224]: [B, 784, width], CLS token dropped."""
+        return self.rgb_backbone.forward_features(rgb)[:, 1:]
+
+    def forward_xyz_features(self, points):
+        """(tokens [num_group, 1152], centres [num_group, 3]) of a point cloud [N, 3]."""
+        return self.xyz_backbone(points)
+
+
+def build_vit(name, checkpoint_dir):
+    """The ViT ``name`` (a key of ``RGB_BACKBONES``) with pretrained weights.
+
+    A local DINO file in ``checkpoint_dir`` comes first; otherwise timm's own download (or its cache).
+
+    Raises:
+        InputError: the local file does not fit, or there is none and the download fails.
+    """
+    timm_name, role = RGB_BACKBONES[name]
+    if role is not None and (Path(checkpoint_dir) / role.file).exists():
+        model = timm.create_model(timm_name, num_classes=0)
+        return checkpoints.load_into(model, Path(checkpoint_dir) / role.file, role)
+    try:
+        return timm.create_model(timm_name, pretrained=True, num_classes=0)
+    except Exception as error:  # whatever the download layers raise
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:150]
+        where = f"{Path(checkpoint_dir) / role.file}: missing: the {role.title} checkpoint" if role else f"{timm_name}: no local file"
+        get = f"; get it from {role.source}" if role else "; run once with network access"
+        raise InputError(f"{where}, and timm's download failed ({reason}){get}") from None
+
+
+def vit_is_local(name, checkpoint_dir):
+    """Whether the ViT's weights lie in ``checkpoint_dir``, so that no download is needed."""
+    role = RGB_BACKBONES[name][1]
+    return role is not None and (Path(checkpoint_dir) / role.file).is_file()
+
+
+class PointNetEncoder(nn.Module):
+    """Mini-PointNet: one token from the points of each group.
+
+    As released: f = conv(relu(bn(conv(points)))), g = max of f over the group, then
+    max over the group of conv(relu(bn(conv([g, f])))).
+    """
+
+    POINTS_A_BLOCK = 4096
+
+    def __init__(self, out_dim):
+        super().__init__()
+        self.first_conv = nn.Sequential(nn.Conv1d(3, 128, 1), nn.BatchNorm1d(128), nn.ReLU(), nn.Conv1d(128, 256, 1))
+        self.second_conv = nn.Sequential(nn.Conv1d(512, 512, 1), nn.BatchNorm1d(512), nn.ReLU(), nn.Conv1d(512, out_dim, 1))
+
+    def forward(self, groups):
+        """Tokens [G, out_dim] of groups [G, K, 3] (coordinates relative to their centres).
+
+        The convolution of [g, f] is one product a group for g plus one a point for f, and no non-linearity
+        stands between f's own convolution and it, so for f the two multiply out: W_f (W_2 x + b_2).
+        In train mode the batch norms use the statistics of this sample (the release's running averages are
+        never read there, so they are not updated); they follow from second moments of the layers' inputs.
+        """
+        count, size, _ = groups.shape
+        conv1, norm1, _, conv2 = self.first_conv
+        conv3, norm2, _, conv4 = self.second_conv
+        w1, w2, w3, w4 = (conv.weight[:, :, 0] for conv in (conv1, conv2, conv3, conv4))
+        points = groups.reshape(-1, 3)
+
+        mean, var = self._moments(points, w1, conv1.bias) if self.training else (norm1.running_mean, norm1.running_var)
+        w1, b1 = _fold(w1, conv1.bias, mean, var, norm1)
+        block = max(1, self.POINTS_A_BLOCK // size) * size
+        hidden, peaks = [], []
+        for part in points.split(block):
+            x = torch.addmm(b1, part, w1.T).relu_()
+            hidden.append(x)
+            peaks.append(torch.addmm(conv2.bias, x, w2.T).view(-1, size, w2.shape[0]).amax(1))
+        w_g, w_f = w3.split(w2.shape[0], dim=1)
+        w_x, per_group = w_f @ w2, torch.cat(peaks) @ w_g.T + (conv3.bias + w_f @ conv2.bias)
+
+        mean, var = self._group_moments(hidden, size, w_x, per_group) if self.training else (norm2.running_mean, norm2.running_var)
+        scale = norm2.weight / torch.sqrt(var + norm2.eps)
+        w_x, per_group = w_x * scale[:, None], (per_group - mean) * scale + norm2.bias
+        tokens = []
+        for x, start in zip(hidden, per_group.split(block // size)):
+            y = (x @ w_x.T).view(-1, size, w_x.shape[0]).add_(start[:, None]).relu_()
+            tokens.append((y.view(-1, y.shape[-1]) @ w4.T).view(len(start), size, -1).amax(1))
+        return torch.cat(tokens) + conv4.bias
+
+    @staticmethod
+    def _moments(x, weight, bias):
+        """Mean and biased variance of x·Wᵀ + b over rows, from x's covariance: W·mean + b and diag(W·cov·Wᵀ)."""
+        mean = x.mean(0)
+        centred = x - mean
+        cov = centred.T @ centred / len(x)
+        return weight @ mean + bias, ((weight @ cov) * weight).sum(1)
+
+    @staticmethod
+    def _group_moments(blocks, size, weight, per_group):
+        """Mean and biased variance, over all points, of x·Wᵀ + c where c [G, C] is constant within a group.
+
+        var = var(x·Wᵀ) + var(c) + 2 cov(x·Wᵀ, c), and the last needs only the groups' means of x.
+        """
+        means = torch.cat([x.view(-1, size, x.shape[-1]).mean(1) for x in blocks])
+        centre = means.mean(0)
+        cov = sum((x - centre).T @ (x - centre) for x in blocks) / (len(means) * size)
+        between = (means - centre) @ weight.T
+        spread = per_group - per_group.mean(0)
+        var = ((weight @ cov) * weight).sum(1) + (spread * spread + 2 * spread * between).mean(0)
+        return weight @ centre + per_group.mean(0), var
+
+
+def _fold(weight, bias, mean, var, norm):
+    """Weight and bias of a linear map followed by a batch norm with the given statistics."""
+    scale = norm.weight / torch.sqrt(var + norm.eps)
+    return weight * scale[:, None], (bias - mean) * scale + norm.bias
+
+
+class Blocks(nn.Module):
+    """Transformer blocks whose input is (x + position), with stochastic depth rising linearly over them."""
+
+    def __init__(self, width, depth, num_heads, drop_path):
+        super().__init__()
+        rates = torch.linspace(0, drop_path, depth).tolist()
+        self.blocks = nn.ModuleList(
+            Block(width, num_heads, mlp_ratio=4, qkv_bias=False, drop_path=rate, norm_layer=nn.LayerNorm) for rate in rates)
+
+
+class PointTransformer(nn.Module):
+    """Point-MAE's (``encoder_dims`` 384) or Point-BERT's (256) encoder, outputs of blocks 4, 8 and 12 side by side."""
+
+    WIDTH, DEPTH, HEADS, DROP_PATH, FETCH = 384, 12, 6, 0.1, (3, 7, 11)
+
+    def __init__(self, group_size=128, num_group=1024, encoder_dims=384):
+        super().__init__()
+        self.group_size, self.num_group = group_size, num_group
+        self.encoder = PointNetEncoder(encoder_dims)
+        self.has_cls = encoder_dims != self.WIDTH  # Point-BERT
+        if self.has_cls:
+            self.cls_token = nn.Parameter(torch.zeros(1, 1, self.WIDTH))
+            self.cls_pos = nn.Parameter(torch.zeros(1, 1, self.WIDTH))
+            self.reduce_dim = nn.Linear(encoder_dims, self.WIDTH)
+        self.pos_embed = nn.Sequential(nn.Linear(3, 128), nn.GELU(), nn.Linear(128, self.WIDTH))
+        self.blocks = Blocks(self.WIDTH, self.DEPTH, self.HEADS, self.DROP_PATH)
+        self.norm = nn.LayerNorm(self.WIDTH)
+
+    def group(self, points):
+        """Centres and groups of a point cloud.
+
+        Args:
+            points: [N, 3]; where N is below num_group or group_size, the points are repeated in order until it is not.
+
+        Returns:
+            (index of the centres [G], centres [G, 3], indices of each group's points [G, K]).
+        """
+        needed = max(self.num_group, self.group_size)
+        repeated = torch.arange(max(len(points), needed), device=points.device) % len(points)
+        points = points[repeated]
+        center_index = farthest_point_sample(points, self.num_group)
+        neighbour_index = nearest_points(points[center_index], points, self.group_size)[0]
+        return repeated[center_index], points[center_index], repeated[neighbour_index]
+
+    def forward(self, points):
+        """(tokens [num_group, 1152], centres [num_group, 3]) of a point cloud [N, 3], N >= 1."""
+        _, center, neighbours = self.group(points)
+        tokens = self.encoder(points[neighbours] - center[:, None])[None]
+        position = self.pos_embed(center)[None]
+        if self.has_cls:
+            tokens = torch.cat([self.cls_token, self.reduce_dim(tokens)], dim=1)
+            position = torch.cat([self.cls_pos, position], dim=1)
+        fetched = []
+        for i, block in enumerate(self.blocks.blocks):
+            tokens = block(tokens + position)
+            if i in self.FETCH:
+                fetched.append(self.norm(tokens)[0, int(self.has_cls):])
+        return torch.cat(fetched, dim=1), center

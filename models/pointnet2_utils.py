@@ -1,0 +1,136 @@
+"""Point operations: farthest point sampling, nearest neighbours, interpolation weights.
+
+On CUDA with pointnet2_ops and knn_cuda installed, those packages do the work; without them plain torch does.
+On the CPU it is fpsample and scipy's k-d tree (MPS goes there too: it has no float64). Shared rules:
+
+* sampling starts at index 0, ties go to the lowest index, and points whose squared norm is at most 1e-3 are
+  never chosen after the start (the rule of the pointnet2_ops kernel);
+* neighbours are by exact squared distance (float64), ties at the boundary go to the lowest index.
+"""
+import fpsample
+import numpy as np
+import torch
+from scipy.spatial import cKDTree
+
+try:  # optional CUDA packages, which do not build everywhere
+    from pointnet2_ops import pointnet2_utils as pointnet2_ops
+except ImportError:
+    pointnet2_ops = None
+try:
+    from knn_cuda import KNN
+except ImportError:
+    KNN = None
+
+NEAR_ORIGIN = 1e-3  # squared norm, in the squared unit of the points
+TIE = 1e-12  # relative gap of squared distances below which a k-d tree's order is checked again
+ROWS = 128  # queries a block in plain torch
+
+
+def farthest_point_sample(points, count):
+    """Indices of ``count`` points, each the farthest from those before it (squared distances in float32).
+
+    Args:
+        points: [N, 3] tensor.
+        count: number of centres. Once every admissible point is used, the first of them repeats.
+
+    Returns:
+        [count] int64 tensor on the points' device.
+    """
+    if points.is_cuda and pointnet2_ops is not None:
+        return pointnet2_ops.furthest_point_sample(points[None].float().contiguous(), count)[0].long()
+    device, points = points.device, _where_float64_is(points).float()
+    admissible = _sum_of_squares(points).double() > NEAR_ORIGIN
+    start_only = not admissible[0]
+    admissible[0] = True
+    candidates = admissible.nonzero()[:, 0]
+    sample = _sample_torch if points.is_cuda else _sample_fpsample
+    picked = sample(points[candidates], min(count, len(candidates)))
+    picked = torch.cat([picked, picked.new_zeros(count - len(picked))])
+    if start_only and len(candidates) > 1:  # nothing left: the kernel returns the first admissible point
+        picked[1:][picked[1:] == 0] = 1
+    return candidates[picked].to(device)
+
+
+def _sample_fpsample(points, count):
+    # fpsample settles ties in favour of the last index, so it is shown the points in reverse
+    last = len(points) - 1
+    picked = fpsample.fps_sampling(np.ascontiguousarray(points.numpy()[::-1]), count, start_idx=last)
+    return last - torch.from_numpy(picked.astype(np.int64))
+
+
+def _sample_torch(points, count):
+    nearest = torch.full((len(points),), torch.inf, device=points.device)
+    picked = torch.zeros(count, dtype=torch.long, device=points.device)
+    for i in range(1, count):
+        nearest = torch.minimum(nearest, _sum_of_squares(points - points[picked[i - 1]]))
+        picked[i] = nearest.argmax()  # the first of equal maxima
+    return picked
+
+
+def nearest_points(queries, points, k):
+    """The k nearest points of each query.
+
+    Args:
+        queries: [M, 3] tensor.
+        points: [N, 3] tensor, N >= k.
+
+    Returns:
+        (index [M, k] int64, squared distance [M, k] float32), nearest first, on the queries' device.
+    """
+    device = queries.device
+    if queries.is_cuda and KNN is not None:
+        distance, index = KNN(k=k, transpose_mode=True)(points[None], queries[None])
+        return index[0].long(), distance[0] ** 2
+    queries, points = _where_float64_is(queries).double(), _where_float64_is(points).double()
+    index = (_nearest_torch if queries.is_cuda else _nearest_tree)(queries, points, k)
+    squared = _sum_of_squares(points[index] - queries[:, None])
+    return index.to(device), squared.float().to(device)
+
+
+def _nearest_torch(queries, points, k):
+    blocks = [_sum_of_squares(points[None] - block[:, None]).sort(stable=True).indices[:, :k] for block in queries.split(ROWS)]
+    return torch.cat(blocks)
+
+
+def _nearest_tree(queries, points, k):
+    queries, points = queries.numpy(), points.numpy()
+    tree = cKDTree(points)
+    asked = min(k + 1 + k // 16, len(points))  # a few more than k: most ties are settled without a second query
+    index = tree.query(queries, asked, workers=-1)[1].reshape(len(queries), asked)
+
+    def distances(rows):  # in one fixed order of summation: the tree's own may differ in the last bit
+        return _sum_of_squares(points[index[rows]] - queries[rows, None])
+
+    squared = distances(slice(None))
+    order = np.lexsort((index, squared), axis=1)
+    index, squared = np.take_along_axis(index, order, 1), np.take_along_axis(squared, order, 1)
+    if asked < len(points):
+        for row in np.flatnonzero(squared[:, -1] <= squared[:, k - 1] * (1 + TIE)):  # more ties than were asked for
+            near = np.array(tree.query_ball_point(queries[row], np.sqrt(squared[row, k - 1]) * (1 + 1e-9)))
+            reach = _sum_of_squares(points[near] - queries[row])
+            index[row, :k] = near[np.lexsort((near, reach))][:k]
+    return torch.from_numpy(index[:, :k].astype(np.int64))
+
+
+def interpolation_weights(points, centers):
+    """Inverse-distance weights of each point's 3 nearest centres, 1 / (squared distance + 1e-8), summing to 1.
+
+    Args:
+        points: [N, 3] tensor.
+        centers: [G, 3] tensor, G >= 3.
+
+    Returns:
+        (index [N, 3] int64, weight [N, 3] float32).
+    """
+    index, squared = nearest_points(points, centers, 3)
+    weight = 1 / (squared + 1e-8)
+    return index, weight / weight.sum(1, keepdim=True)
+
+
+def _sum_of_squares(difference):
+    squares = difference * difference
+    return squares[..., 0] + squares[..., 1] + squares[..., 2]
+
+
+def _where_float64_is(points):
+    return points.cpu() if points.device.type == "mps" else points

@@ -1,0 +1,133 @@
+"""The command line: every flag, its default and meaning, and which combinations make no sense.
+
+Imports nothing heavy, so that --help and a mistyped flag answer at once.
+"""
+import argparse
+import math
+
+import scoring_addon
+
+# method → its banks, in the order of the late fusion's columns
+METHOD_BANKS = {
+    "DINO": ("rgb",),
+    "Point_MAE": ("xyz",),
+    "Fusion": ("fusion",),
+    "DINO+Point_MAE": ("xyz", "rgb"),
+    "DINO+Point_MAE+Fusion": ("xyz", "rgb", "fusion"),
+    "DINO+Point_MAE+add": ("xyz", "rgb"),
+}
+RGB_BACKBONE_NAMES = ("vit_base_patch8_224_dino", "vit_base_patch8_224", "vit_base_patch8_224_in21k", "vit_small_patch8_224_dino")
+XYZ_BACKBONE_NAMES = ("Point_MAE", "Point_Bert")
+FIXES = {
+    "eval_mode": "networks in eval mode (defect 1: stochastic depth and batch statistics stay on)",
+    "scaling": "each bank scaled by its own mean and std (2: all by the xyz mean and the RGB std)",
+    "coreset_sizes": "f_coreset of each bank's own rows (3: RGB and fusion keep f of the thinned xyz bank)",
+    "float_maps": "maps blurred as floats (4: through 8-bit pictures)",
+    "max_sample": "exactly --max_sample parts (5: one more)",
+    "zero_row": "the xyz bank's zero row appended before scaling, so that background lies on it (6: after)",
+    "late_fusion": "late fusion learns from training parts measured without their own rows (15: with them)",
+    "save_feature": "--save_feature writes matching xyz/RGB pairs (7: RGB rows scrambled)",
+}
+
+
+def number(kind=float, low=-math.inf, high=math.inf, open_low=False):
+    """argparse type: a finite ``kind`` in [low, high], or in (low, high]."""
+
+    def parse(text):
+        value = kind(text)
+        if not math.isfinite(value) or not low <= value <= high or (open_low and value == low):
+            bounds = f"{'more than' if open_low else 'at least'} {low}" if high == math.inf else f"from {low} to {high}"
+            raise argparse.ArgumentTypeError(f"{text}: has to be {'finite' if low == -math.inf else bounds}")
+        return value
+
+    parse.__name__ = "whole number" if kind is int else "number"
+    return parse
+
+
+def build_parser():
+    """The argument parser of main.py."""
+    parser = argparse.ArgumentParser(
+        prog="main.py", formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        description="M3DM, RGB-3D industrial anomaly detection, with the scoring add-on (--scoring disagreement). "
+                    "Every category is fitted and evaluated in turn; three result tables come at the end. "
+                    "Defaults are the release's, defects included; --fix switches them off.")
+    whole = number(int, 1)
+
+    group = parser.add_argument_group("method", "which features and banks")
+    group.add_argument("--method_name", default="DINO+Point_MAE+Fusion", choices=METHOD_BANKS, metavar="NAME",
+                       help="one of: " + ", ".join(METHOD_BANKS))
+    group.add_argument("--memory_bank", choices=("multiple", "single"), default=argparse.SUPPRESS,
+                       help="multiple: several banks and a late-fusion pass; single: one bank "
+                            "(default: multiple; single for the one-bank methods)")
+    group.add_argument("--rgb_backbone_name", default=RGB_BACKBONE_NAMES[0], choices=RGB_BACKBONE_NAMES, metavar="NAME",
+                       help="one of: " + ", ".join(RGB_BACKBONE_NAMES))
+    group.add_argument("--xyz_backbone_name", default="Point_MAE", choices=XYZ_BACKBONE_NAMES, help="point transformer")
+    group.add_argument("--use_uff", action="store_true", help="load and use the UFF fusion module; fusion methods need it")
+    group.add_argument("--fusion_module_path", default="checkpoints/checkpoint-0.pth", metavar="FILE", help="UFF checkpoint")
+    group.add_argument("--checkpoint_dir", default="checkpoints", metavar="DIR", help="folder of the backbones' checkpoints")
+    group.add_argument("--group_size", type=whole, default=128, metavar="N", help="points a group")
+    group.add_argument("--num_group", type=number(int, 3), default=1024, metavar="N", help="groups a part")
+
+    group = parser.add_argument_group("data", "what is read")
+    group.add_argument("--dataset_type", default="mvtec3d", choices=("mvtec3d", "eyecandies"), help="official list of categories")
+    group.add_argument("--dataset_path", default="datasets/mvtec3d", metavar="DIR", help="folder of the categories")
+    group.add_argument("--category", nargs="+", metavar="NAME", help="only these; also folders not on the official list (default: the whole list)")
+    group.add_argument("--img_size", type=number(int, 56), default=224, metavar="N", help="side that point clouds are resized to; also of the fusion methods' maps")
+    group.add_argument("--max_sample", type=whole, default=400, metavar="N", help="training parts used (one more, as released; see --fix max_sample)")
+    group.add_argument("--num_workers", type=number(int, 0), default=1, metavar="N", help="processes that load data")
+
+    group = parser.add_argument_group("memory bank and late fusion")
+    group.add_argument("--coreset_eps", type=number(float, 0, 0.999, True), default=0.9, metavar="E", help="distortion of the random projection")
+    group.add_argument("--f_coreset", type=number(float, 0, 1, True), default=0.1, metavar="F", help="kept fraction of the rows; the paper's runs use 0.2")
+    group.add_argument("--asy_memory_bank", type=whole, metavar="N", help="at most N parts in the xyz and fusion banks of the methods with several")
+    group.add_argument("--random_state", type=int, metavar="N", help="seed of the random projection (default: numpy's generator, seeded by --seed)")
+    group.add_argument("--ocsvm_nu", type=number(float, 0, 1, True), default=0.5, metavar="NU", help="of the late fusion's one-class SVMs")
+    group.add_argument("--ocsvm_maxiter", type=whole, default=1000, metavar="N", help="of the late fusion's one-class SVMs")
+    group.add_argument("--rm_zero_for_project", action="store_true", help="Point_MAE method: drop all rows that hold a zero")
+    for bank, value in (("xyz", 1.0), ("rgb", 0.1), ("fusion", 1.0)):
+        group.add_argument(f"--{bank}_s_lambda", type=number(), default=value, metavar="X", help=f"late-fusion scale of the {bank} score")
+        group.add_argument(f"--{bank}_smap_lambda", type=number(), default=value, metavar="X", help=f"late-fusion scale of the {bank} map")
+
+    scoring_addon.add_arguments(parser.add_argument_group("scoring", "the add-on of Xu et al. (Appl. Sci. 2026); defaults are the paper's"), several=True)
+
+    group = parser.add_argument_group("defects of the release", "kept by default, so that its numbers are reproduced")
+    group.add_argument("--fix", nargs="+", choices=[*FIXES, "all"], default=[], metavar="NAME",
+                       help="switch off: " + "; ".join(f"{k}: {v}" for k, v in FIXES.items()) + "; or all")
+    group.add_argument("--eval_mode", action="store_true", help="short for --fix eval_mode")
+
+    group = parser.add_argument_group("run and output")
+    group.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="auto: CUDA, else MPS, else CPU")
+    group.add_argument("--seed", type=number(int, 0), default=0, metavar="N", help="of numpy, random and torch, set anew for each category")
+    group.add_argument("--output_dir", default="results", metavar="DIR", help="tables, scores, run.json, pictures")
+    group.add_argument("--save_preds", action="store_true", help="a picture of each test part under <output_dir>/pred_maps")
+    group.add_argument("--save_feature", action="store_true", help="write the training parts' patches for UFF training")
+    group.add_argument("--save_feature_path", default="datasets/patch_lib", metavar="DIR", help="folder for --save_feature")
+    return parser
+
+
+def parse_arguments(argv=None):
+    """Parsed and checked options. A contradiction is printed in one line and exits with 2.
+
+    Adds to the namespace: ``memory_bank`` where it was not given, ``fix`` as a sorted list without ``all``,
+    ``min_points`` for the data set.
+    """
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    method, banks = args.method_name, METHOD_BANKS[args.method_name]
+    fitting = "single" if len(banks) == 1 else "multiple"
+    if getattr(args, "memory_bank", fitting) != fitting:
+        parser.error(f"--method_name {method} has {len(banks)} bank{'s' * (len(banks) > 1)} and needs --memory_bank {fitting}")
+    args.memory_bank = fitting
+    if "fusion" in banks and not args.use_uff:
+        parser.error(f"--method_name {method} needs the fusion module: add --use_uff and --fusion_module_path FILE")
+    if args.save_feature and len(banks) == 1 and "fusion" not in banks:
+        parser.error(f"--save_feature needs a method with both modalities, --method_name {method} has one")
+    if "disagreement" in args.scoring and not {"rgb", "xyz"} <= set(banks):
+        parser.error(f"--scoring disagreement needs an RGB and an xyz bank, --method_name {method} has only: {', '.join(banks)}")
+    if args.scoring_map == "bank" and "fusion" not in banks:
+        parser.error(f"--scoring_map bank needs a fusion bank, --method_name {method} has none")
+    fixes = set(FIXES) if "all" in args.fix else set(args.fix)
+    args.fix = sorted(fixes | ({"eval_mode"} if args.eval_mode else set()))
+    args.eval_mode = "eval_mode" in args.fix
+    args.min_points = 0 if banks == ("rgb",) else args.num_group
+    return args
