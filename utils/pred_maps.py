@@ -36,7 +36,7 @@ def save_pictures(folder, dataset_path, described, method):
 
 
 def _draw(target, title, panels):
-    figure = Figure(figsize=(2.6 * len(panels), 3.1), layout="constrained")
+    figure = Figure(figsize=(2.6 * len(panels), 2.8), layout="constrained")
     figure.suptitle(title, fontsize=9)
     for axes, (name, picture, style) in zip(figure.subplots(1, len(panels)), panels):
         image = axes.imshow(picture, interpolation="nearest", **style)
