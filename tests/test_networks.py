@@ -1,0 +1,97 @@
+"""The networks against plain layers, and the key names and random numbers of the release."""
+import pytest
+import timm
+import torch
+import torch.nn.functional as F
+
+from feature_extractors.features import to_xyz_grid
+from models.feature_fusion import FeatureFusionBlock
+from models.models import PointNetEncoder, PointTransformer
+
+
+def random_encoder(out_dim):
+    torch.manual_seed(0)
+    encoder = PointNetEncoder(out_dim)
+    for norm in (encoder.first_conv[1], encoder.second_conv[1]):
+        for name, low in (("weight", 0.5), ("bias", -0.5), ("running_mean", -0.5), ("running_var", 0.1)):
+            getattr(norm, name).data.uniform_(low, low + 1)
+    return encoder
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("out_dim", [384, 256])
+def test_mini_pointnet_equals_its_layers(training, out_dim):
+    encoder = random_encoder(out_dim).train(training)
+    groups = torch.randn(70, 64, 3)
+    with torch.no_grad():
+        ours = encoder(groups)
+        f = encoder.first_conv(groups.transpose(1, 2))
+        joined = torch.cat([f.amax(2, keepdim=True).expand_as(f), f], dim=1)
+        plain = encoder.second_conv(joined).amax(2)
+    torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-4 * plain.abs().max().item())
+
+
+def test_mini_pointnet_does_not_change_in_train_mode():
+    encoder = random_encoder(384).train()
+    before = {k: v.clone() for k, v in encoder.state_dict().items()}
+    with torch.no_grad():
+        encoder(torch.randn(4, 16, 3))
+    assert all(torch.equal(v, before[k]) for k, v in encoder.state_dict().items())
+
+
+def test_fusion_equals_its_layers_with_background_rows():
+    torch.manual_seed(0)
+    uff = FeatureFusionBlock(12, 8)
+    xyz, rgb = torch.randn(20, 12), torch.randn(20, 8)
+    xyz[3:9] = 0
+    def half(x, norm, mlp):
+        return mlp.fc2(F.gelu(mlp.fc1(F.layer_norm(x, x.shape[-1:], norm.weight, norm.bias, 1e-5))))
+    with torch.no_grad():
+        plain = torch.cat([half(xyz, uff.xyz_norm, uff.xyz_mlp), half(rgb, uff.rgb_norm, uff.rgb_mlp)], 1)
+        torch.testing.assert_close(uff.feature_fusion(xyz, rgb), plain)
+
+
+def test_fusion_draws_its_weights_in_the_released_order():
+    torch.manual_seed(0)
+    uff = FeatureFusionBlock(12, 8)
+    torch.manual_seed(0)
+    sizes = {"xyz_mlp.fc1": (12, 48), "xyz_mlp.fc2": (48, 12), "rgb_mlp.fc1": (8, 32), "rgb_mlp.fc2": (32, 8),
+             "rgb_head": (8, 256), "xyz_head": (12, 256)}
+    for name, (inputs, outputs) in sizes.items():
+        layer = torch.nn.Linear(inputs, outputs)
+        assert torch.equal(uff.state_dict()[f"{name}.weight"], layer.weight)
+        assert torch.equal(uff.state_dict()[f"{name}.bias"], layer.bias)
+
+
+def test_a_train_mode_forward_draws_22_numbers():
+    model = PointTransformer(group_size=8, num_group=16).train()
+    points = torch.randn(64, 3) + 2
+    torch.manual_seed(5)
+    with torch.no_grad():
+        model(points)
+    after = torch.rand(1)
+    torch.manual_seed(5)
+    for i in range(1, 12):
+        for _ in range(2):
+            torch.empty(1, 1, 1).bernoulli_(1 - 0.1 * i / 11)
+    assert torch.equal(after, torch.rand(1))
+
+
+def test_rgb_patches_repeat_as_adaptive_pooling_does():
+    patches = torch.randn(784, 5)
+    pooled = F.adaptive_avg_pool2d(patches.T.reshape(1, 5, 28, 28), 56)[0].reshape(5, -1).T
+    torch.testing.assert_close(to_xyz_grid(patches), pooled)
+
+
+def test_key_names():
+    mae, bert = PointTransformer(encoder_dims=384).state_dict(), PointTransformer(encoder_dims=256).state_dict()
+    assert {"encoder.first_conv.0.weight", "encoder.second_conv.3.bias", "pos_embed.2.weight", "blocks.blocks.11.attn.qkv.weight",
+            "blocks.blocks.0.mlp.fc2.bias", "norm.weight"} <= set(mae)
+    assert set(bert) - set(mae) == {"cls_token", "cls_pos", "reduce_dim.weight", "reduce_dim.bias"}
+    assert "blocks.blocks.0.attn.qkv.bias" not in mae
+
+
+def test_the_backbone_names_exist_in_timm():
+    from models.models import RGB_BACKBONES
+    for name, _ in RGB_BACKBONES.values():
+        assert timm.is_model(name.split(".")[0]) and name in timm.list_pretrained()
