@@ -206,8 +206,11 @@ class PointTransformer(nn.Module):
     def forward(self, points):
         """(tokens [num_group, 1152], centres [num_group, 3]) of a point cloud [N, 3], N >= 1."""
         _, center, neighbours = self.group(points)
-        tokens = self.encoder(points[neighbours] - center[:, None])[None]
-        position = self.pos_embed(center)[None]
+        return self.transform(self.encoder(points[neighbours] - center[:, None]), center), center
+
+    def transform(self, tokens, center):
+        """[G, 1152] outputs of the fetched blocks for group tokens [G, encoder_dims] at centres [G, 3]."""
+        tokens, position = tokens[None], self.pos_embed(center)[None]
         if self.has_cls:
             tokens = torch.cat([self.cls_token, self.reduce_dim(tokens)], dim=1)
             position = torch.cat([self.cls_pos, position], dim=1)
@@ -216,4 +219,4 @@ class PointTransformer(nn.Module):
             tokens = block(tokens + position)
             if i in self.FETCH:
                 fetched.append(self.norm(tokens)[0, int(self.has_cls):])
-        return torch.cat(fetched, dim=1), center
+        return torch.cat(fetched, dim=1)
