@@ -24,6 +24,9 @@ def main(argv=None):
     except InputError as error:
         print(f"main.py: {error}", file=sys.stderr)
         return REFUSED
+    except KeyboardInterrupt:
+        print("main.py: interrupted before any category was begun", file=sys.stderr)
+        return FAILED
     try:
         for category in run.categories:
             run.one(category)

@@ -61,7 +61,7 @@ class Features(nn.Module):
         self.train(not args.eval_mode)
         self.banks = {name: MemoryBank(self.weight_eps, self.divisor) for name in self.bank_names}
         self.map_size = self.fixed_map_size or args.img_size
-        self.added = self.measured = 0
+        self.class_name, self.added, self.measured = "", 0, 0
         self.image_preds, self.image_labels, self.predictions, self.gts = [], [], [], []
         self.pixel_preds, self.pixel_labels = array("d"), array("B")
         self.bank_scores = []
@@ -101,10 +101,11 @@ class Features(nn.Module):
     # ------------------------------------------------------------ training
 
     def add_sample_to_mem_bank(self, sample, class_name=None):
-        """Add one training part; ``class_name`` names the file that --save_feature writes."""
+        """Add one training part; ``class_name`` is for the file that --save_feature writes and for progress bars."""
+        self.class_name = class_name or ""
         patches = self.extract(sample)
         if self.args.save_feature:
-            with atomic_path(Path(self.args.save_feature_path) / f"{class_name or ''}{self.added}.pt") as path:
+            with atomic_path(Path(self.args.save_feature_path) / f"{self.class_name}{self.added}.pt") as path:
                 torch.save(self.feature_to_save(patches).cpu(), path)
         for name, bank in self.banks.items():
             if self.has_room(name):
@@ -135,7 +136,8 @@ class Features(nn.Module):
         """Reduce the bank ``name`` to a coreset of ``count`` rows; nothing at --f_coreset 1."""
         args = self.args
         if args.f_coreset < 1:
-            self.banks[name].thin_out(count, args.coreset_eps, args.random_state, self.device, f"coreset of the {name} bank")
+            self.banks[name].thin_out(count, args.coreset_eps, args.random_state, self.device,
+                                      progress=f"{self.class_name}: coreset of the {name} bank")
 
     def rows_kept(self, name):
         """f_coreset of the rows that the bank ``name`` has now."""

@@ -52,6 +52,15 @@ def test_projection_is_scikit_learns_and_falls_back_to_the_rows():
     assert project(rows[:, :20], 0.9, 3).shape == (500, 20)
 
 
+def test_projection_without_a_seed_draws_from_numpys_generator():
+    rows, drawn = torch.randn(300, 400), []
+    for seed in (0, 0, 1):
+        np.random.seed(seed)
+        drawn.append([project(rows, 0.9, None), project(rows, 0.9, None)])
+    assert torch.equal(drawn[0][0], drawn[1][0]) and torch.equal(drawn[0][1], drawn[1][1])
+    assert not torch.equal(drawn[0][0], drawn[0][1]) and not torch.equal(drawn[0][0], drawn[2][0])
+
+
 def test_nearest_rows_over_several_blocks(monkeypatch):
     monkeypatch.setattr(memory_bank, "ROWS_A_BLOCK", 7)
     patches, rows = torch.randn(30, 9), torch.randn(40, 9)

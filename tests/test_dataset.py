@@ -1,0 +1,457 @@
+import logging
+import sys
+import warnings
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision import transforms
+
+from dataset import DATASET_CLASSES, TestDataset, TrainDataset, get_data_loader
+from tests.make_data import add_part, make_category, picture, points, spot, write_png, write_rgb16_png, write_tiff
+from utils.errors import InputError
+
+MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+RELEASED = transforms.Compose([transforms.Resize((224, 224), interpolation=transforms.InterpolationMode.BICUBIC),
+                               transforms.ToTensor(), transforms.Normalize(MEAN.tolist(), STD.tolist())])
+
+
+def nearest(array, size):
+    """Nearest-neighbour resize of [H, W, ...] with torch's float32 index rule."""
+    rows, columns = (np.floor(np.arange(size, dtype=np.float32) * (np.float32(n) / np.float32(size))).astype(int)
+                     for n in array.shape[:2])
+    return array[rows][:, columns]
+
+
+def train(root, size=224, min_points=0):
+    return TrainDataset("toy", size, root, min_points)
+
+
+def loader(root, split="train", workers=1, min_points=0):
+    return get_data_loader(split, "toy", 224, SimpleNamespace(dataset_path=root, num_workers=workers, min_points=min_points))
+
+
+def refusal(call, path):
+    with pytest.raises(InputError) as info:
+        call()
+    text = str(info.value)
+    assert len(text.splitlines()) == 1
+    assert str(path) in text
+    return text
+
+
+def one_warning(caplog, path):
+    assert len(caplog.messages) == 1
+    assert str(path) in caplog.messages[0]
+    assert len(caplog.messages[0].splitlines()) == 1
+    return caplog.messages[0]
+
+
+# ---------------------------------------------------------------- samples
+
+
+@pytest.mark.parametrize("height, width", [(40, 50), (224, 224), (300, 400), (501, 333)])
+def test_picture_as_torchvision_makes_it(tmp_path, height, width):
+    add_part(tmp_path, "train/good", rgb=picture(height, width))
+    (rgb, _, _), _ = train(tmp_path)[0]
+    assert rgb.shape == (3, 224, 224) and rgb.dtype == torch.float32
+    torch.testing.assert_close(rgb, RELEASED(Image.fromarray(picture(height, width))), rtol=0, atol=1e-6)
+
+
+def test_picture_values_by_hand(tmp_path):
+    pixels = picture(224, 224)
+    add_part(tmp_path, "train/good", rgb=pixels)
+    (rgb, _, _), _ = train(tmp_path)[0]
+    np.testing.assert_allclose(rgb.numpy(), ((pixels / 255 - MEAN) / STD).transpose(2, 0, 1), atol=1e-6)
+
+
+@pytest.mark.parametrize("height, width", [(224, 224), (240, 240), (300, 400), (501, 333), (57, 800)])
+@pytest.mark.parametrize("size", [224, 56])
+def test_points_resized_to_nearest(tmp_path, height, width, size):
+    cloud = points(height, width)
+    add_part(tmp_path, "train/good", xyz=cloud)
+    (_, xyz, depth), _ = train(tmp_path, size)[0]
+    assert xyz.shape == depth.shape == (3, size, size) and xyz.dtype == torch.float32
+    np.testing.assert_array_equal(xyz.numpy(), nearest(cloud, size).transpose(2, 0, 1))
+    np.testing.assert_array_equal(depth.numpy(), np.repeat(xyz.numpy()[2:], 3, axis=0))
+
+
+def test_points_resized_like_torch(tmp_path):
+    cloud = points(501, 333)
+    add_part(tmp_path, "train/good", xyz=cloud)
+    wanted = torch.nn.functional.interpolate(torch.tensor(cloud).permute(2, 0, 1)[None], size=(224, 224), mode="nearest")[0]
+    assert torch.equal(train(tmp_path)[0][0][1], wanted)
+
+
+def test_train_item(tmp_path):
+    make_category(tmp_path)
+    data = train(tmp_path)
+    assert len(data) == 2
+    sample, label = data[1]
+    assert len(sample) == 3 and label == 0
+
+
+def test_test_items(tmp_path):
+    folder = make_category(tmp_path)
+    data = TestDataset("toy", 56, tmp_path)
+    assert len(data) == 2
+    for item, label, defect in zip(data, (0, 1), ("good", "hole")):
+        sample, mask, found, path = item
+        assert [tuple(t.shape) for t in sample] == [(3, 224, 224), (3, 56, 56), (3, 56, 56)]
+        assert mask.shape == (1, 224, 224) and mask.dtype == torch.float32
+        assert found == label
+        assert path == str(folder / "test" / defect / "rgb" / "000.png")
+
+
+def test_describe(tmp_path):
+    make_category(tmp_path)
+    data = TestDataset("toy", 224, tmp_path)
+    assert [data.describe(i) for i in range(2)] == [("toy/test/good/rgb/000.png", "good", 0), ("toy/test/hole/rgb/000.png", "hole", 1)]
+
+
+def test_parts_in_order_of_folders_and_names(tmp_path):
+    for where in ("test/hole", "test/good", "test/cut"):
+        for name in ("010", "002"):
+            add_part(tmp_path, where, name, gt=spot())
+    data = TestDataset("toy", 224, tmp_path)
+    assert [(data.describe(i)[1], data.files[i][0].stem) for i in range(6)] == [
+        ("cut", "002"), ("cut", "010"), ("good", "002"), ("good", "010"), ("hole", "002"), ("hole", "010")]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_loader_gives_the_items_in_order(tmp_path, split, workers):
+    make_category(tmp_path)
+    found = loader(tmp_path, split, workers)
+    data = (TrainDataset if split == "train" else TestDataset)("toy", 224, tmp_path)
+    for batch, item in zip(found, data, strict=True):
+        for got, wanted in zip(batch[0], item[0], strict=True):
+            assert torch.equal(got, wanted[None])
+        if split == "test":
+            assert torch.equal(batch[1], item[1][None]) and batch[2].tolist() == [item[2]] and list(batch[3]) == [item[3]]
+
+
+def test_ten_categories_each():
+    assert {kind: len(set(names())) for kind, names in DATASET_CLASSES.items()} == {"mvtec3d": 10, "eyecandies": 10}
+
+
+# ---------------------------------------------------------------- masks
+
+
+def mask_of(root, gt):
+    make_category(root)
+    write_png(root / "toy/test/hole/gt/000.png", gt)
+    return TestDataset("toy", 224, root)[1][1].numpy()[0]
+
+
+def with_palette(indices, colours):
+    image = Image.fromarray(indices)
+    image.putpalette([value for colour in colours for value in colour])
+    return image
+
+
+@pytest.mark.parametrize("name, gt", [
+    ("grey", spot()), ("ones", spot() // 255), ("rgb", np.dstack([spot()] * 3)), ("rgb ones", np.dstack([spot() // 255] * 3)),
+    ("rgba", np.dstack([spot()] * 3 + [np.full_like(spot(), 255)])), ("1 bit", Image.fromarray(spot()).convert("1")),
+    ("la", Image.fromarray(spot()).convert("LA")),
+    ("palette", with_palette(spot() // 255, [(0, 0, 0), (255, 255, 255)])),
+    ("palette reversed", with_palette(1 - spot() // 255, [(255, 255, 255), (0, 0, 0)])),
+])
+def test_mask_of_any_mode(tmp_path, name, gt):
+    np.testing.assert_array_equal(mask_of(tmp_path, gt), nearest(spot() / 255, 224))
+
+
+@pytest.mark.parametrize("height, width", [(224, 224), (448, 448), (112, 56), (400, 300)])
+def test_mask_of_another_size(tmp_path, height, width):
+    mask = mask_of(tmp_path, spot(height, width))
+    assert set(np.unique(mask)) == {0, 1}
+    assert mask[:111, :111].all() and not mask[113:].any() and not mask[:, 113:].any()
+
+
+def test_mask_counts_from_above_half(tmp_path):
+    grey = np.full((224, 224), 255, np.uint8)
+    grey[:, :100], grey[:, 100:150] = 127, 128
+    mask = mask_of(tmp_path, grey)
+    assert not mask[:, :100].any() and mask[:, 100:].all()
+
+
+def test_good_mask_is_empty_whatever_gt_holds(tmp_path):
+    make_category(tmp_path)
+    write_png(tmp_path / "toy/test/good/gt/000.png", np.full((40, 50), 255, np.uint8))
+    write_png(tmp_path / "toy/test/good/gt/extra.png", np.full((40, 50), 255, np.uint8))
+    _, mask, label, _ = TestDataset("toy", 224, tmp_path)[0]
+    assert mask.shape == (1, 224, 224) and not mask.any() and label == 0
+
+
+def test_damaged_mask_is_named(tmp_path):
+    gt = make_category(tmp_path) / "test/hole/gt/000.png"
+    gt.write_bytes(gt.read_bytes()[:40])
+    refusal(lambda: TestDataset("toy", 224, tmp_path)[1], gt)
+
+
+def test_16_bit_mask_is_refused(tmp_path):
+    gt = make_category(tmp_path) / "test/hole/gt/000.png"
+    write_png(gt, spot().astype(np.uint16) * 257)
+    assert "16" in refusal(lambda: TestDataset("toy", 224, tmp_path)[1], gt)
+
+
+# ---------------------------------------------------------------- pictures
+
+
+GREY = picture(224, 224)[:, :, 0]
+COLOURS = [(0, 0, 0), (200, 10, 30), (7, 250, 90), (255, 255, 255)]
+
+
+@pytest.mark.parametrize("name, content, wanted", [
+    ("palette", with_palette(GREY // 64, COLOURS), np.array(COLOURS)[GREY // 64]),
+    ("grey", GREY, np.dstack([GREY] * 3)),
+    ("rgba", np.dstack([picture(224, 224), GREY]), picture(224, 224)),
+    ("la", Image.fromarray(np.dstack([GREY, GREY.T])), np.dstack([GREY] * 3)),
+    ("1 bit", Image.fromarray(GREY > 99), np.dstack([(GREY > 99) * 255] * 3)),
+])
+def test_picture_of_any_mode(tmp_path, name, content, wanted):
+    add_part(tmp_path, "train/good", rgb=content)
+    (rgb, _, _), _ = train(tmp_path)[0]
+    np.testing.assert_allclose(rgb.numpy(), ((wanted / 255 - MEAN) / STD).transpose(2, 0, 1), atol=1e-6)
+
+
+def test_16_bit_grey_picture_is_refused(tmp_path):
+    rgb, _, _ = add_part(tmp_path, "train/good", rgb=GREY.astype(np.uint16) * 200)
+    assert "16" in refusal(lambda: train(tmp_path)[0], rgb)
+
+
+def test_16_bit_rgb_picture_is_refused(tmp_path):
+    rgb, _, _ = add_part(tmp_path, "train/good")
+    write_rgb16_png(rgb)
+    assert Image.open(rgb).convert("RGB").size == (50, 40)
+    assert "16" in refusal(lambda: train(tmp_path)[0], rgb)
+
+
+@pytest.mark.parametrize("kept", [0, 20, 0.5, 0.9])
+def test_truncated_png(tmp_path, kept):
+    rgb, _, _ = add_part(tmp_path, "train/good")
+    data = rgb.read_bytes()
+    rgb.write_bytes(data[:int(kept if kept >= 1 else kept * len(data))])
+    refusal(lambda: train(tmp_path)[0], rgb)
+
+
+# ---------------------------------------------------------------- point clouds
+
+
+@pytest.mark.parametrize("kept", [0, 4, 100, 0.5, 0.999])
+def test_truncated_tiff(tmp_path, kept, capfd):
+    _, xyz, _ = add_part(tmp_path, "train/good")
+    data = xyz.read_bytes()
+    xyz.write_bytes(data[:int(kept if kept >= 1 else kept * len(data))])
+    refusal(lambda: train(tmp_path)[0], xyz)
+    assert capfd.readouterr().err == ""
+
+
+def test_no_tiff(tmp_path):
+    _, xyz, _ = add_part(tmp_path, "train/good")
+    xyz.write_bytes(b"this is no tiff" * 20)
+    refusal(lambda: train(tmp_path)[0], xyz)
+
+
+@pytest.mark.parametrize("cloud, word", [
+    (points()[:, :, :2].copy(), "40, 50, 2"), ((points() * 1000).astype(np.uint16), "uint16"), ((points() * 1000).astype(np.int32), "int32")])
+def test_tiff_of_another_kind(tmp_path, cloud, word):
+    _, xyz, _ = add_part(tmp_path, "train/good")
+    write_tiff(xyz, cloud)
+    assert word in refusal(lambda: train(tmp_path)[0], xyz)
+
+
+def test_float64_tiff(tmp_path):
+    cloud = points().astype(np.float64) + 1e-12
+    add_part(tmp_path, "train/good", xyz=cloud)
+    xyz = train(tmp_path)[0][0][1]
+    assert xyz.dtype == torch.float32
+    np.testing.assert_array_equal(xyz.numpy(), nearest(cloud, 224).astype(np.float32).transpose(2, 0, 1))
+
+
+def test_float64_beyond_float32_is_background_and_quiet(tmp_path, caplog):
+    cloud = points(224, 224).astype(np.float64)
+    cloud[3, 4, 0] = 1e300
+    _, path, _ = add_part(tmp_path, "train/good", xyz=cloud)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        xyz = train(tmp_path)[0][0][1]
+    assert not xyz[:, 3, 4].any()
+    one_warning(caplog, path)
+
+
+def broken_cloud(kind=np.nan):
+    cloud = points(224, 224)
+    cloud[5, 7, 1], cloud[100, 200] = kind, kind
+    return cloud
+
+
+@pytest.mark.parametrize("kind", [np.nan, np.inf, -np.inf])
+def test_broken_pixels_become_background(tmp_path, caplog, kind):
+    _, path, _ = add_part(tmp_path, "train/good", xyz=broken_cloud(kind))
+    xyz = train(tmp_path)[0][0][1]
+    background = ~xyz.any(dim=0)
+    assert background.nonzero().tolist() == [[5, 7], [100, 200]]
+    np.testing.assert_array_equal(xyz.numpy()[:, ~background.numpy()], points(224, 224).transpose(2, 0, 1)[:, ~background.numpy()])
+    assert "2 pixels" in one_warning(caplog, path)
+
+
+def test_whole_files_warn_of_nothing(tmp_path, caplog):
+    make_category(tmp_path)
+    for _ in train(tmp_path, min_points=1000):
+        pass
+    assert caplog.messages == []
+
+
+def test_one_warning_in_two_passes(tmp_path, caplog):
+    _, path, _ = add_part(tmp_path, "train/good", xyz=broken_cloud())
+    data = train(tmp_path)
+    data[0], data[0]
+    one_warning(caplog, path)
+
+
+def test_one_warning_a_file(tmp_path, caplog):
+    paths = [add_part(tmp_path, "train/good", name, xyz=broken_cloud())[1] for name in ("000", "001")]
+    data = train(tmp_path)
+    for _ in range(2):
+        data[0], data[1]
+    assert [sum(str(p) in m for m in caplog.messages) for p in paths] == [1, 1] and len(caplog.messages) == 2
+
+
+def test_one_warning_in_two_passes_of_a_worker(tmp_path, capfd):
+    _, path, _ = add_part(tmp_path, "train/good", xyz=broken_cloud())
+    handler = logging.StreamHandler(sys.stderr)
+    logging.getLogger().addHandler(handler)
+    try:
+        data = loader(tmp_path)
+        for _ in range(2):
+            assert len(list(data)) == 1
+    finally:
+        logging.getLogger().removeHandler(handler)
+    assert capfd.readouterr().err.count(str(path)) == 1
+
+
+def test_background_pixels_with_fewer_points_than_groups(tmp_path, caplog):
+    cloud = np.zeros((224, 224, 3), np.float32)
+    cloud[0, :9] = 0.5
+    cloud[1, :3, 2] = 0.5
+    _, path, _ = add_part(tmp_path, "train/good", xyz=cloud)
+    data = train(tmp_path, min_points=10)
+    data[0], data[0]
+    message = one_warning(caplog, path)
+    assert "9 valid points" in message and "10" in message
+
+
+def test_as_many_points_as_groups_are_enough(tmp_path, caplog):
+    cloud = np.zeros((224, 224, 3), np.float32)
+    cloud[0, :9] = 0.5
+    add_part(tmp_path, "train/good", xyz=cloud)
+    train(tmp_path, min_points=9)[0]
+    assert caplog.messages == []
+
+
+def test_broken_and_too_few_points_share_a_warning(tmp_path, caplog):
+    cloud = np.zeros((224, 224, 3), np.float32)
+    cloud[0, :9], cloud[2, 2] = 0.5, np.nan
+    _, path, _ = add_part(tmp_path, "train/good", xyz=cloud)
+    train(tmp_path, min_points=10)[0]
+    message = one_warning(caplog, path)
+    assert "NaN" in message and "9 valid points" in message
+
+
+@pytest.mark.parametrize("value", [0, np.nan])
+def test_no_valid_point(tmp_path, value):
+    _, path, _ = add_part(tmp_path, "train/good", xyz=np.full((40, 50, 3), value, np.float32))
+    refusal(lambda: train(tmp_path, min_points=1)[0], path)
+
+
+def test_no_valid_point_is_fine_where_points_are_not_used(tmp_path):
+    add_part(tmp_path, "train/good", xyz=np.zeros((40, 50, 3), np.float32))
+    assert not train(tmp_path)[0][0][1].any()
+
+
+# ---------------------------------------------------------------- which files belong together
+
+
+@pytest.mark.parametrize("kind, suffix", [("xyz", "tiff"), ("gt", "png"), ("rgb", "png")])
+@pytest.mark.parametrize("change", ["remove", "add"])
+def test_unequal_numbers(tmp_path, kind, suffix, change):
+    make_category(tmp_path)
+    add_part(tmp_path, "test/hole", "001", gt=spot())
+    folder = tmp_path / "toy/test/hole" / kind
+    if change == "remove":
+        (folder / f"001.{suffix}").unlink()
+    else:
+        (folder / f"002.{suffix}").write_bytes((folder / f"001.{suffix}").read_bytes())
+    text = refusal(lambda: TestDataset("toy", 224, tmp_path), tmp_path / "toy/test/hole")
+    assert ("001" if change == "remove" else "002") in text
+
+
+def test_partly_matching_names(tmp_path):
+    make_category(tmp_path)
+    xyz = tmp_path / "toy/train/good/xyz"
+    (xyz / "001.tiff").rename(xyz / "002.tiff")
+    assert "001" in refusal(lambda: train(tmp_path), xyz)
+
+
+def test_different_names_are_paired_by_position(tmp_path):
+    for name, part in (("a", 1), ("b", 2), ("c", 3)):
+        add_part(tmp_path, "test/hole", name, picture(224, 224, part), points(224, 224, part), np.full((224, 224), 80 * part, np.uint8))
+    for kind, suffix in (("xyz", "tiff"), ("gt", "png")):
+        for name in "abc":
+            file = tmp_path / "toy/test/hole" / kind / f"{name}.{suffix}"
+            file.rename(file.with_stem(f"x_{name}"))
+    data = TestDataset("toy", 224, tmp_path)
+    for i, part in enumerate((1, 2, 3)):
+        (_, xyz, _), mask, _, path = data[i]
+        np.testing.assert_array_equal(xyz.numpy(), points(224, 224, part).transpose(2, 0, 1))
+        assert mask.all() == (part > 1) and path.endswith(f"{'abc'[i]}.png")
+
+
+def test_missing_train_good(tmp_path):
+    add_part(tmp_path, "train/bad")
+    refusal(lambda: train(tmp_path), tmp_path / "toy/train/good")
+
+
+@pytest.mark.parametrize("where", ["train/good", "test/hole"])
+def test_folder_without_pictures(tmp_path, where):
+    make_category(tmp_path)
+    for file in (tmp_path / "toy" / where / "rgb").iterdir():
+        file.unlink()
+    kind = TrainDataset if "train" in where else TestDataset
+    refusal(lambda: kind("toy", 224, tmp_path), tmp_path / "toy" / where / "rgb")
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_missing_or_empty_test(tmp_path, made):
+    add_part(tmp_path, "train/good")
+    if made:
+        (tmp_path / "toy/test").mkdir()
+    refusal(lambda: TestDataset("toy", 224, tmp_path), tmp_path / "toy/test")
+
+
+# ---------------------------------------------------------------- messages
+
+
+@pytest.mark.parametrize("kind, content, workers", [
+    ("rgb", b"no picture", 0), ("rgb", "16 bit", 0), ("xyz", "empty", 0), ("xyz", b"no tiff", 0), ("xyz", b"no tiff", 1)])
+def test_message_is_one_line_also_from_a_worker(tmp_path, kind, content, workers):
+    make_category(tmp_path)
+    path = next((tmp_path / "toy/train/good" / kind).glob("001*"))
+    if content == "empty":
+        write_tiff(path, np.zeros((40, 50, 3), np.float32))
+    elif content == "16 bit":
+        write_rgb16_png(path)
+    else:
+        path.write_bytes(content)
+    text = refusal(lambda: list(loader(tmp_path, workers=workers, min_points=1)), path)
+    assert text.startswith(str(path)) and "Traceback" not in text
+
+
+def test_message_keeps_the_spaces_of_a_path(tmp_path):
+    root = tmp_path / "two  spaces"
+    rgb, _, _ = add_part(root, "train/good")
+    rgb.write_bytes(b"no picture")
+    refusal(lambda: train(root)[0], rgb)

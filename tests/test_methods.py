@@ -1,0 +1,134 @@
+"""What the options change in the methods: sizes, scales, --fix, --save_feature, maps of another size."""
+import numpy as np
+import pytest
+import torch
+
+from feature_extractors import features
+from feature_extractors.multiple_features import METHODS
+from utils.options import parse_arguments
+
+WIDTH = {"rgb": 6, "xyz": 5, "fusion": 11}
+ROWS = {"rgb": 784, "xyz": 3136, "fusion": 3136}
+
+
+@pytest.fixture
+def build(monkeypatch):
+    """Function: a method whose networks are replaced by random patches, and its parts."""
+
+    def make(*flags, parts=4):
+        args = parse_arguments(["--use_uff", "--eval_mode", *flags])
+        monkeypatch.setattr(features, "Model", lambda *_: torch.nn.Module())
+        monkeypatch.setattr(features.FeatureFusionBlock, "from_checkpoint", lambda *_: torch.nn.Module())
+        rng = np.random.default_rng(0)
+        samples = [{n: torch.from_numpy(rng.standard_normal((ROWS[n], WIDTH[n])).astype(np.float32) * 2 + 1) for n in WIDTH} for _ in range(parts)]
+        for sample in samples:
+            sample["xyz"][:100] = 0
+        method = METHODS[args.method_name](args)
+        method.extract = lambda sample: sample
+        return method, samples
+
+    return make
+
+
+def banked(method, samples):
+    for sample in samples:
+        method.add_sample_to_mem_bank(sample, class_name="cookie")
+    method.run_coreset()
+    return method
+
+
+def test_sizes_are_chained_as_released(build):
+    method = banked(*build())
+    kept = int(0.1 * 4 * 3136)
+    assert [len(method.banks[n]) for n in ("xyz", "rgb", "fusion")] == [kept + 1, int(0.1 * kept), int(0.1 * kept)]
+
+
+def test_fix_coreset_sizes(build):
+    method = banked(*build("--fix", "coreset_sizes"))
+    assert [len(method.banks[n]) for n in ("xyz", "rgb", "fusion")] == [int(0.1 * 4 * 3136) + 1, int(0.1 * 4 * 784), int(0.1 * 4 * 3136)]
+
+
+def test_all_banks_have_the_xyz_mean_and_rgb_std_as_released(build):
+    method, samples = build()
+    banked(method, samples)
+    xyz, rgb = (torch.cat([s[n] for s in samples]) for n in ("xyz", "rgb"))
+    for bank in method.banks.values():
+        assert bank.mean == pytest.approx(float(xyz.double().mean()), rel=1e-5)
+        assert bank.std == pytest.approx(float(rgb.double().std()), rel=1e-5)
+
+
+def test_fix_scaling(build):
+    method, samples = build("--fix", "scaling", "--f_coreset", "1")
+    banked(method, samples)
+    for name, bank in method.banks.items():
+        rows = torch.cat([s[name] for s in samples])
+        assert bank.mean == pytest.approx(float(rows.double().mean()), rel=1e-5)
+        assert bank.std == pytest.approx(float(rows.double().std()), rel=1e-5)
+    assert method.banks["rgb"].rows.mean().abs() < 1e-3
+
+
+def test_zero_row(build):
+    released = banked(*build()).banks["xyz"]
+    assert not released.rows[-1].any()
+    fixed = banked(*build("--fix", "zero_row")).banks["xyz"]
+    torch.testing.assert_close(fixed.rows[-1] * fixed.std + fixed.mean, torch.zeros(WIDTH["xyz"]), atol=1e-6, rtol=0)
+    distance = fixed.measure(torch.zeros(1, WIDTH["xyz"]))[1]
+    assert float(distance) < 1e-2
+
+
+def test_fix_late_fusion_leaves_own_rows_out(build):
+    def train_scores(*flags):
+        method, samples = build("--f_coreset", "1", *flags)
+        banked(method, samples)
+        for sample in samples:
+            method.add_sample_to_late_fusion_mem_bank(sample)
+        return np.stack(method.late_fusion.train_scores)
+    assert train_scores().max() < 0.05
+    assert train_scores("--fix", "late_fusion").min() > 0.05
+
+
+def test_asymmetric_banks(build):
+    method = banked(*build("--asy_memory_bank", "2", "--f_coreset", "1"))
+    assert [len(method.banks[n]) for n in ("xyz", "rgb", "fusion")] == [2 * 3136 + 1, 4 * 784, 2 * 3136]
+
+
+def test_rm_zero_for_project(build):
+    method = banked(*build("--method_name", "Point_MAE", "--rm_zero_for_project", "--f_coreset", "1"))
+    assert len(method.patch_lib) == 4 * 3036 + 1 and not method.patch_lib[-1].any() and (method.patch_lib[:-1] != 0).all()
+
+
+@pytest.mark.parametrize("fix", [(), ("--fix", "save_feature")])
+def test_save_feature(build, tmp_path, fix):
+    method, samples = build("--method_name", "DINO+Point_MAE", "--save_feature", "--save_feature_path", str(tmp_path), *fix)
+    for sample in samples:
+        method.add_sample_to_mem_bank(sample, class_name="cookie")
+    assert sorted(p.name for p in tmp_path.iterdir()) == [f"cookie{i}.pt" for i in range(4)]
+    saved = torch.load(tmp_path / "cookie1.pt", weights_only=True)
+    assert torch.equal(saved[:, :WIDTH["xyz"]], samples[1]["xyz"])
+    rgb = saved[:, WIDTH["xyz"]:]
+    for row in (0, 1, 57, 783, 784, 2000, 3135):
+        a, i = divmod(row, 784)
+        y, x = divmod(row, 56)
+        source = (4 * i + a) % 784 if not fix else (y // 2) * 28 + x // 2
+        assert torch.equal(rgb[row], samples[1]["rgb"][source])
+
+
+@pytest.mark.parametrize("method_name, size", [("DINO+Point_MAE+Fusion", 112), ("DINO+Point_MAE+add", 112), ("Fusion", 112),
+                                               ("DINO", 224), ("Point_MAE", 224), ("DINO+Point_MAE", 224)])
+def test_map_size_and_one_metric_run(build, method_name, size):
+    method, samples = build("--method_name", method_name, "--img_size", "112")
+    banked(method, samples[:3])
+    if method.needs_late_fusion_pass:
+        for sample in samples[:3]:
+            method.add_sample_to_late_fusion_mem_bank(sample)
+        method.run_late_fusion()
+    mask = torch.zeros(1, 1, 224, 224)
+    mask[..., 50:90, 60:100] = 1
+    for label in (0, 1):
+        method.predict(samples[3], mask * label, torch.tensor([label]))
+    assert method.predictions[1].shape == method.gts[1].shape == (size, size)
+    assert method.gts[1].mean() == pytest.approx(1600 / 224**2)
+    method.calculate_metrics()
+    assert method.image_preds.shape == method.image_labels.shape == (2, 1)
+    assert len(method.pixel_preds) == len(method.pixel_labels) == 2 * size**2
+    assert method.image_rocauc == 0.5 and 0 <= method.pixel_rocauc <= 1 and 0 <= method.au_pro <= 1
