@@ -11,6 +11,7 @@ from torch import nn
 import scoring_addon
 from feature_extractors.alignment import GRID, align
 from feature_extractors.memory_bank import MemoryBank, anomaly_map
+from models.checkpoints import UFF, require
 from models.feature_fusion import FeatureFusionBlock
 from models.models import XYZ_DIM, Model
 from utils.files import atomic_path
@@ -49,6 +50,8 @@ class Features(nn.Module):
     def __init__(self, args, device="cpu"):
         super().__init__()
         self.args, self.device = args, device
+        if args.use_uff:
+            require(args.fusion_module_path, UFF)  # before the backbones are loaded or downloaded
         needed = {"rgb", "xyz"} if "fusion" in self.bank_names else set(self.bank_names)
         self.deep_feature_extractor = Model(
             device, args.rgb_backbone_name if "rgb" in needed else None, args.xyz_backbone_name if "xyz" in needed else None,

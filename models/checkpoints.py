@@ -36,15 +36,19 @@ POINT_BERT = Role("Point-BERT (xyz backbone)", "Point-BERT.pth", M3DM_README, "b
 UFF = Role("UFF (fusion module, --fusion_module_path)", None, f"{M3DM_README} (uff_pretrain.pth)", "model")
 
 
+def require(path, role):
+    """Raise InputError unless there is a file at ``path``."""
+    if not Path(path).is_file():
+        raise InputError(f"{path}: missing: the {role.title} checkpoint; get it from {role.source}")
+
+
 def read_checkpoint(path, role):
     """State dict for ``role`` from the file at ``path``, wrappers and prefixes stripped.
 
     Raises:
         InputError: the file is missing, unreadable, unsafe to load or has another layout.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: missing: the {role.title} checkpoint; get it from {role.source}")
+    require(path, role)
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(path, map_location="cpu", weights_only=True)

@@ -1,4 +1,5 @@
 """The two backbones: a ViT for the picture (timm) and a point transformer for the point cloud."""
+import logging
 from pathlib import Path
 
 import timm
@@ -37,13 +38,13 @@ class Model(nn.Module):
                  group_size=128, num_group=1024, checkpoint_dir="checkpoints"):
         super().__init__()
         self.rgb_backbone = self.xyz_backbone = None
-        if rgb_backbone_name:
-            self.rgb_backbone = build_vit(rgb_backbone_name, checkpoint_dir)
-            self.rgb_dim = self.rgb_backbone.embed_dim
-        if xyz_backbone_name:
+        if xyz_backbone_name:  # before the ViT, whose download may take long to fail
             role, encoder_dims = XYZ_BACKBONES[xyz_backbone_name]
             self.xyz_backbone = PointTransformer(group_size, num_group, encoder_dims)
             checkpoints.load_into(self.xyz_backbone, Path(checkpoint_dir) / role.file, role)
+        if rgb_backbone_name:
+            self.rgb_backbone = build_vit(rgb_backbone_name, checkpoint_dir)
+            self.rgb_dim = self.rgb_backbone.embed_dim
         self.to(device)
 
     def forward_rgb_features(self, rgb):
@@ -67,19 +68,15 @@ def build_vit(name, checkpoint_dir):
     if role is not None and (Path(checkpoint_dir) / role.file).exists():
         model = timm.create_model(timm_name, num_classes=0)
         return checkpoints.load_into(model, Path(checkpoint_dir) / role.file, role)
+    for chatty in ("huggingface_hub", "timm"):  # their warnings of each attempt; ours says it in one line
+        logging.getLogger(chatty).setLevel(logging.ERROR)
     try:
         return timm.create_model(timm_name, pretrained=True, num_classes=0)
     except Exception as error:  # whatever the download layers raise
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:150]
+        reason = type(error).__name__
         where = f"{Path(checkpoint_dir) / role.file}: missing: the {role.title} checkpoint" if role else f"{timm_name}: no local file"
         get = f"; get it from {role.source}" if role else "; run once with network access"
         raise InputError(f"{where}, and timm's download failed ({reason}){get}") from None
-
-
-def vit_is_local(name, checkpoint_dir):
-    """Whether the ViT's weights lie in ``checkpoint_dir``, so that no download is needed."""
-    role = RGB_BACKBONES[name][1]
-    return role is not None and (Path(checkpoint_dir) / role.file).is_file()
 
 
 class PointNetEncoder(nn.Module):

@@ -77,6 +77,7 @@ def evaluated(arguments, passes, monkeypatch):
     def run(*flags):
         args = arguments("--eval_mode", *flags)
         monkeypatch.setattr(features, "Model", lambda *_: torch.nn.Module())
+        monkeypatch.setattr(features, "require", lambda *_: None)
         monkeypatch.setattr(features.FeatureFusionBlock, "from_checkpoint", lambda *_: torch.nn.Module())
         method = METHODS[args.method_name](args)
         known = {id(entry[0]): entry[3] for split in passes.values() for entry in split}

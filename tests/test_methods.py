@@ -18,6 +18,7 @@ def build(monkeypatch):
     def make(*flags, parts=4):
         args = parse_arguments(["--use_uff", "--eval_mode", *flags])
         monkeypatch.setattr(features, "Model", lambda *_: torch.nn.Module())
+        monkeypatch.setattr(features, "require", lambda *_: None)
         monkeypatch.setattr(features.FeatureFusionBlock, "from_checkpoint", lambda *_: torch.nn.Module())
         rng = np.random.default_rng(0)
         samples = [{n: torch.from_numpy(rng.standard_normal((ROWS[n], WIDTH[n])).astype(np.float32) * 2 + 1) for n in WIDTH} for _ in range(parts)]

@@ -158,9 +158,9 @@ def _state_of(path, recipe, seed):
     except InputError:
         return None
     layout = recipe.layout()
-    if any(name not in state or tuple(state[name].shape) != shape for name, (shape, _) in layout.items()):
+    if any(getattr(state.get(name), "shape", None) != shape for name, (shape, kind) in layout.items() if kind != "count"):
         return None
     first, spec = next(iter(layout.items()))
-    if torch.equal(state[first], draw(first, *spec, seed)):
+    if torch.equal(state[first].float(), draw(first, *spec, seed)):
         return "kept"
     return "kept: it holds other weights (real ones, or another seed); delete it to have it drawn"

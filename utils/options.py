@@ -44,10 +44,19 @@ def number(kind=float, low=-math.inf, high=math.inf, open_low=False):
     return parse
 
 
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows a default only where there is one to show and the text does not name it already."""
+
+    def _get_help_string(self, action):
+        if action.default in (None, False) or action.default == [] or "(default" in action.help:
+            return action.help
+        return super()._get_help_string(action)
+
+
 def build_parser():
     """The argument parser of main.py."""
     parser = argparse.ArgumentParser(
-        prog="main.py", formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        prog="main.py", formatter_class=HelpFormatter,
         description="M3DM, RGB-3D industrial anomaly detection, with the scoring add-on (--scoring disagreement). "
                     "Every category is fitted and evaluated in turn; three result tables come at the end. "
                     "Defaults are the release's, defects included; --fix switches them off.")
