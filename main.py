@@ -103,7 +103,7 @@ class Run:
             runner.fit(category)
             runner.evaluate(category)
             self._write_category(category, runner)
-        except InputError as error:
+        except (InputError, OSError) as error:
             self._fail(category, str(error))
         except Exception as error:  # one category's trouble must not cost the others
             traceback.print_exc()
@@ -145,12 +145,19 @@ class Run:
     def _write(self):
         self.record["seconds"] = time.time() - self.started
         self.record["peak_memory_mib"] = self.results.peak_memory_mib()
-        self.results.write_run(self.args.output_dir, self.record)
+        try:
+            self.results.write_run(self.args.output_dir, self.record)
+        except OSError as error:  # a full disk, say: what is in memory still reaches the screen
+            self.failed["run.json"] = str(error)
 
     def finish(self):
         """Print and append the tables, list what failed; returns the exit code."""
         if self.metrics:
-            print("\n" + self.results.append_tables(self.args.output_dir, self.args.method_name, self.metrics))
+            print("\n" + self.results.all_tables(self.args.method_name, self.metrics), flush=True)
+            try:
+                self.results.append_tables(self.args.output_dir, self.args.method_name, self.metrics)
+            except OSError as error:
+                self.failed["tables"] = str(error)
         self._write()
         for category, reason in self.failed.items():
             print(f"not finished: {category}: {reason}", file=sys.stderr)

@@ -9,7 +9,7 @@ import pytest
 from utils.errors import InputError
 from utils.files import atomic_path, atomic_write_text, check_writable
 from utils.metrics import Metrics
-from utils.results import append_tables, result_table, write_run, write_scores
+from utils.results import all_tables, append_tables, result_table, write_run, write_scores
 
 FILES = ("image_rocauc_results.md", "pixel_rocauc_results.md", "aupro_results.md")
 
@@ -77,10 +77,10 @@ def test_difference_of_undefined_metrics():
 
 
 def test_append_writes_three_files(tmp_path):
-    text = append_tables(tmp_path, "DINO", one(bagel=0.5))
+    append_tables(tmp_path, "DINO", one(bagel=0.5))
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(FILES)
     written = [(tmp_path / name).read_text() for name in FILES]
-    assert text == "\n".join(written)
+    assert all_tables("DINO", one(bagel=0.5)) == "\n".join(written)
     assert [w.splitlines()[0] for w in written] == ["## Image ROCAUC Results", "## Pixel ROCAUC Results", "## AU PRO Results"]
 
 

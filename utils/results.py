@@ -56,14 +56,16 @@ def result_table(metric, method_name, metrics):
 
 
 def append_tables(output_dir, method_name, metrics):
-    """Append the three tables to their files under ``output_dir``; returns the three texts joined."""
-    texts = []
+    """Append the three tables to their files under ``output_dir``, a blank line before each."""
     for metric, (_, name) in TABLES.items():
-        text, path = result_table(metric, method_name, metrics), Path(output_dir) / name
+        path = Path(output_dir) / name
         before = path.read_text(encoding="utf-8") if path.exists() else ""
-        atomic_write_text(path, (before.rstrip("\n") + "\n\n" if before.strip() else "") + text)
-        texts.append(text)
-    return "\n".join(texts)
+        atomic_write_text(path, (before.rstrip("\n") + "\n\n" if before.strip() else "") + result_table(metric, method_name, metrics))
+
+
+def all_tables(method_name, metrics):
+    """The three tables as one text."""
+    return "\n".join(result_table(metric, method_name, metrics) for metric in TABLES)
 
 
 def write_scores(path, described, scored, bank_scores):
