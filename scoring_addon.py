@@ -160,7 +160,7 @@ def score(name, image_preds, predictions, samples, parameters=DEFAULTS):
 
 def _number(text, low=None, whole=False):
     value = int(text) if whole else float(text)
-    if not math.isfinite(value) or (low is not None and value < low):
+    if (value > 2**31 if whole else not math.isfinite(value)) or (low is not None and value < low):
         raise argparse.ArgumentTypeError("{} is not a finite number{}".format(text, "" if low is None else " of at least %g" % low))
     return value
 

@@ -5,6 +5,7 @@ Layouts: Point-MAE and Point-BERT keep their encoder under ``["base_model"]`` wi
 """
 import argparse
 import pickle
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
@@ -50,7 +51,8 @@ def read_checkpoint(path, role):
     """
     require(path, role)
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's remarks about old pickle protocols
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = next((line.strip() for line in str(error).splitlines() if "GLOBAL" in line), "not a torch file")
@@ -65,7 +67,8 @@ def read_checkpoint(path, role):
         state = content.get(role.entry) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not state:
         found = ", ".join(map(repr, list(content)[:4])) if isinstance(content, dict) else type(content).__name__
-        raise InputError(f"{path}: not a {role.title} checkpoint: it has no {role.entry!r} entry (found: {found}); "
+        lacking = f"no {role.entry!r} entry" if role.entry else "no weights"
+        raise InputError(f"{path}: not a {role.title} checkpoint: it has {lacking} (found: {found or 'nothing'}); "
                          f"get the right file from {role.source}")
     state = {str(key).removeprefix("module."): value for key, value in state.items()}
     chosen = {key.removeprefix(role.prefix): value for key, value in state.items() if key.startswith(role.prefix)}

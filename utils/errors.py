@@ -12,4 +12,4 @@ class InputError(Exception):
         message = str(message)
         if "Original Traceback" in message:
             message = message.strip().splitlines()[-1].partition(": ")[2]
-        super().__init__(" ".join(message.split()))
+        super().__init__(" ".join(line.strip() for line in message.splitlines()))

@@ -32,7 +32,8 @@ def read_tiff_organized_pc(path):
         raise InputError(f"{path}: has shape {points.shape}, expected height × width × 3 (x, y, z)")
     if not np.issubdtype(points.dtype, np.floating):
         raise InputError(f"{path}: holds {points.dtype}, expected float coordinates in metres")
-    points = points.astype(np.float32)
+    with np.errstate(over="ignore"):  # beyond float32 is inf, which counts as broken below
+        points = points.astype(np.float32)
     broken = ~np.isfinite(points).all(axis=2)
     points[broken] = 0
     return points, int(broken.sum())

@@ -35,7 +35,7 @@ def number(kind=float, low=-math.inf, high=math.inf, open_low=False):
 
     def parse(text):
         value = kind(text)
-        if not math.isfinite(value) or not low <= value <= high or (open_low and value == low):
+        if (kind is float and not math.isfinite(value)) or not low <= value <= high or (open_low and value == low):
             bounds = f"{'more than' if open_low else 'at least'} {low}" if high == math.inf else f"from {low} to {high}"
             raise argparse.ArgumentTypeError(f"{text}: has to be {'finite' if low == -math.inf else bounds}")
         return value
@@ -53,14 +53,21 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         return super()._get_help_string(action)
 
 
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the usage of all flags before it."""
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: error: {message} (--help lists the flags)\n")
+
+
 def build_parser():
     """The argument parser of main.py."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="main.py", formatter_class=HelpFormatter,
         description="M3DM, RGB-3D industrial anomaly detection, with the scoring add-on (--scoring disagreement). "
                     "Every category is fitted and evaluated in turn; three result tables come at the end. "
                     "Defaults are the release's, defects included; --fix switches them off.")
-    whole = number(int, 1)
+    whole, seed = number(int, 1, 2**31 - 1), number(int, 0, 2**32 - 1)  # numpy takes seeds of 32 bits
 
     group = parser.add_argument_group("method", "which features and banks")
     group.add_argument("--method_name", default="DINO+Point_MAE+Fusion", choices=METHOD_BANKS, metavar="NAME",
@@ -89,7 +96,7 @@ def build_parser():
     group.add_argument("--coreset_eps", type=number(float, 0, 0.999, True), default=0.9, metavar="E", help="distortion of the random projection")
     group.add_argument("--f_coreset", type=number(float, 0, 1, True), default=0.1, metavar="F", help="kept fraction of the rows; the paper's runs use 0.2")
     group.add_argument("--asy_memory_bank", type=whole, metavar="N", help="at most N parts in the xyz and fusion banks of the methods with several")
-    group.add_argument("--random_state", type=int, metavar="N", help="seed of the random projection (default: numpy's generator, seeded by --seed)")
+    group.add_argument("--random_state", type=seed, metavar="N", help="seed of the random projection (default: numpy's generator, seeded by --seed)")
     group.add_argument("--ocsvm_nu", type=number(float, 0, 1, True), default=0.5, metavar="NU", help="of the late fusion's one-class SVMs")
     group.add_argument("--ocsvm_maxiter", type=whole, default=1000, metavar="N", help="of the late fusion's one-class SVMs")
     group.add_argument("--rm_zero_for_project", action="store_true", help="Point_MAE method: drop all rows that hold a zero")
@@ -106,7 +113,7 @@ def build_parser():
 
     group = parser.add_argument_group("run and output")
     group.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="auto: CUDA, else MPS, else CPU")
-    group.add_argument("--seed", type=number(int, 0), default=0, metavar="N", help="of numpy, random and torch, set anew for each category")
+    group.add_argument("--seed", type=seed, default=0, metavar="N", help="of numpy, random and torch, set anew for each category")
     group.add_argument("--output_dir", default="results", metavar="DIR", help="tables, scores, run.json, pictures")
     group.add_argument("--save_preds", action="store_true", help="a picture of each test part under <output_dir>/pred_maps")
     group.add_argument("--save_feature", action="store_true", help="write the training parts' patches for UFF training")
