@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from utils.errors import InputError
+from utils.errors import InputError, show_warnings
 from utils.mvtec3d_util import (organized_pc_to_depth_map, read_mask, read_picture, read_tiff_organized_pc,
                                 resize_organized_pc, valid_points)
 
@@ -126,12 +126,16 @@ def pair_files(folder, with_masks):
     Raises:
         InputError: no files, unequal numbers, or names of which only some match.
     """
-    rgb = sorted((folder / "rgb").glob("*.png"))
+    rgb = _files(folder / "rgb", "*.png")
     if not rgb:
         raise InputError(f"{folder / 'rgb'}: no *.png found")
-    columns = [rgb, _partners(rgb, sorted((folder / "xyz").glob("*.tiff")), folder / "xyz", "*.tiff")]
-    columns.append(_partners(rgb, sorted((folder / "gt").glob("*.png")), folder / "gt", "*.png") if with_masks else [None] * len(rgb))
+    columns = [rgb, _partners(rgb, _files(folder / "xyz", "*.tiff"), folder / "xyz", "*.tiff")]
+    columns.append(_partners(rgb, _files(folder / "gt", "*.png"), folder / "gt", "*.png") if with_masks else [None] * len(rgb))
     return list(zip(*columns))
+
+
+def _files(folder, pattern):
+    return sorted(p for p in folder.glob(pattern) if not p.name.startswith("."))  # macOS leaves ._NAME beside NAME
 
 
 def _partners(rgb, others, folder, pattern):
@@ -151,4 +155,5 @@ def get_data_loader(split, class_name, img_size, args):
     """
     kind = TrainDataset if split == "train" else TestDataset
     data = kind(class_name, img_size, args.dataset_path, getattr(args, "min_points", 0))
-    return DataLoader(data, batch_size=1, shuffle=False, num_workers=getattr(args, "num_workers", 1))
+    return DataLoader(data, batch_size=1, shuffle=False, num_workers=getattr(args, "num_workers", 1),
+                      worker_init_fn=show_warnings)

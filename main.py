@@ -1,38 +1,64 @@
 """Train and evaluate M3DM on every category of a data set, and print the result tables."""
+import argparse
 import dataclasses
 import logging
+import os
 import signal
 import sys
 import time
 import traceback
 from pathlib import Path
 
-from utils.errors import InputError
+from utils.errors import InputError, show_warnings
 from utils.files import check_writable
 from utils.options import parse_arguments
 
 FINE, FAILED, REFUSED = 0, 1, 2
+INTERRUPTED = "(interrupted)"
 
 
 def main(argv=None):
     """Run the command line; returns the exit code: 0 fine, 1 something failed, 2 refused before any work."""
     args = parse_arguments(argv)
-    logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
+    show_warnings()
     signal.signal(signal.SIGTERM, _interrupt)
+    command = sys.argv[1:] if argv is None else argv
     try:
-        run = Run(args, sys.argv[1:] if argv is None else argv)
+        return run_seeds(args, command) if args.seeds else run_once(args, command)[0]
     except InputError as error:
         print(f"main.py: {error}", file=sys.stderr)
         return REFUSED
     except KeyboardInterrupt:
         print("main.py: interrupted before any category was begun", file=sys.stderr)
         return FAILED
+
+
+def run_once(args, command):
+    """One run; returns (exit code, the Run)."""
+    run = Run(args, command)
     try:
         for category in run.categories:
             run.one(category)
     except KeyboardInterrupt:
-        run.failed["(interrupted)"] = "stopped by the user; the categories that were finished are kept"
-    return run.finish()
+        run.failed[INTERRUPTED] = "stopped by the user; the categories that were finished are kept"
+    return run.finish(), run
+
+
+def run_seeds(args, command):
+    """A run for each of --seeds in a folder of its own, then the table of mean ± standard deviation; returns the exit code."""
+    codes, metrics = [], {}
+    for seed in dict.fromkeys(args.seeds):
+        folder = f"seed_{seed}"
+        changes = {"seed": seed, "output_dir": str(Path(args.output_dir) / folder),
+                   "save_maps": args.save_maps and str(Path(args.save_maps) / folder)}
+        print(f"seed {seed}:", flush=True)
+        code, run = run_once(argparse.Namespace(**{**vars(args), **changes}), command)
+        codes.append(code)
+        metrics[seed] = run.metrics
+        if INTERRUPTED in run.failed:
+            break
+    print("\n" + run.results.write_seeds(args.output_dir, args.method_name, metrics))
+    return max(codes)
 
 
 def _interrupt(*_):
@@ -49,9 +75,9 @@ class Run:
     def __init__(self, args, command):
         from utils import results  # here and below: after the options are known to be fine, since torch takes seconds
 
-        check_writable(args.output_dir)
-        if args.save_feature:
-            check_writable(args.save_feature_path)
+        for folder in (args.output_dir, args.save_maps, args.save_feature and args.save_feature_path):
+            if folder:
+                check_writable(folder)
         self.args, self.results = args, results
         self.metrics, self.failed, self.started = {}, {}, time.time()
         self.record = {"command": list(command), "options": vars(args), "versions": results.environment(), "seed": args.seed,
@@ -69,12 +95,15 @@ class Run:
         root = Path(args.dataset_path)
         if not root.is_dir():
             raise InputError(f"{root}: missing: the data set's folder; give it with --dataset_path")
-        for name in args.category or []:
-            if not (root / name).is_dir():
+        asked = [name.rstrip("/\\") for name in args.category or ()]  # shells complete a folder's name with a slash
+        for name in asked:
+            if Path(name).name != name:
+                raise InputError(f"--category {name}: give the name of a folder in {root}, not a path")
+            if not os.path.isdir(root / name):
                 raise InputError(f"{root / name}: missing folder of the category given with --category; there are: "
                                  f"{', '.join(sorted(p.name for p in root.iterdir() if p.is_dir())) or 'none'}")
         usable = []
-        for name in dict.fromkeys(args.category or DATASET_CLASSES[args.dataset_type]()):
+        for name in dict.fromkeys(asked or DATASET_CLASSES[args.dataset_type]()):
             try:
                 if not (root / name).is_dir():
                     raise InputError(f"{root / name}: missing folder; give the categories you have with --category")
@@ -134,6 +163,12 @@ class Run:
             start = time.perf_counter()
             save_pictures(output / "pred_maps" / category, self.args.dataset_path, described, method)
             runner.timings["pictures"] = time.perf_counter() - start
+        if self.args.save_maps:
+            from utils.saved_maps import save_run_maps
+
+            start = time.perf_counter()
+            save_run_maps(self.args, category, described, method)
+            runner.timings["saved maps"] = time.perf_counter() - start
         self.metrics[category] = method.metrics
         self.record["categories"][category] = entry
         self._write()

@@ -18,11 +18,23 @@ from collections import namedtuple
 import numpy as np
 
 EPSILON = 1e-8
-SCORINGS = ("baseline", "disagreement")
+# name → (pixel map, image score, where it stands in the paper); "ours" marks what the paper leaves open
+SCORINGS = {
+    "baseline": ("M_fusion", "the released decision score", "Tables 3-8"),
+    "pixel_max": ("M_fusion", "max of the map", "Table 3"),
+    "pixel_topk": ("M_fusion", "mean of the K largest", "Table 3"),
+    "disagreement_only": ("M_pix", "max of M_pix (ours)", "Tables 7, 8"),
+    "disagreement_base": ("M_pix", "S_base", "Table 8, Disagreement + Score Calibration"),
+    "partial": ("M_pix", "(1-w) S_base + w S_robust with gamma = 0 (ours)", "Table 8, Partial; Table 7"),
+    "full": ("M_pix", "as disagreement, S_robust with gamma (Q99 - Q95) added (ours)", "Table 8, Full"),
+    "disagreement": ("M_pix", "S_final", "Tables 3-7, Proposed"),
+}
 
-Parameters = namedtuple("Parameters", "lam topk weights eta delta map_source")
-Parameters.__doc__ = """λ, K, (α, β, γ), (η1, η2), δ and the source of M_fusion ("decision" or "bank")."""
-DEFAULTS = Parameters(lam=0.5, topk=64, weights=(0.60, 0.25, 0.15), eta=(1.0, 1.0), delta=0.2, map_source="decision")
+Parameters = namedtuple("Parameters", "lam topk weights eta delta map_source recovery")
+Parameters.__doc__ = """λ, K, (α, β, γ), (η1, η2), δ, the source of M_fusion ("decision" or "bank") and the recovery
+term ("printed" or "normalized")."""
+DEFAULTS = Parameters(lam=0.5, topk=64, weights=(0.60, 0.25, 0.15), eta=(1.0, 1.0), delta=0.2, map_source="decision",
+                      recovery="printed")
 
 SampleMaps = namedtuple("SampleMaps", "rgb xyz bank")
 SampleMaps.__doc__ = """The single-bank maps of one test sample, each [H, W]; ``bank`` is the fusion bank's, or None."""
@@ -57,22 +69,31 @@ def base_score(m_pix, topk=DEFAULTS.topk):
     return float(np.mean(np.partition(values, values.size - topk)[values.size - topk:]))
 
 
-def quantile_95(m_pix):
-    """Q95: the 0.95 quantile of M_pix [H, W], linearly interpolated (section 3.5)."""
-    return float(np.quantile(np.asarray(m_pix, dtype=np.float64), 0.95))
+def quantile(m_pix, q):
+    """The q quantile (0.95 for Q95) of M_pix [H, W], linearly interpolated (section 3.5)."""
+    return float(np.quantile(np.asarray(m_pix, dtype=np.float64), q))
 
 
-def robust_score(m_pix, m_dis, weights=DEFAULTS.weights):
+def robust_score(q95, mean, mean_dis, weights=DEFAULTS.weights):
     """S_robust = α Q95(M_pix) + β mean(M_pix) + γ mean(M_dis) (section 3.5, second equation)."""
     alpha, beta, gamma = weights
-    return alpha * quantile_95(m_pix) + beta * float(np.mean(m_pix)) + gamma * float(np.mean(m_dis))
+    return alpha * q95 + beta * mean + gamma * mean_dis
 
 
-def normalise_statistic(values):
-    """The ~ of section 3.6: min-max over the category's test set, [n] in [0, 1]; a constant statistic gives 0."""
+def normalise_statistic(values, reference=None):
+    """The ~ of section 3.6: min-max over a reference set; a constant statistic gives 0.
+
+    Args:
+        values: [n], the test set's.
+        reference: [m], the set whose minimum and maximum are taken; None: the test set itself, as in the paper.
+
+    Returns:
+        [n] in [0, 1]; values beyond the reference's are clipped (ours).
+    """
     values = np.asarray(values, dtype=np.float64)
-    span = values.max() - values.min() if values.size else 0.0
-    return (values - values.min()) / span if span > 0 else np.zeros_like(values)
+    reference = values if reference is None else np.asarray(reference, dtype=np.float64)
+    span = reference.max() - reference.min() if reference.size else 0.0
+    return np.clip((values - reference.min()) / span, 0, 1) if span > 0 else np.zeros_like(values)
 
 
 def reliability(base_n, q95_n):
@@ -98,6 +119,14 @@ def recovery_score(q95, base, delta=DEFAULTS.delta):
     return delta * np.maximum(0, np.asarray(q95) - np.asarray(base))
 
 
+def normalised_recovery_score(q95_n, base_n, r, scale, delta=DEFAULTS.delta):
+    """S_rec = δ R max(0, Q̃95 - S̃_base) · scale, [n] (ours: what section 3.5 describes, on normalised statistics).
+
+    ``scale`` brings it to the units of S_base: its maximum minus its minimum over the reference set.
+    """
+    return delta * r * np.maximum(0, np.asarray(q95_n) - np.asarray(base_n)) * scale
+
+
 def final_score(base, robust, w, rec):
     """S_final = (1 - w) S_base + w S_robust + S_rec, [n] (section 3.5, third equation)."""
     return (1 - w) * base + w * robust + rec
@@ -106,53 +135,123 @@ def final_score(base, robust, w, rec):
 # ---------------------------------------------------------------- a test set
 
 
-def score_disagreement(decision_maps, samples, parameters=DEFAULTS):
-    """M_pix and S_final of every sample of one category.
+Statistics = namedtuple("Statistics", "base q95 q99 mean mean_dis peak")
+Statistics.__doc__ = """S_base, Q95, Q99, mean and maximum of M_pix, and the mean of M_dis: of one sample, or arrays [n]."""
 
-    Args:
-        decision_maps: n released pixel maps [H, W].
-        samples: n SampleMaps.
-        parameters: Parameters.
+Terms = namedtuple("Terms", "base robust base_n robust_n q95_n r c w rec final")
+Terms.__doc__ = """Everything that S_final is made of, arrays [n]; ``_n``: normalised."""
 
-    Returns:
-        Scored.
-    """
+
+def fusion_map(decision, sample, parameters=DEFAULTS):
+    """M_fusion [H, W]: the released decision map, or the fusion bank's own."""
+    if parameters.map_source == "bank" and sample.bank is None:
+        raise ValueError("--scoring_map bank needs a fusion bank")
+    return sample.bank if parameters.map_source == "bank" else decision
+
+
+def map_statistics(m_pix, m_dis, topk=DEFAULTS.topk):
+    """Statistics of one sample's M_pix and M_dis, [H, W] each."""
+    q95, q99 = np.quantile(np.asarray(m_pix, dtype=np.float64), (0.95, 0.99))
+    return Statistics(base_score(m_pix, topk), float(q95), float(q99), float(np.mean(m_pix)), float(np.mean(m_dis)), float(np.max(m_pix)))
+
+
+def modulate_all(decision_maps, samples, parameters=DEFAULTS):
+    """(M_pix of every sample, Statistics of arrays [n]) for n decision maps [H, W] and n SampleMaps."""
     maps, rows = [], []
     for decision, sample in zip(decision_maps, samples):
         m_dis = disagreement_map(sample.rgb, sample.xyz)
-        m_pix = modulated_map(sample.bank if parameters.map_source == "bank" else decision, m_dis, parameters.lam)
+        m_pix = modulated_map(fusion_map(decision, sample, parameters), m_dis, parameters.lam)
         maps.append(m_pix)
-        rows.append((base_score(m_pix, parameters.topk), quantile_95(m_pix), robust_score(m_pix, m_dis, parameters.weights)))
-    base, q95, robust = np.array(rows, dtype=np.float64).reshape(-1, 3).T
-    base_n, q95_n, robust_n = normalise_statistic(base), normalise_statistic(q95), normalise_statistic(robust)
-    w = blending_weight(conflict(base_n, robust_n), reliability(base_n, q95_n), parameters.eta)
-    return Scored(final_score(base, robust, w, recovery_score(q95, base, parameters.delta)), maps)
+        rows.append(map_statistics(m_pix, m_dis, parameters.topk))
+    return maps, Statistics(*np.array(rows, dtype=np.float64).reshape(-1, len(Statistics._fields)).T)
 
 
-def score(name, image_preds, predictions, samples, parameters=DEFAULTS):
-    """The scoring ``name`` (one of SCORINGS) of one category.
+def calibrate(stats, parameters=DEFAULTS, reference=None, tail=False):
+    """S_final and what it is made of, from statistics alone (sections 3.5 and 3.6).
 
     Args:
+        stats: Statistics of arrays [n], the test set's.
+        parameters: Parameters.
+        reference: Statistics [m] of normal training parts whose minima and maxima normalise; None: the test set's own.
+        tail: add γ (Q99 - Q95) to S_robust (the variant "full").
+
+    Returns:
+        Terms.
+    """
+    def robust_of(s):
+        tail_cue = parameters.weights[2] * (s.q99 - s.q95) if tail else 0.0
+        return robust_score(s.q95, s.mean, s.mean_dis, parameters.weights) + tail_cue
+
+    ref = stats if reference is None else reference
+    robust = robust_of(stats)
+    base_n, q95_n = normalise_statistic(stats.base, ref.base), normalise_statistic(stats.q95, ref.q95)
+    robust_n = normalise_statistic(robust, robust_of(ref))
+    r, c = reliability(base_n, q95_n), conflict(base_n, robust_n)
+    w = blending_weight(c, r, parameters.eta)
+    if parameters.recovery == "normalized":
+        scale = np.ptp(ref.base) if ref.base.size else 0.0
+        rec = normalised_recovery_score(q95_n, base_n, r, scale, parameters.delta)
+    else:
+        rec = recovery_score(stats.q95, stats.base, parameters.delta)
+    return Terms(stats.base, robust, base_n, robust_n, q95_n, r, c, w, rec, final_score(stats.base, robust, w, rec))
+
+
+def needs_maps(names, map_source="decision"):
+    """Whether any of the scorings reads the single-bank maps."""
+    return any(SCORINGS[name][0] == "M_pix" or (map_source == "bank" and name != "baseline") for name in names)
+
+
+def image_scores(name, stats, parameters=DEFAULTS, reference=None):
+    """Image scores [n] of a scoring that uses M_pix (one of SCORINGS), from Statistics of arrays [n]."""
+    if name == "disagreement_only":
+        return stats.peak
+    if name == "disagreement_base":
+        return stats.base
+    if name == "partial":
+        alpha, beta, _ = parameters.weights
+        return calibrate(stats, parameters._replace(weights=(alpha, beta, 0.0), delta=0.0), reference).final
+    return calibrate(stats, parameters, reference, tail=name == "full").final
+
+
+def score_all(names, image_preds, predictions, samples, parameters=DEFAULTS, reference=None):
+    """Several scorings of one category, sharing the work.
+
+    Args:
+        names: of SCORINGS.
         image_preds: [n] released image scores.
         predictions: n released pixel maps [H, W].
         samples: n SampleMaps (not read by "baseline").
+        parameters: Parameters.
+        reference: (decision maps, SampleMaps) of normal training parts, or None for the test set itself.
 
     Returns:
-        Scored.
+        {name: Scored} in the order of ``names``; scorings of the same pixel map share one list.
 
     Raises:
         ValueError: unknown name, or the samples' maps do not fit the predictions.
     """
-    if name == "baseline":
-        return Scored(np.ravel(np.asarray(image_preds, dtype=np.float64)), list(predictions))
-    if name != "disagreement":
-        raise ValueError("unknown scoring {!r}; known: {}".format(name, ", ".join(SCORINGS)))
-    if len(samples) != len(predictions):
-        raise ValueError("scoring {!r} needs the RGB and xyz banks' maps of all {} test samples, {} were recorded: "
-                         "the method has to have both banks".format(name, len(predictions), len(samples)))
-    if parameters.map_source == "bank" and any(s.bank is None for s in samples):
-        raise ValueError("--scoring_map bank needs a fusion bank")
-    return score_disagreement(predictions, samples, parameters)
+    unknown = [name for name in names if name not in SCORINGS]
+    if unknown:
+        raise ValueError("unknown scoring {!r}; known: {}".format(unknown[0], ", ".join(SCORINGS)))
+    others = [name for name in names if name != "baseline"]
+    if needs_maps(others, parameters.map_source) and len(samples) != len(predictions):
+        raise ValueError("scoring {!r} needs the RGB and xyz banks' maps of all {} test samples, {} were recorded: the method "
+                         "has to have both banks".format(others[0], len(predictions), len(samples)))
+    scored = {"baseline": Scored(np.ravel(np.asarray(image_preds, dtype=np.float64)), list(predictions))}
+    plain = predictions if parameters.map_source == "decision" else [fusion_map(d, s, parameters) for d, s in zip(predictions, samples)]
+    plain = scored["baseline"].predictions if plain is predictions else plain
+    if any(SCORINGS[name][0] == "M_pix" for name in others):
+        maps, stats = modulate_all(predictions, samples, parameters)
+        if reference is not None:
+            reference = modulate_all(*reference, parameters)[1]
+    for name in others:
+        if name == "pixel_max":
+            scored[name] = Scored(np.array([float(np.max(m)) for m in plain]), plain)
+        elif name == "pixel_topk":
+            scored[name] = Scored(np.array([base_score(m, parameters.topk) for m in plain]), plain)
+        else:
+            scored[name] = Scored(image_scores(name, stats, parameters, reference), maps)
+    return {name: scored[name] for name in names}
 
 
 # ---------------------------------------------------------------- hooks
@@ -187,11 +286,12 @@ def add_arguments(parser, several=False):
     Args:
         several: accept several scorings at once (only where the caller shows more than one).
     """
-    parser.add_argument("--scoring", choices=SCORINGS, metavar="NAME", default=["baseline"] if several else "baseline",
-                        **({"nargs": "+"} if several else {}),
-                        help="how image scores and pixel maps are computed: baseline (as released) or disagreement "
-                             "(Xu et al. 2026: regions where RGB and xyz disagree are amplified, image scores are calibrated)"
-                             + ("; several names are scored from one feature pass" if several else "") + " (default: baseline)")
+    described = "; ".join("{}: {}, {} [{}]".format(name, *row) for name, row in SCORINGS.items())
+    parser.add_argument("--scoring", choices=[*SCORINGS, "all"] if several else list(SCORINGS), metavar="NAME",
+                        default=["baseline"] if several else "baseline", **({"nargs": "+"} if several else {}),
+                        help="how pixel maps and image scores are computed (Xu et al. 2026), name: pixel map, image score [row of "
+                             "the paper]: " + described
+                             + ("; several names, or all, are scored from one feature pass" if several else "") + " (default: baseline)")
     d = DEFAULTS
     parser.add_argument("--scoring_lambda", type=_non_negative, default=d.lam, metavar="L",
                         help="strength of the disagreement modulation (default: %(default)s)")
@@ -205,19 +305,25 @@ def add_arguments(parser, several=False):
                         help="strength of the recovery term; as printed in the paper the term is 0 whenever K is below "
                              "5%% of the pixels (default: %(default)s)")
     parser.add_argument("--scoring_map", choices=("decision", "bank"), default=d.map_source,
-                        help="M_fusion: the late-fusion decision map, or the fusion bank's own map (default: %(default)s)")
+                        help="M_fusion: the late-fusion decision map (ours: the paper leaves it open), or the fusion bank's own map "
+                             "(default: %(default)s)")
+    parser.add_argument("--scoring_recovery", choices=("printed", "normalized"), default=d.recovery,
+                        help="the recovery term as printed, or (ours) on the normalised scores (default: %(default)s)")
+    parser.add_argument("--scoring_reference", choices=("test", "train") if several else ("test",), default="test",
+                        help="whose minima and maxima normalise the statistics: the test set's"
+                             + (", or those of training parts measured without their own rows" if several else "") + " (default: %(default)s)")
 
 
 def parameters_from(args):
     """Parameters from a parsed namespace."""
     return Parameters(args.scoring_lambda, args.scoring_topk, tuple(args.scoring_weights), tuple(args.scoring_eta),
-                      args.scoring_delta, args.scoring_map)
+                      args.scoring_delta, args.scoring_map, args.scoring_recovery)
 
 
 def names_from(args):
     """The scorings asked for, in order, each once."""
     names = [args.scoring] if isinstance(args.scoring, str) else args.scoring
-    return list(dict.fromkeys(names))
+    return list(SCORINGS) if "all" in names else list(dict.fromkeys(names))
 
 
 def record(method, map_rgb, map_xyz, map_fusion=None):
@@ -236,12 +342,12 @@ def apply(method):
     by those of the first name. With "baseline" first nothing is replaced.
 
     Raises:
-        ValueError: see :func:`score`.
+        ValueError: see :func:`score_all`.
     """
-    names, parameters = names_from(method.args), parameters_from(method.args)
-    samples = getattr(method, "scoring_samples", [])
-    method.scored = {name: score(name, [np.ravel(p)[0] for p in method.image_preds], method.predictions, samples, parameters)
-                     for name in dict.fromkeys(["baseline"] + names)}
+    names = names_from(method.args)
+    reference = getattr(method, "scoring_reference", None) if method.args.scoring_reference == "train" else None
+    method.scored = score_all(list(dict.fromkeys(["baseline"] + names)), [np.ravel(p)[0] for p in method.image_preds], method.predictions,
+                              getattr(method, "scoring_samples", []), parameters_from(method.args), reference)
     if names[0] == "baseline":
         return
     chosen = method.scored[names[0]]

@@ -15,7 +15,7 @@ from models.checkpoints import UFF, require
 from models.feature_fusion import FeatureFusionBlock
 from models.models import XYZ_DIM, Model
 from utils.files import atomic_path
-from utils.metrics import compute_metrics
+from utils.scored_metrics import scored_metrics
 from utils.mvtec3d_util import valid_points
 
 RGB_GRID = 28
@@ -94,8 +94,9 @@ class Features(nn.Module):
         if model.xyz_backbone is not None:
             valid = valid_points(xyz)
             points = xyz.flatten(1).T[valid].to(self.device)
-            tokens, centers = model.forward_xyz_features(points)
-            patches["xyz"] = align(tokens, centers, points, valid.to(self.device), xyz.shape[1])
+            sizes = [self.args.group_size * scale for scale in ((1, 2) if self.args.multiscale else (1,))]
+            aligned = [align(*model.forward_xyz_features(points, size), points, valid.to(self.device), xyz.shape[1]) for size in sizes]
+            patches["xyz"] = sum(aligned) / len(aligned) if self.args.multiscale else aligned[0]
         if "fusion" in self.bank_names:
             patches["fusion"] = torch.cat([self.fusion.xyz_branch(patches["xyz"]),
                                            to_xyz_grid(self.fusion.rgb_branch(patches["rgb"]))], dim=1)
@@ -154,9 +155,9 @@ class Features(nn.Module):
     # ------------------------------------------------------------ test
 
     @torch.no_grad()
-    def measure(self, sample, without_owner=None):
-        """Scores and maps of one sample: ({bank: float}, {bank: [S, S] float32 array}), in the banks' order."""
-        patches, scores, maps = self.extract(sample), {}, {}
+    def measure(self, patches, without_owner=None):
+        """Scores and maps of one sample's patches: ({bank: float}, {bank: [S, S] float32 array}), in the banks' order."""
+        scores, maps = {}, {}
         for name, bank in self.banks.items():
             score, distance = bank.measure(patches[name], without_owner)
             scores[name] = float(score)
@@ -176,7 +177,7 @@ class Features(nn.Module):
             mask: [1, 1, H, W] tensor, 1 where defective.
             label: [1] tensor, 1 if defective.
         """
-        scores, maps = self.measure(sample)
+        scores, maps = self.measure(self.extract(sample))
         if "rgb" in maps and "xyz" in maps:
             scoring_addon.record(self, maps["rgb"], maps["xyz"], maps.get("fusion"))
         score, pixels = self.combine(scores, maps)
@@ -197,10 +198,7 @@ class Features(nn.Module):
         self.image_preds = np.stack(self.image_preds)
         self.image_labels = np.stack([np.asarray(label) for label in self.image_labels])
         self.pixel_preds, self.pixel_labels = np.asarray(self.pixel_preds), np.asarray(self.pixel_labels)
-        self.metrics = {
-            name: compute_metrics(self.image_labels, scored.image_preds, self.pixel_labels,
-                                  np.concatenate([np.ravel(m) for m in scored.predictions]), self.gts, scored.predictions)
-            for name, scored in self.scored.items()}
+        self.metrics = scored_metrics(self.image_labels, self.gts, self.scored)
         first = scoring_addon.names_from(self.args)[0]
         self.image_rocauc, self.pixel_rocauc, self.au_pro = self.metrics[first]
 

@@ -4,6 +4,7 @@ import logging
 import numpy as np
 import torch
 
+import scoring_addon
 from feature_extractors.features import RGB_GRID, Features, to_xyz_grid
 from feature_extractors.late_fusion import LateFusion
 from utils.options import METHOD_BANKS
@@ -58,6 +59,7 @@ class DoubleRGBPointFeatures(Features):
     def __init__(self, args, device="cpu"):
         super().__init__(args, device)
         self.late_fusion = LateFusion(*self.lambdas(), nu=args.ocsvm_nu, max_iter=args.ocsvm_maxiter)
+        self._unseen = []  # (scores, maps) of the training parts, each measured without its own rows
 
     def lambdas(self):
         """The late fusion's factors, one a bank: (of the scores, of the maps)."""
@@ -104,13 +106,27 @@ class DoubleRGBPointFeatures(Features):
 
     def add_sample_to_late_fusion_mem_bank(self, sample):
         """Measure one training part for the late fusion; parts come in the order of the first pass."""
-        own = self.measured if "late_fusion" in self.args.fix else None
-        scores, maps = self.measure(sample, without_owner=own)
-        self.late_fusion.add([*scores.values()], [*maps.values()])
+        patches, honest = self.extract(sample), "late_fusion" in self.args.fix
+        unseen = self.measure(patches, without_owner=self.measured) if honest or self.args.train_maps else None
+        if self.args.train_maps:
+            self._unseen.append(unseen)
+        self.learn(*(unseen if honest else self.measure(patches)))
         self.measured += 1
 
+    def learn(self, scores, maps):
+        """Show one training part's scores and maps to the late fusion."""
+        self.late_fusion.add([*scores.values()], [*maps.values()])
+
     def run_late_fusion(self):
-        """Fit the late fusion to the training parts measured."""
+        """Fit the late fusion to the training parts measured; with training maps, see what it makes of them unseen."""
+        self.fit_late_fusion()
+        if self.args.train_maps:
+            self.scoring_reference = ([self.combine(*part)[1] for part in self._unseen],
+                                      [scoring_addon.SampleMaps(maps["rgb"], maps["xyz"], maps.get("fusion")) for _, maps in self._unseen])
+            self._unseen = []
+
+    def fit_late_fusion(self):
+        """Fit to the training parts shown to :meth:`learn`."""
         if self.args.f_coreset >= 1 and self.args.eval_mode and "late_fusion" not in self.args.fix:
             logging.warning("with --f_coreset 1 in eval mode the training parts lie in the banks themselves: the late fusion "
                             "learns from rounding noise (defect 15); use a smaller --f_coreset or --fix late_fusion")
@@ -137,14 +153,13 @@ class DoubleRGBPointFeatures_add(DoubleRGBPointFeatures):
     @property
     def needs_late_fusion_pass(self):
         """The release fits the late fusion and never reads it; only in train mode its pass draws random numbers."""
-        return not self.args.eval_mode
+        return not self.args.eval_mode or self.args.train_maps
 
-    def add_sample_to_late_fusion_mem_bank(self, sample):
-        """Only draw what the release's pass draws: nothing it learns is read."""
-        self.extract(sample)
-
-    def run_late_fusion(self):
+    def learn(self, scores, maps):
         """Nothing: the fit would not be read."""
+
+    def fit_late_fusion(self):
+        """Nothing, likewise."""
 
     def combine(self, scores, maps):
         return np.array([sum(scores.values())]), sum(maps.values())

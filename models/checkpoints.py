@@ -55,8 +55,11 @@ def read_checkpoint(path, role):
             warnings.simplefilter("ignore")  # torch's remarks about old pickle protocols
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = next((line.strip() for line in str(error).splitlines() if "GLOBAL" in line), "not a torch file")
-        raise InputError(f"{path}: refused as {role.title} checkpoint: it holds more than weights or is damaged "
+        reason = next((line.strip() for line in str(error).splitlines() if "GLOBAL" in line), None)
+        if reason is None:
+            raise InputError(f"{path}: cannot be read as {role.title} checkpoint (no torch file, or damaged); "
+                             f"download it again from {role.source}") from None
+        raise InputError(f"{path}: refused as {role.title} checkpoint: it holds more than weights "
                          f"({reason}); save its state dict alone with torch.save") from None
     except Exception as error:  # zip, pickle and tensor errors of all kinds
         raise InputError(f"{path}: cannot be read as {role.title} checkpoint "
@@ -103,3 +106,16 @@ def load_into(module, path, role, optional=()):
                              f"the chosen backbones need {tuple(wanted[key].shape)}; give a checkpoint made for them")
     module.load_state_dict(state, strict=False)
     return module
+
+
+def looks_untrained(module, tolerance=0.02):
+    """Whether a network's weights look like unit-variance random draws: no benchmark can be claimed with them.
+
+    In stand-in checkpoints every linear layer's weights have a standard deviation of 1/sqrt(inputs); training leaves
+    no network's layers there.
+
+    Args:
+        module: any module; its square-ish attention projections (``attn.qkv.weight``) are looked at.
+    """
+    spreads = [float(p.std()) * p.shape[1] ** 0.5 for name, p in module.named_parameters() if name.endswith("attn.qkv.weight")]
+    return bool(spreads) and all(abs(spread - 1) < tolerance for spread in spreads)

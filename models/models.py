@@ -51,9 +51,9 @@ class Model(nn.Module):
         """Patch tokens of pictures [B, 3, 224, 224]: [B, 784, width], CLS token dropped."""
         return self.rgb_backbone.forward_features(rgb)[:, 1:]
 
-    def forward_xyz_features(self, points):
+    def forward_xyz_features(self, points, group_size=None):
         """(tokens [num_group, 1152], centres [num_group, 3]) of a point cloud [N, 3]."""
-        return self.xyz_backbone(points)
+        return self.xyz_backbone(points, group_size)
 
 
 def build_vit(name, checkpoint_dir):
@@ -184,25 +184,27 @@ class PointTransformer(nn.Module):
         self.blocks = Blocks(self.WIDTH, self.DEPTH, self.HEADS, self.DROP_PATH)
         self.norm = nn.LayerNorm(self.WIDTH)
 
-    def group(self, points):
+    def group(self, points, group_size=None):
         """Centres and groups of a point cloud.
 
         Args:
             points: [N, 3]; where N is below num_group or group_size, the points are repeated in order until it is not.
+            group_size: K, if not the model's own.
 
         Returns:
             (index of the centres [G], centres [G, 3], indices of each group's points [G, K]).
         """
-        needed = max(self.num_group, self.group_size)
+        group_size = group_size or self.group_size
+        needed = max(self.num_group, group_size)
         repeated = torch.arange(max(len(points), needed), device=points.device) % len(points)
         points = points[repeated]
         center_index = farthest_point_sample(points, self.num_group)
-        neighbour_index = nearest_points(points[center_index], points, self.group_size)[0]
+        neighbour_index = nearest_points(points[center_index], points, group_size)[0]
         return repeated[center_index], points[center_index], repeated[neighbour_index]
 
-    def forward(self, points):
+    def forward(self, points, group_size=None):
         """(tokens [num_group, 1152], centres [num_group, 3]) of a point cloud [N, 3], N >= 1."""
-        _, center, neighbours = self.group(points)
+        _, center, neighbours = self.group(points, group_size)
         return self.transform(self.encoder(points[neighbours] - center[:, None]), center), center
 
     def transform(self, tokens, center):

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.distance import cdist
+from scipy.stats import ks_2samp
 from sklearn.linear_model import SGDOneClassSVM
 from sklearn.random_projection import SparseRandomProjection
 
@@ -100,6 +101,21 @@ def test_own_rows_can_be_left_out():
     others = torch.cat([parts[0], parts[2], torch.zeros(1, 4)])
     np.testing.assert_allclose(bank.measure(parts[1], without_owner=1)[1], nearest_rows(parts[1], others)[0], atol=1e-6)
     assert bank.measure(parts[1])[1].max() < 1e-2 < bank.measure(parts[1], without_owner=1)[1].max()
+
+
+def test_left_out_training_parts_look_like_unseen_ones_and_plain_ones_do_not():
+    rng = np.random.default_rng(5)
+    def parts(count):  # parts differ as wholes, as real ones do
+        return torch.from_numpy((rng.standard_normal((count, 40, 8)) + rng.standard_normal((count, 1, 8))).astype(np.float32))
+    bank, train = MemoryBank(), parts(60)
+    for i, part in enumerate(train):
+        bank.add(part, i)
+    bank.join()
+    unseen = [float(bank.measure(part)[1].mean()) for part in parts(60)]
+    left_out = [float(bank.measure(part, without_owner=i)[1].mean()) for i, part in enumerate(train)]
+    plain = [float(bank.measure(part)[1].mean()) for part in train]
+    assert ks_2samp(left_out, unseen).pvalue > 0.05
+    assert ks_2samp(plain, unseen).pvalue < 1e-6 and max(plain) < min(unseen)
 
 
 def test_zero_rows_and_too_small_banks():

@@ -88,6 +88,21 @@ def test_fix_late_fusion_leaves_own_rows_out(build):
     assert train_scores("--fix", "late_fusion").min() > 0.05
 
 
+@pytest.mark.parametrize("method_name", ["DINO+Point_MAE+Fusion", "DINO+Point_MAE", "DINO+Point_MAE+add"])
+def test_train_reference_is_made_of_unseen_parts(build, method_name):
+    method, samples = build("--method_name", method_name, "--scoring", "disagreement", "--scoring_reference", "train", "--f_coreset", "1")
+    banked(method, samples)
+    for sample in samples:
+        method.add_sample_to_late_fusion_mem_bank(sample)
+    method.run_late_fusion()
+    decisions, maps = method.scoring_reference
+    assert len(decisions) == len(maps) == 4
+    scores, expected = method.measure(samples[2], without_owner=2)
+    assert np.array_equal(maps[2].rgb, expected["rgb"]) and np.array_equal(maps[2].xyz, expected["xyz"])
+    assert np.array_equal(decisions[2], method.combine(scores, expected)[1])
+    assert expected["rgb"].mean() > 10 * method.measure(samples[2])[1]["rgb"].mean()
+
+
 def test_asymmetric_banks(build):
     method = banked(*build("--asy_memory_bank", "2", "--f_coreset", "1"))
     assert [len(method.banks[n]) for n in ("xyz", "rgb", "fusion")] == [2 * 3136 + 1, 4 * 784, 2 * 3136]

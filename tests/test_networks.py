@@ -95,3 +95,16 @@ def test_the_backbone_names_exist_in_timm():
     from models.models import RGB_BACKBONES
     for name, _ in RGB_BACKBONES.values():
         assert timm.is_model(name.split(".")[0]) and name in timm.list_pretrained()
+
+
+def test_multiscale_is_the_mean_of_two_group_sizes(arguments, full_method, passes):
+    sample = passes["train"][0][0]
+    parts = []
+    for size in (32, 64):
+        full_method.args = arguments("--eval_mode", "--group_size", str(size))
+        parts.append(full_method.extract(sample)["xyz"])
+    full_method.args = arguments("--eval_mode", "--group_size", "32", "--multiscale")
+    try:
+        torch.testing.assert_close(full_method.extract(sample)["xyz"], (parts[0] + parts[1]) / 2)
+    finally:
+        full_method.args = arguments("--eval_mode")

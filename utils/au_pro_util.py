@@ -1,7 +1,6 @@
 """Area under the per-region-overlap curve (AU-PRO), as the MVTec 3D-AD evaluation defines it."""
 import numpy as np
 from scipy import ndimage
-from sklearn.metrics import auc
 
 EIGHT_CONNECTED = np.ones((3, 3), dtype=int)
 
@@ -14,35 +13,64 @@ def calculate_au_pro(gts, predictions, integration_limit=0.3, num_thresholds=100
     behind its position, and PRO is the mean, over all 8-connected defect regions, of the share of the
     region's pixels that score strictly higher.
 
+    With ``num_thresholds="exact"`` (ours) every distinct defect-free score is a threshold, and the
+    false-positive rate is the share of defect-free pixels that score strictly higher.
+
     Args:
         gts: sequence of [H, W] arrays, non-zero where defective.
         predictions: sequence of [H, W] anomaly maps, larger = more anomalous.
         integration_limit: false-positive rate up to which the curve is integrated.
-        num_thresholds: number of thresholds.
+        num_thresholds: number of thresholds, or "exact".
 
     Returns:
         (au_pro, (fprs, pros)): the area divided by ``integration_limit``, and the curve in rising order
-        of false-positive rate. ``au_pro`` is None where the set has no defect region or no defect-free pixel.
+        of false-positive rate; other limits: ``area_up_to(fprs, pros, limit) / limit``. ``au_pro`` is None
+        where the set has no defect region or no defect-free pixel.
     """
-    normal, regions = [], []
+    normal, defective, weights = [], [], []
     for gt, prediction in zip(gts, predictions):
         gt, prediction = np.asarray(gt) != 0, np.asarray(prediction)
-        labels, count = ndimage.label(gt, structure=EIGHT_CONNECTED)
         normal.append(prediction[~gt])
-        regions += [np.sort(prediction[labels == i]) for i in range(1, count + 1)]
+        if gt.any():
+            defective.append(prediction[gt])
+            weights.append(region_weights(gt))
     normal = np.sort(np.concatenate(normal)) if normal else np.empty(0)
-    if not regions or not len(normal):
+    if not defective or not len(normal):
         return None, (np.empty(0), np.empty(0))
 
-    positions = np.linspace(0, len(normal) - 1, num=num_thresholds, dtype=int)
-    thresholds = normal[positions]
-    overlap = sum(1 - np.searchsorted(region, thresholds, side="right") / len(region) for region in regions)
-    fprs = np.concatenate(([1.0], 1 - (positions + 1) / len(normal)))[::-1]
-    pros = np.concatenate(([1.0], overlap / len(regions)))[::-1]
-    return area_up_to(fprs, pros, integration_limit) / integration_limit, (fprs, pros)
+    if num_thresholds == "exact":
+        positions = np.append(np.flatnonzero(normal[1:] != normal[:-1]), len(normal) - 1)  # last of each run of ties
+    else:
+        positions = threshold_positions(len(normal), num_thresholds)
+    weights = np.concatenate(weights)
+    pros = weight_above(np.concatenate(defective), weights / weights.sum(), normal[positions])
+    fprs = np.append(1.0, 1 - (positions + 1) / len(normal))[::-1]
+    pros = np.append(1.0, pros)[::-1]
+    return float(area_up_to(fprs, pros, integration_limit) / integration_limit), (fprs, pros)
+
+
+def threshold_positions(length, num_thresholds=100):
+    """Positions [num_thresholds], rising, of the thresholds in a sorted list of ``length`` defect-free scores."""
+    return np.linspace(0, length - 1, num=num_thresholds, dtype=int)
+
+
+def region_weights(gt):
+    """1 / (pixels of its 8-connected region) of each defective pixel of a mask ([H, W] bool) in row order, [gt.sum()]."""
+    region = ndimage.label(gt, structure=EIGHT_CONNECTED)[0][gt]
+    return 1 / np.bincount(region)[region]
+
+
+def weight_above(scores, weights, thresholds):
+    """Summed ``weights`` [n] of the ``scores`` [n] strictly above each threshold [t]: [t]."""
+    order = np.argsort(scores)
+    sums = np.append(np.cumsum(weights[order][::-1])[::-1], 0.0)
+    return sums[np.searchsorted(scores[order], thresholds, side="right")]
 
 
 def area_up_to(x, y, limit):
-    """Trapezoid area under the curve (x rising, [n]; y, [n]) from its start to ``limit``, last point interpolated."""
-    inside = x <= limit
-    return float(auc(np.append(x[inside], limit), np.append(y[inside], np.interp(limit, x, y))))
+    """Trapezoid area under the curve (x rising, [..., n]; y, [..., n]) from its start to ``limit``, last point interpolated: [...]."""
+    x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    step = np.diff(x)
+    width = np.clip(limit - x[..., :-1], 0, step)
+    rise = np.diff(y) * np.divide(width, step, out=np.zeros_like(step), where=step > 0)
+    return (width * (y[..., :-1] + rise / 2)).sum(axis=-1)

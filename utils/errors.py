@@ -1,4 +1,5 @@
-"""The one exception for everything a user can mend."""
+"""What a user is told: the one exception for everything that they can mend, and warnings."""
+import logging
 
 
 class InputError(Exception):
@@ -13,3 +14,8 @@ class InputError(Exception):
         if "Original Traceback" in message:
             message = message.strip().splitlines()[-1].partition(": ")[2]
         super().__init__(" ".join(line.strip() for line in message.splitlines()))
+
+
+def show_warnings(_=None):
+    """Print warnings as one line each; also what a loader's worker process calls with its number."""
+    logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)

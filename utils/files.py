@@ -25,9 +25,9 @@ def atomic_path(path):
 
 
 def atomic_write_text(path, text):
-    """Write ``text`` (UTF-8, newlines as given) to ``path`` in one step."""
+    """Write ``text`` (UTF-8, newlines as given, bytes read with surrogateescape as they were) to ``path`` in one step."""
     with atomic_path(path) as temporary:
-        with open(temporary, "w", encoding="utf-8", newline="") as file:
+        with open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
             file.write(text)
 
 

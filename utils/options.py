@@ -67,7 +67,8 @@ def build_parser():
         description="M3DM, RGB-3D industrial anomaly detection, with the scoring add-on (--scoring disagreement). "
                     "Every category is fitted and evaluated in turn; three result tables come at the end. "
                     "Defaults are the release's, defects included; --fix switches them off.")
-    whole, seed = number(int, 1, 2**31 - 1), number(int, 0, 2**32 - 1)  # numpy takes seeds of 32 bits
+    most = 2**31 - 1
+    whole, seed = number(int, 1, most), number(int, 0, 2**32 - 1)  # numpy takes seeds of 32 bits
 
     group = parser.add_argument_group("method", "which features and banks")
     group.add_argument("--method_name", default="DINO+Point_MAE+Fusion", choices=METHOD_BANKS, metavar="NAME",
@@ -82,15 +83,17 @@ def build_parser():
     group.add_argument("--fusion_module_path", default="checkpoints/checkpoint-0.pth", metavar="FILE", help="UFF checkpoint")
     group.add_argument("--checkpoint_dir", default="checkpoints", metavar="DIR", help="folder of the backbones' checkpoints")
     group.add_argument("--group_size", type=whole, default=128, metavar="N", help="points a group")
-    group.add_argument("--num_group", type=number(int, 3), default=1024, metavar="N", help="groups a part")
+    group.add_argument("--num_group", type=number(int, 3, most), default=1024, metavar="N", help="groups a part")
+    group.add_argument("--multiscale", action="store_true", help="point features of two group sizes, the given one and twice it, averaged (ours: "
+                       "the paper names a multiscale row and does not define it)")
 
     group = parser.add_argument_group("data", "what is read")
     group.add_argument("--dataset_type", default="mvtec3d", choices=("mvtec3d", "eyecandies"), help="official list of categories")
     group.add_argument("--dataset_path", default="datasets/mvtec3d", metavar="DIR", help="folder of the categories")
     group.add_argument("--category", nargs="+", metavar="NAME", help="only these; also folders not on the official list (default: the whole list)")
-    group.add_argument("--img_size", type=number(int, 56), default=224, metavar="N", help="side that point clouds are resized to; also of the fusion methods' maps")
+    group.add_argument("--img_size", type=number(int, 56, most), default=224, metavar="N", help="side that point clouds are resized to; also of the fusion methods' maps")
     group.add_argument("--max_sample", type=whole, default=400, metavar="N", help="training parts used (one more, as released; see --fix max_sample)")
-    group.add_argument("--num_workers", type=number(int, 0), default=1, metavar="N", help="processes that load data")
+    group.add_argument("--num_workers", type=number(int, 0, most), default=1, metavar="N", help="processes that load data")
 
     group = parser.add_argument_group("memory bank and late fusion")
     group.add_argument("--coreset_eps", type=number(float, 0, 0.999, True), default=0.9, metavar="E", help="distortion of the random projection")
@@ -114,8 +117,14 @@ def build_parser():
     group = parser.add_argument_group("run and output")
     group.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="auto: CUDA, else MPS, else CPU")
     group.add_argument("--seed", type=seed, default=0, metavar="N", help="of numpy, random and torch, set anew for each category")
+    group.add_argument("--seeds", type=seed, nargs="+", metavar="N", help="repeat the run for each seed under <output_dir>/seed_<n>; adds a table of "
+                       "mean ± standard deviation")
     group.add_argument("--output_dir", default="results", metavar="DIR", help="tables, scores, run.json, pictures")
     group.add_argument("--save_preds", action="store_true", help="a picture of each test part under <output_dir>/pred_maps")
+    group.add_argument("--save_maps", metavar="DIR", help="write each category's maps and scores to DIR, for tools/rescore.py and tools/report.py; "
+                       "about 0.8 MB a test part")
+    group.add_argument("--save_train_maps", action="store_true", help="with --save_maps: the training parts' maps too, measured without their own "
+                       "rows (implied by --scoring_reference train); about 0.7 MB a training part")
     group.add_argument("--save_feature", action="store_true", help="write the training parts' patches for UFF training")
     group.add_argument("--save_feature_path", default="datasets/patch_lib", metavar="DIR", help="folder for --save_feature")
     return parser
@@ -125,7 +134,7 @@ def parse_arguments(argv=None):
     """Parsed and checked options. A contradiction is printed in one line and exits with 2.
 
     Adds to the namespace: ``memory_bank`` where it was not given, ``fix`` as a sorted list without ``all``,
-    ``min_points`` for the data set.
+    ``min_points`` for the data set, ``train_maps`` whether training parts are measured without their own rows.
     """
     parser = build_parser()
     args = parser.parse_args(argv)
@@ -138,12 +147,20 @@ def parse_arguments(argv=None):
         parser.error(f"--method_name {method} needs the fusion module: add --use_uff and --fusion_module_path FILE")
     if args.save_feature and len(banks) == 1 and "fusion" not in banks:
         parser.error(f"--save_feature needs a method with both modalities, --method_name {method} has one")
-    if "disagreement" in args.scoring and not {"rgb", "xyz"} <= set(banks):
-        parser.error(f"--scoring disagreement needs an RGB and an xyz bank, --method_name {method} has only: {', '.join(banks)}")
+    both = {"rgb", "xyz"} <= set(banks)
+    for name in scoring_addon.names_from(args):
+        if scoring_addon.needs_maps([name]) and not both:
+            parser.error(f"--scoring {name} needs an RGB and an xyz bank, --method_name {method} has only: {', '.join(banks)}")
+    for flag in ("save_maps", "save_train_maps"):
+        if getattr(args, flag) and not both:
+            parser.error(f"--{flag} needs an RGB and an xyz bank, --method_name {method} has only: {', '.join(banks)}")
+    if args.save_train_maps and not args.save_maps:
+        parser.error("--save_train_maps needs --save_maps DIR")
     if args.scoring_map == "bank" and "fusion" not in banks:
         parser.error(f"--scoring_map bank needs a fusion bank, --method_name {method} has none")
     fixes = set(FIXES) if "all" in args.fix else set(args.fix)
     args.fix = sorted(fixes | ({"eval_mode"} if args.eval_mode else set()))
     args.eval_mode = "eval_mode" in args.fix
+    args.train_maps = both and (args.save_train_maps or args.scoring_reference == "train")
     args.min_points = 0 if banks == ("rgb",) else args.num_group
     return args

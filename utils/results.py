@@ -8,6 +8,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 from tabulate import tabulate
 
 from utils.files import atomic_write_text
@@ -59,13 +60,36 @@ def append_tables(output_dir, method_name, metrics):
     """Append the three tables to their files under ``output_dir``, a blank line before each."""
     for metric, (_, name) in TABLES.items():
         path = Path(output_dir) / name
-        before = path.read_text(encoding="utf-8") if path.exists() else ""
+        before = path.read_text(encoding="utf-8", errors="surrogateescape") if path.exists() else ""
         atomic_write_text(path, (before.rstrip("\n") + "\n\n" if before.strip() else "") + result_table(metric, method_name, metrics))
 
 
 def all_tables(method_name, metrics):
     """The three tables as one text."""
     return "\n".join(result_table(metric, method_name, metrics) for metric in TABLES)
+
+
+def write_seeds(output_dir, method_name, metrics):
+    """Write and return seeds.md: the three tables as mean ± standard deviation over seeds.
+
+    Args:
+        metrics: {seed: {category: {scoring: Metrics}}}; a category counts where every seed finished it.
+    """
+    seeds = list(metrics)
+    categories = [c for c in metrics[seeds[0]] if all(c in metrics[seed] for seed in seeds)]
+    texts = []
+    for metric, (heading, _) in TABLES.items():
+        rows = []
+        for scoring in metrics[seeds[0]][categories[0]] if categories else ():
+            columns = np.array([[getattr(metrics[seed][c][scoring], metric) for c in categories] for seed in seeds], dtype=float)
+            columns = np.column_stack([columns, columns.mean(1)])
+            spread = columns.std(0, ddof=1) if len(seeds) > 1 else np.full(columns.shape[1], np.nan)
+            rows.append([row_title(method_name, scoring), *(UNDEFINED if np.isnan(m) else f"{m:.3f} ± {s:.3f}" for m, s in zip(columns.mean(0), spread))])
+        texts.append(f"## {heading}, mean ± standard deviation over seeds {', '.join(map(str, seeds))}\n\n"
+                     + tabulate(rows, ["Method", *(c.title() for c in categories), "Mean"], tablefmt="pipe", disable_numparse=True) + "\n")
+    text = "\n".join(texts)
+    atomic_write_text(Path(output_dir) / "seeds.md", text)
+    return text
 
 
 def write_scores(path, described, scored, bank_scores):
