@@ -99,6 +99,7 @@ def test_roc_auc_is_scikit_learns():
     rng = np.random.default_rng(0)
     labels, scores = rng.integers(0, 2, 50), rng.random(50)
     assert roc_auc(labels, scores) == roc_auc_score(labels, scores)
+    assert roc_auc(2 * labels - 1, scores) == roc_auc(labels, scores)  # the larger of any two labels counts as 1
 
 
 @settings(deadline=None, max_examples=40)

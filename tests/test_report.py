@@ -1,0 +1,173 @@
+"""The report about saved maps: what is on the page, and what a browser makes of it."""
+import base64
+import re
+import shutil
+import subprocess
+from html import escape, unescape
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import scoring_addon
+from tests.make_maps import write_category
+from tools import report
+from utils.metrics import roc_auc
+from utils.saved_maps import load_maps
+
+ODD = 'odd <&>"$x$'
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+PARAMETERS = scoring_addon.DEFAULTS._replace(topk=8)
+
+
+@pytest.fixture(scope="module")
+def maps(tmp_path_factory):
+    """Folder with two categories; the odd one has no good part, so that its image ROCAUC is undefined."""
+    folder = tmp_path_factory.mktemp("maps")
+    write_category(folder / "a.npz", "cookie", size=32)
+    write_category(folder / "b.npz", ODD, good=0, defective=3, size=32, seed=1, fusion=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(maps, tmp_path_factory):
+    """The report about them: its folder, and its page as text."""
+    folder = tmp_path_factory.mktemp("report")
+    assert report.main([str(maps), "-o", str(folder), "--scoring_topk", "8"]) == 0
+    return SimpleNamespace(folder=folder, page=(folder / "report.html").read_text(encoding="utf-8"))
+
+
+def refusal(capsys, *arguments):
+    """The one line with which a call is refused."""
+    assert report.main(list(map(str, arguments))) == 2
+    out, err = capsys.readouterr()
+    assert not out and err.count("\n") == 1 and err.startswith("report.py: ")
+    return err
+
+
+def test_page_is_self_contained(made):
+    addresses = re.findall(r'(?:src|href|url|action|srcset)\s*[=(]\s*["\']?([^"\'\s>)]*)', made.page)
+    assert addresses
+    assert all(a.startswith("data:") or re.fullmatch(r"#c\d+", a) for a in addresses)
+    assert not re.search(r"https?:|<script|@import|<link (?!rel=\"icon\" href=\"data:,\")", made.page)
+
+
+def test_names_are_escaped(made):
+    assert ODD not in made.page
+    assert f'<h2 id="c1">Category {escape(ODD)}</h2>' in made.page
+    tags = set(re.findall(r"</?([a-zA-Z0-9]+)", made.page.partition("<body>")[2]))
+    assert tags == set("h1 h2 h3 p div table thead tbody tr th td figure img figcaption a body html".split())
+
+
+def test_pictures_are_the_files(made):
+    files = {path.name: path.read_bytes() for path in (made.folder / "figures").iterdir()}
+    kinds = {"png": "image/png", "svg": "image/svg+xml"}
+    embedded = re.findall(r'<img src="data:([^;]+);base64,([^"]+)" alt="([^"]+)">', made.page)
+    assert len(embedded) == made.page.count("<img")
+    for kind, content, alt in embedded:
+        assert alt.strip()
+        assert (kind, base64.b64decode(content)) in [(kinds[name[-3:]], content) for name, content in files.items()]
+    for name in ("metrics", "ablation", "explained", "00_cookie_scores", "01_odd_x__scores"):
+        assert files[f"{name}.png"].startswith(b"\x89PNG") and b"<svg" in files[f"{name}.svg"]
+    assert sum(name.startswith("00_cookie_part_") for name in files) in (2, 3)
+    assert sum(name.startswith("01_odd_x__part_") for name in files) == 1  # without gains the random draw alone
+
+
+def test_caption_and_undefined(made):
+    text = unescape(re.sub(r"<[^>]*>", " ", made.page))
+    assert "untrained stand-ins" in text and "DINO+Point_MAE+Fusion" in text and "K = 8" in text
+    row = re.search(rf"<tr><td>{re.escape(escape(ODD))}</td>((?:<td class=\"number\">[^<]*</td>)+)</tr>", made.page)[1]
+    assert re.findall(">([^<]+)<", row)[:3] == ["undefined"] * 3
+    assert "Largest gain" in made.page and "Random draw" in text and "gain undefined" in text
+    assert all(variant in text for variant in report.VARIANTS)
+
+
+def test_trained_run_has_no_warning():
+    page = report.Page()
+    meta = {"category": "cookie", "options": {"fix": ["eval_mode", "scaling"]}, "seed": 3, "untrained": False}
+    report.caption_section(page, [(meta, np.array([0, 1]), {})], PARAMETERS)
+    assert "untrained" not in "".join(page.body) and "eval_mode, scaling" in "".join(page.body)
+
+
+def test_same_maps_same_page(maps, made, tmp_path):
+    assert report.main([str(maps), "-o", str(tmp_path), "--scoring_topk", "8"]) == 0
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == made.page
+
+
+@pytest.mark.parametrize("recovery", ["printed", "normalized"])
+def test_breakdown_adds_up(maps, recovery):
+    saved, parameters = load_maps(maps / "a.npz"), PARAMETERS._replace(recovery=recovery, delta=0.7, weights=(0.5, 0.3, 0.2))
+    final = scoring_addon.score_all(["disagreement"], saved.score, saved.decision, saved.samples, parameters)["disagreement"].image_preds
+    recovered = []
+    for i, expected in enumerate(final):
+        b = report.breakdown(saved, i, parameters)
+        assert b.robust_q95 + b.robust_mean + b.robust_dis == pytest.approx(b.robust, rel=1e-12)
+        assert b.final_base + b.final_robust + b.rec == pytest.approx(b.final, rel=1e-12)
+        assert b.final == expected
+        recovered.append(b.rec)
+    assert any(recovered) == (recovery == "normalized")
+
+
+def test_chosen_sample_is_explained(maps, tmp_path):
+    saved = load_maps(maps / "b.npz")
+    shutil.copy(maps / "b.npz", tmp_path)
+    assert report.main([str(tmp_path), "-o", str(tmp_path), "--scoring_topk", "8", "--sample", saved.path[2]]) == 0
+    explained = (tmp_path / "report.html").read_text(encoding="utf-8").partition("One score explained")[2]
+    assert unescape(explained).startswith(f"</h2>\n<p>{saved.path[2]} of {ODD} (defective)")
+    assert f'<td>S_final</td><td>sum of the three</td><td class="number">{report.breakdown(saved, 2, PARAMETERS).final:.6g}</td>' in explained
+
+
+def test_separation():
+    label, scores = np.array([1, 1, 0, 0, 0]), np.array([5.0, 2.0, 1.0, 2.0, 3.0])
+    assert report.separation(label, scores) == pytest.approx([1, 0.5, 1, 0.75, 0.5])
+    rng = np.random.default_rng(0)
+    label, scores = rng.integers(0, 2, 50), rng.integers(0, 9, 50)
+    parts = report.separation(label, scores)
+    assert parts[label == 0].mean() == pytest.approx(roc_auc(label, scores)) == parts[label == 1].mean()
+    assert report.separation(np.ones(3), np.arange(3)) is None
+
+
+def test_shown_parts_are_the_extremes(maps):
+    category = report.read_category(maps / "a.npz", 0, PARAMETERS)
+    reasons = {reason.partition(" (")[0]: i for i, why in category.shown.items() for reason in why}
+    assert set(reasons) == {"largest gain", "largest loss", "random draw"}
+    assert category.gain[reasons["largest gain"]] == category.gain.max() and category.gain[reasons["largest loss"]] == category.gain.min()
+    drawn = {i for seed in range(20) for i, why in report.read_category(maps / "b.npz", seed, PARAMETERS).shown.items()}
+    assert drawn == {0, 1, 2}
+
+
+def test_bad_input(maps, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert "cookie/none.png: no part with this path" in refusal(capsys, maps, "-o", out, "--sample", "cookie/none.png")
+    assert not list(out.iterdir())
+    assert "no saved maps" in refusal(capsys, tmp_path / "nowhere", "-o", out)
+    assert "--scoring_map bank needs a fusion bank" in refusal(capsys, maps, "-o", out, "--scoring_map", "bank")
+    (tmp_path / "c.npz").write_bytes(b"no zip")
+    assert "c.npz: cannot be read as saved maps" in refusal(capsys, tmp_path, "-o", out)
+    (tmp_path / "file").write_text("")
+    assert "cannot be written" in refusal(capsys, maps, "-o", tmp_path / "file")
+    assert not list(out.iterdir())
+
+
+def test_scores_that_are_not_finite(tmp_path, capsys):
+    with np.load(write_category(tmp_path / "a.npz", good=0, size=32)) as file:
+        arrays = dict(file)
+    arrays["map_rgb"][1, 3, 4] = np.nan
+    np.savez(tmp_path / "a.npz", **arrays)
+    assert "not finite" in refusal(capsys, tmp_path, "-o", tmp_path / "out")
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(BROWSER is None, reason="needs chromium on PATH")
+def test_browser_shows_every_picture(made, tmp_path):
+    probe = ("<script>console.error('probe'); addEventListener('load', () => { document.title = 'widths: ' + "
+             "[...document.images].map(image => image.complete ? image.naturalWidth : -1).join(' '); })</script>")
+    (tmp_path / "page.html").write_text(made.page.replace("</body>", probe + "</body>"), encoding="utf-8")
+    done = subprocess.run([BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage",
+                           "--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr",
+                           "--virtual-time-budget=10000", "--dump-dom", (tmp_path / "page.html").as_uri()],
+                          capture_output=True, text=True, encoding="utf-8", errors="replace", timeout=180, check=True)
+    widths = re.search(r"<title>widths: ([-\d ]+)</title>", done.stdout)[1].split()
+    assert len(widths) == made.page.count("<img") and all(int(width) > 0 for width in widths)
+    assert [line for line in done.stderr.splitlines() if "CONSOLE" in line and "probe" not in line] == []
+    assert "probe" in done.stderr  # so the browser does report what goes to the console
