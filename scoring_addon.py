@@ -222,7 +222,7 @@ def score_all(names, image_preds, predictions, samples, parameters=DEFAULTS, ref
         predictions: n released pixel maps [H, W].
         samples: n SampleMaps (not read by "baseline").
         parameters: Parameters.
-        reference: (decision maps, SampleMaps) of normal training parts, or None for the test set itself.
+        reference: (decision maps, SampleMaps) of normal training parts or their Statistics, or None for the test set itself.
 
     Returns:
         {name: Scored} in the order of ``names``; scorings of the same pixel map share one list.
@@ -242,7 +242,7 @@ def score_all(names, image_preds, predictions, samples, parameters=DEFAULTS, ref
     plain = scored["baseline"].predictions if plain is predictions else plain
     if any(SCORINGS[name][0] == "M_pix" for name in others):
         maps, stats = modulate_all(predictions, samples, parameters)
-        if reference is not None:
+        if reference is not None and not isinstance(reference, Statistics):
             reference = modulate_all(*reference, parameters)[1]
     for name in others:
         if name == "pixel_max":

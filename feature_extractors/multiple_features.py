@@ -107,8 +107,10 @@ class DoubleRGBPointFeatures(Features):
     def add_sample_to_late_fusion_mem_bank(self, sample):
         """Measure one training part for the late fusion; parts come in the order of the first pass."""
         patches, honest = self.extract(sample), "late_fusion" in self.args.fix
-        unseen = self.measure(patches, without_owner=self.measured) if honest or self.args.train_maps else None
-        if self.args.train_maps:
+        # of a single training part nothing is left without its own rows: statistics that were only to be saved are left out
+        keep = self.args.train_maps and (self.added > 1 or self.args.scoring_reference == "train")
+        unseen = self.measure(patches, without_owner=self.measured) if honest or keep else None
+        if keep:
             self._unseen.append(unseen)
         self.learn(*(unseen if honest else self.measure(patches)))
         self.measured += 1
@@ -120,7 +122,7 @@ class DoubleRGBPointFeatures(Features):
     def run_late_fusion(self):
         """Fit the late fusion to the training parts measured; with training maps, see what it makes of them unseen."""
         self.fit_late_fusion()
-        if self.args.train_maps:
+        if self._unseen:
             self.scoring_reference = ([self.combine(*part)[1] for part in self._unseen],
                                       [scoring_addon.SampleMaps(maps["rgb"], maps["xyz"], maps.get("fusion")) for _, maps in self._unseen])
             self._unseen = []

@@ -117,5 +117,5 @@ def looks_untrained(module, tolerance=0.02):
     Args:
         module: any module; its square-ish attention projections (``attn.qkv.weight``) are looked at.
     """
-    spreads = [float(p.std()) * p.shape[1] ** 0.5 for name, p in module.named_parameters() if name.endswith("attn.qkv.weight")]
+    spreads = [float(p.detach().std()) * p.shape[1] ** 0.5 for name, p in module.named_parameters() if name.endswith("attn.qkv.weight")]
     return bool(spreads) and all(abs(spread - 1) < tolerance for spread in spreads)

@@ -1,4 +1,5 @@
 """Saved maps of an imaginary category, for tests of what works on saved maps."""
+import argparse
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,12 +11,18 @@ from utils.saved_maps import save_maps
 DEFECTS = ("crack", "stain")
 
 
+def _arguments():
+    parser = argparse.ArgumentParser()
+    scoring_addon.add_arguments(parser, several=True)
+    return parser.parse_args([])
+
+
 def smooth(rng, size):
     """[size, size] smooth positive noise."""
     return gaussian_filter(rng.gamma(2.0, size=(size, size)), size / 40) + 0.1
 
 
-def write_category(path, category="cookie", good=6, defective=4, train=0, size=64, seed=0, fusion=True):
+def write_category(path, category="cookie", good=6, defective=4, train=0, size=64, seed=0, fusion=True, train_maps=True):
     """Write one file of saved maps at ``path``; defects raise the maps inside their masks. Returns the path."""
     rng = np.random.default_rng(seed)
     described, masks, samples, decisions, scores = [], [], [], [], []
@@ -38,8 +45,8 @@ def write_category(path, category="cookie", good=6, defective=4, train=0, size=6
     banks = ["xyz", "rgb", "fusion"][:3 if fusion else 2]
     method = SimpleNamespace(gts=masks, scored={"baseline": scoring_addon.Scored(np.array(scores), decisions)}, scoring_samples=samples,
                              bank_scores=[dict.fromkeys(banks, s) for s in scores],
-                             scoring_reference=([0.3 * s.rgb + 0.5 * s.xyz + (s.bank if fusion else 0) for s in trained], trained))
+                             args=_arguments(), scoring_reference=None if not train else ([0.3 * s.rgb + 0.5 * s.xyz + (s.bank if fusion else 0) for s in trained], trained))
     pictures = rng.integers(0, 255, (good + defective, 224, 224, 3), dtype=np.uint8)
     meta = {"category": category, "method_name": "DINO+Point_MAE+Fusion", "options": {"f_coreset": 0.1, "fix": []}, "seed": 0, "untrained": True}
-    save_maps(path, meta, described, pictures, method, with_training=train > 0)
+    save_maps(path, meta, described, pictures, method, with_training=train_maps)
     return path

@@ -103,6 +103,25 @@ def test_train_reference_is_made_of_unseen_parts(build, method_name):
     assert expected["rgb"].mean() > 10 * method.measure(samples[2])[1]["rgb"].mean()
 
 
+def test_negative_late_fusion_weights_are_warned_about(build, caplog):
+    method, samples = build("--xyz_s_lambda", "-1", "--f_coreset", "0.05")
+    banked(method, samples)
+    for sample in samples:
+        method.add_sample_to_late_fusion_mem_bank(sample)
+    method.run_late_fusion()
+    weights = method.late_fusion.weights
+    assert min(weights["score"]) < 0 <= min(weights["pixel"])
+    assert [r.getMessage() for r in caplog.records if "score weights are partly negative" in r.getMessage()]
+
+
+def test_one_training_part_saves_no_reference(build, tmp_path):
+    method, samples = build("--save_maps", str(tmp_path), parts=1)
+    banked(method, samples)
+    method.add_sample_to_late_fusion_mem_bank(samples[0])
+    method.run_late_fusion()
+    assert not hasattr(method, "scoring_reference")
+
+
 def test_asymmetric_banks(build):
     method = banked(*build("--asy_memory_bank", "2", "--f_coreset", "1"))
     assert [len(method.banks[n]) for n in ("xyz", "rgb", "fusion")] == [2 * 3136 + 1, 4 * 784, 2 * 3136]

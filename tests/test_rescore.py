@@ -123,6 +123,19 @@ def test_missing_training_maps_and_banks_are_refused(tmp_path, capsys):
         assert message in capsys.readouterr().err
 
 
+def test_saved_statistics_serve_as_reference_for_their_own_parameters(tmp_path, capsys):
+    maps = write_category(tmp_path / "maps" / "a.npz", train=3, size=32)
+    slim = write_category(tmp_path / "slim" / "a.npz", train=3, size=32, train_maps=False)
+    assert load_maps(slim).reference is None and load_maps(slim).statistics.base.shape == (3,)
+    for path in (maps, slim):
+        run(path.parent, "-o", path.parent / "out", "--scoring_reference", "train", "--scoring_weights", "0.8", "0.1", "0.1")
+    first, second = (np.array([r[2] for r in table(p.parent / "out" / "table_4.csv")[4:]], float) for p in (maps, slim))
+    np.testing.assert_allclose(first, second, atol=1e-6)  # maps are float32
+    assert rescore.main([str(slim.parent), "-o", str(tmp_path / "out"), "--scoring_reference", "train", "--scoring_lambda", "1"]) == 2
+    assert rescore.main([str(slim.parent), "-o", str(tmp_path / "out"), "--scoring_reference", "train", "--grid", "one"]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 2
+
+
 def test_saved_maps_come_back(tmp_path):
     saved = load_maps(write_category(tmp_path / "x.npz", "x", good=2, defective=1, train=2, size=16))
     assert saved.category == "x" and [*saved.label] == [1, 0, 0] and saved.decision.shape == (3, 16, 16)

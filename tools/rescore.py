@@ -81,11 +81,12 @@ def score_folder(folder, args, parameters):
     out = []
     for path in tqdm(find_maps(folder), desc=f"scoring {folder}", disable=None, leave=False):
         saved = load_maps(path)
-        if args.scoring_reference == "train" and saved.reference is None:
-            raise InputError(f"{path}: holds no training parts' maps, which --scoring_reference train needs; save with --save_train_maps")
+        reference = saved.reference_for(parameters) if args.scoring_reference == "train" else None
+        if args.scoring_reference == "train" and reference is None:
+            raise InputError(f"{path}: holds no training parts' maps, which --scoring_reference train needs with these parameters; "
+                             "save with --save_train_maps")
         try:
-            scored = scoring_addon.score_all(names, saved.score, saved.decision, saved.samples, parameters,
-                                             saved.reference if args.scoring_reference == "train" else None)
+            scored = scoring_addon.score_all(names, saved.score, saved.decision, saved.samples, parameters, reference)
         except ValueError as error:
             raise InputError(f"{path}: {error}") from None
         out.append(Category(saved, scored, scored_metrics(saved.label, saved.mask, scored)))
@@ -185,6 +186,8 @@ def grid_table(runs, args, parameters):
     sums = {point: [] for point in points}
     for c in categories:
         reference = c.saved.reference if args.scoring_reference == "train" else None
+        if args.scoring_reference == "train" and reference is None:
+            raise InputError(f"{c.saved.category}: --grid with --scoring_reference train needs training parts' maps; save with --save_train_maps")
         for lam in dict.fromkeys(point.lam for point in points):
             at_lam = [p for p in points if p.lam == lam]
             maps, stats = scoring_addon.modulate_all(c.saved.decision, c.saved.samples, at_lam[0])

@@ -123,8 +123,8 @@ def build_parser():
     group.add_argument("--save_preds", action="store_true", help="a picture of each test part under <output_dir>/pred_maps")
     group.add_argument("--save_maps", metavar="DIR", help="write each category's maps and scores to DIR, for tools/rescore.py and tools/report.py; "
                        "about 0.8 MB a test part")
-    group.add_argument("--save_train_maps", action="store_true", help="with --save_maps: the training parts' maps too, measured without their own "
-                       "rows (implied by --scoring_reference train); about 0.7 MB a training part")
+    group.add_argument("--save_train_maps", action="store_true", help="with --save_maps: the training parts' maps too, not only their statistics; "
+                       "measured without their own rows (implied by --scoring_reference train); about 0.7 MB a training part")
     group.add_argument("--save_feature", action="store_true", help="write the training parts' patches for UFF training")
     group.add_argument("--save_feature_path", default="datasets/patch_lib", metavar="DIR", help="folder for --save_feature")
     return parser
@@ -161,6 +161,6 @@ def parse_arguments(argv=None):
     fixes = set(FIXES) if "all" in args.fix else set(args.fix)
     args.fix = sorted(fixes | ({"eval_mode"} if args.eval_mode else set()))
     args.eval_mode = "eval_mode" in args.fix
-    args.train_maps = both and (args.save_train_maps or args.scoring_reference == "train")
+    args.train_maps = both and (args.save_maps is not None or args.scoring_reference == "train")
     args.min_points = 0 if banks == ("rgb",) else args.num_group
     return args
