@@ -3,6 +3,10 @@ import torch
 from sklearn.random_projection import SparseRandomProjection
 from tqdm import tqdm
 
+POOL = 512  # rows that picks are made among between two passes over all rows
+BLOCK = 2**24  # entries of a block of distances
+ROUNDING = 1e-6  # bound of a squared distance's float32 rounding, as a share of the two squared norms
+
 
 def project(rows, eps, random_state):
     """Sparse random projection to the Johnson-Lindenstrauss dimension of ``eps``.
@@ -27,6 +31,12 @@ def project(rows, eps, random_state):
 def greedy_k_center(rows, count, progress=None):
     """Greedy k-centre: start with row 0, then always the row farthest from all picked ones (ties: lowest index).
 
+    A row's distance to the picked rows only shrinks, so a stale distance is an upper bound. Picks are made
+    among a pool of the farthest rows for as long as its farthest lies above the bounds of all others; then one
+    pass brings every row up to date with all new picks in matrix products, and the next pool is taken. Within
+    the pool distances are float32 from differences, not from products, so that near rows keep their order; the
+    products' rounding widens the bounds of the others.
+
     Args:
         rows: [N, C] float32 tensor.
         count: number of picks; at most N are made.
@@ -34,17 +44,76 @@ def greedy_k_center(rows, count, progress=None):
 
     Returns:
         [min(count, N)] int64 tensor (CPU), in the order picked; row 0 again once every distinct row is
-        picked, as in the release. Distances are float32, from differences, not from products, so that near
-        rows keep their order.
+        picked, as in the release.
     """
     count = min(count, len(rows))
     picked = torch.zeros(count, dtype=torch.long, device=rows.device)
-    nearest = torch.full((len(rows),), torch.inf, device=rows.device)
-    for i in tqdm(range(1, count), desc=progress, disable=None if progress else True, leave=False, unit="row", mininterval=1):
-        distance = torch.cdist(rows, rows[picked[i - 1], None], compute_mode="donot_use_mm_for_euclid_dist")[:, 0]
-        torch.minimum(nearest, distance, out=nearest)
-        picked[i] = nearest.argmax()
+    centred = rows - rows.mean(0)  # shorter vectors, less rounding in products
+    norms = (centred * centred).sum(1)
+    bound = torch.full((len(rows),), torch.inf, device=rows.device)  # of the squared distance
+    done, passed, size = 1, 0, POOL
+    with tqdm(total=count, desc=progress, disable=None if progress else True, leave=False, unit="row", mininterval=1) as bar:
+        while done < count:
+            _tighten(bound, centred, norms, picked[passed:done])
+            passed = done
+            while True:
+                pool, limit = _farthest(bound, size)
+                done = _pick_within(rows, pool, limit, picked, done, centred, norms)
+                if done > passed or len(pool) == len(rows):
+                    break
+                size *= 4  # so many rows are equally far that the pool's farthest need not be the first of them
+            size = POOL
+            bar.update(done - bar.n)
+            if done == passed:  # nothing is left but rows that are picked: the plain loop returns row 0
+                break
     return picked.cpu()
+
+
+def _tighten(bound, centred, norms, new):
+    """Lower ``bound`` [N] to upper bounds of the squared distances to the rows ``new`` [M]."""
+    step = max(1, BLOCK // len(new))
+    for start in range(0, len(centred), step):
+        part, own = centred[start:start + step], norms[start:start + step, None]
+        squared = torch.addmm(own + norms[new], part, centred[new].T, alpha=-2) + ROUNDING * (own + norms[new])
+        torch.minimum(bound[start:start + step], squared.amin(1), out=bound[start:start + step])
+
+
+def _farthest(bound, size):
+    """(indices of the ``size`` rows of the largest bounds in rising order, the largest bound of the others)."""
+    if size >= len(bound):
+        return torch.arange(len(bound), device=bound.device), -torch.inf
+    values, index = bound.topk(size + 1)
+    return index[:size].sort().values, float(values[size])
+
+
+def _pick_within(rows, pool, limit, picked, done, centred, norms):
+    """Continue ``picked`` with rows of ``pool`` for as long as they lie above ``limit``; returns how many are picked then."""
+    members = rows[pool]
+    nearest = _exact_nearest(members, rows[picked[:done]], centred[pool], centred[picked[:done]])
+    floor = max(limit, 0.0) ** 0.5 * (1 + 1e-6)
+    while done < len(picked):
+        best = nearest.argmax()
+        if not float(nearest[best]) > floor:
+            break
+        picked[done] = pool[best]
+        done += 1
+        distance = torch.cdist(members, members[best, None], compute_mode="donot_use_mm_for_euclid_dist")[:, 0]
+        torch.minimum(nearest, distance, out=nearest)
+    return done
+
+
+def _exact_nearest(members, centers, members_centred, centers_centred):
+    """Distance [P] of each member to its nearest centre, from differences; products only choose whom to compare.
+
+    Centres whose product distance lies within twice the rounding of the smallest are compared exactly.
+    """
+    squared = torch.cdist(members_centred, centers_centred, compute_mode="use_mm_for_euclid_dist") ** 2
+    slack = 2 * ROUNDING * ((members_centred**2).sum(1, keepdim=True) + (centers_centred**2).sum(1))
+    member, center = (squared - slack <= (squared + slack).amin(1, keepdim=True)).nonzero(as_tuple=True)
+    nearest = torch.full((len(members),), torch.inf, device=members.device)
+    for m, c in zip(member.split(BLOCK // 512), center.split(BLOCK // 512)):
+        nearest.scatter_reduce_(0, m, torch.linalg.vector_norm(members[m] - centers[c], dim=1), "amin")
+    return nearest
 
 
 def coreset_indices(rows, count, eps, random_state, device="cpu", progress=None):

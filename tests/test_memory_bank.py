@@ -11,10 +11,11 @@ from scipy.stats import ks_2samp
 from sklearn.linear_model import SGDOneClassSVM
 from sklearn.random_projection import SparseRandomProjection
 
-from feature_extractors import memory_bank
+from feature_extractors import coreset, memory_bank
 from feature_extractors.coreset import greedy_k_center, project
 from feature_extractors.late_fusion import LateFusion
 from feature_extractors.memory_bank import MemoryBank, anomaly_map, nearest_rows
+from tests import plain
 from utils.errors import InputError
 
 
@@ -29,21 +30,39 @@ def replay(rows, picks):
     return True
 
 
-@settings(deadline=None, max_examples=40)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 80), st.integers(1, 20), st.booleans())
-def test_greedy_k_center_picks_a_farthest_row_each_time(seed, count, width, duplicates):
+@settings(deadline=None, max_examples=100)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 150), st.integers(1, 20), st.booleans(), st.sampled_from([1, 4, 16, 1000]), st.floats(0, 100))
+def test_greedy_k_center_picks_a_farthest_row_each_time(seed, count, width, duplicates, pool, offset):
     rng = np.random.default_rng(seed)
-    rows = rng.standard_normal((count, width)).astype(np.float32)
+    rows = (rng.standard_normal((count, width)) + offset).astype(np.float32)
     if duplicates:
         rows = rows[rng.integers(0, count, count)]
-    picks = greedy_k_center(torch.from_numpy(rows), count).tolist()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(coreset, "POOL", pool)
+        picks = greedy_k_center(torch.from_numpy(rows), count).tolist()
     assert picks[0] == 0 and len(picks) == count
-    assert replay(rows, picks)
+    distinct = len(np.unique(rows, axis=0))
+    assert replay(rows, picks[:distinct]) and not any(picks[distinct:])
 
 
-def test_greedy_k_center_ties_and_surplus():
+@pytest.mark.parametrize("pool", [3, 50, 1000])
+def test_greedy_k_center_equals_the_plain_loop(pool, monkeypatch):
+    monkeypatch.setattr(coreset, "POOL", pool)
+    rng = np.random.default_rng(1)
+    rows = rng.standard_normal((1500, 12)) @ rng.standard_normal((12, 40)) + 0.1 * rng.standard_normal((1500, 40))
+    rows[200:400] = rows[7]  # background
+    rows = rows.astype(np.float32)
+    rows = torch.from_numpy(rows)
+    assert torch.equal(greedy_k_center(rows, 300), plain.k_center(rows, 300))
+
+
+@pytest.mark.parametrize("pool", [1, 2, 9])
+def test_greedy_k_center_ties_and_surplus(pool, monkeypatch):
+    monkeypatch.setattr(coreset, "POOL", pool)
     rows = torch.tensor([[0.0], [1.0], [1.0], [-1.0], [0.0]])
     assert greedy_k_center(rows, 9).tolist() == [0, 1, 3, 0, 0]
+    grid = torch.cartesian_prod(*[torch.arange(5.0)] * 3)
+    assert torch.equal(greedy_k_center(grid, 125), plain.k_center(grid, 125))
 
 
 def test_projection_is_scikit_learns_and_falls_back_to_the_rows():

@@ -15,9 +15,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dataset import get_data_loader  # noqa: E402
 from feature_extractors.alignment import align  # noqa: E402
+from feature_extractors.coreset import greedy_k_center  # noqa: E402
 from feature_extractors.features import to_xyz_grid  # noqa: E402
 from feature_extractors.multiple_features import TripleFeatures  # noqa: E402
 from m3dm_runner import choose_device  # noqa: E402
+from tests import plain  # noqa: E402
 from utils.errors import InputError  # noqa: E402
 from utils.mvtec3d_util import valid_points  # noqa: E402
 from utils.options import parse_arguments  # noqa: E402
@@ -31,6 +33,8 @@ def main(argv=None):
     parser.add_argument("--category", default="cookie", help="its first training part is extracted")
     parser.add_argument("--checkpoint_dir", default="demo/checkpoints", help="checkpoints, uff_pretrain.pth among them")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
+    parser.add_argument("--coreset", type=int, default=0, metavar="ROWS", help="also time greedy k-centre on ROWS generated rows of 300 columns, a tenth "
+                        "of them picked, against a plain loop (60000: about two minutes)")
     parser.add_argument("--repeats", type=int, default=9, help="rounds; each times the ViT and the extraction in turn")
     options = parser.parse_args(argv)
     args = parse_arguments(["--use_uff", "--fusion_module_path", f"{options.checkpoint_dir}/uff_pretrain.pth", "--checkpoint_dir",
@@ -45,7 +49,23 @@ def main(argv=None):
     print(f"{torch.get_num_threads()} threads, device {method.device}, eval mode, median of {options.repeats} rounds")
     print(tabulate(rows, ["phase", "seconds", "share of the extraction", "multiple of the ViT"], tablefmt="pipe", floatfmt=("", ".3f", ".1%", ".2f")))
     print(f"extraction / ViT-B/8 forward: {ratio:.2f} (median of the rounds' ratios; target: at most {TARGET})")
+    if options.coreset:
+        print(compare_k_center(options.coreset))
     return 0 if ratio <= TARGET else 1
+
+
+def compare_k_center(count):
+    """One line: greedy k-centre of ``count`` rows against the plain loop of tests/plain.py, on the CPU."""
+    generator = torch.Generator().manual_seed(3)
+    rows = torch.randn(count, 20, generator=generator) @ torch.randn(20, 300, generator=generator) + 0.1 * torch.randn(count, 300, generator=generator)
+    seconds, picks = {}, {}
+    for name, run in (("ours", greedy_k_center), ("plain", plain.k_center)):
+        start = time.perf_counter()
+        picks[name] = run(rows, count // 10)
+        seconds[name] = time.perf_counter() - start
+    same = float((picks["ours"] == picks["plain"]).float().mean())
+    return (f"greedy k-centre, {count} rows of 300 to {count // 10}: {seconds['ours']:.1f} s, plain loop {seconds['plain']:.1f} s, "
+            f"{seconds['plain'] / seconds['ours']:.1f} times faster, {same:.1%} of the positions equal")
 
 
 def measure(method, sample, repeats):
