@@ -52,12 +52,17 @@ def run_seeds(args, command):
         changes = {"seed": seed, "output_dir": str(Path(args.output_dir) / folder),
                    "save_maps": args.save_maps and str(Path(args.save_maps) / folder)}
         print(f"seed {seed}:", flush=True)
-        code, run = run_once(argparse.Namespace(**{**vars(args), **changes}), command)
+        try:
+            code, run = run_once(argparse.Namespace(**{**vars(args), **changes}), command)
+        except KeyboardInterrupt:  # between two seeds
+            codes.append(FAILED)
+            break
         codes.append(code)
         metrics[seed] = run.metrics
         if INTERRUPTED in run.failed:
             break
-    print("\n" + run.results.write_seeds(args.output_dir, args.method_name, metrics))
+    if metrics:
+        print("\n" + run.results.write_seeds(args.output_dir, args.method_name, metrics))
     return max(codes)
 
 
@@ -132,8 +137,10 @@ class Run:
             runner.fit(category)
             runner.evaluate(category)
             self._write_category(category, runner)
-        except (InputError, OSError) as error:
+        except InputError as error:
             self._fail(category, str(error))
+        except OSError as error:
+            self._fail(category, f"{error.filename or self.args.output_dir}: {error.strerror or error}")
         except Exception as error:  # one category's trouble must not cost the others
             traceback.print_exc()
             self._fail(category, f"{type(error).__name__}: {error}")
@@ -145,6 +152,7 @@ class Run:
 
     def _write_category(self, category, runner):
         method, output = runner.method, Path(self.args.output_dir)
+        self.metrics[category] = method.metrics  # first: whatever cannot be written, the tables will have it
         described = [runner.test_data.describe(i) for i in range(len(method.bank_scores))]
         self.results.write_scores(output / f"scores_{category}.csv", described, method.scored, method.bank_scores)
         entry = {"metrics": {name: dataclasses.asdict(m) for name, m in method.metrics.items()},
@@ -157,7 +165,13 @@ class Run:
         if len(labels) == 1:
             lacking = "defective" if labels == {0} else "good"
             logging.warning("%s: the test split has no %s part: metrics that need one are undefined", category, lacking)
-        if self.args.save_preds:
+        self.record["categories"][category] = entry
+        self._write()
+        for scoring, (image, pixel, au_pro) in method.metrics.items():
+            shown = [f"{title} {'undefined' if value is None else format(value, '.3f')}"
+                     for title, value in (("image ROCAUC", image), ("pixel ROCAUC", pixel), ("AU-PRO", au_pro))]
+            print(f"{category}: {scoring}: {', '.join(shown)}", flush=True)
+        if self.args.save_preds:  # from here on a failure costs pictures and maps, no result
             from utils.pred_maps import save_pictures
 
             start = time.perf_counter()
@@ -169,13 +183,7 @@ class Run:
             start = time.perf_counter()
             save_run_maps(self.args, category, described, method)
             runner.timings["saved maps"] = time.perf_counter() - start
-        self.metrics[category] = method.metrics
-        self.record["categories"][category] = entry
         self._write()
-        for scoring, (image, pixel, au_pro) in method.metrics.items():
-            shown = [f"{title} {'undefined' if value is None else format(value, '.3f')}"
-                     for title, value in (("image ROCAUC", image), ("pixel ROCAUC", pixel), ("AU-PRO", au_pro))]
-            print(f"{category}: {scoring}: {', '.join(shown)}", flush=True)
 
     def _write(self):
         self.record["seconds"] = time.time() - self.started

@@ -112,6 +112,20 @@ def test_a_split_with_one_label_only(checkpoints, flags, dataset_path, tmp_path,
     assert "nan" not in out
 
 
+def test_a_full_disk_costs_pictures_not_results(checkpoints, flags, dataset_path, tmp_path, capsys, monkeypatch):
+    copy_category(dataset_path, tmp_path / "data" / "one")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+    monkeypatch.setattr("utils.pred_maps.save_pictures", full)
+    code = main.main(["--method_name", "Point_MAE", *flags, *TINY, "--dataset_path", str(tmp_path / "data"), "--category", "one", "--save_preds"])
+    out, err = capsys.readouterr()
+    assert code == 1 and "No space left" in err and "Traceback" not in err and str(tmp_path / "results") in err
+    assert "One" in out and "One" in (tmp_path / "results" / "aupro_results.md").read_text()
+    run = json.loads((tmp_path / "results" / "run.json").read_text())
+    assert "one" in run["categories"] and "No space left" in run["failed"]["one"]
+
+
 def test_fewer_points_than_groups_is_scored(checkpoints, flags, dataset_path, tmp_path, caplog):
     import tifffile
     category = copy_category(dataset_path, tmp_path / "data" / "few")

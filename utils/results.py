@@ -83,8 +83,8 @@ def write_seeds(output_dir, method_name, metrics):
         for scoring in metrics[seeds[0]][categories[0]] if categories else ():
             columns = np.array([[getattr(metrics[seed][c][scoring], metric) for c in categories] for seed in seeds], dtype=float)
             columns = np.column_stack([columns, columns.mean(1)])
-            spread = columns.std(0, ddof=1) if len(seeds) > 1 else np.full(columns.shape[1], np.nan)
-            rows.append([row_title(method_name, scoring), *(UNDEFINED if np.isnan(m) else f"{m:.3f} ± {s:.3f}" for m, s in zip(columns.mean(0), spread))])
+            spread = [f" ± {s:.3f}" for s in columns.std(0, ddof=1)] if len(seeds) > 1 else [""] * columns.shape[1]
+            rows.append([row_title(method_name, scoring), *(UNDEFINED if np.isnan(m) else f"{m:.3f}{s}" for m, s in zip(columns.mean(0), spread))])
         texts.append(f"## {heading}, mean ± standard deviation over seeds {', '.join(map(str, seeds))}\n\n"
                      + tabulate(rows, ["Method", *(c.title() for c in categories), "Mean"], tablefmt="pipe", disable_numparse=True) + "\n")
     text = "\n".join(texts)
