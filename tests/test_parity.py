@@ -80,8 +80,8 @@ def test_full_setting_without_coreset(evaluated):
         check_maps(bank_values(method, name, "map"), recorded["bank_maps"][:, i], worst=0.025, mean=0.0005)
 
 
-def test_full_setting_with_default_coreset(evaluated):
-    recorded, method = fixture("full_eval_c32"), evaluated("--scoring", "disagreement")
+def check_default_coreset(method, recorded):
+    """The baseline of a method with late fusion and the default coreset against the recorded run."""
     for name in recorded["bank_names"]:
         assert tuple(getattr(method, f"patch_{name}_lib").shape) == tuple(recorded[f"patch_{name}_lib_shape"])
     np.testing.assert_allclose(method.late_fusion.weights["score"], recorded["late_fusion_score_coef"], rtol=0.03)
@@ -91,6 +91,11 @@ def test_full_setting_with_default_coreset(evaluated):
     assert (np.abs(np.stack(baseline.predictions) - maps) / maps.max()).mean() <= 0.02
     assert metrics.pixel_rocauc == pytest.approx(recorded["metrics"][1], abs=0.01)
     assert metrics.au_pro == pytest.approx(recorded["metrics"][2], abs=0.02)
+
+
+def test_full_setting_with_default_coreset(evaluated):
+    recorded, method = fixture("full_eval_c32"), evaluated("--scoring", "disagreement")
+    check_default_coreset(method, recorded)
     np.testing.assert_allclose(np.ravel(method.image_preds), recorded["disagreement_scores"], rtol=0.05)
 
 
@@ -118,12 +123,4 @@ def test_double_without_coreset_before_the_late_fusion(evaluated):
 
 
 def test_double_with_default_coreset(evaluated):
-    recorded, method = fixture("double_c32"), evaluated("--method_name", "DINO+Point_MAE")
-    for name in recorded["bank_names"]:
-        assert tuple(getattr(method, f"patch_{name}_lib").shape) == tuple(recorded[f"patch_{name}_lib_shape"])
-    np.testing.assert_allclose(method.late_fusion.weights["score"], recorded["late_fusion_score_coef"], rtol=0.03)
-    np.testing.assert_allclose(np.ravel(method.image_preds), recorded["image_preds"], rtol=0.04)
-    maps = recorded["pixel_maps"].astype(np.float64)
-    assert (np.abs(np.stack(method.predictions) - maps) / maps.max()).mean() <= 0.02
-    assert method.pixel_rocauc == pytest.approx(recorded["metrics"][1], abs=0.01)
-    assert method.au_pro == pytest.approx(recorded["metrics"][2], abs=0.02)
+    check_default_coreset(evaluated("--method_name", "DINO+Point_MAE"), fixture("double_c32"))
