@@ -52,14 +52,20 @@ class M3DM:
         loader = get_data_loader("train", class_name, args.img_size, args)
         count = min(len(loader), args.max_sample + ("max_sample" not in args.fix))  # one more, as released (defect 5)
         with self._phase("memory bank"):
+            method.expect(count)
             for sample, _ in self._first(loader, count, f"{class_name}: memory bank"):
                 method.add_sample_to_mem_bank(sample, class_name=class_name)
         with self._phase("coreset"):
             method.run_coreset()
         if method.needs_late_fusion_pass:
             with self._phase("late fusion"):
-                for sample, _ in self._first(loader, count, f"{class_name}: late fusion"):
-                    method.add_sample_to_late_fusion_mem_bank(sample)
+                label = f"{class_name}: late fusion"
+                if method.remembers:
+                    for number in self._bar(count, label):
+                        method.add_patches_to_late_fusion(method.recall(number))
+                else:
+                    for sample, _ in self._first(loader, count, label):
+                        method.add_sample_to_late_fusion_mem_bank(sample)
                 method.run_late_fusion()
 
     def evaluate(self, class_name):
@@ -80,9 +86,14 @@ class M3DM:
 
     @staticmethod
     def _first(loader, count, label):
-        """The first ``count`` items under a progress bar (none where the output is no terminal)."""
-        for _, item in zip(tqdm(range(count), desc=label, disable=None, unit="part"), loader):
+        """The first ``count`` items under a progress bar."""
+        for _, item in zip(M3DM._bar(count, label), loader):
             yield item
+
+    @staticmethod
+    def _bar(count, label):
+        """range(count) under a progress bar (none where the output is no terminal)."""
+        return tqdm(range(count), desc=label, disable=None, unit="part")
 
     @contextmanager
     def _phase(self, name):

@@ -80,7 +80,7 @@ class Run:
     def __init__(self, args, command):
         from utils import results  # here and below: after the options are known to be fine, since torch takes seconds
 
-        for folder in (args.output_dir, args.save_maps, args.save_feature and args.save_feature_path):
+        for folder in (args.output_dir, args.spool_dir, args.save_maps, args.save_feature and args.save_feature_path):
             if folder:
                 check_writable(folder)
         self.args, self.results = args, results

@@ -31,23 +31,21 @@ def align(tokens, centers, points, valid, size):
         [3136, C], row-major; exactly 0 where no valid pixel contributes.
     """
     matrix = alignment_matrix(centers, points, valid, size)
-    if matrix.device.type != "mps":  # MPS has no sparse products
+    if matrix.device.type == "cpu":  # elsewhere the dense product is cheap, and counting the entries is not
         matrix = matrix.to_sparse()
     return matrix @ tokens
 
 
 def alignment_matrix(centers, points, valid, size):
-    """The dense [3136, G] matrix of :func:`align`."""
+    """The dense [3136, G] matrix of :func:`align`: pooling · scatter · interpolation, multiplied out."""
     index, weight = interpolation_weights(points, centers)
     patch, pixel, share = (t.to(points.device) for t in pooling_entries(size))
-    at = torch.full((size * size,), -1, device=points.device)
+    at = torch.full((size * size,), len(valid), device=points.device)
     at[valid] = torch.arange(len(valid), device=points.device)
-    point = at[pixel]
-    kept = point >= 0
-    patch, point, share = patch[kept], point[kept], share[kept]
-    cells = patch[:, None] * len(centers) + index[point]
+    index, weight = torch.cat([index, index[:1]]), torch.cat([weight, torch.zeros_like(weight[:1])])  # behind all points: background
+    cells = patch[:, None] * len(centers) + index[at[pixel]]
     matrix = points.new_zeros(PATCHES * len(centers))
-    matrix.index_add_(0, cells.reshape(-1), (share[:, None] * weight[point]).reshape(-1))
+    matrix.index_add_(0, cells.reshape(-1), (share[:, None] * weight[at[pixel]]).reshape(-1))
     return matrix.view(PATCHES, len(centers))
 
 

@@ -1,37 +1,43 @@
 """Coreset selection: sparse random projection, then greedy k-centre (farthest-first) in the projected space."""
+import numpy as np
 import torch
-from sklearn.random_projection import SparseRandomProjection
+from sklearn.random_projection import SparseRandomProjection, johnson_lindenstrauss_min_dim
 from tqdm import tqdm
+
+from feature_extractors.nearest_rows import distinct_rows
 
 POOL = 512  # rows that picks are made among between two passes over all rows
 BLOCK = 2**24  # entries of a block of distances
 ROUNDING = 1e-6  # bound of a squared distance's float32 rounding, as a share of the two squared norms
 
 
-def project(rows, eps, random_state):
+def project(blocks, count, width, eps, random_state):
     """Sparse random projection to the Johnson-Lindenstrauss dimension of ``eps``.
 
     Args:
-        rows: [N, C] float32 tensor (CPU).
+        blocks: iterable of float32 tensors [n, C] (CPU), N rows in all.
+        count, width: N and C.
         eps: allowed distortion of distances, in (0, 1).
         random_state: seed, or None for numpy's global generator.
 
     Returns:
-        [N, C'] float32; ``rows`` itself where C' would exceed C.
+        [N, C'] float32; the rows themselves where C' would exceed C.
     """
-    try:
-        projection = SparseRandomProjection(eps=eps, random_state=random_state).fit(rows.numpy())
-    except ValueError as error:  # scikit-learn's way to say that the target dimension exceeds the input's
-        if "target dimension" not in str(error):
-            raise
-        return rows
-    return torch.from_numpy(projection.transform(rows.numpy())).contiguous()
+    target = int(johnson_lindenstrauss_min_dim(count, eps=eps))
+    reduce = 0 < target <= width
+    if reduce:
+        projection = SparseRandomProjection(n_components=target, random_state=random_state).fit(np.zeros((1, width), np.float32))
+    rows, start = torch.empty(count, target if reduce else width), 0
+    for block in blocks:
+        rows[start:start + len(block)] = torch.from_numpy(projection.transform(block.numpy())) if reduce else block
+        start += len(block)
+    return rows
 
 
 def greedy_k_center(rows, count, progress=None):
     """Greedy k-centre: start with row 0, then always the row farthest from all picked ones (ties: lowest index).
 
-    A row's distance to the picked rows only shrinks, so a stale distance is an upper bound. Picks are made
+    Of equal rows one is enough, since a picked row leaves its equals at distance 0. A row's distance to the picked rows only shrinks, so a stale distance is an upper bound. Picks are made
     among a pool of the farthest rows for as long as its farthest lies above the bounds of all others; then one
     pass brings every row up to date with all new picks in matrix products, and the next pool is taken. Within
     the pool distances are float32 from differences, not from products, so that near rows keep their order; the
@@ -46,7 +52,17 @@ def greedy_k_center(rows, count, progress=None):
         [min(count, N)] int64 tensor (CPU), in the order picked; row 0 again once every distinct row is
         picked, as in the release.
     """
+    first, _ = distinct_rows(rows)
     count = min(count, len(rows))
+    picks = torch.zeros(count, dtype=torch.long)
+    if len(first) < len(rows):
+        rows = rows[first]
+    picks[:len(first)] = first.cpu()[_farthest_first(rows, min(count, len(rows)), progress)]
+    return picks
+
+
+def _farthest_first(rows, count, progress):
+    """:func:`greedy_k_center` of distinct rows, ``count`` of them at most N."""
     picked = torch.zeros(count, dtype=torch.long, device=rows.device)
     centred = rows - rows.mean(0)  # shorter vectors, less rounding in products
     norms = (centred * centred).sum(1)
@@ -64,7 +80,7 @@ def greedy_k_center(rows, count, progress=None):
                 size *= 4  # so many rows are equally far that the pool's farthest need not be the first of them
             size = POOL
             bar.update(done - bar.n)
-            if done == passed:  # nothing is left but rows that are picked: the plain loop returns row 0
+            if done == passed:  # nothing is left that float32 tells from a picked row: the plain loop returns row 0
                 break
     return picked.cpu()
 
@@ -107,15 +123,16 @@ def _exact_nearest(members, centers, members_centred, centers_centred):
 
     Centres whose product distance lies within twice the rounding of the smallest are compared exactly.
     """
-    squared = torch.cdist(members_centred, centers_centred, compute_mode="use_mm_for_euclid_dist") ** 2
-    slack = 2 * ROUNDING * ((members_centred**2).sum(1, keepdim=True) + (centers_centred**2).sum(1))
-    member, center = (squared - slack <= (squared + slack).amin(1, keepdim=True)).nonzero(as_tuple=True)
     nearest = torch.full((len(members),), torch.inf, device=members.device)
-    for m, c in zip(member.split(BLOCK // 512), center.split(BLOCK // 512)):
-        nearest.scatter_reduce_(0, m, torch.linalg.vector_norm(members[m] - centers[c], dim=1), "amin")
+    own = ROUNDING * (centers_centred * centers_centred).sum(1)
+    step = max(1, BLOCK // len(centers))
+    for start in range(0, len(members), step):
+        part = members_centred[start:start + step]
+        squared = torch.cdist(part, centers_centred, compute_mode="use_mm_for_euclid_dist").square_()
+        slack = own + ROUNDING * (part * part).sum(1, keepdim=True)
+        limit = (squared + slack).amin(1, keepdim=True)
+        member, center = (squared - slack <= limit).nonzero(as_tuple=True)
+        for m, c in zip(member.split(BLOCK // 512), center.split(BLOCK // 512)):
+            exact = torch.linalg.vector_norm(members[start + m] - centers[c], dim=1)
+            nearest.scatter_reduce_(0, start + m, exact, "amin")
     return nearest
-
-
-def coreset_indices(rows, count, eps, random_state, device="cpu", progress=None):
-    """Indices [count] of the rows [N, C] kept as coreset, in the order picked."""
-    return greedy_k_center(project(rows, eps, random_state).to(device), count, progress)

@@ -11,15 +11,18 @@ from torch import nn
 import scoring_addon
 from feature_extractors.alignment import GRID, align
 from feature_extractors.memory_bank import MemoryBank, anomaly_map
+from feature_extractors.row_store import BYTES, require_space
 from models.checkpoints import UFF, require
 from models.feature_fusion import FeatureFusionBlock
 from models.models import XYZ_DIM, Model
+from utils.errors import InputError
 from utils.files import atomic_path
 from utils.scored_metrics import scored_metrics
 from utils.mvtec3d_util import valid_points
 
 RGB_GRID = 28
 FIXED_MAP_SIZE = 224
+IN_MEMORY = 2 * 2**30  # bytes of training rows that are kept in memory, more are spooled
 
 
 def set_seeds(seed):
@@ -56,13 +59,13 @@ class Features(nn.Module):
         self.deep_feature_extractor = Model(
             device, args.rgb_backbone_name if "rgb" in needed else None, args.xyz_backbone_name if "xyz" in needed else None,
             args.group_size, args.num_group, args.checkpoint_dir)
+        self.rgb_dim = getattr(self.deep_feature_extractor, "rgb_dim", 768)  # of UFF's input, where there is no RGB backbone
         set_seeds(args.seed)  # here, since the fusion module's initialisation draws first in the release
         self.fusion = None
         if args.use_uff:
-            rgb_dim = getattr(self.deep_feature_extractor, "rgb_dim", 768)
-            self.fusion = FeatureFusionBlock.from_checkpoint(args.fusion_module_path, XYZ_DIM, rgb_dim).to(device)
+            self.fusion = FeatureFusionBlock.from_checkpoint(args.fusion_module_path, XYZ_DIM, self.rgb_dim).to(device)
         self.train(not args.eval_mode)
-        self.banks = {name: MemoryBank(self.weight_eps, self.divisor) for name in self.bank_names}
+        self.banks = self._empty_banks()
         self.map_size = self.fixed_map_size or args.img_size
         self.class_name, self.added, self.measured = "", 0, 0
         self.image_preds, self.image_labels, self.predictions, self.gts = [], [], [], []
@@ -104,6 +107,21 @@ class Features(nn.Module):
 
     # ------------------------------------------------------------ training
 
+    def expect(self, parts):
+        """Prepare for ``parts`` training parts: rows that would take much memory are spooled to --spool_dir.
+
+        Raises:
+            InputError: there is no room for them.
+        """
+        widths = {"rgb": self.rgb_dim, "xyz": XYZ_DIM, "fusion": XYZ_DIM + self.rgb_dim}
+        needed = parts * sum((RGB_GRID**2 if name == "rgb" else GRID**2) * widths[name] * BYTES for name in self.bank_names)
+        if needed > IN_MEMORY:
+            require_space(self.args.spool_dir, needed)
+            self.banks = self._empty_banks(self.args.spool_dir)
+
+    def _empty_banks(self, spool_dir=None):
+        return {name: MemoryBank(self.weight_eps, self.divisor, spool_dir) for name in self.bank_names}
+
     def add_sample_to_mem_bank(self, sample, class_name=None):
         """Add one training part; ``class_name`` is for the file that --save_feature writes and for progress bars."""
         self.class_name = class_name or ""
@@ -126,22 +144,24 @@ class Features(nn.Module):
 
     def run_coreset(self):
         """Turn the collected patches into the final banks."""
-        for bank in self.banks.values():
-            bank.join()
+        if not self.added:
+            raise InputError("the memory banks are empty: no training part was added")
         self.prepare_banks()
         for bank in self.banks.values():
-            bank.to(self.device)
+            bank.finish(self.device)
+        if not (self.needs_late_fusion_pass and self.remembers):
+            self.forget()
 
     def prepare_banks(self):
-        """Scale and thin out the joined banks."""
+        """Scale, thin out and gather the banks."""
         raise NotImplementedError
 
     def thin_out(self, name, count):
-        """Reduce the bank ``name`` to a coreset of ``count`` rows; nothing at --f_coreset 1."""
-        args = self.args
+        """Reduce the bank ``name`` to a coreset of ``count`` rows, all of them at --f_coreset 1, and gather it."""
+        args, bank = self.args, self.banks[name]
         if args.f_coreset < 1:
-            self.banks[name].thin_out(count, args.coreset_eps, args.random_state, self.device,
-                                      progress=f"{self.class_name}: coreset of the {name} bank")
+            bank.thin_out(count, args.coreset_eps, args.random_state, self.device, progress=f"{self.class_name}: coreset of the {name} bank")
+        bank.gather()
 
     def rows_kept(self, name):
         """f_coreset of the rows that the bank ``name`` has now."""
@@ -149,8 +169,25 @@ class Features(nn.Module):
 
     @property
     def needs_late_fusion_pass(self):
-        """Whether the training parts have to be seen a second time."""
+        """Whether the training parts have to be measured against the banks."""
         return False
+
+    @property
+    def remembers(self):
+        """Whether :meth:`recall` gives what extracting the training parts again would: in eval mode, where every bank took every part.
+
+        In train mode, as released, a part's features differ each time it is seen.
+        """
+        return self.args.eval_mode and all(bank.store.parts == self.added for bank in self.banks.values())
+
+    def recall(self, number):
+        """Patches of the training part ``number``, as :meth:`extract` gave them."""
+        return {name: bank.store.part(number).to(self.device) for name, bank in self.banks.items()}
+
+    def forget(self):
+        """Give the memory or disk of the training rows back."""
+        for bank in self.banks.values():
+            bank.store.close()
 
     # ------------------------------------------------------------ test
 

@@ -5,10 +5,11 @@ import torch.nn.functional as F
 from PIL import Image, ImageFilter
 from scipy.ndimage import gaussian_filter
 
-from feature_extractors.coreset import coreset_indices
+from feature_extractors.coreset import greedy_k_center, project
+from feature_extractors.nearest_rows import LowerBound, nearest_rows
+from feature_extractors.row_store import RowStore
 from utils.errors import InputError
 
-ROWS_A_BLOCK = 8192  # bank rows whose distances are held at once
 BLUR = 4  # pixels: radius of the released blur, sigma of the one on float maps
 NO_OWNER = -1
 
@@ -16,68 +17,82 @@ NO_OWNER = -1
 class MemoryBank:
     """Patches of normal parts and the released nearest-row scoring.
 
+    Training rows lie in ``store``, as they were added, until :meth:`gather` brings the kept ones into memory.
+
     Args:
         weight_eps: added to the denominator of the score's weight.
         divisor: s*, e2 and e3 are divided by it before the exponentials, and the score with them.
+        spool_dir: folder that training rows are spooled to, or None to keep them in memory.
 
     Attributes:
-        rows: [R, C] float32 tensor, after :meth:`join` one row a patch, later scaled and thinned out.
+        store: RowStore of all training rows.
+        rows: [R, C] float32 tensor, scaled, from :meth:`gather` on; None before.
         owner: [R] int64 tensor, the training sample each row came from; -1 for an appended row.
         mean, std: scalars; every patch is measured as (v - mean) / std.
     """
 
-    def __init__(self, weight_eps=0.0, divisor=1.0):
+    def __init__(self, weight_eps=0.0, divisor=1.0, spool_dir=None):
         self.weight_eps, self.divisor = weight_eps, divisor
         self.mean, self.std = 0.0, 1.0
-        self.rows = self.owner = None
-        self._parts = []
+        self.store, self.rows, self.owner = RowStore(spool_dir), None, torch.empty(0, dtype=torch.long)
+        self._kept = None  # positions in the store before gather; None: all
+        self._bound = None
 
     def __len__(self):
-        return len(self._parts) if self.rows is None else len(self.rows)
+        """Rows kept so far."""
+        if self.rows is not None:
+            return len(self.rows)
+        return len(self.store) if self._kept is None else len(self._kept)
 
     def add(self, patches, owner):
         """Add one training sample's patches [P, C], ``owner`` being its number."""
-        self._parts.append((patches.cpu(), owner))
-
-    def join(self):
-        """Make one matrix of the parts, giving each part's memory back as it is copied."""
-        if not self._parts:
-            raise InputError("the memory bank is empty: no training part was added")
-        width = self._parts[0][0].shape[1]
-        sizes = [len(part) for part, _ in self._parts]
-        self.rows = torch.empty(sum(sizes), width)
-        self.owner = torch.empty(sum(sizes), dtype=torch.long)
-        for i, (rows, owner) in enumerate(zip(self.rows.split(sizes), self.owner.split(sizes))):
-            part, number = self._parts[i]
-            rows.copy_(part)
-            owner.fill_(number)
-            self._parts[i] = None
-        self._parts = []
+        self.store.append(patches)
+        self.owner = torch.cat([self.owner, self.owner.new_full((len(patches),), owner)])
 
     def scale(self, mean, std):
-        """Replace every row v by (v - mean) / std, and every patch measured later on."""
+        """From now on every row v and every patch measured is (v - mean) / std; to be called before :meth:`gather`."""
         self.mean, self.std = float(mean), float(std)
-        self.rows.sub_(self.mean).div_(self.std)
-
-    def keep(self, index):
-        """Keep only the rows of ``index`` (positions or a mask)."""
-        self.rows, self.owner = self.rows[index], self.owner[index]
-
-    def drop_rows_with_zero(self):
-        """Drop the rows that hold an exact zero."""
-        self.keep((self.rows != 0).all(1))
-
-    def append_row(self, value):
-        """Append one row of ``value`` in every column."""
-        self.rows = torch.cat([self.rows, self.rows.new_full((1, self.rows.shape[1]), value)])
-        self.owner = torch.cat([self.owner, self.owner.new_full((1,), NO_OWNER)])
 
     def thin_out(self, count, eps, random_state, device, progress=None):
         """Keep a coreset of at most ``count`` rows (at least one)."""
-        self.keep(coreset_indices(self.rows, max(1, count), eps, random_state, device, progress))
+        self._keep(greedy_k_center(project(self._blocks(), len(self), self.store.width, eps, random_state).to(device), max(1, count), progress))
 
-    def to(self, device):
+    def drop_rows_with_zero(self):
+        """Drop the rows that hold an exact zero."""
+        self._keep(torch.cat([(block != 0).all(1) for block in self._blocks()]))
+
+    def gather(self):
+        """Bring the kept rows into memory."""
+        rows, start = torch.empty(len(self), self.store.width), 0
+        for block in self._blocks():
+            rows[start:start + len(block)] = block
+            start += len(block)
+        self.owner = self.owner[self._positions()]
+        self.rows, self._kept = rows, None
+
+    def append_row(self, value):
+        """Append one row of ``value`` in every column, after :meth:`gather`."""
+        self.rows = torch.cat([self.rows, self.rows.new_full((1, self.rows.shape[1]), value)])
+        self.owner = torch.cat([self.owner, self.owner.new_full((1,), NO_OWNER)])
+
+    def finish(self, device):
+        """Make the gathered rows ready to be measured against, on ``device``."""
         self.rows, self.owner = self.rows.to(device), self.owner.to(device)
+        self._bound = LowerBound.where_it_pays(self.rows)
+
+    def _positions(self):
+        return torch.arange(len(self.store)) if self._kept is None else self._kept
+
+    def _blocks(self):
+        if self.rows is not None:
+            return iter([self.rows])
+        return (block.sub_(self.mean).div_(self.std) for block in self.store.blocks(self._positions()))
+
+    def _keep(self, index):
+        if self.rows is None:
+            self._kept = self._positions()[index]
+        else:
+            self.rows, self.owner = self.rows[index], self.owner[index]
 
     def measure(self, patches, without_owner=None):
         """Score one sample against the bank.
@@ -93,14 +108,15 @@ class MemoryBank:
         and 3rd of the rows nearest to b (b is the first), and D = sqrt(C):
         score = s* (1 - exp(s*/D) / (exp(e2/D) + exp(e3/D))).
         """
-        rows = self.rows
+        rows, bound = self.rows, self._bound
         if without_owner is not None:
-            rows = rows[self.owner != without_owner]
+            kept = self.owner != without_owner
+            rows, bound = rows[kept], bound and bound.without(kept)
         if len(rows) < 3:
             raise InputError(f"a memory bank of {len(rows)} rows cannot score (3 are needed): "
                              "raise --f_coreset or give more training parts")
         patches = (patches.to(rows.device) - self.mean) / self.std
-        distance, nearest = nearest_rows(patches, rows)
+        distance, nearest = nearest_rows(patches, rows, bound)
         farthest = distance.argmax()
         p, b, s = patches[farthest], nearest[farthest], distance[farthest]
         around = torch.cdist(rows[b, None], rows)[0]
@@ -111,28 +127,6 @@ class MemoryBank:
         root = rows.shape[1] ** 0.5
         weight = 1 - torch.exp(s / root) / (torch.exp(e / root).sum() + self.weight_eps)
         return weight * s, distance
-
-
-def nearest_rows(patches, rows):
-    """Distance to and index of each patch's nearest row.
-
-    Distances are float32 expansions of the matrix product, as in the release: the distance of a row to
-    itself comes out as about 0.02 for 1000 columns of unit scale.
-
-    Args:
-        patches: [P, C]; rows: [R, C].
-
-    Returns:
-        (distance [P], index [P] int64).
-    """
-    best = patches.new_full((len(patches),), torch.inf)
-    index = torch.zeros(len(patches), dtype=torch.long, device=patches.device)
-    for start in range(0, len(rows), ROWS_A_BLOCK):
-        block = torch.cdist(patches, rows[start:start + ROWS_A_BLOCK], compute_mode="use_mm_for_euclid_dist")
-        distance, nearest = block.min(1)
-        closer = distance < best
-        best, index = torch.where(closer, distance, best), torch.where(closer, nearest + start, index)
-    return best, index
 
 
 def anomaly_map(distance, size, float_blur=False):

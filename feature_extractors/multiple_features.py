@@ -20,7 +20,7 @@ class RGBFeatures(Features):
 
     def prepare_banks(self):
         bank = self.banks["rgb"]
-        bank.scale(bank.rows.mean(), bank.rows.std())
+        bank.scale(*bank.store.mean_std())
         self.thin_out("rgb", self.rows_kept("rgb"))
 
 
@@ -86,9 +86,9 @@ class DoubleRGBPointFeatures(Features):
 
     def scale_banks(self):
         """Scale all banks by the xyz bank's mean and the RGB bank's std, or each by its own (--fix scaling)."""
-        shared = self.banks["xyz"].rows.mean(), self.banks["rgb"].rows.std()
+        shared = self.banks["xyz"].store.mean_std()[0], self.banks["rgb"].store.mean_std()[1]
         for bank in self.banks.values():
-            bank.scale(*((bank.rows.mean(), bank.rows.std()) if "scaling" in self.args.fix else shared))
+            bank.scale(*(bank.store.mean_std() if "scaling" in self.args.fix else shared))
 
     @property
     def detect_fuser(self):
@@ -105,8 +105,12 @@ class DoubleRGBPointFeatures(Features):
         return True
 
     def add_sample_to_late_fusion_mem_bank(self, sample):
-        """Measure one training part for the late fusion; parts come in the order of the first pass."""
-        patches, honest = self.extract(sample), "late_fusion" in self.args.fix
+        """Extract and measure one training part for the late fusion; parts come in the order of the first pass."""
+        self.add_patches_to_late_fusion(self.extract(sample))
+
+    def add_patches_to_late_fusion(self, patches):
+        """The same for a part whose patches are known."""
+        honest = "late_fusion" in self.args.fix
         # of a single training part nothing is left without its own rows: statistics that were only to be saved are left out
         keep = self.args.train_maps and (self.added > 1 or self.args.scoring_reference == "train")
         unseen = self.measure(patches, without_owner=self.measured) if honest or keep else None
@@ -121,6 +125,7 @@ class DoubleRGBPointFeatures(Features):
 
     def run_late_fusion(self):
         """Fit the late fusion to the training parts measured; with training maps, see what it makes of them unseen."""
+        self.forget()
         self.fit_late_fusion()
         if self._unseen:
             self.scoring_reference = ([self.combine(*part)[1] for part in self._unseen],

@@ -54,7 +54,12 @@ class FeatureFusionBlock(nn.Module):
         return torch.cat([self.xyz_branch(xyz_feature), self.rgb_branch(rgb_feature)], dim=-1)
 
     def xyz_branch(self, x):
-        """xyz half of the fusion of patches [P, xyz_dim]; all-zero (background) rows are computed once."""
+        """xyz half of the fusion of patches [P, xyz_dim]; all-zero (background) rows are computed once.
+
+        Not on a GPU, where all rows cost less than waiting for the host to learn which are zero.
+        """
+        if x.is_cuda:
+            return self.xyz_mlp(self.xyz_norm(x))
         filled = (x != 0).any(-1)
         out = self.xyz_mlp(self.xyz_norm(x.new_zeros(1, self.xyz_dim))).expand(*x.shape[:-1], -1).clone()
         out[filled] = self.xyz_mlp(self.xyz_norm(x[filled]))

@@ -40,29 +40,30 @@ def farthest_point_sample(points, count):
         return pointnet2_ops.furthest_point_sample(points[None].float().contiguous(), count)[0].long()
     device, points = points.device, _where_float64_is(points).float()
     admissible = _sum_of_squares(points).double() > NEAR_ORIGIN
+    return (_sample_torch if points.is_cuda else _sample_fpsample)(points, admissible, count).to(device)
+
+
+def _sample_fpsample(points, admissible, count):
+    # the start has to be there even if it is not admissible; then what is left over repeats the first that is
     start_only = not admissible[0]
     admissible[0] = True
     candidates = admissible.nonzero()[:, 0]
-    sample = _sample_torch if points.is_cuda else _sample_fpsample
-    picked = sample(points[candidates], min(count, len(candidates)))
-    picked = torch.cat([picked, picked.new_zeros(count - len(picked))])
-    if start_only and len(candidates) > 1:  # nothing left: the kernel returns the first admissible point
-        picked[1:][picked[1:] == 0] = 1
-    return candidates[picked].to(device)
-
-
-def _sample_fpsample(points, count):
+    asked, last = min(count, len(candidates)), len(candidates) - 1
     # fpsample settles ties in favour of the last index, so it is shown the points in reverse
-    last = len(points) - 1
-    picked = fpsample.fps_sampling(np.ascontiguousarray(points.numpy()[::-1]), count, start_idx=last)
-    return last - torch.from_numpy(picked.astype(np.int64))
+    picked = fpsample.fps_sampling(np.ascontiguousarray(points[candidates].numpy()[::-1]), asked, start_idx=last)
+    picked = torch.from_numpy(np.append(last - picked.astype(np.int64), np.zeros(count - asked, np.int64)))
+    if start_only and last > 0:
+        picked[1:][picked[1:] == 0] = 1
+    return candidates[picked]
 
 
-def _sample_torch(points, count):
-    nearest = torch.full((len(points),), torch.inf, device=points.device)
+def _sample_torch(points, admissible, count):
+    # no value goes to the host in between
+    nearest = torch.where(admissible, torch.inf, -torch.inf)
     picked = torch.zeros(count, dtype=torch.long, device=points.device)
     for i in range(1, count):
-        nearest = torch.minimum(nearest, _sum_of_squares(points - points[picked[i - 1]]))
+        distance = _sum_of_squares(points - points[picked[i - 1:i]])
+        nearest = torch.where(admissible, torch.minimum(nearest, distance), nearest)
         picked[i] = nearest.argmax()  # the first of equal maxima
     return picked
 

@@ -9,3 +9,8 @@ def k_center(rows, count):
         nearest = torch.minimum(nearest, torch.linalg.vector_norm(rows - rows[picked[-1]], dim=1))
         picked.append(int(nearest.argmax()))
     return torch.tensor(picked)
+
+
+def nearest_rows(patches, rows):
+    """(distance [P], index [P]) of each patch's nearest row."""
+    return torch.cdist(patches, rows).min(1)

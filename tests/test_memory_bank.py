@@ -11,10 +11,11 @@ from scipy.stats import ks_2samp
 from sklearn.linear_model import SGDOneClassSVM
 from sklearn.random_projection import SparseRandomProjection
 
-from feature_extractors import coreset, memory_bank
+from feature_extractors import coreset
 from feature_extractors.coreset import greedy_k_center, project
 from feature_extractors.late_fusion import LateFusion
-from feature_extractors.memory_bank import MemoryBank, anomaly_map, nearest_rows
+from feature_extractors.memory_bank import MemoryBank, anomaly_map
+from feature_extractors.nearest_rows import nearest_rows
 from tests import plain
 from utils.errors import InputError
 
@@ -68,26 +69,17 @@ def test_greedy_k_center_ties_and_surplus(pool, monkeypatch):
 def test_projection_is_scikit_learns_and_falls_back_to_the_rows():
     rows = torch.randn(500, 400)
     expected = SparseRandomProjection(eps=0.9, random_state=3).fit_transform(rows.numpy())
-    np.testing.assert_allclose(project(rows, 0.9, 3), expected, rtol=1e-5, atol=1e-5)
-    assert project(rows[:, :20], 0.9, 3).shape == (500, 20)
+    np.testing.assert_allclose(project(rows.split(99), 500, 400, 0.9, 3), expected, rtol=1e-5, atol=1e-5)
+    assert torch.equal(project([rows[:, :20]], 500, 20, 0.9, 3), rows[:, :20])
 
 
 def test_projection_without_a_seed_draws_from_numpys_generator():
     rows, drawn = torch.randn(300, 400), []
     for seed in (0, 0, 1):
         np.random.seed(seed)
-        drawn.append([project(rows, 0.9, None), project(rows, 0.9, None)])
+        drawn.append([project([rows], 300, 400, 0.9, None) for _ in range(2)])
     assert torch.equal(drawn[0][0], drawn[1][0]) and torch.equal(drawn[0][1], drawn[1][1])
     assert not torch.equal(drawn[0][0], drawn[0][1]) and not torch.equal(drawn[0][0], drawn[2][0])
-
-
-def test_nearest_rows_over_several_blocks(monkeypatch):
-    monkeypatch.setattr(memory_bank, "ROWS_A_BLOCK", 7)
-    patches, rows = torch.randn(30, 9), torch.randn(40, 9)
-    distance, index = nearest_rows(patches, rows)
-    full = cdist(patches, rows)
-    assert np.array_equal(index, full.argmin(1))
-    np.testing.assert_allclose(distance, full.min(1), atol=1e-3)
 
 
 @pytest.mark.parametrize("eps, divisor, root", [(0, 1, 4), (1e-5, 1, 4), (0, 1000, 4)])
@@ -96,9 +88,9 @@ def test_score_equals_the_formula(eps, divisor, root):
     rows, patches = rng.standard_normal((50, 16)), rng.standard_normal((12, 16)) * 2
     bank = MemoryBank(eps, divisor)
     bank.add(torch.from_numpy(rows).float(), 0)
-    bank.join()
     mean, std = 0.3, 1.7
     bank.scale(mean, std)
+    bank.gather()
     score, distance = bank.measure(torch.from_numpy(patches).float())
 
     rows, patches = (rows - mean) / std, (patches - mean) / std
@@ -114,7 +106,7 @@ def test_own_rows_can_be_left_out():
     bank, parts = MemoryBank(), torch.randn(3, 10, 4)
     for i, part in enumerate(parts):
         bank.add(part, i)
-    bank.join()
+    bank.gather()
     bank.append_row(0.0)
     assert bank.owner.tolist() == [0] * 10 + [1] * 10 + [2] * 10 + [-1]
     others = torch.cat([parts[0], parts[2], torch.zeros(1, 4)])
@@ -129,7 +121,7 @@ def test_left_out_training_parts_look_like_unseen_ones_and_plain_ones_do_not():
     bank, train = MemoryBank(), parts(60)
     for i, part in enumerate(train):
         bank.add(part, i)
-    bank.join()
+    bank.gather()
     unseen = [float(bank.measure(part)[1].mean()) for part in parts(60)]
     left_out = [float(bank.measure(part, without_owner=i)[1].mean()) for i, part in enumerate(train)]
     plain = [float(bank.measure(part)[1].mean()) for part in train]
@@ -140,7 +132,7 @@ def test_left_out_training_parts_look_like_unseen_ones_and_plain_ones_do_not():
 def test_zero_rows_and_too_small_banks():
     bank = MemoryBank()
     bank.add(torch.tensor([[1.0, 0.0], [1.0, 2.0], [0.0, 0.0]]), 0)
-    bank.join()
+    bank.gather()
     bank.drop_rows_with_zero()
     assert bank.rows.tolist() == [[1, 2]] and len(bank) == 1
     with pytest.raises(InputError, match="f_coreset"):

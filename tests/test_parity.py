@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from feature_extractors.coreset import coreset_indices
+from feature_extractors.coreset import greedy_k_center, project
 from tests.conftest import fixture
 from utils.mvtec3d_util import valid_points
 
@@ -65,7 +65,7 @@ def test_coreset_picks():
     z = z + np.float32(0.1) * rng.standard_normal((4000, 300), np.float32)
     recorded = fixture("coreset")
     assert relative(z[0], recorded["first_row"]) < 1e-5 and relative(z[-1], recorded["last_row"]) < 1e-5
-    picks = coreset_indices(torch.from_numpy(z), 400, 0.9, 0).numpy()
+    picks = greedy_k_center(project([torch.from_numpy(z)], *z.shape, 0.9, 0), 400).numpy()
     assert np.isin(recorded["picks"], picks).mean() >= 0.99
     assert (recorded["picks"] == picks).mean() >= 0.95
 

@@ -49,10 +49,10 @@ def test_sampling_equals_brute_force(points, count):
 
 
 @settings(deadline=None, max_examples=50)
-@given(clouds())
-def test_plain_torch_sampling_equals_fpsample(points):
-    points = torch.from_numpy(points)
-    assert torch.equal(ops._sample_torch(points, len(points)), ops._sample_fpsample(points, len(points)))
+@given(clouds(), st.integers(1, 50))
+def test_plain_torch_sampling_equals_brute_force(points, count):
+    admissible = torch.from_numpy((points[:, 0] ** 2 + points[:, 1] ** 2 + points[:, 2] ** 2).astype(np.float64) > 1e-3)
+    assert ops._sample_torch(torch.from_numpy(points), admissible, count).tolist() == brute_sample(points, count)
 
 
 @settings(deadline=None, max_examples=150)

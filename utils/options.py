@@ -120,6 +120,10 @@ def build_parser():
     group.add_argument("--seeds", type=seed, nargs="+", metavar="N", help="repeat the run for each seed under <output_dir>/seed_<n>; adds a table of "
                        "mean ± standard deviation")
     group.add_argument("--output_dir", default="results", metavar="DIR", help="tables, scores, run.json, pictures")
+    group.add_argument("--spool_dir", metavar="DIR", help="where training rows wait for the coreset when they take more than 2 GiB, about 50 parts of the full "
+                       "setting (41 MB a part; the file has no name and is gone when the run ends, however it ends; default: --output_dir)")
+    group.add_argument("--amp", action="store_true", help="mixed precision in the networks (float16 on a GPU, bfloat16 on the CPU): faster where the "
+                       "hardware has it, features differ by about a per cent")
     group.add_argument("--save_preds", action="store_true", help="a picture of each test part under <output_dir>/pred_maps")
     group.add_argument("--save_maps", metavar="DIR", help="write each category's maps and scores to DIR, for tools/rescore.py and tools/report.py; "
                        "about 0.8 MB a test part")
@@ -162,5 +166,6 @@ def parse_arguments(argv=None):
     args.fix = sorted(fixes | ({"eval_mode"} if args.eval_mode else set()))
     args.eval_mode = "eval_mode" in args.fix
     args.train_maps = both and (args.save_maps is not None or args.scoring_reference == "train")
+    args.spool_dir = args.spool_dir or args.output_dir
     args.min_points = 0 if banks == ("rgb",) else args.num_group
     return args

@@ -1,0 +1,106 @@
+"""Where the training rows of a memory bank lie until its coreset is picked: in memory, or in a file without a name."""
+import io
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from utils.errors import InputError
+
+BYTES = 4  # a float32
+BLOCK = 2**24  # floats read at once: 64 MiB
+
+
+class RowStore:
+    """Float32 rows of one width, appended part by part and read in blocks or one by one.
+
+    Args:
+        folder: where the rows are spooled to, or None to keep them in memory. The file there has no name (on
+            Windows: is deleted by the system when it is closed), so that it is gone however the run ends.
+
+    Attributes:
+        width: columns; known from the first part on.
+        starts: row where each part begins, and behind them the number of rows.
+    """
+
+    def __init__(self, folder=None):
+        self._file = io.BytesIO() if folder is None else tempfile.TemporaryFile(dir=folder, buffering=0)
+        self.width, self.starts = None, [0]
+        self._mean, self._squares = 0.0, 0.0  # of all values: their mean and the sum of squared differences to it
+
+    def __len__(self):
+        return self.starts[-1]
+
+    @property
+    def parts(self):
+        """Number of parts that can be read."""
+        return 0 if self._file.closed else len(self.starts) - 1
+
+    def append(self, rows):
+        """Add one part's rows [P, C] (any device); all parts have the same C."""
+        rows = rows.to("cpu", torch.float32).contiguous()
+        self.width = rows.shape[1]
+        self._file.seek(0, io.SEEK_END)
+        self._write(memoryview(rows.numpy()).cast("B"))
+        var, mean = torch.var_mean(rows, correction=0)
+        before, count = len(self) * self.width, rows.numel()
+        shift = float(mean) - self._mean  # two sets' moments join into one's (Chan, Golub and LeVeque 1979)
+        self._squares += float(var) * count + shift * shift * before * count / (before + count)
+        self._mean += shift * count / (before + count)
+        self.starts.append(len(self) + len(rows))
+
+    def mean_std(self):
+        """(mean, unbiased standard deviation) of all values."""
+        return self._mean, (self._squares / max(1, len(self) * self.width - 1)) ** 0.5
+
+    def part(self, number):
+        """Rows [P, C] of the part that was appended as ``number``, counted from 0."""
+        return self._read(self.starts[number], self.starts[number + 1])
+
+    def blocks(self, index):
+        """Yield the rows of ``index`` [R] (int64 positions) in order, in tensors [n, C] of bounded size."""
+        for some in index.split(max(1, BLOCK // self.width)):
+            yield self._take(some.numpy())
+
+    def close(self):
+        """Give memory or disk back."""
+        self._file.close()
+
+    def _take(self, index):
+        order = np.argsort(index, kind="stable")
+        ordered = index[order]
+        rows = torch.empty(len(index), self.width)
+        breaks = np.flatnonzero(np.diff(ordered) != 1) + 1  # runs of neighbours are read at once
+        for run in np.split(np.arange(len(index)), breaks):
+            rows[torch.from_numpy(order[run])] = self._read(ordered[run[0]], ordered[run[-1]] + 1)
+        return rows
+
+    def _read(self, start, stop):
+        rows = torch.empty(int(stop - start), self.width)
+        target = memoryview(rows.numpy()).cast("B")
+        self._file.seek(int(start) * self.width * BYTES)
+        while target:
+            got = self._file.readinto(target)
+            if not got:
+                raise OSError("the spool of training rows ends too early")
+            target = target[got:]
+        return rows
+
+    def _write(self, data):
+        while data:
+            data = data[self._file.write(data):]
+
+
+def require_space(folder, needed):
+    """Make ``folder`` and check that ``needed`` bytes fit in.
+
+    Raises:
+        InputError: they do not.
+    """
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise InputError(f"{folder}: the training rows need {needed / 2**30:.1f} GiB there, {free / 2**30:.1f} GiB are free; "
+                         "make room, or choose another disk with --spool_dir")

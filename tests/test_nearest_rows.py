@@ -1,0 +1,96 @@
+"""Nearest rows with and without their lower bound, and distinct rows, against plain versions."""
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from feature_extractors import nearest_rows as module
+from feature_extractors.nearest_rows import LowerBound, distinct_rows, nearest_rows
+from tests import plain
+
+
+def structured(rng, count, width, spread=0.05):
+    """Rows near a plane of few dimensions, as features are, in 32-bit floats."""
+    plane = np.random.default_rng(9).standard_normal((5, width))
+    return torch.from_numpy((rng.standard_normal((count, 5)) @ plane + spread * rng.standard_normal((count, width))).astype(np.float32))
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 80), st.integers(3, 200), st.integers(2, 90), st.booleans(), st.sampled_from([300, 4000, 2**24]))
+def test_nearest_rows_are_those_of_the_full_comparison(seed, count, size, width, flat, block):
+    rng = np.random.default_rng(seed)
+    rows, patches = structured(rng, size, width, 0.05 if flat else 3), structured(rng, count, width)
+    patches[::3] = patches[0].clone()
+    expected = torch.cdist(patches.double(), rows.double())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "ROWS_A_BLOCK", 37)
+        patch.setattr(module, "BLOCK", block)
+        patch.setattr(module, "DIRECTIONS", min(8, width))
+        patch.setattr(module, "PAYS", 1.0)
+        for bound in (None, LowerBound(rows)):
+            distance, index = nearest_rows(patches, rows, bound)
+            noise = 2 * module.ROUNDING * float((rows**2).sum(1).max() + (patches**2).sum(1).max())  # of a squared float32 distance
+            chosen = expected[torch.arange(count), index]
+            assert (chosen**2 <= expected.min(1).values ** 2 + noise).all()
+            assert ((distance.double() ** 2 - chosen**2).abs() <= noise).all()
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 2**32 - 1), st.integers(2, 100), st.integers(1, 60))
+def test_the_bound_is_below_every_distance(seed, size, width):
+    rng = np.random.default_rng(seed)
+    rows, patches = structured(rng, size, width), structured(rng, 20, width, 2.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "DIRECTIONS", min(8, width))
+        bound = LowerBound(rows)
+    lower = torch.cdist(bound.project(patches).double(), bound.z.double())
+    assert (lower <= torch.cdist(patches.double(), rows.double()) * (1 + 1e-5) + 1e-4).all()
+
+
+def test_the_bound_spares_most_comparisons_and_random_rows_fall_back(monkeypatch):
+    compared = []
+    distances = module._distances
+    monkeypatch.setattr(module, "_distances", lambda a, b: compared.append((b.shape[1], a.shape[0] * b.shape[0])) or distances(a, b))
+    rng = np.random.default_rng(0)
+    for rows, patches, most in ((structured(rng, 20000, 300), structured(rng, 500, 300), 0.1),
+                                (torch.randn(20000, 300), torch.randn(500, 300), 1.0)):
+        bound = LowerBound.where_it_pays(rows)
+        compared.clear()
+        distance, index = nearest_rows(patches, rows, bound)
+        full = sum(count for width, count in compared if width == 300)
+        assert 0 < full <= most * 500 * 20000
+        assert sum(count for width, count in compared if width != 300) <= (500 * 20000 if most < 1 else 256 * 20000)
+        expected = plain.nearest_rows(patches, rows)
+        assert torch.equal(index, expected[1])
+        torch.testing.assert_close(distance, expected[0], rtol=1e-5, atol=1e-3)
+
+
+def test_the_bound_is_not_made_for_small_banks():
+    assert LowerBound.where_it_pays(torch.randn(100, 80)) is None
+
+
+def test_rows_left_out_of_a_bound():
+    rng = np.random.default_rng(1)
+    rows, patches = structured(rng, 400, 100), structured(rng, 30, 100)
+    kept = torch.from_numpy(rng.random(400) < 0.5)
+    left = nearest_rows(patches, rows[kept], LowerBound(rows).without(kept))
+    assert torch.equal(left[1], nearest_rows(patches, rows[kept])[1])
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 200), st.integers(1, 30), st.integers(1, 40))
+def test_distinct_rows(seed, count, width, kinds):
+    rng = np.random.default_rng(seed)
+    rows = torch.from_numpy(rng.standard_normal((kinds, width)).astype(np.float32))[rng.integers(0, kinds, count)]
+    first, inverse = distinct_rows(rows)
+    assert torch.equal(rows[first][inverse], rows)
+    assert first.tolist() == sorted(np.unique(rows.numpy(), axis=0, return_index=True)[1])
+
+
+def test_rows_that_only_share_a_hash_stay_apart(monkeypatch):
+    monkeypatch.setattr(np.random, "PCG64", lambda seed: type("", (), {"lock": None})())
+    monkeypatch.setattr(np.random, "Generator", lambda _: type("", (), {"integers": lambda *_, **__: np.ones(2, np.uint64)})())
+    rows = torch.tensor([[1.0, 2.0], [2.0, 1.0], [1.0, 2.0]])  # the sum of the bits is the same
+    first, inverse = distinct_rows(rows)
+    assert torch.equal(rows[first][inverse], rows)
