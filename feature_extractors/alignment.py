@@ -39,7 +39,7 @@ def align(tokens, centers, points, valid, size):
 def alignment_matrix(centers, points, valid, size):
     """The dense [3136, G] matrix of :func:`align`: pooling · scatter · interpolation, multiplied out."""
     index, weight = interpolation_weights(points, centers)
-    patch, pixel, share = (t.to(points.device) for t in pooling_entries(size))
+    patch, pixel, share = pooling_entries(size, points.device)
     at = torch.full((size * size,), len(valid), device=points.device)
     at[valid] = torch.arange(len(valid), device=points.device)
     index, weight = torch.cat([index, index[:1]]), torch.cat([weight, torch.zeros_like(weight[:1])])  # behind all points: background
@@ -50,12 +50,12 @@ def alignment_matrix(centers, points, valid, size):
 
 
 @lru_cache(maxsize=4)
-def pooling_entries(size):
-    """Both poolings of a size×size picture as a sparse matrix: (patch, pixel, share), one entry each, CPU tensors."""
+def pooling_entries(size, device):
+    """Both poolings of a size×size picture as a sparse matrix: (patch, pixel, share), one entry each, tensors on ``device``."""
     eye = torch.eye(size)[:, None]
     side = F.adaptive_avg_pool1d(F.avg_pool1d(eye, 3, stride=1), GRID)[:, 0].T  # [GRID, size]: separable
     r, c = side.nonzero(as_tuple=True)
     share = side[r, c]
     patch = r[:, None] * GRID + r[None]
     pixel = c[:, None] * size + c[None]
-    return patch.reshape(-1), pixel.reshape(-1), (share[:, None] * share[None]).reshape(-1)
+    return tuple(t.reshape(-1).to(device) for t in (patch, pixel, share[:, None] * share[None]))

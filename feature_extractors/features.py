@@ -52,7 +52,7 @@ class Features(nn.Module):
 
     def __init__(self, args, device="cpu"):
         super().__init__()
-        self.args, self.device = args, device
+        self.args, self.device = args, torch.device(device)
         if args.use_uff:
             require(args.fusion_module_path, UFF)  # before the backbones are loaded or downloaded
         needed = {"rgb", "xyz"} if "fusion" in self.bank_names else set(self.bank_names)
@@ -93,17 +93,27 @@ class Features(nn.Module):
         rgb, xyz = sample[0], sample[1][0]
         model, patches = self.deep_feature_extractor, {}
         if model.rgb_backbone is not None:
-            patches["rgb"] = model.forward_rgb_features(rgb.to(self.device))[0]
+            with self.mixed_precision():
+                patches["rgb"] = model.forward_rgb_features(rgb.to(self.device))[0].float()
         if model.xyz_backbone is not None:
             valid = valid_points(xyz)
             points = xyz.flatten(1).T[valid].to(self.device)
             sizes = [self.args.group_size * scale for scale in ((1, 2) if self.args.multiscale else (1,))]
-            aligned = [align(*model.forward_xyz_features(points, size), points, valid.to(self.device), xyz.shape[1]) for size in sizes]
+            aligned = []
+            for size in sizes:
+                with self.mixed_precision():
+                    tokens, center = model.forward_xyz_features(points, size)
+                aligned.append(align(tokens.float(), center, points, valid.to(self.device), xyz.shape[1]))
             patches["xyz"] = sum(aligned) / len(aligned) if self.args.multiscale else aligned[0]
         if "fusion" in self.bank_names:
-            patches["fusion"] = torch.cat([self.fusion.xyz_branch(patches["xyz"]),
-                                           to_xyz_grid(self.fusion.rgb_branch(patches["rgb"]))], dim=1)
+            with self.mixed_precision():
+                halves = self.fusion.xyz_branch(patches["xyz"]), to_xyz_grid(self.fusion.rgb_branch(patches["rgb"]))
+            patches["fusion"] = torch.cat(halves, dim=1).float()
         return patches
+
+    def mixed_precision(self):
+        """Context of the networks: half precision where it is enough, with --amp."""
+        return torch.autocast(self.device.type, enabled=self.args.amp)
 
     # ------------------------------------------------------------ training
 
@@ -194,11 +204,12 @@ class Features(nn.Module):
     @torch.no_grad()
     def measure(self, patches, without_owner=None):
         """Scores and maps of one sample's patches: ({bank: float}, {bank: [S, S] float32 array}), in the banks' order."""
+        measured = [bank.measure(patches[name], without_owner) for name, bank in self.banks.items()]
+        measured = torch.cat([torch.cat([score[None], distance]) for score, distance in measured]).cpu()  # one transfer a sample
         scores, maps = {}, {}
-        for name, bank in self.banks.items():
-            score, distance = bank.measure(patches[name], without_owner)
-            scores[name] = float(score)
-            maps[name] = anomaly_map(distance, self.map_size, float_blur="float_maps" in self.args.fix)
+        for name, values in zip(self.banks, measured.split([1 + len(patches[name]) for name in self.banks])):
+            scores[name] = float(values[0])
+            maps[name] = anomaly_map(values[1:], self.map_size, float_blur="float_maps" in self.args.fix)
         return scores, maps
 
     def combine(self, scores, maps):

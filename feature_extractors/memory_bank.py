@@ -117,10 +117,9 @@ class MemoryBank:
                              "raise --f_coreset or give more training parts")
         patches = (patches.to(rows.device) - self.mean) / self.std
         distance, nearest = nearest_rows(patches, rows, bound)
-        farthest = distance.argmax()
-        p, b, s = patches[farthest], nearest[farthest], distance[farthest]
-        around = torch.cdist(rows[b, None], rows)[0]
-        around[b] = -1
+        farthest = distance.argmax(0, keepdim=True)  # [1], since indexing by a single number would wait for a GPU
+        p, b, s = patches[farthest], nearest[farthest], distance[farthest][0]
+        around = torch.cdist(rows[b], rows)[0].index_fill_(0, b, -1)
         others = around.sort(stable=True).indices[1:3]
         e = torch.linalg.vector_norm(p - rows[others], dim=1)
         s, e = s / self.divisor, e / self.divisor

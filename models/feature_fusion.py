@@ -61,9 +61,8 @@ class FeatureFusionBlock(nn.Module):
         if x.is_cuda:
             return self.xyz_mlp(self.xyz_norm(x))
         filled = (x != 0).any(-1)
-        out = self.xyz_mlp(self.xyz_norm(x.new_zeros(1, self.xyz_dim))).expand(*x.shape[:-1], -1).clone()
-        out[filled] = self.xyz_mlp(self.xyz_norm(x[filled]))
-        return out
+        out = self.xyz_mlp(self.xyz_norm(torch.cat([x.new_zeros(1, self.xyz_dim), x[filled]])))
+        return out[torch.where(filled, filled.cumsum(0), 0)]
 
     def rgb_branch(self, x):
         """RGB half of the fusion of patches [..., rgb_dim]."""

@@ -205,7 +205,9 @@ class PointTransformer(nn.Module):
     def forward(self, points, group_size=None):
         """(tokens [num_group, 1152], centres [num_group, 3]) of a point cloud [N, 3], N >= 1."""
         _, center, neighbours = self.group(points, group_size)
-        return self.transform(self.encoder(points[neighbours] - center[:, None]), center), center
+        with torch.autocast(points.device.type, enabled=torch.is_autocast_enabled(points.device.type) and not self.training):
+            tokens = self.encoder(points[neighbours] - center[:, None])  # batch statistics need full precision
+        return self.transform(tokens, center), center
 
     def transform(self, tokens, center):
         """[G, 1152] outputs of the fetched blocks for group tokens [G, encoder_dims] at centres [G, 3]."""

@@ -5,6 +5,8 @@ import torch
 
 from feature_extractors import features
 from feature_extractors.multiple_features import METHODS
+from m3dm_runner import M3DM
+from utils.errors import InputError
 from utils.options import parse_arguments
 
 WIDTH = {"rgb": 6, "xyz": 5, "fusion": 11}
@@ -15,8 +17,8 @@ ROWS = {"rgb": 784, "xyz": 3136, "fusion": 3136}
 def build(monkeypatch):
     """Function: a method whose networks are replaced by random patches, and its parts."""
 
-    def make(*flags, parts=4):
-        args = parse_arguments(["--use_uff", "--eval_mode", *flags])
+    def make(*flags, parts=4, mode=("--eval_mode",)):
+        args = parse_arguments(["--use_uff", *mode, *flags])
         monkeypatch.setattr(features, "Model", lambda *_: torch.nn.Module())
         monkeypatch.setattr(features, "require", lambda *_: None)
         monkeypatch.setattr(features.FeatureFusionBlock, "from_checkpoint", lambda *_: torch.nn.Module())
@@ -167,3 +169,60 @@ def test_map_size_and_one_metric_run(build, method_name, size):
     assert method.image_preds.shape == method.image_labels.shape == (2, 1)
     assert len(method.pixel_preds) == len(method.pixel_labels) == 2 * size**2
     assert method.image_rocauc == 0.5 and 0 <= method.pixel_rocauc <= 1 and 0 <= method.au_pro <= 1
+
+
+def test_spooled_banks_equal_those_in_memory(build, monkeypatch, tmp_path):
+    def rows(limit, *flags):
+        monkeypatch.setattr(features, "IN_MEMORY", limit)
+        method, samples = build("--spool_dir", str(tmp_path), "--random_state", "0", *flags)
+        method.expect(len(samples))
+        spooled.append(all(hasattr(bank.store._file, "fileno") and not hasattr(bank.store._file, "getbuffer") for bank in method.banks.values()))
+        banked(method, samples)
+        for sample in samples:
+            method.add_patches_to_late_fusion(sample)
+        method.run_late_fusion()
+        return [(bank.rows, bank.owner) for bank in method.banks.values()]
+    for flags in ((), ("--f_coreset", "1", "--fix", "all")):
+        spooled = []
+        for (a, b), (c, d) in zip(rows(0, *flags), rows(2**40, *flags)):
+            assert torch.equal(a, c) and torch.equal(b, d)
+        assert spooled == [True, False]
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_room_for_the_spool_is_refused_before_the_first_part(build, monkeypatch, tmp_path):
+    method, _ = build("--spool_dir", str(tmp_path))
+    with pytest.raises(InputError, match="--spool_dir"):
+        method.expect(10**9)
+
+
+def test_eval_mode_recalls_the_first_pass_and_train_mode_does_not(build):
+    method, samples = build()
+    banked(method, samples)
+    assert method.remembers
+    for i, sample in enumerate(samples):
+        assert all(torch.equal(patches, sample[name]) for name, patches in method.recall(i).items())
+    for i in range(len(samples)):
+        method.add_patches_to_late_fusion(method.recall(i))
+    again, _ = build()
+    banked(again, samples)
+    for sample in samples:
+        again.add_sample_to_late_fusion_mem_bank(sample)
+    assert np.array_equal(method.late_fusion.train_scores, again.late_fusion.train_scores)
+    method.run_late_fusion()
+    assert not method.remembers  # memory and disk are given back
+    limited, _ = build("--asy_memory_bank", "2")
+    assert not banked(limited, samples).remembers
+    train, _ = build(mode=())
+    assert not banked(train, samples).remembers
+
+
+@pytest.mark.parametrize("mode, passes", [(("--eval_mode",), 1), ((), 2)])
+def test_each_training_part_is_extracted_once_in_eval_mode(build, dataset_path, mode, passes):
+    method, samples = build("--dataset_path", str(dataset_path), "--num_workers", "0", mode=mode)
+    seen = []
+    method.extract = lambda sample: seen.append(0) or samples[len(seen) % 4]
+    runner = object.__new__(M3DM)
+    runner.args, runner.method, runner.timings = method.args, method, {}
+    runner.fit("cookie")
+    assert len(seen) == passes * 4 and method.late_fusion.weights
