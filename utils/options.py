@@ -169,6 +169,9 @@ def parse_arguments(argv=None):
     fixes = set(FIXES) if "all" in args.fix else set(args.fix)
     args.fix = sorted(fixes | ({"eval_mode"} if args.eval_mode else set()))
     args.eval_mode = "eval_mode" in args.fix
+    if args.shots == 1 and both and ("late_fusion" in args.fix or args.scoring_reference == "train"):
+        parser.error("--shots 1: a single training part cannot be measured without its own rows, which --fix late_fusion and "
+                     "--scoring_reference train do; use at least --shots 2")
     args.train_maps = both and (args.save_maps is not None or args.scoring_reference == "train")
     args.min_points = 0 if banks == ("rgb",) else args.num_group
     return args
