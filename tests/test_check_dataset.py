@@ -209,14 +209,21 @@ def test_command_with_two_processes(tmp_path):
     assert len(found(done[0].stdout, "error")) == 4
 
 
+def test_a_reader_who_has_seen_enough(tmp_path):
+    make_category(tmp_path)
+    process = subprocess.Popen([sys.executable, "tools/check_dataset.py", str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    assert process.wait(timeout=60) == 1 and process.stderr.read() == b""
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted(tmp_path, kind):
     make_category(tmp_path, "a")
     large = add_part(tmp_path, "train/good", "000", picture(1500, 1500), points(50, 50), category="b")
-    for i in range(1, 500):  # many names of one part: far more to read than the test waits for
+    for i in range(1, 3000):  # many names of one part: far more to read than the test waits for
         for path in large[:2]:
-            os.link(path, path.with_stem(f"{i:03d}"))
+            os.link(path, path.with_stem(f"{i:04d}"))
     process = subprocess.Popen([sys.executable, "tools/check_dataset.py", str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                encoding="utf-8", env={**os.environ, "PYTHONIOENCODING": "utf-8"})
     while "| test" not in process.stdout.readline():
@@ -226,4 +233,4 @@ def test_interrupted(tmp_path, kind):
     start = time.time()
     out, err = process.communicate(timeout=60)
     assert process.returncode == 1 and "## b" not in out and err.splitlines() == ["check_dataset.py: interrupted; categories not shown were not checked"]
-    assert time.time() - start < 10
+    assert time.time() - start < 20

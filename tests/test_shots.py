@@ -67,6 +67,15 @@ def test_dataset_and_loader_give_the_chosen_parts(tmp_path):
     assert loader.dataset.files == data.files and len(list(loader)) == 3
 
 
+def test_max_sample_is_no_bound_of_the_shots(tmp_path, monkeypatch):
+    args = parse("--shots", "6", "--dataset_path", str(parts(tmp_path, 8)), "--device", "cpu", "--num_workers", "0")
+    args.max_sample = 2  # in place of 400, which would need as many files
+    monkeypatch.setitem(m3dm_runner.METHODS, "DINO+Point_MAE", Recorder)
+    runner = m3dm_runner.M3DM(args)
+    runner.fit("toy")
+    assert [len(seen) for seen in runner.method.passes.values()] == [6, 6]
+
+
 class Recorder:
     """A method that only notes the pictures it is shown, by pass."""
 

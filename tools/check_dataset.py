@@ -70,6 +70,8 @@ def main(argv=None):
         return REFUSED
     except KeyboardInterrupt:
         print("check_dataset.py: interrupted; categories not shown were not checked", file=sys.stderr)
+    except BrokenPipeError:  # whoever read the output, head say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except BrokenProcessPool:
         print("check_dataset.py: a process that read files was killed (too little memory?); try fewer --workers", file=sys.stderr)
     return FAULTS
@@ -95,16 +97,15 @@ def check(args):
     """Check and print category by category; returns the exit code."""
     names, missing = categories(args)
     errors, warnings = [f"{name}: {reason}" for name, reason in missing.items()], 0
-    with ProcessPoolExecutor(args.workers, initializer=_start_worker) as pool:
-        try:
-            for name in names:
-                rows, category_errors, category_warnings = check_category(args.path / name, args, pool)
-                print(report(name, rows, category_errors, category_warnings, args), flush=True)
-                errors += category_errors
-                warnings += len(category_warnings)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    pool = ProcessPoolExecutor(args.workers, initializer=_start_worker)
+    try:
+        for name in names:
+            rows, category_errors, category_warnings = check_category(args.path / name, args, pool)
+            print(report(name, rows, category_errors, category_warnings, args), flush=True)
+            errors += category_errors
+            warnings += len(category_warnings)
+    finally:
+        pool.shutdown(cancel_futures=True)  # not "with": after an interruption that would read all the rest
     for reason in missing.values():
         print(f"error: {reason}")
     print(f"categories: {len(names)}; errors: {len(errors)}; warnings: {warnings}: "
@@ -152,7 +153,7 @@ def check_category(folder, args, pool):
         warnings.append(f"{folder / 'test'}: no {'good' if True in tested else 'defective'} parts: metrics that need them are undefined")
     order = {"train": 0, "test": 1}
     bar = tqdm(jobs, desc=folder.name, disable=None, leave=False, unit="part")
-    for (row, _), found in zip(bar, pool.map(examine, [job for _, job in jobs], chunksize=4)):
+    for (row, _), found in zip(bar, pool.map(examine, [job for _, job in jobs])):
         row.findings.append(found)
         errors += found.errors
         warnings += found.warnings
