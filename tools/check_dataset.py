@@ -89,7 +89,8 @@ def build_parser():
     parser.add_argument("--category", nargs="+", metavar="NAME", help="only these (default: all)")
     parser.add_argument("--img_size", type=number(int, 56), default=224, metavar="N", help="side at which valid points are counted, main.py's --img_size")
     parser.add_argument("--num_group", type=number(int, 3), default=1024, metavar="N", help="parts with fewer valid points are named, main.py's --num_group")
-    parser.add_argument("--workers", type=number(int, 1), default=os.cpu_count() or 1, metavar="N", help="processes that read (default: all cores)")
+    # Windows takes at most 61 processes
+    parser.add_argument("--workers", type=number(int, 1, 61), default=min(os.cpu_count() or 1, 61), metavar="N", help="processes that read (default: all cores)")
     return parser
 
 
