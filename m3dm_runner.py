@@ -33,6 +33,7 @@ class M3DM:
     Attributes:
         method: the Features object.
         timings: seconds of each phase so far.
+        training_paths: rgb paths of the parts of the last ``fit``, relative to the data set.
         test_data: the TestDataset of the last ``evaluate``.
 
     Raises:
@@ -44,13 +45,14 @@ class M3DM:
         self.timings = {}
         with self._phase("load networks"):
             self.method = METHODS[args.method_name](args, choose_device(args.device))
-        self.test_data = None
+        self.training_paths, self.test_data = [], None
 
     def fit(self, class_name):
         """Build the memory banks and fit the late fusion from the category's training parts."""
         args, method = self.args, self.method
         loader = get_data_loader("train", class_name, args.img_size, args)
-        count = min(len(loader), args.max_sample + ("max_sample" not in args.fix))  # one more, as released (defect 5)
+        count = min(len(loader), args.shots or args.max_sample + ("max_sample" not in args.fix))  # one more, as released (defect 5)
+        self.training_paths = [loader.dataset.describe(i)[0] for i in range(count)]
         with self._phase("memory bank"):
             method.expect(count)
             for sample, _ in self._first(loader, count, f"{class_name}: memory bank"):

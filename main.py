@@ -2,7 +2,6 @@
 import argparse
 import dataclasses
 import logging
-import os
 import signal
 import sys
 import time
@@ -94,26 +93,15 @@ class Run:
 
     def _find_categories(self):
         """The categories to run; those whose files cannot be used are put on the list of failures."""
-        from dataset import DATASET_CLASSES, TestDataset, TrainDataset
+        from dataset import TestDataset, TrainDataset, find_categories
 
-        args = self.args
-        root = Path(args.dataset_path)
-        if not root.is_dir():
-            raise InputError(f"{root}: missing: the data set's folder; give it with --dataset_path")
-        asked = [name.rstrip("/\\") for name in args.category or ()]  # shells complete a folder's name with a slash
-        for name in asked:
-            if Path(name).name != name:
-                raise InputError(f"--category {name}: give the name of a folder in {root}, not a path")
-            if not os.path.isdir(root / name):
-                raise InputError(f"{root / name}: missing folder of the category given with --category; there are: "
-                                 f"{', '.join(sorted(p.name for p in root.iterdir() if p.is_dir())) or 'none'}")
-        usable = []
-        for name in dict.fromkeys(asked or DATASET_CLASSES[args.dataset_type]()):
+        args, usable = self.args, []
+        names, missing = find_categories(args.dataset_path, args.dataset_type, args.category)
+        self.failed.update(missing)
+        for name in names:
             try:
-                if not (root / name).is_dir():
-                    raise InputError(f"{root / name}: missing folder; give the categories you have with --category")
-                for kind in (TrainDataset, TestDataset):
-                    kind(name, args.img_size, root)
+                TrainDataset(name, args.img_size, args.dataset_path, shots=args.shots, seed=args.seed)
+                TestDataset(name, args.img_size, args.dataset_path)
                 usable.append(name)
             except InputError as error:
                 self.failed[name] = str(error)
@@ -161,6 +149,8 @@ class Run:
                  "seconds": runner.timings}
         if hasattr(method, "late_fusion") and method.late_fusion.train_scores:
             entry["late_fusion_weights"] = method.late_fusion.weights
+        if self.args.shots:
+            entry["shots"] = runner.training_paths
         labels = {label for _, _, label in described}
         if len(labels) == 1:
             lacking = "defective" if labels == {0} else "good"
@@ -181,7 +171,7 @@ class Run:
             from utils.saved_maps import save_run_maps
 
             start = time.perf_counter()
-            save_run_maps(self.args, category, described, method)
+            save_run_maps(self.args, category, described, method, runner.training_paths)
             runner.timings["saved maps"] = time.perf_counter() - start
         self._write()
 

@@ -32,7 +32,7 @@ DEFAULTS = {
     "scoring_weights": [0.6, 0.25, 0.15], "scoring_eta": [1.0, 1.0], "scoring_delta": 0.2, "scoring_map": "decision",
     "category": None, "fix": [], "eval_mode": False, "device": "auto", "num_workers": 1, "output_dir": "results",
     "checkpoint_dir": "checkpoints", "seed": 0, "seeds": None, "multiscale": False, "save_maps": None, "save_train_maps": False,
-    "scoring_recovery": "printed", "scoring_reference": "test",
+    "scoring_recovery": "printed", "scoring_reference": "test", "shots": None,
 }
 FIX_NAMES = {"eval_mode", "scaling", "coreset_sizes", "float_maps", "max_sample", "zero_row", "late_fusion", "save_feature"}
 ONE_BANK = ("DINO", "Point_MAE", "Fusion")
@@ -130,7 +130,7 @@ def test_sensible_combination(flags):
 
 
 OUT_OF_RANGE = [
-    "max_sample 0", "max_sample -1", "max_sample 1.5", "max_sample nan", "group_size 0", "num_group 2", "img_size 55",
+    "max_sample 0", "max_sample -1", "max_sample 1.5", "shots 0", "shots 1.5", "max_sample nan", "group_size 0", "num_group 2", "img_size 55",
     "num_workers -1", "coreset_eps 0", "coreset_eps 1", "coreset_eps nan", "f_coreset 0", "f_coreset -0.1", "f_coreset 1.01",
     "f_coreset nan", "asy_memory_bank 0", "ocsvm_nu 0", "ocsvm_nu 1.1", "ocsvm_nu nan", "ocsvm_maxiter 0", "seed -1", "seed x",
     "seed 4294967296", "random_state -1", "random_state 4294967296", "random_state 1.5",

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
-from dataset import DATASET_CLASSES, TestDataset, TrainDataset, get_data_loader
+from dataset import TestDataset, TrainDataset, get_data_loader
 from tests.make_data import add_part, make_category, picture, points, spot, write_png, write_rgb16_png, write_tiff
 from utils.errors import InputError
 
@@ -104,10 +104,6 @@ def test_loader_gives_the_items_in_order(tmp_path, split, workers):
             assert batch[1].tolist() == [item[1]] == [0]
         else:
             assert torch.equal(batch[1], item[1][None]) and batch[2].tolist() == [item[2]] and list(batch[3]) == [item[3]]
-
-
-def test_ten_categories_each():
-    assert {kind: len(set(names())) for kind, names in DATASET_CLASSES.items()} == {"mvtec3d": 10, "eyecandies": 10}
 
 
 def mask_of(root, gt):

@@ -4,6 +4,8 @@ Published values are means over categories, in the order image ROCAUC, pixel ROC
 """
 from typing import NamedTuple, Optional
 
+from utils.names import same_name
+
 METRICS = ("image_rocauc", "pixel_rocauc", "au_pro")
 MULTISCALE = "multiscale"  # a row that needs a second run: --group_size 64 --num_group 784 --multiscale
 ONE_MAP = ("The paper's pixel figures differ between 'Disagreement Only' and the later rows, though score calibration cannot change a "
@@ -60,7 +62,7 @@ TABLES = (
         Row("full statistical calibration", "full", (0.793, 0.980, 0.926))), ONE_MAP),
 )
 
-# categories of the paper's runs, by data set, in lower case without "-", "_" and blanks
+# categories of the paper's runs, by data set, as same_name writes them
 CATEGORIES = {
     "mvtec3d": ("bagel", "cablegland", "carrot", "cookie", "dowel", "foam", "peach", "potato", "rope", "tire"),
     "eyecandies": ("candycane", "chocolatecookie", "chocolatepraline", "confetto", "gummybear", "hazelnuttruffle", "licoricesandwich",
@@ -79,14 +81,9 @@ GRID = {
 }
 
 
-def plain_name(category):
-    """A category's name for comparison: lower case, no "-", "_" or blanks."""
-    return category.lower().replace("-", "").replace("_", "").replace(" ", "")
-
-
 def dataset_of(categories):
     """The data set that most of ``categories`` belong to, or None."""
-    names = {plain_name(c) for c in categories}
+    names = {same_name(c) for c in categories}
     known = {dataset: len(names & set(members)) for dataset, members in CATEGORIES.items()}
     best = max(known, key=known.get)
     return best if known[best] else None

@@ -23,6 +23,7 @@ from tools.paper_tables import METRICS, MULTISCALE  # noqa: E402
 from utils.errors import InputError  # noqa: E402
 from utils.files import atomic_write_text, check_writable  # noqa: E402
 from utils.metrics import Metrics, roc_auc  # noqa: E402
+from utils.names import same_name  # noqa: E402
 from utils.results import UNDEFINED  # noqa: E402
 from utils.saved_maps import SavedMaps, find_maps, load_maps  # noqa: E402
 from utils.scored_metrics import extra_metrics, scored_metrics  # noqa: E402
@@ -130,17 +131,18 @@ def deviations(table, run, args, parameters):
     notes, metas = [], [c.saved.meta for c in run]
     if any(meta.get("untrained") for meta in metas):
         notes.append("UNTRAINED stand-in weights: these scores mean nothing as a benchmark.")
-    missing = set(paper_tables.CATEGORIES[table.dataset]) - {paper_tables.plain_name(m["category"]) for m in metas}
-    extra = {m["category"] for m in metas if paper_tables.plain_name(m["category"]) not in paper_tables.CATEGORIES[table.dataset]}
+    missing = set(paper_tables.CATEGORIES[table.dataset]) - {same_name(m["category"]) for m in metas}
+    extra = {m["category"] for m in metas if same_name(m["category"]) not in paper_tables.CATEGORIES[table.dataset]}
     if missing:
         notes.append(f"Categories missing: {', '.join(sorted(missing))}.")
     if extra:
         notes.append(f"Categories the paper does not have: {', '.join(sorted(extra))}.")
     for what, key, paper in (("f_coreset", "f_coreset", paper_tables.F_CORESET), ("fix", "fix", []), ("method", "method_name", "DINO+Point_MAE+Fusion"),
-                             ("multiscale", "multiscale", False), ("group_size", "group_size", 128), ("num_group", "num_group", 1024)):
+                             ("multiscale", "multiscale", False), ("group_size", "group_size", 128), ("num_group", "num_group", 1024),
+                             ("shots", "shots", None)):
         used = {str(meta["options"].get(key, paper)) for meta in metas} - {str(paper)}
         if used:
-            notes.append(f"Run with {what} {', '.join(sorted(used))}; the paper: {paper if paper != [] else 'as released'}.")
+            notes.append(f"Run with {what} {', '.join(sorted(used))}; the paper: {'as released' if paper == [] else 'all parts' if paper is None else paper}.")
     notes.append(f"Seed {', '.join(sorted({str(meta['seed']) for meta in metas}))}; the paper does not name its seed.")
     changed = [f"{field} {value}" for field, value, default in zip(parameters._fields, parameters, scoring_addon.DEFAULTS) if value != default]
     if args.scoring_reference != "test":

@@ -88,11 +88,17 @@ def build_parser():
                        "the paper names a multiscale row and does not define it)")
 
     group = parser.add_argument_group("data", "what is read")
-    group.add_argument("--dataset_type", default="mvtec3d", choices=("mvtec3d", "eyecandies"), help="official list of categories")
+    group.add_argument("--dataset_type", default="mvtec3d", choices=("mvtec3d", "eyecandies", "realiad_d3", "folder"), metavar="NAME",
+                       help="official list of categories: mvtec3d, eyecandies or realiad_d3, all of them expected to be there (the paper's runs "
+                       "on realiad_d3: --category fork_crimp_terminal knob-cap limit-switch); folder: your own data, every folder "
+                       "with train/good")
     group.add_argument("--dataset_path", default="datasets/mvtec3d", metavar="DIR", help="folder of the categories")
-    group.add_argument("--category", nargs="+", metavar="NAME", help="only these; also folders not on the official list (default: the whole list)")
+    group.add_argument("--category", nargs="+", metavar="NAME", help="only these; also folders not on the official list (default: the whole list). "
+                       "Case, '-', '_' and blanks of a name do not matter; tables and file names show the folder's own")
     group.add_argument("--img_size", type=number(int, 56, most), default=224, metavar="N", help="side that point clouds are resized to; also of the fusion methods' maps")
     group.add_argument("--max_sample", type=whole, default=400, metavar="N", help="training parts used (one more, as released; see --fix max_sample)")
+    group.add_argument("--shots", type=whole, metavar="K", help="few-shot: exactly K training parts, chosen by --seed and the category's name "
+                       "(those of fewer shots are among those of more); run.json lists them. Not with --max_sample")
     group.add_argument("--num_workers", type=number(int, 0, most), default=1, metavar="N", help="processes that load data")
 
     group = parser.add_argument_group("memory bank and late fusion")
@@ -160,11 +166,16 @@ def parse_arguments(argv=None):
             parser.error(f"--{flag} needs an RGB and an xyz bank, --method_name {method} has only: {', '.join(banks)}")
     if args.save_train_maps and not args.save_maps:
         parser.error("--save_train_maps needs --save_maps DIR")
+    if args.shots and args.max_sample != parser.get_default("max_sample"):
+        parser.error(f"--shots {args.shots} already says how many training parts are used; leave out --max_sample {args.max_sample}")
     if args.scoring_map == "bank" and "fusion" not in banks:
         parser.error(f"--scoring_map bank needs a fusion bank, --method_name {method} has none")
     fixes = set(FIXES) if "all" in args.fix else set(args.fix)
     args.fix = sorted(fixes | ({"eval_mode"} if args.eval_mode else set()))
     args.eval_mode = "eval_mode" in args.fix
+    if args.shots == 1 and both and ("late_fusion" in args.fix or args.scoring_reference == "train"):
+        parser.error("--shots 1: a single training part cannot be measured without its own rows, which --fix late_fusion and "
+                     "--scoring_reference train do; use at least --shots 2")
     args.train_maps = both and (args.save_maps is not None or args.scoring_reference == "train")
     args.spool_dir = args.spool_dir or args.output_dir
     args.min_points = 0 if banks == ("rgb",) else args.num_group

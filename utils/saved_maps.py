@@ -3,8 +3,9 @@
 Format version 1, no pickles. Arrays, for n test parts and maps of S×S pixels:
 
     version             int, 1
-    meta                str, JSON: category, method_name, options, seed, training_parts, untrained (whether the
-                        weights look like random draws)
+    meta                str, JSON: category, method_name, options, seed, training_parts (their number), training_paths
+                        (rgb paths of these in order, which is that of the train_ arrays), untrained (whether the weights
+                        look like random draws)
     path, defect        str [n], as in scores_<category>.csv
     label               uint8 [n]
     mask                uint8 [n, S, S], 1 where defective
@@ -95,11 +96,11 @@ def save_maps(path, meta, described, pictures, method, with_training=False):
         np.savez_compressed(file, **arrays)
 
 
-def save_run_maps(args, category, described, method):
-    """Write ``<args.save_maps>/<category>.npz`` of a run; see :func:`save_maps`."""
+def save_run_maps(args, category, described, method, training_paths):
+    """Write ``<args.save_maps>/<category>.npz`` of a run on the training parts ``training_paths``; see :func:`save_maps`."""
     pictures = [np.asarray(read_picture(Path(args.dataset_path) / path, "RGB").resize((PICTURE, PICTURE), Image.BICUBIC)) for path, _, _ in described]
     meta = {"category": category, "method_name": args.method_name, "options": vars(args), "seed": args.seed,
-            "training_parts": method.added, "untrained": looks_untrained(method)}
+            "training_parts": method.added, "training_paths": training_paths, "untrained": looks_untrained(method)}
     save_maps(Path(args.save_maps) / f"{category}{SUFFIX}", meta, described, pictures, method, 
               with_training=args.save_train_maps or args.scoring_reference == "train")
 
