@@ -33,6 +33,7 @@ DEFAULTS = {
     "category": None, "fix": [], "eval_mode": False, "device": "auto", "num_workers": 1, "output_dir": "results",
     "checkpoint_dir": "checkpoints", "seed": 0, "seeds": None, "multiscale": False, "save_maps": None, "save_train_maps": False,
     "scoring_recovery": "printed", "scoring_reference": "test", "shots": None,
+    "spool_dir": "results", "amp": False,
 }
 FIX_NAMES = {"eval_mode", "scaling", "coreset_sizes", "float_maps", "max_sample", "zero_row", "late_fusion", "save_feature"}
 ONE_BANK = ("DINO", "Point_MAE", "Fusion")

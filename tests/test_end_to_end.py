@@ -183,3 +183,29 @@ def test_interruption_keeps_what_is_finished(flags, dataset_path, tmp_path):
     assert "C0" in (tmp_path / "results" / "image_rocauc_results.md").read_text() and "C0" in out
     run = json.loads((tmp_path / "results" / "run.json").read_text())
     assert 1 <= len(run["categories"]) < 30 and "(interrupted)" in run["failed"]
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="open files are seen through /proc")
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, None])
+def test_the_spool_is_gone_however_the_run_ends(flags, dataset_path, tmp_path, end):
+    copy_category(dataset_path, tmp_path / "data" / "one", train=4)
+    spool = tmp_path / "spool"
+    command = [sys.executable, "-c", "import sys, main; from feature_extractors import features; features.IN_MEMORY = 0; sys.exit(main.main(sys.argv[1:]))",
+               "--method_name", "Point_MAE", *flags, *TINY, "--dataset_path", str(tmp_path / "data"), "--category", "one", "--spool_dir", str(spool)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def spooled():
+        try:
+            files = Path(f"/proc/{process.pid}/fd")
+            return any(os.readlink(fd).startswith(str(spool)) and os.stat(fd).st_size for fd in files.iterdir())
+        except OSError:  # a file that was closed in between, or the process has ended
+            return False
+
+    while not spooled() and process.poll() is None:
+        time.sleep(0.002)
+    assert process.poll() is None, process.communicate()
+    if end:
+        process.send_signal(end)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == {None: 0, signal.SIGKILL: -9}.get(end, 1), err
+    assert not list(spool.iterdir()) and "Traceback" not in err

@@ -79,7 +79,7 @@ def test_max_sample_is_no_bound_of_the_shots(tmp_path, monkeypatch):
 class Recorder:
     """A method that only notes the pictures it is shown, by pass."""
 
-    needs_late_fusion_pass = True
+    needs_late_fusion_pass, remembers = True, False
 
     def __init__(self, *_):
         self.passes = {"bank": [], "late fusion": []}
@@ -94,6 +94,9 @@ class Recorder:
         pass
 
     run_late_fusion = run_coreset
+
+    def expect(self, parts):
+        self.expected = parts
 
 
 @pytest.mark.parametrize("given, wanted", [(["--shots", "3", "--seed", "5"], few_shots(8, 3, 5, "toy")), (["--max_sample", "3"], [0, 1, 2, 3]),
