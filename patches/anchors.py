@@ -71,13 +71,13 @@ def parser_place(checkout):
     """Before ``args = parser.parse_args()`` of main.py, or of the one file it imports that parses the command line."""
     code = "add_arguments(PARSER)"
     where = "before the options are parsed (PARSER: your parser)"
-    for sources in ([checkout.sources[checkout.main]], list(checkout.sources.values())):
+    for sources in ([checkout.sources[checkout.main]], [checkout.sources[path] for path in checkout.imported]):
         calls = [(source, node) for source in sources for node in ast.walk(source.tree) if isinstance(node, ast.Call)
                  and isinstance(node.func, ast.Attribute) and node.func.attr in PARSE]
         if calls:
             break
     if not calls:
-        raise Missing("main.py: neither it nor a file it imports calls parse_args()", where, code, absent=True)
+        raise Missing("main.py: neither it nor a file it imports calls parse_args()", where, code)
     at = "; ".join("{}: line {}".format(source.name, node.lineno) for source, node in calls)
     source = calls[0][0]
     blocks = [_blocks(s.tree, node) for s, node in calls]

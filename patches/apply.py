@@ -83,8 +83,8 @@ def add(root, args):
         return FINE
     if not args.check:
         write_all(changes)
-    print("\n".join([*report, "would be done: {} lines and files".format(len(report)) if args.check else
-                     "done; python main.py ... --scoring disagreement"] if changes else ["{}: already applied, nothing to do".format(args.path)]))
+    last = "nothing was changed; without --check this is inserted" if args.check else "done; now: python main.py ... --scoring disagreement"
+    print("\n".join([*report, last] if changes else ["{}: already applied, nothing to do".format(args.path)]))
     return FINE
 
 

@@ -8,7 +8,7 @@ from utils.errors import InputError
 
 PROJECT = Path(__file__).resolve().parents[1]
 ADDON = "scoring_addon.py"
-HINTS = (b"compute_single_s_s_map", b"calculate_metrics", b"parse_args", b"parse_known_args")  # words in every file that can hold a place
+HINTS = (b"compute_single_s_s_map", b"calculate_metrics")  # one of them is in every file that can hold a place in a class
 
 
 class Class:
@@ -33,7 +33,7 @@ class Checkout:
             error if main.py imports it or if it holds one of the names that are looked for; any other one is left out.
 
     Attributes:
-        sources: {path: Source}.
+        sources: {path: Source}; imported: paths of those that main.py imports, and its own.
         classes: [Class].
     """
 
@@ -44,9 +44,10 @@ class Checkout:
             raise InputError("{}: no main.py in it; give the folder of an M3DM checkout".format(root))
         self.sources, self.imports = {}, {}
         self._follow(self.main)
+        self.imported = list(self.sources)
         if everything:
             for path in python_files(self.root):
-                if path not in self.sources and any(hint in path.read_bytes() for hint in HINTS[:2]):
+                if path not in self.sources and path.name != ADDON and any(hint in path.read_bytes() for hint in HINTS):
                     self._follow(path)
         self.classes = [Class(source, node) for source in self.sources.values() for node in ast.walk(source.tree) if isinstance(node, ast.ClassDef)]
 
@@ -68,7 +69,7 @@ class Checkout:
                 for alias in node.names:
                     found.append((self._files(self.root, alias.name.split(".")), {alias.asname or alias.name.split(".")[0]: alias.name}))
             elif isinstance(node, ast.ImportFrom):
-                folder = path.parents[node.level - 1] if node.level else self.root
+                folder = path.parents[min(node.level, len(path.parents)) - 1] if node.level else self.root
                 base = node.module.split(".") if node.module else []
                 files = [file for alias in node.names for file in self._files(folder, base + [alias.name])]
                 found.append((files, {alias.asname or alias.name: alias.name for alias in node.names}))

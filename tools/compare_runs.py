@@ -1,4 +1,4 @@
-"""Compare the result tables of two runs, ours or an M3DM checkout's: B − A for each category and the mean.
+"""Compare the result tables of two runs, ours or an M3DM checkout's: B - A for each category and the mean.
 
     python tools/compare_runs.py results_baseline results_disagreement
 
@@ -140,25 +140,25 @@ def find_row(table, name):
 
 
 def difference(heading, a, row_a, b, row_b, faults):
-    """Markdown text of B − A with heading; the means are of the categories that both have a value for."""
-    ours, theirs = a.rows[row_a], b.rows[row_b]
-    both = [category for category in ours if category in theirs]
-    for one, other, table in ((ours, theirs, a), (theirs, ours, b)):
+    """Markdown text of B - A with heading; the means are of the categories that both have a value for."""
+    before, after = a.rows[row_a], b.rows[row_b]
+    both = [category for category in before if category in after]
+    for one, other, table in ((before, after, a), (after, before, b)):
         faults.extend(f"only in {table.name}: category {category}" for category in one if category not in other)
     if not both:
         raise InputError(f"{a.name} and {b.name} have no category in common")
-    known = [category for category in both if None not in (ours[category], theirs[category])]
+    known = [category for category in both if None not in (before[category], after[category])]
 
     def row(values, form):
-        mean = [round(sum(values[c] for c in known) / len(known), 3) if known else None]
-        return [UNDEFINED if value is None else format(value, form) for value in [values[c] for c in both] + mean]
+        mean = [sum(values[c] for c in known) / len(known) if known else None]
+        return [UNDEFINED if value is None else format(round(value, 3) + 0.0, form) for value in [values[c] for c in both] + mean]
 
-    change = {c: theirs[c] - ours[c] if c in known else None for c in both}
-    cells = [[f"A: {row_a}", *row(ours, ".3f")], [f"B: {row_b}", *row(theirs, ".3f")], ["B − A", *row(change, "+.3f")]]
+    change = {c: after[c] - before[c] if c in known else None for c in both}
+    cells = [[f"A: {row_a}", *row(before, ".3f")], [f"B: {row_b}", *row(after, ".3f")], ["B - A", *row(change, "+.3f")]]
     if known:  # of the means as they are shown
-        cells[2][-1] = format(float(cells[1][-1]) - float(cells[0][-1]), "+.3f")
+        cells[2][-1] = format(round(float(cells[1][-1]) - float(cells[0][-1]), 3) + 0.0, "+.3f")
     table = tabulate(cells, ["Method", *both, MEAN], tablefmt="pipe", disable_numparse=True, colalign=["left"] + ["right"] * (len(both) + 1))
-    return f"## {heading}: B − A\n\nA: {a.name}; B: {b.name}\n\n{table}\n"
+    return f"## {heading}: B - A\n\nA: {a.name}; B: {b.name}\n\n{table}\n"
 
 
 if __name__ == "__main__":
