@@ -72,7 +72,7 @@ def base_score(m_pix, topk=DEFAULTS.topk):
     """S_base: mean of the K largest values of M_pix [H, W] (section 3.5, first equation)."""
     values = np.ravel(m_pix)
     topk = min(int(topk), values.size)
-    return float(np.mean(np.partition(values, values.size - topk)[values.size - topk:]))
+    return float(np.mean(np.partition(values, values.size - topk)[values.size - topk:], dtype=np.float64))
 
 
 def quantile(m_pix, q):
