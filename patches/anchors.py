@@ -2,7 +2,7 @@
 
 1. ``add_arguments``: before the command line is parsed, in the file that main.py's options come from.
 2. ``record``: behind the three calls of ``self.compute_single_s_s_map`` with modal 'xyz', 'rgb' and 'fusion', in the method
-   that ``predict`` runs and the training passes do not.
+   that ``predict`` runs and nothing else does, such as the training pass.
 3. ``apply``: first statement of ``calculate_metrics`` in the class that the one of place 2 inherits it from.
 """
 import ast
@@ -11,7 +11,6 @@ from collections import namedtuple
 from patches.checkout import Checkout, is_own
 
 MODALS = ("xyz", "rgb", "fusion")
-TRAINING = ("add_sample_to_mem_bank", "add_sample_to_late_fusion_mem_bank", "run_coreset", "run_late_fusion", "fit")
 PARSE = ("parse_args", "parse_known_args")
 
 Place = namedtuple("Place", "source line indent code")
@@ -143,30 +142,22 @@ def _parser_of_function(checkout, source, call, missing):
 def record_place(checkout):
     """Behind the last of the three assignments; returns (Class, Place)."""
     code, where = "record(self, RGB_MAP, XYZ_MAP, FUSION_MAP)", "where predict knows the three maps of a test part"
-    found, trained = [], []
+    found = []
     for cls in checkout.classes:
         for name, method in cls.methods.items():
             calls = [(modal, node) for node in ast.walk(method) for modal in [_modal(node, method)] if modal]
-            if {modal for modal, _ in calls} != set(MODALS):
-                continue
-            testing = name in checkout.called_from(cls, ["predict"])
-            training = name in checkout.called_from(cls, TRAINING)
-            if testing and not training:
+            if {modal for modal, _ in calls} == set(MODALS) and name in checkout.called_from(cls, ["predict"]):
                 found.append((cls, name, calls))
-            elif testing:
-                trained.append(cls.at(name))
-    if len(found) != 1:
-        why = "{}: several methods compute the three maps, and it is not certain which is used".format("; ".join(c.at(n) for c, n, _ in found))
-        absent = not found and not trained
-        if trained:
-            why = "{}: runs in training as well as in predict, so the test parts' maps cannot be told apart".format("; ".join(trained))
-        elif not found:
-            why = "{}: no method that predict calls has self.compute_single_s_s_map(..., modal=...) for each of {}".format(
-                _usually(checkout, "TripleFeatures", "multiple_features"), ", ".join(MODALS))
-        raise Missing(why, where, code, absent)
+    if not found:
+        raise Missing("{}: no method that predict calls has self.compute_single_s_s_map(..., modal=...) for each of {}".format(
+            _usually(checkout, "TripleFeatures", "multiple_features"), ", ".join(MODALS)), where, code, absent=True)
     cls, name, calls = found[0]
-    if trained:
-        raise Missing("{}: runs in training as well; {} does not: it is not certain which is used".format("; ".join(trained), cls.at(name)), where, code)
+    if len(found) > 1:
+        raise Missing("{}: several methods compute the three maps, and it is not certain which is used".format("; ".join(c.at(n) for c, n, _ in found)), where, code)
+    testing = checkout.called_from(cls, ["predict"])
+    others = sorted({other for c in checkout.family(cls) for other in c.methods if other not in testing and name in checkout.called_from(cls, [other], ["predict"])})
+    if others:
+        raise Missing("{}: is run by {} as well as by predict, so the test parts' maps cannot be told apart".format(cls.at(name), ", ".join(others)), where, code)
     method = cls.methods[name]
     statements, maps = {}, {}
     for modal, call in calls:

@@ -39,6 +39,9 @@ def main(argv=None):
     except InputError as error:
         print("apply.py: {}".format(error), file=sys.stderr)
         return REFUSED
+    except OSError as error:
+        print("apply.py: {}: {}; nothing was changed".format(error.filename, error.strerror), file=sys.stderr)
+        return REFUSED
     except KeyboardInterrupt:
         print("apply.py: interrupted; nothing was changed", file=sys.stderr)
         return FAILED

@@ -114,18 +114,21 @@ class Checkout:
         """The classes that derive from ``cls``, directly or not."""
         return [c for c in self.classes if c is not cls and cls in self.lineage(c)]
 
-    def called_from(self, cls, starts):
-        """Names of the methods that an object of ``cls``, or of a class derived from it, may run from the methods ``starts``."""
-        family = self.lineage(cls) + self.descendants(cls)
-        reached, waiting = set(), list(starts)
+    def called_from(self, cls, starts, past=()):
+        """Names of the methods that an object of ``cls``, or of a class derived from it, may run from the methods ``starts``, not by way of ``past``."""
+        reached, waiting = set(past), list(starts)
         while waiting:
             name = waiting.pop()
             if name in reached:
                 continue
             reached.add(name)
-            for method in (c.methods[name] for c in family if name in c.methods):
+            for method in (c.methods[name] for c in self.family(cls) if name in c.methods):
                 waiting.extend(node.attr for node in ast.walk(method) if isinstance(node, ast.Attribute) and is_own(node.value, method))
-        return reached
+        return reached - set(past)
+
+    def family(self, cls):
+        """The classes whose methods an object of ``cls``, or of a class derived from it, may have."""
+        return self.lineage(cls) + self.descendants(cls)
 
     def written_by_user(self, hook):
         """[(Source, node)]: calls of ``scoring_addon.<hook>`` that were not inserted by us."""

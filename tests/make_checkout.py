@@ -313,6 +313,7 @@ SHAPES = {
     "get_parser().parse_args()": lambda: function_parser("args = get_parser().parse_args()"),
     "options module": options_module,
     "subclassed": subclassed,
+    "another way to predict": lambda: subclassed("\n    def __call__(self, sample, mask, label):\n        return self.predict(sample, mask, label)\n"),
     "BOM": lambda: {path: "\ufeff" + text for path, text in TREE.items()},
     "latin-1": lambda: {path: "# -*- coding: latin-1 -*-\nGREETING = 'Grüße'\n" + text for path, text in TREE.items()},
     "no newline at the end": lambda: {path: text.rstrip("\n") for path, text in TREE.items()},
@@ -333,7 +334,9 @@ REFUSED = {
     "no metrics": (lambda: edited({BASE: [("calculate_metrics", "metrics")], "m3dm_runner.py": [("calculate_metrics", "metrics")]}), ("calculate_metrics", "apply(self)")),
     "no fusion call": (lambda: {**TREE, FULL: MULTIPLE.replace("modal='fusion'", "modal=self.third")}, ("compute_single_s_s_map", "record(self")),
     "shared with training": (lambda: edited({FULL: [("        self.fused.append([s_xyz, s_rgb, s_fusion])",
-                                                     "        self.compute_s_s_map(*sample, (24, 24), None, None)")]}), (FULL, "training", "record(self")),
+                                                     "        self.compute_s_s_map(*sample, (24, 24), None, None)")]}), (FULL, "run by add_sample_to_late_fusion_mem_bank", "record(self")),
+    "shared with a training pass of another name": (lambda: {path: text.replace("add_sample_to_late_fusion_mem_bank", "second_pass")
+                                                    for path, text in REFUSED["shared with training"][0]().items()}, (FULL, "run by second_pass")),
     "two full settings": (lambda: {**TREE, FULL: MULTIPLE + MULTIPLE[MULTIPLE.index("class TripleFeatures"):].replace("TripleFeatures", "Copy")}, (FULL, "several methods")),
     "changed between the calls": (lambda: edited({FULL: [("        " + RGB_CALL, "        s_map_xyz = s_map_xyz * 2\n        " + RGB_CALL)]}), (FULL, "assigned again")),
     "in a branch": (lambda: edited({FULL: [("        " + RGB_CALL, "        if label is not None:\n            " + RGB_CALL)]}), (FULL, "branch")),

@@ -33,21 +33,19 @@ class Table(NamedTuple):
 def main(argv=None):
     """Run the command line; returns the exit code: 0 fine, 1 something stands in one run only, 2 refused."""
     args = build_parser().parse_args(argv)
-    faults, compared = [], 0
+    faults, texts = [], []
     try:
         for folder in (args.a, args.b):
             if not Path(folder).is_dir():
                 raise InputError(f"{folder}: no such folder; give a folder with {', '.join(name for _, name in TABLES.values())}")
         for heading, name in TABLES.values():
-            pairs = find_pairs(Path(args.a) / name, Path(args.b) / name, args.rows, faults)
-            for pair in pairs:
-                compared += 1
-                print(difference(heading, *pair, faults), flush=True)
-        if not compared:
+            texts.extend(difference(heading, *pair, faults) for pair in find_pairs(Path(args.a) / name, Path(args.b) / name, args.rows, faults))
+        if not texts:
             raise InputError(f"nothing to compare: {'; '.join(faults)}")
     except InputError as error:
         print(f"compare_runs.py: {error}", file=sys.stderr)
         return REFUSED
+    print("\n".join(texts), flush=True)
     for fault in dict.fromkeys(faults):
         print(f"compare_runs.py: {fault}", file=sys.stderr)
     return FAILED if faults else FINE
