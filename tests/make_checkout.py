@@ -318,6 +318,10 @@ SHAPES = {
     "latin-1": lambda: {path: "# -*- coding: latin-1 -*-\nGREETING = 'Grüße'\n" + text for path, text in TREE.items()},
     "no newline at the end": lambda: {path: text.rstrip("\n") for path, text in TREE.items()},
     "broken file that nothing imports": lambda: {**TREE, "old/draft.py": "def (:\n", ".hidden/x.py": FEATURES, "venv/pyvenv.cfg": "", "venv/f.py": MULTIPLE},
+    "classes of the same names elsewhere": lambda: {**edited({
+        "main.py": [("import numpy as np\n", "import numpy as np\nimport plots\n")],
+        BASE: [("import numpy as np\n", "from abc import ABC\nimport numpy as np\n"), ("class Features(object)", "class Features(ABC)")]}),
+        "plots.py": UNRELATED.replace("Meter", "Features") + UNRELATED.replace("Meter", "ABC")},
     "backup of the class": lambda: {**TREE, "old/multiple_features.py": MULTIPLE, "train_uff.py": "import argparse\nparser = argparse.ArgumentParser()\n"
                                     "args = parser.parse_args()\n"},
     "loaded by name": lambda: edited({"m3dm_runner.py": [("from feature_extractors.multiple_features import DoubleRGBPointFeatures, RGBFeatures, TripleFeatures",
@@ -341,6 +345,8 @@ REFUSED = {
     "changed between the calls": (lambda: edited({FULL: [("        " + RGB_CALL, "        s_map_xyz = s_map_xyz * 2\n        " + RGB_CALL)]}), (FULL, "assigned again")),
     "in a branch": (lambda: edited({FULL: [("        " + RGB_CALL, "        if label is not None:\n            " + RGB_CALL)]}), (FULL, "branch")),
     "on one line": (lambda: edited({FULL: [("feature_map_dims, modal='fusion')\n", "feature_map_dims, modal='fusion'); done = 1\n")]}), (FULL, "shares its line")),
+    "on one line, in latin-1": (lambda: {**TREE, FULL: "# -*- coding: latin-1 -*-\n" + MULTIPLE.replace("s_fusion, s_map_fusion", "größe, s_map_fusion").replace(
+        "s_fusion]", "größe]").replace("feature_map_dims, modal='fusion')\n", "feature_map_dims, modal='fusion');a=1\n")}, (FULL, "shares its line")),
     "two parsers": (lambda: edited({"main.py": [("    parser = ", "    first = argparse.ArgumentParser(add_help=False)\n    known, _ = first.parse_known_args()\n    parser = ")]}),
                     ("main.py", "several places", "add_arguments(PARSER)")),
     "two parsers of one name": (lambda: edited({"main.py": [("    parser = ", "    parser = argparse.ArgumentParser(add_help=False)\n    parser.parse_known_args()\n    parser = ")]}),

@@ -1,4 +1,5 @@
 """patches/apply.py on generated checkouts of many shapes: what it inserts, what it refuses, and what the patched programs compute."""
+import ast
 import difflib
 import os
 import shutil
@@ -16,7 +17,7 @@ from torch import nn
 
 from feature_extractors.features import Features
 from patches import apply
-from patches.edit import MARKER
+from patches.edit import MARKER, Source
 from tests.make_checkout import BASE, CALL, FULL, MULTIPLE, PARSE, REFUSED, SHAPES, TREE, edited, write_tree
 from utils.options import parse_arguments
 
@@ -40,6 +41,10 @@ def make(tmp_path):
 def contents(folder):
     """{path: bytes} of all files below a folder."""
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def docstrings(data):
+    return [ast.get_docstring(node) for node in ast.walk(ast.parse(data)) if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))]
 
 
 def run(folder, *flags, python=sys.executable, code=0):
@@ -104,6 +109,7 @@ def test_a_checkout_of_any_shape(shape, make, capsys):
     steps = [step for path in before for step in difflib.ndiff(before[path].decode("latin-1").splitlines(True), after[path].decode("latin-1").splitlines(True))]
     assert not [step for step in steps if step.startswith("-")]
     assert 3 == len([step for step in steps if step.startswith("+")]) <= 10 and all(MARKER in step for step in steps if step.startswith("+"))
+    assert all(docstrings(after[path]) == docstrings(before[path]) for path in TREE if path.endswith(".py"))
     patched = run(folder)
     assert patched[:2] == plain[:2] and all(np.array_equal(patched[2][key], plain[2][key]) for key in plain[2])
 
@@ -153,6 +159,23 @@ def test_revert_restores_every_byte(tmp_path, shape, newline, indent, bom, end):
     assert apply.main([str(folder)]) == 0 and contents(folder) == done
     assert apply.main([str(folder), "--revert"]) == 0 and contents(folder) == before
     shutil.rmtree(tmp_path)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.tuples(st.sampled_from(["a = 1", "b = 'ü'  # c", "", "if a:\n\tb = 2", "b = (1,\n\n2)"]), st.sampled_from(["\n", "\r\n", "\r"])),
+                min_size=1), st.booleans(), st.data())
+def test_an_inserted_line_has_its_neighbours_ending_and_comes_out_again(lines, end, data):
+    text = "".join(line.replace("\n", newline) + newline for line, newline in lines).encode()
+    source = Source("x.py", "x.py", text if end else text.rstrip(b"\r\n"))
+    places = [node.lineno - 1 for node in source.tree.body] + [node.end_lineno for node in source.tree.body]
+    if not places:
+        return
+    place = data.draw(st.sampled_from(places))
+    new = Source("x.py", "x.py", source.with_lines({place: (b"", f"import scoring_addon; scoring_addon.apply(a)  {MARKER} 0123456789ab".encode())}))
+    assert list(new.our_lines()) == [place] and new.without_our_lines().data == source.data
+    if 0 < place < len(source.lines):
+        before, ours = source.lines[place - 1], new.lines[place]
+        assert ours[len(ours.rstrip(b"\r\n")):] == before[len(before.rstrip(b"\r\n")):]
 
 
 @pytest.mark.parametrize("missing", range(1, 16))
