@@ -153,11 +153,14 @@ def record_place(checkout):
             _usually(checkout, "TripleFeatures", "multiple_features"), ", ".join(MODALS)), where, code, absent=True)
     cls, name, calls = found[0]
     if len(found) > 1:
-        raise Missing("{}: several methods compute the three maps, and it is not certain which is used".format("; ".join(c.at(n) for c, n, _ in found)), where, code)
+        at = "; ".join(c.at(n) for c, n, _ in found)
+        raise Missing("{}: several methods compute the three maps, and it is not certain which is used".format(at), where, code)
     testing = checkout.called_from(cls, ["predict"])
-    others = sorted({other for c in checkout.family(cls) for other in c.methods if other not in testing and name in checkout.called_from(cls, [other], ["predict"])})
+    others = sorted({other for c in checkout.family(cls) for other in c.methods
+                     if other not in testing and name in checkout.called_from(cls, [other], past=["predict"])})
     if others:
-        raise Missing("{}: is run by {} as well as by predict, so the test parts' maps cannot be told apart".format(cls.at(name), ", ".join(others)), where, code)
+        raise Missing("{}: is run by {} as well as by predict, so the test parts' maps cannot be told apart".format(
+            cls.at(name), ", ".join(others)), where, code)
     method = cls.methods[name]
     statements, maps = {}, {}
     for modal, call in calls:

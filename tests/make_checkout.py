@@ -346,7 +346,7 @@ REFUSED = {
     "in a branch": (lambda: edited({FULL: [("        " + RGB_CALL, "        if label is not None:\n            " + RGB_CALL)]}), (FULL, "branch")),
     "on one line": (lambda: edited({FULL: [("feature_map_dims, modal='fusion')\n", "feature_map_dims, modal='fusion'); done = 1\n")]}), (FULL, "shares its line")),
     "on one line, in latin-1": (lambda: {**TREE, FULL: "# -*- coding: latin-1 -*-\n" + MULTIPLE.replace("s_fusion, s_map_fusion", "größe, s_map_fusion").replace(
-        "s_fusion]", "größe]").replace("feature_map_dims, modal='fusion')\n", "feature_map_dims, modal='fusion');a=1\n")}, (FULL, "shares its line")),
+        "s_fusion]", "größe]").replace("feature_map_dims, modal='fusion')\n", "feature_map_dims, modal='fusion');1\n")}, (FULL, "shares its line")),
     "two parsers": (lambda: edited({"main.py": [("    parser = ", "    first = argparse.ArgumentParser(add_help=False)\n    known, _ = first.parse_known_args()\n    parser = ")]}),
                     ("main.py", "several places", "add_arguments(PARSER)")),
     "two parsers of one name": (lambda: edited({"main.py": [("    parser = ", "    parser = argparse.ArgumentParser(add_help=False)\n    parser.parse_known_args()\n    parser = ")]}),

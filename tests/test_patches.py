@@ -219,7 +219,8 @@ def test_lines_inserted_by_hand_count(make, capsys):
 
 def test_text_that_looks_like_ours_stays(make):
     line = f"import scoring_addon; scoring_addon.apply(self)  {MARKER} 0123456789ab"
-    files = {**TREE, BASE: f'"""\n{line}\n"""\n# {line}\n' + TREE[BASE].replace("        self.image_preds = np.stack", f"        text = '''\n    {line}\n'''\n        self.image_preds = np.stack")}
+    inside = f"        text = '''\n    {line}\n'''\n        self.image_preds = np.stack"
+    files = {**TREE, BASE: f'"""\n{line}\n"""\n# {line}\n' + TREE[BASE].replace("        self.image_preds = np.stack", inside)}
     folder = make(files)
     before = contents(folder)
     assert apply.main([str(folder)]) == 0 and (folder / BASE).read_text().count(line[:-12]) == 4

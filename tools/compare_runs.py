@@ -39,7 +39,8 @@ def main(argv=None):
             if not Path(folder).is_dir():
                 raise InputError(f"{folder}: no such folder; give a folder with {', '.join(name for _, name in TABLES.values())}")
         for heading, name in TABLES.values():
-            texts.extend(difference(heading, *pair, faults) for pair in find_pairs(Path(args.a) / name, Path(args.b) / name, args.rows, faults))
+            pairs = find_pairs(Path(args.a) / name, Path(args.b) / name, args.rows, faults)
+            texts.extend(difference(heading, *pair, faults) for pair in pairs)
         if not texts:
             raise InputError(f"nothing to compare: {'; '.join(faults)}")
     except InputError as error:
@@ -55,7 +56,8 @@ def build_parser():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("a", metavar="A", help="results folder of the first run")
     parser.add_argument("b", metavar="B", help="results folder of the second run")
-    parser.add_argument("--rows", nargs=2, metavar=("ROW_A", "ROW_B"), help="compare this row of A with that of B: a Method as the table has it, or a scoring's name")
+    parser.add_argument("--rows", nargs=2, metavar=("ROW_A", "ROW_B"),
+                        help="compare this row of A with that of B: a Method as the table has it, or a scoring's name")
     return parser
 
 
