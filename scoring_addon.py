@@ -9,6 +9,9 @@ It needs numpy and the standard library only, and is called in three places:
 * ``apply(method)`` at the start of ``calculate_metrics``: replaces ``image_preds``, ``predictions`` and
   ``pixel_preds`` by those of the first scoring asked for.
 
+``patches/apply.py`` puts these calls into an M3DM checkout. There ``--scoring`` takes one name, for the full setting;
+with ``baseline``, or under a command line without these flags, the calls do nothing. Runs on Python 3.8 with numpy 1.19.
+
 Maps are float arrays [H, W], larger = more anomalous.
 """
 import argparse
@@ -29,6 +32,9 @@ SCORINGS = {
     "full": ("M_pix", "as disagreement, S_robust with gamma (Q99 - Q95) added (ours)", "Table 8, Full"),
     "disagreement": ("M_pix", "S_final", "Tables 3-7, Proposed"),
 }
+
+# methods whose maps a patched checkout does not record
+OTHER_METHODS = ("DINO", "Point_MAE", "Fusion", "DINO+Point_MAE", "DINO+Point_MAE+add")
 
 Parameters = namedtuple("Parameters", "lam topk weights eta delta map_source recovery")
 Parameters.__doc__ = """λ, K, (α, β, γ), (η1, η2), δ, the source of M_fusion ("decision" or "bank") and the recovery
@@ -66,7 +72,7 @@ def base_score(m_pix, topk=DEFAULTS.topk):
     """S_base: mean of the K largest values of M_pix [H, W] (section 3.5, first equation)."""
     values = np.ravel(m_pix)
     topk = min(int(topk), values.size)
-    return float(np.mean(np.partition(values, values.size - topk)[values.size - topk:]))
+    return float(np.mean(np.partition(values, values.size - topk)[values.size - topk:], dtype=np.float64))
 
 
 def quantile(m_pix, q):
@@ -284,8 +290,11 @@ def add_arguments(parser, several=False):
     """Hook 1: add the flags to an ``argparse`` parser or group.
 
     Args:
-        several: accept several scorings at once (only where the caller shows more than one).
+        several: accept several scorings at once (only where the caller shows more than one). Without it the parser
+            refuses another scoring than baseline for methods other than the full setting, with exit code 2.
     """
+    if not several and hasattr(parser, "parse_known_args"):
+        _refuse_other_methods(parser)
     described = "; ".join("{}: {}, {} [{}]".format(name, *row) for name, row in SCORINGS.items())
     parser.add_argument("--scoring", choices=[*SCORINGS, "all"] if several else list(SCORINGS), metavar="NAME",
                         default=["baseline"] if several else "baseline", **({"nargs": "+"} if several else {}),
@@ -314,6 +323,25 @@ def add_arguments(parser, several=False):
                              + (", or those of training parts measured without their own rows" if several else "") + " (default: %(default)s)")
 
 
+_parsed = []  # the options of a patched checkout's command line, once they are known
+
+
+def _refuse_other_methods(parser):
+    """Have ``parser`` check the method against the scoring: before any work, however its result is used."""
+    parse = parser.parse_known_args
+
+    def checked(*args, **kwargs):
+        namespace, rest = parse(*args, **kwargs)
+        _parsed[:] = [namespace]
+        method = getattr(namespace, "method_name", None)
+        if namespace.scoring != "baseline" and method in OTHER_METHODS:
+            parser.exit(2, "{}: error: --scoring {}: in this checkout for --method_name DINO+Point_MAE+Fusion only, not {}\n".format(
+                parser.prog, namespace.scoring, method))
+        return namespace, rest
+
+    parser.parse_known_args = checked  # parse_args calls it too
+
+
 def parameters_from(args):
     """Parameters from a parsed namespace."""
     return Parameters(args.scoring_lambda, args.scoring_topk, tuple(args.scoring_weights), tuple(args.scoring_eta),
@@ -326,12 +354,22 @@ def names_from(args):
     return list(SCORINGS) if "all" in names else list(dict.fromkeys(names))
 
 
+def _asked(method):
+    """The options if there is something to do; our own command line gives a list of names and keeps the maps in any case.
+
+    A checkout whose ``self.args`` is not what its parser returned still gets what was parsed.
+    """
+    args = getattr(method, "args", None)
+    args = args if hasattr(args, "scoring") else next(iter(_parsed), None)
+    return args if args is not None and args.scoring != "baseline" else None
+
+
 def record(method, map_rgb, map_xyz, map_fusion=None):
-    """Hook 2: remember a test sample's single-bank maps, [H, W] or [1, H, W] arrays or CPU tensors."""
-    if not hasattr(method, "scoring_samples"):
-        method.scoring_samples = []
-    method.scoring_samples.append(SampleMaps(_flat_map(map_rgb), _flat_map(map_xyz),
-                                             None if map_fusion is None else _flat_map(map_fusion)))
+    """Hook 2: remember copies of a test sample's single-bank maps, [H, W] or [1, H, W] arrays or tensors."""
+    if _asked(method) is None:
+        return
+    maps = SampleMaps(_flat_map(map_rgb), _flat_map(map_xyz), None if map_fusion is None else _flat_map(map_fusion))
+    method.__dict__.setdefault("scoring_samples", []).append(maps)
 
 
 def apply(method):
@@ -344,10 +382,13 @@ def apply(method):
     Raises:
         ValueError: see :func:`score_all`.
     """
-    names = names_from(method.args)
-    reference = getattr(method, "scoring_reference", None) if method.args.scoring_reference == "train" else None
+    args = _asked(method)
+    if args is None:
+        return
+    names = names_from(args)
+    reference = getattr(method, "scoring_reference", None) if args.scoring_reference == "train" else None
     method.scored = score_all(list(dict.fromkeys(["baseline"] + names)), [np.ravel(p)[0] for p in method.image_preds], method.predictions,
-                              getattr(method, "scoring_samples", []), parameters_from(method.args), reference)
+                              getattr(method, "scoring_samples", []), parameters_from(args), reference)
     if names[0] == "baseline":
         return
     chosen = method.scored[names[0]]
@@ -358,5 +399,7 @@ def apply(method):
 
 
 def _flat_map(m):
-    m = np.asarray(m)
+    if hasattr(m, "detach"):  # a tensor that may ask for a gradient or lie on a GPU
+        m = m.detach().cpu().numpy()
+    m = np.array(m)  # a copy, since the caller may go on to change its own
     return m.reshape(m.shape[-2:])

@@ -111,6 +111,23 @@ def test_baseline_replaces_nothing():
     assert all(m.__dict__[key] is before[key] for key in ("image_preds", "predictions", "pixel_preds"))
 
 
+def test_a_patched_checkout_that_asks_for_nothing_is_left_alone():
+    m, decision, *_ = method(["baseline"], recorded=False)
+    m.args.scoring = "baseline"
+    before = dict(m.__dict__)
+    addon.record(m, decision[0], decision[0], decision[0])
+    addon.apply(m)
+    assert m.__dict__ == before
+
+
+def test_recorded_maps_are_copies():
+    m, decision, *_ = method(["disagreement"], recorded=False)
+    addon.record(m, decision[0][None], decision[1], decision[2])
+    first = decision[0].copy()
+    decision[0] *= 0
+    assert np.array_equal(m.scoring_samples[0].rgb, first)
+
+
 def test_missing_maps_are_refused():
     with pytest.raises(ValueError, match="0 were recorded"):
         addon.apply(method(["disagreement"], recorded=False)[0])

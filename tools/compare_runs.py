@@ -1,0 +1,165 @@
+"""Compare the result tables of two runs, ours or an M3DM checkout's: B - A for each category and the mean.
+
+    python tools/compare_runs.py results_baseline results_disagreement
+
+Of each file under a results folder the last table counts. Rows are matched by Method; where the two runs call a row
+differently, --rows names one of each, as in --rows baseline disagreement. One folder given twice: its scorings are
+compared with its baseline, or, where the last table has one row, the last table with the one before it.
+"""
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from tabulate import tabulate
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from utils.errors import InputError  # noqa: E402
+from utils.results import DIFFERENCE, TABLES, UNDEFINED, row_title  # noqa: E402
+
+FINE, FAILED, REFUSED = 0, 1, 2
+MEAN = "Mean"
+
+
+class Table(NamedTuple):
+    """A markdown table: which one it is, for messages, and {Method: {category: value, None where undefined}}."""
+
+    name: str
+    rows: dict
+
+
+def main(argv=None):
+    """Run the command line; returns the exit code: 0 fine, 1 something stands in one run only, 2 refused."""
+    args = build_parser().parse_args(argv)
+    faults, texts = [], []
+    try:
+        for folder in (args.a, args.b):
+            if not Path(folder).is_dir():
+                raise InputError(f"{folder}: no such folder; give a folder with {', '.join(name for _, name in TABLES.values())}")
+        for heading, name in TABLES.values():
+            pairs = find_pairs(Path(args.a) / name, Path(args.b) / name, args.rows, faults)
+            texts.extend(difference(heading, *pair, faults) for pair in pairs)
+        if not texts:
+            raise InputError(f"nothing to compare: {'; '.join(faults)}")
+    except InputError as error:
+        print(f"compare_runs.py: {error}", file=sys.stderr)
+        return REFUSED
+    print("\n".join(texts), flush=True)
+    for fault in dict.fromkeys(faults):
+        print(f"compare_runs.py: {fault}", file=sys.stderr)
+    return FAILED if faults else FINE
+
+
+def build_parser():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("a", metavar="A", help="results folder of the first run")
+    parser.add_argument("b", metavar="B", help="results folder of the second run")
+    parser.add_argument("--rows", nargs=2, metavar=("ROW_A", "ROW_B"),
+                        help="compare this row of A with that of B: a Method as the table has it, or a scoring's name")
+    return parser
+
+
+def read_tables(path):
+    """All tables of a file, oldest first.
+
+    Raises:
+        InputError: it cannot be read, holds no table, or a table is not one of results.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    tables, header = [], None
+    for number, line in enumerate([*lines, ""], 1):
+        if not line.strip().startswith("|"):
+            header = None
+            continue
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        if header is None:
+            header = cells
+            tables.append(Table(f"{path}, table of line {number}", {}))
+            if cells[0] != "Method" or len(set(cells)) != len(cells):
+                raise InputError(f"{path}: line {number}: a result table begins with Method and names each category once")
+        elif set("".join(cells)) <= set(":-"):
+            continue
+        elif len(cells) != len(header):
+            raise InputError(f"{path}: line {number}: {len(cells)} cells under a heading of {len(header)}")
+        elif cells[0] != DIFFERENCE:
+            if cells[0] in tables[-1].rows:
+                raise InputError(f"{path}: line {number}: second row {cells[0]}")
+            tables[-1].rows[cells[0]] = {title: number_of(cell, path, number) for title, cell in zip(header[1:], cells[1:]) if title != MEAN}
+    tables = [table for table in tables if table.rows]
+    if not tables:
+        raise InputError(f"{path}: holds no result table")
+    return tables
+
+
+def number_of(cell, path, line):
+    """A cell's value, None where undefined."""
+    try:
+        return None if cell in (UNDEFINED, "nan", "") else float(cell)
+    except ValueError:
+        raise InputError(f"{path}: line {line}: {cell!r} is no number") from None
+
+
+def find_pairs(path_a, path_b, rows, faults):
+    """[(Table, Method, Table, Method)] of what is to be compared; what stands in one of the two files only goes to ``faults``."""
+    there = [path.is_file() for path in (path_a, path_b)]
+    if not all(there):
+        faults.extend(f"{path}: missing" for path, found in zip((path_a, path_b), there) if not found)
+        return []
+    tables = read_tables(path_a)
+    a, b = tables[-1], read_tables(path_b)[-1]
+    if rows:
+        return [(a, find_row(a, rows[0]), b, find_row(b, rows[1]))]
+    if os.path.samefile(path_a, path_b):
+        if len(a.rows) > 1:
+            first, *others = a.rows
+            return [(a, first, a, other) for other in others]
+        if len(tables) < 2:
+            raise InputError(f"{path_a}: one table with one row; give two results folders")
+        a = tables[-2]
+    faults.extend(f"only in {one.name}: {row}" for one, other in ((a, b), (b, a)) for row in one.rows if row not in other.rows)
+    return [(a, row, b, row) for row in a.rows if row in b.rows]
+
+
+def find_row(table, name):
+    """The Method that ``name`` means: itself, or the one of that scoring.
+
+    Raises:
+        InputError: there is none, or there are several.
+    """
+    plain = [row for row in table.rows if not row.endswith("]")]
+    found = [row for row in table.rows if row == name] or [row for method in plain for row in [row_title(method, name)] if row in table.rows]
+    found = found or [row for row in table.rows if row.endswith(f" [{name}]")]
+    if len(found) != 1:
+        raise InputError(f"{table.name}: no row {name}; there are: {', '.join(table.rows)}" if not found else f"{table.name}: {name} can be: {', '.join(found)}")
+    return found[0]
+
+
+def difference(heading, a, row_a, b, row_b, faults):
+    """Markdown text of B - A with heading; the means are of the categories that both have a value for."""
+    before, after = a.rows[row_a], b.rows[row_b]
+    both = [category for category in before if category in after]
+    for one, other, table in ((before, after, a), (after, before, b)):
+        faults.extend(f"only in {table.name}: category {category}" for category in one if category not in other)
+    if not both:
+        raise InputError(f"{a.name} and {b.name} have no category in common")
+    known = [category for category in both if None not in (before[category], after[category])]
+
+    def row(values, form):
+        mean = [sum(values[c] for c in known) / len(known) if known else None]
+        return [UNDEFINED if value is None else format(round(value, 3) + 0.0, form) for value in [values[c] for c in both] + mean]
+
+    change = {c: after[c] - before[c] if c in known else None for c in both}
+    cells = [[f"A: {row_a}", *row(before, ".3f")], [f"B: {row_b}", *row(after, ".3f")], ["B - A", *row(change, "+.3f")]]
+    if known:  # of the means as they are shown
+        cells[2][-1] = format(round(float(cells[1][-1]) - float(cells[0][-1]), 3) + 0.0, "+.3f")
+    table = tabulate(cells, ["Method", *both, MEAN], tablefmt="pipe", disable_numparse=True, colalign=["left"] + ["right"] * (len(both) + 1))
+    return f"## {heading}: B - A\n\nA: {a.name}; B: {b.name}\n\n{table}\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
