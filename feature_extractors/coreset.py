@@ -7,7 +7,8 @@ from tqdm import tqdm
 from feature_extractors.nearest_rows import distinct_rows
 
 POOL = 512  # rows that picks are made among between two passes over all rows
-BLOCK = 2**24  # entries of a block of distances
+BLOCK = 2**21  # entries of a block of distances: what stays in cache
+CHUNK = 2**15  # pairs of rows that are compared exactly at once
 ROUNDING = 1e-6  # bound of a squared distance's float32 rounding, as a share of the two squared norms
 
 
@@ -86,12 +87,15 @@ def _farthest_first(rows, count, progress):
 
 
 def _tighten(bound, centred, norms, new):
-    """Lower ``bound`` [N] to upper bounds of the squared distances to the rows ``new`` [M]."""
+    """Lower ``bound`` [N] to upper bounds of the squared distances to the rows ``new`` [M].
+
+    ‖a - b‖² = ‖a‖² + (‖b‖² - 2 a·b), of which only the bracket takes part in the minimum over b.
+    """
+    others, bias = centred[new].T, norms[new] * (1 + ROUNDING)
     step = max(1, BLOCK // len(new))
-    for start in range(0, len(centred), step):
-        part, own = centred[start:start + step], norms[start:start + step, None]
-        squared = torch.addmm(own + norms[new], part, centred[new].T, alpha=-2) + ROUNDING * (own + norms[new])
-        torch.minimum(bound[start:start + step], squared.amin(1), out=bound[start:start + step])
+    for part, own, low in zip(centred.split(step), norms.split(step), bound.split(step)):
+        squared = torch.addmm(bias, part, others, alpha=-2).amin(1) + own * (1 + ROUNDING)
+        torch.minimum(low, squared, out=low)
 
 
 def _farthest(bound, size):
@@ -124,15 +128,14 @@ def _exact_nearest(members, centers, members_centred, centers_centred):
     Centres whose product distance lies within twice the rounding of the smallest are compared exactly.
     """
     nearest = torch.full((len(members),), torch.inf, device=members.device)
-    own = ROUNDING * (centers_centred * centers_centred).sum(1)
+    others, norms = centers_centred.T, (centers_centred * centers_centred).sum(1)
     step = max(1, BLOCK // len(centers))
     for start in range(0, len(members), step):
         part = members_centred[start:start + step]
-        squared = torch.cdist(part, centers_centred, compute_mode="use_mm_for_euclid_dist").square_()
-        slack = own + ROUNDING * (part * part).sum(1, keepdim=True)
-        limit = (squared + slack).amin(1, keepdim=True)
-        member, center = (squared - slack <= limit).nonzero(as_tuple=True)
-        for m, c in zip(member.split(BLOCK // 512), center.split(BLOCK // 512)):
+        squared = torch.addmm(norms, part, others, alpha=-2)  # but for the member's own norm, as in _tighten
+        slack = 2 * ROUNDING * ((part * part).sum(1) + norms.max())
+        member, center = (squared <= (squared.amin(1) + slack)[:, None]).nonzero(as_tuple=True)
+        for m, c in zip(member.split(CHUNK), center.split(CHUNK)):
             exact = torch.linalg.vector_norm(members[start + m] - centers[c], dim=1)
             nearest.scatter_reduce_(0, start + m, exact, "amin")
     return nearest
