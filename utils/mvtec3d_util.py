@@ -1,11 +1,12 @@
-"""Reading the files of a category: organised point clouds, pictures, masks."""
+"""Reading the files of a category: organised point clouds, pictures, masks.
+
+torch is imported only where a tensor is made: preprocessing reads files too, in many processes, and torch takes seconds to import.
+"""
 import logging
 import warnings
 
 import numpy as np
 import tifffile
-import torch
-import torch.nn.functional as F
 from PIL import Image
 
 from utils.errors import InputError
@@ -41,8 +42,10 @@ def read_tiff_organized_pc(path):
 
 def resize_organized_pc(points, size):
     """Nearest-neighbour resize of [H, W, 3] (array) to [3, size, size] (tensor), as torch's ``interpolate`` does it."""
+    import torch
+
     tensor = torch.from_numpy(points).permute(2, 0, 1)[None]
-    return F.interpolate(tensor, size=(size, size), mode="nearest")[0].contiguous()
+    return torch.nn.functional.interpolate(tensor, size=(size, size), mode="nearest")[0].contiguous()
 
 
 def organized_pc_to_depth_map(points):
@@ -81,6 +84,8 @@ def read_mask(path, size):
 
     A pixel counts from above half of 255; in a file of values 0 and 1 only, from 1.
     """
+    import torch
+
     picture = read_picture(path, "L")
     top = picture.getextrema()[1]
     mask = np.asarray(picture.resize((size, size), Image.NEAREST))
