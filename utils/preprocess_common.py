@@ -139,8 +139,9 @@ def _bar(items, count):
 
 def _run_here(pending, _, outcome):
     try:
-        for job in _bar(pending, len(pending)):
-            _note(outcome, job.name, *_attempt(job))
+        with threadpool_limits(1):  # as in the workers, so that the last bit is the same too
+            for job in _bar(pending, len(pending)):
+                _note(outcome, job.name, *_attempt(job))
     except KeyboardInterrupt:
         return True
     return False
