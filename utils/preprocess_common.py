@@ -248,8 +248,9 @@ class Record:
         self.started = time.time()
 
     def begin(self):
-        """Write down the options before the first sample, so that a killed run leaves them."""
-        self._write({**self.earlier, **self.content, "state": "running"})
+        """Write down the options before the first sample of a folder, so that a killed run leaves them."""
+        if not self.earlier:
+            self._write({**self.content, "state": "running"})
 
     def finish(self, outcome, categories, extra=None):
         """Write the counts and failures of a run over ``categories``, unless it changed nothing; those of other categories stay."""

@@ -150,8 +150,10 @@ def preprocess_in_place(args, command):
         publish(stage, name, [s for s in samples if _category(s.name) == name])
         finished.add(name)
         record.finish(outcome, categories, {"in_place": sorted(finished)})
-        shutil.rmtree(stage / name)
     record.finish(outcome, categories, {"in_place": sorted(finished)})
+    for folder in (stage / name for name in finished):
+        if folder.is_dir():
+            shutil.rmtree(folder)
     if stage.is_dir() and not any(stage.iterdir()):
         stage.rmdir()
     for name in sorted(lacking):
