@@ -82,18 +82,16 @@ def candy(side=512, tilt=0.15, lean=0.02, distance=2.5):
     Each pixel's point is where its ray meets the ball or the ground. y points down, as in the data set.
     """
     view = distance * side / EYECANDIES_FOCAL  # width that is seen
-    ground = turned(tilt)  # columns: directions of x, ground's normal (down), ground's forward
+    ground, middle = turned(tilt), np.array([0.013, 0.2, 0.1])  # columns: x, down, ahead; a point of the ground
     roll = np.array([[np.cos(lean), -np.sin(lean), 0], [np.sin(lean), np.cos(lean), 0], [0, 0, 1]])
-    rotation = roll @ turned(0.9).T @ ground.T  # world to camera: looks ahead and 0.9 radians down
-    centre = ground @ np.array([0.031 * view, 0.0, 0.0])
-    eye = -distance * rotation.T @ np.array([0.0, 0.0, 1.0]) + np.array([0.013, 0.2, 0.1])
+    rotation = roll @ turned(-0.9).T @ ground.T  # world to camera: looks ahead and 0.9 radians down
+    eye = middle - distance * rotation[2]
     pose = np.eye(4)
     pose[:3, :3], pose[:3, 3] = rotation, -rotation @ eye
     v, u = np.mgrid[:side, :side]
     rays = np.stack([(u - side / 2) / EYECANDIES_FOCAL, (v - side / 2) / EYECANDIES_FOCAL, np.ones((side, side))], axis=-1) @ rotation
-    down = ground[:, 1]
-    on_ground = (down @ (np.array([0.013, 0.2, 0.1]) - eye)) / (rays @ down)
-    centre = centre + np.array([0.013, 0.2, 0.1])
+    on_ground = ground[:, 1] @ (middle - eye) / (rays @ ground[:, 1])
+    centre = middle + [0.031 * view, 0, 0]
     a, b, c = (rays**2).sum(-1), rays @ (eye - centre), ((eye - centre) ** 2).sum() - (0.2 * view) ** 2
     root = b**2 - a * c
     on_ball = np.where(root > 0, (-b - np.sqrt(np.maximum(root, 0))) / a, np.inf)

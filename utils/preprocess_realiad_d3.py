@@ -70,7 +70,7 @@ def list_jobs(categories, target, convention):
                 kinds["gt"] = find_files(source / "gt" / "rgb", "*.png")
             for sample in sorted(set().union(*kinds.values())):
                 files = [kind.get(sample, []) for kind in kinds.values()]
-                wrong = [f"{len(f) or 'no'} file{'s' * (len(f) != 1)} in {'gt/rgb' if kind == 'gt' else kind}" for kind, f in zip(kinds, files) if len(f) != 1]
+                wrong = [f"{len(f) or 'no'} file{'s' * (len(f) > 1)} in {'gt/rgb' if kind == 'gt' else kind}" for kind, f in zip(kinds, files) if len(f) != 1]
                 name = (where / sample).as_posix()
                 if wrong:
                     unpaired[name] = f"{source}: sample {sample} has {' and '.join(wrong)}, one each is needed"
