@@ -125,7 +125,10 @@ def _save_png(path, picture):
 
 
 def run_jobs(jobs, workers):
-    """Do the jobs whose mark is not there; returns the Outcome. SIGINT and SIGTERM let the samples at hand end and start no other."""
+    """Do the jobs whose mark is not there; returns the Outcome.
+
+    After SIGINT or SIGTERM no other sample is begun; worker processes end theirs, a run without them drops it.
+    """
     pending = [job for job in jobs if not job.mark.exists()]
     names = {job.name for job in pending}
     outcome = Outcome([], [job.name for job in jobs if job.name not in names], {}, {}, False)
@@ -297,8 +300,9 @@ def convert(program, record, target, categories, jobs, unpaired, workers):
     prepare(record, target, jobs, unpaired)
     outcome = run_jobs(jobs, workers)
     outcome.failed.update(unpaired)
+    code = report(program, outcome, target)  # first: the record may meet a full disk
     record.finish(outcome, categories)
-    return report(program, outcome, target)
+    return code
 
 
 def prepare(record, target, jobs, unpaired):

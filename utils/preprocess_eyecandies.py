@@ -129,7 +129,8 @@ def read_range(path):
             raise ValueError(f"min {low}, max {high}")
         return low, high
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: needs normalization: {{min, max}} with 0 ≤ min < max ({type(error).__name__}: {error}); fetch it again") from None
+        raise InputError(f"{path}: needs normalization: {{min, max}} with 0 ≤ min < max ({type(error).__name__}: {error}); "
+                         "fetch it again") from None
 
 
 def read_pose(path):

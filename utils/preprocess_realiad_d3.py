@@ -44,7 +44,7 @@ def build_parser():
     parser.add_argument("source", type=Path, metavar="SRC", help="the download: folder of the categories")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DST", help="folder for the result")
     parser.add_argument("--xyz", default="sensor", choices=("sensor", "pixel"), help="sensor: as measured, background where nothing was; pixel: x and y "
-                        "are the pixel's row and column and missing z the file's smallest, as in the data set's own M3DM fork")
+                        "are the pixel's row and column, missing z the file's smallest, as in the data set's own M3DM fork")
     return parser
 
 
@@ -70,7 +70,8 @@ def list_jobs(categories, target, convention):
                 kinds["gt"] = find_files(source / "gt" / "rgb", "*.png")
             for sample in sorted(set().union(*kinds.values())):
                 files = [kind.get(sample, []) for kind in kinds.values()]
-                wrong = [f"{len(f) or 'no'} file{'s' * (len(f) > 1)} in {'gt/rgb' if kind == 'gt' else kind}" for kind, f in zip(kinds, files) if len(f) != 1]
+                wrong = [f"{len(f) or 'no'} file{'s' * (len(f) > 1)} in {'gt/rgb' if kind == 'gt' else kind}"
+                         for kind, f in zip(kinds, files) if len(f) != 1]
                 name = (where / sample).as_posix()
                 if wrong:
                     unpaired[name] = f"{source}: sample {sample} has {' and '.join(wrong)}, one each is needed"

@@ -91,12 +91,14 @@ def convert(sample, target, seed, keep_touching):
     gt = None if sample.gt is None else np.asarray(read_picture(sample.gt, "L"))
     for path, other in ((sample.xyz, xyz), (sample.gt, gt)):
         if other is not None and other.shape[:2] != rgb.shape[:2]:
-            raise InputError(f"{path}: has {other.shape[0]}×{other.shape[1]} pixels, {sample.rgb} {rgb.shape[0]}×{rgb.shape[1]}; they have to be equal")
+            raise InputError(f"{path}: has {other.shape[0]}×{other.shape[1]} pixels, {sample.rgb} {rgb.shape[0]}×{rgb.shape[1]}; "
+                             "they have to be equal")
     try:
         rgb, xyz, touching = isolate(rgb, xyz, seed, keep_touching)
     except InputError as error:
         raise InputError(f"{sample.xyz}: {error}") from None
-    common.save_sample(target / Path(sample.name).parent, Path(sample.name).name, pad_square(rgb), pad_square(xyz), None if gt is None else pad_square(gt))
+    where = Path(sample.name)
+    common.save_sample(target / where.parent, where.name, pad_square(rgb), pad_square(xyz), None if gt is None else pad_square(gt))
     notes = [f"{sample.xyz}: {broken} pixels with NaN or inf are taken as background"] if broken else []
     return notes + ([f"{sample.xyz}: the part touches the frame with {touching} points"] if touching else [])
 
