@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from utils.errors import InputError, show_warnings
 from utils.mvtec3d_util import (organized_pc_to_depth_map, read_mask, read_picture, read_tiff_organized_pc,
                                 resize_organized_pc, valid_points)
-from utils.names import find_folder, same_name
+from utils.names import CATEGORIES, find_folder, same_name
 
 RGB_SIZE = 224
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -24,24 +24,17 @@ PATTERNS = {"rgb": "*.png", "xyz": "*.tiff", "gt": "*.png"}  # kind of file = it
 
 def mvtec3d_classes():
     """The ten categories of MVTec 3D-AD."""
-    return ["bagel", "cable_gland", "carrot", "cookie", "dowel", "foam", "peach", "potato", "rope", "tire"]
+    return list(CATEGORIES["mvtec3d"])
 
 
 def eyecandies_classes():
     """The ten categories of Eyecandies."""
-    return ["CandyCane", "ChocolateCookie", "ChocolatePraline", "Confetto", "GummyBear", "HazelnutTruffle",
-            "LicoriceSandwich", "Lollipop", "Marshmallow", "PeppermintCandy"]
+    return list(CATEGORIES["eyecandies"])
 
 
 def realiad_d3_classes():
     """The twenty categories of Real-IAD D3; the paper uses fork_crimp_terminal, knob-cap and limit-switch."""
-    return ["audio_jack_socket", "common_mode_filter", "connector_housing-female", "crimp_st_cable_mount_box", "dc_power_connector",
-            "ethernet_connector", "ferrite_bead", "fork_crimp_terminal", "fuse_holder", "headphone_jack_socket", "humidity_sensor",
-            "knob-cap", "lattice_block_plug", "lego_pin_connector_plate", "lego_propeller", "limit-switch",
-            "miniature_lifting_motor", "power_jack", "purple-clay-pot", "telephone_spring_switch"]
-
-
-DATASET_CLASSES = {"mvtec3d": mvtec3d_classes, "eyecandies": eyecandies_classes, "realiad_d3": realiad_d3_classes}
+    return list(CATEGORIES["realiad_d3"])
 
 
 def find_categories(dataset_path, dataset_type, asked=None):
@@ -71,7 +64,7 @@ def find_categories(dataset_path, dataset_type, asked=None):
         if not folders:
             raise InputError(f"{root}: no category: no folder in it has train/{GOOD} with the normal training parts")
     elif not asked:
-        for name in DATASET_CLASSES[dataset_type]():
+        for name in CATEGORIES[dataset_type]:
             try:
                 folders.append(find_folder(root, name))
                 if folders[-1] is None:

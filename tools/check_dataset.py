@@ -20,10 +20,11 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from dataset import DATASET_CLASSES, GOOD, PATTERNS, RGB_SIZE, find_categories, part_files, read_points, unpaired_files  # noqa: E402
+from dataset import GOOD, PATTERNS, RGB_SIZE, find_categories, part_files, read_points, unpaired_files  # noqa: E402
 from utils.errors import InputError  # noqa: E402
 from utils.mvtec3d_util import read_mask, read_picture  # noqa: E402
-from utils.options import HelpFormatter, Parser, number  # noqa: E402
+from utils.names import CATEGORIES  # noqa: E402
+from utils.options import HelpFormatter, Parser, add_workers, number  # noqa: E402
 
 FINE, FAULTS, REFUSED = 0, 1, 2
 
@@ -83,14 +84,13 @@ def build_parser():
                     description="Read every file of a data set as main.py does. Errors would stop a run, warnings would not. "
                                 "Exit code: 0 no errors, 1 errors, 2 no data set.")
     parser.add_argument("path", type=Path, metavar="PATH", help="folder of the categories")
-    parser.add_argument("--dataset_type", default="folder", choices=("folder", *DATASET_CLASSES), metavar="NAME",
+    parser.add_argument("--dataset_type", default="folder", choices=("folder", *CATEGORIES), metavar="NAME",
                         help="mvtec3d, eyecandies or realiad_d3: a missing category of the official list is an error; "
                              "folder: every folder that has train or test")
     parser.add_argument("--category", nargs="+", metavar="NAME", help="only these (default: all)")
     parser.add_argument("--img_size", type=number(int, 56), default=224, metavar="N", help="side at which valid points are counted, main.py's --img_size")
     parser.add_argument("--num_group", type=number(int, 3), default=1024, metavar="N", help="parts with fewer valid points are named, main.py's --num_group")
-    # Windows takes at most 61 processes
-    parser.add_argument("--workers", type=number(int, 1, 61), default=min(os.cpu_count() or 1, 61), metavar="N", help="processes that read (default: all cores)")
+    add_workers(parser)
     return parser
 
 

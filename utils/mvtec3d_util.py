@@ -1,11 +1,12 @@
-"""Reading the files of a category: organised point clouds, pictures, masks."""
+"""Reading the files of a category: organised point clouds, pictures, masks.
+
+torch is imported only where a tensor is made: preprocessing reads files too, in many processes, and torch takes seconds to import.
+"""
 import logging
 import warnings
 
 import numpy as np
 import tifffile
-import torch
-import torch.nn.functional as F
 from PIL import Image
 
 from utils.errors import InputError
@@ -13,11 +14,8 @@ from utils.errors import InputError
 PNG_SIGNATURE, PNG_BIT_DEPTH = b"\x89PNG\r\n\x1a\n", 24  # position of the bit depth in the file
 
 
-def read_tiff_organized_pc(path):
-    """Organised point cloud of a tiff.
-
-    Returns:
-        (points [H, W, 3] float32, number of pixels with NaN or inf); those pixels are set to 0, background.
+def read_tiff(path):
+    """Organised points [H, W, 3] of a tiff, of the file's type and with its NaN and inf.
 
     Raises:
         InputError: unreadable or truncated file, not [H, W, 3], not floating point.
@@ -32,8 +30,20 @@ def read_tiff_organized_pc(path):
         raise InputError(f"{path}: has shape {points.shape}, expected height × width × 3 (x, y, z)")
     if not np.issubdtype(points.dtype, np.floating):
         raise InputError(f"{path}: holds {points.dtype}, expected float coordinates in metres")
+    return points
+
+
+def read_tiff_organized_pc(path):
+    """Organised point cloud of a tiff.
+
+    Returns:
+        (points [H, W, 3] float32, number of pixels with NaN or inf); those pixels are set to 0, background.
+
+    Raises:
+        InputError: as ``read_tiff``.
+    """
     with np.errstate(over="ignore"):  # beyond float32 is inf, which counts as broken below
-        points = points.astype(np.float32)
+        points = read_tiff(path).astype(np.float32)
     broken = ~np.isfinite(points).all(axis=2)
     points[broken] = 0
     return points, int(broken.sum())
@@ -41,8 +51,10 @@ def read_tiff_organized_pc(path):
 
 def resize_organized_pc(points, size):
     """Nearest-neighbour resize of [H, W, 3] (array) to [3, size, size] (tensor), as torch's ``interpolate`` does it."""
+    import torch
+
     tensor = torch.from_numpy(points).permute(2, 0, 1)[None]
-    return F.interpolate(tensor, size=(size, size), mode="nearest")[0].contiguous()
+    return torch.nn.functional.interpolate(tensor, size=(size, size), mode="nearest")[0].contiguous()
 
 
 def organized_pc_to_depth_map(points):
@@ -76,12 +88,15 @@ def read_picture(path, mode):
     return converted
 
 
-def read_mask(path, size):
-    """Defect mask, nearest-neighbour resized to [1, size, size] float, 1 where defective.
+def read_defect(path):
+    """Defect mask [H, W] bool: a pixel counts from above half of 255; in a file of values 0 and 1 only, from 1."""
+    mask = np.asarray(read_picture(path, "L"))
+    return mask > (0 if mask.max() <= 1 else 127)
 
-    A pixel counts from above half of 255; in a file of values 0 and 1 only, from 1.
-    """
-    picture = read_picture(path, "L")
-    top = picture.getextrema()[1]
-    mask = np.asarray(picture.resize((size, size), Image.NEAREST))
-    return torch.from_numpy((mask > (0 if top <= 1 else 127)).astype(np.float32))[None]
+
+def read_mask(path, size):
+    """``read_defect``, nearest-neighbour resized to [1, size, size] float, 1 where defective."""
+    import torch
+
+    picture = Image.fromarray(read_defect(path).astype(np.uint8))
+    return torch.from_numpy(np.asarray(picture.resize((size, size), Image.NEAREST)).astype(np.float32))[None]

@@ -4,8 +4,10 @@ Imports nothing heavy, so that --help and a mistyped flag answer at once.
 """
 import argparse
 import math
+import os
 
 import scoring_addon
+from utils.names import CATEGORIES
 
 # method → its banks, in the order of the late fusion's columns
 METHOD_BANKS = {
@@ -60,6 +62,13 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message} (--help lists the flags)\n")
 
 
+def add_workers(parser):
+    """Add --workers to the parser of a command that reads many files."""
+    most = 61  # what Windows takes
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    parser.add_argument("--workers", type=number(int, 1, most), default=min(cores, most), metavar="N", help="processes (default: all cores)")
+
+
 def build_parser():
     """The argument parser of main.py."""
     parser = Parser(
@@ -88,7 +97,7 @@ def build_parser():
                        "the paper names a multiscale row and does not define it)")
 
     group = parser.add_argument_group("data", "what is read")
-    group.add_argument("--dataset_type", default="mvtec3d", choices=("mvtec3d", "eyecandies", "realiad_d3", "folder"), metavar="NAME",
+    group.add_argument("--dataset_type", default="mvtec3d", choices=(*CATEGORIES, "folder"), metavar="NAME",
                        help="official list of categories: mvtec3d, eyecandies or realiad_d3, all of them expected to be there (the paper's runs "
                        "on realiad_d3: --category fork_crimp_terminal knob-cap limit-switch); folder: your own data, every folder "
                        "with train/good")

@@ -1,0 +1,326 @@
+"""What the preprocessing commands share: the categories to do, the samples one after the other or in processes, and preprocessing.json.
+
+A command lists its samples as jobs; a job is done when its mark, the file it writes last, is there. So a run that was stopped goes on where
+it was, and a second one finds nothing to do. A sample that cannot be converted is noted and the others go on.
+"""
+import json
+import multiprocessing
+import signal
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from importlib.metadata import version
+from pathlib import Path
+from platform import python_version
+from typing import Callable, NamedTuple
+
+import numpy as np
+import tifffile
+from PIL import Image
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from utils.errors import InputError
+from utils.files import atomic_path, atomic_write_text, check_writable
+from utils.names import CATEGORIES, find_folder, same_name
+from utils.options import HelpFormatter, Parser, add_workers
+
+FINE, FAILED, REFUSED = 0, 1, 2
+RECORD = "preprocessing.json"
+PACKAGES = ("numpy", "scipy", "pillow", "tifffile")
+SHOWN = 20  # failures and warnings on the screen; preprocessing.json has all
+
+
+class Job(NamedTuple):
+    """One sample to convert."""
+
+    name: str  # "<category>/<split>/<defect>/<sample>" as written
+    mark: Path  # the file that is written last
+    work: Callable  # without arguments, picklable; returns a list of warnings; raises InputError or OSError
+
+
+class Outcome(NamedTuple):
+    """What became of the jobs."""
+
+    written: list  # names
+    skipped: list  # names
+    failed: dict  # {name: reason}
+    warnings: dict  # {name: text}
+    stopped: bool  # by the user
+
+
+def build_parser(prog, description, dataset_type):
+    """Parser with the options that all commands have."""
+    parser = Parser(prog=prog, description=description, formatter_class=HelpFormatter)
+    parser.add_argument("--categories", nargs="+", metavar="NAME", help='only these; case, "-", "_" and blanks do not matter (default: those '
+                        f"of the official list that are there: {', '.join(CATEGORIES[dataset_type])})")
+    add_workers(parser)
+    return parser
+
+
+def find_categories(root, asked, dataset_type):
+    """{official or own name: folder} of the categories in ``root`` that were ``asked`` for, by default all official ones that are there.
+
+    Raises:
+        InputError: ``root`` or a category is missing, or none is there.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise InputError(f"{root}: missing folder: give the folder that holds the data set's categories")
+    there = ", ".join(sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))) or "none"
+    official = {same_name(name): name for name in CATEGORIES[dataset_type]}
+    found = {}
+    for name in [n.rstrip("/\\") for n in asked or ()] or official.values():
+        folder = find_folder(root, name)
+        if folder:
+            found[official.get(same_name(folder.name), folder.name)] = folder
+        elif asked:
+            raise InputError(f"{root / name}: missing folder of the category given with --categories; there are: {there}")
+    if not found:
+        raise InputError(f"{root}: none of the data set's categories is in it; folders in it: {there}; give the folder that holds "
+                         f"{', '.join(CATEGORIES[dataset_type][:3])} …, or name folders with --categories")
+    return found
+
+
+def check_apart(target, root, categories):
+    """Make sure that writing to ``target`` cannot touch the download.
+
+    Raises:
+        InputError: ``target`` is the source itself or lies in one of its categories.
+    """
+    target = Path(target)
+    for name, folder in categories.items():
+        inside = folder.resolve() in (target.resolve(), *target.resolve().parents)
+        if inside or target.resolve() == Path(root).resolve() or (target / name).resolve() == folder.resolve():
+            raise InputError(f"{target}: would write into the download at {root}; give another folder for the result")
+
+
+def save_sample(folder, name, rgb, xyz, gt=None):
+    """Write a sample's files under the defect folder ``folder``; the picture comes last and marks the sample as done.
+
+    Args:
+        rgb: [H, W, 3] uint8. xyz: [H, W, 3] float32. gt: [H, W] uint8, or None for a sample without a mask.
+    """
+    if gt is not None:
+        _save_png(mark_of(folder, name, "gt"), gt)
+    with atomic_path(Path(folder) / "xyz" / f"{name}.tiff") as temporary:
+        tifffile.imwrite(temporary, np.ascontiguousarray(xyz, dtype=np.float32), photometric="rgb", planarconfig="contig")
+    _save_png(mark_of(folder, name), rgb)
+
+
+def mark_of(folder, name, kind="rgb"):
+    """Path of a sample's picture, which marks it as done (or of its mask)."""
+    return Path(folder) / kind / f"{name}.png"
+
+
+def _save_png(path, picture):
+    with atomic_path(path) as temporary:
+        Image.fromarray(picture).save(temporary, format="PNG")
+
+
+def run_jobs(jobs, workers):
+    """Do the jobs whose mark is not there; returns the Outcome.
+
+    After SIGINT or SIGTERM no other sample is begun; worker processes end theirs, a run without them drops it.
+    """
+    pending = [job for job in jobs if not job.mark.exists()]
+    names = {job.name for job in pending}
+    outcome = Outcome([], [job.name for job in jobs if job.name not in names], {}, {}, False)
+    run = _run_here if workers == 1 or len(pending) < 2 else _run_in_processes
+    return outcome._replace(stopped=run(pending, min(workers, len(pending)), outcome))
+
+
+def _bar(items, count):
+    return tqdm(items, total=count, disable=None, unit="sample", dynamic_ncols=True)
+
+
+def _run_here(pending, _, outcome):
+    try:
+        with threadpool_limits(1):  # as in the workers, so that the last bit is the same too
+            for job in _bar(pending, len(pending)):
+                _note(outcome, job.name, *_attempt(job))
+    except KeyboardInterrupt:
+        return True
+    return False
+
+
+def _run_in_processes(pending, workers, outcome):
+    # fork shares what is imported already; elsewhere it is not safe or not there
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    stopped, broken, futures = False, False, {}
+    with ProcessPoolExecutor(workers, context, _begin_worker) as pool:
+        try:
+            for job in pending:
+                futures[pool.submit(_attempt, job)] = job
+            for future in _bar(as_completed(futures), len(futures)):
+                future.result()
+        except KeyboardInterrupt:
+            stopped = True
+        except BrokenProcessPool:
+            broken = True
+        pool.shutdown(wait=True, cancel_futures=True)
+    for future, job in futures.items():
+        if not future.cancelled() and future.exception() is None:
+            _note(outcome, job.name, *future.result())
+        elif broken:
+            outcome.failed[job.name] = "a worker process was killed, most likely for want of memory: run again with fewer --workers"
+    return stopped
+
+
+def _begin_worker():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told too, and stops in an orderly way
+    signal.signal(signal.SIGTERM, _interrupt)
+    threadpool_limits(1)
+
+
+def _interrupt(*_):
+    raise KeyboardInterrupt
+
+
+def _attempt(job):
+    """(reason of failure or None, warnings)."""
+    try:
+        return None, job.work()
+    except InputError as error:
+        return str(error), []
+    except OSError as error:
+        return f"{error.filename or job.mark}: {error.strerror or error}", []
+    except Exception as error:  # one sample's trouble must not cost the others
+        return f"{type(error).__name__}: {error}", []
+
+
+def _note(outcome, name, reason, warnings):
+    if reason:
+        outcome.failed[name] = reason
+    else:
+        outcome.written.append(name)
+        if warnings:
+            outcome.warnings[name] = "; ".join(warnings)
+
+
+def read_record(folder):
+    """Content of preprocessing.json in ``folder``, {} where there is none.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    path = Path(folder) / RECORD
+    if not path.exists():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("no JSON object")
+        return content
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); remove it, then run again") from None
+
+
+class Record:
+    """preprocessing.json of a folder: what was asked for, with what versions, and what became of it.
+
+    Args:
+        folder: where it lies.
+        program: the command's name.
+        command: its arguments.
+        options: the parsed options.
+        decisive: names of those options that change what is written.
+
+    Raises:
+        InputError: the folder was written by another command or with other decisive options, or its record cannot be read.
+    """
+
+    def __init__(self, folder, program, command, options, decisive=()):
+        self.path = Path(folder) / RECORD
+        self.earlier = read_record(folder)
+        before = self.earlier.get("options", {})
+        if self.earlier.get("program", program) != program:
+            raise InputError(f"{self.path}: this folder was written by {self.earlier['program']}; choose another folder for the result")
+        for name in decisive:
+            if before.get(name, options[name]) != options[name]:
+                raise InputError(f"{self.path}: this folder was written with --{name} {before[name]}, not {options[name]}; "
+                                 "choose another folder for the result, or remove this one")
+        self.content = {"program": program, "command": [str(c) for c in command], "options": options,
+                        "versions": {"python": python_version(), **{p: version(p) for p in PACKAGES}}}
+        self.started = time.time()
+
+    def begin(self):
+        """Write down the options before the first sample of a folder, so that a killed run leaves them."""
+        if not self.earlier:
+            self._write({**self.content, "state": "running"})
+
+    def finish(self, outcome, categories, extra=None):
+        """Write the counts and failures of a run over ``categories``, unless it changed nothing; those of other categories stay."""
+        kept = {key: {name: text for name, text in self.earlier.get(key, {}).items() if name.split("/")[0] not in categories}
+                for key in ("failures", "warnings")}
+        done = {name: text for name, text in self.earlier.get("warnings", {}).items() if name in set(outcome.skipped)}
+        content = {**self.content, "state": "interrupted" if outcome.stopped else "finished", "seconds": round(time.time() - self.started, 1),
+                   "counts": {"written": len(outcome.written), "skipped": len(outcome.skipped), "failed": len(outcome.failed)},
+                   "failures": {**kept["failures"], **outcome.failed}, "warnings": {**kept["warnings"], **done, **outcome.warnings},
+                   **(extra or {})}
+        compared = ("state", "failures", "warnings", *(extra or {}))
+        if outcome.written or any(content[key] != self.earlier.get(key) for key in compared):
+            self._write(content)
+
+    def _write(self, content):
+        atomic_write_text(self.path, json.dumps(content, indent=2, default=str) + "\n")
+
+
+def run_command(program, call):
+    """Run ``call``, which returns an exit code, and turn what stops it into a line on stderr and an exit code."""
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return call()
+    except InputError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return REFUSED
+    except KeyboardInterrupt:
+        print(f"{program}: interrupted; the same command goes on from here", file=sys.stderr)
+        return FAILED
+    except OSError as error:
+        print(f"{program}: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+        return FAILED
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def convert(program, record, target, categories, jobs, unpaired, workers):
+    """Do ``jobs``, keep the Record of ``target`` and report; returns the exit code.
+
+    Args:
+        categories: names of the categories of this run.
+        unpaired: {sample: reason} of what could not become a job.
+    """
+    prepare(record, target, jobs, unpaired)
+    outcome = run_jobs(jobs, workers)
+    outcome.failed.update(unpaired)
+    code = report(program, outcome, target)  # first: the record may meet a full disk
+    record.finish(outcome, categories)
+    return code
+
+
+def prepare(record, target, jobs, unpaired):
+    """Before the first job: see that there is something to do and that it can be written.
+
+    Raises:
+        InputError: no sample at all, or ``target`` cannot be written.
+    """
+    if not jobs:
+        raise InputError(next(iter(unpaired.values()), None) or "no sample found")
+    if not all(job.mark.exists() for job in jobs):
+        check_writable(target)
+        record.begin()
+
+
+def report(program, outcome, target):
+    """Print what became of the jobs; returns the exit code."""
+    for kind, texts in (("warning", outcome.warnings), ("failed", outcome.failed)):
+        for name, text in list(texts.items())[:SHOWN]:
+            print(f"{kind}: {name}: {text}", file=sys.stderr)
+        if len(texts) > SHOWN:
+            print(f"{kind}: and {len(texts) - SHOWN} more, see {RECORD}", file=sys.stderr)
+    print(f"{target}: {len(outcome.written)} samples written, {len(outcome.skipped)} were there, {len(outcome.failed)} failed")
+    if outcome.stopped:
+        print(f"{program}: interrupted; the same command goes on from here", file=sys.stderr)
+    return FAILED if outcome.failed or outcome.stopped else FINE

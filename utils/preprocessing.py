@@ -1,0 +1,182 @@
+"""MVTec 3D-AD as downloaded to what M3DM reads: the part without its plane and surroundings, padded to a square.
+
+    python utils/preprocessing.py DOWNLOAD -o datasets/mvtec3d
+    python utils/preprocessing.py DOWNLOAD --in_place
+
+A run that was stopped goes on where it was; what is done is left as it is.
+"""
+import functools
+import shutil
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from utils import preprocess_common as common  # noqa: E402
+from utils.errors import InputError  # noqa: E402
+from utils.mvtec3d_util import read_picture, read_tiff_organized_pc  # noqa: E402
+from utils.options import number  # noqa: E402
+
+PROGRAM = "preprocessing.py"
+SPLITS = ("train", "validation", "test")
+DECISIVE = ("seed",)
+STAGE = ".preprocessing"  # in the download's folder: results of --in_place until a category is complete
+COMPLETE = "complete"  # in a category's stage: everything is there, moving has begun
+
+
+def main(argv=None):
+    """Run the command line; returns the exit code: 0 fine, 1 something failed, 2 refused before any work."""
+    args = build_parser().parse_args(argv)
+    command = sys.argv[1:] if argv is None else argv
+    return common.run_command(PROGRAM, functools.partial(preprocess_in_place if args.in_place else preprocess, args, command))
+
+
+def build_parser():
+    """The argument parser."""
+    parser = common.build_parser(PROGRAM, __doc__.splitlines()[0], "mvtec3d")
+    parser.add_argument("source", type=Path, metavar="SRC", help="the download: folder of the categories")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("-o", "--output", type=Path, metavar="DST", help="folder for the result")
+    where.add_argument("--in_place", action="store_true", help="replace the download's files, a category at a time and only when all of its samples "
+                       "could be done")
+    parser.add_argument("--seed", type=number(int, 0, 2**32 - 1), default=0, metavar="N", help="of the search for the plane")
+    parser.add_argument("--keep_touching", action="store_true", help="parts that touch the frame are done with a warning (else they are failures)")
+    return parser
+
+
+class Sample(NamedTuple):
+    """The files of one sample in the download."""
+
+    name: str  # "<category>/<split>/<defect>/<number>"
+    rgb: Path
+    xyz: Path
+    gt: Path | None
+
+
+def list_samples(categories):
+    """([Sample], {sample: what it lacks}) of the categories {name: folder}."""
+    samples, unpaired = [], {}
+    for category, folder in categories.items():
+        before = len(samples) + len(unpaired)
+        for defect in (d for split in SPLITS for d in sorted((folder / split).glob("*")) if d.is_dir()):
+            has = {kind: {p.stem for p in (defect / kind).glob(pattern) if not p.name.startswith(".")}  # macOS leaves ._NAME beside NAME
+                   for kind, pattern in (("rgb", "*.png"), ("xyz", "*.tiff"), ("gt", "*.png"))}
+            needed = ["rgb", "xyz"] + ["gt"] * (defect.parent.name == "test" and defect.name != "good")
+            for stem in sorted(set.union(*has.values())):
+                name = f"{category}/{defect.parent.name}/{defect.name}/{stem}"
+                lacking = [kind for kind in needed if stem not in has[kind]]
+                if lacking:
+                    unpaired[name] = f"{defect}: {stem} has no file in {' and '.join(lacking)}"
+                else:
+                    gt = defect / "gt" / f"{stem}.png" if stem in has["gt"] else None
+                    samples.append(Sample(name, defect / "rgb" / f"{stem}.png", defect / "xyz" / f"{stem}.tiff", gt))
+        if len(samples) + len(unpaired) == before:
+            unpaired[category] = f"{folder}: no sample found in train, validation and test, each with <defect>/rgb/*.png and <defect>/xyz/*.tiff"
+    return samples, unpaired
+
+
+def convert(sample, target, seed, keep_touching):
+    """Preprocess one sample into the folder ``target``; returns warnings.
+
+    Raises:
+        InputError: a file cannot be used, sizes differ, or as in ``isolate``.
+    """
+    from utils.foreground import isolate, pad_square
+
+    rgb = np.asarray(read_picture(sample.rgb, "RGB"))
+    xyz, broken = read_tiff_organized_pc(sample.xyz)
+    gt = None if sample.gt is None else np.asarray(read_picture(sample.gt, "L"))
+    for path, other in ((sample.xyz, xyz), (sample.gt, gt)):
+        if other is not None and other.shape[:2] != rgb.shape[:2]:
+            raise InputError(f"{path}: has {other.shape[0]}×{other.shape[1]} pixels, {sample.rgb} {rgb.shape[0]}×{rgb.shape[1]}; "
+                             "they have to be equal")
+    try:
+        rgb, xyz, touching = isolate(rgb, xyz, seed, keep_touching)
+    except InputError as error:
+        raise InputError(f"{sample.xyz}: {error}") from None
+    where = Path(sample.name)
+    common.save_sample(target / where.parent, where.name, pad_square(rgb), pad_square(xyz), None if gt is None else pad_square(gt))
+    notes = [f"{sample.xyz}: {broken} pixels with NaN or inf are taken as background"] if broken else []
+    return notes + ([f"{sample.xyz}: the part touches the frame with {touching} points"] if touching else [])
+
+
+def make_jobs(samples, target, args):
+    """The jobs that write ``samples`` to ``target``."""
+    from utils import foreground  # noqa: F401  here, not at the top, so that --help answers at once, and before processes are forked
+
+    return [common.Job(s.name, common.mark_of(target / Path(s.name).parent, Path(s.name).name),
+                       functools.partial(convert, s, target, args.seed, args.keep_touching)) for s in samples]
+
+
+def preprocess(args, command):
+    """From the download to another folder; returns the exit code."""
+    categories = common.find_categories(args.source, args.categories, "mvtec3d")
+    common.check_apart(args.output, args.source, categories)
+    record = common.Record(args.output, PROGRAM, command, vars(args), DECISIVE)
+    for name in set(categories) & (finished_in_place(args.source) | moving(args.source, categories)):
+        raise InputError(f"{categories[name]}: is preprocessed in place already, or was begun; fetch it again, or leave it out with --categories")
+    samples, unpaired = list_samples(categories)
+    return common.convert(PROGRAM, record, args.output, categories, make_jobs(samples, args.output, args), unpaired, args.workers)
+
+
+def finished_in_place(source):
+    """Names of the categories that earlier runs of --in_place have replaced."""
+    return set(common.read_record(source).get("in_place", ()))
+
+
+def moving(source, categories):
+    """Names of the categories whose files a stopped run of --in_place has begun to replace."""
+    return {name for name in categories if (source / STAGE / name / COMPLETE).exists()}
+
+
+def preprocess_in_place(args, command):
+    """Replace the download's files; returns the exit code.
+
+    Results are staged in a hidden folder beside the categories. Only when every sample of a category is there, the mark COMPLETE is set
+    and the files are moved; stopped in between, the next run moves the rest. So a file is never preprocessed twice.
+    """
+    categories = common.find_categories(args.source, args.categories, "mvtec3d")
+    record = common.Record(args.source, PROGRAM, command, vars(args), DECISIVE)
+    stage, finished, begun = args.source / STAGE, finished_in_place(args.source), moving(args.source, categories)
+    samples, unpaired = list_samples(categories)
+    jobs = [job._replace(mark=sample.rgb) if _category(sample.name) in finished | begun else job  # done: there is nothing to convert
+            for job, sample in zip(make_jobs(samples, stage, args), samples)]
+    common.prepare(record, args.source, jobs, unpaired)
+    outcome = common.run_jobs(jobs, args.workers)
+    outcome.failed.update(unpaired)
+    lacking = {_category(name) for name in set(outcome.failed) | {s.name for s in samples} - {*outcome.written, *outcome.skipped}}
+    for name in set(categories) - finished - lacking:
+        publish(stage, name, [s for s in samples if _category(s.name) == name])
+        finished.add(name)
+        record.finish(outcome, categories, {"in_place": sorted(finished)})
+    record.finish(outcome, categories, {"in_place": sorted(finished)})
+    for folder in (stage / name for name in finished):
+        if folder.is_dir():
+            shutil.rmtree(folder)
+    if stage.is_dir() and not any(stage.iterdir()):
+        stage.rmdir()
+    for name in sorted(lacking):
+        print(f"{categories[name]}: left as it was, since not all of its samples are done; the others wait in {stage}", file=sys.stderr)
+    return common.report(PROGRAM, outcome, args.source)
+
+
+def publish(stage, category, samples):
+    """Move a category's staged files over the download's; can be repeated after an interruption."""
+    (stage / category).mkdir(parents=True, exist_ok=True)
+    (stage / category / COMPLETE).touch()
+    for sample in samples:
+        for path in filter(None, (sample.gt, sample.xyz, sample.rgb)):
+            staged = stage / Path(sample.name).parent / path.parent.name / path.name
+            if staged.exists():  # else it was moved before the interruption
+                staged.replace(path)
+
+
+def _category(name):
+    return name.split("/")[0]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
