@@ -4,8 +4,8 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-import tifffile
-from PIL import Image
+
+from tools.make_downloads import write_png, write_tiff
 
 
 def picture(height=40, width=50, seed=0):
@@ -16,23 +16,6 @@ def picture(height=40, width=50, seed=0):
 def points(height=40, width=50, seed=0):
     """Random point cloud [H, W, 3] float32 without zeros."""
     return np.random.default_rng(seed).uniform(0.1, 1, (height, width, 3)).astype(np.float32)
-
-
-def write_png(path, content):
-    """Write an array or a PIL picture."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    (content if isinstance(content, Image.Image) else Image.fromarray(content)).save(path)
-    return path
-
-
-def write_tiff(path, content):
-    """Write an array [H, W, C] as one page."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    kind = "rgb" if content.shape[-1] == 3 else "minisblack"
-    tifffile.imwrite(path, content, photometric=kind, planarconfig="contig")
-    return path
 
 
 def add_part(root, where, name="000", rgb=None, xyz=None, gt=None, category="toy"):

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.cluster import DBSCAN
 
-from tests.make_downloads import scene
+from tools.make_downloads import scene
 from utils.clusters import largest_cluster
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.make_downloads import make_eyecandies, make_mvtec3d, make_realiad_d3
+from tools.make_downloads import make_eyecandies, make_mvtec3d, make_realiad_d3
 from utils import preprocess_common, preprocess_eyecandies, preprocess_realiad_d3, preprocessing
 from utils.errors import InputError
 from utils.names import CATEGORIES, find_folder, same_name

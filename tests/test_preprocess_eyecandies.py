@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dataset import TestDataset, TrainDataset
-from tests.make_downloads import EYECANDIES_FOCAL, candy, make_eyecandies, turned
+from tools.make_downloads import EYECANDIES_FOCAL, candy, make_eyecandies, turned
 from tests.test_preprocess_common import snapshot
 from utils import preprocess_eyecandies
 from utils.errors import InputError

@@ -11,7 +11,7 @@ from sklearn.linear_model import RANSACRegressor
 
 from dataset import TestDataset, TrainDataset
 from tests.make_data import write_png, write_tiff
-from tests.make_downloads import NORMAL, make_mvtec3d, scene
+from tools.make_downloads import NORMAL, make_mvtec3d, scene
 from tests.test_preprocess_common import content, snapshot
 from utils import preprocessing
 from utils.errors import InputError

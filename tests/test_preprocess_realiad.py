@@ -9,7 +9,7 @@ from PIL import Image
 
 from dataset import TestDataset, TrainDataset
 from tests.make_data import write_png, write_tiff
-from tests.make_downloads import chip, make_realiad_d3
+from tools.make_downloads import chip, make_realiad_d3
 from tests.test_preprocess_common import snapshot
 from utils import preprocess_realiad_d3
 from utils.preprocess_realiad_d3 import aspect_size

@@ -1,16 +1,43 @@
-"""Small generated downloads of the three data sets: their folders, names, file types and quirks, and scenes of known geometry."""
+"""Write small generated downloads of the three data sets: their folders, names, file types, sizes and quirks, and scenes of known geometry.
+
+    python tools/make_downloads.py demo/downloads
+"""
+import argparse
 import json
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import tifffile
 from PIL import Image
 
-from tests.make_data import write_png, write_tiff
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from utils.errors import InputError  # noqa: E402
+from utils.files import check_writable  # noqa: E402
+from utils.names import CATEGORIES  # noqa: E402
 
 EYECANDIES_FOCAL = 711.11  # pixels
 NORMAL = np.array([0.05, -0.03, 1]) / np.linalg.norm([0.05, -0.03, 1])  # of the MVTec scene's plane
 DISTANCE = 0.45  # metres from the camera to that plane
+
+
+def write_png(path, content):
+    """Write an array or a PIL picture, in the format of the name's suffix."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (content if isinstance(content, Image.Image) else Image.fromarray(content)).save(path)
+    return path
+
+
+def write_tiff(path, content):
+    """Write an array [H, W, C] as one page."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kind = "rgb" if content.shape[-1] == 3 else "minisblack"
+    tifffile.imwrite(path, content, photometric=kind, planarconfig="contig")
+    return path
 
 
 class Scene(NamedTuple):
@@ -43,7 +70,7 @@ def scene(size, seed=0, shift=0.0, noise=0.0002, view=0.16):
     return Scene(rgb, np.where(measured[..., None], xyz, 0).astype(np.float32), height, dome > 0, measured)
 
 
-def make_mvtec3d(root, category="bagel", size=(120, 120), train=2, validation=1, good=1, defects=("hole",), shift=0.0):
+def make_mvtec3d(root, category="bagel", size=(120, 120), train=2, validation=1, good=1, defects=("hole",), shift=0.0, bad=1):
     """An MVTec 3D-AD category as downloaded; returns its folder. Good test parts have an empty mask, as in the download."""
     folder = Path(root) / category
     for name in ("class_ids.json", "license.txt", "readme.txt"):
@@ -51,13 +78,15 @@ def make_mvtec3d(root, category="bagel", size=(120, 120), train=2, validation=1,
         (folder / name).write_text("{}" if name.endswith("json") else "as downloaded\n", encoding="utf-8")
     (folder / "calibration").mkdir(exist_ok=True)
     (folder / "calibration" / "camera_parameters.json").write_text(json.dumps({"focal_length": 0.024, "height": size[0], "width": size[1]}))
-    parts = [("train/good", train), ("validation/good", validation), ("test/good", good), *((f"test/{defect}", 1) for defect in defects)]
+    parts = [("train/good", train), ("validation/good", validation), ("test/good", good), *((f"test/{defect}", bad) for defect in defects)]
     for seed, (where, number) in enumerate((where, number) for where, count in parts for number in range(count)):
         part = scene(size, seed, shift)
+        defect = part.larger & (part.height > 0.01) & (np.indices(size)[0] < size[0] // 2) & where.startswith("test") & (where != "test/good")
+        part.xyz[..., 2] += 0.003 * (defect & part.measured)
+        part.rgb[defect] //= 2
         write_png(folder / where / "rgb" / f"{number:03d}.png", part.rgb)
         write_tiff(folder / where / "xyz" / f"{number:03d}.tiff", part.xyz)
         if where.startswith("test"):
-            defect = part.larger & (part.height > 0.01) & (np.indices(size)[0] < size[0] // 2) & (where != "test/good")
             write_png(folder / where / "gt" / f"{number:03d}.png", defect.astype(np.uint8) * 255)
     return folder
 
@@ -107,16 +136,17 @@ def write_candy(stem, thing, seed=0, test=None):
     def path(end):
         return stem.with_name(stem.name + end)
 
+    defect = thing.ball & (np.indices((side, side))[1] < side // 2) & bool(test)
     for light in range(6):
-        picture = np.where(thing.ball[..., None], (200, 60 + 20 * light, 80), 150) + rng.integers(-9, 10, (side, side, 3))
-        write_png(path(f"_image_{light}.png"), picture.astype(np.uint8))
+        picture = np.where(thing.ball[..., None], (200, 60 + 20 * light, 80), 150) + rng.integers(-9, 10, (side, side, 3)) - 60 * defect[..., None]
+        write_png(path(f"_image_{light}.png"), picture.clip(0).astype(np.uint8))
     write_png(path("_depth.png"), Image.fromarray(np.rint((thing.depth - low) / (high - low) * 65535).astype(np.uint16)))
     write_png(path("_normals.png"), np.zeros((side, side, 3), np.uint8))
     path("_info_depth.yaml").write_text(f"normalization:\n  max: {high!r}\n  min: {low!r}\n", encoding="utf-8")
     path("_metadata.yaml").write_text(f"anomalous: {int(bool(test))}\n", encoding="utf-8")
     np.savetxt(path("_pose.txt"), thing.pose)
     if test is not None:
-        mask = (thing.ball & (np.indices((side, side))[1] < side // 2) & test).astype(np.uint8) * 255
+        mask = defect.astype(np.uint8) * 255
         for kind in ("mask", "bumps_mask", "dents_mask", "colors_mask", "normals_mask"):
             write_png(path(f"_{kind}.png"), mask if kind in ("mask", "dents_mask") else np.zeros_like(mask))
     return low, high
@@ -141,15 +171,15 @@ def chip(size, seed=0, dtype=np.float32):
     return np.stack([x, y, z], axis=-1).astype(dtype)
 
 
-def make_realiad_d3(root, category="knob-cap", rgb_size=(60, 80), xyz_size=(60, 80), gt_size=None, dtype=np.float32, train=2, defects=("scratch",),
-                    names=None):
+def make_realiad_d3(root, category="knob-cap", rgb_size=(60, 80), xyz_size=(60, 80), gt_size=None, dtype=np.float32, train=2, good=1,
+                    defects=("scratch",), names=None):
     """A Real-IAD D3 category as downloaded; returns its folder.
 
     ``names``: {kind: pattern} of the file names, with the fields ``id`` and ``seed``, to test other spellings.
     """
     names = {"rgb": "{id}_20240101_L05_{seed}_RGB.jpg", "xyz": "{id}_{seed}_cloud.tiff", "gt": "{id}_mask_{seed}.png", **(names or {})}
     folder, seed = Path(root) / category, 0
-    for where, count in (("train/GOOD", train), ("test/GOOD", 1), *((f"test/{defect}", 2) for defect in defects)):
+    for where, count in (("train/GOOD", train), ("test/GOOD", good), *((f"test/{defect}", 2) for defect in defects)):
         for number in range(count):
             seed += 1
             sample = f"S{number + 1}"  # so "S10_..." sorts before "S1_..." and "S1.tiff" before "S10.tiff"
@@ -157,11 +187,36 @@ def make_realiad_d3(root, category="knob-cap", rgb_size=(60, 80), xyz_size=(60, 
             points = chip(xyz_size, seed, dtype)
             shape = np.isfinite(chip(rgb_size, seed)[..., 2])
             picture = (np.where(shape[..., None], (90, 120, 10 * seed), 15)).astype(np.uint8)
+            if "GOOD" not in where:
+                picture[shape & (np.indices(rgb_size)[0] < rgb_size[0] // 2)] += np.uint8((0, 60, 0))
+                mask = np.isfinite(chip(gt_size or rgb_size, seed)[..., 2]) & (np.indices(gt_size or rgb_size)[0] < (gt_size or rgb_size)[0] // 2)
+                write_png(folder / where / "gt" / "rgb" / names["gt"].format(**fields), mask.astype(np.uint8) * 255)
             write_png(folder / where / "rgb" / sample / names["rgb"].format(**fields), picture)  # a JPEG by its name
             write_png(folder / where / "rgb" / sample / f"{sample}_20240101_L01_{seed}_RGB.jpg", picture // 2)
             write_png(folder / where / "ps" / f"{sample}_ps.jpg", picture)
             write_tiff(folder / where / "xyz" / names["xyz"].format(**fields), points)
-            if "GOOD" not in where:
-                mask = np.isfinite(chip(gt_size or rgb_size, seed)[..., 2]) & (np.indices(gt_size or rgb_size)[0] < (gt_size or rgb_size)[0] // 2)
-                write_png(folder / where / "gt" / "rgb" / names["gt"].format(**fields), mask.astype(np.uint8) * 255)
     return folder
+
+
+def main(argv=None):
+    """Run the command line; returns the exit code: 0 fine, 1 failed on the way, 2 refused."""
+    parser = argparse.ArgumentParser(prog="make_downloads.py", description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=Path, metavar="OUT", help=f"folder for {', '.join(CATEGORIES)}, each with one category of real size and few parts")
+    args = parser.parse_args(argv)
+    try:
+        check_writable(args.out)
+        for folder in (make_mvtec3d(args.out / "mvtec3d", "dowel", (400, 400), train=4, good=2, bad=2),
+                       make_eyecandies(args.out / "eyecandies", "Candy Cane", 512, train=4, test=(False, True, False, True)),
+                       make_realiad_d3(args.out / "realiad_d3", "Knob_Cap", (600, 800), (600, 800), train=4, good=2)):
+            print(f"{folder}: generated")
+    except InputError as error:
+        print(f"make_downloads.py: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"make_downloads.py: {error.filename or args.out}: cannot be written ({error.strerror or error})", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
