@@ -108,18 +108,19 @@ class MemoryBank:
         and 3rd of the rows nearest to b (b is the first), and D = sqrt(C):
         score = s* (1 - exp(s*/D) / (exp(e2/D) + exp(e3/D))).
         """
-        rows, bound = self.rows, self._bound
+        rows, among = self.rows, None
         if without_owner is not None:
-            kept = self.owner != without_owner
-            rows, bound = rows[kept], bound and bound.without(kept)
-        if len(rows) < 3:
-            raise InputError(f"a memory bank of {len(rows)} rows cannot score (3 are needed): "
+            among = (self.owner != without_owner).nonzero()[:, 0]
+        if len(rows if among is None else among) < 3:
+            raise InputError(f"a memory bank of {len(rows if among is None else among)} rows cannot score (3 are needed): "
                              "raise --f_coreset or give more training parts")
         patches = (patches.to(rows.device) - self.mean) / self.std
-        distance, nearest = nearest_rows(patches, rows, bound)
+        distance, nearest = nearest_rows(patches, rows, self._bound, among)
         farthest = distance.argmax(0, keepdim=True)  # [1], since indexing by a single number would wait for a GPU
         p, b, s = patches[farthest], nearest[farthest], distance[farthest][0]
         around = torch.cdist(rows[b], rows)[0].index_fill_(0, b, -1)
+        if among is not None:
+            around[self.owner == without_owner] = torch.inf
         others = around.sort(stable=True).indices[1:3]
         e = torch.linalg.vector_norm(p - rows[others], dim=1)
         s, e = s / self.divisor, e / self.divisor

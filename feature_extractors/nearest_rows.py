@@ -11,7 +11,7 @@ PAYS = 0.3  # share of the rows left by the bound above which it is not tried ag
 ROUNDING = 2e-6  # of a squared distance from float32 products, as a share of the two squared norms
 
 
-def nearest_rows(patches, rows, bound=None):
+def nearest_rows(patches, rows, bound=None, among=None):
     """Distance to and index of each patch's nearest row.
 
     Distances are float32 expansions of the matrix product, as in the release: the distance of a row to
@@ -20,54 +20,53 @@ def nearest_rows(patches, rows, bound=None):
     Args:
         patches: [P, C]; rows: [R, C].
         bound: LowerBound of ``rows``, or None to compare with every row.
+        among: [K] int64 positions of the rows that count, in rising order; None: all.
 
     Returns:
         (distance [P], index [P] int64).
     """
     if patches.is_cuda:  # there the product is cheap, and waiting for the host is not
-        return _compare_with_all(patches, rows)
+        return _compare(patches, rows, among)
     first, inverse = distinct_rows(patches)
     patches = patches[first]
-    if bound is None:
-        distance, index = _compare_with_all(patches, rows)
-    else:
-        distance, index = _compare_with_few(patches, rows, bound)
+    distance, index = _compare(patches, rows, among) if bound is None else _compare_with_few(patches, rows, bound, among)
     return distance[inverse], index[inverse]
 
 
-def _compare_with_all(patches, rows):
+def _compare(patches, rows, among=None):
+    """:func:`nearest_rows` by comparison with each row, a block of them at a time."""
     best = patches.new_full((len(patches),), torch.inf)
     index = torch.zeros(len(patches), dtype=torch.long, device=patches.device)
-    for start in range(0, len(rows), ROWS_A_BLOCK):
-        distance, nearest = _distances(patches, rows[start:start + ROWS_A_BLOCK]).min(1)
+    for start in range(0, len(rows if among is None else among), ROWS_A_BLOCK):
+        some = slice(start, start + ROWS_A_BLOCK)
+        distance, nearest = _distances(patches, rows[some if among is None else among[some]]).min(1)
         closer = distance < best
         best, index = torch.where(closer, distance, best), torch.where(closer, nearest + start, index)
-    return best, index
+    return best, index if among is None else among[index]
 
 
-def _compare_with_few(patches, rows, bound):
-    """As :func:`_compare_with_all`, but only with rows whose lower bound does not exceed an upper bound.
+def _compare_with_few(patches, rows, bound, among):
+    """As :func:`_compare`, but only with rows whose lower bound does not exceed an upper bound.
 
     Patches go in groups of similar ones. The upper bound is the distance to the row of the smallest lower
     bound; the rows that any patch of the group may have as its nearest are compared with all of the group.
     """
-    z = bound.project(patches)
+    z, rows_z = bound.project(patches), bound.z if among is None else bound.z[among]
     best = patches.new_empty(len(patches))
     index = torch.empty(len(patches), dtype=torch.long, device=patches.device)
     slack = ROUNDING * ((patches * patches).sum(1) + bound.largest_norm)
-    order = z[:, 0].argsort()
-    groups = list(order.split(max(1, min(256, BLOCK // len(rows)))))
+    groups = list(z[:, 0].argsort().split(max(1, min(256, BLOCK // len(rows_z)))))
     for i, group in enumerate(groups):
-        lower = _distances(z[group], bound.z)
-        upper = torch.linalg.vector_norm(patches[group] - rows[lower.argmin(1)], dim=1)
+        lower = _distances(z[group], rows_z)
+        guess = lower.argmin(1)
+        upper = torch.linalg.vector_norm(patches[group] - rows[guess if among is None else among[guess]], dim=1)
         limit = (upper * upper + slack[group]).sqrt_()
         few = (lower <= limit[:, None]).any(0).nonzero()[:, 0]
-        if len(few) > PAYS * len(rows):  # features without a structure: all that are left in the plain way
+        if len(few) > PAYS * len(rows_z):  # features without a structure: all that are left in the plain way
             group = torch.cat(groups[i:])
-            best[group], index[group] = _compare_with_all(patches[group], rows)
+            best[group], index[group] = _compare(patches[group], rows, among)
             break
-        distance, nearest = _distances(patches[group], rows[few]).min(1)
-        best[group], index[group] = distance, few[nearest]
+        best[group], index[group] = _compare(patches[group], rows, few if among is None else among[few])
     return best, index
 
 
@@ -103,12 +102,6 @@ class LowerBound:
     def where_it_pays(cls, rows):
         """The bound of ``rows``, or None where plain comparison is as good: few rows, or a GPU."""
         return None if rows.is_cuda or len(rows) < SMALL else cls(rows)
-
-    def without(self, kept):
-        """The bound of the rows where the mask ``kept`` [R] is set."""
-        other = object.__new__(LowerBound)
-        other.__dict__.update(self.__dict__, z=self.z[kept])
-        return other
 
     def project(self, v):
         """z [n, DIRECTIONS + 1] of vectors [n, C]."""

@@ -70,12 +70,15 @@ def test_the_bound_is_not_made_for_small_banks():
     assert LowerBound.where_it_pays(torch.randn(100, 80)) is None
 
 
-def test_rows_left_out_of_a_bound():
+@pytest.mark.parametrize("bounded", [False, True])
+def test_rows_that_do_not_count(bounded):
     rng = np.random.default_rng(1)
     rows, patches = structured(rng, 400, 100), structured(rng, 30, 100)
-    kept = torch.from_numpy(rng.random(400) < 0.5)
-    left = nearest_rows(patches, rows[kept], LowerBound(rows).without(kept))
-    assert torch.equal(left[1], nearest_rows(patches, rows[kept])[1])
+    among = torch.from_numpy(np.flatnonzero(rng.random(400) < 0.5))
+    distance, index = nearest_rows(patches, rows, LowerBound(rows) if bounded else None, among)
+    expected = plain.nearest_rows(patches, rows[among])
+    assert torch.equal(index, among[expected[1]])
+    torch.testing.assert_close(distance, expected[0], rtol=1e-5, atol=1e-3)
 
 
 @settings(deadline=None, max_examples=60)
