@@ -6,9 +6,13 @@ from tqdm import tqdm
 
 from feature_extractors.nearest_rows import distinct_rows
 
-POOL = 512  # rows that picks are made among between two passes over all rows
+POOL = 512  # rows that picks are made among at a time
+WIDER = 32  # times as many rows are brought up to date at once
 BLOCK = 2**21  # entries of a block of distances: what stays in cache
 CHUNK = 2**15  # pairs of rows that are compared exactly at once
+COMPACT = 64  # picks after which a pool gives up the rows that fell behind
+SAMPLE = 16384  # rows that principal directions are taken from
+LEFT_OVER = 0.01  # of the squared lengths, that a shorter form may leave out
 ROUNDING = 1e-6  # bound of a squared distance's float32 rounding, as a share of the two squared norms
 
 
@@ -38,11 +42,12 @@ def project(blocks, count, width, eps, random_state):
 def greedy_k_center(rows, count, progress=None):
     """Greedy k-centre: start with row 0, then always the row farthest from all picked ones (ties: lowest index).
 
-    Of equal rows one is enough, since a picked row leaves its equals at distance 0. A row's distance to the picked rows only shrinks, so a stale distance is an upper bound. Picks are made
-    among a pool of the farthest rows for as long as its farthest lies above the bounds of all others; then one
-    pass brings every row up to date with all new picks in matrix products, and the next pool is taken. Within
-    the pool distances are float32 from differences, not from products, so that near rows keep their order; the
-    products' rounding widens the bounds of the others.
+    Of equal rows one is enough, since a picked row leaves its equals at distance 0. A row's distance to the picked rows only
+    shrinks, so a distance to some of them is an upper bound, and a row whose bound is small need not be looked at. Picks are
+    made among a pool of the rows of the largest bounds, for as long as its farthest lies above the bounds of all others; then
+    the rows of the largest bounds are brought up to date with the picks they have not seen, many at a time in matrix products,
+    and the next pool is taken. Within the pool distances are float32 from differences, not from products, so that near rows
+    keep their order; the products' rounding widens the bounds.
 
     Args:
         rows: [N, C] float32 tensor.
@@ -54,88 +59,117 @@ def greedy_k_center(rows, count, progress=None):
         picked, as in the release.
     """
     first, _ = distinct_rows(rows)
-    count = min(count, len(rows))
-    picks = torch.zeros(count, dtype=torch.long)
+    picks = torch.zeros(min(count, len(rows)), dtype=torch.long)
     if len(first) < len(rows):
         rows = rows[first]
-    picks[:len(first)] = first.cpu()[_farthest_first(rows, min(count, len(rows)), progress)]
+    picks[:len(first)] = first.cpu()[_FarthestFirst(rows, min(count, len(rows))).run(progress)]
     return picks
 
 
-def _farthest_first(rows, count, progress):
-    """:func:`greedy_k_center` of distinct rows, ``count`` of them at most N."""
-    picked = torch.zeros(count, dtype=torch.long, device=rows.device)
-    centred = rows - rows.mean(0)  # shorter vectors, less rounding in products
-    norms = (centred * centred).sum(1)
-    bound = torch.full((len(rows),), torch.inf, device=rows.device)  # of the squared distance
-    done, passed, size = 1, 0, POOL
-    with tqdm(total=count, desc=progress, disable=None if progress else True, leave=False, unit="row", mininterval=1) as bar:
-        while done < count:
-            _tighten(bound, centred, norms, picked[passed:done])
-            passed = done
-            while True:
-                pool, limit = _farthest(bound, size)
-                done = _pick_within(rows, pool, limit, picked, done, centred, norms)
-                if done > passed or len(pool) == len(rows):
+class _FarthestFirst:
+    """:func:`greedy_k_center` of distinct rows [N, C], ``count`` of them at most N."""
+
+    def __init__(self, rows, count):
+        self.rows = rows
+        centred = rows - rows.mean(0)  # smaller numbers, less rounding in products
+        self.norms = torch.linalg.vector_norm(centred, dim=1).square_()
+        self.short, self.mirrored = _shortened(centred, self.norms)
+        self.picked, self.done = torch.zeros(count, dtype=torch.long, device=rows.device), 1
+        self.bound = torch.full((len(rows),), torch.inf, device=rows.device)  # of the squared distance to the picked rows
+        self.seen = torch.zeros(len(rows), dtype=torch.long, device=rows.device)  # how many of the picks are in the bound
+        self._tighten(torch.arange(len(rows), device=rows.device))
+
+    def run(self, progress):
+        """Make the picks; returns them, [count] int64 (CPU)."""
+        count = len(self.picked)
+        with tqdm(total=count, desc=progress, disable=None if progress else True, leave=False, unit="row", mininterval=1) as bar:
+            while self.done < count:
+                before, size = self.done, POOL
+                while True:
+                    pool, limit = self._farthest(size)
+                    self._pick_within(pool, limit)
+                    if self.done > before or len(pool) == len(self.rows):
+                        break
+                    size *= 4  # so many rows are equally far that the pool's farthest need not be the first of them
+                bar.update(self.done - bar.n)
+                if self.done == before:  # nothing is left that float32 tells from a picked row: the plain loop returns row 0
                     break
-                size *= 4  # so many rows are equally far that the pool's farthest need not be the first of them
-            size = POOL
-            bar.update(done - bar.n)
-            if done == passed:  # nothing is left that float32 tells from a picked row: the plain loop returns row 0
+        return self.picked.cpu()
+
+    def _farthest(self, size):
+        """(indices of the ``size`` rows of the largest bounds, up to date, in rising order; the largest bound of the others)."""
+        if size >= len(self.rows):
+            return torch.arange(len(self.rows), device=self.rows.device), -torch.inf
+        while True:
+            bounds, index = self.bound.topk(min(WIDER * size, len(self.rows)))
+            if (self.seen[index[:size + 1]] == self.done).all():
+                return index[:size].sort().values, float(bounds[size])
+            self._tighten(index[self.seen[index] < self.done])
+
+    def _tighten(self, index):
+        """Bring the bounds of the rows ``index`` [M] up to date.
+
+        ‖a - b‖² = ‖a‖² + (‖b‖² - 2 a·b), of which only the bracket takes part in the minimum over b; see _shortened for a·b.
+        """
+        for since in self.seen[index].unique().tolist():
+            new = self.picked[since:self.done]
+            others, bias = self.mirrored[new].T, self.norms[new] * (1 + ROUNDING)
+            for some in index[self.seen[index] == since].split(max(1, BLOCK // len(new))):
+                squared = torch.addmm(bias, self.short[some], others, alpha=-2).amin(1) + self.norms[some] * (1 + ROUNDING)
+                self.bound[some] = torch.minimum(self.bound[some], squared)
+        self.seen[index] = self.done
+
+    def _pick_within(self, pool, limit):
+        """Pick rows of ``pool`` for as long as they lie above ``limit``."""
+        nearest, floor = self._exact_nearest(pool), max(limit, 0.0) ** 0.5 * (1 + 1e-6)
+        for i in range(len(self.picked) - self.done):
+            if i % COMPACT == 0:  # what lies below can no longer be picked here
+                above = nearest > floor
+                pool, nearest = pool[above], nearest[above]
+                members = self.rows[pool]
+                if not len(pool):
+                    break
+            best = nearest.argmax()
+            if not float(nearest[best]) > floor:
                 break
-    return picked.cpu()
+            self.picked[self.done] = pool[best]
+            self.done += 1
+            distance = torch.cdist(members, members[best, None], compute_mode="donot_use_mm_for_euclid_dist")[:, 0]
+            torch.minimum(nearest, distance, out=nearest)
+
+    def _exact_nearest(self, pool):
+        """Distance [P] of each row of ``pool`` to its nearest pick, from differences; products only choose whom to compare.
+
+        Compared are the picks whose lower bound does not exceed the smallest upper bound.
+        """
+        centers = self.picked[:self.done]
+        norms, nearest = self.norms[centers], torch.full((len(pool),), torch.inf, device=pool.device)
+        below, above = self.short[centers].T, self.mirrored[centers].T
+        for some, at in zip(pool.split(max(1, BLOCK // len(centers))), torch.arange(len(pool), device=pool.device).split(max(1, BLOCK // len(centers)))):
+            upper = torch.addmm(norms, self.short[some], above, alpha=-2)  # but for the row's own norm, as in _tighten
+            lower = upper if self.short is self.mirrored else torch.addmm(norms, self.short[some], below, alpha=-2)
+            limit = upper.amin(1) + 2 * ROUNDING * (self.norms[some] + norms.max())
+            row, center = (lower <= limit[:, None]).nonzero(as_tuple=True)
+            for r, c in zip(row.split(CHUNK), center.split(CHUNK)):
+                exact = torch.linalg.vector_norm(self.rows[some[r]] - self.rows[centers[c]], dim=1)
+                nearest.scatter_reduce_(0, at[r], exact, "amin")
+        return nearest
 
 
-def _tighten(bound, centred, norms, new):
-    """Lower ``bound`` [N] to upper bounds of the squared distances to the rows ``new`` [M].
+def _shortened(centred, norms):
+    """Vectors a' and b'' [N, k + 1] of rows a, b [N, C] with a'·b'' ≤ a·b ≤ a'·b', which bound distances in fewer columns.
 
-    ‖a - b‖² = ‖a‖² + (‖b‖² - 2 a·b), of which only the bracket takes part in the minimum over b.
+    With orthonormal directions Q a row splits into Qᵀa and a rest of length ρ(a); the product of two rests lies within ±ρ(a)ρ(b), so
+    a' = (Qᵀa, ρ(a)) and b'' = (Qᵀb, -ρ(b)). Q are as many principal directions as leave LEFT_OVER of the squared lengths; where that
+    would not halve the columns, the rows are taken as they are.
     """
-    others, bias = centred[new].T, norms[new] * (1 + ROUNDING)
-    step = max(1, BLOCK // len(new))
-    for part, own, low in zip(centred.split(step), norms.split(step), bound.split(step)):
-        squared = torch.addmm(bias, part, others, alpha=-2).amin(1) + own * (1 + ROUNDING)
-        torch.minimum(low, squared, out=low)
-
-
-def _farthest(bound, size):
-    """(indices of the ``size`` rows of the largest bounds in rising order, the largest bound of the others)."""
-    if size >= len(bound):
-        return torch.arange(len(bound), device=bound.device), -torch.inf
-    values, index = bound.topk(size + 1)
-    return index[:size].sort().values, float(values[size])
-
-
-def _pick_within(rows, pool, limit, picked, done, centred, norms):
-    """Continue ``picked`` with rows of ``pool`` for as long as they lie above ``limit``; returns how many are picked then."""
-    members = rows[pool]
-    nearest = _exact_nearest(members, rows[picked[:done]], centred[pool], centred[picked[:done]])
-    floor = max(limit, 0.0) ** 0.5 * (1 + 1e-6)
-    while done < len(picked):
-        best = nearest.argmax()
-        if not float(nearest[best]) > floor:
-            break
-        picked[done] = pool[best]
-        done += 1
-        distance = torch.cdist(members, members[best, None], compute_mode="donot_use_mm_for_euclid_dist")[:, 0]
-        torch.minimum(nearest, distance, out=nearest)
-    return done
-
-
-def _exact_nearest(members, centers, members_centred, centers_centred):
-    """Distance [P] of each member to its nearest centre, from differences; products only choose whom to compare.
-
-    Centres whose product distance lies within twice the rounding of the smallest are compared exactly.
-    """
-    nearest = torch.full((len(members),), torch.inf, device=members.device)
-    others, norms = centers_centred.T, (centers_centred * centers_centred).sum(1)
-    step = max(1, BLOCK // len(centers))
-    for start in range(0, len(members), step):
-        part = members_centred[start:start + step]
-        squared = torch.addmm(norms, part, others, alpha=-2)  # but for the member's own norm, as in _tighten
-        slack = 2 * ROUNDING * ((part * part).sum(1) + norms.max())
-        member, center = (squared <= (squared.amin(1) + slack)[:, None]).nonzero(as_tuple=True)
-        for m, c in zip(member.split(CHUNK), center.split(CHUNK)):
-            exact = torch.linalg.vector_norm(members[start + m] - centers[c], dim=1)
-            nearest.scatter_reduce_(0, start + m, exact, "amin")
-    return nearest
+    sample = centred[::max(1, len(centred) // SAMPLE)]
+    values, directions = torch.linalg.eigh((sample.T @ sample).cpu().double())  # directions at right angles to float32's last bit
+    directions, left = directions.to(centred), values.clamp(min=0).cumsum(0)
+    dropped = int((left <= LEFT_OVER * left[-1]).sum())
+    if 2 * dropped < len(values):
+        return centred, centred
+    along = centred @ directions[:, dropped:]
+    rest = (norms - torch.linalg.vector_norm(along, dim=1).square_()).clamp_(min=0) + ROUNDING * norms  # a little more, for their rounding
+    rest = rest.sqrt_()[:, None]
+    return torch.cat([along, rest], dim=1), torch.cat([along, -rest], dim=1)

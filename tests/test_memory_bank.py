@@ -31,11 +31,15 @@ def replay(rows, picks):
     return True
 
 
-@settings(deadline=None, max_examples=100)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 150), st.integers(1, 20), st.booleans(), st.sampled_from([1, 4, 16, 1000]), st.floats(0, 100))
-def test_greedy_k_center_picks_a_farthest_row_each_time(seed, count, width, duplicates, pool, offset):
+@settings(deadline=None, max_examples=200)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 150), st.integers(1, 20), st.booleans(), st.sampled_from([1, 4, 16, 1000]), st.floats(0, 100),
+       st.sampled_from([None, 0.0, 0.01, 0.1]))
+def test_greedy_k_center_picks_a_farthest_row_each_time(seed, count, width, duplicates, pool, offset, noise):
     rng = np.random.default_rng(seed)
-    rows = (rng.standard_normal((count, width)) + offset).astype(np.float32)
+    rows = rng.standard_normal((count, width))
+    if noise is not None:  # rows near a plane, for which fewer columns are compared
+        rows = rows[:, :1] @ rng.standard_normal((1, width)) + noise * rows
+    rows = (rows + offset).astype(np.float32)
     if duplicates:
         rows = rows[rng.integers(0, count, count)]
     with pytest.MonkeyPatch.context() as patch:
