@@ -4,9 +4,12 @@ import timm
 import torch
 import torch.nn.functional as F
 
+from dataset import get_data_loader
 from feature_extractors.features import to_xyz_grid
+from feature_extractors.multiple_features import METHODS
 from models.feature_fusion import FeatureFusionBlock
 from models.models import PointNetEncoder, PointTransformer
+from tests import plain
 
 
 def random_encoder(out_dim):
@@ -108,3 +111,17 @@ def test_multiscale_is_the_mean_of_two_group_sizes(arguments, full_method, passe
         torch.testing.assert_close(full_method.extract(sample)["xyz"], (parts[0] + parts[1]) / 2)
     finally:
         full_method.args = arguments("--eval_mode")
+
+
+@pytest.mark.parametrize("mode", [["--eval_mode"], []])
+def test_extraction_equals_the_plain_form(arguments, mode):
+    """Every shortcut of the extraction at once, at the released sizes."""
+    args = arguments(*mode)
+    method = METHODS[args.method_name](args)
+    sample = next(iter(get_data_loader("train", "cookie", args.img_size, args)))[0]
+    patches = []
+    for extract in (method.extract, lambda sample: plain.extract(method, sample)):
+        torch.manual_seed(0)  # stochastic depth
+        patches.append(extract(sample))
+    for name, expected in patches[1].items():
+        assert (patches[0][name] - expected).abs().max() < 1e-4 * expected.abs().max()

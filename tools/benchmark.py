@@ -40,7 +40,7 @@ from utils.results import environment, peak_memory_mib  # noqa: E402
 
 TOLERANCE = 0.05
 TRAIN, GOOD, DEFECTIVE = 16, 6, 2  # parts of the generated category; three kinds of defect
-BAGEL = 244  # training parts of MVTec 3D-AD's largest category
+BAGEL = 244  # training parts of the MVTec 3D-AD category that the release was killed at
 BANK = 76000  # about the xyz bank of a category of that size at --f_coreset 0.1
 CATEGORY = "foam"
 
@@ -270,7 +270,7 @@ def full_setting(bench, mode, target):
 
 
 def memory(bench):
-    """Peak memory from the first patch to finished banks at the size of MVTec 3D-AD's largest category, in a process of its own."""
+    """Peak memory from the first patch to finished banks at the size of bagel, in a process of its own."""
     flags = ["--eval_mode", "--fusion_module_path", str(bench.checkpoints / RECIPES["uff"].file), "--checkpoint_dir", str(bench.checkpoints),
              "--spool_dir", str(bench.folder)]
     code = f"from tools.benchmark import build_banks; build_banks({flags!r})"
