@@ -12,7 +12,8 @@ BLOCK = 2**21  # entries of a block of distances: what stays in cache
 CHUNK = 2**15  # pairs of rows that are compared exactly at once
 COMPACT = 64  # picks after which a pool gives up the rows that fell behind
 SAMPLE = 16384  # rows that principal directions are taken from
-LEFT_OVER = 0.01  # of the squared lengths, that a shorter form may leave out
+FEW = 1024  # rows that the distance between neighbours is taken from
+LEFT_OVER = 0.01  # of that squared distance, that a shorter form may leave out on average
 ROUNDING = 1e-6  # bound of a squared distance's float32 rounding, as a share of the two squared norms
 
 
@@ -160,13 +161,16 @@ def _shortened(centred, norms):
     """Vectors a' and b'' [N, k + 1] of rows a, b [N, C] with a'·b'' ≤ a·b ≤ a'·b', which bound distances in fewer columns.
 
     With orthonormal directions Q a row splits into Qᵀa and a rest of length ρ(a); the product of two rests lies within ±ρ(a)ρ(b), so
-    a' = (Qᵀa, ρ(a)) and b'' = (Qᵀb, -ρ(b)). Q are as many principal directions as leave LEFT_OVER of the squared lengths; where that
-    would not halve the columns, the rows are taken as they are.
+    a' = (Qᵀa, ρ(a)) and b'' = (Qᵀb, -ρ(b)). Q are as many principal directions as leave rests that are short against the distances
+    between a sample's neighbours; where that would not halve the columns, the rows are taken as they are.
     """
+    few = centred[::max(1, len(centred) // FEW)]
+    spacing = torch.cdist(few, few, compute_mode="donot_use_mm_for_euclid_dist").fill_diagonal_(torch.inf).amin(1).median()
+    allowed = float(LEFT_OVER * spacing**2 / norms.mean().clamp(min=1e-30)) if len(few) > 1 else 0.0  # as a share of the squared lengths
     sample = centred[::max(1, len(centred) // SAMPLE)]
     values, directions = torch.linalg.eigh((sample.T @ sample).cpu().double())  # directions at right angles to float32's last bit
     directions, left = directions.to(centred), values.clamp(min=0).cumsum(0)
-    dropped = int((left <= LEFT_OVER * left[-1]).sum())
+    dropped = int((left <= allowed * left[-1]).sum())
     if 2 * dropped < len(values):
         return centred, centred
     along = centred @ directions[:, dropped:]

@@ -236,7 +236,7 @@ def nearest_random(bench):
 
 def nearest_features(bench):
     """Nearest rows of a generated part in a bank of coreset rows."""
-    parts = 60
+    parts = 80
     args = bench.arguments("--eval_mode", "--method_name", "Point_MAE", "--memory_bank", "single", "--dataset_path", str(bench.folder / "more"))
     write_category(bench.folder / "more", CATEGORY, (224, 224), parts, 1, 0, 0)
     method = METHODS["Point_MAE"](args, bench.device)
