@@ -15,8 +15,8 @@ from feature_extractors import coreset
 from feature_extractors.coreset import greedy_k_center, project
 from feature_extractors.late_fusion import LateFusion
 from feature_extractors.memory_bank import MemoryBank, anomaly_map
-from feature_extractors.nearest_rows import nearest_rows
-from tests import plain
+from feature_extractors.nearest_rows import RowSearch
+from tools import plain
 from utils.errors import InputError
 
 
@@ -43,7 +43,7 @@ def test_greedy_k_center_picks_a_farthest_row_each_time(seed, count, width, dupl
     if duplicates:
         rows = rows[rng.integers(0, count, count)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(coreset, "POOL", pool)
+        patch.setattr(coreset, "ON_CPU", coreset.ON_CPU._replace(pool=pool))
         picks = greedy_k_center(torch.from_numpy(rows), count).tolist()
     assert picks[0] == 0 and len(picks) == count
     distinct = len(np.unique(rows, axis=0))
@@ -52,7 +52,7 @@ def test_greedy_k_center_picks_a_farthest_row_each_time(seed, count, width, dupl
 
 @pytest.mark.parametrize("pool", [3, 50, 1000])
 def test_greedy_k_center_equals_the_plain_loop(pool, monkeypatch):
-    monkeypatch.setattr(coreset, "POOL", pool)
+    monkeypatch.setattr(coreset, "ON_CPU", coreset.ON_CPU._replace(pool=pool))
     rng = np.random.default_rng(1)
     rows = rng.standard_normal((1500, 12)) @ rng.standard_normal((12, 40)) + 0.1 * rng.standard_normal((1500, 40))
     rows[200:400] = rows[7]  # background
@@ -63,7 +63,7 @@ def test_greedy_k_center_equals_the_plain_loop(pool, monkeypatch):
 
 @pytest.mark.parametrize("pool", [1, 2, 9])
 def test_greedy_k_center_ties_and_surplus(pool, monkeypatch):
-    monkeypatch.setattr(coreset, "POOL", pool)
+    monkeypatch.setattr(coreset, "ON_CPU", coreset.ON_CPU._replace(pool=pool))
     rows = torch.tensor([[0.0], [1.0], [1.0], [-1.0], [0.0]])
     assert greedy_k_center(rows, 9).tolist() == [0, 1, 3, 0, 0]
     grid = torch.cartesian_prod(*[torch.arange(5.0)] * 3)
@@ -112,10 +112,10 @@ def test_own_rows_can_be_left_out():
         bank.add(part, i)
     bank.gather()
     bank.append_row(0.0)
-    assert bank.owner.tolist() == [0] * 10 + [1] * 10 + [2] * 10 + [-1]
+    assert bank.part.tolist() == [0] * 10 + [1] * 10 + [2] * 10 + [-1]
     others = torch.cat([parts[0], parts[2], torch.zeros(1, 4)])
-    np.testing.assert_allclose(bank.measure(parts[1], without_owner=1)[1], nearest_rows(parts[1], others)[0], atol=1e-6)
-    assert bank.measure(parts[1])[1].max() < 1e-2 < bank.measure(parts[1], without_owner=1)[1].max()
+    np.testing.assert_allclose(bank.measure(parts[1], excluding_part=1)[1], RowSearch(others).nearest(parts[1]).distance, atol=1e-6)
+    assert bank.measure(parts[1])[1].max() < 1e-2 < bank.measure(parts[1], excluding_part=1)[1].max()
 
 
 def test_left_out_training_parts_look_like_unseen_ones_and_plain_ones_do_not():
@@ -127,7 +127,7 @@ def test_left_out_training_parts_look_like_unseen_ones_and_plain_ones_do_not():
         bank.add(part, i)
     bank.gather()
     unseen = [float(bank.measure(part)[1].mean()) for part in parts(60)]
-    left_out = [float(bank.measure(part, without_owner=i)[1].mean()) for i, part in enumerate(train)]
+    left_out = [float(bank.measure(part, excluding_part=i)[1].mean()) for i, part in enumerate(train)]
     plain = [float(bank.measure(part)[1].mean()) for part in train]
     assert ks_2samp(left_out, unseen).pvalue > 0.05
     assert ks_2samp(plain, unseen).pvalue < 1e-6 and max(plain) < min(unseen)

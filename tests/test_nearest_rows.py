@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from feature_extractors import nearest_rows as module
 from feature_extractors.nearest_rows import LowerBound, distinct_rows, nearest_rows
-from tests import plain
+from tools import plain
 
 
 def structured(rng, count, width, spread=0.05):
