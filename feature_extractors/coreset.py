@@ -138,7 +138,8 @@ class _FarthestFirst:
     """:func:`greedy_k_center` of distinct rows [N, C], ``count`` of them at most N."""
 
     def __init__(self, rows, count):
-        self.rows, self.sizes = rows, ON_CPU if rows.device.type == "cpu" else ON_GPU
+        self.rows, self.waits = rows, rows.device.type == "cpu"
+        self.sizes = ON_CPU if self.waits else ON_GPU
         centred = rows - rows.mean(0)  # smaller numbers, less rounding in products
         self.norms = torch.linalg.vector_norm(centred, dim=1).square_()
         self.short, self.mirrored = _shortened(centred, self.norms)
@@ -213,17 +214,16 @@ class _FarthestFirst:
         On a GPU the host does not wait in between: all are made, and those that count are counted at the end. Once a
         farthest row does not lie above the floor, none after it does.
         """
-        members, waits = self.rows[candidate_pool], self.rows.device.type == "cpu"
-        heights = []
+        members, heights = self.rows[candidate_pool], []
         for i in range(asked):
             height, best = nearest.max(0, keepdim=True)
-            if waits and not float(height) > floor:
+            if self.waits and not float(height) > floor:
                 return i
             heights.append(height)
             self.picked[self.done + i:self.done + i + 1] = candidate_pool[best]
             distance = torch.cdist(members, members[best], compute_mode="donot_use_mm_for_euclid_dist")[:, 0]
             torch.minimum(nearest, distance, out=nearest)
-        if waits:
+        if self.waits:
             return asked
         made = int((torch.cat(heights) > floor).sum())
         self.picked[self.done + made:self.done + asked] = 0
