@@ -193,8 +193,7 @@ class Run:
         """Put categories that another process computes on the list of failures; InputError where nothing else is left."""
         for name in [name for name in self.categories if name not in self._kept]:
             try:
-                with self._units[name].lock():
-                    pass
+                self._units[name].refuse_if_busy()
             except self._runs.Busy as error:
                 self.failed[name] = str(error)
                 self.categories.remove(name)

@@ -129,7 +129,7 @@ class Features(ReleasedNames):
         """Reduce the bank ``name`` to a coreset of ``count`` rows, all of them at ``f_coreset`` 1, and gather it."""
         s, bank = self.settings, self.banks[name]
         if s.f_coreset < 1:
-            bank.thin_out(count, s.coreset_eps, s.random_state, self.device, progress=f"{self.class_name}: coreset of the {name} bank")
+            bank.thin_out(count, s.coreset_eps, s.random_state, self.device, f"{self.class_name}: coreset of the {name} bank", s.half_coreset)
         bank.gather()
 
     def share(self, rows):

@@ -3,8 +3,8 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
 
-from feature_extractors import alignment, features
-from feature_extractors.multiple_features import METHODS
+from feature_extractors import alignment, extraction
+from m3dm_runner import build_extractor, build_method
 from models import pointnet2_utils
 
 GPU = torch.device("cuda")
@@ -21,15 +21,16 @@ def without_data(module):
 def test_no_host_round_trips_inside_a_sample(arguments, monkeypatch, mode):
     monkeypatch.setattr(pointnet2_utils, "pointnet2_ops", None)
     monkeypatch.setattr(pointnet2_utils, "KNN", None)
-    method = METHODS["DINO+Point_MAE+Fusion"](arguments("--num_group", "64", *mode))
+    args = arguments("--num_group", "64", *mode)
+    method = build_method(args, build_extractor(args))
     entries = alignment.pooling_entries(224, torch.device("cpu"))  # once a run, not once a sample
     xyz = torch.rand(1, 3, 224, 224) + 0.1
-    valid = features.valid_points(xyz[0])  # the sample itself comes from the host
-    monkeypatch.setattr(features, "valid_points", lambda _: valid)
+    valid = extraction.valid_points(xyz[0])  # the sample itself comes from the host
+    monkeypatch.setattr(extraction, "valid_points", lambda _: valid)
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
         monkeypatch.setattr(alignment, "pooling_entries", lambda size, device: [torch.empty(t.shape, dtype=t.dtype, device=device) for t in entries])
-        without_data(method)
-        method.device = GPU
+        without_data(method.extractor)
+        method.device = method.extractor.device = GPU
         patches = method.extract((torch.randn(1, 3, 224, 224), xyz, None))
         assert {name: (tuple(p.shape), p.device.type, p.dtype) for name, p in patches.items()} == {
             name: (shape, "cuda", torch.float32) for name, shape in (("rgb", (784, 768)), ("xyz", (3136, 1152)), ("fusion", (3136, 1920)))}

@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 
 from dataset import get_data_loader
-from feature_extractors.features import to_xyz_grid
-from feature_extractors.multiple_features import METHODS
+from feature_extractors.extraction import PatchExtractor, to_xyz_grid
+from m3dm_runner import build_method
 from models.feature_fusion import FeatureFusionBlock
 from models.models import PointNetEncoder, PointTransformer
 from tools import plain
@@ -102,22 +102,17 @@ def test_the_backbone_names_exist_in_timm():
 
 def test_multiscale_is_the_mean_of_two_group_sizes(arguments, full_method, passes):
     sample = passes["train"][0][0]
-    parts = []
-    for size in (32, 64):
-        full_method.args = arguments("--eval_mode", "--group_size", str(size))
-        parts.append(full_method.extract(sample)["xyz"])
-    full_method.args = arguments("--eval_mode", "--group_size", "32", "--multiscale")
-    try:
-        torch.testing.assert_close(full_method.extract(sample)["xyz"], (parts[0] + parts[1]) / 2)
-    finally:
-        full_method.args = arguments("--eval_mode")
+
+    def at(*sizes):
+        return PatchExtractor(full_method.deep_feature_extractor, group_sizes=sizes).eval().extract(sample, ["xyz"])["xyz"]
+    torch.testing.assert_close(at(32, 64), (at(32) + at(64)) / 2)
 
 
 @pytest.mark.parametrize("mode", [["--eval_mode"], []])
-def test_extraction_equals_the_plain_form(arguments, mode):
+def test_extraction_equals_the_plain_form(arguments, extractor, mode):
     """Every shortcut of the extraction at once, at the released sizes."""
     args = arguments(*mode)
-    method = METHODS[args.method_name](args)
+    method = build_method(args, extractor)
     sample = next(iter(get_data_loader("train", "cookie", args.img_size, args)))[0]
     patches = []
     for extract in (method.extract, lambda sample: plain.extract(method, sample)):

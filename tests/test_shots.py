@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 import m3dm_runner
 import main
 from dataset import TrainDataset, few_shots, get_data_loader
+from evaluation import read
+from tests.fakes import FakeExtractor
 from tests.make_data import add_part, make_category, picture
 from tests.test_cli import parse, usage_error
 from tests.test_end_to_end import TINY, copy_category, flags  # noqa: F401 (flags is a fixture)
 from utils.errors import InputError
-from utils.saved_maps import load_maps
 
 NAMES = st.text("ab-_ C", min_size=1, max_size=6)
 
@@ -71,7 +72,7 @@ def test_max_sample_is_no_bound_of_the_shots(tmp_path, monkeypatch):
     args = parse("--shots", "6", "--dataset_path", str(parts(tmp_path, 8)), "--device", "cpu", "--num_workers", "0")
     args.max_sample = 2  # in place of 400, which would need as many files
     monkeypatch.setitem(m3dm_runner.METHODS, "DINO+Point_MAE", Recorder)
-    runner = m3dm_runner.M3DM(args)
+    runner = m3dm_runner.M3DM(args, FakeExtractor())
     runner.fit("toy")
     assert [len(seen) for seen in runner.method.passes.values()] == [6, 6]
 
@@ -79,13 +80,16 @@ def test_max_sample_is_no_bound_of_the_shots(tmp_path, monkeypatch):
 class Recorder:
     """A method that only notes the pictures it is shown, by pass."""
 
-    needs_late_fusion_pass, remembers = True, False
+    needs_late_fusion_pass, keeps_patches = True, False
 
-    def __init__(self, *_):
+    def __init__(self, *_, **__):
         self.passes = {"bank": [], "late fusion": []}
 
-    def add_sample_to_mem_bank(self, sample, class_name):
-        self.passes["bank"].append(sample[0][0])
+    def extract(self, sample):
+        return sample[0][0]
+
+    def add_patches(self, patches):
+        self.passes["bank"].append(patches)
 
     def add_sample_to_late_fusion_mem_bank(self, sample):
         self.passes["late fusion"].append(sample[0][0])
@@ -93,9 +97,10 @@ class Recorder:
     def run_coreset(self):
         pass
 
-    run_late_fusion = run_coreset
+    def run_late_fusion(self, *_):
+        pass
 
-    def expect(self, parts):
+    def reserve(self, parts):
         self.expected = parts
 
 
@@ -105,7 +110,7 @@ def test_both_passes_see_the_same_parts(tmp_path, monkeypatch, given, wanted):
     for i in range(8):
         add_part(tmp_path, "train/good", f"{i:03d}", picture(seed=i))
     monkeypatch.setitem(m3dm_runner.METHODS, "DINO+Point_MAE", Recorder)
-    runner = m3dm_runner.M3DM(parse("--dataset_path", str(tmp_path), "--device", "cpu", "--num_workers", "0", *given))
+    runner = m3dm_runner.M3DM(parse("--dataset_path", str(tmp_path), "--device", "cpu", "--num_workers", "0", *given), FakeExtractor())
     runner.fit("toy")
     data = TrainDataset("toy", 224, tmp_path)
     for seen in runner.method.passes.values():
@@ -155,5 +160,5 @@ def test_run(flags, dataset_path, tmp_path, capsys):  # noqa: F811
     wanted = [f"Cookie-A/train/good/rgb/{i:03d}.png" for i in few_shots(4, 2, 3, "cookie a")]
     entry = run["categories"]["Cookie-A"]
     assert entry["shots"] == wanted and entry["training_parts"] == 2 and set(run["categories"]) == {"Cookie-A"}
-    saved = load_maps(tmp_path / "maps" / "Cookie-A.npz")
-    assert saved.meta["training_paths"] == wanted and len(saved.reference[0]) == 2
+    saved = read(tmp_path / "maps" / "Cookie-A.npz")
+    assert saved.meta["training_paths"] == wanted and saved.training.path == tuple(wanted) and len(saved.training.decision_map) == 2

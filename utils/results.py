@@ -140,8 +140,8 @@ def _block(metric, method_name, metrics, comment, note):
 
 def _find_block(text, block):
     """(start, end) of the last table with this id in its comment, or None."""
-    start = max(text.rfind(f"\n{COMMENT}{block},") + 1, 0 if text.startswith(f"{COMMENT}{block},") else -1)
-    if start < 0 or not text.startswith(COMMENT, start):
+    start = ("\n" + text).rfind(f"\n{COMMENT}{block},")
+    if start < 0:
         return None
     heading = text.index("## ", start)
     ends = [at + 1 for at in (text.find(f"\n{COMMENT}", start + 1), text.find("\n## ", heading + 1)) if at >= 0]

@@ -86,6 +86,12 @@ class Unit:
         """Write the record; from here on the category is finished."""
         atomic_write_text(self.record, json.dumps(record, indent=2, default=str) + "\n")
 
+    def refuse_if_busy(self):
+        """Raise Busy where another process holds the category; leaves no file behind."""
+        if self.folder.is_dir() and (self.folder / f".{self._stem}.lock").exists():
+            with self.lock():
+                pass
+
     @contextlib.contextmanager
     def lock(self):
         """Hold the category while the block runs.
