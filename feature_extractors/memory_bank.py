@@ -170,6 +170,10 @@ class MemoryBank:
         return torch.cat(found)
 
 
+    def measure_both(self, patches, part):
+        return self.measure(patches), self.measure(patches, part)
+
+
 def anomaly_map(distance, size, float_blur=False):
     """Picture of patch distances, upsampled and blurred.
 
