@@ -60,6 +60,27 @@ class Model(nn.Module):
         return self.xyz_backbone.forward_sizes(points, group_sizes)
 
 
+def cast_once(network, device_type):
+    """Keep the weights of linear layers in the type that autocast casts them to, which spares the casts at each call.
+
+    Results under autocast are the same bit for bit. The mini-PointNet stays as it is: in train mode it runs without
+    autocast, and its weights are few.
+
+    Args:
+        network: module, changed in place.
+        device_type: "cpu", "cuda" or "mps", which fixes the type.
+
+    Returns:
+        the network.
+    """
+    kind = torch.get_autocast_dtype(device_type)
+    spared = {id(layer) for part in network.modules() if isinstance(part, PointNetEncoder) for layer in part.modules()}
+    for layer in network.modules():
+        if isinstance(layer, (nn.Linear, nn.Conv2d)) and id(layer) not in spared:
+            layer.to(kind)
+    return network
+
+
 def build_vit(name, checkpoint_dir):
     """The ViT ``name`` (a key of ``RGB_BACKBONES``) with pretrained weights.
 
@@ -196,7 +217,7 @@ class PointTransformer(nn.Module):
         """Centres and groups of a point cloud.
 
         Args:
-            points: [N, 3]; where N is below num_group or group_size, the points are repeated in order until it is not.
+            points: [N, 3]; where N is below num_group or group_size, they are repeated in order until it is not.
             group_size: K, if not the model's own.
 
         Returns:

@@ -93,7 +93,7 @@ def nearest_points(queries, points, k):
 def _nearest_torch(queries, points, k):
     # A squared distance's last bits give way to the point's index, so that all keys differ and any selection finds the
     # same ones. A few more than k are taken, and put in order by the distances themselves. (Were there more than those
-    # few within 2**-32 of the k-th's squared distance, and not at the very same one, lower indices would go first.)
+    # few within 2**-32 of the k-th's squared distance, but not at the very same, lower indices would go first.)
     taken = min(k + 8 + k // 16, len(points))
     low = (1 << max(1, (len(points) - 1).bit_length())) - 1  # bits of an index; 20 of them leave 32 of the distance's 52
     numbers = torch.arange(len(points), device=points.device)
