@@ -12,7 +12,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from utils.errors import InputError, show_warnings
-from utils.mvtec3d_util import (Reading, organized_pc_to_depth_map, point_keys, read_tiff_organized_pc, resize_organized_pc,
+from utils.mvtec3d_util import (Reading, count_distinct, organized_pc_to_depth_map, point_keys, read_tiff_organized_pc, resize_organized_pc,
                                 valid_points)
 from utils.names import CATEGORIES, find_categories, same_name  # noqa: F401  found here too
 from utils.pairing import GOOD, defect_folders, pair
@@ -167,7 +167,7 @@ def read_points(path, size, min_points, reading=Reading()):
     if min_points and not found:
         raise InputError(f"{path}: no valid point is left (x, y and z non-zero and finite); remove or rescan this part")
     if min_points:
-        distinct = len(np.unique(point_keys(xyz.flatten(1).T[valid].numpy())))
+        distinct = count_distinct(point_keys(xyz.flatten(1).T[valid].numpy()))
         if distinct < min_points:
             what = f"{found} valid points" if found == distinct else f"{found} valid points, {distinct} distinct"
             notes.append(f"{what}, fewer than the {min_points} groups: points are repeated")

@@ -164,13 +164,15 @@ def _list(folder, splits, options):
             defective = defect.name != GOOD
             pairing = pair(defect, with_masks=defective)
             findings += [("fault", "pairing", text) for text in pairing.problems] + [(_level(note), *note) for note in pairing.notes]
-            masks = {} if defective or split == "train" else {p.stem: p for p in part_files(defect, "gt")}
-            parts = tuple(TestedPart(split, defect.name, p.rgb or p.xyz or p.gt, p) for p in (*pairing.parts, *pairing.incomplete))
-            rows.append(Row(split, defect.name, counts, True, parts))
-            for part in parts:
-                rgb, xyz, gt = part.files
-                gt = masks.get(rgb.stem) if rgb and not defective else gt  # a run does not read masks of good parts; those that are there are looked at
-                jobs.append(Job(*(str(p) if p else None for p in (rgb, xyz, gt)), options.img_size, None, (options.unit or "m") != "m"))
+            # a run does not read masks of good parts; those that are there are looked at
+            own = {} if defective or split == "train" else {p.stem: p for p in part_files(defect, "gt")}
+            parts = []
+            for files in (*pairing.parts, *pairing.incomplete):
+                mask = files.gt if defective else own.get(files.rgb.stem) if files.rgb else None
+                parts.append(TestedPart(split, defect.name, files.rgb or files.xyz or files.gt, files, mask))
+                jobs.append(Job(*(str(p) if p else None for p in (files.rgb, files.xyz, mask)), options.img_size, None,
+                                (options.unit or "m") != "m"))
+            rows.append(Row(split, defect.name, counts, True, tuple(parts)))
     rows += [Row(split.name, d.name, {kind: len(part_files(d, kind)) for kind in SUFFIXES}, False, ()) for split in _others(folder, splits)
              for d in sorted(split.iterdir()) if d.is_dir() and not d.name.startswith(".")]
     return rows, jobs, findings

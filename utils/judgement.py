@@ -14,7 +14,7 @@ OTHER_UNIT = 5.0  # times as large and as far away as the training parts: anothe
 ENOUGH = 100  # points from which an extent says something
 LOST = 0.001  # share of the surface that lies on a coordinate 0 before it is worth a word
 ASPECT, HALF = 1.02, 0.5
-FAR, SPREADS, REACH, EMPTY = 3.0, 10.0, 10.0, 0.1  # of unusual parts, see unusual_parts
+FAR, SPREADS, REACH, EMPTY = 3.0, 10.0, 10.0, 0.05  # of unusual parts, see unusual_parts
 CONVENTIONS = {"metres": None, "millimetres": "millimetres", "pixels": "the pixel's row and column, and z as measured"}
 SHOWN_COPIES, MANY_VALUES = 3, 8
 
@@ -37,6 +37,7 @@ class TestedPart(NamedTuple):
     defect: str
     path: Path  # of the picture, or of the first file there is
     files: Part
+    mask: Optional[Path] = None  # that was looked at; of a good part a run does not read it
     facts: Facts = Facts()
 
 
@@ -109,7 +110,7 @@ def _judge_part(part, options, convention):
     if facts.points is not None and options.min_points:
         yield from _judge_cloud(files.xyz, facts, options, convention)
     if facts.mask_share is not None:
-        yield from _judge_mask(files.gt or f"{part.path}: mask", facts, options, defective)
+        yield from _judge_mask(part.mask, facts, options, defective)
     sizes = {"picture": facts.picture_size, "point cloud": facts.tiff_size, "mask": facts.mask_size}
     sizes = {what: size for what, size in sizes.items() if size}
     aspects = [height / width for height, width in sizes.values()]
@@ -213,7 +214,7 @@ def unusual_parts(training, test, factor=1.0, options=Options()):
     """Texts that name parts unlike the training parts.
 
     Unusual is: a centre further from the training parts' than 3 of their extents and than 10 times their usual spread; points reaching 10 times as
-    far apart as those of the training parts; fewer than a tenth of the training parts' points.
+    far apart as those of the training parts; fewer than a twentieth of the training parts' points.
 
     Args:
         training, test: sequences of (name, Facts).
@@ -235,7 +236,7 @@ def unusual_parts(training, test, factor=1.0, options=Options()):
             what.append(f"its centre lies {away * factor:.3g} m from the training parts', whose extent is {extent * factor:.3g} m")
         if facts.reach > REACH * max(reach, 1e-30):
             what.append(f"its points reach over {facts.reach * factor:.3g} m, those of the training parts over {reach * factor:.3g} m")
-        if count < EMPTY * usual and count:
+        if 0 < count < EMPTY * usual:
             what.append(f"nearly empty: {count:,} points are left, the training parts have {usual:,.0f}")
         if what:
             found.append(f"{name}: {'; '.join(what)}: scores that normalise over the test set may be ruled by it")

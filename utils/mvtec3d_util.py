@@ -3,7 +3,7 @@
 torch is imported only where a tensor is made: preprocessing reads files too, in many processes, and torch takes seconds to import.
 """
 import logging
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import numpy as np
 import tifffile
@@ -16,6 +16,7 @@ UNITS = {"m": 1.0, "cm": 0.01, "mm": 0.001}  # factor to metres
 SMALLEST_SIDE = 56  # pixels: of the alignment's grid
 SHARE, REPEATED, MOST_VALUES = 0.01, 10, 3  # of values that stand for "not measured"; see find_missing
 USUAL_MISSING = (-1.0, -999.0, -9999.0, -99999.0, -32768.0, 65.535, 65535.0, 1e5, 1e6, 1e10)
+GRID = 224  # side of the grid on which values that stand for "not measured" are looked for
 FAR = 3.0  # extents between the surface and a z that is none
 
 
@@ -23,7 +24,8 @@ class Reading(NamedTuple):
     """How the files of a category are read; an examination settles it, the defaults are the release's."""
 
     unit: str = "m"  # of the coordinates, a key of UNITS
-    missing: tuple = ()  # of points (x, y, z) in the file's unit that stand for "not measured"; None: any value
+    # points (x, y, z) in the file's unit that stand for "not measured", a None in them for any value; None: found in each file
+    missing: Optional[tuple] = ()
     zero_points: bool = False  # only (0, 0, 0) is background; else a point with any coordinate 0 is (the release's rule)
     picture_bits: int = 16  # that pictures of 16 bits use
     examined: bool = False  # what is odd about the files was said already
@@ -104,8 +106,11 @@ def read_cloud(path, integers=False):
 
 def to_metres(cloud, reading):
     """Points [H, W, 3] float32 in metres of a Cloud; 0, 0, 0 where ``reading.missing`` says that nothing was measured."""
-    points = cloud.points
-    missing = is_missing(points, reading.missing)
+    points, values = cloud.points, reading.missing
+    if values is None:
+        grid = points[::max(1, points.shape[0] // GRID), ::max(1, points.shape[1] // GRID)]
+        values = find_missing(grid[grid.any(axis=2)], grid.shape[0] * grid.shape[1])
+    missing = is_missing(points, values)
     if missing is not None:
         points = np.where(missing[..., None], np.float32(0), points)
     return points if reading.unit == "m" else points * np.float32(UNITS[reading.unit])
@@ -133,27 +138,31 @@ def is_missing(points, values):
     return None if found is None or not found.any() else found
 
 
-def find_missing(points):
-    """Values of ``points`` [H, W, 3] that stand for "not measured": tuple of (x, y, z), None for a coordinate that may be anything.
+def find_missing(points, pixels):
+    """Values that stand for "not measured": tuple of (x, y, z), None for a coordinate that may be anything.
 
-    A point is one if it fills at least 1 % of the pixels and is 10 times as frequent as the usual point (no surface puts many pixels into one
-    point). A z alone is one if it fills as much and lies three extents of the surface or more away from it, or is a usual mark (-1, -9999, 65.535 …)
-    outside the surface or far more frequent than any other z. Points of a coarse grid, or a cloud of a single point, are no such values.
+    A point is one if it fills at least 1 % of the pixels and is 10 times as frequent as the usual point (no surface puts
+    many pixels into one point). A z alone is one if it fills as much and lies three extents of the surface or more away
+    from it, or is a usual mark (-1, -9999, 65.535 …) outside the surface or far more frequent than any other z. Points of a
+    coarse grid, or a cloud of a single point, are no such values.
+
+    Args:
+        points: [N, 3] float32, those that are not 0, 0, 0.
+        pixels: of the picture.
     """
-    flat = points.reshape(-1, 3)
-    flat = flat[flat.any(1)] + np.float32(0)  # -0 becomes 0
-    least = SHARE * points.shape[0] * points.shape[1]
-    found, rest = [], flat
-    if len(flat) >= least:
-        keys = point_keys(flat)
-        order = np.sort(keys)
-        starts = np.flatnonzero(np.append(True, order[1:] != order[:-1]))
-        counts = np.diff(np.append(starts, len(order)))
+    least, found, rest = SHARE * pixels, [], points
+    if len(points) < least:
+        return ()
+    keys = point_keys(points)
+    order = np.sort(keys)
+    starts = np.flatnonzero(order[1:] != order[:-1]) + 1
+    if len(starts) + 1 < len(order):
+        counts = np.diff(starts, prepend=0, append=len(order))
         often = counts >= max(least, REPEATED * np.median(counts))
         if 0 < often.sum() <= MOST_VALUES and len(counts) > often.sum():
-            marks = order[starts[often]]
-            found = sorted(tuple(map(float, flat[np.argmax(keys == mark)])) for mark in marks)
-            rest = flat[~np.isin(keys, marks)]
+            marks = order[np.append(0, starts)[often]]
+            found = sorted(tuple(float(v) for v in points[np.argmax(keys == mark)]) for mark in marks)
+            rest = points[~np.isin(keys, marks)]
     z = _missing_z(rest, least)
     return tuple(found) + (() if z is None else ((None, None, z),))
 
@@ -177,8 +186,15 @@ def _missing_z(points, least):
     return None
 
 
+def count_distinct(keys):
+    """How many different values ``keys`` [N] hold."""
+    order = np.sort(keys)
+    return int(np.count_nonzero(order[1:] != order[:-1])) + 1 if len(order) else 0
+
+
 def point_keys(points):
     """A whole number [N] for each of ``points`` [N, 3] float32, equal for equal points and in all likelihood only for these."""
+    points = points + np.float32(0)  # -0 becomes 0
     x, y, z = (np.ascontiguousarray(points[:, i]).view(np.uint32).astype(np.uint64) for i in range(3))
     with np.errstate(over="ignore"):
         mixed = (x * np.uint64(0x9E3779B97F4A7C15)) ^ ((y + np.uint64(1)) * np.uint64(0xC2B2AE3D27D4EB4F))

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from utils.errors import InputError
-from utils.mvtec3d_util import SMALLEST_SIDE, find_missing, is_missing, nearest_index, point_keys, read_cloud
+from utils.mvtec3d_util import SMALLEST_SIDE, count_distinct, find_missing, is_missing, nearest_index, point_keys, read_cloud
 from utils.outlines import misfit
 from utils.pairing import CONVERT
 from utils.pictures import load_mask, load_picture, resize_mask, to_8_bits
@@ -91,13 +91,13 @@ def _picture(path, values, notes):
         shown = to_8_bits(picture, "RGB", picture.bits)
     except ValueError as error:
         raise InputError(f"{path}: cannot be read as picture ({error})") from None
-    pixels = np.asarray(shown) if picture.bits == 8 else np.ascontiguousarray(picture.content)
+    pixels = np.asarray(shown)
     values.update(picture=f"{picture.size[0]}×{picture.size[1]} {picture.mode}", picture_size=picture.size, picture_bits=picture.bits,
-                  picture_hash=_digest(pixels))
+                  picture_hash=_digest(pixels if picture.bits == 8 else picture.content))
     if not isinstance(picture.content, Image.Image):
         notes.append(("16-bit picture", f"{path}: 16 bits a channel, scaled to 8"))
     rows, columns = (nearest_index(PICTURE_STEP, side) for side in picture.size)
-    return np.asarray(shown)[np.ix_(rows, columns)].astype(np.float32)
+    return pixels[np.ix_(rows, columns)].astype(np.float32)
 
 
 def _cloud(job, values, notes):
@@ -112,10 +112,11 @@ def _cloud(job, values, notes):
     columns, column_counts = np.unique(nearest_index(job.img_size, width), return_counts=True)
     grid = np.ascontiguousarray(points[rows][:, columns])  # each pixel that a run reads, once
     weight = row_counts[:, None] * column_counts  # how often it reads it
-    missing = find_missing(grid) if job.missing is None else job.missing
-    hidden = is_missing(grid, missing)
     there = grid != 0
-    valid, some = there[..., 0] & there[..., 1] & there[..., 2], there[..., 0] | there[..., 1] | there[..., 2]
+    some = there[..., 0] | there[..., 1] | there[..., 2]
+    valid = there[..., 0] & there[..., 1] & there[..., 2]
+    missing = find_missing(grid[some], some.size) if job.missing is None else job.missing
+    hidden = is_missing(grid, missing)
     if hidden is not None:
         valid, some = valid & ~hidden, some & ~hidden
     edge = some & ~valid
@@ -136,7 +137,7 @@ def _cloud(job, values, notes):
 
 
 def _distinct(points):
-    return len(np.unique(point_keys(points))) if len(points) else 0
+    return count_distinct(point_keys(points))
 
 
 def _digest(array):

@@ -95,7 +95,7 @@ def to_8_bits(picture, mode, bits=16):
         ValueError: floating-point values.
     """
     if isinstance(picture.content, Image.Image):
-        return picture.content.convert(mode)
+        return picture.content if picture.content.mode == mode else picture.content.convert(mode)
     if picture.content.dtype.kind == "f":
         raise ValueError(f"holds {picture.content.dtype}; convert it to 8 or 16 bits")
     scaled = np.minimum(picture.content.astype(np.float32) * np.float32(255 / (2**bits - 1)) + 0.5, 255)
