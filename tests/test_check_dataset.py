@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dataset import TestDataset, TrainDataset
-from tests.make_data import add_part, make_category, picture, points, spot, write_png, write_rgb16_png, write_tiff
+from tests.make_data import add_part, make_category, picture, points, spot, write_png, write_tiff
 from tools import check_dataset
 from utils.errors import InputError
 
@@ -40,9 +40,9 @@ def found(text, kind):
 
 def test_sound_data(tmp_path, check):
     make_category(tmp_path)
-    cloud = points(40, 80)
-    cloud[:, :20] = 0
-    add_part(tmp_path, "train/good", "002", picture(40, 80), cloud.astype(np.float64))
+    cloud = points(60, 120)
+    cloud[:, :30] = 0
+    add_part(tmp_path, "train/good", "002", picture(60, 120), cloud.astype(np.float64))
     add_part(tmp_path, "validation/good")
     (tmp_path / "toy/train/good/rgb/._000.png").write_text("not a picture")  # macOS
     (tmp_path / "notes").mkdir()
@@ -51,14 +51,15 @@ def test_sound_data(tmp_path, check):
     assert out.splitlines()[-1] == "categories: 1; errors: 0; warnings: 0: ready to run"
     assert "valid share at 224×224" in out
     table = cells(out, "toy")
-    assert table["train", "good"] == ["3", "3", "0", "40×50 RGB (2), 40×80 RGB (1)", "40×50 float32 (2), 40×80 float64 (1)",
+    assert table["train", "good"] == ["3", "3", "0", "60×75 RGB (2), 60×120 RGB (1)", "60×75 float32 (2), 60×120 float64 (1)",
                                       "0.750 / 1.000 / 1.000", "0"]
-    assert table["test", "hole"] == ["1", "1", "1", "40×50 RGB", "40×50 float32", "1.000 / 1.000 / 1.000", "0"]
+    assert table["test", "hole"] == ["1", "1", "1", "60×75 RGB", "60×75 float32", "1.000 / 1.000 / 1.000", "0"]
     assert table["validation", "good"][:4] == ["1", "1", "0", "not read by a run"]
     assert list(table) == [("train", "good"), ("test", "good"), ("test", "hole"), ("validation", "good")]
 
 
 def no_gt(folder):
+    add_part(folder.parent, "test/hole", "001", gt=spot())
     (folder / "test/hole/gt/000.png").unlink()
 
 
@@ -70,25 +71,23 @@ BREAKS = {  # what is broken → the path under the category that an error has t
     "train missing": (lambda f: (f / "train").rename(f / "elsewhere"), "train/good"),
     "train empty": (lambda f: [p.unlink() for p in f.glob("train/good/*/*")], "train/good/rgb"),
     "test missing": (lambda f: (f / "test").rename(f / "elsewhere"), "test"),
-    "defect folder empty": (lambda f: [p.unlink() for p in f.glob("test/hole/*/*")], "test/hole/rgb"),
+    "defect folder without pictures": (lambda f: [p.unlink() for p in f.glob("test/hole/rgb/*")], "test/hole/rgb"),
     "picture truncated": (lambda f: truncate(f / "train/good/rgb/001.png"), "train/good/rgb/001.png"),
     "picture empty": (lambda f: truncate(f / "test/good/rgb/000.png", 0), "test/good/rgb/000.png"),
-    "picture 16 bit": (lambda f: write_rgb16_png(f / "test/hole/rgb/000.png"), "test/hole/rgb/000.png"),
     "tiff truncated": (lambda f: truncate(f / "train/good/xyz/000.tiff", 900), "train/good/xyz/000.tiff"),
-    "tiff of integers": (lambda f: write_tiff(f / "test/hole/xyz/000.tiff", np.ones((40, 50, 3), np.uint16)), "test/hole/xyz/000.tiff"),
+    "tiff of integers": (lambda f: write_tiff(f / "test/hole/xyz/000.tiff", np.ones((60, 75, 3), np.uint16)), "test/hole/xyz/000.tiff"),
     "tiff of two channels": (lambda f: write_tiff(f / "test/hole/xyz/000.tiff", points()[..., :2].copy()), "test/hole/xyz/000.tiff"),
-    "no valid point": (lambda f: write_tiff(f / "test/good/xyz/000.tiff", np.zeros((40, 50, 3), np.float32)), "test/good/xyz/000.tiff"),
-    "all NaN": (lambda f: write_tiff(f / "train/good/xyz/001.tiff", np.full((40, 50, 3), np.nan, np.float32)), "train/good/xyz/001.tiff"),
+    "no valid point": (lambda f: write_tiff(f / "test/good/xyz/000.tiff", np.zeros((60, 75, 3), np.float32)), "test/good/xyz/000.tiff"),
+    "all NaN": (lambda f: write_tiff(f / "train/good/xyz/001.tiff", np.full((60, 75, 3), np.nan, np.float32)), "train/good/xyz/001.tiff"),
     "mask truncated": (lambda f: truncate(f / "test/hole/gt/000.png", 40), "test/hole/gt/000.png"),
-    "mask 16 bit": (lambda f: write_png(f / "test/hole/gt/000.png", spot().astype(np.uint16) * 257), "test/hole/gt/000.png"),
-    "no mask": (no_gt, "test/hole/gt"),
+    "a mask missing": (no_gt, "test/hole/gt"),
     "no tiff": (lambda f: (f / "train/good/xyz/001.tiff").unlink(), "train/good/rgb/001.png"),
     "tiff of another name": (lambda f: (f / "train/good/xyz/001.tiff").rename(f / "train/good/xyz/003.tiff"), "train/good/xyz/003.tiff"),
 }
 def few_points():
-    """25 of 40×50 points, about 630 at 224×224."""
-    cloud = np.zeros((40, 50, 3), np.float32)
-    cloud[0, ::2] = 0.5
+    """900 of 60×75 points."""
+    cloud = np.zeros((60, 75, 3), np.float32)
+    cloud[10:22] = points()[10:22]
     return cloud
 
 
@@ -98,8 +97,8 @@ HARMLESS = {  # what a run takes, and what the warning has to name
     "defect mask empty": (lambda f: write_png(f / "test/hole/gt/000.png", spot() * 0), "test/hole/gt/000.png"),
     "defect mask lost in resizing": (lambda f: write_png(f / "test/hole/gt/000.png", np.pad(np.uint8([[255]]), ((400, 399), (500, 499)))), "test/hole/gt/000.png"),
     "few points": (lambda f: write_tiff(f / "train/good/xyz/000.tiff", few_points()), "train/good/xyz/000.tiff"),
-    "a NaN": (lambda f: write_tiff(f / "train/good/xyz/000.tiff", np.where(np.arange(50)[:, None] < 1, np.float32(np.nan), points())), "train/good/xyz/000.tiff"),
-    "another aspect": (lambda f: write_png(f / "train/good/rgb/000.png", picture(50, 50)), "train/good/rgb/000.png"),
+    "a NaN": (lambda f: write_tiff(f / "train/good/xyz/000.tiff", np.where(np.arange(75)[:, None] < 1, np.float32(np.nan), points())), "train/good/xyz/000.tiff"),
+    "another aspect": (lambda f: write_png(f / "train/good/rgb/000.png", picture(75, 75)), "train/good/rgb/000.png"),
     "another kind of file": (lambda f: (f / "train/good/rgb/notes.jpg").write_text("x"), "notes.jpg"),
     "no good test part": (lambda f: (f / "test/good").rename(f / "elsewhere"), "no good part"),
     "no defective test part": (lambda f: (f / "test/hole").rename(f / "elsewhere"), "no defective part"),
@@ -167,7 +166,7 @@ def test_different_names_pair_by_position(tmp_path, check):
 def test_points_are_counted_at_the_runs_size(tmp_path, check):
     make_category(tmp_path)
     cloud = np.zeros((224, 224, 3), np.float32)
-    cloud[::4, ::4] = 0.5  # 3136 points at 224, all of them at 56, which is 3136 too
+    cloud[::4, ::4] = points(56, 56)  # 3136 points at 224, all of them at 56, which is 3136 too
     add_part(tmp_path, "train/good", "002", picture(224, 224), cloud)
     for size, groups, share, below in ((224, 3137, "0.062", "1"), (224, 3136, "0.062", "0"), (56, 1024, "1.000", "0")):
         code, out, _ = check(tmp_path, "--img_size", size, "--num_group", groups)
@@ -227,7 +226,7 @@ def test_a_reader_who_has_seen_enough(tmp_path):
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted(tmp_path, kind):
     make_category(tmp_path, "a")
-    large = add_part(tmp_path, "train/good", "000", picture(1500, 1500), points(50, 50), category="b")
+    large = add_part(tmp_path, "train/good", "000", picture(1500, 1500), points(60, 60), category="b")
     for i in range(1, 3000):  # many names of one part: far more to read than the test waits for
         for path in large[:2]:
             os.link(path, path.with_stem(f"{i:04d}"))
