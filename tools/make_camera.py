@@ -23,7 +23,7 @@ from utils.options import HelpFormatter, Parser, number  # noqa: E402
 
 DISTANCE = 0.45  # metres from the camera to the table, along the optical axis
 TILT = np.array([0.06, -0.04, -1.0])  # of the table: its normal, towards the camera
-BALLS = ((-0.012, 0.008, 0.038), (0.034, -0.022, 0.02))  # x, y, radius in metres; their centres lie a third of the radius below the table
+BALLS = ((-0.012, 0.008, 0.038), (0.026, -0.018, 0.022))  # x, y, radius in metres; their centres lie a third of the radius below the table
 LIGHT = np.array([-0.4, -0.5, -0.77])  # towards the light
 
 

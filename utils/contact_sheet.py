@@ -1,6 +1,6 @@
 """A contact sheet: every part's picture, its depth in colour, and the scan's outline on the picture, so that a person sees whether they fit."""
 from concurrent.futures import ProcessPoolExecutor
-from itertools import repeat
+from itertools import islice, repeat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,9 +16,12 @@ LINE, DEFECT, MISSING = (255, 0, 200), (255, 220, 0), (70, 70, 70)  # colours of
 PAPER, INK, FAINT = (255, 255, 255), (20, 20, 20), (110, 110, 110)
 GAP, TEXT = 14, 15  # pixels
 PANEL_GAP = 3
+ROOM = 1.6  # times what was measured is shown of the image, so that a part beside its scan is seen
+BROAD = 240  # panels of this width have lines of three pixels, narrower ones of one
 FRAME = 0.06  # of the sides: where the ground is expected
 GROUND = 0.3  # of the frame's pixels that have to be measured for the ground to be looked for
-CLEAR = 6.0  # times the ground's spread that the part has to stand off it
+CLEAR = 6.0  # times the ground's spread: where the part begins
+FOOT = 0.1  # of the height that parts ground and part best: where the part begins at the least, so that the line runs along its foot
 
 
 class Page(NamedTuple):
@@ -58,10 +61,9 @@ def write_contact_sheet(folder, names, title, labels, workers=1):
     pool = ProcessPoolExecutor(workers) if workers > 1 and len(names) > 8 else None
     try:
         tiles = (pool.map if pool else map)(make_tile, repeat(folder), names, repeat(page.panel), [labels.get(name, "") for name in names])
-        tiles = tqdm(tiles, total=len(names), desc="contact sheet", disable=None, leave=False, unit="part")
+        tiles = iter(tqdm(tiles, total=len(names), desc="contact sheet", disable=None, leave=False, unit="part"))
         for number, path in enumerate(paths, 1):
-            shown = [tile for tile, _ in zip(tiles, range(len(pages[number - 1])))] if number < len(paths) else list(tiles)
-            sheet = draw_page(shown, page, title + (f" · page {number} of {len(paths)}" if len(paths) > 1 else ""))
+            sheet = draw_page(list(islice(tiles, len(pages[number - 1]))), page, title + (f" · page {number} of {len(paths)}" if len(paths) > 1 else ""))
             with atomic_path(path) as temporary:
                 sheet.save(temporary, format="PNG")
     finally:
@@ -79,18 +81,37 @@ def make_tile(folder, name, width, label=""):
     xyz = tifffile.imread(folder / "xyz" / f"{name}.tiff")
     measured = (xyz != 0).any(2)
     height = round(width * picture.height / picture.width)
-    rows, columns = np.arange(height) * xyz.shape[0] // height, np.arange(width) * xyz.shape[1] // width
+    left, top, share = window(measured)
+    rows = ((top + share * (np.arange(height) + 0.5) / height) * xyz.shape[0]).astype(int)
+    columns = ((left + share * (np.arange(width) + 0.5) / width) * xyz.shape[1]).astype(int)
     small, seen = xyz[rows][:, columns], measured[rows][:, columns]
-    photo = np.asarray(picture.resize((width, height), Image.LANCZOS))
-    overlay = np.where(outline(small, seen)[..., None], LINE, photo).astype(np.uint8)
+    box = [left * picture.width, top * picture.height, (left + share) * picture.width, (top + share) * picture.height]
+    photo = np.asarray(picture.resize((width, height), Image.LANCZOS, box=box))
+    line = outline(small, seen)
+    line = ndimage.binary_dilation(line) if width >= BROAD else line
+    overlay = np.where(line[..., None], LINE, photo).astype(np.uint8)
     mask = folder / "gt" / f"{name}.png"
     if mask.exists():
         with Image.open(mask) as file:
-            defect = np.asarray(file.convert("L").resize((width, height), Image.BOX)) > 0
+            defect = np.asarray(file.convert("L").resize((width, height), Image.BOX, box=box)) > 0
         overlay[defect & ~ndimage.binary_erosion(defect)] = DEFECT
     between = np.full((height, PANEL_GAP, 3), PAPER, np.uint8)
     panels = np.concatenate([photo, between, in_colour(small[..., 2], seen), between, overlay], axis=1)
-    return Tile(panels, (f"{name}   {label}".rstrip(), facts(xyz, measured)))
+    return Tile(panels, (f"{name}   {label}".rstrip(), facts(xyz, measured) + (f" · enlarged {1 / share:.1f} times" if share < 1 else "")))
+
+
+def window(measured):
+    """(left, top, share) of the image, each from 0 to 1, that shows what was measured [H, W] with room around; the whole image where that is less
+    than a third larger."""
+    rows, columns = np.flatnonzero(measured.any(1)), np.flatnonzero(measured.any(0))
+    if not len(rows):
+        return 0.0, 0.0, 1.0
+    ends = np.array([[columns[0], columns[-1] + 1], [rows[0], rows[-1] + 1]]) / np.array([[measured.shape[1]], [measured.shape[0]]])
+    share = float(ROOM * (ends[:, 1] - ends[:, 0]).max())
+    if share > 0.75:
+        return 0.0, 0.0, 1.0
+    left, top = np.clip(ends.mean(1) - share / 2, 0, 1 - share)
+    return float(left), float(top), share
 
 
 def facts(xyz, measured):
@@ -118,8 +139,8 @@ def in_colour(z, measured):
 def outline(xyz, measured):
     """Outline [h, w] bool of a scan: of what stands off the ground where a ground is seen, else of what was measured.
 
-    The ground is the plane through the frame around the image; the part begins where the height parts into two classes best
-    (Otsu, IEEE Transactions on Systems, Man, and Cybernetics 9, 1979).
+    The ground is the plane through the frame around the image; whether something stands off it is told by the height that parts the pixels
+    into two classes best (Otsu, IEEE Transactions on Systems, Man, and Cybernetics 9, 1979).
     """
     solid = ndimage.binary_opening(ndimage.binary_closing(np.pad(measured, 2, mode="edge"), np.ones((3, 3))), np.ones((3, 3)))[2:-2, 2:-2]
     edge = max(2, round(FRAME * min(measured.shape)))
@@ -146,9 +167,12 @@ def _off_ground(xyz, measured, frame):
         use = off <= 3 * spread + 1e-9
     height = np.abs(xyz[..., 2] - xyz[..., :2] @ plane[:2] - plane[2])
     height = ndimage.median_filter(np.where(measured, height, 0).astype(np.float32), 3)
-    limit = _otsu(height[measured])
-    part = measured & (height > limit)
-    if not part.any() or np.median(height[part]) < CLEAR * max(spread, 1e-9) or part.mean() > 0.9:
+    split = _otsu(height[measured])
+    above = height[measured & (height > split)]
+    if not len(above) or np.median(above) < 2 * CLEAR * spread:
+        return None
+    part = measured & (height > max(CLEAR * spread, FOOT * split))
+    if part.mean() > 0.9:
         return None
     return ndimage.binary_opening(ndimage.binary_closing(part, np.ones((3, 3)), iterations=2), np.ones((3, 3)))
 

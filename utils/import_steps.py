@@ -106,8 +106,7 @@ def import_part(files, plan, folder, name):
         if not measured.any():
             raise InputError(f"{files.cloud}: no pixel inside --crop {' '.join(map(str, plan.crop))} was measured")
     if plan.fill_holes:
-        points, measured, count = filled(points, measured, plan.fill_holes)
-        notes += [f"{count} pixels in holes are filled"] if count else []
+        points, measured = filled(points, measured, plan.fill_holes)
     xyz = as_layout(points, measured)
     if plan.remove_plane:
         rgb, xyz, gt = _isolated(rgb, xyz, gt, plan, files.cloud, notes)
@@ -156,7 +155,7 @@ def filled(points, measured, largest):
         points: [H, W, 3] float64. measured: [H, W] bool.
 
     Returns:
-        (points, measured, number of pixels filled), as new arrays. Exact where the surface is flat in each hole.
+        (points, measured), as new arrays. Exact where the surface around is flat, so that x, y and z change evenly from pixel to pixel.
     """
     from scipy import ndimage
     from scipy.interpolate import LinearNDInterpolator
@@ -167,17 +166,12 @@ def filled(points, measured, largest):
     open_ones = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
     wanted = sizes <= largest
     wanted[0] = wanted[open_ones] = False
-    points, measured, total = points.copy(), measured.copy(), 0
-    for number, box in zip(range(1, count + 1), ndimage.find_objects(labels)):
-        if not wanted[number]:
-            continue
-        box = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in box)
-        hole = labels[box] == number
-        rim = ndimage.binary_dilation(hole, around) & ~hole  # of measured pixels, for unmeasured ones would belong to the hole
-        points[box][hole] = LinearNDInterpolator(np.argwhere(rim), points[box][rim])(np.argwhere(hole))
-        measured[box][hole] = True
-        total += int(hole.sum())
-    return points, measured, total
+    hole = wanted[labels]
+    points, measured = points.copy(), measured | hole
+    if hole.any():
+        rim = ndimage.binary_dilation(hole, around) & ~hole  # measured pixels all: others would belong to the hole
+        points[hole] = LinearNDInterpolator(np.argwhere(rim), points[rim])(np.argwhere(hole))
+    return points, measured
 
 
 def as_layout(points, measured):
