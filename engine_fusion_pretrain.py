@@ -278,13 +278,17 @@ class Training:
         with contextlib.closing(parts):
             for start in range(0, len(batches), settings.accum_iter):
                 count = len(batches[start:start + settings.accum_iter])
-                yield self._step([self._note(next(parts)) for _ in range(settings.batch_size)] for _ in range(count)), count)
+                yield self._step(([self._next(parts) for _ in range(settings.batch_size)] for _ in range(count)), count)
 
     def _read(self, number):
         return load_pairs(self.folder.paths[number], self.folder.xyz_dim, self.settings.pair_order, self.settings.background)
 
-    def _note(self, pairs):
-        """Say once what is remarkable about a file; returns it."""
+    def _next(self, parts):
+        """The next file's pairs; what is remarkable about them is said once."""
+        try:
+            pairs = next(parts)
+        except InputError as error:
+            raise InputError(f"{error} (stopped at step {self.steps}, epoch {self.epoch})") from None
         wanted, name = self.settings.pair_order, pairs.path
         if not len(pairs.xyz):
             self._warn_once(name, f"{name}: no usable patches (every xyz patch holds a zero); it teaches nothing")
@@ -321,7 +325,7 @@ class Training:
         with torch.autocast(self.device.type, enabled=self.mixed, dtype=torch.float16 if self.device.type == "cuda" else torch.bfloat16):
             queries, keys = self.model.match(xyz, rgb)
         matching = matching_loss(queries.float(), keys.float(), self.processes, self.settings.negatives == "gathered")
-        told = self.processes.sum(torch.tensor([float(matching.loss), matching.hits, matching.rows], device=self.device))
+        told = self.processes.sum(torch.tensor([matching.loss.item(), matching.hits, matching.rows], device=self.device))
         batch = _Batch(*told.tolist())
         where = f"step {self.steps} (epoch {self.epoch})"
         if not math.isfinite(batch.loss):
