@@ -32,6 +32,7 @@ from utils.processes import Processes
 NO_EFFECT = ("num_workers", "save_every")  # settings that may differ when a training goes on
 BYTES_PER_WEIGHT = 12  # of a checkpoint: the weight and AdamW's two moments
 BETAS = 0.9, 0.95
+SECONDS_PER_PICTURE = 10  # of the loss curve: drawing takes longer than a small folder's epoch
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def plan(files, settings, world=1):
 def learning_rate(step, planned, settings):
     """Learning rate of an optimiser step (from 0): linear up to ``lr`` at the end of warm-up, then half a cosine towards ``min_lr``."""
     if step < planned.warmup:
-        return settings.lr * (step + 1) / planned.warmup
+        return settings.lr * ((step + 1) / planned.warmup)
     done = (step - planned.warmup) / max(1, planned.steps - planned.warmup)
     return settings.min_lr + (settings.lr - settings.min_lr) * (1 + math.cos(math.pi * done)) / 2
 
@@ -261,7 +262,7 @@ class Training:
                 if self.processes.first and (last or (self.epoch + 1) % self.settings.save_every == 0):
                     path = self.save()
                 if curve:
-                    curve.draw()
+                    curve.draw(SECONDS_PER_PICTURE)
                 if shown:
                     seconds = (time.perf_counter() - begun) / (self.steps - first)
                     bar.write(f"epoch {self.epoch + 1}/{self.plan.epochs}, step {self.steps}/{self.plan.steps}: loss {point.loss:.4f}, "
@@ -339,12 +340,15 @@ class Training:
 
     @torch.no_grad()
     def _culprit(self, parts):
-        """Words that name the file whose embeddings are not finite, or all files of the batch."""
+        """Words that name the files whose embeddings are not finite; where that is all of them, the weights may be to blame."""
+        bad = []
         for part in parts:
             embedded = self.model.match(part.xyz.to(self.device), part.rgb.to(self.device))
             if not all(half.isfinite().all() for half in embedded):
-                return f"{part.path} gives embeddings that are not finite"
-        return f"files of the batch: {_names(parts)}"
+                bad.append(part)
+        if bad and (len(bad) < len(parts) or len(parts) == 1):
+            return f"embeddings of {_names(bad)} are not finite"
+        return f"{'the weights have diverged' if bad else 'loss too large'}, files of the batch: {_names(parts)}"
 
     def _share_gradients(self):
         """Sum the gradients over the processes, and see that they are finite where nothing else does."""

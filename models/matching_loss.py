@@ -31,16 +31,18 @@ class _MatchingLoss(torch.autograd.Function):
         loss = torch.zeros((), dtype=torch.float64 if queries.device.type != "mps" else torch.float32, device=queries.device)
         hits = torch.zeros((), dtype=torch.long, device=queries.device)
         d_queries, d_every = torch.empty_like(queries), torch.zeros_like(every)
-        for rows in torch.arange(len(queries), device=queries.device).split(max(1, block // max(1, len(every)))):
-            logits = queries[rows] @ every.T
-            own, row = (rows + first)[:, None], queries[rows]
+        step = max(1, block // max(1, len(every)))
+        for start in range(0, len(queries), step):
+            rows = queries[start:start + step]
+            logits = rows @ every.T
+            own = torch.arange(start + first, start + first + len(rows), device=queries.device)[:, None]
             hits += (logits.argmax(1, keepdim=True) == own).sum()
             normaliser = logits.logsumexp(1, keepdim=True)
             loss += (normaliser - logits.gather(1, own)).sum().to(loss.dtype)
             slope = logits.sub_(normaliser).exp_()  # softmax minus the own key: the loss's slope by the logits
             slope.scatter_add_(1, own, slope.new_full(own.shape, -1))
-            d_queries[rows] = slope @ every
-            d_every += slope.T @ row
+            d_queries[start:start + step] = slope @ every
+            d_every += slope.T @ rows
         if gathered:
             processes.sum(d_every)
         scale = 2 / max(pairs, 1)

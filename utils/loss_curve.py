@@ -1,6 +1,8 @@
 """The loss curve of a training: CSV and PNG always, TensorBoard where it is installed."""
 import csv
+import math
 import os
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +33,7 @@ class LossCurve:
         lines = [",".join(Point._fields), *(",".join(map(repr, point)) for point in self.points)]
         atomic_write_text(self.csv, "\n".join(lines) + "\n")
         self._file = open(self.csv, "a", encoding="utf-8")
+        self._drawn = -math.inf
         self._board = _tensorboard(Path(folder) / "tensorboard", steps)
 
     def add(self, point):
@@ -42,11 +45,14 @@ class LossCurve:
             for name in ("loss", "lr", "accuracy"):
                 self._board.add_scalar(f"uff/{name}", getattr(point, name), point.step)
 
-    def draw(self):
-        """Write the picture of all steps so far, and make the table safe."""
+    def draw(self, seconds=0):
+        """Write the picture of all steps so far, unless it was drawn less than ``seconds`` ago; make the table safe."""
         from matplotlib.figure import Figure
 
         os.fsync(self._file.fileno())
+        if self._drawn + seconds > time.monotonic():
+            return
+        self._drawn = time.monotonic()
         figure = Figure(figsize=(7, 5), layout="constrained")
         upper, lower = figure.subplots(2, 1, sharex=True)
         steps = [point.step + 1 for point in self.points]
@@ -59,7 +65,9 @@ class LossCurve:
             figure.savefig(temporary, format="png", dpi=120)
 
     def close(self):
-        """Close the files."""
+        """Draw what has not been drawn, and close the files."""
+        if self.points:
+            self.draw()
         self._file.close()
         if self._board:
             self._board.close()
