@@ -1,8 +1,8 @@
 """Training of UFF, the fusion module: from files of patch pairs to checkpoints in the released layout.
 
-An optimiser step takes ``accum_iter`` batches; an epoch's last step takes the batches that are left, so that a small folder
-trains too. All randomness is the order of the files, drawn anew from (seed, epoch), so a training that goes on from a
-checkpoint ends where an uninterrupted one does.
+An optimiser step takes ``accum_iter`` batches; an epoch's last step takes the batches that are left, so that a small
+folder trains too. All randomness is the order of the files, drawn anew from (seed, epoch), so a training that goes on
+from a checkpoint ends where an uninterrupted one does.
 """
 import argparse
 import contextlib
@@ -13,9 +13,9 @@ import shutil
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import torch
 from tqdm import tqdm
@@ -27,61 +27,13 @@ from utils.errors import InputError
 from utils.files import atomic_path
 from utils.loss_curve import LossCurve, Point
 from utils.patch_pairs import PairFolder, load_pairs
-from utils.processes import Processes
+from utils.processes import ALONE
+from utils.training_plan import TrainingSettings, epoch_order, learning_rate, plan
 
 NO_EFFECT = ("num_workers", "save_every")  # settings that may differ when a training goes on
 BYTES_PER_WEIGHT = 12  # of a checkpoint: the weight and AdamW's two moments
 BETAS = 0.9, 0.95
 SECONDS_PER_PICTURE = 10  # of the loss curve: drawing takes longer than a small folder's epoch
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """How to train; the defaults are the release's.
-
-    Attributes:
-        batch_size: parts per batch and process.
-        accum_iter: batches per optimiser step.
-        lr, min_lr: learning rate after warm-up and at the end.
-        epochs: passes over the files.
-        steps: optimiser steps, instead of ``epochs``.
-        warmup_epochs: of linear warm-up.
-        warmup_steps: instead of ``warmup_epochs``; with ``steps``, a third of them unless it is given.
-        weight_decay: AdamW's.
-        negatives: "gathered", pairs are told apart from those of all processes; "own", from those of their process.
-        pair_order, background: see :func:`utils.patch_pairs.load_pairs`.
-        precision: "float32", "mixed" (float16 on CUDA, bfloat16 on the CPU) or "auto": mixed on CUDA.
-        seed: of the weights and the order of the files.
-        num_workers: threads that read files.
-        save_every: epochs from checkpoint to checkpoint; the last epoch is always saved.
-    """
-
-    batch_size: int = 16
-    accum_iter: int = 16
-    lr: float = 0.003
-    min_lr: float = 0.0
-    epochs: int = 3
-    steps: Optional[int] = None
-    warmup_epochs: float = 1.0
-    warmup_steps: Optional[int] = None
-    weight_decay: float = 0.01
-    negatives: str = "gathered"
-    pair_order: str = "matching"
-    background: str = "any_zero"
-    precision: str = "auto"
-    seed: int = 0
-    num_workers: int = 1
-    save_every: int = 1
-
-
-class Plan(NamedTuple):
-    """What follows from the settings and the number of files."""
-
-    batches: int  # per epoch, of batch_size parts on each process
-    steps_per_epoch: int
-    steps: int
-    warmup: int
-    epochs: int
 
 
 class Trained(NamedTuple):
@@ -97,45 +49,6 @@ class _Batch(NamedTuple):
     loss: float
     hits: float
     pairs: float
-
-
-def plan(files, settings, world=1):
-    """The Plan for a number of files and of processes.
-
-    Raises:
-        InputError: too few files for one batch.
-    """
-    parts = settings.batch_size * world
-    batches = files // parts
-    if not batches:
-        each = f"{world} processes × " if world > 1 else ""
-        raise InputError(f"{files} file{'s' * (files != 1)} for batches of {each}{settings.batch_size}: not one batch is full; give "
-                         f"--batch_size {max(1, files // world)} or less")
-    per_epoch = math.ceil(batches / settings.accum_iter)
-    steps = settings.steps or settings.epochs * per_epoch
-    warmup = settings.warmup_steps
-    if warmup is None:
-        warmup = round(settings.steps / 3) if settings.steps else round(settings.warmup_epochs * per_epoch)
-    return Plan(batches, per_epoch, steps, min(warmup, steps), math.ceil(steps / per_epoch))
-
-
-def learning_rate(step, planned, settings):
-    """Learning rate of an optimiser step (from 0): linear up to ``lr`` at the end of warm-up, then half a cosine towards ``min_lr``."""
-    if step < planned.warmup:
-        return settings.lr * ((step + 1) / planned.warmup)
-    done = (step - planned.warmup) / max(1, planned.steps - planned.warmup)
-    return settings.min_lr + (settings.lr - settings.min_lr) * (1 + math.cos(math.pi * done)) / 2
-
-
-def epoch_order(files, epoch, settings, planned, processes):
-    """Numbers of the files that this process reads in an epoch, batch by batch: [batches][batch_size].
-
-    Every process takes each ``world``-th file of a shared random order, so that their batches together are the batch
-    of one process with ``world`` times the batch size. The last incomplete batch is dropped.
-    """
-    generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + epoch)
-    order = torch.randperm(files, generator=generator)[:planned.batches * settings.batch_size * processes.world]
-    return order.reshape(planned.batches, -1)[:, processes.rank::processes.world].tolist()
 
 
 def read_ahead(read, items, threads):
@@ -167,7 +80,8 @@ class Training:
         InputError: too few files, processes that see different files, or no room for the checkpoints.
     """
 
-    def __init__(self, folder: PairFolder, settings: TrainingSettings, output_dir, processes=Processes(), device="cpu", recorded=None):
+    def __init__(self, folder: PairFolder, settings: TrainingSettings, output_dir, processes=ALONE, device="cpu",
+                 recorded=None):
         self.folder, self.settings, self.output_dir, self.processes = folder, settings, Path(output_dir), processes
         self.device = torch.device(device)
         self.plan = plan(len(folder.paths), settings, processes.world)
@@ -179,7 +93,8 @@ class Training:
         self.model = FeatureFusionBlock(folder.xyz_dim, folder.rgb_dim).to(self.device)
         for parameter in self.model.parameters():
             processes.broadcast(parameter.data)
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=settings.lr, betas=BETAS, weight_decay=settings.weight_decay)
+        weights = self.model.parameters()
+        self.optimizer = torch.optim.AdamW(weights, settings.lr, BETAS, weight_decay=settings.weight_decay)
         self.mixed = settings.precision == "mixed" or (settings.precision == "auto" and self.device.type == "cuda")
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.mixed and self.device.type == "cuda")
         self.steps, self.epoch = 0, 0
@@ -192,8 +107,8 @@ class Training:
         saved = math.ceil(self.plan.epochs / self.settings.save_every)
         needed, free = saved * weights * BYTES_PER_WEIGHT, shutil.disk_usage(self.output_dir).free
         if needed > free:
-            raise InputError(f"{self.output_dir}: {saved} checkpoints take {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free; "
-                             "give a larger --save_every or another --output_dir")
+            raise InputError(f"{self.output_dir}: {saved} checkpoints take {needed / 2**30:.1f} GiB, "
+                             f"{free / 2**30:.1f} GiB are free; give a larger --save_every or another --output_dir")
 
     # ------------------------------------------------------------ checkpoints
 
@@ -203,10 +118,12 @@ class Training:
 
     def save(self):
         """Write the checkpoint of the epoch that is done."""
-        scaler = self.scaler if self.scaler.is_enabled() else torch.amp.GradScaler("cpu")  # never empty: the release refuses that
+        # an unused scaler's state is empty, which an active one, the release's, refuses to load
+        scaler = self.scaler if self.scaler.is_enabled() else torch.amp.GradScaler("cpu")
+        args = argparse.Namespace(**self.args, steps_done=self.steps)
         with atomic_path(self.checkpoint_path(self.epoch)) as temporary:
             torch.save({"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "epoch": self.epoch,
-                        "scaler": scaler.state_dict(), "args": argparse.Namespace(**self.args, steps_done=self.steps)}, temporary)
+                        "scaler": scaler.state_dict(), "args": args}, temporary)
         return self.checkpoint_path(self.epoch)
 
     def resume(self, path):
@@ -216,20 +133,25 @@ class Training:
             InputError: it is no checkpoint of this training: another layout, other settings or other files.
         """
         content = read_file(path, UFF)
-        known = vars(content["args"]) if isinstance(content, dict) and isinstance(content.get("args"), argparse.Namespace) else {}
+        args = content.get("args") if isinstance(content, dict) else None
+        known = vars(args) if isinstance(args, argparse.Namespace) else {}
         if "steps_done" not in known:
-            raise InputError(f"{path}: no training of this program can go on from it (no count of steps); start anew without --resume")
+            raise InputError(f"{path}: no training of this program can go on from it (no count of steps); "
+                             "start anew without --resume")
         for name in (*asdict(self.settings), "xyz_dim", "rgb_dim", "files", "files_sha256", "processes"):
             if name not in NO_EFFECT and known.get(name) != self.args[name]:
-                what = "files or their sizes" if name == "files_sha256" else f"{name} {known.get(name)}, now {self.args[name]}"
-                raise InputError(f"{path}: was trained with other {what}; give the same options and files, or start anew without --resume")
+                what = f"{name} {known.get(name)}, now {self.args[name]}"
+                what = "files or their sizes" if name == "files_sha256" else what
+                raise InputError(f"{path}: was trained with other {what}; give the same options and files, "
+                                 "or start anew without --resume")
         try:
             self.model.load_state_dict(content["model"])
             self.optimizer.load_state_dict(content["optimizer"])
             if self.scaler.is_enabled():
                 self.scaler.load_state_dict(content["scaler"])
         except (KeyError, RuntimeError, ValueError) as error:
-            raise InputError(f"{path}: does not fit this training ({str(error).splitlines()[0]}); start anew without --resume") from None
+            reason = str(error).splitlines()[0]
+            raise InputError(f"{path}: does not fit this training ({reason}); start anew without --resume") from None
         self.steps, self.epoch = known["steps_done"], content["epoch"] + 1
 
     # ------------------------------------------------------------ the loop
@@ -265,8 +187,8 @@ class Training:
                     curve.draw(SECONDS_PER_PICTURE)
                 if shown:
                     seconds = (time.perf_counter() - begun) / (self.steps - first)
-                    bar.write(f"epoch {self.epoch + 1}/{self.plan.epochs}, step {self.steps}/{self.plan.steps}: loss {point.loss:.4f}, "
-                              f"{point.accuracy:.1%} of pairs matched, {seconds:.2g} s per step")
+                    bar.write(f"epoch {self.epoch + 1}/{self.plan.epochs}, step {self.steps}/{self.plan.steps}: "
+                              f"loss {point.loss:.4f}, {point.accuracy:.1%} of pairs matched, {seconds:.2g} s per step")
                 self.epoch += 1
         return Trained(path, self.steps, point.loss if point else math.nan, point.accuracy if point else math.nan)
 
@@ -282,7 +204,8 @@ class Training:
                 yield self._step(([self._next(parts) for _ in range(settings.batch_size)] for _ in range(count)), count)
 
     def _read(self, number):
-        return load_pairs(self.folder.paths[number], self.folder.xyz_dim, self.settings.pair_order, self.settings.background)
+        settings = self.settings
+        return load_pairs(self.folder.paths[number], self.folder.xyz_dim, settings.pair_order, settings.background)
 
     def _next(self, parts):
         """The next file's pairs; what is remarkable about them is said once."""
@@ -294,11 +217,12 @@ class Training:
         if not len(pairs.xyz):
             self._warn_once(name, f"{name}: no usable patches (every xyz patch holds a zero); it teaches nothing")
         if pairs.order == "unknown":
-            self._warn_once("unknown", f"{name}: the order of its RGB patches cannot be told; pairs are taken as they stand, here and in all such files")
+            self._warn_once("unknown", f"{name}: the order of its RGB patches cannot be told; pairs are taken as they "
+                            "stand, here and in all such files")
         elif pairs.order != wanted:
             told = "matched to their xyz patches again" if wanted == "matching" else "scrambled as the release does"
-            self._warn_once("order", f"{name}: RGB patches are in {'the released' if pairs.order == 'released' else pairs.order} order; "
-                            f"they are {told}, here and in all such files")
+            self._warn_once("order", f"{name}: RGB patches are in {pairs.order} order; they are {told}, "
+                            "here and in all such files")
         return pairs
 
     def _warn_once(self, key, message):
@@ -323,15 +247,17 @@ class Training:
     def _batch(self, parts, count):
         """Loss and gradients of one batch."""
         xyz, rgb = (torch.cat([getattr(part, name) for part in parts]).to(self.device) for name in ("xyz", "rgb"))
-        with torch.autocast(self.device.type, enabled=self.mixed, dtype=torch.float16 if self.device.type == "cuda" else torch.bfloat16):
+        half = torch.float16 if self.device.type == "cuda" else torch.bfloat16
+        with torch.autocast(self.device.type, enabled=self.mixed, dtype=half):
             queries, keys = self.model.match(xyz, rgb)
-        matching = matching_loss(queries.float(), keys.float(), self.processes, self.settings.negatives == "gathered")
-        told = self.processes.sum(torch.tensor([matching.loss.item(), matching.hits, matching.rows], device=self.device))
-        batch = _Batch(*told.tolist())
+        gathered = self.settings.negatives == "gathered"
+        matching = matching_loss(queries.float(), keys.float(), self.processes, gathered)
+        share = torch.tensor([matching.loss.item(), matching.hits, matching.rows], device=self.device)
+        batch = _Batch(*self.processes.sum(share).tolist())
         where = f"step {self.steps} (epoch {self.epoch})"
         if not math.isfinite(batch.loss):
-            raise InputError(f"the loss is not a finite number at {where}: {self._culprit(parts)}; the last checkpoint is still good: lower --lr "
-                             "or mend the file, then --resume or start anew")
+            raise InputError(f"the loss is not a finite number at {where}: {self._culprit(parts)}; "
+                             "the last checkpoint is still good: lower --lr or mend the file")
         if not batch.pairs:
             raise InputError(f"no usable patches at {where} in {_names(parts)}: every xyz patch holds a zero; "
                              "for histograms such as FPFH give --background all_zero")
@@ -340,7 +266,7 @@ class Training:
 
     @torch.no_grad()
     def _culprit(self, parts):
-        """Words that name the files whose embeddings are not finite; where that is all of them, the weights may be to blame."""
+        """Words that name the files whose embeddings are not finite; if all are, the weights may be to blame."""
         bad = []
         for part in parts:
             embedded = self.model.match(part.xyz.to(self.device), part.rgb.to(self.device))
@@ -358,8 +284,8 @@ class Training:
             for gradient, part in zip(gradients, joined.split([g.numel() for g in gradients])):
                 gradient.copy_(part.view_as(gradient))
         if not self.scaler.is_enabled() and not all(gradient.isfinite().all() for gradient in gradients):
-            raise InputError(f"gradients are not finite at step {self.steps} (epoch {self.epoch}); the last checkpoint is still good: "
-                             "lower --lr, or --precision float32")
+            raise InputError(f"gradients are not finite at step {self.steps} (epoch {self.epoch}); "
+                             "the last checkpoint is still good: lower --lr, or --precision float32")
 
 
 def _names(parts):
@@ -369,5 +295,5 @@ def _names(parts):
 
 def checkpoints_in(folder):
     """{epoch: path} of the checkpoints in a folder, by the release's names."""
-    found = ((re.fullmatch(r"checkpoint-(\d+)\.pth", path.name), path) for path in Path(folder).glob("checkpoint-*.pth"))
-    return {int(match[1]): path for match, path in sorted(found, key=str) if match}
+    paths = list(Path(folder).glob("checkpoint-*.pth"))
+    return {int(path.stem[11:]): path for path in paths if re.fullmatch(r"checkpoint-\d+", path.stem)}

@@ -1,15 +1,15 @@
-"""The loss of UFF training: the patch-wise contrastive loss of M3DM (Wang et al., CVPR 2023), without ever holding all logits.
+"""The loss of UFF training, the patch-wise contrastive loss of M3DM (Wang et al., CVPR 2023), in bounded memory.
 
-Query i (of an RGB patch) is to find key i (of the xyz patch at the same place) among all keys of the batch: the loss is
-twice the mean over i of  log sum_j exp(q_i · k_j) − q_i · k_i.  A batch of 16 parts has up to 50,176 pairs, whose logits
-would take 10 GB; so blocks of queries are compared one after another, and a block's share of the gradient is taken while
-its logits are at hand.
+Query i (of an RGB patch) is to find key i (of the xyz patch at the same place) among all keys of the batch: the loss
+is twice the mean over i of  log sum_j exp(q_i · k_j) − q_i · k_i.  A batch of 16 parts has up to 50,176 pairs, whose
+logits would take 10 GB; so blocks of queries are compared one after another, and a block's share of the gradient is
+taken while its logits are at hand.
 """
 from typing import NamedTuple
 
 import torch
 
-from utils.processes import Processes
+from utils.processes import ALONE
 
 BLOCK = 2**25  # logits held at a time: 128 MiB of float32
 
@@ -28,7 +28,8 @@ class _MatchingLoss(torch.autograd.Function):
         count = torch.tensor(float(len(queries)), device=queries.device)
         every, first = processes.gather_rows(keys) if gathered else (keys, 0)
         pairs = float(processes.sum(count)) if gathered else float(count) * processes.world
-        loss = torch.zeros((), dtype=torch.float64 if queries.device.type != "mps" else torch.float32, device=queries.device)
+        exact = torch.float64 if queries.device.type != "mps" else torch.float32  # which is all that MPS has
+        loss = torch.zeros((), dtype=exact, device=queries.device)
         hits = torch.zeros((), dtype=torch.long, device=queries.device)
         d_queries, d_every = torch.empty_like(queries), torch.zeros_like(every)
         step = max(1, block // max(1, len(every)))
@@ -57,14 +58,14 @@ class _MatchingLoss(torch.autograd.Function):
         return d_loss * d_queries, d_loss * d_keys, None, None, None
 
 
-def matching_loss(queries, keys, processes=Processes(), gathered=True, block=BLOCK):
+def matching_loss(queries, keys, processes=ALONE, gathered=True, block=BLOCK):
     """Contrastive loss of matching pairs.
 
     Args:
         queries, keys: [R, C], row i of one belongs to row i of the other; R may be 0 and may differ between processes.
         processes: those that train together.
-        gathered: compare with the keys of all processes, as one process with all pairs would; else each process compares
-            among its own keys, and the loss is the mean over the processes.
+        gathered: compare with the keys of all processes, as one process with all pairs would; else each process
+            compares among its own keys, and the loss is the mean over the processes.
         block: logits held at a time.
 
     Returns:

@@ -1,4 +1,7 @@
 """Generated patch pairs: what xyz and RGB patches of a place have in common is drawn anew for each place."""
+
+import argparse
+
 import numpy as np
 import torch
 
@@ -17,9 +20,11 @@ def make_part(number, order="matching", xyz_dim=XYZ, rgb_dim=RGB, grid=GRID, bac
     xyz = np.concatenate([shared[patch], 0.5 * part.normal(size=(rows, 4))], axis=1) @ to_xyz
     rgb = (shared @ to_rgb + 0.1 * part.normal(size=(grid**2, rgb_dim)))[patch]
     if background:
-        xyz[-grid**2:] = 0
+        xyz[-(grid**2) :] = 0
     rgb = torch.tensor(rgb, dtype=torch.float32)
-    return torch.cat([torch.tensor(xyz, dtype=torch.float32), rgb if order == "matching" else reorder(rgb, "matching", order)], dim=1)
+    return torch.cat(
+        [torch.tensor(xyz, dtype=torch.float32), rgb if order == "matching" else reorder(rgb, "matching", order)], dim=1
+    )
 
 
 def write_parts(folder, count, suffix=".pt", half=False, first=0, **options):
@@ -28,3 +33,24 @@ def write_parts(folder, count, suffix=".pt", half=False, first=0, **options):
         xyz_dim = options.get("xyz_dim", XYZ)
         save_patch_pair(folder / f"toy{number}{suffix}", make_part(number, **options), half, xyz_dim)
     return folder
+
+
+def command(data, output, *flags):
+    """Arguments of fusion_pretrain.py."""
+    return [
+        "--data_path",
+        str(data),
+        "--output_dir",
+        str(output),
+        "--device",
+        "cpu",
+        "--num_workers",
+        "1",
+        *map(str, flags),
+    ]
+
+
+def load(path):
+    """A checkpoint's content, read safely."""
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        return torch.load(path, weights_only=True)

@@ -1,4 +1,5 @@
-"""UFF training: schedule, order of files, what is learned from matching and from scrambled pairs, checkpoints, going on, refusals."""
+"""UFF training: what is learned from which pairs, checkpoints, going on, refusals."""
+
 import argparse
 import csv
 import math
@@ -13,22 +14,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import settings as examples
-from hypothesis import strategies as st
 
 import fusion_pretrain
-from engine_fusion_pretrain import Training, TrainingSettings, epoch_order, learning_rate, plan, read_ahead
+from engine_fusion_pretrain import Training, read_ahead
 from models.checkpoints import UFF, read_checkpoint
 from models.feature_fusion import FeatureFusionBlock
-from models.matching_loss import matching_loss
-from tests.make_pairs import RGB, XYZ, make_part, write_parts
-from utils.loss_curve import LossCurve, Point, read_curve
-from utils.patch_pairs import find_pair_files, load_pairs, patch_of_row, save_patch_pair
+from tests.make_pairs import RGB, XYZ, command, load, make_part, write_parts
+from utils.loss_curve import read_curve
+from utils.patch_pairs import find_pair_files, load_pairs, patch_of_row
 from utils.processes import Processes
+from utils.training_plan import TrainingSettings, epoch_order, plan
 
 ROOT = Path(__file__).parents[1]
-CPU = ["--device", "cpu", "--num_workers", "1"]
 
 
 @pytest.fixture
@@ -36,15 +33,6 @@ def data(tmp_path):
     folder = tmp_path / "patch_lib"
     folder.mkdir()
     return folder
-
-
-def command(data, output, *flags):
-    return ["--data_path", str(data), "--output_dir", str(output), *CPU, *map(str, flags)]
-
-
-def load(path):
-    with torch.serialization.safe_globals([argparse.Namespace]):
-        return torch.load(path, weights_only=True)
 
 
 def same(a, b):
@@ -55,52 +43,34 @@ def same(a, b):
     return a == b
 
 
-# ---------------------------------------------------------------- plan
-
-
 def test_defaults_are_the_releases():
     args = fusion_pretrain.build_parser().parse_args([])
-    expected = {"batch_size": 16, "accum_iter": 16, "lr": 0.003, "epochs": 3, "warmup_epochs": 1, "weight_decay": 0.01, "min_lr": 0}
+    expected = {
+        "batch_size": 16,
+        "accum_iter": 16,
+        "lr": 0.003,
+        "epochs": 3,
+        "warmup_epochs": 1,
+        "weight_decay": 0.01,
+        "min_lr": 0,
+    }
     for source in (args, TrainingSettings()):
         assert {name: getattr(source, name) for name in expected} == expected
     assert all(getattr(args, name) == value for name, value in vars(TrainingSettings()).items())
 
 
-def test_plan():
-    # MVTec 3D-AD has 2656 training parts: 166 batches of 16, the last step of an epoch takes 6 of them
-    assert plan(2656, TrainingSettings()) == (166, 11, 33, 11, 3)
-    assert plan(2656, TrainingSettings(steps=750)) == (166, 11, 750, 250, 69)
-    assert plan(244, TrainingSettings(), world=2) == (7, 1, 3, 1, 3)
-    assert plan(244, TrainingSettings(steps=750, accum_iter=1, warmup_steps=5)) == (15, 15, 750, 5, 50)
-
-
-@examples(max_examples=60, deadline=None)
-@given(steps=st.integers(1, 200), warmup=st.integers(0, 220), minimum=st.floats(0, 0.001))
-def test_learning_rate(steps, warmup, minimum):
-    settings = TrainingSettings(steps=steps, warmup_steps=warmup, min_lr=minimum)
-    planned = plan(16, settings)
-    rates = [learning_rate(step, planned, settings) for step in range(steps)]
-    top = min(warmup, steps)
-    assert all(rate == pytest.approx(0.003 * (i + 1) / top) for i, rate in enumerate(rates[:top]))
-    assert all(a >= b for a, b in zip(rates[top:], rates[top + 1:])) and all(0 < r <= 0.003 for r in rates)
-    for i, rate in enumerate(rates[top:]):  # half a cosine, by the double angle
-        assert rate == pytest.approx(minimum + (0.003 - minimum) * math.cos(math.pi / 2 * i / (steps - top)) ** 2, abs=1e-12)
-
-
-@examples(max_examples=40, deadline=None)
-@given(files=st.integers(1, 60), batch=st.integers(1, 5), world=st.integers(1, 3), epoch=st.integers(0, 5))
-def test_order_of_files(files, batch, world, epoch):
-    if files < batch * world:
-        return
-    settings = TrainingSettings(batch_size=batch)
-    planned = plan(files, settings, world)
-    shares = [epoch_order(files, epoch, settings, planned, Processes(rank, world)) for rank in range(world)]
-    assert all(len(share) == files // (batch * world) and {len(b) for b in share} == {batch} for share in shares)
-    used = [n for share in shares for b in share for n in b]
-    assert len(set(used)) == len(used) and set(used) <= set(range(files))
-    alone = TrainingSettings(batch_size=batch * world)
-    together = epoch_order(files, epoch, alone, plan(files, alone), Processes())
-    assert [sorted(sum(parts, [])) for parts in zip(*shares)] == [sorted(b) for b in together]
+def test_help_names_defect_and_defaults(capsys):
+    with pytest.raises(SystemExit):
+        fusion_pretrain.main(["--help"])
+    shown = re.sub(r"\s+", " ", capsys.readouterr().out)
+    for part in (
+        "defect 7",
+        "--accum_iter N batches per optimiser step (default: 16)",
+        "--steps N",
+        "750",
+        "--resume [FILE]",
+    ):
+        assert part in shown
 
 
 @pytest.mark.parametrize("threads", [0, 1, 3])
@@ -152,7 +122,9 @@ def test_accumulated_batches_are_one_step_of_their_mean(data, tmp_path):
     model = FeatureFusionBlock(XYZ, RGB)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.003, betas=(0.9, 0.95), weight_decay=0.01)
     batches, losses = epoch_order(6, 0, settings, training.plan, Processes()), []
-    for step, (group, rate) in enumerate(((batches[:2], 0.003), (batches[2:], 0.0015))):  # 3 batches: a step of two, one of one
+    for step, (group, rate) in enumerate(
+        ((batches[:2], 0.003), (batches[2:], 0.0015))
+    ):  # a step of two batches, one of one
         optimizer.param_groups[0]["lr"] = rate
         optimizer.zero_grad()
         loss = 0
@@ -193,13 +165,20 @@ def test_command_line(data, tmp_path, capsys, caplog):
     content = load(output / "checkpoint-1.pth")
     assert list(content) == ["model", "optimizer", "epoch", "scaler", "args"] and content["epoch"] == 1
     assert isinstance(content["args"], argparse.Namespace) and content["args"].lr == 0.003
-    expected = {f"{half}_{name}.{kind}" for half in ("xyz", "rgb") for name in ("norm", "mlp.fc1", "mlp.fc2", "head") for kind in ("weight", "bias")}
+    expected = {
+        f"{half}_{name}.{kind}"
+        for half in ("xyz", "rgb")
+        for name in ("norm", "mlp.fc1", "mlp.fc2", "head")
+        for kind in ("weight", "bias")
+    }
     assert content["model"].keys() == expected
     torch.amp.GradScaler("cpu").load_state_dict(content["scaler"])  # refuses an empty one
     group = content["optimizer"]["param_groups"][0]
     assert group["betas"] == (0.9, 0.95) and group["weight_decay"] == 0.01 and len(content["optimizer"]["state"]) == 16
     model = FeatureFusionBlock.from_checkpoint(output / "checkpoint-1.pth", XYZ, RGB)
-    assert same(model.state_dict(), content["model"]) and same(read_checkpoint(output / "checkpoint-1.pth", UFF), content["model"])
+    assert same(model.state_dict(), content["model"]) and same(
+        read_checkpoint(output / "checkpoint-1.pth", UFF), content["model"]
+    )
 
 
 def test_save_every_overwrite_and_resume_flags(data, tmp_path, capsys):
@@ -216,7 +195,9 @@ def test_save_every_overwrite_and_resume_flags(data, tmp_path, capsys):
         assert fusion_pretrain.main(command(data, output, "--epochs", 3, *flags, "--resume", *change)) == 2
         assert told in capsys.readouterr().err
     before = load(output / "checkpoint-2.pth")
-    assert fusion_pretrain.main(command(data, output, *flags, "--epochs", 3, "--resume", output / "checkpoint-1.pth")) == 0
+    assert (
+        fusion_pretrain.main(command(data, output, *flags, "--epochs", 3, "--resume", output / "checkpoint-1.pth")) == 0
+    )
     assert same(load(output / "checkpoint-2.pth")["model"], before["model"])
     assert fusion_pretrain.main(command(data, output, *flags, "--epochs", 3, "--resume")) == 0  # nothing left to do
     write_parts(data, 1, half=True)  # toy0 again, another size
@@ -231,8 +212,13 @@ def test_killed_training_goes_on_to_the_same_end(data, tmp_path):
     flags = ("--batch_size", 2, "--accum_iter", 3, "--epochs", 12)
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    with subprocess.Popen([sys.executable, "fusion_pretrain.py", *command(data, killed, *flags)], cwd=ROOT, env=environment,
-                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        [sys.executable, "fusion_pretrain.py", *command(data, killed, *flags)],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
         while not (killed / "checkpoint-1.pth").exists() or read_curve(killed / "uff_loss.csv")[-1].epoch < 2:
             assert process.poll() is None
             time.sleep(0.002)
@@ -245,41 +231,6 @@ def test_killed_training_goes_on_to_the_same_end(data, tmp_path):
     ends = [load(output / "checkpoint-11.pth") for output in (killed, whole)]
     assert all(same(ends[0][name], ends[1][name]) for name in ("model", "optimizer", "scaler", "epoch"))
     assert (killed / "uff_loss.csv").read_text() == (whole / "uff_loss.csv").read_text()
-
-
-# ---------------------------------------------------------------- several processes
-
-
-@pytest.mark.parametrize("negatives", ["gathered", "own"])
-def test_two_processes(data, tmp_path, negatives):
-    for number in range(8):  # every second part without background: the processes have different numbers of pairs
-        save_patch_pair(data / f"toy{number}.pt", make_part(number, background=number % 3 == 0), False, XYZ)
-    two, one = tmp_path / "two", tmp_path / "one"
-    flags = ("--accum_iter", 2, "--epochs", 2, "--negatives", negatives)
-    launched = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "fusion_pretrain.py",
-         *command(data, two, "--batch_size", 2, *flags)], cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
-    assert launched.returncode == 0, launched.stderr
-    assert "2 processes on cpu" in launched.stdout and launched.stdout.count("step 2/2") == 1
-    points = read_curve(two / "uff_loss.csv")
-    folder = find_pair_files(data)
-    if negatives == "gathered":
-        assert fusion_pretrain.main(command(data, one, "--batch_size", 4, *flags)) == 0
-        for ours, theirs in zip(points, read_curve(one / "uff_loss.csv"), strict=True):
-            assert ours == pytest.approx(theirs, rel=1e-5)
-        a, b = (load(output / "checkpoint-1.pth")["model"] for output in (two, one))
-        assert all(torch.allclose(a[name], b[name], atol=1e-4) for name in a)
-    else:
-        settings = TrainingSettings(batch_size=2, accum_iter=2)
-        torch.manual_seed(0)
-        model, losses, counts = FeatureFusionBlock(XYZ, RGB), [], []
-        for rank in range(2):
-            for numbers in epoch_order(8, 0, settings, plan(8, settings, 2), Processes(rank, 2)):
-                xyz, rgb = (torch.cat(parts) for parts in zip(*(load_pairs(folder.paths[n], XYZ)[1:3] for n in numbers)))
-                losses.append(matching_loss(*model.match(xyz, rgb)).loss.item())
-                counts.append(len(xyz))
-        assert points[0].loss == pytest.approx(sum(losses) / 4, rel=1e-6) and points[0].pairs == sum(counts) / 2
-        assert len(set(counts)) > 1
 
 
 # ---------------------------------------------------------------- refusals
@@ -303,7 +254,9 @@ def test_refused_before_any_work(data, tmp_path, capsys):
     assert one_line(capsys, run("--batch_size", 2), "toy1.pt", RGB + 1 + XYZ) == 2
     write_parts(data, 1, first=1)
     (tmp_path / "taken").write_text("a file where a folder should be")
-    assert one_line(capsys, run("--batch_size", 2, "--output_dir", tmp_path / "taken"), "taken", "cannot be written") == 2
+    assert (
+        one_line(capsys, run("--batch_size", 2, "--output_dir", tmp_path / "taken"), "taken", "cannot be written") == 2
+    )
     for flags in (["--lr", "0"], ["--min_lr", "1"], ["--resume", "--overwrite"]):
         with pytest.raises(SystemExit) as caught:
             run(*flags)
@@ -332,7 +285,9 @@ def test_stops_with_step_and_file(data, tmp_path, capsys, value, told):
 
 def test_diverged_weights_are_not_saved(data, tmp_path, capsys):
     write_parts(data, 2)
-    code = fusion_pretrain.main(command(data, tmp_path / "out", "--batch_size", 2, "--accum_iter", 1, "--epochs", 9, "--lr", 1e30))
+    code = fusion_pretrain.main(
+        command(data, tmp_path / "out", "--batch_size", 2, "--accum_iter", 1, "--epochs", 9, "--lr", 1e30)
+    )
     assert one_line(capsys, code, "finite", "--lr", "step") == 1
     for path in (tmp_path / "out").glob("*.pth"):
         assert all(tensor.isfinite().all() for tensor in load(path)["model"].values())
@@ -351,39 +306,3 @@ def test_batches_without_usable_patches(data, tmp_path, capsys, caplog):
     caplog.clear()
     assert run("--epochs", 1, "--overwrite") == 0
     assert "toy1.pt: no usable patches" in caplog.text
-
-
-# ---------------------------------------------------------------- loss curve
-
-
-def test_loss_curve_with_tensorboard(tmp_path, monkeypatch):
-    seen = []
-
-    class Writer:
-        def __init__(self, folder, purge_step):
-            seen.append((folder, purge_step))
-
-        def add_scalar(self, name, value, step):
-            seen.append((name, value, step))
-
-        def close(self):
-            seen.append("closed")
-
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", types.SimpleNamespace(SummaryWriter=Writer))
-    curve = LossCurve(tmp_path)
-    points = [Point(0, step, 0.1 / 3, 5.0 - step, 0.25, 100.0) for step in range(3)]
-    for point in points:
-        curve.add(point)
-    curve.draw()
-    curve.close()
-    assert seen[0] == (str(tmp_path / "tensorboard"), 0) and ("uff/loss", 4.0, 1) in seen and seen[-1] == "closed"
-    assert read_curve(tmp_path / "uff_loss.csv") == points
-    assert LossCurve(tmp_path, 2).points == points[:2] and read_curve(tmp_path / "uff_loss.csv") == points[:2]
-
-
-def test_help_names_defect_and_defaults(capsys):
-    with pytest.raises(SystemExit):
-        fusion_pretrain.main(["--help"])
-    shown = re.sub(r"\s+", " ", capsys.readouterr().out)
-    for part in ("defect 7", "--accum_iter N batches per optimiser step (default: 16)", "--steps N", "750", "--resume [FILE]"):
-        assert part in shown

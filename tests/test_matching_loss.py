@@ -1,4 +1,5 @@
 """The contrastive loss against an independent numpy form and finite differences."""
+
 import numpy as np
 import pytest
 import torch
@@ -35,7 +36,9 @@ def test_loss_and_hits_equal_numpys(seed, rows, block):
 def test_gradients_of_the_loss():
     queries, keys = (torch.tensor(unit_rows(seed, 7, 5), requires_grad=True) for seed in (0, 1))
     for block in (1, 20, 1000):
-        assert torch.autograd.gradcheck(lambda q, k, block=block: matching_loss(q, k, block=block).loss, (queries, keys))
+        assert torch.autograd.gradcheck(
+            lambda q, k, block=block: matching_loss(q, k, block=block).loss, (queries, keys)
+        )
 
 
 def numpy_module_loss(state, xyz, rgb):
@@ -44,7 +47,9 @@ def numpy_module_loss(state, xyz, rgb):
 
     def embed(x, half):
         weight = lambda name: state[f"{half}_{name}"]
-        x = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-5) * weight("norm.weight") + weight("norm.bias")
+        x = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-5) * weight("norm.weight") + weight(
+            "norm.bias"
+        )
         x = x @ weight("mlp.fc1.weight").T + weight("mlp.fc1.bias")
         x = x * (1 + erf(x / np.sqrt(2))) / 2 @ weight("mlp.fc2.weight").T + weight("mlp.fc2.bias")
         x = x @ weight("head.weight").T + weight("head.bias")
@@ -63,7 +68,10 @@ def test_module_loss_and_gradients():
     assert matching_loss(*model.match(xyz, rgb)).loss.item() == pytest.approx(base, rel=1e-12)
     for name, parameter in model.named_parameters():  # along a random direction of each tensor, by the numpy form
         direction, size = np.random.default_rng(len(name)).normal(size=parameter.shape), 1e-5
-        ends = [numpy_module_loss({**state, name: state[name] + sign * size * direction}, xyz.numpy(), rgb.numpy()) for sign in (1, -1)]
+        ends = [
+            numpy_module_loss({**state, name: state[name] + sign * size * direction}, xyz.numpy(), rgb.numpy())
+            for sign in (1, -1)
+        ]
         slope = float((parameter.grad * torch.tensor(direction)).sum())
         assert (ends[0] - ends[1]) / (2 * size) == pytest.approx(slope, rel=1e-5, abs=1e-8), name
     with torch.no_grad():  # what training embeds is what fusion puts out
@@ -75,7 +83,9 @@ def test_module_loss_and_gradients():
 def test_logits_are_never_held_whole(monkeypatch):
     seen = []
     real = torch.Tensor.logsumexp
-    monkeypatch.setattr(torch.Tensor, "logsumexp", lambda self, *a, **k: (seen.append(self.numel()), real(self, *a, **k))[1])
+    monkeypatch.setattr(
+        torch.Tensor, "logsumexp", lambda self, *a, **k: (seen.append(self.numel()), real(self, *a, **k))[1]
+    )
     queries = torch.tensor(unit_rows(0, 500))
     matching_loss(queries, queries, block=5000)
     assert max(seen) <= 5000 and sum(seen) == 500**2

@@ -1,4 +1,5 @@
 """Files of patch pairs: both formats and precisions, damage, widths, the two orders of RGB patches."""
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +8,15 @@ from hypothesis import strategies as st
 
 from tests.make_pairs import RGB, XYZ, make_part, write_parts
 from utils.errors import InputError
-from utils.patch_pairs import find_pair_files, load_pairs, pair_order, patch_of_row, read_patch_pair, reorder, save_patch_pair
+from utils.patch_pairs import (
+    find_pair_files,
+    load_pairs,
+    pair_order,
+    patch_of_row,
+    read_patch_pair,
+    reorder,
+    save_patch_pair,
+)
 
 
 def refused(call, *parts):
@@ -54,18 +63,22 @@ def test_damage_is_noticed(tmp_path, suffix):
     path = tmp_path / f"toy0{suffix}"
     good = path.read_bytes()
     for position in (len(good) // 2, len(good) // 3):  # one flipped bit among the values
-        path.write_bytes(good[:position] + bytes([good[position] ^ 1]) + good[position + 1:])
+        path.write_bytes(good[:position] + bytes([good[position] ^ 1]) + good[position + 1 :])
         find_pair_files(tmp_path)
         refused(lambda: read_patch_pair(path), path, "checksum")
-    for content in (good[:len(good) // 2], good[:50], b"", b"no tensor at all"):
+    for content in (good[: len(good) // 2], good[:50], b"", b"no tensor at all"):
         path.write_bytes(content)
         refused(lambda: find_pair_files(tmp_path), path, "empty" if not content else "cannot be read")
 
 
 def test_files_that_hold_something_else(tmp_path):
     path = tmp_path / "a.pt"
-    for content, told in (({"a": 1}, "dict"), (torch.zeros(3), "[3]"), (torch.zeros(4, 1920, dtype=torch.long), "int64"),
-                          (torch.zeros(0, 1920), "no patches")):
+    for content, told in (
+        ({"a": 1}, "dict"),
+        (torch.zeros(3), "[3]"),
+        (torch.zeros(4, 1920, dtype=torch.long), "int64"),
+        (torch.zeros(0, 1920), "no patches"),
+    ):
         torch.save(content, path)
         refused(lambda: find_pair_files(tmp_path), path, told)
     torch.save(torch.full((4, 80), torch.nan), path)
@@ -93,10 +106,10 @@ def test_folders(tmp_path):
 
 def test_widths(tmp_path):
     write_parts(tmp_path, 1)
-    for given, found in (((), (XYZ, RGB)), ((XYZ,), (XYZ, RGB)), ((None, RGB), (XYZ, RGB))):
-        assert find_pair_files(tmp_path, *given)[1:] == found
-    for given in ((XYZ + RGB,), (XYZ, RGB - 1), (None, RGB + 2)):
-        refused(lambda given=given: find_pair_files(tmp_path, *given), "--xyz_dim")
+    for widths in ((), (XYZ,), (None, RGB)):
+        assert find_pair_files(tmp_path, *widths)[1:] == (XYZ, RGB)
+    for widths in ((XYZ + RGB,), (XYZ, RGB - 1), (None, RGB + 2)):
+        refused(lambda widths=widths: find_pair_files(tmp_path, *widths), "--xyz_dim")
     refused(lambda: load_pairs(tmp_path / "toy0.pt", XYZ - 2), "toy0.pt", f"--xyz_dim {XYZ}")
     write_parts(tmp_path, 1, background=False)
     assert find_pair_files(tmp_path, None, RGB + 2)[1:] == (XYZ - 2, RGB + 2)

@@ -10,7 +10,7 @@ from utils.files import atomic_path, atomic_write_text
 
 
 class Point(NamedTuple):
-    """One optimiser step: its epoch and number (from 0), learning rate, mean loss, matching accuracy, and pairs per batch."""
+    """One optimiser step: epoch and number (from 0), learning rate, mean loss, matching accuracy, pairs per batch."""
 
     epoch: int
     step: int

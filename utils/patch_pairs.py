@@ -1,12 +1,12 @@
 """Files of patch pairs, the input of UFF training: written by --save_feature, read by fusion_pretrain.py.
 
-One file holds one part's patches [P, xyz width + RGB width], float32 or half precision, xyz first: a ``.pt`` file the tensor
-alone, as released, a ``.safetensors`` file the tensor ``patches`` and, as metadata, the xyz width and a checksum.
+One file holds one part's patches [P, xyz width + RGB width], float32 or half precision, xyz first: a ``.pt`` file the
+tensor alone, as released, a ``.safetensors`` file the tensor ``patches`` and, as metadata, xyz width and checksum.
 
-Row y·2g + x of a part belongs to the cell (y, x) of a 2g × 2g grid, the RGB patches come from a g × g grid (g = 28), so that
-four rows share one RGB patch. The release writes its two-bank methods' RGB patches in another order (defect 7): row
-a·g² + i holds patch (4i + a) mod g², so that xyz and RGB patches of a row do not match. Both orders can be told apart and
-turned into each other, since every RGB patch stands in four rows.
+Row y·2g + x of a part belongs to the cell (y, x) of a 2g × 2g grid, the RGB patches come from a g × g grid (g = 28),
+so that four rows share one RGB patch. The release writes its two-bank methods' RGB patches in another order (defect
+7): row a·g² + i holds patch (4i + a) mod g², so that xyz and RGB patches of a row do not match. Both orders can be
+told apart and turned into each other, since every RGB patch stands in four rows.
 """
 import hashlib
 import zipfile
@@ -25,6 +25,7 @@ ORDERS = ("matching", "released")
 BACKGROUNDS = ("any_zero", "all_zero")
 BACKGROUND_RUN = 16  # zeros that a row has to begin with to be taken for background: no histogram feature has that many
 HOW = "write it again with main.py --save_feature"
+WRITING = "main.py --method_name DINO+Point_MAE --save_feature --fix save_feature writes patch pairs"
 
 
 class Stored(NamedTuple):
@@ -48,7 +49,7 @@ class PairFolder(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """The usable pairs of one file: xyz [R, C1], rgb [R, C2], and the order they were found in: matching, released, unknown."""
+    """The usable pairs of one file: xyz [R, C1], rgb [R, C2], and the order found: matching, released or unknown."""
 
     path: Path
     xyz: torch.Tensor
@@ -77,7 +78,8 @@ def save_patch_pair(path, tensor, half=False, xyz_dim=XYZ_DIM):
     if path.suffix not in SUFFIXES:
         raise InputError(f"{path}: patch pairs are written as {' or '.join(SUFFIXES)}; choose one of these endings")
     if patches.ndim != 2 or not 0 < xyz_dim < patches.shape[1]:
-        raise InputError(f"{path}: patches of shape {list(patches.shape)} have no xyz half of width {xyz_dim} beside an RGB half")
+        raise InputError(f"{path}: patches of shape {list(patches.shape)} have no xyz half of width {xyz_dim} beside "
+                         "an RGB half")
     if half:
         halved = patches.half()
         least = torch.finfo(torch.float16).smallest_normal / 2**10
@@ -146,8 +148,10 @@ def _open(path, mapped=True):
         reason = str(error).splitlines()[0][:150] if str(error) else type(error).__name__
         raise InputError(f"{path}: cannot be read (damaged, or no file of patch pairs: {reason}); {HOW}") from None
     if not isinstance(patches, torch.Tensor) or patches.ndim != 2 or not patches.is_floating_point():
-        found = f"{patches.dtype} {list(patches.shape)}" if isinstance(patches, torch.Tensor) else type(patches).__name__
-        raise InputError(f"{path}: holds {found} where patch pairs, a float tensor [patches, width], are expected; {HOW}")
+        found = type(patches).__name__
+        if isinstance(patches, torch.Tensor):
+            found = f"{patches.dtype} {list(patches.shape)}"
+        raise InputError(f"{path}: holds {found} and not patch pairs, a float tensor [patches, width]; {HOW}")
     if not patches.numel():
         raise InputError(f"{path}: holds no patches (shape {list(patches.shape)}); {HOW}")
     return Stored(patches, xyz_dim)
@@ -179,12 +183,10 @@ def find_pair_files(folder, xyz_dim=None, rgb_dim=None):
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; main.py --method_name DINO+Point_MAE --save_feature --fix save_feature "
-                         "--save_feature_path FOLDER writes the patch pairs")
+        raise InputError(f"{folder}: no such folder; {WRITING}")
     paths = tuple(sorted(p for p in folder.iterdir() if p.suffix in SUFFIXES and not p.name.startswith(".")))
     if not paths:
-        raise InputError(f"{folder}: no {' or '.join(SUFFIXES)} files; main.py --method_name DINO+Point_MAE --save_feature "
-                         "--fix save_feature writes patch pairs")
+        raise InputError(f"{folder}: no {' or '.join(SUFFIXES)} files; {WRITING}")
     twice = [p for p in paths if p.suffix == ".pt" and p.with_suffix(".safetensors") in paths]
     if twice:
         raise InputError(f"{twice[0]}: the same part is there as .safetensors too; delete one of them")
@@ -195,14 +197,14 @@ def find_pair_files(folder, xyz_dim=None, rgb_dim=None):
             width, given = stored.patches.shape[1], xyz_dim or stored.xyz_dim or _shown_xyz_dim(stored.patches)
             given = given or (width - rgb_dim if rgb_dim else XYZ_DIM)
         if stored.patches.shape[1] != width:
-            raise InputError(f"{path}: patches are {stored.patches.shape[1]} wide, those of {paths[0].name} {width}: one training takes files of "
-                             "one pair of backbones; use a folder for each")
+            raise InputError(f"{path}: patches are {stored.patches.shape[1]} wide, those of {paths[0].name} {width}: "
+                             "one training takes files of one pair of backbones; use a folder for each")
         if stored.xyz_dim not in (None, given):
-            raise InputError(f"{path}: says that {stored.xyz_dim} columns are xyz, not {given}; use a folder for each pair of backbones, "
-                             f"or leave out --xyz_dim")
+            raise InputError(f"{path}: says that {stored.xyz_dim} columns are xyz, not {given}; use a folder for each "
+                             "pair of backbones, or leave out --xyz_dim")
     if not 0 < given < width or rgb_dim not in (None, width - given):
-        raise InputError(f"{paths[0]}: patches are {width} wide, which is not xyz {given} + RGB {rgb_dim or 'at least 1'}; give the widths of the "
-                         "backbones that wrote them: --xyz_dim, --rgb_dim")
+        raise InputError(f"{paths[0]}: patches are {width} wide, which is not xyz {given} + RGB "
+                         f"{rgb_dim or 'at least 1'}; give the backbones' widths: --xyz_dim, --rgb_dim")
     return PairFolder(paths, given, width - given)
 
 
@@ -228,8 +230,8 @@ def load_pairs(path, xyz_dim, order="matching", background="any_zero"):
     Args:
         order: "matching" brings RGB patches that are in the released order (defect 7) back to their xyz patches;
             "released" brings matching ones into the released order.
-        background: rows left out: "any_zero", those whose xyz half holds a zero, as released; "all_zero", those whose xyz
-            half is zero throughout (for histograms such as FPFH, whose zeros are values).
+        background: rows left out: "any_zero", those whose xyz half holds a zero, as released; "all_zero", those whose
+            xyz half is zero throughout (for histograms such as FPFH, whose zeros are values).
 
     Raises:
         InputError: the file is damaged, has another xyz width, or holds UFF's output instead of its input.
@@ -237,12 +239,12 @@ def load_pairs(path, xyz_dim, order="matching", background="any_zero"):
     patches = read_patch_pair(path).patches.float()
     shown = _shown_xyz_dim(patches)
     if shown is not None and shown != xyz_dim and not (_leading_zeros(patches) == xyz_dim).any():
-        raise InputError(f"{path}: its background rows are zero in the first {shown} columns, so the xyz width is {shown} and not {xyz_dim}; "
-                         f"give --xyz_dim {shown}, or use a folder for each pair of backbones")
+        raise InputError(f"{path}: its background rows are zero in the first {shown} columns, so the xyz width is "
+                         f"{shown} and not {xyz_dim}; give --xyz_dim {shown}, or a folder for each pair of backbones")
     xyz, rgb = patches[:, :xyz_dim], patches[:, xyz_dim:]
     if _fused(xyz):
-        raise InputError(f"{path}: holds the output of a fusion module, not its input (background is the same in every row and not zero); "
-                         "write it with main.py --method_name DINO+Point_MAE --save_feature --fix save_feature")
+        raise InputError(f"{path}: holds the output of a fusion module, not its input (background is the same in every "
+                         f"row and not zero); {WRITING}")
     found = pair_order(rgb)
     if found in ORDERS and found != order:
         rgb = reorder(rgb, found, order)

@@ -63,6 +63,9 @@ class Processes(NamedTuple):
         return len(set(self.sum(theirs).tolist())) == 1
 
 
+ALONE = Processes()
+
+
 def start(device="auto", backend="auto"):
     """Join the other processes, if torchrun started several.
 
@@ -76,14 +79,14 @@ def start(device="auto", backend="auto"):
     Raises:
         InputError: the device or the back end is not there, or is not enough for the processes of this host.
     """
-    numbers = [os.environ.get(name, default) for name, default in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))]
-    processes = Processes(*map(int, numbers))
+    told = os.environ
+    processes = Processes(int(told.get("RANK", 0)), int(told.get("WORLD_SIZE", 1)), int(told.get("LOCAL_RANK", 0)))
     device = _choose_device(device, processes)
     if processes.world > 1:
         if backend == "auto":
             backend = "nccl" if device.type == "cuda" else "gloo"
         if backend == "nccl" and (device.type != "cuda" or not dist.is_nccl_available()):
-            raise InputError(f"--backend nccl needs CUDA devices, this process runs on {device.type}; use --backend gloo")
+            raise InputError(f"--backend nccl needs CUDA devices, this process is on {device.type}; use --backend gloo")
         dist.init_process_group(backend)
     return processes, device
 
@@ -106,7 +109,7 @@ def _choose_device(name, processes):
     if not torch.cuda.is_available():
         raise InputError("--device cuda: torch sees no CUDA device; use --device cpu")
     if processes.local_rank >= torch.cuda.device_count():
-        raise InputError(f"process {processes.local_rank} of this host has no GPU of its own, there are {torch.cuda.device_count()}; "
-                         "give torchrun a smaller --nproc_per_node")
+        raise InputError(f"process {processes.local_rank} of this host has no GPU of its own, there are "
+                         f"{torch.cuda.device_count()}; give torchrun a smaller --nproc_per_node")
     torch.cuda.set_device(processes.local_rank)
     return torch.device("cuda", processes.local_rank)
