@@ -87,7 +87,7 @@ def test_reading_ahead_is_bounded(threads):
 
 
 def matched(model, parts):
-    """Share of foreground xyz patches found by their RGB patch among a part's own; chance is 4 in the rows of a part."""
+    """Share of xyz patches found by their RGB patch among a part's own; chance is 4 in the rows of a part."""
     hits = rows = 0
     for part in parts:
         shown = part[: len(part) * 3 // 4]
@@ -181,6 +181,17 @@ def test_command_line(data, tmp_path, capsys, caplog):
     )
 
 
+def test_mixed_precision_on_the_cpu(data, tmp_path):
+    write_parts(data, 4)
+    flags = ("--batch_size", 2, "--accum_iter", 1, "--epochs", 4)
+    curves = {}
+    for precision in ("float32", "mixed", "auto"):
+        assert fusion_pretrain.main(command(data, tmp_path / precision, "--precision", precision, *flags)) == 0
+        curves[precision] = [point.loss for point in read_curve(tmp_path / precision / "uff_loss.csv")]
+    assert curves["mixed"] != curves["float32"] == curves["auto"]
+    assert curves["mixed"] == pytest.approx(curves["float32"], rel=2e-3)
+
+
 def test_save_every_overwrite_and_resume_flags(data, tmp_path, capsys):
     write_parts(data, 2)
     output = tmp_path / "out"
@@ -243,7 +254,9 @@ def one_line(capsys, code, *parts):
 
 
 def test_refused_before_any_work(data, tmp_path, capsys):
-    run = lambda *flags: fusion_pretrain.main(command(data, tmp_path / "out", *flags))
+    def run(*flags):
+        return fusion_pretrain.main(command(data, tmp_path / "out", *flags))
+
     assert one_line(capsys, run(), data, "no .pt") == 2
     write_parts(data, 3)
     assert one_line(capsys, run(), "3 files", "--batch_size 3") == 2
@@ -266,7 +279,9 @@ def test_refused_before_any_work(data, tmp_path, capsys):
 def test_no_room_for_the_checkpoints(data, tmp_path, capsys, monkeypatch):
     write_parts(data, 2)
     monkeypatch.setattr("shutil.disk_usage", lambda _: types.SimpleNamespace(free=2**20))
-    run = lambda *flags: fusion_pretrain.main(command(data, tmp_path / "out", "--batch_size", 2, *flags))
+    def run(*flags):
+        return fusion_pretrain.main(command(data, tmp_path / "out", "--batch_size", 2, *flags))
+
     assert one_line(capsys, run("--epochs", 30), "30 checkpoints", "--save_every") == 2
     assert run("--epochs", 30, "--save_every", 30) == 0
 
@@ -299,7 +314,9 @@ def test_batches_without_usable_patches(data, tmp_path, capsys, caplog):
         part = make_part(number)
         part[:, 3] = 0
         torch.save(part, data / f"toy{number}.pt")
-    run = lambda *flags: fusion_pretrain.main(command(data, tmp_path / "out", "--batch_size", 2, *flags))
+    def run(*flags):
+        return fusion_pretrain.main(command(data, tmp_path / "out", "--batch_size", 2, *flags))
+
     assert one_line(capsys, run(), "no usable patches at step 0", "toy0.pt", "--background all_zero") == 1
     assert run("--background", "all_zero", "--epochs", 1) == 0
     write_parts(data, 1)

@@ -46,7 +46,9 @@ def numpy_module_loss(state, xyz, rgb):
     from scipy.special import erf
 
     def embed(x, half):
-        weight = lambda name: state[f"{half}_{name}"]
+        def weight(name):
+            return state[f"{half}_{name}"]
+
         x = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-5) * weight("norm.weight") + weight(
             "norm.bias"
         )

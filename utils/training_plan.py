@@ -19,7 +19,7 @@ class TrainingSettings:
         epochs: passes over the files.
         steps: optimiser steps, instead of ``epochs``.
         warmup_epochs: of linear warm-up.
-        warmup_steps: instead of ``warmup_epochs``; with ``steps``, a third of them unless it is given.
+        warmup_steps: likewise, instead of ``warmup_epochs``; with ``steps``, a third of them unless it is given.
         weight_decay: AdamW's.
         negatives: "gathered", pairs are told apart from those of all processes; "own", from those of their process.
         pair_order, background: see :func:`utils.patch_pairs.load_pairs`.
@@ -67,8 +67,8 @@ def plan(files, settings, world=1):
     batches = files // parts
     if not batches:
         each = f"{world} processes × " if world > 1 else ""
-        raise InputError(f"{files} file{'s' * (files != 1)} for batches of {each}{settings.batch_size}: not one is full; "
-                         f"give --batch_size {max(1, files // world)} or less")
+        raise InputError(f"{files} file{'s' * (files != 1)} for batches of {each}{settings.batch_size}: not one is "
+                         f"full; give --batch_size {max(1, files // world)} or less")
     per_epoch = math.ceil(batches / settings.accum_iter)
     steps = settings.steps or settings.epochs * per_epoch
     warmup = settings.warmup_steps
