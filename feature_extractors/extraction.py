@@ -8,7 +8,7 @@ from torch import nn
 from feature_extractors.alignment import GRID, align
 from models.checkpoints import UFF, require
 from models.feature_fusion import FeatureFusionBlock
-from models.models import XYZ_DIM, Model
+from models.models import XYZ_DIM, Model, cast_once
 from utils.errors import InputError
 from utils.mvtec3d_util import valid_points
 
@@ -40,6 +40,9 @@ class PatchExtractor(nn.Module):
         self.deep_feature_extractor, self.fusion = backbones, fusion
         self.group_sizes, self.amp, self.device = tuple(group_sizes), amp, torch.device(device)
         self.to(self.device)
+        if amp:
+            for network in filter(None, (backbones, fusion)):
+                cast_once(network, self.device.type)
 
     @classmethod
     def from_checkpoints(cls, folder="checkpoints", rgb=None, xyz=None, uff=None, *, group_size=128, num_group=1024,
@@ -119,12 +122,10 @@ class PatchExtractor(nn.Module):
     def _xyz_patches(self, xyz):
         valid = valid_points(xyz)
         points, valid = xyz.flatten(1).T[valid].to(self.device), valid.to(self.device)
-        aligned = []
-        for size in self.group_sizes:
-            with self._precision():
-                tokens, center = self.deep_feature_extractor.forward_xyz_features(points, size)
-            aligned.append(align(tokens.float(), center, points, valid, xyz.shape[1]))
-        return sum(aligned) / len(aligned) if len(aligned) > 1 else aligned[0]
+        with self._precision():
+            tokens, center = self.deep_feature_extractor.forward_xyz_sizes(points, self.group_sizes)
+        tokens = [of.float() for of in tokens]  # alignment is linear: the mean of the tokens is aligned once
+        return align(tokens[0] if len(tokens) == 1 else sum(tokens) / len(tokens), center, points, valid, xyz.shape[1])
 
     def _precision(self):
         """Context of the networks: half precision where it is enough, with ``amp``."""

@@ -44,15 +44,15 @@ def require(path, role):
         raise InputError(f"{path}: missing: the {role.title} checkpoint; get it from {role.source}")
 
 
-def read_checkpoint(path, role):
-    """State dict for ``role`` from the file at ``path``, wrappers and prefixes stripped.
+def read_file(path, role):
+    """Everything in the checkpoint file at ``path``, on the CPU; ``role`` is for the messages.
 
     Raises:
-        InputError: the file is missing, unreadable, unsafe to load or has another layout.
+        InputError: the file is missing, unreadable or unsafe to load.
     """
     require(path, role)
     try:
-        content = _load(path)
+        return _load(path)
     except pickle.UnpicklingError as error:
         reason = next((line.strip() for line in str(error).splitlines() if "GLOBAL" in line), None)
         if reason is None:
@@ -64,6 +64,15 @@ def read_checkpoint(path, role):
         raise InputError(f"{path}: cannot be read as {role.title} checkpoint "
                          f"({str(error).splitlines()[0][:200] if str(error) else type(error).__name__}); "
                          f"download it again from {role.source}") from None
+
+
+def read_checkpoint(path, role):
+    """State dict for ``role`` from the file at ``path``, wrappers and prefixes stripped.
+
+    Raises:
+        InputError: the file is missing, unreadable, unsafe to load or has another layout.
+    """
+    content = read_file(path, role)
     state = content
     if role.entry is not None:
         state = content.get(role.entry) if isinstance(content, dict) else None
