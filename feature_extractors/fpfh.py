@@ -4,7 +4,6 @@ Rusu, Blodow, Beetz: Fast Point Feature Histograms for 3D Registration, ICRA 200
 turn, in three angles of 11 bins each. The released M3DM has nothing like it; image-level results of memory banks on FPFH are in
 Horwitz, Hoshen: Back to the Feature, 2022.
 """
-import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple, Optional
@@ -12,7 +11,6 @@ from typing import NamedTuple, Optional
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 
 from feature_extractors.alignment import GRID
@@ -22,11 +20,15 @@ BINS = 11
 FPFH_DIM = 3 * BINS
 BLOCK = 256  # points whose pairs are in hand at once: what stays in a core's cache
 PARALLEL = 1e-6  # squared sine below which a line runs along a normal, in single precision
-_COSINES = 2 * np.arange(1, BINS) / BINS - 1  # the bins' lower bounds, without the first
+COSINES = (2 * np.arange(1, BINS) / BINS - 1).astype(np.float32)  # lower bounds of the bins, without the first
+TURNS = (np.pi * (2 * np.arange(1, BINS) / BINS - 1)).astype(np.float32)
 
 
 class Neighbours(NamedTuple):
-    """The nearest points of each point: ``index`` [N, K] int64, ``distance`` [N, K] float64, nearest first, the point itself among them."""
+    """The nearest points of each point, nearest first, itself among them.
+
+    ``index`` [N, K] int64; ``distance`` [N, K] float32, NaN where the neighbour is further away than a radius.
+    """
 
     index: np.ndarray
     distance: np.ndarray
@@ -56,14 +58,13 @@ class FpfhSettings:
             raise ValueError("a radius has to be more than 0")
 
 
-def fpfh_patches(xyz, settings=FpfhSettings(), valid=None, workers=None):
+def fpfh_patches(xyz, settings=FpfhSettings(), valid=None):
     """FPFH of an organised cloud on the patches' grid.
 
     Args:
         xyz: tensor [3, S, S] or array [H, W, 3]; background 0.
         settings: FpfhSettings.
         valid: [S, S] or [H, W] bool, the pixels that are measured; by default those whose x, y and z are all non-zero.
-        workers: threads; by default as many as torch uses. The result does not depend on them.
 
     Returns:
         [3136, 33] float32 tensor, row-major, on the device of ``xyz``: the mean over each of 56×56 cells of the picture, of 4×4 pixels at
@@ -79,16 +80,17 @@ def fpfh_patches(xyz, settings=FpfhSettings(), valid=None, workers=None):
         raise ValueError(f"xyz has to be a tensor [3, S, S] or an array [H, W, 3], is {xyz.shape} as an array")
     valid = (xyz != 0).all(axis=2) if valid is None else np.asarray(valid, bool)
     picture = np.zeros((FPFH_DIM, *valid.shape), np.float32)
-    picture[:, valid] = fpfh(xyz[valid], settings, workers).T
+    picture[:, valid] = fpfh(xyz[valid], settings).T
     return F.adaptive_avg_pool2d(torch.from_numpy(picture)[None], GRID)[0].flatten(1).T.contiguous().to(device)
 
 
-def fpfh(points, settings=FpfhSettings(), workers=None):
+def fpfh(points, settings=FpfhSettings()):
     """FPFH of points.
 
     A point's own (simplified) histogram counts the angles to its neighbours, in per cent of them; FPFH adds to it the mean of its neighbours'
     histograms, weighted with 1/distance², in per cent too. Each angle's 11 bins therefore sum up to 200. Neighbours at the very same place
-    have no direction and count for nothing; a point that has no others is 0.
+    have no direction and count for nothing; a point that has no others is 0. Runs in as many threads as torch uses; the result does not
+    depend on them.
 
     Args:
         points: [N, 3] floats.
@@ -104,25 +106,30 @@ def fpfh(points, settings=FpfhSettings(), workers=None):
         raise InputError("the point cloud holds NaN or infinite coordinates; mark such pixels as background (0, 0, 0)")
     if len(points) < 2:
         return np.zeros((len(points), FPFH_DIM), np.float32)
-    with ThreadPoolExecutor(workers or torch.get_num_threads()) as pool:
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         near = nearest(points, max(settings.normal_points, settings.feature_points), pool)
         normals = estimate_normals(points, first(near, settings.normal_points, settings.normal_radius), settings.camera, pool)
         near = first(near, settings.feature_points, settings.feature_radius)
-        single = _by_blocks(pool, lambda rows: _single_histograms(points, normals, near, rows), len(points))
-        return _by_blocks(pool, lambda rows: single[rows] + _weighted_mean(single, near, rows), len(points))
+        single = single_histograms(points, normals, near, pool)
+    return single + weighted_mean(single, near)
 
 
 def nearest(points, count, pool):
-    """The ``count`` Neighbours of each of points [N, 3] (all N, where there are fewer), itself among them."""
-    tree = cKDTree(points)
-    found = _by_blocks(pool, lambda rows: np.stack(tree.query(points[rows], range(1, min(count, len(points)) + 1)), axis=1), len(points))
-    return Neighbours(found[:, 1].astype(np.int64), found[:, 0])
+    """The ``count`` Neighbours of each of ``points`` [N, 3] (all N, where there are fewer); found by ``pool``'s threads."""
+    tree, count = cKDTree(points), min(count, len(points))
+    near = Neighbours(np.empty((len(points), count), np.int64), np.empty((len(points), count), np.float32))
+
+    def search(rows):
+        near.distance[rows], near.index[rows] = (found.reshape(-1, count) for found in tree.query(points[rows], count))
+
+    _by_blocks(pool, search, len(points))
+    return near
 
 
 def first(near, count, radius):
     """The ``count`` nearest Neighbours; those further away than ``radius`` (None: no limit) get the distance NaN."""
     index, distance = near.index[:, :count], near.distance[:, :count]
-    return Neighbours(index, distance if radius is None else np.where(distance <= radius, distance, np.nan))
+    return Neighbours(index, distance if radius is None else np.where(distance <= radius, distance, np.float32("nan")))
 
 
 def estimate_normals(points, near, camera, pool):
@@ -130,69 +137,80 @@ def estimate_normals(points, near, camera, pool):
 
     Where all neighbours lie at one place, and where fewer than 3 are within the radius, it is the direction of the camera.
     """
-    return _by_blocks(pool, lambda rows: _normals(points, near, camera, rows), len(points))
+    normals = np.empty_like(points)
+
+    def fit(rows):
+        inside = ~np.isnan(near.distance[rows])
+        offset = points.take(near.index[rows], axis=0) - points[rows, None]  # small numbers, so that little cancels
+        if not inside.all():
+            offset *= inside[..., None]
+        count, mean = inside.sum(1), offset.sum(1) / inside.sum(1)[:, None]
+        spread, axes = np.linalg.eigh(offset.transpose(0, 2, 1) @ offset - count[:, None, None] * mean[:, :, None] * mean[:, None])
+        view, normal = np.asarray(camera) - points[rows], axes[:, :, 0]
+        normals[rows] = np.where(((normal * view).sum(1) < 0)[:, None], -normal, normal)
+        undefined = (spread[:, 2] <= 0) | (count < 3)
+        if undefined.any():
+            view, length = view[undefined], np.linalg.norm(view[undefined], axis=1, keepdims=True)
+            normals[rows][undefined] = np.where(length > 0, view / np.where(length > 0, length, 1), (0.0, 0.0, 1.0))
+
+    _by_blocks(pool, fit, len(points))
+    return normals
 
 
-def _normals(points, near, camera, rows):
-    inside = ~np.isnan(near.distance[rows])[..., None]
-    offset = (points[near.index[rows]] - points[rows, None]) * inside  # small numbers, so that nothing cancels
-    count = inside.sum(1)
-    offset -= offset.sum(1, keepdims=True) / count[:, None] * inside
-    offset *= inside
-    spread, axes = np.linalg.eigh(offset.transpose(0, 2, 1) @ offset)
-    view = np.asarray(camera) - points[rows]
-    normal = axes[:, :, 0]
-    normal = np.where(((normal * view).sum(1) < 0)[:, None], -normal, normal)
-    undefined = (spread[:, 2] <= 0) | (count[:, 0] < 3)
-    if undefined.any():
-        length = np.linalg.norm(view[undefined], axis=1, keepdims=True)
-        normal[undefined] = np.where(length > 0, view[undefined] / np.where(length > 0, length, 1), (0.0, 0.0, 1.0))
-    return normal
-
-
-def _single_histograms(points, normals, near, rows):
-    """[B, 33] simplified histograms of the points ``rows``: shares of their neighbours in per cent.
+def single_histograms(points, normals, near, pool):
+    """Simplified histograms [N, 33] float32 of ``points`` [N, 3] with ``normals`` [N, 3]: shares of the pairs with neighbours, in per cent.
 
     Of a pair that end is the source whose normal is nearer to the line between them; with its normal n, unit direction d to the other end
     and the other's normal m the angles are n·d, v·m for v = d×n/|d×n|, and the angle of m in the plane of n and w = n×v,
     atan2(w·m, n·m) = atan2(d·m - (n·d)(n·m), |d×n| n·m). All three follow from n·d, d·m, n·m and the triple product alone; the last has the
-    same value whichever end is the source. Where d runs along n all three count as 0.
+    same value whichever end is the source. Where d runs along n all three count as 0, as in Open3D.
 
     Bins are counted from their lower bounds: so many lie at or above each. A pair without direction or beyond the radius is NaN throughout
     and lies above none.
     """
-    index = near.index[rows].T  # [K, B], so that sums over K run along memory
-    distance = near.distance[rows].T
+    middle = points.mean(0)
+    place = [(points[:, i] - middle[i]).astype(np.float32) for i in range(3)]  # around 0 nothing is lost in single precision
+    normal = [normals[:, i].astype(np.float32) for i in range(3)]
+    single = np.empty((len(points), 3, BINS), np.float32)
+    counter = np.uint8 if near.index.shape[1] < 256 else np.int32  # sums of bytes are fast
+
+    def count(rows):
+        index = np.ascontiguousarray(near.index[rows].T)  # [K, B], so that sums over K run along memory
+        with np.errstate(invalid="ignore", divide="ignore"):
+            scale = np.ascontiguousarray((1 / near.distance[rows]).T)
+            line = [(p.take(index, mode="clip") - p[rows]) * scale for p in place]  # 0 · inf is NaN
+        here, there = [n[rows] for n in normal], [n.take(index, mode="clip") for n in normal]
+        triple, between = _dot(line, _cross(here, there)), _dot(here, there)
+        own, other = _dot(here, line), _dot(there, line)
+        # the source's angle is the larger in size of own and -other, the other end's the negative of the smaller
+        difference = own - other
+        own = (difference + np.copysign(own + other, difference)) / 2
+        other = own - difference
+        squared_sine = 1 - own * own
+        sine = np.sqrt(np.maximum(squared_sine, np.float32(PARALLEL)))
+        turn = torch.atan2(torch.from_numpy(other - own * between), torch.from_numpy(between * sine)).numpy()  # numpy's is slow
+        angles = [turn, triple / sine, own]
+        along = squared_sine < PARALLEL
+        if along.any():
+            angles = [np.where(along, np.float32(0), angle) for angle in angles]
+        total = len(index) - np.add.reduce(np.isnan(own), axis=0, dtype=np.int64)
+        for i, (angle, bounds) in enumerate(zip(angles, (TURNS, COSINES, COSINES))):
+            reached = [np.add.reduce((angle >= bound).view(np.uint8), axis=0, dtype=counter) for bound in bounds]
+            reached = np.stack([total, *reached, np.zeros_like(total)], axis=1).astype(np.float32)
+            single[rows, i] = (reached[:, :-1] - reached[:, 1:]) * (100 / np.maximum(total, 1)).astype(np.float32)[:, None]
+
+    _by_blocks(pool, count, len(points))
+    return single.reshape(-1, FPFH_DIM)
+
+
+def weighted_mean(single, near):
+    """[N, 33]: mean of the neighbours' simplified histograms [N, 33] with weights 1/distance², each angle's bins 100 in sum."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        scale = np.where(distance > 0, 1 / distance, np.nan)
-        here, there = normals[rows].astype(np.float32).T, [normals[:, i].astype(np.float32)[index] for i in range(3)]
-        line = [((points[:, i][index] - points[rows, i]) * scale).astype(np.float32) for i in range(3)]
-    own, other, between = (_dot(a, b) for a, b in ((here, line), (there, line), (here, there)))
-    triple = _dot(line, _cross(here, there))
-    swap = np.abs(other) > np.abs(own)
-    own, other = np.where(swap, -other, own), np.where(swap, -own, other)
-    squared_sine = 1 - own * own
-    along = squared_sine < PARALLEL
-    sine = np.sqrt(np.maximum(squared_sine, PARALLEL))
-    height, width = other - own * between, between * sine
-    turned = height / (np.abs(height) + np.abs(width))  # rises with the angle over the right half, see _turn
-    turned = np.where(width < 0, np.copysign(2, height) - turned, turned)
-    angles = turned, triple / sine, own
-    if along.any():
-        angles = [np.where(along, np.float32(0), angle) for angle in angles]
-    total = np.count_nonzero(~np.isnan(own), axis=0)
-    histogram = np.empty((3, BINS, len(total)), np.float32)
-    for angle, bounds, out in zip(angles, (_turn(np.pi * _COSINES), _COSINES, _COSINES), histogram):
-        reached = np.stack([total, *(np.add.reduce(angle >= np.float32(bound), axis=0, dtype=np.int64) for bound in bounds)])
-        out[:-1], out[-1] = reached[:-1] - reached[1:], reached[-1]
-    return (histogram * (100 / np.maximum(total, 1)).astype(np.float32)).reshape(FPFH_DIM, -1).T
-
-
-def _turn(angle):
-    """A number from -2 to 2 that rises with the angle from -π to π and needs no arcus: sin/(|sin| + |cos|), mirrored over the left half."""
-    sine, cosine = np.sin(angle), np.cos(angle)
-    turned = sine / (np.abs(sine) + np.abs(cosine))
-    return np.where(cosine < 0, np.copysign(2, sine) - turned, turned)
+        weight = np.where(near.distance > 0, (np.nanmax(near.distance, axis=1, keepdims=True) / near.distance) ** 2, np.float32(0))
+    index, rows = torch.from_numpy(np.ascontiguousarray(near.index)), torch.from_numpy(single)
+    mean = F.embedding_bag(index, rows, mode="sum", per_sample_weights=torch.from_numpy(weight)).numpy().reshape(-1, 3, BINS)
+    total = mean.sum(2, keepdims=True)
+    return (mean * np.divide(100, total, out=np.zeros_like(total), where=total > 0)).reshape(-1, FPFH_DIM)
 
 
 def _dot(a, b):
@@ -203,20 +221,7 @@ def _cross(a, b):
     return [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
 
 
-def _weighted_mean(single, near, rows):
-    """[B, 33]: mean of the neighbours' simplified histograms [N, 33] with weights 1/distance², each angle's bins 100 in sum."""
-    distance = near.distance[rows]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        weight = np.where(distance > 0, (distance / np.nanmax(distance, axis=1, keepdims=True)) ** -2, 0)
-    count, width = weight.shape
-    start = np.arange(count + 1) * width
-    mean = csr_array((weight.astype(np.float32).ravel(), near.index[rows].ravel(), start), (count, len(single))) @ single
-    mean = mean.reshape(count, 3, BINS)
-    total = mean.sum(2, keepdims=True)
-    return (mean * np.divide(100, total, out=np.zeros_like(total), where=total > 0)).reshape(count, FPFH_DIM)
-
-
 def _by_blocks(pool, work, count):
-    """``work(slice)`` of all blocks of ``count`` rows, done by the pool's threads, as one array."""
-    size = BLOCK
-    return np.concatenate(list(pool.map(work, [slice(i, min(i + size, count)) for i in range(0, count, size)])))
+    """Have ``work(slice)`` done for all blocks of ``count`` rows."""
+    for _ in pool.map(work, [slice(i, min(i + BLOCK, count)) for i in range(0, count, BLOCK)]):
+        pass
