@@ -20,6 +20,7 @@ BINS = 11
 FPFH_DIM = 3 * BINS
 BLOCK = 256  # points whose pairs are in hand at once: what stays in a core's cache
 PARALLEL = 1e-6  # squared sine below which a line runs along a normal, in single precision
+TIE = 1e-6  # difference of cosines below which both ends' normals are equally near to the line
 COSINES = (2 * np.arange(1, BINS) / BINS - 1).astype(np.float32)  # lower bounds of the bins, without the first
 TURNS = (np.pi * (2 * np.arange(1, BINS) / BINS - 1)).astype(np.float32)
 
@@ -162,7 +163,8 @@ def single_histograms(points, normals, near, pool):
 
     Of a pair that end is the source whose normal is nearer to the line between them; with its normal n, unit direction d to the other end
     and the other's normal m the angles are n·d, v·m for v = d×n/|d×n|, and the angle of m in the plane of n and w = n×v,
-    atan2(w·m, n·m) = atan2(d·m - (n·d)(n·m), |d×n| n·m). All three follow from n·d, d·m, n·m and the triple product alone; the last has the
+    atan2(w·m, n·m) = atan2(d·m - (n·d)(n·m), |d×n| n·m). The point itself is the source where both are equally near, as between points with the
+    same surroundings: otherwise rounding would choose the sign of n·d (in Open3D it does). All three follow from n·d, d·m, n·m and the triple product alone; the last has the
     same value whichever end is the source. Where d runs along n all three count as 0, as in Open3D.
 
     Bins are counted from their lower bounds: so many lie at or above each. A pair without direction or beyond the radius is NaN throughout
@@ -184,7 +186,11 @@ def single_histograms(points, normals, near, pool):
         own, other = _dot(here, line), _dot(there, line)
         # the source's angle is the larger in size of own and -other, the other end's the negative of the smaller
         difference = own - other
-        own = (difference + np.copysign(own + other, difference)) / 2
+        larger = np.copysign(own + other, difference)
+        tie = np.abs(difference) < TIE
+        if tie.any():
+            larger[tie] = (own + other)[tie]
+        own = (difference + larger) / 2
         other = own - difference
         squared_sine = 1 - own * own
         sine = np.sqrt(np.maximum(squared_sine, np.float32(PARALLEL)))
