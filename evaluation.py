@@ -32,11 +32,11 @@ from typing import Optional
 import numpy as np
 
 import scoring_addon
+import utils.extra_metrics
 from scoring_addon import SampleMaps, Statistics
-from utils.au_pro_util import calculate_au_pro
 from utils.errors import InputError
 from utils.files import atomic_path
-from utils.metrics import Metrics, average_precision, compute_metrics, f1_max, roc_auc
+from utils.metrics import Metrics, compute_metrics, roc_auc
 from utils.scorings import scoring_problem
 
 BASELINE = "baseline"
@@ -212,31 +212,9 @@ def metrics(evaluation, scored):
 
 
 def extra_metrics(evaluation, scored, names):
-    """Metrics beyond the tables' three.
-
-    Args:
-        evaluation, scored: as in :func:`metrics`.
-        names: of au_pro_<percent> (false-positive rate up to <percent> %, all distinct thresholds), pixel_ap, image_ap
-            (average precision) and image_f1_max.
-
-    Returns:
-        {scoring: {name: (value, threshold)}}; value None where undefined, threshold None but for F1-max.
-    """
-    labels, masks = evaluation.label, evaluation.mask
-    known, out = {}, {}
-    for scoring, (image_scores, maps) in scored.items():
-        for name in (n for n in names if not n.startswith("image_") and (id(maps), n) not in known):
-            if not evaluation.has_mask.all():
-                value = None
-            elif name == "pixel_ap":
-                value = average_precision(masks.reshape(-1) != 0, _flat(maps))
-            else:
-                value = calculate_au_pro(masks, maps, int(name.removeprefix("au_pro_")) / 100, "exact")[0]
-            known[id(maps), name] = value, None
-        image = {"image_ap": lambda: (average_precision(labels, image_scores), None),
-                 "image_f1_max": lambda: f1_max(labels, image_scores) or (None, None)}
-        out[scoring] = {name: image[name]() if name in image else known[id(maps), name] for name in names}
-    return out
+    """{scoring: {name: (value, threshold)}} of ``utils.extra_metrics``; pixel metrics are None where masks are missing."""
+    masks = evaluation.mask if evaluation.has_mask.all() else None
+    return utils.extra_metrics.extra_metrics(evaluation.label, masks, scored, names)
 
 
 # ---------------------------------------------------------------- saved form

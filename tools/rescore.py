@@ -22,6 +22,7 @@ from evaluation import Evaluation, extra_metrics, find_saved, metrics, read, sco
 from tools import paper_tables  # noqa: E402
 from tools.paper_tables import METRICS, MULTISCALE  # noqa: E402
 from utils.errors import InputError  # noqa: E402
+from utils.extra_metrics import EXTRA_METRICS as EXTRA  # noqa: E402
 from utils.files import atomic_write_text, check_writable  # noqa: E402
 from utils.metrics import Metrics, roc_auc  # noqa: E402
 from utils.names import same_name  # noqa: E402
@@ -33,7 +34,6 @@ from utils.significance import bootstrap_intervals, delong_test  # noqa: E402
 
 FINE, FAILED, REFUSED = 0, 1, 2
 NOT_RUN = "-"
-EXTRA = ("au_pro_1", "au_pro_5", "au_pro_30", "pixel_ap", "image_ap", "image_f1_max")
 PAPER = {"f_coreset": paper_tables.F_CORESET, "use_uff": True}  # where the paper's setting is not main.py's default
 
 
@@ -79,7 +79,8 @@ def build_parser():
     parser.add_argument("--multiscale", metavar="DIR", help="saved maps of a second run with --group_size 64 --num_group 784 --multiscale, "
                                                             "for Table 3")
     parser.add_argument("--metrics", nargs="+", choices=EXTRA, metavar="NAME",
-                        help="more metrics: " + ", ".join(EXTRA) + "; AU-PRO at 1, 5, 30 %% with all thresholds")
+                        help="more metrics: " + ", ".join(EXTRA) + "; AU-PRO at 1, 5, 30 %% with all thresholds; AUPIMO; pg_5: good parts "
+                             "passed with at most 5 %% of the defective missed; pb_5: defective parts failed with at most 5 %% of the good failed")
     parser.add_argument("--intervals", action="store_true", help="95 %% bootstrap intervals of each metric and of its difference to baseline, "
                                                                  "and DeLong's test")
     parser.add_argument("--resamples", type=number(int, 2, 10**6), default=1000, metavar="N", help="bootstrap resamples")
@@ -235,7 +236,10 @@ def extra_table(runs, args):
         values = extra_metrics(c.saved, c.scored, args.metrics)
         rows += [[c.saved.category, name, metric, *(v if v is not None or i == 0 else NOT_RUN for i, v in enumerate(values[name][metric]))]
                  for name in c.scored for metric in args.metrics]
-    caption = "More metrics. AU-PRO at 1, 5 and 30 % uses all distinct thresholds; F1-max stands with the score from which a part counts as defective."
+    caption = ("More metrics, shares from 0 to 1. AU-PRO at 1, 5 and 30 % uses all distinct thresholds. AUPIMO: share of a part's "
+               "defect found while 1e-5 to 1e-4 of the pixels of good parts are false alarms. pg_n: good parts passed while at most "
+               "n % of the defective ones are missed; pb_n: defective parts failed while at most n % of the good ones are. F1-max, pg "
+               "and pb stand with the score from which a part fails. No value: the test set cannot show it.")
     return caption, ["category", "scoring", "metric", "value", "threshold"], rows
 
 
