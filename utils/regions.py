@@ -75,7 +75,8 @@ def find_regions(score_map, threshold, cloud=None, reference_depth=None):
 
 def measured_pixels(cloud):
     """bool [H, W]: where a cloud [H, W, 3] has a point: finite and not all zero."""
-    return np.isfinite(cloud).all(2) & (cloud != 0).any(2)
+    finite, there = np.isfinite(cloud), cloud != 0
+    return (finite[..., 0] & finite[..., 1] & finite[..., 2]) & (there[..., 0] | there[..., 1] | there[..., 2])  # all(2) takes much longer
 
 
 def pixel_areas(cloud):

@@ -70,14 +70,25 @@ class Outcome(NamedTuple):
 # ---------------------------------------------------------------- how many parts
 
 
+def exact_rate(alpha):
+    """``alpha`` as the fraction that its decimal form says: 0.29 · 100 is 29, which floats miss. Fractions stay what they are.
+
+    Raises:
+        InputError: it is not between 0 and 1.
+    """
+    if not 0 < alpha < 1:
+        raise InputError(f"a false-alarm rate of {alpha} makes no sense; give one between 0 and 1, as 0.05")
+    return alpha if isinstance(alpha, Fraction) else Fraction(repr(float(alpha)))
+
+
 def parts_needed(alpha):
     """The fewest calibration parts that promise anything at the rate ``alpha``: n >= 1/alpha - 1."""
-    return max(1, math.ceil(1 / _exact(alpha) - 1))
+    return max(1, math.ceil(1 / exact_rate(alpha) - 1))
 
 
 def parts_needed_for_bound(alpha, confidence=CONFIDENCE):
     """The fewest calibration parts for "at most ``alpha`` with ``confidence``", a part failing above the largest calibration score."""
-    needed = max(1, math.floor(math.log(1 - confidence) / math.log1p(-float(_exact(alpha)))))
+    needed = max(1, math.floor(math.log(1 - confidence) / math.log1p(-float(exact_rate(alpha)))))
     return needed if (1 - alpha) ** needed <= 1 - confidence else needed + 1
 
 
@@ -87,7 +98,7 @@ def rank(parts, alpha):
     Raises:
         InputError: n parts are too few for ``alpha``; says how many are needed and which rate n parts can promise.
     """
-    k = math.floor(_exact(alpha) * (parts + 1))
+    k = math.floor(exact_rate(alpha) * (parts + 1))
     if k < 1:
         there = f"there are {parts}; calibrate with more, or ask for a rate of {lowest_rate(parts)} or more" if parts else "there are none"
         raise InputError(f"a false-alarm rate of {percent(alpha)} needs at least {parts_needed(alpha)} calibration parts, {there}")
@@ -228,22 +239,10 @@ def promise_text(given):
 
 def percent(share):
     """A share as people write it: 0.05 → "5 %", 0.0333 → "3.33 %"."""
-    return f"{100 * share:.3g} %"
+    return f"{100 * float(share):.3g} %"
 
 
 # ---------------------------------------------------------------- helpers
-
-
-def _exact(alpha):
-    """``alpha`` as the fraction that its decimal form says: 0.29 · 100 is 29, which floats miss.
-
-    Raises:
-        InputError: it is not between 0 and 1.
-    """
-    value = float(alpha)
-    if not 0 < value < 1:
-        raise InputError(f"a false-alarm rate of {alpha} makes no sense; give one between 0 and 1, as 0.05")
-    return Fraction(repr(value))
 
 
 def _finite(values, name):
