@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 from scipy.stats import binom
 
@@ -90,6 +91,14 @@ def test_a_hole_inside_is_missing_and_nan_counts_as_no_point():
     assert measure(rgb, with_nan) == measure(rgb, xyz)
 
 
+@settings(max_examples=50, deadline=None)
+@given(hnp.arrays(bool, st.tuples(st.integers(1, 15), st.integers(1, 15))))
+def test_outline_is_closed_and_filled(pixels):
+    size = 2 * scan_health.CLOSE + 1
+    closed = ndimage.binary_closing(np.pad(pixels, size), np.ones((size, size)))[size:-size, size:-size]
+    np.testing.assert_array_equal(scan_health._outline(pixels), ndimage.binary_fill_holes(closed | pixels))
+
+
 def test_no_outline_without_a_black_background():
     rgb, xyz = scan(np.random.default_rng(0), background=40)
     assert measure(rgb, xyz).outline is None and measure(*scan(np.random.default_rng(0))).outline is not None
@@ -157,8 +166,8 @@ def test_the_reason_in_words():
     learned = learn([statistics(missing=share, centre_x=x) for share, x in ((0.02, -3), (0.04, 5), (0.06, 1))])
     assert judge(statistics(missing=0.05), learned) == (True, "", ())
     assert judge(statistics(missing=0.41), learned) == (False, "41 % of the points are missing (training: 2–6 %): rescan", ("missing",))
-    assert judge(statistics(missing=0.41, centre_x=-20.0), learned).reason == (
-        "41 % of the points are missing (training: 2–6 %); the part's centre lies at x = -20.0 mm (training: -3.0 to 5.0 mm): rescan")
+    assert judge(statistics(missing=0.41, centre_x=-70.0), learned).reason == (
+        "41 % of the points are missing (training: 2–6 %); the part's centre lies at x = -70.0 mm (training: -3.0 to 5.0 mm): rescan")
 
 
 def test_a_value_just_outside_does_not_look_inside():

@@ -212,7 +212,8 @@ def _outline(pixels):
     size = 2 * CLOSE + 1
     padded = np.pad(pixels, CLOSE)
     closed = ndimage.minimum_filter(ndimage.maximum_filter(padded, size), size)[CLOSE:-CLOSE, CLOSE:-CLOSE]
-    return ndimage.binary_fill_holes(closed | pixels)
+    outside = ndimage.label(np.pad(~(closed | pixels), 1, constant_values=True))[0]  # binary_fill_holes, but faster
+    return (outside != outside[0, 0])[1:-1, 1:-1]
 
 
 def _area(cloud, points):
