@@ -73,22 +73,21 @@ class Training:
         folder: the files, from :func:`utils.patch_pairs.find_pair_files`.
         settings: TrainingSettings.
         output_dir: where checkpoints and the loss curve go.
-        processes, device: from :func:`utils.processes.start`.
+        processes: from :func:`utils.processes.start`.
         recorded: more entries for ``args`` in the checkpoints.
 
     Raises:
         InputError: too few files, processes that see different files, or no room for the checkpoints.
     """
 
-    def __init__(self, folder: PairFolder, settings: TrainingSettings, output_dir, processes=ALONE, device="cpu",
-                 recorded=None):
+    def __init__(self, folder: PairFolder, settings: TrainingSettings, output_dir, processes=ALONE, recorded=None):
         self.folder, self.settings, self.output_dir, self.processes = folder, settings, Path(output_dir), processes
-        self.device = torch.device(device)
-        self.plan = plan(len(folder.paths), settings, processes.world)
+        self.device = processes.device
         self.args = {**(recorded or {}), **asdict(settings), "xyz_dim": folder.xyz_dim, "rgb_dim": folder.rgb_dim,
                      "files": len(folder.paths), "files_sha256": folder.digest(), "processes": processes.world}
-        if not processes.agree_on(self.args["files_sha256"], self.device):
+        if not processes.agree_on(self.args["files_sha256"]):
             raise InputError("the processes see different files; give every host the same folder of patch pairs")
+        self.plan = plan(len(folder.paths), settings, processes.world)
         torch.manual_seed(settings.seed)
         self.model = FeatureFusionBlock(folder.xyz_dim, folder.rgb_dim).to(self.device)
         for parameter in self.model.parameters():
@@ -99,8 +98,9 @@ class Training:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.mixed and self.device.type == "cuda")
         self.steps, self.epoch = 0, 0
         self._noted = set()
-        if processes.first:
-            self._require_space()
+        with processes.together():
+            if processes.first:
+                self._require_space()
 
     def _require_space(self):
         weights = sum(p.numel() for p in self.model.parameters())
@@ -132,6 +132,10 @@ class Training:
         Raises:
             InputError: it is no checkpoint of this training: another layout, other settings or other files.
         """
+        with self.processes.together():
+            self._resume(path)
+
+    def _resume(self, path):
         content = read_file(path, UFF)
         args = content.get("args") if isinstance(content, dict) else None
         known = vars(args) if isinstance(args, argparse.Namespace) else {}
@@ -201,11 +205,15 @@ class Training:
         with contextlib.closing(parts):
             for start in range(0, len(batches), settings.accum_iter):
                 count = len(batches[start:start + settings.accum_iter])
-                yield self._step(([self._next(parts) for _ in range(settings.batch_size)] for _ in range(count)), count)
+                yield self._step((self._next_batch(parts) for _ in range(count)), count)
 
     def _read(self, number):
         settings = self.settings
         return load_pairs(self.folder.paths[number], self.folder.xyz_dim, settings.pair_order, settings.background)
+
+    def _next_batch(self, parts):
+        with self.processes.together():
+            return [self._next(parts) for _ in range(self.settings.batch_size)]
 
     def _next(self, parts):
         """The next file's pairs; what is remarkable about them is said once."""

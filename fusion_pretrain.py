@@ -155,7 +155,7 @@ def main(argv=None):
 
     begun = False
     try:
-        training = prepare(args, *processes.start(args.device, args.backend))
+        training = prepare(args, processes.start(args.device, args.backend))
         begun = True
         trained = training.run()
     except InputError as error:
@@ -179,7 +179,7 @@ def main(argv=None):
     return FINE
 
 
-def prepare(args, processes, device):
+def prepare(args, processes):
     """A Training that is checked and, with --resume, where it was.
 
     Raises:
@@ -190,26 +190,21 @@ def prepare(args, processes, device):
     from utils.training_plan import TrainingSettings
 
     settings = TrainingSettings(**{name: getattr(args, name) for name in TrainingSettings.__dataclass_fields__})
-    folder = find_pair_files(args.data_path, args.xyz_dim, args.rgb_dim)
-    if processes.first:
-        check_writable(args.output_dir)
-    found = engine.checkpoints_in(args.output_dir)
-    if found and args.resume is None and not args.overwrite and processes.first:
-        raise InputError(
-            f"{found[max(found)]}: a training has been here; --resume goes on with it, --overwrite starts "
-            "anew and deletes its checkpoints, or choose another --output_dir"
-        )
-    training = engine.Training(
-        folder,
-        settings,
-        args.output_dir,
-        processes,
-        device,
-        {"data_path": args.data_path, "output_dir": args.output_dir},
-    )
-    if args.resume is not None:
-        if not args.resume and not found:
+    with processes.together():
+        folder = find_pair_files(args.data_path, args.xyz_dim, args.rgb_dim)
+        found = engine.checkpoints_in(args.output_dir)
+        if processes.first:
+            check_writable(args.output_dir)
+            if found and args.resume is None and not args.overwrite:
+                raise InputError(
+                    f"{found[max(found)]}: a training has been here; --resume goes on with it, --overwrite starts "
+                    "anew and deletes its checkpoints, or choose another --output_dir"
+                )
+        if args.resume == "" and not found:
             raise InputError(f"{args.output_dir}: no checkpoint-<epoch>.pth to go on from; leave out --resume")
+    recorded = {"data_path": args.data_path, "output_dir": args.output_dir}
+    training = engine.Training(folder, settings, args.output_dir, processes, recorded)
+    if args.resume is not None:
         training.resume(args.resume or found[max(found)])
     elif args.overwrite and processes.first:
         for path in found.values():
@@ -218,7 +213,7 @@ def prepare(args, processes, device):
         print(
             f"{len(folder.paths)} files of xyz {folder.xyz_dim} + RGB {folder.rgb_dim}; {training.plan.steps} "
             f"optimiser steps in {training.plan.epochs} epochs, {training.plan.warmup} of them warm-up; "
-            f"{processes.world} process{'es' * (processes.world > 1)} on {device.type}",
+            f"{processes.world} process{'es' * (processes.world > 1)} on {processes.device.type}",
             flush=True,
         )
     return training

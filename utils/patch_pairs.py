@@ -129,7 +129,11 @@ def read_patch_pair(path):
 def _open(path, mapped=True):
     """Stored, from the file's header where ``mapped``: values are read when they are looked at."""
     path = Path(path)
-    if path.stat().st_size == 0:
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); {HOW}") from None
+    if size == 0:
         raise InputError(f"{path}: empty file; {HOW}")
     xyz_dim = None
     try:

@@ -2,6 +2,7 @@
 
 ``torchrun`` sets RANK, WORLD_SIZE and LOCAL_RANK; without them there is one process and nothing is sent.
 """
+import contextlib
 import hashlib
 import os
 from typing import NamedTuple
@@ -13,11 +14,12 @@ from utils.errors import InputError
 
 
 class Processes(NamedTuple):
-    """This process among all of a training: its number, how many there are, its number on this host."""
+    """This process among all of a training: its number, how many there are, its number on this host, its device."""
 
     rank: int = 0
     world: int = 1
     local_rank: int = 0
+    device: torch.device = torch.device("cpu")
 
     @property
     def first(self):
@@ -55,10 +57,27 @@ class Processes(NamedTuple):
         dist.all_gather(gathered, padded)
         return torch.cat([part[:count] for part, count in zip(gathered, counts)]), sum(counts[:self.rank])
 
-    def agree_on(self, text, device):
+    @contextlib.contextmanager
+    def together(self):
+        """What one process refuses in the block, all refuse; so none waits for one that has stopped.
+
+        Nothing may be sent between processes in the block.
+        """
+        refused = None
+        try:
+            yield
+        except InputError as error:
+            refused = error
+        count = self.sum(torch.tensor(int(refused is not None), device=self.device))
+        if refused is not None:
+            raise refused
+        if count:
+            raise InputError(f"process {self.rank} stopped because another one did; that one's line says why")
+
+    def agree_on(self, text):
         """Whether all processes have the same ``text``."""
         digest = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
-        theirs = torch.zeros(self.world, dtype=torch.long, device=device)
+        theirs = torch.zeros(self.world, dtype=torch.long, device=self.device)
         theirs[self.rank] = digest
         return len(set(self.sum(theirs).tolist())) == 1
 
@@ -74,7 +93,7 @@ def start(device="auto", backend="auto"):
         backend: auto, gloo or nccl; auto is nccl on CUDA, else gloo.
 
     Returns:
-        (Processes, torch.device).
+        Processes.
 
     Raises:
         InputError: the device or the back end is not there, or is not enough for the processes of this host.
@@ -88,7 +107,7 @@ def start(device="auto", backend="auto"):
         if backend == "nccl" and (device.type != "cuda" or not dist.is_nccl_available()):
             raise InputError(f"--backend nccl needs CUDA devices, this process is on {device.type}; use --backend gloo")
         dist.init_process_group(backend)
-    return processes, device
+    return processes._replace(device=device)
 
 
 def stop():
