@@ -123,7 +123,8 @@ class M3DM:
             self.evaluation = evaluation.Evaluation(
                 class_name, paths, defects, np.array(labels, np.uint8), np.stack(masks), np.array([part.score for part in judged]),
                 np.stack([part.map for part in judged]), stacked(banks, "scores"), stacked(banks, "maps"), np.stack(pictures),
-                training=method.training, meta=meta or {})
+                np.array([label == 0 or gt is not None for label, (*_, gt) in zip(labels, loader.dataset.files)]),
+                method.training, meta or {})
             names = scoring_addon.names_from(args)
             self.scored = evaluation.score(self.evaluation, names, scoring_addon.parameters_from(args), args.scoring_reference)
             self.metrics = evaluation.metrics(self.evaluation, self.scored)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from utils.errors import InputError, show_warnings
 from utils.files import atomic_write_text, check_writable, remove_leftovers
-from utils.options import changed_options, deciding_options, extractor_options, parse_arguments, recorded_options
+from utils.options import available_cores, changed_options, deciding_options, extractor_options, parse_arguments, recorded_options
 from utils.signals import first_signal_stops
 
 FINE, FAILED, REFUSED = 0, 1, 2
@@ -53,6 +53,7 @@ def run_seeds(args, command):
     for seed in dict.fromkeys(args.seeds):
         folder = f"seed_{seed}"
         changes = {"seed": seed, "output_dir": str(Path(args.output_dir) / folder),
+                   "examination": args.output_dir,
                    "save_maps": args.save_maps and str(Path(args.save_maps) / folder)}
         print(f"seed {seed}:", flush=True)
         try:
@@ -138,12 +139,14 @@ class Run:
         args, data = self.args, {}
         names, missing = find_categories(args.dataset_path, args.dataset_type, args.category)
         self.failed.update(missing)
-        for name in names:
+        readings = self._examine(names)
+        args.readings = readings
+        for name, reading in readings.items():
             try:
                 parts = (TrainDataset(name, args.img_size, args.dataset_path, shots=args.shots, seed=args.seed),
                          TestDataset(name, args.img_size, args.dataset_path))
                 files = [path for split in parts for files in split.files for path in files]
-                data[name] = self._runs.data_id(self._runs.file_facts(files, args.dataset_path))
+                data[name] = self._runs.data_id([self._runs.file_facts(files, args.dataset_path), reading._replace(examined=False)])
             except InputError as error:
                 self.failed[name] = str(error)
         if not data:
@@ -152,6 +155,27 @@ class Run:
         for name, reason in self.failed.items():
             print(f"main.py: {name} is left out: {reason}", file=sys.stderr)
         return list(data), data
+
+    def _examine(self, names):
+        """{category: how its files are read}, without those that have faults; every file is read unless --no_check is given."""
+        from utils.examination import examine, lines
+        from utils.judgement import Options
+        from utils.mvtec3d_util import Reading
+
+        args = self.args
+        if args.no_check:
+            return {name: Reading(unit=args.unit or "m", zero_points=args.fixes.zero_points) for name in names}
+        found = examine(args.dataset_path, names, options=Options(args.img_size, args.min_points, args.unit, args.fixes.zero_points),
+                        workers=available_cores(), cache_path=Path(getattr(args, "examination", args.output_dir)) / "examination.json")
+        for text in lines(found.warnings):
+            logging.warning("%s", text)
+        for text in lines(found.notes, shown=1):
+            print(f"note: {text}", flush=True)
+        if len(found.faulty) < len(found.categories) or sum(group.count for group in found.faults) > 1:
+            for text in lines(found.faults):
+                print(f"main.py: {text}", file=sys.stderr)
+        self.failed.update(found.faulty)
+        return {name: reading for name, reading in found.readings.items() if name not in found.faulty}
 
     def _find_weights(self):
         """[WeightFile]; loads the networks first where timm has yet to download them, or a file is missing."""

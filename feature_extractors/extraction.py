@@ -86,12 +86,13 @@ class PatchExtractor(nn.Module):
             FeatureFusionBlock(self.fusion.xyz_dim, self.fusion.rgb_dim)
 
     @torch.no_grad()
-    def extract(self, sample, banks=None):
+    def extract(self, sample, banks=None, zero_points=False):
         """Unscaled patches of one sample.
 
         Args:
             sample: (rgb [1, 3, 224, 224], xyz [1, 3, S, S], ...) as a loader gives it.
             banks: names of those that are wanted; None: all of ``widths``.
+            zero_points: only (0, 0, 0) is background; else, as released, a point with any coordinate 0 is.
 
         Returns:
             {"rgb": [784, C], "xyz": [3136, 1152], "fusion": [3136, 1152 + C]}: those wanted, and what fusion is made of.
@@ -101,7 +102,7 @@ class PatchExtractor(nn.Module):
         if "rgb" in banks or "fusion" in banks:
             patches["rgb"] = self._rgb_patches(sample[0])
         if "xyz" in banks or "fusion" in banks:
-            patches["xyz"] = self._xyz_patches(sample[1][0])
+            patches["xyz"] = self._xyz_patches(sample[1][0], zero_points)
         if "fusion" in banks:
             with self._precision():
                 halves = self.fusion.xyz_branch(patches["xyz"]), to_xyz_grid(self.fusion.rgb_branch(patches["rgb"]))
@@ -119,8 +120,8 @@ class PatchExtractor(nn.Module):
         with self._precision():
             return self.deep_feature_extractor.forward_rgb_features(rgb.to(self.device))[0].float()
 
-    def _xyz_patches(self, xyz):
-        valid = valid_points(xyz)
+    def _xyz_patches(self, xyz, zero_points):
+        valid = valid_points(xyz, zero_points)
         points, valid = xyz.flatten(1).T[valid].to(self.device), valid.to(self.device)
         with self._precision():
             tokens, center = self.deep_feature_extractor.forward_xyz_sizes(points, self.group_sizes)

@@ -65,7 +65,7 @@ class Features(ReleasedNames):
 
     def extract(self, sample):
         """Unscaled patches of one sample, see ``PatchExtractor.extract``."""
-        return self.extractor.extract(sample, self.bank_names)
+        return self.extractor.extract(sample, self.bank_names, self.fixes.zero_points)
 
     # ------------------------------------------------------------ training
 

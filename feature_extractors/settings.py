@@ -35,6 +35,7 @@ class Fixes:
     zero_row: bool = False
     late_fusion: bool = False
     save_feature: bool = False
+    zero_points: bool = False
 
     @classmethod
     def of(cls, names):

@@ -49,7 +49,7 @@ def test_no_host_round_trips_inside_a_sample(arguments, monkeypatch, mode):
     side = alignment.pooling_side(224, torch.device("cpu"))  # once per run, not once per sample
     xyz = torch.rand(1, 3, 224, 224) + 0.1
     valid = extraction.valid_points(xyz[0])  # the sample itself comes from the host
-    monkeypatch.setattr(extraction, "valid_points", lambda _: valid)
+    monkeypatch.setattr(extraction, "valid_points", lambda *_: valid)
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
         monkeypatch.setattr(alignment, "pooling_side", lambda size, device: torch.empty(side.shape, device=device))
         without_data(method.extractor)

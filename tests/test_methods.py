@@ -218,7 +218,7 @@ class Sequence(FakeExtractor):
         super().__init__(**WIDTH)
         self.samples, self.seen = samples, 0
 
-    def extract(self, sample, banks=None):
+    def extract(self, sample, banks=None, zero_points=False):
         self.seen += 1
         return self.samples[(self.seen - 1) % len(self.samples)]
 

@@ -14,6 +14,7 @@ from utils.scorings import available_scorings, scoring_problem
 
 RGB_BACKBONE_NAMES = ("vit_base_patch8_224_dino", "vit_base_patch8_224", "vit_base_patch8_224_in21k", "vit_small_patch8_224_dino")
 XYZ_BACKBONE_NAMES = ("Point_MAE", "Point_Bert")
+MOST_PROCESSES = 61  # what a pool takes on Windows
 FIXES = {
     "eval_mode": "networks in eval mode (defect 1: stochastic depth and batch statistics stay on)",
     "scaling": "each bank scaled by its own mean and std (2: all by the xyz mean and the RGB std)",
@@ -23,6 +24,7 @@ FIXES = {
     "zero_row": "the xyz bank's zero row appended before scaling, so that background lies on it (6: after)",
     "late_fusion": "late fusion learns from training parts measured without their own rows (15: with them)",
     "save_feature": "--save_feature writes matching xyz/RGB pairs (7: RGB rows scrambled)",
+    "zero_points": "only points with x = y = z = 0 are background (as released: points with any coordinate 0)",
 }
 
 
@@ -58,9 +60,14 @@ class Parser(argparse.ArgumentParser):
 
 def add_workers(parser):
     """Add --workers to the parser of a command that reads many files."""
-    most = 61  # what Windows takes
+    parser.add_argument("--workers", type=number(int, 1, MOST_PROCESSES), default=available_cores(), metavar="N",
+                        help="processes (default: all cores)")
+
+
+def available_cores():
+    """Number of cores that this process may use, at most what a pool of processes takes."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    parser.add_argument("--workers", type=number(int, 1, most), default=min(cores, most), metavar="N", help="processes (default: all cores)")
+    return min(cores, MOST_PROCESSES)
 
 
 def build_parser():
@@ -102,6 +109,9 @@ def build_parser():
     group.add_argument("--max_sample", type=whole, default=400, metavar="N", help="training parts used (one more, as released; see --fix max_sample)")
     group.add_argument("--shots", type=whole, metavar="K", help="few-shot: exactly K training parts, chosen by --seed and the category's name "
                        "(those of fewer shots are among those of more); run.json lists them. Not with --max_sample")
+    group.add_argument("--unit", choices=("m", "cm", "mm"), help="unit of the point clouds' coordinates (default: metres, and refused where they do "
+                       "not look like it; m: they are metres although they do not look like it)")
+    group.add_argument("--no_check", action="store_true", help="do not read every file before the run; what is wrong with one then shows when it is met")
     group.add_argument("--num_workers", type=number(int, 0, most), default=1, metavar="N", help="processes that load data")
 
     group = parser.add_argument_group("memory bank and late fusion")
@@ -209,10 +219,10 @@ def method_settings(args):
     return {**{name: getattr(args, name) for name in same}, **lambdas, "training_maps": args.train_maps}
 
 
-DERIVED = ("fixes", "train_maps", "min_points")  # set by parse_arguments
+DERIVED = ("fixes", "train_maps", "min_points", "readings", "examination")  # set by parse_arguments
 # options that cannot change a score or metric: which categories, where things lie, how it runs, what else is written; what the weights
 # and the data are is recorded by content
-NEUTRAL = ("category", "dataset_type", "dataset_path", "checkpoint_dir", "fusion_module_path", "num_workers", "device", "output_dir", "spool_dir",
+NEUTRAL = ("category", "dataset_type", "dataset_path", "no_check", "checkpoint_dir", "fusion_module_path", "num_workers", "device", "output_dir", "spool_dir",
            "overwrite", "save_preds", "save_maps", "save_train_maps", "save_feature", "save_feature_path", "seeds", "eval_mode")
 
 
