@@ -2,6 +2,7 @@
 
 Layout: ``<dataset_path>/<class>/{train,test}/<defect>/{rgb/*.png, xyz/*.tiff, gt/*.png}``; other suffixes: ``utils.pairing``.
 """
+
 import logging
 import random
 from pathlib import Path
@@ -12,8 +13,15 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from utils.errors import InputError, show_warnings
-from utils.mvtec3d_util import (Reading, count_distinct, organized_pc_to_depth_map, point_keys, read_tiff_organized_pc, resize_organized_pc,
-                                valid_points)
+from utils.mvtec3d_util import (
+    Reading,
+    count_distinct,
+    organized_pc_to_depth_map,
+    point_keys,
+    read_tiff_organized_pc,
+    resize_organized_pc,
+    valid_points,
+)
 from utils.names import CATEGORIES, find_categories, same_name  # noqa: F401  found here too
 from utils.pairing import GOOD, defect_folders, pair
 from utils.pictures import read_mask, read_picture
@@ -58,7 +66,12 @@ class _Split(Dataset):
 
     def __init__(self, class_name, img_size=RGB_SIZE, dataset_path="datasets/mvtec3d", min_points=0, reading=Reading()):
         self.folder = Path(dataset_path) / class_name / self.split
-        self.dataset_path, self.img_size, self.min_points, self.reading = Path(dataset_path), img_size, min_points, reading
+        self.dataset_path, self.img_size, self.min_points, self.reading = (
+            Path(dataset_path),
+            img_size,
+            min_points,
+            reading,
+        )
         self.files = self._list()
         self.labels = [int(rgb.parent.parent.name != GOOD) for rgb, _, _ in self.files]
         self.has_masks = all(gt is not None for (_, _, gt), label in zip(self.files, self.labels) if label)
@@ -98,11 +111,22 @@ class TrainDataset(_Split):
 
     split = "train"
 
-    def __init__(self, class_name, img_size=RGB_SIZE, dataset_path="datasets/mvtec3d", min_points=0, shots=None, seed=0, reading=Reading()):
+    def __init__(
+        self,
+        class_name,
+        img_size=RGB_SIZE,
+        dataset_path="datasets/mvtec3d",
+        min_points=0,
+        shots=None,
+        seed=0,
+        reading=Reading(),
+    ):
         super().__init__(class_name, img_size, dataset_path, min_points, reading)
         if shots is not None:
             if shots > len(self.files):
-                raise InputError(f"{self.folder / GOOD}: {len(self.files)} training parts, fewer than --shots {shots}; lower it or add parts")
+                raise InputError(
+                    f"{self.folder / GOOD}: {len(self.files)} training parts, fewer than --shots {shots}; lower it or add parts"
+                )
             self.files = [self.files[i] for i in few_shots(len(self.files), shots, seed, class_name)]
             self.labels = [0] * shots
 
@@ -130,7 +154,9 @@ class TestDataset(_Split):
     def _list(self):
         folders, _ = defect_folders(self.folder)
         if not folders:
-            raise InputError(f"{self.folder}: missing or empty: the category's test parts belong there, one folder a defect, and good")
+            raise InputError(
+                f"{self.folder}: missing or empty: the category's test parts belong there, one folder a defect, and good"
+            )
         return [files for folder in folders for files in pair_files(folder, with_masks=folder.name != GOOD)]
 
     def __getitem__(self, index):
@@ -163,7 +189,9 @@ def read_points(path, size, min_points, reading=Reading()):
     xyz = resize_organized_pc(points, size)
     valid = valid_points(xyz, reading.zero_points)
     found = len(valid)
-    notes = [f"{broken} pixels with NaN or inf are taken as background, {found} valid points are left"] if broken else []
+    notes = (
+        [f"{broken} pixels with NaN or inf are taken as background, {found} valid points are left"] if broken else []
+    )
     if min_points and not found:
         raise InputError(f"{path}: no valid point is left (x, y and z non-zero and finite); remove or rescan this part")
     if min_points:
@@ -182,7 +210,9 @@ def pair_files(folder, with_masks):
     """
     found = pair(folder, with_masks)
     if found.problems:
-        raise InputError(found.problems[0] + (f" (and {len(found.problems) - 1} more files)" if len(found.problems) > 1 else ""))
+        raise InputError(
+            found.problems[0] + (f" (and {len(found.problems) - 1} more files)" if len(found.problems) > 1 else "")
+        )
     return [tuple(part) for part in found.parts]
 
 
@@ -193,9 +223,15 @@ class _Loader(DataLoader):
         try:
             yield from super().__iter__()
         except (RuntimeError, OSError) as error:
-            if self.num_workers and not isinstance(error, InputError) and any(word in str(error) for word in NO_SHARED_MEMORY):
-                raise InputError("loading data: there is not enough shared memory for processes that load data (usual in containers): "
-                                 "use --num_workers 0, or give the container more (docker run --shm-size 2g)") from None
+            if (
+                self.num_workers
+                and not isinstance(error, InputError)
+                and any(word in str(error) for word in NO_SHARED_MEMORY)
+            ):
+                raise InputError(
+                    "loading data: there is not enough shared memory for processes that load data (usual in containers): "
+                    "use --num_workers 0, or give the container more (docker run --shm-size 2g)"
+                ) from None
             raise
 
 
@@ -210,8 +246,11 @@ def get_data_loader(split, class_name, img_size, args):
     """
     common = class_name, img_size, args.dataset_path, getattr(args, "min_points", 0)
     reading, workers = getattr(args, "readings", {}).get(class_name, Reading()), getattr(args, "num_workers", 1)
-    data = (TrainDataset(*common, getattr(args, "shots", None), getattr(args, "seed", 0), reading) if split == "train"
-            else TestDataset(*common, reading))
+    data = (
+        TrainDataset(*common, getattr(args, "shots", None), getattr(args, "seed", 0), reading)
+        if split == "train"
+        else TestDataset(*common, reading)
+    )
     if workers:
         try:
             data.warned.share_memory_()  # so that each file is warned about once, not once a pass of the workers

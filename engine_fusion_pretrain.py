@@ -4,6 +4,7 @@ An optimiser step takes ``accum_iter`` batches; an epoch's last step takes the b
 folder trains too. All randomness is the order of the files, drawn anew from (seed, epoch), so a training that goes on
 from a checkpoint ends where an uninterrupted one does.
 """
+
 import argparse
 import contextlib
 import logging
@@ -83,8 +84,15 @@ class Training:
     def __init__(self, folder: PairFolder, settings: TrainingSettings, output_dir, processes=ALONE, recorded=None):
         self.folder, self.settings, self.output_dir, self.processes = folder, settings, Path(output_dir), processes
         self.device = processes.device
-        self.args = {**(recorded or {}), **asdict(settings), "xyz_dim": folder.xyz_dim, "rgb_dim": folder.rgb_dim,
-                     "files": len(folder.paths), "files_sha256": folder.digest(), "processes": processes.world}
+        self.args = {
+            **(recorded or {}),
+            **asdict(settings),
+            "xyz_dim": folder.xyz_dim,
+            "rgb_dim": folder.rgb_dim,
+            "files": len(folder.paths),
+            "files_sha256": folder.digest(),
+            "processes": processes.world,
+        }
         if not processes.agree_on(self.args["files_sha256"]):
             raise InputError("the processes see different files; give every host the same folder of patch pairs")
         self.plan = plan(len(folder.paths), settings, processes.world)
@@ -107,8 +115,10 @@ class Training:
         saved = math.ceil(self.plan.epochs / self.settings.save_every)
         needed, free = saved * weights * BYTES_PER_WEIGHT, shutil.disk_usage(self.output_dir).free
         if needed > free:
-            raise InputError(f"{self.output_dir}: {saved} checkpoints take {needed / 2**30:.1f} GiB, "
-                             f"{free / 2**30:.1f} GiB are free; give a larger --save_every or another --output_dir")
+            raise InputError(
+                f"{self.output_dir}: {saved} checkpoints take {needed / 2**30:.1f} GiB, "
+                f"{free / 2**30:.1f} GiB are free; give a larger --save_every or another --output_dir"
+            )
 
     # ------------------------------------------------------------ checkpoints
 
@@ -122,8 +132,16 @@ class Training:
         scaler = self.scaler if self.scaler.is_enabled() else torch.amp.GradScaler("cpu")
         args = argparse.Namespace(**self.args, steps_done=self.steps)
         with atomic_path(self.checkpoint_path(self.epoch)) as temporary:
-            torch.save({"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "epoch": self.epoch,
-                        "scaler": scaler.state_dict(), "args": args}, temporary)
+            torch.save(
+                {
+                    "model": self.model.state_dict(),
+                    "optimizer": self.optimizer.state_dict(),
+                    "epoch": self.epoch,
+                    "scaler": scaler.state_dict(),
+                    "args": args,
+                },
+                temporary,
+            )
         return self.checkpoint_path(self.epoch)
 
     def resume(self, path):
@@ -140,14 +158,18 @@ class Training:
         args = content.get("args") if isinstance(content, dict) else None
         known = vars(args) if isinstance(args, argparse.Namespace) else {}
         if "steps_done" not in known:
-            raise InputError(f"{path}: no training of this program can go on from it (no count of steps); "
-                             "start anew without --resume")
+            raise InputError(
+                f"{path}: no training of this program can go on from it (no count of steps); "
+                "start anew without --resume"
+            )
         for name in (*asdict(self.settings), "xyz_dim", "rgb_dim", "files", "files_sha256", "processes"):
             if name not in NO_EFFECT and known.get(name) != self.args[name]:
                 what = f"{name} {known.get(name)}, now {self.args[name]}"
                 what = "files or their sizes" if name == "files_sha256" else what
-                raise InputError(f"{path}: was trained with other {what}; give the same options and files, "
-                                 "or start anew without --resume")
+                raise InputError(
+                    f"{path}: was trained with other {what}; give the same options and files, "
+                    "or start anew without --resume"
+                )
         try:
             self.model.load_state_dict(content["model"])
             self.optimizer.load_state_dict(content["optimizer"])
@@ -191,8 +213,10 @@ class Training:
                     curve.draw(SECONDS_PER_PICTURE)
                 if shown:
                     seconds = (time.perf_counter() - begun) / (self.steps - first)
-                    bar.write(f"epoch {self.epoch + 1}/{self.plan.epochs}, step {self.steps}/{self.plan.steps}: "
-                              f"loss {point.loss:.4f}, {point.accuracy:.1%} of pairs matched, {seconds:.2g} s per step")
+                    bar.write(
+                        f"epoch {self.epoch + 1}/{self.plan.epochs}, step {self.steps}/{self.plan.steps}: "
+                        f"loss {point.loss:.4f}, {point.accuracy:.1%} of pairs matched, {seconds:.2g} s per step"
+                    )
                 self.epoch += 1
         return Trained(path, self.steps, point.loss if point else math.nan, point.accuracy if point else math.nan)
 
@@ -200,11 +224,11 @@ class Training:
         """Train one epoch; yields a Point per optimiser step."""
         settings = self.settings
         batches = epoch_order(len(self.folder.paths), self.epoch, settings, self.plan, self.processes)
-        batches = batches[:(self.plan.steps - self.steps) * settings.accum_iter]
+        batches = batches[: (self.plan.steps - self.steps) * settings.accum_iter]
         parts = read_ahead(self._read, [number for batch in batches for number in batch], settings.num_workers)
         with contextlib.closing(parts):
             for start in range(0, len(batches), settings.accum_iter):
-                count = len(batches[start:start + settings.accum_iter])
+                count = len(batches[start : start + settings.accum_iter])
                 yield self._step((self._next_batch(parts) for _ in range(count)), count)
 
     def _read(self, number):
@@ -225,12 +249,16 @@ class Training:
         if not len(pairs.xyz):
             self._warn_once(name, f"{name}: no usable patches (every xyz patch holds a zero); it teaches nothing")
         if pairs.order == "unknown":
-            self._warn_once("unknown", f"{name}: the order of its RGB patches cannot be told; pairs are taken as they "
-                            "stand, here and in all such files")
+            self._warn_once(
+                "unknown",
+                f"{name}: the order of its RGB patches cannot be told; pairs are taken as they "
+                "stand, here and in all such files",
+            )
         elif pairs.order != wanted:
             told = "matched to their xyz patches again" if wanted == "matching" else "scrambled as the release does"
-            self._warn_once("order", f"{name}: RGB patches are in {pairs.order} order; they are {told}, "
-                            "here and in all such files")
+            self._warn_once(
+                "order", f"{name}: RGB patches are in {pairs.order} order; they are {told}, here and in all such files"
+            )
         return pairs
 
     def _warn_once(self, key, message):
@@ -264,11 +292,15 @@ class Training:
         batch = _Batch(*self.processes.sum(share).tolist())
         where = f"step {self.steps} (epoch {self.epoch})"
         if not math.isfinite(batch.loss):
-            raise InputError(f"the loss is not a finite number at {where}: {self._culprit(parts)}; "
-                             "the last checkpoint is still good: lower --lr or mend the file")
+            raise InputError(
+                f"the loss is not a finite number at {where}: {self._culprit(parts)}; "
+                "the last checkpoint is still good: lower --lr or mend the file"
+            )
         if not batch.pairs:
-            raise InputError(f"no usable patches at {where} in {_names(parts)}: every xyz patch holds a zero; "
-                             "for histograms such as FPFH give --background all_zero")
+            raise InputError(
+                f"no usable patches at {where} in {_names(parts)}: every xyz patch holds a zero; "
+                "for histograms such as FPFH give --background all_zero"
+            )
         self.scaler.scale(matching.loss / count).backward()
         return batch
 
@@ -292,8 +324,10 @@ class Training:
             for gradient, part in zip(gradients, joined.split([g.numel() for g in gradients])):
                 gradient.copy_(part.view_as(gradient))
         if not self.scaler.is_enabled() and not all(gradient.isfinite().all() for gradient in gradients):
-            raise InputError(f"gradients are not finite at step {self.steps} (epoch {self.epoch}); "
-                             "the last checkpoint is still good: lower --lr, or --precision float32")
+            raise InputError(
+                f"gradients are not finite at step {self.steps} (epoch {self.epoch}); "
+                "the last checkpoint is still good: lower --lr, or --precision float32"
+            )
 
 
 def _names(parts):

@@ -1,4 +1,5 @@
 """Unsupervised feature fusion (UFF) of M3DM: one MLP per modality, outputs side by side."""
+
 import torch
 from torch import nn
 

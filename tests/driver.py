@@ -3,6 +3,7 @@
 A line is JSON: {"argv": [...], "log": path, "kill_at": k or null}. With ``kill_at`` the run kills itself with SIGKILL at its k-th
 renaming of a file, before it if k is odd and after it if k is even. Standard output: the process id of each run, then "exit <code>".
 """
+
 import json
 import os
 import signal

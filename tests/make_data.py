@@ -1,4 +1,5 @@
 """Tiny synthetic categories for the tests."""
+
 import zlib
 from pathlib import Path
 
@@ -20,15 +21,17 @@ def points(height=60, width=75, seed=0):
 def add_part(root, where, name="000", rgb=None, xyz=None, gt=None, category="toy"):
     """Write one part under ``root/category/where``; returns the paths (rgb, xyz, gt or None)."""
     folder, seed = Path(root) / category / where, zlib.crc32(f"{where}/{name}".encode())  # no two parts are the same
-    return (write_png(folder / "rgb" / f"{name}.png", picture(seed=seed) if rgb is None else rgb),
-            write_tiff(folder / "xyz" / f"{name}.tiff", points(seed=seed) if xyz is None else xyz),
-            None if gt is None else write_png(folder / "gt" / f"{name}.png", gt))
+    return (
+        write_png(folder / "rgb" / f"{name}.png", picture(seed=seed) if rgb is None else rgb),
+        write_tiff(folder / "xyz" / f"{name}.tiff", points(seed=seed) if xyz is None else xyz),
+        None if gt is None else write_png(folder / "gt" / f"{name}.png", gt),
+    )
 
 
 def spot(height=60, width=75):
     """Mask [H, W] uint8 of 0 and 255 with a defect in its upper left quarter."""
     mask = np.zeros((height, width), np.uint8)
-    mask[:height // 2, :width // 2] = 255
+    mask[: height // 2, : width // 2] = 255
     return mask
 
 

@@ -279,6 +279,7 @@ def test_refused_before_any_work(data, tmp_path, capsys):
 def test_no_room_for_the_checkpoints(data, tmp_path, capsys, monkeypatch):
     write_parts(data, 2)
     monkeypatch.setattr("shutil.disk_usage", lambda _: types.SimpleNamespace(free=2**20))
+
     def run(*flags):
         return fusion_pretrain.main(command(data, tmp_path / "out", "--batch_size", 2, *flags))
 
@@ -314,6 +315,7 @@ def test_batches_without_usable_patches(data, tmp_path, capsys, caplog):
         part = make_part(number)
         part[:, 3] = 0
         torch.save(part, data / f"toy{number}.pt")
+
     def run(*flags):
         return fusion_pretrain.main(command(data, tmp_path / "out", "--batch_size", 2, *flags))
 

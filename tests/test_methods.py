@@ -1,4 +1,5 @@
 """What the options change in the methods: sizes, scales, --fix, --save_feature, maps of another size."""
+
 import numpy as np
 import pytest
 import torch
@@ -22,7 +23,10 @@ def build():
     def make(*flags, parts=4, mode=("--eval_mode",)):
         args = parse_arguments(["--use_uff", *mode, *flags])
         rng = np.random.default_rng(0)
-        samples = [{n: torch.from_numpy(rng.standard_normal((ROWS[n], WIDTH[n])).astype(np.float32) * 2 + 1) for n in WIDTH} for _ in range(parts)]
+        samples = [
+            {n: torch.from_numpy(rng.standard_normal((ROWS[n], WIDTH[n])).astype(np.float32) * 2 + 1) for n in WIDTH}
+            for _ in range(parts)
+        ]
         for sample in samples:
             sample["xyz"][:100] = 0
         return build_method(args, FakeExtractor(**WIDTH)), samples
@@ -45,7 +49,11 @@ def test_sizes_are_chained_as_released(build):
 
 def test_fix_coreset_sizes(build):
     method = banked(*build("--fix", "coreset_sizes"))
-    assert [len(method.banks[n]) for n in ("xyz", "rgb", "fusion")] == [int(0.1 * 4 * 3136) + 1, int(0.1 * 4 * 784), int(0.1 * 4 * 3136)]
+    assert [len(method.banks[n]) for n in ("xyz", "rgb", "fusion")] == [
+        int(0.1 * 4 * 3136) + 1,
+        int(0.1 * 4 * 784),
+        int(0.1 * 4 * 3136),
+    ]
 
 
 def test_all_banks_have_the_xyz_mean_and_rgb_std_as_released(build):
@@ -83,13 +91,16 @@ def test_fix_late_fusion_leaves_own_rows_out(build):
         for sample in samples:
             method.add_sample_to_late_fusion_mem_bank(sample)
         return np.stack(method.late_fusion.train_scores)
+
     assert train_scores().max() < 0.05
     assert train_scores("--fix", "late_fusion").min() > 0.05
 
 
 @pytest.mark.parametrize("method_name", ["DINO+Point_MAE+Fusion", "DINO+Point_MAE", "DINO+Point_MAE+add"])
 def test_train_reference_is_made_of_unseen_parts(build, method_name):
-    method, samples = build("--method_name", method_name, "--scoring", "disagreement", "--scoring_reference", "train", "--f_coreset", "1")
+    method, samples = build(
+        "--method_name", method_name, "--scoring", "disagreement", "--scoring_reference", "train", "--f_coreset", "1"
+    )
     banked(method, samples)
     for sample in samples:
         method.add_sample_to_late_fusion_mem_bank(sample)
@@ -128,15 +139,17 @@ def test_asymmetric_banks(build):
 
 def test_rm_zero_for_project(build):
     method = banked(*build("--method_name", "Point_MAE", "--rm_zero_for_project", "--f_coreset", "1"))
-    assert len(method.patch_lib) == 4 * 3036 + 1 and not method.patch_lib[-1].any() and (method.patch_lib[:-1] != 0).all()
+    assert (
+        len(method.patch_lib) == 4 * 3036 + 1 and not method.patch_lib[-1].any() and (method.patch_lib[:-1] != 0).all()
+    )
 
 
 @pytest.mark.parametrize("fix", [(), ("--fix", "save_feature")])
 def test_feature_to_save(build, fix):
     method, samples = build("--method_name", "DINO+Point_MAE", "--save_feature", *fix)
     saved = method.feature_to_save(samples[1])
-    assert torch.equal(saved[:, :WIDTH["xyz"]], samples[1]["xyz"])
-    rgb = saved[:, WIDTH["xyz"]:]
+    assert torch.equal(saved[:, : WIDTH["xyz"]], samples[1]["xyz"])
+    rgb = saved[:, WIDTH["xyz"] :]
     for row in (0, 1, 57, 783, 784, 2000, 3135):
         a, i = divmod(row, 784)
         y, x = divmod(row, 56)
@@ -144,8 +157,17 @@ def test_feature_to_save(build, fix):
         assert torch.equal(rgb[row], samples[1]["rgb"][source])
 
 
-@pytest.mark.parametrize("method_name, size", [("DINO+Point_MAE+Fusion", 112), ("DINO+Point_MAE+add", 112), ("Fusion", 112),
-                                               ("DINO", 224), ("Point_MAE", 224), ("DINO+Point_MAE", 224)])
+@pytest.mark.parametrize(
+    "method_name, size",
+    [
+        ("DINO+Point_MAE+Fusion", 112),
+        ("DINO+Point_MAE+add", 112),
+        ("Fusion", 112),
+        ("DINO", 224),
+        ("Point_MAE", 224),
+        ("DINO+Point_MAE", 224),
+    ],
+)
 def test_map_size_and_one_metric_run(build, method_name, size):
     method, samples = build("--method_name", method_name, "--img_size", "112")
     banked(method, samples[:3])
@@ -170,12 +192,18 @@ def test_spooled_banks_equal_those_in_memory(build, monkeypatch, tmp_path):
         monkeypatch.setattr(features, "IN_MEMORY", limit)
         method, samples = build("--spool_dir", str(tmp_path), "--random_state", "0", *flags)
         method.reserve(len(samples))
-        spooled.append(all(hasattr(bank.store._file, "fileno") and not hasattr(bank.store._file, "getbuffer") for bank in method.banks.values()))
+        spooled.append(
+            all(
+                hasattr(bank.store._file, "fileno") and not hasattr(bank.store._file, "getbuffer")
+                for bank in method.banks.values()
+            )
+        )
         banked(method, samples)
         for sample in samples:
             method.add_patches_to_late_fusion(sample)
         method.run_late_fusion()
         return [(bank.rows, bank.part) for bank in method.banks.values()]
+
     for flags in ((), ("--f_coreset", "1", "--fix", "all")):
         spooled = []
         for (a, b), (c, d) in zip(rows(0, *flags), rows(2**40, *flags)):
@@ -228,7 +256,19 @@ def runner(build, dataset_path):
     """Function: a runner on the fixture category, whose networks are replaced by random patches."""
 
     def make(*flags, mode=("--eval_mode",)):
-        args = parse_arguments(["--use_uff", "--dataset_path", str(dataset_path), "--num_workers", "0", "--random_state", "0", *mode, *flags])
+        args = parse_arguments(
+            [
+                "--use_uff",
+                "--dataset_path",
+                str(dataset_path),
+                "--num_workers",
+                "0",
+                "--random_state",
+                "0",
+                *mode,
+                *flags,
+            ]
+        )
         return M3DM(args, Sequence(build()[1]))
 
     return make
@@ -254,7 +294,10 @@ def test_fitting_twice_starts_anew(runner):
 
 def test_save_feature_names_never_clash(runner, tmp_path, dataset_path):
     run = runner("--save_feature", "--save_feature_path", str(tmp_path))
-    for category, names in (("cookie", [f"cookie{i}.pt" for i in range(4)]), ("cookie1", [f"cookie1-{i}.pt" for i in range(4)])):
+    for category, names in (
+        ("cookie", [f"cookie{i}.pt" for i in range(4)]),
+        ("cookie1", [f"cookie1-{i}.pt" for i in range(4)]),
+    ):
         before = set(tmp_path.iterdir())
         for number in range(4):
             run._save_feature(category, number, torch.zeros(1))
@@ -273,6 +316,7 @@ def test_a_bank_too_small_to_score_is_refused_before_extraction(runner):
 def test_the_picture_comes_back_from_the_normalised_tensor(dataset_path):
     from m3dm_runner import picture_of
     from utils.mvtec3d_util import read_picture
+
     args = parse_arguments(["--method_name", "DINO", "--dataset_path", str(dataset_path), "--num_workers", "0"])
     sample, _, _, path = next(iter(get_data_loader("test", "cookie", 224, args)))
     expected = np.asarray(read_picture(path[0], "RGB").resize((224, 224), 3))

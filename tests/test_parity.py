@@ -1,4 +1,5 @@
 """Agreement with numbers measured from the release, eval mode; bounds as the project promises them."""
+
 import numpy as np
 import pytest
 import torch
@@ -40,6 +41,7 @@ def test_tokens_and_interpolation(full_method, first_points):
         tokens, center = full_method.deep_feature_extractor.forward_xyz_features(first_points)
     assert relative(tokens[recorded["token_rows"]], recorded["xyz_tokens"]) < 1e-4
     from models.pointnet2_utils import interpolation_weights
+
     index, weight = interpolation_weights(first_points[recorded["interp_pixels"]], center)
     assert relative((tokens[index] * weight[..., None]).sum(1), recorded["interp"]) < 1e-3
 
@@ -94,12 +96,15 @@ def test_full_setting_with_default_coreset(evaluated):
     np.testing.assert_allclose(found.scored["disagreement"].image_preds, recorded["disagreement_scores"], rtol=0.05)
 
 
-@pytest.mark.parametrize("name, flags", [
-    ("dino", ["--method_name", "DINO"]),
-    ("pmae", ["--method_name", "Point_MAE"]),
-    ("fusion", ["--method_name", "Fusion"]),
-    ("add", ["--method_name", "DINO+Point_MAE+add"]),
-])
+@pytest.mark.parametrize(
+    "name, flags",
+    [
+        ("dino", ["--method_name", "DINO"]),
+        ("pmae", ["--method_name", "Point_MAE"]),
+        ("fusion", ["--method_name", "Fusion"]),
+        ("add", ["--method_name", "DINO+Point_MAE+add"]),
+    ],
+)
 def test_methods_without_coreset(evaluated, name, flags):
     recorded, found = fixture(name), evaluated("--f_coreset", "1", *flags)
     np.testing.assert_allclose(found.evaluation.decision_score, recorded["image_preds"], rtol=0.005)

@@ -1,4 +1,5 @@
 """--shots K: which training parts, the same in every pass, and what is recorded of them."""
+
 import json
 import random
 
@@ -104,13 +105,23 @@ class Recorder:
         self.expected = parts
 
 
-@pytest.mark.parametrize("given, wanted", [(["--shots", "3", "--seed", "5"], few_shots(8, 3, 5, "toy")), (["--max_sample", "3"], [0, 1, 2, 3]),
-                                           (["--max_sample", "3", "--fix", "max_sample"], [0, 1, 2]), (["--shots", "8"], list(range(8))), ([], list(range(8)))])
+@pytest.mark.parametrize(
+    "given, wanted",
+    [
+        (["--shots", "3", "--seed", "5"], few_shots(8, 3, 5, "toy")),
+        (["--max_sample", "3"], [0, 1, 2, 3]),
+        (["--max_sample", "3", "--fix", "max_sample"], [0, 1, 2]),
+        (["--shots", "8"], list(range(8))),
+        ([], list(range(8))),
+    ],
+)
 def test_both_passes_see_the_same_parts(tmp_path, monkeypatch, given, wanted):
     for i in range(8):
         add_part(tmp_path, "train/good", f"{i:03d}", picture(seed=i))
     monkeypatch.setitem(m3dm_runner.METHODS, "DINO+Point_MAE", Recorder)
-    runner = m3dm_runner.M3DM(parse("--dataset_path", str(tmp_path), "--device", "cpu", "--num_workers", "0", *given), FakeExtractor())
+    runner = m3dm_runner.M3DM(
+        parse("--dataset_path", str(tmp_path), "--device", "cpu", "--num_workers", "0", *given), FakeExtractor()
+    )
     runner.fit("toy")
     data = TrainDataset("toy", 224, tmp_path)
     for seen in runner.method.passes.values():
@@ -135,10 +146,28 @@ def test_more_shots_than_parts(tmp_path):
 
 def test_refused_before_work(tmp_path, capsys):
     make_category(tmp_path / "data")
-    code = main.main(["--method_name", "Point_MAE", "--dataset_type", "folder", "--dataset_path", str(tmp_path / "data"),
-                      "--output_dir", str(tmp_path / "out"), "--shots", "3"])
+    code = main.main(
+        [
+            "--method_name",
+            "Point_MAE",
+            "--dataset_type",
+            "folder",
+            "--dataset_path",
+            str(tmp_path / "data"),
+            "--output_dir",
+            str(tmp_path / "out"),
+            "--shots",
+            "3",
+        ]
+    )
     out, err = capsys.readouterr()
-    assert code == 2 and out == "" and len(err.splitlines()) == 1 and "--shots 3" in err and list((tmp_path / "out").iterdir()) == []
+    assert (
+        code == 2
+        and out == ""
+        and len(err.splitlines()) == 1
+        and "--shots 3" in err
+        and list((tmp_path / "out").iterdir()) == []
+    )
 
 
 def test_not_with_max_sample(capsys):
@@ -148,11 +177,32 @@ def test_not_with_max_sample(capsys):
 
 def test_run(flags, dataset_path, tmp_path, capsys):  # noqa: F811
     """Two of four parts in both passes; a category with fewer is left out; odd spellings; paths in run.json and in the saved maps."""
-    data, common = tmp_path / "data", [*flags, *TINY, "--method_name", "DINO+Point_MAE", "--f_coreset", "0.03", "--fix", "coreset_sizes"]
+    data, common = (
+        tmp_path / "data",
+        [*flags, *TINY, "--method_name", "DINO+Point_MAE", "--f_coreset", "0.03", "--fix", "coreset_sizes"],
+    )
     copy_category(dataset_path, data / "Cookie-A", train=4)
     copy_category(dataset_path, data / "few", train=1)
-    code = main.main([*common, "--dataset_type", "folder", "--dataset_path", str(data), "--shots", "2", "--seed", "3",
-                      "--category", "cookie_a", "COOKIE A", "few", "--save_maps", str(tmp_path / "maps"), "--save_train_maps"])
+    code = main.main(
+        [
+            *common,
+            "--dataset_type",
+            "folder",
+            "--dataset_path",
+            str(data),
+            "--shots",
+            "2",
+            "--seed",
+            "3",
+            "--category",
+            "cookie_a",
+            "COOKIE A",
+            "few",
+            "--save_maps",
+            str(tmp_path / "maps"),
+            "--save_train_maps",
+        ]
+    )
     out, err = capsys.readouterr()
     assert code == 1 and "few is left out" in err and "--shots 2" in err
     assert out.count("Cookie-A: DINO") == 1 and "Cookie-A |" in out
@@ -161,4 +211,8 @@ def test_run(flags, dataset_path, tmp_path, capsys):  # noqa: F811
     entry = run["categories"]["Cookie-A"]
     assert entry["shots"] == wanted and entry["training_parts"] == 2 and set(run["categories"]) == {"Cookie-A"}
     saved = read(tmp_path / "maps" / "Cookie-A.npz")
-    assert saved.meta["training_paths"] == wanted and saved.training.path == tuple(wanted) and len(saved.training.decision_map) == 2
+    assert (
+        saved.meta["training_paths"] == wanted
+        and saved.training.path == tuple(wanted)
+        and len(saved.training.decision_map) == 2
+    )

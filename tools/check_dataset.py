@@ -1,7 +1,8 @@
 """Read every file of a data set as a run would, and say what would stop the run or spoil its results.
 
-    python tools/check_dataset.py datasets/mvtec3d
+python tools/check_dataset.py datasets/mvtec3d
 """
+
 import os
 import signal
 import sys
@@ -40,23 +41,48 @@ def main(argv=None):
     except BrokenPipeError:  # whoever read the output, head say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except BrokenProcessPool:
-        print("check_dataset.py: a process that read files was killed (too little memory?); try fewer --workers", file=sys.stderr)
+        print(
+            "check_dataset.py: a process that read files was killed (too little memory?); try fewer --workers",
+            file=sys.stderr,
+        )
     return FAULTS
 
 
 def build_parser():
     """The argument parser."""
-    parser = Parser(prog="check_dataset.py", formatter_class=HelpFormatter,
-                    description="Read every file of a data set as main.py does. Errors would stop a run, warnings would not. "
-                                "Exit code: 0 no errors, 1 errors, 2 no data set.")
+    parser = Parser(
+        prog="check_dataset.py",
+        formatter_class=HelpFormatter,
+        description="Read every file of a data set as main.py does. Errors would stop a run, warnings would not. "
+        "Exit code: 0 no errors, 1 errors, 2 no data set.",
+    )
     parser.add_argument("path", type=Path, metavar="PATH", help="folder of the categories")
-    parser.add_argument("--dataset_type", default="folder", choices=("folder", *CATEGORIES), metavar="NAME",
-                        help="mvtec3d, eyecandies or realiad_d3: a missing category of the official list is an error; "
-                             "folder: every folder that has train or test")
+    parser.add_argument(
+        "--dataset_type",
+        default="folder",
+        choices=("folder", *CATEGORIES),
+        metavar="NAME",
+        help="mvtec3d, eyecandies or realiad_d3: a missing category of the official list is an error; "
+        "folder: every folder that has train or test",
+    )
     parser.add_argument("--category", nargs="+", metavar="NAME", help="only these (default: all)")
-    parser.add_argument("--img_size", type=number(int, 56), default=224, metavar="N", help="side at which valid points are counted, main.py's --img_size")
-    parser.add_argument("--num_group", type=number(int, 3), default=1024, metavar="N", help="parts with fewer valid points are named, main.py's --num_group")
-    parser.add_argument("--unit", choices=UNITS, help="of the coordinates, main.py's --unit (default: metres are expected)")
+    parser.add_argument(
+        "--img_size",
+        type=number(int, 56),
+        default=224,
+        metavar="N",
+        help="side at which valid points are counted, main.py's --img_size",
+    )
+    parser.add_argument(
+        "--num_group",
+        type=number(int, 3),
+        default=1024,
+        metavar="N",
+        help="parts with fewer valid points are named, main.py's --num_group",
+    )
+    parser.add_argument(
+        "--unit", choices=UNITS, help="of the coordinates, main.py's --unit (default: metres are expected)"
+    )
     parser.add_argument("--fix", choices=("zero_points",), nargs="+", default=[], help="main.py's --fix zero_points")
     add_workers(parser)
     return parser
@@ -73,8 +99,10 @@ def check(args):
         warnings += sum(group.count for group in found.warnings)
     for reason in missing.values():
         print(f"error: {reason}")
-    print(f"categories: {len(names)}; errors: {errors}; warnings: {warnings}: "
-          + ("a run would fail or leave categories out" if errors else "ready to run"))
+    print(
+        f"categories: {len(names)}; errors: {errors}; warnings: {warnings}: "
+        + ("a run would fail or leave categories out" if errors else "ready to run")
+    )
     return FAULTS if errors else FINE
 
 
@@ -88,7 +116,11 @@ def categories(args):
             raise InputError(f"{args.path}: none of the {len(missing)} categories of {args.dataset_type} is there")
         return names, missing
     # also folders without train/good, which a run leaves out
-    names = sorted(p.name for p in args.path.iterdir() if not is_junk_folder(p.name) and ((p / "train").is_dir() or (p / "test").is_dir()))
+    names = sorted(
+        p.name
+        for p in args.path.iterdir()
+        if not is_junk_folder(p.name) and ((p / "train").is_dir() or (p / "test").is_dir())
+    )
     return (names, {}) if names else find_categories(args.path, args.dataset_type)
 
 
@@ -103,14 +135,46 @@ def report(found, args):
         facts = [part.facts for part in row.parts]
         points = sorted(counted(f, "zero_points" in args.fix) for f in facts if f.points is not None)
         middle = (points[(len(points) - 1) // 2][0] + points[len(points) // 2][0]) / 2 if points else None
-        shares = " / ".join(f"{p / args.img_size ** 2:.3f}" for p in (points[0][0], middle, points[-1][0])) if points else "-"
-        table.append([row.split, row.defect, *counts, kinds(f.picture for f in facts), kinds(f.tiff for f in facts), shares,
-                      sum(distinct < args.num_group for _, distinct in points)])
-    header = ["split", "defect", "rgb", "xyz", "gt", "pictures", "tiffs", f"valid share at {args.img_size}×{args.img_size}, min / median / max",
-              f"below {args.num_group}"]
-    texts = [f"{level}: {text}" for level, groups in (("error", found.faults), ("warning", found.warnings), ("note", found.notes))
-             for text in findings(groups, SHOWN if level != "note" else 1)]
-    return "\n".join([f"## {found.name}", "", tabulate(table, header, tablefmt="pipe", disable_numparse=True), "", *texts, *([""] if texts else [])])
+        shares = (
+            " / ".join(f"{p / args.img_size**2:.3f}" for p in (points[0][0], middle, points[-1][0])) if points else "-"
+        )
+        table.append(
+            [
+                row.split,
+                row.defect,
+                *counts,
+                kinds(f.picture for f in facts),
+                kinds(f.tiff for f in facts),
+                shares,
+                sum(distinct < args.num_group for _, distinct in points),
+            ]
+        )
+    header = [
+        "split",
+        "defect",
+        "rgb",
+        "xyz",
+        "gt",
+        "pictures",
+        "tiffs",
+        f"valid share at {args.img_size}×{args.img_size}, min / median / max",
+        f"below {args.num_group}",
+    ]
+    texts = [
+        f"{level}: {text}"
+        for level, groups in (("error", found.faults), ("warning", found.warnings), ("note", found.notes))
+        for text in findings(groups, SHOWN if level != "note" else 1)
+    ]
+    return "\n".join(
+        [
+            f"## {found.name}",
+            "",
+            tabulate(table, header, tablefmt="pipe", disable_numparse=True),
+            "",
+            *texts,
+            *([""] if texts else []),
+        ]
+    )
 
 
 def findings(groups, shown):

@@ -6,6 +6,7 @@
 Writes OUT/<category>/<split>/{rgb/NNN.png, xyz/NNN.tiff[, gt/NNN.png]}, a contact sheet to look at, and preprocessing.json, which says which
 part came from which files. A run that was stopped goes on where it was; files added to the recording later get the next numbers.
 """
+
 import functools
 import re
 import sys
@@ -19,7 +20,11 @@ from utils.options import HelpFormatter, Parser, add_workers, number  # noqa: E4
 
 PROGRAM = "import_parts.py"
 DECISIVE = ("intrinsics", "unit", "size", "flip", "crop", "fill_holes", "remove_plane", "seed")
-ALIKE = ("crop", "remove_plane", "fill_holes")  # have to be the same in all splits of a category, else they differ in more than defects
+ALIKE = (
+    "crop",
+    "remove_plane",
+    "fill_holes",
+)  # have to be the same in all splits of a category, else they differ in more than defects
 PROBED = 5  # scans from which the unit is recognised
 
 
@@ -32,34 +37,89 @@ def main(argv=None):
 def build_parser():
     """The argument parser."""
     parser = Parser(prog=PROGRAM, description=__doc__.splitlines()[0], formatter_class=HelpFormatter)
-    parser.add_argument("source", type=Path, metavar="SOURCE", help="folder of the recording; pictures and depth images or clouds may lie in it or below")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="folder of the data set, which gets the category")
+    parser.add_argument(
+        "source",
+        type=Path,
+        metavar="SOURCE",
+        help="folder of the recording; pictures and depth images or clouds may lie in it or below",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="OUT",
+        help="folder of the data set, which gets the category",
+    )
     parser.add_argument("--category", required=True, metavar="NAME", help="name of the object")
-    parser.add_argument("--split", default="train/good", metavar="SPLIT/KIND", help="train/good, test/good, or test/ and the kind of defect; "
-                        "validation/good is for calibration")
+    parser.add_argument(
+        "--split",
+        default="train/good",
+        metavar="SPLIT/KIND",
+        help="train/good, test/good, or test/ and the kind of defect; validation/good is for calibration",
+    )
     camera = parser.add_argument_group("camera")
-    camera.add_argument("--intrinsics", nargs="+", metavar="FX FY CX CY", help="of depth images: focal lengths and principal point in pixels, or one "
-                        "file: JSON (RealSense, Open3D, Azure Kinect by Open3D), YAML (ROS camera_info, OpenCV, Zivid)")
-    camera.add_argument("--unit", metavar="UNIT", help="of depth or coordinates: m, cm, mm, um, or metres of one count such as 0.00025 (default: that of "
-                        "the intrinsics' file, else metres or millimetres as recognised from the extents)")
-    camera.add_argument("--size", nargs=2, type=number(int, 1), metavar=("WIDTH", "HEIGHT"), help="of clouds whose files do not say it (default: "
-                        "the picture's)")
-    camera.add_argument("--flip", choices=("horizontal", "vertical", "both"), help="reverse the scan's columns, rows or both, where it is mirrored "
-                        "against the picture")
+    camera.add_argument(
+        "--intrinsics",
+        nargs="+",
+        metavar="FX FY CX CY",
+        help="of depth images: focal lengths and principal point in pixels, or one "
+        "file: JSON (RealSense, Open3D, Azure Kinect by Open3D), YAML (ROS camera_info, OpenCV, Zivid)",
+    )
+    camera.add_argument(
+        "--unit",
+        metavar="UNIT",
+        help="of depth or coordinates: m, cm, mm, um, or metres of one count such as 0.00025 (default: that of "
+        "the intrinsics' file, else metres or millimetres as recognised from the extents)",
+    )
+    camera.add_argument(
+        "--size",
+        nargs=2,
+        type=number(int, 1),
+        metavar=("WIDTH", "HEIGHT"),
+        help="of clouds whose files do not say it (default: the picture's)",
+    )
+    camera.add_argument(
+        "--flip",
+        choices=("horizontal", "vertical", "both"),
+        help="reverse the scan's columns, rows or both, where it is mirrored against the picture",
+    )
     which = parser.add_argument_group("which files, where their kind and names do not tell")
     which.add_argument("--picture_glob", metavar="PATTERN", help="such as 'color/*.png', relative to SOURCE")
     which.add_argument("--cloud_glob", metavar="PATTERN", help="of depth images or clouds")
     which.add_argument("--mask_glob", metavar="PATTERN", help="of masks of defects")
-    which.add_argument("--by_order", action="store_true", help="pair files by their order; else by name, or by the number in the name")
+    which.add_argument(
+        "--by_order", action="store_true", help="pair files by their order; else by name, or by the number in the name"
+    )
     part = parser.add_argument_group("the part")
-    part.add_argument("--crop", nargs=4, type=number(int, 0), metavar=("LEFT", "TOP", "WIDTH", "HEIGHT"), help="keep this rectangle, in pixels of the scan")
-    part.add_argument("--fill_holes", type=number(int, 0), default=0, metavar="PIXELS", help="fill holes of at most so many pixels, linear between "
-                      "the pixels around (default: none)")
-    part.add_argument("--remove_plane", action="store_true", help="take away the plane that the part lies on and all but the largest cluster, and pad to "
-                      "a square, as the preprocessing of MVTec 3D-AD does")
-    part.add_argument("--keep_touching", action="store_true", help="with --remove_plane: parts that touch the frame are done with a warning (else they are "
-                      "failures)")
-    part.add_argument("--seed", type=number(int, 0, 2**32 - 1), default=0, metavar="N", help="of the search for the plane")
+    part.add_argument(
+        "--crop",
+        nargs=4,
+        type=number(int, 0),
+        metavar=("LEFT", "TOP", "WIDTH", "HEIGHT"),
+        help="keep this rectangle, in pixels of the scan",
+    )
+    part.add_argument(
+        "--fill_holes",
+        type=number(int, 0),
+        default=0,
+        metavar="PIXELS",
+        help="fill holes of at most so many pixels, linear between the pixels around (default: none)",
+    )
+    part.add_argument(
+        "--remove_plane",
+        action="store_true",
+        help="take away the plane that the part lies on and all but the largest cluster, and pad to "
+        "a square, as the preprocessing of MVTec 3D-AD does",
+    )
+    part.add_argument(
+        "--keep_touching",
+        action="store_true",
+        help="with --remove_plane: parts that touch the frame are done with a warning (else they are failures)",
+    )
+    part.add_argument(
+        "--seed", type=number(int, 0, 2**32 - 1), default=0, metavar="N", help="of the search for the plane"
+    )
     parser.add_argument("--no_sheet", action="store_true", help="write no contact sheet")
     add_workers(parser)
     return parser
@@ -70,17 +130,29 @@ def import_parts(args, command):
     from utils.import_pairs import find_parts
 
     target, label = check_target(args)
-    parts, unpaired = find_parts(args.source, args.picture_glob, args.cloud_glob, args.mask_glob, args.by_order, args.split.startswith("test/")
-                                 and args.split != "test/good")
+    parts, unpaired = find_parts(
+        args.source,
+        args.picture_glob,
+        args.cloud_glob,
+        args.mask_glob,
+        args.by_order,
+        args.split.startswith("test/") and args.split != "test/good",
+    )
     if not parts:
         raise InputError(next(iter(unpaired.values())))
     record = PartsRecord(target, PROGRAM, command, vars(args), DECISIVE)
     check_alike(args)
     plan = make_plan(args, parts)
     named, changed = record.number_parts(args.source, parts)
-    jobs = [common.Job(f"{label}/{name}", common.mark_of(target, name), functools.partial(_import_one, files, plan, target, name))
-            for name, files in named.items()]
-    print(f"{args.source}: {len(parts)} parts, for instance {_shown(parts[0], args.source)}; unit {plan.unit.name} ({plan.unit.found})")
+    jobs = [
+        common.Job(
+            f"{label}/{name}", common.mark_of(target, name), functools.partial(_import_one, files, plan, target, name)
+        )
+        for name, files in named.items()
+    ]
+    print(
+        f"{args.source}: {len(parts)} parts, for instance {_shown(parts[0], args.source)}; unit {plan.unit.name} ({plan.unit.found})"
+    )
     common.prepare(record, target, jobs, unpaired)
     outcome = common.run_jobs(jobs, args.workers)
     outcome.failed.update({f"{label}/{name}": reason for name, reason in {**unpaired, **changed}.items()})
@@ -100,7 +172,9 @@ def check_target(args):
         InputError: a name is none, or the result would lie in the recording.
     """
     if not re.fullmatch(r"(train|validation)/good|test/[^/\\.][^/\\]*", args.split):
-        raise InputError(f"--split {args.split}: has to be train/good, validation/good, test/good, or test/ and the kind of defect")
+        raise InputError(
+            f"--split {args.split}: has to be train/good, validation/good, test/good, or test/ and the kind of defect"
+        )
     if not re.fullmatch(r"[^/\\.][^/\\]*", args.category):
         raise InputError(f"--category {args.category}: has to be the name of a folder")
     target = args.output / args.category / args.split
@@ -119,8 +193,10 @@ def check_alike(args):
         earlier = common.read_record(path.parent)
         for name in ALIKE if earlier.get("program") == PROGRAM else ():
             if earlier["options"].get(name) != getattr(args, name):
-                raise InputError(f"{path}: this split was imported with --{name} {earlier['options'].get(name)}, now it is {getattr(args, name)}; splits "
-                                 "that differ in this differ in more than defects: give the same, or another --category")
+                raise InputError(
+                    f"{path}: this split was imported with --{name} {earlier['options'].get(name)}, now it is {getattr(args, name)}; splits "
+                    "that differ in this differ in more than defects: give the same, or another --category"
+                )
 
 
 def make_plan(args, parts):
@@ -138,8 +214,18 @@ def make_plan(args, parts):
     unit = unit_from(args.unit) if args.unit else None
     if unit is None and camera and camera.unit:
         unit = Unit(camera.unit, f"{camera.unit:g} m", f"depth scale of {args.intrinsics[0]}")
-    plan = Plan(camera, unit, None, args.size and tuple(args.size[::-1]), args.flip, args.crop and tuple(args.crop), args.fill_holes, args.remove_plane,
-                args.keep_touching, args.seed)
+    plan = Plan(
+        camera,
+        unit,
+        None,
+        args.size and tuple(args.size[::-1]),
+        args.flip,
+        args.crop and tuple(args.crop),
+        args.fill_holes,
+        args.remove_plane,
+        args.keep_touching,
+        args.seed,
+    )
     return _with_unit(plan, parts)
 
 
@@ -151,7 +237,7 @@ def _with_unit(plan, parts):
     from utils.mvtec3d_util import read_picture
 
     extents, whole, errors, used = [], False, [], None
-    for files in parts[::max(1, len(parts) // PROBED)][:PROBED]:
+    for files in parts[:: max(1, len(parts) // PROBED)][:PROBED]:
         try:
             scan = measure(files, plan, files.picture and read_picture(files.picture, "RGB").size[::-1])
         except (InputError, OSError) as error:
@@ -181,8 +267,10 @@ class PartsRecord(common.Record):
         """
         whose, known = str(source.resolve()), dict(self.earlier.get("parts", {}))
         if self.earlier.get("source", whose) != whose:
-            raise InputError(f"{self.path}: this split was imported from {self.earlier['source']}, not {whose}; put both recordings in one folder and "
-                             "import that into a new split, or choose another --output")
+            raise InputError(
+                f"{self.path}: this split was imported from {self.earlier['source']}, not {whose}; put both recordings in one folder and "
+                "import that into a new split, or choose another --output"
+            )
         numbers = {tuple(entry["files"]): name for name, entry in known.items()}
         named, changed = {}, {}
         for files in parts:
@@ -193,8 +281,10 @@ class PartsRecord(common.Record):
                 name = f"{max((int(n) for n in known), default=-1) + 1:03d}"
                 known[name] = {"files": paths, "bytes": sizes}
             elif known[name]["bytes"] != sizes and common.mark_of(self.path.parent, name).exists():
-                changed[name] = (f"{files.cloud}: this or {paths[0]} is another file than at its import; to import it again remove "
-                                 f"{common.mark_of(self.path.parent, name)}")
+                changed[name] = (
+                    f"{files.cloud}: this or {paths[0]} is another file than at its import; to import it again remove "
+                    f"{common.mark_of(self.path.parent, name)}"
+                )
                 continue
             known[name]["bytes"] = sizes
             named[name] = files
@@ -214,9 +304,17 @@ def write_sheet(target, label, parts, plan, failed, workers):
     names = [name for name in parts if common.mark_of(target, name).exists()]
     if not names:
         return
-    title = f"{label} · {len(names)} part{'s' * (len(names) > 1)}" + (f", {failed} failed" if failed else "") + f" · unit {plan.unit.name}"
+    title = (
+        f"{label} · {len(names)} part{'s' * (len(names) > 1)}"
+        + (f", {failed} failed" if failed else "")
+        + f" · unit {plan.unit.name}"
+    )
     paths = write_contact_sheet(target, names, title, {name: parts[name]["files"][0] for name in names}, workers)
-    print(f"{paths[0]}: look at it" + (f", and at {len(paths) - 1} more pages" if len(paths) > 1 else "") + ": does the outline follow the part?")
+    print(
+        f"{paths[0]}: look at it"
+        + (f", and at {len(paths) - 1} more pages" if len(paths) > 1 else "")
+        + ": does the outline follow the part?"
+    )
 
 
 def _import_one(files, plan, target, name):

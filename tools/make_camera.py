@@ -4,6 +4,7 @@
 
 OUT/<kind>/<train_good, test_good, test_dent>/ holds the files of some parts: a knob of two balls on a table, seen by a pinhole camera.
 """
+
 import json
 import struct
 import sys
@@ -23,7 +24,10 @@ from utils.options import HelpFormatter, Parser, number  # noqa: E402
 
 DISTANCE = 0.45  # metres from the camera to the table, along the optical axis
 TILT = np.array([0.06, -0.04, -1.0])  # of the table: its normal, towards the camera
-BALLS = ((-0.012, 0.008, 0.038), (0.026, -0.018, 0.022))  # x, y, radius in metres; their centres lie a third of the radius below the table
+BALLS = (
+    (-0.012, 0.008, 0.038),
+    (0.026, -0.018, 0.022),
+)  # x, y, radius in metres; their centres lie a third of the radius below the table
 LIGHT = np.array([-0.4, -0.5, -0.77])  # towards the light
 
 
@@ -47,7 +51,7 @@ def camera_of(size):
 def record(seed=0, size=(240, 320), dented=False, missing=0.02):
     """Recording of one part: two balls sunk in a table, each place where a pixel's ray meets them; ``missing`` of the pixels see nothing."""
     rng, camera = np.random.default_rng(seed), camera_of(size)
-    v, u = np.mgrid[:size[0], :size[1]]
+    v, u = np.mgrid[: size[0], : size[1]]
     rays = np.stack([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy, np.ones(size)], axis=-1)
     normal = TILT / np.linalg.norm(TILT)
     depth = DISTANCE * normal[2] / (rays @ normal)
@@ -65,7 +69,11 @@ def record(seed=0, size=(240, 320), dented=False, missing=0.02):
         facing[closer] = ((rays * depth[..., None] - centre) / radius)[closer]
         part |= closer
     points = rays * depth[..., None]
-    dent = np.hypot(points[..., 0] - shift[0] + 0.022, points[..., 1] - shift[1] - 0.004) if dented else np.full(size, np.inf)
+    dent = (
+        np.hypot(points[..., 0] - shift[0] + 0.022, points[..., 1] - shift[1] - 0.004)
+        if dented
+        else np.full(size, np.inf)
+    )
     defect = part & (dent < 0.008)
     depth = depth + np.where(defect, 0.003 * (1 - (dent / 0.008) ** 2), 0) + 0.00005 * rng.standard_normal(size)
     depth[rng.random(size) < missing] = np.nan
@@ -81,7 +89,7 @@ def write_pcd(path, points, colours=None, encoding="binary", height=None):
     ``height``: as the head shall say it, 1 for an unorganised cloud. The compressed form holds the bytes as they are, which the format allows.
     """
     count = points.shape[0] * points.shape[1]
-    kinds = [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("_", "<f4"), ("rgb", "<u4")][:5 if colours is not None else 4]
+    kinds = [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("_", "<f4"), ("rgb", "<u4")][: 5 if colours is not None else 4]
     rows = np.zeros(count, np.dtype(kinds))
     for axis, name in enumerate("xyz"):
         rows[name] = points[..., axis].ravel()
@@ -90,16 +98,23 @@ def write_pcd(path, points, colours=None, encoding="binary", height=None):
         rows["rgb"] = red << 16 | green << 8 | blue
     names = " ".join(name for name, _ in kinds)
     height = height or points.shape[0]
-    head = (f"# .PCD v0.7 - Point Cloud Data file format\nVERSION 0.7\nFIELDS {names}\nSIZE {' '.join('4' for _ in kinds)}\n"
-            f"TYPE {' '.join(kind[1].upper() for _, kind in kinds)}\nCOUNT {' '.join('1' for _ in kinds)}\nWIDTH {count // height}\nHEIGHT {height}\n"
-            f"VIEWPOINT 0 0 0 1 0 0 0\nPOINTS {count}\nDATA {encoding}\n")
+    head = (
+        f"# .PCD v0.7 - Point Cloud Data file format\nVERSION 0.7\nFIELDS {names}\nSIZE {' '.join('4' for _ in kinds)}\n"
+        f"TYPE {' '.join(kind[1].upper() for _, kind in kinds)}\nCOUNT {' '.join('1' for _ in kinds)}\nWIDTH {count // height}\nHEIGHT {height}\n"
+        f"VIEWPOINT 0 0 0 1 0 0 0\nPOINTS {count}\nDATA {encoding}\n"
+    )
     if encoding == "ascii":
-        body = "".join(" ".join(f"{value:.9g}" if isinstance(value, float) else str(value) for value in row) + "\n" for row in rows.tolist()).encode()
+        body = "".join(
+            " ".join(f"{value:.9g}" if isinstance(value, float) else str(value) for value in row) + "\n"
+            for row in rows.tolist()
+        ).encode()
     elif encoding == "binary":
         body = rows.tobytes()
     else:
         plain = b"".join(rows[name].tobytes() for name, _ in kinds)  # field after field
-        packed = b"".join(bytes([len(plain[i:i + 32]) - 1]) + plain[i:i + 32] for i in range(0, len(plain), 32))  # LZF: literals only
+        packed = b"".join(
+            bytes([len(plain[i : i + 32]) - 1]) + plain[i : i + 32] for i in range(0, len(plain), 32)
+        )  # LZF: literals only
         body = struct.pack("<II", len(packed), len(plain)) + packed
     return _write_bytes(path, head.encode() + body)
 
@@ -114,10 +129,21 @@ def write_ply(path, points, colours=None, encoding="binary_little_endian", head_
         rows[name] = points[..., axis].ravel()
     for channel, name in enumerate(("red", "green", "blue") if colours is not None else ()):
         rows[name] = colours[..., channel].ravel()
-    head = ["ply", f"format {encoding} 1.0", *head_lines, f"element vertex {len(rows)}", *(f"property {kind} {axis}" for axis in "xyz"),
-            *(f"property uchar {name}" for name, _ in kinds[3:]), "end_header", ""]
+    head = [
+        "ply",
+        f"format {encoding} 1.0",
+        *head_lines,
+        f"element vertex {len(rows)}",
+        *(f"property {kind} {axis}" for axis in "xyz"),
+        *(f"property uchar {name}" for name, _ in kinds[3:]),
+        "end_header",
+        "",
+    ]
     if encoding == "ascii":
-        body = "".join(" ".join(f"{value:.9g}" if isinstance(value, float) else str(value) for value in row) + "\n" for row in rows.tolist()).encode()
+        body = "".join(
+            " ".join(f"{value:.9g}" if isinstance(value, float) else str(value) for value in row) + "\n"
+            for row in rows.tolist()
+        ).encode()
     else:
         body = rows.tobytes()
     return _write_bytes(path, "\n".join(head).encode() + body)
@@ -130,19 +156,31 @@ def write_depth_png(path, depth, metres=0.001):
 
 def write_realsense(path, camera, scale=None):
     """Write intrinsics as JSON with the names of RealSense's library."""
-    content = {"width": camera.size[1], "height": camera.size[0], "ppx": camera.cx, "ppy": camera.cy, "fx": camera.fx, "fy": camera.fy,
-               "model": "distortion.none", "coeffs": [0.0] * 5}
-    return _write_bytes(path, json.dumps({"depth": content, **({"depth_scale": scale} if scale else {})}, indent=2).encode())
+    content = {
+        "width": camera.size[1],
+        "height": camera.size[0],
+        "ppx": camera.cx,
+        "ppy": camera.cy,
+        "fx": camera.fx,
+        "fy": camera.fy,
+        "model": "distortion.none",
+        "coeffs": [0.0] * 5,
+    }
+    return _write_bytes(
+        path, json.dumps({"depth": content, **({"depth_scale": scale} if scale else {})}, indent=2).encode()
+    )
 
 
 def write_camera_info(path, camera, bend=(0, 0, 0, 0, 0)):
     """Write intrinsics as ROS's camera_info YAML."""
     matrix = [camera.fx, 0.0, camera.cx, 0.0, camera.fy, camera.cy, 0.0, 0.0, 1.0]
     projection = [camera.fx, 0.0, camera.cx, 0.0, 0.0, camera.fy, camera.cy, 0.0, 0.0, 0.0, 1.0, 0.0]
-    text = (f"image_width: {camera.size[1]}\nimage_height: {camera.size[0]}\ncamera_name: depth\n"
-            f"camera_matrix:\n  rows: 3\n  cols: 3\n  data: {matrix}\ndistortion_model: plumb_bob\n"
-            f"distortion_coefficients:\n  rows: 1\n  cols: 5\n  data: {list(bend)}\n"
-            f"projection_matrix:\n  rows: 3\n  cols: 4\n  data: {projection}\n")
+    text = (
+        f"image_width: {camera.size[1]}\nimage_height: {camera.size[0]}\ncamera_name: depth\n"
+        f"camera_matrix:\n  rows: 3\n  cols: 3\n  data: {matrix}\ndistortion_model: plumb_bob\n"
+        f"distortion_coefficients:\n  rows: 1\n  cols: 5\n  data: {list(bend)}\n"
+        f"projection_matrix:\n  rows: 3\n  cols: 4\n  data: {projection}\n"
+    )
     return _write_bytes(path, text.encode())
 
 
@@ -154,7 +192,9 @@ def _depth_png(folder, name, part):
 
 def _depth_tiff(folder, name, part):
     height, width = part.depth.shape
-    _save(folder / f"rgb_{int(name)}.jpg", Image.fromarray(part.rgb).resize((2 * width, 2 * height), Image.BICUBIC))  # a finer camera, the same view
+    _save(
+        folder / f"rgb_{int(name)}.jpg", Image.fromarray(part.rgb).resize((2 * width, 2 * height), Image.BICUBIC)
+    )  # a finer camera, the same view
     (folder / "x").parent.mkdir(parents=True, exist_ok=True)
     tifffile.imwrite(folder / f"depth_{name}.tiff", part.depth.astype(np.float32))
     write_camera_info(folder.parent / "camera_info.yaml", part.camera)
@@ -166,8 +206,12 @@ def _pcd(folder, name, part):
 
 
 def _ply(folder, name, part):  # in millimetres, with colours and all pixels, as Zivid's cameras write it
-    write_ply(folder / f"{name}.ply", part.points * 1000, part.rgb, head_lines=(f"obj_info num_cols {part.depth.shape[1]}",
-                                                                              f"obj_info num_rows {part.depth.shape[0]}"))
+    write_ply(
+        folder / f"{name}.ply",
+        part.points * 1000,
+        part.rgb,
+        head_lines=(f"obj_info num_cols {part.depth.shape[1]}", f"obj_info num_rows {part.depth.shape[0]}"),
+    )
 
 
 def _npz(folder, name, part):
@@ -190,7 +234,10 @@ def make_recording(root, kind, parts=4, size=(240, 320)):
                 mask = Image.fromarray(part.defect.astype(np.uint8) * 255)
                 if kind == "depth_tiff":
                     mask = mask.resize((2 * size[1], 2 * size[0]), Image.NEAREST)
-                _save(folder / where / "mask" / f"{'rgb_' + str(int(name)) if kind == 'depth_tiff' else like.stem}.png", mask)
+                _save(
+                    folder / where / "mask" / f"{'rgb_' + str(int(name)) if kind == 'depth_tiff' else like.stem}.png",
+                    mask,
+                )
     return folder
 
 
@@ -198,7 +245,9 @@ def main(argv=None):
     """Run the command line; returns the exit code: 0 fine, 1 failed on the way, 2 refused."""
     parser = Parser(prog="make_camera.py", description=__doc__.splitlines()[0], formatter_class=HelpFormatter)
     parser.add_argument("out", type=Path, metavar="OUT", help="folder for the recordings")
-    parser.add_argument("--kinds", nargs="+", choices=sorted(KINDS), default=sorted(KINDS), metavar="KIND", help="which")
+    parser.add_argument(
+        "--kinds", nargs="+", choices=sorted(KINDS), default=sorted(KINDS), metavar="KIND", help="which"
+    )
     parser.add_argument("--train", type=number(int, 1), default=4, metavar="N", help="training parts")
     args = parser.parse_args(argv)
     try:
@@ -209,7 +258,10 @@ def main(argv=None):
         print(f"make_camera.py: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"make_camera.py: {error.filename or args.out}: cannot be written ({error.strerror or error})", file=sys.stderr)
+        print(
+            f"make_camera.py: {error.filename or args.out}: cannot be written ({error.strerror or error})",
+            file=sys.stderr,
+        )
         return 1
     return 0
 

@@ -1,4 +1,5 @@
 """A contact sheet: every part's picture, its depth in colour, and the scan's outline on the picture, so that a person sees whether they fit."""
+
 from concurrent.futures import ProcessPoolExecutor
 from itertools import islice, repeat
 from pathlib import Path
@@ -12,7 +13,11 @@ from tqdm import tqdm
 
 from utils.files import atomic_path
 
-LINE, DEFECT, MISSING = (255, 0, 200), (255, 220, 0), (70, 70, 70)  # colours of the outline, of the mask, of pixels that were not measured
+LINE, DEFECT, MISSING = (
+    (255, 0, 200),
+    (255, 220, 0),
+    (70, 70, 70),
+)  # colours of the outline, of the mask, of pixels that were not measured
 PAPER, INK, FAINT = (255, 255, 255), (20, 20, 20), (110, 110, 110)
 GAP, TEXT = 14, 15  # pixels
 PANEL_GAP = 3
@@ -41,7 +46,15 @@ class Tile(NamedTuple):
 
 def layout_for(count):
     """Page for ``count`` parts: the fewer, the larger."""
-    return Page(460, 1, 1) if count == 1 else Page(320, 1, 4) if count <= 4 else Page(240, 2, 5) if count <= 10 else Page(176, 3, 8)
+    return (
+        Page(460, 1, 1)
+        if count == 1
+        else Page(320, 1, 4)
+        if count <= 4
+        else Page(240, 2, 5)
+        if count <= 10
+        else Page(176, 3, 8)
+    )
 
 
 def write_contact_sheet(folder, names, title, labels, workers=1):
@@ -56,14 +69,23 @@ def write_contact_sheet(folder, names, title, labels, workers=1):
     """
     folder, page = Path(folder), layout_for(len(names))
     count = page.columns * page.rows
-    pages = [names[i:i + count] for i in range(0, len(names), count)]
-    paths = [folder / ("contact_sheet.png" if len(pages) == 1 else f"contact_sheet_{i}.png") for i in range(1, len(pages) + 1)]
+    pages = [names[i : i + count] for i in range(0, len(names), count)]
+    paths = [
+        folder / ("contact_sheet.png" if len(pages) == 1 else f"contact_sheet_{i}.png")
+        for i in range(1, len(pages) + 1)
+    ]
     pool = ProcessPoolExecutor(workers) if workers > 1 and len(names) > 8 else None
     try:
-        tiles = (pool.map if pool else map)(make_tile, repeat(folder), names, repeat(page.panel), [labels.get(name, "") for name in names])
+        tiles = (pool.map if pool else map)(
+            make_tile, repeat(folder), names, repeat(page.panel), [labels.get(name, "") for name in names]
+        )
         tiles = iter(tqdm(tiles, total=len(names), desc="contact sheet", disable=None, leave=False, unit="part"))
         for number, path in enumerate(paths, 1):
-            sheet = draw_page(list(islice(tiles, len(pages[number - 1]))), page, title + (f" · page {number} of {len(paths)}" if len(paths) > 1 else ""))
+            sheet = draw_page(
+                list(islice(tiles, len(pages[number - 1]))),
+                page,
+                title + (f" · page {number} of {len(paths)}" if len(paths) > 1 else ""),
+            )
             with atomic_path(path) as temporary:
                 sheet.save(temporary, format="PNG")
     finally:
@@ -97,7 +119,13 @@ def make_tile(folder, name, width, label=""):
         overlay[defect & ~ndimage.binary_erosion(defect)] = DEFECT
     between = np.full((height, PANEL_GAP, 3), PAPER, np.uint8)
     panels = np.concatenate([photo, between, in_colour(small[..., 2], seen), between, overlay], axis=1)
-    return Tile(panels, (f"{name}   {label}".rstrip(), facts(xyz, measured) + (f" · enlarged {1 / share:.1f} times" if share < 1 else "")))
+    return Tile(
+        panels,
+        (
+            f"{name}   {label}".rstrip(),
+            facts(xyz, measured) + (f" · enlarged {1 / share:.1f} times" if share < 1 else ""),
+        ),
+    )
 
 
 def window(measured):
@@ -106,7 +134,9 @@ def window(measured):
     rows, columns = np.flatnonzero(measured.any(1)), np.flatnonzero(measured.any(0))
     if not len(rows):
         return 0.0, 0.0, 1.0
-    ends = np.array([[columns[0], columns[-1] + 1], [rows[0], rows[-1] + 1]]) / np.array([[measured.shape[1]], [measured.shape[0]]])
+    ends = np.array([[columns[0], columns[-1] + 1], [rows[0], rows[-1] + 1]]) / np.array(
+        [[measured.shape[1]], [measured.shape[0]]]
+    )
     share = float(ROOM * (ends[:, 1] - ends[:, 0]).max())
     if share > 0.75:
         return 0.0, 0.0, 1.0
@@ -142,7 +172,9 @@ def outline(xyz, measured):
     The ground is the plane through the frame around the image; whether something stands off it is told by the height that parts the pixels
     into two classes best (Otsu, IEEE Transactions on Systems, Man, and Cybernetics 9, 1979).
     """
-    solid = ndimage.binary_opening(ndimage.binary_closing(np.pad(measured, 2, mode="edge"), np.ones((3, 3))), np.ones((3, 3)))[2:-2, 2:-2]
+    solid = ndimage.binary_opening(
+        ndimage.binary_closing(np.pad(measured, 2, mode="edge"), np.ones((3, 3))), np.ones((3, 3))
+    )[2:-2, 2:-2]
     edge = max(2, round(FRAME * min(measured.shape)))
     frame = np.ones(measured.shape, bool)
     frame[edge:-edge, edge:-edge] = False
@@ -198,7 +230,14 @@ def draw_page(tiles, page, title):
     sheet = Image.new("RGB", (width, head + rows * step + GAP), PAPER)
     draw = ImageDraw.Draw(sheet)
     _write(draw, (GAP, GAP), title, TEXT + 2, INK, width - 2 * GAP, bold=True)
-    _write(draw, (GAP, GAP + TEXT + 9), "left: picture · middle: depth, red near, blue far, grey not measured · right: both", TEXT, FAINT, width - 2 * GAP)
+    _write(
+        draw,
+        (GAP, GAP + TEXT + 9),
+        "left: picture · middle: depth, red near, blue far, grey not measured · right: both",
+        TEXT,
+        FAINT,
+        width - 2 * GAP,
+    )
     x, y = GAP, GAP + 2 * TEXT + 15
     for colour, text in ((LINE, "outline of the scan: it has to follow the part in the picture"), (DEFECT, "mask")):
         draw.line((x, y + TEXT // 2 + 1, x + 22, y + TEXT // 2 + 1), fill=colour, width=3)
@@ -208,7 +247,14 @@ def draw_page(tiles, page, title):
         x, y = GAP + number % columns * (wide + GAP), head + number // columns * step
         sheet.paste(Image.fromarray(tile.panels), (x, y))
         for line, text in enumerate(tile.texts):
-            _write(draw, (x, y + tile.panels.shape[0] + 3 + line * (small + 3)), text, small, INK if line == 0 else FAINT, wide)
+            _write(
+                draw,
+                (x, y + tile.panels.shape[0] + 3 + line * (small + 3)),
+                text,
+                small,
+                INK if line == 0 else FAINT,
+                wide,
+            )
     return sheet
 
 
@@ -222,7 +268,9 @@ def _write(draw, place, text, size, colour, width, bold=False):
 def _font(size, bold=False):
     import matplotlib
 
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"DejaVuSans{'-Bold' * bold}.ttf"), size)
+    return ImageFont.truetype(
+        str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"DejaVuSans{'-Bold' * bold}.ttf"), size
+    )
 
 
 def _figure(value):

@@ -3,6 +3,7 @@
 ``main.py``, ``tools/check_dataset.py`` and the data sets' classes read with the same functions, and read as the examination has settled.
 It refuses nothing: who calls it decides from ``Examination.faults``.
 """
+
 import json
 import os
 import signal
@@ -21,17 +22,35 @@ from utils.part_facts import VERSION, Facts, Job, read_part
 EXAMPLES = 10  # texts kept of each kind
 FEW_JOBS = 4  # up to so many are done without other processes
 TITLES = {
-    "pairing": "files that do not pair", "folders": "folders that are missing or empty", "picture": "pictures that cannot be read",
-    "cloud": "point clouds that cannot be read", "mask": "masks that cannot be read", "no points": "parts without a valid point",
-    "unit": "coordinates that are not in metres", "mixed units": "parts in another unit than the training parts",
-    "broken": "point clouds with NaN or inf", "missing": "point clouds with a value that stands for \"not measured\"",
-    "zero points": "point clouds that lose points with a coordinate 0", "few points": "parts with too few points",
-    "mask empty": "empty masks of defective parts", "mask large": "masks that cover too much", "mask of good": "masks of good parts",
-    "mask background": "masks without black or transparent background", "aspect": "parts whose files differ in aspect",
-    "outline": "point clouds that do not lie on their pictures", "twice": "parts that are there twice", "unusual": "unusual parts",
-    "one class": "test splits of one kind", "folder skipped": "folders skipped", "files not read": "folders with files that are not read",
-    "no masks": "defect folders without masks", "paired by position": "folders paired by position", "paired by number": "folders paired by number",
-    "16-bit picture": "16-bit pictures", "tiff layout": "tiffs of an unusual layout", "convention": "coordinates of another convention",
+    "pairing": "files that do not pair",
+    "folders": "folders that are missing or empty",
+    "picture": "pictures that cannot be read",
+    "cloud": "point clouds that cannot be read",
+    "mask": "masks that cannot be read",
+    "no points": "parts without a valid point",
+    "unit": "coordinates that are not in metres",
+    "mixed units": "parts in another unit than the training parts",
+    "broken": "point clouds with NaN or inf",
+    "missing": 'point clouds with a value that stands for "not measured"',
+    "zero points": "point clouds that lose points with a coordinate 0",
+    "few points": "parts with too few points",
+    "mask empty": "empty masks of defective parts",
+    "mask large": "masks that cover too much",
+    "mask of good": "masks of good parts",
+    "mask background": "masks without black or transparent background",
+    "aspect": "parts whose files differ in aspect",
+    "outline": "point clouds that do not lie on their pictures",
+    "twice": "parts that are there twice",
+    "unusual": "unusual parts",
+    "one class": "test splits of one kind",
+    "folder skipped": "folders skipped",
+    "files not read": "folders with files that are not read",
+    "no masks": "defect folders without masks",
+    "paired by position": "folders paired by position",
+    "paired by number": "folders paired by number",
+    "16-bit picture": "16-bit pictures",
+    "tiff layout": "tiffs of an unusual layout",
+    "convention": "coordinates of another convention",
 }
 
 
@@ -92,7 +111,9 @@ class Examination(NamedTuple):
         return found
 
 
-def examine(dataset_path, categories, splits=("train", "test"), options=Options(), workers=1, progress=True, cache_path=None):
+def examine(
+    dataset_path, categories, splits=("train", "test"), options=Options(), workers=1, progress=True, cache_path=None
+):
     """Examine a data set: Examination.
 
     Args:
@@ -107,7 +128,9 @@ def examine(dataset_path, categories, splits=("train", "test"), options=Options(
     return Examination(tuple(examine_each(dataset_path, categories, splits, options, workers, progress, cache_path)))
 
 
-def examine_each(dataset_path, categories, splits=("train", "test"), options=Options(), workers=1, progress=True, cache_path=None):
+def examine_each(
+    dataset_path, categories, splits=("train", "test"), options=Options(), workers=1, progress=True, cache_path=None
+):
     """As :func:`examine`; yields a Category as soon as it is done."""
     cache, pool = _Cache(cache_path), None
     try:
@@ -136,7 +159,10 @@ def lines(groups, shown=3):
         if group.count == 1:
             out.append(group.examples[0])
             continue
-        out.append(f"{group.category}: {TITLES[group.kind]}: {group.count:,}" + ("" if group.count <= shown else ", for instance"))
+        out.append(
+            f"{group.category}: {TITLES[group.kind]}: {group.count:,}"
+            + ("" if group.count <= shown else ", for instance")
+        )
         out += [f"  {text}" for text in group.examples[:shown]]
     return out
 
@@ -149,13 +175,25 @@ def _list(folder, splits, options):
         findings += [("warning", note.kind, note.text) for note in notes]
         if split == "train":
             if not (folder / split / GOOD).is_dir():
-                findings.append(("fault", "folders", f"{folder / split / GOOD}: missing folder: the category's normal training parts belong there"))
+                findings.append(
+                    (
+                        "fault",
+                        "folders",
+                        f"{folder / split / GOOD}: missing folder: the category's normal training parts belong there",
+                    )
+                )
             elif folder / split / GOOD not in folders:  # an empty one is no folder to skip
                 findings = [f for f in findings if not f[2].startswith(f"{folder / split / GOOD}: ")]
                 folders.append(folder / split / GOOD)
         elif not folders:
-            findings.append(("fault", "folders", f"{folder / split}: missing or empty: the category's {split} parts belong there, "
-                                                 "one folder a defect, and good"))
+            findings.append(
+                (
+                    "fault",
+                    "folders",
+                    f"{folder / split}: missing or empty: the category's {split} parts belong there, "
+                    "one folder a defect, and good",
+                )
+            )
         for defect in folders:
             counts = {kind: len(part_files(defect, kind)) for kind in SUFFIXES}
             if split == "train" and defect.name != GOOD:
@@ -163,18 +201,30 @@ def _list(folder, splits, options):
                 continue
             defective = defect.name != GOOD
             pairing = pair(defect, with_masks=defective)
-            findings += [("fault", "pairing", text) for text in pairing.problems] + [(_level(note), *note) for note in pairing.notes]
+            findings += [("fault", "pairing", text) for text in pairing.problems] + [
+                (_level(note), *note) for note in pairing.notes
+            ]
             # a run does not read masks of good parts; those that are there are looked at
             own = {} if defective or split == "train" else {p.stem: p for p in part_files(defect, "gt")}
             parts = []
             for files in (*pairing.parts, *pairing.incomplete):
                 mask = files.gt if defective else own.get(files.rgb.stem) if files.rgb else None
                 parts.append(TestedPart(split, defect.name, files.rgb or files.xyz or files.gt, files, mask))
-                jobs.append(Job(*(str(p) if p else None for p in (files.rgb, files.xyz, mask)), options.img_size, None,
-                                (options.unit or "m") != "m"))
+                jobs.append(
+                    Job(
+                        *(str(p) if p else None for p in (files.rgb, files.xyz, mask)),
+                        options.img_size,
+                        None,
+                        (options.unit or "m") != "m",
+                    )
+                )
             rows.append(Row(split, defect.name, counts, True, tuple(parts)))
-    rows += [Row(split.name, d.name, {kind: len(part_files(d, kind)) for kind in SUFFIXES}, False, ()) for split in _others(folder, splits)
-             for d in sorted(split.iterdir()) if d.is_dir() and not d.name.startswith(".")]
+    rows += [
+        Row(split.name, d.name, {kind: len(part_files(d, kind)) for kind in SUFFIXES}, False, ())
+        for split in _others(folder, splits)
+        for d in sorted(split.iterdir())
+        if d.is_dir() and not d.name.startswith(".")
+    ]
     return rows, jobs, findings
 
 
@@ -194,9 +244,16 @@ def _category(root, name, rows, facts, findings, options, missing):
     groups = {level: {} for level in ("fault", "warning", "note")}
     for level, kind, text in (*findings, *found):
         groups[level].setdefault(kind, []).append(text)
-    faults, warnings, notes = (tuple(Group(kind, name, len(texts), tuple(texts[:EXAMPLES])) for kind, texts in by_kind.items())
-                               for by_kind in groups.values())
-    masks = [part.files.gt is not None for row in rows if row.used and row.split == "test" and row.defect != GOOD for part in row.parts]
+    faults, warnings, notes = (
+        tuple(Group(kind, name, len(texts), tuple(texts[:EXAMPLES])) for kind, texts in by_kind.items())
+        for by_kind in groups.values()
+    )
+    masks = [
+        part.files.gt is not None
+        for row in rows
+        if row.used and row.split == "test" and row.defect != GOOD
+        for part in row.parts
+    ]
     return Category(name, rows, faults, warnings, notes, reading, all(masks))
 
 
@@ -220,8 +277,17 @@ class _Cache:
         lacking = [i for i, facts in enumerate(out) if facts is None]
         todo = [jobs[i] for i in lacking]
         found = pool.map(read_part, todo) if pool else map(read_part, todo)
-        for i, facts in zip(lacking, tqdm(found, total=len(todo), desc=label and f"{label}: examining", unit="part", leave=False,
-                                          disable=None if label else True)):
+        for i, facts in zip(
+            lacking,
+            tqdm(
+                found,
+                total=len(todo),
+                desc=label and f"{label}: examining",
+                unit="part",
+                leave=False,
+                disable=None if label else True,
+            ),
+        ):
             out[i] = facts
             if self.path and stamps[i]:
                 self.known[keys[i]] = {"files": stamps[i], "facts": facts._asdict()}
@@ -231,7 +297,11 @@ class _Cache:
     def _look_up(self, key, stamp):
         entry = self.known.get(key)
         try:
-            return Facts(**{k: _tuples(v) for k, v in entry["facts"].items()}) if entry and stamp and entry["files"] == stamp else None
+            return (
+                Facts(**{k: _tuples(v) for k, v in entry["facts"].items()})
+                if entry and stamp and entry["files"] == stamp
+                else None
+            )
         except (TypeError, KeyError, AttributeError):
             return None
 

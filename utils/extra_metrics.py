@@ -1,13 +1,26 @@
 """Metrics beyond the tables' three, of several scorings of one category; each distinct pixel map is measured once."""
+
 import numpy as np
 
 from utils.au_pro_util import area_up_to, calculate_au_pro
 from utils.decision_metrics import aupimo, defective_failed, good_passed
 from utils.metrics import average_precision, f1_max
 
-
-EXTRA_METRICS = ("au_pro_1", "au_pro_5", "au_pro_30", "aupimo", "pixel_ap", "image_ap", "image_f1_max", "pg_0", "pg_1",
-                 "pg_5", "pb_0", "pb_1", "pb_5")
+EXTRA_METRICS = (
+    "au_pro_1",
+    "au_pro_5",
+    "au_pro_30",
+    "aupimo",
+    "pixel_ap",
+    "image_ap",
+    "image_f1_max",
+    "pg_0",
+    "pg_1",
+    "pg_5",
+    "pb_0",
+    "pb_1",
+    "pb_5",
+)
 
 
 def extra_metrics(labels, gts, scored, names):
@@ -30,8 +43,9 @@ def extra_metrics(labels, gts, scored, names):
         if id(maps) not in known:
             known[id(maps)] = _pixel_metrics(gts, maps, names)
         pixel = known[id(maps)]
-        out[scoring] = {name: (pixel[name], None) if name in pixel else _image_metric(name, labels, image_preds)
-                        for name in names}
+        out[scoring] = {
+            name: (pixel[name], None) if name in pixel else _image_metric(name, labels, image_preds) for name in names
+        }
     return out
 
 
@@ -44,8 +58,10 @@ def _pixel_metrics(gts, maps, names):
     if limits:
         largest = max(limits.values())
         whole, (fprs, pros) = calculate_au_pro(gts, maps, largest, "exact")
-        out = {name: None if whole is None else float(area_up_to(fprs, pros, limit) / limit)
-               for name, limit in limits.items()}
+        out = {
+            name: None if whole is None else float(area_up_to(fprs, pros, limit) / limit)
+            for name, limit in limits.items()
+        }
     if "aupimo" in names:
         out["aupimo"] = aupimo(gts, maps)
     if "pixel_ap" in names:

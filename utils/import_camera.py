@@ -3,6 +3,7 @@
 A pixel (u, v) (column and row from 0, its centre at whole numbers) with depth d shows the point d · ((u - cx) / fx, (v - cy) / fy, 1).
 Hartley and Zisserman, Multiple View Geometry, chapter 6. Depth is along the optical axis, as depth cameras deliver it, not along the ray.
 """
+
 import json
 from pathlib import Path
 from typing import NamedTuple
@@ -38,7 +39,9 @@ def intrinsics_from(words):
     if len(words) == 1 and not _is_number(words[0]):
         return read_intrinsics(words[0])
     if len(words) != 4 or not all(_is_number(word) for word in words):
-        raise InputError(f"--intrinsics {' '.join(map(str, words))}: needs four numbers, fx fy cx cy in pixels, or one JSON or YAML file")
+        raise InputError(
+            f"--intrinsics {' '.join(map(str, words))}: needs four numbers, fx fy cx cy in pixels, or one JSON or YAML file"
+        )
     return _checked("--intrinsics", Intrinsics(*map(float, words)))
 
 
@@ -60,19 +63,28 @@ def read_intrinsics(path):
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:150]
         raise InputError(f"{path}: cannot be read as JSON or YAML with a camera's intrinsics ({reason})") from None
     if any("CalibrationInformation" in node for node in _nodes(content)):
-        raise InputError(f"{path}: is an Azure Kinect's raw calibration, whose numbers are for the whole sensor; give those of the mode recorded "
-                         "with, as Open3D's azure_kinect_mkv_reader writes them, or --intrinsics fx fy cx cy")
+        raise InputError(
+            f"{path}: is an Azure Kinect's raw calibration, whose numbers are for the whole sensor; give those of the mode recorded "
+            "with, as Open3D's azure_kinect_mkv_reader writes them, or --intrinsics fx fy cx cy"
+        )
     found = {}
     for node in _nodes(content):
         camera = _from_node(node)
         if camera:
             found.setdefault(camera[:4], camera)
     if not found:
-        raise InputError(f"{path}: has no intrinsics (fx, fy, cx, cy, or a matrix of nine numbers called K, camera_matrix or intrinsic_matrix); "
-                         "give --intrinsics fx fy cx cy")
+        raise InputError(
+            f"{path}: has no intrinsics (fx, fy, cx, cy, or a matrix of nine numbers called K, camera_matrix or intrinsic_matrix); "
+            "give --intrinsics fx fy cx cy"
+        )
     if len(found) > 1:
-        shown = "; ".join(" ".join(f"{v:g}" for v in camera) + (f" for {c.size[0]}×{c.size[1]}" if c.size else "") for camera, c in found.items())
-        raise InputError(f"{path}: has the intrinsics of several cameras ({shown}); give those of the depth image: --intrinsics fx fy cx cy")
+        shown = "; ".join(
+            " ".join(f"{v:g}" for v in camera) + (f" for {c.size[0]}×{c.size[1]}" if c.size else "")
+            for camera, c in found.items()
+        )
+        raise InputError(
+            f"{path}: has the intrinsics of several cameras ({shown}); give those of the depth image: --intrinsics fx fy cx cy"
+        )
     camera = next(iter(found.values()))
     if camera.unit is None:
         camera = camera._replace(unit=next((u for u in map(_depth_unit, _nodes(content)) if u), None))
@@ -89,13 +101,23 @@ def fit_to(camera, size, path):
     if camera.size and camera.size != size:
         tall, wide = camera.size
         if not same_aspect(camera.size, size):
-            raise InputError(f"{path}: has {height}×{width} pixels, the intrinsics are for {tall}×{wide}, another aspect; give those of this image")
+            raise InputError(
+                f"{path}: has {height}×{width} pixels, the intrinsics are for {tall}×{wide}, another aspect; give those of this image"
+            )
         fy, fx = height / tall, width / wide
-        camera = camera._replace(fx=camera.fx * fx, fy=camera.fy * fy, cx=(camera.cx + 0.5) * fx - 0.5, cy=(camera.cy + 0.5) * fy - 0.5, size=size,
-                                 notes=(*camera.notes, f"intrinsics for {tall}×{wide} are scaled to {height}×{width}"))
+        camera = camera._replace(
+            fx=camera.fx * fx,
+            fy=camera.fy * fy,
+            cx=(camera.cx + 0.5) * fx - 0.5,
+            cy=(camera.cy + 0.5) * fy - 0.5,
+            size=size,
+            notes=(*camera.notes, f"intrinsics for {tall}×{wide} are scaled to {height}×{width}"),
+        )
     if not (0 < camera.cx < width and 0 < camera.cy < height):
-        raise InputError(f"{path}: has {height}×{width} pixels, the principal point ({camera.cx:g}, {camera.cy:g}) lies outside; give --intrinsics "
-                         "fx fy cx cy of this image, in pixels")
+        raise InputError(
+            f"{path}: has {height}×{width} pixels, the principal point ({camera.cx:g}, {camera.cy:g}) lies outside; give --intrinsics "
+            "fx fy cx cy of this image, in pixels"
+        )
     if abs(camera.cx / width - 0.5) > OFF_CENTRE or abs(camera.cy / height - 0.5) > OFF_CENTRE:
         text = f"the principal point ({camera.cx:g}, {camera.cy:g}) lies far off the middle of {height}×{width}: are the intrinsics this image's?"
         camera = camera._replace(notes=(*camera.notes, text))
@@ -138,7 +160,10 @@ def _from_node(node):
     bend = _distortion(low)
     if None not in four:
         return _noting(Intrinsics(*four, **common), bend)
-    matrix = next((m for m in map(_nine, (low.get(name) for name in ("k", "camera_matrix", "intrinsic_matrix", "matrix"))) if m), None)
+    matrix = next(
+        (m for m in map(_nine, (low.get(name) for name in ("k", "camera_matrix", "intrinsic_matrix", "matrix"))) if m),
+        None,
+    )
     if matrix is None:
         return None
     camera = Intrinsics(matrix[0], matrix[4], matrix[2], matrix[5], **common)
@@ -146,7 +171,9 @@ def _from_node(node):
     if any(bend) and projection and projection[0]:
         # depth images of ROS come rectified: P is theirs, K that of the raw image
         rectified = Intrinsics(projection[0], projection[5], projection[2], projection[6], **common)
-        return rectified._replace(notes=("the intrinsics are those of rectified images (P); raw images would need their distortion removed",))
+        return rectified._replace(
+            notes=("the intrinsics are those of rectified images (P); raw images would need their distortion removed",)
+        )
     return _noting(camera, bend)
 
 
@@ -157,11 +184,18 @@ def _noting(camera, bend):
     k1, k2, p1, p2, k3 = bend
     square = x * x + y * y
     radial = k1 * square + k2 * square**2 + k3 * square**3
-    shift = np.hypot(camera.fx * (x * radial + 2 * p1 * x * y + p2 * (square + 2 * x * x)),
-                     camera.fy * (y * radial + p1 * (square + 2 * y * y) + 2 * p2 * x * y))
+    shift = np.hypot(
+        camera.fx * (x * radial + 2 * p1 * x * y + p2 * (square + 2 * x * x)),
+        camera.fy * (y * radial + p1 * (square + 2 * y * y) + 2 * p2 * x * y),
+    )
     if not shift > SHIFT:
         return camera
-    return camera._replace(notes=(*camera.notes, f"the lens distortion, {shift:.1f} pixels in the corner, is not removed: give rectified images"))
+    return camera._replace(
+        notes=(
+            *camera.notes,
+            f"the lens distortion, {shift:.1f} pixels in the corner, is not removed: give rectified images",
+        )
+    )
 
 
 def _distortion(low):
@@ -187,7 +221,11 @@ def _numbers(value, count):
     value = value.get("data") if isinstance(value, dict) else value
     if isinstance(value, list) and value and all(isinstance(row, list) for row in value):
         value = [number for row in value for number in row]
-    return [float(v) for v in value] if isinstance(value, list) and len(value) == count and all(_is_number(v) for v in value) else None
+    return (
+        [float(v) for v in value]
+        if isinstance(value, list) and len(value) == count and all(_is_number(v) for v in value)
+        else None
+    )
 
 
 def _depth_unit(node):
@@ -198,7 +236,14 @@ def _depth_unit(node):
 
 
 def _first(low, names):
-    return next((float(low[name]) for name in names if name in low and _is_number(low[name]) and not isinstance(low[name], bool)), None)
+    return next(
+        (
+            float(low[name])
+            for name in names
+            if name in low and _is_number(low[name]) and not isinstance(low[name], bool)
+        ),
+        None,
+    )
 
 
 def _is_number(text):
@@ -210,7 +255,11 @@ def _is_number(text):
 
 def _checked(where, camera):
     if camera.fx <= 0 or camera.fy <= 0 or not 0.2 < camera.fx / camera.fy < 5:
-        raise InputError(f"{where}: fx {camera.fx:g} and fy {camera.fy:g} are no focal lengths in pixels; the order is fx fy cx cy")
+        raise InputError(
+            f"{where}: fx {camera.fx:g} and fy {camera.fy:g} are no focal lengths in pixels; the order is fx fy cx cy"
+        )
     if camera.cx < 2 or camera.cy < 2:
-        raise InputError(f"{where}: cx {camera.cx:g} and cy {camera.cy:g} are no principal point in pixels; the order is fx fy cx cy, each in pixels")
+        raise InputError(
+            f"{where}: cx {camera.cx:g} and cy {camera.cy:g} are no principal point in pixels; the order is fx fy cx cy, each in pixels"
+        )
     return camera

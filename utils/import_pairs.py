@@ -1,4 +1,5 @@
 """Finds the files of a recording and puts those of one part together: image, depth or cloud, and mask."""
+
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -12,8 +13,36 @@ from utils.import_clouds import SUFFIXES
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 CLOUDS_ONLY = (".pcd", ".ply", ".npy", ".npz")
 MASK_WORDS = {"gt", "mask", "masks", "groundtruth", "truth", "label", "labels", "annotation", "annotations"}
-ROLE_WORDS = MASK_WORDS | {"ground", "rgb", "color", "colour", "image", "images", "img", "picture", "pictures", "depth", "aligned", "registered", "raw", "xyz",
-                           "points", "point", "cloud", "clouds", "pointcloud", "pcd", "ply", "left", "right", "rect", "data", "frame", "frames", "ir"}
+ROLE_WORDS = MASK_WORDS | {
+    "ground",
+    "rgb",
+    "color",
+    "colour",
+    "image",
+    "images",
+    "img",
+    "picture",
+    "pictures",
+    "depth",
+    "aligned",
+    "registered",
+    "raw",
+    "xyz",
+    "points",
+    "point",
+    "cloud",
+    "clouds",
+    "pointcloud",
+    "pcd",
+    "ply",
+    "left",
+    "right",
+    "rect",
+    "data",
+    "frame",
+    "frames",
+    "ir",
+}
 
 
 class Files(NamedTuple):
@@ -45,12 +74,16 @@ def find_parts(source, picture_glob=None, cloud_glob=None, mask_glob=None, by_or
     masks = masks if with_masks else []
     if not clouds:
         there = ", ".join(sorted({p.suffix for p in _walk(source) if p.suffix})) or "no files"
-        raise InputError(f"{source}: no depth images or clouds in it ({there}); known are 16-bit or float PNG and tiff, PCD, PLY, .npy and .npz"
-                         + (f"; --cloud_glob {cloud_glob} fits none" if cloud_glob else ""))
+        raise InputError(
+            f"{source}: no depth images or clouds in it ({there}); known are 16-bit or float PNG and tiff, PCD, PLY, .npy and .npz"
+            + (f"; --cloud_glob {cloud_glob} fits none" if cloud_glob else "")
+        )
     if by_order:
         for kind, files in (("pictures", pictures), ("masks", masks)):
             if files and len(files) != len(clouds):
-                raise InputError(f"{source}: {len(clouds)} depth images or clouds, but {len(files)} {kind}; --by_order needs as many")
+                raise InputError(
+                    f"{source}: {len(clouds)} depth images or clouds, but {len(files)} {kind}; --by_order needs as many"
+                )
         none = [None] * len(clouds)
         return [Files(*files) for files in zip(pictures or none, clouds, masks or none)], {}
     anchors, lonely, what = pictures, {}, "picture"
@@ -59,13 +92,19 @@ def find_parts(source, picture_glob=None, cloud_glob=None, mask_glob=None, by_or
     else:  # the clouds may bring their colours; who reads them will see
         anchors, what, cloud_of = clouds, "depth image or cloud", {cloud: cloud for cloud in clouds}
     mask_of, unmasked = match(source, anchors, masks, what, "mask") if masks else ({}, {})
-    parts = [Files(a if pictures else None, cloud_of[a], mask_of.get(a)) for a in anchors if a in cloud_of and (not masks or a in mask_of)]
+    parts = [
+        Files(a if pictures else None, cloud_of[a], mask_of.get(a))
+        for a in anchors
+        if a in cloud_of and (not masks or a in mask_of)
+    ]
     return parts, {**unmasked, **lonely}
 
 
 def sort_files(source, picture_glob=None, cloud_glob=None, mask_glob=None):
     """(pictures, clouds, masks) below ``source``, each in natural order."""
-    given = [None if pattern is None else set(source.glob(pattern)) for pattern in (picture_glob, cloud_glob, mask_glob)]
+    given = [
+        None if pattern is None else set(source.glob(pattern)) for pattern in (picture_glob, cloud_glob, mask_glob)
+    ]
     kinds = [[], [], []]
     for path in _walk(source):
         asked = [kind for kind, files in enumerate(given) if files is not None and path in files]
@@ -129,25 +168,44 @@ def match(source, first, second, one, other):
             break
     if not best:
         if doubles:
-            raise InputError(f"{doubles[0]}: and {doubles[1].relative_to(source)} both belong to one part; say which files to take, "
-                             "--picture_glob, --cloud_glob or --mask_glob 'PATTERN'")
-        raise InputError(f"{first[0]}: no {other} has the same name or number ({second[0].relative_to(source)} is the first); rename them, or pair "
-                         "them in natural order with --by_order")
-    lonely = {p.relative_to(source).as_posix(): f"{p}: no {other} of its name or number" for p in first if p not in best}
+            raise InputError(
+                f"{doubles[0]}: and {doubles[1].relative_to(source)} both belong to one part; say which files to take, "
+                "--picture_glob, --cloud_glob or --mask_glob 'PATTERN'"
+            )
+        raise InputError(
+            f"{first[0]}: no {other} has the same name or number ({second[0].relative_to(source)} is the first); rename them, or pair "
+            "them in natural order with --by_order"
+        )
+    lonely = {
+        p.relative_to(source).as_posix(): f"{p}: no {other} of its name or number" for p in first if p not in best
+    }
     taken = set(best.values())
-    lonely.update({p.relative_to(source).as_posix(): f"{p}: no {one} of its name or number" for p in second if p not in taken})
+    lonely.update(
+        {p.relative_to(source).as_posix(): f"{p}: no {one} of its name or number" for p in second if p not in taken}
+    )
     return best, lonely
 
 
 def natural(path):
     """Sort key: text in alphabetical order, numbers by their value."""
-    return [(1, int(piece), "") if piece.isdigit() else (0, 0, piece.lower()) for piece in re.split(r"(\d+)", str(path)) if piece]
+    return [
+        (1, int(piece), "") if piece.isdigit() else (0, 0, piece.lower())
+        for piece in re.split(r"(\d+)", str(path))
+        if piece
+    ]
 
 
 def _walk(source):
     """Files below ``source`` in natural order, without those that systems and notebooks leave behind."""
-    found = [p for p in source.rglob("*") if not any(part.startswith((".", "@", "__")) for part in p.relative_to(source).parts)]
-    return sorted((p for p in found if p.suffix.lower() in PICTURES + SUFFIXES and p.is_file()), key=lambda p: natural(p.relative_to(source)))
+    found = [
+        p
+        for p in source.rglob("*")
+        if not any(part.startswith((".", "@", "__")) for part in p.relative_to(source).parts)
+    ]
+    return sorted(
+        (p for p in found if p.suffix.lower() in PICTURES + SUFFIXES and p.is_file()),
+        key=lambda p: natural(p.relative_to(source)),
+    )
 
 
 def _words(text):

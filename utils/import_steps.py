@@ -1,4 +1,5 @@
 """From the files of one part to what a run reads: image, points in metres and mask on one grid of pixels."""
+
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,15 +59,19 @@ def measure(files, plan, picture_size=None):
     values, colours = (a if a is None else flipped(a, plan.flip) for a in (scan.values, scan.colours))
     height, width = values.shape[:2]
     if min(height, width) < SMALLEST:
-        raise InputError(f"{files.cloud}: has {height}×{width} pixels, fewer than {SMALLEST} a side; save the scan in the sensor's full resolution")
+        raise InputError(
+            f"{files.cloud}: has {height}×{width} pixels, fewer than {SMALLEST} a side; save the scan in the sensor's full resolution"
+        )
     measured, notes = measured_pixels(values)
     if not measured.any():
         raise InputError(f"{files.cloud}: no pixel was measured; record the part again or take it out")
     if values.ndim == 3:
         return Measured(np.where(measured[..., None], values, 0.0), measured, colours, False, (*scan.notes, *notes))
     if plan.camera is None:
-        raise InputError(f"{files.cloud}: is a depth image, which needs the camera's intrinsics: --intrinsics fx fy cx cy, or --intrinsics FILE.json "
-                         "or .yaml")
+        raise InputError(
+            f"{files.cloud}: is a depth image, which needs the camera's intrinsics: --intrinsics fx fy cx cy, or --intrinsics FILE.json "
+            "or .yaml"
+        )
     camera = fit_to(plan.camera, (height, width), files.cloud)
     points = points_from_depth(np.where(measured, values, 0), camera)
     return Measured(points, measured, colours, values.dtype.kind in "iu", (*scan.notes, *notes, *camera.notes))
@@ -89,20 +94,28 @@ def import_part(files, plan, folder, name):
     _check_extent(files.cloud, extent_of(points, scan.measured), plan, notes)
 
     if picture is None and scan.colours is None:
-        raise InputError(f"{files.cloud}: has no colours, and there is no picture that belongs to it; add one, or say which with --picture_glob")
+        raise InputError(
+            f"{files.cloud}: has no colours, and there is no picture that belongs to it; add one, or say which with --picture_glob"
+        )
     rgb = scan.colours if picture is None else np.asarray(fitted(picture, size, files.picture, files.cloud))
     gt = None
     if files.mask is not None:
         mask = read_defect(files.mask)
-        gt = np.asarray(fitted(Image.fromarray(mask.astype(np.uint8) * 255), size, files.mask, files.cloud, Image.NEAREST))
+        gt = np.asarray(
+            fitted(Image.fromarray(mask.astype(np.uint8) * 255), size, files.mask, files.cloud, Image.NEAREST)
+        )
         if not mask.any():
             notes.append(f"{files.mask.name}: the mask is empty")
         elif not gt.any():
-            raise InputError(f"{files.mask}: the defect is too small for the scan's {size[0]}×{size[1]} pixels, none of them shows it; draw it larger")
+            raise InputError(
+                f"{files.mask}: the defect is too small for the scan's {size[0]}×{size[1]} pixels, none of them shows it; draw it larger"
+            )
 
     measured = scan.measured
     if plan.crop:
-        rgb, points, measured, gt = (a if a is None else cropped(a, plan.crop, files.cloud) for a in (rgb, points, measured, gt))
+        rgb, points, measured, gt = (
+            a if a is None else cropped(a, plan.crop, files.cloud) for a in (rgb, points, measured, gt)
+        )
         if not measured.any():
             raise InputError(f"{files.cloud}: no pixel inside --crop {' '.join(map(str, plan.crop))} was measured")
     if plan.fill_holes:
@@ -117,7 +130,7 @@ def import_part(files, plan, folder, name):
 def flipped(array, how):
     """``array`` [H, W, ...] with its columns reversed ("horizontal"), its rows ("vertical"), both, or as it is (None)."""
     columns, rows = how in ("horizontal", "both"), how in ("vertical", "both")
-    return array[::-1 if rows else 1, ::-1 if columns else 1]
+    return array[:: -1 if rows else 1, :: -1 if columns else 1]
 
 
 def fitted(picture, size, path, cloud, method=Image.LANCZOS):
@@ -130,8 +143,10 @@ def fitted(picture, size, path, cloud, method=Image.LANCZOS):
     if own == size:
         return picture
     if not same_aspect(own, size):
-        raise InputError(f"{path}: has {own[0]}×{own[1]} pixels, {cloud.name} {size[0]}×{size[1]}, another aspect, so they do not show the same view; "
-                         "save depth that is aligned to the picture (the camera's software can), or a picture of the depth camera's view")
+        raise InputError(
+            f"{path}: has {own[0]}×{own[1]} pixels, {cloud.name} {size[0]}×{size[1]}, another aspect, so they do not show the same view; "
+            "save depth that is aligned to the picture (the camera's software can), or a picture of the depth camera's view"
+        )
     return picture.resize(size[::-1], method)
 
 
@@ -143,9 +158,11 @@ def cropped(array, crop, path):
     """
     left, top, width, height = crop
     if left + width > array.shape[1] or top + height > array.shape[0]:
-        raise InputError(f"{path}: has {array.shape[0]}×{array.shape[1]} pixels, --crop {' '.join(map(str, crop))} (left top width height) reaches "
-                         "over its edge")
-    return array[top:top + height, left:left + width]
+        raise InputError(
+            f"{path}: has {array.shape[0]}×{array.shape[1]} pixels, --crop {' '.join(map(str, crop))} (left top width height) reaches "
+            "over its edge"
+        )
+    return array[top : top + height, left : left + width]
 
 
 def filled(points, measured, largest):
@@ -186,8 +203,10 @@ def as_layout(points, measured):
 
 def _check_extent(path, extent, plan, notes):
     if plan.extent and not plan.extent / MIXED < extent < plan.extent * MIXED:
-        raise InputError(f"{path}: {extent:.3g} m across where other scans are {plan.extent:.3g} m, in {plan.unit.name}; this file is in another unit "
-                         "or has points far off: import it by itself with its own --unit, or take it out")
+        raise InputError(
+            f"{path}: {extent:.3g} m across where other scans are {plan.extent:.3g} m, in {plan.unit.name}; this file is in another unit "
+            "or has points far off: import it by itself with its own --unit, or take it out"
+        )
     if not CONSISTENT[0] <= extent <= CONSISTENT[1]:
         notes.append(f"the scan is {extent:.3g} m across in {plan.unit.name} ({plan.unit.found}): is that the unit?")
 

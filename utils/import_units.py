@@ -1,4 +1,5 @@
 """Which unit coordinates are in: named by the user, or recognised from how much of the world the camera sees."""
+
 from typing import NamedTuple
 
 import numpy as np
@@ -38,7 +39,9 @@ def unit_from(text):
         if not 0 < metres < np.inf:
             raise ValueError
     except ValueError:
-        raise InputError(f"--unit {text}: needs {', '.join(UNITS)}, or the metres of one count, such as 0.00025") from None
+        raise InputError(
+            f"--unit {text}: needs {', '.join(UNITS)}, or the metres of one count, such as 0.00025"
+        ) from None
     return Unit(metres, f"{metres:g} m", f"--unit {text}")
 
 
@@ -62,4 +65,6 @@ def recognise_unit(extent, whole_numbers):
     if not whole_numbers and fitting in (["m"], ["mm"]):
         return Unit(UNITS[fitting[0]], fitting[0], f"recognised: {extent:.3g} {fitting[0]} are seen")
     shown = ", ".join(f"{extent * UNITS[name]:.3g} m as {name}" for name in ("m", "cm", "mm"))
-    raise InputError(f"the unit cannot be recognised: the scan is {shown} across; say it: --unit m, cm or mm, or the metres of one count")
+    raise InputError(
+        f"the unit cannot be recognised: the scan is {shown} across; say it: --unit m, cm or mm, or the metres of one count"
+    )

@@ -1,4 +1,5 @@
 """The loss curve of a training: CSV and PNG always, TensorBoard where it is installed."""
+
 import csv
 import math
 import os

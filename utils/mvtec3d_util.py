@@ -2,6 +2,7 @@
 
 torch is imported only where a tensor is made: preprocessing reads files too, in many processes, and torch takes seconds to import.
 """
+
 import logging
 from typing import NamedTuple, Optional
 
@@ -26,7 +27,9 @@ class Reading(NamedTuple):
     unit: str = "m"  # of the coordinates, a key of UNITS
     # points (x, y, z) in the file's unit that stand for "not measured", a None in them for any value; None: found in each file
     missing: Optional[tuple] = ()
-    zero_points: bool = False  # only (0, 0, 0) is background; else a point with any coordinate 0 is (the release's rule)
+    zero_points: bool = (
+        False  # only (0, 0, 0) is background; else a point with any coordinate 0 is (the release's rule)
+    )
     picture_bits: int = 16  # that pictures of 16 bits use
     examined: bool = False  # what is odd about the files was said already
 
@@ -61,15 +64,21 @@ def _read_tiff(path, integers):
     try:
         with tifffile.TiffFile(path) as file:
             series = file.series
-            same = len(series) in (3, 4) and len({(s.shape, s.dtype) for s in series}) == 1 and len(series[0].shape) == 2
+            same = (
+                len(series) in (3, 4) and len({(s.shape, s.dtype) for s in series}) == 1 and len(series[0].shape) == 2
+            )
             points = np.stack([s.asarray() for s in series]) if same else series[0].asarray()
             if len(series) > 1 and not same:
                 notes.append(f"only the first of {len(series)} images in the file is read")
     except Exception as error:  # tifffile raises many kinds for damaged files
         if "imagecodecs" in str(error):
-            raise InputError(f"{path}: is compressed in a way that needs the package imagecodecs: pip install imagecodecs") from None
-        raise InputError(f"{path}: cannot be read as tiff ({error or type(error).__name__}); "
-                         "the file is damaged or no tiff: fetch or convert it again") from None
+            raise InputError(
+                f"{path}: is compressed in a way that needs the package imagecodecs: pip install imagecodecs"
+            ) from None
+        raise InputError(
+            f"{path}: cannot be read as tiff ({error or type(error).__name__}); "
+            "the file is damaged or no tiff: fetch or convert it again"
+        ) from None
     shape = points.shape
     if points.ndim == 3 and shape[2] not in (3, 4) and shape[0] in (3, 4):
         points = np.moveaxis(points, 0, 2)
@@ -83,7 +92,9 @@ def _read_tiff(path, integers):
         notes.append("the fourth channel (intensity or the like) is left out")
         points = points[..., :3]
     if points.dtype.kind != "f" and not (integers and points.dtype.kind in "iu"):
-        raise InputError(f"{path}: holds {points.dtype}, expected float coordinates in metres; give --unit if these are millimetres or centimetres")
+        raise InputError(
+            f"{path}: holds {points.dtype}, expected float coordinates in metres; give --unit if these are millimetres or centimetres"
+        )
     return points, tuple(notes)
 
 
@@ -108,7 +119,7 @@ def to_metres(cloud, reading):
     """Points [H, W, 3] float32 in metres of a Cloud; 0, 0, 0 where ``reading.missing`` says that nothing was measured."""
     points, values = cloud.points, reading.missing
     if values is None:
-        grid = points[::max(1, points.shape[0] // GRID), ::max(1, points.shape[1] // GRID)]
+        grid = points[:: max(1, points.shape[0] // GRID), :: max(1, points.shape[1] // GRID)]
         values = find_missing(grid[grid.any(axis=2)], grid.shape[0] * grid.shape[1])
     missing = is_missing(points, values)
     if missing is not None:
@@ -172,7 +183,12 @@ def _missing_z(points, least):
     z = points[:, 2]
     if len(z) < least:
         return None
-    for mark in (z.min(), z.max(), *map(np.float32, USUAL_MISSING), np.float32(0)):  # far ones are the first or the last
+    for mark in (
+        z.min(),
+        z.max(),
+        *map(np.float32, USUAL_MISSING),
+        np.float32(0),
+    ):  # far ones are the first or the last
         here = z == mark
         count = int(here.sum())
         if count < least or count == len(z):
@@ -181,7 +197,9 @@ def _missing_z(points, least):
         low, high = others.min(0), others.max(0)
         away = max(float(low[2]) - float(mark), float(mark) - float(high[2]))
         usual = bool(np.isin(mark, np.float32(USUAL_MISSING)))
-        if away > FAR * float((high - low).max()) or (usual and (away > 0 or count > REPEATED * np.unique(others[:, 2], return_counts=True)[1].max())):
+        if away > FAR * float((high - low).max()) or (
+            usual and (away > 0 or count > REPEATED * np.unique(others[:, 2], return_counts=True)[1].max())
+        ):
             return float(mark)
     return None
 
@@ -209,7 +227,9 @@ def missing_text(values):
 
 def nearest_index(size, length):
     """Positions [size] in a side of ``length`` pixels that a nearest-neighbour resize takes, by torch's float32 rule."""
-    return np.minimum((np.arange(size, dtype=np.float32) * (np.float32(length) / np.float32(size))).astype(np.int64), length - 1)
+    return np.minimum(
+        (np.arange(size, dtype=np.float32) * (np.float32(length) / np.float32(size))).astype(np.int64), length - 1
+    )
 
 
 def resize_organized_pc(points, size):

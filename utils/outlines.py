@@ -1,4 +1,5 @@
 """Whether a point cloud lies on its picture: the outline of its points against the picture's foreground."""
+
 import numpy as np
 
 BORDER = 2  # pixels of the grid that count as its border
@@ -20,10 +21,16 @@ def misfit(picture, valid):
     if part is None or _border(valid).mean() > 1 - PLAIN or not PART[0] <= valid.mean() <= PART[1]:
         return None
     fit = overlap(valid, part)
-    others = {"mirrored left to right": valid[:, ::-1], "mirrored top to bottom": valid[::-1], "turned by 180°": valid[::-1, ::-1],
-              "with rows and columns exchanged": valid.T}
+    others = {
+        "mirrored left to right": valid[:, ::-1],
+        "mirrored top to bottom": valid[::-1],
+        "turned by 180°": valid[::-1, ::-1],
+        "with rows and columns exchanged": valid.T,
+    }
     shift = best_shift(valid, part)
-    others["shifted by {:.0%} of the height and {:.0%} of the width".format(*(s / len(valid) for s in shift))] = np.roll(valid, shift, (0, 1))
+    others["shifted by {:.0%} of the height and {:.0%} of the width".format(*(s / len(valid) for s in shift))] = (
+        np.roll(valid, shift, (0, 1))
+    )
     best, how = max((overlap(other, part), name) for name, other in others.items())
     if best >= FITTING and best > fit + GAIN:
         return f"the points' outline fits the picture's foreground by {fit:.0%}; {how} it would by {best:.0%}"
@@ -50,7 +57,9 @@ def overlap(one, other):
 def best_shift(mask, target):
     """(rows, columns) by which ``mask`` has to be rolled to cover most of ``target``."""
     found = np.fft.irfft2(np.fft.rfft2(target) * np.conj(np.fft.rfft2(mask)), target.shape)
-    return tuple(int(s) if s <= len(mask) // 2 else int(s) - len(mask) for s in np.unravel_index(found.argmax(), found.shape))
+    return tuple(
+        int(s) if s <= len(mask) // 2 else int(s) - len(mask) for s in np.unravel_index(found.argmax(), found.shape)
+    )
 
 
 def _border(array):

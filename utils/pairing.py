@@ -3,6 +3,7 @@
 A part's picture, point cloud and mask lie in ``rgb``, ``xyz`` and ``gt`` of one defect folder. They pair by name; where names differ, by the
 number in the name; by position only where there is neither.
 """
+
 import re
 import unicodedata
 from collections import Counter
@@ -11,12 +12,36 @@ from typing import NamedTuple, Optional
 
 GOOD = "good"
 # kind of file = its folder → suffixes in any case, those of the data sets first
-SUFFIXES = {"rgb": (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"), "xyz": (".tiff", ".tif"),
-            "gt": (".png", ".bmp", ".tif", ".tiff", ".jpg", ".jpeg")}
+SUFFIXES = {
+    "rgb": (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"),
+    "xyz": (".tiff", ".tif"),
+    "gt": (".png", ".bmp", ".tif", ".tiff", ".jpg", ".jpeg"),
+}
 NAMES = {"rgb": "picture", "xyz": "tiff", "gt": "mask"}
-CLOUDS = {".ply", ".pcd", ".npy", ".npz", ".xyz", ".obj", ".stl", ".csv", ".txt", ".exr", ".zdf", ".png"}  # what clouds are kept in elsewhere
+CLOUDS = {
+    ".ply",
+    ".pcd",
+    ".npy",
+    ".npz",
+    ".xyz",
+    ".obj",
+    ".stl",
+    ".csv",
+    ".txt",
+    ".exr",
+    ".zdf",
+    ".png",
+}  # what clouds are kept in elsewhere
 CONVERT = "tools/import_parts.py converts it"
-JUNK_FOLDERS = {"#recycle", "#snapshot", "$RECYCLE.BIN", "lost+found", "System Volume Information", "Network Trash Folder", "Temporary Items"}
+JUNK_FOLDERS = {
+    "#recycle",
+    "#snapshot",
+    "$RECYCLE.BIN",
+    "lost+found",
+    "System Volume Information",
+    "Network Trash Folder",
+    "Temporary Items",
+}
 JUNK_FILES = {"thumbs.db", "desktop.ini"}
 REMEDY = "add or remove files until each part has all of its own"
 SHOWN_PAIRS = 2
@@ -63,7 +88,9 @@ def defect_folders(split):
     folders, notes = [], []
     for folder in sorted(p for p in split.iterdir() if p.is_dir()) if split.is_dir() else []:
         if is_junk_folder(folder.name):
-            notes.append(Note("folder skipped", f"{folder}: is no defect folder (a program left it behind) and is skipped"))
+            notes.append(
+                Note("folder skipped", f"{folder}: is no defect folder (a program left it behind) and is skipped")
+            )
         elif not any(p.is_file() and not _is_junk(p) for p in folder.rglob("*")):
             notes.append(Note("folder skipped", f"{folder}: is empty and is skipped"))
         else:
@@ -92,17 +119,23 @@ def pair(folder, with_masks):
     files = {kind: part_files(folder, kind) for kind in kinds}
     found = _pair(folder, {kind: _one_a_name(paths, kind) for kind, paths in files.items()})
     if found.problems:  # files of other suffixes may lie beside the parts: previews, notes
-        plain = {kind: [p for p in paths if p.suffix.lower() == SUFFIXES[kind][0]] or paths for kind, paths in files.items()}
+        plain = {
+            kind: [p for p in paths if p.suffix.lower() == SUFFIXES[kind][0]] or paths for kind, paths in files.items()
+        }
         again = _pair(folder, plain) if plain != files else found
         found = again if not again.problems and not any(n.kind == "paired by position" for n in again.notes) else found
     used = {path for part in (*found.parts, *found.incomplete) for path in part if path}
     for kind in kinds:
         unread = sorted(p for p in _entries(folder, kind) if p not in used)
         if unread:
-            notes.append(Note("files not read", f"{folder / kind}: {_count(unread)} not read, for instance {unread[0].name}"))
+            notes.append(
+                Note("files not read", f"{folder / kind}: {_count(unread)} not read, for instance {unread[0].name}")
+            )
     twice = [text for kind, paths in files.items() for text in _same_name(paths)]
     if folder.name != GOOD and folder.name.casefold() == GOOD:
-        twice.append(f"{folder}: a folder of this name counts as a defect; call it {GOOD}, or give the defect another name")
+        twice.append(
+            f"{folder}: a folder of this name counts as a defect; call it {GOOD}, or give the defect another name"
+        )
     return found._replace(problems=(*twice, *found.problems), notes=(*found.notes, *notes))
 
 
@@ -114,7 +147,11 @@ def natural(text):
 def _entries(folder, kind):
     """Files and broken links of a kind's folder; hidden ones are left out (macOS leaves ._NAME beside NAME)."""
     place = folder / kind
-    return [p for p in place.iterdir() if not _is_junk(p) and (p.is_file() or (p.is_symlink() and not p.exists()))] if place.is_dir() else []
+    return (
+        [p for p in place.iterdir() if not _is_junk(p) and (p.is_file() or (p.is_symlink() and not p.exists()))]
+        if place.is_dir()
+        else []
+    )
 
 
 def _is_junk(path):
@@ -138,8 +175,11 @@ def _same_name(paths):
     seen = {}
     for path in paths:
         seen.setdefault((_stem(path), path.suffix.lower()), []).append(path.name)
-    return [f"{paths[0].parent}: {' and '.join(map(ascii, names))} are the same name in two spellings; remove or rename all but one"
-            for names in seen.values() if len(names) > 1]
+    return [
+        f"{paths[0].parent}: {' and '.join(map(ascii, names))} are the same name in two spellings; remove or rename all but one"
+        for names in seen.values()
+        if len(names) > 1
+    ]
 
 
 def _pair(folder, files):
@@ -147,8 +187,17 @@ def _pair(folder, files):
     if not rgb:
         there = _entries(folder, "rgb")
         shown = f"; there are {_count(there)}, for instance {there[0].name}" if there else ""
-        alone = tuple(Part(None, path if kind == "xyz" else None, path if kind == "gt" else None) for kind in ("xyz", "gt") for path in files.get(kind, ()))
-        return Pairing((), (f"{folder / 'rgb'}: no pictures ({', '.join(s[1:] for s in SUFFIXES['rgb'])}) found{shown}",), (), alone)
+        alone = tuple(
+            Part(None, path if kind == "xyz" else None, path if kind == "gt" else None)
+            for kind in ("xyz", "gt")
+            for path in files.get(kind, ())
+        )
+        return Pairing(
+            (),
+            (f"{folder / 'rgb'}: no pictures ({', '.join(s[1:] for s in SUFFIXES['rgb'])}) found{shown}",),
+            (),
+            alone,
+        )
     matches, problems, notes = {}, [], []
     for kind in files:
         if kind == "rgb" or (kind == "gt" and not files["gt"]):
@@ -156,20 +205,39 @@ def _pair(folder, files):
         match = matches[kind] = _match(rgb, files[kind])
         problems += _problems(folder, kind, files, match)
         if match.how in ("number", "word", "position") and len(match.partner):
-            shown = ", ".join(f"{p.name} with {match.partner[p].name}" for p in sorted(match.partner, key=lambda p: natural(p.name))[:SHOWN_PAIRS])
-            how = {"number": "the number in their names", "word": "what differs in their names"}.get(match.how, "their position alone")
-            notes.append(Note("paired by position" if match.how == "position" else "paired by number",
-                              f"{folder}: pictures and {NAMES[kind]}s are paired by {how}: {shown}"
-                              + (" …" if len(match.partner) > SHOWN_PAIRS else "")))
+            shown = ", ".join(
+                f"{p.name} with {match.partner[p].name}"
+                for p in sorted(match.partner, key=lambda p: natural(p.name))[:SHOWN_PAIRS]
+            )
+            how = {"number": "the number in their names", "word": "what differs in their names"}.get(
+                match.how, "their position alone"
+            )
+            notes.append(
+                Note(
+                    "paired by position" if match.how == "position" else "paired by number",
+                    f"{folder}: pictures and {NAMES[kind]}s are paired by {how}: {shown}"
+                    + (" …" if len(match.partner) > SHOWN_PAIRS else ""),
+                )
+            )
     if "gt" in files and not files["gt"]:
         notes.append(Note("no masks", f"{folder}: has no masks: its parts are scored, pixel metrics are undefined"))
     by_name = matches["xyz"].how in ("name", "")
     ordered = rgb if by_name else sorted(rgb, key=lambda p: natural(p.name))
-    parts = [Part(p, *(matches[kind].partner.get(p) if kind in matches else None for kind in ("xyz", "gt"))) for p in ordered]
+    parts = [
+        Part(p, *(matches[kind].partner.get(p) if kind in matches else None for kind in ("xyz", "gt"))) for p in ordered
+    ]
     lacking = {p for match in matches.values() for p in match.missing}
-    alone = [Part(None, path if kind == "xyz" else None, path if kind == "gt" else None) for kind, match in matches.items() for path in match.extra]
-    return Pairing(tuple(p for p in parts if p.rgb not in lacking), tuple(problems), tuple(notes),
-                   tuple(p for p in parts if p.rgb in lacking) + tuple(alone))
+    alone = [
+        Part(None, path if kind == "xyz" else None, path if kind == "gt" else None)
+        for kind, match in matches.items()
+        for path in match.extra
+    ]
+    return Pairing(
+        tuple(p for p in parts if p.rgb not in lacking),
+        tuple(problems),
+        tuple(notes),
+        tuple(p for p in parts if p.rgb in lacking) + tuple(alone),
+    )
 
 
 def _match(pictures, others):
@@ -203,7 +271,13 @@ def _join(pictures, others, left, right, how):
     partner = {p: by_key[key] for p, key in zip(pictures, left) if key in by_key}
     fits = len(by_key) == len(others) and set(left) == set(right) and len(set(left)) == len(left)
     taken = set(partner.values())
-    return _Match(partner, how if fits else "", tuple(p for p in pictures if p not in partner), tuple(p for p in others if p not in taken), "" if fits else how)
+    return _Match(
+        partner,
+        how if fits else "",
+        tuple(p for p in pictures if p not in partner),
+        tuple(p for p in others if p not in taken),
+        "" if fits else how,
+    )
 
 
 def _numbers(stems):
@@ -223,12 +297,12 @@ def _words(stems):
     start = len(_common(stems))
     rest = [stem[start:] for stem in stems]
     end = len(_common([text[::-1] for text in rest]))
-    return [text[:len(text) - end] for text in rest]
+    return [text[: len(text) - end] for text in rest]
 
 
 def _common(texts):
     low, high = min(texts), max(texts)
-    return low[:next((i for i, (a, b) in enumerate(zip(low, high)) if a != b), min(len(low), len(high)))]
+    return low[: next((i for i, (a, b) in enumerate(zip(low, high)) if a != b), min(len(low), len(high)))]
 
 
 def _problems(folder, kind, files, match):
@@ -240,13 +314,20 @@ def _problems(folder, kind, files, match):
     if not others:
         shown = f"; there are {_count(there)}, for instance {there[0].name}" if there else ""
         convert = f": {CONVERT}" if kind == "xyz" and any(p.suffix.lower() in CLOUDS for p in there) else f": {REMEDY}"
-        return [f"{folder / kind}: 0 files ({', '.join(s[1:] for s in SUFFIXES[kind])}) for {len(rgb)} pictures in {folder / 'rgb'}{shown}{convert}"]
+        return [
+            f"{folder / kind}: 0 files ({', '.join(s[1:] for s in SUFFIXES[kind])}) for {len(rgb)} pictures in {folder / 'rgb'}{shown}{convert}"
+        ]
     if match.reason == "count":
-        return [f"{folder / kind}: {len(others)} {NAMES[kind]} files for {len(rgb)} pictures in {folder / 'rgb'}, none of the same name or number: {REMEDY}"]
+        return [
+            f"{folder / kind}: {len(others)} {NAMES[kind]} files for {len(rgb)} pictures in {folder / 'rgb'}, none of the same name or number: {REMEDY}"
+        ]
     what = f"a file of the same {match.reason}"
     if match.reason == "name":
         texts = [(p, f"has no {p.stem}{SUFFIXES[kind][0]} in {folder / kind}; {REMEDY}") for p in match.missing]
-        texts += [(p, f"has no picture {p.stem}.png in {folder / 'rgb'}; add the picture or remove this file") for p in match.extra]
+        texts += [
+            (p, f"has no picture {p.stem}.png in {folder / 'rgb'}; add the picture or remove this file")
+            for p in match.extra
+        ]
     else:
         texts = [(p, f"{folder / kind} has no {what}; {REMEDY}") for p in match.missing]
         texts += [(p, f"{folder / 'rgb'} has no {what}; add the picture or remove this file") for p in match.extra]
@@ -257,4 +338,6 @@ def _problems(folder, kind, files, match):
 
 def _count(paths):
     """ "3 .jpg, 1 .txt"."""
-    return ", ".join(f"{n} {suffix or 'without suffix'}" for suffix, n in Counter(p.suffix for p in paths).most_common(3))
+    return ", ".join(
+        f"{n} {suffix or 'without suffix'}" for suffix, n in Counter(p.suffix for p in paths).most_common(3)
+    )

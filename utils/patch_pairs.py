@@ -8,6 +8,7 @@ so that four rows share one RGB patch. The release writes its two-bank methods' 
 7): row a·g² + i holds patch (4i + a) mod g², so that xyz and RGB patches of a row do not match. Both orders can be
 told apart and turned into each other, since every RGB patch stands in four rows.
 """
+
 import hashlib
 import zipfile
 import zlib
@@ -78,8 +79,9 @@ def save_patch_pair(path, tensor, half=False, xyz_dim=XYZ_DIM):
     if path.suffix not in SUFFIXES:
         raise InputError(f"{path}: patch pairs are written as {' or '.join(SUFFIXES)}; choose one of these endings")
     if patches.ndim != 2 or not 0 < xyz_dim < patches.shape[1]:
-        raise InputError(f"{path}: patches of shape {list(patches.shape)} have no xyz half of width {xyz_dim} beside "
-                         "an RGB half")
+        raise InputError(
+            f"{path}: patches of shape {list(patches.shape)} have no xyz half of width {xyz_dim} beside an RGB half"
+        )
     if half:
         halved = patches.half()
         least = torch.finfo(torch.float16).smallest_normal / 2**10
@@ -201,14 +203,20 @@ def find_pair_files(folder, xyz_dim=None, rgb_dim=None):
             width, given = stored.patches.shape[1], xyz_dim or stored.xyz_dim or _shown_xyz_dim(stored.patches)
             given = given or (width - rgb_dim if rgb_dim else XYZ_DIM)
         if stored.patches.shape[1] != width:
-            raise InputError(f"{path}: patches are {stored.patches.shape[1]} wide, those of {paths[0].name} {width}: "
-                             "one training takes files of one pair of backbones; use a folder for each")
+            raise InputError(
+                f"{path}: patches are {stored.patches.shape[1]} wide, those of {paths[0].name} {width}: "
+                "one training takes files of one pair of backbones; use a folder for each"
+            )
         if stored.xyz_dim not in (None, given):
-            raise InputError(f"{path}: says that {stored.xyz_dim} columns are xyz, not {given}; use a folder for each "
-                             "pair of backbones, or leave out --xyz_dim")
+            raise InputError(
+                f"{path}: says that {stored.xyz_dim} columns are xyz, not {given}; use a folder for each "
+                "pair of backbones, or leave out --xyz_dim"
+            )
     if not 0 < given < width or rgb_dim not in (None, width - given):
-        raise InputError(f"{paths[0]}: patches are {width} wide, which is not xyz {given} + RGB "
-                         f"{rgb_dim or 'at least 1'}; give the backbones' widths: --xyz_dim, --rgb_dim")
+        raise InputError(
+            f"{paths[0]}: patches are {width} wide, which is not xyz {given} + RGB "
+            f"{rgb_dim or 'at least 1'}; give the backbones' widths: --xyz_dim, --rgb_dim"
+        )
     return PairFolder(paths, given, width - given)
 
 
@@ -243,12 +251,16 @@ def load_pairs(path, xyz_dim, order="matching", background="any_zero"):
     patches = read_patch_pair(path).patches.float()
     shown = _shown_xyz_dim(patches)
     if shown is not None and shown != xyz_dim and not (_leading_zeros(patches) == xyz_dim).any():
-        raise InputError(f"{path}: its background rows are zero in the first {shown} columns, so the xyz width is "
-                         f"{shown} and not {xyz_dim}; give --xyz_dim {shown}, or a folder for each pair of backbones")
+        raise InputError(
+            f"{path}: its background rows are zero in the first {shown} columns, so the xyz width is "
+            f"{shown} and not {xyz_dim}; give --xyz_dim {shown}, or a folder for each pair of backbones"
+        )
     xyz, rgb = patches[:, :xyz_dim], patches[:, xyz_dim:]
     if _fused(xyz):
-        raise InputError(f"{path}: holds the output of a fusion module, not its input (background is the same in every "
-                         f"row and not zero); {WRITING}")
+        raise InputError(
+            f"{path}: holds the output of a fusion module, not its input (background is the same in every "
+            f"row and not zero); {WRITING}"
+        )
     found = pair_order(rgb)
     if found in ORDERS and found != order:
         rgb = reorder(rgb, found, order)

@@ -2,6 +2,7 @@
 
 torch is imported only where a tensor is made: preprocessing reads files too, in many processes, and torch takes seconds to import.
 """
+
 import warnings
 from pathlib import Path
 from typing import NamedTuple, Optional, Union
@@ -57,7 +58,9 @@ def load_picture(path):
                 picture.load()
                 return Picture(picture, picture.mode, picture.size[::-1], 8)
     except Exception as error:  # PIL raises many kinds for damaged files
-        raise InputError(f"{path}: cannot be read as picture ({error or type(error).__name__}); fetch it again") from None
+        raise InputError(
+            f"{path}: cannot be read as picture ({error or type(error).__name__}); fetch it again"
+        ) from None
 
 
 def _read_deep(path, head):
@@ -161,8 +164,11 @@ def load_mask(path):
         return Mask(brightest > (0 if few else max(largest, LOSSY) / 2), largest, None)
     colours, numbers = np.unique(values.reshape(-1, 3), axis=0, return_inverse=True)
     background = np.bincount(numbers.ravel()).argmax()
-    return Mask(numbers.reshape(brightest.shape) != background if len(colours) > 1 else brightest > full / 2, largest,
-                str(tuple(int(c) for c in colours[background])) if len(colours) > 1 else None)
+    return Mask(
+        numbers.reshape(brightest.shape) != background if len(colours) > 1 else brightest > full / 2,
+        largest,
+        str(tuple(int(c) for c in colours[background])) if len(colours) > 1 else None,
+    )
 
 
 def _order(marked, largest):

@@ -2,6 +2,7 @@
 
 ``torchrun`` sets RANK, WORLD_SIZE and LOCAL_RANK; without them there is one process and nothing is sent.
 """
+
 import contextlib
 import hashlib
 import os
@@ -52,10 +53,10 @@ class Processes(NamedTuple):
         counts[self.rank] = len(rows)
         counts = self.sum(counts).tolist()
         padded = rows.new_zeros(max(counts), rows.shape[1])
-        padded[:len(rows)] = rows
+        padded[: len(rows)] = rows
         gathered = [torch.empty_like(padded) for _ in counts]
         dist.all_gather(gathered, padded)
-        return torch.cat([part[:count] for part, count in zip(gathered, counts)]), sum(counts[:self.rank])
+        return torch.cat([part[:count] for part, count in zip(gathered, counts)]), sum(counts[: self.rank])
 
     @contextlib.contextmanager
     def together(self):
@@ -128,7 +129,9 @@ def _choose_device(name, processes):
     if not torch.cuda.is_available():
         raise InputError("--device cuda: torch sees no CUDA device; use --device cpu")
     if processes.local_rank >= torch.cuda.device_count():
-        raise InputError(f"process {processes.local_rank} of this host has no GPU of its own, there are "
-                         f"{torch.cuda.device_count()}; give torchrun a smaller --nproc_per_node")
+        raise InputError(
+            f"process {processes.local_rank} of this host has no GPU of its own, there are "
+            f"{torch.cuda.device_count()}; give torchrun a smaller --nproc_per_node"
+        )
     torch.cuda.set_device(processes.local_rank)
     return torch.device("cuda", processes.local_rank)

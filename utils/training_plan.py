@@ -1,4 +1,5 @@
 """How a training goes, before it goes: settings, number of steps, learning rate of each, files of each batch."""
+
 import math
 from dataclasses import dataclass
 from typing import NamedTuple, Optional
@@ -67,8 +68,10 @@ def plan(files, settings, world=1):
     batches = files // parts
     if not batches:
         each = f"{world} processes × " if world > 1 else ""
-        raise InputError(f"{files} file{'s' * (files != 1)} for batches of {each}{settings.batch_size}: not one is "
-                         f"full; give --batch_size {max(1, files // world)} or less")
+        raise InputError(
+            f"{files} file{'s' * (files != 1)} for batches of {each}{settings.batch_size}: not one is "
+            f"full; give --batch_size {max(1, files // world)} or less"
+        )
     per_epoch = math.ceil(batches / settings.accum_iter)
     steps = settings.steps or settings.epochs * per_epoch
     warmup = settings.warmup_steps
@@ -92,5 +95,5 @@ def epoch_order(files, epoch, settings, planned, processes):
     of one process with ``world`` times the batch size. The last incomplete batch is dropped.
     """
     generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + epoch)
-    order = torch.randperm(files, generator=generator)[:planned.batches * settings.batch_size * processes.world]
-    return order.reshape(planned.batches, -1)[:, processes.rank::processes.world].tolist()
+    order = torch.randperm(files, generator=generator)[: planned.batches * settings.batch_size * processes.world]
+    return order.reshape(planned.batches, -1)[:, processes.rank :: processes.world].tolist()
