@@ -103,7 +103,8 @@ class Run:
     """
 
     def __init__(self, args, command, extractor=None):
-        from utils import results, runs  # here and below: after the options are known to be fine, since torch takes seconds
+        from models.weights import used_weights  # here and below: after the options are known to be fine, since torch takes
+        from utils import results, runs, run_output  # seconds
 
         self.args, self.extractor, self._results, self._runs = args, extractor, results, runs
         self.metrics, self.failed, self.started, self.interrupted = {}, {}, time.time(), False
@@ -112,22 +113,22 @@ class Run:
                 check_writable(folder)
                 remove_leftovers(folder)
         self.categories, data = self._find_categories()
-        self.weights = self._find_weights()
+        weights = used_weights(extractor_options(args), self._build)
         options = recorded_options(args)
-        self.id = runs.run_id(deciding_options(options), self.weights)
+        self.id = runs.run_id(deciding_options(options), weights)
         self._units = {name: runs.Unit(args.output_dir, self.id, name, data[name]) for name in self.categories}
         self._kept = {} if args.overwrite else {name: record for name in self.categories if (record := self._finished(name))}
         self._leave_out_busy()
-        self._block = f"{self.id}-{runs.data_id([unit.name for unit in self._units.values()])}"
-        self._appended = False
-        self._untrained = [file.path for file in self.weights if file.standin]
-        self.record = {"id": self.id, "command": list(command), "options": options, "versions": results.environment(), "seed": args.seed,
-                       "weights": [file._asdict() for file in self.weights], "categories": {}, "failed": self.failed}
+        note = untrained_note([file.path for file in weights if file.standin])
+        self._output = run_output.RunOutput(
+            args.output_dir, self.id, list(self._units.values()), args.method_name, time.strftime("%Y-%m-%d %H:%M:%S"),
+            {"seed": args.seed, **changed_options(options)}, note, args.overwrite)
+        self.record = {"id": self.id, "command": list(command), "options": options, "versions": results.environment(),
+                       "seed": args.seed, "weights": [file._asdict() for file in weights], "categories": {}, "failed": self.failed}
         if len(self._kept) < len(self.categories):
-            self._build()
-            self.record["device"] = str(self.extractor.device)
-        if self._untrained:
-            print(self._note, flush=True)
+            self.record["device"] = str(self._build().device)
+        if note:
+            print(note, flush=True)
         self._write()
 
     # ------------------------------------------------------------ before any work
@@ -177,23 +178,13 @@ class Run:
         self.failed.update(found.faulty)
         return {name: reading for name, reading in found.readings.items() if name not in found.faulty}
 
-    def _find_weights(self):
-        """[WeightFile]; loads the networks first where timm has yet to download them, or a file is missing."""
-        from models.weights import weight_files, weights_of_tensors
-
-        options = extractor_options(self.args)
-        files = weight_files(**options)
-        if None in files:
-            self._build()
-            model = self.extractor.deep_feature_extractor
-            files = [file or weights_of_tensors(self.args.rgb_backbone_name, model.rgb_backbone) for file in weight_files(**options)]
-        return files
-
     def _build(self):
+        """The run's PatchExtractor, built at the first call."""
         from m3dm_runner import build_extractor
 
         if self.extractor is None:
             self.extractor = build_extractor(self.args)
+        return self.extractor
 
     def _finished(self, category):
         """The record of a category that an earlier run has finished, with every output that is asked for now; else None."""
@@ -253,8 +244,7 @@ class Run:
         from m3dm_runner import M3DM
 
         args = self.args
-        self._build()
-        runner = M3DM(args, self.extractor)
+        runner = M3DM(args, self._build())
         runner.fit(category)
         runner.evaluate(category, {"method_name": args.method_name, "options": self.record["options"], "seed": args.seed, "run": self.id,
                                    "weights": self.record["weights"], "training_parts": runner.method.added,
@@ -336,48 +326,25 @@ class Run:
 
     # ------------------------------------------------------------ tables and records
 
-    @property
-    def _note(self):
-        """What stands under every table where weights are untrained."""
-        if not self._untrained:
-            return ""
-        names = ", ".join(dict.fromkeys(Path(path).name for path in self._untrained))
-        return f"UNTRAINED stand-in weights ({names}): these scores mean nothing as a benchmark."
-
-    @property
-    def _comment(self):
-        return self._results.comment_of(self._block, time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.started)),
-                                        {"seed": self.args.seed, **changed_options(self.record["options"])})
-
     def _finished_metrics(self):
         return {name: self.metrics[name] for name in self.categories if name in self.metrics}
 
     def _update_tables(self):
         """Bring the tables up to date; they grow by a category at a time."""
+        self.failed.pop("tables", None)
         try:
-            with self._runs.tables_lock(self.args.output_dir):
-                again = self.args.overwrite and not self._appended
-                self._changed = self._results.update_tables(self.args.output_dir, self.args.method_name, self._finished_metrics(), self._block,
-                                                            self._comment, self._note, again)
-            self._appended = True
-            self.failed.pop("tables", None)
+            self._output.update_tables(self._finished_metrics())
         except OSError as error:
             self.failed["tables"] = f"{error.filename or self.args.output_dir}: {error.strerror or error}"
 
     def _write(self):
-        """Write the record under the run's id and, unless that would replace another run's by an unfinished one, at the top."""
-        runs, output = self._runs, Path(self.args.output_dir)
+        """Write the record, see ``RunOutput.write_record``."""
         self.record["seconds"] = time.time() - self.started
         self.record["peak_memory_mib"] = self._results.peak_memory_mib()
         try:
-            with runs.tables_lock(output):
-                own = output / runs.FOLDER / self.id
-                before = self._results.read_run(own).get("categories", {})
-                self._results.write_run(own, {**self.record, "categories": {**before, **self.record["categories"]}})
-                if self._finished_run or self._results.read_run(output).get("id", self.id) == self.id:
-                    self._results.write_run(output, self.record)
+            self._output.write_record(self.record, self._finished_run)
         except OSError as error:  # a full disk: what is in memory still reaches the screen
-            self.failed["run.json"] = f"{error.filename or output}: {error.strerror or error}"
+            self.failed["run.json"] = f"{error.filename or self.args.output_dir}: {error.strerror or error}"
 
     _finished_run = False  # until every category was tried
 
@@ -394,7 +361,7 @@ class Run:
         metrics = self._finished_metrics()
         if metrics:
             self._update_tables()
-            print("\n" + self._results.all_tables(self.args.method_name, metrics, self._comment, self._note), flush=True)
+            print("\n" + self._output.tables(metrics), flush=True)
         if len(self._kept) == len(self.categories) and metrics and not self.failed:
             print(f"complete already: nothing was computed, the tables in {self.args.output_dir} hold this run; --overwrite computes it anew",
                   flush=True)
@@ -402,6 +369,12 @@ class Run:
         for category, reason in self.failed.items():
             print(f"not finished: {category}: {reason}", file=sys.stderr)
         return FAILED if self.failed else FINE
+
+
+def untrained_note(paths):
+    """What is said before the work and under every table where weights are untrained stand-ins; "" where none are."""
+    names = ", ".join(dict.fromkeys(Path(path).name for path in paths))
+    return names and f"UNTRAINED stand-in weights ({names}): these scores mean nothing as a benchmark."
 
 
 if __name__ == "__main__":

@@ -42,6 +42,20 @@ def weight_files(folder="checkpoints", rgb=None, xyz=None, uff=None, **_):
     return files
 
 
+def used_weights(options, build):
+    """[WeightFile] of the networks that ``PatchExtractor.from_checkpoints(**options)`` loads.
+
+    Args:
+        build: function that loads the networks and returns the extractor; called only where timm has yet to download a file,
+            or where one is missing, which it refuses.
+    """
+    files = weight_files(**options)
+    if None in files:
+        backbone = build().deep_feature_extractor.rgb_backbone
+        files = [file or weights_of_tensors(options["rgb"], backbone) for file in weight_files(**options)]
+    return files
+
+
 def weights_of_tensors(network, module):
     """WeightFile of a loaded module whose file is not known: the sha256 is that of its tensors in order of their names."""
     digest, size = hashlib.sha256(), 0
