@@ -128,9 +128,23 @@ class Evaluation:
                  **{f"bank_score {name}": scores for name, scores in self.bank_score.items()}}
         unfit = [name for name, values in parts.items() if len(values) != len(self.path)]
         if unfit or list(self.bank_map) != list(self.bank_score) or self.mask.shape != self.decision_map.shape:
-            raise ValueError(f"evaluation of {self.category}: {unfit[0] if unfit else 'maps'} do not fit {len(self.path)} parts")
-        _freeze(self, "path", "defect", "label", "mask", "decision_score", "decision_map", "bank_score", "bank_map", "picture",
-                "has_mask", "meta")
+            raise ValueError(
+                f"evaluation of {self.category}: {unfit[0] if unfit else 'maps'} do not fit {len(self.path)} parts"
+            )
+        _freeze(
+            self,
+            "path",
+            "defect",
+            "label",
+            "mask",
+            "decision_score",
+            "decision_map",
+            "bank_score",
+            "bank_map",
+            "picture",
+            "has_mask",
+            "meta",
+        )
 
     def __len__(self):
         return len(self.path)
@@ -182,8 +196,10 @@ def score(evaluation, names, parameters=scoring_addon.DEFAULTS, reference="test"
     if reference == "train" and scoring_addon.needs_maps(names):
         known = evaluation.training and evaluation.training.reference(parameters)
         if known is None:
-            raise InputError(f"{evaluation.category}: no training parts' maps are at hand, which --scoring_reference train needs with "
-                             "these parameters; save with --save_train_maps")
+            raise InputError(
+                f"{evaluation.category}: no training parts' maps are at hand, which --scoring_reference train needs with "
+                "these parameters; save with --save_train_maps"
+            )
     names = list(dict.fromkeys([BASELINE, *names]))
     return scoring_addon.score_all(names, evaluation.decision_score, list(evaluation.decision_map), evaluation.samples,
                                    parameters, known)
@@ -224,10 +240,19 @@ def write(evaluation, path, training_maps=False):
     """Write an evaluation to the file ``path``; ``training_maps``: also the training parts' maps, not only their statistics."""
     e, training = evaluation, evaluation.training
     banks = list(e.bank_map)
-    arrays = {"version": np.array(VERSION), "meta": np.array(json.dumps({**e.meta, "category": e.category}, default=str)),
-              "path": np.array(e.path), "defect": np.array(e.defect), "label": e.label, "has_mask": e.has_mask, "mask": e.mask,
-              "score_decision": e.decision_score, "bank_names": np.array(banks),
-              "bank_scores": np.stack([e.bank_score[name] for name in banks], axis=1), **_map_arrays("map", e)}
+    arrays = {
+        "version": np.array(VERSION),
+        "meta": np.array(json.dumps({**e.meta, "category": e.category}, default=str)),
+        "path": np.array(e.path),
+        "defect": np.array(e.defect),
+        "label": e.label,
+        "has_mask": e.has_mask,
+        "mask": e.mask,
+        "score_decision": e.decision_score,
+        "bank_names": np.array(banks),
+        "bank_scores": np.stack([e.bank_score[name] for name in banks], axis=1),
+        **_map_arrays("map", e),
+    }
     if e.picture is not None:
         arrays["picture"] = e.picture
     if training is not None:
@@ -250,17 +275,30 @@ def read(path):
             arrays = dict(file)
         version = int(arrays["version"])
         if version not in (1, VERSION):
-            raise InputError(f"{path}: saved maps of version {version}, this program reads versions 1 and {VERSION}; save them again")
+            raise InputError(
+                f"{path}: saved maps of version {version}, this program reads versions 1 and {VERSION}; save them again"
+            )
         meta = json.loads(str(arrays["meta"]))
         if not {"category", "options", "seed"} <= set(meta):
             raise InputError(f"{path}: its meta entry lacks category, options or seed; save the maps again")
         if version == 1:
             _update(arrays, meta)
         banks = [str(name) for name in arrays["bank_names"]]
-        return Evaluation(meta.pop("category"), tuple(map(str, arrays["path"])), tuple(map(str, arrays["defect"])), arrays["label"], arrays["mask"],
-                          arrays["score_decision"], arrays["map_decision"], dict(zip(banks, arrays["bank_scores"].T)),
-                          {name: arrays[f"map_{name}"] for name in banks}, arrays.get("picture"), arrays.get("has_mask"),
-                          _training(arrays, banks), meta)
+        return Evaluation(
+            meta.pop("category"),
+            tuple(map(str, arrays["path"])),
+            tuple(map(str, arrays["defect"])),
+            arrays["label"],
+            arrays["mask"],
+            arrays["score_decision"],
+            arrays["map_decision"],
+            dict(zip(banks, arrays["bank_scores"].T)),
+            {name: arrays[f"map_{name}"] for name in banks},
+            arrays.get("picture"),
+            arrays.get("has_mask"),
+            _training(arrays, banks),
+            meta,
+        )
     except InputError:
         raise
     except Exception as error:  # zip, numpy and JSON errors of damaged files
@@ -288,8 +326,13 @@ def _training(arrays, banks):
         return None
     maps = {name: arrays[f"train_map_{name}"] for name in banks if f"train_map_{name}" in arrays}
     lam, topk, source = json.loads(str(arrays["train_parameters"]))
-    return TrainingParts(tuple(map(str, arrays["train_path"])), Statistics(*arrays["train_statistics"].T), (lam, topk, source),
-                         arrays.get("train_map_decision"), maps)
+    return TrainingParts(
+        tuple(map(str, arrays["train_path"])),
+        Statistics(*arrays["train_statistics"].T),
+        (lam, topk, source),
+        arrays.get("train_map_decision"),
+        maps,
+    )
 
 
 def _update(arrays, meta):

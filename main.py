@@ -1,6 +1,5 @@
 """Train and evaluate M3DM on every category of a data set, and print the result tables."""
 import argparse
-import dataclasses
 import logging
 import sys
 import time
@@ -77,7 +76,8 @@ def run_seeds(args, command):
             try:
                 table = write_seeds(args.output_dir, args.method_name, metrics)
             except OSError as error:
-                print(f"main.py: {args.output_dir}/seeds.md cannot be written: {error.strerror or error}", file=sys.stderr)
+                print(f"main.py: {args.output_dir}/seeds.md cannot be written: {error.strerror or error}",
+                      file=sys.stderr)
                 codes.append(FAILED)
         if run.interrupted:
             break
@@ -117,14 +117,16 @@ class Run:
         options = recorded_options(args)
         self.id = runs.run_id(deciding_options(options), weights)
         self._units = {name: runs.Unit(args.output_dir, self.id, name, data[name]) for name in self.categories}
-        self._kept = {} if args.overwrite else {name: record for name in self.categories if (record := self._finished(name))}
+        records = {name: None if args.overwrite else self._finished(name) for name in self.categories}
+        self._kept = {name: record for name, record in records.items() if record}
         self._leave_out_busy()
-        note = untrained_note([file.path for file in weights if file.standin])
+        note = results.untrained_note([file.path for file in weights if file.standin])
         self._output = run_output.RunOutput(
             args.output_dir, self.id, list(self._units.values()), args.method_name, time.strftime("%Y-%m-%d %H:%M:%S"),
             {"seed": args.seed, **changed_options(options)}, note, args.overwrite)
         self.record = {"id": self.id, "command": list(command), "options": options, "versions": results.environment(),
-                       "seed": args.seed, "weights": [file._asdict() for file in weights], "categories": {}, "failed": self.failed}
+                       "seed": args.seed, "weights": [file._asdict() for file in weights], "categories": {},
+                       "failed": self.failed}
         if len(self._kept) < len(self.categories):
             self.record["device"] = str(self._build().device)
         if note:
@@ -147,7 +149,9 @@ class Run:
                 parts = (TrainDataset(name, args.img_size, args.dataset_path, shots=args.shots, seed=args.seed),
                          TestDataset(name, args.img_size, args.dataset_path))
                 files = [path for split in parts for files in split.files for path in files]
-                data[name] = self._runs.data_id([self._runs.file_facts(files, args.dataset_path), reading._replace(examined=False)])
+                data[name] = self._runs.data_id(
+                    [self._runs.file_facts(files, args.dataset_path),
+                     reading._replace(examined=False)])
             except InputError as error:
                 self.failed[name] = str(error)
         if not data:
@@ -166,8 +170,9 @@ class Run:
         args = self.args
         if args.no_check:
             return {name: Reading(unit=args.unit or "m", zero_points=args.fixes.zero_points) for name in names}
-        found = examine(args.dataset_path, names, options=Options(args.img_size, args.min_points, args.unit, args.fixes.zero_points),
-                        workers=available_cores(), cache_path=Path(getattr(args, "examination", args.output_dir)) / "examination.json")
+        found = examine(args.dataset_path, names, options=Options(args.img_size, args.min_points, args.unit,
+                                                                  args.fixes.zero_points), workers=available_cores(),
+                        cache_path=Path(getattr(args, "examination", args.output_dir)) / "examination.json")
         for text in lines(found.warnings):
             logging.warning("%s", text)
         for text in lines(found.notes, shown=1):
@@ -192,16 +197,22 @@ class Run:
         if record is None:
             return None
         asked = {"pictures": args.save_preds, "features": args.save_feature, "maps": args.save_maps}
-        lacking = [name for name, wanted in asked.items() if wanted and not self._marker(name, category).same(self._units[category].name)]
+        unit = self._units[category].name
+        lacking = [name for name, wanted in asked.items() if wanted and not self._marker(name, category).same(unit)]
         if lacking:
-            print(f"{category}: is finished, but its {' and '.join(lacking)} are not there: it is computed again", flush=True)
+            print(f"{category}: is finished, but its {' and '.join(lacking)} are not there: it is computed again",
+                  flush=True)
             return None
         return record
 
     def _marker(self, what, category):
         """Marker that says which unit's pictures, features or maps lie in a folder."""
         args = self.args
-        folder = {"pictures": Path(args.output_dir) / "pred_maps", "features": args.save_feature_path, "maps": args.save_maps}[what]
+        folder = {
+            "pictures": Path(args.output_dir) / "pred_maps",
+            "features": args.save_feature_path,
+            "maps": args.save_maps
+        }[what]
         return self._runs.Marker(folder, f"{category}{'.train' if what == 'maps' and args.save_train_maps else ''}")
 
     def _leave_out_busy(self):
@@ -226,7 +237,8 @@ class Run:
                 self._keep(category, self._kept[category])
                 return
             with unit.lock():
-                record = None if self.args.overwrite else self._finished(category)  # another process may have done it meanwhile
+                record = None if self.args.overwrite else self._finished(
+                    category)  # another process may have done it meanwhile
                 if record:
                     self._keep(category, record)
                     return
@@ -235,7 +247,9 @@ class Run:
         except InputError as error:
             self._fail(category, str(error))
         except OSError as error:
-            self._fail(category, f"{error.filename or f'{self.args.output_dir} or {self.args.spool_dir}'}: {error.strerror or error}")
+            self._fail(
+                category,
+                f"{error.filename or f'{self.args.output_dir} or {self.args.spool_dir}'}: {error.strerror or error}")
         except Exception as error:  # one category's trouble must not cost the others
             traceback.print_exc()
             self._fail(category, f"{type(error).__name__}: {error}")
@@ -246,11 +260,18 @@ class Run:
         args = self.args
         runner = M3DM(args, self._build())
         runner.fit(category)
-        runner.evaluate(category, {"method_name": args.method_name, "options": self.record["options"], "seed": args.seed, "run": self.id,
-                                   "weights": self.record["weights"], "training_parts": runner.method.added,
-                                   "training_paths": runner.training_paths})
+        runner.evaluate(
+            category, {
+                "method_name": args.method_name,
+                "options": self.record["options"],
+                "seed": args.seed,
+                "run": self.id,
+                "weights": self.record["weights"],
+                "training_parts": runner.method.added,
+                "training_paths": runner.training_paths
+            })
         self.metrics[category] = runner.metrics  # first: whatever cannot be written, the tables will have it
-        entry = self._entry(runner)
+        entry = runner.record()
         self.record["categories"][category] = entry
         self._warn_of_one_class(runner.evaluation)
         self._results.write_scores(unit.scores, runner.evaluation, runner.scored)
@@ -262,7 +283,8 @@ class Run:
             from utils.pred_maps import save_pictures
 
             folder = Path(args.output_dir) / "pred_maps"
-            self._extra(category, "pictures", folder, runner, lambda: save_pictures(folder / category, runner.evaluation, runner.scored))
+            self._extra(category, "pictures", folder, runner,
+                        lambda: save_pictures(folder / category, runner.evaluation, runner.scored))
         if args.save_maps:
             from evaluation import SUFFIX, write
 
@@ -271,25 +293,12 @@ class Run:
                         lambda: write(runner.evaluation, Path(args.save_maps) / f"{category}{SUFFIX}", training_maps))
         self._write()
 
-    def _entry(self, runner):
-        """What the record says of a category just computed."""
-        method = runner.method
-        entry = {"finished": time.strftime("%Y-%m-%d %H:%M:%S"),
-                 "metrics": {name: dataclasses.asdict(m) for name, m in runner.metrics.items()},
-                 "training_parts": method.added, "test_parts": len(runner.evaluation),
-                 "banks": {name: list(bank.rows.shape) for name, bank in method.banks.items()}, "seconds": runner.timings}
-        if getattr(method, "late_fusion", None) and method.late_fusion.train_scores:
-            entry["late_fusion_weights"] = method.late_fusion.weights
-        if self.args.shots:
-            entry["shots"] = runner.training_paths
-        return entry
-
     @staticmethod
     def _warn_of_one_class(evaluation):
         labels = set(evaluation.label.tolist())
         if len(labels) == 1:
-            logging.warning("%s: the test split has no %s part: metrics that need one are undefined", evaluation.category,
-                            "defective" if labels == {0} else "good")
+            logging.warning("%s: the test split has no %s part: metrics that need one are undefined",
+                            evaluation.category, "defective" if labels == {0} else "good")
 
     def _keep(self, category, record):
         print(f"{category}: kept, finished {record.get('finished', 'earlier')}", flush=True)
@@ -299,7 +308,9 @@ class Run:
 
     def _publish(self, category, unit):
         """Bring the top of the output folder up to date: the category's scores, the tables, the record; print its metrics."""
-        atomic_write_text(Path(self.args.output_dir) / f"scores_{category}.csv", unit.scores.read_text(encoding="utf-8", errors="surrogateescape"))
+        atomic_write_text(
+            Path(self.args.output_dir) / f"scores_{category}.csv",
+            unit.scores.read_text(encoding="utf-8", errors="surrogateescape"))
         for scoring, (image, pixel, au_pro) in self.metrics[category].items():
             shown = [f"{title} {'undefined' if value is None else format(value, '.3f')}"
                      for title, value in (("image ROCAUC", image), ("pixel ROCAUC", pixel), ("AU-PRO", au_pro))]
@@ -352,8 +363,9 @@ class Run:
         """Note that the user stopped the run, and what was not run."""
         self.interrupted = True
         left = [name for name in self.categories if name not in self.metrics and name not in self.failed]
-        self.failed["(interrupted)"] = ("stopped by the user; the categories that were finished are kept" +
-                                        (f"; not finished: {', '.join(left)}; the same command continues there" if left else ""))
+        self.failed["(interrupted)"] = (
+            "stopped by the user; the categories that were finished are kept" +
+            (f"; not finished: {', '.join(left)}; the same command continues there" if left else ""))
 
     def finish(self):
         """Print the tables, list what failed; returns the exit code."""
@@ -363,18 +375,13 @@ class Run:
             self._update_tables()
             print("\n" + self._output.tables(metrics), flush=True)
         if len(self._kept) == len(self.categories) and metrics and not self.failed:
-            print(f"complete already: nothing was computed, the tables in {self.args.output_dir} hold this run; --overwrite computes it anew",
-                  flush=True)
+            print(
+                f"complete already: nothing was computed, the tables in {self.args.output_dir} hold this run; --overwrite computes it anew",
+                flush=True)
         self._write()
         for category, reason in self.failed.items():
             print(f"not finished: {category}: {reason}", file=sys.stderr)
         return FAILED if self.failed else FINE
-
-
-def untrained_note(paths):
-    """What is said before the work and under every table where weights are untrained stand-ins; "" where none are."""
-    names = ", ".join(dict.fromkeys(Path(path).name for path in paths))
-    return names and f"UNTRAINED stand-in weights ({names}): these scores mean nothing as a benchmark."
 
 
 if __name__ == "__main__":

@@ -158,7 +158,8 @@ def fusion_map(decision, sample, parameters=DEFAULTS):
 def map_statistics(m_pix, m_dis, topk=DEFAULTS.topk):
     """Statistics of one sample's M_pix and M_dis, [H, W] each."""
     q95, q99 = np.quantile(np.asarray(m_pix, dtype=np.float64), (0.95, 0.99))
-    return Statistics(base_score(m_pix, topk), float(q95), float(q99), float(np.mean(m_pix)), float(np.mean(m_dis)), float(np.max(m_pix)))
+    return Statistics(base_score(m_pix, topk), float(q95), float(q99), float(np.mean(m_pix)), float(np.mean(m_dis)),
+                      float(np.max(m_pix)))
 
 
 def modulate_all(decision_maps, samples, parameters=DEFAULTS):
@@ -241,10 +242,13 @@ def score_all(names, image_preds, predictions, samples, parameters=DEFAULTS, ref
         raise ValueError("unknown scoring {!r}; known: {}".format(unknown[0], ", ".join(SCORINGS)))
     others = [name for name in names if name != "baseline"]
     if needs_maps(others, parameters.map_source) and len(samples) != len(predictions):
-        raise ValueError("scoring {!r} needs the RGB and xyz banks' maps of all {} test samples, {} were recorded: the method "
-                         "has to have both banks".format(others[0], len(predictions), len(samples)))
+        raise ValueError(
+            "scoring {!r} needs the RGB and xyz banks' maps of all {} test samples, {} were recorded: the method "
+            "has to have both banks".format(others[0], len(predictions), len(samples)))
     scored = {"baseline": Scored(np.ravel(np.asarray(image_preds, dtype=np.float64)), list(predictions))}
-    plain = predictions if parameters.map_source == "decision" else [fusion_map(d, s, parameters) for d, s in zip(predictions, samples)]
+    plain = predictions if parameters.map_source == "decision" else [
+        fusion_map(d, s, parameters) for d, s in zip(predictions, samples)
+    ]
     plain = scored["baseline"].predictions if plain is predictions else plain
     if any(SCORINGS[name][0] == "M_pix" for name in others):
         maps, stats = modulate_all(predictions, samples, parameters)
@@ -266,7 +270,8 @@ def score_all(names, image_preds, predictions, samples, parameters=DEFAULTS, ref
 def _number(text, low=None, whole=False):
     value = int(text) if whole else float(text)
     if (value > 2**31 if whole else not math.isfinite(value)) or (low is not None and value < low):
-        raise argparse.ArgumentTypeError("{} is not a finite number{}".format(text, "" if low is None else " of at least %g" % low))
+        raise argparse.ArgumentTypeError("{} is not a finite number{}".format(
+            text, "" if low is None else " of at least %g" % low))
     return value
 
 
@@ -296,31 +301,37 @@ def add_arguments(parser, several=False):
     if not several and hasattr(parser, "parse_known_args"):
         _refuse_other_methods(parser)
     described = "; ".join("{}: {}, {} [{}]".format(name, *row) for name, row in SCORINGS.items())
-    parser.add_argument("--scoring", choices=[*SCORINGS, "all"] if several else list(SCORINGS), metavar="NAME",
-                        default=["baseline"] if several else "baseline", **({"nargs": "+"} if several else {}),
-                        help="how pixel maps and image scores are computed (Xu et al. 2026), name: pixel map, image score [row of "
-                             "the paper]: " + described
-                             + ("; several names, or all, are scored from one feature pass" if several else "") + " (default: baseline)")
+    parser.add_argument(
+        "--scoring", choices=[*SCORINGS, "all"] if several else list(SCORINGS), metavar="NAME",
+        default=["baseline"] if several else "baseline", **({
+            "nargs": "+"
+        } if several else {}),
+        help="how pixel maps and image scores are computed (Xu et al. 2026), name: pixel map, image score [row of "
+        "the paper]: " + described + ("; several names, or all, are scored from one feature pass" if several else "") +
+        " (default: baseline)")
     d = DEFAULTS
     parser.add_argument("--scoring_lambda", type=_non_negative, default=d.lam, metavar="L",
                         help="strength of the disagreement modulation (default: %(default)s)")
     parser.add_argument("--scoring_topk", type=_positive_int, default=d.topk, metavar="K",
                         help="number of largest pixels averaged in S_base (default: %(default)s)")
-    parser.add_argument("--scoring_weights", type=_finite, nargs=3, default=list(d.weights), metavar=("ALPHA", "BETA", "GAMMA"),
+    parser.add_argument("--scoring_weights", type=_finite, nargs=3, default=list(d.weights),
+                        metavar=("ALPHA", "BETA", "GAMMA"),
                         help="weights of Q95, map mean and disagreement mean in S_robust (default: %(default)s)")
     parser.add_argument("--scoring_eta", type=_finite, nargs=2, default=list(d.eta), metavar=("ETA1", "ETA2"),
                         help="scales of conflict and reliability in the blending weight (default: %(default)s)")
     parser.add_argument("--scoring_delta", type=_non_negative, default=d.delta, metavar="D",
                         help="strength of the recovery term; as printed in the paper the term is 0 whenever K is below "
                              "5%% of the pixels (default: %(default)s)")
-    parser.add_argument("--scoring_map", choices=("decision", "bank"), default=d.map_source,
-                        help="M_fusion: the late-fusion decision map (ours: the paper leaves it open), or the fusion bank's own map "
-                             "(default: %(default)s)")
+    parser.add_argument(
+        "--scoring_map", choices=("decision", "bank"), default=d.map_source,
+        help="M_fusion: the late-fusion decision map (ours: the paper leaves it open), or the fusion bank's own map "
+        "(default: %(default)s)")
     parser.add_argument("--scoring_recovery", choices=("printed", "normalized"), default=d.recovery,
                         help="the recovery term as printed, or (ours) on the normalised scores (default: %(default)s)")
-    parser.add_argument("--scoring_reference", choices=("test", "train") if several else ("test",), default="test",
-                        help="whose minima and maxima normalise the statistics: the test set's"
-                             + (", or those of training parts measured without their own rows" if several else "") + " (default: %(default)s)")
+    parser.add_argument(
+        "--scoring_reference", choices=("test", "train") if several else ("test", ), default="test",
+        help="whose minima and maxima normalise the statistics: the test set's" +
+        (", or those of training parts measured without their own rows" if several else "") + " (default: %(default)s)")
 
 
 _parsed = []  # the options of a patched checkout's command line, once they are known
@@ -335,8 +346,9 @@ def _refuse_other_methods(parser):
         _parsed[:] = [namespace]
         method = getattr(namespace, "method_name", None)
         if namespace.scoring != "baseline" and method in OTHER_METHODS:
-            parser.exit(2, "{}: error: --scoring {}: in this checkout for --method_name DINO+Point_MAE+Fusion only, not {}\n".format(
-                parser.prog, namespace.scoring, method))
+            parser.exit(
+                2, "{}: error: --scoring {}: in this checkout for --method_name DINO+Point_MAE+Fusion only, not {}\n".
+                format(parser.prog, namespace.scoring, method))
         return namespace, rest
 
     parser.parse_known_args = checked  # parse_args calls it too
@@ -387,7 +399,8 @@ def apply(method):
         return
     names = names_from(args)
     reference = getattr(method, "scoring_reference", None) if args.scoring_reference == "train" else None
-    method.scored = score_all(list(dict.fromkeys(["baseline"] + names)), [np.ravel(p)[0] for p in method.image_preds], method.predictions,
+    method.scored = score_all(list(dict.fromkeys(["baseline"] + names)),
+                              [np.ravel(p)[0] for p in method.image_preds], method.predictions,
                               getattr(method, "scoring_samples", []), parameters_from(args), reference)
     if names[0] == "baseline":
         return

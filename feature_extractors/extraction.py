@@ -113,8 +113,10 @@ class PatchExtractor(nn.Module):
         """Raise InputError unless there are patches for all of ``banks``."""
         missing = [name for name in banks if name not in self.widths]
         if missing:
-            raise InputError(f"the patch extractor gives no {missing[0]} patches, which the method's {missing[0]} bank needs; "
-                             "build it with that backbone (for fusion: both, and the UFF module)")
+            raise InputError(
+                f"the patch extractor gives no {missing[0]} patches, which the method's {missing[0]} bank needs; "
+                "build it with that backbone (for fusion: both, and the UFF module)"
+            )
 
     def _rgb_patches(self, rgb):
         with self._precision():

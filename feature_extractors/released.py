@@ -56,8 +56,16 @@ class ReleasedNames:
         """
         numbers = tuple(map(str, range(len(self.predictions))))
         result = evaluation.Evaluation(
-            self.class_name, numbers, numbers, np.array([int(label) for label in self.image_labels], np.uint8), np.stack(self.gts),
-            np.ravel(self.image_preds), np.stack(self.predictions), stacked(self._banks, "scores"), stacked(self._banks, "maps"))
+            self.class_name,
+            numbers,
+            numbers,
+            np.array([int(label) for label in self.image_labels], np.uint8),
+            np.stack(self.gts),
+            np.ravel(self.image_preds),
+            np.stack(self.predictions),
+            stacked(self._banks, "scores"),
+            stacked(self._banks, "maps"),
+        )
         scored = evaluation.score(result, names, parameters)
         found = evaluation.metrics(result, scored)
         first = scored[names[0]]
@@ -77,4 +85,7 @@ def mask_of_map(mask, size):
 def stacked(measured, kind):
     """{bank: [n, ...] array} of n Measured; ``kind``: "scores" (float64) or "maps" (float32)."""
     values = [getattr(of, kind) for of in measured]
-    return {name: np.stack([np.asarray(of[name], np.float64 if kind == "scores" else np.float32) for of in values]) for name in values[0]}
+    return {
+        name: np.stack([np.asarray(of[name], np.float64 if kind == "scores" else np.float32) for of in values])
+        for name in values[0]
+    }

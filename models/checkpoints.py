@@ -31,9 +31,13 @@ class Role:
 
 
 DINO_BASE = Role("DINO ViT-B/8 (RGB backbone)", "dino_vitbase8_pretrain.pth", f"{DINO_FILES}/dino_vitbase8_pretrain/")
-DINO_SMALL = Role("DINO ViT-S/8 (RGB backbone)", "dino_deitsmall8_pretrain.pth", f"{DINO_FILES}/dino_deitsmall8_pretrain/")
+DINO_SMALL = Role(
+    "DINO ViT-S/8 (RGB backbone)", "dino_deitsmall8_pretrain.pth", f"{DINO_FILES}/dino_deitsmall8_pretrain/"
+)
 POINT_MAE = Role("Point-MAE (xyz backbone)", "pointmae_pretrain.pth", M3DM_README, "base_model", "MAE_encoder.")
-POINT_BERT = Role("Point-BERT (xyz backbone)", "Point-BERT.pth", M3DM_README, "base_model", "transformer_q.", ("cls_head",))
+POINT_BERT = Role(
+    "Point-BERT (xyz backbone)", "Point-BERT.pth", M3DM_README, "base_model", "transformer_q.", ("cls_head",)
+)
 STANDIN = "untrained_standin"  # key that marks a file as written by tools/standin_checkpoints.py
 UFF = Role("UFF (fusion module, --fusion_module_path)", None, f"{M3DM_README} (uff_pretrain.pth)", "model")
 
@@ -115,7 +119,9 @@ def load_into(module, path, role, optional=()):
     """
     state, wanted = read_checkpoint(path, role), module.state_dict()
     optional = tuple(optional) or ("\0",)
-    missing = [k for k in wanted if k not in state and not k.startswith(optional) and not k.endswith("num_batches_tracked")]
+    missing = [
+        k for k in wanted if k not in state and not k.startswith(optional) and not k.endswith("num_batches_tracked")
+    ]
     unexpected = [k for k in state if k not in wanted]
     for keys, what in ((missing, "is missing"), (unexpected, "is unexpected")):
         if keys:

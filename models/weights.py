@@ -1,4 +1,5 @@
 """Which weight files a method uses: path, size, sha256, where each came from, and whether it is an untrained stand-in."""
+
 import hashlib
 from pathlib import Path
 from typing import NamedTuple
@@ -69,7 +70,9 @@ def weights_of_tensors(network, module):
 def _local(path, role):
     if not path.is_file():
         return None
-    return WeightFile(role.title, str(path.resolve()), path.stat().st_size, sha256_of(path), "file", checkpoints.is_standin(path))
+    return WeightFile(
+        role.title, str(path.resolve()), path.stat().st_size, sha256_of(path), "file", checkpoints.is_standin(path)
+    )
 
 
 def _downloaded(name):

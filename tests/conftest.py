@@ -48,9 +48,26 @@ def arguments(checkpoints, dataset_path):
     """Function: options of a run on the fixture category, with extra flags."""
 
     def build(*flags):
-        return parse_arguments(["--use_uff", "--fusion_module_path", str(checkpoints / "uff_pretrain.pth"), "--checkpoint_dir",
-                                str(checkpoints), "--dataset_path", str(dataset_path), "--category", "cookie", "--random_state", "0",
-                                "--num_workers", "0", "--device", "cpu", *flags])
+        return parse_arguments(
+            [
+                "--use_uff",
+                "--fusion_module_path",
+                str(checkpoints / "uff_pretrain.pth"),
+                "--checkpoint_dir",
+                str(checkpoints),
+                "--dataset_path",
+                str(dataset_path),
+                "--category",
+                "cookie",
+                "--random_state",
+                "0",
+                "--num_workers",
+                "0",
+                "--device",
+                "cpu",
+                *flags,
+            ]
+        )
 
     return build
 
@@ -107,10 +124,17 @@ def evaluated(arguments, passes):
         judged = [method.judge(entry[3]) for entry in passes["test"]]
         names = [str(i) for i in range(len(judged))]
         found = evaluation.Evaluation(
-            "cookie", names, names, np.array([int(entry[2]) for entry in passes["test"]], np.uint8),
-            np.stack([mask_of_map(entry[1], method.map_size) for entry in passes["test"]]), np.array([part.score for part in judged]),
-            np.stack([part.map for part in judged]), stacked([part.banks for part in judged], "scores"),
-            stacked([part.banks for part in judged], "maps"), training=method.training)
+            "cookie",
+            names,
+            names,
+            np.array([int(entry[2]) for entry in passes["test"]], np.uint8),
+            np.stack([mask_of_map(entry[1], method.map_size) for entry in passes["test"]]),
+            np.array([part.score for part in judged]),
+            np.stack([part.map for part in judged]),
+            stacked([part.banks for part in judged], "scores"),
+            stacked([part.banks for part in judged], "maps"),
+            training=method.training,
+        )
         scored = evaluation.score(found, args.scoring, scoring_addon.parameters_from(args), args.scoring_reference)
         return Evaluated(method, found, scored, evaluation.metrics(found, scored), args.scoring[0])
 

@@ -24,21 +24,67 @@ from utils.errors import InputError
 from utils.options import FIXES, METHOD_BANKS, RGB_BACKBONE_NAMES, XYZ_BACKBONE_NAMES, build_parser, parse_arguments
 
 DEFAULTS = {
-    "method_name": "DINO+Point_MAE+Fusion", "max_sample": 400, "memory_bank": "multiple",
-    "rgb_backbone_name": "vit_base_patch8_224_dino", "xyz_backbone_name": "Point_MAE",
-    "fusion_module_path": "checkpoints/checkpoint-0.pth", "save_feature": False, "save_feature_path": "datasets/patch_lib",
-    "use_uff": False, "save_preds": False, "group_size": 128, "num_group": 1024, "random_state": None,
-    "dataset_type": "mvtec3d", "dataset_path": "datasets/mvtec3d", "img_size": 224, "xyz_s_lambda": 1.0,
-    "xyz_smap_lambda": 1.0, "rgb_s_lambda": 0.1, "rgb_smap_lambda": 0.1, "fusion_s_lambda": 1.0, "fusion_smap_lambda": 1.0,
-    "coreset_eps": 0.9, "f_coreset": 0.1, "asy_memory_bank": None, "ocsvm_nu": 0.5, "ocsvm_maxiter": 1000,
-    "rm_zero_for_project": False, "scoring": ["baseline"], "scoring_lambda": 0.5, "scoring_topk": 64,
-    "scoring_weights": [0.6, 0.25, 0.15], "scoring_eta": [1.0, 1.0], "scoring_delta": 0.2, "scoring_map": "decision",
-    "category": None, "fix": [], "eval_mode": False, "device": "auto", "num_workers": 1, "output_dir": "results",
-    "checkpoint_dir": "checkpoints", "seed": 0, "seeds": None, "multiscale": False, "save_maps": None, "save_train_maps": False,
-    "scoring_recovery": "printed", "scoring_reference": "test", "shots": None,
-    "spool_dir": "results", "amp": False, "overwrite": False, "half_coreset": False, "unit": None, "no_check": False,
+    "method_name": "DINO+Point_MAE+Fusion",
+    "max_sample": 400,
+    "memory_bank": "multiple",
+    "rgb_backbone_name": "vit_base_patch8_224_dino",
+    "xyz_backbone_name": "Point_MAE",
+    "fusion_module_path": "checkpoints/checkpoint-0.pth",
+    "save_feature": False,
+    "save_feature_path": "datasets/patch_lib",
+    "use_uff": False,
+    "save_preds": False,
+    "group_size": 128,
+    "num_group": 1024,
+    "random_state": None,
+    "dataset_type": "mvtec3d",
+    "dataset_path": "datasets/mvtec3d",
+    "img_size": 224,
+    "xyz_s_lambda": 1.0,
+    "xyz_smap_lambda": 1.0,
+    "rgb_s_lambda": 0.1,
+    "rgb_smap_lambda": 0.1,
+    "fusion_s_lambda": 1.0,
+    "fusion_smap_lambda": 1.0,
+    "coreset_eps": 0.9,
+    "f_coreset": 0.1,
+    "asy_memory_bank": None,
+    "ocsvm_nu": 0.5,
+    "ocsvm_maxiter": 1000,
+    "rm_zero_for_project": False,
+    "scoring": ["baseline"],
+    "scoring_lambda": 0.5,
+    "scoring_topk": 64,
+    "scoring_weights": [0.6, 0.25, 0.15],
+    "scoring_eta": [1.0, 1.0],
+    "scoring_delta": 0.2,
+    "scoring_map": "decision",
+    "category": None,
+    "fix": [],
+    "eval_mode": False,
+    "device": "auto",
+    "num_workers": 1,
+    "output_dir": "results",
+    "checkpoint_dir": "checkpoints",
+    "seed": 0,
+    "seeds": None,
+    "multiscale": False,
+    "save_maps": None,
+    "save_train_maps": False,
+    "scoring_recovery": "printed",
+    "scoring_reference": "test",
+    "shots": None,
+    "spool_dir": "results",
+    "amp": False,
+    "overwrite": False,
+    "half_coreset": False,
+    "unit": None,
+    "no_check": False,
 }
-FIX_NAMES = {"eval_mode", "scaling", "coreset_sizes", "float_maps", "max_sample", "zero_row", "late_fusion", "save_feature", "zero_points"}
+FIX_NAMES = {
+    "eval_mode", "scaling", "coreset_sizes", "float_maps", "max_sample", "zero_row", "late_fusion", "save_feature",
+    "zero_points"
+}
 ONE_BANK = ("DINO", "Point_MAE", "Fusion")
 
 
@@ -93,7 +139,13 @@ def test_names_agree_with_the_networks():
     assert list(RGB_BACKBONE_NAMES) == list(models.RGB_BACKBONES)
     assert list(XYZ_BACKBONE_NAMES) == list(models.XYZ_BACKBONES)
     assert list(METHOD_BANKS) == list(METHODS)
-    assert {name: list(kind.bank_names) for name, kind in METHODS.items()} == {k: list(v) for k, v in METHOD_BANKS.items()}
+    assert {
+        name: list(kind.bank_names)
+        for name, kind in METHODS.items()
+    } == {
+        k: list(v)
+        for k, v in METHOD_BANKS.items()
+    }
 
 
 def test_fix_all():
@@ -106,17 +158,22 @@ def test_fix_all():
 
 
 def test_eval_mode_equals_its_fix():
-    assert vars(parse("--eval_mode")) == vars(parse("--fix", "eval_mode")) == vars(parse("--eval_mode", "--fix", "eval_mode"))
+    assert vars(parse("--eval_mode")) == vars(parse("--fix", "eval_mode")) == vars(
+        parse("--eval_mode", "--fix", "eval_mode"))
     assert parse("--eval_mode", "--fix", "scaling").fix == ["eval_mode", "scaling"]
     assert parse("--eval_mode").eval_mode
 
 
 CONTRADICTIONS = [
     *[(["--method_name", m, "--use_uff", "--memory_bank", "multiple"], "--memory_bank") for m in ONE_BANK],
-    *[(["--method_name", m, "--use_uff", "--memory_bank", "single"], "--memory_bank") for m in METHOD_BANKS if m not in ONE_BANK],
-    ([], "--use_uff"), (["--method_name", "Fusion"], "--use_uff"),
-    *[(["--method_name", m, "--use_uff", "--scoring", "baseline", "disagreement"], "--scoring disagreement") for m in ONE_BANK],
-    *[(["--method_name", m, "--scoring_map", "bank"], "--scoring_map bank") for m in ("DINO", "Point_MAE", "DINO+Point_MAE", "DINO+Point_MAE+add")],
+    *[(["--method_name", m, "--use_uff", "--memory_bank", "single"], "--memory_bank")
+      for m in METHOD_BANKS if m not in ONE_BANK],
+    ([], "--use_uff"),
+    (["--method_name", "Fusion"], "--use_uff"),
+    *[(["--method_name", m, "--use_uff", "--scoring", "baseline", "disagreement"], "--scoring disagreement")
+      for m in ONE_BANK],
+    *[(["--method_name", m, "--scoring_map", "bank"], "--scoring_map bank")
+      for m in ("DINO", "Point_MAE", "DINO+Point_MAE", "DINO+Point_MAE+add")],
     *[(["--method_name", m, "--save_feature"], "--save_feature") for m in ("DINO", "Point_MAE")],
 ]
 
@@ -127,9 +184,10 @@ def test_contradiction(capsys, flags, named):
     assert named in line and (not flags or flags[1] in line)
 
 
-@pytest.mark.parametrize("flags", [
-    ["--scoring", "disagreement"], ["--scoring", "disagreement", "--method_name", "DINO+Point_MAE+add"], ["--save_feature"],
-    ["--scoring_map", "bank", "--use_uff", "--method_name", "DINO+Point_MAE+Fusion"], ["--save_feature", "--use_uff", "--method_name", "Fusion"]])
+@pytest.mark.parametrize(
+    "flags", [["--scoring", "disagreement"], ["--scoring", "disagreement", "--method_name", "DINO+Point_MAE+add"],
+              ["--save_feature"], ["--scoring_map", "bank", "--use_uff", "--method_name", "DINO+Point_MAE+Fusion"],
+              ["--save_feature", "--use_uff", "--method_name", "Fusion"]])
 def test_sensible_combination(flags):
     parse(*flags)
 
@@ -141,20 +199,23 @@ def test_every_combination_of_method_scoring_and_map_works_or_is_refused(capsys)
     from tests.make_maps import make_evaluation
     everything = make_evaluation(size=16, train=2)
     accepted = 0
-    for method, scoring, source, reference in itertools.product(METHOD_BANKS, [*SCORINGS, "all"], ("decision", "bank"), ("test", "train")):
+    for method, scoring, source, reference in itertools.product(METHOD_BANKS, [*SCORINGS, "all"], ("decision", "bank"),
+                                                                ("test", "train")):
         flags = ["--use_uff", "--scoring", scoring, "--scoring_map", source, "--scoring_reference", reference]
         try:
             args = parse(*flags, method=method)
         except SystemExit as end:
             err = capsys.readouterr().err
-            assert end.code == 2 and len(err.splitlines()) == 1 and (scoring in err or source == "bank"), (method, *flags)
+            assert end.code == 2 and len(err.splitlines()) == 1 and (scoring in err or source == "bank"), (method,
+                                                                                                           *flags)
             continue
         banks = METHOD_BANKS[method]
         own = dataclasses.replace(everything, bank_map={name: everything.bank_map[name] for name in banks},
                                   bank_score={name: everything.bank_score[name] for name in banks})
         assert "all" not in args.scoring
         scored = evaluation.score(own, args.scoring, parameters_from(args), args.scoring_reference)
-        assert set(scored) == {"baseline", *args.scoring} and all(len(evaluation.metrics(own, {n: s})) == 1 for n, s in scored.items())
+        assert set(scored) == {"baseline", *args.scoring} and all(
+            len(evaluation.metrics(own, {n: s})) == 1 for n, s in scored.items())
         accepted += 1
     assert accepted > 60
 
@@ -168,7 +229,8 @@ def test_a_first_run_is_told_what_it_needs(capsys):
     with pytest.raises(SystemExit):
         parse_arguments([])
     line = capsys.readouterr().err
-    assert len(line.splitlines()) == 1 and all(word in line for word in ("--dataset_path", "--checkpoint_dir", "--fusion_module_path", "make demo"))
+    assert len(line.splitlines()) == 1 and all(
+        word in line for word in ("--dataset_path", "--checkpoint_dir", "--fusion_module_path", "make demo"))
 
 
 def test_help_shows_defaults_of_zero(capsys):
@@ -184,21 +246,67 @@ def test_the_settings_follow_the_command_line():
     released = Settings()
     for name in {field.name for field in dataclasses.fields(released)} - {"spool_dir", "score_lambdas", "map_lambdas"}:
         assert getattr(settings, name) == getattr(released, name), name
-    assert dict(settings.score_lambdas) == dict(released.score_lambdas) and dict(settings.map_lambdas) == dict(released.map_lambdas)
+    assert dict(settings.score_lambdas) == dict(released.score_lambdas) and dict(settings.map_lambdas) == dict(
+        released.map_lambdas)
     assert default_of("f_coreset") == released.f_coreset
 
 
 OUT_OF_RANGE = [
-    "max_sample 0", "max_sample -1", "max_sample 1.5", "shots 0", "shots 1.5", "max_sample nan", "group_size 0", "num_group 2", "img_size 55",
-    "num_workers -1", "coreset_eps 0", "coreset_eps 1", "coreset_eps nan", "f_coreset 0", "f_coreset -0.1", "f_coreset 1.01",
-    "f_coreset nan", "asy_memory_bank 0", "ocsvm_nu 0", "ocsvm_nu 1.1", "ocsvm_nu nan", "ocsvm_maxiter 0", "seed -1", "seed x",
-    "seed 4294967296", "random_state -1", "random_state 4294967296", "random_state 1.5",
-    *[f"{bank}_{kind}_lambda {value}" for bank in ("xyz", "rgb", "fusion") for kind in ("s", "smap") for value in ("nan", "inf")],
-    "scoring_lambda -1", "scoring_lambda nan", "scoring_lambda inf", "scoring_topk 0", "scoring_topk 2.5", "scoring_delta -0.1",
-    "scoring_delta nan", "scoring_weights 1 nan 1", "scoring_weights 1 1", "scoring_eta inf 1", "scoring_eta 1", "scoring_eta 1 x",
+    "max_sample 0",
+    "max_sample -1",
+    "max_sample 1.5",
+    "shots 0",
+    "shots 1.5",
+    "max_sample nan",
+    "group_size 0",
+    "num_group 2",
+    "img_size 55",
+    "num_workers -1",
+    "coreset_eps 0",
+    "coreset_eps 1",
+    "coreset_eps nan",
+    "f_coreset 0",
+    "f_coreset -0.1",
+    "f_coreset 1.01",
+    "f_coreset nan",
+    "asy_memory_bank 0",
+    "ocsvm_nu 0",
+    "ocsvm_nu 1.1",
+    "ocsvm_nu nan",
+    "ocsvm_maxiter 0",
+    "seed -1",
+    "seed x",
+    "seed 4294967296",
+    "random_state -1",
+    "random_state 4294967296",
+    "random_state 1.5",
+    *[
+        f"{bank}_{kind}_lambda {value}" for bank in ("xyz", "rgb", "fusion") for kind in ("s", "smap")
+        for value in ("nan", "inf")
+    ],
+    "scoring_lambda -1",
+    "scoring_lambda nan",
+    "scoring_lambda inf",
+    "scoring_topk 0",
+    "scoring_topk 2.5",
+    "scoring_delta -0.1",
+    "scoring_delta nan",
+    "scoring_weights 1 nan 1",
+    "scoring_weights 1 1",
+    "scoring_eta inf 1",
+    "scoring_eta 1",
+    "scoring_eta 1 x",
     *[f"{flag} 1{'0' * 400}" for flag in ("seed", "random_state", "max_sample", "scoring_topk", "scoring_lambda")],
-    "scoring other", "scoring_map other", "fix other", "fix", "method_name other", "memory_bank other", "device other",
-    "rgb_backbone_name other", "xyz_backbone_name other", "dataset_type other",
+    "scoring other",
+    "scoring_map other",
+    "fix other",
+    "fix",
+    "method_name other",
+    "memory_bank other",
+    "device other",
+    "rgb_backbone_name other",
+    "xyz_backbone_name other",
+    "dataset_type other",
 ]
 
 
@@ -208,8 +316,10 @@ def test_out_of_range(capsys, text):
     assert f"--{flag}" in usage_error(capsys, "--use_uff", f"--{flag}", *values)
 
 
-@pytest.mark.parametrize("text", ["f_coreset 1", "coreset_eps 0.999", "ocsvm_nu 1", "num_group 3", "img_size 56", "num_workers 0", "max_sample 1",
-                                  "seed 4294967295", "random_state 0", "scoring_lambda 0", "scoring_topk 1", "xyz_s_lambda -1"])
+@pytest.mark.parametrize("text", [
+    "f_coreset 1", "coreset_eps 0.999", "ocsvm_nu 1", "num_group 3", "img_size 56", "num_workers 0", "max_sample 1",
+    "seed 4294967295", "random_state 0", "scoring_lambda 0", "scoring_topk 1", "xyz_s_lambda -1"
+])
 def test_limits_are_allowed(text):
     flag, value = text.split()
     assert getattr(parse(f"--{flag}", value), flag) == float(value)
@@ -231,8 +341,14 @@ def refused(tmp_path, capsys):
     """Function: run main with flags, expect a refusal, return its line."""
 
     def run(*flags, output=tmp_path / "out"):
-        where = {"--dataset_path": tmp_path / "data", "--checkpoint_dir": tmp_path / "checkpoints", "--output_dir": output}
-        argv = ["--method_name", "Point_MAE", "--device", "cpu", *(str(x) for pair in where.items() for x in pair), *flags]
+        where = {
+            "--dataset_path": tmp_path / "data",
+            "--checkpoint_dir": tmp_path / "checkpoints",
+            "--output_dir": output
+        }
+        argv = [
+            "--method_name", "Point_MAE", "--device", "cpu", *(str(x) for pair in where.items() for x in pair), *flags
+        ]
         assert main.main(argv) == 2
         out, err = capsys.readouterr()
         assert out == "" and len(err.splitlines()) == 1 and err.startswith("main.py: ")
@@ -298,7 +414,15 @@ def test_rgb_checkpoint_missing_without_network(refused, tmp_path, monkeypatch):
     assert "DINO" in line and "dl.fbaipublicfiles.com/dino" in line
 
 
-@pytest.mark.parametrize("content", [{"model": {"weight": torch.ones(1)}}, {"base_model": {"MAE_encoder.norm.weight": torch.ones(384)}}])
+@pytest.mark.parametrize("content", [{
+    "model": {
+        "weight": torch.ones(1)
+    }
+}, {
+    "base_model": {
+        "MAE_encoder.norm.weight": torch.ones(384)
+    }
+}])
 def test_wrong_xyz_checkpoint(refused, tmp_path, content):
     make_category(tmp_path / "data")
     path = save(tmp_path / "checkpoints", "pointmae_pretrain.pth", content)
@@ -353,7 +477,10 @@ def test_loads_the_layout_of_each_role(tmp_path, role):
 def test_what_released_files_hold_besides_does_not_matter(tmp_path):
     content = wrapped(POINT_BERT, Small().state_dict()) | {"args": argparse.Namespace(lr=0.1)}
     del content["base_model"]["module.transformer_q.norm.num_batches_tracked"]
-    content["base_model"] |= {"module.transformer_k.x": torch.ones(1), "module.transformer_q.cls_head.0.weight": torch.ones(1)}
+    content["base_model"] |= {
+        "module.transformer_k.x": torch.ones(1),
+        "module.transformer_q.cls_head.0.weight": torch.ones(1)
+    }
     load_into(Small(), save(tmp_path, "c.pth", content), POINT_BERT)
 
 
@@ -386,10 +513,20 @@ def test_uff_made_for_other_widths(tmp_path):
     assert "(8,)" in text or "8)" in text
 
 
-@pytest.mark.parametrize("role, content", [
-    (POINT_MAE, wrapped(UFF, Small().state_dict())), (POINT_MAE, Small().state_dict()), (POINT_MAE, wrapped(POINT_BERT, Small().state_dict())),
-    (POINT_BERT, wrapped(POINT_MAE, Small().state_dict())), (DINO_BASE, wrapped(UFF, Small().state_dict())),
-    (UFF, Small().state_dict()), (UFF, {"model": {}}), (UFF, {"model": [1]}), (UFF, [1]), (UFF, torch.ones(2)), (DINO_BASE, {}), (DINO_BASE, [1])])
+@pytest.mark.parametrize("role, content", [(POINT_MAE, wrapped(UFF,
+                                                               Small().state_dict())),
+                                           (POINT_MAE, Small().state_dict()),
+                                           (POINT_MAE, wrapped(POINT_BERT,
+                                                               Small().state_dict())),
+                                           (POINT_BERT, wrapped(POINT_MAE,
+                                                                Small().state_dict())),
+                                           (DINO_BASE, wrapped(UFF,
+                                                               Small().state_dict())), (UFF, Small().state_dict()),
+                                           (UFF, {
+                                               "model": {}
+                                           }), (UFF, {
+                                               "model": [1]
+                                           }), (UFF, [1]), (UFF, torch.ones(2)), (DINO_BASE, {}), (DINO_BASE, [1])])
 def test_wrong_checkpoint_for_the_role(tmp_path, role, content):
     path = save(tmp_path, "c.pth", content)
     text = refusal(lambda: load_into(Small(), path, role), path)
@@ -449,7 +586,8 @@ def test_refused_pickle_prints_nothing_besides(tmp_path):
     assert [str(w.message)[:60] for w in seen] == []
 
 
-@pytest.mark.parametrize("content", [b"", b"\n", b"garbage" * 99, b"PK\x03\x04garbage", b"<html>not found</html>", b"\x80\x02", "truncated"])
+@pytest.mark.parametrize(
+    "content", [b"", b"\n", b"garbage" * 99, b"PK\x03\x04garbage", b"<html>not found</html>", b"\x80\x02", "truncated"])
 def test_garbage_is_refused(tmp_path, content):
     path = save(tmp_path, "c.pth", wrapped(UFF, Small().state_dict()))
     path.write_bytes(path.read_bytes()[:-200] if content == "truncated" else content)

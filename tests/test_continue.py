@@ -30,7 +30,9 @@ class Driver:
     """Runs of main.py in processes that need not import torch anew."""
 
     def __init__(self):
-        self.process = subprocess.Popen([sys.executable, str(DRIVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            [sys.executable, str(DRIVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
 
     def start(self, argv, log, kill_at=None):
         """Begin a run; returns its process id."""
@@ -64,7 +66,10 @@ def data(dataset_path, tmp_path):
 
 def tables(folder):
     """The tables' lines but for the comments, which hold the date."""
-    return {name: [line for line in (folder / name).read_text().splitlines() if not line.startswith("<!--")] for name in TABLES}
+    return {
+        name: [line for line in (folder / name).read_text().splitlines() if not line.startswith("<!--")]
+        for name in TABLES
+    }
 
 
 def outcome(folder):
@@ -110,13 +115,17 @@ def test_the_same_command_again_keeps_everything(flags, data, tmp_path, capsys):
     assert main.main(command) == 0
     out = capsys.readouterr().out
     assert "one: kept, finished" in out and "complete already" in out and "--overwrite" in out
-    assert [line for line in printed.splitlines() if line.startswith("|")] == [line for line in out.splitlines() if line.startswith("|")]
+    assert [line for line in printed.splitlines() if line.startswith("|")] == [
+        line for line in out.splitlines() if line.startswith("|")
+    ]
     assert outcome(results) == first and {name: (results / name).read_text() for name in TABLES} == text
     # another category: its own table, the finished one is kept in it
     assert main.main([*command, "two"]) == 0
     out = capsys.readouterr().out
     assert "one: kept" in out and "two: Point_MAE" in out and "complete already" not in out
-    assert (results / TABLES[0]).read_text().startswith(text[TABLES[0]]) and "Two |" in (results / TABLES[0]).read_text()
+    assert (results / TABLES[0]).read_text().startswith(text[TABLES[0]]) and "Two |" in (
+        results / TABLES[0]
+    ).read_text()
     # other options: another id, nothing of the first is touched
     before = {path: path.read_bytes() for path in (results / "runs").rglob("*") if path.is_file()}
     assert main.main([*command, "--f_coreset", "0.3"]) == 0
@@ -128,7 +137,9 @@ def test_the_same_command_again_keeps_everything(flags, data, tmp_path, capsys):
     capsys.readouterr()
     assert main.main([*command, "--overwrite"]) == 0
     assert "kept" not in capsys.readouterr().out
-    assert (results / TABLES[0]).read_text().startswith(before) and (results / TABLES[0]).read_text().count("<!-- run") == 4
+    assert (results / TABLES[0]).read_text().startswith(before) and (results / TABLES[0]).read_text().count(
+        "<!-- run"
+    ) == 4
 
 
 def test_changed_data_or_weights_are_computed_again(flags, data, checkpoints, tmp_path, capsys):  # noqa: F811
@@ -140,7 +151,9 @@ def test_changed_data_or_weights_are_computed_again(flags, data, checkpoints, tm
     assert main.main(command) == 0
     run = json.loads((tmp_path / "results" / "run.json").read_text())
     (weights,) = run["weights"]
-    assert weights["standin"] and weights["source"] == "file" and len(weights["sha256"]) == 64 and weights["size"] > 10**6
+    assert (
+        weights["standin"] and weights["source"] == "file" and len(weights["sha256"]) == 64 and weights["size"] > 10**6
+    )
     assert weights["path"] == str(own / "pointmae_pretrain.pth")
     link = data / "one" / "train" / "good" / "xyz" / "000.tiff"
     content = link.resolve().read_bytes()
@@ -159,7 +172,10 @@ def test_pictures_that_are_asked_for_later_are_made(flags, data, tmp_path, capsy
     command = [*flags, *POINT_MAE, "--dataset_path", str(data), "--category", "one"]
     assert main.main(command) == 0
     assert main.main([*command, "--save_preds"]) == 0
-    assert "its pictures are not there" in capsys.readouterr().out and len(list((tmp_path / "results").rglob("*.png"))) == 2
+    assert (
+        "its pictures are not there" in capsys.readouterr().out
+        and len(list((tmp_path / "results").rglob("*.png"))) == 2
+    )
     assert main.main([*command, "--save_preds"]) == 0 and "one: kept" in capsys.readouterr().out
     assert main.main([*command, "--save_preds", "--f_coreset", "0.3"]) == 0  # other pictures lie there now
     capsys.readouterr()
@@ -189,7 +205,9 @@ def test_a_stopped_run_keeps_the_record_of_an_earlier_one(driver, flags, data, t
 @pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
 def test_a_second_signal_changes_nothing_but_patience(driver, flags, data, tmp_path, second):  # noqa: F811
     log = tmp_path / "log"
-    process = driver.start([*flags, *POINT_MAE, "--dataset_path", data, "--category", "one", "two", "--num_workers", "1"], log)
+    process = driver.start(
+        [*flags, *POINT_MAE, "--dataset_path", data, "--category", "one", "two", "--num_workers", "1"], log
+    )
     while not log.exists() or "one: baseline" not in log.read_text():
         time.sleep(0.02)
     os.killpg(process, signal.SIGINT)  # with its worker, as Ctrl-C in a terminal does
@@ -201,7 +219,10 @@ def test_a_second_signal_changes_nothing_but_patience(driver, flags, data, tmp_p
             break
     assert driver.end() == 1
     text = log.read_text()
-    assert "Traceback" not in text and "stopped by the user; the categories that were finished are kept; not finished: two" in text
+    assert (
+        "Traceback" not in text
+        and "stopped by the user; the categories that were finished are kept; not finished: two" in text
+    )
     assert "One |" in (tmp_path / "results" / TABLES[0]).read_text()
     assert json.loads((tmp_path / "results" / "run.json").read_text())["categories"].keys() == {"one"}
 
@@ -212,18 +233,30 @@ def test_a_second_signal_changes_nothing_but_patience(driver, flags, data, tmp_p
 def append(folder, name, count):
     for i in range(count):
         with runs.tables_lock(folder):
-            update_tables(folder, "M", {f"{name}{i}": {"baseline": Metrics(0.5, 0.5, 0.5)}}, f"{name}{i}", comment_of(f"{name}{i}", "today", {}))
+            update_tables(
+                folder,
+                "M",
+                {f"{name}{i}": {"baseline": Metrics(0.5, 0.5, 0.5)}},
+                f"{name}{i}",
+                comment_of(f"{name}{i}", "today", {}),
+            )
 
 
 def test_two_processes_lose_no_table(tmp_path):
-    processes = [multiprocessing.get_context("spawn").Process(target=append, args=(tmp_path, name, 20)) for name in "ab"]
+    processes = [
+        multiprocessing.get_context("spawn").Process(target=append, args=(tmp_path, name, 20)) for name in "ab"
+    ]
     for process in processes:
         process.start()
     for process in processes:
         process.join(120)
         assert process.exitcode == 0
     for name in TABLES:
-        found = [line.split()[2].rstrip(",") for line in (tmp_path / name).read_text().splitlines() if line.startswith("<!-- run")]
+        found = [
+            line.split()[2].rstrip(",")
+            for line in (tmp_path / name).read_text().splitlines()
+            if line.startswith("<!-- run")
+        ]
         assert sorted(found) == sorted(f"{name}{i}" for name in "ab" for i in range(20))
 
 
@@ -312,14 +345,34 @@ def test_a_failing_seed_keeps_the_others(flags, data, tmp_path, capsys, monkeypa
     assert out.count("one: kept") == 2 and "over seeds 0, 1, 2" in out
 
 
-def test_a_full_disk_under_save_maps_names_it_and_keeps_the_scores(checkpoints, flags, data, tmp_path, capsys, monkeypatch):  # noqa: F811
+def test_a_full_disk_under_save_maps_names_it_and_keeps_the_scores(
+    checkpoints, flags, data, tmp_path, capsys, monkeypatch
+):  # noqa: F811
     def full(*_, **__):
         raise OSError(28, "No space left on device")
     monkeypatch.setattr("evaluation.write", full)
-    code = main.main([*flags, *TINY, "--method_name", "DINO+Point_MAE", "--f_coreset", "0.3", "--dataset_path", str(data), "--category", "one",
-                      "--save_maps", str(tmp_path / "maps")])
+    code = main.main(
+        [
+            *flags,
+            *TINY,
+            "--method_name",
+            "DINO+Point_MAE",
+            "--f_coreset",
+            "0.3",
+            "--dataset_path",
+            str(data),
+            "--category",
+            "one",
+            "--save_maps",
+            str(tmp_path / "maps"),
+        ]
+    )
     out, err = capsys.readouterr()
-    assert code == 1 and f"not finished: one: maps: {tmp_path / 'maps'}: No space left on device; its scores and metrics are complete" in err
+    assert (
+        code == 1
+        and f"not finished: one: maps: {tmp_path / 'maps'}: No space left on device; its scores and metrics are complete"
+        in err
+    )
     assert "One |" in out and "failed" not in err
     with open(tmp_path / "results" / "scores_one.csv") as file:
         assert len(list(csv.reader(file))) == 3

@@ -34,7 +34,8 @@ def train(root, size=224, min_points=0):
 
 
 def loader(root, split="train", workers=1, min_points=0):
-    return get_data_loader(split, "toy", 224, SimpleNamespace(dataset_path=root, num_workers=workers, min_points=min_points))
+    return get_data_loader(split, "toy", 224,
+                           SimpleNamespace(dataset_path=root, num_workers=workers, min_points=min_points))
 
 
 def refusal(call, path):
@@ -69,7 +70,9 @@ def test_points_resized_to_nearest(tmp_path, height, width, size):
     (_, xyz, depth), _ = train(tmp_path, size)[0]
     assert xyz.shape == depth.shape == (3, size, size) and xyz.dtype == torch.float32
     np.testing.assert_array_equal(xyz.numpy(), nearest(cloud, size).transpose(2, 0, 1))
-    assert torch.equal(xyz, torch.nn.functional.interpolate(torch.tensor(cloud).permute(2, 0, 1)[None], size=(size, size))[0])
+    assert torch.equal(
+        xyz,
+        torch.nn.functional.interpolate(torch.tensor(cloud).permute(2, 0, 1)[None], size=(size, size))[0])
     np.testing.assert_array_equal(depth.numpy(), np.repeat(xyz.numpy()[2:], 3, axis=0))
 
 
@@ -77,7 +80,8 @@ def test_test_items(tmp_path):
     folder = make_category(tmp_path)
     data = TestDataset("toy", 56, tmp_path)
     assert len(data) == 2
-    assert [data.describe(i) for i in range(2)] == [("toy/test/good/rgb/000.png", "good", 0), ("toy/test/hole/rgb/000.png", "hole", 1)]
+    assert [data.describe(i) for i in range(2)] == [("toy/test/good/rgb/000.png", "good", 0),
+                                                    ("toy/test/hole/rgb/000.png", "hole", 1)]
     for item, label, defect in zip(data, (0, 1), ("good", "hole")):
         sample, mask, found, path = item
         assert [tuple(t.shape) for t in sample] == [(3, 224, 224), (3, 56, 56), (3, 56, 56)]
@@ -107,7 +111,8 @@ def test_loader_gives_the_items_in_order(tmp_path, split, workers):
         if split == "train":
             assert batch[1].tolist() == [item[1]] == [0]
         else:
-            assert torch.equal(batch[1], item[1][None]) and batch[2].tolist() == [item[2]] and list(batch[3]) == [item[3]]
+            assert torch.equal(batch[1], item[1][None]) and batch[2].tolist() == [item[2]] and list(
+                batch[3]) == [item[3]]
 
 
 def mask_of(root, gt):
@@ -123,8 +128,12 @@ def with_palette(indices, colours):
 
 
 @pytest.mark.parametrize("name, gt", [
-    ("grey", spot()), ("ones", spot() // 255), ("rgb", np.dstack([spot()] * 3)), ("rgb ones", np.dstack([spot() // 255] * 3)),
-    ("rgba", np.dstack([spot()] * 3 + [np.full_like(spot(), 255)])), ("1 bit", Image.fromarray(spot()).convert("1")),
+    ("grey", spot()),
+    ("ones", spot() // 255),
+    ("rgb", np.dstack([spot()] * 3)),
+    ("rgb ones", np.dstack([spot() // 255] * 3)),
+    ("rgba", np.dstack([spot()] * 3 + [np.full_like(spot(), 255)])),
+    ("1 bit", Image.fromarray(spot()).convert("1")),
     ("la", Image.fromarray(spot()).convert("LA")),
     ("palette", with_palette(spot() // 255, [(0, 0, 0), (255, 255, 255)])),
     ("palette reversed", with_palette(1 - spot() // 255, [(255, 255, 255), (0, 0, 0)])),
@@ -235,8 +244,9 @@ def test_truncated_tiff(tmp_path, kept, caplog):
     assert caplog.messages == []
 
 
-@pytest.mark.parametrize("cloud, word", [
-    (points()[:, :, :2].copy(), "60, 75, 2"), ((points() * 1000).astype(np.uint16), "uint16"), ((points() * 1000).astype(np.int32), "int32")])
+@pytest.mark.parametrize("cloud, word", [(points()[:, :, :2].copy(), "60, 75, 2"),
+                                         ((points() * 1000).astype(np.uint16), "uint16"),
+                                         ((points() * 1000).astype(np.int32), "int32")])
 def test_tiff_of_another_kind(tmp_path, cloud, word):
     _, xyz, _ = add_part(tmp_path, "train/good")
     write_tiff(xyz, cloud)
@@ -274,7 +284,8 @@ def test_broken_pixels_become_background(tmp_path, caplog, kind):
     xyz = train(tmp_path)[0][0][1]
     background = ~xyz.any(dim=0)
     assert background.nonzero().tolist() == [[5, 7], [100, 200]]
-    np.testing.assert_array_equal(xyz.numpy()[:, ~background.numpy()], points(224, 224).transpose(2, 0, 1)[:, ~background.numpy()])
+    np.testing.assert_array_equal(xyz.numpy()[:, ~background.numpy()],
+                                  points(224, 224).transpose(2, 0, 1)[:, ~background.numpy()])
     assert "2 pixels" in one_warning(caplog, path)
 
 
@@ -363,7 +374,8 @@ def test_partly_matching_names(tmp_path):
 
 def test_different_names_are_paired_by_position(tmp_path):
     for name, part in (("a", 1), ("b", 2), ("c", 3)):
-        add_part(tmp_path, "test/hole", name, picture(224, 224, part), points(224, 224, part), np.full((224, 224), 80 * part, np.uint8))
+        add_part(tmp_path, "test/hole", name, picture(224, 224, part), points(224, 224, part),
+                 np.full((224, 224), 80 * part, np.uint8))
     for kind, suffix in (("xyz", "tiff"), ("gt", "png")):
         for name in "abc":
             file = tmp_path / "toy/test/hole" / kind / f"{name}.{suffix}"

@@ -1,4 +1,4 @@
-"""Agreement with numbers measured from the release, eval mode; bounds as the project promises them."""
+"""Agreement with numbers measured from the release, eval mode; bounds are those that README states, plus 25 %."""
 
 import numpy as np
 import pytest
@@ -73,7 +73,7 @@ def test_full_setting_without_coreset(evaluated):
     assert method.banks["rgb"].std == pytest.approx(float(recorded["rgb_std"]), rel=1e-5)
     for i, name in enumerate(recorded["bank_names"]):
         assert tuple(getattr(method, f"patch_{name}_lib").shape) == tuple(recorded[f"patch_{name}_lib_shape"])
-        np.testing.assert_allclose(found.evaluation.bank_score[name], recorded["bank_scores"][:, i], rtol=1e-3)
+        np.testing.assert_allclose(found.evaluation.bank_score[name], recorded["bank_scores"][:, i], rtol=5e-4)
         check_maps(found.evaluation.bank_map[name], recorded["bank_maps"][:, i], worst=0.025, mean=0.0005)
 
 
@@ -81,19 +81,19 @@ def check_default_coreset(found, recorded):
     """The baseline of a method with late fusion and the default coreset against the recorded run."""
     for name in recorded["bank_names"]:
         assert tuple(getattr(found.method, f"patch_{name}_lib").shape) == tuple(recorded[f"patch_{name}_lib_shape"])
-    np.testing.assert_allclose(found.method.late_fusion.weights["score"], recorded["late_fusion_score_coef"], rtol=0.03)
+    np.testing.assert_allclose(found.method.late_fusion.weights["score"], recorded["late_fusion_score_coef"], rtol=0.0125)
     baseline, metrics = found.scored["baseline"], found.metrics["baseline"]
-    np.testing.assert_allclose(baseline.image_preds, recorded["image_preds"], rtol=0.04)
+    np.testing.assert_allclose(baseline.image_preds, recorded["image_preds"], rtol=0.025)
     maps = recorded["pixel_maps"].astype(np.float64)
     assert (np.abs(np.stack(baseline.predictions) - maps) / maps.max()).mean() <= 0.02
-    assert metrics.pixel_rocauc == pytest.approx(recorded["metrics"][1], abs=0.01)
-    assert metrics.au_pro == pytest.approx(recorded["metrics"][2], abs=0.02)
+    assert metrics.pixel_rocauc == pytest.approx(recorded["metrics"][1], abs=0.005)
+    assert metrics.au_pro == pytest.approx(recorded["metrics"][2], abs=0.01)
 
 
 def test_full_setting_with_default_coreset(evaluated):
     recorded, found = fixture("full_eval_c32"), evaluated("--scoring", "disagreement")
     check_default_coreset(found, recorded)
-    np.testing.assert_allclose(found.scored["disagreement"].image_preds, recorded["disagreement_scores"], rtol=0.05)
+    np.testing.assert_allclose(found.scored["disagreement"].image_preds, recorded["disagreement_scores"], rtol=0.0175)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_full_setting_with_default_coreset(evaluated):
 )
 def test_methods_without_coreset(evaluated, name, flags):
     recorded, found = fixture(name), evaluated("--f_coreset", "1", *flags)
-    np.testing.assert_allclose(found.evaluation.decision_score, recorded["image_preds"], rtol=0.005)
+    np.testing.assert_allclose(found.evaluation.decision_score, recorded["image_preds"], rtol=5e-4)
     assert np.array_equal(found.evaluation.label, recorded["image_labels"])
     metrics = found.metrics["baseline"]
     assert metrics.image_rocauc == pytest.approx(recorded["metrics"][0])
@@ -120,7 +120,7 @@ def test_double_without_coreset_before_the_late_fusion(evaluated):
     method = found.method
     for i, name in enumerate(recorded["bank_names"]):
         assert tuple(getattr(method, f"patch_{name}_lib").shape) == tuple(recorded[f"patch_{name}_lib_shape"])
-        np.testing.assert_allclose(found.evaluation.bank_score[name], recorded["bank_scores"][:, i], rtol=1e-3)
+        np.testing.assert_allclose(found.evaluation.bank_score[name], recorded["bank_scores"][:, i], rtol=5e-4)
         check_maps(found.evaluation.bank_map[name], recorded["bank_maps"][:, i], worst=0.025, mean=0.0005)
 
 

@@ -39,7 +39,9 @@ def run_id(options, weights):
         options: the deciding options, JSON-able.
         weights: [WeightFile].
     """
-    return _hash({"numbers": NUMBERS, "options": options, "weights": [[file.network, file.sha256] for file in weights]}, 12)
+    return _hash(
+        {"numbers": NUMBERS, "options": options, "weights": [[file.network, file.sha256] for file in weights]}, 12
+    )
 
 
 def data_id(facts):
@@ -115,7 +117,9 @@ class Unit:
                     alive.join()
                     holder.unlink(missing_ok=True)
         except Timeout:
-            raise Busy(f"{self.category} is being computed by {_named(holder)} with the same options; wait for it, or stop it") from None
+            raise Busy(
+                f"{self.category} is being computed by {_named(holder)} with the same options; wait for it, or stop it"
+            ) from None
 
     def _refuse_other_host(self, holder):
         """A lock of another host may not be seen here (network drives differ): then its holder file tells."""
@@ -125,8 +129,10 @@ class Unit:
         except (OSError, ValueError):
             return
         if known.get("host") != host() and silent < DEAD:
-            raise Busy(f"{self.category} is being computed by {_named(holder)} with the same options, last seen {silent:.0f} s ago; wait for it, "
-                       f"or remove {holder} if it is gone")
+            raise Busy(
+                f"{self.category} is being computed by {_named(holder)} with the same options, last seen {silent:.0f} s ago; wait for it, "
+                f"or remove {holder} if it is gone"
+            )
 
 
 class Marker:
