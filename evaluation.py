@@ -1,8 +1,9 @@
-"""The result of one category as a value: what was measured of each test part, and how scores and metrics follow from it.
+"""The result of one category as a value: what was measured of each test part, and how scores and metrics follow from
+it.
 
-``score`` and ``metrics`` are the only way to a number: a run, rescoring of saved maps, pictures and reports all use them.
-Needs numpy, and scipy and scikit-learn for the metrics; no network and no command line. Maps are [S, S], larger = more
-anomalous; n is the number of test parts, t of training parts.
+``score`` and ``metrics`` are the only way to a number: a run, rescoring of saved maps, pictures and reports all use
+them. Needs numpy, and scipy and scikit-learn for the metrics; no network and no command line. Maps are [S, S],
+larger = more anomalous; n is the number of test parts, t of training parts.
 
 Saved form (``write``, ``read``; one npz file per category, no pickles), version 2:
 
@@ -20,7 +21,8 @@ Saved form (``write``, ``read``; one npz file per category, no pickles), version
     train_parameters      str, JSON: the lambda, K and source of M_fusion that the statistics are for
     train_map_decision, train_map_<bank>    maps of the training parts, where they were asked for
 
-Version 1, which called the fusion bank's map ``map_bank``, is read too. A test part takes about 1 MB, a training part 0.9 MB.
+Version 1, which called the fusion bank's map ``map_bank``, is read too. A test part takes about 1 MB, a training
+part 0.9 MB.
 """
 import json
 from collections.abc import Mapping
@@ -197,9 +199,9 @@ def score(evaluation, names, parameters=scoring_addon.DEFAULTS, reference="test"
         known = evaluation.training and evaluation.training.reference(parameters)
         if known is None:
             raise InputError(
-                f"{evaluation.category}: no training parts' maps are at hand, which --scoring_reference train needs with "
-                "these parameters; save with --save_train_maps"
-            )
+                f"{evaluation.category}: no training parts' maps are at hand, which --scoring_reference train needs "
+                f"with "
+                "these parameters; save with --save_train_maps")
     names = list(dict.fromkeys([BASELINE, *names]))
     return scoring_addon.score_all(names, evaluation.decision_score, list(evaluation.decision_map), evaluation.samples,
                                    parameters, known)
@@ -228,7 +230,8 @@ def metrics(evaluation, scored):
 
 
 def extra_metrics(evaluation, scored, names):
-    """{scoring: {name: (value, threshold)}} of ``utils.extra_metrics``; pixel metrics are None where masks are missing."""
+    """{scoring: {name: (value, threshold)}} of ``utils.extra_metrics``; pixel metrics are None where masks are
+    missing."""
     masks = evaluation.mask if evaluation.has_mask.all() else None
     return utils.extra_metrics.extra_metrics(evaluation.label, masks, scored, names)
 
@@ -237,7 +240,8 @@ def extra_metrics(evaluation, scored, names):
 
 
 def write(evaluation, path, training_maps=False):
-    """Write an evaluation to the file ``path``; ``training_maps``: also the training parts' maps, not only their statistics."""
+    """Write an evaluation to the file ``path``; ``training_maps``: also the training parts' maps, not only their
+    statistics."""
     e, training = evaluation, evaluation.training
     banks = list(e.bank_map)
     arrays = {

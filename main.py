@@ -8,7 +8,14 @@ from pathlib import Path
 
 from utils.errors import InputError, show_warnings
 from utils.files import atomic_write_text, check_writable, remove_leftovers
-from utils.options import available_cores, changed_options, deciding_options, extractor_options, parse_arguments, recorded_options
+from utils.options import (
+    available_cores,
+    changed_options,
+    deciding_options,
+    extractor_options,
+    parse_arguments,
+    recorded_options,
+)
 from utils.signals import first_signal_stops
 
 FINE, FAILED, REFUSED = 0, 1, 2
@@ -42,10 +49,7 @@ def run_once(args, command, extractor=None):
 
 
 def run_seeds(args, command):
-    """A run for each of --seeds in a folder of its own, then the table of mean ± standard deviation; returns the exit code.
-
-    A seed that fails does not touch what the others gave; the table is written after each.
-    """
+    """A run for each of --seeds in a folder of its own; seeds.md is written after each. Returns the exit code."""
     from utils.results import write_seeds
 
     codes, metrics, table, extractor = [], {}, "", None
@@ -103,8 +107,9 @@ class Run:
     """
 
     def __init__(self, args, command, extractor=None):
-        from models.weights import used_weights  # here and below: after the options are known to be fine, since torch takes
-        from utils import results, runs, run_output  # seconds
+        # here and below: after the options are known to be fine, since torch takes
+        from models.weights import used_weights
+        from utils import results, run_output, runs  # seconds
 
         self.args, self.extractor, self._results, self._runs = args, extractor, results, runs
         self.metrics, self.failed, self.started, self.interrupted = {}, {}, time.time(), False
@@ -136,7 +141,8 @@ class Run:
     # ------------------------------------------------------------ before any work
 
     def _find_categories(self):
-        """(categories to run, {category: id of its data}); those whose files cannot be used are put on the list of failures."""
+        """(categories to run, {category: id of its data}); those whose files cannot be used are put on the list of
+        failures."""
         from dataset import TestDataset, TrainDataset, find_categories
 
         args, data = self.args, {}
@@ -162,7 +168,8 @@ class Run:
         return list(data), data
 
     def _examine(self, names):
-        """{category: how its files are read}, without those that have faults; every file is read unless --no_check is given."""
+        """{category: how its files are read}, without those that have faults; every file is read unless --no_check
+        is given."""
         from utils.examination import examine, lines
         from utils.judgement import Options
         from utils.mvtec3d_util import Reading
@@ -175,8 +182,7 @@ class Run:
                         cache_path=Path(getattr(args, "examination", args.output_dir)) / "examination.json")
         for text in lines(found.warnings):
             logging.warning("%s", text)
-        for text in lines(found.notes, shown=1):
-            print(f"note: {text}", flush=True)
+        print("".join(f"note: {text}\n" for text in lines(found.notes, shown=1)), end="", flush=True)
         if len(found.faulty) < len(found.categories) or sum(group.count for group in found.faults) > 1:
             for text in lines(found.faults):
                 print(f"main.py: {text}", file=sys.stderr)
@@ -192,7 +198,8 @@ class Run:
         return self.extractor
 
     def _finished(self, category):
-        """The record of a category that an earlier run has finished, with every output that is asked for now; else None."""
+        """The record of a category that an earlier run has finished, with every output that is asked for now; else
+        None."""
         record, args = self._units[category].finished(), self.args
         if record is None:
             return None
@@ -216,7 +223,8 @@ class Run:
         return self._runs.Marker(folder, f"{category}{'.train' if what == 'maps' and args.save_train_maps else ''}")
 
     def _leave_out_busy(self):
-        """Put categories that another process computes on the list of failures; InputError where nothing else is left."""
+        """Put categories that another process computes on the list of failures; InputError where nothing else is
+        left."""
         for name in [name for name in self.categories if name not in self._kept]:
             try:
                 self._units[name].refuse_if_busy()
@@ -230,7 +238,8 @@ class Run:
     # ------------------------------------------------------------ one category
 
     def one(self, category):
-        """Fit, evaluate and write one category, or keep what an earlier run finished; a failure is noted and the next one goes on."""
+        """Fit, evaluate and write one category, or keep what an earlier run finished; a failure is noted and the
+        next one goes on."""
         unit = self._units[category]
         try:
             if category in self._kept:
@@ -307,7 +316,8 @@ class Run:
         self._publish(category, self._units[category])
 
     def _publish(self, category, unit):
-        """Bring the top of the output folder up to date: the category's scores, the tables, the record; print its metrics."""
+        """Bring the top of the output folder up to date: the category's scores, the tables, the record; print its
+        metrics."""
         atomic_write_text(
             Path(self.args.output_dir) / f"scores_{category}.csv",
             unit.scores.read_text(encoding="utf-8", errors="surrogateescape"))
@@ -376,7 +386,8 @@ class Run:
             print("\n" + self._output.tables(metrics), flush=True)
         if len(self._kept) == len(self.categories) and metrics and not self.failed:
             print(
-                f"complete already: nothing was computed, the tables in {self.args.output_dir} hold this run; --overwrite computes it anew",
+                f"complete already: nothing was computed, the tables in {self.args.output_dir} hold this run; "
+                f"--overwrite computes it anew",
                 flush=True)
         self._write()
         for category, reason in self.failed.items():

@@ -51,7 +51,8 @@ class PatchExtractor(nn.Module):
 
         Args:
             folder: folder of the backbones' checkpoints.
-            rgb, xyz: names of the backbones (keys of ``models.models.RGB_BACKBONES`` and ``XYZ_BACKBONES``), None for none.
+            rgb, xyz: names of the backbones (keys of ``models.models.RGB_BACKBONES`` and ``XYZ_BACKBONES``), None
+                for none.
             uff: path of the fusion module's checkpoint, None for none.
             group_size, num_group: points per group, groups per part.
             multiscale: average the xyz patches of two group sizes, the given one and twice it.
@@ -80,7 +81,8 @@ class PatchExtractor(nn.Module):
         return widths
 
     def reseed(self, seed):
-        """Set the random generators to where they stand in the release, seeded with ``seed``, when a category begins."""
+        """Set the random generators to where they stand in the release, seeded with ``seed``, when a category
+        begins."""
         set_seeds(seed)
         if self.fusion is not None:  # the release draws the fusion module's initial values at this point
             FeatureFusionBlock(self.fusion.xyz_dim, self.fusion.rgb_dim)
@@ -95,7 +97,8 @@ class PatchExtractor(nn.Module):
             zero_points: only (0, 0, 0) is background; else, as released, a point with any coordinate 0 is.
 
         Returns:
-            {"rgb": [784, C], "xyz": [3136, 1152], "fusion": [3136, 1152 + C]}: those wanted, and what fusion is made of.
+            {"rgb": [784, C], "xyz": [3136, 1152], "fusion": [3136, 1152 + C]}: those wanted, and what fusion is made
+            of.
         """
         banks = self.widths if banks is None else banks
         patches = {}
@@ -136,7 +139,8 @@ class PatchExtractor(nn.Module):
 
 
 def to_xyz_grid(rgb_patches):
-    """RGB patches [784, C] on the xyz grid [3136, C]: each is repeated 2×2, which is what adaptive pooling to 56×56 does."""
+    """RGB patches [784, C] on the xyz grid [3136, C]: each is repeated 2×2, which is what adaptive pooling to 56×56
+    does."""
     repeat = GRID // RGB_GRID
     grid = rgb_patches.reshape(RGB_GRID, 1, RGB_GRID, 1, -1).expand(-1, repeat, -1, repeat, -1)
     return grid.reshape(GRID * GRID, -1)

@@ -78,9 +78,9 @@ class Features(ReleasedNames):
         for name, count in self.rows_expected(parts).items():
             if count < ROWS_NEEDED:
                 raise InputError(
-                    f"the {name} bank would keep {count} rows of {parts} training parts, {ROWS_NEEDED} are needed to score: "
-                    "raise --f_coreset or give more training parts"
-                )
+                    f"the {name} bank would keep {count} rows of {parts} training parts, {ROWS_NEEDED} are needed to "
+                    f"score: "
+                    "raise --f_coreset or give more training parts")
         needed = parts * sum(PATCHES_PER_PART[name] * self.extractor.widths[name] * BYTES for name in self.bank_names)
         if self.settings.spool_dir is not None and needed > IN_MEMORY:
             require_space(self.settings.spool_dir, needed)
@@ -158,8 +158,8 @@ class Features(ReleasedNames):
     def keeps_patches(self):
         """Whether :meth:`kept_patches` gives what extracting the training parts again would.
 
-        That is so in eval mode, where every bank took every part. In train mode, as released, a part's features differ each
-        time it is seen.
+        That is so in eval mode, where every bank took every part. In train mode, as released, a part's features
+        differ each time it is seen.
         """
         return self.fixes.eval_mode and all(bank.store.parts == self.added for bank in self.banks.values())
 

@@ -171,7 +171,8 @@ class DoubleRGBPointFeatures(Features):
         for kind, values in weights.items():
             if min(values) < 0:
                 logging.warning(
-                    "the late fusion's %s weights are partly negative: %s: where a map is negative, disagreement lowers it",
+                    "the late fusion's %s weights are partly negative: %s: where a map is negative, disagreement "
+                    "lowers it",
                     kind,
                     dict(zip(self.bank_names, values)),
                 )

@@ -94,7 +94,8 @@ def read_checkpoint(path, role):
 
 
 def is_standin(path):
-    """Whether a checkpoint file carries the mark of untrained stand-in weights; False for a file that cannot be read."""
+    """Whether a checkpoint file carries the mark of untrained stand-in weights; False for a file that cannot be
+    read."""
     try:
         content = _load(path, mmap=True)  # only the keys are looked at
     except Exception:  # whoever loads the file says what is wrong with it

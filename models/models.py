@@ -28,7 +28,8 @@ class Model(nn.Module):
     """Both backbones, loaded.
 
     Args:
-        rgb_backbone_name: key of ``RGB_BACKBONES``, a name that ``models.rgb_backbones`` knows, or None for no RGB backbone.
+        rgb_backbone_name: key of ``RGB_BACKBONES``, a name that ``models.rgb_backbones`` knows, or None for no RGB
+            backbone.
         xyz_backbone_name: key of ``XYZ_BACKBONES``, or None for no point transformer.
         group_size, num_group: points a group, groups.
         checkpoint_dir: folder with the checkpoint files.
@@ -53,7 +54,8 @@ class Model(nn.Module):
         self.to(device)
 
     def forward_rgb_features(self, rgb):
-        """Patch tokens of pictures [B, 3, 224, 224] (or the backbone's own size): [B, 784, width], CLS token dropped."""
+        """Patch tokens of pictures [B, 3, 224, 224] (or the backbone's own size): [B, 784, width], CLS token
+        dropped."""
         if isinstance(self.rgb_backbone, RGBBackbone):
             return self.rgb_backbone(rgb)
         return self.rgb_backbone.forward_features(rgb)[:, 1:]
@@ -199,7 +201,8 @@ class Blocks(nn.Module):
         super().__init__()
         rates = torch.linspace(0, drop_path, depth).tolist()
         self.blocks = nn.ModuleList(
-            Block(width, num_heads, mlp_ratio=4, qkv_bias=False, drop_path=rate, norm_layer=nn.LayerNorm) for rate in rates)
+            Block(width, num_heads, mlp_ratio=4, qkv_bias=False, drop_path=rate, norm_layer=nn.LayerNorm)
+            for rate in rates)
 
 
 class PointTransformer(nn.Module):

@@ -98,7 +98,8 @@ def passes(full_method, arguments):
 
 
 class Evaluated(NamedTuple):
-    """A method fitted and evaluated: the method, its Evaluation, {scoring: Scored}, {scoring: Metrics}, the first scoring's name."""
+    """A method fitted and evaluated: the method, its Evaluation, {scoring: Scored}, {scoring: Metrics}, the first
+    scoring's name."""
 
     method: object
     evaluation: object

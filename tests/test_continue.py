@@ -266,7 +266,8 @@ def hold(unit, ready, stop):
         stop.wait()
 
 
-def test_the_same_category_is_refused_while_another_process_has_it(flags, data, tmp_path, capsys, monkeypatch):  # noqa: F811
+# noqa: F811
+def test_the_same_category_is_refused_while_another_process_has_it(flags, data, tmp_path, capsys, monkeypatch):
     command = [*flags, *POINT_MAE, "--dataset_path", str(data)]
     assert main.main([*command, "--category", "one", "two"]) == 0
     for path in (tmp_path / "results" / "runs").glob("*/*.json"):
@@ -369,10 +370,9 @@ def test_a_full_disk_under_save_maps_names_it_and_keeps_the_scores(
     )
     out, err = capsys.readouterr()
     assert (
-        code == 1
-        and f"not finished: one: maps: {tmp_path / 'maps'}: No space left on device; its scores and metrics are complete"
-        in err
-    )
+        code == 1 and
+        f"not finished: one: maps: {tmp_path / 'maps'}: No space left on device; its scores and metrics are complete"
+        in err)
     assert "One |" in out and "failed" not in err
     with open(tmp_path / "results" / "scores_one.csv") as file:
         assert len(list(csv.reader(file))) == 3

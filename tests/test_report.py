@@ -117,9 +117,9 @@ def test_chosen_sample_is_explained(maps, tmp_path):
     explained = (tmp_path / "report.html").read_text(encoding="utf-8").partition("One score explained")[2]
     assert unescape(explained).startswith(f"</h2>\n<p>{saved.path[2]} of {ODD} (defective)")
     assert (
-        f'<td>S_final</td><td>sum of the three</td><td class="number">{report.breakdown(saved, 2, PARAMETERS).final:.6g}</td>'
-        in explained
-    )
+        f'<td>S_final</td><td>sum of the three</td><td '
+        f'class="number">{report.breakdown(saved, 2, PARAMETERS).final:.6g}</td>'
+        in explained)
 
 
 def test_separation():

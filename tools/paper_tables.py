@@ -9,9 +9,9 @@ from utils.names import same_name
 METRICS = ("image_rocauc", "pixel_rocauc", "au_pro")
 MULTISCALE = "multiscale"  # a row that needs a second run: --group_size 64 --num_group 784 --multiscale
 ONE_MAP = (
-    "The paper's pixel figures differ between 'Disagreement Only' and the later rows, though score calibration cannot change a "
-    "map: its rows cannot all come from one M_pix, and ours share one."
-)
+    "The paper's pixel figures differ between 'Disagreement Only' and the later rows, though score calibration cannot "
+    "change a "
+    "map: its rows cannot all come from one M_pix, and ours share one.")
 
 
 class Row(NamedTuple):

@@ -32,13 +32,16 @@ METRICS = {"image_rocauc": "image ROCAUC", "pixel_rocauc": "pixel ROCAUC", "au_p
 BASELINE, PROPOSED = "baseline", "disagreement"
 VARIANTS = (BASELINE, "disagreement_only", "disagreement_base", "partial", "full", PROPOSED)
 STYLE = """
-body { font: 16px/1.5 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; color: #1d2733; background: #fff; max-width: 1060px;
-       margin: 0 auto; padding: 16px 24px 64px; overflow-wrap: anywhere; }
-h1 { font-size: 28px; line-height: 1.25; } h2 { font-size: 21px; margin-top: 44px; border-bottom: 1px solid #d5dce3; } h3 { font-size: 17px; margin-top: 28px; }
+body { font: 16px/1.5 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; color: #1d2733; background: #fff;
+       max-width: 1060px; margin: 0 auto; padding: 16px 24px 64px; overflow-wrap: anywhere; }
+h1 { font-size: 28px; line-height: 1.25; }
+h2 { font-size: 21px; margin-top: 44px; border-bottom: 1px solid #d5dce3; } h3 { font-size: 17px; margin-top: 28px; }
 figure { margin: 20px 0; } img { width: 100%; height: auto; } figcaption { font-size: 14px; color: #46535f; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: 14px; }
-th, td { padding: 4px 10px; text-align: left; border-bottom: 1px solid #e3e8ed; overflow-wrap: normal; } th { background: #f2f5f8; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; } tr.sum td { font-weight: 600; background: #f8fafb; }
+th, td { padding: 4px 10px; text-align: left; border-bottom: 1px solid #e3e8ed; overflow-wrap: normal; }
+th { background: #f2f5f8; }
+td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+tr.sum td { font-weight: 600; background: #f8fafb; }
 .warning { background: #fff4d6; border-left: 5px solid #d99a00; padding: 10px 14px; }
 """
 
@@ -83,9 +86,11 @@ class Page:
         self.body.append(f"<{name}{attributes}>{escape(text)}</{name}>")
 
     def table(self, header, rows, sums=()):
-        """A table of texts; cells that hold a number or "undefined" go right, the rows numbered in ``sums`` stand out."""
+        """A table of texts; cells that hold a number or "undefined" go right, the rows numbered in ``sums`` stand
+        out."""
         def cell(text):
-            return f"<td{NUMBER if re.fullmatch(r'[-+]?[0-9.]+(e[-+]?[0-9]+)?|' + UNDEFINED, text) else ''}>{escape(text)}</td>"
+            kind = NUMBER if re.fullmatch(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?|" + UNDEFINED, text) else ""
+            return f"<td{kind}>{escape(text)}</td>"
 
         body = "".join(f"<tr{SUM if i in sums else ''}>{''.join(map(cell, row))}</tr>\n" for i, row in enumerate(rows))
         heads = "".join(f"<th>{escape(text)}</th>" for text in header)
@@ -106,7 +111,8 @@ class Page:
                 Path(temporary).write_bytes(content)
         atomic_write_text(
             Path(folder) / "report.html",
-            f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+            f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
+            f'content="width=device-width">'
             f'<title>{escape(title)}</title><link rel="icon" href="data:,"><style>{STYLE}</style></head>\n<body>\n' +
             "\n".join(self.body) + "\n</body></html>\n")
 
@@ -144,21 +150,16 @@ def build_parser():
 
 
 def make_report(paths, sample, seed, parameters):
-    """The Page about files of saved maps; each is read once, and a wrong ``sample`` is refused before any work.
-
-    Raises:
-        InputError: a file cannot be read or scored, or no file has the part ``sample``.
-    """
+    """The Page about files of saved maps; InputError where one cannot be scored, or none has the part ``sample``."""
     explained = find_sample(paths, sample) if sample is not None else (0, None)
     page, explanation, sections, summaries = Page(), Page(), Page(), []
-    for number, path in enumerate(track(paths, len(paths), "report", "category")):
+    for place, path in enumerate(track(paths, len(paths), "report", "category")):
         category = read_category(path, seed, parameters)
-        summaries.append(
-            Summary(category.saved.category, category.saved.untrained, category.saved.meta, category.saved.label,
-                    category.metrics))
-        prefix = f"{number:02d}_" + re.sub(r"[^A-Za-z0-9_-]+", "_", category.saved.category)[:40]
-        category_section(sections, category, prefix, f' id="c{number}"')
-        if number == explained[0]:
+        of = category.saved
+        summaries.append(Summary(of.category, of.untrained, of.meta, of.label, category.metrics))
+        prefix = f"{place:02d}_" + re.sub(r"[^A-Za-z0-9_-]+", "_", category.saved.category)[:40]
+        category_section(sections, category, prefix, f' id="c{place}"')
+        if place == explained[0]:
             index = explained[1]
             if index is None:
                 index = 0 if category.gain is None else int(np.argmax(category.gain))
@@ -176,10 +177,10 @@ def make_report(paths, sample, seed, parameters):
 
 def find_sample(paths, sample):
     """(file number, part number) of the part with the path ``sample``."""
-    for number, path in enumerate(paths):
+    for place, path in enumerate(paths):
         saved = read(path)
         if sample in saved.path:
-            return number, saved.path.index(sample)
+            return place, saved.path.index(sample)
     raise InputError(f"{sample}: no part with this path in the saved maps; give --sample one like {saved.path[0]}")
 
 
@@ -244,7 +245,8 @@ def caption_section(page, summaries, parameters):
             ' class="warning"')
     page.tag(
         "p",
-        "Baseline: the released decision map and score. Proposed (disagreement): Xu et al., Appl. Sci. 2026, 16, 5483, sections 3.4 to 3.6. "
+        "Baseline: the released decision map and score. Proposed (disagreement): Xu et al., Appl. Sci. 2026, 16, 5483, "
+        "sections 3.4 to 3.6. "
         "Both are computed from the same saved maps, of these runs:")
     rows = []
     for category, _, meta, label, _ in summaries:
@@ -262,7 +264,8 @@ def caption_section(page, summaries, parameters):
     page.tag(
         "p",
         f"Parameters: λ = {p.lam:g}, K = {p.topk}, (α, β, γ) = ({', '.join(f'{v:g}' for v in p.weights)}), (η1, η2) = "
-        f"({', '.join(f'{v:g}' for v in p.eta)}), δ = {p.delta:g}, M_fusion = {p.map_source} map, recovery term {p.recovery}; statistics "
+        f"({', '.join(f'{v:g}' for v in p.eta)}), δ = {p.delta:g}, M_fusion = {p.map_source} map, recovery term "
+        f"{p.recovery}; statistics "
         "normalised over the test set. Every figure is also a file under figures/.")
 
 
@@ -279,7 +282,8 @@ def summary_section(page, summaries):
     page.figure(
         "metrics", figures.metric_bars(names, list(METRICS.values()),
                                        pairs), "Bars of the three metrics by category, baseline against proposed",
-        "Baseline against proposed; the paper's Figure 3 shows the image level. A metric is undefined where the test split lacks good or "
+        "Baseline against proposed; the paper's Figure 3 shows the image level. A metric is undefined where the test "
+        "split lacks good or "
         "defective parts or pixels" + ("; means are of the defined values." if several else "."))
     rows = []
     for name, *columns in zip(names, *pairs):
@@ -295,7 +299,8 @@ def summary_section(page, summaries):
     page.figure(
         "ablation", figures.ablation_trend(VARIANTS, list(METRICS.values()),
                                            means), "The three metrics' means over the ablation variants",
-        "Mean over categories of each variant, as the paper's Figure 5. The axes do not begin at 0. The five variants behind the baseline share "
+        "Mean over categories of each variant, as the paper's Figure 5. The axes do not begin at 0. The five variants "
+        "behind the baseline share "
         "one pixel map, so that only their image scores differ.")
     page.table(["variant", "pixel map", "image score", *METRICS.values()],
                [[variant, *scoring_addon.SCORINGS[variant][:2], *(shown(row[i]) for row in means)]
@@ -312,9 +317,12 @@ def category_section(page, category, prefix, anchor):
     page.tag("h3", "Parts")
     page.tag(
         "p",
-        "Separation of a defective part: the share of good parts that score lower; of a good part: the share of defective parts that score "
-        "higher (ties count one half). Gain: the separation under the proposed score minus that under the baseline score. The two maps of a "
-        "part share one colour scale, above them stand the image scores; M_dis is shown from 0 to 1. (The paper's Figure 4)"
+        "Separation of a defective part: the share of good parts that score lower; of a good part: the share of "
+        "defective parts that score "
+        "higher (ties count one half). Gain: the separation under the proposed score minus that under the baseline "
+        "score. The two maps of a "
+        "part share one colour scale, above them stand the image scores; M_dis is shown from 0 to 1. (The paper's "
+        "Figure 4)"
     )
     for index, reasons in category.shown.items():
         base, proposed = (category.scored[name] for name in (BASELINE, PROPOSED))
@@ -338,7 +346,8 @@ def category_section(page, category, prefix, anchor):
     page.figure(
         f"{prefix}_scores", drawn,
         f"Histograms of the image scores of good and defective parts of {saved.category}, by scoring",
-        "Image scores of good and defective parts under every scoring; within a panel both share their bins, scales differ between panels."
+        "Image scores of good and defective parts under every scoring; within a panel both share their bins, scales "
+        "differ between panels."
     )
 
 
@@ -348,7 +357,8 @@ def explanation_section(page, category, index, parameters):
     page.tag("h2", "One score explained")
     page.tag(
         "p",
-        f"{saved.path[index]} of {saved.category} ({'defective' if saved.label[index] else 'good'}); released score {saved.decision_score[index]:.5g}. "
+        f"{saved.path[index]} of {saved.category} ({'defective' if saved.label[index] else 'good'}); released score "
+        f"{saved.decision_score[index]:.5g}. "
         "~ marks a statistic after min-max normalisation over the category's test set.")
     recovery = ("δ R max(0, Q̃95 − S̃_base) · range of S_base"
                 if parameters.recovery == "normalized" else "δ max(0, Q95 − S_base)")

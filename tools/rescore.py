@@ -65,7 +65,8 @@ def main(argv=None):
         return REFUSED
     except OSError as error:
         print(
-            f"rescore.py: {error.filename or args.output}: cannot be written ({error.strerror or error}); make room or choose another "
+            f"rescore.py: {error.filename or args.output}: cannot be written ({error.strerror or error}); make room or "
+            f"choose another "
             "folder with -o", file=sys.stderr)
         return FAILED
     return FINE
@@ -84,7 +85,8 @@ def build_parser():
     parser.add_argument(
         "--metrics", nargs="+", choices=EXTRA, metavar="NAME", help="more metrics: " + ", ".join(EXTRA) +
         "; AU-PRO at 1, 5, 30 %% with all thresholds; AUPIMO; pg_5: good parts "
-        "passed with at most 5 %% of the defective missed; pb_5: defective parts failed with at most 5 %% of the good failed"
+        "passed with at most 5 %% of the defective missed; pb_5: defective parts failed with at most 5 %% of the good "
+        "failed"
     )
     parser.add_argument(
         "--intervals", action="store_true",
@@ -135,7 +137,8 @@ def score_folder(folder, args):
 
 
 def suffixes(folders, runs):
-    """What is added to the names of each folder's tables, so that none overwrites another's: "" where the data set is the only one."""
+    """What is added to the names of each folder's tables, so that none overwrites another's: "" where the data set
+    is the only one."""
     kinds = [dataset_of(run) for run in runs]
     names = [re.sub(r"[^A-Za-z0-9_-]+", "_", Path(folder).resolve().name) for folder in folders]
     return [f"_{name}" + (f"_{i}" if names.count(name) > 1 else "") if kinds.count(kind) > 1 else ""
@@ -147,7 +150,8 @@ def dataset_of(run):
 
 
 def write_tables(run, suffix, multiscale, args):
-    """Write and print the paper's tables of the run's data set; of a data set that the paper does not have, one of our own."""
+    """Write and print the paper's tables of the run's data set; of a data set that the paper does not have, one of
+    our own."""
     dataset = dataset_of(run)
     for table in paper_tables.TABLES:
         if table.dataset == dataset:
@@ -159,7 +163,8 @@ def write_tables(run, suffix, multiscale, args):
 def paper_table(table, run, multiscale):
     """(caption, header, rows) of one of the paper's tables.
 
-    A row is a setting and metric; the columns are ours per category and their mean, the published mean, and the difference.
+    A row is a setting and metric; the columns are ours per category and their mean, the published mean, and the
+    difference.
     """
     rows = []
     for title, scoring, published in table.rows:
@@ -194,7 +199,8 @@ def values_of(run, source, scoring, metric):
 
 
 def deviations(run, expected=None):
-    """Sentences on how the run was made and, with the paper's categories ``expected``, where it differs from the paper's setting."""
+    """Sentences on how the run was made and, with the paper's categories ``expected``, where it differs from the
+    paper's setting."""
     notes, saved = [], [c.saved for c in run]
     if any(s.untrained for s in saved):
         notes.append("UNTRAINED stand-in weights: these scores mean nothing as a benchmark.")
@@ -224,10 +230,11 @@ def deviations(run, expected=None):
 
 
 def changed(saved, paper):
-    """{option: (the runs' values as texts, the usual one as text)} of recorded options that differ from the usual setting.
+    """{option: (the runs' values as texts, the usual one as text)} of recorded options that differ from the usual
+    setting.
 
-    Usual are main.py's defaults, and ``paper`` where that says something else. Options of the scoring are not among them, since scores
-    are computed anew.
+    Usual are main.py's defaults, and ``paper`` where that says something else. Options of the scoring are not among
+    them, since scores are computed anew.
     """
     out = {}
     for evaluation in saved:
@@ -258,15 +265,19 @@ def extra_table(runs, args):
                                               for i, v in enumerate(values[name][metric]))
         ] for name in c.scored for metric in args.metrics]
     caption = (
-        "More metrics, shares from 0 to 1. AU-PRO at 1, 5 and 30 % uses all distinct thresholds. AUPIMO: share of a part's "
-        "defect found while 1e-5 to 1e-4 of the pixels of good parts are false alarms. pg_n: good parts passed while at most "
-        "n % of the defective ones are missed; pb_n: defective parts failed while at most n % of the good ones are. F1-max, pg "
+        "More metrics, shares from 0 to 1. AU-PRO at 1, 5 and 30 % uses all distinct thresholds. AUPIMO: share of a "
+        "part's "
+        "defect found while 1e-5 to 1e-4 of the pixels of good parts are false alarms. pg_n: good parts passed while "
+        "at most "
+        "n % of the defective ones are missed; pb_n: defective parts failed while at most n % of the good ones are. "
+        "F1-max, pg "
         "and pb stand with the score from which a part fails. No value: the test set cannot show it.")
     return caption, ["category", "scoring", "metric", "value", "threshold"], rows
 
 
 def interval_table(runs, args):
-    """(caption, header, rows): 95 % intervals, a row a category, scoring and metric; DeLong's p for the image ROCAUC."""
+    """(caption, header, rows): 95 % intervals, a row a category, scoring and metric; DeLong's p for the image
+    ROCAUC."""
     rows = []
     for c in itertools.chain(*runs):
         intervals = bootstrap_intervals(c.saved.label, c.saved.mask, c.scored, args.resamples, args.seed)
@@ -281,7 +292,8 @@ def interval_table(runs, args):
                     (test[2] if test else None) if metric == METRICS[0] else NOT_RUN
                 ])
     caption = (
-        f"95 % bootstrap intervals ({args.resamples} resamples of test images within a category, stratified by label; AU-PRO's thresholds fixed "
+        f"95 % bootstrap intervals ({args.resamples} resamples of test images within a category, stratified by label; "
+        f"AU-PRO's thresholds fixed "
         "from the full set), differences to baseline, and the two-sided p of DeLong's paired test for the image ROCAUC."
     )
     return caption, [
@@ -290,7 +302,8 @@ def interval_table(runs, args):
 
 
 def grid_table(runs, args):
-    """(caption, header, rows): mean metrics of scoring "disagreement" over all categories for each combination of Table 1."""
+    """(caption, header, rows): mean metrics of scoring "disagreement" over all categories for each combination of
+    Table 1."""
     categories = list(itertools.chain(*runs))
     sums = {point[:5]: [] for point in grid_points(args.grid, scoring_addon.DEFAULTS)}
     for c in categories:
@@ -298,7 +311,8 @@ def grid_table(runs, args):
         training = c.saved.training if c.reference == "train" else None
         if c.reference == "train" and (training is None or training.decision_map is None):
             raise InputError(
-                f"{c.saved.category}: --grid with --scoring_reference train needs training parts' maps; save with --save_train_maps"
+                f"{c.saved.category}: --grid with --scoring_reference train needs training parts' maps; save with "
+                f"--save_train_maps"
             )
         for lam in dict.fromkeys(point.lam for point in points):
             at_lam = [p for p in points if p.lam == lam]
@@ -336,7 +350,8 @@ def grid_points(kind, parameters):
 
 
 def describe(row):
-    return f"{row[8]:.3f} at lambda {row[0]}, K {row[1]}, weights {tuple(row[2:5])}, eta {tuple(row[5:7])}, delta {row[7]}"
+    return (f"{row[8]:.3f} at lambda {row[0]}, K {row[1]}, weights {tuple(row[2:5])}, "
+            f"eta {tuple(row[5:7])}, delta {row[7]}")
 
 
 # ---------------------------------------------------------------- output

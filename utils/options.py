@@ -106,7 +106,8 @@ def build_parser():
     group = parser.add_argument_group("data", "what is read")
     group.add_argument(
         "--dataset_type", default="mvtec3d", choices=(*CATEGORIES, "folder"), metavar="NAME", help=
-        "official list of categories: mvtec3d, eyecandies or realiad_d3, all of them expected to be there (the paper's runs "
+        "official list of categories: mvtec3d, eyecandies or realiad_d3, all of them expected to be there (the paper's "
+        "runs "
         "on realiad_d3: --category fork_crimp_terminal knob-cap limit-switch); folder: your own data, every folder "
         "with train/good")
     group.add_argument("--dataset_path", default="datasets/mvtec3d", metavar="DIR", help="folder of the categories")
@@ -180,7 +181,8 @@ def build_parser():
     group.add_argument(
         "--spool_dir", metavar="DIR",
         help="where training rows wait for the coreset when they take more than 2 GiB, about 50 parts of the full "
-        "setting (41 MB a part; the file has no name and is gone when the run ends, however it ends; default: --output_dir)"
+        "setting (41 MB a part; the file has no name and is gone when the run ends, however it ends; default: "
+        "--output_dir)"
     )
     group.add_argument(
         "--amp", action="store_true",
@@ -218,8 +220,10 @@ def parse_arguments(argv=None):
     args.memory_bank = fitting
     if "fusion" in banks and not args.use_uff:
         parser.error(
-            f"--method_name {method} needs the fusion module: add --use_uff and --fusion_module_path FILE. A first run needs three "
-            "things: a data set (--dataset_path), the backbones' checkpoints (--checkpoint_dir) and the fusion module's; README "
+            f"--method_name {method} needs the fusion module: add --use_uff and --fusion_module_path FILE. A first run "
+            f"needs three "
+            "things: a data set (--dataset_path), the backbones' checkpoints (--checkpoint_dir) and the fusion "
+            "module's; README "
             "says where they come from, and \"make demo\" runs without any of them")
     if args.save_feature and len(banks) == 1 and "fusion" not in banks:
         parser.error(f"--save_feature needs a method with both modalities, --method_name {method} has one")
@@ -237,7 +241,8 @@ def parse_arguments(argv=None):
         parser.error("--save_train_maps needs --save_maps DIR")
     if args.shots and args.max_sample != parser.get_default("max_sample"):
         parser.error(
-            f"--shots {args.shots} already says how many training parts are used; leave out --max_sample {args.max_sample}"
+            f"--shots {args.shots} already says how many training parts are used; leave out --max_sample "
+            f"{args.max_sample}"
         )
     args.fixes = Fixes.of([*args.fix, *(["eval_mode"] if args.eval_mode else [])])
     args.fix, args.eval_mode = args.fixes.names, args.fixes.eval_mode
@@ -279,8 +284,8 @@ def method_settings(args):
 
 
 DERIVED = ("fixes", "train_maps", "min_points", "readings", "examination")  # set by parse_arguments
-# options that cannot change a score or metric: which categories, where things lie, how it runs, what else is written; what the weights
-# and the data are is recorded by content
+# options that cannot change a score or metric: which categories, where things lie, how it runs, what else is written;
+# what the weights and the data are is recorded by content
 NEUTRAL = ("category", "dataset_type", "dataset_path", "no_check", "checkpoint_dir", "fusion_module_path",
            "num_workers", "device", "output_dir", "spool_dir", "overwrite", "save_preds", "save_maps",
            "save_train_maps", "save_feature", "save_feature_path", "seeds", "eval_mode")

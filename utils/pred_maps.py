@@ -28,7 +28,8 @@ def save_pictures(folder, evaluation, scored):
     """
     samples = evaluation.samples if len(scored) > 1 else []
     low, high = np.quantile(np.concatenate([np.ravel(m) for of in scored.values() for m in of.predictions]), SCALE)
-    beyond = f"colours span {low:.4g} to {high:.4g} ({SCALE[1]:.1%} of the category's pixels); larger values look the same as the largest"
+    beyond = (f"colours span {low:.4g} to {high:.4g} ({SCALE[1]:.1%} of the category's pixels); "
+              "larger values look the same as the largest")
     for i, (path, defect) in enumerate(zip(evaluation.path, evaluation.defect)):
         panels = [
             ("input", evaluation.picture[i], {}),

@@ -26,7 +26,8 @@ def track(items, total, label, unit="part"):
         if now - shown >= SECONDS:
             shown, per_item = now, (now - begun) / done
             print(
-                f"{label}: {done} of {total} {unit}s, {per_item:.3g} s per {unit}, about {_duration(per_item * (total - done))} left",
+                f"{label}: {done} of {total} {unit}s, {per_item:.3g} s per {unit}, about "
+                f"{_duration(per_item * (total - done))} left",
                 file=sys.stderr,
                 flush=True,
             )

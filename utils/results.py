@@ -1,7 +1,8 @@
 """Result files of a run: tables, scores of a category, run.json.
 
-A run's tables are appended to three files, as the release does. Before each stands one line, an HTML comment with the run's id, by
-which a run finds its own table again: it is brought up to date after every category, and never written twice.
+A run's tables are appended to three files, as the release does. Before each stands one line, an HTML comment with
+the run's id, by which a run finds its own table again: it is brought up to date after every category, and never
+written twice.
 """
 import csv
 import io
@@ -31,7 +32,8 @@ PACKAGES = ("torch", "timm", "numpy", "scipy", "scikit-learn", "fpsample", "pill
 
 
 def untrained_note(paths):
-    """What stands under every table made with the untrained stand-in weights in these files; "" where there are none."""
+    """What stands under every table made with the untrained stand-in weights in these files; "" where there are
+    none."""
     names = ", ".join(dict.fromkeys(Path(path).name for path in paths))
     return names and f"UNTRAINED stand-in weights ({names}): these scores mean nothing as a benchmark."
 
@@ -76,7 +78,8 @@ def result_table(metric, method_name, metrics):
 
 
 def column_title(category):
-    """A category's name as a table's heading shows it: in title case, with nothing that would end the cell or the line."""
+    """A category's name as a table's heading shows it: in title case, with nothing that would end the cell or the
+    line."""
     return escaped(category.title())
 
 
@@ -118,7 +121,8 @@ def update_tables(output_dir, method_name, metrics, block, comment, note="", aga
     """Bring a run's own three tables up to date, or append them where they are not there yet.
 
     Args:
-        block: the run's id in ``comment``; the last table with it is replaced, unless it is the same but for the comment.
+        block: the run's id in ``comment``; the last table with it is replaced, unless it is the same but for the
+            comment.
         again: append in any case.
 
     Returns:

@@ -1,7 +1,8 @@
-"""Runs that lose nothing: what a finished category leaves behind, so that the same command continues instead of computing it again.
+"""Runs that lose nothing: what a finished category leaves behind, so that the same command continues instead of
+computing it again.
 
-The unit of work is one category under one set of what can change its result. A run's id is a hash of the deciding options (seed
-among them) and of the weights' contents; a category's data add a second hash to the names of its files:
+The unit of work is one category under one set of what can change its result. A run's id is a hash of the deciding
+options (seed among them) and of the weights' contents; a category's data add a second hash to the names of its files:
 
     <output_dir>/runs/<id>/run.json                     what run.json at the top holds for the last run
     <output_dir>/runs/<id>/<category>-<data>.json       written last: with it the category is finished
@@ -50,7 +51,8 @@ def data_id(facts):
 
 
 def file_facts(paths, root):
-    """[[path relative to ``root``, size, time of change in ns]] of files, None for a missing one's path being skipped."""
+    """[[path relative to ``root``, size, time of change in ns]] of files, None for a missing one's path being
+    skipped."""
     found = []
     for path in filter(None, paths):
         stat = Path(path).stat()
@@ -130,13 +132,14 @@ class Unit:
             return
         if known.get("host") != host() and silent < DEAD:
             raise Busy(
-                f"{self.category} is being computed by {_named(holder)} with the same options, last seen {silent:.0f} s ago; wait for it, "
-                f"or remove {holder} if it is gone"
-            )
+                f"{self.category} is being computed by {_named(holder)} with the same options, last seen {silent:.0f} "
+                f"s ago; wait for it, "
+                f"or remove {holder} if it is gone")
 
 
 class Marker:
-    """A hidden file that says which unit's files lie in a folder: pictures, say, are those of the last run that drew them."""
+    """A hidden file that says which unit's files lie in a folder: pictures, say, are those of the last run that drew
+    them."""
 
     def __init__(self, folder, name):
         self.path = Path(folder) / f".{name}.unit"
