@@ -1,8 +1,8 @@
 """Fast point feature histograms (FPFH) of an organised point cloud: 33 numbers a point, no weights.
 
-Rusu, Blodow, Beetz: Fast Point Feature Histograms for 3D Registration, ICRA 2009. Each point's histogram tells how the normals around it
-turn, in three angles of 11 bins each. The released M3DM has nothing like it; image-level results of memory banks on FPFH are in
-Horwitz, Hoshen: Back to the Feature, 2022.
+Rusu, Blodow, Beetz: Fast Point Feature Histograms for 3D Registration, ICRA 2009. Each point's histogram tells how
+the normals around it turn, in three angles of 11 bins each. The released M3DM has nothing like it; image-level
+results of memory banks on FPFH are in Horwitz, Hoshen: Back to the Feature, 2022.
 """
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -42,7 +42,8 @@ class FpfhSettings:
     Attributes:
         normal_points: points that a normal is fitted to, the point itself among them.
         feature_points: points whose histograms go into one, the point itself among them.
-        normal_radius, feature_radius: of these only those within so many units of the cloud (metres), or None for no limit.
+        normal_radius, feature_radius: of these only those within so many units of the cloud (metres), or None for no
+            limit.
         camera: (x, y, z) that normals are turned to, in the cloud's units.
     """
 
@@ -65,11 +66,13 @@ def fpfh_patches(xyz, settings=FpfhSettings(), valid=None):
     Args:
         xyz: tensor [3, S, S] or array [H, W, 3]; background 0.
         settings: FpfhSettings.
-        valid: [S, S] or [H, W] bool, the pixels that are measured; by default those whose x, y and z are all non-zero.
+        valid: [S, S] or [H, W] bool, the pixels that are measured; by default those whose x, y and z are all
+            non-zero.
 
     Returns:
-        [3136, 33] float32 tensor, row-major, on the device of ``xyz``: the mean over each of 56×56 cells of the picture, of 4×4 pixels at
-        224×224, in which background pixels count as 0. Exactly 0 where a cell is all background, and where the cloud has a single point.
+        [3136, 33] float32 tensor, row-major, on the device of ``xyz``: the mean over each of 56×56 cells of the
+        picture, of 4×4 pixels at 224×224, in which background pixels count as 0. Exactly 0 where a cell is all
+        background, and where the cloud has a single point.
 
     Raises:
         InputError: a measured point is not finite.
@@ -88,10 +91,10 @@ def fpfh_patches(xyz, settings=FpfhSettings(), valid=None):
 def fpfh(points, settings=FpfhSettings()):
     """FPFH of points.
 
-    A point's own (simplified) histogram counts the angles to its neighbours, in per cent of them; FPFH adds to it the mean of its neighbours'
-    histograms, weighted with 1/distance², in per cent too. Each angle's 11 bins therefore sum up to 200. Neighbours at the very same place
-    have no direction and count for nothing; a point that has no others is 0. Runs in as many threads as torch uses; the result does not
-    depend on them.
+    A point's own (simplified) histogram counts the angles to its neighbours, in per cent of them; FPFH adds to it the
+    mean of its neighbours' histograms, weighted with 1/distance², in per cent too. Each angle's 11 bins therefore sum
+    up to 200. Neighbours at the very same place have no direction and count for nothing; a point that has no others
+    is 0. Runs in as many threads as torch uses; the result does not depend on them.
 
     Args:
         points: [N, 3] floats.
@@ -104,19 +107,22 @@ def fpfh(points, settings=FpfhSettings()):
     """
     points = np.ascontiguousarray(points, dtype=np.float64)
     if not np.isfinite(points).all():
-        raise InputError("the point cloud holds NaN or infinite coordinates; mark such pixels as background (0, 0, 0)")
+        raise InputError("the point cloud holds NaN or infinite coordinates; "
+                         "mark such pixels as background (0, 0, 0)")
     if len(points) < 2:
         return np.zeros((len(points), FPFH_DIM), np.float32)
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         near = nearest(points, max(settings.normal_points, settings.feature_points), pool)
-        normals = estimate_normals(points, first(near, settings.normal_points, settings.normal_radius), settings.camera, pool)
+        around = first(near, settings.normal_points, settings.normal_radius)
+        normals = estimate_normals(points, around, settings.camera, pool)
         near = first(near, settings.feature_points, settings.feature_radius)
         single = single_histograms(points, normals, near, pool)
     return single + weighted_mean(single, near)
 
 
 def nearest(points, count, pool):
-    """The ``count`` Neighbours of each of ``points`` [N, 3] (all N, where there are fewer); found by ``pool``'s threads."""
+    """The ``count`` Neighbours of each of ``points`` [N, 3] (all N, where there are fewer); found by ``pool``'s
+    threads."""
     tree, count = cKDTree(points), min(count, len(points))
     near = Neighbours(np.empty((len(points), count), np.int64), np.empty((len(points), count), np.float32))
 
@@ -134,9 +140,11 @@ def first(near, count, radius):
 
 
 def estimate_normals(points, near, camera, pool):
-    """Normals [N, 3] float64 of unit length: the direction in which a point's neighbours spread least, turned to ``camera``.
+    """Normals [N, 3] float64 of unit length: the direction in which a point's neighbours spread least, turned to
+    ``camera``.
 
-    Where all neighbours lie at one place, and where fewer than 3 are within the radius, it is the direction of the camera.
+    Where all neighbours lie at one place, and where fewer than 3 are within the radius, it is the direction of the
+    camera.
     """
     normals = np.empty_like(points)
 
@@ -146,7 +154,8 @@ def estimate_normals(points, near, camera, pool):
         if not inside.all():
             offset *= inside[..., None]
         count, mean = inside.sum(1), offset.sum(1) / inside.sum(1)[:, None]
-        spread, axes = np.linalg.eigh(offset.transpose(0, 2, 1) @ offset - count[:, None, None] * mean[:, :, None] * mean[:, None])
+        moments = offset.transpose(0, 2, 1) @ offset
+        spread, axes = np.linalg.eigh(moments - count[:, None, None] * mean[:, :, None] * mean[:, None])
         view, normal = np.asarray(camera) - points[rows], axes[:, :, 0]
         normals[rows] = np.where(((normal * view).sum(1) < 0)[:, None], -normal, normal)
         undefined = (spread[:, 2] <= 0) | (count < 3)
@@ -159,19 +168,22 @@ def estimate_normals(points, near, camera, pool):
 
 
 def single_histograms(points, normals, near, pool):
-    """Simplified histograms [N, 33] float32 of ``points`` [N, 3] with ``normals`` [N, 3]: shares of the pairs with neighbours, in per cent.
+    """Simplified histograms [N, 33] float32 of ``points`` [N, 3] with ``normals`` [N, 3]: shares of the pairs with
+    neighbours, in per cent.
 
-    Of a pair that end is the source whose normal is nearer to the line between them; with its normal n, unit direction d to the other end
-    and the other's normal m the angles are n·d, v·m for v = d×n/|d×n|, and the angle of m in the plane of n and w = n×v,
-    atan2(w·m, n·m) = atan2(d·m - (n·d)(n·m), |d×n| n·m). The point itself is the source where both are equally near, as between points with the
-    same surroundings: otherwise rounding would choose the sign of n·d (in Open3D it does). All three follow from n·d, d·m, n·m and the triple product alone; the last has the
-    same value whichever end is the source. Where d runs along n all three count as 0, as in Open3D.
+    Of a pair that end is the source whose normal is nearer to the line between them; with its normal n, unit
+    direction d to the other end and the other's normal m the angles are n·d, v·m for v = d×n/|d×n|, and the angle of
+    m in the plane of n and w = n×v, atan2(w·m, n·m) = atan2(d·m - (n·d)(n·m), |d×n| n·m). The point itself is the
+    source where both are equally near, as between points with the same surroundings: otherwise rounding would choose
+    the sign of n·d (in Open3D it does). All three follow from n·d, d·m, n·m and the triple product alone; the last
+    has the same value whichever end is the source. Where d runs along n all three count as 0, as in Open3D.
 
-    Bins are counted from their lower bounds: so many lie at or above each. A pair without direction or beyond the radius is NaN throughout
-    and lies above none.
+    Bins are counted from their lower bounds: so many lie at or above each. A pair without direction or beyond the
+    radius is NaN throughout and lies above none.
     """
     middle = points.mean(0)
-    place = [(points[:, i] - middle[i]).astype(np.float32) for i in range(3)]  # around 0 nothing is lost in single precision
+    # around 0 nothing is lost in single precision
+    place = [(points[:, i] - middle[i]).astype(np.float32) for i in range(3)]
     normal = [normals[:, i].astype(np.float32) for i in range(3)]
     single = np.empty((len(points), 3, BINS), np.float32)
     counter = np.uint8 if near.index.shape[1] < 256 else np.int32  # sums of bytes are fast
@@ -194,7 +206,8 @@ def single_histograms(points, normals, near, pool):
         other = own - difference
         squared_sine = 1 - own * own
         sine = np.sqrt(np.maximum(squared_sine, np.float32(PARALLEL)))
-        turn = torch.atan2(torch.from_numpy(other - own * between), torch.from_numpy(between * sine)).numpy()  # numpy's is slow
+        rise, run = torch.from_numpy(other - own * between), torch.from_numpy(between * sine)
+        turn = torch.atan2(rise, run).numpy()  # numpy's is slow
         angles = [turn, triple / sine, own]
         along = squared_sine < PARALLEL
         if along.any():
@@ -203,18 +216,21 @@ def single_histograms(points, normals, near, pool):
         for i, (angle, bounds) in enumerate(zip(angles, (TURNS, COSINES, COSINES))):
             reached = [np.add.reduce((angle >= bound).view(np.uint8), axis=0, dtype=counter) for bound in bounds]
             reached = np.stack([total, *reached, np.zeros_like(total)], axis=1).astype(np.float32)
-            single[rows, i] = (reached[:, :-1] - reached[:, 1:]) * (100 / np.maximum(total, 1)).astype(np.float32)[:, None]
+            share = (100 / np.maximum(total, 1)).astype(np.float32)[:, None]
+            single[rows, i] = (reached[:, :-1] - reached[:, 1:]) * share
 
     _by_blocks(pool, count, len(points))
     return single.reshape(-1, FPFH_DIM)
 
 
 def weighted_mean(single, near):
-    """[N, 33]: mean of the neighbours' simplified histograms [N, 33] with weights 1/distance², each angle's bins 100 in sum."""
+    """[N, 33]: mean of the neighbours' simplified histograms [N, 33] with weights 1/distance², each angle's bins 100
+    in sum."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        weight = np.where(near.distance > 0, (np.nanmax(near.distance, axis=1, keepdims=True) / near.distance) ** 2, np.float32(0))
-    index, rows = torch.from_numpy(np.ascontiguousarray(near.index)), torch.from_numpy(single)
-    mean = F.embedding_bag(index, rows, mode="sum", per_sample_weights=torch.from_numpy(weight)).numpy().reshape(-1, 3, BINS)
+        largest = np.nanmax(near.distance, axis=1, keepdims=True)
+        weight = np.where(near.distance > 0, (largest / near.distance) ** 2, np.float32(0))
+    index, rows, weight = (torch.from_numpy(np.ascontiguousarray(a)) for a in (near.index, single, weight))
+    mean = F.embedding_bag(index, rows, mode="sum", per_sample_weights=weight).numpy().reshape(-1, 3, BINS)
     total = mean.sum(2, keepdims=True)
     return (mean * np.divide(100, total, out=np.zeros_like(total), where=total > 0)).reshape(-1, FPFH_DIM)
 

@@ -18,14 +18,16 @@ needs_package = pytest.mark.skipif(importlib.util.find_spec("efficientnet_lite0_
 
 
 def photographs():
-    """[3, 3, 224, 224], values 0 to 1: an officer in uniform, a Chinese palace, a flower, as they come with matplotlib and scikit-learn."""
+    """[3, 3, 224, 224], values 0 to 1: an officer in uniform, a Chinese palace, a flower, as they come with
+    matplotlib and scikit-learn."""
     officer = Image.open(matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)).convert("RGB")
     tensors = []
     for picture in (officer, *map(Image.fromarray, load_sample_images().images)):
         scale = 256 / min(picture.size)
         picture = picture.resize([round(side * scale) for side in picture.size], Image.BICUBIC)
         left, top = ((side - 224) // 2 for side in picture.size)
-        tensors.append(torch.from_numpy(np.array(picture.crop((left, top, left + 224, top + 224)))).permute(2, 0, 1) / 255)
+        pixels = np.array(picture.crop((left, top, left + 224, top + 224)))
+        tensors.append(torch.from_numpy(pixels).permute(2, 0, 1) / 255)
     return torch.stack(tensors)
 
 
@@ -42,7 +44,8 @@ def test_it_recognises_photographs():
 
 @needs_package
 def test_activations_have_the_statistics_that_batch_norms_expect():
-    """Means over real pictures lie near the running means, in units of the running standard deviations; in a wrong order they would not."""
+    """Means over real pictures lie near the running means, in units of the running standard deviations; in a wrong
+    order they would not."""
     model, _ = lite0.load_lite0()
 
     def mean_offset():
@@ -50,7 +53,8 @@ def test_activations_have_the_statistics_that_batch_norms_expect():
 
         def note(norm, inputs, _):
             alive = norm.running_var > 1e-8  # a few channels are constant
-            offsets.append(((inputs[0].mean((0, 2, 3)) - norm.running_mean)[alive] / norm.running_var[alive].sqrt()).abs().mean())
+            offset = (inputs[0].mean((0, 2, 3)) - norm.running_mean)[alive] / norm.running_var[alive].sqrt()
+            offsets.append(offset.abs().mean())
 
         hooks = [m.register_forward_hook(note) for m in model.modules() if hasattr(m, "running_mean")]
         with torch.no_grad():

@@ -1,4 +1,5 @@
-"""RGB backbones from timm against timm's own calls; no weights are downloaded: random ones stand in files where a download would be."""
+"""RGB backbones from timm against timm's own calls; no weights are downloaded: random ones stand in files where a
+download would be."""
 import pytest
 import safetensors.torch
 import timm
@@ -6,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from models import models, rgb_backbones
-from models.rgb_backbones import GRID, IMAGENET_MEAN, IMAGENET_STD, RGBBackbone, build_rgb_backbone, is_rgb_backbone
+from models.rgb_backbones import GRID, IMAGENET_MEAN, IMAGENET_STD, RGBBackbone, build_rgb_backbone, is_rgb_backbone, weights_path
 from utils.errors import InputError
 
 SMALL_GRID, SMALL_PYRAMID = "vit_tiny_patch16_224", "resnet18"
@@ -19,7 +20,8 @@ def write_weights(folder, name, file, **options):
     model = timm.create_model(name, **options).eval()
     folder.mkdir(exist_ok=True)
     if file.endswith(".safetensors"):
-        safetensors.torch.save_file({key: value.contiguous() for key, value in model.state_dict().items()}, folder / file)
+        state = {key: value.contiguous() for key, value in model.state_dict().items()}
+        safetensors.torch.save_file(state, folder / file)
     else:
         torch.save(model.state_dict(), folder / file)
     return model
@@ -84,14 +86,15 @@ def test_a_pyramid_gives_strides_8_and_16(folder, picture):
     state = safetensors.torch.load_file(folder / f"{FULL[SMALL_PYRAMID]}.safetensors")
     model.load_state_dict({key: value for key, value in state.items() if not key.startswith(("fc.", "layer4."))})
     with torch.no_grad():
-        levels = [F.layer_norm(level.permute(0, 2, 3, 1), level.shape[1:2]).permute(0, 3, 1, 2) for level in model(picture)]
-        expected = torch.cat([as_patches(levels[0]), as_patches(F.interpolate(levels[1], (28, 28), mode="bilinear"))], dim=2)
+        fine, coarse = (F.layer_norm(level.permute(0, 2, 3, 1), level.shape[1:2]).permute(0, 3, 1, 2)
+                        for level in model(picture))
+        expected = torch.cat([as_patches(fine), as_patches(F.interpolate(coarse, (28, 28), mode="bilinear"))], dim=2)
         torch.testing.assert_close(backbone(picture), expected, rtol=1e-4, atol=1e-4)
     assert backbone.layers == (3, 4) and backbone.embed_dim == 384
 
 
-@pytest.mark.parametrize("name", ["vit_small_patch14_dinov2", "vit_small_patch14_reg4_dinov2", "vit_small_patch16_dinov3", "convnext_atto",
-                                  "efficientnet_b0", "swin_tiny_patch4_window7_224"])
+@pytest.mark.parametrize("name", ["vit_small_patch14_dinov2", "vit_small_patch14_reg4_dinov2", "vit_small_patch16_dinov3",
+                                  "convnext_atto", "efficientnet_b0", "swin_tiny_patch4_window7_224"])
 def test_families(name):
     """Registers and other prefix tokens are no patches; each family gives what its feature list says."""
     try:
@@ -129,6 +132,7 @@ def test_finer_levels_are_averaged_not_skipped(folder):
 def test_local_files_under_each_name(tmp_path, file):
     write_weights(tmp_path, SMALL_PYRAMID, file)
     assert build_rgb_backbone(f"timm:{SMALL_PYRAMID}", tmp_path).weights == tmp_path / file
+    assert weights_path(f"timm:{SMALL_PYRAMID}", tmp_path) == tmp_path / file
 
 
 def test_the_full_name_comes_first(tmp_path):
@@ -146,6 +150,7 @@ def test_timms_download_is_found_in_its_cache(tmp_path, monkeypatch):
     (model / "refs" / "main").write_text(commit)
     (model / "snapshots").mkdir()
     write_weights(model / "snapshots" / commit, SMALL_PYRAMID, "model.safetensors")
+    assert weights_path(f"timm:{SMALL_PYRAMID}", tmp_path / "none") == model / "snapshots" / commit / "model.safetensors"
     backbone = build_rgb_backbone(f"timm:{SMALL_PYRAMID}", tmp_path / "none")
     assert backbone.weights == model / "snapshots" / commit / "model.safetensors"
     saved = safetensors.torch.load_file(backbone.weights)
@@ -169,7 +174,9 @@ def test_what_cannot_work_is_refused(folder, name, options, message):
 def test_no_weights_anywhere_names_file_and_source(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(InputError, match=r"resnet18.a1_in1k.safetensors: missing, and timm's download .* failed .*huggingface.co/timm/resnet18.a1_in1k"):
+    message = "resnet18.a1_in1k.safetensors: missing, and timm's download .* failed .*huggingface.co/timm/resnet18.a1_in1k"
+    assert weights_path("timm:resnet18", tmp_path) is None
+    with pytest.raises(InputError, match=message):
         build_rgb_backbone("timm:resnet18", tmp_path)
 
 
