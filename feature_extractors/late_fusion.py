@@ -1,4 +1,5 @@
 """Late fusion: two linear one-class SVMs that weigh the banks' scores and maps (decision layer fusion of M3DM)."""
+
 import numpy as np
 from sklearn.linear_model import SGDOneClassSVM
 

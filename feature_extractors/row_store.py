@@ -1,4 +1,5 @@
 """Where the training rows of a memory bank lie until its coreset is picked: in memory, or in a file without a name."""
+
 import io
 import shutil
 import tempfile
@@ -90,7 +91,7 @@ class RowStore:
 
     def _write(self, data):
         while data:
-            data = data[self._file.write(data):]
+            data = data[self._file.write(data) :]
 
 
 def require_space(folder, needed):
@@ -102,5 +103,7 @@ def require_space(folder, needed):
     Path(folder).mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise InputError(f"{folder}: the training rows need {needed / 2**30:.1f} GiB there, {free / 2**30:.1f} GiB are free; "
-                         "make room, or choose another disk with --spool_dir")
+        raise InputError(
+            f"{folder}: the training rows need {needed / 2**30:.1f} GiB there, {free / 2**30:.1f} GiB are free; "
+            "make room, or choose another disk with --spool_dir"
+        )

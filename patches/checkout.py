@@ -1,4 +1,5 @@
 """An M3DM checkout as syntax: which files its main.py uses, their classes, and which method overrides which."""
+
 import ast
 import os
 from pathlib import Path
@@ -8,7 +9,10 @@ from utils.errors import InputError
 
 PROJECT = Path(__file__).resolve().parents[1]
 ADDON = "scoring_addon.py"
-HINTS = (b"compute_single_s_s_map", b"calculate_metrics")  # one of them is in every file that can hold a place in a class
+HINTS = (
+    b"compute_single_s_s_map",
+    b"calculate_metrics",
+)  # one of them is in every file that can hold a place in a class
 
 
 class Class:
@@ -49,7 +53,12 @@ class Checkout:
             for path in python_files(self.root):
                 if path not in self.sources and path.name != ADDON and any(hint in path.read_bytes() for hint in HINTS):
                     self._follow(path)
-        self.classes = [Class(source, node) for source in self.sources.values() for node in ast.walk(source.tree) if isinstance(node, ast.ClassDef)]
+        self.classes = [
+            Class(source, node)
+            for source in self.sources.values()
+            for node in ast.walk(source.tree)
+            if isinstance(node, ast.ClassDef)
+        ]
 
     def _follow(self, path):
         """Read a file and everything of the checkout that it imports."""
@@ -67,7 +76,12 @@ class Checkout:
         for node in ast.walk(self.sources[path].tree):
             if isinstance(node, ast.Import):
                 for alias in node.names:
-                    found.append((self._files(self.root, alias.name.split(".")), {alias.asname or alias.name.split(".")[0]: alias.name}))
+                    found.append(
+                        (
+                            self._files(self.root, alias.name.split(".")),
+                            {alias.asname or alias.name.split(".")[0]: alias.name},
+                        )
+                    )
             elif isinstance(node, ast.ImportFrom):
                 folder = path.parents[min(node.level, len(path.parents)) - 1] if node.level else self.root
                 base = node.module.split(".") if node.module else []
@@ -123,7 +137,11 @@ class Checkout:
                 continue
             reached.add(name)
             for method in (c.methods[name] for c in self.family(cls) if name in c.methods):
-                waiting.extend(node.attr for node in ast.walk(method) if isinstance(node, ast.Attribute) and is_own(node.value, method))
+                waiting.extend(
+                    node.attr
+                    for node in ast.walk(method)
+                    if isinstance(node, ast.Attribute) and is_own(node.value, method)
+                )
         return reached - set(past)
 
     def family(self, cls):
@@ -132,9 +150,16 @@ class Checkout:
 
     def written_by_user(self, hook):
         """[(Source, node)]: calls of ``scoring_addon.<hook>`` that were not inserted by us."""
-        return [(source, node) for source in self.sources.values() for node in ast.walk(source.tree)
-                if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == hook
-                and isinstance(node.func.value, ast.Name) and node.func.value.id == "scoring_addon"]
+        return [
+            (source, node)
+            for source in self.sources.values()
+            for node in ast.walk(source.tree)
+            if isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr == hook
+            and isinstance(node.func.value, ast.Name)
+            and node.func.value.id == "scoring_addon"
+        ]
 
 
 def is_own(node, method):
@@ -149,13 +174,28 @@ def python_files(root):
     out = []
     for folder, names, files in os.walk(str(root)):
         inner = [Path(folder, name) for name in names]
-        names[:] = sorted(f.name for f in inner if not (f.name.startswith(".") or f.name in ("site-packages", "node_modules", "__pycache__")
-                                                        or (f / "pyvenv.cfg").exists() or (f / ".git").exists() or f.resolve() == PROJECT))
-        out.extend(Path(folder, name) for name in sorted(files) if name.endswith(".py") and Path(folder, name).is_file())
+        names[:] = sorted(
+            f.name
+            for f in inner
+            if not (
+                f.name.startswith(".")
+                or f.name in ("site-packages", "node_modules", "__pycache__")
+                or (f / "pyvenv.cfg").exists()
+                or (f / ".git").exists()
+                or f.resolve() == PROJECT
+            )
+        )
+        out.extend(
+            Path(folder, name) for name in sorted(files) if name.endswith(".py") and Path(folder, name).is_file()
+        )
     return out
 
 
 def patched_files(root):
     """[Source] of the checkout's files that hold our lines."""
-    found = (Source(path, path.relative_to(root).as_posix()) for path in python_files(root) if MARKER.encode() in path.read_bytes())
+    found = (
+        Source(path, path.relative_to(root).as_posix())
+        for path in python_files(root)
+        if MARKER.encode() in path.read_bytes()
+    )
     return [source for source in found if source.our_lines()]

@@ -1,4 +1,6 @@
 import argparse
+import dataclasses
+import itertools
 import pickle
 import signal
 import subprocess
@@ -13,6 +15,7 @@ from torch import nn
 
 import main
 from feature_extractors.multiple_features import METHODS
+from feature_extractors.settings import Fixes, Settings
 from models import models
 from models.checkpoints import DINO_BASE, POINT_BERT, POINT_MAE, UFF, load_into, read_checkpoint
 from models.feature_fusion import FeatureFusionBlock
@@ -33,9 +36,9 @@ DEFAULTS = {
     "category": None, "fix": [], "eval_mode": False, "device": "auto", "num_workers": 1, "output_dir": "results",
     "checkpoint_dir": "checkpoints", "seed": 0, "seeds": None, "multiscale": False, "save_maps": None, "save_train_maps": False,
     "scoring_recovery": "printed", "scoring_reference": "test", "shots": None,
-    "spool_dir": "results", "amp": False,
+    "spool_dir": "results", "amp": False, "overwrite": False, "half_coreset": False, "unit": None, "no_check": False,
 }
-FIX_NAMES = {"eval_mode", "scaling", "coreset_sizes", "float_maps", "max_sample", "zero_row", "late_fusion", "save_feature"}
+FIX_NAMES = {"eval_mode", "scaling", "coreset_sizes", "float_maps", "max_sample", "zero_row", "late_fusion", "save_feature", "zero_points"}
 ONE_BANK = ("DINO", "Point_MAE", "Fusion")
 
 
@@ -68,7 +71,7 @@ def test_default(name):
 
 
 def test_no_option_beyond_the_documented_ones():
-    assert set(vars(parse_arguments(["--use_uff"]))) == set(DEFAULTS) | {"min_points", "train_maps"}
+    assert set(vars(parse_arguments(["--use_uff"]))) == set(DEFAULTS) | {"min_points", "train_maps", "fixes"}
 
 
 @pytest.mark.parametrize("method, banks", [
@@ -94,7 +97,8 @@ def test_names_agree_with_the_networks():
 
 
 def test_fix_all():
-    assert set(FIXES) == FIX_NAMES
+    assert set(FIXES) == FIX_NAMES == {field.name for field in dataclasses.fields(Fixes)}
+    assert parse("--fix", "all").fixes == Fixes.of(["all"]) == Fixes(**dict.fromkeys(FIX_NAMES, True))
     assert parse("--fix", "all").fix == sorted(FIX_NAMES)
     assert parse("--fix", "scaling", "all").fix == sorted(FIX_NAMES)
     assert parse("--fix", "zero_row", "scaling", "zero_row").fix == ["scaling", "zero_row"]
@@ -128,6 +132,60 @@ def test_contradiction(capsys, flags, named):
     ["--scoring_map", "bank", "--use_uff", "--method_name", "DINO+Point_MAE+Fusion"], ["--save_feature", "--use_uff", "--method_name", "Fusion"]])
 def test_sensible_combination(flags):
     parse(*flags)
+
+
+def test_every_combination_of_method_scoring_and_map_works_or_is_refused(capsys):
+    """What parses can be scored: the same evaluation is scored for real, so that nothing fails after hours."""
+    import evaluation
+    from scoring_addon import SCORINGS, parameters_from
+    from tests.make_maps import make_evaluation
+    everything = make_evaluation(size=16, train=2)
+    accepted = 0
+    for method, scoring, source, reference in itertools.product(METHOD_BANKS, [*SCORINGS, "all"], ("decision", "bank"), ("test", "train")):
+        flags = ["--use_uff", "--scoring", scoring, "--scoring_map", source, "--scoring_reference", reference]
+        try:
+            args = parse(*flags, method=method)
+        except SystemExit as end:
+            err = capsys.readouterr().err
+            assert end.code == 2 and len(err.splitlines()) == 1 and (scoring in err or source == "bank"), (method, *flags)
+            continue
+        banks = METHOD_BANKS[method]
+        own = dataclasses.replace(everything, bank_map={name: everything.bank_map[name] for name in banks},
+                                  bank_score={name: everything.bank_score[name] for name in banks})
+        assert "all" not in args.scoring
+        scored = evaluation.score(own, args.scoring, parameters_from(args), args.scoring_reference)
+        assert set(scored) == {"baseline", *args.scoring} and all(len(evaluation.metrics(own, {n: s})) == 1 for n, s in scored.items())
+        accepted += 1
+    assert accepted > 60
+
+
+def test_all_is_all_that_the_method_has():
+    assert parse("--scoring", "all", method="DINO").scoring == ["baseline", "pixel_max", "pixel_topk"]
+    assert len(parse("--scoring", "all").scoring) == 8
+
+
+def test_a_first_run_is_told_what_it_needs(capsys):
+    with pytest.raises(SystemExit):
+        parse_arguments([])
+    line = capsys.readouterr().err
+    assert len(line.splitlines()) == 1 and all(word in line for word in ("--dataset_path", "--checkpoint_dir", "--fusion_module_path", "make demo"))
+
+
+def test_help_shows_defaults_of_zero(capsys):
+    with pytest.raises(SystemExit):
+        parse_arguments(["--help"])
+    words = " ".join(capsys.readouterr().out.split())
+    assert "of numpy, random and torch, set anew for each category (default: 0)" in words and "(default: False)" not in words
+
+
+def test_the_settings_follow_the_command_line():
+    from utils.options import default_of, method_settings
+    settings = Settings(**method_settings(parse_arguments(["--use_uff"])))
+    released = Settings()
+    for name in {field.name for field in dataclasses.fields(released)} - {"spool_dir", "score_lambdas", "map_lambdas"}:
+        assert getattr(settings, name) == getattr(released, name), name
+    assert dict(settings.score_lambdas) == dict(released.score_lambdas) and dict(settings.map_lambdas) == dict(released.map_lambdas)
+    assert default_of("f_coreset") == released.f_coreset
 
 
 OUT_OF_RANGE = [
@@ -179,7 +237,7 @@ def refused(tmp_path, capsys):
         out, err = capsys.readouterr()
         assert out == "" and len(err.splitlines()) == 1 and err.startswith("main.py: ")
         if Path(output).is_dir():
-            assert list(Path(output).iterdir()) == []
+            assert [path.name for path in Path(output).iterdir() if path.name != "examination.json"] == []
         return err
 
     (tmp_path / "checkpoints").mkdir()

@@ -1,15 +1,19 @@
 """The networks against plain layers, and the key names and random numbers of the release."""
+import copy
+
 import pytest
 import timm
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from dataset import get_data_loader
-from feature_extractors.features import to_xyz_grid
-from feature_extractors.multiple_features import METHODS
+from feature_extractors.extraction import PatchExtractor, to_xyz_grid
+from m3dm_runner import build_method
 from models.feature_fusion import FeatureFusionBlock
-from models.models import PointNetEncoder, PointTransformer
-from tests import plain
+from models.models import PointNetEncoder, PointTransformer, cast_once
+from tools import plain
+from utils.mvtec3d_util import valid_points
 
 
 def random_encoder(out_dim):
@@ -102,22 +106,17 @@ def test_the_backbone_names_exist_in_timm():
 
 def test_multiscale_is_the_mean_of_two_group_sizes(arguments, full_method, passes):
     sample = passes["train"][0][0]
-    parts = []
-    for size in (32, 64):
-        full_method.args = arguments("--eval_mode", "--group_size", str(size))
-        parts.append(full_method.extract(sample)["xyz"])
-    full_method.args = arguments("--eval_mode", "--group_size", "32", "--multiscale")
-    try:
-        torch.testing.assert_close(full_method.extract(sample)["xyz"], (parts[0] + parts[1]) / 2)
-    finally:
-        full_method.args = arguments("--eval_mode")
+
+    def at(*sizes):
+        return PatchExtractor(full_method.deep_feature_extractor, group_sizes=sizes).eval().extract(sample, ["xyz"])["xyz"]
+    torch.testing.assert_close(at(32, 64), (at(32) + at(64)) / 2)
 
 
 @pytest.mark.parametrize("mode", [["--eval_mode"], []])
-def test_extraction_equals_the_plain_form(arguments, mode):
+def test_extraction_equals_the_plain_form(arguments, extractor, mode):
     """Every shortcut of the extraction at once, at the released sizes."""
     args = arguments(*mode)
-    method = METHODS[args.method_name](args)
+    method = build_method(args, extractor)
     sample = next(iter(get_data_loader("train", "cookie", args.img_size, args)))[0]
     patches = []
     for extract in (method.extract, lambda sample: plain.extract(method, sample)):
@@ -125,3 +124,41 @@ def test_extraction_equals_the_plain_form(arguments, mode):
         patches.append(extract(sample))
     for name, expected in patches[1].items():
         assert (patches[0][name] - expected).abs().max() < 1e-4 * expected.abs().max()
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_weights_cast_once_change_nothing_under_autocast(full_method, passes, train):
+    sample = passes["train"][0][0]
+    points = sample[1][0].flatten(1).T[valid_points(sample[1][0])]
+    model = full_method.deep_feature_extractor
+    networks = [model.rgb_backbone, model.xyz_backbone, full_method.fusion]
+    patches = torch.randn(3136, 1152), torch.randn(784, 768)
+
+    def run(vit, transformer, fusion):
+        torch.manual_seed(0)  # stochastic depth
+        with torch.no_grad(), torch.autocast("cpu"), Casts() as casts:
+            found = vit.forward_features(sample[0]), transformer(points)[0], *map(torch.Tensor.float, (
+                fusion.xyz_branch(patches[0]), fusion.rgb_branch(patches[1])))
+        return found, casts.weights
+
+    try:
+        for network in networks:
+            network.train(train)
+        before, casts = run(*networks)
+        after, fewer = run(*(cast_once(copy.deepcopy(network), "cpu") for network in networks))
+    finally:
+        for network in networks:
+            network.eval()
+    assert all(torch.equal(a, b) for a, b in zip(before, after))
+    assert casts > 200 and fewer <= 8  # what is left is the mini-PointNet's
+
+
+class Casts(TorchDispatchMode):
+    """Counts the parameters that are cast to another type."""
+
+    weights = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten._to_copy.default and isinstance(args[0], torch.nn.Parameter):
+            self.weights += 1
+        return func(*args, **(kwargs or {}))

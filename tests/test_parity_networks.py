@@ -1,4 +1,5 @@
 """Agreement with the release where the networks have to run anew: train mode as released, and Point-BERT."""
+
 import numpy as np
 import pytest
 
@@ -22,7 +23,9 @@ def test_train_mode_as_released(arguments):
 
 def test_point_bert(arguments):
     recorded = fixture("pbert")
-    method = run(arguments("--eval_mode", "--f_coreset", "1", "--method_name", "Point_MAE", "--xyz_backbone_name", "Point_Bert"))
+    method = run(
+        arguments("--eval_mode", "--f_coreset", "1", "--method_name", "Point_MAE", "--xyz_backbone_name", "Point_Bert")
+    )
     np.testing.assert_allclose(np.ravel(method.image_preds), recorded["image_preds"], rtol=0.005)
     assert tuple(method.patch_lib.shape) == tuple(recorded["patch_lib_shape"])
     assert method.pixel_rocauc == pytest.approx(recorded["metrics"][1], abs=0.005)

@@ -1,4 +1,5 @@
 """Area under the per-region-overlap curve (AU-PRO), as the MVTec 3D-AD evaluation defines it."""
+
 import numpy as np
 from scipy import ndimage
 

@@ -4,6 +4,7 @@ DBSCAN needs each point's neighbours within eps; where these are thousands (a sc
 takes gigabytes. Here space is cut into cubes of side eps/√3, so that all points of a cube are neighbours of each other: a cube of at least
 ``min_points`` points needs no search at all, and cubes are joined, not points. The few points of the other cubes are counted in a k-d tree.
 """
+
 import itertools
 
 import numpy as np
@@ -84,7 +85,9 @@ def _pairs(keys, strides):
 
 def _join(groups, first, second, eps):
     """Component [len(groups)] of each group of points, where groups of a pair join if some point of one is within eps of one of the other."""
-    middle = np.array([g[((g - g.mean(0)) ** 2).sum(1).argmin()] for g in groups])  # most pairs are decided by these alone
+    middle = np.array(
+        [g[((g - g.mean(0)) ** 2).sum(1).argmin()] for g in groups]
+    )  # most pairs are decided by these alone
     near = ((middle[first] - middle[second]) ** 2).sum(1) <= eps**2
     component = _components(len(groups), first[near], second[near])
     trees, open_pairs = {}, np.flatnonzero(component[first] != component[second])
@@ -104,7 +107,9 @@ def _join(groups, first, second, eps):
 
 
 def _components(count, first, second):
-    return connected_components(coo_matrix((np.ones(len(first), bool), (first, second)), (count, count)), directed=False)[1]
+    return connected_components(
+        coo_matrix((np.ones(len(first), bool), (first, second)), (count, count)), directed=False
+    )[1]
 
 
 def _by_first(label, position):
@@ -118,9 +123,13 @@ def _label_borders(label, points, core, eps):
     """Give each point near a core point the lowest label in reach; in place."""
     tree, labels, others = cKDTree(points[core]), label[core], np.flatnonzero(~core)
     for block in np.split(others, range(BLOCK, len(others), BLOCK)):
-        near = tree.query_ball_point(points[block], eps)  # fewer than min_points each, or it would be a core point itself
+        near = tree.query_ball_point(
+            points[block], eps
+        )  # fewer than min_points each, or it would be a core point itself
         lengths = np.array([len(n) for n in near], int)
         reached = block[lengths > 0]
         if len(reached):
-            label[reached] = np.minimum.reduceat(labels[np.concatenate(near[lengths > 0]).astype(int)],
-                                                 np.cumsum(np.append(0, lengths[lengths > 0][:-1])))
+            label[reached] = np.minimum.reduceat(
+                labels[np.concatenate(near[lengths > 0]).astype(int)],
+                np.cumsum(np.append(0, lengths[lengths > 0][:-1])),
+            )

@@ -2,6 +2,7 @@
 
 Steps and constants are those of the released M3DM's preprocessing of MVTec 3D-AD; distances are metres.
 """
+
 import numpy as np
 
 from utils.clusters import largest_cluster
@@ -42,11 +43,15 @@ def isolate(rgb, xyz, seed=0, keep_touching=False):
     part = np.zeros_like(measured)
     part[above] = largest_cluster(points[above], EPS, MIN_POINTS)
     if not part.any():
-        raise InputError(f"nothing is left: no cluster of {MIN_POINTS} points within {EPS} m off the plane ({above.sum()} points in all)")
+        raise InputError(
+            f"nothing is left: no cluster of {MIN_POINTS} points within {EPS} m off the plane ({above.sum()} points in all)"
+        )
     touching = int((part & frame).sum())
     if touching and not keep_touching:
-        raise InputError(f"the part touches the frame: {touching} of its points lie within {FRAME} pixels of the picture's edge; "
-                         "take it out, or keep such parts with --keep_touching")
+        raise InputError(
+            f"the part touches the frame: {touching} of its points lie within {FRAME} pixels of the picture's edge; "
+            "take it out, or keep such parts with --keep_touching"
+        )
     gone = (measured & ~part)[..., None]
     return np.where(gone, 0, rgb).astype(rgb.dtype), np.where(gone, 0, xyz).astype(xyz.dtype), touching
 
@@ -67,15 +72,21 @@ def find_plane(points, seed=0):
         InputError: too few points, or too few of them on the plane.
     """
     if len(points) < DRAW_SIZE:
-        raise InputError(f"no plane: {len(points)} of the frame's pixels are measured, {DRAW_SIZE} are needed; was this part preprocessed before?")
+        raise InputError(
+            f"no plane: {len(points)} of the frame's pixels are measured, {DRAW_SIZE} are needed; was this part preprocessed before?"
+        )
     rng = np.random.default_rng(seed)
     draws = points[np.array([rng.choice(len(points), DRAW_SIZE, replace=False) for _ in range(DRAWS)])]
     normals, offsets = _fit(draws)
-    found = np.array([np.count_nonzero(np.abs(points @ n - o) <= PLANE_THRESHOLD) for n, o in zip(normals, offsets)])  # one by one stays in cache
+    found = np.array(
+        [np.count_nonzero(np.abs(points @ n - o) <= PLANE_THRESHOLD) for n, o in zip(normals, offsets)]
+    )  # one by one stays in cache
     best = found.argmax()
     if found[best] < PLANE_SHARE * len(points):
-        raise InputError(f"no plane: {found[best] / len(points):.0%} of the frame's {len(points)} points lie within {PLANE_THRESHOLD} m of the best "
-                         f"one, {PLANE_SHARE:.0%} are needed")
+        raise InputError(
+            f"no plane: {found[best] / len(points):.0%} of the frame's {len(points)} points lie within {PLANE_THRESHOLD} m of the best "
+            f"one, {PLANE_SHARE:.0%} are needed"
+        )
     normals, offsets = _fit(points[np.abs(points @ normals[best] - offsets[best]) <= PLANE_THRESHOLD][None])
     return normals[0], offsets[0]
 
@@ -95,5 +106,5 @@ def pad_square(array):
     side = -(-max(height, width) // STEP) * STEP
     top, left = (side - height) // 2, (side - width) // 2
     out = np.zeros((side, side, *array.shape[2:]), array.dtype)
-    out[top:top + height, left:left + width] = array
+    out[top : top + height, left : left + width] = array
     return out

@@ -1,4 +1,5 @@
 """The three numbers of the result tables, and two more that defects being rare asks for."""
+
 from dataclasses import astuple, dataclass
 from typing import Optional
 
@@ -62,7 +63,9 @@ def f1_max(labels, scores):
         return None
     precision, recall, thresholds = precision_recall_curve(labels, scores)
     total = precision + recall
-    f1 = np.divide(2 * precision * recall, total, out=np.zeros_like(total), where=total > 0)[:-1]  # the last point has no threshold
+    f1 = np.divide(2 * precision * recall, total, out=np.zeros_like(total), where=total > 0)[
+        :-1
+    ]  # the last point has no threshold
     best = int(np.argmax(f1))
     return float(f1[best]), float(thresholds[best])
 

@@ -12,6 +12,7 @@ x, y and z (--xyz):
 Units and sizes stay as they are, except that points or a mask of another aspect than the picture's are stretched to it: one side is enlarged,
 by nearest neighbour as in loading, so that no measurement is lost. A run that was stopped goes on where it was; what is done is left as it is.
 """
+
 import fnmatch
 import functools
 import sys
@@ -43,8 +44,13 @@ def build_parser():
     parser = common.build_parser(PROGRAM, __doc__.splitlines()[0], "realiad_d3")
     parser.add_argument("source", type=Path, metavar="SRC", help="the download: folder of the categories")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DST", help="folder for the result")
-    parser.add_argument("--xyz", default="sensor", choices=("sensor", "pixel"), help="sensor: as measured, background where nothing was; pixel: x and y "
-                        "are the pixel's row and column, missing z the file's smallest, as in the data set's own M3DM fork")
+    parser.add_argument(
+        "--xyz",
+        default="sensor",
+        choices=("sensor", "pixel"),
+        help="sensor: as measured, background where nothing was; pixel: x and y "
+        "are the pixel's row and column, missing z the file's smallest, as in the data set's own M3DM fork",
+    )
     return parser
 
 
@@ -62,24 +68,42 @@ def list_jobs(categories, target, convention):
     jobs, unpaired = [], {}
     for category, folder in categories.items():
         before = len(jobs) + len(unpaired)
-        for source in (d for split in SPLITS for d in sorted((folder / split).glob("*")) if d.is_dir() and not d.name.startswith(".")):
+        for source in (
+            d
+            for split in SPLITS
+            for d in sorted((folder / split).glob("*"))
+            if d.is_dir() and not d.name.startswith(".")
+        ):
             good = source.name.lower() == GOOD
             where = Path(category) / source.parent.name / (GOOD if good else source.name)
-            kinds = {"rgb": find_files(source / "rgb", "*l05*rgb*.jpg", "*l05*rgb*.jpeg"), "xyz": find_files(source / "xyz", "*.tiff", "*.tif")}
+            kinds = {
+                "rgb": find_files(source / "rgb", "*l05*rgb*.jpg", "*l05*rgb*.jpeg"),
+                "xyz": find_files(source / "xyz", "*.tiff", "*.tif"),
+            }
             if not good:
                 kinds["gt"] = find_files(source / "gt" / "rgb", "*.png")
             for sample in sorted(set().union(*kinds.values())):
                 files = [kind.get(sample, []) for kind in kinds.values()]
-                wrong = [f"{len(f) or 'no'} file{'s' * (len(f) > 1)} in {'gt/rgb' if kind == 'gt' else kind}"
-                         for kind, f in zip(kinds, files) if len(f) != 1]
+                wrong = [
+                    f"{len(f) or 'no'} file{'s' * (len(f) > 1)} in {'gt/rgb' if kind == 'gt' else kind}"
+                    for kind, f in zip(kinds, files)
+                    if len(f) != 1
+                ]
                 name = (where / sample).as_posix()
                 if wrong:
                     unpaired[name] = f"{source}: sample {sample} has {' and '.join(wrong)}, one each is needed"
                 else:
-                    jobs.append(common.Job(name, common.mark_of(target / where, sample),
-                                           functools.partial(convert, [f[0] for f in files], target / where, sample, convention)))
+                    jobs.append(
+                        common.Job(
+                            name,
+                            common.mark_of(target / where, sample),
+                            functools.partial(convert, [f[0] for f in files], target / where, sample, convention),
+                        )
+                    )
         if len(jobs) + len(unpaired) == before:
-            unpaired[category] = f"{folder}: no sample found in {' and '.join(f'{split}/<defect>/' + '{rgb,xyz}' for split in SPLITS)}"
+            unpaired[category] = (
+                f"{folder}: no sample found in {' and '.join(f'{split}/<defect>/' + '{rgb,xyz}' for split in SPLITS)}"
+            )
     return jobs, unpaired
 
 
@@ -87,7 +111,9 @@ def find_files(folder, *patterns):
     """{sample id: [files]} of the files anywhere under ``folder`` that match a pattern in lower case; the id is the name before the first "_"."""
     found = {}
     for path in sorted(folder.rglob("*")):
-        if any(fnmatch.fnmatchcase(path.name.lower(), pattern) for pattern in patterns) and not path.name.startswith("."):
+        if any(fnmatch.fnmatchcase(path.name.lower(), pattern) for pattern in patterns) and not path.name.startswith(
+            "."
+        ):
             found.setdefault(path.stem.split("_")[0], []).append(path)
     return found
 

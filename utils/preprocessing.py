@@ -5,6 +5,7 @@
 
 A run that was stopped goes on where it was; what is done is left as it is.
 """
+
 import functools
 import shutil
 import sys
@@ -31,7 +32,9 @@ def main(argv=None):
     """Run the command line; returns the exit code: 0 fine, 1 something failed, 2 refused before any work."""
     args = build_parser().parse_args(argv)
     command = sys.argv[1:] if argv is None else argv
-    return common.run_command(PROGRAM, functools.partial(preprocess_in_place if args.in_place else preprocess, args, command))
+    return common.run_command(
+        PROGRAM, functools.partial(preprocess_in_place if args.in_place else preprocess, args, command)
+    )
 
 
 def build_parser():
@@ -40,10 +43,19 @@ def build_parser():
     parser.add_argument("source", type=Path, metavar="SRC", help="the download: folder of the categories")
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("-o", "--output", type=Path, metavar="DST", help="folder for the result")
-    where.add_argument("--in_place", action="store_true", help="replace the download's files, a category at a time and only when all of its samples "
-                       "could be done")
-    parser.add_argument("--seed", type=number(int, 0, 2**32 - 1), default=0, metavar="N", help="of the search for the plane")
-    parser.add_argument("--keep_touching", action="store_true", help="parts that touch the frame are done with a warning (else they are failures)")
+    where.add_argument(
+        "--in_place",
+        action="store_true",
+        help="replace the download's files, a category at a time and only when all of its samples could be done",
+    )
+    parser.add_argument(
+        "--seed", type=number(int, 0, 2**32 - 1), default=0, metavar="N", help="of the search for the plane"
+    )
+    parser.add_argument(
+        "--keep_touching",
+        action="store_true",
+        help="parts that touch the frame are done with a warning (else they are failures)",
+    )
     return parser
 
 
@@ -62,8 +74,12 @@ def list_samples(categories):
     for category, folder in categories.items():
         before = len(samples) + len(unpaired)
         for defect in (d for split in SPLITS for d in sorted((folder / split).glob("*")) if d.is_dir()):
-            has = {kind: {p.stem for p in (defect / kind).glob(pattern) if not p.name.startswith(".")}  # macOS leaves ._NAME beside NAME
-                   for kind, pattern in (("rgb", "*.png"), ("xyz", "*.tiff"), ("gt", "*.png"))}
+            has = {
+                kind: {
+                    p.stem for p in (defect / kind).glob(pattern) if not p.name.startswith(".")
+                }  # macOS leaves ._NAME beside NAME
+                for kind, pattern in (("rgb", "*.png"), ("xyz", "*.tiff"), ("gt", "*.png"))
+            }
             needed = ["rgb", "xyz"] + ["gt"] * (defect.parent.name == "test" and defect.name != "good")
             for stem in sorted(set.union(*has.values())):
                 name = f"{category}/{defect.parent.name}/{defect.name}/{stem}"
@@ -74,7 +90,9 @@ def list_samples(categories):
                     gt = defect / "gt" / f"{stem}.png" if stem in has["gt"] else None
                     samples.append(Sample(name, defect / "rgb" / f"{stem}.png", defect / "xyz" / f"{stem}.tiff", gt))
         if len(samples) + len(unpaired) == before:
-            unpaired[category] = f"{folder}: no sample found in train, validation and test, each with <defect>/rgb/*.png and <defect>/xyz/*.tiff"
+            unpaired[category] = (
+                f"{folder}: no sample found in train, validation and test, each with <defect>/rgb/*.png and <defect>/xyz/*.tiff"
+            )
     return samples, unpaired
 
 
@@ -91,14 +109,18 @@ def convert(sample, target, seed, keep_touching):
     gt = None if sample.gt is None else np.asarray(read_picture(sample.gt, "L"))
     for path, other in ((sample.xyz, xyz), (sample.gt, gt)):
         if other is not None and other.shape[:2] != rgb.shape[:2]:
-            raise InputError(f"{path}: has {other.shape[0]}×{other.shape[1]} pixels, {sample.rgb} {rgb.shape[0]}×{rgb.shape[1]}; "
-                             "they have to be equal")
+            raise InputError(
+                f"{path}: has {other.shape[0]}×{other.shape[1]} pixels, {sample.rgb} {rgb.shape[0]}×{rgb.shape[1]}; "
+                "they have to be equal"
+            )
     try:
         rgb, xyz, touching = isolate(rgb, xyz, seed, keep_touching)
     except InputError as error:
         raise InputError(f"{sample.xyz}: {error}") from None
     where = Path(sample.name)
-    common.save_sample(target / where.parent, where.name, pad_square(rgb), pad_square(xyz), None if gt is None else pad_square(gt))
+    common.save_sample(
+        target / where.parent, where.name, pad_square(rgb), pad_square(xyz), None if gt is None else pad_square(gt)
+    )
     notes = [f"{sample.xyz}: {broken} pixels with NaN or inf are taken as background"] if broken else []
     return notes + ([f"{sample.xyz}: the part touches the frame with {touching} points"] if touching else [])
 
@@ -107,8 +129,14 @@ def make_jobs(samples, target, args):
     """The jobs that write ``samples`` to ``target``."""
     from utils import foreground  # noqa: F401  here, not at the top, so that --help answers at once, and before processes are forked
 
-    return [common.Job(s.name, common.mark_of(target / Path(s.name).parent, Path(s.name).name),
-                       functools.partial(convert, s, target, args.seed, args.keep_touching)) for s in samples]
+    return [
+        common.Job(
+            s.name,
+            common.mark_of(target / Path(s.name).parent, Path(s.name).name),
+            functools.partial(convert, s, target, args.seed, args.keep_touching),
+        )
+        for s in samples
+    ]
 
 
 def preprocess(args, command):
@@ -117,9 +145,13 @@ def preprocess(args, command):
     common.check_apart(args.output, args.source, categories)
     record = common.Record(args.output, PROGRAM, command, vars(args), DECISIVE)
     for name in set(categories) & (finished_in_place(args.source) | moving(args.source, categories)):
-        raise InputError(f"{categories[name]}: is preprocessed in place already, or was begun; fetch it again, or leave it out with --categories")
+        raise InputError(
+            f"{categories[name]}: is preprocessed in place already, or was begun; fetch it again, or leave it out with --categories"
+        )
     samples, unpaired = list_samples(categories)
-    return common.convert(PROGRAM, record, args.output, categories, make_jobs(samples, args.output, args), unpaired, args.workers)
+    return common.convert(
+        PROGRAM, record, args.output, categories, make_jobs(samples, args.output, args), unpaired, args.workers
+    )
 
 
 def finished_in_place(source):
@@ -142,12 +174,19 @@ def preprocess_in_place(args, command):
     record = common.Record(args.source, PROGRAM, command, vars(args), DECISIVE)
     stage, finished, begun = args.source / STAGE, finished_in_place(args.source), moving(args.source, categories)
     samples, unpaired = list_samples(categories)
-    jobs = [job._replace(mark=sample.rgb) if _category(sample.name) in finished | begun else job  # done: there is nothing to convert
-            for job, sample in zip(make_jobs(samples, stage, args), samples)]
+    jobs = [
+        job._replace(mark=sample.rgb)
+        if _category(sample.name) in finished | begun
+        else job  # done: there is nothing to convert
+        for job, sample in zip(make_jobs(samples, stage, args), samples)
+    ]
     common.prepare(record, args.source, jobs, unpaired)
     outcome = common.run_jobs(jobs, args.workers)
     outcome.failed.update(unpaired)
-    lacking = {_category(name) for name in set(outcome.failed) | {s.name for s in samples} - {*outcome.written, *outcome.skipped}}
+    lacking = {
+        _category(name)
+        for name in set(outcome.failed) | {s.name for s in samples} - {*outcome.written, *outcome.skipped}
+    }
     for name in set(categories) - finished - lacking:
         publish(stage, name, [s for s in samples if _category(s.name) == name])
         finished.add(name)
@@ -159,7 +198,10 @@ def preprocess_in_place(args, command):
     if stage.is_dir() and not any(stage.iterdir()):
         stage.rmdir()
     for name in sorted(lacking):
-        print(f"{categories[name]}: left as it was, since not all of its samples are done; the others wait in {stage}", file=sys.stderr)
+        print(
+            f"{categories[name]}: left as it was, since not all of its samples are done; the others wait in {stage}",
+            file=sys.stderr,
+        )
     return common.report(PROGRAM, outcome, args.source)
 
 
