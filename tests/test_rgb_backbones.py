@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from models import models, rgb_backbones
-from models.rgb_backbones import GRID, IMAGENET_MEAN, IMAGENET_STD, RGBBackbone, build_rgb_backbone, is_rgb_backbone, weights_path
+from models.rgb_backbones import (GRID, IMAGENET_MEAN, IMAGENET_STD, RGBBackbone, build_rgb_backbone, is_rgb_backbone,
+                                  weights_path)
 from utils.errors import InputError
 
 SMALL_GRID, SMALL_PYRAMID = "vit_tiny_patch16_224", "resnet18"
@@ -93,8 +94,8 @@ def test_a_pyramid_gives_strides_8_and_16(folder, picture):
     assert backbone.layers == (3, 4) and backbone.embed_dim == 384
 
 
-@pytest.mark.parametrize("name", ["vit_small_patch14_dinov2", "vit_small_patch14_reg4_dinov2", "vit_small_patch16_dinov3",
-                                  "convnext_atto", "efficientnet_b0", "swin_tiny_patch4_window7_224"])
+@pytest.mark.parametrize("name", ["vit_small_patch14_dinov2", "vit_small_patch14_reg4_dinov2",
+                                  "vit_small_patch16_dinov3", "convnext_atto", "efficientnet_b0", "swin_tiny_patch4_window7_224"])
 def test_families(name):
     """Registers and other prefix tokens are no patches; each family gives what its feature list says."""
     try:
@@ -150,9 +151,10 @@ def test_timms_download_is_found_in_its_cache(tmp_path, monkeypatch):
     (model / "refs" / "main").write_text(commit)
     (model / "snapshots").mkdir()
     write_weights(model / "snapshots" / commit, SMALL_PYRAMID, "model.safetensors")
-    assert weights_path(f"timm:{SMALL_PYRAMID}", tmp_path / "none") == model / "snapshots" / commit / "model.safetensors"
+    file = model / "snapshots" / commit / "model.safetensors"
+    assert weights_path(f"timm:{SMALL_PYRAMID}", tmp_path / "none") == file
     backbone = build_rgb_backbone(f"timm:{SMALL_PYRAMID}", tmp_path / "none")
-    assert backbone.weights == model / "snapshots" / commit / "model.safetensors"
+    assert backbone.weights == file
     saved = safetensors.torch.load_file(backbone.weights)
     assert torch.equal(backbone.model.state_dict()["conv1.weight"], saved["conv1.weight"])
 
@@ -174,7 +176,7 @@ def test_what_cannot_work_is_refused(folder, name, options, message):
 def test_no_weights_anywhere_names_file_and_source(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    message = "resnet18.a1_in1k.safetensors: missing, and timm's download .* failed .*huggingface.co/timm/resnet18.a1_in1k"
+    message = r"resnet18.a1_in1k.safetensors: missing, .* failed .*huggingface.co/timm/resnet18.a1_in1k"
     assert weights_path("timm:resnet18", tmp_path) is None
     with pytest.raises(InputError, match=message):
         build_rgb_backbone("timm:resnet18", tmp_path)
