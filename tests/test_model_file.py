@@ -1,4 +1,5 @@
 """The saved model's file: read back, read by the safetensors library, damaged in every byte, killed while written."""
+
 import hashlib
 import json
 import os
@@ -20,8 +21,14 @@ from utils.errors import InputError
 from utils.model_file import read_model, write_model
 
 ROOT = Path(__file__).resolve().parents[1]
-ARRAYS = {"bank.rgb": np.arange(6, dtype=np.float32).reshape(2, 3), "half": np.array([1.5, -2], np.float16), "n": np.array(7),
-          "flags": np.array([True, False, True]), "empty": np.zeros((0, 4), np.float64), "codes": np.arange(5, dtype=np.uint8)}
+ARRAYS = {
+    "bank.rgb": np.arange(6, dtype=np.float32).reshape(2, 3),
+    "half": np.array([1.5, -2], np.float16),
+    "n": np.array(7),
+    "flags": np.array([True, False, True]),
+    "empty": np.zeros((0, 4), np.float64),
+    "codes": np.arange(5, dtype=np.uint8),
+}
 META = {"category": "bagel", "options": {"f_coreset": 0.1, "fix": ["eval_mode"], "shots": None}, "sign": "Größe ≥ 3"}
 
 
@@ -53,7 +60,9 @@ def test_reads_back(small):
     arrays, meta = read_model(small[0])
     same(arrays, ARRAYS)
     assert meta == META
-    assert not any(array.flags.writeable for array in arrays.values()) and all(array.flags.aligned for array in arrays.values())
+    assert not any(array.flags.writeable for array in arrays.values()) and all(
+        array.flags.aligned for array in arrays.values()
+    )
 
 
 def test_the_library_reads_the_same(small):
@@ -69,10 +78,24 @@ def test_the_same_model_gives_the_same_bytes(small, tmp_path):
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.dictionaries(st.text(max_size=5).filter(lambda n: n not in (".sha256", "__metadata__")), hnp.arrays(
-    st.sampled_from([">f8", "<f4", "<f2", ">i4", "|b1", "<u2", "|i1"]), hnp.array_shapes(min_dims=0, max_side=4, min_side=0)), max_size=4),
-    st.dictionaries(st.text(max_size=5), st.recursive(st.integers() | st.text() | st.none() | st.floats(allow_nan=False, allow_infinity=False),
-                                                       lambda inner: st.lists(inner, max_size=3)), max_size=3))
+@given(
+    st.dictionaries(
+        st.text(max_size=5).filter(lambda n: n not in (".sha256", "__metadata__")),
+        hnp.arrays(
+            st.sampled_from([">f8", "<f4", "<f2", ">i4", "|b1", "<u2", "|i1"]),
+            hnp.array_shapes(min_dims=0, max_side=4, min_side=0),
+        ),
+        max_size=4,
+    ),
+    st.dictionaries(
+        st.text(max_size=5),
+        st.recursive(
+            st.integers() | st.text() | st.none() | st.floats(allow_nan=False, allow_infinity=False),
+            lambda inner: st.lists(inner, max_size=3),
+        ),
+        max_size=3,
+    ),
+)
 def test_any_arrays_and_metadata_read_back(tmp_path_factory, arrays, meta):
     path = tmp_path_factory.getbasetemp() / "any.m3dm"
     write_model(path, arrays, meta)
@@ -95,8 +118,18 @@ def test_arrays_outlive_the_file(tmp_path):
     same(arrays, ARRAYS)
 
 
-@pytest.mark.parametrize("arrays, meta", [({"a": np.array(["text"])}, {}), ({"a": np.array([None])}, {}), ({"a": np.array([1j])}, {}),
-                                          ({".sha256": np.zeros(1)}, {}), ({}, {"a": float("nan")}), ({}, {"a": object()}), ({}, [])])
+@pytest.mark.parametrize(
+    "arrays, meta",
+    [
+        ({"a": np.array(["text"])}, {}),
+        ({"a": np.array([None])}, {}),
+        ({"a": np.array([1j])}, {}),
+        ({".sha256": np.zeros(1)}, {}),
+        ({}, {"a": float("nan")}),
+        ({}, {"a": object()}),
+        ({}, []),
+    ],
+)
 def test_what_cannot_be_stored(tmp_path, arrays, meta):
     with pytest.raises((TypeError, ValueError)):
         write_model(tmp_path / "a", arrays, meta)
@@ -134,7 +167,9 @@ def test_every_changed_byte_is_noticed(small, tmp_path_factory, data):
 def test_every_cut_is_noticed_and_so_is_what_was_added(small, tmp_path):
     data, path = small[1], tmp_path / "cut"
     messages = {end: refusal(path, data[:end]) for end in range(len(data))}
-    assert "is cut off" in messages[len(data) - 1] and f"{len(data) - 1} of {len(data)} bytes" in messages[len(data) - 1]
+    assert (
+        "is cut off" in messages[len(data) - 1] and f"{len(data) - 1} of {len(data)} bytes" in messages[len(data) - 1]
+    )
     assert "is cut off or damaged" in messages[100] and "is no model" in messages[0]
     assert "checksum" in refusal(path, data + b"\0")
     assert "checksum" in refusal(path, data + data)
@@ -144,8 +179,16 @@ def test_foreign_files(small, tmp_path):
     from safetensors.numpy import save
 
     path = tmp_path / "foreign"
-    for data in (b"", b"\x89PNG\r\n\x1a\n" + bytes(100), b"{}", b"x" * 500, save({"a": np.zeros(3)}), save({"a": np.zeros(3)}, {"format": "pt"}),
-                 b"\x02" + bytes(7) + b"[]", b"\x02" + bytes(7) + b"{}"):
+    for data in (
+        b"",
+        b"\x89PNG\r\n\x1a\n" + bytes(100),
+        b"{}",
+        b"x" * 500,
+        save({"a": np.zeros(3)}),
+        save({"a": np.zeros(3)}, {"format": "pt"}),
+        b"\x02" + bytes(7) + b"[]",
+        b"\x02" + bytes(7) + b"{}",
+    ):
         assert "is no model of this program" in refusal(path, data)
     with pytest.raises(InputError, match="cannot be read"):
         read_model(tmp_path / "missing")
@@ -157,13 +200,19 @@ def test_a_newer_format(small, tmp_path, monkeypatch):
     monkeypatch.setattr(model_file, "VERSION", 2)
     write_model(tmp_path / "new", ARRAYS, META)
     monkeypatch.undo()
-    assert "has format 2, newer than the 1 that this program reads" in refusal(tmp_path / "new", (tmp_path / "new").read_bytes())
+    assert "has format 2, newer than the 1 that this program reads" in refusal(
+        tmp_path / "new", (tmp_path / "new").read_bytes()
+    )
 
 
 def test_a_header_made_to_fit_its_checksum(small, tmp_path):
     """Whoever computes the sum anew can still not make the reader look outside the file."""
-    for old, new in ((b'"F32","shape":[2,3]', b'"F32","shape":[9,9]'), (b'"F32","shape":[2,3]', b'"F3x","shape":[2,3]'),
-                     (b'"F32","shape":[2,3]', b'"F32","shape":[2,-]'), (b'"dtype":"F16"', b'"dtypo":"F16"')):
+    for old, new in (
+        (b'"F32","shape":[2,3]', b'"F32","shape":[9,9]'),
+        (b'"F32","shape":[2,3]', b'"F3x","shape":[2,3]'),
+        (b'"F32","shape":[2,3]', b'"F32","shape":[2,-]'),
+        (b'"dtype":"F16"', b'"dtypo":"F16"'),
+    ):
         assert old in small[1]
         data = small[1][:-32].replace(old, new)
         refusal(tmp_path / "made", data + hashlib.sha256(data).digest())
@@ -200,11 +249,18 @@ for i in range(1 if point != "loop" else 10**9):
 
 
 def start(path, point):
-    return subprocess.Popen([sys.executable, "-c", WRITER, str(path), point], cwd=ROOT, stdout=subprocess.PIPE,
-                            env={**os.environ, "PYTHONPATH": str(ROOT)})
+    return subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(path), point],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
 
 
-@pytest.mark.parametrize("point, new", [("piece 0", 0), ("piece 1", 0), ("piece 40", 0), ("fsync", 0), ("replace", 0), ("folder", 1), ("none", 1)])
+@pytest.mark.parametrize(
+    "point, new",
+    [("piece 0", 0), ("piece 1", 0), ("piece 40", 0), ("fsync", 0), ("replace", 0), ("folder", 1), ("none", 1)],
+)
 def test_killed_at(tmp_path, point, new):
     path = tmp_path / "a.m3dm"
     write_model(path, {"a": np.zeros(200_000)}, {"i": 0})

@@ -1,4 +1,5 @@
 """Regions against shapes whose size, place and depth are known."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,14 +15,18 @@ def plane(height, width, pitch=0.0005, depth=0.4, tilt=0.0):
     """A flat part of ``pitch`` metres a pixel as seen from the front, turned by ``tilt`` degrees about the y axis."""
     rows, columns = np.mgrid[:height, :width].astype(float)
     x = (columns - width / 2 + 0.3) * pitch
-    return np.stack([x * np.cos(np.radians(tilt)), (rows - height / 2 + 0.3) * pitch, depth + x * np.sin(np.radians(tilt))], axis=2)
+    return np.stack(
+        [x * np.cos(np.radians(tilt)), (rows - height / 2 + 0.3) * pitch, depth + x * np.sin(np.radians(tilt))], axis=2
+    )
 
 
 def inside(region, shape):
     """The pixels inside the outlines, by even-odd counting."""
-    rows, columns = np.mgrid[:shape[0], :shape[1]]
+    rows, columns = np.mgrid[: shape[0], : shape[1]]
     points = np.stack([columns.ravel(), rows.ravel()], axis=1)
-    return (sum(Polygon(line, closed=True).contains_points(points).astype(int) for line in region.contours) % 2 == 1).reshape(shape)
+    return (
+        sum(Polygon(line, closed=True).contains_points(points).astype(int) for line in region.contours) % 2 == 1
+    ).reshape(shape)
 
 
 def test_boxes_of_known_size():
@@ -34,7 +39,11 @@ def test_boxes_of_known_size():
     assert (low.pixels, low.box, low.peak, low.place) == (78, (7, 5, 20, 11), 2.5, (8, 9))
     assert (high.pixels, high.box, high.peak, high.place) == (30, (50, 30, 60, 33), 3, (30, 50))
     assert low.area_mm2 == pytest.approx(78 * 0.25) and high.area_mm2 == pytest.approx(30 * 0.25)
-    assert low.depth_mm == pytest.approx(2) and high.depth_mm == pytest.approx(0, abs=1e-9) and low.unmeasured == high.unmeasured == 0
+    assert (
+        low.depth_mm == pytest.approx(2)
+        and high.depth_mm == pytest.approx(0, abs=1e-9)
+        and low.unmeasured == high.unmeasured == 0
+    )
     assert low.mask.all() and low.mask.shape == (6, 13)
 
 
@@ -86,7 +95,11 @@ def test_pixels_without_a_point_count_with_the_size_of_the_others():
     scores[10:20, 10:30] = 1
     cloud[10:20, 10:20] = 0
     (region,) = find_regions(scores, 0.5, cloud, np.full((40, 60), 0.4))
-    assert region.unmeasured == 100 and region.area_mm2 == pytest.approx(200 * 0.25) and region.depth_mm == pytest.approx(0, abs=1e-9)
+    assert (
+        region.unmeasured == 100
+        and region.area_mm2 == pytest.approx(200 * 0.25)
+        and region.depth_mm == pytest.approx(0, abs=1e-9)
+    )
     cloud[10:20, 10:30] = 0
     (region,) = find_regions(scores, 0.5, cloud, np.full((40, 60), 0.4))
     assert region.unmeasured == 200 and region.area_mm2 == pytest.approx(200 * 0.25) and region.depth_mm is None
@@ -112,7 +125,10 @@ def test_noise_of_depth_and_a_step_do_not_change_the_area():
 def test_pixels_with_nan_are_not_measured():
     cloud = plane(4, 5)
     cloud[0, 0], cloud[1, 1, 2], cloud[2, 2] = 0, np.nan, np.inf
-    assert not {(0, 0), (1, 1), (2, 2)} & set(zip(*np.nonzero(measured_pixels(cloud)))) and measured_pixels(cloud).sum() == 17
+    assert (
+        not {(0, 0), (1, 1), (2, 2)} & set(zip(*np.nonzero(measured_pixels(cloud))))
+        and measured_pixels(cloud).sum() == 17
+    )
     assert np.isnan(pixel_areas(cloud)[1, 1]) and np.isnan(pixel_areas(np.zeros((1, 3, 3)))).all()
 
 

@@ -1,6 +1,5 @@
-"""Spread within and between parts against its definition and known generators; kappa against scikit-learn; the command on a generated set."""
-import csv
-import itertools
+"""Spread within and between parts against its definition and known generators; kappa against scikit-learn; the command
+on a generated set."""
 
 import numpy as np
 import pytest
@@ -15,14 +14,24 @@ from utils.verdict import CANNOT_JUDGE, FAIL, PASS
 # ---------------------------------------------------------------- parts
 
 
-@pytest.mark.parametrize("path, pattern, part", [
-    ("set/part1/rgb/000.png", None, "set/part1"), ("part1/scan3.png", None, "part1"), ("set\\part1\\rgb\\000.png", None, "set/part1"),
-    ("good/rgb/part07_scan2.png", r"part\d+", "part07"), ("good/rgb/part07_scan2.png", r"(part\d+)_scan\d", "part07"), ("000.png", None, ".")])
+@pytest.mark.parametrize(
+    "path, pattern, part",
+    [
+        ("set/part1/rgb/000.png", None, "set/part1"),
+        ("part1/scan3.png", None, "part1"),
+        ("set\\part1\\rgb\\000.png", None, "set/part1"),
+        ("good/rgb/part07_scan2.png", r"part\d+", "part07"),
+        ("good/rgb/part07_scan2.png", r"(part\d+)_scan\d", "part07"),
+        ("000.png", None, "."),
+    ],
+)
 def test_part_of(path, pattern, part):
     assert part_of(path, pattern) == part
 
 
-@pytest.mark.parametrize("pattern, words", [("(", "no regular expression"), ("piece", "finds no part"), ("(x)?", "finds no part")])
+@pytest.mark.parametrize(
+    "pattern, words", [("(", "no regular expression"), ("piece", "finds no part"), ("(x)?", "finds no part")]
+)
 def test_patterns_that_name_no_part(pattern, words):
     with pytest.raises(InputError, match=words):
         part_of("part1/000.png", pattern)
@@ -47,8 +56,13 @@ def test_spread_by_definition(seed, parts, scans):
     order = rng.permutation(parts * scans)
     found = spread(groups.ravel()[order], np.repeat(np.arange(parts), scans)[order])
     within, between = by_definition(groups.tolist())
-    assert (found.within, found.between) == pytest.approx((within, between)) and (found.scans, found.parts) == (parts * scans, parts)
-    assert found.grr == pytest.approx(within / np.hypot(within, between)) and found.categories == max(1, int(1.41 * between / within))
+    assert (found.within, found.between) == pytest.approx((within, between)) and (found.scans, found.parts) == (
+        parts * scans,
+        parts,
+    )
+    assert found.grr == pytest.approx(within / np.hypot(within, between)) and found.categories == max(
+        1, int(1.41 * between / within)
+    )
     assert found.within_low < found.within < found.within_high and found.grr_low <= found.grr <= found.grr_high
 
 
@@ -70,7 +84,13 @@ def test_intervals_cover():
 
 def test_scans_that_are_equal():
     found = spread([0.1, 0.1, 0.1, 0.7, 0.7, 0.7], list("aaabbb"))
-    assert (found.within, found.grr, found.grr_low, found.grr_high, found.categories) == (0, 0, 0, 0, None) and found.between > 0.4
+    assert (found.within, found.grr, found.grr_low, found.grr_high, found.categories) == (
+        0,
+        0,
+        0,
+        0,
+        None,
+    ) and found.between > 0.4
     found = spread([1.0] * 4, list("aabb"))
     assert (found.within, found.between, found.grr, found.categories) == (0, 0, None, None)
 
@@ -93,7 +113,11 @@ def test_kappa_is_that_of_scikit_learn(pairs):
     failed, bad = zip(*pairs)
     parts = [f"part{i // 3}{b}" for i, b in enumerate(bad)]
     found = kappa([FAIL if f else PASS for f in failed], bad, parts, resamples=20)
-    assert found.agreement == np.mean(np.equal(failed, bad)) and found.scans == len(pairs) and found.parts == len(set(parts))
+    assert (
+        found.agreement == np.mean(np.equal(failed, bad))
+        and found.scans == len(pairs)
+        and found.parts == len(set(parts))
+    )
     if len(set(failed + bad)) == 1:
         assert found.value is found.low is None
     else:
@@ -103,11 +127,13 @@ def test_kappa_is_that_of_scikit_learn(pairs):
 def test_kappa_interval_is_that_of_drawn_parts():
     rng = np.random.default_rng(1)
     parts, bad = np.repeat(np.arange(12), 3), np.repeat(np.arange(12) % 3 == 0, 3)
-    failed = (rng.random(36) < np.where(bad, 0.8, 0.2))
+    failed = rng.random(36) < np.where(bad, 0.8, 0.2)
     found = kappa(np.where(failed, FAIL, PASS), bad, parts)
     drawn = []
     for _ in range(600):
-        chosen = np.concatenate([rng.choice(own, len(own)) for own in (np.arange(0, 12, 3), np.flatnonzero(np.arange(12) % 3))])
+        chosen = np.concatenate(
+            [rng.choice(own, len(own)) for own in (np.arange(0, 12, 3), np.flatnonzero(np.arange(12) % 3))]
+        )
         rows = np.concatenate([np.flatnonzero(parts == p) for p in chosen])
         drawn.append(cohen_kappa_score(failed[rows], bad[rows]))
     assert (found.low, found.high) == pytest.approx(np.nanquantile(drawn, (0.025, 0.975)), abs=0.08)

@@ -1,4 +1,6 @@
-"""The promise: p-values against a library and by counting, realised rates over many draws, intervals against their definition."""
+"""The promise: p-values against a library and by counting, realised rates over many draws, intervals against their
+definition."""
+
 import json
 import math
 from pathlib import Path
@@ -60,11 +62,15 @@ def test_the_threshold_is_the_order_statistic_of_the_definition(calibration, alp
             verdict.threshold(calibration, alpha)
 
 
-@pytest.mark.parametrize("alpha, promised, bound", [(0.05, 19, 59), (0.02, 49, 149), (0.01, 99, 299), (0.005, 199, 598), (0.001, 999, 2995)])
+@pytest.mark.parametrize(
+    "alpha, promised, bound", [(0.05, 19, 59), (0.02, 49, 149), (0.01, 99, 299), (0.005, 199, 598), (0.001, 999, 2995)]
+)
 def test_parts_needed(alpha, promised, bound):
     assert (verdict.parts_needed(alpha), verdict.parts_needed_for_bound(alpha)) == (promised, bound)
     assert verdict.rank(promised, alpha) == 1
-    with pytest.raises(InputError, match=f"at least {promised} calibration parts, there are {promised - 1}; .* rate of 0.0"):
+    with pytest.raises(
+        InputError, match=f"at least {promised} calibration parts, there are {promised - 1}; .* rate of 0.0"
+    ):
         verdict.rank(promised - 1, alpha)
     assert verdict.promise(bound, verdict.lowest_rate(bound)).bound <= alpha
     assert verdict.promise(bound - 1, verdict.lowest_rate(bound - 1)).bound > alpha
@@ -72,21 +78,27 @@ def test_parts_needed(alpha, promised, bound):
 
 @given(st.integers(1, 5000))
 def test_the_lowest_rate_can_be_promised(parts):
-    assert verdict.rank(parts, verdict.lowest_rate(parts)) == 1 and verdict.parts_needed(verdict.lowest_rate(parts)) <= parts
+    assert (
+        verdict.rank(parts, verdict.lowest_rate(parts)) == 1
+        and verdict.parts_needed(verdict.lowest_rate(parts)) <= parts
+    )
 
 
 def test_validation_split_promises_five_per_cent_and_never_one():
     assert verdict.promise(29, 0.05).rank == 1
     with pytest.raises(InputError) as info:
         verdict.promise(29, 0.01)
-    assert str(info.value) == ("a false-alarm rate of 1 % needs at least 99 calibration parts, there are 29; "
-                               "calibrate with more, or ask for a rate of 0.03334 or more")
+    assert str(info.value) == (
+        "a false-alarm rate of 1 % needs at least 99 calibration parts, there are 29; "
+        "calibrate with more, or ask for a rate of 0.03334 or more"
+    )
 
 
 def test_promise_in_words():
     assert verdict.promise_text(verdict.promise(59, 0.05)) == (
         "at most 5 % of good parts fail, over the draw of the 59 calibration parts and of the new part; "
-        f"for these 59 the rate is at most {100 * beta.ppf(.95, 3, 57):.3g} % with 95 % confidence")
+        f"for these 59 the rate is at most {100 * beta.ppf(0.95, 3, 57):.3g} % with 95 % confidence"
+    )
 
 
 @pytest.mark.parametrize("alpha", [0, 1, -0.1, 1.5, math.nan, math.inf])
@@ -95,7 +107,9 @@ def test_rates_that_make_no_sense(alpha):
         verdict.threshold(range(100), alpha)
 
 
-@pytest.mark.parametrize("calibration, score", [([1, math.nan], 1), ([1, math.inf], 1), ([1, 2], math.nan), ([1, 2], math.inf), ([], 1)])
+@pytest.mark.parametrize(
+    "calibration, score", [([1, math.nan], 1), ([1, math.inf], 1), ([1, 2], math.nan), ([1, 2], math.inf), ([], 1)]
+)
 def test_values_that_cannot_be_ranked(calibration, score):
     with pytest.raises(InputError, match="not finite|no calibration"):
         verdict.p_values(calibration, score)
@@ -105,7 +119,8 @@ def test_values_that_cannot_be_ranked(calibration, score):
 
 
 def draws(rng, kind, shape):
-    """Exchangeable scores of each row: independent, rounded to ties, dependent within a row, or a drawn population without replacement."""
+    """Exchangeable scores of each row: independent, rounded to ties, dependent within a row, or a drawn population
+    without replacement."""
     if kind == "continuous":
         return rng.normal(size=shape)
     if kind == "ties":
@@ -124,14 +139,19 @@ def test_false_alarms_of_a_thousand_draws_keep_the_promise(kind, parts, alpha):
     scores = draws(np.random.default_rng(parts), kind, (1000, parts + 1))
     failed = sum(verdict.decide(row[:-1], row[-1], alpha).verdict == FAIL for row in scores)
     assert failed <= binom.ppf(0.9999, 1000, alpha)
-    if kind in ("continuous", "common shift", "population"):  # without ties the rate is k/(n + 1) exactly: no more cautious than needed
+    if kind in (
+        "continuous",
+        "common shift",
+        "population",
+    ):  # without ties the rate is k/(n + 1) exactly: no more cautious than needed
         assert failed >= binom.ppf(0.0001, 1000, verdict.promise(parts, alpha).expected)
     if kind == "equal":
         assert failed == 0
 
 
 def test_the_bound_holds_for_all_but_a_twentieth_of_the_calibration_draws():
-    """Scores of many new parts for each of 1,000 calibration sets: the true rate above a threshold is known for uniform scores."""
+    """Scores of many new parts for each of 1,000 calibration sets: the true rate above a threshold is known for uniform
+    scores."""
     rng, given_ = np.random.default_rng(0), verdict.promise(59, 0.05)
     rates = np.array([1 - verdict.threshold(rng.random(59), 0.05) for _ in range(1000)])
     above = np.count_nonzero(rates > given_.bound)
@@ -140,7 +160,8 @@ def test_the_bound_holds_for_all_but_a_twentieth_of_the_calibration_draws():
 
 
 def test_scores_that_are_not_exchangeable_break_it():
-    """The test above can fail: calibrating with scores that are too low, as of parts in the banks, gives more alarms than promised."""
+    """The test above can fail: calibrating with scores that are too low, as of parts in the banks, gives more alarms
+    than promised."""
     rng = np.random.default_rng(0)
     failed = sum(verdict.decide(rng.normal(size=29) - 1, rng.normal(), 0.05).verdict == FAIL for _ in range(1000))
     assert failed > binom.ppf(0.9999, 1000, 0.05)
@@ -158,9 +179,13 @@ def test_at_most_alpha_of_good_parts_show_a_pixel_above_the_pixel_threshold():
 def test_a_part_of_the_banks_cannot_calibrate():
     verdict.check_apart({"train/0.png": "a", "train/1.png": "b"}, {"validation/0.png": "c"})
     with pytest.raises(InputError) as info:
-        verdict.check_apart({"train/0.png": "a", "train/1.png": "b"}, {"validation/0.png": "c", "validation/7.png": "b"})
-    assert str(info.value) == ("validation/7.png: is a training part (as train/1.png), 1 of the 2 calibration parts are; "
-                               "a part in the banks cannot calibrate, take it out of one of the two")
+        verdict.check_apart(
+            {"train/0.png": "a", "train/1.png": "b"}, {"validation/0.png": "c", "validation/7.png": "b"}
+        )
+    assert str(info.value) == (
+        "validation/7.png: is a training part (as train/1.png), 1 of the 2 calibration parts are; "
+        "a part in the banks cannot calibrate, take it out of one of the two"
+    )
 
 
 # ---------------------------------------------------------------- what was found
@@ -171,9 +196,16 @@ def test_a_part_of_the_banks_cannot_calibrate():
 def test_clopper_pearson_by_its_tails(numbers):
     events, of = numbers
     found = verdict.rate(events, of)
-    assert found.value == events / of and found.low <= found.value <= found.high and found.value <= found.upper <= found.high
-    tails = ((found.low, events > 0, binom.sf(events - 1, of, found.low), 0.025), (found.high, events < of, binom.cdf(events, of, found.high), 0.025),
-             (found.upper, events < of, binom.cdf(events, of, found.upper), 0.05))
+    assert (
+        found.value == events / of
+        and found.low <= found.value <= found.high
+        and found.value <= found.upper <= found.high
+    )
+    tails = (
+        (found.low, events > 0, binom.sf(events - 1, of, found.low), 0.025),
+        (found.high, events < of, binom.cdf(events, of, found.high), 0.025),
+        (found.upper, events < of, binom.cdf(events, of, found.upper), 0.05),
+    )
     for bound, inside, tail, wanted in tails:
         assert tail == pytest.approx(wanted, rel=1e-6) if inside else bound in (0, 1)
 
@@ -187,7 +219,10 @@ def test_outcome():
     verdicts = [PASS] * 8 + [FAIL] * 2 + [CANNOT_JUDGE] + [PASS] + [FAIL] * 6 + [CANNOT_JUDGE] * 3
     defective = [0] * 11 + [1] * 10
     found = verdict.outcome(verdicts, defective)
-    assert found.counts == {"good": {PASS: 8, FAIL: 2, CANNOT_JUDGE: 1}, "defective": {PASS: 1, FAIL: 6, CANNOT_JUDGE: 3}}
+    assert found.counts == {
+        "good": {PASS: 8, FAIL: 2, CANNOT_JUDGE: 1},
+        "defective": {PASS: 1, FAIL: 6, CANNOT_JUDGE: 3},
+    }
     assert [(r.events, r.of) for r in found[1:]] == [(2, 10), (1, 7), (1, 11), (3, 10)]
     text = verdict.outcome_text(found)
     assert "| defective |      1 |      6 |              3 |    10 |" in text and "2 of 10" in text and "| 20 %" in text

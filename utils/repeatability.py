@@ -1,11 +1,13 @@
-"""How well the instrument repeats itself: scans of the same part against the spread between parts, verdicts against labels.
+"""How well the instrument repeats itself: scans of the same part against the spread between parts, verdicts against
+labels.
 
-One-way random effects: score = mean + part + repetition. The pooled variance within parts is the repeatability, (MS between - MS within) / n0
-the variance of parts, with n0 the number of scans a part (for unequal numbers (N - sum n_i² / N) / (m - 1)). %GRR and the number of distinct
-categories are those of the AIAG manual on measurement systems analysis; there is one instrument and no operator, so that GRR is the
-repeatability alone. Intervals: chi-squared for the spread within parts; from F for %GRR (exact for normal scores and equally many scans
-a part, near it otherwise).
+One-way random effects: score = mean + part + repetition. The pooled variance within parts is the repeatability, (MS
+between - MS within) / n0 the variance of parts, with n0 the number of scans a part (for unequal numbers (N - sum n_i² /
+N) / (m - 1)). %GRR and the number of distinct categories are those of the AIAG manual on measurement systems analysis;
+there is one instrument and no operator, so that GRR is the repeatability alone. Intervals: chi-squared for the spread
+within parts; from F for %GRR (exact for normal scores and equally many scans a part, near it otherwise).
 """
+
 import math
 import re
 from pathlib import PurePosixPath
@@ -14,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from utils.errors import InputError
-from utils.verdict import CANNOT_JUDGE, CONFIDENCE, FAIL, Rate, rate
+from utils.verdict import CANNOT_JUDGE, CONFIDENCE, FAIL, rate
 
 
 class Spread(NamedTuple):
@@ -34,7 +36,8 @@ class Spread(NamedTuple):
 
 
 class Kappa(NamedTuple):
-    """Cohen's kappa of verdicts and labels, its bootstrap interval over parts, and the agreement; None where undefined."""
+    """Cohen's kappa of verdicts and labels, its bootstrap interval over parts, and the agreement; None where
+    undefined."""
 
     value: float | None
     low: float | None
@@ -52,8 +55,8 @@ def part_of(path, pattern=None):
 
     Args:
         path: as text, with / or \\.
-        pattern: regular expression that is searched in the path; its first group, or all of it without groups, names the part. None: the
-            scan's folder, of ``PART/rgb/000.png`` the one above ``rgb``.
+        pattern: regular expression that is searched in the path; its first group, or all of it without groups, names
+            the part. None: the scan's folder, of ``PART/rgb/000.png`` the one above ``rgb``.
 
     Raises:
         InputError: the pattern is none, or does not fit the path.
@@ -86,7 +89,10 @@ def spread(values, parts, confidence=CONFIDENCE):
 
     values = np.asarray(values, np.float64)
     if not len(values) or not np.isfinite(values).all():
-        raise InputError(f"{np.count_nonzero(~np.isfinite(values))} of {len(values)} values are not finite; at least one value is needed, and all finite")
+        raise InputError(
+            f"{np.count_nonzero(~np.isfinite(values))} of {len(values)} values are not finite; at least one "
+            "value is needed, and all finite"
+        )
     index, sizes = np.unique(np.asarray(parts, str), return_inverse=True, return_counts=True)[1:]
     n, m = len(values), len(sizes)
     means = np.bincount(index, values) / sizes
@@ -123,7 +129,8 @@ def _grr(ratio, scans_a_part):
 
 
 def same_verdicts(verdicts, parts):
-    """:class:`Rate` of the parts scanned more than once whose scans all got the same verdict, "cannot judge" being one."""
+    """:class:`Rate` of the parts scanned more than once whose scans all got the same verdict, "cannot judge" being
+    one."""
     by_part = {}
     for verdict, part in zip(verdicts, parts):
         by_part.setdefault(part, []).append(verdict)
@@ -134,9 +141,9 @@ def same_verdicts(verdicts, parts):
 def kappa(verdicts, defective, parts, resamples=2000, seed=0, confidence=CONFIDENCE):
     """:class:`Kappa` of the scans that were judged.
 
-    Scans of one part hang together, so parts are drawn with replacement for the interval, good ones among the good and defective ones among
-    the defective. Where all verdicts agree with the labels every draw gives 1, which says little; the rates of
-    ``utils.verdict.outcome`` say more then.
+    Scans of one part hang together, so parts are drawn with replacement for the interval, good ones among the good and
+    defective ones among the defective. Where all verdicts agree with the labels every draw gives 1, which says little;
+    the rates of ``utils.verdict.outcome`` say more then.
 
     Args:
         verdicts: [n], those that are "cannot judge" are left out.
@@ -165,7 +172,12 @@ def kappa(verdicts, defective, parts, resamples=2000, seed=0, confidence=CONFIDE
     values = _kappa(np.concatenate([total[None], np.tensordot(weights, counts, 1)]))
     tail = (1 - confidence) / 2
     bounds = (None, None, None) if np.isnan(values[0]) else (values[0], *np.nanquantile(values[1:], (tail, 1 - tail)))
-    return Kappa(*(None if b is None else float(b) for b in bounds), float(np.trace(total) / total.sum()), len(entries), len(names))
+    return Kappa(
+        *(None if b is None else float(b) for b in bounds),
+        float(np.trace(total) / total.sum()),
+        len(entries),
+        len(names),
+    )
 
 
 def _kappa(tables):

@@ -1,14 +1,17 @@
-"""Can this scan be judged at all? Statistics of picture and cloud, the ranges that good scans keep, and a reason where one does not.
+"""Can this scan be judged at all? Statistics of picture and cloud, the ranges that good scans keep, and a reason where
+one does not.
 
-Statistics are fixed functions of one scan: nothing in them is learned, so those of training, calibration and new scans are exchangeable, and
-the ranges may be learned from training and calibration scans together. Each statistic has its two-sided p-value among the n scans, and a scan
-is refused where the smallest, times the number of statistics (Bonferroni), is at most ``alpha_gate``. That is: with
-k = floor(alpha_gate (n + 1) / (2 m)) for m statistics, the range reaches from the k-th smallest to the k-th largest value. Where n is too small
-(k = 0) the range is that of all n scans, widened by 0.5 + 15/n of its length on either side; it then promises nothing.
+Statistics are fixed functions of one scan: nothing in them is learned, so those of training, calibration and new scans
+are exchangeable, and the ranges may be learned from training and calibration scans together. Each statistic has its
+two-sided p-value among the n scans, and a scan is refused where the smallest, times the number of statistics
+(Bonferroni), is at most ``alpha_gate``. That is: with k = floor(alpha_gate (n + 1) / (2 m)) for m statistics, the range
+reaches from the k-th smallest to the k-th largest value. Where n is too small (k = 0) the range is that of all n scans,
+widened by 0.5 + 15/n of its length on either side; it then promises nothing.
 
-The gate and the score's promise do not spoil one another: a good part is falsely failed at most as often as its score alone would fail it. The
-calibration parts of the score must not be sorted out by the gate.
+The gate and the score's promise do not spoil one another: a good part is falsely failed at most as often as its score
+alone would fail it. The calibration parts of the score must not be sorted out by the gate.
 """
+
 import math
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
@@ -26,6 +29,7 @@ SIDE = 224  # shapes are measured on at most this many rows and columns
 CLOSE = 2  # pixels of that grid: gaps narrower than twice this are gaps, not outline
 FEWEST_POINTS = 16
 BLACK, SATURATED = 2, 250  # of 255
+GREY = np.array([0.299, 0.587, 0.114], np.float32)  # weights of red, green and blue, ITU-R BT.601
 BACKGROUND = 0.05  # share of exactly black pixels from which a picture has an outline
 
 
@@ -34,8 +38,8 @@ class DeadSensor(InputError):
 
 
 class Kind(NamedTuple):
-    """How a statistic is told: text with {value} and {range}, the factor and the decimals of the number shown, the unit, the smallest
-    difference that means anything (ranges are never narrower than it on either side)."""
+    """How a statistic is told: text with {value} and {range}, the factor and the decimals of the number shown, the
+    unit, the smallest difference that means anything (ranges are never narrower than it on either side)."""
 
     text: str
     factor: float
@@ -80,7 +84,7 @@ class ScanStatistics(NamedTuple):
     brightness: float  # mean grey of the part's pixels, 1 is white
     saturated: float  # share of the part's pixels with a channel at 250 or more
     sharpness: float  # standard deviation of the Laplacian by that of the grey values, within the part
-    outline: float | None  # intersection over union of the picture's outline and the cloud's; None without a black background
+    outline: float | None  # intersection over union of picture's and cloud's outline; None without a black background
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ class ScanRanges:
     seen_high: tuple
     scans: int
     alpha: float
-    promised: bool  # whether at most alpha of good scans are refused; else the ranges are widened ones and promise nothing
+    promised: bool  # whether at most alpha of good scans are refused; else the ranges are widened
     widening: float
 
     def as_json(self):
@@ -111,7 +115,11 @@ class ScanRanges:
         try:
             made = cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in content.items()})
             sizes = {len(values) for values in (made.names, made.low, made.high, made.seen_low, made.seen_high)}
-            fits = sizes == {len(made.names)} and set(made.names) <= set(KINDS) and np.isfinite([made.low, made.high]).all()
+            fits = (
+                sizes == {len(made.names)}
+                and set(made.names) <= set(KINDS)
+                and np.isfinite([made.low, made.high]).all()
+            )
         except (TypeError, AttributeError, ValueError):
             fits = False
         if not fits:
@@ -122,13 +130,21 @@ class ScanRanges:
     def promise_text(self):
         """One sentence: what the gate promises, or that it promises nothing and what it would need."""
         if self.promised:
-            return f"at most {percent(self.alpha)} of good scans are refused, over the draw of the {self.scans} scans and of the new one"
-        return (f"the refusal of good scans is not promised: {percent(self.alpha)} with {len(self.names)} statistics needs {needed(len(self.names), self.alpha)} "
-                f"scans, there are {self.scans}; the ranges seen, widened by {percent(self.widening)} on either side, are used")
+            return (
+                f"at most {percent(self.alpha)} of good scans are refused, over the draw of the {self.scans} scans "
+                "and of the new one"
+            )
+        return (
+            f"the refusal of good scans is not promised: {percent(self.alpha)} with {len(self.names)} "
+            f"statistics needs {needed(len(self.names), self.alpha)} "
+            f"scans, there are {self.scans}; the ranges seen, widened by {percent(self.widening)} on either "
+            "side, are used"
+        )
 
 
 class Health(NamedTuple):
-    """Whether a scan can be judged, why not (one line, "" if it can), and the statistics outside their ranges, the farthest first."""
+    """Whether a scan can be judged, why not (one line, "" if it can), and the statistics outside their ranges, the
+    farthest first."""
 
     fine: bool
     reason: str
@@ -139,7 +155,8 @@ class Health(NamedTuple):
 
 
 def dead_sensor(rgb, xyz):
-    """What is dead, in words, or None: a picture that is black or of one colour, a cloud without points or of one depth.
+    """What is dead, in words, or None: a picture that is black or of one colour, a cloud without points or of one
+    depth.
 
     Args:
         rgb: [H, W, 3] uint8.
@@ -178,14 +195,21 @@ def measure(rgb, xyz):
     picture, measured = _thin(rgb, cloud.shape[:2]), measured_pixels(cloud)
     points = np.count_nonzero(measured)
     if points < FEWEST_POINTS:  # few points in a large scan: the grid misses them
-        raise DeadSensor(f"the cloud is empty ({points} points among {measured.size} pixels): the 3D sensor gives nothing")
+        raise DeadSensor(
+            f"the cloud is empty ({points} points among {measured.size} pixels): the 3D sensor gives nothing"
+        )
     outline, lit = _outline(measured), (picture != 0).any(2)
     agreement = None
     if np.count_nonzero(~lit) >= BACKGROUND * lit.size:
         lit = _outline(lit)
         agreement = np.count_nonzero(lit & outline) / np.count_nonzero(lit | outline)
-    return ScanStatistics(missing=1 - points / np.count_nonzero(outline), valid_area=_area(cloud, points),
-                          **_shape(cloud[measured] * MM), **_exposure(rgb, picture, outline), outline=agreement)
+    return ScanStatistics(
+        missing=1 - points / np.count_nonzero(outline),
+        valid_area=_area(cloud, points),
+        **_shape(cloud[measured] * MM),
+        **_exposure(rgb, picture, outline),
+        outline=agreement,
+    )
 
 
 def _arrays(rgb, xyz):
@@ -201,7 +225,9 @@ def _arrays(rgb, xyz):
 def _thin(array, shape=None):
     """``array`` at evenly spaced rows and columns, at most SIDE of each, or as many as ``shape`` says."""
     height, width = shape or (min(array.shape[0], SIDE), min(array.shape[1], SIDE))
-    rows, columns = (((np.arange(n) + 0.5) * size / n).astype(int) for n, size in ((height, array.shape[0]), (width, array.shape[1])))
+    rows, columns = (
+        ((np.arange(n) + 0.5) * size / n).astype(int) for n, size in ((height, array.shape[0]), (width, array.shape[1]))
+    )
     return array[rows[:, None], columns]
 
 
@@ -231,13 +257,20 @@ def _shape(points):
     low, high = np.percentile(centred @ axes, (1, 99), axis=0)
     (xx, xy, _), (_, yy, _), _ = covariance
     slope = np.linalg.lstsq(covariance[:2, :2], covariance[:2, 2], rcond=None)[0]  # of depth over x and y
-    return {**dict(zip(("length", "width", "thickness"), (high - low).tolist())), "centre_x": float(centre[0]), "centre_y": float(centre[1]),
-            "distance": float(np.median(points[:, 2])), "tilt": math.degrees(math.atan(np.hypot(*slope))),
-            "turn_straight": float((xx - yy) / (xx + yy)) if xx + yy else 0.0, "turn_diagonal": float(2 * xy / (xx + yy)) if xx + yy else 0.0}
+    return {
+        **dict(zip(("length", "width", "thickness"), (high - low).tolist())),
+        "centre_x": float(centre[0]),
+        "centre_y": float(centre[1]),
+        "distance": float(np.median(points[:, 2])),
+        "tilt": math.degrees(math.atan(np.hypot(*slope))),
+        "turn_straight": float((xx - yy) / (xx + yy)) if xx + yy else 0.0,
+        "turn_diagonal": float(2 * xy / (xx + yy)) if xx + yy else 0.0,
+    }
 
 
 def _exposure(rgb, picture, outline):
-    """Brightness, overexposure and sharpness of the part's pixels; sharpness at the picture's own size, away from the outline."""
+    """Brightness, overexposure and sharpness of the part's pixels; sharpness at the picture's own size, away from the
+    outline."""
     from scipy import ndimage
 
     part = picture[outline]
@@ -247,11 +280,16 @@ def _exposure(rgb, picture, outline):
     scale = np.array(rgb.shape[:2]) / outline.shape
     top, left = np.floor((rows[0] * scale[0], columns[0] * scale[1])).astype(int)
     bottom, right = np.ceil(((rows[-1] + 1) * scale[0], (columns[-1] + 1) * scale[1])).astype(int)
-    grey = rgb[top:bottom, left:right].astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)  # of ITU-R BT.601
-    where = inner[(np.arange(top, bottom) / scale[0]).astype(int)[:, None], (np.arange(left, right) / scale[1]).astype(int)]
+    grey = rgb[top:bottom, left:right].astype(np.float32) @ GREY
+    where = inner[
+        (np.arange(top, bottom) / scale[0]).astype(int)[:, None], (np.arange(left, right) / scale[1]).astype(int)
+    ]
     spread = float(grey[where].std())
-    return {"brightness": float(part.mean() / 255), "saturated": float((part.max(1) >= SATURATED).mean()),
-            "sharpness": float(ndimage.laplace(grey)[where].std()) / spread if spread > 1e-3 else 0.0}
+    return {
+        "brightness": float(part.mean() / 255),
+        "saturated": float((part.max(1) >= SATURATED).mean()),
+        "sharpness": float(ndimage.laplace(grey)[where].std()) / spread if spread > 1e-3 else 0.0,
+    }
 
 
 # ---------------------------------------------------------------- ranges
@@ -268,14 +306,18 @@ def learn(scans, alpha=ALPHA_GATE, widening=None):
     Args:
         scans: :class:`ScanStatistics` of at least 3 scans. The outline counts where all of them have one.
         alpha: highest share of good scans that may be refused.
-        widening: of the range of the scans on either side, in parts of its length, where they are too few for ``alpha``; None: 0.5 + 15/n.
+        widening: of the range of the scans on either side, in parts of its length, where they are too few for
+            ``alpha``; None: 0.5 + 15/n.
 
     Raises:
         InputError: fewer than 3 scans, or ``alpha`` is not between 0 and 1.
     """
     scans = list(scans)
     if len(scans) < FEWEST_SCANS:
-        raise InputError(f"{len(scans)} scans are too few to learn what a good scan looks like; give {FEWEST_SCANS} or more, or use --no_gate")
+        raise InputError(
+            f"{len(scans)} scans are too few to learn what a good scan looks like; give {FEWEST_SCANS} or more, "
+            "or use --no_gate"
+        )
     widening = WIDENING[0] + WIDENING[1] / len(scans) if widening is None else widening
     names = tuple(name for name in KINDS if all(getattr(scan, name) is not None for scan in scans))
     values = np.sort([[getattr(scan, name) for name in names] for scan in scans], axis=0)
@@ -284,13 +326,22 @@ def learn(scans, alpha=ALPHA_GATE, widening=None):
     k = rank(len(scans), exact_rate(alpha) / (2 * len(names))) if promised else 1
     margin = resolution if promised else np.maximum(widening * (values[-1] - values[0]), resolution)
     low, high = values[k - 1] - margin, values[-k] + margin
-    return ScanRanges(names, *(tuple(bound.tolist()) for bound in (low, high, values[0], values[-1])), len(scans), float(alpha), promised, float(widening))
+    return ScanRanges(
+        names,
+        *(tuple(bound.tolist()) for bound in (low, high, values[0], values[-1])),
+        len(scans),
+        float(alpha),
+        promised,
+        float(widening),
+    )
 
 
 def judge(statistics, ranges):
     """:class:`Health` of a scan's statistics against the ranges of good scans."""
     outside = []
-    for name, low, high, seen_low, seen_high in zip(ranges.names, ranges.low, ranges.high, ranges.seen_low, ranges.seen_high):
+    for name, low, high, seen_low, seen_high in zip(
+        ranges.names, ranges.low, ranges.high, ranges.seen_low, ranges.seen_high
+    ):
         value = getattr(statistics, name)
         if value is None:
             outside.append((math.inf, name, "the picture has no black background (training: all have)"))
@@ -303,7 +354,8 @@ def judge(statistics, ranges):
 
 
 def check(rgb, xyz, ranges):
-    """:class:`Health` of a scan: dead sensors first, then the ranges; arguments as :func:`measure` and :func:`judge`."""
+    """:class:`Health` of a scan: dead sensors first, then the ranges; arguments as :func:`measure` and
+    :func:`judge`."""
     try:
         return judge(measure(rgb, xyz), ranges)
     except DeadSensor as dead:

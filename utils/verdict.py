@@ -1,17 +1,19 @@
 """Pass or fail at a promised rate of false alarms: p-values, thresholds, what is promised, and what was found.
 
-A part's score is compared with the scores s_1 … s_n of normal calibration parts that are in no bank (split conformal prediction:
-Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World, 2005; as a test for outliers: Bates et al., Annals of Statistics 51,
-2023):
+A part's score is compared with the scores s_1 … s_n of normal calibration parts that are in no bank (split conformal
+prediction: Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World, 2005; as a test for outliers: Bates et
+al., Annals of Statistics 51, 2023):
 
     p = (1 + #{i : s_i >= s}) / (n + 1)        fail if p <= alpha
 
-If the new part is exchangeable with the calibration parts, a good part fails with probability at most alpha, over the draw of the
-calibration parts and of the new one; ties raise p, so it holds with them too. With k = floor(alpha (n + 1)), p <= alpha holds exactly where
-s is above the k-th largest calibration score; so the same threshold serves scores and, of the maps' maxima, pixels.
+If the new part is exchangeable with the calibration parts, a good part fails with probability at most alpha, over the
+draw of the calibration parts and of the new one; ties raise p, so it holds with them too. With k = floor(alpha (n +
+1)), p <= alpha holds exactly where s is above the k-th largest calibration score; so the same threshold serves scores
+and, of the maps' maxima, pixels.
 
 Imports numpy and scipy only; scipy waits until an interval is asked for.
 """
+
 import math
 from fractions import Fraction
 from typing import NamedTuple
@@ -27,7 +29,8 @@ CONFIDENCE = 0.95
 
 
 class Decision(NamedTuple):
-    """What a score means: the verdict (pass or fail), the p-value, the score, and the threshold above which a part fails."""
+    """What a score means: the verdict (pass or fail), the p-value, the score, and the threshold above which a part
+    fails."""
 
     verdict: str
     p_value: float
@@ -71,7 +74,8 @@ class Outcome(NamedTuple):
 
 
 def exact_rate(alpha):
-    """``alpha`` as the fraction that its decimal form says: 0.29 · 100 is 29, which floats miss. Fractions stay what they are.
+    """``alpha`` as the fraction that its decimal form says: 0.29 · 100 is 29, which floats miss. Fractions stay what
+    they are.
 
     Raises:
         InputError: it is not between 0 and 1.
@@ -87,7 +91,8 @@ def parts_needed(alpha):
 
 
 def parts_needed_for_bound(alpha, confidence=CONFIDENCE):
-    """The fewest calibration parts for "at most ``alpha`` with ``confidence``", a part failing above the largest calibration score."""
+    """The fewest calibration parts for "at most ``alpha`` with ``confidence``", a part failing above the largest
+    calibration score."""
     needed = max(1, math.floor(math.log(1 - confidence) / math.log1p(-float(exact_rate(alpha)))))
     return needed if (1 - alpha) ** needed <= 1 - confidence else needed + 1
 
@@ -100,8 +105,14 @@ def rank(parts, alpha):
     """
     k = math.floor(exact_rate(alpha) * (parts + 1))
     if k < 1:
-        there = f"there are {parts}; calibrate with more, or ask for a rate of {lowest_rate(parts)} or more" if parts else "there are none"
-        raise InputError(f"a false-alarm rate of {percent(alpha)} needs at least {parts_needed(alpha)} calibration parts, {there}")
+        there = (
+            f"there are {parts}; calibrate with more, or ask for a rate of {lowest_rate(parts)} or more"
+            if parts
+            else "there are none"
+        )
+        raise InputError(
+            f"a false-alarm rate of {percent(alpha)} needs at least {parts_needed(alpha)} calibration parts, {there}"
+        )
     return k
 
 
@@ -113,8 +124,8 @@ def lowest_rate(parts):
 def promise(parts, alpha, confidence=CONFIDENCE):
     """What ``parts`` calibration parts promise at ``alpha``.
 
-    Given the calibration parts, the rate of false alarms follows at most Beta(k, n + 1 - k) (exactly, where scores are continuous); the
-    bound is its quantile.
+    Given the calibration parts, the rate of false alarms follows at most Beta(k, n + 1 - k) (exactly, where scores are
+    continuous); the bound is its quantile.
 
     Raises:
         InputError: as :func:`rank`.
@@ -147,8 +158,9 @@ def p_values(calibration, scores):
 def threshold(calibration, alpha):
     """The k-th largest of calibration values [n]; what is above it fails at ``alpha``.
 
-    Of scores it is the threshold of a part; of the largest values of the calibration parts' maps it is that of a pixel: at most a share
-    ``alpha`` of good parts has any pixel above it. It is the ceil((1 - alpha)(n + 1))-th smallest value.
+    Of scores it is the threshold of a part; of the largest values of the calibration parts' maps it is that of a pixel:
+    at most a share ``alpha`` of good parts has any pixel above it. It is the ceil((1 - alpha)(n + 1))-th smallest
+    value.
 
     Raises:
         InputError: too few values (:func:`rank`), or one is not finite.
@@ -180,8 +192,11 @@ def check_apart(bank_parts, calibration_parts):
     twice = [(name, known[fingerprint]) for name, fingerprint in calibration_parts.items() if fingerprint in known]
     if twice:
         same = "" if twice[0][0] == twice[0][1] else f" (as {twice[0][1]})"
-        raise InputError(f"{twice[0][0]}: is a training part{same}, {len(twice)} of the {len(calibration_parts)} calibration parts are; a part in the banks "
-                         "cannot calibrate, take it out of one of the two")
+        raise InputError(
+            f"{twice[0][0]}: is a training part{same}, {len(twice)} of the {len(calibration_parts)} calibration "
+            "parts are; a part in the banks "
+            "cannot calibrate, take it out of one of the two"
+        )
 
 
 # ---------------------------------------------------------------- what was found
@@ -210,31 +225,61 @@ def outcome(verdicts, defective):
     strange = set(verdicts) - set(VERDICTS)
     if strange:
         raise InputError(f"{sorted(map(str, strange))[0]!r} is no verdict; they are: {', '.join(VERDICTS)}")
-    counts = {name: {v: sum(1 for a, b in zip(verdicts, defective) if a == v and b == bad) for v in VERDICTS}
-              for name, bad in (("good", False), ("defective", True))}
+    counts = {
+        name: {v: sum(1 for a, b in zip(verdicts, defective) if a == v and b == bad) for v in VERDICTS}
+        for name, bad in (("good", False), ("defective", True))
+    }
     good, bad = counts["good"], counts["defective"]
-    return Outcome(counts, rate(good[FAIL], good[PASS] + good[FAIL]), rate(bad[PASS], bad[PASS] + bad[FAIL]),
-                   rate(good[CANNOT_JUDGE], sum(good.values())), rate(bad[CANNOT_JUDGE], sum(bad.values())))
+    return Outcome(
+        counts,
+        rate(good[FAIL], good[PASS] + good[FAIL]),
+        rate(bad[PASS], bad[PASS] + bad[FAIL]),
+        rate(good[CANNOT_JUDGE], sum(good.values())),
+        rate(bad[CANNOT_JUDGE], sum(bad.values())),
+    )
 
 
 def outcome_text(found, confidence=CONFIDENCE):
     """Markdown of an :class:`Outcome`: the confusion table and the rates with intervals."""
     confusion = [[name, *row.values(), sum(row.values())] for name, row in found.counts.items()]
-    rows = [[name, f"{r.events} of {r.of}", *(["-"] * 3 if r.value is None else
-                                              [percent(r.value), f"{percent(r.low)} to {percent(r.high)}", f"below {percent(r.upper)}"])]
-            for name, r in (("false rejects, of the good parts that were judged", found.false_reject),
-                            ("escapes, of the defective parts that were judged", found.escape),
-                            ("not judged, of the good parts", found.unjudged_good),
-                            ("not judged, of the defective parts", found.unjudged_defective))]
-    return (tabulate(confusion, ["part", *VERDICTS, "all"], tablefmt="pipe") + "\n\n"
-            + tabulate(rows, ["rate", "parts", "share", f"{confidence:.0%} interval", f"with {confidence:.0%} confidence"], tablefmt="pipe",
-                       disable_numparse=True) + "\n")
+    rows = [
+        [
+            name,
+            f"{r.events} of {r.of}",
+            *(
+                ["-"] * 3
+                if r.value is None
+                else [percent(r.value), f"{percent(r.low)} to {percent(r.high)}", f"below {percent(r.upper)}"]
+            ),
+        ]
+        for name, r in (
+            ("false rejects, of the good parts that were judged", found.false_reject),
+            ("escapes, of the defective parts that were judged", found.escape),
+            ("not judged, of the good parts", found.unjudged_good),
+            ("not judged, of the defective parts", found.unjudged_defective),
+        )
+    ]
+    return (
+        tabulate(confusion, ["part", *VERDICTS, "all"], tablefmt="pipe")
+        + "\n\n"
+        + tabulate(
+            rows,
+            ["rate", "parts", "share", f"{confidence:.0%} interval", f"with {confidence:.0%} confidence"],
+            tablefmt="pipe",
+            disable_numparse=True,
+        )
+        + "\n"
+    )
 
 
 def promise_text(given):
     """One sentence on a :class:`Promise`."""
-    return (f"at most {percent(given.alpha)} of good parts fail, over the draw of the {given.parts} calibration parts and of the new part; "
-            f"for these {given.parts} the rate is at most {percent(given.bound)} with {percent(given.confidence)} confidence")
+    return (
+        f"at most {percent(given.alpha)} of good parts fail, over the draw of the {given.parts} calibration "
+        "parts and of the new part; "
+        f"for these {given.parts} the rate is at most {percent(given.bound)} with {percent(given.confidence)} "
+        "confidence"
+    )
 
 
 def percent(share):
