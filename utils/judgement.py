@@ -4,12 +4,11 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple, Optional
 
-from utils.mvtec3d_util import UNITS, Reading, missing_text
+from utils.mvtec3d_util import Reading, missing_text
 from utils.pairing import GOOD, Part
 from utils.part_facts import MASK_SIZE, Facts
+from utils.units import UNITS, unit_fault
 
-LARGEST, FURTHEST, SMALLEST = 2.0, 20.0, 0.00025  # metres: extent and distance of a scan in metres; extent below which a unit was given in vain
-MILLIMETRES = (20.0, 150.0)  # extent or distance from which coordinates are taken for millimetres and not for centimetres
 OTHER_UNIT = 5.0  # times as large and as far away as the training parts: another unit
 ENOUGH = 100  # points from which an extent says something
 LOST = 0.001  # share of the surface that lies on a coordinate 0 before it is worth a word
@@ -189,25 +188,8 @@ def _unit(folder, parts, options, convention):
     extent, distance = (median(getattr(p.facts, what) for p in reference) for what in ("extent", "distance"))
     if options.unit is None and convention:
         return [("note", "convention", f"{folder}: coordinates are {convention}, as preprocessing.json says; they are not changed")]
-    if options.unit is None:
-        unit = guess_unit(extent, distance)
-        if unit == "m":
-            return []
-        other = "cm" if unit == "mm" else "mm"
-        return [("fault", "unit", f"{folder}: coordinates look like {'millimetres' if unit == 'mm' else 'centimetres'}, metres are expected: the parts' extent is "
-                                  f"{extent:.3g} (median); give --unit {unit} (factor {UNITS[unit]:g}, then {extent * UNITS[unit]:.3g} m), "
-                                  f"--unit {other} if they are that, or --unit m if metres are meant")]
-    if extent * UNITS[options.unit] < SMALLEST and options.unit != "m":
-        return [("fault", "unit", f"{folder}: with --unit {options.unit} the parts' extent is {extent * UNITS[options.unit]:.2g} m (median); the coordinates look like "
-                                  f"{'metres' if guess_unit(extent, distance) == 'm' else 'another unit'}: leave out --unit, or give the right one")]
-    return []
-
-
-def guess_unit(extent, distance):
-    """Unit ("m", "cm" or "mm") that an extent and a distance from the origin look like."""
-    if extent <= LARGEST and distance <= FURTHEST:
-        return "m"
-    return "mm" if extent > MILLIMETRES[0] or distance > MILLIMETRES[1] else "cm"
+    fault = unit_fault(extent, distance, options.unit)
+    return [("fault", "unit", f"{folder}: {fault} (median of {len(reference)} parts)")] if fault else []
 
 
 def unusual_parts(training, test, factor=1.0, options=Options()):

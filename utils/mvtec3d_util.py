@@ -11,8 +11,8 @@ import tifffile
 from utils.errors import InputError
 from utils.pairing import CONVERT
 from utils.pictures import read_picture  # noqa: F401  known under this module too
+from utils.units import UNITS, measure, unit_fault
 
-UNITS = {"m": 1.0, "cm": 0.01, "mm": 0.001}  # factor to metres
 SMALLEST_SIDE = 56  # pixels: of the alignment's grid
 SHARE, REPEATED, MOST_VALUES = 0.01, 10, 3  # of values that stand for "not measured"; see find_missing
 USUAL_MISSING = (-1.0, -999.0, -9999.0, -99999.0, -32768.0, 65.535, 65535.0, 1e5, 1e6, 1e10)
@@ -106,11 +106,8 @@ def read_cloud(path, integers=False):
 
 def to_metres(cloud, reading):
     """Points [H, W, 3] float32 in metres of a Cloud; 0, 0, 0 where ``reading.missing`` says that nothing was measured."""
-    points, values = cloud.points, reading.missing
-    if values is None:
-        grid = points[::max(1, points.shape[0] // GRID), ::max(1, points.shape[1] // GRID)]
-        values = find_missing(grid[grid.any(axis=2)], grid.shape[0] * grid.shape[1])
-    missing = is_missing(points, values)
+    points = cloud.points
+    missing = is_missing(points, own_missing(points) if reading.missing is None else reading.missing)
     if missing is not None:
         points = np.where(missing[..., None], np.float32(0), points)
     return points if reading.unit == "m" else points * np.float32(UNITS[reading.unit])
@@ -127,6 +124,40 @@ def read_tiff_organized_pc(path, reading=Reading()):
     """
     cloud = read_cloud(path, reading.unit != "m")
     return to_metres(cloud, reading), cloud.broken
+
+
+def read_unexamined(path, unit=None):
+    """Organised point cloud of a file that no examination has seen, for preprocessing.
+
+    Args:
+        unit: of the coordinates; None: metres, and refused if they do not look like it.
+
+    Returns:
+        (points [H, W, 3] float32 in metres, 0 where nothing was measured; number of pixels with NaN or inf; texts that warn).
+
+    Raises:
+        InputError: as ``read_tiff``, or coordinates that cannot be in ``unit``.
+    """
+    cloud = read_cloud(path, (unit or "m") != "m")
+    values = own_missing(cloud.points)
+    missing = is_missing(cloud.points, values)
+    points = to_metres(cloud, Reading(unit or "m", values))
+    notes = list(cloud.notes)
+    if missing is not None:
+        notes.append(f"{missing_text(values)} fills {missing.mean():.1%} of the pixels: not measured, taken as background")
+    surface = points[points.any(axis=2)]
+    if len(surface):
+        size, factor = measure(surface), UNITS[unit or "m"]
+        fault = unit_fault(size.extent / factor, size.distance / factor, unit)
+        if fault:
+            raise InputError(f"{path}: {fault}")
+    return points, cloud.broken, [f"{path}: {text}" for text in notes]
+
+
+def own_missing(points):
+    """``find_missing`` of a whole cloud [H, W, 3], looked for on a coarser grid."""
+    grid = points[::max(1, points.shape[0] // GRID), ::max(1, points.shape[1] // GRID)]
+    return find_missing(grid[grid.any(axis=2)], grid.shape[0] * grid.shape[1])
 
 
 def is_missing(points, values):

@@ -28,6 +28,7 @@ FIXES = {
     "max_sample": "exactly --max_sample parts (5: one more)",
     "zero_row": "the xyz bank's zero row appended before scaling, so that background lies on it (6: after)",
     "late_fusion": "late fusion learns from training parts measured without their own rows (15: with them)",
+    "zero_points": "points with one or two coordinates exactly 0 are kept (a rule of the release's: they count as background)",
     "save_feature": "--save_feature writes matching xyz/RGB pairs (7: RGB rows scrambled)",
 }
 
@@ -108,6 +109,9 @@ def build_parser():
     group.add_argument("--max_sample", type=whole, default=400, metavar="N", help="training parts used (one more, as released; see --fix max_sample)")
     group.add_argument("--shots", type=whole, metavar="K", help="few-shot: exactly K training parts, chosen by --seed and the category's name "
                        "(those of fewer shots are among those of more); run.json lists them. Not with --max_sample")
+    group.add_argument("--unit", choices=("m", "cm", "mm"), help="unit of the point clouds' coordinates (default: metres; a data set "
+                       "that does not look like it is refused)")
+    group.add_argument("--no_check", action="store_true", help="do not examine the data set's files before the run")
     group.add_argument("--num_workers", type=number(int, 0, most), default=1, metavar="N", help="processes that load data")
 
     group = parser.add_argument_group("memory bank and late fusion")

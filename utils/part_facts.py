@@ -10,9 +10,9 @@ from utils.mvtec3d_util import SMALLEST_SIDE, count_distinct, find_missing, is_m
 from utils.outlines import misfit
 from utils.pairing import CONVERT
 from utils.pictures import load_mask, load_picture, resize_mask, to_8_bits
+from utils.units import measure
 
 MASK_SIZE = 224
-STATISTICS = 112  # side of the grid on which extents and centres are taken
 PICTURE_STEP = 56  # side of the grid on which outlines are compared
 VERSION = 1  # of the facts; a cache of another is not used
 
@@ -47,10 +47,10 @@ class Facts(NamedTuple):
     edge_points: int = 0  # at the run's size: pixels with one or two coordinates zero
     distinct: int = 0  # different points among ``points``; with ``edge_distinct`` those of the edge points
     edge_distinct: int = 0
-    extent: Optional[float] = None  # largest side of the box of the middle 98 % of points
-    reach: Optional[float] = None  # largest side of the box of all points
-    centre: Optional[tuple] = None  # median of the points
-    distance: Optional[float] = None  # median distance from the origin
+    extent: Optional[float] = None  # this and the next three: see utils.units.Measures
+    reach: Optional[float] = None
+    centre: Optional[tuple] = None
+    distance: Optional[float] = None
     misfit: Optional[str] = None  # how the cloud's outline lies against the picture's
     mask_size: Optional[tuple] = None
     mask_share: Optional[float] = None  # defective share of the mask as a run reads it
@@ -126,12 +126,7 @@ def _cloud(job, values, notes):
                   distinct=_distinct(grid[valid]), edge_distinct=_distinct(grid[edge]))
     if len(surface):
         values["tiff_hash"] = _digest(points)
-        some_points = surface[::max(1, len(surface) // STATISTICS**2)]
-        low, high = np.percentile(some_points, (1, 99), axis=0)
-        lowest, highest = surface.min(0), surface.max(0)
-        values.update(extent=float((high - low).max()), reach=float((highest.astype(float) - lowest).max()),
-                      centre=tuple(float(v) for v in np.median(some_points, axis=0)),
-                      distance=float(np.median(np.linalg.norm(some_points.astype(np.float64), axis=1))))
+        values.update(measure(surface)._asdict())
     rows, columns = (nearest_index(PICTURE_STEP, side) for side in some.shape)
     return some[np.ix_(rows, columns)]
 

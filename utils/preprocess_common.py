@@ -226,12 +226,13 @@ class Record:
         command: its arguments.
         options: the parsed options.
         decisive: names of those options that change what is written.
+        coordinates: what is written: metres, millimetres or pixels; an examination takes them as that.
 
     Raises:
         InputError: the folder was written by another command or with other decisive options, or its record cannot be read.
     """
 
-    def __init__(self, folder, program, command, options, decisive=()):
+    def __init__(self, folder, program, command, options, decisive=(), coordinates="metres"):
         self.path = Path(folder) / RECORD
         self.earlier = read_record(folder)
         before = self.earlier.get("options", {})
@@ -241,7 +242,7 @@ class Record:
             if before.get(name, options[name]) != options[name]:
                 raise InputError(f"{self.path}: this folder was written with --{name} {before[name]}, not {options[name]}; "
                                  "choose another folder for the result, or remove this one")
-        self.content = {"program": program, "command": [str(c) for c in command], "options": options,
+        self.content = {"program": program, "command": [str(c) for c in command], "options": options, "coordinates": coordinates,
                         "versions": {"python": python_version(), **{p: version(p) for p in PACKAGES}}}
         self.started = time.time()
 

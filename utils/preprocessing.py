@@ -17,12 +17,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from utils import preprocess_common as common  # noqa: E402
 from utils.errors import InputError  # noqa: E402
-from utils.mvtec3d_util import read_picture, read_tiff_organized_pc  # noqa: E402
+from utils.mvtec3d_util import read_unexamined  # noqa: E402
 from utils.options import number  # noqa: E402
+from utils.pairing import GOOD, defect_folders, pair, part_files  # noqa: E402
+from utils.pictures import read_picture  # noqa: E402
+from utils.units import UNITS  # noqa: E402
 
 PROGRAM = "preprocessing.py"
 SPLITS = ("train", "validation", "test")
-DECISIVE = ("seed",)
+DECISIVE = ("seed", "unit")
 STAGE = ".preprocessing"  # in the download's folder: results of --in_place until a category is complete
 COMPLETE = "complete"  # in a category's stage: everything is there, moving has begun
 
@@ -43,6 +46,8 @@ def build_parser():
     where.add_argument("--in_place", action="store_true", help="replace the download's files, a category at a time and only when all of its samples "
                        "could be done")
     parser.add_argument("--seed", type=number(int, 0, 2**32 - 1), default=0, metavar="N", help="of the search for the plane")
+    parser.add_argument("--unit", choices=UNITS, help="of the download's coordinates; metres are written (default: metres, and refused if they do "
+                        "not look like it)")
     parser.add_argument("--keep_touching", action="store_true", help="parts that touch the frame are done with a warning (else they are failures)")
     return parser
 
@@ -61,24 +66,32 @@ def list_samples(categories):
     samples, unpaired = [], {}
     for category, folder in categories.items():
         before = len(samples) + len(unpaired)
-        for defect in (d for split in SPLITS for d in sorted((folder / split).glob("*")) if d.is_dir()):
-            has = {kind: {p.stem for p in (defect / kind).glob(pattern) if not p.name.startswith(".")}  # macOS leaves ._NAME beside NAME
-                   for kind, pattern in (("rgb", "*.png"), ("xyz", "*.tiff"), ("gt", "*.png"))}
-            needed = ["rgb", "xyz"] + ["gt"] * (defect.parent.name == "test" and defect.name != "good")
-            for stem in sorted(set.union(*has.values())):
-                name = f"{category}/{defect.parent.name}/{defect.name}/{stem}"
-                lacking = [kind for kind in needed if stem not in has[kind]]
-                if lacking:
-                    unpaired[name] = f"{defect}: {stem} has no file in {' and '.join(lacking)}"
-                else:
-                    gt = defect / "gt" / f"{stem}.png" if stem in has["gt"] else None
-                    samples.append(Sample(name, defect / "rgb" / f"{stem}.png", defect / "xyz" / f"{stem}.tiff", gt))
+        for split in SPLITS:
+            defects, skipped = defect_folders(folder / split)
+            for defect in defects:
+                masked = split == "test" and defect.name != GOOD
+                found = pair(defect, with_masks=masked)
+                for note in (*skipped, *found.notes):
+                    print(f"warning: {note.text}", file=sys.stderr)
+                skipped = ()
+                where = f"{category}/{split}/{defect.name}"
+                own = {} if masked else {p.stem: p for p in part_files(defect, "gt")}
+                for part in (*found.parts, *found.incomplete):
+                    stem = next(path for path in part if path).stem
+                    part = part if masked else part._replace(gt=own.get(stem))
+                    lacking = [kind for kind, path in zip(("rgb", "xyz", "gt"), part) if path is None and (masked or kind != "gt")]
+                    if lacking:
+                        unpaired[f"{where}/{stem}"] = f"{defect}: {stem} has no file in {' and '.join(lacking)}"
+                    else:
+                        samples.append(Sample(f"{where}/{stem}", *part))
+                if found.problems and not found.incomplete:
+                    unpaired[where] = found.problems[0]
         if len(samples) + len(unpaired) == before:
             unpaired[category] = f"{folder}: no sample found in train, validation and test, each with <defect>/rgb/*.png and <defect>/xyz/*.tiff"
     return samples, unpaired
 
 
-def convert(sample, target, seed, keep_touching):
+def convert(sample, target, seed, keep_touching, unit=None):
     """Preprocess one sample into the folder ``target``; returns warnings.
 
     Raises:
@@ -87,7 +100,7 @@ def convert(sample, target, seed, keep_touching):
     from utils.foreground import isolate, pad_square
 
     rgb = np.asarray(read_picture(sample.rgb, "RGB"))
-    xyz, broken = read_tiff_organized_pc(sample.xyz)
+    xyz, broken, notes = read_unexamined(sample.xyz, unit)
     gt = None if sample.gt is None else np.asarray(read_picture(sample.gt, "L"))
     for path, other in ((sample.xyz, xyz), (sample.gt, gt)):
         if other is not None and other.shape[:2] != rgb.shape[:2]:
@@ -99,7 +112,8 @@ def convert(sample, target, seed, keep_touching):
         raise InputError(f"{sample.xyz}: {error}") from None
     where = Path(sample.name)
     common.save_sample(target / where.parent, where.name, pad_square(rgb), pad_square(xyz), None if gt is None else pad_square(gt))
-    notes = [f"{sample.xyz}: {broken} pixels with NaN or inf are taken as background"] if broken else []
+    if broken:
+        notes.append(f"{sample.xyz}: {broken} pixels with NaN or inf are taken as background")
     return notes + ([f"{sample.xyz}: the part touches the frame with {touching} points"] if touching else [])
 
 
@@ -108,7 +122,27 @@ def make_jobs(samples, target, args):
     from utils import foreground  # noqa: F401  here, not at the top, so that --help answers at once, and before processes are forked
 
     return [common.Job(s.name, common.mark_of(target / Path(s.name).parent, Path(s.name).name),
-                       functools.partial(convert, s, target, args.seed, args.keep_touching)) for s in samples]
+                       functools.partial(convert, s, target, args.seed, args.keep_touching, args.unit)) for s in samples]
+
+
+def check_unit(samples, unit):
+    """Refuse a category whose coordinates are in another unit before any work.
+
+    Raises:
+        InputError: the first, middle and last of its samples all do not look like it.
+    """
+    for category in dict.fromkeys(_category(s.name) for s in samples):
+        own, refusals = [s for s in samples if _category(s.name) == category], []
+        for sample in {own[0], own[len(own) // 2], own[-1]}:
+            try:
+                read_unexamined(sample.xyz, unit)
+                break
+            except InputError as error:
+                refusals.append(str(error))
+        else:
+            told = [text for text in refusals if "--unit" in text]
+            if len(told) == len(refusals):
+                raise InputError(min(told))
 
 
 def preprocess(args, command):
@@ -119,6 +153,7 @@ def preprocess(args, command):
     for name in set(categories) & (finished_in_place(args.source) | moving(args.source, categories)):
         raise InputError(f"{categories[name]}: is preprocessed in place already, or was begun; fetch it again, or leave it out with --categories")
     samples, unpaired = list_samples(categories)
+    check_unit(samples, args.unit)
     return common.convert(PROGRAM, record, args.output, categories, make_jobs(samples, args.output, args), unpaired, args.workers)
 
 
@@ -142,6 +177,7 @@ def preprocess_in_place(args, command):
     record = common.Record(args.source, PROGRAM, command, vars(args), DECISIVE)
     stage, finished, begun = args.source / STAGE, finished_in_place(args.source), moving(args.source, categories)
     samples, unpaired = list_samples(categories)
+    check_unit([s for s in samples if _category(s.name) not in finished | begun], args.unit)
     jobs = [job._replace(mark=sample.rgb) if _category(sample.name) in finished | begun else job  # done: there is nothing to convert
             for job, sample in zip(make_jobs(samples, stage, args), samples)]
     common.prepare(record, args.source, jobs, unpaired)
@@ -168,10 +204,15 @@ def publish(stage, category, samples):
     (stage / category).mkdir(parents=True, exist_ok=True)
     (stage / category / COMPLETE).touch()
     for sample in samples:
-        for path in filter(None, (sample.gt, sample.xyz, sample.rgb)):
-            staged = stage / Path(sample.name).parent / path.parent.name / path.name
+        for path, suffix in ((sample.gt, ".png"), (sample.xyz, ".tiff"), (sample.rgb, ".png")):
+            if path is None:
+                continue
+            written = Path(sample.name).name + suffix  # also where the download has another suffix or name
+            staged = stage / Path(sample.name).parent / path.parent.name / written
             if staged.exists():  # else it was moved before the interruption
-                staged.replace(path)
+                staged.replace(path.with_name(written))
+            if path.name != written and path.with_name(written).exists():
+                path.unlink(missing_ok=True)
 
 
 def _category(name):
