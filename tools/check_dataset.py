@@ -17,10 +17,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from utils.errors import InputError  # noqa: E402
 from utils.examination import EXAMPLES, TITLES, Options, examine_each  # noqa: E402
 from utils.judgement import counted  # noqa: E402
-from utils.mvtec3d_util import UNITS  # noqa: E402
 from utils.names import CATEGORIES, find_categories  # noqa: E402
 from utils.options import HelpFormatter, Parser, add_workers, number  # noqa: E402
 from utils.pairing import is_junk_folder  # noqa: E402
+from utils.units import UNITS  # noqa: E402
 
 FINE, FAULTS, REFUSED = 0, 1, 2
 SHOWN = EXAMPLES  # errors and warnings of each kind

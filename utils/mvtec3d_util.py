@@ -2,7 +2,6 @@
 
 torch is imported only where a tensor is made: preprocessing reads files too, in many processes, and torch takes seconds to import.
 """
-
 import logging
 from typing import NamedTuple, Optional
 
@@ -12,8 +11,8 @@ import tifffile
 from utils.errors import InputError
 from utils.pairing import CONVERT
 from utils.pictures import read_picture  # noqa: F401  known under this module too
+from utils.units import UNITS, measure, unit_fault
 
-UNITS = {"m": 1.0, "cm": 0.01, "mm": 0.001}  # factor to metres
 SMALLEST_SIDE = 56  # pixels: of the alignment's grid
 SHARE, REPEATED, MOST_VALUES = 0.01, 10, 3  # of values that stand for "not measured"; see find_missing
 USUAL_MISSING = (-1.0, -999.0, -9999.0, -99999.0, -32768.0, 65.535, 65535.0, 1e5, 1e6, 1e10)
@@ -27,9 +26,7 @@ class Reading(NamedTuple):
     unit: str = "m"  # of the coordinates, a key of UNITS
     # points (x, y, z) in the file's unit that stand for "not measured", a None in them for any value; None: found in each file
     missing: Optional[tuple] = ()
-    zero_points: bool = (
-        False  # only (0, 0, 0) is background; else a point with any coordinate 0 is (the release's rule)
-    )
+    zero_points: bool = False  # only (0, 0, 0) is background; else a point with any coordinate 0 is (the release's rule)
     picture_bits: int = 16  # that pictures of 16 bits use
     examined: bool = False  # what is odd about the files was said already
 
@@ -64,21 +61,15 @@ def _read_tiff(path, integers):
     try:
         with tifffile.TiffFile(path) as file:
             series = file.series
-            same = (
-                len(series) in (3, 4) and len({(s.shape, s.dtype) for s in series}) == 1 and len(series[0].shape) == 2
-            )
+            same = len(series) in (3, 4) and len({(s.shape, s.dtype) for s in series}) == 1 and len(series[0].shape) == 2
             points = np.stack([s.asarray() for s in series]) if same else series[0].asarray()
             if len(series) > 1 and not same:
                 notes.append(f"only the first of {len(series)} images in the file is read")
     except Exception as error:  # tifffile raises many kinds for damaged files
         if "imagecodecs" in str(error):
-            raise InputError(
-                f"{path}: is compressed in a way that needs the package imagecodecs: pip install imagecodecs"
-            ) from None
-        raise InputError(
-            f"{path}: cannot be read as tiff ({error or type(error).__name__}); "
-            "the file is damaged or no tiff: fetch or convert it again"
-        ) from None
+            raise InputError(f"{path}: is compressed in a way that needs the package imagecodecs: pip install imagecodecs") from None
+        raise InputError(f"{path}: cannot be read as tiff ({error or type(error).__name__}); "
+                         "the file is damaged or no tiff: fetch or convert it again") from None
     shape = points.shape
     if points.ndim == 3 and shape[2] not in (3, 4) and shape[0] in (3, 4):
         points = np.moveaxis(points, 0, 2)
@@ -92,9 +83,7 @@ def _read_tiff(path, integers):
         notes.append("the fourth channel (intensity or the like) is left out")
         points = points[..., :3]
     if points.dtype.kind != "f" and not (integers and points.dtype.kind in "iu"):
-        raise InputError(
-            f"{path}: holds {points.dtype}, expected float coordinates in metres; give --unit if these are millimetres or centimetres"
-        )
+        raise InputError(f"{path}: holds {points.dtype}, expected float coordinates in metres; give --unit if these are millimetres or centimetres")
     return points, tuple(notes)
 
 
@@ -117,11 +106,8 @@ def read_cloud(path, integers=False):
 
 def to_metres(cloud, reading):
     """Points [H, W, 3] float32 in metres of a Cloud; 0, 0, 0 where ``reading.missing`` says that nothing was measured."""
-    points, values = cloud.points, reading.missing
-    if values is None:
-        grid = points[:: max(1, points.shape[0] // GRID), :: max(1, points.shape[1] // GRID)]
-        values = find_missing(grid[grid.any(axis=2)], grid.shape[0] * grid.shape[1])
-    missing = is_missing(points, values)
+    points = cloud.points
+    missing = is_missing(points, own_missing(points) if reading.missing is None else reading.missing)
     if missing is not None:
         points = np.where(missing[..., None], np.float32(0), points)
     return points if reading.unit == "m" else points * np.float32(UNITS[reading.unit])
@@ -138,6 +124,40 @@ def read_tiff_organized_pc(path, reading=Reading()):
     """
     cloud = read_cloud(path, reading.unit != "m")
     return to_metres(cloud, reading), cloud.broken
+
+
+def read_unexamined(path, unit=None):
+    """Organised point cloud of a file that no examination has seen, for preprocessing.
+
+    Args:
+        unit: of the coordinates; None: metres, and refused if they do not look like it.
+
+    Returns:
+        (points [H, W, 3] float32 in metres, 0 where nothing was measured; number of pixels with NaN or inf; texts that warn).
+
+    Raises:
+        InputError: as ``read_tiff``, or coordinates that cannot be in ``unit``.
+    """
+    cloud = read_cloud(path, (unit or "m") != "m")
+    values = own_missing(cloud.points)
+    missing = is_missing(cloud.points, values)
+    points = to_metres(cloud, Reading(unit or "m", values))
+    notes = list(cloud.notes)
+    if missing is not None:
+        notes.append(f"{missing_text(values)} fills {missing.mean():.1%} of the pixels: not measured, taken as background")
+    surface = points[points.any(axis=2)]
+    if len(surface):
+        size, factor = measure(surface), UNITS[unit or "m"]
+        fault = unit_fault(size.extent / factor, size.distance / factor, unit)
+        if fault:
+            raise InputError(f"{path}: {fault}")
+    return points, cloud.broken, [f"{path}: {text}" for text in notes]
+
+
+def own_missing(points):
+    """``find_missing`` of a whole cloud [H, W, 3], looked for on a coarser grid."""
+    grid = points[::max(1, points.shape[0] // GRID), ::max(1, points.shape[1] // GRID)]
+    return find_missing(grid[grid.any(axis=2)], grid.shape[0] * grid.shape[1])
 
 
 def is_missing(points, values):
@@ -183,12 +203,7 @@ def _missing_z(points, least):
     z = points[:, 2]
     if len(z) < least:
         return None
-    for mark in (
-        z.min(),
-        z.max(),
-        *map(np.float32, USUAL_MISSING),
-        np.float32(0),
-    ):  # far ones are the first or the last
+    for mark in (z.min(), z.max(), *map(np.float32, USUAL_MISSING), np.float32(0)):  # far ones are the first or the last
         here = z == mark
         count = int(here.sum())
         if count < least or count == len(z):
@@ -197,9 +212,7 @@ def _missing_z(points, least):
         low, high = others.min(0), others.max(0)
         away = max(float(low[2]) - float(mark), float(mark) - float(high[2]))
         usual = bool(np.isin(mark, np.float32(USUAL_MISSING)))
-        if away > FAR * float((high - low).max()) or (
-            usual and (away > 0 or count > REPEATED * np.unique(others[:, 2], return_counts=True)[1].max())
-        ):
+        if away > FAR * float((high - low).max()) or (usual and (away > 0 or count > REPEATED * np.unique(others[:, 2], return_counts=True)[1].max())):
             return float(mark)
     return None
 
@@ -227,9 +240,7 @@ def missing_text(values):
 
 def nearest_index(size, length):
     """Positions [size] in a side of ``length`` pixels that a nearest-neighbour resize takes, by torch's float32 rule."""
-    return np.minimum(
-        (np.arange(size, dtype=np.float32) * (np.float32(length) / np.float32(size))).astype(np.int64), length - 1
-    )
+    return np.minimum((np.arange(size, dtype=np.float32) * (np.float32(length) / np.float32(size))).astype(np.int64), length - 1)
 
 
 def resize_organized_pc(points, size):

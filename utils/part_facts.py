@@ -1,5 +1,4 @@
 """What the files of one part hold: read once, with the functions that a run reads them with."""
-
 import hashlib
 from typing import NamedTuple, Optional
 
@@ -7,21 +6,13 @@ import numpy as np
 from PIL import Image
 
 from utils.errors import InputError
-from utils.mvtec3d_util import (
-    SMALLEST_SIDE,
-    count_distinct,
-    find_missing,
-    is_missing,
-    nearest_index,
-    point_keys,
-    read_cloud,
-)
+from utils.mvtec3d_util import SMALLEST_SIDE, count_distinct, find_missing, is_missing, nearest_index, point_keys, read_cloud
 from utils.outlines import misfit
 from utils.pairing import CONVERT
 from utils.pictures import load_mask, load_picture, resize_mask, to_8_bits
+from utils.units import measure
 
 MASK_SIZE = 224
-STATISTICS = 112  # side of the grid on which extents and centres are taken
 PICTURE_STEP = 56  # side of the grid on which outlines are compared
 VERSION = 1  # of the facts; a cache of another is not used
 
@@ -56,10 +47,10 @@ class Facts(NamedTuple):
     edge_points: int = 0  # at the run's size: pixels with one or two coordinates zero
     distinct: int = 0  # different points among ``points``; with ``edge_distinct`` those of the edge points
     edge_distinct: int = 0
-    extent: Optional[float] = None  # largest side of the box of the middle 98 % of points
-    reach: Optional[float] = None  # largest side of the box of all points
-    centre: Optional[tuple] = None  # median of the points
-    distance: Optional[float] = None  # median distance from the origin
+    extent: Optional[float] = None  # this and the next three: see utils.units.Measures
+    reach: Optional[float] = None
+    centre: Optional[tuple] = None
+    distance: Optional[float] = None
     misfit: Optional[str] = None  # how the cloud's outline lies against the picture's
     mask_size: Optional[tuple] = None
     mask_share: Optional[float] = None  # defective share of the mask as a run reads it
@@ -84,12 +75,8 @@ def read_part(job):
     if job.gt:
         try:
             mask = load_mask(job.gt)
-            values.update(
-                mask_size=mask.defect.shape,
-                mask_share=float(resize_mask(mask.defect, MASK_SIZE).mean()),
-                mask_largest=mask.largest,
-                mask_background=mask.background,
-            )
+            values.update(mask_size=mask.defect.shape, mask_share=float(resize_mask(mask.defect, MASK_SIZE).mean()), mask_largest=mask.largest,
+                          mask_background=mask.background)
         except InputError as error:
             errors.append(("mask", str(error)))
     if small is not None and valid is not None:
@@ -105,12 +92,8 @@ def _picture(path, values, notes):
     except ValueError as error:
         raise InputError(f"{path}: cannot be read as picture ({error})") from None
     pixels = np.asarray(shown)
-    values.update(
-        picture=f"{picture.size[0]}×{picture.size[1]} {picture.mode}",
-        picture_size=picture.size,
-        picture_bits=picture.bits,
-        picture_hash=_digest(pixels if picture.bits == 8 else picture.content),
-    )
+    values.update(picture=f"{picture.size[0]}×{picture.size[1]} {picture.mode}", picture_size=picture.size, picture_bits=picture.bits,
+                  picture_hash=_digest(pixels if picture.bits == 8 else picture.content))
     if not isinstance(picture.content, Image.Image):
         notes.append(("16-bit picture", f"{path}: 16 bits a channel, scaled to 8"))
     rows, columns = (nearest_index(PICTURE_STEP, side) for side in picture.size)
@@ -124,9 +107,7 @@ def _cloud(job, values, notes):
     points, (height, width) = cloud.points, cloud.points.shape[:2]
     notes += [("tiff layout", f"{path}: {text}") for text in cloud.notes]
     if min(height, width) < SMALLEST_SIDE:
-        raise InputError(
-            f"{path}: has {height}×{width} pixels, at least {SMALLEST_SIDE} are needed on each side; for clouds of another kind {CONVERT}"
-        )
+        raise InputError(f"{path}: has {height}×{width} pixels, at least {SMALLEST_SIDE} are needed on each side; for clouds of another kind {CONVERT}")
     rows, row_counts = np.unique(nearest_index(job.img_size, height), return_counts=True)
     columns, column_counts = np.unique(nearest_index(job.img_size, width), return_counts=True)
     grid = np.ascontiguousarray(points[rows][:, columns])  # each pixel that a run reads, once
@@ -140,28 +121,12 @@ def _cloud(job, values, notes):
         valid, some = valid & ~hidden, some & ~hidden
     edge = some & ~valid
     surface = grid[some]
-    values.update(
-        tiff=cloud.kind,
-        tiff_size=(height, width),
-        broken=cloud.broken,
-        missing=missing,
-        hidden=0 if hidden is None else int(weight[hidden].sum()),
-        points=int(weight[valid].sum()),
-        edge_points=int(weight[edge].sum()),
-        distinct=_distinct(grid[valid]),
-        edge_distinct=_distinct(grid[edge]),
-    )
+    values.update(tiff=cloud.kind, tiff_size=(height, width), broken=cloud.broken, missing=missing,
+                  hidden=0 if hidden is None else int(weight[hidden].sum()), points=int(weight[valid].sum()), edge_points=int(weight[edge].sum()),
+                  distinct=_distinct(grid[valid]), edge_distinct=_distinct(grid[edge]))
     if len(surface):
         values["tiff_hash"] = _digest(points)
-        some_points = surface[:: max(1, len(surface) // STATISTICS**2)]
-        low, high = np.percentile(some_points, (1, 99), axis=0)
-        lowest, highest = surface.min(0), surface.max(0)
-        values.update(
-            extent=float((high - low).max()),
-            reach=float((highest.astype(float) - lowest).max()),
-            centre=tuple(float(v) for v in np.median(some_points, axis=0)),
-            distance=float(np.median(np.linalg.norm(some_points.astype(np.float64), axis=1))),
-        )
+        values.update(measure(surface)._asdict())
     rows, columns = (nearest_index(PICTURE_STEP, side) for side in some.shape)
     return some[np.ix_(rows, columns)]
 

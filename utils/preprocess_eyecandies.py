@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from utils import preprocess_common as common  # noqa: E402
 from utils.errors import InputError  # noqa: E402
-from utils.mvtec3d_util import read_picture  # noqa: E402
+from utils.pictures import read_picture  # noqa: E402
 
 PROGRAM = "preprocess_eyecandies.py"
 FOCAL = 711.11  # pixels

@@ -25,7 +25,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from utils import preprocess_common as common  # noqa: E402
 from utils.errors import InputError  # noqa: E402
-from utils.mvtec3d_util import read_defect, read_picture, read_tiff, read_tiff_organized_pc  # noqa: E402
+from utils.mvtec3d_util import read_tiff, read_unexamined  # noqa: E402
+from utils.pictures import read_defect, read_picture  # noqa: E402
 
 PROGRAM = "preprocess_realiad_d3.py"
 SPLITS = ("train", "test")
@@ -58,7 +59,8 @@ def preprocess(args, command):
     """Convert what the options ask for; returns the exit code."""
     categories = common.find_categories(args.source, args.categories, "realiad_d3")
     common.check_apart(args.output, args.source, categories)
-    record = common.Record(args.output, PROGRAM, command, vars(args), DECISIVE)
+    coordinates = "millimetres" if args.xyz == "sensor" else "pixels"
+    record = common.Record(args.output, PROGRAM, command, vars(args), DECISIVE, coordinates)
     jobs, unpaired = list_jobs(categories, args.output, args.xyz)
     return common.convert(PROGRAM, record, args.output, categories, jobs, unpaired, args.workers)
 
@@ -119,13 +121,13 @@ def find_files(folder, *patterns):
 
 
 def convert(files, folder, name, convention):
-    """Convert a sample's ``files`` (rgb, xyz and in defect folders gt) into ``folder``; returns warnings, of which there are none.
+    """Convert a sample's ``files`` (rgb, xyz and in defect folders gt) into ``folder``; returns warnings.
 
     Raises:
         InputError: a file cannot be used, or no pixel was measured.
     """
     rgb = np.asarray(read_picture(files[0], "RGB"))
-    xyz = read_tiff_organized_pc(files[1])[0] if convention == "sensor" else by_pixel(read_tiff(files[1]))
+    xyz, _, notes = read_unexamined(files[1], "m") if convention == "sensor" else (by_pixel(read_tiff(files[1])), 0, [])
     if not xyz.all(axis=2).any():
         raise InputError(f"{files[1]}: no pixel was measured; fetch it again or take the sample out")
     height, width = aspect_size(xyz.shape, rgb.shape)
@@ -135,7 +137,7 @@ def convert(files, folder, name, convention):
         gt = read_defect(files[2]).astype(np.uint8) * 255
         gt = np.asarray(Image.fromarray(gt).resize(aspect_size(gt.shape, rgb.shape)[::-1], Image.NEAREST))
     common.save_sample(folder, name, rgb, xyz, gt)
-    return []
+    return notes
 
 
 def by_pixel(points):
