@@ -1,6 +1,7 @@
 """Samples from disk: which files belong together, and how they become tensors.
 
-Layout: ``<dataset_path>/<class>/{train,test}/<defect>/{rgb/*.png, xyz/*.tiff, gt/*.png}``; other suffixes: ``utils.pairing``.
+Layout: ``<dataset_path>/<class>/{train,test}/<defect>/{rgb/*.png, xyz/*.tiff, gt/*.png}``; other suffixes:
+``utils.pairing``.
 """
 
 import logging
@@ -125,7 +126,8 @@ class TrainDataset(_Split):
         if shots is not None:
             if shots > len(self.files):
                 raise InputError(
-                    f"{self.folder / GOOD}: {len(self.files)} training parts, fewer than --shots {shots}; lower it or add parts"
+                    f"{self.folder / GOOD}: {len(self.files)} training parts, fewer than --shots {shots}; lower it or "
+                    f"add parts"
                 )
             self.files = [self.files[i] for i in few_shots(len(self.files), shots, seed, class_name)]
             self.labels = [0] * shots
@@ -155,7 +157,8 @@ class TestDataset(_Split):
         folders, _ = defect_folders(self.folder)
         if not folders:
             raise InputError(
-                f"{self.folder}: missing or empty: the category's test parts belong there, one folder a defect, and good"
+                f"{self.folder}: missing or empty: the category's test parts belong there, one folder a defect, and "
+                f"good"
             )
         return [files for folder in folders for files in pair_files(folder, with_masks=folder.name != GOOD)]
 
@@ -229,17 +232,17 @@ class _Loader(DataLoader):
                 and any(word in str(error) for word in NO_SHARED_MEMORY)
             ):
                 raise InputError(
-                    "loading data: there is not enough shared memory for processes that load data (usual in containers): "
-                    "use --num_workers 0, or give the container more (docker run --shm-size 2g)"
-                ) from None
+                    "loading data: there is not enough shared memory for processes that load data (usual in "
+                    "containers): "
+                    "use --num_workers 0, or give the container more (docker run --shm-size 2g)") from None
             raise
 
 
 def get_data_loader(split, class_name, img_size, args):
     """Loader of ``split`` ("train" or "test"): batch size 1, no shuffling, ``args.num_workers`` workers.
 
-    ``args`` needs ``dataset_path``; ``num_workers`` (1), ``min_points`` (0), ``shots`` (None), ``seed`` (0) and ``readings``
-    ({category: Reading}, what an examination settled) are optional.
+    ``args`` needs ``dataset_path``; ``num_workers`` (1), ``min_points`` (0), ``shots`` (None), ``seed`` (0) and
+    ``readings`` ({category: Reading}, what an examination settled) are optional.
 
     Raises:
         InputError: as the data sets; while iterating: a file cannot be used, or too little shared memory for workers.

@@ -223,9 +223,9 @@ def metrics(evaluation, scored):
         if not evaluation.has_mask.all():
             known[id(maps)] = None, None
         elif id(maps) not in known:
-            found = compute_metrics(labels, image_scores, pixel_labels, _flat(maps), masks, maps)
+            found = compute_metrics(labels, image_scores, pixel_labels, _flat(maps), masks, maps, evaluation.path)
             known[id(maps)] = found.pixel_rocauc, found.au_pro
-        out[name] = Metrics(roc_auc(labels, image_scores), *known[id(maps)])
+        out[name] = Metrics(roc_auc(labels, image_scores, evaluation.path), *known[id(maps)])
     return out
 
 

@@ -1,7 +1,9 @@
-"""Runs main.py many times without importing torch anew: each line of standard input is one run, in a process of its own.
+"""Runs main.py many times without importing torch anew: each line of standard input is one run, in a process of its
+own.
 
-A line is JSON: {"argv": [...], "log": path, "kill_at": k or null}. With ``kill_at`` the run kills itself with SIGKILL at its k-th
-renaming of a file, before it if k is odd and after it if k is even. Standard output: the process id of each run, then "exit <code>".
+A line is JSON: {"argv": [...], "log": path, "kill_at": k or null}. With ``kill_at`` the run kills itself with
+SIGKILL at its k-th renaming of a file, before it if k is odd and after it if k is even. Standard output: the process
+id of each run, then "exit <code>".
 """
 
 import json

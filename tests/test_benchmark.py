@@ -9,10 +9,14 @@ from tools import benchmark
 from tools.benchmark import Figure, Row
 
 
-@pytest.mark.parametrize("figure, verdict", [
-    (Figure("", 2.4, "x", at_most=2.4), "met"), (Figure("", 2.5, "x", at_most=2.4), "met within 5 %"), (Figure("", 2.6, "x", at_most=2.4), "missed"),
-    (Figure("", 25, "x", at_least=25), "met"), (Figure("", 24, "x", at_least=25), "met within 5 %"), (Figure("", 20, "x", at_least=25), "missed"),
-    (Figure("", 99, "x", at_least=25, correct=False), "WRONG RESULT"), (Figure("", 3, "s"), "")])
+@pytest.mark.parametrize("figure, verdict", [(Figure("", 2.4, "x", at_most=2.4), "met"),
+                                             (Figure("", 2.5, "x", at_most=2.4), "met within 5 %"),
+                                             (Figure("", 2.6, "x", at_most=2.4), "missed"),
+                                             (Figure("", 25, "x", at_least=25), "met"),
+                                             (Figure("", 24, "x", at_least=25), "met within 5 %"),
+                                             (Figure("", 20, "x", at_least=25), "missed"),
+                                             (Figure("", 99, "x", at_least=25, correct=False), "WRONG RESULT"),
+                                             (Figure("", 3, "s"), "")])
 def test_verdicts(figure, verdict):
     assert figure.verdict == verdict
 

@@ -19,7 +19,10 @@ def without_data(module):
     """Move a module's tensors to a GPU that need not be there."""
     for part in module.modules():
         for tensors in (part._parameters, part._buffers):
-            tensors.update({name: torch.empty(t.shape, dtype=t.dtype, device=GPU) for name, t in tensors.items() if t is not None})
+            tensors.update({
+                name: torch.empty(t.shape, dtype=t.dtype, device=GPU)
+                for name, t in tensors.items() if t is not None
+            })
 
 
 class Launches(TorchDispatchMode):
@@ -34,7 +37,8 @@ class Launches(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         name = func.overloadpacket.__name__
         by_mask = name == "index" and any(i is not None and i.dtype == torch.bool for i in args[1])
-        to_host = name in ("_to_copy", "copy_") and args[0].device == GPU != torch.device((kwargs or {}).get("device", GPU))
+        to_host = name in ("_to_copy", "copy_") and args[0].device == GPU != torch.device(
+            (kwargs or {}).get("device", GPU))
         self.waits += name in self.WAITING or by_mask or to_host
         self.kernels += not (func.is_view or "empty" in name or name in ("device", "detach", "_unsafe_view"))
         return func(*args, **(kwargs or {}))
@@ -55,13 +59,19 @@ def test_no_host_round_trips_inside_a_sample(arguments, monkeypatch, mode):
         without_data(method.extractor)
         method.device = method.extractor.device = GPU
         patches = method.extract((torch.randn(1, 3, 224, 224), xyz, None))
-        assert {name: (tuple(p.shape), p.device.type, p.dtype) for name, p in patches.items()} == {
-            name: (shape, "cuda", torch.float32) for name, shape in (("rgb", (784, 768)), ("xyz", (3136, 1152)), ("fusion", (3136, 1920)))}
+        assert {
+            name: (tuple(p.shape), p.device.type, p.dtype)
+            for name, p in patches.items()
+        } == {
+            name: (shape, "cuda", torch.float32)
+            for name, shape in (("rgb", (784, 768)), ("xyz", (3136, 1152)), ("fusion", (3136, 1920)))
+        }
         for name, bank in method.banks.items():
             bank.rows = torch.empty(20000, patches[name].shape[1], device=GPU)
             score, distance = bank.measure(patches[name])
             assert score.shape == () and distance.shape == (len(patches[name]),) and distance.device.type == "cuda"
-        for ask, error in ((lambda: float(score), DataDependentOutputException), (lambda: distance.nonzero(), DynamicOutputShapeException)):
+        for ask, error in ((lambda: float(score), DataDependentOutputException), (lambda: distance.nonzero(),
+                                                                                  DynamicOutputShapeException)):
             with pytest.raises(error):  # what such a round trip looks like
                 ask()
             search = RowSearch(bank.rows)

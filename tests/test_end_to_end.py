@@ -309,7 +309,8 @@ def test_the_spool_is_gone_however_the_run_ends(flags, dataset_path, tmp_path, e
     command = [
         sys.executable,
         "-c",
-        "import sys, main; from feature_extractors import features; features.IN_MEMORY = 0; sys.exit(main.main(sys.argv[1:]))",
+        "import sys, main; from feature_extractors import features; features.IN_MEMORY = 0; "
+        "sys.exit(main.main(sys.argv[1:]))",
         "--method_name",
         "Point_MAE",
         *flags,

@@ -44,7 +44,8 @@ def test_it_cannot_be_changed():
     value = make_evaluation(size=16, train=2)
     with pytest.raises(dataclasses.FrozenInstanceError):
         value.label = None
-    for array in (value.label, value.decision_map, value.bank_map["xyz"], value.picture, value.training.bank_map["rgb"]):
+    for array in (value.label, value.decision_map, value.bank_map["xyz"], value.picture,
+                  value.training.bank_map["rgb"]):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 0
     with pytest.raises(TypeError):
@@ -53,7 +54,15 @@ def test_it_cannot_be_changed():
 
 def test_arrays_that_do_not_fit_are_refused():
     value = make_evaluation(size=16)
-    for change in ({"label": value.label[1:]}, {"mask": value.mask[:, :8]}, {"bank_score": {"xyz": value.bank_score["xyz"]}}):
+    for change in ({
+            "label": value.label[1:]
+    }, {
+            "mask": value.mask[:, :8]
+    }, {
+            "bank_score": {
+                "xyz": value.bank_score["xyz"]
+            }
+    }):
         with pytest.raises(ValueError, match="cookie"):
             dataclasses.replace(value, **change)
 
@@ -65,14 +74,14 @@ def test_scores_and_metrics_are_those_of_the_add_on():
         scored = score(value, names[::-1], reference=reference)
         assert list(scored) == ["baseline", *(name for name in names[::-1] if name != "baseline")]
         known = value.training.reference(scoring_addon.DEFAULTS) if reference == "train" else None
-        expected = scoring_addon.score_all(names, value.decision_score, value.decision_map, value.samples, reference=known)
+        expected = scoring_addon.score_all(names, value.decision_score, value.decision_map, value.samples,
+                                           reference=known)
         for name, found in metrics(value, scored).items():
             own = expected[name]
             assert np.array_equal(scored[name].image_preds, own.image_preds)
             assert [*found] == [
-                *compute_metrics(
-                    value.label, own.image_preds, value.mask.ravel(), np.ravel(own.predictions), value.mask, own.predictions
-                )
+                *compute_metrics(value.label, own.image_preds, value.mask.ravel(), np.ravel(own.predictions),
+                                 value.mask, own.predictions)
             ]
 
 
@@ -102,12 +111,20 @@ def test_what_cannot_be_scored_is_refused_in_one_line(names, parameters, referen
 
 def test_a_file_of_version_1_is_read(tmp_path):
     value = make_evaluation(size=16, train=2)
-    meta = {"category": "cookie", "options": {}, "seed": 0, "training_paths": list(value.training.path), "untrained": True}
+    meta = {
+        "category": "cookie",
+        "options": {},
+        "seed": 0,
+        "training_paths": list(value.training.path),
+        "untrained": True
+    }
     arrays = {"version": np.array(1), "meta": np.array(json.dumps({**meta, "train_parameters": [0.5, 64, "decision"]}))}
     for name in ("path", "defect", "label", "mask", "picture"):
         arrays[name] = np.array(getattr(value, name))
-    arrays["bank_names"], arrays["bank_scores"] = np.array(list(value.bank_score)), np.stack([*value.bank_score.values()], 1)
-    arrays["score_decision"], arrays["train_statistics"] = value.decision_score, np.stack(value.training.statistics, axis=1)
+    arrays["bank_names"], arrays["bank_scores"] = np.array(list(value.bank_score)), np.stack(
+        [*value.bank_score.values()], 1)
+    arrays["score_decision"], arrays["train_statistics"] = value.decision_score, np.stack(
+        value.training.statistics, axis=1)
     for prefix, of in (("map", value), ("train_map", value.training)):
         arrays[f"{prefix}_decision"] = of.decision_map.astype(np.float32)
         for bank, maps in of.bank_map.items():

@@ -92,8 +92,10 @@ def test_rgb_patches_repeat_as_adaptive_pooling_does():
 
 def test_key_names():
     mae, bert = PointTransformer(encoder_dims=384).state_dict(), PointTransformer(encoder_dims=256).state_dict()
-    assert {"encoder.first_conv.0.weight", "encoder.second_conv.3.bias", "pos_embed.2.weight", "blocks.blocks.11.attn.qkv.weight",
-            "blocks.blocks.0.mlp.fc2.bias", "norm.weight"} <= set(mae)
+    assert {
+        "encoder.first_conv.0.weight", "encoder.second_conv.3.bias", "pos_embed.2.weight",
+        "blocks.blocks.11.attn.qkv.weight", "blocks.blocks.0.mlp.fc2.bias", "norm.weight"
+    } <= set(mae)
     assert set(bert) - set(mae) == {"cls_token", "cls_pos", "reduce_dim.weight", "reduce_dim.bias"}
     assert "blocks.blocks.0.attn.qkv.bias" not in mae
 
@@ -108,7 +110,8 @@ def test_multiscale_is_the_mean_of_two_group_sizes(arguments, full_method, passe
     sample = passes["train"][0][0]
 
     def at(*sizes):
-        return PatchExtractor(full_method.deep_feature_extractor, group_sizes=sizes).eval().extract(sample, ["xyz"])["xyz"]
+        return PatchExtractor(full_method.deep_feature_extractor, group_sizes=sizes).eval().extract(sample,
+                                                                                                    ["xyz"])["xyz"]
     torch.testing.assert_close(at(32, 64), (at(32) + at(64)) / 2)
 
 

@@ -85,7 +85,8 @@ def test_spawned_processes_work_too(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("workers, number", [(1, signal.SIGINT), (2, signal.SIGINT), (2, signal.SIGTERM)])
 def test_a_stopped_run_goes_on(tmp_path, capsys, workers, number):
-    """Stopped after its first samples it leaves only whole ones and no temporary file; the next run writes just the others."""
+    """Stopped after its first samples it leaves only whole ones and no temporary file; the next run writes just the
+    others."""
     make_mvtec3d(tmp_path / "src", "bagel", (200, 200), train=9)
     command = [str(tmp_path / "src"), "-o", str(tmp_path / "out"), "--workers", str(workers)]
     process = subprocess.Popen(

@@ -69,7 +69,8 @@ def test_equals_the_slow_version_on_any_picture(seed, height, width):
 
 
 def test_known_points_come_back(tmp_path):
-    """A ball on a ground at the data set's size, through the 16-bit depth picture: the ball's points, to within the depth's steps."""
+    """A ball on a ground at the data set's size, through the 16-bit depth picture: the ball's points, to within the
+    depth's steps."""
     make_eyecandies(tmp_path, side=512, train=1, test=())
     thing, stem = candy(512, 0.1), tmp_path / "CandyCane" / "train" / "data" / "000"
     low, high = read_range(stem.with_name("000_info_depth.yaml"))
@@ -108,7 +109,8 @@ def test_depth_is_read_as_written(tmp_path):
 
 @pytest.mark.parametrize("name", ["CandyCane", "Candy Cane", "candy_cane"])
 def test_download_to_loader(tmp_path, name):
-    """Whatever the folder's spelling, the result has the official one; splits follow the masks; a second run changes nothing."""
+    """Whatever the folder's spelling, the result has the official one; splits follow the masks; a second run changes
+    nothing."""
     make_eyecandies(tmp_path / "src", name, train=3, test=(False, True, True))
     command = ["--dataset_path", str(tmp_path / "src"), "--target_dir", str(tmp_path / "out"), "--workers", "1"]
     assert preprocess_eyecandies.main(command) == 0

@@ -224,7 +224,8 @@ class Stop:
 
 @pytest.mark.parametrize("place, at", [("save", 2), ("move", 1), ("move", 5), ("finish", 1), ("remove", 1)])
 def test_in_place_survives_an_interruption(tmp_path, monkeypatch, place, at):
-    """Wherever it is stopped, the next run ends with what a run to another folder gives, and a third changes nothing."""
+    """Wherever it is stopped, the next run ends with what a run to another folder gives, and a third changes
+    nothing."""
     source = tmp_path / "src"
     for category in ("bagel", "Tire"):
         make_mvtec3d(source, category)

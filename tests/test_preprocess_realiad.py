@@ -27,7 +27,8 @@ def background_zero(points):
 
 
 def test_files_are_paired_by_sample_not_by_position(tmp_path):
-    """Eleven samples whose file names sort differently in each folder, and whose contents tell the number of the sample."""
+    """Eleven samples whose file names sort differently in each folder, and whose contents tell the number of the
+    sample."""
     make_realiad_d3(tmp_path / "src", train=11, names={"rgb": "{id}_x_L05_y_RGB_0{seed}.jpg"})
     source = tmp_path / "src" / "knob-cap" / "train" / "GOOD"
     order = [
@@ -74,7 +75,8 @@ def test_unpaired_and_ambiguous_files_are_named(tmp_path, capsys):
 @pytest.mark.parametrize("size", [(60, 60), (60, 80)])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_conventions(tmp_path, size, dtype):
-    """Sensor: as measured, in the file's unit, 0 where nothing was. Pixel: row, column, and the smallest z where nothing was measured."""
+    """Sensor: as measured, in the file's unit, 0 where nothing was. Pixel: row, column, and the smallest z where
+    nothing was measured."""
     make_realiad_d3(tmp_path / "src", rgb_size=size, xyz_size=size, dtype=dtype)
     for convention in ("sensor", "pixel"):
         assert preprocess(tmp_path / "src", tmp_path / convention, "--xyz", convention) == 0

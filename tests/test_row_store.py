@@ -1,4 +1,5 @@
-"""Rows that wait for the coreset: in memory and spooled, read back exactly, with the right statistics, leaving nothing behind."""
+"""Rows that wait for the coreset: in memory and spooled, read back exactly, with the right statistics, leaving
+nothing behind."""
 
 import numpy as np
 import pytest

@@ -176,7 +176,8 @@ def test_not_with_max_sample(capsys):
 
 
 def test_run(flags, dataset_path, tmp_path, capsys):  # noqa: F811
-    """Two of four parts in both passes; a category with fewer is left out; odd spellings; paths in run.json and in the saved maps."""
+    """Two of four parts in both passes; a category with fewer is left out; odd spellings; paths in run.json and in
+    the saved maps."""
     data, common = (
         tmp_path / "data",
         [*flags, *TINY, "--method_name", "DINO+Point_MAE", "--f_coreset", "0.03", "--fix", "coreset_sizes"],

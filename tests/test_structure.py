@@ -10,7 +10,15 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = sorted(p for p in ROOT.rglob("*.py") if not {".venv", "demo", "results"} & set(p.relative_to(ROOT).parts))
-FLOORS = {"main.py": 5, "tools": 5, "m3dm_runner.py": 4, "feature_extractors": 3, "models": 2, "dataset.py": 2, "utils": 0}
+FLOORS = {
+    "main.py": 5,
+    "tools": 5,
+    "m3dm_runner.py": 4,
+    "feature_extractors": 3,
+    "models": 2,
+    "dataset.py": 2,
+    "utils": 0
+}
 VALUES = {"evaluation.py": 1, "scoring_addon.py": 0}
 
 

@@ -1,4 +1,5 @@
-"""Speed and memory, each measured against a plain implementation in the same run: a table, a JSON file, exit code 1 where a target is missed.
+"""Speed and memory, each measured against a plain implementation in the same run: a table, a JSON file, exit code 1
+where a target is missed.
 
     python tools/benchmark.py --quick     # the rows that take under a minute
     python tools/benchmark.py             # all rows, about half an hour on two cores
@@ -46,7 +47,8 @@ CATEGORY = "foam"
 
 
 class Figure(NamedTuple):
-    """One line of the table: what was measured, its value, the bound it has to keep (None: only shown) and on which side of it it has to lie."""
+    """One line of the table: what was measured, its value, the bound it has to keep (None: only shown) and on which
+    side of it it has to lie."""
 
     what: str
     value: float
@@ -89,9 +91,13 @@ class Bench:
 
     def arguments(self, *flags):
         """Options of the full setting on the generated parts, with extra flags."""
-        return parse_arguments(["--use_uff", "--fusion_module_path", str(self.checkpoints / RECIPES["uff"].file), "--checkpoint_dir",
-                                str(self.checkpoints), "--dataset_path", str(self.folder / "data"), "--random_state", "0", "--output_dir",
-                                str(self.folder / "results"), "--device", self.device.type, *flags])
+        return parse_arguments([
+            "--use_uff", "--fusion_module_path",
+            str(self.checkpoints / RECIPES["uff"].file), "--checkpoint_dir",
+            str(self.checkpoints), "--dataset_path",
+            str(self.folder / "data"), "--random_state", "0", "--output_dir",
+            str(self.folder / "results"), "--device", self.device.type, *flags
+        ])
 
     def method(self, *flags):
         """A method object with empty banks."""
@@ -112,7 +118,8 @@ class Bench:
         return result, time.perf_counter() - start
 
     def compare(self, ours, theirs):
-        """(median seconds of ours, of theirs, median of the rounds' ratios theirs / ours); the two are timed in turn."""
+        """(median seconds of ours, of theirs, median of the rounds' ratios theirs / ours); the two are timed in
+        turn."""
         times = [(self.seconds(ours)[1], self.seconds(theirs)[1]) for _ in range(self.rounds)]
         return (*(statistics.median(column) for column in zip(*times)), statistics.median(t / o for o, t in times))
 
@@ -130,18 +137,24 @@ def extraction(bench):
             return method.deep_feature_extractor.forward_rgb_features(rgb)
 
         ours, expected = method.extract(sample), plain.extract(method, sample) if bench.device.type == "cpu" else None
-        apart = max(float((ours[name] - expected[name]).abs().max() / expected[name].abs().max()) for name in ours) if expected else 0.0
+        apart = max(float((ours[name] - expected[name]).abs().max() / expected[name].abs().max())
+                    for name in ours) if expected else 0.0
         vit(), phases(bench, method, sample)
         rounds = [phases(bench, method, sample) for _ in range(bench.rounds)]
         whole, alone, ratio = bench.compare(lambda: method.extract(sample), vit)
         stepwise = bench.seconds(lambda: plain.extract(method, sample))[1] if expected else None
-    print(tabulate([(name, statistics.median(r[name] for r in rounds)) for name in rounds[0]], ["phase of the extraction", "seconds"],
-                   tablefmt="pipe", floatfmt=".3f"), end="\n\n", flush=True)
+    print(
+        tabulate([(name, statistics.median(r[name] for r in rounds)) for name in rounds[0]],
+                 ["phase of the extraction", "seconds"], tablefmt="pipe", floatfmt=".3f"), end="\n\n", flush=True)
     work, rate = product_flop(method, sample), matmul_rate(bench)
-    note = f"{whole:.2f} s, ViT {alone:.2f} s" + (f", step by step {stepwise:.2f} s; patches within {apart:.0e} of these" if expected else "")
-    return [Figure("extraction of one sample / ViT-B/8 forward, eval mode", 1 / ratio, "x", at_most=2.4, note=note, correct=apart < 1e-4),
-            Figure("extraction / time of its matrix products", whole / (work / rate), "x", at_most=1.3,
-                   note=f"{work / 1e9:.0f} GFLOP at {rate / 1e9:.0f} GFLOP/s")]
+    note = f"{whole:.2f} s, ViT {alone:.2f} s" + (
+        f", step by step {stepwise:.2f} s; patches within {apart:.0e} of these" if expected else "")
+    return [
+        Figure("extraction of one sample / ViT-B/8 forward, eval mode", 1 / ratio, "x", at_most=2.4, note=note,
+               correct=apart < 1e-4),
+        Figure("extraction / time of its matrix products", whole / (work / rate), "x", at_most=1.3,
+               note=f"{work / 1e9:.0f} GFLOP at {rate / 1e9:.0f} GFLOP/s")
+    ]
 
 
 def extraction_train(bench):
@@ -151,8 +164,12 @@ def extraction_train(bench):
     rgb = sample[0].to(bench.device)
     with torch.no_grad():
         method.extract(sample)
-        whole, alone, ratio = bench.compare(lambda: method.extract(sample), lambda: method.deep_feature_extractor.forward_rgb_features(rgb))
-    return [Figure("the same in train mode, as released", 1 / ratio, "x", at_most=3.2, note=f"{whole:.2f} s, ViT {alone:.2f} s")]
+        whole, alone, ratio = bench.compare(lambda: method.extract(sample),
+                                            lambda: method.deep_feature_extractor.forward_rgb_features(rgb))
+    return [
+        Figure("the same in train mode, as released", 1 / ratio, "x", at_most=3.2,
+               note=f"{whole:.2f} s, ViT {alone:.2f} s")
+    ]
 
 
 def phases(bench, method, sample):
@@ -182,15 +199,18 @@ def product_flop(method, sample):
     def blocks(tokens, width, depth):  # qkv 3, projection 1, MLP 8 products width × width a token; q·k and attention·v
         return depth * (2 * tokens * 12 * width**2 + 4 * tokens**2 * width)
 
-    conv1, conv2, conv3, conv4 = (seq[i].weight.shape[:2] for seq in (transformer.encoder.first_conv, transformer.encoder.second_conv) for i in (0, 3))
+    conv1, conv2, conv3, conv4 = (seq[i].weight.shape[:2]
+                                  for seq in (transformer.encoder.first_conv, transformer.encoder.second_conv)
+                                  for i in (0, 3))
     groups, points = transformer.num_group, transformer.num_group * transformer.group_size
     wide, f = conv3[0], conv2[0]
-    a_point = conv1[0] * conv1[1] + conv2[0] * conv2[1] + conv1[0] * wide + wide * conv4[0]  # the last but one: f's half, multiplied out
+    a_point = conv1[0] * conv1[1] + conv2[0] * conv2[1] + conv1[0] * wide + wide * conv4[
+        0]  # the last but one: f's half, multiplied out
     rows = len(distinct_rows(method.extract(sample)["xyz"])[0])
     fusion = method.fusion
-    return (blocks(785, vit.embed_dim, len(vit.blocks)) + 2 * 784 * vit.embed_dim * 3 * 64 + blocks(groups, 384, len(transformer.blocks.blocks))
-            + 2 * points * a_point + 2 * groups * wide * f
-            + 2 * rows * 2 * fusion.xyz_mlp.fc1.weight.numel() + 2 * 784 * 2 * fusion.rgb_mlp.fc1.weight.numel())
+    return (blocks(785, vit.embed_dim, len(vit.blocks)) + 2 * 784 * vit.embed_dim * 3 * 64 +
+            blocks(groups, 384, len(transformer.blocks.blocks)) + 2 * points * a_point + 2 * groups * wide * f +
+            2 * rows * 2 * fusion.xyz_mlp.fc1.weight.numel() + 2 * 784 * 2 * fusion.rgb_mlp.fc1.weight.numel())
 
 
 def matmul_rate(bench):
@@ -210,21 +230,26 @@ def k_center(bench):
     picks = greedy_k_center(rows, count // 10)
     same = float((picks == expected).float().mean())
     radius = [float(nearest_rows(rows, rows[p])[0].max()) for p in (picks, expected)]
-    return [Figure(f"greedy k-centre, {count} x {width} to {count // 10}, against the plain loop", theirs / ours, "times faster", at_least=25,
-                   note=f"{ours:.2f} s, plain {theirs:.0f} s (1 round); {same:.1%} of the picks equal",
-                   correct=same == 1 or abs(radius[0] / radius[1] - 1) < 1e-5)]
+    return [
+        Figure(f"greedy k-centre, {count} x {width} to {count // 10}, against the plain loop", theirs / ours,
+               "times faster", at_least=25,
+               note=f"{ours:.2f} s, plain {theirs:.0f} s (1 round); {same:.1%} of the picks equal", correct=same == 1
+               or abs(radius[0] / radius[1] - 1) < 1e-5)
+    ]
 
 
 def nearest_on(bench, patches, rows, what, **target):
     """Nearest rows against cdist and min."""
     bound, building = bench.seconds(lambda: LowerBound.where_it_pays(rows))
-    ours, theirs, ratio = bench.compare(lambda: nearest_rows(patches, rows, bound), lambda: plain.nearest_rows(patches, rows))
+    ours, theirs, ratio = bench.compare(lambda: nearest_rows(patches, rows, bound),
+                                        lambda: plain.nearest_rows(patches, rows))
     (distance, index), (expected, at) = nearest_rows(patches, rows, bound), plain.nearest_rows(patches, rows)
     noise = ROUNDING * ((patches**2).sum(1) + (rows**2).sum(1).max())  # of a squared distance in float32 products
     apart = ((distance**2 - expected**2).abs() / noise).max()
     note = f"{ours:.2f} s, plain {theirs:.2f} s, bound {building:.1f} s once a bank; {float((index == at).float().mean()):.2%} of the indices equal"
     value, unit = (ratio, "times faster") if "at_least" in target else (1 / ratio, "of the plain time")
-    return Figure(f"nearest rows, {len(patches)} x {len(rows)} x {rows.shape[1]}, {what}", value, unit, **target, note=note, correct=float(apart) <= 1)
+    return Figure(f"nearest rows, {len(patches)} x {len(rows)} x {rows.shape[1]}, {what}", value, unit, **target,
+                  note=note, correct=float(apart) <= 1)
 
 
 def nearest_random(bench):
@@ -237,7 +262,8 @@ def nearest_random(bench):
 def nearest_features(bench):
     """Nearest rows of a generated part in a bank of coreset rows."""
     parts = 80
-    args = bench.arguments("--eval_mode", "--method_name", "Point_MAE", "--memory_bank", "single", "--dataset_path", str(bench.folder / "more"))
+    args = bench.arguments("--eval_mode", "--method_name", "Point_MAE", "--memory_bank", "single", "--dataset_path",
+                           str(bench.folder / "more"))
     write_category(bench.folder / "more", CATEGORY, (224, 224), parts, 1, 0, 0)
     method = METHODS["Point_MAE"](args, bench.device)
     rows = torch.cat([method.extract(sample)["xyz"].cpu() for sample in bench.samples("train", args)])
@@ -261,36 +287,52 @@ def full_setting(bench, mode, target):
 
     seconds = bench.seconds(ours)[1]
     method = bench.method(*mode)  # anew, so that random numbers start where they did
-    (scores, _), theirs = bench.seconds(lambda: plain.full_setting(method, lambda: bench.samples("train", args), lambda: bench.samples("test", args)))
+    (scores, _), theirs = bench.seconds(
+        lambda: plain.full_setting(method, lambda: bench.samples("train", args), lambda: bench.samples("test", args)))
     apart = float(np.abs(np.ravel(runner.method.image_preds) / scores - 1).max())
     name = "eval" if mode else "train"
-    return [Figure(f"full setting, {TRAIN} training and {len(scores)} test parts, {name} mode, against the plain implementation", theirs / seconds,
-                   "times faster", at_least=target, note=f"{seconds:.0f} s, plain {theirs:.0f} s (1 round); image scores within {apart:.1%}",
-                   correct=apart < 0.03)]
+    return [
+        Figure(
+            f"full setting, {TRAIN} training and {len(scores)} test parts, {name} mode, against the plain "
+            f"implementation",
+            theirs / seconds, "times faster", at_least=target,
+            note=f"{seconds:.0f} s, plain {theirs:.0f} s (1 round); image scores within {apart:.1%}", correct=apart
+            < 0.03)
+    ]
 
 
 def memory(bench):
     """Peak memory from the first patch to finished banks at the size of bagel, in a process of its own."""
-    flags = ["--eval_mode", "--fusion_module_path", str(bench.checkpoints / RECIPES["uff"].file), "--checkpoint_dir", str(bench.checkpoints),
-             "--spool_dir", str(bench.folder)]
+    flags = [
+        "--eval_mode", "--fusion_module_path",
+        str(bench.checkpoints / RECIPES["uff"].file), "--checkpoint_dir",
+        str(bench.checkpoints), "--spool_dir",
+        str(bench.folder)
+    ]
     code = f"from tools.benchmark import build_banks; build_banks({flags!r})"
-    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).resolve().parents[1], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).resolve().parents[1], capture_output=True,
+                          text=True)
     if done.returncode:
         raise InputError(f"the memory row failed: {done.stderr.strip().splitlines()[-1]}")
     found = json.loads(done.stdout.splitlines()[-1])
-    return [Figure(f"peak memory, {BAGEL} training parts of generated features, first patch to finished banks", found["peak_gib"], "GiB", at_most=6,
-                   note=f"{found['spooled_gib']:.1f} GiB spooled; coreset {found['coreset']:.0f} s; banks {found['banks']}")]
+    return [
+        Figure(f"peak memory, {BAGEL} training parts of generated features, first patch to finished banks",
+               found["peak_gib"], "GiB", at_most=6,
+               note=f"{found['spooled_gib']:.1f} GiB spooled; coreset {found['coreset']:.0f} s; banks {found['banks']}")
+    ]
 
 
 def build_banks(flags):
-    """Fill and finish the full setting's banks with BAGEL generated parts; prints JSON with the peak of this process's memory."""
+    """Fill and finish the full setting's banks with BAGEL generated parts; prints JSON with the peak of this
+    process's memory."""
     method = METHODS["DINO+Point_MAE+Fusion"](parse_arguments(["--use_uff", "--device", "cpu", *flags]))
     generator = torch.Generator().manual_seed(0)
     widths = {"rgb": 768, "xyz": 1152, "fusion": 1920}
     mixing = {name: torch.randn(20, width, generator=generator) for name, width in widths.items()}
 
     def rows(name, count):
-        return torch.randn(count, 20, generator=generator) @ mixing[name] + 0.1 * torch.randn(count, widths[name], generator=generator)
+        return torch.randn(count, 20, generator=generator) @ mixing[name] + 0.1 * torch.randn(
+            count, widths[name], generator=generator)
 
     def extract(_):
         patches = {"rgb": rows("rgb", 784), "xyz": rows("xyz", 3136), "fusion": rows("fusion", 3136)}
@@ -304,8 +346,16 @@ def build_banks(flags):
     spooled = sum(len(bank.store) * bank.store.width * 4 for bank in method.banks.values())
     start = time.perf_counter()
     method.run_coreset()
-    print(json.dumps({"peak_gib": peak_memory_mib() / 1024, "spooled_gib": spooled / 2**30, "coreset": time.perf_counter() - start,
-                      "banks": {name: list(bank.rows.shape) for name, bank in method.banks.items()}}))
+    print(
+        json.dumps({
+            "peak_gib": peak_memory_mib() / 1024,
+            "spooled_gib": spooled / 2**30,
+            "coreset": time.perf_counter() - start,
+            "banks": {
+                name: list(bank.rows.shape)
+                for name, bank in method.banks.items()
+            }
+        }))
 
 
 def fit_cost(bench):
@@ -313,7 +363,9 @@ def fit_cost(bench):
     figures, parts = [], (8, 16, 32, 64)
     write_category(bench.folder / "grow", CATEGORY, (224, 224), parts[-1], 1, 0, 0)
     for count in parts:
-        runner = M3DM(bench.arguments("--eval_mode", "--dataset_path", str(bench.folder / "grow"), "--fix", "max_sample", "--max_sample", str(count)))
+        runner = M3DM(
+            bench.arguments("--eval_mode", "--dataset_path", str(bench.folder / "grow"), "--fix", "max_sample",
+                            "--max_sample", str(count)))
         runner.fit(CATEGORY)
         seconds = {name: s for name, s in runner.timings.items() if name != "load networks"}
         total, coreset = sum(seconds.values()), seconds["coreset"]
@@ -342,11 +394,13 @@ ROWS = {
 
 def main(argv=None):
     """Run the command line; returns the exit code: 0 all targets met, 1 one missed, 2 refused."""
-    parser = argparse.ArgumentParser(prog="benchmark.py", description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(prog="benchmark.py", description=__doc__.splitlines()[0],
+                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="only the rows that take under a minute")
     parser.add_argument("--rows", nargs="+", choices=ROWS, metavar="ROW", help="only these: " + ", ".join(ROWS))
     parser.add_argument("--rounds", type=int, default=5, help="rounds of the quick rows; their median is shown")
-    parser.add_argument("--checkpoint_dir", help="checkpoints, uff_pretrain.pth among them (default: stand-ins, written for the run)")
+    parser.add_argument("--checkpoint_dir",
+                        help="checkpoints, uff_pretrain.pth among them (default: stand-ins, written for the run)")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
     parser.add_argument("-o", "--output", default="results/benchmark.json", metavar="FILE", help="JSON file")
     options = parser.parse_args(argv)
@@ -363,11 +417,20 @@ def main(argv=None):
         print(f"benchmark.py: {error}", file=sys.stderr)
         return 2
     lines = [(f.what, f"{f.value:.2f} {f.unit}", f.target, f.verdict, f.note) for f in figures]
-    print(f"\n{torch.get_num_threads()} threads, {platform.processor() or platform.machine()}, device {bench.device}; median of {options.rounds} rounds where nothing "
-          "else is said\n")
+    print(
+        f"\n{torch.get_num_threads()} threads, {platform.processor() or platform.machine()}, device {bench.device}; "
+        f"median of {options.rounds} rounds where nothing "
+        "else is said\n")
     print(tabulate(lines, ["what", "measured", "target", "verdict", "note"], tablefmt="pipe", disable_numparse=True))
-    record = {"versions": environment(), "threads": torch.get_num_threads(), "device": str(bench.device), "rounds": options.rounds,
-              "rows": [{**f._asdict(), "verdict": f.verdict} for f in figures]}
+    record = {
+        "versions": environment(),
+        "threads": torch.get_num_threads(),
+        "device": str(bench.device),
+        "rounds": options.rounds,
+        "rows": [{
+            **f._asdict(), "verdict": f.verdict
+        } for f in figures]
+    }
     atomic_write_text(options.output, json.dumps(record, indent=2) + "\n")
     return int(any(f.verdict in ("missed", "WRONG RESULT") for f in figures))
 

@@ -1,8 +1,10 @@
-"""The whole way on generated data: a category with both scorings, then each data set of the paper from its download to the tables.
+"""The whole way on generated data: a category with both scorings, then each data set of the paper from its download
+to the tables.
 
     python tools/demo.py demo
 
-Every command is printed before it is run, as it would be given by hand. Weights are untrained stand-ins: the scores mean nothing.
+Every command is printed before it is run, as it would be given by hand. Weights are untrained stand-ins: the scores
+mean nothing.
 """
 
 import argparse
@@ -96,9 +98,9 @@ def main(argv=None):
             print(f"demo.py: this command ended with exit code {done.returncode}", file=sys.stderr)
             return done.returncode
     print(
-        f"\nPictures, scores and run.json are under {out}/results, the paper's tables under {out}/tables, a page to look at under {out}/report.\n"
-        "The weights are untrained stand-ins and the parts generated: these scores say nothing about M3DM."
-    )
+        f"\nPictures, scores and run.json are under {out}/results, the paper's tables under {out}/tables, a page to "
+        f"look at under {out}/report.\n"
+        "The weights are untrained stand-ins and the parts generated: these scores say nothing about M3DM.")
     return 0
 
 

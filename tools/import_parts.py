@@ -1,10 +1,13 @@
-"""From a camera's recording to the layout that M3DM reads: pictures with depth images or organised clouds to rgb, xyz and gt.
+"""From a camera's recording to the layout that M3DM reads: pictures with depth images or organised clouds to rgb,
+xyz and gt.
 
-    python tools/import_parts.py RECORDING -o datasets/mine --category cap --split train/good --intrinsics fx fy cx cy --unit mm
-    python tools/import_parts.py RECORDING -o datasets/mine --category cap --split test/scratch --intrinsics camera.json --unit mm
+    python tools/import_parts.py RECORDING -o datasets/mine --category cap --split train/good --intrinsics fx fy cx
+    cy --unit mm python tools/import_parts.py RECORDING -o datasets/mine --category cap --split test/scratch
+    --intrinsics camera.json --unit mm
 
-Writes OUT/<category>/<split>/{rgb/NNN.png, xyz/NNN.tiff[, gt/NNN.png]}, a contact sheet to look at, and preprocessing.json, which says which
-part came from which files. A run that was stopped goes on where it was; files added to the recording later get the next numbers.
+Writes OUT/<category>/<split>/{rgb/NNN.png, xyz/NNN.tiff[, gt/NNN.png]}, a contact sheet to look at, and
+preprocessing.json, which says which part came from which files. A run that was stopped goes on where it was; files
+added to the recording later get the next numbers.
 """
 
 import functools
@@ -151,7 +154,8 @@ def import_parts(args, command):
         for name, files in named.items()
     ]
     print(
-        f"{args.source}: {len(parts)} parts, for instance {_shown(parts[0], args.source)}; unit {plan.unit.name} ({plan.unit.found})"
+        f"{args.source}: {len(parts)} parts, for instance {_shown(parts[0], args.source)}; unit {plan.unit.name} "
+        f"({plan.unit.found})"
     )
     common.prepare(record, target, jobs, unpaired)
     outcome = common.run_jobs(jobs, args.workers)
@@ -194,9 +198,9 @@ def check_alike(args):
         for name in ALIKE if earlier.get("program") == PROGRAM else ():
             if earlier["options"].get(name) != getattr(args, name):
                 raise InputError(
-                    f"{path}: this split was imported with --{name} {earlier['options'].get(name)}, now it is {getattr(args, name)}; splits "
-                    "that differ in this differ in more than defects: give the same, or another --category"
-                )
+                    f"{path}: this split was imported with --{name} {earlier['options'].get(name)}, now it is "
+                    f"{getattr(args, name)}; splits "
+                    "that differ in this differ in more than defects: give the same, or another --category")
 
 
 def make_plan(args, parts):
@@ -260,7 +264,8 @@ class PartsRecord(common.Record):
     """preprocessing.json of a split, which also says which part came from which files."""
 
     def number_parts(self, source, parts):
-        """({NNN: Files} of ``parts``, {NNN: why a part cannot be done again}); those of earlier runs keep their numbers.
+        """({NNN: Files} of ``parts``, {NNN: why a part cannot be done again}); those of earlier runs keep their
+        numbers.
 
         Raises:
             InputError: the split holds parts of another recording.
@@ -268,9 +273,9 @@ class PartsRecord(common.Record):
         whose, known = str(source.resolve()), dict(self.earlier.get("parts", {}))
         if self.earlier.get("source", whose) != whose:
             raise InputError(
-                f"{self.path}: this split was imported from {self.earlier['source']}, not {whose}; put both recordings in one folder and "
-                "import that into a new split, or choose another --output"
-            )
+                f"{self.path}: this split was imported from {self.earlier['source']}, not {whose}; put both recordings "
+                f"in one folder and "
+                "import that into a new split, or choose another --output")
         numbers = {tuple(entry["files"]): name for name, entry in known.items()}
         named, changed = {}, {}
         for files in parts:

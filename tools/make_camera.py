@@ -1,8 +1,10 @@
-"""Write small generated camera recordings of each kind that tools/import_parts.py reads: depth images with intrinsics, PCD, PLY and arrays.
+"""Write small generated camera recordings of each kind that tools/import_parts.py reads: depth images with
+intrinsics, PCD, PLY and arrays.
 
     python tools/make_camera.py demo/recordings
 
-OUT/<kind>/<train_good, test_good, test_dent>/ holds the files of some parts: a knob of two balls on a table, seen by a pinhole camera.
+OUT/<kind>/<train_good, test_good, test_dent>/ holds the files of some parts: a knob of two balls on a table, seen by
+a pinhole camera.
 """
 
 import json
@@ -49,7 +51,8 @@ def camera_of(size):
 
 
 def record(seed=0, size=(240, 320), dented=False, missing=0.02):
-    """Recording of one part: two balls sunk in a table, each place where a pixel's ray meets them; ``missing`` of the pixels see nothing."""
+    """Recording of one part: two balls sunk in a table, each place where a pixel's ray meets them; ``missing`` of
+    the pixels see nothing."""
     rng, camera = np.random.default_rng(seed), camera_of(size)
     v, u = np.mgrid[: size[0], : size[1]]
     rays = np.stack([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy, np.ones(size)], axis=-1)
@@ -86,7 +89,8 @@ def record(seed=0, size=(240, 320), dented=False, missing=0.02):
 def write_pcd(path, points, colours=None, encoding="binary", height=None):
     """Write points [H, W, 3] as PCD with a field of padding; ``encoding``: ascii, binary or binary_compressed.
 
-    ``height``: as the head shall say it, 1 for an unorganised cloud. The compressed form holds the bytes as they are, which the format allows.
+    ``height``: as the head shall say it, 1 for an unorganised cloud. The compressed form holds the bytes as they
+    are, which the format allows.
     """
     count = points.shape[0] * points.shape[1]
     kinds = [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("_", "<f4"), ("rgb", "<u4")][: 5 if colours is not None else 4]
@@ -99,10 +103,11 @@ def write_pcd(path, points, colours=None, encoding="binary", height=None):
     names = " ".join(name for name, _ in kinds)
     height = height or points.shape[0]
     head = (
-        f"# .PCD v0.7 - Point Cloud Data file format\nVERSION 0.7\nFIELDS {names}\nSIZE {' '.join('4' for _ in kinds)}\n"
-        f"TYPE {' '.join(kind[1].upper() for _, kind in kinds)}\nCOUNT {' '.join('1' for _ in kinds)}\nWIDTH {count // height}\nHEIGHT {height}\n"
-        f"VIEWPOINT 0 0 0 1 0 0 0\nPOINTS {count}\nDATA {encoding}\n"
-    )
+        f"# .PCD v0.7 - Point Cloud Data file format\nVERSION 0.7\nFIELDS {names}\nSIZE "
+        f"{' '.join('4' for _ in kinds)}\n"
+        f"TYPE {' '.join(kind[1].upper() for _, kind in kinds)}\nCOUNT {' '.join('1' for _ in kinds)}\nWIDTH "
+        f"{count // height}\nHEIGHT {height}\n"
+        f"VIEWPOINT 0 0 0 1 0 0 0\nPOINTS {count}\nDATA {encoding}\n")
     if encoding == "ascii":
         body = "".join(
             " ".join(f"{value:.9g}" if isinstance(value, float) else str(value) for value in row) + "\n"
@@ -120,7 +125,8 @@ def write_pcd(path, points, colours=None, encoding="binary", height=None):
 
 
 def write_ply(path, points, colours=None, encoding="binary_little_endian", head_lines=(), kind="float"):
-    """Write points [H, W, 3] as PLY, row by row; ``encoding``: ascii, binary_little_endian or binary_big_endian; ``kind``: float or double."""
+    """Write points [H, W, 3] as PLY, row by row; ``encoding``: ascii, binary_little_endian or binary_big_endian;
+    ``kind``: float or double."""
     order = ">" if "big" in encoding else "<"
     kinds = [(axis, order + ("f8" if kind == "double" else "f4")) for axis in "xyz"]
     kinds += [(name, "u1") for name in ("red", "green", "blue")] if colours is not None else []
@@ -223,7 +229,8 @@ KINDS = {"depth_png": _depth_png, "depth_tiff": _depth_tiff, "pcd": _pcd, "ply":
 
 
 def make_recording(root, kind, parts=4, size=(240, 320)):
-    """Write ``root``/``kind`` with ``parts`` training parts, and two good and two dented test parts; returns that folder."""
+    """Write ``root``/``kind`` with ``parts`` training parts, and two good and two dented test parts; returns that
+    folder."""
     folder = Path(root) / kind
     for first, (where, count) in enumerate((("train_good", parts), ("test_good", 2), ("test_dent", 2))):
         for i in range(count):

@@ -1,4 +1,5 @@
-"""Write small generated downloads of the three data sets: their folders, names, file types, sizes and quirks, and scenes of known geometry.
+"""Write small generated downloads of the three data sets: their folders, names, file types, sizes and quirks, and
+scenes of known geometry.
 
 python tools/make_downloads.py demo/downloads
 """
@@ -42,8 +43,9 @@ def write_tiff(path, content):
 
 
 class Scene(NamedTuple):
-    """A scan of two objects on a plane: ``rgb`` [H, W, 3] uint8, ``xyz`` [H, W, 3] float32 metres (0: not measured), and for the checks
-    ``height`` [H, W] metres above the plane, ``larger`` [H, W] bool where the larger object is, ``measured`` [H, W] bool."""
+    """A scan of two objects on a plane: ``rgb`` [H, W, 3] uint8, ``xyz`` [H, W, 3] float32 metres (0: not measured),
+    and for the checks ``height`` [H, W] metres above the plane, ``larger`` [H, W] bool where the larger object is,
+    ``measured`` [H, W] bool."""
 
     rgb: np.ndarray
     xyz: np.ndarray
@@ -56,7 +58,8 @@ def scene(size, seed=0, shift=0.0, noise=0.0002, view=0.16):
     """A dome of 4 cm radius and a box of 2.4 × 3 cm on a tilted plane, 3 % of the pixels not measured.
 
     Args:
-        size: (height, width) in pixels. shift: metres that the dome is moved to the left; 0.045 and more takes it into the frame.
+        size: (height, width) in pixels. shift: metres that the dome is moved to the left; 0.045 and more takes it
+            into the frame.
         noise: standard deviation of z. view: metres that the shorter side shows.
     """
     rng, pitch = np.random.default_rng(seed), view / min(size)
@@ -74,7 +77,8 @@ def scene(size, seed=0, shift=0.0, noise=0.0002, view=0.16):
 def make_mvtec3d(
     root, category="bagel", size=(120, 120), train=2, validation=1, good=1, defects=("hole",), shift=0.0, bad=1
 ):
-    """An MVTec 3D-AD category as downloaded; returns its folder. Good test parts have an empty mask, as in the download."""
+    """An MVTec 3D-AD category as downloaded; returns its folder. Good test parts have an empty mask, as in the
+    download."""
     folder = Path(root) / category
     for name in ("class_ids.json", "license.txt", "readme.txt"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -108,7 +112,8 @@ def make_mvtec3d(
 
 
 class Candy(NamedTuple):
-    """A rendered ball on a ground: ``depth`` [H, W] metres, ``points`` [H, W, 3] in the world's frame, ``ball`` [H, W] bool, ``pose`` [4, 4]."""
+    """A rendered ball on a ground: ``depth`` [H, W] metres, ``points`` [H, W, 3] in the world's frame, ``ball`` [H,
+    W] bool, ``pose`` [4, 4]."""
 
     depth: np.ndarray
     points: np.ndarray
@@ -122,7 +127,8 @@ def turned(angle):
 
 
 def candy(side=512, tilt=0.15, lean=0.02, distance=2.5):
-    """A ball half sunk in a ground that is ``tilt`` radians off the world's x-z plane, seen by a camera that looks down on it.
+    """A ball half sunk in a ground that is ``tilt`` radians off the world's x-z plane, seen by a camera that looks
+    down on it.
 
     Each pixel's point is where its ray meets the ball or the ground. y points down, as in the data set.
     """
@@ -148,7 +154,8 @@ def candy(side=512, tilt=0.15, lean=0.02, distance=2.5):
 
 
 def write_candy(stem, thing, seed=0, test=None):
-    """Write a sample's files, whose names begin with ``stem``; ``test``: None (training), False (good) or True (defective)."""
+    """Write a sample's files, whose names begin with ``stem``; ``test``: None (training), False (good) or True
+    (defective)."""
     rng, side = np.random.default_rng(seed), len(thing.depth)
     low, high = float(thing.depth.min()), float(thing.depth.max())
 
@@ -178,7 +185,8 @@ def write_candy(stem, thing, seed=0, test=None):
 
 
 def make_eyecandies(root, category="CandyCane", side=64, train=2, test=(False, True)):
-    """An Eyecandies category as downloaded; ``test``: for each test sample whether it is defective. Returns the category's folder."""
+    """An Eyecandies category as downloaded; ``test``: for each test sample whether it is defective. Returns the
+    category's folder."""
     folder = Path(root) / category
     for number in range(train):
         write_candy(folder / "train" / "data" / f"{number:03d}", candy(side, 0.1 + 0.02 * number), number)

@@ -37,7 +37,8 @@ def farthest_points(points, count):
 
 
 def batch_norm(layer, x):
-    """Batch norm with this sample's statistics in train mode, the stored ones else; the stored ones stay as they are."""
+    """Batch norm with this sample's statistics in train mode, the stored ones else; the stored ones stay as they
+    are."""
     if layer.training:
         return F.batch_norm(x, None, None, layer.weight, layer.bias, training=True, eps=layer.eps)
     return F.batch_norm(x, layer.running_mean, layer.running_var, layer.weight, layer.bias, eps=layer.eps)
@@ -56,7 +57,9 @@ def mini_pointnet(encoder, groups):
 def xyz_patches(transformer, points, valid, size):
     """[3136, 1152] of the valid points [N, 3] at the positions ``valid`` [N] of a picture of size × size pixels."""
     center = points[farthest_points(points, transformer.num_group)]
-    neighbours = torch.cdist(center, points, compute_mode="donot_use_mm_for_euclid_dist").topk(transformer.group_size, largest=False).indices
+    neighbours = torch.cdist(center, points,
+                             compute_mode="donot_use_mm_for_euclid_dist").topk(transformer.group_size,
+                                                                               largest=False).indices
     tokens = transformer.transform(mini_pointnet(transformer.encoder, points[neighbours] - center[:, None]), center)
     distance, index = torch.cdist(points, center, compute_mode="donot_use_mm_for_euclid_dist").topk(3, largest=False)
     weight = 1 / (distance**2 + 1e-8)

@@ -98,7 +98,8 @@ def ablation_trend(variants, titles, values):
 
 @styled
 def panels(title, picture, mask, baseline, proposed, m_dis):
-    """Input, mask, baseline map and proposed map on one colour scale, M_dis on 0 to 1; (heading, map) for the two maps."""
+    """Input, mask, baseline map and proposed map on one colour scale, M_dis on 0 to 1; (heading, map) for the two
+    maps."""
     low = min(float(np.min(m)) for _, m in (baseline, proposed))
     high = max(float(np.max(m)) for _, m in (baseline, proposed))
     scale = {"cmap": "viridis", "vmin": low, "vmax": high}

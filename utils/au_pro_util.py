@@ -59,7 +59,8 @@ def calculate_au_pro(gts, predictions, integration_limit=0.3, num_thresholds=100
 
 
 def check_maps(maps, names=None):
-    """Refuse maps or scores, one a part, that hold NaN or inf, which sort anywhere and make metrics wrong without a word.
+    """Refuse maps or scores, one a part, that hold NaN or inf, which sort anywhere and make metrics wrong without a
+    word.
 
     Raises:
         InputError: with the part's name.
@@ -68,7 +69,8 @@ def check_maps(maps, names=None):
         if not np.isfinite(values).all():
             name = f"part {position}" if names is None else names[position]
             what = f"{np.count_nonzero(~np.isfinite(values)):,} of {np.size(values):,} values of its score or map are NaN or inf"
-            raise InputError(f"{name}: {what}: metrics would be wrong; look at the part's files with tools/check_dataset.py")
+            raise InputError(
+                f"{name}: {what}: metrics would be wrong; look at the part's files with tools/check_dataset.py")
 
 
 def threshold_positions(length, num_thresholds=100):
@@ -77,7 +79,8 @@ def threshold_positions(length, num_thresholds=100):
 
 
 def region_weights(gt):
-    """1 / (pixels of its 8-connected region) of each defective pixel of a mask ([H, W] bool) in row order, [gt.sum()]."""
+    """1 / (pixels of its 8-connected region) of each defective pixel of a mask ([H, W] bool) in row order,
+    [gt.sum()]."""
     region = ndimage.label(gt, structure=EIGHT_CONNECTED)[0][gt]
     return 1 / np.bincount(region)[region]
 
@@ -90,7 +93,8 @@ def weight_above(scores, weights, thresholds):
 
 
 def area_up_to(x, y, limit):
-    """Trapezoid area under the curve (x rising, [..., n]; y, [..., n]) from its start to ``limit``, last point interpolated: [...]."""
+    """Trapezoid area under the curve (x rising, [..., n]; y, [..., n]) from its start to ``limit``, last point
+    interpolated: [...]."""
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     step = np.diff(x)
     width = np.clip(limit - x[..., :-1], 0, step)

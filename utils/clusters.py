@@ -1,8 +1,9 @@
 """The largest DBSCAN cluster of a dense 3-D point cloud, exactly and in little memory.
 
-DBSCAN needs each point's neighbours within eps; where these are thousands (a scan of 0.2 mm spacing and an eps of 6 mm) listing them
-takes gigabytes. Here space is cut into cubes of side eps/√3, so that all points of a cube are neighbours of each other: a cube of at least
-``min_points`` points needs no search at all, and cubes are joined, not points. The few points of the other cubes are counted in a k-d tree.
+DBSCAN needs each point's neighbours within eps; where these are thousands (a scan of 0.2 mm spacing and an eps of 6
+mm) listing them takes gigabytes. Here space is cut into cubes of side eps/√3, so that all points of a cube are
+neighbours of each other: a cube of at least ``min_points`` points needs no search at all, and cubes are joined, not
+points. The few points of the other cubes are counted in a k-d tree.
 """
 
 import itertools
@@ -25,8 +26,9 @@ def largest_cluster(points, eps, min_points):
         min_points: a point with as many neighbours, itself included, is a core point.
 
     Returns:
-        [N] bool; all False where there is no core point. Equal to the largest label of scikit-learn's DBSCAN with exact distances:
-        clusters are numbered by their first core point, a border point within reach of several goes to the lowest number, and of
+        [N] bool; all False where there is no core point. Equal to the largest label of scikit-learn's DBSCAN with
+        exact distances: clusters are numbered by their first core point, a border point within reach of several goes
+            to the lowest number, and of
         equally large clusters the lowest number is taken.
     """
     if not len(points):
@@ -57,7 +59,8 @@ def largest_cluster(points, eps, min_points):
 
 
 def _cubes(points, eps):
-    """(order that puts points of a cube together, where each cube starts and the end, key of each cube, key strides of the axes)."""
+    """(order that puts points of a cube together, where each cube starts and the end, key of each cube, key strides
+    of the axes)."""
     side = eps / np.sqrt(3) * (1 - 1e-9)  # so that rounding cannot bring two points of one cube further apart than eps
     index = np.floor((points - points.min(0)) / side).astype(np.int64) + REACH
     spans = index.max(0) + 1 + REACH  # a margin, so that neighbours' keys never wrap around
@@ -71,7 +74,8 @@ def _cubes(points, eps):
 
 
 def _pairs(keys, strides):
-    """Positions (first [P], second [P]) of all pairs of cubes in sorted ``keys`` that are near enough to hold neighbours."""
+    """Positions (first [P], second [P]) of all pairs of cubes in sorted ``keys`` that are near enough to hold
+    neighbours."""
     offsets = [o for o in itertools.product(range(-REACH, REACH + 1), repeat=3) if o > (0, 0, 0)]
     first, second = [], []
     for offset in offsets:
@@ -84,7 +88,8 @@ def _pairs(keys, strides):
 
 
 def _join(groups, first, second, eps):
-    """Component [len(groups)] of each group of points, where groups of a pair join if some point of one is within eps of one of the other."""
+    """Component [len(groups)] of each group of points, where groups of a pair join if some point of one is within
+    eps of one of the other."""
     middle = np.array(
         [g[((g - g.mean(0)) ** 2).sum(1).argmin()] for g in groups]
     )  # most pairs are decided by these alone

@@ -1,4 +1,5 @@
-"""A contact sheet: every part's picture, its depth in colour, and the scan's outline on the picture, so that a person sees whether they fit."""
+"""A contact sheet: every part's picture, its depth in colour, and the scan's outline on the picture, so that a
+person sees whether they fit."""
 
 from concurrent.futures import ProcessPoolExecutor
 from itertools import islice, repeat
@@ -26,7 +27,9 @@ BROAD = 240  # panels of this width have lines of three pixels, narrower ones of
 FRAME = 0.06  # of the sides: where the ground is expected
 GROUND = 0.3  # of the frame's pixels that have to be measured for the ground to be looked for
 CLEAR = 6.0  # times the ground's spread: where the part begins
-FOOT = 0.1  # of the height that parts ground and part best: where the part begins at the least, so that the line runs along its foot
+# of the height that parts ground and part best: where the part begins at the least, so that the line runs along its
+# foot
+FOOT = 0.1
 
 
 class Page(NamedTuple):
@@ -58,7 +61,8 @@ def layout_for(count):
 
 
 def write_contact_sheet(folder, names, title, labels, workers=1):
-    """Write contact_sheet.png, or contact_sheet_1.png … where the parts need several pages, into ``folder``; older pages go.
+    """Write contact_sheet.png, or contact_sheet_1.png … where the parts need several pages, into ``folder``; older
+    pages go.
 
     Args:
         folder: a defect folder of the layout, with rgb, xyz and perhaps gt. names: of the parts, without suffix.
@@ -129,8 +133,8 @@ def make_tile(folder, name, width, label=""):
 
 
 def window(measured):
-    """(left, top, share) of the image, each from 0 to 1, that shows what was measured [H, W] with room around; the whole image where that is less
-    than a third larger."""
+    """(left, top, share) of the image, each from 0 to 1, that shows what was measured [H, W] with room around; the
+    whole image where that is less than a third larger."""
     rows, columns = np.flatnonzero(measured.any(1)), np.flatnonzero(measured.any(0))
     if not len(rows):
         return 0.0, 0.0, 1.0
@@ -155,7 +159,8 @@ def facts(xyz, measured):
 
 
 def in_colour(z, measured):
-    """Depth [h, w] as colours [h, w, 3] uint8 over its own middle 96 %: red is near, blue is far, grey was not measured."""
+    """Depth [h, w] as colours [h, w, 3] uint8 over its own middle 96 %: red is near, blue is far, grey was not
+    measured."""
     from matplotlib import colormaps
 
     if not measured.any():
@@ -169,8 +174,8 @@ def in_colour(z, measured):
 def outline(xyz, measured):
     """Outline [h, w] bool of a scan: of what stands off the ground where a ground is seen, else of what was measured.
 
-    The ground is the plane through the frame around the image; whether something stands off it is told by the height that parts the pixels
-    into two classes best (Otsu, IEEE Transactions on Systems, Man, and Cybernetics 9, 1979).
+    The ground is the plane through the frame around the image; whether something stands off it is told by the height
+    that parts the pixels into two classes best (Otsu, IEEE Transactions on Systems, Man, and Cybernetics 9, 1979).
     """
     solid = ndimage.binary_opening(
         ndimage.binary_closing(np.pad(measured, 2, mode="edge"), np.ones((3, 3))), np.ones((3, 3))

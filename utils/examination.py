@@ -1,7 +1,8 @@
-"""One examination of a data set before a run: every file is read, and all that would stop the run or spoil its results is listed at once.
+"""One examination of a data set before a run: every file is read, and all that would stop the run or spoil its
+results is listed at once.
 
-``main.py``, ``tools/check_dataset.py`` and the data sets' classes read with the same functions, and read as the examination has settled.
-It refuses nothing: who calls it decides from ``Examination.faults``.
+``main.py``, ``tools/check_dataset.py`` and the data sets' classes read with the same functions, and read as the
+examination has settled. It refuses nothing: who calls it decides from ``Examination.faults``.
 """
 
 import json
@@ -123,7 +124,8 @@ def examine(
         options: Options.
         workers: processes.
         progress: whether to show a bar (on a terminal only).
-        cache_path: JSON file that keeps what was found; files of the same name, size and time are not read again. None: nothing is kept.
+        cache_path: JSON file that keeps what was found; files of the same name, size and time are not read again.
+            None: nothing is kept.
     """
     return Examination(tuple(examine_each(dataset_path, categories, splits, options, workers, progress, cache_path)))
 
@@ -153,7 +155,8 @@ def examine_each(
 
 
 def lines(groups, shown=3):
-    """Texts for the screen: a kind that was found once in a line of its own, others with their count and the first ``shown`` examples."""
+    """Texts for the screen: a kind that was found once in a line of its own, others with their count and the first
+    ``shown`` examples."""
     out = []
     for group in groups:
         if group.count == 1:

@@ -1,7 +1,8 @@
 """The pinhole camera: intrinsics from the command line or a file, and points from depth.
 
-A pixel (u, v) (column and row from 0, its centre at whole numbers) with depth d shows the point d · ((u - cx) / fx, (v - cy) / fy, 1).
-Hartley and Zisserman, Multiple View Geometry, chapter 6. Depth is along the optical axis, as depth cameras deliver it, not along the ray.
+A pixel (u, v) (column and row from 0, its centre at whole numbers) with depth d shows the point d · ((u - cx) / fx,
+(v - cy) / fy, 1). Hartley and Zisserman, Multiple View Geometry, chapter 6. Depth is along the optical axis, as
+depth cameras deliver it, not along the ray.
 """
 
 import json
@@ -40,7 +41,8 @@ def intrinsics_from(words):
         return read_intrinsics(words[0])
     if len(words) != 4 or not all(_is_number(word) for word in words):
         raise InputError(
-            f"--intrinsics {' '.join(map(str, words))}: needs four numbers, fx fy cx cy in pixels, or one JSON or YAML file"
+            f"--intrinsics {' '.join(map(str, words))}: needs four numbers, fx fy cx cy in pixels, or one JSON or YAML "
+            f"file"
         )
     return _checked("--intrinsics", Intrinsics(*map(float, words)))
 
@@ -48,9 +50,10 @@ def intrinsics_from(words):
 def read_intrinsics(path):
     """Intrinsics from a JSON or YAML file.
 
-    Read are: fx, fy and cx, cy or ppx, ppy (RealSense, Zivid), in capital letters too; ``intrinsic_matrix`` of nine numbers (Open3D, also
-    its reader of Azure Kinect recordings), column by column or row by row; ``K``, ``k``, ``P``, ``p`` and ``camera_matrix`` of ROS's
-    camera_info, and OpenCV's; with width, height and depth_scale where they are there. They may lie deeper in the file.
+    Read are: fx, fy and cx, cy or ppx, ppy (RealSense, Zivid), in capital letters too; ``intrinsic_matrix`` of nine
+    numbers (Open3D, also its reader of Azure Kinect recordings), column by column or row by row; ``K``, ``k``,
+    ``P``, ``p`` and ``camera_matrix`` of ROS's camera_info, and OpenCV's; with width, height and depth_scale where
+    they are there. They may lie deeper in the file.
 
     Raises:
         InputError: unreadable, no intrinsics in it, or several that differ.
@@ -64,9 +67,9 @@ def read_intrinsics(path):
         raise InputError(f"{path}: cannot be read as JSON or YAML with a camera's intrinsics ({reason})") from None
     if any("CalibrationInformation" in node for node in _nodes(content)):
         raise InputError(
-            f"{path}: is an Azure Kinect's raw calibration, whose numbers are for the whole sensor; give those of the mode recorded "
-            "with, as Open3D's azure_kinect_mkv_reader writes them, or --intrinsics fx fy cx cy"
-        )
+            f"{path}: is an Azure Kinect's raw calibration, whose numbers are for the whole sensor; give those of the "
+            f"mode recorded "
+            "with, as Open3D's azure_kinect_mkv_reader writes them, or --intrinsics fx fy cx cy")
     found = {}
     for node in _nodes(content):
         camera = _from_node(node)
@@ -74,16 +77,17 @@ def read_intrinsics(path):
             found.setdefault(camera[:4], camera)
     if not found:
         raise InputError(
-            f"{path}: has no intrinsics (fx, fy, cx, cy, or a matrix of nine numbers called K, camera_matrix or intrinsic_matrix); "
-            "give --intrinsics fx fy cx cy"
-        )
+            f"{path}: has no intrinsics (fx, fy, cx, cy, or a matrix of nine numbers called K, camera_matrix or "
+            f"intrinsic_matrix); "
+            "give --intrinsics fx fy cx cy")
     if len(found) > 1:
         shown = "; ".join(
             " ".join(f"{v:g}" for v in camera) + (f" for {c.size[0]}×{c.size[1]}" if c.size else "")
             for camera, c in found.items()
         )
         raise InputError(
-            f"{path}: has the intrinsics of several cameras ({shown}); give those of the depth image: --intrinsics fx fy cx cy"
+            f"{path}: has the intrinsics of several cameras ({shown}); give those of the depth image: --intrinsics fx "
+            f"fy cx cy"
         )
     camera = next(iter(found.values()))
     if camera.unit is None:
@@ -92,7 +96,8 @@ def read_intrinsics(path):
 
 
 def fit_to(camera, size, path):
-    """``camera`` for a depth image of ``size`` (height, width): scaled where the intrinsics are for another size of the same aspect.
+    """``camera`` for a depth image of ``size`` (height, width): scaled where the intrinsics are for another size of
+    the same aspect.
 
     Raises:
         InputError: another aspect, or the principal point lies outside the image. ``path`` names the image.
@@ -102,7 +107,8 @@ def fit_to(camera, size, path):
         tall, wide = camera.size
         if not same_aspect(camera.size, size):
             raise InputError(
-                f"{path}: has {height}×{width} pixels, the intrinsics are for {tall}×{wide}, another aspect; give those of this image"
+                f"{path}: has {height}×{width} pixels, the intrinsics are for {tall}×{wide}, another aspect; give "
+                f"those of this image"
             )
         fy, fx = height / tall, width / wide
         camera = camera._replace(
@@ -115,9 +121,9 @@ def fit_to(camera, size, path):
         )
     if not (0 < camera.cx < width and 0 < camera.cy < height):
         raise InputError(
-            f"{path}: has {height}×{width} pixels, the principal point ({camera.cx:g}, {camera.cy:g}) lies outside; give --intrinsics "
-            "fx fy cx cy of this image, in pixels"
-        )
+            f"{path}: has {height}×{width} pixels, the principal point ({camera.cx:g}, {camera.cy:g}) lies outside; "
+            f"give --intrinsics "
+            "fx fy cx cy of this image, in pixels")
     if abs(camera.cx / width - 0.5) > OFF_CENTRE or abs(camera.cy / height - 0.5) > OFF_CENTRE:
         text = f"the principal point ({camera.cx:g}, {camera.cy:g}) lies far off the middle of {height}×{width}: are the intrinsics this image's?"
         camera = camera._replace(notes=(*camera.notes, text))
@@ -178,7 +184,8 @@ def _from_node(node):
 
 
 def _noting(camera, bend):
-    """``camera`` with a note where lens distortion (k1, k2, p1, p2, k3) moves the corner of the image by more than a pixel."""
+    """``camera`` with a note where lens distortion (k1, k2, p1, p2, k3) moves the corner of the image by more than a
+    pixel."""
     height, width = camera.size or (2 * camera.cy, 2 * camera.cx)
     x, y = max(camera.cx, width - camera.cx) / camera.fx, max(camera.cy, height - camera.cy) / camera.fy
     k1, k2, p1, p2, k3 = bend
@@ -260,6 +267,7 @@ def _checked(where, camera):
         )
     if camera.cx < 2 or camera.cy < 2:
         raise InputError(
-            f"{where}: cx {camera.cx:g} and cy {camera.cy:g} are no principal point in pixels; the order is fx fy cx cy, each in pixels"
+            f"{where}: cx {camera.cx:g} and cy {camera.cy:g} are no principal point in pixels; the order is fx fy cx "
+            f"cy, each in pixels"
         )
     return camera

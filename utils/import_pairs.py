@@ -46,7 +46,8 @@ ROLE_WORDS = MASK_WORDS | {
 
 
 class Files(NamedTuple):
-    """The files of one part; ``picture`` is None where the cloud brings its own colours, ``mask`` where there is none."""
+    """The files of one part; ``picture`` is None where the cloud brings its own colours, ``mask`` where there is
+    none."""
 
     picture: Path | None
     cloud: Path
@@ -56,10 +57,11 @@ class Files(NamedTuple):
 def find_parts(source, picture_glob=None, cloud_glob=None, mask_glob=None, by_order=False, with_masks=True):
     """Files of each part below the folder ``source``, in natural order.
 
-    Without globs the files themselves tell what they are: PCD, PLY, .npy and .npz are clouds, grey PNG and tiff of 16 bits or more are
-    depth, float tiffs are depth or points, other images are pictures, or masks where a word of their name or folder says so.
-    Files belong together by name: the same but for words such as color and depth; else by the numbers in the name; by position only if
-    ``by_order`` says so. Masks are left out unless ``with_masks``.
+    Without globs the files themselves tell what they are: PCD, PLY, .npy and .npz are clouds, grey PNG and tiff of
+    16 bits or more are depth, float tiffs are depth or points, other images are pictures, or masks where a word of
+    their name or folder says so.
+    Files belong together by name: the same but for words such as color and depth; else by the numbers in the name;
+    by position only if ``by_order`` says so. Masks are left out unless ``with_masks``.
 
     Returns:
         (list of Files, {name of a file: why it has no partner}).
@@ -75,9 +77,9 @@ def find_parts(source, picture_glob=None, cloud_glob=None, mask_glob=None, by_or
     if not clouds:
         there = ", ".join(sorted({p.suffix for p in _walk(source) if p.suffix})) or "no files"
         raise InputError(
-            f"{source}: no depth images or clouds in it ({there}); known are 16-bit or float PNG and tiff, PCD, PLY, .npy and .npz"
-            + (f"; --cloud_glob {cloud_glob} fits none" if cloud_glob else "")
-        )
+            f"{source}: no depth images or clouds in it ({there}); known are 16-bit or float PNG and tiff, PCD, PLY, "
+            f".npy and .npz"
+            + (f"; --cloud_glob {cloud_glob} fits none" if cloud_glob else ""))
     if by_order:
         for kind, files in (("pictures", pictures), ("masks", masks)):
             if files and len(files) != len(clouds):
@@ -173,9 +175,9 @@ def match(source, first, second, one, other):
                 "--picture_glob, --cloud_glob or --mask_glob 'PATTERN'"
             )
         raise InputError(
-            f"{first[0]}: no {other} has the same name or number ({second[0].relative_to(source)} is the first); rename them, or pair "
-            "them in natural order with --by_order"
-        )
+            f"{first[0]}: no {other} has the same name or number ({second[0].relative_to(source)} is the first); "
+            f"rename them, or pair "
+            "them in natural order with --by_order")
     lonely = {
         p.relative_to(source).as_posix(): f"{p}: no {other} of its name or number" for p in first if p not in best
     }

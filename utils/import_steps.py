@@ -60,7 +60,8 @@ def measure(files, plan, picture_size=None):
     height, width = values.shape[:2]
     if min(height, width) < SMALLEST:
         raise InputError(
-            f"{files.cloud}: has {height}×{width} pixels, fewer than {SMALLEST} a side; save the scan in the sensor's full resolution"
+            f"{files.cloud}: has {height}×{width} pixels, fewer than {SMALLEST} a side; save the scan in the sensor's "
+            f"full resolution"
         )
     measured, notes = measured_pixels(values)
     if not measured.any():
@@ -69,16 +70,17 @@ def measure(files, plan, picture_size=None):
         return Measured(np.where(measured[..., None], values, 0.0), measured, colours, False, (*scan.notes, *notes))
     if plan.camera is None:
         raise InputError(
-            f"{files.cloud}: is a depth image, which needs the camera's intrinsics: --intrinsics fx fy cx cy, or --intrinsics FILE.json "
-            "or .yaml"
-        )
+            f"{files.cloud}: is a depth image, which needs the camera's intrinsics: --intrinsics fx fy cx cy, or "
+            f"--intrinsics FILE.json "
+            "or .yaml")
     camera = fit_to(plan.camera, (height, width), files.cloud)
     points = points_from_depth(np.where(measured, values, 0), camera)
     return Measured(points, measured, colours, values.dtype.kind in "iu", (*scan.notes, *notes, *camera.notes))
 
 
 def import_part(files, plan, folder, name):
-    """Convert the part of ``files`` by ``plan`` and write it as ``folder``/{rgb,xyz,gt}/``name``; returns notes on what was assumed.
+    """Convert the part of ``files`` by ``plan`` and write it as ``folder``/{rgb,xyz,gt}/``name``; returns notes on
+    what was assumed.
 
     Raises:
         InputError: a file cannot be used, sizes do not fit, or the plane cannot be removed.
@@ -95,7 +97,8 @@ def import_part(files, plan, folder, name):
 
     if picture is None and scan.colours is None:
         raise InputError(
-            f"{files.cloud}: has no colours, and there is no picture that belongs to it; add one, or say which with --picture_glob"
+            f"{files.cloud}: has no colours, and there is no picture that belongs to it; add one, or say which with "
+            f"--picture_glob"
         )
     rgb = scan.colours if picture is None else np.asarray(fitted(picture, size, files.picture, files.cloud))
     gt = None
@@ -108,7 +111,8 @@ def import_part(files, plan, folder, name):
             notes.append(f"{files.mask.name}: the mask is empty")
         elif not gt.any():
             raise InputError(
-                f"{files.mask}: the defect is too small for the scan's {size[0]}×{size[1]} pixels, none of them shows it; draw it larger"
+                f"{files.mask}: the defect is too small for the scan's {size[0]}×{size[1]} pixels, none of them shows "
+                f"it; draw it larger"
             )
 
     measured = scan.measured
@@ -128,7 +132,8 @@ def import_part(files, plan, folder, name):
 
 
 def flipped(array, how):
-    """``array`` [H, W, ...] with its columns reversed ("horizontal"), its rows ("vertical"), both, or as it is (None)."""
+    """``array`` [H, W, ...] with its columns reversed ("horizontal"), its rows ("vertical"), both, or as it is
+    (None)."""
     columns, rows = how in ("horizontal", "both"), how in ("vertical", "both")
     return array[:: -1 if rows else 1, :: -1 if columns else 1]
 
@@ -144,8 +149,10 @@ def fitted(picture, size, path, cloud, method=Image.LANCZOS):
         return picture
     if not same_aspect(own, size):
         raise InputError(
-            f"{path}: has {own[0]}×{own[1]} pixels, {cloud.name} {size[0]}×{size[1]}, another aspect, so they do not show the same view; "
-            "save depth that is aligned to the picture (the camera's software can), or a picture of the depth camera's view"
+            f"{path}: has {own[0]}×{own[1]} pixels, {cloud.name} {size[0]}×{size[1]}, another aspect, so they do not "
+            f"show the same view; "
+            "save depth that is aligned to the picture (the camera's software can), or a picture of the depth camera's "
+            "view"
         )
     return picture.resize(size[::-1], method)
 
@@ -159,9 +166,9 @@ def cropped(array, crop, path):
     left, top, width, height = crop
     if left + width > array.shape[1] or top + height > array.shape[0]:
         raise InputError(
-            f"{path}: has {array.shape[0]}×{array.shape[1]} pixels, --crop {' '.join(map(str, crop))} (left top width height) reaches "
-            "over its edge"
-        )
+            f"{path}: has {array.shape[0]}×{array.shape[1]} pixels, --crop {' '.join(map(str, crop))} (left top width "
+            f"height) reaches "
+            "over its edge")
     return array[top : top + height, left : left + width]
 
 
@@ -172,7 +179,8 @@ def filled(points, measured, largest):
         points: [H, W, 3] float64. measured: [H, W] bool.
 
     Returns:
-        (points, measured), as new arrays. Exact where the surface around is flat, so that x, y and z change evenly from pixel to pixel.
+        (points, measured), as new arrays. Exact where the surface around is flat, so that x, y and z change evenly
+        from pixel to pixel.
     """
     from scipy import ndimage
     from scipy.interpolate import LinearNDInterpolator
@@ -192,9 +200,11 @@ def filled(points, measured, largest):
 
 
 def as_layout(points, measured):
-    """[H, W, 3] float32 metres as a run reads them: background exactly 0, and no coordinate of a measured point exactly 0.
+    """[H, W, 3] float32 metres as a run reads them: background exactly 0, and no coordinate of a measured point
+    exactly 0.
 
-    The release takes a point with any coordinate of 0 for background; such a coordinate is moved by a tenth of a micrometre.
+    The release takes a point with any coordinate of 0 for background; such a coordinate is moved by a tenth of a
+    micrometre.
     """
     xyz = np.where(measured[..., None], points, 0).astype(np.float32)
     xyz[measured[..., None] & (np.abs(xyz) < NUDGE)] = NUDGE
@@ -204,9 +214,9 @@ def as_layout(points, measured):
 def _check_extent(path, extent, plan, notes):
     if plan.extent and not plan.extent / MIXED < extent < plan.extent * MIXED:
         raise InputError(
-            f"{path}: {extent:.3g} m across where other scans are {plan.extent:.3g} m, in {plan.unit.name}; this file is in another unit "
-            "or has points far off: import it by itself with its own --unit, or take it out"
-        )
+            f"{path}: {extent:.3g} m across where other scans are {plan.extent:.3g} m, in {plan.unit.name}; this file "
+            f"is in another unit "
+            "or has points far off: import it by itself with its own --unit, or take it out")
     if not CONSISTENT[0] <= extent <= CONSISTENT[1]:
         notes.append(f"the scan is {extent:.3g} m across in {plan.unit.name} ({plan.unit.found}): is that the unit?")
 

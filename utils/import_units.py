@@ -21,7 +21,8 @@ class Unit(NamedTuple):
 
 
 def extent_of(points, measured):
-    """Diagonal of the box that holds the middle 98 % of each coordinate of the measured points [H, W, 3], in their unit."""
+    """Diagonal of the box that holds the middle 98 % of each coordinate of the measured points [H, W, 3], in their
+    unit."""
     low, high = np.percentile(points[measured], [1, 99], axis=0)
     return float(np.linalg.norm(high - low))
 
@@ -66,5 +67,6 @@ def recognise_unit(extent, whole_numbers):
         return Unit(UNITS[fitting[0]], fitting[0], f"recognised: {extent:.3g} {fitting[0]} are seen")
     shown = ", ".join(f"{extent * UNITS[name]:.3g} m as {name}" for name in ("m", "cm", "mm"))
     raise InputError(
-        f"the unit cannot be recognised: the scan is {shown} across; say it: --unit m, cm or mm, or the metres of one count"
+        f"the unit cannot be recognised: the scan is {shown} across; say it: --unit m, cm or mm, or the metres of one "
+        f"count"
     )

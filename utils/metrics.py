@@ -55,7 +55,8 @@ def count_below(scores, others):
 
 
 def average_precision(labels, scores):
-    """Average precision (scikit-learn's) of 0/1 ``labels`` [n] and ``scores`` [n], or None where only one class is present."""
+    """Average precision (scikit-learn's) of 0/1 ``labels`` [n] and ``scores`` [n], or None where only one class is
+    present."""
     return None if one_class(labels) else float(average_precision_score(labels, scores))
 
 
@@ -91,8 +92,8 @@ def compute_metrics(image_labels, image_preds, pixel_labels, pixel_preds, gts, p
     Args:
         image_labels, image_preds: [n] 0/1 labels and image scores.
         pixel_labels, pixel_preds: [n·H·W] 0/1 labels and pixel scores.
-        gts, predictions: sequences of n masks and n anomaly maps, [H, W] each; None where defective parts have no masks: the
-            pixel metrics are undefined.
+        gts, predictions: sequences of n masks and n anomaly maps, [H, W] each; None where defective parts have no
+            masks: the pixel metrics are undefined.
         names: of the n parts, for messages.
 
     Returns:

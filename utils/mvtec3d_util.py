@@ -1,6 +1,7 @@
 """Reading organised point clouds, and how a run sees them.
 
-torch is imported only where a tensor is made: preprocessing reads files too, in many processes, and torch takes seconds to import.
+torch is imported only where a tensor is made: preprocessing reads files too, in many processes, and torch takes
+seconds to import.
 """
 import logging
 from typing import NamedTuple, Optional
@@ -24,9 +25,11 @@ class Reading(NamedTuple):
     """How the files of a category are read; an examination settles it, the defaults are the release's."""
 
     unit: str = "m"  # of the coordinates, a key of UNITS
-    # points (x, y, z) in the file's unit that stand for "not measured", a None in them for any value; None: found in each file
+    # points (x, y, z) in the file's unit that stand for "not measured", a None in them for any value; None: found in
+    # each file
     missing: Optional[tuple] = ()
-    zero_points: bool = False  # only (0, 0, 0) is background; else a point with any coordinate 0 is (the release's rule)
+    # only (0, 0, 0) is background; else a point with any coordinate 0 is (the release's rule)
+    zero_points: bool = False
     picture_bits: int = 16  # that pictures of 16 bits use
     examined: bool = False  # what is odd about the files was said already
 
@@ -61,13 +64,15 @@ def _read_tiff(path, integers):
     try:
         with tifffile.TiffFile(path) as file:
             series = file.series
-            same = len(series) in (3, 4) and len({(s.shape, s.dtype) for s in series}) == 1 and len(series[0].shape) == 2
+            same = len(series) in (3, 4) and len({(s.shape, s.dtype)
+                                                  for s in series}) == 1 and len(series[0].shape) == 2
             points = np.stack([s.asarray() for s in series]) if same else series[0].asarray()
             if len(series) > 1 and not same:
                 notes.append(f"only the first of {len(series)} images in the file is read")
     except Exception as error:  # tifffile raises many kinds for damaged files
         if "imagecodecs" in str(error):
-            raise InputError(f"{path}: is compressed in a way that needs the package imagecodecs: pip install imagecodecs") from None
+            raise InputError(
+                f"{path}: is compressed in a way that needs the package imagecodecs: pip install imagecodecs") from None
         raise InputError(f"{path}: cannot be read as tiff ({error or type(error).__name__}); "
                          "the file is damaged or no tiff: fetch or convert it again") from None
     shape = points.shape
@@ -83,7 +88,10 @@ def _read_tiff(path, integers):
         notes.append("the fourth channel (intensity or the like) is left out")
         points = points[..., :3]
     if points.dtype.kind != "f" and not (integers and points.dtype.kind in "iu"):
-        raise InputError(f"{path}: holds {points.dtype}, expected float coordinates in metres; give --unit if these are millimetres or centimetres")
+        raise InputError(
+            f"{path}: holds {points.dtype}, expected float coordinates in metres; give --unit if these are millimetres "
+            f"or centimetres"
+        )
     return points, tuple(notes)
 
 
@@ -105,7 +113,8 @@ def read_cloud(path, integers=False):
 
 
 def to_metres(cloud, reading):
-    """Points [H, W, 3] float32 in metres of a Cloud; 0, 0, 0 where ``reading.missing`` says that nothing was measured."""
+    """Points [H, W, 3] float32 in metres of a Cloud; 0, 0, 0 where ``reading.missing`` says that nothing was
+    measured."""
     points = cloud.points
     missing = is_missing(points, own_missing(points) if reading.missing is None else reading.missing)
     if missing is not None:
@@ -133,7 +142,8 @@ def read_unexamined(path, unit=None):
         unit: of the coordinates; None: metres, and refused if they do not look like it.
 
     Returns:
-        (points [H, W, 3] float32 in metres, 0 where nothing was measured; number of pixels with NaN or inf; texts that warn).
+        (points [H, W, 3] float32 in metres, 0 where nothing was measured; number of pixels with NaN or inf; texts
+        that warn).
 
     Raises:
         InputError: as ``read_tiff``, or coordinates that cannot be in ``unit``.
@@ -144,7 +154,8 @@ def read_unexamined(path, unit=None):
     points = to_metres(cloud, Reading(unit or "m", values))
     notes = list(cloud.notes)
     if missing is not None:
-        notes.append(f"{missing_text(values)} fills {missing.mean():.1%} of the pixels: not measured, taken as background")
+        notes.append(
+            f"{missing_text(values)} fills {missing.mean():.1%} of the pixels: not measured, taken as background")
     surface = points[points.any(axis=2)]
     if len(surface):
         size, factor = measure(surface), UNITS[unit or "m"]
@@ -161,7 +172,8 @@ def own_missing(points):
 
 
 def is_missing(points, values):
-    """Pixels [H, W] bool of ``points`` [H, W, 3] that hold one of the missing ``values`` (see Reading); None where there are none."""
+    """Pixels [H, W] bool of ``points`` [H, W, 3] that hold one of the missing ``values`` (see Reading); None where
+    there are none."""
     found = None
     for value in values:
         here = np.logical_and.reduce([points[..., i] == np.float32(v) for i, v in enumerate(value) if v is not None])
@@ -172,10 +184,10 @@ def is_missing(points, values):
 def find_missing(points, pixels):
     """Values that stand for "not measured": tuple of (x, y, z), None for a coordinate that may be anything.
 
-    A point is one if it fills at least 1 % of the pixels and is 10 times as frequent as the usual point (no surface puts
-    many pixels into one point). A z alone is one if it fills as much and lies three extents of the surface or more away
-    from it, or is a usual mark (-1, -9999, 65.535 …) outside the surface or far more frequent than any other z. Points of a
-    coarse grid, or a cloud of a single point, are no such values.
+    A point is one if it fills at least 1 % of the pixels and is 10 times as frequent as the usual point (no surface
+    puts many pixels into one point). A z alone is one if it fills as much and lies three extents of the surface or
+    more away from it, or is a usual mark (-1, -9999, 65.535 …) outside the surface or far more frequent than any
+    other z. Points of a coarse grid, or a cloud of a single point, are no such values.
 
     Args:
         points: [N, 3] float32, those that are not 0, 0, 0.
@@ -203,7 +215,8 @@ def _missing_z(points, least):
     z = points[:, 2]
     if len(z) < least:
         return None
-    for mark in (z.min(), z.max(), *map(np.float32, USUAL_MISSING), np.float32(0)):  # far ones are the first or the last
+    for mark in (z.min(), z.max(), *map(np.float32, USUAL_MISSING),
+                 np.float32(0)):  # far ones are the first or the last
         here = z == mark
         count = int(here.sum())
         if count < least or count == len(z):
@@ -212,7 +225,8 @@ def _missing_z(points, least):
         low, high = others.min(0), others.max(0)
         away = max(float(low[2]) - float(mark), float(mark) - float(high[2]))
         usual = bool(np.isin(mark, np.float32(USUAL_MISSING)))
-        if away > FAR * float((high - low).max()) or (usual and (away > 0 or count > REPEATED * np.unique(others[:, 2], return_counts=True)[1].max())):
+        if away > FAR * float((high - low).max()) or (
+                usual and (away > 0 or count > REPEATED * np.unique(others[:, 2], return_counts=True)[1].max())):
             return float(mark)
     return None
 
@@ -224,7 +238,8 @@ def count_distinct(keys):
 
 
 def point_keys(points):
-    """A whole number [N] for each of ``points`` [N, 3] float32, equal for equal points and in all likelihood only for these."""
+    """A whole number [N] for each of ``points`` [N, 3] float32, equal for equal points and in all likelihood only
+    for these."""
     points = points + np.float32(0)  # -0 becomes 0
     x, y, z = (np.ascontiguousarray(points[:, i]).view(np.uint32).astype(np.uint64) for i in range(3))
     with np.errstate(over="ignore"):
@@ -239,8 +254,10 @@ def missing_text(values):
 
 
 def nearest_index(size, length):
-    """Positions [size] in a side of ``length`` pixels that a nearest-neighbour resize takes, by torch's float32 rule."""
-    return np.minimum((np.arange(size, dtype=np.float32) * (np.float32(length) / np.float32(size))).astype(np.int64), length - 1)
+    """Positions [size] in a side of ``length`` pixels that a nearest-neighbour resize takes, by torch's float32
+    rule."""
+    return np.minimum((np.arange(size, dtype=np.float32) * (np.float32(length) / np.float32(size))).astype(np.int64),
+                      length - 1)
 
 
 def resize_organized_pc(points, size):
@@ -259,7 +276,8 @@ def organized_pc_to_depth_map(points):
 def valid_points(points, zero_points=False):
     """Row-major positions [N] of the pixels of [3, S, S] that are no background.
 
-    Background is what has a zero in x, y or z (the release's rule); with ``zero_points`` (ours) only what is zero in all three.
+    Background is what has a zero in x, y or z (the release's rule); with ``zero_points`` (ours) only what is zero in
+    all three.
     """
     there = points != 0
     return (there.any(0) if zero_points else there.all(0)).flatten().nonzero()[:, 0]

@@ -50,7 +50,8 @@ def same_name(text):
 
 
 def find_folder(root, name):
-    """The folder of ``root`` called ``name``, exactly or else but for case, "-", "_" and blanks; None where there is none.
+    """The folder of ``root`` called ``name``, exactly or else but for case, "-", "_" and blanks; None where there is
+    none.
 
     Raises:
         InputError: several folders answer to the name, none exactly.
@@ -63,13 +64,15 @@ def find_folder(root, name):
     alike = exact or [p for p in folders if same_name(p.name) == same_name(name)]
     if len(alike) > 1:
         raise InputError(
-            f"{root}: {', '.join(p.name for p in alike)} all answer to the category {name}; rename or remove all but one"
+            f"{root}: {', '.join(p.name for p in alike)} all answer to the category {name}; rename or remove all but "
+            f"one"
         )
     return alike[0] if alike else None
 
 
 def find_categories(dataset_path, dataset_type, asked=None):
-    """Folders of the categories ``asked`` for, by default of the data set's official list, or of all with ``train/good`` (type "folder").
+    """Folders of the categories ``asked`` for, by default of the data set's official list, or of all with
+    ``train/good`` (type "folder").
 
     Returns:
         (names of the folders as they stand on disk, each once; {name on the official list: why it has no folder}).

@@ -13,9 +13,11 @@ def misfit(picture, valid):
     """How the points lie against the picture, as text; None where they fit, or where one of them shows no outline.
 
     Args:
-        picture: [S, S, 3] grey levels. valid: [S, S] bool, where there are points. Both cover the whole file, each stretched to S × S.
+        picture: [S, S, 3] grey levels. valid: [S, S] bool, where there are points. Both cover the whole file, each
+            stretched to S × S.
 
-    An outline is seen only where the border is plain: without points, and of one colour that the foreground differs from clearly.
+    An outline is seen only where the border is plain: without points, and of one colour that the foreground differs
+    from clearly.
     """
     part = foreground(picture)
     if part is None or _border(valid).mean() > 1 - PLAIN or not PART[0] <= valid.mean() <= PART[1]:
@@ -39,7 +41,8 @@ def misfit(picture, valid):
 
 
 def foreground(picture):
-    """Pixels [S, S] bool of a picture [S, S, 3] that differ clearly from its border; None where border and rest are not told apart."""
+    """Pixels [S, S] bool of a picture [S, S, 3] that differ clearly from its border; None where border and rest are
+    not told apart."""
     border = _border(picture)
     difference = np.abs(picture - np.median(border, axis=0)).max(axis=2)
     if (_border(difference) < CLEAR / 2).mean() < PLAIN:

@@ -1,7 +1,7 @@
 """Which folders of a split hold parts, and which files of a folder belong to one part.
 
-A part's picture, point cloud and mask lie in ``rgb``, ``xyz`` and ``gt`` of one defect folder. They pair by name; where names differ, by the
-number in the name; by position only where there is neither.
+A part's picture, point cloud and mask lie in ``rgb``, ``xyz`` and ``gt`` of one defect folder. They pair by name;
+where names differ, by the number in the name; by position only where there is neither.
 """
 
 import re
@@ -82,7 +82,8 @@ class _Match(NamedTuple):
 def defect_folders(split):
     """(folders, notes) of a split: the folders that hold parts, sorted, and Notes of those that are passed over.
 
-    Passed over are what notebooks, network drives and archives leave behind (``.ipynb_checkpoints``, ``@eaDir``, ``__MACOSX``), and empty folders.
+    Passed over are what notebooks, network drives and archives leave behind (``.ipynb_checkpoints``, ``@eaDir``,
+    ``__MACOSX``), and empty folders.
     """
     split = Path(split)
     folders, notes = [], []
@@ -176,9 +177,9 @@ def _same_name(paths):
     for path in paths:
         seen.setdefault((_stem(path), path.suffix.lower()), []).append(path.name)
     return [
-        f"{paths[0].parent}: {' and '.join(map(ascii, names))} are the same name in two spellings; remove or rename all but one"
-        for names in seen.values()
-        if len(names) > 1
+        f"{paths[0].parent}: {' and '.join(map(ascii, names))} are the same name in two spellings; remove or rename "
+        f"all but one"
+        for names in seen.values() if len(names) > 1
     ]
 
 
@@ -241,7 +242,8 @@ def _pair(folder, files):
 
 
 def _match(pictures, others):
-    """How ``others`` belong to ``pictures``, by the first of name, number, differing word and position that fits: _Match."""
+    """How ``others`` belong to ``pictures``, by the first of name, number, differing word and position that fits:
+    _Match."""
     stems, names = [_stem(p) for p in pictures], [_stem(p) for p in others]
     plain = _join(pictures, others, stems, names, "name")
     if plain.how:
@@ -281,7 +283,8 @@ def _join(pictures, others, left, right, how):
 
 
 def _numbers(stems):
-    """Keys of names by their numbers, from the strictest: all numbers, those that differ among the names, the last, the first."""
+    """Keys of names by their numbers, from the strictest: all numbers, those that differ among the names, the last,
+    the first."""
     found = [tuple(int(n) for n in re.findall(r"\d+", stem)) for stem in stems]
     columns = list(zip(*found)) if len({len(n) for n in found}) == 1 else []
     differing = [i for i, column in enumerate(columns) if len(set(column)) > 1]
@@ -315,11 +318,13 @@ def _problems(folder, kind, files, match):
         shown = f"; there are {_count(there)}, for instance {there[0].name}" if there else ""
         convert = f": {CONVERT}" if kind == "xyz" and any(p.suffix.lower() in CLOUDS for p in there) else f": {REMEDY}"
         return [
-            f"{folder / kind}: 0 files ({', '.join(s[1:] for s in SUFFIXES[kind])}) for {len(rgb)} pictures in {folder / 'rgb'}{shown}{convert}"
+            f"{folder / kind}: 0 files ({', '.join(s[1:] for s in SUFFIXES[kind])}) for {len(rgb)} pictures in "
+            f"{folder / 'rgb'}{shown}{convert}"
         ]
     if match.reason == "count":
         return [
-            f"{folder / kind}: {len(others)} {NAMES[kind]} files for {len(rgb)} pictures in {folder / 'rgb'}, none of the same name or number: {REMEDY}"
+            f"{folder / kind}: {len(others)} {NAMES[kind]} files for {len(rgb)} pictures in {folder / 'rgb'}, none of "
+            f"the same name or number: {REMEDY}"
         ]
     what = f"a file of the same {match.reason}"
     if match.reason == "name":

@@ -29,7 +29,8 @@ class Job(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """What was found in one part's files, before any judgement. Coordinates are in the file's unit; None where there is no readable file."""
+    """What was found in one part's files, before any judgement. Coordinates are in the file's unit; None where there
+    is no readable file."""
 
     errors: tuple = ()  # (kind, text that names the file)
     notes: tuple = ()  # (kind, text that names the file)
@@ -75,8 +76,8 @@ def read_part(job):
     if job.gt:
         try:
             mask = load_mask(job.gt)
-            values.update(mask_size=mask.defect.shape, mask_share=float(resize_mask(mask.defect, MASK_SIZE).mean()), mask_largest=mask.largest,
-                          mask_background=mask.background)
+            values.update(mask_size=mask.defect.shape, mask_share=float(resize_mask(mask.defect, MASK_SIZE).mean()),
+                          mask_largest=mask.largest, mask_background=mask.background)
         except InputError as error:
             errors.append(("mask", str(error)))
     if small is not None and valid is not None:
@@ -92,8 +93,8 @@ def _picture(path, values, notes):
     except ValueError as error:
         raise InputError(f"{path}: cannot be read as picture ({error})") from None
     pixels = np.asarray(shown)
-    values.update(picture=f"{picture.size[0]}×{picture.size[1]} {picture.mode}", picture_size=picture.size, picture_bits=picture.bits,
-                  picture_hash=_digest(pixels if picture.bits == 8 else picture.content))
+    values.update(picture=f"{picture.size[0]}×{picture.size[1]} {picture.mode}", picture_size=picture.size,
+                  picture_bits=picture.bits, picture_hash=_digest(pixels if picture.bits == 8 else picture.content))
     if not isinstance(picture.content, Image.Image):
         notes.append(("16-bit picture", f"{path}: 16 bits a channel, scaled to 8"))
     rows, columns = (nearest_index(PICTURE_STEP, side) for side in picture.size)
@@ -107,7 +108,10 @@ def _cloud(job, values, notes):
     points, (height, width) = cloud.points, cloud.points.shape[:2]
     notes += [("tiff layout", f"{path}: {text}") for text in cloud.notes]
     if min(height, width) < SMALLEST_SIDE:
-        raise InputError(f"{path}: has {height}×{width} pixels, at least {SMALLEST_SIDE} are needed on each side; for clouds of another kind {CONVERT}")
+        raise InputError(
+            f"{path}: has {height}×{width} pixels, at least {SMALLEST_SIDE} are needed on each side; for clouds of "
+            f"another kind {CONVERT}"
+        )
     rows, row_counts = np.unique(nearest_index(job.img_size, height), return_counts=True)
     columns, column_counts = np.unique(nearest_index(job.img_size, width), return_counts=True)
     grid = np.ascontiguousarray(points[rows][:, columns])  # each pixel that a run reads, once
@@ -122,8 +126,9 @@ def _cloud(job, values, notes):
     edge = some & ~valid
     surface = grid[some]
     values.update(tiff=cloud.kind, tiff_size=(height, width), broken=cloud.broken, missing=missing,
-                  hidden=0 if hidden is None else int(weight[hidden].sum()), points=int(weight[valid].sum()), edge_points=int(weight[edge].sum()),
-                  distinct=_distinct(grid[valid]), edge_distinct=_distinct(grid[edge]))
+                  hidden=0 if hidden is None else int(weight[hidden].sum()), points=int(weight[valid].sum()),
+                  edge_points=int(weight[edge].sum()), distinct=_distinct(grid[valid]),
+                  edge_distinct=_distinct(grid[edge]))
     if len(surface):
         values["tiff_hash"] = _digest(points)
         values.update(measure(surface)._asdict())

@@ -1,6 +1,7 @@
 """Reading pictures and masks of any kind that cameras and annotation tools write.
 
-torch is imported only where a tensor is made: preprocessing reads files too, in many processes, and torch takes seconds to import.
+torch is imported only where a tensor is made: preprocessing reads files too, in many processes, and torch takes
+seconds to import.
 """
 
 import warnings
@@ -64,7 +65,8 @@ def load_picture(path):
 
 
 def _read_deep(path, head):
-    """Array of a PNG or tiff with more than 8 bits a channel, None for other files. PIL would drop the lower bits without a word."""
+    """Array of a PNG or tiff with more than 8 bits a channel, None for other files. PIL would drop the lower bits
+    without a word."""
     if head.startswith(PNG_SIGNATURE) and head[PNG_BIT_DEPTH:] == b"\x10":
         import imagecodecs
 
@@ -92,7 +94,8 @@ def _as_picture(array):
 
 
 def to_8_bits(picture, mode, bits=16):
-    """A Picture as PIL picture of ``mode`` ("RGB" or "L"); deeper values are scaled so that ``bits`` bits fill the range.
+    """A Picture as PIL picture of ``mode`` ("RGB" or "L"); deeper values are scaled so that ``bits`` bits fill the
+    range.
 
     Raises:
         ValueError: floating-point values.
@@ -124,8 +127,9 @@ def read_picture(path, mode, bits=16):
 def load_mask(path):
     """Defect mask of a file: Mask.
 
-    Few distinct values, a palette, colours or transparency: everything that is not background is defect. Background is black or transparent; in a
-    file that has neither, the value that fills most of it. Grey from 0 to 255: a pixel counts from above half, as in the release.
+    Few distinct values, a palette, colours or transparency: everything that is not background is defect. Background
+    is black or transparent; in a file that has neither, the value that fills most of it. Grey from 0 to 255: a pixel
+    counts from above half, as in the release.
 
     Raises:
         InputError: unreadable or truncated file.
@@ -176,7 +180,8 @@ def _order(marked, largest):
 
 
 def _marked(values, full, lossy):
-    """(defect [H, W] bool, background's value as text where it is not 0) of grey ``values`` [H, W] whose range ends at ``full``."""
+    """(defect [H, W] bool, background's value as text where it is not 0) of grey ``values`` [H, W] whose range ends
+    at ``full``."""
     if values.dtype == np.uint8:
         counts = np.bincount(values.ravel(), minlength=256)
         present = np.flatnonzero(counts)

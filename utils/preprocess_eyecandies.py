@@ -2,10 +2,10 @@
 
     python utils/preprocess_eyecandies.py --dataset_path DOWNLOAD --target_dir datasets/eyecandies
 
-Reads <category>/{train,test_public}/data/*_{image_4,depth}.png, *_info_depth.yaml, *_pose.txt and in the test split *_mask.png; writes
-<category>/{train/good,test/good,test/bad}/{rgb,xyz}/NNN.{png,tiff} and gt/NNN.png for bad parts (for good ones M3DM reads no mask).
-The points are float32, since that is what M3DM computes with; the release wrote float64.
-A run that was stopped goes on where it was; what is done is left as it is.
+Reads <category>/{train,test_public}/data/*_{image_4,depth}.png, *_info_depth.yaml, *_pose.txt and in the test split
+*_mask.png; writes <category>/{train/good,test/good,test/bad}/{rgb,xyz}/NNN.{png,tiff} and gt/NNN.png for bad parts
+(for good ones M3DM reads no mask). The points are float32, since that is what M3DM computes with; the release wrote
+float64. A run that was stopped goes on where it was; what is done is left as it is.
 """
 
 import functools
@@ -57,7 +57,8 @@ def preprocess(args, command):
 
 
 def list_jobs(categories, target):
-    """(jobs, {sample: what it lacks}) of the categories {name: folder}; a sample is what has a depth picture or a picture."""
+    """(jobs, {sample: what it lacks}) of the categories {name: folder}; a sample is what has a depth picture or a
+    picture."""
     jobs, missing = [], {}
     for category, folder in categories.items():
         before = len(jobs) + len(missing)
@@ -96,7 +97,8 @@ def list_jobs(categories, target):
 
 
 def convert(stem, folder, name, masked):
-    """Convert the sample whose files begin with ``stem`` into ``folder``/{good,bad}; returns warnings, of which there are none.
+    """Convert the sample whose files begin with ``stem`` into ``folder``/{good,bad}; returns warnings, of which
+    there are none.
 
     Raises:
         InputError: a file cannot be used, or nothing but background is left.
@@ -117,9 +119,9 @@ def convert(stem, folder, name, masked):
     for end, other in (("_depth.png", xyz), (MASK, gt)):
         if other.shape[:2] != rgb.shape[:2]:
             raise InputError(
-                f"{path(end)}: has {other.shape[0]}×{other.shape[1]} pixels, {path('_image_4.png')} {rgb.shape[0]}×{rgb.shape[1]}; "
-                "they have to be equal"
-            )
+                f"{path(end)}: has {other.shape[0]}×{other.shape[1]} pixels, {path('_image_4.png')} "
+                f"{rgb.shape[0]}×{rgb.shape[1]}; "
+                "they have to be equal")
     common.save_sample(
         folder / ("bad" if gt.any() else "good"), name, rgb, xyz, gt.astype(np.uint8) * 255 if gt.any() else None
     )
@@ -181,8 +183,8 @@ def read_pose(path):
 def to_points(depth, pose):
     """Points [H, W, 3] of a depth picture [H, W] in metres, in the world's frame of ``pose`` [4, 4].
 
-    A pixel's point is inverse(intrinsics · pose) applied to (u, v, 1, 1/depth), times depth; u is the column, v the row, from 0, and the
-    principal point is (W/2, H/2).
+    A pixel's point is inverse(intrinsics · pose) applied to (u, v, 1, 1/depth), times depth; u is the column, v the
+    row, from 0, and the principal point is (W/2, H/2).
     """
     height, width = depth.shape
     intrinsics = np.array([[FOCAL, 0, width / 2, 0], [0, FOCAL, height / 2, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
@@ -192,10 +194,12 @@ def to_points(depth, pose):
 
 
 def drop_background(points):
-    """What M3DM reads of the points [H, W, 3]: background 0, axes (x, z, y) scaled by (0.1, -0.1, 0.1); [H, W, 3] float32.
+    """What M3DM reads of the points [H, W, 3]: background 0, axes (x, z, y) scaled by (0.1, -0.1, 0.1); [H, W, 3]
+    float32.
 
-    The line from the last row's middle point to the first row's lies on the ground. In a frame with its origin at the former's y and z (x
-    stays), turned about x until that line points to +z, what has y > -0.02, z > 1.8 or |x| > 1 is background.
+    The line from the last row's middle point to the first row's lies on the ground. In a frame with its origin at
+    the former's y and z (x stays), turned about x until that line points to +z, what has y > -0.02, z > 1.8 or |x| >
+    1 is background.
 
     Raises:
         InputError: the two points agree in y and z, or nothing is left.

@@ -3,14 +3,18 @@
     python utils/preprocess_realiad_d3.py DOWNLOAD -o datasets/realiad_d3
 
 Reads <category>/{train,test}/{GOOD,<defect>}/{rgb/<sample>/*L05*RGB*.jpg, xyz/*.tiff, gt/rgb/*.png} and writes
-<category>/{train,test}/{good,<defect>}/{rgb,xyz,gt}/<id>.{png,tiff,png}. Files of one sample share the part of their names before the first "_".
+<category>/{train,test}/{good,<defect>}/{rgb,xyz,gt}/<id>.{png,tiff,png}. Files of one sample share the part of their
+names before the first "_".
 
 x, y and z (--xyz):
   sensor  as measured; a pixel without a measurement (NaN or inf in x, y or z) becomes 0, 0, 0: background
-  pixel   as the data set's own M3DM fork trains: x is the row and y the column of the file's pixel, from 0, and a z without a measurement becomes
-          the smallest z of the file. So no pixel but those of row 0 and column 0, which the fork loses too, is background.
-Units and sizes stay as they are, except that points or a mask of another aspect than the picture's are stretched to it: one side is enlarged,
-by nearest neighbour as in loading, so that no measurement is lost. A run that was stopped goes on where it was; what is done is left as it is.
+  pixel   as the data set's own M3DM fork trains: x is the row and y the column of the file's pixel, from 0, and a z
+  without a measurement becomes
+          the smallest z of the file. So no pixel but those of row 0 and column 0, which the fork loses too, is
+          background.
+Units and sizes stay as they are, except that points or a mask of another aspect than the picture's are stretched to
+it: one side is enlarged, by nearest neighbour as in loading, so that no measurement is lost. A run that was stopped
+goes on where it was; what is done is left as it is.
 """
 
 import fnmatch
@@ -110,7 +114,8 @@ def list_jobs(categories, target, convention):
 
 
 def find_files(folder, *patterns):
-    """{sample id: [files]} of the files anywhere under ``folder`` that match a pattern in lower case; the id is the name before the first "_"."""
+    """{sample id: [files]} of the files anywhere under ``folder`` that match a pattern in lower case; the id is the
+    name before the first "_"."""
     found = {}
     for path in sorted(folder.rglob("*")):
         if any(fnmatch.fnmatchcase(path.name.lower(), pattern) for pattern in patterns) and not path.name.startswith(
@@ -141,7 +146,8 @@ def convert(files, folder, name, convention):
 
 
 def by_pixel(points):
-    """Points [H, W, 3] in the fork's convention: (row, column, z), missing z replaced by the smallest; [H, W, 3] float32, 0 if all z are missing."""
+    """Points [H, W, 3] in the fork's convention: (row, column, z), missing z replaced by the smallest; [H, W, 3]
+    float32, 0 if all z are missing."""
     height, width = points.shape[:2]
     z = points[..., 2].astype(np.float32)
     measured = np.isfinite(z)
@@ -152,7 +158,8 @@ def by_pixel(points):
 
 
 def aspect_size(shape, wanted):
-    """(height, width) of the aspect of ``wanted`` (height, width, ...), to within a pixel: ``shape`` with one side enlarged, if need be."""
+    """(height, width) of the aspect of ``wanted`` (height, width, ...), to within a pixel: ``shape`` with one side
+    enlarged, if need be."""
     height, width = shape[:2]
     return max(height, round(width * wanted[0] / wanted[1])), max(width, round(height * wanted[1] / wanted[0]))
 

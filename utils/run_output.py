@@ -30,7 +30,8 @@ class RunOutput:
             OSError: a file cannot be written.
         """
         with runs.tables_lock(self.folder):
-            results.update_tables(self.folder, self.method_name, metrics, self.block, self.comment, self.note, self._again)
+            results.update_tables(self.folder, self.method_name, metrics, self.block, self.comment, self.note,
+                                  self._again)
         self._again = False  # from here on the table is there
 
     def tables(self, metrics):
@@ -38,7 +39,8 @@ class RunOutput:
         return results.all_tables(self.method_name, metrics, self.comment, self.note)
 
     def write_record(self, record, finished):
-        """Write the record under the run's id, joined with what earlier runs of the same id have finished, and at the top.
+        """Write the record under the run's id, joined with what earlier runs of the same id have finished, and at
+        the top.
 
         The record of another run at the top is replaced by that of a ``finished`` run only.
 

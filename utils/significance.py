@@ -162,7 +162,8 @@ class PixelCounts:
 
 
 def _pairs(w_ones, wins, w_zeros, ones, zeros):
-    """Weighted share of won pairs [r]: weights [r, a] and [r, b], wins [a, b], and how many ones [a] and zeros [b] there are."""
+    """Weighted share of won pairs [r]: weights [r, a] and [r, b], wins [a, b], and how many ones [a] and zeros [b]
+    there are."""
     won, pairs = np.sum((w_ones @ wins) * w_zeros, axis=1), (w_ones @ ones) * (w_zeros @ zeros)
     return np.divide(won, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
 

@@ -37,13 +37,17 @@ def guess_unit(extent, distance):
 
 
 def unit_fault(extent, distance, unit: Optional[str]):
-    """Why coordinates of this extent and distance cannot be in ``unit`` (None: metres, not said by the user); None where they can."""
+    """Why coordinates of this extent and distance cannot be in ``unit`` (None: metres, not said by the user); None
+    where they can."""
     guess = guess_unit(extent, distance)
     if unit is None and guess != "m":
         other = "cm" if guess == "mm" else "mm"
-        return (f"coordinates look like {NAMES[guess]}, metres are expected: the extent is {extent:.3g}; give --unit {guess} "
-                f"(factor {UNITS[guess]:g}, then {extent * UNITS[guess]:.3g} m), --unit {other} if they are that, or --unit m "
-                "if metres are meant")
+        return (
+            f"coordinates look like {NAMES[guess]}, metres are expected: the extent is {extent:.3g}; give --unit "
+            f"{guess} "
+            f"(factor {UNITS[guess]:g}, then {extent * UNITS[guess]:.3g} m), --unit {other} if they are that, or "
+            f"--unit m "
+            "if metres are meant")
     if unit in NAMES and extent * UNITS[unit] < SMALLEST:
         return (f"with --unit {unit} the extent is {extent * UNITS[unit]:.2g} m; the coordinates look like "
                 f"{'metres' if guess == 'm' else 'another unit'}: leave out --unit, or give the right one")
