@@ -16,7 +16,8 @@ HINTS = (
 
 
 class Class:
-    """A class of the checkout: ``name``, the ``source`` it stands in, its ``node`` and {name: function node} ``methods``."""
+    """A class of the checkout: ``name``, the ``source`` it stands in, its ``node`` and {name: function node}
+    ``methods``."""
 
     def __init__(self, source, node):
         self.source, self.node, self.name = source, node, node.name
@@ -33,8 +34,9 @@ class Checkout:
 
     Args:
         root: folder of main.py.
-        everything: all Python files instead of those that main.py imports, directly or not. A file that is no Python is an
-            error if main.py imports it or if it holds one of the names that are looked for; any other one is left out.
+        everything: all Python files instead of those that main.py imports, directly or not. A file that is no Python
+            is an error if main.py imports it or if it holds one of the names that are looked for; any other one is
+            left out.
 
     Attributes:
         sources: {path: Source}; imported: paths of those that main.py imports, and its own.
@@ -71,7 +73,8 @@ class Checkout:
                 waiting.extend(file for files, _ in self.imports[path] for file in files)
 
     def _imports(self, path):
-        """[(files of the checkout that an import reads, {local name: imported name})] of a file; no files: a library's."""
+        """[(files of the checkout that an import reads, {local name: imported name})] of a file; no files: a
+        library's."""
         found = []
         for node in ast.walk(self.sources[path].tree):
             if isinstance(node, ast.Import):
@@ -98,7 +101,8 @@ class Checkout:
     # ------------------------------------------------------------ classes
 
     def bases(self, cls):
-        """The classes of the checkout that ``cls`` derives from directly; where no import tells which of several is meant, all."""
+        """The classes of the checkout that ``cls`` derives from directly; where no import tells which of several is
+        meant, all."""
         out = []
         for expression in cls.node.bases:
             root = expression
@@ -129,7 +133,8 @@ class Checkout:
         return [c for c in self.classes if c is not cls and cls in self.lineage(c)]
 
     def called_from(self, cls, starts, past=()):
-        """Names of the methods that an object of ``cls``, or of a class derived from it, may run from the methods ``starts``, not by way of ``past``."""
+        """Names of the methods that an object of ``cls``, or of a class derived from it, may run from the methods
+        ``starts``, not by way of ``past``."""
         reached, waiting = set(past), list(starts)
         while waiting:
             name = waiting.pop()
@@ -170,7 +175,8 @@ def is_own(node, method):
 
 
 def python_files(root):
-    """The checkout's own Python files: none of hidden folders, virtual environments, other repositories in it, or this project."""
+    """The checkout's own Python files: none of hidden folders, virtual environments, other repositories in it, or
+    this project."""
     out = []
     for folder, names, files in os.walk(str(root)):
         inner = [Path(folder, name) for name in names]

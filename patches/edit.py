@@ -18,7 +18,8 @@ from utils.errors import InputError
 from utils.files import atomic_path
 
 MARKER = "# m3dm-disagreement"
-# an inserted line ends with the digest of the scoring_addon.py that came with it, so that --revert knows this file later on
+# an inserted line ends with the digest of the scoring_addon.py that came with it, so that --revert knows this file
+# later on
 OUR_LINE = re.compile(
     rb"[ \t\f]*import scoring_addon; scoring_addon\.(?:add_arguments|record|apply)\([^#]*\)  "
     + MARKER.encode()
@@ -62,7 +63,8 @@ class Source:
             raise InputError("{}: no valid Python ({})".format(name, error)) from None
 
     def our_lines(self):
-        """{index of a line that was inserted by us: digest in it}; text that looks alike inside a string is no such line."""
+        """{index of a line that was inserted by us: digest in it}; text that looks alike inside a string is no such
+        line."""
         starts = {
             node.lineno - 1
             for node in ast.walk(self.tree)
@@ -87,10 +89,10 @@ class Source:
             return Source(self.path, self.name, b"".join(lines))
         except InputError:
             raise InputError(
-                "{}: line {}: without this inserted line the file is no valid Python; give the block a statement of your own".format(
-                    self.name, min(ours) + 1
-                )
-            ) from None
+                "{}: line {}: without this inserted line the file is no valid Python; give the block a statement of "
+                "your own"
+                .format(self.name,
+                        min(ours) + 1)) from None
 
     def begins_line(self, node):
         """Whether nothing stands before a statement on its first line."""
@@ -142,7 +144,8 @@ def write_all(changes):
     """Write or delete several files, each in one step; if one fails, those already changed are restored.
 
     Args:
-        changes: {path: new bytes, or None to delete}; the last is written first and deleted last, so what others import comes last.
+        changes: {path: new bytes, or None to delete}; the last is written first and deleted last, so what others
+            import comes last.
 
     Raises:
         InputError: a file cannot be written.

@@ -1,4 +1,5 @@
-"""The add-on and the patch in the release's environment: Python 3.8 with numpy 1.19, if there is one, and syntax 3.8 in any case."""
+"""The add-on and the patch in the release's environment: Python 3.8 with numpy 1.19, if there is one, and syntax 3.8
+in any case."""
 
 import ast
 import os
@@ -10,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.make_checkout import SHAPES, write_tree
+from tests.checkout_shapes import SHAPES
+from tests.make_checkout import write_tree
 from tests.test_patches import contents, run
 
 ROOT = Path(__file__).resolve().parents[1]

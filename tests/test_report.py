@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import scoring_addon
+from evaluation import read
 from tests.make_maps import write_category
 from tools import report
 from utils.metrics import roc_auc
-from evaluation import read
 
 ODD = 'odd <&>"$x$'
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -7,8 +7,15 @@ import torch
 import torch.nn.functional as F
 
 from models import models, rgb_backbones
-from models.rgb_backbones import (GRID, IMAGENET_MEAN, IMAGENET_STD, RGBBackbone, build_rgb_backbone, is_rgb_backbone,
-                                  weights_path)
+from models.rgb_backbones import (
+    GRID,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    RGBBackbone,
+    build_rgb_backbone,
+    is_rgb_backbone,
+    weights_path,
+)
 from utils.errors import InputError
 
 SMALL_GRID, SMALL_PYRAMID = "vit_tiny_patch16_224", "resnet18"

@@ -22,8 +22,9 @@ def k_center(rows, count):
 
 
 def nearest_rows(patches, rows):
-    """(distance [P], index [P]) of each patch's nearest row."""
-    return torch.cdist(patches, rows).min(1)
+    """(distance [P], index [P]) of each patch's nearest row: one product with the rows' norms, and the minimum."""
+    squared, index = torch.addmm((rows * rows).sum(1), patches, rows.T, alpha=-2).min(1)
+    return (squared + (patches * patches).sum(1)).clamp_(min=0).sqrt_(), index
 
 
 def farthest_points(points, count):
@@ -100,7 +101,7 @@ def full_setting(method, train, test):
         method: gives the networks and the options.
         train, test: functions that yield the samples.
     """
-    args = method.args
+    args = method.settings
     parts = [extract(method, sample) for sample in train()]
     banks = {name: torch.cat([part[name] for part in parts]) for name in ("xyz", "rgb", "fusion")}
     mean, std = banks["xyz"].mean(), banks["rgb"].std()

@@ -125,7 +125,8 @@ def fit_to(camera, size, path):
             f"give --intrinsics "
             "fx fy cx cy of this image, in pixels")
     if abs(camera.cx / width - 0.5) > OFF_CENTRE or abs(camera.cy / height - 0.5) > OFF_CENTRE:
-        text = f"the principal point ({camera.cx:g}, {camera.cy:g}) lies far off the middle of {height}×{width}: are the intrinsics this image's?"
+        text = (f"the principal point ({camera.cx:g}, {camera.cy:g}) lies far off the middle of "
+                f"{height}×{width}: are the intrinsics this image's?")
         camera = camera._replace(notes=(*camera.notes, text))
     return camera
 

@@ -1,8 +1,8 @@
 """Reads what cameras save: depth images, organised point clouds and arrays, in the file's own unit.
 
-Readers of others do the formats: pypcd4 for PCD, trimesh for PLY, tifffile for tiff, Pillow for PNG. What is ours is to say what the numbers
-are: depth or points, which size, where nothing was measured. Formats: https://pointclouds.org/documentation/tutorials/pcd_file_format.html,
-http://paulbourke.net/dataformats/ply/.
+Readers of others do the formats: pypcd4 for PCD, trimesh for PLY, tifffile for tiff, Pillow for PNG. What is ours is
+to say what the numbers are: depth or points, which size, where nothing was measured. Formats:
+https://pointclouds.org/documentation/tutorials/pcd_file_format.html, http://paulbourke.net/dataformats/ply/.
 """
 import logging
 from pathlib import Path
@@ -18,6 +18,7 @@ POINT_NAMES = ("xyz", "points", "point_cloud", "pointcloud", "cloud", "vertices"
 DEPTH_NAMES = ("depth", "z")
 COLOUR_NAMES = ("rgb", "rgba", "color", "colors", "colour", "colours", "image", "picture")
 MARKER_SHARE = 0.01  # of the pixels: one exact value that fills as much is no surface
+FAR = 5.0  # times the largest other depth
 ORDERED = 0.2  # largest median step between neighbouring pixels of an ordered cloud, in extents of the cloud
 SUFFIXES = (".pcd", ".ply", ".npy", ".npz", ".tif", ".tiff", ".png")
 
@@ -34,7 +35,8 @@ def read_scan(path):
     """Read a depth image or a point cloud; the suffix says the format.
 
     Returns:
-        Scan. Its values are [H, W] depth, [H, W, 3] points, or [N, 3] points where the file does not tell width and height.
+        Scan. Its values are [H, W] depth, [H, W, 3] points, or [N, 3] points where the file does not tell width and
+        height.
 
     Raises:
         InputError: the file cannot be read, or it holds neither depth nor points.
@@ -51,12 +53,14 @@ def read_scan(path):
         raise
     except Exception as error:  # each library raises many kinds for damaged files
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(f"{path}: cannot be read as {path.suffix[1:].upper()} ({reason}); the file is damaged or of another kind: "
-                         "save it again") from None
+        raise InputError(
+            f"{path}: cannot be read as {path.suffix[1:].upper()} ({reason}); the file is damaged or of another kind: "
+            "save it again") from None
 
 
 def organise(path, scan, size):
-    """Give points [N, 3] the ``size`` (height, width) of the sensor, row by row or column by column, whichever is smooth.
+    """Give points [N, 3] the ``size`` (height, width) of the sensor, row by row or column by column, whichever is
+    smooth.
 
     Args:
         path: for messages.
@@ -69,8 +73,10 @@ def organise(path, scan, size):
     if scan.values.ndim == 3 or not _is_flat(scan.values):
         return scan
     count = len(scan.values)
-    mend = ("save it organised (PCD with WIDTH and HEIGHT, .npy of height × width × 3, or PLY with all pixels, NaN where nothing was "
-            "measured), or save the depth image instead")
+    mend = (
+        "save it organised (PCD with WIDTH and HEIGHT, .npy of height × width × 3, or PLY with all pixels, NaN where "
+        "nothing was "
+        "measured), or save the depth image instead")
     if size is None or size[0] * size[1] != count:
         fits = "" if size is None else f", and {count} is not {size[0]}×{size[1]} pixels"
         raise InputError(f"{path}: is unorganised: {count} points without height and width{fits}; {mend}"
@@ -80,14 +86,16 @@ def organise(path, scan, size):
         raise InputError(f"{path}: is unorganised: {count} points, as many as pixels, but not in their order; {mend}")
     order, word = ((_by_row, "row by row"), (_by_column, "column by column"))[int(np.argmin(steps))]
     colours = None if scan.colours is None else order(scan.colours, size)
-    return Scan(order(scan.values, size), colours, (*scan.notes, f"points without a size are taken {word} as {size[0]}×{size[1]} pixels"))
+    return Scan(order(scan.values, size), colours,
+                (*scan.notes, f"points without a size are taken {word} as {size[0]}×{size[1]} pixels"))
 
 
 def measured_pixels(values):
     """Which pixels hold a measurement.
 
-    Not measured is: NaN, inf; all three coordinates 0; depth of 0 or less, and the largest number of an unsigned type; one exact point that
-    fills at least 1 % of the pixels; and a depth (or z) that fills at least 1 % of the pixels and lies far off all others, such as -9999.
+    Not measured is: NaN, inf; all three coordinates 0; depth of 0 or less, and the largest number of an unsigned
+    type; one exact point that fills at least 1 % of the pixels; and a depth (or z) that fills at least 1 % of the
+    pixels and lies far off all others, such as -9999.
 
     Args:
         values: depth [H, W] or points [H, W, 3].
@@ -110,11 +118,16 @@ def measured_pixels(values):
     if not depth:
         _drop_repeated_points(values, measured, notes)
     while True:
-        marker = _far_marker(z[measured], z.size, depth)
+        across = None if depth or not measured.any() else np.linalg.norm(
+            np.ptp(np.percentile(values[measured][:, :2], [1, 99], axis=0), axis=0))
+        marker = _far_marker(z[measured], z.size, across)
         if marker is None:
             break
         measured &= z != marker
-        notes.append(f"{(z == marker).mean():.0%} of the pixels hold {'depth' if depth else 'z'} {marker:g}: taken as not measured")
+        notes.append(
+            f"{(z == marker).mean():.0%} of the pixels hold {'depth' if depth else 'z'} {marker:g}: taken as not "
+            f"measured"
+        )
     if depth:
         measured &= z > 0
     return measured, notes
@@ -133,11 +146,20 @@ def _drop_repeated_points(points, measured, notes):
         for row in rows[counts >= MARKER_SHARE * z.size]:
             same = at & (points == row).all(2)
             measured &= ~same
-            notes.append(f"{same.mean():.0%} of the pixels hold the point ({', '.join(f'{v:g}' for v in row)}): taken as not measured")
+            notes.append(
+                f"{same.mean():.0%} of the pixels hold the point ({', '.join(f'{v:g}' for v in row)}): taken as not "
+                f"measured"
+            )
 
 
-def _far_marker(z, pixels, positive):
-    """The least or largest value of ``z`` [N] if it fills 1 % of the pixels and lies off the others by three times their range, else None."""
+def _far_marker(z, pixels, across):
+    """The least or largest value of ``z`` [N] if it fills 1 % of the pixels and lies off the others by three times
+    their range, else None.
+
+    A flat table behind a flat part is off by the part's height, so more is asked for: of points, to be off by more
+    than the scan is ``across``; of depth (``across`` is None), to be no distance at all, or five times the largest
+    of the others.
+    """
     if not len(z):
         return None
     values, counts = np.unique(z, return_counts=True)
@@ -146,15 +168,15 @@ def _far_marker(z, pixels, positive):
         if counts[end] < MARKER_SHARE * pixels or not len(rest):
             continue
         gap = abs(float(values[end]) - float(rest[end]))
-        spread = float(rest[-1]) - float(rest[0])
-        # a flat table behind a flat part is off by its height; no measurement of a distance is 0, below 0, or twice as far as all others
-        if gap > 3 * spread and (not positive or values[end] <= 0 or values[end] > 2 * rest[-1]):
+        far = gap > across if across is not None else values[end] <= 0 or values[end] > FAR * rest[-1]
+        if far and gap > 3 * (float(rest[-1]) - float(rest[0])):
             return values[end]
     return None
 
 
 def _step(points):
-    """Median distance of neighbouring pixels' points [H, W, 3], in extents of the cloud; inf where none are measured side by side."""
+    """Median distance of neighbouring pixels' points [H, W, 3], in extents of the cloud; inf where none are measured
+    side by side."""
     good = np.isfinite(points).all(2) & points.any(2)
     if good.sum() < 2:
         return np.inf
@@ -182,11 +204,16 @@ def _read_pcd(path):
     data, (height, width) = cloud.pc_data, (cloud.metadata.height, cloud.metadata.width)
     names = {name.lower(): name for name in data.dtype.names}
     if not {"x", "y", "z"} <= set(names):
-        raise InputError(f"{path}: has the fields {', '.join(data.dtype.names)}, but no x, y and z; save the points, not only their attributes")
+        raise InputError(
+            f"{path}: has the fields {', '.join(data.dtype.names)}, but no x, y and z; save the points, not only their "
+            f"attributes"
+        )
     if len(data) != height * width:
-        raise InputError(f"{path}: holds {len(data)} points, its head says {height}×{width}; the file is cut off: save it again")
+        raise InputError(
+            f"{path}: holds {len(data)} points, its head says {height}×{width}; the file is cut off: save it again")
     points = np.stack([data[names[axis]] for axis in "xyz"], axis=1).astype(np.float64)
-    packed = next((names[name] for name in ("rgb", "rgba") if name in names and data.dtype[names[name]].itemsize == 4), None)
+    packed = next((names[name] for name in ("rgb", "rgba") if name in names and data.dtype[names[name]].itemsize == 4),
+                  None)
     colours = None
     if packed:
         bits = np.ascontiguousarray(data[packed]).view(np.uint32)
@@ -202,8 +229,10 @@ def _read_ply(path):
     logging.getLogger("trimesh").setLevel(logging.CRITICAL)  # it would print a second, unclear line
     head = _ply_head(path)
     if any(line.startswith("element range_grid") for line in head):
-        raise InputError(f"{path}: is a PLY with a range grid, which leaves out points; save it with all pixels, NaN where nothing was measured, "
-                         "or as PCD")
+        raise InputError(
+            f"{path}: is a PLY with a range grid, which leaves out points; save it with all pixels, NaN where nothing "
+            f"was measured, "
+            "or as PCD")
     with open(path, "rb") as file:
         content = load_ply(file, fix_texture=False, skip_materials=True)
     points = np.asarray(content["vertices"], np.float64)
@@ -215,8 +244,10 @@ def _read_ply(path):
     if size is None:
         return Scan(points, colours)
     if size[0] * size[1] != len(points):
-        raise InputError(f"{path}: holds {len(points)} points, its head says {size[0]}×{size[1]}; save it with all pixels, NaN where nothing "
-                         "was measured")
+        raise InputError(
+            f"{path}: holds {len(points)} points, its head says {size[0]}×{size[1]}; save it with all pixels, NaN "
+            f"where nothing "
+            "was measured")
     return Scan(points.reshape(*size, 3), None if colours is None else colours.reshape(*size, 3))
 
 
@@ -233,8 +264,12 @@ def _ply_head(path):
 
 
 def _ply_size(head, content):
-    """(height, width) where the head has ``obj_info num_rows`` and ``num_cols``, or PCL's camera its viewport; else None."""
-    told = {words[1].lower(): words[2] for words in (line.split() for line in head) if len(words) == 3 and words[0] in ("obj_info", "comment")}
+    """(height, width) where the head has ``obj_info num_rows`` and ``num_cols``, or PCL's camera its viewport; else
+    None."""
+    told = {
+        words[1].lower(): words[2]
+        for words in (line.split() for line in head) if len(words) == 3 and words[0] in ("obj_info", "comment")
+    }
     for rows, columns in (("num_rows", "num_cols"), ("height", "width")):
         if told.get(rows, "").isdigit() and told.get(columns, "").isdigit():
             return int(told[rows]), int(told[columns])
@@ -258,12 +293,15 @@ def _read_npz(path):
     if {"x", "y", "z"} <= set(arrays):
         found = np.stack([arrays[axis] for axis in "xyz"], axis=-1)
     else:
-        name = next((name for name in (*POINT_NAMES, *DEPTH_NAMES) if name in arrays), others[0] if len(others) == 1 else None)
+        name = next((name for name in (*POINT_NAMES, *DEPTH_NAMES) if name in arrays),
+                    others[0] if len(others) == 1 else None)
         if name is None:
-            raise InputError(f"{path}: holds the arrays {', '.join(arrays) or '(none)'}; name the points xyz or the depth depth")
+            raise InputError(
+                f"{path}: holds the arrays {', '.join(arrays) or '(none)'}; name the points xyz or the depth depth")
         found = arrays[name]
     scan = _from_array(path, found)
-    if colours is not None and colours.shape[:-1] == scan.values.shape[:colours.ndim - 1] and colours.shape[-1] in (3, 4):
+    if colours is not None and colours.shape[:-1] == scan.values.shape[:colours.ndim - 1] and colours.shape[-1] in (3,
+                                                                                                                    4):
         return scan._replace(colours=colours[..., :3])
     return scan
 
@@ -277,7 +315,10 @@ def _read_png(path):
     with Image.open(path) as picture:
         mode, values = picture.mode, np.asarray(picture)
     if mode[:1] not in "IF":
-        raise InputError(f"{path}: is a picture of 8 bits (mode {mode}), no depth image: 8 bits are too coarse; save the depth with 16 bits")
+        raise InputError(
+            f"{path}: is a picture of 8 bits (mode {mode}), no depth image: 8 bits are too coarse; save the depth with "
+            f"16 bits"
+        )
     return _from_array(path, values)
 
 
@@ -287,9 +328,13 @@ def _from_array(path, values):
     if values.dtype.kind == "f":
         values = values.astype(np.float64)
     elif values.dtype.kind not in "iu":
-        raise InputError(f"{path}: holds {values.dtype}, no numbers of depth or coordinates; save it as float32 or uint16")
+        raise InputError(
+            f"{path}: holds {values.dtype}, no numbers of depth or coordinates; save it as float32 or uint16")
     elif values.dtype.itemsize == 1:
-        raise InputError(f"{path}: holds {values.dtype}: 8 bits are too coarse for depth or coordinates; save it as uint16 or float32")
+        raise InputError(
+            f"{path}: holds {values.dtype}: 8 bits are too coarse for depth or coordinates; save it as uint16 or "
+            f"float32"
+        )
     if values.ndim == 3 and values.shape[0] == 3 < min(values.shape[1:]):
         values, notes = values.transpose(1, 2, 0), ("planes (3, height, width) are taken as x, y, z",)
     elif values.ndim == 3 and 3 < values.shape[2] <= 7:
@@ -299,5 +344,6 @@ def _from_array(path, values):
     if values.ndim == 2 and values.shape[1] in (3, 4, 6, 7) and values.shape[0] > 100:
         return Scan(values[:, :3].astype(np.float64), None, notes)
     if values.ndim != 2:
-        raise InputError(f"{path}: has shape {values.shape}, expected depth (height, width) or points (height, width, 3)")
+        raise InputError(
+            f"{path}: has shape {values.shape}, expected depth (height, width) or points (height, width, 3)")
     return Scan(values, None, notes)

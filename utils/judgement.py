@@ -123,13 +123,15 @@ def _judge_part(part, options, convention):
         shown = ", ".join(f"{what} {height}×{width}" for what, (height, width) in sizes.items())
         yield "warning", "aspect", f"{part.path}: {shown}: different aspect, so pixels do not lie on each other"
     elif facts.misfit and options.min_points:
-        yield "warning", "outline", f"{files.xyz}: {facts.misfit}: the cloud may be mirrored, shifted or cropped against the picture"
+        yield "warning", "outline", (
+            f"{files.xyz}: {facts.misfit}: the cloud may be mirrored, shifted or cropped against the picture")
 
 
 def _judge_cloud(path, facts, options, convention):
     count, distinct = counted(facts, options.zero_points)
     if not count:
-        yield "fault", "no points", f"{path}: no valid point is left (x, y and z non-zero and finite); remove or rescan this part"
+        yield "fault", "no points", (
+            f"{path}: no valid point is left (x, y and z non-zero and finite); remove or rescan this part")
         return
     if facts.broken:
         yield "warning", "broken", (
@@ -137,7 +139,8 @@ def _judge_cloud(path, facts, options, convention):
             f"{options.img_size}×{options.img_size}")
     if distinct < options.min_points:
         what = f"{count:,} valid points" if count == distinct else f"{count:,} valid points, {distinct:,} distinct"
-        yield "warning", "few points", f"{path}: {what}, fewer than the {options.min_points:,} groups: points are repeated"
+        yield "warning", "few points", (
+            f"{path}: {what}, fewer than the {options.min_points:,} groups: points are repeated")
     if facts.hidden:
         yield "warning", "missing", (
             f"{path}: {missing_text(facts.missing)} fills {facts.hidden / options.img_size**2:.1%} of the pixels: "
@@ -161,13 +164,16 @@ def _judge_mask(path, facts, options, defective):
             f"the largest value in the file is {facts.mask_largest:g}")
         return
     if facts.mask_background:
-        yield "warning", "mask background", f"{path}: nothing in it is black or transparent; {facts.mask_background}, which fills most of it, is taken as background"
+        yield "warning", "mask background", (
+            f"{path}: nothing in it is black or transparent; {facts.mask_background}, which fills most of it, is taken "
+            "as background")
     surface = (facts.points +
                facts.edge_points) / options.img_size**2 if facts.points is not None and options.min_points else 1
     if facts.mask_share > HALF:
         yield "warning", "mask large", f"{path}: covers {facts.mask_share:.0%} of the picture; is it inverted?"
     elif facts.mask_share > surface > 0:
-        yield "warning", "mask large", f"{path}: covers {facts.mask_share:.0%} of the picture, the part's points {surface:.0%}"
+        yield "warning", "mask large", (
+            f"{path}: covers {facts.mask_share:.0%} of the picture, the part's points {surface:.0%}")
 
 
 def _sized(parts):
@@ -272,4 +278,5 @@ def _copies(parts):
         names = [str(part.path) for part in same]
         shown = " = ".join(
             names[:SHOWN_COPIES]) + (f" and {len(names) - SHOWN_COPIES} more" if len(names) > SHOWN_COPIES else "")
-        yield "warning", "twice", f"{shown}: {what}{' in training and test' if len({p.split for p in same}) > 1 else ''}"
+        where = " in training and test" if len({p.split for p in same}) > 1 else ""
+        yield "warning", "twice", f"{shown}: {what}{where}"

@@ -6,7 +6,15 @@ import numpy as np
 from PIL import Image
 
 from utils.errors import InputError
-from utils.mvtec3d_util import SMALLEST_SIDE, count_distinct, find_missing, is_missing, nearest_index, point_keys, read_cloud
+from utils.mvtec3d_util import (
+    SMALLEST_SIDE,
+    count_distinct,
+    find_missing,
+    is_missing,
+    nearest_index,
+    point_keys,
+    read_cloud,
+)
 from utils.outlines import misfit
 from utils.pairing import CONVERT
 from utils.pictures import load_mask, load_picture, resize_mask, to_8_bits

@@ -97,8 +97,8 @@ def list_samples(categories):
                 if found.problems and not found.incomplete:
                     unpaired[where] = found.problems[0]
         if len(samples) + len(unpaired) == before:
-            unpaired[
-                category] = f"{folder}: no sample found in train, validation and test, each with <defect>/rgb/*.png and <defect>/xyz/*.tiff"
+            unpaired[category] = (f"{folder}: no sample found in train, validation and test, each with "
+                                  "<defect>/rgb/*.png and <defect>/xyz/*.tiff")
     return samples, unpaired
 
 
@@ -132,8 +132,8 @@ def convert(sample, target, seed, keep_touching, unit=None):
 
 def make_jobs(samples, target, args):
     """The jobs that write ``samples`` to ``target``."""
-    # noqa: F401  here, not at the top, so that --help answers at once, and before processes are forked
-    from utils import foreground
+    # here, not at the top, so that --help answers at once, and before processes are forked
+    from utils import foreground  # noqa: F401
 
     return [
         common.Job(s.name, common.mark_of(target / Path(s.name).parent,
