@@ -397,14 +397,9 @@ def test_tensors_with_gradients_and_options_in_a_dictionary(make):
 
 
 def test_a_debug_branch_that_parses_twice(make):
-    folder = make(
-        edited({
-            "main.py":
-            [(PARSE,
-              "if __debug__:\n        args = parser.parse_args()\n    else:\n        args = "
-              "parser.parse_args(['--dump', 'x'])"
-              )]
-        }))
+    twice = ("if __debug__:\n        args = parser.parse_args()\n    else:\n"
+             "        args = parser.parse_args(['--dump', 'x'])")
+    folder = make(edited({"main.py": [(PARSE, twice)]}))
     assert apply.main([str(folder)]) == 0
     run(folder, "--scoring", "disagreement")
 
