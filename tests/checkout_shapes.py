@@ -1,6 +1,7 @@
 """Generated checkouts of many shapes: those that patches/ accepts, and those that it refuses."""
 from tests.make_checkout import (
                                  BASE,
+                                 FEATURES,
                                  FULL,
                                  MULTIPLE,
                                  OVERRIDE,

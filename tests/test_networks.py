@@ -153,7 +153,7 @@ def test_weights_cast_once_change_nothing_under_autocast(full_method, passes, tr
         for network in networks:
             network.eval()
     assert all(torch.equal(a, b) for a, b in zip(before, after))
-    assert casts > 200 and fewer <= 8  # what is left is the mini-PointNet's
+    assert casts > 150 and fewer <= 8  # what is left is the mini-PointNet's
 
 
 class Casts(TorchDispatchMode):

@@ -101,10 +101,9 @@ def test_a_pyramid_gives_strides_8_and_16(folder, picture):
     assert backbone.layers == (3, 4) and backbone.embed_dim == 384
 
 
-@pytest.mark.parametrize("name", [
-    "vit_small_patch14_dinov2", "vit_small_patch14_reg4_dinov2", "vit_small_patch16_dinov3", "convnext_atto",
-    "efficientnet_b0", "swin_tiny_patch4_window7_224"
-])
+@pytest.mark.parametrize("name", ["vit_small_patch14_dinov2", "vit_small_patch14_reg4_dinov2",
+                                  "vit_small_patch16_dinov3", "convnext_atto", "efficientnet_b0",
+                                  "swin_tiny_patch4_window7_224"])
 def test_families(name):
     """Registers and other prefix tokens are no patches; each family gives what its feature list says."""
     try:
