@@ -8,17 +8,17 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from torch import nn
 
-from feature_extractors.features import Features
+from evaluation import Evaluation, metrics, score
 from patches import apply
 from patches.edit import MARKER, Source
+from scoring_addon import parameters_from
 from tests.checkout_shapes import REFUSED, SHAPES
 from tests.make_checkout import BASE, CALL, FULL, MULTIPLE, PARSE, TREE, edited, write_tree
 from utils.options import parse_arguments
@@ -42,17 +42,13 @@ def make(tmp_path):
 
 def contents(folder):
     """{path: bytes} of all files below a folder."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*")) if path.is_file()
-    }
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 def docstrings(data):
-    return [
-        ast.get_docstring(node) for node in ast.walk(ast.parse(data))
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
-    ]
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    return [ast.get_docstring(node) for node in ast.walk(ast.parse(data)) if isinstance(node, kinds)]
 
 
 def run(folder, *flags, python=sys.executable, code=0):
@@ -72,39 +68,18 @@ def run(folder, *flags, python=sys.executable, code=0):
     return result.stdout, tables, arrays
 
 
-class Replayed(Features):
-    """Our base class, fed with the maps that a checkout computed instead of networks and banks."""
-
-    def __init__(self, args):
-        nn.Module.__init__(self)
-        self.args, self.map_size = args, None
-        self.image_preds, self.image_labels, self.predictions, self.gts = [], [], [], []
-        self.pixel_preds, self.pixel_labels, self.bank_scores = [], [], []
-
-    def extract(self, sample):
-        return sample
-
-    def measure(self, patches, without_owner=None):
-        return dict.fromkeys(("rgb", "xyz", "fusion"), 0.0), dict(zip(("rgb", "xyz", "fusion"), patches[0]))
-
-    def combine(self, scores, maps):
-        return self.now
-
-    class pixels(list):
-        def frombytes(self, data):
-            self.append(data)
-
-
 def ours(arrays, category, *flags):
-    """Our own tree's method object after evaluating what a checkout's baseline run computed for a category."""
-    method = Replayed(parse_arguments(["--use_uff", "--scoring", *flags]))
-    method.pixel_preds, method.pixel_labels = Replayed.pixels(), Replayed.pixels()
+    """What our own tree makes of the maps that a checkout's baseline run computed for a category."""
+    args = parse_arguments(["--use_uff", "--scoring", *flags])
     of = {key: arrays[f"{category}/{key}"] for key in ("seen", "image_preds", "predictions", "gts", "labels")}
-    for i in range(len(of["labels"])):
-        method.now, method.map_size = (of["image_preds"][i], of["predictions"][i]), of["gts"].shape[-1]
-        method.predict([of["seen"][i]], torch.from_numpy(of["gts"][i])[None, None], torch.from_numpy(of["labels"][i]))
-    method.calculate_metrics()
-    return method
+    names, scores = [str(i) for i in range(len(of["labels"]))], np.ravel(of["image_preds"])
+    maps = dict(zip(("rgb", "xyz", "fusion"), np.moveaxis(of["seen"], 1, 0)))
+    found = Evaluation(category, names, names, np.ravel(of["labels"]), of["gts"], scores, of["predictions"],
+                       dict.fromkeys(maps, scores), maps)
+    scored = score(found, args.scoring, parameters_from(args))
+    chosen, of_it = scored[args.scoring[0]], metrics(found, scored)[args.scoring[0]]
+    return SimpleNamespace(image_preds=chosen.image_preds[:, None], predictions=chosen.predictions,
+                           image_rocauc=of_it.image_rocauc, pixel_rocauc=of_it.pixel_rocauc)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
