@@ -198,7 +198,7 @@ def test_a_full_disk_costs_pictures_not_results(checkpoints, flags, dataset_path
     assert code == 1 and "No space left" in err and "Traceback" not in err and str(tmp_path / "results") in err
     assert "One" in out and "One" in (tmp_path / "results" / "aupro_results.md").read_text()
     run = json.loads((tmp_path / "results" / "run.json").read_text())
-    assert "one" in run["categories"] and "No space left" in run["failed"]["one"]
+    assert "one" in run["categories"] and "No space left" in run["failed"]["one: pictures"]
 
 
 def test_fewer_points_than_groups_is_scored(checkpoints, flags, dataset_path, tmp_path, caplog):
