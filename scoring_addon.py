@@ -354,7 +354,7 @@ def names_from(args):
 
 
 def _asked(method):
-    """The options if there is something to do; what was parsed where ``self.args`` is not what the parser returned."""
+    """The options if there is something to do; those parsed where ``self.args`` is not what the parser returned."""
     args = getattr(method, "args", None)
     args = args if hasattr(args, "scoring") else next(iter(_parsed), None)
     return args if args is not None and args.scoring != "baseline" else None
@@ -382,8 +382,9 @@ def apply(method):
     if args is None:
         return
     names, scores = names_from(args), [np.ravel(p)[0] for p in method.image_preds]
+    reference = getattr(method, "scoring_reference", None) if args.scoring_reference == "train" else None
     method.scored = score_all(list(dict.fromkeys(["baseline"] + names)), scores, method.predictions,
-                              getattr(method, "scoring_samples", []), parameters_from(args))
+                              getattr(method, "scoring_samples", []), parameters_from(args), reference)
     if names[0] == "baseline":
         return
     chosen = method.scored[names[0]]
@@ -394,7 +395,6 @@ def apply(method):
 
 
 def _flat_map(m):
-    if hasattr(m, "detach"):  # a tensor that may ask for a gradient or lie on a GPU
-        m = m.detach().cpu().numpy()
-    m = np.array(m)  # a copy, since the caller may go on to change its own
+    # a tensor may ask for a gradient or lie on a GPU; a copy, since the caller may go on to change its own
+    m = np.array(m.detach().cpu().numpy() if hasattr(m, "detach") else m)
     return m.reshape(m.shape[-2:])
