@@ -1,13 +1,21 @@
-"""Fit and evaluate one category."""
+"""Fit and evaluate one category: the order of calls, and progress."""
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
+import numpy as np
 import torch
-from tqdm import tqdm
 
-from dataset import get_data_loader
+import evaluation
+import scoring_addon
+from dataset import IMAGENET_MEAN, IMAGENET_STD, get_data_loader
+from feature_extractors.extraction import PatchExtractor
 from feature_extractors.multiple_features import METHODS
+from feature_extractors.released import mask_of_map, stacked
 from utils.errors import InputError
+from utils.files import atomic_path
+from utils.options import extractor_options, method_settings
+from utils.progress import track
 
 
 def choose_device(name):
@@ -24,78 +32,117 @@ def choose_device(name):
     return torch.device(name)
 
 
+def build_extractor(args):
+    """The PatchExtractor that the options ask for.
+
+    Raises:
+        InputError: a checkpoint or the device is not there.
+    """
+    return PatchExtractor.from_checkpoints(device=choose_device(args.device), **extractor_options(args))
+
+
+def build_method(args, extractor):
+    """The method that the options ask for, with empty banks, and the random generators where a category begins."""
+    return METHODS[args.method_name](extractor, args.fixes, **method_settings(args))
+
+
 class M3DM:
-    """The method ``args.method_name``, fresh, for one category.
+    """The method ``args.method_name`` for one category.
 
     Args:
         args: options as ``utils.options.parse_arguments`` returns them.
+        extractor: PatchExtractor; None: built from the options.
 
     Attributes:
-        method: the Features object.
+        method: the Features object, fresh at each ``fit``.
         timings: seconds of each phase so far.
-        training_paths: rgb paths of the parts of the last ``fit``, relative to the data set.
-        test_data: the TestDataset of the last ``evaluate``.
+        training_paths: picture paths of the parts of the last ``fit``, relative to the data set.
+        evaluation, scored, metrics: of the last ``evaluate``: Evaluation, {scoring: Scored}, {scoring: Metrics}.
 
     Raises:
         InputError: a checkpoint or the device is not there.
     """
 
-    def __init__(self, args):
+    def __init__(self, args, extractor=None):
         self.args = args
         self.timings = {}
         with self._phase("load networks"):
-            self.method = METHODS[args.method_name](args, choose_device(args.device))
-        self.training_paths, self.test_data = [], None
+            self.extractor = build_extractor(args) if extractor is None else extractor
+            self.method = build_method(args, self.extractor)
+        self.training_paths = []
+        self.evaluation = self.scored = self.metrics = None
 
     def fit(self, class_name):
         """Build the memory banks and fit the late fusion from the category's training parts."""
-        args, method = self.args, self.method
+        args = self.args
+        self.method = method = build_method(args, self.extractor)
+        method.class_name = class_name
         loader = get_data_loader("train", class_name, args.img_size, args)
-        count = min(len(loader), args.shots or args.max_sample + ("max_sample" not in args.fix))  # one more, as released (defect 5)
+        count = min(len(loader), args.shots or args.max_sample + (not args.fixes.max_sample))  # one more, as released (defect 5)
         self.training_paths = [loader.dataset.describe(i)[0] for i in range(count)]
         with self._phase("memory bank"):
-            method.expect(count)
-            for sample, _ in self._first(loader, count, f"{class_name}: memory bank"):
-                method.add_sample_to_mem_bank(sample, class_name=class_name)
+            method.reserve(count)
+            for number, (sample, _) in enumerate(self._first(loader, count, f"{class_name}: memory bank")):
+                patches = method.extract(sample)
+                if args.save_feature:
+                    self._save_feature(class_name, number, method.feature_to_save(patches))
+                method.add_patches(patches)
         with self._phase("coreset"):
             method.run_coreset()
         if method.needs_late_fusion_pass:
             with self._phase("late fusion"):
                 label = f"{class_name}: late fusion"
-                if method.remembers:
-                    for number in self._bar(count, label):
-                        method.add_patches_to_late_fusion(method.recall(number))
+                if method.keeps_patches:
+                    for number in track(range(count), count, label):
+                        method.add_patches_to_late_fusion(method.kept_patches(number))
                 else:
                     for sample, _ in self._first(loader, count, label):
                         method.add_sample_to_late_fusion_mem_bank(sample)
-                method.run_late_fusion()
+                method.run_late_fusion(self.training_paths, scoring_addon.parameters_from(args))
 
-    def evaluate(self, class_name):
-        """Score the category's test parts.
+    def evaluate(self, class_name, meta=None):
+        """Measure and score the category's test parts.
+
+        Args:
+            meta: dict for ``Evaluation.meta``.
 
         Returns:
             (image ROCAUC, pixel ROCAUC, AU-PRO), three dicts {method name: value, None where undefined}.
         """
         args, method = self.args, self.method
         loader = get_data_loader("test", class_name, args.img_size, args)
-        self.test_data = loader.dataset
+        judged, masks, pictures = [], [], []
         with self._phase("test"):
-            for sample, mask, label, _ in self._first(loader, len(loader), f"{class_name}: test"):
-                method.predict(sample, mask, label)
+            for sample, mask, _, _ in self._first(loader, len(loader), f"{class_name}: test"):
+                judged.append(method.judge(sample))
+                masks.append(mask_of_map(mask, method.map_size))
+                pictures.append(picture_of(sample[0][0]))
         with self._phase("metrics"):
-            method.calculate_metrics()
-        return tuple({args.method_name: value} for value in (method.image_rocauc, method.pixel_rocauc, method.au_pro))
+            paths, defects, labels = zip(*map(loader.dataset.describe, range(len(loader))))
+            banks = [part.banks for part in judged]
+            self.evaluation = evaluation.Evaluation(
+                class_name, paths, defects, np.array(labels, np.uint8), np.stack(masks), np.array([part.score for part in judged]),
+                np.stack([part.map for part in judged]), stacked(banks, "scores"), stacked(banks, "maps"), np.stack(pictures),
+                training=method.training, meta=meta or {})
+            names = scoring_addon.names_from(args)
+            self.scored = evaluation.score(self.evaluation, names, scoring_addon.parameters_from(args), args.scoring_reference)
+            self.metrics = evaluation.metrics(self.evaluation, self.scored)
+        return tuple({args.method_name: value} for value in self.metrics[names[0]])
+
+    def _save_feature(self, class_name, number, feature):
+        """Write a training part's patches as ``<class><number>.pt``, the released name.
+
+        A name that ends in a digit gets a "-" behind it: cookie1 + 0 and cookie + 10 must not be one file.
+        """
+        divider = "-" if class_name[-1:].isdigit() or class_name.endswith("-") else ""
+        with atomic_path(Path(self.args.save_feature_path) / f"{class_name}{divider}{number}.pt") as path:
+            torch.save(feature.cpu(), path)
 
     @staticmethod
     def _first(loader, count, label):
-        """The first ``count`` items under a progress bar."""
-        for _, item in zip(M3DM._bar(count, label), loader):
+        """The first ``count`` items, with progress."""
+        for _, item in zip(track(range(count), count, label), loader):
             yield item
-
-    @staticmethod
-    def _bar(count, label):
-        """range(count) under a progress bar (none where the output is no terminal)."""
-        return tqdm(range(count), desc=label, disable=None, unit="part")
 
     @contextmanager
     def _phase(self, name):
@@ -104,3 +151,9 @@ class M3DM:
             yield
         finally:
             self.timings[name] = self.timings.get(name, 0) + time.perf_counter() - start
+
+
+def picture_of(rgb):
+    """The 8-bit picture [224, 224, 3] that a normalised tensor [3, 224, 224] was made from."""
+    values = rgb.permute(1, 2, 0).double().numpy() * IMAGENET_STD + IMAGENET_MEAN
+    return np.round(values * 255).astype(np.uint8)

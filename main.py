@@ -2,195 +2,379 @@
 import argparse
 import dataclasses
 import logging
-import signal
 import sys
 import time
 import traceback
 from pathlib import Path
 
 from utils.errors import InputError, show_warnings
-from utils.files import check_writable
-from utils.options import parse_arguments
+from utils.files import atomic_write_text, check_writable, remove_leftovers
+from utils.options import changed_options, deciding_options, extractor_options, parse_arguments, recorded_options
+from utils.signals import first_signal_stops
 
 FINE, FAILED, REFUSED = 0, 1, 2
-INTERRUPTED = "(interrupted)"
 
 
 def main(argv=None):
     """Run the command line; returns the exit code: 0 fine, 1 something failed, 2 refused before any work."""
     args = parse_arguments(argv)
     show_warnings()
-    signal.signal(signal.SIGTERM, _interrupt)
     command = sys.argv[1:] if argv is None else argv
-    try:
-        return run_seeds(args, command) if args.seeds else run_once(args, command)[0]
-    except InputError as error:
-        print(f"main.py: {error}", file=sys.stderr)
-        return REFUSED
-    except KeyboardInterrupt:
-        print("main.py: interrupted before any category was begun", file=sys.stderr)
-        return FAILED
+    with first_signal_stops("main.py"):
+        try:
+            return run_seeds(args, command) if args.seeds else run_once(args, command)[0]
+        except InputError as error:
+            print(f"main.py: {error}", file=sys.stderr)
+            return REFUSED
+        except KeyboardInterrupt:
+            print("main.py: interrupted before any category was begun", file=sys.stderr)
+            return FAILED
 
 
-def run_once(args, command):
+def run_once(args, command, extractor=None):
     """One run; returns (exit code, the Run)."""
-    run = Run(args, command)
+    run = Run(args, command, extractor)
     try:
         for category in run.categories:
             run.one(category)
     except KeyboardInterrupt:
-        run.failed[INTERRUPTED] = "stopped by the user; the categories that were finished are kept"
+        run.interrupt()
     return run.finish(), run
 
 
 def run_seeds(args, command):
-    """A run for each of --seeds in a folder of its own, then the table of mean ± standard deviation; returns the exit code."""
-    codes, metrics = [], {}
+    """A run for each of --seeds in a folder of its own, then the table of mean ± standard deviation; returns the exit code.
+
+    A seed that fails does not touch what the others gave; the table is written after each.
+    """
+    from utils.results import write_seeds
+
+    codes, metrics, table, extractor = [], {}, "", None
     for seed in dict.fromkeys(args.seeds):
         folder = f"seed_{seed}"
         changes = {"seed": seed, "output_dir": str(Path(args.output_dir) / folder),
                    "save_maps": args.save_maps and str(Path(args.save_maps) / folder)}
         print(f"seed {seed}:", flush=True)
         try:
-            code, run = run_once(argparse.Namespace(**{**vars(args), **changes}), command)
-        except KeyboardInterrupt:  # between two seeds
+            code, run = run_once(argparse.Namespace(**{**vars(args), **changes}), command, extractor)
+        except KeyboardInterrupt:  # before the seed's first category
+            print(f"main.py: interrupted; seed {seed} and later ones are not run", file=sys.stderr)
             codes.append(FAILED)
             break
+        except InputError as error:
+            print(f"main.py: seed {seed}: {error}", file=sys.stderr)
+            codes.append(REFUSED)
+            continue
+        except Exception as error:  # one seed's trouble must not cost the others
+            traceback.print_exc()
+            print(f"main.py: seed {seed}: {type(error).__name__}: {error}", file=sys.stderr)
+            codes.append(FAILED)
+            continue
         codes.append(code)
-        metrics[seed] = run.metrics
-        if INTERRUPTED in run.failed:
+        if run.metrics:
+            metrics[seed], extractor = run.metrics, run.extractor or extractor
+            try:
+                table = write_seeds(args.output_dir, args.method_name, metrics)
+            except OSError as error:
+                print(f"main.py: {args.output_dir}/seeds.md cannot be written: {error.strerror or error}", file=sys.stderr)
+                codes.append(FAILED)
+        if run.interrupted:
             break
-    if metrics:
-        print("\n" + run.results.write_seeds(args.output_dir, args.method_name, metrics))
-    return max(codes)
-
-
-def _interrupt(*_):
-    raise KeyboardInterrupt
+    if table:
+        print("\n" + table)
+    return REFUSED if set(codes) == {REFUSED} else FAILED if any(codes) else FINE
 
 
 class Run:
-    """One call of the command line: what was asked for, what is done, what failed.
+    """One call of the command line: what was asked for, what is kept of an earlier call, what is done, what failed.
+
+    Args:
+        args, command: the parsed options, and the words they were parsed from.
+        extractor: PatchExtractor of an earlier run with the same networks, or None.
+
+    Attributes:
+        metrics: {category: {scoring: Metrics}} of the finished categories.
+        failed: {what: why}.
+        interrupted: whether the user stopped it.
 
     Raises:
         InputError: something that would fail later on is already known to fail: output folder, data, checkpoints.
     """
 
-    def __init__(self, args, command):
-        from utils import results  # here and below: after the options are known to be fine, since torch takes seconds
+    def __init__(self, args, command, extractor=None):
+        from utils import results, runs  # here and below: after the options are known to be fine, since torch takes seconds
 
+        self.args, self.extractor, self._results, self._runs = args, extractor, results, runs
+        self.metrics, self.failed, self.started, self.interrupted = {}, {}, time.time(), False
         for folder in (args.output_dir, args.spool_dir, args.save_maps, args.save_feature and args.save_feature_path):
             if folder:
                 check_writable(folder)
-        self.args, self.results = args, results
-        self.metrics, self.failed, self.started = {}, {}, time.time()
-        self.record = {"command": list(command), "options": vars(args), "versions": results.environment(), "seed": args.seed,
-                       "categories": {}, "failed": self.failed}
-        self.categories = self._find_categories()
-        self._fresh = self._build()
-        self.record["device"] = str(self._fresh.method.device)
+                remove_leftovers(folder)
+        self.categories, data = self._find_categories()
+        self.weights = self._find_weights()
+        options = recorded_options(args)
+        self.id = runs.run_id(deciding_options(options), self.weights)
+        self._units = {name: runs.Unit(args.output_dir, self.id, name, data[name]) for name in self.categories}
+        self._kept = {} if args.overwrite else {name: record for name in self.categories if (record := self._finished(name))}
+        self._leave_out_busy()
+        self._block = f"{self.id}-{runs.data_id([unit.name for unit in self._units.values()])}"
+        self._appended = False
+        self._untrained = [file.path for file in self.weights if file.standin]
+        self.record = {"id": self.id, "command": list(command), "options": options, "versions": results.environment(), "seed": args.seed,
+                       "weights": [file._asdict() for file in self.weights], "categories": {}, "failed": self.failed}
+        if len(self._kept) < len(self.categories):
+            self._build()
+            self.record["device"] = str(self.extractor.device)
+        if self._untrained:
+            print(self._note, flush=True)
         self._write()
 
+    # ------------------------------------------------------------ before any work
+
     def _find_categories(self):
-        """The categories to run; those whose files cannot be used are put on the list of failures."""
+        """(categories to run, {category: id of its data}); those whose files cannot be used are put on the list of failures."""
         from dataset import TestDataset, TrainDataset, find_categories
 
-        args, usable = self.args, []
+        args, data = self.args, {}
         names, missing = find_categories(args.dataset_path, args.dataset_type, args.category)
         self.failed.update(missing)
         for name in names:
             try:
-                TrainDataset(name, args.img_size, args.dataset_path, shots=args.shots, seed=args.seed)
-                TestDataset(name, args.img_size, args.dataset_path)
-                usable.append(name)
+                parts = (TrainDataset(name, args.img_size, args.dataset_path, shots=args.shots, seed=args.seed),
+                         TestDataset(name, args.img_size, args.dataset_path))
+                files = [path for split in parts for files in split.files for path in files]
+                data[name] = self._runs.data_id(self._runs.file_facts(files, args.dataset_path))
             except InputError as error:
                 self.failed[name] = str(error)
-        if not usable:
+        if not data:
             first, *rest = self.failed.values()
             raise InputError(first + (f" (and {len(rest)} more categories without usable files)" if rest else ""))
         for name, reason in self.failed.items():
             print(f"main.py: {name} is left out: {reason}", file=sys.stderr)
-        return usable
+        return list(data), data
+
+    def _find_weights(self):
+        """[WeightFile]; loads the networks first where timm has yet to download them, or a file is missing."""
+        from models.weights import weight_files, weights_of_tensors
+
+        options = extractor_options(self.args)
+        files = weight_files(**options)
+        if None in files:
+            self._build()
+            model = self.extractor.deep_feature_extractor
+            files = [file or weights_of_tensors(self.args.rgb_backbone_name, model.rgb_backbone) for file in weight_files(**options)]
+        return files
 
     def _build(self):
-        from m3dm_runner import M3DM
+        from m3dm_runner import build_extractor
 
-        return M3DM(self.args)
+        if self.extractor is None:
+            self.extractor = build_extractor(self.args)
+
+    def _finished(self, category):
+        """The record of a category that an earlier run has finished, with every output that is asked for now; else None."""
+        record, args = self._units[category].finished(), self.args
+        if record is None:
+            return None
+        asked = {"pictures": args.save_preds, "features": args.save_feature, "maps": args.save_maps}
+        lacking = [name for name, wanted in asked.items() if wanted and not self._marker(name, category).same(self._units[category].name)]
+        if lacking:
+            print(f"{category}: is finished, but its {' and '.join(lacking)} are not there: it is computed again", flush=True)
+            return None
+        return record
+
+    def _marker(self, what, category):
+        """Marker that says which unit's pictures, features or maps lie in a folder."""
+        args = self.args
+        folder = {"pictures": Path(args.output_dir) / "pred_maps", "features": args.save_feature_path, "maps": args.save_maps}[what]
+        return self._runs.Marker(folder, f"{category}{'.train' if what == 'maps' and args.save_train_maps else ''}")
+
+    def _leave_out_busy(self):
+        """Put categories that another process computes on the list of failures; InputError where nothing else is left."""
+        for name in [name for name in self.categories if name not in self._kept]:
+            try:
+                with self._units[name].lock():
+                    pass
+            except self._runs.Busy as error:
+                self.failed[name] = str(error)
+                self.categories.remove(name)
+                if not self.categories:
+                    raise
+                print(f"main.py: {name} is left out: {error}", file=sys.stderr)
+
+    # ------------------------------------------------------------ one category
 
     def one(self, category):
-        """Fit, evaluate and write one category; a failure is noted and the next one goes on."""
-        print(f"{category}: {self.args.method_name}", flush=True)
+        """Fit, evaluate and write one category, or keep what an earlier run finished; a failure is noted and the next one goes on."""
+        unit = self._units[category]
         try:
-            runner, self._fresh = self._fresh or self._build(), None
-            runner.fit(category)
-            runner.evaluate(category)
-            self._write_category(category, runner)
+            if category in self._kept:
+                self._keep(category, self._kept[category])
+                return
+            with unit.lock():
+                record = None if self.args.overwrite else self._finished(category)  # another process may have done it meanwhile
+                if record:
+                    self._keep(category, record)
+                    return
+                print(f"{category}: {self.args.method_name}", flush=True)
+                self._compute(category, unit)
         except InputError as error:
             self._fail(category, str(error))
         except OSError as error:
-            self._fail(category, f"{error.filename or self.args.output_dir}: {error.strerror or error}")
+            self._fail(category, f"{error.filename or f'{self.args.output_dir} or {self.args.spool_dir}'}: {error.strerror or error}")
         except Exception as error:  # one category's trouble must not cost the others
             traceback.print_exc()
             self._fail(category, f"{type(error).__name__}: {error}")
+
+    def _compute(self, category, unit):
+        from m3dm_runner import M3DM
+
+        args = self.args
+        self._build()
+        runner = M3DM(args, self.extractor)
+        runner.fit(category)
+        runner.evaluate(category, {"method_name": args.method_name, "options": self.record["options"], "seed": args.seed, "run": self.id,
+                                   "weights": self.record["weights"], "training_parts": runner.method.added,
+                                   "training_paths": runner.training_paths})
+        self.metrics[category] = runner.metrics  # first: whatever cannot be written, the tables will have it
+        entry = self._entry(runner)
+        self.record["categories"][category] = entry
+        self._warn_of_one_class(runner.evaluation)
+        self._results.write_scores(unit.scores, runner.evaluation, runner.scored)
+        unit.finish(entry)
+        self._publish(category, unit)
+        if args.save_feature:
+            self._marker("features", category).set(unit.name)
+        if args.save_preds:  # from here on a failure costs pictures and maps, no result
+            from utils.pred_maps import save_pictures
+
+            folder = Path(args.output_dir) / "pred_maps"
+            self._extra(category, "pictures", folder, runner, lambda: save_pictures(folder / category, runner.evaluation, runner.scored))
+        if args.save_maps:
+            from evaluation import SUFFIX, write
+
+            training_maps = args.save_train_maps or args.scoring_reference == "train"
+            self._extra(category, "maps", args.save_maps, runner,
+                        lambda: write(runner.evaluation, Path(args.save_maps) / f"{category}{SUFFIX}", training_maps))
+        self._write()
+
+    def _entry(self, runner):
+        """What the record says of a category just computed."""
+        method = runner.method
+        entry = {"finished": time.strftime("%Y-%m-%d %H:%M:%S"),
+                 "metrics": {name: dataclasses.asdict(m) for name, m in runner.metrics.items()},
+                 "training_parts": method.added, "test_parts": len(runner.evaluation),
+                 "banks": {name: list(bank.rows.shape) for name, bank in method.banks.items()}, "seconds": runner.timings}
+        if getattr(method, "late_fusion", None) and method.late_fusion.train_scores:
+            entry["late_fusion_weights"] = method.late_fusion.weights
+        if self.args.shots:
+            entry["shots"] = runner.training_paths
+        return entry
+
+    @staticmethod
+    def _warn_of_one_class(evaluation):
+        labels = set(evaluation.label.tolist())
+        if len(labels) == 1:
+            logging.warning("%s: the test split has no %s part: metrics that need one are undefined", evaluation.category,
+                            "defective" if labels == {0} else "good")
+
+    def _keep(self, category, record):
+        print(f"{category}: kept, finished {record.get('finished', 'earlier')}", flush=True)
+        self.metrics[category] = self._results.metrics_of(record)
+        self.record["categories"][category] = {**record, "kept": True}
+        self._publish(category, self._units[category])
+
+    def _publish(self, category, unit):
+        """Bring the top of the output folder up to date: the category's scores, the tables, the record; print its metrics."""
+        atomic_write_text(Path(self.args.output_dir) / f"scores_{category}.csv", unit.scores.read_text(encoding="utf-8", errors="surrogateescape"))
+        for scoring, (image, pixel, au_pro) in self.metrics[category].items():
+            shown = [f"{title} {'undefined' if value is None else format(value, '.3f')}"
+                     for title, value in (("image ROCAUC", image), ("pixel ROCAUC", pixel), ("AU-PRO", au_pro))]
+            print(f"{category}: {scoring}: {', '.join(shown)}", flush=True)
+        self._update_tables()
+        self._write()
+
+    def _extra(self, category, what, folder, runner, write):
+        """Write what goes beyond the results; the category stays finished if that fails."""
+        start = time.perf_counter()
+        try:
+            write()
+            self._marker(what, category).set(self._units[category].name)
+        except OSError as error:
+            reason = f"{error.filename or folder}: {error.strerror or error}; its scores and metrics are complete"
+            self.failed[f"{category}: {what}"] = reason
+            print(f"main.py: {category}: {what} could not be written: {reason}", file=sys.stderr)
+        runner.timings["saved maps" if what == "maps" else what] = time.perf_counter() - start
 
     def _fail(self, category, reason):
         self.failed[category] = reason
         print(f"main.py: {category} failed: {reason}", file=sys.stderr)
         self._write()
 
-    def _write_category(self, category, runner):
-        method, output = runner.method, Path(self.args.output_dir)
-        self.metrics[category] = method.metrics  # first: whatever cannot be written, the tables will have it
-        described = [runner.test_data.describe(i) for i in range(len(method.bank_scores))]
-        self.results.write_scores(output / f"scores_{category}.csv", described, method.scored, method.bank_scores)
-        entry = {"metrics": {name: dataclasses.asdict(m) for name, m in method.metrics.items()},
-                 "training_parts": method.added, "test_parts": len(described),
-                 "banks": {name: list(bank.rows.shape) for name, bank in method.banks.items()},
-                 "seconds": runner.timings}
-        if hasattr(method, "late_fusion") and method.late_fusion.train_scores:
-            entry["late_fusion_weights"] = method.late_fusion.weights
-        if self.args.shots:
-            entry["shots"] = runner.training_paths
-        labels = {label for _, _, label in described}
-        if len(labels) == 1:
-            lacking = "defective" if labels == {0} else "good"
-            logging.warning("%s: the test split has no %s part: metrics that need one are undefined", category, lacking)
-        self.record["categories"][category] = entry
-        self._write()
-        for scoring, (image, pixel, au_pro) in method.metrics.items():
-            shown = [f"{title} {'undefined' if value is None else format(value, '.3f')}"
-                     for title, value in (("image ROCAUC", image), ("pixel ROCAUC", pixel), ("AU-PRO", au_pro))]
-            print(f"{category}: {scoring}: {', '.join(shown)}", flush=True)
-        if self.args.save_preds:  # from here on a failure costs pictures and maps, no result
-            from utils.pred_maps import save_pictures
+    # ------------------------------------------------------------ tables and records
 
-            start = time.perf_counter()
-            save_pictures(output / "pred_maps" / category, self.args.dataset_path, described, method)
-            runner.timings["pictures"] = time.perf_counter() - start
-        if self.args.save_maps:
-            from utils.saved_maps import save_run_maps
+    @property
+    def _note(self):
+        """What stands under every table where weights are untrained."""
+        if not self._untrained:
+            return ""
+        names = ", ".join(dict.fromkeys(Path(path).name for path in self._untrained))
+        return f"UNTRAINED stand-in weights ({names}): these scores mean nothing as a benchmark."
 
-            start = time.perf_counter()
-            save_run_maps(self.args, category, described, method, runner.training_paths)
-            runner.timings["saved maps"] = time.perf_counter() - start
-        self._write()
+    @property
+    def _comment(self):
+        return self._results.comment_of(self._block, time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.started)),
+                                        {"seed": self.args.seed, **changed_options(self.record["options"])})
+
+    def _finished_metrics(self):
+        return {name: self.metrics[name] for name in self.categories if name in self.metrics}
+
+    def _update_tables(self):
+        """Bring the tables up to date; they grow by a category at a time."""
+        try:
+            with self._runs.tables_lock(self.args.output_dir):
+                again = self.args.overwrite and not self._appended
+                self._changed = self._results.update_tables(self.args.output_dir, self.args.method_name, self._finished_metrics(), self._block,
+                                                            self._comment, self._note, again)
+            self._appended = True
+            self.failed.pop("tables", None)
+        except OSError as error:
+            self.failed["tables"] = f"{error.filename or self.args.output_dir}: {error.strerror or error}"
 
     def _write(self):
+        """Write the record under the run's id and, unless that would replace another run's by an unfinished one, at the top."""
+        runs, output = self._runs, Path(self.args.output_dir)
         self.record["seconds"] = time.time() - self.started
-        self.record["peak_memory_mib"] = self.results.peak_memory_mib()
+        self.record["peak_memory_mib"] = self._results.peak_memory_mib()
         try:
-            self.results.write_run(self.args.output_dir, self.record)
-        except OSError as error:  # a full disk, say: what is in memory still reaches the screen
-            self.failed["run.json"] = str(error)
+            with runs.tables_lock(output):
+                own = output / runs.FOLDER / self.id
+                before = self._results.read_run(own).get("categories", {})
+                self._results.write_run(own, {**self.record, "categories": {**before, **self.record["categories"]}})
+                if self._finished_run or self._results.read_run(output).get("id", self.id) == self.id:
+                    self._results.write_run(output, self.record)
+        except OSError as error:  # a full disk: what is in memory still reaches the screen
+            self.failed["run.json"] = f"{error.filename or output}: {error.strerror or error}"
+
+    _finished_run = False  # until every category was tried
+
+    def interrupt(self):
+        """Note that the user stopped the run, and what was not run."""
+        self.interrupted = True
+        left = [name for name in self.categories if name not in self.metrics and name not in self.failed]
+        self.failed["(interrupted)"] = ("stopped by the user; the categories that were finished are kept" +
+                                        (f"; not finished: {', '.join(left)}; the same command continues there" if left else ""))
 
     def finish(self):
-        """Print and append the tables, list what failed; returns the exit code."""
-        if self.metrics:
-            print("\n" + self.results.all_tables(self.args.method_name, self.metrics), flush=True)
-            try:
-                self.results.append_tables(self.args.output_dir, self.args.method_name, self.metrics)
-            except OSError as error:
-                self.failed["tables"] = str(error)
+        """Print the tables, list what failed; returns the exit code."""
+        self._finished_run = not self.interrupted
+        metrics = self._finished_metrics()
+        if metrics:
+            self._update_tables()
+            print("\n" + self._results.all_tables(self.args.method_name, metrics, self._comment, self._note), flush=True)
+        if len(self._kept) == len(self.categories) and metrics and not self.failed:
+            print(f"complete already: nothing was computed, the tables in {self.args.output_dir} hold this run; --overwrite computes it anew",
+                  flush=True)
         self._write()
         for category, reason in self.failed.items():
             print(f"not finished: {category}: {reason}", file=sys.stderr)

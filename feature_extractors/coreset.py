@@ -1,20 +1,65 @@
-"""Coreset selection: sparse random projection, then greedy k-centre (farthest-first) in the projected space."""
+"""Coreset selection: sparse random projection, then greedy k-centre (farthest-first) in the projected space.
+
+Greedy k-centre picks row 0, then always the row whose nearest pick is farthest away. The plain way measures all rows
+against each pick. Here most rows are left alone most of the time, and the picks are the same.
+
+*Bound*: for each row we keep an upper bound of the squared distance to its nearest pick, and how many of the picks it
+has *seen*. More picks can only bring the nearest one closer, so a bound from few picks still holds. *Candidate pool*:
+the few rows of the largest bounds, once those are up to date. Whoever is outside lies below the *limit*, the largest
+bound outside. So as long as the pool's farthest row lies above the limit, it is the farthest of all rows, and is picked
+without a look at the others.
+
+An example: ten points of a plane, three picks, a pool of three, twice as many rows brought up to date at a time.
+
+    row    0      1      2      3      4      5      6      7      8      9
+    at   (0,0)  (1,0)  (0,1)  (9,0)  (9,1)  (8,0)  (0,7)  (1,7)  (0,6)  (4,3)
+    bound  0      1      1     81     82     64     49     50     36     25     after pick 0, which all have seen
+
+1. The pool is {3, 4, 5}, of bounds 81, 82, 64; the limit is row 7's 50. Row 4 is the farthest, and picked, since
+   82 > 50. Measured against it, in the pool only, row 3 is 1 and row 5 is 2 away from their nearest pick. Neither lies
+   above 50, so the pool is left.
+2. The six rows of the largest bounds, 4, 3, 5, 7, 6, 8, have not seen pick 4, so they are measured against it, in one
+   matrix product: 0, 1, 2 now, and still 50, 49, 36, as row 0 is nearer to them. Now 7, 6, 8, 9 lead. Row 9, which
+   gives the limit, is not up to date: it is measured too, and keeps its 25.
+3. The pool is {6, 7, 8}, the limit is 25. Row 7 is picked, since 50 > 25.
+
+The picks are 0, 4, 7. Rows 1 and 2 were never measured against pick 4, and need not have been.
+"""
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from sklearn.random_projection import SparseRandomProjection, johnson_lindenstrauss_min_dim
 from tqdm import tqdm
 
 from feature_extractors.nearest_rows import distinct_rows
+from utils.errors import InputError
 
-POOL = 512  # rows that picks are made among at a time
-WIDER = 32  # times as many rows are brought up to date at once
-BLOCK = 2**21  # entries of a block of distances: what stays in cache
-CHUNK = 2**15  # pairs of rows that are compared exactly at once
-COMPACT = 64  # picks after which a pool gives up the rows that fell behind
-SAMPLE = 16384  # rows that principal directions are taken from
-FEW = 1024  # rows that the distance between neighbours is taken from
+SAMPLE = 16384  # rows that principal directions are taken from: more move them no further
+FEW = 1024  # rows that the distance between neighbours is taken from: all pairs of them are measured
 LEFT_OVER = 0.01  # of that squared distance, that a shorter form may leave out on average
 ROUNDING = 1e-6  # bound of a squared distance's float32 rounding, as a share of the two squared norms
+
+
+class Sizes(NamedTuple):
+    """How much is done at once; whatever they are, the picks are the same.
+
+    pool: rows that picks are made among.
+    wider: times as many rows are brought up to date.
+    block: entries of a block of products.
+    pairs: pairs of rows that are compared exactly.
+    compact: picks after which a pool gives up the rows that fell behind, and on a GPU the host waits for the result.
+    """
+
+    pool: int
+    wider: int
+    block: int
+    pairs: int
+    compact: int
+
+
+ON_CPU = Sizes(pool=512, wider=32, block=2**21, pairs=2**15, compact=64)  # what stays in a cache of 8 MiB
+ON_GPU = Sizes(pool=8192, wider=16, block=2**26, pairs=2**18, compact=128)  # 256 MiB; few waits and few launches
 
 
 def project(blocks, count, width, eps, random_state):
@@ -40,19 +85,17 @@ def project(blocks, count, width, eps, random_state):
     return rows
 
 
-def greedy_k_center(rows, count, progress=None):
+def greedy_k_center(rows, count, device="cpu", progress=None):
     """Greedy k-centre: start with row 0, then always the row farthest from all picked ones (ties: lowest index).
 
-    Of equal rows one is enough, since a picked row leaves its equals at distance 0. A row's distance to the picked rows only
-    shrinks, so a distance to some of them is an upper bound, and a row whose bound is small need not be looked at. Picks are
-    made among a pool of the rows of the largest bounds, for as long as its farthest lies above the bounds of all others; then
-    the rows of the largest bounds are brought up to date with the picks they have not seen, many at a time in matrix products,
-    and the next pool is taken. Within the pool distances are float32 from differences, not from products, so that near rows
-    keep their order; the products' rounding widens the bounds.
+    See the module for the way. Of equal rows one is enough, since a picked row leaves its equals at distance 0. Within
+    the pool distances are float32 from differences, not from products, so that near rows keep their order; the
+    products' rounding widens the bounds.
 
     Args:
-        rows: [N, C] float32 tensor.
+        rows: [N, C] float32 tensor (CPU).
         count: number of picks; at most N are made.
+        device: where the work is done; only distinct rows are brought there.
         progress: label of a progress bar, or None for none.
 
     Returns:
@@ -63,117 +106,169 @@ def greedy_k_center(rows, count, progress=None):
     picks = torch.zeros(min(count, len(rows)), dtype=torch.long)
     if len(first) < len(rows):
         rows = rows[first]
-    picks[:len(first)] = first.cpu()[_FarthestFirst(rows, min(count, len(rows))).run(progress)]
+    picks[:len(first)] = first[_FarthestFirst(rows.to(device), min(count, len(rows))).run(progress)]
     return picks
+
+
+def greedy_k_center_half(rows, count, device="cpu", progress=None):
+    """Greedy k-centre in half precision, as the release makes it: plain and slow, to be compared with.
+
+    Rows, their differences and distances are float16, so many rows are equally far, and the picks differ from
+    :func:`greedy_k_center`'s. Of equally far rows the lowest index is picked; the release does not always.
+
+    Args, returns: as :func:`greedy_k_center`.
+
+    Raises:
+        InputError: a row or a distance exceeds what float16 holds (65504).
+    """
+    rows = rows.to(device).half()
+    picks = torch.zeros(min(count, len(rows)), dtype=torch.long, device=device)
+    nearest = torch.full((len(rows),), torch.inf, device=device, dtype=torch.half)
+    for i in tqdm(range(1, len(picks)), desc=progress, disable=None if progress else True, leave=False, unit="row",
+                  mininterval=1):
+        distance = torch.linalg.vector_norm(rows - rows[picks[i - 1:i]], dim=1)
+        torch.minimum(nearest, distance, out=nearest)
+        picks[i] = nearest.argmax()
+        if i == 1 and not nearest.isfinite().all():
+            raise InputError("coreset in half precision: distances exceed what float16 holds; leave half precision off")
+    return picks.cpu()
 
 
 class _FarthestFirst:
     """:func:`greedy_k_center` of distinct rows [N, C], ``count`` of them at most N."""
 
     def __init__(self, rows, count):
-        self.rows = rows
+        self.rows, self.waits = rows, rows.device.type == "cpu"
+        self.sizes = ON_CPU if self.waits else ON_GPU
         centred = rows - rows.mean(0)  # smaller numbers, less rounding in products
         self.norms = torch.linalg.vector_norm(centred, dim=1).square_()
         self.short, self.mirrored = _shortened(centred, self.norms)
         self.picked, self.done = torch.zeros(count, dtype=torch.long, device=rows.device), 1
-        self.bound = torch.full((len(rows),), torch.inf, device=rows.device)  # of the squared distance to the picked rows
+        self.bound = torch.full((len(rows),), torch.inf, device=rows.device)  # of the squared distance to the nearest pick
         self.seen = torch.zeros(len(rows), dtype=torch.long, device=rows.device)  # how many of the picks are in the bound
         self._tighten(torch.arange(len(rows), device=rows.device))
 
     def run(self, progress):
         """Make the picks; returns them, [count] int64 (CPU)."""
         count = len(self.picked)
-        with tqdm(total=count, desc=progress, disable=None if progress else True, leave=False, unit="row", mininterval=1) as bar:
+        with tqdm(total=count, desc=progress, disable=None if progress else True, leave=False, unit="row",
+                  mininterval=1) as bar:
             while self.done < count:
-                before, size = self.done, POOL
+                before, size = self.done, self.sizes.pool
                 while True:
-                    pool, limit = self._farthest(size)
-                    self._pick_within(pool, limit)
-                    if self.done > before or len(pool) == len(self.rows):
+                    candidate_pool, limit = self._farthest(size)
+                    self._pick_within(candidate_pool, limit)
+                    if self.done > before or len(candidate_pool) == len(self.rows):
                         break
                     size *= 4  # so many rows are equally far that the pool's farthest need not be the first of them
                 bar.update(self.done - bar.n)
-                if self.done == before:  # nothing is left that float32 tells from a picked row: the plain loop returns row 0
+                if self.done == before:  # nothing is left that float32 tells from a picked row: the plain way picks row 0
                     break
         return self.picked.cpu()
 
     def _farthest(self, size):
-        """(indices of the ``size`` rows of the largest bounds, up to date, in rising order; the largest bound of the others)."""
+        """(The ``size`` rows of the largest bounds, up to date, in rising order; the limit: the largest other bound.)"""
         if size >= len(self.rows):
             return torch.arange(len(self.rows), device=self.rows.device), -torch.inf
         while True:
-            bounds, index = self.bound.topk(min(WIDER * size, len(self.rows)))
-            if (self.seen[index[:size + 1]] == self.done).all():
-                return index[:size].sort().values, float(bounds[size])
-            self._tighten(index[self.seen[index] < self.done])
+            bounds, index = self.bound.topk(min(self.sizes.wider * size, len(self.rows)))
+            stale = self.seen[index] < self.done
+            limit, some_are = torch.stack([bounds[size].double(), stale[:size + 1].any().double()]).tolist()  # one wait
+            if not some_are:
+                return index[:size].sort().values, limit
+            self._tighten(index[stale])
 
     def _tighten(self, index):
         """Bring the bounds of the rows ``index`` [M] up to date.
 
-        ‖a - b‖² = ‖a‖² + (‖b‖² - 2 a·b), of which only the bracket takes part in the minimum over b; see _shortened for a·b.
+        ‖a - b‖² = ‖a‖² + (‖b‖² - 2 a·b), of which only the bracket takes part in the minimum over b; see _shortened
+        for a·b.
         """
-        for since in self.seen[index].unique().tolist():
-            new = self.picked[since:self.done]
+        seen, order = self.seen[index].sort()
+        since, counts = (values.tolist() for values in seen.unique_consecutive(return_counts=True))
+        for start, together in zip(since, index[order].split(counts)):
+            new = self.picked[start:self.done]
             others, bias = self.mirrored[new].T, self.norms[new] * (1 + ROUNDING)
-            for some in index[self.seen[index] == since].split(max(1, BLOCK // len(new))):
+            for some in together.split(max(1, self.sizes.block // len(new))):
                 squared = torch.addmm(bias, self.short[some], others, alpha=-2).amin(1) + self.norms[some] * (1 + ROUNDING)
                 self.bound[some] = torch.minimum(self.bound[some], squared)
         self.seen[index] = self.done
 
-    def _pick_within(self, pool, limit):
-        """Pick rows of ``pool`` for as long as they lie above ``limit``."""
-        nearest, floor = self._exact_nearest(pool), max(limit, 0.0) ** 0.5 * (1 + 1e-6)
-        for i in range(len(self.picked) - self.done):
-            if i % COMPACT == 0:  # what lies below can no longer be picked here
-                above = nearest > floor
-                pool, nearest = pool[above], nearest[above]
-                members = self.rows[pool]
-                if not len(pool):
-                    break
-            best = nearest.argmax()
-            if not float(nearest[best]) > floor:
+    def _pick_within(self, candidate_pool, limit):
+        """Pick rows of the pool for as long as they lie above ``limit``."""
+        nearest, floor = self._exact_nearest(candidate_pool), max(limit, 0.0) ** 0.5 * (1 + 1e-6)
+        while self.done < len(self.picked):
+            above = (nearest > floor).nonzero()[:, 0]  # what lies below can no longer be picked here
+            if not len(above):
                 break
-            self.picked[self.done] = pool[best]
-            self.done += 1
-            distance = torch.cdist(members, members[best, None], compute_mode="donot_use_mm_for_euclid_dist")[:, 0]
+            candidate_pool, nearest = candidate_pool[above], nearest[above]
+            asked = min(self.sizes.compact, len(self.picked) - self.done)
+            made = self._picks(candidate_pool, nearest, floor, asked)
+            self.done += made
+            if made < asked:
+                break
+
+    def _picks(self, candidate_pool, nearest, floor, asked):
+        """Make up to ``asked`` picks while they lie above ``floor``, ``nearest`` being kept up to date; how many they were.
+
+        On a GPU the host does not wait in between: all are made, and those that count are counted at the end. Once a
+        farthest row does not lie above the floor, none after it does.
+        """
+        members, heights = self.rows[candidate_pool], []
+        for i in range(asked):
+            height, best = nearest.max(0, keepdim=True)
+            if self.waits and not float(height) > floor:
+                return i
+            heights.append(height)
+            self.picked[self.done + i:self.done + i + 1] = candidate_pool[best]
+            distance = torch.cdist(members, members[best], compute_mode="donot_use_mm_for_euclid_dist")[:, 0]
             torch.minimum(nearest, distance, out=nearest)
+        if self.waits:
+            return asked
+        made = int((torch.cat(heights) > floor).sum())
+        self.picked[self.done + made:self.done + asked] = 0
+        return made
 
-    def _exact_nearest(self, pool):
-        """Distance [P] of each row of ``pool`` to its nearest pick, from differences; products only choose whom to compare.
+    def _exact_nearest(self, candidate_pool):
+        """Distance [P] of each row of the pool to its nearest pick, from differences.
 
-        Compared are the picks whose lower bound does not exceed the smallest upper bound.
+        Products only choose whom to compare: the picks whose lower bound does not exceed the smallest upper bound.
         """
         centers = self.picked[:self.done]
-        norms, nearest = self.norms[centers], torch.full((len(pool),), torch.inf, device=pool.device)
+        norms, nearest = self.norms[centers], torch.full((len(candidate_pool),), torch.inf, device=self.rows.device)
         below, above = self.short[centers].T, self.mirrored[centers].T
-        for some, at in zip(pool.split(max(1, BLOCK // len(centers))), torch.arange(len(pool), device=pool.device).split(max(1, BLOCK // len(centers)))):
+        largest = norms.max()
+        for at in torch.arange(len(candidate_pool), device=self.rows.device).split(max(1, self.sizes.block // len(centers))):
+            some = candidate_pool[at]
             upper = torch.addmm(norms, self.short[some], above, alpha=-2)  # but for the row's own norm, as in _tighten
             lower = upper if self.short is self.mirrored else torch.addmm(norms, self.short[some], below, alpha=-2)
-            limit = upper.amin(1) + 2 * ROUNDING * (self.norms[some] + norms.max())
+            limit = upper.amin(1) + 2 * ROUNDING * (self.norms[some] + largest)
             row, center = (lower <= limit[:, None]).nonzero(as_tuple=True)
-            for r, c in zip(row.split(CHUNK), center.split(CHUNK)):
+            for r, c in zip(row.split(self.sizes.pairs), center.split(self.sizes.pairs)):
                 exact = torch.linalg.vector_norm(self.rows[some[r]] - self.rows[centers[c]], dim=1)
                 nearest.scatter_reduce_(0, at[r], exact, "amin")
         return nearest
 
 
 def _shortened(centred, norms):
-    """Vectors a' and b'' [N, k + 1] of rows a, b [N, C] with a'·b'' ≤ a·b ≤ a'·b', which bound distances in fewer columns.
+    """Vectors a' and b'' [N, k + 1] of rows a, b [N, C] with a'·b'' ≤ a·b ≤ a'·b': bounds of distances in fewer columns.
 
-    With orthonormal directions Q a row splits into Qᵀa and a rest of length ρ(a); the product of two rests lies within ±ρ(a)ρ(b), so
-    a' = (Qᵀa, ρ(a)) and b'' = (Qᵀb, -ρ(b)). Q are as many principal directions as leave rests that are short against the distances
-    between a sample's neighbours; where that would not halve the columns, the rows are taken as they are.
+    With orthonormal directions Q a row splits into Qᵀa and a rest of length ρ(a); the product of two rests lies within
+    ±ρ(a)ρ(b), so a' = (Qᵀa, ρ(a)) and b'' = (Qᵀb, -ρ(b)). Q are as many principal directions as leave rests that are
+    short against the distances between a sample's neighbours; where that would not halve the columns, the rows are
+    taken as they are.
     """
     few = centred[::max(1, len(centred) // FEW)]
     spacing = torch.cdist(few, few, compute_mode="donot_use_mm_for_euclid_dist").fill_diagonal_(torch.inf).amin(1).median()
-    allowed = float(LEFT_OVER * spacing**2 / norms.mean().clamp(min=1e-30)) if len(few) > 1 else 0.0  # as a share of the squared lengths
+    allowed = LEFT_OVER * spacing**2 / norms.mean().clamp(min=1e-30)  # as a share of the squared lengths
+    allowed = float(allowed) if len(few) > 1 else 0.0
     sample = centred[::max(1, len(centred) // SAMPLE)]
-    values, directions = torch.linalg.eigh((sample.T @ sample).cpu().double())  # directions at right angles to float32's last bit
+    values, directions = torch.linalg.eigh((sample.T @ sample).cpu().double())  # at right angles to float32's last bit
     directions, left = directions.to(centred), values.clamp(min=0).cumsum(0)
     dropped = int((left <= allowed * left[-1]).sum())
     if 2 * dropped < len(values):
         return centred, centred
     along = centred @ directions[:, dropped:]
-    rest = (norms - torch.linalg.vector_norm(along, dim=1).square_()).clamp_(min=0) + ROUNDING * norms  # a little more, for their rounding
-    rest = rest.sqrt_()[:, None]
+    rest = (norms - torch.linalg.vector_norm(along, dim=1).square_()).clamp_(min=0)
+    rest = (rest + ROUNDING * norms).sqrt_()[:, None]  # a little more, for their rounding
     return torch.cat([along, rest], dim=1), torch.cat([along, -rest], dim=1)

@@ -1,17 +1,27 @@
 """A memory bank: the normal patches of one modality, and how a part is scored against them."""
+from typing import NamedTuple
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image, ImageFilter
 from scipy.ndimage import gaussian_filter
 
-from feature_extractors.coreset import greedy_k_center, project
-from feature_extractors.nearest_rows import LowerBound, nearest_rows
+from feature_extractors.coreset import greedy_k_center, greedy_k_center_half, project
+from feature_extractors.nearest_rows import RowSearch
 from feature_extractors.row_store import RowStore
 from utils.errors import InputError
 
 BLUR = 4  # pixels: radius of the released blur, sigma of the one on float maps
-NO_OWNER = -1
+NEEDED = 3  # rows: the score looks at a patch's nearest row and at the two next to that row
+NO_PART = -1
+
+
+class Measured(NamedTuple):
+    """One sample against one bank: its score (0-d tensor) and each patch's distance to its nearest row [P]."""
+
+    score: torch.Tensor
+    distance: torch.Tensor
 
 
 class MemoryBank:
@@ -27,16 +37,16 @@ class MemoryBank:
     Attributes:
         store: RowStore of all training rows.
         rows: [R, C] float32 tensor, scaled, from :meth:`gather` on; None before.
-        owner: [R] int64 tensor, the training sample each row came from; -1 for an appended row.
+        part: [R] int64 tensor (CPU), the number of the training part each row came from; -1 for an appended row.
         mean, std: scalars; every patch is measured as (v - mean) / std.
     """
 
     def __init__(self, weight_eps=0.0, divisor=1.0, spool_dir=None):
         self.weight_eps, self.divisor = weight_eps, divisor
         self.mean, self.std = 0.0, 1.0
-        self.store, self.rows, self.owner = RowStore(spool_dir), None, torch.empty(0, dtype=torch.long)
+        self.store, self.rows, self.part = RowStore(spool_dir), None, torch.empty(0, dtype=torch.long)
         self._kept = None  # positions in the store before gather; None: all
-        self._bound = None
+        self._search = self._part_there = self._rows_of_part = None  # see finish
 
     def __len__(self):
         """Rows kept so far."""
@@ -44,18 +54,20 @@ class MemoryBank:
             return len(self.rows)
         return len(self.store) if self._kept is None else len(self._kept)
 
-    def add(self, patches, owner):
-        """Add one training sample's patches [P, C], ``owner`` being its number."""
+    def add(self, patches, part):
+        """Add the patches [P, C] of the training part of number ``part``, counted from 0."""
         self.store.append(patches)
-        self.owner = torch.cat([self.owner, self.owner.new_full((len(patches),), owner)])
+        self.part = torch.cat([self.part, self.part.new_full((len(patches),), part)])
 
     def scale(self, mean, std):
         """From now on every row v and every patch measured is (v - mean) / std; to be called before :meth:`gather`."""
         self.mean, self.std = float(mean), float(std)
 
-    def thin_out(self, count, eps, random_state, device, progress=None):
-        """Keep a coreset of at most ``count`` rows (at least one)."""
-        self._keep(greedy_k_center(project(self._blocks(), len(self), self.store.width, eps, random_state).to(device), max(1, count), progress))
+    def thin_out(self, count, eps, random_state, device, progress=None, half=False):
+        """Keep a coreset of at most ``count`` rows (at least one), picked in half precision where ``half`` is set."""
+        rows = project(self._blocks(), len(self), self.store.width, eps, random_state)
+        pick = greedy_k_center_half if half else greedy_k_center
+        self._keep(pick(rows, max(1, count), device, progress))
 
     def drop_rows_with_zero(self):
         """Drop the rows that hold an exact zero."""
@@ -67,18 +79,20 @@ class MemoryBank:
         for block in self._blocks():
             rows[start:start + len(block)] = block
             start += len(block)
-        self.owner = self.owner[self._positions()]
+        self.part = self.part[self._positions()]
         self.rows, self._kept = rows, None
 
     def append_row(self, value):
         """Append one row of ``value`` in every column, after :meth:`gather`."""
         self.rows = torch.cat([self.rows, self.rows.new_full((1, self.rows.shape[1]), value)])
-        self.owner = torch.cat([self.owner, self.owner.new_full((1,), NO_OWNER)])
+        self.part = torch.cat([self.part, self.part.new_full((1,), NO_PART)])
+        self._search = None
 
     def finish(self, device):
         """Make the gathered rows ready to be measured against, on ``device``."""
-        self.rows, self.owner = self.rows.to(device), self.owner.to(device)
-        self._bound = LowerBound.where_it_pays(self.rows)
+        self.rows = self.rows.to(device)
+        self._search, self._part_there = RowSearch(self.rows), self.part.to(device)
+        self._rows_of_part = np.bincount(self.part.numpy() + 1)[1:].tolist()  # here, not where a GPU would wait
 
     def _positions(self):
         return torch.arange(len(self.store)) if self._kept is None else self._kept
@@ -92,41 +106,72 @@ class MemoryBank:
         if self.rows is None:
             self._kept = self._positions()[index]
         else:
-            self.rows, self.owner = self.rows[index], self.owner[index]
+            self.rows, self.part, self._search = self.rows[index], self.part[index], None
 
-    def measure(self, patches, without_owner=None):
+    @torch.no_grad()
+    def measure(self, patches, excluding_part=None):
         """Score one sample against the bank.
 
         Args:
             patches: [P, C], unscaled.
-            without_owner: leave out the rows of this training sample.
+            excluding_part: number of a training part whose rows are left out.
 
         Returns:
-            (score, distance): a 0-d tensor, and [P] each patch's distance to its nearest row.
+            Measured.
+
+        Raises:
+            InputError: fewer than 3 rows are left.
 
         With p the patch of the largest distance s*, b its nearest row, e2 and e3 p's distances to the 2nd
         and 3rd of the rows nearest to b (b is the first), and D = sqrt(C):
         score = s* (1 - exp(s*/D) / (exp(e2/D) + exp(e3/D))).
         """
-        rows, among = self.rows, None
-        if without_owner is not None:
-            among = (self.owner != without_owner).nonzero()[:, 0]
-        if len(rows if among is None else among) < 3:
-            raise InputError(f"a memory bank of {len(rows if among is None else among)} rows cannot score (3 are needed): "
-                             "raise --f_coreset or give more training parts")
-        patches = (patches.to(rows.device) - self.mean) / self.std
-        distance, nearest = nearest_rows(patches, rows, self._bound, among)
-        farthest = distance.argmax(0, keepdim=True)  # [1], since indexing by a single number would wait for a GPU
-        p, b, s = patches[farthest], nearest[farthest], distance[farthest][0]
-        around = torch.cdist(rows[b], rows)[0].index_fill_(0, b, -1)
-        if among is not None:
-            around[self.owner == without_owner] = torch.inf
-        others = around.sort(stable=True).indices[1:3]
-        e = torch.linalg.vector_norm(p - rows[others], dim=1)
+        return self._measure(patches, [excluding_part])[0]
+
+    def measure_both(self, patches, part):
+        """Score a training part in one pass: (Measured against all rows, Measured without the part's own rows).
+
+        They equal ``measure(patches)`` and ``measure(patches, excluding_part=part)`` bit for bit. Arguments as there.
+        """
+        return tuple(self._measure(patches, [None, part]))
+
+    def _measure(self, patches, excluded_parts):
+        if self._search is None:
+            self.finish(self.rows.device)
+        for part in excluded_parts:
+            left = len(self.rows) - (self._rows_of_part[part] if part in range(len(self._rows_of_part)) else 0)
+            if left < NEEDED:
+                raise InputError(f"a memory bank of {left} rows cannot score ({NEEDED} are needed): "
+                                 "raise --f_coreset or give more training parts")
+        patches = (patches.to(self.rows.device) - self.mean) / self.std
+        exclusions = [None if part is None else self._part_there == part for part in excluded_parts]
+        return [Measured(self._score(patches, nearest, excluded), nearest.distance)
+                for nearest, excluded in zip(self._search.nearest_each(patches, exclusions), exclusions)]
+
+    def _score(self, patches, nearest, excluded):
+        farthest = nearest.distance.argmax(0, keepdim=True)  # [1]: indexing by a single number would wait for a GPU
+        p, b, s = patches[farthest], nearest.index[farthest], nearest.distance[farthest][0]
+        neighbours = self._neighbours(b, excluded)
+        e = torch.linalg.vector_norm(p - self.rows[neighbours], dim=1)
         s, e = s / self.divisor, e / self.divisor
-        root = rows.shape[1] ** 0.5
+        root = self.rows.shape[1] ** 0.5
         weight = 1 - torch.exp(s / root) / (torch.exp(e / root).sum() + self.weight_eps)
-        return weight * s, distance
+        return weight * s
+
+    def _neighbours(self, row, excluded):
+        """Indices [2] of the rows nearest to the one at ``row`` ([1]), without itself and the excluded ones."""
+        away = self._search.from_row(row)
+        if excluded is not None:
+            away.masked_fill_(excluded, torch.inf)
+        found = []
+        for _ in range(NEEDED - 1):
+            away.index_fill_(0, row if not found else found[-1], torch.inf)
+            found.append(away.argmin(0, keepdim=True))  # the first of equal ones
+        return torch.cat(found)
+
+
+    def measure_both(self, patches, part):
+        return self.measure(patches), self.measure(patches, part)
 
 
 def anomaly_map(distance, size, float_blur=False):
@@ -135,8 +180,8 @@ def anomaly_map(distance, size, float_blur=False):
     Args:
         distance: [h·w] of a square grid.
         size: side of the map in pixels.
-        float_blur: blur the float map (Gaussian, sigma 4, edge replicated, cut at 4 sigma) instead of the
-            released way: through an 8-bit picture (256 levels of the map's maximum) and PIL's Gaussian blur.
+        float_blur: blur the float map (Gaussian, sigma 4, edge replicated, cut at 4 sigma) instead of the released
+            way: through an 8-bit picture (256 levels of the map's maximum) and PIL's Gaussian blur.
 
     Returns:
         [size, size] float32 array.

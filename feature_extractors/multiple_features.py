@@ -4,10 +4,13 @@ import logging
 import numpy as np
 import torch
 
-import scoring_addon
-from feature_extractors.features import RGB_GRID, Features, to_xyz_grid
+from evaluation import TrainingParts
+from feature_extractors.extraction import PATCHES_PER_PART, RGB_GRID, to_xyz_grid
+from feature_extractors.features import Features
 from feature_extractors.late_fusion import LateFusion
-from utils.options import METHOD_BANKS
+from feature_extractors.settings import METHOD_BANKS
+from scoring_addon import DEFAULTS
+from utils.errors import InputError
 
 SINGLE_MODALITY_EPS = 1e-5  # in the denominator of the score's weight
 
@@ -31,7 +34,7 @@ class PointFeatures(Features):
     weight_eps = SINGLE_MODALITY_EPS
 
     def prepare_banks(self):
-        bank, clean = self.banks["xyz"], self.args.rm_zero_for_project
+        bank, clean = self.banks["xyz"], self.settings.rm_zero_for_project
         if clean:
             bank.drop_rows_with_zero()
         self.thin_out("xyz", self.rows_kept("xyz"))
@@ -56,23 +59,31 @@ class DoubleRGBPointFeatures(Features):
     bank_names = METHOD_BANKS["DINO+Point_MAE"]
     divisor = 1000.0
 
-    def __init__(self, args, device="cpu"):
-        super().__init__(args, device)
-        self.late_fusion = LateFusion(*self.lambdas(), nu=args.ocsvm_nu, max_iter=args.ocsvm_maxiter)
-        self._unseen = []  # (scores, maps) of the training parts, each measured without its own rows
+    def __init__(self, extractor, *args, **settings):
+        super().__init__(extractor, *args, **settings)
+        self.late_fusion = LateFusion(*self.lambdas(), nu=self.settings.ocsvm_nu, max_iter=self.settings.ocsvm_maxiter)
+        self._unseen = []  # Measured of the training parts, each without its own rows
 
     def lambdas(self):
-        """The late fusion's factors, one a bank: (of the scores, of the maps)."""
-        return tuple([getattr(self.args, f"{name}_{kind}_lambda") for name in self.bank_names] for kind in ("s", "smap"))
+        """The late fusion's factors, one per bank: (of the scores, of the maps)."""
+        return tuple([of[name] for name in self.bank_names] for of in (self.settings.score_lambdas, self.settings.map_lambdas))
+
+    def rows_expected(self, parts):
+        limit = parts if self.settings.asy_memory_bank is None else min(parts, self.settings.asy_memory_bank)
+        rows = {name: (parts if name == "rgb" else limit) * PATCHES_PER_PART[name] for name in self.bank_names}
+        kept = {name: self.share(count) for name, count in rows.items()}
+        if not self.fixes.coreset_sizes and self.settings.f_coreset < 1:  # every later bank's size follows from the thinned xyz bank
+            kept = {name: count if name == "xyz" else self.share(kept["xyz"]) for name, count in kept.items()}
+        return kept
 
     def has_room(self, name):
-        limit = self.args.asy_memory_bank
+        limit = self.settings.asy_memory_bank
         return name == "rgb" or limit is None or self.added < limit
 
     def feature_to_save(self, patches):
         """xyz patches beside RGB patches; as released, in an order in which they do not match (defect 7)."""
         rgb = patches["rgb"]
-        if "save_feature" in self.args.fix:
+        if self.fixes.save_feature:
             rgb = to_xyz_grid(rgb)
         else:
             rgb = rgb[(torch.arange(len(rgb)) * 4 + torch.arange(4)[:, None]).flatten() % RGB_GRID**2]
@@ -82,13 +93,13 @@ class DoubleRGBPointFeatures(Features):
         self.scale_banks()
         for name in self.bank_names:
             # as released, every later bank's size follows from the xyz bank after it was thinned out (defect 3)
-            self.thin_out(name, self.rows_kept(name if "coreset_sizes" in self.args.fix else "xyz"))
+            self.thin_out(name, self.rows_kept(name if self.fixes.coreset_sizes else "xyz"))
 
     def scale_banks(self):
         """Scale all banks by the xyz bank's mean and the RGB bank's std, or each by its own (--fix scaling)."""
         shared = self.banks["xyz"].store.mean_std()[0], self.banks["rgb"].store.mean_std()[1]
         for bank in self.banks.values():
-            bank.scale(*(bank.store.mean_std() if "scaling" in self.args.fix else shared))
+            bank.scale(*(bank.store.mean_std() if self.fixes.scaling else shared))
 
     @property
     def detect_fuser(self):
@@ -110,31 +121,42 @@ class DoubleRGBPointFeatures(Features):
 
     def add_patches_to_late_fusion(self, patches):
         """The same for a part whose patches are known."""
-        honest = "late_fusion" in self.args.fix
-        # of a single training part nothing is left without its own rows: statistics that were only to be saved are left out
-        keep = self.args.train_maps and (self.added > 1 or self.args.scoring_reference == "train")
-        unseen = self.measure(patches, without_owner=self.measured) if honest or keep else None
-        if keep:
+        alone = self.added < 2  # of a single training part nothing is left without its own rows
+        if alone and self.fixes.late_fusion:
+            raise InputError("a single training part cannot be measured without its own rows, which --fix late_fusion does; "
+                             "give at least two")
+        if self.settings.training_maps and not alone:
+            seen, unseen = self.measure_both(patches, self.measured)
             self._unseen.append(unseen)
-        self.learn(*(unseen if honest else self.measure(patches)))
+            self.learn(*(unseen if self.fixes.late_fusion else seen))
+        else:
+            self.learn(*self.measure(patches, self.measured if self.fixes.late_fusion else None))
         self.measured += 1
 
     def learn(self, scores, maps):
         """Show one training part's scores and maps to the late fusion."""
         self.late_fusion.add([*scores.values()], [*maps.values()])
 
-    def run_late_fusion(self):
-        """Fit the late fusion to the training parts measured; with training maps, see what it makes of them unseen."""
-        self.forget()
+    def run_late_fusion(self, paths=None, parameters=DEFAULTS):
+        """Fit the late fusion to the training parts measured.
+
+        With ``training_maps`` the attribute ``training`` becomes what the finished method makes of them unseen.
+
+        Args:
+            paths: the training parts' paths, for ``TrainingParts``.
+            parameters: of the scoring, for the statistics in it.
+        """
+        self.release_patches()
         self.fit_late_fusion()
         if self._unseen:
-            self.scoring_reference = ([self.combine(*part)[1] for part in self._unseen],
-                                      [scoring_addon.SampleMaps(maps["rgb"], maps["xyz"], maps.get("fusion")) for _, maps in self._unseen])
+            decision = [self.combine(*part)[1] for part in self._unseen]
+            paths = [str(i) for i in range(len(decision))] if paths is None else paths
+            self.training = TrainingParts.of(paths, decision, [part.maps for part in self._unseen], parameters)
             self._unseen = []
 
     def fit_late_fusion(self):
         """Fit to the training parts shown to :meth:`learn`."""
-        if self.args.f_coreset >= 1 and self.args.eval_mode and "late_fusion" not in self.args.fix:
+        if self.settings.f_coreset >= 1 and self.fixes.eval_mode and not self.fixes.late_fusion:
             logging.warning("with --f_coreset 1 in eval mode the training parts lie in the banks themselves: the late fusion "
                             "learns from rounding noise (defect 15); use a smaller --f_coreset or --fix late_fusion")
         weights = self.late_fusion.fit().weights
@@ -160,7 +182,7 @@ class DoubleRGBPointFeatures_add(DoubleRGBPointFeatures):
     @property
     def needs_late_fusion_pass(self):
         """The release fits the late fusion and never reads it; only in train mode its pass draws random numbers."""
-        return not self.args.eval_mode or self.args.train_maps
+        return not self.fixes.eval_mode or self.settings.training_maps
 
     def learn(self, scores, maps):
         """Nothing: the fit would not be read."""
@@ -187,7 +209,7 @@ class TripleFeatures(DoubleRGBPointFeatures):
         bank = self.banks["xyz"]
         bank.drop_rows_with_zero()
         # as released the row is zero among scaled rows, where background patches are (0 - mean)/std
-        bank.append_row((0 - bank.mean) / bank.std if "zero_row" in self.args.fix else 0.0)
+        bank.append_row((0 - bank.mean) / bank.std if self.fixes.zero_row else 0.0)
 
 
 METHODS = {

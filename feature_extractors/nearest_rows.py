@@ -1,77 +1,136 @@
 """Each patch's nearest row of a memory bank."""
+from typing import NamedTuple
+
 import numpy as np
 import torch
 
-ROWS_A_BLOCK = 8192  # bank rows whose distances are held at once
-DIRECTIONS = 64  # principal directions of the lower bound
-SAMPLE = 16384  # rows that the directions are taken from
+PRODUCTS = 2**22  # entries of a block of products on the CPU: 16 MiB, near a cache
+PRODUCTS_GPU = 2**26  # the same on a GPU: 256 MiB, so that few kernels are launched
+ROWS_A_BLOCK = 8192  # bank rows per block at most: a block's rows may be copied (36 MiB of 1152 columns)
+DIRECTIONS = 64  # principal directions of the lower bound: 5 % of the columns, most of the spread of features
+SAMPLE = 16384  # rows that the directions are taken from: more move them no further
 SMALL = 16384  # banks of fewer rows are searched without the bound: it would not pay
-BLOCK = 2**24  # entries of a block of bounds
+BOUNDS = 2**24  # entries of a block of lower bounds: 64 MiB
 PAYS = 0.3  # share of the rows left by the bound above which it is not tried again
 ROUNDING = 2e-6  # of a squared distance from float32 products, as a share of the two squared norms
 
 
-def nearest_rows(patches, rows, bound=None, among=None):
-    """Distance to and index of each patch's nearest row.
+class Nearest(NamedTuple):
+    """Of each patch: its distance to the nearest row, and that row's index (int64)."""
 
-    Distances are float32 expansions of the matrix product, as in the release: the distance of a row to
-    itself comes out as about 0.02 for 1000 columns of unit scale. Equal patches (background) are looked up once.
+    distance: torch.Tensor
+    index: torch.Tensor
+
+
+class RowSearch:
+    """Rows of a memory bank, made ready for being searched.
+
+    Distances are float32 expansions of the matrix product, ‖p‖² + ‖r‖² - 2 p·r, as in the release: the distance of a
+    row to itself comes out as about 0.02 for 1000 columns of unit scale. The rows' squared norms are kept.
 
     Args:
-        patches: [P, C]; rows: [R, C].
-        bound: LowerBound of ``rows``, or None to compare with every row.
-        among: [K] int64 positions of the rows that count, in rising order; None: all.
+        rows: [R, C] float32 tensor; searched on its device.
+        bounded: whether to keep a :class:`LowerBound`, None: where it pays.
 
-    Returns:
-        (distance [P], index [P] int64).
+    Attributes:
+        rows: as given.
+        bound: LowerBound, or None.
     """
-    if patches.is_cuda:  # there the product is cheap, and waiting for the host is not
-        return _compare(patches, rows, among)
-    first, inverse = distinct_rows(patches)
-    patches = patches[first]
-    distance, index = _compare(patches, rows, among) if bound is None else _compare_with_few(patches, rows, bound, among)
-    return distance[inverse], index[inverse]
 
+    def __init__(self, rows, bounded=None):
+        self.rows = rows
+        self._norms = torch.cat([(block * block).sum(1) for block in rows.split(ROWS_A_BLOCK)])
+        if bounded is None:  # on a GPU the products are cheap, and waiting for the host is not
+            bounded = rows.device.type == "cpu" and len(rows) >= SMALL
+        self.bound = LowerBound(rows, self._norms) if bounded else None
 
-def _compare(patches, rows, among=None):
-    """:func:`nearest_rows` by comparison with each row, a block of them at a time."""
-    best = patches.new_full((len(patches),), torch.inf)
-    index = torch.zeros(len(patches), dtype=torch.long, device=patches.device)
-    for start in range(0, len(rows if among is None else among), ROWS_A_BLOCK):
-        some = slice(start, start + ROWS_A_BLOCK)
-        distance, nearest = _distances(patches, rows[some if among is None else among[some]]).min(1)
-        closer = distance < best
-        best, index = torch.where(closer, distance, best), torch.where(closer, nearest + start, index)
-    return best, index if among is None else among[index]
+    def nearest(self, patches, excluded=None):
+        """Nearest row of each patch.
 
+        Args:
+            patches: [P, C].
+            excluded: [R] bool tensor, the rows that do not count; None: all count.
 
-def _compare_with_few(patches, rows, bound, among):
-    """As :func:`_compare`, but only with rows whose lower bound does not exceed an upper bound.
+        Returns:
+            Nearest of [P] each.
+        """
+        return self.nearest_each(patches, (excluded,))[0]
 
-    Patches go in groups of similar ones. The upper bound is the distance to the row of the smallest lower
-    bound; the rows that any patch of the group may have as its nearest are compared with all of the group.
-    """
-    z, rows_z = bound.project(patches), bound.z if among is None else bound.z[among]
-    best = patches.new_empty(len(patches))
-    index = torch.empty(len(patches), dtype=torch.long, device=patches.device)
-    slack = ROUNDING * ((patches * patches).sum(1) + bound.largest_norm)
-    groups = list(z[:, 0].argsort().split(max(1, min(256, BLOCK // len(rows_z)))))
-    for i, group in enumerate(groups):
-        lower = _distances(z[group], rows_z)
-        guess = lower.argmin(1)
-        upper = torch.linalg.vector_norm(patches[group] - rows[guess if among is None else among[guess]], dim=1)
-        limit = (upper * upper + slack[group]).sqrt_()
-        few = (lower <= limit[:, None]).any(0).nonzero()[:, 0]
-        if len(few) > PAYS * len(rows_z):  # features without a structure: all that are left in the plain way
+    def nearest_each(self, patches, exclusions):
+        """:meth:`nearest` for each of ``exclusions``, from one pass: a list, equal to the single calls bit for bit.
+
+        Every exclusion leaves out at least what those before it do, so None comes first.
+        """
+        if patches.device.type != "cpu":
+            return self._compare(patches, exclusions)
+        first, inverse = distinct_rows(patches)  # equal patches (background) are looked up once
+        search = self._compare if self.bound is None else self._compare_with_few
+        return [Nearest(distance[inverse], index[inverse]) for distance, index in search(patches[first], exclusions)]
+
+    def from_row(self, index):
+        """Squared distances [R] of the row at ``index`` ([1] int64) to all rows, without the row's own squared norm.
+
+        So they order the rows by their distance to it.
+        """
+        return torch.addmv(self._norms, self.rows, self.rows[index][0], alpha=-2)
+
+    def _compare(self, patches, exclusions, among=None):
+        """:meth:`nearest_each` by comparison with each row, or with those at the positions ``among``, block by block."""
+        own, count = (patches * patches).sum(1), len(self.rows if among is None else among)
+        found = [(torch.full_like(own, torch.inf), torch.zeros(len(own), dtype=torch.long, device=own.device)) for _ in exclusions]
+        size = (PRODUCTS if patches.device.type == "cpu" else PRODUCTS_GPU) // max(1, len(patches))
+        size = max(512, min(size, ROWS_A_BLOCK))
+        for start in range(0, count, size):
+            some = slice(start, start + size) if among is None else among[start:start + size]
+            squared = torch.addmm(self._norms[some], patches, self.rows[some].T, alpha=-2)  # but for the patches' own norms
+            for k, (excluded, (best, index)) in enumerate(zip(exclusions, found)):
+                least, nearest = _leave_out(squared, excluded, some).min(1)
+                nearest = nearest + start if among is None else some[nearest]
+                closer = least < best
+                found[k] = torch.where(closer, least, best), torch.where(closer, nearest, index)
+        return [Nearest((best + own).clamp_(min=0).sqrt_(), index) for best, index in found]
+
+    def _compare_with_few(self, patches, exclusions):
+        """As :meth:`_compare`, but only with rows whose lower bound does not exceed an upper bound.
+
+        Patches go in groups of similar ones. The upper bound is the distance to the row of the smallest lower bound;
+        the rows that any patch of the group may have as its nearest are compared with all of the group.
+        """
+        bound = self.bound
+        z = bound.project(patches)
+        slack = ROUNDING * ((patches * patches).sum(1) + bound.largest_norm)
+        groups = list(z[:, 0].argsort().split(max(1, min(256, BOUNDS // len(self.rows)))))
+        found = [(torch.empty(len(z)), torch.empty(len(z), dtype=torch.long)) for _ in exclusions]
+        left = {}  # group from which on an exclusion goes the plain way → those exclusions
+        for i, group in enumerate(groups):
+            bounded = [k for k in range(len(exclusions)) if not any(k in given_up for given_up in left.values())]
+            if not bounded:
+                break
+            lower = torch.cdist(z[group], bound.z, compute_mode="use_mm_for_euclid_dist")
+            for k in bounded:
+                guess = _leave_out(lower, exclusions[k], slice(None)).argmin(1)
+                upper = torch.linalg.vector_norm(patches[group] - self.rows[guess], dim=1)
+                limit = (upper * upper + slack[group]).sqrt_()
+                few = (lower <= limit[:, None]).any(0).nonzero()[:, 0]
+                if len(few) > PAYS * len(self.rows):  # features without a structure
+                    left.setdefault(i, []).append(k)
+                    continue
+                # what is excluded is not among the few
+                found[k][0][group], found[k][1][group] = self._compare(patches[group], (None,), few)[0]
+        for i, given_up in left.items():
             group = torch.cat(groups[i:])
-            best[group], index[group] = _compare(patches[group], rows, among)
-            break
-        best[group], index[group] = _compare(patches[group], rows, few if among is None else among[few])
-    return best, index
+            for k, nearest in zip(given_up, self._compare(patches[group], [exclusions[k] for k in given_up])):
+                found[k][0][group], found[k][1][group] = nearest
+        return found
 
 
-def _distances(a, b):
-    return torch.cdist(a, b, compute_mode="use_mm_for_euclid_dist")
+def _leave_out(distances, excluded, some):
+    """``distances`` [n, rows] with infinity in the columns of the excluded ones among the rows ``some``; in place."""
+    if excluded is None:
+        return distances
+    if distances.device.type != "cpu":  # where counting the columns would wait for it
+        return distances.masked_fill_(excluded[some], torch.inf)
+    return distances.index_fill_(1, excluded[some].nonzero()[:, 0], torch.inf)
 
 
 class LowerBound:
@@ -82,26 +141,21 @@ class LowerBound:
     Q are the rows' principal directions, which makes the bound tight; any others would keep it true.
 
     Args:
-        rows: [R, C].
+        rows: [R, C]; norms: [R], their squared norms.
 
     Attributes:
         z: [R, DIRECTIONS + 1].
         largest_norm: the largest squared norm of a row.
     """
 
-    def __init__(self, rows):
+    def __init__(self, rows, norms):
         sample = rows[::max(1, len(rows) // SAMPLE)]
         self._centre = sample.mean(0)
         sample = sample - self._centre
         directions = torch.linalg.eigh(sample.T @ sample).eigenvectors
         self._directions = directions[:, -DIRECTIONS:].flip(1).contiguous()  # the most spread first
-        self.largest_norm = max(float((block * block).sum(1).max()) for block in rows.split(ROWS_A_BLOCK))
+        self.largest_norm = float(norms.max())
         self.z = torch.cat([self.project(block) for block in rows.split(ROWS_A_BLOCK)])
-
-    @classmethod
-    def where_it_pays(cls, rows):
-        """The bound of ``rows``, or None where plain comparison is as good: few rows, or a GPU."""
-        return None if rows.is_cuda or len(rows) < SMALL else cls(rows)
 
     def project(self, v):
         """z [n, DIRECTIONS + 1] of vectors [n, C]."""
@@ -116,14 +170,15 @@ def distinct_rows(rows):
     Rows are told apart by a hash of their bits; rows that it puts together are compared.
 
     Args:
-        rows: [R, C] float32 tensor.
+        rows: [R, C] float32 tensor on the CPU (from elsewhere, all of it would come back).
 
     Returns:
-        (first [D], inverse [R]): where each distinct row stands first, in rising order, and which of them each row equals, bit for bit.
+        (first [D], inverse [R]): where each distinct row stands first, in rising order, and which of them each row
+        equals, bit for bit.
     """
-    bits = rows.cpu().contiguous().numpy().view(np.uint32)
+    bits = rows.contiguous().numpy().view(np.uint32)
     factors = np.random.Generator(np.random.PCG64(0)).integers(1, 2**63, bits.shape[1], dtype=np.uint64) | np.uint64(1)
-    step = max(1, BLOCK // 4 // bits.shape[1])
+    step = max(1, BOUNDS // 4 // bits.shape[1])
     starts = range(0, len(bits), step)
     keys = np.concatenate([bits[s:s + step].astype(np.uint64) @ factors for s in starts])
     _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
@@ -132,4 +187,4 @@ def distinct_rows(rows):
     first, inverse = np.sort(first), rank[inverse.reshape(-1)]
     if not all(np.array_equal(bits[s:s + step], bits[first[inverse[s:s + step]]]) for s in starts):
         first = inverse = np.arange(len(bits))  # two rows share a hash by chance: then none is put together
-    return torch.from_numpy(first).to(rows.device), torch.from_numpy(inverse).to(rows.device)
+    return torch.from_numpy(first), torch.from_numpy(inverse)

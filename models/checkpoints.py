@@ -34,6 +34,7 @@ DINO_BASE = Role("DINO ViT-B/8 (RGB backbone)", "dino_vitbase8_pretrain.pth", f"
 DINO_SMALL = Role("DINO ViT-S/8 (RGB backbone)", "dino_deitsmall8_pretrain.pth", f"{DINO_FILES}/dino_deitsmall8_pretrain/")
 POINT_MAE = Role("Point-MAE (xyz backbone)", "pointmae_pretrain.pth", M3DM_README, "base_model", "MAE_encoder.")
 POINT_BERT = Role("Point-BERT (xyz backbone)", "Point-BERT.pth", M3DM_README, "base_model", "transformer_q.", ("cls_head",))
+STANDIN = "untrained_standin"  # key that marks a file as written by tools/standin_checkpoints.py
 UFF = Role("UFF (fusion module, --fusion_module_path)", None, f"{M3DM_README} (uff_pretrain.pth)", "model")
 
 
@@ -51,9 +52,7 @@ def read_checkpoint(path, role):
     """
     require(path, role)
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's remarks about old pickle protocols
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        content = _load(path)
     except pickle.UnpicklingError as error:
         reason = next((line.strip() for line in str(error).splitlines() if "GLOBAL" in line), None)
         if reason is None:
@@ -73,12 +72,27 @@ def read_checkpoint(path, role):
         lacking = f"no {role.entry!r} entry" if role.entry else "no weights"
         raise InputError(f"{path}: not a {role.title} checkpoint: it has {lacking} (found: {found or 'nothing'}); "
                          f"get the right file from {role.source}")
-    state = {str(key).removeprefix("module."): value for key, value in state.items()}
+    state = {str(key).removeprefix("module."): value for key, value in state.items() if key != STANDIN}
     chosen = {key.removeprefix(role.prefix): value for key, value in state.items() if key.startswith(role.prefix)}
     if not chosen:
         raise InputError(f"{path}: not a {role.title} checkpoint: no key begins with 'module.{role.prefix}' "
                          f"(found: {next(iter(state))!r}); get the right file from {role.source}")
     return {key: value for key, value in chosen.items() if not key.startswith(role.ignored or ("\0",))}
+
+
+def is_standin(path):
+    """Whether a checkpoint file carries the mark of untrained stand-in weights; False for a file that cannot be read."""
+    try:
+        content = _load(path, mmap=True)  # only the keys are looked at
+    except Exception:  # whoever loads the file says what is wrong with it
+        return False
+    return isinstance(content, dict) and STANDIN in content
+
+
+def _load(path, **options):
+    with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's remarks about old pickle protocols
+        return torch.load(path, map_location="cpu", weights_only=True, **options)
 
 
 def load_into(module, path, role, optional=()):
@@ -106,16 +120,3 @@ def load_into(module, path, role, optional=()):
                              f"the chosen backbones need {tuple(wanted[key].shape)}; give a checkpoint made for them")
     module.load_state_dict(state, strict=False)
     return module
-
-
-def looks_untrained(module, tolerance=0.02):
-    """Whether a network's weights look like unit-variance random draws: no benchmark can be claimed with them.
-
-    In stand-in checkpoints every linear layer's weights have a standard deviation of 1/sqrt(inputs); training leaves
-    no network's layers there.
-
-    Args:
-        module: any module; its square-ish attention projections (``attn.qkv.weight``) are looked at.
-    """
-    spreads = [float(p.detach().std()) * p.shape[1] ** 0.5 for name, p in module.named_parameters() if name.endswith("attn.qkv.weight")]
-    return bool(spreads) and all(abs(spread - 1) < tolerance for spread in spreads)

@@ -55,6 +55,10 @@ class Model(nn.Module):
         """(tokens [num_group, 1152], centres [num_group, 3]) of a point cloud [N, 3]."""
         return self.xyz_backbone(points, group_size)
 
+    def forward_xyz_sizes(self, points, group_sizes):
+        """(list of tokens [num_group, 1152], one per group size; centres [num_group, 3]) of a point cloud [N, 3]."""
+        return self.xyz_backbone.forward_sizes(points, group_sizes)
+
 
 def build_vit(name, checkpoint_dir):
     """The ViT ``name`` (a key of ``RGB_BACKBONES``) with pretrained weights.
@@ -74,7 +78,8 @@ def build_vit(name, checkpoint_dir):
         return timm.create_model(timm_name, pretrained=True, num_classes=0)
     except Exception as error:  # whatever the download layers raise
         reason = type(error).__name__
-        where = f"{Path(checkpoint_dir) / role.file}: missing: the {role.title} checkpoint" if role else f"{timm_name}: no local file"
+        file = Path(checkpoint_dir) / role.file if role else None
+        where = f"{file}: missing: the {role.title} checkpoint" if role else f"{timm_name}: no local file"
         get = f"; get it from {role.source}" if role else "; run once with network access"
         raise InputError(f"{where}, and timm's download failed ({reason}){get}") from None
 
@@ -91,7 +96,8 @@ class PointNetEncoder(nn.Module):
     def __init__(self, out_dim):
         super().__init__()
         self.first_conv = nn.Sequential(nn.Conv1d(3, 128, 1), nn.BatchNorm1d(128), nn.ReLU(), nn.Conv1d(128, 256, 1))
-        self.second_conv = nn.Sequential(nn.Conv1d(512, 512, 1), nn.BatchNorm1d(512), nn.ReLU(), nn.Conv1d(512, out_dim, 1))
+        self.second_conv = nn.Sequential(nn.Conv1d(512, 512, 1), nn.BatchNorm1d(512), nn.ReLU(),
+                                         nn.Conv1d(512, out_dim, 1))
 
     def forward(self, groups):
         """Tokens [G, out_dim] of groups [G, K, 3] (coordinates relative to their centres).
@@ -118,7 +124,9 @@ class PointNetEncoder(nn.Module):
         w_g, w_f = w3.split(w2.shape[0], dim=1)
         w_x, per_group = w_f @ w2, torch.cat(peaks) @ w_g.T + (conv3.bias + w_f @ conv2.bias)
 
-        mean, var = self._group_moments(hidden, size, w_x, per_group) if self.training else (norm2.running_mean, norm2.running_var)
+        mean, var = norm2.running_mean, norm2.running_var
+        if self.training:
+            mean, var = self._group_moments(hidden, size, w_x, per_group)
         scale = norm2.weight / torch.sqrt(var + norm2.eps)
         w_x, per_group = w_x * scale[:, None], (per_group - mean) * scale + norm2.bias
         tokens = []
@@ -194,20 +202,42 @@ class PointTransformer(nn.Module):
         Returns:
             (index of the centres [G], centres [G, 3], indices of each group's points [G, K]).
         """
-        group_size = group_size or self.group_size
-        needed = max(self.num_group, group_size)
-        repeated = torch.arange(max(len(points), needed), device=points.device) % len(points)
+        center_index, center, (neighbour_index,) = self.group_sizes(points, [group_size or self.group_size])
+        return center_index, center, neighbour_index
+
+    def group_sizes(self, points, group_sizes):
+        """As :meth:`group` for several group sizes, from one choice of centres.
+
+        Returns:
+            (index of the centres [G], centres [G, 3], for each group size K the indices of its groups' points [G, K]).
+        """
+        totals = [max(len(points), self.num_group, size) for size in group_sizes]
+        repeated = torch.arange(max(totals), device=points.device) % len(points)
         points = points[repeated]
-        center_index = farthest_point_sample(points, self.num_group)
-        neighbour_index = nearest_points(points[center_index], points, group_size)[0]
-        return repeated[center_index], points[center_index], repeated[neighbour_index]
+        center_index = farthest_point_sample(points, self.num_group)  # repeated points are no farther than first ones
+        found = {}  # number of points looked among → indices of the most neighbours asked for among them
+        for total in totals:
+            if total not in found:
+                most = max(size for size, of in zip(group_sizes, totals) if of == total)
+                found[total] = repeated[nearest_points(points[center_index], points[:total], most)[0]]
+        neighbours = [found[total][:, :size] for size, total in zip(group_sizes, totals)]  # nearest first
+        return repeated[center_index], points[center_index], neighbours
 
     def forward(self, points, group_size=None):
         """(tokens [num_group, 1152], centres [num_group, 3]) of a point cloud [N, 3], N >= 1."""
-        _, center, neighbours = self.group(points, group_size)
-        with torch.autocast(points.device.type, enabled=torch.is_autocast_enabled(points.device.type) and not self.training):
-            tokens = self.encoder(points[neighbours] - center[:, None])  # batch statistics need full precision
-        return self.transform(tokens, center), center
+        (tokens,), center = self.forward_sizes(points, [group_size or self.group_size])
+        return tokens, center
+
+    def forward_sizes(self, points, group_sizes):
+        """As :meth:`forward` for several group sizes: (list of tokens [num_group, 1152], centres [num_group, 3])."""
+        _, center, groups = self.group_sizes(points, group_sizes)
+        half = torch.is_autocast_enabled(points.device.type) and not self.training
+        tokens = []
+        for neighbours in groups:
+            with torch.autocast(points.device.type, enabled=half):  # batch statistics need full precision
+                of_groups = self.encoder(points[neighbours] - center[:, None])
+            tokens.append(self.transform(of_groups, center))
+        return tokens, center
 
     def transform(self, tokens, center):
         """[G, 1152] outputs of the fetched blocks for group tokens [G, encoder_dims] at centres [G, 3]."""

@@ -10,6 +10,7 @@ On the CPU it is fpsample and scipy's k-d tree (MPS goes there too: it has no fl
 import fpsample
 import numpy as np
 import torch
+import torch.nn.functional as F
 from scipy.spatial import cKDTree
 
 try:  # optional CUDA packages, which do not build everywhere
@@ -23,7 +24,7 @@ except ImportError:
 
 NEAR_ORIGIN = 1e-3  # squared norm, in the squared unit of the points
 TIE = 1e-12  # relative gap of squared distances below which a k-d tree's order is checked again
-ROWS = 128  # queries a block in plain torch
+SQUARES = 2**24  # squared distances per block in plain torch: 128 MiB, a few times over
 
 
 def farthest_point_sample(points, count):
@@ -39,7 +40,7 @@ def farthest_point_sample(points, count):
     if points.is_cuda and pointnet2_ops is not None:
         return pointnet2_ops.furthest_point_sample(points[None].float().contiguous(), count)[0].long()
     device, points = points.device, _where_float64_is(points).float()
-    admissible = _sum_of_squares(points).double() > NEAR_ORIGIN
+    admissible = _sum_of_squares(points.T).double() > NEAR_ORIGIN
     return (_sample_torch if points.is_cuda else _sample_fpsample)(points, admissible, count).to(device)
 
 
@@ -58,13 +59,14 @@ def _sample_fpsample(points, admissible, count):
 
 
 def _sample_torch(points, admissible, count):
-    # no value goes to the host in between
-    nearest = torch.where(admissible, torch.inf, -torch.inf)
+    # no value goes to the host in between, and few kernels are launched per centre, which is what the time goes into
+    points = points.T.contiguous()
+    nearest = torch.where(admissible, torch.inf, -torch.inf)  # what is not admissible stays below any distance
     picked = torch.zeros(count, dtype=torch.long, device=points.device)
-    for i in range(1, count):
-        distance = _sum_of_squares(points - points[picked[i - 1:i]])
-        nearest = torch.where(admissible, torch.minimum(nearest, distance), nearest)
-        picked[i] = nearest.argmax()  # the first of equal maxima
+    for before, now in zip(picked.split(1), picked.split(1)[1:]):
+        x, y, z = F.mse_loss(points, points.index_select(1, before).expand_as(points), reduction="none")  # the squares
+        torch.minimum(nearest, (x + y).add_(z), out=nearest)
+        torch.argmax(nearest, 0, keepdim=True, out=now)  # the first of equal maxima
     return picked
 
 
@@ -84,13 +86,25 @@ def nearest_points(queries, points, k):
         return index[0].long(), distance[0] ** 2
     queries, points = _where_float64_is(queries).double(), _where_float64_is(points).double()
     index = (_nearest_torch if queries.is_cuda else _nearest_tree)(queries, points, k)
-    squared = _sum_of_squares(points[index] - queries[:, None])
+    squared = _sum_of_squares((points[index] - queries[:, None]).unbind(-1))
     return index.to(device), squared.float().to(device)
 
 
 def _nearest_torch(queries, points, k):
-    blocks = [_sum_of_squares(points[None] - block[:, None]).sort(stable=True).indices[:, :k] for block in queries.split(ROWS)]
-    return torch.cat(blocks)
+    # A squared distance's last bits give way to the point's index, so that all keys differ and any selection finds the
+    # same ones. A few more than k are taken, and put in order by the distances themselves. (Were there more than those
+    # few within 2**-32 of the k-th's squared distance, and not at the very same one, lower indices would go first.)
+    taken = min(k + 8 + k // 16, len(points))
+    low = (1 << max(1, (len(points) - 1).bit_length())) - 1  # bits of an index; 20 of them leave 32 of the distance's 52
+    numbers = torch.arange(len(points), device=points.device)
+    found = []
+    for block in queries.split(max(1, SQUARES // len(points))):
+        squared = _sum_of_squares([block[:, i, None] - points[:, i] for i in range(3)])
+        key = squared.view(torch.int64).bitwise_and_(~low).bitwise_or_(numbers)  # doubles >= 0 are ordered as their bits
+        index = key.topk(taken, largest=False).values.bitwise_and_(low).sort().values
+        order = _sum_of_squares((points[index] - block[:, None]).unbind(-1)).sort(stable=True).indices
+        found.append(index.gather(1, order[:, :k]))
+    return torch.cat(found)
 
 
 def _nearest_tree(queries, points, k):
@@ -100,7 +114,7 @@ def _nearest_tree(queries, points, k):
     index = tree.query(queries, asked, workers=-1)[1].reshape(len(queries), asked)
 
     def distances(rows):  # in one fixed order of summation: the tree's own may differ in the last bit
-        return _sum_of_squares(points[index[rows]] - queries[rows, None])
+        return _sum_of_squares(np.moveaxis(points[index[rows]] - queries[rows, None], -1, 0))
 
     squared = distances(slice(None))
     order = np.lexsort((index, squared), axis=1)
@@ -108,7 +122,7 @@ def _nearest_tree(queries, points, k):
     if asked < len(points):
         for row in np.flatnonzero(squared[:, -1] <= squared[:, k - 1] * (1 + TIE)):  # more ties than were asked for
             near = np.array(tree.query_ball_point(queries[row], np.sqrt(squared[row, k - 1]) * (1 + 1e-9)))
-            reach = _sum_of_squares(points[near] - queries[row])
+            reach = _sum_of_squares((points[near] - queries[row]).T)
             index[row, :k] = near[np.lexsort((near, reach))][:k]
     return torch.from_numpy(index[:, :k].astype(np.int64))
 
@@ -129,8 +143,8 @@ def interpolation_weights(points, centers):
 
 
 def _sum_of_squares(difference):
-    squares = difference * difference
-    return squares[..., 0] + squares[..., 1] + squares[..., 2]
+    x, y, z = difference
+    return x * x + y * y + z * z
 
 
 def _where_float64_is(points):

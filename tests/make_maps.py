@@ -1,20 +1,11 @@
 """Saved maps of an imaginary category, for tests of what works on saved maps."""
-import argparse
-from types import SimpleNamespace
-
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+import evaluation
 import scoring_addon
-from utils.saved_maps import save_maps
 
 DEFECTS = ("crack", "stain")
-
-
-def _arguments():
-    parser = argparse.ArgumentParser()
-    scoring_addon.add_arguments(parser, several=True)
-    return parser.parse_args([])
 
 
 def smooth(rng, size):
@@ -22,10 +13,11 @@ def smooth(rng, size):
     return gaussian_filter(rng.gamma(2.0, size=(size, size)), size / 40) + 0.1
 
 
-def write_category(path, category="cookie", good=6, defective=4, train=0, size=64, seed=0, fusion=True, train_maps=True):
-    """Write one file of saved maps at ``path``; defects raise the maps inside their masks. Returns the path."""
+def make_evaluation(category="cookie", good=6, defective=4, train=0, size=64, seed=0, fusion=True, **options):
+    """An Evaluation; defects raise the maps inside their masks. ``options``: recorded options."""
     rng = np.random.default_rng(seed)
-    described, masks, samples, decisions, scores = [], [], [], [], []
+    banks = ["xyz", "rgb", "fusion"][:3 if fusion else 2]
+    described, masks, maps, decisions, scores = [], [], {name: [] for name in banks}, [], []
     for i in range(good + defective):
         defect = "good" if i >= defective else DEFECTS[i % len(DEFECTS)]
         described.append((f"{category}/test/{defect}/rgb/{i:03d}.png", defect, int(i < defective)))
@@ -38,15 +30,26 @@ def write_category(path, category="cookie", good=6, defective=4, train=0, size=6
         bank = smooth(rng, size) + raised
         decision = 0.3 * rgb + 0.5 * xyz + bank
         masks.append(mask)
-        samples.append(scoring_addon.SampleMaps(rgb, xyz, bank if fusion else None))
+        for name, m in zip(banks, (xyz, rgb, bank)):
+            maps[name].append(m.astype(np.float32))
         decisions.append(decision)
         scores.append(decision.max())
-    trained = [scoring_addon.SampleMaps(smooth(rng, size), smooth(rng, size), smooth(rng, size) if fusion else None) for _ in range(train)]
-    banks = ["xyz", "rgb", "fusion"][:3 if fusion else 2]
-    method = SimpleNamespace(gts=masks, scored={"baseline": scoring_addon.Scored(np.array(scores), decisions)}, scoring_samples=samples,
-                             bank_scores=[dict.fromkeys(banks, s) for s in scores],
-                             args=_arguments(), scoring_reference=None if not train else ([0.3 * s.rgb + 0.5 * s.xyz + (s.bank if fusion else 0) for s in trained], trained))
+    training = None
+    if train:
+        trained = [{"rgb": smooth(rng, size), "xyz": smooth(rng, size), **({"fusion": smooth(rng, size)} if fusion else {})} for _ in range(train)]
+        decided = [0.3 * part["rgb"] + 0.5 * part["xyz"] + part.get("fusion", 0) for part in trained]
+        training = evaluation.TrainingParts.of([f"{category}/train/good/rgb/{i:03d}.png" for i in range(train)], decided, trained,
+                                               scoring_addon.DEFAULTS)
     pictures = rng.integers(0, 255, (good + defective, 224, 224, 3), dtype=np.uint8)
-    meta = {"category": category, "method_name": "DINO+Point_MAE+Fusion", "options": {"f_coreset": 0.1, "fix": []}, "seed": 0, "untrained": True}
-    save_maps(path, meta, described, pictures, method, with_training=train_maps)
+    meta = {"method_name": "DINO+Point_MAE+Fusion", "options": {"f_coreset": 0.1, "fix": [], **options}, "seed": 0,
+            "weights": [{"network": "RGB", "path": "dino.pth", "standin": True}]}
+    paths, defects, labels = zip(*described)
+    return evaluation.Evaluation(category, paths, defects, np.array(labels, np.uint8), np.stack(masks), np.array(scores), np.stack(decisions),
+                                 {name: np.array(scores) for name in banks}, {name: np.stack(m) for name, m in maps.items()}, pictures,
+                                 training=training, meta=meta)
+
+
+def write_category(path, *args, train_maps=True, **kwargs):
+    """Write the file of saved maps of :func:`make_evaluation` at ``path``; returns the path."""
+    evaluation.write(make_evaluation(*args, **kwargs), path, train_maps)
     return path

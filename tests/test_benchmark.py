@@ -4,7 +4,7 @@ import json
 import pytest
 import torch
 
-from tests import plain
+from tools import plain
 from tools import benchmark
 from tools.benchmark import Figure, Row
 

@@ -11,12 +11,13 @@ from scipy.stats import ks_2samp
 from sklearn.linear_model import SGDOneClassSVM
 from sklearn.random_projection import SparseRandomProjection
 
-from feature_extractors import coreset
-from feature_extractors.coreset import greedy_k_center, project
+from feature_extractors import coreset, nearest_rows
+from feature_extractors.coreset import greedy_k_center, greedy_k_center_half, project
 from feature_extractors.late_fusion import LateFusion
 from feature_extractors.memory_bank import MemoryBank, anomaly_map
-from feature_extractors.nearest_rows import nearest_rows
-from tests import plain
+from feature_extractors.nearest_rows import RowSearch
+from tests.conftest import fixture
+from tools import plain
 from utils.errors import InputError
 
 
@@ -43,7 +44,7 @@ def test_greedy_k_center_picks_a_farthest_row_each_time(seed, count, width, dupl
     if duplicates:
         rows = rows[rng.integers(0, count, count)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(coreset, "POOL", pool)
+        patch.setattr(coreset, "ON_CPU", coreset.ON_CPU._replace(pool=pool))
         picks = greedy_k_center(torch.from_numpy(rows), count).tolist()
     assert picks[0] == 0 and len(picks) == count
     distinct = len(np.unique(rows, axis=0))
@@ -52,7 +53,7 @@ def test_greedy_k_center_picks_a_farthest_row_each_time(seed, count, width, dupl
 
 @pytest.mark.parametrize("pool", [3, 50, 1000])
 def test_greedy_k_center_equals_the_plain_loop(pool, monkeypatch):
-    monkeypatch.setattr(coreset, "POOL", pool)
+    monkeypatch.setattr(coreset, "ON_CPU", coreset.ON_CPU._replace(pool=pool))
     rng = np.random.default_rng(1)
     rows = rng.standard_normal((1500, 12)) @ rng.standard_normal((12, 40)) + 0.1 * rng.standard_normal((1500, 40))
     rows[200:400] = rows[7]  # background
@@ -63,11 +64,69 @@ def test_greedy_k_center_equals_the_plain_loop(pool, monkeypatch):
 
 @pytest.mark.parametrize("pool", [1, 2, 9])
 def test_greedy_k_center_ties_and_surplus(pool, monkeypatch):
-    monkeypatch.setattr(coreset, "POOL", pool)
+    monkeypatch.setattr(coreset, "ON_CPU", coreset.ON_CPU._replace(pool=pool))
     rows = torch.tensor([[0.0], [1.0], [1.0], [-1.0], [0.0]])
     assert greedy_k_center(rows, 9).tolist() == [0, 1, 3, 0, 0]
     grid = torch.cartesian_prod(*[torch.arange(5.0)] * 3)
     assert torch.equal(greedy_k_center(grid, 125), plain.k_center(grid, 125))
+
+
+def test_the_example_of_the_module(monkeypatch):
+    monkeypatch.setattr(coreset, "ON_CPU", coreset.ON_CPU._replace(pool=3, wider=2))
+    monkeypatch.setattr(coreset, "_shortened", lambda centred, norms: (centred, centred))
+    pools, tightened = [], []
+
+    class Followed(coreset._FarthestFirst):
+        def _pick_within(self, candidate_pool, limit):
+            pools.append((candidate_pool.tolist(), round(limit, 3)))
+            super()._pick_within(candidate_pool, limit)
+
+        def _tighten(self, index):
+            tightened.append(sorted(index.tolist()))
+            super()._tighten(index)
+
+    monkeypatch.setattr(coreset, "_FarthestFirst", Followed)
+    rows = torch.tensor([(0, 0), (1, 0), (0, 1), (9, 0), (9, 1), (8, 0), (0, 7), (1, 7), (0, 6), (4, 3)]).float()
+    assert greedy_k_center(rows, 3).tolist() == plain.k_center(rows, 3).tolist() == [0, 4, 7]
+    assert pools == [([3, 4, 5], pytest.approx(50, abs=0.01)), ([6, 7, 8], pytest.approx(25, abs=0.01))]
+    assert tightened == [list(range(10)), [3, 4, 5, 6, 7, 8], [9]]
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 300), st.sampled_from([1, 7, 128]), st.booleans())
+def test_sizes_for_a_gpu_make_the_same_picks(seed, count, compact, ties):
+    rows = np.random.default_rng(seed).standard_normal((300, 6)).astype(np.float32)
+    rows = torch.from_numpy(rows.round() if ties else rows)
+
+    class OnGpu(coreset._FarthestFirst):
+        waits = property(lambda _: False, lambda *_: None)
+
+    with pytest.MonkeyPatch.context() as patch:
+        expected = greedy_k_center(rows, count)
+        patch.setattr(coreset, "_FarthestFirst", OnGpu)
+        patch.setattr(coreset, "ON_CPU", coreset.ON_GPU._replace(pool=20, compact=compact))
+        assert torch.equal(greedy_k_center(rows, count), expected)
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_picks_in_half_precision(half):
+    """The release's own, recorded with its half precision on; two equally far rows stand the other way round there."""
+    recorded = fixture("coreset")
+    rng = np.random.Generator(np.random.PCG64(3))
+    z = rng.standard_normal((4000, 20), np.float32) @ rng.standard_normal((20, 300), np.float32)
+    z = z + np.float32(0.1) * rng.standard_normal((4000, 300), np.float32)
+    bank = MemoryBank()
+    bank.add(torch.from_numpy(z), 0)
+    bank.thin_out(400, 0.9, 0, "cpu", half=half)
+    theirs = recorded["picks_half" if half else "picks"]
+    assert (bank._kept.numpy() == theirs).mean() >= 0.99 and set(bank._kept.tolist()) == set(theirs.tolist())
+    assert (bank._kept.numpy() == recorded["picks" if half else "picks_half"]).mean() < 0.8
+
+
+def test_half_precision_refuses_what_it_cannot_hold():
+    with pytest.raises(InputError, match="float16"):
+        greedy_k_center_half(torch.tensor([[0.0], [7e4], [1.0]]), 2)
+    assert greedy_k_center_half(torch.tensor([[0.0], [1.0], [3.0], [1.0]]), 9).tolist() == [0, 2, 1, 0]
 
 
 def test_projection_is_scikit_learns_and_falls_back_to_the_rows():
@@ -112,10 +171,46 @@ def test_own_rows_can_be_left_out():
         bank.add(part, i)
     bank.gather()
     bank.append_row(0.0)
-    assert bank.owner.tolist() == [0] * 10 + [1] * 10 + [2] * 10 + [-1]
+    assert bank.part.tolist() == [0] * 10 + [1] * 10 + [2] * 10 + [-1]
     others = torch.cat([parts[0], parts[2], torch.zeros(1, 4)])
-    np.testing.assert_allclose(bank.measure(parts[1], without_owner=1)[1], nearest_rows(parts[1], others)[0], atol=1e-6)
-    assert bank.measure(parts[1])[1].max() < 1e-2 < bank.measure(parts[1], without_owner=1)[1].max()
+    np.testing.assert_allclose(bank.measure(parts[1], excluding_part=1)[1], RowSearch(others).nearest(parts[1]).distance, atol=1e-6)
+    assert bank.measure(parts[1])[1].max() < 1e-2 < bank.measure(parts[1], excluding_part=1)[1].max()
+
+
+@pytest.mark.parametrize("bounded", [False, True])
+def test_both_questions_at_once_equal_two_measures(bounded, monkeypatch):
+    monkeypatch.setattr(nearest_rows, "SMALL", 1 if bounded else 10**9)
+    monkeypatch.setattr(nearest_rows, "DIRECTIONS", 4)
+    bank, parts = MemoryBank(), torch.randn(4, 100, 5) @ torch.randn(5, 12)
+    for i, part in enumerate(parts):
+        bank.add(part, i)
+    bank.gather()
+    bank.append_row(0.0)
+    bank.finish("cpu")
+    for i, part in enumerate(parts):
+        both = bank.measure_both(part, i)
+        for one, other in zip(both, (bank.measure(part), bank.measure(part, excluding_part=i))):
+            assert torch.equal(one.score, other.score) and torch.equal(one.distance, other.distance)
+        assert both[0].distance.max() < 0.05 < both[1].distance.max()
+
+
+def test_a_bank_too_small_without_the_part_is_refused():
+    bank = MemoryBank()
+    for i in range(2):
+        bank.add(torch.randn(2, 3), i)
+    bank.gather()
+    bank.measure(torch.randn(2, 3))
+    with pytest.raises(InputError, match="a memory bank of 2 rows"):
+        bank.measure_both(torch.randn(2, 3), 1)
+
+
+def test_a_bank_that_changes_is_made_ready_anew():
+    bank = MemoryBank()
+    bank.add(torch.randn(9, 3) + 9, 0)
+    bank.gather()
+    before = bank.measure(torch.zeros(1, 3)).distance
+    bank.append_row(0.0)
+    assert float(bank.measure(torch.zeros(1, 3)).distance) == 0 < float(before)
 
 
 def test_left_out_training_parts_look_like_unseen_ones_and_plain_ones_do_not():
@@ -127,7 +222,7 @@ def test_left_out_training_parts_look_like_unseen_ones_and_plain_ones_do_not():
         bank.add(part, i)
     bank.gather()
     unseen = [float(bank.measure(part)[1].mean()) for part in parts(60)]
-    left_out = [float(bank.measure(part, without_owner=i)[1].mean()) for i, part in enumerate(train)]
+    left_out = [float(bank.measure(part, excluding_part=i)[1].mean()) for i, part in enumerate(train)]
     plain = [float(bank.measure(part)[1].mean()) for part in train]
     assert ks_2samp(left_out, unseen).pvalue > 0.05
     assert ks_2samp(plain, unseen).pvalue < 1e-6 and max(plain) < min(unseen)

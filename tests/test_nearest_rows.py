@@ -4,10 +4,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from feature_extractors import nearest_rows as module
-from feature_extractors.nearest_rows import LowerBound, distinct_rows, nearest_rows
-from tests import plain
+from feature_extractors.nearest_rows import RowSearch, distinct_rows
+from tools import plain
 
 
 def structured(rng, count, width, spread=0.05):
@@ -25,11 +26,11 @@ def test_nearest_rows_are_those_of_the_full_comparison(seed, count, size, width,
     expected = torch.cdist(patches.double(), rows.double())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "ROWS_A_BLOCK", 37)
-        patch.setattr(module, "BLOCK", block)
+        patch.setattr(module, "BOUNDS", block)
         patch.setattr(module, "DIRECTIONS", min(8, width))
         patch.setattr(module, "PAYS", 1.0)
-        for bound in (None, LowerBound(rows)):
-            distance, index = nearest_rows(patches, rows, bound)
+        for bounded in (False, True):
+            distance, index = RowSearch(rows, bounded).nearest(patches)
             noise = 2 * module.ROUNDING * float((rows**2).sum(1).max() + (patches**2).sum(1).max())  # of a squared float32 distance
             chosen = expected[torch.arange(count), index]
             assert (chosen**2 <= expected.min(1).values ** 2 + noise).all()
@@ -43,42 +44,73 @@ def test_the_bound_is_below_every_distance(seed, size, width):
     rows, patches = structured(rng, size, width), structured(rng, 20, width, 2.0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "DIRECTIONS", min(8, width))
-        bound = LowerBound(rows)
+        bound = RowSearch(rows, True).bound
     lower = torch.cdist(bound.project(patches).double(), bound.z.double())
     assert (lower <= torch.cdist(patches.double(), rows.double()) * (1 + 1e-5) + 1e-4).all()
 
 
-def test_the_bound_spares_most_comparisons_and_random_rows_fall_back(monkeypatch):
-    compared = []
-    distances = module._distances
-    monkeypatch.setattr(module, "_distances", lambda a, b: compared.append((b.shape[1], a.shape[0] * b.shape[0])) or distances(a, b))
+class Products(TorchDispatchMode):
+    """Counts the entries of all products with ``width`` columns, and of those with fewer."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.width, self.full, self.short = width, 0, 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        found = func(*args, **(kwargs or {}))
+        if func in (torch.ops.aten.addmm.default, torch.ops.aten.mm.default, torch.ops.aten._cdist_forward.default):
+            columns = args[1 if func is torch.ops.aten.addmm.default else 0].shape[1]
+            if columns == self.width:
+                self.full += found.numel()
+            elif found.shape[1] > 2 * self.width:  # against rows, not a projection
+                self.short += found.numel()
+        return found
+
+
+def test_the_bound_spares_most_comparisons_and_random_rows_fall_back():
     rng = np.random.default_rng(0)
     for rows, patches, most in ((structured(rng, 20000, 300), structured(rng, 500, 300), 0.1),
                                 (torch.randn(20000, 300), torch.randn(500, 300), 1.0)):
-        bound = LowerBound.where_it_pays(rows)
-        compared.clear()
-        distance, index = nearest_rows(patches, rows, bound)
-        full = sum(count for width, count in compared if width == 300)
-        assert 0 < full <= most * 500 * 20000
-        assert sum(count for width, count in compared if width != 300) <= (500 * 20000 if most < 1 else 256 * 20000)
+        search = RowSearch(rows)
+        with Products(300) as products:
+            distance, index = search.nearest(patches)
+        projected = 2 * len(patches) * module.DIRECTIONS
+        assert 0 < products.full <= most * 500 * 20000 + projected
+        assert products.short <= (500 * 20000 if most < 1 else 256 * 20000)
         expected = plain.nearest_rows(patches, rows)
         assert torch.equal(index, expected[1])
         torch.testing.assert_close(distance, expected[0], rtol=1e-5, atol=1e-3)
 
 
 def test_the_bound_is_not_made_for_small_banks():
-    assert LowerBound.where_it_pays(torch.randn(100, 80)) is None
+    assert RowSearch(torch.randn(100, 80)).bound is None
 
 
 @pytest.mark.parametrize("bounded", [False, True])
-def test_rows_that_do_not_count(bounded):
+@pytest.mark.parametrize("pays", [0.0, 0.3, 1.0])
+def test_rows_that_do_not_count(bounded, pays, monkeypatch):
+    monkeypatch.setattr(module, "PAYS", pays)
     rng = np.random.default_rng(1)
     rows, patches = structured(rng, 400, 100), structured(rng, 30, 100)
-    among = torch.from_numpy(np.flatnonzero(rng.random(400) < 0.5))
-    distance, index = nearest_rows(patches, rows, LowerBound(rows) if bounded else None, among)
-    expected = plain.nearest_rows(patches, rows[among])
-    assert torch.equal(index, among[expected[1]])
-    torch.testing.assert_close(distance, expected[0], rtol=1e-5, atol=1e-3)
+    patches[:5] = rows[:5]
+    counts = torch.from_numpy(rng.random(400) < 0.5)
+    counts[:5] = False
+    expected = plain.nearest_rows(patches, rows[counts])
+    search = RowSearch(rows, bounded)
+    single = search.nearest(patches), search.nearest(patches, ~counts)
+    assert torch.equal(single[1].index, counts.nonzero()[:, 0][expected[1]])
+    torch.testing.assert_close(single[1].distance, expected[0], rtol=1e-5, atol=1e-3)
+    assert torch.equal(single[0].index[:5], torch.arange(5)) and (single[0].distance[:5] < 0.03).all()
+    for one, other in zip(single, search.nearest_each(patches, (None, ~counts))):
+        assert torch.equal(one.distance, other.distance) and torch.equal(one.index, other.index)
+
+
+def test_one_pass_for_both_questions_makes_the_products_once():
+    rows, patches = torch.randn(3000, 64), torch.randn(50, 64)
+    search, excluded = RowSearch(rows), torch.rand(3000) < 0.1
+    with Products(64) as products:
+        search.nearest_each(patches, (None, excluded))
+    assert products.full == 50 * 3000
 
 
 @settings(deadline=None, max_examples=60)

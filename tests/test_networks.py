@@ -9,7 +9,7 @@ from feature_extractors.features import to_xyz_grid
 from feature_extractors.multiple_features import METHODS
 from models.feature_fusion import FeatureFusionBlock
 from models.models import PointNetEncoder, PointTransformer
-from tests import plain
+from tools import plain
 
 
 def random_encoder(out_dim):

@@ -6,7 +6,9 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from feature_extractors import alignment
 from feature_extractors.alignment import align
+from models import models
 from models import pointnet2_utils as ops
 from models.models import PointTransformer
 
@@ -66,11 +68,40 @@ def test_neighbours_equal_brute_force(points, k):
     assert np.array_equal(ops._nearest_torch(torch.from_numpy(queries).double(), torch.from_numpy(points).double(), k), expected)
 
 
-def test_neighbours_with_many_ties():
+def test_neighbours_with_many_ties(monkeypatch):
     points = np.stack(np.meshgrid(*[np.arange(9)] * 3, indexing="ij"), -1).reshape(-1, 3).astype(np.float32)
     for k in (1, 3, 20, 128):
         index = ops.nearest_points(torch.from_numpy(points[::50]), torch.from_numpy(points), k)[0]
-        assert np.array_equal(index, brute_nearest(points[::50], points, k))
+        expected = brute_nearest(points[::50], points, k)
+        assert np.array_equal(index, expected)
+        for squares in (1, 2**24):
+            monkeypatch.setattr(ops, "SQUARES", squares)
+            again = ops._nearest_torch(torch.from_numpy(points[::50]).double(), torch.from_numpy(points).double(), k)
+            assert np.array_equal(again, expected)
+
+
+def test_plain_torch_neighbours_of_a_parts_size():
+    """Indices of 15 bits take the place of the distances' last ones."""
+    points = torch.from_numpy(np.random.default_rng(0).standard_normal((20000, 3)).astype(np.float32)).double()
+    points[7000:14000] = points[:7000]
+    for k in (3, 128):
+        assert torch.equal(ops._nearest_torch(points[:40], points, k), ops._nearest_tree(points[:40], points, k))
+
+
+@pytest.mark.parametrize("count", [5, 20, 300])
+def test_several_group_sizes_at_once_equal_one_after_the_other(count, monkeypatch):
+    torch.manual_seed(0)
+    points, sampled = torch.randn(count, 3) + 3, []
+    model = PointTransformer(group_size=16, num_group=32).eval()
+    sample, nearest = models.farthest_point_sample, models.nearest_points
+    monkeypatch.setattr(models, "farthest_point_sample", lambda *a: sampled.append("centres") or sample(*a))
+    monkeypatch.setattr(models, "nearest_points", lambda *a: sampled.append("neighbours") or nearest(*a))
+    with torch.no_grad():
+        tokens, center = model.forward_sizes(points, [16, 40])
+        assert sampled == ["centres"] + ["neighbours"] * (1 if count >= 40 else 2)
+        for size, found in zip((16, 40), tokens):
+            expected, at = model(points, size)
+            assert torch.equal(found, expected) and torch.equal(center, at)
 
 
 @pytest.mark.parametrize("count", [1, 5, 12])
@@ -86,8 +117,9 @@ def test_too_few_points_are_repeated(count):
     assert torch.isfinite(tokens).all() and torch.equal(again, center)
 
 
+@pytest.mark.parametrize("block", [1, 10**5, 2**24])
 @pytest.mark.parametrize("size", [64, 224])
-def test_alignment_equals_the_steps_written_out(size):
+def test_alignment_equals_the_steps_written_out(size, block, monkeypatch):
     rng = np.random.default_rng(1)
     picture = np.zeros((size, size, 3), np.float32)
     rows, cols = np.mgrid[:size, :size]
@@ -110,3 +142,9 @@ def test_alignment_equals_the_steps_written_out(size):
     ours = align(*map(torch.from_numpy, (tokens, centers, points, valid)), size)
     torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
     assert torch.equal((ours == 0).all(1), (expected == 0).all(1))
+
+    monkeypatch.setattr(alignment, "BLOCK", block)  # a GPU's way
+    index, weight = ops.interpolation_weights(torch.from_numpy(points), torch.from_numpy(centers))
+    products = alignment._pool_products(index, weight, torch.from_numpy(valid), size, 40) @ torch.from_numpy(tokens)
+    torch.testing.assert_close(products, expected, rtol=1e-4, atol=1e-5)
+    assert torch.equal((products == 0).all(1), (expected == 0).all(1))

@@ -13,7 +13,7 @@ import scoring_addon
 from tests.make_maps import write_category
 from tools import report
 from utils.metrics import roc_auc
-from utils.saved_maps import load_maps
+from evaluation import read
 
 ODD = 'odd <&>"$x$'
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -84,8 +84,8 @@ def test_caption_and_undefined(made):
 
 def test_trained_run_has_no_warning():
     page = report.Page()
-    meta = {"category": "cookie", "options": {"fix": ["eval_mode", "scaling"]}, "seed": 3, "untrained": False}
-    report.caption_section(page, [(meta, np.array([0, 1]), {})], PARAMETERS)
+    meta = {"options": {"fix": ["eval_mode", "scaling"]}, "seed": 3}
+    report.caption_section(page, [report.Summary("cookie", False, meta, np.array([0, 1]), {})], PARAMETERS)
     assert "untrained" not in "".join(page.body) and "eval_mode, scaling" in "".join(page.body)
 
 
@@ -96,8 +96,8 @@ def test_same_maps_same_page(maps, made, tmp_path):
 
 @pytest.mark.parametrize("recovery", ["printed", "normalized"])
 def test_breakdown_adds_up(maps, recovery):
-    saved, parameters = load_maps(maps / "a.npz"), PARAMETERS._replace(recovery=recovery, delta=0.7, weights=(0.5, 0.3, 0.2))
-    final = scoring_addon.score_all(["disagreement"], saved.score, saved.decision, saved.samples, parameters)["disagreement"].image_preds
+    saved, parameters = read(maps / "a.npz"), PARAMETERS._replace(recovery=recovery, delta=0.7, weights=(0.5, 0.3, 0.2))
+    final = scoring_addon.score_all(["disagreement"], saved.decision_score, saved.decision_map, saved.samples, parameters)["disagreement"].image_preds
     recovered = []
     for i, expected in enumerate(final):
         b = report.breakdown(saved, i, parameters)
@@ -109,7 +109,7 @@ def test_breakdown_adds_up(maps, recovery):
 
 
 def test_chosen_sample_is_explained(maps, tmp_path):
-    saved = load_maps(maps / "b.npz")
+    saved = read(maps / "b.npz")
     shutil.copy(maps / "b.npz", tmp_path)
     assert report.main([str(tmp_path), "-o", str(tmp_path), "--scoring_topk", "8", "--sample", saved.path[2]]) == 0
     explained = (tmp_path / "report.html").read_text(encoding="utf-8").partition("One score explained")[2]

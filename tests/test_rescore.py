@@ -5,12 +5,11 @@ import numpy as np
 import pytest
 
 import scoring_addon
+from evaluation import extra_metrics, metrics, read, score
 from tests.make_maps import write_category
 from tools import paper_tables, rescore
 from utils.errors import InputError
 from utils.metrics import compute_metrics
-from utils.saved_maps import load_maps
-from utils.scored_metrics import extra_metrics, scored_metrics
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +30,9 @@ def table(path):
 
 
 def own_metrics(path, name, parameters=scoring_addon.DEFAULTS, reference=False):
-    saved = load_maps(path)
-    scored = scoring_addon.score_all([name], saved.score, saved.decision, saved.samples, parameters, saved.reference if reference else None)[name]
+    saved = read(path)
+    known = saved.training.reference(parameters) if reference else None
+    scored = scoring_addon.score_all([name], saved.decision_score, saved.decision_map, saved.samples, parameters, known)[name]
     return [*compute_metrics(saved.label, scored.image_preds, saved.mask.ravel(), np.ravel(scored.predictions), saved.mask, scored.predictions)]
 
 
@@ -95,12 +95,12 @@ def test_intervals_and_more_metrics(folder, tmp_path):
 
 
 def test_metrics_are_shared_by_map_but_not_by_score(folder):
-    saved = load_maps(folder / "bagel.npz")
-    scored = scoring_addon.score_all(list(scoring_addon.SCORINGS), saved.score, saved.decision, saved.samples)
-    metrics = scored_metrics(saved.label, saved.mask, scored)
+    saved = read(folder / "bagel.npz")
+    scored = score(saved, list(scoring_addon.SCORINGS))
+    found = metrics(saved, scored)
     for name in scoring_addon.SCORINGS:
-        np.testing.assert_allclose([*metrics[name]], own_metrics(folder / "bagel.npz", name), atol=1e-12)
-    extra = extra_metrics(saved.label, saved.mask, scored, ["au_pro_30", "image_ap"])
+        np.testing.assert_allclose([*found[name]], own_metrics(folder / "bagel.npz", name), atol=1e-12)
+    extra = extra_metrics(saved, scored, ["au_pro_30", "image_ap"])
     assert extra["disagreement"]["au_pro_30"] == extra["partial"]["au_pro_30"] != extra["baseline"]["au_pro_30"]
 
 
@@ -127,7 +127,7 @@ def test_missing_training_maps_and_banks_are_refused(tmp_path, capsys):
 def test_saved_statistics_serve_as_reference_for_their_own_parameters(tmp_path, capsys):
     maps = write_category(tmp_path / "maps" / "a.npz", train=3, size=32)
     slim = write_category(tmp_path / "slim" / "a.npz", train=3, size=32, train_maps=False)
-    assert load_maps(slim).reference is None and load_maps(slim).statistics.base.shape == (3,)
+    assert read(slim).training.decision_map is None and read(slim).training.statistics.base.shape == (3,)
     for path in (maps, slim):
         run(path.parent, "-o", path.parent / "out", "--scoring_reference", "train", "--scoring_weights", "0.8", "0.1", "0.1")
     first, second = (np.array([r[2] for r in table(p.parent / "out" / "table_4.csv")[4:]], float) for p in (maps, slim))
@@ -138,8 +138,9 @@ def test_saved_statistics_serve_as_reference_for_their_own_parameters(tmp_path, 
 
 
 def test_saved_maps_come_back(tmp_path):
-    saved = load_maps(write_category(tmp_path / "x.npz", "x", good=2, defective=1, train=2, size=16))
-    assert saved.category == "x" and [*saved.label] == [1, 0, 0] and saved.decision.shape == (3, 16, 16)
-    assert len(saved.samples) == 3 and saved.samples[0].bank.dtype == np.float32 and len(saved.reference[1]) == 2
+    saved = read(write_category(tmp_path / "x.npz", "x", good=2, defective=1, train=2, size=16))
+    assert saved.category == "x" and [*saved.label] == [1, 0, 0] and saved.decision_map.shape == (3, 16, 16)
+    assert len(saved.samples) == 3 and saved.samples[0].bank.dtype == np.float32
+    assert len(saved.training.reference(scoring_addon.DEFAULTS)[1]) == 2
     with pytest.raises(InputError, match="cannot be read"):
-        load_maps(tmp_path / "missing.npz")
+        read(tmp_path / "missing.npz")

@@ -29,7 +29,7 @@ from feature_extractors.features import to_xyz_grid  # noqa: E402
 from feature_extractors.multiple_features import METHODS  # noqa: E402
 from feature_extractors.nearest_rows import ROUNDING, LowerBound, distinct_rows, nearest_rows  # noqa: E402
 from m3dm_runner import M3DM, choose_device  # noqa: E402
-from tests import plain  # noqa: E402
+from tools import plain  # noqa: E402
 from tools.make_demo import write_category  # noqa: E402
 from tools.standin_checkpoints import RECIPES, write_checkpoints  # noqa: E402
 from utils.errors import InputError  # noqa: E402

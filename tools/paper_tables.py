@@ -82,8 +82,8 @@ GRID = {
 
 
 def dataset_of(categories):
-    """The data set that most of ``categories`` belong to, or None."""
+    """The data set that more than half of ``categories`` belong to, or None."""
     names = {same_name(c) for c in categories}
     known = {dataset: len(names & set(members)) for dataset, members in CATEGORIES.items()}
     best = max(known, key=known.get)
-    return best if known[best] else None
+    return best if 2 * known[best] > len(names) else None

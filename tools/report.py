@@ -19,14 +19,14 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import scoring_addon  # noqa: E402
+from evaluation import find_saved, metrics, read, score  # noqa: E402
 from tools import report_figures as figures  # noqa: E402
 from utils.errors import InputError  # noqa: E402
 from utils.files import atomic_path, atomic_write_text, check_writable  # noqa: E402
 from utils.metrics import count_below  # noqa: E402
-from utils.options import Parser, number  # noqa: E402
+from utils.options import HelpFormatter, Parser, number  # noqa: E402
+from utils.progress import track  # noqa: E402
 from utils.results import UNDEFINED  # noqa: E402
-from utils.saved_maps import find_maps, load_maps  # noqa: E402
-from utils.scored_metrics import scored_metrics  # noqa: E402
 
 METRICS = {"image_rocauc": "image ROCAUC", "pixel_rocauc": "pixel ROCAUC", "au_pro": "AU-PRO"}
 BASELINE, PROPOSED = "baseline", "disagreement"
@@ -51,7 +51,7 @@ R, C and w, the three terms of S_final and their sum."""
 class Category(NamedTuple):
     """What the page says about one file of saved maps. ``shown``: {part: why it is shown}, ``gain`` [n] or None."""
 
-    saved: object  # SavedMaps
+    saved: object  # Evaluation
     scored: dict  # {scoring: Scored}
     metrics: dict  # {scoring: Metrics}
     separation: dict  # {BASELINE and PROPOSED: [n]}, or None
@@ -60,6 +60,16 @@ class Category(NamedTuple):
     @property
     def gain(self):
         return None if self.separation is None else self.separation[PROPOSED] - self.separation[BASELINE]
+
+
+class Summary(NamedTuple):
+    """What the page's first sections need of a category."""
+
+    category: str
+    untrained: bool
+    meta: dict
+    label: np.ndarray
+    metrics: dict  # {scoring: Metrics}
 
 
 class Page:
@@ -105,7 +115,7 @@ def main(argv=None):
     args = build_parser().parse_args(argv)
     try:
         check_writable(args.output)
-        make_report(find_maps(args.folder), args.sample, args.seed, scoring_addon.parameters_from(args)).write(
+        make_report(find_saved(args.folder, args.category), args.sample, args.seed, scoring_addon.parameters_from(args)).write(
             args.output, "Disagreement-guided scoring")
     except (InputError, OSError) as error:
         print(f"report.py: {error}", file=sys.stderr)
@@ -115,12 +125,13 @@ def main(argv=None):
 
 
 def build_parser():
-    parser = Parser(prog="report.py", description=__doc__.splitlines()[0])
+    parser = Parser(prog="report.py", description=__doc__.splitlines()[0], formatter_class=HelpFormatter)
     parser.add_argument("folder", metavar="DIR", help="saved maps of a run, written by main.py --save_maps DIR")
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="gets report.html and figures/")
+    parser.add_argument("--category", nargs="+", metavar="NAME", help="only these (default: all that are saved)")
     parser.add_argument("--sample", metavar="PATH", help="the part whose score is explained, as its path stands in scores_<category>.csv "
                                                          "(default: the first category's largest gain)")
-    parser.add_argument("--seed", type=number(int, 0), default=0, metavar="N", help="of the random draw of parts (default: %(default)s)")
+    parser.add_argument("--seed", type=number(int, 0), default=0, metavar="N", help="of the random draw of parts")
     scoring_addon.add_arguments(parser.add_argument_group("scoring", "parameters; --scoring itself is ignored, the page shows every scoring"))
     return parser
 
@@ -133,9 +144,9 @@ def make_report(paths, sample, seed, parameters):
     """
     explained = find_sample(paths, sample) if sample is not None else (0, None)
     page, explanation, sections, summaries = Page(), Page(), Page(), []
-    for number, path in enumerate(paths):
+    for number, path in enumerate(track(paths, len(paths), "report", "category")):
         category = read_category(path, seed, parameters)
-        summaries.append((category.saved.meta, category.saved.label, category.metrics))
+        summaries.append(Summary(category.saved.category, category.saved.untrained, category.saved.meta, category.saved.label, category.metrics))
         prefix = f"{number:02d}_" + re.sub(r"[^A-Za-z0-9_-]+", "_", category.saved.category)[:40]
         category_section(sections, category, prefix, f' id="c{number}"')
         if number == explained[0]:
@@ -157,26 +168,25 @@ def make_report(paths, sample, seed, parameters):
 def find_sample(paths, sample):
     """(file number, part number) of the part with the path ``sample``."""
     for number, path in enumerate(paths):
-        saved = load_maps(path)
-        found = np.flatnonzero(saved.path == sample)
-        if len(found):
-            return number, int(found[0])
+        saved = read(path)
+        if sample in saved.path:
+            return number, saved.path.index(sample)
     raise InputError(f"{sample}: no part with this path in the saved maps; give --sample one like {saved.path[0]}")
 
 
 def read_category(path, seed, parameters):
     """Category of one file; the random draw depends on ``seed`` and the category's name alone."""
-    saved = load_maps(path)
+    saved = read(path)
     try:
-        scored = scoring_addon.score_all(list(scoring_addon.SCORINGS), saved.score, list(saved.decision), saved.samples, parameters)
+        scored = score(saved, list(scoring_addon.SCORINGS), parameters)
         unfit = [name for name, of in scored.items() if not np.isfinite(of.image_preds).all()]
         if unfit:
             raise ValueError(f"scoring {unfit[0]} gives scores that are not finite")
-        metrics = scored_metrics(saved.label, saved.mask, scored)
-    except ValueError as error:
+        found = metrics(saved, scored)
+    except (InputError, ValueError) as error:
         raise InputError(f"{path}: cannot be scored: {error}") from None
     separations = {name: separation(saved.label, scored[name].image_preds) for name in (BASELINE, PROPOSED)}
-    category = Category(saved, scored, metrics, None if separations[BASELINE] is None else separations, {})
+    category = Category(saved, scored, found, None if separations[BASELINE] is None else separations, {})
     drawn = int(np.random.default_rng([seed, zlib.crc32(saved.category.encode())]).integers(len(saved.label)))
     if category.gain is not None:
         best, worst = int(np.argmax(category.gain)), int(np.argmin(category.gain))
@@ -202,8 +212,8 @@ def separation(label, scores):
 
 
 def breakdown(saved, index, parameters):
-    """Breakdown of part ``index`` of SavedMaps."""
-    stats = scoring_addon.modulate_all(saved.decision, saved.samples, parameters)[1]
+    """Breakdown of part ``index`` of an Evaluation."""
+    stats = scoring_addon.modulate_all(saved.decision_map, saved.samples, parameters)[1]
     terms = scoring_addon.calibrate(stats, parameters)
     s, t = (type(of)(*(float(column[index]) for column in of)) for of in (stats, terms))
     alpha, beta, gamma = parameters.weights
@@ -216,15 +226,15 @@ def breakdown(saved, index, parameters):
 
 def caption_section(page, summaries, parameters):
     page.tag("h1", "RGB-3D anomaly detection: released scoring and disagreement-guided scoring")
-    untrained = [meta["category"] for meta, _, _ in summaries if meta.get("untrained")]
+    untrained = [of.category for of in summaries if of.untrained]
     if untrained:
         page.tag("p", f"The weights are untrained stand-ins ({', '.join(untrained)}): these scores mean nothing as a benchmark.", ' class="warning"')
     page.tag("p", "Baseline: the released decision map and score. Proposed (disagreement): Xu et al., Appl. Sci. 2026, 16, 5483, sections 3.4 to 3.6. "
                   "Both are computed from the same saved maps, of these runs:")
     rows = []
-    for meta, label, _ in summaries:
+    for category, _, meta, label, _ in summaries:
         options = meta.get("options", {})
-        rows.append([meta["category"], str(meta.get("method_name", "unknown")), str(options.get("f_coreset", "unknown")),
+        rows.append([category, str(meta.get("method_name", "unknown")), str(options.get("f_coreset", "unknown")),
                      ", ".join(options.get("fix", [])) or "none", str(meta.get("seed", "unknown")), str(np.count_nonzero(label == 0)),
                      str(np.count_nonzero(label))])
     page.table(["category", "method", "f_coreset", "fixes", "seed", "good parts", "defective parts"], rows)
@@ -236,10 +246,10 @@ def caption_section(page, summaries, parameters):
 
 def summary_section(page, summaries):
     several = len(summaries) > 1
-    names = [meta["category"] for meta, _, _ in summaries] + ["mean"] * several
+    names = [of.category for of in summaries] + ["mean"] * several
     pairs = []  # [metric][category] (baseline, proposed)
     for metric in METRICS:
-        values = [tuple(getattr(metrics[scoring], metric) for scoring in (BASELINE, PROPOSED)) for _, _, metrics in summaries]
+        values = [tuple(getattr(metrics[scoring], metric) for scoring in (BASELINE, PROPOSED)) for *_, metrics in summaries]
         pairs.append(values + [tuple(map(mean, zip(*values)))] * several)
     page.tag("h2", "Category by category")
     page.figure("metrics", figures.metric_bars(names, list(METRICS.values()), pairs), "Bars of the three metrics by category, baseline against proposed",
@@ -252,7 +262,7 @@ def summary_section(page, summaries):
     page.table(["category", *sum(((f"{title} baseline", "proposed", "difference") for title in METRICS.values()), ())], rows,
                sums=[len(rows) - 1] if several else [])
     page.tag("h2", "Ablation")
-    means = [[mean([getattr(metrics[variant], metric) for _, _, metrics in summaries]) for variant in VARIANTS] for metric in METRICS]
+    means = [[mean([getattr(metrics[variant], metric) for *_, metrics in summaries]) for variant in VARIANTS] for metric in METRICS]
     page.figure("ablation", figures.ablation_trend(VARIANTS, list(METRICS.values()), means), "The three metrics' means over the ablation variants",
                 "Mean over categories of each variant, as the paper's Figure 5. The axes do not begin at 0. The five variants behind the baseline share "
                 "one pixel map, so that only their image scores differ.")
@@ -260,7 +270,7 @@ def summary_section(page, summaries):
                [[variant, *scoring_addon.SCORINGS[variant][:2], *(shown(row[i]) for row in means)] for i, variant in enumerate(VARIANTS)])
     if several:
         page.tag("h2", "Categories")
-        links = ", ".join(f'<a href="#c{i}">{escape(meta["category"])}</a>' for i, (meta, _, _) in enumerate(summaries))
+        links = ", ".join(f'<a href="#c{i}">{escape(of.category)}</a>' for i, of in enumerate(summaries))
         page.body.append(f"<p>Parts and score distributions of: {links}</p>")
 
 
@@ -297,7 +307,7 @@ def explanation_section(page, category, index, parameters):
     saved, b = category.saved, breakdown(category.saved, index, parameters)
     (alpha, beta, gamma), (eta1, eta2) = parameters.weights, parameters.eta
     page.tag("h2", "One score explained")
-    page.tag("p", f"{saved.path[index]} of {saved.category} ({'defective' if saved.label[index] else 'good'}); released score {saved.score[index]:.5g}. "
+    page.tag("p", f"{saved.path[index]} of {saved.category} ({'defective' if saved.label[index] else 'good'}); released score {saved.decision_score[index]:.5g}. "
                   "~ marks a statistic after min-max normalisation over the category's test set.")
     recovery = ("δ R max(0, Q̃95 − S̃_base) · range of S_base" if parameters.recovery == "normalized" else "δ max(0, Q95 − S_base)")
     rows = [("S_base", f"mean of the {parameters.topk} largest values of M_pix", b.base),

@@ -7,171 +7,245 @@ import argparse
 import csv
 import io
 import itertools
+import re
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from tabulate import tabulate
-from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import scoring_addon  # noqa: E402
+from evaluation import Evaluation, extra_metrics, find_saved, metrics, read, score  # noqa: E402
 from tools import paper_tables  # noqa: E402
 from tools.paper_tables import METRICS, MULTISCALE  # noqa: E402
+from utils.decision_metrics import EXTRA_METRICS as EXTRA  # noqa: E402
 from utils.errors import InputError  # noqa: E402
 from utils.files import atomic_write_text, check_writable  # noqa: E402
 from utils.metrics import Metrics, roc_auc  # noqa: E402
 from utils.names import same_name  # noqa: E402
-from utils.results import UNDEFINED  # noqa: E402
-from utils.saved_maps import SavedMaps, find_maps, load_maps  # noqa: E402
-from utils.scored_metrics import EXTRA_METRICS as EXTRA, extra_metrics, scored_metrics  # noqa: E402
+from utils.options import HelpFormatter, Parser, changed_options, default_of, number  # noqa: E402
+from utils.progress import track  # noqa: E402
+from utils.results import UNDEFINED, escaped  # noqa: E402
+from utils.scorings import available_scorings  # noqa: E402
 from utils.significance import bootstrap_intervals, delong_test  # noqa: E402
 
+FINE, FAILED, REFUSED = 0, 1, 2
 NOT_RUN = "-"
+PAPER = {"f_coreset": paper_tables.F_CORESET, "use_uff": True}  # where the paper's setting is not main.py's default
 
 
 class Category(NamedTuple):
-    """A category scored: what was saved, {scoring: Scored}, {scoring: Metrics}."""
+    """A category scored: its Evaluation, the parameters and reference used, {scoring: Scored}, {scoring: Metrics}."""
 
-    saved: SavedMaps
+    saved: Evaluation
+    parameters: scoring_addon.Parameters
+    reference: str
     scored: dict
     metrics: dict
 
 
 def main(argv=None):
-    """Run the command line; returns the exit code: 0 fine, 2 refused."""
+    """Run the command line; returns the exit code: 0 fine, 1 a table could not be written, 2 refused."""
     args = build_parser().parse_args(argv)
     try:
         check_writable(args.output)
-        parameters = scoring_addon.parameters_from(args)
-        runs = [score_folder(folder, args, parameters) for folder in args.folder]
-        multiscale = score_folder(args.multiscale, args, parameters) if args.multiscale else None
-        for run in runs:
-            write_tables(run, multiscale, args, parameters, several=len(runs) > 1)
+        runs = [score_folder(folder, args) for folder in args.folder]
+        multiscale = score_folder(args.multiscale, args) if args.multiscale else None
+        for run, suffix in zip(runs, suffixes(args.folder, runs)):
+            write_tables(run, suffix, multiscale, args)
         for name, wanted, make in (("metrics", args.metrics, extra_table), ("intervals", args.intervals, interval_table),
                                    ("grid", args.grid, grid_table)):
             if wanted:
-                write(args.output, name, *make(runs, args, parameters))
+                write(args.output, name, *make(runs, args))
     except InputError as error:
         print(f"rescore.py: {error}", file=sys.stderr)
-        return 2
-    return 0
+        return REFUSED
+    except OSError as error:
+        print(f"rescore.py: {error.filename or args.output}: cannot be written ({error.strerror or error}); make room or choose another "
+              "folder with -o", file=sys.stderr)
+        return FAILED
+    return FINE
 
 
 def build_parser():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", nargs="+", help="folders that main.py --save_maps wrote, one a data set")
-    parser.add_argument("-o", "--output", default="tables", metavar="DIR", help="where the .md and .csv files go (default: tables)")
-    parser.add_argument("--multiscale", metavar="DIR", help="saved maps of a second run with --group_size 64 --num_group 784 --multiscale, for Table 3")
+    """The argument parser. Scoring parameters that were not given are absent: then those of the run count."""
+    parser = Parser(prog="rescore.py", description=__doc__.splitlines()[0], formatter_class=HelpFormatter)
+    parser.add_argument("folder", nargs="+", help="folders that main.py --save_maps wrote, one per data set")
+    parser.add_argument("-o", "--output", default="tables", metavar="DIR", help="where the .md and .csv files go")
+    parser.add_argument("--category", nargs="+", metavar="NAME", help="only these (default: all that are saved)")
+    parser.add_argument("--multiscale", metavar="DIR", help="saved maps of a second run with --group_size 64 --num_group 784 --multiscale, "
+                                                            "for Table 3")
     parser.add_argument("--metrics", nargs="+", choices=EXTRA, metavar="NAME",
                         help="more metrics: " + ", ".join(EXTRA) + "; AU-PRO at 1, 5, 30 %% with all thresholds; AUPIMO; "
                              "pg_5: good parts passed with at most 5 %% of the defective missed; pb_5: defective parts "
                              "failed with at most 5 %% of the good failed")
-    parser.add_argument("--intervals", action="store_true", help="95 %% bootstrap intervals of each metric and of its difference to baseline, and DeLong's test")
-    parser.add_argument("--resamples", type=int, default=1000, help="bootstrap resamples (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: %(default)s)")
+    parser.add_argument("--intervals", action="store_true", help="95 %% bootstrap intervals of each metric and of its difference to baseline, "
+                                                                 "and DeLong's test")
+    parser.add_argument("--resamples", type=number(int, 2, 10**6), default=1000, metavar="N", help="bootstrap resamples")
+    parser.add_argument("--seed", type=number(int, 0, 2**32 - 1), default=0, metavar="N", help="of the bootstrap")
     parser.add_argument("--grid", choices=("all", "one"), help="Table 1's parameters: all 1728 combinations, or one parameter at a time")
-    scoring_addon.add_arguments(parser.add_argument_group("scoring"), several=True)
+    group = parser.add_argument_group("scoring", "parameters that are not given are those of the run that saved the maps")
+    scoring_addon.add_arguments(group, several=True)
+    for action in group._group_actions:
+        action.default = argparse.SUPPRESS
     parser.set_defaults(scoring=["all"])
     return parser
 
 
-def score_folder(folder, args, parameters):
+def scoring_of(evaluation, args):
+    """(Parameters, reference) of a saved category: what was given, else what its run had, else the paper's."""
+    parser = argparse.ArgumentParser()
+    scoring_addon.add_arguments(parser, several=True)
+    options = vars(parser.parse_args([]))
+    for known in (evaluation.meta.get("options", {}), vars(args)):
+        options.update({name: value for name, value in known.items() if name in options})
+    return scoring_addon.parameters_from(argparse.Namespace(**options)), options["scoring_reference"]
+
+
+def score_folder(folder, args):
     """[Category] of a folder of saved maps."""
-    names = list(dict.fromkeys(["baseline", *scoring_addon.names_from(args)]))
-    out = []
-    for path in tqdm(find_maps(folder), desc=f"scoring {folder}", disable=None, leave=False):
-        saved = load_maps(path)
-        reference = saved.reference_for(parameters) if args.scoring_reference == "train" else None
-        if args.scoring_reference == "train" and reference is None:
-            raise InputError(f"{path}: holds no training parts' maps, which --scoring_reference train needs with these parameters; "
-                             "save with --save_train_maps")
+    out, paths = [], find_saved(folder, args.category)
+    for path in track(paths, len(paths), f"scoring {folder}", "category"):
+        saved = read(path)
+        parameters, reference = scoring_of(saved, args)
+        banks = list(saved.bank_map)
+        names = available_scorings(banks, parameters.map_source) if "all" in args.scoring else scoring_addon.names_from(args)
         try:
-            scored = scoring_addon.score_all(names, saved.score, saved.decision, saved.samples, parameters, reference)
-        except ValueError as error:
+            scored = score(saved, names, parameters, reference)
+            out.append(Category(saved, parameters, reference, scored, metrics(saved, scored)))
+        except (InputError, ValueError) as error:
             raise InputError(f"{path}: {error}") from None
-        out.append(Category(saved, scored, scored_metrics(saved.label, saved.mask, scored)))
     return out
 
 
 # ---------------------------------------------------------------- the paper's tables
 
 
-def write_tables(run, multiscale, args, parameters, several):
-    """Write and print the tables of the run's data set; of an unknown one those of MVTec 3D-AD's form."""
-    dataset = paper_tables.dataset_of([c.saved.category for c in run]) or "mvtec3d"
+def suffixes(folders, runs):
+    """What is added to the names of each folder's tables, so that none overwrites another's: "" where the data set is the only one."""
+    kinds = [dataset_of(run) for run in runs]
+    names = [re.sub(r"[^A-Za-z0-9_-]+", "_", Path(folder).resolve().name) for folder in folders]
+    return [f"_{name}" + (f"_{i}" if names.count(name) > 1 else "") if kinds.count(kind) > 1 else ""
+            for i, (kind, name) in enumerate(zip(kinds, names))]
+
+
+def dataset_of(run):
+    return paper_tables.dataset_of([c.saved.category for c in run])
+
+
+def write_tables(run, suffix, multiscale, args):
+    """Write and print the paper's tables of the run's data set; of a data set that the paper does not have, one of our own."""
+    dataset = dataset_of(run)
     for table in paper_tables.TABLES:
-        if table.dataset == dataset and (several or dataset == "mvtec3d" or len(args.folder) == 1):
-            write(args.output, f"table_{table.number}", *paper_table(table, run, multiscale, args, parameters))
+        if table.dataset == dataset:
+            write(args.output, f"table_{table.number}{suffix}", *paper_table(table, run, multiscale))
+    if dataset is None:
+        write(args.output, f"table_own{suffix}", *own_table(run))
 
 
-def paper_table(table, run, multiscale, args, parameters):
-    """(caption, header, rows) of one of the paper's tables: a row a setting and metric; ours a category and mean, published, difference."""
-    names = [c.saved.category for c in run]
+def paper_table(table, run, multiscale):
+    """(caption, header, rows) of one of the paper's tables.
+
+    A row is a setting and metric; the columns are ours per category and their mean, the published mean, and the difference.
+    """
     rows = []
     for title, scoring, published in table.rows:
         source, key = (multiscale, "baseline") if scoring == MULTISCALE else (run, scoring)
-        for i, metric in enumerate(METRICS):
-            found = {c.saved.category: c.metrics[key] for c in source or () if key in c.metrics}
-            if not found:
-                rows.append([title, metric, *[NOT_RUN] * (len(names) + 1), published[i], NOT_RUN])
-                continue
-            values = [getattr(found[name], metric) if name in found else NOT_RUN for name in names]
-            ours = mean([v for v in values if v != NOT_RUN])
-            rows.append([title, metric, *values, ours, published[i], None if ours is None else ours - published[i]])
-    notes = [*deviations(table, run, args, parameters), *([table.note] if table.note else [])]
+        for metric, value in zip(METRICS, published):
+            values = values_of(run, source, key, metric)
+            ours = values[-1]
+            rows.append([title, metric, *values, value, ours if ours in (None, NOT_RUN) else ours - value])
+    notes = [*deviations(run, paper_tables.CATEGORIES[table.dataset]), *([table.note] if table.note else [])]
     if any(row.scoring == MULTISCALE for row in table.rows) and multiscale is None:
         notes.append("The multiscale row is a second run (--multiscale DIR); the paper does not define it.")
     caption = f"Table {table.number}. {table.title}. Published values are means over categories. " + " ".join(notes)
-    return caption, ["setting", "metric", *names, "mean", "published", "difference"], rows
+    return caption, ["setting", "metric", *(c.saved.category for c in run), "mean", "published", "difference"], rows
 
 
-def deviations(table, run, args, parameters):
-    """Sentences on where the run differs from the paper's setting."""
-    notes, metas = [], [c.saved.meta for c in run]
-    if any(meta.get("untrained") for meta in metas):
+def own_table(run):
+    """(caption, header, rows) of a data set that the paper does not have: a row per scoring and metric."""
+    scorings = dict.fromkeys(itertools.chain(*(c.metrics for c in run)))
+    rows = [[scoring, metric, *values_of(run, run, scoring, metric)] for scoring in scorings for metric in METRICS]
+    return "Scorings of own data. " + " ".join(deviations(run)), ["scoring", "metric", *(c.saved.category for c in run), "mean"], rows
+
+
+def values_of(run, source, scoring, metric):
+    """A metric of each category of ``run``, taken from ``source``, and the mean; NOT_RUN where there is none."""
+    found = {c.saved.category: c.metrics[scoring] for c in source or () if scoring in c.metrics}
+    if not found:
+        return [NOT_RUN] * (len(run) + 1)
+    values = [getattr(found[c.saved.category], metric) if c.saved.category in found else NOT_RUN for c in run]
+    return [*values, mean([v for v in values if v != NOT_RUN])]
+
+
+def deviations(run, expected=None):
+    """Sentences on how the run was made and, with the paper's categories ``expected``, where it differs from the paper's setting."""
+    notes, saved = [], [c.saved for c in run]
+    if any(s.untrained for s in saved):
         notes.append("UNTRAINED stand-in weights: these scores mean nothing as a benchmark.")
-    missing = set(paper_tables.CATEGORIES[table.dataset]) - {same_name(m["category"]) for m in metas}
-    extra = {m["category"] for m in metas if same_name(m["category"]) not in paper_tables.CATEGORIES[table.dataset]}
-    if missing:
-        notes.append(f"Categories missing: {', '.join(sorted(missing))}.")
-    if extra:
-        notes.append(f"Categories the paper does not have: {', '.join(sorted(extra))}.")
-    for what, key, paper in (("f_coreset", "f_coreset", paper_tables.F_CORESET), ("fix", "fix", []), ("method", "method_name", "DINO+Point_MAE+Fusion"),
-                             ("multiscale", "multiscale", False), ("group_size", "group_size", 128), ("num_group", "num_group", 1024),
-                             ("shots", "shots", None)):
-        used = {str(meta["options"].get(key, paper)) for meta in metas} - {str(paper)}
-        if used:
-            notes.append(f"Run with {what} {', '.join(sorted(used))}; the paper: {'as released' if paper == [] else 'all parts' if paper is None else paper}.")
-    notes.append(f"Seed {', '.join(sorted({str(meta['seed']) for meta in metas}))}; the paper does not name its seed.")
-    changed = [f"{field} {value}" for field, value, default in zip(parameters._fields, parameters, scoring_addon.DEFAULTS) if value != default]
-    if args.scoring_reference != "test":
-        changed.append(f"reference {args.scoring_reference}")
-    if changed:
-        notes.append(f"Scoring parameters other than the paper's: {', '.join(changed)}.")
+    if expected is not None:
+        missing = set(expected) - {same_name(s.category) for s in saved}
+        extra = {s.category for s in saved if same_name(s.category) not in expected}
+        if missing:
+            notes.append(f"Categories missing: {', '.join(sorted(missing))}.")
+        if extra:
+            notes.append(f"Categories the paper does not have: {', '.join(sorted(extra))}.")
+    for name, (values, default) in sorted(changed(saved, PAPER if expected else {}).items()):
+        notes.append(f"Run with {name} {' / '.join(sorted(values))}; {'the paper' if expected else 'the default'}: {default}.")
+    seeds = ", ".join(sorted({str(s.meta["seed"]) for s in saved}))
+    notes.append(f"Seed {seeds}; the paper does not name its seed." if expected else f"Seed {seeds}.")
+    given = {name: sorted({str(getattr(c.parameters, name)) for c in run}) for name in scoring_addon.Parameters._fields}
+    other = [f"{name} {' / '.join(values)}" for name, values in given.items() if values != [str(getattr(scoring_addon.DEFAULTS, name))]]
+    references = sorted({c.reference for c in run})
+    if references != ["test"]:
+        other.append(f"reference {' / '.join(references)}")
+    if other:
+        notes.append(f"Scoring parameters other than the paper's: {', '.join(other)}.")
     return notes
+
+
+def changed(saved, paper):
+    """{option: (the runs' values as texts, the usual one as text)} of recorded options that differ from the usual setting.
+
+    Usual are main.py's defaults, and ``paper`` where that says something else. Options of the scoring are not among them, since scores
+    are computed anew.
+    """
+    out = {}
+    for evaluation in saved:
+        options = {**PAPER, **evaluation.meta.get("options", {})}
+        found = changed_options(options)
+        for name in {*found, *(name for name, value in paper.items() if options[name] != value)} - {"seed"}:
+            if not name.startswith("scoring") and paper.get(name, object()) != options[name]:
+                out.setdefault(name, (set(), shown_option(paper.get(name, default_of(name)))))[0].add(shown_option(options[name]))
+    return out
+
+
+def shown_option(value):
+    return "as released" if value in ([], None, False) else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 # ---------------------------------------------------------------- more metrics, intervals, grid
 
 
-def extra_table(runs, args, _):
+def extra_table(runs, args):
     """(caption, header, rows): the metrics of --metrics, a row a category, scoring and metric."""
     rows = []
     for c in itertools.chain(*runs):
-        values = extra_metrics(c.saved.label, c.saved.mask, c.scored, args.metrics)
+        values = extra_metrics(c.saved, c.scored, args.metrics)
         rows += [[c.saved.category, name, metric, *(v if v is not None or i == 0 else NOT_RUN for i, v in enumerate(values[name][metric]))]
                  for name in c.scored for metric in args.metrics]
-    caption = ("More metrics, shares from 0 to 1. AU-PRO at 1, 5 and 30 % uses all distinct thresholds. AUPIMO: share of a part's "
-               "defect found while 1e-5 to 1e-4 of the pixels of good parts are false alarms. pg_n: good parts passed while at most "
-               "n % of the defective ones are missed; pb_n: defective parts failed while at most n % of the good ones are. F1-max, pg "
-               "and pb stand with the score from which a part fails. No value: the test set cannot show it.")
+    caption = ("More metrics, shares from 0 to 1. AU-PRO at 1, 5 and 30 % uses all distinct thresholds. AUPIMO: share of a "
+               "part's defect found while 1e-5 to 1e-4 of the pixels of good parts are false alarms. pg_n: good parts passed "
+               "while at most n % of the defective ones are missed; pb_n: defective parts failed while at most n % of the "
+               "good ones are. F1-max, pg and pb stand with the score from which a part fails. No value: the test set "
+               "cannot show it.")
     return caption, ["category", "scoring", "metric", "value", "threshold"], rows
 
 
-def interval_table(runs, args, _):
+def interval_table(runs, args):
     """(caption, header, rows): 95 % intervals, a row a category, scoring and metric; DeLong's p for the image ROCAUC."""
     rows = []
     for c in itertools.chain(*runs):
@@ -186,28 +260,28 @@ def interval_table(runs, args, _):
     return caption, ["category", "scoring", "metric", "value", "low", "high", "difference", "difference low", "difference high", "p"], rows
 
 
-def grid_table(runs, args, parameters):
+def grid_table(runs, args):
     """(caption, header, rows): mean metrics of scoring "disagreement" over all categories for each combination of Table 1."""
     categories = list(itertools.chain(*runs))
-    points = list(grid_points(args.grid, parameters))
-    sums = {point: [] for point in points}
+    sums = {point[:5]: [] for point in grid_points(args.grid, scoring_addon.DEFAULTS)}
     for c in categories:
-        reference = c.saved.reference if args.scoring_reference == "train" else None
-        if args.scoring_reference == "train" and reference is None:
+        points = list(grid_points(args.grid, c.parameters))
+        training = c.saved.training if c.reference == "train" else None
+        if c.reference == "train" and (training is None or training.decision_map is None):
             raise InputError(f"{c.saved.category}: --grid with --scoring_reference train needs training parts' maps; save with --save_train_maps")
         for lam in dict.fromkeys(point.lam for point in points):
             at_lam = [p for p in points if p.lam == lam]
-            maps, stats = scoring_addon.modulate_all(c.saved.decision, c.saved.samples, at_lam[0])
-            pixel = scored_metrics(c.saved.label, c.saved.mask, {"disagreement": scoring_addon.Scored(stats.base, maps)})["disagreement"]
-            ref_stats = None if reference is None else scoring_addon.modulate_all(*reference, at_lam[0])[1]
+            maps, stats = scoring_addon.modulate_all(c.saved.decision_map, c.saved.samples, at_lam[0])
+            pixel = metrics(c.saved, {"disagreement": scoring_addon.Scored(stats.base, maps)})["disagreement"]
             for topk in dict.fromkeys(p.topk for p in at_lam):
                 stats = stats._replace(base=np.array([scoring_addon.base_score(m, topk) for m in maps]))
-                if reference is not None:
-                    ref_stats = scoring_addon.modulate_all(*reference, at_lam[0]._replace(topk=topk))[1]
-                for point in at_lam:
-                    if point.topk == topk:
-                        scores = scoring_addon.calibrate(stats, point, ref_stats).final
-                        sums[point].append(Metrics(roc_auc(c.saved.label, scores), pixel.pixel_rocauc, pixel.au_pro))
+                at_topk = [p for p in at_lam if p.topk == topk]
+                known = training and scoring_addon.modulate_all(*training.reference(at_topk[0]), at_topk[0])[1]
+                for point in at_topk:
+                    scores = scoring_addon.calibrate(stats, point, known).final
+                    sums[point[:5]].append(Metrics(roc_auc(c.saved.label, scores), pixel.pixel_rocauc, pixel.au_pro))
+    points = [scoring_addon.DEFAULTS._replace(**dict(zip(scoring_addon.Parameters._fields, key))) for key in sums]
+    sums = dict(zip(points, sums.values()))
     rows = [[p.lam, p.topk, *p.weights, *p.eta, p.delta, *(mean([getattr(m, metric) for m in sums[p]]) for metric in METRICS)] for p in points]
     ranked = sorted((row for row in rows if row[8] is not None), key=lambda row: -row[8])
     own = next(row for p, row in zip(points, rows) if p[:5] == scoring_addon.DEFAULTS[:5])
@@ -242,10 +316,12 @@ def mean(values):
 
 def write(folder, name, caption, header, rows):
     """Write ``name``.md and ``name``.csv (unrounded) and print the former, of long tables only the caption."""
-    shown = [[UNDEFINED if v is None and i > 1 else f"{v:.3f}" if isinstance(v, float) else v for i, v in enumerate(row)] for row in rows]
-    text = caption + "\n\n" + tabulate(shown, header, tablefmt="pipe", disable_numparse=True) + "\n"
+    shown = [[UNDEFINED if v is None and i > 1 else f"{v:.3f}" if isinstance(v, float) else escaped(str(v)) for i, v in enumerate(row)]
+             for row in rows]
+    text = caption + "\n\n" + tabulate(shown, map(escaped, header), tablefmt="pipe", disable_numparse=True) + "\n"
     table = io.StringIO()
-    csv.writer(table, lineterminator="\n").writerows([header, *(["" if v is None else repr(v) if isinstance(v, float) else v for v in row] for row in rows)])
+    cells = [["" if v is None else repr(v) if isinstance(v, float) else v for v in row] for row in rows]
+    csv.writer(table, lineterminator="\n").writerows([header, *cells])
     atomic_write_text(Path(folder) / f"{name}.md", text)
     atomic_write_text(Path(folder) / f"{name}.csv", table.getvalue())
     print((text if len(rows) <= 80 else f"{caption}\n({len(rows)} rows: {Path(folder) / name}.csv)\n"), flush=True)

@@ -131,7 +131,8 @@ def content(recipe, seed):
     prefix = f"module.{recipe.role.prefix}" if recipe.role.prefix else ""
     state = {prefix + name: draw(name, *spec, seed) for name, spec in recipe.layout().items()}
     state |= {key: torch.zeros(shape) for key, shape in recipe.unused.items()}
-    return {recipe.role.entry: state, **recipe.beside} if recipe.role.entry else state
+    whole = {recipe.role.entry: state, **recipe.beside} if recipe.role.entry else state
+    return {**whole, checkpoints.STANDIN: torch.ones(())}
 
 
 def write_checkpoints(out_dir, names, seed=0):
@@ -162,5 +163,5 @@ def _state_of(path, recipe, seed):
         return None
     first, spec = next(iter(layout.items()))
     if torch.equal(state[first].float(), draw(first, *spec, seed)):
-        return "kept"
+        return "kept" if checkpoints.is_standin(path) else None  # written before these files were marked
     return "kept: it holds other weights (real ones, or another seed); delete it to have it drawn"

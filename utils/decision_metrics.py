@@ -1,12 +1,16 @@
-"""Metrics that a user decides by: what is found while hardly any normal pixel, or hardly any good part, is disturbed.
+"""Metrics beyond the tables' three; above all those that a user decides by: what is found while hardly any normal
+pixel, or hardly any good part, is disturbed.
 
 All are shares from 0 to 1, larger is better. A metric that the test set leaves undefined is None.
 
-| name | what it is | of what |
-|---|---|---|
-| AUPIMO | mean share of a part's defect found, over 1e-5 to 1e-4 of the pixels of good parts being false alarms | pixels |
-| PG at a miss rate | share of good parts passed where at most that share of the defective ones is missed | parts |
-| PB at a false-alarm rate | share of defective parts failed where at most that share of the good ones fails | parts |
+| name | what it is |
+|---|---|
+| au_pro_<percent> | AU-PRO up to that false-positive rate, all distinct thresholds |
+| aupimo | mean share of a part's defect found, over 1e-5 to 1e-4 of the pixels of good parts being false alarms |
+| pixel_ap, image_ap | average precision of pixels, of parts |
+| image_f1_max | the largest F1 of parts |
+| pg_<percent> | PG: share of good parts passed where at most that percentage of the defective ones is missed |
+| pb_<percent> | PB: share of defective parts failed where at most that percentage of the good ones fails |
 
 Sources: AUPIMO: Bertoldo, Ameln, Vaidya and Akçay, "AUPIMO: Redefining Visual Anomaly Detection Benchmarks with High
 Speed and Low Tolerance", BMVC 2024 (arXiv 2401.01984). PG and PB ("presorted good", "presorted bad") are the names that
@@ -16,8 +20,11 @@ from typing import NamedTuple, Optional
 
 import numpy as np
 
-from utils.metrics import one_class
+from utils.au_pro_util import area_up_to, calculate_au_pro
+from utils.metrics import average_precision, f1_max, one_class
 
+EXTRA_METRICS = ("au_pro_1", "au_pro_5", "au_pro_30", "aupimo", "pixel_ap", "image_ap", "image_f1_max", "pg_0", "pg_1",
+                 "pg_5", "pb_0", "pb_1", "pb_5")
 AUPIMO_BOUNDS = (1e-5, 1e-4)
 _ROUNDING = 1e-9  # 0.07 of 100 parts are 7 parts, though 0.07 * 100 > 7 in binary
 
@@ -60,7 +67,7 @@ def aupimo_per_image(gts, predictions, bounds=AUPIMO_BOUNDS):
     scores, rates = _false_positive_rates(normal)
     if rates[0] > low:
         return None
-    kept = int(np.searchsorted(rates, high, side="left")) + 1  # the first rate at or above the upper bound closes the range
+    kept = int(np.searchsorted(rates, high, side="left")) + 1  # up to the first rate at or above high
     scores, rates = scores[:kept], rates[:kept]
     edges = np.log(np.clip(np.append(0.0, rates), low, high))
     width = np.diff(edges) / (edges[-1] - edges[0])
@@ -90,7 +97,7 @@ def _false_positive_rates(normal):
 
 
 def _overlap(scores, thresholds):
-    """Share of the ``scores`` [m] at or above each of the ``thresholds`` [t], those equal to one counting one half: [t].
+    """Share of the ``scores`` [m] at or above each of the ``thresholds`` [t], equal ones counting one half: [t].
 
     The one half is what the trapezoid rule makes of the step at a threshold.
     """
@@ -147,3 +154,50 @@ def _split(labels, scores, rate):
 def _allowed(rate, count):
     """How many of ``count`` parts a rate allows."""
     return int(np.floor(rate * count + _ROUNDING))
+
+
+def is_pixel_metric(name):
+    """Whether the metric ``name`` is of maps, not of image scores."""
+    return name.startswith(("au_pro_", "aupimo", "pixel_"))
+
+
+def pixel_metrics(names, gts, maps):
+    """Several pixel metrics of one list of maps; all AU-PROs come from one curve.
+
+    Args:
+        names: of au_pro_<percent>, aupimo, pixel_ap.
+        gts, maps: n masks and n anomaly maps [H, W].
+
+    Returns:
+        {name: value, or None where undefined} in the order of ``names``.
+    """
+    limits = {name: int(name.removeprefix("au_pro_")) / 100 for name in names if name.startswith("au_pro_")}
+    out = dict.fromkeys(names)
+    if limits:
+        whole, (fprs, pros) = calculate_au_pro(gts, maps, max(limits.values()), "exact")
+        for name, limit in limits.items():
+            out[name] = None if whole is None else float(area_up_to(fprs, pros, limit) / limit)
+    if "aupimo" in names:
+        out["aupimo"] = aupimo(gts, maps)
+    if "pixel_ap" in names:
+        labels = np.concatenate([np.ravel(gt) != 0 for gt in gts])
+        out["pixel_ap"] = average_precision(labels, np.concatenate([np.ravel(m) for m in maps]))
+    return out
+
+
+def image_metric(name, labels, scores):
+    """One metric of image scores: image_ap, image_f1_max, pg_<percent> or pb_<percent>.
+
+    Args:
+        labels: [n], 0 good, 1 defective.
+        scores: [n].
+
+    Returns:
+        (value, score from which a part fails); (None, None) where undefined, the latter None for image_ap as well.
+    """
+    if name == "image_ap":
+        return average_precision(labels, scores), None
+    if name == "image_f1_max":
+        return f1_max(labels, scores) or (None, None)
+    kind, percent = name.split("_")
+    return {"pg": good_passed, "pb": defective_failed}[kind](labels, scores, int(percent) / 100) or (None, None)

@@ -1,23 +1,34 @@
-"""Writing files so that a reader never meets half of one."""
+"""Writing files so that a reader never meets half of one, whatever happens in between."""
 import contextlib
+import hashlib
 import os
+import re
+import socket
 import tempfile
 from pathlib import Path
 
+import psutil
+
 from utils.errors import InputError
+
+# .<name>.<process id>@<host>.<random>.tmp
+TEMPORARY = re.compile(r"\..+\.(\d+)@([^@]+)\.[^.]+\.tmp")
 
 
 @contextlib.contextmanager
 def atomic_path(path):
-    """Yield a temporary path beside ``path``; it takes the final name only if the block succeeds."""
+    """Yield a temporary path beside ``path``; it takes the final name only if the block succeeds, with its content on disk."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=f"{path.suffix}.tmp", dir=path.parent)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:100]}.{os.getpid()}@{host()}.", suffix=".tmp", dir=path.parent)
     os.close(handle)
     try:
         yield temporary
         os.chmod(temporary, 0o666 & ~_umask())
+        _to_disk(temporary, os.O_RDWR)
         os.replace(temporary, path)
+        if os.name == "posix":  # elsewhere a folder cannot be opened
+            _to_disk(path.parent, os.O_RDONLY)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
@@ -29,6 +40,18 @@ def atomic_write_text(path, text):
     with atomic_path(path) as temporary:
         with open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
             file.write(text)
+
+
+def remove_leftovers(folder):
+    """Remove temporary files below ``folder`` that killed processes of this host left behind; returns their paths."""
+    gone = []
+    for path in Path(folder).rglob(".*.tmp"):
+        match = TEMPORARY.fullmatch(path.name)
+        if match and match[2] == host() and not psutil.pid_exists(int(match[1])):
+            with contextlib.suppress(OSError):
+                path.unlink()
+                gone.append(path)
+    return gone
 
 
 def check_writable(folder):
@@ -43,6 +66,28 @@ def check_writable(folder):
             probe.write(b"x")
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror or error}); choose another folder") from None
+
+
+def sha256_of(path):
+    """Hexadecimal sha256 of a file's content."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def host():
+    """This machine's name, fit for a file name."""
+    return re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())
+
+
+def _to_disk(path, mode):
+    handle = os.open(path, mode)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _umask():

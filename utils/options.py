@@ -5,19 +5,13 @@ Imports nothing heavy, so that --help and a mistyped flag answer at once.
 import argparse
 import math
 import os
+from functools import lru_cache
 
 import scoring_addon
+from feature_extractors.settings import METHOD_BANKS, Fixes, needed_backbones
 from utils.names import CATEGORIES
+from utils.scorings import available_scorings, scoring_problem
 
-# method → its banks, in the order of the late fusion's columns
-METHOD_BANKS = {
-    "DINO": ("rgb",),
-    "Point_MAE": ("xyz",),
-    "Fusion": ("fusion",),
-    "DINO+Point_MAE": ("xyz", "rgb"),
-    "DINO+Point_MAE+Fusion": ("xyz", "rgb", "fusion"),
-    "DINO+Point_MAE+add": ("xyz", "rgb"),
-}
 RGB_BACKBONE_NAMES = ("vit_base_patch8_224_dino", "vit_base_patch8_224", "vit_base_patch8_224_in21k", "vit_small_patch8_224_dino")
 XYZ_BACKBONE_NAMES = ("Point_MAE", "Point_Bert")
 FIXES = {
@@ -50,7 +44,7 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """Shows a default only where there is one to show and the text does not name it already."""
 
     def _get_help_string(self, action):
-        if action.default in (None, False) or action.default == [] or "(default" in action.help:
+        if action.default is None or action.default is False or action.default == [] or "(default" in action.help:
             return action.help
         return super()._get_help_string(action)
 
@@ -114,6 +108,8 @@ def build_parser():
     group.add_argument("--coreset_eps", type=number(float, 0, 0.999, True), default=0.9, metavar="E", help="distortion of the random projection")
     group.add_argument("--f_coreset", type=number(float, 0, 1, True), default=0.1, metavar="F", help="kept fraction of the rows; the paper's runs use 0.2")
     group.add_argument("--asy_memory_bank", type=whole, metavar="N", help="at most N parts in the xyz and fusion banks of the methods with several")
+    group.add_argument("--half_coreset", action="store_true", help="pick the coreset in half precision, row by row, as the release does: slow, to "
+                       "separate this difference from others when comparing with it")
     group.add_argument("--random_state", type=seed, metavar="N", help="seed of the random projection (default: numpy's generator, seeded by --seed)")
     group.add_argument("--ocsvm_nu", type=number(float, 0, 1, True), default=0.5, metavar="NU", help="of the late fusion's one-class SVMs")
     group.add_argument("--ocsvm_maxiter", type=whole, default=1000, metavar="N", help="of the late fusion's one-class SVMs")
@@ -135,6 +131,7 @@ def build_parser():
     group.add_argument("--seeds", type=seed, nargs="+", metavar="N", help="repeat the run for each seed under <output_dir>/seed_<n>; adds a table of "
                        "mean ± standard deviation")
     group.add_argument("--output_dir", default="results", metavar="DIR", help="tables, scores, run.json, pictures")
+    group.add_argument("--overwrite", action="store_true", help="compute everything anew, also what an earlier run of the same command has finished")
     group.add_argument("--spool_dir", metavar="DIR", help="where training rows wait for the coreset when they take more than 2 GiB, about 50 parts of the full "
                        "setting (41 MB a part; the file has no name and is gone when the run ends, however it ends; default: --output_dir)")
     group.add_argument("--amp", action="store_true", help="mixed precision in the networks (float16 on a GPU, bfloat16 on the CPU): faster where the "
@@ -163,13 +160,17 @@ def parse_arguments(argv=None):
         parser.error(f"--method_name {method} has {len(banks)} bank{'s' * (len(banks) > 1)} and needs --memory_bank {fitting}")
     args.memory_bank = fitting
     if "fusion" in banks and not args.use_uff:
-        parser.error(f"--method_name {method} needs the fusion module: add --use_uff and --fusion_module_path FILE")
+        parser.error(f"--method_name {method} needs the fusion module: add --use_uff and --fusion_module_path FILE. A first run needs three "
+                     "things: a data set (--dataset_path), the backbones' checkpoints (--checkpoint_dir) and the fusion module's; README "
+                     "says where they come from, and \"make demo\" runs without any of them")
     if args.save_feature and len(banks) == 1 and "fusion" not in banks:
         parser.error(f"--save_feature needs a method with both modalities, --method_name {method} has one")
     both = {"rgb", "xyz"} <= set(banks)
-    for name in scoring_addon.names_from(args):
-        if scoring_addon.needs_maps([name]) and not both:
-            parser.error(f"--scoring {name} needs an RGB and an xyz bank, --method_name {method} has only: {', '.join(banks)}")
+    if args.scoring_map == "bank" and "fusion" not in banks:
+        parser.error(f"--scoring_map bank needs a fusion bank, --method_name {method} has none")
+    args.scoring = available_scorings(banks, args.scoring_map) if "all" in args.scoring else scoring_addon.names_from(args)
+    for problem in filter(None, (scoring_problem(name, banks, args.scoring_map) for name in args.scoring)):
+        parser.error(problem.replace("the method has", f"--method_name {method} has"))
     for flag in ("save_maps", "save_train_maps"):
         if getattr(args, flag) and not both:
             parser.error(f"--{flag} needs an RGB and an xyz bank, --method_name {method} has only: {', '.join(banks)}")
@@ -177,15 +178,62 @@ def parse_arguments(argv=None):
         parser.error("--save_train_maps needs --save_maps DIR")
     if args.shots and args.max_sample != parser.get_default("max_sample"):
         parser.error(f"--shots {args.shots} already says how many training parts are used; leave out --max_sample {args.max_sample}")
-    if args.scoring_map == "bank" and "fusion" not in banks:
-        parser.error(f"--scoring_map bank needs a fusion bank, --method_name {method} has none")
-    fixes = set(FIXES) if "all" in args.fix else set(args.fix)
-    args.fix = sorted(fixes | ({"eval_mode"} if args.eval_mode else set()))
-    args.eval_mode = "eval_mode" in args.fix
-    if args.shots == 1 and both and ("late_fusion" in args.fix or args.scoring_reference == "train"):
+    args.fixes = Fixes.of([*args.fix, *(["eval_mode"] if args.eval_mode else [])])
+    args.fix, args.eval_mode = args.fixes.names, args.fixes.eval_mode
+    if args.shots == 1 and both and (args.fixes.late_fusion or args.scoring_reference == "train"):
         parser.error("--shots 1: a single training part cannot be measured without its own rows, which --fix late_fusion and "
                      "--scoring_reference train do; use at least --shots 2")
     args.train_maps = both and (args.save_maps is not None or args.scoring_reference == "train")
     args.spool_dir = args.spool_dir or args.output_dir
     args.min_points = 0 if banks == ("rgb",) else args.num_group
     return args
+
+
+# ---------------------------------------------------------------- what the options mean further down
+
+
+def extractor_options(args):
+    """Keyword arguments of ``PatchExtractor.from_checkpoints``, but for the device."""
+    needed = needed_backbones(METHOD_BANKS[args.method_name])
+    return {"folder": args.checkpoint_dir, "rgb": args.rgb_backbone_name if "rgb" in needed else None,
+            "xyz": args.xyz_backbone_name if "xyz" in needed else None, "uff": args.fusion_module_path if args.use_uff else None,
+            "group_size": args.group_size, "num_group": args.num_group, "multiscale": args.multiscale, "amp": args.amp}
+
+
+def method_settings(args):
+    """The fields of ``feature_extractors.settings.Settings``."""
+    same = ("seed", "f_coreset", "coreset_eps", "half_coreset", "random_state", "img_size", "asy_memory_bank", "rm_zero_for_project", "ocsvm_nu",
+            "ocsvm_maxiter", "spool_dir")
+    lambdas = {f"{title}_lambdas": {bank: getattr(args, f"{bank}_{flag}_lambda") for bank in ("xyz", "rgb", "fusion")}
+               for title, flag in (("score", "s"), ("map", "smap"))}
+    return {**{name: getattr(args, name) for name in same}, **lambdas, "training_maps": args.train_maps}
+
+
+DERIVED = ("fixes", "train_maps", "min_points")  # set by parse_arguments
+# options that cannot change a score or metric: which categories, where things lie, how it runs, what else is written; what the weights
+# and the data are is recorded by content
+NEUTRAL = ("category", "dataset_type", "dataset_path", "checkpoint_dir", "fusion_module_path", "num_workers", "device", "output_dir", "spool_dir",
+           "overwrite", "save_preds", "save_maps", "save_train_maps", "save_feature", "save_feature_path", "seeds", "eval_mode")
+
+
+def recorded_options(args):
+    """{name: value} of the command line's options, as run.json and saved maps record them."""
+    return {name: value for name, value in vars(args).items() if name not in DERIVED}
+
+
+def deciding_options(options):
+    """Those of recorded options that can change a score or metric; ``eval_mode`` stands in ``fix``."""
+    return {name: value for name, value in options.items() if name not in NEUTRAL + DERIVED}
+
+
+def changed_options(options):
+    """Those of recorded deciding options that differ from main.py's defaults; unknown ones count as changed."""
+    single = len(METHOD_BANKS.get(options.get("method_name", default_of("method_name")), ())) == 1
+    return {name: value for name, value in deciding_options(options).items()
+            if value != ("single" if name == "memory_bank" and single else default_of(name))}
+
+
+@lru_cache(maxsize=None)
+def default_of(name):
+    """main.py's default of the option ``name``; None for one that it does not have."""
+    return "multiple" if name == "memory_bank" else vars(build_parser().parse_args([])).get(name)

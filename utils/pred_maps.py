@@ -7,42 +7,45 @@ from matplotlib.figure import Figure
 
 import scoring_addon
 from utils.files import atomic_path
-from utils.mvtec3d_util import read_picture
+
+# names are shown as they are: "$" in a path starts no formula
+STYLE = {"text.usetex": False, "text.parse_math": False, "axes.formatter.useoffset": False}
+SCALE = (0, 0.999)  # quantiles of all pixels that the colours span, so that one far-off part does not make the others dark
 
 
-def save_pictures(folder, dataset_path, described, method):
-    """One PNG a test part: input, mask, map; with disagreement also M_dis, and the map it started from.
+def save_pictures(folder, evaluation, scored):
+    """One PNG per test part: input, mask, map; with several scorings also M_dis, and the map it started from.
 
     Maps that are compared share one colour scale, that of the category.
 
     Args:
         folder: ``<folder>/<defect>/<name>.png`` are written.
-        described: (path relative to ``dataset_path``, defect, label) of each part.
-        method: a Features object after ``calculate_metrics``.
+        evaluation: Evaluation with pictures.
+        scored: {scoring: Scored}.
     """
-    shown = {name: scored.predictions for name, scored in method.scored.items()}
-    samples = getattr(method, "scoring_samples", []) if len(shown) > 1 else []
-    low = min(float(np.min(m)) for maps in shown.values() for m in maps)
-    high = max(float(np.max(m)) for maps in shown.values() for m in maps)
-    for i, (path, defect, _) in enumerate(described):
-        panels = [("input", read_picture(Path(dataset_path) / path, "RGB"), {}),
-                  ("mask", method.gts[i], {"cmap": "gray", "vmin": 0, "vmax": 1})]
-        panels += [(f"{name}: {float(method.scored[name].image_preds[i]):.4g}", maps[i], {"cmap": "viridis", "vmin": low, "vmax": high})
-                   for name, maps in shown.items()]
+    samples = evaluation.samples if len(scored) > 1 else []
+    low, high = np.quantile(np.concatenate([np.ravel(m) for of in scored.values() for m in of.predictions]), SCALE)
+    beyond = f"colours span {low:.4g} to {high:.4g} ({SCALE[1]:.1%} of the category's pixels); larger values look the same as the largest"
+    for i, (path, defect) in enumerate(zip(evaluation.path, evaluation.defect)):
+        panels = [("input", evaluation.picture[i], {}), ("mask", evaluation.mask[i], {"cmap": "gray", "vmin": 0, "vmax": 1})]
+        panels += [(f"{name}: {float(of.image_preds[i]):.4g}", of.predictions[i], {"cmap": "viridis", "vmin": low, "vmax": high})
+                   for name, of in scored.items()]
         if samples:
             m_dis = scoring_addon.disagreement_map(samples[i].rgb, samples[i].xyz)
             panels.append(("M_dis", m_dis, {"cmap": "magma", "vmin": 0, "vmax": 1}))
-        _draw(Path(folder) / defect / f"{Path(path).stem}.png", path, panels)
+        _draw(Path(folder) / defect / f"{Path(path).stem}.png", path, panels, beyond)
 
 
-def _draw(target, title, panels):
-    figure = Figure(figsize=(2.6 * len(panels), 2.8), layout="constrained")
+@matplotlib.rc_context(STYLE)
+def _draw(target, title, panels, below):
+    figure = Figure(figsize=(2.6 * len(panels), 3.0), layout="constrained")
     figure.suptitle(title, fontsize=9)
+    figure.supxlabel(below, fontsize=7)
     for axes, (name, picture, style) in zip(figure.subplots(1, len(panels)), panels):
         image = axes.imshow(picture, interpolation="nearest", **style)
         axes.set_title(name, fontsize=9)
         axes.set_axis_off()
         if style and name != "mask":
             figure.colorbar(image, ax=axes, shrink=0.7).ax.tick_params(labelsize=7)
-    with matplotlib.rc_context({"text.usetex": False, "axes.formatter.useoffset": False}), atomic_path(target) as temporary:
+    with atomic_path(target) as temporary:
         figure.savefig(temporary, format="png", dpi=100)

@@ -1,4 +1,8 @@
-"""Result files of a run: tables, scores of a category, run.json."""
+"""Result files of a run: tables, scores of a category, run.json.
+
+A run's tables are appended to three files, as the release does. Before each stands one line, an HTML comment with the run's id, by
+which a run finds its own table again: it is brought up to date after every category, and never written twice.
+"""
 import csv
 import io
 import json
@@ -12,6 +16,7 @@ import numpy as np
 from tabulate import tabulate
 
 from utils.files import atomic_write_text
+from utils.metrics import Metrics
 
 # metric → (heading, file)
 TABLES = {
@@ -21,7 +26,13 @@ TABLES = {
 }
 UNDEFINED = "undefined"
 DIFFERENCE = "difference"
+COMMENT = "<!-- run "
 PACKAGES = ("torch", "timm", "numpy", "scipy", "scikit-learn", "fpsample", "pillow", "tifffile")
+
+
+def metrics_of(record):
+    """{scoring: Metrics} of a category's record."""
+    return {name: Metrics(**values) for name, values in record["metrics"].items()}
 
 
 def row_title(method_name, scoring):
@@ -51,22 +62,102 @@ def result_table(metric, method_name, metrics):
             baseline = values
         else:
             rows.append([DIFFERENCE, *(_shown(None if v is None else v - b, "+.3f") for v, b in zip(values, baseline))])
-    header = ["Method", *(category.title() for category in metrics), "Mean"]
+    header = ["Method", *(column_title(category) for category in metrics), "Mean"]
     table = tabulate(rows, header, tablefmt="pipe", disable_numparse=True, colalign=["left"] + ["right"] * (len(header) - 1))
     return f"## {TABLES[metric][0]}\n\n{table}\n"
 
 
-def append_tables(output_dir, method_name, metrics):
-    """Append the three tables to their files under ``output_dir``, a blank line before each."""
+def column_title(category):
+    """A category's name as a table's heading shows it: in title case, with nothing that would end the cell or the line."""
+    return escaped(category.title())
+
+
+def escaped(text):
+    """Text for a cell of a markdown table."""
+    return " ".join(text.replace("|", "\\|").splitlines())
+
+
+def comment_of(block, date, options):
+    """The comment line before a table.
+
+    Args:
+        block: the id that the run finds its table by.
+        date: text.
+        options: {name: value} of those that differ from the defaults.
+    """
+    listed = ", ".join(f"{name}={' '.join(map(str, value)) if isinstance(value, (list, tuple)) else value}" for name, value in options.items())
+    text = f"{block}, {date}, {' '.join(listed.split()) or 'default options'}"
+    return f"{COMMENT}{text.replace('--', '- -')} -->"
+
+
+def append_tables(output_dir, method_name, metrics, before="", note=""):
+    """Append the three tables to their files under ``output_dir``, a blank line before each.
+
+    Args:
+        before: line before each heading, see :func:`comment_of`.
+        note: text behind each table.
+    """
     for metric, (_, name) in TABLES.items():
         path = Path(output_dir) / name
-        before = path.read_text(encoding="utf-8", errors="surrogateescape") if path.exists() else ""
-        atomic_write_text(path, (before.rstrip("\n") + "\n\n" if before.strip() else "") + result_table(metric, method_name, metrics))
+        text = _read(path)
+        _write_joined(path, text, _block(metric, method_name, metrics, before, note))
 
 
-def all_tables(method_name, metrics):
+def update_tables(output_dir, method_name, metrics, block, comment, note="", again=False):
+    """Bring a run's own three tables up to date, or append them where they are not there yet.
+
+    Args:
+        block: the run's id in ``comment``; the last table with it is replaced, unless it is the same but for the comment.
+        again: append in any case.
+
+    Returns:
+        Whether a file was written.
+    """
+    changed = False
+    for metric, (_, name) in TABLES.items():
+        path = Path(output_dir) / name
+        text, new = _read(path), _block(metric, method_name, metrics, comment, note)
+        found = None if again else _find_block(text, block)
+        if found is None:
+            _write_joined(path, text, new)
+        elif _body(text[slice(*found)]) == _body(new):
+            continue
+        else:
+            rest = text[found[1]:].lstrip("\n")
+            atomic_write_text(path, text[:found[0]] + new + ("\n" + rest if rest else ""))
+        changed = True
+    return changed
+
+
+def all_tables(method_name, metrics, comment="", note=""):
     """The three tables as one text."""
-    return "\n".join(result_table(metric, method_name, metrics) for metric in TABLES)
+    return "\n".join(_block(metric, method_name, metrics, comment, note) for metric in TABLES)
+
+
+def _block(metric, method_name, metrics, comment, note):
+    return (comment + "\n" if comment else "") + result_table(metric, method_name, metrics) + (f"\n{note}\n" if note else "")
+
+
+def _find_block(text, block):
+    """(start, end) of the last table with this id in its comment, or None."""
+    start = max(text.rfind(f"\n{COMMENT}{block},") + 1, 0 if text.startswith(f"{COMMENT}{block},") else -1)
+    if start < 0 or not text.startswith(COMMENT, start):
+        return None
+    heading = text.index("## ", start)
+    ends = [at + 1 for at in (text.find(f"\n{COMMENT}", start + 1), text.find("\n## ", heading + 1)) if at >= 0]
+    return start, min(ends, default=len(text))
+
+
+def _body(block):
+    return "\n".join(line for line in block.splitlines() if not line.startswith(COMMENT)).strip()
+
+
+def _read(path):
+    return path.read_text(encoding="utf-8", errors="surrogateescape") if path.exists() else ""
+
+
+def _write_joined(path, before, new):
+    atomic_write_text(path, (before.rstrip("\n") + "\n\n" if before.strip() else "") + new)
 
 
 def write_seeds(output_dir, method_name, metrics):
@@ -79,34 +170,42 @@ def write_seeds(output_dir, method_name, metrics):
     categories = [c for c in metrics[seeds[0]] if all(c in metrics[seed] for seed in seeds)]
     texts = []
     for metric, (heading, _) in TABLES.items():
-        rows = []
+        rows, baseline = [], None
         for scoring in metrics[seeds[0]][categories[0]] if categories else ():
             columns = np.array([[getattr(metrics[seed][c][scoring], metric) for c in categories] for seed in seeds], dtype=float)
             columns = np.column_stack([columns, columns.mean(1)])
-            spread = [f" ± {s:.3f}" for s in columns.std(0, ddof=1)] if len(seeds) > 1 else [""] * columns.shape[1]
-            rows.append([row_title(method_name, scoring), *(UNDEFINED if np.isnan(m) else f"{m:.3f}{s}" for m, s in zip(columns.mean(0), spread))])
+            rows.append([row_title(method_name, scoring), *_over_seeds(columns, ".3f")])
+            if baseline is None:
+                baseline = columns
+            else:
+                rows.append([DIFFERENCE, *_over_seeds(columns - baseline, "+.3f")])
         texts.append(f"## {heading}, mean ± standard deviation over seeds {', '.join(map(str, seeds))}\n\n"
-                     + tabulate(rows, ["Method", *(c.title() for c in categories), "Mean"], tablefmt="pipe", disable_numparse=True) + "\n")
+                     + tabulate(rows, ["Method", *map(column_title, categories), "Mean"], tablefmt="pipe", disable_numparse=True)
+                     + f"\n\n{DIFFERENCE}: of the same seed, scoring minus baseline, then mean and standard deviation.\n" * (len(rows) > 1))
     text = "\n".join(texts)
     atomic_write_text(Path(output_dir) / "seeds.md", text)
     return text
 
 
-def write_scores(path, described, scored, bank_scores):
-    """Write a category's scores as CSV, one line a test sample in the order scored, in full precision.
+def _over_seeds(columns, form):
+    """["mean ± standard deviation"] of columns [seeds, c]."""
+    spread = [f" ± {s:.3f}" for s in columns.std(0, ddof=1)] if len(columns) > 1 else [""] * columns.shape[1]
+    return [UNDEFINED if np.isnan(mean) else f"{mean:{form}}{s}" for mean, s in zip(columns.mean(0), spread)]
+
+
+def write_scores(path, evaluation, scored):
+    """Write a category's scores as CSV, one line per test part in the order scored, in full precision.
 
     Args:
-        described: (path, defect, label) of each sample.
+        evaluation: Evaluation.
         scored: {scoring: Scored}.
-        bank_scores: {bank: score} of each sample.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    banks = list(bank_scores[0]) if bank_scores else []
-    writer.writerow(["path", "defect", "label", *scored, *(f"bank_{bank}" for bank in banks)])
-    for i, fields in enumerate(described):
-        scores = [float(s.image_preds[i]) for s in scored.values()] + [float(bank_scores[i][bank]) for bank in banks]
-        writer.writerow([*fields, *map(repr, scores)])
+    writer.writerow(["path", "defect", "label", *scored, *(f"bank_{bank}" for bank in evaluation.bank_score)])
+    columns = [*(of.image_preds for of in scored.values()), *evaluation.bank_score.values()]
+    for i, fields in enumerate(zip(evaluation.path, evaluation.defect, map(int, evaluation.label))):
+        writer.writerow([*fields, *(repr(float(column[i])) for column in columns)])
     atomic_write_text(path, text.getvalue())
 
 
@@ -125,9 +224,17 @@ def peak_memory_mib():
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10), 1)
 
 
-def write_run(output_dir, content):
-    """Write run.json under ``output_dir``."""
-    atomic_write_text(Path(output_dir) / "run.json", json.dumps(content, indent=2, default=str) + "\n")
+def write_run(folder, content):
+    """Write run.json in ``folder``."""
+    atomic_write_text(Path(folder) / "run.json", json.dumps(content, indent=2, default=str) + "\n")
+
+
+def read_run(folder):
+    """The run.json in ``folder`` as a dict, {} where there is none that can be read."""
+    try:
+        return json.loads((Path(folder) / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
 
 
 def _with_mean(values):

@@ -1,0 +1,138 @@
+"""From one sample to its patches: the backbones, the point feature alignment and the fusion module (UFF)."""
+import random
+
+import numpy as np
+import torch
+from torch import nn
+
+from feature_extractors.alignment import GRID, align
+from models.checkpoints import UFF, require
+from models.feature_fusion import FeatureFusionBlock
+from models.models import XYZ_DIM, Model
+from utils.errors import InputError
+from utils.mvtec3d_util import valid_points
+
+RGB_GRID = 28  # RGB patches along a side
+RGB_DIM = 768  # width of a ViT-B, which the fusion module is made for where there is no RGB backbone
+PATCHES_PER_PART = {"rgb": RGB_GRID**2, "xyz": GRID**2, "fusion": GRID**2}
+
+
+def set_seeds(seed):
+    """Seed random, numpy and torch."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+class PatchExtractor(nn.Module):
+    """Sample → patches. Knows no memory bank, no file and no command line.
+
+    Args:
+        backbones: a ``models.models.Model`` with one backbone or both.
+        fusion: FeatureFusionBlock, or None for no fusion patches.
+        group_sizes: points per group; with several, the xyz patches of all of them are averaged.
+        amp: run the networks in mixed precision.
+        device: torch device or its name.
+    """
+
+    def __init__(self, backbones, fusion=None, group_sizes=(128,), amp=False, device="cpu"):
+        super().__init__()
+        self.deep_feature_extractor, self.fusion = backbones, fusion
+        self.group_sizes, self.amp, self.device = tuple(group_sizes), amp, torch.device(device)
+        self.to(self.device)
+
+    @classmethod
+    def from_checkpoints(cls, folder="checkpoints", rgb=None, xyz=None, uff=None, *, group_size=128, num_group=1024,
+                         multiscale=False, amp=False, device="cpu"):
+        """An extractor whose networks are loaded from files.
+
+        Args:
+            folder: folder of the backbones' checkpoints.
+            rgb, xyz: names of the backbones (keys of ``models.models.RGB_BACKBONES`` and ``XYZ_BACKBONES``), None for none.
+            uff: path of the fusion module's checkpoint, None for none.
+            group_size, num_group: points per group, groups per part.
+            multiscale: average the xyz patches of two group sizes, the given one and twice it.
+
+        Raises:
+            InputError: a checkpoint is missing or does not fit.
+        """
+        if uff is not None:
+            require(uff, UFF)  # before the backbones are loaded or downloaded
+        backbones = Model(device, rgb, xyz, group_size, num_group, folder)
+        fusion = None
+        if uff is not None:
+            fusion = FeatureFusionBlock.from_checkpoint(uff, XYZ_DIM, getattr(backbones, "rgb_dim", RGB_DIM))
+        return cls(backbones, fusion, (group_size, 2 * group_size) if multiscale else (group_size,), amp, device)
+
+    @property
+    def widths(self):
+        """{bank: columns of its patches}, of the banks that this extractor has patches for."""
+        model, widths = self.deep_feature_extractor, {}
+        if model.rgb_backbone is not None:
+            widths["rgb"] = model.rgb_dim
+        if model.xyz_backbone is not None:
+            widths["xyz"] = XYZ_DIM
+        if self.fusion is not None and len(widths) == 2:
+            widths["fusion"] = sum(widths.values())
+        return widths
+
+    def reseed(self, seed):
+        """Set the random generators to where they stand in the release, seeded with ``seed``, when a category begins."""
+        set_seeds(seed)
+        if self.fusion is not None:  # the release draws the fusion module's initial values at this point
+            FeatureFusionBlock(self.fusion.xyz_dim, self.fusion.rgb_dim)
+
+    @torch.no_grad()
+    def extract(self, sample, banks=None):
+        """Unscaled patches of one sample.
+
+        Args:
+            sample: (rgb [1, 3, 224, 224], xyz [1, 3, S, S], ...) as a loader gives it.
+            banks: names of those that are wanted; None: all of ``widths``.
+
+        Returns:
+            {"rgb": [784, C], "xyz": [3136, 1152], "fusion": [3136, 1152 + C]}: those wanted, and what fusion is made of.
+        """
+        banks = self.widths if banks is None else banks
+        patches = {}
+        if "rgb" in banks or "fusion" in banks:
+            patches["rgb"] = self._rgb_patches(sample[0])
+        if "xyz" in banks or "fusion" in banks:
+            patches["xyz"] = self._xyz_patches(sample[1][0])
+        if "fusion" in banks:
+            with self._precision():
+                halves = self.fusion.xyz_branch(patches["xyz"]), to_xyz_grid(self.fusion.rgb_branch(patches["rgb"]))
+            patches["fusion"] = torch.cat(halves, dim=1).float()
+        return patches
+
+    def check(self, banks):
+        """Raise InputError unless there are patches for all of ``banks``."""
+        missing = [name for name in banks if name not in self.widths]
+        if missing:
+            raise InputError(f"the patch extractor gives no {missing[0]} patches, which the method's {missing[0]} bank needs; "
+                             "build it with that backbone (for fusion: both, and the UFF module)")
+
+    def _rgb_patches(self, rgb):
+        with self._precision():
+            return self.deep_feature_extractor.forward_rgb_features(rgb.to(self.device))[0].float()
+
+    def _xyz_patches(self, xyz):
+        valid = valid_points(xyz)
+        points, valid = xyz.flatten(1).T[valid].to(self.device), valid.to(self.device)
+        aligned = []
+        for size in self.group_sizes:
+            with self._precision():
+                tokens, center = self.deep_feature_extractor.forward_xyz_features(points, size)
+            aligned.append(align(tokens.float(), center, points, valid, xyz.shape[1]))
+        return sum(aligned) / len(aligned) if len(aligned) > 1 else aligned[0]
+
+    def _precision(self):
+        """Context of the networks: half precision where it is enough, with ``amp``."""
+        return torch.autocast(self.device.type, enabled=self.amp)
+
+
+def to_xyz_grid(rgb_patches):
+    """RGB patches [784, C] on the xyz grid [3136, C]: each is repeated 2×2, which is what adaptive pooling to 56×56 does."""
+    repeat = GRID // RGB_GRID
+    grid = rgb_patches.reshape(RGB_GRID, 1, RGB_GRID, 1, -1).expand(-1, repeat, -1, repeat, -1)
+    return grid.reshape(GRID * GRID, -1)

@@ -1,0 +1,80 @@
+"""The names that users of the release know on a method object: collecting predictions, then metrics from them.
+
+Nothing of this project uses them; they turn what ``judge`` gives into an Evaluation and its metrics.
+"""
+import numpy as np
+import torch.nn.functional as F
+
+import evaluation
+import scoring_addon
+
+
+class ReleasedNames:
+    """``predict`` for each test part, then ``calculate_metrics``; and the attributes that the release fills.
+
+    Attributes:
+        image_preds: [1] array per part, after ``calculate_metrics`` stacked to [n, 1].
+        image_labels: [1] tensor per part, stacked likewise.
+        predictions, gts: maps [S, S] and 0/1 masks [S, S] per part.
+        pixel_preds, pixel_labels: all pixels of these in a row.
+        image_rocauc, pixel_rocauc, au_pro: of the first scoring, after ``calculate_metrics``; None where undefined.
+    """
+
+    def __init__(self):
+        self.image_preds, self.image_labels, self.predictions, self.gts, self._banks = [], [], [], [], []
+        self.image_rocauc = self.pixel_rocauc = self.au_pro = None
+
+    pixel_preds = property(lambda self: np.concatenate([np.ravel(m) for m in self.predictions]))
+    pixel_labels = property(lambda self: np.concatenate([np.ravel(m) for m in self.gts]))
+    deep_feature_extractor = property(lambda self: self.extractor.deep_feature_extractor)
+    fusion = property(lambda self: self.extractor.fusion)
+    patch_xyz_lib = property(lambda self: self.banks["xyz"].rows)
+    patch_rgb_lib = property(lambda self: self.banks["rgb"].rows)
+    patch_fusion_lib = property(lambda self: self.banks["fusion"].rows)
+    patch_lib = property(lambda self: self.banks[self.bank_names[0]].rows)
+
+    def predict(self, sample, mask, label):
+        """Judge one test part and keep the result for ``calculate_metrics``.
+
+        Args:
+            sample: as a loader gives it.
+            mask: [1, 1, H, W] tensor, 1 where defective.
+            label: [1] tensor, 1 if defective.
+        """
+        judged = self.judge(sample)
+        self.image_preds.append(np.array([judged.score]))
+        self.image_labels.append(label)
+        self.predictions.append(judged.map)
+        self.gts.append(mask_of_map(mask, self.map_size))
+        self._banks.append(judged.banks)
+
+    def calculate_metrics(self, names=("baseline",), parameters=scoring_addon.DEFAULTS):
+        """Metrics of the parts predicted; those of the first of ``names`` become the attributes.
+
+        Returns:
+            {scoring: Metrics}.
+        """
+        numbers = tuple(map(str, range(len(self.predictions))))
+        result = evaluation.Evaluation(
+            self.class_name, numbers, numbers, np.array([int(label) for label in self.image_labels], np.uint8), np.stack(self.gts),
+            np.ravel(self.image_preds), np.stack(self.predictions), stacked(self._banks, "scores"), stacked(self._banks, "maps"))
+        scored = evaluation.score(result, names, parameters)
+        found = evaluation.metrics(result, scored)
+        first = scored[names[0]]
+        self.image_preds, self.predictions = first.image_preds[:, None], list(first.predictions)
+        self.image_labels = np.stack([np.asarray(label) for label in self.image_labels])
+        self.image_rocauc, self.pixel_rocauc, self.au_pro = found[names[0]]
+        return found
+
+
+def mask_of_map(mask, size):
+    """A loader's mask [1, 1, H, W] as 0/1 uint8 array [size, size], the size of the maps."""
+    if mask.shape[-1] != size:
+        mask = F.interpolate(mask, size=(size, size), mode="nearest")
+    return mask.reshape(size, size).numpy().astype(np.uint8)
+
+
+def stacked(measured, kind):
+    """{bank: [n, ...] array} of n Measured; ``kind``: "scores" (float64) or "maps" (float32)."""
+    values = [getattr(of, kind) for of in measured]
+    return {name: np.stack([np.asarray(of[name], np.float64 if kind == "scores" else np.float32) for of in values]) for name in values[0]}

@@ -1,0 +1,77 @@
+"""Which weight files a method uses: path, size, sha256, where each came from, and whether it is an untrained stand-in."""
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from timm.models import get_pretrained_cfg
+
+from models import checkpoints
+from models.models import RGB_BACKBONES, XYZ_BACKBONES
+from utils.files import sha256_of
+
+HUB_FILES = ("model.safetensors", "pytorch_model.bin")  # what timm downloads from a model's page
+
+
+class WeightFile(NamedTuple):
+    """One weight file. ``source`` is "file", "timm download", or where the file is not known, "sha256 of the tensors"."""
+
+    network: str
+    path: str
+    size: int
+    sha256: str
+    source: str
+    standin: bool
+
+
+def weight_files(folder="checkpoints", rgb=None, xyz=None, uff=None, **_):
+    """The files that ``PatchExtractor.from_checkpoints`` with the same arguments loads.
+
+    Returns:
+        list of WeightFile; None in the place of weights that timm has not downloaded yet, or that are missing.
+    """
+    files = []
+    if xyz is not None:
+        files.append(_local(Path(folder) / XYZ_BACKBONES[xyz][0].file, XYZ_BACKBONES[xyz][0]))
+    if rgb is not None:
+        name, role = RGB_BACKBONES[rgb]
+        path = role and Path(folder) / role.file
+        files.append(_local(path, role) if path and path.is_file() else _downloaded(name))
+    if uff is not None:
+        files.append(_local(Path(uff), checkpoints.UFF))
+    return files
+
+
+def weights_of_tensors(network, module):
+    """WeightFile of a loaded module whose file is not known: the sha256 is that of its tensors in order of their names."""
+    digest, size = hashlib.sha256(), 0
+    for key, tensor in sorted(module.state_dict().items()):
+        data = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+        digest.update(key.encode() + data)
+        size += len(data)
+    return WeightFile(network, "", size, digest.hexdigest(), "sha256 of the tensors", False)
+
+
+def _local(path, role):
+    if not path.is_file():
+        return None
+    return WeightFile(role.title, str(path.resolve()), path.stat().st_size, sha256_of(path), "file", checkpoints.is_standin(path))
+
+
+def _downloaded(name):
+    """The file in timm's cache, or None."""
+    config = get_pretrained_cfg(name)
+    found = [_in_hub_cache(config.hf_hub_id, file) for file in HUB_FILES] if config.hf_hub_id else []
+    if config.url:
+        found.append(Path(torch.hub.get_dir()) / "checkpoints" / Path(config.url).name)
+    for path in filter(None, found):
+        if path.is_file():
+            return WeightFile(name, str(path), path.stat().st_size, sha256_of(path), "timm download", False)
+    return None
+
+
+def _in_hub_cache(repository, file):
+    from huggingface_hub import try_to_load_from_cache  # comes with timm
+
+    path = try_to_load_from_cache(repository, file)
+    return Path(path) if isinstance(path, str) else None

@@ -1,0 +1,166 @@
+"""Runs that lose nothing: what a finished category leaves behind, so that the same command continues instead of computing it again.
+
+The unit of work is one category under one set of what can change its result. A run's id is a hash of the deciding options (seed
+among them) and of the weights' contents; a category's data add a second hash to the names of its files:
+
+    <output_dir>/runs/<id>/run.json                     what run.json at the top holds for the last run
+    <output_dir>/runs/<id>/<category>-<data>.json       written last: with it the category is finished
+    <output_dir>/runs/<id>/<category>-<data>.csv        its scores
+    <output_dir>/runs/<id>/.<category>-<data>.lock      held by the process that computes it
+    <output_dir>/runs/<id>/.<category>-<data>.holder    which process that is
+"""
+import contextlib
+import hashlib
+import json
+import os
+import threading
+import time
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from utils.errors import InputError
+from utils.files import atomic_write_text, host
+
+FOLDER = "runs"
+NUMBERS = 2  # version of what is computed: raised when a change of the program changes results
+SIGN_OF_LIFE = 30  # seconds between two touches of a holder file
+DEAD = 600  # seconds without one, after which a process of another host counts as gone
+
+
+class Busy(InputError):
+    """Another live process computes the same category under the same id."""
+
+
+def run_id(options, weights):
+    """Id of a run: 12 hexadecimal digits.
+
+    Args:
+        options: the deciding options, JSON-able.
+        weights: [WeightFile].
+    """
+    return _hash({"numbers": NUMBERS, "options": options, "weights": [[file.network, file.sha256] for file in weights]}, 12)
+
+
+def data_id(facts):
+    """Id of a category's data: 8 hexadecimal digits; ``facts``: JSON-able, see :func:`file_facts`."""
+    return _hash(facts, 8)
+
+
+def file_facts(paths, root):
+    """[[path relative to ``root``, size, time of change in ns]] of files, None for a missing one's path being skipped."""
+    found = []
+    for path in filter(None, paths):
+        stat = Path(path).stat()
+        found.append([Path(path).relative_to(root).as_posix(), stat.st_size, stat.st_mtime_ns])
+    return sorted(found)
+
+
+class Unit:
+    """One category under one id: where its results lie, and the lock that goes with them."""
+
+    def __init__(self, output_dir, run, category, data):
+        self.category, self.folder = category, Path(output_dir) / FOLDER / run
+        self._stem = f"{category}-{data}"
+        self.name = f"{run}/{self._stem}"
+
+    @property
+    def scores(self):
+        """Path of the scores, CSV."""
+        return self.folder / f"{self._stem}.csv"
+
+    @property
+    def record(self):
+        """Path of the record, JSON; there is one only where the category is finished."""
+        return self.folder / f"{self._stem}.json"
+
+    def finished(self):
+        """The record of the finished category, a dict; None where it is not finished or the file is damaged."""
+        try:
+            record = json.loads(self.record.read_text(encoding="utf-8"))
+            return record if self.scores.is_file() and "metrics" in record else None
+        except (OSError, ValueError):
+            return None
+
+    def finish(self, record):
+        """Write the record; from here on the category is finished."""
+        atomic_write_text(self.record, json.dumps(record, indent=2, default=str) + "\n")
+
+    @contextlib.contextmanager
+    def lock(self):
+        """Hold the category while the block runs.
+
+        Raises:
+            Busy: another live process, of this host or another, holds it.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        holder = self.folder / f".{self._stem}.holder"
+        try:
+            with FileLock(self.folder / f".{self._stem}.lock", timeout=0):  # the system frees it when its process ends
+                self._refuse_other_host(holder)
+                atomic_write_text(holder, json.dumps({"process": os.getpid(), "host": host()}))
+                stop = threading.Event()
+                alive = threading.Thread(target=_touch, args=(holder, stop), daemon=True)
+                alive.start()
+                try:
+                    yield
+                finally:
+                    stop.set()
+                    alive.join()
+                    holder.unlink(missing_ok=True)
+        except Timeout:
+            raise Busy(f"{self.category} is being computed by {_named(holder)} with the same options; wait for it, or stop it") from None
+
+    def _refuse_other_host(self, holder):
+        """A lock of another host may not be seen here (network drives differ): then its holder file tells."""
+        try:
+            known = json.loads(holder.read_text(encoding="utf-8"))
+            silent = time.time() - holder.stat().st_mtime
+        except (OSError, ValueError):
+            return
+        if known.get("host") != host() and silent < DEAD:
+            raise Busy(f"{self.category} is being computed by {_named(holder)} with the same options, last seen {silent:.0f} s ago; wait for it, "
+                       f"or remove {holder} if it is gone")
+
+
+class Marker:
+    """A hidden file that says which unit's files lie in a folder: pictures, say, are those of the last run that drew them."""
+
+    def __init__(self, folder, name):
+        self.path = Path(folder) / f".{name}.unit"
+
+    def same(self, unit):
+        """Whether the folder's files are those of ``unit``."""
+        try:
+            return self.path.read_text(encoding="utf-8").strip() == unit
+        except OSError:
+            return False
+
+    def set(self, unit):
+        atomic_write_text(self.path, unit + "\n")
+
+
+@contextlib.contextmanager
+def tables_lock(output_dir):
+    """Hold the tables and records at the top of an output folder, waiting for other processes."""
+    with FileLock(Path(output_dir) / ".tables.lock"):
+        yield
+
+
+def _named(holder):
+    try:
+        known = json.loads(holder.read_text(encoding="utf-8"))
+        return f"process {known['process']} on {known['host']}"
+    except (OSError, ValueError, KeyError):  # between taking the lock and writing the name
+        return "another process"
+
+
+def _touch(path, stop):
+    while not stop.wait(SIGN_OF_LIFE):
+        with contextlib.suppress(OSError):
+            os.utime(path)
+
+
+def _hash(content, digits):
+    text = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:digits]
