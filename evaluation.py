@@ -1,8 +1,9 @@
-"""The result of one category as a value: what was measured of each test part, and how scores and metrics follow from it.
+"""The result of one category as a value: what was measured of each test part, and how scores and metrics follow from
+it.
 
-``score`` and ``metrics`` are the only way to a number: a run, rescoring of saved maps, pictures and reports all use them.
-Needs numpy, and scipy and scikit-learn for the metrics; no network and no command line. Maps are [S, S], larger = more
-anomalous; n is the number of test parts, t of training parts.
+``score`` and ``metrics`` are the only way to a number: a run, rescoring of saved maps, pictures and reports all use
+them. Needs numpy, and scipy and scikit-learn for the metrics; no network and no command line. Maps are [S, S],
+larger = more anomalous; n is the number of test parts, t of training parts.
 
 Saved form (``write``, ``read``; one npz file per category, no pickles), version 2:
 
@@ -20,7 +21,8 @@ Saved form (``write``, ``read``; one npz file per category, no pickles), version
     train_parameters      str, JSON: the lambda, K and source of M_fusion that the statistics are for
     train_map_decision, train_map_<bank>    maps of the training parts, where they were asked for
 
-Version 1, which called the fusion bank's map ``map_bank``, is read too. A test part takes about 1 MB, a training part 0.9 MB.
+Version 1, which called the fusion bank's map ``map_bank``, is read too. A test part takes about 1 MB, a training
+part 0.9 MB.
 """
 import json
 from collections.abc import Mapping
@@ -32,8 +34,8 @@ from typing import Optional
 import numpy as np
 
 import scoring_addon
+import utils.extra_metrics
 from scoring_addon import SampleMaps, Statistics
-from utils.decision_metrics import image_metric, is_pixel_metric, pixel_metrics
 from utils.errors import InputError
 from utils.files import atomic_path
 from utils.metrics import Metrics, compute_metrics, roc_auc
@@ -128,9 +130,23 @@ class Evaluation:
                  **{f"bank_score {name}": scores for name, scores in self.bank_score.items()}}
         unfit = [name for name, values in parts.items() if len(values) != len(self.path)]
         if unfit or list(self.bank_map) != list(self.bank_score) or self.mask.shape != self.decision_map.shape:
-            raise ValueError(f"evaluation of {self.category}: {unfit[0] if unfit else 'maps'} do not fit {len(self.path)} parts")
-        _freeze(self, "path", "defect", "label", "mask", "decision_score", "decision_map", "bank_score", "bank_map", "picture",
-                "has_mask", "meta")
+            raise ValueError(
+                f"evaluation of {self.category}: {unfit[0] if unfit else 'maps'} do not fit {len(self.path)} parts"
+            )
+        _freeze(
+            self,
+            "path",
+            "defect",
+            "label",
+            "mask",
+            "decision_score",
+            "decision_map",
+            "bank_score",
+            "bank_map",
+            "picture",
+            "has_mask",
+            "meta",
+        )
 
     def __len__(self):
         return len(self.path)
@@ -182,8 +198,10 @@ def score(evaluation, names, parameters=scoring_addon.DEFAULTS, reference="test"
     if reference == "train" and scoring_addon.needs_maps(names):
         known = evaluation.training and evaluation.training.reference(parameters)
         if known is None:
-            raise InputError(f"{evaluation.category}: no training parts' maps are at hand, which --scoring_reference train needs with "
-                             "these parameters; save with --save_train_maps")
+            raise InputError(
+                f"{evaluation.category}: no training parts' maps are at hand, which --scoring_reference train needs "
+                f"with "
+                "these parameters; save with --save_train_maps")
     names = list(dict.fromkeys([BASELINE, *names]))
     return scoring_addon.score_all(names, evaluation.decision_score, list(evaluation.decision_map), evaluation.samples,
                                    parameters, known)
@@ -205,45 +223,40 @@ def metrics(evaluation, scored):
         if not evaluation.has_mask.all():
             known[id(maps)] = None, None
         elif id(maps) not in known:
-            found = compute_metrics(labels, image_scores, pixel_labels, _flat(maps), masks, maps)
+            found = compute_metrics(labels, image_scores, pixel_labels, _flat(maps), masks, maps, evaluation.path)
             known[id(maps)] = found.pixel_rocauc, found.au_pro
-        out[name] = Metrics(roc_auc(labels, image_scores), *known[id(maps)])
+        out[name] = Metrics(roc_auc(labels, image_scores, evaluation.path), *known[id(maps)])
     return out
 
 
 def extra_metrics(evaluation, scored, names):
-    """Metrics beyond the tables' three.
-
-    Args:
-        evaluation, scored: as in :func:`metrics`.
-        names: of ``utils.decision_metrics.EXTRA_METRICS``, see there; other percentages in them will do as well.
-
-    Returns:
-        {scoring: {name: (value, threshold)}}; value None where undefined, threshold only for F1-max, pg and pb.
-    """
-    known, out = {}, {}
-    pixel_names = [name for name in names if is_pixel_metric(name)]
-    for scoring, (image_scores, maps) in scored.items():
-        if id(maps) not in known:
-            whole = evaluation.has_mask.all()
-            known[id(maps)] = pixel_metrics(pixel_names, evaluation.mask, maps) if whole else dict.fromkeys(pixel_names)
-        pixel = known[id(maps)]
-        out[scoring] = {name: (pixel[name], None) if name in pixel else image_metric(name, evaluation.label, image_scores)
-                        for name in names}
-    return out
+    """{scoring: {name: (value, threshold)}} of ``utils.extra_metrics``; pixel metrics are None where masks are
+    missing."""
+    masks = evaluation.mask if evaluation.has_mask.all() else None
+    return utils.extra_metrics.extra_metrics(evaluation.label, masks, scored, names)
 
 
 # ---------------------------------------------------------------- saved form
 
 
 def write(evaluation, path, training_maps=False):
-    """Write an evaluation to the file ``path``; ``training_maps``: also the training parts' maps, not only their statistics."""
+    """Write an evaluation to the file ``path``; ``training_maps``: also the training parts' maps, not only their
+    statistics."""
     e, training = evaluation, evaluation.training
     banks = list(e.bank_map)
-    arrays = {"version": np.array(VERSION), "meta": np.array(json.dumps({**e.meta, "category": e.category}, default=str)),
-              "path": np.array(e.path), "defect": np.array(e.defect), "label": e.label, "has_mask": e.has_mask, "mask": e.mask,
-              "score_decision": e.decision_score, "bank_names": np.array(banks),
-              "bank_scores": np.stack([e.bank_score[name] for name in banks], axis=1), **_map_arrays("map", e)}
+    arrays = {
+        "version": np.array(VERSION),
+        "meta": np.array(json.dumps({**e.meta, "category": e.category}, default=str)),
+        "path": np.array(e.path),
+        "defect": np.array(e.defect),
+        "label": e.label,
+        "has_mask": e.has_mask,
+        "mask": e.mask,
+        "score_decision": e.decision_score,
+        "bank_names": np.array(banks),
+        "bank_scores": np.stack([e.bank_score[name] for name in banks], axis=1),
+        **_map_arrays("map", e),
+    }
     if e.picture is not None:
         arrays["picture"] = e.picture
     if training is not None:
@@ -266,17 +279,30 @@ def read(path):
             arrays = dict(file)
         version = int(arrays["version"])
         if version not in (1, VERSION):
-            raise InputError(f"{path}: saved maps of version {version}, this program reads versions 1 and {VERSION}; save them again")
+            raise InputError(
+                f"{path}: saved maps of version {version}, this program reads versions 1 and {VERSION}; save them again"
+            )
         meta = json.loads(str(arrays["meta"]))
         if not {"category", "options", "seed"} <= set(meta):
             raise InputError(f"{path}: its meta entry lacks category, options or seed; save the maps again")
         if version == 1:
             _update(arrays, meta)
         banks = [str(name) for name in arrays["bank_names"]]
-        return Evaluation(meta.pop("category"), tuple(map(str, arrays["path"])), tuple(map(str, arrays["defect"])), arrays["label"], arrays["mask"],
-                          arrays["score_decision"], arrays["map_decision"], dict(zip(banks, arrays["bank_scores"].T)),
-                          {name: arrays[f"map_{name}"] for name in banks}, arrays.get("picture"), arrays.get("has_mask"),
-                          _training(arrays, banks), meta)
+        return Evaluation(
+            meta.pop("category"),
+            tuple(map(str, arrays["path"])),
+            tuple(map(str, arrays["defect"])),
+            arrays["label"],
+            arrays["mask"],
+            arrays["score_decision"],
+            arrays["map_decision"],
+            dict(zip(banks, arrays["bank_scores"].T)),
+            {name: arrays[f"map_{name}"] for name in banks},
+            arrays.get("picture"),
+            arrays.get("has_mask"),
+            _training(arrays, banks),
+            meta,
+        )
     except InputError:
         raise
     except Exception as error:  # zip, numpy and JSON errors of damaged files
@@ -304,8 +330,13 @@ def _training(arrays, banks):
         return None
     maps = {name: arrays[f"train_map_{name}"] for name in banks if f"train_map_{name}" in arrays}
     lam, topk, source = json.loads(str(arrays["train_parameters"]))
-    return TrainingParts(tuple(map(str, arrays["train_path"])), Statistics(*arrays["train_statistics"].T), (lam, topk, source),
-                         arrays.get("train_map_decision"), maps)
+    return TrainingParts(
+        tuple(map(str, arrays["train_path"])),
+        Statistics(*arrays["train_statistics"].T),
+        (lam, topk, source),
+        arrays.get("train_map_decision"),
+        maps,
+    )
 
 
 def _update(arrays, meta):

@@ -1,4 +1,5 @@
 """Fit and evaluate one category: the order of calls, and progress."""
+import dataclasses
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,7 +63,6 @@ class M3DM:
     Raises:
         InputError: a checkpoint or the device is not there.
     """
-
     def __init__(self, args, extractor=None):
         self.args = args
         self.timings = {}
@@ -78,7 +78,8 @@ class M3DM:
         self.method = method = build_method(args, self.extractor)
         method.class_name = class_name
         loader = get_data_loader("train", class_name, args.img_size, args)
-        count = min(len(loader), args.shots or args.max_sample + (not args.fixes.max_sample))  # one more, as released (defect 5)
+        count = min(len(loader), args.shots
+                    or args.max_sample + (not args.fixes.max_sample))  # one more, as released (defect 5)
         self.training_paths = [loader.dataset.describe(i)[0] for i in range(count)]
         with self._phase("memory bank"):
             method.reserve(count)
@@ -121,13 +122,48 @@ class M3DM:
             paths, defects, labels = zip(*map(loader.dataset.describe, range(len(loader))))
             banks = [part.banks for part in judged]
             self.evaluation = evaluation.Evaluation(
-                class_name, paths, defects, np.array(labels, np.uint8), np.stack(masks), np.array([part.score for part in judged]),
-                np.stack([part.map for part in judged]), stacked(banks, "scores"), stacked(banks, "maps"), np.stack(pictures),
-                training=method.training, meta=meta or {})
+                class_name,
+                paths,
+                defects,
+                np.array(labels, np.uint8),
+                np.stack(masks),
+                np.array([part.score for part in judged]),
+                np.stack([part.map for part in judged]),
+                stacked(banks, "scores"),
+                stacked(banks, "maps"),
+                np.stack(pictures),
+                np.array([label == 0 or gt is not None for label, (*_, gt) in zip(labels, loader.dataset.files)]),
+                method.training,
+                meta or {},
+            )
             names = scoring_addon.names_from(args)
-            self.scored = evaluation.score(self.evaluation, names, scoring_addon.parameters_from(args), args.scoring_reference)
+            self.scored = evaluation.score(self.evaluation, names, scoring_addon.parameters_from(args),
+                                           args.scoring_reference)
             self.metrics = evaluation.metrics(self.evaluation, self.scored)
         return tuple({args.method_name: value} for value in self.metrics[names[0]])
+
+    def record(self):
+        """What run.json says of the category that was evaluated, a JSON-able dict."""
+        method = self.method
+        entry = {
+            "finished": time.strftime("%Y-%m-%d %H:%M:%S"),
+            "metrics": {
+                name: dataclasses.asdict(of)
+                for name, of in self.metrics.items()
+            },
+            "training_parts": method.added,
+            "test_parts": len(self.evaluation),
+            "banks": {
+                name: list(bank.rows.shape)
+                for name, bank in method.banks.items()
+            },
+            "seconds": self.timings
+        }
+        if getattr(method, "late_fusion", None) and method.late_fusion.train_scores:
+            entry["late_fusion_weights"] = method.late_fusion.weights
+        if self.args.shots:
+            entry["shots"] = self.training_paths
+        return entry
 
     def _save_feature(self, class_name, number, feature):
         """Write a training part's patches as ``<class><number>.pt``, the released name.

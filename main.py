@@ -1,6 +1,5 @@
 """Train and evaluate M3DM on every category of a data set, and print the result tables."""
 import argparse
-import dataclasses
 import logging
 import sys
 import time
@@ -9,7 +8,14 @@ from pathlib import Path
 
 from utils.errors import InputError, show_warnings
 from utils.files import atomic_write_text, check_writable, remove_leftovers
-from utils.options import changed_options, deciding_options, extractor_options, parse_arguments, recorded_options
+from utils.options import (
+    available_cores,
+    changed_options,
+    deciding_options,
+    extractor_options,
+    parse_arguments,
+    recorded_options,
+)
 from utils.signals import first_signal_stops
 
 FINE, FAILED, REFUSED = 0, 1, 2
@@ -43,16 +49,14 @@ def run_once(args, command, extractor=None):
 
 
 def run_seeds(args, command):
-    """A run for each of --seeds in a folder of its own, then the table of mean ± standard deviation; returns the exit code.
-
-    A seed that fails does not touch what the others gave; the table is written after each.
-    """
+    """A run for each of --seeds in a folder of its own; seeds.md is written after each. Returns the exit code."""
     from utils.results import write_seeds
 
     codes, metrics, table, extractor = [], {}, "", None
     for seed in dict.fromkeys(args.seeds):
         folder = f"seed_{seed}"
         changes = {"seed": seed, "output_dir": str(Path(args.output_dir) / folder),
+                   "examination": args.output_dir,
                    "save_maps": args.save_maps and str(Path(args.save_maps) / folder)}
         print(f"seed {seed}:", flush=True)
         try:
@@ -76,7 +80,8 @@ def run_seeds(args, command):
             try:
                 table = write_seeds(args.output_dir, args.method_name, metrics)
             except OSError as error:
-                print(f"main.py: {args.output_dir}/seeds.md cannot be written: {error.strerror or error}", file=sys.stderr)
+                print(f"main.py: {args.output_dir}/seeds.md cannot be written: {error.strerror or error}",
+                      file=sys.stderr)
                 codes.append(FAILED)
         if run.interrupted:
             break
@@ -102,7 +107,9 @@ class Run:
     """
 
     def __init__(self, args, command, extractor=None):
-        from utils import results, runs  # here and below: after the options are known to be fine, since torch takes seconds
+        # here and below: after the options are known to be fine, since torch takes
+        from models.weights import used_weights
+        from utils import results, run_output, runs  # seconds
 
         self.args, self.extractor, self._results, self._runs = args, extractor, results, runs
         self.metrics, self.failed, self.started, self.interrupted = {}, {}, time.time(), False
@@ -111,39 +118,46 @@ class Run:
                 check_writable(folder)
                 remove_leftovers(folder)
         self.categories, data = self._find_categories()
-        self.weights = self._find_weights()
+        weights = used_weights(extractor_options(args), self._build)
         options = recorded_options(args)
-        self.id = runs.run_id(deciding_options(options), self.weights)
+        self.id = runs.run_id(deciding_options(options), weights)
         self._units = {name: runs.Unit(args.output_dir, self.id, name, data[name]) for name in self.categories}
-        self._kept = {} if args.overwrite else {name: record for name in self.categories if (record := self._finished(name))}
+        records = {name: None if args.overwrite else self._finished(name) for name in self.categories}
+        self._kept = {name: record for name, record in records.items() if record}
         self._leave_out_busy()
-        self._block = f"{self.id}-{runs.data_id([unit.name for unit in self._units.values()])}"
-        self._appended = False
-        self._untrained = [file.path for file in self.weights if file.standin]
-        self.record = {"id": self.id, "command": list(command), "options": options, "versions": results.environment(), "seed": args.seed,
-                       "weights": [file._asdict() for file in self.weights], "categories": {}, "failed": self.failed}
+        note = results.untrained_note([file.path for file in weights if file.standin])
+        self._output = run_output.RunOutput(
+            args.output_dir, self.id, list(self._units.values()), args.method_name, time.strftime("%Y-%m-%d %H:%M:%S"),
+            {"seed": args.seed, **changed_options(options)}, note, args.overwrite)
+        self.record = {"id": self.id, "command": list(command), "options": options, "versions": results.environment(),
+                       "seed": args.seed, "weights": [file._asdict() for file in weights], "categories": {},
+                       "failed": self.failed}
         if len(self._kept) < len(self.categories):
-            self._build()
-            self.record["device"] = str(self.extractor.device)
-        if self._untrained:
-            print(self._note, flush=True)
+            self.record["device"] = str(self._build().device)
+        if note:
+            print(note, flush=True)
         self._write()
 
     # ------------------------------------------------------------ before any work
 
     def _find_categories(self):
-        """(categories to run, {category: id of its data}); those whose files cannot be used are put on the list of failures."""
+        """(categories to run, {category: id of its data}); those whose files cannot be used are put on the list of
+        failures."""
         from dataset import TestDataset, TrainDataset, find_categories
 
         args, data = self.args, {}
         names, missing = find_categories(args.dataset_path, args.dataset_type, args.category)
         self.failed.update(missing)
-        for name in names:
+        readings = self._examine(names)
+        args.readings = readings
+        for name, reading in readings.items():
             try:
                 parts = (TrainDataset(name, args.img_size, args.dataset_path, shots=args.shots, seed=args.seed),
                          TestDataset(name, args.img_size, args.dataset_path))
                 files = [path for split in parts for files in split.files for path in files]
-                data[name] = self._runs.data_id(self._runs.file_facts(files, args.dataset_path))
+                data[name] = self._runs.data_id(
+                    [self._runs.file_facts(files, args.dataset_path),
+                     reading._replace(examined=False)])
             except InputError as error:
                 self.failed[name] = str(error)
         if not data:
@@ -153,48 +167,67 @@ class Run:
             print(f"main.py: {name} is left out: {reason}", file=sys.stderr)
         return list(data), data
 
-    def _find_weights(self):
-        """[WeightFile]; loads the networks first where timm has yet to download them, or a file is missing."""
-        from models.weights import weight_files, weights_of_tensors
+    def _examine(self, names):
+        """{category: how its files are read}, without those that have faults; every file is read unless --no_check
+        is given."""
+        from utils.examination import examine, lines
+        from utils.judgement import Options
+        from utils.mvtec3d_util import Reading
 
-        options = extractor_options(self.args)
-        files = weight_files(**options)
-        if None in files:
-            self._build()
-            model = self.extractor.deep_feature_extractor
-            files = [file or weights_of_tensors(self.args.rgb_backbone_name, model.rgb_backbone) for file in weight_files(**options)]
-        return files
+        args = self.args
+        if args.no_check:
+            return {name: Reading(unit=args.unit or "m", zero_points=args.fixes.zero_points) for name in names}
+        found = examine(args.dataset_path, names, options=Options(args.img_size, args.min_points, args.unit,
+                                                                  args.fixes.zero_points), workers=available_cores(),
+                        cache_path=Path(getattr(args, "examination", args.output_dir)) / "examination.json")
+        for text in lines(found.warnings):
+            logging.warning("%s", text)
+        print("".join(f"note: {text}\n" for text in lines(found.notes, shown=1)), end="", flush=True)
+        if len(found.faulty) < len(found.categories) or sum(group.count for group in found.faults) > 1:
+            for text in lines(found.faults):
+                print(f"main.py: {text}", file=sys.stderr)
+        self.failed.update(found.faulty)
+        return {name: reading for name, reading in found.readings.items() if name not in found.faulty}
 
     def _build(self):
+        """The run's PatchExtractor, built at the first call."""
         from m3dm_runner import build_extractor
 
         if self.extractor is None:
             self.extractor = build_extractor(self.args)
+        return self.extractor
 
     def _finished(self, category):
-        """The record of a category that an earlier run has finished, with every output that is asked for now; else None."""
+        """The record of a category that an earlier run has finished, with every output that is asked for now; else
+        None."""
         record, args = self._units[category].finished(), self.args
         if record is None:
             return None
         asked = {"pictures": args.save_preds, "features": args.save_feature, "maps": args.save_maps}
-        lacking = [name for name, wanted in asked.items() if wanted and not self._marker(name, category).same(self._units[category].name)]
+        unit = self._units[category].name
+        lacking = [name for name, wanted in asked.items() if wanted and not self._marker(name, category).same(unit)]
         if lacking:
-            print(f"{category}: is finished, but its {' and '.join(lacking)} are not there: it is computed again", flush=True)
+            print(f"{category}: is finished, but its {' and '.join(lacking)} are not there: it is computed again",
+                  flush=True)
             return None
         return record
 
     def _marker(self, what, category):
         """Marker that says which unit's pictures, features or maps lie in a folder."""
         args = self.args
-        folder = {"pictures": Path(args.output_dir) / "pred_maps", "features": args.save_feature_path, "maps": args.save_maps}[what]
+        folder = {
+            "pictures": Path(args.output_dir) / "pred_maps",
+            "features": args.save_feature_path,
+            "maps": args.save_maps
+        }[what]
         return self._runs.Marker(folder, f"{category}{'.train' if what == 'maps' and args.save_train_maps else ''}")
 
     def _leave_out_busy(self):
-        """Put categories that another process computes on the list of failures; InputError where nothing else is left."""
+        """Put categories that another process computes on the list of failures; InputError where nothing else is
+        left."""
         for name in [name for name in self.categories if name not in self._kept]:
             try:
-                with self._units[name].lock():
-                    pass
+                self._units[name].refuse_if_busy()
             except self._runs.Busy as error:
                 self.failed[name] = str(error)
                 self.categories.remove(name)
@@ -205,14 +238,16 @@ class Run:
     # ------------------------------------------------------------ one category
 
     def one(self, category):
-        """Fit, evaluate and write one category, or keep what an earlier run finished; a failure is noted and the next one goes on."""
+        """Fit, evaluate and write one category, or keep what an earlier run finished; a failure is noted and the
+        next one goes on."""
         unit = self._units[category]
         try:
             if category in self._kept:
                 self._keep(category, self._kept[category])
                 return
             with unit.lock():
-                record = None if self.args.overwrite else self._finished(category)  # another process may have done it meanwhile
+                record = None if self.args.overwrite else self._finished(
+                    category)  # another process may have done it meanwhile
                 if record:
                     self._keep(category, record)
                     return
@@ -221,7 +256,9 @@ class Run:
         except InputError as error:
             self._fail(category, str(error))
         except OSError as error:
-            self._fail(category, f"{error.filename or f'{self.args.output_dir} or {self.args.spool_dir}'}: {error.strerror or error}")
+            self._fail(
+                category,
+                f"{error.filename or f'{self.args.output_dir} or {self.args.spool_dir}'}: {error.strerror or error}")
         except Exception as error:  # one category's trouble must not cost the others
             traceback.print_exc()
             self._fail(category, f"{type(error).__name__}: {error}")
@@ -230,14 +267,20 @@ class Run:
         from m3dm_runner import M3DM
 
         args = self.args
-        self._build()
-        runner = M3DM(args, self.extractor)
+        runner = M3DM(args, self._build())
         runner.fit(category)
-        runner.evaluate(category, {"method_name": args.method_name, "options": self.record["options"], "seed": args.seed, "run": self.id,
-                                   "weights": self.record["weights"], "training_parts": runner.method.added,
-                                   "training_paths": runner.training_paths})
+        runner.evaluate(
+            category, {
+                "method_name": args.method_name,
+                "options": self.record["options"],
+                "seed": args.seed,
+                "run": self.id,
+                "weights": self.record["weights"],
+                "training_parts": runner.method.added,
+                "training_paths": runner.training_paths
+            })
         self.metrics[category] = runner.metrics  # first: whatever cannot be written, the tables will have it
-        entry = self._entry(runner)
+        entry = runner.record()
         self.record["categories"][category] = entry
         self._warn_of_one_class(runner.evaluation)
         self._results.write_scores(unit.scores, runner.evaluation, runner.scored)
@@ -249,7 +292,8 @@ class Run:
             from utils.pred_maps import save_pictures
 
             folder = Path(args.output_dir) / "pred_maps"
-            self._extra(category, "pictures", folder, runner, lambda: save_pictures(folder / category, runner.evaluation, runner.scored))
+            self._extra(category, "pictures", folder, runner,
+                        lambda: save_pictures(folder / category, runner.evaluation, runner.scored))
         if args.save_maps:
             from evaluation import SUFFIX, write
 
@@ -258,25 +302,12 @@ class Run:
                         lambda: write(runner.evaluation, Path(args.save_maps) / f"{category}{SUFFIX}", training_maps))
         self._write()
 
-    def _entry(self, runner):
-        """What the record says of a category just computed."""
-        method = runner.method
-        entry = {"finished": time.strftime("%Y-%m-%d %H:%M:%S"),
-                 "metrics": {name: dataclasses.asdict(m) for name, m in runner.metrics.items()},
-                 "training_parts": method.added, "test_parts": len(runner.evaluation),
-                 "banks": {name: list(bank.rows.shape) for name, bank in method.banks.items()}, "seconds": runner.timings}
-        if getattr(method, "late_fusion", None) and method.late_fusion.train_scores:
-            entry["late_fusion_weights"] = method.late_fusion.weights
-        if self.args.shots:
-            entry["shots"] = runner.training_paths
-        return entry
-
     @staticmethod
     def _warn_of_one_class(evaluation):
         labels = set(evaluation.label.tolist())
         if len(labels) == 1:
-            logging.warning("%s: the test split has no %s part: metrics that need one are undefined", evaluation.category,
-                            "defective" if labels == {0} else "good")
+            logging.warning("%s: the test split has no %s part: metrics that need one are undefined",
+                            evaluation.category, "defective" if labels == {0} else "good")
 
     def _keep(self, category, record):
         print(f"{category}: kept, finished {record.get('finished', 'earlier')}", flush=True)
@@ -285,8 +316,11 @@ class Run:
         self._publish(category, self._units[category])
 
     def _publish(self, category, unit):
-        """Bring the top of the output folder up to date: the category's scores, the tables, the record; print its metrics."""
-        atomic_write_text(Path(self.args.output_dir) / f"scores_{category}.csv", unit.scores.read_text(encoding="utf-8", errors="surrogateescape"))
+        """Bring the top of the output folder up to date: the category's scores, the tables, the record; print its
+        metrics."""
+        atomic_write_text(
+            Path(self.args.output_dir) / f"scores_{category}.csv",
+            unit.scores.read_text(encoding="utf-8", errors="surrogateescape"))
         for scoring, (image, pixel, au_pro) in self.metrics[category].items():
             shown = [f"{title} {'undefined' if value is None else format(value, '.3f')}"
                      for title, value in (("image ROCAUC", image), ("pixel ROCAUC", pixel), ("AU-PRO", au_pro))]
@@ -313,48 +347,25 @@ class Run:
 
     # ------------------------------------------------------------ tables and records
 
-    @property
-    def _note(self):
-        """What stands under every table where weights are untrained."""
-        if not self._untrained:
-            return ""
-        names = ", ".join(dict.fromkeys(Path(path).name for path in self._untrained))
-        return f"UNTRAINED stand-in weights ({names}): these scores mean nothing as a benchmark."
-
-    @property
-    def _comment(self):
-        return self._results.comment_of(self._block, time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.started)),
-                                        {"seed": self.args.seed, **changed_options(self.record["options"])})
-
     def _finished_metrics(self):
         return {name: self.metrics[name] for name in self.categories if name in self.metrics}
 
     def _update_tables(self):
         """Bring the tables up to date; they grow by a category at a time."""
+        self.failed.pop("tables", None)
         try:
-            with self._runs.tables_lock(self.args.output_dir):
-                again = self.args.overwrite and not self._appended
-                self._changed = self._results.update_tables(self.args.output_dir, self.args.method_name, self._finished_metrics(), self._block,
-                                                            self._comment, self._note, again)
-            self._appended = True
-            self.failed.pop("tables", None)
+            self._output.update_tables(self._finished_metrics())
         except OSError as error:
             self.failed["tables"] = f"{error.filename or self.args.output_dir}: {error.strerror or error}"
 
     def _write(self):
-        """Write the record under the run's id and, unless that would replace another run's by an unfinished one, at the top."""
-        runs, output = self._runs, Path(self.args.output_dir)
+        """Write the record, see ``RunOutput.write_record``."""
         self.record["seconds"] = time.time() - self.started
         self.record["peak_memory_mib"] = self._results.peak_memory_mib()
         try:
-            with runs.tables_lock(output):
-                own = output / runs.FOLDER / self.id
-                before = self._results.read_run(own).get("categories", {})
-                self._results.write_run(own, {**self.record, "categories": {**before, **self.record["categories"]}})
-                if self._finished_run or self._results.read_run(output).get("id", self.id) == self.id:
-                    self._results.write_run(output, self.record)
+            self._output.write_record(self.record, self._finished_run)
         except OSError as error:  # a full disk: what is in memory still reaches the screen
-            self.failed["run.json"] = f"{error.filename or output}: {error.strerror or error}"
+            self.failed["run.json"] = f"{error.filename or self.args.output_dir}: {error.strerror or error}"
 
     _finished_run = False  # until every category was tried
 
@@ -362,8 +373,9 @@ class Run:
         """Note that the user stopped the run, and what was not run."""
         self.interrupted = True
         left = [name for name in self.categories if name not in self.metrics and name not in self.failed]
-        self.failed["(interrupted)"] = ("stopped by the user; the categories that were finished are kept" +
-                                        (f"; not finished: {', '.join(left)}; the same command continues there" if left else ""))
+        self.failed["(interrupted)"] = (
+            "stopped by the user; the categories that were finished are kept" +
+            (f"; not finished: {', '.join(left)}; the same command continues there" if left else ""))
 
     def finish(self):
         """Print the tables, list what failed; returns the exit code."""
@@ -371,10 +383,12 @@ class Run:
         metrics = self._finished_metrics()
         if metrics:
             self._update_tables()
-            print("\n" + self._results.all_tables(self.args.method_name, metrics, self._comment, self._note), flush=True)
+            print("\n" + self._output.tables(metrics), flush=True)
         if len(self._kept) == len(self.categories) and metrics and not self.failed:
-            print(f"complete already: nothing was computed, the tables in {self.args.output_dir} hold this run; --overwrite computes it anew",
-                  flush=True)
+            print(
+                f"complete already: nothing was computed, the tables in {self.args.output_dir} hold this run; "
+                f"--overwrite computes it anew",
+                flush=True)
         self._write()
         for category, reason in self.failed.items():
             print(f"not finished: {category}: {reason}", file=sys.stderr)

@@ -10,7 +10,7 @@ It needs numpy and the standard library only, and is called in three places:
   ``pixel_preds`` by those of the first scoring asked for.
 
 ``patches/apply.py`` puts these calls into an M3DM checkout. There ``--scoring`` takes one name, for the full setting;
-with ``baseline``, or under a command line without these flags, the calls do nothing. Runs on Python 3.8 with numpy 1.19.
+with ``baseline``, or under a command line without these flags, the calls do nothing. For Python 3.8, numpy 1.19.
 
 Maps are float arrays [H, W], larger = more anomalous.
 """
@@ -142,7 +142,7 @@ def final_score(base, robust, w, rec):
 
 
 Statistics = namedtuple("Statistics", "base q95 q99 mean mean_dis peak")
-Statistics.__doc__ = """S_base, Q95, Q99, mean and maximum of M_pix, and the mean of M_dis: of one sample, or arrays [n]."""
+Statistics.__doc__ = """S_base, Q95, Q99, mean and maximum of M_pix, mean of M_dis: of one sample, or arrays [n]."""
 
 Terms = namedtuple("Terms", "base robust base_n robust_n q95_n r c w rec final")
 Terms.__doc__ = """Everything that S_final is made of, arrays [n]; ``_n``: normalised."""
@@ -158,7 +158,8 @@ def fusion_map(decision, sample, parameters=DEFAULTS):
 def map_statistics(m_pix, m_dis, topk=DEFAULTS.topk):
     """Statistics of one sample's M_pix and M_dis, [H, W] each."""
     q95, q99 = np.quantile(np.asarray(m_pix, dtype=np.float64), (0.95, 0.99))
-    return Statistics(base_score(m_pix, topk), float(q95), float(q99), float(np.mean(m_pix)), float(np.mean(m_dis)), float(np.max(m_pix)))
+    return Statistics(base_score(m_pix, topk), float(q95), float(q99), float(np.mean(m_pix)), float(np.mean(m_dis)),
+                      float(np.max(m_pix)))
 
 
 def modulate_all(decision_maps, samples, parameters=DEFAULTS):
@@ -228,7 +229,8 @@ def score_all(names, image_preds, predictions, samples, parameters=DEFAULTS, ref
         predictions: n released pixel maps [H, W].
         samples: n SampleMaps (not read by "baseline").
         parameters: Parameters.
-        reference: (decision maps, SampleMaps) of normal training parts or their Statistics, or None for the test set itself.
+        reference: (decision maps, SampleMaps) of normal training parts or their Statistics, or None for the test set
+            itself.
 
     Returns:
         {name: Scored} in the order of ``names``; scorings of the same pixel map share one list.
@@ -241,10 +243,13 @@ def score_all(names, image_preds, predictions, samples, parameters=DEFAULTS, ref
         raise ValueError("unknown scoring {!r}; known: {}".format(unknown[0], ", ".join(SCORINGS)))
     others = [name for name in names if name != "baseline"]
     if needs_maps(others, parameters.map_source) and len(samples) != len(predictions):
-        raise ValueError("scoring {!r} needs the RGB and xyz banks' maps of all {} test samples, {} were recorded: the method "
-                         "has to have both banks".format(others[0], len(predictions), len(samples)))
+        raise ValueError(
+            "scoring {!r} needs the RGB and xyz banks' maps of all {} test samples, {} were recorded: the method "
+            "has to have both banks".format(others[0], len(predictions), len(samples)))
     scored = {"baseline": Scored(np.ravel(np.asarray(image_preds, dtype=np.float64)), list(predictions))}
-    plain = predictions if parameters.map_source == "decision" else [fusion_map(d, s, parameters) for d, s in zip(predictions, samples)]
+    plain = predictions if parameters.map_source == "decision" else [
+        fusion_map(d, s, parameters) for d, s in zip(predictions, samples)
+    ]
     plain = scored["baseline"].predictions if plain is predictions else plain
     if any(SCORINGS[name][0] == "M_pix" for name in others):
         maps, stats = modulate_all(predictions, samples, parameters)
@@ -263,27 +268,17 @@ def score_all(names, image_preds, predictions, samples, parameters=DEFAULTS, ref
 # ---------------------------------------------------------------- hooks
 
 
-def _number(text, low=None, whole=False):
-    value = int(text) if whole else float(text)
-    if (value > 2**31 if whole else not math.isfinite(value)) or (low is not None and value < low):
-        raise argparse.ArgumentTypeError("{} is not a finite number{}".format(text, "" if low is None else " of at least %g" % low))
-    return value
+def _number(kind=float, low=-math.inf):
+    """argparse type: a finite number of at least ``low``."""
+    def parse(text):
+        value = kind(text)
+        if (kind is int and value > 2**31) or not math.isfinite(value) or value < low:
+            bound = "" if low == -math.inf else " of at least %g" % low
+            raise argparse.ArgumentTypeError("{} is not a finite number{}".format(text, bound))
+        return value
 
-
-def _non_negative(text):
-    return _number(text, 0)
-
-
-def _finite(text):
-    return _number(text)
-
-
-def _positive_int(text):
-    return _number(text, 1, whole=True)
-
-
-for _type in (_non_negative, _finite, _positive_int):
-    _type.__name__ = "number"  # what argparse calls it in "invalid number value"
+    parse.__name__ = "number"  # what argparse calls it in "invalid number value"
+    return parse
 
 
 def add_arguments(parser, several=False):
@@ -296,31 +291,35 @@ def add_arguments(parser, several=False):
     if not several and hasattr(parser, "parse_known_args"):
         _refuse_other_methods(parser)
     described = "; ".join("{}: {}, {} [{}]".format(name, *row) for name, row in SCORINGS.items())
-    parser.add_argument("--scoring", choices=[*SCORINGS, "all"] if several else list(SCORINGS), metavar="NAME",
-                        default=["baseline"] if several else "baseline", **({"nargs": "+"} if several else {}),
-                        help="how pixel maps and image scores are computed (Xu et al. 2026), name: pixel map, image score [row of "
-                             "the paper]: " + described
-                             + ("; several names, or all, are scored from one feature pass" if several else "") + " (default: baseline)")
+    parser.add_argument(
+        "--scoring", choices=[*SCORINGS, "all"] if several else list(SCORINGS), metavar="NAME",
+        default=["baseline"] if several else "baseline", nargs="+" if several else None,
+        help="how pixel maps and image scores are computed (Xu et al. 2026), name: pixel map, image score [row of "
+        "the paper]: " + described + ("; several names, or all, are scored from one feature pass" if several else "") +
+        " (default: baseline)")
     d = DEFAULTS
-    parser.add_argument("--scoring_lambda", type=_non_negative, default=d.lam, metavar="L",
+    parser.add_argument("--scoring_lambda", type=_number(low=0), default=d.lam, metavar="L",
                         help="strength of the disagreement modulation (default: %(default)s)")
-    parser.add_argument("--scoring_topk", type=_positive_int, default=d.topk, metavar="K",
+    parser.add_argument("--scoring_topk", type=_number(int, 1), default=d.topk, metavar="K",
                         help="number of largest pixels averaged in S_base (default: %(default)s)")
-    parser.add_argument("--scoring_weights", type=_finite, nargs=3, default=list(d.weights), metavar=("ALPHA", "BETA", "GAMMA"),
+    parser.add_argument("--scoring_weights", type=_number(), nargs=3, default=list(d.weights),
+                        metavar=("ALPHA", "BETA", "GAMMA"),
                         help="weights of Q95, map mean and disagreement mean in S_robust (default: %(default)s)")
-    parser.add_argument("--scoring_eta", type=_finite, nargs=2, default=list(d.eta), metavar=("ETA1", "ETA2"),
+    parser.add_argument("--scoring_eta", type=_number(), nargs=2, default=list(d.eta), metavar=("ETA1", "ETA2"),
                         help="scales of conflict and reliability in the blending weight (default: %(default)s)")
-    parser.add_argument("--scoring_delta", type=_non_negative, default=d.delta, metavar="D",
+    parser.add_argument("--scoring_delta", type=_number(low=0), default=d.delta, metavar="D",
                         help="strength of the recovery term; as printed in the paper the term is 0 whenever K is below "
                              "5%% of the pixels (default: %(default)s)")
-    parser.add_argument("--scoring_map", choices=("decision", "bank"), default=d.map_source,
-                        help="M_fusion: the late-fusion decision map (ours: the paper leaves it open), or the fusion bank's own map "
-                             "(default: %(default)s)")
+    parser.add_argument(
+        "--scoring_map", choices=("decision", "bank"), default=d.map_source,
+        help="M_fusion: the late-fusion decision map (ours: the paper leaves it open), or the fusion bank's own map "
+        "(default: %(default)s)")
     parser.add_argument("--scoring_recovery", choices=("printed", "normalized"), default=d.recovery,
                         help="the recovery term as printed, or (ours) on the normalised scores (default: %(default)s)")
-    parser.add_argument("--scoring_reference", choices=("test", "train") if several else ("test",), default="test",
-                        help="whose minima and maxima normalise the statistics: the test set's"
-                             + (", or those of training parts measured without their own rows" if several else "") + " (default: %(default)s)")
+    parser.add_argument(
+        "--scoring_reference", choices=("test", "train") if several else ("test", ), default="test",
+        help="whose minima and maxima normalise the statistics: the test set's" +
+        (", or those of training parts measured without their own rows" if several else "") + " (default: %(default)s)")
 
 
 _parsed = []  # the options of a patched checkout's command line, once they are known
@@ -335,8 +334,8 @@ def _refuse_other_methods(parser):
         _parsed[:] = [namespace]
         method = getattr(namespace, "method_name", None)
         if namespace.scoring != "baseline" and method in OTHER_METHODS:
-            parser.exit(2, "{}: error: --scoring {}: in this checkout for --method_name DINO+Point_MAE+Fusion only, not {}\n".format(
-                parser.prog, namespace.scoring, method))
+            text = "{}: error: --scoring {}: in this checkout for --method_name DINO+Point_MAE+Fusion only, not {}\n"
+            parser.exit(2, text.format(parser.prog, namespace.scoring, method))
         return namespace, rest
 
     parser.parse_known_args = checked  # parse_args calls it too
@@ -355,10 +354,7 @@ def names_from(args):
 
 
 def _asked(method):
-    """The options if there is something to do; our own command line gives a list of names and keeps the maps in any case.
-
-    A checkout whose ``self.args`` is not what its parser returned still gets what was parsed.
-    """
+    """The options if there is something to do; what was parsed where ``self.args`` is not what the parser returned."""
     args = getattr(method, "args", None)
     args = args if hasattr(args, "scoring") else next(iter(_parsed), None)
     return args if args is not None and args.scoring != "baseline" else None
@@ -385,10 +381,9 @@ def apply(method):
     args = _asked(method)
     if args is None:
         return
-    names = names_from(args)
-    reference = getattr(method, "scoring_reference", None) if args.scoring_reference == "train" else None
-    method.scored = score_all(list(dict.fromkeys(["baseline"] + names)), [np.ravel(p)[0] for p in method.image_preds], method.predictions,
-                              getattr(method, "scoring_samples", []), parameters_from(args), reference)
+    names, scores = names_from(args), [np.ravel(p)[0] for p in method.image_preds]
+    method.scored = score_all(list(dict.fromkeys(["baseline"] + names)), scores, method.predictions,
+                              getattr(method, "scoring_samples", []), parameters_from(args))
     if names[0] == "baseline":
         return
     chosen = method.scored[names[0]]

@@ -77,7 +77,8 @@ def project(blocks, count, width, eps, random_state):
     target = int(johnson_lindenstrauss_min_dim(count, eps=eps))
     reduce = 0 < target <= width
     if reduce:
-        projection = SparseRandomProjection(n_components=target, random_state=random_state).fit(np.zeros((1, width), np.float32))
+        projection = SparseRandomProjection(n_components=target,
+                                            random_state=random_state).fit(np.zeros((1, width), np.float32))
     rows, start = torch.empty(count, target if reduce else width), 0
     for block in blocks:
         rows[start:start + len(block)] = torch.from_numpy(projection.transform(block.numpy())) if reduce else block
@@ -144,8 +145,10 @@ class _FarthestFirst:
         self.norms = torch.linalg.vector_norm(centred, dim=1).square_()
         self.short, self.mirrored = _shortened(centred, self.norms)
         self.picked, self.done = torch.zeros(count, dtype=torch.long, device=rows.device), 1
-        self.bound = torch.full((len(rows),), torch.inf, device=rows.device)  # of the squared distance to the nearest pick
-        self.seen = torch.zeros(len(rows), dtype=torch.long, device=rows.device)  # how many of the picks are in the bound
+        self.bound = torch.full((len(rows), ), torch.inf,
+                                device=rows.device)  # of the squared distance to the nearest pick
+        self.seen = torch.zeros(len(rows), dtype=torch.long,
+                                device=rows.device)  # how many of the picks are in the bound
         self._tighten(torch.arange(len(rows), device=rows.device))
 
     def run(self, progress):
@@ -162,12 +165,14 @@ class _FarthestFirst:
                         break
                     size *= 4  # so many rows are equally far that the pool's farthest need not be the first of them
                 bar.update(self.done - bar.n)
-                if self.done == before:  # nothing is left that float32 tells from a picked row: the plain way picks row 0
+                # nothing is left that float32 tells from a picked row: the plain way picks row 0
+                if self.done == before:
                     break
         return self.picked.cpu()
 
     def _farthest(self, size):
-        """(The ``size`` rows of the largest bounds, up to date, in rising order; the limit: the largest other bound.)"""
+        """(The ``size`` rows of the largest bounds, up to date, in rising order; the limit: the largest other
+        bound.)"""
         if size >= len(self.rows):
             return torch.arange(len(self.rows), device=self.rows.device), -torch.inf
         while True:
@@ -190,7 +195,8 @@ class _FarthestFirst:
             new = self.picked[start:self.done]
             others, bias = self.mirrored[new].T, self.norms[new] * (1 + ROUNDING)
             for some in together.split(max(1, self.sizes.block // len(new))):
-                squared = torch.addmm(bias, self.short[some], others, alpha=-2).amin(1) + self.norms[some] * (1 + ROUNDING)
+                squared = torch.addmm(bias, self.short[some], others,
+                                      alpha=-2).amin(1) + self.norms[some] * (1 + ROUNDING)
                 self.bound[some] = torch.minimum(self.bound[some], squared)
         self.seen[index] = self.done
 
@@ -209,7 +215,8 @@ class _FarthestFirst:
                 break
 
     def _picks(self, candidate_pool, nearest, floor, asked):
-        """Make up to ``asked`` picks while they lie above ``floor``, ``nearest`` being kept up to date; how many they were.
+        """Make up to ``asked`` picks while they lie above ``floor``, ``nearest`` being kept up to date; how many
+        they were.
 
         On a GPU the host does not wait in between: all are made, and those that count are counted at the end. Once a
         farthest row does not lie above the floor, none after it does.
@@ -238,7 +245,8 @@ class _FarthestFirst:
         norms, nearest = self.norms[centers], torch.full((len(candidate_pool),), torch.inf, device=self.rows.device)
         below, above = self.short[centers].T, self.mirrored[centers].T
         largest = norms.max()
-        for at in torch.arange(len(candidate_pool), device=self.rows.device).split(max(1, self.sizes.block // len(centers))):
+        for at in torch.arange(len(candidate_pool),
+                               device=self.rows.device).split(max(1, self.sizes.block // len(centers))):
             some = candidate_pool[at]
             upper = torch.addmm(norms, self.short[some], above, alpha=-2)  # but for the row's own norm, as in _tighten
             lower = upper if self.short is self.mirrored else torch.addmm(norms, self.short[some], below, alpha=-2)
@@ -251,7 +259,8 @@ class _FarthestFirst:
 
 
 def _shortened(centred, norms):
-    """Vectors a' and b'' [N, k + 1] of rows a, b [N, C] with a'·b'' ≤ a·b ≤ a'·b': bounds of distances in fewer columns.
+    """Vectors a' and b'' [N, k + 1] of rows a, b [N, C] with a'·b'' ≤ a·b ≤ a'·b': bounds of distances in fewer
+    columns.
 
     With orthonormal directions Q a row splits into Qᵀa and a rest of length ρ(a); the product of two rests lies within
     ±ρ(a)ρ(b), so a' = (Qᵀa, ρ(a)) and b'' = (Qᵀb, -ρ(b)). Q are as many principal directions as leave rests that are
@@ -259,7 +268,8 @@ def _shortened(centred, norms):
     taken as they are.
     """
     few = centred[::max(1, len(centred) // FEW)]
-    spacing = torch.cdist(few, few, compute_mode="donot_use_mm_for_euclid_dist").fill_diagonal_(torch.inf).amin(1).median()
+    spacing = torch.cdist(few, few,
+                          compute_mode="donot_use_mm_for_euclid_dist").fill_diagonal_(torch.inf).amin(1).median()
     allowed = LEFT_OVER * spacing**2 / norms.mean().clamp(min=1e-30)  # as a share of the squared lengths
     allowed = float(allowed) if len(few) > 1 else 0.0
     sample = centred[::max(1, len(centred) // SAMPLE)]

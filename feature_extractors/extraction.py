@@ -8,7 +8,7 @@ from torch import nn
 from feature_extractors.alignment import GRID, align
 from models.checkpoints import UFF, require
 from models.feature_fusion import FeatureFusionBlock
-from models.models import XYZ_DIM, Model
+from models.models import XYZ_DIM, Model, cast_once
 from utils.errors import InputError
 from utils.mvtec3d_util import valid_points
 
@@ -40,6 +40,9 @@ class PatchExtractor(nn.Module):
         self.deep_feature_extractor, self.fusion = backbones, fusion
         self.group_sizes, self.amp, self.device = tuple(group_sizes), amp, torch.device(device)
         self.to(self.device)
+        if amp:
+            for network in filter(None, (backbones, fusion)):
+                cast_once(network, self.device.type)
 
     @classmethod
     def from_checkpoints(cls, folder="checkpoints", rgb=None, xyz=None, uff=None, *, group_size=128, num_group=1024,
@@ -48,7 +51,8 @@ class PatchExtractor(nn.Module):
 
         Args:
             folder: folder of the backbones' checkpoints.
-            rgb, xyz: names of the backbones (keys of ``models.models.RGB_BACKBONES`` and ``XYZ_BACKBONES``), None for none.
+            rgb, xyz: names of the backbones (keys of ``models.models.RGB_BACKBONES`` and ``XYZ_BACKBONES``), None
+                for none.
             uff: path of the fusion module's checkpoint, None for none.
             group_size, num_group: points per group, groups per part.
             multiscale: average the xyz patches of two group sizes, the given one and twice it.
@@ -77,28 +81,31 @@ class PatchExtractor(nn.Module):
         return widths
 
     def reseed(self, seed):
-        """Set the random generators to where they stand in the release, seeded with ``seed``, when a category begins."""
+        """Set the random generators to where they stand in the release, seeded with ``seed``, when a category
+        begins."""
         set_seeds(seed)
         if self.fusion is not None:  # the release draws the fusion module's initial values at this point
             FeatureFusionBlock(self.fusion.xyz_dim, self.fusion.rgb_dim)
 
     @torch.no_grad()
-    def extract(self, sample, banks=None):
+    def extract(self, sample, banks=None, zero_points=False):
         """Unscaled patches of one sample.
 
         Args:
             sample: (rgb [1, 3, 224, 224], xyz [1, 3, S, S], ...) as a loader gives it.
             banks: names of those that are wanted; None: all of ``widths``.
+            zero_points: only (0, 0, 0) is background; else, as released, a point with any coordinate 0 is.
 
         Returns:
-            {"rgb": [784, C], "xyz": [3136, 1152], "fusion": [3136, 1152 + C]}: those wanted, and what fusion is made of.
+            {"rgb": [784, C], "xyz": [3136, 1152], "fusion": [3136, 1152 + C]}: those wanted, and what fusion is made
+            of.
         """
         banks = self.widths if banks is None else banks
         patches = {}
         if "rgb" in banks or "fusion" in banks:
             patches["rgb"] = self._rgb_patches(sample[0])
         if "xyz" in banks or "fusion" in banks:
-            patches["xyz"] = self._xyz_patches(sample[1][0])
+            patches["xyz"] = self._xyz_patches(sample[1][0], zero_points)
         if "fusion" in banks:
             with self._precision():
                 halves = self.fusion.xyz_branch(patches["xyz"]), to_xyz_grid(self.fusion.rgb_branch(patches["rgb"]))
@@ -109,22 +116,22 @@ class PatchExtractor(nn.Module):
         """Raise InputError unless there are patches for all of ``banks``."""
         missing = [name for name in banks if name not in self.widths]
         if missing:
-            raise InputError(f"the patch extractor gives no {missing[0]} patches, which the method's {missing[0]} bank needs; "
-                             "build it with that backbone (for fusion: both, and the UFF module)")
+            raise InputError(
+                f"the patch extractor gives no {missing[0]} patches, which the method's {missing[0]} bank needs; "
+                "build it with that backbone (for fusion: both, and the UFF module)"
+            )
 
     def _rgb_patches(self, rgb):
         with self._precision():
             return self.deep_feature_extractor.forward_rgb_features(rgb.to(self.device))[0].float()
 
-    def _xyz_patches(self, xyz):
-        valid = valid_points(xyz)
+    def _xyz_patches(self, xyz, zero_points):
+        valid = valid_points(xyz, zero_points)
         points, valid = xyz.flatten(1).T[valid].to(self.device), valid.to(self.device)
-        aligned = []
-        for size in self.group_sizes:
-            with self._precision():
-                tokens, center = self.deep_feature_extractor.forward_xyz_features(points, size)
-            aligned.append(align(tokens.float(), center, points, valid, xyz.shape[1]))
-        return sum(aligned) / len(aligned) if len(aligned) > 1 else aligned[0]
+        with self._precision():
+            tokens, center = self.deep_feature_extractor.forward_xyz_sizes(points, self.group_sizes)
+        tokens = [of.float() for of in tokens]  # alignment is linear: the mean of the tokens is aligned once
+        return align(tokens[0] if len(tokens) == 1 else sum(tokens) / len(tokens), center, points, valid, xyz.shape[1])
 
     def _precision(self):
         """Context of the networks: half precision where it is enough, with ``amp``."""
@@ -132,7 +139,8 @@ class PatchExtractor(nn.Module):
 
 
 def to_xyz_grid(rgb_patches):
-    """RGB patches [784, C] on the xyz grid [3136, C]: each is repeated 2×2, which is what adaptive pooling to 56×56 does."""
+    """RGB patches [784, C] on the xyz grid [3136, C]: each is repeated 2×2, which is what adaptive pooling to 56×56
+    does."""
     repeat = GRID // RGB_GRID
     grid = rgb_patches.reshape(RGB_GRID, 1, RGB_GRID, 1, -1).expand(-1, repeat, -1, repeat, -1)
     return grid.reshape(GRID * GRID, -1)

@@ -65,7 +65,7 @@ class Features(ReleasedNames):
 
     def extract(self, sample):
         """Unscaled patches of one sample, see ``PatchExtractor.extract``."""
-        return self.extractor.extract(sample, self.bank_names)
+        return self.extractor.extract(sample, self.bank_names, self.fixes.zero_points)
 
     # ------------------------------------------------------------ training
 
@@ -77,8 +77,10 @@ class Features(ReleasedNames):
         """
         for name, count in self.rows_expected(parts).items():
             if count < ROWS_NEEDED:
-                raise InputError(f"the {name} bank would keep {count} rows of {parts} training parts, {ROWS_NEEDED} are needed to score: "
-                                 "raise --f_coreset or give more training parts")
+                raise InputError(
+                    f"the {name} bank would keep {count} rows of {parts} training parts, {ROWS_NEEDED} are needed to "
+                    f"score: "
+                    "raise --f_coreset or give more training parts")
         needed = parts * sum(PATCHES_PER_PART[name] * self.extractor.widths[name] * BYTES for name in self.bank_names)
         if self.settings.spool_dir is not None and needed > IN_MEMORY:
             require_space(self.settings.spool_dir, needed)
@@ -129,7 +131,14 @@ class Features(ReleasedNames):
         """Reduce the bank ``name`` to a coreset of ``count`` rows, all of them at ``f_coreset`` 1, and gather it."""
         s, bank = self.settings, self.banks[name]
         if s.f_coreset < 1:
-            bank.thin_out(count, s.coreset_eps, s.random_state, self.device, progress=f"{self.class_name}: coreset of the {name} bank")
+            bank.thin_out(
+                count,
+                s.coreset_eps,
+                s.random_state,
+                self.device,
+                f"{self.class_name}: coreset of the {name} bank",
+                s.half_coreset,
+            )
         bank.gather()
 
     def share(self, rows):
@@ -149,8 +158,8 @@ class Features(ReleasedNames):
     def keeps_patches(self):
         """Whether :meth:`kept_patches` gives what extracting the training parts again would.
 
-        That is so in eval mode, where every bank took every part. In train mode, as released, a part's features differ each
-        time it is seen.
+        That is so in eval mode, where every bank took every part. In train mode, as released, a part's features
+        differ each time it is seen.
         """
         return self.fixes.eval_mode and all(bank.store.parts == self.added for bank in self.banks.values())
 
@@ -178,7 +187,9 @@ class Features(ReleasedNames):
     @torch.no_grad()
     def measure(self, patches, excluding_part=None):
         """Measured of one sample's patches; ``excluding_part``: leave out the rows of this training part."""
-        return self._measured(patches, [bank.measure(patches[name], excluding_part) for name, bank in self.banks.items()])
+        return self._measured(
+            patches, [bank.measure(patches[name], excluding_part) for name, bank in self.banks.items()]
+        )
 
     @torch.no_grad()
     def measure_both(self, patches, part):
@@ -188,7 +199,9 @@ class Features(ReleasedNames):
 
     def _measured(self, patches, results):
         """Measured of [(score, distance [P])], one per bank."""
-        values = torch.cat([torch.cat([score[None], distance]) for score, distance in results]).cpu()  # one transfer per sample
+        values = torch.cat(
+            [torch.cat([score[None], distance]) for score, distance in results]
+        ).cpu()  # one transfer per sample
         scores, maps = {}, {}
         for name, of in zip(self.banks, values.split([1 + len(patches[name]) for name in self.banks])):
             scores[name] = float(of[0])

@@ -1,4 +1,5 @@
 """Late fusion: two linear one-class SVMs that weigh the banks' scores and maps (decision layer fusion of M3DM)."""
+
 import numpy as np
 from sklearn.linear_model import SGDOneClassSVM
 
@@ -10,7 +11,6 @@ class LateFusion:
         score_lambdas, map_lambdas: one factor a bank, for scores and for maps.
         nu, max_iter: of ``sklearn.linear_model.SGDOneClassSVM``.
     """
-
     def __init__(self, score_lambdas, map_lambdas, nu=0.5, max_iter=1000):
         self.score_lambdas = np.asarray(score_lambdas, dtype=np.float32)
         self.map_lambdas = np.asarray(map_lambdas, dtype=np.float32)

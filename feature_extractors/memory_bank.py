@@ -40,7 +40,6 @@ class MemoryBank:
         part: [R] int64 tensor (CPU), the number of the training part each row came from; -1 for an appended row.
         mean, std: scalars; every patch is measured as (v - mean) / std.
     """
-
     def __init__(self, weight_eps=0.0, divisor=1.0, spool_dir=None):
         self.weight_eps, self.divisor = weight_eps, divisor
         self.mean, self.std = 0.0, 1.0
@@ -57,7 +56,7 @@ class MemoryBank:
     def add(self, patches, part):
         """Add the patches [P, C] of the training part of number ``part``, counted from 0."""
         self.store.append(patches)
-        self.part = torch.cat([self.part, self.part.new_full((len(patches),), part)])
+        self.part = torch.cat([self.part, self.part.new_full((len(patches), ), part)])
 
     def scale(self, mean, std):
         """From now on every row v and every patch measured is (v - mean) / std; to be called before :meth:`gather`."""
@@ -85,7 +84,7 @@ class MemoryBank:
     def append_row(self, value):
         """Append one row of ``value`` in every column, after :meth:`gather`."""
         self.rows = torch.cat([self.rows, self.rows.new_full((1, self.rows.shape[1]), value)])
-        self.part = torch.cat([self.part, self.part.new_full((1,), NO_PART)])
+        self.part = torch.cat([self.part, self.part.new_full((1, ), NO_PART)])
         self._search = None
 
     def finish(self, device):
@@ -145,8 +144,10 @@ class MemoryBank:
                                  "raise --f_coreset or give more training parts")
         patches = (patches.to(self.rows.device) - self.mean) / self.std
         exclusions = [None if part is None else self._part_there == part for part in excluded_parts]
-        return [Measured(self._score(patches, nearest, excluded), nearest.distance)
-                for nearest, excluded in zip(self._search.nearest_each(patches, exclusions), exclusions)]
+        return [
+            Measured(self._score(patches, nearest, excluded), nearest.distance)
+            for nearest, excluded in zip(self._search.nearest_each(patches, exclusions), exclusions)
+        ]
 
     def _score(self, patches, nearest, excluded):
         farthest = nearest.distance.argmax(0, keepdim=True)  # [1]: indexing by a single number would wait for a GPU
@@ -154,7 +155,7 @@ class MemoryBank:
         neighbours = self._neighbours(b, excluded)
         e = torch.linalg.vector_norm(p - self.rows[neighbours], dim=1)
         s, e = s / self.divisor, e / self.divisor
-        root = self.rows.shape[1] ** 0.5
+        root = self.rows.shape[1]**0.5
         weight = 1 - torch.exp(s / root) / (torch.exp(e / root).sum() + self.weight_eps)
         return weight * s
 
@@ -170,10 +171,6 @@ class MemoryBank:
         return torch.cat(found)
 
 
-    def measure_both(self, patches, part):
-        return self.measure(patches), self.measure(patches, part)
-
-
 def anomaly_map(distance, size, float_blur=False):
     """Picture of patch distances, upsampled and blurred.
 
@@ -186,7 +183,7 @@ def anomaly_map(distance, size, float_blur=False):
     Returns:
         [size, size] float32 array.
     """
-    side = round(len(distance) ** 0.5)
+    side = round(len(distance)**0.5)
     grid = distance.reshape(1, 1, side, side)
     grid = F.interpolate(grid, size=(size, size), mode="bilinear", align_corners=False)[0, 0].cpu().numpy()
     peak = grid.max()

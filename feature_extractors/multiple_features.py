@@ -66,13 +66,17 @@ class DoubleRGBPointFeatures(Features):
 
     def lambdas(self):
         """The late fusion's factors, one per bank: (of the scores, of the maps)."""
-        return tuple([of[name] for name in self.bank_names] for of in (self.settings.score_lambdas, self.settings.map_lambdas))
+        return tuple(
+            [of[name] for name in self.bank_names] for of in (self.settings.score_lambdas, self.settings.map_lambdas)
+        )
 
     def rows_expected(self, parts):
         limit = parts if self.settings.asy_memory_bank is None else min(parts, self.settings.asy_memory_bank)
         rows = {name: (parts if name == "rgb" else limit) * PATCHES_PER_PART[name] for name in self.bank_names}
         kept = {name: self.share(count) for name, count in rows.items()}
-        if not self.fixes.coreset_sizes and self.settings.f_coreset < 1:  # every later bank's size follows from the thinned xyz bank
+        if (
+            not self.fixes.coreset_sizes and self.settings.f_coreset < 1
+        ):  # every later bank's size follows from the thinned xyz bank
             kept = {name: count if name == "xyz" else self.share(kept["xyz"]) for name, count in kept.items()}
         return kept
 
@@ -123,8 +127,10 @@ class DoubleRGBPointFeatures(Features):
         """The same for a part whose patches are known."""
         alone = self.added < 2  # of a single training part nothing is left without its own rows
         if alone and self.fixes.late_fusion:
-            raise InputError("a single training part cannot be measured without its own rows, which --fix late_fusion does; "
-                             "give at least two")
+            raise InputError(
+                "a single training part cannot be measured without its own rows, which --fix late_fusion does; "
+                "give at least two"
+            )
         if self.settings.training_maps and not alone:
             seen, unseen = self.measure_both(patches, self.measured)
             self._unseen.append(unseen)
@@ -157,13 +163,19 @@ class DoubleRGBPointFeatures(Features):
     def fit_late_fusion(self):
         """Fit to the training parts shown to :meth:`learn`."""
         if self.settings.f_coreset >= 1 and self.fixes.eval_mode and not self.fixes.late_fusion:
-            logging.warning("with --f_coreset 1 in eval mode the training parts lie in the banks themselves: the late fusion "
-                            "learns from rounding noise (defect 15); use a smaller --f_coreset or --fix late_fusion")
+            logging.warning(
+                "with --f_coreset 1 in eval mode the training parts lie in the banks themselves: the late fusion "
+                "learns from rounding noise (defect 15); use a smaller --f_coreset or --fix late_fusion"
+            )
         weights = self.late_fusion.fit().weights
         for kind, values in weights.items():
             if min(values) < 0:
-                logging.warning("the late fusion's %s weights are partly negative: %s: where a map is negative, disagreement lowers it",
-                                kind, dict(zip(self.bank_names, values)))
+                logging.warning(
+                    "the late fusion's %s weights are partly negative: %s: where a map is negative, disagreement "
+                    "lowers it",
+                    kind,
+                    dict(zip(self.bank_names, values)),
+                )
 
     def combine(self, scores, maps):
         return self.late_fusion.predict([*scores.values()], [*maps.values()])

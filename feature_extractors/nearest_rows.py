@@ -75,14 +75,17 @@ class RowSearch:
         return torch.addmv(self._norms, self.rows, self.rows[index][0], alpha=-2)
 
     def _compare(self, patches, exclusions, among=None):
-        """:meth:`nearest_each` by comparison with each row, or with those at the positions ``among``, block by block."""
+        """:meth:`nearest_each` by comparison with each row, or with those at the positions ``among``, block by
+        block."""
         own, count = (patches * patches).sum(1), len(self.rows if among is None else among)
-        found = [(torch.full_like(own, torch.inf), torch.zeros(len(own), dtype=torch.long, device=own.device)) for _ in exclusions]
+        found = [(torch.full_like(own, torch.inf), torch.zeros(len(own), dtype=torch.long, device=own.device))
+                 for _ in exclusions]
         size = (PRODUCTS if patches.device.type == "cpu" else PRODUCTS_GPU) // max(1, len(patches))
         size = max(512, min(size, ROWS_A_BLOCK))
         for start in range(0, count, size):
             some = slice(start, start + size) if among is None else among[start:start + size]
-            squared = torch.addmm(self._norms[some], patches, self.rows[some].T, alpha=-2)  # but for the patches' own norms
+            squared = torch.addmm(self._norms[some], patches, self.rows[some].T,
+                                  alpha=-2)  # but for the patches' own norms
             for k, (excluded, (best, index)) in enumerate(zip(exclusions, found)):
                 least, nearest = _leave_out(squared, excluded, some).min(1)
                 nearest = nearest + start if among is None else some[nearest]

@@ -19,7 +19,6 @@ class ReleasedNames:
         pixel_preds, pixel_labels: all pixels of these in a row.
         image_rocauc, pixel_rocauc, au_pro: of the first scoring, after ``calculate_metrics``; None where undefined.
     """
-
     def __init__(self):
         self.image_preds, self.image_labels, self.predictions, self.gts, self._banks = [], [], [], [], []
         self.image_rocauc = self.pixel_rocauc = self.au_pro = None
@@ -48,7 +47,7 @@ class ReleasedNames:
         self.gts.append(mask_of_map(mask, self.map_size))
         self._banks.append(judged.banks)
 
-    def calculate_metrics(self, names=("baseline",), parameters=scoring_addon.DEFAULTS):
+    def calculate_metrics(self, names=("baseline", ), parameters=scoring_addon.DEFAULTS):
         """Metrics of the parts predicted; those of the first of ``names`` become the attributes.
 
         Returns:
@@ -56,8 +55,16 @@ class ReleasedNames:
         """
         numbers = tuple(map(str, range(len(self.predictions))))
         result = evaluation.Evaluation(
-            self.class_name, numbers, numbers, np.array([int(label) for label in self.image_labels], np.uint8), np.stack(self.gts),
-            np.ravel(self.image_preds), np.stack(self.predictions), stacked(self._banks, "scores"), stacked(self._banks, "maps"))
+            self.class_name,
+            numbers,
+            numbers,
+            np.array([int(label) for label in self.image_labels], np.uint8),
+            np.stack(self.gts),
+            np.ravel(self.image_preds),
+            np.stack(self.predictions),
+            stacked(self._banks, "scores"),
+            stacked(self._banks, "maps"),
+        )
         scored = evaluation.score(result, names, parameters)
         found = evaluation.metrics(result, scored)
         first = scored[names[0]]
@@ -77,4 +84,7 @@ def mask_of_map(mask, size):
 def stacked(measured, kind):
     """{bank: [n, ...] array} of n Measured; ``kind``: "scores" (float64) or "maps" (float32)."""
     values = [getattr(of, kind) for of in measured]
-    return {name: np.stack([np.asarray(of[name], np.float64 if kind == "scores" else np.float32) for of in values]) for name in values[0]}
+    return {
+        name: np.stack([np.asarray(of[name], np.float64 if kind == "scores" else np.float32) for of in values])
+        for name in values[0]
+    }

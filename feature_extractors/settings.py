@@ -25,7 +25,8 @@ def needed_backbones(bank_names):
 
 @dataclass(frozen=True)
 class Fixes:
-    """Defects of the release that are switched off; False is as released. Each is described in ``utils.options.FIXES``."""
+    """Defects of the release that are switched off; False is as released. Each is described in
+    ``utils.options.FIXES``."""
 
     eval_mode: bool = False
     scaling: bool = False
@@ -35,6 +36,7 @@ class Fixes:
     zero_row: bool = False
     late_fusion: bool = False
     save_feature: bool = False
+    zero_points: bool = False
 
     @classmethod
     def of(cls, names):

@@ -31,9 +31,13 @@ class Role:
 
 
 DINO_BASE = Role("DINO ViT-B/8 (RGB backbone)", "dino_vitbase8_pretrain.pth", f"{DINO_FILES}/dino_vitbase8_pretrain/")
-DINO_SMALL = Role("DINO ViT-S/8 (RGB backbone)", "dino_deitsmall8_pretrain.pth", f"{DINO_FILES}/dino_deitsmall8_pretrain/")
+DINO_SMALL = Role(
+    "DINO ViT-S/8 (RGB backbone)", "dino_deitsmall8_pretrain.pth", f"{DINO_FILES}/dino_deitsmall8_pretrain/"
+)
 POINT_MAE = Role("Point-MAE (xyz backbone)", "pointmae_pretrain.pth", M3DM_README, "base_model", "MAE_encoder.")
-POINT_BERT = Role("Point-BERT (xyz backbone)", "Point-BERT.pth", M3DM_README, "base_model", "transformer_q.", ("cls_head",))
+POINT_BERT = Role(
+    "Point-BERT (xyz backbone)", "Point-BERT.pth", M3DM_README, "base_model", "transformer_q.", ("cls_head",)
+)
 STANDIN = "untrained_standin"  # key that marks a file as written by tools/standin_checkpoints.py
 UFF = Role("UFF (fusion module, --fusion_module_path)", None, f"{M3DM_README} (uff_pretrain.pth)", "model")
 
@@ -44,15 +48,15 @@ def require(path, role):
         raise InputError(f"{path}: missing: the {role.title} checkpoint; get it from {role.source}")
 
 
-def read_checkpoint(path, role):
-    """State dict for ``role`` from the file at ``path``, wrappers and prefixes stripped.
+def read_file(path, role):
+    """Everything in the checkpoint file at ``path``, on the CPU; ``role`` is for the messages.
 
     Raises:
-        InputError: the file is missing, unreadable, unsafe to load or has another layout.
+        InputError: the file is missing, unreadable or unsafe to load.
     """
     require(path, role)
     try:
-        content = _load(path)
+        return _load(path)
     except pickle.UnpicklingError as error:
         reason = next((line.strip() for line in str(error).splitlines() if "GLOBAL" in line), None)
         if reason is None:
@@ -64,6 +68,15 @@ def read_checkpoint(path, role):
         raise InputError(f"{path}: cannot be read as {role.title} checkpoint "
                          f"({str(error).splitlines()[0][:200] if str(error) else type(error).__name__}); "
                          f"download it again from {role.source}") from None
+
+
+def read_checkpoint(path, role):
+    """State dict for ``role`` from the file at ``path``, wrappers and prefixes stripped.
+
+    Raises:
+        InputError: the file is missing, unreadable, unsafe to load or has another layout.
+    """
+    content = read_file(path, role)
     state = content
     if role.entry is not None:
         state = content.get(role.entry) if isinstance(content, dict) else None
@@ -81,7 +94,8 @@ def read_checkpoint(path, role):
 
 
 def is_standin(path):
-    """Whether a checkpoint file carries the mark of untrained stand-in weights; False for a file that cannot be read."""
+    """Whether a checkpoint file carries the mark of untrained stand-in weights; False for a file that cannot be
+    read."""
     try:
         content = _load(path, mmap=True)  # only the keys are looked at
     except Exception:  # whoever loads the file says what is wrong with it
@@ -106,7 +120,9 @@ def load_into(module, path, role, optional=()):
     """
     state, wanted = read_checkpoint(path, role), module.state_dict()
     optional = tuple(optional) or ("\0",)
-    missing = [k for k in wanted if k not in state and not k.startswith(optional) and not k.endswith("num_batches_tracked")]
+    missing = [
+        k for k in wanted if k not in state and not k.startswith(optional) and not k.endswith("num_batches_tracked")
+    ]
     unexpected = [k for k in state if k not in wanted]
     for keys, what in ((missing, "is missing"), (unexpected, "is unexpected")):
         if keys:

@@ -1,4 +1,5 @@
-"""Unsupervised feature fusion (UFF) of M3DM: one MLP a modality, outputs side by side."""
+"""Unsupervised feature fusion (UFF) of M3DM: one MLP per modality, outputs side by side."""
+
 import torch
 from torch import nn
 
@@ -7,7 +8,6 @@ from models.checkpoints import UFF, load_into
 
 class Mlp(nn.Module):
     """Linear → GELU → Linear back to the input's width."""
-
     def __init__(self, width, hidden):
         super().__init__()
         self.fc1 = nn.Linear(width, hidden)
@@ -23,7 +23,6 @@ class FeatureFusionBlock(nn.Module):
     The linear layers are made in the order in which the release draws their initial values, so that torch's
     generator stands where it stands there.
     """
-
     def __init__(self, xyz_dim=1152, rgb_dim=768, mlp_ratio=4):
         super().__init__()
         self.xyz_dim, self.rgb_dim = xyz_dim, rgb_dim
@@ -67,3 +66,16 @@ class FeatureFusionBlock(nn.Module):
     def rgb_branch(self, x):
         """RGB half of the fusion of patches [..., rgb_dim]."""
         return self.rgb_mlp(self.rgb_norm(x))
+
+    def match(self, xyz_feature, rgb_feature):
+        """Embeddings that training compares: those of a matching pair are to be each other's nearest.
+
+        Args:
+            xyz_feature: [P, xyz_dim]; rgb_feature: [P, rgb_dim].
+
+        Returns:
+            (queries [P, 256] of the RGB half, keys [P, 256] of the xyz half), rows of unit length.
+        """
+        normalise = nn.functional.normalize
+        keys = self.xyz_head(self.xyz_mlp(self.xyz_norm(xyz_feature)))
+        return normalise(self.rgb_head(self.rgb_branch(rgb_feature)), dim=-1), normalise(keys, dim=-1)

@@ -9,6 +9,7 @@ from torch import nn
 
 from models import checkpoints
 from models.pointnet2_utils import farthest_point_sample, nearest_points
+from models.rgb_backbones import RGBBackbone, build_rgb_backbone, is_rgb_backbone
 from utils.errors import InputError
 
 # released name → (timm's name, the local DINO file if there is one); the two supervised ones are the weights
@@ -27,15 +28,17 @@ class Model(nn.Module):
     """Both backbones, loaded.
 
     Args:
-        rgb_backbone_name: key of ``RGB_BACKBONES``, or None for no RGB backbone.
+        rgb_backbone_name: key of ``RGB_BACKBONES``, a name that ``models.rgb_backbones`` knows, or None for no RGB
+            backbone.
         xyz_backbone_name: key of ``XYZ_BACKBONES``, or None for no point transformer.
         group_size, num_group: points a group, groups.
         checkpoint_dir: folder with the checkpoint files.
         device: where the model goes.
+        rgb_layers, rgb_size: of the RGB backbones of ``models.rgb_backbones``, None for their defaults.
     """
 
     def __init__(self, device="cpu", rgb_backbone_name="vit_base_patch8_224_dino", xyz_backbone_name="Point_MAE",
-                 group_size=128, num_group=1024, checkpoint_dir="checkpoints"):
+                 group_size=128, num_group=1024, checkpoint_dir="checkpoints", rgb_layers=None, rgb_size=None):
         super().__init__()
         self.rgb_backbone = self.xyz_backbone = None
         if xyz_backbone_name:  # before the ViT, whose download may take long to fail
@@ -43,12 +46,18 @@ class Model(nn.Module):
             self.xyz_backbone = PointTransformer(group_size, num_group, encoder_dims)
             checkpoints.load_into(self.xyz_backbone, Path(checkpoint_dir) / role.file, role)
         if rgb_backbone_name:
-            self.rgb_backbone = build_vit(rgb_backbone_name, checkpoint_dir)
+            if is_rgb_backbone(rgb_backbone_name):
+                self.rgb_backbone = build_rgb_backbone(rgb_backbone_name, checkpoint_dir, rgb_layers, rgb_size)
+            else:
+                self.rgb_backbone = build_vit(rgb_backbone_name, checkpoint_dir)
             self.rgb_dim = self.rgb_backbone.embed_dim
         self.to(device)
 
     def forward_rgb_features(self, rgb):
-        """Patch tokens of pictures [B, 3, 224, 224]: [B, 784, width], CLS token dropped."""
+        """Patch tokens of pictures [B, 3, 224, 224] (or the backbone's own size): [B, 784, width], CLS token
+        dropped."""
+        if isinstance(self.rgb_backbone, RGBBackbone):
+            return self.rgb_backbone(rgb)
         return self.rgb_backbone.forward_features(rgb)[:, 1:]
 
     def forward_xyz_features(self, points, group_size=None):
@@ -58,6 +67,27 @@ class Model(nn.Module):
     def forward_xyz_sizes(self, points, group_sizes):
         """(list of tokens [num_group, 1152], one per group size; centres [num_group, 3]) of a point cloud [N, 3]."""
         return self.xyz_backbone.forward_sizes(points, group_sizes)
+
+
+def cast_once(network, device_type):
+    """Keep the weights of linear layers in the type that autocast casts them to, which spares the casts at each call.
+
+    Results under autocast are the same bit for bit. The mini-PointNet stays as it is: in train mode it runs without
+    autocast, and its weights are few.
+
+    Args:
+        network: module, changed in place.
+        device_type: "cpu", "cuda" or "mps", which fixes the type.
+
+    Returns:
+        the network.
+    """
+    kind = torch.get_autocast_dtype(device_type)
+    spared = {id(layer) for part in network.modules() if isinstance(part, PointNetEncoder) for layer in part.modules()}
+    for layer in network.modules():
+        if isinstance(layer, (nn.Linear, nn.Conv2d)) and id(layer) not in spared:
+            layer.to(kind)
+    return network
 
 
 def build_vit(name, checkpoint_dir):
@@ -171,7 +201,8 @@ class Blocks(nn.Module):
         super().__init__()
         rates = torch.linspace(0, drop_path, depth).tolist()
         self.blocks = nn.ModuleList(
-            Block(width, num_heads, mlp_ratio=4, qkv_bias=False, drop_path=rate, norm_layer=nn.LayerNorm) for rate in rates)
+            Block(width, num_heads, mlp_ratio=4, qkv_bias=False, drop_path=rate, norm_layer=nn.LayerNorm)
+            for rate in rates)
 
 
 class PointTransformer(nn.Module):
@@ -196,7 +227,7 @@ class PointTransformer(nn.Module):
         """Centres and groups of a point cloud.
 
         Args:
-            points: [N, 3]; where N is below num_group or group_size, the points are repeated in order until it is not.
+            points: [N, 3]; where N is below num_group or group_size, they are repeated in order until it is not.
             group_size: K, if not the model's own.
 
         Returns:

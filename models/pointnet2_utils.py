@@ -93,14 +93,16 @@ def nearest_points(queries, points, k):
 def _nearest_torch(queries, points, k):
     # A squared distance's last bits give way to the point's index, so that all keys differ and any selection finds the
     # same ones. A few more than k are taken, and put in order by the distances themselves. (Were there more than those
-    # few within 2**-32 of the k-th's squared distance, and not at the very same one, lower indices would go first.)
+    # few within 2**-32 of the k-th's squared distance, but not at the very same, lower indices would go first.)
     taken = min(k + 8 + k // 16, len(points))
-    low = (1 << max(1, (len(points) - 1).bit_length())) - 1  # bits of an index; 20 of them leave 32 of the distance's 52
+    low = (1 << max(1,
+                    (len(points) - 1).bit_length())) - 1  # bits of an index; 20 of them leave 32 of the distance's 52
     numbers = torch.arange(len(points), device=points.device)
     found = []
     for block in queries.split(max(1, SQUARES // len(points))):
         squared = _sum_of_squares([block[:, i, None] - points[:, i] for i in range(3)])
-        key = squared.view(torch.int64).bitwise_and_(~low).bitwise_or_(numbers)  # doubles >= 0 are ordered as their bits
+        key = squared.view(torch.int64).bitwise_and_(~low).bitwise_or_(
+            numbers)  # doubles >= 0 are ordered as their bits
         index = key.topk(taken, largest=False).values.bitwise_and_(low).sort().values
         order = _sum_of_squares((points[index] - block[:, None]).unbind(-1)).sort(stable=True).indices
         found.append(index.gather(1, order[:, :k]))

@@ -1,4 +1,6 @@
-"""Which weight files a method uses: path, size, sha256, where each came from, and whether it is an untrained stand-in."""
+"""Which weight files a method uses: path, size, sha256, where each came from, and whether it is an untrained
+stand-in."""
+
 import hashlib
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +16,8 @@ HUB_FILES = ("model.safetensors", "pytorch_model.bin")  # what timm downloads fr
 
 
 class WeightFile(NamedTuple):
-    """One weight file. ``source`` is "file", "timm download", or where the file is not known, "sha256 of the tensors"."""
+    """One weight file. ``source`` is "file", "timm download", or where the file is not known, "sha256 of the
+    tensors"."""
 
     network: str
     path: str
@@ -42,8 +45,23 @@ def weight_files(folder="checkpoints", rgb=None, xyz=None, uff=None, **_):
     return files
 
 
+def used_weights(options, build):
+    """[WeightFile] of the networks that ``PatchExtractor.from_checkpoints(**options)`` loads.
+
+    Args:
+        build: function that loads the networks and returns the extractor; called only where timm has yet to download
+            a file, or where one is missing, which it refuses.
+    """
+    files = weight_files(**options)
+    if None in files:
+        backbone = build().deep_feature_extractor.rgb_backbone
+        files = [file or weights_of_tensors(options["rgb"], backbone) for file in weight_files(**options)]
+    return files
+
+
 def weights_of_tensors(network, module):
-    """WeightFile of a loaded module whose file is not known: the sha256 is that of its tensors in order of their names."""
+    """WeightFile of a loaded module whose file is not known: the sha256 is that of its tensors in order of their
+    names."""
     digest, size = hashlib.sha256(), 0
     for key, tensor in sorted(module.state_dict().items()):
         data = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
@@ -55,7 +73,9 @@ def weights_of_tensors(network, module):
 def _local(path, role):
     if not path.is_file():
         return None
-    return WeightFile(role.title, str(path.resolve()), path.stat().st_size, sha256_of(path), "file", checkpoints.is_standin(path))
+    return WeightFile(
+        role.title, str(path.resolve()), path.stat().st_size, sha256_of(path), "file", checkpoints.is_standin(path)
+    )
 
 
 def _downloaded(name):

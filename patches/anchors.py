@@ -1,7 +1,9 @@
-"""The three places in an M3DM checkout where scoring_addon.py is called, found by syntax; refused where one would have to guess.
+"""The three places in an M3DM checkout where scoring_addon.py is called, found by syntax; refused where one would
+have to guess.
 
 1. ``add_arguments``: before the command line is parsed, in the file that main.py's options come from.
-2. ``record``: behind the three calls of ``self.compute_single_s_s_map`` with modal 'xyz', 'rgb' and 'fusion', in the method
+2. ``record``: behind the three calls of ``self.compute_single_s_s_map`` with modal 'xyz', 'rgb' and 'fusion', in the
+method
    that ``predict`` runs and nothing else does, such as the training pass.
 3. ``apply``: first statement of ``calculate_metrics`` in the class that the one of place 2 inherits it from.
 """
@@ -14,7 +16,7 @@ MODALS = ("xyz", "rgb", "fusion")
 PARSE = ("parse_args", "parse_known_args")
 
 Place = namedtuple("Place", "source line indent code")
-Place.__doc__ = """Where a line belongs: Source, index of the line before which it goes, indentation in bytes, call of the add-on."""
+Place.__doc__ = """Where a line belongs: Source, index of the line before which it goes, indentation, call."""
 
 
 class Missing(Exception):
@@ -26,7 +28,8 @@ class Missing(Exception):
 
 
 def find_places(root):
-    """Look for the three places, in the files that main.py imports; where one is not there, in all files (a module may be loaded by name).
+    """Look for the three places, in the files that main.py imports; where one is not there, in all files (a module
+    may be loaded by name).
 
     Returns:
         (Checkout, [Place], [text of each Missing]); a call that the user wrote needs no place.
@@ -82,13 +85,18 @@ def parser_place(checkout):
     blocks = [_blocks(s.tree, node) for s, node in calls]
     receivers = {_dotted(node.func.value) for _, node in calls}
     # several calls for one parser are fine where the first place comes before all of them: an if, a debug mode
-    if len(receivers) > 1 or any(s is not source for s, _ in calls) or len({_scope(s.tree, node) for s, node in calls}) > 1:
-        raise Missing("{}: options are parsed in several places, and it is not certain which are main.py's".format(at), where, code)
+    if len(receivers) > 1 or any(s is not source for s, _ in calls) or len({_scope(s.tree, node)
+                                                                            for s, node in calls}) > 1:
+        raise Missing("{}: options are parsed in several places, and it is not certain which are main.py's".format(at),
+                      where, code)
     name = receivers.pop()
     if name is None:
-        source, statement, name = _parser_of_function(checkout, source, calls[0][1], Missing(at + ": the parser has no name there", where, code))
+        source, statement, name = _parser_of_function(checkout, source, calls[0][1],
+                                                      Missing(at + ": the parser has no name there", where, code))
     else:
-        common = [level for level in blocks[0] if all(any(level[0] is other[0] for other in chain) for chain in blocks)][-1]
+        common = [
+            level for level in blocks[0] if all(any(level[0] is other[0] for other in chain) for chain in blocks)
+        ][-1]
         statement = common[1]
         if not _is_parser(checkout, source, calls[0][1], name):
             raise Missing("{}: it is not certain that {} is an argparse.ArgumentParser".format(at, name), where, code)
@@ -96,7 +104,9 @@ def parser_place(checkout):
         if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "add_argument":
             taken = [a.value for a in node.args if isinstance(a, ast.Constant) and str(a.value).startswith("--scoring")]
             if taken:
-                raise Missing("{}: line {}: has an option {} of its own; rename it".format(source.name, node.lineno, taken[0]), where, code)
+                raise Missing(
+                    "{}: line {}: has an option {} of its own; rename it".format(source.name, node.lineno, taken[0]),
+                    where, code)
     return _before(source, statement, "add_arguments({})".format(name), where)
 
 
@@ -104,11 +114,13 @@ def _is_parser(checkout, source, call, name):
     """Whether a name is bound, once, to an ArgumentParser or to what a function or class that makes one returns."""
     here, bound = _scope(source.tree, call), []
     for node in ast.walk(source.tree):
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        targets = node.targets if isinstance(node,
+                                             ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
         if name in [_dotted(target) for target in targets]:
             bound.append(node)
     near = [node for node in bound if _scope(source.tree, node) is here] or bound
-    if here is not None and not any(node in near for node in ast.walk(here)):  # handed in by a caller: certain where it says so
+    if here is not None and not any(node in near
+                                    for node in ast.walk(here)):  # handed in by a caller: certain where it says so
         for arg in here.args.args:
             if arg.arg == name:
                 return arg.annotation is not None and (_dotted(arg.annotation) or "").endswith("ArgumentParser")
@@ -121,17 +133,20 @@ def _makes_parser(checkout, call):
         return True
     made = [node for source in checkout.sources.values() for node in ast.walk(source.tree)
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name == name]
-    return len(made) == 1 and any((_dotted(n) or "").endswith("ArgumentParser") for n in ast.walk(made[0]) if isinstance(n, (ast.Name, ast.Attribute)))
+    return len(made) == 1 and any((_dotted(n) or "").endswith("ArgumentParser")
+                                  for n in ast.walk(made[0]) if isinstance(n, (ast.Name, ast.Attribute)))
 
 
 def _parser_of_function(checkout, source, call, missing):
     """For ``get_parser().parse_args()``: (Source, the return statement of that function, the returned name)."""
     maker = call.func.value
     name = (_dotted(maker.func) or "").split(".")[-1] if isinstance(maker, ast.Call) else None
-    found = [(s, node) for s in checkout.sources.values() for node in ast.walk(s.tree) if isinstance(node, ast.FunctionDef) and node.name == name]
+    found = [(s, node) for s in checkout.sources.values() for node in ast.walk(s.tree)
+             if isinstance(node, ast.FunctionDef) and node.name == name]
     if len(found) == 1:
         returns = [node for node in ast.walk(found[0][1]) if isinstance(node, ast.Return)]
-        if len(returns) == 1 and isinstance(returns[0].value, ast.Name) and _is_parser(checkout, found[0][0], returns[0], returns[0].value.id):
+        if len(returns) == 1 and isinstance(returns[0].value, ast.Name) and _is_parser(
+                checkout, found[0][0], returns[0], returns[0].value.id):
             return found[0][0], returns[0], returns[0].value.id
     raise missing
 
@@ -149,12 +164,14 @@ def record_place(checkout):
             if {modal for modal, _ in calls} == set(MODALS) and name in checkout.called_from(cls, ["predict"]):
                 found.append((cls, name, calls))
     if not found:
-        raise Missing("{}: no method that predict calls has self.compute_single_s_s_map(..., modal=...) for each of {}".format(
-            _usually(checkout, "TripleFeatures", "multiple_features"), ", ".join(MODALS)), where, code, absent=True)
+        raise Missing(
+            "{}: no method that predict calls has self.compute_single_s_s_map(..., modal=...) for each of {}".format(
+                _usually(checkout, "TripleFeatures", "multiple_features"), ", ".join(MODALS)), where, code, absent=True)
     cls, name, calls = found[0]
     if len(found) > 1:
         at = "; ".join(c.at(n) for c, n, _ in found)
-        raise Missing("{}: several methods compute the three maps, and it is not certain which is used".format(at), where, code)
+        raise Missing("{}: several methods compute the three maps, and it is not certain which is used".format(at),
+                      where, code)
     testing = checkout.called_from(cls, ["predict"])
     others = sorted({other for c in checkout.family(cls) for other in c.methods
                      if other not in testing and name in checkout.called_from(cls, [other], past=["predict"])})
@@ -165,33 +182,43 @@ def record_place(checkout):
     statements, maps = {}, {}
     for modal, call in calls:
         blocks = _blocks(method, call)
-        statement, expression = blocks[-1][1], _map_expression(blocks[-1][1], call)
+        expression = _map_expression(blocks[-1][1], call)
         if modal in maps or expression is None or expression in maps.values():
-            raise Missing("{}: line {}: the {} map has to be assigned once, to a name of its own".format(cls.at(name), call.lineno, modal), where, code)
+            raise Missing(
+                "{}: line {}: the {} map has to be assigned once, to a name of its own".format(
+                    cls.at(name), call.lineno, modal), where, code)
         statements[modal], maps[modal] = blocks, expression
     chains = list(statements.values())
-    common = [level for level in chains[0] if all(any(level[0] is other[0] for other in chain) for chain in chains)][-1][0]
-    last = max((next(level[1] for level in chain if level[0] is common) for chain in chains), key=lambda node: node.lineno)
+    common = [level for level in chains[0]
+              if all(any(level[0] is other[0] for other in chain) for chain in chains)][-1][0]
+    last = max((next(level[1] for level in chain if level[0] is common) for chain in chains),
+               key=lambda node: node.lineno)
     first = min(chain[-1][1].lineno for chain in chains)
     for chain in chains:
         around = [level[1] for level in chain[:-1]]
         depth = next(i for i, level in enumerate(chain) if level[0] is common)
         if any(isinstance(node, (ast.For, ast.While, ast.FunctionDef, ast.AsyncFunctionDef)) for node in around) \
                 or not all(isinstance(node, ast.With) for node in around[depth:]):
-            raise Missing("{}: line {}: stands in a loop or a branch".format(cls.at(name), chain[-1][1].lineno), where, code)
+            raise Missing("{}: line {}: stands in a loop or a branch".format(cls.at(name), chain[-1][1].lineno), where,
+                          code)
     names = {expression.split("[")[0] for expression in maps.values()}
-    stored = [target for node in ast.walk(method) for target in [_dotted(node)] if target in names and first <= node.lineno <= last.end_lineno
-              and isinstance(getattr(node, "ctx", None), ast.Store)]
+    stored = [
+        target for node in ast.walk(method) for target in [_dotted(node)] if target in names
+        and first <= node.lineno <= last.end_lineno and isinstance(getattr(node, "ctx", None), ast.Store)
+    ]
     if len(stored) != len(MODALS):
-        raise Missing("{}: {} is assigned again between the three calls".format(cls.at(name), " or ".join(sorted(names))), where, code)
+        raise Missing(
+            "{}: {} is assigned again between the three calls".format(cls.at(name), " or ".join(sorted(names))), where,
+            code)
     own = method.args.args[0].arg
-    return cls, _after(cls.source, last, "record({}, {}, {}, {})".format(own, maps["rgb"], maps["xyz"], maps["fusion"]), where)
+    return cls, _after(cls.source, last, "record({}, {}, {}, {})".format(own, maps["rgb"], maps["xyz"], maps["fusion"]),
+                       where)
 
 
 def _modal(node, method):
     """The modal of a call ``self.compute_single_s_s_map(...)``, else None."""
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "compute_single_s_s_map" \
-            and is_own(node.func.value, method):
+    called = node.func if isinstance(node, ast.Call) else None
+    if isinstance(called, ast.Attribute) and called.attr == "compute_single_s_s_map" and is_own(called.value, method):
         values = [k.value for k in node.keywords if k.arg == "modal"] or node.args
         values = [v.value for v in values if isinstance(v, ast.Constant) and v.value in MODALS]
         return values[0] if len(values) == 1 else None
@@ -199,7 +226,8 @@ def _modal(node, method):
 
 
 def _map_expression(statement, call):
-    """What holds the map after an assignment of the call's tuple (score, map): the second target, or the target's item 1; else None."""
+    """What holds the map after an assignment of the call's tuple (score, map): the second target, or the target's
+    item 1; else None."""
     if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
         return None
     target, value = statement.targets[0], statement.value
@@ -215,11 +243,13 @@ def _map_expression(statement, call):
 
 def metrics_place(checkout, recording):
     """At the start of ``calculate_metrics`` of the class that the recording one inherits it from."""
-    code, where, name = "apply(self)", "as first statement of the calculate_metrics that the full setting runs", "calculate_metrics"
+    code, name = "apply(self)", "calculate_metrics"
+    where = "as first statement of the calculate_metrics that the full setting runs"
     starts = [recording] if recording else [c for c in checkout.classes if c.name == "Features"]
     definers = [c for start in starts for c in checkout.lineage(start) if name in c.methods]
     if not definers:
-        raise Missing("{}: has no method calculate_metrics".format(_usually(checkout, "Features", "features")), where, code, absent=True)
+        raise Missing("{}: has no method calculate_metrics".format(_usually(checkout, "Features", "features")), where,
+                      code, absent=True)
     top = definers[-1]
     overrides = [c for c in definers[:-1] + checkout.descendants(top) if name in c.methods and c is not top]
     if overrides:
@@ -248,13 +278,17 @@ def _blocks(tree, wanted):
 
 def _scope(tree, wanted):
     """The innermost function around a node, or None."""
-    functions = [statement for _, statement in _blocks(tree, wanted) if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    functions = [
+        statement for _, statement in _blocks(tree, wanted)
+        if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef))
+    ]
     return functions[-1] if functions else None
 
 
 def _usually(checkout, name, module):
     """Where a class stands, or where the release has it."""
-    return next((c.at() for c in checkout.classes if c.name == name), "feature_extractors/{}.py: {}".format(module, name))
+    return next((c.at() for c in checkout.classes if c.name == name),
+                "feature_extractors/{}.py: {}".format(module, name))
 
 
 def _class_around(checkout, source, wanted):
@@ -275,11 +309,13 @@ def _dotted(node):
 def _before(source, statement, code, where):
     first = min([statement.lineno] + [d.lineno for d in getattr(statement, "decorator_list", [])])
     if not source.begins_line(statement):
-        raise Missing("{}: line {}: shares its line with what stands before it".format(source.name, statement.lineno), where, code)
+        raise Missing("{}: line {}: shares its line with what stands before it".format(source.name, statement.lineno),
+                      where, code)
     return Place(source, first - 1, source.indent(statement), code)
 
 
 def _after(source, statement, code, where):
     if not source.begins_line(statement) or not source.ends_line(statement):
-        raise Missing("{}: line {}: shares its line with other statements".format(source.name, statement.lineno), where, code)
+        raise Missing("{}: line {}: shares its line with other statements".format(source.name, statement.lineno), where,
+                      code)
     return Place(source, statement.end_lineno, source.indent(statement), code)

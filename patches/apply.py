@@ -24,7 +24,8 @@ FINE, FAILED, REFUSED = 0, 1, 2
 
 
 def main(argv=None):
-    """Run the command line; returns the exit code: 0 fine, 1 --check: not applicable, or --revert left a file, 2 refused."""
+    """Run the command line; returns the exit code: 0 fine, 1 --check: not applicable, or --revert left a file, 2
+    refused."""
     args = build_parser().parse_args(argv)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -32,7 +33,8 @@ def main(argv=None):
             raise InputError("Python 3.8 or newer is needed")
         root = Path(os.path.abspath(args.path))
         if root.resolve() == PROJECT:
-            raise InputError("{}: this project has the scoring built in; give the folder of another M3DM checkout".format(args.path))
+            raise InputError(
+                "{}: this project has the scoring built in; give the folder of another M3DM checkout".format(args.path))
         if not root.is_dir():
             raise InputError("{}: no such folder; give the folder of an M3DM checkout".format(args.path))
         return revert(root) if args.revert else add(root, args)
@@ -51,7 +53,8 @@ def build_parser():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("path", metavar="PATH_TO_M3DM", help="folder of the checkout's main.py")
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--check", action="store_true", help="only say what would be done; exit code 1 if it cannot be done")
+    what.add_argument("--check", action="store_true",
+                      help="only say what would be done; exit code 1 if it cannot be done")
     what.add_argument("--diff", action="store_true", help="only print what would be done as a unified diff")
     what.add_argument("--revert", action="store_true", help="remove what was inserted, nothing else")
     return parser
@@ -66,7 +69,9 @@ def add(root, args):
     checkout, places, faults = find_places(root)
     changes, report, target, ours = {}, [], root / ADDON, (PROJECT / ADDON).read_bytes()
     if os.path.lexists(str(target)) and not _is_ours(target, root, ours):
-        faults.append("{}: is there and is not the file that is copied (or was edited since); move it away and run this again".format(target))
+        faults.append(
+            "{}: is there and is not the file that is copied (or was edited since); move it away and run this again".
+            format(target))
     if faults:
         for fault in faults:
             print("apply.py: not applicable: {}".format(fault), file=sys.stderr)
@@ -86,7 +91,8 @@ def add(root, args):
         return FINE
     if not args.check:
         write_all(changes)
-    last = "nothing was changed; without --check this is inserted" if args.check else "done; now: python main.py ... --scoring disagreement"
+    last = ("nothing was changed; without --check this is inserted" if args.check else
+            "done; now: python main.py ... --scoring disagreement")
     print("\n".join([*report, last] if changes else ["{}: already applied, nothing to do".format(args.path)]))
     return FINE
 
@@ -95,7 +101,10 @@ def revert(root):
     """Remove our lines, and the file if it is ours and nothing else needs it; returns the exit code."""
     target, patched = root / ADDON, patched_files(root)
     changes = {Path(os.path.realpath(source.path)): source.without_our_lines().data for source in patched}
-    report = ["{}: line {}: removed".format(source.name, line + 1) for source in patched for line in sorted(source.our_lines())]
+    report = [
+        "{}: line {}: removed".format(source.name, line + 1) for source in patched
+        for line in sorted(source.our_lines())
+    ]
     kept = None
     if os.path.lexists(str(target)):
         users = [name for path in python_files(root) if path != target for name in _own_imports(path, root)]
@@ -120,7 +129,10 @@ def _inserted(source, places, version):
     Raises:
         InputError: the result would not be the same program with our lines added.
     """
-    lines = {p.line: (p.indent, "import scoring_addon; scoring_addon.{}  {} {}".format(p.code, MARKER, version).encode()) for p in places}
+    lines = {
+        p.line: (p.indent, "import scoring_addon; scoring_addon.{}  {} {}".format(p.code, MARKER, version).encode())
+        for p in places
+    }
     new = Source(source.path, source.name, source.with_lines(lines))
     ours, without = set(new.our_lines()), new.without_our_lines().data
     for node in ast.walk(new.tree):
@@ -129,12 +141,15 @@ def _inserted(source, places, version):
                 setattr(node, field, [item for item in block if getattr(item, "lineno", 0) - 1 not in ours])
     if len(ours) != len(places) or ast.dump(new.tree) != ast.dump(source.tree) or without != source.data:
         raise InputError("{}: a line inserted at line {} would change more than it should; insert by hand: {}".format(
-            source.name, min(p.line for p in places) + 1, "; ".join("import scoring_addon; scoring_addon." + p.code for p in places)))
+            source.name,
+            min(p.line for p in places) + 1,
+            "; ".join("import scoring_addon; scoring_addon." + p.code for p in places)))
     return new.data, [(i + 1, next(p.code for p in places if p.code.encode() in new.lines[i])) for i in sorted(ours)]
 
 
 def _is_ours(target, root, ours):
-    """Whether the file is a version of scoring_addon.py that this project copied: today's, or the one the inserted lines name."""
+    """Whether the file is a version of scoring_addon.py that this project copied: today's, or the one the inserted
+    lines name."""
     versions = {digest(ours)} | {version for source in patched_files(root) for version in source.our_lines().values()}
     return target.is_file() and digest(target.read_bytes()) in versions
 
@@ -146,18 +161,24 @@ def _own_imports(path, root):
         return []
     source = Source(path, path.relative_to(root).as_posix(), data)
     ours = source.our_lines()
-    lines = [node.lineno for node in ast.walk(source.tree) if node.__class__ in (ast.Import, ast.ImportFrom) and node.lineno - 1 not in ours
-             and "scoring_addon" in [getattr(node, "module", None), *(alias.name for alias in node.names)]]
+    lines = [
+        node.lineno for node in ast.walk(source.tree)
+        if node.__class__ in (ast.Import, ast.ImportFrom) and node.lineno -
+        1 not in ours and "scoring_addon" in [getattr(node, "module", None), *(alias.name for alias in node.names)]
+    ]
     return ["{}: line {}".format(source.name, line) for line in lines]
 
 
 def _diff(root, path, data):
     """Unified diff of one file as bytes, as ``git apply`` takes it."""
-    name = os.path.relpath(str(path), os.path.realpath(str(root)) if path.name != ADDON else str(root)).replace(os.sep, "/").encode()
+    name = os.path.relpath(str(path),
+                           os.path.realpath(str(root)) if path.name != ADDON else str(root)).replace(os.sep,
+                                                                                                     "/").encode()
     before = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-    lines = difflib.diff_bytes(difflib.unified_diff, before, data.splitlines(keepends=True), b"a/" + name if path.exists() else b"/dev/null",
-                               b"b/" + name, lineterm=b"\n")
-    return b"".join(line if line.endswith((b"\n", b"\r")) else line + b"\n\\ No newline at end of file\n" for line in lines)
+    lines = difflib.diff_bytes(difflib.unified_diff, before, data.splitlines(keepends=True),
+                               b"a/" + name if path.exists() else b"/dev/null", b"b/" + name, lineterm=b"\n")
+    return b"".join(line if line.endswith((b"\n", b"\r")) else line + b"\n\\ No newline at end of file\n"
+                    for line in lines)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 """An M3DM checkout as syntax: which files its main.py uses, their classes, and which method overrides which."""
+
 import ast
 import os
 from pathlib import Path
@@ -8,11 +9,15 @@ from utils.errors import InputError
 
 PROJECT = Path(__file__).resolve().parents[1]
 ADDON = "scoring_addon.py"
-HINTS = (b"compute_single_s_s_map", b"calculate_metrics")  # one of them is in every file that can hold a place in a class
+HINTS = (
+    b"compute_single_s_s_map",
+    b"calculate_metrics",
+)  # one of them is in every file that can hold a place in a class
 
 
 class Class:
-    """A class of the checkout: ``name``, the ``source`` it stands in, its ``node`` and {name: function node} ``methods``."""
+    """A class of the checkout: ``name``, the ``source`` it stands in, its ``node`` and {name: function node}
+    ``methods``."""
 
     def __init__(self, source, node):
         self.source, self.node, self.name = source, node, node.name
@@ -29,8 +34,9 @@ class Checkout:
 
     Args:
         root: folder of main.py.
-        everything: all Python files instead of those that main.py imports, directly or not. A file that is no Python is an
-            error if main.py imports it or if it holds one of the names that are looked for; any other one is left out.
+        everything: all Python files instead of those that main.py imports, directly or not. A file that is no Python
+            is an error if main.py imports it or if it holds one of the names that are looked for; any other one is
+            left out.
 
     Attributes:
         sources: {path: Source}; imported: paths of those that main.py imports, and its own.
@@ -49,7 +55,12 @@ class Checkout:
             for path in python_files(self.root):
                 if path not in self.sources and path.name != ADDON and any(hint in path.read_bytes() for hint in HINTS):
                     self._follow(path)
-        self.classes = [Class(source, node) for source in self.sources.values() for node in ast.walk(source.tree) if isinstance(node, ast.ClassDef)]
+        self.classes = [
+            Class(source, node)
+            for source in self.sources.values()
+            for node in ast.walk(source.tree)
+            if isinstance(node, ast.ClassDef)
+        ]
 
     def _follow(self, path):
         """Read a file and everything of the checkout that it imports."""
@@ -62,12 +73,18 @@ class Checkout:
                 waiting.extend(file for files, _ in self.imports[path] for file in files)
 
     def _imports(self, path):
-        """[(files of the checkout that an import reads, {local name: imported name})] of a file; no files: a library's."""
+        """[(files of the checkout that an import reads, {local name: imported name})] of a file; no files: a
+        library's."""
         found = []
         for node in ast.walk(self.sources[path].tree):
             if isinstance(node, ast.Import):
                 for alias in node.names:
-                    found.append((self._files(self.root, alias.name.split(".")), {alias.asname or alias.name.split(".")[0]: alias.name}))
+                    found.append(
+                        (
+                            self._files(self.root, alias.name.split(".")),
+                            {alias.asname or alias.name.split(".")[0]: alias.name},
+                        )
+                    )
             elif isinstance(node, ast.ImportFrom):
                 folder = path.parents[min(node.level, len(path.parents)) - 1] if node.level else self.root
                 base = node.module.split(".") if node.module else []
@@ -84,7 +101,8 @@ class Checkout:
     # ------------------------------------------------------------ classes
 
     def bases(self, cls):
-        """The classes of the checkout that ``cls`` derives from directly; where no import tells which of several is meant, all."""
+        """The classes of the checkout that ``cls`` derives from directly; where no import tells which of several is
+        meant, all."""
         out = []
         for expression in cls.node.bases:
             root = expression
@@ -115,7 +133,8 @@ class Checkout:
         return [c for c in self.classes if c is not cls and cls in self.lineage(c)]
 
     def called_from(self, cls, starts, past=()):
-        """Names of the methods that an object of ``cls``, or of a class derived from it, may run from the methods ``starts``, not by way of ``past``."""
+        """Names of the methods that an object of ``cls``, or of a class derived from it, may run from the methods
+        ``starts``, not by way of ``past``."""
         reached, waiting = set(past), list(starts)
         while waiting:
             name = waiting.pop()
@@ -123,7 +142,11 @@ class Checkout:
                 continue
             reached.add(name)
             for method in (c.methods[name] for c in self.family(cls) if name in c.methods):
-                waiting.extend(node.attr for node in ast.walk(method) if isinstance(node, ast.Attribute) and is_own(node.value, method))
+                waiting.extend(
+                    node.attr
+                    for node in ast.walk(method)
+                    if isinstance(node, ast.Attribute) and is_own(node.value, method)
+                )
         return reached - set(past)
 
     def family(self, cls):
@@ -132,9 +155,16 @@ class Checkout:
 
     def written_by_user(self, hook):
         """[(Source, node)]: calls of ``scoring_addon.<hook>`` that were not inserted by us."""
-        return [(source, node) for source in self.sources.values() for node in ast.walk(source.tree)
-                if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == hook
-                and isinstance(node.func.value, ast.Name) and node.func.value.id == "scoring_addon"]
+        return [
+            (source, node)
+            for source in self.sources.values()
+            for node in ast.walk(source.tree)
+            if isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr == hook
+            and isinstance(node.func.value, ast.Name)
+            and node.func.value.id == "scoring_addon"
+        ]
 
 
 def is_own(node, method):
@@ -145,17 +175,33 @@ def is_own(node, method):
 
 
 def python_files(root):
-    """The checkout's own Python files: none of hidden folders, virtual environments, other repositories in it, or this project."""
+    """The checkout's own Python files: none of hidden folders, virtual environments, other repositories in it, or
+    this project."""
     out = []
     for folder, names, files in os.walk(str(root)):
         inner = [Path(folder, name) for name in names]
-        names[:] = sorted(f.name for f in inner if not (f.name.startswith(".") or f.name in ("site-packages", "node_modules", "__pycache__")
-                                                        or (f / "pyvenv.cfg").exists() or (f / ".git").exists() or f.resolve() == PROJECT))
-        out.extend(Path(folder, name) for name in sorted(files) if name.endswith(".py") and Path(folder, name).is_file())
+        names[:] = sorted(
+            f.name
+            for f in inner
+            if not (
+                f.name.startswith(".")
+                or f.name in ("site-packages", "node_modules", "__pycache__")
+                or (f / "pyvenv.cfg").exists()
+                or (f / ".git").exists()
+                or f.resolve() == PROJECT
+            )
+        )
+        out.extend(
+            Path(folder, name) for name in sorted(files) if name.endswith(".py") and Path(folder, name).is_file()
+        )
     return out
 
 
 def patched_files(root):
     """[Source] of the checkout's files that hold our lines."""
-    found = (Source(path, path.relative_to(root).as_posix()) for path in python_files(root) if MARKER.encode() in path.read_bytes())
+    found = (
+        Source(path, path.relative_to(root).as_posix())
+        for path in python_files(root)
+        if MARKER.encode() in path.read_bytes()
+    )
     return [source for source in found if source.our_lines()]

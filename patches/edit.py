@@ -3,6 +3,7 @@
 Only whole lines of ASCII are ever added, and only lines that this module recognises as ours are removed, so a file's
 encoding (PEP 263 cookie, BOM), line endings and indentation stay as they are. Runs on Python 3.8.
 """
+
 import ast
 import contextlib
 import hashlib
@@ -17,9 +18,13 @@ from utils.errors import InputError
 from utils.files import atomic_path
 
 MARKER = "# m3dm-disagreement"
-# an inserted line ends with the digest of the scoring_addon.py that came with it, so that --revert knows this file later on
-OUR_LINE = re.compile(rb"[ \t\f]*import scoring_addon; scoring_addon\.(?:add_arguments|record|apply)\([^#]*\)  "
-                      + MARKER.encode() + rb" ([0-9a-f]{12})\s*")
+# an inserted line ends with the digest of the scoring_addon.py that came with it, so that --revert knows this file
+# later on
+OUR_LINE = re.compile(
+    rb"[ \t\f]*import scoring_addon; scoring_addon\.(?:add_arguments|record|apply)\([^#]*\)  "
+    + MARKER.encode()
+    + rb" ([0-9a-f]{12})\s*"
+)
 
 
 class Source:
@@ -49,14 +54,22 @@ class Source:
                 self.tree = ast.parse(data, str(path))
             self.encoding = tokenize.detect_encoding(io.BytesIO(data).readline)[0]
         except SyntaxError as error:
-            raise InputError("{}: line {}: no valid Python ({}); mend it, or run this with the Python that the file is for"
-                             .format(name, error.lineno or "unknown", error.msg)) from None
+            raise InputError(
+                "{}: line {}: no valid Python ({}); mend it, or run this with the Python that the file is for".format(
+                    name, error.lineno or "unknown", error.msg
+                )
+            ) from None
         except ValueError as error:  # a null byte, for one
             raise InputError("{}: no valid Python ({})".format(name, error)) from None
 
     def our_lines(self):
-        """{index of a line that was inserted by us: digest in it}; text that looks alike inside a string is no such line."""
-        starts = {node.lineno - 1 for node in ast.walk(self.tree) if isinstance(node, ast.Import) and node.names[0].name == "scoring_addon"}
+        """{index of a line that was inserted by us: digest in it}; text that looks alike inside a string is no such
+        line."""
+        starts = {
+            node.lineno - 1
+            for node in ast.walk(self.tree)
+            if isinstance(node, ast.Import) and node.names[0].name == "scoring_addon"
+        }
         found = {i: OUR_LINE.fullmatch(self.lines[i]) for i in starts}
         return {i: match.group(1).decode() for i, match in found.items() if match}
 
@@ -75,16 +88,19 @@ class Source:
         try:
             return Source(self.path, self.name, b"".join(lines))
         except InputError:
-            raise InputError("{}: line {}: without this inserted line the file is no valid Python; give the block a statement of your own"
-                             .format(self.name, min(ours) + 1)) from None
+            raise InputError(
+                "{}: line {}: without this inserted line the file is no valid Python; give the block a statement of "
+                "your own"
+                .format(self.name,
+                        min(ours) + 1)) from None
 
     def begins_line(self, node):
         """Whether nothing stands before a statement on its first line."""
-        return not self._text(node.lineno)[:node.col_offset].strip(b" \t\f")
+        return not self._text(node.lineno)[: node.col_offset].strip(b" \t\f")
 
     def ends_line(self, node):
         """Whether nothing but a comment follows a statement on its last line."""
-        after = self._text(node.end_lineno)[node.end_col_offset:].strip()
+        after = self._text(node.end_lineno)[node.end_col_offset :].strip()
         return not after or after.startswith(b"#")
 
     def indent(self, node):
@@ -103,13 +119,13 @@ class Source:
                 new = b"".join(insertions[i])
                 ending = self._ending(i)
                 out.append(new + ending if i == 0 or self.lines[i - 1].endswith((b"\n", b"\r")) else ending + new)
-            out.extend(self.lines[i:i + 1])
+            out.extend(self.lines[i : i + 1])
         return b"".join(out)
 
     def _ending(self, index):
         """The line ending around a place: that of the line before it, else of the file's first line."""
-        for line in (*self.lines[max(index - 1, 0):index], *self.lines[:1]):
-            ending = line[len(line.rstrip(b"\r\n")):]
+        for line in (*self.lines[max(index - 1, 0) : index], *self.lines[:1]):
+            ending = line[len(line.rstrip(b"\r\n")) :]
             if ending:
                 return ending
         return os.linesep.encode()
@@ -128,7 +144,8 @@ def write_all(changes):
     """Write or delete several files, each in one step; if one fails, those already changed are restored.
 
     Args:
-        changes: {path: new bytes, or None to delete}; the last is written first and deleted last, so what others import comes last.
+        changes: {path: new bytes, or None to delete}; the last is written first and deleted last, so what others
+            import comes last.
 
     Raises:
         InputError: a file cannot be written.
@@ -151,7 +168,11 @@ def write_all(changes):
                     with contextlib.ExitStack() as stack:
                         _stage(stack, path, data)
         if isinstance(error, OSError):
-            raise InputError("{}: cannot be written ({}); nothing was changed".format(error.filename or list(changes)[0], error.strerror or error)) from None
+            raise InputError(
+                "{}: cannot be written ({}); nothing was changed".format(
+                    error.filename or list(changes)[0], error.strerror or error
+                )
+            ) from None
         raise
 
 

@@ -2,14 +2,17 @@
 import os
 import tarfile
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
-import torch
 
+import evaluation
+import scoring_addon
 from dataset import get_data_loader
-from feature_extractors import features
-from feature_extractors.multiple_features import METHODS
+from feature_extractors.released import mask_of_map, stacked
+from m3dm_runner import build_extractor, build_method
+from tests.fakes import FakeExtractor
 from tools.standin_checkpoints import write_checkpoints
 from utils.options import parse_arguments
 
@@ -45,22 +48,46 @@ def arguments(checkpoints, dataset_path):
     """Function: options of a run on the fixture category, with extra flags."""
 
     def build(*flags):
-        return parse_arguments(["--use_uff", "--fusion_module_path", str(checkpoints / "uff_pretrain.pth"), "--checkpoint_dir",
-                                str(checkpoints), "--dataset_path", str(dataset_path), "--category", "cookie", "--random_state", "0",
-                                "--num_workers", "0", "--device", "cpu", *flags])
+        return parse_arguments(
+            [
+                "--use_uff",
+                "--fusion_module_path",
+                str(checkpoints / "uff_pretrain.pth"),
+                "--checkpoint_dir",
+                str(checkpoints),
+                "--dataset_path",
+                str(dataset_path),
+                "--category",
+                "cookie",
+                "--random_state",
+                "0",
+                "--num_workers",
+                "0",
+                "--device",
+                "cpu",
+                *flags,
+            ]
+        )
 
     return build
 
 
 @pytest.fixture(scope="session")
-def full_method(arguments):
+def extractor(arguments):
+    """The full setting's networks."""
+    return build_extractor(arguments())
+
+
+@pytest.fixture(scope="session")
+def full_method(arguments, extractor):
     """The full setting's method object in eval mode, banks empty."""
-    return METHODS["DINO+Point_MAE+Fusion"](arguments("--eval_mode"))
+    return build_method(arguments("--eval_mode"), extractor)
 
 
 @pytest.fixture(scope="session")
 def passes(full_method, arguments):
     """{split: list of (sample, mask, label, patches)} of the fixture category in eval mode."""
+    full_method.extractor.train(False)
     out = {}
     for split in ("train", "test"):
         out[split] = []
@@ -70,28 +97,46 @@ def passes(full_method, arguments):
     return out
 
 
+class Evaluated(NamedTuple):
+    """A method fitted and evaluated: the method, its Evaluation, {scoring: Scored}, {scoring: Metrics}, the first
+    scoring's name."""
+
+    method: object
+    evaluation: object
+    scored: dict
+    metrics: dict
+    first: str
+
+
 @pytest.fixture
-def evaluated(arguments, passes, monkeypatch):
+def evaluated(arguments, passes):
     """Function: a method fitted and evaluated on the fixture category from the shared feature pass."""
 
     def run(*flags):
         args = arguments("--eval_mode", *flags)
-        monkeypatch.setattr(features, "Model", lambda *_: torch.nn.Module())
-        monkeypatch.setattr(features, "require", lambda *_: None)
-        monkeypatch.setattr(features.FeatureFusionBlock, "from_checkpoint", lambda *_: torch.nn.Module())
-        method = METHODS[args.method_name](args)
-        known = {id(entry[0]): entry[3] for split in passes.values() for entry in split}
-        method.extract = lambda sample: known[id(sample)]
+        method = build_method(args, FakeExtractor(rgb=768, xyz=1152, fusion=1920))
         for entry in passes["train"]:
-            method.add_sample_to_mem_bank(entry[0])
+            method.add_sample_to_mem_bank(entry[3])
         method.run_coreset()
         if method.needs_late_fusion_pass:
             for entry in passes["train"]:
-                method.add_sample_to_late_fusion_mem_bank(entry[0])
+                method.add_sample_to_late_fusion_mem_bank(entry[3])
             method.run_late_fusion()
-        for sample, mask, label, _ in passes["test"]:
-            method.predict(sample, mask, label)
-        method.calculate_metrics()
-        return method
+        judged = [method.judge(entry[3]) for entry in passes["test"]]
+        names = [str(i) for i in range(len(judged))]
+        found = evaluation.Evaluation(
+            "cookie",
+            names,
+            names,
+            np.array([int(entry[2]) for entry in passes["test"]], np.uint8),
+            np.stack([mask_of_map(entry[1], method.map_size) for entry in passes["test"]]),
+            np.array([part.score for part in judged]),
+            np.stack([part.map for part in judged]),
+            stacked([part.banks for part in judged], "scores"),
+            stacked([part.banks for part in judged], "maps"),
+            training=method.training,
+        )
+        scored = evaluation.score(found, args.scoring, scoring_addon.parameters_from(args), args.scoring_reference)
+        return Evaluated(method, found, scored, evaluation.metrics(found, scored), args.scoring[0])
 
     return run

@@ -1,6 +1,7 @@
 """A small program with the names and the call order of an M3DM checkout, in the shapes that users give theirs.
 
-Of our own writing, numpy only: "patches" are small random maps, "banks" are constants. It runs in a fraction of a second:
+Of our own writing, numpy only: "patches" are small random maps, "banks" are constants. It runs in a fraction of a
+second:
 
     python main.py [--method_name NAME] [--scoring NAME] [--dump FILE]
 
@@ -242,51 +243,78 @@ def moved():
 
 def black():
     """One argument a line, double quotes, type hints, other names for locals."""
-    names = {"s_xyz, s_map_xyz": "score_a, map_a", "s_rgb, s_map_rgb": "score_b, map_b", "s_fusion, s_map_fusion": "score_c, map_c"}
+    names = {
+        "s_xyz, s_map_xyz": "score_a, map_a",
+        "s_rgb, s_map_rgb": "score_b, map_b",
+        "s_fusion, s_map_fusion": "score_c, map_c"
+    }
     pairs = []
     for old, new in names.items():
         modal = old[2:].split(",")[0]
         call = f"{CALL}({modal}_patch, {modal}_patch, feature_map_dims, modal='{modal}')"
-        pairs.append((f"{old} = {call}", f"{new} = {CALL}(\n            {modal}_patch,\n            {modal}_patch,\n            feature_map_dims,\n"
-                                         f"            modal=\"{modal}\",\n        )  # of one bank"))
-    pairs += [("(s_map_rgb, s_map_xyz, s_map_fusion)", "(map_b, map_a, map_c)"), ("[s_xyz, 0.1 * s_rgb, s_fusion]", "[score_a, 0.1 * score_b, score_c]"),
-              ("1.0 * s_map_xyz + 0.1 * s_map_rgb + s_map_fusion", "1.0 * map_a + 0.1 * map_b + map_c"), ("s_map_rgb *= 0", "map_b *= 0"),
-              ("def predict(self, sample, mask, label):", "def predict(self, sample: tuple, mask, label: 'np.ndarray') -> None:")]
-    return edited({FULL: pairs, BASE: [("def calculate_metrics(self):", "def calculate_metrics(\n        self,\n    ) -> None:")]})
+        pairs.append(
+            (f"{old} = {call}",
+             f"{new} = {CALL}(\n            {modal}_patch,\n            {modal}_patch,\n            feature_map_dims,\n"
+             f"            modal=\"{modal}\",\n        )  # of one bank"))
+    pairs += [("(s_map_rgb, s_map_xyz, s_map_fusion)", "(map_b, map_a, map_c)"),
+              ("[s_xyz, 0.1 * s_rgb, s_fusion]", "[score_a, 0.1 * score_b, score_c]"),
+              ("1.0 * s_map_xyz + 0.1 * s_map_rgb + s_map_fusion", "1.0 * map_a + 0.1 * map_b + map_c"),
+              ("s_map_rgb *= 0", "map_b *= 0"),
+              ("def predict(self, sample, mask, label):",
+               "def predict(self, sample: tuple, mask, label: 'np.ndarray') -> None:")]
+    return edited({
+        FULL: pairs,
+        BASE: [("def calculate_metrics(self):", "def calculate_metrics(\n        self,\n    ) -> None:")]
+    })
 
 
 def unpacked():
     """Results kept as tuples, positional modal, under a context manager and a decorator, maps in other variables."""
     with_block = "        with open(__file__):\n            "
-    return edited({FULL: [
-        ("        s_xyz, s_map_xyz = " + f"{CALL}(xyz_patch, xyz_patch, feature_map_dims, modal='xyz')",
-         with_block + f"of_xyz = {CALL}(xyz_patch, xyz_patch, feature_map_dims, 'xyz')"),
-        ("        " + RGB_CALL, with_block + f"of_rgb = {CALL}(rgb_patch, rgb_patch, feature_map_dims, 'rgb')"),
-        ("        s_fusion, s_map_fusion = " + f"{CALL}(fusion_patch, fusion_patch, feature_map_dims, modal='fusion')\n",
-         with_block + f"of_fusion = {CALL}(fusion_patch, fusion_patch, feature_map_dims, 'fusion')\n"
-         "        (s_xyz, s_map_xyz), (s_rgb, s_map_rgb), (s_fusion, s_map_fusion) = of_xyz, of_rgb, of_fusion\n"),
-        ("    def compute_s_s_map(self, xyz_patch, rgb_patch, fusion_patch,", "    @plain\n    def compute_s_s_map(self, xyz_patch, rgb_patch, fusion_patch,"),
-        ("class RGBFeatures", "def plain(function):\n    return function\n\n\nclass RGBFeatures")]})
+    return edited({
+        FULL:
+        [("        s_xyz, s_map_xyz = " + f"{CALL}(xyz_patch, xyz_patch, feature_map_dims, modal='xyz')",
+          with_block + f"of_xyz = {CALL}(xyz_patch, xyz_patch, feature_map_dims, 'xyz')"),
+         ("        " + RGB_CALL, with_block + f"of_rgb = {CALL}(rgb_patch, rgb_patch, feature_map_dims, 'rgb')"),
+         ("        s_fusion, s_map_fusion = " +
+          f"{CALL}(fusion_patch, fusion_patch, feature_map_dims, modal='fusion')\n",
+          with_block + f"of_fusion = {CALL}(fusion_patch, fusion_patch, feature_map_dims, 'fusion')\n"
+          "        (s_xyz, s_map_xyz), (s_rgb, s_map_rgb), (s_fusion, s_map_fusion) = of_xyz, of_rgb, of_fusion\n"),
+         ("    def compute_s_s_map(self, xyz_patch, rgb_patch, fusion_patch,",
+          "    @plain\n    def compute_s_s_map(self, xyz_patch, rgb_patch, fusion_patch,"),
+         ("class RGBFeatures", "def plain(function):\n    return function\n\n\nclass RGBFeatures")]
+    })
 
 
 def docstrings():
-    return edited({BASE: [("    def calculate_metrics(self):\n", '    def calculate_metrics(self):\n        """Three metrics."""\n        # in this order\n')],
-                   "main.py": [("import argparse\n", '"""Runs."""\nfrom __future__ import annotations\nimport argparse\n'), (PARSE, "args, _ = parser.parse_known_args()")],
-                   FULL: [("import numpy as np\n", "from __future__ import annotations\nimport numpy as np\n")]})
+    return edited({
+        BASE: [("    def calculate_metrics(self):\n",
+                '    def calculate_metrics(self):\n        """Three metrics."""\n        # in this order\n')],
+        "main.py": [("import argparse\n", '"""Runs."""\nfrom __future__ import annotations\nimport argparse\n'),
+                    (PARSE, "args, _ = parser.parse_known_args()")],
+        FULL: [("import numpy as np\n", "from __future__ import annotations\nimport numpy as np\n")]
+    })
 
 
 def function_parser(use):
     """The parser made in a function ``get_parser`` of main.py; ``use`` is what replaces the parsing."""
-    return edited({"main.py": [('if __name__ == "__main__":\n    parser', "def get_parser():\n    parser"),
-                               (f"    {PARSE}\n    run_all(args)", f'    return parser\n\n\nif __name__ == "__main__":\n    {use}\n    run_all(args)')]})
+    return edited({
+        "main.py": [('if __name__ == "__main__":\n    parser', "def get_parser():\n    parser"),
+                    (f"    {PARSE}\n    run_all(args)",
+                     f'    return parser\n\n\nif __name__ == "__main__":\n    {use}\n    run_all(args)')]
+    })
 
 
 def options_module():
     """The command line in a module of its own, parsed where it is built."""
     start, end = MAIN.index("    parser = "), MAIN.index("    args = parser")
-    files = edited({"main.py": [("import argparse\n", "from options.command_line import read_options\n"), (PARSE, "args = read_options()")]})
+    files = edited({
+        "main.py": [("import argparse\n", "from options.command_line import read_options\n"),
+                    (PARSE, "args = read_options()")]
+    })
     files["main.py"] = files["main.py"].replace(MAIN[start:end], "")
-    files["options/command_line.py"] = "import argparse\n\n\ndef read_options():\n" + MAIN[start:end] + "    return parser.parse_args()\n"
+    files["options/command_line.py"] = "import argparse\n\n\ndef read_options():\n" + MAIN[
+        start:end] + "    return parser.parse_args()\n"
     return files
 
 
@@ -300,61 +328,6 @@ def subclassed(method=""):
 OVERRIDE = "\n    def calculate_metrics(self):\n        super().calculate_metrics()\n"
 UNRELATED = "\n\nclass Meter:\n    def calculate_metrics(self):\n        return 0\n"
 # what the patch takes
-SHAPES = {
-    "as released": lambda: dict(TREE),
-    "CRLF": lambda: {path: text.replace("\n", "\r\n") for path, text in TREE.items()},
-    "tabs": lambda: {path: text.replace("    ", "\t") for path, text in TREE.items()},
-    "class moved": moved,
-    "unrelated calculate_metrics": lambda: {**TREE, FULL: MULTIPLE + UNRELATED},
-    "black": black,
-    "unpacked": unpacked,
-    "docstrings": docstrings,
-    "get_parser": lambda: function_parser("parser = get_parser()\n    args = parser.parse_args()"),
-    "get_parser().parse_args()": lambda: function_parser("args = get_parser().parse_args()"),
-    "options module": options_module,
-    "subclassed": subclassed,
-    "another way to predict": lambda: subclassed("\n    def __call__(self, sample, mask, label):\n        return self.predict(sample, mask, label)\n"),
-    "BOM": lambda: {path: "\ufeff" + text for path, text in TREE.items()},
-    "latin-1": lambda: {path: "# -*- coding: latin-1 -*-\nGREETING = 'Grüße'\n" + text for path, text in TREE.items()},
-    "no newline at the end": lambda: {path: text.rstrip("\n") for path, text in TREE.items()},
-    "broken file that nothing imports": lambda: {**TREE, "old/draft.py": "def (:\n", ".hidden/x.py": FEATURES, "venv/pyvenv.cfg": "", "venv/f.py": MULTIPLE},
-    "classes of the same names elsewhere": lambda: {**edited({
-        "main.py": [("import numpy as np\n", "import numpy as np\nimport plots\n")],
-        BASE: [("import numpy as np\n", "from abc import ABC\nimport numpy as np\n"), ("class Features(object)", "class Features(ABC)")]}),
-        "plots.py": UNRELATED.replace("Meter", "Features") + UNRELATED.replace("Meter", "ABC")},
-    "backup of the class": lambda: {**TREE, "old/multiple_features.py": MULTIPLE, "train_uff.py": "import argparse\nparser = argparse.ArgumentParser()\n"
-                                    "args = parser.parse_args()\n"},
-    "loaded by name": lambda: edited({"m3dm_runner.py": [("from feature_extractors.multiple_features import DoubleRGBPointFeatures, RGBFeatures, TripleFeatures",
-                                     "import importlib\nM = importlib.import_module('feature_extractors.' + 'multiple_features')\n"
-                                     "DoubleRGBPointFeatures, RGBFeatures, TripleFeatures = M.DoubleRGBPointFeatures, M.RGBFeatures, M.TripleFeatures")]}),
-}
-# what it refuses: files, words that the message has to hold
-REFUSED = {
-    "metrics overridden": (lambda: {**TREE, FULL: MULTIPLE.replace("class TripleFeatures(Features):", "class TripleFeatures(Features):" + OVERRIDE)},
-                           (FULL, "TripleFeatures.calculate_metrics", "scoring_addon.apply(self)")),
-    "metrics overridden in another method's class": (lambda: {**TREE, FULL: MULTIPLE.replace("class RGBFeatures(Features):", "class RGBFeatures(Features):" + OVERRIDE)},
-                                                     (FULL, "RGBFeatures.calculate_metrics")),
-    "metrics overridden in a subclass": (lambda: subclassed(OVERRIDE), (FULL, "Mine.calculate_metrics")),
-    "no metrics": (lambda: edited({BASE: [("calculate_metrics", "metrics")], "m3dm_runner.py": [("calculate_metrics", "metrics")]}), ("calculate_metrics", "apply(self)")),
-    "no fusion call": (lambda: {**TREE, FULL: MULTIPLE.replace("modal='fusion'", "modal=self.third")}, ("compute_single_s_s_map", "record(self")),
-    "shared with training": (lambda: edited({FULL: [("        self.fused.append([s_xyz, s_rgb, s_fusion])",
-                                                     "        self.compute_s_s_map(*sample, (24, 24), None, None)")]}), (FULL, "run by add_sample_to_late_fusion_mem_bank", "record(self")),
-    "shared with a training pass of another name": (lambda: {path: text.replace("add_sample_to_late_fusion_mem_bank", "second_pass")
-                                                    for path, text in REFUSED["shared with training"][0]().items()}, (FULL, "run by second_pass")),
-    "two full settings": (lambda: {**TREE, FULL: MULTIPLE + MULTIPLE[MULTIPLE.index("class TripleFeatures"):].replace("TripleFeatures", "Copy")}, (FULL, "several methods")),
-    "changed between the calls": (lambda: edited({FULL: [("        " + RGB_CALL, "        s_map_xyz = s_map_xyz * 2\n        " + RGB_CALL)]}), (FULL, "assigned again")),
-    "in a branch": (lambda: edited({FULL: [("        " + RGB_CALL, "        if label is not None:\n            " + RGB_CALL)]}), (FULL, "branch")),
-    "on one line": (lambda: edited({FULL: [("feature_map_dims, modal='fusion')\n", "feature_map_dims, modal='fusion'); done = 1\n")]}), (FULL, "shares its line")),
-    "on one line, in latin-1": (lambda: {**TREE, FULL: "# -*- coding: latin-1 -*-\n" + MULTIPLE.replace("s_fusion, s_map_fusion", "größe, s_map_fusion").replace(
-        "s_fusion]", "größe]").replace("feature_map_dims, modal='fusion')\n", "feature_map_dims, modal='fusion');1\n")}, (FULL, "shares its line")),
-    "two parsers": (lambda: edited({"main.py": [("    parser = ", "    first = argparse.ArgumentParser(add_help=False)\n    known, _ = first.parse_known_args()\n    parser = ")]}),
-                    ("main.py", "several places", "add_arguments(PARSER)")),
-    "two parsers of one name": (lambda: edited({"main.py": [("    parser = ", "    parser = argparse.ArgumentParser(add_help=False)\n    parser.parse_known_args()\n    parser = ")]}),
-                                ("main.py", "not certain that parser")),
-    "no parser": (lambda: edited({"main.py": [(PARSE, "args = argparse.Namespace(dump=None, method_name='DINO')")]}), ("main.py", "parse_args()")),
-    "a flag of the same name": (lambda: edited({"main.py": [(f"    {PARSE}", f"    parser.add_argument('--scoring', default='')\n    {PARSE}")]}), ("main.py", "--scoring")),
-    "user's own scoring_addon.py": (lambda: {**TREE, "scoring_addon.py": "mine = 1\n"}, ("scoring_addon.py", "move it away")),
-}
 
 
 def write_tree(folder, files):

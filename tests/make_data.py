@@ -1,5 +1,4 @@
 """Tiny synthetic categories for the tests."""
-import struct
 import zlib
 from pathlib import Path
 
@@ -8,25 +7,25 @@ import numpy as np
 from tools.make_downloads import write_png, write_tiff
 
 
-def picture(height=40, width=50, seed=0):
+def picture(height=60, width=75, seed=0):
     """Random picture [H, W, 3] uint8."""
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def points(height=40, width=50, seed=0):
+def points(height=60, width=75, seed=0):
     """Random point cloud [H, W, 3] float32 without zeros."""
     return np.random.default_rng(seed).uniform(0.1, 1, (height, width, 3)).astype(np.float32)
 
 
 def add_part(root, where, name="000", rgb=None, xyz=None, gt=None, category="toy"):
     """Write one part under ``root/category/where``; returns the paths (rgb, xyz, gt or None)."""
-    folder = Path(root) / category / where
-    return (write_png(folder / "rgb" / f"{name}.png", picture() if rgb is None else rgb),
-            write_tiff(folder / "xyz" / f"{name}.tiff", points() if xyz is None else xyz),
+    folder, seed = Path(root) / category / where, zlib.crc32(f"{where}/{name}".encode())  # no two parts are the same
+    return (write_png(folder / "rgb" / f"{name}.png", picture(seed=seed) if rgb is None else rgb),
+            write_tiff(folder / "xyz" / f"{name}.tiff", points(seed=seed) if xyz is None else xyz),
             None if gt is None else write_png(folder / "gt" / f"{name}.png", gt))
 
 
-def spot(height=40, width=50):
+def spot(height=60, width=75):
     """Mask [H, W] uint8 of 0 and 255 with a defect in its upper left quarter."""
     mask = np.zeros((height, width), np.uint8)
     mask[:height // 2, :width // 2] = 255
@@ -36,19 +35,37 @@ def spot(height=40, width=50):
 def make_category(root, category="toy"):
     """Two training parts, a good and a defective test part; returns the category's folder."""
     add_part(root, "train/good", "000", category=category)
-    add_part(root, "train/good", "001", picture(seed=1), points(seed=1), category=category)
-    add_part(root, "test/good", "000", gt=np.zeros((40, 50), np.uint8), category=category)
+    add_part(root, "train/good", "001", category=category)
+    add_part(root, "test/good", "000", gt=np.zeros((60, 75), np.uint8), category=category)
     add_part(root, "test/hole", "000", gt=spot(), category=category)
     return Path(root) / category
 
 
-def write_rgb16_png(path, height=40, width=50):
-    """A PNG of 16 bits a channel and three channels, which PIL cannot write."""
+def scan(side=64, seed=0, centre=(0.0, 0.0, 0.4), size=0.08, dtype=np.float32):
+    """A dome of noisy float coordinates in metres on an empty background, off the middle: [side, side, 3], 0 where
+    nothing was measured."""
+    rng = np.random.default_rng(seed)
+    rows, columns = (np.mgrid[:side, :side] + 0.5) / side - 0.5
+    height = 0.2 * np.sqrt(np.clip(0.16 - (columns + 0.05) ** 2 - (1.3 * (rows - 0.04)) ** 2, 0, None))
+    cloud = np.stack([columns, rows, -height], -1) * size / 0.8 + centre + rng.normal(0, 1e-4 * size, (side, side, 3))
+    return np.where(height[..., None] > 0, cloud, 0).astype(dtype)
 
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    rows = b"".join(b"\0" + bytes([row % 256, 7]) * 3 * width for row in range(height))
-    Path(path).write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0))
-                           + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
-    return Path(path)
+def picture_of(cloud, seed=0):
+    """A picture [H, W, 3] uint8 that shows the cloud's part bright on black."""
+    rng = np.random.default_rng(seed)
+    return np.where(cloud.any(2)[..., None], rng.integers(120, 200, cloud.shape),
+                    rng.integers(0, 6, cloud.shape)).astype(np.uint8)
+
+
+def make_scans(root, change=lambda cloud: cloud, train=4, test=2, category="toy", **options):
+    """A category of scans, each changed by ``change``; the defective parts have a mask of 10 × 10 pixels. Returns
+    its folder."""
+    for number in range(train + 2 * test):
+        where = "train/good" if number < train else "test/good" if number < train + test else "test/hole"
+        cloud = scan(seed=number, **options)
+        gt = np.zeros(cloud.shape[:2], np.uint8)
+        gt[30:40, 30:40] = 255
+        add_part(root, where, f"{number:03d}", picture_of(cloud, number), change(cloud),
+                 gt if "hole" in where else None, category)
+    return Path(root) / category

@@ -36,17 +36,29 @@ def make_evaluation(category="cookie", good=6, defective=4, train=0, size=64, se
         scores.append(decision.max())
     training = None
     if train:
-        trained = [{"rgb": smooth(rng, size), "xyz": smooth(rng, size), **({"fusion": smooth(rng, size)} if fusion else {})} for _ in range(train)]
+        trained = [{name: smooth(rng, size) for name in banks} for _ in range(train)]
         decided = [0.3 * part["rgb"] + 0.5 * part["xyz"] + part.get("fusion", 0) for part in trained]
-        training = evaluation.TrainingParts.of([f"{category}/train/good/rgb/{i:03d}.png" for i in range(train)], decided, trained,
-                                               scoring_addon.DEFAULTS)
+        training = evaluation.TrainingParts.of(
+            [f"{category}/train/good/rgb/{i:03d}.png" for i in range(train)], decided, trained, scoring_addon.DEFAULTS
+        )
     pictures = rng.integers(0, 255, (good + defective, 224, 224, 3), dtype=np.uint8)
     meta = {"method_name": "DINO+Point_MAE+Fusion", "options": {"f_coreset": 0.1, "fix": [], **options}, "seed": 0,
             "weights": [{"network": "RGB", "path": "dino.pth", "standin": True}]}
     paths, defects, labels = zip(*described)
-    return evaluation.Evaluation(category, paths, defects, np.array(labels, np.uint8), np.stack(masks), np.array(scores), np.stack(decisions),
-                                 {name: np.array(scores) for name in banks}, {name: np.stack(m) for name, m in maps.items()}, pictures,
-                                 training=training, meta=meta)
+    return evaluation.Evaluation(
+        category,
+        paths,
+        defects,
+        np.array(labels, np.uint8),
+        np.stack(masks),
+        np.array(scores),
+        np.stack(decisions),
+        {name: np.array(scores) for name in banks},
+        {name: np.stack(m) for name, m in maps.items()},
+        pictures,
+        training=training,
+        meta=meta,
+    )
 
 
 def write_category(path, *args, train_maps=True, **kwargs):

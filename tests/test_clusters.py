@@ -1,4 +1,5 @@
 """The largest DBSCAN cluster against scikit-learn's DBSCAN."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,8 +17,14 @@ def reference(points, eps, min_points):
 
 
 @settings(max_examples=150, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1), count=st.integers(1, 300), spread=st.integers(2, 24), lattice=st.booleans(), min_points=st.integers(1, 10),
-       eps=st.sampled_from([0.25, 0.5, 0.75, 1.0]))
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    count=st.integers(1, 300),
+    spread=st.integers(2, 24),
+    lattice=st.booleans(),
+    min_points=st.integers(1, 10),
+    eps=st.sampled_from([0.25, 0.5, 0.75, 1.0]),
+)
 def test_equals_scikit_learn_on_small_clouds(seed, count, spread, lattice, min_points, eps):
     """On the lattice many distances are exactly eps, and many clusters are equally large."""
     rng = np.random.default_rng(seed)

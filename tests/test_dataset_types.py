@@ -1,4 +1,5 @@
 """Which categories a run takes, and what the three data sets' files look like to it."""
+
 import numpy as np
 import pytest
 import torch
@@ -30,8 +31,14 @@ def refusal(call, *words):
 
 
 def test_official_lists():
-    assert {kind: len({same_name(n) for n in names}) for kind, names in CATEGORIES.items()} == {"mvtec3d": 10, "eyecandies": 10, "realiad_d3": 20}
-    assert {"fork_crimp_terminal", "knob-cap", "limit-switch", "connector_housing-female", "purple-clay-pot"} < set(realiad_d3_classes())
+    assert {kind: len({same_name(n) for n in names}) for kind, names in CATEGORIES.items()} == {
+        "mvtec3d": 10,
+        "eyecandies": 10,
+        "realiad_d3": 20,
+    }
+    assert {"fork_crimp_terminal", "knob-cap", "limit-switch", "connector_housing-female", "purple-clay-pot"} < set(
+        realiad_d3_classes()
+    )
 
 
 @pytest.mark.parametrize("kind", [*CATEGORIES, "folder"])
@@ -96,7 +103,10 @@ def test_eyecandies_masks(tmp_path):
     add_part(tmp_path, "test/bad", gt=np.dstack([spot()] * 3))
     bad, good = TestDataset("toy", 224, tmp_path)
     assert (bad[2], good[2]) == (1, 0) and not good[1].any()
-    assert torch.equal(bad[1][0], torch.nn.functional.interpolate(torch.tensor(spot() / 255)[None, None], size=(224, 224))[0, 0].float())
+    assert torch.equal(
+        bad[1][0],
+        torch.nn.functional.interpolate(torch.tensor(spot() / 255)[None, None], size=(224, 224))[0, 0].float(),
+    )
 
 
 def test_real_iad_holes_in_z_alone(tmp_path):
@@ -114,5 +124,9 @@ def test_real_iad_holes_in_z_alone(tmp_path):
 def test_mvtec_validation_split_is_not_read(tmp_path):
     make_category(tmp_path)
     write_png(tmp_path / "toy/validation/good/rgb/000.png", np.zeros((4, 4, 3), np.uint8))
-    described = [data.describe(i)[0] for data in (TrainDataset("toy", 224, tmp_path), TestDataset("toy", 224, tmp_path)) for i in range(2)]
+    described = [
+        data.describe(i)[0]
+        for data in (TrainDataset("toy", 224, tmp_path), TestDataset("toy", 224, tmp_path))
+        for i in range(2)
+    ]
     assert [path.split("/")[1] for path in described] == ["train", "train", "test", "test"]

@@ -1,4 +1,5 @@
 """AUPIMO, PG and PB against recorded numbers of their published implementation, and against plain forms."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -30,10 +31,14 @@ def plain_aupimo(mask, scores, normal, low, high, steps=4000):
 
 
 # anomalib 2.7.0, anomalib.metrics.pimo.functional.aupimo_scores, 1,000,000 thresholds, at rates that the maps reach
-@pytest.mark.parametrize("seed, ties, pixels, recorded", [
-    (0, False, (9, 921), (0.998501, 0.279385, 0.503966, 0.917438)),
-    (1, False, (10, 92), (0.187646, 0.856411, 0.828029, 0.048588)),
-    (2, True, (37, 634), (0.915286, 0.355829, 0.997307, 0.445872))])
+@pytest.mark.parametrize(
+    "seed, ties, pixels, recorded",
+    [
+        (0, False, (9, 921), (0.998501, 0.279385, 0.503966, 0.917438)),
+        (1, False, (10, 92), (0.187646, 0.856411, 0.828029, 0.048588)),
+        (2, True, (37, 634), (0.915286, 0.355829, 0.997307, 0.445872)),
+    ],
+)
 def test_aupimo_is_the_published_one(seed, ties, pixels, recorded):
     masks, maps = small_maps(seed, ties)
     bounds = pixels[0] / PIXELS, pixels[1] / PIXELS
@@ -93,8 +98,10 @@ def graded_parts():
 
 # anomalib 2.7.0, PGn and PBn. It interpolates the quantile, so at 5 % it lets 2 of 35 pass (5.7 %; PG 0.3077), at 10 %
 # it fails 3 of 26 (11.5 %; PB 0.4286); those two are left out
-@pytest.mark.parametrize("rate, passed, failed", [(0.0, 0.230769, 0.342857), (0.05, None, 0.342857), (0.1, 0.384615, None),
-                                                  (0.2, 0.730769, 0.514286)])
+@pytest.mark.parametrize(
+    "rate, passed, failed",
+    [(0.0, 0.230769, 0.342857), (0.05, None, 0.342857), (0.1, 0.384615, None), (0.2, 0.730769, 0.514286)],
+)
 def test_pg_and_pb_are_the_published_ones(rate, passed, failed):
     labels, scores = graded_parts()
     for metric, recorded in ((good_passed, passed), (defective_failed, failed)):
@@ -102,8 +109,10 @@ def test_pg_and_pb_are_the_published_ones(rate, passed, failed):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 12)), min_size=2, max_size=40),
-       st.sampled_from([0.0, 0.05, 0.07, 0.2, 0.5]))
+@given(
+    st.lists(st.tuples(st.integers(0, 1), st.integers(0, 12)), min_size=2, max_size=40),
+    st.sampled_from([0.0, 0.05, 0.07, 0.2, 0.5]),
+)
 def test_pg_and_pb_are_the_best_threshold_that_keeps_the_rate(parts, rate):
     labels, scores = np.array(parts).T
     passed, failed = good_passed(labels, scores, rate), defective_failed(labels, scores, rate)

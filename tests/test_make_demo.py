@@ -1,4 +1,5 @@
 """The demo's parts are what their folders say, the same on every run; stand-in weights are the recorded ones."""
+
 import shlex
 import zlib
 
@@ -11,7 +12,7 @@ from PIL import Image
 from dataset import TestDataset, TrainDataset
 from models import checkpoints as files
 from tools import make_demo
-from tools.demo_kinds import ALL_DEFECTS, DEFECTS, KINDS, SHAPES_OF_OTHERS, kind_of
+from tools.demo_kinds import DEFECTS, KINDS, SHAPES_OF_OTHERS, kind_of
 from tools.make_demo import main, render_part, run_command
 from tools.standin_checkpoints import RECIPES, draw, write_checkpoints
 from utils.options import parse_arguments
@@ -21,7 +22,8 @@ RECORDED = [
     ("cookie", (98.3399, 443.8076, -1.75005, 98)),
     ("dowel", (125.9397, 426.5240, 2.26184, 36)),
     ("foam", (114.9108, 434.3766, -3.96946, 79)),
-    ("bagel", (106.7546, 438.5459, -5.06658, 66))]
+    ("bagel", (106.7546, 438.5459, -5.06658, 66)),
+]
 SMALL = ("--size", "64", "--train", "2", "--good", "1", "--defective", "1", "--no_checkpoints")
 
 
@@ -79,7 +81,10 @@ def test_loads(tmp_path):
     assert len(train) == 2
     for (rgb, xyz, _), _ in (train[0], train[1]):
         assert rgb.shape == (3, 224, 224) and xyz.shape == (3, 56, 56)
-    found = [(test.describe(i)[1], label, bool(mask.any())) for i, (_, mask, label, _) in ((i, test[i]) for i in range(len(test)))]
+    found = [
+        (test.describe(i)[1], label, bool(mask.any()))
+        for i, (_, mask, label, _) in ((i, test[i]) for i in range(len(test)))
+    ]
     assert found == [("color", 1, True), ("combined", 1, True), ("good", 0, False), ("hole", 1, True)]
 
 
@@ -162,8 +167,10 @@ def test_metal_lies_any_way_and_shines():
     valid = [part.xyz.any(axis=2) for part in parts]
     ratios = [np.ptp(part.xyz[v][:, 0]) / np.ptp(part.xyz[v][:, 1]) for part, v in zip(parts, valid)]
     assert min(ratios) < 0.8 and max(ratios) > 1.3
-    tilts = [np.linalg.lstsq(np.c_[part.xyz[v][:, :2], np.ones(v.sum())], part.xyz[v][:, 2], rcond=None)[0][:2]
-             for part, v in zip(parts, valid)]
+    tilts = [
+        np.linalg.lstsq(np.c_[part.xyz[v][:, :2], np.ones(v.sum())], part.xyz[v][:, 2], rcond=None)[0][:2]
+        for part, v in zip(parts, valid)
+    ]
     assert 0.03 < np.abs(tilts).max() < 0.13
     assert np.std([part.rgb[v].mean() for part, v in zip(parts, valid)]) > 2
 
@@ -177,9 +184,22 @@ def test_the_first_kinds_stay_as_they_are(category, numbers):
     np.testing.assert_allclose(found, numbers, rtol=1e-4)
 
 
-@pytest.mark.parametrize("flags", [("--categories", "../x"), ("--categories", ".."), ("--categories", "a/b"), ("--categories", ""),
-                                   ("--size", "1", "2"), ("--size", "64", "64", "3"), ("--train", "0"), ("--only", "clip"),
-                                   ("--area", "5", "1"), ("--area", "1", "20"), ("--defects", "crack")])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--categories", "../x"),
+        ("--categories", ".."),
+        ("--categories", "a/b"),
+        ("--categories", ""),
+        ("--size", "1", "2"),
+        ("--size", "64", "64", "3"),
+        ("--train", "0"),
+        ("--only", "clip"),
+        ("--area", "5", "1"),
+        ("--area", "1", "20"),
+        ("--defects", "crack"),
+    ],
+)
 def test_bad_options_are_refused(tmp_path, flags):
     with pytest.raises(SystemExit) as info:
         main([str(tmp_path / "out"), *flags])
@@ -192,12 +212,22 @@ def test_unwritable_folder_is_refused(tmp_path, capsys):
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-@pytest.mark.parametrize("recipe, name, crc", [
-    ("dino", "cls_token", 151238697), ("dino", "patch_embed.proj.weight", 460155881), ("dino", "norm.weight", 2485092922),
-    ("dino", "blocks.11.mlp.fc2.bias", 4170280308), ("point_mae", "encoder.first_conv.1.running_var", 2955633700),
-    ("point_mae", "blocks.blocks.3.attn.proj.weight", 1327640424), ("point_mae", "pos_embed.0.weight", 2234233463),
-    ("point_bert", "cls_pos", 1793742654), ("point_bert", "reduce_dim.weight", 2771424209),
-    ("uff", "xyz_norm.weight", 1465417579), ("uff", "rgb_head.weight", 2180900251)])
+@pytest.mark.parametrize(
+    "recipe, name, crc",
+    [
+        ("dino", "cls_token", 151238697),
+        ("dino", "patch_embed.proj.weight", 460155881),
+        ("dino", "norm.weight", 2485092922),
+        ("dino", "blocks.11.mlp.fc2.bias", 4170280308),
+        ("point_mae", "encoder.first_conv.1.running_var", 2955633700),
+        ("point_mae", "blocks.blocks.3.attn.proj.weight", 1327640424),
+        ("point_mae", "pos_embed.0.weight", 2234233463),
+        ("point_bert", "cls_pos", 1793742654),
+        ("point_bert", "reduce_dim.weight", 2771424209),
+        ("uff", "xyz_norm.weight", 1465417579),
+        ("uff", "rgb_head.weight", 2180900251),
+    ],
+)
 def test_recorded_weights(recipe, name, crc):
     assert zlib.crc32(draw(name, *RECIPES[recipe].layout()[name], seed=0).numpy().tobytes()) == crc
 
@@ -212,15 +242,26 @@ def test_checkpoint_files_are_kept_unless_damaged(tmp_path):
     assert write_checkpoints(tmp_path, ["uff"]) == {path: "written"}
     assert path.read_bytes() == content
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
-    torch.testing.assert_close(files.read_checkpoint(path, files.UFF)["rgb_norm.bias"], draw("rgb_norm.bias", (768,), "bias", 0), rtol=0, atol=0)
+    torch.testing.assert_close(
+        files.read_checkpoint(path, files.UFF)["rgb_norm.bias"],
+        draw("rgb_norm.bias", (768,), "bias", 0),
+        rtol=0,
+        atol=0,
+    )
 
 
-@pytest.mark.parametrize("present, method, backbones", [
-    ((), "DINO+Point_MAE+Fusion", None),
-    (("dino", "point_mae", "uff"), "DINO+Point_MAE+Fusion", ("vit_base_patch8_224_dino", "Point_MAE")),
-    (("dino", "point_bert", "uff"), "DINO+Point_MAE+Fusion", ("vit_base_patch8_224_dino", "Point_Bert")),
-    (("dino_small", "point_mae", "uff"), "DINO+Point_MAE", ("vit_small_patch8_224_dino", "Point_MAE")),
-    (("dino",), "DINO", None), (("point_bert",), "Point_MAE", (None, "Point_Bert")), (("uff",), "DINO+Point_MAE+Fusion", None)])
+@pytest.mark.parametrize(
+    "present, method, backbones",
+    [
+        ((), "DINO+Point_MAE+Fusion", None),
+        (("dino", "point_mae", "uff"), "DINO+Point_MAE+Fusion", ("vit_base_patch8_224_dino", "Point_MAE")),
+        (("dino", "point_bert", "uff"), "DINO+Point_MAE+Fusion", ("vit_base_patch8_224_dino", "Point_Bert")),
+        (("dino_small", "point_mae", "uff"), "DINO+Point_MAE", ("vit_small_patch8_224_dino", "Point_MAE")),
+        (("dino",), "DINO", None),
+        (("point_bert",), "Point_MAE", (None, "Point_Bert")),
+        (("uff",), "DINO+Point_MAE+Fusion", None),
+    ],
+)
 def test_run_command_fits_the_checkpoints(tmp_path, present, method, backbones):
     (tmp_path / "checkpoints").mkdir()
     for name in present:
@@ -233,7 +274,9 @@ def test_run_command_fits_the_checkpoints(tmp_path, present, method, backbones):
 
 
 def test_command_line_writes_checkpoints_and_says_what_they_are(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(make_demo, "write_checkpoints", lambda folder, names, seed: {folder / f"{'-'.join(names)}-{seed}": "written"})
+    monkeypatch.setattr(
+        make_demo, "write_checkpoints", lambda folder, names, seed: {folder / f"{'-'.join(names)}-{seed}": "written"}
+    )
     assert main([str(tmp_path), *SMALL[:-1], "--checkpoint_seed", "3"]) == 0
     out = capsys.readouterr().out.splitlines()
     assert out[1].endswith("dino-point_mae-uff-3: written")

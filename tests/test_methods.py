@@ -1,11 +1,14 @@
 """What the options change in the methods: sizes, scales, --fix, --save_feature, maps of another size."""
+
 import numpy as np
 import pytest
 import torch
 
+import scoring_addon
+from dataset import get_data_loader
 from feature_extractors import features
-from feature_extractors.multiple_features import METHODS
-from m3dm_runner import M3DM
+from m3dm_runner import M3DM, build_method
+from tests.fakes import FakeExtractor
 from utils.errors import InputError
 from utils.options import parse_arguments
 
@@ -14,21 +17,19 @@ ROWS = {"rgb": 784, "xyz": 3136, "fusion": 3136}
 
 
 @pytest.fixture
-def build(monkeypatch):
+def build():
     """Function: a method whose networks are replaced by random patches, and its parts."""
 
     def make(*flags, parts=4, mode=("--eval_mode",)):
         args = parse_arguments(["--use_uff", *mode, *flags])
-        monkeypatch.setattr(features, "Model", lambda *_: torch.nn.Module())
-        monkeypatch.setattr(features, "require", lambda *_: None)
-        monkeypatch.setattr(features.FeatureFusionBlock, "from_checkpoint", lambda *_: torch.nn.Module())
         rng = np.random.default_rng(0)
-        samples = [{n: torch.from_numpy(rng.standard_normal((ROWS[n], WIDTH[n])).astype(np.float32) * 2 + 1) for n in WIDTH} for _ in range(parts)]
+        samples = [
+            {n: torch.from_numpy(rng.standard_normal((ROWS[n], WIDTH[n])).astype(np.float32) * 2 + 1) for n in WIDTH}
+            for _ in range(parts)
+        ]
         for sample in samples:
             sample["xyz"][:100] = 0
-        method = METHODS[args.method_name](args)
-        method.extract = lambda sample: sample
-        return method, samples
+        return build_method(args, FakeExtractor(**WIDTH)), samples
 
     return make
 
@@ -48,7 +49,11 @@ def test_sizes_are_chained_as_released(build):
 
 def test_fix_coreset_sizes(build):
     method = banked(*build("--fix", "coreset_sizes"))
-    assert [len(method.banks[n]) for n in ("xyz", "rgb", "fusion")] == [int(0.1 * 4 * 3136) + 1, int(0.1 * 4 * 784), int(0.1 * 4 * 3136)]
+    assert [len(method.banks[n]) for n in ("xyz", "rgb", "fusion")] == [
+        int(0.1 * 4 * 3136) + 1,
+        int(0.1 * 4 * 784),
+        int(0.1 * 4 * 3136),
+    ]
 
 
 def test_all_banks_have_the_xyz_mean_and_rgb_std_as_released(build):
@@ -86,20 +91,23 @@ def test_fix_late_fusion_leaves_own_rows_out(build):
         for sample in samples:
             method.add_sample_to_late_fusion_mem_bank(sample)
         return np.stack(method.late_fusion.train_scores)
+
     assert train_scores().max() < 0.05
     assert train_scores("--fix", "late_fusion").min() > 0.05
 
 
 @pytest.mark.parametrize("method_name", ["DINO+Point_MAE+Fusion", "DINO+Point_MAE", "DINO+Point_MAE+add"])
 def test_train_reference_is_made_of_unseen_parts(build, method_name):
-    method, samples = build("--method_name", method_name, "--scoring", "disagreement", "--scoring_reference", "train", "--f_coreset", "1")
+    method, samples = build(
+        "--method_name", method_name, "--scoring", "disagreement", "--scoring_reference", "train", "--f_coreset", "1"
+    )
     banked(method, samples)
     for sample in samples:
         method.add_sample_to_late_fusion_mem_bank(sample)
     method.run_late_fusion()
-    decisions, maps = method.scoring_reference
+    decisions, maps = method.training.reference(scoring_addon.DEFAULTS)
     assert len(decisions) == len(maps) == 4
-    scores, expected = method.measure(samples[2], without_owner=2)
+    scores, expected = method.measure(samples[2], excluding_part=2)
     assert np.array_equal(maps[2].rgb, expected["rgb"]) and np.array_equal(maps[2].xyz, expected["xyz"])
     assert np.array_equal(decisions[2], method.combine(scores, expected)[1])
     assert expected["rgb"].mean() > 10 * method.measure(samples[2])[1]["rgb"].mean()
@@ -121,7 +129,7 @@ def test_one_training_part_saves_no_reference(build, tmp_path):
     banked(method, samples)
     method.add_sample_to_late_fusion_mem_bank(samples[0])
     method.run_late_fusion()
-    assert not hasattr(method, "scoring_reference")
+    assert method.training is None
 
 
 def test_asymmetric_banks(build):
@@ -131,18 +139,17 @@ def test_asymmetric_banks(build):
 
 def test_rm_zero_for_project(build):
     method = banked(*build("--method_name", "Point_MAE", "--rm_zero_for_project", "--f_coreset", "1"))
-    assert len(method.patch_lib) == 4 * 3036 + 1 and not method.patch_lib[-1].any() and (method.patch_lib[:-1] != 0).all()
+    assert (
+        len(method.patch_lib) == 4 * 3036 + 1 and not method.patch_lib[-1].any() and (method.patch_lib[:-1] != 0).all()
+    )
 
 
 @pytest.mark.parametrize("fix", [(), ("--fix", "save_feature")])
-def test_save_feature(build, tmp_path, fix):
-    method, samples = build("--method_name", "DINO+Point_MAE", "--save_feature", "--save_feature_path", str(tmp_path), *fix)
-    for sample in samples:
-        method.add_sample_to_mem_bank(sample, class_name="cookie")
-    assert sorted(p.name for p in tmp_path.iterdir()) == [f"cookie{i}.pt" for i in range(4)]
-    saved = torch.load(tmp_path / "cookie1.pt", weights_only=True)
-    assert torch.equal(saved[:, :WIDTH["xyz"]], samples[1]["xyz"])
-    rgb = saved[:, WIDTH["xyz"]:]
+def test_feature_to_save(build, fix):
+    method, samples = build("--method_name", "DINO+Point_MAE", "--save_feature", *fix)
+    saved = method.feature_to_save(samples[1])
+    assert torch.equal(saved[:, : WIDTH["xyz"]], samples[1]["xyz"])
+    rgb = saved[:, WIDTH["xyz"] :]
     for row in (0, 1, 57, 783, 784, 2000, 3135):
         a, i = divmod(row, 784)
         y, x = divmod(row, 56)
@@ -150,8 +157,17 @@ def test_save_feature(build, tmp_path, fix):
         assert torch.equal(rgb[row], samples[1]["rgb"][source])
 
 
-@pytest.mark.parametrize("method_name, size", [("DINO+Point_MAE+Fusion", 112), ("DINO+Point_MAE+add", 112), ("Fusion", 112),
-                                               ("DINO", 224), ("Point_MAE", 224), ("DINO+Point_MAE", 224)])
+@pytest.mark.parametrize(
+    "method_name, size",
+    [
+        ("DINO+Point_MAE+Fusion", 112),
+        ("DINO+Point_MAE+add", 112),
+        ("Fusion", 112),
+        ("DINO", 224),
+        ("Point_MAE", 224),
+        ("DINO+Point_MAE", 224),
+    ],
+)
 def test_map_size_and_one_metric_run(build, method_name, size):
     method, samples = build("--method_name", method_name, "--img_size", "112")
     banked(method, samples[:3])
@@ -175,13 +191,19 @@ def test_spooled_banks_equal_those_in_memory(build, monkeypatch, tmp_path):
     def rows(limit, *flags):
         monkeypatch.setattr(features, "IN_MEMORY", limit)
         method, samples = build("--spool_dir", str(tmp_path), "--random_state", "0", *flags)
-        method.expect(len(samples))
-        spooled.append(all(hasattr(bank.store._file, "fileno") and not hasattr(bank.store._file, "getbuffer") for bank in method.banks.values()))
+        method.reserve(len(samples))
+        spooled.append(
+            all(
+                hasattr(bank.store._file, "fileno") and not hasattr(bank.store._file, "getbuffer")
+                for bank in method.banks.values()
+            )
+        )
         banked(method, samples)
         for sample in samples:
             method.add_patches_to_late_fusion(sample)
         method.run_late_fusion()
-        return [(bank.rows, bank.owner) for bank in method.banks.values()]
+        return [(bank.rows, bank.part) for bank in method.banks.values()]
+
     for flags in ((), ("--f_coreset", "1", "--fix", "all")):
         spooled = []
         for (a, b), (c, d) in zip(rows(0, *flags), rows(2**40, *flags)):
@@ -193,36 +215,109 @@ def test_spooled_banks_equal_those_in_memory(build, monkeypatch, tmp_path):
 def test_no_room_for_the_spool_is_refused_before_the_first_part(build, monkeypatch, tmp_path):
     method, _ = build("--spool_dir", str(tmp_path))
     with pytest.raises(InputError, match="--spool_dir"):
-        method.expect(10**9)
+        method.reserve(10**9)
 
 
 def test_eval_mode_recalls_the_first_pass_and_train_mode_does_not(build):
     method, samples = build()
     banked(method, samples)
-    assert method.remembers
+    assert method.keeps_patches
     for i, sample in enumerate(samples):
-        assert all(torch.equal(patches, sample[name]) for name, patches in method.recall(i).items())
+        assert all(torch.equal(patches, sample[name]) for name, patches in method.kept_patches(i).items())
     for i in range(len(samples)):
-        method.add_patches_to_late_fusion(method.recall(i))
+        method.add_patches_to_late_fusion(method.kept_patches(i))
     again, _ = build()
     banked(again, samples)
     for sample in samples:
         again.add_sample_to_late_fusion_mem_bank(sample)
     assert np.array_equal(method.late_fusion.train_scores, again.late_fusion.train_scores)
     method.run_late_fusion()
-    assert not method.remembers  # memory and disk are given back
+    assert not method.keeps_patches  # memory and disk are given back
     limited, _ = build("--asy_memory_bank", "2")
-    assert not banked(limited, samples).remembers
+    assert not banked(limited, samples).keeps_patches
     train, _ = build(mode=())
-    assert not banked(train, samples).remembers
+    assert not banked(train, samples).keeps_patches
+
+
+class Sequence(FakeExtractor):
+    """Shows given patches in turn, whatever the sample."""
+
+    def __init__(self, samples):
+        super().__init__(**WIDTH)
+        self.samples, self.seen = samples, 0
+
+    def extract(self, sample, banks=None, zero_points=False):
+        self.seen += 1
+        return self.samples[(self.seen - 1) % len(self.samples)]
+
+
+@pytest.fixture
+def runner(build, dataset_path):
+    """Function: a runner on the fixture category, whose networks are replaced by random patches."""
+
+    def make(*flags, mode=("--eval_mode",)):
+        args = parse_arguments(
+            [
+                "--use_uff",
+                "--dataset_path",
+                str(dataset_path),
+                "--num_workers",
+                "0",
+                "--random_state",
+                "0",
+                *mode,
+                *flags,
+            ]
+        )
+        return M3DM(args, Sequence(build()[1]))
+
+    return make
 
 
 @pytest.mark.parametrize("mode, passes", [(("--eval_mode",), 1), ((), 2)])
-def test_each_training_part_is_extracted_once_in_eval_mode(build, dataset_path, mode, passes):
-    method, samples = build("--dataset_path", str(dataset_path), "--num_workers", "0", mode=mode)
-    seen = []
-    method.extract = lambda sample: seen.append(0) or samples[len(seen) % 4]
-    runner = object.__new__(M3DM)
-    runner.args, runner.method, runner.timings = method.args, method, {}
-    runner.fit("cookie")
-    assert len(seen) == passes * 4 and method.late_fusion.weights
+def test_each_training_part_is_extracted_once_in_eval_mode(runner, mode, passes):
+    run = runner(mode=mode)
+    run.fit("cookie")
+    assert run.extractor.seen == passes * 4 and run.method.late_fusion.weights and run.extractor.training == (not mode)
+
+
+def test_fitting_twice_starts_anew(runner):
+    once, twice = runner(), runner()
+    once.fit("cookie")
+    twice.fit("cookie")
+    twice.fit("cookie")
+    assert twice.method.added == 4
+    for name, bank in once.method.banks.items():
+        assert torch.equal(bank.rows, twice.method.banks[name].rows)
+    assert once.method.late_fusion.weights == twice.method.late_fusion.weights
+
+
+def test_save_feature_names_never_clash(runner, tmp_path, dataset_path):
+    run = runner("--save_feature", "--save_feature_path", str(tmp_path))
+    for category, names in (
+        ("cookie", [f"cookie{i}.pt" for i in range(4)]),
+        ("cookie1", [f"cookie1-{i}.pt" for i in range(4)]),
+    ):
+        before = set(tmp_path.iterdir())
+        for number in range(4):
+            run._save_feature(category, number, torch.zeros(1))
+        assert sorted(p.name for p in set(tmp_path.iterdir()) - before) == names
+    run.fit("cookie")
+    assert torch.equal(torch.load(tmp_path / "cookie2.pt", weights_only=True), run.extractor.samples[2]["fusion"])
+
+
+def test_a_bank_too_small_to_score_is_refused_before_extraction(runner):
+    run = runner("--f_coreset", "0.01")
+    with pytest.raises(InputError, match="rgb bank would keep 1 rows of 4 training parts.*--f_coreset"):
+        run.fit("cookie")
+    assert run.extractor.seen == 0
+
+
+def test_the_picture_comes_back_from_the_normalised_tensor(dataset_path):
+    from m3dm_runner import picture_of
+    from utils.mvtec3d_util import read_picture
+
+    args = parse_arguments(["--method_name", "DINO", "--dataset_path", str(dataset_path), "--num_workers", "0"])
+    sample, _, _, path = next(iter(get_data_loader("test", "cookie", 224, args)))
+    expected = np.asarray(read_picture(path[0], "RGB").resize((224, 224), 3))
+    assert np.array_equal(picture_of(sample[0][0]), expected)

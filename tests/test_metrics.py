@@ -1,4 +1,5 @@
 """AU-PRO against a version that walks through every threshold and region; the other metrics against obvious ones."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -52,7 +53,9 @@ def test_au_pro_equals_the_slow_version(seed, limit, thresholds, levels):
     gts = (rng.random((3, 16, 16)) > 0.8).astype(np.uint8)
     maps = rng.random((3, 16, 16)) + 0.5 * gts
     maps = np.round(maps * 8) / 8 if levels else maps
-    assert calculate_au_pro(gts, maps, limit, thresholds)[0] == pytest.approx(slow_au_pro(gts, maps, limit, thresholds), abs=1e-9)
+    assert calculate_au_pro(gts, maps, limit, thresholds)[0] == pytest.approx(
+        slow_au_pro(gts, maps, limit, thresholds), abs=1e-9
+    )
 
 
 @settings(deadline=None, max_examples=20)
@@ -72,7 +75,9 @@ def test_exact_au_pro_equals_the_slow_version(seed, levels):
 def test_au_pro_of_perfect_and_useless_maps():
     gts = np.zeros((2, 40, 40), np.uint8)
     gts[0, 10:20, 10:20] = 1
-    assert calculate_au_pro(gts, gts + np.random.default_rng(0).random(gts.shape) * 0.1)[0] == pytest.approx(1, abs=1e-3)
+    assert calculate_au_pro(gts, gts + np.random.default_rng(0).random(gts.shape) * 0.1)[0] == pytest.approx(
+        1, abs=1e-3
+    )
     assert calculate_au_pro(gts, -1.0 * gts)[0] == pytest.approx(0, abs=1e-9)
 
 

@@ -12,7 +12,10 @@ WORDS = st.text("abcxyz019", min_size=1, max_size=8)
 def spellings(draw):
     """Two spellings of one name."""
     word = draw(WORDS)
-    return tuple("".join(draw(st.sampled_from(["", "-", "_", " "])) + draw(st.sampled_from([c, c.upper()])) for c in word) for _ in range(2))
+    return tuple(
+        "".join(draw(st.sampled_from(["", "-", "_", " "])) + draw(st.sampled_from([c, c.upper()])) for c in word)
+        for _ in range(2)
+    )
 
 
 @given(spellings())
@@ -26,8 +29,16 @@ def test_other_names_are_not(first, second):
     assert (same_name(first) == same_name(second)) == (first == second)
 
 
-@pytest.mark.parametrize("text, wanted", [("CandyCane", "candycane"), ("Candy Cane", "candycane"), ("knob-cap", "knobcap"),
-                                          ("limit_switch", "limitswitch"), ("tire", "tire")])
+@pytest.mark.parametrize(
+    "text, wanted",
+    [
+        ("CandyCane", "candycane"),
+        ("Candy Cane", "candycane"),
+        ("knob-cap", "knobcap"),
+        ("limit_switch", "limitswitch"),
+        ("tire", "tire"),
+    ],
+)
 def test_known_names(text, wanted):
     assert same_name(text) == wanted
 

@@ -1,12 +1,14 @@
 """The networks against plain layers, and the key names and random numbers of the release."""
+
 import pytest
 import timm
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from dataset import get_data_loader
-from feature_extractors.features import to_xyz_grid
-from feature_extractors.multiple_features import METHODS
+from feature_extractors.extraction import PatchExtractor, to_xyz_grid
+from m3dm_runner import build_method
 from models.feature_fusion import FeatureFusionBlock
 from models.models import PointNetEncoder, PointTransformer
 from tools import plain
@@ -88,8 +90,10 @@ def test_rgb_patches_repeat_as_adaptive_pooling_does():
 
 def test_key_names():
     mae, bert = PointTransformer(encoder_dims=384).state_dict(), PointTransformer(encoder_dims=256).state_dict()
-    assert {"encoder.first_conv.0.weight", "encoder.second_conv.3.bias", "pos_embed.2.weight", "blocks.blocks.11.attn.qkv.weight",
-            "blocks.blocks.0.mlp.fc2.bias", "norm.weight"} <= set(mae)
+    assert {
+        "encoder.first_conv.0.weight", "encoder.second_conv.3.bias", "pos_embed.2.weight",
+        "blocks.blocks.11.attn.qkv.weight", "blocks.blocks.0.mlp.fc2.bias", "norm.weight"
+    } <= set(mae)
     assert set(bert) - set(mae) == {"cls_token", "cls_pos", "reduce_dim.weight", "reduce_dim.bias"}
     assert "blocks.blocks.0.attn.qkv.bias" not in mae
 
@@ -102,22 +106,18 @@ def test_the_backbone_names_exist_in_timm():
 
 def test_multiscale_is_the_mean_of_two_group_sizes(arguments, full_method, passes):
     sample = passes["train"][0][0]
-    parts = []
-    for size in (32, 64):
-        full_method.args = arguments("--eval_mode", "--group_size", str(size))
-        parts.append(full_method.extract(sample)["xyz"])
-    full_method.args = arguments("--eval_mode", "--group_size", "32", "--multiscale")
-    try:
-        torch.testing.assert_close(full_method.extract(sample)["xyz"], (parts[0] + parts[1]) / 2)
-    finally:
-        full_method.args = arguments("--eval_mode")
+
+    def at(*sizes):
+        return PatchExtractor(full_method.deep_feature_extractor, group_sizes=sizes).eval().extract(sample,
+                                                                                                    ["xyz"])["xyz"]
+    torch.testing.assert_close(at(32, 64), (at(32) + at(64)) / 2)
 
 
 @pytest.mark.parametrize("mode", [["--eval_mode"], []])
-def test_extraction_equals_the_plain_form(arguments, mode):
+def test_extraction_equals_the_plain_form(arguments, extractor, mode):
     """Every shortcut of the extraction at once, at the released sizes."""
     args = arguments(*mode)
-    method = METHODS[args.method_name](args)
+    method = build_method(args, extractor)
     sample = next(iter(get_data_loader("train", "cookie", args.img_size, args)))[0]
     patches = []
     for extract in (method.extract, lambda sample: plain.extract(method, sample)):
@@ -125,3 +125,14 @@ def test_extraction_equals_the_plain_form(arguments, mode):
         patches.append(extract(sample))
     for name, expected in patches[1].items():
         assert (patches[0][name] - expected).abs().max() < 1e-4 * expected.abs().max()
+
+
+class Casts(TorchDispatchMode):
+    """Counts the parameters that are cast to another type."""
+
+    weights = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten._to_copy.default and isinstance(args[0], torch.nn.Parameter):
+            self.weights += 1
+        return func(*args, **(kwargs or {}))

@@ -1,4 +1,6 @@
-"""The add-on and the patch in the release's environment: Python 3.8 with numpy 1.19, if there is one, and syntax 3.8 in any case."""
+"""The add-on and the patch in the release's environment: Python 3.8 with numpy 1.19, if there is one, and syntax 3.8
+in any case."""
+
 import ast
 import os
 import shutil
@@ -9,20 +11,47 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.make_checkout import SHAPES, write_tree
+from tests.checkout_shapes import SHAPES
+from tests.make_checkout import write_tree
 from tests.test_patches import contents, run
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = ["scoring_addon.py", *(f"patches/{path.name}" for path in sorted((ROOT / "patches").glob("*.py"))), "utils/errors.py", "utils/files.py"]
+FILES = [
+    "scoring_addon.py",
+    *(f"patches/{path.name}" for path in sorted((ROOT / "patches").glob("*.py"))),
+    "utils/errors.py",
+    "utils/files.py",
+]
 # all of numpy that the add-on uses, each there in 1.19 with these arguments (run once under 1.19.5)
-NUMPY_1_19 = {"abs", "array", "asarray", "clip", "concatenate", "float64", "max", "maximum", "mean", "partition", "ptp", "quantile", "ravel", "tanh",
-              "zeros_like"}
+NUMPY_1_19 = {
+    "abs",
+    "array",
+    "asarray",
+    "clip",
+    "concatenate",
+    "float64",
+    "max",
+    "maximum",
+    "mean",
+    "partition",
+    "ptp",
+    "quantile",
+    "ravel",
+    "tanh",
+    "zeros_like",
+}
 
 
 def old_python():
     """A Python 3.8 that has numpy: $OLD_PYTHON, else python3.8; None if there is none."""
     python = os.environ.get("OLD_PYTHON") or shutil.which("python3.8")
-    known = python and subprocess.run([python, "-c", "import sys, numpy; assert sys.version_info[:2] == (3, 8)"], capture_output=True).returncode == 0
+    known = (
+        python
+        and subprocess.run(
+            [python, "-c", "import sys, numpy; assert sys.version_info[:2] == (3, 8)"], capture_output=True
+        ).returncode
+        == 0
+    )
     return python if known else None
 
 
@@ -41,12 +70,18 @@ def test_syntax_of_python_3_8(path):
 
 def test_only_functions_that_numpy_1_19_has():
     tree = ast.parse((ROOT / "scoring_addon.py").read_text(encoding="utf-8"))
-    used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and getattr(node.value, "id", None) == "np"}
+    used = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and getattr(node.value, "id", None) == "np"
+    }
     assert used == NUMPY_1_19
 
 
 @pytest.mark.old_python
-@pytest.mark.parametrize("shape", ["as released", "CRLF", "class moved", "unpacked", "get_parser().parse_args()", "latin-1"])
+@pytest.mark.parametrize(
+    "shape", ["as released", "CRLF", "class moved", "unpacked", "get_parser().parse_args()", "latin-1"]
+)
 def test_patch_and_scores_are_the_same_under_python_3_8(shape, python, tmp_path):
     folder, today = write_tree(tmp_path / "old", SHAPES[shape]()), write_tree(tmp_path / "new", SHAPES[shape]())
     before = contents(folder)
@@ -56,7 +91,10 @@ def test_patch_and_scores_are_the_same_under_python_3_8(shape, python, tmp_path)
     assert contents(folder) == contents(today)
     assert run(folder, python=python)[:2] == plain[:2]
     for scoring in ("disagreement", "full", "pixel_topk"):
-        old, new = (run(place, "--scoring", scoring, "--scoring_recovery", "normalized", python=p)[2] for place, p in ((folder, python), (today, sys.executable)))
+        old, new = (
+            run(place, "--scoring", scoring, "--scoring_recovery", "normalized", python=p)[2]
+            for place, p in ((folder, python), (today, sys.executable))
+        )
         assert set(old) == set(new)
         for key in old:
             np.testing.assert_allclose(old[key], new[key], rtol=1e-12, atol=1e-12)

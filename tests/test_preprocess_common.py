@@ -1,4 +1,5 @@
 """What the preprocessing commands share: processes, interruption, resuming, refusals, failures while writing."""
+
 import errno
 import json
 import os
@@ -20,7 +21,11 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def snapshot(folder):
     """{path: (bytes, time of the last change)} of all files under ``folder``."""
-    return {p.relative_to(folder).as_posix(): (p.read_bytes(), p.stat().st_mtime_ns) for p in sorted(folder.rglob("*")) if p.is_file()}
+    return {
+        p.relative_to(folder).as_posix(): (p.read_bytes(), p.stat().st_mtime_ns)
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }
 
 
 def content(folder):
@@ -29,16 +34,29 @@ def content(folder):
 
 
 COMMANDS = {
-    "preprocessing.py": (lambda root: make_mvtec3d(root, "bagel", train=4), lambda source, out: [source, "-o", out], preprocessing),
-    "preprocess_eyecandies.py": (lambda root: make_eyecandies(root, train=4), lambda source, out: ["--dataset_path", source, "--target_dir", out],
-                                 preprocess_eyecandies),
-    "preprocess_realiad_d3.py": (lambda root: make_realiad_d3(root, train=4), lambda source, out: [source, "-o", out], preprocess_realiad_d3),
+    "preprocessing.py": (
+        lambda root: make_mvtec3d(root, "bagel", train=4),
+        lambda source, out: [source, "-o", out],
+        preprocessing,
+    ),
+    "preprocess_eyecandies.py": (
+        lambda root: make_eyecandies(root, train=4),
+        lambda source, out: ["--dataset_path", source, "--target_dir", out],
+        preprocess_eyecandies,
+    ),
+    "preprocess_realiad_d3.py": (
+        lambda root: make_realiad_d3(root, train=4),
+        lambda source, out: [source, "-o", out],
+        preprocess_realiad_d3,
+    ),
 }
 
 
 def run(program, *flags, **kwargs):
     """A command as a user runs it."""
-    return subprocess.run([sys.executable, str(ROOT / "utils" / program), *map(str, flags)], capture_output=True, text=True, **kwargs)
+    return subprocess.run(
+        [sys.executable, str(ROOT / "utils" / program), *map(str, flags)], capture_output=True, text=True, **kwargs
+    )
 
 
 @pytest.mark.parametrize("program", COMMANDS)
@@ -56,28 +74,45 @@ def test_spawned_processes_work_too(tmp_path, monkeypatch):
     """As on macOS and Windows."""
     monkeypatch.setattr(preprocess_common.sys, "platform", "darwin")
     make_eyecandies(tmp_path / "src", train=2, test=())
-    assert preprocess_eyecandies.main(["--dataset_path", str(tmp_path / "src"), "--target_dir", str(tmp_path / "out"), "--workers", "2"]) == 0
+    assert (
+        preprocess_eyecandies.main(
+            ["--dataset_path", str(tmp_path / "src"), "--target_dir", str(tmp_path / "out"), "--workers", "2"]
+        )
+        == 0
+    )
     assert len(content(tmp_path / "out")) == 4
 
 
 @pytest.mark.parametrize("workers, number", [(1, signal.SIGINT), (2, signal.SIGINT), (2, signal.SIGTERM)])
 def test_a_stopped_run_goes_on(tmp_path, capsys, workers, number):
-    """Stopped after its first samples it leaves only whole ones and no temporary file; the next run writes just the others."""
+    """Stopped after its first samples it leaves only whole ones and no temporary file; the next run writes just the
+    others."""
     make_mvtec3d(tmp_path / "src", "bagel", (200, 200), train=9)
     command = [str(tmp_path / "src"), "-o", str(tmp_path / "out"), "--workers", str(workers)]
-    process = subprocess.Popen([sys.executable, str(ROOT / "utils" / "preprocessing.py"), *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               text=True, start_new_session=True)
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "utils" / "preprocessing.py"), *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     deadline = time.time() + 60
     while not list(tmp_path.glob("out/bagel/*/*/rgb/*.png")) and time.time() < deadline:
         time.sleep(0.01)
     os.killpg(process.pid, number)  # the whole group, as Ctrl-C at a terminal does
     out, err = process.communicate(timeout=60)
     assert process.returncode == 1 and "interrupted" in err and "Traceback" not in err
-    assert not list(tmp_path.rglob("*.tmp")) and json.loads((tmp_path / "out" / "preprocessing.json").read_text())["state"] == "interrupted"
+    assert (
+        not list(tmp_path.rglob("*.tmp"))
+        and json.loads((tmp_path / "out" / "preprocessing.json").read_text())["state"] == "interrupted"
+    )
     before = snapshot(tmp_path / "out")
     done = len([path for path in before if "/rgb/" in path])
     assert 1 <= done < 12
-    assert preprocessing.main(command) == 0 and f"{12 - done} samples written, {done} were there" in capsys.readouterr().out
+    assert (
+        preprocessing.main(command) == 0
+        and f"{12 - done} samples written, {done} were there" in capsys.readouterr().out
+    )
     after = snapshot(tmp_path / "out")
     assert all(after[path] == before[path] for path in before if "/rgb/" in path)
     assert json.loads(after["preprocessing.json"][0])["counts"] == {"written": 12 - done, "skipped": done, "failed": 0}
@@ -112,7 +147,9 @@ def test_a_full_disk_fails_samples_not_the_run(tmp_path, monkeypatch, capsys, pr
     monkeypatch.setattr(preprocess_common.tifffile, "imwrite", full)
     assert module.main(command) == 1
     err = capsys.readouterr().err
-    assert err.count("No space left on device") == 1 and str(tmp_path / "out") in err and not list(tmp_path.rglob("*.tmp"))
+    assert (
+        err.count("No space left on device") == 1 and str(tmp_path / "out") in err and not list(tmp_path.rglob("*.tmp"))
+    )
     assert json.loads((tmp_path / "out" / "preprocessing.json").read_text())["counts"]["failed"] == 1
     assert module.main(command) == 0
     assert json.loads((tmp_path / "out" / "preprocessing.json").read_text())["failures"] == {}
@@ -126,10 +163,15 @@ def test_refusals(tmp_path, capsys, program):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("x")
     before = snapshot(tmp_path)
-    for source, out, extra, text in (("nowhere", "out", (), "missing folder"), ("empty", "out", (), "none of the data set's categories"),
-                                     (f"src/{category.name}", "out", (), "none of the data set's categories"),
-                                     ("src", "src", (), "into the download"), ("src", f"src/{category.name}/new", (), "into the download"),
-                                     ("src", "out", ("--categories", "nothing"), "--categories"), ("src", "file", (), "cannot be written")):
+    for source, out, extra, text in (
+        ("nowhere", "out", (), "missing folder"),
+        ("empty", "out", (), "none of the data set's categories"),
+        (f"src/{category.name}", "out", (), "none of the data set's categories"),
+        ("src", "src", (), "into the download"),
+        ("src", f"src/{category.name}/new", (), "into the download"),
+        ("src", "out", ("--categories", "nothing"), "--categories"),
+        ("src", "file", (), "cannot be written"),
+    ):
         assert module.main([*map(str, flags(tmp_path / source, tmp_path / out)), *extra]) == 2, text
         err = capsys.readouterr().err
         assert text in err and err.count("\n") == 1 and "Traceback" not in err
@@ -151,12 +193,22 @@ def test_named_categories_and_other_options_in_one_folder(tmp_path, capsys):
     command = [str(tmp_path / "src"), "-o", str(tmp_path / "out"), "--workers", "1"]
     assert preprocessing.main([*command, "--categories", "bagel"]) == 1
     assert preprocessing.main([*command, "--categories", "CABLE-gland", "My-Part/"]) == 0
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["bagel", "cable_gland", "my_part", "preprocessing.json"]
-    assert list(json.loads((tmp_path / "out" / "preprocessing.json").read_text())["failures"]) == ["bagel/train/good/000"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "bagel",
+        "cable_gland",
+        "my_part",
+        "preprocessing.json",
+    ]
+    assert list(json.loads((tmp_path / "out" / "preprocessing.json").read_text())["failures"]) == [
+        "bagel/train/good/000"
+    ]
     capsys.readouterr()
     assert preprocessing.main([*command, "--seed", "1"]) == 2 and "--seed 0" in capsys.readouterr().err
     make_eyecandies(tmp_path / "candies", train=1, test=())
-    assert preprocess_eyecandies.main(["--dataset_path", str(tmp_path / "candies"), "--target_dir", str(tmp_path / "out")]) == 2
+    assert (
+        preprocess_eyecandies.main(["--dataset_path", str(tmp_path / "candies"), "--target_dir", str(tmp_path / "out")])
+        == 2
+    )
     assert "preprocessing.py" in capsys.readouterr().err
 
 
@@ -179,7 +231,9 @@ def test_a_killed_worker_is_reported(tmp_path):
     """A process that the system kills, for want of memory, say, fails what is left in one line each; nothing hangs."""
     jobs = [preprocess_common.Job(f"a/{i}", tmp_path / str(i), die) for i in range(3)]
     outcome = preprocess_common.run_jobs(jobs, 2)
-    assert set(outcome.failed) == {"a/0", "a/1", "a/2"} and all("fewer --workers" in text for text in outcome.failed.values())
+    assert set(outcome.failed) == {"a/0", "a/1", "a/2"} and all(
+        "fewer --workers" in text for text in outcome.failed.values()
+    )
 
 
 def die():
@@ -191,7 +245,9 @@ def die():
 def test_help_is_quick_and_complete(program):
     done = run(program, "--help")
     assert done.returncode == 0 and "--workers" in done.stdout and "--categories" in done.stdout
-    imported = subprocess.run([sys.executable, "-X", "importtime", str(ROOT / "utils" / program), "--help"], capture_output=True, text=True).stderr
+    imported = subprocess.run(
+        [sys.executable, "-X", "importtime", str(ROOT / "utils" / program), "--help"], capture_output=True, text=True
+    ).stderr
     assert "torch" not in imported and "sklearn" not in imported
 
 
@@ -202,7 +258,10 @@ def test_names(tmp_path):
         assert len({same_name(name) for name in names}) == len(names)
     for name in ("Knob_Cap", "limit-switch"):
         (tmp_path / name).mkdir()
-    assert find_folder(tmp_path, "knob-cap") == tmp_path / "Knob_Cap" and find_folder(tmp_path, "LimitSwitch") == tmp_path / "limit-switch"
+    assert (
+        find_folder(tmp_path, "knob-cap") == tmp_path / "Knob_Cap"
+        and find_folder(tmp_path, "LimitSwitch") == tmp_path / "limit-switch"
+    )
     assert find_folder(tmp_path, "tire") is None and find_folder(tmp_path / "none", "tire") is None
     (tmp_path / "knob cap").mkdir()
     assert find_folder(tmp_path, "knob cap") == tmp_path / "knob cap"

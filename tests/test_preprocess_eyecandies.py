@@ -1,4 +1,5 @@
 """Eyecandies preprocessing: against a pixel-by-pixel version, against known points, and from download to loader."""
+
 import json
 import time
 
@@ -10,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dataset import TestDataset, TrainDataset
-from tools.make_downloads import EYECANDIES_FOCAL, candy, make_eyecandies, turned
 from tests.test_preprocess_common import snapshot
+from tools.make_downloads import EYECANDIES_FOCAL, candy, make_eyecandies, turned
 from utils import preprocess_eyecandies
 from utils.errors import InputError
 from utils.preprocess_eyecandies import drop_background, read_depth, read_pose, read_range, to_points
@@ -20,7 +21,9 @@ from utils.preprocess_eyecandies import drop_background, read_depth, read_pose, 
 def slow(depth, pose):
     """Pixel by pixel, with the rotation there and back, as the conversion is described; [H, W, 3] float64."""
     height, width = depth.shape
-    intrinsics = np.array([[EYECANDIES_FOCAL, 0, width / 2, 0], [0, EYECANDIES_FOCAL, height / 2, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    intrinsics = np.array(
+        [[EYECANDIES_FOCAL, 0, width / 2, 0], [0, EYECANDIES_FOCAL, height / 2, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+    )
     inverse = np.linalg.inv(intrinsics @ pose)
     points = []
     for v in range(height):
@@ -66,7 +69,8 @@ def test_equals_the_slow_version_on_any_picture(seed, height, width):
 
 
 def test_known_points_come_back(tmp_path):
-    """A ball on a ground at the data set's size, through the 16-bit depth picture: the ball's points, to within the depth's steps."""
+    """A ball on a ground at the data set's size, through the 16-bit depth picture: the ball's points, to within the
+    depth's steps."""
     make_eyecandies(tmp_path, side=512, train=1, test=())
     thing, stem = candy(512, 0.1), tmp_path / "CandyCane" / "train" / "data" / "000"
     low, high = read_range(stem.with_name("000_info_depth.yaml"))
@@ -84,11 +88,17 @@ def test_known_points_come_back(tmp_path):
     near = thing.points[-1, 256]
     along = (thing.points - near) @ turned(0.1)  # the ground's frame: x, down, ahead
     kept = (along[..., 1] <= -0.02) & (along[..., 2] <= 1.8) & (np.abs(thing.points[..., 0]) <= 1)
-    unsure = (np.abs(along[..., 1] + 0.02) < 1e-3) | (np.abs(along[..., 2] - 1.8) < 1e-3) | (np.abs(np.abs(thing.points[..., 0]) - 1) < 1e-3)
+    unsure = (
+        (np.abs(along[..., 1] + 0.02) < 1e-3)
+        | (np.abs(along[..., 2] - 1.8) < 1e-3)
+        | (np.abs(np.abs(thing.points[..., 0]) - 1) < 1e-3)
+    )
     np.testing.assert_array_equal(xyz.any(axis=2)[~unsure], kept[~unsure])
     assert kept.sum() > 10_000 and thing.ball[kept].all()
     both = kept & xyz.any(axis=2)
-    np.testing.assert_allclose(xyz[both], thing.points[both][:, [0, 2, 1]] * (0.1, -0.1, 0.1), atol=step / 10 + 1e-7, rtol=0)
+    np.testing.assert_allclose(
+        xyz[both], thing.points[both][:, [0, 2, 1]] * (0.1, -0.1, 0.1), atol=step / 10 + 1e-7, rtol=0
+    )
 
 
 def test_depth_is_read_as_written(tmp_path):
@@ -99,18 +109,35 @@ def test_depth_is_read_as_written(tmp_path):
 
 @pytest.mark.parametrize("name", ["CandyCane", "Candy Cane", "candy_cane"])
 def test_download_to_loader(tmp_path, name):
-    """Whatever the folder's spelling, the result has the official one; splits follow the masks; a second run changes nothing."""
+    """Whatever the folder's spelling, the result has the official one; splits follow the masks; a second run changes
+    nothing."""
     make_eyecandies(tmp_path / "src", name, train=3, test=(False, True, True))
     command = ["--dataset_path", str(tmp_path / "src"), "--target_dir", str(tmp_path / "out"), "--workers", "1"]
     assert preprocess_eyecandies.main(command) == 0
     root = tmp_path / "out" / "CandyCane"
     files = sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file())
-    assert files == sorted([*(f"train/good/{kind}" for i in range(3) for kind in (f"rgb/{i:03d}.png", f"xyz/{i:03d}.tiff")),
-                            "test/good/rgb/000.png", "test/good/xyz/000.tiff",
-                            *(f"test/bad/{kind}" for i in (1, 2) for kind in (f"rgb/{i:03d}.png", f"xyz/{i:03d}.tiff", f"gt/{i:03d}.png"))])
-    train, test = TrainDataset("CandyCane", 224, tmp_path / "out", 1), TestDataset("CandyCane", 224, tmp_path / "out", 1)
+    assert files == sorted(
+        [
+            *(f"train/good/{kind}" for i in range(3) for kind in (f"rgb/{i:03d}.png", f"xyz/{i:03d}.tiff")),
+            "test/good/rgb/000.png",
+            "test/good/xyz/000.tiff",
+            *(
+                f"test/bad/{kind}"
+                for i in (1, 2)
+                for kind in (f"rgb/{i:03d}.png", f"xyz/{i:03d}.tiff", f"gt/{i:03d}.png")
+            ),
+        ]
+    )
+    train, test = (
+        TrainDataset("CandyCane", 224, tmp_path / "out", 1),
+        TestDataset("CandyCane", 224, tmp_path / "out", 1),
+    )
     assert len(train) == 3 and all((train[i][0][1] != 0).any() for i in range(3))
-    assert [test[i][2] for i in range(3)] == [1, 1, 0] and [bool(test[i][1].any()) for i in range(3)] == [True, True, False]
+    assert [test[i][2] for i in range(3)] == [1, 1, 0] and [bool(test[i][1].any()) for i in range(3)] == [
+        True,
+        True,
+        False,
+    ]
     for rgb, xyz, gt in test.files:
         points = tifffile.imread(xyz)
         assert points.shape == (64, 64, 3) and points.dtype == np.float32
@@ -133,10 +160,21 @@ def test_bad_samples_are_named(tmp_path, capsys):
     Image.open(data / "003_depth.png").convert("L").save(data / "003_depth.png")
     (data / "004_info_depth.yaml").write_text("normalization: {min: 2, max: .nan}")
     (data.parents[1] / "test_public" / "data" / "00_mask.png").write_bytes(b"")
-    assert preprocess_eyecandies.main(["--dataset_path", str(tmp_path / "src"), "--target_dir", str(tmp_path / "out"), "--workers", "1"]) == 1
+    assert (
+        preprocess_eyecandies.main(
+            ["--dataset_path", str(tmp_path / "src"), "--target_dir", str(tmp_path / "out"), "--workers", "1"]
+        )
+        == 1
+    )
     failures = json.loads((tmp_path / "out" / "preprocessing.json").read_text())["failures"]
-    reasons = {"train/000": "000_image_4.png missing", "train/001": "KeyError", "train/002": "4×4", "train/003": "16 bits", "train/004": "min < max",
-               "test/000": "cannot be read as picture"}
+    reasons = {
+        "train/000": "000_image_4.png missing",
+        "train/001": "KeyError",
+        "train/002": "4×4",
+        "train/003": "16 bits",
+        "train/004": "min < max",
+        "test/000": "cannot be read as picture",
+    }
     assert set(failures) == {f"CandyCane/{name}" for name in reasons}
     err = capsys.readouterr().err
     for name, text in reasons.items():
@@ -149,7 +187,12 @@ def test_extra_and_missing_unused_files_do_not_matter(tmp_path):
     for path in [*data.glob("*normals.png"), *data.glob("*image_0.png"), data / "001_metadata.yaml"]:
         path.unlink()
     (data / "._000_depth.png").write_bytes(b"")
-    assert preprocess_eyecandies.main(["--dataset_path", str(tmp_path / "src"), "--target_dir", str(tmp_path / "out"), "--workers", "1"]) == 0
+    assert (
+        preprocess_eyecandies.main(
+            ["--dataset_path", str(tmp_path / "src"), "--target_dir", str(tmp_path / "out"), "--workers", "1"]
+        )
+        == 0
+    )
     assert len(list((tmp_path / "out" / "CandyCane" / "train" / "good" / "rgb").iterdir())) == 2
 
 

@@ -1,4 +1,5 @@
 """MVTec 3D-AD preprocessing: plane, padding, the part that is kept, failures, and the way from download to loader."""
+
 import json
 import shutil
 
@@ -11,8 +12,8 @@ from sklearn.linear_model import RANSACRegressor
 
 from dataset import TestDataset, TrainDataset
 from tests.make_data import write_png, write_tiff
-from tools.make_downloads import NORMAL, make_mvtec3d, scene
 from tests.test_preprocess_common import content, snapshot
+from tools.make_downloads import NORMAL, make_mvtec3d, scene
 from utils import preprocessing
 from utils.errors import InputError
 from utils.foreground import EPS, FRAME, MIN_POINTS, PLANE_BAND, PLANE_THRESHOLD, find_plane, isolate, pad_square
@@ -28,7 +29,9 @@ def test_exactly_the_larger_object_is_kept(size, seed):
     assert kept[surely].all()
     assert not kept[~(part.larger & part.measured & (part.height > PLANE_BAND - noise))].any()
     np.testing.assert_array_equal(xyz[kept], part.xyz[kept])
-    np.testing.assert_array_equal(rgb[kept | ~part.measured], part.rgb[kept | ~part.measured])  # without a measurement the picture stays
+    np.testing.assert_array_equal(
+        rgb[kept | ~part.measured], part.rgb[kept | ~part.measured]
+    )  # without a measurement the picture stays
     assert not rgb[part.measured & ~kept].any()
     assert xyz.dtype == np.float32 and rgb.dtype == np.uint8
 
@@ -49,7 +52,11 @@ class Plane(RegressorMixin, BaseEstimator):
 
     def fit(self, points, _):
         self.middle_ = points.mean(0)
-        self.normal_ = np.linalg.svd(points - self.middle_)[2][2] if len(points) < 100 else np.linalg.eigh(np.cov(points.T))[1][:, 0]
+        self.normal_ = (
+            np.linalg.svd(points - self.middle_)[2][2]
+            if len(points) < 100
+            else np.linalg.eigh(np.cov(points.T))[1][:, 0]
+        )
         return self
 
     def predict(self, points):
@@ -69,7 +76,9 @@ def test_plane_agrees_with_scikit_learn(outliers):
     off = rng.random(len(points)) < outliers
     points[off, 2] -= 0.05
     normal, offset = find_plane(points)
-    model = RANSACRegressor(Plane(), min_samples=50, residual_threshold=PLANE_THRESHOLD, max_trials=1000, stop_probability=1, random_state=0)
+    model = RANSACRegressor(
+        Plane(), min_samples=50, residual_threshold=PLANE_THRESHOLD, max_trials=1000, stop_probability=1, random_state=0
+    )
     model.fit(points, np.zeros(len(points)))
     found = np.abs(points @ normal - offset) <= PLANE_THRESHOLD
     np.testing.assert_array_equal(found, model.inlier_mask_)
@@ -83,15 +92,25 @@ def test_plane_is_repeatable_and_seeded():
     assert find_plane(points, 1)[1] != find_plane(points, 2)[1]
 
 
-@pytest.mark.parametrize("size, side, top, left", [((400, 400), 400, 0, 0), ((600, 800), 800, 100, 0), ((900, 400), 900, 0, 250),
-                                                   ((501, 333), 600, 49, 133), ((100, 1), 100, 0, 49)])
+@pytest.mark.parametrize(
+    "size, side, top, left",
+    [
+        ((400, 400), 400, 0, 0),
+        ((600, 800), 800, 100, 0),
+        ((900, 400), 900, 0, 250),
+        ((501, 333), 600, 49, 133),
+        ((100, 1), 100, 0, 49),
+    ],
+)
 def test_padding(size, side, top, left):
     array = np.random.default_rng(0).uniform(1, 2, (*size, 3)).astype(np.float32)
     out = pad_square(array)
     assert out.shape == (side, side, 3) and out.dtype == array.dtype
-    np.testing.assert_array_equal(out[top:top + size[0], left:left + size[1]], array)
+    np.testing.assert_array_equal(out[top : top + size[0], left : left + size[1]], array)
     assert np.count_nonzero(out) == array.size
-    assert 0 <= side - size[0] - 2 * top <= 1 and 0 <= side - size[1] - 2 * left <= 1  # the odd one is at the bottom or right
+    assert (
+        0 <= side - size[0] - 2 * top <= 1 and 0 <= side - size[1] - 2 * left <= 1
+    )  # the odd one is at the bottom or right
     np.testing.assert_array_equal(pad_square(array[..., 0]), out[..., 0])
 
 
@@ -141,13 +160,19 @@ def test_download_to_loader(tmp_path, capsys):
         for (sample, mask, label, path), (_, xyz, gt) in zip(test, test.files):
             assert mask.any() == bool(label) and (sample[1] != 0).any()
             points = tifffile.imread(xyz)
-            assert points.shape == (side, side, 3) and points.dtype == np.float32 and Image.open(path).size == (side, side)
+            assert (
+                points.shape == (side, side, 3) and points.dtype == np.float32 and Image.open(path).size == (side, side)
+            )
             if gt:
                 mask = np.asarray(Image.open(gt))
                 assert mask.shape == (side, side) and set(np.unique(mask)) == {0, 255}
                 assert points[mask > 0].any(axis=1).mean() > 0.8  # the defect lies on the part, and is padded as it is
     record = json.loads((tmp_path / "out" / "preprocessing.json").read_text())
-    assert record["counts"] == {"written": 11, "skipped": 0, "failed": 0} and record["options"]["seed"] == 0 and record["state"] == "finished"
+    assert (
+        record["counts"] == {"written": 11, "skipped": 0, "failed": 0}
+        and record["options"]["seed"] == 0
+        and record["state"] == "finished"
+    )
     assert (tmp_path / "out" / "bagel" / "validation" / "good" / "rgb" / "000.png").is_file()
     after = snapshot(tmp_path / "out")
     assert preprocessing.main([str(source), "-o", str(tmp_path / "out"), "--workers", "1"]) == 0
@@ -168,8 +193,13 @@ def test_bad_samples_are_named_and_the_others_written(tmp_path, capsys):
     assert preprocessing.main([str(tmp_path / "src"), "-o", str(tmp_path / "out"), "--workers", "1"]) == 1
     err = capsys.readouterr().err
     record = json.loads((tmp_path / "out" / "preprocessing.json").read_text())
-    reasons = {"tire/train/good/000": "touches", "tire/train/good/001": "cannot be read", "tire/train/good/002": "have to be equal",
-               "tire/train/good/003": "no file in rgb", "tire/test/hole/000": "no file in gt"}
+    reasons = {
+        "tire/train/good/000": "touches",
+        "tire/train/good/001": "cannot be read",
+        "tire/train/good/002": "have to be equal",
+        "tire/train/good/003": "no file in rgb",
+        "tire/test/hole/000": "no file in gt",
+    }
     assert set(record["failures"]) == set(reasons) and record["counts"] == {"written": 3, "skipped": 0, "failed": 5}
     for name, text in reasons.items():
         assert text in record["failures"][name] and f"failed: {name}: " in err
@@ -194,7 +224,8 @@ class Stop:
 
 @pytest.mark.parametrize("place, at", [("save", 2), ("move", 1), ("move", 5), ("finish", 1), ("remove", 1)])
 def test_in_place_survives_an_interruption(tmp_path, monkeypatch, place, at):
-    """Wherever it is stopped, the next run ends with what a run to another folder gives, and a third changes nothing."""
+    """Wherever it is stopped, the next run ends with what a run to another folder gives, and a third changes
+    nothing."""
     source = tmp_path / "src"
     for category in ("bagel", "Tire"):
         make_mvtec3d(source, category)
@@ -257,7 +288,9 @@ def test_masks_equal_open3d(size, seed):
         return open3d.geometry.PointCloud(open3d.utility.Vector3dVector(part.xyz[mask].astype(float)))
 
     open3d.utility.random.seed(0)
-    plane, _ = cloud(part.measured & frame).segment_plane(distance_threshold=PLANE_THRESHOLD, ransac_n=50, num_iterations=1000)
+    plane, _ = cloud(part.measured & frame).segment_plane(
+        distance_threshold=PLANE_THRESHOLD, ransac_n=50, num_iterations=1000
+    )
     above = part.measured & (np.abs(part.xyz.astype(float) @ plane[:3] + plane[3]) > PLANE_BAND)
     label = np.asarray(cloud(above).cluster_dbscan(eps=EPS, min_points=MIN_POINTS))
     wanted = np.zeros(size, bool)

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import scoring_addon
+from evaluation import read
 from tests.make_maps import write_category
 from tools import report
 from utils.metrics import roc_auc
-from evaluation import read
 
 ODD = 'odd <&>"$x$'
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -97,7 +97,9 @@ def test_same_maps_same_page(maps, made, tmp_path):
 @pytest.mark.parametrize("recovery", ["printed", "normalized"])
 def test_breakdown_adds_up(maps, recovery):
     saved, parameters = read(maps / "a.npz"), PARAMETERS._replace(recovery=recovery, delta=0.7, weights=(0.5, 0.3, 0.2))
-    final = scoring_addon.score_all(["disagreement"], saved.decision_score, saved.decision_map, saved.samples, parameters)["disagreement"].image_preds
+    final = scoring_addon.score_all(
+        ["disagreement"], saved.decision_score, saved.decision_map, saved.samples, parameters
+    )["disagreement"].image_preds
     recovered = []
     for i, expected in enumerate(final):
         b = report.breakdown(saved, i, parameters)
@@ -114,7 +116,10 @@ def test_chosen_sample_is_explained(maps, tmp_path):
     assert report.main([str(tmp_path), "-o", str(tmp_path), "--scoring_topk", "8", "--sample", saved.path[2]]) == 0
     explained = (tmp_path / "report.html").read_text(encoding="utf-8").partition("One score explained")[2]
     assert unescape(explained).startswith(f"</h2>\n<p>{saved.path[2]} of {ODD} (defective)")
-    assert f'<td>S_final</td><td>sum of the three</td><td class="number">{report.breakdown(saved, 2, PARAMETERS).final:.6g}</td>' in explained
+    assert (
+        f'<td>S_final</td><td>sum of the three</td><td '
+        f'class="number">{report.breakdown(saved, 2, PARAMETERS).final:.6g}</td>'
+        in explained)
 
 
 def test_separation():
@@ -131,7 +136,10 @@ def test_shown_parts_are_the_extremes(maps):
     category = report.read_category(maps / "a.npz", 0, PARAMETERS)
     reasons = {reason.partition(" (")[0]: i for i, why in category.shown.items() for reason in why}
     assert set(reasons) == {"largest gain", "largest loss", "random draw"}
-    assert category.gain[reasons["largest gain"]] == category.gain.max() and category.gain[reasons["largest loss"]] == category.gain.min()
+    assert (
+        category.gain[reasons["largest gain"]] == category.gain.max()
+        and category.gain[reasons["largest loss"]] == category.gain.min()
+    )
     drawn = {i for seed in range(20) for i, why in report.read_category(maps / "b.npz", seed, PARAMETERS).shown.items()}
     assert drawn == {0, 1, 2}
 
@@ -163,10 +171,28 @@ def test_browser_shows_every_picture(made, tmp_path):
     probe = ("<script>console.error('probe'); addEventListener('load', () => { document.title = 'widths: ' + "
              "[...document.images].map(image => image.complete ? image.naturalWidth : -1).join(' '); })</script>")
     (tmp_path / "page.html").write_text(made.page.replace("</body>", probe + "</body>"), encoding="utf-8")
-    done = subprocess.run([BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage",
-                           "--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr",
-                           "--virtual-time-budget=10000", "--dump-dom", (tmp_path / "page.html").as_uri()],
-                          capture_output=True, text=True, encoding="utf-8", errors="replace", timeout=180, check=True)
+    done = subprocess.run(
+        [
+            BROWSER,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-background-networking",
+            "--disable-dev-shm-usage",
+            "--host-resolver-rules=MAP * ~NOTFOUND",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            "--enable-logging=stderr",
+            "--virtual-time-budget=10000",
+            "--dump-dom",
+            (tmp_path / "page.html").as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=180,
+        check=True,
+    )
     widths = re.search(r"<title>widths: ([-\d ]+)</title>", done.stdout)[1].split()
     assert len(widths) == made.page.count("<img") and all(int(width) > 0 for width in widths)
     assert [line for line in done.stderr.splitlines() if "CONSOLE" in line and "probe" not in line] == []

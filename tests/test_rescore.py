@@ -32,8 +32,19 @@ def table(path):
 def own_metrics(path, name, parameters=scoring_addon.DEFAULTS, reference=False):
     saved = read(path)
     known = saved.training.reference(parameters) if reference else None
-    scored = scoring_addon.score_all([name], saved.decision_score, saved.decision_map, saved.samples, parameters, known)[name]
-    return [*compute_metrics(saved.label, scored.image_preds, saved.mask.ravel(), np.ravel(scored.predictions), saved.mask, scored.predictions)]
+    scored = scoring_addon.score_all(
+        [name], saved.decision_score, saved.decision_map, saved.samples, parameters, known
+    )[name]
+    return [
+        *compute_metrics(
+            saved.label,
+            scored.image_preds,
+            saved.mask.ravel(),
+            np.ravel(scored.predictions),
+            saved.mask,
+            scored.predictions,
+        )
+    ]
 
 
 def test_tables_hold_what_the_scorings_give(folder, tmp_path):
@@ -67,14 +78,21 @@ def test_other_data_sets_get_their_table(tmp_path):
 
 
 def test_grid(folder, tmp_path):
-    assert len(list(rescore.grid_points("all", scoring_addon.DEFAULTS))) == len(set(rescore.grid_points("all", scoring_addon.DEFAULTS))) == 1728
+    assert (
+        len(list(rescore.grid_points("all", scoring_addon.DEFAULTS)))
+        == len(set(rescore.grid_points("all", scoring_addon.DEFAULTS)))
+        == 1728
+    )
     run(folder, "-o", tmp_path, "--grid", "one", "--scoring_reference", "train")
     rows = table(tmp_path / "grid.csv")
     assert len(rows) == 1 + 1 + 3 + 2 + 3 + 8 + 3
     for row in rows[1::4]:
         lam, topk, a, b, c, e1, e2, delta = map(float, row[:8])
         point = scoring_addon.DEFAULTS._replace(lam=lam, topk=int(topk), weights=(a, b, c), eta=(e1, e2), delta=delta)
-        expected = np.mean([own_metrics(folder / f"{n}.npz", "disagreement", point, reference=True) for n in ("bagel", "cable_gland")], axis=0)
+        expected = np.mean(
+            [own_metrics(folder / f"{n}.npz", "disagreement", point, reference=True) for n in ("bagel", "cable_gland")],
+            axis=0,
+        )
         np.testing.assert_allclose(np.array(row[8:], float), expected, atol=1e-12)
     assert "the paper's own" in (tmp_path / "grid.md").read_text()
 
@@ -119,7 +137,10 @@ def test_bad_files_are_refused_in_one_line(tmp_path, capsys, break_it, message):
 
 def test_missing_training_maps_and_banks_are_refused(tmp_path, capsys):
     write_category(tmp_path / "a.npz", size=16, fusion=False)
-    for flags, message in ((["--scoring_reference", "train"], "save_train_maps"), (["--scoring_map", "bank"], "fusion bank")):
+    for flags, message in (
+        (["--scoring_reference", "train"], "save_train_maps"),
+        (["--scoring_map", "bank"], "fusion bank"),
+    ):
         assert rescore.main([str(tmp_path), "-o", str(tmp_path / "out"), *flags]) == 2
         assert message in capsys.readouterr().err
 
@@ -129,11 +150,29 @@ def test_saved_statistics_serve_as_reference_for_their_own_parameters(tmp_path, 
     slim = write_category(tmp_path / "slim" / "a.npz", train=3, size=32, train_maps=False)
     assert read(slim).training.decision_map is None and read(slim).training.statistics.base.shape == (3,)
     for path in (maps, slim):
-        run(path.parent, "-o", path.parent / "out", "--scoring_reference", "train", "--scoring_weights", "0.8", "0.1", "0.1")
+        run(
+            path.parent,
+            "-o",
+            path.parent / "out",
+            "--scoring_reference",
+            "train",
+            "--scoring_weights",
+            "0.8",
+            "0.1",
+            "0.1",
+        )
     first, second = (np.array([r[2] for r in table(p.parent / "out" / "table_4.csv")[4:]], float) for p in (maps, slim))
     np.testing.assert_allclose(first, second, atol=1e-6)  # maps are float32
-    assert rescore.main([str(slim.parent), "-o", str(tmp_path / "out"), "--scoring_reference", "train", "--scoring_lambda", "1"]) == 2
-    assert rescore.main([str(slim.parent), "-o", str(tmp_path / "out"), "--scoring_reference", "train", "--grid", "one"]) == 2
+    assert (
+        rescore.main(
+            [str(slim.parent), "-o", str(tmp_path / "out"), "--scoring_reference", "train", "--scoring_lambda", "1"]
+        )
+        == 2
+    )
+    assert (
+        rescore.main([str(slim.parent), "-o", str(tmp_path / "out"), "--scoring_reference", "train", "--grid", "one"])
+        == 2
+    )
     assert len(capsys.readouterr().err.splitlines()) == 2
 
 

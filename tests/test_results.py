@@ -9,7 +9,16 @@ import pytest
 from utils.errors import InputError
 from utils.files import atomic_path, atomic_write_text, check_writable
 from utils.metrics import Metrics
-from utils.results import all_tables, append_tables, result_table, write_run, write_scores
+from utils.results import (
+    all_tables,
+    append_tables,
+    comment_of,
+    result_table,
+    update_tables,
+    write_run,
+    write_scores,
+    write_seeds,
+)
 
 FILES = ("image_rocauc_results.md", "pixel_rocauc_results.md", "aupro_results.md")
 
@@ -31,8 +40,14 @@ def table(text):
 # ---------------------------------------------------------------- tables
 
 
-@pytest.mark.parametrize("metric, heading, wanted", [
-    ("image_rocauc", "## Image ROCAUC Results", "0.100"), ("pixel_rocauc", "## Pixel ROCAUC Results", "0.200"), ("au_pro", "## AU PRO Results", "0.300")])
+@pytest.mark.parametrize(
+    "metric, heading, wanted",
+    [
+        ("image_rocauc", "## Image ROCAUC Results", "0.100"),
+        ("pixel_rocauc", "## Pixel ROCAUC Results", "0.200"),
+        ("au_pro", "## AU PRO Results", "0.300"),
+    ],
+)
 def test_each_metric_has_its_table(metric, heading, wanted):
     found, header, rows = table(result_table(metric, "DINO", {"bagel": {"baseline": Metrics(0.1, 0.2, 0.3)}}))
     assert (found, header, rows) == (heading, ["Method", "Bagel", "Mean"], [["DINO", wanted, wanted]])
@@ -55,12 +70,18 @@ def test_categories_in_title_case():
 
 def test_difference_rows():
     values = {"a": (0.9004, 0.9506, 0.9004), "b": (0.8, 0.701, 0.8004)}
-    metrics = {name: {scoring: Metrics(v, 0, 0) for scoring, v in zip(("baseline", "disagreement", "other"), row)}
-               for name, row in values.items()}
+    metrics = {
+        name: {scoring: Metrics(v, 0, 0) for scoring, v in zip(("baseline", "disagreement", "other"), row)}
+        for name, row in values.items()
+    }
     _, _, rows = table(result_table("image_rocauc", "M", metrics))
-    assert rows == [["M", "0.900", "0.800", "0.850"],
-                    ["M [disagreement]", "0.951", "0.701", "0.826"], ["difference", "+0.051", "-0.099", "-0.024"],
-                    ["M [other]", "0.900", "0.800", "0.850"], ["difference", "+0.000", "+0.000", "+0.000"]]
+    assert rows == [
+        ["M", "0.900", "0.800", "0.850"],
+        ["M [disagreement]", "0.951", "0.701", "0.826"],
+        ["difference", "+0.051", "-0.099", "-0.024"],
+        ["M [other]", "0.900", "0.800", "0.850"],
+        ["difference", "+0.000", "+0.000", "+0.000"],
+    ]
 
 
 def test_undefined_metrics_are_left_out_of_the_mean():
@@ -71,7 +92,10 @@ def test_undefined_metrics_are_left_out_of_the_mean():
 
 
 def test_difference_of_undefined_metrics():
-    metrics = {name: {"baseline": Metrics(v, v, v), "disagreement": Metrics(w, w, w)} for name, v, w in (("a", None, None), ("b", 0.4, 0.6))}
+    metrics = {
+        name: {"baseline": Metrics(v, v, v), "disagreement": Metrics(w, w, w)}
+        for name, v, w in (("a", None, None), ("b", 0.4, 0.6))
+    }
     _, _, rows = table(result_table("au_pro", "M", metrics))
     assert rows[2] == ["difference", "undefined", "+0.200", "+0.200"]
 
@@ -81,7 +105,11 @@ def test_append_writes_three_files(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(FILES)
     written = [(tmp_path / name).read_text() for name in FILES]
     assert all_tables("DINO", one(bagel=0.5)) == "\n".join(written)
-    assert [w.splitlines()[0] for w in written] == ["## Image ROCAUC Results", "## Pixel ROCAUC Results", "## AU PRO Results"]
+    assert [w.splitlines()[0] for w in written] == [
+        "## Image ROCAUC Results",
+        "## Pixel ROCAUC Results",
+        "## AU PRO Results",
+    ]
 
 
 def test_append_keeps_the_first_table(tmp_path):
@@ -105,9 +133,19 @@ VALUES = [[0.1 + 0.2, 1e-17, -3.0], [1 / 3, 12345.678901234567, 2.5e300]]
 
 
 def test_scores_have_full_precision(tmp_path):
-    scored = {"baseline": SimpleNamespace(image_preds=[v[0] for v in VALUES]), "disagreement": SimpleNamespace(image_preds=[v[1] for v in VALUES])}
+    scored = {
+        "baseline": SimpleNamespace(image_preds=[v[0] for v in VALUES]),
+        "disagreement": SimpleNamespace(image_preds=[v[1] for v in VALUES]),
+    }
     described = [("toy/test/good/rgb/000.png", "good", 0), ("toy/test/a, b/rgb/000.png", "a, b", 1)]
-    write_scores(tmp_path / "scores_toy.csv", described, scored, [{"xyz": v[2]} for v in VALUES])
+    paths, defects, labels = zip(*described)
+    evaluation = SimpleNamespace(
+        path=paths,
+        defect=defects,
+        label=np.array(labels, np.uint8),
+        bank_score={"xyz": np.array([v[2] for v in VALUES])},
+    )
+    write_scores(tmp_path / "scores_toy.csv", evaluation, scored)
     header, *rows = csv.reader((tmp_path / "scores_toy.csv").read_text(encoding="utf-8").splitlines())
     assert header == ["path", "defect", "label", "baseline", "disagreement", "bank_xyz"]
     assert [tuple(row[:2]) + (int(row[2]),) for row in rows] == described
@@ -115,9 +153,64 @@ def test_scores_have_full_precision(tmp_path):
     assert [row[3:] for row in rows] == [[repr(x) for x in row] for row in VALUES]
 
 
-def test_scores_of_numpy_numbers(tmp_path):
-    write_scores(tmp_path / "s.csv", [("p", "good", 0)], {"baseline": SimpleNamespace(image_preds=np.array([1 / 3]))}, [{"rgb": np.float64(0.1)}])
-    assert (tmp_path / "s.csv").read_text() == f"path,defect,label,baseline,bank_rgb\np,good,0,{1 / 3!r},0.1\n"
+def test_tables_find_their_own_block_again(tmp_path):
+    def lines(name):
+        return (tmp_path / name).read_text().splitlines()
+
+    append_tables(tmp_path, "released", one(old=0.1))  # a table of the release, without a comment
+    assert update_tables(tmp_path, "M", one(a=0.5), "id1", comment_of("id1", "monday", {"seed": 0}))
+    assert update_tables(tmp_path, "M", one(a=0.7), "id2", comment_of("id2", "monday", {}), "a note")
+    append_tables(tmp_path, "released", one(new=0.2))
+    before = lines(FILES[0])
+    assert (
+        not update_tables(tmp_path, "M", one(a=0.5), "id1", comment_of("id1", "tuesday", {"seed": 0}))
+        and lines(FILES[0]) == before
+    )
+    assert update_tables(tmp_path, "M", one(a=0.5, b=0.25), "id1", comment_of("id1", "tuesday", {"seed": 0}))
+    now = lines(FILES[0])
+    assert [line for line in now if "Mean" in line] == [
+        line.replace("A |   Mean", "A |     B |   Mean") if "A |" in line and i == 1 else line
+        for i, line in enumerate(line for line in before if "Mean" in line)
+    ]
+    assert sum(line.startswith("<!-- run id1, tuesday, seed=0 -->") for line in now) == 1 and now.count("a note") == 1
+    text = (tmp_path / FILES[0]).read_text()
+    assert "\n\n\n" not in text and text.endswith("|\n") and text.count("## Image") == 4
+    assert update_tables(tmp_path, "M", one(a=0.5, b=0.25), "id1", comment_of("id1", "today", {}), again=True)
+    assert (tmp_path / FILES[0]).read_text().startswith(text) and (tmp_path / FILES[0]).read_text().count(
+        "<!-- run id1"
+    ) == 2
+
+
+@pytest.mark.parametrize("name", ["a|b", "two\nlines", "-->", "a\r\nb"])
+def test_odd_category_names_break_no_table(tmp_path, name):
+    from tools.compare_runs import read_tables
+
+    update_tables(
+        tmp_path,
+        "M",
+        {name: one(x=0.5)["x"], "other": one(x=0.25)["x"]},
+        "id",
+        comment_of("id", "today", {"category": [name]}),
+    )
+    text = (tmp_path / FILES[0]).read_text()
+    assert (
+        len(text.splitlines()) == 6 and text.splitlines()[0].endswith(" -->") and text.splitlines()[0].count("-->") == 1
+    )
+    if "|" not in name:
+        assert list(read_tables(tmp_path / FILES[0])[-1].rows["M"].values()) == [0.5, 0.25]
+
+
+def test_seeds_with_paired_differences(tmp_path):
+    metrics = {
+        seed: {"a": {"baseline": Metrics(0.5 + seed / 10, None, 0.1), "other": Metrics(0.6 + seed / 5, 0.2, 0.1)}}
+        for seed in (0, 1)
+    }
+    text = write_seeds(tmp_path, "M", metrics)
+    assert text == (tmp_path / "seeds.md").read_text()
+    assert [
+        cell.strip() for cell in next(line for line in text.splitlines() if "difference" in line).strip("|").split("|")
+    ] == ["difference", "+0.150 ± 0.071", "+0.150 ± 0.071"]
+    assert "undefined" in text
 
 
 def test_run_record_is_replaced(tmp_path):

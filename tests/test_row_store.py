@@ -1,4 +1,6 @@
-"""Rows that wait for the coreset: in memory and spooled, read back exactly, with the right statistics, leaving nothing behind."""
+"""Rows that wait for the coreset: in memory and spooled, read back exactly, with the right statistics, leaving
+nothing behind."""
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,12 @@ from utils.errors import InputError
 
 @pytest.mark.parametrize("spooled", [False, True])
 @settings(deadline=None, max_examples=40)
-@given(seed=st.integers(0, 2**32 - 1), parts=st.lists(st.integers(1, 30), min_size=1, max_size=6), width=st.integers(1, 9), offset=st.floats(-1e3, 1e3))
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    parts=st.lists(st.integers(1, 30), min_size=1, max_size=6),
+    width=st.integers(1, 9),
+    offset=st.floats(-1e3, 1e3),
+)
 def test_rows_come_back_as_they_were(tmp_path_factory, spooled, seed, parts, width, offset):
     rng = np.random.default_rng(seed)
     folder = tmp_path_factory.mktemp("spool")
@@ -38,7 +45,9 @@ def test_rows_come_back_as_they_were(tmp_path_factory, spooled, seed, parts, wid
 
 
 def test_too_little_room_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"need 1048576.0 GiB there, .* free; make room, or choose another disk with --spool_dir"):
+    with pytest.raises(
+        InputError, match=r"need 1048576.0 GiB there, .* free; make room, or choose another disk with --spool_dir"
+    ):
         require_space(tmp_path, 2**50)
     require_space(tmp_path / "new", 1)
     assert (tmp_path / "new").is_dir()

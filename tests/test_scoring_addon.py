@@ -1,4 +1,5 @@
 """The add-on against a second, independent writing of the equations, and its hooks on a bare method object."""
+
 import argparse
 import ast
 import sys
@@ -15,11 +16,14 @@ import scoring_addon as addon
 
 def reference(decision, rgb, xyz, lam=0.5, k=64, weights=(0.6, 0.25, 0.15), eta=(1, 1), delta=0.2):
     """S_final and M_pix of arrays [n, H, W], all samples at once."""
+
     def unit(m):
         low, high = m.min((1, 2), keepdims=True), m.max((1, 2), keepdims=True)
         return (m - low) / (high - low + 1e-8)
+
     def tilde(v):
         return (v - v.min()) / (v.max() - v.min()) if v.max() > v.min() else v * 0
+
     dis = np.abs(unit(rgb) - unit(xyz))
     pix = decision * (1 + lam * dis)
     flat = np.sort(pix.reshape(len(pix), -1))
@@ -35,7 +39,9 @@ def random_maps(seed, n=5, size=32):
 
 
 def pairs(rgb, xyz, bank=None):
-    return [addon.SampleMaps(a, b, None if bank is None else c) for a, b, c in zip(rgb, xyz, rgb if bank is None else bank)]
+    return [
+        addon.SampleMaps(a, b, None if bank is None else c) for a, b, c in zip(rgb, xyz, rgb if bank is None else bank)
+    ]
 
 
 @settings(deadline=None, max_examples=40)
@@ -84,8 +90,12 @@ def method(names, n=4, recorded=True, fusion=False):
     decision, rgb, xyz = random_maps(3, n)
     args = argparse.ArgumentParser()
     addon.add_arguments(args, several=True)
-    m = SimpleNamespace(args=args.parse_args(["--scoring", *names]), image_preds=[np.array([float(i)]) for i in range(n)],
-                        predictions=list(decision), pixel_preds=list(decision.ravel()))
+    m = SimpleNamespace(
+        args=args.parse_args(["--scoring", *names]),
+        image_preds=[np.array([float(i)]) for i in range(n)],
+        predictions=list(decision),
+        pixel_preds=list(decision.ravel()),
+    )
     if recorded:
         for a, b in zip(rgb, xyz):
             addon.record(m, a[None], b[None], a if fusion else None)
@@ -154,11 +164,15 @@ def test_variants_equal_their_definitions(source):
     got = addon.score_all(list(addon.SCORINGS), released, list(decision), pairs(rgb, xyz, bank), parameters)
     pix = reference(fusion, rgb, xyz)[1]
     top = np.sort(pix.reshape(5, -1))[:, -20:].mean(1)
-    expected = {"baseline": (released, decision), "pixel_max": (fusion.max((1, 2)), fusion),
-                "pixel_topk": (np.sort(fusion.reshape(5, -1))[:, -20:].mean(1), fusion),
-                "disagreement_only": (pix.max((1, 2)), pix), "disagreement_base": (top, pix),
-                "partial": (reference(fusion, rgb, xyz, k=20, weights=(0.6, 0.25, 0), delta=0)[0], pix),
-                "disagreement": (reference(fusion, rgb, xyz, k=20)[0], pix)}
+    expected = {
+        "baseline": (released, decision),
+        "pixel_max": (fusion.max((1, 2)), fusion),
+        "pixel_topk": (np.sort(fusion.reshape(5, -1))[:, -20:].mean(1), fusion),
+        "disagreement_only": (pix.max((1, 2)), pix),
+        "disagreement_base": (top, pix),
+        "partial": (reference(fusion, rgb, xyz, k=20, weights=(0.6, 0.25, 0), delta=0)[0], pix),
+        "disagreement": (reference(fusion, rgb, xyz, k=20)[0], pix),
+    }
     assert list(got) == list(addon.SCORINGS)
     for name, (scores, maps) in expected.items():
         np.testing.assert_allclose(got[name].image_preds, scores, rtol=1e-9)
@@ -166,8 +180,10 @@ def test_variants_equal_their_definitions(source):
     dis = np.stack([addon.disagreement_map(a, b).mean() for a, b in zip(rgb, xyz)])
     q95, q99 = np.quantile(pix, [0.95, 0.99], axis=(1, 2))
     robust = 0.6 * q95 + 0.25 * pix.mean((1, 2)) + 0.15 * (dis + q99 - q95)
+
     def unit(v):
         return (v - v.min()) / (v.max() - v.min())
+
     w = 1 / (1 + np.exp(-abs(unit(top) - unit(robust)) + 1 - abs(unit(top) - unit(q95))))
     np.testing.assert_allclose(got["full"].image_preds, (1 - w) * top + w * robust, rtol=1e-9)
     assert got["partial"].predictions is got["disagreement"].predictions
@@ -190,8 +206,12 @@ def test_train_reference_sets_the_scale_and_clips():
     normal = random_maps(11)
     m.scoring_reference = list(normal[0]), pairs(normal[1], normal[2])
     addon.apply(m)
-    one = addon.score_all(["disagreement"], [0.0], [decision[2]], pairs(rgb[2:3], xyz[2:3]), reference=m.scoring_reference)
-    np.testing.assert_allclose(m.image_preds[2], one["disagreement"].image_preds)  # a part alone scores as it does among others
+    one = addon.score_all(
+        ["disagreement"], [0.0], [decision[2]], pairs(rgb[2:3], xyz[2:3]), reference=m.scoring_reference
+    )
+    np.testing.assert_allclose(
+        m.image_preds[2], one["disagreement"].image_preds
+    )  # a part alone scores as it does among others
 
 
 def test_all_names_every_scoring():
@@ -205,7 +225,14 @@ def test_a_foreign_parser_takes_one_name_only():
     addon.add_arguments(parser)
     assert addon.names_from(parser.parse_args([])) == ["baseline"]
     assert addon.names_from(parser.parse_args(["--scoring", "disagreement"])) == ["disagreement"]
-    for argv in (["--scoring", "baseline", "disagreement"], ["--scoring", "all"], ["--scoring_reference", "train"], ["--scoring_topk", "0"], ["--scoring_lambda", "nan"], ["--scoring_delta", "-1"]):
+    for argv in (
+        ["--scoring", "baseline", "disagreement"],
+        ["--scoring", "all"],
+        ["--scoring_reference", "train"],
+        ["--scoring_topk", "0"],
+        ["--scoring_lambda", "nan"],
+        ["--scoring_delta", "-1"],
+    ):
         with pytest.raises(SystemExit):
             parser.parse_args(argv)
 

@@ -1,4 +1,5 @@
 """--shots K: which training parts, the same in every pass, and what is recorded of them."""
+
 import json
 import random
 
@@ -11,11 +12,12 @@ from hypothesis import strategies as st
 import m3dm_runner
 import main
 from dataset import TrainDataset, few_shots, get_data_loader
+from evaluation import read
+from tests.fakes import FakeExtractor
 from tests.make_data import add_part, make_category, picture
 from tests.test_cli import parse, usage_error
 from tests.test_end_to_end import TINY, copy_category, flags  # noqa: F401 (flags is a fixture)
 from utils.errors import InputError
-from utils.saved_maps import load_maps
 
 NAMES = st.text("ab-_ C", min_size=1, max_size=6)
 
@@ -71,7 +73,7 @@ def test_max_sample_is_no_bound_of_the_shots(tmp_path, monkeypatch):
     args = parse("--shots", "6", "--dataset_path", str(parts(tmp_path, 8)), "--device", "cpu", "--num_workers", "0")
     args.max_sample = 2  # in place of 400, which would need as many files
     monkeypatch.setitem(m3dm_runner.METHODS, "DINO+Point_MAE", Recorder)
-    runner = m3dm_runner.M3DM(args)
+    runner = m3dm_runner.M3DM(args, FakeExtractor())
     runner.fit("toy")
     assert [len(seen) for seen in runner.method.passes.values()] == [6, 6]
 
@@ -79,13 +81,16 @@ def test_max_sample_is_no_bound_of_the_shots(tmp_path, monkeypatch):
 class Recorder:
     """A method that only notes the pictures it is shown, by pass."""
 
-    needs_late_fusion_pass, remembers = True, False
+    needs_late_fusion_pass, keeps_patches = True, False
 
-    def __init__(self, *_):
+    def __init__(self, *_, **__):
         self.passes = {"bank": [], "late fusion": []}
 
-    def add_sample_to_mem_bank(self, sample, class_name):
-        self.passes["bank"].append(sample[0][0])
+    def extract(self, sample):
+        return sample[0][0]
+
+    def add_patches(self, patches):
+        self.passes["bank"].append(patches)
 
     def add_sample_to_late_fusion_mem_bank(self, sample):
         self.passes["late fusion"].append(sample[0][0])
@@ -93,19 +98,30 @@ class Recorder:
     def run_coreset(self):
         pass
 
-    run_late_fusion = run_coreset
+    def run_late_fusion(self, *_):
+        pass
 
-    def expect(self, parts):
+    def reserve(self, parts):
         self.expected = parts
 
 
-@pytest.mark.parametrize("given, wanted", [(["--shots", "3", "--seed", "5"], few_shots(8, 3, 5, "toy")), (["--max_sample", "3"], [0, 1, 2, 3]),
-                                           (["--max_sample", "3", "--fix", "max_sample"], [0, 1, 2]), (["--shots", "8"], list(range(8))), ([], list(range(8)))])
+@pytest.mark.parametrize(
+    "given, wanted",
+    [
+        (["--shots", "3", "--seed", "5"], few_shots(8, 3, 5, "toy")),
+        (["--max_sample", "3"], [0, 1, 2, 3]),
+        (["--max_sample", "3", "--fix", "max_sample"], [0, 1, 2]),
+        (["--shots", "8"], list(range(8))),
+        ([], list(range(8))),
+    ],
+)
 def test_both_passes_see_the_same_parts(tmp_path, monkeypatch, given, wanted):
     for i in range(8):
         add_part(tmp_path, "train/good", f"{i:03d}", picture(seed=i))
     monkeypatch.setitem(m3dm_runner.METHODS, "DINO+Point_MAE", Recorder)
-    runner = m3dm_runner.M3DM(parse("--dataset_path", str(tmp_path), "--device", "cpu", "--num_workers", "0", *given))
+    runner = m3dm_runner.M3DM(
+        parse("--dataset_path", str(tmp_path), "--device", "cpu", "--num_workers", "0", *given), FakeExtractor()
+    )
     runner.fit("toy")
     data = TrainDataset("toy", 224, tmp_path)
     for seen in runner.method.passes.values():
@@ -130,10 +146,28 @@ def test_more_shots_than_parts(tmp_path):
 
 def test_refused_before_work(tmp_path, capsys):
     make_category(tmp_path / "data")
-    code = main.main(["--method_name", "Point_MAE", "--dataset_type", "folder", "--dataset_path", str(tmp_path / "data"),
-                      "--output_dir", str(tmp_path / "out"), "--shots", "3"])
+    code = main.main(
+        [
+            "--method_name",
+            "Point_MAE",
+            "--dataset_type",
+            "folder",
+            "--dataset_path",
+            str(tmp_path / "data"),
+            "--output_dir",
+            str(tmp_path / "out"),
+            "--shots",
+            "3",
+        ]
+    )
     out, err = capsys.readouterr()
-    assert code == 2 and out == "" and len(err.splitlines()) == 1 and "--shots 3" in err and list((tmp_path / "out").iterdir()) == []
+    assert (
+        code == 2
+        and out == ""
+        and len(err.splitlines()) == 1
+        and "--shots 3" in err
+        and list((tmp_path / "out").iterdir()) == []
+    )
 
 
 def test_not_with_max_sample(capsys):
@@ -142,12 +176,34 @@ def test_not_with_max_sample(capsys):
 
 
 def test_run(flags, dataset_path, tmp_path, capsys):  # noqa: F811
-    """Two of four parts in both passes; a category with fewer is left out; odd spellings; paths in run.json and in the saved maps."""
-    data, common = tmp_path / "data", [*flags, *TINY, "--method_name", "DINO+Point_MAE", "--f_coreset", "0.03", "--fix", "coreset_sizes"]
+    """Two of four parts in both passes; a category with fewer is left out; odd spellings; paths in run.json and in
+    the saved maps."""
+    data, common = (
+        tmp_path / "data",
+        [*flags, *TINY, "--method_name", "DINO+Point_MAE", "--f_coreset", "0.03", "--fix", "coreset_sizes"],
+    )
     copy_category(dataset_path, data / "Cookie-A", train=4)
     copy_category(dataset_path, data / "few", train=1)
-    code = main.main([*common, "--dataset_type", "folder", "--dataset_path", str(data), "--shots", "2", "--seed", "3",
-                      "--category", "cookie_a", "COOKIE A", "few", "--save_maps", str(tmp_path / "maps"), "--save_train_maps"])
+    code = main.main(
+        [
+            *common,
+            "--dataset_type",
+            "folder",
+            "--dataset_path",
+            str(data),
+            "--shots",
+            "2",
+            "--seed",
+            "3",
+            "--category",
+            "cookie_a",
+            "COOKIE A",
+            "few",
+            "--save_maps",
+            str(tmp_path / "maps"),
+            "--save_train_maps",
+        ]
+    )
     out, err = capsys.readouterr()
     assert code == 1 and "few is left out" in err and "--shots 2" in err
     assert out.count("Cookie-A: DINO") == 1 and "Cookie-A |" in out
@@ -155,5 +211,9 @@ def test_run(flags, dataset_path, tmp_path, capsys):  # noqa: F811
     wanted = [f"Cookie-A/train/good/rgb/{i:03d}.png" for i in few_shots(4, 2, 3, "cookie a")]
     entry = run["categories"]["Cookie-A"]
     assert entry["shots"] == wanted and entry["training_parts"] == 2 and set(run["categories"]) == {"Cookie-A"}
-    saved = load_maps(tmp_path / "maps" / "Cookie-A.npz")
-    assert saved.meta["training_paths"] == wanted and len(saved.reference[0]) == 2
+    saved = read(tmp_path / "maps" / "Cookie-A.npz")
+    assert (
+        saved.meta["training_paths"] == wanted
+        and saved.training.path == tuple(wanted)
+        and len(saved.training.decision_map) == 2
+    )

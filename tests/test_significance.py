@@ -1,4 +1,5 @@
 """DeLong's test against its definition, and resampled metrics against those of explicitly duplicated images."""
+
 import numpy as np
 import pytest
 from scipy.ndimage import label
@@ -17,7 +18,9 @@ def slow_delong(labels, a, b):
     ones, zeros = np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)
     v10, v01, aucs = [], [], []
     for scores in (a, b):
-        wins = np.array([[1.0 if scores[i] > scores[j] else 0.5 if scores[i] == scores[j] else 0.0 for j in zeros] for i in ones])
+        wins = np.array(
+            [[1.0 if scores[i] > scores[j] else 0.5 if scores[i] == scores[j] else 0.0 for j in zeros] for i in ones]
+        )
         v10.append(wins.mean(axis=1))
         v01.append(wins.mean(axis=0))
         aucs.append(wins.mean())
@@ -81,7 +84,11 @@ def category(seed=0, levels=0, size=16):
 
     first, second = maps(0.3), maps(0.5)
     scores = [rng.random(11) + gain * labels for gain in (0.1, 0.2, 0.2)]
-    return labels, gts, {"baseline": Scored(scores[0], first), "other": Scored(scores[1], first), "best": Scored(scores[2], second)}
+    return (
+        labels,
+        gts,
+        {"baseline": Scored(scores[0], first), "other": Scored(scores[1], first), "best": Scored(scores[2], second)},
+    )
 
 
 def slow_fixed_au_pro(gts, maps, order, limit=0.3, thresholds=100):
@@ -138,7 +145,9 @@ def test_resamples_equal_the_duplicated_images(seed, levels):
 def test_resamples_keep_the_number_of_good_and_defective_images():
     labels = np.arange(11) % 3 == 0
     weights = resample_weights(labels, 200, 0)
-    assert (weights[:, labels].sum(axis=1) == labels.sum()).all() and (weights[:, ~labels].sum(axis=1) == (~labels).sum()).all()
+    assert (weights[:, labels].sum(axis=1) == labels.sum()).all() and (
+        weights[:, ~labels].sum(axis=1) == (~labels).sum()
+    ).all()
     assert weights.mean(axis=0) == pytest.approx(1, abs=0.3) and len(np.unique(weights, axis=0)) > 150
 
 

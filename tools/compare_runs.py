@@ -37,7 +37,8 @@ def main(argv=None):
     try:
         for folder in (args.a, args.b):
             if not Path(folder).is_dir():
-                raise InputError(f"{folder}: no such folder; give a folder with {', '.join(name for _, name in TABLES.values())}")
+                raise InputError(
+                    f"{folder}: no such folder; give a folder with {', '.join(name for _, name in TABLES.values())}")
         for heading, name in TABLES.values():
             pairs = find_pairs(Path(args.a) / name, Path(args.b) / name, args.rows, faults)
             texts.extend(difference(heading, *pair, faults) for pair in pairs)
@@ -81,7 +82,8 @@ def read_tables(path):
             header = cells
             tables.append(Table(f"{path}, table of line {number}", {}))
             if cells[0] != "Method" or len(set(cells)) != len(cells):
-                raise InputError(f"{path}: line {number}: a result table begins with Method and names each category once")
+                raise InputError(
+                    f"{path}: line {number}: a result table begins with Method and names each category once")
         elif set("".join(cells)) <= set(":-"):
             continue
         elif len(cells) != len(header):
@@ -89,7 +91,10 @@ def read_tables(path):
         elif cells[0] != DIFFERENCE:
             if cells[0] in tables[-1].rows:
                 raise InputError(f"{path}: line {number}: second row {cells[0]}")
-            tables[-1].rows[cells[0]] = {title: number_of(cell, path, number) for title, cell in zip(header[1:], cells[1:]) if title != MEAN}
+            tables[-1].rows[cells[0]] = {
+                title: number_of(cell, path, number)
+                for title, cell in zip(header[1:], cells[1:]) if title != MEAN
+            }
     tables = [table for table in tables if table.rows]
     if not tables:
         raise InputError(f"{path}: holds no result table")
@@ -105,7 +110,8 @@ def number_of(cell, path, line):
 
 
 def find_pairs(path_a, path_b, rows, faults):
-    """[(Table, Method, Table, Method)] of what is to be compared; what stands in one of the two files only goes to ``faults``."""
+    """[(Table, Method, Table, Method)] of what is to be compared; what stands in one of the two files only goes to
+    ``faults``."""
     there = [path.is_file() for path in (path_a, path_b)]
     if not all(there):
         faults.extend(f"{path}: missing" for path, found in zip((path_a, path_b), there) if not found)
@@ -121,7 +127,8 @@ def find_pairs(path_a, path_b, rows, faults):
         if len(tables) < 2:
             raise InputError(f"{path_a}: one table with one row; give two results folders")
         a = tables[-2]
-    faults.extend(f"only in {one.name}: {row}" for one, other in ((a, b), (b, a)) for row in one.rows if row not in other.rows)
+    faults.extend(f"only in {one.name}: {row}" for one, other in ((a, b), (b, a)) for row in one.rows
+                  if row not in other.rows)
     return [(a, row, b, row) for row in a.rows if row in b.rows]
 
 
@@ -132,10 +139,12 @@ def find_row(table, name):
         InputError: there is none, or there are several.
     """
     plain = [row for row in table.rows if not row.endswith("]")]
-    found = [row for row in table.rows if row == name] or [row for method in plain for row in [row_title(method, name)] if row in table.rows]
+    found = [row for row in table.rows if row == name
+             ] or [row for method in plain for row in [row_title(method, name)] if row in table.rows]
     found = found or [row for row in table.rows if row.endswith(f" [{name}]")]
     if len(found) != 1:
-        raise InputError(f"{table.name}: no row {name}; there are: {', '.join(table.rows)}" if not found else f"{table.name}: {name} can be: {', '.join(found)}")
+        raise InputError(f"{table.name}: no row {name}; there are: {', '.join(table.rows)}"
+                         if not found else f"{table.name}: {name} can be: {', '.join(found)}")
     return found[0]
 
 
@@ -151,13 +160,17 @@ def difference(heading, a, row_a, b, row_b, faults):
 
     def row(values, form):
         mean = [sum(values[c] for c in known) / len(known) if known else None]
-        return [UNDEFINED if value is None else format(round(value, 3) + 0.0, form) for value in [values[c] for c in both] + mean]
+        return [
+            UNDEFINED if value is None else format(round(value, 3) + 0.0, form)
+            for value in [values[c] for c in both] + mean
+        ]
 
     change = {c: after[c] - before[c] if c in known else None for c in both}
     cells = [[f"A: {row_a}", *row(before, ".3f")], [f"B: {row_b}", *row(after, ".3f")], ["B - A", *row(change, "+.3f")]]
     if known:  # of the means as they are shown
         cells[2][-1] = format(round(float(cells[1][-1]) - float(cells[0][-1]), 3) + 0.0, "+.3f")
-    table = tabulate(cells, ["Method", *both, MEAN], tablefmt="pipe", disable_numparse=True, colalign=["left"] + ["right"] * (len(both) + 1))
+    table = tabulate(cells, ["Method", *both, MEAN], tablefmt="pipe", disable_numparse=True,
+                     colalign=["left"] + ["right"] * (len(both) + 1))
     return f"## {heading}: B - A\n\nA: {a.name}; B: {b.name}\n\n{table}\n"
 
 

@@ -1,9 +1,12 @@
-"""The whole way on generated data: a category with both scorings, then each data set of the paper from its download to the tables.
+"""The whole way on generated data: a category with both scorings, then each data set of the paper from its download
+to the tables.
 
     python tools/demo.py demo
 
-Every command is printed before it is run, as it would be given by hand. Weights are untrained stand-ins: the scores mean nothing.
+Every command is printed before it is run, as it would be given by hand. Weights are untrained stand-ins: the scores
+mean nothing.
 """
+
 import argparse
 import shlex
 import subprocess
@@ -19,20 +22,63 @@ def commands(out):
     """The commands, each a list of words, for the folder ``out``."""
     out = Path(out)
     checkpoints, downloads, sets = out / "checkpoints", out / "downloads", out / "datasets"
-    run = ["main.py", "--method_name", "DINO+Point_MAE+Fusion", "--use_uff", "--memory_bank", "multiple",
-           "--rgb_backbone_name", "vit_base_patch8_224_dino", "--xyz_backbone_name", "Point_MAE",
-           "--fusion_module_path", checkpoints / RECIPES["uff"].file, "--checkpoint_dir", checkpoints, "--scoring", "disagreement"]
+    run = [
+        "main.py",
+        "--method_name",
+        "DINO+Point_MAE+Fusion",
+        "--use_uff",
+        "--memory_bank",
+        "multiple",
+        "--rgb_backbone_name",
+        "vit_base_patch8_224_dino",
+        "--xyz_backbone_name",
+        "Point_MAE",
+        "--fusion_module_path",
+        checkpoints / RECIPES["uff"].file,
+        "--checkpoint_dir",
+        checkpoints,
+        "--scoring",
+        "disagreement",
+    ]
     yield ["tools/make_demo.py", out]
-    yield [*run, "--dataset_path", out / "data", "--category", "cookie", "--output_dir", out / "results", "--save_preds"]
+    yield [
+        *run,
+        "--dataset_path",
+        out / "data",
+        "--category",
+        "cookie",
+        "--output_dir",
+        out / "results",
+        "--save_preds",
+    ]
     yield ["tools/make_downloads.py", downloads]
     yield ["utils/preprocessing.py", downloads / "mvtec3d", "-o", sets / "mvtec3d"]
-    yield ["utils/preprocess_eyecandies.py", "--dataset_path", downloads / "eyecandies", "--target_dir", sets / "eyecandies"]
+    yield [
+        "utils/preprocess_eyecandies.py",
+        "--dataset_path",
+        downloads / "eyecandies",
+        "--target_dir",
+        sets / "eyecandies",
+    ]
     yield ["utils/preprocess_realiad_d3.py", downloads / "realiad_d3", "-o", sets / "realiad_d3"]
     maps = []
     for name, category in (("mvtec3d", "dowel"), ("eyecandies", "CandyCane"), ("realiad_d3", "knob-cap")):
         yield ["tools/check_dataset.py", sets / name, "--category", category]
-        yield [*run, "--f_coreset", "0.2", "--dataset_type", name, "--dataset_path", sets / name, "--category", category,
-               "--output_dir", out / f"results_{name}", "--save_maps", out / "maps" / name]
+        yield [
+            *run,
+            "--f_coreset",
+            "0.2",
+            "--dataset_type",
+            name,
+            "--dataset_path",
+            sets / name,
+            "--category",
+            category,
+            "--output_dir",
+            out / f"results_{name}",
+            "--save_maps",
+            out / "maps" / name,
+        ]
         maps.append(out / "maps" / name)
     yield ["tools/rescore.py", *maps, "-o", out / "tables"]
     yield ["tools/report.py", maps[0], "-o", out / "report"]
@@ -51,8 +97,10 @@ def main(argv=None):
         if done.returncode:
             print(f"demo.py: this command ended with exit code {done.returncode}", file=sys.stderr)
             return done.returncode
-    print(f"\nPictures, scores and run.json are under {out}/results, the paper's tables under {out}/tables, a page to look at under {out}/report.\n"
-          "The weights are untrained stand-ins and the parts generated: these scores say nothing about M3DM.")
+    print(
+        f"\nPictures, scores and run.json are under {out}/results, the paper's tables under {out}/tables, a page to "
+        f"look at under {out}/report.\n"
+        "The weights are untrained stand-ins and the parts generated: these scores say nothing about M3DM.")
     return 0
 
 

@@ -4,6 +4,7 @@ Three are matt and lie nearly in place (cookie, dowel, foam). Fabric is a woven 
 like the same place of another part. Bracket is brushed metal with holes that lies turned any way and tilted, with
 highlights that move. These two have small and faint defects as well.
 """
+
 import zlib
 from typing import Callable, NamedTuple
 
@@ -141,8 +142,17 @@ KINDS = {
     "dowel": Kind(dowel, 0.0035, (0.054, 0.016), (0.10, 0.42, 0.28)),
     "foam": Kind(foam, 0.0076, (0.05, 0.038), (0.72, 0.22, 0.13)),
     "fabric": Kind(fabric, 0.0088, (0.05, 0.044), (0.16, 0.22, 0.18), dent=(0.003, 0.005), **SMALL),
-    "bracket": Kind(bracket, 0.0052, (0.05, 0.029), (0.46, 0.24, 0.12), dent=(0.0015, 0.003), turn=np.pi, tilt=0.08,
-                    gloss=0.45, **SMALL),
+    "bracket": Kind(
+        bracket,
+        0.0052,
+        (0.05, 0.029),
+        (0.46, 0.24, 0.12),
+        dent=(0.0015, 0.003),
+        turn=np.pi,
+        tilt=0.08,
+        gloss=0.45,
+        **SMALL,
+    ),
 }
 SHAPES_OF_OTHERS = ("cookie", "dowel", "foam")  # a fixed list: a name's shape stays when kinds are added
 

@@ -7,6 +7,7 @@
 OUT/data gets <category>/{train,test}/<defect>/{rgb,xyz,gt}/NNN.{png,tiff,png}; OUT/checkpoints the checkpoints.
 Each part comes from its own random stream, named after its place, so more parts leave the earlier ones as they are.
 """
+
 import argparse
 import shlex
 import sys
@@ -211,26 +212,46 @@ def category_name(text):
 
 def build_parser():
     """The argument parser."""
-    parser = argparse.ArgumentParser(prog="make_demo.py", description=__doc__.splitlines()[0],
-                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="make_demo.py", description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
     seed = {"type": number(int, 0), "default": 0, "metavar": "N"}
     parser.add_argument("out", type=Path, metavar="OUT", help="folder for data/ and checkpoints/")
-    parser.add_argument("--categories", nargs="+", type=category_name, default=["cookie"], metavar="NAME",
-                        help=f"{', '.join(KINDS)}, or any other name: it gets the shape of one of these")
-    parser.add_argument("--size", nargs="+", type=number(int, 32), default=[224], metavar="N",
-                        help="pixels a side, or height and width")
+    parser.add_argument(
+        "--categories",
+        nargs="+",
+        type=category_name,
+        default=["cookie"],
+        metavar="NAME",
+        help=f"{', '.join(KINDS)}, or any other name: it gets the shape of one of these",
+    )
+    parser.add_argument(
+        "--size", nargs="+", type=number(int, 32), default=[224], metavar="N", help="pixels a side, or height and width"
+    )
     parser.add_argument("--train", type=number(int, 1), default=5, metavar="N", help="training parts")
     parser.add_argument("--good", type=number(int, 0), default=4, metavar="N", help="good test parts")
     parser.add_argument("--defective", type=number(int, 0), default=2, metavar="N", help="test parts of each defect")
-    parser.add_argument("--defects", nargs="+", choices=ALL_DEFECTS, default=argparse.SUPPRESS,
-                        help="color: a stain; hole: a dent; combined: both; faint: both, weak in both "
-                             f"(default: {', '.join(DEFECTS)}; of fabric and bracket all four)")
-    parser.add_argument("--area", nargs=2, type=number(float, 0.05), default=argparse.SUPPRESS, metavar=("LOW", "HIGH"),
-                        help="a defect's smallest and largest share of the part's area in %% (default: 4 to 7; of "
-                             "fabric and bracket 0.2 to 5)")
+    parser.add_argument(
+        "--defects",
+        nargs="+",
+        choices=ALL_DEFECTS,
+        default=argparse.SUPPRESS,
+        help="color: a stain; hole: a dent; combined: both; faint: both, weak in both "
+        f"(default: {', '.join(DEFECTS)}; of fabric and bracket all four)",
+    )
+    parser.add_argument(
+        "--area",
+        nargs=2,
+        type=number(float, 0.05),
+        default=argparse.SUPPRESS,
+        metavar=("LOW", "HIGH"),
+        help="a defect's smallest and largest share of the part's area in %% (default: 4 to 7; of "
+        "fabric and bracket 0.2 to 5)",
+    )
     parser.add_argument("--seed", **seed, help="of the parts")
-    parser.add_argument("--only", nargs="+", choices=RECIPES, default=["dino", "point_mae", "uff"],
-                        help="checkpoints to write")
+    parser.add_argument(
+        "--only", nargs="+", choices=RECIPES, default=["dino", "point_mae", "uff"], help="checkpoints to write"
+    )
     parser.add_argument("--no_checkpoints", action="store_true", help="data only")
     parser.add_argument("--checkpoint_seed", **seed, help="of the weights")
     return parser
@@ -263,8 +284,17 @@ def main(argv=None):
 def write_demo(args):
     """Write what the options ask for and say what is where."""
     for category in args.categories:
-        count = write_category(args.out / "data", category, args.size, args.train, args.good, args.defective, args.seed,
-                               args.defects, args.share)
+        count = write_category(
+            args.out / "data",
+            category,
+            args.size,
+            args.train,
+            args.good,
+            args.defective,
+            args.seed,
+            args.defects,
+            args.share,
+        )
         print(f"{args.out / 'data' / category}: {count} generated parts of {args.size[0]}×{args.size[1]} pixels")
     if not args.no_checkpoints:
         done = write_checkpoints(args.out / "checkpoints", args.only, args.checkpoint_seed)

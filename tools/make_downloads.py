@@ -1,7 +1,9 @@
-"""Write small generated downloads of the three data sets: their folders, names, file types, sizes and quirks, and scenes of known geometry.
+"""Write small generated downloads of the three data sets: their folders, names, file types, sizes and quirks, and
+scenes of known geometry.
 
-    python tools/make_downloads.py demo/downloads
+python tools/make_downloads.py demo/downloads
 """
+
 import argparse
 import json
 import sys
@@ -41,8 +43,9 @@ def write_tiff(path, content):
 
 
 class Scene(NamedTuple):
-    """A scan of two objects on a plane: ``rgb`` [H, W, 3] uint8, ``xyz`` [H, W, 3] float32 metres (0: not measured), and for the checks
-    ``height`` [H, W] metres above the plane, ``larger`` [H, W] bool where the larger object is, ``measured`` [H, W] bool."""
+    """A scan of two objects on a plane: ``rgb`` [H, W, 3] uint8, ``xyz`` [H, W, 3] float32 metres (0: not measured),
+    and for the checks ``height`` [H, W] metres above the plane, ``larger`` [H, W] bool where the larger object is,
+    ``measured`` [H, W] bool."""
 
     rgb: np.ndarray
     xyz: np.ndarray
@@ -55,11 +58,12 @@ def scene(size, seed=0, shift=0.0, noise=0.0002, view=0.16):
     """A dome of 4 cm radius and a box of 2.4 × 3 cm on a tilted plane, 3 % of the pixels not measured.
 
     Args:
-        size: (height, width) in pixels. shift: metres that the dome is moved to the left; 0.045 and more takes it into the frame.
+        size: (height, width) in pixels. shift: metres that the dome is moved to the left; 0.045 and more takes it
+            into the frame.
         noise: standard deviation of z. view: metres that the shorter side shows.
     """
     rng, pitch = np.random.default_rng(seed), view / min(size)
-    rows, columns = np.mgrid[:size[0], :size[1]]
+    rows, columns = np.mgrid[: size[0], : size[1]]
     x, y = (columns - size[1] / 2 + 0.25) * pitch, (rows - size[0] / 2 + 0.25) * pitch
     dome = 0.03 * np.sqrt(np.clip(1 - (np.hypot(x + 0.015 + shift, y) / 0.04) ** 2, 0, None))
     box = 0.02 * ((np.abs(x - 0.052) < 0.012) & (np.abs(y - 0.03) < 0.015))
@@ -70,18 +74,34 @@ def scene(size, seed=0, shift=0.0, noise=0.0002, view=0.16):
     return Scene(rgb, np.where(measured[..., None], xyz, 0).astype(np.float32), height, dome > 0, measured)
 
 
-def make_mvtec3d(root, category="bagel", size=(120, 120), train=2, validation=1, good=1, defects=("hole",), shift=0.0, bad=1):
-    """An MVTec 3D-AD category as downloaded; returns its folder. Good test parts have an empty mask, as in the download."""
+def make_mvtec3d(
+    root, category="bagel", size=(120, 120), train=2, validation=1, good=1, defects=("hole",), shift=0.0, bad=1
+):
+    """An MVTec 3D-AD category as downloaded; returns its folder. Good test parts have an empty mask, as in the
+    download."""
     folder = Path(root) / category
     for name in ("class_ids.json", "license.txt", "readme.txt"):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("{}" if name.endswith("json") else "as downloaded\n", encoding="utf-8")
     (folder / "calibration").mkdir(exist_ok=True)
-    (folder / "calibration" / "camera_parameters.json").write_text(json.dumps({"focal_length": 0.024, "height": size[0], "width": size[1]}))
-    parts = [("train/good", train), ("validation/good", validation), ("test/good", good), *((f"test/{defect}", bad) for defect in defects)]
+    (folder / "calibration" / "camera_parameters.json").write_text(
+        json.dumps({"focal_length": 0.024, "height": size[0], "width": size[1]})
+    )
+    parts = [
+        ("train/good", train),
+        ("validation/good", validation),
+        ("test/good", good),
+        *((f"test/{defect}", bad) for defect in defects),
+    ]
     for seed, (where, number) in enumerate((where, number) for where, count in parts for number in range(count)):
         part = scene(size, seed, shift)
-        defect = part.larger & (part.height > 0.01) & (np.indices(size)[0] < size[0] // 2) & where.startswith("test") & (where != "test/good")
+        defect = (
+            part.larger
+            & (part.height > 0.01)
+            & (np.indices(size)[0] < size[0] // 2)
+            & where.startswith("test")
+            & (where != "test/good")
+        )
         part.xyz[..., 2] += 0.003 * (defect & part.measured)
         part.rgb[defect] //= 2
         write_png(folder / where / "rgb" / f"{number:03d}.png", part.rgb)
@@ -92,7 +112,8 @@ def make_mvtec3d(root, category="bagel", size=(120, 120), train=2, validation=1,
 
 
 class Candy(NamedTuple):
-    """A rendered ball on a ground: ``depth`` [H, W] metres, ``points`` [H, W, 3] in the world's frame, ``ball`` [H, W] bool, ``pose`` [4, 4]."""
+    """A rendered ball on a ground: ``depth`` [H, W] metres, ``points`` [H, W, 3] in the world's frame, ``ball`` [H,
+    W] bool, ``pose`` [4, 4]."""
 
     depth: np.ndarray
     points: np.ndarray
@@ -106,7 +127,8 @@ def turned(angle):
 
 
 def candy(side=512, tilt=0.15, lean=0.02, distance=2.5):
-    """A ball half sunk in a ground that is ``tilt`` radians off the world's x-z plane, seen by a camera that looks down on it.
+    """A ball half sunk in a ground that is ``tilt`` radians off the world's x-z plane, seen by a camera that looks
+    down on it.
 
     Each pixel's point is where its ray meets the ball or the ground. y points down, as in the data set.
     """
@@ -118,7 +140,10 @@ def candy(side=512, tilt=0.15, lean=0.02, distance=2.5):
     pose = np.eye(4)
     pose[:3, :3], pose[:3, 3] = rotation, -rotation @ eye
     v, u = np.mgrid[:side, :side]
-    rays = np.stack([(u - side / 2) / EYECANDIES_FOCAL, (v - side / 2) / EYECANDIES_FOCAL, np.ones((side, side))], axis=-1) @ rotation
+    rays = (
+        np.stack([(u - side / 2) / EYECANDIES_FOCAL, (v - side / 2) / EYECANDIES_FOCAL, np.ones((side, side))], axis=-1)
+        @ rotation
+    )
     on_ground = ground[:, 1] @ (middle - eye) / (rays @ ground[:, 1])
     centre = middle + [0.031 * view, 0, 0]
     a, b, c = (rays**2).sum(-1), rays @ (eye - centre), ((eye - centre) ** 2).sum() - (0.2 * view) ** 2
@@ -129,7 +154,8 @@ def candy(side=512, tilt=0.15, lean=0.02, distance=2.5):
 
 
 def write_candy(stem, thing, seed=0, test=None):
-    """Write a sample's files, whose names begin with ``stem``; ``test``: None (training), False (good) or True (defective)."""
+    """Write a sample's files, whose names begin with ``stem``; ``test``: None (training), False (good) or True
+    (defective)."""
     rng, side = np.random.default_rng(seed), len(thing.depth)
     low, high = float(thing.depth.min()), float(thing.depth.max())
 
@@ -138,9 +164,15 @@ def write_candy(stem, thing, seed=0, test=None):
 
     defect = thing.ball & (np.indices((side, side))[1] < side // 2) & bool(test)
     for light in range(6):
-        picture = np.where(thing.ball[..., None], (200, 60 + 20 * light, 80), 150) + rng.integers(-9, 10, (side, side, 3)) - 60 * defect[..., None]
+        picture = (
+            np.where(thing.ball[..., None], (200, 60 + 20 * light, 80), 150)
+            + rng.integers(-9, 10, (side, side, 3))
+            - 60 * defect[..., None]
+        )
         write_png(path(f"_image_{light}.png"), picture.clip(0).astype(np.uint8))
-    write_png(path("_depth.png"), Image.fromarray(np.rint((thing.depth - low) / (high - low) * 65535).astype(np.uint16)))
+    write_png(
+        path("_depth.png"), Image.fromarray(np.rint((thing.depth - low) / (high - low) * 65535).astype(np.uint16))
+    )
     write_png(path("_normals.png"), np.zeros((side, side, 3), np.uint8))
     path("_info_depth.yaml").write_text(f"normalization:\n  max: {high!r}\n  min: {low!r}\n", encoding="utf-8")
     path("_metadata.yaml").write_text(f"anomalous: {int(bool(test))}\n", encoding="utf-8")
@@ -153,31 +185,51 @@ def write_candy(stem, thing, seed=0, test=None):
 
 
 def make_eyecandies(root, category="CandyCane", side=64, train=2, test=(False, True)):
-    """An Eyecandies category as downloaded; ``test``: for each test sample whether it is defective. Returns the category's folder."""
+    """An Eyecandies category as downloaded; ``test``: for each test sample whether it is defective. Returns the
+    category's folder."""
     folder = Path(root) / category
     for number in range(train):
         write_candy(folder / "train" / "data" / f"{number:03d}", candy(side, 0.1 + 0.02 * number), number)
     for number, bad in enumerate(test):
-        write_candy(folder / "test_public" / "data" / f"{number:02d}", candy(side, 0.1 + 0.02 * number), 100 + number, bad)
+        write_candy(
+            folder / "test_public" / "data" / f"{number:02d}", candy(side, 0.1 + 0.02 * number), 100 + number, bad
+        )
     return folder
 
 
 def chip(size, seed=0, dtype=np.float32):
     """Organised points [H, W, 3] in millimetres: a disc 300 mm away, NaN in z where nothing was measured."""
     rng = np.random.default_rng(seed)
-    rows, columns = np.mgrid[:size[0], :size[1]]
+    rows, columns = np.mgrid[: size[0], : size[1]]
     x, y = (columns / size[1] - 0.5) * 40 + 0.013, (rows / size[0] - 0.5) * 40 + 0.017
-    z = np.where(np.hypot(x, y) < 15, 300 - 4 * np.exp(-(np.hypot(x, y) / 8) ** 2) + 0.01 * rng.standard_normal(size), np.nan)
+    z = np.where(
+        np.hypot(x, y) < 15, 300 - 4 * np.exp(-((np.hypot(x, y) / 8) ** 2)) + 0.01 * rng.standard_normal(size), np.nan
+    )
     return np.stack([x, y, z], axis=-1).astype(dtype)
 
 
-def make_realiad_d3(root, category="knob-cap", rgb_size=(60, 80), xyz_size=(60, 80), gt_size=None, dtype=np.float32, train=2, good=1,
-                    defects=("scratch",), names=None):
+def make_realiad_d3(
+    root,
+    category="knob-cap",
+    rgb_size=(60, 80),
+    xyz_size=(60, 80),
+    gt_size=None,
+    dtype=np.float32,
+    train=2,
+    good=1,
+    defects=("scratch",),
+    names=None,
+):
     """A Real-IAD D3 category as downloaded; returns its folder.
 
     ``names``: {kind: pattern} of the file names, with the fields ``id`` and ``seed``, to test other spellings.
     """
-    names = {"rgb": "{id}_20240101_L05_{seed}_RGB.jpg", "xyz": "{id}_{seed}_cloud.tiff", "gt": "{id}_mask_{seed}.png", **(names or {})}
+    names = {
+        "rgb": "{id}_20240101_L05_{seed}_RGB.jpg",
+        "xyz": "{id}_{seed}_cloud.tiff",
+        "gt": "{id}_mask_{seed}.png",
+        **(names or {}),
+    }
     folder, seed = Path(root) / category, 0
     for where, count in (("train/GOOD", train), ("test/GOOD", good), *((f"test/{defect}", 2) for defect in defects)):
         for number in range(count):
@@ -189,7 +241,9 @@ def make_realiad_d3(root, category="knob-cap", rgb_size=(60, 80), xyz_size=(60, 
             picture = (np.where(shape[..., None], (90, 120, 10 * seed), 15)).astype(np.uint8)
             if "GOOD" not in where:
                 picture[shape & (np.indices(rgb_size)[0] < rgb_size[0] // 2)] += np.uint8((0, 60, 0))
-                mask = np.isfinite(chip(gt_size or rgb_size, seed)[..., 2]) & (np.indices(gt_size or rgb_size)[0] < (gt_size or rgb_size)[0] // 2)
+                mask = np.isfinite(chip(gt_size or rgb_size, seed)[..., 2]) & (
+                    np.indices(gt_size or rgb_size)[0] < (gt_size or rgb_size)[0] // 2
+                )
                 write_png(folder / where / "gt" / "rgb" / names["gt"].format(**fields), mask.astype(np.uint8) * 255)
             write_png(folder / where / "rgb" / sample / names["rgb"].format(**fields), picture)  # a JPEG by its name
             write_png(folder / where / "rgb" / sample / f"{sample}_20240101_L01_{seed}_RGB.jpg", picture // 2)
@@ -201,19 +255,29 @@ def make_realiad_d3(root, category="knob-cap", rgb_size=(60, 80), xyz_size=(60, 
 def main(argv=None):
     """Run the command line; returns the exit code: 0 fine, 1 failed on the way, 2 refused."""
     parser = argparse.ArgumentParser(prog="make_downloads.py", description=__doc__.splitlines()[0])
-    parser.add_argument("out", type=Path, metavar="OUT", help=f"folder for {', '.join(CATEGORIES)}, each with one category of real size and few parts")
+    parser.add_argument(
+        "out",
+        type=Path,
+        metavar="OUT",
+        help=f"folder for {', '.join(CATEGORIES)}, each with one category of real size and few parts",
+    )
     args = parser.parse_args(argv)
     try:
         check_writable(args.out)
-        for folder in (make_mvtec3d(args.out / "mvtec3d", "dowel", (400, 400), train=4, good=2, bad=2),
-                       make_eyecandies(args.out / "eyecandies", "Candy Cane", 512, train=4, test=(False, True, False, True)),
-                       make_realiad_d3(args.out / "realiad_d3", "Knob_Cap", (600, 800), (600, 800), train=4, good=2)):
+        for folder in (
+            make_mvtec3d(args.out / "mvtec3d", "dowel", (400, 400), train=4, good=2, bad=2),
+            make_eyecandies(args.out / "eyecandies", "Candy Cane", 512, train=4, test=(False, True, False, True)),
+            make_realiad_d3(args.out / "realiad_d3", "Knob_Cap", (600, 800), (600, 800), train=4, good=2),
+        ):
             print(f"{folder}: generated")
     except InputError as error:
         print(f"make_downloads.py: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"make_downloads.py: {error.filename or args.out}: cannot be written ({error.strerror or error})", file=sys.stderr)
+        print(
+            f"make_downloads.py: {error.filename or args.out}: cannot be written ({error.strerror or error})",
+            file=sys.stderr,
+        )
         return 1
     return 0
 

@@ -8,8 +8,10 @@ from utils.names import same_name
 
 METRICS = ("image_rocauc", "pixel_rocauc", "au_pro")
 MULTISCALE = "multiscale"  # a row that needs a second run: --group_size 64 --num_group 784 --multiscale
-ONE_MAP = ("The paper's pixel figures differ between 'Disagreement Only' and the later rows, though score calibration cannot change a "
-           "map: its rows cannot all come from one M_pix, and ours share one.")
+ONE_MAP = (
+    "The paper's pixel figures differ between 'Disagreement Only' and the later rows, though score calibration cannot "
+    "change a "
+    "map: its rows cannot all come from one M_pix, and ours share one.")
 
 
 class Row(NamedTuple):
@@ -65,8 +67,18 @@ TABLES = (
 # categories of the paper's runs, by data set, as same_name writes them
 CATEGORIES = {
     "mvtec3d": ("bagel", "cablegland", "carrot", "cookie", "dowel", "foam", "peach", "potato", "rope", "tire"),
-    "eyecandies": ("candycane", "chocolatecookie", "chocolatepraline", "confetto", "gummybear", "hazelnuttruffle", "licoricesandwich",
-                   "lollipop", "marshmallow", "peppermintcandy"),
+    "eyecandies": (
+        "candycane",
+        "chocolatecookie",
+        "chocolatepraline",
+        "confetto",
+        "gummybear",
+        "hazelnuttruffle",
+        "licoricesandwich",
+        "lollipop",
+        "marshmallow",
+        "peppermintcandy",
+    ),
     "realiad_d3": ("forkcrimpterminal", "knobcap", "limitswitch"),
 }
 F_CORESET = 0.2

@@ -22,8 +22,9 @@ def k_center(rows, count):
 
 
 def nearest_rows(patches, rows):
-    """(distance [P], index [P]) of each patch's nearest row."""
-    return torch.cdist(patches, rows).min(1)
+    """(distance [P], index [P]) of each patch's nearest row: one product with the rows' norms, and the minimum."""
+    squared, index = torch.addmm((rows * rows).sum(1), patches, rows.T, alpha=-2).min(1)
+    return (squared + (patches * patches).sum(1)).clamp_(min=0).sqrt_(), index
 
 
 def farthest_points(points, count):
@@ -37,7 +38,8 @@ def farthest_points(points, count):
 
 
 def batch_norm(layer, x):
-    """Batch norm with this sample's statistics in train mode, the stored ones else; the stored ones stay as they are."""
+    """Batch norm with this sample's statistics in train mode, the stored ones else; the stored ones stay as they
+    are."""
     if layer.training:
         return F.batch_norm(x, None, None, layer.weight, layer.bias, training=True, eps=layer.eps)
     return F.batch_norm(x, layer.running_mean, layer.running_var, layer.weight, layer.bias, eps=layer.eps)
@@ -56,7 +58,9 @@ def mini_pointnet(encoder, groups):
 def xyz_patches(transformer, points, valid, size):
     """[3136, 1152] of the valid points [N, 3] at the positions ``valid`` [N] of a picture of size × size pixels."""
     center = points[farthest_points(points, transformer.num_group)]
-    neighbours = torch.cdist(center, points, compute_mode="donot_use_mm_for_euclid_dist").topk(transformer.group_size, largest=False).indices
+    neighbours = torch.cdist(center, points,
+                             compute_mode="donot_use_mm_for_euclid_dist").topk(transformer.group_size,
+                                                                               largest=False).indices
     tokens = transformer.transform(mini_pointnet(transformer.encoder, points[neighbours] - center[:, None]), center)
     distance, index = torch.cdist(points, center, compute_mode="donot_use_mm_for_euclid_dist").topk(3, largest=False)
     weight = 1 / (distance**2 + 1e-8)
@@ -97,7 +101,7 @@ def full_setting(method, train, test):
         method: gives the networks and the options.
         train, test: functions that yield the samples.
     """
-    args = method.args
+    args = method.settings
     parts = [extract(method, sample) for sample in train()]
     banks = {name: torch.cat([part[name] for part in parts]) for name in ("xyz", "rgb", "fusion")}
     mean, std = banks["xyz"].mean(), banks["rgb"].std()

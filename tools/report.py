@@ -32,18 +32,22 @@ METRICS = {"image_rocauc": "image ROCAUC", "pixel_rocauc": "pixel ROCAUC", "au_p
 BASELINE, PROPOSED = "baseline", "disagreement"
 VARIANTS = (BASELINE, "disagreement_only", "disagreement_base", "partial", "full", PROPOSED)
 STYLE = """
-body { font: 16px/1.5 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; color: #1d2733; background: #fff; max-width: 1060px;
-       margin: 0 auto; padding: 16px 24px 64px; overflow-wrap: anywhere; }
-h1 { font-size: 28px; line-height: 1.25; } h2 { font-size: 21px; margin-top: 44px; border-bottom: 1px solid #d5dce3; } h3 { font-size: 17px; margin-top: 28px; }
+body { font: 16px/1.5 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; color: #1d2733; background: #fff;
+       max-width: 1060px; margin: 0 auto; padding: 16px 24px 64px; overflow-wrap: anywhere; }
+h1 { font-size: 28px; line-height: 1.25; }
+h2 { font-size: 21px; margin-top: 44px; border-bottom: 1px solid #d5dce3; } h3 { font-size: 17px; margin-top: 28px; }
 figure { margin: 20px 0; } img { width: 100%; height: auto; } figcaption { font-size: 14px; color: #46535f; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: 14px; }
-th, td { padding: 4px 10px; text-align: left; border-bottom: 1px solid #e3e8ed; overflow-wrap: normal; } th { background: #f2f5f8; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; } tr.sum td { font-weight: 600; background: #f8fafb; }
+th, td { padding: 4px 10px; text-align: left; border-bottom: 1px solid #e3e8ed; overflow-wrap: normal; }
+th { background: #f2f5f8; }
+td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+tr.sum td { font-weight: 600; background: #f8fafb; }
 .warning { background: #fff4d6; border-left: 5px solid #d99a00; padding: 10px 14px; }
 """
 
-Breakdown = namedtuple("Breakdown", "base q95 mean mean_dis robust_q95 robust_mean robust_dis robust base_n q95_n robust_n r c w "
-                                    "final_base final_robust rec final")
+Breakdown = namedtuple(
+    "Breakdown", "base q95 mean mean_dis robust_q95 robust_mean robust_dis robust base_n q95_n robust_n r c w "
+    "final_base final_robust rec final")
 Breakdown.__doc__ = """One part's score: statistics, the three terms of S_robust and their sum, normalised statistics,
 R, C and w, the three terms of S_final and their sum."""
 
@@ -82,29 +86,35 @@ class Page:
         self.body.append(f"<{name}{attributes}>{escape(text)}</{name}>")
 
     def table(self, header, rows, sums=()):
-        """A table of texts; cells that hold a number or "undefined" go right, the rows numbered in ``sums`` stand out."""
+        """A table of texts; cells that hold a number or "undefined" go right, the rows numbered in ``sums`` stand
+        out."""
         def cell(text):
-            return f"<td{NUMBER if re.fullmatch(r'[-+]?[0-9.]+(e[-+]?[0-9]+)?|' + UNDEFINED, text) else ''}>{escape(text)}</td>"
+            kind = NUMBER if re.fullmatch(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?|" + UNDEFINED, text) else ""
+            return f"<td{kind}>{escape(text)}</td>"
 
         body = "".join(f"<tr{SUM if i in sums else ''}>{''.join(map(cell, row))}</tr>\n" for i, row in enumerate(rows))
         heads = "".join(f"<th>{escape(text)}</th>" for text in header)
-        self.body.append(f'<div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>\n{body}</tbody></table></div>')
+        self.body.append(
+            f'<div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>\n{body}</tbody></table></div>')
 
     def figure(self, name, files, alt, caption):
         """A figure ({suffix: bytes}): on the page as SVG where there is one, and kept as figures/<name>.<suffix>."""
         self.files.update({f"{name}.{suffix}": content for suffix, content in files.items()})
         kind, content = ("svg+xml", files["svg"]) if "svg" in files else ("png", files["png"])
         source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-        self.body.append(f'<figure><img src="{source}" alt="{escape(alt)}"><figcaption>{escape(caption)}</figcaption></figure>')
+        self.body.append(
+            f'<figure><img src="{source}" alt="{escape(alt)}"><figcaption>{escape(caption)}</figcaption></figure>')
 
     def write(self, folder, title):
         for name, content in self.files.items():
             with atomic_path(Path(folder) / "figures" / name) as temporary:
                 Path(temporary).write_bytes(content)
-        atomic_write_text(Path(folder) / "report.html",
-                          f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-                          f'<title>{escape(title)}</title><link rel="icon" href="data:,"><style>{STYLE}</style></head>\n<body>\n'
-                          + "\n".join(self.body) + "\n</body></html>\n")
+        atomic_write_text(
+            Path(folder) / "report.html",
+            f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
+            f'content="width=device-width">'
+            f'<title>{escape(title)}</title><link rel="icon" href="data:,"><style>{STYLE}</style></head>\n<body>\n' +
+            "\n".join(self.body) + "\n</body></html>\n")
 
 
 NUMBER, SUM = ' class="number"', ' class="sum"'
@@ -115,8 +125,8 @@ def main(argv=None):
     args = build_parser().parse_args(argv)
     try:
         check_writable(args.output)
-        make_report(find_saved(args.folder, args.category), args.sample, args.seed, scoring_addon.parameters_from(args)).write(
-            args.output, "Disagreement-guided scoring")
+        make_report(find_saved(args.folder, args.category), args.sample, args.seed,
+                    scoring_addon.parameters_from(args)).write(args.output, "Disagreement-guided scoring")
     except (InputError, OSError) as error:
         print(f"report.py: {error}", file=sys.stderr)
         return 2
@@ -129,27 +139,27 @@ def build_parser():
     parser.add_argument("folder", metavar="DIR", help="saved maps of a run, written by main.py --save_maps DIR")
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="gets report.html and figures/")
     parser.add_argument("--category", nargs="+", metavar="NAME", help="only these (default: all that are saved)")
-    parser.add_argument("--sample", metavar="PATH", help="the part whose score is explained, as its path stands in scores_<category>.csv "
-                                                         "(default: the first category's largest gain)")
+    parser.add_argument(
+        "--sample", metavar="PATH",
+        help="the part whose score is explained, as its path stands in scores_<category>.csv "
+        "(default: the first category's largest gain)")
     parser.add_argument("--seed", type=number(int, 0), default=0, metavar="N", help="of the random draw of parts")
-    scoring_addon.add_arguments(parser.add_argument_group("scoring", "parameters; --scoring itself is ignored, the page shows every scoring"))
+    scoring_addon.add_arguments(
+        parser.add_argument_group("scoring", "parameters; --scoring itself is ignored, the page shows every scoring"))
     return parser
 
 
 def make_report(paths, sample, seed, parameters):
-    """The Page about files of saved maps; each is read once, and a wrong ``sample`` is refused before any work.
-
-    Raises:
-        InputError: a file cannot be read or scored, or no file has the part ``sample``.
-    """
+    """The Page about files of saved maps; InputError where one cannot be scored, or none has the part ``sample``."""
     explained = find_sample(paths, sample) if sample is not None else (0, None)
     page, explanation, sections, summaries = Page(), Page(), Page(), []
-    for number, path in enumerate(track(paths, len(paths), "report", "category")):
+    for place, path in enumerate(track(paths, len(paths), "report", "category")):
         category = read_category(path, seed, parameters)
-        summaries.append(Summary(category.saved.category, category.saved.untrained, category.saved.meta, category.saved.label, category.metrics))
-        prefix = f"{number:02d}_" + re.sub(r"[^A-Za-z0-9_-]+", "_", category.saved.category)[:40]
-        category_section(sections, category, prefix, f' id="c{number}"')
-        if number == explained[0]:
+        of = category.saved
+        summaries.append(Summary(of.category, of.untrained, of.meta, of.label, category.metrics))
+        prefix = f"{place:02d}_" + re.sub(r"[^A-Za-z0-9_-]+", "_", category.saved.category)[:40]
+        category_section(sections, category, prefix, f' id="c{place}"')
+        if place == explained[0]:
             index = explained[1]
             if index is None:
                 index = 0 if category.gain is None else int(np.argmax(category.gain))
@@ -167,10 +177,10 @@ def make_report(paths, sample, seed, parameters):
 
 def find_sample(paths, sample):
     """(file number, part number) of the part with the path ``sample``."""
-    for number, path in enumerate(paths):
+    for place, path in enumerate(paths):
         saved = read(path)
         if sample in saved.path:
-            return number, saved.path.index(sample)
+            return place, saved.path.index(sample)
     raise InputError(f"{sample}: no part with this path in the saved maps; give --sample one like {saved.path[0]}")
 
 
@@ -191,7 +201,8 @@ def read_category(path, seed, parameters):
     if category.gain is not None:
         best, worst = int(np.argmax(category.gain)), int(np.argmin(category.gain))
         category.shown[best] = ["largest gain" if category.gain[best] > 0 else "largest gain (no part gains)"]
-        category.shown.setdefault(worst, []).append("largest loss" if category.gain[worst] < 0 else "largest loss (no part loses)")
+        category.shown.setdefault(
+            worst, []).append("largest loss" if category.gain[worst] < 0 else "largest loss (no part loses)")
     category.shown.setdefault(drawn, []).append("random draw")
     return category
 
@@ -217,8 +228,8 @@ def breakdown(saved, index, parameters):
     terms = scoring_addon.calibrate(stats, parameters)
     s, t = (type(of)(*(float(column[index]) for column in of)) for of in (stats, terms))
     alpha, beta, gamma = parameters.weights
-    return Breakdown(s.base, s.q95, s.mean, s.mean_dis, alpha * s.q95, beta * s.mean, gamma * s.mean_dis, t.robust, t.base_n, t.q95_n, t.robust_n,
-                     t.r, t.c, t.w, (1 - t.w) * t.base, t.w * t.robust, t.rec, t.final)
+    return Breakdown(s.base, s.q95, s.mean, s.mean_dis, alpha * s.q95, beta * s.mean, gamma * s.mean_dis, t.robust,
+                     t.base_n, t.q95_n, t.robust_n, t.r, t.c, t.w, (1 - t.w) * t.base, t.w * t.robust, t.rec, t.final)
 
 
 # ---------------------------------------------------------------- sections
@@ -228,20 +239,34 @@ def caption_section(page, summaries, parameters):
     page.tag("h1", "RGB-3D anomaly detection: released scoring and disagreement-guided scoring")
     untrained = [of.category for of in summaries if of.untrained]
     if untrained:
-        page.tag("p", f"The weights are untrained stand-ins ({', '.join(untrained)}): these scores mean nothing as a benchmark.", ' class="warning"')
-    page.tag("p", "Baseline: the released decision map and score. Proposed (disagreement): Xu et al., Appl. Sci. 2026, 16, 5483, sections 3.4 to 3.6. "
-                  "Both are computed from the same saved maps, of these runs:")
+        page.tag(
+            "p",
+            f"The weights are untrained stand-ins ({', '.join(untrained)}): these scores mean nothing as a benchmark.",
+            ' class="warning"')
+    page.tag(
+        "p",
+        "Baseline: the released decision map and score. Proposed (disagreement): Xu et al., Appl. Sci. 2026, 16, 5483, "
+        "sections 3.4 to 3.6. "
+        "Both are computed from the same saved maps, of these runs:")
     rows = []
     for category, _, meta, label, _ in summaries:
         options = meta.get("options", {})
-        rows.append([category, str(meta.get("method_name", "unknown")), str(options.get("f_coreset", "unknown")),
-                     ", ".join(options.get("fix", [])) or "none", str(meta.get("seed", "unknown")), str(np.count_nonzero(label == 0)),
-                     str(np.count_nonzero(label))])
+        rows.append([
+            category,
+            str(meta.get("method_name", "unknown")),
+            str(options.get("f_coreset", "unknown")), ", ".join(options.get("fix", [])) or "none",
+            str(meta.get("seed", "unknown")),
+            str(np.count_nonzero(label == 0)),
+            str(np.count_nonzero(label))
+        ])
     page.table(["category", "method", "f_coreset", "fixes", "seed", "good parts", "defective parts"], rows)
     p = parameters
-    page.tag("p", f"Parameters: λ = {p.lam:g}, K = {p.topk}, (α, β, γ) = ({', '.join(f'{v:g}' for v in p.weights)}), (η1, η2) = "
-                  f"({', '.join(f'{v:g}' for v in p.eta)}), δ = {p.delta:g}, M_fusion = {p.map_source} map, recovery term {p.recovery}; statistics "
-                  "normalised over the test set. Every figure is also a file under figures/.")
+    page.tag(
+        "p",
+        f"Parameters: λ = {p.lam:g}, K = {p.topk}, (α, β, γ) = ({', '.join(f'{v:g}' for v in p.weights)}), (η1, η2) = "
+        f"({', '.join(f'{v:g}' for v in p.eta)}), δ = {p.delta:g}, M_fusion = {p.map_source} map, recovery term "
+        f"{p.recovery}; statistics "
+        "normalised over the test set. Every figure is also a file under figures/.")
 
 
 def summary_section(page, summaries):
@@ -249,25 +274,37 @@ def summary_section(page, summaries):
     names = [of.category for of in summaries] + ["mean"] * several
     pairs = []  # [metric][category] (baseline, proposed)
     for metric in METRICS:
-        values = [tuple(getattr(metrics[scoring], metric) for scoring in (BASELINE, PROPOSED)) for *_, metrics in summaries]
+        values = [
+            tuple(getattr(metrics[scoring], metric) for scoring in (BASELINE, PROPOSED)) for *_, metrics in summaries
+        ]
         pairs.append(values + [tuple(map(mean, zip(*values)))] * several)
     page.tag("h2", "Category by category")
-    page.figure("metrics", figures.metric_bars(names, list(METRICS.values()), pairs), "Bars of the three metrics by category, baseline against proposed",
-                "Baseline against proposed; the paper's Figure 3 shows the image level. A metric is undefined where the test split lacks good or "
-                "defective parts or pixels" + ("; means are of the defined values." if several else "."))
+    page.figure(
+        "metrics", figures.metric_bars(names, list(METRICS.values()),
+                                       pairs), "Bars of the three metrics by category, baseline against proposed",
+        "Baseline against proposed; the paper's Figure 3 shows the image level. A metric is undefined where the test "
+        "split lacks good or "
+        "defective parts or pixels" + ("; means are of the defined values." if several else "."))
     rows = []
     for name, *columns in zip(names, *pairs):
-        cells = [(shown(base), shown(proposed), UNDEFINED if base is None or proposed is None else f"{proposed - base:+.4f}") for base, proposed in columns]
+        cells = [(shown(base), shown(proposed),
+                  UNDEFINED if base is None or proposed is None else f"{proposed - base:+.4f}")
+                 for base, proposed in columns]
         rows.append([name, *sum(cells, ())])
-    page.table(["category", *sum(((f"{title} baseline", "proposed", "difference") for title in METRICS.values()), ())], rows,
-               sums=[len(rows) - 1] if several else [])
+    page.table(["category", *sum(((f"{title} baseline", "proposed", "difference") for title in METRICS.values()), ())],
+               rows, sums=[len(rows) - 1] if several else [])
     page.tag("h2", "Ablation")
-    means = [[mean([getattr(metrics[variant], metric) for *_, metrics in summaries]) for variant in VARIANTS] for metric in METRICS]
-    page.figure("ablation", figures.ablation_trend(VARIANTS, list(METRICS.values()), means), "The three metrics' means over the ablation variants",
-                "Mean over categories of each variant, as the paper's Figure 5. The axes do not begin at 0. The five variants behind the baseline share "
-                "one pixel map, so that only their image scores differ.")
+    means = [[mean([getattr(metrics[variant], metric) for *_, metrics in summaries]) for variant in VARIANTS]
+             for metric in METRICS]
+    page.figure(
+        "ablation", figures.ablation_trend(VARIANTS, list(METRICS.values()),
+                                           means), "The three metrics' means over the ablation variants",
+        "Mean over categories of each variant, as the paper's Figure 5. The axes do not begin at 0. The five variants "
+        "behind the baseline share "
+        "one pixel map, so that only their image scores differ.")
     page.table(["variant", "pixel map", "image score", *METRICS.values()],
-               [[variant, *scoring_addon.SCORINGS[variant][:2], *(shown(row[i]) for row in means)] for i, variant in enumerate(VARIANTS)])
+               [[variant, *scoring_addon.SCORINGS[variant][:2], *(shown(row[i]) for row in means)]
+                for i, variant in enumerate(VARIANTS)])
     if several:
         page.tag("h2", "Categories")
         links = ", ".join(f'<a href="#c{i}">{escape(of.category)}</a>' for i, of in enumerate(summaries))
@@ -278,9 +315,15 @@ def category_section(page, category, prefix, anchor):
     saved = category.saved
     page.tag("h2", f"Category {saved.category}", anchor)
     page.tag("h3", "Parts")
-    page.tag("p", "Separation of a defective part: the share of good parts that score lower; of a good part: the share of defective parts that score "
-                  "higher (ties count one half). Gain: the separation under the proposed score minus that under the baseline score. The two maps of a "
-                  "part share one colour scale, above them stand the image scores; M_dis is shown from 0 to 1. (The paper's Figure 4)")
+    page.tag(
+        "p",
+        "Separation of a defective part: the share of good parts that score lower; of a good part: the share of "
+        "defective parts that score "
+        "higher (ties count one half). Gain: the separation under the proposed score minus that under the baseline "
+        "score. The two maps of a "
+        "part share one colour scale, above them stand the image scores; M_dis is shown from 0 to 1. (The paper's "
+        "Figure 4)"
+    )
     for index, reasons in category.shown.items():
         base, proposed = (category.scored[name] for name in (BASELINE, PROPOSED))
         drawn = figures.panels(f"{saved.path[index]} ({saved.defect[index]})", saved.picture[index], saved.mask[index],
@@ -294,34 +337,50 @@ def category_section(page, category, prefix, anchor):
             before, after = (category.separation[name][index] for name in (BASELINE, PROPOSED))
             change = f"separation {before:.3f} → {after:.3f}, gain {after - before:+.3f}"
         kind = "defective" if saved.label[index] else "good"
-        page.figure(f"{prefix}_part_{index:03d}", drawn, f"Input, mask, baseline map, proposed map and disagreement of {saved.path[index]}",
+        page.figure(f"{prefix}_part_{index:03d}", drawn,
+                    f"Input, mask, baseline map, proposed map and disagreement of {saved.path[index]}",
                     f"{reason[0].upper()}{reason[1:]}: {saved.path[index]} ({kind}); {change}.")
     page.tag("h3", "Score distributions")
     titles = [f"{name}\nimage ROCAUC {shown(category.metrics[name].image_rocauc, 3)}" for name in category.scored]
     drawn = figures.histograms(saved.label, [scored.image_preds for scored in category.scored.values()], titles)
-    page.figure(f"{prefix}_scores", drawn, f"Histograms of the image scores of good and defective parts of {saved.category}, by scoring",
-                "Image scores of good and defective parts under every scoring; within a panel both share their bins, scales differ between panels.")
+    page.figure(
+        f"{prefix}_scores", drawn,
+        f"Histograms of the image scores of good and defective parts of {saved.category}, by scoring",
+        "Image scores of good and defective parts under every scoring; within a panel both share their bins, scales "
+        "differ between panels."
+    )
 
 
 def explanation_section(page, category, index, parameters):
     saved, b = category.saved, breakdown(category.saved, index, parameters)
     (alpha, beta, gamma), (eta1, eta2) = parameters.weights, parameters.eta
     page.tag("h2", "One score explained")
-    page.tag("p", f"{saved.path[index]} of {saved.category} ({'defective' if saved.label[index] else 'good'}); released score {saved.decision_score[index]:.5g}. "
-                  "~ marks a statistic after min-max normalisation over the category's test set.")
-    recovery = ("δ R max(0, Q̃95 − S̃_base) · range of S_base" if parameters.recovery == "normalized" else "δ max(0, Q95 − S_base)")
+    page.tag(
+        "p",
+        f"{saved.path[index]} of {saved.category} ({'defective' if saved.label[index] else 'good'}); released score "
+        f"{saved.decision_score[index]:.5g}. "
+        "~ marks a statistic after min-max normalisation over the category's test set.")
+    recovery = ("δ R max(0, Q̃95 − S̃_base) · range of S_base"
+                if parameters.recovery == "normalized" else "δ max(0, Q95 − S_base)")
     rows = [("S_base", f"mean of the {parameters.topk} largest values of M_pix", b.base),
-            ("α Q95", f"{alpha:g} · {b.q95:.5g}", b.robust_q95), ("β mean(M_pix)", f"{beta:g} · {b.mean:.5g}", b.robust_mean),
-            ("γ mean(M_dis)", f"{gamma:g} · {b.mean_dis:.5g}", b.robust_dis), ("S_robust", "sum of the three", b.robust),
+            ("α Q95", f"{alpha:g} · {b.q95:.5g}", b.robust_q95),
+            ("β mean(M_pix)", f"{beta:g} · {b.mean:.5g}", b.robust_mean),
+            ("γ mean(M_dis)", f"{gamma:g} · {b.mean_dis:.5g}", b.robust_dis),
+            ("S_robust", "sum of the three", b.robust),
             ("R", f"1 − |S̃_base − Q̃95| = 1 − |{b.base_n:.5g} − {b.q95_n:.5g}|", b.r),
             ("C", f"|S̃_base − S̃_robust| = |{b.base_n:.5g} − {b.robust_n:.5g}|", b.c),
             ("w", f"σ(η1 C − η2 R) = σ({eta1:g} · {b.c:.5g} − {eta2:g} · {b.r:.5g})", b.w),
-            ("(1 − w) S_base", f"{1 - b.w:.5g} · {b.base:.5g}", b.final_base), ("w S_robust", f"{b.w:.5g} · {b.robust:.5g}", b.final_robust),
-            ("S_rec", recovery, b.rec), ("S_final", "sum of the three", b.final)]
+            ("(1 − w) S_base", f"{1 - b.w:.5g} · {b.base:.5g}", b.final_base),
+            ("w S_robust", f"{b.w:.5g} · {b.robust:.5g}", b.final_robust), ("S_rec", recovery, b.rec),
+            ("S_final", "sum of the three", b.final)]
     page.table(["quantity", "how", "value"], [[name, how, f"{value:.6g}"] for name, how, value in rows], sums=(4, 11))
-    stacks = {"S_base": (("S_base", b.base),), "S_robust": (("α Q95", b.robust_q95), ("β mean(M_pix)", b.robust_mean), ("γ mean(M_dis)", b.robust_dis)),
-              "S_final": (("(1 − w) S_base", b.final_base), ("w S_robust", b.final_robust), ("S_rec", b.rec))}
-    page.figure("explained", figures.stacked_terms(stacks), "Bars of S_base, S_robust and S_final, stacked by their terms",
+    stacks = {
+        "S_base": (("S_base", b.base), ),
+        "S_robust": (("α Q95", b.robust_q95), ("β mean(M_pix)", b.robust_mean), ("γ mean(M_dis)", b.robust_dis)),
+        "S_final": (("(1 − w) S_base", b.final_base), ("w S_robust", b.final_robust), ("S_rec", b.rec))
+    }
+    page.figure("explained", figures.stacked_terms(stacks),
+                "Bars of S_base, S_robust and S_final, stacked by their terms",
                 "What S_robust and S_final are made of, in the order named above each bar, next to S_base.")
 
 

@@ -2,6 +2,7 @@
 
 Charts come as PNG and SVG, pictures of parts as PNG. None stands for an undefined metric.
 """
+
 import io
 import math
 import warnings
@@ -12,8 +13,18 @@ from matplotlib.figure import Figure
 
 BASELINE, PROPOSED, GOOD, DEFECTIVE = "#9aa5b1", "#1f6f8b", "#3b7dd8", "#d1495b"
 TERM_COLOURS = ("#1f6f8b", "#e0a030", "#8a5a9e")
-STYLE = {"text.usetex": False, "text.parse_math": False, "axes.formatter.useoffset": False, "svg.fonttype": "path", "svg.hashsalt": "report",
-         "font.family": "DejaVu Sans", "font.size": 9, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False}
+STYLE = {
+    "text.usetex": False,
+    "text.parse_math": False,
+    "axes.formatter.useoffset": False,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "report",
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
 styled = matplotlib.rc_context(STYLE)  # names are shown as they are: "$" starts no formula
 UNDEFINED = "undefined"
 LONGEST = 26  # characters of a name in a figure
@@ -32,12 +43,23 @@ def metric_bars(names, titles, values):
     figure = Figure(figsize=(WIDTH, 1.3 + 0.52 * len(names)), layout="constrained")
     rows = np.arange(len(names))
     for axes, title, pairs in zip(figure.subplots(1, len(titles), sharey=True), titles, values):
-        for shift, colour, label, column in ((-0.2, BASELINE, "baseline", 0), (0.2, PROPOSED, "disagreement (proposed)", 1)):
+        for shift, colour, label, column in (
+            (-0.2, BASELINE, "baseline", 0),
+            (0.2, PROPOSED, "disagreement (proposed)", 1),
+        ):
             known = [pair[column] for pair in pairs]
             axes.barh(rows + shift, [value or 0 for value in known], 0.38, color=colour, label=label)
             for row, value in zip(rows + shift, known):
-                axes.text((value or 0) + 0.015, row, UNDEFINED if value is None else f"{value:.3f}", va="center", fontsize=8)
-        axes.set(title=title, xlim=(0, 1.17), xticks=np.linspace(0, 1, 6), yticks=rows, yticklabels=[_short(name) for name in names])
+                axes.text(
+                    (value or 0) + 0.015, row, UNDEFINED if value is None else f"{value:.3f}", va="center", fontsize=8
+                )
+        axes.set(
+            title=title,
+            xlim=(0, 1.17),
+            xticks=np.linspace(0, 1, 6),
+            yticks=rows,
+            yticklabels=[_short(name) for name in names],
+        )
         axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(names) - 0.45, -0.55)  # shared
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
@@ -52,7 +74,9 @@ def ablation_trend(variants, titles, values):
         heights = [math.nan if mean is None else mean for mean in means]
         axes.plot(range(len(variants)), heights, "o-", color=PROPOSED, clip_on=False)
         known = [mean for mean in means if mean is not None]
-        middle, reach = ((min(known) + max(known)) / 2, max(0.01, (max(known) - min(known)) / 2)) if known else (0.5, 0.5)
+        middle, reach = (
+            ((min(known) + max(known)) / 2, max(0.01, (max(known) - min(known)) / 2)) if known else (0.5, 0.5)
+        )
         axes.set(title=title, xlim=(-0.5, len(variants) - 0.5), ylim=(middle - 1.25 * reach, middle + 1.5 * reach))
         axes.set_xticks(range(len(variants)), variants, rotation=35, ha="right", rotation_mode="anchor")
         axes.grid(axis="y", alpha=0.3)
@@ -60,19 +84,32 @@ def ablation_trend(variants, titles, values):
             if mean is None:
                 axes.text(i, middle, UNDEFINED, ha="center", va="center", rotation=90, fontsize=8)
             else:
-                axes.annotate(f"{mean:.3f}", (i, mean), (0, 6), textcoords="offset points", ha="center", fontsize=8,
-                              bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.3})
+                axes.annotate(
+                    f"{mean:.3f}",
+                    (i, mean),
+                    (0, 6),
+                    textcoords="offset points",
+                    ha="center",
+                    fontsize=8,
+                    bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.3},
+                )
     return _files(figure, "png", "svg")
 
 
 @styled
 def panels(title, picture, mask, baseline, proposed, m_dis):
-    """Input, mask, baseline map and proposed map on one colour scale, M_dis on 0 to 1; (heading, map) for the two maps."""
+    """Input, mask, baseline map and proposed map on one colour scale, M_dis on 0 to 1; (heading, map) for the two
+    maps."""
     low = min(float(np.min(m)) for _, m in (baseline, proposed))
     high = max(float(np.max(m)) for _, m in (baseline, proposed))
     scale = {"cmap": "viridis", "vmin": low, "vmax": high}
-    shown = (("input", picture, {}), ("mask", mask, {"cmap": "gray", "vmin": 0, "vmax": 1}), (*baseline, scale), (*proposed, scale),
-             ("M_dis", m_dis, {"cmap": "magma", "vmin": 0, "vmax": 1}))
+    shown = (
+        ("input", picture, {}),
+        ("mask", mask, {"cmap": "gray", "vmin": 0, "vmax": 1}),
+        (*baseline, scale),
+        (*proposed, scale),
+        ("M_dis", m_dis, {"cmap": "magma", "vmin": 0, "vmax": 1}),
+    )
     figure = Figure(figsize=(WIDTH, 2.35), layout="constrained")
     figure.suptitle(title, fontsize=9)
     # the bars' own columns keep the five pictures the same size
@@ -103,12 +140,19 @@ def histograms(label, scores, titles):
     for axes, values, title in zip(grid.flat, scores, titles):
         edges = np.histogram_bin_edges(values, 20)
         for kind, colour, name in ((0, GOOD, "good"), (1, DEFECTIVE, "defective")):
-            axes.hist(values[label == kind], edges, histtype="stepfilled", facecolor=colour + "66", edgecolor=colour, label=name)
+            axes.hist(
+                values[label == kind],
+                edges,
+                histtype="stepfilled",
+                facecolor=colour + "66",
+                edgecolor=colour,
+                label=name,
+            )
         axes.set_title(title, fontsize=9)
         axes.tick_params(labelsize=7.5)
         axes.locator_params(axis="x", nbins=5)
         axes.yaxis.get_major_locator().set_params(integer=True)
-    for axes in grid.flat[len(scores):]:
+    for axes in grid.flat[len(scores) :]:
         axes.set_axis_off()
     figure.supxlabel("image score", fontsize=9)
     figure.supylabel("parts", fontsize=9)
@@ -127,8 +171,13 @@ def stacked_terms(stacks):
             axes.barh(row, value, 0.55, left=ends[value < 0], color=colour, edgecolor="white")
             ends[value < 0] += value
         described = " + ".join(f"{term} {value:.4g}" for term, value in terms)
-        axes.text(0, row - 0.33, f"{name} = {sum(value for _, value in terms):.5g}" + (f" = {described}" if len(terms) > 1 else ""),
-                  va="bottom", fontsize=8.5)
+        axes.text(
+            0,
+            row - 0.33,
+            f"{name} = {sum(value for _, value in terms):.5g}" + (f" = {described}" if len(terms) > 1 else ""),
+            va="bottom",
+            fontsize=8.5,
+        )
     axes.set(yticks=[], ylim=(len(stacks) - 0.6, -0.75))
     axes.axvline(0, color="black", linewidth=0.8)
     axes.spines["left"].set_visible(False)
@@ -136,13 +185,15 @@ def stacked_terms(stacks):
 
 
 def _short(name):
-    return name if len(name) <= LONGEST else name[:LONGEST - 1] + "…"
+    return name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
 
 
 def _files(figure, *suffixes):
     files = {}
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph")  # a name in a script that the font lacks; the page itself shows it
+        warnings.filterwarnings(
+            "ignore", message="Glyph"
+        )  # a name in a script that the font lacks; the page itself shows it
         for suffix in suffixes:
             content = io.BytesIO()
             figure.savefig(content, format=suffix, dpi=110, metadata={"Date": None} if suffix == "svg" else None)

@@ -23,6 +23,7 @@ from tools import paper_tables  # noqa: E402
 from tools.paper_tables import METRICS, MULTISCALE  # noqa: E402
 from utils.decision_metrics import EXTRA_METRICS as EXTRA  # noqa: E402
 from utils.errors import InputError  # noqa: E402
+from utils.extra_metrics import EXTRA_METRICS as EXTRA  # noqa: E402
 from utils.files import atomic_write_text, check_writable  # noqa: E402
 from utils.metrics import Metrics, roc_auc  # noqa: E402
 from utils.names import same_name  # noqa: E402
@@ -56,16 +57,18 @@ def main(argv=None):
         multiscale = score_folder(args.multiscale, args) if args.multiscale else None
         for run, suffix in zip(runs, suffixes(args.folder, runs)):
             write_tables(run, suffix, multiscale, args)
-        for name, wanted, make in (("metrics", args.metrics, extra_table), ("intervals", args.intervals, interval_table),
-                                   ("grid", args.grid, grid_table)):
+        for name, wanted, make in (("metrics", args.metrics, extra_table),
+                                   ("intervals", args.intervals, interval_table), ("grid", args.grid, grid_table)):
             if wanted:
                 write(args.output, name, *make(runs, args))
     except InputError as error:
         print(f"rescore.py: {error}", file=sys.stderr)
         return REFUSED
     except OSError as error:
-        print(f"rescore.py: {error.filename or args.output}: cannot be written ({error.strerror or error}); make room or choose another "
-              "folder with -o", file=sys.stderr)
+        print(
+            f"rescore.py: {error.filename or args.output}: cannot be written ({error.strerror or error}); make room or "
+            f"choose another "
+            "folder with -o", file=sys.stderr)
         return FAILED
     return FINE
 
@@ -76,18 +79,27 @@ def build_parser():
     parser.add_argument("folder", nargs="+", help="folders that main.py --save_maps wrote, one per data set")
     parser.add_argument("-o", "--output", default="tables", metavar="DIR", help="where the .md and .csv files go")
     parser.add_argument("--category", nargs="+", metavar="NAME", help="only these (default: all that are saved)")
-    parser.add_argument("--multiscale", metavar="DIR", help="saved maps of a second run with --group_size 64 --num_group 784 --multiscale, "
-                                                            "for Table 3")
-    parser.add_argument("--metrics", nargs="+", choices=EXTRA, metavar="NAME",
-                        help="more metrics: " + ", ".join(EXTRA) + "; AU-PRO at 1, 5, 30 %% with all thresholds; AUPIMO; "
-                             "pg_5: good parts passed with at most 5 %% of the defective missed; pb_5: defective parts "
-                             "failed with at most 5 %% of the good failed")
-    parser.add_argument("--intervals", action="store_true", help="95 %% bootstrap intervals of each metric and of its difference to baseline, "
-                                                                 "and DeLong's test")
-    parser.add_argument("--resamples", type=number(int, 2, 10**6), default=1000, metavar="N", help="bootstrap resamples")
+    parser.add_argument(
+        "--multiscale", metavar="DIR",
+        help="saved maps of a second run with --group_size 64 --num_group 784 --multiscale, "
+        "for Table 3")
+    parser.add_argument(
+        "--metrics", nargs="+", choices=EXTRA, metavar="NAME", help="more metrics: " + ", ".join(EXTRA) +
+        "; AU-PRO at 1, 5, 30 %% with all thresholds; AUPIMO; pg_5: good parts "
+        "passed with at most 5 %% of the defective missed; pb_5: defective parts failed with at most 5 %% of the good "
+        "failed"
+    )
+    parser.add_argument(
+        "--intervals", action="store_true",
+        help="95 %% bootstrap intervals of each metric and of its difference to baseline, "
+        "and DeLong's test")
+    parser.add_argument("--resamples", type=number(int, 2, 10**6), default=1000, metavar="N",
+                        help="bootstrap resamples")
     parser.add_argument("--seed", type=number(int, 0, 2**32 - 1), default=0, metavar="N", help="of the bootstrap")
-    parser.add_argument("--grid", choices=("all", "one"), help="Table 1's parameters: all 1728 combinations, or one parameter at a time")
-    group = parser.add_argument_group("scoring", "parameters that are not given are those of the run that saved the maps")
+    parser.add_argument("--grid", choices=("all", "one"),
+                        help="Table 1's parameters: all 1728 combinations, or one parameter at a time")
+    group = parser.add_argument_group("scoring",
+                                      "parameters that are not given are those of the run that saved the maps")
     scoring_addon.add_arguments(group, several=True)
     for action in group._group_actions:
         action.default = argparse.SUPPRESS
@@ -112,7 +124,8 @@ def score_folder(folder, args):
         saved = read(path)
         parameters, reference = scoring_of(saved, args)
         banks = list(saved.bank_map)
-        names = available_scorings(banks, parameters.map_source) if "all" in args.scoring else scoring_addon.names_from(args)
+        names = available_scorings(banks,
+                                   parameters.map_source) if "all" in args.scoring else scoring_addon.names_from(args)
         try:
             scored = score(saved, names, parameters, reference)
             out.append(Category(saved, parameters, reference, scored, metrics(saved, scored)))
@@ -125,7 +138,8 @@ def score_folder(folder, args):
 
 
 def suffixes(folders, runs):
-    """What is added to the names of each folder's tables, so that none overwrites another's: "" where the data set is the only one."""
+    """What is added to the names of each folder's tables, so that none overwrites another's: "" where the data set
+    is the only one."""
     kinds = [dataset_of(run) for run in runs]
     names = [re.sub(r"[^A-Za-z0-9_-]+", "_", Path(folder).resolve().name) for folder in folders]
     return [f"_{name}" + (f"_{i}" if names.count(name) > 1 else "") if kinds.count(kind) > 1 else ""
@@ -137,7 +151,8 @@ def dataset_of(run):
 
 
 def write_tables(run, suffix, multiscale, args):
-    """Write and print the paper's tables of the run's data set; of a data set that the paper does not have, one of our own."""
+    """Write and print the paper's tables of the run's data set; of a data set that the paper does not have, one of
+    our own."""
     dataset = dataset_of(run)
     for table in paper_tables.TABLES:
         if table.dataset == dataset:
@@ -149,7 +164,8 @@ def write_tables(run, suffix, multiscale, args):
 def paper_table(table, run, multiscale):
     """(caption, header, rows) of one of the paper's tables.
 
-    A row is a setting and metric; the columns are ours per category and their mean, the published mean, and the difference.
+    A row is a setting and metric; the columns are ours per category and their mean, the published mean, and the
+    difference.
     """
     rows = []
     for title, scoring, published in table.rows:
@@ -169,7 +185,9 @@ def own_table(run):
     """(caption, header, rows) of a data set that the paper does not have: a row per scoring and metric."""
     scorings = dict.fromkeys(itertools.chain(*(c.metrics for c in run)))
     rows = [[scoring, metric, *values_of(run, run, scoring, metric)] for scoring in scorings for metric in METRICS]
-    return "Scorings of own data. " + " ".join(deviations(run)), ["scoring", "metric", *(c.saved.category for c in run), "mean"], rows
+    return "Scorings of own data. " + " ".join(deviations(run)), [
+        "scoring", "metric", *(c.saved.category for c in run), "mean"
+    ], rows
 
 
 def values_of(run, source, scoring, metric):
@@ -182,7 +200,8 @@ def values_of(run, source, scoring, metric):
 
 
 def deviations(run, expected=None):
-    """Sentences on how the run was made and, with the paper's categories ``expected``, where it differs from the paper's setting."""
+    """Sentences on how the run was made and, with the paper's categories ``expected``, where it differs from the
+    paper's setting."""
     notes, saved = [], [c.saved for c in run]
     if any(s.untrained for s in saved):
         notes.append("UNTRAINED stand-in weights: these scores mean nothing as a benchmark.")
@@ -194,11 +213,15 @@ def deviations(run, expected=None):
         if extra:
             notes.append(f"Categories the paper does not have: {', '.join(sorted(extra))}.")
     for name, (values, default) in sorted(changed(saved, PAPER if expected else {}).items()):
-        notes.append(f"Run with {name} {' / '.join(sorted(values))}; {'the paper' if expected else 'the default'}: {default}.")
+        notes.append(
+            f"Run with {name} {' / '.join(sorted(values))}; {'the paper' if expected else 'the default'}: {default}.")
     seeds = ", ".join(sorted({str(s.meta["seed"]) for s in saved}))
     notes.append(f"Seed {seeds}; the paper does not name its seed." if expected else f"Seed {seeds}.")
     given = {name: sorted({str(getattr(c.parameters, name)) for c in run}) for name in scoring_addon.Parameters._fields}
-    other = [f"{name} {' / '.join(values)}" for name, values in given.items() if values != [str(getattr(scoring_addon.DEFAULTS, name))]]
+    other = [
+        f"{name} {' / '.join(values)}" for name, values in given.items()
+        if values != [str(getattr(scoring_addon.DEFAULTS, name))]
+    ]
     references = sorted({c.reference for c in run})
     if references != ["test"]:
         other.append(f"reference {' / '.join(references)}")
@@ -208,10 +231,11 @@ def deviations(run, expected=None):
 
 
 def changed(saved, paper):
-    """{option: (the runs' values as texts, the usual one as text)} of recorded options that differ from the usual setting.
+    """{option: (the runs' values as texts, the usual one as text)} of recorded options that differ from the usual
+    setting.
 
-    Usual are main.py's defaults, and ``paper`` where that says something else. Options of the scoring are not among them, since scores
-    are computed anew.
+    Usual are main.py's defaults, and ``paper`` where that says something else. Options of the scoring are not among
+    them, since scores are computed anew.
     """
     out = {}
     for evaluation in saved:
@@ -219,12 +243,14 @@ def changed(saved, paper):
         found = changed_options(options)
         for name in {*found, *(name for name, value in paper.items() if options[name] != value)} - {"seed"}:
             if not name.startswith("scoring") and paper.get(name, object()) != options[name]:
-                out.setdefault(name, (set(), shown_option(paper.get(name, default_of(name)))))[0].add(shown_option(options[name]))
+                out.setdefault(name, (set(), shown_option(paper.get(name, default_of(name)))))[0].add(
+                    shown_option(options[name]))
     return out
 
 
 def shown_option(value):
-    return "as released" if value in ([], None, False) else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return "as released" if value in ([], None,
+                                      False) else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 # ---------------------------------------------------------------- more metrics, intervals, grid
@@ -235,40 +261,60 @@ def extra_table(runs, args):
     rows = []
     for c in itertools.chain(*runs):
         values = extra_metrics(c.saved, c.scored, args.metrics)
-        rows += [[c.saved.category, name, metric, *(v if v is not None or i == 0 else NOT_RUN for i, v in enumerate(values[name][metric]))]
-                 for name in c.scored for metric in args.metrics]
-    caption = ("More metrics, shares from 0 to 1. AU-PRO at 1, 5 and 30 % uses all distinct thresholds. AUPIMO: share of a "
-               "part's defect found while 1e-5 to 1e-4 of the pixels of good parts are false alarms. pg_n: good parts passed "
-               "while at most n % of the defective ones are missed; pb_n: defective parts failed while at most n % of the "
-               "good ones are. F1-max, pg and pb stand with the score from which a part fails. No value: the test set "
-               "cannot show it.")
+        rows += [[
+            c.saved.category, name, metric, *(v if v is not None or i == 0 else NOT_RUN
+                                              for i, v in enumerate(values[name][metric]))
+        ] for name in c.scored for metric in args.metrics]
+    caption = (
+        "More metrics, shares from 0 to 1. AU-PRO at 1, 5 and 30 % uses all distinct thresholds. AUPIMO: share of a "
+        "part's "
+        "defect found while 1e-5 to 1e-4 of the pixels of good parts are false alarms. pg_n: good parts passed while "
+        "at most "
+        "n % of the defective ones are missed; pb_n: defective parts failed while at most n % of the good ones are. "
+        "F1-max, pg "
+        "and pb stand with the score from which a part fails. No value: the test set cannot show it.")
     return caption, ["category", "scoring", "metric", "value", "threshold"], rows
 
 
 def interval_table(runs, args):
-    """(caption, header, rows): 95 % intervals, a row a category, scoring and metric; DeLong's p for the image ROCAUC."""
+    """(caption, header, rows): 95 % intervals, a row a category, scoring and metric; DeLong's p for the image
+    ROCAUC."""
     rows = []
     for c in itertools.chain(*runs):
         intervals = bootstrap_intervals(c.saved.label, c.saved.mask, c.scored, args.resamples, args.seed)
         for name, of in intervals.items():
             for metric in METRICS:
-                bounds = [(entry or {}).get(k) for entry in (of[metric], of["difference"][metric]) for k in ("value", "low", "high")]
-                test = delong_test(c.saved.label, c.scored["baseline"].image_preds, c.scored[name].image_preds) if metric == METRICS[0] else None
-                rows.append([c.saved.category, name, metric, *bounds, (test[2] if test else None) if metric == METRICS[0] else NOT_RUN])
-    caption = (f"95 % bootstrap intervals ({args.resamples} resamples of test images within a category, stratified by label; AU-PRO's thresholds fixed "
-               "from the full set), differences to baseline, and the two-sided p of DeLong's paired test for the image ROCAUC.")
-    return caption, ["category", "scoring", "metric", "value", "low", "high", "difference", "difference low", "difference high", "p"], rows
+                bounds = [(entry or {}).get(k) for entry in (of[metric], of["difference"][metric])
+                          for k in ("value", "low", "high")]
+                test = delong_test(c.saved.label, c.scored["baseline"].image_preds,
+                                   c.scored[name].image_preds) if metric == METRICS[0] else None
+                rows.append([
+                    c.saved.category, name, metric, *bounds,
+                    (test[2] if test else None) if metric == METRICS[0] else NOT_RUN
+                ])
+    caption = (
+        f"95 % bootstrap intervals ({args.resamples} resamples of test images within a category, stratified by label; "
+        f"AU-PRO's thresholds fixed "
+        "from the full set), differences to baseline, and the two-sided p of DeLong's paired test for the image ROCAUC."
+    )
+    return caption, [
+        "category", "scoring", "metric", "value", "low", "high", "difference", "difference low", "difference high", "p"
+    ], rows
 
 
 def grid_table(runs, args):
-    """(caption, header, rows): mean metrics of scoring "disagreement" over all categories for each combination of Table 1."""
+    """(caption, header, rows): mean metrics of scoring "disagreement" over all categories for each combination of
+    Table 1."""
     categories = list(itertools.chain(*runs))
     sums = {point[:5]: [] for point in grid_points(args.grid, scoring_addon.DEFAULTS)}
     for c in categories:
         points = list(grid_points(args.grid, c.parameters))
         training = c.saved.training if c.reference == "train" else None
         if c.reference == "train" and (training is None or training.decision_map is None):
-            raise InputError(f"{c.saved.category}: --grid with --scoring_reference train needs training parts' maps; save with --save_train_maps")
+            raise InputError(
+                f"{c.saved.category}: --grid with --scoring_reference train needs training parts' maps; save with "
+                f"--save_train_maps"
+            )
         for lam in dict.fromkeys(point.lam for point in points):
             at_lam = [p for p in points if p.lam == lam]
             maps, stats = scoring_addon.modulate_all(c.saved.decision_map, c.saved.samples, at_lam[0])
@@ -282,13 +328,15 @@ def grid_table(runs, args):
                     sums[point[:5]].append(Metrics(roc_auc(c.saved.label, scores), pixel.pixel_rocauc, pixel.au_pro))
     points = [scoring_addon.DEFAULTS._replace(**dict(zip(scoring_addon.Parameters._fields, key))) for key in sums]
     sums = dict(zip(points, sums.values()))
-    rows = [[p.lam, p.topk, *p.weights, *p.eta, p.delta, *(mean([getattr(m, metric) for m in sums[p]]) for metric in METRICS)] for p in points]
+    rows = [[
+        p.lam, p.topk, *p.weights, *p.eta, p.delta, *(mean([getattr(m, metric) for m in sums[p]]) for metric in METRICS)
+    ] for p in points]
     ranked = sorted((row for row in rows if row[8] is not None), key=lambda row: -row[8])
     own = next(row for p, row in zip(points, rows) if p[:5] == scoring_addon.DEFAULTS[:5])
     caption = f"Table 1's grid, {len(points)} combinations, mean over {len(categories)} categories"
     if ranked:
-        caption += ("; by image ROCAUC: best " + describe(ranked[0]) + "; worst " + describe(ranked[-1]) + "; the paper's own "
-                    + describe(own) + f" (rank {1 + sum(row[8] > own[8] for row in ranked)})")
+        caption += ("; by image ROCAUC: best " + describe(ranked[0]) + "; worst " + describe(ranked[-1]) +
+                    "; the paper's own " + describe(own) + f" (rank {1 + sum(row[8] > own[8] for row in ranked)})")
     return caption + ".", ["lambda", "K", "alpha", "beta", "gamma", "eta1", "eta2", "delta", *METRICS], rows
 
 
@@ -298,11 +346,13 @@ def grid_points(kind, parameters):
     paper = parameters._replace(**{name: getattr(scoring_addon.DEFAULTS, name) for name in names})
     if kind == "all":
         return (paper._replace(**dict(zip(names, combination))) for combination in itertools.product(*values))
-    return dict.fromkeys([paper, *(paper._replace(**{name: value}) for name, column in zip(names, values) for value in column)])
+    return dict.fromkeys(
+        [paper, *(paper._replace(**{name: value}) for name, column in zip(names, values) for value in column)])
 
 
 def describe(row):
-    return f"{row[8]:.3f} at lambda {row[0]}, K {row[1]}, weights {tuple(row[2:5])}, eta {tuple(row[5:7])}, delta {row[7]}"
+    return (f"{row[8]:.3f} at lambda {row[0]}, K {row[1]}, weights {tuple(row[2:5])}, "
+            f"eta {tuple(row[5:7])}, delta {row[7]}")
 
 
 # ---------------------------------------------------------------- output
@@ -316,8 +366,10 @@ def mean(values):
 
 def write(folder, name, caption, header, rows):
     """Write ``name``.md and ``name``.csv (unrounded) and print the former, of long tables only the caption."""
-    shown = [[UNDEFINED if v is None and i > 1 else f"{v:.3f}" if isinstance(v, float) else escaped(str(v)) for i, v in enumerate(row)]
-             for row in rows]
+    shown = [[
+        UNDEFINED if v is None and i > 1 else f"{v:.3f}" if isinstance(v, float) else escaped(str(v))
+        for i, v in enumerate(row)
+    ] for row in rows]
     text = caption + "\n\n" + tabulate(shown, map(escaped, header), tablefmt="pipe", disable_numparse=True) + "\n"
     table = io.StringIO()
     cells = [["" if v is None else repr(v) if isinstance(v, float) else v for v in row] for row in rows]

@@ -159,7 +159,9 @@ def _state_of(path, recipe, seed):
     except InputError:
         return None
     layout = recipe.layout()
-    if any(getattr(state.get(name), "shape", None) != shape for name, (shape, kind) in layout.items() if kind != "count"):
+    if any(
+        getattr(state.get(name), "shape", None) != shape for name, (shape, kind) in layout.items() if kind != "count"
+    ):
         return None
     first, spec = next(iter(layout.items()))
     if torch.equal(state[first].float(), draw(first, *spec, seed)):

@@ -1,9 +1,11 @@
 """The largest DBSCAN cluster of a dense 3-D point cloud, exactly and in little memory.
 
-DBSCAN needs each point's neighbours within eps; where these are thousands (a scan of 0.2 mm spacing and an eps of 6 mm) listing them
-takes gigabytes. Here space is cut into cubes of side eps/√3, so that all points of a cube are neighbours of each other: a cube of at least
-``min_points`` points needs no search at all, and cubes are joined, not points. The few points of the other cubes are counted in a k-d tree.
+DBSCAN needs each point's neighbours within eps; where these are thousands (a scan of 0.2 mm spacing and an eps of 6
+mm) listing them takes gigabytes. Here space is cut into cubes of side eps/√3, so that all points of a cube are
+neighbours of each other: a cube of at least ``min_points`` points needs no search at all, and cubes are joined, not
+points. The few points of the other cubes are counted in a k-d tree.
 """
+
 import itertools
 
 import numpy as np
@@ -24,8 +26,9 @@ def largest_cluster(points, eps, min_points):
         min_points: a point with as many neighbours, itself included, is a core point.
 
     Returns:
-        [N] bool; all False where there is no core point. Equal to the largest label of scikit-learn's DBSCAN with exact distances:
-        clusters are numbered by their first core point, a border point within reach of several goes to the lowest number, and of
+        [N] bool; all False where there is no core point. Equal to the largest label of scikit-learn's DBSCAN with
+        exact distances: clusters are numbered by their first core point, a border point within reach of several goes
+            to the lowest number, and of
         equally large clusters the lowest number is taken.
     """
     if not len(points):
@@ -56,7 +59,8 @@ def largest_cluster(points, eps, min_points):
 
 
 def _cubes(points, eps):
-    """(order that puts points of a cube together, where each cube starts and the end, key of each cube, key strides of the axes)."""
+    """(order that puts points of a cube together, where each cube starts and the end, key of each cube, key strides
+    of the axes)."""
     side = eps / np.sqrt(3) * (1 - 1e-9)  # so that rounding cannot bring two points of one cube further apart than eps
     index = np.floor((points - points.min(0)) / side).astype(np.int64) + REACH
     spans = index.max(0) + 1 + REACH  # a margin, so that neighbours' keys never wrap around
@@ -70,7 +74,8 @@ def _cubes(points, eps):
 
 
 def _pairs(keys, strides):
-    """Positions (first [P], second [P]) of all pairs of cubes in sorted ``keys`` that are near enough to hold neighbours."""
+    """Positions (first [P], second [P]) of all pairs of cubes in sorted ``keys`` that are near enough to hold
+    neighbours."""
     offsets = [o for o in itertools.product(range(-REACH, REACH + 1), repeat=3) if o > (0, 0, 0)]
     first, second = [], []
     for offset in offsets:
@@ -83,8 +88,11 @@ def _pairs(keys, strides):
 
 
 def _join(groups, first, second, eps):
-    """Component [len(groups)] of each group of points, where groups of a pair join if some point of one is within eps of one of the other."""
-    middle = np.array([g[((g - g.mean(0)) ** 2).sum(1).argmin()] for g in groups])  # most pairs are decided by these alone
+    """Component [len(groups)] of each group of points, where groups of a pair join if some point of one is within
+    eps of one of the other."""
+    middle = np.array(
+        [g[((g - g.mean(0)) ** 2).sum(1).argmin()] for g in groups]
+    )  # most pairs are decided by these alone
     near = ((middle[first] - middle[second]) ** 2).sum(1) <= eps**2
     component = _components(len(groups), first[near], second[near])
     trees, open_pairs = {}, np.flatnonzero(component[first] != component[second])
@@ -104,7 +112,9 @@ def _join(groups, first, second, eps):
 
 
 def _components(count, first, second):
-    return connected_components(coo_matrix((np.ones(len(first), bool), (first, second)), (count, count)), directed=False)[1]
+    return connected_components(
+        coo_matrix((np.ones(len(first), bool), (first, second)), (count, count)), directed=False
+    )[1]
 
 
 def _by_first(label, position):
@@ -118,9 +128,13 @@ def _label_borders(label, points, core, eps):
     """Give each point near a core point the lowest label in reach; in place."""
     tree, labels, others = cKDTree(points[core]), label[core], np.flatnonzero(~core)
     for block in np.split(others, range(BLOCK, len(others), BLOCK)):
-        near = tree.query_ball_point(points[block], eps)  # fewer than min_points each, or it would be a core point itself
+        near = tree.query_ball_point(
+            points[block], eps
+        )  # fewer than min_points each, or it would be a core point itself
         lengths = np.array([len(n) for n in near], int)
         reached = block[lengths > 0]
         if len(reached):
-            label[reached] = np.minimum.reduceat(labels[np.concatenate(near[lengths > 0]).astype(int)],
-                                                 np.cumsum(np.append(0, lengths[lengths > 0][:-1])))
+            label[reached] = np.minimum.reduceat(
+                labels[np.concatenate(near[lengths > 0]).astype(int)],
+                np.cumsum(np.append(0, lengths[lengths > 0][:-1])),
+            )

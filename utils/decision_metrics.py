@@ -3,14 +3,12 @@ pixel, or hardly any good part, is disturbed.
 
 All are shares from 0 to 1, larger is better. A metric that the test set leaves undefined is None.
 
-| name | what it is |
-|---|---|
-| au_pro_<percent> | AU-PRO up to that false-positive rate, all distinct thresholds |
-| aupimo | mean share of a part's defect found, over 1e-5 to 1e-4 of the pixels of good parts being false alarms |
-| pixel_ap, image_ap | average precision of pixels, of parts |
-| image_f1_max | the largest F1 of parts |
-| pg_<percent> | PG: share of good parts passed where at most that percentage of the defective ones is missed |
-| pb_<percent> | PB: share of defective parts failed where at most that percentage of the good ones fails |
+| name | what it is | of what |
+|---|---|---|
+| AUPIMO | mean share of a part's defect found, over 1e-5 to 1e-4 of the pixels of good parts being false alarms |
+pixels | | PG at a miss rate | share of good parts passed where at most that share of the defective ones is missed |
+parts | | PB at a false-alarm rate | share of defective parts failed where at most that share of the good ones fails
+| parts |
 
 Sources: AUPIMO: Bertoldo, Ameln, Vaidya and Akçay, "AUPIMO: Redefining Visual Anomaly Detection Benchmarks with High
 Speed and Low Tolerance", BMVC 2024 (arXiv 2401.01984). PG and PB ("presorted good", "presorted bad") are the names that
@@ -67,7 +65,8 @@ def aupimo_per_image(gts, predictions, bounds=AUPIMO_BOUNDS):
     scores, rates = _false_positive_rates(normal)
     if rates[0] > low:
         return None
-    kept = int(np.searchsorted(rates, high, side="left")) + 1  # up to the first rate at or above high
+    kept = int(np.searchsorted(rates, high,
+                               side="left")) + 1  # the first rate at or above the upper bound closes the range
     scores, rates = scores[:kept], rates[:kept]
     edges = np.log(np.clip(np.append(0.0, rates), low, high))
     width = np.diff(edges) / (edges[-1] - edges[0])
@@ -97,7 +96,8 @@ def _false_positive_rates(normal):
 
 
 def _overlap(scores, thresholds):
-    """Share of the ``scores`` [m] at or above each of the ``thresholds`` [t], equal ones counting one half: [t].
+    """Share of the ``scores`` [m] at or above each of the ``thresholds`` [t], those equal to one counting one half:
+    [t].
 
     The one half is what the trapezoid rule makes of the step at a threshold.
     """

@@ -1,4 +1,5 @@
 """What a user is told: the one exception for everything that they can mend, and warnings."""
+
 import logging
 
 

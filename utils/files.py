@@ -17,10 +17,12 @@ TEMPORARY = re.compile(r"\..+\.(\d+)@([^@]+)\.[^.]+\.tmp")
 
 @contextlib.contextmanager
 def atomic_path(path):
-    """Yield a temporary path beside ``path``; it takes the final name only if the block succeeds, with its content on disk."""
+    """Yield a temporary path beside ``path``; it takes the final name only if the block succeeds, with its content
+    on disk."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:100]}.{os.getpid()}@{host()}.", suffix=".tmp", dir=path.parent)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:100]}.{os.getpid()}@{host()}.", suffix=".tmp",
+                                         dir=path.parent)
     os.close(handle)
     try:
         yield temporary
@@ -36,7 +38,8 @@ def atomic_path(path):
 
 
 def atomic_write_text(path, text):
-    """Write ``text`` (UTF-8, newlines as given, bytes read with surrogateescape as they were) to ``path`` in one step."""
+    """Write ``text`` (UTF-8, newlines as given, bytes read with surrogateescape as they were) to ``path`` in one
+    step."""
     with atomic_path(path) as temporary:
         with open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
             file.write(text)

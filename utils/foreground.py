@@ -2,6 +2,7 @@
 
 Steps and constants are those of the released M3DM's preprocessing of MVTec 3D-AD; distances are metres.
 """
+
 import numpy as np
 
 from utils.clusters import largest_cluster
@@ -16,7 +17,8 @@ STEP = 100  # sides are rounded up to a multiple of this
 
 
 def isolate(rgb, xyz, seed=0, keep_touching=False):
-    """The part alone; everything else that was measured becomes 0 in rgb and xyz. Pixels without a measurement keep their rgb.
+    """The part alone; everything else that was measured becomes 0 in rgb and xyz. Pixels without a measurement keep
+    their rgb.
 
     Args:
         rgb: [H, W, 3] uint8.
@@ -28,10 +30,12 @@ def isolate(rgb, xyz, seed=0, keep_touching=False):
         (rgb, xyz, number of the part's points in the frame), as new arrays.
 
     Raises:
-        InputError: without a file's name, that is the caller's to add. There is no plane: fewer than 50 of the frame's pixels
-            are measured, or fewer than half of these lie within 0.004 m of the best plane. Nothing is left: off the plane no 30 points
-            lie within 0.006 m of one. The part touches the frame: a point of the largest cluster lies within 10 pixels of the
-            picture's edge, so that the part may be cut off and the plane be bent towards it.
+        InputError: without a file's name, that is the caller's to add. There is no plane: fewer than 50 of the
+        frame's pixels
+            are measured, or fewer than half of these lie within 0.004 m of the best plane. Nothing is left: off the
+            plane no 30 points lie within 0.006 m of one. The part touches the frame: a point of the largest cluster
+            lies within 10 pixels of the picture's edge, so that the part may be cut off and the plane be bent
+            towards it.
     """
     measured = xyz.any(axis=2)
     frame = np.ones(measured.shape, bool)
@@ -42,11 +46,16 @@ def isolate(rgb, xyz, seed=0, keep_touching=False):
     part = np.zeros_like(measured)
     part[above] = largest_cluster(points[above], EPS, MIN_POINTS)
     if not part.any():
-        raise InputError(f"nothing is left: no cluster of {MIN_POINTS} points within {EPS} m off the plane ({above.sum()} points in all)")
+        raise InputError(
+            f"nothing is left: no cluster of {MIN_POINTS} points within {EPS} m off the plane ({above.sum()} points in "
+            f"all)"
+        )
     touching = int((part & frame).sum())
     if touching and not keep_touching:
-        raise InputError(f"the part touches the frame: {touching} of its points lie within {FRAME} pixels of the picture's edge; "
-                         "take it out, or keep such parts with --keep_touching")
+        raise InputError(
+            f"the part touches the frame: {touching} of its points lie within {FRAME} pixels of the picture's edge; "
+            "take it out, or keep such parts with --keep_touching"
+        )
     gone = (measured & ~part)[..., None]
     return np.where(gone, 0, rgb).astype(rgb.dtype), np.where(gone, 0, xyz).astype(xyz.dtype), touching
 
@@ -54,8 +63,9 @@ def isolate(rgb, xyz, seed=0, keep_touching=False):
 def find_plane(points, seed=0):
     """Plane through most of the points by RANSAC: the draw with the most points within 0.004 m, refitted to these.
 
-    Written out instead of scikit-learn's RANSACRegressor, which finds the same points (tests) but needs up to 0.38 s for a frame of 31,000
-    points with a tenth off the plane, against 0.08 s, and half a second more of imports in every process.
+    Written out instead of scikit-learn's RANSACRegressor, which finds the same points (tests) but needs up to 0.38 s
+    for a frame of 31,000 points with a tenth off the plane, against 0.08 s, and half a second more of imports in
+    every process.
 
     Args:
         points: [N, 3] float64.
@@ -67,15 +77,22 @@ def find_plane(points, seed=0):
         InputError: too few points, or too few of them on the plane.
     """
     if len(points) < DRAW_SIZE:
-        raise InputError(f"no plane: {len(points)} of the frame's pixels are measured, {DRAW_SIZE} are needed; was this part preprocessed before?")
+        raise InputError(
+            f"no plane: {len(points)} of the frame's pixels are measured, {DRAW_SIZE} are needed; was this part "
+            f"preprocessed before?"
+        )
     rng = np.random.default_rng(seed)
     draws = points[np.array([rng.choice(len(points), DRAW_SIZE, replace=False) for _ in range(DRAWS)])]
     normals, offsets = _fit(draws)
-    found = np.array([np.count_nonzero(np.abs(points @ n - o) <= PLANE_THRESHOLD) for n, o in zip(normals, offsets)])  # one by one stays in cache
+    found = np.array(
+        [np.count_nonzero(np.abs(points @ n - o) <= PLANE_THRESHOLD) for n, o in zip(normals, offsets)]
+    )  # one by one stays in cache
     best = found.argmax()
     if found[best] < PLANE_SHARE * len(points):
-        raise InputError(f"no plane: {found[best] / len(points):.0%} of the frame's {len(points)} points lie within {PLANE_THRESHOLD} m of the best "
-                         f"one, {PLANE_SHARE:.0%} are needed")
+        raise InputError(
+            f"no plane: {found[best] / len(points):.0%} of the frame's {len(points)} points lie within "
+            f"{PLANE_THRESHOLD} m of the best "
+            f"one, {PLANE_SHARE:.0%} are needed")
     normals, offsets = _fit(points[np.abs(points @ normals[best] - offsets[best]) <= PLANE_THRESHOLD][None])
     return normals[0], offsets[0]
 
@@ -89,11 +106,11 @@ def _fit(groups):
 
 
 def pad_square(array):
-    """[H, W, ...] centred in zeros: a square whose side is the larger of H and W, rounded up to the next 100; an odd row or column
-    of the padding is at the bottom or right."""
+    """[H, W, ...] centred in zeros: a square whose side is the larger of H and W, rounded up to the next 100; an odd
+    row or column of the padding is at the bottom or right."""
     height, width = array.shape[:2]
     side = -(-max(height, width) // STEP) * STEP
     top, left = (side - height) // 2, (side - width) // 2
     out = np.zeros((side, side, *array.shape[2:]), array.dtype)
-    out[top:top + height, left:left + width] = array
+    out[top : top + height, left : left + width] = array
     return out

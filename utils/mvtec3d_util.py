@@ -1,52 +1,263 @@
-"""Reading the files of a category: organised point clouds, pictures, masks.
+"""Reading organised point clouds, and how a run sees them.
 
-torch is imported only where a tensor is made: preprocessing reads files too, in many processes, and torch takes seconds to import.
+torch is imported only where a tensor is made: preprocessing reads files too, in many processes, and torch takes
+seconds to import.
 """
 import logging
-import warnings
+from typing import NamedTuple, Optional
 
 import numpy as np
 import tifffile
-from PIL import Image
 
 from utils.errors import InputError
+from utils.pairing import CONVERT
+from utils.pictures import read_picture  # noqa: F401  known under this module too
+from utils.units import UNITS, measure, unit_fault
 
-PNG_SIGNATURE, PNG_BIT_DEPTH = b"\x89PNG\r\n\x1a\n", 24  # position of the bit depth in the file
+SMALLEST_SIDE = 56  # pixels: of the alignment's grid
+SHARE, REPEATED, MOST_VALUES = 0.01, 10, 3  # of values that stand for "not measured"; see find_missing
+USUAL_MISSING = (-1.0, -999.0, -9999.0, -99999.0, -32768.0, 65.535, 65535.0, 1e5, 1e6, 1e10)
+GRID = 224  # side of the grid on which values that stand for "not measured" are looked for
+FAR = 3.0  # extents between the surface and a z that is none
 
 
-def read_tiff(path):
+class Reading(NamedTuple):
+    """How the files of a category are read; an examination settles it, the defaults are the release's."""
+
+    unit: str = "m"  # of the coordinates, a key of UNITS
+    # points (x, y, z) in the file's unit that stand for "not measured", a None in them for any value; None: found in
+    # each file
+    missing: Optional[tuple] = ()
+    # only (0, 0, 0) is background; else a point with any coordinate 0 is (the release's rule)
+    zero_points: bool = False
+    picture_bits: int = 16  # that pictures of 16 bits use
+    examined: bool = False  # what is odd about the files was said already
+
+
+class Cloud(NamedTuple):
+    """What a tiff holds."""
+
+    points: np.ndarray  # [H, W, 3] float32, in the file's unit; 0, 0, 0 where not finite
+    broken: int  # pixels with NaN or inf
+    kind: str  # "800×800 float32"
+    notes: tuple  # texts: what was assumed about the file
+
+
+def read_tiff(path, integers=False):
     """Organised points [H, W, 3] of a tiff, of the file's type and with its NaN and inf.
 
+    Planes (3, H, W), three pages and a fourth channel after x, y and z are taken for what they are.
+
+    Args:
+        integers: whether whole numbers can be coordinates (not in metres).
+
     Raises:
-        InputError: unreadable or truncated file, not [H, W, 3], not floating point.
+        InputError: unreadable or truncated file, no organised points (depth only, a list of points), or whole numbers.
     """
+    return _read_tiff(path, integers)[0]
+
+
+def _read_tiff(path, integers):
+    """(points as ``read_tiff``, texts of what was assumed)."""
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it would print a second, unclear line
+    notes = []
     try:
-        points = tifffile.imread(path)
+        with tifffile.TiffFile(path) as file:
+            series = file.series
+            same = len(series) in (3, 4) and len({(s.shape, s.dtype)
+                                                  for s in series}) == 1 and len(series[0].shape) == 2
+            points = np.stack([s.asarray() for s in series]) if same else series[0].asarray()
+            if len(series) > 1 and not same:
+                notes.append(f"only the first of {len(series)} images in the file is read")
     except Exception as error:  # tifffile raises many kinds for damaged files
+        if "imagecodecs" in str(error):
+            raise InputError(
+                f"{path}: is compressed in a way that needs the package imagecodecs: pip install imagecodecs") from None
         raise InputError(f"{path}: cannot be read as tiff ({error or type(error).__name__}); "
                          "the file is damaged or no tiff: fetch or convert it again") from None
-    if points.ndim != 3 or points.shape[2] != 3:
-        raise InputError(f"{path}: has shape {points.shape}, expected height × width × 3 (x, y, z)")
-    if not np.issubdtype(points.dtype, np.floating):
-        raise InputError(f"{path}: holds {points.dtype}, expected float coordinates in metres")
-    return points
+    shape = points.shape
+    if points.ndim == 3 and shape[2] not in (3, 4) and shape[0] in (3, 4):
+        points = np.moveaxis(points, 0, 2)
+        notes.append(f"planes or pages of shape {shape} are read as x, y, z")
+    if points.ndim == 2:
+        what = "a list of points without rows and columns" if shape[1] in (3, 4, 6) else "depth only"
+        raise InputError(f"{path}: has shape {shape}: {what}, expected height × width × 3 (x, y, z); {CONVERT}")
+    if points.ndim != 3 or points.shape[2] not in (3, 4):
+        raise InputError(f"{path}: has shape {shape}, expected height × width × 3 (x, y, z); {CONVERT}")
+    if points.shape[2] == 4:
+        notes.append("the fourth channel (intensity or the like) is left out")
+        points = points[..., :3]
+    if points.dtype.kind != "f" and not (integers and points.dtype.kind in "iu"):
+        raise InputError(
+            f"{path}: holds {points.dtype}, expected float coordinates in metres; give --unit if these are millimetres "
+            f"or centimetres"
+        )
+    return points, tuple(notes)
 
 
-def read_tiff_organized_pc(path):
-    """Organised point cloud of a tiff.
-
-    Returns:
-        (points [H, W, 3] float32, number of pixels with NaN or inf); those pixels are set to 0, background.
+def read_cloud(path, integers=False):
+    """Point cloud of a tiff: Cloud.
 
     Raises:
         InputError: as ``read_tiff``.
     """
+    points, notes = _read_tiff(path, integers)
+    kind = f"{points.shape[0]}×{points.shape[1]} {points.dtype}"
     with np.errstate(over="ignore"):  # beyond float32 is inf, which counts as broken below
-        points = read_tiff(path).astype(np.float32)
+        points = np.ascontiguousarray(points, dtype=np.float32)
+    if np.isfinite(points).all():
+        return Cloud(points, 0, kind, notes)
     broken = ~np.isfinite(points).all(axis=2)
-    points[broken] = 0
-    return points, int(broken.sum())
+    points = np.where(broken[..., None], np.float32(0), points)
+    return Cloud(points, int(broken.sum()), kind, notes)
+
+
+def to_metres(cloud, reading):
+    """Points [H, W, 3] float32 in metres of a Cloud; 0, 0, 0 where ``reading.missing`` says that nothing was
+    measured."""
+    points = cloud.points
+    missing = is_missing(points, own_missing(points) if reading.missing is None else reading.missing)
+    if missing is not None:
+        points = np.where(missing[..., None], np.float32(0), points)
+    return points if reading.unit == "m" else points * np.float32(UNITS[reading.unit])
+
+
+def read_tiff_organized_pc(path, reading=Reading()):
+    """Organised point cloud of a tiff.
+
+    Returns:
+        (points [H, W, 3] float32 in metres, number of pixels with NaN or inf); those pixels are set to 0, background.
+
+    Raises:
+        InputError: as ``read_tiff``.
+    """
+    cloud = read_cloud(path, reading.unit != "m")
+    return to_metres(cloud, reading), cloud.broken
+
+
+def read_unexamined(path, unit=None):
+    """Organised point cloud of a file that no examination has seen, for preprocessing.
+
+    Args:
+        unit: of the coordinates; None: metres, and refused if they do not look like it.
+
+    Returns:
+        (points [H, W, 3] float32 in metres, 0 where nothing was measured; number of pixels with NaN or inf; texts
+        that warn).
+
+    Raises:
+        InputError: as ``read_tiff``, or coordinates that cannot be in ``unit``.
+    """
+    cloud = read_cloud(path, (unit or "m") != "m")
+    values = own_missing(cloud.points)
+    missing = is_missing(cloud.points, values)
+    points = to_metres(cloud, Reading(unit or "m", values))
+    notes = list(cloud.notes)
+    if missing is not None:
+        notes.append(
+            f"{missing_text(values)} fills {missing.mean():.1%} of the pixels: not measured, taken as background")
+    surface = points[points.any(axis=2)]
+    if len(surface):
+        size, factor = measure(surface), UNITS[unit or "m"]
+        fault = unit_fault(size.extent / factor, size.distance / factor, unit)
+        if fault:
+            raise InputError(f"{path}: {fault}")
+    return points, cloud.broken, [f"{path}: {text}" for text in notes]
+
+
+def own_missing(points):
+    """``find_missing`` of a whole cloud [H, W, 3], looked for on a coarser grid."""
+    grid = points[::max(1, points.shape[0] // GRID), ::max(1, points.shape[1] // GRID)]
+    return find_missing(grid[grid.any(axis=2)], grid.shape[0] * grid.shape[1])
+
+
+def is_missing(points, values):
+    """Pixels [H, W] bool of ``points`` [H, W, 3] that hold one of the missing ``values`` (see Reading); None where
+    there are none."""
+    found = None
+    for value in values:
+        here = np.logical_and.reduce([points[..., i] == np.float32(v) for i, v in enumerate(value) if v is not None])
+        found = here if found is None else found | here
+    return None if found is None or not found.any() else found
+
+
+def find_missing(points, pixels):
+    """Values that stand for "not measured": tuple of (x, y, z), None for a coordinate that may be anything.
+
+    A point is one if it fills at least 1 % of the pixels and is 10 times as frequent as the usual point (no surface
+    puts many pixels into one point). A z alone is one if it fills as much and lies three extents of the surface or
+    more away from it, or is a usual mark (-1, -9999, 65.535 …) outside the surface or far more frequent than any
+    other z. Points of a coarse grid, or a cloud of a single point, are no such values.
+
+    Args:
+        points: [N, 3] float32, those that are not 0, 0, 0.
+        pixels: of the picture.
+    """
+    least, found, rest = SHARE * pixels, [], points
+    if len(points) < least:
+        return ()
+    keys = point_keys(points)
+    order = np.sort(keys)
+    starts = np.flatnonzero(order[1:] != order[:-1]) + 1
+    if len(starts) + 1 < len(order):
+        counts = np.diff(starts, prepend=0, append=len(order))
+        often = counts >= max(least, REPEATED * np.median(counts))
+        if 0 < often.sum() <= MOST_VALUES and len(counts) > often.sum():
+            marks = order[np.append(0, starts)[often]]
+            found = sorted(tuple(float(v) for v in points[np.argmax(keys == mark)]) for mark in marks)
+            rest = points[~np.isin(keys, marks)]
+    z = _missing_z(rest, least)
+    return tuple(found) + (() if z is None else ((None, None, z),))
+
+
+def _missing_z(points, least):
+    """The z of ``points`` [N, 3] that stands for "not measured", or None."""
+    z = points[:, 2]
+    if len(z) < least:
+        return None
+    for mark in (z.min(), z.max(), *map(np.float32, USUAL_MISSING),
+                 np.float32(0)):  # far ones are the first or the last
+        here = z == mark
+        count = int(here.sum())
+        if count < least or count == len(z):
+            continue
+        others = points[~here]
+        low, high = others.min(0), others.max(0)
+        away = max(float(low[2]) - float(mark), float(mark) - float(high[2]))
+        usual = bool(np.isin(mark, np.float32(USUAL_MISSING)))
+        if away > FAR * float((high - low).max()) or (
+                usual and (away > 0 or count > REPEATED * np.unique(others[:, 2], return_counts=True)[1].max())):
+            return float(mark)
+    return None
+
+
+def count_distinct(keys):
+    """How many different values ``keys`` [N] hold."""
+    order = np.sort(keys)
+    return int(np.count_nonzero(order[1:] != order[:-1])) + 1 if len(order) else 0
+
+
+def point_keys(points):
+    """A whole number [N] for each of ``points`` [N, 3] float32, equal for equal points and in all likelihood only
+    for these."""
+    points = points + np.float32(0)  # -0 becomes 0
+    x, y, z = (np.ascontiguousarray(points[:, i]).view(np.uint32).astype(np.uint64) for i in range(3))
+    with np.errstate(over="ignore"):
+        mixed = (x * np.uint64(0x9E3779B97F4A7C15)) ^ ((y + np.uint64(1)) * np.uint64(0xC2B2AE3D27D4EB4F))
+        mixed ^= mixed >> np.uint64(29)
+        return (mixed + z) * np.uint64(0x165667B19E3779F9) ^ (z << np.uint64(32))
+
+
+def missing_text(values):
+    """ "(-1, -1, -1)" or "z = -1", for messages."""
+    return ", ".join(f"z = {v[2]:.6g}" if v[0] is None else "({:.6g}, {:.6g}, {:.6g})".format(*v) for v in values)
+
+
+def nearest_index(size, length):
+    """Positions [size] in a side of ``length`` pixels that a nearest-neighbour resize takes, by torch's float32
+    rule."""
+    return np.minimum((np.arange(size, dtype=np.float32) * (np.float32(length) / np.float32(size))).astype(np.int64),
+                      length - 1)
 
 
 def resize_organized_pc(points, size):
@@ -62,41 +273,11 @@ def organized_pc_to_depth_map(points):
     return points[2:].repeat(3, 1, 1)
 
 
-def valid_points(points):
-    """Row-major positions [N] of the pixels of [3, S, S] whose x, y and z are all non-zero."""
-    return (points != 0).all(0).flatten().nonzero()[:, 0]
+def valid_points(points, zero_points=False):
+    """Row-major positions [N] of the pixels of [3, S, S] that are no background.
 
-
-def read_picture(path, mode):
-    """8-bit picture of any mode, converted to ``mode`` ("RGB" or "L").
-
-    Raises:
-        InputError: unreadable, truncated or 16-bit file.
+    Background is what has a zero in x, y or z (the release's rule); with ``zero_points`` (ours) only what is zero in
+    all three.
     """
-    try:
-        with open(path, "rb") as file:
-            head = file.read(PNG_BIT_DEPTH + 1)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # PIL's hint about palettes with transparency
-            with Image.open(path) as picture:
-                deep = picture.mode[:1] in "IF" or (head.startswith(PNG_SIGNATURE) and head[PNG_BIT_DEPTH] == 16)
-                converted = None if deep else picture.convert(mode)
-    except Exception as error:  # PIL raises many kinds for damaged files
-        raise InputError(f"{path}: cannot be read as picture ({error or type(error).__name__}); fetch it again") from None
-    if converted is None:
-        raise InputError(f"{path}: has 16 bits or more a channel; convert it to 8 bits")
-    return converted
-
-
-def read_defect(path):
-    """Defect mask [H, W] bool: a pixel counts from above half of 255; in a file of values 0 and 1 only, from 1."""
-    mask = np.asarray(read_picture(path, "L"))
-    return mask > (0 if mask.max() <= 1 else 127)
-
-
-def read_mask(path, size):
-    """``read_defect``, nearest-neighbour resized to [1, size, size] float, 1 where defective."""
-    import torch
-
-    picture = Image.fromarray(read_defect(path).astype(np.uint8))
-    return torch.from_numpy(np.asarray(picture.resize((size, size), Image.NEAREST)).astype(np.float32))[None]
+    there = points != 0
+    return (there.any(0) if zero_points else there.all(0)).flatten().nonzero()[:, 0]

@@ -12,8 +12,10 @@ from feature_extractors.settings import METHOD_BANKS, Fixes, needed_backbones
 from utils.names import CATEGORIES
 from utils.scorings import available_scorings, scoring_problem
 
-RGB_BACKBONE_NAMES = ("vit_base_patch8_224_dino", "vit_base_patch8_224", "vit_base_patch8_224_in21k", "vit_small_patch8_224_dino")
+RGB_BACKBONE_NAMES = ("vit_base_patch8_224_dino", "vit_base_patch8_224", "vit_base_patch8_224_in21k",
+                      "vit_small_patch8_224_dino")
 XYZ_BACKBONE_NAMES = ("Point_MAE", "Point_Bert")
+MOST_PROCESSES = 61  # what a pool takes on Windows
 FIXES = {
     "eval_mode": "networks in eval mode (defect 1: stochastic depth and batch statistics stay on)",
     "scaling": "each bank scaled by its own mean and std (2: all by the xyz mean and the RGB std)",
@@ -23,6 +25,7 @@ FIXES = {
     "zero_row": "the xyz bank's zero row appended before scaling, so that background lies on it (6: after)",
     "late_fusion": "late fusion learns from training parts measured without their own rows (15: with them)",
     "save_feature": "--save_feature writes matching xyz/RGB pairs (7: RGB rows scrambled)",
+    "zero_points": "only points with x = y = z = 0 are background (as released: points with any coordinate 0)",
 }
 
 
@@ -58,9 +61,14 @@ class Parser(argparse.ArgumentParser):
 
 def add_workers(parser):
     """Add --workers to the parser of a command that reads many files."""
-    most = 61  # what Windows takes
+    parser.add_argument("--workers", type=number(int, 1, MOST_PROCESSES), default=available_cores(), metavar="N",
+                        help="processes (default: all cores)")
+
+
+def available_cores():
+    """Number of cores that this process may use, at most what a pool of processes takes."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    parser.add_argument("--workers", type=number(int, 1, most), default=min(cores, most), metavar="N", help="processes (default: all cores)")
+    return min(cores, MOST_PROCESSES)
 
 
 def build_parser():
@@ -82,43 +90,76 @@ def build_parser():
     group.add_argument("--rgb_backbone_name", default=RGB_BACKBONE_NAMES[0], choices=RGB_BACKBONE_NAMES, metavar="NAME",
                        help="one of: " + ", ".join(RGB_BACKBONE_NAMES))
     group.add_argument("--xyz_backbone_name", default="Point_MAE", choices=XYZ_BACKBONE_NAMES, help="point transformer")
-    group.add_argument("--use_uff", action="store_true", help="load and use the UFF fusion module; fusion methods need it")
-    group.add_argument("--fusion_module_path", default="checkpoints/checkpoint-0.pth", metavar="FILE", help="UFF checkpoint")
-    group.add_argument("--checkpoint_dir", default="checkpoints", metavar="DIR", help="folder of the backbones' checkpoints")
+    group.add_argument("--use_uff", action="store_true",
+                       help="load and use the UFF fusion module; fusion methods need it")
+    group.add_argument("--fusion_module_path", default="checkpoints/checkpoint-0.pth", metavar="FILE",
+                       help="UFF checkpoint")
+    group.add_argument("--checkpoint_dir", default="checkpoints", metavar="DIR",
+                       help="folder of the backbones' checkpoints")
     group.add_argument("--group_size", type=whole, default=128, metavar="N", help="points a group")
     group.add_argument("--num_group", type=number(int, 3, most), default=1024, metavar="N", help="groups a part")
-    group.add_argument("--multiscale", action="store_true", help="point features of two group sizes, the given one and twice it, averaged (ours: "
-                       "the paper names a multiscale row and does not define it)")
+    group.add_argument(
+        "--multiscale", action="store_true",
+        help="point features of two group sizes, the given one and twice it, averaged (ours: "
+        "the paper names a multiscale row and does not define it)")
 
     group = parser.add_argument_group("data", "what is read")
-    group.add_argument("--dataset_type", default="mvtec3d", choices=(*CATEGORIES, "folder"), metavar="NAME",
-                       help="official list of categories: mvtec3d, eyecandies or realiad_d3, all of them expected to be there (the paper's runs "
-                       "on realiad_d3: --category fork_crimp_terminal knob-cap limit-switch); folder: your own data, every folder "
-                       "with train/good")
+    group.add_argument(
+        "--dataset_type", default="mvtec3d", choices=(*CATEGORIES, "folder"), metavar="NAME", help=
+        "official list of categories: mvtec3d, eyecandies or realiad_d3, all of them expected to be there (the paper's "
+        "runs "
+        "on realiad_d3: --category fork_crimp_terminal knob-cap limit-switch); folder: your own data, every folder "
+        "with train/good")
     group.add_argument("--dataset_path", default="datasets/mvtec3d", metavar="DIR", help="folder of the categories")
-    group.add_argument("--category", nargs="+", metavar="NAME", help="only these; also folders not on the official list (default: the whole list). "
-                       "Case, '-', '_' and blanks of a name do not matter; tables and file names show the folder's own")
-    group.add_argument("--img_size", type=number(int, 56, most), default=224, metavar="N", help="side that point clouds are resized to; also of the fusion methods' maps")
-    group.add_argument("--max_sample", type=whole, default=400, metavar="N", help="training parts used (one more, as released; see --fix max_sample)")
-    group.add_argument("--shots", type=whole, metavar="K", help="few-shot: exactly K training parts, chosen by --seed and the category's name "
-                       "(those of fewer shots are among those of more); run.json lists them. Not with --max_sample")
-    group.add_argument("--num_workers", type=number(int, 0, most), default=1, metavar="N", help="processes that load data")
+    group.add_argument(
+        "--category", nargs="+", metavar="NAME",
+        help="only these; also folders not on the official list (default: the whole list). "
+        "Case, '-', '_' and blanks of a name do not matter; tables and file names show the folder's own")
+    group.add_argument("--img_size", type=number(int, 56, most), default=224, metavar="N",
+                       help="side that point clouds are resized to; also of the fusion methods' maps")
+    group.add_argument("--max_sample", type=whole, default=400, metavar="N",
+                       help="training parts used (one more, as released; see --fix max_sample)")
+    group.add_argument(
+        "--shots", type=whole, metavar="K",
+        help="few-shot: exactly K training parts, chosen by --seed and the category's name "
+        "(those of fewer shots are among those of more); run.json lists them. Not with --max_sample")
+    group.add_argument(
+        "--unit", choices=("m", "cm", "mm"),
+        help="unit of the point clouds' coordinates (default: metres, and refused where they do "
+        "not look like it; m: they are metres although they do not look like it)")
+    group.add_argument("--no_check", action="store_true",
+                       help="do not read every file before the run; what is wrong with one then shows when it is met")
+    group.add_argument("--num_workers", type=number(int, 0, most), default=1, metavar="N",
+                       help="processes that load data")
 
     group = parser.add_argument_group("memory bank and late fusion")
-    group.add_argument("--coreset_eps", type=number(float, 0, 0.999, True), default=0.9, metavar="E", help="distortion of the random projection")
-    group.add_argument("--f_coreset", type=number(float, 0, 1, True), default=0.1, metavar="F", help="kept fraction of the rows; the paper's runs use 0.2")
-    group.add_argument("--asy_memory_bank", type=whole, metavar="N", help="at most N parts in the xyz and fusion banks of the methods with several")
-    group.add_argument("--half_coreset", action="store_true", help="pick the coreset in half precision, row by row, as the release does: slow, to "
-                       "separate this difference from others when comparing with it")
-    group.add_argument("--random_state", type=seed, metavar="N", help="seed of the random projection (default: numpy's generator, seeded by --seed)")
-    group.add_argument("--ocsvm_nu", type=number(float, 0, 1, True), default=0.5, metavar="NU", help="of the late fusion's one-class SVMs")
-    group.add_argument("--ocsvm_maxiter", type=whole, default=1000, metavar="N", help="of the late fusion's one-class SVMs")
-    group.add_argument("--rm_zero_for_project", action="store_true", help="Point_MAE method: drop all rows that hold a zero")
+    group.add_argument("--coreset_eps", type=number(float, 0, 0.999, True), default=0.9, metavar="E",
+                       help="distortion of the random projection")
+    group.add_argument("--f_coreset", type=number(float, 0, 1, True), default=0.1, metavar="F",
+                       help="kept fraction of the rows; the paper's runs use 0.2")
+    group.add_argument("--asy_memory_bank", type=whole, metavar="N",
+                       help="at most N parts in the xyz and fusion banks of the methods with several")
+    group.add_argument(
+        "--half_coreset", action="store_true",
+        help="pick the coreset in half precision, row by row, as the release does: slow, to "
+        "separate this difference from others when comparing with it")
+    group.add_argument("--random_state", type=seed, metavar="N",
+                       help="seed of the random projection (default: numpy's generator, seeded by --seed)")
+    group.add_argument("--ocsvm_nu", type=number(float, 0, 1, True), default=0.5, metavar="NU",
+                       help="of the late fusion's one-class SVMs")
+    group.add_argument("--ocsvm_maxiter", type=whole, default=1000, metavar="N",
+                       help="of the late fusion's one-class SVMs")
+    group.add_argument("--rm_zero_for_project", action="store_true",
+                       help="Point_MAE method: drop all rows that hold a zero")
     for bank, value in (("xyz", 1.0), ("rgb", 0.1), ("fusion", 1.0)):
-        group.add_argument(f"--{bank}_s_lambda", type=number(), default=value, metavar="X", help=f"late-fusion scale of the {bank} score")
-        group.add_argument(f"--{bank}_smap_lambda", type=number(), default=value, metavar="X", help=f"late-fusion scale of the {bank} map")
+        group.add_argument(f"--{bank}_s_lambda", type=number(), default=value, metavar="X",
+                           help=f"late-fusion scale of the {bank} score")
+        group.add_argument(f"--{bank}_smap_lambda", type=number(), default=value, metavar="X",
+                           help=f"late-fusion scale of the {bank} map")
 
-    scoring_addon.add_arguments(parser.add_argument_group("scoring", "the add-on of Xu et al. (Appl. Sci. 2026); defaults are the paper's"), several=True)
+    scoring_addon.add_arguments(
+        parser.add_argument_group("scoring", "the add-on of Xu et al. (Appl. Sci. 2026); defaults are the paper's"),
+        several=True)
 
     group = parser.add_argument_group("defects of the release", "kept by default, so that its numbers are reproduced")
     group.add_argument("--fix", nargs="+", choices=[*FIXES, "all"], default=[], metavar="NAME",
@@ -126,23 +167,40 @@ def build_parser():
     group.add_argument("--eval_mode", action="store_true", help="short for --fix eval_mode")
 
     group = parser.add_argument_group("run and output")
-    group.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="auto: CUDA, else MPS, else CPU")
-    group.add_argument("--seed", type=seed, default=0, metavar="N", help="of numpy, random and torch, set anew for each category")
-    group.add_argument("--seeds", type=seed, nargs="+", metavar="N", help="repeat the run for each seed under <output_dir>/seed_<n>; adds a table of "
-                       "mean ± standard deviation")
+    group.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"),
+                       help="auto: CUDA, else MPS, else CPU")
+    group.add_argument("--seed", type=seed, default=0, metavar="N",
+                       help="of numpy, random and torch, set anew for each category")
+    group.add_argument(
+        "--seeds", type=seed, nargs="+", metavar="N",
+        help="repeat the run for each seed under <output_dir>/seed_<n>; adds a table of "
+        "mean ± standard deviation")
     group.add_argument("--output_dir", default="results", metavar="DIR", help="tables, scores, run.json, pictures")
-    group.add_argument("--overwrite", action="store_true", help="compute everything anew, also what an earlier run of the same command has finished")
-    group.add_argument("--spool_dir", metavar="DIR", help="where training rows wait for the coreset when they take more than 2 GiB, about 50 parts of the full "
-                       "setting (41 MB a part; the file has no name and is gone when the run ends, however it ends; default: --output_dir)")
-    group.add_argument("--amp", action="store_true", help="mixed precision in the networks (float16 on a GPU, bfloat16 on the CPU): faster where the "
-                       "hardware has it, features differ by about a per cent")
-    group.add_argument("--save_preds", action="store_true", help="a picture of each test part under <output_dir>/pred_maps")
-    group.add_argument("--save_maps", metavar="DIR", help="write each category's maps and scores to DIR, for tools/rescore.py and tools/report.py; "
-                       "about 0.8 MB a test part")
-    group.add_argument("--save_train_maps", action="store_true", help="with --save_maps: the training parts' maps too, not only their statistics; "
-                       "measured without their own rows (implied by --scoring_reference train); about 0.7 MB a training part")
+    group.add_argument("--overwrite", action="store_true",
+                       help="compute everything anew, also what an earlier run of the same command has finished")
+    group.add_argument(
+        "--spool_dir", metavar="DIR",
+        help="where training rows wait for the coreset when they take more than 2 GiB, about 50 parts of the full "
+        "setting (41 MB a part; the file has no name and is gone when the run ends, however it ends; default: "
+        "--output_dir)"
+    )
+    group.add_argument(
+        "--amp", action="store_true",
+        help="mixed precision in the networks (float16 on a GPU, bfloat16 on the CPU): faster where the "
+        "hardware has it, features differ by about a per cent")
+    group.add_argument("--save_preds", action="store_true",
+                       help="a picture of each test part under <output_dir>/pred_maps")
+    group.add_argument(
+        "--save_maps", metavar="DIR",
+        help="write each category's maps and scores to DIR, for tools/rescore.py and tools/report.py; "
+        "about 0.8 MB a test part")
+    group.add_argument(
+        "--save_train_maps", action="store_true",
+        help="with --save_maps: the training parts' maps too, not only their statistics; "
+        "measured without their own rows (implied by --scoring_reference train); about 0.7 MB a training part")
     group.add_argument("--save_feature", action="store_true", help="write the training parts' patches for UFF training")
-    group.add_argument("--save_feature_path", default="datasets/patch_lib", metavar="DIR", help="folder for --save_feature")
+    group.add_argument("--save_feature_path", default="datasets/patch_lib", metavar="DIR",
+                       help="folder for --save_feature")
     return parser
 
 
@@ -157,18 +215,23 @@ def parse_arguments(argv=None):
     method, banks = args.method_name, METHOD_BANKS[args.method_name]
     fitting = "single" if len(banks) == 1 else "multiple"
     if getattr(args, "memory_bank", fitting) != fitting:
-        parser.error(f"--method_name {method} has {len(banks)} bank{'s' * (len(banks) > 1)} and needs --memory_bank {fitting}")
+        parser.error(
+            f"--method_name {method} has {len(banks)} bank{'s' * (len(banks) > 1)} and needs --memory_bank {fitting}")
     args.memory_bank = fitting
     if "fusion" in banks and not args.use_uff:
-        parser.error(f"--method_name {method} needs the fusion module: add --use_uff and --fusion_module_path FILE. A first run needs three "
-                     "things: a data set (--dataset_path), the backbones' checkpoints (--checkpoint_dir) and the fusion module's; README "
-                     "says where they come from, and \"make demo\" runs without any of them")
+        parser.error(
+            f"--method_name {method} needs the fusion module: add --use_uff and --fusion_module_path FILE. A first run "
+            f"needs three "
+            "things: a data set (--dataset_path), the backbones' checkpoints (--checkpoint_dir) and the fusion "
+            "module's; README "
+            "says where they come from, and \"make demo\" runs without any of them")
     if args.save_feature and len(banks) == 1 and "fusion" not in banks:
         parser.error(f"--save_feature needs a method with both modalities, --method_name {method} has one")
     both = {"rgb", "xyz"} <= set(banks)
     if args.scoring_map == "bank" and "fusion" not in banks:
         parser.error(f"--scoring_map bank needs a fusion bank, --method_name {method} has none")
-    args.scoring = available_scorings(banks, args.scoring_map) if "all" in args.scoring else scoring_addon.names_from(args)
+    args.scoring = available_scorings(banks,
+                                      args.scoring_map) if "all" in args.scoring else scoring_addon.names_from(args)
     for problem in filter(None, (scoring_problem(name, banks, args.scoring_map) for name in args.scoring)):
         parser.error(problem.replace("the method has", f"--method_name {method} has"))
     for flag in ("save_maps", "save_train_maps"):
@@ -177,12 +240,16 @@ def parse_arguments(argv=None):
     if args.save_train_maps and not args.save_maps:
         parser.error("--save_train_maps needs --save_maps DIR")
     if args.shots and args.max_sample != parser.get_default("max_sample"):
-        parser.error(f"--shots {args.shots} already says how many training parts are used; leave out --max_sample {args.max_sample}")
+        parser.error(
+            f"--shots {args.shots} already says how many training parts are used; leave out --max_sample "
+            f"{args.max_sample}"
+        )
     args.fixes = Fixes.of([*args.fix, *(["eval_mode"] if args.eval_mode else [])])
     args.fix, args.eval_mode = args.fixes.names, args.fixes.eval_mode
     if args.shots == 1 and both and (args.fixes.late_fusion or args.scoring_reference == "train"):
-        parser.error("--shots 1: a single training part cannot be measured without its own rows, which --fix late_fusion and "
-                     "--scoring_reference train do; use at least --shots 2")
+        parser.error(
+            "--shots 1: a single training part cannot be measured without its own rows, which --fix late_fusion and "
+            "--scoring_reference train do; use at least --shots 2")
     args.train_maps = both and (args.save_maps is not None or args.scoring_reference == "train")
     args.spool_dir = args.spool_dir or args.output_dir
     args.min_points = 0 if banks == ("rgb",) else args.num_group
@@ -195,25 +262,33 @@ def parse_arguments(argv=None):
 def extractor_options(args):
     """Keyword arguments of ``PatchExtractor.from_checkpoints``, but for the device."""
     needed = needed_backbones(METHOD_BANKS[args.method_name])
-    return {"folder": args.checkpoint_dir, "rgb": args.rgb_backbone_name if "rgb" in needed else None,
-            "xyz": args.xyz_backbone_name if "xyz" in needed else None, "uff": args.fusion_module_path if args.use_uff else None,
-            "group_size": args.group_size, "num_group": args.num_group, "multiscale": args.multiscale, "amp": args.amp}
+    return {
+        "folder": args.checkpoint_dir,
+        "rgb": args.rgb_backbone_name if "rgb" in needed else None,
+        "xyz": args.xyz_backbone_name if "xyz" in needed else None,
+        "uff": args.fusion_module_path if args.use_uff else None,
+        "group_size": args.group_size,
+        "num_group": args.num_group,
+        "multiscale": args.multiscale,
+        "amp": args.amp
+    }
 
 
 def method_settings(args):
     """The fields of ``feature_extractors.settings.Settings``."""
-    same = ("seed", "f_coreset", "coreset_eps", "half_coreset", "random_state", "img_size", "asy_memory_bank", "rm_zero_for_project", "ocsvm_nu",
-            "ocsvm_maxiter", "spool_dir")
+    same = ("seed", "f_coreset", "coreset_eps", "half_coreset", "random_state", "img_size", "asy_memory_bank",
+            "rm_zero_for_project", "ocsvm_nu", "ocsvm_maxiter", "spool_dir")
     lambdas = {f"{title}_lambdas": {bank: getattr(args, f"{bank}_{flag}_lambda") for bank in ("xyz", "rgb", "fusion")}
                for title, flag in (("score", "s"), ("map", "smap"))}
     return {**{name: getattr(args, name) for name in same}, **lambdas, "training_maps": args.train_maps}
 
 
-DERIVED = ("fixes", "train_maps", "min_points")  # set by parse_arguments
-# options that cannot change a score or metric: which categories, where things lie, how it runs, what else is written; what the weights
-# and the data are is recorded by content
-NEUTRAL = ("category", "dataset_type", "dataset_path", "checkpoint_dir", "fusion_module_path", "num_workers", "device", "output_dir", "spool_dir",
-           "overwrite", "save_preds", "save_maps", "save_train_maps", "save_feature", "save_feature_path", "seeds", "eval_mode")
+DERIVED = ("fixes", "train_maps", "min_points", "readings", "examination")  # set by parse_arguments
+# options that cannot change a score or metric: which categories, where things lie, how it runs, what else is written;
+# what the weights and the data are is recorded by content
+NEUTRAL = ("category", "dataset_type", "dataset_path", "no_check", "checkpoint_dir", "fusion_module_path",
+           "num_workers", "device", "output_dir", "spool_dir", "overwrite", "save_preds", "save_maps",
+           "save_train_maps", "save_feature", "save_feature_path", "seeds", "eval_mode")
 
 
 def recorded_options(args):

@@ -10,7 +10,10 @@ from utils.files import atomic_path
 
 # names are shown as they are: "$" in a path starts no formula
 STYLE = {"text.usetex": False, "text.parse_math": False, "axes.formatter.useoffset": False}
-SCALE = (0, 0.999)  # quantiles of all pixels that the colours span, so that one far-off part does not make the others dark
+SCALE = (
+    0,
+    0.999,
+)  # quantiles of all pixels that the colours span, so that one far-off part does not make the others dark
 
 
 def save_pictures(folder, evaluation, scored):
@@ -25,11 +28,21 @@ def save_pictures(folder, evaluation, scored):
     """
     samples = evaluation.samples if len(scored) > 1 else []
     low, high = np.quantile(np.concatenate([np.ravel(m) for of in scored.values() for m in of.predictions]), SCALE)
-    beyond = f"colours span {low:.4g} to {high:.4g} ({SCALE[1]:.1%} of the category's pixels); larger values look the same as the largest"
+    beyond = (f"colours span {low:.4g} to {high:.4g} ({SCALE[1]:.1%} of the category's pixels); "
+              "larger values look the same as the largest")
     for i, (path, defect) in enumerate(zip(evaluation.path, evaluation.defect)):
-        panels = [("input", evaluation.picture[i], {}), ("mask", evaluation.mask[i], {"cmap": "gray", "vmin": 0, "vmax": 1})]
-        panels += [(f"{name}: {float(of.image_preds[i]):.4g}", of.predictions[i], {"cmap": "viridis", "vmin": low, "vmax": high})
-                   for name, of in scored.items()]
+        panels = [
+            ("input", evaluation.picture[i], {}),
+            ("mask", evaluation.mask[i], {"cmap": "gray", "vmin": 0, "vmax": 1}),
+        ]
+        panels += [
+            (
+                f"{name}: {float(of.image_preds[i]):.4g}",
+                of.predictions[i],
+                {"cmap": "viridis", "vmin": low, "vmax": high},
+            )
+            for name, of in scored.items()
+        ]
         if samples:
             m_dis = scoring_addon.disagreement_map(samples[i].rgb, samples[i].xyz)
             panels.append(("M_dis", m_dis, {"cmap": "magma", "vmin": 0, "vmax": 1}))

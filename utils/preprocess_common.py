@@ -1,7 +1,9 @@
-"""What the preprocessing commands share: the categories to do, the samples one after the other or in processes, and preprocessing.json.
+"""What the preprocessing commands share: the categories to do, the samples one after the other or in processes, and
+preprocessing.json.
 
-A command lists its samples as jobs; a job is done when its mark, the file it writes last, is there. So a run that was stopped goes on where
-it was, and a second one finds nothing to do. A sample that cannot be converted is noted and the others go on.
+A command lists its samples as jobs; a job is done when its mark, the file it writes last, is there. So a run that
+was stopped goes on where it was, and a second one finds nothing to do. A sample that cannot be converted is noted
+and the others go on.
 """
 import json
 import multiprocessing
@@ -53,14 +55,17 @@ class Outcome(NamedTuple):
 def build_parser(prog, description, dataset_type):
     """Parser with the options that all commands have."""
     parser = Parser(prog=prog, description=description, formatter_class=HelpFormatter)
-    parser.add_argument("--categories", nargs="+", metavar="NAME", help='only these; case, "-", "_" and blanks do not matter (default: those '
-                        f"of the official list that are there: {', '.join(CATEGORIES[dataset_type])})")
+    parser.add_argument(
+        "--categories", nargs="+", metavar="NAME",
+        help='only these; case, "-", "_" and blanks do not matter (default: those '
+        f"of the official list that are there: {', '.join(CATEGORIES[dataset_type])})")
     add_workers(parser)
     return parser
 
 
 def find_categories(root, asked, dataset_type):
-    """{official or own name: folder} of the categories in ``root`` that were ``asked`` for, by default all official ones that are there.
+    """{official or own name: folder} of the categories in ``root`` that were ``asked`` for, by default all official
+    ones that are there.
 
     Raises:
         InputError: ``root`` or a category is missing, or none is there.
@@ -76,10 +81,12 @@ def find_categories(root, asked, dataset_type):
         if folder:
             found[official.get(same_name(folder.name), folder.name)] = folder
         elif asked:
-            raise InputError(f"{root / name}: missing folder of the category given with --categories; there are: {there}")
+            raise InputError(
+                f"{root / name}: missing folder of the category given with --categories; there are: {there}")
     if not found:
-        raise InputError(f"{root}: none of the data set's categories is in it; folders in it: {there}; give the folder that holds "
-                         f"{', '.join(CATEGORIES[dataset_type][:3])} …, or name folders with --categories")
+        raise InputError(
+            f"{root}: none of the data set's categories is in it; folders in it: {there}; give the folder that holds "
+            f"{', '.join(CATEGORIES[dataset_type][:3])} …, or name folders with --categories")
     return found
 
 
@@ -105,7 +112,8 @@ def save_sample(folder, name, rgb, xyz, gt=None):
     if gt is not None:
         _save_png(mark_of(folder, name, "gt"), gt)
     with atomic_path(Path(folder) / "xyz" / f"{name}.tiff") as temporary:
-        tifffile.imwrite(temporary, np.ascontiguousarray(xyz, dtype=np.float32), photometric="rgb", planarconfig="contig")
+        tifffile.imwrite(temporary, np.ascontiguousarray(xyz, dtype=np.float32), photometric="rgb",
+                         planarconfig="contig")
     _save_png(mark_of(folder, name), rgb)
 
 
@@ -164,7 +172,9 @@ def _run_in_processes(pending, workers, outcome):
         if not future.cancelled() and future.exception() is None:
             _note(outcome, job.name, *future.result())
         elif broken:
-            outcome.failed[job.name] = "a worker process was killed, most likely for want of memory: run again with fewer --workers"
+            outcome.failed[
+                job.
+                name] = "a worker process was killed, most likely for want of memory: run again with fewer --workers"
     return stopped
 
 
@@ -226,23 +236,40 @@ class Record:
         command: its arguments.
         options: the parsed options.
         decisive: names of those options that change what is written.
+        coordinates: what is written: metres, millimetres or pixels; an examination takes them as that.
 
     Raises:
-        InputError: the folder was written by another command or with other decisive options, or its record cannot be read.
+        InputError: the folder was written by another command or with other decisive options, or its record cannot be
+        read.
     """
 
-    def __init__(self, folder, program, command, options, decisive=()):
+    def __init__(self, folder, program, command, options, decisive=(), coordinates="metres"):
         self.path = Path(folder) / RECORD
         self.earlier = read_record(folder)
         before = self.earlier.get("options", {})
         if self.earlier.get("program", program) != program:
-            raise InputError(f"{self.path}: this folder was written by {self.earlier['program']}; choose another folder for the result")
+            raise InputError(
+                f"{self.path}: this folder was written by {self.earlier['program']}; choose another folder for the "
+                f"result"
+            )
         for name in decisive:
             if before.get(name, options[name]) != options[name]:
-                raise InputError(f"{self.path}: this folder was written with --{name} {before[name]}, not {options[name]}; "
-                                 "choose another folder for the result, or remove this one")
-        self.content = {"program": program, "command": [str(c) for c in command], "options": options,
-                        "versions": {"python": python_version(), **{p: version(p) for p in PACKAGES}}}
+                raise InputError(
+                    f"{self.path}: this folder was written with --{name} {before[name]}, not {options[name]}; "
+                    "choose another folder for the result, or remove this one")
+        self.content = {
+            "program": program,
+            "command": [str(c) for c in command],
+            "options": options,
+            "coordinates": coordinates,
+            "versions": {
+                "python": python_version(),
+                **{
+                    p: version(p)
+                    for p in PACKAGES
+                }
+            }
+        }
         self.started = time.time()
 
     def begin(self):
@@ -251,14 +278,35 @@ class Record:
             self._write({**self.content, "state": "running"})
 
     def finish(self, outcome, categories, extra=None):
-        """Write the counts and failures of a run over ``categories``, unless it changed nothing; those of other categories stay."""
-        kept = {key: {name: text for name, text in self.earlier.get(key, {}).items() if name.split("/")[0] not in categories}
-                for key in ("failures", "warnings")}
+        """Write the counts and failures of a run over ``categories``, unless it changed nothing; those of other
+        categories stay."""
+        kept = {
+            key: {
+                name: text
+                for name, text in self.earlier.get(key, {}).items() if name.split("/")[0] not in categories
+            }
+            for key in ("failures", "warnings")
+        }
         done = {name: text for name, text in self.earlier.get("warnings", {}).items() if name in set(outcome.skipped)}
-        content = {**self.content, "state": "interrupted" if outcome.stopped else "finished", "seconds": round(time.time() - self.started, 1),
-                   "counts": {"written": len(outcome.written), "skipped": len(outcome.skipped), "failed": len(outcome.failed)},
-                   "failures": {**kept["failures"], **outcome.failed}, "warnings": {**kept["warnings"], **done, **outcome.warnings},
-                   **(extra or {})}
+        content = {
+            **self.content, "state": "interrupted" if outcome.stopped else "finished",
+            "seconds": round(time.time() - self.started, 1),
+            "counts": {
+                "written": len(outcome.written),
+                "skipped": len(outcome.skipped),
+                "failed": len(outcome.failed)
+            },
+            "failures": {
+                **kept["failures"],
+                **outcome.failed
+            },
+            "warnings": {
+                **kept["warnings"],
+                **done,
+                **outcome.warnings
+            },
+            **(extra or {})
+        }
         compared = ("state", "failures", "warnings", *(extra or {}))
         if outcome.written or any(content[key] != self.earlier.get(key) for key in compared):
             self._write(content)
@@ -320,7 +368,10 @@ def report(program, outcome, target):
             print(f"{kind}: {name}: {text}", file=sys.stderr)
         if len(texts) > SHOWN:
             print(f"{kind}: and {len(texts) - SHOWN} more, see {RECORD}", file=sys.stderr)
-    print(f"{target}: {len(outcome.written)} samples written, {len(outcome.skipped)} were there, {len(outcome.failed)} failed")
+    print(
+        f"{target}: {len(outcome.written)} samples written, {len(outcome.skipped)} were there, {len(outcome.failed)} "
+        f"failed"
+    )
     if outcome.stopped:
         print(f"{program}: interrupted; the same command goes on from here", file=sys.stderr)
     return FAILED if outcome.failed or outcome.stopped else FINE

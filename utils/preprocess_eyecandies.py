@@ -2,11 +2,12 @@
 
     python utils/preprocess_eyecandies.py --dataset_path DOWNLOAD --target_dir datasets/eyecandies
 
-Reads <category>/{train,test_public}/data/*_{image_4,depth}.png, *_info_depth.yaml, *_pose.txt and in the test split *_mask.png; writes
-<category>/{train/good,test/good,test/bad}/{rgb,xyz}/NNN.{png,tiff} and gt/NNN.png for bad parts (for good ones M3DM reads no mask).
-The points are float32, since that is what M3DM computes with; the release wrote float64.
-A run that was stopped goes on where it was; what is done is left as it is.
+Reads <category>/{train,test_public}/data/*_{image_4,depth}.png, *_info_depth.yaml, *_pose.txt and in the test split
+*_mask.png; writes <category>/{train/good,test/good,test/bad}/{rgb,xyz}/NNN.{png,tiff} and gt/NNN.png for bad parts
+(for good ones M3DM reads no mask). The points are float32, since that is what M3DM computes with; the release wrote
+float64. A run that was stopped goes on where it was; what is done is left as it is.
 """
+
 import functools
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from utils import preprocess_common as common  # noqa: E402
 from utils.errors import InputError  # noqa: E402
-from utils.mvtec3d_util import read_picture  # noqa: E402
+from utils.pictures import read_picture  # noqa: E402
 
 PROGRAM = "preprocess_eyecandies.py"
 FOCAL = 711.11  # pixels
@@ -39,7 +40,9 @@ def main(argv=None):
 def build_parser():
     """The argument parser."""
     parser = common.build_parser(PROGRAM, __doc__.splitlines()[0], "eyecandies")
-    parser.add_argument("--dataset_path", type=Path, required=True, metavar="SRC", help="the download: folder of the categories")
+    parser.add_argument(
+        "--dataset_path", type=Path, required=True, metavar="SRC", help="the download: folder of the categories"
+    )
     parser.add_argument("--target_dir", type=Path, required=True, metavar="DST", help="folder for the result")
     return parser
 
@@ -54,7 +57,8 @@ def preprocess(args, command):
 
 
 def list_jobs(categories, target):
-    """(jobs, {sample: what it lacks}) of the categories {name: folder}; a sample is what has a depth picture or a picture."""
+    """(jobs, {sample: what it lacks}) of the categories {name: folder}; a sample is what has a depth picture or a
+    picture."""
     jobs, missing = [], {}
     for category, folder in categories.items():
         before = len(jobs) + len(missing)
@@ -62,31 +66,51 @@ def list_jobs(categories, target):
             data = folder / source / "data"
             needed = NEEDED + ((MASK,) if split == "test" else ())
             there = {p.name for p in data.glob("*") if not p.name.startswith(".")}
-            for stem in sorted({name.removesuffix(end) for name in there for end in ("_depth.png", "_image_4.png") if name.endswith(end)}):
+            for stem in sorted(
+                {
+                    name.removesuffix(end)
+                    for name in there
+                    for end in ("_depth.png", "_image_4.png")
+                    if name.endswith(end)
+                }
+            ):
                 name = f"{category}/{split}/{stem.zfill(3)}"
                 lacking = [stem + end for end in needed if stem + end not in there]
                 if lacking:
                     missing[name] = f"{data}: {', '.join(lacking)} missing"
                     continue
-                good, bad = (common.mark_of(target / category / split / kind, stem.zfill(3)) for kind in ("good", "bad"))
-                jobs.append(common.Job(name, bad if bad.exists() else good,  # only the mask tells which it will be
-                                       functools.partial(convert, data / stem, target / category / split, stem.zfill(3), split == "test")))
+                good, bad = (
+                    common.mark_of(target / category / split / kind, stem.zfill(3)) for kind in ("good", "bad")
+                )
+                jobs.append(
+                    common.Job(
+                        name,
+                        bad if bad.exists() else good,  # only the mask tells which it will be
+                        functools.partial(
+                            convert, data / stem, target / category / split, stem.zfill(3), split == "test"
+                        ),
+                    )
+                )
         if len(jobs) + len(missing) == before:
             missing[category] = f"{folder}: no sample found in {' and '.join(f'{source}/data' for source in SPLITS)}"
     return jobs, missing
 
 
 def convert(stem, folder, name, masked):
-    """Convert the sample whose files begin with ``stem`` into ``folder``/{good,bad}; returns warnings, of which there are none.
+    """Convert the sample whose files begin with ``stem`` into ``folder``/{good,bad}; returns warnings, of which
+    there are none.
 
     Raises:
         InputError: a file cannot be used, or nothing but background is left.
     """
+
     def path(end):
         return stem.with_name(stem.name + end)
 
     rgb = np.asarray(read_picture(path("_image_4.png"), "RGB"))
-    points = to_points(read_depth(path("_depth.png"), *read_range(path("_info_depth.yaml"))), read_pose(path("_pose.txt")))
+    points = to_points(
+        read_depth(path("_depth.png"), *read_range(path("_info_depth.yaml"))), read_pose(path("_pose.txt"))
+    )
     try:
         xyz = drop_background(points)
     except InputError as error:
@@ -94,9 +118,13 @@ def convert(stem, folder, name, masked):
     gt = np.asarray(read_picture(path(MASK), "L")) > 0 if masked else np.zeros(rgb.shape[:2], bool)
     for end, other in (("_depth.png", xyz), (MASK, gt)):
         if other.shape[:2] != rgb.shape[:2]:
-            raise InputError(f"{path(end)}: has {other.shape[0]}×{other.shape[1]} pixels, {path('_image_4.png')} {rgb.shape[0]}×{rgb.shape[1]}; "
-                             "they have to be equal")
-    common.save_sample(folder / ("bad" if gt.any() else "good"), name, rgb, xyz, gt.astype(np.uint8) * 255 if gt.any() else None)
+            raise InputError(
+                f"{path(end)}: has {other.shape[0]}×{other.shape[1]} pixels, {path('_image_4.png')} "
+                f"{rgb.shape[0]}×{rgb.shape[1]}; "
+                "they have to be equal")
+    common.save_sample(
+        folder / ("bad" if gt.any() else "good"), name, rgb, xyz, gt.astype(np.uint8) * 255 if gt.any() else None
+    )
     return []
 
 
@@ -110,7 +138,9 @@ def read_depth(path, low, high):
         with Image.open(path) as picture:
             mode, values = picture.mode, np.asarray(picture)
     except Exception as error:  # PIL raises many kinds for damaged files
-        raise InputError(f"{path}: cannot be read as picture ({error or type(error).__name__}); fetch it again") from None
+        raise InputError(
+            f"{path}: cannot be read as picture ({error or type(error).__name__}); fetch it again"
+        ) from None
     if mode[:1] != "I":
         raise InputError(f"{path}: is a picture of mode {mode}, expected grey with 16 bits; fetch it again")
     return values / 65535 * (high - low) + low
@@ -129,8 +159,10 @@ def read_range(path):
             raise ValueError(f"min {low}, max {high}")
         return low, high
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: needs normalization: {{min, max}} with 0 ≤ min < max ({type(error).__name__}: {error}); "
-                         "fetch it again") from None
+        raise InputError(
+            f"{path}: needs normalization: {{min, max}} with 0 ≤ min < max ({type(error).__name__}: {error}); "
+            "fetch it again"
+        ) from None
 
 
 def read_pose(path):
@@ -151,8 +183,8 @@ def read_pose(path):
 def to_points(depth, pose):
     """Points [H, W, 3] of a depth picture [H, W] in metres, in the world's frame of ``pose`` [4, 4].
 
-    A pixel's point is inverse(intrinsics · pose) applied to (u, v, 1, 1/depth), times depth; u is the column, v the row, from 0, and the
-    principal point is (W/2, H/2).
+    A pixel's point is inverse(intrinsics · pose) applied to (u, v, 1, 1/depth), times depth; u is the column, v the
+    row, from 0, and the principal point is (W/2, H/2).
     """
     height, width = depth.shape
     intrinsics = np.array([[FOCAL, 0, width / 2, 0], [0, FOCAL, height / 2, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
@@ -162,10 +194,12 @@ def to_points(depth, pose):
 
 
 def drop_background(points):
-    """What M3DM reads of the points [H, W, 3]: background 0, axes (x, z, y) scaled by (0.1, -0.1, 0.1); [H, W, 3] float32.
+    """What M3DM reads of the points [H, W, 3]: background 0, axes (x, z, y) scaled by (0.1, -0.1, 0.1); [H, W, 3]
+    float32.
 
-    The line from the last row's middle point to the first row's lies on the ground. In a frame with its origin at the former's y and z (x
-    stays), turned about x until that line points to +z, what has y > -0.02, z > 1.8 or |x| > 1 is background.
+    The line from the last row's middle point to the first row's lies on the ground. In a frame with its origin at
+    the former's y and z (x stays), turned about x until that line points to +z, what has y > -0.02, z > 1.8 or |x| >
+    1 is background.
 
     Raises:
         InputError: the two points agree in y and z, or nothing is left.
@@ -175,7 +209,9 @@ def drop_background(points):
     far, near = flat[width // 2], flat[-(width // 2)]
     length = np.hypot(*(far - near)[1:])
     if not length:
-        raise InputError("the first and the last row's middle points agree, so the ground cannot be found; fetch it again")
+        raise InputError(
+            "the first and the last row's middle points agree, so the ground cannot be found; fetch it again"
+        )
     sine, cosine = (far - near)[1:] / length
     y, z = flat[:, 1] - near[1], flat[:, 2] - near[2]
     kept = (cosine * y - sine * z <= LOWEST) & (sine * y + cosine * z <= FURTHEST) & (np.abs(flat[:, 0]) <= WIDEST)

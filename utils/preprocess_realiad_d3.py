@@ -3,15 +3,20 @@
     python utils/preprocess_realiad_d3.py DOWNLOAD -o datasets/realiad_d3
 
 Reads <category>/{train,test}/{GOOD,<defect>}/{rgb/<sample>/*L05*RGB*.jpg, xyz/*.tiff, gt/rgb/*.png} and writes
-<category>/{train,test}/{good,<defect>}/{rgb,xyz,gt}/<id>.{png,tiff,png}. Files of one sample share the part of their names before the first "_".
+<category>/{train,test}/{good,<defect>}/{rgb,xyz,gt}/<id>.{png,tiff,png}. Files of one sample share the part of their
+names before the first "_".
 
 x, y and z (--xyz):
   sensor  as measured; a pixel without a measurement (NaN or inf in x, y or z) becomes 0, 0, 0: background
-  pixel   as the data set's own M3DM fork trains: x is the row and y the column of the file's pixel, from 0, and a z without a measurement becomes
-          the smallest z of the file. So no pixel but those of row 0 and column 0, which the fork loses too, is background.
-Units and sizes stay as they are, except that points or a mask of another aspect than the picture's are stretched to it: one side is enlarged,
-by nearest neighbour as in loading, so that no measurement is lost. A run that was stopped goes on where it was; what is done is left as it is.
+  pixel   as the data set's own M3DM fork trains: x is the row and y the column of the file's pixel, from 0, and a z
+  without a measurement becomes
+          the smallest z of the file. So no pixel but those of row 0 and column 0, which the fork loses too, is
+          background.
+Units and sizes stay as they are, except that points or a mask of another aspect than the picture's are stretched to
+it: one side is enlarged, by nearest neighbour as in loading, so that no measurement is lost. A run that was stopped
+goes on where it was; what is done is left as it is.
 """
+
 import fnmatch
 import functools
 import sys
@@ -24,7 +29,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from utils import preprocess_common as common  # noqa: E402
 from utils.errors import InputError  # noqa: E402
-from utils.mvtec3d_util import read_defect, read_picture, read_tiff, read_tiff_organized_pc  # noqa: E402
+from utils.mvtec3d_util import read_tiff, read_unexamined  # noqa: E402
+from utils.pictures import read_defect, read_picture  # noqa: E402
 
 PROGRAM = "preprocess_realiad_d3.py"
 SPLITS = ("train", "test")
@@ -43,8 +49,13 @@ def build_parser():
     parser = common.build_parser(PROGRAM, __doc__.splitlines()[0], "realiad_d3")
     parser.add_argument("source", type=Path, metavar="SRC", help="the download: folder of the categories")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DST", help="folder for the result")
-    parser.add_argument("--xyz", default="sensor", choices=("sensor", "pixel"), help="sensor: as measured, background where nothing was; pixel: x and y "
-                        "are the pixel's row and column, missing z the file's smallest, as in the data set's own M3DM fork")
+    parser.add_argument(
+        "--xyz",
+        default="sensor",
+        choices=("sensor", "pixel"),
+        help="sensor: as measured, background where nothing was; pixel: x and y "
+        "are the pixel's row and column, missing z the file's smallest, as in the data set's own M3DM fork",
+    )
     return parser
 
 
@@ -52,7 +63,8 @@ def preprocess(args, command):
     """Convert what the options ask for; returns the exit code."""
     categories = common.find_categories(args.source, args.categories, "realiad_d3")
     common.check_apart(args.output, args.source, categories)
-    record = common.Record(args.output, PROGRAM, command, vars(args), DECISIVE)
+    coordinates = "millimetres" if args.xyz == "sensor" else "pixels"
+    record = common.Record(args.output, PROGRAM, command, vars(args), DECISIVE, coordinates)
     jobs, unpaired = list_jobs(categories, args.output, args.xyz)
     return common.convert(PROGRAM, record, args.output, categories, jobs, unpaired, args.workers)
 
@@ -62,44 +74,65 @@ def list_jobs(categories, target, convention):
     jobs, unpaired = [], {}
     for category, folder in categories.items():
         before = len(jobs) + len(unpaired)
-        for source in (d for split in SPLITS for d in sorted((folder / split).glob("*")) if d.is_dir() and not d.name.startswith(".")):
+        for source in (
+            d
+            for split in SPLITS
+            for d in sorted((folder / split).glob("*"))
+            if d.is_dir() and not d.name.startswith(".")
+        ):
             good = source.name.lower() == GOOD
             where = Path(category) / source.parent.name / (GOOD if good else source.name)
-            kinds = {"rgb": find_files(source / "rgb", "*l05*rgb*.jpg", "*l05*rgb*.jpeg"), "xyz": find_files(source / "xyz", "*.tiff", "*.tif")}
+            kinds = {
+                "rgb": find_files(source / "rgb", "*l05*rgb*.jpg", "*l05*rgb*.jpeg"),
+                "xyz": find_files(source / "xyz", "*.tiff", "*.tif"),
+            }
             if not good:
                 kinds["gt"] = find_files(source / "gt" / "rgb", "*.png")
             for sample in sorted(set().union(*kinds.values())):
                 files = [kind.get(sample, []) for kind in kinds.values()]
-                wrong = [f"{len(f) or 'no'} file{'s' * (len(f) > 1)} in {'gt/rgb' if kind == 'gt' else kind}"
-                         for kind, f in zip(kinds, files) if len(f) != 1]
+                wrong = [
+                    f"{len(f) or 'no'} file{'s' * (len(f) > 1)} in {'gt/rgb' if kind == 'gt' else kind}"
+                    for kind, f in zip(kinds, files)
+                    if len(f) != 1
+                ]
                 name = (where / sample).as_posix()
                 if wrong:
                     unpaired[name] = f"{source}: sample {sample} has {' and '.join(wrong)}, one each is needed"
                 else:
-                    jobs.append(common.Job(name, common.mark_of(target / where, sample),
-                                           functools.partial(convert, [f[0] for f in files], target / where, sample, convention)))
+                    jobs.append(
+                        common.Job(
+                            name,
+                            common.mark_of(target / where, sample),
+                            functools.partial(convert, [f[0] for f in files], target / where, sample, convention),
+                        )
+                    )
         if len(jobs) + len(unpaired) == before:
-            unpaired[category] = f"{folder}: no sample found in {' and '.join(f'{split}/<defect>/' + '{rgb,xyz}' for split in SPLITS)}"
+            unpaired[category] = (
+                f"{folder}: no sample found in {' and '.join(f'{split}/<defect>/' + '{rgb,xyz}' for split in SPLITS)}"
+            )
     return jobs, unpaired
 
 
 def find_files(folder, *patterns):
-    """{sample id: [files]} of the files anywhere under ``folder`` that match a pattern in lower case; the id is the name before the first "_"."""
+    """{sample id: [files]} of the files anywhere under ``folder`` that match a pattern in lower case; the id is the
+    name before the first "_"."""
     found = {}
     for path in sorted(folder.rglob("*")):
-        if any(fnmatch.fnmatchcase(path.name.lower(), pattern) for pattern in patterns) and not path.name.startswith("."):
+        if any(fnmatch.fnmatchcase(path.name.lower(), pattern) for pattern in patterns) and not path.name.startswith(
+            "."
+        ):
             found.setdefault(path.stem.split("_")[0], []).append(path)
     return found
 
 
 def convert(files, folder, name, convention):
-    """Convert a sample's ``files`` (rgb, xyz and in defect folders gt) into ``folder``; returns warnings, of which there are none.
+    """Convert a sample's ``files`` (rgb, xyz and in defect folders gt) into ``folder``; returns warnings.
 
     Raises:
         InputError: a file cannot be used, or no pixel was measured.
     """
     rgb = np.asarray(read_picture(files[0], "RGB"))
-    xyz = read_tiff_organized_pc(files[1])[0] if convention == "sensor" else by_pixel(read_tiff(files[1]))
+    xyz, _, notes = read_unexamined(files[1], "m") if convention == "sensor" else (by_pixel(read_tiff(files[1])), 0, [])
     if not xyz.all(axis=2).any():
         raise InputError(f"{files[1]}: no pixel was measured; fetch it again or take the sample out")
     height, width = aspect_size(xyz.shape, rgb.shape)
@@ -109,11 +142,12 @@ def convert(files, folder, name, convention):
         gt = read_defect(files[2]).astype(np.uint8) * 255
         gt = np.asarray(Image.fromarray(gt).resize(aspect_size(gt.shape, rgb.shape)[::-1], Image.NEAREST))
     common.save_sample(folder, name, rgb, xyz, gt)
-    return []
+    return notes
 
 
 def by_pixel(points):
-    """Points [H, W, 3] in the fork's convention: (row, column, z), missing z replaced by the smallest; [H, W, 3] float32, 0 if all z are missing."""
+    """Points [H, W, 3] in the fork's convention: (row, column, z), missing z replaced by the smallest; [H, W, 3]
+    float32, 0 if all z are missing."""
     height, width = points.shape[:2]
     z = points[..., 2].astype(np.float32)
     measured = np.isfinite(z)
@@ -124,7 +158,8 @@ def by_pixel(points):
 
 
 def aspect_size(shape, wanted):
-    """(height, width) of the aspect of ``wanted`` (height, width, ...), to within a pixel: ``shape`` with one side enlarged, if need be."""
+    """(height, width) of the aspect of ``wanted`` (height, width, ...), to within a pixel: ``shape`` with one side
+    enlarged, if need be."""
     height, width = shape[:2]
     return max(height, round(width * wanted[0] / wanted[1])), max(width, round(height * wanted[1] / wanted[0]))
 

@@ -17,12 +17,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from utils import preprocess_common as common  # noqa: E402
 from utils.errors import InputError  # noqa: E402
-from utils.mvtec3d_util import read_picture, read_tiff_organized_pc  # noqa: E402
+from utils.mvtec3d_util import read_unexamined  # noqa: E402
 from utils.options import number  # noqa: E402
+from utils.pairing import GOOD, defect_folders, pair, part_files  # noqa: E402
+from utils.pictures import read_picture  # noqa: E402
+from utils.units import UNITS  # noqa: E402
 
 PROGRAM = "preprocessing.py"
 SPLITS = ("train", "validation", "test")
-DECISIVE = ("seed",)
+DECISIVE = ("seed", "unit")
 STAGE = ".preprocessing"  # in the download's folder: results of --in_place until a category is complete
 COMPLETE = "complete"  # in a category's stage: everything is there, moving has begun
 
@@ -31,7 +34,8 @@ def main(argv=None):
     """Run the command line; returns the exit code: 0 fine, 1 something failed, 2 refused before any work."""
     args = build_parser().parse_args(argv)
     command = sys.argv[1:] if argv is None else argv
-    return common.run_command(PROGRAM, functools.partial(preprocess_in_place if args.in_place else preprocess, args, command))
+    return common.run_command(PROGRAM,
+                              functools.partial(preprocess_in_place if args.in_place else preprocess, args, command))
 
 
 def build_parser():
@@ -40,10 +44,18 @@ def build_parser():
     parser.add_argument("source", type=Path, metavar="SRC", help="the download: folder of the categories")
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("-o", "--output", type=Path, metavar="DST", help="folder for the result")
-    where.add_argument("--in_place", action="store_true", help="replace the download's files, a category at a time and only when all of its samples "
-                       "could be done")
-    parser.add_argument("--seed", type=number(int, 0, 2**32 - 1), default=0, metavar="N", help="of the search for the plane")
-    parser.add_argument("--keep_touching", action="store_true", help="parts that touch the frame are done with a warning (else they are failures)")
+    where.add_argument(
+        "--in_place", action="store_true",
+        help="replace the download's files, a category at a time and only when all of its samples "
+        "could be done")
+    parser.add_argument("--seed", type=number(int, 0, 2**32 - 1), default=0, metavar="N",
+                        help="of the search for the plane")
+    parser.add_argument(
+        "--unit", choices=UNITS,
+        help="of the download's coordinates; metres are written (default: metres, and refused if they do "
+        "not look like it)")
+    parser.add_argument("--keep_touching", action="store_true",
+                        help="parts that touch the frame are done with a warning (else they are failures)")
     return parser
 
 
@@ -61,24 +73,36 @@ def list_samples(categories):
     samples, unpaired = [], {}
     for category, folder in categories.items():
         before = len(samples) + len(unpaired)
-        for defect in (d for split in SPLITS for d in sorted((folder / split).glob("*")) if d.is_dir()):
-            has = {kind: {p.stem for p in (defect / kind).glob(pattern) if not p.name.startswith(".")}  # macOS leaves ._NAME beside NAME
-                   for kind, pattern in (("rgb", "*.png"), ("xyz", "*.tiff"), ("gt", "*.png"))}
-            needed = ["rgb", "xyz"] + ["gt"] * (defect.parent.name == "test" and defect.name != "good")
-            for stem in sorted(set.union(*has.values())):
-                name = f"{category}/{defect.parent.name}/{defect.name}/{stem}"
-                lacking = [kind for kind in needed if stem not in has[kind]]
-                if lacking:
-                    unpaired[name] = f"{defect}: {stem} has no file in {' and '.join(lacking)}"
-                else:
-                    gt = defect / "gt" / f"{stem}.png" if stem in has["gt"] else None
-                    samples.append(Sample(name, defect / "rgb" / f"{stem}.png", defect / "xyz" / f"{stem}.tiff", gt))
+        for split in SPLITS:
+            defects, skipped = defect_folders(folder / split)
+            for defect in defects:
+                masked = split == "test" and defect.name != GOOD
+                found = pair(defect, with_masks=masked)
+                for note in (*skipped, *found.notes):
+                    print(f"warning: {note.text}", file=sys.stderr)
+                skipped = ()
+                where = f"{category}/{split}/{defect.name}"
+                own = {} if masked else {p.stem: p for p in part_files(defect, "gt")}
+                for part in (*found.parts, *found.incomplete):
+                    stem = next(path for path in part if path).stem
+                    part = part if masked else part._replace(gt=own.get(stem))
+                    lacking = [
+                        kind for kind, path in zip(("rgb", "xyz", "gt"), part)
+                        if path is None and (masked or kind != "gt")
+                    ]
+                    if lacking:
+                        unpaired[f"{where}/{stem}"] = f"{defect}: {stem} has no file in {' and '.join(lacking)}"
+                    else:
+                        samples.append(Sample(f"{where}/{stem}", *part))
+                if found.problems and not found.incomplete:
+                    unpaired[where] = found.problems[0]
         if len(samples) + len(unpaired) == before:
-            unpaired[category] = f"{folder}: no sample found in train, validation and test, each with <defect>/rgb/*.png and <defect>/xyz/*.tiff"
+            unpaired[category] = (f"{folder}: no sample found in train, validation and test, each with "
+                                  "<defect>/rgb/*.png and <defect>/xyz/*.tiff")
     return samples, unpaired
 
 
-def convert(sample, target, seed, keep_touching):
+def convert(sample, target, seed, keep_touching, unit=None):
     """Preprocess one sample into the folder ``target``; returns warnings.
 
     Raises:
@@ -87,28 +111,55 @@ def convert(sample, target, seed, keep_touching):
     from utils.foreground import isolate, pad_square
 
     rgb = np.asarray(read_picture(sample.rgb, "RGB"))
-    xyz, broken = read_tiff_organized_pc(sample.xyz)
+    xyz, broken, notes = read_unexamined(sample.xyz, unit)
     gt = None if sample.gt is None else np.asarray(read_picture(sample.gt, "L"))
     for path, other in ((sample.xyz, xyz), (sample.gt, gt)):
         if other is not None and other.shape[:2] != rgb.shape[:2]:
-            raise InputError(f"{path}: has {other.shape[0]}×{other.shape[1]} pixels, {sample.rgb} {rgb.shape[0]}×{rgb.shape[1]}; "
-                             "they have to be equal")
+            raise InputError(
+                f"{path}: has {other.shape[0]}×{other.shape[1]} pixels, {sample.rgb} {rgb.shape[0]}×{rgb.shape[1]}; "
+                "they have to be equal")
     try:
         rgb, xyz, touching = isolate(rgb, xyz, seed, keep_touching)
     except InputError as error:
         raise InputError(f"{sample.xyz}: {error}") from None
     where = Path(sample.name)
-    common.save_sample(target / where.parent, where.name, pad_square(rgb), pad_square(xyz), None if gt is None else pad_square(gt))
-    notes = [f"{sample.xyz}: {broken} pixels with NaN or inf are taken as background"] if broken else []
+    common.save_sample(target / where.parent, where.name, pad_square(rgb), pad_square(xyz),
+                       None if gt is None else pad_square(gt))
+    if broken:
+        notes.append(f"{sample.xyz}: {broken} pixels with NaN or inf are taken as background")
     return notes + ([f"{sample.xyz}: the part touches the frame with {touching} points"] if touching else [])
 
 
 def make_jobs(samples, target, args):
     """The jobs that write ``samples`` to ``target``."""
-    from utils import foreground  # noqa: F401  here, not at the top, so that --help answers at once, and before processes are forked
+    # here, not at the top, so that --help answers at once, and before processes are forked
+    from utils import foreground  # noqa: F401
 
-    return [common.Job(s.name, common.mark_of(target / Path(s.name).parent, Path(s.name).name),
-                       functools.partial(convert, s, target, args.seed, args.keep_touching)) for s in samples]
+    return [
+        common.Job(s.name, common.mark_of(target / Path(s.name).parent,
+                                          Path(s.name).name),
+                   functools.partial(convert, s, target, args.seed, args.keep_touching, args.unit)) for s in samples
+    ]
+
+
+def check_unit(samples, unit):
+    """Refuse a category whose coordinates are in another unit before any work.
+
+    Raises:
+        InputError: the first, middle and last of its samples all do not look like it.
+    """
+    for category in dict.fromkeys(_category(s.name) for s in samples):
+        own, refusals = [s for s in samples if _category(s.name) == category], []
+        for sample in {own[0], own[len(own) // 2], own[-1]}:
+            try:
+                read_unexamined(sample.xyz, unit)
+                break
+            except InputError as error:
+                refusals.append(str(error))
+        else:
+            told = [text for text in refusals if "--unit" in text]
+            if len(told) == len(refusals):
+                raise InputError(min(told))
 
 
 def preprocess(args, command):
@@ -117,9 +168,14 @@ def preprocess(args, command):
     common.check_apart(args.output, args.source, categories)
     record = common.Record(args.output, PROGRAM, command, vars(args), DECISIVE)
     for name in set(categories) & (finished_in_place(args.source) | moving(args.source, categories)):
-        raise InputError(f"{categories[name]}: is preprocessed in place already, or was begun; fetch it again, or leave it out with --categories")
+        raise InputError(
+            f"{categories[name]}: is preprocessed in place already, or was begun; fetch it again, or leave it out with "
+            f"--categories"
+        )
     samples, unpaired = list_samples(categories)
-    return common.convert(PROGRAM, record, args.output, categories, make_jobs(samples, args.output, args), unpaired, args.workers)
+    check_unit(samples, args.unit)
+    return common.convert(PROGRAM, record, args.output, categories, make_jobs(samples, args.output, args), unpaired,
+                          args.workers)
 
 
 def finished_in_place(source):
@@ -135,19 +191,28 @@ def moving(source, categories):
 def preprocess_in_place(args, command):
     """Replace the download's files; returns the exit code.
 
-    Results are staged in a hidden folder beside the categories. Only when every sample of a category is there, the mark COMPLETE is set
-    and the files are moved; stopped in between, the next run moves the rest. So a file is never preprocessed twice.
+    Results are staged in a hidden folder beside the categories. Only when every sample of a category is there, the
+    mark COMPLETE is set and the files are moved; stopped in between, the next run moves the rest. So a file is never
+    preprocessed twice.
     """
     categories = common.find_categories(args.source, args.categories, "mvtec3d")
     record = common.Record(args.source, PROGRAM, command, vars(args), DECISIVE)
     stage, finished, begun = args.source / STAGE, finished_in_place(args.source), moving(args.source, categories)
     samples, unpaired = list_samples(categories)
-    jobs = [job._replace(mark=sample.rgb) if _category(sample.name) in finished | begun else job  # done: there is nothing to convert
-            for job, sample in zip(make_jobs(samples, stage, args), samples)]
+    check_unit([s for s in samples if _category(s.name) not in finished | begun], args.unit)
+    jobs = [
+        job._replace(mark=sample.rgb) if _category(sample.name) in finished
+        | begun else job  # done: there is nothing to convert
+        for job, sample in zip(make_jobs(samples, stage, args), samples)
+    ]
     common.prepare(record, args.source, jobs, unpaired)
     outcome = common.run_jobs(jobs, args.workers)
     outcome.failed.update(unpaired)
-    lacking = {_category(name) for name in set(outcome.failed) | {s.name for s in samples} - {*outcome.written, *outcome.skipped}}
+    lacking = {
+        _category(name)
+        for name in set(outcome.failed) | {s.name
+                                           for s in samples} - {*outcome.written, *outcome.skipped}
+    }
     for name in set(categories) - finished - lacking:
         publish(stage, name, [s for s in samples if _category(s.name) == name])
         finished.add(name)
@@ -159,7 +224,8 @@ def preprocess_in_place(args, command):
     if stage.is_dir() and not any(stage.iterdir()):
         stage.rmdir()
     for name in sorted(lacking):
-        print(f"{categories[name]}: left as it was, since not all of its samples are done; the others wait in {stage}", file=sys.stderr)
+        print(f"{categories[name]}: left as it was, since not all of its samples are done; the others wait in {stage}",
+              file=sys.stderr)
     return common.report(PROGRAM, outcome, args.source)
 
 
@@ -168,10 +234,15 @@ def publish(stage, category, samples):
     (stage / category).mkdir(parents=True, exist_ok=True)
     (stage / category / COMPLETE).touch()
     for sample in samples:
-        for path in filter(None, (sample.gt, sample.xyz, sample.rgb)):
-            staged = stage / Path(sample.name).parent / path.parent.name / path.name
+        for path, suffix in ((sample.gt, ".png"), (sample.xyz, ".tiff"), (sample.rgb, ".png")):
+            if path is None:
+                continue
+            written = Path(sample.name).name + suffix  # also where the download has another suffix or name
+            staged = stage / Path(sample.name).parent / path.parent.name / written
             if staged.exists():  # else it was moved before the interruption
-                staged.replace(path)
+                staged.replace(path.with_name(written))
+            if path.name != written and path.with_name(written).exists():
+                path.unlink(missing_ok=True)
 
 
 def _category(name):

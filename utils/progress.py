@@ -25,10 +25,20 @@ def track(items, total, label, unit="part"):
         now = time.monotonic()
         if now - shown >= SECONDS:
             shown, per_item = now, (now - begun) / done
-            print(f"{label}: {done} of {total} {unit}s, {per_item:.3g} s per {unit}, about {_duration(per_item * (total - done))} left",
-                  file=sys.stderr, flush=True)
+            print(
+                f"{label}: {done} of {total} {unit}s, {per_item:.3g} s per {unit}, about "
+                f"{_duration(per_item * (total - done))} left",
+                file=sys.stderr,
+                flush=True,
+            )
 
 
 def _duration(seconds):
     minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min" if minutes else f"{seconds:.0f} s"
+    return (
+        f"{minutes // 60} h {minutes % 60:02d} min"
+        if minutes >= 60
+        else f"{minutes} min"
+        if minutes
+        else f"{seconds:.0f} s"
+    )

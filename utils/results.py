@@ -1,7 +1,8 @@
 """Result files of a run: tables, scores of a category, run.json.
 
-A run's tables are appended to three files, as the release does. Before each stands one line, an HTML comment with the run's id, by
-which a run finds its own table again: it is brought up to date after every category, and never written twice.
+A run's tables are appended to three files, as the release does. Before each stands one line, an HTML comment with
+the run's id, by which a run finds its own table again: it is brought up to date after every category, and never
+written twice.
 """
 import csv
 import io
@@ -28,6 +29,13 @@ UNDEFINED = "undefined"
 DIFFERENCE = "difference"
 COMMENT = "<!-- run "
 PACKAGES = ("torch", "timm", "numpy", "scipy", "scikit-learn", "fpsample", "pillow", "tifffile")
+
+
+def untrained_note(paths):
+    """What stands under every table made with the untrained stand-in weights in these files; "" where there are
+    none."""
+    names = ", ".join(dict.fromkeys(Path(path).name for path in paths))
+    return names and f"UNTRAINED stand-in weights ({names}): these scores mean nothing as a benchmark."
 
 
 def metrics_of(record):
@@ -63,12 +71,15 @@ def result_table(metric, method_name, metrics):
         else:
             rows.append([DIFFERENCE, *(_shown(None if v is None else v - b, "+.3f") for v, b in zip(values, baseline))])
     header = ["Method", *(column_title(category) for category in metrics), "Mean"]
-    table = tabulate(rows, header, tablefmt="pipe", disable_numparse=True, colalign=["left"] + ["right"] * (len(header) - 1))
+    table = tabulate(
+        rows, header, tablefmt="pipe", disable_numparse=True, colalign=["left"] + ["right"] * (len(header) - 1)
+    )
     return f"## {TABLES[metric][0]}\n\n{table}\n"
 
 
 def column_title(category):
-    """A category's name as a table's heading shows it: in title case, with nothing that would end the cell or the line."""
+    """A category's name as a table's heading shows it: in title case, with nothing that would end the cell or the
+    line."""
     return escaped(category.title())
 
 
@@ -85,7 +96,10 @@ def comment_of(block, date, options):
         date: text.
         options: {name: value} of those that differ from the defaults.
     """
-    listed = ", ".join(f"{name}={' '.join(map(str, value)) if isinstance(value, (list, tuple)) else value}" for name, value in options.items())
+    listed = ", ".join(
+        f"{name}={' '.join(map(str, value)) if isinstance(value, (list, tuple)) else value}"
+        for name, value in options.items()
+    )
     text = f"{block}, {date}, {' '.join(listed.split()) or 'default options'}"
     return f"{COMMENT}{text.replace('--', '- -')} -->"
 
@@ -107,7 +121,8 @@ def update_tables(output_dir, method_name, metrics, block, comment, note="", aga
     """Bring a run's own three tables up to date, or append them where they are not there yet.
 
     Args:
-        block: the run's id in ``comment``; the last table with it is replaced, unless it is the same but for the comment.
+        block: the run's id in ``comment``; the last table with it is replaced, unless it is the same but for the
+            comment.
         again: append in any case.
 
     Returns:
@@ -135,13 +150,17 @@ def all_tables(method_name, metrics, comment="", note=""):
 
 
 def _block(metric, method_name, metrics, comment, note):
-    return (comment + "\n" if comment else "") + result_table(metric, method_name, metrics) + (f"\n{note}\n" if note else "")
+    return (
+        (comment + "\n" if comment else "")
+        + result_table(metric, method_name, metrics)
+        + (f"\n{note}\n" if note else "")
+    )
 
 
 def _find_block(text, block):
     """(start, end) of the last table with this id in its comment, or None."""
-    start = max(text.rfind(f"\n{COMMENT}{block},") + 1, 0 if text.startswith(f"{COMMENT}{block},") else -1)
-    if start < 0 or not text.startswith(COMMENT, start):
+    start = ("\n" + text).rfind(f"\n{COMMENT}{block},")
+    if start < 0:
         return None
     heading = text.index("## ", start)
     ends = [at + 1 for at in (text.find(f"\n{COMMENT}", start + 1), text.find("\n## ", heading + 1)) if at >= 0]
@@ -172,16 +191,21 @@ def write_seeds(output_dir, method_name, metrics):
     for metric, (heading, _) in TABLES.items():
         rows, baseline = [], None
         for scoring in metrics[seeds[0]][categories[0]] if categories else ():
-            columns = np.array([[getattr(metrics[seed][c][scoring], metric) for c in categories] for seed in seeds], dtype=float)
+            columns = np.array(
+                [[getattr(metrics[seed][c][scoring], metric) for c in categories] for seed in seeds], dtype=float
+            )
             columns = np.column_stack([columns, columns.mean(1)])
             rows.append([row_title(method_name, scoring), *_over_seeds(columns, ".3f")])
             if baseline is None:
                 baseline = columns
             else:
                 rows.append([DIFFERENCE, *_over_seeds(columns - baseline, "+.3f")])
-        texts.append(f"## {heading}, mean ± standard deviation over seeds {', '.join(map(str, seeds))}\n\n"
-                     + tabulate(rows, ["Method", *map(column_title, categories), "Mean"], tablefmt="pipe", disable_numparse=True)
-                     + f"\n\n{DIFFERENCE}: of the same seed, scoring minus baseline, then mean and standard deviation.\n" * (len(rows) > 1))
+        texts.append(
+            f"## {heading}, mean ± standard deviation over seeds {', '.join(map(str, seeds))}\n\n"
+            + tabulate(rows, ["Method", *map(column_title, categories), "Mean"], tablefmt="pipe", disable_numparse=True)
+            + f"\n\n{DIFFERENCE}: of the same seed, scoring minus baseline, then mean and standard deviation.\n"
+            * (len(rows) > 1)
+        )
     text = "\n".join(texts)
     atomic_write_text(Path(output_dir) / "seeds.md", text)
     return text

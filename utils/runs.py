@@ -1,7 +1,8 @@
-"""Runs that lose nothing: what a finished category leaves behind, so that the same command continues instead of computing it again.
+"""Runs that lose nothing: what a finished category leaves behind, so that the same command continues instead of
+computing it again.
 
-The unit of work is one category under one set of what can change its result. A run's id is a hash of the deciding options (seed
-among them) and of the weights' contents; a category's data add a second hash to the names of its files:
+The unit of work is one category under one set of what can change its result. A run's id is a hash of the deciding
+options (seed among them) and of the weights' contents; a category's data add a second hash to the names of its files:
 
     <output_dir>/runs/<id>/run.json                     what run.json at the top holds for the last run
     <output_dir>/runs/<id>/<category>-<data>.json       written last: with it the category is finished
@@ -39,7 +40,9 @@ def run_id(options, weights):
         options: the deciding options, JSON-able.
         weights: [WeightFile].
     """
-    return _hash({"numbers": NUMBERS, "options": options, "weights": [[file.network, file.sha256] for file in weights]}, 12)
+    return _hash(
+        {"numbers": NUMBERS, "options": options, "weights": [[file.network, file.sha256] for file in weights]}, 12
+    )
 
 
 def data_id(facts):
@@ -48,7 +51,8 @@ def data_id(facts):
 
 
 def file_facts(paths, root):
-    """[[path relative to ``root``, size, time of change in ns]] of files, None for a missing one's path being skipped."""
+    """[[path relative to ``root``, size, time of change in ns]] of files, None for a missing one's path being
+    skipped."""
     found = []
     for path in filter(None, paths):
         stat = Path(path).stat()
@@ -86,6 +90,12 @@ class Unit:
         """Write the record; from here on the category is finished."""
         atomic_write_text(self.record, json.dumps(record, indent=2, default=str) + "\n")
 
+    def refuse_if_busy(self):
+        """Raise Busy where another process holds the category; leaves no file behind."""
+        if self.folder.is_dir() and (self.folder / f".{self._stem}.lock").exists():
+            with self.lock():
+                pass
+
     @contextlib.contextmanager
     def lock(self):
         """Hold the category while the block runs.
@@ -109,7 +119,9 @@ class Unit:
                     alive.join()
                     holder.unlink(missing_ok=True)
         except Timeout:
-            raise Busy(f"{self.category} is being computed by {_named(holder)} with the same options; wait for it, or stop it") from None
+            raise Busy(
+                f"{self.category} is being computed by {_named(holder)} with the same options; wait for it, or stop it"
+            ) from None
 
     def _refuse_other_host(self, holder):
         """A lock of another host may not be seen here (network drives differ): then its holder file tells."""
@@ -119,12 +131,15 @@ class Unit:
         except (OSError, ValueError):
             return
         if known.get("host") != host() and silent < DEAD:
-            raise Busy(f"{self.category} is being computed by {_named(holder)} with the same options, last seen {silent:.0f} s ago; wait for it, "
-                       f"or remove {holder} if it is gone")
+            raise Busy(
+                f"{self.category} is being computed by {_named(holder)} with the same options, last seen {silent:.0f} "
+                f"s ago; wait for it, "
+                f"or remove {holder} if it is gone")
 
 
 class Marker:
-    """A hidden file that says which unit's files lie in a folder: pictures, say, are those of the last run that drew them."""
+    """A hidden file that says which unit's files lie in a folder: pictures, say, are those of the last run that drew
+    them."""
 
     def __init__(self, folder, name):
         self.path = Path(folder) / f".{name}.unit"

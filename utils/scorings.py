@@ -1,4 +1,6 @@
-"""Which scorings a method with given memory banks can have: asked before any work, and again where saved maps are scored."""
+"""Which scorings a method with given memory banks can have: asked before any work, and again where saved maps are
+scored."""
+
 from scoring_addon import SCORINGS, needs_maps
 
 

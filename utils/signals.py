@@ -7,7 +7,8 @@ import threading
 
 @contextlib.contextmanager
 def first_signal_stops(program):
-    """While the block runs, the first Ctrl-C or SIGTERM raises KeyboardInterrupt, and further ones only ask for patience.
+    """While the block runs, the first Ctrl-C or SIGTERM raises KeyboardInterrupt, and further ones only ask for
+    patience.
 
     Outside the main thread, which alone can have signal handlers, nothing changes.
     """

@@ -2,6 +2,7 @@
 
 The test parts of one category are the sample; training, seed and category stay fixed.
 """
+
 import math
 
 import numpy as np
@@ -32,7 +33,9 @@ def delong_test(labels, scores_a, scores_b):
     m, n = np.count_nonzero(positive), np.count_nonzero(~positive)
     if min(m, n) < 2:
         return None
-    (ones_a, zeros_a), (ones_b, zeros_b) = (_placements(positive, np.asarray(scores)) for scores in (scores_a, scores_b))
+    (ones_a, zeros_a), (ones_b, zeros_b) = (
+        _placements(positive, np.asarray(scores)) for scores in (scores_a, scores_b)
+    )
     difference = (ones_a - ones_b).sum() / (m * n)
     variance = np.var((ones_a - ones_b) / n, ddof=1) / m + np.var((zeros_a - zeros_b) / m, ddof=1) / n
     if variance == 0:
@@ -75,9 +78,13 @@ def bootstrap_intervals(labels, gts, scored, resamples=1000, seed=0):
             pixel[id(maps)] = {"pixel_rocauc": counts.rocauc(weights), "au_pro": counts.au_pro(weights)}
         values[name] = {"image_rocauc": image_rocauc(labels, image_preds, weights), **pixel[id(maps)]}
     base = values["baseline"]
-    return {name: {**{metric: _interval(own[metric]) for metric in METRICS},
-                   "difference": {metric: _interval(own[metric] - base[metric]) for metric in METRICS}}
-            for name, own in values.items()}
+    return {
+        name: {
+            **{metric: _interval(own[metric]) for metric in METRICS},
+            "difference": {metric: _interval(own[metric] - base[metric]) for metric in METRICS},
+        }
+        for name, own in values.items()
+    }
 
 
 def resample_weights(labels, resamples, seed):
@@ -155,7 +162,8 @@ class PixelCounts:
 
 
 def _pairs(w_ones, wins, w_zeros, ones, zeros):
-    """Weighted share of won pairs [r]: weights [r, a] and [r, b], wins [a, b], and how many ones [a] and zeros [b] there are."""
+    """Weighted share of won pairs [r]: weights [r, a] and [r, b], wins [a, b], and how many ones [a] and zeros [b]
+    there are."""
     won, pairs = np.sum((w_ones @ wins) * w_zeros, axis=1), (w_ones @ ones) * (w_zeros @ zeros)
     return np.divide(won, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
 

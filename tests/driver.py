@@ -1,0 +1,52 @@
+"""Runs main.py many times without importing torch anew: each line of standard input is one run, in a process of its
+own.
+
+A line is JSON: {"argv": [...], "log": path, "kill_at": k or null}. With ``kill_at`` the run kills itself with
+SIGKILL at its k-th renaming of a file, before it if k is odd and after it if k is even. Standard output: the process
+id of each run, then "exit <code>".
+"""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import main  # noqa: E402
+from m3dm_runner import M3DM  # noqa: E402, F401 (imports torch; nothing is computed before the forks)
+
+
+def kill_at(count):
+    """Have the process kill itself around its ``count``-th renaming."""
+    replace, seen = os.replace, []
+
+    def counted(source, target):
+        seen.append(target)
+        if len(seen) == count and count % 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        replace(source, target)
+        if len(seen) == count:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    os.replace = counted
+
+
+for line in sys.stdin:
+    order = json.loads(line)
+    child = os.fork()
+    if child == 0:
+        log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.setpgid(0, 0)
+        if order["kill_at"]:
+            kill_at(order["kill_at"])
+        code = main.main(order["argv"])
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    print(child, flush=True)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    print(f"exit {code}", flush=True)

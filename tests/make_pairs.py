@@ -1,0 +1,56 @@
+"""Generated patch pairs: what xyz and RGB patches of a place have in common is drawn anew for each place."""
+
+import argparse
+
+import numpy as np
+import torch
+
+from utils.patch_pairs import patch_of_row, reorder, save_patch_pair
+
+XYZ, RGB, GRID = 48, 32, 6
+
+
+def make_part(number, order="matching", xyz_dim=XYZ, rgb_dim=RGB, grid=GRID, background=True):
+    """Patches [4·grid², xyz_dim + rgb_dim] of one part, its last quarter background."""
+    mixing, part = np.random.default_rng(0), np.random.default_rng(1000 + number)
+    to_xyz, to_rgb = mixing.normal(size=(10, xyz_dim)), mixing.normal(size=(6, rgb_dim))
+    rows = 4 * grid**2
+    shared = part.normal(size=(grid**2, 6))
+    patch = patch_of_row(rows, "matching").numpy()
+    xyz = np.concatenate([shared[patch], 0.5 * part.normal(size=(rows, 4))], axis=1) @ to_xyz
+    rgb = (shared @ to_rgb + 0.1 * part.normal(size=(grid**2, rgb_dim)))[patch]
+    if background:
+        xyz[-(grid**2) :] = 0
+    rgb = torch.tensor(rgb, dtype=torch.float32)
+    return torch.cat(
+        [torch.tensor(xyz, dtype=torch.float32), rgb if order == "matching" else reorder(rgb, "matching", order)], dim=1
+    )
+
+
+def write_parts(folder, count, suffix=".pt", half=False, first=0, **options):
+    """Write ``count`` parts as ``toy<n>``; returns the folder."""
+    for number in range(first, first + count):
+        xyz_dim = options.get("xyz_dim", XYZ)
+        save_patch_pair(folder / f"toy{number}{suffix}", make_part(number, **options), half, xyz_dim)
+    return folder
+
+
+def command(data, output, *flags):
+    """Arguments of fusion_pretrain.py."""
+    return [
+        "--data_path",
+        str(data),
+        "--output_dir",
+        str(output),
+        "--device",
+        "cpu",
+        "--num_workers",
+        "1",
+        *map(str, flags),
+    ]
+
+
+def load(path):
+    """A checkpoint's content, read safely."""
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        return torch.load(path, weights_only=True)

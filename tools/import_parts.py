@@ -1,0 +1,336 @@
+"""From a camera's recording to the layout that M3DM reads: pictures with depth images or organised clouds to rgb,
+xyz and gt.
+
+    python tools/import_parts.py RECORDING -o datasets/mine --category cap --split train/good --intrinsics fx fy cx
+    cy --unit mm python tools/import_parts.py RECORDING -o datasets/mine --category cap --split test/scratch
+    --intrinsics camera.json --unit mm
+
+Writes OUT/<category>/<split>/{rgb/NNN.png, xyz/NNN.tiff[, gt/NNN.png]}, a contact sheet to look at, and
+preprocessing.json, which says which part came from which files. A run that was stopped goes on where it was; files
+added to the recording later get the next numbers.
+"""
+
+import functools
+import re
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from utils import preprocess_common as common  # noqa: E402
+from utils.errors import InputError  # noqa: E402
+from utils.options import HelpFormatter, Parser, add_workers, number  # noqa: E402
+
+PROGRAM = "import_parts.py"
+DECISIVE = ("intrinsics", "unit", "size", "flip", "crop", "fill_holes", "remove_plane", "seed")
+ALIKE = (
+    "crop",
+    "remove_plane",
+    "fill_holes",
+)  # have to be the same in all splits of a category, else they differ in more than defects
+PROBED = 5  # scans from which the unit is recognised
+
+
+def main(argv=None):
+    """Run the command line; returns the exit code: 0 fine, 1 something failed, 2 refused before any work."""
+    args = build_parser().parse_args(argv)
+    return common.run_command(PROGRAM, functools.partial(import_parts, args, sys.argv[1:] if argv is None else argv))
+
+
+def build_parser():
+    """The argument parser."""
+    parser = Parser(prog=PROGRAM, description=__doc__.splitlines()[0], formatter_class=HelpFormatter)
+    parser.add_argument(
+        "source",
+        type=Path,
+        metavar="SOURCE",
+        help="folder of the recording; pictures and depth images or clouds may lie in it or below",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="OUT",
+        help="folder of the data set, which gets the category",
+    )
+    parser.add_argument("--category", required=True, metavar="NAME", help="name of the object")
+    parser.add_argument(
+        "--split",
+        default="train/good",
+        metavar="SPLIT/KIND",
+        help="train/good, test/good, or test/ and the kind of defect; validation/good is for calibration",
+    )
+    camera = parser.add_argument_group("camera")
+    camera.add_argument(
+        "--intrinsics",
+        nargs="+",
+        metavar="FX FY CX CY",
+        help="of depth images: focal lengths and principal point in pixels, or one "
+        "file: JSON (RealSense, Open3D, Azure Kinect by Open3D), YAML (ROS camera_info, OpenCV, Zivid)",
+    )
+    camera.add_argument(
+        "--unit",
+        metavar="UNIT",
+        help="of depth or coordinates: m, cm, mm, um, or metres of one count such as 0.00025 (default: that of "
+        "the intrinsics' file, else metres or millimetres as recognised from the extents)",
+    )
+    camera.add_argument(
+        "--size",
+        nargs=2,
+        type=number(int, 1),
+        metavar=("WIDTH", "HEIGHT"),
+        help="of clouds whose files do not say it (default: the picture's)",
+    )
+    camera.add_argument(
+        "--flip",
+        choices=("horizontal", "vertical", "both"),
+        help="reverse the scan's columns, rows or both, where it is mirrored against the picture",
+    )
+    which = parser.add_argument_group("which files, where their kind and names do not tell")
+    which.add_argument("--picture_glob", metavar="PATTERN", help="such as 'color/*.png', relative to SOURCE")
+    which.add_argument("--cloud_glob", metavar="PATTERN", help="of depth images or clouds")
+    which.add_argument("--mask_glob", metavar="PATTERN", help="of masks of defects")
+    which.add_argument(
+        "--by_order", action="store_true", help="pair files by their order; else by name, or by the number in the name"
+    )
+    part = parser.add_argument_group("the part")
+    part.add_argument(
+        "--crop",
+        nargs=4,
+        type=number(int, 0),
+        metavar=("LEFT", "TOP", "WIDTH", "HEIGHT"),
+        help="keep this rectangle, in pixels of the scan",
+    )
+    part.add_argument(
+        "--fill_holes",
+        type=number(int, 0),
+        default=0,
+        metavar="PIXELS",
+        help="fill holes of at most so many pixels, linear between the pixels around (default: none)",
+    )
+    part.add_argument(
+        "--remove_plane",
+        action="store_true",
+        help="take away the plane that the part lies on and all but the largest cluster, and pad to "
+        "a square, as the preprocessing of MVTec 3D-AD does",
+    )
+    part.add_argument(
+        "--keep_touching",
+        action="store_true",
+        help="with --remove_plane: parts that touch the frame are done with a warning (else they are failures)",
+    )
+    part.add_argument(
+        "--seed", type=number(int, 0, 2**32 - 1), default=0, metavar="N", help="of the search for the plane"
+    )
+    parser.add_argument("--no_sheet", action="store_true", help="write no contact sheet")
+    add_workers(parser)
+    return parser
+
+
+def import_parts(args, command):
+    """Import what the options ask for; returns the exit code."""
+    from utils.import_pairs import find_parts
+
+    target, label = check_target(args)
+    parts, unpaired = find_parts(
+        args.source,
+        args.picture_glob,
+        args.cloud_glob,
+        args.mask_glob,
+        args.by_order,
+        args.split.startswith("test/") and args.split != "test/good",
+    )
+    if not parts:
+        raise InputError(next(iter(unpaired.values())))
+    record = PartsRecord(target, PROGRAM, command, vars(args), DECISIVE)
+    check_alike(args)
+    plan = make_plan(args, parts)
+    named, changed = record.number_parts(args.source, parts)
+    jobs = [
+        common.Job(
+            f"{label}/{name}", common.mark_of(target, name), functools.partial(_import_one, files, plan, target, name)
+        )
+        for name, files in named.items()
+    ]
+    print(
+        f"{args.source}: {len(parts)} parts, for instance {_shown(parts[0], args.source)}; unit {plan.unit.name} "
+        f"({plan.unit.found})"
+    )
+    common.prepare(record, target, jobs, unpaired)
+    outcome = common.run_jobs(jobs, args.workers)
+    outcome.failed.update({f"{label}/{name}": reason for name, reason in {**unpaired, **changed}.items()})
+    code = common.report(PROGRAM, outcome, target)
+    record.finish(outcome, [args.category])
+    if not args.no_sheet and not outcome.stopped:
+        write_sheet(target, label, record.content["parts"], plan, len(outcome.failed), args.workers)
+    if args.split.startswith("test/") and args.split != "test/good" and not any(files.mask for files in parts):
+        print(f"{target}: no masks of defects: images can be scored, pixels cannot")
+    return code
+
+
+def check_target(args):
+    """(folder of the split, its name "<category>/<split>/<kind>").
+
+    Raises:
+        InputError: a name is none, or the result would lie in the recording.
+    """
+    if not re.fullmatch(r"(train|validation)/good|test/[^/\\.][^/\\]*", args.split):
+        raise InputError(
+            f"--split {args.split}: has to be train/good, validation/good, test/good, or test/ and the kind of defect"
+        )
+    if not re.fullmatch(r"[^/\\.][^/\\]*", args.category):
+        raise InputError(f"--category {args.category}: has to be the name of a folder")
+    target = args.output / args.category / args.split
+    if args.source.resolve() in (target.resolve(), *target.resolve().parents):
+        raise InputError(f"{args.output}: lies in the recording {args.source}; give another folder for the result")
+    return target, f"{args.category}/{args.split}"
+
+
+def check_alike(args):
+    """Make sure that what is done with parts is the same in all splits of the category.
+
+    Raises:
+        InputError: another split was imported with other options.
+    """
+    for path in sorted((args.output / args.category).glob(f"*/*/{common.RECORD}")):
+        earlier = common.read_record(path.parent)
+        for name in ALIKE if earlier.get("program") == PROGRAM else ():
+            if earlier["options"].get(name) != getattr(args, name):
+                raise InputError(
+                    f"{path}: this split was imported with --{name} {earlier['options'].get(name)}, now it is "
+                    f"{getattr(args, name)}; splits "
+                    "that differ in this differ in more than defects: give the same, or another --category")
+
+
+def make_plan(args, parts):
+    """Plan of the import; the unit and the usual extent come from the first scans.
+
+    Raises:
+        InputError: the intrinsics or the unit cannot be used, or none of the first scans can.
+    """
+    from utils import foreground  # noqa: F401  here, before processes are forked
+    from utils.import_camera import intrinsics_from
+    from utils.import_steps import Plan
+    from utils.import_units import Unit, unit_from
+
+    camera = intrinsics_from(args.intrinsics) if args.intrinsics else None
+    unit = unit_from(args.unit) if args.unit else None
+    if unit is None and camera and camera.unit:
+        unit = Unit(camera.unit, f"{camera.unit:g} m", f"depth scale of {args.intrinsics[0]}")
+    plan = Plan(
+        camera,
+        unit,
+        None,
+        args.size and tuple(args.size[::-1]),
+        args.flip,
+        args.crop and tuple(args.crop),
+        args.fill_holes,
+        args.remove_plane,
+        args.keep_touching,
+        args.seed,
+    )
+    return _with_unit(plan, parts)
+
+
+def _with_unit(plan, parts):
+    from statistics import median
+
+    from utils.import_steps import measure
+    from utils.import_units import extent_of, recognise_unit
+    from utils.mvtec3d_util import read_picture
+
+    extents, whole, errors, used = [], False, [], None
+    for files in parts[:: max(1, len(parts) // PROBED)][:PROBED]:
+        try:
+            scan = measure(files, plan, files.picture and read_picture(files.picture, "RGB").size[::-1])
+        except (InputError, OSError) as error:
+            errors.append(InputError(error))
+            continue
+        extents.append(extent_of(scan.points, scan.measured))
+        whole, used = scan.whole_numbers, used or files.cloud
+    if not extents:
+        raise errors[0]
+    extent = median(extents)
+    if plan.unit is None:
+        try:
+            plan = plan._replace(unit=recognise_unit(extent, whole))
+        except InputError as error:
+            raise InputError(f"{used}: {error}") from None
+    return plan._replace(extent=extent * plan.unit.metres if len(extents) > 1 else None)
+
+
+class PartsRecord(common.Record):
+    """preprocessing.json of a split, which also says which part came from which files."""
+
+    def number_parts(self, source, parts):
+        """({NNN: Files} of ``parts``, {NNN: why a part cannot be done again}); those of earlier runs keep their
+        numbers.
+
+        Raises:
+            InputError: the split holds parts of another recording.
+        """
+        whose, known = str(source.resolve()), dict(self.earlier.get("parts", {}))
+        if self.earlier.get("source", whose) != whose:
+            raise InputError(
+                f"{self.path}: this split was imported from {self.earlier['source']}, not {whose}; put both recordings "
+                f"in one folder and "
+                "import that into a new split, or choose another --output")
+        numbers = {tuple(entry["files"]): name for name, entry in known.items()}
+        named, changed = {}, {}
+        for files in parts:
+            paths = tuple(p.relative_to(source).as_posix() for p in files if p)
+            sizes = [p.stat().st_size for p in files if p]
+            name = numbers.get(paths)
+            if name is None:
+                name = f"{max((int(n) for n in known), default=-1) + 1:03d}"
+                known[name] = {"files": paths, "bytes": sizes}
+            elif known[name]["bytes"] != sizes and common.mark_of(self.path.parent, name).exists():
+                changed[name] = (
+                    f"{files.cloud}: this or {paths[0]} is another file than at its import; to import it again remove "
+                    f"{common.mark_of(self.path.parent, name)}"
+                )
+                continue
+            known[name]["bytes"] = sizes
+            named[name] = files
+        self.content.update(source=whose, parts=known)
+        return named, changed
+
+    def begin(self):
+        """Write down which part is which before the first is written, so that a killed run leaves it."""
+        self.earlier = {**self.earlier, **self.content, "state": "running"}
+        self._write(self.earlier)
+
+
+def write_sheet(target, label, parts, plan, failed, workers):
+    """Write the contact sheet of all parts that are in ``target``."""
+    from utils.contact_sheet import write_contact_sheet
+
+    names = [name for name in parts if common.mark_of(target, name).exists()]
+    if not names:
+        return
+    title = (
+        f"{label} · {len(names)} part{'s' * (len(names) > 1)}"
+        + (f", {failed} failed" if failed else "")
+        + f" · unit {plan.unit.name}"
+    )
+    paths = write_contact_sheet(target, names, title, {name: parts[name]["files"][0] for name in names}, workers)
+    print(
+        f"{paths[0]}: look at it"
+        + (f", and at {len(paths) - 1} more pages" if len(paths) > 1 else "")
+        + ": does the outline follow the part?"
+    )
+
+
+def _import_one(files, plan, target, name):
+    from utils.import_steps import import_part
+
+    return import_part(files, plan, target, name)
+
+
+def _shown(files, source):
+    return " with ".join(p.relative_to(source).as_posix() for p in files if p)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

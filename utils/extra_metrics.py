@@ -1,0 +1,80 @@
+"""Metrics beyond the tables' three, of several scorings of one category; each distinct pixel map is measured once."""
+
+import numpy as np
+
+from utils.au_pro_util import area_up_to, calculate_au_pro
+from utils.decision_metrics import aupimo, defective_failed, good_passed
+from utils.metrics import average_precision, f1_max
+
+EXTRA_METRICS = (
+    "au_pro_1",
+    "au_pro_5",
+    "au_pro_30",
+    "aupimo",
+    "pixel_ap",
+    "image_ap",
+    "image_f1_max",
+    "pg_0",
+    "pg_1",
+    "pg_5",
+    "pb_0",
+    "pb_1",
+    "pb_5",
+)
+
+
+def extra_metrics(labels, gts, scored, names):
+    """Metrics beyond the tables' three.
+
+    Args:
+        labels: [n] image labels.
+        gts: n masks [H, W], or None where masks are missing: pixel metrics are None then.
+        scored: {scoring: Scored}; scorings that share a list of maps share its pixel metrics.
+        names: of au_pro_<percent> (false-positive rate up to <percent> %, all distinct thresholds), aupimo, pixel_ap,
+            image_ap (average precision), image_f1_max, pg_<percent> (good parts passed while at most <percent> % of the
+            defective ones pass) and pb_<percent> (defective parts failed while at most <percent> % of the good ones
+            fail); EXTRA_METRICS are the usual ones.
+
+    Returns:
+        {scoring: {name: (value, threshold)}}; value None where undefined, threshold only for F1-max, pg and pb.
+    """
+    known, out = {}, {}
+    for scoring, (image_preds, maps) in scored.items():
+        if id(maps) not in known:
+            known[id(maps)] = _pixel_metrics(gts, maps, names)
+        pixel = known[id(maps)]
+        out[scoring] = {
+            name: (pixel[name], None) if name in pixel else _image_metric(name, labels, image_preds) for name in names
+        }
+    return out
+
+
+def _pixel_metrics(gts, maps, names):
+    """{name: value} of those of ``names`` that are pixel metrics; the AU-PROs share one curve."""
+    if gts is None:
+        return {name: None for name in names if name.startswith("au_pro_") or name in ("aupimo", "pixel_ap")}
+    limits = {name: int(name.removeprefix("au_pro_")) / 100 for name in names if name.startswith("au_pro_")}
+    out = {}
+    if limits:
+        largest = max(limits.values())
+        whole, (fprs, pros) = calculate_au_pro(gts, maps, largest, "exact")
+        out = {
+            name: None if whole is None else float(area_up_to(fprs, pros, limit) / limit)
+            for name, limit in limits.items()
+        }
+    if "aupimo" in names:
+        out["aupimo"] = aupimo(gts, maps)
+    if "pixel_ap" in names:
+        pixel_labels = np.concatenate([np.ravel(gt) != 0 for gt in gts])
+        out["pixel_ap"] = average_precision(pixel_labels, np.concatenate([np.ravel(m) for m in maps]))
+    return out
+
+
+def _image_metric(name, labels, image_preds):
+    """(value, threshold) of one image metric."""
+    if name == "image_ap":
+        return average_precision(labels, image_preds), None
+    if name == "image_f1_max":
+        return f1_max(labels, image_preds) or (None, None)
+    kind, percent = name.split("_")
+    return {"pg": good_passed, "pb": defective_failed}[kind](labels, image_preds, int(percent) / 100) or (None, None)

@@ -1,0 +1,233 @@
+"""From the files of one part to what a run reads: image, points in metres and mask on one grid of pixels."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from utils.errors import InputError
+from utils.import_camera import Intrinsics, fit_to, points_from_depth, same_aspect
+from utils.import_clouds import measured_pixels, organise, read_scan
+from utils.import_units import CONSISTENT, MIXED, Unit, extent_of
+from utils.mvtec3d_util import read_defect, read_picture
+from utils.preprocess_common import save_sample
+
+SMALLEST = 56  # pixels a side that a run needs
+FLIPS = ("horizontal", "vertical", "both")
+NUDGE = np.float32(1e-7)  # metres: a measured coordinate of exactly 0 would be read as background
+
+
+class Plan(NamedTuple):
+    """What is done with every part of an import."""
+
+    camera: Intrinsics | None = None
+    unit: Unit | None = None
+    extent: float | None = None  # metres that the scans see, to notice one of another unit
+    size: tuple | None = None  # (height, width) of clouds that do not tell it
+    flip: str | None = None
+    crop: tuple | None = None  # (left, top, width, height) in pixels of the scan
+    fill_holes: int = 0  # pixels of the largest hole that is filled
+    remove_plane: bool = False
+    keep_touching: bool = False
+    seed: int = 0
+
+
+class Measured(NamedTuple):
+    """A scan on its grid of pixels, in the file's unit."""
+
+    points: np.ndarray  # [H, W, 3] float64
+    measured: np.ndarray  # [H, W] bool
+    colours: np.ndarray | None  # [H, W, 3] uint8
+    whole_numbers: bool  # a depth image of whole numbers
+    notes: tuple
+
+
+def measure(files, plan, picture_size=None):
+    """Read the scan of ``files`` (a ``Files``), with ``plan``'s camera and flip.
+
+    Args:
+        picture_size: (height, width) of the picture, for clouds that tell no size.
+
+    Returns:
+        Measured.
+
+    Raises:
+        InputError: the file cannot be used: unorganised, depth without intrinsics, too small, nothing measured.
+    """
+    scan = organise(files.cloud, read_scan(files.cloud), plan.size or picture_size)
+    values, colours = (a if a is None else flipped(a, plan.flip) for a in (scan.values, scan.colours))
+    height, width = values.shape[:2]
+    if min(height, width) < SMALLEST:
+        raise InputError(
+            f"{files.cloud}: has {height}×{width} pixels, fewer than {SMALLEST} a side; save the scan in the sensor's "
+            f"full resolution"
+        )
+    measured, notes = measured_pixels(values)
+    if not measured.any():
+        raise InputError(f"{files.cloud}: no pixel was measured; record the part again or take it out")
+    if values.ndim == 3:
+        return Measured(np.where(measured[..., None], values, 0.0), measured, colours, False, (*scan.notes, *notes))
+    if plan.camera is None:
+        raise InputError(
+            f"{files.cloud}: is a depth image, which needs the camera's intrinsics: --intrinsics fx fy cx cy, or "
+            f"--intrinsics FILE.json "
+            "or .yaml")
+    camera = fit_to(plan.camera, (height, width), files.cloud)
+    points = points_from_depth(np.where(measured, values, 0), camera)
+    return Measured(points, measured, colours, values.dtype.kind in "iu", (*scan.notes, *notes, *camera.notes))
+
+
+def import_part(files, plan, folder, name):
+    """Convert the part of ``files`` by ``plan`` and write it as ``folder``/{rgb,xyz,gt}/``name``; returns notes on
+    what was assumed.
+
+    Raises:
+        InputError: a file cannot be used, sizes do not fit, or the plane cannot be removed.
+    """
+    folder = Path(folder)
+    for stale in (p for kind in ("rgb", "xyz", "gt") for p in (folder / kind).glob(f".{name}-*.tmp")):
+        stale.unlink(missing_ok=True)  # of a run that was killed while it wrote this part
+    picture = None if files.picture is None else read_picture(files.picture, "RGB")
+    scan = measure(files, plan, None if picture is None else picture.size[::-1])
+    notes = list(scan.notes)
+    size = scan.measured.shape
+    points = scan.points * plan.unit.metres
+    _check_extent(files.cloud, extent_of(points, scan.measured), plan, notes)
+
+    if picture is None and scan.colours is None:
+        raise InputError(
+            f"{files.cloud}: has no colours, and there is no picture that belongs to it; add one, or say which with "
+            f"--picture_glob"
+        )
+    rgb = scan.colours if picture is None else np.asarray(fitted(picture, size, files.picture, files.cloud))
+    gt = None
+    if files.mask is not None:
+        mask = read_defect(files.mask)
+        gt = np.asarray(
+            fitted(Image.fromarray(mask.astype(np.uint8) * 255), size, files.mask, files.cloud, Image.NEAREST)
+        )
+        if not mask.any():
+            notes.append(f"{files.mask.name}: the mask is empty")
+        elif not gt.any():
+            raise InputError(
+                f"{files.mask}: the defect is too small for the scan's {size[0]}×{size[1]} pixels, none of them shows "
+                f"it; draw it larger"
+            )
+
+    measured = scan.measured
+    if plan.crop:
+        rgb, points, measured, gt = (
+            a if a is None else cropped(a, plan.crop, files.cloud) for a in (rgb, points, measured, gt)
+        )
+        if not measured.any():
+            raise InputError(f"{files.cloud}: no pixel inside --crop {' '.join(map(str, plan.crop))} was measured")
+    if plan.fill_holes:
+        points, measured = filled(points, measured, plan.fill_holes)
+    xyz = as_layout(points, measured)
+    if plan.remove_plane:
+        rgb, xyz, gt = _isolated(rgb, xyz, gt, plan, files.cloud, notes)
+    save_sample(folder, name, rgb, xyz, gt)
+    return notes
+
+
+def flipped(array, how):
+    """``array`` [H, W, ...] with its columns reversed ("horizontal"), its rows ("vertical"), both, or as it is
+    (None)."""
+    columns, rows = how in ("horizontal", "both"), how in ("vertical", "both")
+    return array[:: -1 if rows else 1, :: -1 if columns else 1]
+
+
+def fitted(picture, size, path, cloud, method=Image.LANCZOS):
+    """PIL ``picture`` scaled to ``size`` (height, width) of the scan.
+
+    Raises:
+        InputError: the aspects differ by 2 % or more.
+    """
+    own = picture.size[::-1]
+    if own == size:
+        return picture
+    if not same_aspect(own, size):
+        raise InputError(
+            f"{path}: has {own[0]}×{own[1]} pixels, {cloud.name} {size[0]}×{size[1]}, another aspect, so they do not "
+            f"show the same view; "
+            "save depth that is aligned to the picture (the camera's software can), or a picture of the depth camera's "
+            "view"
+        )
+    return picture.resize(size[::-1], method)
+
+
+def cropped(array, crop, path):
+    """The part (left, top, width, height) of ``array`` [H, W, ...].
+
+    Raises:
+        InputError: it reaches over the edge, or is too small. ``path`` is the scan's.
+    """
+    left, top, width, height = crop
+    if left + width > array.shape[1] or top + height > array.shape[0]:
+        raise InputError(
+            f"{path}: has {array.shape[0]}×{array.shape[1]} pixels, --crop {' '.join(map(str, crop))} (left top width "
+            f"height) reaches "
+            "over its edge")
+    return array[top : top + height, left : left + width]
+
+
+def filled(points, measured, largest):
+    """Fill holes of at most ``largest`` pixels that do not touch the edge: linear between the pixels around each.
+
+    Args:
+        points: [H, W, 3] float64. measured: [H, W] bool.
+
+    Returns:
+        (points, measured), as new arrays. Exact where the surface around is flat, so that x, y and z change evenly
+        from pixel to pixel.
+    """
+    from scipy import ndimage
+    from scipy.interpolate import LinearNDInterpolator
+
+    around = np.ones((3, 3), bool)
+    labels, count = ndimage.label(~measured, around)
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    open_ones = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
+    wanted = sizes <= largest
+    wanted[0] = wanted[open_ones] = False
+    hole = wanted[labels]
+    points, measured = points.copy(), measured | hole
+    if hole.any():
+        rim = ndimage.binary_dilation(hole, around) & ~hole  # measured pixels all: others would belong to the hole
+        points[hole] = LinearNDInterpolator(np.argwhere(rim), points[rim])(np.argwhere(hole))
+    return points, measured
+
+
+def as_layout(points, measured):
+    """[H, W, 3] float32 metres as a run reads them: background exactly 0, and no coordinate of a measured point
+    exactly 0.
+
+    The release takes a point with any coordinate of 0 for background; such a coordinate is moved by a tenth of a
+    micrometre.
+    """
+    xyz = np.where(measured[..., None], points, 0).astype(np.float32)
+    xyz[measured[..., None] & (np.abs(xyz) < NUDGE)] = NUDGE
+    return xyz
+
+
+def _check_extent(path, extent, plan, notes):
+    if plan.extent and not plan.extent / MIXED < extent < plan.extent * MIXED:
+        raise InputError(
+            f"{path}: {extent:.3g} m across where other scans are {plan.extent:.3g} m, in {plan.unit.name}; this file "
+            f"is in another unit "
+            "or has points far off: import it by itself with its own --unit, or take it out")
+    if not CONSISTENT[0] <= extent <= CONSISTENT[1]:
+        notes.append(f"the scan is {extent:.3g} m across in {plan.unit.name} ({plan.unit.found}): is that the unit?")
+
+
+def _isolated(rgb, xyz, gt, plan, path, notes):
+    from utils.foreground import isolate, pad_square
+
+    try:
+        rgb, xyz, touching = isolate(rgb, xyz, plan.seed, plan.keep_touching)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    if touching:
+        notes.append(f"the part touches the frame with {touching} points")
+    return pad_square(rgb), pad_square(xyz), None if gt is None else pad_square(gt)
