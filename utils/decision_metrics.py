@@ -1,5 +1,4 @@
-"""Metrics beyond the tables' three; above all those that a user decides by: what is found while hardly any normal
-pixel, or hardly any good part, is disturbed.
+"""Metrics that a user decides by: what is found while hardly any normal pixel, or hardly any good part, is disturbed.
 
 All are shares from 0 to 1, larger is better. A metric that the test set leaves undefined is None.
 
@@ -18,11 +17,8 @@ from typing import NamedTuple, Optional
 
 import numpy as np
 
-from utils.au_pro_util import area_up_to, calculate_au_pro
-from utils.metrics import average_precision, f1_max, one_class
+from utils.metrics import one_class
 
-EXTRA_METRICS = ("au_pro_1", "au_pro_5", "au_pro_30", "aupimo", "pixel_ap", "image_ap", "image_f1_max", "pg_0", "pg_1",
-                 "pg_5", "pb_0", "pb_1", "pb_5")
 AUPIMO_BOUNDS = (1e-5, 1e-4)
 _ROUNDING = 1e-9  # 0.07 of 100 parts are 7 parts, though 0.07 * 100 > 7 in binary
 
@@ -154,50 +150,3 @@ def _split(labels, scores, rate):
 def _allowed(rate, count):
     """How many of ``count`` parts a rate allows."""
     return int(np.floor(rate * count + _ROUNDING))
-
-
-def is_pixel_metric(name):
-    """Whether the metric ``name`` is of maps, not of image scores."""
-    return name.startswith(("au_pro_", "aupimo", "pixel_"))
-
-
-def pixel_metrics(names, gts, maps):
-    """Several pixel metrics of one list of maps; all AU-PROs come from one curve.
-
-    Args:
-        names: of au_pro_<percent>, aupimo, pixel_ap.
-        gts, maps: n masks and n anomaly maps [H, W].
-
-    Returns:
-        {name: value, or None where undefined} in the order of ``names``.
-    """
-    limits = {name: int(name.removeprefix("au_pro_")) / 100 for name in names if name.startswith("au_pro_")}
-    out = dict.fromkeys(names)
-    if limits:
-        whole, (fprs, pros) = calculate_au_pro(gts, maps, max(limits.values()), "exact")
-        for name, limit in limits.items():
-            out[name] = None if whole is None else float(area_up_to(fprs, pros, limit) / limit)
-    if "aupimo" in names:
-        out["aupimo"] = aupimo(gts, maps)
-    if "pixel_ap" in names:
-        labels = np.concatenate([np.ravel(gt) != 0 for gt in gts])
-        out["pixel_ap"] = average_precision(labels, np.concatenate([np.ravel(m) for m in maps]))
-    return out
-
-
-def image_metric(name, labels, scores):
-    """One metric of image scores: image_ap, image_f1_max, pg_<percent> or pb_<percent>.
-
-    Args:
-        labels: [n], 0 good, 1 defective.
-        scores: [n].
-
-    Returns:
-        (value, score from which a part fails); (None, None) where undefined, the latter None for image_ap as well.
-    """
-    if name == "image_ap":
-        return average_precision(labels, scores), None
-    if name == "image_f1_max":
-        return f1_max(labels, scores) or (None, None)
-    kind, percent = name.split("_")
-    return {"pg": good_passed, "pb": defective_failed}[kind](labels, scores, int(percent) / 100) or (None, None)
