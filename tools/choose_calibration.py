@@ -249,7 +249,7 @@ def foreground(root, paths, size):
             found.append(tifffile.imread(file).any(axis=-1))
         except OSError as error:
             why = error.strerror or error
-            raise InputError(f"{file}: cannot be read ({why}); the data set has to lie where the run found it") from None
+            raise InputError(f"{file}: cannot be read ({why}); the data set must be where the run found it") from None
         if found[-1].shape != tuple(size):
             raise InputError(f"{file}: not of the maps' size {size[0]}×{size[1]}; use parts of that size")
     return np.stack(found)
