@@ -2,12 +2,11 @@
 
 All are shares from 0 to 1, larger is better. A metric that the test set leaves undefined is None.
 
-| name | what it is | of what |
-|---|---|---|
+| name | what it is |
+|---|---|
 | AUPIMO | mean share of a part's defect found, over 1e-5 to 1e-4 of the pixels of good parts being false alarms |
-pixels | | PG at a miss rate | share of good parts passed where at most that share of the defective ones is missed |
-parts | | PB at a false-alarm rate | share of defective parts failed where at most that share of the good ones fails
-| parts |
+| PG at a miss rate | share of good parts passed where at most that share of the defective ones is missed |
+| PB at a false-alarm rate | share of defective parts failed where at most that share of the good ones fails |
 
 Sources: AUPIMO: Bertoldo, Ameln, Vaidya and Akçay, "AUPIMO: Redefining Visual Anomaly Detection Benchmarks with High
 Speed and Low Tolerance", BMVC 2024 (arXiv 2401.01984). PG and PB ("presorted good", "presorted bad") are the names that
