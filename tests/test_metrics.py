@@ -8,6 +8,7 @@ from scipy.ndimage import label
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from utils.au_pro_util import area_up_to, calculate_au_pro
+from utils.errors import InputError
 from utils.metrics import average_precision, compute_metrics, f1_max, roc_auc
 
 
@@ -120,6 +121,37 @@ def test_roc_auc_with_ties_is_scikit_learns(seed, dtype, levels):
 def test_roc_auc_of_scores_that_are_no_numbers_is_refused():
     with pytest.raises(ValueError, match="NaN"):
         roc_auc([0, 1, 1], [0.1, np.nan, 0.3])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_map_that_holds_no_numbers_is_refused_with_the_parts_name(value):
+    rng = np.random.default_rng(0)
+    gts, maps = rng.random((3, 8, 8)) > 0.7, rng.random((3, 8, 8))
+    maps[1, 2, 3] = value
+    named = ["a", "toy/test/hole/rgb/001.png", "c"]
+    for names, word in ((named, "toy/test/hole/rgb/001.png: 1 of 64"), (None, "part 1: ")):
+        with pytest.raises(InputError, match=word):
+            calculate_au_pro(gts, maps, names=names)
+    with pytest.raises(InputError, match="hole/rgb/001.png"):
+        compute_metrics([0, 1, 1], [0.1, 0.2, 0.3], gts.ravel(), maps.ravel(), gts, maps, named)
+    with pytest.raises(InputError, match="^b: "):
+        compute_metrics([0, 1, 1], [0.1, value, 0.3], gts.ravel(), maps.ravel(), gts, maps, ["a", "b", "c"])
+
+
+def test_pixel_metrics_without_masks_are_undefined():
+    found = compute_metrics([0, 1, 1], [0.1, 0.2, 0.3], None, None, None, None)
+    assert tuple(found) == (1.0, None, None)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.sampled_from([100, "exact", 3]), st.floats(0.001, 1))
+def test_au_pro_never_exceeds_one(seed, regions, thresholds, limit):
+    rng = np.random.default_rng(seed)
+    gt = np.zeros((20, 100), bool)
+    gt[::2, ::3] = rng.random((10, 34)) < regions / 40
+    gt[0, 0], gt[1, 1] = True, False
+    value, (_, pros) = calculate_au_pro([gt], [gt + rng.random(gt.shape) * 0.5], limit, thresholds)
+    assert 0.99 < value <= 1 and pros.max() <= 1
 
 
 def slow_precision_recall(labels, scores, threshold):

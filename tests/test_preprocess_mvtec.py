@@ -296,3 +296,45 @@ def test_masks_equal_open3d(size, seed):
     wanted = np.zeros(size, bool)
     wanted[above] = label == np.bincount(label[label >= 0]).argmax()
     np.testing.assert_array_equal(isolate(part.rgb, part.xyz)[1].any(axis=2), wanted)
+
+
+def scaled(folder, change):
+    """Change the coordinates of all of a download's tiffs."""
+    for path in folder.rglob("*.tiff"):
+        write_tiff(path, change(tifffile.imread(path)).astype(np.float32))
+
+
+def test_another_unit_is_refused_before_any_work(tmp_path, capsys):
+    for name in ("metres", "millimetres"):
+        make_mvtec3d(tmp_path / name, "bagel")
+    scaled(tmp_path / "millimetres", lambda points: points * 1000)
+    command = [str(tmp_path / "millimetres"), "--workers", "1", "-o", str(tmp_path / "out")]
+    assert preprocessing.main(command) == 2
+    error = capsys.readouterr().err
+    assert "--unit mm" in error and ".tiff" in error and not (tmp_path / "out" / "bagel").exists()
+    assert preprocessing.main([*command, "--unit", "mm"]) == 0
+    assert preprocessing.main([str(tmp_path / "metres"), "--workers", "1", "-o", str(tmp_path / "plain")]) == 0
+    for path in (tmp_path / "plain").rglob("*.tiff"):
+        found = tifffile.imread(tmp_path / "out" / path.relative_to(tmp_path / "plain"))
+        np.testing.assert_allclose(found, tifffile.imread(path), rtol=0, atol=2e-4)
+
+
+def test_a_value_for_not_measured_is_background_and_named(tmp_path):
+    make_mvtec3d(tmp_path / "src", "bagel", train=1, validation=0, defects=())
+    make_mvtec3d(tmp_path / "marked", "bagel", train=1, validation=0, defects=())
+    scaled(tmp_path / "marked", lambda points: np.where((points == 0).all(-1, keepdims=True), -1, points))
+    for name in ("src", "marked"):
+        assert preprocessing.main([str(tmp_path / name), "--workers", "1", "-o", str(tmp_path / f"out_{name}")]) == 0
+    for path in (tmp_path / "out_src").rglob("*.tiff"):
+        marked = tmp_path / "out_marked" / path.relative_to(tmp_path / "out_src")
+        np.testing.assert_array_equal(tifffile.imread(marked), tifffile.imread(path))
+    warnings = json.loads((tmp_path / "out_marked/preprocessing.json").read_text())["warnings"]
+    assert warnings and all("(-1, -1, -1)" in text and ".tiff" in text for text in warnings.values())
+
+
+def test_other_suffixes_are_preprocessed_in_place(tmp_path):
+    folder = make_mvtec3d(tmp_path / "src", "bagel", train=2)
+    for path in folder.rglob("*.tiff"):
+        path.rename(path.with_suffix(".TIF"))
+    assert preprocessing.main([str(tmp_path / "src"), "--workers", "1", "--in_place"]) == 0
+    assert not list(folder.rglob("*.TIF")) and len(TrainDataset("bagel", 224, tmp_path / "src", 1)) == 2
