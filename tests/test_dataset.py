@@ -385,18 +385,3 @@ def test_different_names_are_paired_by_position(tmp_path):
         (_, xyz, _), mask, _, path = data[i]
         np.testing.assert_array_equal(xyz.numpy(), points(224, 224, part).transpose(2, 0, 1))
         assert mask.all() == (part > 1) and path.endswith(f"{'abc'[i]}.png")
-
-
-def test_too_little_shared_memory_is_said_in_one_line(tmp_path, monkeypatch):
-    """Containers: torch says that a worker got a bus error; the user is told of --num_workers 0."""
-    make_category(tmp_path)
-    text = "DataLoader worker (pid 7) is killed by signal: Bus error. Workers may be out of shared memory."
-
-    def broken(_):
-        raise RuntimeError(text)
-
-    monkeypatch.setattr(torch.utils.data.DataLoader, "__iter__", broken)
-    with pytest.raises(InputError, match="--num_workers 0"):
-        list(loader(tmp_path))
-    with pytest.raises(RuntimeError, match="Bus error"):  # not where no worker is to blame
-        list(loader(tmp_path, workers=0))

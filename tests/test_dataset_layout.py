@@ -1,11 +1,13 @@
-"""Folders that are missing or empty, and messages from worker processes."""
+"""Folders that are missing or empty, and what is said where workers fail."""
 
 import numpy as np
 import pytest
+import torch
 
 from dataset import TestDataset, TrainDataset
 from tests.make_data import add_part, make_category, write_tiff
 from tests.test_dataset import loader, refusal, train
+from utils.errors import InputError
 
 
 def test_missing_train_good(tmp_path):
@@ -48,3 +50,18 @@ def test_message_keeps_the_spaces_of_a_path(tmp_path):
     rgb, _, _ = add_part(root, "train/good")
     rgb.write_bytes(b"no picture")
     refusal(lambda: train(root)[0], rgb)
+
+
+def test_too_little_shared_memory_is_said_in_one_line(tmp_path, monkeypatch):
+    """Containers: torch says that a worker got a bus error; the user is told of --num_workers 0."""
+    make_category(tmp_path)
+    text = "DataLoader worker (pid 7) is killed by signal: Bus error. Workers may be out of shared memory."
+
+    def broken(_):
+        raise RuntimeError(text)
+
+    monkeypatch.setattr(torch.utils.data.DataLoader, "__iter__", broken)
+    with pytest.raises(InputError, match="--num_workers 0"):
+        list(loader(tmp_path))
+    with pytest.raises(RuntimeError, match="Bus error"):  # not where no worker is to blame
+        list(loader(tmp_path, workers=0))

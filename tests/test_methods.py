@@ -321,3 +321,16 @@ def test_the_picture_comes_back_from_the_normalised_tensor(dataset_path):
     sample, _, _, path = next(iter(get_data_loader("test", "cookie", 224, args)))
     expected = np.asarray(read_picture(path[0], "RGB").resize((224, 224), 3))
     assert np.array_equal(picture_of(sample[0][0]), expected)
+
+
+def test_a_defect_folder_without_masks_beside_one_with_them(runner, dataset_path, tmp_path):
+    import shutil
+
+    shutil.copytree(dataset_path / "cookie", tmp_path / "cookie")
+    shutil.rmtree(tmp_path / "cookie" / "test" / "hole" / "gt")
+    run = runner("--dataset_path", str(tmp_path))
+    run.fit("cookie")
+    run.evaluate("cookie")
+    assert run.evaluation.has_mask.tolist() == [defect != "hole" for defect in run.evaluation.defect]
+    image, pixel, au_pro = run.metrics["baseline"]
+    assert image is not None and pixel is None and au_pro is None

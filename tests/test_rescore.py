@@ -1,12 +1,13 @@
 """Rescoring of saved maps: tables, grid, intervals, more metrics, and what is refused."""
 import csv
+import dataclasses
 
 import numpy as np
 import pytest
 
 import scoring_addon
-from evaluation import extra_metrics, metrics, read, score
-from tests.make_maps import write_category
+from evaluation import extra_metrics, metrics, read, score, write
+from tests.make_maps import make_evaluation, write_category
 from tools import paper_tables, rescore
 from utils.errors import InputError
 from utils.metrics import compute_metrics
@@ -183,3 +184,14 @@ def test_saved_maps_come_back(tmp_path):
     assert len(saved.training.reference(scoring_addon.DEFAULTS)[1]) == 2
     with pytest.raises(InputError, match="cannot be read"):
         read(tmp_path / "missing.npz")
+
+
+def test_pixel_metrics_without_masks_are_undefined_in_every_table(tmp_path):
+    whole = make_evaluation("bagel", size=32)
+    lacking = dataclasses.replace(whole, has_mask=np.arange(len(whole)) != 0)
+    write(lacking, tmp_path / "maps" / "bagel.npz")
+    run(tmp_path / "maps", "-o", tmp_path, "--intervals", "--resamples", "20", "--metrics", "au_pro_5", "image_ap")
+    for row in table(tmp_path / "intervals.csv")[1:]:
+        assert all((value == "") == (row[2] != "image_rocauc") for value in row[3:9]), row
+    assert all((row[3] == "") == (row[2] == "au_pro_5") for row in table(tmp_path / "metrics.csv")[1:])
+    assert all((row[2] == "") == (row[1] != "image_rocauc") for row in table(tmp_path / "table_4.csv")[4:])

@@ -283,7 +283,8 @@ def interval_table(runs, args):
         intervals = bootstrap_intervals(c.saved.label, c.saved.mask, c.scored, args.resamples, args.seed)
         for name, of in intervals.items():
             for metric in METRICS:
-                bounds = [(entry or {}).get(k) for entry in (of[metric], of["difference"][metric])
+                known = metric == METRICS[0] or c.saved.has_mask.all()  # else the pixel metrics are undefined
+                bounds = [((entry if known else None) or {}).get(k) for entry in (of[metric], of["difference"][metric])
                           for k in ("value", "low", "high")]
                 test = delong_test(c.saved.label, c.scored["baseline"].image_preds,
                                    c.scored[name].image_preds) if metric == METRICS[0] else None
