@@ -140,6 +140,11 @@ def pair(folder, with_masks):
     return found._replace(problems=(*twice, *found.problems), notes=(*found.notes, *notes))
 
 
+def too_few_shots(folder, count, shots):
+    """The text that refuses ``count`` training parts in ``folder``."""
+    return f"{folder}: {count} training parts, fewer than --shots {shots}; lower it or add parts"
+
+
 def natural(text):
     """Sort key of a name or path in which 9 comes before 10, "scan.png" before "scan2.png", and case does not count."""
     return [
