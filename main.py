@@ -15,7 +15,7 @@ from utils.options import (
     parse_arguments,
     recorded_options,
 )
-from utils.signals import first_signal_stops
+from utils.signals import first_signal_stops, raise_if_stopping
 
 FINE, FAILED, REFUSED = 0, 1, 2
 
@@ -41,6 +41,7 @@ def run_once(args, command, extractor=None):
     run = Run(args, command, extractor)
     try:
         for category in run.categories:
+            raise_if_stopping()
             run.one(category)
     except KeyboardInterrupt:
         run.interrupt()
