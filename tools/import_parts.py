@@ -212,7 +212,7 @@ def make_plan(args, parts):
     from utils import foreground  # noqa: F401  here, before processes are forked
     from utils.import_camera import intrinsics_from
     from utils.import_steps import Plan
-    from utils.import_units import Unit, unit_from
+    from utils.units import Unit, unit_from
 
     camera = intrinsics_from(args.intrinsics) if args.intrinsics else None
     unit = unit_from(args.unit) if args.unit else None
@@ -237,8 +237,9 @@ def _with_unit(plan, parts):
     from statistics import median
 
     from utils.import_steps import measure
-    from utils.import_units import extent_of, recognise_unit
     from utils.mvtec3d_util import read_picture
+    from utils.units import measure as size_of
+    from utils.units import recognise_unit
 
     extents, whole, errors, used = [], False, [], None
     for files in parts[:: max(1, len(parts) // PROBED)][:PROBED]:
@@ -247,7 +248,7 @@ def _with_unit(plan, parts):
         except (InputError, OSError) as error:
             errors.append(InputError(error))
             continue
-        extents.append(extent_of(scan.points, scan.measured))
+        extents.append(size_of(scan.points[scan.measured]).extent)
         whole, used = scan.whole_numbers, used or files.cloud
     if not extents:
         raise errors[0]

@@ -9,11 +9,14 @@ from PIL import Image
 from utils.errors import InputError
 from utils.import_camera import Intrinsics, fit_to, points_from_depth, same_aspect
 from utils.import_clouds import measured_pixels, organise, read_scan
-from utils.import_units import CONSISTENT, MIXED, Unit, extent_of
 from utils.mvtec3d_util import read_defect, read_picture
 from utils.preprocess_common import save_sample
+from utils.units import Unit
+from utils.units import measure as size_of
 
 SMALLEST = 56  # pixels a side that a run needs
+MIXED = 5.0  # times the other scans' extent: another unit
+CONSISTENT = (0.003, 7.0)  # metres: outside, even a unit that the user named is worth a word
 FLIPS = ("horizontal", "vertical", "both")
 NUDGE = np.float32(1e-7)  # metres: a measured coordinate of exactly 0 would be read as background
 
@@ -93,7 +96,7 @@ def import_part(files, plan, folder, name):
     notes = list(scan.notes)
     size = scan.measured.shape
     points = scan.points * plan.unit.metres
-    _check_extent(files.cloud, extent_of(points, scan.measured), plan, notes)
+    _check_extent(files.cloud, size_of(points[scan.measured]).extent, plan, notes)
 
     if picture is None and scan.colours is None:
         raise InputError(

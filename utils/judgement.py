@@ -23,7 +23,7 @@ class Options(NamedTuple):
 
     img_size: int = 224  # side that clouds are resized to
     min_points: int = 1024  # fewer points than this are too few; 0: the method does not read clouds
-    unit: Optional[str] = None  # "m", "cm" or "mm"; None: metres, and refused if they do not look like it
+    unit: Optional[str] = None  # a key of UNITS; None: metres, and refused if they do not look like it
     zero_points: bool = False  # --fix zero_points
 
 
@@ -194,12 +194,16 @@ def _mixed(parts):
         ratios = part.facts.extent / extent, part.facts.distance / max(distance, 1e-30)
         factor = min(ratios) if min(ratios) > 1 else max(ratios)
         if factor > OTHER_UNIT or factor < 1 / OTHER_UNIT:
-            times = f"{factor:.3g} times as large" if factor > 1 else f"{1 / factor:.3g} times smaller"
+            times = f"{_figure(factor)} times as large" if factor > 1 else f"{_figure(1 / factor)} times smaller"
             found.append(
                 ("fault", "mixed units",
                  f"{part.files.xyz}: coordinates are {times} as those of the training parts: the data set mixes units; "
                  "convert it to one"))
     return found
+
+
+def _figure(value):
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _unit(folder, parts, options, convention):

@@ -76,6 +76,8 @@ def _read_deep(path, head):
             page = file.pages[0]
             if page.bitspersample != 8 and page.bitspersample != 1:
                 array = file.asarray(series=0)
+                if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and array.dtype.kind == "u":
+                    array = np.iinfo(array.dtype).max - array
                 return np.moveaxis(array, 0, -1) if array.ndim == 3 and array.shape[-1] > 4 >= array.shape[0] else array
     return None
 
