@@ -65,9 +65,9 @@ def unit_fault(extent, distance, unit: Optional[str]):
     if unit in NAMES:
         size, away = extent * UNITS[unit], distance * UNITS[unit]
         if size < SMALLEST[unit] or size > BEYOND * LARGEST or away > BEYOND * FURTHEST:
+            mend = "leave out --unit" if guess == "m" else f"give --unit {guess}"
             return (f"with --unit {unit} the extent is {size:.2g} m, {away:.2g} m away; the coordinates look like "
-                    f"{NAMES.get(guess, 'metres')}: " +
-                    ("leave out --unit" if guess == "m" else f"give --unit {guess}") + ", or --unit m if metres are meant")
+                    f"{NAMES.get(guess, 'metres')}: {mend}, or --unit m if metres are meant")
     return None
 
 
