@@ -196,6 +196,12 @@ CASES = {
         ("warning", "002.tiff: its centre lies 100 m from"),
         ANYTHING,
     ),
+    "a few points far off": (
+        clouds(lambda p: np.where(np.arange(4096).reshape(64, 64, 1) % 400 == 9, np.float32([0, 0, 65.535]), p)),
+        [],
+        ("warning", "004.tiff: its points reach over 65.* m"),
+        ANYTHING,
+    ),
     # the same twice
     "in train and test": (
         copied("train/good/{kind}/000.{suffix}", "test/good/{kind}/004.{suffix}"),

@@ -223,8 +223,8 @@ def unusual_parts(training, test, factor=1.0, options=Options()):
     """Texts that name parts unlike the training parts.
 
     Unusual is: a centre further from the training parts' than 3 of their extents and than 10 times their usual
-    spread; points reaching 10 times as far apart as those of the training parts; fewer than a twentieth of the
-    training parts' points.
+    spread; points reaching over 10 times the training parts' extent, which few points suffice for; fewer than a
+    twentieth of the training parts' points.
 
     Args:
         training, test: sequences of (name, Facts).
@@ -234,11 +234,11 @@ def unusual_parts(training, test, factor=1.0, options=Options()):
     if not known:
         return []
     middle = [median(values) for values in zip(*(facts.centre for facts in known))]
-    extent, reach = median(facts.extent for facts in known), median(facts.reach for facts in known)
+    extent = median(facts.extent for facts in known)
     usual = median(counted(facts, options.zero_points)[0] for facts in known)
     spread = median(_distance(facts.centre, middle) for facts in known)
     found = []
-    for name, facts in (*training, *test):
+    for number, (name, facts) in enumerate((*training, *test)):
         if not facts.centre:
             continue
         what, away, count = [], _distance(facts.centre, middle), counted(facts, options.zero_points)[0]
@@ -247,15 +247,20 @@ def unusual_parts(training, test, factor=1.0, options=Options()):
                 f"its centre lies {away * factor:.3g} m from the training parts', whose extent is "
                 f"{extent * factor:.3g} m"
             )
-        if facts.reach > REACH * max(reach, 1e-30):
+        if facts.reach > REACH * max(extent, 1e-30):
             what.append(
-                f"its points reach over {facts.reach * factor:.3g} m, those of the training parts over "
-                f"{reach * factor:.3g} m"
+                f"its points reach over {facts.reach * factor:.3g} m, the middle 98 % of those of the training parts "
+                f"over {extent * factor:.3g} m"
             )
         if 0 < count < EMPTY * usual:
             what.append(f"nearly empty: {count:,} points are left, the training parts have {usual:,.0f}")
         if what:
-            found.append(f"{name}: {'; '.join(what)}: scores that normalise over the test set may be ruled by it")
+            why = (
+                "what is measured in training counts as normal"
+                if number < len(training)
+                else "scores that normalise over the test set may be ruled by it"
+            )
+            found.append(f"{name}: {'; '.join(what)}: {why}")
     return found
 
 
