@@ -1,9 +1,10 @@
 """From a camera's recording to the layout that M3DM reads: pictures with depth images or organised clouds to rgb,
 xyz and gt.
 
-    python tools/import_parts.py RECORDING -o datasets/mine --category cap --split train/good --intrinsics fx fy cx
-    cy --unit mm python tools/import_parts.py RECORDING -o datasets/mine --category cap --split test/scratch
-    --intrinsics camera.json --unit mm
+    python tools/import_parts.py GOOD -o datasets/mine --category cap --split train/good \\
+        --intrinsics fx fy cx cy --unit mm
+    python tools/import_parts.py BAD -o datasets/mine --category cap --split test/scratch \\
+        --intrinsics camera.json --unit mm
 
 Writes OUT/<category>/<split>/{rgb/NNN.png, xyz/NNN.tiff[, gt/NNN.png]}, a contact sheet to look at, and
 preprocessing.json, which says which part came from which files. A run that was stopped goes on where it was; files
@@ -22,11 +23,12 @@ from utils.errors import InputError  # noqa: E402
 from utils.options import HelpFormatter, Parser, add_workers, number  # noqa: E402
 
 PROGRAM = "import_parts.py"
-DECISIVE = ("intrinsics", "unit", "size", "flip", "crop", "fill_holes", "remove_plane", "seed")
+DECISIVE = ("intrinsics", "unit", "size", "flip", "crop", "fill_holes", "remove_plane", "seed", "picture_bits")
 ALIKE = (
     "crop",
     "remove_plane",
     "fill_holes",
+    "picture_bits",
 )  # have to be the same in all splits of a category, else they differ in more than defects
 PROBED = 5  # scans from which the unit is recognised
 
@@ -93,6 +95,13 @@ def build_parser():
     which.add_argument("--mask_glob", metavar="PATTERN", help="of masks of defects")
     which.add_argument(
         "--by_order", action="store_true", help="pair files by their order; else by name, or by the number in the name"
+    )
+    camera.add_argument(
+        "--picture_bits",
+        type=number(int, 8, 16),
+        default=16,
+        metavar="N",
+        help="that pictures of more than 8 bits use, 12 for many cameras; the same for all splits (default: 16)",
     )
     part = parser.add_argument_group("the part")
     part.add_argument(
@@ -229,6 +238,7 @@ def make_plan(args, parts):
         args.remove_plane,
         args.keep_touching,
         args.seed,
+        args.picture_bits,
     )
     return _with_unit(plan, parts)
 
@@ -237,14 +247,14 @@ def _with_unit(plan, parts):
     from statistics import median
 
     from utils.import_steps import measure
-    from utils.mvtec3d_util import read_picture
+    from utils.pictures import load_picture
     from utils.units import measure as size_of
     from utils.units import recognise_unit
 
     extents, whole, errors, used = [], False, [], None
     for files in parts[:: max(1, len(parts) // PROBED)][:PROBED]:
         try:
-            scan = measure(files, plan, files.picture and read_picture(files.picture, "RGB").size[::-1])
+            scan = measure(files, plan, files.picture and load_picture(files.picture).size)
         except (InputError, OSError) as error:
             errors.append(InputError(error))
             continue
