@@ -31,6 +31,7 @@ ALIKE = (
     "picture_bits",
 )  # have to be the same in all splits of a category, else they differ in more than defects
 PROBED = 5  # scans from which the unit is recognised
+UNLIKE = 5.0  # times another unit than the one recognised is worth a word
 
 
 def main(argv=None):
@@ -262,12 +263,20 @@ def _with_unit(plan, parts):
         whole, used = scan.whole_numbers, used or files.cloud
     if not extents:
         raise errors[0]
-    extent = median(extents)
-    if plan.unit is None:
-        try:
-            plan = plan._replace(unit=recognise_unit(extent, whole))
-        except InputError as error:
+    extent, seen = median(extents), None
+    try:
+        seen = recognise_unit(extent, whole)
+    except InputError as error:
+        if plan.unit is None:
             raise InputError(f"{used}: {error}") from None
+    if plan.unit is None:
+        plan = plan._replace(unit=seen)
+    elif seen and not 1 / UNLIKE < seen.metres / plan.unit.metres < UNLIKE:
+        print(
+            f"warning: {used}: looks like {seen.name}, {extent * seen.metres:.3g} m across; {plan.unit.found} makes it "
+            f"{extent * plan.unit.metres:.3g} m",
+            file=sys.stderr,
+        )
     return plan._replace(extent=extent * plan.unit.metres if len(extents) > 1 else None)
 
 

@@ -17,6 +17,7 @@ from utils.units import measure as size_of
 SMALLEST = 56  # pixels a side that a run needs
 MIXED = 5.0  # times the other scans' extent: another unit
 CONSISTENT = (0.003, 7.0)  # metres: outside, even a unit that the user named is worth a word
+KEPT = 0.8  # share of the points off the plane that the part should have
 FLIPS = ("horizontal", "vertical", "both")
 NUDGE = np.float32(1e-7)  # metres: a measured coordinate of exactly 0 would be read as background
 
@@ -146,7 +147,9 @@ def read_shown(path, bits, notes):
     picture = load_picture(path)
     if picture.bits > 8 or not isinstance(picture.content, Image.Image):
         if picture.content.dtype.kind != "f" and picture.content.max() >= 2**bits:
-            raise InputError(f"{path}: holds values up to {picture.content.max()}, more than --picture_bits {bits} hold")
+            raise InputError(
+                f"{path}: holds values up to {picture.content.max()}, more than --picture_bits {bits} hold"
+            )
         if picture.bits < bits:
             notes.append(f"{path.name}: a picture of 16 bits that fills {picture.bits}; it is dark without "
                          f"--picture_bits {picture.bits}, the same for all splits")
@@ -247,12 +250,16 @@ def _check_extent(path, extent, plan, notes):
 
 
 def _isolated(rgb, xyz, gt, plan, path, notes):
-    from utils.foreground import isolate, pad_square
+    from utils.foreground import isolated, pad_square
 
     try:
-        rgb, xyz, touching = isolate(rgb, xyz, plan.seed, plan.keep_touching)
+        part = isolated(rgb, xyz, plan.seed, plan.keep_touching)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    if touching:
-        notes.append(f"the part touches the frame with {touching} points")
-    return pad_square(rgb), pad_square(xyz), None if gt is None else pad_square(gt)
+    if part.touching:
+        notes.append(f"the part touches the frame with {part.touching} points")
+    if part.points < KEPT * part.off_plane:
+        notes.append(
+            f"the largest cluster holds {part.points / part.off_plane:.0%} of the {part.off_plane:,} points off the "
+            "plane, the others are taken away; if they are the part's, record it closer or do without --remove_plane")
+    return pad_square(part.rgb), pad_square(part.xyz), None if gt is None else pad_square(gt)
