@@ -102,7 +102,8 @@ def build_parser():
                                       "parameters that are not given are those of the run that saved the maps")
     scoring_addon.add_arguments(group, several=True)
     for action in group._group_actions:
-        action.help = action.help.replace("%(default)s", "as in the run").replace("(default: baseline)", "(default: all)")
+        text = action.help.replace("%(default)s", "as in the run")
+        action.help = text.replace("(default: baseline)", "(default: all)")
         action.default = argparse.SUPPRESS
     parser.set_defaults(scoring=["all"])
     return parser

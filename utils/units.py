@@ -13,6 +13,7 @@ BEYOND = 10.0  # times LARGEST or FURTHEST: no part is that large, whatever unit
 SMALLEST = {"cm": 2.5e-4, "mm": 2.5e-4, "um": 2.5e-6}  # metres: below it the coordinates are not in the unit said
 MILLIMETRES = (20.0, 150.0)  # extent or distance from which they are taken for millimetres and not for centimetres
 VIEW = (0.02, 1.2)  # metres: extents of what a camera sees of a part and its surroundings
+OFFSET = 1e4  # extents between a part and the origin: coordinates of a map or a hall, not of a sensor
 SAMPLE = 12544  # points that are looked at
 
 
@@ -56,6 +57,9 @@ def unit_fault(extent, distance, unit: Optional[str]):
     """Why coordinates of this extent and distance cannot be in ``unit`` (None: metres, not said by the user); None
     where they can. ``"m"`` says that they are metres, whatever they look like."""
     guess = guess_unit(extent, distance)
+    if unit != "m" and distance > OFFSET * extent > 0:
+        return (f"coordinates lie {distance:.3g} from the origin, the extent is {extent:.3g}: single precision blurs "
+                "such a part; take the offset away, or give --unit m if this is meant")
     if unit is None and guess != "m":
         other = "cm" if guess == "mm" else "mm"
         return (
