@@ -22,7 +22,7 @@ from utils.units import measure
 
 MASK_SIZE = 224
 PICTURE_STEP = 56  # side of the grid on which outlines are compared
-VERSION = 1  # of the facts; a cache of another is not used
+VERSION = 2  # of the facts; a cache of another is not used
 
 
 class Job(NamedTuple):
