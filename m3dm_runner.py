@@ -1,5 +1,6 @@
 """Fit and evaluate one category: the order of calls, and progress."""
 import dataclasses
+import logging
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from dataset import IMAGENET_MEAN, IMAGENET_STD, get_data_loader
 from feature_extractors.extraction import PatchExtractor
 from feature_extractors.multiple_features import METHODS
 from feature_extractors.released import mask_of_map, stacked
+from utils.dominating import dominating_part
 from utils.errors import InputError
 from utils.files import atomic_path
 from utils.options import extractor_options, method_settings
@@ -140,6 +142,10 @@ class M3DM:
             self.scored = evaluation.score(self.evaluation, names, scoring_addon.parameters_from(args),
                                            args.scoring_reference)
             self.metrics = evaluation.metrics(self.evaluation, self.scored)
+        if args.scoring_reference == "test":
+            dominating = dominating_part(paths, self.scored, args.scoring_topk)
+            if dominating:
+                logging.warning("%s", dominating)
         return tuple({args.method_name: value} for value in self.metrics[names[0]])
 
     def record(self):

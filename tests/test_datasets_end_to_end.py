@@ -116,6 +116,10 @@ def test_the_demo_runs_every_command_of_the_way(tmp_path, monkeypatch, capfd):
         "preprocess_eyecandies.py",
         "preprocess_realiad_d3.py",
         *["check_dataset.py", "main.py"] * 3,
+        "make_camera.py",
+        *["import_parts.py"] * 3,
+        "check_dataset.py",
+        "main.py",
         "rescore.py",
     ]
     flags = {}

@@ -17,6 +17,7 @@ from tools.make_downloads import NORMAL, make_mvtec3d, scene
 from utils import preprocessing
 from utils.errors import InputError
 from utils.foreground import EPS, FRAME, MIN_POINTS, PLANE_BAND, PLANE_THRESHOLD, find_plane, isolate, pad_square
+from utils.pictures import read_defect
 
 
 @pytest.mark.parametrize("size, seed", [((400, 400), 0), ((240, 320), 1), ((360, 160), 2)])
@@ -338,3 +339,35 @@ def test_other_suffixes_are_preprocessed_in_place(tmp_path):
         path.rename(path.with_suffix(".TIF"))
     assert preprocessing.main([str(tmp_path / "src"), "--workers", "1", "--in_place"]) == 0
     assert not list(folder.rglob("*.TIF")) and len(TrainDataset("bagel", 224, tmp_path / "src", 1)) == 2
+
+
+MASK_FORMS = {
+    "class two": lambda mask: Image.fromarray(mask // 255 * 2),
+    "red": lambda mask: Image.fromarray(np.stack([mask, 0 * mask, 0 * mask], -1)),
+    "white on transparent": lambda mask: Image.fromarray(np.dstack([mask * 0 + 255] * 3 + [mask])),
+    "dark palette": lambda mask: dark_palette(mask),
+}
+
+
+def dark_palette(mask):
+    image = Image.fromarray(mask // 255)
+    image.putpalette([0, 0, 0, 128, 0, 0])
+    return image
+
+
+@pytest.mark.parametrize("name", MASK_FORMS)
+def test_masks_of_any_kind_keep_their_meaning(tmp_path, name):
+    """Read again after preprocessing, the mask is that of the download."""
+    folder = make_mvtec3d(tmp_path / "src", size=(120, 120))
+    (path,) = folder.glob("test/hole/gt/*.png")
+    mask = np.asarray(Image.open(path))
+    MASK_FORMS[name](mask).save(path)
+    assert preprocessing.main([str(tmp_path / "src"), "-o", str(tmp_path / "dst"), "--workers", "1"]) == 0
+    written = read_defect(tmp_path / "dst/bagel/test/hole/gt/000.png")
+    assert mask.any() and np.array_equal(written[40:160, 40:160], mask > 0) and written.sum() == (mask > 0).sum()
+
+
+def test_shades_of_a_mask_stay(tmp_path):
+    shades = np.tile(np.arange(0, 256, 2, dtype=np.uint8), (60, 1))
+    Image.fromarray(shades).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(preprocessing.mask_values(tmp_path / "a.png"), shades)

@@ -1,5 +1,5 @@
 """The whole way on generated data: a category with both scorings, then each data set of the paper from its download
-to the tables.
+to the tables, and a generated recording of a camera.
 
     python tools/demo.py demo
 
@@ -80,6 +80,29 @@ def commands(out):
             out / "maps" / name,
         ]
         maps.append(out / "maps" / name)
+    recordings, mine = out / "recordings" / "depth_png", ["-o", sets / "mine", "--category", "knob"]
+    yield ["tools/make_camera.py", out / "recordings", "--kinds", "depth_png"]
+    for folder, split in (("train_good", "train/good"), ("test_good", "test/good"), ("test_dent", "test/dent")):
+        camera = ["--intrinsics", recordings / "camera.json", "--unit", "mm", "--remove_plane"]
+        yield ["tools/import_parts.py", recordings / folder, *mine, "--split", split, *camera]
+    yield ["tools/check_dataset.py", sets / "mine"]
+    yield [
+        "main.py",
+        "--method_name",
+        "Point_MAE",
+        "--num_group",
+        "64",
+        "--group_size",
+        "16",
+        "--checkpoint_dir",
+        checkpoints,
+        "--dataset_type",
+        "folder",
+        "--dataset_path",
+        sets / "mine",
+        "--output_dir",
+        out / "results_mine",
+    ]
     yield ["tools/rescore.py", *maps, "-o", out / "tables"]
     yield ["tools/report.py", maps[0], "-o", out / "report"]
 

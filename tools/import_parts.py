@@ -1,9 +1,10 @@
 """From a camera's recording to the layout that M3DM reads: pictures with depth images or organised clouds to rgb,
 xyz and gt.
 
-    python tools/import_parts.py RECORDING -o datasets/mine --category cap --split train/good --intrinsics fx fy cx
-    cy --unit mm python tools/import_parts.py RECORDING -o datasets/mine --category cap --split test/scratch
-    --intrinsics camera.json --unit mm
+    python tools/import_parts.py GOOD -o datasets/mine --category cap --split train/good \\
+        --intrinsics fx fy cx cy --unit mm
+    python tools/import_parts.py BAD -o datasets/mine --category cap --split test/scratch \\
+        --intrinsics camera.json --unit mm
 
 Writes OUT/<category>/<split>/{rgb/NNN.png, xyz/NNN.tiff[, gt/NNN.png]}, a contact sheet to look at, and
 preprocessing.json, which says which part came from which files. A run that was stopped goes on where it was; files
@@ -22,13 +23,15 @@ from utils.errors import InputError  # noqa: E402
 from utils.options import HelpFormatter, Parser, add_workers, number  # noqa: E402
 
 PROGRAM = "import_parts.py"
-DECISIVE = ("intrinsics", "unit", "size", "flip", "crop", "fill_holes", "remove_plane", "seed")
+DECISIVE = ("intrinsics", "unit", "size", "flip", "crop", "fill_holes", "remove_plane", "seed", "picture_bits")
 ALIKE = (
     "crop",
     "remove_plane",
     "fill_holes",
+    "picture_bits",
 )  # have to be the same in all splits of a category, else they differ in more than defects
 PROBED = 5  # scans from which the unit is recognised
+UNLIKE = 5.0  # times another unit than the one recognised is worth a word
 
 
 def main(argv=None):
@@ -93,6 +96,13 @@ def build_parser():
     which.add_argument("--mask_glob", metavar="PATTERN", help="of masks of defects")
     which.add_argument(
         "--by_order", action="store_true", help="pair files by their order; else by name, or by the number in the name"
+    )
+    camera.add_argument(
+        "--picture_bits",
+        type=number(int, 8, 16),
+        default=16,
+        metavar="N",
+        help="that pictures of more than 8 bits use, 12 for many cameras; the same for all splits (default: 16)",
     )
     part = parser.add_argument_group("the part")
     part.add_argument(
@@ -212,7 +222,7 @@ def make_plan(args, parts):
     from utils import foreground  # noqa: F401  here, before processes are forked
     from utils.import_camera import intrinsics_from
     from utils.import_steps import Plan
-    from utils.import_units import Unit, unit_from
+    from utils.units import Unit, unit_from
 
     camera = intrinsics_from(args.intrinsics) if args.intrinsics else None
     unit = unit_from(args.unit) if args.unit else None
@@ -229,6 +239,7 @@ def make_plan(args, parts):
         args.remove_plane,
         args.keep_touching,
         args.seed,
+        args.picture_bits,
     )
     return _with_unit(plan, parts)
 
@@ -237,26 +248,35 @@ def _with_unit(plan, parts):
     from statistics import median
 
     from utils.import_steps import measure
-    from utils.import_units import extent_of, recognise_unit
-    from utils.mvtec3d_util import read_picture
+    from utils.pictures import load_picture
+    from utils.units import measure as size_of
+    from utils.units import recognise_unit
 
     extents, whole, errors, used = [], False, [], None
     for files in parts[:: max(1, len(parts) // PROBED)][:PROBED]:
         try:
-            scan = measure(files, plan, files.picture and read_picture(files.picture, "RGB").size[::-1])
+            scan = measure(files, plan, files.picture and load_picture(files.picture).size)
         except (InputError, OSError) as error:
             errors.append(InputError(error))
             continue
-        extents.append(extent_of(scan.points, scan.measured))
+        extents.append(size_of(scan.points[scan.measured]).extent)
         whole, used = scan.whole_numbers, used or files.cloud
     if not extents:
         raise errors[0]
-    extent = median(extents)
-    if plan.unit is None:
-        try:
-            plan = plan._replace(unit=recognise_unit(extent, whole))
-        except InputError as error:
+    extent, seen = median(extents), None
+    try:
+        seen = recognise_unit(extent, whole)
+    except InputError as error:
+        if plan.unit is None:
             raise InputError(f"{used}: {error}") from None
+    if plan.unit is None:
+        plan = plan._replace(unit=seen)
+    elif seen and not 1 / UNLIKE < seen.metres / plan.unit.metres < UNLIKE:
+        print(
+            f"warning: {used}: looks like {seen.name}, {extent * seen.metres:.3g} m across; {plan.unit.found} makes it "
+            f"{extent * plan.unit.metres:.3g} m",
+            file=sys.stderr,
+        )
     return plan._replace(extent=extent * plan.unit.metres if len(extents) > 1 else None)
 
 

@@ -21,6 +21,7 @@ import scoring_addon  # noqa: E402
 from evaluation import Evaluation, extra_metrics, find_saved, metrics, read, score  # noqa: E402
 from tools import paper_tables  # noqa: E402
 from tools.paper_tables import METRICS, MULTISCALE  # noqa: E402
+from utils.dominating import dominating_part  # noqa: E402
 from utils.errors import InputError  # noqa: E402
 from utils.extra_metrics import EXTRA_METRICS as EXTRA  # noqa: E402
 from utils.files import atomic_write_text, check_writable  # noqa: E402
@@ -101,6 +102,8 @@ def build_parser():
                                       "parameters that are not given are those of the run that saved the maps")
     scoring_addon.add_arguments(group, several=True)
     for action in group._group_actions:
+        text = action.help.replace("%(default)s", "as in the run")
+        action.help = text.replace("(default: baseline)", "(default: all)")
         action.default = argparse.SUPPRESS
     parser.set_defaults(scoring=["all"])
     return parser
@@ -221,6 +224,8 @@ def deviations(run, expected=None):
         f"{name} {' / '.join(values)}" for name, values in given.items()
         if values != [str(getattr(scoring_addon.DEFAULTS, name))]
     ]
+    texts = [dominating_part(c.saved.path, c.scored, c.parameters.topk) for c in run if c.reference == "test"]
+    notes += [f"{text}." for text in texts if text]
     references = sorted({c.reference for c in run})
     if references != ["test"]:
         other.append(f"reference {' / '.join(references)}")

@@ -3,6 +3,8 @@
 Steps and constants are those of the released M3DM's preprocessing of MVTec 3D-AD; distances are metres.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from utils.clusters import largest_cluster
@@ -16,7 +18,22 @@ EPS, MIN_POINTS = 0.006, 30
 STEP = 100  # sides are rounded up to a multiple of this
 
 
+class Isolated(NamedTuple):
+    """The part alone."""
+
+    rgb: np.ndarray
+    xyz: np.ndarray
+    touching: int  # of the part's points in the frame
+    off_plane: int  # points off the plane, in the part or not
+    points: int  # of the part
+
+
 def isolate(rgb, xyz, seed=0, keep_touching=False):
+    """(rgb, xyz, points in the frame) of ``isolated``."""
+    return isolated(rgb, xyz, seed, keep_touching)[:3]
+
+
+def isolated(rgb, xyz, seed=0, keep_touching=False):
     """The part alone; everything else that was measured becomes 0 in rgb and xyz. Pixels without a measurement keep
     their rgb.
 
@@ -27,7 +44,7 @@ def isolate(rgb, xyz, seed=0, keep_touching=False):
         keep_touching: a part that touches the frame is no error.
 
     Returns:
-        (rgb, xyz, number of the part's points in the frame), as new arrays.
+        Isolated, with new arrays.
 
     Raises:
         InputError: without a file's name, that is the caller's to add. There is no plane: fewer than 50 of the
@@ -57,7 +74,13 @@ def isolate(rgb, xyz, seed=0, keep_touching=False):
             "take it out, or keep such parts with --keep_touching"
         )
     gone = (measured & ~part)[..., None]
-    return np.where(gone, 0, rgb).astype(rgb.dtype), np.where(gone, 0, xyz).astype(xyz.dtype), touching
+    return Isolated(
+        np.where(gone, 0, rgb).astype(rgb.dtype),
+        np.where(gone, 0, xyz).astype(xyz.dtype),
+        touching,
+        int(above.sum()),
+        int(part.sum()),
+    )
 
 
 def find_plane(points, seed=0):

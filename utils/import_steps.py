@@ -9,11 +9,15 @@ from PIL import Image
 from utils.errors import InputError
 from utils.import_camera import Intrinsics, fit_to, points_from_depth, same_aspect
 from utils.import_clouds import measured_pixels, organise, read_scan
-from utils.import_units import CONSISTENT, MIXED, Unit, extent_of
-from utils.mvtec3d_util import read_defect, read_picture
+from utils.pictures import load_picture, read_defect, to_8_bits
 from utils.preprocess_common import save_sample
+from utils.units import Unit
+from utils.units import measure as size_of
 
 SMALLEST = 56  # pixels a side that a run needs
+MIXED = 5.0  # times the other scans' extent: another unit
+CONSISTENT = (0.003, 7.0)  # metres: outside, even a unit that the user named is worth a word
+KEPT = 0.8  # share of the points off the plane that the part should have
 FLIPS = ("horizontal", "vertical", "both")
 NUDGE = np.float32(1e-7)  # metres: a measured coordinate of exactly 0 would be read as background
 
@@ -31,6 +35,7 @@ class Plan(NamedTuple):
     remove_plane: bool = False
     keep_touching: bool = False
     seed: int = 0
+    picture_bits: int = 16  # that pictures of more than 8 bits use
 
 
 class Measured(NamedTuple):
@@ -88,12 +93,13 @@ def import_part(files, plan, folder, name):
     folder = Path(folder)
     for stale in (p for kind in ("rgb", "xyz", "gt") for p in (folder / kind).glob(f".{name}-*.tmp")):
         stale.unlink(missing_ok=True)  # of a run that was killed while it wrote this part
-    picture = None if files.picture is None else read_picture(files.picture, "RGB")
+    notes = []
+    picture = None if files.picture is None else read_shown(files.picture, plan.picture_bits, notes)
     scan = measure(files, plan, None if picture is None else picture.size[::-1])
-    notes = list(scan.notes)
+    notes += scan.notes
     size = scan.measured.shape
     points = scan.points * plan.unit.metres
-    _check_extent(files.cloud, extent_of(points, scan.measured), plan, notes)
+    _check_extent(files.cloud, size_of(points[scan.measured]).extent, plan, notes)
 
     if picture is None and scan.colours is None:
         raise InputError(
@@ -129,6 +135,28 @@ def import_part(files, plan, folder, name):
         rgb, xyz, gt = _isolated(rgb, xyz, gt, plan, files.cloud, notes)
     save_sample(folder, name, rgb, xyz, gt)
     return notes
+
+
+def read_shown(path, bits, notes):
+    """Picture of a file as 8-bit RGB; values of a deeper one are scaled so that ``bits`` bits fill the range, and
+    ``notes`` gets a text where they do not.
+
+    Raises:
+        InputError: unreadable, of floating-point values, or with larger values than ``bits`` bits hold.
+    """
+    picture = load_picture(path)
+    if picture.bits > 8 or not isinstance(picture.content, Image.Image):
+        if picture.content.dtype.kind != "f" and picture.content.max() >= 2**bits:
+            raise InputError(
+                f"{path}: holds values up to {picture.content.max()}, more than --picture_bits {bits} hold"
+            )
+        if picture.bits < bits:
+            notes.append(f"{path.name}: a picture of 16 bits that fills {picture.bits}; it is dark without "
+                         f"--picture_bits {picture.bits}, the same for all splits")
+    try:
+        return to_8_bits(picture, "RGB", bits)
+    except ValueError as error:
+        raise InputError(f"{path}: cannot be read as picture ({error})") from None
 
 
 def flipped(array, how):
@@ -222,12 +250,16 @@ def _check_extent(path, extent, plan, notes):
 
 
 def _isolated(rgb, xyz, gt, plan, path, notes):
-    from utils.foreground import isolate, pad_square
+    from utils.foreground import isolated, pad_square
 
     try:
-        rgb, xyz, touching = isolate(rgb, xyz, plan.seed, plan.keep_touching)
+        part = isolated(rgb, xyz, plan.seed, plan.keep_touching)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    if touching:
-        notes.append(f"the part touches the frame with {touching} points")
-    return pad_square(rgb), pad_square(xyz), None if gt is None else pad_square(gt)
+    if part.touching:
+        notes.append(f"the part touches the frame with {part.touching} points")
+    if part.points < KEPT * part.off_plane:
+        notes.append(
+            f"the largest cluster holds {part.points / part.off_plane:.0%} of the {part.off_plane:,} points off the "
+            "plane, the others are taken away; if they are the part's, record it closer or do without --remove_plane")
+    return pad_square(part.rgb), pad_square(part.xyz), None if gt is None else pad_square(gt)

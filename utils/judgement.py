@@ -23,7 +23,7 @@ class Options(NamedTuple):
 
     img_size: int = 224  # side that clouds are resized to
     min_points: int = 1024  # fewer points than this are too few; 0: the method does not read clouds
-    unit: Optional[str] = None  # "m", "cm" or "mm"; None: metres, and refused if they do not look like it
+    unit: Optional[str] = None  # a key of UNITS; None: metres, and refused if they do not look like it
     zero_points: bool = False  # --fix zero_points
 
 
@@ -194,12 +194,16 @@ def _mixed(parts):
         ratios = part.facts.extent / extent, part.facts.distance / max(distance, 1e-30)
         factor = min(ratios) if min(ratios) > 1 else max(ratios)
         if factor > OTHER_UNIT or factor < 1 / OTHER_UNIT:
-            times = f"{factor:.3g} times as large" if factor > 1 else f"{1 / factor:.3g} times smaller"
+            times = f"{_figure(factor)} times as large" if factor > 1 else f"{_figure(1 / factor)} times smaller"
             found.append(
                 ("fault", "mixed units",
                  f"{part.files.xyz}: coordinates are {times} as those of the training parts: the data set mixes units; "
                  "convert it to one"))
     return found
+
+
+def _figure(value):
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _unit(folder, parts, options, convention):
@@ -219,8 +223,8 @@ def unusual_parts(training, test, factor=1.0, options=Options()):
     """Texts that name parts unlike the training parts.
 
     Unusual is: a centre further from the training parts' than 3 of their extents and than 10 times their usual
-    spread; points reaching 10 times as far apart as those of the training parts; fewer than a twentieth of the
-    training parts' points.
+    spread; points reaching over 10 times the training parts' extent, which few points suffice for; fewer than a
+    twentieth of the training parts' points.
 
     Args:
         training, test: sequences of (name, Facts).
@@ -230,11 +234,11 @@ def unusual_parts(training, test, factor=1.0, options=Options()):
     if not known:
         return []
     middle = [median(values) for values in zip(*(facts.centre for facts in known))]
-    extent, reach = median(facts.extent for facts in known), median(facts.reach for facts in known)
+    extent = median(facts.extent for facts in known)
     usual = median(counted(facts, options.zero_points)[0] for facts in known)
     spread = median(_distance(facts.centre, middle) for facts in known)
     found = []
-    for name, facts in (*training, *test):
+    for number, (name, facts) in enumerate((*training, *test)):
         if not facts.centre:
             continue
         what, away, count = [], _distance(facts.centre, middle), counted(facts, options.zero_points)[0]
@@ -243,15 +247,20 @@ def unusual_parts(training, test, factor=1.0, options=Options()):
                 f"its centre lies {away * factor:.3g} m from the training parts', whose extent is "
                 f"{extent * factor:.3g} m"
             )
-        if facts.reach > REACH * max(reach, 1e-30):
+        if facts.reach > REACH * max(extent, 1e-30):
             what.append(
-                f"its points reach over {facts.reach * factor:.3g} m, those of the training parts over "
-                f"{reach * factor:.3g} m"
+                f"its points reach over {facts.reach * factor:.3g} m, the middle 98 % of those of the training parts "
+                f"over {extent * factor:.3g} m"
             )
         if 0 < count < EMPTY * usual:
             what.append(f"nearly empty: {count:,} points are left, the training parts have {usual:,.0f}")
         if what:
-            found.append(f"{name}: {'; '.join(what)}: scores that normalise over the test set may be ruled by it")
+            why = (
+                "what is measured in training counts as normal"
+                if number < len(training)
+                else "scores that normalise over the test set may be ruled by it"
+            )
+            found.append(f"{name}: {'; '.join(what)}: {why}")
     return found
 
 

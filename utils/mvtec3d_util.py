@@ -75,17 +75,20 @@ def _read_tiff(path, integers):
                 f"{path}: is compressed in a way that needs the package imagecodecs: pip install imagecodecs") from None
         raise InputError(f"{path}: cannot be read as tiff ({error or type(error).__name__}); "
                          "the file is damaged or no tiff: fetch or convert it again") from None
+    if points.ndim > 3 and sum(side > 1 for side in points.shape) == 3:
+        points = points.squeeze()
     shape = points.shape
     if points.ndim == 3 and shape[2] not in (3, 4) and shape[0] in (3, 4):
         points = np.moveaxis(points, 0, 2)
         notes.append(f"planes or pages of shape {shape} are read as x, y, z")
-    if points.ndim == 2:
-        what = "a list of points without rows and columns" if shape[1] in (3, 4, 6) else "depth only"
+    if points.ndim == 2 or (points.ndim == 3 and 1 in (shape[0], shape[2])):
+        listed = shape[-1] in (3, 4, 6) or (points.ndim == 3 and shape[1] in (3, 4, 6))
+        what = "a list of points without rows and columns" if listed else "depth only"
         raise InputError(f"{path}: has shape {shape}: {what}, expected height × width × 3 (x, y, z); {CONVERT}")
     if points.ndim != 3 or points.shape[2] not in (3, 4):
         raise InputError(f"{path}: has shape {shape}, expected height × width × 3 (x, y, z); {CONVERT}")
     if points.shape[2] == 4:
-        notes.append("the fourth channel (intensity or the like) is left out")
+        notes.append("the fourth of the channels (intensity or the like) is left out")
         points = points[..., :3]
     if points.dtype.kind != "f" and not (integers and points.dtype.kind in "iu"):
         raise InputError(

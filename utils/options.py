@@ -126,7 +126,7 @@ def build_parser():
         help="few-shot: exactly K training parts, chosen by --seed and the category's name "
         "(those of fewer shots are among those of more); run.json lists them. Not with --max_sample")
     group.add_argument(
-        "--unit", choices=("m", "cm", "mm"),
+        "--unit", choices=("m", "cm", "mm", "um"),
         help="unit of the point clouds' coordinates (default: metres, and refused where they do "
         "not look like it; m: they are metres although they do not look like it)")
     group.add_argument("--no_check", action="store_true",

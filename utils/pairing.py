@@ -128,7 +128,7 @@ def pair(folder, with_masks):
     used = {path for part in (*found.parts, *found.incomplete) for path in part if path}
     for kind in kinds:
         unread = sorted(p for p in _entries(folder, kind) if p not in used)
-        if unread:
+        if unread and (files[kind] or kind == "gt"):  # a fault names them where there is nothing else
             notes.append(
                 Note("files not read", f"{folder / kind}: {_count(unread)} not read, for instance {unread[0].name}")
             )

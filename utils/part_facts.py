@@ -22,7 +22,7 @@ from utils.units import measure
 
 MASK_SIZE = 224
 PICTURE_STEP = 56  # side of the grid on which outlines are compared
-VERSION = 1  # of the facts; a cache of another is not used
+VERSION = 2  # of the facts; a cache of another is not used
 
 
 class Job(NamedTuple):
@@ -114,7 +114,8 @@ def _cloud(job, values, notes):
     path = job.xyz
     cloud = read_cloud(path, job.integers)
     points, (height, width) = cloud.points, cloud.points.shape[:2]
-    notes += [("tiff layout", f"{path}: {text}") for text in cloud.notes]
+    if cloud.notes:
+        notes.append(("tiff layout", f"{path}: {'; '.join(cloud.notes)}"))
     if min(height, width) < SMALLEST_SIDE:
         raise InputError(
             f"{path}: has {height}×{width} pixels, at least {SMALLEST_SIDE} are needed on each side; for clouds of "

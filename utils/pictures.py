@@ -76,6 +76,8 @@ def _read_deep(path, head):
             page = file.pages[0]
             if page.bitspersample != 8 and page.bitspersample != 1:
                 array = file.asarray(series=0)
+                if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and array.dtype.kind == "u":
+                    array = np.iinfo(array.dtype).max - array
                 return np.moveaxis(array, 0, -1) if array.ndim == 3 and array.shape[-1] > 4 >= array.shape[0] else array
     return None
 
@@ -155,9 +157,9 @@ def load_mask(path):
         values = values[..., 0]
     if alpha is not None and alpha.min() != alpha.max():
         shown, _ = _marked(alpha, 255 if picture.bits == 8 else 65535, False)
-        inside = values[shown]
-        if len(inside) and (inside != 0).any() and (inside != inside[0]).any():
-            brightest = values if values.ndim == 2 else values.max(2)
+        brightest = values if values.ndim == 2 else values.max(2)
+        inside = np.unique(brightest[shown])
+        if 1 < len(inside) <= FEW and inside[0] == 0:  # marks on black, cut out; many values are a photo, cut out
             shown = _marked(np.where(shown, brightest, 0), full, lossy)[0]
         return Mask(shown, int(alpha.max()), None)
     if values.ndim == 2:

@@ -20,7 +20,7 @@ from utils.errors import InputError  # noqa: E402
 from utils.mvtec3d_util import read_unexamined  # noqa: E402
 from utils.options import number  # noqa: E402
 from utils.pairing import GOOD, defect_folders, pair, part_files  # noqa: E402
-from utils.pictures import read_picture  # noqa: E402
+from utils.pictures import read_defect, read_picture  # noqa: E402
 from utils.units import UNITS  # noqa: E402
 
 PROGRAM = "preprocessing.py"
@@ -112,7 +112,7 @@ def convert(sample, target, seed, keep_touching, unit=None):
 
     rgb = np.asarray(read_picture(sample.rgb, "RGB"))
     xyz, broken, notes = read_unexamined(sample.xyz, unit)
-    gt = None if sample.gt is None else np.asarray(read_picture(sample.gt, "L"))
+    gt = None if sample.gt is None else mask_values(sample.gt)
     for path, other in ((sample.xyz, xyz), (sample.gt, gt)):
         if other is not None and other.shape[:2] != rgb.shape[:2]:
             raise InputError(
@@ -128,6 +128,13 @@ def convert(sample, target, seed, keep_touching, unit=None):
     if broken:
         notes.append(f"{sample.xyz}: {broken} pixels with NaN or inf are taken as background")
     return notes + ([f"{sample.xyz}: the part touches the frame with {touching} points"] if touching else [])
+
+
+def mask_values(path):
+    """[H, W] uint8 of a mask: its own grey values where these say what ``read_defect`` finds, else 0 and 255, since
+    grey would lose what a palette, colours, class numbers or transparency say."""
+    defect, grey = read_defect(path), np.asarray(read_picture(path, "L"))
+    return grey if np.array_equal(grey > 127, defect) else defect.astype(np.uint8) * 255
 
 
 def make_jobs(samples, target, args):
