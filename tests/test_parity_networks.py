@@ -18,7 +18,7 @@ def test_train_mode_as_released(arguments):
     recorded, runner = fixture("full_train_f1"), run(arguments("--f_coreset", "1"))
     for i, name in enumerate(recorded["bank_names"]):
         np.testing.assert_allclose(runner.evaluation.bank_score[name], recorded["bank_scores"][:, i], rtol=0.01)
-    np.testing.assert_allclose(runner.evaluation.decision_score, recorded["image_preds"], rtol=0.0375)
+    np.testing.assert_allclose(runner.evaluation.decision_score, recorded["image_preds"], rtol=0.03)
 
 
 def test_point_bert(arguments):
