@@ -1,4 +1,5 @@
-# make demo: set up, then the full setting with both scorings on a generated category and on small generated downloads of each data set
+# make demo: set up, then the full setting with both scorings on a generated category and on small generated downloads
+#   of each data set
 # make test: set up, check the style (ruff), run the whole test suite
 # make lint: the style alone
 PYTHON ?= python3
@@ -8,7 +9,8 @@ DEMO := demo
 .PHONY: demo test lint clean
 
 $(VENV)/installed: requirements.txt requirements-dev.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: make PYTHON=python3.11 ...")'
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and \
+	  "Python 3.10 or newer is needed: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@

@@ -192,7 +192,8 @@ class TripleFeatures(Features):
         \'\'\'image_preds, predictions: one entry a part\'\'\'
         s_xyz, s_map_xyz = self.compute_single_s_s_map(xyz_patch, xyz_patch, feature_map_dims, modal='xyz')
         s_rgb, s_map_rgb = self.compute_single_s_s_map(rgb_patch, rgb_patch, feature_map_dims, modal='rgb')
-        s_fusion, s_map_fusion = self.compute_single_s_s_map(fusion_patch, fusion_patch, feature_map_dims, modal='fusion')
+        s_fusion, s_map_fusion = self.compute_single_s_s_map(fusion_patch, fusion_patch, feature_map_dims, \
+modal='fusion')
 
         self.seen.append(np.stack([np.array(m[0]) for m in (s_map_rgb, s_map_xyz, s_map_fusion)]))
         s = np.array([[s_xyz, 0.1 * s_rgb, s_fusion]])

@@ -1,4 +1,5 @@
 """Which files belong to one part: by name, by number, by position; what is refused, and what is passed over."""
+
 import unicodedata
 from pathlib import Path
 
@@ -29,25 +30,74 @@ def kinds(pairing):
 
 PAIRED = {  # pictures, tiffs → their order, how it is told
     "names": (["b.png", "a.png"], ["a.tiff", "b.tiff"], [("a", "a"), ("b", "b")], []),
-    "dots": (["scan.png", "scan.right.png"], ["scan.tiff", "scan.right.tiff"], [("scan", "scan"), ("scan.right", "scan.right")], []),
-    "padded": (["img_9.png", "img_10.png", "img_11.png"], ["0009.tiff", "0010.tiff", "0011.tiff"],
-               [("img_9", "0009"), ("img_10", "0010"), ("img_11", "0011")], ["paired by number"]),
-    "padded without a word": (["9.png", "10.png", "11.png"], ["09.tiff", "10.tiff", "11.tiff"],
-                              [("9", "09"), ("10", "10"), ("11", "11")], ["paired by number"]),
-    "another word": (["img_1.png", "img_2.png"], ["cloud_1.tiff", "cloud_2.tiff"], [("img_1", "cloud_1"), ("img_2", "cloud_2")], ["paired by number"]),
-    "a number that is always there": (["cam2_1.png", "cam2_2.png"], ["1.tiff", "2.tiff"], [("cam2_1", "1"), ("cam2_2", "2")], ["paired by number"]),
-    "another number that is always there": (["cam2_1.png", "cam2_3.png"], ["s7_3.tiff", "s7_1.tiff"], [("cam2_1", "s7_1"), ("cam2_3", "s7_3")],
-                                            ["paired by number"]),
-    "two numbers": (["1_2.png", "2_1.png"], ["x2_01.tiff", "x1_02.tiff"], [("1_2", "x1_02"), ("2_1", "x2_01")], ["paired by number"]),
-    "words": (["rgb_right.png", "rgb_left.png"], ["left_xyz.tiff", "right_xyz.tiff"], [("rgb_left", "left_xyz"), ("rgb_right", "right_xyz")],
-              ["paired by number"]),
-    "words with dots": (["scan.png", "scan.r.png"], ["scan_xyz.tiff", "scan.r_xyz.tiff"], [("scan", "scan_xyz"), ("scan.r", "scan.r_xyz")],
-                        ["paired by number"]),
+    "dots": (
+        ["scan.png", "scan.right.png"],
+        ["scan.tiff", "scan.right.tiff"],
+        [("scan", "scan"), ("scan.right", "scan.right")],
+        [],
+    ),
+    "padded": (
+        ["img_9.png", "img_10.png", "img_11.png"],
+        ["0009.tiff", "0010.tiff", "0011.tiff"],
+        [("img_9", "0009"), ("img_10", "0010"), ("img_11", "0011")],
+        ["paired by number"],
+    ),
+    "padded without a word": (
+        ["9.png", "10.png", "11.png"],
+        ["09.tiff", "10.tiff", "11.tiff"],
+        [("9", "09"), ("10", "10"), ("11", "11")],
+        ["paired by number"],
+    ),
+    "another word": (
+        ["img_1.png", "img_2.png"],
+        ["cloud_1.tiff", "cloud_2.tiff"],
+        [("img_1", "cloud_1"), ("img_2", "cloud_2")],
+        ["paired by number"],
+    ),
+    "a number that is always there": (
+        ["cam2_1.png", "cam2_2.png"],
+        ["1.tiff", "2.tiff"],
+        [("cam2_1", "1"), ("cam2_2", "2")],
+        ["paired by number"],
+    ),
+    "another number that is always there": (
+        ["cam2_1.png", "cam2_3.png"],
+        ["s7_3.tiff", "s7_1.tiff"],
+        [("cam2_1", "s7_1"), ("cam2_3", "s7_3")],
+        ["paired by number"],
+    ),
+    "two numbers": (
+        ["1_2.png", "2_1.png"],
+        ["x2_01.tiff", "x1_02.tiff"],
+        [("1_2", "x1_02"), ("2_1", "x2_01")],
+        ["paired by number"],
+    ),
+    "words": (
+        ["rgb_right.png", "rgb_left.png"],
+        ["left_xyz.tiff", "right_xyz.tiff"],
+        [("rgb_left", "left_xyz"), ("rgb_right", "right_xyz")],
+        ["paired by number"],
+    ),
+    "words with dots": (
+        ["scan.png", "scan.r.png"],
+        ["scan_xyz.tiff", "scan.r_xyz.tiff"],
+        [("scan", "scan_xyz"), ("scan.r", "scan.r_xyz")],
+        ["paired by number"],
+    ),
     "position": (["a.png", "c.png"], ["q.tiff", "w.tiff"], [("a", "q"), ("c", "w")], ["paired by position"]),
-    "one side without numbers": (["a9.png", "a10.png"], ["q.tiff", "w.tiff"], [("a9", "q"), ("a10", "w")], ["paired by "
-                                                                                                            "position"]),
+    "one side without numbers": (
+        ["a9.png", "a10.png"],
+        ["q.tiff", "w.tiff"],
+        [("a9", "q"), ("a10", "w")],
+        ["paired by position"],
+    ),
     "upper case": (["A.PNG", "B.png"], ["A.TIFF", "B.TIF"], [("A", "A"), ("B", "B")], []),
-    "mixed suffixes": (["1.png", "2.jpg", "3.jpeg", "4.bmp"], ["1.tiff", "2.tif", "3.tiff", "4.tif"], [(c, c) for c in "1234"], []),
+    "mixed suffixes": (
+        ["1.png", "2.jpg", "3.jpeg", "4.bmp"],
+        ["1.tiff", "2.tif", "3.tiff", "4.tif"],
+        [(c, c) for c in "1234"],
+        [],
+    ),
     "a preview beside": (["1.png", "1.jpg"], ["1.tiff"], [("1", "1")], ["files not read"]),
     "notes beside": (["1.png", "notes.jpg", "read.txt"], ["1.tiff"], [("1", "1")], ["files not read"]),
     "hidden files": (["1.png", "._1.png", ".DS_Store", "Thumbs.db"], ["1.tiff", "._1.tiff"], [("1", "1")], []),
@@ -66,14 +116,17 @@ def test_paired(tmp_path, case):
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
 def test_accents_in_two_spellings(tmp_path, form):
     other = "NFD" if form == "NFC" else "NFC"
-    folder = make(tmp_path, [unicodedata.normalize(form, f"{c}.png") for c in "äé"],
-                  [unicodedata.normalize(other, f"{c}.tiff") for c in "éä"])
+    folder = make(
+        tmp_path,
+        [unicodedata.normalize(form, f"{c}.png") for c in "äé"],
+        [unicodedata.normalize(other, f"{c}.tiff") for c in "éä"],
+    )
     found = pair(folder, with_masks=False)
     assert found.problems == () and kinds(found) == []
     assert all(
-        unicodedata.normalize("NFC",
-                              a.split(".")[0]) == unicodedata.normalize("NFC",
-                                                                        b.split(".")[0]) for a, b, _ in names(found))
+        unicodedata.normalize("NFC", a.split(".")[0]) == unicodedata.normalize("NFC", b.split(".")[0])
+        for a, b, _ in names(found)
+    )
 
 
 def test_the_same_name_in_both_spellings_is_refused(tmp_path):
@@ -88,11 +141,20 @@ REFUSED = {  # pictures, tiffs, masks → what the problems name
     "other numbers of one part": (["img_1.png"], ["0002.tiff"], [], ["img_1.png", "0002.tiff"]),
     "numbered from 0 and from 1": (["0.png", "1.png"], ["1.tiff", "2.tiff"], [], ["0.png", "2.tiff"]),
     "counts": (["a.png", "b.png"], ["q.tiff"], [], ["1 tiff files for 2 pictures"]),
-    "no tiff, clouds of another kind": (["1.png"], ["1.ply"], [], ["there are 1 .ply, for instance 1.ply: "
-                                                                   "tools/import_parts.py"]),
+    "no tiff, clouds of another kind": (
+        ["1.png"],
+        ["1.ply"],
+        [],
+        ["there are 1 .ply, for instance 1.ply: tools/import_parts.py"],
+    ),
     "no picture": (["1.webp"], ["1.tiff"], [], ["there are 1 .webp, for instance 1.webp"]),
     "a mask lacks": (["1.png", "2.png"], ["1.tiff", "2.tiff"], ["2.png"], ["1.png: has no 1.png in"]),
-    "a mask with a suffix lacks": (["1.png", "2.png", "3.png"], ["1.tiff", "2.tiff", "3.tiff"], ["1_mask.png", "3_mask.png"], ["2.png"]),
+    "a mask with a suffix lacks": (
+        ["1.png", "2.png", "3.png"],
+        ["1.tiff", "2.tiff", "3.tiff"],
+        ["1_mask.png", "3_mask.png"],
+        ["2.png"],
+    ),
 }
 
 
@@ -101,7 +163,8 @@ def test_refused(tmp_path, case):
     *files, wanted = REFUSED[case]
     found = pair(make(tmp_path, *files), with_masks=bool(files[2]))
     assert len(found.problems) == len(wanted) and all(
-        len(text.splitlines()) == 1 and str(tmp_path) in text for text in found.problems)
+        len(text.splitlines()) == 1 and str(tmp_path) in text for text in found.problems
+    )
     assert all(word in text for word, text in zip(wanted, found.problems))
 
 
@@ -129,17 +192,22 @@ def test_links_are_followed(tmp_path):
     (tmp_path / "linked").mkdir()
     (tmp_path / "linked/hole").symlink_to(real)
     assert [f.name for f in defect_folders(tmp_path / "linked")[0]] == ["hole"] and len(
-        pair(tmp_path / "linked/hole", False).parts) == 1
+        pair(tmp_path / "linked/hole", False).parts
+    ) == 1
 
 
-@pytest.mark.parametrize("name",
-                         [".ipynb_checkpoints", "@eaDir", "__MACOSX", "$RECYCLE.BIN", "lost+found", ".Trash-1000"])
+@pytest.mark.parametrize(
+    "name", [".ipynb_checkpoints", "@eaDir", "__MACOSX", "$RECYCLE.BIN", "lost+found", ".Trash-1000"]
+)
 def test_folders_that_programs_leave_behind(tmp_path, name):
     make(tmp_path, ["1.png"], ["1.tiff"], name=name)
     make(tmp_path, ["1.png"], ["1.tiff"])
     folders, notes = defect_folders(tmp_path)
-    assert [f.name for f in folders] == ["hole"] and [note.kind
-                                                      for note in notes] == ["folder skipped"] and name in notes[0].text
+    assert (
+        [f.name for f in folders] == ["hole"]
+        and [note.kind for note in notes] == ["folder skipped"]
+        and name in notes[0].text
+    )
 
 
 def test_empty_folders_are_skipped_and_named(tmp_path):
@@ -148,8 +216,10 @@ def test_empty_folders_are_skipped_and_named(tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other/readme.txt").touch()  # somebody's files: a fault that pairing tells, nothing to skip
     folders, notes = defect_folders(tmp_path)
-    assert [f.name
-            for f in folders] == ["other"] and ["dent" in notes[0].text, "scratch" in notes[1].text] == [True, True]
+    assert [f.name for f in folders] == ["other"] and ["dent" in notes[0].text, "scratch" in notes[1].text] == [
+        True,
+        True,
+    ]
     assert pair(tmp_path / "other", False).problems
 
 
@@ -161,8 +231,12 @@ def test_good_in_capitals_is_no_defect(tmp_path, name):
 @settings(deadline=None, max_examples=40)
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=30, unique=True), st.integers(1, 8), st.integers(1, 8))
 def test_numbers_pair_whatever_their_padding(tmp_path_factory, numbers, left, right):
-    folder = make(tmp_path_factory.mktemp("n"), [f"img_{n:0{left}}.png" for n in numbers],
-                  [f"{n:0{right}}_xyz.tiff" for n in numbers], name="good")
+    folder = make(
+        tmp_path_factory.mktemp("n"),
+        [f"img_{n:0{left}}.png" for n in numbers],
+        [f"{n:0{right}}_xyz.tiff" for n in numbers],
+        name="good",
+    )
     found = names(pair(folder, with_masks=False))
     assert [int(a[4:-4]) for a, _, _ in found] == [int(b.split("_")[0]) for _, b, _ in found] == sorted(numbers)
 

@@ -1,4 +1,5 @@
 """Masks of annotation tools, and pictures of cameras."""
+
 import imagecodecs
 import numpy as np
 import pytest
@@ -35,19 +36,34 @@ instances[SPOT] = np.arange(100) % 40 + 1
 red_shades = colour((255, 0, 0))
 red_shades[20, 20:30, 0] = 200
 MASKS = {  # how annotation tools write 100 defective pixels
-    "white": grey(255), "ones": grey(1), "class two": grey(2), "classes 1, 2, 3": classes, "forty instances": instances, "dark grey": grey(100),
-    "light grey": grey(200), "red": colour((255, 0, 0)), "dark red": colour((128, 0, 0)), "blue": colour((0, 0, 9)), "shades of red": red_shades,
-    "1 bit": Image.fromarray(SPOT), "palette red": palette([(0, 0, 0), (128, 0, 0)]),
+    "white": grey(255),
+    "ones": grey(1),
+    "class two": grey(2),
+    "classes 1, 2, 3": classes,
+    "forty instances": instances,
+    "dark grey": grey(100),
+    "light grey": grey(200),
+    "red": colour((255, 0, 0)),
+    "dark red": colour((128, 0, 0)),
+    "blue": colour((0, 0, 9)),
+    "shades of red": red_shades,
+    "1 bit": Image.fromarray(SPOT),
+    "palette red": palette([(0, 0, 0), (128, 0, 0)]),
     "palette, black last": palette([(128, 0, 0), (0, 0, 0)], 1 - SPOT.astype(np.uint8)),
-    "palette on white": palette([(255, 255, 255), (200, 0, 0)]), "palette transparent": palette([(255, 0, 0), (255, 255, 255)], transparency=0),
-    "red on white": colour((255, 0, 0), (255, 255, 255)), "red on grey": colour((255, 0, 0), (90, 90, 90)),
+    "palette on white": palette([(255, 255, 255), (200, 0, 0)]),
+    "palette transparent": palette([(255, 0, 0), (255, 255, 255)], transparency=0),
+    "red on white": colour((255, 0, 0), (255, 255, 255)),
+    "red on grey": colour((255, 0, 0), (90, 90, 90)),
     "white on transparent": np.dstack([np.full((64, 64, 3), 255), grey(255)]).astype(np.uint8),
     "half transparent": np.dstack([np.full((64, 64, 3), 255), grey(128)]).astype(np.uint8),
     "black on transparent": np.dstack([np.zeros((64, 64, 3)), grey(255)]).astype(np.uint8),
     "red on opaque black": np.dstack([colour((255, 0, 0)), np.full((64, 64), 255)]).astype(np.uint8),
     "nothing is opaque": np.dstack([grey(255)] * 3 + [np.zeros((64, 64), np.uint8)]),
-    "grey and alpha": np.dstack([np.full((64, 64), 255, np.uint8), grey(255)]), "grey, opaque": np.dstack([grey(255), np.full((64, 64), 255, np.uint8)]),
-    "16 bits": grey(65535, dtype=np.uint16), "16 bits, class two": grey(2, dtype=np.uint16), "16 bits, 4095": grey(4095, dtype=np.uint16),
+    "grey and alpha": np.dstack([np.full((64, 64), 255, np.uint8), grey(255)]),
+    "grey, opaque": np.dstack([grey(255), np.full((64, 64), 255, np.uint8)]),
+    "16 bits": grey(65535, dtype=np.uint16),
+    "16 bits, class two": grey(2, dtype=np.uint16),
+    "16 bits, 4095": grey(4095, dtype=np.uint16),
 }
 
 
@@ -58,14 +74,14 @@ def test_what_is_no_background_is_defect(tmp_path, name):
     np.testing.assert_array_equal(read_defect(tmp_path / "mask.png"), SPOT)
 
 
-@pytest.mark.parametrize("suffix, content", [("bmp", grey(255)), ("tif", grey(1)), ("jpg", grey(255)),
-                                             ("jpg", colour((255, 0, 0))), ("jpg", grey(100))])
+@pytest.mark.parametrize(
+    "suffix, content",
+    [("bmp", grey(255)), ("tif", grey(1)), ("jpg", grey(255)), ("jpg", colour((255, 0, 0))), ("jpg", grey(100))],
+)
 def test_other_formats(tmp_path, suffix, content):
-    Image.fromarray(content).save(tmp_path / f"mask.{suffix}",
-                                  **({
-                                      "quality": 95,
-                                      "subsampling": 0
-                                  } if suffix == "jpg" else {}))
+    Image.fromarray(content).save(
+        tmp_path / f"mask.{suffix}", **({"quality": 95, "subsampling": 0} if suffix == "jpg" else {})
+    )
     assert (read_defect(tmp_path / f"mask.{suffix}") ^ SPOT).sum() <= (8 if suffix == "jpg" else 0)
 
 
@@ -85,8 +101,9 @@ def test_a_ramp_counts_from_above_half(tmp_path, dtype, top):
 def test_what_is_found_is_told(tmp_path):
     Image.fromarray(grey(2)).save(tmp_path / "a.png")
     Image.fromarray(colour((255, 0, 0), (255, 255, 255))).save(tmp_path / "b.png")
-    assert load_mask(tmp_path / "a.png")[1:] == (2, None) and "255, 255, 255" in load_mask(
-        tmp_path / "b.png").background
+    assert (
+        load_mask(tmp_path / "a.png")[1:] == (2, None) and "255, 255, 255" in load_mask(tmp_path / "b.png").background
+    )
 
 
 def test_empty_masks_stay_empty(tmp_path):

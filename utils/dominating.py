@@ -10,14 +10,19 @@ NORMALISED = ("partial", "full", "disagreement")  # scorings whose statistics ar
 
 
 def dominating_part(paths, scored, topk=scoring_addon.DEFAULTS.topk):
-    """A text that names the part which sets the scale of S_base or Q95 of M_pix; None where no part does.
+    """A warning that names the part which alone decides how all other parts' scores are spread; None if none does.
 
-    Statistics are normalised by their smallest and largest value over the test set (section 3.6 of the paper). Where
-    one part is so far off that all others lie within a tenth of that range, the others are hardly told apart by what
-    is computed from them.
+    The add-on maps the smallest value of a statistic in the test set to 0 and the largest to 1 (section 3.6 of the
+    paper). One part with a huge value takes the 1, and all others end up close to 0, hardly told apart. The warning
+    comes where the others share less than a tenth of the range from 0 to 1. S_base and Q95 of the map are looked at.
 
     Args:
-        paths: [n] the parts' names. scored: {scoring: Scored}. topk: of S_base.
+        paths: names of the n parts.
+        scored: {scoring: Scored} of the same parts.
+        topk: number of largest pixels that S_base averages.
+
+    Returns:
+        One sentence, or None: also where no scoring normalises, or there are fewer than 4 parts.
     """
     maps = next((scored[name].predictions for name in NORMALISED if name in scored), None)
     if maps is None or len(maps) < FEWEST:

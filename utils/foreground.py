@@ -29,11 +29,6 @@ class Isolated(NamedTuple):
 
 
 def isolate(rgb, xyz, seed=0, keep_touching=False):
-    """(rgb, xyz, points in the frame) of ``isolated``."""
-    return isolated(rgb, xyz, seed, keep_touching)[:3]
-
-
-def isolated(rgb, xyz, seed=0, keep_touching=False):
     """The part alone; everything else that was measured becomes 0 in rgb and xyz. Pixels without a measurement keep
     their rgb.
 

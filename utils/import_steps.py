@@ -250,10 +250,10 @@ def _check_extent(path, extent, plan, notes):
 
 
 def _isolated(rgb, xyz, gt, plan, path, notes):
-    from utils.foreground import isolated, pad_square
+    from utils.foreground import isolate, pad_square
 
     try:
-        part = isolated(rgb, xyz, plan.seed, plan.keep_touching)
+        part = isolate(rgb, xyz, plan.seed, plan.keep_touching)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     if part.touching:

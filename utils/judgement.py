@@ -222,9 +222,12 @@ def _unit(folder, parts, options, convention):
 def unusual_parts(training, test, factor=1.0, options=Options()):
     """Texts that name parts unlike the training parts.
 
-    Unusual is: a centre further from the training parts' than 3 of their extents and than 10 times their usual
-    spread; points reaching over 10 times the training parts' extent, which few points suffice for; fewer than a
-    twentieth of the training parts' points.
+    A part is unusual for one of three reasons:
+
+    - It lies elsewhere: its centre is further from the training parts' than 3 times their extent, and further than
+      10 times their usual spread.
+    - It reaches too far: its outermost points are over 10 times the training parts' extent apart. A few points do.
+    - It is nearly empty: it has fewer than a twentieth of the training parts' points.
 
     Args:
         training, test: sequences of (name, Facts).

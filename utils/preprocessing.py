@@ -119,7 +119,7 @@ def convert(sample, target, seed, keep_touching, unit=None):
                 f"{path}: has {other.shape[0]}×{other.shape[1]} pixels, {sample.rgb} {rgb.shape[0]}×{rgb.shape[1]}; "
                 "they have to be equal")
     try:
-        rgb, xyz, touching = isolate(rgb, xyz, seed, keep_touching)
+        rgb, xyz, touching = isolate(rgb, xyz, seed, keep_touching)[:3]
     except InputError as error:
         raise InputError(f"{sample.xyz}: {error}") from None
     where = Path(sample.name)

@@ -18,15 +18,13 @@ def track(items, total, label, unit="part"):
         label: what is being done, such as "bagel: memory bank".
         unit: what an item is.
     """
-    if sys.stderr.isatty():
-        yield from tqdm(items, desc=label, total=total, unit=unit)
-        return
+    terminal = sys.stderr.isatty()
     begun = shown = time.monotonic()
-    for done, item in enumerate(items, 1):
+    for done, item in enumerate(tqdm(items, desc=label, total=total, unit=unit, disable=not terminal), 1):
         raise_if_stopping()
         yield item
         now = time.monotonic()
-        if now - shown >= SECONDS:
+        if not terminal and now - shown >= SECONDS:
             shown, per_item = now, (now - begun) / done
             print(
                 f"{label}: {done} of {total} {unit}s, {per_item:.3g} s per {unit}, about "

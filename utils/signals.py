@@ -8,8 +8,11 @@ _stopping = threading.Event()
 
 
 def raise_if_stopping():
-    """Raise the KeyboardInterrupt that was asked for, should it have got lost where Python ignores exceptions, as in
-    the clean-up of an object."""
+    """Raise KeyboardInterrupt if the user has asked for a stop.
+
+    Long loops call this before each step. The signal itself raises the same exception at once, but Python drops
+    exceptions that are raised while it cleans up an object; without a second look the loop would run to its end.
+    """
     if _stopping.is_set():
         raise KeyboardInterrupt
 
