@@ -45,7 +45,7 @@ def atomic_write_text(path, text):
 
 def remove_leftovers(folder):
     """Remove temporary files below ``folder`` that killed processes of this host left behind; returns their paths."""
-    import psutil  # here, since patches/ runs without it
+    import psutil  # here, since patches/ uses this module in environments that have numpy alone
 
     gone = []
     for path in Path(folder).rglob(".*.tmp"):
