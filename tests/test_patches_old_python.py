@@ -68,6 +68,17 @@ def test_syntax_of_python_3_8(path):
     ast.parse((ROOT / path).read_text(encoding="utf-8"), path, feature_version=(3, 8))
 
 
+@pytest.mark.parametrize("path", FILES)
+def test_importing_needs_the_standard_library_and_numpy_alone(path):
+    known = {*sys.stdlib_module_names, "numpy"}
+    for node in ast.parse((ROOT / path).read_text(encoding="utf-8")).body:
+        names = [alias.name for alias in getattr(node, "names", [])] if isinstance(node, ast.Import) else (
+            [node.module] if isinstance(node, ast.ImportFrom) else [])
+        for name in names:
+            ours = name.replace(".", "/") + ".py"
+            assert name.split(".")[0] in known or ours in FILES, f"{path} imports {name}"
+
+
 def test_only_functions_that_numpy_1_19_has():
     tree = ast.parse((ROOT / "scoring_addon.py").read_text(encoding="utf-8"))
     used = {
