@@ -103,11 +103,17 @@ def greedy_k_center(rows, count, device="cpu", progress=None):
         [min(count, N)] int64 tensor (CPU), in the order picked; row 0 again once every distinct row is
         picked, as in the release.
     """
+    return among_distinct(rows, count, lambda some, most: FarthestFirst(some.to(device), most).run(progress))
+
+
+def among_distinct(rows, count, pick):
+    """Picks [min(count, N)] among rows [N, C] (CPU), made by ``pick(distinct rows, their number at most)``; row 0 where
+    nothing is left."""
     first, _ = distinct_rows(rows)
     picks = torch.zeros(min(count, len(rows)), dtype=torch.long)
     if len(first) < len(rows):
         rows = rows[first]
-    picks[:len(first)] = first[FarthestFirst(rows.to(device), min(count, len(rows))).run(progress)]
+    picks[:len(first)] = first[pick(rows, min(count, len(rows)))]
     return picks
 
 
