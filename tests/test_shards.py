@@ -187,3 +187,51 @@ def test_ray_that_is_not_there_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(InputError, match="requirements-ray.txt"):
         crew(2, "ray", torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def actors():
+    """A crew of three actors on a cluster of two nodes on this machine."""
+    ray = pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    cluster.add_node(num_cpus=2)
+    ray.init(address=cluster.address, log_to_driver=False)
+    yield shards.Actors(3, "cpu")
+    ray.shutdown()
+    cluster.shutdown()
+
+
+@pytest.mark.ray
+def test_actors_give_the_picks_and_nearest_rows_of_one_place(actors):
+    rows, patches = some_rows(np.random.default_rng(0), 2000, 30), torch.randn(60, 30)
+    excluded = torch.rand(2000) < 0.2
+    found = ShardedSearch(rows, actors).nearest_each(patches, (None, excluded))
+    for ours, expected in zip(found, RowSearch(rows).nearest_each(patches, (None, excluded))):
+        assert torch.equal(ours.index, expected.index)
+        torch.testing.assert_close(ours.distance, expected.distance, rtol=1e-5, atol=1e-3)
+    assert torch.equal(sharded_k_center(rows, 300, actors), greedy_k_center(rows, 300))
+    assert torch.equal(partitioned_k_center(rows, 50, 5, actors), partitioned_k_center(rows, 50, 5, Devices(1, "cpu")))
+
+
+@pytest.mark.ray
+def test_an_actor_that_is_killed_is_replaced(actors):
+    rows, patches = torch.randn(900, 8), torch.randn(40, 8)
+    search, told = ShardedSearch(rows, actors), []
+    picks = greedy_k_center(rows, 400)
+    actors._ray.kill(actors._places[1], no_restart=False)
+    assert torch.equal(search.nearest(patches).index, RowSearch(rows).nearest(patches).index)
+    plain = actors.each
+
+    def each(name, jobs):
+        told.append(name)
+        if len(told) == 4:
+            actors._ray.kill(actors._places[0], no_restart=False)
+        return plain(name, jobs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(actors, "each", each)
+        patch.setattr(shards, "POOL", 30)
+        assert torch.equal(sharded_k_center(rows, 400, actors), picks)
+    assert told.count("hold") == 2
