@@ -28,7 +28,7 @@ from feature_extractors.coreset import ON_CPU, ON_GPU, FarthestFirst, among_dist
 from feature_extractors.nearest_rows import Nearest, RowSearch
 from utils.errors import InputError
 
-POOL = 512  # rows that a shard proposes at a time
+POOL = 256  # rows that a shard proposes at a time: more save few exchanges and cost comparisons
 PATIENCE = 120  # seconds that Ray actors may take to start
 TRIES = 3  # times that a lost Ray actor is started again
 LOST = "lost"
