@@ -53,7 +53,7 @@ DEFAULTS = {
     "fix": [],
     "eval_mode": False,
     "device": "auto",
-    "num_workers": 1,
+    "num_workers": None,
     "output_dir": "results",
     "checkpoint_dir": "checkpoints",
     "seed": 0,

@@ -129,8 +129,9 @@ def build_parser():
         "not look like it; m: they are metres although they do not look like it)")
     group.add_argument("--no_check", action="store_true",
                        help="do not read every file before the run; what is wrong with one then shows when it is met")
-    group.add_argument("--num_workers", type=number(int, 0, most), default=1, metavar="N",
-                       help="processes that load data")
+    group.add_argument("--num_workers", type=number(int, 0, most), metavar="N",
+                       help="processes that load data (default: 1, as released; on a CUDA device 4, or as many as "
+                            "there are cores)")
 
     group = parser.add_argument_group("memory bank and late fusion")
     group.add_argument("--coreset_eps", type=number(float, 0, 0.999, True), default=0.9, metavar="E",
