@@ -42,6 +42,7 @@ ROWS = {
     "k_center": Row(rows.k_center, False),
     "shards": Row(benchmark_scale.shards, False),
     "partitions": Row(benchmark_scale.partitions, False),
+    "rates": Row(benchmark_scale.rates, False),
     "full_eval": Row(lambda bench: rows.full_setting(bench, ("--eval_mode",), 4), False),
     "full_train": Row(lambda bench: rows.full_setting(bench, (), 2), False),
     "memory": Row(rows.memory, False),

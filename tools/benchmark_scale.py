@@ -3,6 +3,8 @@
 All places are on the one device of the run, so they work one after the other. What N devices side by side would take is
 computed from what each place took: at every exchange the slowest place, and what is done between exchanges.
 """
+import os
+import statistics
 import sys
 import time
 from pathlib import Path
@@ -15,12 +17,23 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from feature_extractors.coreset import greedy_k_center  # noqa: E402
 from feature_extractors.nearest_rows import RowSearch  # noqa: E402
-from feature_extractors.shards import Devices, ShardedSearch, partitioned_k_center, sharded_k_center  # noqa: E402
+from feature_extractors.row_store import RowStore  # noqa: E402
+from feature_extractors.shards import (  # noqa: E402
+    Actors,
+    Devices,
+    ShardedSearch,
+    partitioned_k_center,
+    sharded_k_center,
+)
 from tools.benchmark_rows import BANK, Figure  # noqa: E402
+from utils.errors import InputError  # noqa: E402
 
 SIZES, WIDTH, SHARE = (60_000, 300_000), 300, 10  # rows, their columns, how many rows there are to a pick
 SHARDS, PARTITIONS = 4, (2, 4, 8)
-SEARCHED_AT_ONCE = 20_000
+SEARCHED_AT_ONCE = 20_000  # rows, for the radius
+COMPARED = 20_000  # rows, for the rate of comparisons
+RATES_AT = (60_000, 150_000, 300_000, 600_000)
+SPOOLED = 70  # parts of xyz patches: 1 GB
 
 
 class Cost(NamedTuple):
@@ -111,6 +124,55 @@ def shards(bench):
         "x", at_most=1.1, correct=same > 0.999,
         note=f"{ours:.2f} s, one place {theirs:.2f} s; {same:.2%} of the indices equal"))
     return figures
+
+
+def rates(bench):
+    """What docs/scale.md computes with: picks, comparisons, spool, exchanges with Ray actors."""
+    figures = []
+    for count in RATES_AT:
+        rows = projected_rows(count)
+        seconds = busy_seconds(bench, lambda: greedy_k_center(rows, count // SHARE, bench.device))
+        figures.append(Figure(f"greedy k-centre, {count} x {WIDTH} to {count // SHARE}", seconds, "s",
+                              note="all threads' seconds together" if bench.device.type == "cpu" else ""))
+    patches = torch.randn(3136, 1152)
+    rows = torch.randn(COMPARED, 1152)
+    search = RowSearch(rows.to(bench.device), bounded=False)
+    on_device = patches.to(bench.device)
+    seconds = busy_seconds(bench, lambda: search.nearest(on_device))
+    figures.append(Figure("nearest rows without structure, 1152 columns", 3136 * COMPARED / seconds / 1e6,
+                          "million comparisons a second"))
+    store = RowStore(bench.folder)
+    start = time.perf_counter()
+    for _ in range(SPOOLED):
+        store.append(patches)
+    os.fsync(store._file.fileno())
+    written = time.perf_counter() - start
+    start = time.perf_counter()
+    for number in range(SPOOLED):
+        store.part(number)
+    size = SPOOLED * bytes_of(patches) / 1e6
+    figures += [Figure("spool, written and synced", size / written, "MB/s"),
+                Figure("spool, read again", size / (time.perf_counter() - start), "MB/s",
+                       note=f"{size / 1e3:.1f} GB, so soon after that they may come from memory")]
+    store.close()
+    try:
+        actors = Actors(2, "cpu")
+    except InputError as error:
+        print(error)
+        return figures
+    search = ShardedSearch(torch.randn(200, 1152), actors)
+    small = statistics.median(bench.seconds(lambda: search.from_vector(patches[0]))[1] for _ in range(20))
+    large = statistics.median(bench.seconds(lambda: search.raw_each(patches, (None,)))[1] for _ in range(20))
+    return figures + [Figure("an exchange with two Ray actors of this machine, a row", 1000 * small, "ms"),
+                      Figure("the same, a part's 14 MB of xyz patches", 1000 * large, "ms",
+                             note="with the search among 100 rows each")]
+
+
+def busy_seconds(bench, run):
+    """Seconds of processor time on the CPU, whatever else the machine does; of the clock elsewhere."""
+    before = time.process_time()
+    seconds = bench.seconds(run)[1]
+    return time.process_time() - before if bench.device.type == "cpu" else seconds
 
 
 def partitions(bench):
