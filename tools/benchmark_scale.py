@@ -32,7 +32,7 @@ SIZES, WIDTH, SHARE = (60_000, 300_000), 300, 10  # rows, their columns, how man
 SHARDS, PARTITIONS = 4, (2, 4, 8)
 SEARCHED_AT_ONCE = 20_000  # rows, for the radius
 COMPARED = 20_000  # rows, for the rate of comparisons
-RATES_AT = (60_000, 150_000, 300_000, 600_000)
+RATES_AT = (60_000, 150_000, 300_000)
 SPOOLED = 70  # parts of xyz patches: 1 GB
 
 
