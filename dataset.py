@@ -24,11 +24,13 @@ from utils.mvtec3d_util import (
     valid_points,
 )
 from utils.names import CATEGORIES, find_categories, same_name  # noqa: F401  found here too
+from utils.options import available_cores
 from utils.pairing import GOOD, defect_folders, pair, too_few_shots
 from utils.pictures import read_mask, read_picture
 
 RGB_SIZE = 224
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+WORKERS_FOR_GPU = 4
 NO_SHARED_MEMORY = ("shared memory", "Bus error", "shm")  # of torch's messages
 
 
@@ -235,17 +237,29 @@ class _Loader(DataLoader):
             raise
 
 
-def get_data_loader(split, class_name, img_size, args):
-    """Loader of ``split`` ("train" or "test"): batch size 1, no shuffling, ``args.num_workers`` workers.
+def default_workers(device):
+    """Processes that load data for a run on ``device`` (auto, cpu, cuda or mps) where the user names no number.
 
-    ``args`` needs ``dataset_path``; ``num_workers`` (1), ``min_points`` (0), ``shots`` (None), ``seed`` (0) and
+    On the CPU one, as released: the networks need the cores. A GPU takes a part faster than one process reads it.
+    """
+    on_gpu = device == "cuda" or device == "auto" and torch.cuda.is_available()
+    return min(WORKERS_FOR_GPU, available_cores()) if on_gpu else 1
+
+
+def get_data_loader(split, class_name, img_size, args):
+    """Loader of ``split`` ("train" or "test"): batch size 1, no shuffling, ``args.num_workers`` processes that load.
+
+    ``args`` needs ``dataset_path``; ``num_workers`` (None: see :func:`default_workers`), ``device`` ("cpu"),
+    ``min_points`` (0), ``shots`` (None), ``seed`` (0) and
     ``readings`` ({category: Reading}, what an examination settled) are optional.
 
     Raises:
         InputError: as the data sets; while iterating: a file cannot be used, or too little shared memory for workers.
     """
     common = class_name, img_size, args.dataset_path, getattr(args, "min_points", 0)
-    reading, workers = getattr(args, "readings", {}).get(class_name, Reading()), getattr(args, "num_workers", 1)
+    reading, workers = getattr(args, "readings", {}).get(class_name, Reading()), getattr(args, "num_workers", None)
+    if workers is None:
+        workers = default_workers(getattr(args, "device", "cpu"))
     data = (
         TrainDataset(*common, getattr(args, "shots", None), getattr(args, "seed", 0), reading)
         if split == "train"

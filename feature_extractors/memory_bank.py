@@ -10,6 +10,7 @@ from scipy.ndimage import gaussian_filter
 from feature_extractors.coreset import greedy_k_center, greedy_k_center_half, project
 from feature_extractors.nearest_rows import RowSearch
 from feature_extractors.row_store import RowStore
+from feature_extractors.shards import ShardedSearch, crew, partitioned_k_center, sharded_k_center
 from utils.errors import InputError
 
 BLUR = 4  # pixels: radius of the released blur, sigma of the one on float maps
@@ -33,15 +34,17 @@ class MemoryBank:
         weight_eps: added to the denominator of the score's weight.
         divisor: s*, e2 and e3 are divided by it before the exponentials, and the score with them.
         spool_dir: folder that training rows are spooled to, or None to keep them in memory.
+        shards: how many places the rows are split over; 1: they lie on one device.
+        engine: where those are, a key of ``feature_extractors.shards.ENGINES``.
 
     Attributes:
         store: RowStore of all training rows.
-        rows: [R, C] float32 tensor, scaled, from :meth:`gather` on; None before.
+        rows: [R, C] float32 tensor, scaled, from :meth:`gather` on; None before. On the CPU where there are shards.
         part: [R] int64 tensor (CPU), the number of the training part each row came from; -1 for an appended row.
         mean, std: scalars; every patch is measured as (v - mean) / std.
     """
-    def __init__(self, weight_eps=0.0, divisor=1.0, spool_dir=None):
-        self.weight_eps, self.divisor = weight_eps, divisor
+    def __init__(self, weight_eps=0.0, divisor=1.0, spool_dir=None, shards=1, engine="devices"):
+        self.weight_eps, self.divisor, self.shards, self.engine = weight_eps, divisor, shards, engine
         self.mean, self.std = 0.0, 1.0
         self.store, self.rows, self.part = RowStore(spool_dir), None, torch.empty(0, dtype=torch.long)
         self._kept = None  # positions in the store before gather; None: all
@@ -62,11 +65,22 @@ class MemoryBank:
         """From now on every row v and every patch measured is (v - mean) / std; to be called before :meth:`gather`."""
         self.mean, self.std = float(mean), float(std)
 
-    def thin_out(self, count, eps, random_state, device, progress=None, half=False):
-        """Keep a coreset of at most ``count`` rows (at least one), picked in half precision where ``half`` is set."""
-        rows = project(self._blocks(), len(self), self.store.width, eps, random_state)
-        pick = greedy_k_center_half if half else greedy_k_center
-        self._keep(pick(rows, max(1, count), device, progress))
+    def thin_out(self, count, eps, random_state, device, progress=None, half=False, partitions=None):
+        """Keep a coreset of at most ``count`` rows (at least one).
+
+        They are picked in half precision, on one device, where ``half`` is set; in so many ``partitions`` where that is
+        given; else by greedy k-centre, over the shards where there are several.
+        """
+        rows, count = project(self._blocks(), len(self), self.store.width, eps, random_state), max(1, count)
+        if half:
+            picks = greedy_k_center_half(rows, count, device, progress)
+        elif partitions is not None:
+            picks = partitioned_k_center(rows, count, partitions, self._crew(device), progress)
+        elif self.shards > 1:
+            picks = sharded_k_center(rows, count, self._crew(device), progress)
+        else:
+            picks = greedy_k_center(rows, count, device, progress)
+        self._keep(picks)
 
     def drop_rows_with_zero(self):
         """Drop the rows that hold an exact zero."""
@@ -88,10 +102,14 @@ class MemoryBank:
         self._search = None
 
     def finish(self, device):
-        """Make the gathered rows ready to be measured against, on ``device``."""
-        self.rows = self.rows.to(device)
-        self._search, self._part_there = RowSearch(self.rows), self.part.to(device)
+        """Make the gathered rows ready to be measured against, on ``device`` or on the shards' places."""
+        self.rows = self.rows.to("cpu" if self.shards > 1 else device)
+        self._search = ShardedSearch(self.rows, self._crew(device)) if self.shards > 1 else RowSearch(self.rows)
+        self._part_there = self.part.to(self._search.device)
         self._rows_of_part = np.bincount(self.part.numpy() + 1)[1:].tolist()  # here, not where a GPU would wait
+
+    def _crew(self, device):
+        return crew(self.shards, self.engine, torch.device(device))
 
     def _positions(self):
         return torch.arange(len(self.store)) if self._kept is None else self._kept
@@ -142,7 +160,7 @@ class MemoryBank:
             if left < NEEDED:
                 raise InputError(f"a memory bank of {left} rows cannot score ({NEEDED} are needed): "
                                  "raise --f_coreset or give more training parts")
-        patches = (patches.to(self.rows.device) - self.mean) / self.std
+        patches = (patches.to(self._search.device) - self.mean) / self.std
         exclusions = [None if part is None else self._part_there == part for part in excluded_parts]
         return [
             Measured(self._score(patches, nearest, excluded), nearest.distance)
@@ -153,7 +171,7 @@ class MemoryBank:
         farthest = nearest.distance.argmax(0, keepdim=True)  # [1]: indexing by a single number would wait for a GPU
         p, b, s = patches[farthest], nearest.index[farthest], nearest.distance[farthest][0]
         neighbours = self._neighbours(b, excluded)
-        e = torch.linalg.vector_norm(p - self.rows[neighbours], dim=1)
+        e = torch.linalg.vector_norm(p - self._search.rows_at(neighbours), dim=1)
         s, e = s / self.divisor, e / self.divisor
         root = self.rows.shape[1]**0.5
         weight = 1 - torch.exp(s / root) / (torch.exp(e / root).sum() + self.weight_eps)

@@ -20,6 +20,7 @@ from tabulate import tabulate
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tools import benchmark_rows as rows  # noqa: E402
+from tools import benchmark_scale  # noqa: E402
 from tools.benchmark_rows import Bench  # noqa: E402
 from utils.errors import InputError  # noqa: E402
 from utils.files import atomic_write_text, check_writable  # noqa: E402
@@ -39,6 +40,9 @@ ROWS = {
     "large_bank": Row(rows.large_bank, False),
     "nearest_features": Row(rows.nearest_features, False),
     "k_center": Row(rows.k_center, False),
+    "shards": Row(benchmark_scale.shards, False),
+    "partitions": Row(benchmark_scale.partitions, False),
+    "rates": Row(benchmark_scale.rates, False),
     "full_eval": Row(lambda bench: rows.full_setting(bench, ("--eval_mode",), 4), False),
     "full_train": Row(lambda bench: rows.full_setting(bench, (), 2), False),
     "memory": Row(rows.memory, False),

@@ -131,8 +131,9 @@ def build_parser():
         "not look like it; m: they are metres although they do not look like it)")
     group.add_argument("--no_check", action="store_true",
                        help="do not read every file before the run; what is wrong with one then shows when it is met")
-    group.add_argument("--num_workers", type=number(int, 0, most), default=1, metavar="N",
-                       help="processes that load data")
+    group.add_argument("--num_workers", type=number(int, 0, most), metavar="N",
+                       help="processes that load data (default: 1, as released; on a CUDA device 4, or as many as "
+                            "there are cores)")
 
     group = parser.add_argument_group("memory bank and late fusion")
     group.add_argument("--coreset_eps", type=number(float, 0, 0.999, True), default=0.9, metavar="E",
@@ -145,6 +146,18 @@ def build_parser():
         "--half_coreset", action="store_true",
         help="pick the coreset in half precision, row by row, as the release does: slow, to "
         "separate this difference from others when comparing with it")
+    group.add_argument(
+        "--coreset_partitions", type=number(int, 2, most), metavar="P",
+        help="pick the coreset in P parts, then among what they picked: other picks, whose distance to the farthest "
+        "row is at most 4 times the best possible (all rows at once: twice); docs/scale.md says when that pays")
+    group.add_argument(
+        "--bank_shards", type=whole, default=1, metavar="N",
+        help="split each bank's rows over N places, for banks that one device cannot hold: the same picks and nearest "
+        "rows, distances to float32 rounding; docs/scale.md says what that costs")
+    group.add_argument(
+        "--shard_engine", choices=("devices", "ray"), default="devices",
+        help="where those places are: devices: this machine's GPUs in turn, or its one device; ray: Ray actors, on any "
+        "hosts, with a GPU each where --device is one, else a core (needs requirements-ray.txt)")
     group.add_argument("--random_state", type=seed, metavar="N",
                        help="seed of the random projection (default: numpy's generator, seeded by --seed)")
     group.add_argument("--ocsvm_nu", type=number(float, 0, 1, True), default=0.5, metavar="NU",
@@ -252,6 +265,12 @@ def parse_arguments(argv=None):
         parser.error(
             "--shots 1: a single training part cannot be measured without its own rows, which --fix late_fusion and "
             "--scoring_reference train do; use at least --shots 2")
+    if args.coreset_partitions and args.half_coreset:
+        parser.error("--coreset_partitions and --half_coreset are two ways to pick a coreset; leave one out")
+    if args.coreset_partitions and args.f_coreset == 1:
+        parser.error("--coreset_partitions has nothing to pick with --f_coreset 1, which keeps all rows; leave one out")
+    if args.shard_engine != "devices" and args.bank_shards == 1:
+        parser.error(f"--shard_engine {args.shard_engine} places the shards of --bank_shards N; give N, 2 or more")
     args.train_maps = both and (args.save_maps is not None or args.scoring_reference == "train")
     args.spool_dir = args.spool_dir or args.output_dir
     args.min_points = 0 if banks == ("rgb",) else args.num_group
@@ -278,8 +297,9 @@ def extractor_options(args):
 
 def method_settings(args):
     """The fields of ``feature_extractors.settings.Settings``."""
-    same = ("seed", "f_coreset", "coreset_eps", "half_coreset", "random_state", "img_size", "asy_memory_bank",
-            "rm_zero_for_project", "ocsvm_nu", "ocsvm_maxiter", "spool_dir")
+    same = ("seed", "f_coreset", "coreset_eps", "half_coreset", "coreset_partitions", "bank_shards", "shard_engine",
+            "random_state", "img_size", "asy_memory_bank", "rm_zero_for_project", "ocsvm_nu", "ocsvm_maxiter",
+            "spool_dir")
     lambdas = {f"{title}_lambdas": {bank: getattr(args, f"{bank}_{flag}_lambda") for bank in ("xyz", "rgb", "fusion")}
                for title, flag in (("score", "s"), ("map", "smap"))}
     return {**{name: getattr(args, name) for name in same}, **lambdas, "training_maps": args.train_maps}
@@ -289,8 +309,8 @@ DERIVED = ("fixes", "train_maps", "min_points", "readings", "examination")  # se
 # options that cannot change a score or metric: which categories, where things lie, how it runs, what else is written;
 # what the weights and the data are is recorded by content
 NEUTRAL = ("category", "dataset_type", "dataset_path", "no_check", "checkpoint_dir", "fusion_module_path",
-           "num_workers", "device", "output_dir", "spool_dir", "overwrite", "save_preds", "save_maps",
-           "save_train_maps", "save_feature", "save_feature_path", "seeds", "eval_mode")
+           "num_workers", "device", "bank_shards", "shard_engine", "output_dir", "spool_dir", "overwrite", "save_preds",
+           "save_maps", "save_train_maps", "save_feature", "save_feature_path", "seeds", "eval_mode")
 
 
 def recorded_options(args):
