@@ -1,5 +1,4 @@
-"""Which features are worth what: image ROCAUC, pixel ROCAUC and AU-PRO of three settings and three scorings on generated
-parts.
+"""Which features are worth what: image ROCAUC, pixel ROCAUC and AU-PRO of settings and scorings on generated parts.
 
     python tools/feature_table.py -o features
 
@@ -64,7 +63,7 @@ class Cell(NamedTuple):
 
 def cells(args):
     """The runs in the order in which they are made: a seed after the other, cheap settings first."""
-    return [Cell(setting, kind, seed) for seed, setting, kind in itertools.product(args.seeds, args.settings, args.kinds)]
+    return [Cell(setting, kind, seed) for seed in args.seeds for setting in args.settings for kind in args.kinds]
 
 
 def folder_of(out, cell):
@@ -134,7 +133,7 @@ def page(found, args, seconds):
                         if Cell(setting, kind, seed) in found] for kind in args.kinds]
             every = [np.mean([found[Cell(setting, kind, seed)][scoring][metric] for kind in args.kinds])
                      for seed in args.seeds if all(Cell(setting, kind, seed) in found for kind in args.kinds)]
-            lines.append(f"| {SETTINGS[setting].title} | {scoring} | " + " | ".join(map(shown, (*columns, every))) + " |")
+            lines.append(" | ".join((f"| {SETTINGS[setting].title}", scoring, *map(shown, (*columns, every)))) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -152,8 +151,9 @@ def build_parser():
     parser.add_argument("--train", type=number(int, 2), default=30, metavar="N", help="training parts")
     parser.add_argument("--good", type=number(int, 1), default=16, metavar="N", help="good test parts")
     parser.add_argument("--defective", type=number(int, 1), default=8, metavar="N", help="test parts of each defect")
-    parser.add_argument("--minutes", type=number(float, 0), metavar="M",
-                        help="begin no run after M minutes; 0: only make the table of what is there (default: no limit)")
+    parser.add_argument("--minutes", type=number(float, 0, open_low=True), metavar="M",
+                        help="begin no run after M minutes (default: no limit)")
+    parser.add_argument("--table", action="store_true", help="begin no run: only make the table of what is there")
     return parser
 
 
@@ -166,7 +166,8 @@ def main(argv=None):
         write_checkpoints(out / "checkpoints", ["dino", "point_mae"], 0)
         for cell in cells(args):
             path = maps_of(out, cell)
-            if not path.is_file() and (args.minutes is None or time.monotonic() - start < 60 * args.minutes):
+            late = args.minutes is not None and time.monotonic() - start > 60 * args.minutes
+            if not (path.is_file() or late or args.table):
                 failed |= not run(out, cell, args)
             if path.is_file():
                 found[cell] = measured(path)
