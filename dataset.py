@@ -54,7 +54,7 @@ class _Split(Dataset):
 
     Args:
         class_name: category.
-        img_size: side in pixels that point clouds are resized to (pictures are always 224).
+        img_size: side in pixels that point clouds are resized to (pictures: ``rgb_size``).
         dataset_path: folder of the categories.
         min_points: fewer distinct valid points than this cause a warning, none an error; 0 where points are not used.
         reading: how the files are read, as an examination settles it.
@@ -66,6 +66,7 @@ class _Split(Dataset):
     """
 
     split = None
+    rgb_size = RGB_SIZE  # side in pixels that pictures are resized to
 
     def __init__(self, class_name, img_size=RGB_SIZE, dataset_path="datasets/mvtec3d", min_points=0, reading=Reading()):
         self.folder = Path(dataset_path) / class_name / self.split
@@ -84,9 +85,10 @@ class _Split(Dataset):
         return len(self.files)
 
     def _sample(self, index):
-        """(rgb [3, 224, 224], xyz [3, S, S], depth [3, S, S])."""
+        """(rgb [3, R, R], R = ``rgb_size``, xyz [3, S, S], depth [3, S, S])."""
         rgb_path, xyz_path = self.files[index][:2]
-        picture = read_picture(rgb_path, "RGB", self.reading.picture_bits).resize((RGB_SIZE, RGB_SIZE), Image.BICUBIC)
+        picture = read_picture(rgb_path, "RGB", self.reading.picture_bits)
+        picture = picture.resize((self.rgb_size, self.rgb_size), Image.BICUBIC)
         rgb = torch.from_numpy(np.asarray(picture, dtype=np.float32) / 255).permute(2, 0, 1)
         rgb = (rgb - torch.tensor(IMAGENET_MEAN)[:, None, None]) / torch.tensor(IMAGENET_STD)[:, None, None]
         xyz, _, notes = read_points(xyz_path, self.img_size, self.min_points, self.reading)
@@ -249,8 +251,8 @@ def default_workers(device):
 def get_data_loader(split, class_name, img_size, args):
     """Loader of ``split`` ("train" or "test"): batch size 1, no shuffling, ``args.num_workers`` processes that load.
 
-    ``args`` needs ``dataset_path``; ``num_workers`` (None: see :func:`default_workers`), ``device`` ("cpu"),
-    ``min_points`` (0), ``shots`` (None), ``seed`` (0) and
+    ``args`` needs ``dataset_path``; ``rgb_size`` (224), ``num_workers`` (None: see :func:`default_workers`),
+    ``device`` ("cpu"), ``min_points`` (0), ``shots`` (None), ``seed`` (0) and
     ``readings`` ({category: Reading}, what an examination settled) are optional.
 
     Raises:
@@ -265,6 +267,7 @@ def get_data_loader(split, class_name, img_size, args):
         if split == "train"
         else TestDataset(*common, reading)
     )
+    data.rgb_size = getattr(args, "rgb_size", None) or RGB_SIZE
     if workers:
         try:
             data.warned.share_memory_()  # so that each file is warned about once, not once a pass of the workers

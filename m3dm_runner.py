@@ -7,17 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
 import evaluation
 import scoring_addon
-from dataset import IMAGENET_MEAN, IMAGENET_STD, get_data_loader
+from dataset import IMAGENET_MEAN, IMAGENET_STD, RGB_SIZE, get_data_loader
 from feature_extractors.extraction import PatchExtractor
 from feature_extractors.multiple_features import METHODS
 from feature_extractors.released import mask_of_map, stacked
 from utils.dominating import dominating_part
 from utils.errors import InputError
-from utils.files import atomic_path
 from utils.options import extractor_options, method_settings
+from utils.patch_pairs import save_patch_pair
 from utils.progress import track
 
 
@@ -172,13 +173,14 @@ class M3DM:
         return entry
 
     def _save_feature(self, class_name, number, feature):
-        """Write a training part's patches as ``<class><number>.pt``, the released name.
+        """Write a training part's patches as ``<class><number>.pt``, the released name, or ``.safetensors``.
 
         A name that ends in a digit gets a "-" behind it: cookie1 + 0 and cookie + 10 must not be one file.
         """
         divider = "-" if class_name[-1:].isdigit() or class_name.endswith("-") else ""
-        with atomic_path(Path(self.args.save_feature_path) / f"{class_name}{divider}{number}.pt") as path:
-            torch.save(feature.cpu(), path)
+        name = f"{class_name}{divider}{number}.{self.args.save_feature_format}"
+        save_patch_pair(Path(self.args.save_feature_path) / name, feature, self.args.save_feature_half,
+                        self.extractor.widths["xyz"])
 
     @staticmethod
     def _first(loader, count, label):
@@ -196,6 +198,9 @@ class M3DM:
 
 
 def picture_of(rgb):
-    """The 8-bit picture [224, 224, 3] that a normalised tensor [3, 224, 224] was made from."""
+    """The 8-bit picture [224, 224, 3] that a normalised tensor [3, R, R] was made from; resized where R is another."""
     values = rgb.permute(1, 2, 0).double().numpy() * IMAGENET_STD + IMAGENET_MEAN
-    return np.round(values * 255).astype(np.uint8)
+    picture = np.round(values * 255).astype(np.uint8)
+    if len(picture) == RGB_SIZE:
+        return picture
+    return np.asarray(Image.fromarray(picture).resize((RGB_SIZE, RGB_SIZE), Image.BICUBIC))

@@ -161,10 +161,10 @@ class Features(ReleasedNames):
     def keeps_patches(self):
         """Whether :meth:`kept_patches` gives what extracting the training parts again would.
 
-        That is so in eval mode, where every bank took every part. In train mode, as released, a part's features
-        differ each time it is seen.
+        That is so where every bank took every part, in eval mode, and with networks that have no other. In train mode,
+        as released, a part's features differ each time it is seen.
         """
-        return self.fixes.eval_mode and all(bank.store.parts == self.added for bank in self.banks.values())
+        return self.extractor.steady and all(bank.store.parts == self.added for bank in self.banks.values())
 
     def kept_patches(self, number):
         """Patches of the training part ``number``, as :meth:`extract` gave them."""

@@ -15,7 +15,12 @@ METHOD_BANKS = {
     "DINO+Point_MAE": ("xyz", "rgb"),
     "DINO+Point_MAE+Fusion": ("xyz", "rgb", "fusion"),
     "DINO+Point_MAE+add": ("xyz", "rgb"),
+    "DINO+FPFH": ("xyz", "rgb"),
+    "FPFH": ("xyz",),
 }
+FPFH = "FPFH"  # the xyz backbone that is no network
+FPFH_METHODS = ("DINO+FPFH", "FPFH")  # ours: methods whose xyz backbone is always FPFH
+FPFH_POINTS = 100  # points that a histogram is made of
 
 
 def needed_backbones(bank_names):

@@ -10,7 +10,9 @@ class FakeExtractor:
     """
 
     device = torch.device("cpu")
-    deep_feature_extractor = fusion = None
+    deep_feature_extractor = fusion = fpfh = None
+
+    steady = property(lambda self: not self.training)
 
     def __init__(self, **widths):
         self.widths, self.training, self.seeds = widths, None, []

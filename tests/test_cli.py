@@ -9,9 +9,10 @@ import pytest
 
 import main
 from feature_extractors.multiple_features import METHODS
-from feature_extractors.settings import Fixes, Settings
+from feature_extractors.settings import FPFH, Fixes, Settings
 from models import models
-from utils.options import FIXES, METHOD_BANKS, RGB_BACKBONE_NAMES, XYZ_BACKBONE_NAMES, build_parser, parse_arguments
+from utils.backbone_options import RGB_BACKBONE_NAMES, XYZ_BACKBONE_NAMES
+from utils.options import FIXES, METHOD_BANKS, build_parser, parse_arguments
 
 DEFAULTS = {
     "method_name": "DINO+Point_MAE+Fusion",
@@ -73,12 +74,18 @@ DEFAULTS = {
     "shard_engine": "devices",
     "unit": None,
     "no_check": False,
+    "rgb_layers": None,
+    "rgb_size": None,
+    "fpfh_normal_radius": None,
+    "fpfh_feature_radius": None,
+    "save_feature_format": "pt",
+    "save_feature_half": False,
 }
 FIX_NAMES = {
     "eval_mode", "scaling", "coreset_sizes", "float_maps", "max_sample", "zero_row", "late_fusion", "save_feature",
     "zero_points"
 }
-ONE_BANK = ("DINO", "Point_MAE", "Fusion")
+ONE_BANK = ("DINO", "Point_MAE", "Fusion", "FPFH")
 
 
 @pytest.fixture(autouse=True)
@@ -130,7 +137,7 @@ def test_min_points(method, groups):
 
 def test_names_agree_with_the_networks():
     assert list(RGB_BACKBONE_NAMES) == list(models.RGB_BACKBONES)
-    assert list(XYZ_BACKBONE_NAMES) == list(models.XYZ_BACKBONES)
+    assert list(XYZ_BACKBONE_NAMES) == [*models.XYZ_BACKBONES, FPFH]
     assert list(METHOD_BANKS) == list(METHODS)
     assert {
         name: list(kind.bank_names)

@@ -300,7 +300,7 @@ def test_save_feature_names_never_clash(runner, tmp_path, dataset_path):
     ):
         before = set(tmp_path.iterdir())
         for number in range(4):
-            run._save_feature(category, number, torch.zeros(1))
+            run._save_feature(category, number, torch.zeros(1, sum(run.extractor.widths.values())))
         assert sorted(p.name for p in set(tmp_path.iterdir()) - before) == names
     run.fit("cookie")
     assert torch.equal(torch.load(tmp_path / "cookie2.pt", weights_only=True), run.extractor.samples[2]["fusion"])

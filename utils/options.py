@@ -3,18 +3,16 @@
 Imports nothing heavy, so that --help and a mistyped flag answer at once.
 """
 import argparse
-import math
 import os
 from functools import lru_cache
 
 import scoring_addon
 from feature_extractors.settings import METHOD_BANKS, Fixes, needed_backbones
+from utils.argument_types import number
+from utils.backbone_options import RADII, RGB_DETAILS, add_backbone_arguments, default_xyz_backbone, settle_backbones
 from utils.names import CATEGORIES
 from utils.scorings import available_scorings, scoring_problem
 
-RGB_BACKBONE_NAMES = ("vit_base_patch8_224_dino", "vit_base_patch8_224", "vit_base_patch8_224_in21k",
-                      "vit_small_patch8_224_dino")
-XYZ_BACKBONE_NAMES = ("Point_MAE", "Point_Bert")
 MOST_PROCESSES = 61  # what a pool takes on Windows
 FIXES = {
     "eval_mode": "networks in eval mode (defect 1: stochastic depth and batch statistics stay on)",
@@ -27,20 +25,6 @@ FIXES = {
     "save_feature": "--save_feature writes matching xyz/RGB pairs (7: RGB rows scrambled)",
     "zero_points": "only points with x = y = z = 0 are background (as released: points with any coordinate 0)",
 }
-
-
-def number(kind=float, low=-math.inf, high=math.inf, open_low=False):
-    """argparse type: a finite ``kind`` in [low, high], or in (low, high]."""
-
-    def parse(text):
-        value = kind(text)
-        if (kind is float and not math.isfinite(value)) or not low <= value <= high or (open_low and value == low):
-            bounds = f"{'more than' if open_low else 'at least'} {low}" if high == math.inf else f"from {low} to {high}"
-            raise argparse.ArgumentTypeError(f"{text}: has to be {'finite' if low == -math.inf else bounds}")
-        return value
-
-    parse.__name__ = "whole number" if kind is int else "number"
-    return parse
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -89,9 +73,7 @@ def build_parser():
     group.add_argument("--memory_bank", choices=("multiple", "single"), default=argparse.SUPPRESS,
                        help="multiple: several banks and a late-fusion pass; single: one bank "
                             "(default: multiple; single for the one-bank methods)")
-    group.add_argument("--rgb_backbone_name", default=RGB_BACKBONE_NAMES[0], choices=RGB_BACKBONE_NAMES, metavar="NAME",
-                       help="one of: " + ", ".join(RGB_BACKBONE_NAMES))
-    group.add_argument("--xyz_backbone_name", default="Point_MAE", choices=XYZ_BACKBONE_NAMES, help="point transformer")
+    add_backbone_arguments(group)
     group.add_argument("--use_uff", action="store_true",
                        help="load and use the UFF fusion module; fusion methods need it")
     group.add_argument("--fusion_module_path", default="checkpoints/checkpoint-0.pth", metavar="FILE",
@@ -216,6 +198,10 @@ def build_parser():
     group.add_argument("--save_feature", action="store_true", help="write the training parts' patches for UFF training")
     group.add_argument("--save_feature_path", default="datasets/patch_lib", metavar="DIR",
                        help="folder for --save_feature")
+    group.add_argument("--save_feature_format", default="pt", choices=("pt", "safetensors"),
+                       help="file kind of --save_feature; pt: as released; safetensors: with xyz width and checksum")
+    group.add_argument("--save_feature_half", action="store_true",
+                       help="--save_feature in half precision: half the disk")
     return parser
 
 
@@ -242,6 +228,10 @@ def parse_arguments(argv=None):
             "says where they come from, and \"make demo\" runs without any of them")
     if args.save_feature and len(banks) == 1 and "fusion" not in banks:
         parser.error(f"--save_feature needs a method with both modalities, --method_name {method} has one")
+    for flag in ("save_feature_format", "save_feature_half"):
+        if getattr(args, flag) != parser.get_default(flag) and not args.save_feature:
+            parser.error(f"--{flag} needs --save_feature")
+    args.min_points = settle_backbones(args, parser.error)
     both = {"rgb", "xyz"} <= set(banks)
     if args.scoring_map == "bank" and "fusion" not in banks:
         parser.error(f"--scoring_map bank needs a fusion bank, --method_name {method} has none")
@@ -273,7 +263,6 @@ def parse_arguments(argv=None):
         parser.error(f"--shard_engine {args.shard_engine} places the shards of --bank_shards N; give N, 2 or more")
     args.train_maps = both and (args.save_maps is not None or args.scoring_reference == "train")
     args.spool_dir = args.spool_dir or args.output_dir
-    args.min_points = 0 if banks == ("rgb",) else args.num_group
     return args
 
 
@@ -291,7 +280,8 @@ def extractor_options(args):
         "group_size": args.group_size,
         "num_group": args.num_group,
         "multiscale": args.multiscale,
-        "amp": args.amp
+        "amp": args.amp,
+        **{name: getattr(args, name) for name in (*RGB_DETAILS, *RADII)}
     }
 
 
@@ -310,7 +300,8 @@ DERIVED = ("fixes", "train_maps", "min_points", "readings", "examination")  # se
 # what the weights and the data are is recorded by content
 NEUTRAL = ("category", "dataset_type", "dataset_path", "no_check", "checkpoint_dir", "fusion_module_path",
            "num_workers", "device", "bank_shards", "shard_engine", "output_dir", "spool_dir", "overwrite", "save_preds",
-           "save_maps", "save_train_maps", "save_feature", "save_feature_path", "seeds", "eval_mode")
+           "save_maps", "save_train_maps", "save_feature", "save_feature_path", "save_feature_format",
+           "save_feature_half", "seeds", "eval_mode")
 
 
 def recorded_options(args):
@@ -325,12 +316,13 @@ def deciding_options(options):
 
 def changed_options(options):
     """Those of recorded deciding options that differ from main.py's defaults; unknown ones count as changed."""
-    single = len(METHOD_BANKS.get(options.get("method_name", default_of("method_name")), ())) == 1
-    return {name: value for name, value in deciding_options(options).items()
-            if value != ("single" if name == "memory_bank" and single else default_of(name))}
+    method = options.get("method_name", default_of("method_name"))
+    return {name: value for name, value in deciding_options(options).items() if value != default_of(name, method)}
 
 
 @lru_cache(maxsize=None)
-def default_of(name):
-    """main.py's default of the option ``name``; None for one that it does not have."""
-    return "multiple" if name == "memory_bank" else vars(build_parser().parse_args([])).get(name)
+def default_of(name, method="DINO+Point_MAE+Fusion"):
+    """main.py's default of the option ``name`` with that method; None for one that it does not have."""
+    implied = {"memory_bank": "single" if len(METHOD_BANKS.get(method, ())) == 1 else "multiple",
+               "xyz_backbone_name": default_xyz_backbone(method)}
+    return implied[name] if name in implied else vars(build_parser().parse_args([])).get(name)
