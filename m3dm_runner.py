@@ -10,27 +10,12 @@ import torch
 import evaluation
 import scoring_addon
 from dataset import IMAGENET_MEAN, IMAGENET_STD, get_data_loader
-from feature_extractors.extraction import PatchExtractor
+from feature_extractors.extraction import PatchExtractor, choose_device
 from feature_extractors.multiple_features import METHODS
 from feature_extractors.released import mask_of_map, stacked
-from utils.errors import InputError
 from utils.files import atomic_path
 from utils.options import extractor_options, method_settings
 from utils.progress import track
-
-
-def choose_device(name):
-    """torch device for ``name`` (auto, cpu, cuda or mps).
-
-    Raises:
-        InputError: the device was named and is not there.
-    """
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        name = next(device for device, there in available.items() if there)
-    if not available[name]:
-        raise InputError(f"--device {name}: not available on this machine; use --device auto or cpu")
-    return torch.device(name)
 
 
 def build_extractor(args):
