@@ -182,15 +182,15 @@ def picture_tensor(picture):
 
 
 def sample_of(scan, size):
-    """The sample (rgb [1, 3, 224, 224], xyz [1, 3, size, size], depth likewise) of a ``utils.scans.Scan``: what a loader
-    makes of the same part's files."""
+    """The sample (rgb [1, 3, 224, 224], xyz [1, 3, size, size], depth likewise) of a ``utils.scans.Scan``: what a
+    loader makes of the same part's files."""
     xyz = resize_organized_pc(scan.xyz, size)
     return picture_tensor(Image.fromarray(scan.rgb))[None], xyz[None], organized_pc_to_depth_map(xyz)[None]
 
 
 def held_out(count, share, seed, class_name):
-    """Positions, sorted, of the training parts that calibrate: the given share of ``count``, at least one, drawn by seed
-    and name.
+    """Positions, sorted, of the training parts that calibrate: the given share of ``count``, at least one, drawn by
+    seed and name.
 
     Raises:
         InputError: no training part would be left.
@@ -198,8 +198,8 @@ def held_out(count, share, seed, class_name):
     out = max(1, round(share * count))
     if out >= count:
         raise InputError(
-            f"{class_name}: --calibration {share:g} takes {out} of {count} training parts and leaves none; give a smaller "
-            "share or more parts"
+            f"{class_name}: --calibration {share:g} takes {out} of {count} training parts and leaves none; give a "
+            "smaller share or more parts"
         )
     draw = random.Random(f"calibration {seed} {same_name(class_name)}")
     rank = [draw.random() for _ in range(count)]

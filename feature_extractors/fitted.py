@@ -12,7 +12,7 @@ from evaluation import TrainingParts
 from feature_extractors.memory_bank import MemoryBank
 from feature_extractors.multiple_features import METHODS
 from feature_extractors.nearest_rows import SMALL, LowerBound, RowSearch
-from feature_extractors.settings import Fixes
+from feature_extractors.settings import TRAIN_MODE, Fixes
 from scoring_addon import Statistics
 from utils.errors import InputError
 
@@ -41,7 +41,7 @@ def state_of(method, name, precision="full"):
     for bank_name, bank in method.banks.items():
         rows = bank.rows.cpu().numpy()
         if precision == "half" and len(rows) and np.abs(rows).max() > HALF_MAX:
-            raise InputError(f"the {bank_name} bank holds values that half precision cannot; use --model_precision full")
+            raise InputError(f"the {bank_name} bank holds values beyond half precision; use --model_precision full")
         of = {"rows": rows if precision == "full" else rows.astype(np.float16), "part": bank.part.numpy(),
               "place": bank.place.numpy()}
         search = bank.search
@@ -120,9 +120,3 @@ def _tensor(array, kind=None):
     """A tensor with a copy of ``array``: files are mapped read-only, and torch knows no such thing."""
     tensor = torch.from_numpy(np.array(array))
     return tensor if kind is None else tensor.to(kind)
-
-
-TRAIN_MODE = (
-    "--save_model needs --eval_mode: in train mode, as released, a part's features differ each time it is seen, so the "
-    "same part would get another score and perhaps another verdict each time"
-)

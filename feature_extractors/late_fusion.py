@@ -3,7 +3,6 @@
 import numpy as np
 from sklearn.linear_model import SGDOneClassSVM
 
-
 LEARNED = ("coef", "offset")  # of a fitted SGDOneClassSVM, all that its scores depend on
 
 

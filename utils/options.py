@@ -8,7 +8,7 @@ import os
 from functools import lru_cache
 
 import scoring_addon
-from feature_extractors.settings import METHOD_BANKS, Fixes, needed_backbones
+from feature_extractors.settings import METHOD_BANKS, TRAIN_MODE, Fixes, needed_backbones
 from utils.names import CATEGORIES
 from utils.scorings import available_scorings, scoring_problem
 
@@ -41,6 +41,18 @@ def number(kind=float, low=-math.inf, high=math.inf, open_low=False):
 
     parse.__name__ = "whole number" if kind is int else "number"
     return parse
+
+
+def calibration(text):
+    """argparse type of --calibration: "validation", "none", or a share of the training parts."""
+    from utils.calibration import calibration_choice
+
+    try:
+        return calibration_choice(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text}: has to be validation, none, or a share of the training parts as 0.2"
+        ) from None
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -200,6 +212,19 @@ def build_parser():
         "--save_train_maps", action="store_true",
         help="with --save_maps: the training parts' maps too, not only their statistics; "
         "measured without their own rows (implied by --scoring_reference train); about 0.7 MB a training part")
+    group.add_argument(
+        "--save_model", metavar="DIR",
+        help="write DIR/<category>.m3dm after each fit, for tools/predict.py; needs --eval_mode")
+    group.add_argument(
+        "--model_precision", choices=("full", "half"), default="full",
+        help="half: the saved banks as float16, half as large; scores differ a little, and are calibrated so")
+    group.add_argument(
+        "--calibration", type=calibration, metavar="WHAT",
+        help="normal parts in no bank, which the verdict's false-alarm rate rests on: validation (its good parts), a "
+        "share of the training parts as 0.2 (drawn by --seed), or none: an estimate without guarantee (default: "
+        "validation where the category has it, else none)")
+    group.add_argument("--calibration_dir", metavar="DIR",
+                       help="calibrate with the parts below DIR/<category>, or below DIR where that is not there")
     group.add_argument("--save_feature", action="store_true", help="write the training parts' patches for UFF training")
     group.add_argument("--save_feature_path", default="datasets/patch_lib", metavar="DIR",
                        help="folder for --save_feature")
@@ -252,10 +277,24 @@ def parse_arguments(argv=None):
         parser.error(
             "--shots 1: a single training part cannot be measured without its own rows, which --fix late_fusion and "
             "--scoring_reference train do; use at least --shots 2")
+    _check_model_options(parser, args)
     args.train_maps = both and (args.save_maps is not None or args.scoring_reference == "train")
     args.spool_dir = args.spool_dir or args.output_dir
     args.min_points = 0 if banks == ("rgb",) else args.num_group
     return args
+
+
+def _check_model_options(parser, args):
+    """Refuse what contradicts --save_model; adds ``held_out``, the share of the training parts that calibrate."""
+    share = args.calibration if isinstance(args.calibration, float) else None
+    if args.save_model and not args.eval_mode:
+        parser.error(TRAIN_MODE)
+    for flag in ("model_precision", "calibration", "calibration_dir"):
+        if not args.save_model and getattr(args, flag) != parser.get_default(flag):
+            parser.error(f"--{flag} needs --save_model DIR")
+    if args.calibration_dir and args.calibration is not None:
+        parser.error("--calibration_dir already says which parts calibrate; leave out --calibration")
+    args.held_out = share
 
 
 # ---------------------------------------------------------------- what the options mean further down
@@ -285,12 +324,13 @@ def method_settings(args):
     return {**{name: getattr(args, name) for name in same}, **lambdas, "training_maps": args.train_maps}
 
 
-DERIVED = ("fixes", "train_maps", "min_points", "readings", "examination")  # set by parse_arguments
+DERIVED = ("fixes", "train_maps", "min_points", "readings", "examination", "held_out")  # set by parse_arguments
 # options that cannot change a score or metric: which categories, where things lie, how it runs, what else is written;
 # what the weights and the data are is recorded by content
 NEUTRAL = ("category", "dataset_type", "dataset_path", "no_check", "checkpoint_dir", "fusion_module_path",
            "num_workers", "device", "output_dir", "spool_dir", "overwrite", "save_preds", "save_maps",
-           "save_train_maps", "save_feature", "save_feature_path", "seeds", "eval_mode")
+           "save_train_maps", "save_feature", "save_feature_path", "seeds", "eval_mode", "save_model",
+           "model_precision", "calibration_dir")
 
 
 def recorded_options(args):
@@ -300,7 +340,8 @@ def recorded_options(args):
 
 def deciding_options(options):
     """Those of recorded options that can change a score or metric; ``eval_mode`` stands in ``fix``."""
-    return {name: value for name, value in options.items() if name not in NEUTRAL + DERIVED}
+    return {name: value for name, value in options.items() if name not in NEUTRAL + DERIVED
+            and (name != "calibration" or isinstance(value, float))}  # a share is taken from the training parts
 
 
 def changed_options(options):

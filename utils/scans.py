@@ -13,7 +13,7 @@ from utils.pictures import read_picture
 
 
 class Scan(NamedTuple):
-    """What the sensors gave: ``rgb`` [H, W, 3] uint8, ``xyz`` [h, w, 3] float32 metres, 0 where nothing was measured."""
+    """``rgb`` [H, W, 3] uint8 and ``xyz`` [h, w, 3] float32 metres, 0 where nothing was measured."""
 
     rgb: np.ndarray
     xyz: np.ndarray
@@ -90,7 +90,7 @@ def find_parts(folder, with_masks=False):
         if found.problems:
             more = f" (and {len(found.problems) - 1} more)" if len(found.problems) > 1 else ""
             raise InputError(found.problems[0] + more)
-        parts += [PartFiles(part.rgb.relative_to(folder).as_posix(), part.rgb, part.xyz, part.gt) for part in found.parts]
+        parts += [PartFiles(part.rgb.relative_to(folder).as_posix(), *part) for part in found.parts]
     if not parts:
         raise InputError(f"{folder}: there are no parts in it; rgb/ with pictures and xyz/ with tiffs side by side are "
                          "looked for, at any depth")
