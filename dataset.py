@@ -257,7 +257,7 @@ def pair_files(folder, with_masks):
     return [tuple(part) for part in found.parts]
 
 
-class _Loader(DataLoader):
+class Loader(DataLoader):
     """Says in one line what helps where a container has too little shared memory."""
 
     def __iter__(self):
@@ -299,4 +299,4 @@ def get_data_loader(split, class_name, img_size, args):
             data.warned.share_memory_()  # so that each file is warned about once, not once a pass of the workers
         except (RuntimeError, OSError):
             pass  # without shared memory the workers will say what to do
-    return _Loader(data, batch_size=1, shuffle=False, num_workers=workers, worker_init_fn=show_warnings)
+    return Loader(data, batch_size=1, shuffle=False, num_workers=workers, worker_init_fn=show_warnings)

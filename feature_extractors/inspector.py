@@ -104,7 +104,12 @@ class Inspector:
         Raises:
             InputError: the file is damaged, foreign or newer; weights are missing or others; as the class.
         """
-        model = read_saved(path)
+        return cls.of_model(read_saved(path), checkpoint_dir, device, false_alarm, scoring, gate, fusion_module_path)
+
+    @classmethod
+    def of_model(cls, model, checkpoint_dir="checkpoints", device="auto", false_alarm=0.05, scoring=None, gate=True,
+                 fusion_module_path=None):
+        """As :meth:`load`, of a SavedModel."""
         check_rate(model, false_alarm, scoring)
         options = _networks(model, Path(checkpoint_dir), fusion_module_path)
         device, built = choose_device(device), []
