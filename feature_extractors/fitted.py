@@ -77,10 +77,13 @@ def restored_method(arrays, facts, extractor):
         extractor: PatchExtractor with the networks that the method was fitted with.
 
     Raises:
-        InputError: the networks give patches of another width.
+        InputError: the networks give patches of another width, or the method was in train mode.
         KeyError, TypeError, ValueError: something is missing or does not fit.
     """
-    method = METHODS[facts["method"]](extractor, Fixes.of(facts["fixes"]), **facts["settings"])
+    fixes = Fixes.of(facts["fixes"])
+    if not fixes.eval_mode:
+        raise InputError(TRAIN_MODE)
+    method = METHODS[facts["method"]](extractor, fixes, **facts["settings"])
     method.class_name, method.added = facts["class_name"], facts["added"]
     for name, of in facts["banks"].items():
         own = {key: arrays.get(f"bank.{name}.{key}") for key in ("rows", "part", "place", "norms", "bound.centre",

@@ -70,6 +70,10 @@ DEFAULTS = {
     "half_coreset": False,
     "unit": None,
     "no_check": False,
+    "save_model": None,
+    "model_precision": "full",
+    "calibration": None,
+    "calibration_dir": None,
 }
 FIX_NAMES = {
     "eval_mode", "scaling", "coreset_sizes", "float_maps", "max_sample", "zero_row", "late_fusion", "save_feature",
@@ -107,7 +111,7 @@ def test_default(name):
 
 
 def test_no_option_beyond_the_documented_ones():
-    assert set(vars(parse_arguments(["--use_uff"]))) == set(DEFAULTS) | {"min_points", "train_maps", "fixes"}
+    assert set(vars(parse_arguments(["--use_uff"]))) == set(DEFAULTS) | {"min_points", "train_maps", "fixes", "held_out"}
 
 
 @pytest.mark.parametrize("method, banks", [
@@ -165,6 +169,12 @@ CONTRADICTIONS = [
     *[(["--method_name", m, "--scoring_map", "bank"], "--scoring_map bank")
       for m in ("DINO", "Point_MAE", "DINO+Point_MAE", "DINO+Point_MAE+add")],
     *[(["--method_name", m, "--save_feature"], "--save_feature") for m in ("DINO", "Point_MAE")],
+    (["--method_name", "DINO", "--save_model", "m"], "--eval_mode"),
+    (["--method_name", "DINO", "--calibration", "0.2"], "--save_model"),
+    (["--method_name", "DINO", "--model_precision", "half"], "--save_model"),
+    (["--method_name", "DINO", "--calibration_dir", "d"], "--save_model"),
+    (["--method_name", "DINO", "--eval_mode", "--save_model", "m", "--calibration_dir", "d", "--calibration", "none"],
+     "--calibration_dir"),
 ]
 
 
@@ -298,6 +308,11 @@ OUT_OF_RANGE = [
     "rgb_backbone_name other",
     "xyz_backbone_name other",
     "dataset_type other",
+    "calibration other",
+    "calibration 0",
+    "calibration 1",
+    "calibration nan",
+    "model_precision other",
 ]
 
 

@@ -131,4 +131,6 @@ def _resized(picture):
 
 def _plain(text):
     """Text without characters that the built-in font lacks."""
+    for sign, plain in (("mm²", "square mm"), ("–", "-"), ("°", " degrees"), ("…", "...")):
+        text = text.replace(sign, plain)
     return text.encode("latin-1", "replace").decode("latin-1")
