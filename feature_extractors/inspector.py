@@ -167,9 +167,10 @@ class Inspector:
         method, training = self._method, self._method.training
         of_scores, of_maps = method.weights
         parameters, banks = self._scorer.parameters, result.judged.banks
-        terms = map_terms(self.scoring, banks.maps, of_maps, parameters, getattr(training, "calibrated", None))
+        statistics = getattr(training, "calibrated", None)
+        terms = map_terms(self.scoring, banks.maps, of_maps, parameters, statistics)
         return terms, score_shares(self.scoring, terms, banks.maps, banks.scores, of_scores, parameters,
-                                   training and training.statistics)
+                                   training and training.statistics, statistics)
 
 
 def check_rate(model, false_alarm, scoring=None):

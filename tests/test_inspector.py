@@ -18,6 +18,7 @@ from tests.make_data import picture_of, scan
 from tests.make_models import CATEGORY, fitted_runner, make_parts, options_for
 from utils.errors import InputError
 from utils.model_file import read_model, write_model
+from utils.options import deciding_options, parse_arguments, recorded_options
 from utils.scans import fingerprint, read_scan
 
 EVERY = ["--scoring", "all", "--scoring_reference", "train"]
@@ -90,7 +91,8 @@ def test_shares_add_up_to_the_score_and_to_each_region(data, fitted, inspector):
                 regions += 1
                 left, top, right, bottom = region.box
                 mean = judged.map[top:bottom, left:right][region.mask].mean()
-                assert sum(region.shares.values()) == pytest.approx(mean, rel=1e-5) and region.peak > judged.pixel_threshold
+                assert sum(region.shares.values()) == pytest.approx(mean, rel=1e-5)
+                assert region.peak > judged.pixel_threshold
     assert regions > 5
 
 
@@ -124,7 +126,8 @@ def test_a_dead_sensor_is_named_with_and_without_the_gate(fitted, what, words, g
     made = Inspector(read_saved(fitted[1]), PoolingExtractor(), 0.2, gate=gate)
     cloud = scan(seed=5)
     rgb, xyz = picture_of(cloud), cloud
-    judged = made.judge(np.zeros_like(rgb) if what == "picture" else rgb, np.zeros_like(xyz) if what == "cloud" else xyz)
+    dead = {"picture": (np.zeros_like(rgb), xyz), "cloud": (rgb, np.zeros_like(xyz))}
+    judged = made.judge(*dead[what])
     assert judged.verdict == "cannot judge" and words in judged.reason and "rescan" in judged.reason
     assert judged.p_value is judged.score is judged.map is None and judged.regions == ()
 
@@ -197,9 +200,11 @@ def test_a_share_is_held_out_of_everything(data, tmp_path):
     names = model.meta["calibration"]["names"], model.meta["training_parts"]["names"]
     assert len(names[0]) == len(names[1]) == 2 and not set(names[0]) & set(names[1])
     assert runner.method.added == 2 and set(runner.training_paths) == set(names[1])
-    other = [read_saved(fitted_runner(options_for(data, "DINO", "--calibration", "0.5", "--seed", seed, "--save_model",
-                                                  tmp_path))[1]).meta["calibration"]["names"] for seed in range(4)]
-    assert len({tuple(drawn) for drawn in other}) > 1
+    other = set()
+    for seed in range(4):
+        args = options_for(data, "DINO", "--calibration", "0.5", "--seed", seed, "--save_model", tmp_path)
+        other.add(tuple(read_saved(fitted_runner(args)[1]).meta["calibration"]["names"]))
+    assert len(other) > 1
 
 
 def test_a_training_part_cannot_calibrate(tmp_path):
@@ -208,7 +213,7 @@ def test_a_training_part_cannot_calibrate(tmp_path):
     for kind, suffix in (("rgb", "png"), ("xyz", "tiff")):
         (inside / f"validation/good/{kind}/001.{suffix}").write_bytes(
             (inside / f"train/good/{kind}/002.{suffix}").read_bytes())
-    with pytest.raises(InputError, match=r"validation/good/rgb/001.png: is a training part \(as toy/train/good/rgb/002"):
+    with pytest.raises(InputError, match=r"good/rgb/001.png: is a training part \(as toy/train/good/rgb/002"):
         fitted_runner(options_for(root))
 
 
@@ -274,12 +279,27 @@ def test_other_networks_are_refused(fitted):
         Inspector(model, FakeExtractor(rgb=5, xyz=7), 0.2)
 
 
-def test_train_mode_is_refused_before_any_work(capsys, data):
+@pytest.mark.parametrize("words, told", [
+    (["--save_model", "m"], "--save_model needs --eval_mode: in train mode"),
+    (["--calibration", "0.2"], "--calibration needs --save_model"),
+    (["--model_precision", "half"], "--model_precision needs --save_model"),
+    (["--calibration_dir", "d"], "--calibration_dir needs --save_model"),
+    (["--save_model", "m", "--eval_mode", "--calibration_dir", "d", "--calibration", "none"], "already says which"),
+])
+def test_options_that_make_no_sense_are_refused_before_any_work(capsys, words, told):
     with pytest.raises(SystemExit) as info:
-        from utils.options import parse_arguments
+        parse_arguments(["--method_name", "DINO", *words])
+    err = capsys.readouterr().err
+    assert info.value.code == 2 and told in err and len(err.splitlines()) == 1
 
-        parse_arguments(["--method_name", "DINO", "--save_model", "models"])
-    assert info.value.code == 2 and "--save_model needs --eval_mode" in capsys.readouterr().err
+
+def test_only_a_share_makes_another_run():
+    base = ["--method_name", "DINO", "--eval_mode"]
+    plain, *others = (deciding_options(recorded_options(parse_arguments([*base, *words]))) for words in (
+        [], ["--save_model", "m"], ["--save_model", "m", "--calibration", "none"],
+        ["--save_model", "m", "--calibration_dir", "d", "--model_precision", "half"],
+        ["--save_model", "m", "--calibration", "0.2"]))
+    assert others[:3] == [plain] * 3 and others[3] == {**plain, "calibration": 0.2}
 
 
 def test_the_file_holds_what_the_issue_lists(data, fitted):

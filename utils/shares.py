@@ -39,7 +39,7 @@ def map_terms(scoring, maps, weights, parameters, statistics=None):
     return terms
 
 
-def score_shares(scoring, terms, maps, scores, weights, parameters, reference=None):
+def score_shares(scoring, terms, maps, scores, weights, parameters, reference=None, statistics=None):
     """{term: share} of an image score; they add up to it, but for rounding.
 
     Args:
@@ -47,6 +47,7 @@ def score_shares(scoring, terms, maps, scores, weights, parameters, reference=No
         maps, scores: {bank: [S, S]} and {bank: score} of the part.
         weights: {bank: factor} of the decision score.
         reference: ``scoring_addon.Statistics`` of training parts, for the scorings that need it.
+        statistics: ``utils.calibrated.TrainingStatistics``, for "calibrated".
     """
     if scoring == "baseline":
         return {bank: weights[bank] * score for bank, score in scores.items()}
@@ -59,7 +60,7 @@ def score_shares(scoring, terms, maps, scores, weights, parameters, reference=No
     topk = _largest(m_pix, parameters.topk)
     everywhere = slice(None)
     if scoring == "calibrated":
-        return of_pixels((1.0, _largest(m_pix, min(calibrated.TOPK, max(1, m_pix.size // 8)))))
+        return of_pixels((1.0, _largest(m_pix, min(statistics.topk, max(1, m_pix.size // 8)))))
     if scoring in ("pixel_max", "disagreement_only"):
         return of_pixels((1.0, _largest(m_pix, 1)))
     if scoring in ("pixel_topk", "disagreement_base"):
