@@ -15,9 +15,24 @@ from models.rgb_backbones import RGBBackbone
 from utils.errors import InputError
 from utils.mvtec3d_util import valid_points
 
+RGB_SIZE = 224  # side of the released backbones' picture
 RGB_GRID = 28  # RGB patches along a side
 RGB_DIM = 768  # width of a ViT-B, which the fusion module is made for where there is no RGB backbone
 PATCHES_PER_PART = {"rgb": RGB_GRID**2, "xyz": GRID**2, "fusion": GRID**2}
+
+
+def choose_device(name):
+    """torch device for ``name`` (auto, cpu, cuda or mps).
+
+    Raises:
+        InputError: the device was named and is not there.
+    """
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(device for device, there in available.items() if there)
+    if not available[name]:
+        raise InputError(f"--device {name}: not available on this machine; use --device auto or cpu")
+    return torch.device(name)
 
 
 def set_seeds(seed):
@@ -79,6 +94,11 @@ class PatchExtractor(nn.Module):
             fusion = FeatureFusionBlock.from_checkpoint(uff, *widths)
         group_sizes = (group_size, 2 * group_size) if multiscale else (group_size,)
         return cls(backbones, fusion, group_sizes, amp, device, fpfh)
+
+    @property
+    def rgb_size(self):
+        """Side in pixels of the picture that :meth:`extract` takes."""
+        return getattr(self.deep_feature_extractor.rgb_backbone, "size", RGB_SIZE)
 
     @property
     def widths(self):

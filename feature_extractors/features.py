@@ -188,6 +188,22 @@ class Features(ReleasedNames):
         return Judged(float(score[0]), pixels, banks)
 
     @torch.no_grad()
+    def judge_with_nearest(self, patches, excluding_part=None):
+        """The same, and which normal patches were nearest.
+
+        Args:
+            patches: {bank: [P, C]}.
+            excluding_part: leave out the rows of this training part.
+
+        Returns:
+            (Judged, {bank: [P] int64 array of rows of ``banks[bank]``}).
+        """
+        found = {name: bank.measure_with_nearest(patches[name], excluding_part) for name, bank in self.banks.items()}
+        banks = self._measured(patches, [measured for measured, _ in found.values()])
+        score, pixels = self.combine(*banks)
+        return Judged(float(score[0]), pixels, banks), {name: index.cpu().numpy() for name, (_, index) in found.items()}
+
+    @torch.no_grad()
     def measure(self, patches, excluding_part=None):
         """Measured of one sample's patches; ``excluding_part``: leave out the rows of this training part."""
         return self._measured(
@@ -215,3 +231,8 @@ class Features(ReleasedNames):
         """The method's image score [1] and map [S, S] from its banks'; here those of its only bank."""
         (name,) = self.bank_names
         return np.array([scores[name]]), maps[name]
+
+    @property
+    def weights(self):
+        """What :meth:`combine` multiplies the banks' scores and maps with before it adds them: two {bank: float}."""
+        return dict.fromkeys(self.bank_names, 1.0), dict.fromkeys(self.bank_names, 1.0)

@@ -41,12 +41,14 @@ class MemoryBank:
         store: RowStore of all training rows.
         rows: [R, C] float32 tensor, scaled, from :meth:`gather` on; None before. On the CPU where there are shards.
         part: [R] int64 tensor (CPU), the number of the training part each row came from; -1 for an appended row.
+        place: [R] int64 tensor (CPU), which of that part's patches the row was, row-major; -1 likewise.
         mean, std: scalars; every patch is measured as (v - mean) / std.
     """
     def __init__(self, weight_eps=0.0, divisor=1.0, spool_dir=None, shards=1, engine="devices"):
         self.weight_eps, self.divisor, self.shards, self.engine = weight_eps, divisor, shards, engine
         self.mean, self.std = 0.0, 1.0
-        self.store, self.rows, self.part = RowStore(spool_dir), None, torch.empty(0, dtype=torch.long)
+        self.store, self.rows = RowStore(spool_dir), None
+        self.part = self.place = torch.empty(0, dtype=torch.long)
         self._kept = None  # positions in the store before gather; None: all
         self._search = self._part_there = self._rows_of_part = None  # see finish
 
@@ -60,6 +62,7 @@ class MemoryBank:
         """Add the patches [P, C] of the training part of number ``part``, counted from 0."""
         self.store.append(patches)
         self.part = torch.cat([self.part, self.part.new_full((len(patches), ), part)])
+        self.place = torch.cat([self.place, torch.arange(len(patches))])
 
     def scale(self, mean, std):
         """From now on every row v and every patch measured is (v - mean) / std; to be called before :meth:`gather`."""
@@ -92,24 +95,43 @@ class MemoryBank:
         for block in self._blocks():
             rows[start:start + len(block)] = block
             start += len(block)
-        self.part = self.part[self._positions()]
+        self.part, self.place = self.part[self._positions()], self.place[self._positions()]
         self.rows, self._kept = rows, None
 
     def append_row(self, value):
         """Append one row of ``value`` in every column, after :meth:`gather`."""
         self.rows = torch.cat([self.rows, self.rows.new_full((1, self.rows.shape[1]), value)])
-        self.part = torch.cat([self.part, self.part.new_full((1, ), NO_PART)])
+        self.part, self.place = (torch.cat([of, of.new_full((1, ), NO_PART)]) for of in (self.part, self.place))
         self._search = None
 
-    def finish(self, device):
-        """Make the gathered rows ready to be measured against, on ``device`` or on the shards' places."""
+    def finish(self, device, search=None):
+        """Make the gathered rows ready to be measured against, on ``device`` or on the shards' places.
+
+        search: a RowSearch over the rows, where it is known.
+        """
         self.rows = self.rows.to("cpu" if self.shards > 1 else device)
-        self._search = ShardedSearch(self.rows, self._crew(device)) if self.shards > 1 else RowSearch(self.rows)
+        if self.shards > 1:
+            search = ShardedSearch(self.rows, self._crew(device))
+        self._search = search or RowSearch(self.rows)
         self._part_there = self.part.to(self._search.device)
         self._rows_of_part = np.bincount(self.part.numpy() + 1)[1:].tolist()  # here, not where a GPU would wait
 
     def _crew(self, device):
         return crew(self.shards, self.engine, torch.device(device))
+
+    @property
+    def search(self):
+        """The RowSearch over the rows, from :meth:`finish` on; made anew where there are shards."""
+        return self._search if self.shards == 1 else RowSearch(self.rows)
+
+    @classmethod
+    def of_rows(cls, rows, part, place, mean, std, weight_eps, divisor, search=None):
+        """A finished bank from what another one had: arguments as the attributes, ``rows`` on their device."""
+        bank = cls(weight_eps, divisor)
+        bank.store.close()
+        bank.rows, bank.part, bank.place, bank.mean, bank.std = rows, part, place, mean, std
+        bank.finish(rows.device, search)
+        return bank
 
     def _positions(self):
         return torch.arange(len(self.store)) if self._kept is None else self._kept
@@ -123,7 +145,8 @@ class MemoryBank:
         if self.rows is None:
             self._kept = self._positions()[index]
         else:
-            self.rows, self.part, self._search = self.rows[index], self.part[index], None
+            self.rows, self.part, self.place = self.rows[index], self.part[index], self.place[index]
+            self._search = None
 
     @torch.no_grad()
     def measure(self, patches, excluding_part=None):
@@ -143,6 +166,11 @@ class MemoryBank:
         and 3rd of the rows nearest to b (b is the first), and D = sqrt(C):
         score = s* (1 - exp(s*/D) / (exp(e2/D) + exp(e3/D))).
         """
+        return self._measure(patches, [excluding_part])[0][0]
+
+    @torch.no_grad()
+    def measure_with_nearest(self, patches, excluding_part=None):
+        """(Measured as :meth:`measure` gives it, the index [P] int64 of each patch's nearest row)."""
         return self._measure(patches, [excluding_part])[0]
 
     def measure_both(self, patches, part):
@@ -150,7 +178,7 @@ class MemoryBank:
 
         They equal ``measure(patches)`` and ``measure(patches, excluding_part=part)`` bit for bit. Arguments as there.
         """
-        return tuple(self._measure(patches, [None, part]))
+        return tuple(measured for measured, _ in self._measure(patches, [None, part]))
 
     def _measure(self, patches, excluded_parts):
         if self._search is None:
@@ -163,7 +191,7 @@ class MemoryBank:
         patches = (patches.to(self._search.device) - self.mean) / self.std
         exclusions = [None if part is None else self._part_there == part for part in excluded_parts]
         return [
-            Measured(self._score(patches, nearest, excluded), nearest.distance)
+            (Measured(self._score(patches, nearest, excluded), nearest.distance), nearest.index)
             for nearest, excluded in zip(self._search.nearest_each(patches, exclusions), exclusions)
         ]
 

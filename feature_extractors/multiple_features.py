@@ -185,6 +185,10 @@ class DoubleRGBPointFeatures(Features):
     def combine(self, scores, maps):
         return self.late_fusion.predict([*scores.values()], [*maps.values()])
 
+    @property
+    def weights(self):
+        return tuple(dict(zip(self.bank_names, of)) for of in self.late_fusion.factors)
+
 
 class DoubleRGBPointFeatures_add(DoubleRGBPointFeatures):
     """DINO+Point_MAE+add: scores and maps of both banks are added; no lambdas, no division."""
@@ -209,6 +213,10 @@ class DoubleRGBPointFeatures_add(DoubleRGBPointFeatures):
 
     def combine(self, scores, maps):
         return np.array([sum(scores.values())]), sum(maps.values())
+
+    @property
+    def weights(self):
+        return dict.fromkeys(self.bank_names, 1.0), dict.fromkeys(self.bank_names, 1.0)
 
 
 class TripleFeatures(DoubleRGBPointFeatures):

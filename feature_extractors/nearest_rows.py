@@ -34,15 +34,23 @@ class RowSearch:
 
     Attributes:
         rows: as given.
+        norms: [R], the rows' squared norms.
         bound: LowerBound, or None.
     """
 
     def __init__(self, rows, bounded=None):
         self.rows = rows
-        self._norms = torch.cat([(block * block).sum(1) for block in rows.split(ROWS_A_BLOCK)])
+        self.norms = torch.cat([(block * block).sum(1) for block in rows.split(ROWS_A_BLOCK)])
         if bounded is None:  # on a GPU the products are cheap, and waiting for the host is not
             bounded = rows.device.type == "cpu" and len(rows) >= SMALL
-        self.bound = LowerBound(rows, self._norms) if bounded else None
+        self.bound = LowerBound(rows, self.norms) if bounded else None
+
+    @classmethod
+    def of_known(cls, rows, norms, bound=None):
+        """A search over ``rows`` [R, C] whose ``norms`` [R] and LowerBound are known."""
+        search = cls.__new__(cls)
+        search.rows, search.norms, search.bound = rows, norms, bound
+        return search
 
     @property
     def device(self):
@@ -93,7 +101,7 @@ class RowSearch:
 
     def from_vector(self, vector):
         """The same for any vector [C]."""
-        return torch.addmv(self._norms, self.rows, vector, alpha=-2)
+        return torch.addmv(self.norms, self.rows, vector, alpha=-2)
 
     def _compare(self, patches, exclusions, among=None):
         """:meth:`raw_each` by comparison with each row, or with those at the positions ``among``, block by block."""
@@ -104,7 +112,7 @@ class RowSearch:
         size = max(512, min(size, ROWS_A_BLOCK))
         for start in range(0, count, size):
             some = slice(start, start + size) if among is None else among[start:start + size]
-            squared = torch.addmm(self._norms[some], patches, self.rows[some].T,
+            squared = torch.addmm(self.norms[some], patches, self.rows[some].T,
                                   alpha=-2)  # but for the patches' own norms
             for k, (excluded, (best, index)) in enumerate(zip(exclusions, found)):
                 least, nearest = _leave_out(squared, excluded, some).min(1)
@@ -173,24 +181,32 @@ class LowerBound:
         rows: [R, C]; norms: [R], their squared norms.
 
     Attributes:
+        centre, directions: [C] and [C, DIRECTIONS], of the projection.
         z: [R, DIRECTIONS + 1].
         largest_norm: the largest squared norm of a row.
     """
 
     def __init__(self, rows, norms):
         sample = rows[::max(1, len(rows) // SAMPLE)]
-        self._centre = sample.mean(0)
-        sample = sample - self._centre
+        self.centre = sample.mean(0)
+        sample = sample - self.centre
         directions = torch.linalg.eigh(sample.T @ sample).eigenvectors
-        self._directions = directions[:, -DIRECTIONS:].flip(1).contiguous()  # the most spread first
+        self.directions = directions[:, -DIRECTIONS:].flip(1).contiguous()  # the most spread first
         self.largest_norm = float(norms.max())
         self.z = torch.cat([self.project(block) for block in rows.split(ROWS_A_BLOCK)])
 
+    @classmethod
+    def of_known(cls, centre, directions, z, largest_norm):
+        """A bound whose attributes are known."""
+        bound = cls.__new__(cls)
+        bound.centre, bound.directions, bound.z, bound.largest_norm = centre, directions, z, largest_norm
+        return bound
+
     def project(self, v):
         """z [n, DIRECTIONS + 1] of vectors [n, C]."""
-        v = v - self._centre
-        along = v @ self._directions
-        return torch.cat([along, torch.linalg.vector_norm(v - along @ self._directions.T, dim=1, keepdim=True)], dim=1)
+        v = v - self.centre
+        along = v @ self.directions
+        return torch.cat([along, torch.linalg.vector_norm(v - along @ self.directions.T, dim=1, keepdim=True)], dim=1)
 
 
 def distinct_rows(rows):

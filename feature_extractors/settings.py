@@ -23,6 +23,12 @@ FPFH_METHODS = ("DINO+FPFH", "FPFH")  # ours: methods whose xyz backbone is alwa
 FPFH_POINTS = 100  # points that a histogram is made of
 
 
+TRAIN_MODE = (
+    "--save_model needs --eval_mode: in train mode, as released, a part's features differ each time it is seen, so the "
+    "same part would get another score and perhaps another verdict each time"
+)
+
+
 def needed_backbones(bank_names):
     """Names of the backbones ("rgb", "xyz") that the banks are made from; the fusion bank needs both."""
     return {"rgb", "xyz"} if "fusion" in bank_names else set(bank_names)

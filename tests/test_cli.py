@@ -80,6 +80,10 @@ DEFAULTS = {
     "fpfh_feature_radius": None,
     "save_feature_format": "pt",
     "save_feature_half": False,
+    "save_model": None,
+    "model_precision": "full",
+    "calibration": None,
+    "calibration_dir": None,
 }
 FIX_NAMES = {
     "eval_mode", "scaling", "coreset_sizes", "float_maps", "max_sample", "zero_row", "late_fusion", "save_feature",
@@ -117,7 +121,8 @@ def test_default(name):
 
 
 def test_no_option_beyond_the_documented_ones():
-    assert set(vars(parse_arguments(["--use_uff"]))) == set(DEFAULTS) | {"min_points", "train_maps", "fixes"}
+    derived = {"min_points", "train_maps", "fixes", "held_out"}
+    assert set(vars(parse_arguments(["--use_uff"]))) == set(DEFAULTS) | derived
 
 
 @pytest.mark.parametrize("method, banks", [
@@ -311,6 +316,11 @@ OUT_OF_RANGE = [
     "rgb_backbone_name other",
     "xyz_backbone_name other",
     "dataset_type other",
+    "calibration other",
+    "calibration 0",
+    "calibration 1",
+    "calibration nan",
+    "model_precision other",
 ]
 
 

@@ -19,6 +19,7 @@ from tabulate import tabulate
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from tools import benchmark_model as model  # noqa: E402
 from tools import benchmark_rows as rows  # noqa: E402
 from tools import benchmark_scale  # noqa: E402
 from tools.benchmark_rows import Bench  # noqa: E402
@@ -47,6 +48,12 @@ ROWS = {
     "full_train": Row(lambda bench: rows.full_setting(bench, (), 2), False),
     "memory": Row(rows.memory, False),
     "fit_cost": Row(rows.fit_cost, False),
+    "model_load": Row(model.model_load, False),
+    "one_part": Row(model.one_part, False),
+    "model_search": Row(model.model_search, False),
+    "spared": Row(model.spared, False),
+    "folder": Row(model.folder, False),
+    "loaded_memory": Row(model.loaded_memory, False),
 }
 
 

@@ -65,6 +65,35 @@ def smoke_test(out):
     ]
 
 
+def saved_model(out):
+    """Commands: a category fitted once and saved, then a line's scans judged one by one."""
+    yield ["tools/make_line.py", out, "--category", "cookie"]
+    yield [
+        *full_setting(out),
+        "--eval_mode",
+        "--dataset_path",
+        out / "data",
+        "--category",
+        "cookie",
+        "--output_dir",
+        out / "results_model",
+        "--save_model",
+        out / "models",
+    ]
+    yield [
+        "tools/predict.py",
+        out / "models" / "cookie.m3dm",
+        out / "line",
+        "--checkpoint_dir",
+        out / "checkpoints",
+        "--false_alarm",
+        "0.05",
+        "--pictures",
+        "-o",
+        out / "judged",
+    ]
+
+
 STEPS = [
     Step(
         "Real features: EfficientNet-Lite0, trained on ImageNet, and FPFH, which needs no training. The parts are "
@@ -79,6 +108,13 @@ STEPS = [
         lambda out: f"Pictures, scores and run.json are under {out}/results: untrained weights, so these scores say "
         "nothing about M3DM.",
     ),
+    Step(
+        "SMOKE TEST: fit once, save the model, judge the scans of a line one by one. Three of them cannot be judged, "
+        "so predict.py ends with exit code 1.",
+        saved_model,
+        lambda out: f"Verdicts with pictures are under {out}/judged: untrained weights, so they say nothing about "
+        "M3DM.",
+    ),
 ]
 
 
@@ -90,6 +126,8 @@ def run_step(step, out):
         words = [str(word) for word in command]
         print(f"\n$ python {shlex.join(words)}", flush=True)
         done = subprocess.run([sys.executable, str(root / words[0]), *words[1:]])
+        if done.returncode == 1 and words[0] == "tools/predict.py":  # three of the line's scans cannot be judged
+            continue
         if done.returncode:
             print(f"demo.py: this command ended with exit code {done.returncode}", file=sys.stderr)
             return done.returncode

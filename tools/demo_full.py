@@ -69,7 +69,8 @@ def from_camera_to_scores(out):
 
 FULL = [
     Step(
-        "SMOKE TEST: your own camera, from a generated recording to scores; untrained weights, the scores mean nothing.",
+        "SMOKE TEST: your own camera, from a generated recording to scores; untrained weights, the scores mean "
+        "nothing.",
         from_camera_to_scores,
         lambda out: f"The imported parts with a contact sheet are under {out}/datasets/mine.",
     ),

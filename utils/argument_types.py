@@ -15,3 +15,15 @@ def number(kind=float, low=-math.inf, high=math.inf, open_low=False):
 
     parse.__name__ = "whole number" if kind is int else "number"
     return parse
+
+
+def calibration(text):
+    """argparse type of --calibration: "validation", "none", or a share of the training parts."""
+    from utils.calibration import calibration_choice
+
+    try:
+        return calibration_choice(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text}: has to be validation, none, or a share of the training parts as 0.2"
+        ) from None

@@ -7,8 +7,8 @@ import os
 from functools import lru_cache
 
 import scoring_addon
-from feature_extractors.settings import METHOD_BANKS, Fixes, needed_backbones
-from utils.argument_types import number
+from feature_extractors.settings import METHOD_BANKS, TRAIN_MODE, Fixes, needed_backbones
+from utils.argument_types import calibration, number
 from utils.backbone_options import RADII, RGB_DETAILS, add_backbone_arguments, default_xyz_backbone, settle_backbones
 from utils.names import CATEGORIES
 from utils.scorings import available_scorings, scoring_problem
@@ -195,6 +195,19 @@ def build_parser():
         "--save_train_maps", action="store_true",
         help="with --save_maps: the training parts' maps too, not only their statistics; "
         "measured without their own rows (implied by --scoring_reference train); about 0.7 MB a training part")
+    group.add_argument(
+        "--save_model", metavar="DIR",
+        help="write DIR/<category>.m3dm after each fit, for tools/predict.py; needs --eval_mode")
+    group.add_argument(
+        "--model_precision", choices=("full", "half"), default="full",
+        help="half: the saved banks as float16, half as large; scores differ a little, and are calibrated so")
+    group.add_argument(
+        "--calibration", type=calibration, metavar="WHAT",
+        help="normal parts in no bank, which the verdict's false-alarm rate rests on: validation (its good parts), a "
+        "share of the training parts as 0.2 (drawn by --seed), or none: an estimate without guarantee (default: "
+        "validation where the category has it, else none)")
+    group.add_argument("--calibration_dir", metavar="DIR",
+                       help="calibrate with the parts below DIR/<category>, or below DIR where that is not there")
     group.add_argument("--save_feature", action="store_true", help="write the training parts' patches for UFF training")
     group.add_argument("--save_feature_path", default="datasets/patch_lib", metavar="DIR",
                        help="folder for --save_feature")
@@ -261,9 +274,23 @@ def parse_arguments(argv=None):
         parser.error("--coreset_partitions has nothing to pick with --f_coreset 1, which keeps all rows; leave one out")
     if args.shard_engine != "devices" and args.bank_shards == 1:
         parser.error(f"--shard_engine {args.shard_engine} places the shards of --bank_shards N; give N, 2 or more")
+    _check_model_options(parser, args)
     args.train_maps = both and (args.save_maps is not None or args.scoring_reference == "train")
     args.spool_dir = args.spool_dir or args.output_dir
     return args
+
+
+def _check_model_options(parser, args):
+    """Refuse what contradicts --save_model; adds ``held_out``, the share of the training parts that calibrate."""
+    share = args.calibration if isinstance(args.calibration, float) else None
+    if args.save_model and not args.eval_mode:
+        parser.error(TRAIN_MODE)
+    for flag in ("model_precision", "calibration", "calibration_dir"):
+        if not args.save_model and getattr(args, flag) != parser.get_default(flag):
+            parser.error(f"--{flag} needs --save_model DIR")
+    if args.calibration_dir and args.calibration is not None:
+        parser.error("--calibration_dir already says which parts calibrate; leave out --calibration")
+    args.held_out = share
 
 
 # ---------------------------------------------------------------- what the options mean further down
@@ -295,13 +322,13 @@ def method_settings(args):
     return {**{name: getattr(args, name) for name in same}, **lambdas, "training_maps": args.train_maps}
 
 
-DERIVED = ("fixes", "train_maps", "min_points", "readings", "examination")  # set by parse_arguments
+DERIVED = ("fixes", "train_maps", "min_points", "readings", "examination", "held_out")  # set by parse_arguments
 # options that cannot change a score or metric: which categories, where things lie, how it runs, what else is written;
 # what the weights and the data are is recorded by content
 NEUTRAL = ("category", "dataset_type", "dataset_path", "no_check", "checkpoint_dir", "fusion_module_path",
            "num_workers", "device", "bank_shards", "shard_engine", "output_dir", "spool_dir", "overwrite", "save_preds",
            "save_maps", "save_train_maps", "save_feature", "save_feature_path", "save_feature_format",
-           "save_feature_half", "seeds", "eval_mode")
+           "save_feature_half", "seeds", "eval_mode", "save_model", "model_precision", "calibration_dir")
 
 
 def recorded_options(args):
@@ -311,7 +338,8 @@ def recorded_options(args):
 
 def deciding_options(options):
     """Those of recorded options that can change a score or metric; ``eval_mode`` stands in ``fix``."""
-    return {name: value for name, value in options.items() if name not in NEUTRAL + DERIVED}
+    return {name: value for name, value in options.items() if name not in NEUTRAL + DERIVED
+            and (name != "calibration" or isinstance(value, float))}  # a share is taken from the training parts
 
 
 def changed_options(options):
