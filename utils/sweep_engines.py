@@ -66,9 +66,8 @@ def run(engine, plan, jobs, out, workers=None, program=PROGRAM):
         from utils.sweep_ray import run_ray
 
         return run_ray(plan, jobs, out, workers, program)
-    if jobs:
-        for job in jobs:
-            fill_in(job.words(job_folder(out, job)))
+    for job in jobs:
+        fill_in(job.words(job_folder(out, job)))
     if engine == "serial" and (workers or 1) != 1:
         raise InputError("--engine serial runs one job at a time; use --engine processes with --workers")
     devices = gpus(plan)
@@ -114,7 +113,8 @@ def find_slots(resources, workers, devices, cores, memory_gib):
     if devices:
         return [Slot({**environment, "CUDA_VISIBLE_DEVICES": devices[number % len(devices)]})
                 for number in range(workers)]
-    return [Slot(environment)] * workers
+    hidden = {"CUDA_VISIBLE_DEVICES": ""} if resources.gpus == 0 else {}
+    return [Slot({**environment, **hidden})] * workers
 
 
 MANY = 10**6

@@ -174,7 +174,7 @@ def clear_attempt(folder):
         return
     if known.get("host") == host():
         end = time.monotonic() + PATIENCE
-        while _alive(known):
+        while alive(known):
             if time.monotonic() > end:
                 raise InputError(f"{folder}: an earlier attempt still runs as process {known['process']}; end it first")
             time.sleep(0.05)
@@ -200,7 +200,7 @@ def state_of(out, job, driver_alive, found=None):
         with contextlib.suppress(OSError):
             held = _read(holder) or {}
             known = {"process": held.get("process"), "created": None}
-            if _alive(known) if held.get("host") == host() else time.time() - holder.stat().st_mtime < DEAD:
+            if alive(known) if held.get("host") == host() else time.time() - holder.stat().st_mtime < DEAD:
                 return RUNNING, {**held, "begun": holder.stat().st_ctime}
     return (ended["state"], ended) if ended and ended.get("state") in (FAILED, STOPPED) else (WAITING, None)
 
@@ -221,7 +221,7 @@ def unpack(files, folder):
             Path(temporary).write_bytes(content)
 
 
-def _alive(known):
+def alive(known):
     """Whether the process of an attempt still runs; ``created`` tells it from a later one with its number."""
     try:
         process = psutil.Process(int(known["process"]))

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import time
 import uuid
+import zlib
 from collections import deque
 from pathlib import Path
 
@@ -49,6 +50,7 @@ def _run(ray, plan, jobs, out, workers, program):
         _connect(ray, stage)
         connected = True
         token = uuid.uuid4().hex
+        name = f"m3dm-sweep-{zlib.crc32(f'{host()}:{out}'.encode()):08x}"
         atomic_write_text(out / TOKEN, token)
         resources = plan.resources
         cpus = resources.cpus or 1
@@ -61,7 +63,7 @@ def _run(ray, plan, jobs, out, workers, program):
         while waiting or flying:
             while waiting and (workers is None or len(flying) < workers):
                 job = waiting.popleft()
-                flying[task.remote(job, str(out), token, environment, os.getcwd())] = job
+                flying[task.remote(job, str(out), name, token, environment, os.getcwd())] = job
                 yield Begun(job)
             done, _ = ray.wait(list(flying), num_returns=1, timeout=TICK)
             for reference in done:
@@ -75,11 +77,12 @@ def _run(ray, plan, jobs, out, workers, program):
         shutil.rmtree(stage, ignore_errors=True)
 
 
-def compute(job, out, token, environment, directory):
-    """A task: run ``job`` on this node; returns its Outcome, with the files where the node does not see ``out``."""
+def compute(job, out, name, token, environment, directory):
+    """A task: run ``job`` on this node; returns its Outcome, with the files where the node does not see ``out``: then
+    it works in the folder ``name`` of the node's temporary folder."""
     begun = time.time()
     shared = _sees(out, token)
-    folder = job_folder(out, job) if shared else Path(tempfile.gettempdir()) / f"m3dm-sweep-{token}" / job.name
+    folder = job_folder(out, job) if shared else Path(tempfile.gettempdir()) / name / job.name
     code = Path(__file__).resolve().parents[1] / "main.py"
     try:
         attempt = Attempt(job, folder, code, environment, Path(out) / "examinations" if shared else None,

@@ -1,0 +1,76 @@
+"""Pixel metrics of a job's saved maps under resampled test parts, kept beside the maps once they are computed."""
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+import scoring_addon
+from evaluation import SUFFIX, read, score
+from utils.errors import InputError
+from utils.files import atomic_path
+from utils.significance import PixelCounts
+from utils.sweep_compare import RESAMPLES, part_weights
+from utils.sweep_results import NO_MAPS
+
+KEPT = "resampled.npz"
+METRICS = ("pixel_rocauc", "au_pro")
+SAME = 1e-9  # largest difference to the run's own metric
+
+
+def resample(folder, record, category, scorings):
+    """({scoring: {metric: [1 + RESAMPLES], the full set's first}}, "") of a job's maps, or ({}, why not).
+
+    Args:
+        folder: Path of the job.
+        record: its run.json, a dict.
+        category: as its files spell it.
+        scorings: names of those that the job has.
+    """
+    path = Path(folder) / "maps" / f"{category}{SUFFIX}"
+    if not path.is_file():
+        return {}, NO_MAPS
+    facts = path.stat()
+    mark = json.dumps([facts.st_size, facts.st_mtime_ns, record["id"], RESAMPLES, sorted(scorings)])
+    kept = _kept(Path(folder) / KEPT, mark)
+    if kept is not None:
+        return kept, ""
+    try:
+        saved = read(path)
+    except InputError as error:
+        return {}, str(error)
+    if saved.meta.get("run") != record["id"]:
+        return {}, "the saved maps are of another run"
+    if not saved.has_mask.all():
+        return {}, "defective test parts without a mask"
+    options = argparse.Namespace(**record["options"])
+    scored = score(saved, scorings, scoring_addon.parameters_from(options), options.scoring_reference)
+    order = np.argsort(np.array(saved.path), kind="stable")
+    weights = part_weights(category, saved.label[order])
+    known, out = {}, {}
+    for name in scorings:
+        maps = scored[name].predictions
+        if id(maps) not in known:
+            counts = PixelCounts(saved.mask[order], [maps[i] for i in order])
+            known[id(maps)] = {"pixel_rocauc": counts.rocauc(weights), "au_pro": counts.au_pro(weights)}
+        own = record["categories"][category]["metrics"][name]
+        out[name] = {metric: known[id(maps)][metric] for metric in METRICS if own[metric] is not None}
+        off = [metric for metric, values in out[name].items() if abs(values[0] - own[metric]) > SAME]
+        if off:
+            return {}, f"the saved maps do not give the run's own {off[0]}"
+    with atomic_path(Path(folder) / KEPT) as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(file, mark=np.array(mark), **{f"{name} {metric}": values for name, of in out.items()
+                                                          for metric, values in of.items()})
+    return out, ""
+
+
+def _kept(path, mark):
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if str(file["mark"]) != mark:
+                return None
+            names = json.loads(mark)[-1]
+            return {name: {metric: file[f"{name} {metric}"] for metric in METRICS if f"{name} {metric}" in file}
+                    for name in names}
+    except Exception:  # none, or damaged: it is computed anew
+        return None
