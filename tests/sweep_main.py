@@ -1,7 +1,8 @@
 """A main.py for the tests of sweeps: main.py's own options and files, numbers made from the options alone.
 
-FAKE_LOG names a file that gets a line at the begin and the end of every computation; FAKE_SECONDS is how long one takes;
-FAKE_FAIL names categories that fail, FAKE_KILL one that kills itself at its first attempt.
+FAKE_LOG names a file that gets a line at the begin and the end of every computation; FAKE_SECONDS, or the file
+"seconds" of the data set, says how long one takes; FAKE_FAIL names categories that fail, FAKE_KILL one that kills itself
+at its first attempt.
 """
 import hashlib
 import json
@@ -58,7 +59,8 @@ def main():
         if category == os.environ.get("FAKE_KILL") and not flag.exists():
             flag.touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        time.sleep(float(os.environ.get("FAKE_SECONDS", 0)))
+        seconds = Path(args.dataset_path) / "seconds"
+        time.sleep(float(seconds.read_text() if seconds.exists() else os.environ.get("FAKE_SECONDS", 0)))
         write(args, options, out, run, category)
         note("end", args)
     print("done")

@@ -63,7 +63,7 @@ def markdown(plan, gathered, cells, found):
     for metric in METRICS:
         categories = list(dict.fromkeys(c for of, _ in cells[metric].values() for c in of if c != MEAN))
         rows = [[escaped(title(plan, row)), *(_cell(of.get(c), gathered.planned.get((row.setting, c))) for c in categories),
-                 _mean_cell(of.get(MEAN), complete, row, gathered)] for row, (of, complete) in cells[metric].items()]
+                 _mean_cell(of.get(MEAN), complete, gathered)] for row, (of, complete) in cells[metric].items()]
         texts.append(f"## {NAMES[metric]}\n\nMean ± standard deviation over seeds {', '.join(map(str, seeds))}, in "
                      f"brackets the 95 % interval of the mean over seeds (Student).\n\n"
                      + _table(["Method", *map(column_title, categories), MEAN], rows))
@@ -83,10 +83,10 @@ def _cell(mean, planned):
     return text + (f" ({mean.seeds} of {len(planned)} seeds)" if mean.seeds < len(planned) else "")
 
 
-def _mean_cell(mean, complete, row, gathered):
+def _mean_cell(mean, complete, gathered):
     if mean is None:
         return MISSING
-    planned = [c for setting, c in gathered.planned if setting == row.setting]
+    planned = {category for _, category in gathered.planned}
     text = _cell(mean, range(mean.seeds))
     return text + (f" ({len(complete)} of {len(planned)} categories)" if len(complete) < len(planned) else "")
 
