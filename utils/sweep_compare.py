@@ -107,11 +107,15 @@ def over_seeds(values, resampled=()):
 
 
 def means(measured, metric, planned):
-    """{category: Mean, MEAN: Mean of the complete ones} of one row; categories without a value are absent.
+    """Means over seeds of one row.
 
     Args:
         measured: {category: {seed: Measured}}.
-        planned: {category: seeds that the sweep has}; complete is what has all of them.
+        planned: {category: seeds that the sweep has}; a category is complete if it has a value for all of them.
+
+    Returns:
+        ({category: Mean, MEAN: Mean over the complete categories}, [complete categories]); a category without a value is
+        absent, and MEAN where the complete ones have different seeds.
     """
     out, complete = {}, []
     for category, of_seed in measured.items():

@@ -62,10 +62,14 @@ def markdown(plan, gathered, cells, found):
         return texts[0] + "\n"
     for metric in METRICS:
         categories = list(dict.fromkeys(c for of, _ in cells[metric].values() for c in of if c != MEAN))
-        rows = [[escaped(title(plan, row)), *(_cell(of.get(c), gathered.planned.get((row.setting, c))) for c in categories),
-                 _mean_cell(of.get(MEAN), complete, gathered)] for row, (of, complete) in cells[metric].items()]
-        texts.append(f"## {NAMES[metric]}\n\nMean ± standard deviation over seeds {', '.join(map(str, seeds))}, in "
-                     f"brackets the 95 % interval of the mean over seeds (Student).\n\n"
+        one = len(seeds) == 1
+        rows = [[escaped(title(plan, row)),
+                 *(_cell(of.get(c), gathered.planned.get((row.setting, c), ()), one) for c in categories),
+                 _mean_cell(of.get(MEAN), complete, gathered, one)] for row, (of, complete) in cells[metric].items()]
+        words = ("95 % interval over test parts (bootstrap)" if len(seeds) == 1 else
+                 "95 % interval of the mean over seeds (Student)")
+        texts.append(f"## {NAMES[metric]}\n\nMean ± standard deviation over seeds {', '.join(map(str, seeds))}; in "
+                     f"brackets the {words}, where it is known.\n\n"
                      + _table(["Method", *map(column_title, categories), MEAN], rows))
         for family, words in FAMILIES.items():
             mine = [d for d in found[metric] if d.family == family]
@@ -74,20 +78,22 @@ def markdown(plan, gathered, cells, found):
     return "\n\n".join([*texts, *gathered.notes]) + "\n"
 
 
-def _cell(mean, planned):
+def _cell(mean, planned, one_seed):
     if mean is None:
         return MISSING
     text = f"{mean.mean:.3f}"
     if mean.sd is not None:
         text += f" ± {mean.sd:.3f} [{mean.low:.3f}, {mean.high:.3f}]"
+    elif one_seed and mean.parts_low is not None:
+        text += f" [{mean.parts_low:.3f}, {mean.parts_high:.3f}]"
     return text + (f" ({mean.seeds} of {len(planned)} seeds)" if mean.seeds < len(planned) else "")
 
 
-def _mean_cell(mean, complete, gathered):
+def _mean_cell(mean, complete, gathered, one_seed):
     if mean is None:
         return MISSING
     planned = {category for _, category in gathered.planned}
-    text = _cell(mean, range(mean.seeds))
+    text = _cell(mean, range(mean.seeds), one_seed)
     return text + (f" ({len(complete)} of {len(planned)} categories)" if len(complete) < len(planned) else "")
 
 
