@@ -196,7 +196,9 @@ def draw(path, plan, cells):
         if not known:
             axes.text(0.5, 0.5, UNDEFINED, transform=axes.transAxes, ha="center")
     if axis:
-        axes.legend(fontsize="small")
+        named = next((axes for axes in figure.axes if axes.get_legend_handles_labels()[0]), None)
+        if named is not None:
+            named.legend(fontsize="small")
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=100, metadata={"Software": None})
 

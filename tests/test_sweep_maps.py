@@ -1,0 +1,88 @@
+"""tools/sweep_maps.py: pixel metrics under resampled test parts, from saved maps."""
+import dataclasses
+import json
+import os
+
+import numpy as np
+import pytest
+
+import evaluation
+from scoring_addon import score_all
+from tests.make_maps import make_evaluation
+from tools import sweep_maps
+from utils.metrics import compute_metrics
+from utils.options import parse_arguments, recorded_options
+from utils.significance import PixelCounts
+from utils.sweep_compare import RESAMPLES, part_weights
+
+SCORINGS = ["baseline", "pixel_max", "disagreement"]
+
+
+@pytest.fixture
+def job(tmp_path):
+    """(folder, record, Evaluation) of a job with saved maps; its parts do not lie in the order of their paths."""
+    options = recorded_options(parse_arguments(["--method_name", "DINO+Point_MAE", "--scoring", *SCORINGS]))
+    made = make_evaluation(fusion=False, good=8, defective=6)
+    saved = dataclasses.replace(made, meta={**made.meta, "options": options, "run": "abc"})
+    evaluation.write(saved, tmp_path / "maps" / "cookie.npz")
+    metrics = evaluation.metrics(saved, evaluation.score(saved, SCORINGS))
+    record = {"id": "abc", "options": json.loads(json.dumps(options)),
+              "categories": {"cookie": {"metrics": {name: dataclasses.asdict(m) for name, m in metrics.items()}}}}
+    return tmp_path, record, saved
+
+
+def test_the_full_set_and_the_resamples(job):
+    folder, record, saved = job
+    found, why = sweep_maps.resample(folder, record, "cookie", SCORINGS)
+    assert why == "" and list(found) == SCORINGS
+    order = sorted(range(len(saved)), key=lambda i: saved.path[i])
+    assert order != list(range(len(saved)))
+    weights = part_weights("cookie", saved.label[order])
+    scored = score_all(SCORINGS, saved.decision_score, list(saved.decision_map), saved.samples)
+    for name in SCORINGS:
+        own = record["categories"]["cookie"]["metrics"][name]
+        for metric in ("pixel_rocauc", "au_pro"):
+            assert found[name][metric].shape == (RESAMPLES + 1,)
+            assert found[name][metric][0] == pytest.approx(own[metric], abs=1e-12)
+        # a resample by hand: each part as often as it was drawn
+        drawn = np.repeat(order, weights[3].astype(int))
+        maps, masks = [scored[name].predictions[i] for i in drawn], saved.mask[drawn]
+        flat = np.concatenate([m.ravel() for m in maps])
+        by_hand = compute_metrics(saved.label[drawn], [m.max() for m in maps], masks.ravel() != 0, flat, masks, maps,
+                                  [str(i) for i in drawn])
+        assert found[name]["pixel_rocauc"][3] == pytest.approx(by_hand.pixel_rocauc, abs=1e-9)
+        assert found[name]["au_pro"][3] == pytest.approx(by_hand.au_pro, abs=0.02)  # thresholds of the full set
+    assert (found["baseline"]["au_pro"] != found["disagreement"]["au_pro"]).any()
+
+
+def test_it_is_computed_once(job, monkeypatch):
+    folder, record, _ = job
+    first, _ = sweep_maps.resample(folder, record, "cookie", SCORINGS)
+    with monkeypatch.context() as patch:
+        patch.setattr(sweep_maps, "read", lambda *_: pytest.fail("read again"))
+        again, _ = sweep_maps.resample(folder, record, "cookie", SCORINGS)
+    assert all((again[n][m] == first[n][m]).all() for n in SCORINGS for m in first[n])
+    calls = []
+    monkeypatch.setattr(sweep_maps, "PixelCounts", lambda *args: calls.append(1) or PixelCounts(*args))
+    os.utime(folder / "maps" / "cookie.npz", ns=(1, 1))  # other maps
+    sweep_maps.resample(folder, record, "cookie", SCORINGS)
+    assert len(calls) == 2  # M_fusion and M_pix
+    (folder / sweep_maps.KEPT).write_bytes(b"damaged")
+    sweep_maps.resample(folder, record, "cookie", SCORINGS)
+    assert len(calls) == 4
+
+
+def test_maps_that_do_not_belong_are_not_used(job):
+    folder, record, saved = job
+    assert sweep_maps.resample(folder, {**record, "id": "other"}, "cookie", SCORINGS) == (
+        {}, "the saved maps are of another run")
+    wrong = json.loads(json.dumps(record))
+    wrong["categories"]["cookie"]["metrics"]["baseline"]["au_pro"] += 1e-6
+    assert sweep_maps.resample(folder, wrong, "cookie", SCORINGS) == ({}, "the saved maps do not give the run's own au_pro")
+    lacking = dataclasses.replace(saved, has_mask=np.arange(len(saved)) > 0)
+    evaluation.write(lacking, folder / "maps" / "cookie.npz")
+    assert sweep_maps.resample(folder, record, "cookie", SCORINGS) == ({}, "defective test parts without a mask")
+    (folder / "maps" / "cookie.npz").write_bytes(b"PK")
+    assert "cannot be read" in sweep_maps.resample(folder, record, "cookie", SCORINGS)[1]
+    (folder / "maps" / "cookie.npz").unlink()
+    assert sweep_maps.resample(folder, record, "cookie", SCORINGS) == ({}, sweep_maps.NO_MAPS)
