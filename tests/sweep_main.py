@@ -1,8 +1,8 @@
 """A main.py for the tests of sweeps: main.py's own options and files, numbers made from the options alone.
 
 FAKE_LOG names a file that gets a line at the begin and the end of every computation; FAKE_SECONDS, or the file
-"seconds" of the data set, says how long one takes; FAKE_FAIL names categories that fail, FAKE_KILL one that kills itself
-at its first attempt.
+"seconds" of the data set, says how long one takes; FAKE_FAIL names categories that fail, FAKE_KILL one that kills
+itself at its first attempt.
 """
 import hashlib
 import json

@@ -6,7 +6,7 @@ import pytest
 
 import main
 from tests.test_end_to_end import TINY, copy_category
-from tools import sweep
+from tools import rescore, sweep
 
 OPTIONS = """
 options:
@@ -45,5 +45,8 @@ def test_the_jobs_are_main_s_runs(checkpoints, dataset_path, tmp_path, monkeypat
     found = list(csv.DictReader((out / "differences.csv").open()))
     pixel = [d for d in found if d["metric"] != "image_rocauc"]
     assert len(pixel) == 2 * 4 and all(d["test"] == "bootstrap" and d["note"] == "" for d in pixel)
+    linked = out / "maps" / "shots=2" / "seed_0" / "one.npz"
+    assert linked.samefile(folders[2] / "maps" / "one.npz")
+    assert rescore.main([str(linked.parent), "-o", str(tmp_path / "tables")]) == 0
     text = (out / "tables.md").read_bytes()
     assert sweep.main(command) == 0 and (out / "tables.md").read_bytes() == text

@@ -87,7 +87,8 @@ def whole(tmp_path_factory):
     return results(folder / "out")
 
 
-@pytest.mark.parametrize("flags", [["--engine", "serial"], *(["--engine", "processes", "--workers", n] for n in (1, 3))])
+@pytest.mark.parametrize(
+    "flags", [["--engine", "serial"], *(["--engine", "processes", "--workers", n] for n in (1, 3))])
 def test_every_engine_gives_the_same(file, whole, tmp_path, flags):
     assert run(file, tmp_path / "out", "--quiet", *flags) == 0
     assert results(tmp_path / "out") == whole and set(computed(tmp_path).values()) == {1}
@@ -182,7 +183,8 @@ def test_where_every_job_is_refused(file, tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("FAKE_DATA")
     assert run(file, tmp_path / "other", "--quiet") == 2
     err = capsys.readouterr().err
-    assert err.startswith("sweep.py: the sweep file uses ${FAKE_DATA}, and FAKE_DATA is not set") and err.count("\n") == 1
+    assert err.startswith("sweep.py: the sweep file uses ${FAKE_DATA}, and FAKE_DATA is not set")
+    assert err.count("\n") == 1
 
 
 def test_printed_command_lines_do_the_same(file, whole, tmp_path, capsys):
@@ -226,10 +228,11 @@ def test_threads_and_gpus_of_the_workers():
     slots = find_slots(none, None, ("0", "1"), 8, 64)
     assert [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in slots] == ["0", "1"] and threads(slots) == ["4", "4"]
     slots = find_slots(Resources(gpus=0.5), None, ("GPU-a", "GPU-b"), 8, 64)
-    assert [s.environment["CUDA_VISIBLE_DEVICES"] for s in slots] == ["GPU-a", "GPU-b"] * 2 and threads(slots) == ["2"] * 4
+    assert [s.environment["CUDA_VISIBLE_DEVICES"] for s in slots] == ["GPU-a", "GPU-b"] * 2
+    assert threads(slots) == ["2"] * 4
     assert find_slots(Resources(gpus=0), 1, (), 8, 64)[0].environment["CUDA_VISIBLE_DEVICES"] == ""
-    for wrong in ((Resources(gpus=0.5), 5, ("0", "1")), (Resources(memory_gib=30), 3, ()), (Resources(memory_gib=65), None, ()),
-                  (Resources(cpus=9), None, ())):
+    for wrong in ((Resources(gpus=0.5), 5, ("0", "1")), (Resources(memory_gib=30), 3, ()),
+                  (Resources(memory_gib=65), None, ()), (Resources(cpus=9), None, ())):
         with pytest.raises(InputError):
             find_slots(*wrong, 8, 64)
 

@@ -61,7 +61,8 @@ def test_a_job_that_says_0_without_results_has_failed(job, tmp_path):
 def test_a_guarded_program_ends_with_the_process_that_began_it(tmp_path):
     program = tmp_path / "program.py"
     program.write_text("import os, sys, time\nif os.fork() == 0: sys.argv.append('child')\n"
-                       "print(sys.argv[1:], __name__, os.getpid(), repr(sys.stdin.read()), flush=True)\ntime.sleep(100)")
+                       "print(sys.argv[1:], __name__, os.getpid(), repr(sys.stdin.read()), flush=True)\n"
+                       "time.sleep(100)")
     log = tmp_path / "log"
     starter = subprocess.Popen(
         [sys.executable, "-c", "import subprocess, sys, time\n"

@@ -78,7 +78,8 @@ def test_maps_that_do_not_belong_are_not_used(job):
         {}, "the saved maps are of another run")
     wrong = json.loads(json.dumps(record))
     wrong["categories"]["cookie"]["metrics"]["baseline"]["au_pro"] += 1e-6
-    assert sweep_maps.resample(folder, wrong, "cookie", SCORINGS) == ({}, "the saved maps do not give the run's own au_pro")
+    assert sweep_maps.resample(folder, wrong, "cookie", SCORINGS) == (
+        {}, "the saved maps do not give the run's own au_pro")
     lacking = dataclasses.replace(saved, has_mask=np.arange(len(saved)) > 0)
     evaluation.write(lacking, folder / "maps" / "cookie.npz")
     assert sweep_maps.resample(folder, record, "cookie", SCORINGS) == ({}, "defective test parts without a mask")

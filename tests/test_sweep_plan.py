@@ -2,6 +2,7 @@
 import itertools
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -10,9 +11,10 @@ from hypothesis import strategies as st
 from utils.errors import InputError
 from utils.names import CATEGORIES
 from utils.options import parse_arguments
-from utils.sweep_file import check
-from utils.sweep_plan import fill_in, plan, shell_line
+from utils.sweep_file import check, read
+from utils.sweep_plan import fill_in, plan, shell_line, variables
 
+ROOT = Path(__file__).resolve().parents[1]
 DINO = {"method_name": "DINO"}
 
 
@@ -26,9 +28,10 @@ def jobs(options=None, grid=None, exclude=()):
 def test_the_product_without_what_is_excluded(data):
     axes = {"category": ["a", "b", "c"], "seed": [0, 1, 2], "shots": [1, 5, None], "f_coreset": [0.1, 0.5],
             "eval_mode": [True, False]}
-    grid = {name: data.draw(st.lists(st.sampled_from(values), min_size=1, unique=True)) for name, values in axes.items()}
-    exclude = data.draw(st.lists(st.fixed_dictionaries({}, optional={n: st.sampled_from(v) for n, v in grid.items()})
-                                 .filter(bool), max_size=3))
+    grid = {name: data.draw(st.lists(st.sampled_from(values), min_size=1, unique=True))
+            for name, values in axes.items()}
+    combination = st.fixed_dictionaries({}, optional={n: st.sampled_from(v) for n, v in grid.items()})
+    exclude = data.draw(st.lists(combination.filter(bool), max_size=3))
     expected = {tuple(values) for values in itertools.product(*grid.values())
                 if not any(all(dict(zip(grid, values))[n] == v for n, v in one.items()) for one in exclude)}
     if not expected:
@@ -78,6 +81,24 @@ def test_what_main_would_refuse_is_refused_before_any_work(options, grid, words,
     assert words in str(error.value) and "main.py would refuse" in str(error.value) and capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize("name, count, settings", [
+    ("few-shot", 300, 6), ("paper-mvtec3d", 60, 2), ("paper-eyecandies", 30, 1), ("paper-realiad_d3", 9, 1)])
+def test_ready_sweep_files(name, count, settings):
+    planned = plan(read(ROOT / "docs" / "sweeps" / f"{name}.yaml"))
+    assert (len(planned.jobs), len(planned.settings)) == (count, settings)
+    args = [parse_arguments(job.words("out")) for job in planned.jobs]
+    assert {arg.method_name for arg in args} == {"DINO+Point_MAE+Fusion"} and all(arg.use_uff for arg in args)
+    assert variables(planned.jobs[0].words("out")) == ["CHECKPOINTS", "DATA"]
+    if name == "few-shot":
+        assert {arg.shots for arg in args} == {1, 2, 4, 5, 10, 50} and {arg.f_coreset for arg in args} == {0.1}
+    else:
+        assert {arg.f_coreset for arg in args} == {0.2} and all("disagreement" in arg.scoring for arg in args)
+    if name == "paper-mvtec3d":
+        assert {(arg.multiscale, arg.group_size, arg.num_group) for arg in args} == {(False, 128, 1024),
+                                                                                     (True, 64, 784)}
+        assert len(args[0].scoring) >= 8
+
+
 def test_folders_of_a_job():
     options = {"method_name": "DINO+Point_MAE", "save_maps": True, "save_feature": True}
     (job,) = jobs(options, {"category": ["a"]}).jobs
@@ -99,5 +120,6 @@ def test_a_printed_line_means_the_same_to_a_shell(texts):
     words = [text + "${FAKE_A}" + text for text in texts] + texts
     environment = {"FAKE_A": "a 'b' \"$c\" `d`"}
     echo = [sys.executable, "-c", "import sys; sys.stdout.write('\\0'.join(sys.argv[1:]))"]
-    said = subprocess.run(["sh", "-c", shell_line([*echo, *words])], env=environment, stdout=subprocess.PIPE, check=True)
+    said = subprocess.run(["sh", "-c", shell_line([*echo, *words])], env=environment, stdout=subprocess.PIPE,
+                          check=True)
     assert said.stdout.decode().split("\0") == fill_in(words, environment)

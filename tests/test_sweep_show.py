@@ -28,11 +28,12 @@ def shown(tmp_path, terminal=False, quiet=False, events=EVENTS):
 
 
 def test_lines(tmp_path):
+    log = f"{tmp_path}/jobs/one-seed1-x/log.txt"
     assert shown(tmp_path).splitlines() == [
         "[1 of 4] one seed=0 shots=5: done in 2 min; about 6 min left",
-        f"[1 of 4] one seed=1 shots=5: failed after 3 s (killed by signal 9 on here); it is begun again; "
-        f"{tmp_path}/jobs/one-seed1-x/log.txt ends with:", "    [bold]killed[/bold]",
-        f"[2 of 4] one seed=1 shots=5: failed after 3 s (exit code 1 on there); {tmp_path}/jobs/one-seed1-x/log.txt ends with:",
+        f"[1 of 4] one seed=1 shots=5: failed after 3 s (killed by signal 9 on here); it is begun again; {log} ends "
+        "with:", "    [bold]killed[/bold]",
+        f"[2 of 4] one seed=1 shots=5: failed after 3 s (exit code 1 on there); {log} ends with:",
         "    a", "    b", "[2 of 4] one seed=2 shots=5: stopped after 4 s"]
     assert shown(tmp_path, quiet=True) == "" == shown(tmp_path, True, True)
 

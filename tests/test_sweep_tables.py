@@ -76,8 +76,8 @@ def test_differences_are_delongs(done):
             continue
         sides = []
         for scoring, shots in ((d["scoring"], d["shots"]), (d["reference_scoring"], d["reference_shots"])):
-            read_back = [read_scores(known[d["category"], int(shots), seed][1] / f"scores_{d['category']}.csv", [scoring])
-                         for seed in (0, 1, 2)]
+            folders = [known[d["category"], int(shots), seed][1] for seed in (0, 1, 2)]
+            read_back = [read_scores(folder / f"scores_{d['category']}.csv", [scoring]) for folder in folders]
             sides.append([scores[scoring] for _, _, scores in read_back])
         value, _, p = delong_test(read_back[0][1], *sides)
         assert (float(d["difference"]), float(d["p"])) == (pytest.approx(value), pytest.approx(p))
@@ -124,13 +124,14 @@ def test_unequal_weights_or_versions_are_told(done, tmp_path):
 def test_scorings_in_the_grid_are_rows_of_one_setting(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("FAKE_DATA", str(tmp_path))
     file = tmp_path / "sweep.yaml"
-    file.write_text(TEXT.replace(", scoring: [pixel_max]", "").replace("shots: [1, 2, 50]", "scoring: [pixel_max, pixel_topk]")
-                    .replace("seed: [0, 1, 2]", "seed: [0]"))
+    text = TEXT.replace(", scoring: [pixel_max]", "").replace("seed: [0, 1, 2]", "seed: [0]")
+    file.write_text(text.replace("shots: [1, 2, 50]", "scoring: [pixel_max, pixel_topk]"))
     assert run(file, tmp_path / "out") == 0
     text = capsys.readouterr().out
     assert "note: scoring stands in grid" in text and "interval over test parts (bootstrap)" in text
     found = lines(tmp_path / "out" / "differences.csv")
-    assert {(d["scoring"], d["reference_scoring"]) for d in found} == {("pixel_max", "baseline"), ("pixel_topk", "baseline")}
+    assert {(d["scoring"], d["reference_scoring"]) for d in found} == {("pixel_max", "baseline"),
+                                                                       ("pixel_topk", "baseline")}
     planned = plan(read(file))
     gathered = gather(tmp_path / "out", planned)
     assert [row.scoring for row in gathered.table] == ["baseline", "pixel_max", "pixel_topk"] and gathered.done == 4

@@ -20,7 +20,7 @@ from tabulate import tabulate
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tools.sweep_maps import resample  # noqa: E402
+from tools.sweep_maps import link_maps, resample  # noqa: E402
 from utils.errors import InputError  # noqa: E402
 from utils.files import atomic_write_text, check_writable, remove_leftovers  # noqa: E402
 from utils.options import Parser, number  # noqa: E402
@@ -40,7 +40,7 @@ PLAN = "sweep.json"
 
 
 def main(argv=None, program=PROGRAM):
-    """Run the command line; returns the exit code: 0 fine, 1 a job failed or is not finished, 2 refused before any work.
+    """Run the command line; returns the exit code: 0 fine, 1 a job failed or is not finished, 2 refused before work.
 
     Args:
         program: the main.py that the jobs run.
@@ -71,8 +71,8 @@ def build_parser():
                         help="jobs at a time (default: what resources in the file allow)")
     parser.add_argument("--print", action="store_true", help="print the jobs' command lines and run none")
     parser.add_argument("--recheck", action="store_true",
-                        help="start finished jobs, too: main.py keeps what is unchanged and computes anew where data or "
-                             "weights have changed")
+                        help="start finished jobs, too: main.py keeps what is unchanged and computes anew where data "
+                             "or weights have changed")
     parser.add_argument("--quiet", action="store_true", help="show neither progress nor tables")
     return parser
 
@@ -100,11 +100,11 @@ def sweep(args, program):
         write_plan(out, planned)
         scoring = planned.file.grid.get("scoring", ())
         if len(scoring) > 1 and not args.quiet:
-            print("note: scoring stands in grid, so every scoring's features are computed on their own; in options, as a "
-                  "list, all scorings come from one pass", flush=True)
+            print("note: scoring stands in grid, so every scoring's features are computed on their own; in options, as "
+                  "a list, all scorings come from one pass", flush=True)
         todo = [job for job in planned.jobs if args.recheck or finished(out, job) is None]
         interrupted, ended = run_jobs(planned, todo, out, args, program)
-        text = write_tables(out, planned, gather(out, planned, resample))
+        text, _ = tables(out, planned)
     if not args.quiet:
         print(f"\n{text}\n{', '.join(FILES)} are in {out}", flush=True)
     return conclude(planned, out, interrupted, ended)
@@ -128,6 +128,18 @@ def run_jobs(planned, todo, out, args, program):
     return False, ended
 
 
+def tables(out, planned):
+    """Write the tables and the figure of the finished jobs; returns (the text of tables.md, Gathered)."""
+    gathered = gather(out, planned, resample)
+    text = write_tables(out, planned, gathered)
+    try:
+        link_maps(out, planned)
+    except OSError as error:
+        print(f"sweep.py: {error.filename or out / 'maps'}: the maps cannot be linked ({error.strerror or error}); "
+              f"they lie in the jobs' folders", file=sys.stderr)
+    return text, gathered
+
+
 def conclude(planned, out, interrupted, ended):
     """List what is not finished; returns the exit code."""
     left = [job for job in planned.jobs if finished(out, job) is None]
@@ -136,8 +148,8 @@ def conclude(planned, out, interrupted, ended):
         first, *lines = ended_lines(out, event)
         print(f"not finished: {first}", *lines, sep="\n", file=sys.stderr)
     if interrupted:
-        print(f"sweep.py: stopped by the user; {len(left)} of {len(planned.jobs)} jobs are not finished; the same command "
-              f"continues", file=sys.stderr)
+        print(f"sweep.py: stopped by the user; {len(left)} of {len(planned.jobs)} jobs are not finished; the same "
+              f"command continues", file=sys.stderr)
     if len(left) == len(planned.jobs) == len(failed) and all(e.outcome.exit_code in (None, REFUSED) for e in failed):
         return REFUSED
     return SOME_FAILED if left or failed else FINE
@@ -170,8 +182,7 @@ def make_tables(args):
     """Tables and figure of the finished jobs; returns the exit code: 1 where jobs are not finished."""
     out = Path(args.folder).resolve()
     planned = read_plan(out)
-    gathered = gather(out, planned, resample)
-    text = write_tables(out, planned, gathered)
+    text, gathered = tables(out, planned)
     print(f"{text}\n{', '.join(FILES)} are in {out}", flush=True)
     return FINE if gathered.done == gathered.jobs else SOME_FAILED
 

@@ -1,6 +1,9 @@
-"""Pixel metrics of a job's saved maps under resampled test parts, kept beside the maps once they are computed."""
+"""The saved maps of a sweep's jobs: pixel metrics under resampled test parts, and folders for tools/rescore.py."""
 import argparse
+import contextlib
 import json
+import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ from utils.errors import InputError
 from utils.files import atomic_path
 from utils.significance import PixelCounts
 from utils.sweep_compare import RESAMPLES, part_weights
+from utils.sweep_plan import category_of, finished, job_folder, shown
 from utils.sweep_results import NO_MAPS
 
 KEPT = "resampled.npz"
@@ -62,6 +66,34 @@ def resample(folder, record, category, scorings):
         np.savez_compressed(file, mark=np.array(mark), **{f"{name} {metric}": values for name, of in out.items()
                                                           for metric, values in of.items()})
     return out, ""
+
+
+def link_maps(out, plan):
+    """Link the finished jobs' saved maps as <out>/maps/<setting>/seed_<n>/<category>.npz, a folder as one run of all
+    categories would have left it; the setting of a grid without any is called "all". Returns the folders.
+
+    Raises:
+        OSError: the files can be linked in no way.
+    """
+    folders = {}
+    for job in plan.jobs:
+        record = finished(out, job)
+        if record is None or not dict(job.options).get("save_maps"):
+            continue
+        name = f"{category_of(record, job)}{SUFFIX}"
+        setting = re.sub(r"[^A-Za-z0-9.=+_-]+", "-", "_".join(map(shown, job.setting))) or "all"
+        source = job_folder(out, job) / "maps" / name
+        target = Path(out) / "maps" / setting / f"seed_{job.seed}" / name
+        folders[target.parent] = None
+        if target.exists() and os.path.samefile(source, target):
+            continue
+        with atomic_path(target) as temporary:
+            os.unlink(temporary)
+            with contextlib.suppress(OSError):
+                os.link(source, temporary)
+            if not os.path.exists(temporary):  # another kind of drive
+                os.symlink(os.path.abspath(source), temporary)
+    return list(folders)
 
 
 def _kept(path, mark):

@@ -1,8 +1,8 @@
 """What the seeds and the test parts of finished jobs say: means over seeds, paired differences, Holm's correction.
 
 Two kinds of chance are kept apart. Over seeds: mean, standard deviation, Student's interval of the mean. Over test
-parts, with the trainings as they are: DeLong's test for image ROCAUC, bootstrap for the pixel metrics, of the mean over
-seeds. Categories have different parts, so their errors are independent, and the mean over categories has an error, too.
+parts, with the trainings as they are, of the mean over seeds: DeLong's test for image ROCAUC, bootstrap for the pixel
+metrics. Categories have different parts, so their errors are independent, and their mean has an error, too.
 """
 import math
 import zlib
@@ -47,8 +47,8 @@ class Measured(NamedTuple):
 
 
 class Mean(NamedTuple):
-    """Over seeds: how many, mean, standard deviation (None for one seed), Student's 95 % interval of the mean (likewise),
-    95 % bootstrap interval over the test parts (None where it is not known)."""
+    """Over seeds: how many, mean, standard deviation (None for one seed), Student's 95 % interval of the mean
+    (likewise), 95 % bootstrap interval over the test parts (None where it is not known)."""
 
     seeds: int
     mean: float
@@ -114,8 +114,8 @@ def means(measured, metric, planned):
         planned: {category: seeds that the sweep has}; a category is complete if it has a value for all of them.
 
     Returns:
-        ({category: Mean, MEAN: Mean over the complete categories}, [complete categories]); a category without a value is
-        absent, and MEAN where the complete ones have different seeds.
+        ({category: Mean, MEAN: Mean over the complete categories}, [complete categories]); a category without a value
+        is absent, and MEAN where the complete ones have different seeds.
     """
     out, complete = {}, []
     for category, of_seed in measured.items():

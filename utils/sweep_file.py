@@ -81,7 +81,8 @@ def read(path):
     try:
         json.dumps(content, allow_nan=False)
     except (TypeError, ValueError) as error:  # a date, say, or .nan
-        raise InputError(f"{path}: a value is neither text nor number, true, false or null ({error}); quote it") from None
+        raise InputError(f"{path}: a value is neither text nor number, true, false or null ({error}); quote it"
+                         ) from None
     return check(content, str(path), lines)
 
 
@@ -108,8 +109,8 @@ def check(content, name, lines=None):
             if option not in sweep.grid:
                 raise InputError(f"{sweep.line('exclude', number, option)}: exclude.{option}: not in grid")
             if not any(same(value, known) for known in sweep.grid[option]):
-                raise InputError(f"{sweep.line('exclude', number, option)}: exclude.{option}: {value!r} is no value of "
-                                 f"grid.{option}, so nothing would be left out")
+                raise InputError(f"{sweep.line('exclude', number, option)}: exclude.{option}: {value!r} is no value "
+                                 f"of grid.{option}, so nothing would be left out")
     return sweep
 
 

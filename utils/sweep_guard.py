@@ -1,4 +1,4 @@
-"""Runs a Python program and kills it, with every process it has started, once the process that started this one is gone.
+"""Runs a Python program and kills it, with all it has started, once the process that started this one is gone.
 
     python utils/sweep_guard.py PROGRAM WORDS...
 

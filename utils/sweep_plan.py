@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from utils.errors import InputError
 from utils.names import CATEGORIES, same_name
-from utils.options import default_of, deciding_options, parse_arguments, recorded_options
+from utils.options import deciding_options, default_of, parse_arguments, recorded_options
 from utils.runs import run_id
 from utils.sweep_file import Resources, SweepFile, same
 

@@ -80,7 +80,7 @@ def gather(out, plan, resample=None):
 
 
 def _ordered(found, plan, spelled):
-    """Rows in the order of the plan's settings, then scorings as the jobs have them; categories as the plan has them."""
+    """Rows in the order of the plan's settings, then scorings as the jobs have them; categories as in the plan."""
     scorings = list(dict.fromkeys(row.scoring for row in found))
     scorings.sort(key=lambda scoring: scoring != "baseline")
     categories = list(dict.fromkeys(job.category for job in plan.jobs))
@@ -101,5 +101,5 @@ def read_scores(path, scorings):
         return (tuple(row["path"] for row in rows), np.array([int(row["label"]) for row in rows], np.uint8),
                 {name: np.array([float(row[name]) for row in rows]) for name in scorings})
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({type(error).__name__}: {error}); remove the job's folder and run the "
-                         f"sweep again") from None
+        raise InputError(f"{path}: cannot be read ({type(error).__name__}: {error}); remove the job's folder and run "
+                         f"the sweep again") from None

@@ -110,5 +110,6 @@ def ended_lines(out, event, before="", left=""):
     how = "not begun" if code is None else f"killed by signal {-code}" if code < 0 else f"exit code {code}"
     where = f" on {outcome.host}" if outcome.host else ""
     again = "; it is begun again" if event.again else ""
-    return [f"{before}{title}: failed after {took} ({how}{where}){again}; {job_folder(out, event.job) / LOG} ends with:",
+    log = job_folder(out, event.job) / LOG
+    return [f"{before}{title}: failed after {took} ({how}{where}){again}; {log} ends with:",
             *(f"    {line}" for line in outcome.lines)]

@@ -107,7 +107,8 @@ def _difference_table(plan, metric, words, found):
     test = "DeLong's test" if metric == METRICS[0] else "bootstrap over test images"
     notes = list(dict.fromkeys(d.note for d in found if d.note))
     return (f"### {NAMES[metric]}: {words}\n\nMean difference over the seeds, its 95 % interval over test parts and p "
-            f"({test}), Holm-corrected over this table's rows.\n\n" + _table(["Difference", *map(_column, columns)], rows)
+            f"({test}), Holm-corrected over this table's rows.\n\n"
+            + _table(["Difference", *map(_column, columns)], rows)
             + "".join(f"\n\nNot tested where no interval stands: {note}." for note in notes))
 
 
@@ -149,8 +150,8 @@ def differences_csv(plan, found):
     """The text of differences.csv: a line a comparison, metric and category."""
     axes = _axes(plan)
     names = ["metric", "family", "method", *axes, "scoring", *(f"reference_{name}" for name in ("method", *axes)),
-             "reference_scoring", "category", "categories", "seeds", "parts", "difference", "low", "high", "p", "p_holm",
-             "test", "note"]
+             "reference_scoring", "category", "categories", "seeds", "parts", "difference", "low", "high", "p",
+             "p_holm", "test", "note"]
     lines = [[d.metric, d.family, *_key(plan, d.row, axes), *_key(plan, d.reference, axes), d.category, d.categories,
               d.seeds, d.parts, d.value, d.low, d.high, d.p, d.holm, d.test, d.note]
              for metric in METRICS for d in found[metric]]
@@ -163,7 +164,8 @@ def _axes(plan):
 
 def _key(plan, row, axes):
     values = dict(row.setting)
-    return [values.get("method_name") or plan.method_name, *(shown(("", values[axis]))[1:] for axis in axes), row.scoring]
+    method = values.get("method_name") or plan.method_name
+    return [method, *(shown(("", values[axis]))[1:] for axis in axes), row.scoring]
 
 
 def _csv(lines):
