@@ -214,6 +214,23 @@ def test_a_half_written_or_foreign_record_does_not_count(file, whole, tmp_path):
     assert sum(computed(tmp_path).values()) == JOBS + 3
 
 
+def test_a_folder_that_cannot_be_written_is_one_failed_job(file, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run(file, out, "--print") == 0
+    name = capsys.readouterr().out.splitlines()[0].rsplit("/", 1)[1]
+    (out / "jobs").mkdir()
+    (out / "jobs" / name).write_text("no folder")
+    assert run(file, out, "--quiet", "--engine", "processes", "--workers", 2) == 1
+    err = capsys.readouterr().err
+    assert err.count("not finished") == 1 and f"    {out / 'jobs' / name}: File exists" in err
+    assert len(computed(tmp_path)) == JOBS - 1
+    (out / "cells.csv").unlink()
+    (out / "cells.csv").mkdir()  # a table that cannot be written
+    assert sweep.main(["tables", str(out)]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("sweep.py: ") and err.count("\n") == 1 and "the same command continues" in err
+
+
 def test_threads_and_gpus_of_the_workers():
     none = Resources()
 

@@ -20,7 +20,7 @@ from tabulate import tabulate
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tools.sweep_maps import link_maps, resample  # noqa: E402
+from tools.sweep_maps import link_maps, resample, resample_side_by_side  # noqa: E402
 from utils.errors import InputError  # noqa: E402
 from utils.files import atomic_write_text, check_writable, remove_leftovers  # noqa: E402
 from utils.options import Parser, number  # noqa: E402
@@ -55,6 +55,10 @@ def main(argv=None, program=PROGRAM):
         except InputError as error:
             print(f"sweep.py: {error}", file=sys.stderr)
             return REFUSED
+        except OSError as error:
+            print(f"sweep.py: {error.filename or 'the folder of the sweep'}: {error.strerror or error}; what is "
+                  f"finished is kept, the same command continues", file=sys.stderr)
+            return SOME_FAILED
         except KeyboardInterrupt:
             print("sweep.py: stopped", file=sys.stderr)
             return SOME_FAILED
@@ -121,7 +125,6 @@ def run_jobs(planned, todo, out, args, program):
                 if isinstance(event, Ended) and not event.again:
                     ended.append(event)
         except KeyboardInterrupt:
-            print("sweep.py: stopping: running jobs write what they have", file=sys.stderr, flush=True)
             return True, ended
         finally:
             events.close()
@@ -130,6 +133,7 @@ def run_jobs(planned, todo, out, args, program):
 
 def tables(out, planned):
     """Write the tables and the figure of the finished jobs; returns (the text of tables.md, Gathered)."""
+    resample_side_by_side(out, planned)
     gathered = gather(out, planned, resample)
     text = write_tables(out, planned, gathered)
     try:

@@ -14,8 +14,9 @@ from typing import NamedTuple
 import psutil
 
 from utils.errors import InputError
+from utils.files import host
 from utils.options import available_cores
-from utils.sweep_job import Attempt, Outcome
+from utils.sweep_job import FAILED, Attempt, Outcome
 from utils.sweep_plan import Job, fill_in, job_folder
 
 ENGINES = ("serial", "processes", "ray")
@@ -153,9 +154,14 @@ def _run_here(slots, jobs, out, program):
             while waiting and free:
                 job, slot = waiting.popleft(), free.popleft()
                 count[job] = count.get(job, 0) + 1
-                attempt = Attempt(job, job_folder(out, job), program, slot.environment, out / "examinations")
-                running.append((attempt, slot))
                 yield Begun(job)
+                try:
+                    attempt = Attempt(job, job_folder(out, job), program, slot.environment, out / "examinations")
+                    running.append((attempt, slot))
+                except OSError as error:  # its folder cannot be written
+                    free.append(slot)
+                    lines = (f"{error.filename or job_folder(out, job)}: {error.strerror or error}",)
+                    yield Ended(job, Outcome(FAILED, None, 0.0, host(), lines))
             for attempt, slot in list(running):
                 outcome = attempt.poll()
                 if outcome is None:

@@ -139,7 +139,10 @@ class Attempt:
         if self._log:
             self._log.close()
         outcome = Outcome(state, code, time.time() - self._begun, host(), lines)
-        note(self.folder, self.job, outcome)
+        try:
+            note(self.folder, self.job, outcome)
+        except OSError as error:  # a full disk: what is shown still says how the job ended
+            outcome = outcome._replace(lines=(*lines, f"{self.folder / ENDED}: {error.strerror or error}"))
         return outcome
 
     def _fetch_examination(self):
