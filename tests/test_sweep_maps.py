@@ -2,6 +2,7 @@
 import dataclasses
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from utils.metrics import compute_metrics
 from utils.options import parse_arguments, recorded_options
 from utils.significance import PixelCounts
 from utils.sweep_compare import RESAMPLES, part_weights
+from utils.sweep_file import check
+from utils.sweep_plan import job_folder, plan
 
 SCORINGS = ["baseline", "pixel_max", "disagreement"]
 
@@ -70,6 +73,25 @@ def test_it_is_computed_once(job, monkeypatch):
     (folder / sweep_maps.KEPT).write_bytes(b"damaged")
     sweep_maps.resample(folder, record, "cookie", SCORINGS)
     assert len(calls) == 4
+
+
+def test_jobs_side_by_side_give_the_same(job, tmp_path, monkeypatch):
+    folder, record, _ = job
+    first, _ = sweep_maps.resample(folder, record, "cookie", SCORINGS)
+    out = tmp_path / "out"
+    options = {"method_name": "DINO+Point_MAE", "save_maps": True, "category": "cookie"}
+    planned = plan(check({"options": options, "grid": {"seed": [0, 1]}}, "x"))
+    for one in planned.jobs:
+        shutil.copytree(folder / "maps", job_folder(out, one) / "maps")
+    monkeypatch.setattr(sweep_maps, "finished", lambda *_: record)
+    sweep_maps.resample_side_by_side(out, planned, 2)
+    monkeypatch.setattr(sweep_maps, "read", lambda *_: pytest.fail("read again"))
+    for one in planned.jobs:
+        found, _ = sweep_maps.resample(job_folder(out, one), record, "cookie", SCORINGS)
+        assert all((found[n][m] == first[n][m]).all() for n in SCORINGS for m in first[n])
+    for one, folder in zip(planned.jobs, sweep_maps.link_maps(out, planned)):
+        assert (folder / "cookie.npz").samefile(job_folder(out, one) / "maps" / "cookie.npz")
+    assert folder == out / "maps" / "all" / "seed_1"
 
 
 def test_maps_that_do_not_belong_are_not_used(job):
