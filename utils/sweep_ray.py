@@ -23,6 +23,7 @@ from utils.sweep_plan import job_folder
 
 RETRIES = 3  # of a task whose worker or node was lost
 TICK = 0.1  # seconds between two looks at a process, or at the tasks
+CODE_FOLDER = ".code"  # below the sweep's folder while a driver runs
 TOKEN = ".sweep.token"  # a node that reads the driver's number in it sees the same folder
 CODE = ("*.py", "feature_extractors/*.py", "models/*.py", "utils/*.py")  # what main.py consists of
 
@@ -44,7 +45,7 @@ def run_ray(plan, jobs, out, workers, program):
 def _run(ray, plan, jobs, out, workers, program):
     from utils.sweep_engines import THREADS, Begun, Ended
 
-    stage = _stage(program)
+    stage = _stage(program, out / CODE_FOLDER)
     connected, waiting, flying = False, deque(jobs), {}
     try:
         _connect(ray, stage)
@@ -100,12 +101,17 @@ def compute(job, out, name, token, environment, directory):
         return outcome
     files = packed(folder)
     shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        folder.parent.rmdir()  # where this was the last one
     return outcome._replace(files=files)
 
 
-def _stage(program):
-    """A new folder with the modules that a job needs, ``program`` as its main.py; Ray sends it to every node."""
-    root, stage = Path(__file__).resolve().parents[1], Path(tempfile.mkdtemp(prefix="m3dm-sweep-"))
+def _stage(program, stage):
+    """Fill the folder ``stage`` with the modules that a job needs, ``program`` as its main.py; Ray sends it to every
+    node. Returns it."""
+    root = Path(__file__).resolve().parents[1]
+    shutil.rmtree(stage, ignore_errors=True)  # of a driver that was killed
+    stage.mkdir()
     for pattern in CODE:
         for path in root.glob(pattern):
             target = stage / path.relative_to(root)
