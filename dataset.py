@@ -24,7 +24,7 @@ from utils.mvtec3d_util import (
     valid_points,
 )
 from utils.names import CATEGORIES, find_categories, same_name  # noqa: F401  found here too
-from utils.pairing import GOOD, defect_folders, pair
+from utils.pairing import GOOD, defect_folders, pair, too_few_shots
 from utils.pictures import read_mask, read_picture
 
 RGB_SIZE = 224
@@ -125,10 +125,7 @@ class TrainDataset(_Split):
         super().__init__(class_name, img_size, dataset_path, min_points, reading)
         if shots is not None:
             if shots > len(self.files):
-                raise InputError(
-                    f"{self.folder / GOOD}: {len(self.files)} training parts, fewer than --shots {shots}; lower it or "
-                    f"add parts"
-                )
+                raise InputError(too_few_shots(self.folder / GOOD, len(self.files), shots))
             self.files = [self.files[i] for i in few_shots(len(self.files), shots, seed, class_name)]
             self.labels = [0] * shots
 

@@ -9,14 +9,13 @@ from pathlib import Path
 from utils.errors import InputError, show_warnings
 from utils.files import atomic_write_text, check_writable, remove_leftovers
 from utils.options import (
-    available_cores,
     changed_options,
     deciding_options,
     extractor_options,
     parse_arguments,
     recorded_options,
 )
-from utils.signals import first_signal_stops
+from utils.signals import first_signal_stops, raise_if_stopping
 
 FINE, FAILED, REFUSED = 0, 1, 2
 
@@ -42,6 +41,7 @@ def run_once(args, command, extractor=None):
     run = Run(args, command, extractor)
     try:
         for category in run.categories:
+            raise_if_stopping()
             run.one(category)
     except KeyboardInterrupt:
         run.interrupt()
@@ -144,11 +144,13 @@ class Run:
         """(categories to run, {category: id of its data}); those whose files cannot be used are put on the list of
         failures."""
         from dataset import TestDataset, TrainDataset, find_categories
+        from utils.before_run import settle_readings
 
         args, data = self.args, {}
         names, missing = find_categories(args.dataset_path, args.dataset_type, args.category)
         self.failed.update(missing)
-        readings = self._examine(names)
+        readings, faulty = settle_readings(args, names)
+        self.failed.update(faulty)
         args.readings = readings
         for name, reading in readings.items():
             try:
@@ -166,28 +168,6 @@ class Run:
         for name, reason in self.failed.items():
             print(f"main.py: {name} is left out: {reason}", file=sys.stderr)
         return list(data), data
-
-    def _examine(self, names):
-        """{category: how its files are read}, without those that have faults; every file is read unless --no_check
-        is given."""
-        from utils.examination import examine, lines
-        from utils.judgement import Options
-        from utils.mvtec3d_util import Reading
-
-        args = self.args
-        if args.no_check:
-            return {name: Reading(unit=args.unit or "m", zero_points=args.fixes.zero_points) for name in names}
-        found = examine(args.dataset_path, names, options=Options(args.img_size, args.min_points, args.unit,
-                                                                  args.fixes.zero_points), workers=available_cores(),
-                        cache_path=Path(getattr(args, "examination", args.output_dir)) / "examination.json")
-        for text in lines(found.warnings):
-            logging.warning("%s", text)
-        print("".join(f"note: {text}\n" for text in lines(found.notes, shown=1)), end="", flush=True)
-        if len(found.faulty) < len(found.categories) or sum(group.count for group in found.faults) > 1:
-            for text in lines(found.faults):
-                print(f"main.py: {text}", file=sys.stderr)
-        self.failed.update(found.faulty)
-        return {name: reading for name, reading in found.readings.items() if name not in found.faulty}
 
     def _build(self):
         """The run's PatchExtractor, built at the first call."""

@@ -26,7 +26,7 @@ def test_point_bert(arguments):
     runner = run(
         arguments("--eval_mode", "--f_coreset", "1", "--method_name", "Point_MAE", "--xyz_backbone_name", "Point_Bert")
     )
-    np.testing.assert_allclose(runner.evaluation.decision_score, recorded["image_preds"], rtol=5e-4)
+    np.testing.assert_allclose(runner.evaluation.decision_score, recorded["image_preds"], rtol=7e-4)
     metrics = runner.metrics["baseline"]
     assert tuple(runner.method.patch_lib.shape) == tuple(recorded["patch_lib_shape"])
     assert metrics.pixel_rocauc == pytest.approx(recorded["metrics"][1], abs=0.005)

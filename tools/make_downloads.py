@@ -185,14 +185,17 @@ def write_candy(stem, thing, seed=0, test=None):
 
 
 def make_eyecandies(root, category="CandyCane", side=64, train=2, test=(False, True)):
-    """An Eyecandies category as downloaded; ``test``: for each test sample whether it is defective. Returns the
-    category's folder."""
+    """An Eyecandies category as downloaded; ``test``: for each test sample whether it is defective. Each sample lies
+    on a ground of its own tilt, so that no two have the same cloud. Returns the category's folder."""
     folder = Path(root) / category
     for number in range(train):
         write_candy(folder / "train" / "data" / f"{number:03d}", candy(side, 0.1 + 0.02 * number), number)
     for number, bad in enumerate(test):
         write_candy(
-            folder / "test_public" / "data" / f"{number:02d}", candy(side, 0.1 + 0.02 * number), 100 + number, bad
+            folder / "test_public" / "data" / f"{number:02d}",
+            candy(side, 0.1 + 0.02 * (train + number)),
+            100 + number,
+            bad,
         )
     return folder
 

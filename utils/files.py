@@ -7,8 +7,6 @@ import socket
 import tempfile
 from pathlib import Path
 
-import psutil
-
 from utils.errors import InputError
 
 # .<name>.<process id>@<host>.<random>.tmp
@@ -47,6 +45,8 @@ def atomic_write_text(path, text):
 
 def remove_leftovers(folder):
     """Remove temporary files below ``folder`` that killed processes of this host left behind; returns their paths."""
+    import psutil  # here, since patches/ runs without it
+
     gone = []
     for path in Path(folder).rglob(".*.tmp"):
         match = TEMPORARY.fullmatch(path.name)

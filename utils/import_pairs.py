@@ -9,6 +9,7 @@ from PIL import Image
 
 from utils.errors import InputError
 from utils.import_clouds import SUFFIXES
+from utils.pairing import natural
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 CLOUDS_ONLY = (".pcd", ".ply", ".npy", ".npz")
@@ -188,15 +189,6 @@ def match(source, first, second, one, other):
     return best, lonely
 
 
-def natural(path):
-    """Sort key: text in alphabetical order, numbers by their value."""
-    return [
-        (1, int(piece), "") if piece.isdigit() else (0, 0, piece.lower())
-        for piece in re.split(r"(\d+)", str(path))
-        if piece
-    ]
-
-
 def _walk(source):
     """Files below ``source`` in natural order, without those that systems and notebooks leave behind."""
     found = [
@@ -224,7 +216,7 @@ def _folder(path):
 
 
 def _numbers(path):
-    return tuple(int(word) for word in _words(path.stem) if word.isdigit()) or None
+    return tuple(int(word) for word in _words(path.stem) if word.isdecimal()) or None
 
 
 RULES = (  # the first that pairs all files is taken, else the one that pairs most

@@ -47,6 +47,8 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """Shows a default only where there is one to show and the text does not name it already."""
 
     def _get_help_string(self, action):
+        if action.default is argparse.SUPPRESS:  # a command that takes the value from elsewhere has no default to show
+            return action.help.replace(" (default: %(default)s)", "")
         if action.default is None or action.default is False or action.default == [] or "(default" in action.help:
             return action.help
         return super()._get_help_string(action)

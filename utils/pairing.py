@@ -140,9 +140,18 @@ def pair(folder, with_masks):
     return found._replace(problems=(*twice, *found.problems), notes=(*found.notes, *notes))
 
 
+def too_few_shots(folder, count, shots):
+    """The text that refuses ``count`` training parts in ``folder``."""
+    return f"{folder}: {count} training parts, fewer than --shots {shots}; lower it or add parts"
+
+
 def natural(text):
-    """Sort key in which 9 comes before 10."""
-    return [(0, int(piece), "") if piece.isdecimal() else (1, 0, piece) for piece in re.split(r"(\d+)", text) if piece]
+    """Sort key of a name or path in which 9 comes before 10, "scan.png" before "scan2.png", and case does not count."""
+    return [
+        (1, int(piece), "") if piece.isdecimal() else (0 if piece in "./\\" else 2, 0, piece.lower())
+        for piece in re.split(r"(\d+|[./\\])", str(text))
+        if piece
+    ]
 
 
 def _entries(folder, kind):

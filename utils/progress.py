@@ -4,6 +4,8 @@ import time
 
 from tqdm import tqdm
 
+from utils.signals import raise_if_stopping
+
 SECONDS = 60  # between two lines where the output is no terminal
 
 
@@ -21,6 +23,7 @@ def track(items, total, label, unit="part"):
         return
     begun = shown = time.monotonic()
     for done, item in enumerate(items, 1):
+        raise_if_stopping()
         yield item
         now = time.monotonic()
         if now - shown >= SECONDS:

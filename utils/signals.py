@@ -4,6 +4,15 @@ import signal
 import sys
 import threading
 
+_stopping = threading.Event()
+
+
+def raise_if_stopping():
+    """Raise the KeyboardInterrupt that was asked for, should it have got lost where Python ignores exceptions, as in
+    the clean-up of an object."""
+    if _stopping.is_set():
+        raise KeyboardInterrupt
+
 
 @contextlib.contextmanager
 def first_signal_stops(program):
@@ -15,13 +24,13 @@ def first_signal_stops(program):
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    stopping = []
+    _stopping.clear()
 
     def stop(*_):
-        if stopping:
+        if _stopping.is_set():
             print(f"{program}: stopping already: what is finished is being written", file=sys.stderr, flush=True)
             return
-        stopping.append(True)
+        _stopping.set()
         raise KeyboardInterrupt
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -30,3 +39,4 @@ def first_signal_stops(program):
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        _stopping.clear()

@@ -1,0 +1,43 @@
+"""What main.py makes sure of before the first network runs: enough training parts, and files that can be used."""
+
+import logging
+import sys
+from pathlib import Path
+
+from utils.examination import examine, lines
+from utils.judgement import Options
+from utils.mvtec3d_util import Reading
+from utils.options import available_cores
+from utils.pairing import GOOD, pair, too_few_shots
+
+
+def settle_readings(args, names):
+    """({category: how its files are read}, {category: why it is left out}) of the categories ``names``.
+
+    Every file is read unless ``args.no_check`` is set; what was found is printed, and kept in ``examination.json`` of
+    the output folder, so that an unchanged data set is not read again. Categories with fewer training parts than
+    ``args.shots`` are left out before any file is read.
+    """
+    faulty = {name: reason for name in names for reason in [_too_few(args, name)] if reason}
+    names = [name for name in names if name not in faulty]
+    if args.no_check:
+        return {name: Reading(unit=args.unit or "m", zero_points=args.fixes.zero_points) for name in names}, faulty
+    options = Options(args.img_size, args.min_points, args.unit, args.fixes.zero_points)
+    cache = Path(getattr(args, "examination", args.output_dir)) / "examination.json"
+    found = examine(args.dataset_path, names, options=options, workers=available_cores(), cache_path=cache)
+    for text in lines(found.warnings):
+        logging.warning("%s", text)
+    print("".join(f"note: {text}\n" for text in lines(found.notes, shown=1)), end="", flush=True)
+    if len(found.faulty) < len(found.categories) or sum(group.count for group in found.faults) > 1:
+        for text in lines(found.faults):
+            print(f"main.py: {text}", file=sys.stderr)
+    return {n: reading for n, reading in found.readings.items() if n not in found.faulty}, {**faulty, **found.faulty}
+
+
+def _too_few(args, name):
+    """Why a category has too few training parts for ``args.shots``; None where it has enough, or none that pair."""
+    folder = Path(args.dataset_path) / name / "train" / GOOD
+    found = pair(folder, with_masks=False) if args.shots and folder.is_dir() else None
+    if not found or found.problems or len(found.parts) >= args.shots:
+        return None
+    return too_few_shots(folder, len(found.parts), args.shots)
