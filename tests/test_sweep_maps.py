@@ -61,6 +61,9 @@ def test_the_full_set_and_the_resamples(job):
 def test_it_is_computed_once(job, monkeypatch):
     folder, record, _ = job
     first, _ = sweep_maps.resample(folder, record, "cookie", SCORINGS)
+    (folder / sweep_maps.KEPT).rename(folder / "aside")
+    assert sweep_maps.resample(folder, record, "cookie", SCORINGS, stopped=True) == ({}, sweep_maps.STOPPED)
+    (folder / "aside").rename(folder / sweep_maps.KEPT)
     with monkeypatch.context() as patch:
         patch.setattr(sweep_maps, "read", lambda *_: pytest.fail("read again"))
         again, _ = sweep_maps.resample(folder, record, "cookie", SCORINGS)

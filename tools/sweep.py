@@ -14,6 +14,7 @@ import json
 import sys
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 from tabulate import tabulate
@@ -108,7 +109,7 @@ def sweep(args, program):
                   "a list, all scorings come from one pass", flush=True)
         todo = [job for job in planned.jobs if args.recheck or finished(out, job) is None]
         interrupted, ended = run_jobs(planned, todo, out, args, program)
-        text, _ = tables(out, planned)
+        text, _ = tables(out, planned, interrupted)
     if not args.quiet:
         print(f"\n{text}\n{', '.join(FILES)} are in {out}", flush=True)
     return conclude(planned, out, interrupted, ended)
@@ -131,10 +132,12 @@ def run_jobs(planned, todo, out, args, program):
     return False, ended
 
 
-def tables(out, planned):
-    """Write the tables and the figure of the finished jobs; returns (the text of tables.md, Gathered)."""
-    resample_side_by_side(out, planned)
-    gathered = gather(out, planned, resample)
+def tables(out, planned, stopped=False):
+    """Write the tables and the figure of the finished jobs; returns (the text of tables.md, Gathered). ``stopped``: in
+    no more time than they need."""
+    if not stopped:
+        resample_side_by_side(out, planned)
+    gathered = gather(out, planned, partial(resample, stopped=stopped))
     text = write_tables(out, planned, gathered)
     try:
         link_maps(out, planned)

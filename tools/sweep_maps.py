@@ -23,10 +23,11 @@ from utils.sweep_results import NO_MAPS
 
 KEPT = "resampled.npz"
 METRICS = ("pixel_rocauc", "au_pro")
+STOPPED = "not computed, since the sweep was stopped; \"sweep.py tables\" does it"
 SAME = 1e-9  # largest difference to the run's own metric
 
 
-def resample(folder, record, category, scorings):
+def resample(folder, record, category, scorings, stopped=False):
     """({scoring: {metric: [1 + RESAMPLES], the full set's first}}, "") of a job's maps, or ({}, why not).
 
     Args:
@@ -34,6 +35,7 @@ def resample(folder, record, category, scorings):
         record: its run.json, a dict.
         category: as its files spell it.
         scorings: names of those that the job has.
+        stopped: compute nothing: the user wants an end.
     """
     path = Path(folder) / "maps" / f"{category}{SUFFIX}"
     if not path.is_file():
@@ -43,6 +45,8 @@ def resample(folder, record, category, scorings):
     kept = _kept(Path(folder) / KEPT, mark)
     if kept is not None:
         return kept, ""
+    if stopped:
+        return {}, STOPPED
     try:
         saved = read(path)
     except InputError as error:
