@@ -6,7 +6,7 @@ import sys
 
 from utils.errors import InputError, show_warnings
 from utils.files import check_writable
-from utils.options import HelpFormatter, Parser, number
+from utils.options import HelpFormatter, Parser, add_device, number
 
 FINE, FAILED, REFUSED = 0, 1, 2
 
@@ -110,16 +110,15 @@ def build_parser():
     )
 
     group = parser.add_argument_group("run and output")
-    group.add_argument(
-        "--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="auto: CUDA, else MPS, else CPU"
-    )
+    add_device(group)
     group.add_argument(
         "--backend",
         default="auto",
         choices=("auto", "gloo", "nccl"),
         help="between processes; auto: nccl on CUDA, else gloo",
     )
-    group.add_argument("-o", "--output_dir", default="checkpoints", metavar="DIR", help="checkpoints and loss curve")
+    group.add_argument("-o", "--output", "--output_dir", dest="output_dir", default="checkpoints", metavar="DIR",
+                       help="checkpoints and loss curve")
     group.add_argument(
         "--save_every",
         type=whole,
@@ -157,7 +156,7 @@ def main(argv=None):
     try:
         training = prepare(args, processes.start(args.device, args.backend))
         begun = True
-        trained = training.run()
+        trained = training.run(quiet=args.quiet)
     except InputError as error:
         print(f"fusion_pretrain.py: {error}", file=sys.stderr)
         return FAILED if begun else REFUSED
@@ -209,7 +208,7 @@ def prepare(args, processes):
     elif args.overwrite and processes.first:
         for path in found.values():
             path.unlink()
-    if processes.first:
+    if processes.first and not args.quiet:
         print(
             f"{len(folder.paths)} files of xyz {folder.xyz_dim} + RGB {folder.rgb_dim}; {training.plan.steps} "
             f"optimiser steps in {training.plan.epochs} epochs, {training.plan.warmup} of them warm-up; "

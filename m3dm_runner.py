@@ -11,12 +11,13 @@ import numpy as np
 import evaluation
 import scoring_addon
 from dataset import get_data_loader
-from feature_extractors.extraction import PatchExtractor, choose_device
+from feature_extractors.extraction import PatchExtractor
 from feature_extractors.fitted import restored_method
 from feature_extractors.multiple_features import METHODS
 from feature_extractors.one_part import small_picture
 from feature_extractors.released import mask_of_map, stacked
 from feature_extractors.saved_model import check_records, read_records, read_saved, write_fitted
+from utils.devices import choose_device
 from utils.dominating import dominating_part
 from utils.errors import InputError
 from utils.options import extractor_options, method_settings, recorded_options

@@ -6,6 +6,7 @@ import time
 import traceback
 from pathlib import Path
 
+from utils.commands import FAILED, FINE, REFUSED, run_command
 from utils.errors import InputError, show_warnings
 from utils.files import atomic_write_text, check_writable, remove_leftovers
 from utils.options import (
@@ -15,10 +16,9 @@ from utils.options import (
     parse_arguments,
     recorded_options,
 )
+from utils.progress import note
 from utils.run_extras import RunExtras
-from utils.signals import first_signal_stops, raise_if_stopping
-
-FINE, FAILED, REFUSED = 0, 1, 2
+from utils.signals import raise_if_stopping
 
 
 def main(argv=None):
@@ -26,15 +26,11 @@ def main(argv=None):
     args = parse_arguments(argv)
     show_warnings()
     command = sys.argv[1:] if argv is None else argv
-    with first_signal_stops("main.py"):
-        try:
-            return run_seeds(args, command) if args.seeds else run_once(args, command)[0]
-        except InputError as error:
-            print(f"main.py: {error}", file=sys.stderr)
-            return REFUSED
-        except KeyboardInterrupt:
-            print("main.py: interrupted before any category was begun", file=sys.stderr)
-            return FAILED
+
+    def work(args):
+        return run_seeds(args, command) if args.seeds else run_once(args, command)[0]
+
+    return run_command("main.py", args, work, "interrupted before any category was begun")
 
 
 def run_once(args, command, extractor=None):
@@ -60,7 +56,7 @@ def run_seeds(args, command):
                    "examination": args.output_dir,
                    **{name: getattr(args, name) and str(Path(getattr(args, name)) / folder)
                       for name in ("save_maps", "save_model")}}
-        print(f"seed {seed}:", flush=True)
+        note(f"seed {seed}:")
         try:
             code, run = run_once(argparse.Namespace(**{**vars(args), **changes}), command, extractor)
         except KeyboardInterrupt:  # before the seed's first category
@@ -129,17 +125,17 @@ class Run:
         records = {name: None if args.overwrite else self._finished(name) for name in self.categories}
         self._kept = {name: record for name, record in records.items() if record}
         self._leave_out_busy()
-        note = results.untrained_note([file.path for file in weights if file.standin])
+        untrained = results.untrained_note([file.path for file in weights if file.standin])
         self._output = run_output.RunOutput(
             args.output_dir, self.id, list(self._units.values()), args.method_name, time.strftime("%Y-%m-%d %H:%M:%S"),
-            {"seed": args.seed, **changed_options(options)}, note, args.overwrite)
+            {"seed": args.seed, **changed_options(options)}, untrained, args.overwrite)
         self.record = {"id": self.id, "command": list(command), "options": options, "versions": results.environment(),
                        "seed": args.seed, "weights": [file._asdict() for file in weights], "categories": {},
                        "failed": self.failed}
         if len(self._kept) < len(self.categories):
             self.record["device"] = str(self._build().device)
-        if note:
-            print(note, flush=True)
+        if untrained:
+            print(untrained, flush=True)
         self._write()
 
     # ------------------------------------------------------------ before any work
@@ -194,8 +190,7 @@ class Run:
             return None
         lacking = self._extras.lacking(category, self._units[category].name, self._calibration.get(category))
         if lacking:
-            print(f"{category}: is finished, but its {' and '.join(lacking)} are not there: it is computed again",
-                  flush=True)
+            note(f"{category}: is finished, but its {' and '.join(lacking)} are not there: it is computed again")
             return None
         return record
 
@@ -228,7 +223,7 @@ class Run:
                 if record:
                     self._keep(category, record)
                     return
-                print(f"{category}: {self.args.method_name}", flush=True)
+                note(f"{category}: {self.args.method_name}")
                 self._compute(category, unit)
         except InputError as error:
             self._fail(category, str(error))
@@ -287,7 +282,7 @@ class Run:
         path, calibration = self._extras.model_path(category), self._calibration[category]
         about = {"run": unit.name, "calibrated_with": self._extras.calibrated_with(calibration)}
         if not self.args.overwrite and path.is_file() and runner.restore(path, about):
-            print(f"{category}: {path} holds the fit of an earlier run", flush=True)
+            note(f"{category}: {path} holds the fit of an earlier run")
         else:
             runner.read_parts(category, calibration)
             runner.fit(category)
@@ -304,7 +299,7 @@ class Run:
                             evaluation.category, "defective" if labels == {0} else "good")
 
     def _keep(self, category, record):
-        print(f"{category}: kept, finished {record.get('finished', 'earlier')}", flush=True)
+        note(f"{category}: kept, finished {record.get('finished', 'earlier')}")
         self.metrics[category] = self._results.metrics_of(record)
         self.record["categories"][category] = {**record, "kept": True}
         self._publish(category, self._units[category])
@@ -375,10 +370,8 @@ class Run:
             self._update_tables()
             print("\n" + self._output.tables(metrics), flush=True)
         if len(self._kept) == len(self.categories) and metrics and not self.failed:
-            print(
-                f"complete already: nothing was computed, the tables in {self.args.output_dir} hold this run; "
-                f"--overwrite computes it anew",
-                flush=True)
+            note(f"complete already: nothing was computed, the tables in {self.args.output_dir} hold this run; "
+                 "--overwrite computes it anew")
         self._write()
         for category, reason in self.failed.items():
             print(f"not finished: {category}: {reason}", file=sys.stderr)

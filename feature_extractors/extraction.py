@@ -21,20 +21,6 @@ RGB_DIM = 768  # width of a ViT-B, which the fusion module is made for where the
 PATCHES_PER_PART = {"rgb": RGB_GRID**2, "xyz": GRID**2, "fusion": GRID**2}
 
 
-def choose_device(name):
-    """torch device for ``name`` (auto, cpu, cuda or mps).
-
-    Raises:
-        InputError: the device was named and is not there.
-    """
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        name = next(device for device, there in available.items() if there)
-    if not available[name]:
-        raise InputError(f"--device {name}: not available on this machine; use --device auto or cpu")
-    return torch.device(name)
-
-
 def set_seeds(seed):
     """Seed random, numpy and torch."""
     random.seed(seed)

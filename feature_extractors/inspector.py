@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from feature_extractors.extraction import PatchExtractor, choose_device
+from feature_extractors.extraction import PatchExtractor
 from feature_extractors.fitted import restored_method
 from feature_extractors.judgement import Judgement, Matches, cannot_judge, explained, inspect_regions
 from feature_extractors.one_part import Scorer, facts_for, prepare
@@ -19,6 +19,7 @@ from models.weights import used_weights
 from scoring_addon import Parameters
 from utils import scan_health, verdict
 from utils.clock import Clock
+from utils.devices import choose_device
 from utils.errors import InputError
 from utils.scans import scan_of
 from utils.shares import map_terms, score_shares

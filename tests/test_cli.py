@@ -84,6 +84,7 @@ DEFAULTS = {
     "model_precision": "full",
     "calibration": None,
     "calibration_dir": None,
+    "quiet": False,
 }
 FIX_NAMES = {
     "eval_mode", "scaling", "coreset_sizes", "float_maps", "max_sample", "zero_row", "late_fusion", "save_feature",

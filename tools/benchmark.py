@@ -17,15 +17,17 @@ from typing import Callable, NamedTuple
 import torch
 from tabulate import tabulate
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:  # run as a file of a checkout, not as an installed module
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tools import benchmark_model as model  # noqa: E402
 from tools import benchmark_rows as rows  # noqa: E402
 from tools import benchmark_scale  # noqa: E402
 from tools.benchmark_rows import Bench  # noqa: E402
-from utils.errors import InputError  # noqa: E402
+from utils.commands import run_command  # noqa: E402
 from utils.files import atomic_write_text, check_writable  # noqa: E402
-from utils.options import HelpFormatter, Parser, number  # noqa: E402
+from utils.options import HelpFormatter, Parser, add_device, number  # noqa: E402
+from utils.progress import note  # noqa: E402
 from utils.results import environment  # noqa: E402
 
 
@@ -66,27 +68,28 @@ def main(argv=None):
                         help="rounds of the quick rows; their median is shown")
     parser.add_argument("--checkpoint_dir", metavar="DIR",
                         help="checkpoints, uff_pretrain.pth among them (default: stand-ins, written for the run)")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="where it runs")
+    add_device(parser)
     parser.add_argument("-o", "--output", default="results/benchmark.json", metavar="FILE", help="JSON file")
     options = parser.parse_args(argv)
+    return run_command("benchmark.py", options, run_rows)
+
+
+def run_rows(options):
+    """Measure the rows that the options choose, print and write them; returns the exit code."""
     chosen = options.rows or [name for name, row in ROWS.items() if row.quick or not options.quick]
     figures, failed = [], []
-    try:
-        check_writable(Path(options.output).parent)
-        with tempfile.TemporaryDirectory(prefix="benchmark-", dir=Path(options.output).parent) as folder:
-            bench = Bench(folder, options.checkpoint_dir, options.device, options.rounds)
-            for name in chosen:
-                print(f"{name} ...", flush=True)
-                try:
-                    figures += ROWS[name].run(bench)
-                except Exception as error:  # the rows that are done must not be lost
-                    traceback.print_exc()
-                    failed.append(name)
-                    print(f"benchmark.py: row {name} failed: {type(error).__name__}: {error}", file=sys.stderr)
-                write(options, bench, figures, failed)
-    except InputError as error:
-        print(f"benchmark.py: {error}", file=sys.stderr)
-        return 2
+    check_writable(Path(options.output).parent)
+    with tempfile.TemporaryDirectory(prefix="benchmark-", dir=Path(options.output).parent) as folder:
+        bench = Bench(folder, options.checkpoint_dir, options.device, options.rounds)
+        for name in chosen:
+            note(f"{name} ...")
+            try:
+                figures += ROWS[name].run(bench)
+            except Exception as error:  # the rows that are done must not be lost
+                traceback.print_exc()
+                failed.append(name)
+                print(f"benchmark.py: row {name} failed: {type(error).__name__}: {error}", file=sys.stderr)
+            write(options, bench, figures, failed)
     lines = [(f.what, f"{f.value:.2f} {f.unit}", f.target, f.verdict, f.note) for f in figures]
     print(f"\n{torch.get_num_threads()} threads, {platform.processor() or platform.machine()}, device {bench.device}; "
           f"median of {options.rounds} rounds where nothing else is said\n")

@@ -9,24 +9,22 @@ from pathlib import Path
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from dataset import TrainDataset  # noqa: E402
-from feature_extractors.fitted import bank_bytes, state_of  # noqa: E402
-from feature_extractors.inspector import Inspector  # noqa: E402
-from feature_extractors.memory_bank import MemoryBank  # noqa: E402
-from feature_extractors.nearest_rows import PRODUCTS, ROWS_A_BLOCK, RowSearch, distinct_rows  # noqa: E402
-from feature_extractors.saved_model import as_dicts, read_saved  # noqa: E402
-from m3dm_runner import M3DM  # noqa: E402
-from models.weights import used_weights  # noqa: E402
-from tools.benchmark_rows import CATEGORY, Figure  # noqa: E402
-from tools.predict_parts import load_parts  # noqa: E402
-from utils.calibration import calibration_files  # noqa: E402
-from utils.clock import Clock  # noqa: E402
-from utils.errors import InputError  # noqa: E402
-from utils.model_file import write_model  # noqa: E402
-from utils.options import extractor_options  # noqa: E402
-from utils.scans import find_parts, read_scan  # noqa: E402
+from dataset import TrainDataset
+from feature_extractors.fitted import bank_bytes, state_of
+from feature_extractors.inspector import Inspector
+from feature_extractors.memory_bank import MemoryBank
+from feature_extractors.nearest_rows import PRODUCTS, ROWS_A_BLOCK, RowSearch, distinct_rows
+from feature_extractors.saved_model import as_dicts, read_saved
+from m3dm_runner import M3DM
+from models.weights import used_weights
+from tools.benchmark_rows import CATEGORY, Figure
+from tools.predict_parts import load_parts
+from utils.calibration import calibration_files
+from utils.clock import Clock
+from utils.errors import InputError
+from utils.model_file import write_model
+from utils.options import extractor_options
+from utils.scans import find_parts, read_scan
 
 RATE = 0.2  # false alarms: the calibration parts of a benchmark are few
 SHOTS, CALIBRATION = 8, 0.35  # training parts; share of the 16 that calibrates

@@ -11,22 +11,21 @@ import numpy as np
 import torch
 from tabulate import tabulate
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from dataset import get_data_loader  # noqa: E402
-from feature_extractors.alignment import align  # noqa: E402
-from feature_extractors.coreset import greedy_k_center, project  # noqa: E402
-from feature_extractors.extraction import to_xyz_grid  # noqa: E402
-from feature_extractors.memory_bank import MemoryBank  # noqa: E402
-from feature_extractors.nearest_rows import ROUNDING, RowSearch, distinct_rows  # noqa: E402
-from m3dm_runner import M3DM, build_extractor, build_method, choose_device  # noqa: E402
-from tools import plain  # noqa: E402
-from tools.make_demo import write_category  # noqa: E402
-from tools.standin_checkpoints import RECIPES, write_checkpoints  # noqa: E402
-from utils.errors import InputError  # noqa: E402
-from utils.mvtec3d_util import valid_points  # noqa: E402
-from utils.options import parse_arguments  # noqa: E402
-from utils.results import peak_memory_mib  # noqa: E402
+from dataset import get_data_loader
+from feature_extractors.alignment import align
+from feature_extractors.coreset import greedy_k_center, project
+from feature_extractors.extraction import to_xyz_grid
+from feature_extractors.memory_bank import MemoryBank
+from feature_extractors.nearest_rows import ROUNDING, RowSearch, distinct_rows
+from m3dm_runner import M3DM, build_extractor, build_method
+from tools import plain
+from tools.make_demo import write_category
+from tools.standin_checkpoints import RECIPES, write_checkpoints
+from utils.devices import choose_device
+from utils.errors import InputError
+from utils.mvtec3d_util import valid_points
+from utils.options import parse_arguments
+from utils.results import peak_memory_mib
 
 TOLERANCE = 0.05
 TRAIN, GOOD, DEFECTIVE = 16, 6, 2  # parts of the generated category; three kinds of defect

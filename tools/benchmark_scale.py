@@ -5,28 +5,24 @@ computed from what each place took: at every exchange the slowest place, and wha
 """
 import os
 import statistics
-import sys
 import time
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from feature_extractors.coreset import greedy_k_center  # noqa: E402
-from feature_extractors.nearest_rows import RowSearch  # noqa: E402
-from feature_extractors.row_store import RowStore  # noqa: E402
-from feature_extractors.shards import (  # noqa: E402
+from feature_extractors.coreset import greedy_k_center
+from feature_extractors.nearest_rows import RowSearch
+from feature_extractors.row_store import RowStore
+from feature_extractors.shards import (
     Actors,
     Devices,
     ShardedSearch,
     partitioned_k_center,
     sharded_k_center,
 )
-from tools.benchmark_rows import BANK, Figure  # noqa: E402
-from utils.errors import InputError  # noqa: E402
+from tools.benchmark_rows import BANK, Figure
+from utils.errors import InputError
 
 SIZES, WIDTH, SHARE = (60_000, 300_000), 300, 10  # rows, their columns, how many rows there are to a pick
 SHARDS, PARTITIONS = 4, (2, 4, 8)

@@ -3,8 +3,6 @@
 python tools/check_dataset.py datasets/mvtec3d
 """
 
-import os
-import signal
 import sys
 from collections import Counter
 from concurrent.futures.process import BrokenProcessPool
@@ -12,8 +10,10 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:  # run as a file of a checkout, not as an installed module
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from utils.commands import FAILED, FINE, run_command  # noqa: E402
 from utils.errors import InputError  # noqa: E402
 from utils.examination import EXAMPLES, TITLES, Options, examine_each  # noqa: E402
 from utils.judgement import counted  # noqa: E402
@@ -22,30 +22,14 @@ from utils.options import HelpFormatter, Parser, add_workers, number  # noqa: E4
 from utils.pairing import is_junk_folder  # noqa: E402
 from utils.units import UNITS  # noqa: E402
 
-FINE, FAULTS, REFUSED = 0, 1, 2
 SHOWN = EXAMPLES  # errors and warnings of each kind
 ORDER = {"train": 0, "test": 1}
 
 
 def main(argv=None):
     """Run the command line; returns the exit code: 0 a run would go through, 1 it would not, 2 there is no data set."""
-    args = build_parser().parse_args(argv)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        return check(args)
-    except InputError as error:
-        print(f"check_dataset.py: {error}", file=sys.stderr)
-        return REFUSED
-    except KeyboardInterrupt:
-        print("check_dataset.py: interrupted; categories not shown were not checked", file=sys.stderr)
-    except BrokenPipeError:  # whoever read the output, head say, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except BrokenProcessPool:
-        print(
-            "check_dataset.py: a process that read files was killed (too little memory?); try fewer --workers",
-            file=sys.stderr,
-        )
-    return FAULTS
+    return run_command("check_dataset.py", build_parser().parse_args(argv), check,
+                       "interrupted; categories not shown were not checked")
 
 
 def build_parser():
@@ -93,17 +77,22 @@ def check(args):
     names, missing = categories(args)
     errors, warnings = len(missing), 0
     options = Options(args.img_size, args.num_group, args.unit, "zero_points" in args.fix)
-    for found in examine_each(args.path, names, options=options, workers=args.workers):
-        print(report(found, args), flush=True)
-        errors += sum(group.count for group in found.faults)
-        warnings += sum(group.count for group in found.warnings)
+    try:
+        for found in examine_each(args.path, names, options=options, workers=args.workers):
+            print(report(found, args), flush=True)
+            errors += sum(group.count for group in found.faults)
+            warnings += sum(group.count for group in found.warnings)
+    except BrokenProcessPool:
+        print("check_dataset.py: a process that read files was killed (too little memory?); try fewer --workers",
+              file=sys.stderr)
+        return FAILED
     for reason in missing.values():
         print(f"error: {reason}")
     print(
         f"categories: {len(names)}; errors: {errors}; warnings: {warnings}: "
         + ("a run would fail or leave categories out" if errors else "ready to run")
     )
-    return FAULTS if errors else FINE
+    return FAILED if errors else FINE
 
 
 def categories(args):

@@ -14,11 +14,13 @@ from typing import NamedTuple
 import numpy as np
 import tifffile
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:  # run as a file of a checkout, not as an installed module
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from evaluation import find_saved, read, score
 from utils import calibrated
 from utils.au_pro_util import area_up_to, calculate_au_pro
+from utils.commands import FINE, run_command
 from utils.decision_metrics import aupimo
 from utils.errors import InputError
 from utils.files import atomic_write_text
@@ -272,16 +274,16 @@ def main(argv=None):
     parser = Parser(prog="choose_calibration.py", description=__doc__.splitlines()[0], formatter_class=HelpFormatter)
     parser.add_argument("folder", nargs="+", type=Path, help="folders that main.py --save_maps --save_train_maps wrote")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the table here as well")
-    args = parser.parse_args(argv)
-    try:
-        text = markdown([table(path) for folder in args.folder for path in find_saved(folder)])
-        if args.output:
-            atomic_write_text(args.output, text)
-    except InputError as error:
-        print(f"choose_calibration.py: {error}", file=sys.stderr)
-        return 2
+    return run_command("choose_calibration.py", parser.parse_args(argv), choose)
+
+
+def choose(args):
+    """Make and print the table; returns the exit code."""
+    text = markdown([table(path) for folder in args.folder for path in find_saved(folder)])
+    if args.output:
+        atomic_write_text(args.output, text)
     print(text)
-    return 0
+    return FINE
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ Of each file under a results folder the last table counts. Rows are matched by M
 differently, --rows names one of each, as in --rows baseline disagreement. One folder given twice: its scorings are
 compared with its baseline, or, where the last table has one row, the last table with the one before it.
 """
-import argparse
 import os
 import sys
 from pathlib import Path
@@ -14,12 +13,13 @@ from typing import NamedTuple
 
 from tabulate import tabulate
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:  # run as a file of a checkout, not as an installed module
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from utils.commands import FAILED, FINE, Parser, run_command  # noqa: E402
 from utils.errors import InputError  # noqa: E402
 from utils.results import DIFFERENCE, TABLES, UNDEFINED, row_title  # noqa: E402
 
-FINE, FAILED, REFUSED = 0, 1, 2
 MEAN = "Mean"
 
 
@@ -32,21 +32,21 @@ class Table(NamedTuple):
 
 def main(argv=None):
     """Run the command line; returns the exit code: 0 fine, 1 something stands in one run only, 2 refused."""
-    args = build_parser().parse_args(argv)
+    return run_command("compare_runs.py", build_parser().parse_args(argv), compare)
+
+
+def compare(args):
+    """Print the differences; returns the exit code."""
     faults, texts = [], []
-    try:
-        for folder in (args.a, args.b):
-            if not Path(folder).is_dir():
-                raise InputError(
-                    f"{folder}: no such folder; give a folder with {', '.join(name for _, name in TABLES.values())}")
-        for heading, name in TABLES.values():
-            pairs = find_pairs(Path(args.a) / name, Path(args.b) / name, args.rows, faults)
-            texts.extend(difference(heading, *pair, faults) for pair in pairs)
-        if not texts:
-            raise InputError(f"nothing to compare: {'; '.join(faults)}")
-    except InputError as error:
-        print(f"compare_runs.py: {error}", file=sys.stderr)
-        return REFUSED
+    for folder in (args.a, args.b):
+        if not Path(folder).is_dir():
+            raise InputError(
+                f"{folder}: no such folder; give a folder with {', '.join(name for _, name in TABLES.values())}")
+    for heading, name in TABLES.values():
+        pairs = find_pairs(Path(args.a) / name, Path(args.b) / name, args.rows, faults)
+        texts.extend(difference(heading, *pair, faults) for pair in pairs)
+    if not texts:
+        raise InputError(f"nothing to compare: {'; '.join(faults)}")
     print("\n".join(texts), flush=True)
     for fault in dict.fromkeys(faults):
         print(f"compare_runs.py: {fault}", file=sys.stderr)
@@ -54,7 +54,8 @@ def main(argv=None):
 
 
 def build_parser():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """The argument parser."""
+    parser = Parser(prog="compare_runs.py", description=__doc__)
     parser.add_argument("a", metavar="A", help="results folder of the first run")
     parser.add_argument("b", metavar="B", help="results folder of the second run")
     parser.add_argument("--rows", nargs=2, metavar=("ROW_A", "ROW_B"),

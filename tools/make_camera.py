@@ -17,12 +17,13 @@ import numpy as np
 import tifffile
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:  # run as a file of a checkout, not as an installed module
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from utils.errors import InputError  # noqa: E402
+from utils.commands import FINE, Parser, add_target, run_command
 from utils.files import check_writable  # noqa: E402
 from utils.import_camera import Intrinsics  # noqa: E402
-from utils.options import HelpFormatter, Parser, number  # noqa: E402
+from utils.options import number  # noqa: E402
 
 DISTANCE = 0.45  # metres from the camera to the table, along the optical axis
 TILT = np.array([0.06, -0.04, -1.0])  # of the table: its normal, towards the camera
@@ -250,27 +251,21 @@ def make_recording(root, kind, parts=4, size=(240, 320)):
 
 def main(argv=None):
     """Run the command line; returns the exit code: 0 fine, 1 failed on the way, 2 refused."""
-    parser = Parser(prog="make_camera.py", description=__doc__.splitlines()[0], formatter_class=HelpFormatter)
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder for the recordings")
+    parser = Parser(prog="make_camera.py", description=__doc__.splitlines()[0])
+    add_target(parser, "folder for the recordings")
     parser.add_argument(
         "--kinds", nargs="+", choices=sorted(KINDS), default=sorted(KINDS), metavar="KIND", help="which"
     )
     parser.add_argument("--train", type=number(int, 1), default=4, metavar="N", help="training parts")
-    args = parser.parse_args(argv)
-    try:
-        check_writable(args.out)
-        for kind in args.kinds:
-            print(f"{make_recording(args.out, kind, args.train)}: generated")
-    except InputError as error:
-        print(f"make_camera.py: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(
-            f"make_camera.py: {error.filename or args.out}: cannot be written ({error.strerror or error})",
-            file=sys.stderr,
-        )
-        return 1
-    return 0
+    return run_command("make_camera.py", parser.parse_args(argv), make_recordings)
+
+
+def make_recordings(args):
+    """Write the recordings that the options ask for; returns the exit code."""
+    check_writable(args.out)
+    for kind in args.kinds:
+        print(f"{make_recording(args.out, kind, args.train)}: generated")
+    return FINE
 
 
 def _save(path, picture):

@@ -20,13 +20,15 @@ import tifffile
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:  # run as a file of a checkout, not as an installed module
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tools.demo_kinds import ALL_DEFECTS, DEFECTS, FAINT, KINDS, blend, kind_of, smoothstep  # noqa: E402
 from tools.standin_checkpoints import RECIPES, write_checkpoints  # noqa: E402
-from utils.errors import InputError  # noqa: E402
+from utils.commands import FINE, Parser, add_target, run_command  # noqa: E402
 from utils.files import atomic_path, check_writable  # noqa: E402
 from utils.options import number  # noqa: E402
+from utils.progress import note  # noqa: E402
 
 VIEW = 0.15  # metres that the picture's shorter side shows
 DISTANCE = 0.45  # metres from the camera to the ground the part lies on
@@ -181,7 +183,7 @@ def write_category(root, category, size=(224, 224), train=5, good=4, defective=2
     return len(parts)
 
 
-def run_command(out, categories):
+def command_line(out, categories):
     """The main.py command for ``categories`` and those checkpoints that are in OUT/checkpoints (none: main.py's own
     folder)."""
     folder = Path(out) / "checkpoints"
@@ -212,13 +214,13 @@ def category_name(text):
 
 def build_parser():
     """The argument parser."""
-    parser = argparse.ArgumentParser(
-        prog="make_demo.py", description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = Parser(prog="make_demo.py", description=__doc__.splitlines()[0])
     seed = {"type": number(int, 0), "default": 0, "metavar": "N"}
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder for data/ and checkpoints/")
+    add_target(parser, "folder for data/ and checkpoints/")
     parser.add_argument(
+        "--category",
         "--categories",
+        dest="categories",
         nargs="+",
         type=category_name,
         default=["cookie"],
@@ -250,7 +252,12 @@ def build_parser():
     )
     parser.add_argument("--seed", **seed, help="of the parts")
     parser.add_argument(
-        "--only", nargs="+", choices=RECIPES, default=["dino", "point_mae", "uff"], help="checkpoints to write"
+        "--only",
+        nargs="+",
+        choices=RECIPES,
+        default=["dino", "point_mae", "uff"],
+        metavar="NAME",
+        help="checkpoints to write, of: " + ", ".join(RECIPES),
     )
     parser.add_argument("--no_checkpoints", action="store_true", help="data only")
     parser.add_argument("--checkpoint_seed", **seed, help="of the weights")
@@ -268,21 +275,12 @@ def main(argv=None):
     args.share = tuple(percent / 100 for percent in args.area) if "area" in args else None
     if args.share and not args.share[0] <= args.share[1] <= 0.1:
         parser.error("--area takes the smaller share first, and at most 10 %")
-    try:
-        check_writable(args.out)
-        write_demo(args)
-    except InputError as error:
-        print(f"make_demo.py: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        reason = error.strerror or error
-        print(f"make_demo.py: {error.filename or args.out}: cannot be written ({reason})", file=sys.stderr)
-        return 1
-    return 0
+    return run_command("make_demo.py", args, write_demo)
 
 
 def write_demo(args):
-    """Write what the options ask for and say what is where."""
+    """Write what the options ask for and say what is where; returns the exit code."""
+    check_writable(args.out)
     for category in args.categories:
         count = write_category(
             args.out / "data",
@@ -302,7 +300,8 @@ def write_demo(args):
             print(f"{path}: {state}")
         if {"written", "kept"} & set(done.values()):
             print("These weights are untrained stand-ins: scores obtained with them mean nothing as a benchmark.")
-    print("To run it: " + run_command(args.out, args.categories))
+    note("To run it: " + command_line(args.out, args.categories))
+    return FINE
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ scenes of known geometry.
 python tools/make_downloads.py demo/downloads
 """
 
-import argparse
 import json
 import sys
 from pathlib import Path
@@ -14,9 +13,10 @@ import numpy as np
 import tifffile
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:  # run as a file of a checkout, not as an installed module
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from utils.errors import InputError  # noqa: E402
+from utils.commands import FINE, Parser, add_target, run_command
 from utils.files import check_writable  # noqa: E402
 from utils.names import CATEGORIES  # noqa: E402
 
@@ -257,32 +257,21 @@ def make_realiad_d3(
 
 def main(argv=None):
     """Run the command line; returns the exit code: 0 fine, 1 failed on the way, 2 refused."""
-    parser = argparse.ArgumentParser(prog="make_downloads.py", description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "out",
-        type=Path,
-        metavar="OUT",
-        help=f"folder for {', '.join(CATEGORIES)}, each with one category of real size and few parts",
-    )
-    args = parser.parse_args(argv)
-    try:
-        check_writable(args.out)
-        for folder in (
-            make_mvtec3d(args.out / "mvtec3d", "dowel", (400, 400), train=4, good=2, bad=2),
-            make_eyecandies(args.out / "eyecandies", "Candy Cane", 512, train=4, test=(False, True, False, True)),
-            make_realiad_d3(args.out / "realiad_d3", "Knob_Cap", (600, 800), (600, 800), train=4, good=2),
-        ):
-            print(f"{folder}: generated")
-    except InputError as error:
-        print(f"make_downloads.py: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(
-            f"make_downloads.py: {error.filename or args.out}: cannot be written ({error.strerror or error})",
-            file=sys.stderr,
-        )
-        return 1
-    return 0
+    parser = Parser(prog="make_downloads.py", description=" ".join(__doc__.splitlines()[:2]))
+    add_target(parser, f"folder for {', '.join(CATEGORIES)}, each with one category of real size and few parts")
+    return run_command("make_downloads.py", parser.parse_args(argv), make_all)
+
+
+def make_all(args):
+    """Write the three downloads; returns the exit code."""
+    check_writable(args.out)
+    for folder in (
+        make_mvtec3d(args.out / "mvtec3d", "dowel", (400, 400), train=4, good=2, bad=2),
+        make_eyecandies(args.out / "eyecandies", "Candy Cane", 512, train=4, test=(False, True, False, True)),
+        make_realiad_d3(args.out / "realiad_d3", "Knob_Cap", (600, 800), (600, 800), train=4, good=2),
+    ):
+        print(f"{folder}: generated")
+    return FINE
 
 
 if __name__ == "__main__":

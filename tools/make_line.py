@@ -6,17 +6,17 @@ OUT/data/<category>/validation/good gets normal parts that no other split has; O
 good and defective parts, one with a dead camera, one without a cloud, one with half of its points missing.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:  # run as a file of a checkout, not as an installed module
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tools.demo_kinds import kind_of  # noqa: E402
 from tools.make_demo import category_name, render_part, stream, write_part  # noqa: E402
-from utils.errors import InputError  # noqa: E402
+from utils.commands import FINE, Parser, add_target, run_command  # noqa: E402
 from utils.files import check_writable  # noqa: E402
 from utils.options import number  # noqa: E402
 
@@ -47,34 +47,30 @@ def line_parts(category, size, good=4, seed=0):
 
 def main(argv=None):
     """Run the command line; returns the exit code: 0 fine, 1 failed on the way, 2 refused."""
-    form = argparse.ArgumentDefaultsHelpFormatter
-    parser = argparse.ArgumentParser(prog="make_line.py", description=__doc__.splitlines()[0], formatter_class=form)
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder of data/ and line/")
+    parser = Parser(prog="make_line.py", description=__doc__.splitlines()[0])
+    add_target(parser, "folder of data/ and line/")
     parser.add_argument("--category", type=category_name, default="cookie", help="as tools/make_demo.py has it")
     parser.add_argument("--size", type=number(int, 32), default=224, metavar="N", help="pixels a side")
     parser.add_argument("--validation", type=number(int, 1), default=19, metavar="N", help="parts to calibrate with")
     parser.add_argument("--good", type=number(int, 0), default=4, metavar="N", help="good parts of the line")
     parser.add_argument("--seed", type=number(int, 0), default=0, metavar="N", help="of the parts")
-    args = parser.parse_args(argv)
+    return run_command("make_line.py", parser.parse_args(argv), make_parts)
+
+
+def make_parts(args):
+    """Write the parts that the options ask for; returns the exit code."""
     size = (args.size, args.size)
-    try:
-        check_writable(args.out)
-        for i in range(args.validation):
-            name = f"{args.category}/validation/good/{i:03d}"
-            write_part(args.out / "data", name, render_part(name, size, args.seed))
-        count = 0
-        for name, part in line_parts(args.category, size, args.good, args.seed):
-            write_part(args.out / "line", name, part)
-            count += 1
-    except InputError as error:
-        print(f"make_line.py: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"make_line.py: {error.filename or args.out}: {error.strerror or error}", file=sys.stderr)
-        return 1
+    check_writable(args.out)
+    for i in range(args.validation):
+        name = f"{args.category}/validation/good/{i:03d}"
+        write_part(args.out / "data", name, render_part(name, size, args.seed))
+    count = 0
+    for name, part in line_parts(args.category, size, args.good, args.seed):
+        write_part(args.out / "line", name, part)
+        count += 1
     print(f"{args.out / 'data' / args.category / 'validation'}: {args.validation} normal parts; "
           f"{args.out / 'line'}: {count} scans, 3 of them unjudgeable")
-    return 0
+    return FINE
 
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
 """Measure what a sweep's engines cost, and what two jobs side by side gain.
 
-    python tools/measure_sweeps.py                       # seconds a job beyond the job itself, for each engine
-    python tools/measure_sweeps.py --sweep sweep.yaml    # 2 workers with 1 thread each against 1 worker with 2 threads
+    python tools/measure_sweeps.py                     # seconds per job beyond the job itself, for each engine
+    python tools/measure_sweeps.py --sweep sweep.yaml  # 2 workers of 1 thread against 1 worker of 2
 
 All ways are measured in turn, --rounds times, so that a busy machine disturbs them alike; the table shows the median
 and the extremes over the rounds.
 """
-import argparse
 import json
 import statistics
 import subprocess
@@ -18,8 +17,10 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:  # run as a file of a checkout, not as an installed module
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from utils.commands import FINE, run_command  # noqa: E402
 from utils.errors import InputError  # noqa: E402
 from utils.options import Parser, number  # noqa: E402
 from utils.sweep_engines import ENGINES, PROGRAM, Ended, run  # noqa: E402
@@ -32,18 +33,18 @@ NOTHING = "raise SystemExit(1)\n"  # a job without work; that it counts as faile
 
 def main(argv=None):
     """Run the command line; returns the exit code."""
-    parser = Parser(prog="measure_sweeps.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(prog="measure_sweeps.py", description=__doc__)
     parser.add_argument("--sweep", metavar="FILE", help="a sweep file whose jobs are really computed")
     parser.add_argument("--jobs", type=number(int, 1, 10**4), default=20, metavar="N", help="empty jobs a round")
     parser.add_argument("--rounds", type=number(int, 1, 100), default=3, metavar="N",
                         help="how often each way is measured")
-    args = parser.parse_args(argv)
-    try:
-        print(speed_up(args) if args.sweep else overhead(args))
-    except InputError as error:
-        print(f"measure_sweeps.py: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return run_command("measure_sweeps.py", parser.parse_args(argv), measure)
+
+
+def measure(args):
+    """Print the table that the options ask for; returns the exit code."""
+    print(speed_up(args) if args.sweep else overhead(args))
+    return FINE
 
 
 def overhead(args):

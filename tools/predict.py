@@ -13,14 +13,14 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:  # run as a file of a checkout, not as an installed module
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from utils.commands import FAILED, FINE, run_command  # noqa: E402
 from utils.errors import InputError, show_warnings  # noqa: E402
 from utils.files import check_writable, remove_leftovers  # noqa: E402
-from utils.options import HelpFormatter, Parser, number  # noqa: E402
-from utils.signals import first_signal_stops  # noqa: E402
-
-FINE, FAILED, REFUSED = 0, 1, 2
+from utils.options import HelpFormatter, Parser, add_device, number  # noqa: E402
+from utils.progress import note  # noqa: E402
 
 
 def build_parser():
@@ -37,7 +37,7 @@ def build_parser():
                         help="folder of the networks' checkpoints")
     parser.add_argument("--fusion_module_path", type=Path, metavar="FILE",
                         help="UFF checkpoint (default: in --checkpoint_dir, or where it was at the fit)")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="where it runs")
+    add_device(parser)
     parser.add_argument("--scoring", metavar="NAME", help="which of the model's scorings decides (default: its first)")
     parser.add_argument("--num_workers", type=number(int, 0, 1024), default=1, metavar="N",
                         help="processes that read files")
@@ -60,15 +60,7 @@ def main(argv=None):
     if args.evaluate and args.folder is None:
         parser.error("--evaluate needs FOLDER")
     show_warnings()
-    with first_signal_stops("predict.py"):
-        try:
-            return run(args)
-        except InputError as error:
-            print(f"predict.py: {error}", file=sys.stderr)
-            return REFUSED
-        except KeyboardInterrupt:
-            print("predict.py: interrupted before any part was judged", file=sys.stderr)
-            return FAILED
+    return run_command("predict.py", args, run, "interrupted before any part was judged")
 
 
 def run(args):
@@ -91,8 +83,8 @@ def run(args):
     done.keep([part.name for part in parts])
     left = [part for part in parts if not (done.known(part.name, facts_of(part)) and _drawn(args, part))]
     if len(left) < len(parts):
-        print(f"predict.py: {len(parts) - len(left)} of {len(parts)} parts are judged already; --overwrite judges them "
-              "anew", file=sys.stderr)
+        note(f"predict.py: {len(parts) - len(left)} of {len(parts)} parts are judged already; --overwrite judges them "
+             "anew", sys.stderr)
     stopped = False
     try:
         if left:

@@ -19,8 +19,10 @@ from typing import NamedTuple
 import numpy as np
 from tabulate import tabulate
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:  # run as a file of a checkout, not as an installed module
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from utils.commands import FINE, run_command  # noqa: E402
 from utils.errors import InputError  # noqa: E402
 from utils.files import atomic_path, atomic_write_text, check_writable  # noqa: E402
 from utils.options import HelpFormatter, Parser  # noqa: E402
@@ -54,19 +56,19 @@ class Scan(NamedTuple):
 
 def main(argv=None):
     """Run the command line; returns the exit code: 0 fine, 2 refused."""
-    args = build_parser().parse_args(argv)
-    try:
-        scans = read_scans(args.verdicts, args.group_pattern, args.labels)
-        check_writable(args.output)
-        text = report(scans, args)
-        atomic_write_text(args.output / "repeatability.md", text)
-        atomic_write_text(args.output / "repeatability.csv", part_lines(scans))
-        draw(scans, args.output / "repeatability.png")
-    except InputError as error:
-        print(f"repeatability.py: {error}", file=sys.stderr)
-        return 2
+    return run_command("repeatability.py", build_parser().parse_args(argv), write_report)
+
+
+def write_report(args):
+    """Write the report that the options ask for, and print it; returns the exit code."""
+    scans = read_scans(args.verdicts, args.group_pattern, args.labels)
+    check_writable(args.output)
+    text = report(scans, args)
+    atomic_write_text(args.output / "repeatability.md", text)
+    atomic_write_text(args.output / "repeatability.csv", part_lines(scans))
+    draw(scans, args.output / "repeatability.png")
     print(text)
-    return 0
+    return FINE
 
 
 def build_parser():

@@ -16,11 +16,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:  # run as a file of a checkout, not as an installed module
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import scoring_addon  # noqa: E402
 from evaluation import find_saved, metrics, read, score  # noqa: E402
 from tools import report_figures as figures  # noqa: E402
+from utils.commands import FINE, run_command  # noqa: E402
 from utils.errors import InputError  # noqa: E402
 from utils.files import atomic_path, atomic_write_text, check_writable  # noqa: E402
 from utils.metrics import count_below  # noqa: E402
@@ -122,16 +124,16 @@ NUMBER, SUM = ' class="number"', ' class="sum"'
 
 def main(argv=None):
     """Run the command line; returns the exit code: 0 fine, 2 refused."""
-    args = build_parser().parse_args(argv)
-    try:
-        check_writable(args.output)
-        make_report(find_saved(args.folder, args.category), args.sample, args.seed,
-                    scoring_addon.parameters_from(args)).write(args.output, "Disagreement-guided scoring")
-    except (InputError, OSError) as error:
-        print(f"report.py: {error}", file=sys.stderr)
-        return 2
+    return run_command("report.py", build_parser().parse_args(argv), write_page)
+
+
+def write_page(args):
+    """Write the page that the options ask for; returns the exit code."""
+    check_writable(args.output)
+    make_report(find_saved(args.folder, args.category), args.sample, args.seed,
+                scoring_addon.parameters_from(args)).write(args.output, "Disagreement-guided scoring")
     print(Path(args.output) / "report.html")
-    return 0
+    return FINE
 
 
 def build_parser():

@@ -15,12 +15,14 @@ from typing import NamedTuple
 import numpy as np
 from tabulate import tabulate
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:  # run as a file of a checkout, not as an installed module
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import scoring_addon  # noqa: E402
 from evaluation import Evaluation, extra_metrics, find_saved, metrics, read, score  # noqa: E402
 from tools import paper_tables  # noqa: E402
 from tools.paper_tables import METRICS, MULTISCALE  # noqa: E402
+from utils.commands import FINE, run_command  # noqa: E402
 from utils.dominating import dominating_part  # noqa: E402
 from utils.errors import InputError  # noqa: E402
 from utils.extra_metrics import EXTRA_METRICS as EXTRA  # noqa: E402
@@ -33,7 +35,6 @@ from utils.results import UNDEFINED, escaped  # noqa: E402
 from utils.scorings import available_scorings  # noqa: E402
 from utils.significance import bootstrap_intervals, delong_test  # noqa: E402
 
-FINE, FAILED, REFUSED = 0, 1, 2
 NOT_RUN = "-"
 PAPER = {"f_coreset": paper_tables.F_CORESET, "use_uff": True}  # where the paper's setting is not main.py's default
 
@@ -50,26 +51,20 @@ class Category(NamedTuple):
 
 def main(argv=None):
     """Run the command line; returns the exit code: 0 fine, 1 a table could not be written, 2 refused."""
-    args = build_parser().parse_args(argv)
-    try:
-        check_writable(args.output)
-        runs = [score_folder(folder, args) for folder in args.folder]
-        multiscale = score_folder(args.multiscale, args) if args.multiscale else None
-        for run, suffix in zip(runs, suffixes(args.folder, runs)):
-            write_tables(run, suffix, multiscale, args)
-        for name, wanted, make in (("metrics", args.metrics, extra_table),
-                                   ("intervals", args.intervals, interval_table), ("grid", args.grid, grid_table)):
-            if wanted:
-                write(args.output, name, *make(runs, args))
-    except InputError as error:
-        print(f"rescore.py: {error}", file=sys.stderr)
-        return REFUSED
-    except OSError as error:
-        print(
-            f"rescore.py: {error.filename or args.output}: cannot be written ({error.strerror or error}); make room or "
-            f"choose another "
-            "folder with -o", file=sys.stderr)
-        return FAILED
+    return run_command("rescore.py", build_parser().parse_args(argv), rescore)
+
+
+def rescore(args):
+    """Score the saved maps and write the tables that the options ask for; returns the exit code."""
+    check_writable(args.output)
+    runs = [score_folder(folder, args) for folder in args.folder]
+    multiscale = score_folder(args.multiscale, args) if args.multiscale else None
+    for run, suffix in zip(runs, suffixes(args.folder, runs)):
+        write_tables(run, suffix, multiscale, args)
+    for name, wanted, make in (("metrics", args.metrics, extra_table),
+                               ("intervals", args.intervals, interval_table), ("grid", args.grid, grid_table)):
+        if wanted:
+            write(args.output, name, *make(runs, args))
     return FINE
 
 

@@ -1,15 +1,14 @@
 """Run a sweep: categories × seeds × settings, each job a main.py command line with a folder of its own.
 
-    python tools/sweep.py sweep.yaml -o results/sweep                        # plan, run, tables
-    python tools/sweep.py sweep.yaml -o results/sweep --engine processes     # several at a time on this machine
-    python tools/sweep.py sweep.yaml -o results/sweep --engine ray           # on a Ray cluster
-    python tools/sweep.py sweep.yaml -o results/sweep --print                # the command lines, for a scheduler
-    python tools/sweep.py status results/sweep                               # what is done, runs, failed
-    python tools/sweep.py tables results/sweep                               # tables of the finished jobs
+    python tools/sweep.py sweep.yaml -o results/sweep            # plan, run, tables
+    python tools/sweep.py sweep.yaml -o ... --engine processes   # several at a time on this machine
+    python tools/sweep.py sweep.yaml -o ... --engine ray         # on a Ray cluster
+    python tools/sweep.py sweep.yaml -o ... --print              # the command lines, for a scheduler
+    python tools/sweep.py status results/sweep                   # what is done, runs, failed
+    python tools/sweep.py tables results/sweep                   # tables of the finished jobs
 
 The same command again continues: what is finished is kept. docs/sweeps.md describes the file.
 """
-import argparse
 import json
 import sys
 import time
@@ -19,13 +18,14 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:  # run as a file of a checkout, not as an installed module
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tools.sweep_maps import link_maps, resample, resample_side_by_side  # noqa: E402
 from utils.errors import InputError  # noqa: E402
 from utils.files import atomic_write_text, check_writable, remove_leftovers  # noqa: E402
 from utils.options import Parser, number  # noqa: E402
-from utils.progress import duration  # noqa: E402
+from utils.progress import duration, note, quietly  # noqa: E402
 from utils.signals import first_signal_stops  # noqa: E402
 from utils.sweep_engines import ENGINES, PROGRAM, Ended, run  # noqa: E402
 from utils.sweep_file import check, read  # noqa: E402
@@ -48,11 +48,13 @@ def main(argv=None, program=PROGRAM):
     """
     words = list(sys.argv[1:] if argv is None else argv)
     commands = {"status": show_status, "tables": make_tables}
-    with first_signal_stops("sweep.py"):
+    if words and words[0] in commands:
+        args, work = folder_parser(words[0]).parse_args(words[1:]), commands[words[0]]
+    else:
+        args, work = build_parser().parse_args(words), partial(sweep, program=program)
+    with quietly(args.quiet), first_signal_stops("sweep.py"):
         try:
-            if words and words[0] in commands:
-                return commands[words[0]](folder_parser(words[0]).parse_args(words[1:]))
-            return sweep(build_parser().parse_args(words), program)
+            return work(args)
         except InputError as error:
             print(f"sweep.py: {error}", file=sys.stderr)
             return REFUSED
@@ -67,7 +69,7 @@ def main(argv=None, program=PROGRAM):
 
 def build_parser():
     """The argument parser of the command that runs a sweep."""
-    parser = Parser(prog="sweep.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(prog="sweep.py", description=__doc__)
     parser.add_argument("file", help="the sweep, YAML")
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="the sweep's folder; jobs lie in OUT/jobs")
     parser.add_argument("--engine", choices=ENGINES, default="serial",
@@ -78,7 +80,6 @@ def build_parser():
     parser.add_argument("--recheck", action="store_true",
                         help="start finished jobs, too: main.py keeps what is unchanged and computes anew where data "
                              "or weights have changed")
-    parser.add_argument("--quiet", action="store_true", help="show neither progress nor tables")
     return parser
 
 
@@ -104,14 +105,14 @@ def sweep(args, program):
         remove_leftovers(out)
         write_plan(out, planned)
         scoring = planned.file.grid.get("scoring", ())
-        if len(scoring) > 1 and not args.quiet:
-            print("note: scoring stands in grid, so every scoring's features are computed on their own; in options, as "
-                  "a list, all scorings come from one pass", flush=True)
+        if len(scoring) > 1:
+            note("note: scoring stands in grid, so every scoring's features are computed on their own; in options, as "
+                 "a list, all scorings come from one pass")
         todo = [job for job in planned.jobs if args.recheck or finished(out, job) is None]
         interrupted, ended = run_jobs(planned, todo, out, args, program)
         text, _ = tables(out, planned, interrupted)
-    if not args.quiet:
-        print(f"\n{text}\n{', '.join(FILES)} are in {out}", flush=True)
+    print(f"\n{text}", flush=True)
+    note(f"{', '.join(FILES)} are in {out}")
     return conclude(planned, out, interrupted, ended)
 
 

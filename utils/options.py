@@ -3,17 +3,22 @@
 Imports nothing heavy, so that --help and a mistyped flag answer at once.
 """
 import argparse
-import os
 from functools import lru_cache
 
 import scoring_addon
 from feature_extractors.settings import METHOD_BANKS, TRAIN_MODE, Fixes, needed_backbones
 from utils.argument_types import calibration, number
 from utils.backbone_options import RADII, RGB_DETAILS, add_backbone_arguments, default_xyz_backbone, settle_backbones
+from utils.commands import (  # noqa: F401 (the tools take them from here)
+    HelpFormatter,
+    Parser,
+    add_device,
+    add_workers,
+    available_cores,
+)
 from utils.names import CATEGORIES
 from utils.scorings import available_scorings, scoring_problem
 
-MOST_PROCESSES = 61  # what a pool takes on Windows
 FIXES = {
     "eval_mode": "networks in eval mode (defect 1: stochastic depth and batch statistics stay on)",
     "scaling": "each bank scaled by its own mean and std (2: all by the xyz mean and the RGB std)",
@@ -25,36 +30,6 @@ FIXES = {
     "save_feature": "--save_feature writes matching xyz/RGB pairs (7: RGB rows scrambled)",
     "zero_points": "only points with x = y = z = 0 are background (as released: points with any coordinate 0)",
 }
-
-
-class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Shows a default only where there is one to show and the text does not name it already."""
-
-    def _get_help_string(self, action):
-        if action.default is argparse.SUPPRESS:  # a command that takes the value from elsewhere has no default to show
-            return action.help.replace(" (default: %(default)s)", "")
-        if action.default is None or action.default is False or action.default == [] or "(default" in action.help:
-            return action.help
-        return super()._get_help_string(action)
-
-
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, without the usage of all flags before it."""
-
-    def error(self, message):
-        self.exit(2, f"{self.prog}: error: {message} (--help lists the flags)\n")
-
-
-def add_workers(parser):
-    """Add --workers to the parser of a command that reads many files."""
-    parser.add_argument("--workers", type=number(int, 1, MOST_PROCESSES), default=available_cores(), metavar="N",
-                        help="processes (default: all cores)")
-
-
-def available_cores():
-    """Number of cores that this process may use, at most what a pool of processes takes."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, MOST_PROCESSES)
 
 
 def build_parser():
@@ -164,15 +139,15 @@ def build_parser():
     group.add_argument("--eval_mode", action="store_true", help="short for --fix eval_mode")
 
     group = parser.add_argument_group("run and output")
-    group.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"),
-                       help="auto: CUDA, else MPS, else CPU")
+    add_device(group)
     group.add_argument("--seed", type=seed, default=0, metavar="N",
                        help="of numpy, random and torch, set anew for each category")
     group.add_argument(
         "--seeds", type=seed, nargs="+", metavar="N",
         help="repeat the run for each seed under <output_dir>/seed_<n>; adds a table of "
         "mean ± standard deviation")
-    group.add_argument("--output_dir", default="results", metavar="DIR", help="tables, scores, run.json, pictures")
+    group.add_argument("-o", "--output", "--output_dir", dest="output_dir", default="results", metavar="DIR",
+                       help="tables, scores, run.json, pictures")
     group.add_argument("--overwrite", action="store_true",
                        help="compute everything anew, also what an earlier run of the same command has finished")
     group.add_argument(
@@ -328,7 +303,7 @@ DERIVED = ("fixes", "train_maps", "min_points", "readings", "examination", "held
 NEUTRAL = ("category", "dataset_type", "dataset_path", "no_check", "checkpoint_dir", "fusion_module_path",
            "num_workers", "device", "bank_shards", "shard_engine", "output_dir", "spool_dir", "overwrite", "save_preds",
            "save_maps", "save_train_maps", "save_feature", "save_feature_path", "save_feature_format",
-           "save_feature_half", "seeds", "eval_mode", "save_model", "model_precision", "calibration_dir")
+           "save_feature_half", "seeds", "eval_mode", "save_model", "model_precision", "calibration_dir", "quiet")
 
 
 def recorded_options(args):

@@ -23,12 +23,13 @@ from PIL import Image
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from utils import commands
+from utils.commands import FAILED, FINE, HelpFormatter, Parser, add_workers
 from utils.errors import InputError
 from utils.files import atomic_path, atomic_write_text, check_writable
 from utils.names import CATEGORIES, find_folder, same_name
-from utils.options import HelpFormatter, Parser, add_workers
+from utils.progress import is_quiet
 
-FINE, FAILED, REFUSED = 0, 1, 2
 RECORD = "preprocessing.json"
 PACKAGES = ("numpy", "scipy", "pillow", "tifffile")
 SHOWN = 20  # failures and warnings on the screen; preprocessing.json has all
@@ -56,7 +57,7 @@ def build_parser(prog, description, dataset_type):
     """Parser with the options that all commands have."""
     parser = Parser(prog=prog, description=description, formatter_class=HelpFormatter)
     parser.add_argument(
-        "--categories", nargs="+", metavar="NAME",
+        "--category", "--categories", dest="categories", nargs="+", metavar="NAME",
         help='only these; case, "-", "_" and blanks do not matter (default: those '
         f"of the official list that are there: {', '.join(CATEGORIES[dataset_type])})")
     add_workers(parser)
@@ -140,7 +141,7 @@ def run_jobs(jobs, workers):
 
 
 def _bar(items, count):
-    return tqdm(items, total=count, disable=None, unit="sample", dynamic_ncols=True)
+    return tqdm(items, total=count, disable=is_quiet() or None, unit="sample", dynamic_ncols=True)
 
 
 def _run_here(pending, _, outcome):
@@ -315,22 +316,9 @@ class Record:
         atomic_write_text(self.path, json.dumps(content, indent=2, default=str) + "\n")
 
 
-def run_command(program, call):
-    """Run ``call``, which returns an exit code, and turn what stops it into a line on stderr and an exit code."""
-    before = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        return call()
-    except InputError as error:
-        print(f"{program}: {error}", file=sys.stderr)
-        return REFUSED
-    except KeyboardInterrupt:
-        print(f"{program}: interrupted; the same command goes on from here", file=sys.stderr)
-        return FAILED
-    except OSError as error:
-        print(f"{program}: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
-        return FAILED
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def run_command(program, args, work):
+    """``utils.commands.run_command`` for a command that goes on where it was stopped."""
+    return commands.run_command(program, args, work, "interrupted; the same command goes on from here")
 
 
 def convert(program, record, target, categories, jobs, unpaired, workers):

@@ -16,7 +16,8 @@ import numpy as np
 import yaml
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:  # run as a file of a checkout, not as an installed module
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from utils import preprocess_common as common  # noqa: E402
 from utils.errors import InputError  # noqa: E402
@@ -34,7 +35,8 @@ MASK = "_mask.png"
 def main(argv=None):
     """Run the command line; returns the exit code: 0 fine, 1 something failed, 2 refused before any work."""
     args = build_parser().parse_args(argv)
-    return common.run_command(PROGRAM, functools.partial(preprocess, args, sys.argv[1:] if argv is None else argv))
+    command = sys.argv[1:] if argv is None else argv
+    return common.run_command(PROGRAM, args, functools.partial(preprocess, command=command))
 
 
 def build_parser():
@@ -43,7 +45,8 @@ def build_parser():
     parser.add_argument(
         "--dataset_path", type=Path, required=True, metavar="SRC", help="the download: folder of the categories"
     )
-    parser.add_argument("--target_dir", type=Path, required=True, metavar="DST", help="folder for the result")
+    parser.add_argument("-o", "--output", "--target_dir", dest="target_dir", type=Path,
+                        required=True, metavar="DST", help="folder for the result")
     return parser
 
 

@@ -25,7 +25,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:  # run as a file of a checkout, not as an installed module
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from utils import preprocess_common as common  # noqa: E402
 from utils.errors import InputError  # noqa: E402
@@ -41,7 +42,8 @@ DECISIVE = ("xyz",)
 def main(argv=None):
     """Run the command line; returns the exit code: 0 fine, 1 something failed, 2 refused before any work."""
     args = build_parser().parse_args(argv)
-    return common.run_command(PROGRAM, functools.partial(preprocess, args, sys.argv[1:] if argv is None else argv))
+    command = sys.argv[1:] if argv is None else argv
+    return common.run_command(PROGRAM, args, functools.partial(preprocess, command=command))
 
 
 def build_parser():

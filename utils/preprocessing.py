@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:  # run as a file of a checkout, not as an installed module
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from utils import preprocess_common as common  # noqa: E402
 from utils.errors import InputError  # noqa: E402
@@ -34,8 +35,8 @@ def main(argv=None):
     """Run the command line; returns the exit code: 0 fine, 1 something failed, 2 refused before any work."""
     args = build_parser().parse_args(argv)
     command = sys.argv[1:] if argv is None else argv
-    return common.run_command(PROGRAM,
-                              functools.partial(preprocess_in_place if args.in_place else preprocess, args, command))
+    work = preprocess_in_place if args.in_place else preprocess
+    return common.run_command(PROGRAM, args, functools.partial(work, command=command))
 
 
 def build_parser():

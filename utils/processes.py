@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 import torch.distributed as dist
 
+from utils.devices import choose_device
 from utils.errors import InputError
 
 
@@ -90,7 +91,7 @@ def start(device="auto", backend="auto"):
     """Join the other processes, if torchrun started several.
 
     Args:
-        device: auto, cpu, cuda or mps; auto is CUDA where there is one, else MPS (one process), else the CPU.
+        device: auto, cpu, cuda or mps; auto is CUDA where there is one, else the CPU.
         backend: auto, gloo or nccl; auto is nccl on CUDA, else gloo.
 
     Returns:
@@ -101,7 +102,7 @@ def start(device="auto", backend="auto"):
     """
     told = os.environ
     processes = Processes(int(told.get("RANK", 0)), int(told.get("WORLD_SIZE", 1)), int(told.get("LOCAL_RANK", 0)))
-    device = _choose_device(device, processes)
+    device = choose_device(device, processes.local_rank)
     if processes.world > 1:
         if backend == "auto":
             backend = "nccl" if device.type == "cuda" else "gloo"
@@ -115,23 +116,3 @@ def stop():
     """Leave the other processes."""
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
-
-
-def _choose_device(name, processes):
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-        if name == "cpu" and processes.world == 1 and torch.backends.mps.is_available():
-            name = "mps"
-    if name == "mps" and not torch.backends.mps.is_available():
-        raise InputError("--device mps: this machine has none; use --device cpu")
-    if name != "cuda":
-        return torch.device(name)
-    if not torch.cuda.is_available():
-        raise InputError("--device cuda: torch sees no CUDA device; use --device cpu")
-    if processes.local_rank >= torch.cuda.device_count():
-        raise InputError(
-            f"process {processes.local_rank} of this host has no GPU of its own, there are "
-            f"{torch.cuda.device_count()}; give torchrun a smaller --nproc_per_node"
-        )
-    torch.cuda.set_device(processes.local_rank)
-    return torch.device("cuda", processes.local_rank)

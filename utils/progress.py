@@ -1,4 +1,6 @@
-"""Progress of long loops: a bar on a terminal, a line a minute elsewhere (in a log file, say)."""
+"""Progress of long loops and notes, both of which --quiet switches off: a bar on a terminal, elsewhere (in a log file)
+a line a minute."""
+import contextlib
 import sys
 import time
 
@@ -7,6 +9,34 @@ from tqdm import tqdm
 from utils.signals import raise_if_stopping
 
 SECONDS = 60  # between two lines where the output is no terminal
+_quiet = False
+
+
+@contextlib.contextmanager
+def quietly(wanted=True):
+    """While the block runs, ``wanted`` says whether progress and notes are off in this process."""
+    global _quiet
+    before, _quiet = _quiet, wanted
+    try:
+        yield
+    finally:
+        _quiet = before
+
+
+def is_quiet():
+    """Whether progress and notes are off."""
+    return _quiet
+
+
+def note(text, file=None):
+    """Print what a user may like to know but has not asked for; not under --quiet.
+
+    Args:
+        text: one or more lines.
+        file: stream (default: standard output).
+    """
+    if not _quiet:
+        print(text, file=file, flush=True)
 
 
 def track(items, total, label, unit="part"):
@@ -20,11 +50,12 @@ def track(items, total, label, unit="part"):
     """
     terminal = sys.stderr.isatty()
     begun = shown = time.monotonic()
-    for done, item in enumerate(tqdm(items, desc=label, total=total, unit=unit, disable=not terminal), 1):
+    bar = tqdm(items, desc=label, total=total, unit=unit, disable=_quiet or not terminal)
+    for done, item in enumerate(bar, 1):
         raise_if_stopping()
         yield item
         now = time.monotonic()
-        if not terminal and now - shown >= SECONDS:
+        if not terminal and not _quiet and now - shown >= SECONDS:
             shown, per_item = now, (now - begun) / done
             print(
                 f"{label}: {done} of {total} {unit}s, {per_item:.3g} s per {unit}, about "

@@ -1,0 +1,119 @@
+"""The manner that all commands of this project share: parser, help, exit codes, --quiet, what stops a command.
+
+Imports nothing heavy, so that --help and a mistyped flag answer at once.
+"""
+import argparse
+import os
+import sys
+from itertools import groupby
+from pathlib import Path
+
+from utils import progress
+from utils.argument_types import number
+from utils.errors import InputError
+from utils.signals import first_signal_stops
+
+FINE, FAILED, REFUSED = 0, 1, 2  # exit codes: all well; something failed on the way; refused before any work
+MOST_PROCESSES = 61  # what a pool takes on Windows
+HELP_WIDTH = 100  # columns of --help
+
+
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows a default only where there is one to show and the text does not name it already; keeps the lines of an
+    epilog or description that are indented, such as examples and tables."""
+
+    def __init__(self, prog):
+        super().__init__(prog, max_help_position=28, width=HELP_WIDTH)
+
+    def _get_help_string(self, action):
+        if action.default is argparse.SUPPRESS:  # a command that takes the value from elsewhere has no default to show
+            return action.help.replace(" (default: %(default)s)", "")
+        if action.default is None or action.default is False or action.default == [] or "(default" in action.help:
+            return action.help
+        return super()._get_help_string(action)
+
+    def _fill_text(self, text, width, indent):
+        return "\n\n".join(self._fill_paragraph(part, width, indent) for part in text.strip("\n").split("\n\n"))
+
+    def _fill_paragraph(self, text, width, indent):
+        filled = []
+        for indented, lines in groupby(text.splitlines(), lambda line: line.startswith(" ")):
+            filled += lines if indented else [super()._fill_text("\n".join(lines), width, indent)]
+        return "\n".join(filled)
+
+
+class Parser(argparse.ArgumentParser):
+    """The parser of every command: says what is wrong in one line, without the usage of all flags before it, and has
+    ``--quiet``."""
+
+    def __init__(self, *args, formatter_class=HelpFormatter, **kwargs):
+        super().__init__(*args, formatter_class=formatter_class, **kwargs)
+        self.add_argument("--quiet", action="store_true",
+                          help="no progress and no notes; results, warnings and errors stay")
+
+    def error(self, message):
+        self.exit(REFUSED, f"{self.prog}: error: {message} (--help lists the flags)\n")
+
+
+def add_device(parser):
+    """Add --device to the parser of a command that runs networks; see ``utils.devices.choose_device``."""
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"),
+                        help="auto: CUDA, else CPU; mps only where it is named, since nobody has run it yet")
+
+
+def add_workers(parser):
+    """Add --workers to the parser of a command that reads many files."""
+    parser.add_argument("--workers", type=number(int, 1, MOST_PROCESSES), default=available_cores(), metavar="N",
+                        help="processes (default: all cores)")
+
+
+def add_target(parser, text):
+    """Add OUT, the folder that a command writes its generated files to: as the only word, or after -o; as ``out``.
+
+    Args:
+        text: help.
+    """
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("out", nargs="?", type=Path, action=_Given, metavar="OUT", help=text)
+    where.add_argument("-o", "--output", dest="out", type=Path, metavar="OUT", help="another way to give OUT")
+
+
+class _Given(argparse.Action):
+    """Leaves what -o has set where the word is missing."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        if values is not None:
+            setattr(namespace, self.dest, values)
+
+
+def available_cores():
+    """Number of cores that this process may use, at most what a pool of processes takes."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, MOST_PROCESSES)
+
+
+def run_command(program, args, work, goes_on="interrupted"):
+    """Do a command's work, and turn what stops it into one line on stderr and an exit code.
+
+    Args:
+        program: name before each message, such as "rescore.py".
+        args: parsed options of a ``Parser``; ``args.quiet`` holds for the whole work.
+        work: function of ``args``; returns an exit code.
+        goes_on: what an interrupted user is told.
+
+    Returns:
+        Exit code: that of ``work``; REFUSED after InputError; FAILED after OSError, Ctrl-C or SIGTERM.
+    """
+    with progress.quietly(args.quiet), first_signal_stops(program):
+        try:
+            return work(args)
+        except InputError as error:
+            print(f"{program}: {error}", file=sys.stderr)
+            return REFUSED
+        except KeyboardInterrupt:
+            print(f"{program}: {goes_on}", file=sys.stderr)
+        except BrokenPipeError:  # whoever read the output, such as head, has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except OSError as error:
+            print(f"{program}: {error.filename or 'file'}: {error.strerror or error}", file=sys.stderr)
+        return FAILED

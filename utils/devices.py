@@ -1,0 +1,36 @@
+"""Which torch device a command uses: the one home of what ``--device`` means."""
+
+import torch
+
+from utils.errors import InputError
+
+
+def choose_device(name, local_rank=None):
+    """The torch device that ``--device`` names.
+
+    ``auto`` is CUDA where torch sees a GPU, else the CPU. MPS is used only where it is named, since nothing was ever
+    run on it.
+
+    Args:
+        name: auto, cpu, cuda or mps.
+        local_rank: number of this process on its host, where a training runs in several; each needs a GPU of its own.
+
+    Returns:
+        torch.device; with ``local_rank`` and CUDA the GPU of that number, which also becomes torch's current one.
+
+    Raises:
+        InputError: the device is not there, or there are too few GPUs for the processes of this host.
+    """
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = "cuda" if available["cuda"] else "cpu"
+    if not available[name]:
+        raise InputError(f"--device {name}: not available on this machine; use --device auto or cpu")
+    if name != "cuda" or local_rank is None:
+        return torch.device(name)
+    if local_rank >= torch.cuda.device_count():
+        raise InputError(
+            f"process {local_rank} of this host has no GPU of its own, there are {torch.cuda.device_count()}; give "
+            "torchrun a smaller --nproc_per_node")
+    torch.cuda.set_device(local_rank)
+    return torch.device("cuda", local_rank)
