@@ -46,8 +46,11 @@ class Parser(argparse.ArgumentParser):
     """The parser of every command: says what is wrong in one line, without the usage of all flags before it, and has
     ``--quiet``."""
 
-    def __init__(self, *args, formatter_class=HelpFormatter, **kwargs):
-        super().__init__(*args, formatter_class=formatter_class, **kwargs)
+    def __init__(self, prog, formatter_class=HelpFormatter, **kwargs):
+        called = Path(sys.argv[0]).stem
+        if called == "m3dm" or called.startswith("m3dm-"):  # an installed name, as pyproject.toml has it
+            prog = " ".join([called, *prog.split()[1:]])
+        super().__init__(prog, formatter_class=formatter_class, **kwargs)
         self.add_argument("--quiet", action="store_true",
                           help="no progress and no notes; results, warnings and errors stay")
 
