@@ -85,6 +85,7 @@ DEFAULTS = {
     "calibration": None,
     "calibration_dir": None,
     "quiet": False,
+    "preset": "released",
 }
 FIX_NAMES = {
     "eval_mode", "scaling", "coreset_sizes", "float_maps", "max_sample", "zero_row", "late_fusion", "save_feature",

@@ -27,9 +27,10 @@ from utils.dominating import dominating_part  # noqa: E402
 from utils.errors import InputError  # noqa: E402
 from utils.extra_metrics import EXTRA_METRICS as EXTRA  # noqa: E402
 from utils.files import atomic_write_text, check_writable  # noqa: E402
+from utils.help_tables import scoring_table, shorten_scoring  # noqa: E402
 from utils.metrics import Metrics, roc_auc  # noqa: E402
 from utils.names import same_name  # noqa: E402
-from utils.options import HelpFormatter, Parser, changed_options, default_of, number  # noqa: E402
+from utils.options import Parser, changed_options, default_of, number  # noqa: E402
 from utils.progress import track  # noqa: E402
 from utils.results import UNDEFINED, escaped  # noqa: E402
 from utils.scorings import available_scorings  # noqa: E402
@@ -70,7 +71,8 @@ def rescore(args):
 
 def build_parser():
     """The argument parser. Scoring parameters that were not given are absent: then those of the run count."""
-    parser = Parser(prog="rescore.py", description=__doc__.splitlines()[0], formatter_class=HelpFormatter)
+    parser = Parser(prog="rescore.py", description=__doc__.splitlines()[0],
+                    epilog=scoring_table())
     parser.add_argument("folder", nargs="+", help="folders that main.py --save_maps wrote, one per data set")
     parser.add_argument("-o", "--output", default="tables", metavar="DIR", help="where the .md and .csv files go")
     parser.add_argument("--category", nargs="+", metavar="NAME", help="only these (default: all that are saved)")
@@ -96,6 +98,7 @@ def build_parser():
     group = parser.add_argument_group("scoring",
                                       "parameters that are not given are those of the run that saved the maps")
     scoring_addon.add_arguments(group, several=True)
+    shorten_scoring(group)
     for action in group._group_actions:
         text = action.help.replace("%(default)s", "as in the run")
         action.help = text.replace("(default: baseline)", "(default: all)")

@@ -16,7 +16,9 @@ from utils.commands import (  # noqa: F401 (the tools take them from here)
     add_workers,
     available_cores,
 )
+from utils.help_tables import fix_table, scoring_table, shorten_scoring
 from utils.names import CATEGORIES
+from utils.presets import add_preset_arguments, options_table, parse_with_preset
 from utils.scorings import (
     CALIBRATED,
     add_scoring_arguments,
@@ -26,15 +28,16 @@ from utils.scorings import (
 )
 
 FIXES = {
-    "eval_mode": "networks in eval mode (defect 1: stochastic depth and batch statistics stay on)",
-    "scaling": "each bank scaled by its own mean and std (2: all by the xyz mean and the RGB std)",
-    "coreset_sizes": "f_coreset of each bank's own rows (3: RGB and fusion keep f of the thinned xyz bank)",
-    "float_maps": "maps blurred as floats (4: through 8-bit pictures)",
-    "max_sample": "exactly --max_sample parts (5: one more)",
-    "zero_row": "the xyz bank's zero row appended before scaling, so that background lies on it (6: after)",
-    "late_fusion": "late fusion learns from training parts measured without their own rows (15: with them)",
-    "save_feature": "--save_feature writes matching xyz/RGB pairs (7: RGB rows scrambled)",
-    "zero_points": "only points with x = y = z = 0 are background (as released: points with any coordinate 0)",
+    "eval_mode": "networks in eval mode (released: train mode; each pass over a part gives other features)",
+    "scaling": "each bank scaled by its own mean and std (released: all by the xyz mean and the RGB std)",
+    "coreset_sizes": "each bank keeps f_coreset of its own rows (released: RGB and fusion keep f_coreset of the xyz "
+                     "bank's rows after that was thinned)",
+    "float_maps": "maps blurred as floats (released: as 8-bit pictures)",
+    "max_sample": "exactly --max_sample training parts (released: one more)",
+    "zero_row": "the xyz bank's zero row appended before scaling, so that background lies on it (released: after)",
+    "late_fusion": "late fusion learns from training parts measured without their own rows (released: with them)",
+    "save_feature": "--save_feature writes xyz and RGB patches that match (released: RGB rows scrambled)",
+    "zero_points": "only points with x = y = z = 0 are background (released: points with any coordinate 0)",
 }
 
 
@@ -44,7 +47,9 @@ def build_parser():
         prog="main.py", formatter_class=HelpFormatter,
         description="M3DM, RGB-3D industrial anomaly detection, with the scoring add-on (--scoring disagreement). "
                     "Every category is fitted and evaluated in turn; three result tables come at the end. "
-                    "Defaults are the release's, defects included; --fix switches them off.")
+                    "Defaults are the release's, defects included; --preset and --fix change them.",
+        epilog=f"{scoring_table()}\n\n{fix_table(FIXES)}")
+    add_preset_arguments(parser)
     most = 2**31 - 1
     whole, seed = number(int, 1, most), number(int, 0, 2**32 - 1)  # numpy takes seeds of 32 bits
 
@@ -61,20 +66,19 @@ def build_parser():
                        help="UFF checkpoint")
     group.add_argument("--checkpoint_dir", default="checkpoints", metavar="DIR",
                        help="folder of the backbones' checkpoints")
-    group.add_argument("--group_size", type=whole, default=128, metavar="N", help="points a group")
-    group.add_argument("--num_group", type=number(int, 3, most), default=1024, metavar="N", help="groups a part")
+    group.add_argument("--group_size", type=whole, default=128, metavar="N", help="points per group")
+    group.add_argument("--num_group", type=number(int, 3, most), default=1024, metavar="N", help="groups per part")
     group.add_argument(
         "--multiscale", action="store_true",
-        help="point features of two group sizes, the given one and twice it, averaged (ours: "
-        "the paper names a multiscale row and does not define it)")
+        help="average of point features of two group sizes, --group_size and twice it; our reading of "
+        "the paper's multiscale row, which it does not define")
 
     group = parser.add_argument_group("data", "what is read")
     group.add_argument(
         "--dataset_type", default="mvtec3d", choices=(*CATEGORIES, "folder"), metavar="NAME", help=
-        "official list of categories: mvtec3d, eyecandies or realiad_d3, all of them expected to be there (the paper's "
-        "runs "
-        "on realiad_d3: --category fork_crimp_terminal knob-cap limit-switch); folder: your own data, every folder "
-        "with train/good")
+        "mvtec3d, eyecandies or realiad_d3: the official list of categories, all of which have to be there (the "
+        "paper ran realiad_d3 with --category fork_crimp_terminal knob-cap limit-switch); folder: your own data, "
+        "every folder that has train/good")
     group.add_argument("--dataset_path", default="datasets/mvtec3d", metavar="DIR", help="folder of the categories")
     group.add_argument(
         "--category", nargs="+", metavar="NAME",
@@ -86,14 +90,14 @@ def build_parser():
                        help="training parts used (one more, as released; see --fix max_sample)")
     group.add_argument(
         "--shots", type=whole, metavar="K",
-        help="few-shot: exactly K training parts, chosen by --seed and the category's name "
-        "(those of fewer shots are among those of more); run.json lists them. Not with --max_sample")
+        help="few-shot: exactly K training parts, chosen by --seed and the category's name; run.json lists them. A "
+        "smaller K chooses some of a larger K's parts. Not with --max_sample")
     group.add_argument(
         "--unit", choices=("m", "cm", "mm", "um"),
-        help="unit of the point clouds' coordinates (default: metres, and refused where they do "
-        "not look like it; m: they are metres although they do not look like it)")
+        help="unit of the point clouds' coordinates (default: metres; clouds that do not look like metres are "
+        "refused. m: they are metres, whatever they look like)")
     group.add_argument("--no_check", action="store_true",
-                       help="do not read every file before the run; what is wrong with one then shows when it is met")
+                       help="do not examine the files before the run; a faulty file then shows when its turn comes")
     group.add_argument("--num_workers", type=number(int, 0, most), metavar="N",
                        help="processes that load data (default: 1, as released; on a CUDA device 4, or as many as "
                             "there are cores)")
@@ -111,16 +115,17 @@ def build_parser():
         "separate this difference from others when comparing with it")
     group.add_argument(
         "--coreset_partitions", type=number(int, 2, most), metavar="P",
-        help="pick the coreset in P parts, then among what they picked: other picks, whose distance to the farthest "
-        "row is at most 4 times the best possible (all rows at once: twice); docs/scale.md says when that pays")
+        help="pick the coreset from P parts of the rows, then from these picks. The picks differ: the farthest row "
+        "is at most 4 times as far as with the best possible picks (all rows at once: 2 times); docs/scale.md says "
+        "when it pays")
     group.add_argument(
         "--bank_shards", type=whole, default=1, metavar="N",
-        help="split each bank's rows over N places, for banks that one device cannot hold: the same picks and nearest "
-        "rows, distances to float32 rounding; docs/scale.md says what that costs")
+        help="split each bank's rows over N places, for banks that one device cannot hold. Picks and nearest rows "
+        "stay the same, distances up to float32 rounding; docs/scale.md says what that costs")
     group.add_argument(
         "--shard_engine", choices=("devices", "ray"), default="devices",
-        help="where those places are: devices: this machine's GPUs in turn, or its one device; ray: Ray actors, on any "
-        "hosts, with a GPU each where --device is one, else a core (needs requirements-ray.txt)")
+        help="where those places are. devices: the GPUs of this machine in turn, or its one device. ray: Ray actors "
+        "on any hosts, each with a GPU if --device is one, else with a core (needs requirements-ray.txt)")
     group.add_argument("--random_state", type=seed, metavar="N",
                        help="seed of the random projection (default: numpy's generator, seeded by --seed)")
     group.add_argument("--ocsvm_nu", type=number(float, 0, 1, True), default=0.5, metavar="NU",
@@ -135,13 +140,16 @@ def build_parser():
         group.add_argument(f"--{bank}_smap_lambda", type=number(), default=value, metavar="X",
                            help=f"late-fusion scale of the {bank} map")
 
-    add_scoring_arguments(parser.add_argument_group(
-        "scoring", "the add-on of Xu et al. (Appl. Sci. 2026); defaults are the paper's. Not the paper's but ours: the "
-        "scoring calibrated"))
+    group = parser.add_argument_group(
+        "scoring", "the add-on of Xu et al. (Appl. Sci. 2026); defaults are the paper's. Not the paper's but ours: "
+        "the scoring calibrated")
+    add_scoring_arguments(group)
+    shorten_scoring(group)
 
     group = parser.add_argument_group("defects of the release", "kept by default, so that its numbers are reproduced")
     group.add_argument("--fix", nargs="+", choices=[*FIXES, "all"], default=[], metavar="NAME",
-                       help="switch off: " + "; ".join(f"{k}: {v}" for k, v in FIXES.items()) + "; or all")
+                       help="switch these defects off: " + ", ".join(FIXES) + "; or all; the table at the end "
+                            "describes them")
     group.add_argument("--eval_mode", action="store_true", help="short for --fix eval_mode")
 
     group = parser.add_argument_group("run and output")
@@ -158,35 +166,34 @@ def build_parser():
                        help="compute everything anew, also what an earlier run of the same command has finished")
     group.add_argument(
         "--spool_dir", metavar="DIR",
-        help="where training rows wait for the coreset when they take more than 2 GiB, about 50 parts of the full "
-        "setting (41 MB a part; the file has no name and is gone when the run ends, however it ends; default: "
-        "--output_dir)"
-    )
+        help="training rows wait here for the coreset if they take more than 2 GiB (about 50 parts of the full "
+        "setting, 41 MB each). The file has no name and is gone when the run ends, however it ends (default: "
+        "--output_dir)")
     group.add_argument(
         "--amp", action="store_true",
         help="mixed precision in the networks (float16 on a GPU, bfloat16 on the CPU): faster where the "
         "hardware has it, features differ by about a per cent")
     group.add_argument("--save_preds", action="store_true",
-                       help="a picture of each test part under <output_dir>/pred_maps")
+                       help="write a picture of each test part to <output_dir>/pred_maps")
     group.add_argument(
         "--save_maps", metavar="DIR",
         help="write each category's maps and scores to DIR, for tools/rescore.py and tools/report.py; "
-        "about 0.8 MB a test part")
+        "about 0.8 MB per test part")
     group.add_argument(
         "--save_train_maps", action="store_true",
-        help="with --save_maps: the training parts' maps too, not only their statistics; "
-        "measured without their own rows (implied by --scoring_reference train); about 0.7 MB a training part")
+        help="with --save_maps: also write the training parts' maps, not only their statistics; each part is "
+        "measured without its own rows (implied by --scoring_reference train); about 0.7 MB per training part")
     group.add_argument(
         "--save_model", metavar="DIR",
         help="write DIR/<category>.m3dm after each fit, for tools/predict.py; needs --eval_mode")
     group.add_argument(
         "--model_precision", choices=("full", "half"), default="full",
-        help="half: the saved banks as float16, half as large; scores differ a little, and are calibrated so")
+        help="half: saved banks as float16, half as large; scores differ a little, and calibration knows it")
     group.add_argument(
         "--calibration", type=calibration, metavar="WHAT",
-        help="normal parts in no bank, which the verdict's false-alarm rate rests on: validation (its good parts), a "
-        "share of the training parts as 0.2 (drawn by --seed), or none: an estimate without guarantee (default: "
-        "validation where the category has it, else none)")
+        help="which normal parts, kept out of the banks, the verdict's false-alarm rate rests on. validation: the "
+        "good parts of that split; a number such as 0.2: this share of the training parts, drawn by --seed; none: "
+        "the rate is an estimate without guarantee (default: validation where the category has it, else none)")
     group.add_argument("--calibration_dir", metavar="DIR",
                        help="calibrate with the parts below DIR/<category>, or below DIR where that is not there")
     group.add_argument("--save_feature", action="store_true", help="write the training parts' patches for UFF training")
@@ -200,13 +207,17 @@ def build_parser():
 
 
 def parse_arguments(argv=None):
-    """Parsed and checked options. A contradiction is printed in one line and exits with 2.
+    """Parsed and checked options, those of --preset among them. A contradiction is printed in one line and exits with
+    2; --show_options prints the options and exits with 0.
 
     Adds to the namespace: ``memory_bank`` where it was not given, ``fix`` as a sorted list without ``all``,
     ``min_points`` for the data set, ``train_maps`` whether training parts are measured without their own rows.
     """
-    parser = build_parser()
-    args = parser.parse_args(argv)
+    parser, args, given, from_preset = parse_with_preset(build_parser, argv)
+    if args.show_options:
+        print(options_table(args, given, from_preset))
+        parser.exit(0)
+    del args.show_options
     method, banks = args.method_name, METHOD_BANKS[args.method_name]
     fitting = "single" if len(banks) == 1 else "multiple"
     if getattr(args, "memory_bank", fitting) != fitting:
@@ -336,7 +347,8 @@ DERIVED = ("fixes", "train_maps", "min_points", "readings", "examination", "held
 NEUTRAL = ("category", "dataset_type", "dataset_path", "no_check", "checkpoint_dir", "fusion_module_path",
            "num_workers", "device", "bank_shards", "shard_engine", "output_dir", "spool_dir", "overwrite", "save_preds",
            "save_maps", "save_train_maps", "save_feature", "save_feature_path", "save_feature_format",
-           "save_feature_half", "seeds", "eval_mode", "save_model", "model_precision", "calibration_dir", "quiet")
+           "save_feature_half", "seeds", "eval_mode", "save_model", "model_precision", "calibration_dir", "quiet",
+           "preset")
 
 
 def recorded_options(args):
