@@ -17,7 +17,8 @@ WORDS = {
 }
 OTHER = {
     "fusion_module_path": (["--fusion_module_path", "mine.pth"], "mine.pth"),
-    "f_coreset": (["--f_coreset", "0.1"], 0.1), "num_workers": (["--num_workers", "0"], 0), "scoring": (["--scoring", "baseline"], ["baseline"]),
+    "f_coreset": (["--f_coreset", "0.1"], 0.1), "num_workers": (["--num_workers", "0"], 0),
+    "scoring": (["--scoring", "baseline"], ["baseline"]),
     "fix": (["--fix", "scaling"], ["scaling"]),
 }
 ON_OFF = {"use_uff"}  # a flag without a value: by hand it can only be switched on, as the presets do

@@ -3,11 +3,12 @@ import base64
 import re
 import shutil
 import subprocess
-from html import escape, unescape
+from html import unescape
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from markupsafe import escape
 
 import scoring_addon
 from evaluation import read
@@ -86,7 +87,8 @@ def test_trained_run_has_no_warning():
     page = report.Page()
     meta = {"options": {"fix": ["eval_mode", "scaling"]}, "seed": 3}
     report.caption_section(page, [report.Summary("cookie", False, meta, np.array([0, 1]), {})], PARAMETERS)
-    assert "untrained" not in "".join(page.body) and "eval_mode, scaling" in "".join(page.body)
+    text = page.html("a title")
+    assert "untrained" not in text and "eval_mode, scaling" in text
 
 
 def test_same_maps_same_page(maps, made, tmp_path):

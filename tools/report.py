@@ -5,12 +5,10 @@
 
 OUT/report.html holds everything it shows, so it can be sent around alone; OUT/figures has the figures as files.
 """
-import base64
 import re
 import sys
 import zlib
 from collections import namedtuple
-from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,9 +20,10 @@ if not __package__:  # run as a file of a checkout, not as an installed module
 import scoring_addon  # noqa: E402
 from evaluation import find_saved, metrics, read, score  # noqa: E402
 from tools import report_figures as figures  # noqa: E402
+from tools.report_page import Page  # noqa: E402
 from utils.commands import FINE, run_command  # noqa: E402
 from utils.errors import InputError  # noqa: E402
-from utils.files import atomic_path, atomic_write_text, check_writable  # noqa: E402
+from utils.files import check_writable  # noqa: E402
 from utils.metrics import count_below  # noqa: E402
 from utils.options import HelpFormatter, Parser, number  # noqa: E402
 from utils.progress import track  # noqa: E402
@@ -33,20 +32,6 @@ from utils.results import UNDEFINED  # noqa: E402
 METRICS = {"image_rocauc": "image ROCAUC", "pixel_rocauc": "pixel ROCAUC", "au_pro": "AU-PRO"}
 BASELINE, PROPOSED = "baseline", "disagreement"
 VARIANTS = (BASELINE, "disagreement_only", "disagreement_base", "partial", "full", PROPOSED)
-STYLE = """
-body { font: 16px/1.5 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; color: #1d2733; background: #fff;
-       max-width: 1060px; margin: 0 auto; padding: 16px 24px 64px; overflow-wrap: anywhere; }
-h1 { font-size: 28px; line-height: 1.25; }
-h2 { font-size: 21px; margin-top: 44px; border-bottom: 1px solid #d5dce3; } h3 { font-size: 17px; margin-top: 28px; }
-figure { margin: 20px 0; } img { width: 100%; height: auto; } figcaption { font-size: 14px; color: #46535f; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: 14px; }
-th, td { padding: 4px 10px; text-align: left; border-bottom: 1px solid #e3e8ed; overflow-wrap: normal; }
-th { background: #f2f5f8; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-tr.sum td { font-weight: 600; background: #f8fafb; }
-.warning { background: #fff4d6; border-left: 5px solid #d99a00; padding: 10px 14px; }
-"""
-
 Breakdown = namedtuple(
     "Breakdown", "base q95 mean mean_dis robust_q95 robust_mean robust_dis robust base_n q95_n robust_n r c w "
     "final_base final_robust rec final")
@@ -76,50 +61,6 @@ class Summary(NamedTuple):
     meta: dict
     label: np.ndarray
     metrics: dict  # {scoring: Metrics}
-
-
-class Page:
-    """The page and its figures, collected in memory so that a failure leaves nothing half done."""
-
-    def __init__(self):
-        self.body, self.files = [], {}
-
-    def tag(self, name, text, attributes=""):
-        self.body.append(f"<{name}{attributes}>{escape(text)}</{name}>")
-
-    def table(self, header, rows, sums=()):
-        """A table of texts; cells that hold a number or "undefined" go right, the rows numbered in ``sums`` stand
-        out."""
-        def cell(text):
-            kind = NUMBER if re.fullmatch(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?|" + UNDEFINED, text) else ""
-            return f"<td{kind}>{escape(text)}</td>"
-
-        body = "".join(f"<tr{SUM if i in sums else ''}>{''.join(map(cell, row))}</tr>\n" for i, row in enumerate(rows))
-        heads = "".join(f"<th>{escape(text)}</th>" for text in header)
-        self.body.append(
-            f'<div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>\n{body}</tbody></table></div>')
-
-    def figure(self, name, files, alt, caption):
-        """A figure ({suffix: bytes}): on the page as SVG where there is one, and kept as figures/<name>.<suffix>."""
-        self.files.update({f"{name}.{suffix}": content for suffix, content in files.items()})
-        kind, content = ("svg+xml", files["svg"]) if "svg" in files else ("png", files["png"])
-        source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-        self.body.append(
-            f'<figure><img src="{source}" alt="{escape(alt)}"><figcaption>{escape(caption)}</figcaption></figure>')
-
-    def write(self, folder, title):
-        for name, content in self.files.items():
-            with atomic_path(Path(folder) / "figures" / name) as temporary:
-                Path(temporary).write_bytes(content)
-        atomic_write_text(
-            Path(folder) / "report.html",
-            f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
-            f'content="width=device-width">'
-            f'<title>{escape(title)}</title><link rel="icon" href="data:,"><style>{STYLE}</style></head>\n<body>\n' +
-            "\n".join(self.body) + "\n</body></html>\n")
-
-
-NUMBER, SUM = ' class="number"', ' class="sum"'
 
 
 def main(argv=None):
@@ -160,7 +101,7 @@ def make_report(paths, sample, seed, parameters):
         of = category.saved
         summaries.append(Summary(of.category, of.untrained, of.meta, of.label, category.metrics))
         prefix = f"{place:02d}_" + re.sub(r"[^A-Za-z0-9_-]+", "_", category.saved.category)[:40]
-        category_section(sections, category, prefix, f' id="c{place}"')
+        category_section(sections, category, prefix, f"c{place}")
         if place == explained[0]:
             index = explained[1]
             if index is None:
@@ -244,7 +185,7 @@ def caption_section(page, summaries, parameters):
         page.tag(
             "p",
             f"The weights are untrained stand-ins ({', '.join(untrained)}): these scores mean nothing as a benchmark.",
-            ' class="warning"')
+            style="warning")
     page.tag(
         "p",
         "Baseline: the released decision map and score. Proposed (disagreement): Xu et al., Appl. Sci. 2026, 16, 5483, "
@@ -309,8 +250,7 @@ def summary_section(page, summaries):
                 for i, variant in enumerate(VARIANTS)])
     if several:
         page.tag("h2", "Categories")
-        links = ", ".join(f'<a href="#c{i}">{escape(of.category)}</a>' for i, of in enumerate(summaries))
-        page.body.append(f"<p>Parts and score distributions of: {links}</p>")
+        page.links("Parts and score distributions of:", [(f"c{i}", of.category) for i, of in enumerate(summaries)])
 
 
 def category_section(page, category, prefix, anchor):

@@ -1,0 +1,62 @@
+"""The report's page: texts, tables and figures, collected and written as one file that can be sent around alone.
+
+The HTML is templates/report.html beside this module, by Jinja2 with autoescape: no text gets onto the page unescaped.
+"""
+import base64
+import re
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from utils.files import atomic_path, atomic_write_text
+from utils.results import UNDEFINED
+
+TEMPLATE = "report.html"
+NUMBER = re.compile(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?|" + UNDEFINED)
+
+
+class Page:
+    """The page and its figures, collected in memory so that a failure leaves nothing half done.
+
+    Attributes:
+        body: blocks, each the values that the template needs of it.
+        files: {name under figures/: bytes}.
+    """
+
+    def __init__(self):
+        self.body, self.files = [], {}
+
+    def tag(self, name, text, anchor=None, style=None):
+        """A heading or paragraph: HTML element ``name``, its id ``anchor`` and class ``style``."""
+        self.body.append({"kind": "text", "tag": name, "text": text, "anchor": anchor, "style": style})
+
+    def links(self, text, links):
+        """A paragraph of ``text`` and links [(anchor on the page, name)]."""
+        self.body.append({"kind": "links", "text": text, "links": list(links)})
+
+    def table(self, header, rows, sums=()):
+        """A table of texts; cells that hold a number or "undefined" go right, the rows numbered in ``sums`` stand
+        out."""
+        self.body.append({"kind": "table", "header": list(header), "rows": [list(row) for row in rows],
+                          "sums": list(sums)})
+
+    def figure(self, name, files, alt, caption):
+        """A figure ({suffix: bytes}): on the page as SVG where there is one, and kept as figures/<name>.<suffix>."""
+        self.files.update({f"{name}.{suffix}": content for suffix, content in files.items()})
+        kind, content = ("svg+xml", files["svg"]) if "svg" in files else ("png", files["png"])
+        source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+        self.body.append({"kind": "figure", "source": source, "alt": alt, "caption": caption})
+
+    def html(self, title):
+        """The page as a text."""
+        environment = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True,
+                                  undefined=StrictUndefined, keep_trailing_newline=True)
+        template = environment.get_template(TEMPLATE)
+        return template.render(title=title, body=self.body, is_number=NUMBER.fullmatch)
+
+    def write(self, folder, title):
+        """Write report.html and figures/ into ``folder``."""
+        for name, content in self.files.items():
+            with atomic_path(Path(folder) / "figures" / name) as temporary:
+                Path(temporary).write_bytes(content)
+        atomic_write_text(Path(folder) / "report.html", self.html(title))
