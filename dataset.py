@@ -24,12 +24,14 @@ from utils.mvtec3d_util import (
     valid_points,
 )
 from utils.names import CATEGORIES, find_categories, same_name  # noqa: F401  found here too
+from utils.options import available_cores
 from utils.pairing import GOOD, defect_folders, pair, too_few_shots
 from utils.pictures import read_mask, read_picture
 from utils.signals import begin_worker, beginning_workers, raise_if_stopping
 
 RGB_SIZE = 224
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+WORKERS_FOR_GPU = 4
 NO_SHARED_MEMORY = ("shared memory", "Bus error", "shm")  # of torch's messages
 
 
@@ -53,7 +55,7 @@ class _Split(Dataset):
 
     Args:
         class_name: category.
-        img_size: side in pixels that point clouds are resized to (pictures are always 224).
+        img_size: side in pixels that point clouds are resized to (pictures: ``rgb_size``).
         dataset_path: folder of the categories.
         min_points: fewer distinct valid points than this cause a warning, none an error; 0 where points are not used.
         reading: how the files are read, as an examination settles it.
@@ -65,6 +67,7 @@ class _Split(Dataset):
     """
 
     split = None
+    rgb_size = RGB_SIZE  # side in pixels that pictures are resized to
 
     def __init__(self, class_name, img_size=RGB_SIZE, dataset_path="datasets/mvtec3d", min_points=0, reading=Reading()):
         self.folder = Path(dataset_path) / class_name / self.split
@@ -83,11 +86,9 @@ class _Split(Dataset):
         return len(self.files)
 
     def _sample(self, index):
-        """(rgb [3, 224, 224], xyz [3, S, S], depth [3, S, S])."""
+        """(rgb [3, R, R], R = ``rgb_size``, xyz [3, S, S], depth [3, S, S])."""
         rgb_path, xyz_path = self.files[index][:2]
-        picture = read_picture(rgb_path, "RGB", self.reading.picture_bits).resize((RGB_SIZE, RGB_SIZE), Image.BICUBIC)
-        rgb = torch.from_numpy(np.asarray(picture, dtype=np.float32) / 255).permute(2, 0, 1)
-        rgb = (rgb - torch.tensor(IMAGENET_MEAN)[:, None, None]) / torch.tensor(IMAGENET_STD)[:, None, None]
+        rgb = picture_tensor(read_picture(rgb_path, "RGB", self.reading.picture_bits), self.rgb_size)
         xyz, _, notes = read_points(xyz_path, self.img_size, self.min_points, self.reading)
         if notes and not self.reading.examined and not self.warned[index]:
             self.warned[index] = 1
@@ -105,7 +106,11 @@ class TrainDataset(_Split):
 
     Args:
         shots: only so many parts, see :func:`few_shots`; None: all.
-        seed: chooses them.
+        seed: chooses them, and the parts that are held out.
+        held_out_share: share of the parts that is left out, for calibration; None: no part.
+
+    Attributes:
+        held_out_files: as ``files``, of the parts that are left out.
 
     Raises:
         InputError: no ``train/good``, no files in it, files that do not pair, or fewer parts than ``shots``.
@@ -122,8 +127,15 @@ class TrainDataset(_Split):
         shots=None,
         seed=0,
         reading=Reading(),
+        held_out_share=None,
     ):
         super().__init__(class_name, img_size, dataset_path, min_points, reading)
+        self.held_out_files = []
+        if held_out_share is not None:
+            out = held_out(len(self.files), held_out_share, seed, class_name)
+            self.held_out_files = [self.files[i] for i in out]
+            self.files = [files for i, files in enumerate(self.files) if i not in set(out)]
+            self.labels = [0] * len(self.files)
         if shots is not None:
             if shots > len(self.files):
                 raise InputError(too_few_shots(self.folder / GOOD, len(self.files), shots))
@@ -166,6 +178,38 @@ class TestDataset(_Split):
         return self._sample(index), mask, self.labels[index], str(rgb_path)
 
 
+def picture_tensor(picture, size=RGB_SIZE):
+    """A PIL picture as the networks take it: [3, size, size] float32."""
+    picture = picture.resize((size, size), Image.BICUBIC)
+    rgb = torch.from_numpy(np.asarray(picture, dtype=np.float32) / 255).permute(2, 0, 1)
+    return (rgb - torch.tensor(IMAGENET_MEAN)[:, None, None]) / torch.tensor(IMAGENET_STD)[:, None, None]
+
+
+def sample_of(scan, size, rgb_size=RGB_SIZE):
+    """The sample (rgb [1, 3, rgb_size, rgb_size], xyz [1, 3, size, size], depth likewise) of a ``utils.scans.Scan``:
+    what a loader makes of the same part's files."""
+    xyz = resize_organized_pc(scan.xyz, size)
+    return picture_tensor(Image.fromarray(scan.rgb), rgb_size)[None], xyz[None], organized_pc_to_depth_map(xyz)[None]
+
+
+def held_out(count, share, seed, class_name):
+    """Positions, sorted, of the training parts that calibrate: the given share of ``count``, at least one, drawn by
+    seed and name.
+
+    Raises:
+        InputError: no training part would be left.
+    """
+    out = max(1, round(share * count))
+    if out >= count:
+        raise InputError(
+            f"{class_name}: --calibration {share:g} takes {out} of {count} training parts and leaves none; give a "
+            "smaller share or more parts"
+        )
+    draw = random.Random(f"calibration {seed} {same_name(class_name)}")
+    rank = [draw.random() for _ in range(count)]
+    return sorted(sorted(range(count), key=rank.__getitem__)[:out])
+
+
 def few_shots(count, shots, seed, class_name):
     """Positions, sorted, of ``shots`` out of ``count`` training parts.
 
@@ -199,7 +243,7 @@ def read_points(path, size, min_points, reading=Reading()):
         distinct = count_distinct(point_keys(xyz.flatten(1).T[valid].numpy()))
         if distinct < min_points:
             what = f"{found} valid points" if found == distinct else f"{found} valid points, {distinct} distinct"
-            notes.append(f"{what}, fewer than the {min_points} groups: points are repeated")
+            notes.append(f"{what}, fewer than the {min_points} that its 3D features take: they say little of it")
     return xyz, found, notes
 
 
@@ -217,7 +261,7 @@ def pair_files(folder, with_masks):
     return [tuple(part) for part in found.parts]
 
 
-class _Loader(DataLoader):
+class Loader(DataLoader):
     """Says in one line what helps where a container has too little shared memory."""
 
     def __iter__(self):
@@ -239,28 +283,42 @@ class _Loader(DataLoader):
             raise
 
 
-def get_data_loader(split, class_name, img_size, args):
-    """Loader of ``split`` ("train" or "test"): batch size 1, no shuffling, ``args.num_workers`` workers.
+def default_workers(device):
+    """Processes that load data for a run on ``device`` (auto, cpu, cuda or mps) where the user names no number.
 
-    ``args`` needs ``dataset_path``; ``num_workers`` (1), ``min_points`` (0), ``shots`` (None), ``seed`` (0) and
-    ``readings`` ({category: Reading}, what an examination settled) are optional.
+    On the CPU one, as released: the networks need the cores. A GPU takes a part faster than one process reads it.
+    """
+    on_gpu = device == "cuda" or device == "auto" and torch.cuda.is_available()
+    return min(WORKERS_FOR_GPU, available_cores()) if on_gpu else 1
+
+
+def get_data_loader(split, class_name, img_size, args):
+    """Loader of ``split`` ("train" or "test"): batch size 1, no shuffling, ``args.num_workers`` processes that load.
+
+    ``args`` needs ``dataset_path``; ``rgb_size`` (224), ``num_workers`` (None: see :func:`default_workers`),
+    ``device`` ("cpu"), ``min_points`` (0), ``shots`` (None), ``seed`` (0), ``readings`` ({category: Reading}, what an
+    examination settled) and ``held_out`` (share of the training parts that is left out for calibration) are optional.
 
     Raises:
         InputError: as the data sets; while iterating: a file cannot be used, or too little shared memory for workers.
     """
     common = class_name, img_size, args.dataset_path, getattr(args, "min_points", 0)
-    reading, workers = getattr(args, "readings", {}).get(class_name, Reading()), getattr(args, "num_workers", 1)
+    reading, workers = getattr(args, "readings", {}).get(class_name, Reading()), getattr(args, "num_workers", None)
+    if workers is None:
+        workers = default_workers(getattr(args, "device", "cpu"))
     data = (
-        TrainDataset(*common, getattr(args, "shots", None), getattr(args, "seed", 0), reading)
+        TrainDataset(*common, getattr(args, "shots", None), getattr(args, "seed", 0), reading,
+                     getattr(args, "held_out", None))
         if split == "train"
         else TestDataset(*common, reading)
     )
+    data.rgb_size = getattr(args, "rgb_size", None) or RGB_SIZE
     if workers:
         try:
             data.warned.share_memory_()  # so that each file is warned about once, not once a pass of the workers
         except (RuntimeError, OSError):
             pass  # without shared memory the workers will say what to do
-    return _Loader(data, batch_size=1, shuffle=False, num_workers=workers, worker_init_fn=_begin_worker)
+    return Loader(data, batch_size=1, shuffle=False, num_workers=workers, worker_init_fn=_begin_worker)
 
 
 def _begin_worker(_):

@@ -1,38 +1,28 @@
 """Fit and evaluate one category: the order of calls, and progress."""
 import dataclasses
+import json
 import logging
 import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import torch
 
 import evaluation
 import scoring_addon
-from dataset import IMAGENET_MEAN, IMAGENET_STD, get_data_loader
-from feature_extractors.extraction import PatchExtractor
+from dataset import get_data_loader
+from feature_extractors.extraction import PatchExtractor, choose_device
+from feature_extractors.fitted import restored_method
 from feature_extractors.multiple_features import METHODS
+from feature_extractors.one_part import small_picture
 from feature_extractors.released import mask_of_map, stacked
+from feature_extractors.saved_model import check_records, read_records, read_saved, write_fitted
 from utils.dominating import dominating_part
 from utils.errors import InputError
-from utils.files import atomic_path
-from utils.options import extractor_options, method_settings
+from utils.options import extractor_options, method_settings, recorded_options
+from utils.patch_pairs import save_patch_pair
 from utils.progress import track
-
-
-def choose_device(name):
-    """torch device for ``name`` (auto, cpu, cuda or mps).
-
-    Raises:
-        InputError: the device was named and is not there.
-    """
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        name = next(device for device, there in available.items() if there)
-    if not available[name]:
-        raise InputError(f"--device {name}: not available on this machine; use --device auto or cpu")
-    return torch.device(name)
+from utils.scans import PartFiles
 
 
 def build_extractor(args):
@@ -72,7 +62,7 @@ class M3DM:
             self.extractor = build_extractor(args) if extractor is None else extractor
             self.method = build_method(args, self.extractor)
         self.training_paths = []
-        self.evaluation = self.scored = self.metrics = None
+        self.evaluation = self.scored = self.metrics = self._model = None
 
     def fit(self, class_name):
         """Build the memory banks and fit the late fusion from the category's training parts."""
@@ -80,8 +70,7 @@ class M3DM:
         self.method = method = build_method(args, self.extractor)
         method.class_name = class_name
         loader = get_data_loader("train", class_name, args.img_size, args)
-        count = min(len(loader), args.shots
-                    or args.max_sample + (not args.fixes.max_sample))  # one more, as released (defect 5)
+        count = self._count(loader.dataset)
         self.training_paths = [loader.dataset.describe(i)[0] for i in range(count)]
         with self._phase("memory bank"):
             method.reserve(count)
@@ -103,6 +92,67 @@ class M3DM:
                         method.add_sample_to_late_fusion_mem_bank(sample)
                 method.run_late_fusion(self.training_paths, scoring_addon.parameters_from(args))
 
+    # ------------------------------------------------------------ the saved model
+
+    def read_parts(self, class_name, calibration):
+        """Read the parts that a saved model will know, before the fit.
+
+        Args:
+            calibration: ``utils.calibration.CalibrationFiles``.
+
+        Raises:
+            InputError: a file cannot be read, or a calibration part is a training part too.
+        """
+        args, dataset = self.args, get_data_loader("train", class_name, self.args.img_size, self.args).dataset
+        files = [PartFiles(dataset.describe(i)[0], *dataset.files[i][:2]) for i in range(self._count(dataset))]
+        with self._phase("read parts"):
+            records = [read_records(parts, dataset.reading, args.img_size, f"{class_name}: {what}")
+                       for parts, what in ((files, "training scans"), (calibration.parts, "calibration scans"))]
+        check_records(*records)
+        self._model = records, files, calibration, dataset.reading
+
+    def save(self, path, class_name, weights, about):
+        """Calibrate the fitted method and write its model; :meth:`read_parts` comes first.
+
+        Args:
+            path: file.
+            weights: [dict] of WeightFile.
+            about: dict of what else the model is to tell.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
+        args, ((training, calibration), files, chosen, reading) = self.args, self._model
+        options = {key: value for key, value in extractor_options(args).items() if key != "folder"}
+        recorded = json.loads(json.dumps(recorded_options(args), default=str))
+        with self._phase("model"):
+            for text in write_fitted(
+                    path, self.method, args.method_name, training, calibration, chosen, training_files=files,
+                    scorings=scoring_addon.names_from(args), parameters=scoring_addon.parameters_from(args),
+                    reference=args.scoring_reference, reading=reading, extractor=options, weights=weights,
+                    precision=args.model_precision, about={**about, "options": recorded, "seed": args.seed}):
+                logging.warning("%s: %s", class_name, text)
+
+    def restore(self, path, about):
+        """Take the method from a model that an earlier run of the same unit has written; whether that was possible."""
+        args = self.args
+        if args.save_feature or (args.save_maps and (args.save_train_maps or args.scoring_reference == "train")):
+            return False
+        try:
+            model = read_saved(path)
+            if model.meta["fitted"]["precision"] != "full" or any(model.meta.get(k) != v for k, v in about.items()):
+                return False
+            with self._phase("load model"):
+                method = restored_method(model.arrays, model.meta["fitted"], self.extractor)
+        except (InputError, KeyError, TypeError, ValueError):
+            return False
+        if args.train_maps and method.training is None:
+            return False
+        self.method, self.training_paths = method, list(model.meta["training_parts"]["names"])
+        return True
+
+    # ------------------------------------------------------------ test
+
     def evaluate(self, class_name, meta=None):
         """Measure and score the category's test parts.
 
@@ -119,7 +169,7 @@ class M3DM:
             for sample, mask, _, _ in self._first(loader, len(loader), f"{class_name}: test"):
                 judged.append(method.judge(sample))
                 masks.append(mask_of_map(mask, method.map_size))
-                pictures.append(picture_of(sample[0][0]))
+                pictures.append(small_picture(sample))
         with self._phase("metrics"):
             paths, defects, labels = zip(*map(loader.dataset.describe, range(len(loader))))
             banks = [part.banks for part in judged]
@@ -171,14 +221,20 @@ class M3DM:
             entry["shots"] = self.training_paths
         return entry
 
+    def _count(self, dataset):
+        """Training parts that are used: one more than --max_sample, as released (defect 5)."""
+        args = self.args
+        return min(len(dataset), args.shots or args.max_sample + (not args.fixes.max_sample))
+
     def _save_feature(self, class_name, number, feature):
-        """Write a training part's patches as ``<class><number>.pt``, the released name.
+        """Write a training part's patches as ``<class><number>.pt``, the released name, or ``.safetensors``.
 
         A name that ends in a digit gets a "-" behind it: cookie1 + 0 and cookie + 10 must not be one file.
         """
         divider = "-" if class_name[-1:].isdigit() or class_name.endswith("-") else ""
-        with atomic_path(Path(self.args.save_feature_path) / f"{class_name}{divider}{number}.pt") as path:
-            torch.save(feature.cpu(), path)
+        name = f"{class_name}{divider}{number}.{self.args.save_feature_format}"
+        save_patch_pair(Path(self.args.save_feature_path) / name, feature, self.args.save_feature_half,
+                        self.extractor.widths["xyz"])
 
     @staticmethod
     def _first(loader, count, label):
@@ -193,9 +249,3 @@ class M3DM:
             yield
         finally:
             self.timings[name] = self.timings.get(name, 0) + time.perf_counter() - start
-
-
-def picture_of(rgb):
-    """The 8-bit picture [224, 224, 3] that a normalised tensor [3, 224, 224] was made from."""
-    values = rgb.permute(1, 2, 0).double().numpy() * IMAGENET_STD + IMAGENET_MEAN
-    return np.round(values * 255).astype(np.uint8)

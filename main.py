@@ -15,9 +15,11 @@ from utils.options import (
     parse_arguments,
     recorded_options,
 )
+from utils.run_extras import RunExtras
 from utils.signals import first_signal_stops, raise_if_stopping, run_to_the_end
 
 FINE, FAILED, REFUSED = 0, 1, 2
+INTERRUPTED = "(interrupted)"  # stands for the categories that were not run, among those that failed
 
 
 def main(argv=None):
@@ -57,7 +59,8 @@ def run_seeds(args, command):
         folder = f"seed_{seed}"
         changes = {"seed": seed, "output_dir": str(Path(args.output_dir) / folder),
                    "examination": args.output_dir,
-                   "save_maps": args.save_maps and str(Path(args.save_maps) / folder)}
+                   **{name: getattr(args, name) and str(Path(getattr(args, name)) / folder)
+                      for name in ("save_maps", "save_model")}}
         print(f"seed {seed}:", flush=True)
         try:
             code, run = run_once(argparse.Namespace(**{**vars(args), **changes}), command, extractor)
@@ -113,10 +116,12 @@ class Run:
 
         self.args, self.extractor, self._results, self._runs = args, extractor, results, runs
         self.metrics, self.failed, self.started, self.interrupted = {}, {}, time.time(), False
-        for folder in (args.output_dir, args.spool_dir, args.save_maps, args.save_feature and args.save_feature_path):
+        for folder in (args.output_dir, args.spool_dir, args.save_maps, args.save_model,
+                       args.save_feature and args.save_feature_path):
             if folder:
                 check_writable(folder)
                 remove_leftovers(folder)
+        self._calibration, self._extras = {}, RunExtras(args)
         self.categories, data = self._find_categories()
         weights = used_weights(extractor_options(args), self._build)
         options = recorded_options(args)
@@ -145,6 +150,7 @@ class Run:
         failures."""
         from dataset import TestDataset, TrainDataset, find_categories
         from utils.before_run import settle_readings
+        from utils.calibration import calibration_files
 
         args, data = self.args, {}
         names, missing = find_categories(args.dataset_path, args.dataset_type, args.category)
@@ -154,9 +160,13 @@ class Run:
         args.readings = readings
         for name, reading in readings.items():
             try:
-                parts = (TrainDataset(name, args.img_size, args.dataset_path, shots=args.shots, seed=args.seed),
+                parts = (TrainDataset(name, args.img_size, args.dataset_path, shots=args.shots, seed=args.seed,
+                                      held_out_share=args.held_out),
                          TestDataset(name, args.img_size, args.dataset_path))
                 files = [path for split in parts for files in split.files for path in files]
+                if args.save_model:
+                    self._calibration[name] = calibration_files(
+                        args.dataset_path, name, args.calibration, args.calibration_dir, parts[0].held_out_files)
                 data[name] = self._runs.data_id(
                     [self._runs.file_facts(files, args.dataset_path),
                      reading._replace(examined=False)])
@@ -180,27 +190,15 @@ class Run:
     def _finished(self, category):
         """The record of a category that an earlier run has finished, with every output that is asked for now; else
         None."""
-        record, args = self._units[category].finished(), self.args
+        record = self._units[category].finished()
         if record is None:
             return None
-        asked = {"pictures": args.save_preds, "features": args.save_feature, "maps": args.save_maps}
-        unit = self._units[category].name
-        lacking = [name for name, wanted in asked.items() if wanted and not self._marker(name, category).same(unit)]
+        lacking = self._extras.lacking(category, self._units[category].name, self._calibration.get(category))
         if lacking:
             print(f"{category}: is finished, but its {' and '.join(lacking)} are not there: it is computed again",
                   flush=True)
             return None
         return record
-
-    def _marker(self, what, category):
-        """Marker that says which unit's pictures, features or maps lie in a folder."""
-        args = self.args
-        folder = {
-            "pictures": Path(args.output_dir) / "pred_maps",
-            "features": args.save_feature_path,
-            "maps": args.save_maps
-        }[what]
-        return self._runs.Marker(folder, f"{category}{'.train' if what == 'maps' and args.save_train_maps else ''}")
 
     def _leave_out_busy(self):
         """Put categories that another process computes on the list of failures; InputError where nothing else is
@@ -248,7 +246,7 @@ class Run:
 
         args = self.args
         runner = M3DM(args, self._build())
-        runner.fit(category)
+        self._fit(category, unit, runner)
         runner.evaluate(
             category, {
                 "method_name": args.method_name,
@@ -267,20 +265,37 @@ class Run:
         unit.finish(entry)
         self._publish(category, unit)
         if args.save_feature:
-            self._marker("features", category).set(unit.name)
+            self._extras.mark("features", category, unit.name)
         if args.save_preds:  # from here on a failure costs pictures and maps, no result
             from utils.pred_maps import save_pictures
 
             folder = Path(args.output_dir) / "pred_maps"
-            self._extra(category, "pictures", folder, runner,
+            self._extra(category, "pictures", runner,
                         lambda: save_pictures(folder / category, runner.evaluation, runner.scored))
         if args.save_maps:
             from evaluation import SUFFIX, write
 
             training_maps = args.save_train_maps or args.scoring_reference == "train"
-            self._extra(category, "maps", args.save_maps, runner,
+            self._extra(category, "maps", runner,
                         lambda: write(runner.evaluation, Path(args.save_maps) / f"{category}{SUFFIX}", training_maps))
         self._write()
+
+    def _fit(self, category, unit, runner):
+        """Fit the category, or take the fit from the model that a killed run left; write the model if asked for."""
+        if not self.args.save_model:
+            runner.fit(category)
+            return
+        path, calibration = self._extras.model_path(category), self._calibration[category]
+        about = {"run": unit.name, "calibrated_with": self._extras.calibrated_with(calibration)}
+        if not self.args.overwrite and path.is_file() and runner.restore(path, about):
+            print(f"{category}: {path} holds the fit of an earlier run", flush=True)
+        else:
+            runner.read_parts(category, calibration)
+            runner.fit(category)
+            self._extra(category, "model", runner,
+                        lambda: runner.save(path, category, self.record["weights"], about))
+            return
+        self._extras.mark("model", category, unit.name, calibration)
 
     @staticmethod
     def _warn_of_one_class(evaluation):
@@ -308,17 +323,13 @@ class Run:
         self._update_tables()
         self._write()
 
-    def _extra(self, category, what, folder, runner, write):
+    def _extra(self, category, what, runner, write):
         """Write what goes beyond the results; the category stays finished if that fails."""
-        start = time.perf_counter()
-        try:
-            write()
-            self._marker(what, category).set(self._units[category].name)
-        except OSError as error:
-            reason = f"{error.filename or folder}: {error.strerror or error}; its scores and metrics are complete"
-            self.failed[f"{category}: {what}"] = reason
-            print(f"main.py: {category}: {what} could not be written: {reason}", file=sys.stderr)
-        runner.timings["saved maps" if what == "maps" else what] = time.perf_counter() - start
+        problem, seconds = self._extras.write(category, what, self._units[category].name, write,
+                                              self._calibration.get(category))
+        if problem:
+            self.failed[f"{category}: {what}"] = problem
+        runner.timings["saved maps" if what == "maps" else what] = seconds
 
     def _fail(self, category, reason):
         self.failed[category] = reason
@@ -353,9 +364,9 @@ class Run:
         """Note that the user stopped the run, and what was not run."""
         self.interrupted = True
         left = [name for name in self.categories if name not in self.metrics and name not in self.failed]
-        self.failed["(interrupted)"] = (
-            "stopped by the user; the categories that were finished are kept" +
-            (f"; not finished: {', '.join(left)}; the same command continues there" if left else ""))
+        self.failed[INTERRUPTED] = (
+            "stopped by the user; the finished categories are kept" +
+            (f"; not finished: {', '.join(left)}; the same command goes on with them" if left else ""))
 
     def finish(self):
         """Print the tables, list what failed; returns the exit code."""
@@ -371,7 +382,7 @@ class Run:
                 flush=True)
         self._write()
         for category, reason in self.failed.items():
-            print(f"not finished: {category}: {reason}", file=sys.stderr)
+            print(reason if category == INTERRUPTED else f"not finished: {category}: {reason}", file=sys.stderr)
         return FAILED if self.failed else FINE
 
 

@@ -281,15 +281,16 @@ def _number(kind=float, low=-math.inf):
     return parse
 
 
-def add_arguments(parser, several=False):
+def add_arguments(parser, several=False, others=()):
     """Hook 1: add the flags to an ``argparse`` parser or group.
 
     Args:
+        others: names of a checkout's own methods whose maps it does not record; refused like the released ones.
         several: accept several scorings at once (only where the caller shows more than one). Without it the parser
             refuses another scoring than baseline for methods other than the full setting, with exit code 2.
     """
     if not several and hasattr(parser, "parse_known_args"):
-        _refuse_other_methods(parser)
+        _refuse_other_methods(parser, OTHER_METHODS + tuple(others))
     described = "; ".join("{}: {}, {} [{}]".format(name, *row) for name, row in SCORINGS.items())
     parser.add_argument(
         "--scoring", choices=[*SCORINGS, "all"] if several else list(SCORINGS), metavar="NAME",
@@ -325,7 +326,7 @@ def add_arguments(parser, several=False):
 _parsed = []  # the options of a patched checkout's command line, once they are known
 
 
-def _refuse_other_methods(parser):
+def _refuse_other_methods(parser, others):
     """Have ``parser`` check the method against the scoring: before any work, however its result is used."""
     parse = parser.parse_known_args
 
@@ -333,7 +334,7 @@ def _refuse_other_methods(parser):
         namespace, rest = parse(*args, **kwargs)
         _parsed[:] = [namespace]
         method = getattr(namespace, "method_name", None)
-        if namespace.scoring != "baseline" and method in OTHER_METHODS:
+        if namespace.scoring != "baseline" and method in others:
             text = "{}: error: --scoring {}: in this checkout for --method_name DINO+Point_MAE+Fusion only, not {}\n"
             parser.exit(2, text.format(parser.prog, namespace.scoring, method))
         return namespace, rest

@@ -103,11 +103,17 @@ def greedy_k_center(rows, count, device="cpu", progress=None):
         [min(count, N)] int64 tensor (CPU), in the order picked; row 0 again once every distinct row is
         picked, as in the release.
     """
+    return among_distinct(rows, count, lambda some, most: FarthestFirst(some.to(device), most).run(progress))
+
+
+def among_distinct(rows, count, pick):
+    """Picks [min(count, N)] among rows [N, C] (CPU), made by ``pick(distinct rows, their number at most)``; row 0 where
+    nothing is left."""
     first, _ = distinct_rows(rows)
     picks = torch.zeros(min(count, len(rows)), dtype=torch.long)
     if len(first) < len(rows):
         rows = rows[first]
-    picks[:len(first)] = first[_FarthestFirst(rows.to(device), min(count, len(rows))).run(progress)]
+    picks[:len(first)] = first[pick(rows, min(count, len(rows)))]
     return picks
 
 
@@ -135,21 +141,46 @@ def greedy_k_center_half(rows, count, device="cpu", progress=None):
     return picks.cpu()
 
 
-class _FarthestFirst:
-    """:func:`greedy_k_center` of distinct rows [N, C], ``count`` of them at most N."""
+class FarthestFirst:
+    """:func:`greedy_k_center` of distinct rows [N, C], ``count`` of them at most N.
 
-    def __init__(self, rows, count):
-        self.rows, self.waits = rows, rows.device.type == "cpu"
+    Args:
+        rows, count: as above.
+        first: [C], the first pick, where picks are given from elsewhere (see ``feature_extractors.shards``); None: they
+            are made here, among the rows, and row 0 is the first.
+    """
+
+    def __init__(self, rows, count, first=None):
+        size, room = len(rows), 0 if first is None else count  # picks from elsewhere get their places behind the rows
+        self.rows, self.waits = rows if first is None else torch.cat([rows, rows.new_empty(room, rows.shape[1])]), \
+            rows.device.type == "cpu"
         self.sizes = ON_CPU if self.waits else ON_GPU
-        centred = rows - rows.mean(0)  # smaller numbers, less rounding in products
-        self.norms = torch.linalg.vector_norm(centred, dim=1).square_()
-        self.short, self.mirrored = _shortened(centred, self.norms)
-        self.picked, self.done = torch.zeros(count, dtype=torch.long, device=rows.device), 1
-        self.bound = torch.full((len(rows), ), torch.inf,
-                                device=rows.device)  # of the squared distance to the nearest pick
-        self.seen = torch.zeros(len(rows), dtype=torch.long,
-                                device=rows.device)  # how many of the picks are in the bound
-        self._tighten(torch.arange(len(rows), device=rows.device))
+        self._centre = rows.mean(0)  # smaller numbers, less rounding in products
+        centred = rows - self._centre
+        norms = _squared_norms(centred)
+        self._directions = _directions(centred, norms)
+        self.norms, (self.short, self.mirrored) = norms, _shortened(centred, norms, self._directions)
+        if first is None:
+            self.picked = torch.zeros(count, dtype=torch.long, device=rows.device)
+        else:
+            self.picked, same = torch.arange(size, size + room, device=rows.device), self.short is self.mirrored
+            self.norms, self.short = (torch.cat([of, of.new_empty(room, *of.shape[1:])])
+                                      for of in (self.norms, self.short))
+            self.mirrored = self.short if same else torch.cat([self.mirrored, self.short[size:]])
+            self._take_in(0, first[None])
+        self.done = 1
+        self.bound = torch.full((size, ), torch.inf, device=rows.device)  # of the squared distance to the nearest pick
+        self.seen = torch.zeros(size, dtype=torch.long, device=rows.device)  # how many of the picks are in the bound
+        self._tighten(torch.arange(size, device=rows.device))
+
+    def _take_in(self, number, rows):
+        """Put the rows [n, C] of given picks, from the one of that number on, to their places."""
+        places = slice(int(len(self.rows) - len(self.picked)) + number, None)
+        centred = rows - self._centre
+        norms = _squared_norms(centred)
+        for table, values in zip((self.rows, self.norms, self.short, self.mirrored),
+                                 (rows, norms, *_shortened(centred, norms, self._directions))):
+            table[places][:len(rows)] = values
 
     def run(self, progress):
         """Make the picks; returns them, [count] int64 (CPU)."""
@@ -173,10 +204,10 @@ class _FarthestFirst:
     def _farthest(self, size):
         """(The ``size`` rows of the largest bounds, up to date, in rising order; the limit: the largest other
         bound.)"""
-        if size >= len(self.rows):
-            return torch.arange(len(self.rows), device=self.rows.device), -torch.inf
+        if size >= len(self.bound):
+            return torch.arange(len(self.bound), device=self.rows.device), -torch.inf
         while True:
-            bounds, index = self.bound.topk(min(self.sizes.wider * size, len(self.rows)))
+            bounds, index = self.bound.topk(min(self.sizes.wider * size, len(self.bound)))
             stale = self.seen[index] < self.done
             limit, some_are = torch.stack([bounds[size].double(), stale[:size + 1].any().double()]).tolist()  # one wait
             if not some_are:
@@ -202,39 +233,10 @@ class _FarthestFirst:
 
     def _pick_within(self, candidate_pool, limit):
         """Pick rows of the pool for as long as they lie above ``limit``."""
-        nearest, floor = self._exact_nearest(candidate_pool), max(limit, 0.0) ** 0.5 * (1 + 1e-6)
-        while self.done < len(self.picked):
-            above = (nearest > floor).nonzero()[:, 0]  # what lies below can no longer be picked here
-            if not len(above):
-                break
-            candidate_pool, nearest = candidate_pool[above], nearest[above]
-            asked = min(self.sizes.compact, len(self.picked) - self.done)
-            made = self._picks(candidate_pool, nearest, floor, asked)
-            self.done += made
-            if made < asked:
-                break
-
-    def _picks(self, candidate_pool, nearest, floor, asked):
-        """Make up to ``asked`` picks while they lie above ``floor``, ``nearest`` being kept up to date; how many
-        they were.
-
-        On a GPU the host does not wait in between: all are made, and those that count are counted at the end. Once a
-        farthest row does not lie above the floor, none after it does.
-        """
-        members, heights = self.rows[candidate_pool], []
-        for i in range(asked):
-            height, best = nearest.max(0, keepdim=True)
-            if self.waits and not float(height) > floor:
-                return i
-            heights.append(height)
-            self.picked[self.done + i:self.done + i + 1] = candidate_pool[best]
-            distance = torch.cdist(members, members[best], compute_mode="donot_use_mm_for_euclid_dist")[:, 0]
-            torch.minimum(nearest, distance, out=nearest)
-        if self.waits:
-            return asked
-        made = int((torch.cat(heights) > floor).sum())
-        self.picked[self.done + made:self.done + asked] = 0
-        return made
+        places = pick_among(self.rows[candidate_pool], self._exact_nearest(candidate_pool), limit,
+                            len(self.picked) - self.done, self.sizes.compact, self.waits)
+        self.picked[self.done:self.done + len(places)] = candidate_pool[places]
+        self.done += len(places)
 
     def _exact_nearest(self, candidate_pool):
         """Distance [P] of each row of the pool to its nearest pick, from differences.
@@ -253,32 +255,89 @@ class _FarthestFirst:
             limit = upper.amin(1) + 2 * ROUNDING * (self.norms[some] + largest)
             row, center = (lower <= limit[:, None]).nonzero(as_tuple=True)
             for r, c in zip(row.split(self.sizes.pairs), center.split(self.sizes.pairs)):
-                exact = torch.linalg.vector_norm(self.rows[some[r]] - self.rows[centers[c]], dim=1)
+                exact = distances(self.rows[some[r]][:, None], self.rows[centers[c]][:, None])[:, 0, 0]
                 nearest.scatter_reduce_(0, at[r], exact, "amin")
         return nearest
 
 
-def _shortened(centred, norms):
-    """Vectors a' and b'' [N, k + 1] of rows a, b [N, C] with a'·b'' ≤ a·b ≤ a'·b': bounds of distances in fewer
-    columns.
+def pick_among(rows, nearest, limit, most, compact, waits):
+    """Greedy k-centre among few rows, for as long as the farthest lies above a limit.
 
-    With orthonormal directions Q a row splits into Qᵀa and a rest of length ρ(a); the product of two rests lies within
-    ±ρ(a)ρ(b), so a' = (Qᵀa, ρ(a)) and b'' = (Qᵀb, -ρ(b)). Q are as many principal directions as leave rests that are
-    short against the distances between a sample's neighbours; where that would not halve the columns, the rows are
-    taken as they are.
+    Args:
+        rows: [P, C], in the order in which the first of equally far ones is picked.
+        nearest: [P], the distance of each to its nearest pick so far.
+        limit: the largest squared distance to a nearest pick that other rows may have.
+        most: the most picks.
+        compact: picks after which the rows that no longer lie above the limit are given up.
+        waits: whether each pick waits for the device. On a GPU ``compact`` of them are made at a time, and those that
+            count are counted at the end: once a farthest row does not lie above the limit, none after it does.
+
+    Returns:
+        [n] int64: the places of the picks among the rows, in order.
+    """
+    floor, at = max(limit, 0.0)**0.5 * (1 + 1e-6), torch.arange(len(rows), device=rows.device)
+    found = [at[:0]]
+    while most > 0:
+        above = (nearest > floor).nonzero()[:, 0]  # what lies below can no longer be picked here
+        if not len(above):
+            break
+        rows, nearest, at = rows[above], nearest[above], at[above]
+        asked, chosen, heights = min(compact, most), [], []
+        while len(chosen) < asked:
+            height, best = nearest.max(0, keepdim=True)
+            if waits and not float(height) > floor:
+                break
+            heights.append(height)
+            chosen.append(at[best])
+            torch.minimum(nearest, distances(rows, rows[best])[:, 0], out=nearest)
+        made = len(chosen) if waits else int((torch.cat(heights) > floor).sum())
+        found += chosen[:made]
+        most -= made
+        if made < asked:
+            break
+    return torch.cat(found)
+
+
+def distances(a, b):
+    """Distances [.., n, m] of rows a [.., n, C] to rows b [.., m, C], from differences.
+
+    Each is rounded in the same way whatever the others are, so that whoever compares two rows gets the same number.
+    """
+    return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def _squared_norms(rows):
+    return torch.linalg.vector_norm(rows, dim=1).square_()
+
+
+def _directions(centred, norms):
+    """Orthonormal directions Q [C, k] for :func:`_shortened` of rows [N, C], or None where the rows are taken as they
+    are.
+
+    They are as many principal directions as leave rests that are short against the distances between a sample's
+    neighbours, if that halves the columns at least.
     """
     few = centred[::max(1, len(centred) // FEW)]
-    spacing = torch.cdist(few, few,
-                          compute_mode="donot_use_mm_for_euclid_dist").fill_diagonal_(torch.inf).amin(1).median()
+    spacing = distances(few, few).fill_diagonal_(torch.inf).amin(1).median()
     allowed = LEFT_OVER * spacing**2 / norms.mean().clamp(min=1e-30)  # as a share of the squared lengths
     allowed = float(allowed) if len(few) > 1 else 0.0
     sample = centred[::max(1, len(centred) // SAMPLE)]
     values, directions = torch.linalg.eigh((sample.T @ sample).cpu().double())  # at right angles to float32's last bit
     directions, left = directions.to(centred), values.clamp(min=0).cumsum(0)
     dropped = int((left <= allowed * left[-1]).sum())
-    if 2 * dropped < len(values):
+    return None if 2 * dropped < len(values) else directions[:, dropped:]
+
+
+def _shortened(centred, norms, directions):
+    """Vectors a' and b'' [N, k + 1] of rows a, b [N, C] with a'·b'' ≤ a·b ≤ a'·b': bounds of distances in fewer
+    columns.
+
+    With orthonormal directions Q a row splits into Qᵀa and a rest of length ρ(a); the product of two rests lies within
+    ±ρ(a)ρ(b), so a' = (Qᵀa, ρ(a)) and b'' = (Qᵀb, -ρ(b)). Without directions both are the rows themselves.
+    """
+    if directions is None:
         return centred, centred
-    along = centred @ directions[:, dropped:]
-    rest = (norms - torch.linalg.vector_norm(along, dim=1).square_()).clamp_(min=0)
+    along = centred @ directions
+    rest = (norms - _squared_norms(along)).clamp_(min=0)
     rest = (rest + ROUNDING * norms).sqrt_()[:, None]  # a little more, for their rounding
     return torch.cat([along, rest], dim=1), torch.cat([along, -rest], dim=1)

@@ -1,4 +1,4 @@
-"""From one sample to its patches: the backbones, the point feature alignment and the fusion module (UFF)."""
+"""From one sample to its patches: the backbones or FPFH, the point feature alignment and the fusion module (UFF)."""
 import random
 
 import numpy as np
@@ -6,15 +6,33 @@ import torch
 from torch import nn
 
 from feature_extractors.alignment import GRID, align
+from feature_extractors.fpfh import FPFH_DIM, FpfhSettings, fpfh_patches
+from feature_extractors.settings import FPFH
 from models.checkpoints import UFF, require
 from models.feature_fusion import FeatureFusionBlock
 from models.models import XYZ_DIM, Model, cast_once
+from models.rgb_backbones import RGBBackbone
 from utils.errors import InputError
 from utils.mvtec3d_util import valid_points
 
+RGB_SIZE = 224  # side of the released backbones' picture
 RGB_GRID = 28  # RGB patches along a side
 RGB_DIM = 768  # width of a ViT-B, which the fusion module is made for where there is no RGB backbone
 PATCHES_PER_PART = {"rgb": RGB_GRID**2, "xyz": GRID**2, "fusion": GRID**2}
+
+
+def choose_device(name):
+    """torch device for ``name`` (auto, cpu, cuda or mps).
+
+    Raises:
+        InputError: the device was named and is not there.
+    """
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(device for device, there in available.items() if there)
+    if not available[name]:
+        raise InputError(f"--device {name}: not available on this machine; use --device auto or cpu")
+    return torch.device(name)
 
 
 def set_seeds(seed):
@@ -33,11 +51,13 @@ class PatchExtractor(nn.Module):
         group_sizes: points per group; with several, the xyz patches of all of them are averaged.
         amp: run the networks in mixed precision.
         device: torch device or its name.
+        fpfh: FpfhSettings: xyz patches are these histograms, whatever point transformer there is; None: the point
+            transformer's.
     """
 
-    def __init__(self, backbones, fusion=None, group_sizes=(128,), amp=False, device="cpu"):
+    def __init__(self, backbones, fusion=None, group_sizes=(128,), amp=False, device="cpu", fpfh=None):
         super().__init__()
-        self.deep_feature_extractor, self.fusion = backbones, fusion
+        self.deep_feature_extractor, self.fusion, self.fpfh = backbones, fusion, fpfh
         self.group_sizes, self.amp, self.device = tuple(group_sizes), amp, torch.device(device)
         self.to(self.device)
         if amp:
@@ -46,27 +66,39 @@ class PatchExtractor(nn.Module):
 
     @classmethod
     def from_checkpoints(cls, folder="checkpoints", rgb=None, xyz=None, uff=None, *, group_size=128, num_group=1024,
-                         multiscale=False, amp=False, device="cpu"):
+                         multiscale=False, amp=False, device="cpu", rgb_layers=None, rgb_size=None,
+                         fpfh_normal_radius=None, fpfh_feature_radius=None):
         """An extractor whose networks are loaded from files.
 
         Args:
             folder: folder of the backbones' checkpoints.
-            rgb, xyz: names of the backbones (keys of ``models.models.RGB_BACKBONES`` and ``XYZ_BACKBONES``), None
-                for none.
+            rgb, xyz: names of the backbones (keys of ``models.models.RGB_BACKBONES`` or what ``models.rgb_backbones``
+                knows; keys of ``XYZ_BACKBONES`` or "FPFH"), None for none.
             uff: path of the fusion module's checkpoint, None for none.
             group_size, num_group: points per group, groups per part.
             multiscale: average the xyz patches of two group sizes, the given one and twice it.
+            rgb_layers, rgb_size: of an RGB backbone that ``models.rgb_backbones`` knows; None for its defaults.
+            fpfh_normal_radius, fpfh_feature_radius: metres, of ``FpfhSettings``; None for no limit.
 
         Raises:
-            InputError: a checkpoint is missing or does not fit.
+            InputError: a checkpoint is missing or does not fit, or the RGB backbone is not suitable.
         """
+        fpfh = FpfhSettings(normal_radius=fpfh_normal_radius,
+                            feature_radius=fpfh_feature_radius) if xyz == FPFH else None
         if uff is not None:
             require(uff, UFF)  # before the backbones are loaded or downloaded
-        backbones = Model(device, rgb, xyz, group_size, num_group, folder)
+        backbones = Model(device, rgb, None if fpfh else xyz, group_size, num_group, folder, rgb_layers, rgb_size)
         fusion = None
         if uff is not None:
-            fusion = FeatureFusionBlock.from_checkpoint(uff, XYZ_DIM, getattr(backbones, "rgb_dim", RGB_DIM))
-        return cls(backbones, fusion, (group_size, 2 * group_size) if multiscale else (group_size,), amp, device)
+            widths = FPFH_DIM if fpfh else XYZ_DIM, getattr(backbones, "rgb_dim", RGB_DIM)
+            fusion = FeatureFusionBlock.from_checkpoint(uff, *widths)
+        group_sizes = (group_size, 2 * group_size) if multiscale else (group_size,)
+        return cls(backbones, fusion, group_sizes, amp, device, fpfh)
+
+    @property
+    def rgb_size(self):
+        """Side in pixels of the picture that :meth:`extract` takes."""
+        return getattr(self.deep_feature_extractor.rgb_backbone, "size", RGB_SIZE)
 
     @property
     def widths(self):
@@ -74,11 +106,18 @@ class PatchExtractor(nn.Module):
         model, widths = self.deep_feature_extractor, {}
         if model.rgb_backbone is not None:
             widths["rgb"] = model.rgb_dim
-        if model.xyz_backbone is not None:
-            widths["xyz"] = XYZ_DIM
+        if self.fpfh is not None or model.xyz_backbone is not None:
+            widths["xyz"] = XYZ_DIM if self.fpfh is None else FPFH_DIM
         if self.fusion is not None and len(widths) == 2:
             widths["fusion"] = sum(widths.values())
         return widths
+
+    @property
+    def steady(self):
+        """Whether the same part gives the same patches each time: in eval mode, and where no network has another."""
+        model = self.deep_feature_extractor
+        changing = model.xyz_backbone is not None or not isinstance(model.rgb_backbone, (RGBBackbone, type(None)))
+        return not (self.training and changing)
 
     def reseed(self, seed):
         """Set the random generators to where they stand in the release, seeded with ``seed``, when a category
@@ -92,13 +131,14 @@ class PatchExtractor(nn.Module):
         """Unscaled patches of one sample.
 
         Args:
-            sample: (rgb [1, 3, 224, 224], xyz [1, 3, S, S], ...) as a loader gives it.
+            sample: (rgb [1, 3, R, R], xyz [1, 3, S, S], ...) as a loader gives it; R is the RGB backbone's size, 224
+                unless another was asked for.
             banks: names of those that are wanted; None: all of ``widths``.
             zero_points: only (0, 0, 0) is background; else, as released, a point with any coordinate 0 is.
 
         Returns:
-            {"rgb": [784, C], "xyz": [3136, 1152], "fusion": [3136, 1152 + C]}: those wanted, and what fusion is made
-            of.
+            {"rgb": [784, C], "xyz": [3136, D], "fusion": [3136, D + C]}, D = 1152, or 33 with FPFH: those wanted, and
+            what fusion is made of.
         """
         banks = self.widths if banks is None else banks
         patches = {}
@@ -127,6 +167,10 @@ class PatchExtractor(nn.Module):
 
     def _xyz_patches(self, xyz, zero_points):
         valid = valid_points(xyz, zero_points)
+        if self.fpfh is not None:
+            there = torch.zeros(xyz[0].numel(), dtype=torch.bool)
+            there[valid.cpu()] = True
+            return fpfh_patches(xyz, self.fpfh, there.view(xyz.shape[1:])).to(self.device)
         points, valid = xyz.flatten(1).T[valid].to(self.device), valid.to(self.device)
         with self._precision():
             tokens, center = self.deep_feature_extractor.forward_xyz_sizes(points, self.group_sizes)

@@ -91,7 +91,9 @@ class Features(ReleasedNames):
         return {name: self.share(parts * PATCHES_PER_PART[name]) for name in self.bank_names}
 
     def _empty_banks(self, spool_dir=None):
-        return {name: MemoryBank(self.weight_eps, self.divisor, spool_dir) for name in self.bank_names}
+        s = self.settings
+        return {name: MemoryBank(self.weight_eps, self.divisor, spool_dir, s.bank_shards, s.shard_engine)
+                for name in self.bank_names}
 
     def add_sample_to_mem_bank(self, sample, class_name=None):
         """Extract one training part and add it; ``class_name`` is shown in progress bars."""
@@ -138,6 +140,7 @@ class Features(ReleasedNames):
                 self.device,
                 f"{self.class_name}: coreset of the {name} bank",
                 s.half_coreset,
+                s.coreset_partitions,
             )
         bank.gather()
 
@@ -158,10 +161,10 @@ class Features(ReleasedNames):
     def keeps_patches(self):
         """Whether :meth:`kept_patches` gives what extracting the training parts again would.
 
-        That is so in eval mode, where every bank took every part. In train mode, as released, a part's features
-        differ each time it is seen.
+        That is so where every bank took every part, in eval mode, and with networks that have no other. In train mode,
+        as released, a part's features differ each time it is seen.
         """
-        return self.fixes.eval_mode and all(bank.store.parts == self.added for bank in self.banks.values())
+        return self.extractor.steady and all(bank.store.parts == self.added for bank in self.banks.values())
 
     def kept_patches(self, number):
         """Patches of the training part ``number``, as :meth:`extract` gave them."""
@@ -183,6 +186,22 @@ class Features(ReleasedNames):
         banks = self.measure(patches)
         score, pixels = self.combine(*banks)
         return Judged(float(score[0]), pixels, banks)
+
+    @torch.no_grad()
+    def judge_with_nearest(self, patches, excluding_part=None):
+        """The same, and which normal patches were nearest.
+
+        Args:
+            patches: {bank: [P, C]}.
+            excluding_part: leave out the rows of this training part.
+
+        Returns:
+            (Judged, {bank: [P] int64 array of rows of ``banks[bank]``}).
+        """
+        found = {name: bank.measure_with_nearest(patches[name], excluding_part) for name, bank in self.banks.items()}
+        banks = self._measured(patches, [measured for measured, _ in found.values()])
+        score, pixels = self.combine(*banks)
+        return Judged(float(score[0]), pixels, banks), {name: index.cpu().numpy() for name, (_, index) in found.items()}
 
     @torch.no_grad()
     def measure(self, patches, excluding_part=None):
@@ -212,3 +231,8 @@ class Features(ReleasedNames):
         """The method's image score [1] and map [S, S] from its banks'; here those of its only bank."""
         (name,) = self.bank_names
         return np.array([scores[name]]), maps[name]
+
+    @property
+    def weights(self):
+        """What :meth:`combine` multiplies the banks' scores and maps with before it adds them: two {bank: float}."""
+        return dict.fromkeys(self.bank_names, 1.0), dict.fromkeys(self.bank_names, 1.0)

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from scipy.spatial import cKDTree
 
 from feature_extractors.alignment import GRID
+from feature_extractors.settings import FPFH_POINTS
 from utils.errors import InputError
 
 BINS = 11
@@ -48,7 +49,7 @@ class FpfhSettings:
     """
 
     normal_points: int = 30
-    feature_points: int = 100
+    feature_points: int = FPFH_POINTS
     normal_radius: Optional[float] = None
     feature_radius: Optional[float] = None
     camera: tuple = (0.0, 0.0, 0.0)

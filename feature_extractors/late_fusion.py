@@ -3,6 +3,8 @@
 import numpy as np
 from sklearn.linear_model import SGDOneClassSVM
 
+LEARNED = ("coef", "offset")  # of a fitted SGDOneClassSVM, all that its scores depend on
+
 
 class LateFusion:
     """Two one-class SVMs, on image scores and on pixels.
@@ -40,6 +42,30 @@ class LateFusion:
     def weights(self):
         """The learned weights, {"score": [banks], "pixel": [banks]} lists of floats."""
         return {"score": self.score_model.coef_.tolist(), "pixel": self.pixel_model.coef_.tolist()}
+
+    @property
+    def factors(self):
+        """What each bank's score and each bank's map is multiplied with, lambdas included: two lists of floats."""
+        pairs = (self.score_model, self.score_lambdas), (self.pixel_model, self.map_lambdas)
+        return [(model.coef_.astype(np.float64) * lambdas).tolist() for model, lambdas in pairs]
+
+    def state(self):
+        """{name: array} of what was learned, for :meth:`restore`."""
+        learned = {
+            f"{kind}.{name}": np.atleast_1d(getattr(model, f"{name}_"))
+            for kind, model in (("score", self.score_model), ("pixel", self.pixel_model))
+            for name in LEARNED
+        }
+        return {**learned, "train_scores": np.stack(self.train_scores)}
+
+    def restore(self, state):
+        """Take what :meth:`state` of another one gave; returns self."""
+        for kind, model in (("score", self.score_model), ("pixel", self.pixel_model)):
+            for name in LEARNED:
+                setattr(model, f"{name}_", np.array(state[f"{kind}.{name}"]))
+            model.n_features_in_ = len(model.coef_)
+        self.train_scores = list(np.array(state["train_scores"]))
+        return self
 
     def _score_row(self, scores):
         return np.asarray(scores, dtype=np.float32) * self.score_lambdas

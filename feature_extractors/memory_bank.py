@@ -10,6 +10,7 @@ from scipy.ndimage import gaussian_filter
 from feature_extractors.coreset import greedy_k_center, greedy_k_center_half, project
 from feature_extractors.nearest_rows import RowSearch
 from feature_extractors.row_store import RowStore
+from feature_extractors.shards import ShardedSearch, crew, partitioned_k_center, sharded_k_center
 from utils.errors import InputError
 
 BLUR = 4  # pixels: radius of the released blur, sigma of the one on float maps
@@ -33,17 +34,21 @@ class MemoryBank:
         weight_eps: added to the denominator of the score's weight.
         divisor: s*, e2 and e3 are divided by it before the exponentials, and the score with them.
         spool_dir: folder that training rows are spooled to, or None to keep them in memory.
+        shards: how many places the rows are split over; 1: they lie on one device.
+        engine: where those are, a key of ``feature_extractors.shards.ENGINES``.
 
     Attributes:
         store: RowStore of all training rows.
-        rows: [R, C] float32 tensor, scaled, from :meth:`gather` on; None before.
+        rows: [R, C] float32 tensor, scaled, from :meth:`gather` on; None before. On the CPU where there are shards.
         part: [R] int64 tensor (CPU), the number of the training part each row came from; -1 for an appended row.
+        place: [R] int64 tensor (CPU), which of that part's patches the row was, row-major; -1 likewise.
         mean, std: scalars; every patch is measured as (v - mean) / std.
     """
-    def __init__(self, weight_eps=0.0, divisor=1.0, spool_dir=None):
-        self.weight_eps, self.divisor = weight_eps, divisor
+    def __init__(self, weight_eps=0.0, divisor=1.0, spool_dir=None, shards=1, engine="devices"):
+        self.weight_eps, self.divisor, self.shards, self.engine = weight_eps, divisor, shards, engine
         self.mean, self.std = 0.0, 1.0
-        self.store, self.rows, self.part = RowStore(spool_dir), None, torch.empty(0, dtype=torch.long)
+        self.store, self.rows = RowStore(spool_dir), None
+        self.part = self.place = torch.empty(0, dtype=torch.long)
         self._kept = None  # positions in the store before gather; None: all
         self._search = self._part_there = self._rows_of_part = None  # see finish
 
@@ -57,16 +62,28 @@ class MemoryBank:
         """Add the patches [P, C] of the training part of number ``part``, counted from 0."""
         self.store.append(patches)
         self.part = torch.cat([self.part, self.part.new_full((len(patches), ), part)])
+        self.place = torch.cat([self.place, torch.arange(len(patches))])
 
     def scale(self, mean, std):
         """From now on every row v and every patch measured is (v - mean) / std; to be called before :meth:`gather`."""
         self.mean, self.std = float(mean), float(std)
 
-    def thin_out(self, count, eps, random_state, device, progress=None, half=False):
-        """Keep a coreset of at most ``count`` rows (at least one), picked in half precision where ``half`` is set."""
-        rows = project(self._blocks(), len(self), self.store.width, eps, random_state)
-        pick = greedy_k_center_half if half else greedy_k_center
-        self._keep(pick(rows, max(1, count), device, progress))
+    def thin_out(self, count, eps, random_state, device, progress=None, half=False, partitions=None):
+        """Keep a coreset of at most ``count`` rows (at least one).
+
+        They are picked in half precision, on one device, where ``half`` is set; in so many ``partitions`` where that is
+        given; else by greedy k-centre, over the shards where there are several.
+        """
+        rows, count = project(self._blocks(), len(self), self.store.width, eps, random_state), max(1, count)
+        if half:
+            picks = greedy_k_center_half(rows, count, device, progress)
+        elif partitions is not None:
+            picks = partitioned_k_center(rows, count, partitions, self._crew(device), progress)
+        elif self.shards > 1:
+            picks = sharded_k_center(rows, count, self._crew(device), progress)
+        else:
+            picks = greedy_k_center(rows, count, device, progress)
+        self._keep(picks)
 
     def drop_rows_with_zero(self):
         """Drop the rows that hold an exact zero."""
@@ -78,20 +95,43 @@ class MemoryBank:
         for block in self._blocks():
             rows[start:start + len(block)] = block
             start += len(block)
-        self.part = self.part[self._positions()]
+        self.part, self.place = self.part[self._positions()], self.place[self._positions()]
         self.rows, self._kept = rows, None
 
     def append_row(self, value):
         """Append one row of ``value`` in every column, after :meth:`gather`."""
         self.rows = torch.cat([self.rows, self.rows.new_full((1, self.rows.shape[1]), value)])
-        self.part = torch.cat([self.part, self.part.new_full((1, ), NO_PART)])
+        self.part, self.place = (torch.cat([of, of.new_full((1, ), NO_PART)]) for of in (self.part, self.place))
         self._search = None
 
-    def finish(self, device):
-        """Make the gathered rows ready to be measured against, on ``device``."""
-        self.rows = self.rows.to(device)
-        self._search, self._part_there = RowSearch(self.rows), self.part.to(device)
+    def finish(self, device, search=None):
+        """Make the gathered rows ready to be measured against, on ``device`` or on the shards' places.
+
+        search: a RowSearch over the rows, where it is known.
+        """
+        self.rows = self.rows.to("cpu" if self.shards > 1 else device)
+        if self.shards > 1:
+            search = ShardedSearch(self.rows, self._crew(device))
+        self._search = search or RowSearch(self.rows)
+        self._part_there = self.part.to(self._search.device)
         self._rows_of_part = np.bincount(self.part.numpy() + 1)[1:].tolist()  # here, not where a GPU would wait
+
+    def _crew(self, device):
+        return crew(self.shards, self.engine, torch.device(device))
+
+    @property
+    def search(self):
+        """The RowSearch over the rows, from :meth:`finish` on; made anew where there are shards."""
+        return self._search if self.shards == 1 else RowSearch(self.rows)
+
+    @classmethod
+    def of_rows(cls, rows, part, place, mean, std, weight_eps, divisor, search=None):
+        """A finished bank from what another one had: arguments as the attributes, ``rows`` on their device."""
+        bank = cls(weight_eps, divisor)
+        bank.store.close()
+        bank.rows, bank.part, bank.place, bank.mean, bank.std = rows, part, place, mean, std
+        bank.finish(rows.device, search)
+        return bank
 
     def _positions(self):
         return torch.arange(len(self.store)) if self._kept is None else self._kept
@@ -105,7 +145,8 @@ class MemoryBank:
         if self.rows is None:
             self._kept = self._positions()[index]
         else:
-            self.rows, self.part, self._search = self.rows[index], self.part[index], None
+            self.rows, self.part, self.place = self.rows[index], self.part[index], self.place[index]
+            self._search = None
 
     @torch.no_grad()
     def measure(self, patches, excluding_part=None):
@@ -125,6 +166,11 @@ class MemoryBank:
         and 3rd of the rows nearest to b (b is the first), and D = sqrt(C):
         score = s* (1 - exp(s*/D) / (exp(e2/D) + exp(e3/D))).
         """
+        return self._measure(patches, [excluding_part])[0][0]
+
+    @torch.no_grad()
+    def measure_with_nearest(self, patches, excluding_part=None):
+        """(Measured as :meth:`measure` gives it, the index [P] int64 of each patch's nearest row)."""
         return self._measure(patches, [excluding_part])[0]
 
     def measure_both(self, patches, part):
@@ -132,7 +178,7 @@ class MemoryBank:
 
         They equal ``measure(patches)`` and ``measure(patches, excluding_part=part)`` bit for bit. Arguments as there.
         """
-        return tuple(self._measure(patches, [None, part]))
+        return tuple(measured for measured, _ in self._measure(patches, [None, part]))
 
     def _measure(self, patches, excluded_parts):
         if self._search is None:
@@ -142,10 +188,10 @@ class MemoryBank:
             if left < NEEDED:
                 raise InputError(f"a memory bank of {left} rows cannot score ({NEEDED} are needed): "
                                  "raise --f_coreset or give more training parts")
-        patches = (patches.to(self.rows.device) - self.mean) / self.std
+        patches = (patches.to(self._search.device) - self.mean) / self.std
         exclusions = [None if part is None else self._part_there == part for part in excluded_parts]
         return [
-            Measured(self._score(patches, nearest, excluded), nearest.distance)
+            (Measured(self._score(patches, nearest, excluded), nearest.distance), nearest.index)
             for nearest, excluded in zip(self._search.nearest_each(patches, exclusions), exclusions)
         ]
 
@@ -153,7 +199,7 @@ class MemoryBank:
         farthest = nearest.distance.argmax(0, keepdim=True)  # [1]: indexing by a single number would wait for a GPU
         p, b, s = patches[farthest], nearest.index[farthest], nearest.distance[farthest][0]
         neighbours = self._neighbours(b, excluded)
-        e = torch.linalg.vector_norm(p - self.rows[neighbours], dim=1)
+        e = torch.linalg.vector_norm(p - self._search.rows_at(neighbours), dim=1)
         s, e = s / self.divisor, e / self.divisor
         root = self.rows.shape[1]**0.5
         weight = 1 - torch.exp(s / root) / (torch.exp(e / root).sum() + self.weight_eps)

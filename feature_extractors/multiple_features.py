@@ -1,4 +1,4 @@
-"""The six methods: which banks each has, how they are prepared, and how their scores combine."""
+"""The methods: which banks each has, how they are prepared, and how their scores combine."""
 import logging
 
 import numpy as np
@@ -28,7 +28,7 @@ class RGBFeatures(Features):
 
 
 class PointFeatures(Features):
-    """Point_MAE: one xyz bank, unscaled; with --rm_zero_for_project free of rows that hold a zero."""
+    """Point_MAE and FPFH: one xyz bank, unscaled; with --rm_zero_for_project free of rows that hold a zero."""
 
     bank_names = METHOD_BANKS["Point_MAE"]
     weight_eps = SINGLE_MODALITY_EPS
@@ -54,7 +54,7 @@ class FusionFeatures(Features):
 
 
 class DoubleRGBPointFeatures(Features):
-    """DINO+Point_MAE: an xyz and an RGB bank, joined by late fusion; distances in thousandths."""
+    """DINO+Point_MAE and DINO+FPFH: an xyz and an RGB bank, joined by late fusion; distances in thousandths."""
 
     bank_names = METHOD_BANKS["DINO+Point_MAE"]
     divisor = 1000.0
@@ -100,10 +100,15 @@ class DoubleRGBPointFeatures(Features):
             self.thin_out(name, self.rows_kept(name if self.fixes.coreset_sizes else "xyz"))
 
     def scale_banks(self):
-        """Scale all banks by the xyz bank's mean and the RGB bank's std, or each by its own (--fix scaling)."""
+        """Scale all banks by the xyz bank's mean and the RGB bank's std, or each by its own (--fix scaling).
+
+        With FPFH, which the release does not have, each by its own in any case: its per cent divided by the spread of
+        RGB features would be so large that the score's exponentials overflow.
+        """
         shared = self.banks["xyz"].store.mean_std()[0], self.banks["rgb"].store.mean_std()[1]
+        own = self.fixes.scaling or self.extractor.fpfh is not None
         for bank in self.banks.values():
-            bank.scale(*(bank.store.mean_std() if self.fixes.scaling else shared))
+            bank.scale(*(bank.store.mean_std() if own else shared))
 
     @property
     def detect_fuser(self):
@@ -162,7 +167,7 @@ class DoubleRGBPointFeatures(Features):
 
     def fit_late_fusion(self):
         """Fit to the training parts shown to :meth:`learn`."""
-        if self.settings.f_coreset >= 1 and self.fixes.eval_mode and not self.fixes.late_fusion:
+        if self.settings.f_coreset >= 1 and self.extractor.steady and not self.fixes.late_fusion:
             logging.warning(
                 "with --f_coreset 1 in eval mode the training parts lie in the banks themselves: the late fusion "
                 "learns from rounding noise (defect 15); use a smaller --f_coreset or --fix late_fusion"
@@ -179,6 +184,10 @@ class DoubleRGBPointFeatures(Features):
 
     def combine(self, scores, maps):
         return self.late_fusion.predict([*scores.values()], [*maps.values()])
+
+    @property
+    def weights(self):
+        return tuple(dict(zip(self.bank_names, of)) for of in self.late_fusion.factors)
 
 
 class DoubleRGBPointFeatures_add(DoubleRGBPointFeatures):
@@ -204,6 +213,10 @@ class DoubleRGBPointFeatures_add(DoubleRGBPointFeatures):
 
     def combine(self, scores, maps):
         return np.array([sum(scores.values())]), sum(maps.values())
+
+    @property
+    def weights(self):
+        return dict.fromkeys(self.bank_names, 1.0), dict.fromkeys(self.bank_names, 1.0)
 
 
 class TripleFeatures(DoubleRGBPointFeatures):
@@ -231,4 +244,6 @@ METHODS = {
     "DINO+Point_MAE": DoubleRGBPointFeatures,
     "DINO+Point_MAE+Fusion": TripleFeatures,
     "DINO+Point_MAE+add": DoubleRGBPointFeatures_add,
+    "DINO+FPFH": DoubleRGBPointFeatures,
+    "FPFH": PointFeatures,
 }

@@ -34,15 +34,28 @@ class RowSearch:
 
     Attributes:
         rows: as given.
+        norms: [R], the rows' squared norms.
         bound: LowerBound, or None.
     """
 
     def __init__(self, rows, bounded=None):
         self.rows = rows
-        self._norms = torch.cat([(block * block).sum(1) for block in rows.split(ROWS_A_BLOCK)])
+        self.norms = torch.cat([(block * block).sum(1) for block in rows.split(ROWS_A_BLOCK)])
         if bounded is None:  # on a GPU the products are cheap, and waiting for the host is not
             bounded = rows.device.type == "cpu" and len(rows) >= SMALL
-        self.bound = LowerBound(rows, self._norms) if bounded else None
+        self.bound = LowerBound(rows, self.norms) if bounded else None
+
+    @classmethod
+    def of_known(cls, rows, norms, bound=None):
+        """A search over ``rows`` [R, C] whose ``norms`` [R] and LowerBound are known."""
+        search = cls.__new__(cls)
+        search.rows, search.norms, search.bound = rows, norms, bound
+        return search
+
+    @property
+    def device(self):
+        """Where patches are expected and results come."""
+        return self.rows.device
 
     def nearest(self, patches, excluded=None):
         """Nearest row of each patch.
@@ -62,36 +75,51 @@ class RowSearch:
         Every exclusion leaves out at least what those before it do, so None comes first.
         """
         if patches.device.type != "cpu":
-            return self._compare(patches, exclusions)
+            return _distances(patches, self.raw_each(patches, exclusions))
         first, inverse = distinct_rows(patches)  # equal patches (background) are looked up once
-        search = self._compare if self.bound is None else self._compare_with_few
-        return [Nearest(distance[inverse], index[inverse]) for distance, index in search(patches[first], exclusions)]
+        patches = patches[first]
+        return [Nearest(distance[inverse], index[inverse])
+                for distance, index in _distances(patches, self.raw_each(patches, exclusions))]
+
+    def raw_each(self, patches, exclusions):
+        """:meth:`nearest_each` with squared distances that lack the patches' own squared norms, patches as they are.
+
+        Of several searches' rows the nearest are found by these: a patch's own norm rounds differences away.
+        """
+        return (self._compare if self.bound is None else self._compare_with_few)(patches, exclusions)
+
+    def rows_at(self, index):
+        """Rows [n, C] at the positions ``index`` [n]."""
+        return self.rows[index]
 
     def from_row(self, index):
         """Squared distances [R] of the row at ``index`` ([1] int64) to all rows, without the row's own squared norm.
 
         So they order the rows by their distance to it.
         """
-        return torch.addmv(self._norms, self.rows, self.rows[index][0], alpha=-2)
+        return self.from_vector(self.rows[index][0])
+
+    def from_vector(self, vector):
+        """The same for any vector [C]."""
+        return torch.addmv(self.norms, self.rows, vector, alpha=-2)
 
     def _compare(self, patches, exclusions, among=None):
-        """:meth:`nearest_each` by comparison with each row, or with those at the positions ``among``, block by
-        block."""
-        own, count = (patches * patches).sum(1), len(self.rows if among is None else among)
-        found = [(torch.full_like(own, torch.inf), torch.zeros(len(own), dtype=torch.long, device=own.device))
-                 for _ in exclusions]
+        """:meth:`raw_each` by comparison with each row, or with those at the positions ``among``, block by block."""
+        count = len(self.rows if among is None else among)
+        found = [Nearest(patches.new_full((len(patches),), torch.inf),
+                         torch.zeros(len(patches), dtype=torch.long, device=patches.device)) for _ in exclusions]
         size = (PRODUCTS if patches.device.type == "cpu" else PRODUCTS_GPU) // max(1, len(patches))
         size = max(512, min(size, ROWS_A_BLOCK))
         for start in range(0, count, size):
             some = slice(start, start + size) if among is None else among[start:start + size]
-            squared = torch.addmm(self._norms[some], patches, self.rows[some].T,
+            squared = torch.addmm(self.norms[some], patches, self.rows[some].T,
                                   alpha=-2)  # but for the patches' own norms
             for k, (excluded, (best, index)) in enumerate(zip(exclusions, found)):
                 least, nearest = _leave_out(squared, excluded, some).min(1)
                 nearest = nearest + start if among is None else some[nearest]
                 closer = least < best
-                found[k] = torch.where(closer, least, best), torch.where(closer, nearest, index)
-        return [Nearest((best + own).clamp_(min=0).sqrt_(), index) for best, index in found]
+                found[k] = Nearest(torch.where(closer, least, best), torch.where(closer, nearest, index))
+        return found
 
     def _compare_with_few(self, patches, exclusions):
         """As :meth:`_compare`, but only with rows whose lower bound does not exceed an upper bound.
@@ -103,7 +131,7 @@ class RowSearch:
         z = bound.project(patches)
         slack = ROUNDING * ((patches * patches).sum(1) + bound.largest_norm)
         groups = list(z[:, 0].argsort().split(max(1, min(256, BOUNDS // len(self.rows)))))
-        found = [(torch.empty(len(z)), torch.empty(len(z), dtype=torch.long)) for _ in exclusions]
+        found = [Nearest(torch.empty(len(z)), torch.empty(len(z), dtype=torch.long)) for _ in exclusions]
         left = {}  # group from which on an exclusion goes the plain way → those exclusions
         for i, group in enumerate(groups):
             bounded = [k for k in range(len(exclusions)) if not any(k in given_up for given_up in left.values())]
@@ -127,6 +155,12 @@ class RowSearch:
         return found
 
 
+def _distances(patches, found):
+    """Nearest with distances, of those that :meth:`RowSearch.raw_each` found for patches [P, C]."""
+    own = (patches * patches).sum(1)
+    return [Nearest((squared + own).clamp_(min=0).sqrt_(), index) for squared, index in found]
+
+
 def _leave_out(distances, excluded, some):
     """``distances`` [n, rows] with infinity in the columns of the excluded ones among the rows ``some``; in place."""
     if excluded is None:
@@ -147,24 +181,32 @@ class LowerBound:
         rows: [R, C]; norms: [R], their squared norms.
 
     Attributes:
+        centre, directions: [C] and [C, DIRECTIONS], of the projection.
         z: [R, DIRECTIONS + 1].
         largest_norm: the largest squared norm of a row.
     """
 
     def __init__(self, rows, norms):
         sample = rows[::max(1, len(rows) // SAMPLE)]
-        self._centre = sample.mean(0)
-        sample = sample - self._centre
+        self.centre = sample.mean(0)
+        sample = sample - self.centre
         directions = torch.linalg.eigh(sample.T @ sample).eigenvectors
-        self._directions = directions[:, -DIRECTIONS:].flip(1).contiguous()  # the most spread first
+        self.directions = directions[:, -DIRECTIONS:].flip(1).contiguous()  # the most spread first
         self.largest_norm = float(norms.max())
         self.z = torch.cat([self.project(block) for block in rows.split(ROWS_A_BLOCK)])
 
+    @classmethod
+    def of_known(cls, centre, directions, z, largest_norm):
+        """A bound whose attributes are known."""
+        bound = cls.__new__(cls)
+        bound.centre, bound.directions, bound.z, bound.largest_norm = centre, directions, z, largest_norm
+        return bound
+
     def project(self, v):
         """z [n, DIRECTIONS + 1] of vectors [n, C]."""
-        v = v - self._centre
-        along = v @ self._directions
-        return torch.cat([along, torch.linalg.vector_norm(v - along @ self._directions.T, dim=1, keepdim=True)], dim=1)
+        v = v - self.centre
+        along = v @ self.directions
+        return torch.cat([along, torch.linalg.vector_norm(v - along @ self.directions.T, dim=1, keepdim=True)], dim=1)
 
 
 def distinct_rows(rows):

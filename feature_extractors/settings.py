@@ -15,7 +15,18 @@ METHOD_BANKS = {
     "DINO+Point_MAE": ("xyz", "rgb"),
     "DINO+Point_MAE+Fusion": ("xyz", "rgb", "fusion"),
     "DINO+Point_MAE+add": ("xyz", "rgb"),
+    "DINO+FPFH": ("xyz", "rgb"),
+    "FPFH": ("xyz",),
 }
+FPFH = "FPFH"  # the xyz backbone that is no network
+FPFH_METHODS = ("DINO+FPFH", "FPFH")  # ours: methods whose xyz backbone is always FPFH
+FPFH_POINTS = 100  # points that a histogram is made of
+
+
+TRAIN_MODE = (
+    "--save_model needs --eval_mode: in train mode, as released, a part's features differ each time it is seen, so the "
+    "same part would get another score and perhaps another verdict each time"
+)
 
 
 def needed_backbones(bank_names):
@@ -67,6 +78,10 @@ class Settings:
         f_coreset: kept fraction of the rows, in (0, 1].
         coreset_eps: allowed distortion of distances in the random projection, in (0, 1).
         half_coreset: pick the coreset in half precision, row by row, as the release does (slow, for comparison).
+        coreset_partitions: pick the coreset in so many parts and then among their picks: others than of all rows at
+            once; None: of all rows at once.
+        bank_shards: places that each bank's rows are split over; shard_engine: where, see ``shards.ENGINES``. The
+            results are those of one place.
         random_state: seed of the random projection; None: numpy's global generator.
         img_size: side of the maps in pixels, for the methods whose maps are not always 224.
         asy_memory_bank: at most so many parts in the xyz and fusion banks; None: all.
@@ -81,6 +96,9 @@ class Settings:
     f_coreset: float = 0.1
     coreset_eps: float = 0.9
     half_coreset: bool = False
+    coreset_partitions: Optional[int] = None
+    bank_shards: int = 1
+    shard_engine: str = "devices"
     random_state: Optional[int] = None
     img_size: int = 224
     asy_memory_bank: Optional[int] = None

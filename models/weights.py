@@ -10,14 +10,15 @@ from timm.models import get_pretrained_cfg
 
 from models import checkpoints
 from models.models import RGB_BACKBONES, XYZ_BACKBONES
+from models.rgb_backbones import LITE0, is_rgb_backbone, weights_path
 from utils.files import sha256_of
 
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")  # what timm downloads from a model's page
 
 
 class WeightFile(NamedTuple):
-    """One weight file. ``source`` is "file", "timm download", or where the file is not known, "sha256 of the
-    tensors"."""
+    """One weight file. ``source`` is "file", "timm download", "Python package", or where the file is not known,
+    "sha256 of the tensors"."""
 
     network: str
     path: str
@@ -32,11 +33,16 @@ def weight_files(folder="checkpoints", rgb=None, xyz=None, uff=None, **_):
 
     Returns:
         list of WeightFile; None in the place of weights that timm has not downloaded yet, or that are missing.
+
+    Raises:
+        InputError: no such RGB backbone, or the package that holds its weights is not installed.
     """
     files = []
-    if xyz is not None:
+    if xyz in XYZ_BACKBONES:  # FPFH has no weights
         files.append(_local(Path(folder) / XYZ_BACKBONES[xyz][0].file, XYZ_BACKBONES[xyz][0]))
-    if rgb is not None:
+    if rgb is not None and is_rgb_backbone(rgb):
+        files.append(_found(rgb, weights_path(rgb, folder), folder))
+    elif rgb is not None:
         name, role = RGB_BACKBONES[rgb]
         path = role and Path(folder) / role.file
         files.append(_local(path, role) if path and path.is_file() else _downloaded(name))
@@ -76,6 +82,16 @@ def _local(path, role):
     return WeightFile(
         role.title, str(path.resolve()), path.stat().st_size, sha256_of(path), "file", checkpoints.is_standin(path)
     )
+
+
+def _found(name, path, folder):
+    """WeightFile of an RGB backbone of ``models.rgb_backbones`` with weights at ``path``; None for None."""
+    if path is None:
+        return None
+    local = Path(path).resolve().is_relative_to(Path(folder).resolve())
+    source = "Python package" if name == LITE0 else "file" if local else "timm download"
+    standin = local and checkpoints.is_standin(path)
+    return WeightFile(name, str(Path(path).resolve()), path.stat().st_size, sha256_of(path), source, standin)
 
 
 def _downloaded(name):

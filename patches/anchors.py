@@ -3,14 +3,15 @@ have to guess.
 
 1. ``add_arguments``: before the command line is parsed, in the file that main.py's options come from.
 2. ``record``: behind the three calls of ``self.compute_single_s_s_map`` with modal 'xyz', 'rgb' and 'fusion', in the
-method
-   that ``predict`` runs and nothing else does, such as the training pass.
-3. ``apply``: first statement of ``calculate_metrics`` in the class that the one of place 2 inherits it from.
+   method that ``predict`` runs and nothing else does, such as the training pass; where several classes have one, in
+   each that main.py can build for the full setting (``patches/choose.py``).
+3. ``apply``: first statement of ``calculate_metrics`` in the class that those of place 2 inherit it from.
 """
 import ast
 from collections import namedtuple
 
 from patches.checkout import Checkout, is_own
+from patches.choose import Candidate, Unclear, choose
 
 MODALS = ("xyz", "rgb", "fusion")
 PARSE = ("parse_args", "parse_known_args")
@@ -32,45 +33,52 @@ def find_places(root):
     may be loaded by name).
 
     Returns:
-        (Checkout, [Place], [text of each Missing]); a call that the user wrote needs no place.
+        (Checkout, [Place], [text of each Missing], [why a class is recorded]); a call that the user wrote needs no
+        place.
 
     Raises:
         InputError: a file that may hold a place cannot be parsed.
     """
     checkout = Checkout(root)
-    places, missing = _find(checkout)
+    places, missing, why = _find(checkout)
     if any(error.absent for error in missing):
         everything = Checkout(root, everything=True)
         found = _find(everything)
         if len(found[1]) <= len(missing):
-            checkout, (places, missing) = everything, found
-    return checkout, places, [str(error) for error in missing]
+            checkout, (places, missing, why) = everything, found
+    return checkout, places, [str(error) for error in missing], why
 
 
 def _find(checkout):
-    places, missing, recording = [], [], None
-    for hook in ("add_arguments", "record", "apply"):
+    places, missing, recording, others, used, why = [], [], [], [], None, []
+    for hook in ("record", "add_arguments", "apply"):
         written = checkout.written_by_user(hook)
         try:
             if hook == "add_arguments" and not written:
-                places.append(parser_place(checkout))
+                places.append(parser_place(checkout, others))
+            elif hook == "record" and written:
+                recording = [c for c in (_class_around(checkout, *call) for call in written) if c]
+                why = ["{}: records in a line of your own".format(c.at()) for c in recording]
             elif hook == "record":
-                recording = _class_around(checkout, *written[0]) if written else None
-                if not written:
-                    recording, place = record_place(checkout)
-                    places.append(place)
+                choice = record_choice(checkout)
+                recording, others, used = [c.cls for c in choice.candidates], choice.others, choice.used
+                places.extend(place for c in choice.candidates for place in record_places(checkout, c))
+                why = choice.why
             elif hook == "apply" and not written:
-                places.append(metrics_place(checkout, recording))
+                places.extend(metrics_places(checkout, recording, used))
         except Missing as error:
             missing.append(error)
-    return places, missing
+    return places, missing, why
 
 
 # ---------------------------------------------------------------- 1: the parser
 
 
-def parser_place(checkout):
-    """Before ``args = parser.parse_args()`` of main.py, or of the one file it imports that parses the command line."""
+def parser_place(checkout, others=()):
+    """Before ``args = parser.parse_args()`` of main.py, or of the one file it imports that parses the command line.
+
+    ``others``: further method names that are refused with --scoring.
+    """
     code = "add_arguments(PARSER)"
     where = "before the options are parsed (PARSER: your parser)"
     for sources in ([checkout.sources[checkout.main]], [checkout.sources[path] for path in checkout.imported]):
@@ -107,7 +115,8 @@ def parser_place(checkout):
                 raise Missing(
                     "{}: line {}: has an option {} of its own; rename it".format(source.name, node.lineno, taken[0]),
                     where, code)
-    return _before(source, statement, "add_arguments({})".format(name), where)
+    more = ", others=({},)".format(", ".join(ascii(other) for other in others)) if others else ""
+    return _before(source, statement, "add_arguments({}{})".format(name, more), where)
 
 
 def _is_parser(checkout, source, call, name):
@@ -154,24 +163,32 @@ def _parser_of_function(checkout, source, call, missing):
 # ---------------------------------------------------------------- 2: the three maps
 
 
-def record_place(checkout):
-    """Behind the last of the three assignments; returns (Class, Place)."""
-    code, where = "record(self, RGB_MAP, XYZ_MAP, FUSION_MAP)", "where predict knows the three maps of a test part"
+RECORD = "record(self, RGB_MAP, XYZ_MAP, FUSION_MAP)"
+KNOWN = "where predict knows the three maps of a test part"
+
+
+def record_choice(checkout):
+    """The Choice among the methods that predict runs and that make all three calls."""
     found = []
     for cls in checkout.classes:
         for name, method in cls.methods.items():
             calls = [(modal, node) for node in ast.walk(method) for modal in [_modal(node, method)] if modal]
             if {modal for modal, _ in calls} == set(MODALS) and name in checkout.called_from(cls, ["predict"]):
-                found.append((cls, name, calls))
+                found.append(Candidate(cls, name, calls))
     if not found:
         raise Missing(
             "{}: no method that predict calls has self.compute_single_s_s_map(..., modal=...) for each of {}".format(
-                _usually(checkout, "TripleFeatures", "multiple_features"), ", ".join(MODALS)), where, code, absent=True)
-    cls, name, calls = found[0]
-    if len(found) > 1:
-        at = "; ".join(c.at(n) for c, n, _ in found)
-        raise Missing("{}: several methods compute the three maps, and it is not certain which is used".format(at),
-                      where, code)
+                _usually(checkout, "TripleFeatures", "multiple_features"), ", ".join(MODALS)), KNOWN, RECORD,
+            absent=True)
+    try:
+        return choose(checkout, found)
+    except Unclear as error:
+        raise Missing(str(error), KNOWN, RECORD, absent=True) from None
+
+
+def record_places(checkout, candidate):
+    """[Place] behind the last of the three assignments; one for each branch that has all three."""
+    (cls, name, calls), code, where = candidate, RECORD, KNOWN
     testing = checkout.called_from(cls, ["predict"])
     others = sorted({other for c in checkout.family(cls) for other in c.methods
                      if other not in testing and name in checkout.called_from(cls, [other], past=["predict"])})
@@ -179,7 +196,28 @@ def record_place(checkout):
         raise Missing("{}: is run by {} as well as by predict, so the test parts' maps cannot be told apart".format(
             cls.at(name), ", ".join(others)), where, code)
     method = cls.methods[name]
-    statements, maps = {}, {}
+    return [_record_place(cls, name, group) for group in _branches(method, calls)]
+
+
+def _branches(method, calls):
+    """The calls, by branch of one ``if`` where each branch that has any has all three."""
+    groups = {}
+    for modal, call in calls:
+        groups.setdefault(id(_blocks(method, call)[-1][0]), []).append((modal, call))
+    groups = list(groups.values())
+    if len(groups) < 2 or any(sorted(modal for modal, _ in group) != sorted(MODALS) for group in groups):
+        return [calls]
+    chains = [_blocks(method, group[0][1]) for group in groups]
+    for i, chain in enumerate(chains):
+        for other in chains[:i]:
+            apart = next(k for k, (a, b) in enumerate(zip(chain, other)) if a[0] is not b[0])
+            if chain[apart - 1][1] is not other[apart - 1][1] or not isinstance(chain[apart - 1][1], ast.If):
+                return [calls]
+    return groups
+
+
+def _record_place(cls, name, calls):
+    code, where, method, statements, maps = RECORD, KNOWN, cls.methods[name], {}, {}
     for modal, call in calls:
         blocks = _blocks(method, call)
         expression = _map_expression(blocks[-1][1], call)
@@ -211,8 +249,8 @@ def record_place(checkout):
             "{}: {} is assigned again between the three calls".format(cls.at(name), " or ".join(sorted(names))), where,
             code)
     own = method.args.args[0].arg
-    return cls, _after(cls.source, last, "record({}, {}, {}, {})".format(own, maps["rgb"], maps["xyz"], maps["fusion"]),
-                       where)
+    return _after(cls.source, last, "record({}, {}, {}, {})".format(own, maps["rgb"], maps["xyz"], maps["fusion"]),
+                  where)
 
 
 def _modal(node, method):
@@ -241,25 +279,33 @@ def _map_expression(statement, call):
 # ---------------------------------------------------------------- 3: the metrics
 
 
-def metrics_place(checkout, recording):
-    """At the start of ``calculate_metrics`` of the class that the recording one inherits it from."""
+def metrics_places(checkout, recording, used=None):
+    """[Place] at the start of each ``calculate_metrics`` that one of the recording classes inherits.
+
+    ``used``: the classes that main.py can build; others may override it. None: not known.
+    """
     code, name = "apply(self)", "calculate_metrics"
     where = "as first statement of the calculate_metrics that the full setting runs"
-    starts = [recording] if recording else [c for c in checkout.classes if c.name == "Features"]
-    definers = [c for start in starts for c in checkout.lineage(start) if name in c.methods]
-    if not definers:
-        raise Missing("{}: has no method calculate_metrics".format(_usually(checkout, "Features", "features")), where,
-                      code, absent=True)
-    top = definers[-1]
-    overrides = [c for c in definers[:-1] + checkout.descendants(top) if name in c.methods and c is not top]
-    if overrides:
-        unique = [c for i, c in enumerate(overrides) if c not in overrides[:i]]
-        raise Missing("{}: overrides {}".format("; ".join(c.at(name) for c in unique), top.at(name)), where, code)
-    method = top.methods[name]
-    body = method.body[1:] if ast.get_docstring(method) is not None else method.body
-    if not body or not method.args.args:
-        raise Missing("{}: is empty".format(top.at(name)), where, code)
-    return _before(top.source, body[0], "apply({})".format(method.args.args[0].arg), where)
+    places = []
+    for start in recording or [c for c in checkout.classes if c.name == "Features"] or [None]:
+        definers = [c for c in checkout.lineage(start) if name in c.methods] if start else []
+        if not definers:
+            raise Missing("{}: has no method calculate_metrics".format(
+                start.at() if recording else _usually(checkout, "Features", "features")), where, code, absent=True)
+        top = definers[-1]
+        overrides = [c for c in definers[:-1] + checkout.descendants(top) if name in c.methods and c is not top
+                     and (used is None or c in used)]
+        if overrides:
+            unique = [c for i, c in enumerate(overrides) if c not in overrides[:i]]
+            raise Missing("{}: overrides {}".format("; ".join(c.at(name) for c in unique), top.at(name)), where, code)
+        method = top.methods[name]
+        body = method.body[1:] if ast.get_docstring(method) is not None else method.body
+        if not body or not method.args.args:
+            raise Missing("{}: is empty".format(top.at(name)), where, code)
+        place = _before(top.source, body[0], "apply({})".format(method.args.args[0].arg), where)
+        if place not in places:
+            places.append(place)
+    return places
 
 
 # ---------------------------------------------------------------- syntax

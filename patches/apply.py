@@ -1,4 +1,4 @@
-"""Add the scoring add-on to an M3DM checkout: scoring_addon.py beside its main.py, and three lines that call it.
+"""Add the scoring add-on to an M3DM checkout: scoring_addon.py beside its main.py, and the lines that call it.
 
     python patches/apply.py PATH_TO_M3DM
 
@@ -65,8 +65,8 @@ def _interrupt(*_):
 
 
 def add(root, args):
-    """Complete the three lines and the file; returns the exit code."""
-    checkout, places, faults = find_places(root)
+    """Complete the lines and the file; returns the exit code."""
+    checkout, places, faults, why = find_places(root)
     changes, report, target, ours = {}, [], root / ADDON, (PROJECT / ADDON).read_bytes()
     if os.path.lexists(str(target)) and not _is_ours(target, root, ours):
         faults.append(
@@ -93,7 +93,8 @@ def add(root, args):
         write_all(changes)
     last = ("nothing was changed; without --check this is inserted" if args.check else
             "done; now: python main.py ... --scoring disagreement")
-    print("\n".join([*report, last] if changes else ["{}: already applied, nothing to do".format(args.path)]))
+    done = [*report, last] if changes else ["{}: already applied, nothing to do".format(args.path)]
+    print("\n".join([*why, *done]))
     return FINE
 
 

@@ -44,7 +44,7 @@ class Checkout:
     """
 
     def __init__(self, root, everything=False):
-        self.root = Path(root)
+        self.root, self.everything = Path(root), everything
         self.main = self.root / "main.py"
         if not self.main.is_file():
             raise InputError("{}: no main.py in it; give the folder of an M3DM checkout".format(root))
@@ -86,11 +86,19 @@ class Checkout:
                         )
                     )
             elif isinstance(node, ast.ImportFrom):
-                folder = path.parents[min(node.level, len(path.parents)) - 1] if node.level else self.root
-                base = node.module.split(".") if node.module else []
+                folder, base = self.origin(path, node)
                 files = [file for alias in node.names for file in self._files(folder, base + [alias.name])]
                 found.append((files, {alias.asname or alias.name: alias.name for alias in node.names}))
+            elif isinstance(node, ast.Call) and "import_module" in (
+                    getattr(node.func, "attr", None), getattr(node.func, "id", None)):
+                words = [arg.value for arg in node.args[:1] if isinstance(arg, ast.Constant)]
+                found.extend((self._files(self.root, word.split(".")), {}) for word in words if isinstance(word, str))
         return found
+
+    def origin(self, path, node):
+        """(folder, parts of the dotted name below it) that a ``from`` import of the file reads from."""
+        folder = path.parents[min(node.level, len(path.parents)) - 1] if node.level else self.root
+        return folder, node.module.split(".") if node.module else []
 
     def _files(self, folder, parts):
         """The files that importing the dotted name reads: the packages' ``__init__`` and the module."""

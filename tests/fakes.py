@@ -10,7 +10,9 @@ class FakeExtractor:
     """
 
     device = torch.device("cpu")
-    deep_feature_extractor = fusion = None
+    deep_feature_extractor = fusion = fpfh = None
+
+    steady = property(lambda self: not self.training)
 
     def __init__(self, **widths):
         self.widths, self.training, self.seeds = widths, None, []
@@ -27,3 +29,20 @@ class FakeExtractor:
 
     def extract(self, sample, banks=None, zero_points=False):
         return sample
+
+
+class PoolingExtractor(FakeExtractor):
+    """Patches straight from a sample's pixels: means and products of pooled picture and cloud, no network."""
+
+    def __init__(self):
+        super().__init__(rgb=5, xyz=6, fusion=11)
+
+    def extract(self, sample, banks=None, zero_points=False):
+        from torch.nn.functional import adaptive_avg_pool2d
+
+        rgb, xyz = (adaptive_avg_pool2d(of, side)[0].flatten(1).T for of, side in zip(sample[:2], (28, 56)))
+        xyz = 30 * xyz
+        patches = {"rgb": torch.cat([rgb, rgb[:, :2] ** 2], 1), "xyz": torch.cat([xyz, torch.sin(3 * xyz)], 1)}
+        grid = patches["rgb"].reshape(28, 1, 28, 1, 5).expand(-1, 2, -1, 2, -1).reshape(3136, 5)
+        patches["fusion"] = torch.cat([patches["xyz"], grid], 1)
+        return {name: patches[name] for name in banks or self.widths}

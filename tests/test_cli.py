@@ -9,9 +9,10 @@ import pytest
 
 import main
 from feature_extractors.multiple_features import METHODS
-from feature_extractors.settings import Fixes, Settings
+from feature_extractors.settings import FPFH, Fixes, Settings
 from models import models
-from utils.options import FIXES, METHOD_BANKS, RGB_BACKBONE_NAMES, XYZ_BACKBONE_NAMES, build_parser, parse_arguments
+from utils.backbone_options import RGB_BACKBONE_NAMES, XYZ_BACKBONE_NAMES
+from utils.options import FIXES, METHOD_BANKS, build_parser, parse_arguments
 
 DEFAULTS = {
     "method_name": "DINO+Point_MAE+Fusion",
@@ -53,7 +54,7 @@ DEFAULTS = {
     "fix": [],
     "eval_mode": False,
     "device": "auto",
-    "num_workers": 1,
+    "num_workers": None,
     "output_dir": "results",
     "checkpoint_dir": "checkpoints",
     "seed": 0,
@@ -68,14 +69,27 @@ DEFAULTS = {
     "amp": False,
     "overwrite": False,
     "half_coreset": False,
+    "coreset_partitions": None,
+    "bank_shards": 1,
+    "shard_engine": "devices",
     "unit": None,
     "no_check": False,
+    "rgb_layers": None,
+    "rgb_size": None,
+    "fpfh_normal_radius": None,
+    "fpfh_feature_radius": None,
+    "save_feature_format": "pt",
+    "save_feature_half": False,
+    "save_model": None,
+    "model_precision": "full",
+    "calibration": None,
+    "calibration_dir": None,
 }
 FIX_NAMES = {
     "eval_mode", "scaling", "coreset_sizes", "float_maps", "max_sample", "zero_row", "late_fusion", "save_feature",
     "zero_points"
 }
-ONE_BANK = ("DINO", "Point_MAE", "Fusion")
+ONE_BANK = ("DINO", "Point_MAE", "Fusion", "FPFH")
 
 
 @pytest.fixture(autouse=True)
@@ -107,7 +121,8 @@ def test_default(name):
 
 
 def test_no_option_beyond_the_documented_ones():
-    assert set(vars(parse_arguments(["--use_uff"]))) == set(DEFAULTS) | {"min_points", "train_maps", "fixes"}
+    derived = {"min_points", "train_maps", "fixes", "held_out"}
+    assert set(vars(parse_arguments(["--use_uff"]))) == set(DEFAULTS) | derived
 
 
 @pytest.mark.parametrize("method, banks", [
@@ -127,7 +142,7 @@ def test_min_points(method, groups):
 
 def test_names_agree_with_the_networks():
     assert list(RGB_BACKBONE_NAMES) == list(models.RGB_BACKBONES)
-    assert list(XYZ_BACKBONE_NAMES) == list(models.XYZ_BACKBONES)
+    assert list(XYZ_BACKBONE_NAMES) == [*models.XYZ_BACKBONES, FPFH]
     assert list(METHOD_BANKS) == list(METHODS)
     assert {
         name: list(kind.bank_names)
@@ -261,6 +276,9 @@ OUT_OF_RANGE = [
     "f_coreset 1.01",
     "f_coreset nan",
     "asy_memory_bank 0",
+    "coreset_partitions 1",
+    "bank_shards 0",
+    "shard_engine other",
     "ocsvm_nu 0",
     "ocsvm_nu 1.1",
     "ocsvm_nu nan",
@@ -298,6 +316,11 @@ OUT_OF_RANGE = [
     "rgb_backbone_name other",
     "xyz_backbone_name other",
     "dataset_type other",
+    "calibration other",
+    "calibration 0",
+    "calibration 1",
+    "calibration nan",
+    "model_precision other",
 ]
 
 

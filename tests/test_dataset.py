@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
+import dataset
 from dataset import TestDataset, TrainDataset, get_data_loader
 from tests.make_data import add_part, make_category, picture, points, spot, write_png, write_tiff
 from utils.errors import InputError
@@ -97,6 +98,18 @@ def test_parts_in_order_of_folders_and_names(tmp_path):
     data = TestDataset("toy", 224, tmp_path)
     assert [(data.describe(i)[1], data.files[i][0].stem) for i in range(6)] == [
         ("cut", "002"), ("cut", "010"), ("good", "002"), ("good", "010"), ("hole", "002"), ("hole", "010")]
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader")  # more processes than this machine has cores
+@pytest.mark.parametrize("device, gpu, given, wanted", [
+    ("cpu", True, None, 1), ("auto", False, None, 1), ("auto", True, None, 4), ("cuda", True, None, 4),
+    ("mps", False, None, 1), ("cuda", True, 0, 0), ("cpu", False, 3, 3)])
+def test_workers_follow_the_device(tmp_path, monkeypatch, device, gpu, given, wanted):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(dataset, "available_cores", lambda: 16)
+    make_category(tmp_path)
+    args = SimpleNamespace(dataset_path=tmp_path, device=device, num_workers=given)
+    assert get_data_loader("train", "toy", 224, args).num_workers == wanted
 
 
 @pytest.mark.parametrize("workers", [0, 1])

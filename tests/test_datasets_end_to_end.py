@@ -104,13 +104,12 @@ def test_the_demo_runs_every_command_of_the_way(tmp_path, monkeypatch, capfd):
         return subprocess.CompletedProcess(words, 3 if "rescore" in words[1] else 0)
 
     monkeypatch.setattr(demo.subprocess, "run", run)
-    assert demo.main([str(tmp_path / "my demo")]) == 3  # the first failure ends it
+    assert demo.main([str(tmp_path / "my demo"), "--full"]) == 3  # the first failure ends it
     out, err = capfd.readouterr()
     assert "exit code 3" in err and f"$ python tools/make_demo.py '{tmp_path / 'my demo'}'" in out
     tools = [Path(words[0]).name for words in seen]
     assert tools == [
-        "make_demo.py",
-        "main.py",
+        *["make_demo.py", "main.py"] * 2,
         "make_downloads.py",
         "preprocessing.py",
         "preprocess_eyecandies.py",

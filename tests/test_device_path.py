@@ -105,7 +105,7 @@ def test_few_kernels_are_launched_for_the_points_of_a_sample(monkeypatch):
 def test_the_coreset_of_a_gpu_waits_less_than_once_in_ten_picks(monkeypatch):
     """Counted on rows that the CPU holds, in a GPU's sizes. Before: about four times per pick."""
 
-    class OnGpu(coreset._FarthestFirst):
+    class OnGpu(coreset.FarthestFirst):
         waits = property(lambda _: False, lambda *_: None)
 
     monkeypatch.setattr(coreset, "ON_CPU", coreset.ON_GPU)
@@ -120,7 +120,7 @@ def test_the_coreset_of_a_gpu_waits_less_than_once_in_ten_picks(monkeypatch):
 def test_the_projected_rows_are_brought_to_the_device_once(monkeypatch):
     """And not back from there, to find the distinct ones."""
     moved = []
-    monkeypatch.setattr(coreset, "_FarthestFirst", lambda rows, count: moved.append(rows) or type(
+    monkeypatch.setattr(coreset, "FarthestFirst", lambda rows, count: moved.append(rows) or type(
         "", (), {"run": lambda self, progress: torch.arange(count)})())
     assert greedy_k_center(torch.arange(6.0)[:, None] // 2, 2, "meta").tolist() == [0, 2]
     assert [tuple(rows.shape) for rows in moved] == [(3, 1)] and moved[0].device.type == "meta"

@@ -70,6 +70,25 @@ def copy_category(dataset_path, target, train=2, test=("good", "hole")):
     return target
 
 
+def test_defaults_once(checkpoints, flags, dataset_path, tmp_path):
+    """One process that loads, train mode, 1024 groups of 128 points: what a user gets who sets nothing."""
+    copy_category(dataset_path, tmp_path / "data" / "two", train=1)
+    flags[flags.index(str(dataset_path))] = str(tmp_path / "data")
+    assert main.main([*full_setting(checkpoints), *flags, "--category", "two", "--no_check"]) == 0
+    run = json.loads((tmp_path / "results" / "run.json").read_text())
+    options, two = run["options"], run["categories"]["two"]
+    assert [options[name] for name in ("num_group", "group_size", "fix", "num_workers")] == [1024, 128, [], None]
+    assert two["training_parts"] == 1 and two["test_parts"] == 2
+    rows, columns = two["banks"]["xyz"]
+    assert 50 < rows <= 1 + 313 and columns == 1152  # a tenth of 3136, less those that hold a zero, and one of zeros
+    assert two["banks"]["rgb"] == [31, 768] and two["banks"]["fusion"] == [31, 1920]  # a tenth of the xyz bank's 313
+    table = read_csv(tmp_path / "results" / "scores_two.csv")
+    assert table[0][3:] == ["baseline", "bank_xyz", "bank_rgb", "bank_fusion"]
+    assert [row[2] for row in table[1:]] == ["0", "1"]
+    scores = np.array([[float(value) for value in row[3:]] for row in table[1:]])
+    assert np.isfinite(scores).all() and (scores[0] != scores[1]).all() and (scores[:, 1:] > 0).all()
+
+
 def test_released_command_with_the_flag(checkpoints, flags, tmp_path):
     command = [
         sys.executable,

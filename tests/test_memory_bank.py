@@ -73,10 +73,10 @@ def test_greedy_k_center_ties_and_surplus(pool, monkeypatch):
 
 def test_the_example_of_the_module(monkeypatch):
     monkeypatch.setattr(coreset, "ON_CPU", coreset.ON_CPU._replace(pool=3, wider=2))
-    monkeypatch.setattr(coreset, "_shortened", lambda centred, norms: (centred, centred))
+    monkeypatch.setattr(coreset, "_directions", lambda *_: None)
     pools, tightened = [], []
 
-    class Followed(coreset._FarthestFirst):
+    class Followed(coreset.FarthestFirst):
         def _pick_within(self, candidate_pool, limit):
             pools.append((candidate_pool.tolist(), round(limit, 3)))
             super()._pick_within(candidate_pool, limit)
@@ -85,7 +85,7 @@ def test_the_example_of_the_module(monkeypatch):
             tightened.append(sorted(index.tolist()))
             super()._tighten(index)
 
-    monkeypatch.setattr(coreset, "_FarthestFirst", Followed)
+    monkeypatch.setattr(coreset, "FarthestFirst", Followed)
     rows = torch.tensor([(0, 0), (1, 0), (0, 1), (9, 0), (9, 1), (8, 0), (0, 7), (1, 7), (0, 6), (4, 3)]).float()
     assert greedy_k_center(rows, 3).tolist() == plain.k_center(rows, 3).tolist() == [0, 4, 7]
     assert pools == [([3, 4, 5], pytest.approx(50, abs=0.01)), ([6, 7, 8], pytest.approx(25, abs=0.01))]
@@ -98,12 +98,12 @@ def test_sizes_for_a_gpu_make_the_same_picks(seed, count, compact, ties):
     rows = np.random.default_rng(seed).standard_normal((300, 6)).astype(np.float32)
     rows = torch.from_numpy(rows.round() if ties else rows)
 
-    class OnGpu(coreset._FarthestFirst):
+    class OnGpu(coreset.FarthestFirst):
         waits = property(lambda _: False, lambda *_: None)
 
     with pytest.MonkeyPatch.context() as patch:
         expected = greedy_k_center(rows, count)
-        patch.setattr(coreset, "_FarthestFirst", OnGpu)
+        patch.setattr(coreset, "FarthestFirst", OnGpu)
         patch.setattr(coreset, "ON_CPU", coreset.ON_GPU._replace(pool=20, compact=compact))
         assert torch.equal(greedy_k_center(rows, count), expected)
 

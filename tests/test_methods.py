@@ -300,7 +300,7 @@ def test_save_feature_names_never_clash(runner, tmp_path, dataset_path):
     ):
         before = set(tmp_path.iterdir())
         for number in range(4):
-            run._save_feature(category, number, torch.zeros(1))
+            run._save_feature(category, number, torch.zeros(1, sum(run.extractor.widths.values())))
         assert sorted(p.name for p in set(tmp_path.iterdir()) - before) == names
     run.fit("cookie")
     assert torch.equal(torch.load(tmp_path / "cookie2.pt", weights_only=True), run.extractor.samples[2]["fusion"])
@@ -314,13 +314,13 @@ def test_a_bank_too_small_to_score_is_refused_before_extraction(runner):
 
 
 def test_the_picture_comes_back_from_the_normalised_tensor(dataset_path):
-    from m3dm_runner import picture_of
+    from feature_extractors.one_part import small_picture
     from utils.mvtec3d_util import read_picture
 
     args = parse_arguments(["--method_name", "DINO", "--dataset_path", str(dataset_path), "--num_workers", "0"])
     sample, _, _, path = next(iter(get_data_loader("test", "cookie", 224, args)))
     expected = np.asarray(read_picture(path[0], "RGB").resize((224, 224), 3))
-    assert np.array_equal(picture_of(sample[0][0]), expected)
+    assert np.array_equal(small_picture(sample), expected)
 
 
 def test_a_defect_folder_without_masks_beside_one_with_them(runner, dataset_path, tmp_path):

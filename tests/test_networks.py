@@ -1,5 +1,7 @@
 """The networks against plain layers, and the key names and random numbers of the release."""
 
+import copy
+
 import pytest
 import timm
 import torch
@@ -10,7 +12,7 @@ from dataset import get_data_loader
 from feature_extractors.extraction import PatchExtractor, to_xyz_grid
 from m3dm_runner import build_method
 from models.feature_fusion import FeatureFusionBlock
-from models.models import PointNetEncoder, PointTransformer
+from models.models import PointNetEncoder, PointTransformer, cast_once
 from tools import plain
 
 
@@ -127,12 +129,31 @@ def test_extraction_equals_the_plain_form(arguments, extractor, mode):
         assert (patches[0][name] - expected).abs().max() < 1e-4 * expected.abs().max()
 
 
+@pytest.mark.parametrize("train", [False, True])
+def test_weights_cast_once_change_nothing_under_autocast(train):
+    torch.manual_seed(0)
+    networks = [timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2, num_classes=0),
+                PointTransformer(16, 32, encoder_dims=256), FeatureFusionBlock(48, 24)]
+    picture, points, patches = torch.randn(1, 3, 32, 32), torch.randn(200, 3), torch.randn(50, 48)
+
+    def run(vit, transformer, fusion):
+        torch.manual_seed(0)  # stochastic depth
+        with torch.no_grad(), torch.autocast("cpu"), Casts() as casts:
+            return [vit.train(train).forward_features(picture), transformer.train(train)(points)[0],
+                    fusion.xyz_branch(patches), fusion.rgb_branch(patches[:, :24])], casts.parameters
+
+    expected, casts = run(*networks)
+    found, fewer = run(*(cast_once(copy.deepcopy(network), "cpu") for network in networks))
+    assert all(torch.equal(a, b) for a, b in zip(expected, found))
+    assert fewer <= 4 and casts > 20 * fewer  # what is left is the mini-PointNet's
+
+
 class Casts(TorchDispatchMode):
     """Counts the parameters that are cast to another type."""
 
-    weights = 0
+    parameters = 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if func is torch.ops.aten._to_copy.default and isinstance(args[0], torch.nn.Parameter):
-            self.weights += 1
+            self.parameters += 1
         return func(*args, **(kwargs or {}))

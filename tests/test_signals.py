@@ -133,11 +133,12 @@ def test_what_was_ignored_stays_ignored():
 
 
 POOL = """
-import time
+import os, signal, time
 from concurrent.futures import ProcessPoolExecutor
 from utils.signals import begin_worker, beginning_workers, first_signal_stops, run_to_the_end
 def begin():
-    print("ready", flush=True)
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    os.write(1, b"ready\\n" if {signal.SIGINT, signal.SIGTERM} <= blocked else b"not blocked\\n")
     time.sleep(0.2)
     begin_worker()
 def main():

@@ -19,7 +19,9 @@ from tabulate import tabulate
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from tools import benchmark_model as model  # noqa: E402
 from tools import benchmark_rows as rows  # noqa: E402
+from tools import benchmark_scale  # noqa: E402
 from tools.benchmark_rows import Bench  # noqa: E402
 from utils.errors import InputError  # noqa: E402
 from utils.files import atomic_write_text, check_writable  # noqa: E402
@@ -39,10 +41,19 @@ ROWS = {
     "large_bank": Row(rows.large_bank, False),
     "nearest_features": Row(rows.nearest_features, False),
     "k_center": Row(rows.k_center, False),
+    "shards": Row(benchmark_scale.shards, False),
+    "partitions": Row(benchmark_scale.partitions, False),
+    "rates": Row(benchmark_scale.rates, False),
     "full_eval": Row(lambda bench: rows.full_setting(bench, ("--eval_mode",), 4), False),
     "full_train": Row(lambda bench: rows.full_setting(bench, (), 2), False),
     "memory": Row(rows.memory, False),
     "fit_cost": Row(rows.fit_cost, False),
+    "model_load": Row(model.model_load, False),
+    "one_part": Row(model.one_part, False),
+    "model_search": Row(model.model_search, False),
+    "spared": Row(model.spared, False),
+    "folder": Row(model.folder, False),
+    "loaded_memory": Row(model.loaded_memory, False),
 }
 
 

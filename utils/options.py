@@ -3,18 +3,16 @@
 Imports nothing heavy, so that --help and a mistyped flag answer at once.
 """
 import argparse
-import math
 import os
 from functools import lru_cache
 
 import scoring_addon
-from feature_extractors.settings import METHOD_BANKS, Fixes, needed_backbones
+from feature_extractors.settings import METHOD_BANKS, TRAIN_MODE, Fixes, needed_backbones
+from utils.argument_types import calibration, number
+from utils.backbone_options import RADII, RGB_DETAILS, add_backbone_arguments, default_xyz_backbone, settle_backbones
 from utils.names import CATEGORIES
 from utils.scorings import available_scorings, scoring_problem
 
-RGB_BACKBONE_NAMES = ("vit_base_patch8_224_dino", "vit_base_patch8_224", "vit_base_patch8_224_in21k",
-                      "vit_small_patch8_224_dino")
-XYZ_BACKBONE_NAMES = ("Point_MAE", "Point_Bert")
 MOST_PROCESSES = 61  # what a pool takes on Windows
 FIXES = {
     "eval_mode": "networks in eval mode (defect 1: stochastic depth and batch statistics stay on)",
@@ -27,20 +25,6 @@ FIXES = {
     "save_feature": "--save_feature writes matching xyz/RGB pairs (7: RGB rows scrambled)",
     "zero_points": "only points with x = y = z = 0 are background (as released: points with any coordinate 0)",
 }
-
-
-def number(kind=float, low=-math.inf, high=math.inf, open_low=False):
-    """argparse type: a finite ``kind`` in [low, high], or in (low, high]."""
-
-    def parse(text):
-        value = kind(text)
-        if (kind is float and not math.isfinite(value)) or not low <= value <= high or (open_low and value == low):
-            bounds = f"{'more than' if open_low else 'at least'} {low}" if high == math.inf else f"from {low} to {high}"
-            raise argparse.ArgumentTypeError(f"{text}: has to be {'finite' if low == -math.inf else bounds}")
-        return value
-
-    parse.__name__ = "whole number" if kind is int else "number"
-    return parse
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -89,9 +73,7 @@ def build_parser():
     group.add_argument("--memory_bank", choices=("multiple", "single"), default=argparse.SUPPRESS,
                        help="multiple: several banks and a late-fusion pass; single: one bank "
                             "(default: multiple; single for the one-bank methods)")
-    group.add_argument("--rgb_backbone_name", default=RGB_BACKBONE_NAMES[0], choices=RGB_BACKBONE_NAMES, metavar="NAME",
-                       help="one of: " + ", ".join(RGB_BACKBONE_NAMES))
-    group.add_argument("--xyz_backbone_name", default="Point_MAE", choices=XYZ_BACKBONE_NAMES, help="point transformer")
+    add_backbone_arguments(group)
     group.add_argument("--use_uff", action="store_true",
                        help="load and use the UFF fusion module; fusion methods need it")
     group.add_argument("--fusion_module_path", default="checkpoints/checkpoint-0.pth", metavar="FILE",
@@ -131,8 +113,9 @@ def build_parser():
         "not look like it; m: they are metres although they do not look like it)")
     group.add_argument("--no_check", action="store_true",
                        help="do not read every file before the run; what is wrong with one then shows when it is met")
-    group.add_argument("--num_workers", type=number(int, 0, most), default=1, metavar="N",
-                       help="processes that load data")
+    group.add_argument("--num_workers", type=number(int, 0, most), metavar="N",
+                       help="processes that load data (default: 1, as released; on a CUDA device 4, or as many as "
+                            "there are cores)")
 
     group = parser.add_argument_group("memory bank and late fusion")
     group.add_argument("--coreset_eps", type=number(float, 0, 0.999, True), default=0.9, metavar="E",
@@ -145,6 +128,18 @@ def build_parser():
         "--half_coreset", action="store_true",
         help="pick the coreset in half precision, row by row, as the release does: slow, to "
         "separate this difference from others when comparing with it")
+    group.add_argument(
+        "--coreset_partitions", type=number(int, 2, most), metavar="P",
+        help="pick the coreset in P parts, then among what they picked: other picks, whose distance to the farthest "
+        "row is at most 4 times the best possible (all rows at once: twice); docs/scale.md says when that pays")
+    group.add_argument(
+        "--bank_shards", type=whole, default=1, metavar="N",
+        help="split each bank's rows over N places, for banks that one device cannot hold: the same picks and nearest "
+        "rows, distances to float32 rounding; docs/scale.md says what that costs")
+    group.add_argument(
+        "--shard_engine", choices=("devices", "ray"), default="devices",
+        help="where those places are: devices: this machine's GPUs in turn, or its one device; ray: Ray actors, on any "
+        "hosts, with a GPU each where --device is one, else a core (needs requirements-ray.txt)")
     group.add_argument("--random_state", type=seed, metavar="N",
                        help="seed of the random projection (default: numpy's generator, seeded by --seed)")
     group.add_argument("--ocsvm_nu", type=number(float, 0, 1, True), default=0.5, metavar="NU",
@@ -200,9 +195,26 @@ def build_parser():
         "--save_train_maps", action="store_true",
         help="with --save_maps: the training parts' maps too, not only their statistics; "
         "measured without their own rows (implied by --scoring_reference train); about 0.7 MB a training part")
+    group.add_argument(
+        "--save_model", metavar="DIR",
+        help="write DIR/<category>.m3dm after each fit, for tools/predict.py; needs --eval_mode")
+    group.add_argument(
+        "--model_precision", choices=("full", "half"), default="full",
+        help="half: the saved banks as float16, half as large; scores differ a little, and are calibrated so")
+    group.add_argument(
+        "--calibration", type=calibration, metavar="WHAT",
+        help="normal parts in no bank, which the verdict's false-alarm rate rests on: validation (its good parts), a "
+        "share of the training parts as 0.2 (drawn by --seed), or none: an estimate without guarantee (default: "
+        "validation where the category has it, else none)")
+    group.add_argument("--calibration_dir", metavar="DIR",
+                       help="calibrate with the parts below DIR/<category>, or below DIR where that is not there")
     group.add_argument("--save_feature", action="store_true", help="write the training parts' patches for UFF training")
     group.add_argument("--save_feature_path", default="datasets/patch_lib", metavar="DIR",
                        help="folder for --save_feature")
+    group.add_argument("--save_feature_format", default="pt", choices=("pt", "safetensors"),
+                       help="file kind of --save_feature; pt: as released; safetensors: with xyz width and checksum")
+    group.add_argument("--save_feature_half", action="store_true",
+                       help="--save_feature in half precision: half the disk")
     return parser
 
 
@@ -229,6 +241,10 @@ def parse_arguments(argv=None):
             "says where they come from, and \"make demo\" runs without any of them")
     if args.save_feature and len(banks) == 1 and "fusion" not in banks:
         parser.error(f"--save_feature needs a method with both modalities, --method_name {method} has one")
+    for flag in ("save_feature_format", "save_feature_half"):
+        if getattr(args, flag) != parser.get_default(flag) and not args.save_feature:
+            parser.error(f"--{flag} needs --save_feature")
+    args.min_points = settle_backbones(args, parser.error)
     both = {"rgb", "xyz"} <= set(banks)
     if args.scoring_map == "bank" and "fusion" not in banks:
         parser.error(f"--scoring_map bank needs a fusion bank, --method_name {method} has none")
@@ -252,10 +268,29 @@ def parse_arguments(argv=None):
         parser.error(
             "--shots 1: a single training part cannot be measured without its own rows, which --fix late_fusion and "
             "--scoring_reference train do; use at least --shots 2")
+    if args.coreset_partitions and args.half_coreset:
+        parser.error("--coreset_partitions and --half_coreset are two ways to pick a coreset; leave one out")
+    if args.coreset_partitions and args.f_coreset == 1:
+        parser.error("--coreset_partitions has nothing to pick with --f_coreset 1, which keeps all rows; leave one out")
+    if args.shard_engine != "devices" and args.bank_shards == 1:
+        parser.error(f"--shard_engine {args.shard_engine} places the shards of --bank_shards N; give N, 2 or more")
+    _check_model_options(parser, args)
     args.train_maps = both and (args.save_maps is not None or args.scoring_reference == "train")
     args.spool_dir = args.spool_dir or args.output_dir
-    args.min_points = 0 if banks == ("rgb",) else args.num_group
     return args
+
+
+def _check_model_options(parser, args):
+    """Refuse what contradicts --save_model; adds ``held_out``, the share of the training parts that calibrate."""
+    share = args.calibration if isinstance(args.calibration, float) else None
+    if args.save_model and not args.eval_mode:
+        parser.error(TRAIN_MODE)
+    for flag in ("model_precision", "calibration", "calibration_dir"):
+        if not args.save_model and getattr(args, flag) != parser.get_default(flag):
+            parser.error(f"--{flag} needs --save_model DIR")
+    if args.calibration_dir and args.calibration is not None:
+        parser.error("--calibration_dir already says which parts calibrate; leave out --calibration")
+    args.held_out = share
 
 
 # ---------------------------------------------------------------- what the options mean further down
@@ -272,25 +307,28 @@ def extractor_options(args):
         "group_size": args.group_size,
         "num_group": args.num_group,
         "multiscale": args.multiscale,
-        "amp": args.amp
+        "amp": args.amp,
+        **{name: getattr(args, name) for name in (*RGB_DETAILS, *RADII)}
     }
 
 
 def method_settings(args):
     """The fields of ``feature_extractors.settings.Settings``."""
-    same = ("seed", "f_coreset", "coreset_eps", "half_coreset", "random_state", "img_size", "asy_memory_bank",
-            "rm_zero_for_project", "ocsvm_nu", "ocsvm_maxiter", "spool_dir")
+    same = ("seed", "f_coreset", "coreset_eps", "half_coreset", "coreset_partitions", "bank_shards", "shard_engine",
+            "random_state", "img_size", "asy_memory_bank", "rm_zero_for_project", "ocsvm_nu", "ocsvm_maxiter",
+            "spool_dir")
     lambdas = {f"{title}_lambdas": {bank: getattr(args, f"{bank}_{flag}_lambda") for bank in ("xyz", "rgb", "fusion")}
                for title, flag in (("score", "s"), ("map", "smap"))}
     return {**{name: getattr(args, name) for name in same}, **lambdas, "training_maps": args.train_maps}
 
 
-DERIVED = ("fixes", "train_maps", "min_points", "readings", "examination")  # set by parse_arguments
+DERIVED = ("fixes", "train_maps", "min_points", "readings", "examination", "held_out")  # set by parse_arguments
 # options that cannot change a score or metric: which categories, where things lie, how it runs, what else is written;
 # what the weights and the data are is recorded by content
 NEUTRAL = ("category", "dataset_type", "dataset_path", "no_check", "checkpoint_dir", "fusion_module_path",
-           "num_workers", "device", "output_dir", "spool_dir", "overwrite", "save_preds", "save_maps",
-           "save_train_maps", "save_feature", "save_feature_path", "seeds", "eval_mode")
+           "num_workers", "device", "bank_shards", "shard_engine", "output_dir", "spool_dir", "overwrite", "save_preds",
+           "save_maps", "save_train_maps", "save_feature", "save_feature_path", "save_feature_format",
+           "save_feature_half", "seeds", "eval_mode", "save_model", "model_precision", "calibration_dir")
 
 
 def recorded_options(args):
@@ -300,17 +338,19 @@ def recorded_options(args):
 
 def deciding_options(options):
     """Those of recorded options that can change a score or metric; ``eval_mode`` stands in ``fix``."""
-    return {name: value for name, value in options.items() if name not in NEUTRAL + DERIVED}
+    return {name: value for name, value in options.items() if name not in NEUTRAL + DERIVED
+            and (name != "calibration" or isinstance(value, float))}  # a share is taken from the training parts
 
 
 def changed_options(options):
     """Those of recorded deciding options that differ from main.py's defaults; unknown ones count as changed."""
-    single = len(METHOD_BANKS.get(options.get("method_name", default_of("method_name")), ())) == 1
-    return {name: value for name, value in deciding_options(options).items()
-            if value != ("single" if name == "memory_bank" and single else default_of(name))}
+    method = options.get("method_name", default_of("method_name"))
+    return {name: value for name, value in deciding_options(options).items() if value != default_of(name, method)}
 
 
 @lru_cache(maxsize=None)
-def default_of(name):
-    """main.py's default of the option ``name``; None for one that it does not have."""
-    return "multiple" if name == "memory_bank" else vars(build_parser().parse_args([])).get(name)
+def default_of(name, method="DINO+Point_MAE+Fusion"):
+    """main.py's default of the option ``name`` with that method; None for one that it does not have."""
+    implied = {"memory_bank": "single" if len(METHOD_BANKS.get(method, ())) == 1 else "multiple",
+               "xyz_backbone_name": default_xyz_backbone(method)}
+    return implied[name] if name in implied else vars(build_parser().parse_args([])).get(name)

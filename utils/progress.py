@@ -28,13 +28,14 @@ def track(items, total, label, unit="part"):
             shown, per_item = now, (now - begun) / done
             print(
                 f"{label}: {done} of {total} {unit}s, {per_item:.3g} s per {unit}, about "
-                f"{_duration(per_item * (total - done))} left",
+                f"{duration(per_item * (total - done))} left",
                 file=sys.stderr,
                 flush=True,
             )
 
 
-def _duration(seconds):
+def duration(seconds):
+    """Seconds as people say them."""
     minutes = round(seconds / 60)
     return (
         f"{minutes // 60} h {minutes % 60:02d} min"

@@ -9,6 +9,11 @@ def available_scorings(bank_names, map_source="decision"):
     return [name for name in SCORINGS if scoring_problem(name, bank_names, map_source) is None]
 
 
+def needs_test_set(name, reference):
+    """Whether a scoring normalises over the test parts; ``reference``: --scoring_reference."""
+    return reference == "test" and name in ("partial", "full", "disagreement")
+
+
 def scoring_problem(name, bank_names, map_source="decision"):
     """Why a method with these banks cannot be scored so, as a text; None where it can.
 

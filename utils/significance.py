@@ -23,7 +23,8 @@ def delong_test(labels, scores_a, scores_b):
 
     Args:
         labels: [n], 0/1.
-        scores_a, scores_b: [n].
+        scores_a, scores_b: [n]; or [s, n], of s trainings: then their mean AUCs are compared, whose structural
+            components are the means of the trainings' own.
 
     Returns:
         (AUC a - AUC b, its standard error, two-sided p), or None with fewer than two samples of a class.
@@ -34,7 +35,7 @@ def delong_test(labels, scores_a, scores_b):
     if min(m, n) < 2:
         return None
     (ones_a, zeros_a), (ones_b, zeros_b) = (
-        _placements(positive, np.asarray(scores)) for scores in (scores_a, scores_b)
+        _mean_placements(positive, np.atleast_2d(scores)) for scores in (scores_a, scores_b)
     )
     difference = (ones_a - ones_b).sum() / (m * n)
     variance = np.var((ones_a - ones_b) / n, ddof=1) / m + np.var((zeros_a - zeros_b) / m, ddof=1) / n
@@ -42,6 +43,12 @@ def delong_test(labels, scores_a, scores_b):
         return float(difference), 0.0, float(difference == 0)
     error = math.sqrt(variance)
     return float(difference), error, float(2 * norm.sf(abs(difference) / error))
+
+
+def _mean_placements(positive, trainings):
+    """:func:`_placements` of each of [s, n] scores, averaged."""
+    ones, zeros = zip(*(_placements(positive, scores) for scores in trainings))
+    return np.mean(ones, axis=0), np.mean(zeros, axis=0)
 
 
 def _placements(positive, scores):

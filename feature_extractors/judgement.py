@@ -1,0 +1,196 @@
+"""What an inspection says of one part: the verdict, why, and where. Values; nothing here runs a network."""
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+
+from utils.regions import MM, find_regions
+from utils.shares import DISAGREEMENT, region_shares
+from utils.verdict import CANNOT_JUDGE, FAIL
+
+NAMES = {"xyz": "3D", "rgb": "RGB", "fusion": "fusion", DISAGREEMENT: "disagreement"}
+
+
+class Match(NamedTuple):
+    """The normal patch of the banks that a place of the part is nearest to."""
+
+    bank: str
+    part: int  # number of the training part; -1: the bank's row of background
+    name: str  # its picture's path, "" for background
+    place: tuple  # (row, column) in the map's pixels, of the patch's middle; None for background
+
+
+class InspectedRegion(NamedTuple):
+    """Where the map is above the pixel threshold; the first nine fields as ``utils.regions.Region`` has them."""
+
+    pixels: int
+    area_mm2: float | None
+    peak: float
+    place: tuple
+    box: tuple
+    contours: tuple
+    mask: np.ndarray
+    unmeasured: int | None
+    depth_mm: float | None  # median of depth minus that of the nearest normal patches; above 0 is farther away
+    shares: dict  # {"xyz", "rgb", "fusion", "disagreement": share}; they add up to the region's mean value
+    nearest: Match  # of the peak, in the bank with the largest share
+
+
+class Explanation(NamedTuple):
+    """Why the score is what it is: shares {"xyz", "rgb", "fusion", "disagreement"} adding up to it, and a sentence."""
+
+    shares: dict
+    text: str
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """What an Inspector says of one part.
+
+    Attributes:
+        verdict: "pass", "fail" or "cannot judge".
+        p_value: share of normal parts with such a score, as the calibration parts tell; None where it cannot judge.
+        score, threshold: the part fails above the threshold.
+        map: [S, S] float, read-only: larger is more abnormal; None where it cannot judge.
+        pixel_threshold: the map's regions are above it.
+        regions: of InspectedRegion, the one with the highest peak first.
+        explanation: Explanation.
+        reason: why it cannot be judged, "" if it can.
+        scores: {scoring: score} of all that the model knows.
+        seconds: {step: seconds}.
+        picture, cloud: what the networks saw: [224, 224, 3] uint8 and [S, S, 3] float32 metres.
+    """
+
+    verdict: str
+    p_value: float | None
+    score: float | None
+    threshold: float
+    map: np.ndarray | None
+    pixel_threshold: float
+    regions: tuple
+    explanation: Explanation
+    reason: str = ""
+    scores: MappingProxyType = field(default_factory=lambda: MappingProxyType({}))
+    seconds: MappingProxyType = field(default_factory=lambda: MappingProxyType({}))
+    picture: np.ndarray | None = None
+    cloud: np.ndarray | None = None
+
+    def __post_init__(self):
+        for name in ("map", "picture", "cloud"):
+            array = getattr(self, name)
+            if array is not None:
+                array = array.view()
+                array.setflags(write=False)
+                object.__setattr__(self, name, array)
+        for name in ("scores", "seconds"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+
+    def as_json(self):
+        """A dict that JSON holds: everything but map, picture and cloud; contours rounded to a hundredth of a pixel."""
+        regions = [{**r._asdict(), "mask": None, "contours": [np.round(line, 2).tolist() for line in r.contours],
+                    "nearest": r.nearest._asdict()} for r in self.regions]
+        for region in regions:
+            del region["mask"]
+        return {"verdict": self.verdict, "p_value": self.p_value, "score": self.score, "threshold": self.threshold,
+                "pixel_threshold": self.pixel_threshold, "reason": self.reason, "scores": dict(self.scores),
+                "shares": dict(self.explanation.shares), "explanation": self.explanation.text, "regions": regions,
+                "seconds": dict(self.seconds)}
+
+
+def inspect_regions(pixels, threshold, cloud, terms, matches):
+    """Tuple of InspectedRegion of a map.
+
+    Args:
+        pixels: [S, S] map.
+        threshold: of its pixels.
+        cloud: [S, S, 3] metres, 0 where nothing was measured.
+        terms: {term: [S, S]} that add up to the map.
+        matches: Matches.
+    """
+    found = []
+    for region in find_regions(pixels, threshold, cloud):
+        shares = region_shares(terms, region.mask, region.box)
+        bank = max((name for name in shares if name != DISAGREEMENT), key=shares.get)
+        left, top, right, bottom = region.box
+        depth, expected = cloud[top:bottom, left:right, 2][region.mask], matches.depth(bank)[top:bottom, left:right]
+        expected = expected[region.mask]
+        both = (depth != 0) & (expected != 0) & np.isfinite(depth)
+        found.append(InspectedRegion(
+            *region[:8], float(np.median(depth[both] - expected[both]) * MM) if both.any() else None, shares,
+            matches.at(bank, region.place)))
+    return tuple(found)
+
+
+class Matches:
+    """Which normal patch each place of a part is nearest to.
+
+    Args:
+        nearest: {bank: [P] rows of the bank}, patches row-major on a square grid.
+        banks: {bank: (part [R], place [R])} of the rows, -1 for a row of no part.
+        names: the training parts' names.
+        depths: [t, 56, 56] metres, 0 where nothing was measured.
+        size: side of the map in pixels.
+    """
+
+    def __init__(self, nearest, banks, names, depths, size):
+        self._rows, self._banks, self._names, self._depths, self._size = nearest, banks, names, depths, size
+
+    def at(self, bank, place):
+        """Match of the map's pixel ``place``, (row, column)."""
+        side = self._side(bank)
+        row, column = (min(int(p) * side // self._size, side - 1) for p in place)
+        part, patch = (int(of[self._rows[bank][row * side + column]]) for of in self._banks[bank])
+        if part < 0:
+            return Match(bank, -1, "", None)
+        middle = tuple(round((p + 0.5) * self._size / side - 0.5) for p in divmod(patch, side))
+        return Match(bank, part, self._names[part], middle)
+
+    def depth(self, bank):
+        """[S, S] metres: at each pixel the depth of the normal patch that it is nearest to, 0 where none is known."""
+        side, grid = self._side(bank), self._depths.shape[1]
+        part, patch = (of[self._rows[bank]] for of in self._banks[bank])
+        known = (part >= 0) & (patch >= 0)
+        row, column = (np.where(known, p, 0) for p in np.divmod(patch, side))
+        step, depths = grid // side, np.zeros((0, len(part)))
+        cells = [self._depths[np.where(known, part, 0), row * step + i, column * step + j]
+                 for i in range(step) for j in range(step)]
+        depths = np.stack(cells)
+        count = (depths != 0).sum(axis=0)
+        mean = np.where(known & (count > 0), depths.sum(axis=0) / np.maximum(count, 1), 0).reshape(side, side)
+        index = np.arange(self._size) * side // self._size
+        return mean[index[:, None], index]
+
+    def _side(self, bank):
+        return round(len(self._rows[bank]) ** 0.5)
+
+
+def explained(verdict, decision, shares, regions):
+    """Explanation of a part that was judged; ``decision``: ``utils.verdict.Decision``."""
+    parts = ", ".join(f"{NAMES[name]} {share:.4g}" for name, share in sorted(shares.items(), key=lambda s: -s[1]))
+    text = f"score {decision.score:.4g} {'above' if verdict == FAIL else 'not above'} {decision.threshold:.4g}: {parts}"
+    if regions:
+        text += f"; {len(regions)} region{'s' * (len(regions) > 1)}, the first: {region_text(regions[0])}"
+    return Explanation(shares, text)
+
+
+def region_text(region):
+    """A region in words."""
+    text = f"{region.pixels} pixels at row {region.place[0]}, column {region.place[1]}"
+    if region.area_mm2 is not None:
+        text += f", {region.area_mm2:.3g} mm²"
+    if region.depth_mm is not None:
+        text += f", {abs(region.depth_mm):.2g} mm {'farther' if region.depth_mm >= 0 else 'nearer'} than"
+    match = region.nearest
+    text += "" if region.depth_mm is not None else ", nearest"
+    if match.place is None:
+        return f"{text} normal background"
+    return f"{text} the nearest normal patch: {match.name} at row {match.place[0]}, column {match.place[1]}"
+
+
+def cannot_judge(prepared, threshold, pixel_threshold, reason, seconds):
+    """Judgement of a part that cannot be judged; ``prepared``: the Prepared, or None."""
+    shown = prepared and prepared.picture, prepared and prepared.cloud
+    why = Explanation({}, reason)
+    return Judgement(CANNOT_JUDGE, None, None, threshold, None, pixel_threshold, (), why, reason, {}, seconds, *shown)

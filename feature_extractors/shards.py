@@ -1,0 +1,371 @@
+"""Rows split over several places: the GPUs of this machine, Ray actors on any number of hosts, or, where there is one
+CPU, shards of one process.
+
+A *place* holds shards. A *crew* is all places behind one call: what each is asked, and what they answer. Two things are
+done with shards, both with the results of one place that holds all rows:
+
+- *nearest rows*: each shard looks for the nearest of its rows; the least over the shards is the nearest of all.
+- *greedy k-centre*: each shard proposes the rows of its largest bounds, with their distances to the picks so far, and
+  says how far the rest may be. As long as the farthest proposal lies above the largest such limit, it is the farthest
+  of all rows, see ``feature_extractors.coreset``. So a pool of proposals gives many picks, which every shard is told of
+  when it is asked for the next pool: one exchange a pool, not one a pick.
+
+:func:`partitioned_k_center` is another selection: greedy k-centre in each of P parts, then among what they picked
+(Malkomes et al., Fast distributed k-center clustering with outliers on massive data, NeurIPS 2015). Its radius is at
+most 4 times the optimal one, where that of greedy k-centre is at most twice.
+"""
+import logging
+import os
+import uuid
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+
+import torch
+from tqdm import tqdm
+
+from feature_extractors.coreset import ON_CPU, ON_GPU, FarthestFirst, among_distinct, greedy_k_center, pick_among
+from feature_extractors.nearest_rows import Nearest, RowSearch
+from utils.errors import InputError
+
+POOL = 256  # rows that a shard proposes at a time: more save few exchanges and cost comparisons
+PATIENCE = 120  # seconds that Ray actors may take to start
+TRIES = 3  # times that a lost Ray actor is started again
+LOST = "lost"
+
+
+# ---------------------------------------------------------------- places
+
+
+class Place:
+    """Holds shards on one device, each under a key."""
+
+    def __init__(self, device, answer_to=None):
+        self.device, self._answer_to, self._shards = torch.device(device), answer_to, {}
+
+    def ready(self):
+        """Return at all."""
+        return True
+
+    def hold(self, key, kind, *arguments):
+        """Make ``kind(*arguments)``, tensors being brought to the device."""
+        self._shards[key] = kind(*_moved(arguments, self.device))
+
+    def ask(self, key, name, *arguments):
+        """The answer of the shard's method ``name``; LOST where this place was lost, and begun anew without it."""
+        if key not in self._shards:
+            return LOST
+        answer = getattr(self._shards[key], name)(*_moved(arguments, self.device))
+        return answer if self._answer_to is None else _moved(answer, self._answer_to)
+
+    def pick(self, rows, count):
+        """:func:`greedy_k_center` on the device."""
+        return greedy_k_center(rows, count, self.device)
+
+    def drop(self, key):
+        """Give a shard's memory back."""
+        self._shards.pop(key, None)
+
+
+class Devices:
+    """A crew of ``count`` places in this process: on all GPUs in turn, or all on the one ``device``."""
+
+    def __init__(self, count, device):
+        device = torch.device(device)
+        devices = [device] * count
+        if device.type == "cuda":
+            there = torch.cuda.device_count()
+            if count > there:
+                logging.warning("--bank_shards %d: this machine has %d GPU%s; several shards share one, which saves no "
+                                "memory", count, there, "s" * (there != 1))
+            devices = [torch.device("cuda", i % there) for i in range(count)]
+        self.home, self.exchanges = devices[0], 0
+        self._places = [Place(d) for d in devices]
+        # devices work at the same time, one device has nothing from being asked twice
+        self._pool = ThreadPoolExecutor(count) if len(set(devices)) > 1 else None
+
+    def __len__(self):
+        return len(self._places)
+
+    def each(self, name, jobs):
+        """Answers of the places' method ``name``, one per job (a tuple of arguments), on ``home``.
+
+        Jobs beyond the number of places are a further round.
+        """
+        self.exchanges += 1
+        mapped = self._pool.map if self._pool else map
+        calls = [(self._places[i % len(self)], job) for i, job in enumerate(jobs)]
+        return [_moved(answer, self.home)
+                for answer in mapped(lambda call: getattr(call[0], name)(*call[1]), calls)]
+
+    def drop(self, key):
+        """Give the memory of the shards under ``key`` back."""
+        for place in self._places:
+            place.drop(key)
+
+
+class Actors:
+    """A crew of ``count`` places in Ray actors: each has a GPU where ``device`` is one, else a CPU core.
+
+    A lost actor is started again, by Ray, on any host that has room. Connects to the cluster that RAY_ADDRESS or a
+    running ``ray start`` names, else starts one on this machine.
+
+    Raises:
+        InputError: Ray is not installed, or the cluster has no room for so many.
+    """
+
+    def __init__(self, count, device):
+        try:
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
+            import ray
+        except ImportError:
+            raise InputError("--shard_engine ray: Ray is not installed; pip install -r requirements-ray.txt, or use "
+                             "--shard_engine devices") from None
+        self._ray, self.home, self.exchanges = ray, torch.device(device), 0
+        if not ray.is_initialized():
+            ray.init(log_to_driver=False, include_dashboard=False)
+        gpu = self.home.type == "cuda"
+        options = {"num_cpus": 0, "num_gpus": 1} if gpu else {"num_cpus": 1}
+        actor = ray.remote(max_restarts=TRIES, max_task_retries=TRIES, **options)(Place)
+        self._places = [actor.remote(self.home.type, "cpu") for _ in range(count)]
+        try:
+            ray.get([place.ready.remote() for place in self._places], timeout=PATIENCE)
+        except ray.exceptions.GetTimeoutError:
+            have = ray.cluster_resources().get("GPU" if gpu else "CPU", 0)
+            raise InputError(
+                f"--bank_shards {count} --shard_engine ray: the actors did not start within {PATIENCE} s; the cluster "
+                f"has {have:g} {'GPUs' if gpu else 'CPU cores'}, free or not, and each needs one") from None
+
+    def __len__(self):
+        return len(self._places)
+
+    def each(self, name, jobs):
+        """As :meth:`Devices.each`.
+
+        Raises:
+            InputError: an actor was lost and cannot be started again.
+        """
+        self.exchanges += 1
+        sent = {}  # what is in several jobs is sent once to each host
+
+        def put(value):
+            if isinstance(value, torch.Tensor) and value.numel():
+                if id(value) not in sent:
+                    sent[id(value)] = self._ray.put(value.cpu())
+                return sent[id(value)]
+            return _moved(value, "cpu")
+
+        try:
+            answers = self._ray.get([getattr(self._places[i % len(self)], name).remote(*map(put, job))
+                                     for i, job in enumerate(jobs)])
+        except self._ray.exceptions.RayActorError as error:
+            raise InputError(f"--shard_engine ray: an actor that held rows was lost for good "
+                             f"({str(error).splitlines()[0]}); run the same command again") from None
+        return _moved(answers, self.home)
+
+    def drop(self, key):
+        """As :meth:`Devices.drop`."""
+        for place in self._places:
+            place.drop.remote(key)
+
+
+ENGINES = {"devices": Devices, "ray": Actors}
+
+
+@lru_cache(maxsize=None)
+def crew(count, engine, device):
+    """The crew of ``count`` places that all banks of this process share; ``engine``: a key of ENGINES."""
+    return ENGINES[engine](count, device)
+
+
+class _Shards:
+    """One shard of ``kind`` at each place, for as long as this object lives; ``jobs``: arguments of each."""
+
+    def __init__(self, crew, kind, jobs):
+        self._crew, self._key = crew, uuid.uuid4().hex
+        self._making = [(self._key, kind, *job) for job in jobs]
+        weakref.finalize(self, crew.drop, self._key).atexit = False
+        crew.each("hold", self._making)
+
+    def ask(self, name, jobs):
+        """Answers of the shards' method ``name``, one per shard; all begin anew where one was lost."""
+        asking = [(self._key, name, *job) for job in jobs]
+        answers = self._crew.each("ask", asking)
+        if any(isinstance(answer, str) for answer in answers):  # LOST
+            self._crew.each("hold", self._making)
+            answers = self._crew.each("ask", asking)
+        return answers
+
+
+def _moved(value, device):
+    """``value`` with all tensors in it, within tuples and lists, on ``device``."""
+    if isinstance(value, torch.Tensor):
+        return value.to(device)
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(_moved(v, device) for v in value))
+    return type(value)(_moved(v, device) for v in value) if isinstance(value, (tuple, list)) else value
+
+
+def _slices(rows, count):
+    """[slice] that split ``rows`` rows into at most ``count`` shards, as even as can be."""
+    count = max(1, min(count, rows))
+    edges = [rows * i // count for i in range(count + 1)]
+    return [slice(*pair) for pair in zip(edges, edges[1:])]
+
+
+# ---------------------------------------------------------------- nearest rows
+
+
+class ShardedSearch(RowSearch):
+    """RowSearch over shards: the same indices, and distances that differ by float32 rounding.
+
+    Of equally near rows the one of the lowest index is taken. Rows that float32 products cannot tell apart can change
+    places, as they can in one search when its blocks change.
+
+    Args:
+        rows: [R, C] float32 tensor (CPU), which stays there; each shard holds its share of them.
+        crew: where the shards live.
+    """
+
+    def __init__(self, rows, crew):
+        self.rows, self.bound, self._home = rows, None, crew.home
+        self._slices = _slices(len(rows), len(crew))
+        self._shards = _Shards(crew, RowSearch, [(rows[some],) for some in self._slices])
+
+    @property
+    def device(self):
+        return self._home
+
+    def raw_each(self, patches, exclusions):
+        jobs = [(patches, tuple(None if excluded is None else excluded[some] for excluded in exclusions))
+                for some in self._slices]
+        found = None
+        for some, answers in zip(self._slices, self._shards.ask("raw_each", jobs)):
+            here = [Nearest(squared, index + some.start) for squared, index in answers]
+            found = here if found is None else [_nearer(*pair) for pair in zip(found, here)]
+        return found
+
+    def rows_at(self, index):
+        return self.rows[index.to(self.rows.device)].to(self.device)
+
+    def from_row(self, index):
+        return self.from_vector(self.rows_at(index)[0])
+
+    def from_vector(self, vector):
+        return torch.cat(self._shards.ask("from_vector", [(vector,)] * len(self._slices)))
+
+
+def _nearer(first, second):
+    """Of two Nearest the nearer of each patch, the first where both are as near."""
+    closer = second.distance < first.distance
+    return Nearest(torch.where(closer, second.distance, first.distance), torch.where(closer, second.index, first.index))
+
+
+# ---------------------------------------------------------------- coreset
+
+
+class Proposer(FarthestFirst):
+    """A shard's rows [n, C], which proposes picks; ``first`` [C] is the first pick of all, ``count`` their number."""
+
+    def propose(self, size, known, picks):
+        """The rows of the ``size`` largest bounds that may be the farthest of all.
+
+        Args:
+            size: as above.
+            known: the picks that this shard has been told of.
+            picks: [n, C], those made since.
+
+        Returns:
+            (their positions [P], rising; the rows [P, C]; their distances [P] to the nearest pick; the limit of all
+            other rows' squared distances, -inf where there are no others). None: this shard began anew, and has to be
+            told of all picks.
+        """
+        if known > self.done:
+            return None
+        new = picks[self.done - known:]  # an exchange that Ray repeats tells nothing new
+        if len(new):
+            self._take_in(self.done, new)
+            self.done += len(new)
+        proposed, limit = self._farthest(size)
+        nearest = self._exact_nearest(proposed)
+        above = (nearest * nearest > limit).nonzero()[:, 0] if limit > 0 else (nearest > 0).nonzero()[:, 0]
+        proposed = proposed[above]
+        return proposed, self.rows[proposed], nearest[above], limit
+
+
+def sharded_k_center(rows, count, crew, progress=None):
+    """:func:`coreset.greedy_k_center` over shards: the same picks.
+
+    So they are where all shards lie on devices of one kind, whose float32 rounds in one way.
+
+    Args:
+        rows: [N, C] float32 tensor (CPU).
+        count: number of picks; at most N are made.
+        crew: where the shards live.
+        progress: label of a progress bar, or None for none.
+
+    Returns:
+        [min(count, N)] int64 tensor (CPU), in the order picked.
+    """
+    return among_distinct(rows, count, lambda some, most: _pick_over_shards(some, most, crew, progress))
+
+
+def _pick_over_shards(rows, count, crew, progress):
+    slices = _slices(len(rows), len(crew))
+    shards = _Shards(crew, Proposer, [(rows[some], count, rows[0]) for some in slices])
+    waits = crew.home.type == "cpu"
+    picks, done, known, size = torch.zeros(count, dtype=torch.long), 1, 1, POOL
+
+    def proposals(since):
+        told = rows[picks[since:done]]
+        return shards.ask("propose", [(size, since, told)] * len(slices))
+
+    with tqdm(total=count, desc=progress, disable=None if progress else True, leave=False, unit="row",
+              mininterval=1) as bar:
+        while done < count:
+            answers = proposals(known)
+            if any(answer is None for answer in answers):
+                answers = proposals(1)
+            index = torch.cat([answer[0] + some.start for some, answer in zip(slices, answers)])
+            among, nearest = (torch.cat([answer[part] for answer in answers]) for part in (1, 2))
+            limit = max(answer[3] for answer in answers)
+            made = pick_among(among, nearest, limit, count - done, (ON_CPU if waits else ON_GPU).compact, waits)
+            known, made = done, index[made].cpu()
+            picks[done:done + len(made)] = made
+            done += len(made)
+            bar.update(done - bar.n)
+            if len(made):
+                size = POOL
+            elif limit == -torch.inf:
+                break  # nothing is left that float32 tells from a picked row: the plain way picks row 0
+            else:
+                size *= 4  # so many rows are equally far that the farthest proposed need not be the first of them
+    return picks
+
+
+def partitioned_k_center(rows, count, partitions, crew, progress=None):
+    """Greedy k-centre in each of several parts, then among what they picked: other picks than of all rows at once.
+
+    Every part takes each ``partitions``-th row and picks ``count`` of them, or all it has. The distance of a row to its
+    nearest pick is at most 4 times what the best choice of ``count`` rows allows (Malkomes et al. 2015).
+
+    Args:
+        rows, count, progress: as in :func:`sharded_k_center`.
+        partitions: number of parts.
+        crew: where the parts are worked on, side by side where it has several devices or hosts.
+
+    Returns:
+        [min(count, N)] int64 tensor (CPU), in the order picked; row 0 is the first.
+    """
+    starts = range(min(partitions, len(rows)))
+    some = crew.each("pick", [(rows[start::partitions].contiguous(), count) for start in starts])
+    union = torch.cat([picks.cpu() * partitions + start for start, picks in zip(starts, some)]).unique()
+    among = rows[union]
+    if len(crew) > 1:
+        return _filled(union[sharded_k_center(among, count, crew, progress)], min(count, len(rows)))
+    return _filled(union[greedy_k_center(among, count, crew.home, progress)], min(count, len(rows)))
+
+
+def _filled(picks, count):
+    """``picks`` and row 0 behind them, ``count`` in all: of fewer distinct rows no more can be picked."""
+    return torch.cat([picks, picks.new_zeros(count - len(picks))])

@@ -1,0 +1,42 @@
+"""Small saved models of generated scans, without networks."""
+
+from pathlib import Path
+
+import m3dm_runner
+from dataset import TrainDataset
+from tests.fakes import PoolingExtractor
+from tests.make_data import add_part, make_scans, picture_of, scan
+from utils.calibration import calibration_files
+from utils.options import parse_arguments
+
+CATEGORY = "toy"
+
+
+def make_parts(root, train=4, test=2, validation=0, first=1000):
+    """A category of scans with ``validation`` normal parts that no other split has; returns the data set's folder."""
+    make_scans(root, train=train, test=test)
+    for number in range(validation):
+        cloud = scan(seed=first + number)
+        add_part(root, "validation/good", f"{number:03d}", picture_of(cloud, first + number), cloud, category=CATEGORY)
+    return Path(root)
+
+
+def options_for(root, method="DINO+Point_MAE", *flags):
+    """Options of an eval-mode run on the category that saves a model."""
+    argv = ["--method_name", method, "--use_uff", "--eval_mode", "--dataset_path", root, "--category", CATEGORY,
+            "--device", "cpu", "--num_workers", "0", "--random_state", "0", "--output_dir", Path(root) / "results",
+            "--save_model", Path(root) / "models", *flags]
+    return parse_arguments(list(map(str, argv)))
+
+
+def fitted_runner(args, extractor=None):
+    """(runner that was fitted, path of the model that it saved)."""
+    runner = m3dm_runner.M3DM(args, extractor or PoolingExtractor())
+    out = TrainDataset(CATEGORY, 224, args.dataset_path, shots=args.shots, seed=args.seed,
+                       held_out_share=args.held_out).held_out_files
+    chosen = calibration_files(args.dataset_path, CATEGORY, args.calibration, args.calibration_dir, out)
+    runner.read_parts(CATEGORY, chosen)
+    runner.fit(CATEGORY)
+    path = Path(args.save_model) / f"{CATEGORY}.m3dm"
+    runner.save(path, CATEGORY, [], {"run": "id/toy"})
+    return runner, path

@@ -1,0 +1,46 @@
+"""What the steps of the demo share: a step, and the flags of the full setting."""
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tools.standin_checkpoints import RECIPES  # noqa: E402
+
+
+class Step(NamedTuple):
+    """A part of the demo.
+
+    Attributes:
+        title: what it shows, printed before it.
+        commands: function of the demo's folder; the commands, each a list of words, the program first.
+        closing: function of the demo's folder; what is printed when all of them ended well.
+    """
+
+    title: str
+    commands: Callable
+    closing: Callable = "".format
+
+
+def full_setting(out):
+    """main.py's words for the released full setting with the stand-in weights under ``out``."""
+    checkpoints = out / "checkpoints"
+    return [
+        "main.py",
+        "--method_name",
+        "DINO+Point_MAE+Fusion",
+        "--use_uff",
+        "--memory_bank",
+        "multiple",
+        "--rgb_backbone_name",
+        "vit_base_patch8_224_dino",
+        "--xyz_backbone_name",
+        "Point_MAE",
+        "--fusion_module_path",
+        checkpoints / RECIPES["uff"].file,
+        "--checkpoint_dir",
+        checkpoints,
+        "--scoring",
+        "disagreement",
+    ]

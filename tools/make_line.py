@@ -1,0 +1,81 @@
+"""Write what an inspection is tried with: normal parts to calibrate, and a line's scans, some of them unjudgeable.
+
+    python tools/make_line.py demo --category cookie
+
+OUT/data/<category>/validation/good gets normal parts that no other split has; OUT/line/<station> scans as they come:
+good and defective parts, one with a dead camera, one without a cloud, one with half of its points missing.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tools.demo_kinds import kind_of  # noqa: E402
+from tools.make_demo import category_name, render_part, stream, write_part  # noqa: E402
+from utils.errors import InputError  # noqa: E402
+from utils.files import check_writable  # noqa: E402
+from utils.options import number  # noqa: E402
+
+HALF = 0.45  # share of the points that a bad scan misses
+STRIPE = 3  # pixels: they go missing in stripes, as under glare
+
+
+def without_points(part, rng):
+    """The Part with HALF of its points gone, in blocks."""
+    height, width = part.mask.shape
+    coarse = rng.random((-(-height // STRIPE), -(-width // STRIPE))) < HALF
+    gone = np.kron(coarse, np.ones((STRIPE, STRIPE), bool))[:height, :width]
+    return part._replace(xyz=np.where(gone[..., None], np.float32(0), part.xyz))
+
+
+def line_parts(category, size, good=4, seed=0):
+    """Yield (name below the line's folder, Part) of a line's scans."""
+    defects = kind_of(category).defects
+    for i in range(good):
+        yield f"good/{i:03d}", render_part(f"{category}/line/good/{i:03d}", size, seed)
+    for i, defect in enumerate(defects):
+        yield f"{defect}/{i:03d}", render_part(f"{category}/line/{defect}/{i:03d}", size, seed, defect)
+    part = render_part(f"{category}/line/unjudgeable/000", size, seed)
+    yield "unjudgeable/dead_camera", part._replace(rgb=np.zeros_like(part.rgb))
+    yield "unjudgeable/no_cloud", part._replace(xyz=np.zeros_like(part.xyz))
+    yield "unjudgeable/half_missing", without_points(part, stream(seed, f"{category}/line/gone"))
+
+
+def main(argv=None):
+    """Run the command line; returns the exit code: 0 fine, 1 failed on the way, 2 refused."""
+    form = argparse.ArgumentDefaultsHelpFormatter
+    parser = argparse.ArgumentParser(prog="make_line.py", description=__doc__.splitlines()[0], formatter_class=form)
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder of data/ and line/")
+    parser.add_argument("--category", type=category_name, default="cookie", help="as tools/make_demo.py has it")
+    parser.add_argument("--size", type=number(int, 32), default=224, metavar="N", help="pixels a side")
+    parser.add_argument("--validation", type=number(int, 1), default=19, metavar="N", help="parts to calibrate with")
+    parser.add_argument("--good", type=number(int, 0), default=4, metavar="N", help="good parts of the line")
+    parser.add_argument("--seed", type=number(int, 0), default=0, metavar="N", help="of the parts")
+    args = parser.parse_args(argv)
+    size = (args.size, args.size)
+    try:
+        check_writable(args.out)
+        for i in range(args.validation):
+            name = f"{args.category}/validation/good/{i:03d}"
+            write_part(args.out / "data", name, render_part(name, size, args.seed))
+        count = 0
+        for name, part in line_parts(args.category, size, args.good, args.seed):
+            write_part(args.out / "line", name, part)
+            count += 1
+    except InputError as error:
+        print(f"make_line.py: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"make_line.py: {error.filename or args.out}: {error.strerror or error}", file=sys.stderr)
+        return 1
+    print(f"{args.out / 'data' / args.category / 'validation'}: {args.validation} normal parts; "
+          f"{args.out / 'line'}: {count} scans, 3 of them unjudgeable")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,109 @@
+"""Measure what a sweep's engines cost, and what two jobs side by side gain.
+
+    python tools/measure_sweeps.py                       # seconds a job beyond the job itself, for each engine
+    python tools/measure_sweeps.py --sweep sweep.yaml    # 2 workers with 1 thread each against 1 worker with 2 threads
+
+All ways are measured in turn, --rounds times, so that a busy machine disturbs them alike; the table shows the median
+and the extremes over the rounds.
+"""
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+from tabulate import tabulate
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from utils.errors import InputError  # noqa: E402
+from utils.options import Parser, number  # noqa: E402
+from utils.sweep_engines import ENGINES, PROGRAM, Ended, run  # noqa: E402
+from utils.sweep_file import check, read  # noqa: E402
+from utils.sweep_job import DONE  # noqa: E402
+from utils.sweep_plan import plan  # noqa: E402
+
+NOTHING = "raise SystemExit(1)\n"  # a job without work; that it counts as failed costs an engine nothing
+
+
+def main(argv=None):
+    """Run the command line; returns the exit code."""
+    parser = Parser(prog="measure_sweeps.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sweep", metavar="FILE", help="a sweep file whose jobs are really computed")
+    parser.add_argument("--jobs", type=number(int, 1, 10**4), default=20, metavar="N", help="empty jobs a round")
+    parser.add_argument("--rounds", type=number(int, 1, 100), default=3, metavar="N",
+                        help="how often each way is measured")
+    args = parser.parse_args(argv)
+    try:
+        print(speed_up(args) if args.sweep else overhead(args))
+    except InputError as error:
+        print(f"measure_sweeps.py: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def overhead(args):
+    """The table of seconds a job of each engine, one job at a time."""
+    engines = [name for name in ENGINES if name != "ray" or find_spec("ray")]
+    options = {"method_name": "DINO", "device": "cpu", "category": "a"}
+    grid = {"seed": list(range(args.jobs))}
+    planned = plan(check({"options": options, "grid": grid, "resources": {"cpus": 1}}, "measured"))
+    seconds = {"no engine": [], **{name: [] for name in engines}}
+    first = {name: [] for name in engines}
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(folder) / "main.py"
+        program.write_text(NOTHING)
+        for _ in range(args.rounds):
+            begun = time.perf_counter()
+            for job in planned.jobs:
+                subprocess.run([sys.executable, program, *job.words(folder)], stdout=subprocess.DEVNULL)
+            seconds["no engine"].append((time.perf_counter() - begun) / args.jobs)
+            for name in engines:
+                ends = timed(name, planned, folder, 1, program)
+                first[name].append(ends[0])
+                seconds[name].append((ends[-1] - ends[0]) / max(1, args.jobs - 1))
+    bare = seconds["no engine"]
+    rows = [[name, shown(values), shown([v - b for v, b in zip(values, bare)]) if name in first else "",
+             shown(first[name]) if name in first else ""] for name, values in seconds.items()]
+    return tabulate(rows, ["engine", "s a job", "of which engine", "until the first job's end, s"], tablefmt="pipe",
+                    disable_numparse=True)
+
+
+def speed_up(args):
+    """The table of seconds of the sweep in both ways, and their ratio."""
+    content = read(args.sweep).content()
+    ways = {"1 worker × 2 threads": (1, 2), "2 workers × 1 thread": (2, 1)}
+    seconds = {name: [] for name in ways}
+    for _ in range(args.rounds):
+        for name, (workers, threads) in ways.items():
+            planned = plan(check({**content, "resources": {**content["resources"], "cpus": threads}}, args.sweep))
+            with tempfile.TemporaryDirectory() as folder:
+                seconds[name].append(timed("processes", planned, folder, workers, PROGRAM, finish=True)[-1])
+    first, second = seconds.values()
+    rows = [*([name, shown(values)] for name, values in seconds.items()),
+            ["speed-up", shown([a / b for a, b in zip(first, second)])]]
+    return f"{json.dumps(content)}\n\n" + tabulate(rows, ["way", "s"], tablefmt="pipe", disable_numparse=True)
+
+
+def timed(engine, planned, folder, workers, program, finish=False):
+    """Seconds from the start to the end of each job; ``finish``: InputError where a job fails."""
+    begun, ends = time.perf_counter(), []
+    for event in run(engine, planned, planned.jobs, folder, workers, program):
+        if isinstance(event, Ended):
+            ends.append(time.perf_counter() - begun)
+            if finish and event.outcome.state != DONE:
+                raise InputError(f"{event.job.title} failed: {' | '.join(event.outcome.lines)}")
+    return ends
+
+
+def shown(values):
+    """Median and extremes as a text."""
+    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""Which normal parts calibrate a saved model: the validation split, a folder, a share of the training, or none."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from utils.errors import InputError
+from utils.names import find_folder
+from utils.pairing import GOOD
+from utils.scans import PartFiles, find_parts
+
+VALIDATION, FOLDER, SHARE, NONE = "validation", "folder", "share", "none"
+
+
+class CalibrationFiles(NamedTuple):
+    """Where calibration parts come from, and their files (none where the source is NONE)."""
+
+    source: str
+    where: str
+    parts: tuple  # of PartFiles
+
+
+def calibration_choice(text):
+    """What --calibration says: "validation", "none", or a share between 0 and 1.
+
+    Raises:
+        ValueError: something else.
+    """
+    if text in (VALIDATION, NONE):
+        return text
+    share = float(text)
+    if not 0 < share < 1:
+        raise ValueError(text)
+    return share
+
+
+def calibration_files(dataset_path, category, choice=None, folder=None, held_out=()):
+    """CalibrationFiles of a category.
+
+    Args:
+        dataset_path: folder of the categories.
+        choice: of :func:`calibration_choice`; None: the validation split where there is one, else none.
+        folder: --calibration_dir: its sub-folder of the category's name where there is one, else all of it; or None.
+        held_out: [(rgb, xyz, gt)] of the training parts that were left out, where ``choice`` is a share.
+
+    Raises:
+        InputError: what was asked for is not there, or its files do not pair.
+    """
+    root = Path(dataset_path)
+    if folder is not None:
+        place = find_folder(folder, category) or Path(folder)
+        return CalibrationFiles(FOLDER, str(place), tuple(find_parts(place)))
+    if isinstance(choice, float):
+        parts = tuple(PartFiles(Path(rgb).relative_to(root).as_posix(), rgb, xyz) for rgb, xyz, *_ in held_out)
+        return CalibrationFiles(SHARE, f"{choice:g} of the training parts", parts)
+    place = root / category / "validation" / GOOD
+    if choice == NONE or (choice is None and not place.is_dir()):
+        return CalibrationFiles(NONE, "", ())
+    if not place.is_dir():
+        raise InputError(
+            f"{place}: missing: --calibration validation needs normal parts there; use --calibration_dir DIR, a "
+            "share as --calibration 0.2, or --calibration none"
+        )
+    parts = (p._replace(name=p.rgb.relative_to(root).as_posix()) for p in find_parts(place))
+    return CalibrationFiles(VALIDATION, str(place), tuple(parts))

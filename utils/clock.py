@@ -1,0 +1,16 @@
+"""How long the steps of a piece of work take."""
+
+import time
+from contextlib import contextmanager
+
+
+class Clock(dict):
+    """{step: seconds}; ``with clock("search"):`` adds the time of a block."""
+
+    @contextmanager
+    def __call__(self, step):
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self[step] = self.get(step, 0.0) + time.perf_counter() - start

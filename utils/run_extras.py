@@ -1,0 +1,79 @@
+"""What a run writes beside its results: pictures, maps, features and models, and how it knows that they are there."""
+
+import hashlib
+import json
+import sys
+import time
+from pathlib import Path
+
+from utils.errors import InputError
+from utils.model_file import SUFFIX
+from utils.runs import Marker
+
+
+class RunExtras:
+    """The extra outputs that the options ask for; a hidden marker beside each says which unit's it is.
+
+    Args:
+        args: options as ``utils.options.parse_arguments`` returns them.
+    """
+
+    def __init__(self, args):
+        self._args = args
+        self._folders = {
+            "pictures": args.save_preds and Path(args.output_dir) / "pred_maps",
+            "features": args.save_feature and args.save_feature_path,
+            "maps": args.save_maps,
+            "model": args.save_model,
+        }
+
+    def lacking(self, category, unit, calibration=None):
+        """Names of the extra outputs asked for that are not there for this unit."""
+        names = [n for n, folder in self._folders.items()
+                 if folder and not self._marker(n, category).same(self._mark(n, unit, calibration))]
+        if self._args.save_model and "model" not in names and not self.model_path(category).is_file():
+            names.append("model")
+        return names
+
+    def mark(self, what, category, unit, calibration=None):
+        """Note that an extra output is this unit's."""
+        self._marker(what, category).set(self._mark(what, unit, calibration))
+
+    def write(self, category, what, unit, write, calibration=None):
+        """Call ``write`` and mark what it wrote; a failure is printed.
+
+        Returns:
+            (why it failed, "" if it did not; seconds).
+        """
+        start, problem = time.perf_counter(), ""
+        try:
+            write()
+            self.mark(what, category, unit, calibration)
+        except (OSError, InputError) as error:
+            reason = str(error)
+            if isinstance(error, OSError):
+                reason = f"{error.filename or self._folders[what]}: {error.strerror or error}"
+            problem = f"{reason}; its scores and metrics are complete" if what != "model" else reason
+            print(f"main.py: {category}: {what} could not be written: {problem}", file=sys.stderr)
+        return problem, time.perf_counter() - start
+
+    def model_path(self, category):
+        """Where the category's model lies."""
+        return Path(self._args.save_model) / f"{category}{SUFFIX}"
+
+    def calibrated_with(self, calibration):
+        """A hash of what a model is calibrated with: precision, source, and the files' names, sizes and times."""
+        facts = [self._args.model_precision, calibration.source]
+        for part in calibration.parts:
+            for path in (part.rgb, part.xyz):
+                stat = Path(path).stat()
+                facts.append([part.name, stat.st_size, stat.st_mtime_ns])
+        return hashlib.sha256(json.dumps(facts).encode("utf-8", "surrogateescape")).hexdigest()[:8]
+
+    def _mark(self, what, unit, calibration):
+        return f"{unit} {self.calibrated_with(calibration)}" if what == "model" else unit
+
+    def _marker(self, what, category):
+        training = what == "maps" and self._args.save_train_maps
+        name = f"{category}{'.train' if training else '.model' if what == 'model' else ''}"
+        return Marker(self._folders[what], name)

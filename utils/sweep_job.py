@@ -1,0 +1,254 @@
+"""One job of a sweep on this host: its process, its log, what is left of earlier attempts, its outcome.
+
+    <job>/log.txt         what main.py has printed, all attempts
+    <job>/attempt.json    which process computes it and where; there while it does
+    <job>/job.json        how the last attempt ended
+"""
+import contextlib
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+from utils.errors import InputError
+from utils.files import atomic_path, atomic_write_text, host
+from utils.runs import DEAD
+from utils.sweep_plan import fill_in, finished_record, job_folder
+
+GUARD = Path(__file__).with_name("sweep_guard.py")
+ATTEMPT, ENDED, LOG = "attempt.json", "job.json", "log.txt"
+LAST = 8  # lines of a failed job that are shown
+PATIENCE = 60  # seconds for a job that was asked to stop
+DONE, FAILED, STOPPED, RUNNING, LOST, WAITING = "done", "failed", "stopped", "running", "lost", "waiting"
+
+
+class Outcome(NamedTuple):
+    """How an attempt ended: state (done, failed or stopped), main.py's exit code (negative: the signal that killed
+    it; None: it never ran), seconds, host, its last lines, and (path below the job's folder, content) of each file
+    where the folder does not lie in OUT."""
+
+    state: str
+    exit_code: int | None
+    seconds: float
+    host: str
+    lines: tuple
+    files: tuple = ()
+
+    @property
+    def killed(self):
+        """Whether something from outside ended it: worth another attempt."""
+        return self.state == FAILED and self.exit_code is not None and self.exit_code < 0
+
+
+class Attempt:
+    """A job begun on this host.
+
+    Args:
+        job: Job.
+        folder: Path, the job's; made here.
+        program: the main.py to run.
+        environment: {name: value} on top of this process's.
+        examinations: folder of what earlier jobs found in the data's files, or None.
+        directory: working directory of the process; None: this one's.
+    """
+
+    def __init__(self, job, folder, program, environment, examinations=None, directory=None):
+        self.job, self.folder, self._begun, self._asked = job, Path(folder), time.time(), False
+        self.process, self._log, self._from = None, None, 0
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._examination = examinations and Path(examinations) / _examination_name(job)
+        try:
+            clear_attempt(self.folder)
+            words = fill_in(job.words(self.folder), {**os.environ, **environment})
+        except InputError as error:
+            self._refused = str(error)
+            return
+        self._refused, self.command = None, [sys.executable, str(program), *words]
+        self._fetch_examination()
+        self._log = open(self.folder / LOG, "a+b")
+        shown = " ".join(shlex.quote(word) for word in self.command)
+        self._log.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} on {host()}: {shown}\n".encode(errors="replace"))
+        self._log.flush()
+        self._from = self._log.tell()
+        self.process = subprocess.Popen(
+            [sys.executable, str(GUARD), *self.command[1:]], stdin=subprocess.PIPE, stdout=self._log,
+            stderr=subprocess.STDOUT, cwd=directory, start_new_session=os.name == "posix",
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **environment})
+        with contextlib.suppress(psutil.Error):
+            created = psutil.Process(self.process.pid).create_time()
+            atomic_write_text(self.folder / ATTEMPT, json.dumps(
+                {"process": self.process.pid, "created": created, "host": host(), "begun": self._begun}) + "\n")
+
+    def poll(self):
+        """The Outcome once the process has ended; None before."""
+        if self._refused is not None:
+            return self._end(FAILED, None, (self._refused,))
+        code = self.process.poll()
+        if code is None:
+            return None
+        self.process.stdin.close()
+        self._kill_group()  # whatever a killed process has left
+        lines = self._last_lines()
+        if finished_record(self.folder, self.job) is not None and code == 0:
+            self._keep_examination()
+            return self._end(DONE, code, ())
+        if code == 0:
+            lines = (*lines, f"main.py ended with 0, but {self.folder / 'run.json'} does not hold this job")
+        return self._end(STOPPED if self._asked else FAILED, code, lines)
+
+    def ask_to_stop(self):
+        """Have main.py write what it has and end."""
+        self._asked = True
+        if self.process and self.process.poll() is None:
+            with contextlib.suppress(OSError):
+                self.process.send_signal(signal.SIGTERM)
+
+    def stop(self):
+        """Stop and wait; returns the Outcome."""
+        self.ask_to_stop()
+        if self.process:
+            try:
+                self.process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                self._kill_group()
+                self.process.wait()
+        return self.poll()
+
+    def _kill_group(self):
+        with contextlib.suppress(OSError):
+            if os.name == "posix":
+                os.killpg(self.process.pid, signal.SIGKILL)
+            else:
+                self.process.kill()
+
+    def _last_lines(self):
+        self._log.seek(self._from)
+        text = self._log.read()[-20000:].decode("utf-8", "replace")
+        return tuple(line.rstrip() for line in text.splitlines() if line.strip())[-LAST:]
+
+    def _end(self, state, code, lines):
+        if self._log:
+            self._log.close()
+        outcome = Outcome(state, code, time.time() - self._begun, host(), lines)
+        try:
+            note(self.folder, self.job, outcome)
+        except OSError as error:  # a full disk: what is shown still says how the job ended
+            outcome = outcome._replace(lines=(*lines, f"{self.folder / ENDED}: {error.strerror or error}"))
+        return outcome
+
+    def _fetch_examination(self):
+        """Have main.py find what an earlier job has found in the same files, so that it does not read them again."""
+        target = self.folder / "examination.json"
+        if self._examination and self._examination.is_file() and not target.exists():
+            _copy(self._examination, target)
+
+    def _keep_examination(self):
+        source = self.folder / "examination.json"
+        if self._examination and source.is_file() and not self._examination.exists():
+            _copy(source, self._examination)
+
+
+def note(folder, job, outcome):
+    """Write how an attempt ended; from here on it is no attempt any more."""
+    known = {"title": job.title, **{k: v for k, v in outcome._asdict().items() if k != "files"}, "ended": time.time()}
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    atomic_write_text(Path(folder) / ENDED, json.dumps(known, indent=2) + "\n")
+    (Path(folder) / ATTEMPT).unlink(missing_ok=True)
+
+
+def clear_attempt(folder):
+    """Wait for the end of an earlier attempt on this host whose driver or worker was killed, and free what one on
+    another host still seems to hold. Only for who knows that the attempt's driver or worker is gone.
+
+    Raises:
+        InputError: the earlier process does not end.
+    """
+    known = _read(folder / ATTEMPT)
+    if known is None:
+        return
+    if known.get("host") == host():
+        end = time.monotonic() + PATIENCE
+        while alive(known):
+            if time.monotonic() > end:
+                raise InputError(f"{folder}: an earlier attempt still runs as process {known['process']}; end it first")
+            time.sleep(0.05)
+    else:  # main.py would wait ten minutes for a sign of life
+        for holder in folder.glob("runs/*/.*.holder"):
+            held = _read(holder) or {}
+            if (held.get("host"), held.get("process")) == (known.get("host"), known.get("process")):
+                holder.unlink(missing_ok=True)
+    (folder / ATTEMPT).unlink(missing_ok=True)
+
+
+def state_of(out, job, driver_alive, found=None):
+    """(state, job.json as a dict or None) of a job from the files alone; ``found``: whether it is finished, where
+    that is known."""
+    folder = job_folder(out, job)
+    ended = _read(folder / ENDED)
+    if finished_record(folder, job) is not None if found is None else found:
+        return DONE, ended
+    attempt = _read(folder / ATTEMPT)
+    if attempt is not None:
+        return (RUNNING if driver_alive else LOST), attempt
+    for holder in folder.glob("runs/*/.*.holder"):  # a line of --print, run elsewhere
+        with contextlib.suppress(OSError):
+            held = _read(holder) or {}
+            known = {"process": held.get("process"), "created": None}
+            if alive(known) if held.get("host") == host() else time.time() - holder.stat().st_mtime < DEAD:
+                return RUNNING, {**held, "begun": holder.stat().st_ctime}
+    return (ended["state"], ended) if ended and ended.get("state") in (FAILED, STOPPED) else (WAITING, None)
+
+
+def packed(folder):
+    """((path below ``folder``, content), ...) of a job's files, run.json last: with it the job is finished."""
+    folder = Path(folder)
+    paths = [path for path in sorted(folder.rglob("*"))
+             if path.is_file() and path.suffix not in (".lock", ".holder", ".tmp") and path.name != ATTEMPT]
+    paths.sort(key=lambda path: path == folder / "run.json")
+    return tuple((path.relative_to(folder).as_posix(), path.read_bytes()) for path in paths)
+
+
+def unpack(files, folder):
+    """Write what :func:`packed` gave below ``folder``."""
+    for name, content in files:
+        with atomic_path(Path(folder) / name) as temporary:
+            Path(temporary).write_bytes(content)
+
+
+def alive(known):
+    """Whether the process of an attempt still runs; ``created`` tells it from a later one with its number."""
+    try:
+        process = psutil.Process(int(known["process"]))
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        return known["created"] is None or abs(process.create_time() - known["created"]) < 1
+    except (psutil.Error, KeyError, TypeError, ValueError):
+        return False
+
+
+def _examination_name(job):
+    options = dict(job.options)
+    where = repr([options.get(name) for name in ("dataset_path", "img_size", "unit")])
+    return f"{job.name.rsplit('-seed', 1)[0]}-{zlib.crc32(where.encode()):08x}.json"
+
+
+def _copy(source, target):
+    with contextlib.suppress(OSError), atomic_path(target) as temporary:
+        shutil.copyfile(source, temporary)
+
+
+def _read(path):
+    try:
+        known = json.loads(Path(path).read_text(encoding="utf-8"))
+        return known if isinstance(known, dict) else None
+    except (OSError, ValueError):
+        return None

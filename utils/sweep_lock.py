@@ -1,0 +1,25 @@
+"""One driver of a sweep's folder at a time, on this host or another."""
+import json
+import time
+from pathlib import Path
+
+from utils.files import host
+from utils.runs import DEAD, Unit
+from utils.sweep_job import alive
+
+
+class DriverLock(Unit):
+    """The lock of a sweep's folder, ``lock()`` holds it: utils.runs.Unit with files of its own. Raises Busy."""
+
+    def __init__(self, out):
+        self.category, self.folder, self._stem = f"the sweep in {out}", Path(out), "sweep"
+
+
+def driver_alive(out):
+    """Whether a process drives the sweep of this folder."""
+    holder = Path(out) / ".sweep.holder"
+    try:
+        known, silent = json.loads(holder.read_text(encoding="utf-8")), time.time() - holder.stat().st_mtime
+    except (OSError, ValueError):
+        return False
+    return alive({**known, "created": None}) if known.get("host") == host() else silent < DEAD

@@ -1,0 +1,255 @@
+"""The plan of a sweep: which jobs a sweep file means, the command line of each and the folder it writes into.
+
+A job is one category with one seed in one setting, a setting being a combination of what else the grid holds. Its
+folder's name ends with a hash of the options that can change its result and of where its data are, as the file has
+them: a sweep may grow, and what was computed is found again. Host-dependent paths stand in the file as ${NAME} and are
+filled in where the job runs.
+
+    <OUT>/sweep.json               the checked sweep file
+    <OUT>/jobs/<job>/              what main.py writes
+    <OUT>/jobs/<job>/maps/         with save_maps: true
+"""
+import contextlib
+import hashlib
+import io
+import itertools
+import json
+import os
+import re
+import shlex
+from pathlib import Path
+from types import SimpleNamespace
+from typing import NamedTuple
+
+from utils.errors import InputError
+from utils.names import CATEGORIES, same_name
+from utils.options import deciding_options, default_of, parse_arguments, recorded_options
+from utils.runs import run_id
+from utils.sweep_file import Resources, SweepFile, same
+
+PLACE = ("dataset_path", "dataset_type", "checkpoint_dir", "fusion_module_path")  # neutral, but the data or weights
+AXES = ("category", "seed", "scoring")  # no settings: the tables' columns, what they average over, and their rows
+VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+class Job(NamedTuple):
+    """One command line of main.py.
+
+    Attributes:
+        name: its folder's name below OUT/jobs.
+        category, seed: whose.
+        setting: ((option, value), ...) of the grid, without category, seed and scoring; values as the file has them.
+        options: ((option, value), ...) of the command line, without --output_dir; ${NAME} not filled in.
+    """
+
+    name: str
+    category: str
+    seed: int
+    setting: tuple
+    options: tuple
+
+    @property
+    def title(self):
+        """For people: category, seed and what the grid varies."""
+        return " ".join([self.category, f"seed={self.seed}", *map(shown, self.setting)])
+
+    def words(self, folder):
+        """The command line's words after main.py, writing into ``folder``; ${NAME} not filled in."""
+        found = []
+        for option, value in self.options:
+            if option == "save_maps":
+                found += ["--save_maps", f"{folder}/maps"] if value else []
+            elif value is True:
+                found.append(f"--{option}")
+            elif value is not False and value is not None:
+                found += [f"--{option}", *map(str, value if isinstance(value, (list, tuple)) else [value])]
+        if dict(self.options).get("save_feature"):
+            found += ["--save_feature_path", f"{folder}/features"]
+        return [*found, "--output_dir", str(folder)]
+
+
+class Plan(NamedTuple):
+    """A sweep: its file, its jobs in the order they are begun, the grid's settings in their order."""
+
+    file: SweepFile
+    jobs: tuple
+    settings: tuple
+
+    @property
+    def resources(self) -> Resources:
+        return self.file.resources
+
+    @property
+    def method_name(self):
+        return self.file.options.get("method_name") or default_of("method_name")
+
+    @property
+    def on_gpu(self):
+        """Whether jobs may use a GPU."""
+        return self.file.options.get("device") != "cpu" and self.resources.gpus != 0
+
+
+def shown(pair):
+    """(option, value) as people read it: option=value."""
+    option, value = pair
+    if isinstance(value, (list, tuple)):
+        value = "+".join(map(str, value))
+    return f"{option}={'none' if value is None else str(value).lower() if isinstance(value, bool) else value}"
+
+
+def plan(file):
+    """The Plan of a SweepFile.
+
+    Raises:
+        InputError: no job is left, main.py would refuse a job's options, or which categories are meant is not said.
+    """
+    grid = {"category": _categories(file), "seed": [file.options.get("seed", 0)], **file.grid}
+    fixed = {name: value for name, value in file.options.items() if name not in grid}
+    names = ["seed", *(name for name in grid if name not in ("seed", "category")), "category"]  # slowest first
+    jobs, settings = {}, {}
+    for values in itertools.product(*(grid[name] for name in names)):
+        chosen = dict(zip(names, values))
+        if any(all(same(chosen[name], value) for name, value in combination.items()) for combination in file.exclude):
+            continue
+        job = _job(file, fixed, chosen)
+        if job.name in jobs:
+            raise InputError(f"{file.line('grid')}: the job {job.title} stands there twice")
+        jobs[job.name] = job
+        settings[job.setting] = None
+    if not jobs:
+        raise InputError(f"{file.line('exclude')}: exclude leaves no job")
+    return Plan(file, tuple(jobs.values()), tuple(settings))
+
+
+def _categories(file):
+    """The categories of the jobs: the grid's, else the options', else the data set's official list."""
+    if "category" in file.grid:
+        names = file.grid["category"]
+    else:
+        names = file.options.get("category")
+        names = [names] if isinstance(names, (str, int)) else names
+    if names is None:
+        dataset = file.options.get("dataset_type", default_of("dataset_type"))
+        if "dataset_type" in file.grid or dataset not in CATEGORIES:
+            raise InputError(f"{file.line('grid')}: grid.category is missing: list the categories")
+        names = list(CATEGORIES[dataset])
+    alike = [name for name in names if [same_name(str(other)) for other in names].count(same_name(str(name))) > 1]
+    if alike:
+        raise InputError(f"{file.line('grid', 'category')}: category: {', '.join(map(str, alike))} are one category")
+    return [str(name) for name in names]
+
+
+def _job(file, fixed, chosen):
+    options = {**fixed, **chosen, "category": str(chosen["category"])}
+    options = {name: value for name, value in options.items() if value is not None and value is not False}
+    title = ", ".join(map(shown, chosen.items()))
+    parsed = _parsed(file, options, chosen, title)
+    deciding = deciding_options(recorded_options(parsed))
+    place = {name: options.get(name) for name in PLACE}
+    text = json.dumps([deciding, place, same_name(options["category"])], sort_keys=True, default=str)
+    setting = tuple((name, _frozen(value)) for name, value in chosen.items() if name not in AXES)
+    slug = re.sub(r"[^A-Za-z0-9_-]+", "-", options["category"])[:60].strip("-")
+    digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    name = f"{slug or 'category'}-seed{parsed.seed}-{digest}"  # no word of the grid, which may get more axes
+    return Job(name, options["category"], parsed.seed, setting,
+               tuple((name, _frozen(value)) for name, value in options.items()))
+
+
+def _parsed(file, options, chosen, title):
+    """The job's options as main.py parses them; InputError with the file's line where it would refuse them."""
+    job = Job("", options["category"], 0, (), tuple(options.items()))
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return parse_arguments(job.words("job"))
+    except SystemExit:
+        text = said.getvalue().strip().replace("main.py: error: ", "").replace(" (--help lists the flags)", "")
+        named = re.search(r"--([a-z_]+)", text)
+        option = named[1] if named else ""
+        where = ("options", option) if option in file.options else ("grid", option)
+        raise InputError(f"{file.line(*where)}: main.py would refuse {title}: {text}") from None
+
+
+def _frozen(value):
+    return tuple(value) if isinstance(value, list) else value
+
+
+# ---------------------------------------------------------------- host-dependent words, command lines for a shell
+
+
+def fill_in(words, environment=None):
+    """``words`` with every ${NAME} replaced by the environment's value.
+
+    Raises:
+        InputError: a name is not set here.
+    """
+    environment = os.environ if environment is None else environment
+    for name in variables(words):
+        if not environment.get(name):
+            raise InputError(f"the sweep file uses ${{{name}}}, and {name} is not set here; export {name}=...")
+    return [VARIABLE.sub(lambda match: environment[match[1]], word) for word in words]
+
+
+def variables(words):
+    """Names of the ${NAME} in ``words``, each once."""
+    return list(dict.fromkeys(name for word in words for name in VARIABLE.findall(word)))
+
+
+def shell_line(words):
+    """``words`` as one line for a POSIX shell, which fills in ${NAME} where the line runs."""
+    return " ".join(_quoted(word) for word in words)
+
+
+def _quoted(word):
+    if not VARIABLE.search(word):
+        return shlex.quote(word)
+    parts = VARIABLE.split(word)  # text, name, text, name, ..., text
+    texts = [re.sub(r'([\\"$`])', r"\\\1", text) for text in parts[::2]]
+    return '"' + "".join(text + (f"${{{name}}}" if name else "") for text, name in
+                         itertools.zip_longest(texts, parts[1::2])) + '"'
+
+
+# ---------------------------------------------------------------- what is finished
+
+
+def job_folder(out, job):
+    """Where a job's files lie."""
+    return Path(out) / "jobs" / job.name
+
+
+def finished(out, job):
+    """The run.json (a dict) of a job that main.py has finished with all that is asked for now; None where it has not.
+
+    A run's id, taken anew from the job's options and the record's own weights, has to be the record's.
+    """
+    return finished_record(job_folder(out, job), job)
+
+
+def finished_record(folder, job):
+    """As :func:`finished`, for a job's files in any folder."""
+    try:
+        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        weights = [SimpleNamespace(**file) for file in record["weights"]]
+        category = next((name for name in record["categories"] if same_name(name) == same_name(job.category)), None)
+        if category is None or record["failed"] or "metrics" not in record["categories"][category]:
+            return None
+        parsed = parse_arguments(job.words(folder))
+        if record["id"] != run_id(deciding_options(recorded_options(parsed)), weights):
+            return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none, half of one, or somebody else's
+        return None
+    options = dict(job.options)
+    marks = [(option, where) for option, where in (("save_preds", "pred_maps"), ("save_feature", "features"))
+             if options.get(option)]
+    if any(not (folder / where / f".{category}.unit").is_file() for _, where in marks):
+        return None
+    if options.get("save_maps"):
+        suffix = ".train" if options.get("save_train_maps") else ""
+        if not all((folder / "maps" / name).is_file() for name in (f".{category}{suffix}.unit", f"{category}.npz")):
+            return None
+    return record if (folder / f"scores_{category}.csv").is_file() else None
+
+
+def category_of(record, job):
+    """The job's category as its record and files spell it."""
+    return next(name for name in record["categories"] if same_name(name) == same_name(job.category))
