@@ -47,7 +47,7 @@ def choose(checkout, found):
                                                                      _label(refs[0])))
     chosen = [c for c in found if any(c in candidates for _, candidates, _ in uses)]
     others = []
-    for other in sorted({ref.word for ref in anyhow if ref.word and plain(ref.word) != plain(methods.full)}):
+    for other in sorted(word for word in methods.known.values() if plain(word) != plain(methods.full)):
         theirs = [c for _, cs, _ in _uses(checkout, found, references(checkout, methods, other)) for c in cs]
         if theirs and not any(c in chosen for c in theirs):
             others.append(other)

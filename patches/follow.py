@@ -88,7 +88,7 @@ class _File:
         if other and words and (certain or names and plain(word) != self.name):
             return
         for value in values:
-            yield from self._references(value, names[0] if names and not other else word)
+            yield from self._references(value, word or (names[0] if names and not other else None))
 
     def _cases(self, node, word):
         holds = self.methods.holds(node.subject, self.scope)

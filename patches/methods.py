@@ -12,7 +12,7 @@ class Methods:
     Attributes:
         full: the full setting's name as the checkout spells it, None if it is nowhere.
         known: all names that stand beside it in a list of choices, a dictionary or a registry, or are compared with
-            what holds the chosen one; as :func:`plain` writes them.
+            what holds the chosen one: {as :func:`plain` writes it: as it is spelled}.
     """
 
     def __init__(self, checkout):
@@ -31,8 +31,9 @@ class Methods:
         groups = {}
         for node, scope in nodes:
             for key, words in self._groups(node, scope):
-                groups.setdefault(key, set()).update(map(plain, words))
-        self.known = set().union(*(words for key, words in groups.items() if key == "holder" or plain(FULL) in words))
+                groups.setdefault(key, {}).update((plain(word), word) for word in words)
+        self.known = {plain(word): word for key, words in groups.items() if key == "holder" or plain(FULL) in words
+                      for word in words.values()}
 
     def _note_holder(self, node, scope):
         """Note what is compared with the full setting's name, is an option that offers it, or is a copy of such."""
