@@ -42,10 +42,10 @@ class _File:
     def _references(self, node, word):
         if isinstance(node, (ast.If, ast.IfExp)):
             yield from self._references(node.test, word)
-            truth, told = self._truth(node.test)
-            for branch, other, now in ((node.body, False, told or word), (node.orelse, True, word)):
+            truth, *told = self._truth(node.test)
+            for branch, other, now in ((node.body, False, told[0]), (node.orelse, True, told[1])):
                 if truth is not other:
-                    yield from self._block(branch if isinstance(branch, list) else [branch], now)
+                    yield from self._block(branch if isinstance(branch, list) else [branch], now or word)
         elif type(node).__name__ == "Match":
             yield from self._cases(node, word)
         elif isinstance(node, ast.Dict):
@@ -129,30 +129,32 @@ class _File:
                     yield found
 
     def _truth(self, test):
-        """(whether a condition holds, None if that cannot be told; the method's name that it asks for, or None)."""
+        """(whether a condition holds, None if that cannot be told; the method's name that is meant if it holds, if it
+        does not, each None if there is none)."""
         if isinstance(test, ast.Constant):
-            return bool(test.value), None
+            return bool(test.value), None, None
         if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
-            truth = self._truth(test.operand)[0]
-            return None if truth is None else not truth, None
+            truth, holding, failing = self._truth(test.operand)
+            return None if truth is None else not truth, failing, holding
         if isinstance(test, ast.BoolOp):
             parts, stop = [self._truth(value) for value in test.values], isinstance(test.op, ast.Or)
-            truths, told = [truth for truth, _ in parts], next((word for _, word in parts if word), None)
-            return stop if stop in truths else None if None in truths else not stop, told
+            truths, told = [part[0] for part in parts], next((part[1] for part in parts if part[1]), None)
+            return stop if stop in truths else None if None in truths else not stop, told, None
         if not isinstance(test, ast.Compare) or len(test.ops) > 1:
-            return None, None
+            return None, None, None
         left, right, op = test.left, test.comparators[0], type(test.ops[0])
         if last(left) == "__name__":
-            return self.source.path == self.checkout.main, None
+            return self.source.path == self.checkout.main, None, None
         if op in (ast.Eq, ast.NotEq) and self.methods.words(left):
             left, right = right, left
         words = self.methods.words(right)
         if not words or not self.methods.holds(left, self.scope) or op not in (ast.Eq, ast.NotEq, ast.In, ast.NotIn) \
                 or op in (ast.In, ast.NotIn) and not isinstance(right, LISTS):
-            return None, None
-        hit, asked = self.name in map(plain, words), op in (ast.Eq, ast.In)
-        told = next((word for word in words if plain(word) == self.name), words[0]) if asked else None
-        return None if self.name is None else hit is asked, told
+            return None, None, None
+        asked = op in (ast.Eq, ast.In)
+        told = next((word for word in words if plain(word) == self.name), words[0])
+        truth = None if self.name is None else (self.name in map(plain, words)) is asked
+        return (truth, told, None) if asked else (truth, None, told)
 
     def _ends(self, node):
         if isinstance(node, ast.If):

@@ -1,14 +1,17 @@
 """patches/apply.py on checkouts of the shapes that public forks have: which class is recorded, why, and that it is."""
 import ast
 import compileall
+import shutil
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from patches import apply
 from patches.edit import MARKER
-from tests.fork_shapes import FORKS
-from tests.make_checkout import write_tree
+from tests.fork_shapes import FORKS, GUESSES, NAME, STYLES, styled
+from tests.make_checkout import FULL, write_tree
 from tests.test_patches import contents, ours, run
 
 
@@ -61,3 +64,35 @@ def test_a_fork(shape, tmp_path, capsys):
     for old, new in (fork.before_run or {}).items():
         (folder / new).rename(folder / old)
     assert apply.main([str(folder), "--revert"]) == 0 and contents(folder) == before
+
+
+@pytest.mark.parametrize("shape", GUESSES)
+def test_what_would_be_a_guess_is_refused(shape, tmp_path, capsys):
+    files, words = GUESSES[shape]
+    folder = write_tree(tmp_path / "checkout", files)
+    before = contents(folder)
+    for flags, code in (([], 2), (["--check"], 1)):
+        assert apply.main([str(folder), *flags]) == code and contents(folder) == before
+        out, err = capsys.readouterr()
+        assert out == "" and len(err.splitlines()) == 2 and all(word in err for word in words), err
+        assert "by hand, insert" in err and err.endswith("nothing was changed\n")
+
+
+NAMES = [NAME, NAME + "+PS", "DINO", "ours", "Point_MAE"]
+CLASSES = ["TripleFeatures", "TripleFeatures_PS", "TripleFeatures_VS", "RGBFeatures"]
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(sorted(STYLES)), st.permutations(NAMES), st.data())
+def test_whatever_the_table_the_full_settings_class_is_recorded(tmp_path, capsys, style, names, data):
+    table = {name: data.draw(st.sampled_from(CLASSES[:3 if name == NAME else 4])) for name in names}
+    folder = write_tree(tmp_path / "checkout", styled(style, table))
+    try:
+        capsys.readouterr()
+        assert apply.main([str(folder)]) == 0
+        said, after = capsys.readouterr().out, contents(folder)
+        assert recording(after) == {f"{FULL}: {table[NAME]}"} and f"builds it for {NAME}\n" in said
+        refused = sorted(name for name in names if table[name] not in (table[NAME], "RGBFeatures"))
+        assert [name for name in sorted(names) if f"it is built for {name} only" in said] == refused
+    finally:
+        shutil.rmtree(folder)
