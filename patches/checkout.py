@@ -5,7 +5,6 @@ import os
 from pathlib import Path
 
 from patches.edit import MARKER, Source
-from patches.methods import last
 from utils.errors import InputError
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -49,7 +48,7 @@ class Checkout:
         self.main = self.root / "main.py"
         if not self.main.is_file():
             raise InputError("{}: no main.py in it; give the folder of an M3DM checkout".format(root))
-        self.sources, self.imports = {}, {}
+        self.sources, self.imports, self._named = {}, {}, {}
         self._follow(self.main)
         self.imported = list(self.sources)
         if everything:
@@ -114,14 +113,19 @@ class Checkout:
     def named(self, source, expression, past=None, seen=()):
         """The classes that a name or dotted name in a file may stand for, also through aliases and imports; where no
         import tells which of several is meant, all of that name. ``past``: a class that it is not."""
-        root = expression
+        root, parts = expression, []
         while isinstance(root, ast.Attribute):
-            root = root.value
-        if not isinstance(expression, (ast.Name, ast.Attribute)):
-            return []
-        name = last(expression)
-        bound = [(files, top) for files, names, top in self.imports[source.path] if last(root) in names]
-        if isinstance(expression, ast.Name):
+            root, parts = root.value, [root.attr, *parts]
+        parts = (root.id if isinstance(root, ast.Name) else None, *parts)
+        key = (source.path, parts, past, seen)
+        if key not in self._named:
+            self._named[key] = self._look_up(source, parts, past, seen) if parts[-1] else []
+        return self._named[key]
+
+    def _look_up(self, source, parts, past, seen):
+        root, name = parts[0], parts[-1]
+        bound = [(files, top) for files, names, top in self.imports[source.path] if root in names]
+        if len(parts) == 1:
             found = self._in_file(source.path, name, past, seen)
         else:  # the last part is bound in the module that the rest stands for
             found = [c for files, _ in bound for c in self._in_files(files, name, past, seen)]

@@ -31,8 +31,9 @@ def choose(checkout, found):
         Unclear: what is built cannot be told, is none of them, or has several such methods.
     """
     methods = Methods(checkout)
-    anyhow = references(checkout, methods, None)
-    built = references(checkout, methods, methods.full)
+    anyhow = references(checkout, methods, None, checkout.sources.values())
+    sources = dict.fromkeys(ref.source for ref in anyhow if "predict" in _methods(checkout, ref.cls))
+    built = references(checkout, methods, methods.full, sources)
     if not _runners(checkout, built):
         built = anyhow  # the program has no such setting, or knows it by another word
     uses, why = _uses(checkout, found, built), []
@@ -43,12 +44,12 @@ def choose(checkout, found):
             raise Unclear("{}: several methods compute the three maps for {}, and it is not certain which is used"
                           .format(_at(candidates), cls.name))
         through = "" if cls is candidates[0].cls else " (as {})".format(cls.name)
-        why.append("{}: is recorded, since {} builds it{} {}".format(_at(candidates), refs[0].at, through,
-                                                                     _label(refs[0])))
+        why.append("{}: is recorded, since {} builds it{} {}".format(_at(candidates), _place(refs[0]),
+                                                                     through, _label(refs[0])))
     chosen = [c for c in found if any(c in candidates for _, candidates, _ in uses)]
     others = []
     for other in sorted(word for word in methods.known.values() if plain(word) != plain(methods.full)):
-        theirs = [c for _, cs, _ in _uses(checkout, found, references(checkout, methods, other)) for c in cs]
+        theirs = [c for _, cs, _ in _uses(checkout, found, references(checkout, methods, other, sources)) for c in cs]
         if theirs and not any(c in chosen for c in theirs):
             others.append(other)
             why.append("{}: is not recorded: it is built for {} only, which --scoring refuses".format(
@@ -62,7 +63,7 @@ def _not_followed(checkout, found, built):
     runners = _runners(checkout, built)
     if runners:
         raise Unclear("{}: builds {} {}, in which no method that predict calls has the three calls; it is not certain "
-                      "that {} is used".format(runners[0].at, runners[0].cls.name, _label(runners[0]), _at(found)))
+                      "that {} is used".format(_place(runners[0]), runners[0].cls.name, _label(runners[0]), _at(found)))
     if len(found) > 1:
         raise Unclear("{}: each computes the three maps, and it cannot be told which main.py builds for {}".format(
             _at(found), FULL))
@@ -84,8 +85,15 @@ def _uses(checkout, found, built):
 
 def _runners(checkout, built):
     """[Reference] of what is built and has predict and calculate_metrics, its own or inherited."""
-    return [ref for ref in built
-            if {"predict", "calculate_metrics"} <= {name for c in checkout.lineage(ref.cls) for name in c.methods}]
+    return [ref for ref in built if {"predict", "calculate_metrics"} <= _methods(checkout, ref.cls)]
+
+
+def _methods(checkout, cls):
+    return {name for c in checkout.lineage(cls) for name in c.methods}
+
+
+def _place(ref):
+    return "{}: line {}".format(ref.source.name, ref.line)
 
 
 def _label(ref):

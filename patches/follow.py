@@ -11,14 +11,14 @@ from patches.methods import FUNCTIONS, LISTS, index, last, pattern_words, plain
 
 ENDS = (ast.Return, ast.Raise, ast.Continue, ast.Break)
 
-Reference = namedtuple("Reference", "cls at word")
-Reference.__doc__ = """A place that refers to a class: the Class, "file: line n", and the method's name that it is told
-to be for, or None."""
+Reference = namedtuple("Reference", "cls source line word")
+Reference.__doc__ = """A place that refers to a class: the Class, Source and line of the place, the method's name that
+it is told to be for, or None."""
 
 
-def references(checkout, methods, name):
-    """[Reference] of what can be built for a method name; ``name`` None: for any."""
-    return [found for source in checkout.sources.values() for found in _File(checkout, methods, name, source).found()]
+def references(checkout, methods, name, sources):
+    """[Reference] in ``sources`` of what can be built for a method name; ``name`` None: for any."""
+    return [found for source in sources for found in _File(checkout, methods, name, source).found()]
 
 
 class _File:
@@ -105,7 +105,7 @@ class _File:
         for decorator in node.decorator_list:
             words = [w for w in decorator_words(decorator, self.methods) if plain(w) in self.methods.known]
             if words and self.name in [None] + [plain(w) for w in words]:
-                yield Reference(self.classes[id(node)], self._at(decorator), words[0])
+                yield Reference(self.classes[id(node)], self.source, decorator.lineno, words[0])
         yield from self._block(node.body, word)
 
     def _named(self, node, word):
@@ -120,7 +120,7 @@ class _File:
         else:
             near = []
         for cls in near:
-            yield Reference(cls, self._at(node), word)
+            yield Reference(cls, self.source, node.lineno, word)
         if not near and isinstance(node, ast.Attribute):  # Class.method(self, ...) builds nothing, a constructor does
             for found in self._references(node.value, word):
                 method = next((c.methods[node.attr] for c in self.checkout.lineage(found.cls)
@@ -162,9 +162,6 @@ class _File:
             ends = [any(map(self._ends, block)) for block in (node.body, node.orelse)]
             return all(ends) if truth is None else ends[0 if truth else 1]
         return isinstance(node, ENDS)
-
-    def _at(self, node):
-        return "{}: line {}".format(self.source.name, node.lineno)
 
 
 def decorator_words(decorator, methods):
