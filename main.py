@@ -7,7 +7,7 @@ import traceback
 from pathlib import Path
 
 from utils.commands import FAILED, FINE, REFUSED, run_command
-from utils.errors import InputError, show_warnings
+from utils.errors import InputError, show_warnings, tell
 from utils.files import atomic_write_text, check_writable, remove_leftovers
 from utils.options import (
     changed_options,
@@ -21,7 +21,9 @@ from utils.options import (
 )
 from utils.progress import note
 from utils.run_extras import RunExtras
-from utils.signals import raise_if_stopping
+from utils.signals import raise_if_stopping, run_to_the_end
+
+INTERRUPTED = "(interrupted)"  # stands for the categories that were not run, among those that failed
 
 
 def main(argv=None):
@@ -63,7 +65,7 @@ def run_seeds(args, command):
         try:
             code, run = run_once(argparse.Namespace(**{**vars(args), **changes}), command, extractor)
         except KeyboardInterrupt:  # before the seed's first category
-            print(f"main.py: interrupted; seed {seed} and later ones are not run", file=sys.stderr)
+            tell("main.py", f"interrupted; seed {seed} and later ones are not run")
             codes.append(FAILED)
             break
         except InputError as error:
@@ -364,9 +366,9 @@ class Run:
         """Note that the user stopped the run, and what was not run."""
         self.interrupted = True
         left = [name for name in self.categories if name not in self.metrics and name not in self.failed]
-        self.failed["(interrupted)"] = (
-            "stopped by the user; the categories that were finished are kept" +
-            (f"; not finished: {', '.join(left)}; the same command continues there" if left else ""))
+        self.failed[INTERRUPTED] = (
+            "stopped by the user; the finished categories are kept" +
+            (f"; not finished: {', '.join(left)}; the same command goes on with them" if left else ""))
 
     def finish(self):
         """Print the tables, list what failed; returns the exit code."""
@@ -380,9 +382,9 @@ class Run:
                  "--overwrite computes it anew")
         self._write()
         for category, reason in self.failed.items():
-            print(f"not finished: {category}: {reason}", file=sys.stderr)
+            print(reason if category == INTERRUPTED else f"not finished: {category}: {reason}", file=sys.stderr)
         return FAILED if self.failed else FINE
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_to_the_end(main)

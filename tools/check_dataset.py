@@ -14,21 +14,23 @@ if not __package__:  # run as a file of a checkout, not as an installed module
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from utils.commands import FAILED, FINE, run_command  # noqa: E402
-from utils.errors import InputError  # noqa: E402
+from utils.errors import InputError, tell  # noqa: E402
 from utils.examination import EXAMPLES, TITLES, Options, examine_each  # noqa: E402
 from utils.judgement import counted  # noqa: E402
 from utils.names import CATEGORIES, find_categories  # noqa: E402
 from utils.options import HelpFormatter, Parser, add_workers, number  # noqa: E402
 from utils.pairing import is_junk_folder  # noqa: E402
+from utils.signals import run_to_the_end  # noqa: E402
 from utils.units import UNITS  # noqa: E402
 
+PROGRAM = "check_dataset.py"
 SHOWN = EXAMPLES  # errors and warnings of each kind
 ORDER = {"train": 0, "test": 1}
 
 
 def main(argv=None):
     """Run the command line; returns the exit code: 0 a run would go through, 1 it would not, 2 there is no data set."""
-    return run_command("check_dataset.py", build_parser().parse_args(argv), check,
+    return run_command(PROGRAM, build_parser().parse_args(argv), check,
                        "interrupted; categories not shown were not checked")
 
 
@@ -83,8 +85,7 @@ def check(args):
             errors += sum(group.count for group in found.faults)
             warnings += sum(group.count for group in found.warnings)
     except BrokenProcessPool:
-        print("check_dataset.py: a process that read files was killed (too little memory?); try fewer --workers",
-              file=sys.stderr)
+        tell(PROGRAM, "a process that read files was killed (too little memory?); try fewer --workers")
         return FAILED
     for reason in missing.values():
         print(f"error: {reason}")
@@ -181,4 +182,4 @@ def kinds(texts):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_to_the_end(main)

@@ -21,6 +21,7 @@ from utils.errors import InputError, show_warnings  # noqa: E402
 from utils.files import check_writable, remove_leftovers  # noqa: E402
 from utils.options import HelpFormatter, Parser, add_device, number  # noqa: E402
 from utils.progress import note  # noqa: E402
+from utils.signals import run_to_the_end  # noqa: E402
 
 
 def build_parser():
@@ -188,4 +189,4 @@ def line_of(row):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_to_the_end(main)

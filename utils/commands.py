@@ -10,7 +10,7 @@ from pathlib import Path
 
 from utils import progress
 from utils.argument_types import number
-from utils.errors import InputError
+from utils.errors import InputError, tell
 from utils.signals import first_signal_stops
 
 FINE, FAILED, REFUSED = 0, 1, 2  # exit codes: all well; something failed on the way; refused before any work
@@ -107,16 +107,16 @@ def run_command(program, args, work, goes_on="interrupted"):
     Returns:
         Exit code: that of ``work``; REFUSED after InputError; FAILED after OSError, Ctrl-C or SIGTERM.
     """
-    with progress.quietly(args.quiet), first_signal_stops(program):
-        try:
+    try:
+        with progress.quietly(args.quiet), first_signal_stops(program):
             return work(args)
-        except InputError as error:
-            print(f"{program}: {error}", file=sys.stderr)
-            return REFUSED
-        except KeyboardInterrupt:
-            print(f"{program}: {goes_on}", file=sys.stderr)
-        except BrokenPipeError:  # whoever read the output, such as head, has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        except OSError as error:
-            print(f"{program}: {error.filename or 'file'}: {error.strerror or error}", file=sys.stderr)
-        return FAILED
+    except InputError as error:
+        tell(program, error)
+        return REFUSED
+    except KeyboardInterrupt:
+        tell(program, goes_on)
+    except BrokenPipeError:  # whoever read the output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        tell(program, f"{error.filename or 'file'}: {error.strerror or error}")
+    return FAILED

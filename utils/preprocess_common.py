@@ -7,7 +7,6 @@ and the others go on.
 """
 import json
 import multiprocessing
-import signal
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -25,10 +24,11 @@ from tqdm import tqdm
 
 from utils import commands
 from utils.commands import FAILED, FINE, HelpFormatter, Parser, add_workers
-from utils.errors import InputError
+from utils.errors import InputError, tell
 from utils.files import atomic_path, atomic_write_text, check_writable
 from utils.names import CATEGORIES, find_folder, same_name
 from utils.progress import is_quiet
+from utils.signals import begin_worker, beginning_workers, held
 
 RECORD = "preprocessing.json"
 PACKAGES = ("numpy", "scipy", "pillow", "tifffile")
@@ -131,7 +131,7 @@ def _save_png(path, picture):
 def run_jobs(jobs, workers):
     """Do the jobs whose mark is not there; returns the Outcome.
 
-    After SIGINT or SIGTERM no other sample is begun; worker processes end theirs, a run without them drops it.
+    After SIGINT or SIGTERM the samples that were begun are ended and no other is begun.
     """
     pending = [job for job in jobs if not job.mark.exists()]
     names = {job.name for job in pending}
@@ -148,7 +148,8 @@ def _run_here(pending, _, outcome):
     try:
         with threadpool_limits(1):  # as in the workers, so that the last bit is the same too
             for job in _bar(pending, len(pending)):
-                _note(outcome, job.name, *_attempt(job))
+                with held():
+                    _note(outcome, job.name, *_attempt(job))
     except KeyboardInterrupt:
         return True
     return False
@@ -161,7 +162,8 @@ def _run_in_processes(pending, workers, outcome):
     with ProcessPoolExecutor(workers, context, _begin_worker) as pool:
         try:
             for job in pending:
-                futures[pool.submit(_attempt, job)] = job
+                with beginning_workers():
+                    futures[pool.submit(_attempt, job)] = job
             for future in _bar(as_completed(futures), len(futures)):
                 future.result()
         except KeyboardInterrupt:
@@ -180,25 +182,21 @@ def _run_in_processes(pending, workers, outcome):
 
 
 def _begin_worker():
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told too, and stops in an orderly way
-    signal.signal(signal.SIGTERM, _interrupt)
+    begin_worker()
     threadpool_limits(1)
-
-
-def _interrupt(*_):
-    raise KeyboardInterrupt
 
 
 def _attempt(job):
     """(reason of failure or None, warnings)."""
-    try:
-        return None, job.work()
-    except InputError as error:
-        return str(error), []
-    except OSError as error:
-        return f"{error.filename or job.mark}: {error.strerror or error}", []
-    except Exception as error:  # one sample's trouble must not cost the others
-        return f"{type(error).__name__}: {error}", []
+    with held():
+        try:
+            return None, job.work()
+        except InputError as error:
+            return str(error), []
+        except OSError as error:
+            return f"{error.filename or job.mark}: {error.strerror or error}", []
+        except Exception as error:  # one sample's trouble must not cost the others
+            return f"{type(error).__name__}: {error}", []
 
 
 def _note(outcome, name, reason, warnings):
@@ -361,5 +359,5 @@ def report(program, outcome, target):
         f"failed"
     )
     if outcome.stopped:
-        print(f"{program}: interrupted; the same command goes on from here", file=sys.stderr)
+        tell(program, "interrupted; the same command goes on from here")
     return FAILED if outcome.failed or outcome.stopped else FINE

@@ -22,6 +22,7 @@ if not __package__:  # run as a file of a checkout, not as an installed module
 from utils import preprocess_common as common  # noqa: E402
 from utils.errors import InputError  # noqa: E402
 from utils.pictures import read_picture  # noqa: E402
+from utils.signals import run_to_the_end  # noqa: E402
 
 PROGRAM = "preprocess_eyecandies.py"
 FOCAL = 711.11  # pixels
@@ -226,4 +227,4 @@ def drop_background(points):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_to_the_end(main)
