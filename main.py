@@ -22,6 +22,7 @@ from utils.run_extras import RunExtras
 from utils.signals import first_signal_stops, raise_if_stopping
 
 FINE, FAILED, REFUSED = 0, 1, 2
+INTERRUPTED = "(interrupted)"  # stands for the categories that were not run, among those that failed
 
 
 def main(argv=None):
@@ -369,9 +370,9 @@ class Run:
         """Note that the user stopped the run, and what was not run."""
         self.interrupted = True
         left = [name for name in self.categories if name not in self.metrics and name not in self.failed]
-        self.failed["(interrupted)"] = (
-            "stopped by the user; the categories that were finished are kept" +
-            (f"; not finished: {', '.join(left)}; the same command continues there" if left else ""))
+        self.failed[INTERRUPTED] = (
+            "stopped by the user; the finished categories are kept" +
+            (f"; not finished: {', '.join(left)}; the same command goes on with them" if left else ""))
 
     def finish(self):
         """Print the tables, list what failed; returns the exit code."""
@@ -387,7 +388,7 @@ class Run:
                 flush=True)
         self._write()
         for category, reason in self.failed.items():
-            print(f"not finished: {category}: {reason}", file=sys.stderr)
+            print(reason if category == INTERRUPTED else f"not finished: {category}: {reason}", file=sys.stderr)
         return FAILED if self.failed else FINE
 
 
