@@ -220,7 +220,8 @@ def test_every_combination_of_method_scoring_and_map_works_or_is_refused(capsys)
         trained = [{name: known.bank_map[name][i] for name in banks} for i in range(2)]
         own = dataclasses.replace(everything, bank_map={name: everything.bank_map[name] for name in banks},
                                   bank_score={name: everything.bank_score[name] for name in banks},
-                                  training=evaluation.TrainingParts.of(known.path, known.decision_map, trained, DEFAULTS))
+                                  training=evaluation.TrainingParts.of(known.path, known.decision_map, trained,
+                                                                       DEFAULTS))
         assert "all" not in args.scoring
         scored = evaluation.score(own, args.scoring, parameters_from(args), args.scoring_reference)
         assert set(scored) == {"baseline", *args.scoring} and all(
