@@ -13,7 +13,10 @@ from utils.options import (
     deciding_options,
     extractor_options,
     parse_arguments,
+    parts_used,
     recorded_options,
+    too_few_parts,
+    two_parts_for,
 )
 from utils.run_extras import RunExtras
 from utils.signals import first_signal_stops, raise_if_stopping, run_to_the_end
@@ -163,6 +166,9 @@ class Run:
                 parts = (TrainDataset(name, args.img_size, args.dataset_path, shots=args.shots, seed=args.seed,
                                       held_out_share=args.held_out),
                          TestDataset(name, args.img_size, args.dataset_path))
+                if parts_used(args, len(parts[0])) < 2 and two_parts_for(args):
+                    raise InputError(f"{Path(args.dataset_path) / name / 'train'}: {too_few_parts(two_parts_for(args))}"
+                                     "; give at least two")
                 files = [path for split in parts for files in split.files for path in files]
                 if args.save_model:
                     self._calibration[name] = calibration_files(
