@@ -99,8 +99,9 @@ class M3DM:
         with self._phase("coreset"):
             method.run_coreset()
         if method.needs_late_fusion_pass:
-            what = "late fusion" if method.learns else "training maps"
-            with self._phase(what), contextlib.nullcontext() if method.learns else draws_apart():
+            added = args.memory_bank == "single"  # a pass that the release does not have
+            what = "training maps" if added else "late fusion"
+            with self._phase(what), draws_apart() if added else contextlib.nullcontext():
                 label = f"{class_name}: {what}"
                 if method.keeps_patches:
                     for number in track(range(count), count, label):

@@ -13,7 +13,7 @@ from dataset import TestDataset, TrainDataset
 from models import checkpoints as files
 from tools import make_demo
 from tools.demo_kinds import DEFECTS, KINDS, SHAPES_OF_OTHERS, kind_of
-from tools.make_demo import main, render_part, run_command
+from tools.make_demo import command_line, main, render_part
 from tools.standin_checkpoints import RECIPES, draw, write_checkpoints
 from utils.options import parse_arguments
 
@@ -262,11 +262,11 @@ def test_checkpoint_files_are_kept_unless_damaged(tmp_path):
         (("uff",), "DINO+Point_MAE+Fusion", None),
     ],
 )
-def test_run_command_fits_the_checkpoints(tmp_path, present, method, backbones):
+def test_command_line_fits_the_checkpoints(tmp_path, present, method, backbones):
     (tmp_path / "checkpoints").mkdir()
     for name in present:
         (tmp_path / "checkpoints" / RECIPES[name].file).touch()
-    python, script, *flags = shlex.split(run_command(tmp_path, ["a b", "cookie"]))
+    python, script, *flags = shlex.split(command_line(tmp_path, ["a b", "cookie"]))
     args = parse_arguments(flags)
     assert (python, script, args.method_name, args.category) == ("python", "main.py", method, ["a b", "cookie"])
     for wanted, found in zip(backbones or (), (args.rgb_backbone_name, args.xyz_backbone_name)):
