@@ -1,7 +1,7 @@
 # make demo: set up, then real features on generated parts, and the full setting with untrained weights as a smoke test
 # make demo-full: the same, then small generated downloads of each data set from download to tables
 # make test: set up, check the style (ruff), run the whole test suite
-# make lint: the style alone
+# make lint: the style alone (ruff, and mypy on the public modules)
 PYTHON ?= python3
 VENV := .venv
 DEMO := demo
@@ -30,6 +30,7 @@ test: lint
 
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
 
 clean:
 	rm -rf $(VENV) $(DEMO)

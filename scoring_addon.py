@@ -253,7 +253,8 @@ def score_all(names, image_preds, predictions, samples, parameters=DEFAULTS, ref
     if any(SCORINGS[name][0] == "M_pix" for name in others):
         maps, stats = modulate_all(predictions, samples, parameters)
         if reference is not None and not isinstance(reference, Statistics):
-            reference = modulate_all(*reference, parameters)[1]
+            reference_maps, reference_samples = reference
+            reference = modulate_all(reference_maps, reference_samples, parameters)[1]
     for name in others:
         if name == "pixel_max":
             scored[name] = Scored(np.array([float(np.max(m)) for m in plain]), plain)
@@ -322,7 +323,7 @@ def add_arguments(parser, several=False, others=()):
         (", or those of training parts measured without their own rows" if several else "") + " (default: %(default)s)")
 
 
-_parsed = []  # the options of a patched checkout's command line, once they are known
+_parsed = []  # type: list  # the options of a patched checkout's command line, once they are known
 
 
 def _refuse_other_methods(parser, others):

@@ -36,7 +36,7 @@ class Preparation(NamedTuple):
         if self.ranges is None:
             dead = scan_health.dead_sensor(*scan)
             return prepare(scan, self.facts, f"{dead}: rescan" if dead else "")
-        return prepare(scan, self.facts, scan_health.check(*scan, self.ranges).reason)
+        return prepare(scan, self.facts, scan_health.check(scan.rgb, scan.xyz, self.ranges).reason)
 
 
 class Inspector:
@@ -113,7 +113,8 @@ class Inspector:
         """As :meth:`load`, of a SavedModel."""
         check_rate(model, false_alarm, scoring)
         options = _networks(model, Path(checkpoint_dir), fusion_module_path)
-        device, built = choose_device(device), []
+        device = choose_device(device)
+        built: list[PatchExtractor] = []
 
         def build():
             if not built:

@@ -1,5 +1,6 @@
 """What an inspection says of one part: the verdict, why, and where. Values; nothing here runs a network."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple
@@ -19,7 +20,7 @@ class Match(NamedTuple):
     bank: str
     part: int  # number of the training part; -1: the bank's row of background
     name: str  # its picture's path, "" for background
-    place: tuple  # (row, column) in the map's pixels, of the patch's middle; None for background
+    place: tuple | None  # (row, column) in the map's pixels, of the patch's middle; None for background
 
 
 class InspectedRegion(NamedTuple):
@@ -72,8 +73,8 @@ class Judgement:
     regions: tuple
     explanation: Explanation
     reason: str = ""
-    scores: MappingProxyType = field(default_factory=lambda: MappingProxyType({}))
-    seconds: MappingProxyType = field(default_factory=lambda: MappingProxyType({}))
+    scores: Mapping = field(default_factory=lambda: MappingProxyType({}))
+    seconds: Mapping = field(default_factory=lambda: MappingProxyType({}))
     picture: np.ndarray | None = None
     cloud: np.ndarray | None = None
 
@@ -117,9 +118,10 @@ def inspect_regions(pixels, threshold, cloud, terms, matches):
         depth, expected = cloud[top:bottom, left:right, 2][region.mask], matches.depth(bank)[top:bottom, left:right]
         expected = expected[region.mask]
         both = (depth != 0) & (expected != 0) & np.isfinite(depth)
+        known = dict(zip(InspectedRegion._fields[:8], region))
         found.append(InspectedRegion(
-            *region[:8], float(np.median(depth[both] - expected[both]) * MM) if both.any() else None, shares,
-            matches.at(bank, region.place)))
+            **known, depth_mm=float(np.median(depth[both] - expected[both]) * MM) if both.any() else None,
+            shares=shares, nearest=matches.at(bank, region.place)))
     return tuple(found)
 
 

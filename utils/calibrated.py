@@ -18,7 +18,7 @@ it moves the level a little and the peak not at all. docs/scoring.md shows what 
 
 Maps are [S, S], larger = more anomalous; t is the number of training parts; {bank: …} names "xyz", "rgb", "fusion".
 """
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -88,7 +88,8 @@ def restored(values):
         ValueError: fields are missing, foreign, or do not fit each other.
     """
     try:
-        s = TrainingStatistics(**{name: tuple(v) if isinstance(v, (list, tuple)) else v for name, v in values.items()})
+        fields: dict[str, Any] = {name: tuple(v) if isinstance(v, (list, tuple)) else v for name, v in values.items()}
+        s = TrainingStatistics(**fields)
         sound = (
             len(s.banks) == len(s.level) == len(s.scale) > 0
             and np.isfinite([*s.level, *s.scale]).all()

@@ -36,7 +36,7 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         return "\n\n".join(self._fill_paragraph(part, width, indent) for part in text.strip("\n").split("\n\n"))
 
     def _fill_paragraph(self, text, width, indent):
-        filled = []
+        filled: list[str] = []
         for indented, lines in groupby(text.splitlines(), lambda line: line.startswith(" ")):
             filled += lines if indented else [super()._fill_text("\n".join(lines), width, indent)]
         return "\n".join(filled)
