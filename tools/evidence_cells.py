@@ -30,7 +30,7 @@ from utils.options import deciding_options, parse_arguments, recorded_options
 from utils.runs import data_id, file_facts, run_id
 from utils.significance import LIMIT, PixelCounts, image_rocauc, resample_weights
 
-VERSION = 1  # of what a cell's file holds
+VERSION = 2  # of what a cell's file holds
 RESAMPLES = 400
 EXTRA = ("au_pro_1", "au_pro_5", "au_pro_30", "aupimo", "pg_5", "pb_5")
 LITE0 = ("--rgb_backbone_name", "efficientnet_lite0")
