@@ -5,7 +5,6 @@
 
 OUT/report.html holds everything it shows, so it can be sent around alone; OUT/figures has the figures as files.
 """
-import base64
 import re
 import sys
 import zlib
@@ -19,10 +18,12 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import scoring_addon  # noqa: E402
-from evaluation import find_saved, metrics, read, score  # noqa: E402
+from evaluation import extra_metrics, find_saved, metrics, read, score  # noqa: E402
+from tools import more_metrics  # noqa: E402
 from tools import report_figures as figures  # noqa: E402
+from tools.report_page import Page  # noqa: E402
 from utils.errors import InputError  # noqa: E402
-from utils.files import atomic_path, atomic_write_text, check_writable  # noqa: E402
+from utils.files import check_writable  # noqa: E402
 from utils.metrics import count_below  # noqa: E402
 from utils.options import HelpFormatter, Parser, number  # noqa: E402
 from utils.progress import track  # noqa: E402
@@ -31,19 +32,6 @@ from utils.results import UNDEFINED  # noqa: E402
 METRICS = {"image_rocauc": "image ROCAUC", "pixel_rocauc": "pixel ROCAUC", "au_pro": "AU-PRO"}
 BASELINE, PROPOSED = "baseline", "disagreement"
 VARIANTS = (BASELINE, "disagreement_only", "disagreement_base", "partial", "full", PROPOSED)
-STYLE = """
-body { font: 16px/1.5 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; color: #1d2733; background: #fff;
-       max-width: 1060px; margin: 0 auto; padding: 16px 24px 64px; overflow-wrap: anywhere; }
-h1 { font-size: 28px; line-height: 1.25; }
-h2 { font-size: 21px; margin-top: 44px; border-bottom: 1px solid #d5dce3; } h3 { font-size: 17px; margin-top: 28px; }
-figure { margin: 20px 0; } img { width: 100%; height: auto; } figcaption { font-size: 14px; color: #46535f; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: 14px; }
-th, td { padding: 4px 10px; text-align: left; border-bottom: 1px solid #e3e8ed; overflow-wrap: normal; }
-th { background: #f2f5f8; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-tr.sum td { font-weight: 600; background: #f8fafb; }
-.warning { background: #fff4d6; border-left: 5px solid #d99a00; padding: 10px 14px; }
-"""
 
 Breakdown = namedtuple(
     "Breakdown", "base q95 mean mean_dis robust_q95 robust_mean robust_dis robust base_n q95_n robust_n r c w "
@@ -76,57 +64,14 @@ class Summary(NamedTuple):
     metrics: dict  # {scoring: Metrics}
 
 
-class Page:
-    """The page and its figures, collected in memory so that a failure leaves nothing half done."""
-
-    def __init__(self):
-        self.body, self.files = [], {}
-
-    def tag(self, name, text, attributes=""):
-        self.body.append(f"<{name}{attributes}>{escape(text)}</{name}>")
-
-    def table(self, header, rows, sums=()):
-        """A table of texts; cells that hold a number or "undefined" go right, the rows numbered in ``sums`` stand
-        out."""
-        def cell(text):
-            kind = NUMBER if re.fullmatch(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?|" + UNDEFINED, text) else ""
-            return f"<td{kind}>{escape(text)}</td>"
-
-        body = "".join(f"<tr{SUM if i in sums else ''}>{''.join(map(cell, row))}</tr>\n" for i, row in enumerate(rows))
-        heads = "".join(f"<th>{escape(text)}</th>" for text in header)
-        self.body.append(
-            f'<div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>\n{body}</tbody></table></div>')
-
-    def figure(self, name, files, alt, caption):
-        """A figure ({suffix: bytes}): on the page as SVG where there is one, and kept as figures/<name>.<suffix>."""
-        self.files.update({f"{name}.{suffix}": content for suffix, content in files.items()})
-        kind, content = ("svg+xml", files["svg"]) if "svg" in files else ("png", files["png"])
-        source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-        self.body.append(
-            f'<figure><img src="{source}" alt="{escape(alt)}"><figcaption>{escape(caption)}</figcaption></figure>')
-
-    def write(self, folder, title):
-        for name, content in self.files.items():
-            with atomic_path(Path(folder) / "figures" / name) as temporary:
-                Path(temporary).write_bytes(content)
-        atomic_write_text(
-            Path(folder) / "report.html",
-            f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
-            f'content="width=device-width">'
-            f'<title>{escape(title)}</title><link rel="icon" href="data:,"><style>{STYLE}</style></head>\n<body>\n' +
-            "\n".join(self.body) + "\n</body></html>\n")
-
-
-NUMBER, SUM = ' class="number"', ' class="sum"'
-
-
 def main(argv=None):
     """Run the command line; returns the exit code: 0 fine, 2 refused."""
     args = build_parser().parse_args(argv)
     try:
         check_writable(args.output)
-        make_report(find_saved(args.folder, args.category), args.sample, args.seed,
-                    scoring_addon.parameters_from(args)).write(args.output, "Disagreement-guided scoring")
+        page = make_report(find_saved(args.folder, args.category), args.sample, args.seed,
+                           scoring_addon.parameters_from(args), args.metrics or ())
+        page.write(args.output, "Disagreement-guided scoring")
     except (InputError, OSError) as error:
         print(f"report.py: {error}", file=sys.stderr)
         return 2
@@ -143,20 +88,24 @@ def build_parser():
         "--sample", metavar="PATH",
         help="the part whose score is explained, as its path stands in scores_<category>.csv "
         "(default: the first category's largest gain)")
+    more_metrics.add_argument(parser)
     parser.add_argument("--seed", type=number(int, 0), default=0, metavar="N", help="of the random draw of parts")
     scoring_addon.add_arguments(
         parser.add_argument_group("scoring", "parameters; --scoring itself is ignored, the page shows every scoring"))
     return parser
 
 
-def make_report(paths, sample, seed, parameters):
-    """The Page about files of saved maps; InputError where one cannot be scored, or none has the part ``sample``."""
+def make_report(paths, sample, seed, parameters, names=()):
+    """The Page about files of saved maps, with the further metrics ``names``; InputError where one cannot be scored, or
+    none has the part ``sample``."""
     explained = find_sample(paths, sample) if sample is not None else (0, None)
-    page, explanation, sections, summaries = Page(), Page(), Page(), []
+    page, explanation, sections, summaries, more = Page(), Page(), Page(), [], {}
     for place, path in enumerate(track(paths, len(paths), "report", "category")):
         category = read_category(path, seed, parameters)
         of = category.saved
         summaries.append(Summary(of.category, of.untrained, of.meta, of.label, category.metrics))
+        if names:
+            more[of.category] = extra_metrics(of, category.scored, names)
         prefix = f"{place:02d}_" + re.sub(r"[^A-Za-z0-9_-]+", "_", category.saved.category)[:40]
         category_section(sections, category, prefix, f' id="c{place}"')
         if place == explained[0]:
@@ -166,6 +115,8 @@ def make_report(paths, sample, seed, parameters):
             explanation_section(explanation, category, index, parameters)
     caption_section(page, summaries, parameters)
     summary_section(page, summaries)
+    if names:
+        more_metrics.report_section(page, more, names, shown, mean)
     for part in (explanation, sections):
         page.body += part.body
         page.files.update(part.files)
