@@ -1,4 +1,5 @@
 """--metrics: in the tables of rescore.py and report.py what the metrics themselves give; without it nothing changes."""
+
 import csv
 import re
 

@@ -304,7 +304,7 @@ def prepare(args):
     check_writable(out)
     remove_leftovers(out)
     weights = args.checkpoint_dir or str(out / "checkpoints")
-    if args.checkpoint_dir is None and "dino_point_mae" in args.features + ["lite0_point_mae"]:
+    if args.checkpoint_dir is None and not args.page and {"dino_point_mae", "lite0_point_mae"} & set(args.features):
         write_checkpoints(weights, ["dino", "point_mae", "uff"], 0)
     parts = None if args.dataset_path else QUICK if args.quick else FULL
     data = args.dataset_path or str(out / "data" / "-".join(map(str, parts)) / "seed_{seed}")
@@ -329,6 +329,9 @@ def prepare(args):
             + (f" and at most {parts.train}, so many parts are generated" if parts else "")
         )
     planned = quick_plan(categories, shots) if args.quick else plan(args.features, categories, args.seeds, shots)
+    planned = [cell for cell in planned if cell.features in args.features]
+    if not planned:
+        raise InputError("--features: --quick has no cells of these; it has lite0_fpfh and dino_point_mae")
     return Work(out, planned, parts, source)
 
 
