@@ -242,7 +242,7 @@ def read_points(path, size, min_points, reading=Reading()):
         distinct = count_distinct(point_keys(xyz.flatten(1).T[valid].numpy()))
         if distinct < min_points:
             what = f"{found} valid points" if found == distinct else f"{found} valid points, {distinct} distinct"
-            notes.append(f"{what}, fewer than the {min_points} groups: points are repeated")
+            notes.append(f"{what}, fewer than the {min_points} that its 3D features take: they say little of it")
     return xyz, found, notes
 
 

@@ -17,6 +17,7 @@ Saved form (``write``, ``read``; one npz file per category, no pickles), version
     bank_names            str [b];  bank_scores  float64 [n, b], before the lambdas
     map_<bank>            float32 [n, S, S], the map of each bank
     train_path            str [t], absent, as all that follows, where training parts were not measured
+    train_calibrated      str, JSON: what ``calibrated`` has learned from them; absent in older files
     train_statistics      float64 [t, 6]: S_base, Q95, Q99, mean, mean disagreement and maximum
     train_parameters      str, JSON: the lambda, K and source of M_fusion that the statistics are for
     train_map_decision, train_map_<bank>    maps of the training parts, where they were asked for
@@ -35,11 +36,12 @@ import numpy as np
 
 import scoring_addon
 import utils.extra_metrics
-from scoring_addon import SampleMaps, Statistics
+from scoring_addon import SampleMaps, Scored, Statistics
+from utils.calibrated import TrainingStatistics, calibrated_map, image_score, restored, training_statistics
 from utils.errors import InputError
 from utils.files import atomic_path
 from utils.metrics import Metrics, compute_metrics, roc_auc
-from utils.scorings import scoring_problem
+from utils.scorings import CALIBRATED, scoring_problem
 
 BASELINE = "baseline"
 VERSION, SUFFIX = 2, ".npz"
@@ -54,6 +56,7 @@ class TrainingParts:
         statistics: Statistics of arrays [t], for the parameters ``statistics_for`` = [lambda, K, source of M_fusion].
         decision_map: [t, S, S], or None where only the statistics were kept.
         bank_map: {bank: [t, S, S] float32}; empty where only the statistics were kept.
+        calibrated: ``utils.calibrated.TrainingStatistics``; None where they could not be had.
     """
 
     path: tuple
@@ -61,6 +64,7 @@ class TrainingParts:
     statistics_for: tuple
     decision_map: Optional[np.ndarray] = None
     bank_map: Mapping = field(default_factory=dict)
+    calibrated: Optional[TrainingStatistics] = None
 
     def __post_init__(self):
         _freeze(self, "path", "statistics_for", "decision_map", "bank_map")
@@ -71,7 +75,7 @@ class TrainingParts:
         kept = {name: np.stack([maps[name] for maps in bank_maps]).astype(np.float32) for name in bank_maps[0]}
         decision = np.stack(decision_maps)
         statistics = scoring_addon.modulate_all(decision, samples_of(kept), parameters)[1]
-        return cls(path, statistics, fitting(parameters), decision, kept)
+        return cls(path, statistics, fitting(parameters), decision, kept, _calibrated_or_none(kept))
 
     def reference(self, parameters):
         """What ``scoring_addon.score_all`` takes as reference for these parameters; None where it cannot be had."""
@@ -133,20 +137,8 @@ class Evaluation:
             raise ValueError(
                 f"evaluation of {self.category}: {unfit[0] if unfit else 'maps'} do not fit {len(self.path)} parts"
             )
-        _freeze(
-            self,
-            "path",
-            "defect",
-            "label",
-            "mask",
-            "decision_score",
-            "decision_map",
-            "bank_score",
-            "bank_map",
-            "picture",
-            "has_mask",
-            "meta",
-        )
+        _freeze(self, "path", "defect", "label", "mask", "decision_score", "decision_map", "bank_score", "bank_map",
+                "picture", "has_mask", "meta")
 
     def __len__(self):
         return len(self.path)
@@ -180,8 +172,8 @@ def score(evaluation, names, parameters=scoring_addon.DEFAULTS, reference="test"
 
     Args:
         evaluation: Evaluation.
-        names: of ``scoring_addon.SCORINGS``.
-        parameters: ``scoring_addon.Parameters``.
+        names: of ``utils.scorings.ALL``.
+        parameters: ``scoring_addon.Parameters``; "calibrated" has none of them.
         reference: whose minima and maxima normalise the statistics: "test" (the paper) or "train" (training parts).
 
     Returns:
@@ -195,16 +187,45 @@ def score(evaluation, names, parameters=scoring_addon.DEFAULTS, reference="test"
         if problem:
             raise InputError(f"{evaluation.category}: {problem}")
     known = None
-    if reference == "train" and scoring_addon.needs_maps(names):
+    names = list(dict.fromkeys([BASELINE, *names]))
+    of_paper = [name for name in names if name != CALIBRATED]
+    if reference == "train" and scoring_addon.needs_maps(of_paper):
         known = evaluation.training and evaluation.training.reference(parameters)
         if known is None:
             raise InputError(
                 f"{evaluation.category}: no training parts' maps are at hand, which --scoring_reference train needs "
-                f"with "
-                "these parameters; save with --save_train_maps")
-    names = list(dict.fromkeys([BASELINE, *names]))
-    return scoring_addon.score_all(names, evaluation.decision_score, list(evaluation.decision_map), evaluation.samples,
-                                   parameters, known)
+                "with these parameters; save with --save_train_maps")
+    statistics = calibrated_statistics(evaluation) if CALIBRATED in names else None
+    scored = scoring_addon.score_all(of_paper, evaluation.decision_score, list(evaluation.decision_map),
+                                     evaluation.samples, parameters, known)
+    if statistics is not None:
+        maps = [calibrated_map(one, statistics) for one in bank_maps(evaluation)]
+        scored[CALIBRATED] = Scored(np.array([image_score(m, statistics.topk) for m in maps]), maps)
+    return {name: scored[name] for name in names}
+
+
+def bank_maps(evaluation):
+    """n dicts {bank: [S, S]}, one a test part."""
+    return [dict(zip(evaluation.bank_map, maps)) for maps in zip(*evaluation.bank_map.values())]
+
+
+def calibrated_statistics(evaluation):
+    """The ``utils.calibrated.TrainingStatistics`` of an evaluation.
+
+    Raises:
+        InputError: there are none; says why.
+    """
+    training = evaluation.training
+    if training is not None and training.calibrated is not None:
+        return training.calibrated
+    try:
+        if training is None or not training.bank_map:
+            raise InputError(
+                "calibrated: no statistics of training parts are at hand; maps that were saved before there was this "
+                "scoring lack them: save them again with main.py --scoring calibrated --save_maps DIR")
+        return training_statistics(training.bank_map)  # says why there are none
+    except InputError as error:
+        raise InputError(f"{evaluation.category}: {error}") from None
 
 
 def metrics(evaluation, scored):
@@ -262,6 +283,8 @@ def write(evaluation, path, training_maps=False):
     if training is not None:
         arrays.update({"train_path": np.array(training.path), "train_statistics": np.stack(training.statistics, axis=1),
                        "train_parameters": np.array(json.dumps(training.statistics_for))})
+        if training.calibrated is not None:
+            arrays["train_calibrated"] = np.array(json.dumps(training.calibrated._asdict()))
         if training_maps and training.decision_map is not None:
             arrays.update(_map_arrays("train_map", training))
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
@@ -289,20 +312,11 @@ def read(path):
             _update(arrays, meta)
         banks = [str(name) for name in arrays["bank_names"]]
         return Evaluation(
-            meta.pop("category"),
-            tuple(map(str, arrays["path"])),
-            tuple(map(str, arrays["defect"])),
-            arrays["label"],
-            arrays["mask"],
-            arrays["score_decision"],
-            arrays["map_decision"],
+            meta.pop("category"), tuple(map(str, arrays["path"])), tuple(map(str, arrays["defect"])),
+            arrays["label"], arrays["mask"], arrays["score_decision"], arrays["map_decision"],
             dict(zip(banks, arrays["bank_scores"].T)),
             {name: arrays[f"map_{name}"] for name in banks},
-            arrays.get("picture"),
-            arrays.get("has_mask"),
-            _training(arrays, banks),
-            meta,
-        )
+            arrays.get("picture"), arrays.get("has_mask"), _training(arrays, banks), meta)
     except InputError:
         raise
     except Exception as error:  # zip, numpy and JSON errors of damaged files
@@ -330,13 +344,20 @@ def _training(arrays, banks):
         return None
     maps = {name: arrays[f"train_map_{name}"] for name in banks if f"train_map_{name}" in arrays}
     lam, topk, source = json.loads(str(arrays["train_parameters"]))
+    known = arrays.get("train_calibrated")
     return TrainingParts(
-        tuple(map(str, arrays["train_path"])),
-        Statistics(*arrays["train_statistics"].T),
-        (lam, topk, source),
-        arrays.get("train_map_decision"),
-        maps,
-    )
+        tuple(map(str, arrays["train_path"])), Statistics(*arrays["train_statistics"].T), (lam, topk, source),
+        arrays.get("train_map_decision"), maps,
+        _calibrated_or_none(maps) if known is None else restored(json.loads(str(known))))
+
+
+def _calibrated_or_none(maps):
+    """What ``calibrated`` learns from {bank: [t, S, S]}; None where it cannot: :func:`calibrated_statistics` says why,
+    should anybody ask for it."""
+    try:
+        return training_statistics(maps)
+    except InputError:
+        return None
 
 
 def _update(arrays, meta):

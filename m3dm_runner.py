@@ -1,12 +1,14 @@
 """Fit and evaluate one category: the order of calls, and progress."""
+import contextlib
 import dataclasses
 import json
 import logging
+import random
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import torch
 
 import evaluation
 import scoring_addon
@@ -19,10 +21,11 @@ from feature_extractors.released import mask_of_map, stacked
 from feature_extractors.saved_model import check_records, read_records, read_saved, write_fitted
 from utils.dominating import dominating_part
 from utils.errors import InputError
-from utils.options import extractor_options, method_settings, recorded_options
+from utils.options import extractor_options, method_settings, model_scorings, parts_used, recorded_options
 from utils.patch_pairs import save_patch_pair
 from utils.progress import track
 from utils.scans import PartFiles
+from utils.scorings import CALIBRATED
 
 
 def build_extractor(args):
@@ -37,6 +40,19 @@ def build_extractor(args):
 def build_method(args, extractor):
     """The method that the options ask for, with empty banks, and the random generators where a category begins."""
     return METHODS[args.method_name](extractor, args.fixes, **method_settings(args))
+
+
+@contextlib.contextmanager
+def draws_apart():
+    """Random numbers that are drawn inside change none that are drawn later: in train mode, as released, they decide
+    the features, so what is measured in addition must not change the released scores."""
+    known = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng():
+        try:
+            yield
+        finally:
+            random.setstate(known[0])
+            np.random.set_state(known[1])
 
 
 class M3DM:
@@ -70,7 +86,7 @@ class M3DM:
         self.method = method = build_method(args, self.extractor)
         method.class_name = class_name
         loader = get_data_loader("train", class_name, args.img_size, args)
-        count = self._count(loader.dataset)
+        count = parts_used(args, len(loader.dataset))
         self.training_paths = [loader.dataset.describe(i)[0] for i in range(count)]
         with self._phase("memory bank"):
             method.reserve(count)
@@ -82,8 +98,10 @@ class M3DM:
         with self._phase("coreset"):
             method.run_coreset()
         if method.needs_late_fusion_pass:
-            with self._phase("late fusion"):
-                label = f"{class_name}: late fusion"
+            added = args.memory_bank == "single"  # a pass that the release does not have
+            what = "training maps" if added else "late fusion"
+            with self._phase(what), draws_apart() if added else contextlib.nullcontext():
+                label = f"{class_name}: {what}"
                 if method.keeps_patches:
                     for number in track(range(count), count, label):
                         method.add_patches_to_late_fusion(method.kept_patches(number))
@@ -91,6 +109,14 @@ class M3DM:
                     for sample, _ in self._first(loader, count, label):
                         method.add_sample_to_late_fusion_mem_bank(sample)
                 method.run_late_fusion(self.training_paths, scoring_addon.parameters_from(args))
+        left_out = method.training.calibrated.left_out if CALIBRATED in args.scoring and self._units() else ()
+        if left_out:
+            logging.warning("%s: calibrated: the training parts' maps of the %s bank show no spread: it is left out",
+                            class_name, " and ".join(left_out))
+
+    def _units(self):
+        """What ``calibrated`` has learned from the training parts, or None."""
+        return self.method.training and self.method.training.calibrated
 
     # ------------------------------------------------------------ the saved model
 
@@ -104,7 +130,8 @@ class M3DM:
             InputError: a file cannot be read, or a calibration part is a training part too.
         """
         args, dataset = self.args, get_data_loader("train", class_name, self.args.img_size, self.args).dataset
-        files = [PartFiles(dataset.describe(i)[0], *dataset.files[i][:2]) for i in range(self._count(dataset))]
+        count = parts_used(args, len(dataset))
+        files = [PartFiles(dataset.describe(i)[0], *dataset.files[i][:2]) for i in range(count)]
         with self._phase("read parts"):
             records = [read_records(parts, dataset.reading, args.img_size, f"{class_name}: {what}")
                        for parts, what in ((files, "training scans"), (calibration.parts, "calibration scans"))]
@@ -128,7 +155,7 @@ class M3DM:
         with self._phase("model"):
             for text in write_fitted(
                     path, self.method, args.method_name, training, calibration, chosen, training_files=files,
-                    scorings=scoring_addon.names_from(args), parameters=scoring_addon.parameters_from(args),
+                    scorings=model_scorings(args), parameters=scoring_addon.parameters_from(args),
                     reference=args.scoring_reference, reading=reading, extractor=options, weights=weights,
                     precision=args.model_precision, about={**about, "options": recorded, "seed": args.seed}):
                 logging.warning("%s: %s", class_name, text)
@@ -146,7 +173,7 @@ class M3DM:
                 method = restored_method(model.arrays, model.meta["fitted"], self.extractor)
         except (InputError, KeyError, TypeError, ValueError):
             return False
-        if args.train_maps and method.training is None:
+        if args.train_maps and (method.training is None or method.training.calibrated is None):
             return False
         self.method, self.training_paths = method, list(model.meta["training_parts"]["names"])
         return True
@@ -217,14 +244,11 @@ class M3DM:
         }
         if getattr(method, "late_fusion", None) and method.late_fusion.train_scores:
             entry["late_fusion_weights"] = method.late_fusion.weights
+        if CALIBRATED in self.metrics:
+            entry["calibrated"] = self._units()._asdict()
         if self.args.shots:
             entry["shots"] = self.training_paths
         return entry
-
-    def _count(self, dataset):
-        """Training parts that are used: one more than --max_sample, as released (defect 5)."""
-        args = self.args
-        return min(len(dataset), args.shots or args.max_sample + (not args.fixes.max_sample))
 
     def _save_feature(self, class_name, number, feature):
         """Write a training part's patches as ``<class><number>.pt``, the released name, or ``.safetensors``.
@@ -242,7 +266,7 @@ class M3DM:
         for _, item in zip(track(range(count), count, label), loader):
             yield item
 
-    @contextmanager
+    @contextlib.contextmanager
     def _phase(self, name):
         start = time.perf_counter()
         try:

@@ -13,12 +13,16 @@ from utils.options import (
     deciding_options,
     extractor_options,
     parse_arguments,
+    parts_used,
     recorded_options,
+    too_few_parts,
+    two_parts_for,
 )
 from utils.run_extras import RunExtras
 from utils.signals import first_signal_stops, raise_if_stopping
 
 FINE, FAILED, REFUSED = 0, 1, 2
+INTERRUPTED = "(interrupted)"  # stands for the categories that were not run, among those that failed
 
 
 def main(argv=None):
@@ -162,6 +166,9 @@ class Run:
                 parts = (TrainDataset(name, args.img_size, args.dataset_path, shots=args.shots, seed=args.seed,
                                       held_out_share=args.held_out),
                          TestDataset(name, args.img_size, args.dataset_path))
+                if parts_used(args, len(parts[0])) < 2 and two_parts_for(args):
+                    raise InputError(f"{Path(args.dataset_path) / name / 'train'}: {too_few_parts(two_parts_for(args))}"
+                                     "; give at least two")
                 files = [path for split in parts for files in split.files for path in files]
                 if args.save_model:
                     self._calibration[name] = calibration_files(
@@ -363,9 +370,9 @@ class Run:
         """Note that the user stopped the run, and what was not run."""
         self.interrupted = True
         left = [name for name in self.categories if name not in self.metrics and name not in self.failed]
-        self.failed["(interrupted)"] = (
-            "stopped by the user; the categories that were finished are kept" +
-            (f"; not finished: {', '.join(left)}; the same command continues there" if left else ""))
+        self.failed[INTERRUPTED] = (
+            "stopped by the user; the finished categories are kept" +
+            (f"; not finished: {', '.join(left)}; the same command goes on with them" if left else ""))
 
     def finish(self):
         """Print the tables, list what failed; returns the exit code."""
@@ -381,7 +388,7 @@ class Run:
                 flush=True)
         self._write()
         for category, reason in self.failed.items():
-            print(f"not finished: {category}: {reason}", file=sys.stderr)
+            print(reason if category == INTERRUPTED else f"not finished: {category}: {reason}", file=sys.stderr)
         return FAILED if self.failed else FINE
 
 

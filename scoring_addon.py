@@ -32,7 +32,6 @@ SCORINGS = {
     "full": ("M_pix", "as disagreement, S_robust with gamma (Q99 - Q95) added (ours)", "Table 8, Full"),
     "disagreement": ("M_pix", "S_final", "Tables 3-7, Proposed"),
 }
-
 # methods whose maps a patched checkout does not record
 OTHER_METHODS = ("DINO", "Point_MAE", "Fusion", "DINO+Point_MAE", "DINO+Point_MAE+add")
 

@@ -4,11 +4,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from evaluation import TrainingParts
 from feature_extractors.extraction import PATCHES_PER_PART
 from feature_extractors.memory_bank import MemoryBank, anomaly_map
 from feature_extractors.released import ReleasedNames
 from feature_extractors.row_store import BYTES, require_space
 from feature_extractors.settings import Fixes, Settings
+from scoring_addon import DEFAULTS
 from utils.errors import InputError
 
 FIXED_MAP_SIZE = 224
@@ -50,6 +52,7 @@ class Features(ReleasedNames):
     bank_names = ()
     fixed_map_size = FIXED_MAP_SIZE  # or None: maps have ``img_size``
     weight_eps, divisor = 0.0, 1.0
+    learns = False  # whether a late fusion learns from the training parts measured
 
     def __init__(self, extractor, fixes=Fixes(), **settings):
         extractor.check(self.bank_names)
@@ -61,6 +64,7 @@ class Features(ReleasedNames):
         self.map_size = self.fixed_map_size or self.settings.img_size
         self.class_name, self.added, self.measured = "", 0, 0
         self.training = None
+        self._unseen = []  # Measured of the training parts, each without its own rows
         super().__init__()
 
     def extract(self, sample):
@@ -154,8 +158,9 @@ class Features(ReleasedNames):
 
     @property
     def needs_late_fusion_pass(self):
-        """Whether the training parts have to be measured against the banks."""
-        return False
+        """Whether the training parts have to be measured against the banks: here only for a scoring that asks for
+        it."""
+        return self.settings.training_maps
 
     @property
     def keeps_patches(self):
@@ -174,6 +179,49 @@ class Features(ReleasedNames):
         """Give the memory or disk of the training rows back."""
         for bank in self.banks.values():
             bank.store.close()
+
+    def add_sample_to_late_fusion_mem_bank(self, sample):
+        """Extract and measure one training part for the late fusion; parts come in the order of the first pass."""
+        self.add_patches_to_late_fusion(self.extract(sample))
+
+    def add_patches_to_late_fusion(self, patches):
+        """The same for a part whose patches are known."""
+        alone = self.added < 2  # of a single training part nothing is left without its own rows
+        if alone and self.fixes.late_fusion and self.learns:
+            raise InputError(
+                "a single training part cannot be measured without its own rows, which --fix late_fusion does; "
+                "give at least two"
+            )
+        if self.settings.training_maps and not alone:
+            seen, unseen = self.measure_both(patches, self.measured)
+            self._unseen.append(unseen)
+            self.learn(*(unseen if self.fixes.late_fusion else seen))
+        elif self.learns:
+            self.learn(*self.measure(patches, self.measured if self.fixes.late_fusion else None))
+        self.measured += 1
+
+    def learn(self, scores, maps):
+        """Show one training part's scores and maps to the late fusion: here there is none."""
+
+    def fit_late_fusion(self):
+        """Fit to the training parts shown to :meth:`learn`."""
+
+    def run_late_fusion(self, paths=None, parameters=DEFAULTS):
+        """Fit the late fusion to the training parts measured.
+
+        With ``training_maps`` the attribute ``training`` becomes what the finished method makes of them unseen.
+
+        Args:
+            paths: the training parts' paths, for ``TrainingParts``.
+            parameters: of the scoring, for the statistics in it.
+        """
+        self.release_patches()
+        self.fit_late_fusion()
+        if self._unseen:
+            decision = [self.combine(*part)[1] for part in self._unseen]
+            paths = [str(i) for i in range(len(decision))] if paths is None else paths
+            self.training = TrainingParts.of(paths, decision, [part.maps for part in self._unseen], parameters)
+            self._unseen = []
 
     # ------------------------------------------------------------ test
 

@@ -14,6 +14,7 @@ from feature_extractors.multiple_features import METHODS
 from feature_extractors.nearest_rows import SMALL, LowerBound, RowSearch
 from feature_extractors.settings import TRAIN_MODE, Fixes
 from scoring_addon import Statistics
+from utils.calibrated import restored
 from utils.errors import InputError
 
 PRECISIONS = ("full", "half")
@@ -65,7 +66,9 @@ def state_of(method, name, precision="full"):
              "class_name": method.class_name, "added": method.added, "precision": precision, "training": None}
     if method.training is not None:
         arrays["training.statistics"] = np.stack(method.training.statistics, axis=1)
-        facts["training"] = {"path": list(method.training.path), "for": list(method.training.statistics_for)}
+        known = method.training.calibrated
+        facts["training"] = {"path": list(method.training.path), "for": list(method.training.statistics_for),
+                             "calibrated": known and known._asdict()}
     return arrays, facts
 
 
@@ -117,7 +120,9 @@ def bank_bytes(arrays):
 
 
 def _training(arrays, of):
-    return TrainingParts(tuple(of["path"]), Statistics(*np.array(arrays["training.statistics"]).T), tuple(of["for"]))
+    known = of.get("calibrated")  # models from before there was this scoring have none
+    return TrainingParts(tuple(of["path"]), Statistics(*np.array(arrays["training.statistics"]).T), tuple(of["for"]),
+                         calibrated=known and restored(known))
 
 
 def _tensor(array, kind=None):

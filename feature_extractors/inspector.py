@@ -167,7 +167,7 @@ class Inspector:
         method, training = self._method, self._method.training
         of_scores, of_maps = method.weights
         parameters, banks = self._scorer.parameters, result.judged.banks
-        statistics = getattr(training, "calibrated", None)
+        statistics = training and training.calibrated
         terms = map_terms(self.scoring, banks.maps, of_maps, parameters, statistics)
         return terms, score_shares(self.scoring, terms, banks.maps, banks.scores, of_scores, parameters,
                                    training and training.statistics, statistics)

@@ -4,13 +4,10 @@ import logging
 import numpy as np
 import torch
 
-from evaluation import TrainingParts
 from feature_extractors.extraction import PATCHES_PER_PART, RGB_GRID, to_xyz_grid
 from feature_extractors.features import Features
 from feature_extractors.late_fusion import LateFusion
 from feature_extractors.settings import METHOD_BANKS
-from scoring_addon import DEFAULTS
-from utils.errors import InputError
 
 SINGLE_MODALITY_EPS = 1e-5  # in the denominator of the score's weight
 
@@ -58,11 +55,11 @@ class DoubleRGBPointFeatures(Features):
 
     bank_names = METHOD_BANKS["DINO+Point_MAE"]
     divisor = 1000.0
+    learns = True
 
     def __init__(self, extractor, *args, **settings):
         super().__init__(extractor, *args, **settings)
         self.late_fusion = LateFusion(*self.lambdas(), nu=self.settings.ocsvm_nu, max_iter=self.settings.ocsvm_maxiter)
-        self._unseen = []  # Measured of the training parts, each without its own rows
 
     def lambdas(self):
         """The late fusion's factors, one per bank: (of the scores, of the maps)."""
@@ -124,46 +121,9 @@ class DoubleRGBPointFeatures(Features):
     def needs_late_fusion_pass(self):
         return True
 
-    def add_sample_to_late_fusion_mem_bank(self, sample):
-        """Extract and measure one training part for the late fusion; parts come in the order of the first pass."""
-        self.add_patches_to_late_fusion(self.extract(sample))
-
-    def add_patches_to_late_fusion(self, patches):
-        """The same for a part whose patches are known."""
-        alone = self.added < 2  # of a single training part nothing is left without its own rows
-        if alone and self.fixes.late_fusion:
-            raise InputError(
-                "a single training part cannot be measured without its own rows, which --fix late_fusion does; "
-                "give at least two"
-            )
-        if self.settings.training_maps and not alone:
-            seen, unseen = self.measure_both(patches, self.measured)
-            self._unseen.append(unseen)
-            self.learn(*(unseen if self.fixes.late_fusion else seen))
-        else:
-            self.learn(*self.measure(patches, self.measured if self.fixes.late_fusion else None))
-        self.measured += 1
-
     def learn(self, scores, maps):
         """Show one training part's scores and maps to the late fusion."""
         self.late_fusion.add([*scores.values()], [*maps.values()])
-
-    def run_late_fusion(self, paths=None, parameters=DEFAULTS):
-        """Fit the late fusion to the training parts measured.
-
-        With ``training_maps`` the attribute ``training`` becomes what the finished method makes of them unseen.
-
-        Args:
-            paths: the training parts' paths, for ``TrainingParts``.
-            parameters: of the scoring, for the statistics in it.
-        """
-        self.release_patches()
-        self.fit_late_fusion()
-        if self._unseen:
-            decision = [self.combine(*part)[1] for part in self._unseen]
-            paths = [str(i) for i in range(len(decision))] if paths is None else paths
-            self.training = TrainingParts.of(paths, decision, [part.maps for part in self._unseen], parameters)
-            self._unseen = []
 
     def fit_late_fusion(self):
         """Fit to the training parts shown to :meth:`learn`."""

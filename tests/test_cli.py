@@ -200,11 +200,12 @@ def test_sensible_combination(flags):
 def test_every_combination_of_method_scoring_and_map_works_or_is_refused(capsys):
     """What parses can be scored: the same evaluation is scored for real, so that nothing fails after hours."""
     import evaluation
-    from scoring_addon import SCORINGS, parameters_from
+    from scoring_addon import DEFAULTS, parameters_from
     from tests.make_maps import make_evaluation
+    from utils.scorings import ALL
     everything = make_evaluation(size=16, train=2)
     accepted = 0
-    for method, scoring, source, reference in itertools.product(METHOD_BANKS, [*SCORINGS, "all"], ("decision", "bank"),
+    for method, scoring, source, reference in itertools.product(METHOD_BANKS, [*ALL, "all"], ("decision", "bank"),
                                                                 ("test", "train")):
         flags = ["--use_uff", "--scoring", scoring, "--scoring_map", source, "--scoring_reference", reference]
         try:
@@ -215,8 +216,12 @@ def test_every_combination_of_method_scoring_and_map_works_or_is_refused(capsys)
                                                                                                            *flags)
             continue
         banks = METHOD_BANKS[method]
+        known = everything.training
+        trained = [{name: known.bank_map[name][i] for name in banks} for i in range(2)]
         own = dataclasses.replace(everything, bank_map={name: everything.bank_map[name] for name in banks},
-                                  bank_score={name: everything.bank_score[name] for name in banks})
+                                  bank_score={name: everything.bank_score[name] for name in banks},
+                                  training=evaluation.TrainingParts.of(known.path, known.decision_map, trained,
+                                                                       DEFAULTS))
         assert "all" not in args.scoring
         scored = evaluation.score(own, args.scoring, parameters_from(args), args.scoring_reference)
         assert set(scored) == {"baseline", *args.scoring} and all(
@@ -226,8 +231,34 @@ def test_every_combination_of_method_scoring_and_map_works_or_is_refused(capsys)
 
 
 def test_all_is_all_that_the_method_has():
-    assert parse("--scoring", "all", method="DINO").scoring == ["baseline", "pixel_max", "pixel_topk"]
-    assert len(parse("--scoring", "all").scoring) == 8
+    assert parse("--scoring", "all", method="DINO").scoring == ["baseline", "pixel_max", "pixel_topk", "calibrated"]
+    assert len(parse("--scoring", "all").scoring) == 9
+
+
+@pytest.mark.parametrize("method", METHOD_BANKS)
+def test_calibrated_measures_the_training_parts(method):
+    from utils.options import method_settings
+    for scoring, wanted in ((["baseline"], False), (["calibrated"], True), (["baseline", "calibrated"], True),
+                            (["all"], True)):
+        args = parse("--use_uff", "--scoring", *scoring, method=method)
+        assert args.train_maps == method_settings(args)["training_maps"] == wanted
+        assert args.scoring == scoring or scoring == ["all"]
+
+
+def test_which_scoring_decides_in_a_saved_model():
+    from utils.options import model_scorings
+    for given, first in ((["baseline", "calibrated"], "baseline"), (["calibrated", "baseline"], "calibrated"),
+                         (["all"], "calibrated"), (["disagreement", "calibrated"], "disagreement")):
+        args = parse("--scoring", *given)
+        assert model_scorings(args)[0] == first and sorted(model_scorings(args)) == sorted(args.scoring)
+    assert model_scorings(parse("--scoring", "all", method="DINO"))[0] == "calibrated"
+
+
+def test_help_names_calibrated_as_ours(capsys):
+    with pytest.raises(SystemExit):
+        parse_arguments(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "ours, not the paper's" in text.partition("; calibrated: ")[2][:200]
 
 
 def test_a_first_run_is_told_what_it_needs(capsys):

@@ -288,6 +288,7 @@ def test_seeds_saved_maps_and_rescoring(checkpoints, flags, dataset_path, tmp_pa
             "disagreement + score calibration": "disagreement_base",
             "partial statistical calibration": "partial",
             "full statistical calibration": "full",
+            "calibrated (ours)": "calibrated",
         }[line[0]]
         value = runs[0]["categories"]["cookie"]["metrics"][scoring][line[1]]
         assert float(line[2]) == value  # saved maps hold what the run scored

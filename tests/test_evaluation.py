@@ -10,6 +10,7 @@ import evaluation
 import scoring_addon
 from evaluation import Evaluation, metrics, read, score, write
 from tests.make_maps import make_evaluation
+from utils.calibrated import calibrated_map, training_statistics
 from utils.errors import InputError
 from utils.metrics import compute_metrics
 
@@ -83,6 +84,51 @@ def test_scores_and_metrics_are_those_of_the_add_on():
                 *compute_metrics(value.label, own.image_preds, value.mask.ravel(), np.ravel(own.predictions),
                                  value.mask, own.predictions)
             ]
+
+
+def test_calibrated_is_the_same_for_one_part_alone_and_within_a_set(tmp_path):
+    whole = make_evaluation(size=32, train=3)
+    write(whole, tmp_path / "a.npz")
+    saved = read(tmp_path / "a.npz")
+    scored = score(whole, ["full", "calibrated", "pixel_max"])
+    assert list(scored) == ["baseline", "full", "calibrated", "pixel_max"]
+    statistics = training_statistics(whole.training.bank_map)
+    assert whole.training.calibrated == saved.training.calibrated == statistics
+    for i in range(len(whole)):
+        picked = {name: getattr(saved, name)[i:i + 1] for name in (
+            "path", "defect", "label", "mask", "decision_score", "decision_map", "picture", "has_mask")}
+        banks = {name: {bank: of[i:i + 1] for bank, of in getattr(saved, name).items()}
+                 for name in ("bank_map", "bank_score")}
+        alone = score(dataclasses.replace(saved, **picked, **banks), ["calibrated"], reference="train")["calibrated"]
+        expected = calibrated_map({bank: maps[i] for bank, maps in whole.bank_map.items()}, statistics)
+        assert np.array_equal(alone.predictions[0], expected)
+        assert np.array_equal(alone.predictions[0], scored["calibrated"].predictions[i])
+        assert alone.image_preds[0] == scored["calibrated"].image_preds[i]
+
+
+def test_maps_of_before_calibrated_give_it_where_the_training_maps_are_there(tmp_path):
+    value = make_evaluation(size=32, train=3)
+    for training_maps in (True, False):
+        write(value, tmp_path / "new.npz", training_maps)
+        with np.load(tmp_path / "new.npz") as file:
+            np.savez(tmp_path / "old.npz", **{key: file[key] for key in file if key != "train_calibrated"})
+        old = read(tmp_path / "old.npz")
+        if training_maps:
+            assert old.training.calibrated == value.training.calibrated
+        else:
+            with pytest.raises(InputError, match="cookie: calibrated: no statistics of training parts"):
+                score(old, ["calibrated"])
+            assert list(score(old, ["disagreement"])) == ["baseline", "disagreement"]
+
+
+def test_training_parts_that_teach_nothing_are_told():
+    value = make_evaluation(size=32, train=3)
+    flat = [{bank: np.ones((32, 32)) for bank in value.bank_map}] * 2
+    training = evaluation.TrainingParts.of(["a", "b"], [np.ones((32, 32))] * 2, flat, scoring_addon.DEFAULTS)
+    with pytest.raises(InputError, match="cookie: calibrated: the training parts' maps show no spread"):
+        score(dataclasses.replace(value, training=training), ["calibrated"])
+    with pytest.raises(InputError, match="no statistics"):
+        score(dataclasses.replace(value, training=None), ["calibrated"])
 
 
 def test_missing_masks_leave_pixel_metrics_undefined():

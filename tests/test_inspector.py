@@ -18,7 +18,7 @@ from tests.make_data import picture_of, scan
 from tests.make_models import CATEGORY, fitted_runner, make_parts, options_for
 from utils.errors import InputError
 from utils.model_file import read_model, write_model
-from utils.options import deciding_options, parse_arguments, recorded_options
+from utils.options import deciding_options, model_scorings, parse_arguments, recorded_options
 from utils.scans import fingerprint, read_scan
 
 EVERY = ["--scoring", "all", "--scoring_reference", "train"]
@@ -56,7 +56,7 @@ def test_the_scores_are_those_of_the_run(data, tmp_path, method, precision):
     runner, path = fitted_runner(args)
     runner.evaluate(CATEGORY)
     made = Inspector(read_saved(path), PoolingExtractor(), false_alarm=0.2)
-    assert list(made.scorings) == args.scoring
+    assert list(made.scorings) == model_scorings(args) and made.scoring == "calibrated"
     for number, found in enumerate(test_scans(data)):
         judged = made.judge(*found)
         for name, score in judged.scores.items():

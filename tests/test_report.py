@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import scoring_addon
-from evaluation import read
+from evaluation import metrics, read, score
 from tests.make_maps import write_category
 from tools import report
 from utils.metrics import roc_auc
@@ -24,7 +24,7 @@ PARAMETERS = scoring_addon.DEFAULTS._replace(topk=8)
 def maps(tmp_path_factory):
     """Folder with two categories; the odd one has no good part, so that its image ROCAUC is undefined."""
     folder = tmp_path_factory.mktemp("maps")
-    write_category(folder / "a.npz", "cookie", size=32)
+    write_category(folder / "a.npz", "cookie", size=32, train=3, train_maps=False)
     write_category(folder / "b.npz", ODD, good=0, defective=3, size=32, seed=1, fusion=False)
     return folder
 
@@ -80,6 +80,34 @@ def test_caption_and_undefined(made):
     assert re.findall(">([^<]+)<", row)[:3] == ["undefined"] * 3
     assert "Largest gain" in made.page and "Random draw" in text and "gain undefined" in text
     assert all(variant in text for variant in report.VARIANTS)
+
+
+def test_calibrated_stands_in_every_table_and_figure(maps, made):
+    saved, text = read(maps / "a.npz"), unescape(made.page)
+    found = score(saved, ["calibrated"])["calibrated"]
+    value = metrics(saved, {"calibrated": found})["calibrated"]
+    row = re.search(r"<tr><td>cookie</td>((?:<td class=\"number\">[^<]*</td>)+)</tr>", made.page.partition(
+        "image ROCAUC baseline")[2])[1]
+    cells = re.findall(">([^<]+)<", row)
+    assert len(cells) == 15 and [float(cells[i]) for i in (3, 8, 13)] == pytest.approx([*value], abs=5e-5)
+    assert "Calibrated is left out of " + ODD + ": no statistics of training parts" in text
+    assert "<td>calibrated</td><td>larger of the banks" in made.page and "(ours, not the paper's)" in text
+    part = text.partition("The same part's calibrated score")[2].partition("</table>")[0]
+    *shares, total = (float(v) for v in re.findall(r'([-0-9.e]+)</td></tr>', part))
+    index = saved.path.index(re.search(r"<p>(cookie/\S+): the score is", part)[1])
+    assert len(shares) == 3 and sum(shares) == pytest.approx(total, rel=1e-5)
+    assert total == pytest.approx(found.image_preds[index], rel=1e-5)
+    assert (made.folder / "figures" / "explained_calibrated.svg").is_file()
+
+
+def test_old_maps_are_told_in_one_line(tmp_path, capsys):
+    for name in ("a", "b"):
+        write_category(tmp_path / f"{name}.npz", name, size=32)
+    assert report.main([str(tmp_path), "-o", str(tmp_path / "out")]) == 0
+    err = capsys.readouterr().err
+    assert "report.py: note: calibrated is left out of a, b: " in err and err.count("calibrated is left out") == 1
+    text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "Calibrated is left out of a, b" in text and "larger of the banks" not in text
 
 
 def test_trained_run_has_no_warning():

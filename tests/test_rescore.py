@@ -11,6 +11,7 @@ from tests.make_maps import make_evaluation, write_category
 from tools import paper_tables, rescore
 from utils.errors import InputError
 from utils.metrics import compute_metrics
+from utils.scorings import ALL
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +63,33 @@ def test_tables_hold_what_the_scorings_give(folder, tmp_path):
     assert "cannot all come from one M_pix" in text and "UNTRAINED" in text and "Categories missing: carrot" in text
 
 
+def test_calibrated_is_a_row_of_every_table_and_named_as_ours(folder, tmp_path):
+    run(folder, "-o", tmp_path, "--intervals", "--resamples", "20")
+    expected = []
+    for name in ("bagel", "cable_gland"):
+        saved = read(folder / f"{name}.npz")
+        expected.append([*metrics(saved, score(saved, ["calibrated"]))["calibrated"]])
+    for number in (3, 4, 7, 8):
+        rows = [row for row in table(tmp_path / f"table_{number}.csv") if row[0] == "calibrated (ours)"]
+        assert [row[1] for row in rows] == list(paper_tables.METRICS) and all(row[5:] == ["-", "-"] for row in rows)
+        values = np.array([row[2:5] for row in rows], float)
+        np.testing.assert_allclose(values[:, :2].T, expected, atol=1e-12)
+        text = (tmp_path / f"table_{number}.md").read_text()
+        assert "not the paper's: banks in units of 4 normal training parts" in text
+    assert {row[1] for row in table(tmp_path / "intervals.csv")[1:]} == set(ALL)
+
+
+def test_maps_without_statistics_are_told_in_one_line(tmp_path, capsys):
+    for name in ("mine", "other"):
+        write_category(tmp_path / "maps" / f"{name}.npz", name, size=32)
+    run(tmp_path / "maps", "-o", tmp_path / "out")
+    err = [line for line in capsys.readouterr().err.splitlines() if "calibrated" in line]
+    assert len(err) == 1 and "left out of mine, other" in err[0] and "--save_maps" in err[0]
+    assert "calibrated" not in (tmp_path / "out" / "table_own.csv").read_text()
+    assert rescore.main([str(tmp_path / "maps"), "-o", str(tmp_path / "out"), "--scoring", "calibrated"]) == 2
+    assert "mine: calibrated: no statistics" in capsys.readouterr().err
+
+
 def test_rows_that_were_not_run_are_marked(folder, tmp_path):
     run(folder, "-o", tmp_path)
     rows = table(tmp_path / "table_3.csv")
@@ -107,7 +135,7 @@ def test_intervals_and_more_metrics(folder, tmp_path):
         assert low <= value <= high and d_low <= difference <= d_high
     assert all((row[9] == "-") == (row[2] != "image_rocauc") for row in rows)
     rows = table(tmp_path / "metrics.csv")[1:]
-    assert len(rows) == 2 * len(scoring_addon.SCORINGS) * len(rescore.EXTRA)
+    assert len(rows) == 2 * len(ALL) * len(rescore.EXTRA)
     assert all(row[3] == "" if row[2] == "aupimo" else 0 <= float(row[3]) <= 1 for row in rows)  # too few pixels
     assert all(row[4] != "-" for row in rows if row[2].startswith(("image_f1_max", "pg_")))
     assert all(row[4] == "-" for row in rows if not row[2].startswith(("image_f1_max", "pg_", "pb_")))
@@ -194,4 +222,4 @@ def test_pixel_metrics_without_masks_are_undefined_in_every_table(tmp_path):
     for row in table(tmp_path / "intervals.csv")[1:]:
         assert all((value == "") == (row[2] != "image_rocauc") for value in row[3:9]), row
     assert all((row[3] == "") == (row[2] == "au_pro_5") for row in table(tmp_path / "metrics.csv")[1:])
-    assert all((row[2] == "") == (row[1] != "image_rocauc") for row in table(tmp_path / "table_4.csv")[4:])
+    assert all((row[2] == "") == (not row[1].startswith("image")) for row in table(tmp_path / "table_4.csv")[4:])

@@ -244,11 +244,7 @@ def write_cell(path, content):
 def all_scorings(evaluation, method):
     """{name: Scored}: SCORINGS, each bank alone, and, where training parts were measured, LATE_FUSION's variants."""
     names = [name for name in SCORINGS if name != "calibrated" or evaluation.training is not None]
-    scored = score(evaluation, [name for name in names if name != "calibrated"])  # TEMPORARY until scoring2
-    if "calibrated" in names:
-        known = calibrated.training_statistics(evaluation.training.bank_map)
-        maps = list(calibrated.calibrated_map(evaluation.bank_map, known))
-        scored["calibrated"] = Scored(np.array([calibrated.image_score(one) for one in maps]), maps)
+    scored = score(evaluation, names)
     scored.update(
         {f"bank_{bank}": Scored(evaluation.bank_score[bank], list(maps)) for bank, maps in evaluation.bank_map.items()}
     )

@@ -20,14 +20,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import scoring_addon  # noqa: E402
 from evaluation import extra_metrics, find_saved, metrics, read, score  # noqa: E402
 from tools import more_metrics  # noqa: E402
+from tools import report_calibrated as ours  # noqa: E402
 from tools import report_figures as figures  # noqa: E402
 from tools.report_page import Page  # noqa: E402
+from tools.saved_scorings import left_out_text, saved_scorings  # noqa: E402
 from utils.errors import InputError  # noqa: E402
 from utils.files import check_writable  # noqa: E402
 from utils.metrics import count_below  # noqa: E402
 from utils.options import HelpFormatter, Parser, number  # noqa: E402
 from utils.progress import track  # noqa: E402
 from utils.results import UNDEFINED  # noqa: E402
+from utils.scorings import ALL, CALIBRATED  # noqa: E402
 
 METRICS = {"image_rocauc": "image ROCAUC", "pixel_rocauc": "pixel ROCAUC", "au_pro": "AU-PRO"}
 BASELINE, PROPOSED = "baseline", "disagreement"
@@ -48,6 +51,7 @@ class Category(NamedTuple):
     metrics: dict  # {scoring: Metrics}
     separation: dict  # {BASELINE and PROPOSED: [n]}, or None
     shown: dict
+    lacks: str  # why calibrated is not among the scorings, "" where it is
 
     @property
     def gain(self):
@@ -99,11 +103,12 @@ def make_report(paths, sample, seed, parameters, names=()):
     """The Page about files of saved maps, with the further metrics ``names``; InputError where one cannot be scored, or
     none has the part ``sample``."""
     explained = find_sample(paths, sample) if sample is not None else (0, None)
-    page, explanation, sections, summaries, more = Page(), Page(), Page(), [], {}
+    page, explanation, sections, summaries, missing, more = Page(), Page(), Page(), [], {}, {}
     for place, path in enumerate(track(paths, len(paths), "report", "category")):
         category = read_category(path, seed, parameters)
         of = category.saved
         summaries.append(Summary(of.category, of.untrained, of.meta, of.label, category.metrics))
+        missing.update({of.category: category.lacks} if category.lacks else {})
         if names:
             more[of.category] = extra_metrics(of, category.scored, names)
         prefix = f"{place:02d}_" + re.sub(r"[^A-Za-z0-9_-]+", "_", category.saved.category)[:40]
@@ -113,7 +118,12 @@ def make_report(paths, sample, seed, parameters, names=()):
             if index is None:
                 index = 0 if category.gain is None else int(np.argmax(category.gain))
             explanation_section(explanation, category, index, parameters)
+            ours.explanation_section(explanation, category, index)
+    note = left_out_text(missing)
+    if note:
+        print(f"report.py: note: {note}", file=sys.stderr)
     caption_section(page, summaries, parameters)
+    ours.caption(page, summaries, note)
     summary_section(page, summaries)
     if names:
         more_metrics.report_section(page, more, names, shown, mean)
@@ -139,7 +149,9 @@ def read_category(path, seed, parameters):
     """Category of one file; the random draw depends on ``seed`` and the category's name alone."""
     saved = read(path)
     try:
-        scored = score(saved, list(scoring_addon.SCORINGS), parameters)
+        lacks = saved_scorings(saved)[1]
+        names = [*scoring_addon.SCORINGS, *([] if lacks else [CALIBRATED])]
+        scored = score(saved, names, parameters)
         unfit = [name for name, of in scored.items() if not np.isfinite(of.image_preds).all()]
         if unfit:
             raise ValueError(f"scoring {unfit[0]} gives scores that are not finite")
@@ -147,7 +159,7 @@ def read_category(path, seed, parameters):
     except (InputError, ValueError) as error:
         raise InputError(f"{path}: cannot be scored: {error}") from None
     separations = {name: separation(saved.label, scored[name].image_preds) for name in (BASELINE, PROPOSED)}
-    category = Category(saved, scored, found, None if separations[BASELINE] is None else separations, {})
+    category = Category(saved, scored, found, None if separations[BASELINE] is None else separations, {}, lacks)
     drawn = int(np.random.default_rng([seed, zlib.crc32(saved.category.encode())]).integers(len(saved.label)))
     if category.gain is not None:
         best, worst = int(np.argmax(category.gain)), int(np.argmin(category.gain))
@@ -223,39 +235,45 @@ def caption_section(page, summaries, parameters):
 def summary_section(page, summaries):
     several = len(summaries) > 1
     names = [of.category for of in summaries] + ["mean"] * several
-    pairs = []  # [metric][category] (baseline, proposed)
+    every = any(CALIBRATED in of.metrics for of in summaries)
+    bars = (BASELINE, PROPOSED, *([CALIBRATED] if every else []))
+    pairs = []  # [metric][category] (baseline, proposed, calibrated)
     for metric in METRICS:
         values = [
-            tuple(getattr(metrics[scoring], metric) for scoring in (BASELINE, PROPOSED)) for *_, metrics in summaries
+            tuple(getattr(metrics[name], metric) if name in metrics else None for name in bars)
+            for *_, metrics in summaries
         ]
         pairs.append(values + [tuple(map(mean, zip(*values)))] * several)
     page.tag("h2", "Category by category")
     page.figure(
         "metrics", figures.metric_bars(names, list(METRICS.values()),
                                        pairs), "Bars of the three metrics by category, baseline against proposed",
-        "Baseline against proposed; the paper's Figure 3 shows the image level. A metric is undefined where the test "
+        f"Baseline against proposed{' and calibrated (ours)' if every else ''}; the paper's Figure 3 shows the image "
+        "level. A metric is undefined where the test "
         "split lacks good or "
         "defective parts or pixels" + ("; means are of the defined values." if several else "."))
     rows = []
     for name, *columns in zip(names, *pairs):
-        cells = [(shown(base), shown(proposed),
-                  UNDEFINED if base is None or proposed is None else f"{proposed - base:+.4f}")
-                 for base, proposed in columns]
+        cells = [(shown(base), shown(proposed), difference(proposed, base),
+                  *((shown(c), difference(c, base)) if every else ()))
+                 for base, proposed, c in ((*column, None)[:3] for column in columns)]
         rows.append([name, *sum(cells, ())])
-    page.table(["category", *sum(((f"{title} baseline", "proposed", "difference") for title in METRICS.values()), ())],
+    heads = ("proposed", "difference", *((CALIBRATED, "difference") if every else ()))
+    page.table(["category", *sum(((f"{title} baseline", *heads) for title in METRICS.values()), ())],
                rows, sums=[len(rows) - 1] if several else [])
     page.tag("h2", "Ablation")
-    means = [[mean([getattr(metrics[variant], metric) for *_, metrics in summaries]) for variant in VARIANTS]
-             for metric in METRICS]
+    variants = (*VARIANTS, *bars[2:])
+    means = [[mean([getattr(metrics[name], metric) for *_, metrics in summaries if name in metrics])
+              for name in variants] for metric in METRICS]
     page.figure(
-        "ablation", figures.ablation_trend(VARIANTS, list(METRICS.values()),
+        "ablation", figures.ablation_trend(variants, list(METRICS.values()),
                                            means), "The three metrics' means over the ablation variants",
         "Mean over categories of each variant, as the paper's Figure 5. The axes do not begin at 0. The five variants "
         "behind the baseline share "
-        "one pixel map, so that only their image scores differ.")
+        "one pixel map, so that only their image scores differ." +
+        (" Calibrated is ours and none of the paper's variants." if every else ""))
     page.table(["variant", "pixel map", "image score", *METRICS.values()],
-               [[variant, *scoring_addon.SCORINGS[variant][:2], *(shown(row[i]) for row in means)]
-                for i, variant in enumerate(VARIANTS)])
+               [[variant, *ALL[variant][:2], *(shown(row[i]) for row in means)] for i, variant in enumerate(variants)])
     if several:
         page.tag("h2", "Categories")
         links = ", ".join(f'<a href="#c{i}">{escape(of.category)}</a>' for i, of in enumerate(summaries))
@@ -272,15 +290,16 @@ def category_section(page, category, prefix, anchor):
         "defective parts that score "
         "higher (ties count one half). Gain: the separation under the proposed score minus that under the baseline "
         "score. The two maps of a "
-        "part share one colour scale, above them stand the image scores; M_dis is shown from 0 to 1. (The paper's "
-        "Figure 4)"
+        "part share one colour scale, above them stand the image scores; M_dis is shown from 0 to 1; the calibrated "
+        "map, where there is one, has a scale of its own. (The paper's Figure 4)"
     )
     for index, reasons in category.shown.items():
         base, proposed = (category.scored[name] for name in (BASELINE, PROPOSED))
         drawn = figures.panels(f"{saved.path[index]} ({saved.defect[index]})", saved.picture[index], saved.mask[index],
                                (f"baseline: {base.image_preds[index]:.4g}", base.predictions[index]),
                                (f"proposed: {proposed.image_preds[index]:.4g}", proposed.predictions[index]),
-                               scoring_addon.disagreement_map(saved.samples[index].rgb, saved.samples[index].xyz))
+                               scoring_addon.disagreement_map(saved.samples[index].rgb, saved.samples[index].xyz),
+                               ours.panel(category, index))
         reason = " and ".join(reasons)
         if category.gain is None:
             change = f"gain {UNDEFINED}: the test split has one class only"
@@ -333,6 +352,10 @@ def explanation_section(page, category, index, parameters):
     page.figure("explained", figures.stacked_terms(stacks),
                 "Bars of S_base, S_robust and S_final, stacked by their terms",
                 "What S_robust and S_final are made of, in the order named above each bar, next to S_base.")
+
+
+def difference(value, base):
+    return UNDEFINED if value is None or base is None else f"{value - base:+.4f}"
 
 
 def mean(values):

@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 BASELINE, PROPOSED, GOOD, DEFECTIVE = "#9aa5b1", "#1f6f8b", "#3b7dd8", "#d1495b"
+CALIBRATED = "#e0a030"
 TERM_COLOURS = ("#1f6f8b", "#e0a030", "#8a5a9e")
 STYLE = {
     "text.usetex": False,
@@ -38,17 +39,20 @@ def metric_bars(names, titles, values):
     Args:
         names: [c] category names.
         titles: [m] metric names.
-        values: [m][c] (baseline, proposed).
+        values: [m][c] (baseline, proposed) or (baseline, proposed, calibrated).
     """
-    figure = Figure(figsize=(WIDTH, 1.3 + 0.52 * len(names)), layout="constrained")
-    rows = np.arange(len(names))
+    bars = (
+        (BASELINE, "baseline"),
+        (PROPOSED, "disagreement (proposed)"),
+        (CALIBRATED, "calibrated (ours)"),
+    )[: len(values[0][0])]
+    figure = Figure(figsize=(WIDTH, 1.3 + 0.26 * len(bars) * len(names)), layout="constrained")
+    rows, height = np.arange(len(names)), 0.8 / len(bars)
     for axes, title, pairs in zip(figure.subplots(1, len(titles), sharey=True), titles, values):
-        for shift, colour, label, column in (
-            (-0.2, BASELINE, "baseline", 0),
-            (0.2, PROPOSED, "disagreement (proposed)", 1),
-        ):
+        for column, (colour, label) in enumerate(bars):
+            shift = (column - (len(bars) - 1) / 2) * height
             known = [pair[column] for pair in pairs]
-            axes.barh(rows + shift, [value or 0 for value in known], 0.38, color=colour, label=label)
+            axes.barh(rows + shift, [value or 0 for value in known], 0.95 * height, color=colour, label=label)
             for row, value in zip(rows + shift, known):
                 axes.text(
                     (value or 0) + 0.015, row, UNDEFINED if value is None else f"{value:.3f}", va="center", fontsize=8
@@ -62,7 +66,7 @@ def metric_bars(names, titles, values):
         )
         axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(names) - 0.45, -0.55)  # shared
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=len(bars), frameon=False)
     return _files(figure, "png", "svg")
 
 
@@ -97,9 +101,9 @@ def ablation_trend(variants, titles, values):
 
 
 @styled
-def panels(title, picture, mask, baseline, proposed, m_dis):
-    """Input, mask, baseline map and proposed map on one colour scale, M_dis on 0 to 1; (heading, map) for the two
-    maps."""
+def panels(title, picture, mask, baseline, proposed, m_dis, calibrated=None):
+    """Input, mask, baseline map and proposed map on one colour scale, M_dis on 0 to 1, and, where there is one, the
+    calibrated map on its own; (heading, map) for the two maps and the calibrated one."""
     low = min(float(np.min(m)) for _, m in (baseline, proposed))
     high = max(float(np.max(m)) for _, m in (baseline, proposed))
     scale = {"cmap": "viridis", "vmin": low, "vmax": high}
@@ -110,16 +114,17 @@ def panels(title, picture, mask, baseline, proposed, m_dis):
         (*proposed, scale),
         ("M_dis", m_dis, {"cmap": "magma", "vmin": 0, "vmax": 1}),
     )
-    figure = Figure(figsize=(WIDTH, 2.35), layout="constrained")
+    more = () if calibrated is None else ((*calibrated, {"cmap": "viridis"}),)
+    figure = Figure(figsize=(WIDTH, 2.1 if more else 2.35), layout="constrained")
     figure.suptitle(title, fontsize=9)
-    # the bars' own columns keep the five pictures the same size
-    grid = figure.add_gridspec(1, 7, width_ratios=(1, 1, 1, 1, 0.06, 1, 0.06))
-    for column, (heading, content, style) in zip((0, 1, 2, 3, 5), shown):
+    # the bars' own columns keep the pictures the same size
+    grid = figure.add_gridspec(1, 7 + 2 * len(more), width_ratios=(1, 1, 1, 1, 0.06, 1, 0.06) + (1, 0.06) * len(more))
+    for column, (heading, content, style) in zip((0, 1, 2, 3, 5, 7), shown + more):
         axes = figure.add_subplot(grid[column])
         image = axes.imshow(content, interpolation="nearest", **style)
         axes.set_title(heading, fontsize=8.5)
         axes.set_axis_off()
-        if column in (3, 5):
+        if column in (3, 5, 7):
             bar = figure.colorbar(image, cax=figure.add_subplot(grid[column + 1]))
             bar.ax.tick_params(labelsize=7)
     return _files(figure, "png")

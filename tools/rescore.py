@@ -21,6 +21,7 @@ import scoring_addon  # noqa: E402
 from evaluation import Evaluation, extra_metrics, find_saved, metrics, read, score  # noqa: E402
 from tools import more_metrics, paper_tables  # noqa: E402
 from tools.paper_tables import METRICS, MULTISCALE  # noqa: E402
+from tools.saved_scorings import calibrated_text, left_out_text, saved_scorings  # noqa: E402
 from utils.dominating import dominating_part  # noqa: E402
 from utils.errors import InputError  # noqa: E402
 from utils.extra_metrics import EXTRA_METRICS as EXTRA  # noqa: E402,F401  named here too
@@ -30,7 +31,7 @@ from utils.names import same_name  # noqa: E402
 from utils.options import HelpFormatter, Parser, changed_options, default_of, number  # noqa: E402
 from utils.progress import track  # noqa: E402
 from utils.results import UNDEFINED, escaped  # noqa: E402
-from utils.scorings import available_scorings  # noqa: E402
+from utils.scorings import CALIBRATED, add_scoring_arguments  # noqa: E402
 from utils.significance import bootstrap_intervals, delong_test  # noqa: E402
 
 FINE, FAILED, REFUSED = 0, 1, 2
@@ -97,7 +98,7 @@ def build_parser():
                         help="Table 1's parameters: all 1728 combinations, or one parameter at a time")
     group = parser.add_argument_group("scoring",
                                       "parameters that are not given are those of the run that saved the maps")
-    scoring_addon.add_arguments(group, several=True)
+    add_scoring_arguments(group)
     for action in group._group_actions:
         text = action.help.replace("%(default)s", "as in the run")
         action.help = text.replace("(default: baseline)", "(default: all)")
@@ -109,7 +110,7 @@ def build_parser():
 def scoring_of(evaluation, args):
     """(Parameters, reference) of a saved category: what was given, else what its run had, else the paper's."""
     parser = argparse.ArgumentParser()
-    scoring_addon.add_arguments(parser, several=True)
+    add_scoring_arguments(parser)
     options = vars(parser.parse_args([]))
     for known in (evaluation.meta.get("options", {}), vars(args)):
         options.update({name: value for name, value in known.items() if name in options})
@@ -118,19 +119,22 @@ def scoring_of(evaluation, args):
 
 def score_folder(folder, args):
     """[Category] of a folder of saved maps."""
-    out, paths = [], find_saved(folder, args.category)
+    out, paths, missing = [], find_saved(folder, args.category), {}
     for path in track(paths, len(paths), f"scoring {folder}", "category"):
         saved = read(path)
         parameters, reference = scoring_of(saved, args)
-        banks = list(saved.bank_map)
-        names = available_scorings(banks,
-                                   parameters.map_source) if "all" in args.scoring else scoring_addon.names_from(args)
+        names = scoring_addon.names_from(args)
+        if "all" in args.scoring:
+            names, why = saved_scorings(saved, parameters.map_source)
+            missing.update({saved.category: why} if why else {})
         try:
             scored = score(saved, names, parameters, reference)
             extra = extra_metrics(saved, scored, args.metrics or ())
             out.append(Category(saved, parameters, reference, scored, metrics(saved, scored), extra))
         except (InputError, ValueError) as error:
             raise InputError(f"{path}: {error}") from None
+    if missing:
+        print(f"rescore.py: note: {folder}: {left_out_text(missing)}", file=sys.stderr)
     return out
 
 
@@ -175,6 +179,9 @@ def paper_table(table, run, multiscale, more=None):
             ours = values[-1]
             rows.append([title, metric, *values, value, ours if ours in (None, NOT_RUN) else ours - value])
         rows += [[title, metric, *values_of(run, source, key, metric), NOT_RUN, NOT_RUN] for metric in more or ()]
+    if any(CALIBRATED in c.scored for c in run):
+        for metric in (*METRICS, *(more or ())):
+            rows.append([f"{CALIBRATED} (ours)", metric, *values_of(run, run, CALIBRATED, metric), NOT_RUN, NOT_RUN])
     notes = [*deviations(run, paper_tables.CATEGORIES[table.dataset]), *([table.note] if table.note else [])]
     if any(row.scoring == MULTISCALE for row in table.rows) and multiscale is None:
         notes.append("The multiscale row is a second run (--multiscale DIR); the paper does not define it.")
@@ -227,6 +234,8 @@ def deviations(run, expected=None):
     ]
     texts = [dominating_part(c.saved.path, c.scored, c.parameters.topk) for c in run if c.reference == "test"]
     notes += [f"{text}." for text in texts if text]
+    calibrated = [c.saved for c in run if CALIBRATED in c.scored]
+    notes += [calibrated_text(calibrated)] if calibrated else []
     references = sorted({c.reference for c in run})
     if references != ["test"]:
         other.append(f"reference {' / '.join(references)}")

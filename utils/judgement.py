@@ -140,7 +140,8 @@ def _judge_cloud(path, facts, options, convention):
     if distinct < options.min_points:
         what = f"{count:,} valid points" if count == distinct else f"{count:,} valid points, {distinct:,} distinct"
         yield "warning", "few points", (
-            f"{path}: {what}, fewer than the {options.min_points:,} groups: points are repeated")
+            f"{path}: {what}, fewer than the {options.min_points:,} that its 3D features take: they "
+            "say little of it")
     if facts.hidden:
         yield "warning", "missing", (
             f"{path}: {missing_text(facts.missing)} fills {facts.hidden / options.img_size**2:.1%} of the pixels: "

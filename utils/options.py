@@ -11,7 +11,13 @@ from feature_extractors.settings import METHOD_BANKS, TRAIN_MODE, Fixes, needed_
 from utils.argument_types import calibration, number
 from utils.backbone_options import RADII, RGB_DETAILS, add_backbone_arguments, default_xyz_backbone, settle_backbones
 from utils.names import CATEGORIES
-from utils.scorings import available_scorings, scoring_problem
+from utils.scorings import (
+    CALIBRATED,
+    add_scoring_arguments,
+    available_scorings,
+    needs_training_parts,
+    scoring_problem,
+)
 
 MOST_PROCESSES = 61  # what a pool takes on Windows
 FIXES = {
@@ -154,9 +160,9 @@ def build_parser():
         group.add_argument(f"--{bank}_smap_lambda", type=number(), default=value, metavar="X",
                            help=f"late-fusion scale of the {bank} map")
 
-    scoring_addon.add_arguments(
-        parser.add_argument_group("scoring", "the add-on of Xu et al. (Appl. Sci. 2026); defaults are the paper's"),
-        several=True)
+    add_scoring_arguments(parser.add_argument_group(
+        "scoring", "the add-on of Xu et al. (Appl. Sci. 2026); defaults are the paper's. Not the paper's but ours: the "
+        "scoring calibrated"))
 
     group = parser.add_argument_group("defects of the release", "kept by default, so that its numbers are reproduced")
     group.add_argument("--fix", nargs="+", choices=[*FIXES, "all"], default=[], metavar="NAME",
@@ -248,8 +254,8 @@ def parse_arguments(argv=None):
     both = {"rgb", "xyz"} <= set(banks)
     if args.scoring_map == "bank" and "fusion" not in banks:
         parser.error(f"--scoring_map bank needs a fusion bank, --method_name {method} has none")
-    args.scoring = available_scorings(banks,
-                                      args.scoring_map) if "all" in args.scoring else scoring_addon.names_from(args)
+    args.scoring = available_scorings(
+        banks, args.scoring_map) if "all" in args.scoring else scoring_addon.names_from(args)
     for problem in filter(None, (scoring_problem(name, banks, args.scoring_map) for name in args.scoring)):
         parser.error(problem.replace("the method has", f"--method_name {method} has"))
     for flag in ("save_maps", "save_train_maps"):
@@ -264,10 +270,11 @@ def parse_arguments(argv=None):
         )
     args.fixes = Fixes.of([*args.fix, *(["eval_mode"] if args.eval_mode else [])])
     args.fix, args.eval_mode = args.fixes.names, args.fixes.eval_mode
-    if args.shots == 1 and both and (args.fixes.late_fusion or args.scoring_reference == "train"):
-        parser.error(
-            "--shots 1: a single training part cannot be measured without its own rows, which --fix late_fusion and "
-            "--scoring_reference train do; use at least --shots 2")
+    needed_by = two_parts_for(args)
+    if args.shots == 1 and needed_by:
+        parser.error(f"--shots 1: {too_few_parts(needed_by)}; use at least --shots 2")
+    if args.asy_memory_bank == 1 and needed_by and len(banks) > 1:
+        parser.error(f"--asy_memory_bank 1: {too_few_parts(needed_by)}; use at least 2")
     if args.coreset_partitions and args.half_coreset:
         parser.error("--coreset_partitions and --half_coreset are two ways to pick a coreset; leave one out")
     if args.coreset_partitions and args.f_coreset == 1:
@@ -275,9 +282,35 @@ def parse_arguments(argv=None):
     if args.shard_engine != "devices" and args.bank_shards == 1:
         parser.error(f"--shard_engine {args.shard_engine} places the shards of --bank_shards N; give N, 2 or more")
     _check_model_options(parser, args)
-    args.train_maps = both and (args.save_maps is not None or args.scoring_reference == "train")
+    args.train_maps = CALIBRATED in args.scoring or both and (
+        args.save_maps is not None or args.scoring_reference == "train")
     args.spool_dir = args.spool_dir or args.output_dir
     return args
+
+
+def two_parts_for(args):
+    """What of parsed options cannot be done with a single training part, as the command line has it; "" if nothing."""
+    banks = METHOD_BANKS[args.method_name]
+    late_fusion = args.fixes.late_fusion and {"rgb", "xyz"} <= set(banks)
+    return needs_training_parts(args.scoring, args.scoring_reference, banks) or (
+        "--fix late_fusion" if late_fusion else "")
+
+
+def model_scorings(args):
+    """The scorings of a saved model; the first of them that needs no test set decides in its verdicts: the first that
+    was asked for. Who asks for every one says nothing about an order: then it is calibrated."""
+    every = available_scorings(METHOD_BANKS[args.method_name], args.scoring_map)
+    return list(dict.fromkeys([CALIBRATED, *every])) if args.scoring == every else args.scoring
+
+
+def too_few_parts(needed_by):
+    """Why a single training part does not do, as a text; ``needed_by``: what asks for more."""
+    return f"a single training part cannot be measured without its own rows, which {needed_by} does"
+
+
+def parts_used(args, available):
+    """How many of a category's training parts are used: one more than --max_sample, as released (defect 5)."""
+    return min(available, args.shots or args.max_sample + (not args.fixes.max_sample))
 
 
 def _check_model_options(parser, args):

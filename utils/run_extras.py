@@ -8,6 +8,7 @@ from pathlib import Path
 
 from utils.errors import InputError
 from utils.model_file import SUFFIX
+from utils.options import model_scorings
 from utils.runs import Marker
 
 
@@ -62,8 +63,9 @@ class RunExtras:
         return Path(self._args.save_model) / f"{category}{SUFFIX}"
 
     def calibrated_with(self, calibration):
-        """A hash of what a model is calibrated with: precision, source, and the files' names, sizes and times."""
-        facts = [self._args.model_precision, calibration.source]
+        """A hash of what a model is calibrated with: precision, source, scorings, and the files' names, sizes and
+        times."""
+        facts = [self._args.model_precision, calibration.source, model_scorings(self._args)]
         for part in calibration.parts:
             for path in (part.rgb, part.xyz):
                 stat = Path(path).stat()

@@ -1,17 +1,60 @@
-"""Which scorings a method with given memory banks can have: asked before any work, and again where saved maps are
-scored."""
+"""Which scorings there are, the paper's and ours, and which a method with given memory banks can have: asked before any
+work, and again where saved maps are scored."""
 
+import scoring_addon
 from scoring_addon import SCORINGS, needs_maps
+
+CALIBRATED = "calibrated"
+# as scoring_addon.SCORINGS has them: name → (pixel map, image score, where it comes from)
+OURS = {
+    CALIBRATED: ("larger of the banks' maps, each in units of its normal training parts' maps",
+                 "mean of its 64 largest pixels", "ours, not the paper's; README's \"Calibrated scoring\"")
+}
+ALL = {**SCORINGS, **OURS}
+
+
+def add_scoring_arguments(group):
+    """Add the add-on's flags to an ``argparse`` parser or group; --scoring takes several names, and ours too."""
+    scoring_addon.add_arguments(_WithOurs(group), several=True)
+
+
+class _WithOurs:
+    """A group whose --scoring knows our names beside the paper's."""
+
+    def __init__(self, group):
+        self._group = group
+
+    def add_argument(self, flag, **options):
+        """As argparse has it."""
+        if flag == "--scoring":
+            options["choices"] = [*ALL, "all"]
+            ours = "; ".join(f"{name}: {maps}, {score} [{where}]" for name, (maps, score, where) in OURS.items())
+            text, several = options["help"].split("; several names", 1)
+            options["help"] = f"{text}; {ours}; several names{several}"
+        return self._group.add_argument(flag, **options)
 
 
 def available_scorings(bank_names, map_source="decision"):
     """Names of the scorings that a method with these banks can have."""
-    return [name for name in SCORINGS if scoring_problem(name, bank_names, map_source) is None]
+    return [name for name in ALL if scoring_problem(name, bank_names, map_source) is None]
 
 
 def needs_test_set(name, reference):
     """Whether a scoring normalises over the test parts; ``reference``: --scoring_reference."""
     return reference == "test" and name in ("partial", "full", "disagreement")
+
+
+def needs_training_parts(names, reference, bank_names):
+    """What needs the training parts measured without their own rows, as the command line has it; "" if nothing does.
+
+    Args:
+        names: scorings.
+        reference: --scoring_reference, which one-bank methods do not read.
+        bank_names: the method's banks.
+    """
+    if CALIBRATED in names:
+        return f"--scoring {CALIBRATED}"
+    return "--scoring_reference train" if reference == "train" and {"rgb", "xyz"} <= set(bank_names) else ""
 
 
 def scoring_problem(name, bank_names, map_source="decision"):
@@ -23,11 +66,11 @@ def scoring_problem(name, bank_names, map_source="decision"):
         map_source: where M_fusion comes from, "decision" or "bank" (--scoring_map).
     """
     banks = ", ".join(bank_names)
-    if name not in SCORINGS:
-        return f"--scoring {name} is unknown; known: {', '.join(SCORINGS)}"
+    if name not in ALL:
+        return f"--scoring {name} is unknown; known: {', '.join(ALL)}"
     if map_source == "bank" and "fusion" not in bank_names:
         return f"--scoring_map bank needs a fusion bank, the method has only: {banks}"
-    if needs_maps([name], map_source) and not {"rgb", "xyz"} <= set(bank_names):
+    if name in SCORINGS and needs_maps([name], map_source) and not {"rgb", "xyz"} <= set(bank_names):
         what = f"--scoring {name}" + (" --scoring_map bank" if map_source == "bank" else "")
         return f"{what} needs an RGB and an xyz bank, the method has only: {banks}"
     return None

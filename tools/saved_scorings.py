@@ -1,0 +1,35 @@
+"""Which scorings saved maps can have, and what is said where it is not all of them."""
+
+from evaluation import calibrated_statistics
+from utils.errors import InputError
+from utils.scorings import CALIBRATED, available_scorings
+
+
+def saved_scorings(saved, map_source="decision"):
+    """(names, why calibrated is not among them, "" where it is).
+
+    Args:
+        saved: Evaluation.
+        map_source: where M_fusion comes from, "decision" or "bank".
+    """
+    names = available_scorings(list(saved.bank_map), map_source)
+    try:
+        calibrated_statistics(saved)
+    except InputError as error:
+        return [name for name in names if name != CALIBRATED], str(error).split(": ", 2)[-1]
+    return names, ""
+
+
+def left_out_text(missing):
+    """One line on the categories without calibrated, "" where there are none; ``missing``: {category: why}."""
+    return f"{CALIBRATED} is left out of {', '.join(missing)}: {next(iter(missing.values()))}" if missing else ""
+
+
+def calibrated_text(evaluations):
+    """A sentence on what calibrated measures with, for a caption."""
+    known = [(saved.category, calibrated_statistics(saved)) for saved in evaluations]
+    counts = sorted({statistics.parts for _, statistics in known})
+    out = [f"{category} without its {' and '.join(statistics.left_out)} bank, whose training maps show no spread"
+           for category, statistics in known if statistics.left_out]
+    return (f"{CALIBRATED} is ours, not the paper's: banks in units of {' / '.join(map(str, counts))} normal training "
+            f"parts, no test part is read{'; ' + ', '.join(out) if out else ''}.")
