@@ -84,14 +84,13 @@ def quick_plan(categories, shots):
     """The cells of --quick: the cheap features' settings on all categories; of the full setting the main one, and on
     the first category what train mode and own rows change."""
 
-    def settings(features, banks, of):
-        return [cell for category in of for cell in _of(features, banks, category, 0, shots, True)]
+    def settings(features, banks):
+        return [cell for category in categories for cell in _of(features, banks, category, 0, shots, True)]
 
-    cheap, full = settings("lite0_fpfh", "two", categories), settings("dino_point_mae", "three", categories)
+    cheap, full = settings("lite0_fpfh", "two"), settings("dino_point_mae", "three")
     main, first = ("fixed", max(shots)), [cell for cell in full if cell.category == categories[0]]
     order = [cell for cell in cheap if cell[2:4] == main] + first[:1]
-    order += [cell for cell in cheap if not cell.fixes.startswith("eval")] + first[1:4]
-    order += cheap + [cell for cell in full if cell[2:4] == main]
+    order += cheap + first[1:4] + [cell for cell in full if cell[2:4] == main]
     return list(dict.fromkeys(order))
 
 
@@ -162,6 +161,7 @@ class Work:
         path = cell.path(self.out / "cells")
         content = cells.run_cell(cell, self.source, self._extractor(cell), self._identity(cell), settle_readings)
         content["weights"] = [file._asdict() for file in self._weights(cell.features)]
+        content.update(commit=evidence_page.commit(), finished=time.strftime("%Y-%m-%d %H:%M:%S"))
         cells.write_cell(path, content)
         self.done[cell] = cells.read_cell(path)
 

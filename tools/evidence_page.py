@@ -5,6 +5,7 @@ import io
 import platform
 import subprocess
 import time
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -65,11 +66,13 @@ def head(e, parts, seconds, quick):
         ]
     if e.standin:
         lines += ["", f"**{words.UNTRAINED}** What the page says of them need not hold for trained ones."]
+    commits = sorted({of.get("commit", "unknown") for of in e.done.values()}) or ["none"]
     versions = {key: environment()[key] for key in ("python", "torch") if key in environment()}
     lines += [
         "",
-        f"{time.strftime('%Y-%m-%d')}, commit {commit()}, {platform.machine()}, "
-        f"{environment()['cpus']} cores, {', '.join(f'{k} {v}' for k, v in versions.items())}. "
+        f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, {environment()['cpus']} cores, "
+        f"{', '.join(f'{k} {v}' for k, v in versions.items())}; cells of the commits {', '.join(commits)}, page by "
+        f"{commit()}. "
         f"{len(e.done)} of {len(e.planned)} cells are there, computed in {duration(spent)} "
         f"({duration(seconds)} of it, page included, in the last call); `cells.csv` has every one.",
         "Baseline, pixel_max, disagreement and full: the paper's scorings; calibrated: ours. All fixes: "
@@ -217,6 +220,7 @@ def cells_csv(e):
     return text.getvalue()
 
 
+@lru_cache(maxsize=None)
 def commit():
     """The program's commit, "unknown" where there is no git."""
     try:
