@@ -202,7 +202,7 @@ def test_the_page_says_what_the_cells_say(work, tmp_path):
     assert row.split(" | ")[2] == f"{value:.3f}"
     for table in re.findall(r"(?:^\|.*\n)+\n(.*)\n", text, re.M)[:-1]:
         assert table.startswith("Generated parts are not a benchmark.")
-    assert "| DINO + Point-MAE, three banks | baseline | not run | not run | not run |" in text
+    assert "| DINO + Point-MAE, three banks | all | not run | not run | not run |" in text
     assert {p.name for p in tmp_path.glob("*.png")} >= {"defects.png", "late_fusion.png", "train_mode.png"}
     lines = (tmp_path / "cells.csv").read_text().splitlines()
     assert len(lines) == 1 + sum(len(of["metrics"]) for of in done.done.values())

@@ -13,11 +13,13 @@ DRAWS = 2000
 
 
 class Mean(NamedTuple):
-    """Mean over categories and seeds; ``sd`` over the seeds (None of a single one), ``count`` categories."""
+    """Mean over categories and seeds; ``sd`` over the seeds (None of a single one); of ``count`` categories out of
+    ``whole``."""
 
     value: float
     sd: float
     count: int
+    whole: int
 
 
 class Difference(NamedTuple):
@@ -47,7 +49,7 @@ def mean_of(table):
     per_seed = [np.nanmean(row) for row in table if not np.isnan(row).all()]
     whole = [np.mean(row) for row in table if not np.isnan(row).any()]  # seeds with every category, for the spread
     sd = float(np.std(whole, ddof=1)) if len(whole) > 1 else None
-    return Mean(float(np.mean(whole or per_seed)), sd, int((~np.isnan(table)).any(axis=0).sum()))
+    return Mean(float(np.mean(whole or per_seed)), sd, int((~np.isnan(table)).any(axis=0).sum()), table.shape[1])
 
 
 def paired(pairs, name):

@@ -92,7 +92,7 @@ def main_section(e, names, out):
                 e.title(*kind),
                 scoring,
                 *(
-                    words.shown(mean_of(np.array(e.table(setting, scoring, name))[:, [i]]), False)
+                    words.shown(mean_of(np.array(e.table(setting, scoring, name))[:, [i]]))
                     for i in range(len(e.categories))
                 ),
                 words.shown(e.mean(setting, scoring, name)),

@@ -24,6 +24,7 @@ def defect_section(e, names, out):
         "Separation: share of good parts that score lower than the defective part. Overlap: AU-PRO of that part "
         "alone. In brackets: difference to baseline with its interval (bootstrap of the parts, each meant over "
         "the main table's settings).",
+        "",
     ]
     contents = [of for _, setting in e.main_settings() for of in e.of(setting)]
     if not contents:

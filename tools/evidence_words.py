@@ -28,12 +28,16 @@ UNTRAINED = "Networks called (stand-in) have untrained weights."
 
 
 def table(header, rows):
-    """Markdown lines."""
-    return [
-        "| " + " | ".join(header) + " |",
-        "|---" * len(header) + "|",
-        *("| " + " | ".join(row) + " |" for row in rows),
-    ]
+    """Markdown lines; rows of the same first cell that hold nothing but "not run" become one."""
+    shown = []
+    for row in rows:
+        empty = set(row[2:]) - {""} == {NOT_RUN}
+        if empty and shown and shown[-1][0] == row[0] and set(shown[-1][2:]) - {""} == {NOT_RUN}:
+            shown[-1][1] = "all others" if any(of[0] == row[0] for of in shown[:-1]) else "all"
+        else:
+            shown.append(list(row))
+    lines = ["| " + " | ".join(row) + " |" for row in (header, *shown)]
+    return [lines[0], "|---" * len(header) + "|", *lines[1:]]
 
 
 def note(e):
@@ -41,27 +45,28 @@ def note(e):
     return "\n" + " ".join([*([BESIDE] if e.generated else []), *([UNTRAINED] if e.standin else [])])
 
 
-def shown(mean, count=True):
+def shown(mean):
+    """A Mean: value, spread over the seeds, and how many categories it is of where that is not all."""
     if mean is None:
         return NOT_RUN
-    return (
-        f"{mean.value:.3f}"
-        + ("" if mean.sd is None else f" ± {mean.sd:.3f}")
-        + (f" (of {mean.count})" if count else "")
-    )
+    spread = "" if mean.sd is None else f" ± {mean.sd:.3f}"
+    return f"{mean.value:.3f}{spread}" + (f" ({mean.count} of {mean.whole})" if mean.count < mean.whole else "")
 
 
 def interval(of):
+    """A Difference with its interval."""
     return NOT_RUN if of is None else f"{of.value:+.3f} [{of.low:+.3f}, {of.high:+.3f}]"
 
 
 def group(of, scoring):
+    """A mean and its Difference to the baseline."""
     if of is None:
         return NOT_RUN
     return f"{of[0]:.3f}" + ("" if scoring == "baseline" else f" ({interval(of[1])})")
 
 
 def figure(out, name, content, alt):
+    """Write a PNG to ``out``; returns the lines that show it."""
     with atomic_path(Path(out) / f"{name}.png") as temporary:
         Path(temporary).write_bytes(content)
     return [f"![{alt}]({name}.png)", ""]
