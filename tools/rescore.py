@@ -178,7 +178,8 @@ def paper_table(table, run, multiscale, more=None):
             values = values_of(run, source, key, metric)
             ours = values[-1]
             rows.append([title, metric, *values, value, ours if ours in (None, NOT_RUN) else ours - value])
-        rows += [[title, metric, *values_of(run, source, key, metric), NOT_RUN, NOT_RUN] for metric in more or ()]
+        if key is not None:  # else the row is quoted from the paper
+            rows += [[title, metric, *values_of(run, source, key, metric), NOT_RUN, NOT_RUN] for metric in more or ()]
     if any(CALIBRATED in c.scored for c in run):
         for metric in (*METRICS, *(more or ())):
             rows.append([f"{CALIBRATED} (ours)", metric, *values_of(run, run, CALIBRATED, metric), NOT_RUN, NOT_RUN])
