@@ -19,11 +19,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from evaluation import SUFFIX, extra_metrics, metrics, read, score  # noqa: E402
-from scoring_addon import Scored  # noqa: E402
 from tools.demo_kinds import KINDS  # noqa: E402
 from tools.make_demo import write_category  # noqa: E402
 from tools.standin_checkpoints import write_checkpoints  # noqa: E402
-from utils import calibrated  # noqa: E402
 from utils.errors import InputError  # noqa: E402
 from utils.files import atomic_write_text, check_writable  # noqa: E402
 from utils.options import HelpFormatter, Parser, number  # noqa: E402
@@ -98,10 +96,7 @@ def run(out, cell, args):
 def measured(path):
     """{scoring: {metric: float}} of a run's saved maps."""
     saved = read(path)
-    scored = score(saved, ["disagreement"])
-    known = calibrated.training_statistics(saved.training.bank_map)
-    maps = list(calibrated.calibrated_map(saved.bank_map, known))
-    scored["calibrated"] = Scored(np.array([calibrated.image_score(one) for one in maps]), maps)
+    scored = score(saved, SCORINGS)
     usual, extra = metrics(saved, scored), extra_metrics(saved, scored, AU_PROS)
     return {name: {"image_rocauc": usual[name].image_rocauc, "pixel_rocauc": usual[name].pixel_rocauc,
                    **{key: extra[name][key][0] for key in AU_PROS}} for name in SCORINGS}
