@@ -27,7 +27,7 @@ from utils.files import atomic_write_text, check_writable, remove_leftovers  # n
 from utils.names import CATEGORIES, find_categories  # noqa: E402
 from utils.options import HelpFormatter, Parser, number  # noqa: E402
 from utils.progress import duration  # noqa: E402
-from utils.signals import first_signal_stops, raise_if_stopping  # noqa: E402
+from utils.signals import first_signal_stops, raise_if_stopping, run_to_the_end  # noqa: E402
 
 SIZE, AREA = (224, 224), (0.002, 0.05)  # of generated parts and of their defects
 
@@ -362,4 +362,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_to_the_end(main)

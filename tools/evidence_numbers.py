@@ -183,6 +183,11 @@ class Evidence:
         """Whether a cell of the setting is there."""
         return any(cell.setting == setting for cell in self.done)
 
+    def only(self, setting):
+        """What a sentence on a setting's mean has to add: which categories it is of, where that is not all."""
+        there = [name for name in self.categories if self.of(setting, name)]
+        return "" if len(there) == len(self.categories) else f" ({', '.join(there)} alone)"
+
     def difference(self, name, a, b, category=None):
         """Difference of (setting, scoring) a and b, over the test sets that have both."""
         known = {(cell.category, cell.seed): of for cell, of in self.done.items() if cell.setting == b[0]}

@@ -143,7 +143,7 @@ def sentences_of_goal(e):
                 if lost is not None and lost.sign < 0:
                     worse.append(f"{category} ({METRICS[name]} {lost.value:+.3f} to {better})")
         lines.append(
-            f"- {e.title(*kind)}: calibrated − baseline in mean AU-PRO is {words.interval(gain)}, "
+            f"- {e.title(*kind)}{e.only(setting)}: calibrated − baseline in mean AU-PRO is {words.interval(gain)}, "
             f"{'at least' if gain.value >= 0.05 else 'below'} the 0.05 aimed at; "
             + (
                 "below the better of baseline and disagreement, by more than its interval, for " + ", ".join(worse)

@@ -23,7 +23,7 @@ def defect_section(e, names, out):
         "",
         "Separation: share of good parts that score lower than the defective part. Overlap: AU-PRO of that part "
         "alone. In brackets: difference to baseline with its interval (bootstrap of the parts, each meant over "
-        "the main table's settings).",
+        "the main table's settings). pixel_max has baseline's map, full disagreement's: their overlaps are the same.",
         "",
     ]
     contents = [of for _, setting in e.main_settings() for of in e.of(setting)]
@@ -148,45 +148,11 @@ def train_section(e, names, out):
                 ]
             )
             drawn[f"{e.title(*kind)}: {fixes}"] = gains
-        both = [(*kind, fixes, e.most) for fixes in ("eval", "released")]
-        for scoring in ("disagreement", "calibrated"):
-            shared = {cell.category for cell in e.done if cell.setting == both[0]} & {
-                cell.category for cell in e.done if cell.setting == both[1]
-            }
-            values = (
-                [
-                    [
-                        np.mean(
-                            [
-                                metric(of, scoring, "au_pro") - metric(of, "baseline", "au_pro")
-                                for category in shared
-                                for of in e.of(setting, category)
-                            ]
-                        )
-                        for setting in both
-                    ]
-                ]
-                if shared
-                else []
-            )
-            for gained, released in values:
-                lines.append(
-                    f"- {e.title(*kind)}: {scoring} − baseline in AU-PRO is {gained:+.3f} in eval mode and "
-                    f"{released:+.3f} as released ({', '.join(sorted(shared))}): train mode "
-                    + (
-                        "takes all of the gain"
-                        if gained > 0 >= released
-                        else f"takes {100 * (1 - released / gained):.0f} % of the gain"
-                        if 0 < released < gained
-                        else "takes none of a gain"
-                        if gained > 0
-                        else "has no gain to take"
-                    )
-                    + "."
-                )
+        if kind[0] != "lite0_fpfh":
+            lines += [_train_sentence(e, kind, scoring) for scoring in ("disagreement", "calibrated")]
     lines += [
         "",
-        "lite0 and FPFH have no train mode: the same patches come out in both.",
+        "lite0 and FPFH have no train mode: with both, the same patches come out.",
         "",
         *words.table(
             [
@@ -213,6 +179,34 @@ def train_section(e, names, out):
     return lines
 
 
+def _train_sentence(e, kind, scoring):
+    """What train mode does to a scoring's gain, on the categories that both modes were run on."""
+    settings = [(*kind, fixes, e.most) for fixes in ("eval", "released")]
+    shared = [name for name in e.categories if all(e.of(setting, name) for setting in settings)]
+    if not shared:
+        return f"- {e.title(*kind)}, {scoring}: {words.NOT_RUN} in both modes."
+    gained, released = (
+        np.mean(
+            [
+                metric(of, scoring, "au_pro") - metric(of, "baseline", "au_pro")
+                for name in shared
+                for of in e.of(setting, name)
+            ]
+        )
+        for setting in settings
+    )
+    if gained <= 0:
+        verdict = "there is no gain to take"
+    elif released <= 0:
+        verdict = "train mode takes all of the gain"
+    else:
+        verdict = f"train mode takes {max(0, 100 * (1 - released / gained)):.0f} % of the gain"
+    return (
+        f"- {e.title(*kind)} ({', '.join(shared)}): {scoring} − baseline in AU-PRO is {gained:+.3f} in eval mode and "
+        f"{released:+.3f} as released: {verdict}."
+    )
+
+
 def fusion_section(e, names, out):
     """Is the late fusion to blame, and which of its parts?"""
     lines, rows, drawn = (
@@ -222,6 +216,7 @@ def fusion_section(e, names, out):
             "",
             "Every row takes the same banks' maps (all fixes); only how they are joined changes. The "
             "first rows are the single banks.",
+            "",
         ],
         [],
         {},
@@ -262,7 +257,11 @@ def fusion_section(e, names, out):
         known = {text: of for text, of in gains.items() if of}
         if known:
             parts = "; ".join(f"{text} {words.interval(of)}" for text, of in known.items())
-            lines.append(f"- {e.title(*kind)}, AU-PRO against the released late fusion: {parts}.")
+            best = max(known, key=lambda text: known[text].value)
+            lines.append(
+                f"- {e.title(*kind)}{e.only(setting)}, AU-PRO against the released late fusion: {parts}. "
+                + (f"Most is gained by: {best}." if known[best].sign > 0 else "Nothing gains more than its interval.")
+            )
     lines += [
         "",
         *words.table(["features", "how the banks are joined", "image ROCAUC", "AU-PRO", "AU-PRO − released"], rows),
@@ -281,7 +280,8 @@ def shots_section(e, names, out):
             "## How many training parts are enough?",
             "",
             "With 1 part nothing is left to measure it against: `--fix late_fusion` and calibrated need "
-            "2, so its row has all fixes but that one.",
+            "2, so its column has all fixes but that one.",
+            "",
         ],
         [],
         {},
