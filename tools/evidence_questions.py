@@ -8,7 +8,7 @@ from tools import evidence_figures as figures
 from tools import evidence_words as words
 from tools.evidence_cells import FIX_SETS
 from tools.evidence_numbers import group_difference, metric, part_rows
-from tools.evidence_words import LATE_FUSION, PAIRED, SCORINGS
+from tools.evidence_words import LATE_FUSION, METRICS, PAIRED, SCORINGS
 
 MODALITIES = {"color": "RGB only (stain)", "hole": "3D only (dent)", "combined": "both", "faint": "weak in both"}
 SIZES = (0, 0.5, 1, 2, 100)  # per cent of the part
@@ -149,7 +149,11 @@ def train_section(e, names, out):
             )
             drawn[f"{e.title(*kind)}: {fixes}"] = gains
         if kind[0] != "lite0_fpfh":
-            lines += [_train_sentence(e, kind, scoring) for scoring in ("disagreement", "calibrated")]
+            lines += [
+                _train_sentence(e, kind, scoring, name)
+                for scoring in ("disagreement", "calibrated")
+                for name in ("image_rocauc", "au_pro")
+            ]
     lines += [
         "",
         "lite0 and FPFH have no train mode: with both, the same patches come out.",
@@ -179,18 +183,18 @@ def train_section(e, names, out):
     return lines
 
 
-def _train_sentence(e, kind, scoring):
+def _train_sentence(e, kind, scoring, name):
     """What train mode does to a scoring's gain, on the categories that both modes were run on."""
     settings = [(*kind, fixes, e.most) for fixes in ("eval", "released")]
-    shared = [name for name in e.categories if all(e.of(setting, name) for setting in settings)]
+    shared = [category for category in e.categories if all(e.of(setting, category) for setting in settings)]
     if not shared:
         return f"- {e.title(*kind)}, {scoring}: {words.NOT_RUN} in both modes."
     gained, released = (
         np.mean(
             [
-                metric(of, scoring, "au_pro") - metric(of, "baseline", "au_pro")
-                for name in shared
-                for of in e.of(setting, name)
+                metric(of, scoring, name) - metric(of, "baseline", name)
+                for category in shared
+                for of in e.of(setting, category)
             ]
         )
         for setting in settings
@@ -202,7 +206,7 @@ def _train_sentence(e, kind, scoring):
     else:
         verdict = f"train mode takes {max(0, 100 * (1 - released / gained)):.0f} % of the gain"
     return (
-        f"- {e.title(*kind)} ({', '.join(shared)}): {scoring} − baseline in AU-PRO is {gained:+.3f} in eval mode and "
+        f"- {e.title(*kind)} ({', '.join(shared)}): {scoring} − baseline in {METRICS[name]} is {gained:+.3f} in eval mode and "
         f"{released:+.3f} as released: {verdict}."
     )
 
