@@ -206,8 +206,8 @@ def _train_sentence(e, kind, scoring, name):
     else:
         verdict = f"train mode takes {max(0, 100 * (1 - released / gained)):.0f} % of the gain"
     return (
-        f"- {e.title(*kind)} ({', '.join(shared)}): {scoring} − baseline in {METRICS[name]} is {gained:+.3f} in eval mode and "
-        f"{released:+.3f} as released: {verdict}."
+        f"- {e.title(*kind)} ({', '.join(shared)}): {scoring} − baseline in {METRICS[name]} is {gained:+.3f} in eval "
+        f"mode and {released:+.3f} as released: {verdict}."
     )
 
 
