@@ -27,6 +27,7 @@ from utils.names import CATEGORIES, find_categories, same_name  # noqa: F401  fo
 from utils.options import available_cores
 from utils.pairing import GOOD, defect_folders, pair, too_few_shots
 from utils.pictures import read_mask, read_picture
+from utils.signals import begin_worker, beginning_workers, raise_if_stopping
 
 RGB_SIZE = 224
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -265,8 +266,11 @@ class Loader(DataLoader):
 
     def __iter__(self):
         try:
-            yield from super().__iter__()
+            with beginning_workers():
+                batches = super().__iter__()
+            yield from batches
         except (RuntimeError, OSError) as error:
+            raise_if_stopping()  # a worker that the stop ended is no failure
             if (
                 self.num_workers
                 and not isinstance(error, InputError)
@@ -314,4 +318,9 @@ def get_data_loader(split, class_name, img_size, args):
             data.warned.share_memory_()  # so that each file is warned about once, not once a pass of the workers
         except (RuntimeError, OSError):
             pass  # without shared memory the workers will say what to do
-    return Loader(data, batch_size=1, shuffle=False, num_workers=workers, worker_init_fn=show_warnings)
+    return Loader(data, batch_size=1, shuffle=False, num_workers=workers, worker_init_fn=_begin_worker)
+
+
+def _begin_worker(_):
+    begin_worker()
+    show_warnings()

@@ -1,13 +1,13 @@
 """Train UFF, the fusion module of M3DM, on the patch pairs that main.py --save_feature wrote."""
 
 import argparse
-import signal
-import sys
 
-from utils.errors import InputError, show_warnings
+from utils.errors import InputError, show_warnings, tell
 from utils.files import check_writable
 from utils.options import HelpFormatter, Parser, number
+from utils.signals import first_signal_stops, run_to_the_end
 
+PROGRAM = "fusion_pretrain.py"
 FINE, FAILED, REFUSED = 0, 1, 2
 
 
@@ -150,27 +150,28 @@ def main(argv=None):
     if args.min_lr > args.lr:
         parser.error(f"--min_lr {args.min_lr} is more than --lr {args.lr}")
     show_warnings()
-    signal.signal(signal.SIGTERM, _interrupt)
-    from utils import processes  # here and below: after the options are known to be fine, since torch takes seconds
-
-    begun = False
+    processes, begun = None, False
     try:
-        training = prepare(args, processes.start(args.device, args.backend))
-        begun = True
-        trained = training.run()
+        with first_signal_stops(PROGRAM):
+            from utils import processes  # here and below: after the options are known to be fine, since torch takes
+
+            training = prepare(args, processes.start(args.device, args.backend))  # seconds
+            begun = True
+            trained = training.run()
     except InputError as error:
-        print(f"fusion_pretrain.py: {error}", file=sys.stderr)
+        tell(PROGRAM, error)
+        if isinstance(error, getattr(processes, "StoppedTogether", ())):
+            processes.wait()  # torchrun stops the others as soon as one ends: all have to have said why
         return FAILED if begun else REFUSED
     except OSError as error:
-        print(f"fusion_pretrain.py: {error.filename or args.output_dir}: {error.strerror or error}", file=sys.stderr)
+        tell(PROGRAM, f"{error.filename or args.output_dir}: {error.strerror or error}")
         return FAILED if begun else REFUSED
     except KeyboardInterrupt:
-        print(
-            "fusion_pretrain.py: interrupted; --resume goes on after the last epoch that was finished", file=sys.stderr
-        )
+        tell(PROGRAM, "interrupted; --resume goes on after the last epoch that was finished")
         return FAILED
     finally:
-        processes.stop()
+        if processes:
+            processes.stop()
     if training.processes.first:
         print(
             f"{trained.checkpoint}: {trained.steps} steps, loss {trained.loss:.4f}, {trained.accuracy:.1%} of pairs "
@@ -219,9 +220,5 @@ def prepare(args, processes):
     return training
 
 
-def _interrupt(*_):
-    raise KeyboardInterrupt
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    run_to_the_end(main)

@@ -6,7 +6,7 @@ import time
 import traceback
 from pathlib import Path
 
-from utils.errors import InputError, show_warnings
+from utils.errors import InputError, show_warnings, tell
 from utils.files import atomic_write_text, check_writable, remove_leftovers
 from utils.options import (
     changed_options,
@@ -19,7 +19,7 @@ from utils.options import (
     two_parts_for,
 )
 from utils.run_extras import RunExtras
-from utils.signals import first_signal_stops, raise_if_stopping
+from utils.signals import first_signal_stops, raise_if_stopping, run_to_the_end
 
 FINE, FAILED, REFUSED = 0, 1, 2
 INTERRUPTED = "(interrupted)"  # stands for the categories that were not run, among those that failed
@@ -34,10 +34,10 @@ def main(argv=None):
         try:
             return run_seeds(args, command) if args.seeds else run_once(args, command)[0]
         except InputError as error:
-            print(f"main.py: {error}", file=sys.stderr)
+            tell("main.py", error)
             return REFUSED
         except KeyboardInterrupt:
-            print("main.py: interrupted before any category was begun", file=sys.stderr)
+            tell("main.py", "interrupted before any category was begun")
             return FAILED
 
 
@@ -68,7 +68,7 @@ def run_seeds(args, command):
         try:
             code, run = run_once(argparse.Namespace(**{**vars(args), **changes}), command, extractor)
         except KeyboardInterrupt:  # before the seed's first category
-            print(f"main.py: interrupted; seed {seed} and later ones are not run", file=sys.stderr)
+            tell("main.py", f"interrupted; seed {seed} and later ones are not run")
             codes.append(FAILED)
             break
         except InputError as error:
@@ -393,4 +393,4 @@ class Run:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_to_the_end(main)

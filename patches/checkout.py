@@ -48,7 +48,7 @@ class Checkout:
         self.main = self.root / "main.py"
         if not self.main.is_file():
             raise InputError("{}: no main.py in it; give the folder of an M3DM checkout".format(root))
-        self.sources, self.imports = {}, {}
+        self.sources, self.imports, self._named = {}, {}, {}
         self._follow(self.main)
         self.imported = list(self.sources)
         if everything:
@@ -70,32 +70,28 @@ class Checkout:
             if path not in self.sources:
                 self.sources[path] = Source(path, path.relative_to(self.root).as_posix()).without_our_lines()
                 self.imports[path] = self._imports(path)
-                waiting.extend(file for files, _ in self.imports[path] for file in files)
+                waiting.extend(file for files, _, _ in self.imports[path] for file in files)
 
     def _imports(self, path):
-        """[(files of the checkout that an import reads, {local name: imported name})] of a file; no files: a
-        library's."""
+        """[(files of the checkout that an import reads, {local name: imported name}, the outermost module, "" for a
+        relative one)] of a file."""
         found = []
         for node in ast.walk(self.sources[path].tree):
             if isinstance(node, ast.Import):
                 for alias in node.names:
-                    found.append(
-                        (
-                            self._files(self.root, alias.name.split(".")),
-                            {alias.asname or alias.name.split(".")[0]: alias.name},
-                        )
-                    )
+                    local, parts = alias.asname or alias.name.split(".")[0], alias.name.split(".")
+                    found.append((self._files(self.root, parts), {local: alias.name}, parts[0]))
             elif isinstance(node, ast.ImportFrom):
-                folder, base = self.origin(path, node)
-                files = [file for alias in node.names for file in self._files(folder, base + [alias.name])]
-                found.append((files, {alias.asname or alias.name: alias.name for alias in node.names}))
+                folder, base = self._origin(path, node)
+                found.extend((self._files(folder, base + [alias.name]), {alias.asname or alias.name: alias.name},
+                              "" if node.level else base[0]) for alias in node.names)
             elif isinstance(node, ast.Call) and "import_module" in (
                     getattr(node.func, "attr", None), getattr(node.func, "id", None)):
                 words = [arg.value for arg in node.args[:1] if isinstance(arg, ast.Constant)]
-                found.extend((self._files(self.root, word.split(".")), {}) for word in words if isinstance(word, str))
+                found.extend((self._files(self.root, w.split(".")), {}, "") for w in words if isinstance(w, str))
         return found
 
-    def origin(self, path, node):
+    def _origin(self, path, node):
         """(folder, parts of the dotted name below it) that a ``from`` import of the file reads from."""
         folder = path.parents[min(node.level, len(path.parents)) - 1] if node.level else self.root
         return folder, node.module.split(".") if node.module else []
@@ -111,22 +107,74 @@ class Checkout:
     def bases(self, cls):
         """The classes of the checkout that ``cls`` derives from directly; where no import tells which of several is
         meant, all."""
-        out = []
-        for expression in cls.node.bases:
-            root = expression
-            while isinstance(root, ast.Attribute):
-                root = root.value
-            name = expression.attr if isinstance(expression, ast.Attribute) else getattr(expression, "id", None)
-            files, originals = [], set()
-            for imported, names in self.imports[cls.source.path]:
-                files.extend(imported)
-                originals.update(original for local, original in names.items() if local == name and imported)
-                if not imported and getattr(root, "id", None) in names:
-                    name = None  # from a library
-            near = [c for c in self.classes if c.name in (originals or {name}) and c.source.path in files]
-            own = [c for c in self.classes if c.name == name and c.source is cls.source and c is not cls]
-            out.extend(own or near or [c for c in self.classes if c.name in (originals or {name}) and c is not cls])
-        return out
+        found = (self.named(cls.source, expression, past=cls) for expression in cls.node.bases)
+        return [c for classes in found for c in classes if c is not cls]
+
+    def named(self, source, expression, past=None, seen=()):
+        """The classes that a name or dotted name in a file may stand for, also through aliases and imports; where no
+        import tells which of several is meant, all of that name. ``past``: a class that it is not."""
+        root, parts = expression, []
+        while isinstance(root, ast.Attribute):
+            root, parts = root.value, [root.attr, *parts]
+        parts = (root.id if isinstance(root, ast.Name) else None, *parts)
+        key = (source.path, parts, past, seen)
+        if key not in self._named:
+            self._named[key] = self._look_up(source, parts, past, seen) if parts[-1] else []
+        return self._named[key]
+
+    def _look_up(self, source, parts, past, seen):
+        root, name = parts[0], parts[-1]
+        bound = [(files, top) for files, names, top in self.imports[source.path] if root in names]
+        if len(parts) == 1:
+            found = self._in_file(source.path, name, past, seen)
+        else:  # the last part is bound in the module that the rest stands for
+            found = [c for files, _ in bound for c in self._in_files(files, name, past, seen)]
+        if not found and not any(not files and self._is_library(top) for files, top in bound):
+            found = [c for c in self.classes if c.name == name and c is not past]
+            near = [file for files, _, _ in self.imports[source.path] for file in files]
+            found = [c for c in found if c.source.path in near] or found
+        return found
+
+    def _is_library(self, top):
+        """Whether a module, named by its outermost part, is none of the checkout's, not even a missing one."""
+        return bool(top) and not (self.root / top).is_dir() and all(path.stem != top for path in self.sources)
+
+    def alias(self, node):
+        """{name: [the names it stands for]} of a statement that only gives other names, else {}."""
+        target, value = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None), getattr(
+            node, "value", None)
+        tuples = isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts)
+        names = {}
+        for one, other in zip(target.elts, value.elts) if tuples else [(target, value)]:
+            values = [other.body, other.orelse] if isinstance(other, ast.IfExp) else [other]
+            if not isinstance(one, ast.Name) or not all(isinstance(v, (ast.Name, ast.Attribute)) for v in values):
+                return {}
+            names[one.id] = values
+        return names
+
+    def _in_file(self, path, name, past=None, seen=()):
+        """The classes that a module's name stands for: its own class, an alias, or imported."""
+        if (path, name) in seen or path not in self.sources:
+            return []
+        own = [c for c in self.classes if c.name == name and c.source.path == path and c is not past]
+        if own:
+            return own[-1:] if own[-1].node in own[-1].source.tree.body else own  # a later one replaces those before
+        seen, found = (*seen, (path, name)), []
+        for node in self.sources[path].tree.body:
+            for value in self.alias(node).get(name, []):
+                found.extend(self.named(self.sources[path], value, past, seen))
+        for files, names, _ in self.imports[path]:
+            if name in names or "*" in names:
+                found.extend(self._in_files(files, names.get(name, name), past, seen))
+        return [c for i, c in enumerate(found) if c not in found[:i]]
+
+    def _in_files(self, files, name, past=None, seen=()):
+        """The same of the innermost of the files that an import reads."""
+        for file in sorted(files, key=lambda file: (len(file.parts), file.name != "__init__.py"), reverse=True):
+            found = self._in_file(file, name, past, seen)
+            if found:
+                return found
+        return []
 
     def lineage(self, cls, seen=()):
         """``cls`` and all it derives from, nearest first."""

@@ -1,321 +1,170 @@
-"""Which classes a checkout's main.py builds for a method name: followed from main.py through imports, functions,
-dictionaries, aliases and branches, without running anything.
+"""Which classes a checkout builds for a method name: the places that refer to a class and can run for it.
 
-What cannot be evaluated counts as possible. So rather too many classes are found than too few; a recording in a class
-that does not run does nothing.
+A place under ``if args.method_name == "other":``, behind a key ``"other"`` of a dictionary, or registered as "other"
+cannot. Nothing is run, and no function is followed to its callers: what cannot be told counts as possible. So rather
+too many classes are found than too few; a recording in a class that does not run does nothing.
 """
 import ast
-import operator
 from collections import namedtuple
 
-from patches.methods import index
-from patches.names import FUNCTIONS, Names, Where, alternatives, assigned, dotted
+from patches.methods import FUNCTIONS, LISTS, index, last, pattern_words, plain
 
-UNKNOWN = object()
-METHODS_OF_TEXT = ("lower", "upper", "strip", "split", "startswith", "endswith", "replace", "casefold")
-COMPARE = {
-    ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Is: operator.eq, ast.IsNot: operator.ne,
-    ast.In: lambda a, b: a in b, ast.NotIn: lambda a, b: a not in b,
-}
 ENDS = (ast.Return, ast.Raise, ast.Continue, ast.Break)
 
-Unit = namedtuple("Unit", "source node scopes")
+Reference = namedtuple("Reference", "cls source line word")
+Reference.__doc__ = """A place that refers to a class: the Class, Source and line of the place, the method's name that
+it is told to be for, or None."""
 
 
-class Builds:
-    """The classes that can be built.
+def references(checkout, methods, name, sources):
+    """[Reference] in ``sources`` of what can be built for a method name; ``name`` None: for any."""
+    return [found for source in sources for found in _File(checkout, methods, name, source).found()]
 
-    Args:
-        checkout: Checkout.
-        methods: Methods, the checkout's method names.
-        name: the method name, or None for whichever.
 
-    Attributes:
-        built: {class node: ["file: line n" where it is referred to]}.
-        dynamic: whether something is looked up by a name that could not be read here.
-    """
+class _File:
+    """One file of a checkout, read for one method name."""
 
-    def __init__(self, checkout, methods, name):
-        self.checkout, self.methods, self.name = checkout, methods, name
-        self.names = Names(checkout, self.reach)
-        self.classes = {id(cls.node): cls for cls in checkout.classes}
-        self.built, self.dynamic = {}, False
-        self._seen, self._waiting, self._words, self._keys = set(), [], [], {}
-        self._add_file(checkout.sources[checkout.main])
-        while self._waiting:
-            while self._waiting:
-                self._run(self._waiting.pop(0))
-            for word, at in self._words:  # all of them again: a class may have been registered since
-                self._build_by_name(word, at)
+    def __init__(self, checkout, methods, name, source):
+        self.checkout, self.methods, self.name, self.source, self.scope = checkout, methods, plain(name), source, None
+        self.classes = {id(c.node): c for c in checkout.classes if c.source is source}
 
-    # ------------------------------------------------------------ code that can run
+    def found(self):
+        """Yield the file's References."""
+        yield from self._block([node for node in self.source.tree.body if not self.checkout.alias(node)], None)
 
-    def reach(self, block, where, sure=True):
-        """Yield (statement or condition, whether it runs for certain) of a list of statements; returns whether what
-        follows the list cannot run."""
-        for node in block:
-            ended = False
-            if isinstance(node, ast.If):
-                yield node.test, sure
-                truth = self._truth(node.test, where)
-                ends = []
-                for branch, dead in ((node.body, truth is False), (node.orelse, truth is True)):
-                    if not dead:
-                        ends.append((yield from self.reach(branch, where, sure and truth is not None)))
-                ended = all(ends)
-            elif isinstance(node, (ast.For, ast.AsyncFor, ast.While)):
-                yield node.test if isinstance(node, ast.While) else node.iter, sure
-                for branch in (node.body, node.orelse):
-                    yield from self.reach(branch, where, False)
-            elif isinstance(node, (ast.With, ast.AsyncWith)):
-                for item in node.items:
-                    yield item.context_expr, sure
-                ended = yield from self.reach(node.body, where, sure)
-            elif type(node).__name__ in ("Try", "TryStar"):
-                for branch in [node.body, *(handler.body for handler in node.handlers), node.orelse]:
-                    yield from self.reach(branch, where, False)
-                yield from self.reach(node.finalbody, where, sure)
-            elif type(node).__name__ == "Match":
-                yield node.subject, sure
-                value = self._value(node.subject, where)
-                for case in node.cases:
-                    fits = self._fits(case.pattern, value, where) if case.guard is None else None
-                    if fits is not False:
-                        yield from self.reach(case.body, where, sure and fits is True)
-                    if fits:
-                        break
-            else:
-                yield node, sure
-                ended = isinstance(node, ENDS)
-            if ended:
-                return True
-        return False
+    def _block(self, nodes, word):
+        """Statements up to the first that nothing can follow; ``word``: the method's name that they are for."""
+        for node in nodes:
+            yield from self._references(node, word)
+            if self._ends(node):
+                return
 
-    def _truth(self, node, where):
-        value = self._value(node, where)
-        return None if value is UNKNOWN else bool(value)
-
-    def _fits(self, pattern, value, where):
-        kind = type(pattern).__name__
-        if kind == "MatchValue":
-            other = self._value(pattern.value, where)
-            return None if UNKNOWN in (value, other) else value == other
-        if kind == "MatchOr":
-            found = [self._fits(one, value, where) for one in pattern.patterns]
-            return True if True in found else None if None in found else False
-        return True if kind == "MatchAs" and pattern.pattern is None else None
-
-    def _value(self, node, where):
-        """The value of an expression of constants and the method name, else UNKNOWN."""
-        if isinstance(node, ast.Constant):
-            return node.value
-        if self.name is not None and self.methods.is_name(node, where):
-            return self.name
-        try:
-            return self._computed(node, where)
-        except Exception:  # whatever a wrong type or index raises: the program would fail there too
-            return UNKNOWN
-
-    def _computed(self, node, where):
-        def of(*nodes):
-            values = [self._value(n, where) for n in nodes]
-            if any(value is UNKNOWN for value in values):
-                raise LookupError
-            return values
-
-        if isinstance(node, ast.Name):
-            constants = self.names.resolve([node.id], where) or []
-            return constants[0].node.value if [t.kind for t in constants] == ["constant"] else UNKNOWN
-        if isinstance(node, (ast.Tuple, ast.List, ast.Set)):
-            return tuple(of(*node.elts))
-        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-            return not of(node.operand)[0]
-        if isinstance(node, ast.BoolOp):
-            truths, stop = [self._truth(n, where) for n in node.values], isinstance(node.op, ast.Or)
-            return stop if stop in truths else UNKNOWN if None in truths else not stop
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-            return operator.add(*of(node.left, node.right))
-        if isinstance(node, ast.Compare):
-            values = of(node.left, *node.comparators)
-            return all(COMPARE[type(op)](a, b) for op, a, b in zip(node.ops, values, values[1:]))
-        if isinstance(node, ast.Subscript):
-            return operator.getitem(*of(node.value, index(node)))
-        if isinstance(node, ast.Call) and not node.keywords:
-            if isinstance(node.func, ast.Attribute) and node.func.attr in METHODS_OF_TEXT:
-                return getattr(of(node.func.value)[0], node.func.attr)(*of(*node.args))
-            if isinstance(node.func, ast.Name) and node.func.id in ("len", "str"):
-                return {"len": len, "str": str}[node.func.id](*of(*node.args))
-        return UNKNOWN
-
-    # ------------------------------------------------------------ what it refers to
-
-    def _add(self, source, node, scopes):
-        if id(node) not in self._seen:
-            self._seen.add(id(node))
-            self._waiting.append(Unit(source, node, scopes))
-
-    def _add_file(self, source):
-        self._add(source, source.tree, (source.tree,))
-
-    def _run(self, unit):
-        where = Where(unit.source, unit.scopes)
-        for node, _ in self.reach(unit.node.body, where):
-            if isinstance(node, FUNCTIONS):
-                self._function(node, where, isinstance(unit.node, ast.ClassDef))
-            elif isinstance(node, ast.ClassDef):
-                for decorator in node.decorator_list:
-                    self._decorator(node, decorator, where)
-            else:
-                self._statement(node, where, isinstance(unit.node, ast.ClassDef))
-
-    def _function(self, node, where, method):
-        for expression in [*node.decorator_list, *node.args.defaults, *node.args.kw_defaults]:
-            self._expression(expression, where)
-        if method or len(where.scopes) > 1 or node.decorator_list:
-            self._add(where.source, node, where.scopes + (node, ))
-
-    def _decorator(self, node, decorator, where):
-        """A class that a decorator registers: under a method name, or under a key that is looked up elsewhere."""
-        self._expression(decorator.func if isinstance(decorator, ast.Call) else decorator, where)
-        for value in decorator.args + [k.value for k in decorator.keywords] if isinstance(decorator, ast.Call) else []:
-            word = self._value(value, where)
-            if self.methods.same(word, self.name) or (self.name is None and word in self.methods.known):
-                self._build(node, self._at(where, decorator))
-            elif isinstance(word, str):
-                self._keys.setdefault(word, []).append(node)
-
-    def _statement(self, node, where, in_class):
-        if isinstance(node, (ast.Import, ast.ImportFrom)):
-            self._import(node, where)
-            return
-        pairs = assigned(node)
-        if not pairs:
-            if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
-                for child in ast.iter_child_nodes(node) if isinstance(node, ast.stmt) else [node]:
-                    self._expression(child, where)
-            return
-        plain = not in_class and not any(isinstance(n, (ast.Global, ast.Nonlocal)) for n in where.scopes[-1].body)
-        for target, value in pairs:
-            if isinstance(target, ast.Name) and (target.id == "__all__" or (plain and alternatives(value))):
-                continue  # an alias: what uses it counts
-            if isinstance(target, ast.Subscript) and self._is_other(self._value(index(target), where)):
-                continue
-            self._expression(value, where)
-
-    def _import(self, node, where):
-        if isinstance(node, ast.Import):
-            stems = [s for alias in node.names for s in self.names.stems(self.checkout.root, alias.name.split("."))]
-        else:
-            stems = self.names.stems(*self.checkout.origin(where.source.path, node))
-            stems = stems + [stem / alias.name for stem in stems for alias in node.names]
-        for stem in stems:
-            for source in self.names.files(stem):
-                self._add_file(source)
-
-    def _expression(self, node, where):
-        if isinstance(node, (ast.Name, ast.Attribute)):
-            if isinstance(node.ctx, ast.Load):
-                self._reference(node, where)
-        elif isinstance(node, ast.Constant):
-            if isinstance(node.value, str):
-                self._words.append((node.value, self._at(where, node)))
-        elif isinstance(node, ast.IfExp):
-            truth = self._truth(node.test, where)
-            for part, dead in ((node.test, False), (node.body, truth is False), (node.orelse, truth is True)):
-                if not dead:
-                    self._expression(part, where)
-        elif isinstance(node, ast.BoolOp):
-            for value in node.values:
-                self._expression(value, where)
-                if self._truth(value, where) is isinstance(node.op, ast.Or):
-                    break
+    def _references(self, node, word):
+        if isinstance(node, (ast.If, ast.IfExp)):
+            yield from self._references(node.test, word)
+            truth, *told = self._truth(node.test)
+            for branch, other, now in ((node.body, False, told[0]), (node.orelse, True, told[1])):
+                if truth is not other:
+                    yield from self._block(branch if isinstance(branch, list) else [branch], now or word)
+        elif type(node).__name__ == "Match":
+            yield from self._cases(node, word)
         elif isinstance(node, ast.Dict):
-            self._dictionary(node, where)
-        elif isinstance(node, ast.Compare):
-            for part in [node.left, *node.comparators]:
-                if not isinstance(part, (ast.Name, ast.Attribute, ast.Constant)):
-                    self._expression(part, where)
+            keys = [self.methods.words(key) for key in node.keys]
+            listed = self.name in [plain(w) for words in keys for w in words]
+            for words, value in zip(keys, node.values):
+                yield from self._keyed(words, [value], word, listed)
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Subscript):
+            yield from self._keyed(self.methods.words(index(node.targets[0])), [node.value], word)
         elif isinstance(node, ast.Call):
-            self._call(node, where)
-        elif isinstance(node, (ast.Tuple, ast.List)) and node.elts and self._is_other(
-                self._value(node.elts[0], where)) and not all(isinstance(e, ast.Constant) for e in node.elts):
-            pass  # a pair of another method's name and what belongs to it
-        elif node is not None:
-            for child in ast.iter_child_nodes(node):
-                self._expression(child, where)
+            if last(node.func) not in ("isinstance", "issubclass", "super"):
+                yield from self._references(node.func, word)
+                values = node.args + [keyword.value for keyword in node.keywords]
+                yield from self._keyed(self.methods.words(ast.List(node.args[:1])), values, word)
+        elif isinstance(node, LISTS) and len(node.elts) > 1 and not all(self.methods.words(e) for e in node.elts):
+            yield from self._keyed(self.methods.words(node.elts[0]), node.elts, word)
+        elif isinstance(node, ast.Compare):  # what is only compared is not built
+            for part in [node.left] + node.comparators:
+                if not isinstance(part, (ast.Name, ast.Attribute, ast.Constant)):
+                    yield from self._references(part, word)
+        elif isinstance(node, (ast.Name, ast.Attribute, ast.Constant)):
+            yield from self._named(node, word)
+        elif isinstance(node, ast.ClassDef):
+            yield from self._class(node, word)
+        elif isinstance(node, FUNCTIONS):
+            outer, self.scope = self.scope, node
+            yield from self._block(node.decorator_list + node.args.defaults + node.body, word)
+            self.scope = outer
+        elif not isinstance(node, (ast.Import, ast.ImportFrom)):
+            for field, value in ast.iter_fields(node):
+                if field != "annotation":
+                    yield from self._block(
+                        [n for n in (value if isinstance(value, list) else [value]) if isinstance(n, ast.AST)], word)
 
-    def _dictionary(self, node, where):
-        keys = [self._value(key, where) if key is not None else UNKNOWN for key in node.keys]
-        full = self.name is not None and any(self.methods.same(key, self.name) for key in keys)
-        for key, value in zip(keys, node.values):
-            other = isinstance(key, str) and not self.methods.same(key, self.name)
-            if not (other and full or self._is_other(key)):
-                self._expression(value, where)
-
-    def _call(self, node, where):
-        parts = dotted(node.func)
-        last = parts[-1] if parts else None
-        if last in ("isinstance", "issubclass", "super"):
+    def _keyed(self, words, values, word, certain=False):
+        """Values that belong to a key, the first of which may be the method's name. Inside a branch that is for the
+        name a key is no more than a label, unless the name is among the keys (``certain``)."""
+        names = [w for w in words if plain(w) in self.methods.known]
+        other = self.name is not None and self.name not in map(plain, names)
+        if other and words and (certain or names and plain(word) != self.name):
             return
-        if last in ("import_module", "__import__"):
-            word = self._value(node.args[0], where) if node.args else UNKNOWN
-            self.dynamic = self.dynamic or word is UNKNOWN
-            for stem in self.names.stems(self.checkout.root, word.split(".")) if isinstance(word, str) else []:
-                for source in self.names.files(stem):
-                    self._add_file(source)
-            return
-        if last == "getattr" and len(node.args) > 1:
-            word = self._value(node.args[1], where)
-            if isinstance(word, str):
-                self._words.append((word, self._at(where, node)))
-            self.dynamic = self.dynamic or word is UNKNOWN
-        self.dynamic = self.dynamic or last in ("eval", "exec", "globals")
-        self._expression(node.func, where)
-        values = node.args + [keyword.value for keyword in node.keywords]
-        if node.args and self._is_other(self._value(node.args[0], where)):
-            values = []  # registers something for another method's name
         for value in values:
-            self._expression(value, where)
+            yield from self._references(value, word or (names[0] if names and not other else None))
 
-    def _reference(self, node, where):
-        parts = dotted(node)
-        targets = self.names.resolve(parts, where) if parts else None
-        if targets is None:
-            self._words.append((node.attr if isinstance(node, ast.Attribute) else node.id, self._at(where, node)))
-            if not parts:
-                self._expression(node.value, where)
-        for target in targets or []:
-            if target.kind == "class":
-                self._build(target.node, self._at(where, node))
-            elif target.kind == "function":
-                self._add(target.source, target.node, (target.source.tree, target.node))
-            elif target.kind == "constant" and isinstance(target.node.value, str):
-                self._words.append((target.node.value, self._at(where, node)))
-            elif target.kind == "member":
-                cls, member = target.node
-                methods = [c.methods[member] for c in self.checkout.lineage(self.classes[id(cls)])
-                           if member in c.methods]
-                if not methods or methods[0].decorator_list:  # not a plain method: may well be a constructor
-                    self._build(cls, self._at(where, node))
+    def _cases(self, node, word):
+        holds = self.methods.holds(node.subject, self.scope)
+        for case in node.cases:
+            words = pattern_words(case.pattern) if holds else []
+            hit = self.name in map(plain, words)
+            if not words or hit or self.name is None:
+                yield from self._block(case.body, words[0] if words else word)
+            if hit and case.guard is None:
+                return
 
-    def _build_by_name(self, word, at):
-        """The classes of this name, or registered under it; those of files that are imported, if there are any."""
-        found = [cls.node for cls in self.checkout.classes if cls.name == word.split(".")[-1]]
-        trees = {id(self.classes[id(node)].source.tree): node for node in found}
-        imported = [node for tree, node in trees.items() if tree in self._seen]
-        for node in (imported or found) + self._keys.get(word, []):
-            self._build(node, at)
+    def _class(self, node, word):
+        """The body of a class, and a decorator that registers it for a method's name."""
+        for decorator in node.decorator_list:
+            words = [w for w in decorator_words(decorator, self.methods) if plain(w) in self.methods.known]
+            if words and self.name in [None] + [plain(w) for w in words]:
+                yield Reference(self.classes[id(node)], self.source, decorator.lineno, words[0])
+        yield from self._block(node.body, word)
 
-    def _build(self, node, at):
-        cls = self.classes[id(node)]
-        places = self.built.setdefault(node, [])
-        if at not in places:
-            places.append(at)
-        for c in self.checkout.lineage(cls):
-            self._add(c.source, c.node, (c.source.tree, ))
+    def _named(self, node, word):
+        if isinstance(node, ast.Constant):
+            text = node.value if isinstance(node.value, str) else ""
+            near = [c for c in self.checkout.classes if c.name == text.split(".")[-1]
+                    or text in [w for d in c.node.decorator_list for w in decorator_words(d, self.methods)]]
+            near = [] if plain(text) in self.methods.known else near
+            near = [c for c in near if c.source.path in self.checkout.imported] or near
+        elif isinstance(node.ctx, ast.Load):
+            near = self.checkout.named(self.source, node)
+        else:
+            near = []
+        for cls in near:
+            yield Reference(cls, self.source, node.lineno, word)
+        if not near and isinstance(node, ast.Attribute):  # Class.method(self, ...) builds nothing, a constructor does
+            for found in self._references(node.value, word):
+                method = next((c.methods[node.attr] for c in self.checkout.lineage(found.cls)
+                               if node.attr in c.methods), None)
+                if method is None or method.decorator_list:
+                    yield found
 
-    def _is_other(self, value):
-        return self.name is not None and isinstance(value, str) and self.methods.is_other(value, self.name)
+    def _truth(self, test):
+        """(whether a condition holds, None if that cannot be told; the method's name that is meant if it holds, if it
+        does not, each None if there is none)."""
+        if isinstance(test, ast.Constant):
+            return bool(test.value), None, None
+        if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+            truth, holding, failing = self._truth(test.operand)
+            return None if truth is None else not truth, failing, holding
+        if isinstance(test, ast.BoolOp):
+            parts, stop = [self._truth(value) for value in test.values], isinstance(test.op, ast.Or)
+            truths, told = [part[0] for part in parts], next((part[1] for part in parts if part[1]), None)
+            return stop if stop in truths else None if None in truths else not stop, told, None
+        if not isinstance(test, ast.Compare) or len(test.ops) > 1:
+            return None, None, None
+        left, right, op = test.left, test.comparators[0], type(test.ops[0])
+        if last(left) == "__name__":
+            return self.source.path == self.checkout.main, None, None
+        if op in (ast.Eq, ast.NotEq) and self.methods.words(left):
+            left, right = right, left
+        words = self.methods.words(right)
+        if not words or not self.methods.holds(left, self.scope) or op not in (ast.Eq, ast.NotEq, ast.In, ast.NotIn) \
+                or op in (ast.In, ast.NotIn) and not isinstance(right, LISTS):
+            return None, None, None
+        asked = op in (ast.Eq, ast.In)
+        told = next((word for word in words if plain(word) == self.name), words[0])
+        truth = None if self.name is None else (self.name in map(plain, words)) is asked
+        return (truth, told, None) if asked else (truth, None, told)
 
-    def _at(self, where, node):
-        return "{}: line {}".format(where.source.name, node.lineno)
+    def _ends(self, node):
+        if isinstance(node, ast.If):
+            truth = self._truth(node.test)[0]
+            ends = [any(map(self._ends, block)) for block in (node.body, node.orelse)]
+            return all(ends) if truth is None else ends[0 if truth else 1]
+        return isinstance(node, ENDS)
+
+
+def decorator_words(decorator, methods):
+    """The texts that a decorator is called with."""
+    values = decorator.args + [k.value for k in decorator.keywords] if isinstance(decorator, ast.Call) else []
+    return methods.words(ast.List(values))

@@ -1,83 +1,91 @@
 """The method names that a checkout knows, and the expressions that hold the one chosen on the command line."""
 import ast
 
-from patches.names import FUNCTIONS, assigned, dotted
-
 FULL = "DINO+Point_MAE+Fusion"
 LISTS = (ast.Tuple, ast.List, ast.Set)
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 class Methods:
-    """The method names of a checkout and the expressions that hold the one chosen.
+    """The method names of a checkout.
 
     Attributes:
         full: the full setting's name as the checkout spells it, None if it is nowhere.
-        known: all names that stand beside it in a list of choices or a dictionary, or are compared with what holds it.
-        decides: whether something is looked up by, or compared with, the full setting's name.
+        known: all names that stand beside it in a list of choices, a dictionary or a registry, or are compared with
+            what holds the chosen one: {as :func:`plain` writes it: as it is spelled}.
     """
 
     def __init__(self, checkout):
-        self.options, self._texts, self.full = {"method_name"}, {}, None
-        nodes = [node for path in checkout.imported for node in ast.walk(checkout.sources[path].tree)]
-        for node in nodes:
-            if self.full is None and isinstance(node, ast.Constant) and self.same(node.value, FULL):
-                self.full = node.value
-        tables = {}
-        for node in nodes:
-            table, words = _table(node)
-            tables.setdefault(table, set()).update(words)
-        keys = [words for words in tables.values() if any(self.same(word, FULL) for word in words)]
-        self.decides = bool(keys)
-        lists = [words for node in nodes if isinstance(node, LISTS) for words in [_strings(node.elts)]
-                 if len(words) > 1 and any(self.same(word, FULL) for word in words)]
-        self.known = {word for words in keys + lists for word in words}
-        for node in nodes:
-            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "add_argument":
-                self._option(node)
-        for path in checkout.imported:
-            self._compared(checkout.sources[path])
+        self.constants, self.holders, self.full = {}, {"method_name"}, None
+        nodes = [(node, scope) for source in checkout.sources.values() for node, scope in _scoped(source.tree)]
+        for node, scope in nodes:
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and scope is None:
+                for name in map(last, node.targets):  # a name of two values says nothing
+                    self.constants[name] = node.value.value if name not in self.constants else None
+            if isinstance(node, ast.Constant) and plain(node.value) == plain(FULL):
+                self.full = self.full or node.value
+        for _ in range(3):  # of names of names
+            for node, scope in nodes:
+                self._note_holder(node, scope)
+            self.holders.discard(None)
+        groups = {}
+        for node, scope in nodes:
+            for key, words in self._groups(node, scope):
+                groups.setdefault(key, {}).update((plain(word), word) for word in words)
+        self.known = {plain(word): word for key, words in groups.items() if key == "holder" or plain(FULL) in words
+                      for word in words.values()}
 
-    def _option(self, call):
-        words = [n.value for n in ast.walk(call) if isinstance(n, ast.Constant)]
-        flags = [word for word in _strings(call.args) if word.startswith("-")]
-        named = [k.value.value for k in call.keywords if k.arg == "dest" and isinstance(k.value, ast.Constant)]
-        long = [flag for flag in flags if flag.startswith("--")] or flags
-        several = any(k.arg == "nargs" for k in call.keywords)
-        if any(self.same(word, FULL) for word in words) and (named or long) and not several:
-            self.options.add(named[0] if named else long[0].lstrip("-").replace("-", "_"))
+    def _note_holder(self, node, scope):
+        """Note what is compared with the full setting's name, is an option that offers it, or is a copy of such."""
+        if isinstance(node, ast.Compare) and plain(FULL) in map(plain, self.words(node.comparators[0])):
+            self.holders.add(self._holder(node.left, scope))
+        elif isinstance(node, ast.Assign) and len(node.targets) == 1 and self.holds(node.value, scope):
+            self.holders.add(self._holder(node.targets[0], scope))
+        elif isinstance(node, ast.Call) and last(node.func) == "add_argument":
+            words = [n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+            flags = [word for word in self.words(ast.List(node.args)) if word.startswith("--")]
+            if plain(FULL) in map(plain, words) and flags:
+                self.holders.add(flags[0].lstrip("-").replace("-", "_"))
 
-    def _compared(self, source):
-        """Note what is compared with the full setting's name, by function for plain names; and the names compared."""
-        for scope in [node for node in ast.walk(source.tree) if isinstance(node, (ast.Module, *FUNCTIONS))]:
-            texts = self._texts.setdefault(id(scope), set())
-            for _ in range(2):  # a name may be compared further up than its alias is made
-                for node in ast.walk(scope):
-                    if isinstance(node, ast.Compare) and any(self.same(w, FULL) for w in _compared_words(node)):
-                        text = _text(node.left)
-                        if text and (isinstance(scope, FUNCTIONS) or "." in text):
-                            texts.add(text)
-                    if isinstance(scope, FUNCTIONS):
-                        texts.update(target.id for target, value in assigned(node)
-                                     if isinstance(target, ast.Name) and self._names(_text(value), texts))
-                for node in ast.walk(scope):
-                    if isinstance(node, ast.Compare) and self._names(_text(node.left), texts):
-                        self.known.update(_compared_words(node))
-                        self.decides = self.decides or any(self.same(w, FULL) for w in _compared_words(node))
+    def _groups(self, node, scope):
+        """[(what tells a group from others, its words)] that a node names."""
+        kind = type(node).__name__
+        if kind == "Compare" and self.holds(node.left, scope):
+            return [("holder", self.words(node.comparators[0]))]
+        if kind == "Match" and self.holds(node.subject, scope):
+            return [("holder", pattern_words(case.pattern)) for case in node.cases]
+        if kind == "Dict":
+            return [(node, [word for key in node.keys for word in self.words(key)])]
+        if isinstance(node, LISTS):
+            return [(node, self.words(node))]
+        if kind == "Call" and last(node.func) not in ("add_argument", "print", "append"):
+            return [(("call", last(node.func)), [word for arg in node.args[:1] for word in self.words(arg)])]
+        if kind == "Subscript" and isinstance(node.ctx, ast.Store):
+            return [(("item", last(node.value)), self.words(index(node)))]
+        return []
 
-    def is_name(self, node, where):
-        """Whether an expression holds the method's name."""
-        text = _text(node)
-        return any(self._names(text, self._texts.get(id(scope), ())) for scope in where.scopes)
+    def _holder(self, node, scope):
+        """What an expression is noted as: an attribute or key by its name, a variable with its function."""
+        while isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr != "get":
+            node = node.func.value  # of .lower() and the like
+        return (node.id, id(scope)) if isinstance(node, ast.Name) else last(node)
 
-    def _names(self, text, texts):
-        return bool(text) and (text in texts or text.split(".")[-1] in self.options)
+    def holds(self, node, scope):
+        """Whether an expression, in the function ``scope``, holds the method's name."""
+        return self._holder(node, scope) in self.holders
 
-    def same(self, word, name):
-        return isinstance(word, str) and isinstance(name, str) and word.strip().casefold() == name.strip().casefold()
+    def words(self, node):
+        """The texts of an expression: a constant, a name of one, or a list of those; [] for anything else."""
+        if isinstance(node, LISTS):
+            return [word for item in node.elts for word in self.words(item)]
+        named = None if node is None or last(node) in self.holders else self.constants.get(last(node))
+        value = node.value if isinstance(node, ast.Constant) else named
+        return [value] if isinstance(value, str) else []
 
-    def is_other(self, word, name):
-        """Whether a word is a method's name, and not this one."""
-        return not self.same(word, name) and any(self.same(word, known) for known in self.known)
+
+def plain(word):
+    """A method's name as it is compared."""
+    return word.strip().casefold() if isinstance(word, str) else word
 
 
 def index(node):
@@ -85,43 +93,24 @@ def index(node):
     return node.slice.value if type(node.slice).__name__ == "Index" else node.slice
 
 
-def _strings(nodes):
-    return [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+def last(node):
+    """The last part of ``a``, ``a.b``, ``a["b"]``, ``getattr(a, "b")`` or ``a.get("b")``; None for anything else."""
+    if isinstance(node, ast.Call) and node.args and last(node.func) in ("getattr", "get"):
+        node = node.args[1] if last(node.func) == "getattr" and len(node.args) > 1 else node.args[0]
+        return node.value if isinstance(node, ast.Constant) else None
+    if isinstance(node, ast.Subscript):
+        return index(node).value if isinstance(index(node), ast.Constant) else None
+    return getattr(node, "attr", getattr(node, "id", None))
 
 
-def _table(node):
-    """(what tells a table from others, [the words that it is looked up by]) of a dictionary, of calls and assignments
-    that fill one, and of a ``case``."""
-    if isinstance(node, ast.Dict):
-        return node, _strings(key for key in node.keys if key is not None)
-    if isinstance(node, ast.Call) and not {"add_argument", "print", "info", "warning"}.intersection(dotted(node.func)):
-        return ("call", *dotted(node.func)), _strings(node.args[:1])
-    if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
-        return ("item", *dotted(node.value)), _strings([index(node)])
-    if type(node).__name__ == "Match":
-        return node, _strings(n.value for n in ast.walk(node) if type(n).__name__ == "MatchValue")
-    return None, []
+def pattern_words(pattern):
+    """The texts that the pattern of a ``case`` names."""
+    values = [node.value for node in ast.walk(pattern) if type(node).__name__ == "MatchValue"]
+    return [node.value for node in values if isinstance(node, ast.Constant) and isinstance(node.value, str)]
 
 
-def _compared_words(node):
-    """The words that a comparison names on its right, also in a list."""
-    return _strings(n for right in node.comparators for n in (right.elts if isinstance(right, LISTS) else [right]))
-
-
-def _text(node):
-    """An expression that may hold an option as dotted text: ``args.x``, ``args["x"]``, ``getattr(args, "x")``."""
-    if isinstance(node, ast.Name):
-        return node.id
-    base, last = None, None
-    if isinstance(node, ast.Attribute):
-        base, last = node.value, node.attr
-    elif isinstance(node, ast.Subscript):
-        base, last = node.value, (_strings([index(node)]) or [None])[0]
-    elif isinstance(node, ast.Call) and len(node.args) > 1 and getattr(node.func, "id", "") == "getattr":
-        base, last = node.args[0], (_strings([node.args[1]]) or [None])[0]
-    elif isinstance(node, ast.Call) and node.args and getattr(node.func, "attr", "") == "get":
-        base, last = node.func.value, (_strings([node.args[0]]) or [None])[0]
-    elif isinstance(node, ast.Call) and len(node.args) == 1 and getattr(node.func, "id", "") == "vars":
-        return _text(node.args[0])
-    head = _text(base) if last else None
-    return head + "." + last if head else None
+def _scoped(tree, scope=None):
+    """Yield (node, innermost function around it or None) of a tree."""
+    for node in ast.iter_child_nodes(tree):
+        yield node, scope
+        yield from _scoped(node, node if isinstance(node, FUNCTIONS) else scope)

@@ -129,10 +129,6 @@ REFUSED = {
             path: text.replace("add_sample_to_late_fusion_mem_bank", "second_pass")
             for path, text in REFUSED["shared with training"][0]().items()
         }, (FULL, "run by second_pass")),
-    "two full settings": (lambda: {
-        **TREE, FULL:
-        MULTIPLE + MULTIPLE[MULTIPLE.index("class TripleFeatures"):].replace("TripleFeatures", "Copy")
-    }, (FULL, "several methods")),
     "changed between the calls":
     (lambda: edited({FULL: [("        " + RGB_CALL, "        s_map_xyz = s_map_xyz * 2\n        " + RGB_CALL)]}),
      (FULL, "assigned again")),

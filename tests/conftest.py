@@ -1,5 +1,6 @@
 """Shared by the tests that run networks: stand-in checkpoints, the fixture category, one feature pass over it."""
 import os
+import signal
 import tarfile
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +25,17 @@ def fixture(name):
     """Arrays of a fixture file."""
     with np.load(DATA / f"{name}.npz") as file:
         return dict(file)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c_is_not_ignored():
+    """The commands that tests start and send SIGINT inherit how it is treated. Where the tests run under nohup or as
+    a shell's background job it is ignored, and the commands leave it so, as they should."""
+    before = signal.getsignal(signal.SIGINT)
+    if before == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

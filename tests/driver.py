@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import main  # noqa: E402
 from m3dm_runner import M3DM  # noqa: E402, F401 (imports torch; nothing is computed before the forks)
+from utils.signals import run_to_the_end  # noqa: E402
 
 
 def kill_at(count):
@@ -43,7 +44,10 @@ for line in sys.stdin:
         os.setpgid(0, 0)
         if order["kill_at"]:
             kill_at(order["kill_at"])
-        code = main.main(order["argv"])
+        try:
+            run_to_the_end(lambda: main.main(order["argv"]))
+        except SystemExit as end:
+            code = end.code
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -220,7 +220,7 @@ def test_a_second_signal_changes_nothing_but_patience(driver, flags, data, tmp_p
     text = log.read_text()
     assert (
         "Traceback" not in text
-        and "stopped by the user; the categories that were finished are kept; not finished: two" in text
+        and "stopped by the user; the finished categories are kept; not finished: two" in text
     )
     assert "One |" in (tmp_path / "results" / TABLES[0]).read_text()
     assert json.loads((tmp_path / "results" / "run.json").read_text())["categories"].keys() == {"one"}

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.checkout_shapes import SHAPES
+from tests.fork_shapes import FORKS
 from tests.make_checkout import write_tree
 from tests.test_patches import contents, run
 
@@ -111,3 +112,13 @@ def test_patch_and_scores_are_the_same_under_python_3_8(shape, python, tmp_path)
             np.testing.assert_allclose(old[key], new[key], rtol=1e-12, atol=1e-12)
     subprocess.run([python, "-B", ROOT / "patches" / "apply.py", folder, "--revert"], check=True)
     assert contents(folder) == before
+
+
+@pytest.mark.old_python
+@pytest.mark.parametrize("shape", sorted(set(FORKS) - {"a match"}))  # which is Python 3.10's
+def test_a_fork_is_patched_the_same_under_python_3_8(shape, python, tmp_path):
+    folders = [write_tree(tmp_path / name, FORKS[shape].files) for name in ("old", "new")]
+    said = [subprocess.run([p, "-B", ROOT / "patches" / "apply.py", folder], capture_output=True, text=True, check=True)
+            for folder, p in zip(folders, (python, sys.executable))]
+    assert said[0].stdout == said[1].stdout and contents(folders[0]) == contents(folders[1])
+    subprocess.run([python, "-m", "compileall", "-q", folders[0]], check=True)

@@ -4,7 +4,6 @@ python tools/check_dataset.py datasets/mvtec3d
 """
 
 import os
-import signal
 import sys
 from collections import Counter
 from concurrent.futures.process import BrokenProcessPool
@@ -14,14 +13,16 @@ from tabulate import tabulate
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from utils.errors import InputError  # noqa: E402
+from utils.errors import InputError, tell  # noqa: E402
 from utils.examination import EXAMPLES, TITLES, Options, examine_each  # noqa: E402
 from utils.judgement import counted  # noqa: E402
 from utils.names import CATEGORIES, find_categories  # noqa: E402
 from utils.options import HelpFormatter, Parser, add_workers, number  # noqa: E402
 from utils.pairing import is_junk_folder  # noqa: E402
+from utils.signals import first_signal_stops, run_to_the_end  # noqa: E402
 from utils.units import UNITS  # noqa: E402
 
+PROGRAM = "check_dataset.py"
 FINE, FAULTS, REFUSED = 0, 1, 2
 SHOWN = EXAMPLES  # errors and warnings of each kind
 ORDER = {"train": 0, "test": 1}
@@ -30,21 +31,18 @@ ORDER = {"train": 0, "test": 1}
 def main(argv=None):
     """Run the command line; returns the exit code: 0 a run would go through, 1 it would not, 2 there is no data set."""
     args = build_parser().parse_args(argv)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        return check(args)
+        with first_signal_stops(PROGRAM):
+            return check(args)
     except InputError as error:
-        print(f"check_dataset.py: {error}", file=sys.stderr)
+        tell(PROGRAM, error)
         return REFUSED
     except KeyboardInterrupt:
-        print("check_dataset.py: interrupted; categories not shown were not checked", file=sys.stderr)
+        tell(PROGRAM, "interrupted; categories not shown were not checked")
     except BrokenPipeError:  # whoever read the output, head say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except BrokenProcessPool:
-        print(
-            "check_dataset.py: a process that read files was killed (too little memory?); try fewer --workers",
-            file=sys.stderr,
-        )
+        tell(PROGRAM, "a process that read files was killed (too little memory?); try fewer --workers")
     return FAULTS
 
 
@@ -192,4 +190,4 @@ def kinds(texts):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_to_the_end(main)

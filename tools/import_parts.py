@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from utils import preprocess_common as common  # noqa: E402
 from utils.errors import InputError  # noqa: E402
 from utils.options import HelpFormatter, Parser, add_workers, number  # noqa: E402
+from utils.signals import run_to_the_end  # noqa: E402
 
 PROGRAM = "import_parts.py"
 DECISIVE = ("intrinsics", "unit", "size", "flip", "crop", "fill_holes", "remove_plane", "seed", "picture_bits")
@@ -353,4 +354,4 @@ def _shown(files, source):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_to_the_end(main)

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from utils.errors import InputError, show_warnings  # noqa: E402
 from utils.files import check_writable, remove_leftovers  # noqa: E402
 from utils.options import HelpFormatter, Parser, number  # noqa: E402
-from utils.signals import first_signal_stops  # noqa: E402
+from utils.signals import first_signal_stops, run_to_the_end  # noqa: E402
 
 FINE, FAILED, REFUSED = 0, 1, 2
 
@@ -196,4 +196,4 @@ def line_of(row):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_to_the_end(main)

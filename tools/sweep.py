@@ -26,7 +26,7 @@ from utils.errors import InputError  # noqa: E402
 from utils.files import atomic_write_text, check_writable, remove_leftovers  # noqa: E402
 from utils.options import Parser, number  # noqa: E402
 from utils.progress import duration  # noqa: E402
-from utils.signals import first_signal_stops  # noqa: E402
+from utils.signals import first_signal_stops, run_to_the_end  # noqa: E402
 from utils.sweep_engines import ENGINES, PROGRAM, Ended, run  # noqa: E402
 from utils.sweep_file import check, read  # noqa: E402
 from utils.sweep_job import DONE, FAILED, LOG, RUNNING, state_of  # noqa: E402
@@ -216,4 +216,4 @@ def show_status(args):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_to_the_end(main)

@@ -16,6 +16,7 @@ from utils.errors import InputError
 from utils.files import atomic_path
 from utils.options import available_cores
 from utils.progress import track
+from utils.signals import begin_worker, beginning_workers
 from utils.significance import PixelCounts
 from utils.sweep_compare import RESAMPLES, part_weights
 from utils.sweep_plan import category_of, finished, job_folder, shown
@@ -88,8 +89,10 @@ def resample_side_by_side(out, plan, workers=None):
             todo.append((folder, record, category, list(record["categories"][category]["metrics"])))
     workers = min(len(todo), workers or available_cores())
     if workers > 1:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            for _ in track(pool.map(resample, *zip(*todo)), len(todo), "intervals of the pixel metrics", "job"):
+        with ProcessPoolExecutor(workers, get_context("spawn"), begin_worker) as pool:
+            with beginning_workers():
+                done = pool.map(resample, *zip(*todo))
+            for _ in track(done, len(todo), "intervals of the pixel metrics", "job"):
                 pass
 
 

@@ -13,6 +13,7 @@ from scipy import ndimage
 from tqdm import tqdm
 
 from utils.files import atomic_path
+from utils.signals import begin_worker, beginning_workers
 
 LINE, DEFECT, MISSING = (
     (255, 0, 200),
@@ -78,11 +79,12 @@ def write_contact_sheet(folder, names, title, labels, workers=1):
         folder / ("contact_sheet.png" if len(pages) == 1 else f"contact_sheet_{i}.png")
         for i in range(1, len(pages) + 1)
     ]
-    pool = ProcessPoolExecutor(workers) if workers > 1 and len(names) > 8 else None
+    pool = ProcessPoolExecutor(workers, initializer=begin_worker) if workers > 1 and len(names) > 8 else None
     try:
-        tiles = (pool.map if pool else map)(
-            make_tile, repeat(folder), names, repeat(page.panel), [labels.get(name, "") for name in names]
-        )
+        with beginning_workers():
+            tiles = (pool.map if pool else map)(
+                make_tile, repeat(folder), names, repeat(page.panel), [labels.get(name, "") for name in names]
+            )
         tiles = iter(tqdm(tiles, total=len(names), desc="contact sheet", disable=None, leave=False, unit="part"))
         for number, path in enumerate(paths, 1):
             sheet = draw_page(

@@ -1,6 +1,7 @@
 """What a user is told: the one exception for everything that they can mend, and warnings."""
 
 import logging
+import sys
 
 
 class InputError(Exception):
@@ -15,6 +16,13 @@ class InputError(Exception):
         if "Original Traceback" in message:
             message = message.strip().splitlines()[-1].partition(": ")[2]
         super().__init__(" ".join(line.strip() for line in message.splitlines()))
+
+
+def tell(program, text):
+    """Write the line "<program>: <text>" to stderr in one write, so that lines of several processes stay apart:
+    print() writes text and newline one after the other where Python does not buffer, as under torchrun."""
+    sys.stderr.write(f"{program}: {text}\n")
+    sys.stderr.flush()
 
 
 def show_warnings(_=None):

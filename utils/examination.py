@@ -7,7 +7,6 @@ examination has settled. It refuses nothing: who calls it decides from ``Examina
 
 import json
 import os
-import signal
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +18,7 @@ from utils.judgement import Options, Row, TestedPart, judge, settle_missing
 from utils.mvtec3d_util import Reading
 from utils.pairing import GOOD, SUFFIXES, defect_folders, pair, part_files
 from utils.part_facts import VERSION, Facts, Job, read_part
+from utils.signals import begin_worker, beginning_workers
 
 EXAMPLES = 10  # texts kept of each kind
 FEW_JOBS = 4  # up to so many are done without other processes
@@ -139,7 +139,7 @@ def examine_each(
         for name in categories:
             rows, jobs, findings = _list(Path(dataset_path) / name, splits, options)
             if pool is None and workers > 1 and len(jobs) > FEW_JOBS:
-                pool = ProcessPoolExecutor(workers, initializer=_start_worker)
+                pool = ProcessPoolExecutor(workers, initializer=begin_worker)
             facts = cache.read(jobs, pool, name if progress else None)
             missing = settle_missing(facts)
             if missing:  # found in some files; the others may hold it too, less often
@@ -279,7 +279,8 @@ class _Cache:
         out = [self._look_up(key, stamp) for key, stamp in zip(keys, stamps)]
         lacking = [i for i, facts in enumerate(out) if facts is None]
         todo = [jobs[i] for i in lacking]
-        found = pool.map(read_part, todo) if pool else map(read_part, todo)
+        with beginning_workers():
+            found = pool.map(read_part, todo) if pool else map(read_part, todo)
         for i, facts in zip(
             lacking,
             tqdm(
@@ -326,8 +327,3 @@ def _stamp(job):
 
 def _tuples(value):
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
-
-
-def _start_worker():
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops the pool
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)

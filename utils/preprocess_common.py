@@ -7,7 +7,6 @@ and the others go on.
 """
 import json
 import multiprocessing
-import signal
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -23,10 +22,11 @@ from PIL import Image
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from utils.errors import InputError
+from utils.errors import InputError, tell
 from utils.files import atomic_path, atomic_write_text, check_writable
 from utils.names import CATEGORIES, find_folder, same_name
 from utils.options import HelpFormatter, Parser, add_workers
+from utils.signals import begin_worker, beginning_workers, first_signal_stops, held
 
 FINE, FAILED, REFUSED = 0, 1, 2
 RECORD = "preprocessing.json"
@@ -130,7 +130,7 @@ def _save_png(path, picture):
 def run_jobs(jobs, workers):
     """Do the jobs whose mark is not there; returns the Outcome.
 
-    After SIGINT or SIGTERM no other sample is begun; worker processes end theirs, a run without them drops it.
+    After SIGINT or SIGTERM the samples that were begun are ended and no other is begun.
     """
     pending = [job for job in jobs if not job.mark.exists()]
     names = {job.name for job in pending}
@@ -147,7 +147,8 @@ def _run_here(pending, _, outcome):
     try:
         with threadpool_limits(1):  # as in the workers, so that the last bit is the same too
             for job in _bar(pending, len(pending)):
-                _note(outcome, job.name, *_attempt(job))
+                with held():
+                    _note(outcome, job.name, *_attempt(job))
     except KeyboardInterrupt:
         return True
     return False
@@ -160,7 +161,8 @@ def _run_in_processes(pending, workers, outcome):
     with ProcessPoolExecutor(workers, context, _begin_worker) as pool:
         try:
             for job in pending:
-                futures[pool.submit(_attempt, job)] = job
+                with beginning_workers():
+                    futures[pool.submit(_attempt, job)] = job
             for future in _bar(as_completed(futures), len(futures)):
                 future.result()
         except KeyboardInterrupt:
@@ -179,25 +181,21 @@ def _run_in_processes(pending, workers, outcome):
 
 
 def _begin_worker():
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told too, and stops in an orderly way
-    signal.signal(signal.SIGTERM, _interrupt)
+    begin_worker()
     threadpool_limits(1)
-
-
-def _interrupt(*_):
-    raise KeyboardInterrupt
 
 
 def _attempt(job):
     """(reason of failure or None, warnings)."""
-    try:
-        return None, job.work()
-    except InputError as error:
-        return str(error), []
-    except OSError as error:
-        return f"{error.filename or job.mark}: {error.strerror or error}", []
-    except Exception as error:  # one sample's trouble must not cost the others
-        return f"{type(error).__name__}: {error}", []
+    with held():
+        try:
+            return None, job.work()
+        except InputError as error:
+            return str(error), []
+        except OSError as error:
+            return f"{error.filename or job.mark}: {error.strerror or error}", []
+        except Exception as error:  # one sample's trouble must not cost the others
+            return f"{type(error).__name__}: {error}", []
 
 
 def _note(outcome, name, reason, warnings):
@@ -317,20 +315,18 @@ class Record:
 
 def run_command(program, call):
     """Run ``call``, which returns an exit code, and turn what stops it into a line on stderr and an exit code."""
-    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        return call()
+        with first_signal_stops(program):
+            return call()
     except InputError as error:
-        print(f"{program}: {error}", file=sys.stderr)
+        tell(program, error)
         return REFUSED
     except KeyboardInterrupt:
-        print(f"{program}: interrupted; the same command goes on from here", file=sys.stderr)
+        tell(program, "interrupted; the same command goes on from here")
         return FAILED
     except OSError as error:
-        print(f"{program}: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+        tell(program, f"{error.filename or ''}: {error.strerror or error}")
         return FAILED
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def convert(program, record, target, categories, jobs, unpaired, workers):
@@ -373,5 +369,5 @@ def report(program, outcome, target):
         f"failed"
     )
     if outcome.stopped:
-        print(f"{program}: interrupted; the same command goes on from here", file=sys.stderr)
+        tell(program, "interrupted; the same command goes on from here")
     return FAILED if outcome.failed or outcome.stopped else FINE

@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from utils import preprocess_common as common  # noqa: E402
 from utils.errors import InputError  # noqa: E402
 from utils.pictures import read_picture  # noqa: E402
+from utils.signals import run_to_the_end  # noqa: E402
 
 PROGRAM = "preprocess_eyecandies.py"
 FOCAL = 711.11  # pixels
@@ -223,4 +224,4 @@ def drop_background(points):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_to_the_end(main)

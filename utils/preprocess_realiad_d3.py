@@ -31,6 +31,7 @@ from utils import preprocess_common as common  # noqa: E402
 from utils.errors import InputError  # noqa: E402
 from utils.mvtec3d_util import read_tiff, read_unexamined  # noqa: E402
 from utils.pictures import read_defect, read_picture  # noqa: E402
+from utils.signals import run_to_the_end  # noqa: E402
 
 PROGRAM = "preprocess_realiad_d3.py"
 SPLITS = ("train", "test")
@@ -165,4 +166,4 @@ def aspect_size(shape, wanted):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_to_the_end(main)

@@ -21,6 +21,7 @@ from utils.mvtec3d_util import read_unexamined  # noqa: E402
 from utils.options import number  # noqa: E402
 from utils.pairing import GOOD, defect_folders, pair, part_files  # noqa: E402
 from utils.pictures import read_defect, read_picture  # noqa: E402
+from utils.signals import run_to_the_end  # noqa: E402
 from utils.units import UNITS  # noqa: E402
 
 PROGRAM = "preprocessing.py"
@@ -257,4 +258,4 @@ def _category(name):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_to_the_end(main)

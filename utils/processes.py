@@ -14,6 +14,10 @@ import torch.distributed as dist
 from utils.errors import InputError
 
 
+class StoppedTogether(InputError):
+    """What ``Processes.together`` raises, in all processes at the same place."""
+
+
 class Processes(NamedTuple):
     """This process among all of a training: its number, how many there are, its number on this host, its device."""
 
@@ -71,9 +75,9 @@ class Processes(NamedTuple):
             refused = error
         count = self.sum(torch.tensor(int(refused is not None), device=self.device))
         if refused is not None:
-            raise refused
+            raise StoppedTogether(refused) from None
         if count:
-            raise InputError(f"process {self.rank} stopped because another one did; that one's line says why")
+            raise StoppedTogether(f"process {self.rank} stopped because another one did; that one's line says why")
 
     def agree_on(self, text):
         """Whether all processes have the same ``text``."""
@@ -109,6 +113,12 @@ def start(device="auto", backend="auto"):
             raise InputError(f"--backend nccl needs CUDA devices, this process is on {device.type}; use --backend gloo")
         dist.init_process_group(backend)
     return processes._replace(device=device)
+
+
+def wait():
+    """Wait for the other processes, all of which have to call this."""
+    if dist.is_available() and dist.is_initialized():
+        dist.barrier()
 
 
 def stop():
