@@ -16,7 +16,7 @@ from feature_extractors.saved_model import read_saved
 from tests.fakes import PoolingExtractor
 from tests.make_models import CATEGORY, make_parts
 from tools import compare_runs, rescore, sweep_maps
-from utils import calibrated
+from utils import calibrated, pred_maps
 from utils.options import parse_arguments
 from utils.results import metrics_of
 from utils.scans import read_scan
@@ -143,6 +143,19 @@ def test_the_files_give_the_runs_numbers(run, tmp_path, capsys):
     values = [float(row[2]) for row in rows if row[0] == "calibrated"]
     assert values == [*entry["metrics"]["calibrated"].values()]
     capsys.readouterr()
+
+
+def test_pictures_show_calibrated_on_a_scale_of_its_own(run, tmp_path, monkeypatch):
+    saved = evaluation.read(run[0] / "maps" / f"{CATEGORY}.npz")
+    scored, drawn = evaluation.score(saved, ["disagreement", "calibrated"]), []
+    monkeypatch.setattr(pred_maps, "_draw", lambda *of: drawn.append(of))
+    pred_maps.save_pictures(tmp_path, saved, scored)
+    assert len(drawn) == len(saved)
+    for *_, panels, below in drawn:
+        scales = {name.partition(":")[0]: style.get("vmax") for name, _, style in panels}
+        pixels = np.concatenate([np.ravel(m) for m in scored["calibrated"].predictions])
+        assert scales["calibrated"] == np.quantile(pixels, 0.999) != scales["baseline"] == scales["disagreement"]
+        assert f"and, of calibrated, {pixels.min():.4g} to" in below
 
 
 def test_a_saved_model_judges_as_the_run(run, data):

@@ -260,7 +260,7 @@ def test_help_names_calibrated_as_ours(capsys):
     with pytest.raises(SystemExit):
         parse_arguments(["--help"])
     text = " ".join(capsys.readouterr().out.split())
-    assert "ours, not the paper's" in text.partition("; calibrated: ")[2][:200]
+    assert "ours, not the paper's" in text.rpartition(" calibrated ")[2][:200]
 
 
 def test_a_first_run_is_told_what_it_needs(capsys):

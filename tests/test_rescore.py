@@ -222,4 +222,4 @@ def test_pixel_metrics_without_masks_are_undefined_in_every_table(tmp_path):
     for row in table(tmp_path / "intervals.csv")[1:]:
         assert all((value == "") == (row[2] != "image_rocauc") for value in row[3:9]), row
     assert all((row[3] == "") == (row[2] == "au_pro_5") for row in table(tmp_path / "metrics.csv")[1:])
-    assert all((row[2] == "") == (row[1] != "image_rocauc") for row in table(tmp_path / "table_4.csv")[4:])
+    assert all((row[2] == "") == (not row[1].startswith("image")) for row in table(tmp_path / "table_4.csv")[4:])

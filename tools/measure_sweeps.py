@@ -1,6 +1,6 @@
 """Measure what a sweep's engines cost, and what two jobs side by side gain.
 
-    python tools/measure_sweeps.py                     # seconds per job beyond the job itself, for each engine
+    python tools/measure_sweeps.py                     # seconds per job that each engine adds
     python tools/measure_sweeps.py --sweep sweep.yaml  # 2 workers of 1 thread against 1 worker of 2
 
 All ways are measured in turn, --rounds times, so that a busy machine disturbs them alike; the table shows the median

@@ -18,7 +18,8 @@ if not __package__:  # run as a file of a checkout, not as an installed module
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import scoring_addon  # noqa: E402
-from evaluation import find_saved, metrics, read, score  # noqa: E402
+from evaluation import extra_metrics, find_saved, metrics, read, score  # noqa: E402
+from tools import more_metrics  # noqa: E402
 from tools import report_calibrated as ours  # noqa: E402
 from tools import report_figures as figures  # noqa: E402
 from tools.report_page import Page  # noqa: E402
@@ -77,7 +78,7 @@ def write_page(args):
     """Write the page that the options ask for; returns the exit code."""
     check_writable(args.output)
     page = make_report(find_saved(args.folder, args.category), args.sample, args.seed,
-                       scoring_addon.parameters_from(args))
+                       scoring_addon.parameters_from(args), args.metrics or ())
     page.write(args.output, "Disagreement-guided scoring")
     print(Path(args.output) / "report.html")
     return FINE
@@ -92,21 +93,25 @@ def build_parser():
         "--sample", metavar="PATH",
         help="the part whose score is explained, as its path stands in scores_<category>.csv "
         "(default: the first category's largest gain)")
+    more_metrics.add_argument(parser)
     parser.add_argument("--seed", type=number(int, 0), default=0, metavar="N", help="of the random draw of parts")
     scoring_addon.add_arguments(
         parser.add_argument_group("scoring", "parameters; --scoring itself is ignored, the page shows every scoring"))
     return parser
 
 
-def make_report(paths, sample, seed, parameters):
-    """The Page about files of saved maps; InputError where one cannot be scored, or none has the part ``sample``."""
+def make_report(paths, sample, seed, parameters, names=()):
+    """The Page about files of saved maps, with the further metrics ``names``; InputError where one cannot be scored, or
+    none has the part ``sample``."""
     explained = find_sample(paths, sample) if sample is not None else (0, None)
-    page, explanation, sections, summaries, missing = Page(), Page(), Page(), [], {}
+    page, explanation, sections, summaries, missing, more = Page(), Page(), Page(), [], {}, {}
     for place, path in enumerate(track(paths, len(paths), "report", "category")):
         category = read_category(path, seed, parameters)
         of = category.saved
         summaries.append(Summary(of.category, of.untrained, of.meta, of.label, category.metrics))
         missing.update({of.category: category.lacks} if category.lacks else {})
+        if names:
+            more[of.category] = extra_metrics(of, category.scored, names)
         prefix = f"{place:02d}_" + re.sub(r"[^A-Za-z0-9_-]+", "_", category.saved.category)[:40]
         category_section(sections, category, prefix, f"c{place}")
         if place == explained[0]:
@@ -121,6 +126,8 @@ def make_report(paths, sample, seed, parameters):
     caption_section(page, summaries, parameters)
     ours.caption(page, summaries, left_out)
     summary_section(page, summaries)
+    if names:
+        more_metrics.report_section(page, more, names, shown, mean)
     for part in (explanation, sections):
         page.body += part.body
         page.files.update(part.files)

@@ -20,13 +20,13 @@ if not __package__:  # run as a file of a checkout, not as an installed module
 
 import scoring_addon  # noqa: E402
 from evaluation import Evaluation, extra_metrics, find_saved, metrics, read, score  # noqa: E402
-from tools import paper_tables  # noqa: E402
+from tools import more_metrics, paper_tables  # noqa: E402
 from tools.paper_tables import METRICS, MULTISCALE  # noqa: E402
 from tools.saved_scorings import calibrated_text, left_out_text, saved_scorings  # noqa: E402
 from utils.commands import FINE, run_command  # noqa: E402
 from utils.dominating import dominating_part  # noqa: E402
 from utils.errors import InputError  # noqa: E402
-from utils.extra_metrics import EXTRA_METRICS as EXTRA  # noqa: E402
+from utils.extra_metrics import EXTRA_METRICS as EXTRA  # noqa: E402,F401  named here too
 from utils.files import atomic_write_text, check_writable  # noqa: E402
 from utils.help_tables import scoring_table, shorten_scoring  # noqa: E402
 from utils.metrics import Metrics, roc_auc  # noqa: E402
@@ -42,13 +42,15 @@ PAPER = {"f_coreset": paper_tables.F_CORESET, "use_uff": True}  # where the pape
 
 
 class Category(NamedTuple):
-    """A category scored: its Evaluation, the parameters and reference used, {scoring: Scored}, {scoring: Metrics}."""
+    """A category scored: its Evaluation, the parameters and reference used, {scoring: Scored}, {scoring: Metrics}, and
+    {scoring: {metric: (value, threshold)}} of --metrics."""
 
     saved: Evaluation
     parameters: scoring_addon.Parameters
     reference: str
     scored: dict
     metrics: dict
+    extra: dict
 
 
 def main(argv=None):
@@ -63,7 +65,7 @@ def rescore(args):
     multiscale = score_folder(args.multiscale, args) if args.multiscale else None
     for run, suffix in zip(runs, suffixes(args.folder, runs)):
         write_tables(run, suffix, multiscale, args)
-    for name, wanted, make in (("metrics", args.metrics, extra_table),
+    for name, wanted, make in (("metrics", args.metrics, more_metrics.extra_table),
                                ("intervals", args.intervals, interval_table), ("grid", args.grid, grid_table)):
         if wanted:
             write(args.output, name, *make(runs, args))
@@ -81,12 +83,7 @@ def build_parser():
         "--multiscale", metavar="DIR",
         help="saved maps of a second run with --group_size 64 --num_group 784 --multiscale, "
         "for Table 3")
-    parser.add_argument(
-        "--metrics", nargs="+", choices=EXTRA, metavar="NAME", help="more metrics: " + ", ".join(EXTRA) +
-        "; AU-PRO at 1, 5, 30 %% with all thresholds; AUPIMO; pg_5: good parts "
-        "passed with at most 5 %% of the defective missed; pb_5: defective parts failed with at most 5 %% of the good "
-        "failed"
-    )
+    more_metrics.add_argument(parser)
     parser.add_argument(
         "--intervals", action="store_true",
         help="95 %% bootstrap intervals of each metric and of its difference to baseline, "
@@ -130,7 +127,8 @@ def score_folder(folder, args):
             missing.update({saved.category: why} if why else {})
         try:
             scored = score(saved, names, parameters, reference)
-            out.append(Category(saved, parameters, reference, scored, metrics(saved, scored)))
+            extra = extra_metrics(saved, scored, args.metrics or ())
+            out.append(Category(saved, parameters, reference, scored, metrics(saved, scored), extra))
         except (InputError, ValueError) as error:
             raise InputError(f"{path}: {error}") from None
     if missing:
@@ -160,16 +158,16 @@ def write_tables(run, suffix, multiscale, args):
     dataset = dataset_of(run)
     for table in paper_tables.TABLES:
         if table.dataset == dataset:
-            write(args.output, f"table_{table.number}{suffix}", *paper_table(table, run, multiscale))
+            write(args.output, f"table_{table.number}{suffix}", *paper_table(table, run, multiscale, args.metrics))
     if dataset is None:
-        write(args.output, f"table_own{suffix}", *own_table(run))
+        write(args.output, f"table_own{suffix}", *own_table(run, args.metrics))
 
 
-def paper_table(table, run, multiscale):
+def paper_table(table, run, multiscale, more=None):
     """(caption, header, rows) of one of the paper's tables.
 
     A row is a setting and metric; the columns are ours per category and their mean, the published mean, and the
-    difference.
+    difference. ``more``: metrics of --metrics, which the paper does not have, as further rows.
     """
     rows = []
     for title, scoring, published in table.rows:
@@ -178,8 +176,10 @@ def paper_table(table, run, multiscale):
             values = values_of(run, source, key, metric)
             ours = values[-1]
             rows.append([title, metric, *values, value, ours if ours in (None, NOT_RUN) else ours - value])
+        if key is not None:  # else the row is quoted from the paper
+            rows += [[title, metric, *values_of(run, source, key, metric), NOT_RUN, NOT_RUN] for metric in more or ()]
     if any(CALIBRATED in c.scored for c in run):
-        for metric in METRICS:
+        for metric in (*METRICS, *(more or ())):
             rows.append([f"{CALIBRATED} (ours)", metric, *values_of(run, run, CALIBRATED, metric), NOT_RUN, NOT_RUN])
     notes = [*deviations(run, paper_tables.CATEGORIES[table.dataset]), *([table.note] if table.note else [])]
     if any(row.scoring == MULTISCALE for row in table.rows) and multiscale is None:
@@ -188,10 +188,11 @@ def paper_table(table, run, multiscale):
     return caption, ["setting", "metric", *(c.saved.category for c in run), "mean", "published", "difference"], rows
 
 
-def own_table(run):
+def own_table(run, more=None):
     """(caption, header, rows) of a data set that the paper does not have: a row per scoring and metric."""
     scorings = dict.fromkeys(itertools.chain(*(c.metrics for c in run)))
-    rows = [[scoring, metric, *values_of(run, run, scoring, metric)] for scoring in scorings for metric in METRICS]
+    rows = [[scoring, metric, *values_of(run, run, scoring, metric)] for scoring in scorings
+            for metric in (*METRICS, *(more or ()))]
     return "Scorings of own data. " + " ".join(deviations(run)), [
         "scoring", "metric", *(c.saved.category for c in run), "mean"
     ], rows
@@ -199,10 +200,11 @@ def own_table(run):
 
 def values_of(run, source, scoring, metric):
     """A metric of each category of ``run``, taken from ``source``, and the mean; NOT_RUN where there is none."""
-    found = {c.saved.category: c.metrics[scoring] for c in source or () if scoring in c.metrics}
+    found = {c.saved.category: getattr(c.metrics[scoring], metric) if metric in METRICS else c.extra[scoring][metric][0]
+             for c in source or () if scoring in c.metrics}
     if not found:
         return [NOT_RUN] * (len(run) + 1)
-    values = [getattr(found[c.saved.category], metric) if c.saved.category in found else NOT_RUN for c in run]
+    values = [found[c.saved.category] if c.saved.category in found else NOT_RUN for c in run]
     return [*values, mean([v for v in values if v != NOT_RUN])]
 
 
@@ -265,26 +267,6 @@ def shown_option(value):
 
 
 # ---------------------------------------------------------------- more metrics, intervals, grid
-
-
-def extra_table(runs, args):
-    """(caption, header, rows): the metrics of --metrics, a row a category, scoring and metric."""
-    rows = []
-    for c in itertools.chain(*runs):
-        values = extra_metrics(c.saved, c.scored, args.metrics)
-        rows += [[
-            c.saved.category, name, metric, *(v if v is not None or i == 0 else NOT_RUN
-                                              for i, v in enumerate(values[name][metric]))
-        ] for name in c.scored for metric in args.metrics]
-    caption = (
-        "More metrics, shares from 0 to 1. AU-PRO at 1, 5 and 30 % uses all distinct thresholds. AUPIMO: share of a "
-        "part's "
-        "defect found while 1e-5 to 1e-4 of the pixels of good parts are false alarms. pg_n: good parts passed while "
-        "at most "
-        "n % of the defective ones are missed; pb_n: defective parts failed while at most n % of the good ones are. "
-        "F1-max, pg "
-        "and pb stand with the score from which a part fails. No value: the test set cannot show it.")
-    return caption, ["category", "scoring", "metric", "value", "threshold"], rows
 
 
 def interval_table(runs, args):

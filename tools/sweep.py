@@ -1,11 +1,11 @@
 """Run a sweep: categories × seeds × settings, each job a main.py command line with a folder of its own.
 
-    python tools/sweep.py sweep.yaml -o results/sweep            # plan, run, tables
-    python tools/sweep.py sweep.yaml -o ... --engine processes   # several at a time on this machine
-    python tools/sweep.py sweep.yaml -o ... --engine ray         # on a Ray cluster
-    python tools/sweep.py sweep.yaml -o ... --print              # the command lines, for a scheduler
-    python tools/sweep.py status results/sweep                   # what is done, runs, failed
-    python tools/sweep.py tables results/sweep                   # tables of the finished jobs
+    python tools/sweep.py sweep.yaml -o results/sweep           # plan, run, tables
+    python tools/sweep.py sweep.yaml -o ... --engine processes  # several at a time on this machine
+    python tools/sweep.py sweep.yaml -o ... --engine ray        # on a Ray cluster
+    python tools/sweep.py sweep.yaml -o ... --print             # command lines, for a scheduler
+    python tools/sweep.py status results/sweep                  # what is done, runs, failed
+    python tools/sweep.py tables results/sweep                  # tables of the finished jobs
 
 The same command again continues: what is finished is kept. docs/sweeps.md describes the file.
 """

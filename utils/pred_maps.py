@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 import scoring_addon
 from utils.files import atomic_path
+from utils.scorings import CALIBRATED
 
 # names are shown as they are: "$" in a path starts no formula
 STYLE = {"text.usetex": False, "text.parse_math": False, "axes.formatter.useoffset": False}
@@ -19,7 +20,8 @@ SCALE = (
 def save_pictures(folder, evaluation, scored):
     """One PNG per test part: input, mask, map; with several scorings also M_dis, and the map it started from.
 
-    Maps that are compared share one colour scale, that of the category.
+    Maps that are compared share one colour scale, that of the category; calibrated maps, in units of their own, have
+    one of theirs.
 
     Args:
         folder: ``<folder>/<defect>/<name>.png`` are written.
@@ -27,8 +29,13 @@ def save_pictures(folder, evaluation, scored):
         scored: {scoring: Scored}.
     """
     samples = evaluation.samples if len(scored) > 1 else []
-    low, high = np.quantile(np.concatenate([np.ravel(m) for of in scored.values() for m in of.predictions]), SCALE)
-    beyond = (f"colours span {low:.4g} to {high:.4g} ({SCALE[1]:.1%} of the category's pixels); "
+    others = [name for name in scored if name != CALIBRATED]  # at least the baseline
+    shared = _span([scored[name] for name in others])
+    spans, text = dict.fromkeys(others, shared), "{:.4g} to {:.4g}".format(*shared)
+    if CALIBRATED in scored:
+        spans[CALIBRATED] = own = _span([scored[CALIBRATED]])
+        text += " and, of calibrated, {:.4g} to {:.4g}".format(*own)
+    beyond = (f"colours span {text} ({SCALE[1]:.1%} of the category's pixels); "
               "larger values look the same as the largest")
     for i, (path, defect) in enumerate(zip(evaluation.path, evaluation.defect)):
         panels = [
@@ -39,7 +46,7 @@ def save_pictures(folder, evaluation, scored):
             (
                 f"{name}: {float(of.image_preds[i]):.4g}",
                 of.predictions[i],
-                {"cmap": "viridis", "vmin": low, "vmax": high},
+                {"cmap": "viridis", "vmin": spans[name][0], "vmax": spans[name][1]},
             )
             for name, of in scored.items()
         ]
@@ -47,6 +54,11 @@ def save_pictures(folder, evaluation, scored):
             m_dis = scoring_addon.disagreement_map(samples[i].rgb, samples[i].xyz)
             panels.append(("M_dis", m_dis, {"cmap": "magma", "vmin": 0, "vmax": 1}))
         _draw(Path(folder) / defect / f"{Path(path).stem}.png", path, panels, beyond)
+
+
+def _span(scored):
+    """(low, high) of the colours of some scorings' maps."""
+    return np.quantile(np.concatenate([np.ravel(m) for of in scored for m in of.predictions]), SCALE)
 
 
 @matplotlib.rc_context(STYLE)

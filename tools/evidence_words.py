@@ -1,0 +1,72 @@
+"""The evidence's names and wording: scorings, variants of the late fusion, metrics; cells of tables."""
+
+from pathlib import Path
+
+from utils.files import atomic_path
+
+SCORINGS = ("baseline", "pixel_max", "disagreement", "full", "calibrated")
+PAIRED = ("baseline", "disagreement", "calibrated")  # differences between these come with intervals
+LATE_FUSION = {  # the late fusion with one of its parts exchanged, in the order of the chain
+    "sum": "no SVM: sum, released lambdas",
+    "svm_lambdas_1": "SVM, all lambdas 1",
+    "svm_units": "SVM, lambdas 1 / each bank's normal spread",
+    "sum_units": "no SVM: sum, each bank over its normal spread",
+}
+METRICS = {
+    "image_rocauc": "image ROCAUC",
+    "pixel_rocauc": "pixel ROCAUC",
+    "au_pro": "AU-PRO 30 %",
+    "au_pro_5": "AU-PRO 5 %",
+    "au_pro_1": "AU-PRO 1 %",
+    "aupimo": "AUPIMO",
+    "pg_5": "PG at 5 % missed",
+    "pb_5": "PB at 5 % false alarms",
+}
+NOT_RUN = "not run"
+BESIDE = "Generated parts are not a benchmark."
+UNTRAINED = "Networks called (stand-in) have untrained weights."
+
+
+def table(header, rows):
+    """Markdown lines; rows of the same first cell that hold nothing but "not run" become one."""
+    shown = []
+    for row in rows:
+        empty = set(row[2:]) - {""} == {NOT_RUN}
+        if empty and shown and shown[-1][0] == row[0] and set(shown[-1][2:]) - {""} == {NOT_RUN}:
+            shown[-1][1] = "all others" if any(of[0] == row[0] for of in shown[:-1]) else "all"
+        else:
+            shown.append(list(row))
+    lines = ["| " + " | ".join(row) + " |" for row in (header, *shown)]
+    return [lines[0], "|---" * len(header) + "|", *lines[1:]]
+
+
+def note(e):
+    """What stands beside every table."""
+    return "\n" + " ".join([*([BESIDE] if e.generated else []), *([UNTRAINED] if e.standin else [])])
+
+
+def shown(mean):
+    """A Mean: value, spread over the seeds, and how many categories it is of where that is not all."""
+    if mean is None:
+        return NOT_RUN
+    spread = "" if mean.sd is None else f" ± {mean.sd:.3f}"
+    return f"{mean.value:.3f}{spread}" + (f" ({mean.count} of {mean.whole})" if mean.count < mean.whole else "")
+
+
+def interval(of):
+    """A Difference with its interval."""
+    return NOT_RUN if of is None else f"{of.value:+.3f} [{of.low:+.3f}, {of.high:+.3f}]"
+
+
+def group(of, scoring):
+    """A mean and its Difference to the baseline."""
+    if of is None:
+        return NOT_RUN
+    return f"{of[0]:.3f}" + ("" if scoring == "baseline" else f" ({interval(of[1])})")
+
+
+def figure(out, name, content, alt):
+    """Write a PNG to ``out``; returns the lines that show it."""
+    with atomic_path(Path(out) / f"{name}.png") as temporary:
+        Path(temporary).write_bytes(content)
+    return [f"![{alt}]({name}.png)", ""]
