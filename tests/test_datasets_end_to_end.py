@@ -110,15 +110,15 @@ def test_the_demo_runs_every_command_of_the_way(tmp_path, monkeypatch, capfd):
     tools = [Path(words[0]).name for words in seen]
     assert tools == [
         *["make_demo.py", "main.py"] * 2,
+        *["make_line.py", "main.py", "predict.py"],
+        "make_camera.py",
+        *["import_parts.py"] * 3,
+        *["check_dataset.py", "main.py"],
         "make_downloads.py",
         "preprocessing.py",
         "preprocess_eyecandies.py",
         "preprocess_realiad_d3.py",
         *["check_dataset.py", "main.py"] * 3,
-        "make_camera.py",
-        *["import_parts.py"] * 3,
-        "check_dataset.py",
-        "main.py",
         "rescore.py",
     ]
     flags = {}
