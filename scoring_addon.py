@@ -253,8 +253,7 @@ def score_all(names, image_preds, predictions, samples, parameters=DEFAULTS, ref
     if any(SCORINGS[name][0] == "M_pix" for name in others):
         maps, stats = modulate_all(predictions, samples, parameters)
         if reference is not None and not isinstance(reference, Statistics):
-            reference_maps, reference_samples = reference
-            reference = modulate_all(reference_maps, reference_samples, parameters)[1]
+            reference = modulate_all(reference[0], reference[1], parameters)[1]
     for name in others:
         if name == "pixel_max":
             scored[name] = Scored(np.array([float(np.max(m)) for m in plain]), plain)

@@ -57,8 +57,8 @@ def test_own_data_has_them_too(tmp_path):
 def test_the_report_has_a_table_of_them_and_none_without(folder):
     paths = [folder / "bagel.npz", folder / "rope.npz"]
     plain, more = (report.make_report(paths, None, 0, scoring_addon.DEFAULTS, names) for names in ((), NAMES))
-    text = "\n".join(more.body)
-    assert "More metrics" not in "\n".join(plain.body) and "good parts are false alarms" in text
+    text = more.html("a title")
+    assert "More metrics" not in plain.html("a title") and "good parts are false alarms" in text
     table = text[text.index("<h2>More metrics") :]
     cells = [re.findall(r"<td[^>]*>([^<]*)</td>", row) for row in table.split("<tr")]
     rows = {tuple(row[:2]): row[2:] for row in cells if len(row) == 2 + len(NAMES)}
