@@ -1,10 +1,11 @@
 # make demo: set up, then real features on generated parts, and the full setting with untrained weights as a smoke test
 # make demo-full: the same, then small generated downloads of each data set from download to tables
-# make test: set up, check the style (ruff), run the whole test suite
+# make test: set up, check the style, run the whole test suite in two processes (WORKERS=N: in N)
 # make lint: the style alone (ruff, and mypy on the public modules)
 PYTHON ?= python3
 VENV := .venv
 DEMO := demo
+WORKERS ?= 2
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo demo-full test lint clean
@@ -26,7 +27,7 @@ demo-full: $(VENV)/installed
 	$(VENV)/bin/python tools/demo.py $(DEMO) --full
 
 test: lint
-	$(VENV)/bin/python -m pytest
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile
 
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff check .
