@@ -42,5 +42,5 @@ def test_the_demo_judges_them():
     words = [[str(word) for word in command] for step in demo.STEPS for command in step.commands(Path("out"))]
     (fit,) = [command for command in words if "--save_model" in command]
     (judge,) = [command for command in words if command[0] == "tools/predict.py"]
-    assert "--eval_mode" in fit and judge[1].endswith("cookie.m3dm") and judge[2].endswith("line")
+    assert fit[fit.index("--preset") + 1] == "best" and judge[1].endswith("cookie.m3dm") and judge[2].endswith("line")
     assert words.index(fit) < words.index(judge)
