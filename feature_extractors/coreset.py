@@ -142,12 +142,16 @@ def greedy_k_center_half(rows, count, device="cpu", progress=None):
 
 
 class FarthestFirst:
-    """:func:`greedy_k_center` of distinct rows [N, C], ``count`` of them at most N.
+    """Picks rows one after the other, each the one that is farthest from all picks so far.
+
+    It is used in two ways. Alone, it picks among its own rows, beginning with row 0. As one shard of several (see
+    ``feature_extractors.shards``), it is told the picks, which may be rows of other shards, and proposes its own
+    farthest rows.
 
     Args:
-        rows, count: as above.
-        first: [C], the first pick, where picks are given from elsewhere (see ``feature_extractors.shards``); None: they
-            are made here, among the rows, and row 0 is the first.
+        rows: [N, C], distinct.
+        count: how many picks there will be; alone, at most N.
+        first: None where it picks alone; as a shard, the first pick [C].
     """
 
     def __init__(self, rows, count, first=None):

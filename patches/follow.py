@@ -1,8 +1,13 @@
-"""Which classes a checkout builds for a method name: the places that refer to a class and can run for it.
+"""Which classes a checkout builds for a method name, found by reading its source; nothing is run.
 
-A place under ``if args.method_name == "other":``, behind a key ``"other"`` of a dictionary, or registered as "other"
-cannot. Nothing is run, and no function is followed to its callers: what cannot be told counts as possible. So rather
-too many classes are found than too few; a recording in a class that does not run does nothing.
+A class counts as built if some place in the source names it, and that place is not clearly for another method:
+
+    if args.method_name == "other": A()     # A is not built for "mine": the branch is another method's
+    TABLE = {"other": B, "mine": C}         # B is not, C is
+    return D()                              # D is: nothing says for which method
+
+Functions are not followed to their callers, and what cannot be told counts as possible. So too many classes are found
+rather than too few. That does no harm: a recording in a class that does not run does nothing.
 """
 import ast
 from collections import namedtuple

@@ -3,10 +3,13 @@ one does not.
 
 Statistics are fixed functions of one scan: nothing in them is learned, so those of training, calibration and new scans
 are exchangeable, and the ranges may be learned from training and calibration scans together. Each statistic has its
-two-sided p-value among the n scans, and a scan is refused where the smallest, times the number of statistics
-(Bonferroni), is at most ``alpha_gate``. That is: with k = floor(alpha_gate (n + 1) / (2 m)) for m statistics, the range
-reaches from the k-th smallest to the k-th largest value. Where n is too small (k = 0) the range is that of all n scans,
-widened by 0.5 + 15/n of its length on either side; it then promises nothing.
+two-sided p-value among the n scans. A scan is refused where the smallest p-value, times the number m of statistics
+(Bonferroni), is at most ``alpha_gate``. In other words, each statistic has a range of good values:
+
+- Let k = floor(alpha_gate (n + 1) / (2 m)). The range reaches from the k-th smallest to the k-th largest value seen.
+  Example: 5,999 scans, 15 statistics, alpha_gate 0.01: k = 2, so the second smallest to the second largest.
+- Where n is too small (k = 0), the range is that of all n scans, widened by 0.5 + 15/n of its length on either side.
+  It then promises nothing, and the commands say so.
 
 The gate and the score's promise do not spoil one another: a good part is falsely failed at most as often as its score
 alone would fail it. The calibration parts of the score must not be sorted out by the gate.
@@ -20,6 +23,7 @@ import numpy as np
 
 from utils.errors import InputError
 from utils.regions import MM, measured_pixels, pixel_areas
+from utils.scans import checked_arrays
 from utils.verdict import exact_rate, parts_needed, percent, rank
 
 ALPHA_GATE = 0.01
@@ -162,7 +166,7 @@ def dead_sensor(rgb, xyz):
         rgb: [H, W, 3] uint8.
         xyz: [H, W, 3] metres, 0 where nothing was measured; NaN and infinity count as 0.
     """
-    rgb, xyz = _arrays(rgb, xyz)
+    rgb, xyz = checked_arrays(rgb, xyz)
     found = []
     if np.count_nonzero(rgb > BLACK) < FEWEST_POINTS:
         found.append("the picture is black: camera or light is off")
@@ -190,7 +194,7 @@ def measure(rgb, xyz):
     dead = dead_sensor(rgb, xyz)
     if dead:
         raise DeadSensor(dead)
-    rgb, xyz = _arrays(rgb, xyz)
+    rgb, xyz = checked_arrays(rgb, xyz)
     cloud = _thin(xyz)
     picture, measured = _thin(rgb, cloud.shape[:2]), measured_pixels(cloud)
     points = np.count_nonzero(measured)
@@ -210,16 +214,6 @@ def measure(rgb, xyz):
         **_exposure(rgb, picture, outline),
         outline=agreement,
     )
-
-
-def _arrays(rgb, xyz):
-    rgb, xyz = np.asarray(rgb), np.asarray(xyz)
-    for array, name in ((rgb, "picture"), (xyz, "cloud")):
-        if array.ndim != 3 or array.shape[2] != 3 or not array.size:
-            raise InputError(f"the {name} has shape {array.shape}, expected height × width × 3")
-    if rgb.dtype != np.uint8:
-        raise InputError(f"the picture holds {rgb.dtype}, expected uint8")
-    return rgb, xyz
 
 
 def _thin(array, shape=None):

@@ -38,6 +38,21 @@ def read_scan(rgb_path, xyz_path, reading=Reading()):
     return Scan(rgb, read_tiff_organized_pc(xyz_path, reading)[0])
 
 
+def checked_arrays(rgb, xyz):
+    """Picture and cloud as numpy arrays, [H, W, 3] uint8 and [h, w, 3].
+
+    Raises:
+        InputError: another shape, or another type of the picture.
+    """
+    rgb, xyz = np.asarray(rgb), np.asarray(xyz)
+    for array, name in ((rgb, "picture"), (xyz, "cloud")):
+        if array.ndim != 3 or array.shape[2] != 3 or not array.size:
+            raise InputError(f"the {name} has shape {array.shape}, expected height × width × 3")
+    if rgb.dtype != np.uint8:
+        raise InputError(f"the picture holds {rgb.dtype}, expected uint8")
+    return rgb, xyz
+
+
 def scan_of(rgb, xyz):
     """The Scan of two arrays; NaN and infinity in the cloud become 0, background.
 
@@ -48,12 +63,7 @@ def scan_of(rgb, xyz):
     Raises:
         InputError: another shape or type.
     """
-    rgb, xyz = np.asarray(rgb), np.asarray(xyz)
-    for array, name in ((rgb, "picture"), (xyz, "cloud")):
-        if array.ndim != 3 or array.shape[2] != 3 or not array.size:
-            raise InputError(f"the {name} has shape {array.shape}, expected height × width × 3")
-    if rgb.dtype != np.uint8:
-        raise InputError(f"the picture holds {rgb.dtype}, expected uint8")
+    rgb, xyz = checked_arrays(rgb, xyz)
     if xyz.dtype.kind not in "fiu":
         raise InputError(f"the cloud holds {xyz.dtype}, expected numbers in metres")
     xyz = xyz.astype(np.float32)
