@@ -1,7 +1,7 @@
 # make demo: set up, then real features on generated parts, and the full setting with untrained weights as a smoke test
 # make demo-full: the same, then small generated downloads of each data set from download to tables
 # make test: set up, check the style, run the whole test suite in two processes (WORKERS=N: in N)
-# make lint: the style alone (ruff, and mypy on the public modules)
+# make lint: the style alone (ruff's rules and layout, and mypy on the public modules)
 PYTHON ?= python3
 VENV := .venv
 DEMO := demo
@@ -31,6 +31,7 @@ test: lint
 
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check --quiet .
 	$(VENV)/bin/mypy
 
 clean:

@@ -279,7 +279,8 @@ class Loader(DataLoader):
                 raise InputError(
                     "loading data: there is not enough shared memory for processes that load data (usual in "
                     "containers): "
-                    "use --num_workers 0, or give the container more (docker run --shm-size 2g)") from None
+                    "use --num_workers 0, or give the container more (docker run --shm-size 2g)"
+                ) from None
             raise
 
 
@@ -307,8 +308,9 @@ def get_data_loader(split, class_name, img_size, args):
     if workers is None:
         workers = default_workers(getattr(args, "device", "cpu"))
     data = (
-        TrainDataset(*common, getattr(args, "shots", None), getattr(args, "seed", 0), reading,
-                     getattr(args, "held_out", None))
+        TrainDataset(
+            *common, getattr(args, "shots", None), getattr(args, "seed", 0), reading, getattr(args, "held_out", None)
+        )
         if split == "train"
         else TestDataset(*common, reading)
     )

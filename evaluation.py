@@ -25,6 +25,7 @@ Saved form (``write``, ``read``; one npz file per category, no pickles), version
 Version 1, which called the fusion bank's map ``map_bank``, is read too. A test part takes about 1 MB, a training
 part 0.9 MB.
 """
+
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -128,17 +129,36 @@ class Evaluation:
     def __post_init__(self):
         if self.has_mask is None:
             object.__setattr__(self, "has_mask", np.ones(len(self.path), dtype=bool))
-        parts = {"defect": self.defect, "label": self.label, "mask": self.mask, "decision_score": self.decision_score,
-                 "decision_map": self.decision_map, "picture": self.path if self.picture is None else self.picture,
-                 "has_mask": self.has_mask, **{f"bank_map {name}": maps for name, maps in self.bank_map.items()},
-                 **{f"bank_score {name}": scores for name, scores in self.bank_score.items()}}
+        parts = {
+            "defect": self.defect,
+            "label": self.label,
+            "mask": self.mask,
+            "decision_score": self.decision_score,
+            "decision_map": self.decision_map,
+            "picture": self.path if self.picture is None else self.picture,
+            "has_mask": self.has_mask,
+            **{f"bank_map {name}": maps for name, maps in self.bank_map.items()},
+            **{f"bank_score {name}": scores for name, scores in self.bank_score.items()},
+        }
         unfit = [name for name, values in parts.items() if len(values) != len(self.path)]
         if unfit or list(self.bank_map) != list(self.bank_score) or self.mask.shape != self.decision_map.shape:
             raise ValueError(
                 f"evaluation of {self.category}: {unfit[0] if unfit else 'maps'} do not fit {len(self.path)} parts"
             )
-        _freeze(self, "path", "defect", "label", "mask", "decision_score", "decision_map", "bank_score", "bank_map",
-                "picture", "has_mask", "meta")
+        _freeze(
+            self,
+            "path",
+            "defect",
+            "label",
+            "mask",
+            "decision_score",
+            "decision_map",
+            "bank_score",
+            "bank_map",
+            "picture",
+            "has_mask",
+            "meta",
+        )
 
     def __len__(self):
         return len(self.path)
@@ -194,10 +214,12 @@ def score(evaluation, names, parameters=scoring_addon.DEFAULTS, reference="test"
         if known is None:
             raise InputError(
                 f"{evaluation.category}: no training parts' maps are at hand, which --scoring_reference train needs "
-                "with these parameters; save with --save_train_maps")
+                "with these parameters; save with --save_train_maps"
+            )
     statistics = calibrated_statistics(evaluation) if CALIBRATED in names else None
-    scored = scoring_addon.score_all(of_paper, evaluation.decision_score, list(evaluation.decision_map),
-                                     evaluation.samples, parameters, known)
+    scored = scoring_addon.score_all(
+        of_paper, evaluation.decision_score, list(evaluation.decision_map), evaluation.samples, parameters, known
+    )
     if statistics is not None:
         maps = [calibrated_map(one, statistics) for one in bank_maps(evaluation)]
         scored[CALIBRATED] = Scored(np.array([image_score(m, statistics.topk) for m in maps]), maps)
@@ -222,7 +244,8 @@ def calibrated_statistics(evaluation):
         if training is None or not training.bank_map:
             raise InputError(
                 "calibrated: no statistics of training parts are at hand; maps that were saved before there was this "
-                "scoring lack them: save them again with main.py --scoring calibrated --save_maps DIR")
+                "scoring lack them: save them again with main.py --scoring calibrated --save_maps DIR"
+            )
         return training_statistics(training.bank_map)  # says why there are none
     except InputError as error:
         raise InputError(f"{evaluation.category}: {error}") from None
@@ -281,8 +304,13 @@ def write(evaluation, path, training_maps=False):
     if e.picture is not None:
         arrays["picture"] = e.picture
     if training is not None:
-        arrays.update({"train_path": np.array(training.path), "train_statistics": np.stack(training.statistics, axis=1),
-                       "train_parameters": np.array(json.dumps(training.statistics_for))})
+        arrays.update(
+            {
+                "train_path": np.array(training.path),
+                "train_statistics": np.stack(training.statistics, axis=1),
+                "train_parameters": np.array(json.dumps(training.statistics_for)),
+            }
+        )
         if training.calibrated is not None:
             arrays["train_calibrated"] = np.array(json.dumps(training.calibrated._asdict()))
         if training_maps and training.decision_map is not None:
@@ -312,16 +340,27 @@ def read(path):
             _update(arrays, meta)
         banks = [str(name) for name in arrays["bank_names"]]
         return Evaluation(
-            meta.pop("category"), tuple(map(str, arrays["path"])), tuple(map(str, arrays["defect"])),
-            arrays["label"], arrays["mask"], arrays["score_decision"], arrays["map_decision"],
+            meta.pop("category"),
+            tuple(map(str, arrays["path"])),
+            tuple(map(str, arrays["defect"])),
+            arrays["label"],
+            arrays["mask"],
+            arrays["score_decision"],
+            arrays["map_decision"],
             dict(zip(banks, arrays["bank_scores"].T)),
             {name: arrays[f"map_{name}"] for name in banks},
-            arrays.get("picture"), arrays.get("has_mask"), _training(arrays, banks), meta)
+            arrays.get("picture"),
+            arrays.get("has_mask"),
+            _training(arrays, banks),
+            meta,
+        )
     except InputError:
         raise
     except Exception as error:  # zip, numpy and JSON errors of damaged files
-        raise InputError(f"{path}: cannot be read as saved maps ({error or type(error).__name__}); "
-                         "give a file that --save_maps wrote") from None
+        raise InputError(
+            f"{path}: cannot be read as saved maps ({error or type(error).__name__}); "
+            "give a file that --save_maps wrote"
+        ) from None
 
 
 def find_saved(folder, categories=None):
@@ -346,9 +385,13 @@ def _training(arrays, banks):
     lam, topk, source = json.loads(str(arrays["train_parameters"]))
     known = arrays.get("train_calibrated")
     return TrainingParts(
-        tuple(map(str, arrays["train_path"])), Statistics(*arrays["train_statistics"].T), (lam, topk, source),
-        arrays.get("train_map_decision"), maps,
-        _calibrated_or_none(maps) if known is None else restored(json.loads(str(known))))
+        tuple(map(str, arrays["train_path"])),
+        Statistics(*arrays["train_statistics"].T),
+        (lam, topk, source),
+        arrays.get("train_map_decision"),
+        maps,
+        _calibrated_or_none(maps) if known is None else restored(json.loads(str(known))),
+    )
 
 
 def _calibrated_or_none(maps):
@@ -366,7 +409,7 @@ def _update(arrays, meta):
         if f"{prefix}_bank" in arrays:
             arrays[f"{prefix}_fusion"] = arrays.pop(f"{prefix}_bank")
     if "train_statistics" in arrays:
-        arrays["train_path"] = np.array(meta.get("training_paths", []))[:len(arrays["train_statistics"])]
+        arrays["train_path"] = np.array(meta.get("training_paths", []))[: len(arrays["train_statistics"])]
         arrays["train_parameters"] = np.array(json.dumps(meta["train_parameters"]))
 
 

@@ -117,8 +117,15 @@ def build_parser():
         choices=("auto", "gloo", "nccl"),
         help="between processes; auto: nccl on CUDA, else gloo",
     )
-    group.add_argument("-o", "--output", "--output_dir", dest="output_dir", default="checkpoints", metavar="DIR",
-                       help="checkpoints and loss curve")
+    group.add_argument(
+        "-o",
+        "--output",
+        "--output_dir",
+        dest="output_dir",
+        default="checkpoints",
+        metavar="DIR",
+        help="checkpoints and loss curve",
+    )
     group.add_argument(
         "--save_every",
         type=whole,

@@ -1,4 +1,5 @@
 """Fit and evaluate one category: the order of calls, and progress."""
+
 import contextlib
 import dataclasses
 import json
@@ -72,6 +73,7 @@ class M3DM:
     Raises:
         InputError: a checkpoint or the device is not there.
     """
+
     def __init__(self, args, extractor=None):
         self.args = args
         self.timings = {}
@@ -112,8 +114,11 @@ class M3DM:
                 method.run_late_fusion(self.training_paths, scoring_addon.parameters_from(args))
         left_out = method.training.calibrated.left_out if CALIBRATED in args.scoring and self._units() else ()
         if left_out:
-            logging.warning("%s: calibrated: the training parts' maps of the %s bank show no spread: it is left out",
-                            class_name, " and ".join(left_out))
+            logging.warning(
+                "%s: calibrated: the training parts' maps of the %s bank show no spread: it is left out",
+                class_name,
+                " and ".join(left_out),
+            )
 
     def _units(self):
         """What ``calibrated`` has learned from the training parts, or None."""
@@ -134,8 +139,10 @@ class M3DM:
         count = parts_used(args, len(dataset))
         files = [PartFiles(dataset.describe(i)[0], *dataset.files[i][:2]) for i in range(count)]
         with self._phase("read parts"):
-            records = [read_records(parts, dataset.reading, args.img_size, f"{class_name}: {what}")
-                       for parts, what in ((files, "training scans"), (calibration.parts, "calibration scans"))]
+            records = [
+                read_records(parts, dataset.reading, args.img_size, f"{class_name}: {what}")
+                for parts, what in ((files, "training scans"), (calibration.parts, "calibration scans"))
+            ]
         check_records(*records)
         self._model = records, files, calibration, dataset.reading
 
@@ -155,10 +162,22 @@ class M3DM:
         recorded = json.loads(json.dumps(recorded_options(args), default=str))
         with self._phase("model"):
             for text in write_fitted(
-                    path, self.method, args.method_name, training, calibration, chosen, training_files=files,
-                    scorings=model_scorings(args), parameters=scoring_addon.parameters_from(args),
-                    reference=args.scoring_reference, reading=reading, extractor=options, weights=weights,
-                    precision=args.model_precision, about={**about, "options": recorded, "seed": args.seed}):
+                path,
+                self.method,
+                args.method_name,
+                training,
+                calibration,
+                chosen,
+                training_files=files,
+                scorings=model_scorings(args),
+                parameters=scoring_addon.parameters_from(args),
+                reference=args.scoring_reference,
+                reading=reading,
+                extractor=options,
+                weights=weights,
+                precision=args.model_precision,
+                about={**about, "options": recorded, "seed": args.seed},
+            ):
                 logging.warning("%s: %s", class_name, text)
 
     def restore(self, path, about):
@@ -217,8 +236,9 @@ class M3DM:
                 meta or {},
             )
             names = scoring_addon.names_from(args)
-            self.scored = evaluation.score(self.evaluation, names, scoring_addon.parameters_from(args),
-                                           args.scoring_reference)
+            self.scored = evaluation.score(
+                self.evaluation, names, scoring_addon.parameters_from(args), args.scoring_reference
+            )
             self.metrics = evaluation.metrics(self.evaluation, self.scored)
         if args.scoring_reference == "test":
             dominating = dominating_part(paths, self.scored, args.scoring_topk)
@@ -231,17 +251,11 @@ class M3DM:
         method = self.method
         entry = {
             "finished": time.strftime("%Y-%m-%d %H:%M:%S"),
-            "metrics": {
-                name: dataclasses.asdict(of)
-                for name, of in self.metrics.items()
-            },
+            "metrics": {name: dataclasses.asdict(of) for name, of in self.metrics.items()},
             "training_parts": method.added,
             "test_parts": len(self.evaluation),
-            "banks": {
-                name: list(bank.rows.shape)
-                for name, bank in method.banks.items()
-            },
-            "seconds": self.timings
+            "banks": {name: list(bank.rows.shape) for name, bank in method.banks.items()},
+            "seconds": self.timings,
         }
         if getattr(method, "late_fusion", None) and method.late_fusion.train_scores:
             entry["late_fusion_weights"] = method.late_fusion.weights
@@ -258,8 +272,9 @@ class M3DM:
         """
         divider = "-" if class_name[-1:].isdigit() or class_name.endswith("-") else ""
         name = f"{class_name}{divider}{number}.{self.args.save_feature_format}"
-        save_patch_pair(Path(self.args.save_feature_path) / name, feature, self.args.save_feature_half,
-                        self.extractor.widths["xyz"])
+        save_patch_pair(
+            Path(self.args.save_feature_path) / name, feature, self.args.save_feature_half, self.extractor.widths["xyz"]
+        )
 
     @staticmethod
     def _first(loader, count, label):

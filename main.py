@@ -1,4 +1,5 @@
 """Train and evaluate M3DM on every category of a data set, and print the result tables."""
+
 import argparse
 import logging
 import sys
@@ -57,10 +58,15 @@ def run_seeds(args, command):
     codes, metrics, table, extractor = [], {}, "", None
     for seed in dict.fromkeys(args.seeds):
         folder = f"seed_{seed}"
-        changes = {"seed": seed, "output_dir": str(Path(args.output_dir) / folder),
-                   "examination": args.output_dir,
-                   **{name: getattr(args, name) and str(Path(getattr(args, name)) / folder)
-                      for name in ("save_maps", "save_model")}}
+        changes = {
+            "seed": seed,
+            "output_dir": str(Path(args.output_dir) / folder),
+            "examination": args.output_dir,
+            **{
+                name: getattr(args, name) and str(Path(getattr(args, name)) / folder)
+                for name in ("save_maps", "save_model")
+            },
+        }
         note(f"seed {seed}:")
         try:
             code, run = run_once(argparse.Namespace(**{**vars(args), **changes}), command, extractor)
@@ -83,8 +89,9 @@ def run_seeds(args, command):
             try:
                 table = write_seeds(args.output_dir, args.method_name, metrics)
             except OSError as error:
-                print(f"main.py: {args.output_dir}/seeds.md cannot be written: {error.strerror or error}",
-                      file=sys.stderr)
+                print(
+                    f"main.py: {args.output_dir}/seeds.md cannot be written: {error.strerror or error}", file=sys.stderr
+                )
                 codes.append(FAILED)
         if run.interrupted:
             break
@@ -116,8 +123,13 @@ class Run:
 
         self.args, self.extractor, self._results, self._runs = args, extractor, results, runs
         self.metrics, self.failed, self.started, self.interrupted = {}, {}, time.time(), False
-        for folder in (args.output_dir, args.spool_dir, args.save_maps, args.save_model,
-                       args.save_feature and args.save_feature_path):
+        for folder in (
+            args.output_dir,
+            args.spool_dir,
+            args.save_maps,
+            args.save_model,
+            args.save_feature and args.save_feature_path,
+        ):
             if folder:
                 check_writable(folder)
                 remove_leftovers(folder)
@@ -132,11 +144,25 @@ class Run:
         self._leave_out_busy()
         untrained = results.untrained_note([file.path for file in weights if file.standin])
         self._output = run_output.RunOutput(
-            args.output_dir, self.id, list(self._units.values()), args.method_name, time.strftime("%Y-%m-%d %H:%M:%S"),
-            {"seed": args.seed, **changed_options(options)}, untrained, args.overwrite)
-        self.record = {"id": self.id, "command": list(command), "options": options, "versions": results.environment(),
-                       "seed": args.seed, "weights": [file._asdict() for file in weights], "categories": {},
-                       "failed": self.failed}
+            args.output_dir,
+            self.id,
+            list(self._units.values()),
+            args.method_name,
+            time.strftime("%Y-%m-%d %H:%M:%S"),
+            {"seed": args.seed, **changed_options(options)},
+            untrained,
+            args.overwrite,
+        )
+        self.record = {
+            "id": self.id,
+            "command": list(command),
+            "options": options,
+            "versions": results.environment(),
+            "seed": args.seed,
+            "weights": [file._asdict() for file in weights],
+            "categories": {},
+            "failed": self.failed,
+        }
         if len(self._kept) < len(self.categories):
             self.record["device"] = str(self._build().device)
         if untrained:
@@ -160,19 +186,30 @@ class Run:
         args.readings = readings
         for name, reading in readings.items():
             try:
-                parts = (TrainDataset(name, args.img_size, args.dataset_path, shots=args.shots, seed=args.seed,
-                                      held_out_share=args.held_out),
-                         TestDataset(name, args.img_size, args.dataset_path))
+                parts = (
+                    TrainDataset(
+                        name,
+                        args.img_size,
+                        args.dataset_path,
+                        shots=args.shots,
+                        seed=args.seed,
+                        held_out_share=args.held_out,
+                    ),
+                    TestDataset(name, args.img_size, args.dataset_path),
+                )
                 if parts_used(args, len(parts[0])) < 2 and two_parts_for(args):
-                    raise InputError(f"{Path(args.dataset_path) / name / 'train'}: {too_few_parts(two_parts_for(args))}"
-                                     "; give at least two")
+                    raise InputError(
+                        f"{Path(args.dataset_path) / name / 'train'}: {too_few_parts(two_parts_for(args))}"
+                        "; give at least two"
+                    )
                 files = [path for split in parts for files in split.files for path in files]
                 if args.save_model:
                     self._calibration[name] = calibration_files(
-                        args.dataset_path, name, args.calibration, args.calibration_dir, parts[0].held_out_files)
+                        args.dataset_path, name, args.calibration, args.calibration_dir, parts[0].held_out_files
+                    )
                 data[name] = self._runs.data_id(
-                    [self._runs.file_facts(files, args.dataset_path),
-                     reading._replace(examined=False)])
+                    [self._runs.file_facts(files, args.dataset_path), reading._replace(examined=False)]
+                )
             except InputError as error:
                 self.failed[name] = str(error)
         if not data:
@@ -226,8 +263,9 @@ class Run:
                 self._keep(category, self._kept[category])
                 return
             with unit.lock():
-                record = None if self.args.overwrite else self._finished(
-                    category)  # another process may have done it meanwhile
+                record = (
+                    None if self.args.overwrite else self._finished(category)
+                )  # another process may have done it meanwhile
                 if record:
                     self._keep(category, record)
                     return
@@ -238,7 +276,8 @@ class Run:
         except OSError as error:
             self._fail(
                 category,
-                f"{error.filename or f'{self.args.output_dir} or {self.args.spool_dir}'}: {error.strerror or error}")
+                f"{error.filename or f'{self.args.output_dir} or {self.args.spool_dir}'}: {error.strerror or error}",
+            )
         except Exception as error:  # one category's trouble must not cost the others
             traceback.print_exc()
             self._fail(category, f"{type(error).__name__}: {error}")
@@ -250,15 +289,17 @@ class Run:
         runner = M3DM(args, self._build())
         self._fit(category, unit, runner)
         runner.evaluate(
-            category, {
+            category,
+            {
                 "method_name": args.method_name,
                 "options": self.record["options"],
                 "seed": args.seed,
                 "run": self.id,
                 "weights": self.record["weights"],
                 "training_parts": runner.method.added,
-                "training_paths": runner.training_paths
-            })
+                "training_paths": runner.training_paths,
+            },
+        )
         self.metrics[category] = runner.metrics  # first: whatever cannot be written, the tables will have it
         entry = runner.record()
         self.record["categories"][category] = entry
@@ -272,14 +313,19 @@ class Run:
             from utils.pred_maps import save_pictures
 
             folder = Path(args.output_dir) / "pred_maps"
-            self._extra(category, "pictures", runner,
-                        lambda: save_pictures(folder / category, runner.evaluation, runner.scored))
+            self._extra(
+                category, "pictures", runner, lambda: save_pictures(folder / category, runner.evaluation, runner.scored)
+            )
         if args.save_maps:
             from evaluation import SUFFIX, write
 
             training_maps = args.save_train_maps or args.scoring_reference == "train"
-            self._extra(category, "maps", runner,
-                        lambda: write(runner.evaluation, Path(args.save_maps) / f"{category}{SUFFIX}", training_maps))
+            self._extra(
+                category,
+                "maps",
+                runner,
+                lambda: write(runner.evaluation, Path(args.save_maps) / f"{category}{SUFFIX}", training_maps),
+            )
         self._write()
 
     def _fit(self, category, unit, runner):
@@ -294,8 +340,7 @@ class Run:
         else:
             runner.read_parts(category, calibration)
             runner.fit(category)
-            self._extra(category, "model", runner,
-                        lambda: runner.save(path, category, self.record["weights"], about))
+            self._extra(category, "model", runner, lambda: runner.save(path, category, self.record["weights"], about))
             return
         self._extras.mark("model", category, unit.name, calibration)
 
@@ -303,8 +348,11 @@ class Run:
     def _warn_of_one_class(evaluation):
         labels = set(evaluation.label.tolist())
         if len(labels) == 1:
-            logging.warning("%s: the test split has no %s part: metrics that need one are undefined",
-                            evaluation.category, "defective" if labels == {0} else "good")
+            logging.warning(
+                "%s: the test split has no %s part: metrics that need one are undefined",
+                evaluation.category,
+                "defective" if labels == {0} else "good",
+            )
 
     def _keep(self, category, record):
         note(f"{category}: kept, finished {record.get('finished', 'earlier')}")
@@ -317,18 +365,22 @@ class Run:
         metrics."""
         atomic_write_text(
             Path(self.args.output_dir) / f"scores_{category}.csv",
-            unit.scores.read_text(encoding="utf-8", errors="surrogateescape"))
+            unit.scores.read_text(encoding="utf-8", errors="surrogateescape"),
+        )
         for scoring, (image, pixel, au_pro) in self.metrics[category].items():
-            shown = [f"{title} {'undefined' if value is None else format(value, '.3f')}"
-                     for title, value in (("image ROCAUC", image), ("pixel ROCAUC", pixel), ("AU-PRO", au_pro))]
+            shown = [
+                f"{title} {'undefined' if value is None else format(value, '.3f')}"
+                for title, value in (("image ROCAUC", image), ("pixel ROCAUC", pixel), ("AU-PRO", au_pro))
+            ]
             print(f"{category}: {scoring}: {', '.join(shown)}", flush=True)
         self._update_tables()
         self._write()
 
     def _extra(self, category, what, runner, write):
         """Write what goes beyond the results; the category stays finished if that fails."""
-        problem, seconds = self._extras.write(category, what, self._units[category].name, write,
-                                              self._calibration.get(category))
+        problem, seconds = self._extras.write(
+            category, what, self._units[category].name, write, self._calibration.get(category)
+        )
         if problem:
             self.failed[f"{category}: {what}"] = problem
         runner.timings["saved maps" if what == "maps" else what] = seconds
@@ -366,9 +418,9 @@ class Run:
         """Note that the user stopped the run, and what was not run."""
         self.interrupted = True
         left = [name for name in self.categories if name not in self.metrics and name not in self.failed]
-        self.failed[INTERRUPTED] = (
-            "stopped by the user; the finished categories are kept" +
-            (f"; not finished: {', '.join(left)}; the same command goes on with them" if left else ""))
+        self.failed[INTERRUPTED] = "stopped by the user; the finished categories are kept" + (
+            f"; not finished: {', '.join(left)}; the same command goes on with them" if left else ""
+        )
 
     def finish(self):
         """Print the tables, list what failed; returns the exit code."""
@@ -378,8 +430,10 @@ class Run:
             self._update_tables()
             print("\n" + self._output.tables(metrics), flush=True)
         if len(self._kept) == len(self.categories) and metrics and not self.failed:
-            note(f"complete already: nothing was computed, the tables in {self.args.output_dir} hold this run; "
-                 "--overwrite computes it anew")
+            note(
+                f"complete already: nothing was computed, the tables in {self.args.output_dir} hold this run; "
+                "--overwrite computes it anew"
+            )
         self._write()
         for category, reason in self.failed.items():
             print(reason if category == INTERRUPTED else f"not finished: {category}: {reason}", file=sys.stderr)

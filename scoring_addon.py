@@ -14,6 +14,7 @@ with ``baseline``, or under a command line without these flags, the calls do not
 
 Maps are float arrays [H, W], larger = more anomalous.
 """
+
 import argparse
 import math
 from collections import namedtuple
@@ -38,8 +39,9 @@ OTHER_METHODS = ("DINO", "Point_MAE", "Fusion", "DINO+Point_MAE", "DINO+Point_MA
 Parameters = namedtuple("Parameters", "lam topk weights eta delta map_source recovery")
 Parameters.__doc__ = """λ, K, (α, β, γ), (η1, η2), δ, the source of M_fusion ("decision" or "bank") and the recovery
 term ("printed" or "normalized")."""
-DEFAULTS = Parameters(lam=0.5, topk=64, weights=(0.60, 0.25, 0.15), eta=(1.0, 1.0), delta=0.2, map_source="decision",
-                      recovery="printed")
+DEFAULTS = Parameters(
+    lam=0.5, topk=64, weights=(0.60, 0.25, 0.15), eta=(1.0, 1.0), delta=0.2, map_source="decision", recovery="printed"
+)
 
 SampleMaps = namedtuple("SampleMaps", "rgb xyz bank")
 SampleMaps.__doc__ = """The single-bank maps of one test sample, each [H, W]; ``bank`` is the fusion bank's, or None."""
@@ -71,7 +73,7 @@ def base_score(m_pix, topk=DEFAULTS.topk):
     """S_base: mean of the K largest values of M_pix [H, W] (section 3.5, first equation)."""
     values = np.ravel(m_pix)
     topk = min(int(topk), values.size)
-    return float(np.mean(np.partition(values, values.size - topk)[values.size - topk:], dtype=np.float64))
+    return float(np.mean(np.partition(values, values.size - topk)[values.size - topk :], dtype=np.float64))
 
 
 def quantile(m_pix, q):
@@ -157,8 +159,14 @@ def fusion_map(decision, sample, parameters=DEFAULTS):
 def map_statistics(m_pix, m_dis, topk=DEFAULTS.topk):
     """Statistics of one sample's M_pix and M_dis, [H, W] each."""
     q95, q99 = np.quantile(np.asarray(m_pix, dtype=np.float64), (0.95, 0.99))
-    return Statistics(base_score(m_pix, topk), float(q95), float(q99), float(np.mean(m_pix)), float(np.mean(m_dis)),
-                      float(np.max(m_pix)))
+    return Statistics(
+        base_score(m_pix, topk),
+        float(q95),
+        float(q99),
+        float(np.mean(m_pix)),
+        float(np.mean(m_dis)),
+        float(np.max(m_pix)),
+    )
 
 
 def modulate_all(decision_maps, samples, parameters=DEFAULTS):
@@ -184,6 +192,7 @@ def calibrate(stats, parameters=DEFAULTS, reference=None, tail=False):
     Returns:
         Terms.
     """
+
     def robust_of(s):
         tail_cue = parameters.weights[2] * (s.q99 - s.q95) if tail else 0.0
         return robust_score(s.q95, s.mean, s.mean_dis, parameters.weights) + tail_cue
@@ -244,11 +253,14 @@ def score_all(names, image_preds, predictions, samples, parameters=DEFAULTS, ref
     if needs_maps(others, parameters.map_source) and len(samples) != len(predictions):
         raise ValueError(
             "scoring {!r} needs the RGB and xyz banks' maps of all {} test samples, {} were recorded: the method "
-            "has to have both banks".format(others[0], len(predictions), len(samples)))
+            "has to have both banks".format(others[0], len(predictions), len(samples))
+        )
     scored = {"baseline": Scored(np.ravel(np.asarray(image_preds, dtype=np.float64)), list(predictions))}
-    plain = predictions if parameters.map_source == "decision" else [
-        fusion_map(d, s, parameters) for d, s in zip(predictions, samples)
-    ]
+    plain = (
+        predictions
+        if parameters.map_source == "decision"
+        else [fusion_map(d, s, parameters) for d, s in zip(predictions, samples)]
+    )
     plain = scored["baseline"].predictions if plain is predictions else plain
     if any(SCORINGS[name][0] == "M_pix" for name in others):
         maps, stats = modulate_all(predictions, samples, parameters)
@@ -269,6 +281,7 @@ def score_all(names, image_preds, predictions, samples, parameters=DEFAULTS, ref
 
 def _number(kind=float, low=-math.inf):
     """argparse type: a finite number of at least ``low``."""
+
     def parse(text):
         value = kind(text)
         if (kind is int and value > 2**31) or not math.isfinite(value) or value < low:
@@ -292,34 +305,77 @@ def add_arguments(parser, several=False, others=()):
         _refuse_other_methods(parser, OTHER_METHODS + tuple(others))
     described = "; ".join("{}: {}, {} [{}]".format(name, *row) for name, row in SCORINGS.items())
     parser.add_argument(
-        "--scoring", choices=[*SCORINGS, "all"] if several else list(SCORINGS), metavar="NAME",
-        default=["baseline"] if several else "baseline", nargs="+" if several else None,
+        "--scoring",
+        choices=[*SCORINGS, "all"] if several else list(SCORINGS),
+        metavar="NAME",
+        default=["baseline"] if several else "baseline",
+        nargs="+" if several else None,
         help="how pixel maps and image scores are computed (Xu et al. 2026), name: pixel map, image score [row of "
-        "the paper]: " + described + ("; several names, or all, are scored from one feature pass" if several else "") +
-        " (default: baseline)")
+        "the paper]: "
+        + described
+        + ("; several names, or all, are scored from one feature pass" if several else "")
+        + " (default: baseline)",
+    )
     d = DEFAULTS
-    parser.add_argument("--scoring_lambda", type=_number(low=0), default=d.lam, metavar="L",
-                        help="strength of the disagreement modulation (default: %(default)s)")
-    parser.add_argument("--scoring_topk", type=_number(int, 1), default=d.topk, metavar="K",
-                        help="number of largest pixels averaged in S_base (default: %(default)s)")
-    parser.add_argument("--scoring_weights", type=_number(), nargs=3, default=list(d.weights),
-                        metavar=("ALPHA", "BETA", "GAMMA"),
-                        help="weights of Q95, map mean and disagreement mean in S_robust (default: %(default)s)")
-    parser.add_argument("--scoring_eta", type=_number(), nargs=2, default=list(d.eta), metavar=("ETA1", "ETA2"),
-                        help="scales of conflict and reliability in the blending weight (default: %(default)s)")
-    parser.add_argument("--scoring_delta", type=_number(low=0), default=d.delta, metavar="D",
-                        help="strength of the recovery term; as printed in the paper the term is 0 whenever K is below "
-                             "5%% of the pixels (default: %(default)s)")
     parser.add_argument(
-        "--scoring_map", choices=("decision", "bank"), default=d.map_source,
+        "--scoring_lambda",
+        type=_number(low=0),
+        default=d.lam,
+        metavar="L",
+        help="strength of the disagreement modulation (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--scoring_topk",
+        type=_number(int, 1),
+        default=d.topk,
+        metavar="K",
+        help="number of largest pixels averaged in S_base (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--scoring_weights",
+        type=_number(),
+        nargs=3,
+        default=list(d.weights),
+        metavar=("ALPHA", "BETA", "GAMMA"),
+        help="weights of Q95, map mean and disagreement mean in S_robust (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--scoring_eta",
+        type=_number(),
+        nargs=2,
+        default=list(d.eta),
+        metavar=("ETA1", "ETA2"),
+        help="scales of conflict and reliability in the blending weight (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--scoring_delta",
+        type=_number(low=0),
+        default=d.delta,
+        metavar="D",
+        help="strength of the recovery term; as printed in the paper the term is 0 whenever K is below "
+        "5%% of the pixels (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--scoring_map",
+        choices=("decision", "bank"),
+        default=d.map_source,
         help="M_fusion: the late-fusion decision map (ours: the paper leaves it open), or the fusion bank's own map "
-        "(default: %(default)s)")
-    parser.add_argument("--scoring_recovery", choices=("printed", "normalized"), default=d.recovery,
-                        help="the recovery term as printed, or (ours) on the normalised scores (default: %(default)s)")
+        "(default: %(default)s)",
+    )
     parser.add_argument(
-        "--scoring_reference", choices=("test", "train") if several else ("test", ), default="test",
-        help="whose minima and maxima normalise the statistics: the test set's" +
-        (", or those of training parts measured without their own rows" if several else "") + " (default: %(default)s)")
+        "--scoring_recovery",
+        choices=("printed", "normalized"),
+        default=d.recovery,
+        help="the recovery term as printed, or (ours) on the normalised scores (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--scoring_reference",
+        choices=("test", "train") if several else ("test",),
+        default="test",
+        help="whose minima and maxima normalise the statistics: the test set's"
+        + (", or those of training parts measured without their own rows" if several else "")
+        + " (default: %(default)s)",
+    )
 
 
 _parsed = []  # type: list  # the options of a patched checkout's command line, once they are known
@@ -343,8 +399,15 @@ def _refuse_other_methods(parser, others):
 
 def parameters_from(args):
     """Parameters from a parsed namespace."""
-    return Parameters(args.scoring_lambda, args.scoring_topk, tuple(args.scoring_weights), tuple(args.scoring_eta),
-                      args.scoring_delta, args.scoring_map, args.scoring_recovery)
+    return Parameters(
+        args.scoring_lambda,
+        args.scoring_topk,
+        tuple(args.scoring_weights),
+        tuple(args.scoring_eta),
+        args.scoring_delta,
+        args.scoring_map,
+        args.scoring_recovery,
+    )
 
 
 def names_from(args):
@@ -383,8 +446,14 @@ def apply(method):
         return
     names, scores = names_from(args), [np.ravel(p)[0] for p in method.image_preds]
     reference = getattr(method, "scoring_reference", None) if args.scoring_reference == "train" else None
-    method.scored = score_all(list(dict.fromkeys(["baseline"] + names)), scores, method.predictions,
-                              getattr(method, "scoring_samples", []), parameters_from(args), reference)
+    method.scored = score_all(
+        list(dict.fromkeys(["baseline"] + names)),
+        scores,
+        method.predictions,
+        getattr(method, "scoring_samples", []),
+        parameters_from(args),
+        reference,
+    )
     if names[0] == "baseline":
         return
     chosen = method.scored[names[0]]

@@ -3,6 +3,7 @@
 Interpolation to the valid pixels, scattering into the picture and both poolings are linear and depend on the
 geometry alone. Together they are one sparse matrix [PATCHES, num_group] that is applied to the tokens once.
 """
+
 from functools import lru_cache
 
 import torch
@@ -51,7 +52,7 @@ def alignment_matrix(centers, points, valid, size):
 def _pool_entries(index, weight, valid, size, count):
     """The matrix from the non-zero entries of its factors."""
     patch, pixel, share = pooling_entries(size, weight.device)
-    at = torch.full((size * size, ), len(valid), device=weight.device)
+    at = torch.full((size * size,), len(valid), device=weight.device)
     at[valid] = torch.arange(len(valid), device=weight.device)
     # behind all points: background
     index, weight = torch.cat([index, index[:1]]), torch.cat([weight, torch.zeros_like(weight[:1])])

@@ -25,6 +25,7 @@ An example: ten points of a plane, three picks, a pool of three, twice as many r
 
 The picks are 0, 4, 7. Rows 1 and 2 were never measured against pick 4, and need not have been.
 """
+
 from typing import NamedTuple
 
 import numpy as np
@@ -77,11 +78,12 @@ def project(blocks, count, width, eps, random_state):
     target = int(johnson_lindenstrauss_min_dim(count, eps=eps))
     reduce = 0 < target <= width
     if reduce:
-        projection = SparseRandomProjection(n_components=target,
-                                            random_state=random_state).fit(np.zeros((1, width), np.float32))
+        projection = SparseRandomProjection(n_components=target, random_state=random_state).fit(
+            np.zeros((1, width), np.float32)
+        )
     rows, start = torch.empty(count, target if reduce else width), 0
     for block in blocks:
-        rows[start:start + len(block)] = torch.from_numpy(projection.transform(block.numpy())) if reduce else block
+        rows[start : start + len(block)] = torch.from_numpy(projection.transform(block.numpy())) if reduce else block
         start += len(block)
     return rows
 
@@ -113,7 +115,7 @@ def among_distinct(rows, count, pick):
     picks = torch.zeros(min(count, len(rows)), dtype=torch.long)
     if len(first) < len(rows):
         rows = rows[first]
-    picks[:len(first)] = first[pick(rows, min(count, len(rows)))]
+    picks[: len(first)] = first[pick(rows, min(count, len(rows)))]
     return picks
 
 
@@ -131,9 +133,10 @@ def greedy_k_center_half(rows, count, device="cpu", progress=None):
     rows = rows.to(device).half()
     picks = torch.zeros(min(count, len(rows)), dtype=torch.long, device=device)
     nearest = torch.full((len(rows),), torch.inf, device=device, dtype=torch.half)
-    for i in tqdm(range(1, len(picks)), desc=progress, disable=None if progress else True, leave=False, unit="row",
-                  mininterval=1):
-        distance = torch.linalg.vector_norm(rows - rows[picks[i - 1:i]], dim=1)
+    for i in tqdm(
+        range(1, len(picks)), desc=progress, disable=None if progress else True, leave=False, unit="row", mininterval=1
+    ):
+        distance = torch.linalg.vector_norm(rows - rows[picks[i - 1 : i]], dim=1)
         torch.minimum(nearest, distance, out=nearest)
         picks[i] = nearest.argmax()
         if i == 1 and not nearest.isfinite().all():
@@ -156,8 +159,10 @@ class FarthestFirst:
 
     def __init__(self, rows, count, first=None):
         size, room = len(rows), 0 if first is None else count  # picks from elsewhere get their places behind the rows
-        self.rows, self.waits = rows if first is None else torch.cat([rows, rows.new_empty(room, rows.shape[1])]), \
-            rows.device.type == "cpu"
+        self.rows, self.waits = (
+            rows if first is None else torch.cat([rows, rows.new_empty(room, rows.shape[1])]),
+            rows.device.type == "cpu",
+        )
         self.sizes = ON_CPU if self.waits else ON_GPU
         self._centre = rows.mean(0)  # smaller numbers, less rounding in products
         centred = rows - self._centre
@@ -168,12 +173,13 @@ class FarthestFirst:
             self.picked = torch.zeros(count, dtype=torch.long, device=rows.device)
         else:
             self.picked, same = torch.arange(size, size + room, device=rows.device), self.short is self.mirrored
-            self.norms, self.short = (torch.cat([of, of.new_empty(room, *of.shape[1:])])
-                                      for of in (self.norms, self.short))
+            self.norms, self.short = (
+                torch.cat([of, of.new_empty(room, *of.shape[1:])]) for of in (self.norms, self.short)
+            )
             self.mirrored = self.short if same else torch.cat([self.mirrored, self.short[size:]])
             self._take_in(0, first[None])
         self.done = 1
-        self.bound = torch.full((size, ), torch.inf, device=rows.device)  # of the squared distance to the nearest pick
+        self.bound = torch.full((size,), torch.inf, device=rows.device)  # of the squared distance to the nearest pick
         self.seen = torch.zeros(size, dtype=torch.long, device=rows.device)  # how many of the picks are in the bound
         self._tighten(torch.arange(size, device=rows.device))
 
@@ -182,15 +188,18 @@ class FarthestFirst:
         places = slice(int(len(self.rows) - len(self.picked)) + number, None)
         centred = rows - self._centre
         norms = _squared_norms(centred)
-        for table, values in zip((self.rows, self.norms, self.short, self.mirrored),
-                                 (rows, norms, *_shortened(centred, norms, self._directions))):
-            table[places][:len(rows)] = values
+        for table, values in zip(
+            (self.rows, self.norms, self.short, self.mirrored),
+            (rows, norms, *_shortened(centred, norms, self._directions)),
+        ):
+            table[places][: len(rows)] = values
 
     def run(self, progress):
         """Make the picks; returns them, [count] int64 (CPU)."""
         count = len(self.picked)
-        with tqdm(total=count, desc=progress, disable=None if progress else True, leave=False, unit="row",
-                  mininterval=1) as bar:
+        with tqdm(
+            total=count, desc=progress, disable=None if progress else True, leave=False, unit="row", mininterval=1
+        ) as bar:
             while self.done < count:
                 before, size = self.done, self.sizes.pool
                 while True:
@@ -213,7 +222,9 @@ class FarthestFirst:
         while True:
             bounds, index = self.bound.topk(min(self.sizes.wider * size, len(self.bound)))
             stale = self.seen[index] < self.done
-            limit, some_are = torch.stack([bounds[size].double(), stale[:size + 1].any().double()]).tolist()  # one wait
+            limit, some_are = torch.stack(
+                [bounds[size].double(), stale[: size + 1].any().double()]
+            ).tolist()  # one wait
             if not some_are:
                 return index[:size].sort().values, limit
             self._tighten(index[stale])
@@ -227,19 +238,26 @@ class FarthestFirst:
         seen, order = self.seen[index].sort()
         since, counts = (values.tolist() for values in seen.unique_consecutive(return_counts=True))
         for start, together in zip(since, index[order].split(counts)):
-            new = self.picked[start:self.done]
+            new = self.picked[start : self.done]
             others, bias = self.mirrored[new].T, self.norms[new] * (1 + ROUNDING)
             for some in together.split(max(1, self.sizes.block // len(new))):
-                squared = torch.addmm(bias, self.short[some], others,
-                                      alpha=-2).amin(1) + self.norms[some] * (1 + ROUNDING)
+                squared = torch.addmm(bias, self.short[some], others, alpha=-2).amin(1) + self.norms[some] * (
+                    1 + ROUNDING
+                )
                 self.bound[some] = torch.minimum(self.bound[some], squared)
         self.seen[index] = self.done
 
     def _pick_within(self, candidate_pool, limit):
         """Pick rows of the pool for as long as they lie above ``limit``."""
-        places = pick_among(self.rows[candidate_pool], self._exact_nearest(candidate_pool), limit,
-                            len(self.picked) - self.done, self.sizes.compact, self.waits)
-        self.picked[self.done:self.done + len(places)] = candidate_pool[places]
+        places = pick_among(
+            self.rows[candidate_pool],
+            self._exact_nearest(candidate_pool),
+            limit,
+            len(self.picked) - self.done,
+            self.sizes.compact,
+            self.waits,
+        )
+        self.picked[self.done : self.done + len(places)] = candidate_pool[places]
         self.done += len(places)
 
     def _exact_nearest(self, candidate_pool):
@@ -247,12 +265,13 @@ class FarthestFirst:
 
         Products only choose whom to compare: the picks whose lower bound does not exceed the smallest upper bound.
         """
-        centers = self.picked[:self.done]
+        centers = self.picked[: self.done]
         norms, nearest = self.norms[centers], torch.full((len(candidate_pool),), torch.inf, device=self.rows.device)
         below, above = self.short[centers].T, self.mirrored[centers].T
         largest = norms.max()
-        for at in torch.arange(len(candidate_pool),
-                               device=self.rows.device).split(max(1, self.sizes.block // len(centers))):
+        for at in torch.arange(len(candidate_pool), device=self.rows.device).split(
+            max(1, self.sizes.block // len(centers))
+        ):
             some = candidate_pool[at]
             upper = torch.addmm(norms, self.short[some], above, alpha=-2)  # but for the row's own norm, as in _tighten
             lower = upper if self.short is self.mirrored else torch.addmm(norms, self.short[some], below, alpha=-2)
@@ -279,7 +298,7 @@ def pick_among(rows, nearest, limit, most, compact, waits):
     Returns:
         [n] int64: the places of the picks among the rows, in order.
     """
-    floor, at = max(limit, 0.0)**0.5 * (1 + 1e-6), torch.arange(len(rows), device=rows.device)
+    floor, at = max(limit, 0.0) ** 0.5 * (1 + 1e-6), torch.arange(len(rows), device=rows.device)
     found = [at[:0]]
     while most > 0:
         above = (nearest > floor).nonzero()[:, 0]  # what lies below can no longer be picked here
@@ -321,11 +340,11 @@ def _directions(centred, norms):
     They are as many principal directions as leave rests that are short against the distances between a sample's
     neighbours, if that halves the columns at least.
     """
-    few = centred[::max(1, len(centred) // FEW)]
+    few = centred[:: max(1, len(centred) // FEW)]
     spacing = distances(few, few).fill_diagonal_(torch.inf).amin(1).median()
     allowed = LEFT_OVER * spacing**2 / norms.mean().clamp(min=1e-30)  # as a share of the squared lengths
     allowed = float(allowed) if len(few) > 1 else 0.0
-    sample = centred[::max(1, len(centred) // SAMPLE)]
+    sample = centred[:: max(1, len(centred) // SAMPLE)]
     values, directions = torch.linalg.eigh((sample.T @ sample).cpu().double())  # at right angles to float32's last bit
     directions, left = directions.to(centred), values.clamp(min=0).cumsum(0)
     dropped = int((left <= allowed * left[-1]).sum())

@@ -1,4 +1,5 @@
 """From one sample to its patches: the backbones or FPFH, the point feature alignment and the fusion module (UFF)."""
+
 import random
 
 import numpy as np
@@ -51,9 +52,23 @@ class PatchExtractor(nn.Module):
                 cast_once(network, self.device.type)
 
     @classmethod
-    def from_checkpoints(cls, folder="checkpoints", rgb=None, xyz=None, uff=None, *, group_size=128, num_group=1024,
-                         multiscale=False, amp=False, device="cpu", rgb_layers=None, rgb_size=None,
-                         fpfh_normal_radius=None, fpfh_feature_radius=None):
+    def from_checkpoints(
+        cls,
+        folder="checkpoints",
+        rgb=None,
+        xyz=None,
+        uff=None,
+        *,
+        group_size=128,
+        num_group=1024,
+        multiscale=False,
+        amp=False,
+        device="cpu",
+        rgb_layers=None,
+        rgb_size=None,
+        fpfh_normal_radius=None,
+        fpfh_feature_radius=None,
+    ):
         """An extractor whose networks are loaded from files.
 
         Args:
@@ -69,8 +84,9 @@ class PatchExtractor(nn.Module):
         Raises:
             InputError: a checkpoint is missing or does not fit, or the RGB backbone is not suitable.
         """
-        fpfh = FpfhSettings(normal_radius=fpfh_normal_radius,
-                            feature_radius=fpfh_feature_radius) if xyz == FPFH else None
+        fpfh = (
+            FpfhSettings(normal_radius=fpfh_normal_radius, feature_radius=fpfh_feature_radius) if xyz == FPFH else None
+        )
         if uff is not None:
             require(uff, UFF)  # before the backbones are loaded or downloaded
         backbones = Model(device, rgb, None if fpfh else xyz, group_size, num_group, folder, rgb_layers, rgb_size)

@@ -1,4 +1,5 @@
 """The base of every method: one sample → patches → banks → score and map."""
+
 from typing import NamedTuple
 
 import numpy as np
@@ -84,7 +85,8 @@ class Features(ReleasedNames):
                 raise InputError(
                     f"the {name} bank would keep {count} rows of {parts} training parts, {ROWS_NEEDED} are needed to "
                     f"score: "
-                    "raise --f_coreset or give more training parts")
+                    "raise --f_coreset or give more training parts"
+                )
         needed = parts * sum(PATCHES_PER_PART[name] * self.extractor.widths[name] * BYTES for name in self.bank_names)
         if self.settings.spool_dir is not None and needed > IN_MEMORY:
             require_space(self.settings.spool_dir, needed)
@@ -96,8 +98,10 @@ class Features(ReleasedNames):
 
     def _empty_banks(self, spool_dir=None):
         s = self.settings
-        return {name: MemoryBank(self.weight_eps, self.divisor, spool_dir, s.bank_shards, s.shard_engine)
-                for name in self.bank_names}
+        return {
+            name: MemoryBank(self.weight_eps, self.divisor, spool_dir, s.bank_shards, s.shard_engine)
+            for name in self.bank_names
+        }
 
     def add_sample_to_mem_bank(self, sample, class_name=None):
         """Extract one training part and add it; ``class_name`` is shown in progress bars."""

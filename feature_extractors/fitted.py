@@ -44,8 +44,11 @@ def state_of(method, name, precision="full"):
         rows = bank.rows.cpu().numpy()
         if precision == "half" and len(rows) and np.abs(rows).max() > HALF_MAX:
             raise InputError(f"the {bank_name} bank holds values beyond half precision; use --model_precision full")
-        of = {"rows": rows if precision == "full" else rows.astype(np.float16), "part": bank.part.numpy(),
-              "place": bank.place.numpy()}
+        of = {
+            "rows": rows if precision == "full" else rows.astype(np.float16),
+            "part": bank.part.numpy(),
+            "place": bank.place.numpy(),
+        }
         search = bank.search
         if precision == "full":
             of["norms"] = search.norms.cpu().numpy()
@@ -54,21 +57,37 @@ def state_of(method, name, precision="full"):
                 of.update({f"bound.{key}": getattr(bound, key).numpy() for key in ("centre", "directions", "z")})
         of["part"], of["place"] = of["part"].astype(np.int32), of["place"].astype(np.int32)
         arrays.update({f"bank.{bank_name}.{key}": value for key, value in of.items()})
-        banks[bank_name] = {"mean": bank.mean, "std": bank.std, "weight_eps": bank.weight_eps, "divisor": bank.divisor,
-                            "largest_norm": search.bound.largest_norm if "bound.z" in of else None}
+        banks[bank_name] = {
+            "mean": bank.mean,
+            "std": bank.std,
+            "weight_eps": bank.weight_eps,
+            "divisor": bank.divisor,
+            "largest_norm": search.bound.largest_norm if "bound.z" in of else None,
+        }
     late_fusion = getattr(method, "late_fusion", None)
     if late_fusion is not None and hasattr(late_fusion.score_model, "coef_"):
         arrays.update({f"late_fusion.{key}": value for key, value in late_fusion.state().items()})
     settings = dataclasses.asdict(dataclasses.replace(method.settings, score_lambdas={}, map_lambdas={}))
     settings = {key: value for key, value in settings.items() if key not in NOT_KEPT}
     settings.update(score_lambdas=dict(method.settings.score_lambdas), map_lambdas=dict(method.settings.map_lambdas))
-    facts = {"method": name, "fixes": method.fixes.names, "settings": settings, "banks": banks,
-             "class_name": method.class_name, "added": method.added, "precision": precision, "training": None}
+    facts = {
+        "method": name,
+        "fixes": method.fixes.names,
+        "settings": settings,
+        "banks": banks,
+        "class_name": method.class_name,
+        "added": method.added,
+        "precision": precision,
+        "training": None,
+    }
     if method.training is not None:
         arrays["training.statistics"] = np.stack(method.training.statistics, axis=1)
         known = method.training.calibrated
-        facts["training"] = {"path": list(method.training.path), "for": list(method.training.statistics_for),
-                             "calibrated": known and known._asdict()}
+        facts["training"] = {
+            "path": list(method.training.path),
+            "for": list(method.training.statistics_for),
+            "calibrated": known and known._asdict(),
+        }
     return arrays, facts
 
 
@@ -90,8 +109,10 @@ def restored_method(arrays, facts, extractor):
     method = METHODS[facts["method"]](extractor, fixes, **facts["settings"])
     method.class_name, method.added = facts["class_name"], facts["added"]
     for name, of in facts["banks"].items():
-        own = {key: arrays.get(f"bank.{name}.{key}") for key in ("rows", "part", "place", "norms", "bound.centre",
-                                                                "bound.directions", "bound.z")}
+        own = {
+            key: arrays.get(f"bank.{name}.{key}")
+            for key in ("rows", "part", "place", "norms", "bound.centre", "bound.directions", "bound.z")
+        }
         width = own["rows"].shape[1]
         if width != extractor.widths[name]:
             raise InputError(f"the {name} bank has {width} columns, the networks give {extractor.widths[name]}")
@@ -100,12 +121,19 @@ def restored_method(arrays, facts, extractor):
         if own["norms"] is not None and (own["bound.z"] is not None or len(rows) < SMALL or rows.is_cuda):
             bound = None
             if own["bound.z"] is not None and rows.device.type == "cpu":
-                bound = LowerBound.of_known(*(_tensor(own[f"bound.{key}"]) for key in ("centre", "directions", "z")),
-                                            of["largest_norm"])
+                bound = LowerBound.of_known(
+                    *(_tensor(own[f"bound.{key}"]) for key in ("centre", "directions", "z")), of["largest_norm"]
+                )
             search = RowSearch.of_known(rows, _tensor(own["norms"]).to(rows.device), bound)
         method.banks[name] = MemoryBank.of_rows(
-            rows, *(_tensor(own[key], torch.long) for key in ("part", "place")), of["mean"], of["std"],
-            of["weight_eps"], of["divisor"], search)
+            rows,
+            *(_tensor(own[key], torch.long) for key in ("part", "place")),
+            of["mean"],
+            of["std"],
+            of["weight_eps"],
+            of["divisor"],
+            search,
+        )
     learned = {key.removeprefix("late_fusion."): a for key, a in arrays.items() if key.startswith("late_fusion.")}
     if learned:
         method.late_fusion.restore(learned)
@@ -121,8 +149,12 @@ def bank_bytes(arrays):
 
 def _training(arrays, of):
     known = of.get("calibrated")  # models from before there was this scoring have none
-    return TrainingParts(tuple(of["path"]), Statistics(*np.array(arrays["training.statistics"]).T), tuple(of["for"]),
-                         calibrated=known and restored(known))
+    return TrainingParts(
+        tuple(of["path"]),
+        Statistics(*np.array(arrays["training.statistics"]).T),
+        tuple(of["for"]),
+        calibrated=known and restored(known),
+    )
 
 
 def _tensor(array, kind=None):

@@ -4,6 +4,7 @@ Rusu, Blodow, Beetz: Fast Point Feature Histograms for 3D Registration, ICRA 200
 the normals around it turn, in three angles of 11 bins each. The released M3DM has nothing like it; image-level
 results of memory banks on FPFH are in Horwitz, Hoshen: Back to the Feature, 2022.
 """
+
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple, Optional
@@ -108,8 +109,7 @@ def fpfh(points, settings=FpfhSettings()):
     """
     points = np.ascontiguousarray(points, dtype=np.float64)
     if not np.isfinite(points).all():
-        raise InputError("the point cloud holds NaN or infinite coordinates; "
-                         "mark such pixels as background (0, 0, 0)")
+        raise InputError("the point cloud holds NaN or infinite coordinates; mark such pixels as background (0, 0, 0)")
     if len(points) < 2:
         return np.zeros((len(points), FPFH_DIM), np.float32)
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:

@@ -1,7 +1,7 @@
 """One part, judged by a saved model: pass, fail or "cannot judge", with a reason and a picture's worth of regions.
 
-    inspector = Inspector.load("models/bagel.m3dm", checkpoint_dir="checkpoints")
-    judgement = inspector.judge(rgb, xyz)        # arrays [H, W, 3] uint8 and metres
+inspector = Inspector.load("models/bagel.m3dm", checkpoint_dir="checkpoints")
+judgement = inspector.judge(rgb, xyz)        # arrays [H, W, 3] uint8 and metres
 """
 
 import threading
@@ -71,8 +71,9 @@ class Inspector:
         try:
             self._method = restored_method(model.arrays, meta["fitted"], extractor)
             known = meta["scoring"]
-            parameters = Parameters(**{k: tuple(v) if isinstance(v, list) else v
-                                       for k, v in known["parameters"].items()})
+            parameters = Parameters(
+                **{k: tuple(v) if isinstance(v, list) else v for k, v in known["parameters"].items()}
+            )
             self._scorer = Scorer(self._method, known["names"], parameters, known["reference"])
             ranges = meta["scan"] and scan_health.ScanRanges.from_json(meta["scan"])
             self.category, self.training_names = meta["fitted"]["class_name"], tuple(meta["training_parts"]["names"])
@@ -91,8 +92,16 @@ class Inspector:
         self._lock = threading.Lock()
 
     @classmethod
-    def load(cls, path, checkpoint_dir="checkpoints", device="auto", false_alarm=0.05, scoring=None, gate=True,
-             fusion_module_path=None):
+    def load(
+        cls,
+        path,
+        checkpoint_dir="checkpoints",
+        device="auto",
+        false_alarm=0.05,
+        scoring=None,
+        gate=True,
+        fusion_module_path=None,
+    ):
         """The Inspector of a model's file.
 
         Args:
@@ -108,8 +117,16 @@ class Inspector:
         return cls.of_model(read_saved(path), checkpoint_dir, device, false_alarm, scoring, gate, fusion_module_path)
 
     @classmethod
-    def of_model(cls, model, checkpoint_dir="checkpoints", device="auto", false_alarm=0.05, scoring=None, gate=True,
-                 fusion_module_path=None):
+    def of_model(
+        cls,
+        model,
+        checkpoint_dir="checkpoints",
+        device="auto",
+        false_alarm=0.05,
+        scoring=None,
+        gate=True,
+        fusion_module_path=None,
+    ):
         """As :meth:`load`, of a SavedModel."""
         check_rate(model, false_alarm, scoring)
         options = _networks(model, Path(checkpoint_dir), fusion_module_path)
@@ -153,13 +170,26 @@ class Inspector:
             score, pixels = result.scored[self.scoring]
             found = verdict.decide(self._scores, score, self.alpha)
             terms, shares = self._explain(result)
-            matches = Matches(result.nearest, self._rows, self.training_names, self.model.arrays["parts.depth"],
-                              self._method.map_size)
+            matches = Matches(
+                result.nearest, self._rows, self.training_names, self.model.arrays["parts.depth"], self._method.map_size
+            )
             regions = inspect_regions(pixels, self.pixel_threshold, prepared.cloud, terms, matches)
             explanation = explained(found.verdict, found, shares, regions)
-        return Judgement(found.verdict, found.p_value, found.score, found.threshold, np.asarray(pixels),
-                         self.pixel_threshold, regions, explanation, "",
-                         {name: of[0] for name, of in result.scored.items()}, clock, prepared.picture, prepared.cloud)
+        return Judgement(
+            found.verdict,
+            found.p_value,
+            found.score,
+            found.threshold,
+            np.asarray(pixels),
+            self.pixel_threshold,
+            regions,
+            explanation,
+            "",
+            {name: of[0] for name, of in result.scored.items()},
+            clock,
+            prepared.picture,
+            prepared.cloud,
+        )
 
     def picture_of(self, number):
         """Picture [224, 224, 3] uint8 of the training part ``number``, for showing."""
@@ -171,8 +201,16 @@ class Inspector:
         parameters, banks = self._scorer.parameters, result.judged.banks
         statistics = training and training.calibrated
         terms = map_terms(self.scoring, banks.maps, of_maps, parameters, statistics)
-        return terms, score_shares(self.scoring, terms, banks.maps, banks.scores, of_scores, parameters,
-                                   training and training.statistics, statistics)
+        return terms, score_shares(
+            self.scoring,
+            terms,
+            banks.maps,
+            banks.scores,
+            of_scores,
+            parameters,
+            training and training.statistics,
+            statistics,
+        )
 
 
 def check_rate(model, false_alarm, scoring=None):

@@ -90,14 +90,30 @@ class Judgement:
 
     def as_json(self):
         """A dict that JSON holds: everything but map, picture and cloud; contours rounded to a hundredth of a pixel."""
-        regions = [{**r._asdict(), "mask": None, "contours": [np.round(line, 2).tolist() for line in r.contours],
-                    "nearest": r.nearest._asdict()} for r in self.regions]
+        regions = [
+            {
+                **r._asdict(),
+                "mask": None,
+                "contours": [np.round(line, 2).tolist() for line in r.contours],
+                "nearest": r.nearest._asdict(),
+            }
+            for r in self.regions
+        ]
         for region in regions:
             del region["mask"]
-        return {"verdict": self.verdict, "p_value": self.p_value, "score": self.score, "threshold": self.threshold,
-                "pixel_threshold": self.pixel_threshold, "reason": self.reason, "scores": dict(self.scores),
-                "shares": dict(self.explanation.shares), "explanation": self.explanation.text, "regions": regions,
-                "seconds": dict(self.seconds)}
+        return {
+            "verdict": self.verdict,
+            "p_value": self.p_value,
+            "score": self.score,
+            "threshold": self.threshold,
+            "pixel_threshold": self.pixel_threshold,
+            "reason": self.reason,
+            "scores": dict(self.scores),
+            "shares": dict(self.explanation.shares),
+            "explanation": self.explanation.text,
+            "regions": regions,
+            "seconds": dict(self.seconds),
+        }
 
 
 def inspect_regions(pixels, threshold, cloud, terms, matches):
@@ -119,9 +135,14 @@ def inspect_regions(pixels, threshold, cloud, terms, matches):
         expected = expected[region.mask]
         both = (depth != 0) & (expected != 0) & np.isfinite(depth)
         known = dict(zip(InspectedRegion._fields[:8], region))
-        found.append(InspectedRegion(
-            **known, depth_mm=float(np.median(depth[both] - expected[both]) * MM) if both.any() else None,
-            shares=shares, nearest=matches.at(bank, region.place)))
+        found.append(
+            InspectedRegion(
+                **known,
+                depth_mm=float(np.median(depth[both] - expected[both]) * MM) if both.any() else None,
+                shares=shares,
+                nearest=matches.at(bank, region.place),
+            )
+        )
     return tuple(found)
 
 
@@ -156,8 +177,11 @@ class Matches:
         known = (part >= 0) & (patch >= 0)
         row, column = (np.where(known, p, 0) for p in np.divmod(patch, side))
         step, depths = grid // side, np.zeros((0, len(part)))
-        cells = [self._depths[np.where(known, part, 0), row * step + i, column * step + j]
-                 for i in range(step) for j in range(step)]
+        cells = [
+            self._depths[np.where(known, part, 0), row * step + i, column * step + j]
+            for i in range(step)
+            for j in range(step)
+        ]
         depths = np.stack(cells)
         count = (depths != 0).sum(axis=0)
         mean = np.where(known & (count > 0), depths.sum(axis=0) / np.maximum(count, 1), 0).reshape(side, side)

@@ -13,6 +13,7 @@ class LateFusion:
         score_lambdas, map_lambdas: one factor a bank, for scores and for maps.
         nu, max_iter: of ``sklearn.linear_model.SGDOneClassSVM``.
     """
+
     def __init__(self, score_lambdas, map_lambdas, nu=0.5, max_iter=1000):
         self.score_lambdas = np.asarray(score_lambdas, dtype=np.float32)
         self.map_lambdas = np.asarray(map_lambdas, dtype=np.float32)

@@ -1,4 +1,5 @@
 """A memory bank: the normal patches of one modality, and how a part is scored against them."""
+
 from typing import NamedTuple
 
 import numpy as np
@@ -44,6 +45,7 @@ class MemoryBank:
         place: [R] int64 tensor (CPU), which of that part's patches the row was, row-major; -1 likewise.
         mean, std: scalars; every patch is measured as (v - mean) / std.
     """
+
     def __init__(self, weight_eps=0.0, divisor=1.0, spool_dir=None, shards=1, engine="devices"):
         self.weight_eps, self.divisor, self.shards, self.engine = weight_eps, divisor, shards, engine
         self.mean, self.std = 0.0, 1.0
@@ -61,7 +63,7 @@ class MemoryBank:
     def add(self, patches, part):
         """Add the patches [P, C] of the training part of number ``part``, counted from 0."""
         self.store.append(patches)
-        self.part = torch.cat([self.part, self.part.new_full((len(patches), ), part)])
+        self.part = torch.cat([self.part, self.part.new_full((len(patches),), part)])
         self.place = torch.cat([self.place, torch.arange(len(patches))])
 
     def scale(self, mean, std):
@@ -93,7 +95,7 @@ class MemoryBank:
         """Bring the kept rows into memory."""
         rows, start = torch.empty(len(self), self.store.width), 0
         for block in self._blocks():
-            rows[start:start + len(block)] = block
+            rows[start : start + len(block)] = block
             start += len(block)
         self.part, self.place = self.part[self._positions()], self.place[self._positions()]
         self.rows, self._kept = rows, None
@@ -101,7 +103,7 @@ class MemoryBank:
     def append_row(self, value):
         """Append one row of ``value`` in every column, after :meth:`gather`."""
         self.rows = torch.cat([self.rows, self.rows.new_full((1, self.rows.shape[1]), value)])
-        self.part, self.place = (torch.cat([of, of.new_full((1, ), NO_PART)]) for of in (self.part, self.place))
+        self.part, self.place = (torch.cat([of, of.new_full((1,), NO_PART)]) for of in (self.part, self.place))
         self._search = None
 
     def finish(self, device, search=None):
@@ -186,8 +188,10 @@ class MemoryBank:
         for part in excluded_parts:
             left = len(self.rows) - (self._rows_of_part[part] if part in range(len(self._rows_of_part)) else 0)
             if left < NEEDED:
-                raise InputError(f"a memory bank of {left} rows cannot score ({NEEDED} are needed): "
-                                 "raise --f_coreset or give more training parts")
+                raise InputError(
+                    f"a memory bank of {left} rows cannot score ({NEEDED} are needed): "
+                    "raise --f_coreset or give more training parts"
+                )
         patches = (patches.to(self._search.device) - self.mean) / self.std
         exclusions = [None if part is None else self._part_there == part for part in excluded_parts]
         return [
@@ -201,7 +205,7 @@ class MemoryBank:
         neighbours = self._neighbours(b, excluded)
         e = torch.linalg.vector_norm(p - self._search.rows_at(neighbours), dim=1)
         s, e = s / self.divisor, e / self.divisor
-        root = self.rows.shape[1]**0.5
+        root = self.rows.shape[1] ** 0.5
         weight = 1 - torch.exp(s / root) / (torch.exp(e / root).sum() + self.weight_eps)
         return weight * s
 
@@ -229,7 +233,7 @@ def anomaly_map(distance, size, float_blur=False):
     Returns:
         [size, size] float32 array.
     """
-    side = round(len(distance)**0.5)
+    side = round(len(distance) ** 0.5)
     grid = distance.reshape(1, 1, side, side)
     grid = F.interpolate(grid, size=(size, size), mode="bilinear", align_corners=False)[0, 0].cpu().numpy()
     peak = grid.max()

@@ -1,4 +1,5 @@
 """The methods: which banks each has, how they are prepared, and how their scores combine."""
+
 import logging
 
 import numpy as np

@@ -1,4 +1,5 @@
 """Each patch's nearest row of a memory bank."""
+
 from typing import NamedTuple
 
 import numpy as np
@@ -78,8 +79,10 @@ class RowSearch:
             return _distances(patches, self.raw_each(patches, exclusions))
         first, inverse = distinct_rows(patches)  # equal patches (background) are looked up once
         patches = patches[first]
-        return [Nearest(distance[inverse], index[inverse])
-                for distance, index in _distances(patches, self.raw_each(patches, exclusions))]
+        return [
+            Nearest(distance[inverse], index[inverse])
+            for distance, index in _distances(patches, self.raw_each(patches, exclusions))
+        ]
 
     def raw_each(self, patches, exclusions):
         """:meth:`nearest_each` with squared distances that lack the patches' own squared norms, patches as they are.
@@ -106,14 +109,20 @@ class RowSearch:
     def _compare(self, patches, exclusions, among=None):
         """:meth:`raw_each` by comparison with each row, or with those at the positions ``among``, block by block."""
         count = len(self.rows if among is None else among)
-        found = [Nearest(patches.new_full((len(patches),), torch.inf),
-                         torch.zeros(len(patches), dtype=torch.long, device=patches.device)) for _ in exclusions]
+        found = [
+            Nearest(
+                patches.new_full((len(patches),), torch.inf),
+                torch.zeros(len(patches), dtype=torch.long, device=patches.device),
+            )
+            for _ in exclusions
+        ]
         size = (PRODUCTS if patches.device.type == "cpu" else PRODUCTS_GPU) // max(1, len(patches))
         size = max(512, min(size, ROWS_A_BLOCK))
         for start in range(0, count, size):
-            some = slice(start, start + size) if among is None else among[start:start + size]
-            squared = torch.addmm(self.norms[some], patches, self.rows[some].T,
-                                  alpha=-2)  # but for the patches' own norms
+            some = slice(start, start + size) if among is None else among[start : start + size]
+            squared = torch.addmm(
+                self.norms[some], patches, self.rows[some].T, alpha=-2
+            )  # but for the patches' own norms
             for k, (excluded, (best, index)) in enumerate(zip(exclusions, found)):
                 least, nearest = _leave_out(squared, excluded, some).min(1)
                 nearest = nearest + start if among is None else some[nearest]
@@ -187,7 +196,7 @@ class LowerBound:
     """
 
     def __init__(self, rows, norms):
-        sample = rows[::max(1, len(rows) // SAMPLE)]
+        sample = rows[:: max(1, len(rows) // SAMPLE)]
         self.centre = sample.mean(0)
         sample = sample - self.centre
         directions = torch.linalg.eigh(sample.T @ sample).eigenvectors
@@ -225,11 +234,11 @@ def distinct_rows(rows):
     factors = np.random.Generator(np.random.PCG64(0)).integers(1, 2**63, bits.shape[1], dtype=np.uint64) | np.uint64(1)
     step = max(1, BOUNDS // 4 // bits.shape[1])
     starts = range(0, len(bits), step)
-    keys = np.concatenate([bits[s:s + step].astype(np.uint64) @ factors for s in starts])
+    keys = np.concatenate([bits[s : s + step].astype(np.uint64) @ factors for s in starts])
     _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
     rank = np.empty(len(first), dtype=np.int64)
     rank[np.argsort(first)] = np.arange(len(first))
     first, inverse = np.sort(first), rank[inverse.reshape(-1)]
-    if not all(np.array_equal(bits[s:s + step], bits[first[inverse[s:s + step]]]) for s in starts):
+    if not all(np.array_equal(bits[s : s + step], bits[first[inverse[s : s + step]]]) for s in starts):
         first = inverse = np.arange(len(bits))  # two rows share a hash by chance: then none is put together
     return torch.from_numpy(first), torch.from_numpy(inverse)

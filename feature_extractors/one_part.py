@@ -58,8 +58,13 @@ def prepare(scan, method_facts, problem=""):
 
 def facts_for(method):
     """What :func:`prepare` needs to know of a method."""
-    return (method.bank_names, method.settings.img_size, method.extractor.rgb_size, method.map_size,
-            method.fixes.zero_points)
+    return (
+        method.bank_names,
+        method.settings.img_size,
+        method.extractor.rgb_size,
+        method.map_size,
+        method.fixes.zero_points,
+    )
 
 
 def small_picture(sample):
@@ -119,8 +124,16 @@ class Scorer:
             if not (np.isfinite(judged.score) and np.isfinite(judged.map).all()):
                 raise InputError("its score is not finite: the networks cannot make anything of this scan")
             one = evaluation.Evaluation(
-                self.method.class_name, ("part",), ("",), np.zeros(1, np.uint8),
-                np.zeros((1, *judged.map.shape), np.uint8), np.array([judged.score]), judged.map[None],
-                stacked([judged.banks], "scores"), stacked([judged.banks], "maps"), training=self.method.training)
+                self.method.class_name,
+                ("part",),
+                ("",),
+                np.zeros(1, np.uint8),
+                np.zeros((1, *judged.map.shape), np.uint8),
+                np.array([judged.score]),
+                judged.map[None],
+                stacked([judged.banks], "scores"),
+                stacked([judged.banks], "maps"),
+                training=self.method.training,
+            )
             scored = evaluation.score(one, self.names, self.parameters, self.reference)
         return Result(judged, nearest, {n: (float(of.image_preds[0]), of.predictions[0]) for n, of in scored.items()})

@@ -2,6 +2,7 @@
 
 Nothing of this project uses them; they turn what ``judge`` gives into an Evaluation and its metrics.
 """
+
 import numpy as np
 import torch.nn.functional as F
 
@@ -19,6 +20,7 @@ class ReleasedNames:
         pixel_preds, pixel_labels: all pixels of these in a row.
         image_rocauc, pixel_rocauc, au_pro: of the first scoring, after ``calculate_metrics``; None where undefined.
     """
+
     def __init__(self):
         self.image_preds, self.image_labels, self.predictions, self.gts, self._banks = [], [], [], [], []
         self.image_rocauc = self.pixel_rocauc = self.au_pro = None
@@ -47,7 +49,7 @@ class ReleasedNames:
         self.gts.append(mask_of_map(mask, self.map_size))
         self._banks.append(judged.banks)
 
-    def calculate_metrics(self, names=("baseline", ), parameters=scoring_addon.DEFAULTS):
+    def calculate_metrics(self, names=("baseline",), parameters=scoring_addon.DEFAULTS):
         """Metrics of the parts predicted; those of the first of ``names`` become the attributes.
 
         Returns:

@@ -25,6 +25,7 @@ class RowStore:
         width: columns; known from the first part on.
         starts: row where each part begins, and behind them the number of rows.
     """
+
     def __init__(self, folder=None):
         self._file = io.BytesIO() if folder is None else tempfile.TemporaryFile(dir=folder, buffering=0)
         self.width, self.starts = None, [0]
@@ -53,7 +54,7 @@ class RowStore:
 
     def mean_std(self):
         """(mean, unbiased standard deviation) of all values."""
-        return self._mean, (self._squares / max(1, len(self) * self.width - 1))**0.5
+        return self._mean, (self._squares / max(1, len(self) * self.width - 1)) ** 0.5
 
     def part(self, number):
         """Rows [P, C] of the part that was appended as ``number``, counted from 0."""
@@ -90,7 +91,7 @@ class RowStore:
 
     def _write(self, data):
         while data:
-            data = data[self._file.write(data):]
+            data = data[self._file.write(data) :]
 
 
 def require_space(folder, needed):
@@ -104,4 +105,5 @@ def require_space(folder, needed):
     if free < needed:
         raise InputError(
             f"{folder}: the training rows need {needed / 2**30:.1f} GiB there, {free / 2**30:.1f} GiB are free; "
-            "make room, or choose another disk with --spool_dir")
+            "make room, or choose another disk with --spool_dir"
+        )

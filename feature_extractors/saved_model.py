@@ -64,6 +64,7 @@ def read_records(parts, reading, img_size, label="reading"):
     Raises:
         InputError: a file cannot be read.
     """
+
     def record(part):
         scan = read_scan(part.rgb, part.xyz, reading)
         statistics, dead = None, ""
@@ -78,7 +79,7 @@ def read_records(parts, reading, img_size, label="reading"):
     found = []
     with ThreadPoolExecutor(min(AT_ONCE, available_cores())) as pool:
         for start in track(range(0, len(parts), AT_ONCE), -(-len(parts) // AT_ONCE), label, "batch"):
-            found += pool.map(record, parts[start:start + AT_ONCE])
+            found += pool.map(record, parts[start : start + AT_ONCE])
     return found
 
 
@@ -101,8 +102,24 @@ def check_records(training, calibration):
         seen[r.fingerprint] = r.name
 
 
-def write_fitted(path, method, name, training, calibration, files, *, scorings, parameters, reference, reading,
-                 extractor, weights, precision="full", about=None, training_files=()):
+def write_fitted(
+    path,
+    method,
+    name,
+    training,
+    calibration,
+    files,
+    *,
+    scorings,
+    parameters,
+    reference,
+    reading,
+    extractor,
+    weights,
+    precision="full",
+    about=None,
+    training_files=(),
+):
     """Write a fitted method's model, calibrated.
 
     Args:
@@ -161,8 +178,8 @@ def write_fitted(path, method, name, training, calibration, files, *, scorings, 
             "where": files.where,
             "promised": not estimated,
             "parts": len(results),
-            "names": [part.name for part in parts[:len(results)]],
-            "fingerprints": [r.fingerprint for r in (training if estimated else calibration)][:len(results)],
+            "names": [part.name for part in parts[: len(results)]],
+            "fingerprints": [r.fingerprint for r in (training if estimated else calibration)][: len(results)],
         },
         "training_parts": {"names": [r.name for r in training], "fingerprints": [r.fingerprint for r in training]},
         "scan": scan,
@@ -208,8 +225,9 @@ def read_saved(path):
     arrays, meta = read_model(path)
     layout = meta.get("layout")
     if isinstance(layout, int) and layout > LAYOUT:
-        raise InputError(f"{path}: has layout {layout}, newer than the {LAYOUT} that this program reads; use a newer "
-                         "program")
+        raise InputError(
+            f"{path}: has layout {layout}, newer than the {LAYOUT} that this program reads; use a newer program"
+        )
     try:
         _check(arrays, meta)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
@@ -273,7 +291,7 @@ def picture_of_part(model, number):
     """Picture [224, 224, 3] uint8 of a training part."""
     ends = model.arrays["parts.picture_ends"]
     start = int(ends[number - 1]) if number else 0
-    data = model.arrays["parts.pictures"][start:int(ends[number])].tobytes()
+    data = model.arrays["parts.pictures"][start : int(ends[number])].tobytes()
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
 
 

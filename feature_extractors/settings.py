@@ -2,6 +2,7 @@
 
 Values without torch, so that a command line can be checked before the networks' libraries are loaded.
 """
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType

@@ -14,6 +14,7 @@ done with shards, both with the results of one place that holds all rows:
 (Malkomes et al., Fast distributed k-center clustering with outliers on massive data, NeurIPS 2015). Its radius is at
 most 4 times the optimal one, where that of greedy k-centre is at most twice.
 """
+
 import logging
 import os
 import uuid
@@ -76,8 +77,12 @@ class Devices:
         if device.type == "cuda":
             there = torch.cuda.device_count()
             if count > there:
-                logging.warning("--bank_shards %d: this machine has %d GPU%s; several shards share one, which saves no "
-                                "memory", count, there, "s" * (there != 1))
+                logging.warning(
+                    "--bank_shards %d: this machine has %d GPU%s; several shards share one, which saves no memory",
+                    count,
+                    there,
+                    "s" * (there != 1),
+                )
             devices = [torch.device("cuda", i % there) for i in range(count)]
         self.home, self.exchanges = devices[0], 0
         self._places = [Place(d) for d in devices]
@@ -95,8 +100,7 @@ class Devices:
         self.exchanges += 1
         mapped = self._pool.map if self._pool else map
         calls = [(self._places[i % len(self)], job) for i, job in enumerate(jobs)]
-        return [_moved(answer, self.home)
-                for answer in mapped(lambda call: getattr(call[0], name)(*call[1]), calls)]
+        return [_moved(answer, self.home) for answer in mapped(lambda call: getattr(call[0], name)(*call[1]), calls)]
 
     def drop(self, key):
         """Give the memory of the shards under ``key`` back."""
@@ -119,8 +123,10 @@ class Actors:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
             import ray
         except ImportError:
-            raise InputError("--shard_engine ray: Ray is not installed; pip install -r requirements-ray.txt, or use "
-                             "--shard_engine devices") from None
+            raise InputError(
+                "--shard_engine ray: Ray is not installed; pip install -r requirements-ray.txt, or use "
+                "--shard_engine devices"
+            ) from None
         self._ray, self.home, self.exchanges = ray, torch.device(device), 0
         if not ray.is_initialized():
             ray.init(log_to_driver=False, include_dashboard=False)
@@ -134,7 +140,8 @@ class Actors:
             have = ray.cluster_resources().get("GPU" if gpu else "CPU", 0)
             raise InputError(
                 f"--bank_shards {count} --shard_engine ray: the actors did not start within {PATIENCE} s; the cluster "
-                f"has {have:g} {'GPUs' if gpu else 'CPU cores'}, free or not, and each needs one") from None
+                f"has {have:g} {'GPUs' if gpu else 'CPU cores'}, free or not, and each needs one"
+            ) from None
 
     def __len__(self):
         return len(self._places)
@@ -156,11 +163,14 @@ class Actors:
             return _moved(value, "cpu")
 
         try:
-            answers = self._ray.get([getattr(self._places[i % len(self)], name).remote(*map(put, job))
-                                     for i, job in enumerate(jobs)])
+            answers = self._ray.get(
+                [getattr(self._places[i % len(self)], name).remote(*map(put, job)) for i, job in enumerate(jobs)]
+            )
         except self._ray.exceptions.RayActorError as error:
-            raise InputError(f"--shard_engine ray: an actor that held rows was lost for good "
-                             f"({str(error).splitlines()[0]}); run the same command again") from None
+            raise InputError(
+                f"--shard_engine ray: an actor that held rows was lost for good "
+                f"({str(error).splitlines()[0]}); run the same command again"
+            ) from None
         return _moved(answers, self.home)
 
     def drop(self, key):
@@ -237,8 +247,10 @@ class ShardedSearch(RowSearch):
         return self._home
 
     def raw_each(self, patches, exclusions):
-        jobs = [(patches, tuple(None if excluded is None else excluded[some] for excluded in exclusions))
-                for some in self._slices]
+        jobs = [
+            (patches, tuple(None if excluded is None else excluded[some] for excluded in exclusions))
+            for some in self._slices
+        ]
         found = None
         for some, answers in zip(self._slices, self._shards.ask("raw_each", jobs)):
             here = [Nearest(squared, index + some.start) for squared, index in answers]
@@ -282,7 +294,7 @@ class Proposer(FarthestFirst):
         """
         if known > self.done:
             return None
-        new = picks[self.done - known:]  # an exchange that Ray repeats tells nothing new
+        new = picks[self.done - known :]  # an exchange that Ray repeats tells nothing new
         if len(new):
             self._take_in(self.done, new)
             self.done += len(new)
@@ -320,8 +332,9 @@ def _pick_over_shards(rows, count, crew, progress):
         told = rows[picks[since:done]]
         return shards.ask("propose", [(size, since, told)] * len(slices))
 
-    with tqdm(total=count, desc=progress, disable=None if progress else True, leave=False, unit="row",
-              mininterval=1) as bar:
+    with tqdm(
+        total=count, desc=progress, disable=None if progress else True, leave=False, unit="row", mininterval=1
+    ) as bar:
         while done < count:
             answers = proposals(known)
             if any(answer is None for answer in answers):
@@ -331,7 +344,7 @@ def _pick_over_shards(rows, count, crew, progress):
             limit = max(answer[3] for answer in answers)
             made = pick_among(among, nearest, limit, count - done, (ON_CPU if waits else ON_GPU).compact, waits)
             known, made = done, index[made].cpu()
-            picks[done:done + len(made)] = made
+            picks[done : done + len(made)] = made
             done += len(made)
             bar.update(done - bar.n)
             if len(made):

@@ -3,6 +3,7 @@
 Layouts: Point-MAE and Point-BERT keep their encoder under ``["base_model"]`` with a key prefix, UFF under
 ``["model"]``, DINO ViTs are plain state dicts.
 """
+
 import argparse
 import pickle
 import warnings
@@ -60,14 +61,20 @@ def read_file(path, role):
     except pickle.UnpicklingError as error:
         reason = next((line.strip() for line in str(error).splitlines() if "GLOBAL" in line), None)
         if reason is None:
-            raise InputError(f"{path}: cannot be read as {role.title} checkpoint (no torch file, or damaged); "
-                             f"download it again from {role.source}") from None
-        raise InputError(f"{path}: refused as {role.title} checkpoint: it holds more than weights "
-                         f"({reason}); save its state dict alone with torch.save") from None
+            raise InputError(
+                f"{path}: cannot be read as {role.title} checkpoint (no torch file, or damaged); "
+                f"download it again from {role.source}"
+            ) from None
+        raise InputError(
+            f"{path}: refused as {role.title} checkpoint: it holds more than weights "
+            f"({reason}); save its state dict alone with torch.save"
+        ) from None
     except Exception as error:  # zip, pickle and tensor errors of all kinds
-        raise InputError(f"{path}: cannot be read as {role.title} checkpoint "
-                         f"({str(error).splitlines()[0][:200] if str(error) else type(error).__name__}); "
-                         f"download it again from {role.source}") from None
+        raise InputError(
+            f"{path}: cannot be read as {role.title} checkpoint "
+            f"({str(error).splitlines()[0][:200] if str(error) else type(error).__name__}); "
+            f"download it again from {role.source}"
+        ) from None
 
 
 def read_checkpoint(path, role):
@@ -83,13 +90,17 @@ def read_checkpoint(path, role):
     if not isinstance(state, dict) or not state:
         found = ", ".join(map(repr, list(content)[:4])) if isinstance(content, dict) else type(content).__name__
         lacking = f"no {role.entry!r} entry" if role.entry else "no weights"
-        raise InputError(f"{path}: not a {role.title} checkpoint: it has {lacking} (found: {found or 'nothing'}); "
-                         f"get the right file from {role.source}")
+        raise InputError(
+            f"{path}: not a {role.title} checkpoint: it has {lacking} (found: {found or 'nothing'}); "
+            f"get the right file from {role.source}"
+        )
     state = {str(key).removeprefix("module."): value for key, value in state.items() if key != STANDIN}
     chosen = {key.removeprefix(role.prefix): value for key, value in state.items() if key.startswith(role.prefix)}
     if not chosen:
-        raise InputError(f"{path}: not a {role.title} checkpoint: no key begins with 'module.{role.prefix}' "
-                         f"(found: {next(iter(state))!r}); get the right file from {role.source}")
+        raise InputError(
+            f"{path}: not a {role.title} checkpoint: no key begins with 'module.{role.prefix}' "
+            f"(found: {next(iter(state))!r}); get the right file from {role.source}"
+        )
     return {key: value for key, value in chosen.items() if not key.startswith(role.ignored or ("\0",))}
 
 
@@ -127,12 +138,16 @@ def load_into(module, path, role, optional=()):
     for keys, what in ((missing, "is missing"), (unexpected, "is unexpected")):
         if keys:
             more = f" (and {len(keys) - 1} more)" if len(keys) > 1 else ""
-            raise InputError(f"{path}: not a fitting {role.title} checkpoint: key {keys[0]!r} {what}{more}; "
-                             f"get the right file from {role.source}")
+            raise InputError(
+                f"{path}: not a fitting {role.title} checkpoint: key {keys[0]!r} {what}{more}; "
+                f"get the right file from {role.source}"
+            )
     for key, value in state.items():
         shape = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
         if shape != tuple(wanted[key].shape):
-            raise InputError(f"{path}: not a fitting {role.title} checkpoint: {key!r} has shape {shape}, "
-                             f"the chosen backbones need {tuple(wanted[key].shape)}; give a checkpoint made for them")
+            raise InputError(
+                f"{path}: not a fitting {role.title} checkpoint: {key!r} has shape {shape}, "
+                f"the chosen backbones need {tuple(wanted[key].shape)}; give a checkpoint made for them"
+            )
     module.load_state_dict(state, strict=False)
     return module

@@ -8,6 +8,7 @@ from models.checkpoints import UFF, load_into
 
 class Mlp(nn.Module):
     """Linear → GELU → Linear back to the input's width."""
+
     def __init__(self, width, hidden):
         super().__init__()
         self.fc1 = nn.Linear(width, hidden)
@@ -23,6 +24,7 @@ class FeatureFusionBlock(nn.Module):
     The linear layers are made in the order in which the release draws their initial values, so that torch's
     generator stands where it stands there.
     """
+
     def __init__(self, xyz_dim=1152, rgb_dim=768, mlp_ratio=4):
         super().__init__()
         self.xyz_dim, self.rgb_dim = xyz_dim, rgb_dim

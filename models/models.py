@@ -1,4 +1,5 @@
 """The two backbones: a ViT for the picture (timm) and a point transformer for the point cloud."""
+
 import logging
 from pathlib import Path
 
@@ -37,8 +38,17 @@ class Model(nn.Module):
         rgb_layers, rgb_size: of the RGB backbones of ``models.rgb_backbones``, None for their defaults.
     """
 
-    def __init__(self, device="cpu", rgb_backbone_name="vit_base_patch8_224_dino", xyz_backbone_name="Point_MAE",
-                 group_size=128, num_group=1024, checkpoint_dir="checkpoints", rgb_layers=None, rgb_size=None):
+    def __init__(
+        self,
+        device="cpu",
+        rgb_backbone_name="vit_base_patch8_224_dino",
+        xyz_backbone_name="Point_MAE",
+        group_size=128,
+        num_group=1024,
+        checkpoint_dir="checkpoints",
+        rgb_layers=None,
+        rgb_size=None,
+    ):
         super().__init__()
         self.rgb_backbone = self.xyz_backbone = None
         if xyz_backbone_name:  # before the ViT, whose download may take long to fail
@@ -126,8 +136,9 @@ class PointNetEncoder(nn.Module):
     def __init__(self, out_dim):
         super().__init__()
         self.first_conv = nn.Sequential(nn.Conv1d(3, 128, 1), nn.BatchNorm1d(128), nn.ReLU(), nn.Conv1d(128, 256, 1))
-        self.second_conv = nn.Sequential(nn.Conv1d(512, 512, 1), nn.BatchNorm1d(512), nn.ReLU(),
-                                         nn.Conv1d(512, out_dim, 1))
+        self.second_conv = nn.Sequential(
+            nn.Conv1d(512, 512, 1), nn.BatchNorm1d(512), nn.ReLU(), nn.Conv1d(512, out_dim, 1)
+        )
 
     def forward(self, groups):
         """Tokens [G, out_dim] of groups [G, K, 3] (coordinates relative to their centres).
@@ -202,7 +213,8 @@ class Blocks(nn.Module):
         rates = torch.linspace(0, drop_path, depth).tolist()
         self.blocks = nn.ModuleList(
             Block(width, num_heads, mlp_ratio=4, qkv_bias=False, drop_path=rate, norm_layer=nn.LayerNorm)
-            for rate in rates)
+            for rate in rates
+        )
 
 
 class PointTransformer(nn.Module):
@@ -280,5 +292,5 @@ class PointTransformer(nn.Module):
         for i, block in enumerate(self.blocks.blocks):
             tokens = block(tokens + position)
             if i in self.FETCH:
-                fetched.append(self.norm(tokens)[0, int(self.has_cls):])
+                fetched.append(self.norm(tokens)[0, int(self.has_cls) :])
         return torch.cat(fetched, dim=1)

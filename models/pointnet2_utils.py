@@ -7,6 +7,7 @@ On the CPU it is fpsample and scipy's k-d tree (MPS goes there too: it has no fl
   never chosen after the start (the rule of the pointnet2_ops kernel);
 * neighbours are by exact squared distance (float64), ties at the boundary go to the lowest index.
 """
+
 import fpsample
 import numpy as np
 import torch
@@ -95,14 +96,16 @@ def _nearest_torch(queries, points, k):
     # same ones. A few more than k are taken, and put in order by the distances themselves. (Were there more than those
     # few within 2**-32 of the k-th's squared distance, but not at the very same, lower indices would go first.)
     taken = min(k + 8 + k // 16, len(points))
-    low = (1 << max(1,
-                    (len(points) - 1).bit_length())) - 1  # bits of an index; 20 of them leave 32 of the distance's 52
+    low = (
+        1 << max(1, (len(points) - 1).bit_length())
+    ) - 1  # bits of an index; 20 of them leave 32 of the distance's 52
     numbers = torch.arange(len(points), device=points.device)
     found = []
     for block in queries.split(max(1, SQUARES // len(points))):
         squared = _sum_of_squares([block[:, i, None] - points[:, i] for i in range(3)])
-        key = squared.view(torch.int64).bitwise_and_(~low).bitwise_or_(
-            numbers)  # doubles >= 0 are ordered as their bits
+        key = (
+            squared.view(torch.int64).bitwise_and_(~low).bitwise_or_(numbers)
+        )  # doubles >= 0 are ordered as their bits
         index = key.topk(taken, largest=False).values.bitwise_and_(low).sort().values
         order = _sum_of_squares((points[index] - block[:, None]).unbind(-1)).sort(stable=True).indices
         found.append(index.gather(1, order[:, :k]))

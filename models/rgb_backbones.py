@@ -1,5 +1,6 @@
 """RGB backbones beyond the four released ones: any timm model with a patch grid or a feature pyramid, and
 EfficientNet-Lite0 from a package."""
+
 import difflib
 import logging
 from pathlib import Path
@@ -46,8 +47,10 @@ class RGBBackbone(nn.Module):
         self.model, self.name, self.size, self.weights = model, name, size, weights
         info = list(getattr(model, "feature_info", None) or ())
         if not info or not hasattr(model, "forward_intermediates"):
-            raise InputError(f"--rgb_backbone_name {name}: the model gives no spatial features "
-                             "(it has no patch grid and no feature pyramid)")
+            raise InputError(
+                f"--rgb_backbone_name {name}: the model gives no spatial features "
+                "(it has no patch grid and no feature pyramid)"
+            )
         strides = [level.get("reduction") for level in info]
         self.is_grid = len(set(strides)) == 1 and len(strides) > 1
         self.layers = tuple(layers) if layers else self._default_layers(strides)
@@ -58,9 +61,11 @@ class RGBBackbone(nn.Module):
             raise InputError(f"--rgb_layers {' '.join(map(str, self.layers))}: each layer can be given once")
         if self.is_grid and size % strides[0]:
             lower = max(size // strides[0], 1) * strides[0]
-            raise InputError(f"--rgb_size {size}: {name} has patches of {strides[0]} pixels, so the size has to be a "
-                             f"multiple of that: {lower} or {lower + strides[0]}; "
-                             f"{GRID * strides[0]} gives {GRID}×{GRID} patches")
+            raise InputError(
+                f"--rgb_size {size}: {name} has patches of {strides[0]} pixels, so the size has to be a "
+                f"multiple of that: {lower} or {lower + strides[0]}; "
+                f"{GRID * strides[0]} gives {GRID}×{GRID} patches"
+            )
         self.own_norm = self.is_grid and not isinstance(getattr(model, "norm", nn.Identity()), nn.Identity)
         config = model.pretrained_cfg
         mean, std = torch.tensor(config["mean"]), torch.tensor(config["std"])
@@ -82,11 +87,15 @@ class RGBBackbone(nn.Module):
                 levels = self._levels(torch.zeros(1, 3, self.size, self.size))
         except Exception as error:  # whatever a model's own checks raise
             reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-            raise InputError(f"--rgb_backbone_name {self.name}: fails on pictures of {self.size}×{self.size} pixels "
-                             f"({reason}); try another --rgb_size or backbone") from None
+            raise InputError(
+                f"--rgb_backbone_name {self.name}: fails on pictures of {self.size}×{self.size} pixels "
+                f"({reason}); try another --rgb_size or backbone"
+            ) from None
         if any(level.ndim != 4 or min(level.shape[2:]) < 2 for level in levels):
-            raise InputError(f"--rgb_backbone_name {self.name}: the model gives no spatial features: "
-                             f"its layers have the shapes {', '.join(str(tuple(level.shape[1:])) for level in levels)}")
+            raise InputError(
+                f"--rgb_backbone_name {self.name}: the model gives no spatial features: "
+                f"its layers have the shapes {', '.join(str(tuple(level.shape[1:])) for level in levels)}"
+            )
         return sum(level.shape[1] for level in levels)
 
     def train(self, mode=True):
@@ -96,8 +105,9 @@ class RGBBackbone(nn.Module):
     def _levels(self, rgb):
         """Feature maps [B, C, h, w] of the layers."""
         indices = [layer - 1 for layer in self.layers]
-        return self.model.forward_intermediates(rgb, indices=indices, norm=self.own_norm, stop_early=True,
-                                                output_fmt="NCHW", intermediates_only=True)
+        return self.model.forward_intermediates(
+            rgb, indices=indices, norm=self.own_norm, stop_early=True, output_fmt="NCHW", intermediates_only=True
+        )
 
     def forward(self, rgb):
         """Patches [B, 784, embed_dim], row-major, of pictures [B, 3, size, size] that are normalised with ImageNet's
@@ -154,8 +164,9 @@ def _load_timm(given, folder, size):
     full, paths = _full_name(config), _local_paths(given, config, folder)
     local = next((path for path in paths if path.is_file()), None)
     if local is None and not config.has_weights:
-        raise InputError(f"--rgb_backbone_name {PREFIX}{given}: timm has no pretrained weights for it, "
-                         f"and {paths[0]} does not exist")
+        raise InputError(
+            f"--rgb_backbone_name {PREFIX}{given}: timm has no pretrained weights for it, and {paths[0]} does not exist"
+        )
     overlay = {"file": str(local), "custom_load": False} if local else None
     for chatty in ("huggingface_hub", "timm"):  # their warnings of each attempt; ours says it in one line
         logging.getLogger(chatty).setLevel(logging.ERROR)
@@ -165,11 +176,15 @@ def _load_timm(given, folder, size):
         lines = str(error).strip().splitlines()
         reason = " ".join(line.strip() for line in lines[:2])[:200] or type(error).__name__
         if local:
-            raise InputError(f"{local}: does not fit timm's {full} ({reason}); get the file from "
-                             f"https://huggingface.co/{config.hf_hub_id or 'timm'}, or remove it") from None
-        raise InputError(f"{paths[0]}: missing, and timm's download of {full} failed ({type(error).__name__}); get "
-                         f"model.safetensors from https://huggingface.co/{config.hf_hub_id or 'timm'}, "
-                         "or run once with network access") from None
+            raise InputError(
+                f"{local}: does not fit timm's {full} ({reason}); get the file from "
+                f"https://huggingface.co/{config.hf_hub_id or 'timm'}, or remove it"
+            ) from None
+        raise InputError(
+            f"{paths[0]}: missing, and timm's download of {full} failed ({type(error).__name__}); get "
+            f"model.safetensors from https://huggingface.co/{config.hf_hub_id or 'timm'}, "
+            "or run once with network access"
+        ) from None
     return model, local or _downloaded(config)
 
 
@@ -211,17 +226,22 @@ def _config(given):
     base, _, tag = given.partition(".")
     if not timm.is_model(base):
         near = difflib.get_close_matches(base, timm.list_models(), n=3)
-        raise InputError(f"--rgb_backbone_name {PREFIX}{given}: timm {timm.__version__} has no model {base}"
-                         f"{'; did you mean ' + ', '.join(near) + '?' if near else ''}")
+        raise InputError(
+            f"--rgb_backbone_name {PREFIX}{given}: timm {timm.__version__} has no model {base}"
+            f"{'; did you mean ' + ', '.join(near) + '?' if near else ''}"
+        )
     if tag and given not in timm.list_models(base, include_tags=True):
         names = timm.list_models(base, include_tags=True)
         tags = [name.partition(".")[2] for name in names if name.startswith(base + ".")]
-        raise InputError(f"--rgb_backbone_name {PREFIX}{given}: {base} has no weights {tag!r} in timm "
-                         f"{timm.__version__}; it has: {', '.join(tags) or 'none'}")
+        raise InputError(
+            f"--rgb_backbone_name {PREFIX}{given}: {base} has no weights {tag!r} in timm "
+            f"{timm.__version__}; it has: {', '.join(tags) or 'none'}"
+        )
     config = timm.get_pretrained_cfg(given)
     if config is None:
-        raise InputError(f"--rgb_backbone_name {PREFIX}{given}: "
-                         f"timm {timm.__version__} has no pretrained weights for it")
+        raise InputError(
+            f"--rgb_backbone_name {PREFIX}{given}: timm {timm.__version__} has no pretrained weights for it"
+        )
     return config
 
 
@@ -229,6 +249,7 @@ def _downloaded(config):
     """Where timm's download lies, or None where it cannot be told."""
     if config.hf_hub_id:
         from huggingface_hub import try_to_load_from_cache
+
         for file in [config.hf_hub_filename] if config.hf_hub_filename else ["model.safetensors", "pytorch_model.bin"]:
             found = try_to_load_from_cache(config.hf_hub_id, file)
             if isinstance(found, str):

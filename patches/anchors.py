@@ -7,6 +7,7 @@ have to guess.
    each that main.py can build for the full setting (``patches/choose.py``).
 3. ``apply``: first statement of ``calculate_metrics`` in the class that those of place 2 inherit it from.
 """
+
 import ast
 from collections import namedtuple
 
@@ -82,8 +83,12 @@ def parser_place(checkout, others=()):
     code = "add_arguments(PARSER)"
     where = "before the options are parsed (PARSER: your parser)"
     for sources in ([checkout.sources[checkout.main]], [checkout.sources[path] for path in checkout.imported]):
-        calls = [(source, node) for source in sources for node in ast.walk(source.tree) if isinstance(node, ast.Call)
-                 and isinstance(node.func, ast.Attribute) and node.func.attr in PARSE]
+        calls = [
+            (source, node)
+            for source in sources
+            for node in ast.walk(source.tree)
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in PARSE
+        ]
         if calls:
             break
     if not calls:
@@ -93,14 +98,21 @@ def parser_place(checkout, others=()):
     blocks = [_blocks(s.tree, node) for s, node in calls]
     receivers = {_dotted(node.func.value) for _, node in calls}
     # several calls for one parser are fine where the first place comes before all of them: an if, a debug mode
-    if len(receivers) > 1 or any(s is not source for s, _ in calls) or len({_scope(s.tree, node)
-                                                                            for s, node in calls}) > 1:
-        raise Missing("{}: options are parsed in several places, and it is not certain which are main.py's".format(at),
-                      where, code)
+    if (
+        len(receivers) > 1
+        or any(s is not source for s, _ in calls)
+        or len({_scope(s.tree, node) for s, node in calls}) > 1
+    ):
+        raise Missing(
+            "{}: options are parsed in several places, and it is not certain which are main.py's".format(at),
+            where,
+            code,
+        )
     name = receivers.pop()
     if name is None:
-        source, statement, name = _parser_of_function(checkout, source, calls[0][1],
-                                                      Missing(at + ": the parser has no name there", where, code))
+        source, statement, name = _parser_of_function(
+            checkout, source, calls[0][1], Missing(at + ": the parser has no name there", where, code)
+        )
     else:
         common = [
             level for level in blocks[0] if all(any(level[0] is other[0] for other in chain) for chain in blocks)
@@ -114,7 +126,9 @@ def parser_place(checkout, others=()):
             if taken:
                 raise Missing(
                     "{}: line {}: has an option {} of its own; rename it".format(source.name, node.lineno, taken[0]),
-                    where, code)
+                    where,
+                    code,
+                )
     more = ", others=({},)".format(", ".join(ascii(other) for other in others)) if others else ""
     return _before(source, statement, "add_arguments({}{})".format(name, more), where)
 
@@ -123,13 +137,15 @@ def _is_parser(checkout, source, call, name):
     """Whether a name is bound, once, to an ArgumentParser or to what a function or class that makes one returns."""
     here, bound = _scope(source.tree, call), []
     for node in ast.walk(source.tree):
-        targets = node.targets if isinstance(node,
-                                             ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
         if name in [_dotted(target) for target in targets]:
             bound.append(node)
     near = [node for node in bound if _scope(source.tree, node) is here] or bound
-    if here is not None and not any(node in near
-                                    for node in ast.walk(here)):  # handed in by a caller: certain where it says so
+    if here is not None and not any(
+        node in near for node in ast.walk(here)
+    ):  # handed in by a caller: certain where it says so
         for arg in here.args.args:
             if arg.arg == name:
                 return arg.annotation is not None and (_dotted(arg.annotation) or "").endswith("ArgumentParser")
@@ -140,22 +156,36 @@ def _makes_parser(checkout, call):
     name = (_dotted(call.func) or "").split(".")[-1]
     if name.endswith(("ArgumentParser", "ArgParser")):
         return True
-    made = [node for source in checkout.sources.values() for node in ast.walk(source.tree)
-            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name == name]
-    return len(made) == 1 and any((_dotted(n) or "").endswith("ArgumentParser")
-                                  for n in ast.walk(made[0]) if isinstance(n, (ast.Name, ast.Attribute)))
+    made = [
+        node
+        for source in checkout.sources.values()
+        for node in ast.walk(source.tree)
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name == name
+    ]
+    return len(made) == 1 and any(
+        (_dotted(n) or "").endswith("ArgumentParser")
+        for n in ast.walk(made[0])
+        if isinstance(n, (ast.Name, ast.Attribute))
+    )
 
 
 def _parser_of_function(checkout, source, call, missing):
     """For ``get_parser().parse_args()``: (Source, the return statement of that function, the returned name)."""
     maker = call.func.value
     name = (_dotted(maker.func) or "").split(".")[-1] if isinstance(maker, ast.Call) else None
-    found = [(s, node) for s in checkout.sources.values() for node in ast.walk(s.tree)
-             if isinstance(node, ast.FunctionDef) and node.name == name]
+    found = [
+        (s, node)
+        for s in checkout.sources.values()
+        for node in ast.walk(s.tree)
+        if isinstance(node, ast.FunctionDef) and node.name == name
+    ]
     if len(found) == 1:
         returns = [node for node in ast.walk(found[0][1]) if isinstance(node, ast.Return)]
-        if len(returns) == 1 and isinstance(returns[0].value, ast.Name) and _is_parser(
-                checkout, found[0][0], returns[0], returns[0].value.id):
+        if (
+            len(returns) == 1
+            and isinstance(returns[0].value, ast.Name)
+            and _is_parser(checkout, found[0][0], returns[0], returns[0].value.id)
+        ):
             return found[0][0], returns[0], returns[0].value.id
     raise missing
 
@@ -178,8 +208,12 @@ def record_choice(checkout):
     if not found:
         raise Missing(
             "{}: no method that predict calls has self.compute_single_s_s_map(..., modal=...) for each of {}".format(
-                _usually(checkout, "TripleFeatures", "multiple_features"), ", ".join(MODALS)), KNOWN, RECORD,
-            absent=True)
+                _usually(checkout, "TripleFeatures", "multiple_features"), ", ".join(MODALS)
+            ),
+            KNOWN,
+            RECORD,
+            absent=True,
+        )
     try:
         return choose(checkout, found)
     except Unclear as error:
@@ -190,11 +224,22 @@ def record_places(checkout, candidate):
     """[Place] behind the last of the three assignments; one for each branch that has all three."""
     (cls, name, calls), code, where = candidate, RECORD, KNOWN
     testing = checkout.called_from(cls, ["predict"])
-    others = sorted({other for c in checkout.family(cls) for other in c.methods
-                     if other not in testing and name in checkout.called_from(cls, [other], past=["predict"])})
+    others = sorted(
+        {
+            other
+            for c in checkout.family(cls)
+            for other in c.methods
+            if other not in testing and name in checkout.called_from(cls, [other], past=["predict"])
+        }
+    )
     if others:
-        raise Missing("{}: is run by {} as well as by predict, so the test parts' maps cannot be told apart".format(
-            cls.at(name), ", ".join(others)), where, code)
+        raise Missing(
+            "{}: is run by {} as well as by predict, so the test parts' maps cannot be told apart".format(
+                cls.at(name), ", ".join(others)
+            ),
+            where,
+            code,
+        )
     method = cls.methods[name]
     return [_record_place(cls, name, group) for group in _branches(method, calls)]
 
@@ -224,33 +269,48 @@ def _record_place(cls, name, calls):
         if modal in maps or expression is None or expression in maps.values():
             raise Missing(
                 "{}: line {}: the {} map has to be assigned once, to a name of its own".format(
-                    cls.at(name), call.lineno, modal), where, code)
+                    cls.at(name), call.lineno, modal
+                ),
+                where,
+                code,
+            )
         statements[modal], maps[modal] = blocks, expression
     chains = list(statements.values())
-    common = [level for level in chains[0]
-              if all(any(level[0] is other[0] for other in chain) for chain in chains)][-1][0]
-    last = max((next(level[1] for level in chain if level[0] is common) for chain in chains),
-               key=lambda node: node.lineno)
+    common = [level for level in chains[0] if all(any(level[0] is other[0] for other in chain) for chain in chains)][
+        -1
+    ][0]
+    last = max(
+        (next(level[1] for level in chain if level[0] is common) for chain in chains), key=lambda node: node.lineno
+    )
     first = min(chain[-1][1].lineno for chain in chains)
     for chain in chains:
         around = [level[1] for level in chain[:-1]]
         depth = next(i for i, level in enumerate(chain) if level[0] is common)
-        if any(isinstance(node, (ast.For, ast.While, ast.FunctionDef, ast.AsyncFunctionDef)) for node in around) \
-                or not all(isinstance(node, ast.With) for node in around[depth:]):
-            raise Missing("{}: line {}: stands in a loop or a branch".format(cls.at(name), chain[-1][1].lineno), where,
-                          code)
+        if any(
+            isinstance(node, (ast.For, ast.While, ast.FunctionDef, ast.AsyncFunctionDef)) for node in around
+        ) or not all(isinstance(node, ast.With) for node in around[depth:]):
+            raise Missing(
+                "{}: line {}: stands in a loop or a branch".format(cls.at(name), chain[-1][1].lineno), where, code
+            )
     names = {expression.split("[")[0] for expression in maps.values()}
     stored = [
-        target for node in ast.walk(method) for target in [_dotted(node)] if target in names
-        and first <= node.lineno <= last.end_lineno and isinstance(getattr(node, "ctx", None), ast.Store)
+        target
+        for node in ast.walk(method)
+        for target in [_dotted(node)]
+        if target in names
+        and first <= node.lineno <= last.end_lineno
+        and isinstance(getattr(node, "ctx", None), ast.Store)
     ]
     if len(stored) != len(MODALS):
         raise Missing(
-            "{}: {} is assigned again between the three calls".format(cls.at(name), " or ".join(sorted(names))), where,
-            code)
+            "{}: {} is assigned again between the three calls".format(cls.at(name), " or ".join(sorted(names))),
+            where,
+            code,
+        )
     own = method.args.args[0].arg
-    return _after(cls.source, last, "record({}, {}, {}, {})".format(own, maps["rgb"], maps["xyz"], maps["fusion"]),
-                  where)
+    return _after(
+        cls.source, last, "record({}, {}, {}, {})".format(own, maps["rgb"], maps["xyz"], maps["fusion"]), where
+    )
 
 
 def _modal(node, method):
@@ -290,11 +350,20 @@ def metrics_places(checkout, recording, used=None):
     for start in recording or [c for c in checkout.classes if c.name == "Features"] or [None]:
         definers = [c for c in checkout.lineage(start) if name in c.methods] if start else []
         if not definers:
-            raise Missing("{}: has no method calculate_metrics".format(
-                start.at() if recording else _usually(checkout, "Features", "features")), where, code, absent=True)
+            raise Missing(
+                "{}: has no method calculate_metrics".format(
+                    start.at() if recording else _usually(checkout, "Features", "features")
+                ),
+                where,
+                code,
+                absent=True,
+            )
         top = definers[-1]
-        overrides = [c for c in definers[:-1] + checkout.descendants(top) if name in c.methods and c is not top
-                     and (used is None or c in used)]
+        overrides = [
+            c
+            for c in definers[:-1] + checkout.descendants(top)
+            if name in c.methods and c is not top and (used is None or c in used)
+        ]
         if overrides:
             unique = [c for i, c in enumerate(overrides) if c not in overrides[:i]]
             raise Missing("{}: overrides {}".format("; ".join(c.at(name) for c in unique), top.at(name)), where, code)
@@ -325,7 +394,8 @@ def _blocks(tree, wanted):
 def _scope(tree, wanted):
     """The innermost function around a node, or None."""
     functions = [
-        statement for _, statement in _blocks(tree, wanted)
+        statement
+        for _, statement in _blocks(tree, wanted)
         if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef))
     ]
     return functions[-1] if functions else None
@@ -333,8 +403,9 @@ def _scope(tree, wanted):
 
 def _usually(checkout, name, module):
     """Where a class stands, or where the release has it."""
-    return next((c.at() for c in checkout.classes if c.name == name),
-                "feature_extractors/{}.py: {}".format(module, name))
+    return next(
+        (c.at() for c in checkout.classes if c.name == name), "feature_extractors/{}.py: {}".format(module, name)
+    )
 
 
 def _class_around(checkout, source, wanted):
@@ -355,13 +426,15 @@ def _dotted(node):
 def _before(source, statement, code, where):
     first = min([statement.lineno] + [d.lineno for d in getattr(statement, "decorator_list", [])])
     if not source.begins_line(statement):
-        raise Missing("{}: line {}: shares its line with what stands before it".format(source.name, statement.lineno),
-                      where, code)
+        raise Missing(
+            "{}: line {}: shares its line with what stands before it".format(source.name, statement.lineno), where, code
+        )
     return Place(source, first - 1, source.indent(statement), code)
 
 
 def _after(source, statement, code, where):
     if not source.begins_line(statement) or not source.ends_line(statement):
-        raise Missing("{}: line {}: shares its line with other statements".format(source.name, statement.lineno), where,
-                      code)
+        raise Missing(
+            "{}: line {}: shares its line with other statements".format(source.name, statement.lineno), where, code
+        )
     return Place(source, statement.end_lineno, source.indent(statement), code)

@@ -5,6 +5,7 @@
 No line of the checkout is changed or removed; where a place cannot be found for certain nothing is changed at all.
 Runs on Python 3.8, the release's, with the standard library alone.
 """
+
 import argparse
 import ast
 import difflib
@@ -34,7 +35,8 @@ def main(argv=None):
         root = Path(os.path.abspath(args.path))
         if root.resolve() == PROJECT:
             raise InputError(
-                "{}: this project has the scoring built in; give the folder of another M3DM checkout".format(args.path))
+                "{}: this project has the scoring built in; give the folder of another M3DM checkout".format(args.path)
+            )
         if not root.is_dir():
             raise InputError("{}: no such folder; give the folder of an M3DM checkout".format(args.path))
         return revert(root) if args.revert else add(root, args)
@@ -53,8 +55,9 @@ def build_parser():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("path", metavar="PATH_TO_M3DM", help="folder of the checkout's main.py")
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--check", action="store_true",
-                      help="only say what would be done; exit code 1 if it cannot be done")
+    what.add_argument(
+        "--check", action="store_true", help="only say what would be done; exit code 1 if it cannot be done"
+    )
     what.add_argument("--diff", action="store_true", help="only print what would be done as a unified diff")
     what.add_argument("--revert", action="store_true", help="remove what was inserted, nothing else")
     return parser
@@ -70,8 +73,9 @@ def add(root, args):
     changes, report, target, ours = {}, [], root / ADDON, (PROJECT / ADDON).read_bytes()
     if os.path.lexists(str(target)) and not _is_ours(target, root, ours):
         faults.append(
-            "{}: is there and is not the file that is copied (or was edited since); move it away and run this again".
-            format(target))
+            "{}: is there and is not the file that is copied (or was edited since); move it away and run "
+            "this again".format(target)
+        )
     if faults:
         for fault in faults:
             print("apply.py: not applicable: {}".format(fault), file=sys.stderr)
@@ -91,8 +95,11 @@ def add(root, args):
         return FINE
     if not args.check:
         write_all(changes)
-    last = ("nothing was changed; without --check this is inserted" if args.check else
-            "done; now: python main.py ... --scoring disagreement")
+    last = (
+        "nothing was changed; without --check this is inserted"
+        if args.check
+        else "done; now: python main.py ... --scoring disagreement"
+    )
     done = [*report, last] if changes else ["{}: already applied, nothing to do".format(args.path)]
     print("\n".join([*why, *done]))
     return FINE
@@ -103,7 +110,8 @@ def revert(root):
     target, patched = root / ADDON, patched_files(root)
     changes = {Path(os.path.realpath(source.path)): source.without_our_lines().data for source in patched}
     report = [
-        "{}: line {}: removed".format(source.name, line + 1) for source in patched
+        "{}: line {}: removed".format(source.name, line + 1)
+        for source in patched
         for line in sorted(source.our_lines())
     ]
     kept = None
@@ -141,10 +149,13 @@ def _inserted(source, places, version):
             if isinstance(block, list):
                 setattr(node, field, [item for item in block if getattr(item, "lineno", 0) - 1 not in ours])
     if len(ours) != len(places) or ast.dump(new.tree) != ast.dump(source.tree) or without != source.data:
-        raise InputError("{}: a line inserted at line {} would change more than it should; insert by hand: {}".format(
-            source.name,
-            min(p.line for p in places) + 1,
-            "; ".join("import scoring_addon; scoring_addon." + p.code for p in places)))
+        raise InputError(
+            "{}: a line inserted at line {} would change more than it should; insert by hand: {}".format(
+                source.name,
+                min(p.line for p in places) + 1,
+                "; ".join("import scoring_addon; scoring_addon." + p.code for p in places),
+            )
+        )
     return new.data, [(i + 1, next(p.code for p in places if p.code.encode() in new.lines[i])) for i in sorted(ours)]
 
 
@@ -163,23 +174,34 @@ def _own_imports(path, root):
     source = Source(path, path.relative_to(root).as_posix(), data)
     ours = source.our_lines()
     lines = [
-        node.lineno for node in ast.walk(source.tree)
-        if node.__class__ in (ast.Import, ast.ImportFrom) and node.lineno -
-        1 not in ours and "scoring_addon" in [getattr(node, "module", None), *(alias.name for alias in node.names)]
+        node.lineno
+        for node in ast.walk(source.tree)
+        if node.__class__ in (ast.Import, ast.ImportFrom)
+        and node.lineno - 1 not in ours
+        and "scoring_addon" in [getattr(node, "module", None), *(alias.name for alias in node.names)]
     ]
     return ["{}: line {}".format(source.name, line) for line in lines]
 
 
 def _diff(root, path, data):
     """Unified diff of one file as bytes, as ``git apply`` takes it."""
-    name = os.path.relpath(str(path),
-                           os.path.realpath(str(root)) if path.name != ADDON else str(root)).replace(os.sep,
-                                                                                                     "/").encode()
+    name = (
+        os.path.relpath(str(path), os.path.realpath(str(root)) if path.name != ADDON else str(root))
+        .replace(os.sep, "/")
+        .encode()
+    )
     before = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-    lines = difflib.diff_bytes(difflib.unified_diff, before, data.splitlines(keepends=True),
-                               b"a/" + name if path.exists() else b"/dev/null", b"b/" + name, lineterm=b"\n")
-    return b"".join(line if line.endswith((b"\n", b"\r")) else line + b"\n\\ No newline at end of file\n"
-                    for line in lines)
+    lines = difflib.diff_bytes(
+        difflib.unified_diff,
+        before,
+        data.splitlines(keepends=True),
+        b"a/" + name if path.exists() else b"/dev/null",
+        b"b/" + name,
+        lineterm=b"\n",
+    )
+    return b"".join(
+        line if line.endswith((b"\n", b"\r")) else line + b"\n\\ No newline at end of file\n" for line in lines
+    )
 
 
 if __name__ == "__main__":

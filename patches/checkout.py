@@ -83,10 +83,18 @@ class Checkout:
                     found.append((self._files(self.root, parts), {local: alias.name}, parts[0]))
             elif isinstance(node, ast.ImportFrom):
                 folder, base = self._origin(path, node)
-                found.extend((self._files(folder, base + [alias.name]), {alias.asname or alias.name: alias.name},
-                              "" if node.level else base[0]) for alias in node.names)
+                found.extend(
+                    (
+                        self._files(folder, base + [alias.name]),
+                        {alias.asname or alias.name: alias.name},
+                        "" if node.level else base[0],
+                    )
+                    for alias in node.names
+                )
             elif isinstance(node, ast.Call) and "import_module" in (
-                    getattr(node.func, "attr", None), getattr(node.func, "id", None)):
+                getattr(node.func, "attr", None),
+                getattr(node.func, "id", None),
+            ):
                 words = [arg.value for arg in node.args[:1] if isinstance(arg, ast.Constant)]
                 found.extend((self._files(self.root, w.split(".")), {}, "") for w in words if isinstance(w, str))
         return found
@@ -141,8 +149,10 @@ class Checkout:
 
     def alias(self, node):
         """{name: [the names it stands for]} of a statement that only gives other names, else {}."""
-        target, value = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None), getattr(
-            node, "value", None)
+        target, value = (
+            node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None),
+            getattr(node, "value", None),
+        )
         tuples = isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts)
         names = {}
         for one, other in zip(target.elts, value.elts) if tuples else [(target, value)]:

@@ -1,5 +1,6 @@
 """Which of several classes that compute the three maps get the recording: those that are built for the full setting's
 method name."""
+
 from collections import namedtuple
 
 from patches.follow import references
@@ -41,19 +42,26 @@ def choose(checkout, found):
         return _not_followed(checkout, found, built)
     for cls, candidates, refs in uses:
         if len(candidates) > 1:
-            raise Unclear("{}: several methods compute the three maps for {}, and it is not certain which is used"
-                          .format(_at(candidates), cls.name))
+            raise Unclear(
+                "{}: several methods compute the three maps for {}, and it is not certain which is used".format(
+                    _at(candidates), cls.name
+                )
+            )
         through = "" if cls is candidates[0].cls else " (as {})".format(cls.name)
-        why.append("{}: is recorded, since {} builds it{} {}".format(_at(candidates), _place(refs[0]),
-                                                                     through, _label(refs[0])))
+        why.append(
+            "{}: is recorded, since {} builds it{} {}".format(
+                _at(candidates), _place(refs[0]), through, _label(refs[0])
+            )
+        )
     chosen = [c for c in found if any(c in candidates for _, candidates, _ in uses)]
     others = []
     for other in sorted(word for word in methods.known.values() if plain(word) != plain(methods.full)):
         theirs = [c for _, cs, _ in _uses(checkout, found, references(checkout, methods, other, sources)) for c in cs]
         if theirs and not any(c in chosen for c in theirs):
             others.append(other)
-            why.append("{}: is not recorded: it is built for {} only, which --scoring refuses".format(
-                _at(theirs), other))
+            why.append(
+                "{}: is not recorded: it is built for {} only, which --scoring refuses".format(_at(theirs), other)
+            )
     used = {c for ref in anyhow for c in checkout.lineage(ref.cls)}
     return Choice(chosen, list(dict.fromkeys(why)), others, used)
 
@@ -62,13 +70,26 @@ def _not_followed(checkout, found, built):
     """Where none of the candidates is seen to be built: the only one is taken, unless something else is built."""
     runners = _runners(checkout, built)
     if runners:
-        raise Unclear("{}: builds {} {}, in which no method that predict calls has the three calls; it is not certain "
-                      "that {} is used".format(_place(runners[0]), runners[0].cls.name, _label(runners[0]), _at(found)))
+        raise Unclear(
+            "{}: builds {} {}, in which no method that predict calls has the three calls; it is not certain "
+            "that {} is used".format(_place(runners[0]), runners[0].cls.name, _label(runners[0]), _at(found))
+        )
     if len(found) > 1:
-        raise Unclear("{}: each computes the three maps, and it cannot be told which main.py builds for {}".format(
-            _at(found), FULL))
-    return Choice(found, ["{}: is recorded, since no other method computes the three maps; where it is built cannot be "
-                          "told".format(_at(found))], [], None)
+        raise Unclear(
+            "{}: each computes the three maps, and it cannot be told which main.py builds for {}".format(
+                _at(found), FULL
+            )
+        )
+    return Choice(
+        found,
+        [
+            "{}: is recorded, since no other method computes the three maps; where it is built cannot be told".format(
+                _at(found)
+            )
+        ],
+        [],
+        None,
+    )
 
 
 def _uses(checkout, found, built):

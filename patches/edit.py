@@ -90,9 +90,8 @@ class Source:
         except InputError:
             raise InputError(
                 "{}: line {}: without this inserted line the file is no valid Python; give the block a statement of "
-                "your own"
-                .format(self.name,
-                        min(ours) + 1)) from None
+                "your own".format(self.name, min(ours) + 1)
+            ) from None
 
     def begins_line(self, node):
         """Whether nothing stands before a statement on its first line."""

@@ -9,6 +9,7 @@ A class counts as built if some place in the source names it, and that place is 
 Functions are not followed to their callers, and what cannot be told counts as possible. So too many classes are found
 rather than too few. That does no harm: a recording in a class that does not run does nothing.
 """
+
 import ast
 from collections import namedtuple
 
@@ -83,7 +84,8 @@ class _File:
             for field, value in ast.iter_fields(node):
                 if field != "annotation":
                     yield from self._block(
-                        [n for n in (value if isinstance(value, list) else [value]) if isinstance(n, ast.AST)], word)
+                        [n for n in (value if isinstance(value, list) else [value]) if isinstance(n, ast.AST)], word
+                    )
 
     def _keyed(self, words, values, word, certain=False):
         """Values that belong to a key, the first of which may be the method's name. Inside a branch that is for the
@@ -116,8 +118,12 @@ class _File:
     def _named(self, node, word):
         if isinstance(node, ast.Constant):
             text = node.value if isinstance(node.value, str) else ""
-            near = [c for c in self.checkout.classes if c.name == text.split(".")[-1]
-                    or text in [w for d in c.node.decorator_list for w in decorator_words(d, self.methods)]]
+            near = [
+                c
+                for c in self.checkout.classes
+                if c.name == text.split(".")[-1]
+                or text in [w for d in c.node.decorator_list for w in decorator_words(d, self.methods)]
+            ]
             near = [] if plain(text) in self.methods.known else near
             near = [c for c in near if c.source.path in self.checkout.imported] or near
         elif isinstance(node.ctx, ast.Load):
@@ -128,8 +134,9 @@ class _File:
             yield Reference(cls, self.source, node.lineno, word)
         if not near and isinstance(node, ast.Attribute):  # Class.method(self, ...) builds nothing, a constructor does
             for found in self._references(node.value, word):
-                method = next((c.methods[node.attr] for c in self.checkout.lineage(found.cls)
-                               if node.attr in c.methods), None)
+                method = next(
+                    (c.methods[node.attr] for c in self.checkout.lineage(found.cls) if node.attr in c.methods), None
+                )
                 if method is None or method.decorator_list:
                     yield found
 
@@ -153,8 +160,13 @@ class _File:
         if op in (ast.Eq, ast.NotEq) and self.methods.words(left):
             left, right = right, left
         words = self.methods.words(right)
-        if not words or not self.methods.holds(left, self.scope) or op not in (ast.Eq, ast.NotEq, ast.In, ast.NotIn) \
-                or op in (ast.In, ast.NotIn) and not isinstance(right, LISTS):
+        if (
+            not words
+            or not self.methods.holds(left, self.scope)
+            or op not in (ast.Eq, ast.NotEq, ast.In, ast.NotIn)
+            or op in (ast.In, ast.NotIn)
+            and not isinstance(right, LISTS)
+        ):
             return None, None, None
         asked = op in (ast.Eq, ast.In)
         told = next((word for word in words if plain(word) == self.name), words[0])

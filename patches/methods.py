@@ -1,4 +1,5 @@
 """The method names that a checkout knows, and the expressions that hold the one chosen on the command line."""
+
 import ast
 
 FULL = "DINO+Point_MAE+Fusion"
@@ -32,8 +33,12 @@ class Methods:
         for node, scope in nodes:
             for key, words in self._groups(node, scope):
                 groups.setdefault(key, {}).update((plain(word), word) for word in words)
-        self.known = {plain(word): word for key, words in groups.items() if key == "holder" or plain(FULL) in words
-                      for word in words.values()}
+        self.known = {
+            plain(word): word
+            for key, words in groups.items()
+            if key == "holder" or plain(FULL) in words
+            for word in words.values()
+        }
 
     def _note_holder(self, node, scope):
         """Note what is compared with the full setting's name, is an option that offers it, or is a copy of such."""

@@ -1,4 +1,5 @@
 """Shared by the tests that run networks: stand-in checkpoints, the fixture category, one feature pass over it."""
+
 import os
 import signal
 import tarfile

@@ -1,4 +1,5 @@
 """A patch extractor without networks: a "sample" is its patches already."""
+
 import torch
 
 

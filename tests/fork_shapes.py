@@ -35,8 +35,10 @@ def chain(*pairs):
     """An if chain of (method's name, class) as the release has it, the key no more than a label."""
     lines = []
     for i, (name, cls) in enumerate(pairs):
-        lines += [f'{"elif" if i else "if"} args.method_name == "{name}":',
-                  f'    self.methods = {{"{name.replace("+PS", "")}": {cls}(args)}}']
+        lines += [
+            f'{"elif" if i else "if"} args.method_name == "{name}":',
+            f'    self.methods = {{"{name.replace("+PS", "")}": {cls}(args)}}',
+        ]
     return "\n".join(lines)
 
 
@@ -67,12 +69,14 @@ OTHER = "feature_extractors/self_features.py"
 def second_module():
     """Copies of the classes in another module; the full setting is built from there."""
     files = tree([NAME + "+old"], MULTIPLE)
-    files[OTHER] = ("import numpy as np\n\nfrom feature_extractors.features import Features\n"
-                    "from feature_extractors.multiple_features import append_all\n\n\n"
-                    + variant("TripleFeatures", 2.0))
+    files[OTHER] = (
+        "import numpy as np\n\nfrom feature_extractors.features import Features\n"
+        "from feature_extractors.multiple_features import append_all\n\n\n" + variant("TripleFeatures", 2.0)
+    )
     files["m3dm_runner.py"] = runner(
         chain(RELEASE[0], (NAME + "+old", M + "TripleFeatures"), (NAME, "self_features.TripleFeatures")),
-        "from feature_extractors import multiple_features, self_features")
+        "from feature_extractors import multiple_features, self_features",
+    )
     return files
 
 
@@ -83,7 +87,8 @@ def distilled():
     head, tail = THREE.index("class TripleFeatures"), THREE.index("def append_all")
     files = tree(multiple=THREE[:head] + THREE[tail:], m3dm_runner=runner(chain(*pairs)))
     files["main.py"] = MAIN.replace(CHOICES, '"DINO", "{}", "{}"'.format(*names)).replace(
-        f'default="{NAME}"', f'default="{names[0]}"')
+        f'default="{NAME}"', f'default="{names[0]}"'
+    )
     return files
 
 
@@ -92,18 +97,33 @@ def registry(register):
     text = THREE.replace("import numpy as np\n", "import numpy as np\n\nfrom registry import KINDS, register\n", 1)
     for name, code in register.items():
         text = text.replace(f"class {name}(", f"{code}\nclass {name}(") if code.startswith("@") else text + f"\n{code}"
-    keep = "KINDS = {}\n\n\ndef register(name, cls=None):\n    def add(cls):\n        KINDS[name] = cls\n" \
-           "        return cls\n    return add(cls) if cls else add\n"
-    return tree([PS[0], VS[0]], text, registry=keep, m3dm_runner=runner(
-        "self.methods = {args.method_name: KINDS[args.method_name](args)}",
-        "import feature_extractors.multiple_features\nfrom registry import KINDS"))
+    keep = (
+        "KINDS = {}\n\n\ndef register(name, cls=None):\n    def add(cls):\n        KINDS[name] = cls\n"
+        "        return cls\n    return add(cls) if cls else add\n"
+    )
+    return tree(
+        [PS[0], VS[0]],
+        text,
+        registry=keep,
+        m3dm_runner=runner(
+            "self.methods = {args.method_name: KINDS[args.method_name](args)}",
+            "import feature_extractors.multiple_features\nfrom registry import KINDS",
+        ),
+    )
 
 
-DECORATED = {"RGBFeatures": '@register("DINO")', "TripleFeatures": f'@register("{PS[0]}")',
-             "TripleFeatures_PS": f'@register("{NAME}")', "TripleFeatures_VS": f'@register(name="{VS[0]}")'}
-CALLED = {"RGBFeatures": 'register("DINO", RGBFeatures)', "TripleFeatures": f'register("{NAME}", TripleFeatures)',
-          "TripleFeatures_PS": f'register("{PS[0]}", TripleFeatures_PS)'}
-EARLY = f'''
+DECORATED = {
+    "RGBFeatures": '@register("DINO")',
+    "TripleFeatures": f'@register("{PS[0]}")',
+    "TripleFeatures_PS": f'@register("{NAME}")',
+    "TripleFeatures_VS": f'@register(name="{VS[0]}")',
+}
+CALLED = {
+    "RGBFeatures": 'register("DINO", RGBFeatures)',
+    "TripleFeatures": f'register("{NAME}", TripleFeatures)',
+    "TripleFeatures_PS": f'register("{PS[0]}", TripleFeatures_PS)',
+}
+EARLY = f"""
 def build(args):
     if args.method_name == FUSION:
         return {M}TripleFeatures(args)
@@ -112,7 +132,7 @@ def build(args):
     return {M}TripleFeatures_PS(args)
 
 
-class M3DM'''
+class M3DM"""
 BY_NAME = f'''
 CLASSES = {{"DINO": "RGBFeatures", "{NAME}": "TripleFeatures_PS", "{VS[0]}": "TripleFeatures_VS"}}
 
@@ -157,123 +177,255 @@ def renamed(missing):
 
 FORKS = {
     "the release's chain": Fork(
-        tree(multiple=MULTIPLE, m3dm_runner=runner(chain(*RELEASE))), ONE,
-        [RECORDS + f"m3dm_runner.py: line 13 builds it for {NAME}"], [[]]),
+        tree(multiple=MULTIPLE, m3dm_runner=runner(chain(*RELEASE))),
+        ONE,
+        [RECORDS + f"m3dm_runner.py: line 13 builds it for {NAME}"],
+        [[]],
+    ),
     "three classes, a chain": Fork(
-        tree([PS[0], VS[0]], m3dm_runner=runner(chain(*RELEASE, PS, VS))), ONE,
-        [RECORDS + f"m3dm_runner.py: line 13 builds it for {NAME}", NOT_PS], [[]], (PS[0], VS[0])),
+        tree([PS[0], VS[0]], m3dm_runner=runner(chain(*RELEASE, PS, VS))),
+        ONE,
+        [RECORDS + f"m3dm_runner.py: line 13 builds it for {NAME}", NOT_PS],
+        [[]],
+        (PS[0], VS[0]),
+    ),
     "three classes, a dictionary": Fork(
-        tree([PS[0], VS[0]], m3dm_runner=runner(DICTIONARY)), ONE,
-        [RECORDS + f"m3dm_runner.py: line 9 builds it for {NAME}", NOT_PS], [[]], (PS[0], VS[0])),
+        tree([PS[0], VS[0]], m3dm_runner=runner(DICTIONARY)),
+        ONE,
+        [RECORDS + f"m3dm_runner.py: line 9 builds it for {NAME}", NOT_PS],
+        [[]],
+        (PS[0], VS[0]),
+    ),
     "three classes, another one is the full setting": Fork(
-        tree([PS[0]], m3dm_runner=runner(chain(*RELEASE[:2], (PS[0], M + "TripleFeatures"),
-                                               (NAME, M + "TripleFeatures_PS")))), PS_ONLY,
-        [f"TripleFeatures_PS.compute_s_s_map: is recorded, since m3dm_runner.py: line 15 builds it for {NAME}",
-         f"TripleFeatures.compute_s_s_map: is not recorded: it is built for {PS[0]} only"], [[]], (PS[0],)),
+        tree(
+            [PS[0]],
+            m3dm_runner=runner(chain(*RELEASE[:2], (PS[0], M + "TripleFeatures"), (NAME, M + "TripleFeatures_PS"))),
+        ),
+        PS_ONLY,
+        [
+            f"TripleFeatures_PS.compute_s_s_map: is recorded, since m3dm_runner.py: line 15 builds it for {NAME}",
+            f"TripleFeatures.compute_s_s_map: is not recorded: it is built for {PS[0]} only",
+        ],
+        [[]],
+        (PS[0],),
+    ),
     "a second module with copies": Fork(
-        second_module(), {OTHER + ": TripleFeatures"},
-        [OTHER + f": line 22: TripleFeatures.compute_s_s_map: is recorded, since m3dm_runner.py: line 13 builds it for "
-         f"{NAME}", f"{FULL}: line 46: TripleFeatures.compute_s_s_map: is not recorded"],
-        [[]], (NAME + "+old",)),
+        second_module(),
+        {OTHER + ": TripleFeatures"},
+        [
+            OTHER
+            + f": line 22: TripleFeatures.compute_s_s_map: is recorded, since m3dm_runner.py: line 13 builds it for "
+            f"{NAME}",
+            f"{FULL}: line 46: TripleFeatures.compute_s_s_map: is not recorded",
+        ],
+        [[]],
+        (NAME + "+old",),
+    ),
     "two variants with a distilled modality": Fork(
-        distilled(), {f"{FULL}: TripleFeatures_PS", f"{FULL}: TripleFeatures_VS"},
-        ["TripleFeatures_PS.compute_s_s_map: is recorded, since m3dm_runner.py: line 11 builds it for WithDistilled\n",
-         "m3dm_runner.py: line 13 builds it for WithDistilledFromFeatures"],
-        [["--method_name", "WithDistilled"], ["--method_name", "WithDistilledFromFeatures"]]),
+        distilled(),
+        {f"{FULL}: TripleFeatures_PS", f"{FULL}: TripleFeatures_VS"},
+        [
+            "TripleFeatures_PS.compute_s_s_map: is recorded, since m3dm_runner.py: line 11 builds it for "
+            "WithDistilled\n",
+            "m3dm_runner.py: line 13 builds it for WithDistilledFromFeatures",
+        ],
+        [["--method_name", "WithDistilled"], ["--method_name", "WithDistilledFromFeatures"]],
+    ),
     "a renamed runner": Fork(
-        renamed(False), ONE, [RECORDS + f"m3dm_runner1.py: line 13 builds it for {NAME}"], [[]], (PS[0], VS[0])),
+        renamed(False), ONE, [RECORDS + f"m3dm_runner1.py: line 13 builds it for {NAME}"], [[]], (PS[0], VS[0])
+    ),
     "a renamed runner that nothing imports": Fork(
-        renamed(True), ONE, [RECORDS + f"m3dm_runner1.py: line 13 builds it for {NAME}"], [[]], (PS[0], VS[0]),
-        {"m3dm_runner1.py": "m3dm_runner.py", FULL: FULL.replace(".py", "_clean.py")}),
+        renamed(True),
+        ONE,
+        [RECORDS + f"m3dm_runner1.py: line 13 builds it for {NAME}"],
+        [[]],
+        (PS[0], VS[0]),
+        {"m3dm_runner1.py": "m3dm_runner.py", FULL: FULL.replace(".py", "_clean.py")},
+    ),
     "an alias": Fork(
-        tree([PS[0]], THREE + "\n\nFull, Old = TripleFeatures_PS, TripleFeatures\n", m3dm_runner=runner(
-            chain((NAME, "Full"), (PS[0], "Old")), "from feature_extractors.multiple_features import Full, Old")),
-        PS_ONLY, [f"TripleFeatures_PS.compute_s_s_map: is recorded, since m3dm_runner.py: line 9 builds it for {NAME}"],
-        [[]], (PS[0],)),
+        tree(
+            [PS[0]],
+            THREE + "\n\nFull, Old = TripleFeatures_PS, TripleFeatures\n",
+            m3dm_runner=runner(
+                chain((NAME, "Full"), (PS[0], "Old")), "from feature_extractors.multiple_features import Full, Old"
+            ),
+        ),
+        PS_ONLY,
+        [f"TripleFeatures_PS.compute_s_s_map: is recorded, since m3dm_runner.py: line 9 builds it for {NAME}"],
+        [[]],
+        (PS[0],),
+    ),
     "an import under another name": Fork(
-        tree([PS[0]], **{"feature_extractors/__init__": (
-            "from .multiple_features import TripleFeatures as Old, TripleFeatures_PS as TripleFeatures\n")},
-            m3dm_runner=runner(chain((NAME, "Full"), (PS[0], "Old")),
-                               "from feature_extractors import Old, TripleFeatures as Full")),
-        PS_ONLY, [f"TripleFeatures_PS.compute_s_s_map: is recorded, since m3dm_runner.py: line 9 builds it for {NAME}"],
-        [[]], (PS[0],)),
+        tree(
+            [PS[0]],
+            **{
+                "feature_extractors/__init__": (
+                    "from .multiple_features import TripleFeatures as Old, TripleFeatures_PS as TripleFeatures\n"
+                )
+            },
+            m3dm_runner=runner(
+                chain((NAME, "Full"), (PS[0], "Old")), "from feature_extractors import Old, TripleFeatures as Full"
+            ),
+        ),
+        PS_ONLY,
+        [f"TripleFeatures_PS.compute_s_s_map: is recorded, since m3dm_runner.py: line 9 builds it for {NAME}"],
+        [[]],
+        (PS[0],),
+    ),
     "several that can be built": Fork(
-        several(), BOTH, [RECORDS + f"m3dm_runner.py: line 9 builds it for {NAME}",
-                          "TripleFeatures_PS.compute_s_s_map: is recorded, since m3dm_runner.py: line 9 builds it"],
-        [[], ["--ps"]]),
+        several(),
+        BOTH,
+        [
+            RECORDS + f"m3dm_runner.py: line 9 builds it for {NAME}",
+            "TripleFeatures_PS.compute_s_s_map: is recorded, since m3dm_runner.py: line 9 builds it",
+        ],
+        [[], ["--ps"]],
+    ),
     "a registry of decorators": Fork(
-        registry(DECORATED), PS_ONLY,
-        [f"TripleFeatures_PS.compute_s_s_map: is recorded, since {FULL}: line 73 builds it for {NAME}"], [[]],
-        (PS[0], VS[0])),
+        registry(DECORATED),
+        PS_ONLY,
+        [f"TripleFeatures_PS.compute_s_s_map: is recorded, since {FULL}: line 73 builds it for {NAME}"],
+        [[]],
+        (PS[0], VS[0]),
+    ),
     "a registry of calls": Fork(
-        registry(CALLED), ONE, [f"TripleFeatures.compute_s_s_map: is recorded, since {FULL}: line ", NOT_PS], [[]],
-        (PS[0],)),
+        registry(CALLED),
+        ONE,
+        [f"TripleFeatures.compute_s_s_map: is recorded, since {FULL}: line ", NOT_PS],
+        [[]],
+        (PS[0],),
+    ),
     "a constant and a function that returns early": Fork(
-        tree([PS[0]], names=f'FUSION = "{NAME}"\n', m3dm_runner=runner(BUILD).replace(
-            "\nclass M3DM", EARLY).replace("import multiple", "import multiple", 1).replace(
-                "from dataset", "from names import FUSION\nfrom dataset")), ONE,
-        [RECORDS + f"m3dm_runner.py: line 8 builds it for {NAME}"], [[]], (PS[0], "DINO+Point_MAE")),
+        tree(
+            [PS[0]],
+            names=f'FUSION = "{NAME}"\n',
+            m3dm_runner=runner(BUILD)
+            .replace("\nclass M3DM", EARLY)
+            .replace("import multiple", "import multiple", 1)
+            .replace("from dataset", "from names import FUSION\nfrom dataset"),
+        ),
+        ONE,
+        [RECORDS + f"m3dm_runner.py: line 8 builds it for {NAME}"],
+        [[]],
+        (PS[0], "DINO+Point_MAE"),
+    ),
     "a class by its name": Fork(
-        tree([VS[0]], m3dm_runner=runner(
-            "self.methods = {args.method_name: getattr(multiple_features, CLASSES[args.method_name])(args)}").replace(
-                "\nclass M3DM", BY_NAME)), PS_ONLY,
-        [f"TripleFeatures_PS.compute_s_s_map: is recorded, since m3dm_runner.py: line 5 builds it for {NAME}"], [[]],
-        (VS[0],)),
+        tree(
+            [VS[0]],
+            m3dm_runner=runner(
+                "self.methods = {args.method_name: getattr(multiple_features, CLASSES[args.method_name])(args)}"
+            ).replace("\nclass M3DM", BY_NAME),
+        ),
+        PS_ONLY,
+        [f"TripleFeatures_PS.compute_s_s_map: is recorded, since m3dm_runner.py: line 5 builds it for {NAME}"],
+        [[]],
+        (VS[0],),
+    ),
     "a copy that nothing builds": Fork(
-        tree(multiple=MULTIPLE + "\n\n" + TRIPLE.replace("TripleFeatures", "Copy")), ONE,
-        [RECORDS + f"m3dm_runner.py: line 8 builds it for {NAME}"], [[]]),
+        tree(multiple=MULTIPLE + "\n\n" + TRIPLE.replace("TripleFeatures", "Copy")),
+        ONE,
+        [RECORDS + f"m3dm_runner.py: line 8 builds it for {NAME}"],
+        [[]],
+    ),
     "a class that is defined twice": Fork(
         tree(multiple=MULTIPLE.replace("class Triple", variant("TripleFeatures", 2.0) + "class Triple")),
-        ONE, [f"{FULL}: line 75: TripleFeatures.compute_s_s_map: is recorded, since m3dm_runner.py: line 8"], [[]]),
+        ONE,
+        [f"{FULL}: line 75: TripleFeatures.compute_s_s_map: is recorded, since m3dm_runner.py: line 8"],
+        [[]],
+    ),
     "a class that inherits the method": Fork(
-        tree(multiple=MULTIPLE + "\n\nclass Mine(TripleFeatures):\n    colour = 'blue'\n\n\n" + variant("Other", 2.0)
-             + "\n\nif __name__ == '__main__':\n    Other(None)\n",
-             m3dm_runner=runner(chain((NAME, M + "Mine"), (PS[0], M + "Other")))), ONE,
-        [RECORDS + f"m3dm_runner.py: line 9 builds it (as Mine) for {NAME}"], [[]]),
+        tree(
+            multiple=MULTIPLE
+            + "\n\nclass Mine(TripleFeatures):\n    colour = 'blue'\n\n\n"
+            + variant("Other", 2.0)
+            + "\n\nif __name__ == '__main__':\n    Other(None)\n",
+            m3dm_runner=runner(chain((NAME, M + "Mine"), (PS[0], M + "Other"))),
+        ),
+        ONE,
+        [RECORDS + f"m3dm_runner.py: line 9 builds it (as Mine) for {NAME}"],
+        [[]],
+    ),
     "a match": Fork(
-        tree([PS[0]], m3dm_runner=runner(MATCH)), ONE,
-        [RECORDS + f"m3dm_runner.py: line 12 builds it for {NAME}"], [[]]),
+        tree([PS[0]], m3dm_runner=runner(MATCH)), ONE, [RECORDS + f"m3dm_runner.py: line 12 builds it for {NAME}"], [[]]
+    ),
 }
 
 GUESSES = {  # what is refused: files, words of the message
     "the full setting's calls cannot be read": (
         tree([PS[0]], THREE.replace("modal='fusion'", "modal=self.third", 2), m3dm_runner=runner(chain(*RELEASE, PS))),
-        (f"m3dm_runner.py: line 13: builds TripleFeatures for {NAME}, in which no method", "TripleFeatures_PS.comp")),
+        (f"m3dm_runner.py: line 13: builds TripleFeatures for {NAME}, in which no method", "TripleFeatures_PS.comp"),
+    ),
     "a class by a name that is put together": (
-        tree(m3dm_runner=runner("self.methods = {args.method_name: getattr(multiple_features, 'Triple' + "
-                                "args.method_name[:0] + 'Features')(args)}")),
-        ("TripleFeatures.compute_s_s_map; ", "TripleFeatures_PS.comp", "it cannot be told which main.py builds")),
+        tree(
+            m3dm_runner=runner(
+                "self.methods = {args.method_name: getattr(multiple_features, 'Triple' + "
+                "args.method_name[:0] + 'Features')(args)}"
+            )
+        ),
+        ("TripleFeatures.compute_s_s_map; ", "TripleFeatures_PS.comp", "it cannot be told which main.py builds"),
+    ),
     "two methods of one class": (
-        tree(multiple=MULTIPLE.replace("    def compute_s_s_map(self, xyz_patch, rgb_patch, fusion_patch,", (
-            TRIPLE[TRIPLE.index("    def compute_s_s_map"):].replace("compute_s_s_map", "compute_again").rstrip()
-            + "\n\n    def compute_s_s_map(self, xyz_patch, rgb_patch, fusion_patch,")).replace(
-                "fusion_patch = sample\n", "fusion_patch = sample\n        self.compute_again\n")),
-        ("TripleFeatures.compute_again", "several methods compute the three maps for TripleFeatures")),
+        tree(
+            multiple=MULTIPLE.replace(
+                "    def compute_s_s_map(self, xyz_patch, rgb_patch, fusion_patch,",
+                (
+                    TRIPLE[TRIPLE.index("    def compute_s_s_map") :]
+                    .replace("compute_s_s_map", "compute_again")
+                    .rstrip()
+                    + "\n\n    def compute_s_s_map(self, xyz_patch, rgb_patch, fusion_patch,"
+                ),
+            ).replace("fusion_patch = sample\n", "fusion_patch = sample\n        self.compute_again\n")
+        ),
+        ("TripleFeatures.compute_again", "several methods compute the three maps for TripleFeatures"),
+    ),
     "metrics of a class that is built for another name are its own": (
-        tree([PS[0]], THREE.replace("class TripleFeatures_PS(Features):", "class TripleFeatures_PS(Features):\n"
-                                    "    def calculate_metrics(self):\n        super().calculate_metrics()\n"),
-             m3dm_runner=runner(chain(*RELEASE, PS))), ("TripleFeatures_PS.calculate_metrics: overrides ",)),
+        tree(
+            [PS[0]],
+            THREE.replace(
+                "class TripleFeatures_PS(Features):",
+                "class TripleFeatures_PS(Features):\n"
+                "    def calculate_metrics(self):\n        super().calculate_metrics()\n",
+            ),
+            m3dm_runner=runner(chain(*RELEASE, PS)),
+        ),
+        ("TripleFeatures_PS.calculate_metrics: overrides ",),
+    ),
 }
 
 # how a runner can tell classes apart: {style: function of {method's name: class} that gives the lines, at four spaces,
 # that set self.methods}
 STYLES = {
     "chain": lambda table: chain(*((name, M + cls) for name, cls in table.items())),
-    "dictionary": lambda table: "kinds = {" + ", ".join(f'"{name}": {M}{cls}' for name, cls in table.items())
-    + "}\nself.methods = {args.method_name: kinds[args.method_name](args)}",
-    "functions in a dictionary": lambda table: "kinds = dict()\n" + "\n".join(
-        f'kinds["{name}"] = lambda: {M}{cls}(args)' for name, cls in table.items())
-    + "\nself.methods = {args.method_name: kinds[args.method_name]()}",
-    "pairs": lambda table: "for name, kind in [" + ", ".join(f'("{name}", {M}{cls})' for name, cls in table.items())
-    + "]:\n    if name == args.method_name:\n        self.methods = {name: kind(args)}",
-    "a variable and not equal": lambda table: "chosen = args.method_name.strip()\n" + "\n".join(
-        f'if not chosen != "{name}":\n    kind = {M}{cls}' for name, cls in table.items())
-    + "\nself.methods = {chosen: kind(args)}",
-    "nested": lambda table: "kind = " + " ".join(f'{M}{cls} if vars(args)["method_name"] in ("{name}",) else'
-                                                 for name, cls in table.items())
-    + " None\nself.methods = {args.method_name: kind(args)}",
-    "names of classes": lambda table: "kinds = {" + ", ".join(f'"{name}": "{cls}"' for name, cls in table.items())
-    + "}\nself.methods = {args.method_name: getattr(multiple_features, kinds[args.method_name])(args)}",
+    "dictionary": lambda table: (
+        "kinds = {"
+        + ", ".join(f'"{name}": {M}{cls}' for name, cls in table.items())
+        + "}\nself.methods = {args.method_name: kinds[args.method_name](args)}"
+    ),
+    "functions in a dictionary": lambda table: (
+        "kinds = dict()\n"
+        + "\n".join(f'kinds["{name}"] = lambda: {M}{cls}(args)' for name, cls in table.items())
+        + "\nself.methods = {args.method_name: kinds[args.method_name]()}"
+    ),
+    "pairs": lambda table: (
+        "for name, kind in ["
+        + ", ".join(f'("{name}", {M}{cls})' for name, cls in table.items())
+        + "]:\n    if name == args.method_name:\n        self.methods = {name: kind(args)}"
+    ),
+    "a variable and not equal": lambda table: (
+        "chosen = args.method_name.strip()\n"
+        + "\n".join(f'if not chosen != "{name}":\n    kind = {M}{cls}' for name, cls in table.items())
+        + "\nself.methods = {chosen: kind(args)}"
+    ),
+    "nested": lambda table: (
+        "kind = "
+        + " ".join(f'{M}{cls} if vars(args)["method_name"] in ("{name}",) else' for name, cls in table.items())
+        + " None\nself.methods = {args.method_name: kind(args)}"
+    ),
+    "names of classes": lambda table: (
+        "kinds = {"
+        + ", ".join(f'"{name}": "{cls}"' for name, cls in table.items())
+        + "}\nself.methods = {args.method_name: getattr(multiple_features, kinds[args.method_name])(args)}"
+    ),
 }
 
 

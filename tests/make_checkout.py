@@ -7,9 +7,10 @@ second:
 
 appends the three result tables under results/ and, with --dump, saves what the metrics were computed from.
 """
+
 from pathlib import Path
 
-MAIN = '''\
+MAIN = """\
 import argparse
 
 import numpy as np
@@ -47,9 +48,9 @@ if __name__ == "__main__":
     parser.add_argument("--dump", default=None)
     args = parser.parse_args()
     run_all(args)
-'''
+"""
 
-RUNNER = '''\
+RUNNER = """\
 from dataset import get_data_loader
 from feature_extractors.multiple_features import DoubleRGBPointFeatures, RGBFeatures, TripleFeatures
 
@@ -77,7 +78,7 @@ class M3DM():
         method = list(self.methods.values())[0]
         return {"image_preds": method.image_preds, "pixel_preds": method.pixel_preds, "predictions": method.predictions,
                 "gts": method.gts, "labels": method.image_labels, "seen": method.seen}
-'''
+"""
 
 DATASET = '''\
 import zlib
@@ -103,7 +104,7 @@ def get_data_loader(split, class_name):
         yield maps, mask, np.array([int(mask.any())])
 '''
 
-FEATURES = '''\
+FEATURES = """\
 import numpy as np
 
 
@@ -140,7 +141,7 @@ class Features(object):
         self.pixel_rocauc = roc_auc(self.pixel_labels, self.pixel_preds)
         per_part = [roc_auc(gt.flatten(), pred.flatten()) for gt, pred in zip(self.gts, self.predictions) if gt.any()]
         self.au_pro = np.mean(per_part)
-'''
+"""
 
 MULTIPLE = '''\
 import numpy as np
@@ -212,8 +213,14 @@ def append_all(method, s, s_map, mask, label):
     method.gts.append(mask[0])
 '''
 
-TREE = {"main.py": MAIN, "m3dm_runner.py": RUNNER, "dataset.py": DATASET, "feature_extractors/features.py": FEATURES,
-        "feature_extractors/multiple_features.py": MULTIPLE, "README.md": "A checkout.\n"}
+TREE = {
+    "main.py": MAIN,
+    "m3dm_runner.py": RUNNER,
+    "dataset.py": DATASET,
+    "feature_extractors/features.py": FEATURES,
+    "feature_extractors/multiple_features.py": MULTIPLE,
+    "README.md": "A checkout.\n",
+}
 FULL, BASE = "feature_extractors/multiple_features.py", "feature_extractors/features.py"
 CALL = "self.compute_single_s_s_map"
 RGB_CALL = f"s_rgb, s_map_rgb = {CALL}(rgb_patch, rgb_patch, feature_map_dims, modal='rgb')"
@@ -233,12 +240,14 @@ def edited(changes):
 def moved():
     """The full setting's class in a module and folder of its own."""
     start, end = MULTIPLE.index("class TripleFeatures"), MULTIPLE.index("def append_all")
-    files = edited({"m3dm_runner.py": [(", TripleFeatures", "\nfrom my_methods.deep import triple")], })
+    files = edited({"m3dm_runner.py": [(", TripleFeatures", "\nfrom my_methods.deep import triple")]})
     files["m3dm_runner.py"] = files["m3dm_runner.py"].replace(": TripleFeatures", ": triple.TripleFeatures")
     files[FULL] = MULTIPLE[:start] + MULTIPLE[end:]
-    files["my_methods/deep/triple.py"] = ("import numpy as np\nfrom feature_extractors import features as f\n"
-                                          "from feature_extractors.multiple_features import append_all\n\n\n"
-                                          + MULTIPLE[start:end].replace("(Features)", "(f.Features)"))
+    files["my_methods/deep/triple.py"] = (
+        "import numpy as np\nfrom feature_extractors import features as f\n"
+        "from feature_extractors.multiple_features import append_all\n\n\n"
+        + MULTIPLE[start:end].replace("(Features)", "(f.Features)")
+    )
     return files
 
 
@@ -247,75 +256,111 @@ def black():
     names = {
         "s_xyz, s_map_xyz": "score_a, map_a",
         "s_rgb, s_map_rgb": "score_b, map_b",
-        "s_fusion, s_map_fusion": "score_c, map_c"
+        "s_fusion, s_map_fusion": "score_c, map_c",
     }
     pairs = []
     for old, new in names.items():
         modal = old[2:].split(",")[0]
         call = f"{CALL}({modal}_patch, {modal}_patch, feature_map_dims, modal='{modal}')"
         pairs.append(
-            (f"{old} = {call}",
-             f"{new} = {CALL}(\n            {modal}_patch,\n            {modal}_patch,\n            feature_map_dims,\n"
-             f"            modal=\"{modal}\",\n        )  # of one bank"))
-    pairs += [("(s_map_rgb, s_map_xyz, s_map_fusion)", "(map_b, map_a, map_c)"),
-              ("[s_xyz, 0.1 * s_rgb, s_fusion]", "[score_a, 0.1 * score_b, score_c]"),
-              ("1.0 * s_map_xyz + 0.1 * s_map_rgb + s_map_fusion", "1.0 * map_a + 0.1 * map_b + map_c"),
-              ("s_map_rgb *= 0", "map_b *= 0"),
-              ("def predict(self, sample, mask, label):",
-               "def predict(self, sample: tuple, mask, label: 'np.ndarray') -> None:")]
-    return edited({
-        FULL: pairs,
-        BASE: [("def calculate_metrics(self):", "def calculate_metrics(\n        self,\n    ) -> None:")]
-    })
+            (
+                f"{old} = {call}",
+                f"{new} = {CALL}(\n            {modal}_patch,\n            {modal}_patch,\n"
+                f"            feature_map_dims,\n"
+                f'            modal="{modal}",\n        )  # of one bank',
+            )
+        )
+    pairs += [
+        ("(s_map_rgb, s_map_xyz, s_map_fusion)", "(map_b, map_a, map_c)"),
+        ("[s_xyz, 0.1 * s_rgb, s_fusion]", "[score_a, 0.1 * score_b, score_c]"),
+        ("1.0 * s_map_xyz + 0.1 * s_map_rgb + s_map_fusion", "1.0 * map_a + 0.1 * map_b + map_c"),
+        ("s_map_rgb *= 0", "map_b *= 0"),
+        (
+            "def predict(self, sample, mask, label):",
+            "def predict(self, sample: tuple, mask, label: 'np.ndarray') -> None:",
+        ),
+    ]
+    return edited(
+        {FULL: pairs, BASE: [("def calculate_metrics(self):", "def calculate_metrics(\n        self,\n    ) -> None:")]}
+    )
 
 
 def unpacked():
     """Results kept as tuples, positional modal, under a context manager and a decorator, maps in other variables."""
     with_block = "        with open(__file__):\n            "
-    return edited({
-        FULL:
-        [("        s_xyz, s_map_xyz = " + f"{CALL}(xyz_patch, xyz_patch, feature_map_dims, modal='xyz')",
-          with_block + f"of_xyz = {CALL}(xyz_patch, xyz_patch, feature_map_dims, 'xyz')"),
-         ("        " + RGB_CALL, with_block + f"of_rgb = {CALL}(rgb_patch, rgb_patch, feature_map_dims, 'rgb')"),
-         ("        s_fusion, s_map_fusion = " +
-          f"{CALL}(fusion_patch, fusion_patch, feature_map_dims, modal='fusion')\n",
-          with_block + f"of_fusion = {CALL}(fusion_patch, fusion_patch, feature_map_dims, 'fusion')\n"
-          "        (s_xyz, s_map_xyz), (s_rgb, s_map_rgb), (s_fusion, s_map_fusion) = of_xyz, of_rgb, of_fusion\n"),
-         ("    def compute_s_s_map(self, xyz_patch, rgb_patch, fusion_patch,",
-          "    @plain\n    def compute_s_s_map(self, xyz_patch, rgb_patch, fusion_patch,"),
-         ("class RGBFeatures", "def plain(function):\n    return function\n\n\nclass RGBFeatures")]
-    })
+    return edited(
+        {
+            FULL: [
+                (
+                    "        s_xyz, s_map_xyz = " + f"{CALL}(xyz_patch, xyz_patch, feature_map_dims, modal='xyz')",
+                    with_block + f"of_xyz = {CALL}(xyz_patch, xyz_patch, feature_map_dims, 'xyz')",
+                ),
+                ("        " + RGB_CALL, with_block + f"of_rgb = {CALL}(rgb_patch, rgb_patch, feature_map_dims, 'rgb')"),
+                (
+                    "        s_fusion, s_map_fusion = "
+                    + f"{CALL}(fusion_patch, fusion_patch, feature_map_dims, modal='fusion')\n",
+                    with_block + f"of_fusion = {CALL}(fusion_patch, fusion_patch, feature_map_dims, 'fusion')\n"
+                    "        (s_xyz, s_map_xyz), (s_rgb, s_map_rgb), (s_fusion, s_map_fusion) = of_xyz, "
+                    "of_rgb, of_fusion\n",
+                ),
+                (
+                    "    def compute_s_s_map(self, xyz_patch, rgb_patch, fusion_patch,",
+                    "    @plain\n    def compute_s_s_map(self, xyz_patch, rgb_patch, fusion_patch,",
+                ),
+                ("class RGBFeatures", "def plain(function):\n    return function\n\n\nclass RGBFeatures"),
+            ]
+        }
+    )
 
 
 def docstrings():
-    return edited({
-        BASE: [("    def calculate_metrics(self):\n",
-                '    def calculate_metrics(self):\n        """Three metrics."""\n        # in this order\n')],
-        "main.py": [("import argparse\n", '"""Runs."""\nfrom __future__ import annotations\nimport argparse\n'),
-                    (PARSE, "args, _ = parser.parse_known_args()")],
-        FULL: [("import numpy as np\n", "from __future__ import annotations\nimport numpy as np\n")]
-    })
+    return edited(
+        {
+            BASE: [
+                (
+                    "    def calculate_metrics(self):\n",
+                    '    def calculate_metrics(self):\n        """Three metrics."""\n        # in this order\n',
+                )
+            ],
+            "main.py": [
+                ("import argparse\n", '"""Runs."""\nfrom __future__ import annotations\nimport argparse\n'),
+                (PARSE, "args, _ = parser.parse_known_args()"),
+            ],
+            FULL: [("import numpy as np\n", "from __future__ import annotations\nimport numpy as np\n")],
+        }
+    )
 
 
 def function_parser(use):
     """The parser made in a function ``get_parser`` of main.py; ``use`` is what replaces the parsing."""
-    return edited({
-        "main.py": [('if __name__ == "__main__":\n    parser', "def get_parser():\n    parser"),
-                    (f"    {PARSE}\n    run_all(args)",
-                     f'    return parser\n\n\nif __name__ == "__main__":\n    {use}\n    run_all(args)')]
-    })
+    return edited(
+        {
+            "main.py": [
+                ('if __name__ == "__main__":\n    parser', "def get_parser():\n    parser"),
+                (
+                    f"    {PARSE}\n    run_all(args)",
+                    f'    return parser\n\n\nif __name__ == "__main__":\n    {use}\n    run_all(args)',
+                ),
+            ]
+        }
+    )
 
 
 def options_module():
     """The command line in a module of its own, parsed where it is built."""
     start, end = MAIN.index("    parser = "), MAIN.index("    args = parser")
-    files = edited({
-        "main.py": [("import argparse\n", "from options.command_line import read_options\n"),
-                    (PARSE, "args = read_options()")]
-    })
+    files = edited(
+        {
+            "main.py": [
+                ("import argparse\n", "from options.command_line import read_options\n"),
+                (PARSE, "args = read_options()"),
+            ]
+        }
+    )
     files["main.py"] = files["main.py"].replace(MAIN[start:end], "")
-    files["options/command_line.py"] = "import argparse\n\n\ndef read_options():\n" + MAIN[
-        start:end] + "    return parser.parse_args()\n"
+    files["options/command_line.py"] = (
+        "import argparse\n\n\ndef read_options():\n" + MAIN[start:end] + "    return parser.parse_args()\n"
+    )
     return files
 
 

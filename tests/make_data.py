@@ -1,4 +1,5 @@
 """Tiny synthetic categories for the tests."""
+
 import zlib
 from pathlib import Path
 
@@ -20,15 +21,17 @@ def points(height=60, width=75, seed=0):
 def add_part(root, where, name="000", rgb=None, xyz=None, gt=None, category="toy"):
     """Write one part under ``root/category/where``; returns the paths (rgb, xyz, gt or None)."""
     folder, seed = Path(root) / category / where, zlib.crc32(f"{where}/{name}".encode())  # no two parts are the same
-    return (write_png(folder / "rgb" / f"{name}.png", picture(seed=seed) if rgb is None else rgb),
-            write_tiff(folder / "xyz" / f"{name}.tiff", points(seed=seed) if xyz is None else xyz),
-            None if gt is None else write_png(folder / "gt" / f"{name}.png", gt))
+    return (
+        write_png(folder / "rgb" / f"{name}.png", picture(seed=seed) if rgb is None else rgb),
+        write_tiff(folder / "xyz" / f"{name}.tiff", points(seed=seed) if xyz is None else xyz),
+        None if gt is None else write_png(folder / "gt" / f"{name}.png", gt),
+    )
 
 
 def spot(height=60, width=75):
     """Mask [H, W] uint8 of 0 and 255 with a defect in its upper left quarter."""
     mask = np.zeros((height, width), np.uint8)
-    mask[:height // 2, :width // 2] = 255
+    mask[: height // 2, : width // 2] = 255
     return mask
 
 
@@ -54,8 +57,9 @@ def scan(side=64, seed=0, centre=(0.0, 0.0, 0.4), size=0.08, dtype=np.float32):
 def picture_of(cloud, seed=0):
     """A picture [H, W, 3] uint8 that shows the cloud's part bright on black."""
     rng = np.random.default_rng(seed)
-    return np.where(cloud.any(2)[..., None], rng.integers(120, 200, cloud.shape),
-                    rng.integers(0, 6, cloud.shape)).astype(np.uint8)
+    return np.where(
+        cloud.any(2)[..., None], rng.integers(120, 200, cloud.shape), rng.integers(0, 6, cloud.shape)
+    ).astype(np.uint8)
 
 
 def make_scans(root, change=lambda cloud: cloud, train=4, test=2, category="toy", **options):
@@ -66,6 +70,13 @@ def make_scans(root, change=lambda cloud: cloud, train=4, test=2, category="toy"
         cloud = scan(seed=number, **options)
         gt = np.zeros(cloud.shape[:2], np.uint8)
         gt[30:40, 30:40] = 255
-        add_part(root, where, f"{number:03d}", picture_of(cloud, number), change(cloud),
-                 gt if "hole" in where else None, category)
+        add_part(
+            root,
+            where,
+            f"{number:03d}",
+            picture_of(cloud, number),
+            change(cloud),
+            gt if "hole" in where else None,
+            category,
+        )
     return Path(root) / category

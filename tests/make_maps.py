@@ -1,4 +1,5 @@
 """Saved maps of an imaginary category, for tests of what works on saved maps."""
+
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
@@ -16,7 +17,7 @@ def smooth(rng, size):
 def make_evaluation(category="cookie", good=6, defective=4, train=0, size=64, seed=0, fusion=True, **options):
     """An Evaluation; defects raise the maps inside their masks. ``options``: recorded options."""
     rng = np.random.default_rng(seed)
-    banks = ["xyz", "rgb", "fusion"][:3 if fusion else 2]
+    banks = ["xyz", "rgb", "fusion"][: 3 if fusion else 2]
     described, masks, maps, decisions, scores = [], [], {name: [] for name in banks}, [], []
     for i in range(good + defective):
         defect = "good" if i >= defective else DEFECTS[i % len(DEFECTS)]
@@ -24,7 +25,7 @@ def make_evaluation(category="cookie", good=6, defective=4, train=0, size=64, se
         mask = np.zeros((size, size), np.uint8)
         if i < defective:
             y, x = rng.integers(size // 8, size // 2, 2)
-            mask[y:y + size // 5, x:x + size // 6] = 1
+            mask[y : y + size // 5, x : x + size // 6] = 1
         raised = gaussian_filter(mask.astype(float), size / 40) * rng.uniform(0.1, 1.0)
         rgb, xyz = smooth(rng, size) + raised, smooth(rng, size) + raised * rng.uniform(0, 1)
         bank = smooth(rng, size) + raised
@@ -42,8 +43,12 @@ def make_evaluation(category="cookie", good=6, defective=4, train=0, size=64, se
             [f"{category}/train/good/rgb/{i:03d}.png" for i in range(train)], decided, trained, scoring_addon.DEFAULTS
         )
     pictures = rng.integers(0, 255, (good + defective, 224, 224, 3), dtype=np.uint8)
-    meta = {"method_name": "DINO+Point_MAE+Fusion", "options": {"f_coreset": 0.1, "fix": [], **options}, "seed": 0,
-            "weights": [{"network": "RGB", "path": "dino.pth", "standin": True}]}
+    meta = {
+        "method_name": "DINO+Point_MAE+Fusion",
+        "options": {"f_coreset": 0.1, "fix": [], **options},
+        "seed": 0,
+        "weights": [{"network": "RGB", "path": "dino.pth", "standin": True}],
+    }
     paths, defects, labels = zip(*described)
     return evaluation.Evaluation(
         category,

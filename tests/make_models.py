@@ -23,17 +23,36 @@ def make_parts(root, train=4, test=2, validation=0, first=1000):
 
 def options_for(root, method="DINO+Point_MAE", *flags):
     """Options of an eval-mode run on the category that saves a model."""
-    argv = ["--method_name", method, "--use_uff", "--eval_mode", "--dataset_path", root, "--category", CATEGORY,
-            "--device", "cpu", "--num_workers", "0", "--random_state", "0", "--output_dir", Path(root) / "results",
-            "--save_model", Path(root) / "models", *flags]
+    argv = [
+        "--method_name",
+        method,
+        "--use_uff",
+        "--eval_mode",
+        "--dataset_path",
+        root,
+        "--category",
+        CATEGORY,
+        "--device",
+        "cpu",
+        "--num_workers",
+        "0",
+        "--random_state",
+        "0",
+        "--output_dir",
+        Path(root) / "results",
+        "--save_model",
+        Path(root) / "models",
+        *flags,
+    ]
     return parse_arguments(list(map(str, argv)))
 
 
 def fitted_runner(args, extractor=None):
     """(runner that was fitted, path of the model that it saved)."""
     runner = m3dm_runner.M3DM(args, extractor or PoolingExtractor())
-    out = TrainDataset(CATEGORY, 224, args.dataset_path, shots=args.shots, seed=args.seed,
-                       held_out_share=args.held_out).held_out_files
+    out = TrainDataset(
+        CATEGORY, 224, args.dataset_path, shots=args.shots, seed=args.seed, held_out_share=args.held_out
+    ).held_out_files
     chosen = calibration_files(args.dataset_path, CATEGORY, args.calibration, args.calibration_dir, out)
     runner.read_parts(CATEGORY, chosen)
     runner.fit(CATEGORY)

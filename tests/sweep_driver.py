@@ -1,4 +1,5 @@
 """tools/sweep.py with the tests' main.py, as a process of its own that a test can kill."""
+
 import sys
 from pathlib import Path
 

@@ -4,6 +4,7 @@ FAKE_LOG names a file that gets a line at the begin and the end of every computa
 "seconds" of the data set, says how long one takes; FAKE_FAIL names categories that fail, FAKE_KILL one that kills
 itself at its first attempt.
 """
+
 import hashlib
 import json
 import os
@@ -74,17 +75,36 @@ def write(args, options, out, run, category):
     label = np.arange(PARTS) % 2
     lift = {"baseline": 0.5, "pixel_max": 1.0, "pixel_topk": 1.5}
     noise = rng.normal(size=PARTS)
-    scores = {name: noise + label * lift[name] * (1 + 0.1 * (args.shots or 1)) + rng.normal(size=PARTS) * 0.2
-              for name in dict.fromkeys(["baseline", *args.scoring])}
+    scores = {
+        name: noise + label * lift[name] * (1 + 0.1 * (args.shots or 1)) + rng.normal(size=PARTS) * 0.2
+        for name in dict.fromkeys(["baseline", *args.scoring])
+    }
     lines = ["path,defect,label," + ",".join(scores)]
-    lines += [",".join([f"{category}/test/{i:03d}.png", "hole" if one else "good", str(one),
-                        *(repr(float(values[i])) for values in scores.values())]) for i, one in enumerate(label)]
+    lines += [
+        ",".join(
+            [
+                f"{category}/test/{i:03d}.png",
+                "hole" if one else "good",
+                str(one),
+                *(repr(float(values[i])) for values in scores.values()),
+            ]
+        )
+        for i, one in enumerate(label)
+    ]
     (out / f"scores_{category}.csv").write_text("\n".join(lines) + "\n")
-    metrics = {name: {"image_rocauc": roc_auc(label, values), "pixel_rocauc": 0.9 + 0.01 * args.seed, "au_pro": None}
-               for name, values in scores.items()}
-    record = {"id": run, "options": options, "failed": {}, "versions": {"numpy": "1"}, "seed": args.seed,
-              "weights": [{"network": "none", "path": "none.pth", "sha256": "0" * 64, "standin": True}],
-              "categories": {category: {"finished": "today", "metrics": metrics}}}
+    metrics = {
+        name: {"image_rocauc": roc_auc(label, values), "pixel_rocauc": 0.9 + 0.01 * args.seed, "au_pro": None}
+        for name, values in scores.items()
+    }
+    record = {
+        "id": run,
+        "options": options,
+        "failed": {},
+        "versions": {"numpy": "1"},
+        "seed": args.seed,
+        "weights": [{"network": "none", "path": "none.pth", "sha256": "0" * 64, "standin": True}],
+        "categories": {category: {"finished": "today", "metrics": metrics}},
+    }
     temporary = out / "run.json.new"
     temporary.write_text(json.dumps(record))
     os.replace(temporary, out / "run.json")

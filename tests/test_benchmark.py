@@ -1,4 +1,5 @@
 """The benchmark's verdicts, exit codes and files, and that its rows run on something small."""
+
 import json
 
 import pytest
@@ -9,14 +10,19 @@ from tools.benchmark import Row
 from tools.benchmark_rows import Figure
 
 
-@pytest.mark.parametrize("figure, verdict", [(Figure("", 2.4, "x", at_most=2.4), "met"),
-                                             (Figure("", 2.5, "x", at_most=2.4), "met within 5 %"),
-                                             (Figure("", 2.6, "x", at_most=2.4), "missed"),
-                                             (Figure("", 25, "x", at_least=25), "met"),
-                                             (Figure("", 24, "x", at_least=25), "met within 5 %"),
-                                             (Figure("", 20, "x", at_least=25), "missed"),
-                                             (Figure("", 99, "x", at_least=25, correct=False), "WRONG RESULT"),
-                                             (Figure("", 3, "s"), "")])
+@pytest.mark.parametrize(
+    "figure, verdict",
+    [
+        (Figure("", 2.4, "x", at_most=2.4), "met"),
+        (Figure("", 2.5, "x", at_most=2.4), "met within 5 %"),
+        (Figure("", 2.6, "x", at_most=2.4), "missed"),
+        (Figure("", 25, "x", at_least=25), "met"),
+        (Figure("", 24, "x", at_least=25), "met within 5 %"),
+        (Figure("", 20, "x", at_least=25), "missed"),
+        (Figure("", 99, "x", at_least=25, correct=False), "WRONG RESULT"),
+        (Figure("", 3, "s"), ""),
+    ],
+)
 def test_verdicts(figure, verdict):
     assert figure.verdict == verdict
 
@@ -24,9 +30,11 @@ def test_verdicts(figure, verdict):
 @pytest.mark.parametrize("values, code", [([30.0, 2.0], 0), ([30.0, 3.0], 1), ([20.0, 2.0], 1)])
 def test_a_missed_target_is_exit_code_1(tmp_path, monkeypatch, capsys, values, code):
     monkeypatch.setattr(benchmark, "Bench", lambda *_: type("", (), {"device": torch.device("cpu")})())
-    rows = {"fast": Row(lambda _: [Figure("fast", values[0], "times", at_least=25)], True),
-            "small": Row(lambda _: [Figure("small", values[1], "GiB", at_most=2.4)], True),
-            "slow": Row(lambda _: pytest.fail("not a quick row"), False)}
+    rows = {
+        "fast": Row(lambda _: [Figure("fast", values[0], "times", at_least=25)], True),
+        "small": Row(lambda _: [Figure("small", values[1], "GiB", at_most=2.4)], True),
+        "slow": Row(lambda _: pytest.fail("not a quick row"), False),
+    }
     monkeypatch.setattr(benchmark, "ROWS", rows)
     assert benchmark.main(["--quick", "-o", str(tmp_path / "out" / "b.json")]) == code
     written = json.loads((tmp_path / "out" / "b.json").read_text())
@@ -60,8 +68,14 @@ def test_a_failing_row_keeps_those_that_are_done(tmp_path, monkeypatch, capsys):
     def broken(_):
         raise RuntimeError("out of memory, say")
 
-    rows = {name: Row(run, True) for name, run in (("first", lambda _: [Figure("first", 1.0, "x")]), ("bad", broken),
-                                                   ("last", lambda _: [Figure("last", 2.0, "x")]))}
+    rows = {
+        name: Row(run, True)
+        for name, run in (
+            ("first", lambda _: [Figure("first", 1.0, "x")]),
+            ("bad", broken),
+            ("last", lambda _: [Figure("last", 2.0, "x")]),
+        )
+    }
     monkeypatch.setattr(benchmark, "ROWS", rows)
     assert benchmark.main(["--quick", "-o", str(tmp_path / "b.json")]) == 1
     assert "row bad failed: RuntimeError: out of memory, say" in capsys.readouterr().err

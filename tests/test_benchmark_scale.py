@@ -1,4 +1,5 @@
 """The benchmark's rows about shards, at small sizes: what they compare, and the account that docs/scale.md rests on."""
+
 import types
 
 import pytest
@@ -44,8 +45,11 @@ def test_rates(bench, monkeypatch):
     monkeypatch.setattr(module, "RATES_AT", (1000, 2000))
     monkeypatch.setattr(module, "SPOOLED", 2)
     monkeypatch.setattr(module, "COMPARED", 300)
-    monkeypatch.setattr(module, "ShardedSearch", lambda rows, _: types.SimpleNamespace(
-        from_vector=lambda _: None, raw_each=lambda *_: None))
+    monkeypatch.setattr(
+        module,
+        "ShardedSearch",
+        lambda rows, _: types.SimpleNamespace(from_vector=lambda _: None, raw_each=lambda *_: None),
+    )
     monkeypatch.setattr(module, "Actors", lambda *_: None)  # Ray has tests of its own
     figures = module.rates(bench)
     assert [f.unit for f in figures] == ["s", "s", "million comparisons a second", "MB/s", "MB/s", "ms", "ms"]

@@ -1,4 +1,5 @@
 """The calibrated scoring: its arithmetic against plain forms, its invariants, and the edges."""
+
 import json
 
 import numpy as np

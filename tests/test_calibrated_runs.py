@@ -38,9 +38,29 @@ def data(tmp_path_factory):
 
 
 def words(root, method, *flags):
-    return list(map(str, ["--method_name", method, "--use_uff", "--dataset_path", root, "--dataset_type", "folder",
-                          "--category", CATEGORY, "--device", "cpu", "--num_workers", "0", "--random_state", "0",
-                          *flags]))
+    return list(
+        map(
+            str,
+            [
+                "--method_name",
+                method,
+                "--use_uff",
+                "--dataset_path",
+                root,
+                "--dataset_type",
+                "folder",
+                "--category",
+                CATEGORY,
+                "--device",
+                "cpu",
+                "--num_workers",
+                "0",
+                "--random_state",
+                "0",
+                *flags,
+            ],
+        )
+    )
 
 
 def evaluated(root, method, *flags, extractor=None):
@@ -58,7 +78,8 @@ def test_every_method_measures_its_training_parts_without_their_own_rows(data, m
     loader = m3dm_runner.get_data_loader("train", CATEGORY, 224, runner.args)
     alone = [fitted.judge_with_nearest(fitted.extract(sample), i)[0].banks.maps for i, (sample, _) in enumerate(loader)]
     expected = calibrated.training_statistics(
-        {name: np.stack([maps[name] for maps in alone]) for name in fitted.bank_names})
+        {name: np.stack([maps[name] for maps in alone]) for name in fitted.bank_names}
+    )
     found = runner.evaluation.training.calibrated
     assert found.banks == expected.banks and found.parts == 3
     np.testing.assert_allclose([*found.level, *found.scale], [*expected.level, *expected.scale], rtol=1e-5)
@@ -73,8 +94,10 @@ def test_every_method_measures_its_training_parts_without_their_own_rows(data, m
 
 @pytest.mark.parametrize("method", ["DINO", "DINO+Point_MAE+add"])
 def test_in_train_mode_the_other_scorings_stay_as_they_are(data, method):
-    runs = [evaluated(data, method, "--scoring", "baseline", *more, extractor=NoisyExtractor())
-            for more in ([], ["calibrated"])]
+    runs = [
+        evaluated(data, method, "--scoring", "baseline", *more, extractor=NoisyExtractor())
+        for more in ([], ["calibrated"])
+    ]
     scores = [run.scored["baseline"].image_preds for run in runs]
     assert np.array_equal(*scores) and np.ptp(scores[0]) > 0
     assert np.isfinite(runs[1].scored["calibrated"].image_preds).all()
@@ -91,9 +114,22 @@ def test_few_shots(data, shots):
 def run(data, tmp_path_factory):
     """(folder, words) of a whole run of main.py with everything that it can write."""
     folder = tmp_path_factory.mktemp("run")
-    argv = words(data, "DINO+Point_MAE", "--scoring", "baseline", "disagreement", "calibrated", "--eval_mode",
-                 "--output_dir", folder / "results", "--save_maps", folder / "maps", "--save_preds",
-                 "--save_model", folder / "models")
+    argv = words(
+        data,
+        "DINO+Point_MAE",
+        "--scoring",
+        "baseline",
+        "disagreement",
+        "calibrated",
+        "--eval_mode",
+        "--output_dir",
+        folder / "results",
+        "--save_maps",
+        folder / "maps",
+        "--save_preds",
+        "--save_model",
+        folder / "models",
+    )
     with pytest.MonkeyPatch.context() as patch:
         _without_networks(patch)
         assert main.main(argv) == 0
@@ -187,7 +223,7 @@ def test_the_scorings_are_part_of_a_runs_id(run, no_networks, tmp_path):
     folder, argv = run
     others = [word for word in argv if word != "calibrated"]
     others[others.index("--output_dir") + 1] = str(tmp_path)
-    others = others[:others.index("--save_maps")]
+    others = others[: others.index("--save_maps")]
     assert main.main(others) == 0
     assert json.loads((tmp_path / "run.json").read_text())["id"] != record_of(folder)["id"]
 

@@ -1,4 +1,5 @@
 """Loading of checkpoints: every layout, and what is refused, in one line and without running anything."""
+
 import argparse
 import pickle
 import warnings
@@ -57,7 +58,7 @@ def test_what_released_files_hold_besides_does_not_matter(tmp_path):
     del content["base_model"]["module.transformer_q.norm.num_batches_tracked"]
     content["base_model"] |= {
         "module.transformer_k.x": torch.ones(1),
-        "module.transformer_q.cls_head.0.weight": torch.ones(1)
+        "module.transformer_q.cls_head.0.weight": torch.ones(1),
     }
     load_into(Small(), save(tmp_path, "c.pth", content), POINT_BERT)
 
@@ -91,20 +92,23 @@ def test_uff_made_for_other_widths(tmp_path):
     assert "(8,)" in text or "8)" in text
 
 
-@pytest.mark.parametrize("role, content", [(POINT_MAE, wrapped(UFF,
-                                                               Small().state_dict())),
-                                           (POINT_MAE, Small().state_dict()),
-                                           (POINT_MAE, wrapped(POINT_BERT,
-                                                               Small().state_dict())),
-                                           (POINT_BERT, wrapped(POINT_MAE,
-                                                                Small().state_dict())),
-                                           (DINO_BASE, wrapped(UFF,
-                                                               Small().state_dict())), (UFF, Small().state_dict()),
-                                           (UFF, {
-                                               "model": {}
-                                           }), (UFF, {
-                                               "model": [1]
-                                           }), (UFF, [1]), (UFF, torch.ones(2)), (DINO_BASE, {}), (DINO_BASE, [1])])
+@pytest.mark.parametrize(
+    "role, content",
+    [
+        (POINT_MAE, wrapped(UFF, Small().state_dict())),
+        (POINT_MAE, Small().state_dict()),
+        (POINT_MAE, wrapped(POINT_BERT, Small().state_dict())),
+        (POINT_BERT, wrapped(POINT_MAE, Small().state_dict())),
+        (DINO_BASE, wrapped(UFF, Small().state_dict())),
+        (UFF, Small().state_dict()),
+        (UFF, {"model": {}}),
+        (UFF, {"model": [1]}),
+        (UFF, [1]),
+        (UFF, torch.ones(2)),
+        (DINO_BASE, {}),
+        (DINO_BASE, [1]),
+    ],
+)
 def test_wrong_checkpoint_for_the_role(tmp_path, role, content):
     path = save(tmp_path, "c.pth", content)
     text = refusal(lambda: load_into(Small(), path, role), path)
@@ -129,12 +133,16 @@ def changed(change):
     return wrapped(UFF, state)
 
 
-@pytest.mark.parametrize("change, words", [
-    (lambda s: s.update(extra=torch.ones(1)), ["'extra'", "unexpected"]),
-    (lambda s: s.pop("fc.bias"), ["'fc.bias'", "missing"]),
-    (lambda s: (s.pop("fc.bias"), s.pop("fc.weight")), ["'fc.weight'", "missing", "1 more"]),
-    (lambda s: s.update({"fc.weight": torch.ones(3, 5)}), ["'fc.weight'", "(3, 5)", "(3, 2)"]),
-    (lambda s: s.update({"fc.weight": 5}), ["'fc.weight'", "int"])])
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda s: s.update(extra=torch.ones(1)), ["'extra'", "unexpected"]),
+        (lambda s: s.pop("fc.bias"), ["'fc.bias'", "missing"]),
+        (lambda s: (s.pop("fc.bias"), s.pop("fc.weight")), ["'fc.weight'", "missing", "1 more"]),
+        (lambda s: s.update({"fc.weight": torch.ones(3, 5)}), ["'fc.weight'", "(3, 5)", "(3, 2)"]),
+        (lambda s: s.update({"fc.weight": 5}), ["'fc.weight'", "int"]),
+    ],
+)
 def test_keys_have_to_fit(tmp_path, change, words):
     path = save(tmp_path, "c.pth", changed(change))
     module = Small()
@@ -165,7 +173,8 @@ def test_refused_pickle_prints_nothing_besides(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"\n", b"garbage" * 99, b"PK\x03\x04garbage", b"<html>not found</html>", b"\x80\x02", "truncated"])
+    "content", [b"", b"\n", b"garbage" * 99, b"PK\x03\x04garbage", b"<html>not found</html>", b"\x80\x02", "truncated"]
+)
 def test_garbage_is_refused(tmp_path, content):
     path = save(tmp_path, "c.pth", wrapped(UFF, Small().state_dict()))
     path.write_bytes(path.read_bytes()[:-200] if content == "truncated" else content)

@@ -1,4 +1,5 @@
 """The table of ways to calibrate: its rows are what they say, and it refuses what it cannot use."""
+
 import numpy as np
 import pytest
 import tifffile

@@ -1,5 +1,6 @@
 """Backbones beyond the release's through the extractor, the methods and the command line. Weights are random ones in a
 file, where timm would put a download."""
+
 import hashlib
 import json
 from types import SimpleNamespace
@@ -88,8 +89,9 @@ def test_a_fusion_module_of_these_widths_is_used(weights, data, tmp_path):
 
 def test_mixed_precision_gives_nearly_the_same(weights, data):
     sample = samples(data)[0]
-    full, mixed = (PatchExtractor.from_checkpoints(weights, NAME, "FPFH", amp=amp).extract(sample)
-                   for amp in (False, True))
+    full, mixed = (
+        PatchExtractor.from_checkpoints(weights, NAME, "FPFH", amp=amp).extract(sample) for amp in (False, True)
+    )
     assert mixed["rgb"].dtype == torch.float32 and torch.equal(full["xyz"], mixed["xyz"])
     assert 0 < (full["rgb"] - mixed["rgb"]).norm() / full["rgb"].norm() < 0.05
 
@@ -108,16 +110,48 @@ def test_each_training_part_is_extracted_once_and_banks_have_their_own_scale(wei
 
 
 def run(tmp_path, data, weights, *flags):
-    return main.main(["--dataset_path", str(data), "--category", "toy", "--checkpoint_dir", str(weights), "--device",
-                      "cpu", "--num_workers", "0", "--output_dir", str(tmp_path / "out"), *flags])
+    return main.main(
+        [
+            "--dataset_path",
+            str(data),
+            "--category",
+            "toy",
+            "--checkpoint_dir",
+            str(weights),
+            "--device",
+            "cpu",
+            "--num_workers",
+            "0",
+            "--output_dir",
+            str(tmp_path / "out"),
+            *flags,
+        ]
+    )
 
 
 @pytest.mark.parametrize("half, kind", [(True, "safetensors"), (False, "pt")])
 def test_a_run_with_another_size_and_layers(tmp_path, data, weights, half, kind):
-    flags = ["--rgb_backbone_name", NAME, "--rgb_layers", "3", "--rgb_size", "256", "--save_maps",
-             str(tmp_path / "maps"), "--scoring", "all", "--save_feature", "--save_feature_path",
-             str(tmp_path / "pairs"), "--save_feature_format", kind, *["--save_feature_half"] * half, "--fix",
-             "save_feature", "late_fusion"]
+    flags = [
+        "--rgb_backbone_name",
+        NAME,
+        "--rgb_layers",
+        "3",
+        "--rgb_size",
+        "256",
+        "--save_maps",
+        str(tmp_path / "maps"),
+        "--scoring",
+        "all",
+        "--save_feature",
+        "--save_feature_path",
+        str(tmp_path / "pairs"),
+        "--save_feature_format",
+        kind,
+        *["--save_feature_half"] * half,
+        "--fix",
+        "save_feature",
+        "late_fusion",
+    ]
     assert run(tmp_path, data, weights, "--method_name", "DINO+FPFH", *flags) == 0
     record = json.loads((tmp_path / "out" / "run.json").read_text())
     (file,) = record["weights"]
@@ -139,11 +173,16 @@ def test_a_run_with_another_size_and_layers(tmp_path, data, weights, half, kind)
     torch.testing.assert_close(pairs.rgb, to_xyz_grid(expected["rgb"]), rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("flags", [
-    ["--method_name", "FPFH"], ["--method_name", "FPFH", "--fpfh_feature_radius", "1e-9"],
-    ["--method_name", "DINO", "--rgb_backbone_name", NAME, "--amp"],
-    ["--method_name", "Point_MAE", "--xyz_backbone_name", "FPFH", "--zero"],
-    ["--method_name", "DINO+Point_MAE+add", "--rgb_backbone_name", NAME, "--xyz_backbone_name", "FPFH"]])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--method_name", "FPFH"],
+        ["--method_name", "FPFH", "--fpfh_feature_radius", "1e-9"],
+        ["--method_name", "DINO", "--rgb_backbone_name", NAME, "--amp"],
+        ["--method_name", "Point_MAE", "--xyz_backbone_name", "FPFH", "--zero"],
+        ["--method_name", "DINO+Point_MAE+add", "--rgb_backbone_name", NAME, "--xyz_backbone_name", "FPFH"],
+    ],
+)
 def test_methods_give_finite_scores(tmp_path, data, weights, flags):
     flags = ["--fix", "zero_points"] * ("--zero" in flags) + [flag for flag in flags if flag != "--zero"]
     assert run(tmp_path, data, weights, *flags) == 0

@@ -88,8 +88,15 @@ DEFAULTS = {
     "preset": "released",
 }
 FIX_NAMES = {
-    "eval_mode", "scaling", "coreset_sizes", "float_maps", "max_sample", "zero_row", "late_fusion", "save_feature",
-    "zero_points"
+    "eval_mode",
+    "scaling",
+    "coreset_sizes",
+    "float_maps",
+    "max_sample",
+    "zero_row",
+    "late_fusion",
+    "save_feature",
+    "zero_points",
 }
 ONE_BANK = ("DINO", "Point_MAE", "Fusion", "FPFH")
 
@@ -127,9 +134,17 @@ def test_no_option_beyond_the_documented_ones():
     assert set(vars(parse_arguments(["--use_uff"]))) == set(DEFAULTS) | derived
 
 
-@pytest.mark.parametrize("method, banks", [
-    ("DINO", ["rgb"]), ("Point_MAE", ["xyz"]), ("Fusion", ["fusion"]), ("DINO+Point_MAE", ["xyz", "rgb"]),
-    ("DINO+Point_MAE+add", ["xyz", "rgb"]), ("DINO+Point_MAE+Fusion", ["xyz", "rgb", "fusion"])])
+@pytest.mark.parametrize(
+    "method, banks",
+    [
+        ("DINO", ["rgb"]),
+        ("Point_MAE", ["xyz"]),
+        ("Fusion", ["fusion"]),
+        ("DINO+Point_MAE", ["xyz", "rgb"]),
+        ("DINO+Point_MAE+add", ["xyz", "rgb"]),
+        ("DINO+Point_MAE+Fusion", ["xyz", "rgb", "fusion"]),
+    ],
+)
 def test_memory_bank_follows_from_the_method(method, banks):
     fitting = "single" if len(banks) == 1 else "multiple"
     assert list(METHOD_BANKS[method]) == banks
@@ -146,12 +161,8 @@ def test_names_agree_with_the_networks():
     assert list(RGB_BACKBONE_NAMES) == list(models.RGB_BACKBONES)
     assert list(XYZ_BACKBONE_NAMES) == [*models.XYZ_BACKBONES, FPFH]
     assert list(METHOD_BANKS) == list(METHODS)
-    assert {
-        name: list(kind.bank_names)
-        for name, kind in METHODS.items()
-    } == {
-        k: list(v)
-        for k, v in METHOD_BANKS.items()
+    assert {name: list(kind.bank_names) for name, kind in METHODS.items()} == {
+        k: list(v) for k, v in METHOD_BANKS.items()
     }
 
 
@@ -165,22 +176,32 @@ def test_fix_all():
 
 
 def test_eval_mode_equals_its_fix():
-    assert vars(parse("--eval_mode")) == vars(parse("--fix", "eval_mode")) == vars(
-        parse("--eval_mode", "--fix", "eval_mode"))
+    assert (
+        vars(parse("--eval_mode"))
+        == vars(parse("--fix", "eval_mode"))
+        == vars(parse("--eval_mode", "--fix", "eval_mode"))
+    )
     assert parse("--eval_mode", "--fix", "scaling").fix == ["eval_mode", "scaling"]
     assert parse("--eval_mode").eval_mode
 
 
 CONTRADICTIONS = [
     *[(["--method_name", m, "--use_uff", "--memory_bank", "multiple"], "--memory_bank") for m in ONE_BANK],
-    *[(["--method_name", m, "--use_uff", "--memory_bank", "single"], "--memory_bank")
-      for m in METHOD_BANKS if m not in ONE_BANK],
+    *[
+        (["--method_name", m, "--use_uff", "--memory_bank", "single"], "--memory_bank")
+        for m in METHOD_BANKS
+        if m not in ONE_BANK
+    ],
     ([], "--use_uff"),
     (["--method_name", "Fusion"], "--use_uff"),
-    *[(["--method_name", m, "--use_uff", "--scoring", "baseline", "disagreement"], "--scoring disagreement")
-      for m in ONE_BANK],
-    *[(["--method_name", m, "--scoring_map", "bank"], "--scoring_map bank")
-      for m in ("DINO", "Point_MAE", "DINO+Point_MAE", "DINO+Point_MAE+add")],
+    *[
+        (["--method_name", m, "--use_uff", "--scoring", "baseline", "disagreement"], "--scoring disagreement")
+        for m in ONE_BANK
+    ],
+    *[
+        (["--method_name", m, "--scoring_map", "bank"], "--scoring_map bank")
+        for m in ("DINO", "Point_MAE", "DINO+Point_MAE", "DINO+Point_MAE+add")
+    ],
     *[(["--method_name", m, "--save_feature"], "--save_feature") for m in ("DINO", "Point_MAE")],
 ]
 
@@ -192,9 +213,15 @@ def test_contradiction(capsys, flags, named):
 
 
 @pytest.mark.parametrize(
-    "flags", [["--scoring", "disagreement"], ["--scoring", "disagreement", "--method_name", "DINO+Point_MAE+add"],
-              ["--save_feature"], ["--scoring_map", "bank", "--use_uff", "--method_name", "DINO+Point_MAE+Fusion"],
-              ["--save_feature", "--use_uff", "--method_name", "Fusion"]])
+    "flags",
+    [
+        ["--scoring", "disagreement"],
+        ["--scoring", "disagreement", "--method_name", "DINO+Point_MAE+add"],
+        ["--save_feature"],
+        ["--scoring_map", "bank", "--use_uff", "--method_name", "DINO+Point_MAE+Fusion"],
+        ["--save_feature", "--use_uff", "--method_name", "Fusion"],
+    ],
+)
 def test_sensible_combination(flags):
     parse(*flags)
 
@@ -205,29 +232,36 @@ def test_every_combination_of_method_scoring_and_map_works_or_is_refused(capsys)
     from scoring_addon import DEFAULTS, parameters_from
     from tests.make_maps import make_evaluation
     from utils.scorings import ALL
+
     everything = make_evaluation(size=16, train=2)
     accepted = 0
-    for method, scoring, source, reference in itertools.product(METHOD_BANKS, [*ALL, "all"], ("decision", "bank"),
-                                                                ("test", "train")):
+    for method, scoring, source, reference in itertools.product(
+        METHOD_BANKS, [*ALL, "all"], ("decision", "bank"), ("test", "train")
+    ):
         flags = ["--use_uff", "--scoring", scoring, "--scoring_map", source, "--scoring_reference", reference]
         try:
             args = parse(*flags, method=method)
         except SystemExit as end:
             err = capsys.readouterr().err
-            assert end.code == 2 and len(err.splitlines()) == 1 and (scoring in err or source == "bank"), (method,
-                                                                                                           *flags)
+            assert end.code == 2 and len(err.splitlines()) == 1 and (scoring in err or source == "bank"), (
+                method,
+                *flags,
+            )
             continue
         banks = METHOD_BANKS[method]
         known = everything.training
         trained = [{name: known.bank_map[name][i] for name in banks} for i in range(2)]
-        own = dataclasses.replace(everything, bank_map={name: everything.bank_map[name] for name in banks},
-                                  bank_score={name: everything.bank_score[name] for name in banks},
-                                  training=evaluation.TrainingParts.of(known.path, known.decision_map, trained,
-                                                                       DEFAULTS))
+        own = dataclasses.replace(
+            everything,
+            bank_map={name: everything.bank_map[name] for name in banks},
+            bank_score={name: everything.bank_score[name] for name in banks},
+            training=evaluation.TrainingParts.of(known.path, known.decision_map, trained, DEFAULTS),
+        )
         assert "all" not in args.scoring
         scored = evaluation.score(own, args.scoring, parameters_from(args), args.scoring_reference)
         assert set(scored) == {"baseline", *args.scoring} and all(
-            len(evaluation.metrics(own, {n: s})) == 1 for n, s in scored.items())
+            len(evaluation.metrics(own, {n: s})) == 1 for n, s in scored.items()
+        )
         accepted += 1
     assert accepted > 60
 
@@ -240,8 +274,13 @@ def test_all_is_all_that_the_method_has():
 @pytest.mark.parametrize("method", METHOD_BANKS)
 def test_calibrated_measures_the_training_parts(method):
     from utils.options import method_settings
-    for scoring, wanted in ((["baseline"], False), (["calibrated"], True), (["baseline", "calibrated"], True),
-                            (["all"], True)):
+
+    for scoring, wanted in (
+        (["baseline"], False),
+        (["calibrated"], True),
+        (["baseline", "calibrated"], True),
+        (["all"], True),
+    ):
         args = parse("--use_uff", "--scoring", *scoring, method=method)
         assert args.train_maps == method_settings(args)["training_maps"] == wanted
         assert args.scoring == scoring or scoring == ["all"]
@@ -249,8 +288,13 @@ def test_calibrated_measures_the_training_parts(method):
 
 def test_which_scoring_decides_in_a_saved_model():
     from utils.options import model_scorings
-    for given, first in ((["baseline", "calibrated"], "baseline"), (["calibrated", "baseline"], "calibrated"),
-                         (["all"], "calibrated"), (["disagreement", "calibrated"], "disagreement")):
+
+    for given, first in (
+        (["baseline", "calibrated"], "baseline"),
+        (["calibrated", "baseline"], "calibrated"),
+        (["all"], "calibrated"),
+        (["disagreement", "calibrated"], "disagreement"),
+    ):
         args = parse("--scoring", *given)
         assert model_scorings(args)[0] == first and sorted(model_scorings(args)) == sorted(args.scoring)
     assert model_scorings(parse("--scoring", "all", method="DINO"))[0] == "calibrated"
@@ -268,7 +312,8 @@ def test_a_first_run_is_told_what_it_needs(capsys):
         parse_arguments([])
     line = capsys.readouterr().err
     assert len(line.splitlines()) == 1 and all(
-        word in line for word in ("--dataset_path", "--checkpoint_dir", "--fusion_module_path", "make demo"))
+        word in line for word in ("--dataset_path", "--checkpoint_dir", "--fusion_module_path", "make demo")
+    )
 
 
 def test_help_shows_defaults_of_zero(capsys):
@@ -281,12 +326,14 @@ def test_help_shows_defaults_of_zero(capsys):
 
 def test_the_settings_follow_the_command_line():
     from utils.options import default_of, method_settings
+
     settings = Settings(**method_settings(parse_arguments(["--use_uff"])))
     released = Settings()
     for name in {field.name for field in dataclasses.fields(released)} - {"spool_dir", "score_lambdas", "map_lambdas"}:
         assert getattr(settings, name) == getattr(released, name), name
     assert dict(settings.score_lambdas) == dict(released.score_lambdas) and dict(settings.map_lambdas) == dict(
-        released.map_lambdas)
+        released.map_lambdas
+    )
     assert default_of("f_coreset") == released.f_coreset
 
 
@@ -323,7 +370,9 @@ OUT_OF_RANGE = [
     "random_state 4294967296",
     "random_state 1.5",
     *[
-        f"{bank}_{kind}_lambda {value}" for bank in ("xyz", "rgb", "fusion") for kind in ("s", "smap")
+        f"{bank}_{kind}_lambda {value}"
+        for bank in ("xyz", "rgb", "fusion")
+        for kind in ("s", "smap")
         for value in ("nan", "inf")
     ],
     "scoring_lambda -1",
@@ -363,18 +412,33 @@ def test_out_of_range(capsys, text):
     assert f"--{flag}" in usage_error(capsys, "--use_uff", f"--{flag}", *values)
 
 
-@pytest.mark.parametrize("text", [
-    "f_coreset 1", "coreset_eps 0.999", "ocsvm_nu 1", "num_group 3", "img_size 56", "num_workers 0", "max_sample 1",
-    "seed 4294967295", "random_state 0", "scoring_lambda 0", "scoring_topk 1", "xyz_s_lambda -1"
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "f_coreset 1",
+        "coreset_eps 0.999",
+        "ocsvm_nu 1",
+        "num_group 3",
+        "img_size 56",
+        "num_workers 0",
+        "max_sample 1",
+        "seed 4294967295",
+        "random_state 0",
+        "scoring_lambda 0",
+        "scoring_topk 1",
+        "xyz_s_lambda -1",
+    ],
+)
 def test_limits_are_allowed(text):
     flag, value = text.split()
     assert getattr(parse(f"--{flag}", value), flag) == float(value)
 
 
 def test_help_answers_without_torch():
-    code = ("import sys, main\ntry:\n    main.main(['--help'])\n"
-            "except SystemExit as end:\n    assert 'torch' not in sys.modules; sys.exit(end.code)")
+    code = (
+        "import sys, main\ntry:\n    main.main(['--help'])\n"
+        "except SystemExit as end:\n    assert 'torch' not in sys.modules; sys.exit(end.code)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(main.__file__).parent)
     assert done.returncode == 0 and done.stderr == ""
     words = done.stdout.replace(",", " ").split()

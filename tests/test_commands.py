@@ -1,4 +1,5 @@
 """The manner that all commands share: parser, options of one meaning, exit codes, --quiet."""
+
 import ast
 import importlib
 import re
@@ -15,13 +16,18 @@ from utils.errors import InputError
 ROOT = Path(__file__).resolve().parents[1]
 # patches/apply.py runs on its own on Python 3.8 in a checkout of the release; sweep_guard is started by sweeps alone
 ALONE = {"patches/apply.py", "utils/sweep_guard.py"}
-PROGRAMS = sorted(path.relative_to(ROOT).as_posix() for folder in (".", "tools", "utils", "patches")
-                  for path in (ROOT / folder).glob("*.py")
-                  if 'if __name__ == "__main__"' in path.read_text(encoding="utf-8"))
+PROGRAMS = sorted(
+    path.relative_to(ROOT).as_posix()
+    for folder in (".", "tools", "utils", "patches")
+    for path in (ROOT / folder).glob("*.py")
+    if 'if __name__ == "__main__"' in path.read_text(encoding="utf-8")
+)
 SHARED = [name for name in PROGRAMS if name not in ALONE]
 OUTPUT = {"tools/check_dataset.py", "tools/compare_runs.py", "tools/measure_sweeps.py"}  # these write no file
-BOOTSTRAP = ("if not __package__:  # run as a file of a checkout, not as an installed module\n"
-             "    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))\n")
+BOOTSTRAP = (
+    "if not __package__:  # run as a file of a checkout, not as an installed module\n"
+    "    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))\n"
+)
 
 
 class Stop(Exception):
@@ -96,9 +102,11 @@ def test_mains_return_exit_codes():
 
 
 def test_an_import_leaves_the_path_alone():
-    code = ("import sys; before = list(sys.path)\n"
-            "import tools.check_dataset, tools.predict, tools.sweep, tools.import_parts, utils.preprocessing\n"
-            "sys.exit(sys.path != before)")
+    code = (
+        "import sys; before = list(sys.path)\n"
+        "import tools.check_dataset, tools.predict, tools.sweep, tools.import_parts, utils.preprocessing\n"
+        "sys.exit(sys.path != before)"
+    )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
@@ -126,12 +134,16 @@ def stopped_by(error):
     return work
 
 
-@pytest.mark.parametrize("work, code, told", [
-    (lambda _: 0, 0, ""), (lambda _: 1, 1, ""),
-    (stopped_by(InputError("a.txt: is missing")), 2, "x.py: a.txt: is missing\n"),
-    (stopped_by(OSError(28, "No space left on device", "b.txt")), 1, "x.py: b.txt: No space left on device\n"),
-    (stopped_by(KeyboardInterrupt()), 1, "x.py: go on\n"),
-])
+@pytest.mark.parametrize(
+    "work, code, told",
+    [
+        (lambda _: 0, 0, ""),
+        (lambda _: 1, 1, ""),
+        (stopped_by(InputError("a.txt: is missing")), 2, "x.py: a.txt: is missing\n"),
+        (stopped_by(OSError(28, "No space left on device", "b.txt")), 1, "x.py: b.txt: No space left on device\n"),
+        (stopped_by(KeyboardInterrupt()), 1, "x.py: go on\n"),
+    ],
+)
 def test_exit_codes(work, code, told, capsys):
     assert run_command("x.py", Parser(prog="x").parse_args([]), work, "go on") == code
     assert capsys.readouterr() == ("", told)

@@ -1,4 +1,5 @@
 """tools/compare_runs.py: tables of ours and of a checkout, differences checked against the numbers put in."""
+
 import re
 
 import pytest
@@ -14,13 +15,16 @@ def of_ours(folder, values, scorings=("baseline",)):
     """Append our tables: {category: value of the first scoring}; every further scoring has 0.01 more, pixel ROCAUC
     0.1 more, AU-PRO 0.2 more."""
     append_tables(
-        folder, METHOD, {
+        folder,
+        METHOD,
+        {
             category: {
                 s: Metrics(*[None if v is None else v + 0.01 * i + extra for extra in (0, 0.1, 0.2)])
                 for i, s in enumerate(scorings)
             }
             for category, v in values.items()
-        })
+        },
+    )
     return str(folder)
 
 
@@ -33,7 +37,8 @@ def of_a_checkout(folder, *tables, method=METHOD):
                 mean = round(sum(values.values()) / len(values), 3)
                 file.write(
                     f"{heading} \n\n| Method | {' | '.join(values)} | Mean |\n|:---|{'---:|' * (len(values) + 1)}\n"
-                    f"| {method} | {' | '.join(f'{v:g}' for v in values.values())} | {mean:g} |\n\n")
+                    f"| {method} | {' | '.join(f'{v:g}' for v in values.values())} | {mean:g} |\n\n"
+                )
     return str(folder)
 
 
@@ -41,8 +46,9 @@ def shown(out):
     """[{column: text} of the last row of each table]."""
     tables = []
     for text in out.split("## ")[1:]:
-        rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()
-                if line.startswith("|")]
+        rows = [
+            [cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")
+        ]
         tables.append({"": text.splitlines()[0], **dict(zip(rows[0], rows[-1])), "rows": [row[0] for row in rows[2:]]})
     return tables
 
@@ -55,8 +61,12 @@ def test_two_runs_of_a_checkout(tmp_path, capsys):
     tables = shown(out)
     assert err == "" and [t[""] for t in tables] == [f"{heading}: B - A" for heading, _ in TABLES.values()]
     for table in tables:
-        assert (table["Method"], table["Bagel"], table["Peach"], table["Mean"]) == ("B - A", "+0.125", "-0.050",
-                                                                                    "+0.037")
+        assert (table["Method"], table["Bagel"], table["Peach"], table["Mean"]) == (
+            "B - A",
+            "+0.125",
+            "-0.050",
+            "+0.037",
+        )
         assert table["rows"] == [f"A: {METHOD}", f"B: {METHOD}", "B - A"]
     assert compare_runs.main([b, a]) == 0
     assert shown(capsys.readouterr().out)[0]["Bagel"] == "-0.125"
@@ -69,7 +79,8 @@ def test_ours_against_a_checkout(tmp_path, capsys):
     out, err = capsys.readouterr()
     assert [t["Bagel"] for t in shown(out)] == ["+0.000", "+0.100", "+0.200"]
     assert f"only in {b}/image_rocauc_results.md, table of line 3: {METHOD} [disagreement]".replace(
-        "/", "") in err.replace("/", "").replace("\\", "")
+        "/", ""
+    ) in err.replace("/", "").replace("\\", "")
     for row in ("disagreement", f"{METHOD} [disagreement]"):
         assert compare_runs.main([a, b, "--rows", "baseline", row]) == 0
         assert [t["Mean"] for t in shown(capsys.readouterr().out)] == ["+0.010", "+0.110", "+0.210"]
@@ -98,7 +109,12 @@ def test_what_stands_in_one_run_only_is_named(tmp_path, capsys):
     out, err = capsys.readouterr()
     table = shown(out)[0]
     assert (table["Bagel"], table["Peach"], table["Mean"]) == ("+0.100", "undefined", "+0.100") and set(table) == {
-        "", "Method", "Bagel", "Peach", "Mean", "rows"
+        "",
+        "Method",
+        "Bagel",
+        "Peach",
+        "Mean",
+        "rows",
     }
     assert len(re.findall("category (?:Rope|Tire|Foam)", err)) == 9
     c = of_a_checkout(tmp_path / "c", {"Bagel": 0.6}, method="DINO")
@@ -110,13 +126,18 @@ def test_what_stands_in_one_run_only_is_named(tmp_path, capsys):
     assert compare_runs.main([a, b]) == 1
 
 
-@pytest.mark.parametrize("text, word",
-                         [("nothing here\n", "no result table"), ("| a | b |\n|---|---|\n| x | 1 |\n", "line 1"),
-                          ("| Method | A | Mean |\n|---|---|---|\n| m | x | 1 |\n", "line 3: 'x' is no number"),
-                          ("| Method | A | Mean |\n|---|---|---|\n| m | 1 |\n", "2 cells"),
-                          ("| Method | A | A |\n", "line 1"),
-                          ("| Method | A | Mean |\n|---|---|---|\n| m | 1 | 1 |\n| m | 1 | 1 |\n", "second row m"),
-                          (b"\xff\xfe\x00", "cannot be read")])
+@pytest.mark.parametrize(
+    "text, word",
+    [
+        ("nothing here\n", "no result table"),
+        ("| a | b |\n|---|---|\n| x | 1 |\n", "line 1"),
+        ("| Method | A | Mean |\n|---|---|---|\n| m | x | 1 |\n", "line 3: 'x' is no number"),
+        ("| Method | A | Mean |\n|---|---|---|\n| m | 1 |\n", "2 cells"),
+        ("| Method | A | A |\n", "line 1"),
+        ("| Method | A | Mean |\n|---|---|---|\n| m | 1 | 1 |\n| m | 1 | 1 |\n", "second row m"),
+        (b"\xff\xfe\x00", "cannot be read"),
+    ],
+)
 def test_broken_tables(text, word, tmp_path, capsys):
     a = of_a_checkout(tmp_path / "a", {"Bagel": 0.6})
     b = of_a_checkout(tmp_path / "b", {"Bagel": 0.6})

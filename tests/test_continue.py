@@ -1,4 +1,5 @@
 """The same command again continues; kills, signals, two processes and full disks lose nothing."""
+
 import contextlib
 import csv
 import json
@@ -75,8 +76,11 @@ def tables(folder):
 def outcome(folder):
     """Everything that a run is for: tables, scores, metrics."""
     categories = json.loads((folder / "run.json").read_text())["categories"]
-    return (tables(folder), {path.name: path.read_text() for path in sorted(folder.glob("scores_*.csv"))},
-            {name: (entry["metrics"], entry["banks"]) for name, entry in categories.items()})
+    return (
+        tables(folder),
+        {path.name: path.read_text() for path in sorted(folder.glob("scores_*.csv"))},
+        {name: (entry["metrics"], entry["banks"]) for name, entry in categories.items()},
+    )
 
 
 def test_ten_kills_end_in_the_same_results(driver, flags, data, tmp_path):  # noqa: F811
@@ -143,6 +147,7 @@ def test_the_same_command_again_keeps_everything(flags, data, tmp_path, capsys):
 
 def test_changed_data_or_weights_are_computed_again(flags, data, checkpoints, tmp_path, capsys):  # noqa: F811
     import shutil
+
     own = tmp_path / "checkpoints"
     own.mkdir()
     shutil.copy(checkpoints / "pointmae_pretrain.pth", own)
@@ -161,6 +166,7 @@ def test_changed_data_or_weights_are_computed_again(flags, data, checkpoints, tm
     capsys.readouterr()
     assert main.main(command) == 0 and "kept" not in capsys.readouterr().out
     from tools.standin_checkpoints import write_checkpoints
+
     (own / "pointmae_pretrain.pth").unlink()
     write_checkpoints(own, ["point_mae"], 1)
     assert main.main(command) == 0 and "kept" not in capsys.readouterr().out
@@ -219,8 +225,7 @@ def test_a_second_signal_changes_nothing_but_patience(driver, flags, data, tmp_p
     assert driver.end() == 1
     text = log.read_text()
     assert (
-        "Traceback" not in text
-        and "stopped by the user; the finished categories are kept; not finished: two" in text
+        "Traceback" not in text and "stopped by the user; the finished categories are kept; not finished: two" in text
     )
     assert "One |" in (tmp_path / "results" / TABLES[0]).read_text()
     assert json.loads((tmp_path / "results" / "run.json").read_text())["categories"].keys() == {"one"}
@@ -272,7 +277,7 @@ def test_the_same_category_is_refused_while_another_process_has_it(flags, data, 
     for path in (tmp_path / "results" / "runs").glob("*/*.json"):
         path.unlink()
     (lock,) = (tmp_path / "results" / "runs").glob("*/.one-*.lock")
-    category, data_id = lock.name[1:-len(".lock")].rsplit("-", 1)
+    category, data_id = lock.name[1 : -len(".lock")].rsplit("-", 1)
     unit = runs.Unit(tmp_path / "results", lock.parent.name, category, data_id)
     context = multiprocessing.get_context("spawn")
     ready, stop = context.Event(), context.Event()
@@ -332,6 +337,7 @@ def test_a_failing_seed_keeps_the_others(flags, data, tmp_path, capsys, monkeypa
         if args.seed == 1:
             raise RuntimeError("out of memory, say")
         return build(args, *rest)
+
     monkeypatch.setattr(main, "Run", failing)
     command = [*flags, *POINT_MAE, "--dataset_path", str(data), "--category", "one", "--seeds", "0", "1", "2"]
     assert main.main(command) == 1
@@ -350,6 +356,7 @@ def test_a_full_disk_under_save_maps_names_it_and_keeps_the_scores(
 ):  # noqa: F811
     def full(*_, **__):
         raise OSError(28, "No space left on device")
+
     monkeypatch.setattr("evaluation.write", full)
     code = main.main(
         [
@@ -369,9 +376,11 @@ def test_a_full_disk_under_save_maps_names_it_and_keeps_the_scores(
     )
     out, err = capsys.readouterr()
     assert (
-        code == 1 and
-        f"not finished: one: maps: {tmp_path / 'maps'}: No space left on device; its scores and metrics are complete"
-        in err)
+        code == 1
+        and f"not finished: one: maps: {tmp_path / 'maps'}: No space left on device; its scores and metrics "
+        f"are complete"
+        in err
+    )
     assert "One |" in out and "failed" not in err
     with open(tmp_path / "results" / "scores_one.csv") as file:
         assert len(list(csv.reader(file))) == 3
@@ -380,8 +389,12 @@ def test_a_full_disk_under_save_maps_names_it_and_keeps_the_scores(
 def test_left_overs_of_killed_runs_are_removed(tmp_path):
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    names = {f".a.csv.{dead.pid}@{host()}.x1.tmp": False, f".a.csv.{os.getpid()}@{host()}.x1.tmp": True,
-             f".a.csv.{dead.pid}@elsewhere.x1.tmp": True, "own.tmp": True}
+    names = {
+        f".a.csv.{dead.pid}@{host()}.x1.tmp": False,
+        f".a.csv.{os.getpid()}@{host()}.x1.tmp": True,
+        f".a.csv.{dead.pid}@elsewhere.x1.tmp": True,
+        "own.tmp": True,
+    }
     for name in names:
         (tmp_path / "deep").mkdir(exist_ok=True)
         (tmp_path / "deep" / name).write_text("half")

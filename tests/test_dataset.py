@@ -19,14 +19,21 @@ from utils.mvtec3d_util import Reading
 from utils.pictures import read_picture
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
-RELEASED = transforms.Compose([transforms.Resize((224, 224), interpolation=transforms.InterpolationMode.BICUBIC),
-                               transforms.ToTensor(), transforms.Normalize(MEAN.tolist(), STD.tolist())])
+RELEASED = transforms.Compose(
+    [
+        transforms.Resize((224, 224), interpolation=transforms.InterpolationMode.BICUBIC),
+        transforms.ToTensor(),
+        transforms.Normalize(MEAN.tolist(), STD.tolist()),
+    ]
+)
 
 
 def nearest(array, size):
     """Nearest-neighbour resize of [H, W, ...] with torch's float32 index rule."""
-    rows, columns = (np.floor(np.arange(size, dtype=np.float32) * (np.float32(n) / np.float32(size))).astype(int)
-                     for n in array.shape[:2])
+    rows, columns = (
+        np.floor(np.arange(size, dtype=np.float32) * (np.float32(n) / np.float32(size))).astype(int)
+        for n in array.shape[:2]
+    )
     return array[rows][:, columns]
 
 
@@ -35,8 +42,9 @@ def train(root, size=224, min_points=0):
 
 
 def loader(root, split="train", workers=1, min_points=0):
-    return get_data_loader(split, "toy", 224,
-                           SimpleNamespace(dataset_path=root, num_workers=workers, min_points=min_points))
+    return get_data_loader(
+        split, "toy", 224, SimpleNamespace(dataset_path=root, num_workers=workers, min_points=min_points)
+    )
 
 
 def refusal(call, path):
@@ -72,8 +80,8 @@ def test_points_resized_to_nearest(tmp_path, height, width, size):
     assert xyz.shape == depth.shape == (3, size, size) and xyz.dtype == torch.float32
     np.testing.assert_array_equal(xyz.numpy(), nearest(cloud, size).transpose(2, 0, 1))
     assert torch.equal(
-        xyz,
-        torch.nn.functional.interpolate(torch.tensor(cloud).permute(2, 0, 1)[None], size=(size, size))[0])
+        xyz, torch.nn.functional.interpolate(torch.tensor(cloud).permute(2, 0, 1)[None], size=(size, size))[0]
+    )
     np.testing.assert_array_equal(depth.numpy(), np.repeat(xyz.numpy()[2:], 3, axis=0))
 
 
@@ -81,8 +89,10 @@ def test_test_items(tmp_path):
     folder = make_category(tmp_path)
     data = TestDataset("toy", 56, tmp_path)
     assert len(data) == 2
-    assert [data.describe(i) for i in range(2)] == [("toy/test/good/rgb/000.png", "good", 0),
-                                                    ("toy/test/hole/rgb/000.png", "hole", 1)]
+    assert [data.describe(i) for i in range(2)] == [
+        ("toy/test/good/rgb/000.png", "good", 0),
+        ("toy/test/hole/rgb/000.png", "hole", 1),
+    ]
     for item, label, defect in zip(data, (0, 1), ("good", "hole")):
         sample, mask, found, path = item
         assert [tuple(t.shape) for t in sample] == [(3, 224, 224), (3, 56, 56), (3, 56, 56)]
@@ -97,13 +107,28 @@ def test_parts_in_order_of_folders_and_names(tmp_path):
             add_part(tmp_path, where, name, gt=spot())
     data = TestDataset("toy", 224, tmp_path)
     assert [(data.describe(i)[1], data.files[i][0].stem) for i in range(6)] == [
-        ("cut", "002"), ("cut", "010"), ("good", "002"), ("good", "010"), ("hole", "002"), ("hole", "010")]
+        ("cut", "002"),
+        ("cut", "010"),
+        ("good", "002"),
+        ("good", "010"),
+        ("hole", "002"),
+        ("hole", "010"),
+    ]
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader")  # more processes than this machine has cores
-@pytest.mark.parametrize("device, gpu, given, wanted", [
-    ("cpu", True, None, 1), ("auto", False, None, 1), ("auto", True, None, 4), ("cuda", True, None, 4),
-    ("mps", False, None, 1), ("cuda", True, 0, 0), ("cpu", False, 3, 3)])
+@pytest.mark.parametrize(
+    "device, gpu, given, wanted",
+    [
+        ("cpu", True, None, 1),
+        ("auto", False, None, 1),
+        ("auto", True, None, 4),
+        ("cuda", True, None, 4),
+        ("mps", False, None, 1),
+        ("cuda", True, 0, 0),
+        ("cpu", False, 3, 3),
+    ],
+)
 def test_workers_follow_the_device(tmp_path, monkeypatch, device, gpu, given, wanted):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
     monkeypatch.setattr(dataset, "available_cores", lambda: 16)
@@ -124,8 +149,9 @@ def test_loader_gives_the_items_in_order(tmp_path, split, workers):
         if split == "train":
             assert batch[1].tolist() == [item[1]] == [0]
         else:
-            assert torch.equal(batch[1], item[1][None]) and batch[2].tolist() == [item[2]] and list(
-                batch[3]) == [item[3]]
+            assert (
+                torch.equal(batch[1], item[1][None]) and batch[2].tolist() == [item[2]] and list(batch[3]) == [item[3]]
+            )
 
 
 def mask_of(root, gt):
@@ -140,17 +166,20 @@ def with_palette(indices, colours):
     return image
 
 
-@pytest.mark.parametrize("name, gt", [
-    ("grey", spot()),
-    ("ones", spot() // 255),
-    ("rgb", np.dstack([spot()] * 3)),
-    ("rgb ones", np.dstack([spot() // 255] * 3)),
-    ("rgba", np.dstack([spot()] * 3 + [np.full_like(spot(), 255)])),
-    ("1 bit", Image.fromarray(spot()).convert("1")),
-    ("la", Image.fromarray(spot()).convert("LA")),
-    ("palette", with_palette(spot() // 255, [(0, 0, 0), (255, 255, 255)])),
-    ("palette reversed", with_palette(1 - spot() // 255, [(255, 255, 255), (0, 0, 0)])),
-])
+@pytest.mark.parametrize(
+    "name, gt",
+    [
+        ("grey", spot()),
+        ("ones", spot() // 255),
+        ("rgb", np.dstack([spot()] * 3)),
+        ("rgb ones", np.dstack([spot() // 255] * 3)),
+        ("rgba", np.dstack([spot()] * 3 + [np.full_like(spot(), 255)])),
+        ("1 bit", Image.fromarray(spot()).convert("1")),
+        ("la", Image.fromarray(spot()).convert("LA")),
+        ("palette", with_palette(spot() // 255, [(0, 0, 0), (255, 255, 255)])),
+        ("palette reversed", with_palette(1 - spot() // 255, [(255, 255, 255), (0, 0, 0)])),
+    ],
+)
 def test_mask_of_any_mode(tmp_path, name, gt):
     np.testing.assert_array_equal(mask_of(tmp_path, gt), nearest(spot() / 255, 224))
 
@@ -198,14 +227,17 @@ GREY = picture(224, 224)[:, :, 0]
 COLOURS = [(0, 0, 0), (200, 10, 30), (7, 250, 90), (255, 255, 255)]
 
 
-@pytest.mark.parametrize("name, content, wanted", [
-    ("rgb", picture(224, 224), picture(224, 224)),
-    ("palette", with_palette(GREY // 64, COLOURS), np.array(COLOURS)[GREY // 64]),
-    ("grey", GREY, np.dstack([GREY] * 3)),
-    ("rgba", np.dstack([picture(224, 224), GREY]), picture(224, 224)),
-    ("la", Image.fromarray(np.dstack([GREY, GREY.T])), np.dstack([GREY] * 3)),
-    ("1 bit", Image.fromarray(GREY > 99), np.dstack([(GREY > 99) * 255] * 3)),
-])
+@pytest.mark.parametrize(
+    "name, content, wanted",
+    [
+        ("rgb", picture(224, 224), picture(224, 224)),
+        ("palette", with_palette(GREY // 64, COLOURS), np.array(COLOURS)[GREY // 64]),
+        ("grey", GREY, np.dstack([GREY] * 3)),
+        ("rgba", np.dstack([picture(224, 224), GREY]), picture(224, 224)),
+        ("la", Image.fromarray(np.dstack([GREY, GREY.T])), np.dstack([GREY] * 3)),
+        ("1 bit", Image.fromarray(GREY > 99), np.dstack([(GREY > 99) * 255] * 3)),
+    ],
+)
 def test_picture_of_any_mode(tmp_path, name, content, wanted):
     add_part(tmp_path, "train/good", rgb=content)
     (rgb, _, _), _ = train(tmp_path)[0]
@@ -244,7 +276,7 @@ def test_picture_of_floats_is_refused(tmp_path):
 def test_truncated_png(tmp_path, kept):
     rgb, _, _ = add_part(tmp_path, "train/good")
     data = rgb.read_bytes()
-    rgb.write_bytes(data[:int(kept if kept >= 1 else kept * len(data))])
+    rgb.write_bytes(data[: int(kept if kept >= 1 else kept * len(data))])
     refusal(lambda: train(tmp_path)[0], rgb)
 
 
@@ -252,14 +284,19 @@ def test_truncated_png(tmp_path, kept):
 def test_truncated_tiff(tmp_path, kept, caplog):
     _, xyz, _ = add_part(tmp_path, "train/good")
     data = xyz.read_bytes()
-    xyz.write_bytes(data[:int(kept if kept >= 1 else kept * len(data))])
+    xyz.write_bytes(data[: int(kept if kept >= 1 else kept * len(data))])
     refusal(lambda: train(tmp_path)[0], xyz)
     assert caplog.messages == []
 
 
-@pytest.mark.parametrize("cloud, word", [(points()[:, :, :2].copy(), "60, 75, 2"),
-                                         ((points() * 1000).astype(np.uint16), "uint16"),
-                                         ((points() * 1000).astype(np.int32), "int32")])
+@pytest.mark.parametrize(
+    "cloud, word",
+    [
+        (points()[:, :, :2].copy(), "60, 75, 2"),
+        ((points() * 1000).astype(np.uint16), "uint16"),
+        ((points() * 1000).astype(np.int32), "int32"),
+    ],
+)
 def test_tiff_of_another_kind(tmp_path, cloud, word):
     _, xyz, _ = add_part(tmp_path, "train/good")
     write_tiff(xyz, cloud)
@@ -297,8 +334,9 @@ def test_broken_pixels_become_background(tmp_path, caplog, kind):
     xyz = train(tmp_path)[0][0][1]
     background = ~xyz.any(dim=0)
     assert background.nonzero().tolist() == [[5, 7], [100, 200]]
-    np.testing.assert_array_equal(xyz.numpy()[:, ~background.numpy()],
-                                  points(224, 224).transpose(2, 0, 1)[:, ~background.numpy()])
+    np.testing.assert_array_equal(
+        xyz.numpy()[:, ~background.numpy()], points(224, 224).transpose(2, 0, 1)[:, ~background.numpy()]
+    )
     assert "2 pixels" in one_warning(caplog, path)
 
 
@@ -387,8 +425,14 @@ def test_partly_matching_names(tmp_path):
 
 def test_different_names_are_paired_by_position(tmp_path):
     for name, part in (("a", 1), ("b", 2), ("c", 3)):
-        add_part(tmp_path, "test/hole", name, picture(224, 224, part), points(224, 224, part),
-                 np.full((224, 224), 80 * part, np.uint8))
+        add_part(
+            tmp_path,
+            "test/hole",
+            name,
+            picture(224, 224, part),
+            points(224, 224, part),
+            np.full((224, 224), 80 * part, np.uint8),
+        )
     for kind, suffix in (("xyz", "tiff"), ("gt", "png")):
         for name in "abc":
             file = tmp_path / "toy/test/hole" / kind / f"{name}.{suffix}"

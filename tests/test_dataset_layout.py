@@ -32,8 +32,10 @@ def test_missing_or_empty_test(tmp_path, made):
     refusal(lambda: TestDataset("toy", 224, tmp_path), tmp_path / "toy/test")
 
 
-@pytest.mark.parametrize("kind, content, workers", [
-    ("rgb", b"no picture", 0), ("xyz", "empty", 0), ("xyz", b"no tiff", 0), ("xyz", b"no tiff", 1)])
+@pytest.mark.parametrize(
+    "kind, content, workers",
+    [("rgb", b"no picture", 0), ("xyz", "empty", 0), ("xyz", b"no tiff", 0), ("xyz", b"no tiff", 1)],
+)
 def test_message_is_one_line_also_from_a_worker(tmp_path, kind, content, workers):
     make_category(tmp_path)
     path = next((tmp_path / "toy/train/good" / kind).glob("001*"))

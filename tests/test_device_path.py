@@ -1,4 +1,5 @@
 """The path that a GPU takes, run on tensors without data, on which every value asked for by the host is an error."""
+
 import numpy as np
 import pytest
 import torch
@@ -19,10 +20,9 @@ def without_data(module):
     """Move a module's tensors to a GPU that need not be there."""
     for part in module.modules():
         for tensors in (part._parameters, part._buffers):
-            tensors.update({
-                name: torch.empty(t.shape, dtype=t.dtype, device=GPU)
-                for name, t in tensors.items() if t is not None
-            })
+            tensors.update(
+                {name: torch.empty(t.shape, dtype=t.dtype, device=GPU) for name, t in tensors.items() if t is not None}
+            )
 
 
 class Launches(TorchDispatchMode):
@@ -38,7 +38,8 @@ class Launches(TorchDispatchMode):
         name = func.overloadpacket.__name__
         by_mask = name == "index" and any(i is not None and i.dtype == torch.bool for i in args[1])
         to_host = name in ("_to_copy", "copy_") and args[0].device == GPU != torch.device(
-            (kwargs or {}).get("device", GPU))
+            (kwargs or {}).get("device", GPU)
+        )
         self.waits += name in self.WAITING or by_mask or to_host
         self.kernels += not (func.is_view or "empty" in name or name in ("device", "detach", "_unsafe_view"))
         return func(*args, **(kwargs or {}))
@@ -59,10 +60,7 @@ def test_no_host_round_trips_inside_a_sample(arguments, monkeypatch, mode):
         without_data(method.extractor)
         method.device = method.extractor.device = GPU
         patches = method.extract((torch.randn(1, 3, 224, 224), xyz, None))
-        assert {
-            name: (tuple(p.shape), p.device.type, p.dtype)
-            for name, p in patches.items()
-        } == {
+        assert {name: (tuple(p.shape), p.device.type, p.dtype) for name, p in patches.items()} == {
             name: (shape, "cuda", torch.float32)
             for name, shape in (("rgb", (784, 768)), ("xyz", (3136, 1152)), ("fusion", (3136, 1920)))
         }
@@ -70,8 +68,10 @@ def test_no_host_round_trips_inside_a_sample(arguments, monkeypatch, mode):
             bank.rows = torch.empty(20000, patches[name].shape[1], device=GPU)
             score, distance = bank.measure(patches[name])
             assert score.shape == () and distance.shape == (len(patches[name]),) and distance.device.type == "cuda"
-        for ask, error in ((lambda: float(score), DataDependentOutputException), (lambda: distance.nonzero(),
-                                                                                  DynamicOutputShapeException)):
+        for ask, error in (
+            (lambda: float(score), DataDependentOutputException),
+            (lambda: distance.nonzero(), DynamicOutputShapeException),
+        ):
             with pytest.raises(error):  # what such a round trip looks like
                 ask()
             search = RowSearch(bank.rows)
@@ -90,10 +90,12 @@ def test_few_kernels_are_launched_for_the_points_of_a_sample(monkeypatch):
         monkeypatch.setattr(alignment, "pooling_side", lambda size, device: torch.empty(side.shape, device=device))
         points = torch.empty(40000, 3, device=GPU)
         phases = {}
-        for name, run in (("sampling", lambda: pointnet2_utils.farthest_point_sample(points, 256)),
-                          ("neighbours", lambda: pointnet2_utils.nearest_points(points[:1024], points, 128)),
-                          ("grouping", lambda: transformer.group_sizes(points, [128, 256])),
-                          ("alignment", lambda: alignment.alignment_matrix(points[:1024], points, valid.to(GPU), 224))):
+        for name, run in (
+            ("sampling", lambda: pointnet2_utils.farthest_point_sample(points, 256)),
+            ("neighbours", lambda: pointnet2_utils.nearest_points(points[:1024], points, 128)),
+            ("grouping", lambda: transformer.group_sizes(points, [128, 256])),
+            ("alignment", lambda: alignment.alignment_matrix(points[:1024], points, valid.to(GPU), 224)),
+        ):
             with Launches() as phases[name]:
                 run()
     assert not any(phase.waits for phase in phases.values())
@@ -120,7 +122,10 @@ def test_the_coreset_of_a_gpu_waits_less_than_once_in_ten_picks(monkeypatch):
 def test_the_projected_rows_are_brought_to_the_device_once(monkeypatch):
     """And not back from there, to find the distinct ones."""
     moved = []
-    monkeypatch.setattr(coreset, "FarthestFirst", lambda rows, count: moved.append(rows) or type(
-        "", (), {"run": lambda self, progress: torch.arange(count)})())
+    monkeypatch.setattr(
+        coreset,
+        "FarthestFirst",
+        lambda rows, count: moved.append(rows) or type("", (), {"run": lambda self, progress: torch.arange(count)})(),
+    )
     assert greedy_k_center(torch.arange(6.0)[:, None] // 2, 2, "meta").tolist() == [0, 2]
     assert [tuple(rows.shape) for rows in moved] == [(3, 1)] and moved[0].device.type == "meta"

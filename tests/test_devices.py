@@ -1,4 +1,5 @@
 """Which device a command uses: auto never takes MPS, which nobody has run."""
+
 import pytest
 import torch
 
@@ -9,6 +10,7 @@ from utils.errors import InputError
 @pytest.fixture
 def machine(monkeypatch):
     """Function: let torch see so many GPUs, and MPS or not; returns the numbers that torch was told to use."""
+
     def build(gpus=0, mps=False):
         told = []
         monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
@@ -20,8 +22,9 @@ def machine(monkeypatch):
     return build
 
 
-@pytest.mark.parametrize("gpus, mps, expected", [(0, False, "cpu"), (0, True, "cpu"), (2, False, "cuda"),
-                                                 (2, True, "cuda")])
+@pytest.mark.parametrize(
+    "gpus, mps, expected", [(0, False, "cpu"), (0, True, "cpu"), (2, False, "cuda"), (2, True, "cuda")]
+)
 def test_auto_is_cuda_else_cpu(machine, gpus, mps, expected):
     told = machine(gpus, mps)
     assert choose_device("auto") == torch.device(expected) and told == []

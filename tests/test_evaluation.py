@@ -45,8 +45,13 @@ def test_it_cannot_be_changed():
     value = make_evaluation(size=16, train=2)
     with pytest.raises(dataclasses.FrozenInstanceError):
         value.label = None
-    for array in (value.label, value.decision_map, value.bank_map["xyz"], value.picture,
-                  value.training.bank_map["rgb"]):
+    for array in (
+        value.label,
+        value.decision_map,
+        value.bank_map["xyz"],
+        value.picture,
+        value.training.bank_map["rgb"],
+    ):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 0
     with pytest.raises(TypeError):
@@ -55,15 +60,11 @@ def test_it_cannot_be_changed():
 
 def test_arrays_that_do_not_fit_are_refused():
     value = make_evaluation(size=16)
-    for change in ({
-            "label": value.label[1:]
-    }, {
-            "mask": value.mask[:, :8]
-    }, {
-            "bank_score": {
-                "xyz": value.bank_score["xyz"]
-            }
-    }):
+    for change in (
+        {"label": value.label[1:]},
+        {"mask": value.mask[:, :8]},
+        {"bank_score": {"xyz": value.bank_score["xyz"]}},
+    ):
         with pytest.raises(ValueError, match="cookie"):
             dataclasses.replace(value, **change)
 
@@ -75,14 +76,21 @@ def test_scores_and_metrics_are_those_of_the_add_on():
         scored = score(value, names[::-1], reference=reference)
         assert list(scored) == ["baseline", *(name for name in names[::-1] if name != "baseline")]
         known = value.training.reference(scoring_addon.DEFAULTS) if reference == "train" else None
-        expected = scoring_addon.score_all(names, value.decision_score, value.decision_map, value.samples,
-                                           reference=known)
+        expected = scoring_addon.score_all(
+            names, value.decision_score, value.decision_map, value.samples, reference=known
+        )
         for name, found in metrics(value, scored).items():
             own = expected[name]
             assert np.array_equal(scored[name].image_preds, own.image_preds)
             assert [*found] == [
-                *compute_metrics(value.label, own.image_preds, value.mask.ravel(), np.ravel(own.predictions),
-                                 value.mask, own.predictions)
+                *compute_metrics(
+                    value.label,
+                    own.image_preds,
+                    value.mask.ravel(),
+                    np.ravel(own.predictions),
+                    value.mask,
+                    own.predictions,
+                )
             ]
 
 
@@ -95,10 +103,14 @@ def test_calibrated_is_the_same_for_one_part_alone_and_within_a_set(tmp_path):
     statistics = training_statistics(whole.training.bank_map)
     assert whole.training.calibrated == saved.training.calibrated == statistics
     for i in range(len(whole)):
-        picked = {name: getattr(saved, name)[i:i + 1] for name in (
-            "path", "defect", "label", "mask", "decision_score", "decision_map", "picture", "has_mask")}
-        banks = {name: {bank: of[i:i + 1] for bank, of in getattr(saved, name).items()}
-                 for name in ("bank_map", "bank_score")}
+        picked = {
+            name: getattr(saved, name)[i : i + 1]
+            for name in ("path", "defect", "label", "mask", "decision_score", "decision_map", "picture", "has_mask")
+        }
+        banks = {
+            name: {bank: of[i : i + 1] for bank, of in getattr(saved, name).items()}
+            for name in ("bank_map", "bank_score")
+        }
         alone = score(dataclasses.replace(saved, **picked, **banks), ["calibrated"], reference="train")["calibrated"]
         expected = calibrated_map({bank: maps[i] for bank, maps in whole.bank_map.items()}, statistics)
         assert np.array_equal(alone.predictions[0], expected)
@@ -162,15 +174,19 @@ def test_a_file_of_version_1_is_read(tmp_path):
         "options": {},
         "seed": 0,
         "training_paths": list(value.training.path),
-        "untrained": True
+        "untrained": True,
     }
     arrays = {"version": np.array(1), "meta": np.array(json.dumps({**meta, "train_parameters": [0.5, 64, "decision"]}))}
     for name in ("path", "defect", "label", "mask", "picture"):
         arrays[name] = np.array(getattr(value, name))
-    arrays["bank_names"], arrays["bank_scores"] = np.array(list(value.bank_score)), np.stack(
-        [*value.bank_score.values()], 1)
-    arrays["score_decision"], arrays["train_statistics"] = value.decision_score, np.stack(
-        value.training.statistics, axis=1)
+    arrays["bank_names"], arrays["bank_scores"] = (
+        np.array(list(value.bank_score)),
+        np.stack([*value.bank_score.values()], 1),
+    )
+    arrays["score_decision"], arrays["train_statistics"] = (
+        value.decision_score,
+        np.stack(value.training.statistics, axis=1),
+    )
     for prefix, of in (("map", value), ("train_map", value.training)):
         arrays[f"{prefix}_decision"] = of.decision_map.astype(np.float32)
         for bank, maps in of.bank_map.items():

@@ -1,4 +1,5 @@
 """Each kind of wrong input gets its answer: in the examination, in check_dataset.py, and in what a run then reads."""
+
 import json
 import os
 import shutil
@@ -38,10 +39,12 @@ def hidden(value):
 
 def z_hidden(value):
     """x and y everywhere, z only where something was measured."""
+
     def change(cloud):
         rows, columns = (np.mgrid[:64, :64] / 64 - 0.5) * 0.1
         flat = np.stack([columns + 1e-4, rows + 1e-4, np.full((64, 64), value)], -1).astype(np.float32)
         return np.where((cloud == 0).all(-1, keepdims=True), flat, cloud)
+
     return change
 
 
@@ -52,26 +55,32 @@ def test_sound(tmp_path):
     assert found.reading._replace(examined=False) == type(found.reading)()
 
 
-@pytest.mark.parametrize("extent, centre", [(0.005, (0, 0, 0)), (0.005, (0, 0, 0.1)), (1.5, (0, 0, 2)),
-                                            (0.08, (0.5, -1, 3))])
+@pytest.mark.parametrize(
+    "extent, centre", [(0.005, (0, 0, 0)), (0.005, (0, 0, 0.1)), (1.5, (0, 0, 2)), (0.08, (0.5, -1, 3))]
+)
 def test_sizes_that_are_metres(tmp_path, extent, centre):
     make_scans(tmp_path, size=extent, centre=centre)
     assert look(tmp_path).faults == ()
 
 
-@pytest.mark.parametrize("factor, unit, dtype", [(1000, "mm", np.float32), (100, "cm", np.float32),
-                                                 (1000, "mm", np.float64), (1000, "mm", np.float16)])
+@pytest.mark.parametrize(
+    "factor, unit, dtype",
+    [(1000, "mm", np.float32), (100, "cm", np.float32), (1000, "mm", np.float64), (1000, "mm", np.float16)],
+)
 def test_another_unit(tmp_path, factor, unit, dtype):
     make_scans(tmp_path, lambda cloud: (cloud * factor).astype(dtype))
     found = look(tmp_path)
-    assert kinds(found.faults) == {
-        "unit": 1
-    } and f"--unit {unit}" in text_of(found.faults, "unit") and "--unit m " in text_of(found.faults, "unit")
+    assert (
+        kinds(found.faults) == {"unit": 1}
+        and f"--unit {unit}" in text_of(found.faults, "unit")
+        and "--unit m " in text_of(found.faults, "unit")
+    )
     mended = look(tmp_path, unit=unit)
     assert mended.faults == () and look(tmp_path, unit="m").faults == ()
     (_, xyz, _), _ = TrainDataset("toy", 64, tmp_path, 1, reading=mended.reading)[0]
-    np.testing.assert_allclose(xyz.numpy().transpose(1, 2, 0), scan(), rtol=0,
-                               atol=1e-6 if dtype != np.float16 else 3e-4)
+    np.testing.assert_allclose(
+        xyz.numpy().transpose(1, 2, 0), scan(), rtol=0, atol=1e-6 if dtype != np.float16 else 3e-4
+    )
 
 
 def test_whole_millimetres(tmp_path):
@@ -94,14 +103,9 @@ def test_mixed_units_are_always_refused(tmp_path, where, factor):
         assert kinds(look(tmp_path, unit=unit).faults) == {"mixed units": 2}
 
 
-@pytest.mark.parametrize("record", [{
-    "coordinates": "millimetres"
-}, {
-    "program": "preprocess_realiad_d3.py",
-    "options": {
-        "xyz": "sensor"
-    }
-}])
+@pytest.mark.parametrize(
+    "record", [{"coordinates": "millimetres"}, {"program": "preprocess_realiad_d3.py", "options": {"xyz": "sensor"}}]
+)
 def test_a_data_set_of_another_convention_passes(tmp_path, record):
     make_scans(tmp_path, lambda cloud: cloud * 1000)
     (tmp_path / "preprocessing.json").write_text(json.dumps(record))
@@ -109,16 +113,24 @@ def test_a_data_set_of_another_convention_passes(tmp_path, record):
     assert found.faults == () and found.reading.unit == "m" and "millimetres" in text_of(found.notes, "convention")
 
 
-@pytest.mark.parametrize("change, named", [(hidden(-1), "(-1, -1, -1)"), (hidden(-9999), "(-9999, -9999, -9999)"),
-                                           (hidden(1e5), "(100000, 100000, 100000)"),
-                                           (hidden([0, 0, 65.535]), "(0, 0, 65.535)"), (z_hidden(-1), "z = -1"),
-                                           (z_hidden(65.535), "z = 65.535"), (z_hidden(-9999), "z = -9999")])
+@pytest.mark.parametrize(
+    "change, named",
+    [
+        (hidden(-1), "(-1, -1, -1)"),
+        (hidden(-9999), "(-9999, -9999, -9999)"),
+        (hidden(1e5), "(100000, 100000, 100000)"),
+        (hidden([0, 0, 65.535]), "(0, 0, 65.535)"),
+        (z_hidden(-1), "z = -1"),
+        (z_hidden(65.535), "z = 65.535"),
+        (z_hidden(-9999), "z = -9999"),
+    ],
+)
 def test_values_that_stand_for_not_measured(tmp_path, change, named):
     make_scans(tmp_path, change)
     found = look(tmp_path)
-    assert kinds(found.warnings) == {
-        "missing": 8
-    } and named in text_of(found.warnings, "missing") and found.faults == ()
+    assert (
+        kinds(found.warnings) == {"missing": 8} and named in text_of(found.warnings, "missing") and found.faults == ()
+    )
     (_, xyz, _), _ = TrainDataset("toy", 64, tmp_path, 1, reading=found.reading)[0]
     np.testing.assert_array_equal(xyz.numpy().transpose(1, 2, 0), scan())
 
@@ -155,8 +167,9 @@ def test_surfaces_are_not_taken_for_missing():
 def height(cloud):
     rows, columns = np.mgrid[:64, :64]
     rng = np.random.default_rng(int(cloud.sum() * 1e6) % 1000)
-    return np.stack([(columns - 32) * 1e-4, rows * 1e-4,
-                     np.round(rng.normal(0, 3, (64, 64))) * 1e-5], -1).astype(np.float32)
+    return np.stack([(columns - 32) * 1e-4, rows * 1e-4, np.round(rng.normal(0, 3, (64, 64))) * 1e-5], -1).astype(
+        np.float32
+    )
 
 
 def test_points_with_one_coordinate_zero(tmp_path):
@@ -170,20 +183,27 @@ def test_points_with_one_coordinate_zero(tmp_path):
     assert there - lost > 500 and there >= 4095
 
 
-@pytest.mark.parametrize("change, distinct",
-                         [(lambda c: np.where(c == 0, c, np.float32([0.1, 0.1, 0.4])), "1 distinct"),
-                          (lambda c: np.round(c, 2), "distinct")])
+@pytest.mark.parametrize(
+    "change, distinct",
+    [
+        (lambda c: np.where(c == 0, c, np.float32([0.1, 0.1, 0.4])), "1 distinct"),
+        (lambda c: np.round(c, 2), "distinct"),
+    ],
+)
 def test_few_distinct_points(tmp_path, change, distinct):
     make_scans(tmp_path, change)
     found = look(tmp_path)
-    assert kinds(found.warnings)["few points"] == 8 and distinct in text_of(
-        found.warnings, "few points") and "missing" not in kinds(found.warnings)
+    assert (
+        kinds(found.warnings)["few points"] == 8
+        and distinct in text_of(found.warnings, "few points")
+        and "missing" not in kinds(found.warnings)
+    )
 
 
 MASKS = {
     "empty": (0, 0, "mask empty", "largest value in the file is 0"),
     "inverted": (255, 0, "mask large", "inverted"),
-    "larger than the part": (0, 16, "mask large", "the part's points")
+    "larger than the part": (0, 16, "mask large", "the part's points"),
 }
 
 
@@ -193,7 +213,7 @@ def test_odd_masks(tmp_path, name):
     background, side, kind, word = MASKS[name]
     mask = np.full((64, 64), background, np.uint8)
     mask[:2, :2] = 255 - background if background else 0
-    mask[:side + 20, :side + 20] = 255 if side else mask[:side + 20, :side + 20]
+    mask[: side + 20, : side + 20] = 255 if side else mask[: side + 20, : side + 20]
     if name == "larger than the part":
         for path in folder.rglob("*.tiff"):
             cloud = tifffile.imread(path)
@@ -221,7 +241,8 @@ def test_unusual_parts(tmp_path):
     write_tiff(far, np.where(scan(seed=4) == 0, 0, scan(seed=4) + np.float32([100, 0, 0])))
     write_tiff(
         empty,
-        np.where(np.arange(4096).reshape(64, 64, 1) % 300 == 7, np.nan_to_num(scan(seed=5)), np.nan).astype(np.float32))
+        np.where(np.arange(4096).reshape(64, 64, 1) % 300 == 7, np.nan_to_num(scan(seed=5)), np.nan).astype(np.float32),
+    )
     cloud = scan(seed=6)
     cloud[32, 32] = 50
     write_tiff(torn, cloud)
@@ -232,8 +253,9 @@ def test_unusual_parts(tmp_path):
     facts = [
         read_part(Job(None, str(p), None, 224, None, False)) for p in sorted(folder.rglob("train/good/xyz/*.tiff"))
     ]
-    assert unusual_parts([("a", f)
-                          for f in facts], [("b", facts[0])]) == [] and unusual_parts([], [("b", facts[0])]) == []
+    assert (
+        unusual_parts([("a", f) for f in facts], [("b", facts[0])]) == [] and unusual_parts([], [("b", facts[0])]) == []
+    )
 
 
 OUTLINES = {"mirrored": lambda c: c[:, ::-1], "upside down": lambda c: c[::-1], "shifted": lambda c: np.roll(c, 12, 1)}
@@ -254,12 +276,27 @@ def test_clouds_that_do_not_lie_on_their_pictures(tmp_path, name):
 def test_outlines_that_cannot_be_seen(tmp_path):
     """A picture without a plain border, a cloud without one, and a picture that says nothing."""
     rng = np.random.default_rng(0)
-    for number, (rgb, xyz) in enumerate([(rng.integers(0, 256, (64, 64, 3)), scan()[:, ::-1]),
-                                         (picture_of(scan()), scan() + 0.01), (np.full((64, 64, 3), 77), scan())]):
+    for number, (rgb, xyz) in enumerate(
+        [
+            (rng.integers(0, 256, (64, 64, 3)), scan()[:, ::-1]),
+            (picture_of(scan()), scan() + 0.01),
+            (np.full((64, 64, 3), 77), scan()),
+        ]
+    ):
         add_part(tmp_path, "train/good", str(number), rgb.astype(np.uint8), np.ascontiguousarray(xyz))
-        assert read_part(
-            Job(str(tmp_path / f"toy/train/good/rgb/{number}.png"), str(tmp_path / f"toy/train/good/xyz/{number}.tiff"),
-                None, 224, None, False)).misfit is None
+        assert (
+            read_part(
+                Job(
+                    str(tmp_path / f"toy/train/good/rgb/{number}.png"),
+                    str(tmp_path / f"toy/train/good/xyz/{number}.tiff"),
+                    None,
+                    224,
+                    None,
+                    False,
+                )
+            ).misfit
+            is None
+        )
 
 
 @pytest.mark.parametrize("size, warned", [((64, 65), False), ((64, 80), True)])
@@ -271,8 +308,9 @@ def test_aspect(tmp_path, size, warned):
 
 LAYOUTS = {
     "planes": lambda c: dict(data=np.moveaxis(c, 2, 0), photometric="minisblack"),
-    "four channels":
-    lambda c: dict(data=np.dstack([c, c[..., :1] * 7]), photometric="minisblack", planarconfig="contig"),
+    "four channels": lambda c: dict(
+        data=np.dstack([c, c[..., :1] * 7]), photometric="minisblack", planarconfig="contig"
+    ),
     "lzw": lambda c: dict(data=c, photometric="rgb", compression="lzw"),
     "zstd": lambda c: dict(data=c, photometric="rgb", compression="zstd"),
     "deflate with predictor": lambda c: dict(data=c, photometric="rgb", compression="zlib", predictor=True),
@@ -291,9 +329,9 @@ def test_tiffs_that_are_read(tmp_path, name):
     else:
         tifffile.imwrite(path, **LAYOUTS[name](scan()))
     found = look(tmp_path)
-    assert found.faults == found.warnings == () and kinds(found.notes) == ({
-        "tiff layout": 1
-    } if name in ("planes", "four channels", "pages") else {})
+    assert found.faults == found.warnings == () and kinds(found.notes) == (
+        {"tiff layout": 1} if name in ("planes", "four channels", "pages") else {}
+    )
     np.testing.assert_array_equal(TrainDataset("toy", 64, tmp_path, 1)[0][0][1].numpy().transpose(1, 2, 0), scan())
 
 
@@ -339,7 +377,8 @@ def test_check_dataset_and_the_module_agree(tmp_path, capsys):
     assert all(text in out for group in (*found.faults, *found.warnings) for text in group.examples)
     texts = lines(found.warnings)
     assert len(texts) < 8 and any(
-        "toy: point clouds with a value that stands for" in text and "17, for instance" in text for text in texts)
+        "toy: point clouds with a value that stands for" in text and "17, for instance" in text for text in texts
+    )
 
 
 def test_what_was_found_is_kept(tmp_path, monkeypatch):

@@ -1,4 +1,5 @@
 """FPFH against a plain form written out pair by pair, and against Open3D."""
+
 import numpy as np
 import pytest
 import torch
@@ -67,10 +68,16 @@ def plain_fpfh(points, options):
     return out.reshape(len(points), -1)
 
 
-@pytest.mark.parametrize("options", [
-    SMALL, FpfhSettings(), FpfhSettings(normal_points=12, feature_points=25, normal_radius=0.25, feature_radius=0.3),
-    FpfhSettings(normal_points=12, feature_points=25, camera=(1.0, 1.5, -1.0)),
-    FpfhSettings(normal_points=120, feature_points=120)])
+@pytest.mark.parametrize(
+    "options",
+    [
+        SMALL,
+        FpfhSettings(),
+        FpfhSettings(normal_points=12, feature_points=25, normal_radius=0.25, feature_radius=0.3),
+        FpfhSettings(normal_points=12, feature_points=25, camera=(1.0, 1.5, -1.0)),
+        FpfhSettings(normal_points=120, feature_points=120),
+    ],
+)
 def test_equals_the_plain_form(options):
     points = bumps(0, 110)
     difference = np.abs(fpfh(points, options) - plain_fpfh(points, options)).max(axis=1)
@@ -207,8 +214,9 @@ def test_broken_coordinates_are_refused(value):
         fpfh(points)
 
 
-@pytest.mark.parametrize("wrong", [{"feature_points": 2}, {"normal_points": 1}, {"normal_radius": 0.0},
-                                   {"feature_radius": -1.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"feature_points": 2}, {"normal_points": 1}, {"normal_radius": 0.0}, {"feature_radius": -1.0}]
+)
 def test_settings_without_meaning_are_refused(wrong):
     with pytest.raises(ValueError):
         FpfhSettings(**wrong)

@@ -1,4 +1,5 @@
 """--help of every program: it answers, names its flags, and leaves no format code in the text."""
+
 import subprocess
 import sys
 from pathlib import Path
@@ -8,14 +9,18 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = (".", "tools", "utils", "patches")
 GUARD = Path("utils/sweep_guard.py")  # started by a sweep alone: its words are another program's
-PROGRAMS = sorted(str(path.relative_to(ROOT)) for folder in FOLDERS for path in (ROOT / folder).glob("*.py")
-                  if 'if __name__ == "__main__"' in path.read_text(encoding="utf-8")
-                  and path.relative_to(ROOT) != GUARD)
+PROGRAMS = sorted(
+    str(path.relative_to(ROOT))
+    for folder in FOLDERS
+    for path in (ROOT / folder).glob("*.py")
+    if 'if __name__ == "__main__"' in path.read_text(encoding="utf-8") and path.relative_to(ROOT) != GUARD
+)
 
 
 def test_every_program_is_found():
     assert {"main.py", "fusion_pretrain.py", "tools/rescore.py", "utils/preprocessing.py", "patches/apply.py"} <= {
-        Path(name).as_posix() for name in PROGRAMS}
+        Path(name).as_posix() for name in PROGRAMS
+    }
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

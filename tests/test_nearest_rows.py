@@ -1,4 +1,5 @@
 """Nearest rows with and without their lower bound, and distinct rows, against plain versions."""
+
 import numpy as np
 import pytest
 import torch
@@ -14,13 +15,20 @@ from tools import plain
 def structured(rng, count, width, spread=0.05):
     """Rows near a plane of few dimensions, as features are, in 32-bit floats."""
     plane = np.random.default_rng(9).standard_normal((5, width))
-    return torch.from_numpy((rng.standard_normal((count, 5)) @ plane + spread * rng.standard_normal(
-        (count, width))).astype(np.float32))
+    return torch.from_numpy(
+        (rng.standard_normal((count, 5)) @ plane + spread * rng.standard_normal((count, width))).astype(np.float32)
+    )
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 80), st.integers(3, 200), st.integers(2, 90), st.booleans(),
-       st.sampled_from([300, 4000, 2**24]))
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 80),
+    st.integers(3, 200),
+    st.integers(2, 90),
+    st.booleans(),
+    st.sampled_from([300, 4000, 2**24]),
+)
 def test_nearest_rows_are_those_of_the_full_comparison(seed, count, size, width, flat, block):
     rng = np.random.default_rng(seed)
     rows, patches = structured(rng, size, width, 0.05 if flat else 3), structured(rng, count, width)
@@ -33,8 +41,9 @@ def test_nearest_rows_are_those_of_the_full_comparison(seed, count, size, width,
         patch.setattr(module, "PAYS", 1.0)
         for bounded in (False, True):
             distance, index = RowSearch(rows, bounded).nearest(patches)
-            noise = 2 * module.ROUNDING * float(
-                (rows**2).sum(1).max() + (patches**2).sum(1).max())  # of a squared float32 distance
+            noise = (
+                2 * module.ROUNDING * float((rows**2).sum(1).max() + (patches**2).sum(1).max())
+            )  # of a squared float32 distance
             chosen = expected[torch.arange(count), index]
             assert (chosen**2 <= expected.min(1).values ** 2 + noise).all()
             assert ((distance.double() ** 2 - chosen**2).abs() <= noise).all()
@@ -72,8 +81,10 @@ class Products(TorchDispatchMode):
 
 def test_the_bound_spares_most_comparisons_and_random_rows_fall_back():
     rng = np.random.default_rng(0)
-    for rows, patches, most in ((structured(rng, 20000, 300), structured(rng, 500, 300), 0.1),
-                                (torch.randn(20000, 300), torch.randn(500, 300), 1.0)):
+    for rows, patches, most in (
+        (structured(rng, 20000, 300), structured(rng, 500, 300), 0.1),
+        (torch.randn(20000, 300), torch.randn(500, 300), 1.0),
+    ):
         search = RowSearch(rows)
         with Products(300) as products:
             distance, index = search.nearest(patches)
@@ -128,9 +139,9 @@ def test_distinct_rows(seed, count, width, kinds):
 
 def test_rows_that_only_share_a_hash_stay_apart(monkeypatch):
     monkeypatch.setattr(np.random, "PCG64", lambda seed: type("", (), {"lock": None})())
-    monkeypatch.setattr(np.random, "Generator", lambda _: type("", (), {
-        "integers": lambda *_, **__: np.ones(2, np.uint64)
-    })())
+    monkeypatch.setattr(
+        np.random, "Generator", lambda _: type("", (), {"integers": lambda *_, **__: np.ones(2, np.uint64)})()
+    )
     rows = torch.tensor([[1.0, 2.0], [2.0, 1.0], [1.0, 2.0]])  # the sum of the bits is the same
     first, inverse = distinct_rows(rows)
     assert torch.equal(rows[first][inverse], rows)

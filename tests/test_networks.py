@@ -51,8 +51,10 @@ def test_fusion_equals_its_layers_with_background_rows():
     uff = FeatureFusionBlock(12, 8)
     xyz, rgb = torch.randn(20, 12), torch.randn(20, 8)
     xyz[3:9] = 0
+
     def half(x, norm, mlp):
         return mlp.fc2(F.gelu(mlp.fc1(F.layer_norm(x, x.shape[-1:], norm.weight, norm.bias, 1e-5))))
+
     with torch.no_grad():
         plain = torch.cat([half(xyz, uff.xyz_norm, uff.xyz_mlp), half(rgb, uff.rgb_norm, uff.rgb_mlp)], 1)
         torch.testing.assert_close(uff.feature_fusion(xyz, rgb), plain)
@@ -62,8 +64,14 @@ def test_fusion_draws_its_weights_in_the_released_order():
     torch.manual_seed(0)
     uff = FeatureFusionBlock(12, 8)
     torch.manual_seed(0)
-    sizes = {"xyz_mlp.fc1": (12, 48), "xyz_mlp.fc2": (48, 12), "rgb_mlp.fc1": (8, 32), "rgb_mlp.fc2": (32, 8),
-             "rgb_head": (8, 256), "xyz_head": (12, 256)}
+    sizes = {
+        "xyz_mlp.fc1": (12, 48),
+        "xyz_mlp.fc2": (48, 12),
+        "rgb_mlp.fc1": (8, 32),
+        "rgb_mlp.fc2": (32, 8),
+        "rgb_head": (8, 256),
+        "xyz_head": (12, 256),
+    }
     for name, (inputs, outputs) in sizes.items():
         layer = torch.nn.Linear(inputs, outputs)
         assert torch.equal(uff.state_dict()[f"{name}.weight"], layer.weight)
@@ -93,8 +101,12 @@ def test_rgb_patches_repeat_as_adaptive_pooling_does():
 def test_key_names():
     mae, bert = PointTransformer(encoder_dims=384).state_dict(), PointTransformer(encoder_dims=256).state_dict()
     assert {
-        "encoder.first_conv.0.weight", "encoder.second_conv.3.bias", "pos_embed.2.weight",
-        "blocks.blocks.11.attn.qkv.weight", "blocks.blocks.0.mlp.fc2.bias", "norm.weight"
+        "encoder.first_conv.0.weight",
+        "encoder.second_conv.3.bias",
+        "pos_embed.2.weight",
+        "blocks.blocks.11.attn.qkv.weight",
+        "blocks.blocks.0.mlp.fc2.bias",
+        "norm.weight",
     } <= set(mae)
     assert set(bert) - set(mae) == {"cls_token", "cls_pos", "reduce_dim.weight", "reduce_dim.bias"}
     assert "blocks.blocks.0.attn.qkv.bias" not in mae
@@ -102,6 +114,7 @@ def test_key_names():
 
 def test_the_backbone_names_exist_in_timm():
     from models.models import RGB_BACKBONES
+
     for name, _ in RGB_BACKBONES.values():
         assert timm.is_model(name.split(".")[0]) and name in timm.list_pretrained()
 
@@ -110,8 +123,10 @@ def test_multiscale_is_the_mean_of_two_group_sizes(arguments, full_method, passe
     sample = passes["train"][0][0]
 
     def at(*sizes):
-        return PatchExtractor(full_method.deep_feature_extractor, group_sizes=sizes).eval().extract(sample,
-                                                                                                    ["xyz"])["xyz"]
+        return (
+            PatchExtractor(full_method.deep_feature_extractor, group_sizes=sizes).eval().extract(sample, ["xyz"])["xyz"]
+        )
+
     torch.testing.assert_close(at(32, 64), (at(32) + at(64)) / 2)
 
 
@@ -132,15 +147,22 @@ def test_extraction_equals_the_plain_form(arguments, extractor, mode):
 @pytest.mark.parametrize("train", [False, True])
 def test_weights_cast_once_change_nothing_under_autocast(train):
     torch.manual_seed(0)
-    networks = [timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2, num_classes=0),
-                PointTransformer(16, 32, encoder_dims=256), FeatureFusionBlock(48, 24)]
+    networks = [
+        timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2, num_classes=0),
+        PointTransformer(16, 32, encoder_dims=256),
+        FeatureFusionBlock(48, 24),
+    ]
     picture, points, patches = torch.randn(1, 3, 32, 32), torch.randn(200, 3), torch.randn(50, 48)
 
     def run(vit, transformer, fusion):
         torch.manual_seed(0)  # stochastic depth
         with torch.no_grad(), torch.autocast("cpu"), Casts() as casts:
-            return [vit.train(train).forward_features(picture), transformer.train(train)(points)[0],
-                    fusion.xyz_branch(patches), fusion.rgb_branch(patches[:, :24])], casts.parameters
+            return [
+                vit.train(train).forward_features(picture),
+                transformer.train(train)(points)[0],
+                fusion.xyz_branch(patches),
+                fusion.rgb_branch(patches[:, :24]),
+            ], casts.parameters
 
     expected, casts = run(*networks)
     found, fewer = run(*(cast_once(copy.deepcopy(network), "cpu") for network in networks))

@@ -1,4 +1,5 @@
 """The wheel: built without network, installed into an environment of its own, run from another folder."""
+
 import importlib.util
 import os
 import shutil
@@ -20,8 +21,9 @@ else:
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = ("m3dm", "m3dm-check", "m3dm-import", "m3dm-predict", "m3dm-rescore", "m3dm-report", "m3dm-sweep")
-NOT_COPIED = shutil.ignore_patterns(".git", ".venv", "demo", "results", "datasets", "build", "*.egg-info",
-                                    "__pycache__", "tests")
+NOT_COPIED = shutil.ignore_patterns(
+    ".git", ".venv", "demo", "results", "datasets", "build", "*.egg-info", "__pycache__", "tests"
+)
 PACKAGES = ("feature_extractors", "models", "patches", "tools", "utils")
 
 
@@ -36,8 +38,14 @@ class Installed(NamedTuple):
 def run(*command, folder):
     """A finished command that has to end well; run in ``folder`` without this checkout on the path."""
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
-    done = subprocess.run([str(word) for word in command], cwd=folder, capture_output=True, text=True, timeout=300,
-                          env={**environment, "PIP_DISABLE_PIP_VERSION_CHECK": "1"})
+    done = subprocess.run(
+        [str(word) for word in command],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**environment, "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
+    )
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done
 
@@ -50,17 +58,31 @@ def installed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("packaging")
     shutil.copytree(ROOT, folder / "source", ignore=NOT_COPIED)
     pip = (sys.executable, "-m", "pip")
-    run(*pip, "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", "-w", folder,
-        folder / "source", folder=folder)
+    run(
+        *pip,
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-index",
+        "-w",
+        folder,
+        folder / "source",
+        folder=folder,
+    )
     (wheel,) = folder.glob("*.whl")
     venv.create(folder / "fresh", with_pip=False, symlinks=os.name != "nt")
     scheme = "venv" if "venv" in sysconfig.get_scheme_names() else sysconfig.get_default_scheme()
     paths = sysconfig.get_paths(scheme, vars=dict.fromkeys(("base", "platbase"), str(folder / "fresh")))
-    place = Installed(Path(paths["scripts"]) / ("python.exe" if os.name == "nt" else "python"), Path(paths["scripts"]),
-                      Path(paths["purelib"]))
+    place = Installed(
+        Path(paths["scripts"]) / ("python.exe" if os.name == "nt" else "python"),
+        Path(paths["scripts"]),
+        Path(paths["purelib"]),
+    )
     run(*pip, "--python", place.python, "install", "--quiet", "--no-deps", "--no-index", wheel, folder=folder)
-    (place.site / "packages_of_the_tests.pth").write_text("\n".join({sysconfig.get_path("purelib"),
-                                                                     sysconfig.get_path("platlib")}) + "\n")
+    (place.site / "packages_of_the_tests.pth").write_text(
+        "\n".join({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}) + "\n"
+    )
     return place
 
 
@@ -69,8 +91,11 @@ def test_the_installed_modules_are_those_of_the_wheel(installed, tmp_path):
     for path in run(installed.python, "-c", code, folder=tmp_path).stdout.split():
         assert installed.site in Path(path).parents
     for package in PACKAGES:
-        ours = {path.relative_to(ROOT) for path in (ROOT / package).rglob("*")
-                if path.is_file() and "__pycache__" not in path.parts}
+        ours = {
+            path.relative_to(ROOT)
+            for path in (ROOT / package).rglob("*")
+            if path.is_file() and "__pycache__" not in path.parts
+        }
         assert all((installed.site / path).is_file() for path in ours), f"{package}: a file is not in the wheel"
     assert not (installed.site / "tests").exists()
 

@@ -82,8 +82,9 @@ def check_default_coreset(found, recorded):
     """The baseline of a method with late fusion and the default coreset against the recorded run."""
     for name in recorded["bank_names"]:
         assert tuple(getattr(found.method, f"patch_{name}_lib").shape) == tuple(recorded[f"patch_{name}_lib_shape"])
-    np.testing.assert_allclose(found.method.late_fusion.weights["score"], recorded["late_fusion_score_coef"],
-                               rtol=0.0125)
+    np.testing.assert_allclose(
+        found.method.late_fusion.weights["score"], recorded["late_fusion_score_coef"], rtol=0.0125
+    )
     baseline, metrics = found.scored["baseline"], found.metrics["baseline"]
     np.testing.assert_allclose(baseline.image_preds, recorded["image_preds"], rtol=0.025)
     maps = recorded["pixel_maps"].astype(np.float64)

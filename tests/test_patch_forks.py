@@ -1,4 +1,5 @@
 """patches/apply.py on checkouts of the shapes that public forks have: which class is recorded, why, and that it is."""
+
 import ast
 import compileall
 import shutil
@@ -41,8 +42,9 @@ def test_a_fork(shape, tmp_path, capsys):
     assert apply.main([str(folder)]) == 0
     after = contents(folder)
     assert recording(after) == fork.recorded
-    assert sum(text.count(MARKER.encode()) for path, text in after.items()
-               if path != "scoring_addon.py") == 2 + len(fork.recorded)
+    assert sum(text.count(MARKER.encode()) for path, text in after.items() if path != "scoring_addon.py") == 2 + len(
+        fork.recorded
+    )
     assert compileall.compile_dir(folder, quiet=2, legacy=True, force=True)
     for path in folder.rglob("*.pyc"):
         path.unlink()
@@ -85,7 +87,7 @@ CLASSES = ["TripleFeatures", "TripleFeatures_PS", "TripleFeatures_VS", "RGBFeatu
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(sorted(STYLES)), st.permutations(NAMES), st.data())
 def test_whatever_the_table_the_full_settings_class_is_recorded(tmp_path, capsys, style, names, data):
-    table = {name: data.draw(st.sampled_from(CLASSES[:3 if name == NAME else 4])) for name in names}
+    table = {name: data.draw(st.sampled_from(CLASSES[: 3 if name == NAME else 4])) for name in names}
     folder = write_tree(tmp_path / "checkout", styled(style, table))
     try:
         capsys.readouterr()

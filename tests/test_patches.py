@@ -1,5 +1,6 @@
 """patches/apply.py on generated checkouts of many shapes: what it inserts, what it refuses, and what the patched
 programs compute."""
+
 import ast
 import difflib
 import os
@@ -53,10 +54,13 @@ def docstrings(data):
 
 def run(folder, *flags, python=sys.executable, code=0):
     """Run the checkout's main.py; returns (stdout, {table: bytes}, {array name: array}) and leaves no trace."""
-    result = subprocess.run([python, "-B", "main.py", "--dump", "dump.npz", *flags], cwd=folder, capture_output=True,
-                            text=True, env={
-                                **os.environ, "OMP_NUM_THREADS": "1"
-                            })
+    result = subprocess.run(
+        [python, "-B", "main.py", "--dump", "dump.npz", *flags],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     assert result.returncode == code, result.stderr
     if code:
         return result.stderr
@@ -74,12 +78,25 @@ def ours(arrays, category, *flags):
     of = {key: arrays[f"{category}/{key}"] for key in ("seen", "image_preds", "predictions", "gts", "labels")}
     names, scores = [str(i) for i in range(len(of["labels"]))], np.ravel(of["image_preds"])
     maps = dict(zip(("rgb", "xyz", "fusion"), np.moveaxis(of["seen"], 1, 0)))
-    found = Evaluation(category, names, names, np.ravel(of["labels"]), of["gts"], scores, of["predictions"],
-                       dict.fromkeys(maps, scores), maps)
+    found = Evaluation(
+        category,
+        names,
+        names,
+        np.ravel(of["labels"]),
+        of["gts"],
+        scores,
+        of["predictions"],
+        dict.fromkeys(maps, scores),
+        maps,
+    )
     scored = score(found, args.scoring, parameters_from(args))
     chosen, of_it = scored[args.scoring[0]], metrics(found, scored)[args.scoring[0]]
-    return SimpleNamespace(image_preds=chosen.image_preds[:, None], predictions=chosen.predictions,
-                           image_rocauc=of_it.image_rocauc, pixel_rocauc=of_it.pixel_rocauc)
+    return SimpleNamespace(
+        image_preds=chosen.image_preds[:, None],
+        predictions=chosen.predictions,
+        image_rocauc=of_it.image_rocauc,
+        pixel_rocauc=of_it.pixel_rocauc,
+    )
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -92,12 +109,16 @@ def test_a_checkout_of_any_shape(shape, make, capsys):
 
     assert after.pop("scoring_addon.py") == (ROOT / "scoring_addon.py").read_bytes() and set(after) == set(before)
     steps = [
-        step for path in before for step in difflib.ndiff(before[path].decode("latin-1").splitlines(True),
-                                                          after[path].decode("latin-1").splitlines(True))
+        step
+        for path in before
+        for step in difflib.ndiff(
+            before[path].decode("latin-1").splitlines(True), after[path].decode("latin-1").splitlines(True)
+        )
     ]
     assert not [step for step in steps if step.startswith("-")]
     assert 3 == len([step for step in steps if step.startswith("+")]) <= 10 and all(
-        MARKER in step for step in steps if step.startswith("+"))
+        MARKER in step for step in steps if step.startswith("+")
+    )
     assert all(docstrings(after[path]) == docstrings(before[path]) for path in TREE if path.endswith(".py"))
     patched = run(folder)
     assert patched[:2] == plain[:2] and all(np.array_equal(patched[2][key], plain[2][key]) for key in plain[2])
@@ -136,16 +157,27 @@ def test_what_would_be_a_guess_is_refused(shape, make, capsys):
 
 
 @settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.sampled_from(sorted(set(SHAPES) - {"latin-1"})), st.sampled_from(["\n", "\r\n", "\r"]),
-       st.sampled_from(["    ", "\t", "  "]), st.booleans(), st.booleans())
+@given(
+    st.sampled_from(sorted(set(SHAPES) - {"latin-1"})),
+    st.sampled_from(["\n", "\r\n", "\r"]),
+    st.sampled_from(["    ", "\t", "  "]),
+    st.booleans(),
+    st.booleans(),
+)
 def test_revert_restores_every_byte(tmp_path, shape, newline, indent, bom, end):
     folder = write_tree(
-        tmp_path, {
-            path:
-            "\ufeff" * bom + text.lstrip("\ufeff").rstrip("\n" * end).replace("    ", indent).replace(
-                "\r\n", "\n").replace("\n", newline)
-            for path, text in SHAPES[shape]().items() if path.endswith(".py")
-        })
+        tmp_path,
+        {
+            path: "\ufeff" * bom
+            + text.lstrip("\ufeff")
+            .rstrip("\n" * end)
+            .replace("    ", indent)
+            .replace("\r\n", "\n")
+            .replace("\n", newline)
+            for path, text in SHAPES[shape]().items()
+            if path.endswith(".py")
+        },
+    )
     before = contents(folder)
     assert apply.main([str(folder)]) == 0
     done = contents(folder)
@@ -158,8 +190,15 @@ def test_revert_restores_every_byte(tmp_path, shape, newline, indent, bom, end):
 @settings(deadline=None, max_examples=100)
 @given(
     st.lists(
-        st.tuples(st.sampled_from(["a = 1", "b = 'ü'  # c", "", "if a:\n\tb = 2", "b = (1,\n\n2)"]),
-                  st.sampled_from(["\n", "\r\n", "\r"])), min_size=1), st.booleans(), st.data())
+        st.tuples(
+            st.sampled_from(["a = 1", "b = 'ü'  # c", "", "if a:\n\tb = 2", "b = (1,\n\n2)"]),
+            st.sampled_from(["\n", "\r\n", "\r"]),
+        ),
+        min_size=1,
+    ),
+    st.booleans(),
+    st.data(),
+)
 def test_an_inserted_line_has_its_neighbours_ending_and_comes_out_again(lines, end, data):
     text = "".join(line.replace("\n", newline) + newline for line, newline in lines).encode()
     source = Source("x.py", "x.py", text if end else text.rstrip(b"\r\n"))
@@ -168,13 +207,16 @@ def test_an_inserted_line_has_its_neighbours_ending_and_comes_out_again(lines, e
         return
     place = data.draw(st.sampled_from(places))
     new = Source(
-        "x.py", "x.py",
+        "x.py",
+        "x.py",
         source.with_lines(
-            {place: (b"", f"import scoring_addon; scoring_addon.apply(a)  {MARKER} 0123456789ab".encode())}))
+            {place: (b"", f"import scoring_addon; scoring_addon.apply(a)  {MARKER} 0123456789ab".encode())}
+        ),
+    )
     assert list(new.our_lines()) == [place] and new.without_our_lines().data == source.data
     if 0 < place < len(source.lines):
         before, ours = source.lines[place - 1], new.lines[place]
-        assert ours[len(ours.rstrip(b"\r\n")):] == before[len(before.rstrip(b"\r\n")):]
+        assert ours[len(ours.rstrip(b"\r\n")) :] == before[len(before.rstrip(b"\r\n")) :]
 
 
 @pytest.mark.parametrize("missing", range(1, 16))
@@ -208,7 +250,8 @@ def test_lines_inserted_by_hand_count(make, capsys):
     files[FULL] = files[FULL].replace(
         "        s = np.array([[s_xyz",
         "        if mask is not None:\n            import scoring_addon; scoring_addon.record("
-        "self, s_map_rgb, s_map_xyz, s_map_fusion)\n        s = np.array([[s_xyz")
+        "self, s_map_rgb, s_map_xyz, s_map_fusion)\n        s = np.array([[s_xyz",
+    )
     folder = make(files)
     before = contents(folder)
     assert apply.main([str(folder)]) == 0
@@ -222,8 +265,8 @@ def test_text_that_looks_like_ours_stays(make):
     line = f"import scoring_addon; scoring_addon.apply(self)  {MARKER} 0123456789ab"
     inside = f"        text = '''\n    {line}\n'''\n        self.image_preds = np.stack"
     files = {
-        **TREE, BASE:
-        f'"""\n{line}\n"""\n# {line}\n' + TREE[BASE].replace("        self.image_preds = np.stack", inside)
+        **TREE,
+        BASE: f'"""\n{line}\n"""\n# {line}\n' + TREE[BASE].replace("        self.image_preds = np.stack", inside),
     }
     folder = make(files)
     before = contents(folder)
@@ -280,30 +323,44 @@ def test_permissions_and_links_are_kept(make, tmp_path):
         pytest.skip("no symbolic links here")
     mode = (folder / "main.py").stat().st_mode
     assert apply.main([str(folder)]) == 0
-    assert (folder / "main.py").stat().st_mode == mode and (folder / FULL).is_symlink() and MARKER in (
-        tmp_path / "elsewhere.py").read_text()
+    assert (
+        (folder / "main.py").stat().st_mode == mode
+        and (folder / FULL).is_symlink()
+        and MARKER in (tmp_path / "elsewhere.py").read_text()
+    )
     assert apply.main([str(folder), "--revert"]) == 0 and (tmp_path / "elsewhere.py").read_text() == MULTIPLE
 
 
 @pytest.mark.parametrize("shape", ["as released", "CRLF", "latin-1", "no newline at the end"])
 def test_the_diff_is_what_git_applies(shape, make):
     folder, other = make(SHAPES[shape]()), make(SHAPES[shape](), "other")
-    result = subprocess.run([sys.executable, ROOT / "patches" / "apply.py", folder, "--diff"], capture_output=True,
-                            check=True)
+    result = subprocess.run(
+        [sys.executable, ROOT / "patches" / "apply.py", folder, "--diff"], capture_output=True, check=True
+    )
     assert contents(folder) == contents(other)
     apply.main([str(folder)])
     subprocess.run(["git", "init", "-q", other], check=True)
-    subprocess.run(["git", "-c", "core.autocrlf=false", "-C", other, "apply", "--whitespace=nowarn"],
-                   input=result.stdout, check=True)
+    subprocess.run(
+        ["git", "-c", "core.autocrlf=false", "-C", other, "apply", "--whitespace=nowarn"],
+        input=result.stdout,
+        check=True,
+    )
     shutil.rmtree(other / ".git")
     assert contents(other) == contents(folder)
-    again = subprocess.run([sys.executable, ROOT / "patches" / "apply.py", folder, "--diff"], capture_output=True,
-                           check=True)
+    again = subprocess.run(
+        [sys.executable, ROOT / "patches" / "apply.py", folder, "--diff"], capture_output=True, check=True
+    )
     assert again.stdout == b""
 
 
-@pytest.mark.parametrize("path, text, line", [(FULL, MULTIPLE + "def broken(:\n", MULTIPLE.count("\n") + 1),
-                                              ("main.py", "a = 1\n\n'''", 3), (BASE, "x = '\x00'\n", None)])
+@pytest.mark.parametrize(
+    "path, text, line",
+    [
+        (FULL, MULTIPLE + "def broken(:\n", MULTIPLE.count("\n") + 1),
+        ("main.py", "a = 1\n\n'''", 3),
+        (BASE, "x = '\x00'\n", None),
+    ],
+)
 def test_a_file_that_is_no_python_is_named_with_its_line(path, text, line, make, capsys):
     folder = make({**TREE, path: text})
     before = contents(folder)
@@ -316,17 +373,24 @@ def test_a_file_that_is_no_python_is_named_with_its_line(path, text, line, make,
 
 def test_wrong_paths(tmp_path, capsys):
     for path, word in ((tmp_path / "no", "no such folder"), (tmp_path, "no main.py"), (ROOT, "built in")):
-        assert apply.main([str(path)]) == 2 and apply.main([str(path), "--revert"]) in ((0, 2) if path == tmp_path else
-                                                                                        (2, ))
+        assert apply.main([str(path)]) == 2 and apply.main([str(path), "--revert"]) in (
+            (0, 2) if path == tmp_path else (2,)
+        )
         err = capsys.readouterr().err
         assert word in err and "Traceback" not in err
     assert (ROOT / "scoring_addon.py").is_file()
 
 
 @pytest.mark.parametrize(
-    "flags", [["--scoring", "disagreement", "--method_name", "DINO"],
-              ["--scoring", "pixel_max", "--method_name", "DINO+Point_MAE"], ["--scoring", "disagreement", "baseline"],
-              ["--scoring", "all"], ["--scoring_reference", "train"]])
+    "flags",
+    [
+        ["--scoring", "disagreement", "--method_name", "DINO"],
+        ["--scoring", "pixel_max", "--method_name", "DINO+Point_MAE"],
+        ["--scoring", "disagreement", "baseline"],
+        ["--scoring", "all"],
+        ["--scoring_reference", "train"],
+    ],
+)
 def test_a_patched_checkout_refuses_what_it_cannot_score(flags, make):
     folder = make(TREE)
     apply.main([str(folder)])
@@ -338,30 +402,47 @@ def test_a_patched_checkout_refuses_what_it_cannot_score(flags, make):
 
 
 def test_other_methods_and_entries_go_on_as_before(make):
-    folder = make({
-        **TREE, "evaluate.py":
-        "import argparse, m3dm_runner\nr = m3dm_runner.M3DM(argparse.Namespace(method_name='DINO+Point_MAE+Fusion'))\n"
-        "r.fit('bagel')\nprint(r.evaluate('bagel'))\n"
-    })
+    folder = make(
+        {
+            **TREE,
+            "evaluate.py": "import argparse, m3dm_runner\n"
+            "r = m3dm_runner.M3DM(argparse.Namespace(method_name='DINO+Point_MAE+Fusion'))\n"
+            "r.fit('bagel')\nprint(r.evaluate('bagel'))\n",
+        }
+    )
+
     def results():
-        other = subprocess.run([sys.executable, "-B", "evaluate.py"], cwd=folder, capture_output=True, text=True,
-                               check=True).stdout
+        other = subprocess.run(
+            [sys.executable, "-B", "evaluate.py"], cwd=folder, capture_output=True, text=True, check=True
+        ).stdout
         return [run(folder, "--method_name", name)[:2] for name in ("DINO", "DINO+Point_MAE")], other
+
     before = results()
     apply.main([str(folder)])
     assert results() == before
 
 
 def test_tensors_with_gradients_and_options_in_a_dictionary(make):
-    files = edited({
-        BASE:
-        [("import numpy as np\n", "import numpy as np\nimport torch\n"),
-         ("        return s_map.max(), s_map", "        return s_map.max(), torch.from_numpy(s_map).requires_grad_()")],
-        FULL: [("np.array(m[0])", "m[0].detach().numpy()"), ("        s_map_rgb *= 0\n", ""),
-               ("append_all(self, s, s_map[0], mask, label)\n\n\ndef",
-                "append_all(self, s, s_map[0].detach().numpy(), mask, label)\n\n\ndef")],
-        "m3dm_runner.py": [("[args.method_name](args)", "[args.method_name](vars(args))")]
-    })
+    files = edited(
+        {
+            BASE: [
+                ("import numpy as np\n", "import numpy as np\nimport torch\n"),
+                (
+                    "        return s_map.max(), s_map",
+                    "        return s_map.max(), torch.from_numpy(s_map).requires_grad_()",
+                ),
+            ],
+            FULL: [
+                ("np.array(m[0])", "m[0].detach().numpy()"),
+                ("        s_map_rgb *= 0\n", ""),
+                (
+                    "append_all(self, s, s_map[0], mask, label)\n\n\ndef",
+                    "append_all(self, s, s_map[0].detach().numpy(), mask, label)\n\n\ndef",
+                ),
+            ],
+            "m3dm_runner.py": [("[args.method_name](args)", "[args.method_name](vars(args))")],
+        }
+    )
     folder = make(files)
     plain = run(folder)[2]
     apply.main([str(folder)])
@@ -372,8 +453,10 @@ def test_tensors_with_gradients_and_options_in_a_dictionary(make):
 
 
 def test_a_debug_branch_that_parses_twice(make):
-    twice = ("if __debug__:\n        args = parser.parse_args()\n    else:\n"
-             "        args = parser.parse_args(['--dump', 'x'])")
+    twice = (
+        "if __debug__:\n        args = parser.parse_args()\n    else:\n"
+        "        args = parser.parse_args(['--dump', 'x'])"
+    )
     folder = make(edited({"main.py": [(PARSE, twice)]}))
     assert apply.main([str(folder)]) == 0
     run(folder, "--scoring", "disagreement")
@@ -383,6 +466,9 @@ def test_the_calls_in_training_stay_as_they_are(make):
     folder = make(TREE)
     apply.main([str(folder)])
     text = (folder / FULL).read_text()
-    training = text[text.index("class TripleFeatures"):text.
-                    index("    def predict(self, sample, mask, label):\n        xyz_patch")]
+    training = text[
+        text.index("class TripleFeatures") : text.index(
+            "    def predict(self, sample, mask, label):\n        xyz_patch"
+        )
+    ]
     assert training.count(CALL) == 3 and MARKER not in training

@@ -73,8 +73,11 @@ def test_syntax_of_python_3_8(path):
 def test_importing_needs_the_standard_library_and_numpy_alone(path):
     known = {*sys.stdlib_module_names, "numpy"}
     for node in ast.parse((ROOT / path).read_text(encoding="utf-8")).body:
-        names = [alias.name for alias in getattr(node, "names", [])] if isinstance(node, ast.Import) else (
-            [node.module] if isinstance(node, ast.ImportFrom) else [])
+        names = (
+            [alias.name for alias in getattr(node, "names", [])]
+            if isinstance(node, ast.Import)
+            else ([node.module] if isinstance(node, ast.ImportFrom) else [])
+        )
         for name in names:
             ours = name.replace(".", "/") + ".py"
             assert name.split(".")[0] in known or ours in FILES, f"{path} imports {name}"
@@ -118,7 +121,9 @@ def test_patch_and_scores_are_the_same_under_python_3_8(shape, python, tmp_path)
 @pytest.mark.parametrize("shape", sorted(set(FORKS) - {"a match"}))  # which is Python 3.10's
 def test_a_fork_is_patched_the_same_under_python_3_8(shape, python, tmp_path):
     folders = [write_tree(tmp_path / name, FORKS[shape].files) for name in ("old", "new")]
-    said = [subprocess.run([p, "-B", ROOT / "patches" / "apply.py", folder], capture_output=True, text=True, check=True)
-            for folder, p in zip(folders, (python, sys.executable))]
+    said = [
+        subprocess.run([p, "-B", ROOT / "patches" / "apply.py", folder], capture_output=True, text=True, check=True)
+        for folder, p in zip(folders, (python, sys.executable))
+    ]
     assert said[0].stdout == said[1].stdout and contents(folders[0]) == contents(folders[1])
     subprocess.run([python, "-m", "compileall", "-q", folders[0]], check=True)

@@ -1,4 +1,5 @@
 """Sampling, neighbours and alignment against slow, obvious versions."""
+
 import numpy as np
 import pytest
 import torch
@@ -65,8 +66,9 @@ def test_neighbours_equal_brute_force(points, k):
     index, squared = ops.nearest_points(torch.from_numpy(queries), torch.from_numpy(points), k)
     assert np.array_equal(index, expected)
     np.testing.assert_allclose(squared, ((points[expected] - queries[:, None]) ** 2).sum(-1), rtol=1e-5, atol=1e-12)
-    assert np.array_equal(ops._nearest_torch(torch.from_numpy(queries).double(),
-                                             torch.from_numpy(points).double(), k), expected)
+    assert np.array_equal(
+        ops._nearest_torch(torch.from_numpy(queries).double(), torch.from_numpy(points).double(), k), expected
+    )
 
 
 def test_neighbours_with_many_ties(monkeypatch):

@@ -52,13 +52,36 @@ def predicted(model, tmp_path, monkeypatch):
 def test_end_to_end_with_networks(checkpoints, flags, tmp_path, capsys):  # noqa: F811
     data = make_parts(tmp_path / "data", train=3, test=1, validation=4)
     models, results = tmp_path / "models", tmp_path / "results"
-    fit = ["--method_name", "Point_MAE", *flags, *TINY, "--dataset_path", str(data), "--category", CATEGORY,
-           "--save_model", str(models)]
+    fit = [
+        "--method_name",
+        "Point_MAE",
+        *flags,
+        *TINY,
+        "--dataset_path",
+        str(data),
+        "--category",
+        CATEGORY,
+        "--save_model",
+        str(models),
+    ]
     assert run_main.main(fit) == 0
     out = capsys.readouterr().out
     scores = {row["path"]: row for row in read(results / f"scores_{CATEGORY}.csv")}
-    code = main([str(models / f"{CATEGORY}.m3dm"), str(data / CATEGORY / "test"), "-o", str(tmp_path / "out"),
-                 "--checkpoint_dir", str(checkpoints), "--device", "cpu", "--false_alarm", "0.2", "--no_gate"])
+    code = main(
+        [
+            str(models / f"{CATEGORY}.m3dm"),
+            str(data / CATEGORY / "test"),
+            "-o",
+            str(tmp_path / "out"),
+            "--checkpoint_dir",
+            str(checkpoints),
+            "--device",
+            "cpu",
+            "--false_alarm",
+            "0.2",
+            "--no_gate",
+        ]
+    )
     lines, err = capsys.readouterr()
     rows = read(tmp_path / "out" / "verdicts.csv")
     assert code == 0 and len(rows) == len(lines.splitlines()) == 2
@@ -81,8 +104,20 @@ def test_end_to_end_with_networks(checkpoints, flags, tmp_path, capsys):  # noqa
         shutil.copy(checkpoints / name, tmp_path / "other" / name)
     with open(tmp_path / "other" / "pointmae_pretrain.pth", "ab") as file:
         file.write(b"\0")
-    code = main([str(models / f"{CATEGORY}.m3dm"), str(data / CATEGORY / "test"), "-o", str(tmp_path / "refused"),
-                 "--checkpoint_dir", str(tmp_path / "other"), "--device", "cpu", "--false_alarm", "0.2"])
+    code = main(
+        [
+            str(models / f"{CATEGORY}.m3dm"),
+            str(data / CATEGORY / "test"),
+            "-o",
+            str(tmp_path / "refused"),
+            "--checkpoint_dir",
+            str(tmp_path / "other"),
+            "--device",
+            "cpu",
+            "--false_alarm",
+            "0.2",
+        ]
+    )
     err = capsys.readouterr().err
     assert code == 2 and "other weights than" in err and len(err.splitlines()) == 1
 
@@ -170,15 +205,18 @@ def test_one_part(model, predicted, tmp_path, capsys):
     assert capsys.readouterr().out.startswith(f"{rgb}: {rows[0]['verdict']}, p ")
 
 
-@pytest.mark.parametrize("words, rate, told", [
-    (["FOLDER"], "0.05", "needs at least 19 calibration parts, there are 5"),
-    (["FOLDER", "--scoring", "other"], "0.2", "does not know the scoring other"),
-    (["EMPTY"], "0.2", "there are no parts in it"),
-    (["missing"], "0.2", "is no folder"),
-    (["--rgb", "missing.png", "--xyz", "missing.tiff"], "0.2", "missing.png: missing file"),
-    (["FOLDER/hole", "--evaluate"], "0.2", "there is no good part"),
-    (["FOLDER"], "1", "false-alarm rate of 1.0 makes no sense"),
-])
+@pytest.mark.parametrize(
+    "words, rate, told",
+    [
+        (["FOLDER"], "0.05", "needs at least 19 calibration parts, there are 5"),
+        (["FOLDER", "--scoring", "other"], "0.2", "does not know the scoring other"),
+        (["EMPTY"], "0.2", "there are no parts in it"),
+        (["missing"], "0.2", "is no folder"),
+        (["--rgb", "missing.png", "--xyz", "missing.tiff"], "0.2", "missing.png: missing file"),
+        (["FOLDER/hole", "--evaluate"], "0.2", "there is no good part"),
+        (["FOLDER"], "1", "false-alarm rate of 1.0 makes no sense"),
+    ],
+)
 def test_refusals(model, predicted, tmp_path, capsys, words, rate, told):
     (tmp_path / "empty").mkdir()
     test = model.parent.parent / CATEGORY / "test"
@@ -188,8 +226,15 @@ def test_refusals(model, predicted, tmp_path, capsys, words, rate, told):
     assert code == 2 and rows is None and len(err.splitlines()) == 1 and told in err
 
 
-@pytest.mark.parametrize("words", [[], ["--rgb", "a.png"], ["folder", "--rgb", "a.png", "--xyz", "a.tiff"],
-                                   ["--rgb", "a", "--xyz", "b", "--evaluate"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["--rgb", "a.png"],
+        ["folder", "--rgb", "a.png", "--xyz", "a.tiff"],
+        ["--rgb", "a", "--xyz", "b", "--evaluate"],
+    ],
+)
 def test_contradictions(capsys, words):
     with pytest.raises(SystemExit) as info:
         main(["m.m3dm", "-o", "out", *words])
@@ -203,11 +248,19 @@ def test_repeats_of_a_generated_set(predicted, tmp_path, capsys):
             cloud = scan(seed=10 * part)
             cloud = np.where(cloud.any(2)[..., None], cloud + rng.normal(0, 1e-4, (64, 64, 3)), 0).astype(np.float32)
             shifted = np.roll(cloud, int(rng.integers(-1, 2)), axis=1)
-            add_part(tmp_path / "repeats", "scans", f"{repeat:03d}", picture_of(shifted, 100 * part + repeat), shifted,
-                     category=f"part{part}")
+            add_part(
+                tmp_path / "repeats",
+                "scans",
+                f"{repeat:03d}",
+                picture_of(shifted, 100 * part + repeat),
+                shifted,
+                category=f"part{part}",
+            )
     code, rows = predicted(tmp_path / "repeats", "--no_gate")
     assert code == 0 and len(rows) == 12
-    assert repeatability.main([str(tmp_path / "out"), "-o", str(tmp_path / "report"),
-                               "--group_pattern", "part[0-9]+"]) == 0
+    assert (
+        repeatability.main([str(tmp_path / "out"), "-o", str(tmp_path / "report"), "--group_pattern", "part[0-9]+"])
+        == 0
+    )
     text = (tmp_path / "report" / "repeatability.md").read_text()
     assert "12 scans of 4 parts" in text and "GRR" in text

@@ -1,4 +1,5 @@
 """--preset: what it sets, that a flag given by hand wins, that it changes no id, and --show_options."""
+
 import subprocess
 import sys
 from pathlib import Path
@@ -12,12 +13,16 @@ from utils.presets import BEST, PAPER, PRESETS, RELEASED, preset_defaults
 ROOT = Path(__file__).resolve().parents[1]
 # options of the presets as a user writes them, and another value for each that can be given by hand
 WORDS = {
-    "use_uff": ["--use_uff"], "fusion_module_path": ["--fusion_module_path", "checkpoints/uff_pretrain.pth"],
-    "f_coreset": ["--f_coreset", "0.2"], "num_workers": ["--num_workers", "4"], "fix": ["--fix", "all"],
+    "use_uff": ["--use_uff"],
+    "fusion_module_path": ["--fusion_module_path", "checkpoints/uff_pretrain.pth"],
+    "f_coreset": ["--f_coreset", "0.2"],
+    "num_workers": ["--num_workers", "4"],
+    "fix": ["--fix", "all"],
 }
 OTHER = {
     "fusion_module_path": (["--fusion_module_path", "mine.pth"], "mine.pth"),
-    "f_coreset": (["--f_coreset", "0.1"], 0.1), "num_workers": (["--num_workers", "0"], 0),
+    "f_coreset": (["--f_coreset", "0.1"], 0.1),
+    "num_workers": (["--num_workers", "0"], 0),
     "scoring": (["--scoring", "baseline"], ["baseline"]),
     "fix": (["--fix", "scaling"], ["scaling"]),
 }
@@ -51,8 +56,10 @@ def test_best_switches_all_defects_off():
     assert args.f_coreset == default_of("f_coreset")
 
 
-@pytest.mark.parametrize("preset, name", [(preset, name) for preset in (PAPER, BEST)
-                                          for name in PRESETS[preset].options if name not in ON_OFF])
+@pytest.mark.parametrize(
+    "preset, name",
+    [(preset, name) for preset in (PAPER, BEST) for name in PRESETS[preset].options if name not in ON_OFF],
+)
 def test_a_flag_given_by_hand_wins(preset, name):
     words, value = OTHER[name]
     for line in ([*words, "--preset", preset], ["--preset", preset, *words]):
@@ -95,9 +102,24 @@ def test_values_are_copies():
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_show_options_prints_the_options_and_does_no_work(preset, tmp_path):
-    done = subprocess.run([sys.executable, str(ROOT / "main.py"), "--preset", preset, "--show_options", "--seed", "7",
-                           "--f_coreset", "0.2", "--dataset_path", "nowhere"],
-                          cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run(
+        [
+            sys.executable,
+            str(ROOT / "main.py"),
+            "--preset",
+            preset,
+            "--show_options",
+            "--seed",
+            "7",
+            "--f_coreset",
+            "0.2",
+            "--dataset_path",
+            "nowhere",
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0 and done.stderr == "" and list(tmp_path.iterdir()) == []
     rows = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()[2:]}
     assert rows["--seed"] == ["7", "given"] and rows["--f_coreset"] == ["0.2", "given"]

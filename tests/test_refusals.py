@@ -1,4 +1,5 @@
 """What main.py refuses before any work: one line, exit code 2, nothing written."""
+
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,15 @@ def refused(tmp_path, capsys):
         where = {
             "--dataset_path": tmp_path / "data",
             "--checkpoint_dir": tmp_path / "checkpoints",
-            "--output_dir": output
+            "--output_dir": output,
         }
         argv = [
-            "--method_name", "Point_MAE", "--device", "cpu", *(str(x) for pair in where.items() for x in pair), *flags
+            "--method_name",
+            "Point_MAE",
+            "--device",
+            "cpu",
+            *(str(x) for pair in where.items() for x in pair),
+            *flags,
         ]
         assert main.main(argv) == 2
         out, err = capsys.readouterr()
@@ -87,15 +93,9 @@ def test_rgb_checkpoint_missing_without_network(refused, tmp_path, monkeypatch):
     assert "DINO" in line and "dl.fbaipublicfiles.com/dino" in line
 
 
-@pytest.mark.parametrize("content", [{
-    "model": {
-        "weight": torch.ones(1)
-    }
-}, {
-    "base_model": {
-        "MAE_encoder.norm.weight": torch.ones(384)
-    }
-}])
+@pytest.mark.parametrize(
+    "content", [{"model": {"weight": torch.ones(1)}}, {"base_model": {"MAE_encoder.norm.weight": torch.ones(384)}}]
+)
 def test_wrong_xyz_checkpoint(refused, tmp_path, content):
     make_category(tmp_path / "data")
     path = save(tmp_path / "checkpoints", "pointmae_pretrain.pth", content)
@@ -115,15 +115,18 @@ def resnet(folder, file="resnet18.pth", **change):
     return save(folder, file, {**timm.create_model("resnet18").state_dict(), **change})
 
 
-@pytest.mark.parametrize("flags, words", [
-    (["timm:no_such_model"], ["timm:no_such_model", "has no model"]),
-    (["timm:resnet18.no_such_tag"], ["no weights 'no_such_tag'", "a1_in1k"]),
-    (["timm:resnet18", "--rgb_layers", "9"], ["--rgb_layers 9", "1 to 5"]),
-    (["timm:resnet18", "--rgb_layers", "2", "2"], ["--rgb_layers 2 2", "once"]),
-    (["timm:resnet50"], ["resnet50", "download", "huggingface.co"]),
-    (["timm:vit_tiny_patch16_224", "--rgb_size", "100"], ["vit_tiny_patch16_224"]),
-    (["timm:mixer_b16_224"], ["mixer_b16_224"]),
-])
+@pytest.mark.parametrize(
+    "flags, words",
+    [
+        (["timm:no_such_model"], ["timm:no_such_model", "has no model"]),
+        (["timm:resnet18.no_such_tag"], ["no weights 'no_such_tag'", "a1_in1k"]),
+        (["timm:resnet18", "--rgb_layers", "9"], ["--rgb_layers 9", "1 to 5"]),
+        (["timm:resnet18", "--rgb_layers", "2", "2"], ["--rgb_layers 2 2", "once"]),
+        (["timm:resnet50"], ["resnet50", "download", "huggingface.co"]),
+        (["timm:vit_tiny_patch16_224", "--rgb_size", "100"], ["vit_tiny_patch16_224"]),
+        (["timm:mixer_b16_224"], ["mixer_b16_224"]),
+    ],
+)
 def test_rgb_backbone_that_cannot_be_used(refused, tmp_path, flags, words):
     make_category(tmp_path / "data")
     resnet(tmp_path / "checkpoints")
@@ -164,6 +167,17 @@ def test_fusion_module_of_other_widths(refused, tmp_path):
     make_category(tmp_path / "data")
     resnet(tmp_path / "checkpoints")
     path = save(tmp_path, "uff.pth", {"model": FeatureFusionBlock(48, 32).state_dict()})
-    line = refused("--category", "toy", "--method_name", "DINO+Point_MAE+Fusion", "--xyz_backbone_name", "FPFH",
-                   "--rgb_backbone_name", "timm:resnet18", "--use_uff", "--fusion_module_path", str(path))
+    line = refused(
+        "--category",
+        "toy",
+        "--method_name",
+        "DINO+Point_MAE+Fusion",
+        "--xyz_backbone_name",
+        "FPFH",
+        "--rgb_backbone_name",
+        "timm:resnet18",
+        "--use_uff",
+        "--fusion_module_path",
+        str(path),
+    )
     assert str(path) in line and "UFF" in line

@@ -68,8 +68,7 @@ def test_report_of_a_generated_set(tmp_path, rows, capsys):
     agreed = kappa([row[1] for row in judged], [int(p[4:]) % 3 == 0 for p in parts], parts)
     assert (
         f"kappa of verdicts and labels is {agreed.value:.3f} (95 % interval over parts {agreed.low:.3f} to "
-        f"{agreed.high:.3f})"
-        in text
+        f"{agreed.high:.3f})" in text
     )
     lines = read(tmp_path / "out" / "repeatability.csv")
     assert (

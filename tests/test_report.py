@@ -1,4 +1,5 @@
 """The report about saved maps: what is on the page, and what a browser makes of it."""
+
 import base64
 import re
 import shutil
@@ -87,14 +88,16 @@ def test_calibrated_stands_in_every_table_and_figure(maps, made):
     saved, text = read(maps / "a.npz"), unescape(made.page)
     found = score(saved, ["calibrated"])["calibrated"]
     value = metrics(saved, {"calibrated": found})["calibrated"]
-    row = re.search(r"<tr><td>cookie</td>((?:<td class=\"number\">[^<]*</td>)+)</tr>", made.page.partition(
-        "image ROCAUC baseline")[2])[1]
+    row = re.search(
+        r"<tr><td>cookie</td>((?:<td class=\"number\">[^<]*</td>)+)</tr>",
+        made.page.partition("image ROCAUC baseline")[2],
+    )[1]
     cells = re.findall(">([^<]+)<", row)
     assert len(cells) == 15 and [float(cells[i]) for i in (3, 8, 13)] == pytest.approx([*value], abs=5e-5)
     assert "Calibrated is left out of " + ODD + ": no statistics of training parts" in text
     assert "<td>calibrated</td><td>larger of the banks" in made.page and "(ours, not the paper's)" in text
     part = text.partition("The same part's calibrated score")[2].partition("</table>")[0]
-    *shares, total = (float(v) for v in re.findall(r'([-0-9.e]+)</td></tr>', part))
+    *shares, total = (float(v) for v in re.findall(r"([-0-9.e]+)</td></tr>", part))
     index = saved.path.index(re.search(r"<p>(cookie/\S+): the score is", part)[1])
     assert len(shares) == 3 and sum(shares) == pytest.approx(total, rel=1e-5)
     assert total == pytest.approx(found.image_preds[index], rel=1e-5)
@@ -147,9 +150,9 @@ def test_chosen_sample_is_explained(maps, tmp_path):
     explained = (tmp_path / "report.html").read_text(encoding="utf-8").partition("One score explained")[2]
     assert unescape(explained).startswith(f"</h2>\n<p>{saved.path[2]} of {ODD} (defective)")
     assert (
-        f'<td>S_final</td><td>sum of the three</td><td '
-        f'class="number">{report.breakdown(saved, 2, PARAMETERS).final:.6g}</td>'
-        in explained)
+        f"<td>S_final</td><td>sum of the three</td><td "
+        f'class="number">{report.breakdown(saved, 2, PARAMETERS).final:.6g}</td>' in explained
+    )
 
 
 def test_separation():
@@ -198,8 +201,10 @@ def test_scores_that_are_not_finite(tmp_path, capsys):
 @pytest.mark.browser
 @pytest.mark.skipif(BROWSER is None, reason="needs chromium on PATH")
 def test_browser_shows_every_picture(made, tmp_path):
-    probe = ("<script>console.error('probe'); addEventListener('load', () => { document.title = 'widths: ' + "
-             "[...document.images].map(image => image.complete ? image.naturalWidth : -1).join(' '); })</script>")
+    probe = (
+        "<script>console.error('probe'); addEventListener('load', () => { document.title = 'widths: ' + "
+        "[...document.images].map(image => image.complete ? image.naturalWidth : -1).join(' '); })</script>"
+    )
     (tmp_path / "page.html").write_text(made.page.replace("</body>", probe + "</body>"), encoding="utf-8")
     done = subprocess.run(
         [

@@ -1,4 +1,5 @@
 """The page of tools/report.py: every text is escaped, numbers go right, figures are kept as files."""
+
 import base64
 from html.parser import HTMLParser
 
@@ -56,8 +57,18 @@ def test_text_that_looks_like_html_or_a_template_stays_text():
     assert "<script" not in page and "alert" in page and Reader(page).texts.count(ODD) == 6
 
 
-@pytest.mark.parametrize("text, number", [("0.5", True), ("-1e-05", True), ("+0.0100", True), ("undefined", True),
-                                          ("3 parts", False), ("", False), ("1.0.x", False)])
+@pytest.mark.parametrize(
+    "text, number",
+    [
+        ("0.5", True),
+        ("-1e-05", True),
+        ("+0.0100", True),
+        ("undefined", True),
+        ("3 parts", False),
+        ("", False),
+        ("1.0.x", False),
+    ],
+)
 def test_numbers_go_right(text, number):
     page = Page()
     page.table(["of"], [[text], ["a"]], sums=[1])
@@ -66,14 +77,16 @@ def test_numbers_go_right(text, number):
     assert [of for name, of in elements if name == "tr"] == [{}, {}, {"class": "sum"}]
 
 
-@pytest.mark.parametrize("files, kind, shown", [
-    ({"png": b"p"}, "png", b"p"), ({"png": b"p", "svg": b"s"}, "svg+xml", b"s")])
+@pytest.mark.parametrize(
+    "files, kind, shown", [({"png": b"p"}, "png", b"p"), ({"png": b"p", "svg": b"s"}, "svg+xml", b"s")]
+)
 def test_figures_are_on_the_page_and_beside_it(tmp_path, files, kind, shown):
     page = Page()
     page.figure("bars", files, "alt", "caption")
     page.write(tmp_path, "t")
     assert {path.name: path.read_bytes() for path in (tmp_path / "figures").iterdir()} == {
-        f"bars.{suffix}": content for suffix, content in files.items()}
+        f"bars.{suffix}": content for suffix, content in files.items()
+    }
     source = dict(Reader((tmp_path / "report.html").read_text(encoding="utf-8")).elements)["img"]["src"]
     assert source == f"data:image/{kind};base64,{base64.b64encode(shown).decode()}"
 

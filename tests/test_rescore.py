@@ -1,4 +1,5 @@
 """Rescoring of saved maps: tables, grid, intervals, more metrics, and what is refused."""
+
 import csv
 import dataclasses
 
@@ -151,11 +152,14 @@ def test_metrics_are_shared_by_map_but_not_by_score(folder):
     assert extra["disagreement"]["au_pro_30"] == extra["partial"]["au_pro_30"] != extra["baseline"]["au_pro_30"]
 
 
-@pytest.mark.parametrize("break_it, message", [
-    (lambda p: p.unlink(), "no saved maps"),
-    (lambda p: p.write_bytes(b"PK\x03\x04 nothing"), "cannot be read as saved maps"),
-    (lambda p: np.savez(p, version=np.array(9)), "version 9"),
-])
+@pytest.mark.parametrize(
+    "break_it, message",
+    [
+        (lambda p: p.unlink(), "no saved maps"),
+        (lambda p: p.write_bytes(b"PK\x03\x04 nothing"), "cannot be read as saved maps"),
+        (lambda p: np.savez(p, version=np.array(9)), "version 9"),
+    ],
+)
 def test_bad_files_are_refused_in_one_line(tmp_path, capsys, break_it, message):
     path = write_category(tmp_path / "maps" / "a.npz", size=16)
     break_it(path)

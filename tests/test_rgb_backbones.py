@@ -1,5 +1,6 @@
 """RGB backbones from timm against timm's own calls; no weights are downloaded: random ones stand in files where a
 download would be."""
+
 import pytest
 import safetensors.torch
 import timm
@@ -94,16 +95,25 @@ def test_a_pyramid_gives_strides_8_and_16(folder, picture):
     state = safetensors.torch.load_file(folder / f"{FULL[SMALL_PYRAMID]}.safetensors")
     model.load_state_dict({key: value for key, value in state.items() if not key.startswith(("fc.", "layer4."))})
     with torch.no_grad():
-        fine, coarse = (F.layer_norm(level.permute(0, 2, 3, 1), level.shape[1:2]).permute(0, 3, 1, 2)
-                        for level in model(picture))
+        fine, coarse = (
+            F.layer_norm(level.permute(0, 2, 3, 1), level.shape[1:2]).permute(0, 3, 1, 2) for level in model(picture)
+        )
         expected = torch.cat([as_patches(fine), as_patches(F.interpolate(coarse, (28, 28), mode="bilinear"))], dim=2)
         torch.testing.assert_close(backbone(picture), expected, rtol=1e-4, atol=1e-4)
     assert backbone.layers == (3, 4) and backbone.embed_dim == 384
 
 
-@pytest.mark.parametrize("name", ["vit_small_patch14_dinov2", "vit_small_patch14_reg4_dinov2",
-                                  "vit_small_patch16_dinov3", "convnext_atto", "efficientnet_b0",
-                                  "swin_tiny_patch4_window7_224"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "vit_small_patch14_dinov2",
+        "vit_small_patch14_reg4_dinov2",
+        "vit_small_patch16_dinov3",
+        "convnext_atto",
+        "efficientnet_b0",
+        "swin_tiny_patch4_window7_224",
+    ],
+)
 def test_families(name):
     """Registers and other prefix tokens are no patches; each family gives what its feature list says."""
     try:
@@ -167,14 +177,17 @@ def test_timms_download_is_found_in_its_cache(tmp_path, monkeypatch):
     assert torch.equal(backbone.model.state_dict()["conv1.weight"], saved["conv1.weight"])
 
 
-@pytest.mark.parametrize("name, options, message", [
-    ("timm:resnet18x", {}, "has no model resnet18x; did you mean resnet18"),
-    ("timm:resnet18.nope", {}, "has no weights 'nope' in timm .*a1_in1k"),
-    ("timm:resnet18", {"layers": [6]}, "--rgb_layers 6: timm:resnet18 has the layers 1 to 5"),
-    ("timm:resnet18", {"layers": [0]}, "--rgb_layers 0"),
-    ("timm:resnet18", {"layers": [3, 3]}, "each layer can be given once"),
-    (f"timm:{SMALL_GRID}", {"size": 230}, "--rgb_size 230: .*224 or 240; 448 gives 28×28"),
-])
+@pytest.mark.parametrize(
+    "name, options, message",
+    [
+        ("timm:resnet18x", {}, "has no model resnet18x; did you mean resnet18"),
+        ("timm:resnet18.nope", {}, "has no weights 'nope' in timm .*a1_in1k"),
+        ("timm:resnet18", {"layers": [6]}, "--rgb_layers 6: timm:resnet18 has the layers 1 to 5"),
+        ("timm:resnet18", {"layers": [0]}, "--rgb_layers 0"),
+        ("timm:resnet18", {"layers": [3, 3]}, "each layer can be given once"),
+        (f"timm:{SMALL_GRID}", {"size": 230}, "--rgb_size 230: .*224 or 240; 448 gives 28×28"),
+    ],
+)
 def test_what_cannot_work_is_refused(folder, name, options, message):
     with pytest.raises(InputError, match=message) as refusal:
         build_rgb_backbone(name, folder, **options)

@@ -1,4 +1,5 @@
 """Banks split over places: the nearest rows and picks of one place; partitions keep their bound; lost places."""
+
 import itertools
 import sys
 
@@ -27,8 +28,9 @@ def some_rows(rng, count, width, whole=False):
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 120), st.integers(1, 9), st.integers(1, 40), st.booleans(),
-       st.booleans())
+@given(
+    st.integers(0, 2**32 - 1), st.integers(1, 120), st.integers(1, 9), st.integers(1, 40), st.booleans(), st.booleans()
+)
 def test_nearest_rows_are_those_of_one_place(seed, size, count, width, whole, bounded):
     rng = np.random.default_rng(seed)
     rows, patches = some_rows(rng, size, width, whole), some_rows(rng, 30, width, whole)
@@ -51,13 +53,20 @@ def test_nearest_rows_are_those_of_one_place(seed, size, count, width, whole, bo
         assert torch.equal(ours.index[clear], expected.index[clear])
         assert torch.equal(several.rows_at(ours.index), rows[ours.index])
     last = torch.tensor([size - 1])
-    torch.testing.assert_close(several.from_row(last), one.from_row(last), rtol=0,
-                               atol=4 * ROUNDING * float((rows**2).sum(1).max()) + 1e-30)
+    torch.testing.assert_close(
+        several.from_row(last), one.from_row(last), rtol=0, atol=4 * ROUNDING * float((rows**2).sum(1).max()) + 1e-30
+    )
 
 
 @settings(deadline=None, max_examples=100)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 200), st.integers(1, 6), st.integers(1, 30), st.booleans(),
-       st.sampled_from([1, 4, 30, 512]))
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 200),
+    st.integers(1, 6),
+    st.integers(1, 30),
+    st.booleans(),
+    st.sampled_from([1, 4, 30, 512]),
+)
 def test_picks_over_shards_are_those_of_one_place(seed, size, count, width, whole, pool):
     rng = np.random.default_rng(seed)
     rows = some_rows(rng, size, width, whole)
@@ -175,9 +184,11 @@ def test_options(capsys):
     assert deciding_options(recorded_options(plain)) != deciding_options(recorded_options(parted))
     given = method_settings(parted), method_settings(split)
     assert (given[0]["coreset_partitions"], given[1]["bank_shards"], given[1]["shard_engine"]) == (4, 3, "ray")
-    for flags, words in ((["--coreset_partitions", "2", "--half_coreset"], "two ways"),
-                         (["--coreset_partitions", "2", "--f_coreset", "1"], "nothing to pick"),
-                         (["--shard_engine", "ray"], "--bank_shards N")):
+    for flags, words in (
+        (["--coreset_partitions", "2", "--half_coreset"], "two ways"),
+        (["--coreset_partitions", "2", "--f_coreset", "1"], "nothing to pick"),
+        (["--shard_engine", "ray"], "--bank_shards N"),
+    ):
         with pytest.raises(SystemExit):
             parse_arguments(["--method_name", "DINO", *flags])
         assert words in capsys.readouterr().err

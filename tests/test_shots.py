@@ -129,25 +129,46 @@ def test_both_passes_see_the_same_parts(tmp_path, monkeypatch, given, wanted):
     assert runner.training_paths == [f"toy/train/good/rgb/{i:03d}.png" for i in wanted]
 
 
-@pytest.mark.parametrize("extra", [["--fix", "late_fusion"], ["--fix", "all"], ["--scoring_reference", "train"],
-                                   ["--scoring", "calibrated"], ["--scoring", "all"]])
+@pytest.mark.parametrize(
+    "extra",
+    [
+        ["--fix", "late_fusion"],
+        ["--fix", "all"],
+        ["--scoring_reference", "train"],
+        ["--scoring", "calibrated"],
+        ["--scoring", "all"],
+    ],
+)
 def test_one_part_cannot_be_measured_without_itself(capsys, extra):
     assert "--shots 1" in usage_error(capsys, "--method_name", "DINO+Point_MAE", "--shots", "1", *extra)
     assert parse("--shots", "2", *extra).shots == 2
     assert parse("--shots", "1", "--fix", "late_fusion", method="DINO").shots == 1
-    assert "--asy_memory_bank 1" in usage_error(capsys, "--method_name", "DINO+Point_MAE", "--asy_memory_bank", "1",
-                                                *extra)
+    assert "--asy_memory_bank 1" in usage_error(
+        capsys, "--method_name", "DINO+Point_MAE", "--asy_memory_bank", "1", *extra
+    )
 
 
 def test_one_bank_needs_two_parts_for_calibrated(capsys):
-    assert "--shots 1: a single training part" in usage_error(capsys, "--method_name", "DINO", "--shots", "1",
-                                                              "--scoring", "calibrated")
+    assert "--shots 1: a single training part" in usage_error(
+        capsys, "--method_name", "DINO", "--shots", "1", "--scoring", "calibrated"
+    )
 
 
 def test_a_folder_with_one_training_part_is_refused_before_work(tmp_path, capsys):
     add_part(parts(tmp_path / "data", 1), "test/good", "000")
-    words = ["--method_name", "DINO", "--dataset_type", "folder", "--dataset_path", str(tmp_path / "data"),
-             "--output_dir", str(tmp_path / "out"), "--scoring", "calibrated", "--no_check"]
+    words = [
+        "--method_name",
+        "DINO",
+        "--dataset_type",
+        "folder",
+        "--dataset_path",
+        str(tmp_path / "data"),
+        "--output_dir",
+        str(tmp_path / "out"),
+        "--scoring",
+        "calibrated",
+        "--no_check",
+    ]
     assert main.main(words) == 2
     out, err = capsys.readouterr()
     assert out == "" and len(err.splitlines()) == 1 and "--scoring calibrated" in err and "at least two" in err

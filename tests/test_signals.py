@@ -158,8 +158,14 @@ run_to_the_end(main)
 @pytest.mark.parametrize("delay", [0, 0.1, 0.3])
 def test_no_worker_shows_a_traceback_whenever_the_group_is_told(number, delay):
     """Among others between the fork and the worker's first act, which is drawn out here."""
-    process = subprocess.Popen([sys.executable, "-c", POOL], cwd=ROOT, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", POOL],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     assert process.stdout.readline() == "ready\n"
     time.sleep(delay)
     os.killpg(process.pid, number)

@@ -17,7 +17,7 @@ FLOORS = {
     "feature_extractors": 3,
     "models": 2,
     "dataset.py": 2,
-    "utils": 0
+    "utils": 0,
 }
 VALUES = {"evaluation.py": 1, "scoring_addon.py": 0}
 

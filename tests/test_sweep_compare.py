@@ -1,4 +1,5 @@
 """utils/sweep_compare.py against definitions and SciPy."""
+
 import itertools
 
 import numpy as np
@@ -28,8 +29,15 @@ from utils.sweep_compare import (
 def test_holm_is_the_closure_of_bonferroni(p_values):
     """Marcus, Peritz and Gabriel: a hypothesis falls where every intersection that holds it does."""
     numbers = range(len(p_values))
-    expected = [max(min(1.0, len(group) * min(p_values[i] for i in group)) for size in range(1, len(p_values) + 1)
-                    for group in itertools.combinations(numbers, size) if number in group) for number in numbers]
+    expected = [
+        max(
+            min(1.0, len(group) * min(p_values[i] for i in group))
+            for size in range(1, len(p_values) + 1)
+            for group in itertools.combinations(numbers, size)
+            if number in group
+        )
+        for number in numbers
+    ]
     np.testing.assert_allclose(holm(p_values), expected, atol=1e-15)
 
 
@@ -79,13 +87,19 @@ SEEDS = (0, 1, 2)
 
 def table(**options):
     lifts = {A: 0.5, B: 0.6, A_MAX: 2.0, B_MAX: 2.2}
-    return {row: {c: {seed: measured(c, seed, lift, **options) for seed in SEEDS} for c in ("one", "three")}
-            for row, lift in lifts.items()}
+    return {
+        row: {c: {seed: measured(c, seed, lift, **options) for seed in SEEDS} for c in ("one", "three")}
+        for row, lift in lifts.items()
+    }
 
 
 def test_what_is_compared():
-    assert references([A, B, A_MAX, B_MAX]) == [(BY_SCORING, A_MAX, A), (BY_SCORING, B_MAX, B), (BY_SETTING, B, A),
-                                                (BY_SETTING, B_MAX, A_MAX)]
+    assert references([A, B, A_MAX, B_MAX]) == [
+        (BY_SCORING, A_MAX, A),
+        (BY_SCORING, B_MAX, B),
+        (BY_SETTING, B, A),
+        (BY_SETTING, B_MAX, A_MAX),
+    ]
     assert references([A]) == [] == references([])
 
 

@@ -1,4 +1,5 @@
 """Sweeps on this machine: the same results from every engine, whatever is killed; what is shown; exit codes."""
+
 import json
 import os
 import signal
@@ -71,8 +72,12 @@ def wait_for(condition, seconds=60):
 def start(file, out, tmp_path, *flags, **environment):
     """tools/sweep.py as a process."""
     with open(tmp_path / "driver.log", "ab") as log:
-        return subprocess.Popen([sys.executable, str(DRIVER), str(file), "-o", str(out), *map(str, flags)], stdout=log,
-                                stderr=log, env={**os.environ, **environment})
+        return subprocess.Popen(
+            [sys.executable, str(DRIVER), str(file), "-o", str(out), *map(str, flags)],
+            stdout=log,
+            stderr=log,
+            env={**os.environ, **environment},
+        )
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +93,8 @@ def whole(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "flags", [["--engine", "serial"], *(["--engine", "processes", "--workers", n] for n in (1, 3))])
+    "flags", [["--engine", "serial"], *(["--engine", "processes", "--workers", n] for n in (1, 3))]
+)
 def test_every_engine_gives_the_same(file, whole, tmp_path, flags):
     assert run(file, tmp_path / "out", "--quiet", *flags) == 0
     assert results(tmp_path / "out") == whole and set(computed(tmp_path).values()) == {1}
@@ -248,8 +254,12 @@ def test_threads_and_gpus_of_the_workers():
     assert [s.environment["CUDA_VISIBLE_DEVICES"] for s in slots] == ["GPU-a", "GPU-b"] * 2
     assert threads(slots) == ["2"] * 4
     assert find_slots(Resources(gpus=0), 1, (), 8, 64)[0].environment["CUDA_VISIBLE_DEVICES"] == ""
-    for wrong in ((Resources(gpus=0.5), 5, ("0", "1")), (Resources(memory_gib=30), 3, ()),
-                  (Resources(memory_gib=65), None, ()), (Resources(cpus=9), None, ())):
+    for wrong in (
+        (Resources(gpus=0.5), 5, ("0", "1")),
+        (Resources(memory_gib=30), 3, ()),
+        (Resources(memory_gib=65), None, ()),
+        (Resources(cpus=9), None, ()),
+    ):
         with pytest.raises(InputError):
             find_slots(*wrong, 8, 64)
 

@@ -1,4 +1,5 @@
 """utils/sweep_file.py: what a sweep file may hold, and that a fault names its line and key."""
+
 import pytest
 
 from utils.errors import InputError
@@ -13,43 +14,53 @@ def written(tmp_path, text):
 
 
 def test_a_whole_file(tmp_path):
-    sweep = read(written(tmp_path, """
+    sweep = read(
+        written(
+            tmp_path,
+            """
 options: {method_name: DINO, use_uff: true, scoring: [baseline, full], f_coreset: 0.2}
 grid:
   category: [one, two]
   fix: [null, all, [eval_mode, scaling]]
 exclude: [{category: one, fix: all}]
 resources: {gpus: 0.5, cpus: 4, memory_gib: 8}
-"""))
+""",
+        )
+    )
     assert sweep.options["f_coreset"] == 0.2 and sweep.grid["fix"] == [None, "all", ["eval_mode", "scaling"]]
     assert sweep.resources == Resources(0.5, 4, 8) and sweep.line("grid", "fix", 1).endswith("sweep.yaml, line 5")
     again = check(sweep.content(), "sweep.json")
     assert again._replace(name="", lines={}) == sweep._replace(name="", lines={})
 
 
-@pytest.mark.parametrize("text, line, words", [
-    ("grid:\n  sead: [1]", 2, "grid.sead: unknown key; did you mean seed?"),
-    ("options:\n  use_uff: true\n  --shots: 3", 3, "options.--shots: unknown key; did you mean shots?"),
-    ("options:\n  shots: [1, 2]", 2, "options.shots: [1, 2] is not a text or a number"),
-    ("options:\n  use_uff: 3", 2, "options.use_uff: 3 is not true or false"),
-    ("options: {method_name: foo}", 1, "options.method_name: 'foo' is not one of DINO, "),
-    ("options:\n  seeds: [0, 1]", 2, "options.seeds: not here: a sweep has a job per seed"),
-    ("options:\n  output_dir: x", 2, "options.output_dir: not here: every job has its own folder"),
-    ("options:\n  save_maps: maps", 2, "options.save_maps: 'maps' is not true or false"),
-    ("grid:\n  category: bagel", 2, "grid.category: 'bagel' is not a list"),
-    ("grid:\n  category: [no]", 2, "grid.category.0: False is not a text"),
-    ("grid:\n\n  seed: []", 3, "grid.seed: is empty"),
-    ("grid:\n  seed: [1, 1]", 2, "grid.seed: a value stands there twice"),
-    ("grid:\n  seed: [1]\n  seed: [2]", 3, "grid.seed: stands there twice"),
-    ("grid:\n  scoring:\n    - baseline\n    - [full, foo]", 4, "grid.scoring.1: ['full', 'foo'] is not one of"),
-    ("options: {seed: 1}\ngrid: {seed: [1]}", 2, "grid.seed: seed stands in options, too"),
-    ("grid: {seed: [1, 2]}\nexclude:\n  - {seed: 1}\n  - {seed: 3}", 4, "exclude.seed: 3 is no value of grid.seed"),
-    ("grid: {seed: [1, 2]}\nexclude:\n  - {shots: 1}", 3, "exclude.shots: not in grid"),
-    ("grid: {multiscale: [true]}\nexclude:\n  - {multiscale: 1}", 3, "exclude.multiscale: 1 is no value"),
-    ("grid: {seed: [1]}\nresources:\n  gpus: 2", 3, "resources.gpus: 2 is greater"),
-    ("grid: {seed: [1]}\nresourses: {}", 2, "resourses: unknown key; did you mean resources?"),
-    ("grid: [1", 1, "no YAML"), ("- 1", 1, "is not keys with values"), ("", 1, "is not keys with values"),
-])
+@pytest.mark.parametrize(
+    "text, line, words",
+    [
+        ("grid:\n  sead: [1]", 2, "grid.sead: unknown key; did you mean seed?"),
+        ("options:\n  use_uff: true\n  --shots: 3", 3, "options.--shots: unknown key; did you mean shots?"),
+        ("options:\n  shots: [1, 2]", 2, "options.shots: [1, 2] is not a text or a number"),
+        ("options:\n  use_uff: 3", 2, "options.use_uff: 3 is not true or false"),
+        ("options: {method_name: foo}", 1, "options.method_name: 'foo' is not one of DINO, "),
+        ("options:\n  seeds: [0, 1]", 2, "options.seeds: not here: a sweep has a job per seed"),
+        ("options:\n  output_dir: x", 2, "options.output_dir: not here: every job has its own folder"),
+        ("options:\n  save_maps: maps", 2, "options.save_maps: 'maps' is not true or false"),
+        ("grid:\n  category: bagel", 2, "grid.category: 'bagel' is not a list"),
+        ("grid:\n  category: [no]", 2, "grid.category.0: False is not a text"),
+        ("grid:\n\n  seed: []", 3, "grid.seed: is empty"),
+        ("grid:\n  seed: [1, 1]", 2, "grid.seed: a value stands there twice"),
+        ("grid:\n  seed: [1]\n  seed: [2]", 3, "grid.seed: stands there twice"),
+        ("grid:\n  scoring:\n    - baseline\n    - [full, foo]", 4, "grid.scoring.1: ['full', 'foo'] is not one of"),
+        ("options: {seed: 1}\ngrid: {seed: [1]}", 2, "grid.seed: seed stands in options, too"),
+        ("grid: {seed: [1, 2]}\nexclude:\n  - {seed: 1}\n  - {seed: 3}", 4, "exclude.seed: 3 is no value of grid.seed"),
+        ("grid: {seed: [1, 2]}\nexclude:\n  - {shots: 1}", 3, "exclude.shots: not in grid"),
+        ("grid: {multiscale: [true]}\nexclude:\n  - {multiscale: 1}", 3, "exclude.multiscale: 1 is no value"),
+        ("grid: {seed: [1]}\nresources:\n  gpus: 2", 3, "resources.gpus: 2 is greater"),
+        ("grid: {seed: [1]}\nresourses: {}", 2, "resourses: unknown key; did you mean resources?"),
+        ("grid: [1", 1, "no YAML"),
+        ("- 1", 1, "is not keys with values"),
+        ("", 1, "is not keys with values"),
+    ],
+)
 def test_a_fault_names_line_and_key(tmp_path, text, line, words):
     path = written(tmp_path, text)
     with pytest.raises(InputError) as error:

@@ -1,4 +1,5 @@
 """utils/sweep_job.py and sweep_guard.py: one job's process, what an earlier attempt left, files that travel."""
+
 import json
 import os
 import subprocess
@@ -60,14 +61,21 @@ def test_a_job_that_says_0_without_results_has_failed(job, tmp_path):
 @pytest.mark.skipif(os.name != "posix", reason="process groups")
 def test_a_guarded_program_ends_with_the_process_that_began_it(tmp_path):
     program = tmp_path / "program.py"
-    program.write_text("import os, sys, time\nif os.fork() == 0: sys.argv.append('child')\n"
-                       "print(sys.argv[1:], __name__, os.getpid(), repr(sys.stdin.read()), flush=True)\n"
-                       "time.sleep(100)")
+    program.write_text(
+        "import os, sys, time\nif os.fork() == 0: sys.argv.append('child')\n"
+        "print(sys.argv[1:], __name__, os.getpid(), repr(sys.stdin.read()), flush=True)\n"
+        "time.sleep(100)"
+    )
     log = tmp_path / "log"
     starter = subprocess.Popen(
-        [sys.executable, "-c", "import subprocess, sys, time\n"
-         f"p = subprocess.Popen([sys.executable, {str(sweep_job.GUARD)!r}, {str(program)!r}, 'word'], "
-         f"stdin=subprocess.PIPE, stdout=open({str(log)!r}, 'w'), start_new_session=True)\ntime.sleep(100)"])
+        [
+            sys.executable,
+            "-c",
+            "import subprocess, sys, time\n"
+            f"p = subprocess.Popen([sys.executable, {str(sweep_job.GUARD)!r}, {str(program)!r}, 'word'], "
+            f"stdin=subprocess.PIPE, stdout=open({str(log)!r}, 'w'), start_new_session=True)\ntime.sleep(100)",
+        ]
+    )
     end = time.monotonic() + 60
     while not log.exists() or log.read_text().count("\n") < 2:
         assert time.monotonic() < end

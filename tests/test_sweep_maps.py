@@ -1,4 +1,5 @@
 """tools/sweep_maps.py: pixel metrics under resampled test parts, from saved maps."""
+
 import dataclasses
 import json
 import os
@@ -29,8 +30,11 @@ def job(tmp_path):
     saved = dataclasses.replace(made, meta={**made.meta, "options": options, "run": "abc"})
     evaluation.write(saved, tmp_path / "maps" / "cookie.npz")
     metrics = evaluation.metrics(saved, evaluation.score(saved, SCORINGS))
-    record = {"id": "abc", "options": json.loads(json.dumps(options)),
-              "categories": {"cookie": {"metrics": {name: dataclasses.asdict(m) for name, m in metrics.items()}}}}
+    record = {
+        "id": "abc",
+        "options": json.loads(json.dumps(options)),
+        "categories": {"cookie": {"metrics": {name: dataclasses.asdict(m) for name, m in metrics.items()}}},
+    }
     return tmp_path, record, saved
 
 
@@ -51,8 +55,9 @@ def test_the_full_set_and_the_resamples(job):
         drawn = np.repeat(order, weights[3].astype(int))
         maps, masks = [scored[name].predictions[i] for i in drawn], saved.mask[drawn]
         flat = np.concatenate([m.ravel() for m in maps])
-        by_hand = compute_metrics(saved.label[drawn], [m.max() for m in maps], masks.ravel() != 0, flat, masks, maps,
-                                  [str(i) for i in drawn])
+        by_hand = compute_metrics(
+            saved.label[drawn], [m.max() for m in maps], masks.ravel() != 0, flat, masks, maps, [str(i) for i in drawn]
+        )
         assert found[name]["pixel_rocauc"][3] == pytest.approx(by_hand.pixel_rocauc, abs=1e-9)
         assert found[name]["au_pro"][3] == pytest.approx(by_hand.au_pro, abs=0.02)  # thresholds of the full set
     assert (found["baseline"]["au_pro"] != found["disagreement"]["au_pro"]).any()
@@ -100,11 +105,15 @@ def test_jobs_side_by_side_give_the_same(job, tmp_path, monkeypatch):
 def test_maps_that_do_not_belong_are_not_used(job):
     folder, record, saved = job
     assert sweep_maps.resample(folder, {**record, "id": "other"}, "cookie", SCORINGS) == (
-        {}, "the saved maps are of another run")
+        {},
+        "the saved maps are of another run",
+    )
     wrong = json.loads(json.dumps(record))
     wrong["categories"]["cookie"]["metrics"]["baseline"]["au_pro"] += 1e-6
     assert sweep_maps.resample(folder, wrong, "cookie", SCORINGS) == (
-        {}, "the saved maps do not give the run's own au_pro")
+        {},
+        "the saved maps do not give the run's own au_pro",
+    )
     lacking = dataclasses.replace(saved, has_mask=np.arange(len(saved)) > 0)
     evaluation.write(lacking, folder / "maps" / "cookie.npz")
     assert sweep_maps.resample(folder, record, "cookie", SCORINGS) == ({}, "defective test parts without a mask")

@@ -1,4 +1,5 @@
 """utils/sweep_plan.py: which jobs a file means, their names, their command lines."""
+
 import itertools
 import subprocess
 import sys
@@ -26,14 +27,23 @@ def jobs(options=None, grid=None, exclude=()):
 @settings(max_examples=30, deadline=None)
 @given(st.data())
 def test_the_product_without_what_is_excluded(data):
-    axes = {"category": ["a", "b", "c"], "seed": [0, 1, 2], "shots": [1, 5, None], "f_coreset": [0.1, 0.5],
-            "eval_mode": [True, False]}
-    grid = {name: data.draw(st.lists(st.sampled_from(values), min_size=1, unique=True))
-            for name, values in axes.items()}
+    axes = {
+        "category": ["a", "b", "c"],
+        "seed": [0, 1, 2],
+        "shots": [1, 5, None],
+        "f_coreset": [0.1, 0.5],
+        "eval_mode": [True, False],
+    }
+    grid = {
+        name: data.draw(st.lists(st.sampled_from(values), min_size=1, unique=True)) for name, values in axes.items()
+    }
     combination = st.fixed_dictionaries({}, optional={n: st.sampled_from(v) for n, v in grid.items()})
     exclude = data.draw(st.lists(combination.filter(bool), max_size=3))
-    expected = {tuple(values) for values in itertools.product(*grid.values())
-                if not any(all(dict(zip(grid, values))[n] == v for n, v in one.items()) for one in exclude)}
+    expected = {
+        tuple(values)
+        for values in itertools.product(*grid.values())
+        if not any(all(dict(zip(grid, values))[n] == v for n, v in one.items()) for one in exclude)
+    }
     if not expected:
         with pytest.raises(InputError, match="no job"):
             jobs(grid=grid, exclude=exclude)
@@ -50,8 +60,10 @@ def test_the_product_without_what_is_excluded(data):
 
 def test_names_stay_when_a_sweep_grows():
     small = jobs({"dataset_path": "${DATA}/x"}, {"category": ["a"], "seed": [0, 1]})
-    large = jobs({"dataset_path": "${DATA}/x", "num_workers": 3},
-                 {"f_coreset": [0.2, 0.1], "seed": [2, 1, 0], "category": ["b", "a"]})
+    large = jobs(
+        {"dataset_path": "${DATA}/x", "num_workers": 3},
+        {"f_coreset": [0.2, 0.1], "seed": [2, 1, 0], "category": ["b", "a"]},
+    )
     names = {job.name for job in large.jobs}
     assert {job.name for job in small.jobs} < names and len(names) == 12
     elsewhere = jobs({"dataset_path": "${DATA}/y"}, {"category": ["a"], "seed": [0, 1]})
@@ -71,18 +83,27 @@ def test_what_the_grid_leaves_out():
         jobs(grid={"category": ["a"], "f_coreset": [None, 0.1]})  # 0.1 is the default
 
 
-@pytest.mark.parametrize("options, grid, words", [
-    ({}, {"shots": [0]}, "--shots: 0"), ({"max_sample": 4}, {"shots": [3]}, "leave out --max_sample 4"),
-    ({}, {"scoring": ["baseline", "disagreement"]}, "needs an RGB and an xyz bank"), ({}, {"seed": [-1]}, "--seed: -1"),
-    ({"f_coreset": "many"}, {}, "invalid number value"), ({"save_maps": True}, {}, "needs an RGB and an xyz bank")])
+@pytest.mark.parametrize(
+    "options, grid, words",
+    [
+        ({}, {"shots": [0]}, "--shots: 0"),
+        ({"max_sample": 4}, {"shots": [3]}, "leave out --max_sample 4"),
+        ({}, {"scoring": ["baseline", "disagreement"]}, "needs an RGB and an xyz bank"),
+        ({}, {"seed": [-1]}, "--seed: -1"),
+        ({"f_coreset": "many"}, {}, "invalid number value"),
+        ({"save_maps": True}, {}, "needs an RGB and an xyz bank"),
+    ],
+)
 def test_what_main_would_refuse_is_refused_before_any_work(options, grid, words, capsys):
     with pytest.raises(InputError) as error:
         jobs(options, {"category": ["a"], **grid})
     assert words in str(error.value) and "main.py would refuse" in str(error.value) and capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("name, count, settings", [
-    ("few-shot", 300, 6), ("paper-mvtec3d", 60, 2), ("paper-eyecandies", 30, 1), ("paper-realiad_d3", 9, 1)])
+@pytest.mark.parametrize(
+    "name, count, settings",
+    [("few-shot", 300, 6), ("paper-mvtec3d", 60, 2), ("paper-eyecandies", 30, 1), ("paper-realiad_d3", 9, 1)],
+)
 def test_ready_sweep_files(name, count, settings):
     planned = plan(read(ROOT / "docs" / "sweeps" / f"{name}.yaml"))
     assert (len(planned.jobs), len(planned.settings)) == (count, settings)
@@ -94,8 +115,10 @@ def test_ready_sweep_files(name, count, settings):
     else:
         assert {arg.f_coreset for arg in args} == {0.2} and all("disagreement" in arg.scoring for arg in args)
     if name == "paper-mvtec3d":
-        assert {(arg.multiscale, arg.group_size, arg.num_group) for arg in args} == {(False, 128, 1024),
-                                                                                     (True, 64, 784)}
+        assert {(arg.multiscale, arg.group_size, arg.num_group) for arg in args} == {
+            (False, 128, 1024),
+            (True, 64, 784),
+        }
         assert len(args[0].scoring) >= 8
 
 
@@ -120,6 +143,7 @@ def test_a_printed_line_means_the_same_to_a_shell(texts):
     words = [text + "${FAKE_A}" + text for text in texts] + texts
     environment = {"FAKE_A": "a 'b' \"$c\" `d`"}
     echo = [sys.executable, "-c", "import sys; sys.stdout.write('\\0'.join(sys.argv[1:]))"]
-    said = subprocess.run(["sh", "-c", shell_line([*echo, *words])], env=environment, stdout=subprocess.PIPE,
-                          check=True)
+    said = subprocess.run(
+        ["sh", "-c", shell_line([*echo, *words])], env=environment, stdout=subprocess.PIPE, check=True
+    )
     assert said.stdout.decode().split("\0") == fill_in(words, environment)

@@ -1,4 +1,5 @@
 """Sweeps on a Ray cluster of two nodes: the same results, whatever is killed."""
+
 import json
 import subprocess
 import sys
@@ -82,6 +83,7 @@ def meanwhile(action):
     def join():
         thread.join(60)
         assert not thread.is_alive() and not raised, raised
+
     return join
 
 
@@ -124,8 +126,9 @@ def test_a_killed_worker_is_repeated(two, whole, tmp_path):  # noqa: F811
 def test_a_killed_driver_leaves_no_process_and_loses_nothing(two, whole, tmp_path):  # noqa: F811
     out, file = tmp_path / "out", two.file("driver", 2)
     with open(tmp_path / "log", "wb") as log:
-        driver = subprocess.Popen([sys.executable, str(DRIVER), str(file), "-o", str(out), "--engine", "ray"],
-                                  stdout=log, stderr=log)
+        driver = subprocess.Popen(
+            [sys.executable, str(DRIVER), str(file), "-o", str(out), "--engine", "ray"], stdout=log, stderr=log
+        )
     wait_for(lambda: len(computed(two.folder)) >= 1 and both_busy(two) and len(attempts(out)) == 2)
     processes = [psutil.Process(process) for process, _ in attempts(out)]
     driver.kill()

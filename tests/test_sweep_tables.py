@@ -1,4 +1,5 @@
 """utils/sweep_results.py and sweep_tables.py: finished jobs' files become tables; each number is looked up again."""
+
 import csv
 import json
 import os
@@ -58,8 +59,17 @@ def test_cells_are_means_over_seeds(done):
     for cell in cells:
         assert cell["metric"] in ("image_rocauc", "pixel_rocauc") and cell["method"] == "DINO"
         names = ["one", "two"] if cell["category"] == "Mean" else [cell["category"]]
-        values = [np.mean([known[name, int(cell["shots"]), seed][0]["categories"][name]["metrics"][cell["scoring"]][
-            cell["metric"]] for name in names]) for seed in (0, 1, 2)]
+        values = [
+            np.mean(
+                [
+                    known[name, int(cell["shots"]), seed][0]["categories"][name]["metrics"][cell["scoring"]][
+                        cell["metric"]
+                    ]
+                    for name in names
+                ]
+            )
+            for seed in (0, 1, 2)
+        ]
         expected = over_seeds(values)
         assert [float(cell[n]) for n in ("mean", "sd", "seeds_low", "seeds_high")] == pytest.approx(expected[1:5])
         assert cell["seeds"] == cell["seeds_planned"] == "3" and cell["categories"] == str(len(names))
@@ -88,8 +98,11 @@ def test_differences_are_delongs(done):
 
 def test_markdown_shows_the_same(done):
     text, cells = (done / "tables.md").read_text(), lines(done / "cells.csv")
-    cell = next(c for c in cells if (c["metric"], c["shots"], c["scoring"], c["category"]) == (
-        "image_rocauc", "50", "pixel_max", "two"))
+    cell = next(
+        c
+        for c in cells
+        if (c["metric"], c["shots"], c["scoring"], c["category"]) == ("image_rocauc", "50", "pixel_max", "two")
+    )
     row = next(line for line in text.splitlines() if line.startswith("| DINO shots=50 [pixel_max] "))
     shown = f"{float(cell['mean']):.3f} ± {float(cell['sd']):.3f} [{float(cell['seeds_low']):.3f}, "
     assert shown in row.split("|")[3] and len(row.split("|")) == 6
@@ -106,6 +119,7 @@ def test_the_figure_is_a_curve_over_the_shots(done, monkeypatch):
 
 def test_unequal_weights_or_versions_are_told(done, tmp_path):
     import shutil
+
     out = tmp_path / "out"
     shutil.copytree(done, out)
     path = sorted(out.glob("jobs/*/run.json"))[0]
@@ -130,8 +144,10 @@ def test_scorings_in_the_grid_are_rows_of_one_setting(tmp_path, monkeypatch, cap
     text = capsys.readouterr().out
     assert "note: scoring stands in grid" in text and "interval over test parts (bootstrap)" in text
     found = lines(tmp_path / "out" / "differences.csv")
-    assert {(d["scoring"], d["reference_scoring"]) for d in found} == {("pixel_max", "baseline"),
-                                                                       ("pixel_topk", "baseline")}
+    assert {(d["scoring"], d["reference_scoring"]) for d in found} == {
+        ("pixel_max", "baseline"),
+        ("pixel_topk", "baseline"),
+    }
     planned = plan(read(file))
     gathered = gather(tmp_path / "out", planned)
     assert [row.scoring for row in gathered.table] == ["baseline", "pixel_max", "pixel_topk"] and gathered.done == 4

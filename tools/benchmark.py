@@ -6,6 +6,7 @@ where a target is missed.
 
 Parts are generated, and weights are untrained stand-ins: both cost the time that real ones cost.
 """
+
 import json
 import platform
 import sys
@@ -64,10 +65,18 @@ def main(argv=None):
     parser = Parser(prog="benchmark.py", description=__doc__.splitlines()[0], formatter_class=HelpFormatter)
     parser.add_argument("--quick", action="store_true", help="only the rows that take under a minute")
     parser.add_argument("--rows", nargs="+", choices=ROWS, metavar="ROW", help="only these: " + ", ".join(ROWS))
-    parser.add_argument("--rounds", type=number(int, 1, 1000), default=5, metavar="N",
-                        help="rounds of the quick rows; their median is shown")
-    parser.add_argument("--checkpoint_dir", metavar="DIR",
-                        help="checkpoints, uff_pretrain.pth among them (default: stand-ins, written for the run)")
+    parser.add_argument(
+        "--rounds",
+        type=number(int, 1, 1000),
+        default=5,
+        metavar="N",
+        help="rounds of the quick rows; their median is shown",
+    )
+    parser.add_argument(
+        "--checkpoint_dir",
+        metavar="DIR",
+        help="checkpoints, uff_pretrain.pth among them (default: stand-ins, written for the run)",
+    )
     add_device(parser)
     parser.add_argument("-o", "--output", default="results/benchmark.json", metavar="FILE", help="JSON file")
     options = parser.parse_args(argv)
@@ -91,8 +100,10 @@ def run_rows(options):
                 print(f"benchmark.py: row {name} failed: {type(error).__name__}: {error}", file=sys.stderr)
             write(options, bench, figures, failed)
     lines = [(f.what, f"{f.value:.2f} {f.unit}", f.target, f.verdict, f.note) for f in figures]
-    print(f"\n{torch.get_num_threads()} threads, {platform.processor() or platform.machine()}, device {bench.device}; "
-          f"median of {options.rounds} rounds where nothing else is said\n")
+    print(
+        f"\n{torch.get_num_threads()} threads, {platform.processor() or platform.machine()}, device {bench.device}; "
+        f"median of {options.rounds} rounds where nothing else is said\n"
+    )
     print(tabulate(lines, ["what", "measured", "target", "verdict", "note"], tablefmt="pipe", disable_numparse=True))
     return int(bool(failed) or any(f.verdict in ("missed", "WRONG RESULT") for f in figures))
 
@@ -105,9 +116,7 @@ def write(options, bench, figures, failed):
         "device": str(bench.device),
         "rounds": options.rounds,
         "failed": failed,
-        "rows": [{
-            **f._asdict(), "verdict": f.verdict
-        } for f in figures]
+        "rows": [{**f._asdict(), "verdict": f.verdict} for f in figures],
     }
     atomic_write_text(options.output, json.dumps(record, indent=2) + "\n")
 

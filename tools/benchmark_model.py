@@ -36,8 +36,17 @@ def saved(bench):
     """Path of a model of the full setting, fitted to the benchmark's generated parts; made once."""
     path = bench.folder / "models" / f"{CATEGORY}.m3dm"
     if not path.is_file():
-        args = bench.arguments("--eval_mode", "--category", CATEGORY, "--save_model", str(path.parent), "--calibration",
-                               str(CALIBRATION), "--shots", str(SHOTS))
+        args = bench.arguments(
+            "--eval_mode",
+            "--category",
+            CATEGORY,
+            "--save_model",
+            str(path.parent),
+            "--calibration",
+            str(CALIBRATION),
+            "--shots",
+            str(SHOTS),
+        )
         runner = M3DM(args)
         out = TrainDataset(CATEGORY, args.img_size, args.dataset_path, held_out_share=args.held_out).held_out_files
         runner.read_parts(CATEGORY, calibration_files(args.dataset_path, CATEGORY, args.calibration, held_out=out))
@@ -59,8 +68,9 @@ def structureless(bench, inspector, count):
     kept, zeros = dict(method.banks), torch.zeros(count, dtype=torch.long)
     for name, bank in kept.items():
         rows = torch.randn(count, WIDTHS[name], generator=generator)
-        method.banks[name] = MemoryBank.of_rows(rows.to(bench.device), zeros, zeros, bank.mean, bank.std,
-                                                bank.weight_eps, bank.divisor)
+        method.banks[name] = MemoryBank.of_rows(
+            rows.to(bench.device), zeros, zeros, bank.mean, bank.std, bank.weight_eps, bank.divisor
+        )
     model = read_saved(saved(bench))
     arrays, facts = state_of(method, model.meta["fitted"]["method"])
     others = {key: a for key, a in model.arrays.items() if not key.startswith("bank.")}
@@ -77,8 +87,14 @@ def model_load(bench):
     path = structureless(bench, loaded(bench), SMALL_BANK)
     whole = statistics.median(bench.seconds(lambda: loaded(bench, path))[1] for _ in range(3))
     file = statistics.median(bench.seconds(lambda: read_saved(path))[1] for _ in range(3))
-    return [Figure(f"model load, {SMALL_BANK} rows per modality, networks included", whole, "s",
-                   note=f"{path.stat().st_size / 2**20:.0f} MiB; reading and checking the file {file:.2f} s")]
+    return [
+        Figure(
+            f"model load, {SMALL_BANK} rows per modality, networks included",
+            whole,
+            "s",
+            note=f"{path.stat().st_size / 2**20:.0f} MiB; reading and checking the file {file:.2f} s",
+        )
+    ]
 
 
 def one_part(bench):
@@ -128,8 +144,15 @@ def model_search(bench):
             distinct[name] = len(own)
             a, b, _ = bench.compare(lambda: bank.measure_with_nearest(patches[name]), lambda: products(own, rows))
             ours, bare = ours + a, bare + b
-        figures.append(Figure(f"search, {count} structureless rows per modality / bare products", ours / bare, "x",
-                              at_most=1.1, note=f"{ours:.2f} s, products {bare:.2f} s; distinct patches {distinct}"))
+        figures.append(
+            Figure(
+                f"search, {count} structureless rows per modality / bare products",
+                ours / bare,
+                "x",
+                at_most=1.1,
+                note=f"{ours:.2f} s, products {bare:.2f} s; distinct patches {distinct}",
+            )
+        )
     return figures
 
 
@@ -158,8 +181,15 @@ def spared(bench):
             scaled = (part[name].cpu() - bank.mean) / bank.std
             full += len(distinct_rows(scaled)[0]) * len(bank.rows)
             search.nearest(scaled)
-        figures.append(Figure(f"products spared by the bounds, {name} bank of {len(bank.rows)} coreset rows",
-                              1 - search.products / full, "", at_least=0.5, note="generated parts"))
+        figures.append(
+            Figure(
+                f"products spared by the bounds, {name} bank of {len(bank.rows)} coreset rows",
+                1 - search.products / full,
+                "",
+                at_least=0.5,
+                note="generated parts",
+            )
+        )
     return figures
 
 
@@ -185,24 +215,41 @@ def folder(bench):
         inspector.judge_prepared(prepared, total)
         needed += total["extraction"] + total["search"]
     seconds = time.perf_counter() - start
-    return [Figure("parts per second over a folder / those of extraction and search alone", needed / seconds, "",
-                   at_least=0.95, note=f"{len(parts) / seconds:.2f} parts per second, {len(parts)} parts")]
+    return [
+        Figure(
+            "parts per second over a folder / those of extraction and search alone",
+            needed / seconds,
+            "",
+            at_least=0.95,
+            note=f"{len(parts) / seconds:.2f} parts per second, {len(parts)} parts",
+        )
+    ]
 
 
 def loaded_memory(bench):
     """Resident memory that a loaded model of 20,000 rows per modality adds, in a process of its own."""
     path = structureless(bench, loaded(bench), SMALL_BANK)
-    code = (f"from tools.benchmark_model import memory_of; memory_of({str(path)!r}, {str(bench.checkpoints)!r}, "
-            f"{bench.device.type!r})")
-    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).resolve().parents[1], capture_output=True,
-                          text=True)
+    code = (
+        f"from tools.benchmark_model import memory_of; memory_of({str(path)!r}, {str(bench.checkpoints)!r}, "
+        f"{bench.device.type!r})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(__file__).resolve().parents[1], capture_output=True, text=True
+    )
     if done.returncode:
         raise InputError(f"the memory row failed: {done.stderr.strip().splitlines()[-1]}")
     found = json.loads(done.stdout.splitlines()[-1])
     found = {**found, **{key: found[key] / 2**20 for key in ("grown", "needed", "peak")}}
-    return [Figure("memory of a loaded model / its banks and networks", found["grown"] / found["needed"], "x",
-                   at_most=1.2, note="{grown:.0f} MiB; banks and networks {needed:.0f} MiB; peak while loading "
-                                     "{peak:.0f} MiB more than before".format(**found))]
+    return [
+        Figure(
+            "memory of a loaded model / its banks and networks",
+            found["grown"] / found["needed"],
+            "x",
+            at_most=1.2,
+            note="{grown:.0f} MiB; banks and networks {needed:.0f} MiB; peak while loading "
+            "{peak:.0f} MiB more than before".format(**found),
+        )
+    ]
 
 
 def memory_of(path, checkpoints, device):
@@ -218,5 +265,8 @@ def memory_of(path, checkpoints, device):
     inspector = Inspector.load(path, checkpoints, device, RATE)
     extractor = inspector._method.extractor
     needed += sum(t.numel() * t.element_size() for t in (*extractor.parameters(), *extractor.buffers()))
-    print(json.dumps({"grown": process.memory_info().rss - before, "needed": needed,
-                      "peak": peak_memory_mib() * 2**20 - before}))
+    print(
+        json.dumps(
+            {"grown": process.memory_info().rss - before, "needed": needed, "peak": peak_memory_mib() * 2**20 - before}
+        )
+    )

@@ -1,4 +1,5 @@
 """The rows of tools/benchmark.py: what each measures, as Figures, on what they share (Bench)."""
+
 import json
 import statistics
 import subprocess
@@ -79,13 +80,24 @@ class Bench:
 
     def arguments(self, *flags):
         """Options of the full setting on the generated parts, with extra flags."""
-        return parse_arguments([
-            "--use_uff", "--fusion_module_path",
-            str(self.checkpoints / RECIPES["uff"].file), "--checkpoint_dir",
-            str(self.checkpoints), "--dataset_path",
-            str(self.folder / "data"), "--random_state", "0", "--output_dir",
-            str(self.folder / "results"), "--device", self.device.type, *flags
-        ])
+        return parse_arguments(
+            [
+                "--use_uff",
+                "--fusion_module_path",
+                str(self.checkpoints / RECIPES["uff"].file),
+                "--checkpoint_dir",
+                str(self.checkpoints),
+                "--dataset_path",
+                str(self.folder / "data"),
+                "--random_state",
+                "0",
+                "--output_dir",
+                str(self.folder / "results"),
+                "--device",
+                self.device.type,
+                *flags,
+            ]
+        )
 
     def method(self, *flags):
         """A method object with empty banks."""
@@ -121,27 +133,50 @@ def extraction(bench):
     sample = next(bench.samples("train", bench.arguments()))
     rgb = sample[0].to(bench.device)
     with torch.no_grad():
+
         def vit():
             return method.deep_feature_extractor.forward_rgb_features(rgb)
 
         ours, expected = method.extract(sample), plain.extract(method, sample) if bench.device.type == "cpu" else None
-        apart = max(float((ours[name] - expected[name]).abs().max() / expected[name].abs().max())
-                    for name in ours) if expected else 0.0
+        apart = (
+            max(float((ours[name] - expected[name]).abs().max() / expected[name].abs().max()) for name in ours)
+            if expected
+            else 0.0
+        )
         vit(), phases(bench, method, sample)
         rounds = [phases(bench, method, sample) for _ in range(bench.rounds)]
         whole, alone, ratio = bench.compare(lambda: method.extract(sample), vit)
         stepwise = bench.seconds(lambda: plain.extract(method, sample))[1] if expected else None
     print(
-        tabulate([(name, statistics.median(r[name] for r in rounds)) for name in rounds[0]],
-                 ["phase of the extraction", "seconds"], tablefmt="pipe", floatfmt=".3f"), end="\n\n", flush=True)
+        tabulate(
+            [(name, statistics.median(r[name] for r in rounds)) for name in rounds[0]],
+            ["phase of the extraction", "seconds"],
+            tablefmt="pipe",
+            floatfmt=".3f",
+        ),
+        end="\n\n",
+        flush=True,
+    )
     work, rate = product_flop(method, sample), matmul_rate(bench)
     note = f"{whole:.2f} s, ViT {alone:.2f} s" + (
-        f", step by step {stepwise:.2f} s; patches within {apart:.0e} of these" if expected else "")
+        f", step by step {stepwise:.2f} s; patches within {apart:.0e} of these" if expected else ""
+    )
     return [
-        Figure("extraction of one sample / ViT-B/8 forward, eval mode", 1 / ratio, "x", at_most=2.4, note=note,
-               correct=apart < 1e-4),
-        Figure("extraction / time of its matrix products", whole / (work / rate), "x", at_most=1.3,
-               note=f"{work / 1e9:.0f} GFLOP at {rate / 1e9:.0f} GFLOP/s")
+        Figure(
+            "extraction of one sample / ViT-B/8 forward, eval mode",
+            1 / ratio,
+            "x",
+            at_most=2.4,
+            note=note,
+            correct=apart < 1e-4,
+        ),
+        Figure(
+            "extraction / time of its matrix products",
+            whole / (work / rate),
+            "x",
+            at_most=1.3,
+            note=f"{work / 1e9:.0f} GFLOP at {rate / 1e9:.0f} GFLOP/s",
+        ),
     ]
 
 
@@ -152,11 +187,13 @@ def extraction_train(bench):
     rgb = sample[0].to(bench.device)
     with torch.no_grad():
         method.extract(sample)
-        whole, alone, ratio = bench.compare(lambda: method.extract(sample),
-                                            lambda: method.deep_feature_extractor.forward_rgb_features(rgb))
+        whole, alone, ratio = bench.compare(
+            lambda: method.extract(sample), lambda: method.deep_feature_extractor.forward_rgb_features(rgb)
+        )
     return [
-        Figure("the same in train mode, as released", 1 / ratio, "x", at_most=3.2,
-               note=f"{whole:.2f} s, ViT {alone:.2f} s")
+        Figure(
+            "the same in train mode, as released", 1 / ratio, "x", at_most=3.2, note=f"{whole:.2f} s, ViT {alone:.2f} s"
+        )
     ]
 
 
@@ -187,18 +224,27 @@ def product_flop(method, sample):
     def blocks(tokens, width, depth):  # qkv 3, projection 1, MLP 8 products width × width a token; q·k and attention·v
         return depth * (2 * tokens * 12 * width**2 + 4 * tokens**2 * width)
 
-    conv1, conv2, conv3, conv4 = (seq[i].weight.shape[:2]
-                                  for seq in (transformer.encoder.first_conv, transformer.encoder.second_conv)
-                                  for i in (0, 3))
+    conv1, conv2, conv3, conv4 = (
+        seq[i].weight.shape[:2]
+        for seq in (transformer.encoder.first_conv, transformer.encoder.second_conv)
+        for i in (0, 3)
+    )
     groups, points = transformer.num_group, transformer.num_group * transformer.group_size
     wide, f = conv3[0], conv2[0]
-    a_point = conv1[0] * conv1[1] + conv2[0] * conv2[1] + conv1[0] * wide + wide * conv4[
-        0]  # the last but one: f's half, multiplied out
+    a_point = (
+        conv1[0] * conv1[1] + conv2[0] * conv2[1] + conv1[0] * wide + wide * conv4[0]
+    )  # the last but one: f's half, multiplied out
     rows = len(distinct_rows(method.extract(sample)["xyz"])[0])
     fusion = method.fusion
-    return (blocks(785, vit.embed_dim, len(vit.blocks)) + 2 * 784 * vit.embed_dim * 3 * 64 +
-            blocks(groups, 384, len(transformer.blocks.blocks)) + 2 * points * a_point + 2 * groups * wide * f +
-            2 * rows * 2 * fusion.xyz_mlp.fc1.weight.numel() + 2 * 784 * 2 * fusion.rgb_mlp.fc1.weight.numel())
+    return (
+        blocks(785, vit.embed_dim, len(vit.blocks))
+        + 2 * 784 * vit.embed_dim * 3 * 64
+        + blocks(groups, 384, len(transformer.blocks.blocks))
+        + 2 * points * a_point
+        + 2 * groups * wide * f
+        + 2 * rows * 2 * fusion.xyz_mlp.fc1.weight.numel()
+        + 2 * 784 * 2 * fusion.rgb_mlp.fc1.weight.numel()
+    )
 
 
 def matmul_rate(bench):
@@ -214,16 +260,21 @@ def k_center(bench):
     rows = generator.standard_normal((count, 20), np.float32) @ generator.standard_normal((20, width), np.float32)
     rows = torch.from_numpy(rows + np.float32(0.1) * generator.standard_normal((count, width), np.float32))
     ours = statistics.median(
-        bench.seconds(lambda: greedy_k_center(rows, count // 10, bench.device))[1] for _ in range(bench.rounds))
+        bench.seconds(lambda: greedy_k_center(rows, count // 10, bench.device))[1] for _ in range(bench.rounds)
+    )
     expected, theirs = bench.seconds(lambda: plain.k_center(rows, count // 10))
     picks = greedy_k_center(rows, count // 10, bench.device)
     same = float((picks == expected).float().mean())
     radius = [float(RowSearch(rows[p]).nearest(rows).distance.max()) for p in (picks, expected)]
     return [
-        Figure(f"greedy k-centre, {count} x {width} to {count // 10}, against the plain loop", theirs / ours,
-               "times faster", at_least=25,
-               note=f"{ours:.2f} s, plain {theirs:.0f} s (1 round); {same:.1%} of the picks equal", correct=same == 1
-               or abs(radius[0] / radius[1] - 1) < 1e-5)
+        Figure(
+            f"greedy k-centre, {count} x {width} to {count // 10}, against the plain loop",
+            theirs / ours,
+            "times faster",
+            at_least=25,
+            note=f"{ours:.2f} s, plain {theirs:.0f} s (1 round); {same:.1%} of the picks equal",
+            correct=same == 1 or abs(radius[0] / radius[1] - 1) < 1e-5,
+        )
     ]
 
 
@@ -236,11 +287,19 @@ def nearest_on(bench, patches, rows, what, **target):
     noise = ROUNDING * ((patches**2).sum(1) + (rows**2).sum(1).max())  # of a squared distance in float32 products
     apart = ((distance**2 - expected**2).abs() / noise).max()
     same = float((index == at).float().mean())
-    note = (f"{ours:.2f} s, plain {theirs:.2f} s, made ready in {building:.1f} s once per bank; "
-            f"{same:.2%} of the indices equal")
+    note = (
+        f"{ours:.2f} s, plain {theirs:.2f} s, made ready in {building:.1f} s once per bank; "
+        f"{same:.2%} of the indices equal"
+    )
     value, unit = (ratio, "times faster") if "at_least" in target else (1 / ratio, "of the plain time")
-    return Figure(f"nearest rows, {len(patches)} x {len(rows)} x {rows.shape[1]}, {what}", value, unit, **target,
-                  note=note, correct=float(apart) <= 1)
+    return Figure(
+        f"nearest rows, {len(patches)} x {len(rows)} x {rows.shape[1]}, {what}",
+        value,
+        unit,
+        **target,
+        note=note,
+        correct=float(apart) <= 1,
+    )
 
 
 def nearest_random(bench):
@@ -264,16 +323,28 @@ def large_bank(bench):
     measured = statistics.median(bench.seconds(lambda: bank.measure(patches))[1] for _ in range(bench.rounds))
     return [
         figure,
-        Figure("re-weighting and scaling, share of the search", max(0, measured / searched - 1), "", at_most=0.03,
-               note=f"measured {measured:.2f} s, searched {searched:.2f} s")
+        Figure(
+            "re-weighting and scaling, share of the search",
+            max(0, measured / searched - 1),
+            "",
+            at_most=0.03,
+            note=f"measured {measured:.2f} s, searched {searched:.2f} s",
+        ),
     ]
 
 
 def nearest_features(bench):
     """Nearest rows of a generated part in a bank of coreset rows."""
     parts = 80
-    args = bench.arguments("--eval_mode", "--method_name", "Point_MAE", "--memory_bank", "single", "--dataset_path",
-                           str(bench.folder / "more"))
+    args = bench.arguments(
+        "--eval_mode",
+        "--method_name",
+        "Point_MAE",
+        "--memory_bank",
+        "single",
+        "--dataset_path",
+        str(bench.folder / "more"),
+    )
     write_category(bench.folder / "more", CATEGORY, (224, 224), parts, 1, 0, 0)
     method = build_method(args, build_extractor(args))
     rows = torch.cat([method.extract(sample)["xyz"].cpu() for sample in bench.samples("train", args)])
@@ -298,37 +369,49 @@ def full_setting(bench, mode, target):
     seconds = bench.seconds(ours)[1]
     method = bench.method(*mode)  # anew, so that random numbers start where they did
     (scores, _), theirs = bench.seconds(
-        lambda: plain.full_setting(method, lambda: bench.samples("train", args), lambda: bench.samples("test", args)))
+        lambda: plain.full_setting(method, lambda: bench.samples("train", args), lambda: bench.samples("test", args))
+    )
     apart = float(np.abs(np.ravel(runner.method.image_preds) / scores - 1).max())
     name = "eval" if mode else "train"
     return [
         Figure(
             f"full setting, {TRAIN} training and {len(scores)} test parts, {name} mode, against the plain "
             f"implementation",
-            theirs / seconds, "times faster", at_least=target,
-            note=f"{seconds:.0f} s, plain {theirs:.0f} s (1 round); image scores within {apart:.1%}", correct=apart
-            < 0.03)
+            theirs / seconds,
+            "times faster",
+            at_least=target,
+            note=f"{seconds:.0f} s, plain {theirs:.0f} s (1 round); image scores within {apart:.1%}",
+            correct=apart < 0.03,
+        )
     ]
 
 
 def memory(bench):
     """Peak memory from the first patch to finished banks at the size of bagel, in a process of its own."""
     flags = [
-        "--eval_mode", "--fusion_module_path",
-        str(bench.checkpoints / RECIPES["uff"].file), "--checkpoint_dir",
-        str(bench.checkpoints), "--spool_dir",
-        str(bench.folder)
+        "--eval_mode",
+        "--fusion_module_path",
+        str(bench.checkpoints / RECIPES["uff"].file),
+        "--checkpoint_dir",
+        str(bench.checkpoints),
+        "--spool_dir",
+        str(bench.folder),
     ]
     code = f"from tools.benchmark_rows import build_banks; build_banks({flags!r})"
-    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).resolve().parents[1], capture_output=True,
-                          text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(__file__).resolve().parents[1], capture_output=True, text=True
+    )
     if done.returncode:
         raise InputError(f"the memory row failed: {done.stderr.strip().splitlines()[-1]}")
     found = json.loads(done.stdout.splitlines()[-1])
     return [
-        Figure(f"peak memory, {BAGEL} training parts of generated features, first patch to finished banks",
-               found["peak_gib"], "GiB", at_most=6,
-               note=f"{found['spooled_gib']:.1f} GiB spooled; coreset {found['coreset']:.0f} s; banks {found['banks']}")
+        Figure(
+            f"peak memory, {BAGEL} training parts of generated features, first patch to finished banks",
+            found["peak_gib"],
+            "GiB",
+            at_most=6,
+            note=f"{found['spooled_gib']:.1f} GiB spooled; coreset {found['coreset']:.0f} s; banks {found['banks']}",
+        )
     ]
 
 
@@ -343,7 +426,8 @@ def build_banks(flags):
 
     def rows(name, count):
         return torch.randn(count, 20, generator=generator) @ mixing[name] + 0.1 * torch.randn(
-            count, widths[name], generator=generator)
+            count, widths[name], generator=generator
+        )
 
     def extract(_):
         patches = {"rgb": rows("rgb", 784), "xyz": rows("xyz", 3136), "fusion": rows("fusion", 3136)}
@@ -358,15 +442,15 @@ def build_banks(flags):
     start = time.perf_counter()
     method.run_coreset()
     print(
-        json.dumps({
-            "peak_gib": peak_memory_mib() / 1024,
-            "spooled_gib": spooled / 2**30,
-            "coreset": time.perf_counter() - start,
-            "banks": {
-                name: list(bank.rows.shape)
-                for name, bank in method.banks.items()
+        json.dumps(
+            {
+                "peak_gib": peak_memory_mib() / 1024,
+                "spooled_gib": spooled / 2**30,
+                "coreset": time.perf_counter() - start,
+                "banks": {name: list(bank.rows.shape) for name, bank in method.banks.items()},
             }
-        }))
+        )
+    )
 
 
 def fit_cost(bench):
@@ -375,11 +459,25 @@ def fit_cost(bench):
     write_category(bench.folder / "grow", CATEGORY, (224, 224), parts[-1], 1, 0, 0)
     for count in parts:
         runner = M3DM(
-            bench.arguments("--eval_mode", "--dataset_path", str(bench.folder / "grow"), "--fix", "max_sample",
-                            "--max_sample", str(count)))
+            bench.arguments(
+                "--eval_mode",
+                "--dataset_path",
+                str(bench.folder / "grow"),
+                "--fix",
+                "max_sample",
+                "--max_sample",
+                str(count),
+            )
+        )
         runner.fit(CATEGORY)
         seconds = {name: s for name, s in runner.timings.items() if name != "load networks"}
         total, coreset = sum(seconds.values()), seconds["coreset"]
-        figures.append(Figure(f"fit with {count} training parts", total, "s",
-                              note=f"coreset {coreset / total:.0%}; the rest {(total - coreset) / count:.2f} s a part"))
+        figures.append(
+            Figure(
+                f"fit with {count} training parts",
+                total,
+                "s",
+                note=f"coreset {coreset / total:.0%}; the rest {(total - coreset) / count:.2f} s a part",
+            )
+        )
     return figures

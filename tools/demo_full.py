@@ -1,5 +1,6 @@
 """The longer steps of the demo: each data set of the paper from its download to the tables, and a camera's recording.
 Run by ``tools/demo.py --full``, after the short ones, whose weights they use."""
+
 from tools.demo_step import Step, full_setting
 
 
@@ -78,7 +79,9 @@ FULL = [
         "SMOKE TEST: the paper's data sets, from small generated downloads to the tables; untrained weights, the "
         "scores mean nothing.",
         from_download_to_table,
-        lambda out: f"The paper's tables are under {out}/tables, a page to look at under {out}/report: untrained "
-        "weights and generated parts, so they say nothing about M3DM.",
+        lambda out: (
+            f"The paper's tables are under {out}/tables, a page to look at under {out}/report: untrained "
+            "weights and generated parts, so they say nothing about M3DM."
+        ),
     ),
 ]

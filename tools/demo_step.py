@@ -1,4 +1,5 @@
 """What the steps of the demo share: a step, and the flags of the full setting."""
+
 from collections.abc import Callable
 from typing import NamedTuple
 

@@ -5,6 +5,7 @@
 Each run is a main.py command of its own (printed), so the same command again goes on where it was stopped. --minutes
 stops it after a while; what was not run is marked in the table.
 """
+
 import itertools
 import platform
 import shlex
@@ -32,7 +33,6 @@ ROOT = Path(__file__).resolve().parents[1]
 LITE0 = ("--rgb_backbone_name", "efficientnet_lite0")
 
 
-
 class Setting(NamedTuple):
     """What a row is called, and main.py's flags for it."""
 
@@ -46,8 +46,12 @@ SETTINGS = {  # cheapest first
     "dino_point_mae": Setting("DINO (stand-in) + Point-MAE (stand-in)", ("--method_name", "DINO+Point_MAE")),
 }
 SCORINGS = ("baseline", "disagreement", "calibrated")
-METRICS = {"image_rocauc": "Image ROCAUC", "pixel_rocauc": "Pixel ROCAUC", "au_pro_30": "AU-PRO at 30 %",
-           "au_pro_1": "AU-PRO at 1 %"}
+METRICS = {
+    "image_rocauc": "Image ROCAUC",
+    "pixel_rocauc": "Pixel ROCAUC",
+    "au_pro_30": "AU-PRO at 30 %",
+    "au_pro_1": "AU-PRO at 1 %",
+}
 AU_PROS = ("au_pro_30", "au_pro_1")
 SCAN = (224, 224)
 
@@ -78,9 +82,27 @@ def maps_of(out, cell):
 def command(out, cell):
     """main.py's words for a run."""
     folder = folder_of(out, cell)
-    return ["main.py", *SETTINGS[cell.setting].flags, "--fix", "all", "--seed", cell.seed, "--dataset_path",
-            out / "data" / f"seed_{cell.seed}", "--category", cell.kind, "--checkpoint_dir", out / "checkpoints",
-            "--output_dir", folder, "--save_maps", folder / "maps", "--save_train_maps", "--num_workers", 0]
+    return [
+        "main.py",
+        *SETTINGS[cell.setting].flags,
+        "--fix",
+        "all",
+        "--seed",
+        cell.seed,
+        "--dataset_path",
+        out / "data" / f"seed_{cell.seed}",
+        "--category",
+        cell.kind,
+        "--checkpoint_dir",
+        out / "checkpoints",
+        "--output_dir",
+        folder,
+        "--save_maps",
+        folder / "maps",
+        "--save_train_maps",
+        "--num_workers",
+        0,
+    ]
 
 
 def run(out, cell, args):
@@ -99,8 +121,14 @@ def measured(path):
     saved = read(path)
     scored = score(saved, SCORINGS)
     usual, extra = metrics(saved, scored), extra_metrics(saved, scored, AU_PROS)
-    return {name: {"image_rocauc": usual[name].image_rocauc, "pixel_rocauc": usual[name].pixel_rocauc,
-                   **{key: extra[name][key][0] for key in AU_PROS}} for name in SCORINGS}
+    return {
+        name: {
+            "image_rocauc": usual[name].image_rocauc,
+            "pixel_rocauc": usual[name].pixel_rocauc,
+            **{key: extra[name][key][0] for key in AU_PROS},
+        }
+        for name in SCORINGS
+    }
 
 
 def shown(values):
@@ -117,18 +145,34 @@ def page(found, args, seconds):
     lines = [
         f"{args.train} training, {args.good} good and {3 * args.defective} defective generated parts of each kind; "
         f"seeds {', '.join(map(str, args.seeds))} of parts and run; two banks, `--fix all`, `--f_coreset 0.1`. Mean ± "
-        "standard deviation over the seeds.", "",
+        "standard deviation over the seeds.",
+        "",
         f"Machine: {platform.processor() or platform.machine()}, {environment()}, {seconds:.0f} s for the runs of the "
         "last call. Runs made: "
-        f"{len(found)} of {len(cells(args))}."]
+        f"{len(found)} of {len(cells(args))}.",
+    ]
     for metric, title in METRICS.items():
-        lines += ["", f"### {title}", "", "| features | scoring | " + " | ".join((*args.kinds, "mean")) + " |",
-                  "|---" * (len(args.kinds) + 3) + "|"]
+        lines += [
+            "",
+            f"### {title}",
+            "",
+            "| features | scoring | " + " | ".join((*args.kinds, "mean")) + " |",
+            "|---" * (len(args.kinds) + 3) + "|",
+        ]
         for setting, scoring in itertools.product(args.settings, SCORINGS):
-            columns = [[found[Cell(setting, kind, seed)][scoring][metric] for seed in args.seeds
-                        if Cell(setting, kind, seed) in found] for kind in args.kinds]
-            every = [np.mean([found[Cell(setting, kind, seed)][scoring][metric] for kind in args.kinds])
-                     for seed in args.seeds if all(Cell(setting, kind, seed) in found for kind in args.kinds)]
+            columns = [
+                [
+                    found[Cell(setting, kind, seed)][scoring][metric]
+                    for seed in args.seeds
+                    if Cell(setting, kind, seed) in found
+                ]
+                for kind in args.kinds
+            ]
+            every = [
+                np.mean([found[Cell(setting, kind, seed)][scoring][metric] for kind in args.kinds])
+                for seed in args.seeds
+                if all(Cell(setting, kind, seed) in found for kind in args.kinds)
+            ]
             lines.append(" | ".join((f"| {SETTINGS[setting].title}", scoring, *map(shown, (*columns, every)))) + " |")
     return "\n".join(lines) + "\n"
 
@@ -136,27 +180,54 @@ def page(found, args, seconds):
 def build_parser():
     """The argument parser."""
     parser = Parser(prog="feature_table.py", description=__doc__.splitlines()[0], formatter_class=HelpFormatter)
-    parser.add_argument("-o", "--output", type=Path, default=Path("features"), metavar="DIR",
-                        help="folder for parts, runs and features.md")
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=["cookie", "dowel", "foam"], metavar="KIND",
-                        help="kinds of generated part: " + ", ".join(KINDS))
-    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS), metavar="NAME",
-                        help="; ".join(f"{name}: {setting.title}" for name, setting in SETTINGS.items()))
-    parser.add_argument("--seeds", nargs="+", type=number(int, 0), default=[0, 1, 2], metavar="N",
-                        help="of the parts and the run")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("features"),
+        metavar="DIR",
+        help="folder for parts, runs and features.md",
+    )
+    parser.add_argument(
+        "--kinds",
+        nargs="+",
+        choices=KINDS,
+        default=["cookie", "dowel", "foam"],
+        metavar="KIND",
+        help="kinds of generated part: " + ", ".join(KINDS),
+    )
+    parser.add_argument(
+        "--settings",
+        nargs="+",
+        choices=SETTINGS,
+        default=list(SETTINGS),
+        metavar="NAME",
+        help="; ".join(f"{name}: {setting.title}" for name, setting in SETTINGS.items()),
+    )
+    parser.add_argument(
+        "--seeds", nargs="+", type=number(int, 0), default=[0, 1, 2], metavar="N", help="of the parts and the run"
+    )
     parser.add_argument("--train", type=number(int, 2), default=30, metavar="N", help="training parts")
     parser.add_argument("--good", type=number(int, 1), default=16, metavar="N", help="good test parts")
     parser.add_argument("--defective", type=number(int, 1), default=8, metavar="N", help="test parts of each defect")
-    parser.add_argument("--minutes", type=number(float, 0, open_low=True), metavar="M",
-                        help="begin no run after M minutes (default: no limit)")
+    parser.add_argument(
+        "--minutes",
+        type=number(float, 0, open_low=True),
+        metavar="M",
+        help="begin no run after M minutes (default: no limit)",
+    )
     parser.add_argument("--table", action="store_true", help="begin no run: only make the table of what is there")
     return parser
 
 
 def main(argv=None):
     """Run the command line; returns the exit code: 0 fine, 1 a run failed, 2 refused."""
-    return run_command("feature_table.py", build_parser().parse_args(argv), make_table,
-                       "interrupted; the same command goes on from here")
+    return run_command(
+        "feature_table.py",
+        build_parser().parse_args(argv),
+        make_table,
+        "interrupted; the same command goes on from here",
+    )
 
 
 def make_table(args):

@@ -213,7 +213,8 @@ def check_alike(args):
                 raise InputError(
                     f"{path}: this split was imported with --{name} {earlier['options'].get(name)}, now it is "
                     f"{getattr(args, name)}; splits "
-                    "that differ in this differ in more than defects: give the same, or another --category")
+                    "that differ in this differ in more than defects: give the same, or another --category"
+                )
 
 
 def make_plan(args, parts):
@@ -298,7 +299,8 @@ class PartsRecord(common.Record):
             raise InputError(
                 f"{self.path}: this split was imported from {self.earlier['source']}, not {whose}; put both recordings "
                 f"in one folder and "
-                "import that into a new split, or choose another --output")
+                "import that into a new split, or choose another --output"
+            )
         numbers = {tuple(entry["files"]): name for name, entry in known.items()}
         named, changed = {}, {}
         for files in parts:

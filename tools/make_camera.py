@@ -108,7 +108,8 @@ def write_pcd(path, points, colours=None, encoding="binary", height=None):
         f"{' '.join('4' for _ in kinds)}\n"
         f"TYPE {' '.join(kind[1].upper() for _, kind in kinds)}\nCOUNT {' '.join('1' for _ in kinds)}\nWIDTH "
         f"{count // height}\nHEIGHT {height}\n"
-        f"VIEWPOINT 0 0 0 1 0 0 0\nPOINTS {count}\nDATA {encoding}\n")
+        f"VIEWPOINT 0 0 0 1 0 0 0\nPOINTS {count}\nDATA {encoding}\n"
+    )
     if encoding == "ascii":
         body = "".join(
             " ".join(f"{value:.9g}" if isinstance(value, float) else str(value) for value in row) + "\n"

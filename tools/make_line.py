@@ -68,8 +68,10 @@ def make_parts(args):
     for name, part in line_parts(args.category, size, args.good, args.seed):
         write_part(args.out / "line", name, part)
         count += 1
-    print(f"{args.out / 'data' / args.category / 'validation'}: {args.validation} normal parts; "
-          f"{args.out / 'line'}: {count} scans, 3 of them unjudgeable")
+    print(
+        f"{args.out / 'data' / args.category / 'validation'}: {args.validation} normal parts; "
+        f"{args.out / 'line'}: {count} scans, 3 of them unjudgeable"
+    )
     return FINE
 
 

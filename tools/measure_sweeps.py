@@ -6,6 +6,7 @@
 All ways are measured in turn, --rounds times, so that a busy machine disturbs them alike; the table shows the median
 and the extremes over the rounds.
 """
+
 import json
 import statistics
 import subprocess
@@ -36,8 +37,9 @@ def main(argv=None):
     parser = Parser(prog="measure_sweeps.py", description=__doc__)
     parser.add_argument("--sweep", metavar="FILE", help="a sweep file whose jobs are really computed")
     parser.add_argument("--jobs", type=number(int, 1, 10**4), default=20, metavar="N", help="empty jobs a round")
-    parser.add_argument("--rounds", type=number(int, 1, 100), default=3, metavar="N",
-                        help="how often each way is measured")
+    parser.add_argument(
+        "--rounds", type=number(int, 1, 100), default=3, metavar="N", help="how often each way is measured"
+    )
     return run_command("measure_sweeps.py", parser.parse_args(argv), measure)
 
 
@@ -68,10 +70,21 @@ def overhead(args):
                 first[name].append(ends[0])
                 seconds[name].append((ends[-1] - ends[0]) / max(1, args.jobs - 1))
     bare = seconds["no engine"]
-    rows = [[name, shown(values), shown([v - b for v, b in zip(values, bare)]) if name in first else "",
-             shown(first[name]) if name in first else ""] for name, values in seconds.items()]
-    return tabulate(rows, ["engine", "s a job", "of which engine", "until the first job's end, s"], tablefmt="pipe",
-                    disable_numparse=True)
+    rows = [
+        [
+            name,
+            shown(values),
+            shown([v - b for v, b in zip(values, bare)]) if name in first else "",
+            shown(first[name]) if name in first else "",
+        ]
+        for name, values in seconds.items()
+    ]
+    return tabulate(
+        rows,
+        ["engine", "s a job", "of which engine", "until the first job's end, s"],
+        tablefmt="pipe",
+        disable_numparse=True,
+    )
 
 
 def speed_up(args):
@@ -85,8 +98,10 @@ def speed_up(args):
             with tempfile.TemporaryDirectory() as folder:
                 seconds[name].append(timed("processes", planned, folder, workers, PROGRAM, finish=True)[-1])
     first, second = seconds.values()
-    rows = [*([name, shown(values)] for name, values in seconds.items()),
-            ["speed-up", shown([a / b for a, b in zip(first, second)])]]
+    rows = [
+        *([name, shown(values)] for name, values in seconds.items()),
+        ["speed-up", shown([a / b for a, b in zip(first, second)])],
+    ]
     return f"{json.dumps(content)}\n\n" + tabulate(rows, ["way", "s"], tablefmt="pipe", disable_numparse=True)
 
 

@@ -9,9 +9,7 @@ CAPTION = (
     "defect found while 1e-5 to 1e-4 of the pixels of good parts are false alarms. pg_n: good parts passed while at "
     "most n % of the defective ones are missed; pb_n: defective parts failed while at most n % of the good ones are."
 )
-THRESHOLDS = (
-    " F1-max, pg and pb stand with the score from which a part fails. No value: the test set cannot show it."
-)
+THRESHOLDS = " F1-max, pg and pb stand with the score from which a part fails. No value: the test set cannot show it."
 
 
 def add_argument(parser):

@@ -3,6 +3,7 @@
 They use the project's networks layer by layer and share none of its shortcuts. The parts that have none
 (anomaly maps, late fusion) are the project's own.
 """
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -47,6 +48,7 @@ def batch_norm(layer, x):
 
 def mini_pointnet(encoder, groups):
     """Tokens [G, E] of groups [G, K, 3]."""
+
     def layers(sequence, x):
         return sequence[3](sequence[2](batch_norm(sequence[1], sequence[0](x))))
 
@@ -58,9 +60,11 @@ def mini_pointnet(encoder, groups):
 def xyz_patches(transformer, points, valid, size):
     """[3136, 1152] of the valid points [N, 3] at the positions ``valid`` [N] of a picture of size × size pixels."""
     center = points[farthest_points(points, transformer.num_group)]
-    neighbours = torch.cdist(center, points,
-                             compute_mode="donot_use_mm_for_euclid_dist").topk(transformer.group_size,
-                                                                               largest=False).indices
+    neighbours = (
+        torch.cdist(center, points, compute_mode="donot_use_mm_for_euclid_dist")
+        .topk(transformer.group_size, largest=False)
+        .indices
+    )
     tokens = transformer.transform(mini_pointnet(transformer.encoder, points[neighbours] - center[:, None]), center)
     distance, index = torch.cdist(points, center, compute_mode="donot_use_mm_for_euclid_dist").topk(3, largest=False)
     weight = 1 / (distance**2 + 1e-8)

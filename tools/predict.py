@@ -32,22 +32,43 @@ def build_parser():
     parser.add_argument("--rgb", type=Path, metavar="FILE", help="one part's picture, with --xyz instead of FOLDER")
     parser.add_argument("--xyz", type=Path, metavar="FILE", help="its organised cloud, tiff")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="where verdicts go")
-    parser.add_argument("--false_alarm", type=number(float, 0, 1, True), default=0.05, metavar="A",
-                        help="promised share of good parts that fail")
-    parser.add_argument("--checkpoint_dir", type=Path, default=Path("checkpoints"), metavar="DIR",
-                        help="folder of the networks' checkpoints")
-    parser.add_argument("--fusion_module_path", type=Path, metavar="FILE",
-                        help="UFF checkpoint (default: in --checkpoint_dir, or where it was at the fit)")
+    parser.add_argument(
+        "--false_alarm",
+        type=number(float, 0, 1, True),
+        default=0.05,
+        metavar="A",
+        help="promised share of good parts that fail",
+    )
+    parser.add_argument(
+        "--checkpoint_dir",
+        type=Path,
+        default=Path("checkpoints"),
+        metavar="DIR",
+        help="folder of the networks' checkpoints",
+    )
+    parser.add_argument(
+        "--fusion_module_path",
+        type=Path,
+        metavar="FILE",
+        help="UFF checkpoint (default: in --checkpoint_dir, or where it was at the fit)",
+    )
     add_device(parser)
     parser.add_argument("--scoring", metavar="NAME", help="which of the model's scorings decides (default: its first)")
-    parser.add_argument("--num_workers", type=number(int, 0, 1024), default=1, metavar="N",
-                        help="processes that read files")
+    parser.add_argument(
+        "--num_workers", type=number(int, 0, 1024), default=1, metavar="N", help="processes that read files"
+    )
     parser.add_argument("--pictures", action="store_true", help="a PNG a part: picture, cloud, overlay, matched part")
     parser.add_argument("--ply", action="store_true", help="the coloured cloud of each part")
-    parser.add_argument("--no_gate", action="store_true",
-                        help="judge also scans unlike the training scans; a dead sensor is told all the same")
-    parser.add_argument("--evaluate", action="store_true",
-                        help="FOLDER is a test split (good, a folder per defect): rates of false rejects, escapes")
+    parser.add_argument(
+        "--no_gate",
+        action="store_true",
+        help="judge also scans unlike the training scans; a dead sensor is told all the same",
+    )
+    parser.add_argument(
+        "--evaluate",
+        action="store_true",
+        help="FOLDER is a test split (good, a folder per defect): rates of false rejects, escapes",
+    )
     parser.add_argument("--overwrite", action="store_true", help="judge all parts anew")
     return parser
 
@@ -84,8 +105,11 @@ def run(args):
     done.keep([part.name for part in parts])
     left = [part for part in parts if not (done.known(part.name, facts_of(part)) and _drawn(args, part))]
     if len(left) < len(parts):
-        note(f"predict.py: {len(parts) - len(left)} of {len(parts)} parts are judged already; --overwrite judges them "
-             "anew", sys.stderr)
+        note(
+            f"predict.py: {len(parts) - len(left)} of {len(parts)} parts are judged already; --overwrite judges them "
+            "anew",
+            sys.stderr,
+        )
     stopped = False
     try:
         if left:
@@ -102,8 +126,11 @@ def run(args):
         print("\n" + evaluation_text(args.output, rows, args.false_alarm))
     unjudged = sum(row["verdict"] == "cannot judge" for row in rows)
     problems = unjudged or stopped or any(row.get("problem") for row in rows)
-    print(f"predict.py: {len(rows)} parts: {sum(row['verdict'] == 'pass' for row in rows)} pass, "
-          f"{sum(row['verdict'] == 'fail' for row in rows)} fail, {unjudged} cannot be judged", file=sys.stderr)
+    print(
+        f"predict.py: {len(rows)} parts: {sum(row['verdict'] == 'pass' for row in rows)} pass, "
+        f"{sum(row['verdict'] == 'fail' for row in rows)} fail, {unjudged} cannot be judged",
+        file=sys.stderr,
+    )
     return FAILED if problems else FINE
 
 
@@ -114,19 +141,31 @@ def judge_parts(args, model, parts, done):
     from utils.progress import track
     from utils.results import environment, untrained_note
 
-    inspector = Inspector.of_model(model, args.checkpoint_dir, args.device, args.false_alarm, args.scoring,
-                                   not args.no_gate, args.fusion_module_path)
+    inspector = Inspector.of_model(
+        model,
+        args.checkpoint_dir,
+        args.device,
+        args.false_alarm,
+        args.scoring,
+        not args.no_gate,
+        args.fusion_module_path,
+    )
     for text in (inspector.promise, inspector.gate_promise):
         print(f"predict.py: {inspector.category}: {text}", file=sys.stderr)
     note = untrained_note([file["path"] for file in inspector.model.meta["weights"] if file["standin"]])
     if note:
         print(f"predict.py: {note}", file=sys.stderr)
     fitted, here = inspector.model.meta["versions"], environment()
-    other = [f"{name} {fitted.get(name)}, here {value}" for name, value in here.items()
-             if name in ("torch", "timm", "numpy", "scikit-learn") and fitted.get(name) != value]
+    other = [
+        f"{name} {fitted.get(name)}, here {value}"
+        for name, value in here.items()
+        if name in ("torch", "timm", "numpy", "scikit-learn") and fitted.get(name) != value
+    ]
     if other:
-        print(f"predict.py: fitted with {'; '.join(other)}: scores may differ a little from the "
-              "calibration's", file=sys.stderr)
+        print(
+            f"predict.py: fitted with {'; '.join(other)}: scores may differ a little from the calibration's",
+            file=sys.stderr,
+        )
     loaded = load_parts(parts, inspector, args.num_workers)
     for part, (prepared, seconds) in track(zip(parts, loaded), len(parts), inspector.category):
         started = time.perf_counter()
@@ -155,8 +194,10 @@ def find(args):
         return [PartFiles(args.rgb.as_posix(), args.rgb, args.xyz)]
     parts = find_parts(args.folder, with_masks=args.evaluate)
     if args.evaluate and all(label_of(part) for part in parts):
-        raise InputError(f"{args.folder}: --evaluate needs a test split: parts in good/rgb and good/xyz, and a folder "
-                         "per defect beside good; there is no good part")
+        raise InputError(
+            f"{args.folder}: --evaluate needs a test split: parts in good/rgb and good/xyz, and a folder "
+            "per defect beside good; there is no good part"
+        )
     return parts
 
 
@@ -184,8 +225,10 @@ def line_of(row):
     """The line of standard output of a part."""
     if row["verdict"] == "cannot judge":
         return f"{row['path']}: cannot judge: {row['reason']} ({row['milliseconds']:.0f} ms)"
-    return (f"{row['path']}: {row['verdict']}, p {row['p_value']:.4g}, score {row['score']:.6g}, threshold "
-            f"{row['threshold']:.6g}, {row['milliseconds']:.0f} ms")
+    return (
+        f"{row['path']}: {row['verdict']}, p {row['p_value']:.4g}, score {row['score']:.6g}, threshold "
+        f"{row['threshold']:.6g}, {row['milliseconds']:.0f} ms"
+    )
 
 
 if __name__ == "__main__":

@@ -70,16 +70,18 @@ def _hit(gt, judgement):
     side = judgement.map.shape[0]
     mask = read_mask(gt, RGB_SIZE)[None]
     mask = torch.nn.functional.interpolate(mask, size=(side, side), mode="nearest")[0, 0].numpy() != 0
-    return any(bool(mask[t:b, left:r][region.mask].any()) for region in judgement.regions
-               for left, t, r, b in [region.box])
+    return any(
+        bool(mask[t:b, left:r][region.mask].any()) for region in judgement.regions for left, t, r, b in [region.box]
+    )
 
 
 def extra_paths(args, part):
     """{"pictures" or "ply": path} of what is drawn of a part."""
     name = part.name if args.folder is not None else Path(part.name).name
     asked = {"pictures": (args.pictures, ".png"), "ply": (args.ply, ".ply")}
-    return {kind: args.output / kind / Path(name).with_suffix(suffix)
-            for kind, (wanted, suffix) in asked.items() if wanted}
+    return {
+        kind: args.output / kind / Path(name).with_suffix(suffix) for kind, (wanted, suffix) in asked.items() if wanted
+    }
 
 
 def write_extras(args, part, judgement, inspector):
@@ -115,8 +117,11 @@ def evaluation_text(output, rows, false_alarm):
         pg = decision_metrics.good_passed(known, scores, rate) if len(judged) else None
         pb = decision_metrics.defective_failed(known, scores, rate) if len(judged) else None
         lines.append([verdict.percent(rate), *("-" if p is None else verdict.percent(p[0]) for p in (pg, pb))])
-    titles = ["rate", "PG: good parts that pass at so many escapes",
-              "PB: defective parts that fail at so many false alarms"]
+    titles = [
+        "rate",
+        "PG: good parts that pass at so many escapes",
+        "PB: defective parts that fail at so many false alarms",
+    ]
     text += "\nOf the parts that were judged, at the threshold that this test split itself would have wanted:\n\n"
     text += tabulate(lines, titles, tablefmt="pipe", disable_numparse=True) + "\n"
     hits = [row["defect_hit"] for row in judged if "defect_hit" in row]
@@ -124,5 +129,3 @@ def evaluation_text(output, rows, false_alarm):
         text += f"\nA region lies on the defect in {sum(hits)} of {len(hits)} defective parts with a mask.\n"
     atomic_write_text(output / "evaluation.md", text)
     return text
-
-

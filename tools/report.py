@@ -5,6 +5,7 @@
 
 OUT/report.html holds everything it shows, so it can be sent around alone; OUT/figures has the figures as files.
 """
+
 import re
 import sys
 import zlib
@@ -38,8 +39,10 @@ BASELINE, PROPOSED = "baseline", "disagreement"
 VARIANTS = (BASELINE, "disagreement_only", "disagreement_base", "partial", "full", PROPOSED)
 
 Breakdown = namedtuple(
-    "Breakdown", "base q95 mean mean_dis robust_q95 robust_mean robust_dis robust base_n q95_n robust_n r c w "
-    "final_base final_robust rec final")
+    "Breakdown",
+    "base q95 mean mean_dis robust_q95 robust_mean robust_dis robust base_n q95_n robust_n r c w "
+    "final_base final_robust rec final",
+)
 Breakdown.__doc__ = """One part's score: statistics, the three terms of S_robust and their sum, normalised statistics,
 R, C and w, the three terms of S_final and their sum."""
 
@@ -77,8 +80,13 @@ def main(argv=None):
 def write_page(args):
     """Write the page that the options ask for; returns the exit code."""
     check_writable(args.output)
-    page = make_report(find_saved(args.folder, args.category), args.sample, args.seed,
-                       scoring_addon.parameters_from(args), args.metrics or ())
+    page = make_report(
+        find_saved(args.folder, args.category),
+        args.sample,
+        args.seed,
+        scoring_addon.parameters_from(args),
+        args.metrics or (),
+    )
     page.write(args.output, "Disagreement-guided scoring")
     print(Path(args.output) / "report.html")
     return FINE
@@ -90,13 +98,16 @@ def build_parser():
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="gets report.html and figures/")
     parser.add_argument("--category", nargs="+", metavar="NAME", help="only these (default: all that are saved)")
     parser.add_argument(
-        "--sample", metavar="PATH",
+        "--sample",
+        metavar="PATH",
         help="the part whose score is explained, as its path stands in scores_<category>.csv "
-        "(default: the first category's largest gain)")
+        "(default: the first category's largest gain)",
+    )
     more_metrics.add_argument(parser)
     parser.add_argument("--seed", type=number(int, 0), default=0, metavar="N", help="of the random draw of parts")
     scoring_addon.add_arguments(
-        parser.add_argument_group("scoring", "parameters; --scoring itself is ignored, the page shows every scoring"))
+        parser.add_argument_group("scoring", "parameters; --scoring itself is ignored, the page shows every scoring")
+    )
     return parser
 
 
@@ -165,8 +176,9 @@ def read_category(path, seed, parameters):
     if category.gain is not None:
         best, worst = int(np.argmax(category.gain)), int(np.argmin(category.gain))
         category.shown[best] = ["largest gain" if category.gain[best] > 0 else "largest gain (no part gains)"]
-        category.shown.setdefault(
-            worst, []).append("largest loss" if category.gain[worst] < 0 else "largest loss (no part loses)")
+        category.shown.setdefault(worst, []).append(
+            "largest loss" if category.gain[worst] < 0 else "largest loss (no part loses)"
+        )
     category.shown.setdefault(drawn, []).append("random draw")
     return category
 
@@ -192,8 +204,26 @@ def breakdown(saved, index, parameters):
     terms = scoring_addon.calibrate(stats, parameters)
     s, t = (type(of)(*(float(column[index]) for column in of)) for of in (stats, terms))
     alpha, beta, gamma = parameters.weights
-    return Breakdown(s.base, s.q95, s.mean, s.mean_dis, alpha * s.q95, beta * s.mean, gamma * s.mean_dis, t.robust,
-                     t.base_n, t.q95_n, t.robust_n, t.r, t.c, t.w, (1 - t.w) * t.base, t.w * t.robust, t.rec, t.final)
+    return Breakdown(
+        s.base,
+        s.q95,
+        s.mean,
+        s.mean_dis,
+        alpha * s.q95,
+        beta * s.mean,
+        gamma * s.mean_dis,
+        t.robust,
+        t.base_n,
+        t.q95_n,
+        t.robust_n,
+        t.r,
+        t.c,
+        t.w,
+        (1 - t.w) * t.base,
+        t.w * t.robust,
+        t.rec,
+        t.final,
+    )
 
 
 # ---------------------------------------------------------------- sections
@@ -206,23 +236,28 @@ def caption_section(page, summaries, parameters):
         page.tag(
             "p",
             f"The weights are untrained stand-ins ({', '.join(untrained)}): these scores mean nothing as a benchmark.",
-            style="warning")
+            style="warning",
+        )
     page.tag(
         "p",
         "Baseline: the released decision map and score. Proposed (disagreement): Xu et al., Appl. Sci. 2026, 16, 5483, "
         "sections 3.4 to 3.6. "
-        "Both are computed from the same saved maps, of these runs:")
+        "Both are computed from the same saved maps, of these runs:",
+    )
     rows = []
     for category, _, meta, label, _ in summaries:
         options = meta.get("options", {})
-        rows.append([
-            category,
-            str(meta.get("method_name", "unknown")),
-            str(options.get("f_coreset", "unknown")), ", ".join(options.get("fix", [])) or "none",
-            str(meta.get("seed", "unknown")),
-            str(np.count_nonzero(label == 0)),
-            str(np.count_nonzero(label))
-        ])
+        rows.append(
+            [
+                category,
+                str(meta.get("method_name", "unknown")),
+                str(options.get("f_coreset", "unknown")),
+                ", ".join(options.get("fix", [])) or "none",
+                str(meta.get("seed", "unknown")),
+                str(np.count_nonzero(label == 0)),
+                str(np.count_nonzero(label)),
+            ]
+        )
     page.table(["category", "method", "f_coreset", "fixes", "seed", "good parts", "defective parts"], rows)
     p = parameters
     page.tag(
@@ -230,7 +265,8 @@ def caption_section(page, summaries, parameters):
         f"Parameters: λ = {p.lam:g}, K = {p.topk}, (α, β, γ) = ({', '.join(f'{v:g}' for v in p.weights)}), (η1, η2) = "
         f"({', '.join(f'{v:g}' for v in p.eta)}), δ = {p.delta:g}, M_fusion = {p.map_source} map, recovery term "
         f"{p.recovery}; statistics "
-        "normalised over the test set. Every figure is also a file under figures/.")
+        "normalised over the test set. Every figure is also a file under figures/.",
+    )
 
 
 def summary_section(page, summaries):
@@ -247,34 +283,51 @@ def summary_section(page, summaries):
         pairs.append(values + [tuple(map(mean, zip(*values)))] * several)
     page.tag("h2", "Category by category")
     page.figure(
-        "metrics", figures.metric_bars(names, list(METRICS.values()),
-                                       pairs), "Bars of the three metrics by category, baseline against proposed",
+        "metrics",
+        figures.metric_bars(names, list(METRICS.values()), pairs),
+        "Bars of the three metrics by category, baseline against proposed",
         f"Baseline against proposed{' and calibrated (ours)' if every else ''}; the paper's Figure 3 shows the image "
         "level. A metric is undefined where the test "
         "split lacks good or "
-        "defective parts or pixels" + ("; means are of the defined values." if several else "."))
+        "defective parts or pixels" + ("; means are of the defined values." if several else "."),
+    )
     rows = []
     for name, *columns in zip(names, *pairs):
-        cells = [(shown(base), shown(proposed), difference(proposed, base),
-                  *((shown(c), difference(c, base)) if every else ()))
-                 for base, proposed, c in ((*column, None)[:3] for column in columns)]
+        cells = [
+            (
+                shown(base),
+                shown(proposed),
+                difference(proposed, base),
+                *((shown(c), difference(c, base)) if every else ()),
+            )
+            for base, proposed, c in ((*column, None)[:3] for column in columns)
+        ]
         rows.append([name, *sum(cells, ())])
     heads = ("proposed", "difference", *((CALIBRATED, "difference") if every else ()))
-    page.table(["category", *sum(((f"{title} baseline", *heads) for title in METRICS.values()), ())],
-               rows, sums=[len(rows) - 1] if several else [])
+    page.table(
+        ["category", *sum(((f"{title} baseline", *heads) for title in METRICS.values()), ())],
+        rows,
+        sums=[len(rows) - 1] if several else [],
+    )
     page.tag("h2", "Ablation")
     variants = (*VARIANTS, *bars[2:])
-    means = [[mean([getattr(metrics[name], metric) for *_, metrics in summaries if name in metrics])
-              for name in variants] for metric in METRICS]
+    means = [
+        [mean([getattr(metrics[name], metric) for *_, metrics in summaries if name in metrics]) for name in variants]
+        for metric in METRICS
+    ]
     page.figure(
-        "ablation", figures.ablation_trend(variants, list(METRICS.values()),
-                                           means), "The three metrics' means over the ablation variants",
+        "ablation",
+        figures.ablation_trend(variants, list(METRICS.values()), means),
+        "The three metrics' means over the ablation variants",
         "Mean over categories of each variant, as the paper's Figure 5. The axes do not begin at 0. The five variants "
         "behind the baseline share "
-        "one pixel map, so that only their image scores differ." +
-        (" Calibrated is ours and none of the paper's variants." if every else ""))
-    page.table(["variant", "pixel map", "image score", *METRICS.values()],
-               [[variant, *ALL[variant][:2], *(shown(row[i]) for row in means)] for i, variant in enumerate(variants)])
+        "one pixel map, so that only their image scores differ."
+        + (" Calibrated is ours and none of the paper's variants." if every else ""),
+    )
+    page.table(
+        ["variant", "pixel map", "image score", *METRICS.values()],
+        [[variant, *ALL[variant][:2], *(shown(row[i]) for row in means)] for i, variant in enumerate(variants)],
+    )
     if several:
         page.tag("h2", "Categories")
         page.links("Parts and score distributions of:", [(f"c{i}", of.category) for i, of in enumerate(summaries)])
@@ -291,15 +344,19 @@ def category_section(page, category, prefix, anchor):
         "higher (ties count one half). Gain: the separation under the proposed score minus that under the baseline "
         "score. The two maps of a "
         "part share one colour scale, above them stand the image scores; M_dis is shown from 0 to 1; the calibrated "
-        "map, where there is one, has a scale of its own. (The paper's Figure 4)"
+        "map, where there is one, has a scale of its own. (The paper's Figure 4)",
     )
     for index, reasons in category.shown.items():
         base, proposed = (category.scored[name] for name in (BASELINE, PROPOSED))
-        drawn = figures.panels(f"{saved.path[index]} ({saved.defect[index]})", saved.picture[index], saved.mask[index],
-                               (f"baseline: {base.image_preds[index]:.4g}", base.predictions[index]),
-                               (f"proposed: {proposed.image_preds[index]:.4g}", proposed.predictions[index]),
-                               scoring_addon.disagreement_map(saved.samples[index].rgb, saved.samples[index].xyz),
-                               ours.panel(category, index))
+        drawn = figures.panels(
+            f"{saved.path[index]} ({saved.defect[index]})",
+            saved.picture[index],
+            saved.mask[index],
+            (f"baseline: {base.image_preds[index]:.4g}", base.predictions[index]),
+            (f"proposed: {proposed.image_preds[index]:.4g}", proposed.predictions[index]),
+            scoring_addon.disagreement_map(saved.samples[index].rgb, saved.samples[index].xyz),
+            ours.panel(category, index),
+        )
         reason = " and ".join(reasons)
         if category.gain is None:
             change = f"gain {UNDEFINED}: the test split has one class only"
@@ -307,17 +364,21 @@ def category_section(page, category, prefix, anchor):
             before, after = (category.separation[name][index] for name in (BASELINE, PROPOSED))
             change = f"separation {before:.3f} → {after:.3f}, gain {after - before:+.3f}"
         kind = "defective" if saved.label[index] else "good"
-        page.figure(f"{prefix}_part_{index:03d}", drawn,
-                    f"Input, mask, baseline map, proposed map and disagreement of {saved.path[index]}",
-                    f"{reason[0].upper()}{reason[1:]}: {saved.path[index]} ({kind}); {change}.")
+        page.figure(
+            f"{prefix}_part_{index:03d}",
+            drawn,
+            f"Input, mask, baseline map, proposed map and disagreement of {saved.path[index]}",
+            f"{reason[0].upper()}{reason[1:]}: {saved.path[index]} ({kind}); {change}.",
+        )
     page.tag("h3", "Score distributions")
     titles = [f"{name}\nimage ROCAUC {shown(category.metrics[name].image_rocauc, 3)}" for name in category.scored]
     drawn = figures.histograms(saved.label, [scored.image_preds for scored in category.scored.values()], titles)
     page.figure(
-        f"{prefix}_scores", drawn,
+        f"{prefix}_scores",
+        drawn,
         f"Histograms of the image scores of good and defective parts of {saved.category}, by scoring",
         "Image scores of good and defective parts under every scoring; within a panel both share their bins, scales "
-        "differ between panels."
+        "differ between panels.",
     )
 
 
@@ -329,29 +390,39 @@ def explanation_section(page, category, index, parameters):
         "p",
         f"{saved.path[index]} of {saved.category} ({'defective' if saved.label[index] else 'good'}); released score "
         f"{saved.decision_score[index]:.5g}. "
-        "~ marks a statistic after min-max normalisation over the category's test set.")
-    recovery = ("δ R max(0, Q̃95 − S̃_base) · range of S_base"
-                if parameters.recovery == "normalized" else "δ max(0, Q95 − S_base)")
-    rows = [("S_base", f"mean of the {parameters.topk} largest values of M_pix", b.base),
-            ("α Q95", f"{alpha:g} · {b.q95:.5g}", b.robust_q95),
-            ("β mean(M_pix)", f"{beta:g} · {b.mean:.5g}", b.robust_mean),
-            ("γ mean(M_dis)", f"{gamma:g} · {b.mean_dis:.5g}", b.robust_dis),
-            ("S_robust", "sum of the three", b.robust),
-            ("R", f"1 − |S̃_base − Q̃95| = 1 − |{b.base_n:.5g} − {b.q95_n:.5g}|", b.r),
-            ("C", f"|S̃_base − S̃_robust| = |{b.base_n:.5g} − {b.robust_n:.5g}|", b.c),
-            ("w", f"σ(η1 C − η2 R) = σ({eta1:g} · {b.c:.5g} − {eta2:g} · {b.r:.5g})", b.w),
-            ("(1 − w) S_base", f"{1 - b.w:.5g} · {b.base:.5g}", b.final_base),
-            ("w S_robust", f"{b.w:.5g} · {b.robust:.5g}", b.final_robust), ("S_rec", recovery, b.rec),
-            ("S_final", "sum of the three", b.final)]
+        "~ marks a statistic after min-max normalisation over the category's test set.",
+    )
+    recovery = (
+        "δ R max(0, Q̃95 − S̃_base) · range of S_base"
+        if parameters.recovery == "normalized"
+        else "δ max(0, Q95 − S_base)"
+    )
+    rows = [
+        ("S_base", f"mean of the {parameters.topk} largest values of M_pix", b.base),
+        ("α Q95", f"{alpha:g} · {b.q95:.5g}", b.robust_q95),
+        ("β mean(M_pix)", f"{beta:g} · {b.mean:.5g}", b.robust_mean),
+        ("γ mean(M_dis)", f"{gamma:g} · {b.mean_dis:.5g}", b.robust_dis),
+        ("S_robust", "sum of the three", b.robust),
+        ("R", f"1 − |S̃_base − Q̃95| = 1 − |{b.base_n:.5g} − {b.q95_n:.5g}|", b.r),
+        ("C", f"|S̃_base − S̃_robust| = |{b.base_n:.5g} − {b.robust_n:.5g}|", b.c),
+        ("w", f"σ(η1 C − η2 R) = σ({eta1:g} · {b.c:.5g} − {eta2:g} · {b.r:.5g})", b.w),
+        ("(1 − w) S_base", f"{1 - b.w:.5g} · {b.base:.5g}", b.final_base),
+        ("w S_robust", f"{b.w:.5g} · {b.robust:.5g}", b.final_robust),
+        ("S_rec", recovery, b.rec),
+        ("S_final", "sum of the three", b.final),
+    ]
     page.table(["quantity", "how", "value"], [[name, how, f"{value:.6g}"] for name, how, value in rows], sums=(4, 11))
     stacks = {
-        "S_base": (("S_base", b.base), ),
+        "S_base": (("S_base", b.base),),
         "S_robust": (("α Q95", b.robust_q95), ("β mean(M_pix)", b.robust_mean), ("γ mean(M_dis)", b.robust_dis)),
-        "S_final": (("(1 − w) S_base", b.final_base), ("w S_robust", b.final_robust), ("S_rec", b.rec))
+        "S_final": (("(1 − w) S_base", b.final_base), ("w S_robust", b.final_robust), ("S_rec", b.rec)),
     }
-    page.figure("explained", figures.stacked_terms(stacks),
-                "Bars of S_base, S_robust and S_final, stacked by their terms",
-                "What S_robust and S_final are made of, in the order named above each bar, next to S_base.")
+    page.figure(
+        "explained",
+        figures.stacked_terms(stacks),
+        "Bars of S_base, S_robust and S_final, stacked by their terms",
+        "What S_robust and S_final are made of, in the order named above each bar, next to S_base.",
+    )
 
 
 def difference(value, base):

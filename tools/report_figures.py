@@ -41,11 +41,9 @@ def metric_bars(names, titles, values):
         titles: [m] metric names.
         values: [m][c] (baseline, proposed) or (baseline, proposed, calibrated).
     """
-    bars = (
-        (BASELINE, "baseline"),
-        (PROPOSED, "disagreement (proposed)"),
-        (CALIBRATED, "calibrated (ours)"),
-    )[: len(values[0][0])]
+    bars = ((BASELINE, "baseline"), (PROPOSED, "disagreement (proposed)"), (CALIBRATED, "calibrated (ours)"))[
+        : len(values[0][0])
+    ]
     figure = Figure(figsize=(WIDTH, 1.3 + 0.26 * len(bars) * len(names)), layout="constrained")
     rows, height = np.arange(len(names)), 0.8 / len(bars)
     for axes, title, pairs in zip(figure.subplots(1, len(titles), sharey=True), titles, values):

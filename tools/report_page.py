@@ -2,6 +2,7 @@
 
 The HTML is templates/report.html beside this module, by Jinja2 with autoescape: no text gets onto the page unescaped.
 """
+
 import base64
 import re
 from pathlib import Path
@@ -37,8 +38,9 @@ class Page:
     def table(self, header, rows, sums=()):
         """A table of texts; cells that hold a number or "undefined" go right, the rows numbered in ``sums`` stand
         out."""
-        self.body.append({"kind": "table", "header": list(header), "rows": [list(row) for row in rows],
-                          "sums": list(sums)})
+        self.body.append(
+            {"kind": "table", "header": list(header), "rows": [list(row) for row in rows], "sums": list(sums)}
+        )
 
     def figure(self, name, files, alt, caption):
         """A figure ({suffix: bytes}): on the page as SVG where there is one, and kept as figures/<name>.<suffix>."""
@@ -49,8 +51,12 @@ class Page:
 
     def html(self, title):
         """The page as a text."""
-        environment = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True,
-                                  undefined=StrictUndefined, keep_trailing_newline=True)
+        environment = Environment(
+            loader=FileSystemLoader(Path(__file__).parent / "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            keep_trailing_newline=True,
+        )
         template = environment.get_template(TEMPLATE)
         return template.render(title=title, body=self.body, is_number=NUMBER.fullmatch)
 

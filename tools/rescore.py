@@ -1,8 +1,9 @@
 """Score saved maps anew, without a network: the paper's tables, its parameter grid, intervals, more metrics.
 
-    python main.py ... --save_maps maps
-    python tools/rescore.py maps -o tables
+python main.py ... --save_maps maps
+python tools/rescore.py maps -o tables
 """
+
 import argparse
 import csv
 import io
@@ -65,8 +66,11 @@ def rescore(args):
     multiscale = score_folder(args.multiscale, args) if args.multiscale else None
     for run, suffix in zip(runs, suffixes(args.folder, runs)):
         write_tables(run, suffix, multiscale, args)
-    for name, wanted, make in (("metrics", args.metrics, more_metrics.extra_table),
-                               ("intervals", args.intervals, interval_table), ("grid", args.grid, grid_table)):
+    for name, wanted, make in (
+        ("metrics", args.metrics, more_metrics.extra_table),
+        ("intervals", args.intervals, interval_table),
+        ("grid", args.grid, grid_table),
+    ):
         if wanted:
             write(args.output, name, *make(runs, args))
     return FINE
@@ -74,27 +78,31 @@ def rescore(args):
 
 def build_parser():
     """The argument parser. Scoring parameters that were not given are absent: then those of the run count."""
-    parser = Parser(prog="rescore.py", description=__doc__.splitlines()[0],
-                    epilog=scoring_table())
+    parser = Parser(prog="rescore.py", description=__doc__.splitlines()[0], epilog=scoring_table())
     parser.add_argument("folder", nargs="+", help="folders that main.py --save_maps wrote, one per data set")
     parser.add_argument("-o", "--output", default="tables", metavar="DIR", help="where the .md and .csv files go")
     parser.add_argument("--category", nargs="+", metavar="NAME", help="only these (default: all that are saved)")
     parser.add_argument(
-        "--multiscale", metavar="DIR",
-        help="saved maps of a second run with --group_size 64 --num_group 784 --multiscale, "
-        "for Table 3")
+        "--multiscale",
+        metavar="DIR",
+        help="saved maps of a second run with --group_size 64 --num_group 784 --multiscale, for Table 3",
+    )
     more_metrics.add_argument(parser)
     parser.add_argument(
-        "--intervals", action="store_true",
-        help="95 %% bootstrap intervals of each metric and of its difference to baseline, "
-        "and DeLong's test")
-    parser.add_argument("--resamples", type=number(int, 2, 10**6), default=1000, metavar="N",
-                        help="bootstrap resamples")
+        "--intervals",
+        action="store_true",
+        help="95 %% bootstrap intervals of each metric and of its difference to baseline, and DeLong's test",
+    )
+    parser.add_argument(
+        "--resamples", type=number(int, 2, 10**6), default=1000, metavar="N", help="bootstrap resamples"
+    )
     parser.add_argument("--seed", type=number(int, 0, 2**32 - 1), default=0, metavar="N", help="of the bootstrap")
-    parser.add_argument("--grid", choices=("all", "one"),
-                        help="Table 1's parameters: all 1728 combinations, or one parameter at a time")
-    group = parser.add_argument_group("scoring",
-                                      "parameters that are not given are those of the run that saved the maps")
+    parser.add_argument(
+        "--grid", choices=("all", "one"), help="Table 1's parameters: all 1728 combinations, or one parameter at a time"
+    )
+    group = parser.add_argument_group(
+        "scoring", "parameters that are not given are those of the run that saved the maps"
+    )
     add_scoring_arguments(group)
     shorten_scoring(group)
     for action in group._group_actions:
@@ -144,8 +152,10 @@ def suffixes(folders, runs):
     is the only one."""
     kinds = [dataset_of(run) for run in runs]
     names = [re.sub(r"[^A-Za-z0-9_-]+", "_", Path(folder).resolve().name) for folder in folders]
-    return [f"_{name}" + (f"_{i}" if names.count(name) > 1 else "") if kinds.count(kind) > 1 else ""
-            for i, (kind, name) in enumerate(zip(kinds, names))]
+    return [
+        f"_{name}" + (f"_{i}" if names.count(name) > 1 else "") if kinds.count(kind) > 1 else ""
+        for i, (kind, name) in enumerate(zip(kinds, names))
+    ]
 
 
 def dataset_of(run):
@@ -191,17 +201,25 @@ def paper_table(table, run, multiscale, more=None):
 def own_table(run, more=None):
     """(caption, header, rows) of a data set that the paper does not have: a row per scoring and metric."""
     scorings = dict.fromkeys(itertools.chain(*(c.metrics for c in run)))
-    rows = [[scoring, metric, *values_of(run, run, scoring, metric)] for scoring in scorings
-            for metric in (*METRICS, *(more or ()))]
-    return "Scorings of own data. " + " ".join(deviations(run)), [
-        "scoring", "metric", *(c.saved.category for c in run), "mean"
-    ], rows
+    rows = [
+        [scoring, metric, *values_of(run, run, scoring, metric)]
+        for scoring in scorings
+        for metric in (*METRICS, *(more or ()))
+    ]
+    return (
+        "Scorings of own data. " + " ".join(deviations(run)),
+        ["scoring", "metric", *(c.saved.category for c in run), "mean"],
+        rows,
+    )
 
 
 def values_of(run, source, scoring, metric):
     """A metric of each category of ``run``, taken from ``source``, and the mean; NOT_RUN where there is none."""
-    found = {c.saved.category: getattr(c.metrics[scoring], metric) if metric in METRICS else c.extra[scoring][metric][0]
-             for c in source or () if scoring in c.metrics}
+    found = {
+        c.saved.category: getattr(c.metrics[scoring], metric) if metric in METRICS else c.extra[scoring][metric][0]
+        for c in source or ()
+        if scoring in c.metrics
+    }
     if not found:
         return [NOT_RUN] * (len(run) + 1)
     values = [found[c.saved.category] if c.saved.category in found else NOT_RUN for c in run]
@@ -223,12 +241,14 @@ def deviations(run, expected=None):
             notes.append(f"Categories the paper does not have: {', '.join(sorted(extra))}.")
     for name, (values, default) in sorted(changed(saved, PAPER if expected else {}).items()):
         notes.append(
-            f"Run with {name} {' / '.join(sorted(values))}; {'the paper' if expected else 'the default'}: {default}.")
+            f"Run with {name} {' / '.join(sorted(values))}; {'the paper' if expected else 'the default'}: {default}."
+        )
     seeds = ", ".join(sorted({str(s.meta["seed"]) for s in saved}))
     notes.append(f"Seed {seeds}; the paper does not name its seed." if expected else f"Seed {seeds}.")
     given = {name: sorted({str(getattr(c.parameters, name)) for c in run}) for name in scoring_addon.Parameters._fields}
     other = [
-        f"{name} {' / '.join(values)}" for name, values in given.items()
+        f"{name} {' / '.join(values)}"
+        for name, values in given.items()
         if values != [str(getattr(scoring_addon.DEFAULTS, name))]
     ]
     texts = [dominating_part(c.saved.path, c.scored, c.parameters.topk) for c in run if c.reference == "test"]
@@ -257,13 +277,19 @@ def changed(saved, paper):
         for name in {*found, *(name for name, value in paper.items() if options[name] != value)} - {"seed"}:
             if not name.startswith("scoring") and paper.get(name, object()) != options[name]:
                 out.setdefault(name, (set(), shown_option(paper.get(name, default_of(name)))))[0].add(
-                    shown_option(options[name]))
+                    shown_option(options[name])
+                )
     return out
 
 
 def shown_option(value):
-    return "as released" if value in ([], None,
-                                      False) else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return (
+        "as released"
+        if value in ([], None, False)
+        else ", ".join(map(str, value))
+        if isinstance(value, list)
+        else str(value)
+    )
 
 
 # ---------------------------------------------------------------- more metrics, intervals, grid
@@ -278,22 +304,46 @@ def interval_table(runs, args):
         for name, of in intervals.items():
             for metric in METRICS:
                 known = metric == METRICS[0] or c.saved.has_mask.all()  # else the pixel metrics are undefined
-                bounds = [((entry if known else None) or {}).get(k) for entry in (of[metric], of["difference"][metric])
-                          for k in ("value", "low", "high")]
-                test = delong_test(c.saved.label, c.scored["baseline"].image_preds,
-                                   c.scored[name].image_preds) if metric == METRICS[0] else None
-                rows.append([
-                    c.saved.category, name, metric, *bounds,
-                    (test[2] if test else None) if metric == METRICS[0] else NOT_RUN
-                ])
+                bounds = [
+                    ((entry if known else None) or {}).get(k)
+                    for entry in (of[metric], of["difference"][metric])
+                    for k in ("value", "low", "high")
+                ]
+                test = (
+                    delong_test(c.saved.label, c.scored["baseline"].image_preds, c.scored[name].image_preds)
+                    if metric == METRICS[0]
+                    else None
+                )
+                rows.append(
+                    [
+                        c.saved.category,
+                        name,
+                        metric,
+                        *bounds,
+                        (test[2] if test else None) if metric == METRICS[0] else NOT_RUN,
+                    ]
+                )
     caption = (
         f"95 % bootstrap intervals ({args.resamples} resamples of test images within a category, stratified by label; "
         f"AU-PRO's thresholds fixed "
         "from the full set), differences to baseline, and the two-sided p of DeLong's paired test for the image ROCAUC."
     )
-    return caption, [
-        "category", "scoring", "metric", "value", "low", "high", "difference", "difference low", "difference high", "p"
-    ], rows
+    return (
+        caption,
+        [
+            "category",
+            "scoring",
+            "metric",
+            "value",
+            "low",
+            "high",
+            "difference",
+            "difference low",
+            "difference high",
+            "p",
+        ],
+        rows,
+    )
 
 
 def grid_table(runs, args):
@@ -322,15 +372,30 @@ def grid_table(runs, args):
                     sums[point[:5]].append(Metrics(roc_auc(c.saved.label, scores), pixel.pixel_rocauc, pixel.au_pro))
     points = [scoring_addon.DEFAULTS._replace(**dict(zip(scoring_addon.Parameters._fields, key))) for key in sums]
     sums = dict(zip(points, sums.values()))
-    rows = [[
-        p.lam, p.topk, *p.weights, *p.eta, p.delta, *(mean([getattr(m, metric) for m in sums[p]]) for metric in METRICS)
-    ] for p in points]
+    rows = [
+        [
+            p.lam,
+            p.topk,
+            *p.weights,
+            *p.eta,
+            p.delta,
+            *(mean([getattr(m, metric) for m in sums[p]]) for metric in METRICS),
+        ]
+        for p in points
+    ]
     ranked = sorted((row for row in rows if row[8] is not None), key=lambda row: -row[8])
     own = next(row for p, row in zip(points, rows) if p[:5] == scoring_addon.DEFAULTS[:5])
     caption = f"Table 1's grid, {len(points)} combinations, mean over {len(categories)} categories"
     if ranked:
-        caption += ("; by image ROCAUC: best " + describe(ranked[0]) + "; worst " + describe(ranked[-1]) +
-                    "; the paper's own " + describe(own) + f" (rank {1 + sum(row[8] > own[8] for row in ranked)})")
+        caption += (
+            "; by image ROCAUC: best "
+            + describe(ranked[0])
+            + "; worst "
+            + describe(ranked[-1])
+            + "; the paper's own "
+            + describe(own)
+            + f" (rank {1 + sum(row[8] > own[8] for row in ranked)})"
+        )
     return caption + ".", ["lambda", "K", "alpha", "beta", "gamma", "eta1", "eta2", "delta", *METRICS], rows
 
 
@@ -341,12 +406,14 @@ def grid_points(kind, parameters):
     if kind == "all":
         return (paper._replace(**dict(zip(names, combination))) for combination in itertools.product(*values))
     return dict.fromkeys(
-        [paper, *(paper._replace(**{name: value}) for name, column in zip(names, values) for value in column)])
+        [paper, *(paper._replace(**{name: value}) for name, column in zip(names, values) for value in column)]
+    )
 
 
 def describe(row):
-    return (f"{row[8]:.3f} at lambda {row[0]}, K {row[1]}, weights {tuple(row[2:5])}, "
-            f"eta {tuple(row[5:7])}, delta {row[7]}")
+    return (
+        f"{row[8]:.3f} at lambda {row[0]}, K {row[1]}, weights {tuple(row[2:5])}, eta {tuple(row[5:7])}, delta {row[7]}"
+    )
 
 
 # ---------------------------------------------------------------- output
@@ -360,10 +427,13 @@ def mean(values):
 
 def write(folder, name, caption, header, rows):
     """Write ``name``.md and ``name``.csv (unrounded) and print the former, of long tables only the caption."""
-    shown = [[
-        UNDEFINED if v is None and i > 1 else f"{v:.3f}" if isinstance(v, float) else escaped(str(v))
-        for i, v in enumerate(row)
-    ] for row in rows]
+    shown = [
+        [
+            UNDEFINED if v is None and i > 1 else f"{v:.3f}" if isinstance(v, float) else escaped(str(v))
+            for i, v in enumerate(row)
+        ]
+        for row in rows
+    ]
     text = caption + "\n\n" + tabulate(shown, map(escaped, header), tablefmt="pipe", disable_numparse=True) + "\n"
     table = io.StringIO()
     cells = [["" if v is None else repr(v) if isinstance(v, float) else v for v in row] for row in rows]

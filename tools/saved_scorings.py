@@ -29,7 +29,12 @@ def calibrated_text(evaluations):
     """A sentence on what calibrated measures with, for a caption."""
     known = [(saved.category, calibrated_statistics(saved)) for saved in evaluations]
     counts = sorted({statistics.parts for _, statistics in known})
-    out = [f"{category} without its {' and '.join(statistics.left_out)} bank, whose training maps show no spread"
-           for category, statistics in known if statistics.left_out]
-    return (f"{CALIBRATED} is ours, not the paper's: banks in units of {' / '.join(map(str, counts))} normal training "
-            f"parts, no test part is read{'; ' + ', '.join(out) if out else ''}.")
+    out = [
+        f"{category} without its {' and '.join(statistics.left_out)} bank, whose training maps show no spread"
+        for category, statistics in known
+        if statistics.left_out
+    ]
+    return (
+        f"{CALIBRATED} is ours, not the paper's: banks in units of {' / '.join(map(str, counts))} normal training "
+        f"parts, no test part is read{'; ' + ', '.join(out) if out else ''}."
+    )

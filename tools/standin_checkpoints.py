@@ -3,6 +3,7 @@
 Weights are drawn from numpy's PCG64, one stream a tensor name, so the same seed gives the same numbers on every
 machine and under every version of torch.
 """
+
 import argparse
 import zlib
 from dataclasses import dataclass, field
@@ -102,10 +103,19 @@ class Recipe:
 RECIPES = {
     "dino": Recipe(checkpoints.DINO_BASE, checkpoints.DINO_BASE.file, lambda: dino_vit(768)),
     "dino_small": Recipe(checkpoints.DINO_SMALL, checkpoints.DINO_SMALL.file, lambda: dino_vit(384)),
-    "point_mae": Recipe(checkpoints.POINT_MAE, checkpoints.POINT_MAE.file, lambda: point_encoder(384),
-                        {"module.mask_token": (1, 1, 384)}, {"epoch": 300}),
-    "point_bert": Recipe(checkpoints.POINT_BERT, checkpoints.POINT_BERT.file, lambda: point_encoder(256),
-                         {"module.transformer_q.cls_head.0.weight": (2, 2)}),
+    "point_mae": Recipe(
+        checkpoints.POINT_MAE,
+        checkpoints.POINT_MAE.file,
+        lambda: point_encoder(384),
+        {"module.mask_token": (1, 1, 384)},
+        {"epoch": 300},
+    ),
+    "point_bert": Recipe(
+        checkpoints.POINT_BERT,
+        checkpoints.POINT_BERT.file,
+        lambda: point_encoder(256),
+        {"module.transformer_q.cls_head.0.weight": (2, 2)},
+    ),
     "uff": Recipe(checkpoints.UFF, "uff_pretrain.pth", uff, beside={"epoch": 2, "args": argparse.Namespace(lr=0.003)}),
 }
 
@@ -153,7 +163,7 @@ def write_checkpoints(out_dir, names, seed=0):
 
 
 def _state_of(path, recipe, seed):
-    """"kept" or "kept: ..." (see :func:`write_checkpoints`); None if the file is missing, damaged or does not fit."""
+    """ "kept" or "kept: ..." (see :func:`write_checkpoints`); None if the file is missing, damaged or does not fit."""
     try:
         state = checkpoints.read_checkpoint(path, recipe.role)
     except InputError:

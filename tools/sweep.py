@@ -9,6 +9,7 @@
 
 The same command again continues: what is finished is kept. docs/sweeps.md describes the file.
 """
+
 import json
 import sys
 import time
@@ -59,8 +60,11 @@ def main(argv=None, program=PROGRAM):
             print(f"sweep.py: {error}", file=sys.stderr)
             return REFUSED
         except OSError as error:
-            print(f"sweep.py: {error.filename or 'the folder of the sweep'}: {error.strerror or error}; what is "
-                  f"finished is kept, the same command continues", file=sys.stderr)
+            print(
+                f"sweep.py: {error.filename or 'the folder of the sweep'}: {error.strerror or error}; what is "
+                f"finished is kept, the same command continues",
+                file=sys.stderr,
+            )
             return SOME_FAILED
         except KeyboardInterrupt:
             print("sweep.py: stopped", file=sys.stderr)
@@ -72,14 +76,25 @@ def build_parser():
     parser = Parser(prog="sweep.py", description=__doc__)
     parser.add_argument("file", help="the sweep, YAML")
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="the sweep's folder; jobs lie in OUT/jobs")
-    parser.add_argument("--engine", choices=ENGINES, default="serial",
-                        help="serial (default): one job at a time; processes: several on this machine; ray: a cluster")
-    parser.add_argument("--workers", type=number(int, 1, 10**5), metavar="N",
-                        help="jobs at a time (default: what resources in the file allow)")
+    parser.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default="serial",
+        help="serial (default): one job at a time; processes: several on this machine; ray: a cluster",
+    )
+    parser.add_argument(
+        "--workers",
+        type=number(int, 1, 10**5),
+        metavar="N",
+        help="jobs at a time (default: what resources in the file allow)",
+    )
     parser.add_argument("--print", action="store_true", help="print the jobs' command lines and run none")
-    parser.add_argument("--recheck", action="store_true",
-                        help="start finished jobs, too: main.py keeps what is unchanged and computes anew where data "
-                             "or weights have changed")
+    parser.add_argument(
+        "--recheck",
+        action="store_true",
+        help="start finished jobs, too: main.py keeps what is unchanged and computes anew where data "
+        "or weights have changed",
+    )
     return parser
 
 
@@ -106,8 +121,10 @@ def sweep(args, program):
         write_plan(out, planned)
         scoring = planned.file.grid.get("scoring", ())
         if len(scoring) > 1:
-            note("note: scoring stands in grid, so every scoring's features are computed on their own; in options, as "
-                 "a list, all scorings come from one pass")
+            note(
+                "note: scoring stands in grid, so every scoring's features are computed on their own; in options, as "
+                "a list, all scorings come from one pass"
+            )
         todo = [job for job in planned.jobs if args.recheck or finished(out, job) is None]
         interrupted, ended = run_jobs(planned, todo, out, args, program)
         text, _ = tables(out, planned, interrupted)
@@ -143,8 +160,11 @@ def tables(out, planned, stopped=False):
     try:
         link_maps(out, planned)
     except OSError as error:
-        print(f"sweep.py: {error.filename or out / 'maps'}: the maps cannot be linked ({error.strerror or error}); "
-              f"they lie in the jobs' folders", file=sys.stderr)
+        print(
+            f"sweep.py: {error.filename or out / 'maps'}: the maps cannot be linked ({error.strerror or error}); "
+            f"they lie in the jobs' folders",
+            file=sys.stderr,
+        )
     return text, gathered
 
 
@@ -156,8 +176,11 @@ def conclude(planned, out, interrupted, ended):
         first, *lines = ended_lines(out, event)
         print(f"not finished: {first}", *lines, sep="\n", file=sys.stderr)
     if interrupted:
-        print(f"sweep.py: stopped by the user; {len(left)} of {len(planned.jobs)} jobs are not finished; the same "
-              f"command continues", file=sys.stderr)
+        print(
+            f"sweep.py: stopped by the user; {len(left)} of {len(planned.jobs)} jobs are not finished; the same "
+            f"command continues",
+            file=sys.stderr,
+        )
     if len(left) == len(planned.jobs) == len(failed) and all(e.outcome.exit_code in (None, REFUSED) for e in failed):
         return REFUSED
     return SOME_FAILED if left or failed else FINE
@@ -178,8 +201,10 @@ def read_plan(out):
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}); give the folder that "
-                         f"was -o of a sweep") from None
+        raise InputError(
+            f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}); give the folder that "
+            f"was -o of a sweep"
+        ) from None
     return plan(check(content, str(path)))
 
 
@@ -209,10 +234,14 @@ def show_status(args):
     print(tabulate(rows, ["state", "job", "time", "host", "folder"], tablefmt="simple", disable_numparse=True))
     for job, state, known in found:
         if state == FAILED:
-            print(f"\n{job.title}: exit code {known['exit_code']}; {job_folder(out, job) / LOG} ends with:",
-                  *(f"    {line}" for line in known["lines"]), sep="\n")
-    print("\n" + ", ".join(f"{count} {state}" for state, count in counts.items()) +
-          ("" if lives else "; no driver runs"))
+            print(
+                f"\n{job.title}: exit code {known['exit_code']}; {job_folder(out, job) / LOG} ends with:",
+                *(f"    {line}" for line in known["lines"]),
+                sep="\n",
+            )
+    print(
+        "\n" + ", ".join(f"{count} {state}" for state, count in counts.items()) + ("" if lives else "; no driver runs")
+    )
     return FINE if counts[DONE] == len(planned.jobs) else SOME_FAILED
 
 

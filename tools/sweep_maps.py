@@ -1,4 +1,5 @@
 """The saved maps of a sweep's jobs: pixel metrics under resampled test parts, and folders for tools/rescore.py."""
+
 import argparse
 import contextlib
 import json
@@ -24,7 +25,7 @@ from utils.sweep_results import NO_MAPS
 
 KEPT = "resampled.npz"
 METRICS = ("pixel_rocauc", "au_pro")
-STOPPED = "not computed, since the sweep was stopped; \"sweep.py tables\" does it"
+STOPPED = 'not computed, since the sweep was stopped; "sweep.py tables" does it'
 SAME = 1e-9  # largest difference to the run's own metric
 
 
@@ -72,8 +73,11 @@ def resample(folder, record, category, scorings, stopped=False):
         if off:
             return {}, f"the saved maps do not give the run's own {off[0]}"
     with atomic_path(Path(folder) / KEPT) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, mark=np.array(mark), **{f"{name} {metric}": values for name, of in out.items()
-                                                          for metric, values in of.items()})
+        np.savez_compressed(
+            file,
+            mark=np.array(mark),
+            **{f"{name} {metric}": values for name, of in out.items() for metric, values in of.items()},
+        )
     return out, ""
 
 
@@ -130,7 +134,9 @@ def _kept(path, mark):
             if str(file["mark"]) != mark:
                 return None
             names = json.loads(mark)[-1]
-            return {name: {metric: file[f"{name} {metric}"] for metric in METRICS if f"{name} {metric}" in file}
-                    for name in names}
+            return {
+                name: {metric: file[f"{name} {metric}"] for metric in METRICS if f"{name} {metric}" in file}
+                for name in names
+            }
     except Exception:  # none, or damaged: it is computed anew
         return None

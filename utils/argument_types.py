@@ -1,4 +1,5 @@
 """Types of command-line values."""
+
 import argparse
 import math
 

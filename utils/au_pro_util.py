@@ -68,10 +68,13 @@ def check_maps(maps, names=None):
     for position, values in enumerate(maps):
         if not np.isfinite(values).all():
             name = f"part {position}" if names is None else names[position]
-            what = (f"{np.count_nonzero(~np.isfinite(values)):,} of {np.size(values):,} values of its score or map "
-                    "are NaN or inf")
+            what = (
+                f"{np.count_nonzero(~np.isfinite(values)):,} of {np.size(values):,} values of its score or map "
+                "are NaN or inf"
+            )
             raise InputError(
-                f"{name}: {what}: metrics would be wrong; look at the part's files with tools/check_dataset.py")
+                f"{name}: {what}: metrics would be wrong; look at the part's files with tools/check_dataset.py"
+            )
 
 
 def threshold_positions(length, num_thresholds=100):

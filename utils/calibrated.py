@@ -18,6 +18,7 @@ it moves the level a little and the peak not at all. docs/scoring.md shows what 
 
 Maps are [S, S], larger = more anomalous; t is the number of training parts; {bank: …} names "xyz", "rgb", "fusion".
 """
+
 from typing import Any, NamedTuple
 
 import numpy as np

@@ -2,6 +2,7 @@
 
 Imports nothing heavy, so that --help and a mistyped flag answer at once.
 """
+
 import argparse
 import os
 import sys
@@ -51,8 +52,9 @@ class Parser(argparse.ArgumentParser):
         if called == "m3dm" or called.startswith("m3dm-"):  # an installed name, as pyproject.toml has it
             prog = " ".join([called, *prog.split()[1:]])
         super().__init__(prog, formatter_class=formatter_class, **kwargs)
-        self.add_argument("--quiet", action="store_true",
-                          help="no progress and no notes; results, warnings and errors stay")
+        self.add_argument(
+            "--quiet", action="store_true", help="no progress and no notes; results, warnings and errors stay"
+        )
 
     def error(self, message):
         self.exit(REFUSED, f"{self.prog}: error: {message} (--help lists the flags)\n")
@@ -60,14 +62,23 @@ class Parser(argparse.ArgumentParser):
 
 def add_device(parser):
     """Add --device to the parser of a command that runs networks; see ``utils.devices.choose_device``."""
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"),
-                        help="auto: CUDA, else CPU; mps only where it is named, since nobody has run it yet")
+    parser.add_argument(
+        "--device",
+        default="auto",
+        choices=("auto", "cpu", "cuda", "mps"),
+        help="auto: CUDA, else CPU; mps only where it is named, since nobody has run it yet",
+    )
 
 
 def add_workers(parser):
     """Add --workers to the parser of a command that reads many files."""
-    parser.add_argument("--workers", type=number(int, 1, MOST_PROCESSES), default=available_cores(), metavar="N",
-                        help="processes (default: all cores)")
+    parser.add_argument(
+        "--workers",
+        type=number(int, 1, MOST_PROCESSES),
+        default=available_cores(),
+        metavar="N",
+        help="processes (default: all cores)",
+    )
 
 
 def add_target(parser, text):

@@ -12,6 +12,7 @@ Sources: AUPIMO: Bertoldo, Ameln, Vaidya and Akçay, "AUPIMO: Redefining Visual 
 Speed and Low Tolerance", BMVC 2024 (arXiv 2401.01984). PG and PB ("presorted good", "presorted bad") are the names that
 anomalib uses for the true-negative rate at a given miss rate and the true-positive rate at a given false-alarm rate.
 """
+
 from typing import NamedTuple, Optional
 
 import numpy as np
@@ -60,8 +61,9 @@ def aupimo_per_image(gts, predictions, bounds=AUPIMO_BOUNDS):
     scores, rates = _false_positive_rates(normal)
     if rates[0] > low:
         return None
-    kept = int(np.searchsorted(rates, high,
-                               side="left")) + 1  # the first rate at or above the upper bound closes the range
+    kept = (
+        int(np.searchsorted(rates, high, side="left")) + 1
+    )  # the first rate at or above the upper bound closes the range
     scores, rates = scores[:kept], rates[:kept]
     edges = np.log(np.clip(np.append(0.0, rates), low, high))
     width = np.diff(edges) / (edges[-1] - edges[0])

@@ -31,6 +31,7 @@ def choose_device(name, local_rank=None):
     if local_rank >= torch.cuda.device_count():
         raise InputError(
             f"process {local_rank} of this host has no GPU of its own, there are {torch.cuda.device_count()}; give "
-            "torchrun a smaller --nproc_per_node")
+            "torchrun a smaller --nproc_per_node"
+        )
     torch.cuda.set_device(local_rank)
     return torch.device("cuda", local_rank)

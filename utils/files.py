@@ -1,4 +1,5 @@
 """Writing files so that a reader never meets half of one, whatever happens in between."""
+
 import contextlib
 import hashlib
 import os
@@ -19,8 +20,9 @@ def atomic_path(path):
     on disk."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:100]}.{os.getpid()}@{host()}.", suffix=".tmp",
-                                         dir=path.parent)
+    handle, temporary = tempfile.mkstemp(
+        prefix=f".{path.name[:100]}.{os.getpid()}@{host()}.", suffix=".tmp", dir=path.parent
+    )
     os.close(handle)
     try:
         yield temporary

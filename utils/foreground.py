@@ -111,7 +111,8 @@ def find_plane(points, seed=0):
         raise InputError(
             f"no plane: {found[best] / len(points):.0%} of the frame's {len(points)} points lie within "
             f"{PLANE_THRESHOLD} m of the best "
-            f"one, {PLANE_SHARE:.0%} are needed")
+            f"one, {PLANE_SHARE:.0%} are needed"
+        )
     normals, offsets = _fit(points[np.abs(points @ normals[best] - offsets[best]) <= PLANE_THRESHOLD][None])
     return normals[0], offsets[0]
 

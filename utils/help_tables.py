@@ -1,4 +1,5 @@
 """Tables at the end of --help: what each scoring computes, and what each fix switches off."""
+
 import textwrap
 
 from utils.commands import HELP_WIDTH
@@ -32,5 +33,7 @@ def shorten_scoring(group):
     for action in group._group_actions:
         if "--scoring" in action.option_strings:
             names = [name for name in action.choices if name != "all"]
-            action.help = ("one or more of: " + ", ".join(names) + "; or all; scored from one feature pass; the "
-                           "table at the end describes them (default: baseline)")
+            action.help = (
+                "one or more of: " + ", ".join(names) + "; or all; scored from one feature pass; the "
+                "table at the end describes them (default: baseline)"
+            )

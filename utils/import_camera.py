@@ -69,7 +69,8 @@ def read_intrinsics(path):
         raise InputError(
             f"{path}: is an Azure Kinect's raw calibration, whose numbers are for the whole sensor; give those of the "
             f"mode recorded "
-            "with, as Open3D's azure_kinect_mkv_reader writes them, or --intrinsics fx fy cx cy")
+            "with, as Open3D's azure_kinect_mkv_reader writes them, or --intrinsics fx fy cx cy"
+        )
     found = {}
     for node in _nodes(content):
         camera = _from_node(node)
@@ -79,7 +80,8 @@ def read_intrinsics(path):
         raise InputError(
             f"{path}: has no intrinsics (fx, fy, cx, cy, or a matrix of nine numbers called K, camera_matrix or "
             f"intrinsic_matrix); "
-            "give --intrinsics fx fy cx cy")
+            "give --intrinsics fx fy cx cy"
+        )
     if len(found) > 1:
         shown = "; ".join(
             " ".join(f"{v:g}" for v in camera) + (f" for {c.size[0]}×{c.size[1]}" if c.size else "")
@@ -123,10 +125,13 @@ def fit_to(camera, size, path):
         raise InputError(
             f"{path}: has {height}×{width} pixels, the principal point ({camera.cx:g}, {camera.cy:g}) lies outside; "
             f"give --intrinsics "
-            "fx fy cx cy of this image, in pixels")
+            "fx fy cx cy of this image, in pixels"
+        )
     if abs(camera.cx / width - 0.5) > OFF_CENTRE or abs(camera.cy / height - 0.5) > OFF_CENTRE:
-        text = (f"the principal point ({camera.cx:g}, {camera.cy:g}) lies far off the middle of "
-                f"{height}×{width}: are the intrinsics this image's?")
+        text = (
+            f"the principal point ({camera.cx:g}, {camera.cy:g}) lies far off the middle of "
+            f"{height}×{width}: are the intrinsics this image's?"
+        )
         camera = camera._replace(notes=(*camera.notes, text))
     return camera
 

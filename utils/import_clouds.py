@@ -4,6 +4,7 @@ Readers of others do the formats: pypcd4 for PCD, trimesh for PLY, tifffile for 
 to say what the numbers are: depth or points, which size, where nothing was measured. Formats:
 https://pointclouds.org/documentation/tutorials/pcd_file_format.html, http://paulbourke.net/dataformats/ply/.
 """
+
 import logging
 from pathlib import Path
 from typing import NamedTuple
@@ -42,8 +43,15 @@ def read_scan(path):
         InputError: the file cannot be read, or it holds neither depth nor points.
     """
     path = Path(path)
-    reader = {".pcd": _read_pcd, ".ply": _read_ply, ".npy": _read_npy, ".npz": _read_npz,
-              ".tif": _read_tiff, ".tiff": _read_tiff, ".png": _read_png}.get(path.suffix.lower())
+    reader = {
+        ".pcd": _read_pcd,
+        ".ply": _read_ply,
+        ".npy": _read_npy,
+        ".npz": _read_npz,
+        ".tif": _read_tiff,
+        ".tiff": _read_tiff,
+        ".png": _read_png,
+    }.get(path.suffix.lower())
     if reader is None:
         raise InputError(f"{path}: no format of depth or points; known are {', '.join(SUFFIXES)}")
     try:
@@ -55,7 +63,8 @@ def read_scan(path):
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(
             f"{path}: cannot be read as {path.suffix[1:].upper()} ({reason}); the file is damaged or of another kind: "
-            "save it again") from None
+            "save it again"
+        ) from None
 
 
 def organise(path, scan, size):
@@ -76,18 +85,24 @@ def organise(path, scan, size):
     mend = (
         "save it organised (PCD with WIDTH and HEIGHT, .npy of height × width × 3, or PLY with all pixels, NaN where "
         "nothing was "
-        "measured), or save the depth image instead")
+        "measured), or save the depth image instead"
+    )
     if size is None or size[0] * size[1] != count:
         fits = "" if size is None else f", and {count} is not {size[0]}×{size[1]} pixels"
-        raise InputError(f"{path}: is unorganised: {count} points without height and width{fits}; {mend}"
-                         + (", or say --size WIDTH HEIGHT" if size is None else ""))
+        raise InputError(
+            f"{path}: is unorganised: {count} points without height and width{fits}; {mend}"
+            + (", or say --size WIDTH HEIGHT" if size is None else "")
+        )
     steps = [_step(order(scan.values, size)) for order in (_by_row, _by_column)]
     if not min(steps) <= ORDERED:
         raise InputError(f"{path}: is unorganised: {count} points, as many as pixels, but not in their order; {mend}")
     order, word = ((_by_row, "row by row"), (_by_column, "column by column"))[int(np.argmin(steps))]
     colours = None if scan.colours is None else order(scan.colours, size)
-    return Scan(order(scan.values, size), colours,
-                (*scan.notes, f"points without a size are taken {word} as {size[0]}×{size[1]} pixels"))
+    return Scan(
+        order(scan.values, size),
+        colours,
+        (*scan.notes, f"points without a size are taken {word} as {size[0]}×{size[1]} pixels"),
+    )
 
 
 def measured_pixels(values):
@@ -118,8 +133,11 @@ def measured_pixels(values):
     if not depth:
         _drop_repeated_points(values, measured, notes)
     while True:
-        across = None if depth or not measured.any() else np.linalg.norm(
-            np.ptp(np.percentile(values[measured][:, :2], [1, 99], axis=0), axis=0))
+        across = (
+            None
+            if depth or not measured.any()
+            else np.linalg.norm(np.ptp(np.percentile(values[measured][:, :2], [1, 99], axis=0), axis=0))
+        )
         marker = _far_marker(z[measured], z.size, across)
         if marker is None:
             break
@@ -210,10 +228,12 @@ def _read_pcd(path):
         )
     if len(data) != height * width:
         raise InputError(
-            f"{path}: holds {len(data)} points, its head says {height}×{width}; the file is cut off: save it again")
+            f"{path}: holds {len(data)} points, its head says {height}×{width}; the file is cut off: save it again"
+        )
     points = np.stack([data[names[axis]] for axis in "xyz"], axis=1).astype(np.float64)
-    packed = next((names[name] for name in ("rgb", "rgba") if name in names and data.dtype[names[name]].itemsize == 4),
-                  None)
+    packed = next(
+        (names[name] for name in ("rgb", "rgba") if name in names and data.dtype[names[name]].itemsize == 4), None
+    )
     colours = None
     if packed:
         bits = np.ascontiguousarray(data[packed]).view(np.uint32)
@@ -232,7 +252,8 @@ def _read_ply(path):
         raise InputError(
             f"{path}: is a PLY with a range grid, which leaves out points; save it with all pixels, NaN where nothing "
             f"was measured, "
-            "or as PCD")
+            "or as PCD"
+        )
     with open(path, "rb") as file:
         content = load_ply(file, fix_texture=False, skip_materials=True)
     points = np.asarray(content["vertices"], np.float64)
@@ -247,7 +268,8 @@ def _read_ply(path):
         raise InputError(
             f"{path}: holds {len(points)} points, its head says {size[0]}×{size[1]}; save it with all pixels, NaN "
             f"where nothing "
-            "was measured")
+            "was measured"
+        )
     return Scan(points.reshape(*size, 3), None if colours is None else colours.reshape(*size, 3))
 
 
@@ -268,7 +290,8 @@ def _ply_size(head, content):
     None."""
     told = {
         words[1].lower(): words[2]
-        for words in (line.split() for line in head) if len(words) == 3 and words[0] in ("obj_info", "comment")
+        for words in (line.split() for line in head)
+        if len(words) == 3 and words[0] in ("obj_info", "comment")
     }
     for rows, columns in (("num_rows", "num_cols"), ("height", "width")):
         if told.get(rows, "").isdigit() and told.get(columns, "").isdigit():
@@ -293,15 +316,20 @@ def _read_npz(path):
     if {"x", "y", "z"} <= set(arrays):
         found = np.stack([arrays[axis] for axis in "xyz"], axis=-1)
     else:
-        name = next((name for name in (*POINT_NAMES, *DEPTH_NAMES) if name in arrays),
-                    others[0] if len(others) == 1 else None)
+        name = next(
+            (name for name in (*POINT_NAMES, *DEPTH_NAMES) if name in arrays), others[0] if len(others) == 1 else None
+        )
         if name is None:
             raise InputError(
-                f"{path}: holds the arrays {', '.join(arrays) or '(none)'}; name the points xyz or the depth depth")
+                f"{path}: holds the arrays {', '.join(arrays) or '(none)'}; name the points xyz or the depth depth"
+            )
         found = arrays[name]
     scan = _from_array(path, found)
-    if colours is not None and colours.shape[:-1] == scan.values.shape[:colours.ndim - 1] and colours.shape[-1] in (3,
-                                                                                                                    4):
+    if (
+        colours is not None
+        and colours.shape[:-1] == scan.values.shape[: colours.ndim - 1]
+        and colours.shape[-1] in (3, 4)
+    ):
         return scan._replace(colours=colours[..., :3])
     return scan
 
@@ -329,7 +357,8 @@ def _from_array(path, values):
         values = values.astype(np.float64)
     elif values.dtype.kind not in "iu":
         raise InputError(
-            f"{path}: holds {values.dtype}, no numbers of depth or coordinates; save it as float32 or uint16")
+            f"{path}: holds {values.dtype}, no numbers of depth or coordinates; save it as float32 or uint16"
+        )
     elif values.dtype.itemsize == 1:
         raise InputError(
             f"{path}: holds {values.dtype}: 8 bits are too coarse for depth or coordinates; save it as uint16 or "
@@ -345,5 +374,6 @@ def _from_array(path, values):
         return Scan(values[:, :3].astype(np.float64), None, notes)
     if values.ndim != 2:
         raise InputError(
-            f"{path}: has shape {values.shape}, expected depth (height, width) or points (height, width, 3)")
+            f"{path}: has shape {values.shape}, expected depth (height, width) or points (height, width, 3)"
+        )
     return Scan(values, None, notes)

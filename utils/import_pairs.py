@@ -79,8 +79,8 @@ def find_parts(source, picture_glob=None, cloud_glob=None, mask_glob=None, by_or
         there = ", ".join(sorted({p.suffix for p in _walk(source) if p.suffix})) or "no files"
         raise InputError(
             f"{source}: no depth images or clouds in it ({there}); known are 16-bit or float PNG and tiff, PCD, PLY, "
-            f".npy and .npz"
-            + (f"; --cloud_glob {cloud_glob} fits none" if cloud_glob else ""))
+            f".npy and .npz" + (f"; --cloud_glob {cloud_glob} fits none" if cloud_glob else "")
+        )
     if by_order:
         for kind, files in (("pictures", pictures), ("masks", masks)):
             if files and len(files) != len(clouds):
@@ -178,7 +178,8 @@ def match(source, first, second, one, other):
         raise InputError(
             f"{first[0]}: no {other} has the same name or number ({second[0].relative_to(source)} is the first); "
             f"rename them, or pair "
-            "them in natural order with --by_order")
+            "them in natural order with --by_order"
+        )
     lonely = {
         p.relative_to(source).as_posix(): f"{p}: no {other} of its name or number" for p in first if p not in best
     }

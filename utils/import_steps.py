@@ -77,7 +77,8 @@ def measure(files, plan, picture_size=None):
         raise InputError(
             f"{files.cloud}: is a depth image, which needs the camera's intrinsics: --intrinsics fx fy cx cy, or "
             f"--intrinsics FILE.json "
-            "or .yaml")
+            "or .yaml"
+        )
     camera = fit_to(plan.camera, (height, width), files.cloud)
     points = points_from_depth(np.where(measured, values, 0), camera)
     return Measured(points, measured, colours, values.dtype.kind in "iu", (*scan.notes, *notes, *camera.notes))
@@ -151,8 +152,10 @@ def read_shown(path, bits, notes):
                 f"{path}: holds values up to {picture.content.max()}, more than --picture_bits {bits} hold"
             )
         if picture.bits < bits:
-            notes.append(f"{path.name}: a picture of 16 bits that fills {picture.bits}; it is dark without "
-                         f"--picture_bits {picture.bits}, the same for all splits")
+            notes.append(
+                f"{path.name}: a picture of 16 bits that fills {picture.bits}; it is dark without "
+                f"--picture_bits {picture.bits}, the same for all splits"
+            )
     try:
         return to_8_bits(picture, "RGB", bits)
     except ValueError as error:
@@ -196,7 +199,8 @@ def cropped(array, crop, path):
         raise InputError(
             f"{path}: has {array.shape[0]}×{array.shape[1]} pixels, --crop {' '.join(map(str, crop))} (left top width "
             f"height) reaches "
-            "over its edge")
+            "over its edge"
+        )
     return array[top : top + height, left : left + width]
 
 
@@ -244,7 +248,8 @@ def _check_extent(path, extent, plan, notes):
         raise InputError(
             f"{path}: {extent:.3g} m across where other scans are {plan.extent:.3g} m, in {plan.unit.name}; this file "
             f"is in another unit "
-            "or has points far off: import it by itself with its own --unit, or take it out")
+            "or has points far off: import it by itself with its own --unit, or take it out"
+        )
     if not CONSISTENT[0] <= extent <= CONSISTENT[1]:
         notes.append(f"the scan is {extent:.3g} m across in {plan.unit.name} ({plan.unit.found}): is that the unit?")
 
@@ -261,5 +266,6 @@ def _isolated(rgb, xyz, gt, plan, path, notes):
     if part.points < KEPT * part.off_plane:
         notes.append(
             f"the largest cluster holds {part.points / part.off_plane:.0%} of the {part.off_plane:,} points off the "
-            "plane, the others are taken away; if they are the part's, record it closer or do without --remove_plane")
+            "plane, the others are taken away; if they are the part's, record it closer or do without --remove_plane"
+        )
     return pad_square(part.rgb), pad_square(part.xyz), None if gt is None else pad_square(gt)

@@ -1,4 +1,5 @@
 """What the facts of a category's parts mean: faults, warnings, and how a run has to read the files."""
+
 import json
 from pathlib import Path
 from statistics import median
@@ -72,20 +73,35 @@ def judge(root, name, rows, options, missing):
     tested = {part.defect != GOOD for part in parts if part.split == "test"}
     if len(tested) == 1:
         found.append(
-            ("warning", "one class", f"{root / name / 'test'}: no {'good' if True in tested else 'defective'} parts: "
-             "metrics that need them are undefined"))
+            (
+                "warning",
+                "one class",
+                f"{root / name / 'test'}: no {'good' if True in tested else 'defective'} parts: "
+                "metrics that need them are undefined",
+            )
+        )
     if options.min_points:
         others = _mixed(parts)
         found += others or _unit(root / name, parts, options, convention)
         known = [(str(p.files.xyz), p.split == "train", p.facts) for p in parts if p.files.xyz]
-        found += [("warning", "unusual", text)
-                  for text in unusual_parts([p[::2] for p in known
-                                             if p[1]], [p[::2] for p in known
-                                                        if not p[1]], UNITS[options.unit
-                                                                            or "m"], options)] if not others else []
+        found += (
+            [
+                ("warning", "unusual", text)
+                for text in unusual_parts(
+                    [p[::2] for p in known if p[1]],
+                    [p[::2] for p in known if not p[1]],
+                    UNITS[options.unit or "m"],
+                    options,
+                )
+            ]
+            if not others
+            else []
+        )
     found += _copies(parts)
-    bits = max((part.facts.picture_bits
-                for part in parts if part.facts.picture and part.facts.picture.endswith("16 bits")), default=16)
+    bits = max(
+        (part.facts.picture_bits for part in parts if part.facts.picture and part.facts.picture.endswith("16 bits")),
+        default=16,
+    )
     return found, Reading(options.unit or "m", missing, options.zero_points, bits, True)
 
 
@@ -93,8 +109,9 @@ def read_convention(root):
     """What ``preprocessing.json`` of a data set says of its coordinates: a key of CONVENTIONS, or None."""
     try:
         content = json.loads((Path(root) / "preprocessing.json").read_text(encoding="utf-8"))
-        if "coordinates" not in content and content[
-                "program"] == "preprocess_realiad_d3.py":  # written by an earlier version
+        if (
+            "coordinates" not in content and content["program"] == "preprocess_realiad_d3.py"
+        ):  # written by an earlier version
             return "pixels" if content["options"]["xyz"] == "pixel" else "millimetres"
         return content.get("coordinates")
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -123,35 +140,60 @@ def _judge_part(part, options, convention):
         shown = ", ".join(f"{what} {height}×{width}" for what, (height, width) in sizes.items())
         yield "warning", "aspect", f"{part.path}: {shown}: different aspect, so pixels do not lie on each other"
     elif facts.misfit and options.min_points:
-        yield "warning", "outline", (
-            f"{files.xyz}: {facts.misfit}: the cloud may be mirrored, shifted or cropped against the picture")
+        yield (
+            "warning",
+            "outline",
+            (f"{files.xyz}: {facts.misfit}: the cloud may be mirrored, shifted or cropped against the picture"),
+        )
 
 
 def _judge_cloud(path, facts, options, convention):
     count, distinct = counted(facts, options.zero_points)
     if not count:
-        yield "fault", "no points", (
-            f"{path}: no valid point is left (x, y and z non-zero and finite); remove or rescan this part")
+        yield (
+            "fault",
+            "no points",
+            (f"{path}: no valid point is left (x, y and z non-zero and finite); remove or rescan this part"),
+        )
         return
     if facts.broken:
-        yield "warning", "broken", (
-            f"{path}: {facts.broken:,} pixels with NaN or inf are taken as background; {count:,} points are left at "
-            f"{options.img_size}×{options.img_size}")
+        yield (
+            "warning",
+            "broken",
+            (
+                f"{path}: {facts.broken:,} pixels with NaN or inf are taken as background; {count:,} points "
+                f"are left at "
+                f"{options.img_size}×{options.img_size}"
+            ),
+        )
     if distinct < options.min_points:
         what = f"{count:,} valid points" if count == distinct else f"{count:,} valid points, {distinct:,} distinct"
-        yield "warning", "few points", (
-            f"{path}: {what}, fewer than the {options.min_points:,} that its 3D features take: they "
-            "say little of it")
+        yield (
+            "warning",
+            "few points",
+            (f"{path}: {what}, fewer than the {options.min_points:,} that its 3D features take: they say little of it"),
+        )
     if facts.hidden:
-        yield "warning", "missing", (
-            f"{path}: {missing_text(facts.missing)} fills {facts.hidden / options.img_size**2:.1%} of the pixels: "
-            "not measured, taken as background")
+        yield (
+            "warning",
+            "missing",
+            (
+                f"{path}: {missing_text(facts.missing)} fills {facts.hidden / options.img_size**2:.1%} of the pixels: "
+                "not measured, taken as background"
+            ),
+        )
     total = facts.points + facts.edge_points
     if not options.zero_points and facts.edge_points > LOST * total and not (convention or "").startswith("the pixel"):
-        yield "warning", "zero points", (
-            f"{path}: {facts.edge_points:,} of {total:,} points have a coordinate that is exactly 0 and are lost, as "
-            f"in the "
-            "release; --fix zero_points keeps them")
+        yield (
+            "warning",
+            "zero points",
+            (
+                f"{path}: {facts.edge_points:,} of {total:,} points have a coordinate that is exactly 0 and "
+                f"are lost, as "
+                f"in the "
+                "release; --fix zero_points keeps them"
+            ),
+        )
 
 
 def _judge_mask(path, facts, options, defective):
@@ -160,21 +202,38 @@ def _judge_mask(path, facts, options, defective):
             yield "warning", "mask of good", f"{path}: mask of a good part is not empty; a run takes the part as good"
         return
     if not facts.mask_share:
-        yield "warning", "mask empty", (
-            f"{path}: mask of a defective part is empty at {MASK_SIZE}×{MASK_SIZE}, as a run reads it; "
-            f"the largest value in the file is {facts.mask_largest:g}")
+        yield (
+            "warning",
+            "mask empty",
+            (
+                f"{path}: mask of a defective part is empty at {MASK_SIZE}×{MASK_SIZE}, as a run reads it; "
+                f"the largest value in the file is {facts.mask_largest:g}"
+            ),
+        )
         return
     if facts.mask_background:
-        yield "warning", "mask background", (
-            f"{path}: nothing in it is black or transparent; {facts.mask_background}, which fills most of it, is taken "
-            "as background")
-    surface = (facts.points +
-               facts.edge_points) / options.img_size**2 if facts.points is not None and options.min_points else 1
+        yield (
+            "warning",
+            "mask background",
+            (
+                f"{path}: nothing in it is black or transparent; {facts.mask_background}, which fills most "
+                f"of it, is taken "
+                "as background"
+            ),
+        )
+    surface = (
+        (facts.points + facts.edge_points) / options.img_size**2
+        if facts.points is not None and options.min_points
+        else 1
+    )
     if facts.mask_share > HALF:
         yield "warning", "mask large", f"{path}: covers {facts.mask_share:.0%} of the picture; is it inverted?"
     elif facts.mask_share > surface > 0:
-        yield "warning", "mask large", (
-            f"{path}: covers {facts.mask_share:.0%} of the picture, the part's points {surface:.0%}")
+        yield (
+            "warning",
+            "mask large",
+            (f"{path}: covers {facts.mask_share:.0%} of the picture, the part's points {surface:.0%}"),
+        )
 
 
 def _sized(parts):
@@ -197,9 +256,14 @@ def _mixed(parts):
         if factor > OTHER_UNIT or factor < 1 / OTHER_UNIT:
             times = f"{_figure(factor)} times as large" if factor > 1 else f"{_figure(1 / factor)} times smaller"
             found.append(
-                ("fault", "mixed units",
-                 f"{part.files.xyz}: coordinates are {times} as those of the training parts: the data set mixes units; "
-                 "convert it to one"))
+                (
+                    "fault",
+                    "mixed units",
+                    f"{part.files.xyz}: coordinates are {times} as those of the training parts: the data "
+                    f"set mixes units; "
+                    "convert it to one",
+                )
+            )
     return found
 
 
@@ -214,8 +278,13 @@ def _unit(folder, parts, options, convention):
         return []
     extent, distance = (median(getattr(p.facts, what) for p in reference) for what in ("extent", "distance"))
     if options.unit is None and convention:
-        return [("note", "convention",
-                 f"{folder}: coordinates are {convention}, as preprocessing.json says; they are not changed")]
+        return [
+            (
+                "note",
+                "convention",
+                f"{folder}: coordinates are {convention}, as preprocessing.json says; they are not changed",
+            )
+        ]
     fault = unit_fault(extent, distance, options.unit)
     return [("fault", "unit", f"{folder}: {fault} (median of {len(reference)} parts)")] if fault else []
 
@@ -286,10 +355,16 @@ def _copies(parts):
         pictures, clouds = ({getattr(p.facts, what) for p in same} for what in ("picture_hash", "tiff_hash"))
         if not cloud and len(clouds) == 1 and None not in clouds:
             continue  # told of the clouds
-        what = "the same part" if len(pictures) == len(
-            clouds) == 1 else "the same point cloud" if cloud else "the same picture"
+        what = (
+            "the same part"
+            if len(pictures) == len(clouds) == 1
+            else "the same point cloud"
+            if cloud
+            else "the same picture"
+        )
         names = [str(part.path) for part in same]
-        shown = " = ".join(
-            names[:SHOWN_COPIES]) + (f" and {len(names) - SHOWN_COPIES} more" if len(names) > SHOWN_COPIES else "")
+        shown = " = ".join(names[:SHOWN_COPIES]) + (
+            f" and {len(names) - SHOWN_COPIES} more" if len(names) > SHOWN_COPIES else ""
+        )
         where = " in training and test" if len({p.split for p in same}) > 1 else ""
         yield "warning", "twice", f"{shown}: {what}{where}"

@@ -3,6 +3,7 @@
 torch is imported only where a tensor is made: preprocessing reads files too, in many processes, and torch takes
 seconds to import.
 """
+
 import logging
 from typing import NamedTuple, Optional
 
@@ -64,17 +65,21 @@ def _read_tiff(path, integers):
     try:
         with tifffile.TiffFile(path) as file:
             series = file.series
-            same = len(series) in (3, 4) and len({(s.shape, s.dtype)
-                                                  for s in series}) == 1 and len(series[0].shape) == 2
+            same = (
+                len(series) in (3, 4) and len({(s.shape, s.dtype) for s in series}) == 1 and len(series[0].shape) == 2
+            )
             points = np.stack([s.asarray() for s in series]) if same else series[0].asarray()
             if len(series) > 1 and not same:
                 notes.append(f"only the first of {len(series)} images in the file is read")
     except Exception as error:  # tifffile raises many kinds for damaged files
         if "imagecodecs" in str(error):
             raise InputError(
-                f"{path}: is compressed in a way that needs the package imagecodecs: pip install imagecodecs") from None
-        raise InputError(f"{path}: cannot be read as tiff ({error or type(error).__name__}); "
-                         "the file is damaged or no tiff: fetch or convert it again") from None
+                f"{path}: is compressed in a way that needs the package imagecodecs: pip install imagecodecs"
+            ) from None
+        raise InputError(
+            f"{path}: cannot be read as tiff ({error or type(error).__name__}); "
+            "the file is damaged or no tiff: fetch or convert it again"
+        ) from None
     if points.ndim > 3 and sum(side > 1 for side in points.shape) == 3:
         points = points.squeeze()
     shape = points.shape
@@ -158,7 +163,8 @@ def read_unexamined(path, unit=None):
     notes = list(cloud.notes)
     if missing is not None:
         notes.append(
-            f"{missing_text(values)} fills {missing.mean():.1%} of the pixels: not measured, taken as background")
+            f"{missing_text(values)} fills {missing.mean():.1%} of the pixels: not measured, taken as background"
+        )
     surface = points[points.any(axis=2)]
     if len(surface):
         size, factor = measure(surface), UNITS[unit or "m"]
@@ -170,7 +176,7 @@ def read_unexamined(path, unit=None):
 
 def own_missing(points):
     """``find_missing`` of a whole cloud [H, W, 3], looked for on a coarser grid."""
-    grid = points[::max(1, points.shape[0] // GRID), ::max(1, points.shape[1] // GRID)]
+    grid = points[:: max(1, points.shape[0] // GRID), :: max(1, points.shape[1] // GRID)]
     return find_missing(grid[grid.any(axis=2)], grid.shape[0] * grid.shape[1])
 
 
@@ -218,8 +224,12 @@ def _missing_z(points, least):
     z = points[:, 2]
     if len(z) < least:
         return None
-    for mark in (z.min(), z.max(), *map(np.float32, USUAL_MISSING),
-                 np.float32(0)):  # far ones are the first or the last
+    for mark in (
+        z.min(),
+        z.max(),
+        *map(np.float32, USUAL_MISSING),
+        np.float32(0),
+    ):  # far ones are the first or the last
         here = z == mark
         count = int(here.sum())
         if count < least or count == len(z):
@@ -229,7 +239,8 @@ def _missing_z(points, least):
         away = max(float(low[2]) - float(mark), float(mark) - float(high[2]))
         usual = bool(np.isin(mark, np.float32(USUAL_MISSING)))
         if away > FAR * float((high - low).max()) or (
-                usual and (away > 0 or count > REPEATED * np.unique(others[:, 2], return_counts=True)[1].max())):
+            usual and (away > 0 or count > REPEATED * np.unique(others[:, 2], return_counts=True)[1].max())
+        ):
             return float(mark)
     return None
 
@@ -259,8 +270,9 @@ def missing_text(values):
 def nearest_index(size, length):
     """Positions [size] in a side of ``length`` pixels that a nearest-neighbour resize takes, by torch's float32
     rule."""
-    return np.minimum((np.arange(size, dtype=np.float32) * (np.float32(length) / np.float32(size))).astype(np.int64),
-                      length - 1)
+    return np.minimum(
+        (np.arange(size, dtype=np.float32) * (np.float32(length) / np.float32(size))).astype(np.int64), length - 1
+    )
 
 
 def resize_organized_pc(points, size):

@@ -33,8 +33,11 @@ def draw_judgement(path, title, judgement, matched=None):
     if matched is not None:
         panels.append(_matched(matched, judgement))
     font = ImageFont.load_default(TEXT)
-    numbers = "" if judgement.score is None else (
-        f", p {judgement.p_value:.3g}, score {judgement.score:.4g}, threshold {judgement.threshold:.4g}")
+    numbers = (
+        ""
+        if judgement.score is None
+        else (f", p {judgement.p_value:.3g}, score {judgement.score:.4g}, threshold {judgement.threshold:.4g}")
+    )
     width = len(TITLES) * (PANEL + GAP) + GAP
     below = textwrap.wrap(judgement.explanation.text, width=width // 8)
     height = 4 * GAP + 2 * (TEXT + 6) + PANEL + len(below) * (TEXT + 4)

@@ -188,7 +188,8 @@ def _same_name(paths):
     return [
         f"{paths[0].parent}: {' and '.join(map(ascii, names))} are the same name in two spellings; remove or rename "
         f"all but one"
-        for names in seen.values() if len(names) > 1
+        for names in seen.values()
+        if len(names) > 1
     ]
 
 

@@ -1,4 +1,5 @@
 """What the files of one part hold: read once, with the functions that a run reads them with."""
+
 import hashlib
 from typing import NamedTuple, Optional
 
@@ -84,8 +85,12 @@ def read_part(job):
     if job.gt:
         try:
             mask = load_mask(job.gt)
-            values.update(mask_size=mask.defect.shape, mask_share=float(resize_mask(mask.defect, MASK_SIZE).mean()),
-                          mask_largest=mask.largest, mask_background=mask.background)
+            values.update(
+                mask_size=mask.defect.shape,
+                mask_share=float(resize_mask(mask.defect, MASK_SIZE).mean()),
+                mask_largest=mask.largest,
+                mask_background=mask.background,
+            )
         except InputError as error:
             errors.append(("mask", str(error)))
     if small is not None and valid is not None:
@@ -101,8 +106,12 @@ def _picture(path, values, notes):
     except ValueError as error:
         raise InputError(f"{path}: cannot be read as picture ({error})") from None
     pixels = np.asarray(shown)
-    values.update(picture=f"{picture.size[0]}×{picture.size[1]} {picture.mode}", picture_size=picture.size,
-                  picture_bits=picture.bits, picture_hash=_digest(pixels if picture.bits == 8 else picture.content))
+    values.update(
+        picture=f"{picture.size[0]}×{picture.size[1]} {picture.mode}",
+        picture_size=picture.size,
+        picture_bits=picture.bits,
+        picture_hash=_digest(pixels if picture.bits == 8 else picture.content),
+    )
     if not isinstance(picture.content, Image.Image):
         notes.append(("16-bit picture", f"{path}: 16 bits a channel, scaled to 8"))
     rows, columns = (nearest_index(PICTURE_STEP, side) for side in picture.size)
@@ -134,10 +143,17 @@ def _cloud(job, values, notes):
         valid, some = valid & ~hidden, some & ~hidden
     edge = some & ~valid
     surface = grid[some]
-    values.update(tiff=cloud.kind, tiff_size=(height, width), broken=cloud.broken, missing=missing,
-                  hidden=0 if hidden is None else int(weight[hidden].sum()), points=int(weight[valid].sum()),
-                  edge_points=int(weight[edge].sum()), distinct=_distinct(grid[valid]),
-                  edge_distinct=_distinct(grid[edge]))
+    values.update(
+        tiff=cloud.kind,
+        tiff_size=(height, width),
+        broken=cloud.broken,
+        missing=missing,
+        hidden=0 if hidden is None else int(weight[hidden].sum()),
+        points=int(weight[valid].sum()),
+        edge_points=int(weight[edge].sum()),
+        distinct=_distinct(grid[valid]),
+        edge_distinct=_distinct(grid[edge]),
+    )
     if len(surface):
         values["tiff_hash"] = _digest(points)
         values.update(measure(surface)._asdict())

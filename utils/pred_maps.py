@@ -1,4 +1,5 @@
 """--save_preds: a picture of each test part with its mask and maps."""
+
 from pathlib import Path
 
 import matplotlib
@@ -35,8 +36,9 @@ def save_pictures(folder, evaluation, scored):
     if CALIBRATED in scored:
         spans[CALIBRATED] = own = _span([scored[CALIBRATED]])
         text += " and, of calibrated, {:.4g} to {:.4g}".format(*own)
-    beyond = (f"colours span {text} ({SCALE[1]:.1%} of the category's pixels); "
-              "larger values look the same as the largest")
+    beyond = (
+        f"colours span {text} ({SCALE[1]:.1%} of the category's pixels); larger values look the same as the largest"
+    )
     for i, (path, defect) in enumerate(zip(evaluation.path, evaluation.defect)):
         panels = [
             ("input", evaluation.picture[i], {}),

@@ -91,9 +91,13 @@ def table(rows):
         regions = row.get("regions", ())
         area = sum(r["area_mm2"] for r in regions if r["area_mm2"] is not None)
         judged = row["verdict"] != CANNOT_JUDGE
-        values = {**row, "regions": len(regions) if judged else None, "area_mm2": float(area) if judged else None,
-                  **{f"share_{name}": value for name, value in row.get("shares", {}).items()},
-                  **{f"score_{name}": value for name, value in row.get("scores", {}).items()}}
+        values = {
+            **row,
+            "regions": len(regions) if judged else None,
+            "area_mm2": float(area) if judged else None,
+            **{f"share_{name}": value for name, value in row.get("shares", {}).items()},
+            **{f"score_{name}": value for name, value in row.get("scores", {}).items()},
+        }
         writer.writerow([_cell(values.get(name)) for name in (*FIRST, *SECOND, *shares, *scores)])
     return text.getvalue()
 

@@ -5,6 +5,7 @@ A command lists its samples as jobs; a job is done when its mark, the file it wr
 was stopped goes on where it was, and a second one finds nothing to do. A sample that cannot be converted is noted
 and the others go on.
 """
+
 import json
 import multiprocessing
 import sys
@@ -57,9 +58,14 @@ def build_parser(prog, description, dataset_type):
     """Parser with the options that all commands have."""
     parser = Parser(prog=prog, description=description, formatter_class=HelpFormatter)
     parser.add_argument(
-        "--category", "--categories", dest="categories", nargs="+", metavar="NAME",
+        "--category",
+        "--categories",
+        dest="categories",
+        nargs="+",
+        metavar="NAME",
         help='only these; case, "-", "_" and blanks do not matter (default: those '
-        f"of the official list that are there: {', '.join(CATEGORIES[dataset_type])})")
+        f"of the official list that are there: {', '.join(CATEGORIES[dataset_type])})",
+    )
     add_workers(parser)
     return parser
 
@@ -83,11 +89,13 @@ def find_categories(root, asked, dataset_type):
             found[official.get(same_name(folder.name), folder.name)] = folder
         elif asked:
             raise InputError(
-                f"{root / name}: missing folder of the category given with --categories; there are: {there}")
+                f"{root / name}: missing folder of the category given with --categories; there are: {there}"
+            )
     if not found:
         raise InputError(
             f"{root}: none of the data set's categories is in it; folders in it: {there}; give the folder that holds "
-            f"{', '.join(CATEGORIES[dataset_type][:3])} …, or name folders with --categories")
+            f"{', '.join(CATEGORIES[dataset_type][:3])} …, or name folders with --categories"
+        )
     return found
 
 
@@ -113,8 +121,9 @@ def save_sample(folder, name, rgb, xyz, gt=None):
     if gt is not None:
         _save_png(mark_of(folder, name, "gt"), gt)
     with atomic_path(Path(folder) / "xyz" / f"{name}.tiff") as temporary:
-        tifffile.imwrite(temporary, np.ascontiguousarray(xyz, dtype=np.float32), photometric="rgb",
-                         planarconfig="contig")
+        tifffile.imwrite(
+            temporary, np.ascontiguousarray(xyz, dtype=np.float32), photometric="rgb", planarconfig="contig"
+        )
     _save_png(mark_of(folder, name), rgb)
 
 
@@ -175,9 +184,9 @@ def _run_in_processes(pending, workers, outcome):
         if not future.cancelled() and future.exception() is None:
             _note(outcome, job.name, *future.result())
         elif broken:
-            outcome.failed[
-                job.
-                name] = "a worker process was killed, most likely for want of memory: run again with fewer --workers"
+            outcome.failed[job.name] = (
+                "a worker process was killed, most likely for want of memory: run again with fewer --workers"
+            )
     return stopped
 
 
@@ -255,19 +264,14 @@ class Record:
             if before.get(name, options[name]) != options[name]:
                 raise InputError(
                     f"{self.path}: this folder was written with --{name} {before[name]}, not {options[name]}; "
-                    "choose another folder for the result, or remove this one")
+                    "choose another folder for the result, or remove this one"
+                )
         self.content = {
             "program": program,
             "command": [str(c) for c in command],
             "options": options,
             "coordinates": coordinates,
-            "versions": {
-                "python": python_version(),
-                **{
-                    p: version(p)
-                    for p in PACKAGES
-                }
-            }
+            "versions": {"python": python_version(), **{p: version(p) for p in PACKAGES}},
         }
         self.started = time.time()
 
@@ -281,30 +285,19 @@ class Record:
         categories stay."""
         kept = {
             key: {
-                name: text
-                for name, text in self.earlier.get(key, {}).items() if name.split("/")[0] not in categories
+                name: text for name, text in self.earlier.get(key, {}).items() if name.split("/")[0] not in categories
             }
             for key in ("failures", "warnings")
         }
         done = {name: text for name, text in self.earlier.get("warnings", {}).items() if name in set(outcome.skipped)}
         content = {
-            **self.content, "state": "interrupted" if outcome.stopped else "finished",
+            **self.content,
+            "state": "interrupted" if outcome.stopped else "finished",
             "seconds": round(time.time() - self.started, 1),
-            "counts": {
-                "written": len(outcome.written),
-                "skipped": len(outcome.skipped),
-                "failed": len(outcome.failed)
-            },
-            "failures": {
-                **kept["failures"],
-                **outcome.failed
-            },
-            "warnings": {
-                **kept["warnings"],
-                **done,
-                **outcome.warnings
-            },
-            **(extra or {})
+            "counts": {"written": len(outcome.written), "skipped": len(outcome.skipped), "failed": len(outcome.failed)},
+            "failures": {**kept["failures"], **outcome.failed},
+            "warnings": {**kept["warnings"], **done, **outcome.warnings},
+            **(extra or {}),
         }
         compared = ("state", "failures", "warnings", *(extra or {}))
         if outcome.written or any(content[key] != self.earlier.get(key) for key in compared):

@@ -46,8 +46,16 @@ def build_parser():
     parser.add_argument(
         "--dataset_path", type=Path, required=True, metavar="SRC", help="the download: folder of the categories"
     )
-    parser.add_argument("-o", "--output", "--target_dir", dest="target_dir", type=Path,
-                        required=True, metavar="DST", help="folder for the result")
+    parser.add_argument(
+        "-o",
+        "--output",
+        "--target_dir",
+        dest="target_dir",
+        type=Path,
+        required=True,
+        metavar="DST",
+        help="folder for the result",
+    )
     return parser
 
 
@@ -125,7 +133,8 @@ def convert(stem, folder, name, masked):
             raise InputError(
                 f"{path(end)}: has {other.shape[0]}×{other.shape[1]} pixels, {path('_image_4.png')} "
                 f"{rgb.shape[0]}×{rgb.shape[1]}; "
-                "they have to be equal")
+                "they have to be equal"
+            )
     common.save_sample(
         folder / ("bad" if gt.any() else "good"), name, rgb, xyz, gt.astype(np.uint8) * 255 if gt.any() else None
     )

@@ -5,6 +5,7 @@
 
 A run that was stopped goes on where it was; what is done is left as it is.
 """
+
 import functools
 import shutil
 import sys
@@ -47,17 +48,24 @@ def build_parser():
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("-o", "--output", type=Path, metavar="DST", help="folder for the result")
     where.add_argument(
-        "--in_place", action="store_true",
-        help="replace the download's files, a category at a time and only when all of its samples "
-        "could be done")
-    parser.add_argument("--seed", type=number(int, 0, 2**32 - 1), default=0, metavar="N",
-                        help="of the search for the plane")
+        "--in_place",
+        action="store_true",
+        help="replace the download's files, a category at a time and only when all of its samples could be done",
+    )
     parser.add_argument(
-        "--unit", choices=UNITS,
+        "--seed", type=number(int, 0, 2**32 - 1), default=0, metavar="N", help="of the search for the plane"
+    )
+    parser.add_argument(
+        "--unit",
+        choices=UNITS,
         help="of the download's coordinates; metres are written (default: metres, and refused if they do "
-        "not look like it)")
-    parser.add_argument("--keep_touching", action="store_true",
-                        help="parts that touch the frame are done with a warning (else they are failures)")
+        "not look like it)",
+    )
+    parser.add_argument(
+        "--keep_touching",
+        action="store_true",
+        help="parts that touch the frame are done with a warning (else they are failures)",
+    )
     return parser
 
 
@@ -89,7 +97,8 @@ def list_samples(categories):
                     stem = next(path for path in part if path).stem
                     part = part if masked else part._replace(gt=own.get(stem))
                     lacking = [
-                        kind for kind, path in zip(("rgb", "xyz", "gt"), part)
+                        kind
+                        for kind, path in zip(("rgb", "xyz", "gt"), part)
                         if path is None and (masked or kind != "gt")
                     ]
                     if lacking:
@@ -99,8 +108,10 @@ def list_samples(categories):
                 if found.problems and not found.incomplete:
                     unpaired[where] = found.problems[0]
         if len(samples) + len(unpaired) == before:
-            unpaired[category] = (f"{folder}: no sample found in train, validation and test, each with "
-                                  "<defect>/rgb/*.png and <defect>/xyz/*.tiff")
+            unpaired[category] = (
+                f"{folder}: no sample found in train, validation and test, each with "
+                "<defect>/rgb/*.png and <defect>/xyz/*.tiff"
+            )
     return samples, unpaired
 
 
@@ -119,14 +130,16 @@ def convert(sample, target, seed, keep_touching, unit=None):
         if other is not None and other.shape[:2] != rgb.shape[:2]:
             raise InputError(
                 f"{path}: has {other.shape[0]}×{other.shape[1]} pixels, {sample.rgb} {rgb.shape[0]}×{rgb.shape[1]}; "
-                "they have to be equal")
+                "they have to be equal"
+            )
     try:
         rgb, xyz, touching = isolate(rgb, xyz, seed, keep_touching)[:3]
     except InputError as error:
         raise InputError(f"{sample.xyz}: {error}") from None
     where = Path(sample.name)
-    common.save_sample(target / where.parent, where.name, pad_square(rgb), pad_square(xyz),
-                       None if gt is None else pad_square(gt))
+    common.save_sample(
+        target / where.parent, where.name, pad_square(rgb), pad_square(xyz), None if gt is None else pad_square(gt)
+    )
     if broken:
         notes.append(f"{sample.xyz}: {broken} pixels with NaN or inf are taken as background")
     return notes + ([f"{sample.xyz}: the part touches the frame with {touching} points"] if touching else [])
@@ -145,9 +158,12 @@ def make_jobs(samples, target, args):
     from utils import foreground  # noqa: F401
 
     return [
-        common.Job(s.name, common.mark_of(target / Path(s.name).parent,
-                                          Path(s.name).name),
-                   functools.partial(convert, s, target, args.seed, args.keep_touching, args.unit)) for s in samples
+        common.Job(
+            s.name,
+            common.mark_of(target / Path(s.name).parent, Path(s.name).name),
+            functools.partial(convert, s, target, args.seed, args.keep_touching, args.unit),
+        )
+        for s in samples
     ]
 
 
@@ -183,8 +199,9 @@ def preprocess(args, command):
         )
     samples, unpaired = list_samples(categories)
     check_unit(samples, args.unit)
-    return common.convert(PROGRAM, record, args.output, categories, make_jobs(samples, args.output, args), unpaired,
-                          args.workers)
+    return common.convert(
+        PROGRAM, record, args.output, categories, make_jobs(samples, args.output, args), unpaired, args.workers
+    )
 
 
 def finished_in_place(source):
@@ -210,8 +227,9 @@ def preprocess_in_place(args, command):
     samples, unpaired = list_samples(categories)
     check_unit([s for s in samples if _category(s.name) not in finished | begun], args.unit)
     jobs = [
-        job._replace(mark=sample.rgb) if _category(sample.name) in finished
-        | begun else job  # done: there is nothing to convert
+        job._replace(mark=sample.rgb)
+        if _category(sample.name) in finished | begun
+        else job  # done: there is nothing to convert
         for job, sample in zip(make_jobs(samples, stage, args), samples)
     ]
     common.prepare(record, args.source, jobs, unpaired)
@@ -219,8 +237,7 @@ def preprocess_in_place(args, command):
     outcome.failed.update(unpaired)
     lacking = {
         _category(name)
-        for name in set(outcome.failed) | {s.name
-                                           for s in samples} - {*outcome.written, *outcome.skipped}
+        for name in set(outcome.failed) | {s.name for s in samples} - {*outcome.written, *outcome.skipped}
     }
     for name in set(categories) - finished - lacking:
         publish(stage, name, [s for s in samples if _category(s.name) == name])
@@ -233,8 +250,10 @@ def preprocess_in_place(args, command):
     if stage.is_dir() and not any(stage.iterdir()):
         stage.rmdir()
     for name in sorted(lacking):
-        print(f"{categories[name]}: left as it was, since not all of its samples are done; the others wait in {stage}",
-              file=sys.stderr)
+        print(
+            f"{categories[name]}: left as it was, since not all of its samples are done; the others wait in {stage}",
+            file=sys.stderr,
+        )
     return common.report(PROGRAM, outcome, args.source)
 
 

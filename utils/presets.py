@@ -2,6 +2,7 @@
 
 A run's id comes from its options, not from the preset's name, so the same options written out are the same run.
 """
+
 from typing import Any, NamedTuple
 
 from tabulate import tabulate
@@ -21,12 +22,25 @@ class Preset(NamedTuple):
 
 PRESETS = {
     RELEASED: Preset("the released defaults, with their defects: to compare with numbers of the release", {}),
-    PAPER: Preset("the setting of Xu et al. (2026): to reproduce its tables", {
-        "use_uff": True, "fusion_module_path": "checkpoints/uff_pretrain.pth", "f_coreset": 0.2, "num_workers": 4,
-        "scoring": ["baseline", "disagreement"]}),
-    BEST: Preset("eval mode, all defects off, calibrated scoring: to inspect parts of your own", {
-        "use_uff": True, "fusion_module_path": "checkpoints/uff_pretrain.pth", "fix": ["all"],
-        "scoring": [CALIBRATED]}),
+    PAPER: Preset(
+        "the setting of Xu et al. (2026): to reproduce its tables",
+        {
+            "use_uff": True,
+            "fusion_module_path": "checkpoints/uff_pretrain.pth",
+            "f_coreset": 0.2,
+            "num_workers": 4,
+            "scoring": ["baseline", "disagreement"],
+        },
+    ),
+    BEST: Preset(
+        "eval mode, all defects off, calibrated scoring: to inspect parts of your own",
+        {
+            "use_uff": True,
+            "fusion_module_path": "checkpoints/uff_pretrain.pth",
+            "fix": ["all"],
+            "scoring": [CALIBRATED],
+        },
+    ),
 }
 
 
@@ -55,11 +69,18 @@ def preset_defaults(name, method, map_source="decision"):
 
 def add_preset_arguments(group):
     """Add --preset and --show_options to the parser or group of main.py."""
-    group.add_argument("--preset", default=RELEASED, choices=PRESETS,
-                       help="options that belong together; a flag given by hand wins. " +
-                            "; ".join(f"{name}: {preset.use}" for name, preset in PRESETS.items()))
-    group.add_argument("--show_options", action="store_true",
-                       help="print all options as a table and end, before anything is read or checked")
+    group.add_argument(
+        "--preset",
+        default=RELEASED,
+        choices=PRESETS,
+        help="options that belong together; a flag given by hand wins. "
+        + "; ".join(f"{name}: {preset.use}" for name, preset in PRESETS.items()),
+    )
+    group.add_argument(
+        "--show_options",
+        action="store_true",
+        help="print all options as a table and end, before anything is read or checked",
+    )
 
 
 def parse_with_preset(build_parser, argv=None):

@@ -1,5 +1,6 @@
 """Progress of long loops and notes, both of which --quiet switches off: a bar on a terminal, elsewhere (in a log file)
 a line a minute."""
+
 import contextlib
 import sys
 import time

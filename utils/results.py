@@ -4,6 +4,7 @@ A run's tables are appended to three files, as the release does. Before each sta
 the run's id, by which a run finds its own table again: it is brought up to date after every category, and never
 written twice.
 """
+
 import csv
 import io
 import json
@@ -138,8 +139,8 @@ def update_tables(output_dir, method_name, metrics, block, comment, note="", aga
         elif _body(text[slice(*found)]) == _body(new):
             continue
         else:
-            rest = text[found[1]:].lstrip("\n")
-            atomic_write_text(path, text[:found[0]] + new + ("\n" + rest if rest else ""))
+            rest = text[found[1] :].lstrip("\n")
+            atomic_write_text(path, text[: found[0]] + new + ("\n" + rest if rest else ""))
         changed = True
     return changed
 
@@ -235,8 +236,12 @@ def write_scores(path, evaluation, scored):
 
 def environment():
     """Versions of Python, the platform and the packages that matter."""
-    return {"python": platform.python_version(), "platform": platform.platform(), "cpus": os.cpu_count(),
-            **{package: version(package) for package in PACKAGES}}
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        **{package: version(package) for package in PACKAGES},
+    }
 
 
 def peak_memory_mib():

@@ -30,8 +30,11 @@ class RunExtras:
 
     def lacking(self, category, unit, calibration=None):
         """Names of the extra outputs asked for that are not there for this unit."""
-        names = [n for n, folder in self._folders.items()
-                 if folder and not self._marker(n, category).same(self._mark(n, unit, calibration))]
+        names = [
+            n
+            for n, folder in self._folders.items()
+            if folder and not self._marker(n, category).same(self._mark(n, unit, calibration))
+        ]
         if self._args.save_model and "model" not in names and not self.model_path(category).is_file():
             names.append("model")
         return names

@@ -1,4 +1,5 @@
 """What a run keeps up to date in its output folder while it goes on: its tables and its record."""
+
 from pathlib import Path
 
 from utils import results, runs
@@ -30,8 +31,9 @@ class RunOutput:
             OSError: a file cannot be written.
         """
         with runs.tables_lock(self.folder):
-            results.update_tables(self.folder, self.method_name, metrics, self.block, self.comment, self.note,
-                                  self._again)
+            results.update_tables(
+                self.folder, self.method_name, metrics, self.block, self.comment, self.note, self._again
+            )
         self._again = False  # from here on the table is there
 
     def tables(self, metrics):

@@ -10,6 +10,7 @@ options (seed among them) and of the weights' contents; a category's data add a 
     <output_dir>/runs/<id>/.<category>-<data>.lock      held by the process that computes it
     <output_dir>/runs/<id>/.<category>-<data>.holder    which process that is
 """
+
 import contextlib
 import hashlib
 import json
@@ -134,7 +135,8 @@ class Unit:
             raise Busy(
                 f"{self.category} is being computed by {_named(holder)} with the same options, last seen {silent:.0f} "
                 f"s ago; wait for it, "
-                f"or remove {holder} if it is gone")
+                f"or remove {holder} if it is gone"
+            )
 
 
 class Marker:

@@ -102,6 +102,8 @@ def find_parts(folder, with_masks=False):
             raise InputError(found.problems[0] + more)
         parts += [PartFiles(part.rgb.relative_to(folder).as_posix(), *part) for part in found.parts]
     if not parts:
-        raise InputError(f"{folder}: there are no parts in it; rgb/ with pictures and xyz/ with tiffs side by side are "
-                         "looked for, at any depth")
+        raise InputError(
+            f"{folder}: there are no parts in it; rgb/ with pictures and xyz/ with tiffs side by side are "
+            "looked for, at any depth"
+        )
     return sorted(parts, key=lambda part: natural(part.name))

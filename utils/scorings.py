@@ -7,8 +7,11 @@ from scoring_addon import SCORINGS, needs_maps
 CALIBRATED = "calibrated"
 # as scoring_addon.SCORINGS has them: name → (pixel map, image score, where it comes from)
 OURS = {
-    CALIBRATED: ("larger of the banks' maps, each in units of its normal training parts' maps",
-                 "mean of its 64 largest pixels", "ours, not the paper's; README's \"Calibrated scoring\"")
+    CALIBRATED: (
+        "larger of the banks' maps, each in units of its normal training parts' maps",
+        "mean of its 64 largest pixels",
+        "ours, not the paper's; README's \"Calibrated scoring\"",
+    )
 }
 ALL = {**SCORINGS, **OURS}
 

@@ -4,6 +4,7 @@ A signal that was ignored when the command began (nohup, a shell's background jo
 raises where the exception would be lost or do harm: in a finaliser, in a ``held`` block, while workers are begun.
 There the stop is remembered, and raised a moment later.
 """
+
 import contextlib
 import os
 import signal
@@ -142,6 +143,7 @@ def first_signal_stops(program):
 def run_to_the_end(main):
     """Run a command's ``main`` and end the process with its exit code; a signal that comes after ``main``'s end does
     not disturb the process's end, one before ``first_signal_stops`` waits for it."""
+
     def remember(*_):
         _State.stopping = True
 

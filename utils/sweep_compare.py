@@ -4,6 +4,7 @@ Two kinds of chance are kept apart. Over seeds: mean, standard deviation, Studen
 parts, with the trainings as they are, of the mean over seeds: DeLong's test for image ROCAUC, bootstrap for the pixel
 metrics. Categories have different parts, so their errors are independent, and their mean has an error, too.
 """
+
 import math
 import zlib
 from typing import NamedTuple, Optional
@@ -128,8 +129,11 @@ def means(measured, metric, planned):
     seeds = [set(measured[category]) for category in complete]
     if complete and all(of == seeds[0] for of in seeds):
         found = [[measured[c][seed] for c in complete] for seed in sorted(seeds[0])]
-        arrays = [np.mean([m.resampled[metric] for m in row], axis=0) for row in found
-                  if all(metric in m.resampled for m in row)]
+        arrays = [
+            np.mean([m.resampled[metric] for m in row], axis=0)
+            for row in found
+            if all(metric in m.resampled for m in row)
+        ]
         out[MEAN] = over_seeds([np.mean([m.metrics[metric] for m in row]) for row in found], arrays)
     return out, complete
 
@@ -174,8 +178,11 @@ def differences(table, metric):
 def _difference(ones, others, metric):
     """(fields of a Difference, its error: DeLong's standard error or the resampled differences, or None) of one
     category; None where the rows share no seed."""
-    seeds = [seed for seed in sorted(set(ones) & set(others))
-             if None not in (ones[seed].metrics.get(metric), others[seed].metrics.get(metric))]
+    seeds = [
+        seed
+        for seed in sorted(set(ones) & set(others))
+        if None not in (ones[seed].metrics.get(metric), others[seed].metrics.get(metric))
+    ]
     if not seeds:
         return None
     a, b = [ones[seed] for seed in seeds], [others[seed] for seed in seeds]
@@ -196,9 +203,13 @@ def _difference(ones, others, metric):
 
 
 def _mean_difference(tested, metric, note):
-    of = {"categories": len(tested), "seeds": min(of["seeds"] for of, _ in tested),
-          "parts": sum(of["parts"] for of, _ in tested), "value": float(np.mean([of["value"] for of, _ in tested])),
-          "note": note}
+    of = {
+        "categories": len(tested),
+        "seeds": min(of["seeds"] for of, _ in tested),
+        "parts": sum(of["parts"] for of, _ in tested),
+        "value": float(np.mean([of["value"] for of, _ in tested])),
+        "note": note,
+    }
     if metric == IMAGE:
         error = math.sqrt(sum(error**2 for _, error in tested)) / len(tested)
         return {**of, **_normal(of["value"], error), "test": "DeLong"}

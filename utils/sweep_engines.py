@@ -3,6 +3,7 @@
 All engines are one function, :func:`run`: jobs go in, what happens to them comes out. A job is the same command line in
 each, so results do not depend on the engine.
 """
+
 import contextlib
 import os
 import subprocess
@@ -72,8 +73,13 @@ def run(engine, plan, jobs, out, workers=None, program=PROGRAM):
     if engine == "serial" and (workers or 1) != 1:
         raise InputError("--engine serial runs one job at a time; use --engine processes with --workers")
     devices = gpus(plan)
-    slots = find_slots(plan.resources, 1 if engine == "serial" else workers, devices, available_cores(),
-                       psutil.virtual_memory().total / 2**30)
+    slots = find_slots(
+        plan.resources,
+        1 if engine == "serial" else workers,
+        devices,
+        available_cores(),
+        psutil.virtual_memory().total / 2**30,
+    )
     return _run_here(slots, jobs, out, program)
 
 
@@ -98,8 +104,9 @@ def find_slots(resources, workers, devices, cores, memory_gib):
     if resources.memory_gib:
         fitting = int(memory_gib // resources.memory_gib)
         if fitting < 1:
-            raise InputError(f"resources.memory_gib: a job takes {resources.memory_gib:g} GiB, this machine has "
-                             f"{memory_gib:.0f}")
+            raise InputError(
+                f"resources.memory_gib: a job takes {resources.memory_gib:g} GiB, this machine has {memory_gib:.0f}"
+            )
         most, why = min((most, why), (fitting, f"{memory_gib:.0f} GiB of memory"))
     if resources.cpus and resources.cpus > cores:
         raise InputError(f"resources.cpus: a job takes {resources.cpus} cores, this machine has {cores}")
@@ -107,13 +114,15 @@ def find_slots(resources, workers, devices, cores, memory_gib):
         by_cores = max(1, cores // resources.cpus) if resources.cpus else None
         workers = min(most, by_cores or (most if devices else 1))
     elif workers > most:
-        raise InputError(f"--workers {workers}: {why} are enough for {most}; change --workers, or resources in the "
-                         f"sweep file")
+        raise InputError(
+            f"--workers {workers}: {why} are enough for {most}; change --workers, or resources in the sweep file"
+        )
     threads = resources.cpus or max(1, cores // workers)
     environment = dict.fromkeys(THREADS, str(threads))
     if devices:
-        return [Slot({**environment, "CUDA_VISIBLE_DEVICES": devices[number % len(devices)]})
-                for number in range(workers)]
+        return [
+            Slot({**environment, "CUDA_VISIBLE_DEVICES": devices[number % len(devices)]}) for number in range(workers)
+        ]
     hidden = {"CUDA_VISIBLE_DEVICES": ""} if resources.gpus == 0 else {}
     return [Slot({**environment, **hidden})] * workers
 
@@ -131,8 +140,10 @@ def gpus(plan):
         return ()
     found = _gpus()
     if plan.resources.gpus and not found:
-        raise InputError(f"resources.gpus: {plan.resources.gpus:g} of a GPU is asked for, and nvidia-smi and "
-                         f"CUDA_VISIBLE_DEVICES name none here; leave gpus out to run on the CPU")
+        raise InputError(
+            f"resources.gpus: {plan.resources.gpus:g} of a GPU is asked for, and nvidia-smi and "
+            f"CUDA_VISIBLE_DEVICES name none here; leave gpus out to run on the CPU"
+        )
     return found
 
 
@@ -141,8 +152,13 @@ def _gpus():
     if visible is not None:
         return tuple(name.strip() for name in visible.split(",") if name.strip() not in ("", "-1"))
     with contextlib.suppress(OSError, subprocess.SubprocessError):
-        said = subprocess.run(["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"], capture_output=True,
-                              text=True, timeout=60, check=True).stdout
+        said = subprocess.run(
+            ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        ).stdout
         return tuple(line.strip() for line in said.splitlines() if line.strip().isdigit())
     return ()
 

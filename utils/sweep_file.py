@@ -10,6 +10,7 @@
 
 The schema is made from main.py's own parser, so that a new flag is known here at once.
 """
+
 import argparse
 import difflib
 import json
@@ -49,7 +50,7 @@ class SweepFile(NamedTuple):
     lines: dict
 
     def line(self, *path):
-        """"name, line n" of the nearest key to ``path`` that the file has."""
+        """ "name, line n" of the nearest key to ``path`` that the file has."""
         while path and path not in self.lines:
             path = path[:-1]
         return f"{self.name}, line {self.lines[path]}" if path in self.lines else self.name
@@ -81,8 +82,9 @@ def read(path):
     try:
         json.dumps(content, allow_nan=False)
     except (TypeError, ValueError) as error:  # a date, say, or .nan
-        raise InputError(f"{path}: a value is neither text nor number, true, false or null ({error}); quote it"
-                         ) from None
+        raise InputError(
+            f"{path}: a value is neither text nor number, true, false or null ({error}); quote it"
+        ) from None
     return check(content, str(path), lines)
 
 
@@ -99,8 +101,14 @@ def check(content, name, lines=None):
         path, text = found[0]
         more = f" (and {len(found) - 1} more faults)" if len(found) > 1 else ""
         raise InputError(f"{name}, line {_line(lines, path)}: {'.'.join(map(str, path)) or 'the file'}: {text}{more}")
-    sweep = SweepFile(name, dict(content.get("options") or {}), dict(content.get("grid") or {}),
-                      tuple(content.get("exclude") or ()), Resources(**(content.get("resources") or {})), lines)
+    sweep = SweepFile(
+        name,
+        dict(content.get("options") or {}),
+        dict(content.get("grid") or {}),
+        tuple(content.get("exclude") or ()),
+        Resources(**(content.get("resources") or {})),
+        lines,
+    )
     for option in sweep.grid:
         if option in sweep.options:
             raise InputError(f"{sweep.line('grid', option)}: grid.{option}: {option} stands in options, too; keep one")
@@ -109,8 +117,10 @@ def check(content, name, lines=None):
             if option not in sweep.grid:
                 raise InputError(f"{sweep.line('exclude', number, option)}: exclude.{option}: not in grid")
             if not any(same(value, known) for known in sweep.grid[option]):
-                raise InputError(f"{sweep.line('exclude', number, option)}: exclude.{option}: {value!r} is no value "
-                                 f"of grid.{option}, so nothing would be left out")
+                raise InputError(
+                    f"{sweep.line('exclude', number, option)}: exclude.{option}: {value!r} is no value "
+                    f"of grid.{option}, so nothing would be left out"
+                )
     return sweep
 
 
@@ -122,20 +132,29 @@ def same(one, other):
 def schema():
     """The JSON schema of a sweep file, a dict."""
     values = {name: _value_schema(name, action) for name, action in _actions().items() if name not in REFUSED}
-    lists = {name: {"type": "array", "minItems": 1, "uniqueItems": True, "items": {"anyOf": [value, {"type": "null"}]}}
-             for name, value in values.items() if name != "save_maps"}
+    lists = {
+        name: {"type": "array", "minItems": 1, "uniqueItems": True, "items": {"anyOf": [value, {"type": "null"}]}}
+        for name, value in values.items()
+        if name != "save_maps"
+    }
     for name in ("category", "seed"):
         lists[name]["items"] = {"type": ["string", "integer"]}
     return {
-        "type": "object", "additionalProperties": False,
+        "type": "object",
+        "additionalProperties": False,
         "properties": {
             "options": {"type": ["object", "null"], "additionalProperties": False, "properties": values},
             "grid": {"type": ["object", "null"], "additionalProperties": False, "properties": lists},
             "exclude": {"type": ["array", "null"], "items": {"type": "object", "minProperties": 1}},
-            "resources": {"type": ["object", "null"], "additionalProperties": False, "properties": {
-                "gpus": {"type": "number", "minimum": 0, "maximum": 1},  # main.py uses one at most
-                "cpus": {"type": "integer", "minimum": 1},
-                "memory_gib": {"type": "number", "exclusiveMinimum": 0}}},
+            "resources": {
+                "type": ["object", "null"],
+                "additionalProperties": False,
+                "properties": {
+                    "gpus": {"type": "number", "minimum": 0, "maximum": 1},  # main.py uses one at most
+                    "cpus": {"type": "integer", "minimum": 1},
+                    "memory_gib": {"type": "number", "exclusiveMinimum": 0},
+                },
+            },
         },
     }
 
@@ -182,15 +201,25 @@ def _text_of(error):
     instance = error.instance
     if error.validator == "anyOf":
         choices = dict.fromkeys(value for part in _flatten(error.validator_value) for value in part.get("enum", ()))
-        kinds = "true or false" if any(part.get("type") == "boolean" for part in error.validator_value) else \
-            "a value or a list of values"
+        kinds = (
+            "true or false"
+            if any(part.get("type") == "boolean" for part in error.validator_value)
+            else "a value or a list of values"
+        )
         return f"{instance!r} is not " + (f"one of {', '.join(map(str, choices))}" if choices else kinds)
     if error.validator == "enum":
         return f"{instance!r} is not one of {', '.join(map(str, error.validator_value))}"
     if error.validator == "type":
         kinds = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
-        words = {"object": "keys with values", "array": "a list in [ ]", "string": "a text", "number": "a number",
-                 "integer": "a whole number", "boolean": "true or false", "null": "nothing"}
+        words = {
+            "object": "keys with values",
+            "array": "a list in [ ]",
+            "string": "a text",
+            "number": "a number",
+            "integer": "a whole number",
+            "boolean": "true or false",
+            "null": "nothing",
+        }
         return f"{instance!r} is not {' or '.join(words[kind] for kind in kinds)}"
     if error.validator == "uniqueItems":
         return "a value stands there twice"

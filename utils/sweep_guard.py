@@ -5,6 +5,7 @@
 Standard input has to be a pipe from the starting process: its end is the sign. So a driver or a worker that is killed
 with SIGKILL leaves no job behind that goes on computing beside its repetition.
 """
+
 import os
 import runpy
 import signal

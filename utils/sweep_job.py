@@ -1,9 +1,10 @@
 """One job of a sweep on this host: its process, its log, what is left of earlier attempts, its outcome.
 
-    <job>/log.txt         what main.py has printed, all attempts
-    <job>/attempt.json    which process computes it and where; there while it does
-    <job>/job.json        how the last attempt ended
+<job>/log.txt         what main.py has printed, all attempts
+<job>/attempt.json    which process computes it and where; there while it does
+<job>/job.json        how the last attempt ended
 """
+
 import contextlib
 import json
 import os
@@ -80,13 +81,21 @@ class Attempt:
         self._log.flush()
         self._from = self._log.tell()
         self.process = subprocess.Popen(
-            [sys.executable, str(GUARD), *self.command[1:]], stdin=subprocess.PIPE, stdout=self._log,
-            stderr=subprocess.STDOUT, cwd=directory, start_new_session=os.name == "posix",
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **environment})
+            [sys.executable, str(GUARD), *self.command[1:]],
+            stdin=subprocess.PIPE,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            cwd=directory,
+            start_new_session=os.name == "posix",
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
+        )
         with contextlib.suppress(psutil.Error):
             created = psutil.Process(self.process.pid).create_time()
-            atomic_write_text(self.folder / ATTEMPT, json.dumps(
-                {"process": self.process.pid, "created": created, "host": host(), "begun": self._begun}) + "\n")
+            atomic_write_text(
+                self.folder / ATTEMPT,
+                json.dumps({"process": self.process.pid, "created": created, "host": host(), "begun": self._begun})
+                + "\n",
+            )
 
     def poll(self):
         """The Outcome once the process has ended; None before."""
@@ -211,8 +220,11 @@ def state_of(out, job, driver_alive, found=None):
 def packed(folder):
     """((path below ``folder``, content), ...) of a job's files, run.json last: with it the job is finished."""
     folder = Path(folder)
-    paths = [path for path in sorted(folder.rglob("*"))
-             if path.is_file() and path.suffix not in (".lock", ".holder", ".tmp") and path.name != ATTEMPT]
+    paths = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.suffix not in (".lock", ".holder", ".tmp") and path.name != ATTEMPT
+    ]
     paths.sort(key=lambda path: path == folder / "run.json")
     return tuple((path.relative_to(folder).as_posix(), path.read_bytes()) for path in paths)
 

@@ -1,4 +1,5 @@
 """One driver of a sweep's folder at a time, on this host or another."""
+
 import json
 import time
 from pathlib import Path

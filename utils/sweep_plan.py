@@ -9,6 +9,7 @@ filled in where the job runs.
     <OUT>/jobs/<job>/              what main.py writes
     <OUT>/jobs/<job>/maps/         with save_maps: true
 """
+
 import contextlib
 import hashlib
 import io
@@ -151,8 +152,13 @@ def _job(file, fixed, chosen):
     slug = re.sub(r"[^A-Za-z0-9_-]+", "-", options["category"])[:60].strip("-")
     digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
     name = f"{slug or 'category'}-seed{parsed.seed}-{digest}"  # no word of the grid, which may get more axes
-    return Job(name, options["category"], parsed.seed, setting,
-               tuple((name, _frozen(value)) for name, value in options.items()))
+    return Job(
+        name,
+        options["category"],
+        parsed.seed,
+        setting,
+        tuple((name, _frozen(value)) for name, value in options.items()),
+    )
 
 
 def _parsed(file, options, chosen, title):
@@ -205,8 +211,11 @@ def _quoted(word):
         return shlex.quote(word)
     parts = VARIABLE.split(word)  # text, name, text, name, ..., text
     texts = [re.sub(r'([\\"$`])', r"\\\1", text) for text in parts[::2]]
-    return '"' + "".join(text + (f"${{{name}}}" if name else "") for text, name in
-                         itertools.zip_longest(texts, parts[1::2])) + '"'
+    return (
+        '"'
+        + "".join(text + (f"${{{name}}}" if name else "") for text, name in itertools.zip_longest(texts, parts[1::2]))
+        + '"'
+    )
 
 
 # ---------------------------------------------------------------- what is finished
@@ -239,8 +248,11 @@ def finished_record(folder, job):
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none, half of one, or somebody else's
         return None
     options = dict(job.options)
-    marks = [(option, where) for option, where in (("save_preds", "pred_maps"), ("save_feature", "features"))
-             if options.get(option)]
+    marks = [
+        (option, where)
+        for option, where in (("save_preds", "pred_maps"), ("save_feature", "features"))
+        if options.get(option)
+    ]
     if any(not (folder / where / f".{category}.unit").is_file() for _, where in marks):
         return None
     if options.get("save_maps"):

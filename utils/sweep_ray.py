@@ -4,6 +4,7 @@ Each job is one Ray task, which runs main.py as a process and waits for it. Ray 
 gone. The project's modules travel with the tasks. Where a node sees the sweep's folder the job writes there; where it
 does not, the job's files come back as the task's value. Needs requirements-ray.txt.
 """
+
 import contextlib
 import logging
 import os
@@ -86,8 +87,14 @@ def compute(job, out, name, token, environment, directory):
     folder = job_folder(out, job) if shared else Path(tempfile.gettempdir()) / name / job.name
     code = Path(__file__).resolve().parents[1] / "main.py"
     try:
-        attempt = Attempt(job, folder, code, environment, Path(out) / "examinations" if shared else None,
-                          directory if os.path.isdir(directory) else None)
+        attempt = Attempt(
+            job,
+            folder,
+            code,
+            environment,
+            Path(out) / "examinations" if shared else None,
+            directory if os.path.isdir(directory) else None,
+        )
         try:
             outcome = attempt.poll()
             while outcome is None:
@@ -131,8 +138,9 @@ def _connect(ray, stage):
                 raise
             ray.init(address="local", num_cpus=available_cores(), include_dashboard=False, **quiet)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        raise InputError(f"--engine ray: no connection to the cluster ({error}); start one with ray start --head, or "
-                         f"set RAY_ADDRESS") from None
+        raise InputError(
+            f"--engine ray: no connection to the cluster ({error}); start one with ray start --head, or set RAY_ADDRESS"
+        ) from None
 
 
 def _gpus_of_a_job(ray, plan):
@@ -152,8 +160,10 @@ def _refuse_impossible(ray, asked):
         if all(node.get(names[name], 0) >= value for name, value in asked.items()):
             return
     wanted = ", ".join(f"{value} {names[name]}" for name, value in asked.items() if value)
-    raise InputError(f"--engine ray: no node of the cluster has what a job takes ({wanted}); change resources in the "
-                     f"sweep file, or begin such a node first")
+    raise InputError(
+        f"--engine ray: no node of the cluster has what a job takes ({wanted}); change resources in the "
+        f"sweep file, or begin such a node first"
+    )
 
 
 def _sees(out, token):

@@ -1,4 +1,5 @@
 """What a sweep's finished jobs hold, read from their folders alone, arranged by row, category and seed."""
+
 import csv
 from typing import NamedTuple
 
@@ -72,11 +73,18 @@ def gather(out, plan, resample=None):
             row.setdefault(job.seed, Measured(metrics, paths, label, scores[scoring], resampled, lacks))
     notes = [untrained_note(sorted(set(standins)))] if standins else []
     notes += [f"NOT THE SAME WEIGHTS in all jobs: {network}." for network, known in weights.items() if len(known) > 1]
-    notes += [f"Not the same {package} in all jobs: {', '.join(sorted(map(str, known)))}."
-              for package, known in versions.items() if len(known) > 1 and package not in ("platform", "cpus")]
-    return Gathered(_ordered(found, plan, spelled), {(setting, spelled.get(category, category)): seeds
-                                                    for (setting, category), seeds in planned.items()},
-                    done, len(plan.jobs), tuple(notes))
+    notes += [
+        f"Not the same {package} in all jobs: {', '.join(sorted(map(str, known)))}."
+        for package, known in versions.items()
+        if len(known) > 1 and package not in ("platform", "cpus")
+    ]
+    return Gathered(
+        _ordered(found, plan, spelled),
+        {(setting, spelled.get(category, category)): seeds for (setting, category), seeds in planned.items()},
+        done,
+        len(plan.jobs),
+        tuple(notes),
+    )
 
 
 def _ordered(found, plan, spelled):
@@ -85,8 +93,15 @@ def _ordered(found, plan, spelled):
     scorings.sort(key=lambda scoring: scoring != "baseline")
     categories = list(dict.fromkeys(job.category for job in plan.jobs))
     rows = [Row(setting, scoring) for setting in plan.settings for scoring in scorings]
-    return {row: {spelled[category]: dict(sorted(found[row][category].items()))
-                  for category in categories if category in found[row]} for row in rows if row in found}
+    return {
+        row: {
+            spelled[category]: dict(sorted(found[row][category].items()))
+            for category in categories
+            if category in found[row]
+        }
+        for row in rows
+        if row in found
+    }
 
 
 def read_scores(path, scorings):
@@ -98,8 +113,12 @@ def read_scores(path, scorings):
     try:
         with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
             rows = sorted(csv.DictReader(file), key=lambda row: row["path"])
-        return (tuple(row["path"] for row in rows), np.array([int(row["label"]) for row in rows], np.uint8),
-                {name: np.array([float(row[name]) for row in rows]) for name in scorings})
+        return (
+            tuple(row["path"] for row in rows),
+            np.array([int(row["label"]) for row in rows], np.uint8),
+            {name: np.array([float(row[name]) for row in rows]) for name in scorings},
+        )
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({type(error).__name__}: {error}); remove the job's folder and run "
-                         f"the sweep again") from None
+        raise InputError(
+            f"{path}: cannot be read ({type(error).__name__}: {error}); remove the job's folder and run the sweep again"
+        ) from None

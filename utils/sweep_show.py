@@ -1,4 +1,5 @@
 """What a sweep shows while it runs: a live table on a terminal, a line a job elsewhere, nothing with --quiet."""
+
 import contextlib
 import sys
 import time
@@ -86,15 +87,22 @@ class Show:
 
     def _drawing(self):
         running = self._running()
-        counts = [f"{self.done} of {self.total} done", f"{len(running) if self.begun else 0} running",
-                  f"{self.failed} failed", self.left()]
+        counts = [
+            f"{self.done} of {self.total} done",
+            f"{len(running) if self.begun else 0} running",
+            f"{self.failed} failed",
+            self.left(),
+        ]
         table = Table(box=None, show_header=False, padding=(0, 1))
-        for event in self.ended[-SHOWN // 2:]:
+        for event in self.ended[-SHOWN // 2 :]:
             state = event.outcome.state
             table.add_row(Text(state, COLOURS[state]), Text(event.job.title), duration(event.outcome.seconds))
         for job in running[:SHOWN]:
-            table.add_row(Text(RUNNING, COLOURS[RUNNING]), Text(job.title),
-                          duration(time.time() - self.begun.get(job, time.time())))
+            table.add_row(
+                Text(RUNNING, COLOURS[RUNNING]),
+                Text(job.title),
+                duration(time.time() - self.begun.get(job, time.time())),
+            )
         return Group(Text(" · ".join(filter(None, counts)), "bold"), table)
 
 
@@ -111,5 +119,7 @@ def ended_lines(out, event, before="", left=""):
     where = f" on {outcome.host}" if outcome.host else ""
     again = "; it is begun again" if event.again else ""
     log = job_folder(out, event.job) / LOG
-    return [f"{before}{title}: failed after {took} ({how}{where}){again}; {log} ends with:",
-            *(f"    {line}" for line in outcome.lines)]
+    return [
+        f"{before}{title}: failed after {took} ({how}{where}){again}; {log} ends with:",
+        *(f"    {line}" for line in outcome.lines),
+    ]

@@ -1,10 +1,11 @@
 """A sweep's tables and figure from what its finished jobs hold; nothing in them depends on when or where jobs ran.
 
-    tables.md          mean ± standard deviation over seeds, a row a setting and scoring; paired differences
-    cells.csv          the same in full precision, with both kinds of intervals
-    differences.csv    all comparisons, with intervals, p values and Holm's correction
-    figure.png         means over the categories; a curve where the grid has an axis of numbers
+tables.md          mean ± standard deviation over seeds, a row a setting and scoring; paired differences
+cells.csv          the same in full precision, with both kinds of intervals
+differences.csv    all comparisons, with intervals, p values and Holm's correction
+figure.png         means over the categories; a curve where the grid has an axis of numbers
 """
+
 import csv
 import io
 from pathlib import Path
@@ -19,8 +20,10 @@ from utils.sweep_plan import shown
 
 FILES = ("tables.md", "cells.csv", "differences.csv", "figure.png")
 MISSING = "-"
-FAMILIES = {BY_SCORING: "scorings against the baseline of the same setting",
-            BY_SETTING: "settings against the first one, same scoring"}
+FAMILIES = {
+    BY_SCORING: "scorings against the baseline of the same setting",
+    BY_SETTING: "settings against the first one, same scoring",
+}
 NAMES = {metric: heading.replace(" Results", "") for metric, (heading, _) in TABLES.items()}
 
 
@@ -40,8 +43,10 @@ def write_tables(out, plan, gathered):
 
 def cells_of(gathered, metric):
     """{Row: ({category or MEAN: Mean}, [complete categories])}."""
-    return {row: means(of, metric, {category: gathered.planned[row.setting, category] for category in of})
-            for row, of in gathered.table.items()}
+    return {
+        row: means(of, metric, {category: gathered.planned[row.setting, category] for category in of})
+        for row, of in gathered.table.items()
+    }
 
 
 def title(plan, row):
@@ -63,14 +68,24 @@ def markdown(plan, gathered, cells, found):
     for metric in METRICS:
         categories = list(dict.fromkeys(c for of, _ in cells[metric].values() for c in of if c != MEAN))
         one = len(seeds) == 1
-        rows = [[escaped(title(plan, row)),
-                 *(_cell(of.get(c), gathered.planned.get((row.setting, c), ()), one) for c in categories),
-                 _mean_cell(of.get(MEAN), complete, gathered, one)] for row, (of, complete) in cells[metric].items()]
-        words = ("95 % interval over test parts (bootstrap)" if len(seeds) == 1 else
-                 "95 % interval of the mean over seeds (Student)")
-        texts.append(f"## {NAMES[metric]}\n\nMean ± standard deviation over seeds {', '.join(map(str, seeds))}; in "
-                     f"brackets the {words}, where it is known.\n\n"
-                     + _table(["Method", *map(column_title, categories), MEAN], rows))
+        rows = [
+            [
+                escaped(title(plan, row)),
+                *(_cell(of.get(c), gathered.planned.get((row.setting, c), ()), one) for c in categories),
+                _mean_cell(of.get(MEAN), complete, gathered, one),
+            ]
+            for row, (of, complete) in cells[metric].items()
+        ]
+        words = (
+            "95 % interval over test parts (bootstrap)"
+            if len(seeds) == 1
+            else "95 % interval of the mean over seeds (Student)"
+        )
+        texts.append(
+            f"## {NAMES[metric]}\n\nMean ± standard deviation over seeds {', '.join(map(str, seeds))}; in "
+            f"brackets the {words}, where it is known.\n\n"
+            + _table(["Method", *map(column_title, categories), MEAN], rows)
+        )
         for family, words in FAMILIES.items():
             mine = [d for d in found[metric] if d.family == family]
             if mine:
@@ -102,14 +117,21 @@ def _difference_table(plan, metric, words, found):
     columns = [*categories, *([MEAN] if any(d.category == MEAN for d in found) else [])]
     pairs = list(dict.fromkeys((d.row, d.reference) for d in found))
     by = {(d.row, d.reference, d.category): d for d in found}
-    rows = [[escaped(f"{title(plan, row)} minus {title(plan, reference)}"),
-             *(_difference_cell(by.get((row, reference, c))) for c in columns)] for row, reference in pairs]
+    rows = [
+        [
+            escaped(f"{title(plan, row)} minus {title(plan, reference)}"),
+            *(_difference_cell(by.get((row, reference, c))) for c in columns),
+        ]
+        for row, reference in pairs
+    ]
     test = "DeLong's test" if metric == METRICS[0] else "bootstrap over test images"
     notes = list(dict.fromkeys(d.note for d in found if d.note))
-    return (f"### {NAMES[metric]}: {words}\n\nMean difference over the seeds, its 95 % interval over test parts and p "
-            f"({test}), Holm-corrected over this table's rows.\n\n"
-            + _table(["Difference", *map(_column, columns)], rows)
-            + "".join(f"\n\nNot tested where no interval stands: {note}." for note in notes))
+    return (
+        f"### {NAMES[metric]}: {words}\n\nMean difference over the seeds, its 95 % interval over test parts and p "
+        f"({test}), Holm-corrected over this table's rows.\n\n"
+        + _table(["Difference", *map(_column, columns)], rows)
+        + "".join(f"\n\nNot tested where no interval stands: {note}." for note in notes)
+    )
 
 
 def _column(category):
@@ -125,8 +147,9 @@ def _difference_cell(of):
 
 
 def _table(header, rows):
-    return tabulate(rows, header, tablefmt="pipe", disable_numparse=True,
-                    colalign=["left"] + ["right"] * (len(header) - 1))
+    return tabulate(
+        rows, header, tablefmt="pipe", disable_numparse=True, colalign=["left"] + ["right"] * (len(header) - 1)
+    )
 
 
 # ---------------------------------------------------------------- CSV
@@ -135,8 +158,24 @@ def _table(header, rows):
 def cells_csv(plan, gathered, cells):
     """The text of cells.csv: a line a metric, row and category."""
     axes = _axes(plan)
-    lines = [["metric", "method", *axes, "scoring", "category", "categories", "seeds", "seeds_planned", "mean", "sd",
-              "seeds_low", "seeds_high", "parts_low", "parts_high"]]
+    lines = [
+        [
+            "metric",
+            "method",
+            *axes,
+            "scoring",
+            "category",
+            "categories",
+            "seeds",
+            "seeds_planned",
+            "mean",
+            "sd",
+            "seeds_low",
+            "seeds_high",
+            "parts_low",
+            "parts_high",
+        ]
+    ]
     for metric in METRICS:
         for row, (of, complete) in cells[metric].items():
             for category, mean in of.items():
@@ -149,12 +188,47 @@ def cells_csv(plan, gathered, cells):
 def differences_csv(plan, found):
     """The text of differences.csv: a line a comparison, metric and category."""
     axes = _axes(plan)
-    names = ["metric", "family", "method", *axes, "scoring", *(f"reference_{name}" for name in ("method", *axes)),
-             "reference_scoring", "category", "categories", "seeds", "parts", "difference", "low", "high", "p",
-             "p_holm", "test", "note"]
-    lines = [[d.metric, d.family, *_key(plan, d.row, axes), *_key(plan, d.reference, axes), d.category, d.categories,
-              d.seeds, d.parts, d.value, d.low, d.high, d.p, d.holm, d.test, d.note]
-             for metric in METRICS for d in found[metric]]
+    names = [
+        "metric",
+        "family",
+        "method",
+        *axes,
+        "scoring",
+        *(f"reference_{name}" for name in ("method", *axes)),
+        "reference_scoring",
+        "category",
+        "categories",
+        "seeds",
+        "parts",
+        "difference",
+        "low",
+        "high",
+        "p",
+        "p_holm",
+        "test",
+        "note",
+    ]
+    lines = [
+        [
+            d.metric,
+            d.family,
+            *_key(plan, d.row, axes),
+            *_key(plan, d.reference, axes),
+            d.category,
+            d.categories,
+            d.seeds,
+            d.parts,
+            d.value,
+            d.low,
+            d.high,
+            d.p,
+            d.holm,
+            d.test,
+            d.note,
+        ]
+        for metric in METRICS
+        for d in found[metric]
+    ]
     return _csv([names, *lines])
 
 
@@ -171,8 +245,11 @@ def _key(plan, row, axes):
 def _csv(lines):
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(
-        [["" if value is None else repr(value) if isinstance(value, float) else value for value in line]
-         for line in lines])
+        [
+            ["" if value is None else repr(value) if isinstance(value, float) else value for value in line]
+            for line in lines
+        ]
+    )
     return text.getvalue()
 
 
@@ -221,8 +298,15 @@ def _curves(axes, plan, known, axis):
         lines.setdefault(title(plan, Row(rest, row.scoring)), []).append((dict(row.setting)[axis], mean))
     for number, (name, points) in enumerate(lines.items()):
         points.sort(key=lambda point: point[0])
-        axes.errorbar([x for x, _ in points], [m.mean for _, m in points], [m.sd or 0 for _, m in points], label=name,
-                      marker="o", capsize=3, color=f"C{number % 10}")
+        axes.errorbar(
+            [x for x, _ in points],
+            [m.mean for _, m in points],
+            [m.sd or 0 for _, m in points],
+            label=name,
+            marker="o",
+            capsize=3,
+            color=f"C{number % 10}",
+        )
     values = sorted({x for points in lines.values() for x, _ in points})
     if values and values[0] > 0 and values[-1] / values[0] >= 10:
         axes.set_xscale("log")

@@ -36,11 +36,14 @@ class Unit(NamedTuple):
 
 def measure(points):
     """Measures of ``points`` [N, 3] floats, N > 0."""
-    some = points[::max(1, len(points) // SAMPLE)]
+    some = points[:: max(1, len(points) // SAMPLE)]
     low, high = np.percentile(some, (1, 99), axis=0)
-    return Measures(float((high - low).max()), float((points.max(0).astype(float) - points.min(0)).max()),
-                    tuple(float(v) for v in np.median(some, axis=0)),
-                    float(np.median(np.linalg.norm(some.astype(np.float64), axis=1))))
+    return Measures(
+        float((high - low).max()),
+        float((points.max(0).astype(float) - points.min(0)).max()),
+        tuple(float(v) for v in np.median(some, axis=0)),
+        float(np.median(np.linalg.norm(some.astype(np.float64), axis=1))),
+    )
 
 
 def guess_unit(extent, distance):
@@ -58,20 +61,25 @@ def unit_fault(extent, distance, unit: Optional[str]):
     where they can. ``"m"`` says that they are metres, whatever they look like."""
     guess = guess_unit(extent, distance)
     if unit != "m" and distance > OFFSET * extent > 0:
-        return (f"coordinates lie {distance:.3g} from the origin, the extent is {extent:.3g}: single precision blurs "
-                "such a part; take the offset away, or give --unit m if this is meant")
+        return (
+            f"coordinates lie {distance:.3g} from the origin, the extent is {extent:.3g}: single precision blurs "
+            "such a part; take the offset away, or give --unit m if this is meant"
+        )
     if unit is None and guess != "m":
         other = "cm" if guess == "mm" else "mm"
         return (
             f"coordinates look like {NAMES[guess]}, metres are expected: the extent is {extent:.3g}; give --unit "
             f"{guess} (factor {UNITS[guess]:g}, then {extent * UNITS[guess]:.3g} m), --unit {other} if they are that, "
-            "or --unit m if metres are meant")
+            "or --unit m if metres are meant"
+        )
     if unit in NAMES:
         size, away = extent * UNITS[unit], distance * UNITS[unit]
         if size < SMALLEST[unit] or size > BEYOND * LARGEST or away > BEYOND * FURTHEST:
             mend = "leave out --unit" if guess == "m" else f"give --unit {guess}"
-            return (f"with --unit {unit} the extent is {size:.2g} m, {away:.2g} m away; the coordinates look like "
-                    f"{NAMES.get(guess, 'metres')}: {mend}, or --unit m if metres are meant")
+            return (
+                f"with --unit {unit} the extent is {size:.2g} m, {away:.2g} m away; the coordinates look like "
+                f"{NAMES.get(guess, 'metres')}: {mend}, or --unit m if metres are meant"
+            )
     return None
 
 
