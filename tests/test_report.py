@@ -1,11 +1,13 @@
 """The report about saved maps: what is on the page, and what a browser makes of it."""
 
 import base64
+import json
 import re
 import shutil
 import subprocess
 from html import unescape
 from types import SimpleNamespace
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -14,8 +16,10 @@ from markupsafe import escape
 import scoring_addon
 from evaluation import metrics, read, score
 from tests.make_maps import write_category
-from tools import report
+from tools import report, report_numbers, report_sections
+from tools.report_page import Page
 from utils.metrics import roc_auc
+from utils.significance import Difference
 
 ODD = 'odd <&>"$x$'
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -81,7 +85,7 @@ def test_caption_and_undefined(made):
     row = re.search(rf"<tr><td>{re.escape(escape(ODD))}</td>((?:<td class=\"number\">[^<]*</td>)+)</tr>", made.page)[1]
     assert re.findall(">([^<]+)<", row)[:3] == ["undefined"] * 3
     assert "Largest gain" in made.page and "Random draw" in text and "gain undefined" in text
-    assert all(variant in text for variant in report.VARIANTS)
+    assert all(variant in text for variant in report_sections.VARIANTS)
 
 
 def test_calibrated_stands_in_every_table_and_figure(maps, made):
@@ -115,9 +119,11 @@ def test_old_maps_are_told_in_one_line(tmp_path, capsys):
 
 
 def test_trained_run_has_no_warning():
-    page = report.Page()
+    page = Page()
     meta = {"options": {"fix": ["eval_mode", "scaling"]}, "seed": 3}
-    report.caption_section(page, [report.Summary("cookie", False, meta, np.array([0, 1]), {})], PARAMETERS)
+    report_sections.caption_section(
+        page, [report_numbers.Summary("cookie", False, meta, np.array([0, 1]), {})], PARAMETERS
+    )
     text = page.html("a title")
     assert "untrained" not in text and "eval_mode, scaling" in text
 
@@ -125,6 +131,83 @@ def test_trained_run_has_no_warning():
 def test_same_maps_same_page(maps, made, tmp_path):
     assert report.main([str(maps), "-o", str(tmp_path), "--scoring_topk", "8"]) == 0
     assert (tmp_path / "report.html").read_text(encoding="utf-8") == made.page
+
+
+def test_page_opens_with_the_verdict(maps, made):
+    text = unescape(re.sub(r"<[^>]*>", "|", made.page.partition("<body>")[2]))
+    first = text.partition("95 % intervals")[0]
+    saved = read(maps / "a.npz")
+    base, proposed = (metrics(saved, score(saved, [n]))[n] for n in ("baseline", "disagreement"))
+    assert re.search(r"Disagreement is [^|]*\.\|", first) and re.search(r"Calibrated \(ours\) is [^|]*\.\|", first)
+    found = re.search(r"Disagreement is [^|]*AU-PRO \(([-+.0-9]+) \[([-+.0-9]+), ([-+.0-9]+)\]", first)
+    value, low, high = map(float, found.groups())
+    assert low <= value <= high
+    assert "1 of 2 categories" in first  # the odd one has no good part, so no image ROCAUC
+    one = report_numbers.verdict([summary(maps / "a.npz")], "disagreement")["au_pro"][0]
+    assert one.value == pytest.approx(proposed.au_pro - base.au_pro, abs=1e-9)
+
+
+def summary(path):
+    return report_numbers.summary_of(report_numbers.read_category(path, 0, PARAMETERS), 0)
+
+
+@pytest.mark.parametrize(
+    "low, high, words",
+    [
+        (0.01, 0.03, "Disagreement is better than the baseline in AU-PRO (+0.020 [+0.010, +0.030])."),
+        (-0.03, -0.01, "Disagreement is worse than the baseline in AU-PRO (-0.020 [-0.030, -0.010])."),
+        (-0.01, 0.05, "Disagreement is not shown to differ from the baseline in AU-PRO (+0.020 [-0.010, +0.050])."),
+    ],
+)
+def test_verdict_in_words(low, high, words):
+    of = Difference((low + high) / 2, low, high)
+    assert report_sections.verdict_sentence("Disagreement", {"au_pro": (of, 1)}, 1) == words
+
+
+def test_verdict_of_two_metrics_and_of_none():
+    found = {"au_pro": (Difference(0.02, 0.01, 0.03), 3), "image_rocauc": (Difference(-0.01, -0.05, 0.03), 2)}
+    assert report_sections.verdict_sentence("Ours", found, 3) == (
+        "Ours is better than the baseline in AU-PRO (+0.020 [+0.010, +0.030]), and not shown to differ from the "
+        "baseline in image ROCAUC (-0.010 [-0.050, +0.030], 2 of 3 categories), mean of 3 categories."
+    )
+    assert "cannot be compared" in report_sections.verdict_sentence("Ours", {}, 1)
+
+
+def test_a_defective_part_is_explained(maps, made):
+    saved = read(maps / "a.npz")
+    explained = unescape(re.search(r"One score explained</h2>\n<p>(.*?)</p>", made.page)[1])
+    index = saved.path.index(explained.split(" of ")[0])
+    assert saved.label[index] == 1 and "(defective)" in explained
+    gain = report_numbers.read_category(maps / "a.npz", 0, PARAMETERS).gain
+    assert gain[index] == gain[saved.label == 1].max()
+
+
+def test_predictions_are_listed_and_linked(maps, tmp_path):
+    judged, out = tmp_path / "judged parts", tmp_path / "out"
+    (judged / "pictures" / "rgb").mkdir(parents=True)
+    (judged / "pictures" / "rgb" / "1.png").write_bytes(b"picture")
+    (judged / "verdicts.csv").write_text("")
+    rows = [
+        {"path": "rgb/0.png", "verdict": "pass", "p_value": 0.5, "score": 1.25, "reason": "", "judged_with": "x"},
+        {"path": "rgb/1.png", "verdict": "fail", "p_value": 0.05, "score": 7.0, "reason": "<a>", "judged_with": "x"},
+        {"path": "rgb/2.png", "verdict": "cannot judge", "reason": "dark", "judged_with": "x"},
+    ]
+    (judged / "verdicts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"cut off')
+    assert report.main([str(maps), "-o", str(out), "--scoring_topk", "8", "--predictions", str(judged)]) == 0
+    part = (out / "report.html").read_text(encoding="utf-8").partition("Parts judged by a saved model")[2]
+    assert "3 parts: 1 pass, 1 fail, 1 cannot be judged" in part
+    assert re.findall(r"<tr><td>(rgb/\d.png)</td>", part) == ["rgb/1.png", "rgb/2.png", "rgb/0.png"]  # failed first
+    links = re.findall(r'<a href="([^"]*)">', part)
+    assert [(out / unquote(link)).resolve() for link in links] == [
+        judged / "verdicts.csv",
+        judged / "verdicts.jsonl",
+        judged / "pictures" / "rgb" / "1.png",
+    ]
+
+
+def test_folder_without_verdicts_is_refused(maps, tmp_path, capsys):
+    assert "no verdicts" in refusal(capsys, maps, "-o", tmp_path / "out", "--predictions", tmp_path)
+    assert not list((tmp_path / "out").iterdir())
 
 
 @pytest.mark.parametrize("recovery", ["printed", "normalized"])
@@ -135,7 +218,7 @@ def test_breakdown_adds_up(maps, recovery):
     )["disagreement"].image_preds
     recovered = []
     for i, expected in enumerate(final):
-        b = report.breakdown(saved, i, parameters)
+        b = report_numbers.breakdown(saved, i, parameters)
         assert b.robust_q95 + b.robust_mean + b.robust_dis == pytest.approx(b.robust, rel=1e-12)
         assert b.final_base + b.final_robust + b.rec == pytest.approx(b.final, rel=1e-12)
         assert b.final == expected
@@ -151,29 +234,33 @@ def test_chosen_sample_is_explained(maps, tmp_path):
     assert unescape(explained).startswith(f"</h2>\n<p>{saved.path[2]} of {ODD} (defective)")
     assert (
         f"<td>S_final</td><td>sum of the three</td><td "
-        f'class="number">{report.breakdown(saved, 2, PARAMETERS).final:.6g}</td>' in explained
+        f'class="number">{report_numbers.breakdown(saved, 2, PARAMETERS).final:.6g}</td>' in explained
     )
 
 
 def test_separation():
     label, scores = np.array([1, 1, 0, 0, 0]), np.array([5.0, 2.0, 1.0, 2.0, 3.0])
-    assert report.separation(label, scores) == pytest.approx([1, 0.5, 1, 0.75, 0.5])
+    assert report_numbers.separation(label, scores) == pytest.approx([1, 0.5, 1, 0.75, 0.5])
     rng = np.random.default_rng(0)
     label, scores = rng.integers(0, 2, 50), rng.integers(0, 9, 50)
-    parts = report.separation(label, scores)
+    parts = report_numbers.separation(label, scores)
     assert parts[label == 0].mean() == pytest.approx(roc_auc(label, scores)) == parts[label == 1].mean()
-    assert report.separation(np.ones(3), np.arange(3)) is None
+    assert report_numbers.separation(np.ones(3), np.arange(3)) is None
 
 
 def test_shown_parts_are_the_extremes(maps):
-    category = report.read_category(maps / "a.npz", 0, PARAMETERS)
+    category = report_numbers.read_category(maps / "a.npz", 0, PARAMETERS)
     reasons = {reason.partition(" (")[0]: i for i, why in category.shown.items() for reason in why}
     assert set(reasons) == {"largest gain", "largest loss", "random draw"}
     assert (
         category.gain[reasons["largest gain"]] == category.gain.max()
         and category.gain[reasons["largest loss"]] == category.gain.min()
     )
-    drawn = {i for seed in range(20) for i, why in report.read_category(maps / "b.npz", seed, PARAMETERS).shown.items()}
+    drawn = {
+        i
+        for seed in range(20)
+        for i, why in report_numbers.read_category(maps / "b.npz", seed, PARAMETERS).shown.items()
+    }
     assert drawn == {0, 1, 2}
 
 

@@ -13,7 +13,7 @@ from dataset import TrainDataset
 from feature_extractors.fitted import bank_bytes, state_of
 from feature_extractors.inspector import Inspector
 from feature_extractors.memory_bank import MemoryBank
-from feature_extractors.nearest_rows import PRODUCTS, ROWS_A_BLOCK, RowSearch, distinct_rows
+from feature_extractors.nearest_rows import RowSearch, distinct_rows, rows_per_block
 from feature_extractors.saved_model import as_dicts, read_saved
 from m3dm_runner import M3DM
 from models.weights import used_weights
@@ -158,7 +158,7 @@ def model_search(bench):
 
 def products(patches, rows):
     """The bare matrix products of patches with rows, block by block into one buffer; nothing is kept."""
-    size = max(512, min(PRODUCTS // len(patches), ROWS_A_BLOCK))
+    size = rows_per_block(len(patches), patches.device)
     buffer = patches.new_empty(len(patches), size)
     for block in rows.split(size):
         torch.mm(patches, block.T, out=buffer if len(block) == size else patches.new_empty(len(patches), len(block)))

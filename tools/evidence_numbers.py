@@ -6,9 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from tools.evidence_cells import FEATURES
-from utils.significance import delong_test
+from utils.significance import Difference, delong_test, difference_by_draws, difference_by_error
 
-LEVEL = 1.959964  # standard errors of a 95 % interval
 DRAWS = 2000
 
 
@@ -20,19 +19,6 @@ class Mean(NamedTuple):
     sd: float
     count: int
     whole: int
-
-
-class Difference(NamedTuple):
-    """A paired difference and its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def sign(self):
-        """1 above 0, -1 below, 0 where the interval holds 0."""
-        return int(self.low > 0) - int(self.high < 0)
 
 
 def metric(content, scoring, name):
@@ -69,11 +55,7 @@ def paired(pairs, name):
     found = [one for one in map(_image if name == "image_rocauc" else _pixel, sets.values()) if one is not None]
     if not found:
         return None
-    if name == "image_rocauc":
-        value, error = np.mean([of[0] for of in found]), np.sqrt(np.sum([of[1] ** 2 for of in found])) / len(found)
-        return Difference(float(value), float(value - LEVEL * error), float(value + LEVEL * error))
-    low, high = np.nanquantile(np.mean([of[1] for of in found], axis=0), (0.025, 0.975))
-    return Difference(float(np.mean([of[0] for of in found])), float(low), float(high))
+    return (difference_by_error if name == "image_rocauc" else difference_by_draws)(found)
 
 
 def _test_set(content):

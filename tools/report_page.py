@@ -6,6 +6,7 @@ The HTML is templates/report.html beside this module, by Jinja2 with autoescape:
 import base64
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -14,6 +15,13 @@ from utils.results import UNDEFINED
 
 TEMPLATE = "report.html"
 NUMBER = re.compile(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?|" + UNDEFINED)
+
+
+class Link(NamedTuple):
+    """A link in a text or in a table's cell; ``address``: "#" and an anchor of the page, or a relative URL."""
+
+    text: str
+    address: str
 
 
 class Page:
@@ -32,12 +40,12 @@ class Page:
         self.body.append({"kind": "text", "tag": name, "text": text, "anchor": anchor, "style": style})
 
     def links(self, text, links):
-        """A paragraph of ``text`` and links [(anchor on the page, name)]."""
+        """A paragraph of ``text`` and [Link]."""
         self.body.append({"kind": "links", "text": text, "links": list(links)})
 
     def table(self, header, rows, sums=()):
-        """A table of texts; cells that hold a number or "undefined" go right, the rows numbered in ``sums`` stand
-        out."""
+        """A table of texts and Links; cells that hold a number or "undefined" go right, the rows numbered in ``sums``
+        stand out."""
         self.body.append(
             {"kind": "table", "header": list(header), "rows": [list(row) for row in rows], "sums": list(sums)}
         )
@@ -58,7 +66,9 @@ class Page:
             keep_trailing_newline=True,
         )
         template = environment.get_template(TEMPLATE)
-        return template.render(title=title, body=self.body, is_number=NUMBER.fullmatch)
+        return template.render(
+            title=title, body=self.body, is_number=lambda cell: isinstance(cell, str) and NUMBER.fullmatch(cell)
+        )
 
     def write(self, folder, title):
         """Write report.html and figures/ into ``folder``."""
@@ -66,3 +76,8 @@ class Page:
             with atomic_path(Path(folder) / "figures" / name) as temporary:
                 Path(temporary).write_bytes(content)
         atomic_write_text(Path(folder) / "report.html", self.html(title))
+
+
+def is_number(cell):
+    """Whether a table's cell goes right."""
+    return isinstance(cell, str) and NUMBER.fullmatch(cell) is not None

@@ -63,21 +63,30 @@ class Predictions:
         self._file.close()
 
     def _read(self):
-        rows = {}
+        return {row["path"]: row for row in read_lines(self._path) if row["judged_with"] == self._tag}
+
+
+def read_lines(path):
+    """[dict] of the parts in a file of verdicts, [] where there is no such file; lines of other programs are left out.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8", errors="surrogateescape")
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    rows = []
+    for line in text.splitlines():
         try:
-            text = self._path.read_text(encoding="utf-8", errors="surrogateescape")
-        except FileNotFoundError:
-            return rows
-        except OSError as error:
-            raise InputError(f"{self._path}: cannot be read ({error.strerror or error})") from None
-        for line in text.splitlines():
-            try:
-                row = json.loads(line)
-                if row["judged_with"] == self._tag:
-                    rows[row["path"]] = row
-            except (ValueError, KeyError, TypeError):
-                continue  # the last line of a killed process, or another program's
-        return rows
+            row = json.loads(line)
+            if {"path", "verdict", "judged_with"} <= set(row):
+                rows.append(row)
+        except (ValueError, TypeError):
+            continue  # the last line of a killed process
+    return rows
 
 
 def table(rows):

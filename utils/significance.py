@@ -4,6 +4,7 @@ The test parts of one category are the sample; training, seed and category stay 
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import norm
@@ -14,6 +15,41 @@ from utils.metrics import count_below
 METRICS = ("image_rocauc", "pixel_rocauc", "au_pro")
 LIMIT = 0.3
 LEVEL = 0.95
+
+
+class Difference(NamedTuple):
+    """A paired difference and its 95 % interval over test parts."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def sign(self):
+        """1 above 0, -1 below, 0 where the interval holds 0."""
+        return int(self.low > 0) - int(self.high < 0)
+
+
+def difference_by_error(found):
+    """Difference of the mean of independent differences.
+
+    Args:
+        found: [(difference, standard error, ...)], one per category, as :func:`delong_test` returns them.
+    """
+    value = float(np.mean([of[0] for of in found]))
+    half = float(norm.ppf((1 + LEVEL) / 2)) * math.sqrt(sum(of[1] ** 2 for of in found)) / len(found)
+    return Difference(value, value - half, value + half)
+
+
+def difference_by_draws(found):
+    """Difference of the mean of independent differences.
+
+    Args:
+        found: [(difference, resampled differences [r], nan where undefined)], one per category.
+    """
+    drawn = np.mean([of[1] for of in found], axis=0)
+    low, high = np.nanquantile(drawn, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+    return Difference(float(np.mean([of[0] for of in found])), float(low), float(high))
 
 
 def delong_test(labels, scores_a, scores_b):

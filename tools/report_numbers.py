@@ -1,0 +1,224 @@
+"""What tools/report.py shows, in numbers: the scorings of a category, which parts it is shown by, and how the scorings
+compare with the baseline over all categories."""
+
+import zlib
+from typing import NamedTuple, Optional
+
+import numpy as np
+
+import scoring_addon
+from evaluation import metrics, read, score
+from tools.saved_scorings import saved_scorings
+from utils.errors import InputError
+from utils.metrics import count_below
+from utils.scorings import CALIBRATED
+from utils.significance import PixelCounts, delong_test, difference_by_draws, difference_by_error, resample_weights
+
+BASELINE, PROPOSED = "baseline", "disagreement"
+COMPARED = {"au_pro": "AU-PRO", "image_rocauc": "image ROCAUC"}  # in the page's first sentence
+RESAMPLES = 500
+
+
+class Category(NamedTuple):
+    """What the page says about one file of saved maps.
+
+    Attributes:
+        saved: Evaluation.
+        scored, metrics: {scoring: Scored}, {scoring: Metrics}.
+        separation: {BASELINE and PROPOSED: [n]}, None where a class has no part.
+        shown: {part: why it is shown}.
+        lacks: why calibrated is not among the scorings, "" where it is.
+    """
+
+    saved: object
+    scored: dict
+    metrics: dict
+    separation: Optional[dict]
+    shown: dict
+    lacks: str
+
+    @property
+    def gain(self):
+        """How much better the proposed score separates each part than the baseline's, [n]; None without both
+        classes."""
+        return None if self.separation is None else self.separation[PROPOSED] - self.separation[BASELINE]
+
+    @property
+    def explained(self):
+        """The defective part that gains most, whose score the page explains; None where no part is defective."""
+        defective = np.flatnonzero(self.saved.label)
+        if not len(defective):
+            return None
+        return int(defective[0] if self.gain is None else defective[np.argmax(self.gain[defective])])
+
+
+class Summary(NamedTuple):
+    """What the page's first sections need of a category.
+
+    ``compared``: {scoring: {metric of COMPARED: (difference to baseline, its error or its resamples), or None}}.
+    """
+
+    category: str
+    untrained: bool
+    meta: dict
+    label: np.ndarray
+    metrics: dict
+    compared: dict = {}
+
+
+class Breakdown(NamedTuple):
+    """One part's score: statistics, the three terms of S_robust and their sum, normalised statistics, R, C and w, the
+    three terms of S_final and their sum (Xu et al., sections 3.5 and 3.6)."""
+
+    base: float
+    q95: float
+    mean: float
+    mean_dis: float
+    robust_q95: float
+    robust_mean: float
+    robust_dis: float
+    robust: float
+    base_n: float
+    q95_n: float
+    robust_n: float
+    r: float
+    c: float
+    w: float
+    final_base: float
+    final_robust: float
+    rec: float
+    final: float
+
+
+def read_category(path, seed, parameters):
+    """Category of one file; the random draw of a part depends on ``seed`` and the category's name alone.
+
+    Raises:
+        InputError: the file cannot be read or scored.
+    """
+    saved = read(path)
+    try:
+        lacks = saved_scorings(saved)[1]
+        names = [*scoring_addon.SCORINGS, *([] if lacks else [CALIBRATED])]
+        scored = score(saved, names, parameters)
+        unfit = [name for name, of in scored.items() if not np.isfinite(of.image_preds).all()]
+        if unfit:
+            raise ValueError(f"scoring {unfit[0]} gives scores that are not finite")
+        found = metrics(saved, scored)
+    except (InputError, ValueError) as error:
+        raise InputError(f"{path}: cannot be scored: {error}") from None
+    separations = {name: separation(saved.label, scored[name].image_preds) for name in (BASELINE, PROPOSED)}
+    category = Category(saved, scored, found, None if separations[BASELINE] is None else separations, {}, lacks)
+    drawn = int(np.random.default_rng([seed, zlib.crc32(saved.category.encode())]).integers(len(saved.label)))
+    if category.gain is not None:
+        best, worst = int(np.argmax(category.gain)), int(np.argmin(category.gain))
+        category.shown[best] = ["largest gain" if category.gain[best] > 0 else "largest gain (no part gains)"]
+        category.shown.setdefault(worst, []).append(
+            "largest loss" if category.gain[worst] < 0 else "largest loss (no part loses)"
+        )
+    category.shown.setdefault(drawn, []).append("random draw")
+    return category
+
+
+def separation(label, scores):
+    """How well each part is separated from the other class, [n] in [0, 1], ties counting one half; None without one.
+
+    For a defective part the share of good parts that score lower, for a good part the share of defective parts that
+    score higher. The mean over the parts of either class is the image ROCAUC.
+    """
+    scores, defective = np.asarray(scores), np.asarray(label) != 0
+    if defective.all() or not defective.any():
+        return None
+    out = np.empty(len(scores))
+    out[defective] = count_below(scores[defective], np.sort(scores[~defective])) / np.count_nonzero(~defective)
+    out[~defective] = 1 - count_below(scores[~defective], np.sort(scores[defective])) / np.count_nonzero(defective)
+    return out
+
+
+def summary_of(category, seed):
+    """Summary of a Category; ``seed``: of the resamples."""
+    saved = category.saved
+    return Summary(
+        saved.category, saved.untrained, saved.meta, saved.label, category.metrics, _compared(category, seed)
+    )
+
+
+def _compared(category, seed):
+    saved, base = category.saved, category.scored[BASELINE]
+    labels = np.asarray(saved.label) != 0
+    weights = np.vstack([np.ones(len(labels)), resample_weights(labels, RESAMPLES, seed)])
+
+    def pixel(scored):
+        defined = saved.has_mask.all()  # as for the metrics themselves
+        return PixelCounts(saved.mask, scored.predictions).au_pro(weights) if defined else np.array([np.nan])
+
+    known, found = pixel(base), {}
+    for name in (PROPOSED, CALIBRATED):
+        if name in category.scored:
+            change = pixel(category.scored[name]) - known
+            found[name] = {
+                "image_rocauc": delong_test(saved.label, category.scored[name].image_preds, base.image_preds),
+                "au_pro": None if np.isnan(change[0]) else (float(change[0]), change[1:]),
+            }
+    return found
+
+
+def verdict(summaries, scoring):
+    """How a scoring compares with the baseline: {metric of COMPARED: (Difference, number of categories)}.
+
+    The mean over the categories in which it can be compared; a metric that no category can compare is absent.
+    Intervals are over test parts: DeLong's standard errors (image ROCAUC), resampled parts (AU-PRO).
+    """
+    found = {}
+    for metric, of_mean in (("au_pro", difference_by_draws), ("image_rocauc", difference_by_error)):
+        known = [of.compared[scoring][metric] for of in summaries if of.compared.get(scoring, {}).get(metric)]
+        if known:
+            found[metric] = of_mean(known), len(known)
+    return found
+
+
+def find_sample(paths, sample):
+    """(file number, part number) of the part with the path ``sample``.
+
+    Raises:
+        InputError: no file has it.
+    """
+    for place, path in enumerate(paths):
+        saved = read(path)
+        if sample in saved.path:
+            return place, saved.path.index(sample)
+    raise InputError(f"{sample}: no part with this path in the saved maps; give --sample one like {saved.path[0]}")
+
+
+def breakdown(saved, index, parameters):
+    """Breakdown of part ``index`` of an Evaluation."""
+    stats = scoring_addon.modulate_all(saved.decision_map, saved.samples, parameters)[1]
+    terms = scoring_addon.calibrate(stats, parameters)
+    s, t = (type(of)(*(float(column[index]) for column in of)) for of in (stats, terms))
+    alpha, beta, gamma = parameters.weights
+    return Breakdown(
+        base=s.base,
+        q95=s.q95,
+        mean=s.mean,
+        mean_dis=s.mean_dis,
+        robust_q95=alpha * s.q95,
+        robust_mean=beta * s.mean,
+        robust_dis=gamma * s.mean_dis,
+        robust=t.robust,
+        base_n=t.base_n,
+        q95_n=t.q95_n,
+        robust_n=t.robust_n,
+        r=t.r,
+        c=t.c,
+        w=t.w,
+        final_base=(1 - t.w) * t.base,
+        final_robust=t.w * t.robust,
+        rec=t.rec,
+        final=t.final,
+    )
+
+
+def mean(values):
+    """Mean of the defined values, None where there is none."""
+    known = [v for v in values if v is not None]
+    return float(np.mean(known)) if known else None
