@@ -223,3 +223,9 @@ def test_a_user_s_own_data(data, tmp_path):
     assert "not a benchmark" not in text and "8 of 8 cells" in text and "None." in text
     for path in (tmp_path / "cells").rglob("*.json"):
         assert json.loads(path.read_text())["cell"]["category"] == "fabric"
+
+
+def test_the_main_table_alone(tmp_path):
+    args = evidence.build_parser().parse_args(["-o", str(tmp_path), "--page", "--main_table"])
+    planned = evidence.prepare(args).planned
+    assert {cell[2:4] for cell in planned} == {("fixed", 30)} and len(planned) == 5 * 3 * 4

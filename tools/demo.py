@@ -59,9 +59,12 @@ def real_features(out):
         "--save_preds",
         "--save_model",
         out / "models",
+        *(["--save_maps", out / "maps_real"] if has_lite0() else []),
     ]
     model = out / "models" / f"{KINDS[0]}.m3dm"
     yield ["tools/predict.py", model, out / "real" / "line", "--pictures", "-o", out / "judged"]
+    if has_lite0():  # the report compares scorings of several banks
+        yield ["tools/report.py", out / "maps_real", "-o", out / "report", "--predictions", out / "judged"]
 
 
 def smoke_test(out):
@@ -87,7 +90,8 @@ STEPS = [
         real_features,
         lambda out: (
             f"Tables and scores are under {out}/results_real, pictures under {out}/results_real/pred_maps, "
-            f"verdicts with pictures under {out}/judged."
+            f"verdicts with pictures under {out}/judged"
+            + (f"; {out}/report/report.html shows it all." if has_lite0() else ".")
         ),
     ),
     Step(

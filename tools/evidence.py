@@ -1,6 +1,7 @@
 """The evidence on one page: where each scoring wins and loses, what each fix and the late fusion do, how many parts do.
 
     python tools/evidence.py -o evidence             # stops after three hours; the same command goes on from there
+    python tools/evidence.py -o evidence --main_table  # its main table first
     python tools/evidence.py -o evidence --quick     # a quarter of an hour, fewer parts and settings
     python tools/evidence.py -o mine --dataset_path datasets/mvtec3d --dataset_type mvtec3d --checkpoint_dir checkpoints
 
@@ -233,6 +234,11 @@ def build_parser():
         metavar="M",
         help=f"begin no cell after M minutes (default: {FULL_MINUTES}, {QUICK_MINUTES} with --quick)",
     )
+    parser.add_argument(
+        "--main_table",
+        action="store_true",
+        help="only the main table's cells: all fixes, most training parts, all seeds",
+    )
     parser.add_argument("--page", action="store_true", help="begin no cell: only make the page of what is there")
     parser.add_argument(
         "--features",
@@ -329,6 +335,8 @@ def prepare(args):
         )
     planned = quick_plan(categories, shots) if args.quick else plan(args.features, categories, args.seeds, shots)
     planned = [cell for cell in planned if cell.features in args.features]
+    if args.main_table:
+        planned = [cell for cell in planned if cell[2:4] == ("fixed", max(shots))]
     if not planned:
         raise InputError("--features: --quick has no cells of these; it has lite0_fpfh and dino_point_mae")
     return Work(out, planned, parts, source)

@@ -18,6 +18,7 @@ from utils.files import atomic_write_text
 from utils.progress import duration
 from utils.results import environment
 
+TOPS = ("image_rocauc", "pixel_rocauc", "au_pro", "au_pro_1")  # metrics with a column per category
 PAIRS = (("calibrated", "baseline"), ("calibrated", "disagreement"), ("disagreement", "baseline"))
 
 
@@ -84,7 +85,7 @@ def head(e, parts, seconds, quick):
 def main_section(e, names, out):
     """The main table: eval mode with all fixes, most training parts."""
     lines = ["", f"## Main table: all fixes, {e.most} training parts", ""]
-    tops = [name for name in names if name in ("image_rocauc", "pixel_rocauc", "au_pro")]
+    tops = [name for name in names if name in TOPS]
     lines += sentences_of_goal(e)
     for name in tops:
         rows = [
