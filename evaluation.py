@@ -237,7 +237,15 @@ def calibrated_statistics(evaluation):
     Raises:
         InputError: there are none; says why.
     """
-    training = evaluation.training
+    return training_units(evaluation.category, evaluation.training)
+
+
+def training_units(category, training):
+    """The ``utils.calibrated.TrainingStatistics`` that TrainingParts, or None, hold.
+
+    Raises:
+        InputError: there are none; says why, and names the category.
+    """
     if training is not None and training.calibrated is not None:
         return training.calibrated
     try:
@@ -248,7 +256,7 @@ def calibrated_statistics(evaluation):
             )
         return training_statistics(training.bank_map)  # says why there are none
     except InputError as error:
-        raise InputError(f"{evaluation.category}: {error}") from None
+        raise InputError(f"{category}: {error}") from None
 
 
 def metrics(evaluation, scored):

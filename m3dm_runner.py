@@ -112,7 +112,11 @@ class M3DM:
                     for sample, _ in self._first(loader, count, label):
                         method.add_sample_to_late_fusion_mem_bank(sample)
                 method.run_late_fusion(self.training_paths, scoring_addon.parameters_from(args))
-        left_out = method.training.calibrated.left_out if CALIBRATED in args.scoring and self._units() else ()
+        if CALIBRATED not in args.scoring:
+            return
+        if self._units() is None:  # refused here rather than after the test parts are measured
+            evaluation.training_units(class_name, method.training)
+        left_out = self._units().left_out
         if left_out:
             logging.warning(
                 "%s: calibrated: the training parts' maps of the %s bank show no spread: it is left out",

@@ -244,7 +244,11 @@ def test_training_parts_that_teach_nothing_fail_in_one_line(data, no_networks, t
     def nothing(maps, topk=64):
         return calibrated.training_statistics({name: np.ones_like(of) for name, of in maps.items()}, topk)
 
+    def unreachable(*args):
+        raise AssertionError("the test parts were measured for nothing")
+
     monkeypatch.setattr(evaluation, "training_statistics", nothing)
+    monkeypatch.setattr(m3dm_runner.M3DM, "evaluate", unreachable)
     argv = words(data, "DINO", "--eval_mode", "--output_dir", tmp_path, "--scoring", "baseline", "calibrated")
     assert main.main(argv) == 1
     err = [line for line in capsys.readouterr().err.splitlines() if "failed:" in line]
