@@ -16,7 +16,7 @@ from feature_extractors.saved_model import read_saved
 from tests.fakes import PoolingExtractor
 from tests.make_models import CATEGORY, make_parts
 from tools import compare_runs, rescore, sweep_maps
-from utils import calibrated, pred_maps
+from utils import calibrated, measured, pred_maps
 from utils.options import parse_arguments
 from utils.results import metrics_of
 from utils.scans import read_scan
@@ -244,7 +244,8 @@ def test_training_parts_that_teach_nothing_fail_in_one_line(data, no_networks, t
     def nothing(maps, topk=64):
         return calibrated.training_statistics({name: np.ones_like(of) for name, of in maps.items()}, topk)
 
-    monkeypatch.setattr(evaluation, "training_statistics", nothing)
+    for module in (evaluation, measured):
+        monkeypatch.setattr(module, "training_statistics", nothing)
     argv = words(data, "DINO", "--eval_mode", "--output_dir", tmp_path, "--scoring", "baseline", "calibrated")
     assert main.main(argv) == 1
     err = [line for line in capsys.readouterr().err.splitlines() if "failed:" in line]
