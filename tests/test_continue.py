@@ -237,7 +237,6 @@ def hold(unit, ready, stop):
         stop.wait()
 
 
-# noqa: F811
 def test_the_same_category_is_refused_while_another_process_has_it(flags, data, tmp_path, capsys, monkeypatch):
     command = [*flags, *POINT_MAE, "--dataset_path", str(data)]
     assert main.main([*command, "--category", "one", "two"]) == 0
