@@ -13,7 +13,7 @@ from patches import apply
 from patches.edit import MARKER
 from tests.fork_shapes import FORKS, GUESSES, NAME, STYLES, styled
 from tests.make_checkout import FULL, write_tree
-from tests.test_patches import contents, ours, run
+from tests.run_checkout import contents, ours, run
 
 
 def recording(files):
