@@ -1,15 +1,15 @@
 """Train and evaluate M3DM on every category of a data set, and print the result tables."""
 
-import argparse
 import logging
 import sys
 import time
 import traceback
+from functools import partial
 from pathlib import Path
 
-from utils.commands import FAILED, FINE, REFUSED, run_command
-from utils.errors import InputError, show_warnings, tell
-from utils.files import atomic_write_text, check_writable, remove_leftovers
+from utils.commands import FAILED, FINE, run_command
+from utils.errors import InputError, show_warnings
+from utils.files import check_writable, remove_leftovers
 from utils.options import (
     changed_options,
     deciding_options,
@@ -22,6 +22,7 @@ from utils.options import (
 )
 from utils.progress import note
 from utils.run_extras import RunExtras
+from utils.seeds import run_seeds
 from utils.signals import raise_if_stopping, run_to_the_end
 
 INTERRUPTED = "(interrupted)"  # stands for the categories that were not run, among those that failed
@@ -34,7 +35,7 @@ def main(argv=None):
     command = sys.argv[1:] if argv is None else argv
 
     def work(args):
-        return run_seeds(args, command) if args.seeds else run_once(args, command)[0]
+        return run_seeds(args, partial(run_once, command=command)) if args.seeds else run_once(args, command)[0]
 
     return run_command("main.py", args, work, "interrupted before any category was begun")
 
@@ -49,55 +50,6 @@ def run_once(args, command, extractor=None):
     except KeyboardInterrupt:
         run.interrupt()
     return run.finish(), run
-
-
-def run_seeds(args, command):
-    """A run for each of --seeds in a folder of its own; seeds.md is written after each. Returns the exit code."""
-    from utils.results import write_seeds
-
-    codes, metrics, table, extractor = [], {}, "", None
-    for seed in dict.fromkeys(args.seeds):
-        folder = f"seed_{seed}"
-        changes = {
-            "seed": seed,
-            "output_dir": str(Path(args.output_dir) / folder),
-            "examination": args.output_dir,
-            **{
-                name: getattr(args, name) and str(Path(getattr(args, name)) / folder)
-                for name in ("save_maps", "save_model")
-            },
-        }
-        note(f"seed {seed}:")
-        try:
-            code, run = run_once(argparse.Namespace(**{**vars(args), **changes}), command, extractor)
-        except KeyboardInterrupt:  # before the seed's first category
-            tell("main.py", f"interrupted; seed {seed} and later ones are not run")
-            codes.append(FAILED)
-            break
-        except InputError as error:
-            print(f"main.py: seed {seed}: {error}", file=sys.stderr)
-            codes.append(REFUSED)
-            continue
-        except Exception as error:  # one seed's trouble must not cost the others
-            traceback.print_exc()
-            print(f"main.py: seed {seed}: {type(error).__name__}: {error}", file=sys.stderr)
-            codes.append(FAILED)
-            continue
-        codes.append(code)
-        if run.metrics:
-            metrics[seed], extractor = run.metrics, run.extractor or extractor
-            try:
-                table = write_seeds(args.output_dir, args.method_name, metrics)
-            except OSError as error:
-                print(
-                    f"main.py: {args.output_dir}/seeds.md cannot be written: {error.strerror or error}", file=sys.stderr
-                )
-                codes.append(FAILED)
-        if run.interrupted:
-            break
-    if table:
-        print("\n" + table)
-    return REFUSED if set(codes) == {REFUSED} else FAILED if any(codes) else FINE
 
 
 class Run:
@@ -363,16 +315,7 @@ class Run:
     def _publish(self, category, unit):
         """Bring the top of the output folder up to date: the category's scores, the tables, the record; print its
         metrics."""
-        atomic_write_text(
-            Path(self.args.output_dir) / f"scores_{category}.csv",
-            unit.scores.read_text(encoding="utf-8", errors="surrogateescape"),
-        )
-        for scoring, (image, pixel, au_pro) in self.metrics[category].items():
-            shown = [
-                f"{title} {'undefined' if value is None else format(value, '.3f')}"
-                for title, value in (("image ROCAUC", image), ("pixel ROCAUC", pixel), ("AU-PRO", au_pro))
-            ]
-            print(f"{category}: {scoring}: {', '.join(shown)}", flush=True)
+        self._output.publish(category, unit, self.metrics[category])
         self._update_tables()
         self._write()
 

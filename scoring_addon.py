@@ -11,7 +11,6 @@ It needs numpy and the standard library only, and is called in three places:
 
 ``patches/apply.py`` puts these calls into an M3DM checkout. There ``--scoring`` takes one name, for the full setting;
 with ``baseline``, or under a command line without these flags, the calls do nothing. For Python 3.8, numpy 1.19.
-
 Maps are float arrays [H, W], larger = more anomalous.
 """
 
@@ -159,14 +158,8 @@ def fusion_map(decision, sample, parameters=DEFAULTS):
 def map_statistics(m_pix, m_dis, topk=DEFAULTS.topk):
     """Statistics of one sample's M_pix and M_dis, [H, W] each."""
     q95, q99 = np.quantile(np.asarray(m_pix, dtype=np.float64), (0.95, 0.99))
-    return Statistics(
-        base_score(m_pix, topk),
-        float(q95),
-        float(q99),
-        float(np.mean(m_pix)),
-        float(np.mean(m_dis)),
-        float(np.max(m_pix)),
-    )
+    base, mean, mean_dis, peak = base_score(m_pix, topk), np.mean(m_pix), np.mean(m_dis), np.max(m_pix)
+    return Statistics(base, float(q95), float(q99), float(mean), float(mean_dis), float(peak))
 
 
 def modulate_all(decision_maps, samples, parameters=DEFAULTS):
@@ -256,12 +249,9 @@ def score_all(names, image_preds, predictions, samples, parameters=DEFAULTS, ref
             "has to have both banks".format(others[0], len(predictions), len(samples))
         )
     scored = {"baseline": Scored(np.ravel(np.asarray(image_preds, dtype=np.float64)), list(predictions))}
-    plain = (
-        predictions
-        if parameters.map_source == "decision"
-        else [fusion_map(d, s, parameters) for d, s in zip(predictions, samples)]
-    )
-    plain = scored["baseline"].predictions if plain is predictions else plain
+    plain = scored["baseline"].predictions
+    if parameters.map_source != "decision":
+        plain = [fusion_map(d, s, parameters) for d, s in zip(predictions, samples)]
     if any(SCORINGS[name][0] == "M_pix" for name in others):
         maps, stats = modulate_all(predictions, samples, parameters)
         if reference is not None and not isinstance(reference, Statistics):
@@ -304,78 +294,31 @@ def add_arguments(parser, several=False, others=()):
     if not several and hasattr(parser, "parse_known_args"):
         _refuse_other_methods(parser, OTHER_METHODS + tuple(others))
     described = "; ".join("{}: {}, {} [{}]".format(name, *row) for name, row in SCORINGS.items())
-    parser.add_argument(
-        "--scoring",
-        choices=[*SCORINGS, "all"] if several else list(SCORINGS),
-        metavar="NAME",
-        default=["baseline"] if several else "baseline",
-        nargs="+" if several else None,
-        help="how pixel maps and image scores are computed (Xu et al. 2026), name: pixel map, image score [row of "
-        "the paper]: "
-        + described
-        + ("; several names, or all, are scored from one feature pass" if several else "")
-        + " (default: baseline)",
-    )
-    d = DEFAULTS
-    parser.add_argument(
-        "--scoring_lambda",
-        type=_number(low=0),
-        default=d.lam,
-        metavar="L",
-        help="strength of the disagreement modulation (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--scoring_topk",
-        type=_number(int, 1),
-        default=d.topk,
-        metavar="K",
-        help="number of largest pixels averaged in S_base (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--scoring_weights",
-        type=_number(),
-        nargs=3,
-        default=list(d.weights),
-        metavar=("ALPHA", "BETA", "GAMMA"),
-        help="weights of Q95, map mean and disagreement mean in S_robust (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--scoring_eta",
-        type=_number(),
-        nargs=2,
-        default=list(d.eta),
-        metavar=("ETA1", "ETA2"),
-        help="scales of conflict and reliability in the blending weight (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--scoring_delta",
-        type=_number(low=0),
-        default=d.delta,
-        metavar="D",
-        help="strength of the recovery term; as printed in the paper the term is 0 whenever K is below "
-        "5%% of the pixels (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--scoring_map",
-        choices=("decision", "bank"),
-        default=d.map_source,
-        help="M_fusion: the late-fusion decision map (ours: the paper leaves it open), or the fusion bank's own map "
-        "(default: %(default)s)",
-    )
-    parser.add_argument(
-        "--scoring_recovery",
-        choices=("printed", "normalized"),
-        default=d.recovery,
-        help="the recovery term as printed, or (ours) on the normalised scores (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--scoring_reference",
-        choices=("test", "train") if several else ("test",),
-        default="test",
-        help="whose minima and maxima normalise the statistics: the test set's"
-        + (", or those of training parts measured without their own rows" if several else "")
-        + " (default: %(default)s)",
-    )
+    text = "how pixel maps and image scores are computed (Xu et al. 2026), name: pixel map, image score "
+    text += "[row of the paper]: " + described
+    text += ("; several names, or all, are scored from one feature pass" if several else "") + " (default: baseline)"
+    names, default, nargs = ([*SCORINGS, "all"], ["baseline"], "+") if several else (list(SCORINGS), "baseline", None)
+    parser.add_argument("--scoring", choices=names, metavar="NAME", default=default, nargs=nargs, help=text)
+
+    def add(flag, text, **options):
+        parser.add_argument("--scoring_" + flag, help=text + " (default: %(default)s)", **options)
+
+    d, two, three = DEFAULTS, ("ETA1", "ETA2"), ("ALPHA", "BETA", "GAMMA")
+    add("lambda", "strength of the disagreement modulation", type=_number(low=0), default=d.lam, metavar="L")
+    add("topk", "number of largest pixels averaged in S_base", type=_number(int, 1), default=d.topk, metavar="K")
+    text = "weights of Q95, map mean and disagreement mean in S_robust"
+    add("weights", text, type=_number(), nargs=3, default=list(d.weights), metavar=three)
+    text = "scales of conflict and reliability in the blending weight"
+    add("eta", text, type=_number(), nargs=2, default=list(d.eta), metavar=two)
+    text = "strength of the recovery term; as printed in the paper the term is 0 whenever K is below 5%% of the pixels"
+    add("delta", text, type=_number(low=0), default=d.delta, metavar="D")
+    text = "M_fusion: the late-fusion decision map (ours: the paper leaves it open), or the fusion bank's own map"
+    add("map", text, choices=("decision", "bank"), default=d.map_source)
+    text = "the recovery term as printed, or (ours) on the normalised scores"
+    add("recovery", text, choices=("printed", "normalized"), default=d.recovery)
+    text = "whose minima and maxima normalise the statistics: the test set's"
+    text += ", or those of training parts measured without their own rows" if several else ""
+    add("reference", text, choices=("test", "train") if several else ("test",), default="test")
 
 
 _parsed = []  # type: list  # the options of a patched checkout's command line, once they are known
@@ -399,15 +342,9 @@ def _refuse_other_methods(parser, others):
 
 def parameters_from(args):
     """Parameters from a parsed namespace."""
-    return Parameters(
-        args.scoring_lambda,
-        args.scoring_topk,
-        tuple(args.scoring_weights),
-        tuple(args.scoring_eta),
-        args.scoring_delta,
-        args.scoring_map,
-        args.scoring_recovery,
-    )
+    lam, topk, delta = args.scoring_lambda, args.scoring_topk, args.scoring_delta
+    weights, eta = tuple(args.scoring_weights), tuple(args.scoring_eta)
+    return Parameters(lam, topk, weights, eta, delta, args.scoring_map, args.scoring_recovery)
 
 
 def names_from(args):
@@ -445,15 +382,9 @@ def apply(method):
     if args is None:
         return
     names, scores = names_from(args), [np.ravel(p)[0] for p in method.image_preds]
+    wanted, samples = list(dict.fromkeys(["baseline"] + names)), getattr(method, "scoring_samples", [])
     reference = getattr(method, "scoring_reference", None) if args.scoring_reference == "train" else None
-    method.scored = score_all(
-        list(dict.fromkeys(["baseline"] + names)),
-        scores,
-        method.predictions,
-        getattr(method, "scoring_samples", []),
-        parameters_from(args),
-        reference,
-    )
+    method.scored = score_all(wanted, scores, method.predictions, samples, parameters_from(args), reference)
     if names[0] == "baseline":
         return
     chosen = method.scored[names[0]]

@@ -38,7 +38,7 @@ def needed_backbones(bank_names):
 @dataclass(frozen=True)
 class Fixes:
     """Defects of the release that are switched off; False is as released. Each is described in
-    ``utils.options.FIXES``."""
+    ``utils.main_arguments.FIXES``."""
 
     eval_mode: bool = False
     scaling: bool = False

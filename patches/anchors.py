@@ -9,24 +9,13 @@ have to guess.
 """
 
 import ast
-from collections import namedtuple
 
 from patches.checkout import Checkout, is_own
 from patches.choose import Candidate, Unclear, choose
+from patches.places import Missing, after, before, blocks_around, dotted, function_around
 
 MODALS = ("xyz", "rgb", "fusion")
 PARSE = ("parse_args", "parse_known_args")
-
-Place = namedtuple("Place", "source line indent code")
-Place.__doc__ = """Where a line belongs: Source, index of the line before which it goes, indentation, call."""
-
-
-class Missing(Exception):
-    """A place was not found (``absent``) or is not certain: where and why, and what to insert by hand."""
-
-    def __init__(self, why, where, code, absent=False):
-        super().__init__("{}; by hand, insert {}: import scoring_addon; scoring_addon.{}".format(why, where, code))
-        self.absent = absent
 
 
 def find_places(root):
@@ -95,13 +84,13 @@ def parser_place(checkout, others=()):
         raise Missing("main.py: neither it nor a file it imports calls parse_args()", where, code)
     at = "; ".join("{}: line {}".format(source.name, node.lineno) for source, node in calls)
     source = calls[0][0]
-    blocks = [_blocks(s.tree, node) for s, node in calls]
-    receivers = {_dotted(node.func.value) for _, node in calls}
+    blocks = [blocks_around(s.tree, node) for s, node in calls]
+    receivers = {dotted(node.func.value) for _, node in calls}
     # several calls for one parser are fine where the first place comes before all of them: an if, a debug mode
     if (
         len(receivers) > 1
         or any(s is not source for s, _ in calls)
-        or len({_scope(s.tree, node) for s, node in calls}) > 1
+        or len({function_around(s.tree, node) for s, node in calls}) > 1
     ):
         raise Missing(
             "{}: options are parsed in several places, and it is not certain which are main.py's".format(at),
@@ -130,30 +119,30 @@ def parser_place(checkout, others=()):
                     code,
                 )
     more = ", others=({},)".format(", ".join(ascii(other) for other in others)) if others else ""
-    return _before(source, statement, "add_arguments({}{})".format(name, more), where)
+    return before(source, statement, "add_arguments({}{})".format(name, more), where)
 
 
 def _is_parser(checkout, source, call, name):
     """Whether a name is bound, once, to an ArgumentParser or to what a function or class that makes one returns."""
-    here, bound = _scope(source.tree, call), []
+    here, bound = function_around(source.tree, call), []
     for node in ast.walk(source.tree):
         targets = (
             node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
         )
-        if name in [_dotted(target) for target in targets]:
+        if name in [dotted(target) for target in targets]:
             bound.append(node)
-    near = [node for node in bound if _scope(source.tree, node) is here] or bound
+    near = [node for node in bound if function_around(source.tree, node) is here] or bound
     if here is not None and not any(
         node in near for node in ast.walk(here)
     ):  # handed in by a caller: certain where it says so
         for arg in here.args.args:
             if arg.arg == name:
-                return arg.annotation is not None and (_dotted(arg.annotation) or "").endswith("ArgumentParser")
+                return arg.annotation is not None and (dotted(arg.annotation) or "").endswith("ArgumentParser")
     return len(near) == 1 and isinstance(near[0].value, ast.Call) and _makes_parser(checkout, near[0].value)
 
 
 def _makes_parser(checkout, call):
-    name = (_dotted(call.func) or "").split(".")[-1]
+    name = (dotted(call.func) or "").split(".")[-1]
     if name.endswith(("ArgumentParser", "ArgParser")):
         return True
     made = [
@@ -163,7 +152,7 @@ def _makes_parser(checkout, call):
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name == name
     ]
     return len(made) == 1 and any(
-        (_dotted(n) or "").endswith("ArgumentParser")
+        (dotted(n) or "").endswith("ArgumentParser")
         for n in ast.walk(made[0])
         if isinstance(n, (ast.Name, ast.Attribute))
     )
@@ -172,7 +161,7 @@ def _makes_parser(checkout, call):
 def _parser_of_function(checkout, source, call, missing):
     """For ``get_parser().parse_args()``: (Source, the return statement of that function, the returned name)."""
     maker = call.func.value
-    name = (_dotted(maker.func) or "").split(".")[-1] if isinstance(maker, ast.Call) else None
+    name = (dotted(maker.func) or "").split(".")[-1] if isinstance(maker, ast.Call) else None
     found = [
         (s, node)
         for s in checkout.sources.values()
@@ -248,11 +237,11 @@ def _branches(method, calls):
     """The calls, by branch of one ``if`` where each branch that has any has all three."""
     groups = {}
     for modal, call in calls:
-        groups.setdefault(id(_blocks(method, call)[-1][0]), []).append((modal, call))
+        groups.setdefault(id(blocks_around(method, call)[-1][0]), []).append((modal, call))
     groups = list(groups.values())
     if len(groups) < 2 or any(sorted(modal for modal, _ in group) != sorted(MODALS) for group in groups):
         return [calls]
-    chains = [_blocks(method, group[0][1]) for group in groups]
+    chains = [blocks_around(method, group[0][1]) for group in groups]
     for i, chain in enumerate(chains):
         for other in chains[:i]:
             apart = next(k for k, (a, b) in enumerate(zip(chain, other)) if a[0] is not b[0])
@@ -264,7 +253,7 @@ def _branches(method, calls):
 def _record_place(cls, name, calls):
     code, where, method, statements, maps = RECORD, KNOWN, cls.methods[name], {}, {}
     for modal, call in calls:
-        blocks = _blocks(method, call)
+        blocks = blocks_around(method, call)
         expression = _map_expression(blocks[-1][1], call)
         if modal in maps or expression is None or expression in maps.values():
             raise Missing(
@@ -296,7 +285,7 @@ def _record_place(cls, name, calls):
     stored = [
         target
         for node in ast.walk(method)
-        for target in [_dotted(node)]
+        for target in [dotted(node)]
         if target in names
         and first <= node.lineno <= last.end_lineno
         and isinstance(getattr(node, "ctx", None), ast.Store)
@@ -308,7 +297,7 @@ def _record_place(cls, name, calls):
             code,
         )
     own = method.args.args[0].arg
-    return _after(
+    return after(
         cls.source, last, "record({}, {}, {}, {})".format(own, maps["rgb"], maps["xyz"], maps["fusion"]), where
     )
 
@@ -330,9 +319,9 @@ def _map_expression(statement, call):
         return None
     target, value = statement.targets[0], statement.value
     if value is call and isinstance(target, (ast.Tuple, ast.List)):
-        return _dotted(target.elts[1]) if len(target.elts) == 2 else None
-    if value is call and _dotted(target):
-        return _dotted(target) + "[1]"
+        return dotted(target.elts[1]) if len(target.elts) == 2 else None
+    if value is call and dotted(target):
+        return dotted(target) + "[1]"
     return None
 
 
@@ -371,34 +360,13 @@ def metrics_places(checkout, recording, used=None):
         body = method.body[1:] if ast.get_docstring(method) is not None else method.body
         if not body or not method.args.args:
             raise Missing("{}: is empty".format(top.at(name)), where, code)
-        place = _before(top.source, body[0], "apply({})".format(method.args.args[0].arg), where)
+        place = before(top.source, body[0], "apply({})".format(method.args.args[0].arg), where)
         if place not in places:
             places.append(place)
     return places
 
 
-# ---------------------------------------------------------------- syntax
-
-
-def _blocks(tree, wanted):
-    """[(list of statements, the statement of it that holds ``wanted``)], outermost first, [] if there is none."""
-    for _, block in ast.iter_fields(tree):
-        if not isinstance(block, list):
-            continue
-        for item in block:
-            if isinstance(item, ast.AST) and any(node is wanted for node in ast.walk(item)):
-                return ([(block, item)] if isinstance(item, ast.stmt) else []) + _blocks(item, wanted)
-    return []
-
-
-def _scope(tree, wanted):
-    """The innermost function around a node, or None."""
-    functions = [
-        statement
-        for _, statement in _blocks(tree, wanted)
-        if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef))
-    ]
-    return functions[-1] if functions else None
+# ---------------------------------------------------------------- classes
 
 
 def _usually(checkout, name, module):
@@ -411,30 +379,3 @@ def _usually(checkout, name, module):
 def _class_around(checkout, source, wanted):
     found = [c for c in checkout.classes if c.source is source and any(node is wanted for node in ast.walk(c.node))]
     return found[-1] if found else None
-
-
-def _dotted(node):
-    """``a`` or ``a.b`` as text, None for anything else."""
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Attribute):
-        value = _dotted(node.value)
-        return value and value + "." + node.attr
-    return None
-
-
-def _before(source, statement, code, where):
-    first = min([statement.lineno] + [d.lineno for d in getattr(statement, "decorator_list", [])])
-    if not source.begins_line(statement):
-        raise Missing(
-            "{}: line {}: shares its line with what stands before it".format(source.name, statement.lineno), where, code
-        )
-    return Place(source, first - 1, source.indent(statement), code)
-
-
-def _after(source, statement, code, where):
-    if not source.begins_line(statement) or not source.ends_line(statement):
-        raise Missing(
-            "{}: line {}: shares its line with other statements".format(source.name, statement.lineno), where, code
-        )
-    return Place(source, statement.end_lineno, source.indent(statement), code)

@@ -7,7 +7,7 @@ import torch
 
 from tools import benchmark, benchmark_rows, plain
 from tools.benchmark import Row
-from tools.benchmark_rows import Figure
+from tools.benchmark_shared import Bench, Figure
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_a_missed_target_is_exit_code_1(tmp_path, monkeypatch, capsys, values, c
 
 
 def test_nearest_rows_are_compared_with_the_plain_form(monkeypatch):
-    bench = object.__new__(benchmark_rows.Bench)
+    bench = object.__new__(Bench)
     bench.device, bench.rounds = torch.device("cpu"), 1
     generator = torch.Generator().manual_seed(0)
     rows, patches = torch.randn(300, 80, generator=generator), torch.randn(20, 80, generator=generator)

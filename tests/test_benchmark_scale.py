@@ -5,8 +5,8 @@ import types
 import pytest
 import torch
 
-from tools import benchmark_rows
 from tools import benchmark_scale as module
+from tools.benchmark_shared import Bench
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def bench(monkeypatch, tmp_path):
     monkeypatch.setattr(module, "SIZES", (2000,))
     monkeypatch.setattr(module, "BANK", 500)
     monkeypatch.setattr(module, "WIDTH", 40)
-    bench = object.__new__(benchmark_rows.Bench)
+    bench = object.__new__(Bench)
     bench.device, bench.rounds, bench.folder = torch.device("cpu"), 1, tmp_path
     return bench
 

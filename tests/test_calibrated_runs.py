@@ -16,7 +16,7 @@ from feature_extractors.saved_model import read_saved
 from tests.fakes import PoolingExtractor
 from tests.make_models import CATEGORY, make_parts
 from tools import compare_runs, rescore, sweep_maps
-from utils import calibrated, pred_maps
+from utils import calibrated, measured, pred_maps
 from utils.options import parse_arguments
 from utils.results import metrics_of
 from utils.scans import read_scan
@@ -247,7 +247,8 @@ def test_training_parts_that_teach_nothing_fail_in_one_line(data, no_networks, t
     def unreachable(*args):
         raise AssertionError("the test parts were measured for nothing")
 
-    monkeypatch.setattr(evaluation, "training_statistics", nothing)
+    for module in (evaluation, measured):
+        monkeypatch.setattr(module, "training_statistics", nothing)
     monkeypatch.setattr(m3dm_runner.M3DM, "evaluate", unreachable)
     argv = words(data, "DINO", "--eval_mode", "--output_dir", tmp_path, "--scoring", "baseline", "calibrated")
     assert main.main(argv) == 1

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from patches import apply
 from patches.edit import MARKER
-from tests.fork_shapes import FORKS, GUESSES, NAME, STYLES, styled
+from tests.fork_shapes import FORKS, NAME
+from tests.fork_styles import GUESSES, STYLES, styled
 from tests.make_checkout import FULL, write_tree
-from tests.test_patches import contents, ours, run
+from tests.run_checkout import contents, ours, run
 
 
 def recording(files):

@@ -4,28 +4,21 @@ programs compute."""
 import ast
 import difflib
 import os
-import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from evaluation import Evaluation, metrics, score
 from patches import apply
-from patches.edit import MARKER, Source
-from scoring_addon import parameters_from
+from patches.edit import MARKER
 from tests.checkout_shapes import REFUSED, SHAPES
-from tests.make_checkout import BASE, CALL, FULL, MULTIPLE, PARSE, TREE, edited, write_tree
-from utils.options import parse_arguments
+from tests.make_checkout import BASE, CALL, FULL, PARSE, TREE, edited, write_tree
+from tests.run_checkout import TABLES, contents, ours, run
 
 ROOT = Path(__file__).resolve().parents[1]
-TABLES = ("image_rocauc_results.md", "pixel_rocauc_results.md", "aupro_results.md")
 
 
 @pytest.fixture(autouse=True)
@@ -41,62 +34,9 @@ def make(tmp_path):
     return lambda files, name="checkout": write_tree(tmp_path / name, files)
 
 
-def contents(folder):
-    """{path: bytes} of all files below a folder."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
-
-
 def docstrings(data):
     kinds = (ast.Module, ast.ClassDef, ast.FunctionDef)
     return [ast.get_docstring(node) for node in ast.walk(ast.parse(data)) if isinstance(node, kinds)]
-
-
-def run(folder, *flags, python=sys.executable, code=0):
-    """Run the checkout's main.py; returns (stdout, {table: bytes}, {array name: array}) and leaves no trace."""
-    result = subprocess.run(
-        [python, "-B", "main.py", "--dump", "dump.npz", *flags],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert result.returncode == code, result.stderr
-    if code:
-        return result.stderr
-    tables = {name: (folder / "results" / name).read_bytes() for name in TABLES}
-    with np.load(folder / "dump.npz") as file:
-        arrays = dict(file)
-    for path in [folder / "dump.npz", *(folder / "results").iterdir()]:
-        path.unlink()
-    return result.stdout, tables, arrays
-
-
-def ours(arrays, category, *flags):
-    """What our own tree makes of the maps that a checkout's baseline run computed for a category."""
-    args = parse_arguments(["--use_uff", "--scoring", *flags])
-    of = {key: arrays[f"{category}/{key}"] for key in ("seen", "image_preds", "predictions", "gts", "labels")}
-    names, scores = [str(i) for i in range(len(of["labels"]))], np.ravel(of["image_preds"])
-    maps = dict(zip(("rgb", "xyz", "fusion"), np.moveaxis(of["seen"], 1, 0)))
-    found = Evaluation(
-        category,
-        names,
-        names,
-        np.ravel(of["labels"]),
-        of["gts"],
-        scores,
-        of["predictions"],
-        dict.fromkeys(maps, scores),
-        maps,
-    )
-    scored = score(found, args.scoring, parameters_from(args))
-    chosen, of_it = scored[args.scoring[0]], metrics(found, scored)[args.scoring[0]]
-    return SimpleNamespace(
-        image_preds=chosen.image_preds[:, None],
-        predictions=chosen.predictions,
-        image_rocauc=of_it.image_rocauc,
-        pixel_rocauc=of_it.pixel_rocauc,
-    )
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -156,84 +96,6 @@ def test_what_would_be_a_guess_is_refused(shape, make, capsys):
     assert apply.main([str(folder), "--revert"]) == 0 and contents(folder) == before
 
 
-@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    st.sampled_from(sorted(set(SHAPES) - {"latin-1"})),
-    st.sampled_from(["\n", "\r\n", "\r"]),
-    st.sampled_from(["    ", "\t", "  "]),
-    st.booleans(),
-    st.booleans(),
-)
-def test_revert_restores_every_byte(tmp_path, shape, newline, indent, bom, end):
-    folder = write_tree(
-        tmp_path,
-        {
-            path: "\ufeff" * bom
-            + text.lstrip("\ufeff")
-            .rstrip("\n" * end)
-            .replace("    ", indent)
-            .replace("\r\n", "\n")
-            .replace("\n", newline)
-            for path, text in SHAPES[shape]().items()
-            if path.endswith(".py")
-        },
-    )
-    before = contents(folder)
-    assert apply.main([str(folder)]) == 0
-    done = contents(folder)
-    assert sum(done[path].count(MARKER.encode()) for path in before) == 3
-    assert apply.main([str(folder)]) == 0 and contents(folder) == done
-    assert apply.main([str(folder), "--revert"]) == 0 and contents(folder) == before
-    shutil.rmtree(tmp_path)
-
-
-@settings(deadline=None, max_examples=100)
-@given(
-    st.lists(
-        st.tuples(
-            st.sampled_from(["a = 1", "b = 'ü'  # c", "", "if a:\n\tb = 2", "b = (1,\n\n2)"]),
-            st.sampled_from(["\n", "\r\n", "\r"]),
-        ),
-        min_size=1,
-    ),
-    st.booleans(),
-    st.data(),
-)
-def test_an_inserted_line_has_its_neighbours_ending_and_comes_out_again(lines, end, data):
-    text = "".join(line.replace("\n", newline) + newline for line, newline in lines).encode()
-    source = Source("x.py", "x.py", text if end else text.rstrip(b"\r\n"))
-    places = [node.lineno - 1 for node in source.tree.body] + [node.end_lineno for node in source.tree.body]
-    if not places:
-        return
-    place = data.draw(st.sampled_from(places))
-    new = Source(
-        "x.py",
-        "x.py",
-        source.with_lines(
-            {place: (b"", f"import scoring_addon; scoring_addon.apply(a)  {MARKER} 0123456789ab".encode())}
-        ),
-    )
-    assert list(new.our_lines()) == [place] and new.without_our_lines().data == source.data
-    if 0 < place < len(source.lines):
-        before, ours = source.lines[place - 1], new.lines[place]
-        assert ours[len(ours.rstrip(b"\r\n")) :] == before[len(before.rstrip(b"\r\n")) :]
-
-
-@pytest.mark.parametrize("missing", range(1, 16))
-def test_half_applied_is_completed(missing, make):
-    folder, parts = make(TREE), ["main.py", FULL, BASE, "scoring_addon.py"]
-    before = contents(folder)
-    assert apply.main([str(folder)]) == 0
-    after = contents(folder)
-    for i, path in enumerate(parts):
-        if missing >> i & 1:
-            if path in before:
-                (folder / path).write_bytes(before[path])
-            else:
-                (folder / path).unlink()
-    assert apply.main([str(folder)]) == 0 and contents(folder) == after
-
-
 def test_code_that_moved_and_changed_since_is_followed(make):
     folder = make(TREE)
     apply.main([str(folder)])
@@ -259,116 +121,6 @@ def test_lines_inserted_by_hand_count(make, capsys):
     assert apply.main([str(folder), "--revert"]) == 1  # that line still needs the file
     assert f"{FULL}: line " in capsys.readouterr().err
     assert {path: data for path, data in contents(folder).items() if path != "scoring_addon.py"} == before
-
-
-def test_text_that_looks_like_ours_stays(make):
-    line = f"import scoring_addon; scoring_addon.apply(self)  {MARKER} 0123456789ab"
-    inside = f"        text = '''\n    {line}\n'''\n        self.image_preds = np.stack"
-    files = {
-        **TREE,
-        BASE: f'"""\n{line}\n"""\n# {line}\n' + TREE[BASE].replace("        self.image_preds = np.stack", inside),
-    }
-    folder = make(files)
-    before = contents(folder)
-    assert apply.main([str(folder)]) == 0 and (folder / BASE).read_text().count(line[:-12]) == 4
-    assert apply.main([str(folder), "--revert"]) == 0 and contents(folder) == before
-
-
-def test_a_file_of_another_version_is_replaced_only_if_we_copied_it(make, capsys, monkeypatch, tmp_path):
-    folder = make(TREE)
-    old = tmp_path / "old"
-    old.mkdir()
-    (old / "scoring_addon.py").write_bytes((ROOT / "scoring_addon.py").read_bytes() + b"# older\n")
-    monkeypatch.setattr(apply, "PROJECT", old)
-    assert apply.main([str(folder)]) == 0
-    monkeypatch.undo()
-    assert apply.main([str(folder)]) == 0
-    assert (folder / "scoring_addon.py").read_bytes() == (ROOT / "scoring_addon.py").read_bytes()
-    (folder / "scoring_addon.py").write_text("edited = True\n")
-    capsys.readouterr()
-    assert apply.main([str(folder)]) == 2 and "scoring_addon.py" in capsys.readouterr().err
-    assert apply.main([str(folder), "--revert"]) == 1 and "is kept" in capsys.readouterr().err
-    left = contents(folder)
-    assert left.pop("scoring_addon.py") == b"edited = True\n" and left == contents(make(TREE, "other"))
-
-
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-@pytest.mark.parametrize("flags", [[], ["--revert"]])
-@pytest.mark.parametrize("call", [1, 2, 3])
-def test_all_files_or_none(error, flags, call, make, monkeypatch, capsys):
-    folder, replace, count = make(TREE), os.replace, []
-    if flags:
-        apply.main([str(folder)])
-    before = contents(folder)
-
-    def failing(*args):
-        count.append(args)
-        if len(count) == call:
-            raise error
-        replace(*args)
-
-    monkeypatch.setattr(os, "replace", failing)
-    assert apply.main([str(folder), *flags]) == (2 if isinstance(error, OSError) else 1)
-    monkeypatch.undo()
-    assert contents(folder) == before and len(capsys.readouterr().err.splitlines()) == 1
-
-
-def test_permissions_and_links_are_kept(make, tmp_path):
-    folder = make(TREE)
-    (folder / "main.py").chmod(0o755)
-    shutil.move(folder / FULL, tmp_path / "elsewhere.py")
-    try:
-        (folder / FULL).symlink_to(tmp_path / "elsewhere.py")
-    except OSError:
-        pytest.skip("no symbolic links here")
-    mode = (folder / "main.py").stat().st_mode
-    assert apply.main([str(folder)]) == 0
-    assert (
-        (folder / "main.py").stat().st_mode == mode
-        and (folder / FULL).is_symlink()
-        and MARKER in (tmp_path / "elsewhere.py").read_text()
-    )
-    assert apply.main([str(folder), "--revert"]) == 0 and (tmp_path / "elsewhere.py").read_text() == MULTIPLE
-
-
-@pytest.mark.parametrize("shape", ["as released", "CRLF", "latin-1", "no newline at the end"])
-def test_the_diff_is_what_git_applies(shape, make):
-    folder, other = make(SHAPES[shape]()), make(SHAPES[shape](), "other")
-    result = subprocess.run(
-        [sys.executable, ROOT / "patches" / "apply.py", folder, "--diff"], capture_output=True, check=True
-    )
-    assert contents(folder) == contents(other)
-    apply.main([str(folder)])
-    subprocess.run(["git", "init", "-q", other], check=True)
-    subprocess.run(
-        ["git", "-c", "core.autocrlf=false", "-C", other, "apply", "--whitespace=nowarn"],
-        input=result.stdout,
-        check=True,
-    )
-    shutil.rmtree(other / ".git")
-    assert contents(other) == contents(folder)
-    again = subprocess.run(
-        [sys.executable, ROOT / "patches" / "apply.py", folder, "--diff"], capture_output=True, check=True
-    )
-    assert again.stdout == b""
-
-
-@pytest.mark.parametrize(
-    "path, text, line",
-    [
-        (FULL, MULTIPLE + "def broken(:\n", MULTIPLE.count("\n") + 1),
-        ("main.py", "a = 1\n\n'''", 3),
-        (BASE, "x = '\x00'\n", None),
-    ],
-)
-def test_a_file_that_is_no_python_is_named_with_its_line(path, text, line, make, capsys):
-    folder = make({**TREE, path: text})
-    before = contents(folder)
-    for flags in ([], ["--check"], ["--diff"]):
-        assert apply.main([str(folder), *flags]) == 2
-        err = capsys.readouterr().err
-        assert path in err and len(err.splitlines()) == 1 and (line is None or f"line {line}:" in err)
-    assert contents(folder) == before
 
 
 def test_wrong_paths(tmp_path, capsys):

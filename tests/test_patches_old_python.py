@@ -14,7 +14,7 @@ import pytest
 from tests.checkout_shapes import SHAPES
 from tests.fork_shapes import FORKS
 from tests.make_checkout import write_tree
-from tests.test_patches import contents, run
+from tests.run_checkout import contents, run
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = [

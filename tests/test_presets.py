@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from feature_extractors.settings import METHOD_BANKS, Fixes
-from utils.options import build_parser, deciding_options, default_of, parse_arguments, recorded_options
+from utils.main_arguments import build_parser
+from utils.options import deciding_options, default_of, parse_arguments, recorded_options
 from utils.presets import BEST, PAPER, PRESETS, RELEASED, preset_defaults
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -9,7 +9,7 @@ import pytest
 import scoring_addon
 from evaluation import extra_metrics, metrics, read, score, write
 from tests.make_maps import make_evaluation, write_category
-from tools import paper_tables, rescore
+from tools import paper_tables, parameter_grid, rescore
 from utils.errors import InputError
 from utils.metrics import compute_metrics
 from utils.scorings import ALL
@@ -109,8 +109,8 @@ def test_other_data_sets_get_their_table(tmp_path):
 
 def test_grid(folder, tmp_path):
     assert (
-        len(list(rescore.grid_points("all", scoring_addon.DEFAULTS)))
-        == len(set(rescore.grid_points("all", scoring_addon.DEFAULTS)))
+        len(list(parameter_grid.grid_points("all", scoring_addon.DEFAULTS)))
+        == len(set(parameter_grid.grid_points("all", scoring_addon.DEFAULTS)))
         == 1728
     )
     run(folder, "-o", tmp_path, "--grid", "one", "--scoring_reference", "train")

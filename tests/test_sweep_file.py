@@ -3,7 +3,7 @@
 import pytest
 
 from utils.errors import InputError
-from utils.options import build_parser
+from utils.main_arguments import build_parser
 from utils.sweep_file import REFUSED, Resources, check, read, schema
 
 

@@ -24,7 +24,7 @@ if not __package__:  # run as a file of a checkout, not as an installed module
 from tools import benchmark_model as model  # noqa: E402
 from tools import benchmark_rows as rows  # noqa: E402
 from tools import benchmark_scale  # noqa: E402
-from tools.benchmark_rows import Bench  # noqa: E402
+from tools.benchmark_shared import Bench  # noqa: E402
 from utils.commands import run_command  # noqa: E402
 from utils.files import atomic_write_text, check_writable  # noqa: E402
 from utils.options import HelpFormatter, Parser, add_device, number  # noqa: E402

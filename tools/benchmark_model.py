@@ -17,7 +17,7 @@ from feature_extractors.nearest_rows import RowSearch, distinct_rows, rows_per_b
 from feature_extractors.saved_model import as_dicts, read_saved
 from m3dm_runner import M3DM
 from models.weights import used_weights
-from tools.benchmark_rows import CATEGORY, Figure
+from tools.benchmark_shared import CATEGORY, Figure
 from tools.predict_parts import load_parts
 from utils.calibration import calibration_files
 from utils.clock import Clock

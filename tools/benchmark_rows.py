@@ -1,4 +1,7 @@
-"""The rows of tools/benchmark.py: what each measures, as Figures, on what they share (Bench)."""
+"""The rows of tools/benchmark.py about features, banks, memory and whole categories, each as Figures.
+
+Those about banks beyond one device are in benchmark_scale.py, those about saved models in benchmark_model.py.
+"""
 
 import json
 import statistics
@@ -6,13 +9,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from tabulate import tabulate
 
-from dataset import get_data_loader
 from feature_extractors.alignment import align
 from feature_extractors.coreset import greedy_k_center, project
 from feature_extractors.extraction import to_xyz_grid
@@ -20,111 +21,15 @@ from feature_extractors.memory_bank import MemoryBank
 from feature_extractors.nearest_rows import ROUNDING, RowSearch, distinct_rows
 from m3dm_runner import M3DM, build_extractor, build_method
 from tools import plain
+from tools.benchmark_shared import BANK, CATEGORY, TRAIN, Figure
 from tools.make_demo import write_category
-from tools.standin_checkpoints import RECIPES, write_checkpoints
-from utils.devices import choose_device
+from tools.standin_checkpoints import RECIPES
 from utils.errors import InputError
 from utils.mvtec3d_util import valid_points
 from utils.options import parse_arguments
 from utils.results import peak_memory_mib
 
-TOLERANCE = 0.05
-TRAIN, GOOD, DEFECTIVE = 16, 6, 2  # parts of the generated category; three kinds of defect
 BAGEL = 244  # training parts of the MVTec 3D-AD category that the release was killed at
-BANK = 76000  # about the xyz bank of a category of that size at --f_coreset 0.1
-CATEGORY = "foam"
-
-
-class Figure(NamedTuple):
-    """One line of the table: what was measured, its value, the bound it has to keep (None: only shown) and on which
-    side of it it has to lie."""
-
-    what: str
-    value: float
-    unit: str
-    at_most: float = None
-    at_least: float = None
-    note: str = ""
-    correct: bool = True  # the results agree with the plain implementation's
-
-    @property
-    def verdict(self):
-        """met, met within the tolerance, missed, WRONG RESULT, or nothing where there is no target."""
-        if not self.correct:
-            return "WRONG RESULT"
-        if self.at_most is None and self.at_least is None:
-            return ""
-        excess = self.value / self.at_most if self.at_most is not None else self.at_least / self.value
-        return "met" if excess <= 1 else "met within 5 %" if excess <= 1 + TOLERANCE else "missed"
-
-    @property
-    def target(self):
-        return "" if not self.verdict else f"<= {self.at_most}" if self.at_most is not None else f">= {self.at_least}"
-
-
-class Bench:
-    """What the rows share: options, generated parts, networks.
-
-    Args:
-        folder: temporary folder for data and, if none are given, checkpoints.
-        checkpoint_dir: folder of checkpoints, or None for stand-ins.
-        device, rounds: as given on the command line.
-    """
-
-    def __init__(self, folder, checkpoint_dir, device, rounds):
-        self.folder, self.device, self.rounds = Path(folder), choose_device(device), rounds
-        self.checkpoints = Path(checkpoint_dir or self.folder / "checkpoints")
-        if checkpoint_dir is None:
-            write_checkpoints(self.checkpoints, ["dino", "point_mae", "uff"], 0)
-        write_category(self.folder / "data", CATEGORY, (224, 224), TRAIN, GOOD, DEFECTIVE, 0)
-
-    def arguments(self, *flags):
-        """Options of the full setting on the generated parts, with extra flags."""
-        return parse_arguments(
-            [
-                "--use_uff",
-                "--fusion_module_path",
-                str(self.checkpoints / RECIPES["uff"].file),
-                "--checkpoint_dir",
-                str(self.checkpoints),
-                "--dataset_path",
-                str(self.folder / "data"),
-                "--random_state",
-                "0",
-                "--output_dir",
-                str(self.folder / "results"),
-                "--device",
-                self.device.type,
-                *flags,
-            ]
-        )
-
-    def method(self, *flags):
-        """A method object with empty banks."""
-        args = self.arguments(*flags)
-        return build_method(args, build_extractor(args))
-
-    def samples(self, split, args):
-        """Yield the samples of a split."""
-        for item in get_data_loader(split, CATEGORY, args.img_size, args):
-            yield item[0]
-
-    def seconds(self, run):
-        """(result, seconds) of ``run()``, waiting for the device."""
-        start = time.perf_counter()
-        result = run()
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
-        return result, time.perf_counter() - start
-
-    def compare(self, ours, theirs):
-        """(median seconds of ours, of theirs, median of the rounds' ratios theirs / ours); the two are timed in
-        turn."""
-        times = [(self.seconds(ours)[1], self.seconds(theirs)[1]) for _ in range(self.rounds)]
-        return (*(statistics.median(column) for column in zip(*times)), statistics.median(t / o for o, t in times))
-
-
-# ---------------------------------------------------------------- rows
 
 
 def extraction(bench):

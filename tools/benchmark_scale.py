@@ -16,7 +16,7 @@ from feature_extractors.coreset import greedy_k_center
 from feature_extractors.nearest_rows import RowSearch
 from feature_extractors.row_store import RowStore
 from feature_extractors.shards import Actors, Devices, ShardedSearch, partitioned_k_center, sharded_k_center
-from tools.benchmark_rows import BANK, Figure
+from tools.benchmark_shared import BANK, Figure
 from utils.errors import InputError
 
 SIZES, WIDTH, SHARE = (60_000, 300_000), 300, 10  # rows, their columns, how many rows there are to a pick

@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from tabulate import tabulate
 
 if not __package__:  # run as a file of a checkout, not as an installed module
@@ -23,6 +22,7 @@ import scoring_addon  # noqa: E402
 from evaluation import Evaluation, extra_metrics, find_saved, metrics, read, score  # noqa: E402
 from tools import more_metrics, paper_tables  # noqa: E402
 from tools.paper_tables import METRICS, MULTISCALE  # noqa: E402
+from tools.parameter_grid import grid_table  # noqa: E402
 from tools.saved_scorings import calibrated_text, left_out_text, saved_scorings  # noqa: E402
 from utils.commands import FINE, run_command  # noqa: E402
 from utils.dominating import dominating_part  # noqa: E402
@@ -30,7 +30,7 @@ from utils.errors import InputError  # noqa: E402
 from utils.extra_metrics import EXTRA_METRICS as EXTRA  # noqa: E402,F401  named here too
 from utils.files import atomic_write_text, check_writable  # noqa: E402
 from utils.help_tables import scoring_table, shorten_scoring  # noqa: E402
-from utils.metrics import Metrics, roc_auc  # noqa: E402
+from utils.metrics import mean  # noqa: E402
 from utils.names import same_name  # noqa: E402
 from utils.options import Parser, changed_options, default_of, number  # noqa: E402
 from utils.progress import note, track  # noqa: E402
@@ -292,7 +292,7 @@ def shown_option(value):
     )
 
 
-# ---------------------------------------------------------------- more metrics, intervals, grid
+# ---------------------------------------------------------------- intervals
 
 
 def interval_table(runs, args):
@@ -346,83 +346,7 @@ def interval_table(runs, args):
     )
 
 
-def grid_table(runs, args):
-    """(caption, header, rows): mean metrics of scoring "disagreement" over all categories for each combination of
-    Table 1."""
-    categories = list(itertools.chain(*runs))
-    sums = {point[:5]: [] for point in grid_points(args.grid, scoring_addon.DEFAULTS)}
-    for c in categories:
-        points = list(grid_points(args.grid, c.parameters))
-        training = c.saved.training if c.reference == "train" else None
-        if c.reference == "train" and (training is None or training.decision_map is None):
-            raise InputError(
-                f"{c.saved.category}: --grid with --scoring_reference train needs training parts' maps; save with "
-                f"--save_train_maps"
-            )
-        for lam in dict.fromkeys(point.lam for point in points):
-            at_lam = [p for p in points if p.lam == lam]
-            maps, stats = scoring_addon.modulate_all(c.saved.decision_map, c.saved.samples, at_lam[0])
-            pixel = metrics(c.saved, {"disagreement": scoring_addon.Scored(stats.base, maps)})["disagreement"]
-            for topk in dict.fromkeys(p.topk for p in at_lam):
-                stats = stats._replace(base=np.array([scoring_addon.base_score(m, topk) for m in maps]))
-                at_topk = [p for p in at_lam if p.topk == topk]
-                known = training and scoring_addon.modulate_all(*training.reference(at_topk[0]), at_topk[0])[1]
-                for point in at_topk:
-                    scores = scoring_addon.calibrate(stats, point, known).final
-                    sums[point[:5]].append(Metrics(roc_auc(c.saved.label, scores), pixel.pixel_rocauc, pixel.au_pro))
-    points = [scoring_addon.DEFAULTS._replace(**dict(zip(scoring_addon.Parameters._fields, key))) for key in sums]
-    sums = dict(zip(points, sums.values()))
-    rows = [
-        [
-            p.lam,
-            p.topk,
-            *p.weights,
-            *p.eta,
-            p.delta,
-            *(mean([getattr(m, metric) for m in sums[p]]) for metric in METRICS),
-        ]
-        for p in points
-    ]
-    ranked = sorted((row for row in rows if row[8] is not None), key=lambda row: -row[8])
-    own = next(row for p, row in zip(points, rows) if p[:5] == scoring_addon.DEFAULTS[:5])
-    caption = f"Table 1's grid, {len(points)} combinations, mean over {len(categories)} categories"
-    if ranked:
-        caption += (
-            "; by image ROCAUC: best "
-            + describe(ranked[0])
-            + "; worst "
-            + describe(ranked[-1])
-            + "; the paper's own "
-            + describe(own)
-            + f" (rank {1 + sum(row[8] > own[8] for row in ranked)})"
-        )
-    return caption + ".", ["lambda", "K", "alpha", "beta", "gamma", "eta1", "eta2", "delta", *METRICS], rows
-
-
-def grid_points(kind, parameters):
-    """Parameters of Table 1's combinations: "all", or "one" parameter at a time around the paper's own."""
-    names, values = list(paper_tables.GRID), list(paper_tables.GRID.values())
-    paper = parameters._replace(**{name: getattr(scoring_addon.DEFAULTS, name) for name in names})
-    if kind == "all":
-        return (paper._replace(**dict(zip(names, combination))) for combination in itertools.product(*values))
-    return dict.fromkeys(
-        [paper, *(paper._replace(**{name: value}) for name, column in zip(names, values) for value in column)]
-    )
-
-
-def describe(row):
-    return (
-        f"{row[8]:.3f} at lambda {row[0]}, K {row[1]}, weights {tuple(row[2:5])}, eta {tuple(row[5:7])}, delta {row[7]}"
-    )
-
-
 # ---------------------------------------------------------------- output
-
-
-def mean(values):
-    """Mean of the defined values, None where there is none."""
-    known = [v for v in values if v is not None]
-    return float(np.mean(known)) if known else None
 
 
 def write(folder, name, caption, header, rows):

@@ -22,6 +22,12 @@ class Metrics:
         return iter(astuple(self))
 
 
+def mean(values):
+    """Mean of the defined values, None where there is none."""
+    known = [v for v in values if v is not None]
+    return float(np.mean(known)) if known else None
+
+
 def roc_auc(labels, scores, names=None):
     """ROC AUC of 0/1 ``labels`` [n] and ``scores`` [n], or None where only one class is present.
 

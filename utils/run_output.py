@@ -1,8 +1,9 @@
-"""What a run keeps up to date in its output folder while it goes on: its tables and its record."""
+"""What a run keeps up to date in its output folder while it goes on: its scores, tables and record."""
 
 from pathlib import Path
 
 from utils import results, runs
+from utils.files import atomic_write_text
 
 
 class RunOutput:
@@ -23,6 +24,22 @@ class RunOutput:
         self.folder, self.run, self.method_name, self.note, self._again = Path(folder), run, method_name, note, again
         self.block = f"{run}-{runs.data_id([unit.name for unit in units])}"
         self.comment = results.comment_of(self.block, started, options)
+
+    def publish(self, category, unit, metrics):
+        """Bring the category's scores at the top of the folder up to date with its unit's file, and print its
+        {scoring: Metrics}.
+
+        Raises:
+            OSError: a file cannot be read or written.
+        """
+        text = unit.scores.read_text(encoding="utf-8", errors="surrogateescape")
+        atomic_write_text(self.folder / f"scores_{category}.csv", text)
+        for scoring, (image, pixel, au_pro) in metrics.items():
+            shown = [
+                f"{title} {'undefined' if value is None else format(value, '.3f')}"
+                for title, value in (("image ROCAUC", image), ("pixel ROCAUC", pixel), ("AU-PRO", au_pro))
+            ]
+            print(f"{category}: {scoring}: {', '.join(shown)}", flush=True)
 
     def update_tables(self, metrics):
         """Bring the three tables up to date with {category: {scoring: Metrics}}; other processes wait meanwhile.

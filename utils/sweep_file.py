@@ -21,7 +21,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from utils.errors import InputError
-from utils.options import build_parser
+from utils.main_arguments import build_parser
 
 REFUSED = {
     "output_dir": "every job has its own folder below -o",
