@@ -190,7 +190,7 @@ class TripleFeatures(Features):
         self.compute_s_s_map(xyz_patch, rgb_patch, fusion_patch, (24, 24), mask, label)
 
     def compute_s_s_map(self, xyz_patch, rgb_patch, fusion_patch, feature_map_dims, mask, label):
-        \'\'\'image_preds, predictions: one entry a part\'\'\'
+        \'\'\'image_preds, predictions: one entry per part\'\'\'
         s_xyz, s_map_xyz = self.compute_single_s_s_map(xyz_patch, xyz_patch, feature_map_dims, modal='xyz')
         s_rgb, s_map_rgb = self.compute_single_s_s_map(rgb_patch, rgb_patch, feature_map_dims, modal='rgb')
         s_fusion, s_map_fusion = self.compute_single_s_s_map(fusion_patch, fusion_patch, feature_map_dims, \

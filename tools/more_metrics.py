@@ -26,7 +26,7 @@ def add_argument(parser):
 
 
 def extra_table(runs, args):
-    """(caption, header, rows): the metrics of --metrics with their thresholds, a row a category, scoring and metric.
+    """(caption, header, rows): the metrics of --metrics with their thresholds, a row per category, scoring and metric.
 
     ``runs``: lists of categories with ``saved`` and ``extra``, {scoring: {metric: (value, threshold)}}.
     """
@@ -40,7 +40,7 @@ def extra_table(runs, args):
 
 
 def report_section(page, found, names, shown, mean):
-    """Add the report's table of --metrics: a row a category and scoring, and the mean over the categories.
+    """Add the report's table of --metrics: a row per category and scoring, and the mean over the categories.
 
     Args:
         page: Page.

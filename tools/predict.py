@@ -57,7 +57,7 @@ def build_parser():
     parser.add_argument(
         "--num_workers", type=number(int, 0, 1024), default=1, metavar="N", help="processes that read files"
     )
-    parser.add_argument("--pictures", action="store_true", help="a PNG a part: picture, cloud, overlay, matched part")
+    parser.add_argument("--pictures", action="store_true", help="a PNG per part: picture, cloud, overlay, matched part")
     parser.add_argument("--ply", action="store_true", help="the coloured cloud of each part")
     parser.add_argument(
         "--no_gate",

@@ -4,7 +4,7 @@
     python tools/repeatability.py judged/verdicts.csv -o out
 
 Scans of one part lie in one folder (PART/rgb, PART/xyz), or --group_pattern finds the part's name in each path. Writes
-repeatability.md, repeatability.csv (a line a part) and repeatability.png.
+repeatability.md, repeatability.csv (a line per part) and repeatability.png.
 """
 
 import argparse
@@ -262,7 +262,7 @@ def by_part(scans):
 
 
 def part_lines(scans):
-    """The text of repeatability.csv: a line a part, in full precision; empty where nothing was judged, or only one
+    """The text of repeatability.csv: a line per part, in full precision; empty where nothing was judged, or only one
     scan."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

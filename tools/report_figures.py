@@ -34,7 +34,7 @@ WIDTH = 10.2  # inches; the page shows about 1000 pixels
 
 @styled
 def metric_bars(names, titles, values):
-    """Category-wise bars, baseline against proposed, a panel a metric.
+    """Category-wise bars, baseline against proposed, a panel per metric.
 
     Args:
         names: [c] category names.
@@ -70,7 +70,7 @@ def metric_bars(names, titles, values):
 
 @styled
 def ablation_trend(variants, titles, values):
-    """The metrics' means over the variants, a panel a metric; ``values``: [m][v]."""
+    """The metrics' means over the variants, a panel per metric; ``values``: [m][v]."""
     figure = Figure(figsize=(WIDTH, 3.3), layout="constrained")
     for axes, title, means in zip(figure.subplots(1, len(titles)), titles, values):
         heights = [math.nan if mean is None else mean for mean in means]
@@ -130,7 +130,7 @@ def panels(title, picture, mask, baseline, proposed, m_dis, calibrated=None):
 
 @styled
 def histograms(label, scores, titles):
-    """Score histograms of good and defective parts, a panel a variant with common bins.
+    """Score histograms of good and defective parts, a panel per variant with common bins.
 
     Args:
         label: [n] 0 good, 1 defective.

@@ -296,7 +296,7 @@ def shown_option(value):
 
 
 def interval_table(runs, args):
-    """(caption, header, rows): 95 % intervals, a row a category, scoring and metric; DeLong's p for the image
+    """(caption, header, rows): 95 % intervals, a row per category, scoring and metric; DeLong's p for the image
     ROCAUC."""
     rows = []
     for c in itertools.chain(*runs):

@@ -221,7 +221,7 @@ def make_tables(args):
 
 
 def show_status(args):
-    """A line a job with its state, and what failed jobs said last; returns the exit code: 1 where jobs are not
+    """A line per job with its state, and what failed jobs said last; returns the exit code: 1 where jobs are not
     finished."""
     out = Path(args.folder).resolve()
     planned, lives = read_plan(out), driver_alive(out)

@@ -1,5 +1,5 @@
 """Progress of long loops and notes, both of which --quiet switches off: a bar on a terminal, elsewhere (in a log file)
-a line a minute."""
+a line per minute."""
 
 import contextlib
 import sys

@@ -1,4 +1,4 @@
-"""What a sweep shows while it runs: a live table on a terminal, a line a job elsewhere, nothing with --quiet."""
+"""What a sweep shows while it runs: a live table on a terminal, a line per job elsewhere, nothing with --quiet."""
 
 import contextlib
 import sys

@@ -1,6 +1,6 @@
 """A sweep's tables and figure from what its finished jobs hold; nothing in them depends on when or where jobs ran.
 
-tables.md          mean ± standard deviation over seeds, a row a setting and scoring; paired differences
+tables.md          mean ± standard deviation over seeds, a row per setting and scoring; paired differences
 cells.csv          the same in full precision, with both kinds of intervals
 differences.csv    all comparisons, with intervals, p values and Holm's correction
 figure.png         means over the categories; a curve where the grid has an axis of numbers
@@ -156,7 +156,7 @@ def _table(header, rows):
 
 
 def cells_csv(plan, gathered, cells):
-    """The text of cells.csv: a line a metric, row and category."""
+    """The text of cells.csv: a line per metric, row and category."""
     axes = _axes(plan)
     lines = [
         [
