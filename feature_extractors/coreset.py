@@ -37,7 +37,7 @@ from feature_extractors.nearest_rows import distinct_rows
 from utils.errors import InputError
 
 SAMPLE = 16384  # rows that principal directions are taken from: more move them no further
-FEW = 1024  # rows that the distance between neighbours is taken from: all pairs of them are measured
+SPACING_SAMPLE = 1024  # rows that the distance between neighbours is taken from: all pairs of them are measured
 LEFT_OVER = 0.01  # of that squared distance, that a shorter form may leave out on average
 ROUNDING = 1e-6  # bound of a squared distance's float32 rounding, as a share of the two squared norms
 
@@ -168,15 +168,18 @@ class FarthestFirst:
         centred = rows - self._centre
         norms = _squared_norms(centred)
         self._directions = _directions(centred, norms)
-        self.norms, (self.short, self.mirrored) = norms, _shortened(centred, norms, self._directions)
+        self.norms, (self.reduced, self.reduced_negated) = norms, _reduced(centred, norms, self._directions)
         if first is None:
             self.picked = torch.zeros(count, dtype=torch.long, device=rows.device)
         else:
-            self.picked, same = torch.arange(size, size + room, device=rows.device), self.short is self.mirrored
-            self.norms, self.short = (
-                torch.cat([of, of.new_empty(room, *of.shape[1:])]) for of in (self.norms, self.short)
+            self.picked, same = (
+                torch.arange(size, size + room, device=rows.device),
+                self.reduced is self.reduced_negated,
             )
-            self.mirrored = self.short if same else torch.cat([self.mirrored, self.short[size:]])
+            self.norms, self.reduced = (
+                torch.cat([of, of.new_empty(room, *of.shape[1:])]) for of in (self.norms, self.reduced)
+            )
+            self.reduced_negated = self.reduced if same else torch.cat([self.reduced_negated, self.reduced[size:]])
             self._take_in(0, first[None])
         self.done = 1
         self.bound = torch.full((size,), torch.inf, device=rows.device)  # of the squared distance to the nearest pick
@@ -189,8 +192,8 @@ class FarthestFirst:
         centred = rows - self._centre
         norms = _squared_norms(centred)
         for table, values in zip(
-            (self.rows, self.norms, self.short, self.mirrored),
-            (rows, norms, *_shortened(centred, norms, self._directions)),
+            (self.rows, self.norms, self.reduced, self.reduced_negated),
+            (rows, norms, *_reduced(centred, norms, self._directions)),
         ):
             table[places][: len(rows)] = values
 
@@ -232,16 +235,16 @@ class FarthestFirst:
     def _tighten(self, index):
         """Bring the bounds of the rows ``index`` [M] up to date.
 
-        ‖a - b‖² = ‖a‖² + (‖b‖² - 2 a·b), of which only the bracket takes part in the minimum over b; see _shortened
+        ‖a - b‖² = ‖a‖² + (‖b‖² - 2 a·b), of which only the bracket takes part in the minimum over b; see _reduced
         for a·b.
         """
         seen, order = self.seen[index].sort()
         since, counts = (values.tolist() for values in seen.unique_consecutive(return_counts=True))
         for start, together in zip(since, index[order].split(counts)):
             new = self.picked[start : self.done]
-            others, bias = self.mirrored[new].T, self.norms[new] * (1 + ROUNDING)
+            others, bias = self.reduced_negated[new].T, self.norms[new] * (1 + ROUNDING)
             for some in together.split(max(1, self.sizes.block // len(new))):
-                squared = torch.addmm(bias, self.short[some], others, alpha=-2).amin(1) + self.norms[some] * (
+                squared = torch.addmm(bias, self.reduced[some], others, alpha=-2).amin(1) + self.norms[some] * (
                     1 + ROUNDING
                 )
                 self.bound[some] = torch.minimum(self.bound[some], squared)
@@ -267,14 +270,20 @@ class FarthestFirst:
         """
         centers = self.picked[: self.done]
         norms, nearest = self.norms[centers], torch.full((len(candidate_pool),), torch.inf, device=self.rows.device)
-        below, above = self.short[centers].T, self.mirrored[centers].T
+        below, above = self.reduced[centers].T, self.reduced_negated[centers].T
         largest = norms.max()
         for at in torch.arange(len(candidate_pool), device=self.rows.device).split(
             max(1, self.sizes.block // len(centers))
         ):
             some = candidate_pool[at]
-            upper = torch.addmm(norms, self.short[some], above, alpha=-2)  # but for the row's own norm, as in _tighten
-            lower = upper if self.short is self.mirrored else torch.addmm(norms, self.short[some], below, alpha=-2)
+            upper = torch.addmm(
+                norms, self.reduced[some], above, alpha=-2
+            )  # but for the row's own norm, as in _tighten
+            lower = (
+                upper
+                if self.reduced is self.reduced_negated
+                else torch.addmm(norms, self.reduced[some], below, alpha=-2)
+            )
             limit = upper.amin(1) + 2 * ROUNDING * (self.norms[some] + largest)
             row, center = (lower <= limit[:, None]).nonzero(as_tuple=True)
             for r, c in zip(row.split(self.sizes.pairs), center.split(self.sizes.pairs)):
@@ -334,16 +343,16 @@ def _squared_norms(rows):
 
 
 def _directions(centred, norms):
-    """Orthonormal directions Q [C, k] for :func:`_shortened` of rows [N, C], or None where the rows are taken as they
+    """Orthonormal directions Q [C, k] for :func:`_reduced` of rows [N, C], or None where the rows are taken as they
     are.
 
     They are as many principal directions as leave rests that are short against the distances between a sample's
     neighbours, if that halves the columns at least.
     """
-    few = centred[:: max(1, len(centred) // FEW)]
-    spacing = distances(few, few).fill_diagonal_(torch.inf).amin(1).median()
+    some = centred[:: max(1, len(centred) // SPACING_SAMPLE)]
+    spacing = distances(some, some).fill_diagonal_(torch.inf).amin(1).median()
     allowed = LEFT_OVER * spacing**2 / norms.mean().clamp(min=1e-30)  # as a share of the squared lengths
-    allowed = float(allowed) if len(few) > 1 else 0.0
+    allowed = float(allowed) if len(some) > 1 else 0.0
     sample = centred[:: max(1, len(centred) // SAMPLE)]
     values, directions = torch.linalg.eigh((sample.T @ sample).cpu().double())  # at right angles to float32's last bit
     directions, left = directions.to(centred), values.clamp(min=0).cumsum(0)
@@ -351,7 +360,7 @@ def _directions(centred, norms):
     return None if 2 * dropped < len(values) else directions[:, dropped:]
 
 
-def _shortened(centred, norms, directions):
+def _reduced(centred, norms, directions):
     """Vectors a' and b'' [N, k + 1] of rows a, b [N, C] with a'·b'' ≤ a·b ≤ a'·b': bounds of distances in fewer
     columns.
 

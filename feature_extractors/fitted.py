@@ -11,7 +11,7 @@ import torch
 from evaluation import TrainingParts
 from feature_extractors.memory_bank import MemoryBank
 from feature_extractors.multiple_features import METHODS
-from feature_extractors.nearest_rows import SMALL, LowerBound, RowSearch
+from feature_extractors.nearest_rows import FEWEST_BOUNDED, LowerBound, RowSearch
 from feature_extractors.settings import TRAIN_MODE, Fixes
 from scoring_addon import Statistics
 from utils.calibrated import restored
@@ -118,7 +118,7 @@ def restored_method(arrays, facts, extractor):
             raise InputError(f"the {name} bank has {width} columns, the networks give {extractor.widths[name]}")
         rows = _tensor(own["rows"], torch.float32).to(extractor.device)
         search = None
-        if own["norms"] is not None and (own["bound.z"] is not None or len(rows) < SMALL or rows.is_cuda):
+        if own["norms"] is not None and (own["bound.z"] is not None or len(rows) < FEWEST_BOUNDED or rows.is_cuda):
             bound = None
             if own["bound.z"] is not None and rows.device.type == "cpu":
                 bound = LowerBound.of_known(

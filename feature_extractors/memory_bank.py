@@ -203,10 +203,10 @@ class MemoryBank:
         farthest = nearest.distance.argmax(0, keepdim=True)  # [1]: indexing by a single number would wait for a GPU
         p, b, s = patches[farthest], nearest.index[farthest], nearest.distance[farthest][0]
         neighbours = self._neighbours(b, excluded)
-        e = torch.linalg.vector_norm(p - self._search.rows_at(neighbours), dim=1)
-        s, e = s / self.divisor, e / self.divisor
+        spread = torch.linalg.vector_norm(p - self._search.rows_at(neighbours), dim=1)
+        s, spread = s / self.divisor, spread / self.divisor
         root = self.rows.shape[1] ** 0.5
-        weight = 1 - torch.exp(s / root) / (torch.exp(e / root).sum() + self.weight_eps)
+        weight = 1 - torch.exp(s / root) / (torch.exp(spread / root).sum() + self.weight_eps)
         return weight * s
 
     def _neighbours(self, row, excluded):

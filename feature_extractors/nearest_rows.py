@@ -12,9 +12,9 @@ ALIGNED = 256  # rows per block are a multiple of it: products of 3136 patches a
 # those with 1280
 DIRECTIONS = 64  # principal directions of the lower bound: 5 % of the columns, most of the spread of features
 SAMPLE = 16384  # rows that the directions are taken from: more move them no further
-SMALL = 16384  # banks of fewer rows are searched without the bound: it would not pay
+FEWEST_BOUNDED = 16384  # banks of fewer rows are searched without the bound: it would not pay
 BOUNDS = 2**24  # entries of a block of lower bounds: 64 MiB
-PAYS = 0.3  # share of the rows left by the bound above which it is not tried again
+MOST_LEFT = 0.3  # share of the rows left by the bound above which it is not tried again
 ROUNDING = 2e-6  # of a squared distance from float32 products, as a share of the two squared norms
 
 
@@ -45,7 +45,7 @@ class RowSearch:
         self.rows = rows
         self.norms = torch.cat([(block * block).sum(1) for block in rows.split(ROWS_A_BLOCK)])
         if bounded is None:  # on a GPU the products are cheap, and waiting for the host is not
-            bounded = rows.device.type == "cpu" and len(rows) >= SMALL
+            bounded = rows.device.type == "cpu" and len(rows) >= FEWEST_BOUNDED
         self.bound = LowerBound(rows, self.norms) if bounded else None
 
     @classmethod
@@ -91,7 +91,7 @@ class RowSearch:
 
         Of several searches' rows the nearest are found by these: a patch's own norm rounds differences away.
         """
-        return (self._compare if self.bound is None else self._compare_with_few)(patches, exclusions)
+        return (self._compare if self.bound is None else self._compare_with_candidates)(patches, exclusions)
 
     def rows_at(self, index):
         """Rows [n, C] at the positions ``index`` [n]."""
@@ -108,9 +108,9 @@ class RowSearch:
         """The same for any vector [C]."""
         return torch.addmv(self.norms, self.rows, vector, alpha=-2)
 
-    def _compare(self, patches, exclusions, among=None):
-        """:meth:`raw_each` by comparison with each row, or with those at the positions ``among``, block by block."""
-        count = len(self.rows if among is None else among)
+    def _compare(self, patches, exclusions, positions=None):
+        """:meth:`raw_each` by comparison with each row, or with those at ``positions``, block by block."""
+        count = len(self.rows if positions is None else positions)
         found = [
             Nearest(
                 patches.new_full((len(patches),), torch.inf),
@@ -120,18 +120,18 @@ class RowSearch:
         ]
         size = rows_per_block(len(patches), patches.device)
         for start in range(0, count, size):
-            some = slice(start, start + size) if among is None else among[start : start + size]
+            some = slice(start, start + size) if positions is None else positions[start : start + size]
             squared = torch.addmm(
                 self.norms[some], patches, self.rows[some].T, alpha=-2
             )  # but for the patches' own norms
             for k, (excluded, (best, index)) in enumerate(zip(exclusions, found)):
                 least, nearest = _leave_out(squared, excluded, some).min(1)
-                nearest = nearest + start if among is None else some[nearest]
+                nearest = nearest + start if positions is None else some[nearest]
                 closer = least < best
                 found[k] = Nearest(torch.where(closer, least, best), torch.where(closer, nearest, index))
         return found
 
-    def _compare_with_few(self, patches, exclusions):
+    def _compare_with_candidates(self, patches, exclusions):
         """As :meth:`_compare`, but only with rows whose lower bound does not exceed an upper bound.
 
         Patches go in groups of similar ones. The upper bound is the distance to the row of the smallest lower bound;
@@ -152,12 +152,12 @@ class RowSearch:
                 guess = _leave_out(lower, exclusions[k], slice(None)).argmin(1)
                 upper = torch.linalg.vector_norm(patches[group] - self.rows[guess], dim=1)
                 limit = (upper * upper + slack[group]).sqrt_()
-                few = (lower <= limit[:, None]).any(0).nonzero()[:, 0]
-                if len(few) > PAYS * len(self.rows):  # features without a structure
+                candidates = (lower <= limit[:, None]).any(0).nonzero()[:, 0]
+                if len(candidates) > MOST_LEFT * len(self.rows):  # features without a structure
                     left.setdefault(i, []).append(k)
                     continue
-                # what is excluded is not among the few
-                found[k][0][group], found[k][1][group] = self._compare(patches[group], (None,), few)[0]
+                # what is excluded is not among the candidates
+                found[k][0][group], found[k][1][group] = self._compare(patches[group], (None,), candidates)[0]
         for i, given_up in left.items():
             group = torch.cat(groups[i:])
             for k, nearest in zip(given_up, self._compare(patches[group], [exclusions[k] for k in given_up])):

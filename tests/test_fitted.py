@@ -9,7 +9,7 @@ import torch
 from feature_extractors.fitted import restored_method, state_of
 from feature_extractors.memory_bank import MemoryBank
 from feature_extractors.multiple_features import METHODS
-from feature_extractors.nearest_rows import SMALL
+from feature_extractors.nearest_rows import FEWEST_BOUNDED
 from feature_extractors.settings import Fixes
 from tests.fakes import FakeExtractor
 from utils.errors import InputError
@@ -57,7 +57,7 @@ def test_the_same_method_comes_back(name):
 
 def test_a_large_bank_keeps_its_bound():
     method = fitted()
-    rows = torch.randn(SMALL + 100, WIDTHS["xyz"], generator=torch.Generator().manual_seed(5))
+    rows = torch.randn(FEWEST_BOUNDED + 100, WIDTHS["xyz"], generator=torch.Generator().manual_seed(5))
     zeros = torch.zeros(len(rows), dtype=torch.long)
     method.banks["xyz"] = MemoryBank.of_rows(rows, zeros, zeros, 0.1, 1.3, 0.0, 1000.0)
     again, arrays = through_files(method, "DINO+Point_MAE")

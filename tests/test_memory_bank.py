@@ -189,7 +189,7 @@ def test_own_rows_can_be_left_out():
 
 @pytest.mark.parametrize("bounded", [False, True])
 def test_both_questions_at_once_equal_two_measures(bounded, monkeypatch):
-    monkeypatch.setattr(nearest_rows, "SMALL", 1 if bounded else 10**9)
+    monkeypatch.setattr(nearest_rows, "FEWEST_BOUNDED", 1 if bounded else 10**9)
     monkeypatch.setattr(nearest_rows, "DIRECTIONS", 4)
     bank, parts = MemoryBank(), torch.randn(4, 100, 5) @ torch.randn(5, 12)
     for i, part in enumerate(parts):

@@ -38,7 +38,7 @@ def test_nearest_rows_are_those_of_the_full_comparison(seed, count, size, width,
         patch.setattr(module, "ROWS_A_BLOCK", 37)
         patch.setattr(module, "BOUNDS", block)
         patch.setattr(module, "DIRECTIONS", min(8, width))
-        patch.setattr(module, "PAYS", 1.0)
+        patch.setattr(module, "MOST_LEFT", 1.0)
         for bounded in (False, True):
             distance, index = RowSearch(rows, bounded).nearest(patches)
             noise = (
@@ -103,7 +103,7 @@ def test_the_bound_is_not_made_for_small_banks():
 @pytest.mark.parametrize("bounded", [False, True])
 @pytest.mark.parametrize("pays", [0.0, 0.3, 1.0])
 def test_rows_that_do_not_count(bounded, pays, monkeypatch):
-    monkeypatch.setattr(module, "PAYS", pays)
+    monkeypatch.setattr(module, "MOST_LEFT", pays)
     rng = np.random.default_rng(1)
     rows, patches = structured(rng, 400, 100), structured(rng, 30, 100)
     patches[:5] = rows[:5]

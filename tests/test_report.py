@@ -189,7 +189,14 @@ def test_predictions_are_listed_and_linked(maps, tmp_path):
     (judged / "verdicts.csv").write_text("")
     rows = [
         {"path": "rgb/0.png", "verdict": "pass", "p_value": 0.5, "score": 1.25, "reason": "", "judged_with": "x"},
-        {"path": "rgb/1.png", "verdict": "fail", "p_value": 0.05, "score": 7.0, "reason": "<a>", "judged_with": "x"},
+        {
+            "path": "rgb/1.png",
+            "verdict": "fail",
+            "p_value": 0.05,
+            "score": 7.0,
+            "explanation": "<a>",
+            "judged_with": "x",
+        },
         {"path": "rgb/2.png", "verdict": "cannot judge", "reason": "dark", "judged_with": "x"},
     ]
     (judged / "verdicts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"cut off')
@@ -197,6 +204,7 @@ def test_predictions_are_listed_and_linked(maps, tmp_path):
     part = (out / "report.html").read_text(encoding="utf-8").partition("Parts judged by a saved model")[2]
     assert "3 parts: 1 pass, 1 fail, 1 cannot be judged" in part
     assert re.findall(r"<tr><td>(rgb/\d.png)</td>", part) == ["rgb/1.png", "rgb/2.png", "rgb/0.png"]  # failed first
+    assert "<td>&lt;a&gt;</td>" in part and "<td>dark</td>" in part
     links = re.findall(r'<a href="([^"]*)">', part)
     assert [(out / unquote(link)).resolve() for link in links] == [
         judged / "verdicts.csv",

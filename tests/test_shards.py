@@ -36,7 +36,7 @@ def test_nearest_rows_are_those_of_one_place(seed, size, count, width, whole, bo
     rows, patches = some_rows(rng, size, width, whole), some_rows(rng, 30, width, whole)
     left_out = torch.from_numpy(rng.random(size) < 0.3)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(nearest_rows, "SMALL", 1 if bounded else 10**9)
+        patch.setattr(nearest_rows, "FEWEST_BOUNDED", 1 if bounded else 10**9)
         patch.setattr(nearest_rows, "DIRECTIONS", min(4, width))
         one, several = RowSearch(rows), ShardedSearch(rows, Devices(count, "cpu"))
         found = zip(one.nearest_each(patches, (None, left_out)), several.nearest_each(patches, (None, left_out)))

@@ -198,9 +198,9 @@ class CountingSearch(RowSearch):
 
     products = 0
 
-    def _compare(self, patches, exclusions, among=None):
-        self.products += len(patches) * len(self.rows if among is None else among)
-        return super()._compare(patches, exclusions, among)
+    def _compare(self, patches, exclusions, positions=None):
+        self.products += len(patches) * len(self.rows if positions is None else positions)
+        return super()._compare(patches, exclusions, positions)
 
 
 def folder(bench):

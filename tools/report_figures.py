@@ -166,7 +166,7 @@ def histograms(label, scores, titles):
 @styled
 def stacked_terms(stacks):
     """Horizontal stacked bars; ``stacks``: {bar: ((term, value), ...)}. Negative terms stack to the left of 0."""
-    figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 0.8 + 0.6 * len(stacks)), layout="constrained")
     axes = figure.subplots()
     for row, (name, terms) in enumerate(stacks.items()):
         ends = [0.0, 0.0]

@@ -26,7 +26,7 @@ def read_predictions(folder):
 
 
 def predictions_section(page, folder, rows, out):
-    """Counts, and a row per part: verdict, p-value, score, reason, a link to its picture where there is one.
+    """Counts, and a row per part: verdict, p-value, score, why, a link to its picture where there is one.
 
     Args:
         page: Page.
@@ -45,19 +45,19 @@ def predictions_section(page, folder, rows, out):
     order = {FAIL: 0, CANNOT_JUDGE: 1, PASS: 2}
     listed = sorted(rows, key=lambda row: order.get(row["verdict"], 3))[:MOST]
     cells = [[*texts_of(row), picture_of(folder, row, out)] for row in listed]
-    page.table(["part", "verdict", "p-value", "score", "reason", "picture"], cells)
+    page.table(["part", "verdict", "p-value", "score", "why", "picture"], cells)
     if len(rows) > MOST:
         page.tag("p", f"The first {MOST} of {len(rows)} parts, failed ones first; verdicts.csv has all.")
 
 
 def texts_of(row):
-    """[text] of a part: path, verdict, p-value, score, reason."""
+    """[text] of a part: path, verdict, p-value, score, and why it fails or cannot be judged."""
     numbers = [row.get("p_value"), row.get("score")]
     return [
         row["path"],
         row["verdict"],
         *("" if value is None else f"{value:.4g}" for value in numbers),
-        row.get("reason") or "",
+        row.get("reason") or (row.get("explanation", "") if row["verdict"] == FAIL else ""),
     ]
 
 

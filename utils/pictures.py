@@ -17,7 +17,7 @@ from utils.errors import InputError
 PNG_SIGNATURE, PNG_BIT_DEPTH = b"\x89PNG\r\n\x1a\n", 24  # position of the bit depth in the file
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 DEPTHS = (8, 10, 12, 14, 16)  # bits that cameras deliver in files of 16 bits
-FEW = 16  # values: up to so many, a mask's values are marks and no shades
+MOST_MARKS = 16  # values: up to so many, a mask's values are marks and no shades
 DARK = 128  # a mask of shades that are all darker is no ramp from 0 to 255
 LOSSY = 32  # JPEG leaves smaller values than this where nothing was marked
 
@@ -159,15 +159,17 @@ def load_mask(path):
         shown, _ = _marked(alpha, 255 if picture.bits == 8 else 65535, False)
         brightest = values if values.ndim == 2 else values.max(2)
         inside = np.unique(brightest[shown])
-        if 1 < len(inside) <= FEW and inside[0] == 0:  # marks on black, cut out; many values are a photo, cut out
+        if (
+            1 < len(inside) <= MOST_MARKS and inside[0] == 0
+        ):  # marks on black, cut out; many values are a photo, cut out
             shown = _marked(np.where(shown, brightest, 0), full, lossy)[0]
         return Mask(shown, int(alpha.max()), None)
     if values.ndim == 2:
         return Mask(*_order(_marked(values, full, lossy), largest))
     brightest = values.max(2)
     if (brightest == 0).any() or lossy:
-        few = len(np.unique(brightest)) <= FEW and not lossy
-        return Mask(brightest > (0 if few else max(largest, LOSSY) / 2), largest, None)
+        marks = len(np.unique(brightest)) <= MOST_MARKS and not lossy
+        return Mask(brightest > (0 if marks else max(largest, LOSSY) / 2), largest, None)
     colours, numbers = np.unique(values.reshape(-1, 3), axis=0, return_inverse=True)
     background = np.bincount(numbers.ravel()).argmax()
     return Mask(
@@ -194,7 +196,7 @@ def _marked(values, full, lossy):
         return values > max(present[-1], LOSSY) / 2, None
     if len(present) == 1:
         return (values > full / 2) | (values == 1), None
-    if len(present) <= FEW or present[-1] < DARK < full:
+    if len(present) <= MOST_MARKS or present[-1] < DARK < full:
         background = present[0] if present[0] == 0 else present[counts.argmax()]
         return values != background, None if background == 0 else str(background)
     return values > full / 2, None

@@ -38,23 +38,23 @@ VERSION, SUFFIX = 2, ".npz"
 def write(evaluation, path, training_maps=False):
     """Write an evaluation to the file ``path``; ``training_maps``: also the training parts' maps, not only their
     statistics."""
-    e, training = evaluation, evaluation.training
-    banks = list(e.bank_map)
+    training = evaluation.training
+    banks = list(evaluation.bank_map)
     arrays = {
         "version": np.array(VERSION),
-        "meta": np.array(json.dumps({**e.meta, "category": e.category}, default=str)),
-        "path": np.array(e.path),
-        "defect": np.array(e.defect),
-        "label": e.label,
-        "has_mask": e.has_mask,
-        "mask": e.mask,
-        "score_decision": e.decision_score,
+        "meta": np.array(json.dumps({**evaluation.meta, "category": evaluation.category}, default=str)),
+        "path": np.array(evaluation.path),
+        "defect": np.array(evaluation.defect),
+        "label": evaluation.label,
+        "has_mask": evaluation.has_mask,
+        "mask": evaluation.mask,
+        "score_decision": evaluation.decision_score,
         "bank_names": np.array(banks),
-        "bank_scores": np.stack([e.bank_score[name] for name in banks], axis=1),
-        **_map_arrays("map", e),
+        "bank_scores": np.stack([evaluation.bank_score[name] for name in banks], axis=1),
+        **_map_arrays("map", evaluation),
     }
-    if e.picture is not None:
-        arrays["picture"] = e.picture
+    if evaluation.picture is not None:
+        arrays["picture"] = evaluation.picture
     if training is not None:
         arrays.update(
             {

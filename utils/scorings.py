@@ -10,7 +10,7 @@ OURS = {
     CALIBRATED: (
         "larger of the banks' maps, each in units of its normal training parts' maps",
         "mean of its 64 largest pixels",
-        "ours, not the paper's; README's \"Calibrated scoring\"",
+        "ours, not the paper's; docs/scoring.md",
     )
 }
 ALL = {**SCORINGS, **OURS}
