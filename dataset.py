@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
+from utils.commands import available_cores
 from utils.errors import InputError, show_warnings
 from utils.mvtec3d_util import (
     Reading,
@@ -24,7 +25,6 @@ from utils.mvtec3d_util import (
     valid_points,
 )
 from utils.names import CATEGORIES, find_categories, same_name  # noqa: F401  found here too
-from utils.options import available_cores
 from utils.pairing import GOOD, defect_folders, pair, too_few_shots
 from utils.pictures import read_mask, read_picture
 from utils.signals import begin_worker, beginning_workers, raise_if_stopping

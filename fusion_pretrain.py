@@ -2,9 +2,10 @@
 
 import argparse
 
+from utils.argument_types import number
+from utils.commands import HelpFormatter, Parser, add_device
 from utils.errors import InputError, show_warnings, tell
 from utils.files import check_writable
-from utils.options import HelpFormatter, Parser, add_device, number
 from utils.signals import first_signal_stops, run_to_the_end
 
 PROGRAM = "fusion_pretrain.py"

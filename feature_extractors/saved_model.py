@@ -24,10 +24,10 @@ from feature_extractors.fitted import restored_method, state_of
 from feature_extractors.one_part import DEPTH_GRID, Scorer, depth_grid, small_picture
 from utils import scan_health
 from utils.calibration import NONE
+from utils.commands import available_cores
 from utils.errors import InputError
 from utils.model_file import SUFFIX, read_model, write_model
 from utils.mvtec3d_util import Reading
-from utils.options import available_cores
 from utils.progress import track
 from utils.results import environment
 from utils.scans import fingerprint, read_scan

@@ -25,9 +25,9 @@ from tools import benchmark_model as model  # noqa: E402
 from tools import benchmark_rows as rows  # noqa: E402
 from tools import benchmark_scale  # noqa: E402
 from tools.benchmark_shared import Bench  # noqa: E402
-from utils.commands import run_command  # noqa: E402
+from utils.argument_types import number  # noqa: E402
+from utils.commands import HelpFormatter, Parser, add_device, run_command  # noqa: E402
 from utils.files import atomic_write_text, check_writable  # noqa: E402
-from utils.options import HelpFormatter, Parser, add_device, number  # noqa: E402
 from utils.progress import note  # noqa: E402
 from utils.results import environment  # noqa: E402
 

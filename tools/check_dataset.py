@@ -13,12 +13,12 @@ from tabulate import tabulate
 if not __package__:  # run as a file of a checkout, not as an installed module
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from utils.commands import FAILED, FINE, run_command  # noqa: E402
+from utils.argument_types import number  # noqa: E402
+from utils.commands import FAILED, FINE, HelpFormatter, Parser, add_workers, run_command  # noqa: E402
 from utils.errors import InputError, tell  # noqa: E402
 from utils.examination import EXAMPLES, TITLES, Options, examine_each  # noqa: E402
 from utils.judgement import counted  # noqa: E402
 from utils.names import CATEGORIES, find_categories  # noqa: E402
-from utils.options import HelpFormatter, Parser, add_workers, number  # noqa: E402
 from utils.pairing import is_junk_folder  # noqa: E402
 from utils.signals import run_to_the_end  # noqa: E402
 from utils.units import UNITS  # noqa: E402

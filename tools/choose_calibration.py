@@ -21,12 +21,11 @@ if not __package__:  # run as a file of a checkout, not as an installed module
 from evaluation import find_saved, read, score
 from utils import calibrated
 from utils.au_pro_util import area_up_to, calculate_au_pro
-from utils.commands import FINE, run_command
+from utils.commands import FINE, HelpFormatter, Parser, run_command
 from utils.decision_metrics import aupimo
 from utils.errors import InputError
 from utils.files import atomic_write_text
 from utils.metrics import roc_auc
-from utils.options import HelpFormatter, Parser
 from utils.progress import track
 
 DRAWS = 4  # of few training parts

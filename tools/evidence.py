@@ -24,10 +24,11 @@ from tools import evidence_page  # noqa: E402
 from tools.demo_kinds import ALL_DEFECTS, KINDS  # noqa: E402
 from tools.evidence_cells import FEATURES, FIX_SETS, Cell, Source  # noqa: E402
 from tools.make_demo import write_category  # noqa: E402
+from utils.argument_types import number  # noqa: E402
+from utils.commands import HelpFormatter, Parser, add_device  # noqa: E402
 from utils.errors import InputError, show_warnings  # noqa: E402
 from utils.files import atomic_write_text, check_writable, remove_leftovers  # noqa: E402
 from utils.names import CATEGORIES, find_categories  # noqa: E402
-from utils.options import HelpFormatter, Parser, add_device, number  # noqa: E402
 from utils.progress import duration, note, quietly  # noqa: E402
 from utils.signals import first_signal_stops, raise_if_stopping, run_to_the_end  # noqa: E402
 

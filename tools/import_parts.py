@@ -20,8 +20,9 @@ if not __package__:  # run as a file of a checkout, not as an installed module
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from utils import preprocess_common as common  # noqa: E402
+from utils.argument_types import number  # noqa: E402
+from utils.commands import HelpFormatter, Parser, add_workers  # noqa: E402
 from utils.errors import InputError  # noqa: E402
-from utils.options import HelpFormatter, Parser, add_workers, number  # noqa: E402
 from utils.signals import run_to_the_end  # noqa: E402
 
 PROGRAM = "import_parts.py"

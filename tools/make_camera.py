@@ -20,10 +20,10 @@ from PIL import Image
 if not __package__:  # run as a file of a checkout, not as an installed module
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from utils.argument_types import number  # noqa: E402
 from utils.commands import FINE, Parser, add_target, run_command
 from utils.files import check_writable  # noqa: E402
 from utils.import_camera import Intrinsics  # noqa: E402
-from utils.options import number  # noqa: E402
 
 DISTANCE = 0.45  # metres from the camera to the table, along the optical axis
 TILT = np.array([0.06, -0.04, -1.0])  # of the table: its normal, towards the camera

@@ -25,9 +25,9 @@ if not __package__:  # run as a file of a checkout, not as an installed module
 
 from tools.demo_kinds import ALL_DEFECTS, DEFECTS, FAINT, KINDS, blend, kind_of, smoothstep  # noqa: E402
 from tools.standin_checkpoints import RECIPES, write_checkpoints  # noqa: E402
+from utils.argument_types import number  # noqa: E402
 from utils.commands import FINE, Parser, add_target, run_command  # noqa: E402
 from utils.files import atomic_path, check_writable  # noqa: E402
-from utils.options import number  # noqa: E402
 from utils.progress import note  # noqa: E402
 
 VIEW = 0.15  # metres that the picture's shorter side shows

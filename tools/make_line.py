@@ -16,9 +16,9 @@ if not __package__:  # run as a file of a checkout, not as an installed module
 
 from tools.demo_kinds import kind_of  # noqa: E402
 from tools.make_demo import category_name, render_part, stream, write_part  # noqa: E402
+from utils.argument_types import number  # noqa: E402
 from utils.commands import FINE, Parser, add_target, run_command  # noqa: E402
 from utils.files import check_writable  # noqa: E402
-from utils.options import number  # noqa: E402
 
 HALF = 0.45  # share of the points that a bad scan misses
 STRIPE = 3  # pixels: they go missing in stripes, as under glare

@@ -21,9 +21,9 @@ from tabulate import tabulate
 if not __package__:  # run as a file of a checkout, not as an installed module
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from utils.commands import FINE, run_command  # noqa: E402
+from utils.argument_types import number  # noqa: E402
+from utils.commands import FINE, Parser, run_command  # noqa: E402
 from utils.errors import InputError  # noqa: E402
-from utils.options import Parser, number  # noqa: E402
 from utils.sweep_engines import ENGINES, PROGRAM, Ended, run  # noqa: E402
 from utils.sweep_file import check, read  # noqa: E402
 from utils.sweep_job import DONE  # noqa: E402

@@ -16,10 +16,10 @@ from pathlib import Path
 if not __package__:  # run as a file of a checkout, not as an installed module
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from utils.commands import FAILED, FINE, run_command  # noqa: E402
+from utils.argument_types import number  # noqa: E402
+from utils.commands import FAILED, FINE, HelpFormatter, Parser, add_device, run_command  # noqa: E402
 from utils.errors import InputError, show_warnings  # noqa: E402
 from utils.files import check_writable, remove_leftovers  # noqa: E402
-from utils.options import HelpFormatter, Parser, add_device, number  # noqa: E402
 from utils.progress import note  # noqa: E402
 from utils.signals import run_to_the_end  # noqa: E402
 

@@ -22,10 +22,9 @@ from tabulate import tabulate
 if not __package__:  # run as a file of a checkout, not as an installed module
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from utils.commands import FINE, run_command  # noqa: E402
+from utils.commands import FINE, HelpFormatter, Parser, run_command  # noqa: E402
 from utils.errors import InputError  # noqa: E402
 from utils.files import atomic_path, atomic_write_text, check_writable  # noqa: E402
-from utils.options import HelpFormatter, Parser  # noqa: E402
 from utils.repeatability import kappa, part_of, same_verdicts, spread  # noqa: E402
 from utils.verdict import CANNOT_JUDGE, FAIL, PASS, VERDICTS, outcome, outcome_text, percent  # noqa: E402
 

@@ -22,10 +22,10 @@ from tools.report_numbers import find_sample, mean, read_category, summary_of  #
 from tools.report_page import Page  # noqa: E402
 from tools.report_predictions import predictions_section, read_predictions  # noqa: E402
 from tools.saved_scorings import left_out_text  # noqa: E402
-from utils.commands import FINE, run_command  # noqa: E402
+from utils.argument_types import number  # noqa: E402
+from utils.commands import FINE, HelpFormatter, Parser, run_command  # noqa: E402
 from utils.files import check_writable  # noqa: E402
 from utils.help_tables import scoring_table, shorten_scoring  # noqa: E402
-from utils.options import HelpFormatter, Parser, number  # noqa: E402
 from utils.progress import note, track  # noqa: E402
 
 

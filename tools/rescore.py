@@ -24,7 +24,8 @@ from tools import more_metrics, paper_tables  # noqa: E402
 from tools.paper_tables import METRICS, MULTISCALE  # noqa: E402
 from tools.parameter_grid import grid_table  # noqa: E402
 from tools.saved_scorings import calibrated_text, left_out_text, saved_scorings  # noqa: E402
-from utils.commands import FINE, run_command  # noqa: E402
+from utils.argument_types import number  # noqa: E402
+from utils.commands import FINE, Parser, run_command  # noqa: E402
 from utils.dominating import dominating_part  # noqa: E402
 from utils.errors import InputError  # noqa: E402
 from utils.extra_metrics import EXTRA_METRICS as EXTRA  # noqa: E402,F401  named here too
@@ -32,7 +33,7 @@ from utils.files import atomic_write_text, check_writable  # noqa: E402
 from utils.help_tables import scoring_table, shorten_scoring  # noqa: E402
 from utils.metrics import mean  # noqa: E402
 from utils.names import same_name  # noqa: E402
-from utils.options import Parser, changed_options, default_of, number  # noqa: E402
+from utils.options import changed_options, default_of  # noqa: E402
 from utils.progress import note, track  # noqa: E402
 from utils.results import UNDEFINED, escaped  # noqa: E402
 from utils.scorings import CALIBRATED, add_scoring_arguments  # noqa: E402

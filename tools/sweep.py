@@ -23,9 +23,10 @@ if not __package__:  # run as a file of a checkout, not as an installed module
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tools.sweep_maps import link_maps, resample, resample_side_by_side  # noqa: E402
+from utils.argument_types import number  # noqa: E402
+from utils.commands import Parser  # noqa: E402
 from utils.errors import InputError  # noqa: E402
 from utils.files import atomic_write_text, check_writable, remove_leftovers  # noqa: E402
-from utils.options import Parser, number  # noqa: E402
 from utils.progress import duration, note, quietly  # noqa: E402
 from utils.signals import first_signal_stops, run_to_the_end  # noqa: E402
 from utils.sweep_engines import ENGINES, PROGRAM, Ended, run  # noqa: E402

@@ -13,9 +13,9 @@ import numpy as np
 
 import scoring_addon
 from evaluation import SUFFIX, read, score
+from utils.commands import available_cores
 from utils.errors import InputError
 from utils.files import atomic_path
-from utils.options import available_cores
 from utils.progress import track
 from utils.signals import begin_worker, beginning_workers
 from utils.significance import PixelCounts

@@ -4,10 +4,10 @@ import logging
 import sys
 from pathlib import Path
 
+from utils.commands import available_cores
 from utils.examination import examine, lines
 from utils.judgement import Options
 from utils.mvtec3d_util import Reading
-from utils.options import available_cores
 from utils.pairing import GOOD, pair, too_few_shots
 
 

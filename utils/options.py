@@ -8,9 +8,8 @@ from functools import lru_cache
 
 import scoring_addon
 from feature_extractors.settings import METHOD_BANKS, TRAIN_MODE, Fixes, needed_backbones
-from utils.argument_types import number  # noqa: F401 (the tools take it from here)
 from utils.backbone_options import RADII, RGB_DETAILS, default_xyz_backbone, settle_backbones
-from utils.commands import HelpFormatter, Parser, add_device, add_workers, available_cores  # noqa: F401 (likewise)
+from utils.commands import print_all
 from utils.main_arguments import build_parser
 from utils.presets import options_table, parse_with_preset
 from utils.scorings import CALIBRATED, available_scorings, needs_training_parts, scoring_problem
@@ -25,7 +24,7 @@ def parse_arguments(argv=None):
     """
     parser, args, given, from_preset = parse_with_preset(build_parser, argv)
     if args.show_options:
-        print(options_table(args, given, from_preset))
+        print_all(options_table(args, given, from_preset))
         parser.exit(0)
     del args.show_options
     method, banks = args.method_name, METHOD_BANKS[args.method_name]

@@ -18,9 +18,9 @@ if not __package__:  # run as a file of a checkout, not as an installed module
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from utils import preprocess_common as common  # noqa: E402
+from utils.argument_types import number  # noqa: E402
 from utils.errors import InputError  # noqa: E402
 from utils.mvtec3d_util import read_unexamined  # noqa: E402
-from utils.options import number  # noqa: E402
 from utils.pairing import GOOD, defect_folders, pair, part_files  # noqa: E402
 from utils.pictures import read_defect, read_picture  # noqa: E402
 from utils.signals import run_to_the_end  # noqa: E402

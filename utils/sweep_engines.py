@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import psutil
 
+from utils.commands import available_cores
 from utils.errors import InputError
 from utils.files import host
-from utils.options import available_cores
 from utils.sweep_job import FAILED, Attempt, Outcome
 from utils.sweep_plan import Job, fill_in, job_folder
 

@@ -16,9 +16,9 @@ import zlib
 from collections import deque
 from pathlib import Path
 
+from utils.commands import available_cores
 from utils.errors import InputError
 from utils.files import atomic_write_text, host
-from utils.options import available_cores
 from utils.sweep_job import FAILED, LAST, PATIENCE, STOPPED, Attempt, Outcome, note, packed, unpack
 from utils.sweep_plan import job_folder
 
