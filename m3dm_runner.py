@@ -251,19 +251,19 @@ class M3DM:
         return tuple({args.method_name: value} for value in self.metrics[names[0]])
 
     def record(self):
-        """What run.json says of the category that was evaluated, a JSON-able dict."""
-        method = self.method
+        """What run.json says of the category that was evaluated, or only fitted, a JSON-able dict."""
+        method, metrics = self.method, self.metrics or {}
         entry = {
             "finished": time.strftime("%Y-%m-%d %H:%M:%S"),
-            "metrics": {name: dataclasses.asdict(of) for name, of in self.metrics.items()},
+            "metrics": {name: dataclasses.asdict(of) for name, of in metrics.items()},
             "training_parts": method.added,
-            "test_parts": len(self.evaluation),
+            "test_parts": 0 if self.evaluation is None else len(self.evaluation),
             "banks": {name: list(bank.rows.shape) for name, bank in method.banks.items()},
             "seconds": self.timings,
         }
         if getattr(method, "late_fusion", None) and method.late_fusion.train_scores:
             entry["late_fusion_weights"] = method.late_fusion.weights
-        if CALIBRATED in self.metrics:
+        if CALIBRATED in metrics:
             entry["calibrated"] = self._units()._asdict()
         if self.args.shots:
             entry["shots"] = self.training_paths

@@ -138,7 +138,7 @@ class Run:
         args.readings = readings
         for name, reading in readings.items():
             try:
-                parts = (
+                parts = [
                     TrainDataset(
                         name,
                         args.img_size,
@@ -146,9 +146,10 @@ class Run:
                         shots=args.shots,
                         seed=args.seed,
                         held_out_share=args.held_out,
-                    ),
-                    TestDataset(name, args.img_size, args.dataset_path),
-                )
+                    )
+                ]
+                if not args.fit_only:
+                    parts.append(TestDataset(name, args.img_size, args.dataset_path))
                 if parts_used(args, len(parts[0])) < 2 and two_parts_for(args):
                     raise InputError(
                         f"{Path(args.dataset_path) / name / 'train'}: {too_few_parts(two_parts_for(args))}"
@@ -240,6 +241,12 @@ class Run:
         args = self.args
         runner = M3DM(args, self._build())
         self._fit(category, unit, runner)
+        if args.fit_only:
+            self.metrics[category], entry = {}, runner.record()
+            self.record["categories"][category] = entry
+            unit.finish(entry)
+            self._publish(category, unit)
+            return
         runner.evaluate(
             category,
             {
@@ -315,8 +322,11 @@ class Run:
     def _publish(self, category, unit):
         """Bring the top of the output folder up to date: the category's scores, the tables, the record; print its
         metrics."""
-        self._output.publish(category, unit, self.metrics[category])
-        self._update_tables()
+        if self.args.fit_only:
+            print(f"{category}: {self._extras.model_path(category)}", flush=True)
+        else:
+            self._output.publish(category, unit, self.metrics[category])
+            self._update_tables()
         self._write()
 
     def _extra(self, category, what, runner, write):
@@ -336,7 +346,7 @@ class Run:
     # ------------------------------------------------------------ tables and records
 
     def _finished_metrics(self):
-        return {name: self.metrics[name] for name in self.categories if name in self.metrics}
+        return {name: self.metrics[name] for name in self.categories if self.metrics.get(name)}
 
     def _update_tables(self):
         """Bring the tables up to date; they grow by a category at a time."""
@@ -372,11 +382,9 @@ class Run:
         if metrics:
             self._update_tables()
             print("\n" + self._output.tables(metrics), flush=True)
-        if len(self._kept) == len(self.categories) and metrics and not self.failed:
-            note(
-                f"complete already: nothing was computed, the tables in {self.args.output_dir} hold this run; "
-                "--overwrite computes it anew"
-            )
+        if len(self._kept) == len(self.categories) and not self.failed:
+            there = f"the models in {self.args.save_model} are" if self.args.fit_only else "its tables are"
+            note(f"complete already: nothing was computed, {there} there; --overwrite computes it anew")
         self._write()
         for category, reason in self.failed.items():
             print(reason if category == INTERRUPTED else f"not finished: {category}: {reason}", file=sys.stderr)

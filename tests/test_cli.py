@@ -82,6 +82,7 @@ DEFAULTS = {
     "save_feature_format": "pt",
     "save_feature_half": False,
     "save_model": None,
+    "fit_only": False,
     "model_precision": "full",
     "calibration": None,
     "calibration_dir": None,

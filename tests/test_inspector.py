@@ -298,6 +298,9 @@ def test_other_networks_are_refused(fitted):
         (["--calibration", "0.2"], "--calibration needs --save_model"),
         (["--model_precision", "half"], "--model_precision needs --save_model"),
         (["--calibration_dir", "d"], "--calibration_dir needs --save_model"),
+        (["--fit_only"], "--fit_only needs --save_model"),
+        (["--save_model", "m", "--eval_mode", "--fit_only", "--save_preds"], "--save_preds needs test parts"),
+        (["--save_model", "m", "--eval_mode", "--fit_only", "--seeds", "0", "1"], "--seeds needs test parts"),
         (["--save_model", "m", "--eval_mode", "--calibration_dir", "d", "--calibration", "none"], "already says which"),
     ],
 )

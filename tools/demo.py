@@ -64,7 +64,7 @@ def real_features(out):
     model = out / "models" / f"{KINDS[0]}.m3dm"
     yield ["tools/predict.py", model, out / "real" / "line", "--pictures", "-o", out / "judged"]
     if has_lite0():  # the report compares scorings of several banks
-        yield ["tools/report.py", out / "maps_real", "-o", out / "report", "--predictions", out / "judged"]
+        yield ["tools/report.py", out / "maps_real", "-o", out / "report_real", "--predictions", out / "judged"]
 
 
 def smoke_test(out):
@@ -91,7 +91,7 @@ STEPS = [
         lambda out: (
             f"Tables and scores are under {out}/results_real, pictures under {out}/results_real/pred_maps, "
             f"verdicts with pictures under {out}/judged"
-            + (f"; {out}/report/report.html shows it all." if has_lite0() else ".")
+            + (f"; {out}/report_real/report.html shows it all." if has_lite0() else ".")
         ),
     ),
     Step(

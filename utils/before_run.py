@@ -24,7 +24,8 @@ def settle_readings(args, names):
         return {name: Reading(unit=args.unit or "m", zero_points=args.fixes.zero_points) for name in names}, faulty
     options = Options(args.img_size, args.min_points, args.unit, args.fixes.zero_points)
     cache = Path(getattr(args, "examination", args.output_dir)) / "examination.json"
-    found = examine(args.dataset_path, names, options=options, workers=available_cores(), cache_path=cache)
+    splits = ("train",) if args.fit_only else ("train", "test")
+    found = examine(args.dataset_path, names, splits, options, workers=available_cores(), cache_path=cache)
     for text in lines(found.warnings):
         logging.warning("%s", text)
     print("".join(f"note: {text}\n" for text in lines(found.notes, shown=1)), end="", flush=True)

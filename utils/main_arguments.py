@@ -316,6 +316,11 @@ def _add_run(parser):
         help="write DIR/<category>.m3dm after each fit, for tools/predict.py; needs --eval_mode",
     )
     group.add_argument(
+        "--fit_only",
+        action="store_true",
+        help="with --save_model: end with the model and test nothing; no test split is needed",
+    )
+    group.add_argument(
         "--model_precision",
         choices=("full", "half"),
         default="full",

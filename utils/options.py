@@ -121,6 +121,11 @@ def _check_model_options(parser, args):
     for flag in ("model_precision", "calibration", "calibration_dir"):
         if not args.save_model and getattr(args, flag) != parser.get_default(flag):
             parser.error(f"--{flag} needs --save_model DIR")
+    if args.fit_only and not args.save_model:
+        parser.error("--fit_only needs --save_model DIR, or nothing would be left of the fit")
+    for flag in ("save_preds", "save_maps", "seeds"):
+        if args.fit_only and getattr(args, flag):
+            parser.error(f"--{flag} needs test parts, and --fit_only tests none")
     if args.calibration_dir and args.calibration is not None:
         parser.error("--calibration_dir already says which parts calibrate; leave out --calibration")
     args.held_out = share

@@ -83,8 +83,9 @@ class Unit:
         """The record of the finished category, a dict; None where it is not finished or the file is damaged."""
         try:
             record = json.loads(self.record.read_text(encoding="utf-8"))
-            return record if self.scores.is_file() and "metrics" in record else None
-        except (OSError, ValueError):
+            tested = record["metrics"] != {}  # --fit_only leaves none
+            return record if self.scores.is_file() or not tested else None
+        except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def finish(self, record):

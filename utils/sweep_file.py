@@ -27,6 +27,7 @@ REFUSED = {
     "output_dir": "every job has its own folder below -o",
     "save_feature_path": "every job has its own folder below -o; save_feature: true is enough",
     "seeds": "a sweep has a job per seed; write seed in grid",
+    "fit_only": "a sweep compares results of test parts",
     "overwrite": "a finished job is kept; remove its folder, or sweep into another one",
 }
 
