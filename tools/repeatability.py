@@ -1,7 +1,7 @@
 """How well the inspection repeats itself: scans of the same parts, judged again and again.
 
-    python tools/predict.py models/bagel.m3dm FOLDER_WITH_REPEATS -o judged
-    python tools/repeatability.py judged/verdicts.csv -o out
+    python tools/repeatability.py models/bagel.m3dm FOLDER_WITH_REPEATS -o out    # judges the scans first
+    python tools/repeatability.py judged -o out                                   # predict.py -o judged has judged them
 
 Scans of one part lie in one folder (PART/rgb, PART/xyz), or --group_pattern finds the part's name in each path. Writes
 repeatability.md, repeatability.csv (a line per part) and repeatability.png.
@@ -22,7 +22,7 @@ from tabulate import tabulate
 if not __package__:  # run as a file of a checkout, not as an installed module
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from utils.commands import FINE, HelpFormatter, Parser, run_command  # noqa: E402
+from utils.commands import FINE, REFUSED, HelpFormatter, Parser, add_device, run_command  # noqa: E402
 from utils.errors import InputError  # noqa: E402
 from utils.files import atomic_path, atomic_write_text, check_writable  # noqa: E402
 from utils.repeatability import kappa, part_of, same_verdicts, spread  # noqa: E402
@@ -60,8 +60,13 @@ def main(argv=None):
 
 def write_report(args):
     """Write the report that the options ask for, and print it; returns the exit code."""
-    scans = read_scans(args.verdicts, args.group_pattern, args.labels)
     check_writable(args.output)
+    verdicts = args.verdicts
+    if args.folder is not None:
+        verdicts = args.output / "judged"
+        if judge(args, verdicts) == REFUSED:
+            return REFUSED
+    scans = read_scans(verdicts, args.group_pattern, args.labels)
     text = report(scans, args)
     atomic_write_text(args.output / "repeatability.md", text)
     atomic_write_text(args.output / "repeatability.csv", part_lines(scans))
@@ -70,12 +75,27 @@ def write_report(args):
     return FINE
 
 
+def judge(args, out):
+    """Have tools/predict.py judge the scans of FOLDER into ``out``; returns its exit code."""
+    from tools import predict  # takes torch, which reading verdicts needs not
+
+    words = [args.verdicts, args.folder, "-o", out, "--device", args.device]
+    for flag in ("false_alarm", "checkpoint_dir", "fusion_module_path"):
+        if getattr(args, flag) is not None:
+            words += [f"--{flag}", getattr(args, flag)]
+    return predict.main([*map(str, words), *["--no_gate"] * args.no_gate, *["--quiet"] * args.quiet])
+
+
 def build_parser():
     """The argument parser."""
     parser = Parser(prog="repeatability.py", formatter_class=HelpFormatter, description=__doc__.splitlines()[0])
     parser.add_argument(
-        "verdicts", type=Path, metavar="VERDICTS", help="verdicts.csv of tools/predict.py, or the folder that holds it"
+        "verdicts",
+        type=Path,
+        metavar="MODEL|VERDICTS",
+        help="saved model, with FOLDER; or verdicts.csv of tools/predict.py, or the folder that holds it",
     )
+    parser.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="scans for the model to judge")
     parser.add_argument(
         "-o", "--output", type=Path, default=Path("repeatability"), metavar="DIR", help="where the report goes"
     )
@@ -92,6 +112,12 @@ def build_parser():
         metavar="CSV",
         help="what the parts really are: columns part and label (good or defective)",
     )
+    group = parser.add_argument_group("with FOLDER", "as predict.py has them; it writes to DIR/judged")
+    group.add_argument("--false_alarm", metavar="A", help="promised share of good parts that fail (default: 0.05)")
+    group.add_argument("--checkpoint_dir", metavar="DIR", help="folder of the networks' checkpoints")
+    group.add_argument("--fusion_module_path", metavar="FILE", help="UFF checkpoint")
+    group.add_argument("--no_gate", action="store_true", help="judge also scans unlike the training scans")
+    add_device(group)
     return parser
 
 

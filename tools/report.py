@@ -18,7 +18,7 @@ from evaluation import extra_metrics, find_saved  # noqa: E402
 from tools import more_metrics  # noqa: E402
 from tools import report_calibrated as ours  # noqa: E402
 from tools import report_sections as sections  # noqa: E402
-from tools.report_numbers import find_sample, mean, read_category, summary_of  # noqa: E402
+from tools.report_numbers import find_sample, read_category, summary_of  # noqa: E402
 from tools.report_page import Page  # noqa: E402
 from tools.report_predictions import predictions_section, read_predictions  # noqa: E402
 from tools.saved_scorings import left_out_text  # noqa: E402
@@ -26,6 +26,7 @@ from utils.argument_types import number  # noqa: E402
 from utils.commands import FINE, HelpFormatter, Parser, run_command  # noqa: E402
 from utils.files import check_writable  # noqa: E402
 from utils.help_tables import scoring_table, shorten_scoring  # noqa: E402
+from utils.metrics import mean  # noqa: E402
 from utils.progress import note, track  # noqa: E402
 
 

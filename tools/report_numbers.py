@@ -216,9 +216,3 @@ def breakdown(saved, index, parameters):
         rec=t.rec,
         final=t.final,
     )
-
-
-def mean(values):
-    """Mean of the defined values, None where there is none."""
-    known = [v for v in values if v is not None]
-    return float(np.mean(known)) if known else None

@@ -5,8 +5,9 @@ import numpy as np
 import scoring_addon
 from tools import report_calibrated as ours
 from tools import report_figures as figures
-from tools.report_numbers import BASELINE, COMPARED, PROPOSED, breakdown, mean, verdict
+from tools.report_numbers import BASELINE, COMPARED, PROPOSED, breakdown, verdict
 from tools.report_page import Link
+from utils.metrics import mean
 from utils.results import UNDEFINED
 from utils.scorings import ALL, CALIBRATED
 
