@@ -1,4 +1,4 @@
-"""Measure speed and memory against plain implementations in the same run; exit code 1 where a target is missed.
+"""Measure speed and memory against plain implementations in the same run; exit code 1 if a target is missed.
 
     python tools/benchmark.py --quick     # the rows that take under a minute
     python tools/benchmark.py             # all rows, about half an hour on two cores

@@ -29,7 +29,7 @@ from utils.mvtec3d_util import valid_points
 from utils.options import parse_arguments
 from utils.results import peak_memory_mib
 
-BAGEL = 244  # training parts of bagel (MVTec 3D-AD), at which the release ran out of memory and was killed
+BAGEL = 244  # training parts of bagel (MVTec 3D-AD), the category at which the release was killed
 
 
 def extraction(bench):
@@ -138,7 +138,7 @@ def product_flop(method, sample):
     wide, f = conv3[0], conv2[0]
     a_point = (
         conv1[0] * conv1[1] + conv2[0] * conv2[1] + conv1[0] * wide + wide * conv4[0]
-    )  # third product: only the half of conv3 that differs per point; f's half is counted per group below
+    )  # third product: conv2 and the half of conv3 that acts on each point, multiplied out to one matrix
     rows = len(distinct_rows(method.extract(sample)["xyz"])[0])
     fusion = method.fusion
     return (

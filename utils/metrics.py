@@ -12,7 +12,7 @@ from utils.au_pro_util import calculate_au_pro, check_maps
 
 @dataclass
 class Metrics:
-    """Image ROCAUC, pixel ROCAUC and AU-PRO; None where the test split leaves a metric undefined."""
+    """Image ROCAUC, pixel ROCAUC and AU-PRO; None if the test split leaves a metric undefined."""
 
     image_rocauc: Optional[float]
     pixel_rocauc: Optional[float]

@@ -7,7 +7,7 @@ Layout of version 2, for n test parts, t training parts, b banks and maps [S, S]
     path, defect          str [n], as in scores_<category>.csv
     label                 uint8 [n];  has_mask  bool [n]
     mask                  uint8 [n, S, S], 1 where defective
-    picture               uint8 [n, 224, 224, 3], RGB; absent where it was not kept
+    picture               uint8 [n, 224, 224, 3], RGB; absent if it was not kept
     map_decision          [n, S, S], the released map, as it was computed;  score_decision  float64 [n]
     bank_names            str [b];  bank_scores  float64 [n, b], before the lambdas
     map_<bank>            float32 [n, S, S], the map of each bank

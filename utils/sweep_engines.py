@@ -34,7 +34,7 @@ class Begun(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """A job has ended; ``again``: it was killed and will be begun anew."""
+    """A job has ended; ``again``: it was killed and will be tried again."""
 
     job: Job
     outcome: Outcome
@@ -90,7 +90,7 @@ def find_slots(resources, workers, devices, cores, memory_gib):
     Args:
         resources: Resources of one job.
         workers: how many are wanted; None: as many as fit.
-        devices: names of the GPUs for CUDA_VISIBLE_DEVICES; () where jobs run on the CPU.
+        devices: names of the GPUs for CUDA_VISIBLE_DEVICES; () if jobs run on the CPU.
         cores, memory_gib: what the machine has.
 
     Returns:

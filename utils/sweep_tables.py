@@ -3,7 +3,7 @@
 tables.md          mean ± standard deviation over seeds, one row per setting and scoring; paired differences
 cells.csv          the same in full precision, with both kinds of intervals
 differences.csv    all comparisons, with intervals, p values and Holm's correction
-figure.png         means over the categories; a curve where the grid has an axis of numbers
+figure.png         means over the categories; curves if an option of the grid has numbers as values
 """
 
 import csv
