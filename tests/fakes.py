@@ -1,13 +1,13 @@
-"""A patch extractor without networks: a "sample" is its patches already."""
+"""Patch extractors without networks, for tests."""
 
 import torch
 
 
 class FakeExtractor:
-    """Gives back what it is shown; draws no random numbers.
+    """An extractor that returns the sample as it is: the "sample" already holds patches. It draws no random numbers.
 
     Args:
-        widths: {bank: columns}.
+        widths: {bank: number of columns}.
     """
 
     device = torch.device("cpu")
@@ -34,7 +34,7 @@ class FakeExtractor:
 
 
 class PoolingExtractor(FakeExtractor):
-    """Patches straight from a sample's pixels: means and products of pooled picture and cloud, no network."""
+    """An extractor that makes patches from a sample's pixels: means and products of the pooled image and cloud."""
 
     def __init__(self):
         super().__init__(rgb=5, xyz=6, fusion=11)

@@ -1,4 +1,4 @@
-"""Data sets as users have them: what is done to a sound one, and the answer that is right."""
+"""Data sets as users have them: each case changes a sound data set and states the right answer to it."""
 
 import re
 
@@ -23,7 +23,7 @@ from tests.make_field_cases import (
     with_z,
 )
 
-# name: (change, flags, (level, words that are said), whether a run reads what the sound set holds)
+# name: (change, flags, (level, pattern of the message), whether a run reads the same as from the sound set)
 CASES = {
     "sound": (lambda folder: None, [], QUIET, SAME),
     # units

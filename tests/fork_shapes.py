@@ -1,5 +1,5 @@
-"""Generated checkouts of the shapes that public forks have: several classes compute the three maps, and the runner
-tells which one is built for a method's name."""
+"""Generated checkouts shaped like public forks: several classes compute the three maps, and the runner decides which
+one it builds for a method's name."""
 
 from collections import namedtuple
 
@@ -18,7 +18,7 @@ M = "multiple_features."
 
 
 def variant(name, factor):
-    """A copy of the full setting's class that weighs the xyz map otherwise."""
+    """Source of a copy of the full setting's class that multiplies the xyz map by another factor."""
     return TRIPLE.replace("TripleFeatures", name).replace("1.0 * s_map_xyz", f"{factor} * s_map_xyz")
 
 
@@ -26,13 +26,14 @@ THREE = MULTIPLE + "\n\n" + variant("TripleFeatures_PS", 2.0) + variant("TripleF
 
 
 def runner(body, imports="from feature_extractors import multiple_features"):
-    """The runner with another way to build: ``body`` sets self.methods from args, at four spaces."""
+    """The runner's source with another way to build methods. ``body``: code that sets self.methods from args; its
+    blocks are indented by four spaces."""
     lines = "".join("        " + line + "\n" if line else "\n" for line in body.strip("\n").split("\n"))
     return RUNNER.replace(IMPORT, imports).replace(TABLE, lines + "\n")
 
 
 def chain(*pairs):
-    """An if chain of (method's name, class) as the release has it, the key no more than a label."""
+    """An if chain over (method's name, class), as in the release, where the dictionary's key is only a label."""
     lines = []
     for i, (name, cls) in enumerate(pairs):
         lines += [
@@ -43,7 +44,7 @@ def chain(*pairs):
 
 
 def tree(choices=(), multiple=THREE, **files):
-    """The checkout with further method names; files by name without ``.py``."""
+    """A checkout whose --method_name also takes ``choices``; ``files``: {path without ``.py``: text} to add."""
     more = "".join(f', "{name}"' for name in choices)
     files = {path + ".py": text for path, text in files.items()}
     return {**TREE, "main.py": MAIN.replace(CHOICES, CHOICES + more), FULL: multiple, **files}
@@ -67,7 +68,7 @@ OTHER = "feature_extractors/self_features.py"
 
 
 def second_module():
-    """Copies of the classes in another module; the full setting is built from there."""
+    """A checkout with copies of the classes in another module, from which the full setting is built."""
     files = tree([NAME + "+old"], MULTIPLE)
     files[OTHER] = (
         "import numpy as np\n\nfrom feature_extractors.features import Features\n"
@@ -81,7 +82,7 @@ def second_module():
 
 
 def distilled():
-    """Two variants with a distilled modality under names of their own; the full setting is not there at all."""
+    """A checkout with two variants of a distilled modality under their own names, and without the full setting."""
     names = ("WithDistilled", "WithDistilledFromFeatures")
     pairs = [RELEASE[0], (names[0], M + "TripleFeatures_PS"), (names[1], M + "TripleFeatures_VS")]
     head, tail = THREE.index("class TripleFeatures"), THREE.index("def append_all")
@@ -93,7 +94,7 @@ def distilled():
 
 
 def registry(register):
-    """Classes that register themselves in a module of its own; ``register``: {class: decorator or call}."""
+    """A checkout whose classes register themselves in a separate module; ``register``: {class: decorator or call}."""
     text = THREE.replace("import numpy as np\n", "import numpy as np\n\nfrom registry import KINDS, register\n", 1)
     for name, code in register.items():
         text = text.replace(f"class {name}(", f"{code}\nclass {name}(") if code.startswith("@") else text + f"\n{code}"
@@ -163,8 +164,8 @@ def several():
 
 
 def renamed(missing):
-    """The runner in a file of another name, which main.py imports, or (``missing``) does not, nor the runner its
-    module: published like that, to be renamed back by who runs it."""
+    """A checkout published with a renamed runner file. main.py imports it by the new name. With ``missing``, main.py
+    imports the old name, and the runner a module that is missing: the user has to rename the files."""
     body = chain(*RELEASE, PS, VS)
     if missing:
         body = runner(body, "from feature_extractors import multiple_features_clean as multiple_features")

@@ -1,11 +1,11 @@
-"""A small program with the names and the call order of an M3DM checkout, in the shapes that users give theirs.
+"""A small program with the names and the call order of an M3DM checkout, in variants that users' checkouts have.
 
-Of our own writing, numpy only: "patches" are small random maps, "banks" are constants. It runs in a fraction of a
-second:
+We wrote it ourselves. It needs only numpy: "patches" are small random maps, "banks" are constants. Its command
 
     python main.py [--method_name NAME] [--scoring NAME] [--dump FILE]
 
-appends the three result tables under results/ and, with --dump, saves what the metrics were computed from.
+takes a fraction of a second. It appends the three result tables in results/. With --dump it saves the inputs of the
+metrics.
 """
 
 from pathlib import Path
@@ -228,7 +228,7 @@ PARSE = "args = parser.parse_args()"
 
 
 def edited(changes):
-    """{path: text} of the tree with replacements {path: [(old, new)]}; each old text has to occur."""
+    """{path: text} of the tree after ``changes`` {path: [(old, new)]}; each old text must occur."""
     files = dict(TREE)
     for path, pairs in changes.items():
         for old, new in pairs:
@@ -252,7 +252,7 @@ def moved():
 
 
 def black():
-    """One argument a line, double quotes, type hints, other names for locals."""
+    """A tree with one argument per line, double quotes, type hints and other names of locals."""
     names = {
         "s_xyz, s_map_xyz": "score_a, map_a",
         "s_rgb, s_map_rgb": "score_b, map_b",
@@ -286,7 +286,8 @@ def black():
 
 
 def unpacked():
-    """Results kept as tuples, positional modal, under a context manager and a decorator, maps in other variables."""
+    """A tree with results as tuples, ``modal`` as positional argument, code under a context manager and a decorator,
+    and maps in other variables."""
     with_block = "        with open(__file__):\n            "
     return edited(
         {
@@ -332,7 +333,7 @@ def docstrings():
 
 
 def function_parser(use):
-    """The parser made in a function ``get_parser`` of main.py; ``use`` is what replaces the parsing."""
+    """A tree whose main.py makes the parser in a function ``get_parser``; ``use``: the code that parses."""
     return edited(
         {
             "main.py": [
@@ -347,7 +348,7 @@ def function_parser(use):
 
 
 def options_module():
-    """The command line in a module of its own, parsed where it is built."""
+    """A tree whose command line is built and parsed in a separate module."""
     start, end = MAIN.index("    parser = "), MAIN.index("    args = parser")
     files = edited(
         {
@@ -365,7 +366,7 @@ def options_module():
 
 
 def subclassed(method=""):
-    """A class of the user's derived from the full setting."""
+    """A tree with a user's class derived from the full setting; ``method``: source of a method to add to it."""
     files = edited({"m3dm_runner.py": [(": TripleFeatures}", ": Mine}"), ("import Double", "import Mine, Double")]})
     files[FULL] += "\n\nclass Mine(TripleFeatures):\n    colour = 'blue'\n" + method
     return files
@@ -373,11 +374,11 @@ def subclassed(method=""):
 
 OVERRIDE = "\n    def calculate_metrics(self):\n        super().calculate_metrics()\n"
 UNRELATED = "\n\nclass Meter:\n    def calculate_metrics(self):\n        return 0\n"
-# what the patch takes
+# code that the patch accepts
 
 
 def write_tree(folder, files):
-    """Write {path: text}; in the encoding of the cookie, if a text starts with one, as it is otherwise."""
+    """Write ``files`` {path: text} into ``folder``; as latin-1 if a text begins with that coding cookie, else UTF-8."""
     for path, text in files.items():
         path = Path(folder) / path
         path.parent.mkdir(parents=True, exist_ok=True)

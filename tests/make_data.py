@@ -20,7 +20,7 @@ def points(height=60, width=75, seed=0):
 
 def add_part(root, where, name="000", rgb=None, xyz=None, gt=None, category="toy"):
     """Write one part under ``root/category/where``; returns the paths (rgb, xyz, gt or None)."""
-    folder, seed = Path(root) / category / where, zlib.crc32(f"{where}/{name}".encode())  # no two parts are the same
+    folder, seed = Path(root) / category / where, zlib.crc32(f"{where}/{name}".encode())  # so no two parts are the same
     return (
         write_png(folder / "rgb" / f"{name}.png", picture(seed=seed) if rgb is None else rgb),
         write_tiff(folder / "xyz" / f"{name}.tiff", points(seed=seed) if xyz is None else xyz),
@@ -36,7 +36,7 @@ def spot(height=60, width=75):
 
 
 def make_category(root, category="toy"):
-    """Two training parts, a good and a defective test part; returns the category's folder."""
+    """Write a category with two training parts, a good and a defective test part; returns its folder."""
     add_part(root, "train/good", "000", category=category)
     add_part(root, "train/good", "001", category=category)
     add_part(root, "test/good", "000", gt=np.zeros((60, 75), np.uint8), category=category)
@@ -45,8 +45,8 @@ def make_category(root, category="toy"):
 
 
 def scan(side=64, seed=0, centre=(0.0, 0.0, 0.4), size=0.08, dtype=np.float32):
-    """A dome of noisy float coordinates in metres on an empty background, off the middle: [side, side, 3], 0 where
-    nothing was measured."""
+    """[side, side, 3] coordinates in metres, 0 where nothing was measured: a noisy dome, off the middle, on an empty
+    background."""
     rng = np.random.default_rng(seed)
     rows, columns = (np.mgrid[:side, :side] + 0.5) / side - 0.5
     height = 0.2 * np.sqrt(np.clip(0.16 - (columns + 0.05) ** 2 - (1.3 * (rows - 0.04)) ** 2, 0, None))
@@ -55,7 +55,7 @@ def scan(side=64, seed=0, centre=(0.0, 0.0, 0.4), size=0.08, dtype=np.float32):
 
 
 def picture_of(cloud, seed=0):
-    """A picture [H, W, 3] uint8 that shows the cloud's part bright on black."""
+    """A picture [H, W, 3] uint8 that is bright where the cloud has a point, and black elsewhere."""
     rng = np.random.default_rng(seed)
     return np.where(
         cloud.any(2)[..., None], rng.integers(120, 200, cloud.shape), rng.integers(0, 6, cloud.shape)
@@ -63,8 +63,8 @@ def picture_of(cloud, seed=0):
 
 
 def make_scans(root, change=lambda cloud: cloud, train=4, test=2, category="toy", **options):
-    """A category of scans, each changed by ``change``; the defective parts have a mask of 10 × 10 pixels. Returns
-    its folder."""
+    """Write a category of scans, each changed by ``change``; returns its folder. The mask of a defective part has
+    10 × 10 pixels."""
     for number in range(train + 2 * test):
         where = "train/good" if number < train else "test/good" if number < train + test else "test/hole"
         cloud = scan(seed=number, **options)

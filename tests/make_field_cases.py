@@ -1,4 +1,4 @@
-"""A sound category, and what can be done to it: changes, each a function of the category's folder."""
+"""A sound category, and changes to it; each change is a function of the category's folder."""
 
 import shutil
 
@@ -14,11 +14,11 @@ ROWS, COLUMNS = ((np.mgrid[:64, :64] + 0.5) / 64 - 0.5) * 0.1
 RAYS = np.stack([COLUMNS + 1e-5, ROWS + 1e-5, np.ones((64, 64))], -1).astype(np.float32)
 
 
-# ---------------------------------------------------------------- what is done to a sound category
+# ---------------------------------------------------------------- changes to a sound category
 
 
 def clouds(change, where="", **options):
-    """Each tiff (below ``where``) rewritten with ``change(points)``."""
+    """A change: write each tiff (below ``where``) anew with ``change(points)``."""
 
     def apply(folder):
         for path in sorted((folder / where).rglob("*.tiff")):
@@ -32,17 +32,17 @@ def clouds(change, where="", **options):
 
 
 def background(value):
-    """Pixels without a point hold ``value``: a number, x y z, or an array of pixels."""
+    """A change: pixels without a point get ``value``: a number, (x, y, z), or an array of pixels."""
     return clouds(lambda p: np.where((p == 0).all(-1, keepdims=True), np.float32(value), p))
 
 
 def with_z(z):
-    """Pixels without a point have the ray's x and y, and ``z``."""
+    """A change: pixels without a point get the x and y of their ray, and ``z``."""
     return background(np.where(np.arange(3) == 2, np.float32(z), RAYS))
 
 
 def masks(make, suffix=".png", **options):
-    """Each mask written anew as ``make(mask)``: an array or a PIL picture."""
+    """A change: write each mask anew as ``make(mask)``, an array or a PIL picture."""
 
     def apply(folder):
         for path in sorted(folder.glob("test/hole/gt/*")):
@@ -68,7 +68,8 @@ def palette(*colours, transparent=None, bits=None):
 
 
 def renamed(pattern, kinds, where="*/*"):
-    """Files of ``kinds`` renamed: ``pattern`` with ``n``, the part's number, and ``s``, the suffix."""
+    """A change: rename the files of ``kinds`` by ``pattern``, which has ``n``, the part's number, and ``s``, the
+    suffix."""
 
     def apply(folder):
         for kind in kinds:
@@ -103,7 +104,7 @@ def both(*changes):
 
 
 def left_behind(*names):
-    """Files that programs leave: a name that ends in "/" is a folder."""
+    """A change: add files that programs leave behind; a name that ends in "/" is a folder."""
 
     def apply(folder):
         for name in names:
@@ -118,7 +119,7 @@ def left_behind(*names):
 
 
 def doubles(folder):
-    """What macOS writes beside each file on a drive that is not its own."""
+    """A change: add the files that macOS writes beside each file on a foreign drive."""
     for path in [p for p in folder.rglob("*") if p.is_file()]:
         path.with_name(f"._{path.name}").write_bytes(b"\0\5\26\7")
 
@@ -143,7 +144,7 @@ def copied(source, target):
 
 
 def one(number, change):
-    """The first good test part's cloud changed."""
+    """A change: write the cloud of this ``number`` anew with ``change(points)``."""
 
     def apply(folder):
         (path,) = folder.glob(f"*/*/xyz/{number:03}.tiff")
@@ -165,13 +166,13 @@ def write_pages(folder):
 
 
 def scattered(cloud, kept):
-    """NaN but for one of ``kept`` pixels."""
+    """The cloud with a random share ``kept`` of its pixels; the others are NaN."""
     rng = np.random.default_rng(0)
     return np.where(rng.random(cloud.shape[:2])[..., None] < kept, cloud, np.nan)
 
 
 def make(root):
-    """A sound category whose parts' outlines are not symmetric; returns its folder."""
+    """Write a sound category whose parts have outlines without symmetry; returns its folder."""
 
     def cut(cloud):
         cloud = cloud.copy()

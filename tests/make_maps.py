@@ -1,4 +1,4 @@
-"""Saved maps of an imaginary category, for tests of what works on saved maps."""
+"""Saved maps of an imaginary category, for tests of programs that read saved maps."""
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -10,12 +10,12 @@ DEFECTS = ("crack", "stain")
 
 
 def smooth(rng, size):
-    """[size, size] smooth positive noise."""
+    """Smooth positive noise [size, size]."""
     return gaussian_filter(rng.gamma(2.0, size=(size, size)), size / 40) + 0.1
 
 
 def make_evaluation(category="cookie", good=6, defective=4, train=0, size=64, seed=0, fusion=True, **options):
-    """An Evaluation; defects raise the maps inside their masks. ``options``: recorded options."""
+    """An Evaluation of generated maps; a defect raises the maps inside its mask. ``options``: recorded options."""
     rng = np.random.default_rng(seed)
     banks = ["xyz", "rgb", "fusion"][: 3 if fusion else 2]
     described, masks, maps, decisions, scores = [], [], {name: [] for name in banks}, [], []

@@ -1,4 +1,4 @@
-"""Small saved models of generated scans, without networks."""
+"""Small saved models, fitted to generated scans without networks."""
 
 from pathlib import Path
 
@@ -13,7 +13,8 @@ CATEGORY = "toy"
 
 
 def make_parts(root, train=4, test=2, validation=0, first=1000):
-    """A category of scans with ``validation`` normal parts that no other split has; returns the data set's folder."""
+    """Write a category of scans with ``validation`` normal parts that are in no other split; returns the data set's
+    folder."""
     make_scans(root, train=train, test=test)
     for number in range(validation):
         cloud = scan(seed=first + number)
@@ -22,7 +23,7 @@ def make_parts(root, train=4, test=2, validation=0, first=1000):
 
 
 def options_for(root, method="DINO+Point_MAE", *flags):
-    """Options of an eval-mode run on the category that saves a model."""
+    """Parsed options of an eval-mode run on the category, with --save_model."""
     argv = [
         "--method_name",
         method,
@@ -48,7 +49,7 @@ def options_for(root, method="DINO+Point_MAE", *flags):
 
 
 def fitted_runner(args, extractor=None):
-    """(runner that was fitted, path of the model that it saved)."""
+    """(fitted runner, path of the model that it has saved)."""
     runner = m3dm_runner.M3DM(args, extractor or PoolingExtractor())
     out = TrainDataset(
         CATEGORY, 224, args.dataset_path, shots=args.shots, seed=args.seed, held_out_share=args.held_out

@@ -1,4 +1,4 @@
-"""Generated patch pairs: what xyz and RGB patches of a place have in common is drawn anew for each place."""
+"""Generated patch pairs: xyz and RGB patches of one place share random content, which differs from place to place."""
 
 import argparse
 
@@ -11,7 +11,7 @@ XYZ, RGB, GRID = 48, 32, 6
 
 
 def make_part(number, order="matching", xyz_dim=XYZ, rgb_dim=RGB, grid=GRID, background=True):
-    """Patches [4·grid², xyz_dim + rgb_dim] of one part, its last quarter background."""
+    """Patches [4·grid², xyz_dim + rgb_dim] of one part; the last quarter is background."""
     mixing, part = np.random.default_rng(0), np.random.default_rng(1000 + number)
     to_xyz, to_rgb = mixing.normal(size=(10, xyz_dim)), mixing.normal(size=(6, rgb_dim))
     rows = 4 * grid**2
@@ -28,7 +28,7 @@ def make_part(number, order="matching", xyz_dim=XYZ, rgb_dim=RGB, grid=GRID, bac
 
 
 def write_parts(folder, count, suffix=".pt", half=False, first=0, **options):
-    """Write ``count`` parts as ``toy<n>``; returns the folder."""
+    """Write ``count`` parts as files ``toy<n>`` into ``folder``, which is returned."""
     for number in range(first, first + count):
         xyz_dim = options.get("xyz_dim", XYZ)
         save_patch_pair(folder / f"toy{number}{suffix}", make_part(number, **options), half, xyz_dim)

@@ -1,10 +1,10 @@
-"""Speed and memory, each measured against a plain implementation in the same run: a table, a JSON file, exit code 1
-where a target is missed.
+"""Measure speed and memory against plain implementations in the same run; exit code 1 if a target is missed.
 
     python tools/benchmark.py --quick     # the rows that take under a minute
     python tools/benchmark.py             # all rows, about half an hour on two cores
 
-Parts are generated, and weights are untrained stand-ins: both cost the time that real ones cost.
+It prints a table and writes a JSON file. Parts are generated. Weights are untrained stand-ins, unless --checkpoint_dir
+names others. Both take as long as real ones.
 """
 
 import json
@@ -61,7 +61,7 @@ ROWS = {
 
 
 def main(argv=None):
-    """Run the command line; returns the exit code: 0 all targets met, 1 one missed or a row failed, 2 refused."""
+    """Run the command line. Returns the exit code: 0 all targets met, 1 a target missed or a row failed, 2 refused."""
     parser = Parser(prog="benchmark.py", description=__doc__.splitlines()[0], formatter_class=HelpFormatter)
     parser.add_argument("--quick", action="store_true", help="only the rows that take under a minute")
     parser.add_argument("--rows", nargs="+", choices=ROWS, metavar="ROW", help="only these: " + ", ".join(ROWS))
@@ -94,7 +94,7 @@ def run_rows(options):
             note(f"{name} ...")
             try:
                 figures += ROWS[name].run(bench)
-            except Exception as error:  # the rows that are done must not be lost
+            except Exception as error:  # one failed row must not lose the finished ones
                 traceback.print_exc()
                 failed.append(name)
                 print(f"benchmark.py: row {name} failed: {type(error).__name__}: {error}", file=sys.stderr)
@@ -109,7 +109,7 @@ def run_rows(options):
 
 
 def write(options, bench, figures, failed):
-    """Write the JSON file of the rows that are done."""
+    """Write the JSON file of the rows that are finished."""
     record = {
         "versions": environment(),
         "threads": torch.get_num_threads(),

@@ -1,4 +1,4 @@
-"""The rows of tools/benchmark.py on a saved model: loading it, one part from files to verdict, a folder, memory."""
+"""Benchmark rows about a saved model: loading it, one part from files to verdict, a folder of parts, memory."""
 
 import json
 import statistics
@@ -26,14 +26,14 @@ from utils.model_file import write_model
 from utils.options import extractor_options
 from utils.scans import find_parts, read_scan
 
-RATE = 0.2  # false alarms: the calibration parts of a benchmark are few
-SHOTS, CALIBRATION = 8, 0.35  # training parts; share of the 16 that calibrates
+RATE = 0.2  # of false alarms; high, since a benchmark has few calibration parts
+SHOTS, CALIBRATION = 8, 0.35  # training parts; share of the 16 parts that is used for calibration
 SMALL_BANK, LARGE_BANK = 20_000, 150_000  # rows per modality
 WIDTHS = {"rgb": 768, "xyz": 1152, "fusion": 1920}
 
 
 def saved(bench):
-    """Path of a model of the full setting, fitted to the benchmark's generated parts; made once."""
+    """Path of a saved model: the full setting, fitted to the benchmark's generated parts. Made at the first call."""
     path = bench.folder / "models" / f"{CATEGORY}.m3dm"
     if not path.is_file():
         args = bench.arguments(
@@ -83,7 +83,7 @@ def structureless(bench, inspector, count):
 
 
 def model_load(bench):
-    """Seconds until a model of 20,000 rows per modality judges; against reading the file's bytes and their checksum."""
+    """Seconds to load a model of 20,000 rows per modality, against reading and hashing the bytes of its file."""
     path = structureless(bench, loaded(bench), SMALL_BANK)
     whole = statistics.median(bench.seconds(lambda: loaded(bench, path))[1] for _ in range(3))
     file = statistics.median(bench.seconds(lambda: read_saved(path))[1] for _ in range(3))
@@ -98,7 +98,7 @@ def model_load(bench):
 
 
 def one_part(bench):
-    """One part from its files to the verdict, split; banks as fitted."""
+    """Seconds of one part from its files to the verdict, split into steps; the banks are as fitted."""
     inspector = loaded(bench)
     parts, method = find_parts(bench.folder / "data" / CATEGORY / "test")[:6], inspector._method
     rgb = inspector.preparation(read_scan(parts[0].rgb, parts[0].xyz)).sample[0].to(bench.device)
@@ -125,7 +125,7 @@ def one_part(bench):
 
 
 def model_search(bench):
-    """Search of one part in banks of structureless rows, against the bare products of its distinct patches."""
+    """Search of one part in banks of random rows, against the bare matrix products of its distinct patches."""
     inspector = loaded(bench)
     part = find_parts(bench.folder / "data" / CATEGORY / "test")[0]
     prepared = inspector.preparation(read_scan(part.rgb, part.xyz))
@@ -134,7 +134,7 @@ def model_search(bench):
     for count in (SMALL_BANK, LARGE_BANK):
         ours = bare = 0.0
         distinct, generator = {}, torch.Generator().manual_seed(0)
-        for name in patches:  # one bank after the other: three large ones may not fit
+        for name in patches:  # one bank after the other: memory may not hold three large ones
             rows = torch.randn(count, WIDTHS[name], generator=generator).to(bench.device)
             zeros = torch.zeros(count, dtype=torch.long)
             old = inspector._method.banks[name]
@@ -157,7 +157,7 @@ def model_search(bench):
 
 
 def products(patches, rows):
-    """The bare matrix products of patches with rows, block by block into one buffer; nothing is kept."""
+    """Multiply patches with rows, block by block into one buffer; the products are thrown away."""
     size = rows_per_block(len(patches), patches.device)
     buffer = patches.new_empty(len(patches), size)
     for block in rows.split(size):
@@ -165,7 +165,7 @@ def products(patches, rows):
 
 
 def spared(bench):
-    """Products that the exact bounds spare on generated parts with the coreset banks of their category."""
+    """Share of the patch-row products that the exact bounds save, on generated parts and their category's coresets."""
     method = bench.method("--eval_mode", "--f_coreset", "0.2", "--fix", "coreset_sizes")
     args = bench.arguments("--eval_mode")
     for sample in bench.samples("train", args):
@@ -194,7 +194,7 @@ def spared(bench):
 
 
 class CountingSearch(RowSearch):
-    """A RowSearch that counts the products of a patch and a row that it makes."""
+    """A RowSearch that counts how many products of a patch and a row it computes."""
 
     products = 0
 
@@ -204,7 +204,7 @@ class CountingSearch(RowSearch):
 
 
 def folder(bench):
-    """Parts per second over a folder, decoding in another process, against extraction and search alone."""
+    """Parts per second over a folder, decoded in another process, against extraction and search alone."""
     inspector = loaded(bench)
     parts = find_parts(bench.folder / "data" / CATEGORY / "test")
     inspector.judge_prepared(inspector.preparation(read_scan(parts[0].rgb, parts[0].xyz)))
@@ -227,7 +227,7 @@ def folder(bench):
 
 
 def loaded_memory(bench):
-    """Resident memory that a loaded model of 20,000 rows per modality adds, in a process of its own."""
+    """Resident memory that loading a model of 20,000 rows per modality adds, measured in a separate process."""
     path = structureless(bench, loaded(bench), SMALL_BANK)
     code = (
         f"from tools.benchmark_model import memory_of; memory_of({str(path)!r}, {str(bench.checkpoints)!r}, "
@@ -253,7 +253,7 @@ def loaded_memory(bench):
 
 
 def memory_of(path, checkpoints, device):
-    """Load a model and print JSON: bytes that this process has grown by, bytes of banks and networks, and the peak."""
+    """Load a model and print JSON: by how many bytes this process grew, bytes of banks and networks, and the peak."""
     import psutil
 
     from utils.results import peak_memory_mib

@@ -1,6 +1,6 @@
-"""The rows of tools/benchmark.py about features, banks, memory and whole categories, each as Figures.
+"""Benchmark rows about features, memory banks, memory and whole categories; each function returns Figures.
 
-Those about banks beyond one device are in benchmark_scale.py, those about saved models in benchmark_model.py.
+benchmark_scale.py has the rows about banks too large for one device, benchmark_model.py those about saved models.
 """
 
 import json
@@ -29,11 +29,11 @@ from utils.mvtec3d_util import valid_points
 from utils.options import parse_arguments
 from utils.results import peak_memory_mib
 
-BAGEL = 244  # training parts of the MVTec 3D-AD category that the release was killed at
+BAGEL = 244  # training parts of bagel (MVTec 3D-AD), the category at which the release was killed
 
 
 def extraction(bench):
-    """Extraction of one sample against the ViT alone and against its matrix products alone."""
+    """Extraction of one sample, against the ViT alone and against the matrix products alone."""
     method = bench.method("--eval_mode")
     sample = next(bench.samples("train", bench.arguments()))
     rgb = sample[0].to(bench.device)
@@ -103,7 +103,7 @@ def extraction_train(bench):
 
 
 def phases(bench, method, sample):
-    """Seconds of each phase of ``Features.extract``, run one after the other."""
+    """{phase: seconds} of ``Features.extract``, its phases run one after the other."""
     model, uff, seconds = method.deep_feature_extractor, method.fusion, {}
     transformer, xyz = model.xyz_backbone, sample[1][0]
     valid = valid_points(xyz)
@@ -123,10 +123,10 @@ def phases(bench, method, sample):
 
 
 def product_flop(method, sample):
-    """Floating-point operations of the matrix products that the extraction of one sample cannot do without."""
+    """Floating-point operations of the matrix products that extracting one sample needs at least."""
     vit, transformer = method.deep_feature_extractor.rgb_backbone, method.deep_feature_extractor.xyz_backbone
 
-    def blocks(tokens, width, depth):  # qkv 3, projection 1, MLP 8 products width × width a token; q·k and attention·v
+    def blocks(tokens, width, depth):  # per token, in width²: qkv 3, projection 1, MLP 8; and q·k, attention·v
         return depth * (2 * tokens * 12 * width**2 + 4 * tokens**2 * width)
 
     conv1, conv2, conv3, conv4 = (
@@ -138,7 +138,7 @@ def product_flop(method, sample):
     wide, f = conv3[0], conv2[0]
     a_point = (
         conv1[0] * conv1[1] + conv2[0] * conv2[1] + conv1[0] * wide + wide * conv4[0]
-    )  # the last but one: f's half, multiplied out
+    )  # third product: conv2 and the half of conv3 that acts on each point, multiplied out to one matrix
     rows = len(distinct_rows(method.extract(sample)["xyz"])[0])
     fusion = method.fusion
     return (
@@ -153,13 +153,13 @@ def product_flop(method, sample):
 
 
 def matmul_rate(bench):
-    """Floating-point operations a second of a float32 product of 3136×1152 and 1152×4608, best of 5."""
+    """Floating-point operations per second of a float32 product of 3136×1152 and 1152×4608, best of 5."""
     a, b = torch.randn(3136, 1152, device=bench.device), torch.randn(1152, 4608, device=bench.device)
     return 2 * 3136 * 1152 * 4608 / min(bench.seconds(lambda: a @ b)[1] for _ in range(5))
 
 
 def k_center(bench):
-    """Greedy k-centre against the plain loop."""
+    """Greedy k-centre against the plain implementation."""
     generator = np.random.Generator(np.random.PCG64(3))
     count, width = 60000, 300
     rows = generator.standard_normal((count, 20), np.float32) @ generator.standard_normal((20, width), np.float32)
@@ -184,12 +184,12 @@ def k_center(bench):
 
 
 def nearest_on(bench, patches, rows, what, **target):
-    """Nearest rows against one product with kept norms and the minimum, on the benchmark's device."""
+    """Nearest rows on the benchmark's device, against ``plain.nearest_rows``: one matrix product and the minimum."""
     patches, rows = patches.to(bench.device), rows.to(bench.device)
     search, building = bench.seconds(lambda: RowSearch(rows))
     ours, theirs, ratio = bench.compare(lambda: search.nearest(patches), lambda: plain.nearest_rows(patches, rows))
     (distance, index), (expected, at) = search.nearest(patches), plain.nearest_rows(patches, rows)
-    noise = ROUNDING * ((patches**2).sum(1) + (rows**2).sum(1).max())  # of a squared distance in float32 products
+    noise = ROUNDING * ((patches**2).sum(1) + (rows**2).sum(1).max())  # rounding of a squared distance, float32
     apart = ((distance**2 - expected**2).abs() / noise).max()
     same = float((index == at).float().mean())
     note = (
@@ -208,14 +208,14 @@ def nearest_on(bench, patches, rows, what, **target):
 
 
 def nearest_random(bench):
-    """Nearest rows of random data, where nothing can be spared."""
+    """Nearest rows of random data, where the bounds save nothing."""
     generator = torch.Generator().manual_seed(0)
     rows, patches = (torch.randn(count, 1152, generator=generator) for count in (BANK, 3136))
     return [nearest_on(bench, patches, rows, "random data", at_most=1.05)]
 
 
 def large_bank(bench):
-    """One part against a bank of 150,000 rows without structure; and what the re-weighting of its score adds."""
+    """One part against a bank of 150,000 random rows, and the time that re-weighting its score adds."""
     generator = torch.Generator().manual_seed(0)
     rows, patches = (torch.randn(count, 1152, generator=generator) for count in (150_000, 3136))
     bank = MemoryBank()
@@ -239,7 +239,7 @@ def large_bank(bench):
 
 
 def nearest_features(bench):
-    """Nearest rows of a generated part in a bank of coreset rows."""
+    """Nearest rows of a generated part's patches in a bank of coreset rows."""
     parts = 80
     args = bench.arguments(
         "--eval_mode",
@@ -263,7 +263,7 @@ def nearest_features(bench):
 
 
 def full_setting(bench, mode, target):
-    """The whole of a category, fit and evaluation, against the plain implementation."""
+    """One whole category, fit and evaluation, against the plain implementation."""
     args = bench.arguments("--category", CATEGORY, *mode)
     runner = M3DM(args)
 
@@ -272,7 +272,7 @@ def full_setting(bench, mode, target):
         runner.evaluate(CATEGORY)
 
     seconds = bench.seconds(ours)[1]
-    method = bench.method(*mode)  # anew, so that random numbers start where they did
+    method = bench.method(*mode)  # a new one, so that its random numbers start from the beginning
     (scores, _), theirs = bench.seconds(
         lambda: plain.full_setting(method, lambda: bench.samples("train", args), lambda: bench.samples("test", args))
     )
@@ -292,7 +292,7 @@ def full_setting(bench, mode, target):
 
 
 def memory(bench):
-    """Peak memory from the first patch to finished banks at the size of bagel, in a process of its own."""
+    """Peak memory from the first patch to finished banks, with as many parts as bagel, in a separate process."""
     flags = [
         "--eval_mode",
         "--fusion_module_path",
@@ -321,8 +321,8 @@ def memory(bench):
 
 
 def build_banks(flags):
-    """Fill and finish the full setting's banks with BAGEL generated parts; prints JSON with the peak of this
-    process's memory."""
+    """Fill and finish the full setting's banks with BAGEL generated parts; prints this process's peak memory as
+    JSON."""
     args = parse_arguments(["--use_uff", "--device", "cpu", *flags])
     method = build_method(args, build_extractor(args))
     generator = torch.Generator().manual_seed(0)
@@ -359,7 +359,7 @@ def build_banks(flags):
 
 
 def fit_cost(bench):
-    """Seconds of ``fit`` as training parts grow; eval mode."""
+    """Seconds of ``fit`` for growing numbers of training parts, in eval mode."""
     figures, parts = [], (8, 16, 32, 64)
     write_category(bench.folder / "grow", CATEGORY, (224, 224), parts[-1], 1, 0, 0)
     for count in parts:

@@ -1,7 +1,7 @@
-"""The rows of tools/benchmark.py about banks that outgrow one device: shards and partitions, see docs/scale.md.
+"""Benchmark rows about banks too large for one device: shards and partitions, see docs/scale.md.
 
-All places are on the one device of the run, so they work one after the other. What N devices side by side would take is
-computed from what each place took: at every exchange the slowest place, and what is done between exchanges.
+A place is what holds shards. All places are on the one device of the run, so they work one after the other. The time of
+N devices side by side is computed: the slowest place of every exchange, plus the time between exchanges.
 """
 
 import os
@@ -19,16 +19,16 @@ from feature_extractors.shards import Actors, Devices, ShardedSearch, partitione
 from tools.benchmark_shared import BANK, Figure
 from utils.errors import InputError
 
-SIZES, WIDTH, SHARE = (60_000, 300_000), 300, 10  # rows, their columns, how many rows there are to a pick
+SIZES, WIDTH, SHARE = (60_000, 300_000), 300, 10  # rows; columns; rows per coreset pick
 SHARDS, PARTITIONS = 4, (2, 4, 8)
-SEARCHED_AT_ONCE = 20_000  # rows, for the radius
-COMPARED = 20_000  # rows, for the rate of comparisons
+SEARCHED_AT_ONCE = 20_000  # rows, when the radius is measured
+COMPARED = 20_000  # rows, when the rate of comparisons is measured
 RATES_AT = (60_000, 150_000, 300_000)
 SPOOLED = 70  # parts of xyz patches: 1 GB
 
 
 class Cost(NamedTuple):
-    """Seconds in all, seconds if the places worked side by side, exchanges, bytes sent and received."""
+    """Total seconds, seconds if the places worked side by side, number of exchanges, bytes sent and received."""
 
     seconds: float
     side_by_side: float
@@ -38,7 +38,7 @@ class Cost(NamedTuple):
 
 
 class TimedDevices(Devices):
-    """Devices that keep account of what each exchange costs."""
+    """Devices that add up the time and bytes of each exchange."""
 
     def __init__(self, count, device):
         super().__init__(count, device)
@@ -60,7 +60,7 @@ class TimedDevices(Devices):
         return answers
 
     def cost(self, seconds):
-        """Cost of what took ``seconds``."""
+        """The Cost of a run that took ``seconds``."""
         return Cost(seconds, seconds - self.busy + self.slowest, self.exchanges, self.sent, self.received)
 
 
@@ -76,7 +76,7 @@ def bytes_of(value):
 
 
 def projected_rows(count):
-    """[count, WIDTH] float32 rows like those of a bank after the random projection: 20 directions, and noise."""
+    """[count, WIDTH] float32 rows that resemble a bank's after the random projection: 20 directions plus noise."""
     generator = np.random.Generator(np.random.PCG64(3))
     rows = generator.standard_normal((count, 20), np.float32) @ generator.standard_normal((20, WIDTH), np.float32)
     return torch.from_numpy(rows + np.float32(0.1) * generator.standard_normal((count, WIDTH), np.float32))
@@ -89,7 +89,7 @@ def radius(rows, picks):
 
 
 def shards(bench):
-    """Greedy k-centre and nearest rows over shards against one place."""
+    """Greedy k-centre and nearest rows over several shards, against a single place."""
     figures = []
     for count in SIZES:
         rows = projected_rows(count)
@@ -132,7 +132,7 @@ def shards(bench):
 
 
 def rates(bench):
-    """What docs/scale.md computes with: picks, comparisons, spool, exchanges with Ray actors."""
+    """The rates that docs/scale.md computes with: picks, comparisons, spool, exchanges with Ray actors."""
     figures = []
     for count in RATES_AT:
         rows = projected_rows(count)
@@ -194,14 +194,14 @@ def rates(bench):
 
 
 def busy_seconds(bench, run):
-    """Seconds of processor time on the CPU, whatever else the machine does; of the clock elsewhere."""
+    """Seconds that ``run()`` takes: on the CPU its processor time, whatever else the machine does; else wall time."""
     before = time.process_time()
     seconds = bench.seconds(run)[1]
     return time.process_time() - before if bench.device.type == "cpu" else seconds
 
 
 def partitions(bench):
-    """Greedy k-centre in parts against all rows at once: radius and speed."""
+    """Greedy k-centre in partitions, against all rows at once: radius and speed."""
     figures = []
     for count in SIZES:
         rows = projected_rows(count)

@@ -1,4 +1,4 @@
-"""What the rows of tools/benchmark.py share: the Figure that each gives, the data and clock that each measures with."""
+"""Shared by all benchmark rows: the Figure that a row returns, and the Bench with generated parts and a clock."""
 
 import statistics
 import time
@@ -16,13 +16,13 @@ from utils.options import parse_arguments
 
 TOLERANCE = 0.05
 TRAIN, GOOD, DEFECTIVE = 16, 6, 2  # parts of the generated category; three kinds of defect
-BANK = 76000  # about the xyz bank of a category of that size at --f_coreset 0.1
+BANK = 76000  # rows: about the xyz bank of bagel (244 training parts) at --f_coreset 0.1
 CATEGORY = "foam"
 
 
 class Figure(NamedTuple):
-    """One line of the table: what was measured, its value, the bound it has to keep (None: only shown) and on which
-    side of it it has to lie."""
+    """One line of the table: what was measured, its value and unit, and its target: ``at_most`` or ``at_least``.
+    Both are None where the value is only shown."""
 
     what: str
     value: float
@@ -34,7 +34,7 @@ class Figure(NamedTuple):
 
     @property
     def verdict(self):
-        """met, met within the tolerance, missed, WRONG RESULT, or nothing where there is no target."""
+        """The text "met", "met within 5 %", "missed" or "WRONG RESULT"; "" where there is no target."""
         if not self.correct:
             return "WRONG RESULT"
         if self.at_most is None and self.at_least is None:
@@ -48,7 +48,7 @@ class Figure(NamedTuple):
 
 
 class Bench:
-    """What the rows share: options, generated parts, networks.
+    """Options, generated parts and networks that all rows use.
 
     Args:
         folder: temporary folder for data and, if none are given, checkpoints.
@@ -64,7 +64,7 @@ class Bench:
         write_category(self.folder / "data", CATEGORY, (224, 224), TRAIN, GOOD, DEFECTIVE, 0)
 
     def arguments(self, *flags):
-        """Options of the full setting on the generated parts, with extra flags."""
+        """Parsed options of the full setting on the generated parts, with ``flags`` added."""
         return parse_arguments(
             [
                 "--use_uff",
@@ -103,7 +103,7 @@ class Bench:
         return result, time.perf_counter() - start
 
     def compare(self, ours, theirs):
-        """(median seconds of ours, of theirs, median of the rounds' ratios theirs / ours); the two are timed in
-        turn."""
+        """(median seconds of ``ours()``, of ``theirs()``, median over the rounds of theirs / ours); the two are timed
+        in turn."""
         times = [(self.seconds(ours)[1], self.seconds(theirs)[1]) for _ in range(self.rounds)]
         return (*(statistics.median(column) for column in zip(*times)), statistics.median(t / o for o, t in times))

@@ -1,4 +1,4 @@
-"""Read every file of a data set as a run would, and say what would stop the run or spoil its results.
+"""Read every file of a data set as a run would, and report what would stop the run or spoil its results.
 
 python tools/check_dataset.py datasets/mvtec3d
 """
@@ -29,7 +29,7 @@ ORDER = {"train": 0, "test": 1}
 
 
 def main(argv=None):
-    """Run the command line; returns the exit code: 0 a run would go through, 1 it would not, 2 there is no data set."""
+    """Run the command line. Returns the exit code: 0 a run would succeed, 1 it would not, 2 there is no data set."""
     return run_command(
         PROGRAM, build_parser().parse_args(argv), check, "interrupted; categories not shown were not checked"
     )
@@ -98,7 +98,7 @@ def check(args):
 
 
 def categories(args):
-    """(folder names, {missing name: reason}); raises InputError where there is no data set."""
+    """(names of the category folders, {missing category: reason}); raises InputError where there is no data set."""
     if not args.path.is_dir():
         raise InputError(f"{args.path}: no such folder")
     if args.category or args.dataset_type != "folder":
@@ -106,7 +106,7 @@ def categories(args):
         if not names:
             raise InputError(f"{args.path}: none of the {len(missing)} categories of {args.dataset_type} is there")
         return names, missing
-    # also folders without train/good, which a run leaves out
+    # list folders without train/good too: a run leaves them out
     names = sorted(
         p.name
         for p in args.path.iterdir()
@@ -116,7 +116,7 @@ def categories(args):
 
 
 def report(found, args):
-    """The text that is printed of a Category."""
+    """The text to print about a Category."""
     table = []
     for row in sorted(found.rows, key=lambda row: ORDER.get(row.split, 2)):
         counts = [row.counts["rgb"], row.counts["xyz"], row.counts["gt"]]
@@ -169,7 +169,7 @@ def report(found, args):
 
 
 def findings(groups, shown):
-    """One text a finding, those after the first ``shown`` of a kind counted in one."""
+    """One text per finding. Of each kind the first ``shown`` are listed; one text counts the others."""
     for group in groups:
         yield from group.examples[:shown]
         if group.count > shown:
@@ -177,7 +177,7 @@ def findings(groups, shown):
 
 
 def kinds(texts):
-    """ "800×800 RGB", or with counts where there are several."""
+    """Text such as "800×800 RGB"; with counts where ``texts`` differ."""
     counts = Counter(text for text in texts if text)
     return ", ".join(text if len(counts) == 1 else f"{text} ({count})" for text, count in counts.most_common()) or "-"
 

@@ -1,10 +1,11 @@
-"""What the calibrated scoring was chosen against: ways to bring banks into one unit and to join them, on saved maps.
+"""Compare the calibrated scoring with the alternatives that it was chosen from, on saved maps.
 
     python main.py ... --save_maps maps --save_train_maps
     python tools/choose_calibration.py maps [maps2 ...] -o calibration.md
 
-Every row is one way, every column one category. Foreground, where a way needs it, is where the cloud has a point; the
-data set has to lie where the run found it.
+Memory banks measure in different units. A way to combine them has a unit, which makes them comparable, and a join.
+Every row of the table is one way, every column one category. Some ways need the foreground, the pixels where the point
+cloud has a point: the data set must lie where the run found it.
 """
 
 import sys
@@ -28,12 +29,13 @@ from utils.files import atomic_write_text
 from utils.metrics import roc_auc
 from utils.progress import track
 
-DRAWS = 4  # of few training parts
+DRAWS = 4  # random choices of a few training parts, over which metrics are averaged
 BANKS = ("xyz", "rgb", "fusion")
 
 
 class Category(NamedTuple):
-    """Maps of one category, {bank: [n, S, S]} of test and {bank: [t, S, S]} of training parts; foregrounds, truth."""
+    """Maps of one category: {bank: [n, S, S]} of test and {bank: [t, S, S]} of training parts; where the parts'
+    clouds have points (``inside``, ``train_inside``); labels and masks of the test parts."""
 
     name: str
     test: dict
@@ -45,7 +47,7 @@ class Category(NamedTuple):
 
 
 def tops(maps, topk=calibrated.TOPK):
-    """Mean of the K largest pixels of each of the maps [n, S, S]: [n]."""
+    """Mean of the K largest pixels of each map: [n] for maps [n, S, S]."""
     values = maps.reshape(len(maps), -1)
     return np.sort(values, axis=1)[:, -topk:].mean(axis=1)
 
@@ -54,18 +56,18 @@ def tops(maps, topk=calibrated.TOPK):
 
 
 def mean_and_spread(test, train, *_):
-    """One pair of numbers per bank."""
+    """Mean and standard deviation of all training pixels, per bank."""
     return (test - train.mean()) / train.std()
 
 
 def foreground_alone(test, train, _, train_inside):
-    """One pair of numbers per bank, of the part's own pixels."""
+    """Mean and standard deviation of the foreground's training pixels, per bank."""
     values = train[train_inside]
     return (test - values.mean()) / values.std()
 
 
 def foreground_and_background(test, train, inside, train_inside):
-    """One pair of numbers for the part's pixels, one for the others."""
+    """Mean and standard deviation of the foreground, and others of the background."""
     out = np.empty_like(test)
     for chosen, known in ((inside, train_inside), (~inside, ~train_inside)):
         out[chosen] = (test[chosen] - train[known].mean()) / train[known].std()
@@ -73,13 +75,14 @@ def foreground_and_background(test, train, inside, train_inside):
 
 
 def quantiles(test, train, *_):
-    """Median and upper quantile."""
+    """Median and 97.5 % quantile of the training pixels: they become 0 and 1."""
     middle, high = np.quantile(train, (0.5, 0.975))
     return (test - middle) / (high - middle)
 
 
 def each_place(test, train, *_):
-    """One pair of numbers per place, shrunk towards that of all places, which counts like four parts."""
+    """Mean and standard deviation of each pixel position, shrunk towards those of all pixels, which weigh as much as
+    four parts."""
     weight = len(train) / (len(train) + 4)
     mean, variance = train.mean(axis=0), train.var(axis=0)
     mean = weight * mean + (1 - weight) * train.mean()
@@ -87,18 +90,19 @@ def each_place(test, train, *_):
 
 
 def spread_of_peaks(test, train, *_):
-    """Mean and spread, over the parts, of the mean of a part's largest pixels."""
+    """Mean and standard deviation over the training parts of :func:`tops`."""
     peaks = tops(train)
     return (test - peaks.mean()) / (peaks.std() + 1e-9)
 
 
 def peak_above_level(test, train, *_):
-    """From the mean of all pixels to the mean of the parts' largest: the chosen one."""
+    """The mean of all training pixels becomes 0, the mean of :func:`tops` becomes 1. The calibrated scoring uses this
+    unit."""
     return (test - train.mean()) / (tops(train).mean() - train.mean())
 
 
 def tail_probability(test, train, *_):
-    """Minus the logarithm of the share of normal pixels that are as high; linear where none is."""
+    """Minus the logarithm of the share of training pixels that are at least as high; linear above all of them."""
     known = np.sort(train, axis=None)
     above = len(known) - np.searchsorted(known, test.ravel(), side="left")
     beyond = np.maximum(test.ravel() - known[-1], 0) / train.std()
@@ -109,38 +113,38 @@ def tail_probability(test, train, *_):
 
 
 def larger(z):
-    """The largest of the banks."""
+    """The largest value of the banks."""
     return z.max(axis=0)
 
 
 def root_of_squares(z):
-    """Root of the sum of the squares of what is above 0."""
+    """Square root of the sum of the squares; values below 0 count as 0."""
     return np.sqrt((np.maximum(z, 0) ** 2).sum(axis=0))
 
 
 def total(z):
-    """Sum."""
+    """Sum of the banks."""
     return z.sum(axis=0)
 
 
 def weighted(*weights):
-    """The largest, each bank times its weight."""
+    """The largest value after each bank is multiplied by its weight."""
     return lambda z: larger(z * np.reshape(weights, (-1, 1, 1, 1)))
 
 
 def with_cue(strength):
-    """The largest, and ``strength`` times the difference of xyz and RGB."""
+    """The largest value, plus ``strength`` times the absolute difference of xyz and RGB."""
     return lambda z: larger(z) + strength * np.abs(z[0] - z[1])
 
 
 class Way(NamedTuple):
-    """A row of the table."""
+    """A row of the table: one way to combine the banks."""
 
     unit: Callable
     join: Callable
     name: str
     banks: int = 3
-    parts: int | None = None  # training parts, None: all
+    parts: int | None = None  # number of training parts; None: all
     topk: int = calibrated.TOPK
 
 
@@ -185,7 +189,8 @@ def measured(category, maps, scores):
 
 
 def meant(category, parts, measure):
-    """``measure(chosen training parts)``, meant over draws: all parts once, or ``DRAWS`` times ``parts`` of them."""
+    """Mean of ``measure(numbers of the training parts to use)``: of all parts, or over ``DRAWS`` random choices of
+    ``parts`` parts."""
     count = len(category.train_inside)
     if parts is None or parts >= count:
         return measure(np.arange(count))
@@ -194,7 +199,7 @@ def meant(category, parts, measure):
 
 
 def row(category, way):
-    """The metrics of one way."""
+    """The metrics of one Way, see :func:`measured`."""
 
     def measure(chosen):
         inside = category.inside, category.train_inside[chosen]
@@ -218,10 +223,11 @@ def calibrated_row(category, parts=None):
 
 
 def table(path):
-    """(category name, {way: metrics}) of one file.
+    """(category name, {name of the way: metrics}) of one file of saved maps.
 
     Raises:
-        InputError: a method without the three banks, no training parts' maps, or a data set that has moved.
+        InputError: the method lacks one of the three banks, the training parts' maps were not saved, or the data set
+            has moved.
     """
     evaluation = read(path)
     if evaluation.training is None or set(evaluation.training.bank_map) != set(BANKS):
@@ -243,7 +249,7 @@ def table(path):
 
 
 def foreground(root, paths, size):
-    """Where the parts' clouds have a point: [n, S, S] bool."""
+    """[n, S, S] bool: where the n parts' clouds have a point."""
     files = [root / Path(path).parent.parent / "xyz" / Path(path).with_suffix(".tiff").name for path in paths]
     found = []
     for file in files:
@@ -258,7 +264,7 @@ def foreground(root, paths, size):
 
 
 def markdown(tables):
-    """The table: image ROCAUC / AU-PRO / AUPIMO of each category, then the means of all five metrics."""
+    """The table as markdown: image ROCAUC / AU-PRO / AUPIMO of each category, then the means of all five metrics."""
     names = [name for name, _ in tables]
     columns = ["way", *names, "mean: image ROCAUC", "AU-PRO 30 %", "5 %", "1 %", "AUPIMO"]
     lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]

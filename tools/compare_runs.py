@@ -1,10 +1,10 @@
-"""Compare the result tables of two runs, ours or an M3DM checkout's: B - A for each category and the mean.
+"""Compare the result tables of two runs, of this project or of an M3DM checkout: B - A per category, and the mean.
 
     python tools/compare_runs.py results_baseline results_disagreement
 
-Of each file under a results folder the last table counts. Rows are matched by Method; where the two runs call a row
-differently, --rows names one of each, as in --rows baseline disagreement. One folder given twice: its scorings are
-compared with its baseline, or, where the last table has one row, the last table with the one before it.
+The last table of each file counts. Rows are matched by their Method column. Where the two runs name a row differently,
+--rows takes a name from each, as in --rows baseline disagreement. If one folder is given twice, its scorings are
+compared with its baseline; where its last table has a single row, it is compared with the table before it.
 """
 
 import os
@@ -25,14 +25,14 @@ MEAN = "Mean"
 
 
 class Table(NamedTuple):
-    """A markdown table: which one it is, for messages, and {Method: {category: value, None where undefined}}."""
+    """A markdown table: ``name``, used in messages, and {Method: {category: value, None where undefined}}."""
 
     name: str
     rows: dict
 
 
 def main(argv=None):
-    """Run the command line; returns the exit code: 0 fine, 1 something stands in one run only, 2 refused."""
+    """Run the command line. Returns the exit code: 0 fine, 1 a row or category is in one run only, 2 refused."""
     return run_command("compare_runs.py", build_parser().parse_args(argv), compare)
 
 
@@ -73,7 +73,7 @@ def read_tables(path):
     """All tables of a file, oldest first.
 
     Raises:
-        InputError: it cannot be read, holds no table, or a table is not one of results.
+        InputError: the file cannot be read, holds no table, or a table is not a result table.
     """
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
@@ -117,7 +117,7 @@ def number_of(cell, path, line):
 
 
 def find_pairs(path_a, path_b, rows, faults):
-    """[(Table, Method, Table, Method)] of what is to be compared; what stands in one of the two files only goes to
+    """The pairs to compare: [(Table, Method, Table, Method)]. What only one of the two files has is added to
     ``faults``."""
     there = [path.is_file() for path in (path_a, path_b)]
     if not all(there):
@@ -141,10 +141,10 @@ def find_pairs(path_a, path_b, rows, faults):
 
 
 def find_row(table, name):
-    """The Method that ``name`` means: itself, or the one of that scoring.
+    """The Method that ``name`` means: the full text, or the name of its scoring.
 
     Raises:
-        InputError: there is none, or there are several.
+        InputError: no row matches, or several do.
     """
     plain = [row for row in table.rows if not row.endswith("]")]
     found = [row for row in table.rows if row == name] or [
@@ -161,7 +161,7 @@ def find_row(table, name):
 
 
 def difference(heading, a, row_a, b, row_b, faults):
-    """Markdown text of B - A with heading; the means are of the categories that both have a value for."""
+    """Markdown table of B - A with a heading. The means are over the categories for which both have a value."""
     before, after = a.rows[row_a], b.rows[row_b]
     both = [category for category in before if category in after]
     for one, other, table in ((before, after, a), (after, before, b)):
@@ -179,7 +179,7 @@ def difference(heading, a, row_a, b, row_b, faults):
 
     change = {c: after[c] - before[c] if c in known else None for c in both}
     cells = [[f"A: {row_a}", *row(before, ".3f")], [f"B: {row_b}", *row(after, ".3f")], ["B - A", *row(change, "+.3f")]]
-    if known:  # of the means as they are shown
+    if known:  # difference of the means as shown
         cells[2][-1] = format(round(float(cells[1][-1]) - float(cells[0][-1]), 3) + 0.0, "+.3f")
     table = tabulate(
         cells,

@@ -1,9 +1,9 @@
 """A demo that needs no data and no weights: real features on generated parts, then the released full setting.
 
     python tools/demo.py demo           # real features; the full setting as a smoke test
-    python tools/demo.py demo --full    # and each data set of the paper from its download to the tables
+    python tools/demo.py demo --full    # also each data set of the paper, from its download to the tables
 
-Every command is printed before it is run, as it would be given by hand. A step is a list of commands, see Step.
+Every command is printed before it runs, as you would type it. A step is a list of commands, see Step.
 """
 
 import importlib.util
@@ -29,7 +29,7 @@ def has_lite0():
 
 
 def real_features(out):
-    """Commands: generated parts, a setting in which nothing is untrained, and a line's scans judged one by one."""
+    """Commands: generate parts, run a setting whose weights are all trained, judge a production line's scans."""
     parts = ["--train", "12", "--good", "6", "--defective", "3"]
     yield ["tools/make_demo.py", out / "real", "--no_checkpoints", "--categories", *KINDS, *parts]
     yield ["tools/make_line.py", out / "real", "--category", KINDS[0]]
@@ -68,7 +68,7 @@ def real_features(out):
 
 
 def smoke_test(out):
-    """Commands: the released full setting with both scorings on a generated category."""
+    """Commands: run the released full setting with both scorings on a generated category."""
     yield ["tools/make_demo.py", out]
     yield [
         *full_setting(out),
@@ -107,7 +107,7 @@ STEPS = [
 
 
 def run_step(step, out):
-    """Run a step's commands; returns the exit code of the first that fails, 0 where none does."""
+    """Run a step's commands. Returns the exit code of the first command that fails, 0 if none does."""
     print(f"\n=== {step.title}", flush=True)
     root = Path(__file__).resolve().parents[1]
     for command in step.commands(out):
@@ -123,7 +123,7 @@ def run_step(step, out):
 
 
 def main(argv=None):
-    """Run the command line; returns the exit code of the first command that fails, 0 where none does."""
+    """Run the command line. Returns the exit code of the first command that fails, 0 if none does."""
     parser = Parser(prog="demo.py", description=__doc__.splitlines()[0])
     add_target(parser, "folder for everything")
     parser.add_argument("--full", action="store_true", help="the longer steps too")
@@ -131,7 +131,7 @@ def main(argv=None):
 
 
 def run_steps(args):
-    """Run the demo's steps; returns the exit code of the first command that fails, FINE where none does."""
+    """Run the demo's steps. Returns the exit code of the first command that fails, FINE if none does."""
     steps = STEPS + FULL if args.full else STEPS
     for step in steps:
         code = run_step(step, args.out)

@@ -1,11 +1,12 @@
 """The longer steps of the demo: each data set of the paper from its download to the tables, and a camera's recording.
-Run by ``tools/demo.py --full``, after the short ones, whose weights they use."""
+
+``tools/demo.py --full`` runs them after the short steps and with the weights that those wrote."""
 
 from tools.demo_step import Step, full_setting
 
 
 def from_download_to_table(out):
-    """Commands: small generated downloads, preprocessing, check, run, tables, page."""
+    """Commands: generate small downloads, preprocess them, check, run, make tables and the report page."""
     downloads, sets = out / "downloads", out / "datasets"
     yield ["tools/make_downloads.py", downloads]
     yield ["utils/preprocessing.py", downloads / "mvtec3d", "-o", sets / "mvtec3d"]
@@ -41,7 +42,7 @@ def from_download_to_table(out):
 
 
 def from_camera_to_scores(out):
-    """Commands: a generated recording of a camera, imported, checked and run with one memory bank."""
+    """Commands: generate a camera's recording, import it, check it, and run with one memory bank."""
     recordings, mine = out / "recordings" / "depth_png", out / "datasets" / "mine"
     yield ["tools/make_camera.py", out / "recordings", "--kinds", "depth_png"]
     for folder, split in (("train_good", "train/good"), ("test_good", "test/good"), ("test_dent", "test/dent")):

@@ -1,8 +1,8 @@
-"""The kinds of generated part: how each one's surface is drawn, and what its defects are like.
+"""The kinds of generated part: how the surface of each is drawn, and what its defects are like.
 
-Three are matt and lie nearly in place (cookie, dowel, foam). Fabric is a woven cloth with folds, so no place of it is
-like the same place of another part. Bracket is brushed metal with holes that lies turned any way and tilted, with
-highlights that move. These two have small and faint defects as well.
+Cookie, dowel and foam are matt and lie nearly in place. Fabric is a woven cloth with folds, so no place of it looks
+like the same place of another part. Bracket is brushed metal with holes. It is turned by any angle and tilted, so its
+highlights move. Fabric and bracket also have small and faint defects.
 """
 
 import zlib
@@ -11,14 +11,14 @@ from typing import Callable, NamedTuple
 import numpy as np
 from scipy.ndimage import map_coordinates
 
-LATTICE = 128  # random numbers a side of the noise
-DEFECTS = ("color", "hole", "combined")  # stain, dent, both in one place
-FAINT = "faint"  # both in one place, weak in both
+LATTICE = 128  # random numbers per side of the noise
+DEFECTS = ("color", "hole", "combined")  # a stain, a dent, both in one place
+FAINT = "faint"  # a weak stain and a weak dent in one place
 ALL_DEFECTS = (*DEFECTS, FAINT)
 
 
 class Surface(NamedTuple):
-    """A shape at some points [...] of the ground: ``inside`` [...] metres to the outline (positive inside),
+    """A part's shape at points [...] of the ground: ``inside`` [...] metres to the outline (positive inside it),
     ``height`` [...] metres above the ground, ``albedo`` [..., 3] from 0 to 1."""
 
     inside: np.ndarray
@@ -27,34 +27,35 @@ class Surface(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """A kind of object: how its surface is drawn, how it lies, and what its defects are like."""
+    """A kind of part: how its surface is drawn, how it lies, and what its defects are like."""
 
     surface: Callable  # (random generator, u [...], v [...] in metres) → Surface
-    area: float  # square metres, about
-    reach: tuple  # half extents in metres
-    stain: tuple  # reflectance of its stains
+    area: float  # approximate, square metres
+    reach: tuple  # half its extents, metres
+    stain: tuple  # colour of its stains, reflectance
     defects: tuple = DEFECTS
-    share: tuple = (0.04, 0.07)  # of the area that a defect takes: smallest, largest
-    even: bool = True  # shares are drawn evenly; False: evenly in their logarithm
-    dent: tuple = (0.006, 0.009)  # metres that a dent is deep
-    turn: float = 0.3  # radians, at most
-    tilt: float = 0.0  # slope along and across, at most
+    share: tuple = (0.04, 0.07)  # smallest and largest share of the area that a defect takes
+    even: bool = True  # shares are drawn uniformly; False: their logarithm is
+    dent: tuple = (0.006, 0.009)  # depth of a dent, metres
+    turn: float = 0.3  # largest turn, radians
+    tilt: float = 0.0  # largest slope, along and across
     gloss: float = 0.0  # brightness of a highlight, 0 for matt
 
 
 def noise(rng, u, v, *grain):
-    """Smooth noise of unit order at points u, v [...] in metres; ``grain``: feature size in metres, or one each way."""
+    """Smooth noise of about ±1 at points u, v [...] in metres; ``grain``: feature size in metres, or one along each
+    axis."""
     lattice = rng.standard_normal((LATTICE, LATTICE))
     return map_coordinates(lattice, [u / grain[0], v / grain[-1]], order=3, mode="grid-wrap")
 
 
 def rounded(inside, radius, height):
-    """Quarter-ellipse edge: height 0 at the outline, ``height`` from ``radius`` inwards (all in metres)."""
+    """Height of a quarter-ellipse edge: 0 at the outline, ``height`` from ``radius`` inwards (all in metres)."""
     return height * np.sqrt(1 - (1 - np.clip(inside / radius, 0, 1)) ** 2)
 
 
 def box_inside(u, v, half_u, half_v, corner):
-    """Metres from u, v [...] to the outline of a box with rounded corners, positive inside."""
+    """Distance in metres from points u, v [...] to the outline of a box with rounded corners, positive inside."""
     du, dv = np.abs(u) - half_u + corner, np.abs(v) - half_v + corner
     return corner - np.hypot(np.maximum(du, 0), np.maximum(dv, 0)) - np.minimum(np.maximum(du, dv), 0)
 
@@ -65,7 +66,7 @@ def blend(base, other, weight):
 
 
 def smoothstep(x):
-    """0 below 0, 1 above 1, smooth between."""
+    """0 below 0, 1 above 1, a smooth rise between."""
     x = np.clip(x, 0, 1)
     return x * x * (3 - 2 * x)
 
@@ -109,11 +110,11 @@ def foam(rng, u, v):
 
 def fabric(rng, u, v):
     """A square of plain-woven cloth: two colours of thread, over and under each other, lying in soft folds."""
-    pitch, phase = 0.0052, rng.uniform(0, 1, 2)  # metres a thread
+    pitch, phase = 0.0052, rng.uniform(0, 1, 2)  # pitch: metres per thread
     bent_u, bent_v = (x + 0.0012 * noise(rng, u, v, 0.025) for x in (u, v))
     inside = box_inside(bent_u, bent_v, 0.050, 0.044, 0.003) + 0.0004 * noise(rng, u, v, 0.0012)  # frayed
     along, across = bent_u / pitch + phase[0], bent_v / pitch + phase[1]
-    over = np.sin(np.pi * along) * np.sin(np.pi * across) > 0  # whose thread lies on top
+    over = np.sin(np.pi * along) * np.sin(np.pi * across) > 0  # where the thread along one axis lies on top
     round_u, round_v = np.abs(np.sin(np.pi * along)), np.abs(np.sin(np.pi * across))
     thread = np.where(over, round_u * (0.4 + 0.6 * round_v), round_v * (0.4 + 0.6 * round_u))
     height = 0.010 + 0.0030 * noise(rng, u, v, 0.055) + 0.0009 * thread
@@ -123,7 +124,7 @@ def fabric(rng, u, v):
 
 
 def bracket(rng, u, v):
-    """A brushed metal plate with two holes of unlike size and a raised ring round the larger one."""
+    """A brushed metal plate with two holes of different size and a raised ring round the larger one."""
     half_u, half_v = rng.uniform((0.0495, 0.0285), (0.0505, 0.0295))
     large, small = np.hypot(u + 0.020, v - 0.002), np.hypot(u - 0.034, v + 0.012)
     cut = (u + v - 0.066) / np.sqrt(2)  # one corner is cut off
@@ -158,5 +159,5 @@ SHAPES_OF_OTHERS = ("cookie", "dowel", "foam")  # a fixed list: a name's shape s
 
 
 def kind_of(category):
-    """The Kind of a category: its own, or for other names one that depends on nothing but the name."""
+    """The Kind of a category: its own; for other names one of SHAPES_OF_OTHERS, which depends on the name alone."""
     return KINDS.get(category) or KINDS[SHAPES_OF_OTHERS[zlib.crc32(category.encode()) % len(SHAPES_OF_OTHERS)]]

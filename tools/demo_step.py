@@ -1,4 +1,4 @@
-"""What the steps of the demo share: a step, and the flags of the full setting."""
+"""Shared by the demo's steps: the Step itself, and the flags of the full setting."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,8 +11,8 @@ class Step(NamedTuple):
 
     Attributes:
         title: what it shows, printed before it.
-        commands: function of the demo's folder; the commands, each a list of words, the program first.
-        closing: function of the demo's folder; what is printed when all of them ended well.
+        commands: function of the demo's folder that returns the commands. Each is a list of words, program first.
+        closing: function of the demo's folder that returns the text to print after all commands succeeded.
     """
 
     title: str
@@ -21,7 +21,7 @@ class Step(NamedTuple):
 
 
 def full_setting(out):
-    """main.py's words for the released full setting with the stand-in weights under ``out``."""
+    """Words of main.py's command line for the released full setting, with the stand-in weights under ``out``."""
     checkpoints = out / "checkpoints"
     return [
         "main.py",

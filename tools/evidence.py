@@ -1,12 +1,13 @@
-"""The evidence on one page: where each scoring wins and loses, what each fix and the late fusion do, how many parts do.
+"""Measure where each scoring wins or loses, what fixes and late fusion change, how many training parts are enough.
 
-    python tools/evidence.py -o evidence             # stops after three hours; the same command goes on from there
-    python tools/evidence.py -o evidence --main_table  # its main table first
-    python tools/evidence.py -o evidence --quick     # a quarter of an hour, fewer parts and settings
+    python tools/evidence.py -o evidence             # stops after three hours; the same command continues
+    python tools/evidence.py -o evidence --main_table  # the main table first
+    python tools/evidence.py -o evidence --quick     # a quarter of an hour: fewer parts and settings
     python tools/evidence.py -o mine --dataset_path datasets/mvtec3d --dataset_type mvtec3d --checkpoint_dir checkpoints
 
-Without --dataset_path parts are generated: they are not a benchmark. OUT gets evidence.md, cells.csv and figures; a
-file a cell in OUT/cells; while it runs, patches in OUT/cache (up to 3 GB, removed when a category is through).
+Without --dataset_path, parts are generated; these are not a benchmark. A cell is one setting on one category with one
+seed. OUT gets evidence.md, cells.csv, figures, and one file per cell in OUT/cells. While it runs, OUT/cache holds
+patches: up to 3 GB, removed when a category is finished.
 """
 
 import shutil
@@ -32,11 +33,11 @@ from utils.names import CATEGORIES, find_categories  # noqa: E402
 from utils.progress import duration, note, quietly  # noqa: E402
 from utils.signals import first_signal_stops, raise_if_stopping, run_to_the_end  # noqa: E402
 
-SIZE, AREA = (224, 224), (0.002, 0.05)  # of generated parts and of their defects
+SIZE, AREA = (224, 224), (0.002, 0.05)  # generated parts: pixels; share of a part's area that its defect takes
 
 
 class Parts(NamedTuple):
-    """How many parts of a generated category: training, good, and defective of each defect."""
+    """Numbers of parts in a generated category: training, good test parts, defective test parts of each defect."""
 
     train: int
     good: int
@@ -49,13 +50,13 @@ FIX_CELLS = [name for name in FIX_SETS if name.startswith("eval+")]
 
 
 def plan(features, categories, seeds, shots):
-    """[Cell] in the order in which they are run: cheap features first, a seed after the other, a category's together.
+    """[Cell] in the order of running: by features (the cheap ones first), then by seed, then by category.
 
     Args:
-        features: of FEATURES.
+        features: names in FEATURES.
         categories: names.
-        seeds: the first has every setting, the others the main table's alone.
-        shots: [int], rising; the largest is the main table's.
+        seeds: the first gets every setting, the others only the main table's.
+        shots: [int], rising numbers of training parts; the main table uses the largest.
     """
     found = []
     for name in features:
@@ -78,14 +79,14 @@ def _of(features, banks, category, seed, shots, every):
 
 
 def applies(fixes, features, banks):
-    """Whether a set of fixes can change anything: histograms are scaled by themselves in any case, the zero row is
-    the third bank's."""
+    """Whether a set of fixes can change anything. FPFH histograms are scaled even without the scaling fix, and the
+    zero row concerns the third bank alone."""
     return not (fixes == "eval+scaling" and "fpfh" in features or fixes == "eval+zero_row" and banks != "three")
 
 
 def quick_plan(categories, shots):
-    """The cells of --quick: the cheap features' settings on all categories; of the full setting the main one, and on
-    the first category what train mode and own rows change."""
+    """The cells of --quick: all settings of the cheap features on all categories. Of the full setting only the main
+    one, and on the first category also those that show what train mode and own rows change."""
 
     def settings(features, banks):
         return [cell for category in categories for cell in _of(features, banks, category, 0, shots, True)]
@@ -98,12 +99,12 @@ def quick_plan(categories, shots):
 
 
 class Work:
-    """The plan being run: which cells are there, which are left, and what is needed for them.
+    """A plan while it runs: the finished cells, the failed ones, and the extractors that the others need.
 
     Args:
-        out: folder.
+        out: output folder.
         planned: [Cell].
-        parts: Parts of generated categories, or None for a user's own data.
+        parts: Parts of generated categories; None for a user's own data.
         source: Source.
     """
 
@@ -113,7 +114,7 @@ class Work:
         self._extractors = {}
 
     def run(self, minutes):
-        """Run what is left of the plan until ``minutes`` are over; returns whether nothing failed."""
+        """Run the unfinished cells until ``minutes`` are over (None: all). Returns whether no cell failed."""
         begun, times = time.monotonic(), []
         for place, cell in enumerate(self.planned):
             raise_if_stopping()
@@ -142,7 +143,7 @@ class Work:
         return not self.failed
 
     def read(self):
-        """Take the cells that are there, whatever they were made with, without running any."""
+        """Read the cells that have a file, whatever weights and data they were made with; run none."""
         self.done = {
             cell: content
             for cell in self.planned
@@ -168,7 +169,7 @@ class Work:
         self.done[cell] = cells.read_cell(path)
 
     def _data(self, cell):
-        """Generate the cell's category where it is not there."""
+        """Generate the cell's category if it is missing."""
         if self.parts is None:
             return
         folder = Path(self.source.data.format(seed=cell.seed))
@@ -190,7 +191,7 @@ class Work:
         return used_weights(options, lambda: self._extractor(self._widest(features)))
 
     def _widest(self, features):
-        """A cell of these features with as many banks as there are, seen by one extractor all are run with."""
+        """A cell of these features with the most banks planned. Its extractor serves all cells of these features."""
         banks = "three" if any(c.banks == "three" for c in self.planned if c.features == features) else "two"
         return next(c for c in self.planned if c.features == features)._replace(banks=banks)
 
@@ -302,7 +303,7 @@ def prepare(args):
     """The Work that the options ask for.
 
     Raises:
-        InputError: folders or data that cannot be used.
+        InputError: folders or data cannot be used.
     """
     from tools.standin_checkpoints import write_checkpoints
 
@@ -344,7 +345,7 @@ def prepare(args):
 
 
 def main(argv=None):
-    """Run the command line; returns the exit code: 0 fine, 1 a cell failed or it was stopped, 2 refused."""
+    """Run the command line. Returns the exit code: 0 fine, 1 a cell failed or the user stopped it, 2 refused."""
     args = build_parser().parse_args(argv)
     show_warnings()
     start, fine, work = time.monotonic(), True, None

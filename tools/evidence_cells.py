@@ -1,6 +1,6 @@
-"""One cell of the evidence: a setting on one category, fitted and measured by main.py's own classes.
+"""One cell of the evidence: a setting on one category with one seed, fitted and measured with main.py's classes.
 
-What a cell keeps is small (JSON): metrics of every scoring, scores and per-part overlap, and resamples for intervals.
+A cell's file is small JSON: metrics and scores of every scoring, overlap of each part, and resamples for intervals.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ from utils.options import deciding_options, parse_arguments, recorded_options
 from utils.runs import data_id, file_facts, run_id
 from utils.significance import LIMIT, PixelCounts, image_rocauc, resample_weights
 
-VERSION = 2  # of what a cell's file holds
+VERSION = 2  # of a cell file's content
 RESAMPLES = 400
 EXTRA = ("au_pro_1", "au_pro_5", "au_pro_30", "aupimo", "pg_5", "pb_5")
 LITE0 = ("--rgb_backbone_name", "efficientnet_lite0")
@@ -55,7 +55,8 @@ FIX_SETS = {  # name → --fix names
 class Cell(NamedTuple):
     """A setting on one category with one seed.
 
-    ``features``: of FEATURES; ``banks``: "two" or "three"; ``fixes``: of FIX_SETS; ``shots``: training parts.
+    ``features``: name in FEATURES; ``banks``: "two" or "three"; ``fixes``: name in FIX_SETS; ``shots``: number of
+    training parts.
     """
 
     features: str
@@ -67,7 +68,7 @@ class Cell(NamedTuple):
 
     @property
     def setting(self):
-        """What all categories and seeds of a table's row have in common."""
+        """(features, banks, fixes, shots): a row of a table is one setting over all categories and seeds."""
         return self[:4]
 
     def path(self, folder):
@@ -77,25 +78,26 @@ class Cell(NamedTuple):
 
 
 class Source(NamedTuple):
-    """Where parts and weights are. ``data``: folder of the categories, with "{seed}" where parts differ by seed."""
+    """Where parts and weights are. ``data``: folder of the categories; its name has "{seed}" if parts depend on the
+    seed."""
 
     data: str
     dataset_type: str
     checkpoints: str
     uff: str
-    work: str  # folder for what a run leaves
+    work: str  # output folder of the runs
     device: str = "auto"
     generated: bool = False
 
 
 class CachedExtractor:
-    """A PatchExtractor that extracts each part once: patches are kept in files, found again by the part's content.
+    """A PatchExtractor that extracts each part once and keeps its patches in files, named after the part's content.
 
-    In train mode, where the same part gives other patches each time, nothing is kept.
+    It keeps nothing in train mode, where the same part gives different patches each time.
 
     Args:
-        build: function that gives the PatchExtractor; called when it is first needed.
-        folder: where the patches go: <sha256 of the sample>.<bank>.npy, float32. May be set anew between parts.
+        build: function that returns the PatchExtractor; called when it is first needed.
+        folder: where the files go: <sha256 of the sample>.<bank>.npy, float32. It may change between parts.
     """
 
     def __init__(self, build, folder):
@@ -103,18 +105,18 @@ class CachedExtractor:
 
     @property
     def inner(self):
-        """The PatchExtractor."""
+        """The wrapped PatchExtractor, built at the first use."""
         if self._inner is None:
             self._inner = self._build()
         return self._inner
 
     def __getattr__(self, name):
-        if name.startswith("_"):  # while a copy is being made
+        if name.startswith("_"):  # asked for by copy and pickle, before the attributes exist
             raise AttributeError(name)
         return getattr(self.inner, name)
 
     def extract(self, sample, banks=None, zero_points=False):
-        """As ``PatchExtractor.extract``; at the first call for a part all of its banks are extracted and kept."""
+        """As ``PatchExtractor.extract``. The first call for a part extracts and keeps the patches of all its banks."""
         if not self.inner.steady:
             return self.inner.extract(sample, banks, zero_points)
         banks, name = self.inner.widths if banks is None else banks, self._name(sample, zero_points)
@@ -130,7 +132,7 @@ class CachedExtractor:
 
     @staticmethod
     def _name(sample, zero_points):
-        """sha256 of picture and cloud, and of ``zero_points`` where that changes which points are valid."""
+        """Hash of image and cloud; also of ``zero_points`` if that changes which points are valid."""
         digest = hashlib.sha256()
         for tensor in sample[:2]:
             digest.update(tensor.contiguous().numpy().tobytes())
@@ -173,14 +175,15 @@ def words(cell, source):
 
 
 def options_of(cell, source):
-    """main.py's options for a cell; training parts are measured without their own rows, which changes no result."""
+    """main.py's options for a cell. With two or more training parts these are also measured without their own rows,
+    which changes no result."""
     args = parse_arguments(words(cell, source))
     args.train_maps = cell.shots > 1
     return args
 
 
 def cell_id(cell, source, weights):
-    """Id of everything that a cell's numbers follow from: options, weights, the data's files."""
+    """Id of everything that decides a cell's numbers: options, weights, and the data's files."""
     args = options_of(cell, source)
     folder = Path(args.dataset_path) / cell.category
     files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
@@ -189,12 +192,12 @@ def cell_id(cell, source, weights):
 
 
 def weights_key(weights):
-    """Name of the patches that these WeightFiles give."""
+    """Short hash of these WeightFiles; part of the cache folder's name."""
     return hashlib.sha256("".join(file.sha256 for file in weights).encode()).hexdigest()[:8]
 
 
 def read_cell(path, identity=None):
-    """A cell's content, or None where there is none, or one with another id."""
+    """The content of a cell's file; None if there is no usable file, or if its id is not ``identity``."""
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -203,14 +206,14 @@ def read_cell(path, identity=None):
 
 
 def run_cell(cell, source, extractor, identity, settle):
-    """Fit and measure a cell; returns its content, JSON-able.
+    """Fit and measure a cell; returns its content, which fits into JSON.
 
     Args:
         extractor: PatchExtractor or CachedExtractor for the cell's features.
         settle: function (args, [category]) → ({category: Reading}, {category: why it cannot be used}).
 
     Raises:
-        InputError: the data cannot be used so.
+        InputError: the data cannot be used with these options.
     """
     start, args = time.perf_counter(), options_of(cell, source)
     args.readings, faulty = settle(args, [cell.category])
@@ -242,7 +245,8 @@ def write_cell(path, content):
 
 
 def all_scorings(evaluation, method):
-    """{name: Scored}: SCORINGS, each bank alone, and, where training parts were measured, LATE_FUSION's variants."""
+    """{name: Scored}: the scorings in SCORINGS and each bank alone; also the variants in LATE_FUSION, if training parts
+    were measured and the late_fusion fix is on."""
     names = [name for name in SCORINGS if name != "calibrated" or evaluation.training is not None]
     scored = score(evaluation, names)
     scored.update(
@@ -254,8 +258,8 @@ def all_scorings(evaluation, method):
 
 
 def late_fusion_variants(evaluation, fusion):
-    """{name: Scored} of LATE_FUSION: the late fusion with one of its parts exchanged; it has learned from training
-    parts measured without their own rows."""
+    """{name: Scored} of the variants in LATE_FUSION: the late fusion with one component exchanged. All learn from
+    training parts that were measured without their own rows."""
     maps, training, banks = evaluation.bank_map, evaluation.training.bank_map, list(evaluation.bank_map)
     scores = np.stack([evaluation.bank_score[bank] for bank in banks], axis=1)
     known = calibrated.training_statistics(training)
@@ -295,15 +299,15 @@ def _predicted(predict, scores, maps):
 
 
 def measured(evaluation, scored, sizes):
-    """Metrics, scores and per-part values of every scoring, and their resamples; JSON-able.
+    """Metrics, scores, per-part values and resamples of every scoring, in a form that fits into JSON.
 
     ``separation`` of a defective part: the share of good parts that score lower. ``overlap``: AU-PRO of that part's
-    regions alone, with the false-positive rates of the whole test set. Means of both over the parts are the metrics
-    (of AU-PRO: where each part has one region).
+    regions alone, with the false-positive rates of the whole test set. Their means over the parts are image ROCAUC and
+    (if each part has one region) AU-PRO.
     """
     e, labels, masked = evaluation, evaluation.label != 0, bool(evaluation.has_mask.all())
     usual, extra = metrics(e, scored), extra_metrics(e, scored, EXTRA)
-    seed = zlib.crc32(np.ascontiguousarray(e.mask).tobytes())  # cells of the same test parts draw the same ones
+    seed = zlib.crc32(np.ascontiguousarray(e.mask).tobytes())  # cells with the same test parts get the same draws
     weights, known, parts, resamples = resample_weights(labels, RESAMPLES, seed), {}, {}, {}
     for name, (image_scores, maps) in scored.items():
         if masked and id(maps) not in known:
@@ -335,7 +339,7 @@ def measured(evaluation, scored, sizes):
 
 
 def _overlap(counts):
-    """AU-PRO of each part's regions alone [n], nan for parts without a region."""
+    """[n] AU-PRO of each part's regions alone; nan for parts without a region."""
     rates = np.append(1.0, counts.above.sum(axis=0) / counts.normal.sum())[::-1]
     with np.errstate(invalid="ignore", divide="ignore"):
         overlap = np.where(counts.regions[:, None] > 0, counts.overlap / counts.regions[:, None], np.nan)
@@ -344,7 +348,7 @@ def _overlap(counts):
 
 
 def _sizes(args, evaluation):
-    """Each part's defect in per cent of its valid points."""
+    """Size of each test part's defect, in per cent of the part's valid points."""
     sizes, reading = [], args.readings[evaluation.category]
     files = _clouds(args, evaluation.category)
     for path, mask in zip(files, evaluation.mask):
@@ -358,7 +362,7 @@ def _clouds(args, category):
 
 
 def _rounded(value):
-    """JSON-able copy: arrays as lists, floats with 7 digits, nan as None; metrics stay as they are."""
+    """Copy that fits into JSON: arrays as lists, floats with 7 digits, nan as None; metrics are not rounded."""
     if isinstance(value, dict):
         return {key: of if key == "metrics" else _rounded(of) for key, of in value.items()}
     if isinstance(value, np.ndarray):

@@ -1,4 +1,4 @@
-"""The figures of the evidence's page: each function draws one and gives a PNG's bytes."""
+"""The figures of the evidence page: each function draws one and returns the bytes of a PNG."""
 
 import io
 
@@ -31,7 +31,8 @@ def groups(panels, titles, label):
     """Bars by group and scoring.
 
     Args:
-        panels: [{group: {scoring: (mean, Difference) or None}}], one a panel; titles: of the panels.
+        panels: [{group: {scoring: (mean, Difference) or None}}], one dict per panel.
+        titles: of the panels.
         label: of the y axis.
     """
     figure = _figure(3.4)
@@ -56,7 +57,7 @@ def groups(panels, titles, label):
 
 @styled
 def differences(rows, scorings, label):
-    """Differences with their intervals, a line a row.
+    """Differences with their intervals, one line per row.
 
     Args:
         rows: {title: {scoring: Difference or None}}.
@@ -83,7 +84,7 @@ def differences(rows, scorings, label):
 
 @styled
 def chain(panels):
-    """Bars of one metric by how the banks are joined; ``panels``: {title: {text: value or None}}."""
+    """Bars of one metric, one per way to join the banks; ``panels``: {title: {way: value or None}}."""
     known = {title: of for title, of in panels.items() if any(v is not None for v in of.values())}
     figure = _figure(max(1.6, sum(0.5 + 0.24 * len(of) for of in known.values())))
     heights = [len(of) + 1 for of in known.values()]
@@ -111,7 +112,7 @@ def chain(panels):
 
 @styled
 def curves(panels):
-    """AU-PRO over the number of training parts; ``panels``: {title: {scoring: {number: value}}}."""
+    """AU-PRO by number of training parts; ``panels``: {title: {scoring: {number of parts: value}}}."""
     figure = _figure(3.2)
     for axes, (title, of) in zip(figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels.items()):
         for scoring, values in of.items():

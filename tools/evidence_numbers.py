@@ -1,4 +1,4 @@
-"""What the evidence's page says in numbers: means over categories and seeds, paired differences with intervals."""
+"""The numbers of the evidence page: means over categories and seeds, paired differences with intervals."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -12,8 +12,8 @@ DRAWS = 2000
 
 
 class Mean(NamedTuple):
-    """Mean over categories and seeds; ``sd`` over the seeds (None of a single one); of ``count`` categories out of
-    ``whole``."""
+    """Mean over categories and seeds. ``sd``: standard deviation over the seeds, None for a single seed. ``count``
+    categories out of ``whole`` have a value."""
 
     value: float
     sd: float
@@ -22,13 +22,13 @@ class Mean(NamedTuple):
 
 
 def metric(content, scoring, name):
-    """A cell's metric, nan where the scoring or the metric is not there."""
+    """A cell's metric; nan if the cell lacks the scoring or the metric."""
     value = content["metrics"].get(scoring, {}).get(name)
     return np.nan if value is None else value
 
 
 def mean_of(table):
-    """Mean of [seeds, categories] values with nan where there are none; None where all are."""
+    """The Mean of a table [seeds, categories] in which nan marks a missing value; None if all values are missing."""
     table = np.asarray(table, dtype=float)
     if np.isnan(table).all():
         return None
@@ -39,14 +39,14 @@ def mean_of(table):
 
 
 def paired(pairs, name):
-    """Difference of two scorings, or of the same one in two settings, meant over test sets.
+    """Difference of two scorings, or of one scoring in two settings, averaged over test sets.
 
     Args:
         pairs: [(cell content a, scoring a, cell content b, scoring b)]; a and b have the same test parts.
         name: "image_rocauc" (intervals: DeLong's standard errors) or "au_pro" (bootstrap of test parts).
 
     Returns:
-        Difference a - b, or None where no pair has both.
+        Difference a - b; None if no pair has both values.
     """
     sets = {}
     for a, scoring_a, b, scoring_b in pairs:
@@ -59,7 +59,7 @@ def paired(pairs, name):
 
 
 def _test_set(content):
-    """What says that two cells have the same test parts."""
+    """A key that is equal for two cells exactly if they have the same test parts."""
     return content["cell"]["category"], tuple(content["path"]), tuple(content["size"])
 
 
@@ -81,7 +81,7 @@ def _pixel(pairs):
 
 
 class PartRow(NamedTuple):
-    """A defective part under one scoring and under the baseline, meant over the settings that have measured it."""
+    """A defective part under one scoring and under the baseline, averaged over the settings that measured it."""
 
     defect: str
     size: float  # per cent of the part
@@ -92,7 +92,8 @@ class PartRow(NamedTuple):
 
 
 def part_rows(contents, scoring, base="baseline"):
-    """[PartRow] of all defective parts of the cells that have the scoring; a part of several cells stands once."""
+    """[PartRow] of all defective parts in the cells that have the scoring; one PartRow per part, even if several cells
+    measured it."""
     found = {}
     for content in contents:
         if scoring not in content["parts"]:
@@ -110,8 +111,8 @@ def part_rows(contents, scoring, base="baseline"):
 
 
 def group_difference(rows, kind, seed=0):
-    """(mean, Difference to the baseline's) of PartRows; ``kind``: "separation" or "overlap"; the interval: bootstrap
-    of the parts. None where no row has it."""
+    """(mean, Difference to the baseline) of PartRows; ``kind``: "separation" or "overlap". The interval is a bootstrap
+    over the parts. None if no row has a value."""
     values = np.array([(getattr(row, kind), getattr(row, f"base_{kind}")) for row in rows], dtype=float).reshape(-1, 2)
     values = values[~np.isnan(values).any(axis=1)]
     if not len(values):
@@ -126,10 +127,10 @@ def group_difference(rows, kind, seed=0):
 
 
 class Evidence:
-    """The cells of a plan: those that are there and those that are not.
+    """The cells of a plan, finished and unfinished.
 
     Args:
-        planned: [Cell]; done: {Cell: content}; failed: {Cell: why}; generated: whether parts are.
+        planned: [Cell]; done: {Cell: content}; failed: {Cell: why}; generated: whether the parts are generated.
     """
 
     def __init__(self, planned, done, failed, generated):
@@ -141,7 +142,7 @@ class Evidence:
         self.standin = any(file["standin"] for of in done.values() for file in of["weights"])
 
     def of(self, setting, category=None):
-        """[content] of a setting's cells that are there: of all categories or one."""
+        """[content] of a setting's finished cells, of all categories or of one."""
         return [
             content
             for cell, content in self.done.items()
@@ -149,7 +150,7 @@ class Evidence:
         ]
 
     def table(self, setting, scoring, name):
-        """[seeds][categories] of a metric, nan where it is not there."""
+        """[seeds][categories] values of a metric; nan where it is missing."""
         found = {
             (cell.seed, cell.category): metric(of, scoring, name)
             for cell, of in self.done.items()
@@ -158,20 +159,20 @@ class Evidence:
         return [[found.get((seed, category), np.nan) for category in self.categories] for seed in self.seeds]
 
     def mean(self, setting, scoring, name):
-        """Mean over categories and seeds, or None."""
+        """The Mean over categories and seeds; None if no cell has the metric."""
         return mean_of(self.table(setting, scoring, name))
 
     def has(self, setting):
-        """Whether a cell of the setting is there."""
+        """Whether any cell of the setting is finished."""
         return any(cell.setting == setting for cell in self.done)
 
     def only(self, setting):
-        """What a sentence on a setting's mean has to add: which categories it is of, where that is not all."""
+        """Text to add to a sentence about a setting's mean: the categories that it covers; "" if it covers all."""
         there = [name for name in self.categories if self.of(setting, name)]
         return "" if len(there) == len(self.categories) else f" ({', '.join(there)} alone)"
 
     def difference(self, name, a, b, category=None):
-        """Difference of (setting, scoring) a and b, over the test sets that have both."""
+        """Difference of a and b, each a (setting, scoring), over the test sets that have both."""
         known = {(cell.category, cell.seed): of for cell, of in self.done.items() if cell.setting == b[0]}
         pairs = [
             (of, a[1], known[cell.category, cell.seed], b[1])
@@ -181,7 +182,7 @@ class Evidence:
         return paired(pairs, name)
 
     def title(self, features, banks):
-        """What a row of features and banks is called."""
+        """The title of a row with these features and banks."""
         text, files = (
             FEATURES[features][1],
             next((of["weights"] for cell, of in self.done.items() if cell.features == features), []),

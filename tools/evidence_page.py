@@ -1,4 +1,4 @@
-"""The evidence as a page: tables, figures, and sentences that are made of the cells' numbers."""
+"""The evidence page: tables, figures, and sentences written from the cells' numbers."""
 
 import csv
 import io
@@ -26,10 +26,10 @@ def write(out, work, names, seconds, quick):
     """Write OUT/evidence.md, cells.csv and the figures.
 
     Args:
-        work: Work, as far as it has come.
-        names: metrics of the tables, of METRICS.
-        seconds: that this call took.
-        quick: whether it is the small plan.
+        work: Work, finished or not.
+        names: metrics of the tables, keys of METRICS.
+        seconds: duration of this call.
+        quick: whether the plan is that of --quick.
     """
     out, e = Path(out), Evidence(work.planned, work.done, work.failed, work.parts is not None)
     lines = head(e, work.parts, seconds, quick)
@@ -50,7 +50,7 @@ def write(out, work, names, seconds, quick):
 
 
 def head(e, parts, seconds, quick):
-    """What was run, on what."""
+    """The page's beginning: what was run, and on which data."""
     spent = sum(of["seconds"]["all"] for of in e.done.values())
     lines = ["# Where each scoring wins and loses", ""]
     if parts:
@@ -83,7 +83,7 @@ def head(e, parts, seconds, quick):
 
 
 def main_section(e, names, out):
-    """The main table: eval mode with all fixes, most training parts."""
+    """The main table: eval mode with all fixes and the largest number of training parts."""
     lines = ["", f"## Main table: all fixes, {e.most} training parts", ""]
     tops = [name for name in names if name in TOPS]
     lines += sentences_of_goal(e)
@@ -126,7 +126,7 @@ def main_section(e, names, out):
 
 
 def sentences_of_goal(e):
-    """Whether calibrated reaches what it was made for, setting by setting."""
+    """Sentences on whether the calibrated scoring reaches its goal, one per setting."""
     lines = []
     for kind, setting in e.main_settings():
         gain = e.difference("au_pro", (setting, "calibrated"), (setting, "baseline"))
@@ -190,7 +190,7 @@ def difference_section(e, names, out):
 
 
 def left_section(e):
-    """Cells that are not there."""
+    """The list of cells that are missing."""
     left = {}
     for cell in e.planned:
         if cell not in e.done:
@@ -206,7 +206,7 @@ def left_section(e):
 
 
 def cells_csv(e):
-    """A line a cell and scoring."""
+    """The text of cells.csv: one line per cell and scoring."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(
@@ -223,7 +223,7 @@ def cells_csv(e):
 
 @lru_cache(maxsize=None)
 def commit():
-    """The program's commit, "unknown" where there is no git."""
+    """The program's git commit; "unknown" without git."""
     try:
         root = Path(__file__).resolve().parents[1]
         found = subprocess.run(

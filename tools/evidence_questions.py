@@ -1,4 +1,4 @@
-"""The questions that the evidence answers: each with sentences made of the cells' numbers, a table and a figure."""
+"""The questions that the evidence page answers: each has sentences from the cells' numbers, a table and a figure."""
 
 import itertools
 
@@ -12,11 +12,11 @@ from tools.evidence_words import LATE_FUSION, METRICS, PAIRED, SCORINGS
 
 MODALITIES = {"color": "RGB only (stain)", "hole": "3D only (dent)", "combined": "both", "faint": "weak in both"}
 SIZES = (0, 0.5, 1, 2, 100)  # per cent of the part
-HELPS = 0.01  # a mean AU-PRO this near the largest number of parts' is "enough"
+HELPS = 0.01  # parts are "enough" if the mean AU-PRO is this near to that of the largest number of parts
 
 
 def defect_section(e, names, out):
-    """By modality and size of the defect."""
+    """Which defects gain: results by modality and size of the defect."""
     lines = [
         "",
         "## Which defects",
@@ -123,7 +123,7 @@ def fix_section(e, names, out):
 
 
 def train_section(e, names, out):
-    """Does train mode eat the add-on's gain?"""
+    """Does train mode take away the add-on's gain?"""
     lines, rows, drawn = ["", "## Does train mode eat the gain?", ""], [], {}
     for kind in e.kinds:
         for fixes in ("released", "eval", "fixed"):
@@ -184,7 +184,7 @@ def train_section(e, names, out):
 
 
 def _train_sentence(e, kind, scoring, name):
-    """What train mode does to a scoring's gain, on the categories that both modes were run on."""
+    """One line: how much of a scoring's gain train mode takes, on the categories that both modes were run on."""
     settings = [(*kind, fixes, e.most) for fixes in ("eval", "released")]
     shared = [category for category in e.categories if all(e.of(setting, category) for setting in settings)]
     if not shared:
@@ -212,7 +212,7 @@ def _train_sentence(e, kind, scoring, name):
 
 
 def fusion_section(e, names, out):
-    """Is the late fusion to blame, and which of its parts?"""
+    """Is the late fusion to blame, and which of its components?"""
     lines, rows, drawn = (
         [
             "",
@@ -297,7 +297,7 @@ def shots_section(e, names, out):
             settings = {k: s for k, s in settings.items() if any(cell.setting == s for cell in e.planned)}
             if len(settings) < 2:
                 continue
-            seed = e.seeds[0]  # the only one that has few parts
+            seed = e.seeds[0]  # only the first seed is run with few parts
             done = {k: {c.category for c in e.done if c.setting == s and c.seed == seed} for k, s in settings.items()}
             shared = set.intersection(*(of for of in done.values() if of)) if any(done.values()) else set()
             values = {

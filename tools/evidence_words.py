@@ -1,4 +1,4 @@
-"""The evidence's names and wording: scorings, variants of the late fusion, metrics; cells of tables."""
+"""Names and wording of the evidence page: scorings, variants of the late fusion, metrics, cells of tables."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from utils.files import atomic_path
 
 SCORINGS = ("baseline", "pixel_max", "disagreement", "full", "calibrated")
 PAIRED = ("baseline", "disagreement", "calibrated")  # differences between these come with intervals
-LATE_FUSION = {  # the late fusion with one of its parts exchanged, in the order of the chain
+LATE_FUSION = {  # the late fusion with one component exchanged, in the order of the table
     "sum": "no SVM: sum, released lambdas",
     "svm_lambdas_1": "SVM, all lambdas 1",
     "svm_units": "SVM, lambdas 1 / each bank's normal spread",
@@ -28,7 +28,7 @@ UNTRAINED = "Networks called (stand-in) have untrained weights."
 
 
 def table(header, rows):
-    """Markdown lines; rows of the same first cell that hold nothing but "not run" become one."""
+    """Markdown lines of a table. Rows with the same first cell and nothing but "not run" are joined into one."""
     shown = []
     for row in rows:
         empty = set(row[2:]) - {""} == {NOT_RUN}
@@ -41,12 +41,12 @@ def table(header, rows):
 
 
 def note(e):
-    """What stands beside every table."""
+    """The note under every table: that parts are generated, that networks are untrained."""
     return "\n" + " ".join([*([BESIDE] if e.generated else []), *([UNTRAINED] if e.standin else [])])
 
 
 def shown(mean):
-    """A Mean: value, spread over the seeds, and how many categories it is of where that is not all."""
+    """Text of a Mean: value, standard deviation over the seeds, and the number of categories if some are missing."""
     if mean is None:
         return NOT_RUN
     spread = "" if mean.sd is None else f" ± {mean.sd:.3f}"
@@ -54,19 +54,19 @@ def shown(mean):
 
 
 def interval(of):
-    """A Difference with its interval."""
+    """Text of a Difference and its interval."""
     return NOT_RUN if of is None else f"{of.value:+.3f} [{of.low:+.3f}, {of.high:+.3f}]"
 
 
 def group(of, scoring):
-    """A mean and its Difference to the baseline."""
+    """Text of a mean and its Difference to the baseline; ``of``: (mean, Difference)."""
     if of is None:
         return NOT_RUN
     return f"{of[0]:.3f}" + ("" if scoring == "baseline" else f" ({interval(of[1])})")
 
 
 def figure(out, name, content, alt):
-    """Write a PNG to ``out``; returns the lines that show it."""
+    """Write a PNG to ``out``; returns the markdown lines that show it."""
     with atomic_path(Path(out) / f"{name}.png") as temporary:
         Path(temporary).write_bytes(content)
     return [f"![{alt}]({name}.png)", ""]

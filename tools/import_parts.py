@@ -1,14 +1,13 @@
-"""From a camera's recording to the layout that M3DM reads: pictures with depth images or organised clouds to rgb,
-xyz and gt.
+"""Import a camera's recording (pictures with depth images or organised clouds) into the layout that M3DM reads.
 
     python tools/import_parts.py GOOD -o datasets/mine --category cap --split train/good \\
         --intrinsics fx fy cx cy --unit mm
     python tools/import_parts.py BAD -o datasets/mine --category cap --split test/scratch \\
         --intrinsics camera.json --unit mm
 
-Writes OUT/<category>/<split>/{rgb/NNN.png, xyz/NNN.tiff[, gt/NNN.png]}, a contact sheet to look at, and
-preprocessing.json, which says which part came from which files. A run that was stopped goes on where it was; files
-added to the recording later get the next numbers.
+It writes OUT/<category>/<split>/{rgb/NNN.png, xyz/NNN.tiff[, gt/NNN.png]}, a contact sheet to look at, and
+preprocessing.json, which records the files of each part. A stopped run continues where it was. Files added to the
+recording later get the next numbers.
 """
 
 import functools
@@ -32,9 +31,9 @@ ALIKE = (
     "remove_plane",
     "fill_holes",
     "picture_bits",
-)  # have to be the same in all splits of a category, else they differ in more than defects
+)  # options that must be the same in all splits of a category; else the splits differ in more than defects
 PROBED = 5  # scans from which the unit is recognised
-UNLIKE = 5.0  # times another unit than the one recognised is worth a word
+UNLIKE = 5.0  # warn if the unit given and the unit recognised differ by at least this factor
 
 
 def main(argv=None):
@@ -187,7 +186,7 @@ def check_target(args):
     """(folder of the split, its name "<category>/<split>/<kind>").
 
     Raises:
-        InputError: a name is none, or the result would lie in the recording.
+        InputError: --split or --category is no valid name, or the output lies inside the recording.
     """
     if not re.fullmatch(r"(train|validation)/good|test/[^/\\.][^/\\]*", args.split):
         raise InputError(
@@ -202,7 +201,7 @@ def check_target(args):
 
 
 def check_alike(args):
-    """Make sure that what is done with parts is the same in all splits of the category.
+    """Make sure that all splits of the category are imported with the same options (ALIKE).
 
     Raises:
         InputError: another split was imported with other options.
@@ -219,12 +218,12 @@ def check_alike(args):
 
 
 def make_plan(args, parts):
-    """Plan of the import; the unit and the usual extent come from the first scans.
+    """Plan of the import. The extent, and the unit if it was not given, come from a few scans across the recording.
 
     Raises:
-        InputError: the intrinsics or the unit cannot be used, or none of the first scans can.
+        InputError: the intrinsics or the unit cannot be used, or none of these scans can.
     """
-    from utils import foreground  # noqa: F401  here, before processes are forked
+    from utils import foreground  # noqa: F401  imported before processes are forked, which then share it
     from utils.import_camera import intrinsics_from
     from utils.import_steps import Plan
     from utils.units import Unit, unit_from
@@ -286,10 +285,10 @@ def _with_unit(plan, parts):
 
 
 class PartsRecord(common.Record):
-    """preprocessing.json of a split, which also says which part came from which files."""
+    """preprocessing.json of a split; it also records the files of each part."""
 
     def number_parts(self, source, parts):
-        """({NNN: Files} of ``parts``, {NNN: why a part cannot be done again}); those of earlier runs keep their
+        """({NNN: Files} of ``parts``, {NNN: why a part cannot be imported again}). Parts of earlier runs keep their
         numbers.
 
         Raises:
@@ -323,13 +322,13 @@ class PartsRecord(common.Record):
         return named, changed
 
     def begin(self):
-        """Write down which part is which before the first is written, so that a killed run leaves it."""
+        """Write the record before the first part is written, so that a killed run leaves the parts' numbers."""
         self.earlier = {**self.earlier, **self.content, "state": "running"}
         self._write(self.earlier)
 
 
 def write_sheet(target, label, parts, plan, failed, workers):
-    """Write the contact sheet of all parts that are in ``target``."""
+    """Write the contact sheet of all parts in ``target``."""
     from utils.contact_sheet import write_contact_sheet
 
     names = [name for name in parts if common.mark_of(target, name).exists()]

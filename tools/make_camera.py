@@ -1,10 +1,9 @@
-"""Write small generated camera recordings of each kind that tools/import_parts.py reads: depth images with
-intrinsics, PCD, PLY and arrays.
+"""Write small generated camera recordings of each kind that tools/import_parts.py reads.
 
     python tools/make_camera.py demo/recordings
 
-OUT/<kind>/<train_good, test_good, test_dent>/ holds the files of some parts: a knob of two balls on a table, seen by
-a pinhole camera.
+The kinds are depth images with intrinsics (PNG, tiff), PCD, PLY and npz arrays. OUT/<kind>/<train_good, test_good,
+test_dent>/ holds the files of a few parts: a knob of two balls on a table, seen by a pinhole camera.
 """
 
 import json
@@ -26,7 +25,7 @@ from utils.files import check_writable  # noqa: E402
 from utils.import_camera import Intrinsics  # noqa: E402
 
 DISTANCE = 0.45  # metres from the camera to the table, along the optical axis
-TILT = np.array([0.06, -0.04, -1.0])  # of the table: its normal, towards the camera
+TILT = np.array([0.06, -0.04, -1.0])  # the table's normal, towards the camera
 BALLS = (
     (-0.012, 0.008, 0.038),
     (0.026, -0.018, 0.022),
@@ -39,21 +38,21 @@ class Recording(NamedTuple):
 
     rgb: np.ndarray  # [H, W, 3] uint8
     depth: np.ndarray  # [H, W] metres along the optical axis, NaN where nothing was measured
-    points: np.ndarray  # [H, W, 3] metres, NaN likewise
+    points: np.ndarray  # [H, W, 3] metres, NaN where nothing was measured
     part: np.ndarray  # [H, W] bool, where the part is
-    defect: np.ndarray  # [H, W] bool
+    defect: np.ndarray  # [H, W] bool, where its defect is
     camera: Intrinsics
 
 
 def camera_of(size):
-    """Intrinsics of a camera that sees the table's middle 18 cm, with ``size`` (height, width) pixels."""
+    """Intrinsics of a camera that sees the middle 18 cm of the table with ``size`` (height, width) pixels."""
     focal = min(size) * DISTANCE / 0.18
     return Intrinsics(round(focal, 3), round(focal * 1.003, 3), size[1] / 2 - 3.3, size[0] / 2 + 2.2, tuple(size))
 
 
 def record(seed=0, size=(240, 320), dented=False, missing=0.02):
-    """Recording of one part: two balls sunk in a table, each place where a pixel's ray meets them; ``missing`` of
-    the pixels see nothing."""
+    """Recording of one part: two balls sunk in a table. Each pixel's point is where its ray meets the scene.
+    ``missing``: share of the pixels without a measurement."""
     rng, camera = np.random.default_rng(seed), camera_of(size)
     v, u = np.mgrid[: size[0], : size[1]]
     rays = np.stack([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy, np.ones(size)], axis=-1)
@@ -88,10 +87,10 @@ def record(seed=0, size=(240, 320), dented=False, missing=0.02):
 
 
 def write_pcd(path, points, colours=None, encoding="binary", height=None):
-    """Write points [H, W, 3] as PCD with a field of padding; ``encoding``: ascii, binary or binary_compressed.
+    """Write points [H, W, 3] as PCD with a padding field; ``encoding``: ascii, binary or binary_compressed.
 
-    ``height``: as the head shall say it, 1 for an unorganised cloud. The compressed form holds the bytes as they
-    are, which the format allows.
+    ``height``: value of the header's HEIGHT (default H); 1 for an unorganised cloud. binary_compressed stores the bytes
+    uncompressed, which the format allows.
     """
     count = points.shape[0] * points.shape[1]
     kinds = [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("_", "<f4"), ("rgb", "<u4")][: 5 if colours is not None else 4]
@@ -118,7 +117,7 @@ def write_pcd(path, points, colours=None, encoding="binary", height=None):
     elif encoding == "binary":
         body = rows.tobytes()
     else:
-        plain = b"".join(rows[name].tobytes() for name, _ in kinds)  # field after field
+        plain = b"".join(rows[name].tobytes() for name, _ in kinds)  # all values of one field, then of the next
         packed = b"".join(
             bytes([len(plain[i : i + 32]) - 1]) + plain[i : i + 32] for i in range(0, len(plain), 32)
         )  # LZF: literals only
@@ -163,7 +162,7 @@ def write_depth_png(path, depth, metres=0.001):
 
 
 def write_realsense(path, camera, scale=None):
-    """Write intrinsics as JSON with the names of RealSense's library."""
+    """Write intrinsics as JSON with the field names of the RealSense library."""
     content = {
         "width": camera.size[1],
         "height": camera.size[0],
@@ -180,7 +179,7 @@ def write_realsense(path, camera, scale=None):
 
 
 def write_camera_info(path, camera, bend=(0, 0, 0, 0, 0)):
-    """Write intrinsics as ROS's camera_info YAML."""
+    """Write intrinsics as a ROS camera_info YAML file."""
     matrix = [camera.fx, 0.0, camera.cx, 0.0, camera.fy, camera.cy, 0.0, 0.0, 1.0]
     projection = [camera.fx, 0.0, camera.cx, 0.0, 0.0, camera.fy, camera.cy, 0.0, 0.0, 0.0, 1.0, 0.0]
     text = (
@@ -202,7 +201,7 @@ def _depth_tiff(folder, name, part):
     height, width = part.depth.shape
     _save(
         folder / f"rgb_{int(name)}.jpg", Image.fromarray(part.rgb).resize((2 * width, 2 * height), Image.BICUBIC)
-    )  # a finer camera, the same view
+    )  # a colour camera of higher resolution with the same view
     (folder / "x").parent.mkdir(parents=True, exist_ok=True)
     tifffile.imwrite(folder / f"depth_{name}.tiff", part.depth.astype(np.float32))
     write_camera_info(folder.parent / "camera_info.yaml", part.camera)
@@ -213,7 +212,7 @@ def _pcd(folder, name, part):
     write_pcd(folder / f"{name}_cloud.pcd", part.points, part.rgb, "binary_compressed")
 
 
-def _ply(folder, name, part):  # in millimetres, with colours and all pixels, as Zivid's cameras write it
+def _ply(folder, name, part):  # as Zivid cameras write it: millimetres, colours, all pixels
     write_ply(
         folder / f"{name}.ply",
         part.points * 1000,
@@ -231,8 +230,8 @@ KINDS = {"depth_png": _depth_png, "depth_tiff": _depth_tiff, "pcd": _pcd, "ply":
 
 
 def make_recording(root, kind, parts=4, size=(240, 320)):
-    """Write ``root``/``kind`` with ``parts`` training parts, and two good and two dented test parts; returns that
-    folder."""
+    """Write ``root``/``kind`` with ``parts`` training parts, two good and two dented test parts; returns the folder
+    ``root``/``kind``."""
     folder = Path(root) / kind
     for first, (where, count) in enumerate((("train_good", parts), ("test_good", 2), ("test_dent", 2))):
         for i in range(count):

@@ -4,8 +4,9 @@
     python tools/make_demo.py demo --categories cookie dowel foam --train 20 --only dino point_bert uff
     python tools/make_demo.py demo --categories fabric bracket cookie --defects color hole combined faint --area 0.2 5
 
-OUT/data gets <category>/{train,test}/<defect>/{rgb,xyz,gt}/NNN.{png,tiff,png}; OUT/checkpoints the checkpoints.
-Each part comes from its own random stream, named after its place, so more parts leave the earlier ones as they are.
+OUT/data gets <category>/{train,test}/<defect>/{rgb,xyz,gt}/NNN.{png,tiff,png}; OUT/checkpoints gets the checkpoints.
+Each part has random numbers of its own, seeded by its path. So a run with more parts leaves the earlier parts as they
+are.
 """
 
 import argparse
@@ -30,10 +31,10 @@ from utils.commands import FINE, Parser, add_target, run_command  # noqa: E402
 from utils.files import atomic_path, check_writable  # noqa: E402
 from utils.progress import note  # noqa: E402
 
-VIEW = 0.15  # metres that the picture's shorter side shows
+VIEW = 0.15  # metres that the shorter side of the picture covers
 DISTANCE = 0.45  # metres from the camera to the ground the part lies on
-LIGHT = np.array([-0.45, -0.55, 0.70])  # towards the light: left, up in the picture, towards the camera
-FULL = {"color": (1, 0), "hole": (0, 1), "combined": (1, 1), FAINT: (0.3, 0.15)}  # shares of a full stain and dent
+LIGHT = np.array([-0.45, -0.55, 0.70])  # direction to the light: left and up in the picture, and towards the camera
+FULL = {"color": (1, 0), "hole": (0, 1), "combined": (1, 1), FAINT: (0.3, 0.15)}  # strength of stain and dent
 
 
 class Part(NamedTuple):
@@ -45,15 +46,15 @@ class Part(NamedTuple):
 
 
 def stream(seed, name):
-    """Random generator of its own for ``name``."""
+    """Random generator for ``name``, independent of those for other names."""
     return np.random.Generator(np.random.PCG64([seed, zlib.crc32(name.encode())]))
 
 
 def defect_depth(rng, kind, surface, u, v):
-    """Where a part's defect is: a blob, wholly on it.
+    """Where a part's defect is: a blob that lies fully on the part, where there is room.
 
     Args:
-        kind: Kind of the part; its ``share`` is the share of the part's area that the blob takes.
+        kind: Kind of the part; its ``share`` is the range of the share of the part's area that the blob takes.
         surface: (u, v) → Surface of this part.
         u, v: [H, W] metres, in the part's own frame.
 
@@ -65,7 +66,7 @@ def defect_depth(rng, kind, surface, u, v):
     turn, phase, candidates = rng.uniform(0, np.pi), rng.uniform(0, 2 * np.pi, 2), rng.uniform(-1, 1, (2, 64))
     candidates = candidates * np.array(kind.reach)[:, None]
     room = np.minimum(surface(*candidates).inside, 1.35 * radius)
-    centre_u, centre_v = candidates[:, np.argmax(room)]  # the first with enough room, else that with the most
+    centre_u, centre_v = candidates[:, np.argmax(room)]  # the first with enough room; else the one with the most
     du, dv = u - centre_u, v - centre_v
     along, across = np.cos(turn) * du + np.sin(turn) * dv, np.cos(turn) * dv - np.sin(turn) * du
     along, across = along * squeeze / radius, across / squeeze / radius
@@ -75,16 +76,16 @@ def defect_depth(rng, kind, surface, u, v):
 
 
 def render_part(name, size=(224, 224), seed=0, defect=None, share=None):
-    """The part ``name`` with ``defect`` (of ALL_DEFECTS), or the same part undamaged (None, empty mask).
+    """The part ``name`` with ``defect`` (a name in ALL_DEFECTS), or the same part undamaged (None; its mask is empty).
 
     Args:
-        name: "<category>/<split>/<defect folder>/<number>"; it chooses the kind of object and the random numbers.
+        name: "<category>/<split>/<defect folder>/<number>"; it decides the kind of part and the random numbers.
         size: (height, width) in pixels.
-        share: (smallest, largest) share of the part's area that the defect takes, drawn evenly in its logarithm;
-            None: what the kind has.
+        share: (smallest, largest) share of the part's area that the defect takes; its logarithm is drawn uniformly.
+            None: the share of the kind.
 
     Returns:
-        Part. A stain changes the rgb inside the mask alone, a dent the xyz inside the mask alone.
+        Part. A stain changes only rgb, a dent only xyz, both only inside the mask.
     """
     kind = kind_of(name.split("/")[0])
     kind = kind if share is None else kind._replace(share=share, even=False)
@@ -110,7 +111,7 @@ def render_part(name, size=(224, 224), seed=0, defect=None, share=None):
     z = shift - height + 0.00005 * sensor.standard_normal(size)
     stain = mask * stained * strength * (0.7 + 0.3 * smoothstep(5 * depth))
     albedo = blend(shape.albedo, kind.stain, stain)
-    z = z + mask * dented * dent * (0.03 + 0.97 * smoothstep(2 * depth))  # a step at the rim keeps the mask exact
+    z = z + mask * dented * dent * (0.03 + 0.97 * smoothstep(2 * depth))  # the rim is a step, so the mask is exact
     rgb = 255 * albedo * light[..., None] + 1.5 * sensor.standard_normal((*size, 3))
     rgb = rgb + 255 * (kind.gloss * glint * (1 - stain))[..., None]  # a stain is matt
     rgb = np.where(valid[..., None], np.clip(np.rint(rgb), 1, 255), 0).astype(np.uint8)
@@ -119,9 +120,9 @@ def render_part(name, size=(224, 224), seed=0, defect=None, share=None):
 
 
 def camera(size):
-    """(x/z and y/z of each pixel's ray, array [2, H, W]; metres a pixel at ``DISTANCE``) of a camera above the part.
+    """A camera above the part: (x/z and y/z of each pixel's ray, array [2, H, W]; metres per pixel at ``DISTANCE``).
 
-    The axis passes a quarter of a pixel beside a pixel's middle or edge, so that no coordinate is 0.
+    The optical axis is a quarter of a pixel off every pixel centre and edge, so that no coordinate is 0.
     """
     height, width = size
     pitch = VIEW / min(size)
@@ -130,15 +131,15 @@ def camera(size):
 
 
 def place(rng, x, y, most=0.3):
-    """Points x, y [H, W] in metres of the camera's frame, in the frame of a part that lies a little shifted, and turned
-    by at most ``most`` radians."""
+    """Turn points x, y [H, W] (metres) from the camera's frame into the frame of a part that lies a little shifted and
+    is turned by at most ``most`` radians."""
     turn, (shift_x, shift_y) = rng.uniform(-most, most), rng.uniform(-0.006, 0.006, 2)
     x, y = x - shift_x, y - shift_y
     return np.cos(turn) * x + np.sin(turn) * y, np.cos(turn) * y - np.sin(turn) * x
 
 
 def shading(height, pitch):
-    """How a surface of ``height`` [H, W] metres, ``pitch`` metres a pixel, looks under ``LIGHT`` and diffuse light.
+    """Shading of a surface under ``LIGHT`` and diffuse light; ``height`` [H, W] metres, ``pitch`` metres per pixel.
 
     Returns:
         (brightness [H, W] of a matt surface, highlight [H, W] from 0 to 1 of a glossy one).
@@ -146,13 +147,13 @@ def shading(height, pitch):
     slope_y, slope_x = np.gradient(gaussian_filter(height, 0.0006 / pitch), pitch)
     length = np.sqrt(1 + slope_x**2 + slope_y**2)
     towards = LIGHT[2] - LIGHT[0] * slope_x - LIGHT[1] * slope_y
-    half = LIGHT / np.linalg.norm(LIGHT) + (0, 0, 1)  # between the light and the camera
+    half = LIGHT / np.linalg.norm(LIGHT) + (0, 0, 1)  # half-way between light and camera
     mirror = (half[2] - half[0] * slope_x - half[1] * slope_y) / length / np.linalg.norm(half)
     return 0.42 + 0.68 * np.maximum(towards / length, 0), np.maximum(mirror, 0) ** 24
 
 
 def write_part(root, name, part):
-    """Write the three files of the part ``name`` under ``root``; each takes its name only when it is complete."""
+    """Write the files of the part ``name`` under ``root``; a file gets its name only when it is complete."""
     folder, number_text = (Path(root) / name).parent, Path(name).name
     with atomic_path(folder / "rgb" / f"{number_text}.png") as temporary:
         Image.fromarray(part.rgb).save(temporary, format="PNG")
@@ -164,16 +165,16 @@ def write_part(root, name, part):
 
 
 def write_category(root, category, size=(224, 224), train=5, good=4, defective=2, seed=0, defects=None, share=None):
-    """Write ``train`` training parts, ``good`` good test parts and ``defective`` ones of each defect.
+    """Write ``train`` training parts, ``good`` good test parts and ``defective`` test parts of each defect.
 
     Parts of an earlier run with the same name are replaced, others stay.
 
     Args:
-        defects: of ALL_DEFECTS; None: those that the kind has.
+        defects: names in ALL_DEFECTS; None: the defects of the kind.
         share: see :func:`render_part`.
 
     Returns:
-        How many parts it wrote.
+        Number of parts written.
     """
     defects = kind_of(category).defects if defects is None else defects
     folders = [("train/good", None, train), ("test/good", None, good), *((f"test/{d}", d, defective) for d in defects)]
@@ -184,8 +185,8 @@ def write_category(root, category, size=(224, 224), train=5, good=4, defective=2
 
 
 def command_line(out, categories):
-    """The main.py command for ``categories`` and those checkpoints that are in OUT/checkpoints (none: main.py's own
-    folder)."""
+    """The main.py command line for ``categories`` with the checkpoints in OUT/checkpoints; if there are none, with
+    main.py's default folder."""
     folder = Path(out) / "checkpoints"
     have = {name for name, recipe in RECIPES.items() if (folder / recipe.file).is_file()}
     rgb, xyz = have & {"dino", "dino_small"}, have & {"point_mae", "point_bert"}
@@ -206,7 +207,7 @@ def command_line(out, categories):
 
 
 def category_name(text):
-    """argparse type: a name that can be a folder."""
+    """argparse type: a text that can be a folder's name."""
     if not text.strip(". ") or set(text) & set('/\\:*?"<>|\0'):
         raise argparse.ArgumentTypeError(f"{text!r}: has to be a plain folder name")
     return text
@@ -279,7 +280,7 @@ def main(argv=None):
 
 
 def write_demo(args):
-    """Write what the options ask for and say what is where; returns the exit code."""
+    """Write what the options ask for, and print where it lies; returns the exit code."""
     check_writable(args.out)
     for category in args.categories:
         count = write_category(

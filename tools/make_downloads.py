@@ -1,6 +1,6 @@
-"""Write small generated downloads of the three data sets: their folders, names, file types, sizes and quirks, and
-scenes of known geometry.
+"""Write small generated downloads of the three data sets, with their folders, file names, types, sizes and quirks.
 
+The scenes have a known geometry, against which the preprocessing is tested.
 python tools/make_downloads.py demo/downloads
 """
 
@@ -21,12 +21,12 @@ from utils.files import check_writable  # noqa: E402
 from utils.names import CATEGORIES  # noqa: E402
 
 EYECANDIES_FOCAL = 711.11  # pixels
-NORMAL = np.array([0.05, -0.03, 1]) / np.linalg.norm([0.05, -0.03, 1])  # of the MVTec scene's plane
+NORMAL = np.array([0.05, -0.03, 1]) / np.linalg.norm([0.05, -0.03, 1])  # normal of the MVTec scene's plane
 DISTANCE = 0.45  # metres from the camera to that plane
 
 
 def write_png(path, content):
-    """Write an array or a PIL picture, in the format of the name's suffix."""
+    """Write an array or a PIL picture; the suffix of the name decides the format."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     (content if isinstance(content, Image.Image) else Image.fromarray(content)).save(path)
@@ -43,9 +43,9 @@ def write_tiff(path, content):
 
 
 class Scene(NamedTuple):
-    """A scan of two objects on a plane: ``rgb`` [H, W, 3] uint8, ``xyz`` [H, W, 3] float32 metres (0: not measured),
-    and for the checks ``height`` [H, W] metres above the plane, ``larger`` [H, W] bool where the larger object is,
-    ``measured`` [H, W] bool."""
+    """A scan of two objects on a plane: ``rgb`` [H, W, 3] uint8, ``xyz`` [H, W, 3] float32 metres (0: not measured).
+    For tests: ``height`` [H, W] metres above the plane, ``larger`` [H, W] bool where the larger object is, ``measured``
+    [H, W] bool."""
 
     rgb: np.ndarray
     xyz: np.ndarray
@@ -58,9 +58,10 @@ def scene(size, seed=0, shift=0.0, noise=0.0002, view=0.16):
     """A dome of 4 cm radius and a box of 2.4 × 3 cm on a tilted plane, 3 % of the pixels not measured.
 
     Args:
-        size: (height, width) in pixels. shift: metres that the dome is moved to the left; 0.045 and more takes it
-            into the frame.
-        noise: standard deviation of z. view: metres that the shorter side shows.
+        size: (height, width) in pixels.
+        shift: metres by which the dome is moved to the left; from 0.045 on it reaches the picture's frame.
+        noise: standard deviation of z in metres.
+        view: metres that the shorter side covers.
     """
     rng, pitch = np.random.default_rng(seed), view / min(size)
     rows, columns = np.mgrid[: size[0], : size[1]]
@@ -112,8 +113,8 @@ def make_mvtec3d(
 
 
 class Candy(NamedTuple):
-    """A rendered ball on a ground: ``depth`` [H, W] metres, ``points`` [H, W, 3] in the world's frame, ``ball`` [H,
-    W] bool, ``pose`` [4, 4]."""
+    """A rendered ball on the ground: ``depth`` [H, W] metres, ``points`` [H, W, 3] in the world's frame, ``ball``
+    [H, W] bool where the ball is, ``pose`` [4, 4] from the world's frame to the camera's."""
 
     depth: np.ndarray
     points: np.ndarray
@@ -122,18 +123,18 @@ class Candy(NamedTuple):
 
 
 def turned(angle):
-    """Rotation [3, 3] about x by ``angle`` radians: y towards z."""
+    """Rotation [3, 3] about x by ``angle`` radians; it turns y towards z."""
     return np.array([[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]])
 
 
 def candy(side=512, tilt=0.15, lean=0.02, distance=2.5):
-    """A ball half sunk in a ground that is ``tilt`` radians off the world's x-z plane, seen by a camera that looks
-    down on it.
+    """A ball half sunk in the ground, seen by a camera that looks down on it. The ground is tilted by ``tilt`` radians
+    against the world's x-z plane.
 
     Each pixel's point is where its ray meets the ball or the ground. y points down, as in the data set.
     """
-    view = distance * side / EYECANDIES_FOCAL  # width that is seen
-    ground, middle = turned(tilt), np.array([0.013, 0.2, 0.1])  # columns: x, down, ahead; a point of the ground
+    view = distance * side / EYECANDIES_FOCAL  # width of the view
+    ground, middle = turned(tilt), np.array([0.013, 0.2, 0.1])  # columns: x, down, ahead; a point on the ground
     roll = np.array([[np.cos(lean), -np.sin(lean), 0], [np.sin(lean), np.cos(lean), 0], [0, 0, 1]])
     rotation = roll @ turned(-0.9).T @ ground.T  # world to camera: looks ahead and 0.9 radians down
     eye = middle - distance * rotation[2]
@@ -154,8 +155,8 @@ def candy(side=512, tilt=0.15, lean=0.02, distance=2.5):
 
 
 def write_candy(stem, thing, seed=0, test=None):
-    """Write a sample's files, whose names begin with ``stem``; ``test``: None (training), False (good) or True
-    (defective)."""
+    """Write a sample's files; their names begin with ``stem``. ``test``: None (training part), False (good test part)
+    or True (defective test part)."""
     rng, side = np.random.default_rng(seed), len(thing.depth)
     low, high = float(thing.depth.min()), float(thing.depth.max())
 
@@ -185,8 +186,8 @@ def write_candy(stem, thing, seed=0, test=None):
 
 
 def make_eyecandies(root, category="CandyCane", side=64, train=2, test=(False, True)):
-    """An Eyecandies category as downloaded; ``test``: for each test sample whether it is defective. Each sample lies
-    on a ground of its own tilt, so that no two have the same cloud. Returns the category's folder."""
+    """An Eyecandies category as downloaded; returns its folder. ``test``: for each test part whether it is defective.
+    The ground of each sample has a different tilt, so that no two samples have the same cloud."""
     folder = Path(root) / category
     for number in range(train):
         write_candy(folder / "train" / "data" / f"{number:03d}", candy(side, 0.1 + 0.02 * number), number)
@@ -237,7 +238,7 @@ def make_realiad_d3(
     for where, count in (("train/GOOD", train), ("test/GOOD", good), *((f"test/{defect}", 2) for defect in defects)):
         for number in range(count):
             seed += 1
-            sample = f"S{number + 1}"  # so "S10_..." sorts before "S1_..." and "S1.tiff" before "S10.tiff"
+            sample = f"S{number + 1}"  # for sorting: "S10_..." is before "S1_...", "S1.tiff" before "S10.tiff"
             fields = {"id": sample, "seed": seed}
             points = chip(xyz_size, seed, dtype)
             shape = np.isfinite(chip(rgb_size, seed)[..., 2])
@@ -248,7 +249,7 @@ def make_realiad_d3(
                     np.indices(gt_size or rgb_size)[0] < (gt_size or rgb_size)[0] // 2
                 )
                 write_png(folder / where / "gt" / "rgb" / names["gt"].format(**fields), mask.astype(np.uint8) * 255)
-            write_png(folder / where / "rgb" / sample / names["rgb"].format(**fields), picture)  # a JPEG by its name
+            write_png(folder / where / "rgb" / sample / names["rgb"].format(**fields), picture)  # the name says JPEG
             write_png(folder / where / "rgb" / sample / f"{sample}_20240101_L01_{seed}_RGB.jpg", picture // 2)
             write_png(folder / where / "ps" / f"{sample}_ps.jpg", picture)
             write_tiff(folder / where / "xyz" / names["xyz"].format(**fields), points)

@@ -1,9 +1,10 @@
-"""Write what an inspection is tried with: normal parts to calibrate, and a line's scans, some of them unjudgeable.
+"""Write generated data to try an inspection: normal parts for calibration, and scans of a production line.
 
     python tools/make_line.py demo --category cookie
 
-OUT/data/<category>/validation/good gets normal parts that no other split has; OUT/line/<station> scans as they come:
-good and defective parts, one with a dead camera, one without a cloud, one with half of its points missing.
+OUT/data/<category>/validation/good gets normal parts that are in no other split. OUT/line/<station> gets scans as a
+line delivers them: good and defective parts, and three that cannot be judged: one with a dead camera, one without a
+cloud, one with nearly half of its points missing.
 """
 
 import sys
@@ -20,12 +21,12 @@ from utils.argument_types import number  # noqa: E402
 from utils.commands import FINE, Parser, add_target, run_command  # noqa: E402
 from utils.files import check_writable  # noqa: E402
 
-HALF = 0.45  # share of the points that a bad scan misses
-STRIPE = 3  # pixels: they go missing in stripes, as under glare
+HALF = 0.45  # share of its points that the bad scan loses
+STRIPE = 3  # pixels: side of the square blocks that are lost together, as under glare
 
 
 def without_points(part, rng):
-    """The Part with HALF of its points gone, in blocks."""
+    """The Part without a share of HALF of its points, which are lost in blocks."""
     height, width = part.mask.shape
     coarse = rng.random((-(-height // STRIPE), -(-width // STRIPE))) < HALF
     gone = np.kron(coarse, np.ones((STRIPE, STRIPE), bool))[:height, :width]
@@ -33,7 +34,7 @@ def without_points(part, rng):
 
 
 def line_parts(category, size, good=4, seed=0):
-    """Yield (name below the line's folder, Part) of a line's scans."""
+    """Yield (name below the line's folder, Part) for each scan of a production line."""
     defects = kind_of(category).defects
     for i in range(good):
         yield f"good/{i:03d}", render_part(f"{category}/line/good/{i:03d}", size, seed)

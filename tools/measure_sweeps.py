@@ -1,10 +1,10 @@
-"""Measure what a sweep's engines cost, and what two jobs side by side gain.
+"""Measure the time that each sweep engine adds, and the speed-up of two jobs side by side.
 
     python tools/measure_sweeps.py                     # seconds per job that each engine adds
-    python tools/measure_sweeps.py --sweep sweep.yaml  # 2 workers of 1 thread against 1 worker of 2
+    python tools/measure_sweeps.py --sweep sweep.yaml  # 2 workers of 1 thread against 1 worker of 2 threads
 
-All ways are measured in turn, --rounds times, so that a busy machine disturbs them alike; the table shows the median
-and the extremes over the rounds.
+All ways are measured in turn, --rounds times, so that a busy machine disturbs them equally. The table shows the median,
+the smallest and the largest value over the rounds.
 """
 
 import json
@@ -29,7 +29,7 @@ from utils.sweep_file import check, read  # noqa: E402
 from utils.sweep_job import DONE  # noqa: E402
 from utils.sweep_plan import plan  # noqa: E402
 
-NOTHING = "raise SystemExit(1)\n"  # a job without work; that it counts as failed costs an engine nothing
+NOTHING = "raise SystemExit(1)\n"  # a job that does nothing; it counts as failed, which takes an engine no extra time
 
 
 def main(argv=None):
@@ -50,7 +50,7 @@ def measure(args):
 
 
 def overhead(args):
-    """The table of seconds a job of each engine, one job at a time."""
+    """Table of the seconds per job with each engine, one job at a time."""
     engines = [name for name in ENGINES if name != "ray" or find_spec("ray")]
     options = {"method_name": "DINO", "device": "cpu", "category": "a"}
     grid = {"seed": list(range(args.jobs))}
@@ -88,7 +88,7 @@ def overhead(args):
 
 
 def speed_up(args):
-    """The table of seconds of the sweep in both ways, and their ratio."""
+    """Table of the sweep's seconds in both ways, and their ratio."""
     content = read(args.sweep).content()
     ways = {"1 worker × 2 threads": (1, 2), "2 workers × 1 thread": (2, 1)}
     seconds = {name: [] for name in ways}
@@ -106,7 +106,7 @@ def speed_up(args):
 
 
 def timed(engine, planned, folder, workers, program, finish=False):
-    """Seconds from the start to the end of each job; ``finish``: InputError where a job fails."""
+    """[seconds from the start of the run to the end of each job]. ``finish``: raise InputError if a job fails."""
     begun, ends = time.perf_counter(), []
     for event in run(engine, planned, planned.jobs, folder, workers, program):
         if isinstance(event, Ended):
@@ -117,7 +117,7 @@ def timed(engine, planned, folder, workers, program, finish=False):
 
 
 def shown(values):
-    """Median and extremes as a text."""
+    """Text with the median, the smallest and the largest value."""
     return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 

@@ -1,4 +1,4 @@
-"""--metrics of tools/rescore.py and tools/report.py: the flag, and the tables of what it asks for."""
+"""The flag --metrics of tools/rescore.py and tools/report.py, and the tables of the metrics that it asks for."""
 
 import itertools
 
@@ -26,9 +26,9 @@ def add_argument(parser):
 
 
 def extra_table(runs, args):
-    """(caption, header, rows): the metrics of --metrics with their thresholds, a row per category, scoring and metric.
+    """(caption, header, rows): the metrics of --metrics with thresholds, one row per category, scoring and metric.
 
-    ``runs``: lists of categories with ``saved`` and ``extra``, {scoring: {metric: (value, threshold)}}.
+    ``runs``: lists of categories, objects with ``saved`` and ``extra`` = {scoring: {metric: (value, threshold)}}.
     """
     rows = []
     for c in itertools.chain(*runs):
@@ -40,13 +40,14 @@ def extra_table(runs, args):
 
 
 def report_section(page, found, names, shown, mean):
-    """Add the report's table of --metrics: a row per category and scoring, and the mean over the categories.
+    """Add the report's table of --metrics: one row per category and scoring, and the mean over the categories.
 
     Args:
         page: Page.
         found: {category: {scoring: {metric: (value, threshold)}}}.
         names: the metrics.
-        shown, mean: how the report writes a value, and the mean of values of which some are None.
+        shown: function that returns the report's text of a value.
+        mean: function that returns the mean of values, some of which may be None.
     """
     page.tag("h2", "More metrics")
     page.tag("p", CAPTION)

@@ -1,4 +1,4 @@
-"""The result tables of Xu et al. (Appl. Sci. 2026, 16, 5483): which scoring each row is, and the published means.
+"""The result tables of Xu et al. (Appl. Sci. 2026, 16, 5483): the scoring and the published means of each row.
 
 Published values are means over categories, in the order image ROCAUC, pixel ROCAUC, AU-PRO.
 """
@@ -17,7 +17,7 @@ ONE_MAP = (
 
 
 class Row(NamedTuple):
-    """A row: its title, the scoring that computes it (None: quoted only), the published values."""
+    """A row: its title, the scoring that computes it (None: the row is only quoted), the published values."""
 
     title: str
     scoring: Optional[str]
@@ -104,7 +104,7 @@ TABLES = (
     ),
 )
 
-# categories of the paper's runs, by data set, as same_name writes them
+# categories of the paper's runs, by data set; in the spelling of same_name
 CATEGORIES = {
     "mvtec3d": ("bagel", "cablegland", "carrot", "cookie", "dowel", "foam", "peach", "potato", "rope", "tire"),
     "eyecandies": (
@@ -123,7 +123,8 @@ CATEGORIES = {
 }
 F_CORESET = 0.2
 
-# Table 1's candidates; its convex weights with the emphasis on Q95 and the etas near 1 are spelled out (ours)
+# Table 1's candidates. The paper only describes the weights (convex, with the emphasis on Q95) and the etas (near 1);
+# the values here are our choice
 GRID = {
     "lam": (0.25, 0.5, 0.75, 1.0),
     "topk": (32, 64, 128),
@@ -134,7 +135,7 @@ GRID = {
 
 
 def dataset_of(categories):
-    """The data set that more than half of ``categories`` belong to, or None."""
+    """The data set to which more than half of ``categories`` belong; None if there is none."""
     names = {same_name(c) for c in categories}
     known = {dataset: len(names & set(members)) for dataset, members in CATEGORIES.items()}
     best = max(known, key=known.get)

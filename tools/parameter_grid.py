@@ -1,4 +1,4 @@
-"""--grid of tools/rescore.py: the scoring "disagreement" for each combination of Table 1's parameters."""
+"""The table for --grid of tools/rescore.py: scoring "disagreement" for each combination of Table 1's parameters."""
 
 import itertools
 
@@ -66,7 +66,8 @@ def grid_table(runs, args):
 
 
 def grid_points(kind, parameters):
-    """Parameters of Table 1's combinations: "all", or "one" parameter at a time around the paper's own."""
+    """Parameters of Table 1's grid. ``kind``: "all" combinations, or "one" parameter changed at a time from the paper's
+    own values."""
     names, values = list(paper_tables.GRID), list(paper_tables.GRID.values())
     paper = parameters._replace(**{name: getattr(scoring_addon.DEFAULTS, name) for name in names})
     if kind == "all":

@@ -1,7 +1,7 @@
-"""Plain implementations, short and obvious: what the fast ones are measured and checked against.
+"""Plain implementations, short and obvious, against which the fast ones are measured and checked.
 
-They use the project's networks layer by layer and share none of its shortcuts. The parts that have none
-(anomaly maps, late fusion) are the project's own.
+They use the project's networks layer by layer and share none of its shortcuts. Anomaly maps and late fusion, which have
+no shortcuts, are the project's own.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ from feature_extractors.memory_bank import anomaly_map
 
 
 def k_center(rows, count):
-    """Greedy k-centre of rows [N, C]: a pass over all rows for each pick. [min(count, N)] int64 tensor."""
+    """Greedy k-centre of rows [N, C], a pass over all rows per pick: row numbers, [min(count, N)] int64 tensor."""
     picked, nearest = [0], torch.full((len(rows),), torch.inf)
     while len(picked) < min(count, len(rows)):
         nearest = torch.minimum(nearest, torch.linalg.vector_norm(rows - rows[picked[-1]], dim=1))
@@ -23,7 +23,7 @@ def k_center(rows, count):
 
 
 def nearest_rows(patches, rows):
-    """(distance [P], index [P]) of each patch's nearest row: one product with the rows' norms, and the minimum."""
+    """(distance [P], index [P]) of each patch's nearest row: one matrix product, the norms, and the minimum."""
     squared, index = torch.addmm((rows * rows).sum(1), patches, rows.T, alpha=-2).min(1)
     return (squared + (patches * patches).sum(1)).clamp_(min=0).sqrt_(), index
 
@@ -39,8 +39,7 @@ def farthest_points(points, count):
 
 
 def batch_norm(layer, x):
-    """Batch norm with this sample's statistics in train mode, the stored ones else; the stored ones stay as they
-    are."""
+    """Batch norm: with this sample's statistics in train mode, else with the stored ones, which are never changed."""
     if layer.training:
         return F.batch_norm(x, None, None, layer.weight, layer.bias, training=True, eps=layer.eps)
     return F.batch_norm(x, layer.running_mean, layer.running_var, layer.weight, layer.bias, eps=layer.eps)
@@ -58,7 +57,8 @@ def mini_pointnet(encoder, groups):
 
 
 def xyz_patches(transformer, points, valid, size):
-    """[3136, 1152] of the valid points [N, 3] at the positions ``valid`` [N] of a picture of size × size pixels."""
+    """Patches [3136, 1152] of the valid points [N, 3], whose pixels are the positions ``valid`` [N] of an image of
+    size × size."""
     center = points[farthest_points(points, transformer.num_group)]
     neighbours = (
         torch.cdist(center, points, compute_mode="donot_use_mm_for_euclid_dist")
@@ -77,7 +77,7 @@ def xyz_patches(transformer, points, valid, size):
 
 @torch.no_grad()
 def extract(method, sample):
-    """{bank: patches} of one sample with the networks of the full setting's ``method``."""
+    """{bank: patches} of one sample, with the networks of ``method``, the full setting."""
     rgb, xyz = sample[0], sample[1][0]
     model, fusion = method.deep_feature_extractor, method.fusion
     rgb = model.rgb_backbone.forward_features(rgb)[0, 1:]
@@ -90,7 +90,7 @@ def extract(method, sample):
 
 
 def measure(patches, rows):
-    """(score, distances [P]) of one bank."""
+    """(image score, distance [P] of each patch to its nearest row) for one bank."""
     distance, index = nearest_rows(patches, rows)
     p, b, s = patches[distance.argmax()], rows[index[distance.argmax()]], distance.max()
     others = rows[torch.cdist(b[None], rows)[0].topk(3, largest=False).indices[1:]]
@@ -99,11 +99,11 @@ def measure(patches, rows):
 
 
 def full_setting(method, train, test):
-    """Image scores [n] and maps of the test samples: all of the full setting as released, with default options.
+    """(image scores [n], anomaly maps) of the test samples: the whole full setting as released, with default options.
 
     Args:
-        method: gives the networks and the options.
-        train, test: functions that yield the samples.
+        method: the method whose networks and options are used.
+        train, test: functions that yield the training and test samples.
     """
     args = method.settings
     parts = [extract(method, sample) for sample in train()]

@@ -1,10 +1,11 @@
-"""Judge parts by a saved model: pass, fail, or cannot judge, at a promised rate of false alarms.
+"""Judge parts with a saved model: pass, fail, or cannot judge, at a promised rate of false alarms.
 
     python tools/predict.py models/bagel.m3dm --rgb 000.png --xyz 000.tiff -o out
     python tools/predict.py models/bagel.m3dm FOLDER -o out --false_alarm 0.05 --pictures
 
-FOLDER: every pair of rgb/ and xyz/ below it, at any depth. Writes verdicts.csv and verdicts.jsonl; the same command
-again goes on where it was stopped. Exit code 0: all parts judged; 1: some could not be; 2: refused.
+FOLDER stands for the parts in every pair of rgb/ and xyz/ below it, at any depth. OUT gets verdicts.csv and
+verdicts.jsonl. The same command continues after a stop. Exit code 0: all parts judged; 1: some could not be judged;
+2: refused.
 """
 
 import hashlib
@@ -86,10 +87,10 @@ def main(argv=None):
 
 
 def run(args):
-    """Judge what the options ask for; returns the exit code.
+    """Judge the parts that the options name; returns the exit code.
 
     Raises:
-        InputError: refused before any work.
+        InputError: something cannot be used; raised before any work.
     """
     from feature_extractors.inspector import check_rate
     from feature_extractors.saved_model import read_saved
@@ -135,7 +136,7 @@ def run(args):
 
 
 def judge_parts(args, model, parts, done):
-    """Judge ``parts`` [PartFiles] by a SavedModel, print a line for each, and add it to ``done``."""
+    """Judge ``parts`` [PartFiles] with a SavedModel; print one line per part and add its row to ``done``."""
     from feature_extractors.inspector import Inspector
     from tools.predict_parts import label_of, load_parts, row_of, write_extras
     from utils.progress import track
@@ -182,7 +183,7 @@ def find(args):
     """[PartFiles] that the options name.
 
     Raises:
-        InputError: files or folder are missing, or do not pair; no good parts to evaluate with.
+        InputError: a file or the folder is missing, files do not pair, or --evaluate finds no good part.
     """
     from tools.predict_parts import label_of
     from utils.scans import PartFiles, find_parts
@@ -202,7 +203,7 @@ def find(args):
 
 
 def tag_of(args, scoring):
-    """A hash of what verdicts depend on beside the part: the model's checksum and the options."""
+    """A hash of everything except the part that decides a verdict: the model's checksum and the options."""
     with open(args.model, "rb") as file:
         file.seek(-32, 2)
         checksum = file.read().hex()
@@ -211,7 +212,7 @@ def tag_of(args, scoring):
 
 
 def facts_of(part):
-    """[[size, time of change in ns]] of a part's files."""
+    """[[size, modification time in ns]] of a part's files."""
     return [[path.stat().st_size, path.stat().st_mtime_ns] for path in (part.rgb, part.xyz)]
 
 
@@ -222,7 +223,7 @@ def _drawn(args, part):
 
 
 def line_of(row):
-    """The line of standard output of a part."""
+    """The line to print about a part, from its row."""
     if row["verdict"] == "cannot judge":
         return f"{row['path']}: cannot judge: {row['reason']} ({row['milliseconds']:.0f} ms)"
     return (

@@ -1,4 +1,4 @@
-"""What tools/predict.py does with each part: reading it in another process, its row, its pictures; the evaluation."""
+"""The steps of tools/predict.py for each part (reading in another process, its row, its pictures); the evaluation."""
 
 import time
 from pathlib import Path
@@ -19,7 +19,7 @@ from utils.pairing import GOOD
 from utils.pictures import read_mask
 from utils.scans import read_scan
 
-RATES = (0.0, 0.01, 0.05, 0.1)  # of escapes and of false alarms, at which PG and PB are told
+RATES = (0.0, 0.01, 0.05, 0.1)  # rates of escapes and of false alarms at which PG and PB are reported
 
 
 class _Parts(Dataset):
@@ -43,18 +43,18 @@ def _as_it_is(item):
 
 
 def load_parts(parts, inspector, workers):
-    """Yield (Prepared, seconds) of PartFiles, read in ``workers`` processes."""
+    """Yield (Prepared, seconds) for each of ``parts`` [PartFiles], read in ``workers`` processes."""
     data = _Parts(parts, reading_of(inspector.model), inspector.preparation)
     return Loader(data, batch_size=None, num_workers=workers, collate_fn=_as_it_is, worker_init_fn=show_warnings)
 
 
 def label_of(part):
-    """1 for a part of a defect folder, 0 for a good one."""
+    """0 for a part in the folder ``good``, 1 for a part in any other (defect) folder."""
     return int(Path(part.rgb).parent.parent.name != GOOD)
 
 
 def row_of(part, judgement, milliseconds, files, label, problem):
-    """A part's dict for the files."""
+    """A part's dict for verdicts.jsonl and verdicts.csv."""
     row = {"path": part.name, **judgement.as_json(), "milliseconds": milliseconds, "files": files}
     if label is not None:
         row["label"] = label
@@ -66,7 +66,7 @@ def row_of(part, judgement, milliseconds, files, label, problem):
 
 
 def _hit(gt, judgement):
-    """Whether any region lies on the defect."""
+    """Whether any region overlaps the defect."""
     side = judgement.map.shape[0]
     mask = read_mask(gt, RGB_SIZE)[None]
     mask = torch.nn.functional.interpolate(mask, size=(side, side), mode="nearest")[0, 0].numpy() != 0
@@ -76,7 +76,7 @@ def _hit(gt, judgement):
 
 
 def extra_paths(args, part):
-    """{"pictures" or "ply": path} of what is drawn of a part."""
+    """{"pictures" or "ply": path} of the extra files that the options ask for, for one part."""
     name = part.name if args.folder is not None else Path(part.name).name
     asked = {"pictures": (args.pictures, ".png"), "ply": (args.ply, ".ply")}
     return {
@@ -85,7 +85,7 @@ def extra_paths(args, part):
 
 
 def write_extras(args, part, judgement, inspector):
-    """Draw what is asked for; returns why something could not be written, "" if all was."""
+    """Write the extra files of a part. Returns why some could not be written; "" if all were."""
     if judgement.picture is None:
         return ""
     problems = []
@@ -101,13 +101,13 @@ def write_extras(args, part, judgement, inspector):
 
 
 def matched_picture(judgement, inspector):
-    """Picture of the training part that the first region is nearest to, or None."""
+    """Picture of the training part whose patch is nearest to the first region; None if there is none."""
     matches = [region.nearest for region in judgement.regions if region.nearest.place is not None]
     return inspector.picture_of(matches[0].part) if matches and matches[0] is judgement.regions[0].nearest else None
 
 
 def evaluation_text(output, rows, false_alarm):
-    """Write evaluation.md: confusion table, rates with intervals, PG and PB; returns its text."""
+    """Write evaluation.md (confusion table, rates with intervals, PG and PB); returns its text."""
     labels = [row["label"] for row in rows]
     text = verdict.outcome_text(verdict.outcome([row["verdict"] for row in rows], labels))
     judged = [row for row in rows if row["score"] is not None]

@@ -1,10 +1,10 @@
-"""How well the inspection repeats itself: scans of the same parts, judged again and again.
+"""Measure how well the inspection repeats itself, from verdicts on several scans of the same parts.
 
     python tools/repeatability.py models/bagel.m3dm FOLDER_WITH_REPEATS -o out    # judges the scans first
     python tools/repeatability.py judged -o out                                   # predict.py -o judged has judged them
 
-Scans of one part lie in one folder (PART/rgb, PART/xyz), or --group_pattern finds the part's name in each path. Writes
-repeatability.md, repeatability.csv (a line per part) and repeatability.png.
+Scans of one part lie in one folder (PART/rgb, PART/xyz), or --group_pattern finds the part's name in each path. OUT
+gets repeatability.md, repeatability.csv (one line per part) and repeatability.png.
 """
 
 import argparse
@@ -41,8 +41,8 @@ NOTE = (
 
 
 class Scan(NamedTuple):
-    """One line of verdicts.csv; p_value and score are None where the scan could not be judged, defective where there is
-    no label."""
+    """One line of verdicts.csv. ``p_value``, ``score`` and ``threshold`` are None if the scan could not be judged,
+    ``defective`` is None without a label."""
 
     path: str
     part: str
@@ -136,8 +136,8 @@ def read_scans(path, pattern=None, labels=None):
     """[Scan] of a verdicts.csv.
 
     Raises:
-        InputError: a file cannot be read, lacks a column, holds a line that makes no sense, a scan twice, or verdicts
-            at different thresholds; a part has no label; no part was scanned twice.
+        InputError: a file cannot be read, lacks a column, has an invalid line, lists a scan twice, or has verdicts at
+            different thresholds; a part has no label; no part has two scans that were judged.
     """
     path = path / "verdicts.csv" if path.is_dir() else path
     known = None if labels is None else read_labels(labels)
@@ -180,7 +180,7 @@ def read_labels(path):
     """{part: whether it is defective} of a CSV with the columns part and label.
 
     Raises:
-        InputError: it cannot be read, or a label is another word, or contradicts an earlier one.
+        InputError: the file cannot be read, a label is an unknown word, or it contradicts an earlier one.
     """
     labels = {}
     for number, row in _rows(path, ("part", "label")):
@@ -274,7 +274,7 @@ def _spread_cells(found):
 
 
 def by_part(scans):
-    """{part: [Scan]} in the order of the parts' mean scores, those that were never judged last."""
+    """{part: [Scan]} in the order of the parts' mean scores; parts that were never judged come last."""
     groups = {}
     for scan in scans:
         groups.setdefault(scan.part, []).append(scan)
@@ -287,8 +287,8 @@ def by_part(scans):
 
 
 def part_lines(scans):
-    """The text of repeatability.csv: a line per part, in full precision; empty where nothing was judged, or only one
-    scan."""
+    """The text of repeatability.csv: one line per part, in full precision. Columns are empty where no scan was judged;
+    the standard deviation also where only one was."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     figures = [f"{field}_{name}" for field in ("score", "p_value") for name in ("mean", "sd", "min", "max")]
@@ -314,7 +314,8 @@ def part_lines(scans):
 
 
 def draw(scans, path):
-    """The picture: each part's scores over one another, parts by mean score, and the threshold."""
+    """Draw repeatability.png: each part's scores in one column, parts in the order of their mean score, and the
+    threshold."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -1,9 +1,9 @@
-"""One page about saved maps: what the disagreement-guided scoring changes, and which parts it changes it for.
+"""Write a page about saved maps: what the disagreement-guided scoring changes, and for which parts.
 
     python main.py ... --save_maps maps
     python tools/report.py maps -o report
 
-OUT/report.html holds everything it shows, so it can be sent around alone; OUT/figures has the figures as files.
+OUT/report.html contains its figures, so it can be sent as a single file; OUT/figures has the figures as files.
 """
 
 import re
@@ -88,9 +88,9 @@ def make_report(paths, sample, seed, parameters, names=()):
     Args:
         paths: the files, one per category.
         sample: path of the part whose score is explained; None: the first category's defective part that gains most.
-        seed: of drawn parts and resamples.
-        parameters: of the scoring.
-        names: further metrics.
+        seed: of the randomly drawn parts and of the resamples.
+        parameters: of the scoring, ``scoring_addon.Parameters``.
+        names: further metrics to show.
 
     Raises:
         InputError: a file cannot be scored, or none has the part ``sample``.

@@ -1,4 +1,4 @@
-"""What tools/report.py says of the scoring ``calibrated``, which is ours and not the paper's."""
+"""What tools/report.py shows about the scoring ``calibrated``, which this project adds to the paper's."""
 
 from evaluation import bank_maps, calibrated_statistics
 from tools import report_figures as figures
@@ -9,7 +9,7 @@ NAMES = {"xyz": "3D", "rgb": "RGB", "fusion": "fusion"}
 
 
 def caption(page, summaries, note):
-    """A paragraph on what calibrated is, where a category has it; ``note``: why one has it not, "" if none."""
+    """Add a paragraph that explains calibrated, if any category has it; ``note``: why some category lacks it, or ""."""
     if any(CALIBRATED in of.metrics for of in summaries):
         page.tag(
             "p",
@@ -22,7 +22,7 @@ def caption(page, summaries, note):
 
 
 def panel(category, index):
-    """(heading, map [S, S]) of part ``index`` for the figure of its maps; None without calibrated."""
+    """(heading, calibrated map [S, S]) of part ``index`` for the figure of its maps; None without calibrated."""
     if CALIBRATED not in category.scored:
         return None
     of = category.scored[CALIBRATED]
@@ -30,7 +30,7 @@ def panel(category, index):
 
 
 def explanation_section(page, category, index):
-    """How much of part ``index``'s calibrated score comes from which bank; nothing without calibrated."""
+    """Add how much of part ``index``'s calibrated score comes from each bank; nothing without calibrated."""
     if CALIBRATED not in category.scored:
         return
     saved, statistics = category.saved, calibrated_statistics(category.saved)

@@ -1,6 +1,6 @@
-"""The figures of tools/report.py: each function draws one and gives its files as {suffix: bytes}.
+"""The figures of tools/report.py: each function draws one and returns its files as {suffix: bytes}.
 
-Charts come as PNG and SVG, pictures of parts as PNG. None stands for an undefined metric.
+Charts are PNG and SVG, pictures of parts PNG only. None stands for an undefined metric.
 """
 
 import io
@@ -26,7 +26,7 @@ STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
 }
-styled = matplotlib.rc_context(STYLE)  # names are shown as they are: "$" starts no formula
+styled = matplotlib.rc_context(STYLE)  # the style shows names literally: "$" starts no formula
 UNDEFINED = "undefined"
 LONGEST = 26  # characters of a name in a figure
 WIDTH = 10.2  # inches; the page shows about 1000 pixels
@@ -34,7 +34,7 @@ WIDTH = 10.2  # inches; the page shows about 1000 pixels
 
 @styled
 def metric_bars(names, titles, values):
-    """Category-wise bars, baseline against proposed, a panel per metric.
+    """Bars per category, baseline against proposed, one panel per metric.
 
     Args:
         names: [c] category names.
@@ -63,14 +63,14 @@ def metric_bars(names, titles, values):
             yticklabels=[_short(name) for name in names],
         )
         axes.tick_params(axis="y", length=0)
-    axes.set_ylim(len(names) - 0.45, -0.55)  # shared
+    axes.set_ylim(len(names) - 0.45, -0.55)  # all panels share the axis
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=len(bars), frameon=False)
     return _files(figure, "png", "svg")
 
 
 @styled
 def ablation_trend(variants, titles, values):
-    """The metrics' means over the variants, a panel per metric; ``values``: [m][v]."""
+    """Mean of each metric for each of the variants, one panel per metric; ``values``: [m][v]."""
     figure = Figure(figsize=(WIDTH, 3.3), layout="constrained")
     for axes, title, means in zip(figure.subplots(1, len(titles)), titles, values):
         heights = [math.nan if mean is None else mean for mean in means]
@@ -100,8 +100,8 @@ def ablation_trend(variants, titles, values):
 
 @styled
 def panels(title, picture, mask, baseline, proposed, m_dis, calibrated=None):
-    """Input, mask, baseline map and proposed map on one colour scale, M_dis on 0 to 1, and, where there is one, the
-    calibrated map on its own; (heading, map) for the two maps and the calibrated one."""
+    """The input, the mask, the baseline and proposed maps on one colour scale, M_dis from 0 to 1, and the calibrated
+    map, if there is one, on its own scale. ``baseline``, ``proposed`` and ``calibrated`` are (heading, map)."""
     low = min(float(np.min(m)) for _, m in (baseline, proposed))
     high = max(float(np.max(m)) for _, m in (baseline, proposed))
     scale = {"cmap": "viridis", "vmin": low, "vmax": high}
@@ -115,7 +115,7 @@ def panels(title, picture, mask, baseline, proposed, m_dis, calibrated=None):
     more = () if calibrated is None else ((*calibrated, {"cmap": "viridis"}),)
     figure = Figure(figsize=(WIDTH, 2.1 if more else 2.35), layout="constrained")
     figure.suptitle(title, fontsize=9)
-    # the bars' own columns keep the pictures the same size
+    # colour bars get columns of their own, so all maps have the same size
     grid = figure.add_gridspec(1, 7 + 2 * len(more), width_ratios=(1, 1, 1, 1, 0.06, 1, 0.06) + (1, 0.06) * len(more))
     for column, (heading, content, style) in zip((0, 1, 2, 3, 5, 7), shown + more):
         axes = figure.add_subplot(grid[column])
@@ -130,12 +130,12 @@ def panels(title, picture, mask, baseline, proposed, m_dis, calibrated=None):
 
 @styled
 def histograms(label, scores, titles):
-    """Score histograms of good and defective parts, a panel per variant with common bins.
+    """Score histograms of good and defective parts, one panel per variant; both classes share the bins.
 
     Args:
         label: [n] 0 good, 1 defective.
-        scores: v arrays [n].
-        titles: [v].
+        scores: one array [n] per variant.
+        titles: one per variant.
     """
     columns = 4
     figure = Figure(figsize=(WIDTH, 2.2 * math.ceil(len(scores) / columns) + 0.4), layout="constrained")
@@ -165,7 +165,7 @@ def histograms(label, scores, titles):
 
 @styled
 def stacked_terms(stacks):
-    """Horizontal stacked bars; ``stacks``: {bar: ((term, value), ...)}. Negative terms stack to the left of 0."""
+    """Horizontal stacked bars; ``stacks``: {bar: ((term, value), ...)}. Negative terms are stacked to the left of 0."""
     figure = Figure(figsize=(WIDTH, 0.8 + 0.6 * len(stacks)), layout="constrained")
     axes = figure.subplots()
     for row, (name, terms) in enumerate(stacks.items()):
@@ -196,10 +196,10 @@ def _files(figure, *suffixes):
     with warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", message="Glyph"
-        )  # a name in a script that the font lacks; the page itself shows it
+        )  # the font lacks some scripts; the page still shows such names
         for suffix in suffixes:
             content = io.BytesIO()
             figure.savefig(content, format=suffix, dpi=110, metadata={"Date": None} if suffix == "svg" else None)
             files[suffix] = content.getvalue()
-            figure.set_layout_engine("none")  # keeps what the first format's layout found
+            figure.set_layout_engine("none")  # keep the layout of the first format
     return files

@@ -1,5 +1,5 @@
-"""What tools/report.py shows, in numbers: the scorings of a category, which parts it is shown by, and how the scorings
-compare with the baseline over all categories."""
+"""The numbers of tools/report.py: the scorings of a category, the parts that are shown, and the comparison of the
+scorings with the baseline over all categories."""
 
 import zlib
 from typing import NamedTuple, Optional
@@ -20,14 +20,14 @@ RESAMPLES = 500
 
 
 class Category(NamedTuple):
-    """What the page says about one file of saved maps.
+    """The numbers about one file of saved maps.
 
     Attributes:
         saved: Evaluation.
         scored, metrics: {scoring: Scored}, {scoring: Metrics}.
-        separation: {BASELINE and PROPOSED: [n]}, None where a class has no part.
-        shown: {part: why it is shown}.
-        lacks: why calibrated is not among the scorings, "" where it is.
+        separation: {BASELINE or PROPOSED: [n]}, see :func:`separation`; None if all parts are good or all defective.
+        shown: {part number: [why it is shown]}.
+        lacks: why calibrated is not among the scorings; "" if it is.
     """
 
     saved: object
@@ -39,13 +39,14 @@ class Category(NamedTuple):
 
     @property
     def gain(self):
-        """How much better the proposed score separates each part than the baseline's, [n]; None without both
-        classes."""
+        """[n] separation of each part by the proposed score minus that by the baseline; None if there are no good or
+        no defective parts."""
         return None if self.separation is None else self.separation[PROPOSED] - self.separation[BASELINE]
 
     @property
     def explained(self):
-        """The defective part that gains most, whose score the page explains; None where no part is defective."""
+        """Number of the part whose score the page explains: the defective one that gains most; None if there is
+        none."""
         defective = np.flatnonzero(self.saved.label)
         if not len(defective):
             return None
@@ -53,7 +54,7 @@ class Category(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """What the page's first sections need of a category.
+    """The values of a category that the page's first sections need.
 
     ``compared``: {scoring: {metric of COMPARED: (difference to baseline, its error or its resamples), or None}}.
     """
@@ -67,8 +68,8 @@ class Summary(NamedTuple):
 
 
 class Breakdown(NamedTuple):
-    """One part's score: statistics, the three terms of S_robust and their sum, normalised statistics, R, C and w, the
-    three terms of S_final and their sum (Xu et al., sections 3.5 and 3.6)."""
+    """How one part's score is computed (Xu et al., sections 3.5 and 3.6): statistics, the three terms of S_robust and
+    their sum, normalised statistics, R, C and w, the three terms of S_final and their sum."""
 
     base: float
     q95: float
@@ -91,7 +92,7 @@ class Breakdown(NamedTuple):
 
 
 def read_category(path, seed, parameters):
-    """Category of one file; the random draw of a part depends on ``seed`` and the category's name alone.
+    """The Category of one file. The randomly drawn part depends only on ``seed`` and the category's name.
 
     Raises:
         InputError: the file cannot be read or scored.
@@ -121,10 +122,10 @@ def read_category(path, seed, parameters):
 
 
 def separation(label, scores):
-    """How well each part is separated from the other class, [n] in [0, 1], ties counting one half; None without one.
+    """[n] in [0, 1]: how well each part is separated from the other class; None if there are no parts of one class.
 
-    For a defective part the share of good parts that score lower, for a good part the share of defective parts that
-    score higher. The mean over the parts of either class is the image ROCAUC.
+    For a defective part: the share of good parts that score lower. For a good part: the share of defective parts that
+    score higher. Ties count one half. The mean over either class is the image ROCAUC.
     """
     scores, defective = np.asarray(scores), np.asarray(label) != 0
     if defective.all() or not defective.any():
@@ -149,7 +150,7 @@ def _compared(category, seed):
     weights = np.vstack([np.ones(len(labels)), resample_weights(labels, RESAMPLES, seed)])
 
     def pixel(scored):
-        defined = saved.has_mask.all()  # as for the metrics themselves
+        defined = saved.has_mask.all()  # like the pixel metrics
         return PixelCounts(saved.mask, scored.predictions).au_pro(weights) if defined else np.array([np.nan])
 
     known, found = pixel(base), {}
@@ -166,8 +167,8 @@ def _compared(category, seed):
 def verdict(summaries, scoring):
     """How a scoring compares with the baseline: {metric of COMPARED: (Difference, number of categories)}.
 
-    The mean over the categories in which it can be compared; a metric that no category can compare is absent.
-    Intervals are over test parts: DeLong's standard errors (image ROCAUC), resampled parts (AU-PRO).
+    The Difference is the mean over the categories in which both have the metric; a metric that no category can compare
+    is absent. Intervals are over test parts: DeLong's standard errors (image ROCAUC), resampled parts (AU-PRO).
     """
     found = {}
     for metric, of_mean in (("au_pro", difference_by_draws), ("image_rocauc", difference_by_error)):

@@ -1,6 +1,6 @@
-"""The report's page: texts, tables and figures, collected and written as one file that can be sent around alone.
+"""The report's page: collects texts, tables and figures and writes them as one self-contained file.
 
-The HTML is templates/report.html beside this module, by Jinja2 with autoescape: no text gets onto the page unescaped.
+Jinja2 makes the HTML from templates/report.html beside this module. Autoescape is on, so every text is escaped.
 """
 
 import base64
@@ -18,7 +18,7 @@ NUMBER = re.compile(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?|" + UNDEFINED)
 
 
 class Link(NamedTuple):
-    """A link in a text or in a table's cell; ``address``: "#" and an anchor of the page, or a relative URL."""
+    """A link in a text or a table cell; ``address``: "#" and an anchor of the page, or a relative URL."""
 
     text: str
     address: str
@@ -28,7 +28,7 @@ class Page:
     """The page and its figures, collected in memory so that a failure leaves nothing half done.
 
     Attributes:
-        body: blocks, each the values that the template needs of it.
+        body: blocks, each a dict of the values that the template needs.
         files: {name under figures/: bytes}.
     """
 
@@ -36,29 +36,30 @@ class Page:
         self.body, self.files = [], {}
 
     def tag(self, name, text, anchor=None, style=None):
-        """A heading or paragraph: HTML element ``name``, its id ``anchor`` and class ``style``."""
+        """Add a heading or paragraph: an HTML element ``name`` with id ``anchor`` and class ``style``."""
         self.body.append({"kind": "text", "tag": name, "text": text, "anchor": anchor, "style": style})
 
     def links(self, text, links):
-        """A paragraph of ``text`` and [Link]."""
+        """Add a paragraph of ``text`` and [Link]."""
         self.body.append({"kind": "links", "text": text, "links": list(links)})
 
     def table(self, header, rows, sums=()):
-        """A table of texts and Links; cells that hold a number or "undefined" go right, the rows numbered in ``sums``
-        stand out."""
+        """Add a table of texts and Links. Cells with a number or "undefined" are aligned right; the rows whose numbers
+        are in ``sums`` are highlighted."""
         self.body.append(
             {"kind": "table", "header": list(header), "rows": [list(row) for row in rows], "sums": list(sums)}
         )
 
     def figure(self, name, files, alt, caption):
-        """A figure ({suffix: bytes}): on the page as SVG where there is one, and kept as figures/<name>.<suffix>."""
+        """Add a figure ({suffix: bytes}): the page shows the SVG if there is one; all are kept as
+        figures/<name>.<suffix>."""
         self.files.update({f"{name}.{suffix}": content for suffix, content in files.items()})
         kind, content = ("svg+xml", files["svg"]) if "svg" in files else ("png", files["png"])
         source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
         self.body.append({"kind": "figure", "source": source, "alt": alt, "caption": caption})
 
     def html(self, title):
-        """The page as a text."""
+        """The page's HTML text."""
         environment = Environment(
             loader=FileSystemLoader(Path(__file__).parent / "templates"),
             autoescape=True,
@@ -79,5 +80,5 @@ class Page:
 
 
 def is_number(cell):
-    """Whether a table's cell goes right."""
+    """Whether a table's cell is aligned right."""
     return isinstance(cell, str) and NUMBER.fullmatch(cell) is not None

@@ -10,7 +10,7 @@ from utils.predictions import LINES, read_lines
 from utils.verdict import CANNOT_JUDGE, FAIL, PASS
 
 PICTURES = "pictures"
-MOST = 200  # parts of a folder in the table
+MOST = 200  # parts of a folder that the table lists at most
 
 
 def read_predictions(folder):
@@ -26,11 +26,11 @@ def read_predictions(folder):
 
 
 def predictions_section(page, folder, rows, out):
-    """Counts, and a row per part: verdict, p-value, score, why, a link to its picture where there is one.
+    """Add the counts, and a table with one row per part: verdict, p-value, score, why, link to its picture if any.
 
     Args:
         page: Page.
-        folder: of the verdicts.
+        folder: where the verdicts lie.
         rows: [dict], see ``read_predictions``.
         out: the page's folder; links are relative to it.
     """
@@ -62,14 +62,14 @@ def texts_of(row):
 
 
 def files_of(folder):
-    """Names of the files of verdicts in ``folder``."""
+    """Names of the verdict files in ``folder``."""
     return [name for name in ("verdicts.csv", LINES) if (Path(folder) / name).is_file()]
 
 
 def picture_of(folder, row, out):
-    """Link to a part's picture, "" where none was drawn."""
+    """Link to a part's picture; "" if none was drawn."""
     name = Path(row["path"])
-    for place in (name, Path(name.name)):  # the latter: one part, given by its files
+    for place in (name, Path(name.name)):  # the second: predict.py was given one part by its files
         path = Path(folder) / PICTURES / place.with_suffix(".png")
         if path.is_file():
             return Link("picture", address(path, out))

@@ -1,4 +1,4 @@
-"""The sections of tools/report.py's page: each adds texts, tables and figures to it."""
+"""The sections of the page of tools/report.py: each function adds texts, tables and figures to it."""
 
 import numpy as np
 
@@ -16,7 +16,7 @@ VARIANTS = (BASELINE, "disagreement_only", "disagreement_base", "partial", "full
 
 
 def verdict_section(page, summaries):
-    """The page's first words: how each scoring compares with the baseline, in a sentence with intervals."""
+    """The beginning of the page: one sentence per scoring that compares it with the baseline, with intervals."""
     page.tag("h1", "RGB-3D anomaly detection: released scoring and disagreement-guided scoring")
     named = ((PROPOSED, "Disagreement"), (CALIBRATED, "Calibrated (ours)"))
     for scoring, title in named:
@@ -38,7 +38,7 @@ def verdict_section(page, summaries):
 
 
 def verdict_sentence(title, found, categories):
-    """One sentence: what ``verdict`` found about a scoring, of so many categories."""
+    """One sentence on what ``report_numbers.verdict`` found about a scoring; ``categories``: their total number."""
     if not found:
         return f"{title} cannot be compared with the baseline: the test split has too few good or defective parts."
     words = {1: "better than the baseline", -1: "worse than the baseline", 0: "not shown to differ from the baseline"}
@@ -152,7 +152,7 @@ def summary_section(page, summaries):
 
 
 def category_section(page, category, prefix, anchor):
-    """Parts of a category with their maps, and its scores; ``prefix``: of the figures' names."""
+    """The category's chosen parts with their maps, and its scores; ``prefix`` begins the names of the figures."""
     saved = category.saved
     page.tag("h2", f"Category {saved.category}", anchor)
     page.tag("h3", "Parts")
@@ -202,7 +202,7 @@ def category_section(page, category, prefix, anchor):
 
 
 def explanation_section(page, category, index, parameters):
-    """What part ``index``'s proposed score is made of."""
+    """The terms that add up to the proposed score of part ``index``."""
     saved, b = category.saved, breakdown(category.saved, index, parameters)
     (alpha, beta, gamma), (eta1, eta2) = parameters.weights, parameters.eta
     page.tag("h2", "One score explained")
@@ -246,10 +246,10 @@ def explanation_section(page, category, index, parameters):
 
 
 def difference(value, base):
-    """Text of a difference of two values of which either may be None."""
+    """Text of the difference of two values, either of which may be None."""
     return UNDEFINED if value is None or base is None else f"{value - base:+.4f}"
 
 
 def shown(value, digits=4):
-    """Text of a value, or that it is undefined."""
+    """Text of a value; "undefined" for None."""
     return UNDEFINED if value is None else f"{value:.{digits}f}"

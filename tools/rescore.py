@@ -28,7 +28,7 @@ from utils.argument_types import number  # noqa: E402
 from utils.commands import FINE, Parser, run_command  # noqa: E402
 from utils.dominating import dominating_part  # noqa: E402
 from utils.errors import InputError  # noqa: E402
-from utils.extra_metrics import EXTRA_METRICS as EXTRA  # noqa: E402,F401  named here too
+from utils.extra_metrics import EXTRA_METRICS as EXTRA  # noqa: E402,F401  also used as rescore.EXTRA
 from utils.files import atomic_write_text, check_writable  # noqa: E402
 from utils.help_tables import scoring_table, shorten_scoring  # noqa: E402
 from utils.metrics import mean  # noqa: E402
@@ -40,12 +40,12 @@ from utils.scorings import CALIBRATED, add_scoring_arguments  # noqa: E402
 from utils.significance import bootstrap_intervals, delong_test  # noqa: E402
 
 NOT_RUN = "-"
-PAPER = {"f_coreset": paper_tables.F_CORESET, "use_uff": True}  # where the paper's setting is not main.py's default
+PAPER = {"f_coreset": paper_tables.F_CORESET, "use_uff": True}  # the paper's options that are not main.py's defaults
 
 
 class Category(NamedTuple):
-    """A category scored: its Evaluation, the parameters and reference used, {scoring: Scored}, {scoring: Metrics}, and
-    {scoring: {metric: (value, threshold)}} of --metrics."""
+    """A scored category: its Evaluation, the parameters and reference used, {scoring: Scored}, {scoring: Metrics}, and
+    {scoring: {metric: (value, threshold)}} for --metrics."""
 
     saved: Evaluation
     parameters: scoring_addon.Parameters
@@ -78,7 +78,7 @@ def rescore(args):
 
 
 def build_parser():
-    """The argument parser. Scoring parameters that were not given are absent: then those of the run count."""
+    """The argument parser. Scoring parameters that are not given are absent: then those of the run are used."""
     parser = Parser(prog="rescore.py", description=__doc__.splitlines()[0], epilog=scoring_table())
     parser.add_argument("folder", nargs="+", help="folders that main.py --save_maps wrote, one per data set")
     parser.add_argument("-o", "--output", default="tables", metavar="DIR", help="where the .md and .csv files go")
@@ -115,7 +115,7 @@ def build_parser():
 
 
 def scoring_of(evaluation, args):
-    """(Parameters, reference) of a saved category: what was given, else what its run had, else the paper's."""
+    """(Parameters, reference) of a saved category: the values given, else those of its run, else the paper's."""
     parser = argparse.ArgumentParser()
     add_scoring_arguments(parser)
     options = vars(parser.parse_args([]))
@@ -149,8 +149,8 @@ def score_folder(folder, args):
 
 
 def suffixes(folders, runs):
-    """What is added to the names of each folder's tables, so that none overwrites another's: "" where the data set
-    is the only one."""
+    """[suffix for the file names of each folder's tables], so that no folder overwrites another's; "" if only one
+    folder has this data set."""
     kinds = [dataset_of(run) for run in runs]
     names = [re.sub(r"[^A-Za-z0-9_-]+", "_", Path(folder).resolve().name) for folder in folders]
     return [
@@ -164,8 +164,8 @@ def dataset_of(run):
 
 
 def write_tables(run, suffix, multiscale, args):
-    """Write and print the paper's tables of the run's data set; of a data set that the paper does not have, one of
-    our own."""
+    """Write and print the paper's tables for the run's data set; for a data set that the paper does not have,
+    :func:`own_table`."""
     dataset = dataset_of(run)
     for table in paper_tables.TABLES:
         if table.dataset == dataset:
@@ -177,8 +177,8 @@ def write_tables(run, suffix, multiscale, args):
 def paper_table(table, run, multiscale, more=None):
     """(caption, header, rows) of one of the paper's tables.
 
-    A row is a setting and metric; the columns are ours per category and their mean, the published mean, and the
-    difference. ``more``: metrics of --metrics, which the paper does not have, as further rows.
+    A row is a setting and a metric. The columns are the values measured here per category, their mean, the published
+    mean, and the difference. ``more``: metrics of --metrics as further rows; the paper does not have them.
     """
     rows = []
     for title, scoring, published in table.rows:
@@ -187,7 +187,7 @@ def paper_table(table, run, multiscale, more=None):
             values = values_of(run, source, key, metric)
             ours = values[-1]
             rows.append([title, metric, *values, value, ours if ours in (None, NOT_RUN) else ours - value])
-        if key is not None:  # else the row is quoted from the paper
+        if key is not None:  # None: the row is only quoted from the paper
             rows += [[title, metric, *values_of(run, source, key, metric), NOT_RUN, NOT_RUN] for metric in more or ()]
     if any(CALIBRATED in c.scored for c in run):
         for metric in (*METRICS, *(more or ())):
@@ -200,7 +200,7 @@ def paper_table(table, run, multiscale, more=None):
 
 
 def own_table(run, more=None):
-    """(caption, header, rows) of a data set that the paper does not have: a row per scoring and metric."""
+    """(caption, header, rows) for a data set that the paper does not have: one row per scoring and metric."""
     scorings = dict.fromkeys(itertools.chain(*(c.metrics for c in run)))
     rows = [
         [scoring, metric, *values_of(run, run, scoring, metric)]
@@ -215,7 +215,7 @@ def own_table(run, more=None):
 
 
 def values_of(run, source, scoring, metric):
-    """A metric of each category of ``run``, taken from ``source``, and the mean; NOT_RUN where there is none."""
+    """[a metric of each category of ``run``, and their mean], taken from ``source``; NOT_RUN where there is none."""
     found = {
         c.saved.category: getattr(c.metrics[scoring], metric) if metric in METRICS else c.extra[scoring][metric][0]
         for c in source or ()
@@ -228,8 +228,8 @@ def values_of(run, source, scoring, metric):
 
 
 def deviations(run, expected=None):
-    """Sentences on how the run was made and, with the paper's categories ``expected``, where it differs from the
-    paper's setting."""
+    """Sentences on how the run was made. With the paper's categories in ``expected``, they also name the differences
+    from the paper's setting."""
     notes, saved = [], [c.saved for c in run]
     if any(s.untrained for s in saved):
         notes.append("UNTRAINED stand-in weights: these scores mean nothing as a benchmark.")
@@ -265,11 +265,10 @@ def deviations(run, expected=None):
 
 
 def changed(saved, paper):
-    """{option: (the runs' values as texts, the usual one as text)} of recorded options that differ from the usual
-    setting.
+    """{option: (the runs' values as texts, the usual value as text)} of recorded options that differ from the usual.
 
-    Usual are main.py's defaults, and ``paper`` where that says something else. Options of the scoring are not among
-    them, since scores are computed anew.
+    The usual values are those in ``paper``, else main.py's defaults. Options of the scoring are left out, since the
+    scores are computed anew.
     """
     out = {}
     for evaluation in saved:
@@ -297,7 +296,7 @@ def shown_option(value):
 
 
 def interval_table(runs, args):
-    """(caption, header, rows): 95 % intervals, a row per category, scoring and metric; DeLong's p for the image
+    """(caption, header, rows): 95 % intervals, one row per category, scoring and metric; DeLong's p value for image
     ROCAUC."""
     rows = []
     for c in itertools.chain(*runs):
@@ -351,7 +350,7 @@ def interval_table(runs, args):
 
 
 def write(folder, name, caption, header, rows):
-    """Write ``name``.md and ``name``.csv (unrounded) and print the former, of long tables only the caption."""
+    """Write ``name``.md and ``name``.csv (unrounded). Print the markdown; of a long table only the caption."""
     shown = [
         [
             UNDEFINED if v is None and i > 1 else f"{v:.3f}" if isinstance(v, float) else escaped(str(v))

@@ -1,4 +1,4 @@
-"""Which scorings saved maps can have, and what is said where it is not all of them."""
+"""Which scorings can be computed from saved maps, and the messages where calibrated cannot be."""
 
 from evaluation import calibrated_statistics
 from utils.errors import InputError
@@ -6,7 +6,7 @@ from utils.scorings import CALIBRATED, available_scorings
 
 
 def saved_scorings(saved, map_source="decision"):
-    """(names, why calibrated is not among them, "" where it is).
+    """(names of the scorings, why calibrated is not among them: "" if it is).
 
     Args:
         saved: Evaluation.
@@ -21,12 +21,12 @@ def saved_scorings(saved, map_source="decision"):
 
 
 def left_out_text(missing):
-    """One line on the categories without calibrated, "" where there are none; ``missing``: {category: why}."""
+    """One line on the categories without calibrated, "" if there are none; ``missing``: {category: why}."""
     return f"{CALIBRATED} is left out of {', '.join(missing)}: {next(iter(missing.values()))}" if missing else ""
 
 
 def calibrated_text(evaluations):
-    """A sentence on what calibrated measures with, for a caption."""
+    """A sentence for a caption: how many normal training parts calibrated was computed from, and banks left out."""
     known = [(saved.category, calibrated_statistics(saved)) for saved in evaluations]
     counts = sorted({statistics.parts for _, statistics in known})
     out = [

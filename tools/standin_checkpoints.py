@@ -1,7 +1,7 @@
-"""Stand-in checkpoints in the layouts of the released files: untrained, good for trying things out and for tests.
+"""Stand-in checkpoints: untrained weights in the layouts of the released files, for trials and tests.
 
-Weights are drawn from numpy's PCG64, one stream a tensor name, so the same seed gives the same numbers on every
-machine and under every version of torch.
+Weights are drawn from numpy's PCG64 with one stream per tensor name. So the same seed gives the same numbers on every
+machine and with every version of torch.
 """
 
 import argparse
@@ -51,7 +51,7 @@ class Layout(dict):
 
 
 def dino_vit(dim, depth=12, patch=8, size=224):
-    """A DINO ViT of width ``dim`` for pictures of ``size`` pixels a side."""
+    """Layout of a DINO ViT of width ``dim`` for images of ``size`` × ``size`` pixels."""
     layout = Layout(cls_token=((1, 1, dim), "embed"), pos_embed=((1, (size // patch) ** 2 + 1, dim), "embed"))
     layout.linear("patch_embed.proj", dim, 3, trailing=(patch, patch))
     layout.blocks("blocks", depth, dim, qkv_bias=True)
@@ -60,7 +60,7 @@ def dino_vit(dim, depth=12, patch=8, size=224):
 
 
 def point_encoder(encoder_dims, dim=384, depth=12):
-    """Point-MAE's (``encoder_dims`` 384) or Point-BERT's (256) encoder."""
+    """Layout of the encoder of Point-MAE (``encoder_dims`` 384) or Point-BERT (256)."""
     layout = Layout()
     layout.linear("encoder.first_conv.0", 128, 3, trailing=(1,))
     layout.batch_norm("encoder.first_conv.1", 128)
@@ -79,7 +79,7 @@ def point_encoder(encoder_dims, dim=384, depth=12):
 
 
 def uff():
-    """The fusion module for ViT-B tokens (768) and point tokens (1152)."""
+    """Layout of the fusion module (UFF) for ViT-B patches (768) and point patches (1152)."""
     layout = Layout()
     for name, dim in (("xyz", 1152), ("rgb", 768)):
         layout.norm(f"{name}_norm", dim)
@@ -91,12 +91,12 @@ def uff():
 
 @dataclass(frozen=True)
 class Recipe:
-    """A file: its role, name and layout, and what released files hold besides the tensors that are used."""
+    """A checkpoint file: its role, name and layout, and what the released file holds besides the tensors in use."""
 
     role: checkpoints.Role
     file: str
     layout: Callable[[], Layout]
-    unused: dict = field(default_factory=dict)  # {key: shape} of zeros beside the tensors
+    unused: dict = field(default_factory=dict)  # {key: shape} of tensors that are not used, written as zeros
     beside: dict = field(default_factory=dict)  # entries beside the state dict
 
 
@@ -121,10 +121,10 @@ RECIPES = {
 
 
 def draw(name, shape, kind, seed):
-    """The tensor ``name``, float32 (a count: int64), from its own stream.
+    """The tensor ``name`` from its own random stream; float32, or int64 for a count.
 
-    ``kind``: "weight" scales normal numbers by 1/sqrt(inputs), "bias" and "gain" lie around 0 and 1, "var" is
-    positive, "embed" is wide, "count" is constant.
+    ``kind``: "weight" scales normal numbers by 1/sqrt(inputs), "bias" lies around 0, "gain" around 1, "var" is
+    positive, "embed" has standard deviation 0.5, "count" is constant.
     """
     if kind == "count":
         return torch.tensor(1000)
@@ -137,7 +137,7 @@ def draw(name, shape, kind, seed):
 
 
 def content(recipe, seed):
-    """What the file of ``recipe`` holds, as the released one is laid out."""
+    """The content of the file of ``recipe``, in the layout of the released file."""
     prefix = f"module.{recipe.role.prefix}" if recipe.role.prefix else ""
     state = {prefix + name: draw(name, *spec, seed) for name, spec in recipe.layout().items()}
     state |= {key: torch.zeros(shape) for key, shape in recipe.unused.items()}
@@ -146,10 +146,10 @@ def content(recipe, seed):
 
 
 def write_checkpoints(out_dir, names, seed=0):
-    """Write the files ``names`` (keys of ``RECIPES``) into ``out_dir``; files that are there and fit are kept.
+    """Write the files ``names`` (keys of ``RECIPES``) into ``out_dir``. An existing file of the right layout is kept.
 
     Returns:
-        {path: what was done}: "written", "kept", or "kept: ..." for a fitting file with other weights.
+        {path: what was done}: "written", "kept", or "kept: ..." for a file with other weights.
     """
     done = {}
     for name in dict.fromkeys(names):
@@ -158,7 +158,7 @@ def write_checkpoints(out_dir, names, seed=0):
         done[path] = _state_of(path, recipe, seed) or "written"
         if done[path] == "written":
             with atomic_path(path) as temporary, open(temporary, "wb") as file:
-                torch.save(content(recipe, seed), file)  # to a path, it would put the path's name into the file
+                torch.save(content(recipe, seed), file)  # given a path, torch would store its name in the file
     return done
 
 
@@ -175,5 +175,5 @@ def _state_of(path, recipe, seed):
         return None
     first, spec = next(iter(layout.items()))
     if torch.equal(state[first].float(), draw(first, *spec, seed)):
-        return "kept" if checkpoints.is_standin(path) else None  # written before these files were marked
+        return "kept" if checkpoints.is_standin(path) else None  # None: from before stand-in files had a mark
     return "kept: it holds other weights (real ones, or another seed); delete it to have it drawn"

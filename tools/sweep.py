@@ -1,13 +1,13 @@
 """Run a sweep: categories × seeds × settings, each job a main.py command line with a folder of its own.
 
-    python tools/sweep.py sweep.yaml -o results/sweep           # plan, run, tables
-    python tools/sweep.py sweep.yaml -o ... --engine processes  # several at a time on this machine
+    python tools/sweep.py sweep.yaml -o results/sweep           # plan, run, make tables
+    python tools/sweep.py sweep.yaml -o ... --engine processes  # several jobs at a time on this machine
     python tools/sweep.py sweep.yaml -o ... --engine ray        # on a Ray cluster
-    python tools/sweep.py sweep.yaml -o ... --print             # command lines, for a scheduler
-    python tools/sweep.py status results/sweep                  # what is done, runs, failed
-    python tools/sweep.py tables results/sweep                  # tables of the finished jobs
+    python tools/sweep.py sweep.yaml -o ... --print             # print command lines for a scheduler
+    python tools/sweep.py status results/sweep                  # show which jobs are done, running, failed
+    python tools/sweep.py tables results/sweep                  # make the tables of the finished jobs
 
-The same command again continues: what is finished is kept. docs/sweeps.md describes the file.
+The same command continues after a stop: finished jobs are kept. docs/sweeps.md describes the sweep file.
 """
 
 import json
@@ -152,8 +152,8 @@ def run_jobs(planned, todo, out, args, program):
 
 
 def tables(out, planned, stopped=False):
-    """Write the tables and the figure of the finished jobs; returns (the text of tables.md, Gathered). ``stopped``: in
-    no more time than they need."""
+    """Write the tables and the figure of the finished jobs; returns (the text of tables.md, Gathered). ``stopped``:
+    compute no new resamples, since the user wants an end."""
     if not stopped:
         resample_side_by_side(out, planned)
     gathered = gather(out, planned, partial(resample, stopped=stopped))
@@ -170,7 +170,7 @@ def tables(out, planned, stopped=False):
 
 
 def conclude(planned, out, interrupted, ended):
-    """List what is not finished; returns the exit code."""
+    """Print the jobs that are not finished; returns the exit code."""
     left = [job for job in planned.jobs if finished(out, job) is None]
     failed = [event for event in ended if event.outcome.state == FAILED]
     for event in failed:
@@ -188,7 +188,7 @@ def conclude(planned, out, interrupted, ended):
 
 
 def write_plan(out, planned):
-    """Keep what the sweep is, for ``status`` and ``tables``."""
+    """Write the checked sweep file into ``out``, for ``status`` and ``tables``."""
     atomic_write_text(out / PLAN, json.dumps(planned.file.content(), indent=2) + "\n")
 
 
@@ -196,7 +196,7 @@ def read_plan(out):
     """The Plan of a sweep's folder.
 
     Raises:
-        InputError: it holds none.
+        InputError: the folder holds no plan.
     """
     path = Path(out) / PLAN
     try:
@@ -213,7 +213,7 @@ def read_plan(out):
 
 
 def make_tables(args):
-    """Tables and figure of the finished jobs; returns the exit code: 1 where jobs are not finished."""
+    """Make tables and figure of the finished jobs; returns the exit code: 1 if jobs are not finished."""
     out = Path(args.folder).resolve()
     planned = read_plan(out)
     text, gathered = tables(out, planned)
@@ -222,8 +222,8 @@ def make_tables(args):
 
 
 def show_status(args):
-    """A line per job with its state, and what failed jobs said last; returns the exit code: 1 where jobs are not
-    finished."""
+    """Print one line per job with its state, and the last lines of failed jobs; returns the exit code: 1 if jobs are
+    not finished."""
     out = Path(args.folder).resolve()
     planned, lives = read_plan(out), driver_alive(out)
     found = [(job, *state_of(out, job, lives)) for job in planned.jobs]

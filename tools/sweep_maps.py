@@ -1,4 +1,4 @@
-"""The saved maps of a sweep's jobs: pixel metrics under resampled test parts, and folders for tools/rescore.py."""
+"""What a sweep does with saved maps: pixel metrics of resampled test parts, and folders for tools/rescore.py."""
 
 import argparse
 import contextlib
@@ -26,18 +26,21 @@ from utils.sweep_results import NO_MAPS
 KEPT = "resampled.npz"
 METRICS = ("pixel_rocauc", "au_pro")
 STOPPED = 'not computed, since the sweep was stopped; "sweep.py tables" does it'
-SAME = 1e-9  # largest difference to the run's own metric
+SAME = 1e-9  # largest accepted difference from the metric that the run itself wrote
 
 
 def resample(folder, record, category, scorings, stopped=False):
-    """({scoring: {metric: [1 + RESAMPLES], the full set's first}}, "") of a job's maps, or ({}, why not).
+    """Pixel metrics of a job's maps for resampled test parts.
 
     Args:
         folder: Path of the job.
         record: its run.json, a dict.
         category: as its files spell it.
-        scorings: names of those that the job has.
-        stopped: compute nothing: the user wants an end.
+        scorings: names of the job's scorings.
+        stopped: compute nothing, since the user wants an end; results that a file keeps are still returned.
+
+    Returns:
+        ({scoring: {metric: [1 + RESAMPLES] values, the full test set's first}}, ""), or ({}, why there are none).
     """
     path = Path(folder) / "maps" / f"{category}{SUFFIX}"
     if not path.is_file():
@@ -82,8 +85,8 @@ def resample(folder, record, category, scorings, stopped=False):
 
 
 def resample_side_by_side(out, plan, workers=None):
-    """Do :func:`resample` for the finished jobs for which it was not done yet, on ``workers`` processes (None: all
-    cores), so that what follows finds it done. Seconds a job of a hundred parts."""
+    """Run :func:`resample` for the finished jobs that lack its result, on ``workers`` processes (None: all cores).
+    Later calls then find the results. A job of a hundred parts takes seconds."""
     todo = []
     for job in plan.jobs:
         folder = job_folder(out, job)
@@ -101,11 +104,11 @@ def resample_side_by_side(out, plan, workers=None):
 
 
 def link_maps(out, plan):
-    """Link the finished jobs' saved maps as <out>/maps/<setting>/seed_<n>/<category>.npz, a folder as one run of all
-    categories would have left it; the setting of a grid without any is called "all". Returns the folders.
+    """Link the finished jobs' saved maps as <out>/maps/<setting>/seed_<n>/<category>.npz, which looks like the folder
+    of one run over all categories. A grid without settings gets the name "all". Returns the folders.
 
     Raises:
-        OSError: the files can be linked in no way.
+        OSError: neither hard nor symbolic links work.
     """
     folders = {}
     for job in plan.jobs:
@@ -123,7 +126,7 @@ def link_maps(out, plan):
             os.unlink(temporary)
             with contextlib.suppress(OSError):
                 os.link(source, temporary)
-            if not os.path.exists(temporary):  # another kind of drive
+            if not os.path.exists(temporary):  # no hard links here, or another drive
                 os.symlink(os.path.abspath(source), temporary)
     return list(folders)
 
@@ -138,5 +141,5 @@ def _kept(path, mark):
                 name: {metric: file[f"{name} {metric}"] for metric in METRICS if f"{name} {metric}" in file}
                 for name in names
             }
-    except Exception:  # none, or damaged: it is computed anew
+    except Exception:  # missing or damaged: compute it again
         return None

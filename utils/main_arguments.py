@@ -1,6 +1,6 @@
-"""Every flag of main.py, its default and meaning: a function for each group of --help.
+"""All flags of main.py with their defaults and meanings; one function per group of --help.
 
-Imports nothing heavy, so that --help and a mistyped flag answer at once.
+The module imports nothing heavy, so --help and a mistyped flag are answered at once.
 """
 
 import argparse

@@ -1,7 +1,7 @@
-"""What was measured of a category's parts, as immutable values: ``Evaluation``, and ``TrainingParts`` in it.
+"""The measurements of a category's parts as immutable values: ``Evaluation``, which contains ``TrainingParts``.
 
-``evaluation.py`` makes scores and metrics of them, ``utils/saved_maps.py`` keeps them in files. Needs numpy. Maps are
-[S, S], larger = more anomalous; n is the number of test parts, t of training parts.
+``evaluation.py`` computes scores and metrics from them, ``utils/saved_maps.py`` saves them in files. The module needs
+numpy. Anomaly maps are [S, S], larger = more anomalous; n is the number of test parts, t that of training parts.
 """
 
 from collections.abc import Mapping
@@ -24,9 +24,9 @@ class TrainingParts:
     Attributes:
         path: t picture paths relative to the data set.
         statistics: Statistics of arrays [t], for the parameters ``statistics_for`` = [lambda, K, source of M_fusion].
-        decision_map: [t, S, S], or None where only the statistics were kept.
-        bank_map: {bank: [t, S, S] float32}; empty where only the statistics were kept.
-        calibrated: ``utils.calibrated.TrainingStatistics``; None where they could not be had.
+        decision_map: [t, S, S]; None if only the statistics were kept.
+        bank_map: {bank: [t, S, S] float32}; empty if only the statistics were kept.
+        calibrated: ``utils.calibrated.TrainingStatistics``; None if they could not be computed or were not kept.
     """
 
     path: tuple
@@ -41,26 +41,28 @@ class TrainingParts:
 
     @classmethod
     def of(cls, path, decision_maps, bank_maps, parameters):
-        """From t decision maps [S, S] and t dicts {bank: [S, S]}; ``parameters``: those that the statistics are for."""
+        """Make it from t decision maps [S, S] and t dicts {bank: [S, S]}. ``parameters``: ``scoring_addon.Parameters``
+        that the statistics are computed with."""
         kept = {name: np.stack([maps[name] for maps in bank_maps]).astype(np.float32) for name in bank_maps[0]}
         decision = np.stack(decision_maps)
         statistics = scoring_addon.modulate_all(decision, samples_of(kept), parameters)[1]
         return cls(path, statistics, fitting(parameters), decision, kept, calibrated_or_none(kept))
 
     def reference(self, parameters):
-        """What ``scoring_addon.score_all`` takes as reference for these parameters; None where it cannot be had."""
+        """The ``reference`` argument of ``scoring_addon.score_all`` for these parameters; None if only statistics for
+        other parameters were kept."""
         if self.decision_map is not None:
             return list(self.decision_map), samples_of(self.bank_map)
         return self.statistics if self.statistics_for == fitting(parameters) else None
 
     def without_maps(self):
-        """The same with the statistics alone."""
+        """A copy with the paths and the statistics only."""
         return TrainingParts(self.path, self.statistics, self.statistics_for)
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What was measured of a category's test parts.
+    """The measurements of a category's test parts.
 
     Attributes:
         category: its name.
@@ -71,14 +73,14 @@ class Evaluation:
         decision_score: [n] float64, the released image scores.
         decision_map: [n, S, S], the released pixel maps.
         bank_score: {bank: [n] float64}, before the late fusion's lambdas.
-        bank_map: {bank: [n, S, S] float32}, likewise.
+        bank_map: {bank: [n, S, S] float32}, before the late fusion's lambdas.
         picture: [n, 224, 224, 3] uint8 RGB, or None.
         has_mask: [n] bool, False for a defective part whose folder has no masks.
-        training: TrainingParts, or None where they were not measured.
-        meta: what else is known of the run: options, seed, weights ...
+        training: TrainingParts; None if they were not measured.
+        meta: other facts about the run: options, seed, weights ...
 
     Raises:
-        ValueError: arrays that do not fit each other.
+        ValueError: the shapes of the arrays do not fit each other.
     """
 
     category: str
@@ -134,7 +136,7 @@ class Evaluation:
 
     @property
     def samples(self):
-        """n SampleMaps of the single banks; empty where the method has not both an RGB and an xyz bank."""
+        """[SampleMaps] of the single banks, one per test part; empty if the method lacks an RGB or an xyz bank."""
         return samples_of(self.bank_map)
 
     @property
@@ -144,7 +146,7 @@ class Evaluation:
 
 
 def samples_of(bank_map):
-    """{bank: [n, S, S]} as n SampleMaps; [] without both an RGB and an xyz bank."""
+    """{bank: [n, S, S]} as a list of n SampleMaps; [] if the RGB or the xyz bank is missing."""
     if not {"rgb", "xyz"} <= set(bank_map):
         return []
     fusion = bank_map.get("fusion", [None] * len(bank_map["rgb"]))
@@ -152,13 +154,13 @@ def samples_of(bank_map):
 
 
 def fitting(parameters):
-    """The parameters that Statistics depend on: (lambda, K, source of M_fusion)."""
+    """Those of ``parameters`` that Statistics depend on: (lambda, K, source of M_fusion)."""
     return parameters.lam, parameters.topk, parameters.map_source
 
 
 def calibrated_or_none(maps):
-    """What ``calibrated`` learns from {bank: [t, S, S]}; None where it cannot:
-    ``evaluation.calibrated_statistics`` says why, should anybody ask for it."""
+    """The statistics that ``calibrated`` learns from training maps {bank: [t, S, S]}; None if it cannot learn any.
+    ``evaluation.calibrated_statistics`` then says why."""
     try:
         return training_statistics(maps)
     except InputError:

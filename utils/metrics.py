@@ -1,4 +1,4 @@
-"""The three numbers of the result tables, and two more that defects being rare asks for."""
+"""The three metrics of the result tables, and two more (average precision, F1) for data in which defects are rare."""
 
 from dataclasses import astuple, dataclass
 from typing import Optional
@@ -12,7 +12,7 @@ from utils.au_pro_util import calculate_au_pro, check_maps
 
 @dataclass
 class Metrics:
-    """Image ROCAUC, pixel ROCAUC and AU-PRO; None where the test split leaves a metric undefined."""
+    """Image ROCAUC, pixel ROCAUC and AU-PRO; None if the test split leaves a metric undefined."""
 
     image_rocauc: Optional[float]
     pixel_rocauc: Optional[float]
@@ -23,23 +23,23 @@ class Metrics:
 
 
 def mean(values):
-    """Mean of the defined values, None where there is none."""
+    """Mean of the values that are defined; None if none is."""
     known = [v for v in values if v is not None]
     return float(np.mean(known)) if known else None
 
 
 def roc_auc(labels, scores, names=None):
-    """ROC AUC of 0/1 ``labels`` [n] and ``scores`` [n], or None where only one class is present.
+    """ROC AUC of 0/1 ``labels`` [n] and ``scores`` [n]; None if only one class is present.
 
-    The Mann-Whitney statistic: the share of (1, 0) pairs in which the 1 scores higher, ties counting one half.
-    scikit-learn's roc_auc_score gives the same number, and takes four seconds for 110 maps.
+    It is the Mann-Whitney statistic: the share of (1, 0) pairs in which the 1 scores higher; ties count one half.
+    scikit-learn's roc_auc_score gives the same number, but takes four seconds for 110 maps.
 
     Args:
-        names: of the parts that the scores belong to in equal shares, for messages.
+        names: of the parts, for messages; each part has an equal share of the n scores, in order.
 
     Raises:
-        InputError: with ``names``: a part has a score that is NaN or inf.
-        ValueError: without: some score is.
+        InputError: ``names`` is given, and a part has a score that is NaN or inf.
+        ValueError: ``names`` is not given, and a score is NaN or inf.
     """
     labels, scores = np.asarray(labels), np.asarray(scores)
     if one_class(labels):
@@ -53,27 +53,26 @@ def roc_auc(labels, scores, names=None):
 
 
 def count_below(scores, others):
-    """How many of ``others`` ([n], sorted) each of ``scores`` [m] exceeds, ties counting one half: [m] float64.
+    """[m] float64: how many of ``others`` ([n], sorted) each of ``scores`` [m] exceeds. Ties count one half.
 
-    Half-integers, so that their sums are exact.
+    The numbers are multiples of one half, so their sums are exact.
     """
     return (np.searchsorted(others, scores, side="left") + np.searchsorted(others, scores, side="right")) / 2
 
 
 def average_precision(labels, scores):
-    """Average precision (scikit-learn's) of 0/1 ``labels`` [n] and ``scores`` [n], or None where only one class is
-    present."""
+    """scikit-learn's average precision of 0/1 ``labels`` [n] and ``scores`` [n]; None if only one class is present."""
     return None if one_class(labels) else float(average_precision_score(labels, scores))
 
 
 def f1_max(labels, scores):
-    """The largest F1 over all thresholds, label 1 where score >= threshold.
+    """The largest F1 over all thresholds; a sample is classified as 1 if score >= threshold.
 
     Args:
         labels, scores: [n] 0/1 labels and scores.
 
     Returns:
-        (F1, the lowest threshold that reaches it), or None where only one class is present.
+        (F1, the lowest threshold that reaches it); None if only one class is present.
     """
     if one_class(labels):
         return None
@@ -98,15 +97,15 @@ def compute_metrics(image_labels, image_preds, pixel_labels, pixel_preds, gts, p
     Args:
         image_labels, image_preds: [n] 0/1 labels and image scores.
         pixel_labels, pixel_preds: [n·H·W] 0/1 labels and pixel scores.
-        gts, predictions: sequences of n masks and n anomaly maps, [H, W] each; None where defective parts have no
-            masks: the pixel metrics are undefined.
+        gts, predictions: sequences of n masks and n anomaly maps, [H, W] each. None if defective parts have no masks;
+            then the pixel metrics are undefined.
         names: of the n parts, for messages.
 
     Returns:
         Metrics.
 
     Raises:
-        InputError: with ``names``: a part's score or map holds NaN or inf.
+        InputError: ``names`` is given, and a part's score or map holds NaN or inf.
     """
     image = roc_auc(np.ravel(image_labels), np.ravel(image_preds), names)
     if gts is None:

@@ -1,17 +1,17 @@
-"""The file of a saved model: one a category, arrays and JSON, in which one changed byte is noticed.
+"""The file of a saved model: arrays and JSON with a checksum; one file per category.
 
-A safetensors file, which any safetensors library reads. Its header's ``__metadata__`` holds
+It is a safetensors file, which any safetensors library reads. Its header's ``__metadata__`` holds
 
     format      "m3dm-model"
     version     the version of this layout, 1
-    meta        JSON text of everything that is no array
+    meta        JSON text of everything that is not an array
 
-Arrays follow in the order of their item sizes, largest first, so that each lies aligned. The last one, ``.sha256``, 32
-bytes, is the SHA-256 of all bytes before it: of the header with its length, and of the arrays. It guards against damage
-and careless edits, not against somebody who computes it anew. There is no pickle, and reading runs no code of the file.
+The arrays follow, those with the largest items first, so that each is aligned. The last array, ``.sha256``, has 32
+bytes: the SHA-256 of all bytes before it, header and length included. It detects damage and careless edits, but not
+somebody who computes it anew. There is no pickle, and reading runs no code from the file.
 
-The file is written by this module instead of ``safetensors.numpy.save_file``, which copies all arrays at once; this
-streams them and computes the sum on the way. Tests read the files with the library.
+This module writes the file itself, because ``safetensors.numpy.save_file`` copies all arrays at once. It streams the
+arrays and computes the checksum on the way. Tests read the files with the library.
 """
 
 import hashlib
@@ -52,13 +52,13 @@ def write_model(path, arrays, meta):
     """Write a model's file in one step: under a temporary name, synced to the disk, then renamed.
 
     Args:
-        path: where to.
+        path: the file to write.
         arrays: {name: array of numbers or booleans, of any shape}; stored little-endian and contiguous.
-        meta: dict that JSON holds (tuples come back as lists, keys have to be text).
+        meta: dict that fits into JSON. Tuples come back as lists; keys must be text.
 
     Raises:
-        InputError: the folder cannot be written or is full.
-        TypeError, ValueError: an array's type or ``meta`` cannot be stored (NaN and infinity are no JSON).
+        InputError: the folder cannot be written to, or the disk is full.
+        TypeError, ValueError: an array's type or ``meta`` cannot be stored (JSON has no NaN and no infinity).
     """
     ordered = sorted(arrays, key=lambda name: (-np.asarray(arrays[name]).itemsize, name))
     header, position = {"__metadata__": {"format": FORMAT, "version": str(VERSION), "meta": _json(meta)}}, 0
@@ -100,17 +100,17 @@ def write_model(path, arrays, meta):
 
 
 def read_model(path):
-    """A model's arrays and metadata, after all bytes were checked.
+    """A model's arrays and metadata, after a check of all bytes.
 
     Args:
         path: file that :func:`write_model` wrote.
 
     Returns:
-        ({name: array}, meta). The arrays are read-only views of the mapped file: its pages are read when needed and
-        shared between processes. The mapping lives as long as an array does.
+        ({name: array}, meta). The arrays are read-only views of the memory-mapped file: its pages are read when needed
+        and shared between processes. The mapping lives as long as any of the arrays.
 
     Raises:
-        InputError: the file cannot be read, is no such file, is cut off, damaged, or of a newer format.
+        InputError: the file cannot be read, is no model file, is cut off, damaged, or of a newer format.
     """
     try:
         with open(path, "rb") as file:
@@ -131,7 +131,7 @@ def read_model(path):
             for name, (kind, shape, offset) in entries.items()
         }
         return arrays, json.loads(header["__metadata__"]["meta"])
-    except (KeyError, TypeError, ValueError) as error:  # the sum is right, so somebody computed it for this
+    except (KeyError, TypeError, ValueError) as error:  # the checksum is right: somebody wrote the file like this
         raise InputError(
             f"{path}: is no model of this program, though its checksum is right ({error}); {MENDING}"
         ) from None
@@ -144,7 +144,7 @@ def _json(meta):
 
 
 def _pieces(header, arrays):
-    """The file's bytes up to the checksum, none of them copied where an array is contiguous and little-endian."""
+    """Yield the file's bytes up to the checksum. Contiguous little-endian arrays are not copied."""
     yield len(header).to_bytes(8, "little")
     yield header
     for array in arrays:
@@ -158,7 +158,7 @@ def _header(path, data):
     """(header, position of the arrays).
 
     Raises:
-        InputError: foreign, newer or cut off.
+        InputError: the file is no model file, of a newer format, or cut off.
     """
     length = int.from_bytes(data[:8], "little")
     foreign = InputError(
@@ -206,7 +206,7 @@ def _check(path, data, header, start):
 
 
 def _sync_folder(folder):
-    """Make a rename in ``folder`` last through a power cut, where the system can."""
+    """Sync ``folder``, so that a rename in it survives a power cut, if the system supports that."""
     if os.name == "nt":
         return
     handle = os.open(folder, os.O_RDONLY)

@@ -1,7 +1,7 @@
-"""Reading organised point clouds, and how a run sees them.
+"""Reading organised point clouds, finding unmeasured pixels in them, and resizing them for a run.
 
-torch is imported only where a tensor is made: preprocessing reads files too, in many processes, and torch takes
-seconds to import.
+Functions import torch only where they make a tensor. Preprocessing reads files in many processes without torch, which
+takes seconds to import.
 """
 
 import logging
@@ -12,31 +12,31 @@ import tifffile
 
 from utils.errors import InputError
 from utils.pairing import CONVERT
-from utils.pictures import read_picture  # noqa: F401  known under this module too
+from utils.pictures import read_picture  # noqa: F401  can be imported from here too
 from utils.units import UNITS, measure, unit_fault
 
-SMALLEST_SIDE = 56  # pixels: of the alignment's grid
-SHARE, REPEATED, MOST_VALUES = 0.01, 10, 3  # of values that stand for "not measured"; see find_missing
+SMALLEST_SIDE = 56  # pixels, the side of the patch grid that points are aligned to
+SHARE, REPEATED, MOST_VALUES = 0.01, 10, 3  # limits for values that stand for "not measured", see find_missing
 USUAL_MISSING = (-1.0, -999.0, -9999.0, -99999.0, -32768.0, 65.535, 65535.0, 1e5, 1e6, 1e10)
 GRID = 224  # side of the grid on which values that stand for "not measured" are looked for
-FAR = 3.0  # extents between the surface and a z that is none
+FAR = 3.0  # a z that lies more than so many extents of the surface away from it stands for "not measured"
 
 
 class Reading(NamedTuple):
-    """How the files of a category are read; an examination settles it, the defaults are the release's."""
+    """How to read the files of a category. An examination decides it; the defaults are those of the release."""
 
     unit: str = "m"  # of the coordinates, a key of UNITS
-    # points (x, y, z) in the file's unit that stand for "not measured", a None in them for any value; None: found in
-    # each file
+    # points (x, y, z) in the file's unit that stand for "not measured"; a None in a point stands for any value.
+    # None: look for them in each file
     missing: Optional[tuple] = ()
-    # only (0, 0, 0) is background; else a point with any coordinate 0 is (the release's rule)
+    # True: only (0, 0, 0) is background. False: any point with a coordinate 0 is (the release's rule)
     zero_points: bool = False
-    picture_bits: int = 16  # that pictures of 16 bits use
-    examined: bool = False  # what is odd about the files was said already
+    picture_bits: int = 16  # bits in use in 16-bit pictures
+    examined: bool = False  # whether an examination has reported what is odd about the files
 
 
 class Cloud(NamedTuple):
-    """What a tiff holds."""
+    """The content of a tiff."""
 
     points: np.ndarray  # [H, W, 3] float32, in the file's unit; 0, 0, 0 where not finite
     broken: int  # pixels with NaN or inf
@@ -45,22 +45,23 @@ class Cloud(NamedTuple):
 
 
 def read_tiff(path, integers=False):
-    """Organised points [H, W, 3] of a tiff, of the file's type and with its NaN and inf.
+    """Organised points [H, W, 3] of a tiff in the file's number type, NaN and inf included.
 
-    Planes (3, H, W), three pages and a fourth channel after x, y and z are taken for what they are.
+    Planes (3, H, W) and three pages are read as x, y, z; a fourth channel is dropped.
 
     Args:
-        integers: whether whole numbers can be coordinates (not in metres).
+        integers: accept whole numbers as coordinates (which are then not in metres).
 
     Raises:
-        InputError: unreadable or truncated file, no organised points (depth only, a list of points), or whole numbers.
+        InputError: the file is unreadable or truncated, holds no organised points (depth only, a list of points), or
+            holds whole numbers without ``integers``.
     """
     return _read_tiff(path, integers)[0]
 
 
 def _read_tiff(path, integers):
-    """(points as ``read_tiff``, texts of what was assumed)."""
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it would print a second, unclear line
+    """(points as ``read_tiff`` returns them, texts on what was assumed about the file)."""
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # else it prints a second, unclear message
     notes = []
     try:
         with tifffile.TiffFile(path) as file:
@@ -111,7 +112,7 @@ def read_cloud(path, integers=False):
     """
     points, notes = _read_tiff(path, integers)
     kind = f"{points.shape[0]}×{points.shape[1]} {points.dtype}"
-    with np.errstate(over="ignore"):  # beyond float32 is inf, which counts as broken below
+    with np.errstate(over="ignore"):  # a value too large for float32 becomes inf and counts as broken
         points = np.ascontiguousarray(points, dtype=np.float32)
     if np.isfinite(points).all():
         return Cloud(points, 0, kind, notes)
@@ -121,8 +122,7 @@ def read_cloud(path, integers=False):
 
 
 def to_metres(cloud, reading):
-    """Points [H, W, 3] float32 in metres of a Cloud; 0, 0, 0 where ``reading.missing`` says that nothing was
-    measured."""
+    """A Cloud's points [H, W, 3] float32 in metres; 0, 0, 0 where ``reading.missing`` means "not measured"."""
     points = cloud.points
     missing = is_missing(points, own_missing(points) if reading.missing is None else reading.missing)
     if missing is not None:
@@ -134,7 +134,7 @@ def read_tiff_organized_pc(path, reading=Reading()):
     """Organised point cloud of a tiff.
 
     Returns:
-        (points [H, W, 3] float32 in metres, number of pixels with NaN or inf); those pixels are set to 0, background.
+        (points [H, W, 3] float32 in metres, number of pixels with NaN or inf). Such pixels become 0: background.
 
     Raises:
         InputError: as ``read_tiff``.
@@ -144,14 +144,14 @@ def read_tiff_organized_pc(path, reading=Reading()):
 
 
 def read_unexamined(path, unit=None):
-    """Organised point cloud of a file that no examination has seen, for preprocessing.
+    """Organised point cloud of a file that no examination has read, for preprocessing.
 
     Args:
-        unit: of the coordinates; None: metres, and refused if they do not look like it.
+        unit: of the coordinates. None: metres; the file is refused if its coordinates do not look like metres.
 
     Returns:
-        (points [H, W, 3] float32 in metres, 0 where nothing was measured; number of pixels with NaN or inf; texts
-        that warn).
+        (points [H, W, 3] float32 in metres, 0 where nothing was measured; number of pixels with NaN or inf; warnings
+        as texts).
 
     Raises:
         InputError: as ``read_tiff``, or coordinates that cannot be in ``unit``.
@@ -175,13 +175,13 @@ def read_unexamined(path, unit=None):
 
 
 def own_missing(points):
-    """``find_missing`` of a whole cloud [H, W, 3], looked for on a coarser grid."""
+    """``find_missing`` for a whole cloud [H, W, 3], looked for on a coarser grid."""
     grid = points[:: max(1, points.shape[0] // GRID), :: max(1, points.shape[1] // GRID)]
     return find_missing(grid[grid.any(axis=2)], grid.shape[0] * grid.shape[1])
 
 
 def is_missing(points, values):
-    """Pixels [H, W] bool of ``points`` [H, W, 3] that hold one of the missing ``values`` (see Reading); None where
+    """[H, W] bool: the pixels of ``points`` [H, W, 3] that hold one of the missing ``values`` (see Reading); None if
     there are none."""
     found = None
     for value in values:
@@ -191,16 +191,16 @@ def is_missing(points, values):
 
 
 def find_missing(points, pixels):
-    """Values that stand for "not measured": tuple of (x, y, z), None for a coordinate that may be anything.
+    """Values that stand for "not measured": a tuple of (x, y, z), with None for a coordinate that may be anything.
 
-    A point is one if it fills at least 1 % of the pixels and is 10 times as frequent as the usual point (no surface
-    puts many pixels into one point). A z alone is one if it fills as much and lies three extents of the surface or
-    more away from it, or is a usual mark (-1, -9999, 65.535 …) outside the surface or far more frequent than any
-    other z. Points of a coarse grid, or a cloud of a single point, are no such values.
+    A whole point is such a value if it fills at least 1 % of the pixels and is 10 times as frequent as the median
+    point: no surface puts many pixels into one point. A single z is such a value if it fills at least 1 % and lies more
+    than three extents of the surface away from it. So is a usual mark (-1, -9999, 65.535 …) that lies outside the
+    surface or is far more frequent than any other z. Points of a coarse grid and a cloud of a single point are not.
 
     Args:
-        points: [N, 3] float32, those that are not 0, 0, 0.
-        pixels: of the picture.
+        points: [N, 3] float32, the points that are not 0, 0, 0.
+        pixels: number of pixels of the cloud.
     """
     least, found, rest = SHARE * pixels, [], points
     if len(points) < least:
@@ -220,7 +220,7 @@ def find_missing(points, pixels):
 
 
 def _missing_z(points, least):
-    """The z of ``points`` [N, 3] that stands for "not measured", or None."""
+    """The z of ``points`` [N, 3] that stands for "not measured"; None if there is none."""
     z = points[:, 2]
     if len(z) < least:
         return None
@@ -229,7 +229,7 @@ def _missing_z(points, least):
         z.max(),
         *map(np.float32, USUAL_MISSING),
         np.float32(0),
-    ):  # far ones are the first or the last
+    ):  # a far mark is the smallest or the largest z
         here = z == mark
         count = int(here.sum())
         if count < least or count == len(z):
@@ -246,14 +246,14 @@ def _missing_z(points, least):
 
 
 def count_distinct(keys):
-    """How many different values ``keys`` [N] hold."""
+    """Number of different values in ``keys`` [N]."""
     order = np.sort(keys)
     return int(np.count_nonzero(order[1:] != order[:-1])) + 1 if len(order) else 0
 
 
 def point_keys(points):
-    """A whole number [N] for each of ``points`` [N, 3] float32, equal for equal points and in all likelihood only
-    for these."""
+    """[N] whole numbers, one per point of ``points`` [N, 3] float32: equal for equal points, almost surely different
+    for others."""
     points = points + np.float32(0)  # -0 becomes 0
     x, y, z = (np.ascontiguousarray(points[:, i]).view(np.uint32).astype(np.uint64) for i in range(3))
     with np.errstate(over="ignore"):
@@ -263,12 +263,12 @@ def point_keys(points):
 
 
 def missing_text(values):
-    """ "(-1, -1, -1)" or "z = -1", for messages."""
+    """Text of missing values for messages, such as "(-1, -1, -1)" or "z = -1"."""
     return ", ".join(f"z = {v[2]:.6g}" if v[0] is None else "({:.6g}, {:.6g}, {:.6g})".format(*v) for v in values)
 
 
 def nearest_index(size, length):
-    """Positions [size] in a side of ``length`` pixels that a nearest-neighbour resize takes, by torch's float32
+    """[size] positions that a nearest-neighbour resize takes from a side of ``length`` pixels, by torch's float32
     rule."""
     return np.minimum(
         (np.arange(size, dtype=np.float32) * (np.float32(length) / np.float32(size))).astype(np.int64), length - 1
@@ -289,10 +289,10 @@ def organized_pc_to_depth_map(points):
 
 
 def valid_points(points, zero_points=False):
-    """Row-major positions [N] of the pixels of [3, S, S] that are no background.
+    """[N] row-major positions of the pixels of ``points`` [3, S, S] that are not background.
 
-    Background is what has a zero in x, y or z (the release's rule); with ``zero_points`` (ours) only what is zero in
-    all three.
+    A pixel is background if x, y or z is zero (the release's rule). With ``zero_points`` (this project's option), only
+    if all three are zero.
     """
     there = points != 0
     return (there.any(0) if zero_points else there.all(0)).flatten().nonzero()[:, 0]

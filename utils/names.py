@@ -1,4 +1,4 @@
-"""Names of categories: the official lists, and folders found by a name that may be spelled a little differently."""
+"""Names of categories: the official lists, and a search for folders whose spelling differs a little."""
 
 from pathlib import Path
 
@@ -50,17 +50,17 @@ def same_name(text):
 
 
 def find_folder(root, name):
-    """The folder of ``root`` called ``name``, exactly or else but for case, "-", "_" and blanks; None where there is
-    none.
+    """The folder in ``root`` with this ``name``; else the one whose name differs only in case, "-", "_" and blanks;
+    None if there is none.
 
     Raises:
-        InputError: several folders answer to the name, none exactly.
+        InputError: several folders match that way, and none has exactly this name.
     """
     root = Path(root)
     folders = sorted(p for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
     exact = [
         p for p in folders if p.name == name
-    ]  # listed, since a file system that ignores case would find any spelling
+    ]  # compared as text: a file system that ignores case would accept any spelling
     alike = exact or [p for p in folders if same_name(p.name) == same_name(name)]
     if len(alike) > 1:
         raise InputError(
@@ -71,14 +71,14 @@ def find_folder(root, name):
 
 
 def find_categories(dataset_path, dataset_type, asked=None):
-    """Folders of the categories ``asked`` for, by default of the data set's official list, or of all with
-    ``train/good`` (type "folder").
+    """Folders of the categories ``asked`` for. By default those of the data set's official list, or, for the type
+    "folder", all that have ``train/good``.
 
     Returns:
-        (names of the folders as they stand on disk, each once; {name on the official list: why it has no folder}).
+        (names of the folders as they are on disk, each once; {name on the official list: why it has no folder}).
 
     Raises:
-        InputError: no such data set; a category asked for is no plain name, or has no folder or several.
+        InputError: the data set is missing; a category asked for is no plain name, has no folder, or several.
     """
     root = Path(dataset_path)
     if not root.is_dir():
@@ -88,7 +88,7 @@ def find_categories(dataset_path, dataset_type, asked=None):
             f"{root}: is a category itself; give the folder it lies in, and --category {root.resolve().name}"
         )
     folders, missing = [], {}
-    for name in (text.rstrip("/\\") for text in asked or ()):  # shells complete a folder's name with a slash
+    for name in (text.rstrip("/\\") for text in asked or ()):  # shells add a slash when they complete a folder's name
         if Path(name).name != name:
             raise InputError(f"--category {name}: give the name of a folder in {root}, not a path")
         folders.append(find_folder(root, name))

@@ -1,7 +1,7 @@
-"""The command line's options, settled: which combinations make no sense, what follows from them, what is recorded.
+"""main.py's options after parsing: which combinations are refused, what follows from them, what is recorded.
 
-The flags themselves are in ``utils/main_arguments.py``. Imports nothing heavy, so that a mistyped flag is refused at
-once.
+The flags themselves are in ``utils/main_arguments.py``. The module imports nothing heavy, so a mistyped flag is refused
+at once.
 """
 
 from functools import lru_cache
@@ -16,11 +16,11 @@ from utils.scorings import CALIBRATED, available_scorings, needs_training_parts,
 
 
 def parse_arguments(argv=None):
-    """Parsed and checked options, those of --preset among them. A contradiction is printed in one line and exits with
-    2; --show_options prints the options and exits with 0.
+    """Parsed and checked options, including those of --preset. A contradiction prints one line and exits with 2;
+    --show_options prints the options and exits with 0.
 
-    Adds to the namespace: ``memory_bank`` where it was not given, ``fix`` as a sorted list without ``all``,
-    ``min_points`` for the data set, ``train_maps`` whether training parts are measured without their own rows.
+    It adds to the namespace: ``memory_bank`` if it was not given, ``fix`` as a sorted list without ``all``,
+    ``min_points`` for the data set, ``train_maps``: whether training parts are measured without their own rows.
     """
     parser, args, given, from_preset = parse_with_preset(build_parser, argv)
     if args.show_options:
@@ -88,7 +88,7 @@ def parse_arguments(argv=None):
 
 
 def two_parts_for(args):
-    """What of parsed options cannot be done with a single training part, as the command line has it; "" if nothing."""
+    """The flag, as on the command line, that needs more than one training part; "" if none does."""
     banks = METHOD_BANKS[args.method_name]
     late_fusion = args.fixes.late_fusion and {"rgb", "xyz"} <= set(banks)
     return needs_training_parts(args.scoring, args.scoring_reference, banks) or (
@@ -97,24 +97,26 @@ def two_parts_for(args):
 
 
 def model_scorings(args):
-    """The scorings of a saved model; the first of them that needs no test set decides in its verdicts: the first that
-    was asked for. Who asks for every one says nothing about an order: then it is calibrated."""
+    """The scorings of a saved model, in the order asked for. Verdicts use the first one that needs no test set. If all
+    scorings were asked for, the order means nothing: then calibrated comes first."""
     every = available_scorings(METHOD_BANKS[args.method_name], args.scoring_map)
     return list(dict.fromkeys([CALIBRATED, *every])) if args.scoring == every else args.scoring
 
 
 def too_few_parts(needed_by):
-    """Why a single training part does not do, as a text; ``needed_by``: what asks for more."""
+    """Text on why a single training part is not enough; ``needed_by``: the flag that needs more."""
     return f"a single training part cannot be measured without its own rows, which {needed_by} does"
 
 
 def parts_used(args, available):
-    """How many of a category's training parts are used: one more than --max_sample, as released (defect 5)."""
+    """Number of a category's training parts that are used: --shots; else --max_sample plus one, as released (defect 5;
+    the fix uses exactly --max_sample)."""
     return min(available, args.shots or args.max_sample + (not args.fixes.max_sample))
 
 
 def _check_model_options(parser, args):
-    """Refuse what contradicts --save_model; adds ``held_out``, the share of the training parts that calibrate."""
+    """Refuse options that contradict --save_model; add ``held_out``, the share of the training parts that are used for
+    calibration."""
     share = args.calibration if isinstance(args.calibration, float) else None
     if args.save_model and not args.eval_mode:
         parser.error(TRAIN_MODE)
@@ -131,11 +133,11 @@ def _check_model_options(parser, args):
     args.held_out = share
 
 
-# ---------------------------------------------------------------- what the options mean further down
+# ---------------------------------------------------------------- what other modules get from the options
 
 
 def extractor_options(args):
-    """Keyword arguments of ``PatchExtractor.from_checkpoints``, but for the device."""
+    """Keyword arguments of ``PatchExtractor.from_checkpoints``, without the device."""
     needed = needed_backbones(METHOD_BANKS[args.method_name])
     return {
         "folder": args.checkpoint_dir,
@@ -175,9 +177,9 @@ def method_settings(args):
     return {**{name: getattr(args, name) for name in same}, **lambdas, "training_maps": args.train_maps}
 
 
-DERIVED = ("fixes", "train_maps", "min_points", "readings", "examination", "held_out")  # set by parse_arguments
-# options that cannot change a score or metric: which categories, where things lie, how it runs, what else is written;
-# what the weights and the data are is recorded by content
+DERIVED = ("fixes", "train_maps", "min_points", "readings", "examination", "held_out")  # set after parsing
+# options that cannot change a score or metric: which categories, where files lie, how it runs, what else is written.
+# Weights and data are recorded by their content instead
 NEUTRAL = (
     "category",
     "dataset_type",
@@ -215,23 +217,24 @@ def recorded_options(args):
 
 
 def deciding_options(options):
-    """Those of recorded options that can change a score or metric; ``eval_mode`` stands in ``fix``."""
+    """Those of the recorded options that can change a score or metric. ``eval_mode`` is not among them: ``fix``
+    contains it."""
     return {
         name: value
         for name, value in options.items()
         if name not in NEUTRAL + DERIVED and (name != "calibration" or isinstance(value, float))
-    }  # a share is taken from the training parts
+    }  # as a share, --calibration takes parts away from training
 
 
 def changed_options(options):
-    """Those of recorded deciding options that differ from main.py's defaults; unknown ones count as changed."""
+    """The deciding options that differ from main.py's defaults; options unknown to main.py count as changed."""
     method = options.get("method_name", default_of("method_name"))
     return {name: value for name, value in deciding_options(options).items() if value != default_of(name, method)}
 
 
 @lru_cache(maxsize=None)
 def default_of(name, method="DINO+Point_MAE+Fusion"):
-    """main.py's default of the option ``name`` with that method; None for one that it does not have."""
+    """main.py's default of the option ``name`` for that method; None for an option that it does not have."""
     implied = {
         "memory_bank": "single" if len(METHOD_BANKS.get(method, ())) == 1 else "multiple",
         "xyz_backbone_name": default_xyz_backbone(method),

@@ -1,23 +1,23 @@
-"""Whether a point cloud lies on its picture: the outline of its points against the picture's foreground."""
+"""Check whether a point cloud lies on its picture: compare the outline of its points with the picture's foreground."""
 
 import numpy as np
 
-BORDER = 2  # pixels of the grid that count as its border
-PLAIN, CLEAR = 0.9, 30.0  # share of the border that looks alike; grey levels by which the foreground differs from it
-INSIDE = 0.7  # share of the points that lie on the foreground
-GAIN, FITTING = 0.15, 0.85  # overlap by which another placement has to be better, and what it has to reach
-PART = (0.03, 0.9)  # share of the picture that a part can take for its outline to be seen
+BORDER = 2  # pixels: width of the grid's border
+PLAIN, CLEAR = 0.9, 30.0  # least share of the border that looks alike; grey levels between border and foreground
+INSIDE = 0.7  # least share of the points that lie on the foreground
+GAIN, FITTING = 0.15, 0.85  # another placement must improve the overlap by this, and reach this overlap
+PART = (0.03, 0.9)  # share of the picture that a part may take; else its outline is not used
 
 
 def misfit(picture, valid):
-    """How the points lie against the picture, as text; None where they fit, or where one of them shows no outline.
+    """Text on how the points are misplaced on the picture; None if they fit, or if picture or cloud shows no outline.
 
     Args:
-        picture: [S, S, 3] grey levels. valid: [S, S] bool, where there are points. Both cover the whole file, each
-            stretched to S × S.
+        picture: [S, S, 3] grey levels, the whole picture stretched to S × S.
+        valid: [S, S] bool, where the cloud has points, stretched likewise.
 
-    An outline is seen only where the border is plain: without points, and of one colour that the foreground differs
-    from clearly.
+    An outline can be seen only if the border is plain: without points, and of one colour that clearly differs from the
+    foreground.
     """
     part = foreground(picture)
     if part is None or _border(valid).mean() > 1 - PLAIN or not PART[0] <= valid.mean() <= PART[1]:
@@ -41,8 +41,8 @@ def misfit(picture, valid):
 
 
 def foreground(picture):
-    """Pixels [S, S] bool of a picture [S, S, 3] that differ clearly from its border; None where border and rest are
-    not told apart."""
+    """[S, S] bool: the pixels of a picture [S, S, 3] that clearly differ from its border; None if border and foreground
+    cannot be told apart."""
     border = _border(picture)
     difference = np.abs(picture - np.median(border, axis=0)).max(axis=2)
     if (_border(difference) < CLEAR / 2).mean() < PLAIN:
@@ -53,12 +53,12 @@ def foreground(picture):
 
 
 def overlap(one, other):
-    """Pixels in both of two masks over pixels in either."""
+    """Intersection over union of two masks."""
     return float((one & other).sum() / max(1, (one | other).sum()))
 
 
 def best_shift(mask, target):
-    """(rows, columns) by which ``mask`` has to be rolled to cover most of ``target``."""
+    """(rows, columns) to roll ``mask`` by, so that it covers as much of ``target`` as possible."""
     found = np.fft.irfft2(np.fft.rfft2(target) * np.conj(np.fft.rfft2(mask)), target.shape)
     return tuple(
         int(s) if s <= len(mask) // 2 else int(s) - len(mask) for s in np.unravel_index(found.argmax(), found.shape)

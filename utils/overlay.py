@@ -1,5 +1,5 @@
-"""Pictures of a judged part: picture, cloud, overlay with outlines, and the matched normal part; and its coloured
-cloud."""
+"""Files to look at for a judged part: a PNG with picture, cloud, map with outlines and matched normal part; a PLY with
+the coloured cloud."""
 
 import textwrap
 from pathlib import Path
@@ -21,11 +21,11 @@ def draw_judgement(path, title, judgement, matched=None):
     """Write a PNG of a judged part.
 
     Args:
-        path: of the PNG.
+        path: the PNG to write.
         title: the part's name.
         judgement: ``feature_extractors.judgement.Judgement``.
-        matched: picture [224, 224, 3] uint8 of the training part that the first region's nearest normal patch is from;
-            None: nothing is shown there.
+        matched: picture [224, 224, 3] uint8 of the training part that has the patch nearest to the first region; None:
+            the panel is left out.
     """
     panels = [_resized(judgement.picture), depth_picture(judgement.cloud)]
     if judgement.map is not None:
@@ -57,7 +57,7 @@ def draw_judgement(path, title, judgement, matched=None):
 
 
 def depth_picture(cloud):
-    """A cloud's depth in colour, near is bright, as PIL picture; grey where nothing was measured."""
+    """A cloud's depth in colour as a PIL picture: near is bright, grey is not measured."""
     import matplotlib
 
     there = measured_pixels(cloud)
@@ -71,8 +71,7 @@ def depth_picture(cloud):
 
 
 def write_ply(path, judgement):
-    """Write the part's cloud as PLY, in metres, coloured by the picture, and by the map where it is above the pixel
-    threshold.
+    """Write the part's cloud as PLY in metres, with the picture's colours and the anomaly map blended in.
 
     Args:
         judgement: ``feature_extractors.judgement.Judgement``.
@@ -91,8 +90,8 @@ def write_ply(path, judgement):
 
 
 def _heated(picture, judgement):
-    """``picture`` of the map's size, the red of each pixel raised by how far the map is on the way from its median to
-    the largest value; fully from the pixel threshold on."""
+    """``picture`` (of the map's size) with heat colours blended in. The heat rises from the map's median, where it is
+    0, to the pixel threshold, from which on it is full."""
     import matplotlib
 
     low, high = float(np.median(judgement.map)), judgement.pixel_threshold
@@ -133,7 +132,7 @@ def _resized(picture):
 
 
 def _plain(text):
-    """Text without characters that the built-in font lacks."""
+    """``text`` without the characters that the built-in font lacks."""
     for sign, plain in (("mm²", "square mm"), ("–", "-"), ("°", " degrees"), ("…", "...")):
         text = text.replace(sign, plain)
     return text.encode("latin-1", "replace").decode("latin-1")

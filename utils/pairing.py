@@ -1,7 +1,7 @@
-"""Which folders of a split hold parts, and which files of a folder belong to one part.
+"""Find the folders of a split that hold parts, and the files of a folder that belong to one part.
 
-A part's picture, point cloud and mask lie in ``rgb``, ``xyz`` and ``gt`` of one defect folder. They pair by name;
-where names differ, by the number in the name; by position only where there is neither.
+A part's picture, point cloud and mask lie in ``rgb``, ``xyz`` and ``gt`` of one defect folder. Files are paired by
+name; if names differ, by the numbers in them, or by the words that differ; by position only if nothing else fits.
 """
 
 import re
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple, Optional
 
 GOOD = "good"
-# kind of file = its folder → suffixes in any case, those of the data sets first
+# folder of a kind of file → its suffixes, upper or lower case; the suffix of the data sets comes first
 SUFFIXES = {
     "rgb": (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"),
     "xyz": (".tiff", ".tif"),
@@ -31,7 +31,7 @@ CLOUDS = {
     ".exr",
     ".zdf",
     ".png",
-}  # what clouds are kept in elsewhere
+}  # suffixes of clouds in other formats
 CONVERT = "tools/import_parts.py converts it"
 JUNK_FOLDERS = {
     "#recycle",
@@ -48,7 +48,7 @@ SHOWN_PAIRS = 2
 
 
 class Part(NamedTuple):
-    """The files of one part; None: there is none, or a run does not read it."""
+    """The files of one part; None: the file is missing, or a run does not read it."""
 
     rgb: Optional[Path]
     xyz: Optional[Path]
@@ -56,34 +56,34 @@ class Part(NamedTuple):
 
 
 class Note(NamedTuple):
-    """Something to say about a file or folder: what kind of thing it is, and the text, which names the path."""
+    """A message about a file or folder: its kind, and the text, which names the path."""
 
     kind: str
     text: str
 
 
 class Pairing(NamedTuple):
-    """The parts of a defect folder, and what stands against reading them."""
+    """The parts of a defect folder, and the problems in it."""
 
-    parts: tuple  # of Part, in the order of a run; complete
-    problems: tuple  # of texts, one a file without a partner; empty where a run can read the folder
-    notes: tuple  # of Note: how files were paired where not by name, what is not read
-    incomplete: tuple  # of Part, those with a file missing
+    parts: tuple  # of Part: complete ones, in the order of a run
+    problems: tuple  # of texts, one per file without a partner; empty if a run can read the folder
+    notes: tuple  # of Note: how files were paired, if not by name; which files are not read
+    incomplete: tuple  # of Part: those that lack a file
 
 
 class _Match(NamedTuple):
     partner: dict  # picture → its file
-    how: str  # name, number, word or position; "" where they do not match
+    how: str  # "name", "number", "word" or "position"; "" if the files do not match
     missing: tuple  # pictures without a file
     extra: tuple  # files without a picture
     reason: str
 
 
 def defect_folders(split):
-    """(folders, notes) of a split: the folders that hold parts, sorted, and Notes of those that are passed over.
+    """(folders, notes) of a split: the folders that hold parts, sorted, and a Note on each folder that is skipped.
 
-    Passed over are what notebooks, network drives and archives leave behind (``.ipynb_checkpoints``, ``@eaDir``,
-    ``__MACOSX``), and empty folders.
+    Empty folders are skipped, and those that notebooks, network drives and archives leave behind
+    (``.ipynb_checkpoints``, ``@eaDir``, ``__MACOSX``).
     """
     split = Path(split)
     folders, notes = [], []
@@ -100,7 +100,7 @@ def defect_folders(split):
 
 
 def is_junk_folder(name):
-    """Whether a folder of this name is one that programs leave behind."""
+    """Whether programs, not users, make folders of this name."""
     return name.startswith((".", "@", "__")) or name in JUNK_FOLDERS
 
 
@@ -110,16 +110,16 @@ def part_files(folder, kind):
 
 
 def pair(folder, with_masks):
-    """Which files of a defect folder belong to one part: see Pairing.
+    """The Pairing of a defect folder: which files belong to one part.
 
     Args:
-        folder: with ``rgb``, ``xyz`` and ``gt``.
-        with_masks: whether parts have masks; a folder without any mask is no problem, one where some lack is.
+        folder: the folder that has ``rgb``, ``xyz`` and ``gt``.
+        with_masks: whether parts have masks. A folder without any mask is accepted; one that lacks some is a problem.
     """
     folder, kinds, notes = Path(folder), ("rgb", "xyz", "gt") if with_masks else ("rgb", "xyz"), []
     files = {kind: part_files(folder, kind) for kind in kinds}
     found = _pair(folder, {kind: _one_a_name(paths, kind) for kind, paths in files.items()})
-    if found.problems:  # files of other suffixes may lie beside the parts: previews, notes
+    if found.problems:  # files with other suffixes, such as previews, may lie beside the parts
         plain = {
             kind: [p for p in paths if p.suffix.lower() == SUFFIXES[kind][0]] or paths for kind, paths in files.items()
         }
@@ -128,7 +128,7 @@ def pair(folder, with_masks):
     used = {path for part in (*found.parts, *found.incomplete) for path in part if path}
     for kind in kinds:
         unread = sorted(p for p in _entries(folder, kind) if p not in used)
-        if unread and (files[kind] or kind == "gt"):  # a fault names them where there is nothing else
+        if unread and (files[kind] or kind == "gt"):  # if there is nothing else, a problem names them
             notes.append(
                 Note("files not read", f"{folder / kind}: {_count(unread)} not read, for instance {unread[0].name}")
             )
@@ -146,7 +146,7 @@ def too_few_shots(folder, count, shots):
 
 
 def natural(text):
-    """Sort key of a name or path in which 9 comes before 10, "scan.png" before "scan2.png", and case does not count."""
+    """Sort key of a name or path: 9 comes before 10, "scan.png" before "scan2.png", and case does not count."""
     return [
         (1, int(piece), "") if piece.isdecimal() else (0 if piece in "./\\" else 2, 0, piece.lower())
         for piece in re.split(r"(\d+|[./\\])", str(text))
@@ -155,7 +155,7 @@ def natural(text):
 
 
 def _entries(folder, kind):
-    """Files and broken links of a kind's folder; hidden ones are left out (macOS leaves ._NAME beside NAME)."""
+    """Files and broken links in the folder of a kind, without hidden files (macOS writes ._NAME beside NAME)."""
     place = folder / kind
     return (
         [p for p in place.iterdir() if not _is_junk(p) and (p.is_file() or (p.is_symlink() and not p.exists()))]
@@ -169,11 +169,11 @@ def _is_junk(path):
 
 
 def _stem(path):
-    return unicodedata.normalize("NFC", path.stem)  # macOS splits letters and their accents
+    return unicodedata.normalize("NFC", path.stem)  # macOS stores a letter and its accent separately
 
 
 def _one_a_name(paths, kind):
-    """Of files that differ in their suffix only, the one whose suffix comes first in SUFFIXES."""
+    """One file per name: of files that differ only in their suffix, the one whose suffix is first in SUFFIXES."""
     best = {}
     for path in sorted(paths, key=lambda p: (SUFFIXES[kind].index(p.suffix.lower()), p.name)):
         best.setdefault(_stem(path), path)
@@ -181,7 +181,7 @@ def _one_a_name(paths, kind):
 
 
 def _same_name(paths):
-    """Texts that refuse files of the same name and kind."""
+    """Texts on files of one kind whose names are the same once accents and the suffix's case are normalised."""
     seen = {}
     for path in paths:
         seen.setdefault((_stem(path), path.suffix.lower()), []).append(path.name)
@@ -252,8 +252,8 @@ def _pair(folder, files):
 
 
 def _match(pictures, others):
-    """How ``others`` belong to ``pictures``, by the first of name, number, differing word and position that fits:
-    _Match."""
+    """The _Match of ``others`` with ``pictures``: by name, number, differing word or position, whichever fits
+    first."""
     stems, names = [_stem(p) for p in pictures], [_stem(p) for p in others]
     plain = _join(pictures, others, stems, names, "name")
     if plain.how:
@@ -293,8 +293,8 @@ def _join(pictures, others, left, right, how):
 
 
 def _numbers(stems):
-    """Keys of names by their numbers, from the strictest: all numbers, those that differ among the names, the last,
-    the first."""
+    """Four lists of keys made from the numbers in names, the strictest first: all numbers, those that differ among the
+    names, the last one, the first one."""
     found = [tuple(int(n) for n in re.findall(r"\d+", stem)) for stem in stems]
     columns = list(zip(*found)) if len({len(n) for n in found}) == 1 else []
     differing = [i for i, column in enumerate(columns) if len(set(column)) > 1]
@@ -306,7 +306,7 @@ def _usable(keys):
 
 
 def _words(stems):
-    """Names without what they all begin and end with."""
+    """The names without their common beginning and their common end."""
     start = len(_common(stems))
     rest = [stem[start:] for stem in stems]
     end = len(_common([text[::-1] for text in rest]))
@@ -352,7 +352,7 @@ def _problems(folder, kind, files, match):
 
 
 def _count(paths):
-    """ "3 .jpg, 1 .txt"."""
+    """Text with the most common suffixes, such as "3 .jpg, 1 .txt"."""
     return ", ".join(
         f"{n} {suffix or 'without suffix'}" for suffix, n in Counter(p.suffix for p in paths).most_common(3)
     )

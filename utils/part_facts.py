@@ -1,4 +1,4 @@
-"""What the files of one part hold: read once, with the functions that a run reads them with."""
+"""Facts about the files of one part, which are read once and with the same functions as in a run."""
 
 import hashlib
 from typing import NamedTuple, Optional
@@ -23,45 +23,45 @@ from utils.units import measure
 
 MASK_SIZE = 224
 PICTURE_STEP = 56  # side of the grid on which outlines are compared
-VERSION = 2  # of the facts; a cache of another is not used
+VERSION = 2  # of the facts; a cache with another version is not used
 
 
 class Job(NamedTuple):
-    """The files of one part to read; None: not there, or not read by a run."""
+    """The files of one part to read; None: the file is missing, or a run does not read it."""
 
     rgb: Optional[str]
     xyz: Optional[str]
     gt: Optional[str]
     img_size: int
-    missing: Optional[tuple]  # values known to stand for "not measured"; None: to be found
-    integers: bool  # whole numbers can be coordinates
+    missing: Optional[tuple]  # values that stand for "not measured"; None: look for them
+    integers: bool  # whether whole numbers can be coordinates
 
 
 class Facts(NamedTuple):
-    """What was found in one part's files, before any judgement. Coordinates are in the file's unit; None where there
-    is no readable file."""
+    """What one part's files hold, before any judgement. Coordinates are in the file's unit. A field is None if its file
+    is missing or unreadable."""
 
     errors: tuple = ()  # (kind, text that names the file)
     notes: tuple = ()  # (kind, text that names the file)
     picture: Optional[str] = None  # "800×800 RGB"
     picture_size: Optional[tuple] = None
     picture_bits: int = 8
-    picture_hash: Optional[str] = None  # of the pixels, whatever the file's format
+    picture_hash: Optional[str] = None  # of the pixels, not of the file
     tiff: Optional[str] = None  # "800×800 float32"
     tiff_size: Optional[tuple] = None
     tiff_hash: Optional[str] = None  # of the coordinates as float32; None without a point
     broken: int = 0  # pixels with NaN or inf
     missing: tuple = ()  # values that stand for "not measured"
-    hidden: int = 0  # pixels that hold them
+    hidden: int = 0  # pixels that hold such values
     points: Optional[int] = None  # at the run's size: pixels with all coordinates non-zero
     edge_points: int = 0  # at the run's size: pixels with one or two coordinates zero
-    distinct: int = 0  # different points among ``points``; with ``edge_distinct`` those of the edge points
-    edge_distinct: int = 0
+    distinct: int = 0  # different points among ``points``
+    edge_distinct: int = 0  # different points among ``edge_points``
     extent: Optional[float] = None  # this and the next three: see utils.units.Measures
     reach: Optional[float] = None
     centre: Optional[tuple] = None
     distance: Optional[float] = None
-    misfit: Optional[str] = None  # how the cloud's outline lies against the picture's
+    misfit: Optional[str] = None  # see utils.outlines.misfit
     mask_size: Optional[tuple] = None
     mask_share: Optional[float] = None  # defective share of the mask as a run reads it
     mask_largest: float = 0
@@ -69,7 +69,7 @@ class Facts(NamedTuple):
 
 
 def read_part(job):
-    """Facts of a Job's files; raises nothing for files that cannot be read."""
+    """The Facts of a Job's files. Unreadable files are recorded in ``errors``; they raise nothing."""
     errors, notes, values = [], [], {}
     small = valid = None
     if job.rgb:
@@ -99,7 +99,7 @@ def read_part(job):
 
 
 def _picture(path, values, notes):
-    """Note a picture's facts; returns it on a small grid, [56, 56, 3] float32."""
+    """Add a picture's facts to ``values`` and ``notes``; returns the picture on a small grid, [56, 56, 3] float32."""
     picture = load_picture(path)
     try:
         shown = to_8_bits(picture, "RGB", picture.bits)
@@ -119,7 +119,7 @@ def _picture(path, values, notes):
 
 
 def _cloud(job, values, notes):
-    """Note a cloud's facts; returns where it has points on a small grid, [56, 56] bool."""
+    """Add a cloud's facts to ``values`` and ``notes``; returns where it has points on a small grid, [56, 56] bool."""
     path = job.xyz
     cloud = read_cloud(path, job.integers)
     points, (height, width) = cloud.points, cloud.points.shape[:2]
@@ -132,8 +132,8 @@ def _cloud(job, values, notes):
         )
     rows, row_counts = np.unique(nearest_index(job.img_size, height), return_counts=True)
     columns, column_counts = np.unique(nearest_index(job.img_size, width), return_counts=True)
-    grid = np.ascontiguousarray(points[rows][:, columns])  # each pixel that a run reads, once
-    weight = row_counts[:, None] * column_counts  # how often it reads it
+    grid = np.ascontiguousarray(points[rows][:, columns])  # the pixels that a run reads, each once
+    weight = row_counts[:, None] * column_counts  # how often a run reads each of them
     there = grid != 0
     some = there[..., 0] | there[..., 1] | there[..., 2]
     valid = there[..., 0] & there[..., 1] & there[..., 2]

@@ -1,12 +1,12 @@
-"""Files of patch pairs, the input of UFF training: written by --save_feature, read by fusion_pretrain.py.
+"""Files of patch pairs, the input of UFF training: main.py --save_feature writes them, fusion_pretrain.py reads them.
 
-One file holds one part's patches [P, xyz width + RGB width], float32 or half precision, xyz first: a ``.pt`` file the
-tensor alone, as released, a ``.safetensors`` file the tensor ``patches`` and, as metadata, xyz width and checksum.
+One file holds one part's patches [P, xyz width + RGB width], float32 or half precision, xyz first. A ``.pt`` file holds
+the tensor alone, as released; a ``.safetensors`` file the tensor ``patches``, with xyz width and checksum as metadata.
 
-Row y·2g + x of a part belongs to the cell (y, x) of a 2g × 2g grid, the RGB patches come from a g × g grid (g = 28),
-so that four rows share one RGB patch. The release writes its two-bank methods' RGB patches in another order (defect
-7): row a·g² + i holds patch (4i + a) mod g², so that xyz and RGB patches of a row do not match. Both orders can be
-told apart and turned into each other, since every RGB patch stands in four rows.
+Row y·2g + x of a part belongs to the cell (y, x) of a 2g × 2g grid. The RGB patches come from a g × g grid (g = 28), so
+four rows share one RGB patch. For two-bank methods the release writes the RGB patches in another order (defect 7): row
+a·g² + i holds patch (4i + a) mod g², so the xyz and RGB patches of a row do not match. Because every RGB patch is in
+four rows, the two orders can be told apart and converted into each other.
 """
 
 import hashlib
@@ -24,27 +24,27 @@ XYZ_DIM = 1152  # width of Point-MAE's and Point-BERT's patches
 SUFFIXES = (".pt", ".safetensors")
 ORDERS = ("matching", "released")
 BACKGROUNDS = ("any_zero", "all_zero")
-BACKGROUND_RUN = 16  # zeros that a row has to begin with to be taken for background: no histogram feature has that many
+BACKGROUND_RUN = 16  # a row that begins with so many zeros is background: no histogram feature has that many
 HOW = "write it again with main.py --save_feature"
 WRITING = "main.py --method_name DINO+Point_MAE --save_feature --fix save_feature writes patch pairs"
 
 
 class Stored(NamedTuple):
-    """What a file holds: patches [P, C] as stored, and the xyz width if the file says it."""
+    """A file's content: patches [P, C] as stored, and the xyz width if the file names it."""
 
     patches: torch.Tensor
     xyz_dim: Optional[int]
 
 
 class PairFolder(NamedTuple):
-    """The files of a training and their widths."""
+    """The files for a training, and the widths of their xyz and RGB patches."""
 
     paths: tuple
     xyz_dim: int
     rgb_dim: int
 
     def digest(self):
-        """A number for the files' names and sizes, to know a folder again."""
+        """A hash of the files' names and sizes, by which a folder is recognised."""
         listed = "\n".join(f"{path.name} {path.stat().st_size}" for path in self.paths)
         return hashlib.sha256(listed.encode()).hexdigest()
 
@@ -64,16 +64,16 @@ class Pairs(NamedTuple):
 def save_patch_pair(path, tensor, half=False, xyz_dim=XYZ_DIM):
     """Write one part's patches in one step.
 
-    In half precision no value becomes zero that was none: zeros are what tells background from object.
+    In half precision no non-zero value becomes zero, since zeros mark the background.
 
     Args:
-        path: ends in ``.pt`` (the released layout) or ``.safetensors``.
+        path: the file; its name ends in ``.pt`` (the released layout) or ``.safetensors``.
         tensor: [P, C], xyz patches first.
         half: float16 instead of float32.
-        xyz_dim: columns that are xyz; kept in ``.safetensors`` files.
+        xyz_dim: number of xyz columns; stored in ``.safetensors`` files.
 
     Raises:
-        InputError: another ending, or values that are not finite or too large for half precision.
+        InputError: the name has another ending, or values are not finite or too large for half precision.
     """
     path, patches = Path(path), tensor.detach().cpu().float().contiguous()
     if path.suffix not in SUFFIXES:
@@ -99,13 +99,13 @@ def save_patch_pair(path, tensor, half=False, xyz_dim=XYZ_DIM):
 
 
 def read_patch_pair(path):
-    """Patches of a file, every byte checked against the file's checksums.
+    """Patches of a file; every byte is checked against the file's checksums.
 
     Returns:
-        Stored, patches in the file's precision.
+        Stored, with the patches in the file's precision.
 
     Raises:
-        InputError: the file is empty, damaged or holds something else than patch pairs.
+        InputError: the file is empty, damaged or holds something other than patch pairs.
     """
     stored = _open(path)
     try:
@@ -129,7 +129,7 @@ def read_patch_pair(path):
 
 
 def _open(path, mapped=True):
-    """Stored, from the file's header where ``mapped``: values are read when they are looked at."""
+    """The Stored of a file. ``mapped``: only the header is read now, values when they are used."""
     path = Path(path)
     try:
         size = path.stat().st_size
@@ -181,11 +181,11 @@ def find_pair_files(folder, xyz_dim=None, rgb_dim=None):
     """The patch-pair files of a folder, their headers checked and their widths found.
 
     Args:
-        xyz_dim, rgb_dim: widths, where they are known. Else a ``.safetensors`` file says its xyz width, background rows
-            of a ``.pt`` file show it (zero in the xyz half alone), and where there are none, it is 1152.
+        xyz_dim, rgb_dim: the widths, if known. Else a ``.safetensors`` file names its xyz width, and background rows of
+            a ``.pt`` file show it (they are zero only in the xyz half). Without background rows it is 1152.
 
     Raises:
-        InputError: no files, an unusable file, or files of different widths.
+        InputError: there are no files, a file is unusable, or files have different widths.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -221,14 +221,14 @@ def find_pair_files(folder, xyz_dim=None, rgb_dim=None):
 
 
 def _shown_xyz_dim(patches):
-    """The xyz width as background rows show it (zero there, not in the RGB half), or None."""
+    """The xyz width, read from background rows, which are zero only in the xyz half; None if there are none."""
     runs = _leading_zeros(patches)
     runs = runs[(runs >= BACKGROUND_RUN) & (runs < patches.shape[1])]
     return int(runs.mode().values) if len(runs) else None
 
 
 def _leading_zeros(patches):
-    """How many zeros each row [P, C] begins with: [P]."""
+    """[P]: the number of zeros at the beginning of each row of ``patches`` [P, C]; 0 if below BACKGROUND_RUN."""
     zero = patches == 0
     begins = zero[:, :BACKGROUND_RUN].all(1).nonzero()[:, 0]
     runs = torch.zeros(len(patches), dtype=torch.long)
@@ -240,10 +240,10 @@ def load_pairs(path, xyz_dim, order="matching", background="any_zero"):
     """The usable pairs of one file, in float32.
 
     Args:
-        order: "matching" brings RGB patches that are in the released order (defect 7) back to their xyz patches;
-            "released" brings matching ones into the released order.
-        background: rows left out: "any_zero", those whose xyz half holds a zero, as released; "all_zero", those whose
-            xyz half is zero throughout (for histograms such as FPFH, whose zeros are values).
+        order: "matching": RGB patches in the released order (defect 7) are put back beside their xyz patches.
+            "released": RGB patches in the matching order are put into the released order.
+        background: which rows to leave out. "any_zero": those with a zero in the xyz half, as released. "all_zero":
+            those whose xyz half is all zeros (for histograms such as FPFH, in which a zero is a value).
 
     Raises:
         InputError: the file is damaged, has another xyz width, or holds UFF's output instead of its input.
@@ -269,7 +269,8 @@ def load_pairs(path, xyz_dim, order="matching", background="any_zero"):
 
 
 def _fused(xyz):
-    """Whether there is a background, two corners alike, that is not zero: what a fusion module makes of zero rows."""
+    """Whether the xyz patches are a fusion module's output: its background is not zero, but the same in every row, so
+    that two corners are equal."""
     side = int(len(xyz) ** 0.5)
     corners = xyz[[0, side - 1, len(xyz) - side, len(xyz) - 1]] if side > 1 else xyz[:1]
     alike = [(a == b).all() for i, a in enumerate(corners) for b in corners[:i]]
@@ -280,7 +281,8 @@ def _fused(xyz):
 
 
 def patch_of_row(rows, order):
-    """Number of the RGB patch in each row of a part: [rows], for ``rows`` = 4g²; see the module for the two orders."""
+    """[rows]: the number of the RGB patch in each row of a part, for ``rows`` = 4g². The module's docstring explains
+    the two orders."""
     patches, side = rows // 4, int((rows // 4) ** 0.5)
     if order == "released":
         return (torch.arange(patches) * 4 + torch.arange(4)[:, None]).flatten() % patches
@@ -289,14 +291,14 @@ def patch_of_row(rows, order):
 
 
 def _row_of_patch(rows, order):
-    """A row that holds each RGB patch: [rows / 4]."""
+    """[rows / 4]: for each RGB patch, the number of a row that holds it."""
     row = torch.empty(rows // 4, dtype=torch.long)
     row[patch_of_row(rows, order)] = torch.arange(rows)
     return row
 
 
 def pair_order(rgb):
-    """The order of RGB patches [P, C]: "matching", "released", or "unknown" where no four rows share a patch."""
+    """The order of RGB patches [P, C]: "matching", "released", or "unknown" if neither fits."""
     rows = len(rgb)
     if rows % 4 or int((rows // 4) ** 0.5) ** 2 * 4 != rows:
         return "unknown"
@@ -307,5 +309,5 @@ def pair_order(rgb):
 
 
 def reorder(rgb, found, wanted):
-    """RGB patches [P, C], in the order ``found``, brought into the order ``wanted``."""
+    """RGB patches [P, C], which are in the order ``found``, put into the order ``wanted``."""
     return rgb[_row_of_patch(len(rgb), found)[patch_of_row(len(rgb), wanted)]]

@@ -1,7 +1,7 @@
-"""Reading pictures and masks of any kind that cameras and annotation tools write.
+"""Reading pictures and masks of all kinds that cameras and annotation tools write.
 
-torch is imported only where a tensor is made: preprocessing reads files too, in many processes, and torch takes
-seconds to import.
+Functions import torch only where they make a tensor. Preprocessing reads files in many processes without torch, which
+takes seconds to import.
 """
 
 import warnings
@@ -14,42 +14,42 @@ from PIL import Image
 
 from utils.errors import InputError
 
-PNG_SIGNATURE, PNG_BIT_DEPTH = b"\x89PNG\r\n\x1a\n", 24  # position of the bit depth in the file
+PNG_SIGNATURE, PNG_BIT_DEPTH = b"\x89PNG\r\n\x1a\n", 24  # byte of the file that holds the bit depth
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-DEPTHS = (8, 10, 12, 14, 16)  # bits that cameras deliver in files of 16 bits
-MOST_MARKS = 16  # values: up to so many, a mask's values are marks and no shades
-DARK = 128  # a mask of shades that are all darker is no ramp from 0 to 255
-LOSSY = 32  # JPEG leaves smaller values than this where nothing was marked
+DEPTHS = (8, 10, 12, 14, 16)  # bits that cameras use in 16-bit files
+MOST_MARKS = 16  # a mask with at most so many different values holds marks, not shades of grey
+DARK = 128  # a mask whose values are all below this does not hold shades from 0 to 255
+LOSSY = 32  # JPEG artefacts in the background are smaller than this
 
 
 class Picture(NamedTuple):
-    """A file's content: a PIL picture of 8 bits a channel, or an array [H, W] or [H, W, C] where it has more."""
+    """A file's content: a PIL picture if it has 8 bits per channel, an array [H, W] or [H, W, C] if it has more."""
 
     content: Union[Image.Image, np.ndarray]
     mode: str  # "RGB", or "RGB 16 bits"
     size: tuple  # (height, width)
-    bits: int  # 8, or the bits that the values of a deeper file need: one of DEPTHS
+    bits: int  # 8; for a deeper file the bits that its values need, one of DEPTHS, or 32 for floating point
 
 
 class Mask(NamedTuple):
     """A defect mask and what was found in its file."""
 
     defect: np.ndarray  # [H, W] bool
-    largest: int  # value in the file
-    background: Optional[str]  # what was taken as background where nothing is black; None: black or transparent
+    largest: int  # largest value in the file
+    background: Optional[str]  # the value taken as background; None: black or transparent
 
 
 def load_picture(path):
-    """Content of a picture file: Picture.
+    """The Picture in a file.
 
     Raises:
-        InputError: unreadable or truncated.
+        InputError: the file is unreadable or truncated.
     """
     try:
         with open(path, "rb") as file:
             head = file.read(PNG_BIT_DEPTH + 1)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # PIL's hint about palettes with transparency
+            warnings.simplefilter("ignore")  # PIL warns about palettes with transparency
             deep = _read_deep(path, head)
             if deep is not None:
                 return _as_picture(deep)
@@ -65,8 +65,8 @@ def load_picture(path):
 
 
 def _read_deep(path, head):
-    """Array of a PNG or tiff with more than 8 bits a channel, None for other files. PIL would drop the lower bits
-    without a word."""
+    """Array of a PNG or tiff with more than 8 bits per channel, whose lower bits PIL would drop silently; None for
+    other files."""
     if head.startswith(PNG_SIGNATURE) and head[PNG_BIT_DEPTH:] == b"\x10":
         import imagecodecs
 
@@ -96,11 +96,11 @@ def _as_picture(array):
 
 
 def to_8_bits(picture, mode, bits=16):
-    """A Picture as PIL picture of ``mode`` ("RGB" or "L"); deeper values are scaled so that ``bits`` bits fill the
-    range.
+    """A Picture as an 8-bit PIL picture of ``mode`` ("RGB" or "L"). Values of a deeper file are scaled: the largest
+    number of ``bits`` bits becomes 255.
 
     Raises:
-        ValueError: floating-point values.
+        ValueError: the values are floating-point.
     """
     if isinstance(picture.content, Image.Image):
         return picture.content if picture.content.mode == mode else picture.content.convert(mode)
@@ -111,13 +111,13 @@ def to_8_bits(picture, mode, bits=16):
 
 
 def read_picture(path, mode, bits=16):
-    """Picture of any kind as 8-bit PIL picture of ``mode`` ("RGB" or "L").
+    """A picture file of any kind as an 8-bit PIL picture of ``mode`` ("RGB" or "L").
 
     Args:
-        bits: that the values of a 16-bit file use, so that a camera of 12 bits does not come out dark.
+        bits: bits that the values of a 16-bit file use. With 12, pictures of a 12-bit camera do not become dark.
 
     Raises:
-        InputError: unreadable or truncated file, or one of floating-point values.
+        InputError: the file is unreadable or truncated, or its values are floating-point.
     """
     picture = load_picture(path)
     try:
@@ -127,14 +127,14 @@ def read_picture(path, mode, bits=16):
 
 
 def load_mask(path):
-    """Defect mask of a file: Mask.
+    """The Mask in a file.
 
-    Few distinct values, a palette, colours or transparency: everything that is not background is defect. Background
-    is black or transparent; in a file that has neither, the value that fills most of it. Grey from 0 to 255: a pixel
-    counts from above half, as in the release.
+    In a file with few different values, a palette, colours or transparency, everything but the background is defect.
+    The background is black or transparent; if a file has neither, it is the most frequent value. In a file with shades
+    of grey from 0 to 255, pixels above half are defect, as in the release.
 
     Raises:
-        InputError: unreadable or truncated file.
+        InputError: the file is unreadable or truncated.
     """
     picture = load_picture(path)
     image, lossy = picture.content, False
@@ -159,9 +159,7 @@ def load_mask(path):
         shown, _ = _marked(alpha, 255 if picture.bits == 8 else 65535, False)
         brightest = values if values.ndim == 2 else values.max(2)
         inside = np.unique(brightest[shown])
-        if (
-            1 < len(inside) <= MOST_MARKS and inside[0] == 0
-        ):  # marks on black, cut out; many values are a photo, cut out
+        if 1 < len(inside) <= MOST_MARKS and inside[0] == 0:  # cut-out marks on black; more values mean a cut-out photo
             shown = _marked(np.where(shown, brightest, 0), full, lossy)[0]
         return Mask(shown, int(alpha.max()), None)
     if values.ndim == 2:
@@ -184,15 +182,14 @@ def _order(marked, largest):
 
 
 def _marked(values, full, lossy):
-    """(defect [H, W] bool, background's value as text where it is not 0) of grey ``values`` [H, W] whose range ends
-    at ``full``."""
+    """(defect [H, W] bool, the background's value as text, None for 0) of grey ``values`` [H, W] from 0 to ``full``."""
     if values.dtype == np.uint8:
         counts = np.bincount(values.ravel(), minlength=256)
         present = np.flatnonzero(counts)
         counts = counts[present]
     else:
         present, counts = np.unique(values, return_counts=True)
-    if lossy:  # near 0 and near the mark there are other values too
+    if lossy:  # JPEG adds values near 0 and near the mark
         return values > max(present[-1], LOSSY) / 2, None
     if len(present) == 1:
         return (values > full / 2) | (values == 1), None
@@ -203,17 +200,17 @@ def _marked(values, full, lossy):
 
 
 def read_defect(path):
-    """Defect mask [H, W] bool of a file, as ``load_mask`` finds it."""
+    """Defect mask [H, W] bool in a file, see ``load_mask``."""
     return load_mask(path).defect
 
 
 def resize_mask(defect, size):
-    """[H, W] bool, nearest-neighbour resized to [size, size] uint8, by PIL's rule as in the release."""
+    """A mask [H, W] bool resized to [size, size] uint8 by nearest neighbour, with PIL's rule as in the release."""
     return np.asarray(Image.fromarray(defect.astype(np.uint8)).resize((size, size), Image.NEAREST))
 
 
 def read_mask(path, size):
-    """``read_defect``, resized to [1, size, size] float, 1 where defective."""
+    """Defect mask in a file as a tensor [1, size, size] float, 1 where defective."""
     import torch
 
     return torch.from_numpy(resize_mask(read_defect(path), size).astype(np.float32))[None]

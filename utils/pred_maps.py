@@ -1,4 +1,4 @@
-"""--save_preds: a picture of each test part with its mask and maps."""
+"""The output of --save_preds: a PNG of each test part with its mask and anomaly maps."""
 
 from pathlib import Path
 
@@ -10,22 +10,21 @@ import scoring_addon
 from utils.files import atomic_path
 from utils.scorings import CALIBRATED
 
-# names are shown as they are: "$" in a path starts no formula
+# the style shows names literally: "$" in a path starts no formula
 STYLE = {"text.usetex": False, "text.parse_math": False, "axes.formatter.useoffset": False}
 SCALE = (
     0,
     0.999,
-)  # quantiles of all pixels that the colours span, so that one far-off part does not make the others dark
+)  # the colours span these quantiles of all pixels, so that one extreme part does not make the others dark
 
 
 def save_pictures(folder, evaluation, scored):
-    """One PNG per test part: input, mask, map; with several scorings also M_dis, and the map it started from.
+    """Write one PNG per test part: input, mask and the map of each scoring; with several scorings also M_dis.
 
-    Maps that are compared share one colour scale, that of the category; calibrated maps, in units of their own, have
-    one of theirs.
+    The maps of a category share one colour scale. Calibrated maps, whose unit differs, have a scale of their own.
 
     Args:
-        folder: ``<folder>/<defect>/<name>.png`` are written.
+        folder: the files are ``<folder>/<defect>/<name>.png``.
         evaluation: Evaluation with pictures.
         scored: {scoring: Scored}.
     """
@@ -59,7 +58,7 @@ def save_pictures(folder, evaluation, scored):
 
 
 def _span(scored):
-    """(low, high) of the colours of some scorings' maps."""
+    """(low, high) of the colour scale for the maps of ``scored`` [Scored]."""
     return np.quantile(np.concatenate([np.ravel(m) for of in scored for m in of.predictions]), SCALE)
 
 

@@ -1,5 +1,5 @@
-"""The files of tools/predict.py: a line of JSON per part as soon as it is judged, a CSV of all in the end, and what is
-kept when the same command is given again."""
+"""The verdict files of tools/predict.py: a JSON line per part as soon as it is judged, and a CSV of all at the end. The
+same command again keeps earlier verdicts that are still valid."""
 
 import csv
 import io
@@ -16,11 +16,11 @@ SECOND = ("reason", "regions", "area_mm2", "label")
 
 
 class Predictions:
-    """Verdicts of parts in a folder.
+    """The verdicts in a folder.
 
     Args:
         folder: where the files lie.
-        tag: what the verdicts depend on beside the part: model and options. Lines of another tag are dropped.
+        tag: text that stands for model and options. Lines with another tag are dropped.
         again: drop all lines.
 
     Attributes:
@@ -37,7 +37,7 @@ class Predictions:
             raise InputError(f"{self._path}: cannot be written ({error.strerror or error})") from None
 
     def known(self, path, files):
-        """Whether the part was judged already, from the same files (``files``: their sizes and times)."""
+        """Whether the part was judged already from the same files; ``files``: their sizes and modification times."""
         return self.rows.get(path, {}).get("files") == files
 
     def keep(self, paths):
@@ -45,21 +45,21 @@ class Predictions:
         self.rows = {path: row for path, row in self.rows.items() if path in set(paths)}
 
     def add(self, row):
-        """Add a part's dict, with "path", "verdict" and "files"; written at once."""
+        """Add a part's dict, which has "path", "verdict" and "files", and write its line at once."""
         row = {**row, "judged_with": self._tag}
         self.rows[row["path"]] = row
         self._file.write(_line(row))
         self._file.flush()
 
     def finish(self, order):
-        """Write both files anew, with the parts in the order of ``order`` [path]; parts not judged are left out."""
+        """Write both files anew with the parts in the order of ``order`` [path], without parts that were not judged."""
         self._file.close()
         rows = [self.rows[path] for path in order if path in self.rows]
         atomic_write_text(self._path, "".join(map(_line, rows)))
         atomic_write_text(self._table, table(rows))
 
     def close(self):
-        """Close the lines without a table."""
+        """Close the file of lines; write no table."""
         self._file.close()
 
     def _read(self):
@@ -67,7 +67,7 @@ class Predictions:
 
 
 def read_lines(path):
-    """[dict] of the parts in a file of verdicts, [] where there is no such file; lines of other programs are left out.
+    """[dict] of the parts in a verdicts.jsonl; [] if the file is missing. Lines that are no verdicts are skipped.
 
     Raises:
         InputError: the file cannot be read.
@@ -85,12 +85,12 @@ def read_lines(path):
             if {"path", "verdict", "judged_with"} <= set(row):
                 rows.append(row)
         except (ValueError, TypeError):
-            continue  # the last line of a killed process
+            continue  # a killed process leaves half a line
     return rows
 
 
 def table(rows):
-    """Text of verdicts.csv: numbers in full precision, empty where there is none."""
+    """Text of verdicts.csv: numbers in full precision, an empty cell where there is none."""
     shares = sorted({f"share_{name}" for row in rows for name in row.get("shares", ())})
     scores = list(dict.fromkeys(f"score_{name}" for row in rows for name in row.get("scores", ())))
     text = io.StringIO()

@@ -1,9 +1,9 @@
-"""What the preprocessing commands share: the categories to do, the samples one after the other or in processes, and
+"""Shared by the preprocessing commands: choice of categories, conversion of samples in one or more processes, and
 preprocessing.json.
 
-A command lists its samples as jobs; a job is done when its mark, the file it writes last, is there. So a run that
-was stopped goes on where it was, and a second one finds nothing to do. A sample that cannot be converted is noted
-and the others go on.
+A command lists its samples as jobs. A job is done if its mark exists, the file that it writes last. So a stopped run
+continues where it was, and a second run finds nothing to do. A sample that cannot be converted is recorded; the others
+are still converted.
 """
 
 import json
@@ -33,7 +33,7 @@ from utils.signals import begin_worker, beginning_workers, held
 
 RECORD = "preprocessing.json"
 PACKAGES = ("numpy", "scipy", "pillow", "tifffile")
-SHOWN = 20  # failures and warnings on the screen; preprocessing.json has all
+SHOWN = 20  # failures and warnings that are printed; preprocessing.json has all
 
 
 class Job(NamedTuple):
@@ -41,21 +41,21 @@ class Job(NamedTuple):
 
     name: str  # "<category>/<split>/<defect>/<sample>" as written
     mark: Path  # the file that is written last
-    work: Callable  # without arguments, picklable; returns a list of warnings; raises InputError or OSError
+    work: Callable  # takes no arguments and can be pickled; returns a list of warnings; raises InputError or OSError
 
 
 class Outcome(NamedTuple):
-    """What became of the jobs."""
+    """The results of the jobs."""
 
-    written: list  # names
-    skipped: list  # names
+    written: list  # names of converted samples
+    skipped: list  # names of samples that were done before
     failed: dict  # {name: reason}
     warnings: dict  # {name: text}
-    stopped: bool  # by the user
+    stopped: bool  # whether the user stopped the run
 
 
 def build_parser(prog, description, dataset_type):
-    """Parser with the options that all commands have."""
+    """Parser with the options that all preprocessing commands have."""
     parser = Parser(prog=prog, description=description, formatter_class=HelpFormatter)
     parser.add_argument(
         "--category",
@@ -71,11 +71,11 @@ def build_parser(prog, description, dataset_type):
 
 
 def find_categories(root, asked, dataset_type):
-    """{official or own name: folder} of the categories in ``root`` that were ``asked`` for, by default all official
-    ones that are there.
+    """{official name, or the user's own: folder} of the categories ``asked`` for; by default of all official ones that
+    exist in ``root``.
 
     Raises:
-        InputError: ``root`` or a category is missing, or none is there.
+        InputError: ``root`` or a category asked for is missing, or ``root`` has no category.
     """
     root = Path(root)
     if not root.is_dir():
@@ -100,10 +100,10 @@ def find_categories(root, asked, dataset_type):
 
 
 def check_apart(target, root, categories):
-    """Make sure that writing to ``target`` cannot touch the download.
+    """Make sure that writing to ``target`` cannot change the download.
 
     Raises:
-        InputError: ``target`` is the source itself or lies in one of its categories.
+        InputError: ``target`` is the download itself or lies in one of its categories.
     """
     target = Path(target)
     for name, folder in categories.items():
@@ -116,7 +116,9 @@ def save_sample(folder, name, rgb, xyz, gt=None):
     """Write a sample's files under the defect folder ``folder``; the picture comes last and marks the sample as done.
 
     Args:
-        rgb: [H, W, 3] uint8. xyz: [H, W, 3] float32. gt: [H, W] uint8, or None for a sample without a mask.
+        rgb: [H, W, 3] uint8.
+        xyz: [H, W, 3] float32.
+        gt: [H, W] uint8; None for a sample without a mask.
     """
     if gt is not None:
         _save_png(mark_of(folder, name, "gt"), gt)
@@ -128,7 +130,7 @@ def save_sample(folder, name, rgb, xyz, gt=None):
 
 
 def mark_of(folder, name, kind="rgb"):
-    """Path of a sample's picture, which marks it as done (or of its mask)."""
+    """Path of a sample's picture, which marks the sample as done; with ``kind`` "gt" the path of its mask."""
     return Path(folder) / kind / f"{name}.png"
 
 
@@ -138,9 +140,9 @@ def _save_png(path, picture):
 
 
 def run_jobs(jobs, workers):
-    """Do the jobs whose mark is not there; returns the Outcome.
+    """Do the jobs whose mark does not exist; returns the Outcome.
 
-    After SIGINT or SIGTERM the samples that were begun are ended and no other is begun.
+    After SIGINT or SIGTERM, samples already begun are completed and no other is begun.
     """
     pending = [job for job in jobs if not job.mark.exists()]
     names = {job.name for job in pending}
@@ -155,7 +157,7 @@ def _bar(items, count):
 
 def _run_here(pending, _, outcome):
     try:
-        with threadpool_limits(1):  # as in the workers, so that the last bit is the same too
+        with threadpool_limits(1):  # as in the workers, so that results agree to the last bit
             for job in _bar(pending, len(pending)):
                 with held():
                     _note(outcome, job.name, *_attempt(job))
@@ -165,7 +167,7 @@ def _run_here(pending, _, outcome):
 
 
 def _run_in_processes(pending, workers, outcome):
-    # fork shares what is imported already; elsewhere it is not safe or not there
+    # fork shares modules that are imported already; outside Linux it is unsafe or missing
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     stopped, broken, futures = False, False, {}
     with ProcessPoolExecutor(workers, context, _begin_worker) as pool:
@@ -204,7 +206,7 @@ def _attempt(job):
             return str(error), []
         except OSError as error:
             return f"{error.filename or job.mark}: {error.strerror or error}", []
-        except Exception as error:  # one sample's trouble must not cost the others
+        except Exception as error:  # one bad sample must not stop the others
             return f"{type(error).__name__}: {error}", []
 
 
@@ -218,10 +220,10 @@ def _note(outcome, name, reason, warnings):
 
 
 def read_record(folder):
-    """Content of preprocessing.json in ``folder``, {} where there is none.
+    """Content of preprocessing.json in ``folder``; {} if there is none.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: the file cannot be read.
     """
     path = Path(folder) / RECORD
     if not path.exists():
@@ -236,19 +238,19 @@ def read_record(folder):
 
 
 class Record:
-    """preprocessing.json of a folder: what was asked for, with what versions, and what became of it.
+    """preprocessing.json of a folder: the command and its options, versions of packages, and the results.
 
     Args:
-        folder: where it lies.
+        folder: where the file lies.
         program: the command's name.
         command: its arguments.
         options: the parsed options.
-        decisive: names of those options that change what is written.
-        coordinates: what is written: metres, millimetres or pixels; an examination takes them as that.
+        decisive: names of the options that change what is written.
+        coordinates: unit of the coordinates written: metres, millimetres or pixels. An examination relies on it.
 
     Raises:
         InputError: the folder was written by another command or with other decisive options, or its record cannot be
-        read.
+            read.
     """
 
     def __init__(self, folder, program, command, options, decisive=(), coordinates="metres"):
@@ -276,13 +278,13 @@ class Record:
         self.started = time.time()
 
     def begin(self):
-        """Write down the options before the first sample of a folder, so that a killed run leaves them."""
+        """Write the options before a folder's first sample, so that even a killed run leaves them."""
         if not self.earlier:
             self._write({**self.content, "state": "running"})
 
     def finish(self, outcome, categories, extra=None):
-        """Write the counts and failures of a run over ``categories``, unless it changed nothing; those of other
-        categories stay."""
+        """Write the counts, failures and warnings of a run over ``categories``, unless the run changed nothing.
+        Failures and warnings of other categories are kept."""
         kept = {
             key: {
                 name: text for name, text in self.earlier.get(key, {}).items() if name.split("/")[0] not in categories
@@ -308,30 +310,30 @@ class Record:
 
 
 def run_command(program, args, work):
-    """``utils.commands.run_command`` for a command that goes on where it was stopped."""
+    """``utils.commands.run_command`` for a command that continues where it was stopped."""
     return commands.run_command(program, args, work, "interrupted; the same command goes on from here")
 
 
 def convert(program, record, target, categories, jobs, unpaired, workers):
-    """Do ``jobs``, keep the Record of ``target`` and report; returns the exit code.
+    """Do ``jobs``, write the Record of ``target`` and print the results; returns the exit code.
 
     Args:
         categories: names of the categories of this run.
-        unpaired: {sample: reason} of what could not become a job.
+        unpaired: {sample: reason} for samples that could not become a job.
     """
     prepare(record, target, jobs, unpaired)
     outcome = run_jobs(jobs, workers)
     outcome.failed.update(unpaired)
-    code = report(program, outcome, target)  # first: the record may meet a full disk
+    code = report(program, outcome, target)  # before the record, whose writing may fail on a full disk
     record.finish(outcome, categories)
     return code
 
 
 def prepare(record, target, jobs, unpaired):
-    """Before the first job: see that there is something to do and that it can be written.
+    """Check, before the first job, that there are samples and that ``target`` can be written to.
 
     Raises:
-        InputError: no sample at all, or ``target`` cannot be written.
+        InputError: there is no sample, or ``target`` cannot be written to.
     """
     if not jobs:
         raise InputError(next(iter(unpaired.values()), None) or "no sample found")
@@ -341,7 +343,7 @@ def prepare(record, target, jobs, unpaired):
 
 
 def report(program, outcome, target):
-    """Print what became of the jobs; returns the exit code."""
+    """Print the results of the jobs; returns the exit code."""
     for kind, texts in (("warning", outcome.warnings), ("failed", outcome.failed)):
         for name, text in list(texts.items())[:SHOWN]:
             print(f"{kind}: {name}: {text}", file=sys.stderr)

@@ -1,11 +1,11 @@
-"""Eyecandies as downloaded to what M3DM reads: points from depth pictures, without the background.
+"""Convert Eyecandies as downloaded into what M3DM reads: points from depth images, without the background.
 
     python utils/preprocess_eyecandies.py --dataset_path DOWNLOAD --target_dir datasets/eyecandies
 
-Reads <category>/{train,test_public}/data/*_{image_4,depth}.png, *_info_depth.yaml, *_pose.txt and in the test split
-*_mask.png; writes <category>/{train/good,test/good,test/bad}/{rgb,xyz}/NNN.{png,tiff} and gt/NNN.png for bad parts
-(for good ones M3DM reads no mask). The points are float32, since that is what M3DM computes with; the release wrote
-float64. A run that was stopped goes on where it was; what is done is left as it is.
+It reads <category>/{train,test_public}/data/*_{image_4,depth}.png, *_info_depth.yaml, *_pose.txt and, in the test
+split, *_mask.png. It writes <category>/{train/good,test/good,test/bad}/{rgb,xyz}/NNN.{png,tiff}, and gt/NNN.png for bad
+parts (M3DM reads no masks of good ones). Points are float32, which M3DM computes with; the release wrote float64. A
+stopped run continues where it was; finished samples are left as they are.
 """
 
 import functools
@@ -26,9 +26,9 @@ from utils.signals import run_to_the_end  # noqa: E402
 
 PROGRAM = "preprocess_eyecandies.py"
 FOCAL = 711.11  # pixels
-LOWEST, FURTHEST, WIDEST = -0.02, 1.8, 1.0  # limits of what is kept, in the ground's frame
+LOWEST, FURTHEST, WIDEST = -0.02, 1.8, 1.0  # limits of y, z and |x| for points that are kept, in the ground's frame
 SCALE = 0.1
-SPLITS = {"train": "train", "test_public": "test"}  # the download's, ours
+SPLITS = {"train": "train", "test_public": "test"}  # name in the download → name written
 NEEDED = ("_image_4.png", "_depth.png", "_info_depth.yaml", "_pose.txt")
 MASK = "_mask.png"
 
@@ -69,8 +69,7 @@ def preprocess(args, command):
 
 
 def list_jobs(categories, target):
-    """(jobs, {sample: what it lacks}) of the categories {name: folder}; a sample is what has a depth picture or a
-    picture."""
+    """(jobs, {sample: what it lacks}) of the categories {name: folder}. A sample has a depth image or a picture."""
     jobs, missing = [], {}
     for category, folder in categories.items():
         before = len(jobs) + len(missing)
@@ -97,7 +96,7 @@ def list_jobs(categories, target):
                 jobs.append(
                     common.Job(
                         name,
-                        bad if bad.exists() else good,  # only the mask tells which it will be
+                        bad if bad.exists() else good,  # only the mask tells good from bad
                         functools.partial(
                             convert, data / stem, target / category / split, stem.zfill(3), split == "test"
                         ),
@@ -109,11 +108,11 @@ def list_jobs(categories, target):
 
 
 def convert(stem, folder, name, masked):
-    """Convert the sample whose files begin with ``stem`` into ``folder``/{good,bad}; returns warnings, of which
-    there are none.
+    """Convert the sample whose files begin with ``stem`` into ``folder``/{good,bad}; returns [], since it has no
+    warnings.
 
     Raises:
-        InputError: a file cannot be used, or nothing but background is left.
+        InputError: a file cannot be used, or only background is left.
     """
 
     def path(end):
@@ -142,10 +141,10 @@ def convert(stem, folder, name, masked):
 
 
 def read_depth(path, low, high):
-    """Depth picture [H, W] float64 in metres: 16 bits from ``low`` to ``high``.
+    """Depth image [H, W] float64 in metres; its 16-bit values span ``low`` to ``high``.
 
     Raises:
-        InputError: unreadable, or not a grey picture of 16 bits.
+        InputError: the file is unreadable, or not a grey 16-bit image.
     """
     try:
         with Image.open(path) as picture:
@@ -163,7 +162,7 @@ def read_range(path):
     """(least, largest) depth in metres from a *_info_depth.yaml.
 
     Raises:
-        InputError: unreadable, or no two such numbers.
+        InputError: the file is unreadable, or does not hold these two numbers.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))["normalization"]
@@ -179,10 +178,10 @@ def read_range(path):
 
 
 def read_pose(path):
-    """Camera pose [4, 4]: from the world's frame to the camera's.
+    """Camera pose [4, 4], which maps the world's frame to the camera's.
 
     Raises:
-        InputError: unreadable, or no invertible 4×4 numbers.
+        InputError: the file is unreadable, or holds no invertible 4×4 matrix.
     """
     try:
         pose = np.loadtxt(path, dtype=np.float64)
@@ -194,10 +193,10 @@ def read_pose(path):
 
 
 def to_points(depth, pose):
-    """Points [H, W, 3] of a depth picture [H, W] in metres, in the world's frame of ``pose`` [4, 4].
+    """Points [H, W, 3] of a depth image [H, W] in metres, in the world's frame of ``pose`` [4, 4].
 
-    A pixel's point is inverse(intrinsics · pose) applied to (u, v, 1, 1/depth), times depth; u is the column, v the
-    row, from 0, and the principal point is (W/2, H/2).
+    A pixel's point is inverse(intrinsics · pose) applied to (u, v, 1, 1/depth), times depth. u is the column and v the
+    row, counted from 0; the principal point is (W/2, H/2).
     """
     height, width = depth.shape
     intrinsics = np.array([[FOCAL, 0, width / 2, 0], [0, FOCAL, height / 2, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
@@ -207,15 +206,15 @@ def to_points(depth, pose):
 
 
 def drop_background(points):
-    """What M3DM reads of the points [H, W, 3]: background 0, axes (x, z, y) scaled by (0.1, -0.1, 0.1); [H, W, 3]
-    float32.
+    """The points [H, W, 3] as M3DM reads them, [H, W, 3] float32: background 0, axes (x, z, y) scaled by (0.1, -0.1,
+    0.1).
 
-    The line from the last row's middle point to the first row's lies on the ground. In a frame with its origin at
-    the former's y and z (x stays), turned about x until that line points to +z, what has y > -0.02, z > 1.8 or |x| >
-    1 is background.
+    The line from the middle point of the last row to that of the first row lies on the ground. The points are moved in
+    y and z so that the line's beginning is the origin, and turned about x so that the line points to +z. In this frame,
+    points with y > -0.02, z > 1.8 or |x| > 1 are background.
 
     Raises:
-        InputError: the two points agree in y and z, or nothing is left.
+        InputError: the two points agree in y and z, or no point is left.
     """
     height, width = points.shape[:2]
     flat = points.reshape(-1, 3)

@@ -1,20 +1,18 @@
-"""Real-IAD D3 as downloaded to what M3DM reads: PNG pictures, points and masks paired by sample.
+"""Convert Real-IAD D3 as downloaded into what M3DM reads: PNG pictures, points and masks paired by sample.
 
     python utils/preprocess_realiad_d3.py DOWNLOAD -o datasets/realiad_d3
 
-Reads <category>/{train,test}/{GOOD,<defect>}/{rgb/<sample>/*L05*RGB*.jpg, xyz/*.tiff, gt/rgb/*.png} and writes
-<category>/{train,test}/{good,<defect>}/{rgb,xyz,gt}/<id>.{png,tiff,png}. Files of one sample share the part of their
-names before the first "_".
+It reads <category>/{train,test}/{GOOD,<defect>}/{rgb/<sample>/*L05*RGB*.jpg, xyz/*.tiff, gt/rgb/*.png} and writes
+<category>/{train,test}/{good,<defect>}/{rgb,xyz,gt}/<id>.{png,tiff,png}. The names of a sample's files agree up to the
+first "_".
 
-x, y and z (--xyz):
-  sensor  as measured; a pixel without a measurement (NaN or inf in x, y or z) becomes 0, 0, 0: background
-  pixel   as the data set's own M3DM fork trains: x is the row and y the column of the file's pixel, from 0, and a z
-  without a measurement becomes
-          the smallest z of the file. So no pixel but those of row 0 and column 0, which the fork loses too, is
-          background.
-Units and sizes stay as they are, except that points or a mask of another aspect than the picture's are stretched to
-it: one side is enlarged, by nearest neighbour as in loading, so that no measurement is lost. A run that was stopped
-goes on where it was; what is done is left as it is.
+--xyz decides what x, y and z are:
+  sensor  as measured. A pixel without a measurement (NaN or inf in x, y or z) becomes 0, 0, 0: background.
+  pixel   as in the data set's own M3DM fork: x is the pixel's row and y its column, from 0; a missing z becomes the
+          smallest z of the file. So only the pixels of row 0 and column 0 are background, which the fork loses too.
+Units and sizes are not changed, with one exception: if points or a mask have another aspect ratio than the picture,
+one side is enlarged (by nearest neighbour, as in loading), so that no measurement is lost. A stopped run continues
+where it was; finished samples are left as they are.
 """
 
 import fnmatch
@@ -73,7 +71,7 @@ def preprocess(args, command):
 
 
 def list_jobs(categories, target, convention):
-    """(jobs, {sample: why it has none}) of the categories {name: folder}."""
+    """(jobs, {sample: why it has no job}) of the categories {name: folder}."""
     jobs, unpaired = [], {}
     for category, folder in categories.items():
         before = len(jobs) + len(unpaired)
@@ -117,8 +115,8 @@ def list_jobs(categories, target, convention):
 
 
 def find_files(folder, *patterns):
-    """{sample id: [files]} of the files anywhere under ``folder`` that match a pattern in lower case; the id is the
-    name before the first "_"."""
+    """{sample id: [files]} of the files at any depth below ``folder`` whose lower-case name matches a pattern. The id
+    is the name up to the first "_"."""
     found = {}
     for path in sorted(folder.rglob("*")):
         if any(fnmatch.fnmatchcase(path.name.lower(), pattern) for pattern in patterns) and not path.name.startswith(
@@ -149,8 +147,8 @@ def convert(files, folder, name, convention):
 
 
 def by_pixel(points):
-    """Points [H, W, 3] in the fork's convention: (row, column, z), missing z replaced by the smallest; [H, W, 3]
-    float32, 0 if all z are missing."""
+    """Points [H, W, 3] in the fork's convention, float32: (row, column, z), with the smallest z in place of missing
+    ones; all 0 if every z is missing."""
     height, width = points.shape[:2]
     z = points[..., 2].astype(np.float32)
     measured = np.isfinite(z)
@@ -161,8 +159,8 @@ def by_pixel(points):
 
 
 def aspect_size(shape, wanted):
-    """(height, width) of the aspect of ``wanted`` (height, width, ...), to within a pixel: ``shape`` with one side
-    enlarged, if need be."""
+    """(height, width): ``shape`` with one side enlarged, if needed, to the aspect ratio of ``wanted`` (height, width,
+    ...), to within a pixel."""
     height, width = shape[:2]
     return max(height, round(width * wanted[0] / wanted[1])), max(width, round(height * wanted[1] / wanted[0]))
 

@@ -1,9 +1,9 @@
-"""MVTec 3D-AD as downloaded to what M3DM reads: the part without its plane and surroundings, padded to a square.
+"""Convert MVTec 3D-AD as downloaded into what M3DM reads: the part without plane and surroundings, padded to a square.
 
     python utils/preprocessing.py DOWNLOAD -o datasets/mvtec3d
     python utils/preprocessing.py DOWNLOAD --in_place
 
-A run that was stopped goes on where it was; what is done is left as it is.
+A stopped run continues where it was; finished samples are left as they are.
 """
 
 import functools
@@ -29,8 +29,8 @@ from utils.units import UNITS  # noqa: E402
 PROGRAM = "preprocessing.py"
 SPLITS = ("train", "validation", "test")
 DECISIVE = ("seed", "unit")
-STAGE = ".preprocessing"  # in the download's folder: results of --in_place until a category is complete
-COMPLETE = "complete"  # in a category's stage: everything is there, moving has begun
+STAGE = ".preprocessing"  # folder in the download: holds results of --in_place until a category is complete
+COMPLETE = "complete"  # file in a category's stage: all results are there, and moving them has begun
 
 
 def main(argv=None):
@@ -119,7 +119,7 @@ def convert(sample, target, seed, keep_touching, unit=None):
     """Preprocess one sample into the folder ``target``; returns warnings.
 
     Raises:
-        InputError: a file cannot be used, sizes differ, or as in ``isolate``.
+        InputError: a file cannot be used, sizes differ, or ``isolate`` refuses the scan.
     """
     from utils.foreground import isolate, pad_square
 
@@ -146,15 +146,15 @@ def convert(sample, target, seed, keep_touching, unit=None):
 
 
 def mask_values(path):
-    """[H, W] uint8 of a mask: its own grey values where these say what ``read_defect`` finds, else 0 and 255, since
-    grey would lose what a palette, colours, class numbers or transparency say."""
+    """Mask [H, W] uint8: the file's own grey values if they agree with ``read_defect``; else 0 and 255, since grey
+    values would lose what a palette, colours, class numbers or transparency mean."""
     defect, grey = read_defect(path), np.asarray(read_picture(path, "L"))
     return grey if np.array_equal(grey > 127, defect) else defect.astype(np.uint8) * 255
 
 
 def make_jobs(samples, target, args):
     """The jobs that write ``samples`` to ``target``."""
-    # here, not at the top, so that --help answers at once, and before processes are forked
+    # imported here, so that --help answers at once, and before processes are forked, which then share it
     from utils import foreground  # noqa: F401
 
     return [
@@ -168,10 +168,10 @@ def make_jobs(samples, target, args):
 
 
 def check_unit(samples, unit):
-    """Refuse a category whose coordinates are in another unit before any work.
+    """Refuse, before any work, a category whose coordinates are in another unit.
 
     Raises:
-        InputError: the first, middle and last of its samples all do not look like it.
+        InputError: the coordinates of the category's first, middle and last sample all do not look like ``unit``.
     """
     for category in dict.fromkeys(_category(s.name) for s in samples):
         own, refusals = [s for s in samples if _category(s.name) == category], []
@@ -188,7 +188,7 @@ def check_unit(samples, unit):
 
 
 def preprocess(args, command):
-    """From the download to another folder; returns the exit code."""
+    """Preprocess the download into another folder; returns the exit code."""
     categories = common.find_categories(args.source, args.categories, "mvtec3d")
     common.check_apart(args.output, args.source, categories)
     record = common.Record(args.output, PROGRAM, command, vars(args), DECISIVE)
@@ -210,15 +210,15 @@ def finished_in_place(source):
 
 
 def moving(source, categories):
-    """Names of the categories whose files a stopped run of --in_place has begun to replace."""
+    """Names of the categories whose files a run of --in_place had begun to replace when it was stopped."""
     return {name for name in categories if (source / STAGE / name / COMPLETE).exists()}
 
 
 def preprocess_in_place(args, command):
     """Replace the download's files; returns the exit code.
 
-    Results are staged in a hidden folder beside the categories. Only when every sample of a category is there, the
-    mark COMPLETE is set and the files are moved; stopped in between, the next run moves the rest. So a file is never
+    Results first go to a hidden folder beside the categories. When all samples of a category are there, the file
+    COMPLETE is written and the results are moved. If this is interrupted, the next run moves the rest. So no file is
     preprocessed twice.
     """
     categories = common.find_categories(args.source, args.categories, "mvtec3d")
@@ -229,7 +229,7 @@ def preprocess_in_place(args, command):
     jobs = [
         job._replace(mark=sample.rgb)
         if _category(sample.name) in finished | begun
-        else job  # done: there is nothing to convert
+        else job  # for a finished category the mark exists, so nothing is converted
         for job, sample in zip(make_jobs(samples, stage, args), samples)
     ]
     common.prepare(record, args.source, jobs, unpaired)
@@ -258,16 +258,16 @@ def preprocess_in_place(args, command):
 
 
 def publish(stage, category, samples):
-    """Move a category's staged files over the download's; can be repeated after an interruption."""
+    """Move a category's staged files over those of the download. It can be repeated after an interruption."""
     (stage / category).mkdir(parents=True, exist_ok=True)
     (stage / category / COMPLETE).touch()
     for sample in samples:
         for path, suffix in ((sample.gt, ".png"), (sample.xyz, ".tiff"), (sample.rgb, ".png")):
             if path is None:
                 continue
-            written = Path(sample.name).name + suffix  # also where the download has another suffix or name
+            written = Path(sample.name).name + suffix  # even if the download's suffix or name differs
             staged = stage / Path(sample.name).parent / path.parent.name / written
-            if staged.exists():  # else it was moved before the interruption
+            if staged.exists():  # else an interrupted run has moved it
                 staged.replace(path.with_name(written))
             if path.name != written and path.with_name(written).exists():
                 path.unlink(missing_ok=True)

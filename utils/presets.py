@@ -1,6 +1,6 @@
-"""What ``--preset`` sets: options that belong together, under one name. A flag given by hand wins.
+"""The presets of ``--preset``: named sets of options. A flag on the command line wins over the preset.
 
-A run's id comes from its options, not from the preset's name, so the same options written out are the same run.
+A run's id depends on its options, not on the preset's name: the same options given as flags are the same run.
 """
 
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ RELEASED, PAPER, BEST = "released", "paper", "best"
 
 
 class Preset(NamedTuple):
-    """When to use a preset, and the options that it changes: {name: value}."""
+    """A preset: when to use it, and the options that it changes, {name: value}."""
 
     use: str
     options: dict[str, Any]
@@ -45,12 +45,12 @@ PRESETS = {
 
 
 def preset_defaults(name, method, map_source="decision"):
-    """The defaults that a preset puts in place of main.py's, for one method.
+    """The defaults that a preset sets instead of main.py's, for one method.
 
     Args:
-        name: of PRESETS.
-        method: --method_name. The fusion module is asked for only where the method has a fusion bank, and only those
-            scorings that the method's banks allow.
+        name: name in PRESETS.
+        method: --method_name. The preset uses the fusion module only if the method has a fusion bank, and only scorings
+            that the method's banks allow.
         map_source: --scoring_map.
 
     Returns:
@@ -87,16 +87,15 @@ def parse_with_preset(build_parser, argv=None):
     """Parse a command line whose --preset changes the defaults.
 
     Args:
-        build_parser: function without arguments; the parser, with the arguments of ``add_preset_arguments`` among its
-            own.
-        argv: words; None: those of the process.
+        build_parser: function without arguments that returns the parser, with those of ``add_preset_arguments`` added.
+        argv: words of the command line; None: those of the process.
 
     Returns:
-        (parser, parsed options, names of the options that were given by hand, names of those that the preset decided).
+        (parser, parsed options, names of the options on the command line, names of those that the preset decided).
     """
     parser, probe = build_parser(), build_parser()
     asked = parser.parse_args(argv)
-    absent = object()  # as every option's default, so that what was given can be told from it
+    absent = object()  # default of every option, to see which ones are on the command line
     probe.set_defaults(**dict.fromkeys(vars(asked), absent))
     given = {name for name, value in vars(probe.parse_args(argv)).items() if value is not absent}
     values = preset_defaults(asked.preset, asked.method_name, asked.scoring_map)
@@ -105,7 +104,7 @@ def parse_with_preset(build_parser, argv=None):
 
 
 def options_table(args, given, from_preset):
-    """A table of all options, one per line: name, value, and where the value comes from ("" where it is the default).
+    """A table of all options, one per line: name, value, and where the value comes from ("" for the default).
 
     Args:
         args, given, from_preset: what ``parse_with_preset`` returns.

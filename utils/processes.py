@@ -1,6 +1,6 @@
-"""Training on several processes: what torchrun says of this one, and what the processes tell each other.
+"""Training in several processes started by torchrun: the number of this process, and the exchange between them.
 
-``torchrun`` sets RANK, WORLD_SIZE and LOCAL_RANK; without them there is one process and nothing is sent.
+``torchrun`` sets RANK, WORLD_SIZE and LOCAL_RANK. Without them there is a single process, which sends nothing.
 """
 
 import contextlib
@@ -16,11 +16,11 @@ from utils.errors import InputError
 
 
 class StoppedTogether(InputError):
-    """What ``Processes.together`` raises, in all processes at the same place."""
+    """Raised by ``Processes.together`` in all processes at the same place."""
 
 
 class Processes(NamedTuple):
-    """This process among all of a training: its number, how many there are, its number on this host, its device."""
+    """This process in a training: its number, the number of processes, its number on this host, its device."""
 
     rank: int = 0
     world: int = 1
@@ -33,13 +33,13 @@ class Processes(NamedTuple):
         return self.rank == 0
 
     def sum(self, tensor):
-        """``tensor`` summed over the processes, in place; every process gets the same."""
+        """Sum ``tensor`` over the processes, in place; every process gets the same sum."""
         if self.world > 1:
             dist.all_reduce(tensor)
         return tensor
 
     def broadcast(self, tensor):
-        """Replace ``tensor`` by the first process's."""
+        """Overwrite ``tensor`` with the first process's values."""
         if self.world > 1:
             dist.broadcast(tensor, 0)
 
@@ -50,7 +50,7 @@ class Processes(NamedTuple):
             rows: [R, C]; R may differ between processes.
 
         Returns:
-            (all rows [sum of R, C], number of the first of this process's rows).
+            (all rows [sum of R, C], position of this process's first row among them).
         """
         if self.world == 1:
             return rows, 0
@@ -65,9 +65,9 @@ class Processes(NamedTuple):
 
     @contextlib.contextmanager
     def together(self):
-        """What one process refuses in the block, all refuse; so none waits for one that has stopped.
+        """If one process raises InputError in the block, all raise; so none waits for a process that has stopped.
 
-        Nothing may be sent between processes in the block.
+        The block must not send anything between processes.
         """
         refused = None
         try:
@@ -81,7 +81,7 @@ class Processes(NamedTuple):
             raise StoppedTogether(f"process {self.rank} stopped because another one did; that one's line says why")
 
     def agree_on(self, text):
-        """Whether all processes have the same ``text``."""
+        """Whether ``text`` is the same in all processes."""
         digest = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
         theirs = torch.zeros(self.world, dtype=torch.long, device=self.device)
         theirs[self.rank] = digest
@@ -95,14 +95,14 @@ def start(device="auto", backend="auto"):
     """Join the other processes, if torchrun started several.
 
     Args:
-        device: auto, cpu, cuda or mps; auto is CUDA where there is one, else the CPU.
-        backend: auto, gloo or nccl; auto is nccl on CUDA, else gloo.
+        device: "auto", "cpu", "cuda" or "mps"; "auto" is CUDA if there is a GPU, else the CPU.
+        backend: "auto", "gloo" or "nccl"; "auto" is nccl on CUDA, else gloo.
 
     Returns:
         Processes.
 
     Raises:
-        InputError: the device or the back end is not there, or is not enough for the processes of this host.
+        InputError: the device or the backend is missing, or this host has fewer devices than processes.
     """
     told = os.environ
     processes = Processes(int(told.get("RANK", 0)), int(told.get("WORLD_SIZE", 1)), int(told.get("LOCAL_RANK", 0)))
@@ -117,12 +117,12 @@ def start(device="auto", backend="auto"):
 
 
 def wait():
-    """Wait for the other processes, all of which have to call this."""
+    """Wait until all processes have called this."""
     if dist.is_available() and dist.is_initialized():
         dist.barrier()
 
 
 def stop():
-    """Leave the other processes."""
+    """Leave the group of processes."""
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()

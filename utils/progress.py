@@ -1,5 +1,5 @@
-"""Progress of long loops and notes, both of which --quiet switches off: a bar on a terminal, elsewhere (in a log file)
-a line per minute."""
+"""Progress of long loops, and notes; --quiet switches both off. Progress is a bar on a terminal, and a line per minute
+elsewhere, such as in a log file."""
 
 import contextlib
 import sys
@@ -9,13 +9,13 @@ from tqdm import tqdm
 
 from utils.signals import raise_if_stopping
 
-SECONDS = 60  # between two lines where the output is no terminal
+SECONDS = 60  # between two lines, if the output is no terminal
 _quiet = False
 
 
 @contextlib.contextmanager
 def quietly(wanted=True):
-    """While the block runs, ``wanted`` says whether progress and notes are off in this process."""
+    """Switch progress and notes off (``wanted``) or on in this process while the block runs."""
     global _quiet
     before, _quiet = _quiet, wanted
     try:
@@ -30,7 +30,7 @@ def is_quiet():
 
 
 def note(text, file=None):
-    """Print what a user may like to know but has not asked for; not under --quiet.
+    """Print something that a user may like to know but has not asked for; nothing with --quiet.
 
     Args:
         text: one or more lines.
@@ -41,13 +41,13 @@ def note(text, file=None):
 
 
 def track(items, total, label, unit="part"):
-    """Yield ``items`` and show how far they are.
+    """Yield ``items`` and show the progress.
 
     Args:
         items: iterable.
         total: number of items that will come.
         label: what is being done, such as "bagel: memory bank".
-        unit: what an item is.
+        unit: what one item is called.
     """
     terminal = sys.stderr.isatty()
     begun = shown = time.monotonic()
@@ -67,7 +67,7 @@ def track(items, total, label, unit="part"):
 
 
 def duration(seconds):
-    """Seconds as people say them."""
+    """A duration as people write it, such as "2 h 05 min", "7 min" or "30 s"."""
     minutes = round(seconds / 60)
     return (
         f"{minutes // 60} h {minutes % 60:02d} min"

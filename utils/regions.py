@@ -1,5 +1,5 @@
-"""Where a part's map is above the pixel threshold: regions with outline, box, size in pixels and mm², and depth
-difference."""
+"""Regions where a part's anomaly map is above the pixel threshold: outline, box, size in pixels and mm², difference in
+depth."""
 
 from typing import NamedTuple
 
@@ -10,28 +10,28 @@ MM = 1000.0  # a metre
 
 
 class Region(NamedTuple):
-    """One connected set of pixels above the threshold. Pixel centres have whole coordinates, x to the right, y down."""
+    """A connected set of pixels above the threshold. Pixel centres have whole coordinates, x to the right, y down."""
 
     pixels: int
     area_mm2: float | None  # as the sensor sees it: projected to the plane of x and y; None without a cloud
     peak: float  # the map's largest value in it
     place: tuple  # (row, column) of the peak
     box: tuple  # (left, top, right, bottom), the last two exclusive
-    contours: tuple  # closed lines [k, 2] of x, y at the threshold: outlines, and holes, if any
+    contours: tuple  # closed lines [k, 2] of x, y at the threshold: outer outlines, and those of holes
     mask: np.ndarray  # bool [bottom - top, right - left]
     unmeasured: int | None  # its pixels without a point; None without a cloud
-    depth_mm: float | None  # median of depth minus reference, above 0 is farther away; None where nothing compares
+    depth_mm: float | None  # median of depth minus reference depth, positive: farther away; None if unknown
 
 
 def find_regions(score_map, threshold, cloud=None, reference_depth=None):
     """Regions of a map above ``threshold``, the one with the highest peak first.
 
     Args:
-        score_map: [H, W] finite.
-        threshold: pixels above it count, those equal to it do not (``utils.verdict.threshold`` of the calibration maps'
-            largest values).
-        cloud: [H, W, 3] metres, 0 where nothing was measured, or None.
-        reference_depth: [H, W] metres, 0 where there is none: what depth is expected at each pixel; needs ``cloud``.
+        score_map: [H, W], finite.
+        threshold: pixels above it count, those equal to it do not. It is ``utils.verdict.threshold`` of the largest
+            values of the calibration maps.
+        cloud: [H, W, 3] metres, 0 where nothing was measured; or None.
+        reference_depth: [H, W] metres, the depth expected at each pixel, 0 where it is unknown; needs ``cloud``.
 
     Returns:
         Tuple of :class:`Region`.
@@ -59,7 +59,7 @@ def find_regions(score_map, threshold, cloud=None, reference_depth=None):
         if reference_depth is not None:
             both = measured & (np.asarray(reference_depth) != 0)
             difference = np.where(both, (cloud[..., 2] - reference_depth) * MM, np.nan)
-    # below the threshold even where the whole map is above it
+    # padding value: below the threshold even if the whole map is above it
     low = min(score_map.min(), 2 * threshold - score_map.max())
     padded_map, padded_labels = np.pad(score_map, 1, constant_values=low), np.pad(labels, 1)
     regions = []
@@ -85,18 +85,18 @@ def find_regions(score_map, threshold, cloud=None, reference_depth=None):
 
 
 def measured_pixels(cloud):
-    """bool [H, W]: where a cloud [H, W, 3] has a point: finite and not all zero."""
+    """[H, W] bool: where a cloud [H, W, 3] has a point, that is, finite and not all zero."""
     finite, there = np.isfinite(cloud), cloud != 0
-    # all(2) and any(2) take much longer
+    # all(2) and any(2) would take much longer
     return finite[..., 0] & finite[..., 1] & finite[..., 2] & (there[..., 0] | there[..., 1] | there[..., 2])
 
 
 def pixel_areas(cloud):
-    """[H, W] mm² that each pixel of a cloud [H, W, 3] in metres sees; NaN where a neighbour, or the pixel itself, has
+    """[H, W] mm²: the area that each pixel of a cloud [H, W, 3] in metres covers; NaN if the pixel or a neighbour has
     no point.
 
-    The area is that of the parallelogram between the neighbours on either side, in the plane of x and y: depth is left
-    out, since its noise and its steps would count as surface. A surface tilted by t shows cos(t) of its area.
+    It is the area of the parallelogram between the neighbours on either side, in the plane of x and y. Depth is left
+    out, since its noise and steps would count as surface. So a surface tilted by t shows cos(t) of its area.
     """
     plane = np.where(measured_pixels(cloud)[..., None], cloud[..., :2], np.nan).astype(np.float64) * MM
     if min(plane.shape[:2]) < 2:
@@ -106,8 +106,8 @@ def pixel_areas(cloud):
 
 
 def _area(sizes, mask, rows, columns):
-    """mm² of a region: its pixels times the median size of one, of the whole part where none of its own is known; None
-    if none is."""
+    """Area of a region in mm²: its number of pixels times their median area; if none of these is known, times that of
+    the whole part; None if none is known."""
     for candidates in (sizes[rows, columns][mask], sizes):
         if not np.isnan(candidates).all():
             return float(mask.sum() * np.nanmedian(candidates))
@@ -115,11 +115,11 @@ def _area(sizes, mask, rows, columns):
 
 
 def _contours(padded_map, padded_labels, number, rows, columns, threshold, low):
-    """Lines at ``threshold`` around one region; map and labels have a frame of one pixel, the map's below the
-    threshold."""
+    """Lines at ``threshold`` around one region. Map and labels are padded by one pixel; in the map the padding is below
+    the threshold."""
     from contourpy import LineType, contour_generator
 
-    # the region's box and a pixel around it
+    # the region's box plus one pixel on each side
     window = slice(rows.start, rows.stop + 2), slice(columns.start, columns.stop + 2)
     other = (padded_labels[window] != 0) & (padded_labels[window] != number)
     lines = contour_generator(z=np.where(other, low, padded_map[window]), line_type=LineType.Separate).lines(threshold)

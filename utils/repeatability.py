@@ -1,11 +1,12 @@
-"""How well the instrument repeats itself: scans of the same part against the spread between parts, verdicts against
-labels.
+"""How well an inspection repeats itself: the spread of scans of one part against the spread between parts, and verdicts
+against labels.
 
-One-way random effects: score = mean + part + repetition. The pooled variance within parts is the repeatability, (MS
-between - MS within) / n0 the variance of parts, with n0 the number of scans a part (for unequal numbers (N - sum n_i² /
-N) / (m - 1)). %GRR and the number of distinct categories are those of the AIAG manual on measurement systems analysis;
-there is one instrument and no operator, so that GRR is the repeatability alone. Intervals: chi-squared for the spread
-within parts; from F for %GRR (exact for normal scores and equally many scans a part, near it otherwise).
+The model has one-way random effects: score = mean + part + repetition. The pooled variance within parts (MS within) is
+the repeatability. The variance between parts is (MS between - MS within) / n0, where n0 is the number of scans per part
+(for unequal numbers (N - sum n_i² / N) / (m - 1)). %GRR and the number of distinct categories are those of the AIAG
+manual on measurement systems analysis. There is one instrument and no operator, so GRR is the repeatability alone. The
+interval for the spread within parts uses chi-squared, that for %GRR uses F. The latter is exact for normal scores and
+equal numbers of scans per part, approximate otherwise.
 """
 
 import math
@@ -20,23 +21,23 @@ from utils.verdict import CANNOT_JUDGE, CONFIDENCE, FAIL, rate
 
 
 class Spread(NamedTuple):
-    """Spread of a value within and between parts; None where it cannot be told."""
+    """Spread of a value within and between parts; None for what cannot be computed."""
 
     scans: int
     parts: int
     mean: float
-    within: float | None  # standard deviation of scans of one part; None where no part was scanned twice
+    within: float | None  # standard deviation of scans of one part; None if no part was scanned twice
     within_low: float | None
     within_high: float | None
     between: float | None  # standard deviation of parts; None with one part
     grr: float | None  # within / sqrt(within² + between²)
     grr_low: float | None
     grr_high: float | None
-    categories: int | None  # floor(1.41 between / within), at least 1; None also where within is 0: there is no limit
+    categories: int | None  # floor(1.41 between / within), at least 1; None also if within is 0: then unlimited
 
 
 class Kappa(NamedTuple):
-    """Cohen's kappa of verdicts and labels, its bootstrap interval over parts, and the agreement; None where
+    """Cohen's kappa of verdicts and labels, its bootstrap interval over parts, and the agreement; None if
     undefined."""
 
     value: float | None
@@ -54,12 +55,12 @@ def part_of(path, pattern=None):
     """The part that a scan's path names.
 
     Args:
-        path: as text, with / or \\.
-        pattern: regular expression that is searched in the path; its first group, or all of it without groups, names
-            the part. None: the scan's folder, of ``PART/rgb/000.png`` the one above ``rgb``.
+        path: text, with / or \\.
+        pattern: regular expression to search in the path. Its first group, or the whole match without groups, is the
+            part's name. None: the name is the scan's folder; for ``PART/rgb/000.png`` the one above ``rgb``.
 
     Raises:
-        InputError: the pattern is none, or does not fit the path.
+        InputError: the pattern is no regular expression, or does not match the path.
     """
     path = str(path).replace("\\", "/")
     if pattern is None:
@@ -80,7 +81,7 @@ def part_of(path, pattern=None):
 
 
 def spread(values, parts, confidence=CONFIDENCE):
-    """:class:`Spread` of values [n] of scans of ``parts`` [n] (names).
+    """The :class:`Spread` of n scans with ``values`` [n]; ``parts`` [n]: the name of each scan's part.
 
     Raises:
         InputError: there is no value, or one is not finite.
@@ -121,7 +122,7 @@ def spread(values, parts, confidence=CONFIDENCE):
 
 
 def _grr(ratio, scans_a_part):
-    """Share of the spread within parts where MS between / MS within is ``ratio``."""
+    """GRR as a share of the total spread, where MS between / MS within is ``ratio``."""
     return 1 / math.sqrt(1 + max(0.0, (ratio - 1) / scans_a_part))
 
 
@@ -129,8 +130,8 @@ def _grr(ratio, scans_a_part):
 
 
 def same_verdicts(verdicts, parts):
-    """:class:`Rate` of the parts scanned more than once whose scans all got the same verdict, "cannot judge" being
-    one."""
+    """The :class:`Rate` of parts, among those scanned more than once, whose scans all got the same verdict; "cannot
+    judge" counts as a verdict."""
     by_part = {}
     for verdict, part in zip(verdicts, parts):
         by_part.setdefault(part, []).append(verdict)
@@ -139,19 +140,19 @@ def same_verdicts(verdicts, parts):
 
 
 def kappa(verdicts, defective, parts, resamples=2000, seed=0, confidence=CONFIDENCE):
-    """:class:`Kappa` of the scans that were judged.
+    """The :class:`Kappa` of the scans that were judged.
 
-    Scans of one part hang together, so parts are drawn with replacement for the interval, good ones among the good and
-    defective ones among the defective. Where all verdicts agree with the labels every draw gives 1, which says little;
-    the rates of ``utils.verdict.outcome`` say more then.
+    Scans of one part depend on each other. So the bootstrap draws whole parts with replacement: good parts among the
+    good, defective parts among the defective. If all verdicts agree with the labels, every draw gives 1, which says
+    little; then the rates of ``utils.verdict.outcome`` say more.
 
     Args:
-        verdicts: [n], those that are "cannot judge" are left out.
+        verdicts: [n]; scans with "cannot judge" are left out.
         defective: [n] truth values, the same for all scans of a part.
         parts: [n] names.
 
     Raises:
-        InputError: a part is labelled both good and defective, or nothing was judged.
+        InputError: a part is labelled both good and defective, or no scan was judged.
     """
     entries = [(v == FAIL, bool(d), p) for v, d, p in zip(verdicts, defective, parts) if v != CANNOT_JUDGE]
     if not entries:
@@ -181,7 +182,7 @@ def kappa(verdicts, defective, parts, resamples=2000, seed=0, confidence=CONFIDE
 
 
 def _kappa(tables):
-    """Cohen's kappa of tables [..., 2, 2]; NaN where agreement by chance is certain."""
+    """Cohen's kappa of tables [..., 2, 2]; NaN if chance alone would give full agreement."""
     n = tables.sum((-2, -1))
     agreed = np.trace(tables, axis1=-2, axis2=-1) / n
     chance = (tables.sum(-1) * tables.sum(-2)).sum(-1) / n**2

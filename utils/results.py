@@ -1,8 +1,8 @@
 """Result files of a run: tables, scores of a category, run.json.
 
-A run's tables are appended to three files, as the release does. Before each stands one line, an HTML comment with
-the run's id, by which a run finds its own table again: it is brought up to date after every category, and never
-written twice.
+A run appends its tables to three files, as the release does. An HTML comment with the run's id stands on the line
+before each table. By it a run finds its own table again: it updates the table after every category and never writes it
+twice.
 """
 
 import csv
@@ -33,8 +33,8 @@ PACKAGES = ("torch", "timm", "numpy", "scipy", "scikit-learn", "fpsample", "pill
 
 
 def untrained_note(paths):
-    """What stands under every table made with the untrained stand-in weights in these files; "" where there are
-    none."""
+    """The note to put under every table that was made with the untrained stand-in weights in files ``paths``; "" if
+    there are none."""
     names = ", ".join(dict.fromkeys(Path(path).name for path in paths))
     return names and f"UNTRAINED stand-in weights ({names}): these scores mean nothing as a benchmark."
 
@@ -45,7 +45,7 @@ def metrics_of(record):
 
 
 def row_title(method_name, scoring):
-    """What the Method column shows: the method, and the scoring where it is not the baseline."""
+    """Text of the Method column: the method, and the scoring unless it is the baseline."""
     return method_name if scoring == "baseline" else f"{method_name} [{scoring}]"
 
 
@@ -57,9 +57,9 @@ def result_table(metric, method_name, metrics):
         metrics: {category: {scoring: Metrics}}; "baseline" is each category's first scoring.
 
     Returns:
-        Text: values rounded to 3 decimals, the mean taken of the rounded ones; behind every scoring a row
-        with its difference to the baseline. A metric that is undefined for a category stands as such, and
-        the mean is of the others.
+        Text. Values are rounded to 3 decimals; the mean is that of the rounded values. After every other scoring comes
+        a row with its difference to the baseline. A metric that is undefined for a category is shown as "undefined";
+        the mean is over the others.
     """
     scorings = list(next(iter(metrics.values())))
     rows, baseline = [], None
@@ -79,8 +79,7 @@ def result_table(metric, method_name, metrics):
 
 
 def column_title(category):
-    """A category's name as a table's heading shows it: in title case, with nothing that would end the cell or the
-    line."""
+    """A category's name for a table's heading: in title case, without characters that would end the cell or line."""
     return escaped(category.title())
 
 
@@ -93,9 +92,9 @@ def comment_of(block, date, options):
     """The comment line before a table.
 
     Args:
-        block: the id that the run finds its table by.
+        block: the id by which the run finds its table.
         date: text.
-        options: {name: value} of those that differ from the defaults.
+        options: {name: value} of the options that differ from the defaults.
     """
     listed = ", ".join(
         f"{name}={' '.join(map(str, value)) if isinstance(value, (list, tuple)) else value}"
@@ -106,11 +105,11 @@ def comment_of(block, date, options):
 
 
 def append_tables(output_dir, method_name, metrics, before="", note=""):
-    """Append the three tables to their files under ``output_dir``, a blank line before each.
+    """Append the three tables to their files in ``output_dir``, with a blank line before each.
 
     Args:
         before: line before each heading, see :func:`comment_of`.
-        note: text behind each table.
+        note: text after each table.
     """
     for metric, (_, name) in TABLES.items():
         path = Path(output_dir) / name
@@ -119,12 +118,11 @@ def append_tables(output_dir, method_name, metrics, before="", note=""):
 
 
 def update_tables(output_dir, method_name, metrics, block, comment, note="", again=False):
-    """Bring a run's own three tables up to date, or append them where they are not there yet.
+    """Update a run's own three tables, or append them if they are not there yet.
 
     Args:
-        block: the run's id in ``comment``; the last table with it is replaced, unless it is the same but for the
-            comment.
-        again: append in any case.
+        block: the run's id in ``comment``. The last table with this id is replaced, unless only its comment differs.
+        again: always append.
 
     Returns:
         Whether a file was written.
@@ -184,7 +182,7 @@ def write_seeds(output_dir, method_name, metrics):
     """Write and return seeds.md: the three tables as mean ± standard deviation over seeds.
 
     Args:
-        metrics: {seed: {category: {scoring: Metrics}}}; a category counts where every seed finished it.
+        metrics: {seed: {category: {scoring: Metrics}}}; a category counts if every seed has finished it.
     """
     seeds = list(metrics)
     categories = [c for c in metrics[seeds[0]] if all(c in metrics[seed] for seed in seeds)]
@@ -213,13 +211,13 @@ def write_seeds(output_dir, method_name, metrics):
 
 
 def _over_seeds(columns, form):
-    """["mean ± standard deviation"] of columns [seeds, c]."""
+    """["mean ± standard deviation"] of each column of ``columns`` [seeds, c]."""
     spread = [f" ± {s:.3f}" for s in columns.std(0, ddof=1)] if len(columns) > 1 else [""] * columns.shape[1]
     return [UNDEFINED if np.isnan(mean) else f"{mean:{form}}{s}" for mean, s in zip(columns.mean(0), spread)]
 
 
 def write_scores(path, evaluation, scored):
-    """Write a category's scores as CSV, one line per test part in the order scored, in full precision.
+    """Write a category's scores as CSV: one line per test part, in the order of scoring, in full precision.
 
     Args:
         evaluation: Evaluation.
@@ -235,7 +233,7 @@ def write_scores(path, evaluation, scored):
 
 
 def environment():
-    """Versions of Python, the platform and the packages that matter."""
+    """{name: value}: versions of Python, the platform and the important packages; number of CPUs."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -245,7 +243,7 @@ def environment():
 
 
 def peak_memory_mib():
-    """Largest resident memory of this process so far in MiB, or None where the system does not tell."""
+    """Largest resident memory of this process so far in MiB; None if the system does not report it."""
     try:
         import resource
     except ImportError:  # Windows
@@ -259,7 +257,7 @@ def write_run(folder, content):
 
 
 def read_run(folder):
-    """The run.json in ``folder`` as a dict, {} where there is none that can be read."""
+    """The run.json in ``folder`` as a dict; {} if it is missing or unreadable."""
     try:
         return json.loads((Path(folder) / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What a run writes beside its results: pictures, maps, features and models, and how it knows that they are there."""
+"""Extra outputs of a run (pictures, maps, features, models), and how a run knows which of them exist already."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from utils.runs import Marker
 
 
 class RunExtras:
-    """The extra outputs that the options ask for; a hidden marker beside each says which unit's it is.
+    """The extra outputs that the options ask for. A hidden marker file beside each names the unit that it belongs to.
 
     Args:
         args: options as ``utils.options.parse_arguments`` returns them.
@@ -29,7 +29,7 @@ class RunExtras:
         }
 
     def lacking(self, category, unit, calibration=None):
-        """Names of the extra outputs asked for that are not there for this unit."""
+        """Names of the extra outputs that the options ask for and this unit lacks."""
         names = [
             n
             for n, folder in self._folders.items()
@@ -40,14 +40,14 @@ class RunExtras:
         return names
 
     def mark(self, what, category, unit, calibration=None):
-        """Note that an extra output is this unit's."""
+        """Record that the extra output ``what`` belongs to this unit."""
         self._marker(what, category).set(self._mark(what, unit, calibration))
 
     def write(self, category, what, unit, write, calibration=None):
-        """Call ``write`` and mark what it wrote; a failure is printed.
+        """Call ``write()`` and mark what it wrote; print a failure.
 
         Returns:
-            (why it failed, "" if it did not; seconds).
+            (why it failed, or ""; seconds).
         """
         start, problem = time.perf_counter(), ""
         try:
@@ -62,12 +62,12 @@ class RunExtras:
         return problem, time.perf_counter() - start
 
     def model_path(self, category):
-        """Where the category's model lies."""
+        """Path of the category's saved model."""
         return Path(self._args.save_model) / f"{category}{SUFFIX}"
 
     def calibrated_with(self, calibration):
-        """A hash of what a model is calibrated with: precision, source, scorings, and the files' names, sizes and
-        times."""
+        """A hash of everything that a model's calibration depends on: precision, source, scorings, and names, sizes and
+        times of the files."""
         facts = [self._args.model_precision, calibration.source, model_scorings(self._args)]
         for part in calibration.parts:
             for path in (part.rgb, part.xyz):

@@ -1,4 +1,4 @@
-"""What a run keeps up to date in its output folder while it goes on: its scores, tables and record."""
+"""The files in the output folder that a run updates while it works: its scores, tables and record."""
 
 from pathlib import Path
 
@@ -12,11 +12,11 @@ class RunOutput:
     Args:
         folder: the output folder.
         run: the run's id, see ``utils.runs.run_id``.
-        units: [Unit] of the run; with the id they tell its table from those of other runs.
+        units: [Unit] of the run. Their names and the id distinguish its table from those of other runs.
         method_name: shown in the tables.
-        started: text, date and time of the run's beginning.
-        options: {name: value} that differ from the defaults.
-        note: text behind every table.
+        started: text with the date and time when the run began.
+        options: {name: value} of the options that differ from the defaults.
+        note: text after every table.
         again: append a new table even if an earlier run has left one (--overwrite).
     """
 
@@ -26,8 +26,8 @@ class RunOutput:
         self.comment = results.comment_of(self.block, started, options)
 
     def publish(self, category, unit, metrics):
-        """Bring the category's scores at the top of the folder up to date with its unit's file, and print its
-        {scoring: Metrics}.
+        """Copy the unit's scores to the category's file at the top of the folder, and print ``metrics`` {scoring:
+        Metrics}.
 
         Raises:
             OSError: a file cannot be read or written.
@@ -42,7 +42,7 @@ class RunOutput:
             print(f"{category}: {scoring}: {', '.join(shown)}", flush=True)
 
     def update_tables(self, metrics):
-        """Bring the three tables up to date with {category: {scoring: Metrics}}; other processes wait meanwhile.
+        """Update the three tables with ``metrics`` {category: {scoring: Metrics}}; other processes wait meanwhile.
 
         Raises:
             OSError: a file cannot be written.
@@ -51,17 +51,17 @@ class RunOutput:
             results.update_tables(
                 self.folder, self.method_name, metrics, self.block, self.comment, self.note, self._again
             )
-        self._again = False  # from here on the table is there
+        self._again = False  # from now on this run's table exists
 
     def tables(self, metrics):
-        """The three tables as they stand in the files, as one text."""
+        """The three tables as one text, as they are in the files."""
         return results.all_tables(self.method_name, metrics, self.comment, self.note)
 
     def write_record(self, record, finished):
-        """Write the record under the run's id, joined with what earlier runs of the same id have finished, and at
-        the top.
+        """Write the record in the run's folder, with the categories that earlier runs of the same id finished, and at
+        the top of the output folder.
 
-        The record of another run at the top is replaced by that of a ``finished`` run only.
+        At the top, the record of another run is replaced only if this run is ``finished``.
 
         Raises:
             OSError: a file cannot be written.

@@ -1,14 +1,15 @@
-"""Runs that lose nothing: what a finished category leaves behind, so that the same command continues instead of
-computing it again.
+"""Runs that lose nothing: the files of a finished category, by which the same command continues instead of computing it
+again.
 
-The unit of work is one category under one set of what can change its result. A run's id is a hash of the deciding
-options (seed among them) and of the weights' contents; a category's data add a second hash to the names of its files:
+The unit of work is one category with one set of options, weights and data. A run's id is a hash of the options that can
+change a result (the seed is one) and of the weights' contents. The files of a category also have a hash of its data in
+their names:
 
-    <output_dir>/runs/<id>/run.json                     what run.json at the top holds for the last run
-    <output_dir>/runs/<id>/<category>-<data>.json       written last: with it the category is finished
-    <output_dir>/runs/<id>/<category>-<data>.csv        its scores
-    <output_dir>/runs/<id>/.<category>-<data>.lock      held by the process that computes it
-    <output_dir>/runs/<id>/.<category>-<data>.holder    which process that is
+    <output_dir>/runs/<id>/run.json                     the run's record; run.json at the top is that of the last run
+    <output_dir>/runs/<id>/<category>-<data>.json       written last: if it exists, the category is finished
+    <output_dir>/runs/<id>/<category>-<data>.csv        the category's scores
+    <output_dir>/runs/<id>/.<category>-<data>.lock      lock of the process that computes the category
+    <output_dir>/runs/<id>/.<category>-<data>.holder    names that process
 """
 
 import contextlib
@@ -25,9 +26,9 @@ from utils.errors import InputError
 from utils.files import atomic_write_text, host
 
 FOLDER = "runs"
-NUMBERS = 2  # version of what is computed: raised when a change of the program changes results
-SIGN_OF_LIFE = 30  # seconds between two touches of a holder file
-DEAD = 600  # seconds without one, after which a process of another host counts as gone
+NUMBERS = 2  # version of the results: raised when a change of the program changes them
+SIGN_OF_LIFE = 30  # seconds after which a process touches its holder file again
+DEAD = 600  # seconds without a touch after which a process on another host counts as dead
 
 
 class Busy(InputError):
@@ -38,7 +39,7 @@ def run_id(options, weights):
     """Id of a run: 12 hexadecimal digits.
 
     Args:
-        options: the deciding options, JSON-able.
+        options: those that can change a result, as a dict that fits into JSON.
         weights: [WeightFile].
     """
     return _hash(
@@ -47,13 +48,12 @@ def run_id(options, weights):
 
 
 def data_id(facts):
-    """Id of a category's data: 8 hexadecimal digits; ``facts``: JSON-able, see :func:`file_facts`."""
+    """Id of a category's data: 8 hexadecimal digits; ``facts``: see :func:`file_facts`."""
     return _hash(facts, 8)
 
 
 def file_facts(paths, root):
-    """[[path relative to ``root``, size, time of change in ns]] of files, None for a missing one's path being
-    skipped."""
+    """[[path relative to ``root``, size, modification time in ns]] of files; a path that is None is skipped."""
     found = []
     for path in filter(None, paths):
         stat = Path(path).stat()
@@ -62,7 +62,7 @@ def file_facts(paths, root):
 
 
 class Unit:
-    """One category under one id: where its results lie, and the lock that goes with them."""
+    """One category of one run: where its results lie, and the lock on them."""
 
     def __init__(self, output_dir, run, category, data):
         self.category, self.folder = category, Path(output_dir) / FOLDER / run
@@ -76,11 +76,11 @@ class Unit:
 
     @property
     def record(self):
-        """Path of the record, JSON; there is one only where the category is finished."""
+        """Path of the record, JSON; the file exists only if the category is finished."""
         return self.folder / f"{self._stem}.json"
 
     def finished(self):
-        """The record of the finished category, a dict; None where it is not finished or the file is damaged."""
+        """The record of the finished category, a dict; None if it is not finished or the file is damaged."""
         try:
             record = json.loads(self.record.read_text(encoding="utf-8"))
             tested = record["metrics"] != {}  # --fit_only leaves none
@@ -89,11 +89,11 @@ class Unit:
             return None
 
     def finish(self, record):
-        """Write the record; from here on the category is finished."""
+        """Write the record; from now on the category counts as finished."""
         atomic_write_text(self.record, json.dumps(record, indent=2, default=str) + "\n")
 
     def refuse_if_busy(self):
-        """Raise Busy where another process holds the category; leaves no file behind."""
+        """Raise Busy if another process holds the category; leave no file behind."""
         if self.folder.is_dir() and (self.folder / f".{self._stem}.lock").exists():
             with self.lock():
                 pass
@@ -108,7 +108,7 @@ class Unit:
         self.folder.mkdir(parents=True, exist_ok=True)
         holder = self.folder / f".{self._stem}.holder"
         try:
-            with FileLock(self.folder / f".{self._stem}.lock", timeout=0):  # the system frees it when its process ends
+            with FileLock(self.folder / f".{self._stem}.lock", timeout=0):  # the system frees it when the process ends
                 self._refuse_other_host(holder)
                 atomic_write_text(holder, json.dumps({"process": os.getpid(), "host": host()}))
                 stop = threading.Event()
@@ -126,7 +126,8 @@ class Unit:
             ) from None
 
     def _refuse_other_host(self, holder):
-        """A lock of another host may not be seen here (network drives differ): then its holder file tells."""
+        """Raise Busy if the holder file names a live process on another host, whose lock a network drive may not
+        show."""
         try:
             known = json.loads(holder.read_text(encoding="utf-8"))
             silent = time.time() - holder.stat().st_mtime
@@ -141,8 +142,8 @@ class Unit:
 
 
 class Marker:
-    """A hidden file that says which unit's files lie in a folder: pictures, say, are those of the last run that drew
-    them."""
+    """A hidden file that names the unit whose files lie in a folder; for example, a folder's pictures belong to the
+    last run that drew them."""
 
     def __init__(self, folder, name):
         self.path = Path(folder) / f".{name}.unit"
@@ -160,7 +161,7 @@ class Marker:
 
 @contextlib.contextmanager
 def tables_lock(output_dir):
-    """Hold the tables and records at the top of an output folder, waiting for other processes."""
+    """Lock the tables and records at the top of an output folder; wait while another process holds the lock."""
     with FileLock(Path(output_dir) / ".tables.lock"):
         yield
 
@@ -169,7 +170,7 @@ def _named(holder):
     try:
         known = json.loads(holder.read_text(encoding="utf-8"))
         return f"process {known['process']} on {known['host']}"
-    except (OSError, ValueError, KeyError):  # between taking the lock and writing the name
+    except (OSError, ValueError, KeyError):  # it holds the lock but has not written its name yet
         return "another process"
 
 

@@ -1,24 +1,24 @@
-"""Saved maps: an ``Evaluation`` in a file, one npz file per category, no pickles.
+"""Saved maps: an ``Evaluation`` as a file; one npz file per category, no pickles.
 
-Version 2; n is the number of test parts, t of training parts, b of banks, maps are [S, S]:
+Layout of version 2, for n test parts, t training parts, b banks and maps [S, S]:
 
     version               int, 2
     meta                  str, JSON: category, and what ``Evaluation.meta`` holds
     path, defect          str [n], as in scores_<category>.csv
     label                 uint8 [n];  has_mask  bool [n]
     mask                  uint8 [n, S, S], 1 where defective
-    picture               uint8 [n, 224, 224, 3], RGB; absent where it was not kept
+    picture               uint8 [n, 224, 224, 3], RGB; absent if it was not kept
     map_decision          [n, S, S], the released map, as it was computed;  score_decision  float64 [n]
     bank_names            str [b];  bank_scores  float64 [n, b], before the lambdas
     map_<bank>            float32 [n, S, S], the map of each bank
-    train_path            str [t], absent, as all that follows, where training parts were not measured
-    train_calibrated      str, JSON: what ``calibrated`` has learned from them; absent in older files
+    train_path            str [t]; this and all below are absent if training parts were not measured
+    train_calibrated      str, JSON: what ``calibrated`` learned from them; absent in older files
     train_statistics      float64 [t, 6]: S_base, Q95, Q99, mean, mean disagreement and maximum
     train_parameters      str, JSON: the lambda, K and source of M_fusion that the statistics are for
-    train_map_decision, train_map_<bank>    maps of the training parts, where they were asked for
+    train_map_decision, train_map_<bank>    maps of the training parts, if asked for
 
-Version 1, which called the fusion bank's map ``map_bank``, is read too. A test part takes about 1 MB, a training
-part 0.9 MB.
+Version 1, in which the fusion bank's map is called ``map_bank``, can be read too. A test part takes about 1 MB, a
+training part 0.9 MB.
 """
 
 import json
@@ -36,7 +36,7 @@ VERSION, SUFFIX = 2, ".npz"
 
 
 def write(evaluation, path, training_maps=False):
-    """Write an evaluation to the file ``path``; ``training_maps``: also the training parts' maps, not only their
+    """Write an Evaluation to the file ``path``. ``training_maps``: write the training parts' maps too, not only their
     statistics."""
     training = evaluation.training
     banks = list(evaluation.bank_map)
@@ -116,10 +116,10 @@ def read(path):
 
 
 def find_saved(folder, categories=None):
-    """Paths of the saved evaluations of ``folder``, sorted by name; of ``categories`` alone where they are given.
+    """Paths of the files of saved maps in ``folder``, sorted by name; with ``categories`` only theirs, in that order.
 
     Raises:
-        InputError: there are none, or one of the categories is not there.
+        InputError: there are none, or one of the categories is missing.
     """
     files = {path.stem: path for path in sorted(Path(folder).glob(f"[!.]*{SUFFIX}"))}
     if not files:
@@ -147,7 +147,7 @@ def _training(arrays, banks):
 
 
 def _update(arrays, meta):
-    """Version 1's arrays as version 2 has them."""
+    """Change version 1's arrays into those of version 2."""
     for prefix in ("map", "train_map"):
         if f"{prefix}_bank" in arrays:
             arrays[f"{prefix}_fusion"] = arrays.pop(f"{prefix}_bank")

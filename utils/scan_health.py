@@ -1,18 +1,18 @@
-"""Can this scan be judged at all? Statistics of picture and cloud, the ranges that good scans keep, and a reason where
-one does not.
+"""Can this scan be judged at all? Statistics of picture and cloud, their ranges in good scans, and the reason if a
+statistic is outside its range.
 
-Statistics are fixed functions of one scan: nothing in them is learned, so those of training, calibration and new scans
-are exchangeable, and the ranges may be learned from training and calibration scans together. Each statistic has its
-two-sided p-value among the n scans. A scan is refused where the smallest p-value, times the number m of statistics
+Statistics are fixed functions of one scan; nothing in them is learned. So the statistics of training, calibration and
+new scans are exchangeable, and the ranges may be learned from training and calibration scans together. Each statistic
+has a two-sided p-value among the n scans. A scan is refused if the smallest p-value, times the number m of statistics
 (Bonferroni), is at most ``alpha_gate``. In other words, each statistic has a range of good values:
 
 - Let k = floor(alpha_gate (n + 1) / (2 m)). The range reaches from the k-th smallest to the k-th largest value seen.
   Example: 5,999 scans, 15 statistics, alpha_gate 0.01: k = 2, so the second smallest to the second largest.
-- Where n is too small (k = 0), the range is that of all n scans, widened by 0.5 + 15/n of its length on either side.
-  It then promises nothing, and the commands say so.
+- If n is too small (k = 0), the range is that of all n scans, widened by 0.5 + 15/n of its length on either side. It
+  then promises nothing, and the commands say so.
 
-The gate and the score's promise do not spoil one another: a good part is falsely failed at most as often as its score
-alone would fail it. The calibration parts of the score must not be sorted out by the gate.
+The gate does not weaken the promise about scores: a good part fails at most as often as it would by its score alone.
+But the gate must not remove any of the score's calibration parts.
 """
 
 import math
@@ -27,23 +27,23 @@ from utils.scans import checked_arrays
 from utils.verdict import exact_rate, parts_needed, percent, rank
 
 ALPHA_GATE = 0.01
-WIDENING = 0.5, 15  # w + v/n; measured refusals of good scans: see tests
+WIDENING = 0.5, 15  # w, v of the widening w + v/n; the tests measure how many good scans are then refused
 FEWEST_SCANS = 3
 SIDE = 224  # shapes are measured on at most this many rows and columns
-CLOSE = 2  # pixels of that grid: gaps narrower than twice this are gaps, not outline
+CLOSE = 2  # pixels of that grid: gaps narrower than twice this belong to the part, not to the background
 FEWEST_POINTS = 16
 BLACK, SATURATED = 2, 250  # of 255
 GREY = np.array([0.299, 0.587, 0.114], np.float32)  # weights of red, green and blue, ITU-R BT.601
-BACKGROUND = 0.05  # share of exactly black pixels from which a picture has an outline
+BACKGROUND = 0.05  # least share of exactly black pixels in a picture from which its outline is measured
 
 
 class DeadSensor(InputError):
-    """A scan in which a sensor gave nothing; the message says which."""
+    """A sensor delivered nothing in this scan; the message names it."""
 
 
 class Kind(NamedTuple):
-    """How a statistic is told: text with {value} and {range}, the factor and the decimals of the number shown, the
-    unit, the smallest difference that means anything (ranges are never narrower than it on either side)."""
+    """How to write a statistic: text with {value} and {range}, factor and decimals of the number shown, its unit, and
+    its resolution, the smallest difference that matters. Ranges are at least that much wider on either side."""
 
     text: str
     factor: float
@@ -76,7 +76,7 @@ class ScanStatistics(NamedTuple):
 
     missing: float  # share of the pixels within the cloud's outline that have no point
     valid_area: float  # mm² of the pixels with a point, without their tilt
-    length: float  # along the cloud's three main axes, between the 1st and the 99th percentile
+    length: float  # length, width, thickness: along the cloud's three main axes, 1st to 99th percentile
     width: float
     thickness: float
     centre_x: float  # mean of the points
@@ -87,34 +87,34 @@ class ScanStatistics(NamedTuple):
     turn_diagonal: float  # 2 cov(x, y) / (var x + var y): 1 and -1 for lines along the diagonals
     brightness: float  # mean grey of the part's pixels, 1 is white
     saturated: float  # share of the part's pixels with a channel at 250 or more
-    sharpness: float  # standard deviation of the Laplacian by that of the grey values, within the part
-    outline: float | None  # intersection over union of picture's and cloud's outline; None without a black background
+    sharpness: float  # standard deviation of the Laplacian divided by that of the grey values, within the part
+    outline: float | None  # intersection over union of the outlines of picture and cloud; None without black background
 
 
 @dataclass(frozen=True)
 class ScanRanges:
-    """What good scans look like; made by :func:`learn`, JSON by ``as_json``."""
+    """The ranges of good scans, made by :func:`learn`."""
 
     names: tuple  # the statistics that are compared
-    low: tuple  # a scan is refused below
-    high: tuple  # and above
-    seen_low: tuple  # smallest and largest value among the scans
+    low: tuple  # a scan is refused below this
+    high: tuple  # or above this
+    seen_low: tuple  # seen_low, seen_high: smallest and largest value among the scans
     seen_high: tuple
     scans: int
     alpha: float
-    promised: bool  # whether at most alpha of good scans are refused; else the ranges are widened
+    promised: bool  # True: at most alpha of good scans are refused; False: the ranges are widened
     widening: float
 
     def as_json(self):
-        """A dict that JSON holds."""
+        """A dict that fits into JSON."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, content):
-        """Back from :meth:`as_json`, also after JSON made lists of the tuples.
+        """The ScanRanges in a dict from :meth:`as_json`; tuples may have become lists.
 
         Raises:
-            InputError: it is something else.
+            InputError: ``content`` is something else.
         """
         try:
             made = cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in content.items()})
@@ -132,7 +132,7 @@ class ScanRanges:
 
     @property
     def promise_text(self):
-        """One sentence: what the gate promises, or that it promises nothing and what it would need."""
+        """One sentence: what the gate promises; or that it promises nothing, and how many scans it would need."""
         if self.promised:
             return (
                 f"at most {percent(self.alpha)} of good scans are refused, over the draw of the {self.scans} scans "
@@ -147,8 +147,8 @@ class ScanRanges:
 
 
 class Health(NamedTuple):
-    """Whether a scan can be judged, why not (one line, "" if it can), and the statistics outside their ranges, the
-    farthest first."""
+    """Whether a scan can be judged, why not (one line, or ""), and the names of the statistics outside their ranges,
+    the farthest outside first."""
 
     fine: bool
     reason: str
@@ -159,8 +159,8 @@ class Health(NamedTuple):
 
 
 def dead_sensor(rgb, xyz):
-    """What is dead, in words, or None: a picture that is black or of one colour, a cloud without points or of one
-    depth.
+    """Text on a sensor that delivered nothing, or None: the picture is black or has one colour only; the cloud has no
+    points, or all have the same x and z.
 
     Args:
         rgb: [H, W, 3] uint8.
@@ -185,7 +185,7 @@ def measure(rgb, xyz):
     """:class:`ScanStatistics` of one scan.
 
     Args:
-        rgb, xyz: as :func:`dead_sensor`; they may differ in size if they show the same.
+        rgb, xyz: as in :func:`dead_sensor`; their sizes may differ if they show the same view.
 
     Raises:
         DeadSensor: see :func:`dead_sensor`.
@@ -198,7 +198,7 @@ def measure(rgb, xyz):
     cloud = _thin(xyz)
     picture, measured = _thin(rgb, cloud.shape[:2]), measured_pixels(cloud)
     points = np.count_nonzero(measured)
-    if points < FEWEST_POINTS:  # few points in a large scan: the grid misses them
+    if points < FEWEST_POINTS:  # the coarse grid misses a few points in a large scan
         raise DeadSensor(
             f"the cloud is empty ({points} points among {measured.size} pixels): the 3D sensor gives nothing"
         )
@@ -217,7 +217,7 @@ def measure(rgb, xyz):
 
 
 def _thin(array, shape=None):
-    """``array`` at evenly spaced rows and columns, at most SIDE of each, or as many as ``shape`` says."""
+    """``array`` at evenly spaced rows and columns: at most SIDE of each, or the numbers in ``shape``."""
     height, width = shape or (min(array.shape[0], SIDE), min(array.shape[1], SIDE))
     rows, columns = (
         ((np.arange(n) + 0.5) * size / n).astype(int) for n, size in ((height, array.shape[0]), (width, array.shape[1]))
@@ -263,8 +263,8 @@ def _shape(points):
 
 
 def _exposure(rgb, picture, outline):
-    """Brightness, overexposure and sharpness of the part's pixels; sharpness at the picture's own size, away from the
-    outline."""
+    """Brightness, overexposure and sharpness of the part's pixels. Sharpness is measured at the picture's own size and
+    away from the outline."""
     from scipy import ndimage
 
     part = picture[outline]
@@ -290,18 +290,19 @@ def _exposure(rgb, picture, outline):
 
 
 def needed(statistics, alpha=ALPHA_GATE):
-    """Scans needed so that at most ``alpha`` of good scans are refused, with that many statistics, each two-sided."""
+    """Number of scans needed to promise that at most ``alpha`` of good scans are refused; ``statistics``: how many are
+    compared, each two-sided."""
     return parts_needed(exact_rate(alpha) / (2 * statistics))
 
 
 def learn(scans, alpha=ALPHA_GATE, widening=None):
-    """:class:`ScanRanges` of good scans.
+    """Learn the :class:`ScanRanges` of good scans.
 
     Args:
-        scans: :class:`ScanStatistics` of at least 3 scans. The outline counts where all of them have one.
+        scans: :class:`ScanStatistics` of at least 3 scans. The outline is used only if all of them have one.
         alpha: highest share of good scans that may be refused.
-        widening: of the range of the scans on either side, in parts of its length, where they are too few for
-            ``alpha``; None: 0.5 + 15/n.
+        widening: if the scans are too few for ``alpha``, the ranges are widened on either side by this share of their
+            length; None: 0.5 + 15/n.
 
     Raises:
         InputError: fewer than 3 scans, or ``alpha`` is not between 0 and 1.
@@ -331,7 +332,7 @@ def learn(scans, alpha=ALPHA_GATE, widening=None):
 
 
 def judge(statistics, ranges):
-    """:class:`Health` of a scan's statistics against the ranges of good scans."""
+    """The :class:`Health` of a scan: its statistics compared with the ranges of good scans."""
     outside = []
     for name, low, high, seen_low, seen_high in zip(
         ranges.names, ranges.low, ranges.high, ranges.seen_low, ranges.seen_high
@@ -348,8 +349,8 @@ def judge(statistics, ranges):
 
 
 def check(rgb, xyz, ranges):
-    """:class:`Health` of a scan: dead sensors first, then the ranges; arguments as :func:`measure` and
-    :func:`judge`."""
+    """The :class:`Health` of a scan: first dead sensors are looked for, then the ranges compared. Arguments as in
+    :func:`measure` and :func:`judge`."""
     try:
         return judge(measure(rgb, xyz), ranges)
     except DeadSensor as dead:
@@ -357,7 +358,7 @@ def check(rgb, xyz, ranges):
 
 
 def _told(name, value, low, high):
-    """A statistic in words; enough decimals that the value does not look as if it lay in the range."""
+    """Text on a statistic outside its range, with enough decimals that the value does not look as if it were inside."""
     kind = KINDS[name]
     for decimals in range(kind.decimals, kind.decimals + 4):
         shown, first, last = (f"{number * kind.factor:.{decimals}f}" for number in (value, low, high))

@@ -1,4 +1,4 @@
-"""One scan as arrays, picture and organised cloud: from files or from a program, its fingerprint, and finding parts."""
+"""A scan as arrays (picture and organised cloud), from files or from a program; its fingerprint; finding parts."""
 
 import hashlib
 from pathlib import Path
@@ -20,7 +20,7 @@ class Scan(NamedTuple):
 
 
 class PartFiles(NamedTuple):
-    """The files of one part; ``name`` is the picture's path relative to where it was looked for, with slashes."""
+    """The files of one part. ``name``: the picture's path with slashes, relative to the folder that was searched."""
 
     name: str
     rgb: Path
@@ -29,10 +29,10 @@ class PartFiles(NamedTuple):
 
 
 def read_scan(rgb_path, xyz_path, reading=Reading()):
-    """The Scan in two files, read as a run reads them.
+    """The Scan in two files, which are read as in a run.
 
     Raises:
-        InputError: a file cannot be read; names it.
+        InputError: a file cannot be read; the message names it.
     """
     rgb = np.asarray(read_picture(rgb_path, "RGB", reading.picture_bits))
     return Scan(rgb, read_tiff_organized_pc(xyz_path, reading)[0])
@@ -42,7 +42,7 @@ def checked_arrays(rgb, xyz):
     """Picture and cloud as numpy arrays, [H, W, 3] uint8 and [h, w, 3].
 
     Raises:
-        InputError: another shape, or another type of the picture.
+        InputError: an array has another shape, or the picture another type.
     """
     rgb, xyz = np.asarray(rgb), np.asarray(xyz)
     for array, name in ((rgb, "picture"), (xyz, "cloud")):
@@ -61,7 +61,7 @@ def scan_of(rgb, xyz):
         xyz: [h, w, 3] numbers, metres.
 
     Raises:
-        InputError: another shape or type.
+        InputError: an array has another shape or type.
     """
     rgb, xyz = checked_arrays(rgb, xyz)
     if xyz.dtype.kind not in "fiu":
@@ -72,7 +72,7 @@ def scan_of(rgb, xyz):
 
 
 def fingerprint(scan):
-    """Hexadecimal sha256 of a scan's content, whatever files it came from."""
+    """Hexadecimal SHA-256 of a scan's content; it does not depend on the files."""
     digest = hashlib.sha256(repr((scan.rgb.shape, scan.xyz.shape)).encode())
     digest.update(np.ascontiguousarray(scan.rgb).data)
     digest.update(np.ascontiguousarray(scan.xyz + np.float32(0)).data)  # -0 becomes 0
@@ -80,14 +80,14 @@ def fingerprint(scan):
 
 
 def find_parts(folder, with_masks=False):
-    """All parts below a folder, at any depth: where there are ``rgb`` and ``xyz`` side by side; [PartFiles] in natural
-    order of their names.
+    """[PartFiles] of all parts in folders ``rgb`` and ``xyz`` that lie side by side, at any depth below ``folder``; in
+    natural order of their names.
 
     Args:
-        with_masks: whether masks in ``gt`` beside them are looked for.
+        with_masks: look for masks in the folder ``gt`` beside them.
 
     Raises:
-        InputError: the folder is missing, holds no part, or files do not pair.
+        InputError: the folder is missing or holds no part, or files do not pair.
     """
     folder = Path(folder)
     if not folder.is_dir():

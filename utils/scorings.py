@@ -1,11 +1,11 @@
-"""Which scorings there are, the paper's and ours, and which a method with given memory banks can have: asked before any
-work, and again where saved maps are scored."""
+"""The scorings, the paper's and this project's own, and which of them a method can have with its memory banks. Commands
+check this before any work, and again when they score saved maps."""
 
 import scoring_addon
 from scoring_addon import SCORINGS, needs_maps
 
 CALIBRATED = "calibrated"
-# as scoring_addon.SCORINGS has them: name → (pixel map, image score, where it comes from)
+# this project's own scorings, in the form of scoring_addon.SCORINGS: name → (pixel map, image score, source)
 OURS = {
     CALIBRATED: (
         "larger of the banks' maps, each in units of its normal training parts' maps",
@@ -17,18 +17,19 @@ ALL = {**SCORINGS, **OURS}
 
 
 def add_scoring_arguments(group):
-    """Add the add-on's flags to an ``argparse`` parser or group; --scoring takes several names, and ours too."""
+    """Add the add-on's flags to an ``argparse`` parser or group. --scoring takes several names, those in OURS
+    included."""
     scoring_addon.add_arguments(_WithOurs(group), several=True)
 
 
 class _WithOurs:
-    """A group whose --scoring knows our names beside the paper's."""
+    """An argument group whose --scoring also accepts the names in OURS."""
 
     def __init__(self, group):
         self._group = group
 
     def add_argument(self, flag, **options):
-        """As argparse has it."""
+        """Like argparse's method; extends the choices and the help of --scoring."""
         if flag == "--scoring":
             options["choices"] = [*ALL, "all"]
             ours = "; ".join(f"{name}: {maps}, {score} [{where}]" for name, (maps, score, where) in OURS.items())
@@ -48,11 +49,12 @@ def needs_test_set(name, reference):
 
 
 def needs_training_parts(names, reference, bank_names):
-    """What needs the training parts measured without their own rows, as the command line has it; "" if nothing does.
+    """The flag, as on the command line, for which training parts must be measured without their own rows; "" if none
+    needs it.
 
     Args:
-        names: scorings.
-        reference: --scoring_reference, which one-bank methods do not read.
+        names: names of scorings.
+        reference: --scoring_reference, which one-bank methods do not use.
         bank_names: the method's banks.
     """
     if CALIBRATED in names:
@@ -61,11 +63,11 @@ def needs_training_parts(names, reference, bank_names):
 
 
 def scoring_problem(name, bank_names, map_source="decision"):
-    """Why a method with these banks cannot be scored so, as a text; None where it can.
+    """Text on why a method with these banks cannot have this scoring; None if it can.
 
     Args:
-        name: the scoring.
-        bank_names: of "xyz", "rgb" and "fusion".
+        name: name of the scoring.
+        bank_names: the method's banks, some of "xyz", "rgb" and "fusion".
         map_source: where M_fusion comes from, "decision" or "bank" (--scoring_map).
     """
     banks = ", ".join(bank_names)

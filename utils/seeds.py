@@ -1,4 +1,4 @@
-"""main.py --seeds: a run for each seed, and the table of their mean and spread."""
+"""main.py --seeds: one run per seed, and the table of means and standard deviations over the seeds."""
 
 import argparse
 import sys
@@ -11,14 +11,15 @@ from utils.progress import note
 
 
 def run_seeds(args, run_once):
-    """A run for each of --seeds in a folder of its own; seeds.md is written after each. Returns the exit code.
+    """Do one run per seed of --seeds, each in a folder of its own, and write seeds.md after each. Returns the exit
+    code.
 
     Args:
         args: options as ``utils.options.parse_arguments`` returns them.
-        run_once: function of (options, ``extractor=`` of an earlier seed's run or None), that returns (exit code,
-            the Run).
+        run_once: function (options, extractor=...) → (exit code, Run); ``extractor`` is that of an earlier seed's run,
+            or None.
     """
-    from utils.results import write_seeds  # here, since scikit-learn takes a second
+    from utils.results import write_seeds  # imported here: scikit-learn takes a second
 
     codes, metrics, table, extractor = [], {}, "", None
     for seed in dict.fromkeys(args.seeds):
@@ -43,7 +44,7 @@ def run_seeds(args, run_once):
             print(f"main.py: seed {seed}: {error}", file=sys.stderr)
             codes.append(REFUSED)
             continue
-        except Exception as error:  # one seed's trouble must not cost the others
+        except Exception as error:  # one failing seed must not stop the others
             traceback.print_exc()
             print(f"main.py: seed {seed}: {type(error).__name__}: {error}", file=sys.stderr)
             codes.append(FAILED)

@@ -1,9 +1,9 @@
-"""How much of a part's score, and of a region, comes from which bank and from the disagreement of two.
+"""How much of a part's score, or of a region, comes from each bank and from the disagreement of RGB and xyz.
 
-Every pixel map of ours is a sum of terms, a map each: a bank's map times its factor, and for M_pix the modulation
-M_fusion · λ · M_dis, called ``disagreement``; of the calibrated map each pixel belongs to the bank that is largest
-there. Every image score is a weighted sum of a few pixels of that map (the largest, the K largest, all, or those where
-a quantile lies) and of the mean disagreement, so the shares of the terms add up to the score, but for rounding.
+Every pixel map is a sum of terms, each of which is a map: a bank's map times its factor, and for M_pix the modulation
+M_fusion · λ · M_dis, called ``disagreement``. In the calibrated map, each pixel belongs to the bank that is largest
+there. Every image score is a weighted sum of some pixels of that map (the largest, the K largest, all, or those at a
+quantile) and of the mean disagreement. So the shares of the terms add up to the score, except for rounding.
 """
 
 import numpy as np
@@ -40,10 +40,11 @@ def map_terms(scoring, maps, weights, parameters, statistics=None):
 
 
 def score_shares(scoring, terms, maps, scores, weights, parameters, reference=None, statistics=None):
-    """{term: share} of an image score; they add up to it, but for rounding.
+    """{term: share} of an image score; the shares add up to it, except for rounding.
 
     Args:
-        scoring, parameters: as :func:`map_terms`, whose result ``terms`` is.
+        scoring, parameters: as in :func:`map_terms`.
+        terms: result of :func:`map_terms`.
         maps, scores: {bank: [S, S]} and {bank: score} of the part.
         weights: {bank: factor} of the decision score.
         reference: ``scoring_addon.Statistics`` of training parts, for the scorings that need it.
@@ -54,7 +55,7 @@ def score_shares(scoring, terms, maps, scores, weights, parameters, reference=No
     m_pix = sum(terms.values())
 
     def of_pixels(*parts):
-        """Shares of weighted sums of pixels: parts are (factor, indices)."""
+        """{term: share} of a sum over ``parts``: each (factor, indices) adds factor times the mean of these pixels."""
         return {name: float(sum(f * term.ravel()[index].mean() for f, index in parts)) for name, term in terms.items()}
 
     topk = _largest(m_pix, parameters.topk)
@@ -75,7 +76,7 @@ def score_shares(scoring, terms, maps, scores, weights, parameters, reference=No
     )
     found = scoring_addon.calibrate(stats, used, reference, tail)
     w = float(found.w[0])
-    upper = gamma if tail else 0.0  # of Q99 - Q95
+    upper = gamma if tail else 0.0  # weight of Q99 - Q95
     parts = [(1 - w, topk), (w * beta, everywhere)]
     parts += [(w * (alpha - upper) * f, index) for f, index in _at_quantile(m_pix, 0.95)]
     parts += [(w * upper * f, index) for f, index in _at_quantile(m_pix, 0.99)]
@@ -97,7 +98,7 @@ def _largest(values, count):
 
 
 def _at_quantile(values, q):
-    """[(factor, [index])] of the pixels between which the linearly interpolated quantile lies."""
+    """[(factor, [index])] of the two pixels between which the linearly interpolated quantile lies."""
     order = np.argsort(np.ravel(values), kind="stable")
     at = q * (len(order) - 1)
     low = int(at)

@@ -1,8 +1,8 @@
-"""Ctrl-C and SIGTERM: the first stops a command, further ones do not disturb it while it writes what it has.
+"""Ctrl-C and SIGTERM: the first one stops a command; further ones do not disturb it while it writes its results.
 
-A signal that was ignored when the command began (nohup, a shell's background job) stays ignored. The handler never
-raises where the exception would be lost or do harm: in a finaliser, in a ``held`` block, while workers are begun.
-There the stop is remembered, and raised a moment later.
+A signal that was ignored when the command began (nohup, a shell's background job) stays ignored. The handler raises
+nothing where the exception would be lost or do harm: in a finaliser, in a ``held`` block, while workers are started.
+There it remembers the stop and raises it a moment later.
 """
 
 import contextlib
@@ -12,22 +12,22 @@ import sys
 import threading
 
 STOPS = (signal.SIGINT, signal.SIGTERM)
-WEAK = ("weakref.py", "_weakrefset.py")  # their functions are called where Python ignores exceptions
+WEAK = ("weakref.py", "_weakrefset.py")  # in functions of these files Python ignores exceptions
 MOMENT = 0.05  # seconds until a remembered stop is tried again
-PATIENCE = 2  # seconds that a worker leaves its parent, which was told too, to end it in an orderly way
+PATIENCE = 2  # seconds that a worker waits for its parent, which got the signal too, to end it in an orderly way
 
 
 class _State:
     stopping = False  # the user has asked for a stop
-    raised = False  # and it was raised
-    holds = 0  # held blocks around this place
+    raised = False  # the stop was raised as KeyboardInterrupt
+    holds = 0  # number of held blocks around the code that runs
 
 
 def raise_if_stopping():
     """Raise KeyboardInterrupt if the user has asked for a stop.
 
-    Long loops call this before each step. The signal itself mostly raises the same exception at once; but some
-    library may have dropped it, and without a second look the loop would run to its end.
+    Long loops call this before each step. Usually the signal has raised the same exception already. But a library may
+    have dropped it, and then the loop would run to its end.
     """
     if _State.stopping:
         _State.raised = True
@@ -36,7 +36,7 @@ def raise_if_stopping():
 
 @contextlib.contextmanager
 def held():
-    """A stop that is asked for while the block runs is raised after it; a worker that has begun it ends it."""
+    """Delay a stop that comes while the block runs until its end. A worker process, too, completes the block first."""
     _State.holds += 1
     try:
         yield
@@ -48,14 +48,15 @@ def held():
 
 @contextlib.contextmanager
 def beginning_workers():
-    """Processes begun in the block have no signal reach them until they call ``begin_worker``, their first act.
+    """Start worker processes in this block: signals reach them only after they have called ``begin_worker``, which they
+    must do first.
 
-    ``ProcessPoolExecutor`` begins them in ``submit`` and ``map``, ``DataLoader`` in ``__iter__``.
+    ``ProcessPoolExecutor`` starts them in ``submit`` and ``map``, ``DataLoader`` in ``__iter__``.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    with held():  # as well, since another thread may take the signal for this one
+    with held():  # needed too: another thread may receive the signal
         before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
         try:
             yield
@@ -64,8 +65,8 @@ def beginning_workers():
 
 
 def begin_worker():
-    """First act of a worker process: Ctrl-C is its parent's business; after SIGTERM it ends its ``held`` block and
-    gives its parent a moment to take the result."""
+    """The first call in a worker process. It then ignores Ctrl-C, which its parent handles. After SIGTERM it completes
+    its ``held`` block and waits a moment for its parent to take the result."""
     _State.stopping, _State.raised, _State.holds = False, False, 0
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "setitimer"):
@@ -78,15 +79,14 @@ def _leave(*_):
     if _State.holds:
         signal.setitimer(signal.ITIMER_REAL, MOMENT)
     else:
-        os._exit(0)  # quietly: torch reports any other code in the parent
+        os._exit(0)  # torch would report any other code in the parent
 
 
 @contextlib.contextmanager
 def first_signal_stops(program):
-    """While the block runs, the first Ctrl-C or SIGTERM raises KeyboardInterrupt, and further ones only ask for
-    patience.
+    """While the block runs, the first Ctrl-C or SIGTERM raises KeyboardInterrupt; further ones only print a line.
 
-    Outside the main thread, which alone can have signal handlers, nothing changes.
+    It does nothing outside the main thread, since only that can have signal handlers.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -96,7 +96,7 @@ def first_signal_stops(program):
     def stop(_, frame):
         if _State.stopping:
             with contextlib.suppress(OSError):
-                os.write(2, patience)  # print could meet its own half-written line here
+                os.write(2, patience)  # print could be interrupted within its own line
             return
         _State.stopping = True
         raise_where_possible(None, frame)
@@ -110,13 +110,13 @@ def first_signal_stops(program):
             raise_if_stopping()
 
     def try_again():
-        if hasattr(signal, "setitimer"):  # elsewhere the stop waits for raise_if_stopping
+        if hasattr(signal, "setitimer"):  # without it the stop waits for raise_if_stopping
             before.setdefault(signal.SIGALRM, signal.getsignal(signal.SIGALRM))
             signal.signal(signal.SIGALRM, raise_where_possible)
             signal.setitimer(signal.ITIMER_REAL, MOMENT)
 
     def unraisable(lost):
-        if _State.stopping and issubclass(lost.exc_type, KeyboardInterrupt):  # a finaliser of another kind
+        if _State.stopping and issubclass(lost.exc_type, KeyboardInterrupt):  # raised in another kind of finaliser
             _State.raised = False
             try_again()
         else:
@@ -128,10 +128,10 @@ def first_signal_stops(program):
         for number in STOPS:
             if signal.getsignal(number) != signal.SIG_IGN:
                 before[number] = signal.signal(number, stop)
-        raise_if_stopping()  # one that run_to_the_end remembered
+        raise_if_stopping()  # run_to_the_end may have remembered a stop
         yield
     finally:
-        _State.stopping = _State.raised = True  # whatever comes now changes nothing
+        _State.stopping = _State.raised = True  # from now on signals change nothing
         if getattr(signal, "SIGALRM", None) in before:
             signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
@@ -141,8 +141,8 @@ def first_signal_stops(program):
 
 
 def run_to_the_end(main):
-    """Run a command's ``main`` and end the process with its exit code; a signal that comes after ``main``'s end does
-    not disturb the process's end, one before ``first_signal_stops`` waits for it."""
+    """Run a command's ``main`` and end the process with its exit code. A signal after the end of ``main`` does not
+    disturb the process's end; a signal before ``first_signal_stops`` is remembered until then."""
 
     def remember(*_):
         _State.stopping = True
@@ -157,7 +157,7 @@ def run_to_the_end(main):
 
 
 def _in_finaliser(frame):
-    """Whether Python ignores an exception that is raised in ``frame``."""
+    """Whether Python would ignore an exception raised in ``frame``."""
     while frame:
         if frame.f_code.co_name == "__del__" or os.path.basename(frame.f_code.co_filename) in WEAK:
             return True

@@ -26,12 +26,12 @@ class Difference(NamedTuple):
 
     @property
     def sign(self):
-        """1 above 0, -1 below, 0 where the interval holds 0."""
+        """1 if the interval lies above 0, -1 if below, 0 if it contains 0."""
         return int(self.low > 0) - int(self.high < 0)
 
 
 def difference_by_error(found):
-    """Difference of the mean of independent differences.
+    """The Difference that is the mean of independent differences, with its interval from standard errors.
 
     Args:
         found: [(difference, standard error, ...)], one per category, as :func:`delong_test` returns them.
@@ -42,7 +42,7 @@ def difference_by_error(found):
 
 
 def difference_by_draws(found):
-    """Difference of the mean of independent differences.
+    """The Difference that is the mean of independent differences, with its interval from resamples.
 
     Args:
         found: [(difference, resampled differences [r], nan where undefined)], one per category.
@@ -55,16 +55,17 @@ def difference_by_draws(found):
 def delong_test(labels, scores_a, scores_b):
     """Paired test of two ROC AUCs on the same samples (DeLong et al., Biometrics 44, 1988).
 
-    The structural components are counted in sorted lists, O(n log n), as Sun and Xu (IEEE SPL 21, 2014) do by midranks.
+    The structural components are counted in sorted lists in O(n log n), like the midranks of Sun and Xu (IEEE SPL 21,
+    2014).
 
     Args:
         labels: [n], 0/1.
-        scores_a, scores_b: [n]; or [s, n], of s trainings: then their mean AUCs are compared, whose structural
-            components are the means of the trainings' own.
+        scores_a, scores_b: [n]; or [s, n] for s trainings. Then the mean AUCs over the trainings are compared; their
+            structural components are the means over the trainings.
 
     Returns:
-        (AUC a - AUC b, its standard error, two-sided p), or None with fewer than two samples of a class.
-        A standard error of 0 gives p = 1 for equal AUCs and 0 otherwise.
+        (AUC a - AUC b, its standard error, two-sided p); None with fewer than two samples of a class.
+        With a standard error of 0, p is 1 for equal AUCs and 0 otherwise.
     """
     positive = np.asarray(labels) != 0
     m, n = np.count_nonzero(positive), np.count_nonzero(~positive)
@@ -82,13 +83,13 @@ def delong_test(labels, scores_a, scores_b):
 
 
 def _mean_placements(positive, trainings):
-    """:func:`_placements` of each of [s, n] scores, averaged."""
+    """:func:`_placements`, averaged over the s rows of ``trainings`` [s, n]."""
     ones, zeros = zip(*(_placements(positive, scores) for scores in trainings))
     return np.mean(ones, axis=0), np.mean(zeros, axis=0)
 
 
 def _placements(positive, scores):
-    """(zeros below each one [m], ones below each zero [n]), ties counting one half."""
+    """(number of zeros below each one [m], number of ones below each zero [n]); ties count one half."""
     ones, zeros = scores[positive], scores[~positive]
     return count_below(ones, np.sort(zeros)), count_below(zeros, np.sort(ones))
 
@@ -96,14 +97,14 @@ def _placements(positive, scores):
 def bootstrap_intervals(labels, gts, scored, resamples=1000, seed=0):
     """Percentile bootstrap intervals (95 %) of each scoring's metrics and of their differences to the baseline's.
 
-    Test images are drawn with replacement, good ones among the good and defective ones among the defective, the
-    same draw for all scorings. The two ROC AUCs are exact for every resample. The AU-PRO of a resample
-    keeps the thresholds of the full set, see :class:`PixelCounts`.
+    Test images are drawn with replacement: good ones among the good, defective ones among the defective, with the same
+    draws for all scorings. The two ROC AUCs are exact for every resample. The AU-PRO of a resample uses the thresholds
+    of the full set, see :class:`PixelCounts`.
 
     Args:
         labels: [n] image labels, 0/1.
         gts: n masks [H, W], non-zero where defective.
-        scored: {name: Scored} with "baseline"; scorings that share a list of maps share its work.
+        scored: {name: Scored} with "baseline"; scorings with the same list of maps share the computation.
         resamples: number of resamples.
         seed: of the draws.
 
@@ -131,7 +132,8 @@ def bootstrap_intervals(labels, gts, scored, resamples=1000, seed=0):
 
 
 def resample_weights(labels, resamples, seed):
-    """How often each image stands in each resample, stratified by ``labels`` [n] bool: [resamples, n]."""
+    """[resamples, n]: how often each resample contains each image; drawn separately for each class of ``labels`` [n]
+    bool."""
     rng = np.random.default_rng(seed)
     weights = np.zeros((resamples, len(labels)))
     for members in (np.flatnonzero(~labels), np.flatnonzero(labels)):
@@ -141,7 +143,7 @@ def resample_weights(labels, resamples, seed):
 
 
 def image_rocauc(labels, scores, weights):
-    """Image ROC AUC ([r], nan where undefined) of ``labels`` [n] bool and ``scores`` [n] under image weights [r, n]."""
+    """[r] image ROC AUCs of ``labels`` [n] bool and ``scores`` [n] for ``weights`` [r, n]; nan where undefined."""
     scores = np.ravel(scores)
     ones, zeros = scores[labels][:, None], scores[~labels][None]
     wins = (ones > zeros) + (ones == zeros) / 2
@@ -149,19 +151,19 @@ def image_rocauc(labels, scores, weights):
 
 
 class PixelCounts:
-    """What pixel metrics of resampled images are sums of, counted once per image.
+    """Counts per image from which the pixel metrics of resampled images are sums; computed once.
 
     Attributes, for n images:
         defective, normal: [n], pixels inside and outside the mask.
-        wins: [n, n], [i, j]: pairs of a defective pixel of image i and a defect-free one of image j in which the
-            former scores higher, ties counting one half.
-        regions: [n], 8-connected defect regions.
-        overlap: [n, t], summed over the image's regions: share of the region's pixels above the threshold.
-        above: [n, t], defect-free pixels above the threshold.
+        wins: [n, n]; [i, j] is the number of pairs of a defective pixel of image i and a defect-free pixel of image j
+            in which the defective one scores higher; ties count one half.
+        regions: [n], numbers of 8-connected defect regions.
+        overlap: [n, t], shares of a region's pixels above the threshold, summed over the image's regions.
+        above: [n, t], numbers of defect-free pixels above the threshold.
 
-    The t thresholds are those of calculate_au_pro for the full set, from the lowest score to the highest. Where several
-    defect-free pixels equal a threshold, calculate_au_pro counts those behind its position as above; here every image
-    gets that share of its equal pixels, so that the full set keeps its AU-PRO.
+    The t thresholds are those of calculate_au_pro for the full set, from the lowest score to the highest. If several
+    defect-free pixels are equal to a threshold, calculate_au_pro counts those sorted behind it as above. Here that
+    share of each image's equal pixels counts as above, so the full set has the same AU-PRO.
     """
 
     def __init__(self, gts, maps):
@@ -189,11 +191,11 @@ class PixelCounts:
         self.above = above + equal * ((behind - above.sum(axis=0)) / equal.sum(axis=0))
 
     def rocauc(self, weights):
-        """Pixel ROC AUC under image weights [r, n]: [r], nan where undefined."""
+        """[r] pixel ROC AUCs for image ``weights`` [r, n]; nan where undefined."""
         return _pairs(weights, self.wins, weights, self.defective, self.normal)
 
     def au_pro(self, weights):
-        """AU-PRO under image weights [r, n]: [r], nan where undefined."""
+        """[r] AU-PROs for image ``weights`` [r, n]; nan where undefined."""
         regions, normal = weights @ self.regions, weights @ self.normal
         defined = (regions > 0) & (normal > 0)
         out = np.full(len(weights), np.nan)
@@ -205,14 +207,14 @@ class PixelCounts:
 
 
 def _pairs(w_ones, wins, w_zeros, ones, zeros):
-    """Weighted share of won pairs [r]: weights [r, a] and [r, b], wins [a, b], and how many ones [a] and zeros [b]
-    there are."""
+    """[r] weighted shares of pairs that the ones win. ``w_ones`` [r, a] and ``w_zeros`` [r, b]: weights; ``wins``
+    [a, b]: pairs won; ``ones`` [a], ``zeros`` [b]: how many there are."""
     won, pairs = np.sum((w_ones @ wins) * w_zeros, axis=1), (w_ones @ ones) * (w_zeros @ zeros)
     return np.divide(won, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
 
 
 def _interval(values):
-    """{"value", "low", "high"} of [1 + resamples] values, the full set's first; None where that one is undefined."""
+    """{"value", "low", "high"} of [1 + resamples] values, the full set's first; None if the full set's is nan."""
     if np.isnan(values[0]):
         return None
     low, high = np.nanquantile(values[1:], ((1 - LEVEL) / 2, (1 + LEVEL) / 2))

@@ -1,8 +1,8 @@
-"""What the seeds and the test parts of finished jobs say: means over seeds, paired differences, Holm's correction.
+"""Statistics of a sweep's finished jobs: means over seeds, paired differences, Holm's correction.
 
-Two kinds of chance are kept apart. Over seeds: mean, standard deviation, Student's interval of the mean. Over test
-parts, with the trainings as they are, of the mean over seeds: DeLong's test for image ROCAUC, bootstrap for the pixel
-metrics. Categories have different parts, so their errors are independent, and their mean has an error, too.
+Two kinds of chance are kept apart. Chance of the training (seeds): mean, standard deviation, and Student's interval of
+the mean. Chance of the test parts, for the mean over the given seeds: DeLong's test for image ROCAUC, bootstrap for the
+pixel metrics. Categories have different parts, so their errors are independent, and their mean has an error as well.
 """
 
 import math
@@ -17,7 +17,7 @@ from utils.significance import LEVEL, METRICS, delong_test, resample_weights
 IMAGE = METRICS[0]
 RESAMPLES = 1000
 MEAN = "Mean"
-BY_SCORING, BY_SETTING = "scoring", "setting"  # against the baseline of the same setting; against the first setting
+BY_SCORING, BY_SETTING = "scoring", "setting"  # compared with the setting's baseline; with the first setting
 
 
 class Row(NamedTuple):
@@ -28,15 +28,15 @@ class Row(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """One row, category and seed. Test parts are sorted by path.
+    """The results of one row, category and seed. Test parts are sorted by path.
 
     Attributes:
-        metrics: {metric: value, or None where undefined}.
+        metrics: {metric: value, None if undefined}.
         paths: n texts.
         label: [n] 0/1.
         scores: [n] image scores.
-        resampled: {metric: [1 + RESAMPLES], the full set's value first}, of those that are known.
-        lacks: why pixel metrics are not resampled, "" where they are.
+        resampled: {metric: [1 + RESAMPLES] values, the full set's first}, for the metrics that were resampled.
+        lacks: why pixel metrics were not resampled; "" if they were.
     """
 
     metrics: dict
@@ -48,8 +48,8 @@ class Measured(NamedTuple):
 
 
 class Mean(NamedTuple):
-    """Over seeds: how many, mean, standard deviation (None for one seed), Student's 95 % interval of the mean
-    (likewise), 95 % bootstrap interval over the test parts (None where it is not known)."""
+    """Mean over seeds: their number, mean, standard deviation and Student's 95 % interval of the mean (None for a
+    single seed), 95 % bootstrap interval over the test parts (None if unknown)."""
 
     seeds: int
     mean: float
@@ -61,13 +61,14 @@ class Mean(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """Row minus reference, in one category or their mean, the same seeds and test parts in both.
+    """Row minus reference, for one category or the mean over categories; both have the same seeds and test parts.
 
     Attributes:
-        family: BY_SCORING or BY_SETTING; ``holm`` is corrected over the rows of one family, metric and category.
-        categories, seeds, parts: how many it is made from; seeds: the fewest of a category.
+        family: BY_SCORING or BY_SETTING.
+        categories, seeds, parts: numbers that the difference is made from; ``seeds`` is the smallest of a category.
         value, low, high: the difference and its 95 % interval over test parts.
-        test: "DeLong" or "bootstrap"; "" where neither could be done, and ``note`` says why.
+        p, holm: the p value, and the p value corrected over the rows of one family, metric and category.
+        test: "DeLong" or "bootstrap"; "" if neither was possible, then ``note`` says why.
     """
 
     family: str
@@ -88,15 +89,15 @@ class Difference(NamedTuple):
 
 
 def part_weights(category, label, resamples=RESAMPLES):
-    """How often each test part (sorted by path) of a category stands in each resample, 1 in the first, the full set:
-    [1 + resamples, n]. The same for every job of the category."""
+    """[1 + resamples, n]: how often each resample contains each test part (sorted by path) of a category. The first row
+    is the full set, all 1. The draws are the same for every job of the category."""
     label = np.asarray(label) != 0
     drawn = resample_weights(label, resamples, zlib.crc32(category.encode("utf-8", "surrogateescape")))
     return np.vstack([np.ones(len(label)), drawn])
 
 
 def over_seeds(values, resampled=()):
-    """Mean of [s] values; ``resampled``: s arrays [1 + RESAMPLES], for the interval over test parts."""
+    """The Mean of values [s]; ``resampled``: s arrays [1 + RESAMPLES], for the interval over test parts."""
     values = np.asarray(values, dtype=float)
     n, mean = len(values), float(values.mean())
     parts = _interval(np.mean(resampled, axis=0)) if len(resampled) == n else (None, None)
@@ -115,8 +116,8 @@ def means(measured, metric, planned):
         planned: {category: seeds that the sweep has}; a category is complete if it has a value for all of them.
 
     Returns:
-        ({category: Mean, MEAN: Mean over the complete categories}, [complete categories]); a category without a value
-        is absent, and MEAN where the complete ones have different seeds.
+        ({category: Mean, MEAN: Mean over the complete categories}, [complete categories]). A category without a value
+        is absent; MEAN is absent if the complete categories have different seeds.
     """
     out, complete = {}, []
     for category, of_seed in measured.items():
@@ -139,8 +140,8 @@ def means(measured, metric, planned):
 
 
 def references(rows):
-    """[(family, row, reference)] of what is compared: every scoring with its setting's baseline, every setting with
-    the grid's first one under the same scoring."""
+    """[(family, row, reference)] of the comparisons: every scoring with the baseline of its setting, and every setting
+    with the grid's first setting under the same scoring."""
     rows, found = list(rows), []
     first = rows[0].setting if rows else None
     for row in rows:
@@ -153,7 +154,7 @@ def references(rows):
 
 
 def differences(table, metric):
-    """[Difference] of all comparisons, Holm-corrected.
+    """[Difference] of all comparisons, with Holm's correction.
 
     Args:
         table: {Row: {category: {seed: Measured}}}.
@@ -176,8 +177,8 @@ def differences(table, metric):
 
 
 def _difference(ones, others, metric):
-    """(fields of a Difference, its error: DeLong's standard error or the resampled differences, or None) of one
-    category; None where the rows share no seed."""
+    """(fields of a Difference, its error) for one category; None if the rows share no seed. The error is DeLong's
+    standard error or the resampled differences; None if no test was possible."""
     seeds = [
         seed
         for seed in sorted(set(ones) & set(others))

@@ -1,7 +1,7 @@
-"""Where the jobs of a sweep run: one after the other, several at a time on this machine, or on a Ray cluster.
+"""The engines that run a sweep's jobs: one after the other, several at a time on this machine, or on a Ray cluster.
 
-All engines are one function, :func:`run`: jobs go in, what happens to them comes out. A job is the same command line in
-each, so results do not depend on the engine.
+All engines are called through one function, :func:`run`, which takes jobs and yields events. A job is the same command
+line in each engine, so results do not depend on the engine.
 """
 
 import contextlib
@@ -21,20 +21,20 @@ from utils.sweep_job import FAILED, Attempt, Outcome
 from utils.sweep_plan import Job, fill_in, job_folder
 
 ENGINES = ("serial", "processes", "ray")
-ATTEMPTS = 2  # of a job whose process was killed
-TICK = 0.02  # seconds between two looks at the processes
+ATTEMPTS = 2  # how often a job is tried whose process is killed
+TICK = 0.02  # seconds between two checks of the processes
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 PROGRAM = Path(__file__).resolve().parents[1] / "main.py"
 
 
 class Begun(NamedTuple):
-    """A job has begun, or, with Ray, was handed over."""
+    """A job has begun; with Ray: it was handed over to the cluster."""
 
     job: Job
 
 
 class Ended(NamedTuple):
-    """A job has ended; ``again``: it was killed and will be begun anew."""
+    """A job has ended; ``again``: it was killed and will be tried again."""
 
     job: Job
     outcome: Outcome
@@ -42,18 +42,18 @@ class Ended(NamedTuple):
 
 
 class Slot(NamedTuple):
-    """One worker of this machine: what its jobs' environment holds beside the driver's."""
+    """A worker on this machine: the environment variables that its jobs get in addition to the driver's."""
 
     environment: dict
 
 
 def run(engine, plan, jobs, out, workers=None, program=PROGRAM):
-    """Run ``jobs`` of ``plan``; yields Begun, Ended, and None every now and then.
+    """Run ``jobs`` of ``plan``; yields Begun and Ended, and None several times a second.
 
-    A failing job does not stop the others. Closing the generator stops the jobs that run, which keep what they have.
+    A failing job does not stop the others. Closing the generator stops the running jobs, which keep what they have.
 
     Args:
-        engine: of ENGINES.
+        engine: name in ENGINES.
         plan: Plan, for its resources.
         jobs: [Job], in the order in which they are begun.
         out: the sweep's folder.
@@ -61,7 +61,8 @@ def run(engine, plan, jobs, out, workers=None, program=PROGRAM):
         program: the main.py to run.
 
     Raises:
-        InputError: before any job is begun: resources that this machine lacks, a variable that is not set, no Ray.
+        InputError: this machine lacks the resources, a variable is not set, or Ray is missing. It is raised before any
+            job begins.
     """
     out, program = Path(out).resolve(), Path(program).resolve()
     if engine == "ray":
@@ -89,15 +90,15 @@ def find_slots(resources, workers, devices, cores, memory_gib):
     Args:
         resources: Resources of one job.
         workers: how many are wanted; None: as many as fit.
-        devices: names of the GPUs for CUDA_VISIBLE_DEVICES; () where jobs run on the CPU.
+        devices: names of the GPUs for CUDA_VISIBLE_DEVICES; () if jobs run on the CPU.
         cores, memory_gib: what the machine has.
 
     Returns:
-        [Slot]. On GPUs one a GPU, or several where a job takes a fraction. On the CPU the cores are divided: a slot
-        has ``resources.cpus`` threads, or its share of the cores where that is not said.
+        [Slot]. With GPUs, one per GPU, or several if a job takes a fraction. On the CPU the cores are divided: a slot
+        has ``resources.cpus`` threads, or an equal share of the cores if that is not given.
 
     Raises:
-        InputError: more workers than fit.
+        InputError: a job, or the number of workers, does not fit on this machine.
     """
     share = resources.gpus or 1
     most, why = (len(devices) * int(1 / share + 1e-9), f"{len(devices)} GPUs") if devices else (MANY, "")
@@ -131,7 +132,7 @@ MANY = 10**6
 
 
 def gpus(plan):
-    """Names of this machine's GPUs that jobs may use, for CUDA_VISIBLE_DEVICES; () where jobs run on the CPU.
+    """Names of this machine's GPUs that jobs may use, for CUDA_VISIBLE_DEVICES; () if jobs run on the CPU.
 
     Raises:
         InputError: the sweep file asks for GPUs and there are none.
@@ -174,7 +175,7 @@ def _run_here(slots, jobs, out, program):
                 try:
                     attempt = Attempt(job, job_folder(out, job), program, slot.environment, out / "examinations")
                     running.append((attempt, slot))
-                except OSError as error:  # its folder cannot be written
+                except OSError as error:  # the job's folder cannot be written to
                     free.append(slot)
                     lines = (f"{error.filename or job_folder(out, job)}: {error.strerror or error}",)
                     yield Ended(job, Outcome(FAILED, None, 0.0, host(), lines))
@@ -192,6 +193,6 @@ def _run_here(slots, jobs, out, program):
             yield None
     finally:
         for attempt, _ in running:
-            attempt.ask_to_stop()  # all of them first: they stop side by side
+            attempt.ask_to_stop()  # ask all before waiting, so that they stop at the same time
         for attempt, _ in running:
             attempt.stop()

@@ -1,14 +1,14 @@
-"""A sweep file read and checked: what a sweep consists of, with the line of whatever is wrong.
+"""Reading and checking a sweep file, the description of a sweep; errors name the line in the file.
 
     options:            # main.py's options without dashes, flags as true, the same for every job
       dataset_path: ${DATA}/mvtec3d
     grid:               # option: list of values; category and seed among them; null leaves the option out
       seed: [0, 1, 2]
-    exclude:            # partial combinations of the grid that are not run
+    exclude:            # combinations of the grid that are not run; keys left out stand for any value
       - {shots: 50, category: rope}
     resources: {gpus: 0.5, cpus: 4, memory_gib: 8}      # of one job
 
-The schema is made from main.py's own parser, so that a new flag is known here at once.
+The schema is made from main.py's own parser, so a new flag is known here at once.
 """
 
 import argparse
@@ -33,7 +33,7 @@ REFUSED = {
 
 
 class Resources(NamedTuple):
-    """What one job takes; None: not said."""
+    """The resources that one job takes; None: not given."""
 
     gpus: Optional[float] = None
     cpus: Optional[int] = None
@@ -41,7 +41,7 @@ class Resources(NamedTuple):
 
 
 class SweepFile(NamedTuple):
-    """A checked sweep file; ``lines`` = {path of keys: line number}, for messages about what only shows later."""
+    """A checked sweep file; ``lines`` = {path of keys: line number}, for messages about errors found later."""
 
     name: str
     options: dict
@@ -51,13 +51,13 @@ class SweepFile(NamedTuple):
     lines: dict
 
     def line(self, *path):
-        """ "name, line n" of the nearest key to ``path`` that the file has."""
+        """Text "name, line n" for ``path``, or for the nearest key above it that the file has."""
         while path and path not in self.lines:
             path = path[:-1]
         return f"{self.name}, line {self.lines[path]}" if path in self.lines else self.name
 
     def content(self):
-        """What :func:`check` takes: a dict that fits into JSON."""
+        """The content as :func:`check` takes it: a dict that fits into JSON."""
         resources = {name: value for name, value in self.resources._asdict().items() if value is not None}
         return {"options": self.options, "grid": self.grid, "exclude": list(self.exclude), "resources": resources}
 
@@ -66,7 +66,8 @@ def read(path):
     """The SweepFile in the YAML file ``path``.
 
     Raises:
-        InputError: it cannot be read, is no YAML, names a key twice, or does not fit the schema; with the line.
+        InputError: the file cannot be read, is no YAML, has a key twice, or does not fit the schema; the message names
+            the line.
     """
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
@@ -82,7 +83,7 @@ def read(path):
         raise InputError(f"{path}{where}: no YAML: {getattr(error, 'problem', None) or error}") from None
     try:
         json.dumps(content, allow_nan=False)
-    except (TypeError, ValueError) as error:  # a date, say, or .nan
+    except (TypeError, ValueError) as error:  # for example a date or .nan
         raise InputError(
             f"{path}: a value is neither text nor number, true, false or null ({error}); quote it"
         ) from None
@@ -90,10 +91,10 @@ def read(path):
 
 
 def check(content, name, lines=None):
-    """``content`` (the YAML file's as Python values) as a SweepFile.
+    """The SweepFile of ``content``, the YAML file's content as Python values.
 
     Raises:
-        InputError: it does not fit.
+        InputError: ``content`` does not fit the schema, or contradicts itself.
     """
     lines = lines or {}
     found = [(_path_of(error), _text_of(error)) for error in Draft202012Validator(schema()).iter_errors(content)]
@@ -126,7 +127,7 @@ def check(content, name, lines=None):
 
 
 def same(one, other):
-    """Whether two YAML values are the same: 1 is 1.0, but not true."""
+    """Whether two YAML values are the same: 1 equals 1.0, but not true."""
     return one == other and isinstance(one, bool) == isinstance(other, bool)
 
 
@@ -166,7 +167,7 @@ def _actions():
 
 
 def _value_schema(name, action):
-    if name == "save_maps" or isinstance(action, argparse._StoreTrueAction):  # maps: in the job's folder
+    if name == "save_maps" or isinstance(action, argparse._StoreTrueAction):  # maps go to the job's folder
         return {"type": "boolean"}
     scalar = {"type": ["string", "number"]}
     if action.choices is not None:
@@ -177,7 +178,7 @@ def _value_schema(name, action):
 
 
 def _path_of(error):
-    """Keys that lead to a schema error, an unknown key included."""
+    """The keys that lead to a schema error; the last one may be an unknown key."""
     path = tuple(error.absolute_path)
     unknown = _unknown(error)
     return (*path, unknown[0]) if unknown else path
@@ -248,7 +249,7 @@ def _lines(node, name, path=()):
     """Yield (path of keys, line number) of everything below a YAML node.
 
     Raises:
-        InputError: a key stands twice in one mapping, of which YAML would silently take the last.
+        InputError: a mapping has a key twice; YAML would silently take the last value.
     """
     yield path, node.start_mark.line + 1
     if isinstance(node, yaml.MappingNode):
@@ -259,7 +260,7 @@ def _lines(node, name, path=()):
                 raise InputError(f"{name}, line {line}: {'.'.join(map(str, (*path, key.value)))}: stands there twice")
             seen.add(key.value)
             yield from _lines(value, name, (*path, key.value))
-            yield (*path, key.value), line  # the key's own line counts
+            yield (*path, key.value), line  # the line of the key, not of its value
     elif isinstance(node, yaml.SequenceNode):
         for number, value in enumerate(node.value):
             yield from _lines(value, name, (*path, number))

@@ -1,9 +1,9 @@
-"""Runs a Python program and kills it, with all it has started, once the process that started this one is gone.
+"""Run a Python program; kill it and everything it has started when the process that started this one is gone.
 
     python utils/sweep_guard.py PROGRAM WORDS...
 
-Standard input has to be a pipe from the starting process: its end is the sign. So a driver or a worker that is killed
-with SIGKILL leaves no job behind that goes on computing beside its repetition.
+Standard input must be a pipe from the starting process; when the pipe ends, that process is gone. So if a driver or a
+worker is killed with SIGKILL, no job goes on computing while it is repeated elsewhere.
 """
 
 import os
@@ -15,7 +15,7 @@ import threading
 
 def main():
     end = os.dup(0)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # the program has no standard input
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # the program itself gets no standard input
     threading.Thread(target=watch, args=(end,), daemon=True).start()
     program = sys.argv[1]
     sys.argv = sys.argv[1:]
@@ -24,7 +24,7 @@ def main():
 
 
 def watch(end):
-    """Wait until nobody holds the pipe's other end any more; then end all."""
+    """Wait until no process holds the other end of the pipe; then kill everything."""
     while os.read(end, 1):
         pass
     if hasattr(os, "killpg") and os.getpgid(0) == os.getpid():

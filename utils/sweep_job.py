@@ -1,7 +1,7 @@
-"""One job of a sweep on this host: its process, its log, what is left of earlier attempts, its outcome.
+"""One job of a sweep on this host: its process, its log, the remains of earlier attempts, its outcome.
 
-<job>/log.txt         what main.py has printed, all attempts
-<job>/attempt.json    which process computes it and where; there while it does
+<job>/log.txt         the output of main.py, of all attempts
+<job>/attempt.json    the process that computes the job, and its host; exists only while it does
 <job>/job.json        how the last attempt ended
 """
 
@@ -27,15 +27,15 @@ from utils.sweep_plan import fill_in, finished_record, job_folder
 
 GUARD = Path(__file__).with_name("sweep_guard.py")
 ATTEMPT, ENDED, LOG = "attempt.json", "job.json", "log.txt"
-LAST = 8  # lines of a failed job that are shown
-PATIENCE = 60  # seconds for a job that was asked to stop
+LAST = 8  # lines of a failed job's output that are shown
+PATIENCE = 60  # seconds that a job has to stop when asked to
 DONE, FAILED, STOPPED, RUNNING, LOST, WAITING = "done", "failed", "stopped", "running", "lost", "waiting"
 
 
 class Outcome(NamedTuple):
-    """How an attempt ended: state (done, failed or stopped), main.py's exit code (negative: the signal that killed
-    it; None: it never ran), seconds, host, its last lines, and (path below the job's folder, content) of each file
-    where the folder does not lie in OUT."""
+    """How an attempt ended: state ("done", "failed" or "stopped"), main.py's exit code (negative: the signal that
+    killed it; None: it never ran), seconds, host, its last lines. ``files``: (path below the job's folder, content) of
+    each file, if the folder does not lie in OUT."""
 
     state: str
     exit_code: int | None
@@ -46,7 +46,7 @@ class Outcome(NamedTuple):
 
     @property
     def killed(self):
-        """Whether something from outside ended it: worth another attempt."""
+        """Whether a signal ended the attempt, so that another attempt makes sense."""
         return self.state == FAILED and self.exit_code is not None and self.exit_code < 0
 
 
@@ -55,10 +55,10 @@ class Attempt:
 
     Args:
         job: Job.
-        folder: Path, the job's; made here.
+        folder: Path of the job; it is created.
         program: the main.py to run.
-        environment: {name: value} on top of this process's.
-        examinations: folder of what earlier jobs found in the data's files, or None.
+        environment: {name: value} in addition to this process's.
+        examinations: folder with the results of earlier jobs' examinations of the data, or None.
         directory: working directory of the process; None: this one's.
     """
 
@@ -98,14 +98,14 @@ class Attempt:
             )
 
     def poll(self):
-        """The Outcome once the process has ended; None before."""
+        """The Outcome if the process has ended; None while it runs."""
         if self._refused is not None:
             return self._end(FAILED, None, (self._refused,))
         code = self.process.poll()
         if code is None:
             return None
         self.process.stdin.close()
-        self._kill_group()  # whatever a killed process has left
+        self._kill_group()  # a killed process may have left children
         lines = self._last_lines()
         if finished_record(self.folder, self.job) is not None and code == 0:
             self._keep_examination()
@@ -115,7 +115,7 @@ class Attempt:
         return self._end(STOPPED if self._asked else FAILED, code, lines)
 
     def ask_to_stop(self):
-        """Have main.py write what it has and end."""
+        """Ask main.py to write what it has and to end."""
         self._asked = True
         if self.process and self.process.poll() is None:
             with contextlib.suppress(OSError):
@@ -150,12 +150,12 @@ class Attempt:
         outcome = Outcome(state, code, time.time() - self._begun, host(), lines)
         try:
             note(self.folder, self.job, outcome)
-        except OSError as error:  # a full disk: what is shown still says how the job ended
+        except OSError as error:  # such as a full disk; the Outcome still tells how the job ended
             outcome = outcome._replace(lines=(*lines, f"{self.folder / ENDED}: {error.strerror or error}"))
         return outcome
 
     def _fetch_examination(self):
-        """Have main.py find what an earlier job has found in the same files, so that it does not read them again."""
+        """Copy the examination of an earlier job with the same files, so that main.py does not read them again."""
         target = self.folder / "examination.json"
         if self._examination and self._examination.is_file() and not target.exists():
             _copy(self._examination, target)
@@ -167,7 +167,7 @@ class Attempt:
 
 
 def note(folder, job, outcome):
-    """Write how an attempt ended; from here on it is no attempt any more."""
+    """Write job.json about an attempt that has ended, and remove attempt.json."""
     known = {"title": job.title, **{k: v for k, v in outcome._asdict().items() if k != "files"}, "ended": time.time()}
     Path(folder).mkdir(parents=True, exist_ok=True)
     atomic_write_text(Path(folder) / ENDED, json.dumps(known, indent=2) + "\n")
@@ -175,8 +175,10 @@ def note(folder, job, outcome):
 
 
 def clear_attempt(folder):
-    """Wait for the end of an earlier attempt on this host whose driver or worker was killed, and free what one on
-    another host still seems to hold. Only for who knows that the attempt's driver or worker is gone.
+    """Clear up after an earlier attempt whose driver or worker is gone. Call it only if that is certain.
+
+    If the attempt ran on this host, wait for its process to end. If on another host, remove the holder file that it
+    left.
 
     Raises:
         InputError: the earlier process does not end.
@@ -190,7 +192,7 @@ def clear_attempt(folder):
             if time.monotonic() > end:
                 raise InputError(f"{folder}: an earlier attempt still runs as process {known['process']}; end it first")
             time.sleep(0.05)
-    else:  # main.py would wait ten minutes for a sign of life
+    else:  # else main.py would wait ten minutes for a sign of life
         for holder in folder.glob("runs/*/.*.holder"):
             held = _read(holder) or {}
             if (held.get("host"), held.get("process")) == (known.get("host"), known.get("process")):
@@ -199,8 +201,8 @@ def clear_attempt(folder):
 
 
 def state_of(out, job, driver_alive, found=None):
-    """(state, job.json as a dict or None) of a job from the files alone; ``found``: whether it is finished, where
-    that is known."""
+    """(state, a dict or None) of a job, from its files alone. The dict comes from job.json, or for a running job from
+    its attempt or holder file. ``found``: whether the job is finished, if the caller knows."""
     folder = job_folder(out, job)
     ended = _read(folder / ENDED)
     if finished_record(folder, job) is not None if found is None else found:
@@ -208,7 +210,7 @@ def state_of(out, job, driver_alive, found=None):
     attempt = _read(folder / ATTEMPT)
     if attempt is not None:
         return (RUNNING if driver_alive else LOST), attempt
-    for holder in folder.glob("runs/*/.*.holder"):  # a line of --print, run elsewhere
+    for holder in folder.glob("runs/*/.*.holder"):  # a command line of --print may run elsewhere
         with contextlib.suppress(OSError):
             held = _read(holder) or {}
             known = {"process": held.get("process"), "created": None}
@@ -218,7 +220,8 @@ def state_of(out, job, driver_alive, found=None):
 
 
 def packed(folder):
-    """((path below ``folder``, content), ...) of a job's files, run.json last: with it the job is finished."""
+    """((path below ``folder``, content), ...) of a job's files; run.json comes last, since it marks the job as
+    finished."""
     folder = Path(folder)
     paths = [
         path
@@ -230,14 +233,15 @@ def packed(folder):
 
 
 def unpack(files, folder):
-    """Write what :func:`packed` gave below ``folder``."""
+    """Write the result of :func:`packed` into ``folder``."""
     for name, content in files:
         with atomic_path(Path(folder) / name) as temporary:
             Path(temporary).write_bytes(content)
 
 
 def alive(known):
-    """Whether the process of an attempt still runs; ``created`` tells it from a later one with its number."""
+    """Whether the process of an attempt still runs. Its time of creation distinguishes it from a later process with the
+    same number."""
     try:
         process = psutil.Process(int(known["process"]))
         if process.status() == psutil.STATUS_ZOMBIE:

@@ -1,4 +1,4 @@
-"""One driver of a sweep's folder at a time, on this host or another."""
+"""A lock, so that only one driver at a time works on a sweep's folder, on this host or another."""
 
 import json
 import time
@@ -10,14 +10,15 @@ from utils.sweep_job import alive
 
 
 class DriverLock(Unit):
-    """The lock of a sweep's folder, ``lock()`` holds it: utils.runs.Unit with files of its own. Raises Busy."""
+    """The lock of a sweep's folder: a utils.runs.Unit with its own files. ``lock()`` holds it, and raises Busy if
+    another driver does."""
 
     def __init__(self, out):
         self.category, self.folder, self._stem = f"the sweep in {out}", Path(out), "sweep"
 
 
 def driver_alive(out):
-    """Whether a process drives the sweep of this folder."""
+    """Whether a live process drives the sweep in this folder."""
     holder = Path(out) / ".sweep.holder"
     try:
         known, silent = json.loads(holder.read_text(encoding="utf-8")), time.time() - holder.stat().st_mtime

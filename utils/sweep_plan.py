@@ -1,9 +1,9 @@
-"""The plan of a sweep: which jobs a sweep file means, the command line of each and the folder it writes into.
+"""The plan of a sweep: the jobs that a sweep file describes, and the command line and folder of each.
 
-A job is one category with one seed in one setting, a setting being a combination of what else the grid holds. Its
-folder's name ends with a hash of the options that can change its result and of where its data are, as the file has
-them: a sweep may grow, and what was computed is found again. Host-dependent paths stand in the file as ${NAME} and are
-filled in where the job runs.
+A job is one category with one seed in one setting. A setting is a combination of the other options in the grid. The
+name of a job's folder ends with a hash of the options that can change its result and of the paths of its data, as the
+file gives them. So a sweep may grow, and finished jobs are found again. Paths that depend on the host are written as
+${NAME} in the file; they are filled in where the job runs.
 
     <OUT>/sweep.json               the checked sweep file
     <OUT>/jobs/<job>/              what main.py writes
@@ -28,8 +28,8 @@ from utils.options import deciding_options, default_of, parse_arguments, recorde
 from utils.runs import run_id
 from utils.sweep_file import Resources, SweepFile, same
 
-PLACE = ("dataset_path", "dataset_type", "checkpoint_dir", "fusion_module_path")  # neutral, but the data or weights
-AXES = ("category", "seed", "scoring")  # no settings: the tables' columns, what they average over, and their rows
+PLACE = ("dataset_path", "dataset_type", "checkpoint_dir", "fusion_module_path")  # neutral; name data or weights
+AXES = ("category", "seed", "scoring")  # not part of a setting: columns of the tables, averaged over, rows
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -37,10 +37,10 @@ class Job(NamedTuple):
     """One command line of main.py.
 
     Attributes:
-        name: its folder's name below OUT/jobs.
-        category, seed: whose.
-        setting: ((option, value), ...) of the grid, without category, seed and scoring; values as the file has them.
-        options: ((option, value), ...) of the command line, without --output_dir; ${NAME} not filled in.
+        name: name of its folder in OUT/jobs.
+        category, seed: its category and seed.
+        setting: ((option, value), ...) of the grid, without category, seed and scoring; values as in the file.
+        options: ((option, value), ...) of the command line, without --output_dir; ${NAME} is not filled in.
     """
 
     name: str
@@ -51,11 +51,11 @@ class Job(NamedTuple):
 
     @property
     def title(self):
-        """For people: category, seed and what the grid varies."""
+        """The job's title for people: category, seed and setting."""
         return " ".join([self.category, f"seed={self.seed}", *map(shown, self.setting)])
 
     def words(self, folder):
-        """The command line's words after main.py, writing into ``folder``; ${NAME} not filled in."""
+        """Words of the command line after main.py, with ``folder`` as output; ${NAME} is not filled in."""
         found = []
         for option, value in self.options:
             if option == "save_maps":
@@ -70,7 +70,7 @@ class Job(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """A sweep: its file, its jobs in the order they are begun, the grid's settings in their order."""
+    """A sweep: its file, its jobs in the order in which they begin, the grid's settings in their order."""
 
     file: SweepFile
     jobs: tuple
@@ -91,7 +91,7 @@ class Plan(NamedTuple):
 
 
 def shown(pair):
-    """(option, value) as people read it: option=value."""
+    """Text "option=value" for a pair (option, value)."""
     option, value = pair
     if isinstance(value, (list, tuple)):
         value = "+".join(map(str, value))
@@ -102,7 +102,7 @@ def plan(file):
     """The Plan of a SweepFile.
 
     Raises:
-        InputError: no job is left, main.py would refuse a job's options, or which categories are meant is not said.
+        InputError: no job is left, main.py would refuse a job's options, or the file does not name the categories.
     """
     grid = {"category": _categories(file), "seed": [file.options.get("seed", 0)], **file.grid}
     fixed = {name: value for name, value in file.options.items() if name not in grid}
@@ -151,7 +151,7 @@ def _job(file, fixed, chosen):
     setting = tuple((name, _frozen(value)) for name, value in chosen.items() if name not in AXES)
     slug = re.sub(r"[^A-Za-z0-9_-]+", "-", options["category"])[:60].strip("-")
     digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
-    name = f"{slug or 'category'}-seed{parsed.seed}-{digest}"  # no word of the grid, which may get more axes
+    name = f"{slug or 'category'}-seed{parsed.seed}-{digest}"  # without words of the grid, which may get more axes
     return Job(
         name,
         options["category"],
@@ -162,7 +162,7 @@ def _job(file, fixed, chosen):
 
 
 def _parsed(file, options, chosen, title):
-    """The job's options as main.py parses them; InputError with the file's line where it would refuse them."""
+    """The job's options as main.py parses them; raises InputError with the file's line if main.py would refuse them."""
     job = Job("", options["category"], 0, (), tuple(options.items()))
     said = io.StringIO()
     try:
@@ -187,7 +187,7 @@ def fill_in(words, environment=None):
     """``words`` with every ${NAME} replaced by the environment's value.
 
     Raises:
-        InputError: a name is not set here.
+        InputError: a variable is not set here.
     """
     environment = os.environ if environment is None else environment
     for name in variables(words):
@@ -197,12 +197,12 @@ def fill_in(words, environment=None):
 
 
 def variables(words):
-    """Names of the ${NAME} in ``words``, each once."""
+    """The names in ${NAME} that occur in ``words``, each once."""
     return list(dict.fromkeys(name for word in words for name in VARIABLE.findall(word)))
 
 
 def shell_line(words):
-    """``words`` as one line for a POSIX shell, which fills in ${NAME} where the line runs."""
+    """``words`` as one line for a POSIX shell, which fills in ${NAME} when it runs the line."""
     return " ".join(_quoted(word) for word in words)
 
 
@@ -227,9 +227,9 @@ def job_folder(out, job):
 
 
 def finished(out, job):
-    """The run.json (a dict) of a job that main.py has finished with all that is asked for now; None where it has not.
+    """The run.json (a dict) of a job that main.py has finished with all outputs asked for now; None otherwise.
 
-    A run's id, taken anew from the job's options and the record's own weights, has to be the record's.
+    The run's id is computed again, from the job's options and the record's weights, and must be that of the record.
     """
     return finished_record(job_folder(out, job), job)
 
@@ -245,7 +245,7 @@ def finished_record(folder, job):
         parsed = parse_arguments(job.words(folder))
         if record["id"] != run_id(deciding_options(recorded_options(parsed)), weights):
             return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none, half of one, or somebody else's
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # missing, incomplete, or from elsewhere
         return None
     options = dict(job.options)
     marks = [
@@ -263,5 +263,5 @@ def finished_record(folder, job):
 
 
 def category_of(record, job):
-    """The job's category as its record and files spell it."""
+    """The job's category in the spelling of its record and files."""
     return next(name for name in record["categories"] if same_name(name) == same_name(job.category))

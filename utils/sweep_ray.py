@@ -1,8 +1,8 @@
-"""The jobs of a sweep on a Ray cluster: fractions of GPUs, workers and nodes that get lost.
+"""Running a sweep's jobs on a Ray cluster: jobs may take fractions of GPUs, and workers and nodes may get lost.
 
 Each job is one Ray task, which runs main.py as a process and waits for it. Ray repeats a task whose worker or node is
-gone. The project's modules travel with the tasks. Where a node sees the sweep's folder the job writes there; where it
-does not, the job's files come back as the task's value. Needs requirements-ray.txt.
+gone. The project's modules travel with the tasks. If a node sees the sweep's folder, the job writes there; if not, the
+job's files come back as the task's value. The module needs requirements-ray.txt.
 """
 
 import contextlib
@@ -23,20 +23,20 @@ from utils.sweep_job import FAILED, LAST, PATIENCE, STOPPED, Attempt, Outcome, n
 from utils.sweep_plan import job_folder
 
 RETRIES = 3  # of a task whose worker or node was lost
-TICK = 0.1  # seconds between two looks at a process, or at the tasks
-CODE_FOLDER = ".code"  # below the sweep's folder while a driver runs
-TOKEN = ".sweep.token"  # a node that reads the driver's number in it sees the same folder
-CODE = ("*.py", "feature_extractors/*.py", "models/*.py", "utils/*.py")  # what main.py consists of
+TICK = 0.1  # seconds between two checks of a process, or of the tasks
+CODE_FOLDER = ".code"  # in the sweep's folder while a driver runs
+TOKEN = ".sweep.token"  # file with a random token: a node that reads the driver's token sees the same folder
+CODE = ("*.py", "feature_extractors/*.py", "models/*.py", "utils/*.py")  # the modules that main.py needs
 
 
 def run_ray(plan, jobs, out, workers, program):
-    """As ``utils.sweep_engines.run``, which see.
+    """Run jobs like ``utils.sweep_engines.run``, on a Ray cluster.
 
-    The cluster is the one of RAY_ADDRESS, else the one that ``ray start`` began on this machine, else a new one of this
-    machine alone.
+    The cluster is the one that RAY_ADDRESS names, else the one that ``ray start`` began on this machine, else a new one
+    on this machine alone.
     """
     try:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to Ray's makers
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # send no statistics to Ray's makers
         import ray
     except ImportError as error:
         raise InputError(f"--engine ray needs Ray: pip install -r requirements-ray.txt ({error})") from None
@@ -80,8 +80,8 @@ def _run(ray, plan, jobs, out, workers, program):
 
 
 def compute(job, out, name, token, environment, directory):
-    """A task: run ``job`` on this node; returns its Outcome, with the files where the node does not see ``out``: then
-    it works in the folder ``name`` of the node's temporary folder."""
+    """The Ray task: run ``job`` on this node; returns its Outcome. If the node does not see ``out``, the job works in
+    the folder ``name`` of the node's temporary folder, and the Outcome contains its files."""
     begun = time.time()
     shared = _sees(out, token)
     folder = job_folder(out, job) if shared else Path(tempfile.gettempdir()) / name / job.name
@@ -109,15 +109,15 @@ def compute(job, out, name, token, environment, directory):
     files = packed(folder)
     shutil.rmtree(folder, ignore_errors=True)
     with contextlib.suppress(OSError):
-        folder.parent.rmdir()  # where this was the last one
+        folder.parent.rmdir()  # works only if this was the last job's folder
     return outcome._replace(files=files)
 
 
 def _stage(program, stage):
-    """Fill the folder ``stage`` with the modules that a job needs, ``program`` as its main.py; Ray sends it to every
-    node. Returns it."""
+    """Fill the folder ``stage`` with the modules that a job needs, and ``program`` as main.py; returns it. Ray sends it
+    to every node."""
     root = Path(__file__).resolve().parents[1]
-    shutil.rmtree(stage, ignore_errors=True)  # of a driver that was killed
+    shutil.rmtree(stage, ignore_errors=True)  # left by a driver that was killed
     stage.mkdir()
     for pattern in CODE:
         for path in root.glob(pattern):
@@ -144,7 +144,7 @@ def _connect(ray, stage):
 
 
 def _gpus_of_a_job(ray, plan):
-    """What is asked for, else a whole GPU where the cluster has any."""
+    """GPUs per job: the number asked for; else 1 if the cluster has any GPU; else 0."""
     if not plan.on_gpu:
         return 0
     if plan.resources.gpus is not None:
@@ -153,7 +153,7 @@ def _gpus_of_a_job(ray, plan):
 
 
 def _refuse_impossible(ray, asked):
-    """InputError where no node of the cluster could ever take a job; Ray would wait for one without end."""
+    """Raise InputError if no node of the cluster could ever take a job; Ray would wait forever for one."""
     names = {"num_cpus": "CPU", "num_gpus": "GPU", "memory": "memory"}
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     for node in nodes:
@@ -174,13 +174,13 @@ def _sees(out, token):
 
 
 def _received(ray, reference, job, out):
-    """The Outcome of a finished task; its files are written."""
+    """Take the Outcome of a finished task and write its files; returns the Outcome."""
     folder = job_folder(out, job)
     try:
         outcome = ray.get(reference)
     except ray.exceptions.TaskCancelledError:
         outcome = Outcome(STOPPED, None, 0.0, "", ("cancelled",))
-    except ray.exceptions.RayError as error:  # lost more often than Ray tries, or a fault of the task
+    except ray.exceptions.RayError as error:  # lost too often, or the task itself failed
         lines = tuple(line for line in str(error).splitlines() if line.strip())[-LAST:]
         outcome = Outcome(FAILED, None, 0.0, "", lines or (type(error).__name__,))
     else:
@@ -191,7 +191,7 @@ def _received(ray, reference, job, out):
 
 
 def _cancel(ray, flying, out):
-    """Have the running tasks stop, and take what they have."""
+    """Stop the running tasks, and take the results that they have."""
     for reference in flying:
         with contextlib.suppress(Exception):
             ray.cancel(reference)

@@ -1,4 +1,4 @@
-"""What a sweep's finished jobs hold, read from their folders alone, arranged by row, category and seed."""
+"""The results of a sweep's finished jobs, read from their folders and arranged by row, category and seed."""
 
 import csv
 from typing import NamedTuple
@@ -20,8 +20,8 @@ class Gathered(NamedTuple):
     Attributes:
         table: {Row: {category: {seed: Measured}}}, rows and categories in the plan's order.
         planned: {(setting, category): [seeds]} of the whole sweep.
-        done, jobs: how many jobs are finished, and how many there are.
-        notes: what has to stand under the tables.
+        done, jobs: number of finished jobs, and of all jobs.
+        notes: texts to put under the tables.
     """
 
     table: dict
@@ -35,8 +35,8 @@ def gather(out, plan, resample=None):
     """The Gathered of a sweep's folder.
 
     Args:
-        resample: function (job's folder, run.json, category, scorings) → ({scoring: {metric: [1 + r]}}, "") for the
-            pixel metrics of saved maps, or ({}, why not). None: they are not resampled.
+        resample: function (job's folder, run.json, category, scorings) → ({scoring: {metric: [1 + r]}}, "") with the
+            pixel metrics of saved maps, or ({}, why there are none). None: they are not resampled.
 
     Raises:
         InputError: a finished job's scores cannot be read.
@@ -88,7 +88,8 @@ def gather(out, plan, resample=None):
 
 
 def _ordered(found, plan, spelled):
-    """Rows in the order of the plan's settings, then scorings as the jobs have them; categories as in the plan."""
+    """Rows in the order of the plan's settings, then with the baseline first and the other scorings in the jobs' order;
+    categories in the plan's order."""
     scorings = list(dict.fromkeys(row.scoring for row in found))
     scorings.sort(key=lambda scoring: scoring != "baseline")
     categories = list(dict.fromkeys(job.category for job in plan.jobs))
@@ -105,10 +106,10 @@ def _ordered(found, plan, spelled):
 
 
 def read_scores(path, scorings):
-    """(paths, labels [n], {scoring: [n]}) of a scores_<category>.csv, sorted by path.
+    """(paths, labels [n], {scoring: [n]}) in a scores_<category>.csv, sorted by path.
 
     Raises:
-        InputError: it cannot be read or lacks a scoring.
+        InputError: the file cannot be read or lacks a scoring.
     """
     try:
         with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:

@@ -1,4 +1,4 @@
-"""What a sweep shows while it runs: a live table on a terminal, a line per job elsewhere, nothing with --quiet."""
+"""Progress of a running sweep: a live table on a terminal, one line per job elsewhere, nothing with --quiet."""
 
 import contextlib
 import sys
@@ -14,20 +14,20 @@ from utils.sweep_engines import Begun, Ended
 from utils.sweep_job import ATTEMPT, DONE, FAILED, LOG, RUNNING, STOPPED
 from utils.sweep_plan import job_folder
 
-SHOWN = 12  # running jobs and ended ones that the live table has room for
-EVERY = 0.5  # seconds between two drawings
+SHOWN = 12  # most running jobs in the live table; half as many ended ones
+EVERY = 0.5  # seconds between two drawings of the table
 COLOURS = {DONE: "green", FAILED: "red", STOPPED: "yellow", RUNNING: "cyan"}
 
 
 class Show:
-    """Takes the events of ``utils.sweep_engines.run`` and shows them on standard output.
+    """Show the events of ``utils.sweep_engines.run`` on standard output.
 
     Args:
         out: the sweep's folder.
         total: number of jobs in the sweep.
-        kept: number of them that were finished before.
+        kept: number of jobs that were finished before.
         quiet: show nothing.
-        console: rich's Console; None: standard output.
+        console: a rich Console; None: one for standard output.
     """
 
     def __init__(self, out, total, kept, quiet=False, console=None):
@@ -47,7 +47,7 @@ class Show:
             self.live.stop()
 
     def event(self, event):
-        """Take one event, or None."""
+        """Show one event, or None."""
         if isinstance(event, Begun):
             self.begun[event.job] = time.time()
         elif isinstance(event, Ended):
@@ -71,7 +71,7 @@ class Show:
             self.console.print(Text(line), soft_wrap=True)
 
     def left(self):
-        """Text on the time left, "" while that is not known."""
+        """Text on the time left; "" while it is unknown."""
         remaining = self.total - self.done - self.failed
         if not self.seconds or not remaining:
             return ""
@@ -79,7 +79,8 @@ class Show:
         return f"about {duration(sum(self.seconds) / len(self.seconds) * remaining / at_a_time)} left"
 
     def _running(self):
-        """The jobs that have a process; on hosts that do not share the folder that cannot be seen."""
+        """The jobs whose attempt file exists. On hosts that do not share the folder it cannot be seen; then the first
+        job stands for them."""
         jobs = list(self.begun)
         with contextlib.suppress(OSError):
             return [job for job in jobs if (job_folder(self.out, job) / ATTEMPT).exists()] or jobs[:1]
@@ -107,7 +108,7 @@ class Show:
 
 
 def ended_lines(out, event, before="", left=""):
-    """The lines that say how a job ended; a failed one's last lines with it."""
+    """The lines to print about how a job ended; for a failed job with its last lines of output."""
     outcome, title = event.outcome, event.job.title
     took = duration(outcome.seconds)
     if outcome.state == DONE:

@@ -1,9 +1,9 @@
-"""A sweep's tables and figure from what its finished jobs hold; nothing in them depends on when or where jobs ran.
+"""Tables and figure of a sweep's finished jobs; they do not depend on when or where the jobs ran.
 
-tables.md          mean ± standard deviation over seeds, a row per setting and scoring; paired differences
+tables.md          mean ± standard deviation over seeds, one row per setting and scoring; paired differences
 cells.csv          the same in full precision, with both kinds of intervals
 differences.csv    all comparisons, with intervals, p values and Holm's correction
-figure.png         means over the categories; a curve where the grid has an axis of numbers
+figure.png         means over the categories; curves if an option of the grid has numbers as values
 """
 
 import csv
@@ -28,7 +28,7 @@ NAMES = {metric: heading.replace(" Results", "") for metric, (heading, _) in TAB
 
 
 def write_tables(out, plan, gathered):
-    """Write the four files below ``out``; returns the text of tables.md. Without a finished job there is no figure."""
+    """Write the four files into ``out``; returns the text of tables.md. Without a finished job there is no figure."""
     out = Path(out)
     cells = {metric: cells_of(gathered, metric) for metric in METRICS}
     found = {metric: differences(gathered.table, metric) for metric in METRICS}
@@ -50,7 +50,7 @@ def cells_of(gathered, metric):
 
 
 def title(plan, row):
-    """What the Method column shows: the method, what the grid varies, the scoring."""
+    """Text of the Method column: the method, the setting, the scoring."""
     setting = [pair for pair in row.setting if pair[0] != "method_name"]
     method = dict(row.setting).get("method_name") or plan.method_name
     return row_title(" ".join([method, *map(shown, setting)]), row.scoring)
@@ -156,7 +156,7 @@ def _table(header, rows):
 
 
 def cells_csv(plan, gathered, cells):
-    """The text of cells.csv: a line per metric, row and category."""
+    """The text of cells.csv: one line per metric, row and category."""
     axes = _axes(plan)
     lines = [
         [
@@ -186,7 +186,7 @@ def cells_csv(plan, gathered, cells):
 
 
 def differences_csv(plan, found):
-    """The text of differences.csv: a line a comparison, metric and category."""
+    """The text of differences.csv: one line per comparison, metric and category."""
     axes = _axes(plan)
     names = [
         "metric",
@@ -257,7 +257,7 @@ def _csv(lines):
 
 
 def draw(path, plan, cells):
-    """Draw the means over the categories: a curve over the grid's axis of numbers, or a dot a row; bars are one
+    """Draw the means over the categories: curves over the grid's numeric option, or one dot per row. Error bars are one
     standard deviation over seeds."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -283,7 +283,7 @@ def draw(path, plan, cells):
 
 
 def number_axis(plan):
-    """The grid's first option with at least three values, all of them numbers; None where there is none."""
+    """The grid's first option with at least three values, all of them numbers; None if there is none."""
     for name in _axes(plan):
         values = list(dict.fromkeys(dict(setting)[name] for setting in plan.settings))
         if len(values) > 2 and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values):

@@ -1,4 +1,4 @@
-"""How a training goes, before it goes: settings, number of steps, learning rate of each, files of each batch."""
+"""The plan of a training: settings, number of steps, learning rate of each step, files of each batch."""
 
 import math
 from dataclasses import dataclass
@@ -19,15 +19,16 @@ class TrainingSettings:
         lr, min_lr: learning rate after warm-up and at the end.
         epochs: passes over the files.
         steps: optimiser steps, instead of ``epochs``.
-        warmup_epochs: of linear warm-up.
-        warmup_steps: likewise, instead of ``warmup_epochs``; with ``steps``, a third of them unless it is given.
-        weight_decay: AdamW's.
-        negatives: "gathered", pairs are told apart from those of all processes; "own", from those of their process.
+        warmup_epochs: epochs of linear warm-up.
+        warmup_steps: steps of linear warm-up, instead of ``warmup_epochs``; with ``steps`` the default is a third.
+        weight_decay: of AdamW.
+        negatives: where the contrastive loss takes negative pairs from: "gathered", all processes; "own", the same
+            process.
         pair_order, background: see :func:`utils.patch_pairs.load_pairs`.
-        precision: "float32", "mixed" (float16 on CUDA, bfloat16 on the CPU) or "auto": mixed on CUDA.
+        precision: "float32", "mixed" (float16 on CUDA, bfloat16 on the CPU) or "auto": mixed on CUDA, else float32.
         seed: of the weights and the order of the files.
-        num_workers: threads that read files.
-        save_every: epochs from checkpoint to checkpoint; the last epoch is always saved.
+        num_workers: number of threads that read files.
+        save_every: epochs between two checkpoints; the last epoch is always saved.
     """
 
     batch_size: int = 16
@@ -49,7 +50,7 @@ class TrainingSettings:
 
 
 class Plan(NamedTuple):
-    """What follows from the settings and the number of files."""
+    """The numbers of batches, steps and epochs, computed from the settings and the number of files."""
 
     batches: int  # per epoch, of batch_size parts on each process
     steps_per_epoch: int
@@ -59,7 +60,7 @@ class Plan(NamedTuple):
 
 
 def plan(files, settings, world=1):
-    """The Plan for a number of files and of processes.
+    """The Plan for a number of ``files`` and ``world`` processes.
 
     Raises:
         InputError: too few files for one batch.
@@ -89,10 +90,10 @@ def learning_rate(step, planned, settings):
 
 
 def epoch_order(files, epoch, settings, planned, processes):
-    """Numbers of the files that this process reads in an epoch, batch by batch: [batches][batch_size].
+    """[batches][batch_size]: numbers of the files that this process reads in an epoch, batch by batch.
 
-    Every process takes each ``world``-th file of a shared random order, so that their batches together are the batch
-    of one process with ``world`` times the batch size. The last incomplete batch is dropped.
+    Every process takes each ``world``-th file of a shared random order. So the batches of all processes together equal
+    the batch of one process with ``world`` times the batch size. The last incomplete batch is dropped.
     """
     generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + epoch)
     order = torch.randperm(files, generator=generator)[: planned.batches * settings.batch_size * processes.world]

@@ -1,4 +1,4 @@
-"""How large and how far away a scan is, and which unit its coordinates are in: said by the user, or recognised."""
+"""Size and distance of a scan, and the unit of its coordinates, which is given by the user or recognised."""
 
 from typing import NamedTuple, Optional
 
@@ -8,13 +8,13 @@ from utils.errors import InputError
 
 UNITS = {"m": 1.0, "cm": 1e-2, "mm": 1e-3, "um": 1e-6}  # factor to metres
 NAMES = {"cm": "centimetres", "mm": "millimetres", "um": "micrometres"}
-LARGEST, FURTHEST = 2.0, 20.0  # metres: a scan that is larger or further away is taken for one in another unit
-BEYOND = 10.0  # times LARGEST or FURTHEST: no part is that large, whatever unit was said
-SMALLEST = {"cm": 2.5e-4, "mm": 2.5e-4, "um": 2.5e-5}  # metres: below it the coordinates are not in the unit said
-MILLIMETRES = (20.0, 150.0)  # extent or distance from which they are taken for millimetres and not for centimetres
-VIEW = (0.02, 1.2)  # metres: extents of what a camera sees of a part and its surroundings
-OFFSET = 1e4  # extents between a part and the origin: coordinates of a map or a hall, not of a sensor
-SAMPLE = 12544  # points that are looked at
+LARGEST, FURTHEST = 2.0, 20.0  # metres: a scan that is larger or farther away seems to be in another unit
+BEYOND = 10.0  # times LARGEST or FURTHEST: no part is that large or far away, so the given unit is refused
+SMALLEST = {"cm": 2.5e-4, "mm": 2.5e-4, "um": 2.5e-5}  # metres: no part is smaller, so the given unit is refused
+MILLIMETRES = (20.0, 150.0)  # a larger extent or distance looks like millimetres, not centimetres
+VIEW = (0.02, 1.2)  # metres: range of extents that a camera sees of a part and its surroundings
+OFFSET = 1e4  # a part this many extents from the origin has coordinates of a map or a hall, not of a sensor
+SAMPLE = 12544  # points that are measured
 
 
 class Measures(NamedTuple):
@@ -47,7 +47,7 @@ def measure(points):
 
 
 def guess_unit(extent, distance):
-    """Unit (a key of UNITS) that an extent and a distance from the origin look like."""
+    """The unit (a key of UNITS) that an extent and a distance from the origin look like."""
     for unit in ("m", "mm"):
         if extent * UNITS[unit] <= LARGEST and distance * UNITS[unit] <= FURTHEST:
             break
@@ -57,8 +57,9 @@ def guess_unit(extent, distance):
 
 
 def unit_fault(extent, distance, unit: Optional[str]):
-    """Why coordinates of this extent and distance cannot be in ``unit`` (None: metres, not said by the user); None
-    where they can. ``"m"`` says that they are metres, whatever they look like."""
+    """Text on why coordinates of this extent and distance cannot be in ``unit``; None if they can.
+
+    ``unit``: None means metres, since the user gave no unit; ``"m"`` means metres whatever they look like."""
     guess = guess_unit(extent, distance)
     if unit != "m" and distance > OFFSET * extent > 0:
         return (
@@ -84,10 +85,10 @@ def unit_fault(extent, distance, unit: Optional[str]):
 
 
 def unit_from(text):
-    """Unit of ``--unit``: a name of UNITS, or metres per count as a number.
+    """The Unit that ``--unit`` names: a key of UNITS, or a number, the metres of one count.
 
     Raises:
-        InputError: neither.
+        InputError: ``text`` is neither.
     """
     if text in UNITS:
         return Unit(UNITS[text], text, f"--unit {text}")
@@ -103,19 +104,20 @@ def unit_from(text):
 
 
 def recognise_unit(extent, whole_numbers):
-    """Unit in which ``extent`` is that of what a camera sees of a part, 0.02 to 1.2 m.
+    """The Unit in which ``extent`` is a size that a camera sees of a part, 0.02 to 1.2 m.
 
-    Stricter than ``guess_unit``, since it is not only said but used: metres or millimetres are recognised;
-    centimetres and an extent that fits several units are refused.
+    This is stricter than ``guess_unit``, since the unit is used and not only reported. It recognises metres or
+    millimetres. It refuses centimetres, and an extent that fits several units.
 
     Args:
-        extent: see Measures. whole_numbers: a depth image of whole numbers, which cameras save in millimetres.
+        extent: see Measures.
+        whole_numbers: whether it is a depth image of whole numbers, which cameras save in millimetres.
 
     Returns:
         Unit.
 
     Raises:
-        InputError: without a file's name, that is the caller's to add.
+        InputError: no unit, or several, fit. The caller must add the file's name to the message.
     """
     fitting = [name for name in ("m", "cm", "mm") if VIEW[0] <= extent * UNITS[name] <= VIEW[1]]
     if whole_numbers and "mm" in fitting:

@@ -1,4 +1,4 @@
-"""Pass or fail at a promised rate of false alarms: p-values, thresholds, what is promised, and what was found.
+"""Pass or fail at a promised rate of false alarms: p-values, thresholds, the promise, and the rates that were found.
 
 A part's score is compared with the scores s_1 … s_n of normal calibration parts that are in no bank (split conformal
 prediction: Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World, 2005; as a test for outliers: Bates et
@@ -7,11 +7,11 @@ al., Annals of Statistics 51, 2023):
     p = (1 + #{i : s_i >= s}) / (n + 1)        fail if p <= alpha
 
 If the new part is exchangeable with the calibration parts, a good part fails with probability at most alpha, over the
-draw of the calibration parts and of the new one; ties raise p, so it holds with them too. With k = floor(alpha (n +
-1)), p <= alpha holds exactly where s is above the k-th largest calibration score; so the same threshold serves scores
-and, of the maps' maxima, pixels.
+draw of the calibration parts and of the new part. Ties raise p, so this holds with ties too. With k = floor(alpha (n +
+1)), p <= alpha holds exactly if s is above the k-th largest calibration score. So a threshold can be used instead: for
+scores, and, with the largest values of the calibration parts' maps, for pixels.
 
-Imports numpy and scipy only; scipy waits until an interval is asked for.
+The module imports numpy and tabulate, and scipy only when an interval is asked for.
 """
 
 import math
@@ -29,8 +29,8 @@ CONFIDENCE = 0.95
 
 
 class Decision(NamedTuple):
-    """What a score means: the verdict (pass or fail), the p-value, the score, and the threshold above which a part
-    fails."""
+    """The judgement of a score: the verdict (pass or fail), the p-value, the score, and the threshold above which a
+    part fails."""
 
     verdict: str
     p_value: float
@@ -39,46 +39,46 @@ class Decision(NamedTuple):
 
 
 class Promise(NamedTuple):
-    """What n calibration parts promise for the rate alpha of false alarms."""
+    """The promise that n calibration parts give for the rate alpha of false alarms."""
 
     alpha: float
     parts: int  # n
     rank: int  # k: a part fails above the k-th largest calibration score
-    expected: float  # k / (n + 1): the mean rate over draws of the calibration parts, where scores are continuous
-    bound: float  # the rate that is not exceeded with ``confidence``, given the calibration parts that were drawn
+    expected: float  # k / (n + 1): the mean rate over draws of the calibration parts, if scores are continuous
+    bound: float  # for these calibration parts, the rate is at most this with ``confidence``
     confidence: float
 
 
 class Rate(NamedTuple):
-    """A share with its Clopper-Pearson interval; value, low, high and upper are None where nothing was counted."""
+    """A share with its Clopper-Pearson interval; value, low, high and upper are None if nothing was counted."""
 
     events: int
     of: int
     value: float | None
-    low: float | None  # two-sided
+    low: float | None  # low, high: two-sided interval
     high: float | None
-    upper: float | None  # one-sided: the rate lies below it with the same confidence
+    upper: float | None  # one-sided bound: the rate lies below it with the same confidence
 
 
 class Outcome(NamedTuple):
-    """Verdicts of parts whose condition is known."""
+    """Counts and rates of verdicts on parts that are known to be good or defective."""
 
     counts: dict  # {"good" or "defective": {verdict: number}}
-    false_reject: Rate  # failed among the good parts that were judged
-    escape: Rate  # passed among the defective parts that were judged
-    unjudged_good: Rate  # that could not be judged, among the good parts
-    unjudged_defective: Rate
+    false_reject: Rate  # share that failed, of the good parts that were judged
+    escape: Rate  # share that passed, of the defective parts that were judged
+    unjudged_good: Rate  # share of the good parts that could not be judged
+    unjudged_defective: Rate  # share of the defective parts that could not be judged
 
 
 # ---------------------------------------------------------------- how many parts
 
 
 def exact_rate(alpha):
-    """``alpha`` as the fraction that its decimal form says: 0.29 · 100 is 29, which floats miss. Fractions stay what
-    they are.
+    """``alpha`` as the exact Fraction of its decimal form: then 0.29 · 100 is 29, which floats miss. A Fraction is
+    returned unchanged.
 
     Raises:
-        InputError: it is not between 0 and 1.
+        InputError: ``alpha`` is not between 0 and 1.
     """
     if not 0 < alpha < 1:
         raise InputError(f"a false-alarm rate of {alpha} makes no sense; give one between 0 and 1, as 0.05")
@@ -86,13 +86,13 @@ def exact_rate(alpha):
 
 
 def parts_needed(alpha):
-    """The fewest calibration parts that promise anything at the rate ``alpha``: n >= 1/alpha - 1."""
+    """The smallest number n of calibration parts that can promise the rate ``alpha``: n >= 1/alpha - 1."""
     return max(1, math.ceil(1 / exact_rate(alpha) - 1))
 
 
 def parts_needed_for_bound(alpha, confidence=CONFIDENCE):
-    """The fewest calibration parts for "at most ``alpha`` with ``confidence``", a part failing above the largest
-    calibration score."""
+    """The smallest number of calibration parts for "at most ``alpha`` with ``confidence``", if a part fails above the
+    largest calibration score."""
     needed = max(1, math.floor(math.log(1 - confidence) / math.log1p(-float(exact_rate(alpha)))))
     return needed if (1 - alpha) ** needed <= 1 - confidence else needed + 1
 
@@ -101,7 +101,8 @@ def rank(parts, alpha):
     """k = floor(alpha (n + 1)): a part fails above the k-th largest of n calibration scores; never 0.
 
     Raises:
-        InputError: n parts are too few for ``alpha``; says how many are needed and which rate n parts can promise.
+        InputError: n parts are too few for ``alpha``. The message says how many are needed, and which rate n parts can
+            promise.
     """
     k = math.floor(exact_rate(alpha) * (parts + 1))
     if k < 1:
@@ -122,13 +123,13 @@ def lowest_rate(parts):
 
 
 def promise(parts, alpha, confidence=CONFIDENCE):
-    """What ``parts`` calibration parts promise at ``alpha``.
+    """The Promise of ``parts`` calibration parts at ``alpha``.
 
-    Given the calibration parts, the rate of false alarms follows at most Beta(k, n + 1 - k) (exactly, where scores are
-    continuous); the bound is its quantile.
+    Over draws of the calibration parts, the rate of false alarms has the distribution Beta(k, n + 1 - k) if scores are
+    continuous; with ties it is at most that. The bound is the quantile of this distribution.
 
     Raises:
-        InputError: as :func:`rank`.
+        InputError: as in :func:`rank`.
     """
     from scipy.stats import beta
 
@@ -156,24 +157,24 @@ def p_values(calibration, scores):
 
 
 def threshold(calibration, alpha):
-    """The k-th largest of calibration values [n]; what is above it fails at ``alpha``.
+    """The k-th largest of calibration values [n]; a value above it fails at ``alpha``.
 
-    Of scores it is the threshold of a part; of the largest values of the calibration parts' maps it is that of a pixel:
-    at most a share ``alpha`` of good parts has any pixel above it. It is the ceil((1 - alpha)(n + 1))-th smallest
-    value.
+    For scores it is the threshold of a part. For the largest values of the calibration parts' maps it is the threshold
+    of a pixel: at most a share ``alpha`` of good parts has any pixel above it. It is also the ceil((1 - alpha)(n +
+    1))-th smallest value.
 
     Raises:
-        InputError: too few values (:func:`rank`), or one is not finite.
+        InputError: there are too few values (:func:`rank`), or one is not finite.
     """
     calibration = np.sort(_finite(calibration, "calibration values").ravel())
     return float(calibration[-rank(len(calibration), alpha)])
 
 
 def decide(calibration, score, alpha):
-    """:class:`Decision` of one score against calibration scores [n].
+    """The :class:`Decision` on one score, given calibration scores [n].
 
     Raises:
-        InputError: as :func:`p_values` and :func:`threshold`.
+        InputError: as in :func:`p_values` and :func:`threshold`.
     """
     limit, p = threshold(calibration, alpha), float(p_values(calibration, float(score)))
     return Decision(FAIL if p <= alpha else PASS, p, float(score), limit)
@@ -186,7 +187,7 @@ def check_apart(bank_parts, calibration_parts):
         bank_parts, calibration_parts: {name: fingerprint of the part's contents}.
 
     Raises:
-        InputError: names the first such part, and how many there are.
+        InputError: there are such parts; the message names the first and says how many there are.
     """
     known = {fingerprint: name for name, fingerprint in bank_parts.items()}
     twice = [(name, known[fingerprint]) for name, fingerprint in calibration_parts.items() if fingerprint in known]
@@ -203,7 +204,8 @@ def check_apart(bank_parts, calibration_parts):
 
 
 def rate(events, of, confidence=CONFIDENCE):
-    """:class:`Rate` of ``events`` among ``of``: the exact interval of Clopper and Pearson (Biometrika 26, 1934)."""
+    """The :class:`Rate` of ``events`` among ``of``, with the exact interval of Clopper and Pearson (Biometrika 26,
+    1934)."""
     if not of:
         return Rate(events, of, None, None, None, None)
     from scipy.stats import binomtest
@@ -214,10 +216,10 @@ def rate(events, of, confidence=CONFIDENCE):
 
 
 def outcome(verdicts, defective):
-    """:class:`Outcome` of verdicts [n] of parts that are defective [n] (truth values) or good.
+    """The :class:`Outcome` of verdicts [n] on n parts; ``defective`` [n]: truth values.
 
     Raises:
-        InputError: a verdict is none of VERDICTS, or the lengths differ.
+        InputError: a verdict is not in VERDICTS, or the lengths differ.
     """
     verdicts, defective = list(verdicts), [bool(value) for value in defective]
     if len(verdicts) != len(defective):
@@ -273,7 +275,7 @@ def outcome_text(found, confidence=CONFIDENCE):
 
 
 def promise_text(given):
-    """One sentence on a :class:`Promise`."""
+    """One sentence that states a :class:`Promise`."""
     return (
         f"at most {percent(given.alpha)} of good parts fail, over the draw of the {given.parts} calibration "
         "parts and of the new part; "
