@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tools import predict
 from tools.repeatability import main
 from utils.repeatability import kappa, spread
 from utils.verdict import CANNOT_JUDGE, FAIL, PASS, decide
@@ -177,3 +178,25 @@ def test_files_that_are_none(tmp_path, capsys):
     with pytest.raises(SystemExit) as info:
         main([str(tmp_path), "--group_pattern", "("])
     assert info.value.code == 2 and "is no regular expression" in capsys.readouterr().err
+
+
+def test_a_model_and_a_folder_are_judged_first(tmp_path, rows, monkeypatch, capsys):
+    given = []
+
+    def judge(words):
+        given.extend(words)
+        out = tmp_path / "out" / "judged"
+        out.mkdir()
+        write(out / "verdicts.csv", rows)
+        return 1  # some scans could not be judged
+
+    monkeypatch.setattr(predict, "main", judge)
+    model, scans, out = (str(tmp_path / name) for name in ("a.m3dm", "scans", "out"))
+    assert main([model, scans, "-o", out, "--false_alarm", "0.1", "--no_gate", "--device", "cpu"]) == 0
+    assert given == [model, scans, "-o", f"{out}/judged", "--device", "cpu", "--false_alarm", "0.1", "--no_gate"]
+    assert "60 scans of 12 parts" in capsys.readouterr().out
+
+
+def test_a_model_that_is_not_there_is_refused(tmp_path, capsys):
+    assert main([str(tmp_path / "a.m3dm"), str(tmp_path), "-o", str(tmp_path / "out")]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1

@@ -60,13 +60,14 @@ def main(argv=None):
 
 def write_report(args):
     """Write the report that the options ask for, and print it; returns the exit code."""
-    check_writable(args.output)
     verdicts = args.verdicts
     if args.folder is not None:
+        check_writable(args.output)
         verdicts = args.output / "judged"
         if judge(args, verdicts) == REFUSED:
             return REFUSED
     scans = read_scans(verdicts, args.group_pattern, args.labels)
+    check_writable(args.output)
     text = report(scans, args)
     atomic_write_text(args.output / "repeatability.md", text)
     atomic_write_text(args.output / "repeatability.csv", part_lines(scans))

@@ -176,7 +176,7 @@ def dead_sensor(rgb, xyz):
     points = np.count_nonzero(measured)
     if points < FEWEST_POINTS:
         found.append(f"the cloud is empty ({points} points): the 3D sensor gives nothing")
-    elif np.ptp(xyz[..., 2][measured]) == 0 and np.ptp(xyz[..., 0][measured]) == 0:
+    elif (np.ptp(xyz[measured], axis=0) == 0).all():
         found.append("all points of the cloud are one: the 3D sensor gives nothing")
     return "; ".join(found) or None
 
