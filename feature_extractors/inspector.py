@@ -239,9 +239,9 @@ def check_rate(model, false_alarm, scoring=None):
 def gate_text(ranges, gate):
     """A sentence on what the health gate promises."""
     if not gate:
-        return "no health gate (--no_gate): only a dead sensor is told"
+        return "no health gate (--no_gate): only a dead sensor is reported"
     if ranges is None:
-        return "no health gate: too few scans to learn from; only a dead sensor is told"
+        return "no health gate: too few scans to learn from; only a dead sensor is reported"
     return ranges.promise_text
 
 

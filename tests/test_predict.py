@@ -177,7 +177,7 @@ def test_an_interruption_keeps_what_is_judged(model, predicted, tmp_path, capsys
 
     monkeypatch.setattr(Inspector, "judge_prepared", stop)
     code, rows = predicted(model.parent.parent / CATEGORY / "test")
-    assert code == 1 and len(rows) == 2 and "the same command goes on here" in capsys.readouterr().err
+    assert code == 1 and len(rows) == 2 and "the same command continues" in capsys.readouterr().err
 
 
 def test_what_cannot_be_judged(predicted, tmp_path, capsys):

@@ -79,7 +79,7 @@ def test_what_the_grid_leaves_out():
         jobs({"dataset_type": "folder"})
     with pytest.raises(InputError, match="are one category"):
         jobs(grid={"category": ["cable gland", "cable_gland"]})
-    with pytest.raises(InputError, match="stands there twice"):
+    with pytest.raises(InputError, match="is given twice"):
         jobs(grid={"category": ["a"], "f_coreset": [None, 0.1]})  # 0.1 is the default
 
 

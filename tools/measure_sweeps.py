@@ -81,7 +81,7 @@ def overhead(args):
     ]
     return tabulate(
         rows,
-        ["engine", "s a job", "of which engine", "until the first job's end, s"],
+        ["engine", "seconds per job", "of which engine", "until the first job's end, s"],
         tablefmt="pipe",
         disable_numparse=True,
     )

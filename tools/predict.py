@@ -63,7 +63,7 @@ def build_parser():
     parser.add_argument(
         "--no_gate",
         action="store_true",
-        help="judge also scans unlike the training scans; a dead sensor is told all the same",
+        help="judge also scans unlike the training scans; a dead sensor is reported all the same",
     )
     parser.add_argument(
         "--evaluate",
@@ -117,7 +117,7 @@ def run(args):
             judge_parts(args, model, left, done)
     except KeyboardInterrupt:
         stopped = True
-        print("predict.py: interrupted; the same command goes on here", file=sys.stderr)
+        print("predict.py: interrupted; the same command continues", file=sys.stderr)
     except BaseException:
         done.close()
         raise

@@ -119,10 +119,10 @@ def evaluation_text(output, rows, false_alarm):
         lines.append([verdict.percent(rate), *("-" if p is None else verdict.percent(p[0]) for p in (pg, pb))])
     titles = [
         "rate",
-        "PG: good parts that pass at so many escapes",
-        "PB: defective parts that fail at so many false alarms",
+        "PG: good parts that pass when this share of defective parts escapes",
+        "PB: defective parts that fail when this share of good parts fails",
     ]
-    text += "\nOf the parts that were judged, at the threshold that this test split itself would have wanted:\n\n"
+    text += "\nOf the parts that were judged, at the thresholds that fit this test split best:\n\n"
     text += tabulate(lines, titles, tablefmt="pipe", disable_numparse=True) + "\n"
     hits = [row["defect_hit"] for row in judged if "defect_hit" in row]
     if hits:

@@ -224,7 +224,7 @@ def _text_of(error):
         }
         return f"{instance!r} is not {' or '.join(words[kind] for kind in kinds)}"
     if error.validator == "uniqueItems":
-        return "a value stands there twice"
+        return "a value is given twice"
     if error.validator in ("minItems", "minProperties"):
         return "is empty"
     return error.message
@@ -257,7 +257,7 @@ def _lines(node, name, path=()):
         for key, value in node.value:
             line = key.start_mark.line + 1
             if key.value in seen:
-                raise InputError(f"{name}, line {line}: {'.'.join(map(str, (*path, key.value)))}: stands there twice")
+                raise InputError(f"{name}, line {line}: {'.'.join(map(str, (*path, key.value)))}: is given twice")
             seen.add(key.value)
             yield from _lines(value, name, (*path, key.value))
             yield (*path, key.value), line  # the line of the key, not of its value

@@ -114,7 +114,7 @@ def plan(file):
             continue
         job = _job(file, fixed, chosen)
         if job.name in jobs:
-            raise InputError(f"{file.line('grid')}: the job {job.title} stands there twice")
+            raise InputError(f"{file.line('grid')}: the job {job.title} is given twice")
         jobs[job.name] = job
         settings[job.setting] = None
     if not jobs:

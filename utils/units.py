@@ -126,6 +126,6 @@ def recognise_unit(extent, whole_numbers):
         return Unit(UNITS[fitting[0]], fitting[0], f"recognised: {extent:.3g} {fitting[0]} are seen")
     shown = ", ".join(f"{extent * UNITS[name]:.3g} m as {name}" for name in ("m", "cm", "mm"))
     raise InputError(
-        f"the unit cannot be recognised: the scan is {shown} across; say it: --unit m, cm or mm, or the metres of one "
+        f"the unit cannot be recognised: the scan is {shown} across; give it: --unit m, cm or mm, or the metres of one "
         f"count"
     )
