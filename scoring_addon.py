@@ -9,8 +9,8 @@ It needs numpy and the standard library only, and is called in three places:
 * ``apply(method)`` at the start of ``calculate_metrics``: replaces ``image_preds``, ``predictions`` and
   ``pixel_preds`` by those of the first scoring asked for.
 
-``patches/apply.py`` puts these calls into an M3DM checkout. There ``--scoring`` takes one name, and the full setting's
-method. With ``baseline``, or on a command line without these flags, the calls do nothing. Python 3.8, numpy 1.19.
+``patches/apply.py`` puts these calls into an M3DM checkout. There ``--scoring`` takes one name and needs the full
+setting. With ``baseline``, or on a command line without these flags, the calls do nothing. Python 3.8, numpy 1.19.
 Maps are float arrays [H, W], larger = more anomalous.
 """
 
@@ -237,7 +237,7 @@ def score_all(names, image_preds, predictions, samples, parameters=DEFAULTS, ref
         {name: Scored} in the order of ``names``; scorings with the same pixel maps share one list.
 
     Raises:
-        ValueError: a name is unknown, or the number of samples is not the number of predictions.
+        ValueError: a name is unknown, or the samples do not have all maps that the scorings need.
     """
     unknown = [name for name in names if name not in SCORINGS]
     if unknown:
