@@ -93,7 +93,7 @@ def state_of(method, name, precision="full"):
 
 
 def restored_method(arrays, facts, extractor):
-    """The method that :func:`state_of` took apart, with the networks of ``extractor``.
+    """Rebuild a method from its :func:`state_of`, with the networks of ``extractor``.
 
     Args:
         arrays: {name: array}; they are copied, so they may be views of a file.

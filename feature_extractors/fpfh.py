@@ -30,7 +30,7 @@ TURNS = (np.pi * (2 * np.arange(1, BINS) / BINS - 1)).astype(np.float32)
 class Neighbours(NamedTuple):
     """The nearest points of each point, nearest first, the point itself included.
 
-    ``index`` [N, K] int64; ``distance`` [N, K] float32, NaN where the neighbour is further away than a radius.
+    ``index`` [N, K] int64; ``distance`` [N, K] float32, NaN if the neighbour is farther away than the radius.
     """
 
     index: np.ndarray

@@ -62,7 +62,7 @@ class Judgement:
         reason: why the part cannot be judged; "" if it can.
         scores: {scoring: score} of all scorings in the model.
         seconds: {step: seconds}.
-        picture, cloud: the networks' input, [224, 224, 3] uint8 and [S, S, 3] float32 metres.
+        picture, cloud: the networks' input for display: image [224, 224, 3] uint8, points [S, S, 3] float32 metres.
     """
 
     verdict: str

@@ -47,7 +47,7 @@ ROLE_WORDS = MASK_WORDS | {
 
 
 class Files(NamedTuple):
-    """The files of one part; ``picture`` is None if the cloud has to bring its own colours."""
+    """The files of one part; ``picture`` is None if the cloud has its own colours, ``mask`` if there is no mask."""
 
     picture: Path | None
     cloud: Path
