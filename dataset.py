@@ -162,7 +162,7 @@ class TestDataset(_Split):
     """
 
     split = "test"
-    __test__ = False  # not a test case, whatever pytest thinks of the name
+    __test__ = False  # tells pytest that this class is no test case
 
     def _list(self):
         folders, _ = defect_folders(self.folder)

@@ -74,7 +74,7 @@ class DoubleRGBPointFeatures(Features):
         kept = {name: self.share(count) for name, count in rows.items()}
         if (
             not self.fixes.coreset_sizes and self.settings.f_coreset < 1
-        ):  # every later bank's size follows from the thinned xyz bank
+        ):  # as released, the other banks' sizes are a share of the reduced xyz bank
             kept = {name: count if name == "xyz" else self.share(kept["xyz"]) for name, count in kept.items()}
         return kept
 
