@@ -1,7 +1,7 @@
-"""Samples from disk: which files belong together, and how they become tensors.
+"""The data set: which files form a part, and how they become tensors.
 
-Layout: ``<dataset_path>/<class>/{train,test}/<defect>/{rgb/*.png, xyz/*.tiff, gt/*.png}``; other suffixes:
-``utils.pairing``.
+Layout: ``<dataset_path>/<class>/{train,test}/<defect>/{rgb/*.png, xyz/*.tiff, gt/*.png}``. ``utils.pairing`` lists the
+other file suffixes that are read.
 """
 
 import logging
@@ -32,7 +32,7 @@ from utils.signals import begin_worker, beginning_workers, raise_if_stopping
 RGB_SIZE = 224
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 WORKERS_FOR_GPU = 4
-NO_SHARED_MEMORY = ("shared memory", "Bus error", "shm")  # of torch's messages
+NO_SHARED_MEMORY = ("shared memory", "Bus error", "shm")  # words in torch's messages
 
 
 def mvtec3d_classes():
@@ -51,23 +51,24 @@ def realiad_d3_classes():
 
 
 class _Split(Dataset):
-    """Shared by both splits: files and their reading.
+    """What both splits share: the list of files, and how a part's files are read.
 
     Args:
         class_name: category.
-        img_size: side in pixels that point clouds are resized to (pictures: ``rgb_size``).
+        img_size: side in pixels that point clouds are resized to (images: ``rgb_size``).
         dataset_path: folder of the categories.
-        min_points: fewer distinct valid points than this cause a warning, none an error; 0 where points are not used.
-        reading: how the files are read, as an examination settles it.
+        min_points: a part with fewer distinct valid points causes a warning, a part without any an error; 0 where the
+            method uses no points.
+        reading: ``Reading`` that says how the files are read; the examination of the data set finds it.
 
     Attributes:
-        files: [(rgb, xyz, gt or None)], the parts' files.
+        files: [(rgb, xyz, gt or None)], one entry per part.
         labels: [0 or 1], 1 for parts of a defect folder.
-        has_masks: whether every defective part has a mask; else pixel metrics are undefined.
+        has_masks: whether every defective part has a mask; if not, pixel metrics are undefined.
     """
 
     split = None
-    rgb_size = RGB_SIZE  # side in pixels that pictures are resized to
+    rgb_size = RGB_SIZE  # side in pixels that images are resized to
 
     def __init__(self, class_name, img_size=RGB_SIZE, dataset_path="datasets/mvtec3d", min_points=0, reading=Reading()):
         self.folder = Path(dataset_path) / class_name / self.split
@@ -80,7 +81,7 @@ class _Split(Dataset):
         self.files = self._list()
         self.labels = [int(rgb.parent.parent.name != GOOD) for rgb, _, _ in self.files]
         self.has_masks = all(gt is not None for (_, _, gt), label in zip(self.files, self.labels) if label)
-        self.warned = torch.zeros(len(self.files), dtype=torch.uint8)  # each file is warned about once, not once a pass
+        self.warned = torch.zeros(len(self.files), dtype=torch.uint8)  # one warning per file, not one per pass
 
     def __len__(self):
         return len(self.files)
@@ -96,21 +97,21 @@ class _Split(Dataset):
         return rgb, xyz, organized_pc_to_depth_map(xyz)
 
     def describe(self, index):
-        """(rgb path relative to the data set with forward slashes, defect folder, label)."""
+        """(rgb path relative to the data set, with forward slashes; defect folder; label) of the part ``index``."""
         rgb_path = self.files[index][0]
         return rgb_path.relative_to(self.dataset_path).as_posix(), rgb_path.parent.parent.name, self.labels[index]
 
 
 class TrainDataset(_Split):
-    """Normal training parts; an item is ((rgb [3, 224, 224], xyz [3, S, S], depth [3, S, S]), 0).
+    """Normal training parts; an item is ((rgb [3, R, R], R = ``rgb_size``, xyz [3, S, S], depth [3, S, S]), 0).
 
     Args:
-        shots: only so many parts, see :func:`few_shots`; None: all.
-        seed: chooses them, and the parts that are held out.
-        held_out_share: share of the parts that is left out, for calibration; None: no part.
+        shots: number of parts to use, see :func:`few_shots`; None: all.
+        seed: decides which parts are used, and which are held out.
+        held_out_share: share of the parts that is held out for calibration; None: no part.
 
     Attributes:
-        held_out_files: as ``files``, of the parts that are left out.
+        held_out_files: files of the held-out parts, in the form of ``files``.
 
     Raises:
         InputError: no ``train/good``, no files in it, files that do not pair, or fewer parts than ``shots``.
@@ -154,14 +155,14 @@ class TrainDataset(_Split):
 class TestDataset(_Split):
     """Test parts; an item is (sample as in TrainDataset, mask [1, 224, 224], label 0 or 1, rgb path).
 
-    The mask of a defective part without one is all zero; ``has_masks`` is False then.
+    A defective part without a mask file gets a mask of zeros, and ``has_masks`` is False.
 
     Raises:
         InputError: no ``test`` split, no files in it, or files that do not pair.
     """
 
     split = "test"
-    __test__ = False  # not a test case, whatever pytest thinks of the name
+    __test__ = False  # tells pytest that this class is no test case
 
     def _list(self):
         folders, _ = defect_folders(self.folder)
@@ -179,22 +180,25 @@ class TestDataset(_Split):
 
 
 def picture_tensor(picture, size=RGB_SIZE):
-    """A PIL picture as the networks take it: [3, size, size] float32."""
+    """A PIL image as the networks take it: [3, size, size] float32, normalised with ImageNet's mean and std."""
     picture = picture.resize((size, size), Image.BICUBIC)
     rgb = torch.from_numpy(np.asarray(picture, dtype=np.float32) / 255).permute(2, 0, 1)
     return (rgb - torch.tensor(IMAGENET_MEAN)[:, None, None]) / torch.tensor(IMAGENET_STD)[:, None, None]
 
 
 def sample_of(scan, size, rgb_size=RGB_SIZE):
-    """The sample (rgb [1, 3, rgb_size, rgb_size], xyz [1, 3, size, size], depth likewise) of a ``utils.scans.Scan``:
-    what a loader makes of the same part's files."""
+    """The sample of a ``utils.scans.Scan``: (rgb [1, 3, rgb_size, rgb_size], xyz [1, 3, size, size], depth like xyz).
+
+    A loader gives the same sample for the same part's files.
+    """
     xyz = resize_organized_pc(scan.xyz, size)
     return picture_tensor(Image.fromarray(scan.rgb), rgb_size)[None], xyz[None], organized_pc_to_depth_map(xyz)[None]
 
 
 def held_out(count, share, seed, class_name):
-    """Positions, sorted, of the training parts that calibrate: the given share of ``count``, at least one, drawn by
-    seed and name.
+    """Sorted positions of the training parts that are held out for calibration.
+
+    They are ``share`` of ``count`` parts, at least one, drawn at random. The draw depends on seed and name alone.
 
     Raises:
         InputError: no training part would be left.
@@ -211,24 +215,24 @@ def held_out(count, share, seed, class_name):
 
 
 def few_shots(count, shots, seed, class_name):
-    """Positions, sorted, of ``shots`` out of ``count`` training parts.
+    """Sorted positions of ``shots`` out of ``count`` training parts.
 
-    They follow from the seed and the category's name in any spelling alone; no other random number is drawn for them.
-    The parts of fewer shots are among those of more.
+    The choice depends only on the seed and the category's name, in any spelling. It draws from no other random
+    generator. A larger number of shots contains the parts of a smaller one.
     """
     draw = random.Random(f"{seed} {same_name(class_name)}")
-    rank = [draw.random() for _ in range(count)]  # of Python's generator only random() is the same in all versions
+    rank = [draw.random() for _ in range(count)]  # only random() gives the same numbers in all Python versions
     return sorted(sorted(range(count), key=rank.__getitem__)[:shots])
 
 
 def read_points(path, size, min_points, reading=Reading()):
-    """A part's point cloud as a run takes it.
+    """Read a part's point cloud as a run does.
 
     Returns:
-        (xyz [3, size, size] in metres, number of valid points in it, texts that warn of the file).
+        (xyz [3, size, size] in metres, its number of valid points, [warning texts]).
 
     Raises:
-        InputError: unreadable, or without a valid point although ``min_points`` are wanted.
+        InputError: the file is unreadable, or has no valid point although ``min_points`` is above 0.
     """
     points, broken = read_tiff_organized_pc(path, reading)
     xyz = resize_organized_pc(points, size)
@@ -262,7 +266,7 @@ def pair_files(folder, with_masks):
 
 
 class Loader(DataLoader):
-    """Says in one line what helps where a container has too little shared memory."""
+    """DataLoader that reports too little shared memory, as in containers, in one line with a remedy."""
 
     def __iter__(self):
         try:
@@ -270,7 +274,7 @@ class Loader(DataLoader):
                 batches = super().__iter__()
             yield from batches
         except (RuntimeError, OSError) as error:
-            raise_if_stopping()  # a worker that the stop ended is no failure
+            raise_if_stopping()  # a worker ended by Ctrl-C or SIGTERM is no failure
             if (
                 self.num_workers
                 and not isinstance(error, InputError)
@@ -285,23 +289,24 @@ class Loader(DataLoader):
 
 
 def default_workers(device):
-    """Processes that load data for a run on ``device`` (auto, cpu, cuda or mps) where the user names no number.
+    """Number of loading processes on ``device`` (auto, cpu, cuda or mps) where the user gives none.
 
-    On the CPU one, as released: the networks need the cores. A GPU takes a part faster than one process reads it.
+    On the CPU it is one, as released, since the networks need the cores. On a GPU it is more, since the GPU handles a
+    part faster than one process reads it.
     """
     on_gpu = device == "cuda" or device == "auto" and torch.cuda.is_available()
     return min(WORKERS_FOR_GPU, available_cores()) if on_gpu else 1
 
 
 def get_data_loader(split, class_name, img_size, args):
-    """Loader of ``split`` ("train" or "test"): batch size 1, no shuffling, ``args.num_workers`` processes that load.
+    """Loader of ``split`` ("train" or "test"): batch size 1, no shuffling, ``args.num_workers`` loading processes.
 
-    ``args`` needs ``dataset_path``; ``rgb_size`` (224), ``num_workers`` (None: see :func:`default_workers`),
-    ``device`` ("cpu"), ``min_points`` (0), ``shots`` (None), ``seed`` (0), ``readings`` ({category: Reading}, what an
-    examination settled) and ``held_out`` (share of the training parts that is left out for calibration) are optional.
+    ``args`` needs ``dataset_path``. Optional, with their defaults: ``rgb_size`` (224), ``num_workers`` (None: see
+    :func:`default_workers`), ``device`` ("cpu"), ``min_points`` (0), ``shots`` (None), ``seed`` (0), ``readings``
+    ({category: Reading} from the examination) and ``held_out`` (share of training parts held out for calibration).
 
     Raises:
-        InputError: as the data sets; while iterating: a file cannot be used, or too little shared memory for workers.
+        InputError: see the data sets; while iterating: a file cannot be used, or the workers lack shared memory.
     """
     common = class_name, img_size, args.dataset_path, getattr(args, "min_points", 0)
     reading, workers = getattr(args, "readings", {}).get(class_name, Reading()), getattr(args, "num_workers", None)
@@ -317,9 +322,9 @@ def get_data_loader(split, class_name, img_size, args):
     data.rgb_size = getattr(args, "rgb_size", None) or RGB_SIZE
     if workers:
         try:
-            data.warned.share_memory_()  # so that each file is warned about once, not once a pass of the workers
+            data.warned.share_memory_()  # otherwise the workers would repeat each warning in every pass
         except (RuntimeError, OSError):
-            pass  # without shared memory the workers will say what to do
+            pass  # without shared memory the Loader reports what to do
     return Loader(data, batch_size=1, shuffle=False, num_workers=workers, worker_init_fn=_begin_worker)
 
 

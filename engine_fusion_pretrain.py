@@ -1,8 +1,8 @@
 """Training of UFF, the fusion module: from files of patch pairs to checkpoints in the released layout.
 
-An optimiser step takes ``accum_iter`` batches; an epoch's last step takes the batches that are left, so that a small
-folder trains too. All randomness is the order of the files, drawn anew from (seed, epoch), so a training that goes on
-from a checkpoint ends where an uninterrupted one does.
+An optimiser step takes ``accum_iter`` batches. An epoch's last step takes the batches that are left, so a small folder
+trains too. After the start, only the order of the files is random, and it follows from (seed, epoch). So a training
+that resumes from a checkpoint ends where an uninterrupted one does.
 """
 
 import argparse
@@ -31,14 +31,14 @@ from utils.patch_pairs import PairFolder, load_pairs
 from utils.processes import ALONE
 from utils.training_plan import TrainingSettings, epoch_order, learning_rate, plan
 
-NO_EFFECT = ("num_workers", "save_every")  # settings that may differ when a training goes on
-BYTES_PER_WEIGHT = 12  # of a checkpoint: the weight and AdamW's two moments
+NO_EFFECT = ("num_workers", "save_every")  # settings that may differ when a training resumes
+BYTES_PER_WEIGHT = 12  # in a checkpoint: the weight and AdamW's two moments
 BETAS = 0.9, 0.95
-SECONDS_PER_PICTURE = 10  # of the loss curve: drawing takes longer than a small folder's epoch
+SECONDS_PER_PICTURE = 10  # between plots of the loss curve: drawing takes longer than a small folder's epoch
 
 
 class Trained(NamedTuple):
-    """Result: the last checkpoint, optimiser steps done, loss and matching accuracy of the last one."""
+    """Result: the last checkpoint, the number of optimiser steps, loss and matching accuracy of the last step."""
 
     checkpoint: Path
     steps: int
@@ -53,7 +53,7 @@ class _Batch(NamedTuple):
 
 
 def read_ahead(read, items, threads):
-    """``read(item)`` of each item in order, up to ``threads`` of them read ahead: that bounds the memory."""
+    """Yield ``read(item)`` of each item in order; at most ``threads`` items are read ahead, which bounds the memory."""
     if not threads:
         yield from map(read, items)
         return
@@ -68,17 +68,18 @@ def read_ahead(read, items, threads):
 
 
 class Training:
-    """One training: the fusion module, its optimiser, and how far they are.
+    """One training: the fusion module, its optimiser, and the steps and epochs done.
 
     Args:
-        folder: the files, from :func:`utils.patch_pairs.find_pair_files`.
+        folder: PairFolder from :func:`utils.patch_pairs.find_pair_files`.
         settings: TrainingSettings.
-        output_dir: where checkpoints and the loss curve go.
+        output_dir: folder for checkpoints and the loss curve.
         processes: from :func:`utils.processes.start`.
-        recorded: more entries for ``args`` in the checkpoints.
+        recorded: further entries for ``args`` in the checkpoints.
 
     Raises:
-        InputError: too few files, processes that see different files, or no room for the checkpoints.
+        InputError: there are too few files, the processes see different files, or the checkpoints do not fit on the
+            disk.
     """
 
     def __init__(self, folder: PairFolder, settings: TrainingSettings, output_dir, processes=ALONE, recorded=None):
@@ -123,12 +124,12 @@ class Training:
     # ------------------------------------------------------------ checkpoints
 
     def checkpoint_path(self, epoch):
-        """Path of an epoch's checkpoint, as the release names it."""
+        """Path of an epoch's checkpoint, with the released name."""
         return self.output_dir / f"checkpoint-{epoch}.pth"
 
     def save(self):
-        """Write the checkpoint of the epoch that is done."""
-        # an unused scaler's state is empty, which an active one, the release's, refuses to load
+        """Write the checkpoint of the epoch that is done; returns its path."""
+        # a disabled scaler has an empty state, and an active scaler such as the release's refuses to load it
         scaler = self.scaler if self.scaler.is_enabled() else torch.amp.GradScaler("cpu")
         args = argparse.Namespace(**self.args, steps_done=self.steps)
         with atomic_path(self.checkpoint_path(self.epoch)) as temporary:
@@ -145,10 +146,10 @@ class Training:
         return self.checkpoint_path(self.epoch)
 
     def resume(self, path):
-        """Go on after the epoch that the checkpoint at ``path`` was written in.
+        """Resume after the epoch of the checkpoint at ``path``.
 
         Raises:
-            InputError: it is no checkpoint of this training: another layout, other settings or other files.
+            InputError: the checkpoint is not of this training: its layout, settings or files differ.
         """
         with self.processes.together():
             self._resume(path)
@@ -183,16 +184,16 @@ class Training:
     # ------------------------------------------------------------ the loop
 
     def run(self, quiet=False):
-        """Train to the end; the first process writes a checkpoint and the loss curve per epoch.
+        """Train to the end; the first process writes the checkpoints and, in each epoch, the loss curve.
 
         Args:
-            quiet: no progress on the screen.
+            quiet: show no progress on the screen.
 
         Returns:
             Trained.
 
         Raises:
-            InputError: a file is damaged, or the loss is not a finite number; names the step and the file.
+            InputError: a file is damaged, or the loss is not finite; the message names the step and the file.
         """
         shown = self.processes.first and not quiet
         curve = LossCurve(self.output_dir, self.steps) if self.processes.first else None
@@ -240,7 +241,7 @@ class Training:
             return [self._next(parts) for _ in range(self.settings.batch_size)]
 
     def _next(self, parts):
-        """The next file's pairs; what is remarkable about them is said once."""
+        """The next file's pairs; each kind of warning about them is given once."""
         try:
             pairs = next(parts)
         except InputError as error:
@@ -306,7 +307,7 @@ class Training:
 
     @torch.no_grad()
     def _culprit(self, parts):
-        """Words that name the files whose embeddings are not finite; if all are, the weights may be to blame."""
+        """Text for the error message: the files whose embeddings are not finite, or the weights if all files are so."""
         bad = []
         for part in parts:
             embedded = self.model.match(part.xyz.to(self.device), part.rgb.to(self.device))
@@ -317,7 +318,7 @@ class Training:
         return f"{'the weights have diverged' if bad else 'loss too large'}, files of the batch: {_names(parts)}"
 
     def _share_gradients(self):
-        """Sum the gradients over the processes, and see that they are finite where nothing else does."""
+        """Sum the gradients over the processes; without a gradient scaler, also check that they are finite."""
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         if self.processes.world > 1:
             joined = self.processes.sum(torch.cat([gradient.flatten() for gradient in gradients]))
@@ -336,6 +337,6 @@ def _names(parts):
 
 
 def checkpoints_in(folder):
-    """{epoch: path} of the checkpoints in a folder, by the release's names."""
+    """{epoch: path} of the checkpoints in a folder, found by their released names."""
     paths = list(Path(folder).glob("checkpoint-*.pth"))
     return {int(path.stem[11:]): path for path in paths if re.fullmatch(r"checkpoint-\d+", path.stem)}

@@ -1,11 +1,11 @@
-"""The result of one category: how scores and metrics follow from what was measured of each test part.
+"""Scores and metrics of one category, computed from the maps and scores of its test parts.
 
-``score`` and ``metrics`` are the only way to a number: a run, rescoring of saved maps, pictures and reports all use
-them. Needs numpy, and scipy and scikit-learn for the metrics; no network and no command line. Maps are [S, S],
-larger = more anomalous; n is the number of test parts.
+Every number comes from ``score`` and ``metrics``: runs, rescoring of saved maps, map images and reports all call them.
+This module needs numpy, and scipy and scikit-learn for the metrics. It uses no network and no command line. Maps are
+[S, S], larger = more anomalous; n is the number of test parts.
 
-What was measured is a value, ``Evaluation`` (``utils/measured.py``); ``write`` and ``read`` keep it in files, whose
-form ``utils/saved_maps.py`` describes. Both are named here too, for whoever uses an evaluation.
+The input is an ``Evaluation`` (``utils/measured.py``). ``write`` and ``read`` save and load it; ``utils/saved_maps.py``
+describes the file format. These names can be imported from here as well.
 """
 
 import numpy as np
@@ -41,15 +41,15 @@ def score(evaluation, names, parameters=scoring_addon.DEFAULTS, reference="test"
 
     Args:
         evaluation: Evaluation.
-        names: of ``utils.scorings.ALL``.
-        parameters: ``scoring_addon.Parameters``; "calibrated" has none of them.
-        reference: whose minima and maxima normalise the statistics: "test" (the paper) or "train" (training parts).
+        names: keys of ``utils.scorings.ALL``.
+        parameters: ``scoring_addon.Parameters``; "calibrated" uses none of them.
+        reference: the parts whose minima and maxima normalise the statistics: "test" (as in the paper) or "train".
 
     Returns:
-        {name: Scored}: the baseline first, then ``names`` in order; scorings of the same pixel map share one list.
+        {name: Scored}: the baseline first, then ``names`` in order; scorings with the same pixel maps share one list.
 
     Raises:
-        InputError: a scoring that this method cannot have, or training parts that are not there.
+        InputError: the method cannot have a scoring, or the training parts that a scoring needs were not saved.
     """
     for name in names:
         problem = scoring_problem(name, list(evaluation.bank_map), parameters.map_source)
@@ -76,7 +76,7 @@ def score(evaluation, names, parameters=scoring_addon.DEFAULTS, reference="test"
 
 
 def bank_maps(evaluation):
-    """n dicts {bank: [S, S]}, one a test part."""
+    """n dicts {bank: [S, S]}, one per test part."""
     return [dict(zip(evaluation.bank_map, maps)) for maps in zip(*evaluation.bank_map.values())]
 
 
@@ -84,16 +84,16 @@ def calibrated_statistics(evaluation):
     """The ``utils.calibrated.TrainingStatistics`` of an evaluation.
 
     Raises:
-        InputError: there are none; says why.
+        InputError: there are none; the message says why.
     """
     return training_units(evaluation.category, evaluation.training)
 
 
 def training_units(category, training):
-    """The ``utils.calibrated.TrainingStatistics`` that TrainingParts, or None, hold.
+    """The ``utils.calibrated.TrainingStatistics`` in ``training``, which is a TrainingParts or None.
 
     Raises:
-        InputError: there are none; says why, and names the category.
+        InputError: there are none; the message names the category and the reason.
     """
     if training is not None and training.calibrated is not None:
         return training.calibrated
@@ -103,7 +103,7 @@ def training_units(category, training):
                 "calibrated: no statistics of training parts are at hand; maps that were saved before there was this "
                 "scoring lack them: save them again with main.py --scoring calibrated --save_maps DIR"
             )
-        return training_statistics(training.bank_map)  # says why there are none
+        return training_statistics(training.bank_map)  # its InputError says why there are none
     except InputError as error:
         raise InputError(f"{category}: {error}") from None
 
@@ -113,7 +113,7 @@ def metrics(evaluation, scored):
 
     Args:
         evaluation: Evaluation.
-        scored: {name: Scored} of :func:`score`; scorings that share a list of maps share its pixel metrics.
+        scored: {name: Scored} from :func:`score`; the pixel metrics of a shared list of maps are computed once.
 
     Returns:
         {name: Metrics}; pixel metrics are None where a defective part has no mask.
@@ -131,8 +131,7 @@ def metrics(evaluation, scored):
 
 
 def extra_metrics(evaluation, scored, names):
-    """{scoring: {name: (value, threshold)}} of ``utils.extra_metrics``; pixel metrics are None where masks are
-    missing."""
+    """{scoring: {name: (value, threshold)}} of ``utils.extra_metrics``; pixel metrics are None if a mask is missing."""
     masks = evaluation.mask if evaluation.has_mask.all() else None
     return utils.extra_metrics.extra_metrics(evaluation.label, masks, scored, names)
 

@@ -149,7 +149,7 @@ def build_parser():
 
 
 def main(argv=None):
-    """Run the command line; returns the exit code: 0 fine, 1 stopped on the way, 2 refused before any work."""
+    """Run the command line; returns the exit code: 0 fine, 1 stopped during training, 2 refused before any work."""
     parser = build_parser()
     args = parser.parse_args(argv)
     if args.resume is not None and args.overwrite:
@@ -160,15 +160,15 @@ def main(argv=None):
     processes, begun = None, False
     try:
         with first_signal_stops(PROGRAM):
-            from utils import processes  # here and below: after the options are known to be fine, since torch takes
+            from utils import processes  # imported only after the options were checked: torch takes seconds
 
-            training = prepare(args, processes.start(args.device, args.backend))  # seconds
+            training = prepare(args, processes.start(args.device, args.backend))
             begun = True
             trained = training.run(quiet=args.quiet)
     except InputError as error:
         tell(PROGRAM, error)
         if isinstance(error, getattr(processes, "StoppedTogether", ())):
-            processes.wait()  # torchrun stops the others as soon as one ends: all have to have said why
+            processes.wait()  # torchrun stops the others as soon as one ends; wait until all have printed their reason
         return FAILED if begun else REFUSED
     except OSError as error:
         tell(PROGRAM, f"{error.filename or args.output_dir}: {error.strerror or error}")
@@ -188,7 +188,7 @@ def main(argv=None):
 
 
 def prepare(args, processes):
-    """A Training that is checked and, with --resume, where it was.
+    """Check data and output folder, and build the Training; with --resume, restored from its checkpoint.
 
     Raises:
         InputError: data, output folder or checkpoint cannot be used.

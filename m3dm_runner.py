@@ -1,4 +1,4 @@
-"""Fit and evaluate one category: the order of calls, and progress."""
+"""Fit and evaluate one category: calls the method's steps in order, with progress and timings."""
 
 import contextlib
 import dataclasses
@@ -34,20 +34,22 @@ def build_extractor(args):
     """The PatchExtractor that the options ask for.
 
     Raises:
-        InputError: a checkpoint or the device is not there.
+        InputError: a checkpoint is missing, or the device is not available.
     """
     return PatchExtractor.from_checkpoints(device=choose_device(args.device), **extractor_options(args))
 
 
 def build_method(args, extractor):
-    """The method that the options ask for, with empty banks, and the random generators where a category begins."""
+    """The method that the options ask for, with empty memory banks; this also seeds the random generators."""
     return METHODS[args.method_name](extractor, args.fixes, **method_settings(args))
 
 
 @contextlib.contextmanager
 def draws_apart():
-    """Random numbers that are drawn inside change none that are drawn later: in train mode, as released, they decide
-    the features, so what is measured in addition must not change the released scores."""
+    """Context that restores the random generators at its end, so code inside does not change later random numbers.
+
+    In train mode, as released, random numbers affect the features. An extra pass must not change the released scores.
+    """
     known = random.getstate(), np.random.get_state()
     with torch.random.fork_rng():
         try:
@@ -61,17 +63,18 @@ class M3DM:
     """The method ``args.method_name`` for one category.
 
     Args:
-        args: options as ``utils.options.parse_arguments`` returns them.
+        args: options from ``utils.options.parse_arguments``.
         extractor: PatchExtractor; None: built from the options.
 
     Attributes:
-        method: the Features object, fresh at each ``fit``.
-        timings: seconds of each phase so far.
-        training_paths: picture paths of the parts of the last ``fit``, relative to the data set.
-        evaluation, scored, metrics: of the last ``evaluate``: Evaluation, {scoring: Scored}, {scoring: Metrics}.
+        method: the Features object; each ``fit`` makes a new one.
+        timings: {phase: seconds} so far.
+        training_paths: rgb paths of the parts of the last ``fit``, relative to the data set.
+        evaluation, scored, metrics: results of the last ``evaluate``: Evaluation, {scoring: Scored},
+            {scoring: Metrics}.
 
     Raises:
-        InputError: a checkpoint or the device is not there.
+        InputError: a checkpoint is missing, or the device is not available.
     """
 
     def __init__(self, args, extractor=None):
@@ -101,7 +104,7 @@ class M3DM:
         with self._phase("coreset"):
             method.run_coreset()
         if method.needs_late_fusion_pass:
-            added = args.memory_bank == "single"  # a pass that the release does not have
+            added = args.memory_bank == "single"  # the release has no such pass for these methods
             what = "training maps" if added else "late fusion"
             with self._phase(what), draws_apart() if added else contextlib.nullcontext():
                 label = f"{class_name}: {what}"
@@ -114,7 +117,7 @@ class M3DM:
                 method.run_late_fusion(self.training_paths, scoring_addon.parameters_from(args))
         if CALIBRATED not in args.scoring:
             return
-        if self._units() is None:  # refused here rather than after the test parts are measured
+        if self._units() is None:  # raise the error here, before the test parts are measured
             evaluation.training_units(class_name, method.training)
         left_out = self._units().left_out
         if left_out:
@@ -125,19 +128,19 @@ class M3DM:
             )
 
     def _units(self):
-        """What ``calibrated`` has learned from the training parts, or None."""
+        """The TrainingStatistics of the scoring ``calibrated``, or None."""
         return self.method.training and self.method.training.calibrated
 
     # ------------------------------------------------------------ the saved model
 
     def read_parts(self, class_name, calibration):
-        """Read the parts that a saved model will know, before the fit.
+        """Read the training and calibration parts for a saved model; called before the fit.
 
         Args:
             calibration: ``utils.calibration.CalibrationFiles``.
 
         Raises:
-            InputError: a file cannot be read, or a calibration part is a training part too.
+            InputError: a file cannot be read, or a calibration part is also a training part.
         """
         args, dataset = self.args, get_data_loader("train", class_name, self.args.img_size, self.args).dataset
         count = parts_used(args, len(dataset))
@@ -151,12 +154,12 @@ class M3DM:
         self._model = records, files, calibration, dataset.reading
 
     def save(self, path, class_name, weights, about):
-        """Calibrate the fitted method and write its model; :meth:`read_parts` comes first.
+        """Calibrate the fitted method and write its model; call :meth:`read_parts` first.
 
         Args:
-            path: file.
-            weights: [dict] of WeightFile.
-            about: dict of what else the model is to tell.
+            path: file to write.
+            weights: [dict], one per WeightFile.
+            about: dict of further entries for the model's metadata.
 
         Raises:
             InputError: the file cannot be written.
@@ -185,7 +188,7 @@ class M3DM:
                 logging.warning("%s: %s", class_name, text)
 
     def restore(self, path, about):
-        """Take the method from a model that an earlier run of the same unit has written; whether that was possible."""
+        """Restore the method from the model that an earlier run of this category wrote; returns whether that worked."""
         args = self.args
         if args.save_feature or (args.save_maps and (args.save_train_maps or args.scoring_reference == "train")):
             return False
@@ -251,7 +254,7 @@ class M3DM:
         return tuple({args.method_name: value} for value in self.metrics[names[0]])
 
     def record(self):
-        """What run.json says of the category that was evaluated, or only fitted, a JSON-able dict."""
+        """The entry in run.json of the category that was evaluated, or only fitted: a JSON-able dict."""
         method, metrics = self.method, self.metrics or {}
         entry = {
             "finished": time.strftime("%Y-%m-%d %H:%M:%S"),
@@ -272,7 +275,7 @@ class M3DM:
     def _save_feature(self, class_name, number, feature):
         """Write a training part's patches as ``<class><number>.pt``, the released name, or ``.safetensors``.
 
-        A name that ends in a digit gets a "-" behind it: cookie1 + 0 and cookie + 10 must not be one file.
+        A class name that ends in a digit is followed by "-", so that cookie1 + 0 and cookie + 10 differ.
         """
         divider = "-" if class_name[-1:].isdigit() or class_name.endswith("-") else ""
         name = f"{class_name}{divider}{number}.{self.args.save_feature_format}"
@@ -282,7 +285,7 @@ class M3DM:
 
     @staticmethod
     def _first(loader, count, label):
-        """The first ``count`` items, with progress."""
+        """Yield the first ``count`` items, with progress."""
         for _, item in zip(track(range(count), count, label), loader):
             yield item
 

@@ -25,7 +25,7 @@ from utils.run_extras import RunExtras
 from utils.seeds import run_seeds
 from utils.signals import raise_if_stopping, run_to_the_end
 
-INTERRUPTED = "(interrupted)"  # stands for the categories that were not run, among those that failed
+INTERRUPTED = "(interrupted)"  # key in ``failed`` that stands for all categories that were not run
 
 
 def main(argv=None):
@@ -53,25 +53,25 @@ def run_once(args, command, extractor=None):
 
 
 class Run:
-    """One call of the command line: what was asked for, what is kept of an earlier call, what is done, what failed.
+    """One call of the command line: it runs the categories, keeps finished ones of earlier calls, and notes failures.
 
     Args:
-        args, command: the parsed options, and the words they were parsed from.
+        args, command: the parsed options, and the words of the command line.
         extractor: PatchExtractor of an earlier run with the same networks, or None.
 
     Attributes:
         metrics: {category: {scoring: Metrics}} of the finished categories.
-        failed: {what: why}.
-        interrupted: whether the user stopped it.
+        failed: {category or output that failed: reason}.
+        interrupted: whether the user stopped the run.
 
     Raises:
-        InputError: something that would fail later on is already known to fail: output folder, data, checkpoints.
+        InputError: the output folder, the data or the checkpoints cannot be used; found before any work.
     """
 
     def __init__(self, args, command, extractor=None):
-        # here and below: after the options are known to be fine, since torch takes
+        # imported here and below, only after the options were checked, since importing torch takes seconds
         from models.weights import used_weights
-        from utils import results, run_output, runs  # seconds
+        from utils import results, run_output, runs
 
         self.args, self.extractor, self._results, self._runs = args, extractor, results, runs
         self.metrics, self.failed, self.started, self.interrupted = {}, {}, time.time(), False
@@ -124,8 +124,7 @@ class Run:
     # ------------------------------------------------------------ before any work
 
     def _find_categories(self):
-        """(categories to run, {category: id of its data}); those whose files cannot be used are put on the list of
-        failures."""
+        """(categories to run, {category: id of its data}); categories with unusable files go into ``failed``."""
         from dataset import TestDataset, TrainDataset, find_categories
         from utils.before_run import settle_readings
         from utils.calibration import calibration_files
@@ -181,8 +180,7 @@ class Run:
         return self.extractor
 
     def _finished(self, category):
-        """The record of a category that an earlier run has finished, with every output that is asked for now; else
-        None."""
+        """The record of a category if an earlier run finished it with every output asked for now; else None."""
         record = self._units[category].finished()
         if record is None:
             return None
@@ -193,8 +191,7 @@ class Run:
         return record
 
     def _leave_out_busy(self):
-        """Put categories that another process computes on the list of failures; InputError where nothing else is
-        left."""
+        """Put categories that another process is computing into ``failed``; raise InputError if no other is left."""
         for name in [name for name in self.categories if name not in self._kept]:
             try:
                 self._units[name].refuse_if_busy()
@@ -208,8 +205,10 @@ class Run:
     # ------------------------------------------------------------ one category
 
     def one(self, category):
-        """Fit, evaluate and write one category, or keep what an earlier run finished; a failure is noted and the
-        next one goes on."""
+        """Fit, evaluate and write one category, or keep an earlier run's result.
+
+        A failure goes into ``failed``; it does not stop the run.
+        """
         unit = self._units[category]
         try:
             if category in self._kept:
@@ -231,7 +230,7 @@ class Run:
                 category,
                 f"{error.filename or f'{self.args.output_dir} or {self.args.spool_dir}'}: {error.strerror or error}",
             )
-        except Exception as error:  # one category's trouble must not cost the others
+        except Exception as error:  # an error in one category must not stop the others
             traceback.print_exc()
             self._fail(category, f"{type(error).__name__}: {error}")
 
@@ -259,7 +258,7 @@ class Run:
                 "training_paths": runner.training_paths,
             },
         )
-        self.metrics[category] = runner.metrics  # first: whatever cannot be written, the tables will have it
+        self.metrics[category] = runner.metrics  # set first, so the tables have it even if writing fails
         entry = runner.record()
         self.record["categories"][category] = entry
         self._warn_of_one_class(runner.evaluation)
@@ -268,7 +267,7 @@ class Run:
         self._publish(category, unit)
         if args.save_feature:
             self._extras.mark("features", category, unit.name)
-        if args.save_preds:  # from here on a failure costs pictures and maps, no result
+        if args.save_preds:  # from here on a failure can cost map images and saved maps, but no result
             from utils.pred_maps import save_pictures
 
             folder = Path(args.output_dir) / "pred_maps"
@@ -288,7 +287,7 @@ class Run:
         self._write()
 
     def _fit(self, category, unit, runner):
-        """Fit the category, or take the fit from the model that a killed run left; write the model if asked for."""
+        """Fit the category, or restore the fit from a model that a killed run left; write the model if asked for."""
         if not self.args.save_model:
             runner.fit(category)
             return
@@ -320,8 +319,7 @@ class Run:
         self._publish(category, self._units[category])
 
     def _publish(self, category, unit):
-        """Bring the top of the output folder up to date: the category's scores, the tables, the record; print its
-        metrics."""
+        """Print the category's metrics, and update its scores, the tables and the record in the output folder."""
         if self.args.fit_only:
             print(f"{category}: {self._extras.model_path(category)}", flush=True)
         else:
@@ -330,7 +328,7 @@ class Run:
         self._write()
 
     def _extra(self, category, what, runner, write):
-        """Write what goes beyond the results; the category stays finished if that fails."""
+        """Write an additional output, such as maps; the category stays finished if that fails."""
         problem, seconds = self._extras.write(
             category, what, self._units[category].name, write, self._calibration.get(category)
         )
@@ -349,7 +347,7 @@ class Run:
         return {name: self.metrics[name] for name in self.categories if self.metrics.get(name)}
 
     def _update_tables(self):
-        """Bring the tables up to date; they grow by a category at a time."""
+        """Update the tables with the categories finished so far."""
         self.failed.pop("tables", None)
         try:
             self._output.update_tables(self._finished_metrics())
@@ -362,13 +360,13 @@ class Run:
         self.record["peak_memory_mib"] = self._results.peak_memory_mib()
         try:
             self._output.write_record(self.record, self._finished_run)
-        except OSError as error:  # a full disk: what is in memory still reaches the screen
+        except OSError as error:  # such as a full disk: the results can still be printed
             self.failed["run.json"] = f"{error.filename or self.args.output_dir}: {error.strerror or error}"
 
-    _finished_run = False  # until every category was tried
+    _finished_run = False  # True once every category was tried
 
     def interrupt(self):
-        """Note that the user stopped the run, and what was not run."""
+        """Note that the user stopped the run, and which categories were not finished."""
         self.interrupted = True
         left = [name for name in self.categories if name not in self.metrics and name not in self.failed]
         self.failed[INTERRUPTED] = "stopped by the user; the finished categories are kept" + (
@@ -376,7 +374,7 @@ class Run:
         )
 
     def finish(self):
-        """Print the tables, list what failed; returns the exit code."""
+        """Print the tables and list the failures; returns the exit code."""
         self._finished_run = not self.interrupted
         metrics = self._finished_metrics()
         if metrics:

@@ -5,12 +5,12 @@ Anomaly Detection" (Appl. Sci. 2026, 16, 5483), sections 3.4 to 3.6, on top of t
 It needs numpy and the standard library only, and is called in three places:
 
 * ``add_arguments(parser)`` where the command line is built;
-* ``record(method, ...)`` where the RGB, xyz and fusion banks' maps of a test sample are known;
+* ``record(method, ...)`` after the RGB, xyz and fusion banks' maps of a test sample were computed;
 * ``apply(method)`` at the start of ``calculate_metrics``: replaces ``image_preds``, ``predictions`` and
   ``pixel_preds`` by those of the first scoring asked for.
 
-``patches/apply.py`` puts these calls into an M3DM checkout. There ``--scoring`` takes one name, for the full setting;
-with ``baseline``, or under a command line without these flags, the calls do nothing. For Python 3.8, numpy 1.19.
+``patches/apply.py`` puts these calls into an M3DM checkout. There ``--scoring`` takes one name and needs the full
+setting. With ``baseline``, or on a command line without these flags, the calls do nothing. Python 3.8, numpy 1.19.
 Maps are float arrays [H, W], larger = more anomalous.
 """
 
@@ -21,7 +21,7 @@ from collections import namedtuple
 import numpy as np
 
 EPSILON = 1e-8
-# name → (pixel map, image score, where it stands in the paper); "ours" marks what the paper leaves open
+# name → (pixel map, image score, table of the paper); "ours": the paper leaves it open, and this project chose
 SCORINGS = {
     "baseline": ("M_fusion", "the released decision score", "Tables 3-8"),
     "pixel_max": ("M_fusion", "max of the map", "Table 3"),
@@ -32,7 +32,7 @@ SCORINGS = {
     "full": ("M_pix", "as disagreement, S_robust with gamma (Q99 - Q95) added (ours)", "Table 8, Full"),
     "disagreement": ("M_pix", "S_final", "Tables 3-7, Proposed"),
 }
-# methods whose maps a patched checkout does not record
+# methods whose maps are not recorded in a patched checkout
 OTHER_METHODS = ("DINO", "Point_MAE", "Fusion", "DINO+Point_MAE", "DINO+Point_MAE+add")
 
 Parameters = namedtuple("Parameters", "lam topk weights eta delta map_source recovery")
@@ -87,14 +87,14 @@ def robust_score(q95, mean, mean_dis, weights=DEFAULTS.weights):
 
 
 def normalise_statistic(values, reference=None):
-    """The ~ of section 3.6: min-max over a reference set; a constant statistic gives 0.
+    """Min-max normalisation, the ~ of section 3.6; a constant statistic gives 0.
 
     Args:
-        values: [n], the test set's.
-        reference: [m], the set whose minimum and maximum are taken; None: the test set itself, as in the paper.
+        values: [n] of the test set.
+        reference: [m] of the set that gives minimum and maximum; None: the test set itself, as in the paper.
 
     Returns:
-        [n] in [0, 1]; values beyond the reference's are clipped (ours).
+        [n] in [0, 1]; values outside the reference's range are clipped (ours).
     """
     values = np.asarray(values, dtype=np.float64)
     reference = values if reference is None else np.asarray(reference, dtype=np.float64)
@@ -120,15 +120,15 @@ def blending_weight(c, r, eta=DEFAULTS.eta):
 def recovery_score(q95, base, delta=DEFAULTS.delta):
     """S_rec = δ max(0, Q95 - S_base), [n] (section 3.5, fifth equation, as printed).
 
-    With K below 5 % of the pixels S_base averages values of at least Q95, so this is 0 for every δ.
+    With K below 5 % of the pixels, S_base averages values of at least Q95, so S_rec is 0 for every δ.
     """
     return delta * np.maximum(0, np.asarray(q95) - np.asarray(base))
 
 
 def normalised_recovery_score(q95_n, base_n, r, scale, delta=DEFAULTS.delta):
-    """S_rec = δ R max(0, Q̃95 - S̃_base) · scale, [n] (ours: what section 3.5 describes, on normalised statistics).
+    """S_rec = δ R max(0, Q̃95 - S̃_base) · scale, [n] (ours: the term of section 3.5 on normalised statistics).
 
-    ``scale`` brings it to the units of S_base: its maximum minus its minimum over the reference set.
+    ``scale`` is maximum minus minimum of S_base over the reference set; it gives S_rec the units of S_base.
     """
     return delta * r * np.maximum(0, np.asarray(q95_n) - np.asarray(base_n)) * scale
 
@@ -174,12 +174,12 @@ def modulate_all(decision_maps, samples, parameters=DEFAULTS):
 
 
 def calibrate(stats, parameters=DEFAULTS, reference=None, tail=False):
-    """S_final and what it is made of, from statistics alone (sections 3.5 and 3.6).
+    """S_final and its terms, from statistics alone (sections 3.5 and 3.6).
 
     Args:
         stats: Statistics of arrays [n], the test set's.
         parameters: Parameters.
-        reference: Statistics [m] of normal training parts whose minima and maxima normalise; None: the test set's own.
+        reference: Statistics [m] of normal training parts that give minima and maxima; None: those of the test set.
         tail: add γ (Q99 - Q95) to S_robust (the variant "full").
 
     Returns:
@@ -222,22 +222,22 @@ def image_scores(name, stats, parameters=DEFAULTS, reference=None):
 
 
 def score_all(names, image_preds, predictions, samples, parameters=DEFAULTS, reference=None):
-    """Several scorings of one category, sharing the work.
+    """Several scorings of one category; common steps are computed once.
 
     Args:
-        names: of SCORINGS.
+        names: keys of SCORINGS.
         image_preds: [n] released image scores.
         predictions: n released pixel maps [H, W].
         samples: n SampleMaps (not read by "baseline").
         parameters: Parameters.
-        reference: (decision maps, SampleMaps) of normal training parts or their Statistics, or None for the test set
+        reference: (decision maps, SampleMaps) of normal training parts, or their Statistics; None: the test set
             itself.
 
     Returns:
-        {name: Scored} in the order of ``names``; scorings of the same pixel map share one list.
+        {name: Scored} in the order of ``names``; scorings with the same pixel maps share one list.
 
     Raises:
-        ValueError: unknown name, or the samples' maps do not fit the predictions.
+        ValueError: a name is unknown, or the samples do not have all maps that the scorings need.
     """
     unknown = [name for name in names if name not in SCORINGS]
     if unknown:
@@ -279,7 +279,7 @@ def _number(kind=float, low=-math.inf):
             raise argparse.ArgumentTypeError("{} is not a finite number{}".format(text, bound))
         return value
 
-    parse.__name__ = "number"  # what argparse calls it in "invalid number value"
+    parse.__name__ = "number"  # argparse's message: "invalid number value"
     return parse
 
 
@@ -287,9 +287,9 @@ def add_arguments(parser, several=False, others=()):
     """Hook 1: add the flags to an ``argparse`` parser or group.
 
     Args:
-        others: names of a checkout's own methods whose maps it does not record; refused like the released ones.
-        several: accept several scorings at once (only where the caller shows more than one). Without it the parser
-            refuses another scoring than baseline for methods other than the full setting, with exit code 2.
+        others: names of a checkout's own methods whose maps are not recorded; refused like OTHER_METHODS.
+        several: accept several scorings at once (only for callers that show more than one). Without it the parser
+            exits with code 2 where a method other than the full setting is combined with a scoring but baseline.
     """
     if not several and hasattr(parser, "parse_known_args"):
         _refuse_other_methods(parser, OTHER_METHODS + tuple(others))
@@ -321,11 +321,11 @@ def add_arguments(parser, several=False, others=()):
     add("reference", text, choices=("test", "train") if several else ("test",), default="test")
 
 
-_parsed = []  # type: list  # the options of a patched checkout's command line, once they are known
+_parsed = []  # type: list  # the parsed options of a patched checkout's command line
 
 
 def _refuse_other_methods(parser, others):
-    """Have ``parser`` check the method against the scoring: before any work, however its result is used."""
+    """Make ``parser`` check whether the scoring suits the method while it parses, so before any work."""
     parse = parser.parse_known_args
 
     def checked(*args, **kwargs):
@@ -354,14 +354,14 @@ def names_from(args):
 
 
 def _asked(method):
-    """The options if there is something to do; those parsed where ``self.args`` is not what the parser returned."""
+    """The options, or None for the baseline; from ``_parsed`` if ``method.args`` is not what the parser returned."""
     args = getattr(method, "args", None)
     args = args if hasattr(args, "scoring") else next(iter(_parsed), None)
     return args if args is not None and args.scoring != "baseline" else None
 
 
 def record(method, map_rgb, map_xyz, map_fusion=None):
-    """Hook 2: remember copies of a test sample's single-bank maps, [H, W] or [1, H, W] arrays or tensors."""
+    """Hook 2: store copies of a test sample's single-bank maps, [H, W] or [1, H, W] arrays or tensors."""
     if _asked(method) is None:
         return
     maps = SampleMaps(_flat_map(map_rgb), _flat_map(map_xyz), None if map_fusion is None else _flat_map(map_fusion))
@@ -372,8 +372,8 @@ def apply(method):
     """Hook 3: score the recorded test set.
 
     Sets ``method.scored``, {name: Scored} with "baseline" and every scoring asked for, and replaces
-    ``image_preds`` (list of (1,) arrays), ``predictions`` and, where the tree keeps it, the flat ``pixel_preds``
-    by those of the first name. With "baseline" first nothing is replaced.
+    ``image_preds`` (list of (1,) arrays), ``predictions`` and, if it exists, the flat ``pixel_preds`` by those of
+    the first name. If the first name is "baseline", nothing is replaced.
 
     Raises:
         ValueError: see :func:`score_all`.
@@ -395,6 +395,6 @@ def apply(method):
 
 
 def _flat_map(m):
-    # a tensor may ask for a gradient or lie on a GPU; a copy, since the caller may go on to change its own
+    # a tensor may need a gradient or be on a GPU; copied, since the caller may change its own afterwards
     m = np.array(m.detach().cpu().numpy() if hasattr(m, "detach") else m)
     return m.reshape(m.shape[-2:])

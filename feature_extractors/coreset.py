@@ -1,27 +1,27 @@
 """Coreset selection: sparse random projection, then greedy k-centre (farthest-first) in the projected space.
 
 Greedy k-centre picks row 0, then always the row whose nearest pick is farthest away. The plain way measures all rows
-against each pick. Here most rows are left alone most of the time, and the picks are the same.
+against each pick. The way here makes the same picks, but skips most of these measurements.
 
-*Bound*: for each row we keep an upper bound of the squared distance to its nearest pick, and how many of the picks it
-has *seen*. More picks can only bring the nearest one closer, so a bound from few picks still holds. *Candidate pool*:
-the few rows of the largest bounds, once those are up to date. Whoever is outside lies below the *limit*, the largest
-bound outside. So as long as the pool's farthest row lies above the limit, it is the farthest of all rows, and is picked
-without a look at the others.
+*Bound*: each row has an upper bound of the squared distance to its nearest pick, and a count of the picks it has
+*seen*. A new pick can only reduce that distance, so a bound from fewer picks still holds. *Candidate pool*: the few
+rows with the largest bounds, after these were brought up to date. *Limit*: the largest bound outside the pool. As long
+as the pool's farthest row lies above the limit, it is the farthest of all rows. It is picked without a look at the
+others.
 
-An example: ten points of a plane, three picks, a pool of three, twice as many rows brought up to date at a time.
+Example: ten points of a plane, three picks, a pool of three; six rows at a time are brought up to date.
 
     row    0      1      2      3      4      5      6      7      8      9
     at   (0,0)  (1,0)  (0,1)  (9,0)  (9,1)  (8,0)  (0,7)  (1,7)  (0,6)  (4,3)
     bound  0      1      1     81     82     64     49     50     36     25     after pick 0, which all have seen
 
-1. The pool is {3, 4, 5}, of bounds 81, 82, 64; the limit is row 7's 50. Row 4 is the farthest, and picked, since
-   82 > 50. Measured against it, in the pool only, row 3 is 1 and row 5 is 2 away from their nearest pick. Neither lies
-   above 50, so the pool is left.
-2. The six rows of the largest bounds, 4, 3, 5, 7, 6, 8, have not seen pick 4, so they are measured against it, in one
-   matrix product: 0, 1, 2 now, and still 50, 49, 36, as row 0 is nearer to them. Now 7, 6, 8, 9 lead. Row 9, which
-   gives the limit, is not up to date: it is measured too, and keeps its 25.
-3. The pool is {6, 7, 8}, the limit is 25. Row 7 is picked, since 50 > 25.
+1. The pool is rows {3, 4, 5} with bounds 81, 82, 64; the limit is row 7's 50. Row 4 is the farthest, and is picked,
+   since 82 > 50. Only the pool is measured against it: row 3 now has 1 and row 5 has 2. Neither lies above 50, so this
+   pool is done.
+2. The six rows with the largest bounds, 4, 3, 5, 7, 6, 8, have not seen pick 4. One matrix product measures them
+   against it. The first three now have 0, 1, 2; the others keep 50, 49, 36, as row 0 is nearer to them. Rows 7, 6, 8, 9
+   now have the largest bounds. Row 9 gives the limit and is not up to date, so it is measured too, and keeps its 25.
+3. The pool is rows {6, 7, 8}, the limit is 25. Row 7 is picked, since 50 > 25.
 
 The picks are 0, 4, 7. Rows 1 and 2 were never measured against pick 4, and need not have been.
 """
@@ -36,20 +36,20 @@ from tqdm import tqdm
 from feature_extractors.nearest_rows import distinct_rows
 from utils.errors import InputError
 
-SAMPLE = 16384  # rows that principal directions are taken from: more move them no further
-SPACING_SAMPLE = 1024  # rows that the distance between neighbours is taken from: all pairs of them are measured
-LEFT_OVER = 0.01  # of that squared distance, that a shorter form may leave out on average
-ROUNDING = 1e-6  # bound of a squared distance's float32 rounding, as a share of the two squared norms
+SAMPLE = 16384  # rows from which the principal directions are computed: more rows hardly change them
+SPACING_SAMPLE = 1024  # rows from which the spacing of neighbours is estimated: all their pairs are measured
+LEFT_OVER = 0.01  # share of the squared spacing that the short form of the rows may leave out on average
+ROUNDING = 1e-6  # bound of the float32 rounding of a squared distance, as a share of the two squared norms
 
 
 class Sizes(NamedTuple):
-    """How much is done at once; whatever they are, the picks are the same.
+    """Sizes of the work steps; they change the speed, never the picks.
 
-    pool: rows that picks are made among.
-    wider: times as many rows are brought up to date.
-    block: entries of a block of products.
-    pairs: pairs of rows that are compared exactly.
-    compact: picks after which a pool gives up the rows that fell behind, and on a GPU the host waits for the result.
+    pool: rows in the candidate pool.
+    wider: how many times the pool's rows are brought up to date together.
+    block: entries in one block of products.
+    pairs: pairs of rows compared exactly in one step.
+    compact: picks after which the pool drops rows below the limit; on a GPU the host waits only then.
     """
 
     pool: int
@@ -59,7 +59,7 @@ class Sizes(NamedTuple):
     compact: int
 
 
-ON_CPU = Sizes(pool=512, wider=32, block=2**21, pairs=2**15, compact=64)  # what stays in a cache of 8 MiB
+ON_CPU = Sizes(pool=512, wider=32, block=2**21, pairs=2**15, compact=64)  # a block fits into a cache of 8 MiB
 ON_GPU = Sizes(pool=8192, wider=16, block=2**26, pairs=2**18, compact=128)  # 256 MiB; few waits and few launches
 
 
@@ -70,10 +70,10 @@ def project(blocks, count, width, eps, random_state):
         blocks: iterable of float32 tensors [n, C] (CPU), N rows in all.
         count, width: N and C.
         eps: allowed distortion of distances, in (0, 1).
-        random_state: seed, or None for numpy's global generator.
+        random_state: seed; None: numpy's global generator.
 
     Returns:
-        [N, C'] float32; the rows themselves where C' would exceed C.
+        [N, C'] float32; the rows themselves if C' would exceed C.
     """
     target = int(johnson_lindenstrauss_min_dim(count, eps=eps))
     reduce = 0 < target <= width
@@ -91,26 +91,28 @@ def project(blocks, count, width, eps, random_state):
 def greedy_k_center(rows, count, device="cpu", progress=None):
     """Greedy k-centre: start with row 0, then always the row farthest from all picked ones (ties: lowest index).
 
-    See the module for the way. Of equal rows one is enough, since a picked row leaves its equals at distance 0. Within
-    the pool distances are float32 from differences, not from products, so that near rows keep their order; the
-    products' rounding widens the bounds.
+    The module's docstring explains the algorithm. Of equal rows only the first takes part, since picking it leaves the
+    others at distance 0. In the pool, float32 distances are computed from differences, not from products, so that near
+    rows keep their order. The bounds come from products and are widened by their rounding.
 
     Args:
         rows: [N, C] float32 tensor (CPU).
         count: number of picks; at most N are made.
-        device: where the work is done; only distinct rows are brought there.
-        progress: label of a progress bar, or None for none.
+        device: where the work is done; only distinct rows are moved there.
+        progress: label of a progress bar; None: no bar.
 
     Returns:
-        [min(count, N)] int64 tensor (CPU), in the order picked; row 0 again once every distinct row is
+        [min(count, N)] int64 tensor (CPU), in the order picked; filled up with row 0 once every distinct row is
         picked, as in the release.
     """
     return among_distinct(rows, count, lambda some, most: FarthestFirst(some.to(device), most).run(progress))
 
 
 def among_distinct(rows, count, pick):
-    """Picks [min(count, N)] among rows [N, C] (CPU), made by ``pick(distinct rows, their number at most)``; row 0 where
-    nothing is left."""
+    """Picks [min(count, N)] among rows [N, C] (CPU), filled up with row 0 if there are too few distinct rows.
+
+    ``pick(distinct rows, largest number of picks)`` makes them.
+    """
     first, _ = distinct_rows(rows)
     picks = torch.zeros(min(count, len(rows)), dtype=torch.long)
     if len(first) < len(rows):
@@ -120,10 +122,10 @@ def among_distinct(rows, count, pick):
 
 
 def greedy_k_center_half(rows, count, device="cpu", progress=None):
-    """Greedy k-centre in half precision, as the release makes it: plain and slow, to be compared with.
+    """Greedy k-centre in half precision, as in the release: plain and slow, for comparisons.
 
-    Rows, their differences and distances are float16, so many rows are equally far, and the picks differ from
-    :func:`greedy_k_center`'s. Of equally far rows the lowest index is picked; the release does not always.
+    Rows, differences and distances are float16. So many rows are equally far, and the picks differ from those of
+    :func:`greedy_k_center`. Of equally far rows the lowest index is picked; the release does not always do that.
 
     Args, returns: as :func:`greedy_k_center`.
 
@@ -145,26 +147,26 @@ def greedy_k_center_half(rows, count, device="cpu", progress=None):
 
 
 class FarthestFirst:
-    """Picks rows one after the other, each the one that is farthest from all picks so far.
+    """Picks rows one by one, always the row that is farthest from all picks so far.
 
     It is used in two ways. Alone, it picks among its own rows, beginning with row 0. As one shard of several (see
-    ``feature_extractors.shards``), it is told the picks, which may be rows of other shards, and proposes its own
+    ``feature_extractors.shards``), it receives the picks, which may be rows of other shards, and proposes its own
     farthest rows.
 
     Args:
         rows: [N, C], distinct.
-        count: how many picks there will be; alone, at most N.
-        first: None where it picks alone; as a shard, the first pick [C].
+        count: number of picks; alone, at most N.
+        first: None if it picks alone; as a shard, the first pick [C].
     """
 
     def __init__(self, rows, count, first=None):
-        size, room = len(rows), 0 if first is None else count  # picks from elsewhere get their places behind the rows
+        size, room = len(rows), 0 if first is None else count  # a shard stores the picks after its own rows
         self.rows, self.waits = (
             rows if first is None else torch.cat([rows, rows.new_empty(room, rows.shape[1])]),
             rows.device.type == "cpu",
         )
         self.sizes = ON_CPU if self.waits else ON_GPU
-        self._centre = rows.mean(0)  # smaller numbers, less rounding in products
+        self._centre = rows.mean(0)  # centred rows are shorter, so products round less
         centred = rows - self._centre
         norms = _squared_norms(centred)
         self._directions = _directions(centred, norms)
@@ -183,11 +185,11 @@ class FarthestFirst:
             self._take_in(0, first[None])
         self.done = 1
         self.bound = torch.full((size,), torch.inf, device=rows.device)  # of the squared distance to the nearest pick
-        self.seen = torch.zeros(size, dtype=torch.long, device=rows.device)  # how many of the picks are in the bound
+        self.seen = torch.zeros(size, dtype=torch.long, device=rows.device)  # number of picks included in the bound
         self._tighten(torch.arange(size, device=rows.device))
 
     def _take_in(self, number, rows):
-        """Put the rows [n, C] of given picks, from the one of that number on, to their places."""
+        """Store the rows [n, C] of received picks; ``number`` is the first one's position among all picks."""
         places = slice(int(len(self.rows) - len(self.picked)) + number, None)
         centred = rows - self._centre
         norms = _squared_norms(centred)
@@ -210,16 +212,15 @@ class FarthestFirst:
                     self._pick_within(candidate_pool, limit)
                     if self.done > before or len(candidate_pool) == len(self.rows):
                         break
-                    size *= 4  # so many rows are equally far that the pool's farthest need not be the first of them
+                    size *= 4  # too many rows are equally far: the lowest index of them may lie outside the pool
                 bar.update(self.done - bar.n)
-                # nothing is left that float32 tells from a picked row: the plain way picks row 0
+                # in float32 all rows left equal a picked row: the plain way picks row 0
                 if self.done == before:
                     break
         return self.picked.cpu()
 
     def _farthest(self, size):
-        """(The ``size`` rows of the largest bounds, up to date, in rising order; the limit: the largest other
-        bound.)"""
+        """(Indices of the ``size`` rows with the largest bounds, up to date, ascending; limit: largest other bound)."""
         if size >= len(self.bound):
             return torch.arange(len(self.bound), device=self.rows.device), -torch.inf
         while True:
@@ -235,8 +236,8 @@ class FarthestFirst:
     def _tighten(self, index):
         """Bring the bounds of the rows ``index`` [M] up to date.
 
-        ‖a - b‖² = ‖a‖² + (‖b‖² - 2 a·b), of which only the bracket takes part in the minimum over b; see _reduced
-        for a·b.
+        ‖a - b‖² = ‖a‖² + (‖b‖² - 2 a·b). Only the bracket depends on b, so the minimum is taken over it. For a·b see
+        :func:`_reduced`.
         """
         seen, order = self.seen[index].sort()
         since, counts = (values.tolist() for values in seen.unique_consecutive(return_counts=True))
@@ -251,7 +252,7 @@ class FarthestFirst:
         self.seen[index] = self.done
 
     def _pick_within(self, candidate_pool, limit):
-        """Pick rows of the pool for as long as they lie above ``limit``."""
+        """Pick rows of the pool as long as the farthest lies above ``limit``."""
         places = pick_among(
             self.rows[candidate_pool],
             self._exact_nearest(candidate_pool),
@@ -266,7 +267,7 @@ class FarthestFirst:
     def _exact_nearest(self, candidate_pool):
         """Distance [P] of each row of the pool to its nearest pick, from differences.
 
-        Products only choose whom to compare: the picks whose lower bound does not exceed the smallest upper bound.
+        Products only select which picks are compared: those whose lower bound does not exceed the smallest upper bound.
         """
         centers = self.picked[: self.done]
         norms, nearest = self.norms[centers], torch.full((len(candidate_pool),), torch.inf, device=self.rows.device)
@@ -276,9 +277,7 @@ class FarthestFirst:
             max(1, self.sizes.block // len(centers))
         ):
             some = candidate_pool[at]
-            upper = torch.addmm(
-                norms, self.reduced[some], above, alpha=-2
-            )  # but for the row's own norm, as in _tighten
+            upper = torch.addmm(norms, self.reduced[some], above, alpha=-2)  # without the row's own norm, see _tighten
             lower = (
                 upper
                 if self.reduced is self.reduced_negated
@@ -293,24 +292,24 @@ class FarthestFirst:
 
 
 def pick_among(rows, nearest, limit, most, compact, waits):
-    """Greedy k-centre among few rows, for as long as the farthest lies above a limit.
+    """Greedy k-centre among few rows, as long as the farthest lies above a limit.
 
     Args:
-        rows: [P, C], in the order in which the first of equally far ones is picked.
-        nearest: [P], the distance of each to its nearest pick so far.
-        limit: the largest squared distance to a nearest pick that other rows may have.
-        most: the most picks.
-        compact: picks after which the rows that no longer lie above the limit are given up.
-        waits: whether each pick waits for the device. On a GPU ``compact`` of them are made at a time, and those that
-            count are counted at the end: once a farthest row does not lie above the limit, none after it does.
+        rows: [P, C]; of equally far rows the first is picked.
+        nearest: [P], distance of each row to its nearest pick so far.
+        limit: largest squared distance to a nearest pick that a row outside ``rows`` may have.
+        most: largest number of picks.
+        compact: picks after which rows that no longer lie above the limit are dropped.
+        waits: whether the host waits for each pick. If not (GPU), ``compact`` picks are made at a time, and the valid
+            ones are counted at the end: once a farthest row is not above the limit, no later one is.
 
     Returns:
-        [n] int64: the places of the picks among the rows, in order.
+        [n] int64: positions of the picks in ``rows``, in the order picked.
     """
     floor, at = max(limit, 0.0) ** 0.5 * (1 + 1e-6), torch.arange(len(rows), device=rows.device)
     found = [at[:0]]
     while most > 0:
-        above = (nearest > floor).nonzero()[:, 0]  # what lies below can no longer be picked here
+        above = (nearest > floor).nonzero()[:, 0]  # rows below the limit can no longer be picked here
         if not len(above):
             break
         rows, nearest, at = rows[above], nearest[above], at[above]
@@ -333,7 +332,7 @@ def pick_among(rows, nearest, limit, most, compact, waits):
 def distances(a, b):
     """Distances [.., n, m] of rows a [.., n, C] to rows b [.., m, C], from differences.
 
-    Each is rounded in the same way whatever the others are, so that whoever compares two rows gets the same number.
+    Each is rounded independently of the others, so the same two rows always give the same number.
     """
     return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
 
@@ -343,33 +342,31 @@ def _squared_norms(rows):
 
 
 def _directions(centred, norms):
-    """Orthonormal directions Q [C, k] for :func:`_reduced` of rows [N, C], or None where the rows are taken as they
-    are.
+    """Orthonormal directions Q [C, k] for :func:`_reduced` of rows [N, C], or None if shortening does not pay.
 
-    They are as many principal directions as leave rests that are short against the distances between a sample's
-    neighbours, if that halves the columns at least.
+    Q holds principal directions, enough of them that the rests are short compared with the distances between
+    neighbours. It is None if these are more than half of the columns.
     """
     some = centred[:: max(1, len(centred) // SPACING_SAMPLE)]
     spacing = distances(some, some).fill_diagonal_(torch.inf).amin(1).median()
-    allowed = LEFT_OVER * spacing**2 / norms.mean().clamp(min=1e-30)  # as a share of the squared lengths
+    allowed = LEFT_OVER * spacing**2 / norms.mean().clamp(min=1e-30)  # as a share of the mean squared length
     allowed = float(allowed) if len(some) > 1 else 0.0
     sample = centred[:: max(1, len(centred) // SAMPLE)]
-    values, directions = torch.linalg.eigh((sample.T @ sample).cpu().double())  # at right angles to float32's last bit
+    values, directions = torch.linalg.eigh((sample.T @ sample).cpu().double())  # float64: orthogonal to full float32
     directions, left = directions.to(centred), values.clamp(min=0).cumsum(0)
     dropped = int((left <= allowed * left[-1]).sum())
     return None if 2 * dropped < len(values) else directions[:, dropped:]
 
 
 def _reduced(centred, norms, directions):
-    """Vectors a' and b'' [N, k + 1] of rows a, b [N, C] with a'·b'' ≤ a·b ≤ a'·b': bounds of distances in fewer
-    columns.
+    """Short forms a' and b'' [N, k + 1] of rows a, b [N, C] with a'·b'' ≤ a·b ≤ a'·b'; they give bounds of distances.
 
-    With orthonormal directions Q a row splits into Qᵀa and a rest of length ρ(a); the product of two rests lies within
+    Orthonormal directions Q split a row into Qᵀa and a rest of length ρ(a). The product of two rests lies within
     ±ρ(a)ρ(b), so a' = (Qᵀa, ρ(a)) and b'' = (Qᵀb, -ρ(b)). Without directions both are the rows themselves.
     """
     if directions is None:
         return centred, centred
     along = centred @ directions
     rest = (norms - _squared_norms(along)).clamp_(min=0)
-    rest = (rest + ROUNDING * norms).sqrt_()[:, None]  # a little more, for their rounding
+    rest = (rest + ROUNDING * norms).sqrt_()[:, None]  # a little larger, to allow for rounding
     return torch.cat([along, rest], dim=1), torch.cat([along, -rest], dim=1)

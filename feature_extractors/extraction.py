@@ -1,4 +1,4 @@
-"""From one sample to its patches: the backbones or FPFH, the point feature alignment and the fusion module (UFF)."""
+"""From one sample to its patches: backbones or FPFH, then point feature alignment, then the fusion module (UFF)."""
 
 import random
 
@@ -16,9 +16,9 @@ from models.rgb_backbones import RGBBackbone
 from utils.errors import InputError
 from utils.mvtec3d_util import valid_points
 
-RGB_SIZE = 224  # side of the released backbones' picture
-RGB_GRID = 28  # RGB patches along a side
-RGB_DIM = 768  # width of a ViT-B, which the fusion module is made for where there is no RGB backbone
+RGB_SIZE = 224  # side in pixels of the released backbones' input image
+RGB_GRID = 28  # RGB patches per side
+RGB_DIM = 768  # width of a ViT-B; the fusion module is made for it if there is no RGB backbone
 PATCHES_PER_PART = {"rgb": RGB_GRID**2, "xyz": GRID**2, "fusion": GRID**2}
 
 
@@ -30,16 +30,16 @@ def set_seeds(seed):
 
 
 class PatchExtractor(nn.Module):
-    """Sample → patches. Knows no memory bank, no file and no command line.
+    """Extracts the patches of a sample. It knows no memory bank, no file and no command line.
 
     Args:
         backbones: a ``models.models.Model`` with one backbone or both.
-        fusion: FeatureFusionBlock, or None for no fusion patches.
-        group_sizes: points per group; with several, the xyz patches of all of them are averaged.
+        fusion: FeatureFusionBlock; None: no fusion patches.
+        group_sizes: points per group; if there are several sizes, their xyz patches are averaged.
         amp: run the networks in mixed precision.
         device: torch device or its name.
-        fpfh: FpfhSettings: xyz patches are these histograms, whatever point transformer there is; None: the point
-            transformer's.
+        fpfh: FpfhSettings; xyz patches are then FPFH histograms, even if there is a point transformer. None: xyz
+            patches come from the point transformer.
     """
 
     def __init__(self, backbones, fusion=None, group_sizes=(128,), amp=False, device="cpu", fpfh=None):
@@ -73,13 +73,14 @@ class PatchExtractor(nn.Module):
 
         Args:
             folder: folder of the backbones' checkpoints.
-            rgb, xyz: names of the backbones (keys of ``models.models.RGB_BACKBONES`` or what ``models.rgb_backbones``
-                knows; keys of ``XYZ_BACKBONES`` or "FPFH"), None for none.
-            uff: path of the fusion module's checkpoint, None for none.
+            rgb: name of the RGB backbone: a key of ``models.models.RGB_BACKBONES`` or a name of
+                ``models.rgb_backbones``; None: none.
+            xyz: name of the xyz backbone: a key of ``models.models.XYZ_BACKBONES`` or "FPFH"; None: none.
+            uff: path of the fusion module's checkpoint; None: no fusion module.
             group_size, num_group: points per group, groups per part.
             multiscale: average the xyz patches of two group sizes, the given one and twice it.
-            rgb_layers, rgb_size: of an RGB backbone that ``models.rgb_backbones`` knows; None for its defaults.
-            fpfh_normal_radius, fpfh_feature_radius: metres, of ``FpfhSettings``; None for no limit.
+            rgb_layers, rgb_size: options of a backbone of ``models.rgb_backbones``; None: its defaults.
+            fpfh_normal_radius, fpfh_feature_radius: radii of ``FpfhSettings`` in metres; None: no limit.
 
         Raises:
             InputError: a checkpoint is missing or does not fit, or the RGB backbone is not suitable.
@@ -99,12 +100,12 @@ class PatchExtractor(nn.Module):
 
     @property
     def rgb_size(self):
-        """Side in pixels of the picture that :meth:`extract` takes."""
+        """Side in pixels of the image that :meth:`extract` takes."""
         return getattr(self.deep_feature_extractor.rgb_backbone, "size", RGB_SIZE)
 
     @property
     def widths(self):
-        """{bank: columns of its patches}, of the banks that this extractor has patches for."""
+        """{bank: number of columns of its patches}, for each bank that this extractor has patches for."""
         model, widths = self.deep_feature_extractor, {}
         if model.rgb_backbone is not None:
             widths["rgb"] = model.rgb_dim
@@ -116,16 +117,15 @@ class PatchExtractor(nn.Module):
 
     @property
     def steady(self):
-        """Whether the same part gives the same patches each time: in eval mode, and where no network has another."""
+        """Whether a part gives the same patches each time: in eval mode, or if no network depends on the mode."""
         model = self.deep_feature_extractor
         changing = model.xyz_backbone is not None or not isinstance(model.rgb_backbone, (RGBBackbone, type(None)))
         return not (self.training and changing)
 
     def reseed(self, seed):
-        """Set the random generators to where they stand in the release, seeded with ``seed``, when a category
-        begins."""
+        """Seed the random generators, and bring them to the state that the release has when a category begins."""
         set_seeds(seed)
-        if self.fusion is not None:  # the release draws the fusion module's initial values at this point
+        if self.fusion is not None:  # the release draws the fusion module's initial weights at this point
             FeatureFusionBlock(self.fusion.xyz_dim, self.fusion.rgb_dim)
 
     @torch.no_grad()
@@ -135,12 +135,13 @@ class PatchExtractor(nn.Module):
         Args:
             sample: (rgb [1, 3, R, R], xyz [1, 3, S, S], ...) as a loader gives it; R is the RGB backbone's size, 224
                 unless another was asked for.
-            banks: names of those that are wanted; None: all of ``widths``.
-            zero_points: only (0, 0, 0) is background; else, as released, a point with any coordinate 0 is.
+            banks: names of the banks whose patches are wanted; None: all of ``widths``.
+            zero_points: if True, only (0, 0, 0) is background; if not, as released, any coordinate 0 makes a point
+                background.
 
         Returns:
-            {"rgb": [784, C], "xyz": [3136, D], "fusion": [3136, D + C]}, D = 1152, or 33 with FPFH: those wanted, and
-            what fusion is made of.
+            {"rgb": [784, C], "xyz": [3136, D], "fusion": [3136, D + C]} with D = 1152, or 33 with FPFH. It holds the
+            wanted patches and, for fusion, the xyz and RGB patches as well.
         """
         banks = self.widths if banks is None else banks
         patches = {}
@@ -180,13 +181,12 @@ class PatchExtractor(nn.Module):
         return align(tokens[0] if len(tokens) == 1 else sum(tokens) / len(tokens), center, points, valid, xyz.shape[1])
 
     def _precision(self):
-        """Context of the networks: half precision where it is enough, with ``amp``."""
+        """Context in which the networks run: autocast (mixed precision) if ``amp`` is set."""
         return torch.autocast(self.device.type, enabled=self.amp)
 
 
 def to_xyz_grid(rgb_patches):
-    """RGB patches [784, C] on the xyz grid [3136, C]: each is repeated 2×2, which is what adaptive pooling to 56×56
-    does."""
+    """RGB patches [784, C] on the xyz grid [3136, C]: each is repeated 2×2, as adaptive pooling to 56×56 does."""
     repeat = GRID // RGB_GRID
     grid = rgb_patches.reshape(RGB_GRID, 1, RGB_GRID, 1, -1).expand(-1, repeat, -1, repeat, -1)
     return grid.reshape(GRID * GRID, -1)

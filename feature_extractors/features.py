@@ -1,4 +1,4 @@
-"""The base of every method: one sample → patches → banks → score and map."""
+"""The base class of every method: a sample's patches are compared with memory banks, which gives its score and map."""
 
 from typing import NamedTuple
 
@@ -15,19 +15,19 @@ from scoring_addon import DEFAULTS
 from utils.errors import InputError
 
 FIXED_MAP_SIZE = 224
-IN_MEMORY = 2 * 2**30  # bytes of training rows that are kept in memory, more are spooled
-ROWS_NEEDED = 3  # of a memory bank, to score with
+IN_MEMORY = 2 * 2**30  # bytes of training rows that are kept in memory; more go to a file in ``spool_dir``
+ROWS_NEEDED = 3  # fewest rows of a memory bank that can score
 
 
 class Measured(NamedTuple):
-    """A part against a method's banks: {bank: float} and {bank: [S, S] float32 array}, in the banks' order."""
+    """A part measured against each bank: scores {bank: float} and maps {bank: [S, S] float32 array}, in bank order."""
 
     scores: dict
     maps: dict
 
 
 class Judged(NamedTuple):
-    """A part scored by a method: image score, map [S, S], and what its banks measured."""
+    """A part scored by a method: its image score, its map [S, S], and the scores and maps of the single banks."""
 
     score: float
     map: np.ndarray
@@ -35,25 +35,28 @@ class Judged(NamedTuple):
 
 
 class Features(ReleasedNames):
-    """A method: a patch extractor, memory banks, and how the banks' scores combine.
+    """A method: a patch extractor, memory banks, and a rule that combines the banks' scores.
 
-    A subclass names its banks and says how they are prepared and how their scores combine. Calls come in the order
-    ``add_sample_to_mem_bank`` (each training part), ``run_coreset``, and, where ``needs_late_fusion_pass``,
-    ``add_sample_to_late_fusion_mem_bank`` (each again) and ``run_late_fusion``; then ``judge`` (each test part).
+    A subclass names its banks, prepares them, and combines their scores. Calls come in this order:
+
+    1. ``add_sample_to_mem_bank`` for each training part, then ``run_coreset``;
+    2. if ``needs_late_fusion_pass``: ``add_sample_to_late_fusion_mem_bank`` for each training part again, then
+       ``run_late_fusion``;
+    3. ``judge`` for each test part.
 
     Args:
-        extractor: PatchExtractor with patches for all of ``bank_names``.
+        extractor: PatchExtractor that gives patches for all of ``bank_names``.
         fixes: Fixes.
-        settings: of ``feature_extractors.settings.Settings``.
+        settings: fields of ``feature_extractors.settings.Settings``.
 
     Raises:
         InputError: the extractor lacks a backbone or the fusion module.
     """
 
     bank_names = ()
-    fixed_map_size = FIXED_MAP_SIZE  # or None: maps have ``img_size``
+    fixed_map_size = FIXED_MAP_SIZE  # None: maps have the side ``img_size``
     weight_eps, divisor = 0.0, 1.0
-    learns = False  # whether a late fusion learns from the training parts measured
+    learns = False  # whether a late fusion is fitted to the training parts
 
     def __init__(self, extractor, fixes=Fixes(), **settings):
         extractor.check(self.bank_names)
@@ -65,7 +68,7 @@ class Features(ReleasedNames):
         self.map_size = self.fixed_map_size or self.settings.img_size
         self.class_name, self.added, self.measured = "", 0, 0
         self.training = None
-        self._unseen = []  # Measured of the training parts, each without its own rows
+        self._unseen = []  # one Measured per training part, measured without its own rows
         super().__init__()
 
     def extract(self, sample):
@@ -75,10 +78,10 @@ class Features(ReleasedNames):
     # ------------------------------------------------------------ training
 
     def reserve(self, parts):
-        """Prepare for ``parts`` training parts: rows that would take much memory are spooled to ``spool_dir``.
+        """Prepare for ``parts`` training parts; rows that would take much memory go to a file in ``spool_dir``.
 
         Raises:
-            InputError: there is no room for them, or so few rows would be kept that no bank could score.
+            InputError: the disk has too little space, or a bank would keep too few rows to score.
         """
         for name, count in self.rows_expected(parts).items():
             if count < ROWS_NEEDED:
@@ -93,7 +96,7 @@ class Features(ReleasedNames):
             self.banks = self._empty_banks(self.settings.spool_dir)
 
     def rows_expected(self, parts):
-        """{bank: the most rows it can keep of ``parts`` training parts}, as far as they are known before extraction."""
+        """{bank: largest number of rows it can keep of ``parts`` training parts}, estimated before extraction."""
         return {name: self.share(parts * PATCHES_PER_PART[name]) for name in self.bank_names}
 
     def _empty_banks(self, spool_dir=None):
@@ -104,23 +107,23 @@ class Features(ReleasedNames):
         }
 
     def add_sample_to_mem_bank(self, sample, class_name=None):
-        """Extract one training part and add it; ``class_name`` is shown in progress bars."""
+        """Extract one training part and add it to the banks; progress bars show ``class_name``."""
         self.class_name = class_name or ""
         self.add_patches(self.extract(sample))
 
     def add_patches(self, patches):
-        """Add one training part whose patches are known."""
+        """Add one training part's extracted patches to the banks."""
         for name, bank in self.banks.items():
             if self.has_room(name):
                 bank.add(patches[name], self.added)
         self.added += 1
 
     def has_room(self, name):
-        """Whether the next training part enters the bank ``name``."""
+        """Whether the bank ``name`` takes the next training part."""
         return True
 
     def feature_to_save(self, patches):
-        """[3136, C] tensor that --save_feature writes of a part: UFF's output, as released."""
+        """[3136, C] tensor that --save_feature writes for a part; here UFF's output, as released."""
         return patches["fusion"]
 
     def run_coreset(self):
@@ -134,11 +137,11 @@ class Features(ReleasedNames):
             self.release_patches()
 
     def prepare_banks(self):
-        """Scale, thin out and gather the banks."""
+        """Scale the banks, reduce them to their coresets, and load the kept rows."""
         raise NotImplementedError
 
     def thin_out(self, name, count):
-        """Reduce the bank ``name`` to a coreset of ``count`` rows, all of them at ``f_coreset`` 1, and gather it."""
+        """Reduce the bank ``name`` to a coreset of ``count`` rows (all rows if ``f_coreset`` is 1), and gather it."""
         s, bank = self.settings, self.banks[name]
         if s.f_coreset < 1:
             bank.thin_out(
@@ -157,21 +160,20 @@ class Features(ReleasedNames):
         return int(self.settings.f_coreset * rows)
 
     def rows_kept(self, name):
-        """f_coreset of the rows that the bank ``name`` has now."""
+        """The number of rows that ``f_coreset`` keeps of the bank ``name``'s present rows."""
         return self.share(len(self.banks[name]))
 
     @property
     def needs_late_fusion_pass(self):
-        """Whether the training parts have to be measured against the banks: here only for a scoring that asks for
-        it."""
+        """Whether the training parts have to be measured against the banks; here only if a scoring needs that."""
         return self.settings.training_maps
 
     @property
     def keeps_patches(self):
-        """Whether :meth:`kept_patches` gives what extracting the training parts again would.
+        """Whether :meth:`kept_patches` gives the same patches as a second extraction of the training parts.
 
-        That is so where every bank took every part, in eval mode, and with networks that have no other. In train mode,
-        as released, a part's features differ each time it is seen.
+        This holds if every bank took every part, and the networks are in eval mode or do not depend on the mode. In
+        train mode, as released, a part's features differ each time.
         """
         return self.extractor.steady and all(bank.store.parts == self.added for bank in self.banks.values())
 
@@ -180,17 +182,17 @@ class Features(ReleasedNames):
         return {name: bank.store.part(number).to(self.device) for name, bank in self.banks.items()}
 
     def release_patches(self):
-        """Give the memory or disk of the training rows back."""
+        """Free the memory or disk space of the training rows."""
         for bank in self.banks.values():
             bank.store.close()
 
     def add_sample_to_late_fusion_mem_bank(self, sample):
-        """Extract and measure one training part for the late fusion; parts come in the order of the first pass."""
+        """Extract and measure one training part for the late fusion; parts come in the same order as before."""
         self.add_patches_to_late_fusion(self.extract(sample))
 
     def add_patches_to_late_fusion(self, patches):
-        """The same for a part whose patches are known."""
-        alone = self.added < 2  # of a single training part nothing is left without its own rows
+        """As :meth:`add_sample_to_late_fusion_mem_bank`, for a part's extracted patches."""
+        alone = self.added < 2  # without the rows of the only training part, the banks are empty
         if alone and self.fixes.late_fusion and self.learns:
             raise InputError(
                 "a single training part cannot be measured without its own rows, which --fix late_fusion does; "
@@ -205,19 +207,20 @@ class Features(ReleasedNames):
         self.measured += 1
 
     def learn(self, scores, maps):
-        """Show one training part's scores and maps to the late fusion: here there is none."""
+        """Give one training part's scores and maps to the late fusion; here there is none."""
 
     def fit_late_fusion(self):
-        """Fit to the training parts shown to :meth:`learn`."""
+        """Fit the late fusion to the training parts given to :meth:`learn`; here there is none."""
 
     def run_late_fusion(self, paths=None, parameters=DEFAULTS):
-        """Fit the late fusion to the training parts measured.
+        """Fit the late fusion to the measured training parts.
 
-        With ``training_maps`` the attribute ``training`` becomes what the finished method makes of them unseen.
+        With ``training_maps``, the attribute ``training`` is set: a TrainingParts with each training part's result,
+        measured without its own rows.
 
         Args:
             paths: the training parts' paths, for ``TrainingParts``.
-            parameters: of the scoring, for the statistics in it.
+            parameters: ``scoring_addon.Parameters``, for the statistics in ``TrainingParts``.
         """
         self.release_patches()
         self.fit_late_fusion()
@@ -230,25 +233,25 @@ class Features(ReleasedNames):
     # ------------------------------------------------------------ test
 
     def judge(self, sample):
-        """Judged of one test part; ``sample`` as a loader gives it."""
+        """Score one test part: Judged; ``sample`` as a loader gives it."""
         return self.judge_patches(self.extract(sample))
 
     def judge_patches(self, patches):
-        """The same for a part whose patches are known."""
+        """As :meth:`judge`, for a part's extracted patches."""
         banks = self.measure(patches)
         score, pixels = self.combine(*banks)
         return Judged(float(score[0]), pixels, banks)
 
     @torch.no_grad()
     def judge_with_nearest(self, patches, excluding_part=None):
-        """The same, and which normal patches were nearest.
+        """As :meth:`judge_patches`, with the nearest normal patch of each patch.
 
         Args:
             patches: {bank: [P, C]}.
-            excluding_part: leave out the rows of this training part.
+            excluding_part: number of a training part whose rows are left out.
 
         Returns:
-            (Judged, {bank: [P] int64 array of rows of ``banks[bank]``}).
+            (Judged, {bank: [P] int64 array, each patch's nearest row of ``banks[bank]``}).
         """
         found = {name: bank.measure_with_nearest(patches[name], excluding_part) for name, bank in self.banks.items()}
         banks = self._measured(patches, [measured for measured, _ in found.values()])
@@ -257,7 +260,7 @@ class Features(ReleasedNames):
 
     @torch.no_grad()
     def measure(self, patches, excluding_part=None):
-        """Measured of one sample's patches; ``excluding_part``: leave out the rows of this training part."""
+        """Measured of one sample's patches, without the rows of the training part ``excluding_part``, if given."""
         return self._measured(
             patches, [bank.measure(patches[name], excluding_part) for name, bank in self.banks.items()]
         )
@@ -269,7 +272,7 @@ class Features(ReleasedNames):
         return tuple(self._measured(patches, results) for results in zip(*both))
 
     def _measured(self, patches, results):
-        """Measured of [(score, distance [P])], one per bank."""
+        """Measured from the banks' results [(score, distance [P])], one per bank."""
         values = torch.cat(
             [torch.cat([score[None], distance]) for score, distance in results]
         ).cpu()  # one transfer per sample
@@ -280,11 +283,11 @@ class Features(ReleasedNames):
         return Measured(scores, maps)
 
     def combine(self, scores, maps):
-        """The method's image score [1] and map [S, S] from its banks'; here those of its only bank."""
+        """The method's image score [1] and map [S, S] from the banks' scores and maps; here those of its only bank."""
         (name,) = self.bank_names
         return np.array([scores[name]]), maps[name]
 
     @property
     def weights(self):
-        """What :meth:`combine` multiplies the banks' scores and maps with before it adds them: two {bank: float}."""
+        """Factors of the banks' scores and maps in :meth:`combine`, which adds the products: two {bank: float}."""
         return dict.fromkeys(self.bank_names, 1.0), dict.fromkeys(self.bank_names, 1.0)

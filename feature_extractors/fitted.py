@@ -1,6 +1,7 @@
-"""A fitted method as a value: everything it has learned, as arrays and JSON, and back.
+"""Turns a fitted method into arrays and JSON, and back.
 
-What is not in it: the networks (their weight files are named by their sha256), and the rows that no bank kept.
+They hold everything the method has learned: its banks, its late fusion and its training statistics. They do not hold
+the networks (the saved model names their weight files by sha256) nor the rows that the coresets dropped.
 """
 
 import dataclasses
@@ -18,21 +19,21 @@ from utils.calibrated import restored
 from utils.errors import InputError
 
 PRECISIONS = ("full", "half")
-# settings that say how a fit runs, not what it gives
+# settings that change how a fit runs, but not its result
 NOT_KEPT = ("spool_dir", "training_maps", "bank_shards", "shard_engine")
 HALF_MAX = float(np.finfo(np.float16).max)
 
 
 def state_of(method, name, precision="full"):
-    """(arrays, facts) of a method in eval mode whose banks are finished and whose late fusion is fitted.
+    """(arrays, facts) of a fitted method in eval mode.
 
     Args:
-        method: Features.
+        method: Features whose banks are finished and whose late fusion is fitted.
         name: its name, a key of ``METHODS``.
-        precision: "full", or "half": the banks' rows as float16.
+        precision: "full"; "half" stores the banks' rows as float16.
 
     Returns:
-        ({name: array}, dict that JSON holds).
+        ({name: array}, JSON-able dict).
 
     Raises:
         InputError: the method is in train mode, or a row exceeds what float16 holds.
@@ -92,10 +93,10 @@ def state_of(method, name, precision="full"):
 
 
 def restored_method(arrays, facts, extractor):
-    """The method whose :func:`state_of` this is, with the networks of ``extractor``.
+    """Rebuild a method from its :func:`state_of`, with the networks of ``extractor``.
 
     Args:
-        arrays: {name: array}; copied, so they may be views of a file.
+        arrays: {name: array}; they are copied, so they may be views of a file.
         facts: dict.
         extractor: PatchExtractor with the networks that the method was fitted with.
 
@@ -143,12 +144,12 @@ def restored_method(arrays, facts, extractor):
 
 
 def bank_bytes(arrays):
-    """Bytes that the banks' rows take in memory."""
+    """Bytes that the banks' rows take in memory, as float32."""
     return sum(4 * a.size for key, a in arrays.items() if key.startswith("bank.") and key.endswith(".rows"))
 
 
 def _training(arrays, of):
-    known = of.get("calibrated")  # models from before there was this scoring have none
+    known = of.get("calibrated")  # missing in models older than this scoring
     return TrainingParts(
         tuple(of["path"]),
         Statistics(*np.array(arrays["training.statistics"]).T),
@@ -158,6 +159,6 @@ def _training(arrays, of):
 
 
 def _tensor(array, kind=None):
-    """A tensor with a copy of ``array``: files are mapped read-only, and torch knows no such thing."""
+    """A tensor with a copy of ``array``: torch needs writable memory, and model files are mapped read-only."""
     tensor = torch.from_numpy(np.array(array))
     return tensor if kind is None else tensor.to(kind)

@@ -1,8 +1,8 @@
-"""Fast point feature histograms (FPFH) of an organised point cloud: 33 numbers a point, no weights.
+"""Fast point feature histograms (FPFH) of an organised point cloud: 33 numbers per point, without network weights.
 
-Rusu, Blodow, Beetz: Fast Point Feature Histograms for 3D Registration, ICRA 2009. Each point's histogram tells how
-the normals around it turn, in three angles of 11 bins each. The released M3DM has nothing like it; image-level
-results of memory banks on FPFH are in Horwitz, Hoshen: Back to the Feature, 2022.
+Rusu, Blodow, Beetz: Fast Point Feature Histograms for 3D Registration, ICRA 2009. A point's histogram describes how
+the normals around it turn, by three angles with 11 bins each. The released M3DM has no such feature. Horwitz, Hoshen:
+Back to the Feature, 2022, report image-level results of memory banks on FPFH.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -20,17 +20,17 @@ from utils.errors import InputError
 
 BINS = 11
 FPFH_DIM = 3 * BINS
-BLOCK = 256  # points whose pairs are in hand at once: what stays in a core's cache
-PARALLEL = 1e-6  # squared sine below which a line runs along a normal, in single precision
-TIE = 1e-6  # difference of cosines below which both ends' normals are equally near to the line
-COSINES = (2 * np.arange(1, BINS) / BINS - 1).astype(np.float32)  # lower bounds of the bins, without the first
+BLOCK = 256  # points whose pairs are computed at once, so that they stay in a core's cache
+PARALLEL = 1e-6  # squared sine below which a line counts as parallel to a normal, in single precision
+TIE = 1e-6  # difference of cosines below which both ends' normals count as equally near to the line
+COSINES = (2 * np.arange(1, BINS) / BINS - 1).astype(np.float32)  # lower bounds of all bins but the first
 TURNS = (np.pi * (2 * np.arange(1, BINS) / BINS - 1)).astype(np.float32)
 
 
 class Neighbours(NamedTuple):
-    """The nearest points of each point, nearest first, itself among them.
+    """The nearest points of each point, nearest first, the point itself included.
 
-    ``index`` [N, K] int64; ``distance`` [N, K] float32, NaN where the neighbour is further away than a radius.
+    ``index`` [N, K] int64; ``distance`` [N, K] float32, NaN if the neighbour is farther away than the radius.
     """
 
     index: np.ndarray
@@ -39,14 +39,14 @@ class Neighbours(NamedTuple):
 
 @dataclass(frozen=True)
 class FpfhSettings:
-    """How large the surroundings are, and where the camera stands.
+    """Size of each point's neighbourhood, and the camera's position.
 
     Attributes:
-        normal_points: points that a normal is fitted to, the point itself among them.
-        feature_points: points whose histograms go into one, the point itself among them.
-        normal_radius, feature_radius: of these only those within so many units of the cloud (metres), or None for no
-            limit.
-        camera: (x, y, z) that normals are turned to, in the cloud's units.
+        normal_points: number of nearest points that a normal is fitted to, the point itself included.
+        feature_points: number of nearest points that a histogram is made of, the point itself included.
+        normal_radius, feature_radius: points farther away than this are left out, in the cloud's unit (metres); None:
+            no limit.
+        camera: (x, y, z) that normals point towards, in the cloud's unit.
     """
 
     normal_points: int = 30
@@ -63,18 +63,18 @@ class FpfhSettings:
 
 
 def fpfh_patches(xyz, settings=FpfhSettings(), valid=None):
-    """FPFH of an organised cloud on the patches' grid.
+    """FPFH of an organised cloud on the patch grid.
 
     Args:
         xyz: tensor [3, S, S] or array [H, W, 3]; background 0.
         settings: FpfhSettings.
-        valid: [S, S] or [H, W] bool, the pixels that are measured; by default those whose x, y and z are all
+        valid: [S, S] or [H, W] bool, the pixels with a measured point; by default those whose x, y and z are all
             non-zero.
 
     Returns:
-        [3136, 33] float32 tensor, row-major, on the device of ``xyz``: the mean over each of 56×56 cells of the
-        picture, of 4×4 pixels at 224×224, in which background pixels count as 0. Exactly 0 where a cell is all
-        background, and where the cloud has a single point.
+        [3136, 33] float32 tensor, row-major, on the device of ``xyz``. Each row is the mean over one of 56×56 cells of
+        the image (4×4 pixels at 224×224), in which background pixels count as 0. It is exactly 0 if the cell is all
+        background, or if the cloud has a single point.
 
     Raises:
         InputError: a measured point is not finite.
@@ -93,10 +93,10 @@ def fpfh_patches(xyz, settings=FpfhSettings(), valid=None):
 def fpfh(points, settings=FpfhSettings()):
     """FPFH of points.
 
-    A point's own (simplified) histogram counts the angles to its neighbours, in per cent of them; FPFH adds to it the
-    mean of its neighbours' histograms, weighted with 1/distance², in per cent too. Each angle's 11 bins therefore sum
-    up to 200. Neighbours at the very same place have no direction and count for nothing; a point that has no others
-    is 0. Runs in as many threads as torch uses; the result does not depend on them.
+    A point's own (simplified) histogram counts the angles to its neighbours, in per cent of the neighbours. FPFH adds
+    the mean of the neighbours' histograms, weighted with 1/distance², also in per cent. So each angle's 11 bins sum to
+    200. Neighbours at exactly the same place have no direction and do not count; a point without other neighbours gets
+    0. The function uses as many threads as torch; the result does not depend on their number.
 
     Args:
         points: [N, 3] floats.
@@ -122,8 +122,7 @@ def fpfh(points, settings=FpfhSettings()):
 
 
 def nearest(points, count, pool):
-    """The ``count`` Neighbours of each of ``points`` [N, 3] (all N, where there are fewer); found by ``pool``'s
-    threads."""
+    """Neighbours: the ``count`` nearest (all N if fewer) of each of ``points`` [N, 3], found in ``pool``'s threads."""
     tree, count = cKDTree(points), min(count, len(points))
     near = Neighbours(np.empty((len(points), count), np.int64), np.empty((len(points), count), np.float32))
 
@@ -135,23 +134,21 @@ def nearest(points, count, pool):
 
 
 def first(near, count, radius):
-    """The ``count`` nearest Neighbours; those further away than ``radius`` (None: no limit) get the distance NaN."""
+    """The first ``count`` Neighbours; those farther away than ``radius`` (None: no limit) get the distance NaN."""
     index, distance = near.index[:, :count], near.distance[:, :count]
     return Neighbours(index, distance if radius is None else np.where(distance <= radius, distance, np.float32("nan")))
 
 
 def estimate_normals(points, near, camera, pool):
-    """Normals [N, 3] float64 of unit length: the direction in which a point's neighbours spread least, turned to
-    ``camera``.
+    """Normals [N, 3] float64 of unit length, turned to ``camera``: the direction in which the neighbours spread least.
 
-    Where all neighbours lie at one place, and where fewer than 3 are within the radius, it is the direction of the
-    camera.
+    If all neighbours lie at one place, or fewer than 3 are within the radius, the normal points to the camera.
     """
     normals = np.empty_like(points)
 
     def fit(rows):
         inside = ~np.isnan(near.distance[rows])
-        offset = points.take(near.index[rows], axis=0) - points[rows, None]  # small numbers, so that little cancels
+        offset = points.take(near.index[rows], axis=0) - points[rows, None]  # small numbers lose fewer digits below
         if not inside.all():
             offset *= inside[..., None]
         count, mean = inside.sum(1), offset.sum(1) / inside.sum(1)[:, None]
@@ -169,35 +166,37 @@ def estimate_normals(points, near, camera, pool):
 
 
 def single_histograms(points, normals, near, pool):
-    """Simplified histograms [N, 33] float32 of ``points`` [N, 3] with ``normals`` [N, 3]: shares of the pairs with
-    neighbours, in per cent.
+    """Simplified histograms [N, 33] float32 of ``points`` [N, 3] with ``normals`` [N, 3], in per cent of the pairs.
 
-    Of a pair that end is the source whose normal is nearer to the line between them; with its normal n, unit
-    direction d to the other end and the other's normal m the angles are n·d, v·m for v = d×n/|d×n|, and the angle of
-    m in the plane of n and w = n×v, atan2(w·m, n·m) = atan2(d·m - (n·d)(n·m), |d×n| n·m). The point itself is the
-    source where both are equally near, as between points with the same surroundings: otherwise rounding would choose
-    the sign of n·d (in Open3D it does). All three follow from n·d, d·m, n·m and the triple product alone; the last
-    has the same value whichever end is the source. Where d runs along n all three count as 0, as in Open3D.
+    Each point forms a pair with each neighbour. The source of a pair is the end whose normal is nearer to the line
+    between them. Let n be its normal, d the unit direction to the other end, and m the other end's normal. The three
+    angles are n·d; v·m for v = d×n/|d×n|; and the angle of m in the plane of n and w = n×v,
+    atan2(w·m, n·m) = atan2(d·m - (n·d)(n·m), |d×n| n·m). They follow from n·d, d·m, n·m and the triple product alone;
+    the triple product has the same value whichever end is the source.
 
-    Bins are counted from their lower bounds: so many lie at or above each. A pair without direction or beyond the
-    radius is NaN throughout and lies above none.
+    If both ends are equally near, as between points with the same surroundings, the point itself is the source;
+    otherwise rounding would choose the sign of n·d (in Open3D it does). If d is parallel to n, all three count as 0, as
+    in Open3D.
+
+    To fill the bins, the angles at or above each bin's lower bound are counted. A pair without direction or beyond the
+    radius is NaN and lies above no bound.
     """
     middle = points.mean(0)
-    # around 0 nothing is lost in single precision
+    # centred coordinates keep their precision in float32
     place = [(points[:, i] - middle[i]).astype(np.float32) for i in range(3)]
     normal = [normals[:, i].astype(np.float32) for i in range(3)]
     single = np.empty((len(points), 3, BINS), np.float32)
     counter = np.uint8 if near.index.shape[1] < 256 else np.int32  # sums of bytes are fast
 
     def count(rows):
-        index = np.ascontiguousarray(near.index[rows].T)  # [K, B], so that sums over K run along memory
+        index = np.ascontiguousarray(near.index[rows].T)  # [K, B]: sums over K then read memory in order
         with np.errstate(invalid="ignore", divide="ignore"):
             scale = np.ascontiguousarray((1 / near.distance[rows]).T)
             line = [(p.take(index, mode="clip") - p[rows]) * scale for p in place]  # 0 · inf is NaN
         here, there = [n[rows] for n in normal], [n.take(index, mode="clip") for n in normal]
         triple, between = _dot(line, _cross(here, there)), _dot(here, there)
         own, other = _dot(here, line), _dot(there, line)
-        # the source's angle is the larger in size of own and -other, the other end's the negative of the smaller
+        # the source's cosine is own or -other, whichever is larger in size; the other end's is minus the smaller one
         difference = own - other
         larger = np.copysign(own + other, difference)
         tie = np.abs(difference) < TIE
@@ -225,8 +224,7 @@ def single_histograms(points, normals, near, pool):
 
 
 def weighted_mean(single, near):
-    """[N, 33]: mean of the neighbours' simplified histograms [N, 33] with weights 1/distance², each angle's bins 100
-    in sum."""
+    """[N, 33]: mean of the neighbours' histograms [N, 33] with weights 1/distance²; each angle's bins sum to 100."""
     with np.errstate(invalid="ignore", divide="ignore"):
         largest = np.nanmax(near.distance, axis=1, keepdims=True)
         weight = np.where(near.distance > 0, (largest / near.distance) ** 2, np.float32(0))
@@ -245,6 +243,6 @@ def _cross(a, b):
 
 
 def _by_blocks(pool, work, count):
-    """Have ``work(slice)`` done for all blocks of ``count`` rows."""
+    """Call ``work(slice)`` for all blocks of ``count`` rows, in the threads of ``pool``."""
     for _ in pool.map(work, [slice(i, min(i + BLOCK, count)) for i in range(0, count, BLOCK)]):
         pass

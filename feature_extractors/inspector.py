@@ -1,7 +1,7 @@
-"""One part, judged by a saved model: pass, fail or "cannot judge", with a reason and a picture's worth of regions.
+"""Judges one part by a saved model: pass, fail or "cannot judge", with an explanation and the abnormal regions.
 
 inspector = Inspector.load("models/bagel.m3dm", checkpoint_dir="checkpoints")
-judgement = inspector.judge(rgb, xyz)        # arrays [H, W, 3] uint8 and metres
+judgement = inspector.judge(rgb, xyz)        # arrays [H, W, 3]: uint8, and metres
 """
 
 import threading
@@ -26,13 +26,16 @@ from utils.shares import map_terms, score_shares
 
 
 class Preparation(NamedTuple):
-    """Makes scans ready, in any process: what the method needs, and the ranges of good scans (None: no gate)."""
+    """Prepares scans for the networks; works in any process.
+
+    ``facts``: see ``one_part.facts_for``; ``ranges``: the health gate's ranges of good scans, None: no gate.
+    """
 
     facts: tuple
     ranges: scan_health.ScanRanges | None
 
     def __call__(self, scan):
-        """Prepared of a ``utils.scans.Scan``; a dead sensor is named with and without the gate."""
+        """Prepared of a ``utils.scans.Scan``; a dead sensor is reported even without the gate."""
         if self.ranges is None:
             dead = scan_health.dead_sensor(*scan)
             return prepare(scan, self.facts, f"{dead}: rescan" if dead else "")
@@ -42,23 +45,23 @@ class Preparation(NamedTuple):
 class Inspector:
     """Judges parts by a saved model.
 
-    One object may be used from several threads: networks and banks are used by one at a time.
+    Several threads may share one object: a lock lets one thread at a time use the networks and banks.
 
     Args:
         model: SavedModel.
         extractor: PatchExtractor with the networks that the model was fitted with.
         false_alarm: promised share of good parts that fail.
-        scoring: which of the model's scorings decides; None: the first one.
-        gate: whether scans unlike the training and calibration scans are not judged.
+        scoring: the model's scoring that decides; None: its first one.
+        gate: if True, scans unlike the training and calibration scans are not judged.
 
     Attributes:
-        category, scoring, alpha: what is judged, by what, at which rate.
-        promised: whether the rate is promised; without calibration parts it is an estimate.
-        promise, gate_promise: sentences on what is promised.
-        threshold, pixel_threshold: of the score and of the map's pixels.
-        scorings: names of all that the model knows.
-        training_names: of the training parts.
-        preparation: Preparation, which other processes may have a copy of.
+        category, scoring, alpha: category that is judged, scoring that decides, false-alarm rate.
+        promised: whether the rate is guaranteed; without calibration parts it is an estimate.
+        promise, gate_promise: sentences on what is guaranteed.
+        threshold, pixel_threshold: thresholds of the score and of the map's pixels.
+        scorings: names of all scorings in the model.
+        training_names: names of the training parts.
+        preparation: Preparation; other processes may use a copy of it.
 
     Raises:
         InputError: too few calibration parts for the rate, an unknown scoring, or a model that contradicts itself.
@@ -79,7 +82,7 @@ class Inspector:
             self.category, self.training_names = meta["fitted"]["class_name"], tuple(meta["training_parts"]["names"])
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise damaged(model.path, error) from None
-        # the banks are copied, so that the file's pages can be let go
+        # restored_method copied the banks; only small arrays are kept, so that the mapped file can be released
         light = {key: np.array(a) for key, a in model.arrays.items() if key.startswith(("calibration.", "parts."))}
         self.model = SavedModel(model.path, light, meta)
         self._scores = light[f"calibration.score.{self.scoring}"]
@@ -102,17 +105,19 @@ class Inspector:
         gate=True,
         fusion_module_path=None,
     ):
-        """The Inspector of a model's file.
+        """Load an Inspector from a model's file.
 
         Args:
             path: file that ``main.py --save_model`` wrote.
             checkpoint_dir: folder of the networks' weights.
             device: auto, cpu, cuda or mps.
-            fusion_module_path: the UFF checkpoint; None: under its name in ``checkpoint_dir``, or where it was.
-            false_alarm, scoring, gate: as the class.
+            fusion_module_path: the UFF checkpoint; None: the file of its name in ``checkpoint_dir``, else the path
+                that the fit used.
+            false_alarm, scoring, gate: as for the class.
 
         Raises:
-            InputError: the file is damaged, foreign or newer; weights are missing or others; as the class.
+            InputError: the file is damaged, no model, or of a newer format; weights are missing or differ; and the
+                errors of the class.
         """
         return cls.of_model(read_saved(path), checkpoint_dir, device, false_alarm, scoring, gate, fusion_module_path)
 
@@ -127,7 +132,7 @@ class Inspector:
         gate=True,
         fusion_module_path=None,
     ):
-        """As :meth:`load`, of a SavedModel."""
+        """As :meth:`load`, from a SavedModel."""
         check_rate(model, false_alarm, scoring)
         options = _networks(model, Path(checkpoint_dir), fusion_module_path)
         device = choose_device(device)
@@ -142,11 +147,12 @@ class Inspector:
         return cls(model, build(), false_alarm, scoring, gate)
 
     def judge(self, rgb, xyz):
-        """Judgement of one part.
+        """Judge one part; returns a Judgement.
 
         Args:
             rgb: [H, W, 3] uint8.
-            xyz: [h, w, 3] metres, organised as the picture is; 0, NaN or infinity where nothing was measured.
+            xyz: [h, w, 3] metres, on a pixel grid that shows the same view as ``rgb``; 0, NaN or infinity where nothing
+                was measured.
 
         Raises:
             InputError: an array has another shape or type.
@@ -157,7 +163,7 @@ class Inspector:
         return self.judge_prepared(prepared, clock)
 
     def judge_prepared(self, prepared, clock=None):
-        """The same for a scan that ``preparation`` has made ready, in whichever process."""
+        """As :meth:`judge`, for a scan that ``preparation`` has prepared, in this or another process."""
         clock = Clock() if clock is None else clock
         if prepared.problem:
             return cannot_judge(prepared, self.threshold, self.pixel_threshold, prepared.problem, clock)
@@ -192,7 +198,7 @@ class Inspector:
         )
 
     def picture_of(self, number):
-        """Picture [224, 224, 3] uint8 of the training part ``number``, for showing."""
+        """Image [224, 224, 3] uint8 of the training part ``number``, for display."""
         return picture_of_part(self.model, number)
 
     def _explain(self, result):
@@ -214,10 +220,10 @@ class Inspector:
 
 
 def check_rate(model, false_alarm, scoring=None):
-    """(The scoring that decides, a sentence on what is promised).
+    """(Name of the scoring that decides, a sentence on what is guaranteed).
 
     Raises:
-        InputError: too few calibration parts for ``false_alarm``, or the model does not know the scoring.
+        InputError: too few calibration parts for ``false_alarm``, or the model does not have the scoring.
     """
     names, calibration = model.meta["scoring"]["names"], model.meta["calibration"]
     if scoring is not None and scoring not in names:
@@ -237,7 +243,7 @@ def check_rate(model, false_alarm, scoring=None):
 
 
 def gate_text(ranges, gate):
-    """A sentence on what the health gate promises."""
+    """A sentence on what the health gate guarantees."""
     if not gate:
         return "no health gate (--no_gate): only a dead sensor is reported"
     if ranges is None:

@@ -1,4 +1,4 @@
-"""What an inspection says of one part: the verdict, why, and where. Values; nothing here runs a network."""
+"""The result of judging one part: verdict, explanation and abnormal regions, as values. Nothing here runs a network."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,16 +15,16 @@ NAMES = {"xyz": "3D", "rgb": "RGB", "fusion": "fusion", DISAGREEMENT: "disagreem
 
 
 class Match(NamedTuple):
-    """The normal patch of the banks that a place of the part is nearest to."""
+    """The normal patch in a bank that is nearest to a place on the part."""
 
     bank: str
-    part: int  # number of the training part; -1: the bank's row of background
-    name: str  # its picture's path, "" for background
-    place: tuple | None  # (row, column) in the map's pixels, of the patch's middle; None for background
+    part: int  # number of the training part; -1: the bank's background row
+    name: str  # rgb path of the training part; "" for background
+    place: tuple | None  # (row, column) of the patch's middle, in the map's pixels; None for background
 
 
 class InspectedRegion(NamedTuple):
-    """Where the map is above the pixel threshold; the first nine fields as ``utils.regions.Region`` has them."""
+    """A region where the map is above the pixel threshold; the first nine fields are as in ``utils.regions.Region``."""
 
     pixels: int
     area_mm2: float | None
@@ -34,13 +34,13 @@ class InspectedRegion(NamedTuple):
     contours: tuple
     mask: np.ndarray
     unmeasured: int | None
-    depth_mm: float | None  # median of depth minus that of the nearest normal patches; above 0 is farther away
-    shares: dict  # {"xyz", "rgb", "fusion", "disagreement": share}; they add up to the region's mean value
-    nearest: Match  # of the peak, in the bank with the largest share
+    depth_mm: float | None  # median of the depth minus the nearest normal patches' depth; above 0: farther away
+    shares: dict  # {"xyz", "rgb", "fusion", "disagreement": share}; they add up to the region's mean map value
+    nearest: Match  # nearest normal patch at the peak, in the bank with the largest share
 
 
 class Explanation(NamedTuple):
-    """Why the score is what it is: shares {"xyz", "rgb", "fusion", "disagreement"} adding up to it, and a sentence."""
+    """Why the part has its score: shares {"xyz", "rgb", "fusion", "disagreement"} that sum to it, and a sentence."""
 
     shares: dict
     text: str
@@ -48,20 +48,21 @@ class Explanation(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Judgement:
-    """What an Inspector says of one part.
+    """An Inspector's result for one part.
 
     Attributes:
         verdict: "pass", "fail" or "cannot judge".
-        p_value: share of normal parts with such a score, as the calibration parts tell; None where it cannot judge.
-        score, threshold: the part fails above the threshold.
-        map: [S, S] float, read-only: larger is more abnormal; None where it cannot judge.
-        pixel_threshold: the map's regions are above it.
-        regions: of InspectedRegion, the one with the highest peak first.
+        p_value: share of normal parts with a score at least as high, from the calibration parts; None if the part
+            cannot be judged.
+        score, threshold: the part fails if its score is above the threshold.
+        map: [S, S] float, read-only; larger = more anomalous; None if the part cannot be judged.
+        pixel_threshold: regions are where the map is above it.
+        regions: tuple of InspectedRegion, highest peak first.
         explanation: Explanation.
-        reason: why it cannot be judged, "" if it can.
-        scores: {scoring: score} of all that the model knows.
+        reason: why the part cannot be judged; "" if it can.
+        scores: {scoring: score} of all scorings in the model.
         seconds: {step: seconds}.
-        picture, cloud: what the networks saw: [224, 224, 3] uint8 and [S, S, 3] float32 metres.
+        picture, cloud: the networks' input for display: image [224, 224, 3] uint8, points [S, S, 3] float32 metres.
     """
 
     verdict: str
@@ -89,7 +90,7 @@ class Judgement:
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
     def as_json(self):
-        """A dict that JSON holds: everything but map, picture and cloud; contours rounded to a hundredth of a pixel."""
+        """A JSON-able dict of everything but map, picture and cloud; contours are rounded to 0.01 pixels."""
         regions = [
             {
                 **r._asdict(),
@@ -117,13 +118,13 @@ class Judgement:
 
 
 def inspect_regions(pixels, threshold, cloud, terms, matches):
-    """Tuple of InspectedRegion of a map.
+    """The regions of a map, a tuple of InspectedRegion.
 
     Args:
         pixels: [S, S] map.
-        threshold: of its pixels.
+        threshold: pixel threshold.
         cloud: [S, S, 3] metres, 0 where nothing was measured.
-        terms: {term: [S, S]} that add up to the map.
+        terms: {term: [S, S]}, which add up to the map.
         matches: Matches.
     """
     found = []
@@ -147,13 +148,14 @@ def inspect_regions(pixels, threshold, cloud, terms, matches):
 
 
 class Matches:
-    """Which normal patch each place of a part is nearest to.
+    """The nearest normal patch of each place on a part.
 
     Args:
-        nearest: {bank: [P] rows of the bank}, patches row-major on a square grid.
-        banks: {bank: (part [R], place [R])} of the rows, -1 for a row of no part.
+        nearest: {bank: [P] int64}, each patch's nearest row of the bank; patches row-major on a square grid.
+        banks: {bank: (part [R], place [R])}, the training part of each row and the patch's position in it; -1 for a
+            row that comes from no part.
         names: the training parts' names.
-        depths: [t, 56, 56] metres, 0 where nothing was measured.
+        depths: [t, 56, 56] depths of the training parts in metres, 0 where nothing was measured.
         size: side of the map in pixels.
     """
 
@@ -161,7 +163,7 @@ class Matches:
         self._rows, self._banks, self._names, self._depths, self._size = nearest, banks, names, depths, size
 
     def at(self, bank, place):
-        """Match of the map's pixel ``place``, (row, column)."""
+        """The Match of the map's pixel ``place``, (row, column)."""
         side = self._side(bank)
         row, column = (min(int(p) * side // self._size, side - 1) for p in place)
         part, patch = (int(of[self._rows[bank][row * side + column]]) for of in self._banks[bank])
@@ -171,7 +173,7 @@ class Matches:
         return Match(bank, part, self._names[part], middle)
 
     def depth(self, bank):
-        """[S, S] metres: at each pixel the depth of the normal patch that it is nearest to, 0 where none is known."""
+        """[S, S] metres: the depth of each pixel's nearest normal patch, 0 where it is not known."""
         side, grid = self._side(bank), self._depths.shape[1]
         part, patch = (of[self._rows[bank]] for of in self._banks[bank])
         known = (part >= 0) & (patch >= 0)
@@ -193,7 +195,7 @@ class Matches:
 
 
 def explained(verdict, decision, shares, regions):
-    """Explanation of a part that was judged; ``decision``: ``utils.verdict.Decision``."""
+    """The Explanation of a judged part; ``decision``: ``utils.verdict.Decision``."""
     parts = ", ".join(f"{NAMES[name]} {share:.4g}" for name, share in sorted(shares.items(), key=lambda s: -s[1]))
     text = f"score {decision.score:.4g} {'above' if verdict == FAIL else 'not above'} {decision.threshold:.4g}: {parts}"
     if regions:
@@ -216,7 +218,7 @@ def region_text(region):
 
 
 def cannot_judge(prepared, threshold, pixel_threshold, reason, seconds):
-    """Judgement of a part that cannot be judged; ``prepared``: the Prepared, or None."""
+    """The Judgement of a part that cannot be judged; ``prepared``: its Prepared, or None."""
     shown = prepared and prepared.picture, prepared and prepared.cloud
     why = Explanation({}, reason)
     return Judgement(CANNOT_JUDGE, None, None, threshold, None, pixel_threshold, (), why, reason, {}, seconds, *shown)

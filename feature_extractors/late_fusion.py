@@ -1,17 +1,17 @@
-"""Late fusion: two linear one-class SVMs that weigh the banks' scores and maps (decision layer fusion of M3DM)."""
+"""Late fusion: two linear one-class SVMs that weight the banks' scores and maps (M3DM's decision layer fusion)."""
 
 import numpy as np
 from sklearn.linear_model import SGDOneClassSVM
 
-LEARNED = ("coef", "offset")  # of a fitted SGDOneClassSVM, all that its scores depend on
+LEARNED = ("coef", "offset")  # the attributes of a fitted SGDOneClassSVM that its scores depend on
 
 
 class LateFusion:
-    """Two one-class SVMs, on image scores and on pixels.
+    """Two one-class SVMs: one for image scores, one for pixels.
 
     Args:
-        score_lambdas, map_lambdas: one factor a bank, for scores and for maps.
-        nu, max_iter: of ``sklearn.linear_model.SGDOneClassSVM``.
+        score_lambdas, map_lambdas: one factor per bank, applied to its scores and to its maps.
+        nu, max_iter: parameters of ``sklearn.linear_model.SGDOneClassSVM``.
     """
 
     def __init__(self, score_lambdas, map_lambdas, nu=0.5, max_iter=1000):
@@ -22,12 +22,12 @@ class LateFusion:
         self.train_scores, self._train_pixels = [], []
 
     def add(self, scores, maps):
-        """Add one training sample: ``scores`` [banks], ``maps`` [banks, S, S]."""
+        """Add one training part: ``scores`` [banks], ``maps`` [banks, S, S]."""
         self.train_scores.append(self._score_row(scores))
         self._train_pixels.append(self._pixel_rows(maps))
 
     def fit(self):
-        """Fit both models to the samples added; the pixels are let go afterwards."""
+        """Fit both models to the added training parts, and free the memory of their pixels; returns self."""
         self.score_model.fit(np.stack(self.train_scores))
         self.pixel_model.fit(np.concatenate(self._train_pixels))
         self._train_pixels = []
@@ -46,12 +46,12 @@ class LateFusion:
 
     @property
     def factors(self):
-        """What each bank's score and each bank's map is multiplied with, lambdas included: two lists of floats."""
+        """Total factor of each bank's score and of each bank's map, lambdas included: two lists of floats."""
         pairs = (self.score_model, self.score_lambdas), (self.pixel_model, self.map_lambdas)
         return [(model.coef_.astype(np.float64) * lambdas).tolist() for model, lambdas in pairs]
 
     def state(self):
-        """{name: array} of what was learned, for :meth:`restore`."""
+        """{name: array} of everything learned, for :meth:`restore`."""
         learned = {
             f"{kind}.{name}": np.atleast_1d(getattr(model, f"{name}_"))
             for kind, model in (("score", self.score_model), ("pixel", self.pixel_model))
@@ -60,7 +60,7 @@ class LateFusion:
         return {**learned, "train_scores": np.stack(self.train_scores)}
 
     def restore(self, state):
-        """Take what :meth:`state` of another one gave; returns self."""
+        """Take over the :meth:`state` of another LateFusion; returns self."""
         for kind, model in (("score", self.score_model), ("pixel", self.pixel_model)):
             for name in LEARNED:
                 setattr(model, f"{name}_", np.array(state[f"{kind}.{name}"]))

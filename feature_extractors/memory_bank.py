@@ -1,4 +1,4 @@
-"""A memory bank: the normal patches of one modality, and how a part is scored against them."""
+"""A memory bank: the normal patches of one modality, and the scoring of a part against them."""
 
 from typing import NamedTuple
 
@@ -14,13 +14,13 @@ from feature_extractors.row_store import RowStore
 from feature_extractors.shards import ShardedSearch, crew, partitioned_k_center, sharded_k_center
 from utils.errors import InputError
 
-BLUR = 4  # pixels: radius of the released blur, sigma of the one on float maps
-NEEDED = 3  # rows: the score looks at a patch's nearest row and at the two next to that row
+BLUR = 4  # pixels: radius of the released blur, and sigma of the blur of float maps
+NEEDED = 3  # fewest rows that can score: a patch's nearest row, and the two rows nearest to that row
 NO_PART = -1
 
 
 class Measured(NamedTuple):
-    """One sample against one bank: its score (0-d tensor) and each patch's distance to its nearest row [P]."""
+    """One sample measured against one bank: its score (0-d tensor) and each patch's distance to its nearest row [P]."""
 
     score: torch.Tensor
     distance: torch.Tensor
@@ -29,21 +29,21 @@ class Measured(NamedTuple):
 class MemoryBank:
     """Patches of normal parts and the released nearest-row scoring.
 
-    Training rows lie in ``store``, as they were added, until :meth:`gather` brings the kept ones into memory.
+    ``store`` holds the training rows, unscaled, until :meth:`gather` loads the kept ones into memory.
 
     Args:
         weight_eps: added to the denominator of the score's weight.
-        divisor: s*, e2 and e3 are divided by it before the exponentials, and the score with them.
-        spool_dir: folder that training rows are spooled to, or None to keep them in memory.
-        shards: how many places the rows are split over; 1: they lie on one device.
-        engine: where those are, a key of ``feature_extractors.shards.ENGINES``.
+        divisor: s*, e2 and e3 (see :meth:`measure`) are divided by it, so the score is as well.
+        spool_dir: folder of the file for training rows; None: they stay in memory.
+        shards: number of places that the rows are split over; 1: all rows are on one device.
+        engine: kind of these places, a key of ``feature_extractors.shards.ENGINES``.
 
     Attributes:
         store: RowStore of all training rows.
-        rows: [R, C] float32 tensor, scaled, from :meth:`gather` on; None before. On the CPU where there are shards.
-        part: [R] int64 tensor (CPU), the number of the training part each row came from; -1 for an appended row.
-        place: [R] int64 tensor (CPU), which of that part's patches the row was, row-major; -1 likewise.
-        mean, std: scalars; every patch is measured as (v - mean) / std.
+        rows: [R, C] float32 tensor, scaled, set by :meth:`gather`; None before. It is on the CPU if there are shards.
+        part: [R] int64 tensor (CPU), the number of the training part that each row comes from; -1: an appended row.
+        place: [R] int64 tensor (CPU), the row-major position of each row's patch in that part; -1: an appended row.
+        mean, std: scalars; a patch v is measured as (v - mean) / std.
     """
 
     def __init__(self, weight_eps=0.0, divisor=1.0, spool_dir=None, shards=1, engine="devices"):
@@ -55,26 +55,26 @@ class MemoryBank:
         self._search = self._part_there = self._rows_of_part = None  # see finish
 
     def __len__(self):
-        """Rows kept so far."""
+        """Number of rows kept so far."""
         if self.rows is not None:
             return len(self.rows)
         return len(self.store) if self._kept is None else len(self._kept)
 
     def add(self, patches, part):
-        """Add the patches [P, C] of the training part of number ``part``, counted from 0."""
+        """Add the patches [P, C] of training part number ``part``, counted from 0."""
         self.store.append(patches)
         self.part = torch.cat([self.part, self.part.new_full((len(patches),), part)])
         self.place = torch.cat([self.place, torch.arange(len(patches))])
 
     def scale(self, mean, std):
-        """From now on every row v and every patch measured is (v - mean) / std; to be called before :meth:`gather`."""
+        """Set the scaling of all rows and patches v, (v - mean) / std; call it before :meth:`gather`."""
         self.mean, self.std = float(mean), float(std)
 
     def thin_out(self, count, eps, random_state, device, progress=None, half=False, partitions=None):
         """Keep a coreset of at most ``count`` rows (at least one).
 
-        They are picked in half precision, on one device, where ``half`` is set; in so many ``partitions`` where that is
-        given; else by greedy k-centre, over the shards where there are several.
+        With ``half``, the rows are picked in half precision on one device. With a number of ``partitions``, they are
+        picked in that many parts. Otherwise greedy k-centre picks them, over all shards.
         """
         rows, count = project(self._blocks(), len(self), self.store.width, eps, random_state), max(1, count)
         if half:
@@ -88,11 +88,11 @@ class MemoryBank:
         self._keep(picks)
 
     def drop_rows_with_zero(self):
-        """Drop the rows that hold an exact zero."""
+        """Drop all rows that contain an exact zero."""
         self._keep(torch.cat([(block != 0).all(1) for block in self._blocks()]))
 
     def gather(self):
-        """Bring the kept rows into memory."""
+        """Load the kept rows into memory."""
         rows, start = torch.empty(len(self), self.store.width), 0
         for block in self._blocks():
             rows[start : start + len(block)] = block
@@ -101,34 +101,34 @@ class MemoryBank:
         self.rows, self._kept = rows, None
 
     def append_row(self, value):
-        """Append one row of ``value`` in every column, after :meth:`gather`."""
+        """Append one row with ``value`` in every column; call it after :meth:`gather`."""
         self.rows = torch.cat([self.rows, self.rows.new_full((1, self.rows.shape[1]), value)])
         self.part, self.place = (torch.cat([of, of.new_full((1,), NO_PART)]) for of in (self.part, self.place))
         self._search = None
 
     def finish(self, device, search=None):
-        """Make the gathered rows ready to be measured against, on ``device`` or on the shards' places.
+        """Prepare the gathered rows for :meth:`measure`, on ``device`` or on the shards' places.
 
-        search: a RowSearch over the rows, where it is known.
+        search: an existing RowSearch over the rows, or None.
         """
         self.rows = self.rows.to("cpu" if self.shards > 1 else device)
         if self.shards > 1:
             search = ShardedSearch(self.rows, self._crew(device))
         self._search = search or RowSearch(self.rows)
         self._part_there = self.part.to(self._search.device)
-        self._rows_of_part = np.bincount(self.part.numpy() + 1)[1:].tolist()  # here, not where a GPU would wait
+        self._rows_of_part = np.bincount(self.part.numpy() + 1)[1:].tolist()  # counted once, so no GPU waits later
 
     def _crew(self, device):
         return crew(self.shards, self.engine, torch.device(device))
 
     @property
     def search(self):
-        """The RowSearch over the rows, from :meth:`finish` on; made anew where there are shards."""
+        """The RowSearch over the rows, available after :meth:`finish`; made anew each time if there are shards."""
         return self._search if self.shards == 1 else RowSearch(self.rows)
 
     @classmethod
     def of_rows(cls, rows, part, place, mean, std, weight_eps, divisor, search=None):
-        """A finished bank from what another one had: arguments as the attributes, ``rows`` on their device."""
+        """A finished bank from another bank's attributes; ``rows`` are already on their device."""
         bank = cls(weight_eps, divisor)
         bank.store.close()
         bank.rows, bank.part, bank.place, bank.mean, bank.std = rows, part, place, mean, std
@@ -164,8 +164,8 @@ class MemoryBank:
         Raises:
             InputError: fewer than 3 rows are left.
 
-        With p the patch of the largest distance s*, b its nearest row, e2 and e3 p's distances to the 2nd
-        and 3rd of the rows nearest to b (b is the first), and D = sqrt(C):
+        Let p be the patch with the largest distance s*, b its nearest row, e2 and e3 the distances of p to the 2nd
+        and 3rd of the rows nearest to b (b is the first), and D = sqrt(C). Then
         score = s* (1 - exp(s*/D) / (exp(e2/D) + exp(e3/D))).
         """
         return self._measure(patches, [excluding_part])[0][0]
@@ -178,7 +178,7 @@ class MemoryBank:
     def measure_both(self, patches, part):
         """Score a training part in one pass: (Measured against all rows, Measured without the part's own rows).
 
-        They equal ``measure(patches)`` and ``measure(patches, excluding_part=part)`` bit for bit. Arguments as there.
+        They equal ``measure(patches)`` and ``measure(patches, excluding_part=part)`` bit for bit.
         """
         return tuple(measured for measured, _ in self._measure(patches, [None, part]))
 
@@ -200,7 +200,7 @@ class MemoryBank:
         ]
 
     def _score(self, patches, nearest, excluded):
-        farthest = nearest.distance.argmax(0, keepdim=True)  # [1]: indexing by a single number would wait for a GPU
+        farthest = nearest.distance.argmax(0, keepdim=True)  # [1], since indexing by a number would wait for the GPU
         p, b, s = patches[farthest], nearest.index[farthest], nearest.distance[farthest][0]
         neighbours = self._neighbours(b, excluded)
         spread = torch.linalg.vector_norm(p - self._search.rows_at(neighbours), dim=1)
@@ -210,25 +210,25 @@ class MemoryBank:
         return weight * s
 
     def _neighbours(self, row, excluded):
-        """Indices [2] of the rows nearest to the one at ``row`` ([1]), without itself and the excluded ones."""
+        """Indices [2] of the two rows nearest to the row at ``row`` ([1]), without that row and the excluded ones."""
         away = self._search.from_row(row)
         if excluded is not None:
             away.masked_fill_(excluded, torch.inf)
         found = []
         for _ in range(NEEDED - 1):
             away.index_fill_(0, row if not found else found[-1], torch.inf)
-            found.append(away.argmin(0, keepdim=True))  # the first of equal ones
+            found.append(away.argmin(0, keepdim=True))  # of equally near rows the first
         return torch.cat(found)
 
 
 def anomaly_map(distance, size, float_blur=False):
-    """Picture of patch distances, upsampled and blurred.
+    """Anomaly map: the patch distances, upsampled and blurred.
 
     Args:
         distance: [h·w] of a square grid.
         size: side of the map in pixels.
-        float_blur: blur the float map (Gaussian, sigma 4, edge replicated, cut at 4 sigma) instead of the released
-            way: through an 8-bit picture (256 levels of the map's maximum) and PIL's Gaussian blur.
+        float_blur: blur the float map (Gaussian, sigma 4, edge replicated, cut at 4 sigma). If False, as released, the
+            map becomes an 8-bit image (its maximum is 255) and is blurred by PIL's Gaussian blur.
 
     Returns:
         [size, size] float32 array.

@@ -1,4 +1,4 @@
-"""The methods: which banks each has, how they are prepared, and how their scores combine."""
+"""The methods: the memory banks of each, how they are prepared, and how their scores are combined."""
 
 import logging
 
@@ -10,7 +10,7 @@ from feature_extractors.features import Features
 from feature_extractors.late_fusion import LateFusion
 from feature_extractors.settings import METHOD_BANKS
 
-SINGLE_MODALITY_EPS = 1e-5  # in the denominator of the score's weight
+SINGLE_MODALITY_EPS = 1e-5  # added to the denominator of the score's weight
 
 
 class RGBFeatures(Features):
@@ -26,7 +26,7 @@ class RGBFeatures(Features):
 
 
 class PointFeatures(Features):
-    """Point_MAE and FPFH: one xyz bank, unscaled; with --rm_zero_for_project free of rows that hold a zero."""
+    """Point_MAE and FPFH: one xyz bank, unscaled; --rm_zero_for_project drops its rows that contain a zero."""
 
     bank_names = METHOD_BANKS["Point_MAE"]
     weight_eps = SINGLE_MODALITY_EPS
@@ -52,7 +52,7 @@ class FusionFeatures(Features):
 
 
 class DoubleRGBPointFeatures(Features):
-    """DINO+Point_MAE and DINO+FPFH: an xyz and an RGB bank, joined by late fusion; distances in thousandths."""
+    """DINO+Point_MAE and DINO+FPFH: an xyz and an RGB bank, joined by late fusion; scores are divided by 1000."""
 
     bank_names = METHOD_BANKS["DINO+Point_MAE"]
     divisor = 1000.0
@@ -74,7 +74,7 @@ class DoubleRGBPointFeatures(Features):
         kept = {name: self.share(count) for name, count in rows.items()}
         if (
             not self.fixes.coreset_sizes and self.settings.f_coreset < 1
-        ):  # every later bank's size follows from the thinned xyz bank
+        ):  # as released, the other banks' sizes are a share of the reduced xyz bank
             kept = {name: count if name == "xyz" else self.share(kept["xyz"]) for name, count in kept.items()}
         return kept
 
@@ -83,7 +83,7 @@ class DoubleRGBPointFeatures(Features):
         return name == "rgb" or limit is None or self.added < limit
 
     def feature_to_save(self, patches):
-        """xyz patches beside RGB patches; as released, in an order in which they do not match (defect 7)."""
+        """xyz patches beside RGB patches [3136, C]; as released, the RGB patches are in a wrong order (defect 7)."""
         rgb = patches["rgb"]
         if self.fixes.save_feature:
             rgb = to_xyz_grid(rgb)
@@ -94,14 +94,14 @@ class DoubleRGBPointFeatures(Features):
     def prepare_banks(self):
         self.scale_banks()
         for name in self.bank_names:
-            # as released, every later bank's size follows from the xyz bank after it was thinned out (defect 3)
+            # as released, the other banks' sizes are a share of the already reduced xyz bank (defect 3)
             self.thin_out(name, self.rows_kept(name if self.fixes.coreset_sizes else "xyz"))
 
     def scale_banks(self):
-        """Scale all banks by the xyz bank's mean and the RGB bank's std, or each by its own (--fix scaling).
+        """Scale all banks by the xyz bank's mean and the RGB bank's std; with --fix scaling, each by its own.
 
-        With FPFH, which the release does not have, each by its own in any case: its per cent divided by the spread of
-        RGB features would be so large that the score's exponentials overflow.
+        With FPFH, which the release does not have, each bank is always scaled by its own: FPFH values are in per cent,
+        and divided by the RGB bank's std they would overflow the score's exponentials.
         """
         shared = self.banks["xyz"].store.mean_std()[0], self.banks["rgb"].store.mean_std()[1]
         own = self.fixes.scaling or self.extractor.fpfh is not None
@@ -110,12 +110,12 @@ class DoubleRGBPointFeatures(Features):
 
     @property
     def detect_fuser(self):
-        """The late fusion's model of image scores."""
+        """The late fusion's SVM for image scores."""
         return self.late_fusion.score_model
 
     @property
     def seg_fuser(self):
-        """The late fusion's model of pixels."""
+        """The late fusion's SVM for pixels."""
         return self.late_fusion.pixel_model
 
     @property
@@ -123,11 +123,11 @@ class DoubleRGBPointFeatures(Features):
         return True
 
     def learn(self, scores, maps):
-        """Show one training part's scores and maps to the late fusion."""
+        """Give one training part's scores and maps to the late fusion."""
         self.late_fusion.add([*scores.values()], [*maps.values()])
 
     def fit_late_fusion(self):
-        """Fit to the training parts shown to :meth:`learn`."""
+        """Fit the late fusion to the training parts given to :meth:`learn`."""
         if self.settings.f_coreset >= 1 and self.extractor.steady and not self.fixes.late_fusion:
             logging.warning(
                 "with --f_coreset 1 in eval mode the training parts lie in the banks themselves: the late fusion "
@@ -163,14 +163,14 @@ class DoubleRGBPointFeatures_add(DoubleRGBPointFeatures):
 
     @property
     def needs_late_fusion_pass(self):
-        """The release fits the late fusion and never reads it; only in train mode its pass draws random numbers."""
+        """As in the base class, and in train mode: the release's unused pass draws random numbers there."""
         return not self.fixes.eval_mode or self.settings.training_maps
 
     def learn(self, scores, maps):
-        """Nothing: the fit would not be read."""
+        """Do nothing: this method uses no late fusion."""
 
     def fit_late_fusion(self):
-        """Nothing, likewise."""
+        """Do nothing: this method uses no late fusion."""
 
     def combine(self, scores, maps):
         return np.array([sum(scores.values())]), sum(maps.values())
@@ -194,7 +194,7 @@ class TripleFeatures(DoubleRGBPointFeatures):
         super().prepare_banks()
         bank = self.banks["xyz"]
         bank.drop_rows_with_zero()
-        # as released the row is zero among scaled rows, where background patches are (0 - mean)/std
+        # as released, the row is 0 although all rows are scaled; scaled background is (0 - mean) / std
         bank.append_row((0 - bank.mean) / bank.std if self.fixes.zero_row else 0.0)
 
 

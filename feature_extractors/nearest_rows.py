@@ -1,39 +1,39 @@
-"""Each patch's nearest row of a memory bank."""
+"""Exact search for each patch's nearest row in a memory bank."""
 
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-PRODUCTS = 2**22  # entries of a block of products on the CPU: 16 MiB, near a cache
+PRODUCTS = 2**22  # entries in a block of products on the CPU: 16 MiB, about the size of a cache
 PRODUCTS_GPU = 2**26  # the same on a GPU: 256 MiB, so that few kernels are launched
-ROWS_A_BLOCK = 8192  # bank rows per block at most: a block's rows may be copied (36 MiB of 1152 columns)
+ROWS_A_BLOCK = 8192  # largest number of bank rows per block: a block may be copied (36 MiB with 1152 columns)
 ALIGNED = 256  # rows per block are a multiple of it: products of 3136 patches and 1337 rows took 1.4 times as long as
 # those with 1280
-DIRECTIONS = 64  # principal directions of the lower bound: 5 % of the columns, most of the spread of features
-SAMPLE = 16384  # rows that the directions are taken from: more move them no further
-FEWEST_BOUNDED = 16384  # banks of fewer rows are searched without the bound: it would not pay
-BOUNDS = 2**24  # entries of a block of lower bounds: 64 MiB
-MOST_LEFT = 0.3  # share of the rows left by the bound above which it is not tried again
-ROUNDING = 2e-6  # of a squared distance from float32 products, as a share of the two squared norms
+DIRECTIONS = 64  # principal directions of the lower bound: 5 % of the columns hold most of the features' spread
+SAMPLE = 16384  # rows from which the directions are computed: more rows hardly change them
+FEWEST_BOUNDED = 16384  # banks with fewer rows are searched without the bound, which would not pay
+BOUNDS = 2**24  # entries in a block of lower bounds: 64 MiB
+MOST_LEFT = 0.3  # if the bound leaves more than this share of the rows, it is not used again
+ROUNDING = 2e-6  # rounding of a squared distance from float32 products, as a share of the two squared norms
 
 
 class Nearest(NamedTuple):
-    """Of each patch: its distance to the nearest row, and that row's index (int64)."""
+    """For each patch: the distance to its nearest row, and that row's index (int64)."""
 
     distance: torch.Tensor
     index: torch.Tensor
 
 
 class RowSearch:
-    """Rows of a memory bank, made ready for being searched.
+    """Rows of a memory bank, prepared for the search.
 
-    Distances are float32 expansions of the matrix product, ‖p‖² + ‖r‖² - 2 p·r, as in the release: the distance of a
-    row to itself comes out as about 0.02 for 1000 columns of unit scale. The rows' squared norms are kept.
+    Distances are computed in float32 as ‖p‖² + ‖r‖² - 2 p·r, with one matrix product, as in the release. With 1000
+    columns of unit scale, rounding makes the distance of a row to itself about 0.02. The rows' squared norms are kept.
 
     Args:
         rows: [R, C] float32 tensor; searched on its device.
-        bounded: whether to keep a :class:`LowerBound`, None: where it pays.
+        bounded: whether to use a :class:`LowerBound`; None: if it pays.
 
     Attributes:
         rows: as given.
@@ -44,20 +44,20 @@ class RowSearch:
     def __init__(self, rows, bounded=None):
         self.rows = rows
         self.norms = torch.cat([(block * block).sum(1) for block in rows.split(ROWS_A_BLOCK)])
-        if bounded is None:  # on a GPU the products are cheap, and waiting for the host is not
+        if bounded is None:  # on a GPU the products are cheap, but the bound makes it wait for the host
             bounded = rows.device.type == "cpu" and len(rows) >= FEWEST_BOUNDED
         self.bound = LowerBound(rows, self.norms) if bounded else None
 
     @classmethod
     def of_known(cls, rows, norms, bound=None):
-        """A search over ``rows`` [R, C] whose ``norms`` [R] and LowerBound are known."""
+        """A search over ``rows`` [R, C] from known ``norms`` [R] and a known LowerBound."""
         search = cls.__new__(cls)
         search.rows, search.norms, search.bound = rows, norms, bound
         return search
 
     @property
     def device(self):
-        """Where patches are expected and results come."""
+        """The device of the patches and of the results."""
         return self.rows.device
 
     def nearest(self, patches, excluded=None):
@@ -65,7 +65,7 @@ class RowSearch:
 
         Args:
             patches: [P, C].
-            excluded: [R] bool tensor, the rows that do not count; None: all count.
+            excluded: [R] bool tensor, True for rows that are left out; None: no row is left out.
 
         Returns:
             Nearest of [P] each.
@@ -73,9 +73,9 @@ class RowSearch:
         return self.nearest_each(patches, (excluded,))[0]
 
     def nearest_each(self, patches, exclusions):
-        """:meth:`nearest` for each of ``exclusions``, from one pass: a list, equal to the single calls bit for bit.
+        """:meth:`nearest` for each of ``exclusions``, in one pass: a list, equal to the single calls bit for bit.
 
-        Every exclusion leaves out at least what those before it do, so None comes first.
+        Each exclusion has to leave out at least the rows of the ones before it, so None comes first.
         """
         if patches.device.type != "cpu":
             return _distances(patches, self.raw_each(patches, exclusions))
@@ -87,9 +87,10 @@ class RowSearch:
         ]
 
     def raw_each(self, patches, exclusions):
-        """:meth:`nearest_each` with squared distances that lack the patches' own squared norms, patches as they are.
+        """As :meth:`nearest_each`, but with squared distances minus the patches' own squared norms.
 
-        Of several searches' rows the nearest are found by these: a patch's own norm rounds differences away.
+        Searches over several shards compare these values, since adding a patch's norm would round differences away.
+        Equal patches are not merged here.
         """
         return (self._compare if self.bound is None else self._compare_with_candidates)(patches, exclusions)
 
@@ -98,18 +99,18 @@ class RowSearch:
         return self.rows[index]
 
     def from_row(self, index):
-        """Squared distances [R] of the row at ``index`` ([1] int64) to all rows, without the row's own squared norm.
+        """Squared distances [R] from the row at ``index`` ([1] int64) to all rows, minus that row's squared norm.
 
-        So they order the rows by their distance to it.
+        They rank the rows by their distance to it.
         """
         return self.from_vector(self.rows[index][0])
 
     def from_vector(self, vector):
-        """The same for any vector [C]."""
+        """As :meth:`from_row`, for any vector [C]."""
         return torch.addmv(self.norms, self.rows, vector, alpha=-2)
 
     def _compare(self, patches, exclusions, positions=None):
-        """:meth:`raw_each` by comparison with each row, or with those at ``positions``, block by block."""
+        """:meth:`raw_each` by comparing with all rows, or with the rows at positions ``positions``, block by block."""
         count = len(self.rows if positions is None else positions)
         found = [
             Nearest(
@@ -123,7 +124,7 @@ class RowSearch:
             some = slice(start, start + size) if positions is None else positions[start : start + size]
             squared = torch.addmm(
                 self.norms[some], patches, self.rows[some].T, alpha=-2
-            )  # but for the patches' own norms
+            )  # without the patches' own norms
             for k, (excluded, (best, index)) in enumerate(zip(exclusions, found)):
                 least, nearest = _leave_out(squared, excluded, some).min(1)
                 nearest = nearest + start if positions is None else some[nearest]
@@ -134,15 +135,15 @@ class RowSearch:
     def _compare_with_candidates(self, patches, exclusions):
         """As :meth:`_compare`, but only with rows whose lower bound does not exceed an upper bound.
 
-        Patches go in groups of similar ones. The upper bound is the distance to the row of the smallest lower bound;
-        the rows that any patch of the group may have as its nearest are compared with all of the group.
+        Patches are handled in groups of similar ones. A patch's upper bound is its distance to the row with the
+        smallest lower bound. The rows that may be nearest to any patch of a group are compared with the whole group.
         """
         bound = self.bound
         z = bound.project(patches)
         slack = ROUNDING * ((patches * patches).sum(1) + bound.largest_norm)
         groups = list(z[:, 0].argsort().split(max(1, min(256, BOUNDS // len(self.rows)))))
         found = [Nearest(torch.empty(len(z)), torch.empty(len(z), dtype=torch.long)) for _ in exclusions]
-        left = {}  # group from which on an exclusion goes the plain way → those exclusions
+        left = {}  # {group: exclusions for which the bound is given up from this group on}
         for i, group in enumerate(groups):
             bounded = [k for k in range(len(exclusions)) if not any(k in given_up for given_up in left.values())]
             if not bounded:
@@ -153,10 +154,12 @@ class RowSearch:
                 upper = torch.linalg.vector_norm(patches[group] - self.rows[guess], dim=1)
                 limit = (upper * upper + slack[group]).sqrt_()
                 candidates = (lower <= limit[:, None]).any(0).nonzero()[:, 0]
-                if len(candidates) > MOST_LEFT * len(self.rows):  # features without a structure
+                if len(candidates) > MOST_LEFT * len(
+                    self.rows
+                ):  # the features have no structure that the bound could use
                     left.setdefault(i, []).append(k)
                     continue
-                # what is excluded is not among the candidates
+                # the few rows contain no excluded row
                 found[k][0][group], found[k][1][group] = self._compare(patches[group], (None,), candidates)[0]
         for i, given_up in left.items():
             group = torch.cat(groups[i:])
@@ -166,32 +169,32 @@ class RowSearch:
 
 
 def rows_per_block(patches, device):
-    """How many bank rows are compared with so many ``patches`` at once on ``device``."""
+    """The number of bank rows that are compared at once with ``patches`` patches on ``device``."""
     size = (PRODUCTS if device.type == "cpu" else PRODUCTS_GPU) // max(1, patches)
     return max(512, min(size, ROWS_A_BLOCK) // ALIGNED * ALIGNED)
 
 
 def _distances(patches, found):
-    """Nearest with distances, of those that :meth:`RowSearch.raw_each` found for patches [P, C]."""
+    """[Nearest] with distances, from the results of :meth:`RowSearch.raw_each` for patches [P, C]."""
     own = (patches * patches).sum(1)
     return [Nearest((squared + own).clamp_(min=0).sqrt_(), index) for squared, index in found]
 
 
 def _leave_out(distances, excluded, some):
-    """``distances`` [n, rows] with infinity in the columns of the excluded ones among the rows ``some``; in place."""
+    """``distances`` [n, m] to the bank rows ``some``, with the columns of excluded rows set to infinity; in place."""
     if excluded is None:
         return distances
-    if distances.device.type != "cpu":  # where counting the columns would wait for it
+    if distances.device.type != "cpu":  # on a GPU, nonzero() would make the host wait
         return distances.masked_fill_(excluded[some], torch.inf)
     return distances.index_fill_(1, excluded[some].nonzero()[:, 0], torch.inf)
 
 
 class LowerBound:
-    """Bounds the distances of patches to rows from below, in few dimensions.
+    """A lower bound of the distances from patches to rows, computed in few dimensions.
 
-    With orthonormal directions Q, a vector splits into Qᵀv and a rest at right angles to them, of length ρ.
-    Rests of lengths ρ and ρ' are at least |ρ - ρ'| apart, so ‖p - r‖ ≥ ‖z(p) - z(r)‖ with z(v) = (Qᵀv, ρ(v)).
-    Q are the rows' principal directions, which makes the bound tight; any others would keep it true.
+    Orthonormal directions Q split a vector v into Qᵀv and a rest at right angles to Q, of length ρ(v). Rests of lengths
+    ρ and ρ' are at least |ρ - ρ'| apart, so ‖p - r‖ ≥ ‖z(p) - z(r)‖ with z(v) = (Qᵀv, ρ(v)). Any Q gives a valid
+    bound; the rows' principal directions give a tight one.
 
     Args:
         rows: [R, C]; norms: [R], their squared norms.
@@ -213,7 +216,7 @@ class LowerBound:
 
     @classmethod
     def of_known(cls, centre, directions, z, largest_norm):
-        """A bound whose attributes are known."""
+        """A bound from known attributes."""
         bound = cls.__new__(cls)
         bound.centre, bound.directions, bound.z, bound.largest_norm = centre, directions, z, largest_norm
         return bound
@@ -226,16 +229,14 @@ class LowerBound:
 
 
 def distinct_rows(rows):
-    """The different ones among rows.
-
-    Rows are told apart by a hash of their bits; rows that it puts together are compared.
+    """Find the distinct rows: rows with equal hashes of their bits are compared bit by bit.
 
     Args:
-        rows: [R, C] float32 tensor on the CPU (from elsewhere, all of it would come back).
+        rows: [R, C] float32 tensor on the CPU.
 
     Returns:
-        (first [D], inverse [R]): where each distinct row stands first, in rising order, and which of them each row
-        equals, bit for bit.
+        (first [D], inverse [R]): the position of each distinct row's first occurrence, ascending; and for each row the
+        number of the distinct row that it equals bit for bit.
     """
     bits = rows.contiguous().numpy().view(np.uint32)
     factors = np.random.Generator(np.random.PCG64(0)).integers(1, 2**63, bits.shape[1], dtype=np.uint64) | np.uint64(1)
@@ -247,5 +248,5 @@ def distinct_rows(rows):
     rank[np.argsort(first)] = np.arange(len(first))
     first, inverse = np.sort(first), rank[inverse.reshape(-1)]
     if not all(np.array_equal(bits[s : s + step], bits[first[inverse[s : s + step]]]) for s in starts):
-        first = inverse = np.arange(len(bits))  # two rows share a hash by chance: then none is put together
+        first = inverse = np.arange(len(bits))  # two different rows share a hash: treat all rows as distinct
     return torch.from_numpy(first), torch.from_numpy(inverse)

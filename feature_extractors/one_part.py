@@ -1,6 +1,6 @@
-"""One part through a fitted method: what it looks like, and every scoring that needs no test set.
+"""Scores one part by a fitted method: prepares its scan, and computes every scoring that needs no test set.
 
-Calibration parts and parts to be judged go through the same functions, so their scores are alike.
+Calibration parts and parts to be judged use the same functions, so their scores are comparable.
 """
 
 from typing import NamedTuple
@@ -19,34 +19,33 @@ from utils.errors import InputError
 from utils.mvtec3d_util import resize_organized_pc, valid_points
 from utils.scorings import needs_test_set
 
-DEPTH_GRID = 56  # of the xyz patches: where the depth of a normal patch is kept
+DEPTH_GRID = 56  # patches per side of the grid on which the depth of a normal part is kept
 
 
 class Prepared(NamedTuple):
-    """A scan made ready: what networks and gate take of it."""
+    """A scan prepared for the networks and for display."""
 
-    sample: tuple  # of tensors, as a loader gives it
+    sample: tuple  # tensors, as a loader gives them
     picture: np.ndarray  # [224, 224, 3] uint8
-    cloud: np.ndarray  # [S, S, 3] float32 metres, S being the map's side
-    problem: str  # why it cannot be judged, "" if it can
+    cloud: np.ndarray  # [S, S, 3] float32 metres; S is the map's side
+    problem: str  # why the scan cannot be judged; "" if it can
 
 
 class Result(NamedTuple):
-    """What a fitted method makes of one part."""
+    """A fitted method's result for one part."""
 
     judged: Judged
-    nearest: dict  # {bank: [P] rows of the bank that its patches are nearest to}
+    nearest: dict  # {bank: [P], each patch's nearest row of the bank}
     scored: dict  # {scoring: (score, map [S, S])}
 
 
 def prepare(scan, method_facts, problem=""):
-    """The Prepared of a Scan; can run in another process.
+    """Prepare a scan: Prepared; this can run in another process.
 
     Args:
         scan: ``utils.scans.Scan``.
-        method_facts: (banks, side of the clouds, of the picture, of the maps, --fix zero_points): see
-            :func:`facts_for`.
-        problem: why the scan cannot be judged, as far as that is known.
+        method_facts: (bank names; sides in pixels of cloud, image and map; --fix zero_points), see :func:`facts_for`.
+        problem: why the scan cannot be judged, if that is known already; else "".
     """
     banks, img_size, rgb_size, map_size, zero_points = method_facts
     sample = sample_of(scan, img_size, rgb_size)
@@ -57,7 +56,7 @@ def prepare(scan, method_facts, problem=""):
 
 
 def facts_for(method):
-    """What :func:`prepare` needs to know of a method."""
+    """The facts about a method that :func:`prepare` needs."""
     return (
         method.bank_names,
         method.settings.img_size,
@@ -68,8 +67,7 @@ def facts_for(method):
 
 
 def small_picture(sample):
-    """The 8-bit picture [224, 224, 3] that a sample's normalised tensor was made from; resized where that is larger or
-    smaller."""
+    """The 8-bit image [224, 224, 3] behind a sample's normalised tensor; resized if the tensor has another size."""
     values = sample[0][0].permute(1, 2, 0).double().numpy() * IMAGENET_STD + IMAGENET_MEAN
     picture = np.round(values * 255).astype(np.uint8)
     if len(picture) == RGB_SIZE:
@@ -89,13 +87,13 @@ def depth_grid(xyz):
 
 
 class Scorer:
-    """A fitted method with the scorings that one part alone can have.
+    """A fitted method with the scorings that are defined for a single part.
 
     Args:
-        method: Features, fitted.
+        method: fitted Features.
         names: scorings asked for; those that need a test set are left out.
         parameters: ``scoring_addon.Parameters``.
-        reference: "test" or "train".
+        reference: the parts whose minima and maxima normalise: "test" or "train".
     """
 
     def __init__(self, method, names, parameters, reference):
@@ -103,15 +101,15 @@ class Scorer:
         self.names = [name for name in dict.fromkeys(names) if not needs_test_set(name, reference)] or ["baseline"]
 
     def judge(self, sample, excluding_part=None, clock=None):
-        """Result of one part.
+        """Score one part: Result.
 
         Args:
             sample: as a loader gives it.
-            excluding_part: leave out the rows of this training part.
-            clock: ``utils.clock.Clock`` that takes the time of extraction, search and scoring.
+            excluding_part: number of a training part whose rows are left out.
+            clock: ``utils.clock.Clock`` that measures extraction, search and scoring.
 
         Raises:
-            InputError: the networks give something that is not finite.
+            InputError: the score or the map is not finite.
         """
         clock = clock or Clock()
         with clock("extraction"):

@@ -1,6 +1,7 @@
-"""The names that users of the release know on a method object: collecting predictions, then metrics from them.
+"""The release's methods and attributes of a method object, for users who know them.
 
-Nothing of this project uses them; they turn what ``judge`` gives into an Evaluation and its metrics.
+``predict`` collects the results of ``judge``; ``calculate_metrics`` makes an Evaluation of them and computes its
+metrics. This project's own code does not use them.
 """
 
 import numpy as np
@@ -11,14 +12,14 @@ import scoring_addon
 
 
 class ReleasedNames:
-    """``predict`` for each test part, then ``calculate_metrics``; and the attributes that the release fills.
+    """Call ``predict`` for each test part, then ``calculate_metrics``; the attributes are the release's.
 
     Attributes:
-        image_preds: [1] array per part, after ``calculate_metrics`` stacked to [n, 1].
-        image_labels: [1] tensor per part, stacked likewise.
-        predictions, gts: maps [S, S] and 0/1 masks [S, S] per part.
-        pixel_preds, pixel_labels: all pixels of these in a row.
-        image_rocauc, pixel_rocauc, au_pro: of the first scoring, after ``calculate_metrics``; None where undefined.
+        image_preds: one [1] array per part; ``calculate_metrics`` stacks them to [n, 1].
+        image_labels: one [1] tensor per part; stacked in the same way.
+        predictions, gts: one map [S, S] and one 0/1 mask [S, S] per part.
+        pixel_preds, pixel_labels: all pixels of the maps and of the masks, flat.
+        image_rocauc, pixel_rocauc, au_pro: set by ``calculate_metrics``, for the first scoring; None if undefined.
     """
 
     def __init__(self):
@@ -35,7 +36,7 @@ class ReleasedNames:
     patch_lib = property(lambda self: self.banks[self.bank_names[0]].rows)
 
     def predict(self, sample, mask, label):
-        """Judge one test part and keep the result for ``calculate_metrics``.
+        """Score one test part and keep the result for ``calculate_metrics``.
 
         Args:
             sample: as a loader gives it.
@@ -50,7 +51,7 @@ class ReleasedNames:
         self._banks.append(judged.banks)
 
     def calculate_metrics(self, names=("baseline",), parameters=scoring_addon.DEFAULTS):
-        """Metrics of the parts predicted; those of the first of ``names`` become the attributes.
+        """Metrics of the predicted parts; those of the first scoring in ``names`` are stored in the attributes.
 
         Returns:
             {scoring: Metrics}.
@@ -77,14 +78,14 @@ class ReleasedNames:
 
 
 def mask_of_map(mask, size):
-    """A loader's mask [1, 1, H, W] as 0/1 uint8 array [size, size], the size of the maps."""
+    """A loader's mask [1, 1, H, W] as a 0/1 uint8 array [size, size], resized to the maps' size."""
     if mask.shape[-1] != size:
         mask = F.interpolate(mask, size=(size, size), mode="nearest")
     return mask.reshape(size, size).numpy().astype(np.uint8)
 
 
 def stacked(measured, kind):
-    """{bank: [n, ...] array} of n Measured; ``kind``: "scores" (float64) or "maps" (float32)."""
+    """{bank: [n, ...] array} from n Measured; ``kind``: "scores" (float64) or "maps" (float32)."""
     values = [getattr(of, kind) for of in measured]
     return {
         name: np.stack([np.asarray(of[name], np.float64 if kind == "scores" else np.float32) for of in values])

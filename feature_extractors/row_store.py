@@ -1,4 +1,4 @@
-"""Where the training rows of a memory bank lie until its coreset is picked: in memory, or in a file without a name."""
+"""Holds the training rows of a memory bank until its coreset is picked, in memory or in a temporary file."""
 
 import io
 import shutil
@@ -15,21 +15,21 @@ BLOCK = 2**24  # floats read at once: 64 MiB
 
 
 class RowStore:
-    """Float32 rows of one width, appended part by part and read in blocks or one by one.
+    """Float32 rows of one width, appended part by part; they are read in blocks or part by part.
 
     Args:
-        folder: where the rows are spooled to, or None to keep them in memory. The file there has no name (on
-            Windows: is deleted by the system when it is closed), so that it is gone however the run ends.
+        folder: folder of the temporary file; None: the rows stay in memory. The file has no name (on Windows: the
+            system deletes it when it is closed), so it disappears however the run ends.
 
     Attributes:
-        width: columns; known from the first part on.
-        starts: row where each part begins, and behind them the number of rows.
+        width: number of columns; None before the first part.
+        starts: number of the first row of each part; the last entry is the total number of rows.
     """
 
     def __init__(self, folder=None):
         self._file = io.BytesIO() if folder is None else tempfile.TemporaryFile(dir=folder, buffering=0)
         self.width, self.starts = None, [0]
-        self._mean, self._squares = 0.0, 0.0  # of all values: their mean and the sum of squared differences to it
+        self._mean, self._squares = 0.0, 0.0  # mean of all values, and sum of their squared differences to it
 
     def __len__(self):
         return self.starts[-1]
@@ -40,14 +40,14 @@ class RowStore:
         return 0 if self._file.closed else len(self.starts) - 1
 
     def append(self, rows):
-        """Add one part's rows [P, C] (any device); all parts have the same C."""
+        """Append one part's rows [P, C] (any device); all parts have the same C."""
         rows = rows.to("cpu", torch.float32).contiguous()
         self.width = rows.shape[1]
         self._file.seek(0, io.SEEK_END)
         self._write(memoryview(rows.numpy()).cast("B"))
         var, mean = torch.var_mean(rows, correction=0)
         before, count = len(self) * self.width, rows.numel()
-        shift = float(mean) - self._mean  # two sets' moments join into one's (Chan, Golub and LeVeque 1979)
+        shift = float(mean) - self._mean  # merges the moments of two sets (Chan, Golub and LeVeque 1979)
         self._squares += float(var) * count + shift * shift * before * count / (before + count)
         self._mean += shift * count / (before + count)
         self.starts.append(len(self) + len(rows))
@@ -57,23 +57,23 @@ class RowStore:
         return self._mean, (self._squares / max(1, len(self) * self.width - 1)) ** 0.5
 
     def part(self, number):
-        """Rows [P, C] of the part that was appended as ``number``, counted from 0."""
+        """Rows [P, C] of part ``number``, counted from 0 in the order appended."""
         return self._read(self.starts[number], self.starts[number + 1])
 
     def blocks(self, index):
-        """Yield the rows of ``index`` [R] (int64 positions) in order, in tensors [n, C] of bounded size."""
+        """Yield the rows at the positions ``index`` [R] int64, in this order, in tensors [n, C] of bounded size."""
         for some in index.split(max(1, BLOCK // self.width)):
             yield self._take(some.numpy())
 
     def close(self):
-        """Give memory or disk back."""
+        """Free the memory or the disk space."""
         self._file.close()
 
     def _take(self, index):
         order = np.argsort(index, kind="stable")
         ordered = index[order]
         rows = torch.empty(len(index), self.width)
-        breaks = np.flatnonzero(np.diff(ordered) != 1) + 1  # runs of neighbours are read at once
+        breaks = np.flatnonzero(np.diff(ordered) != 1) + 1  # runs of consecutive rows are read at once
         for run in np.split(np.arange(len(index)), breaks):
             rows[torch.from_numpy(order[run])] = self._read(ordered[run[0]], ordered[run[-1]] + 1)
         return rows
@@ -95,10 +95,10 @@ class RowStore:
 
 
 def require_space(folder, needed):
-    """Make ``folder`` and check that ``needed`` bytes fit in.
+    """Create ``folder``, and check that its disk has ``needed`` bytes free.
 
     Raises:
-        InputError: they do not.
+        InputError: it does not.
     """
     Path(folder).mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free

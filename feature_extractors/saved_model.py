@@ -1,13 +1,13 @@
-"""The saved model of a category: what a fit gives, with what a verdict needs beside it, in one file.
+"""The saved model of a category: one file with the fitted method and everything else that a verdict needs.
 
-    arrays   bank.*, late_fusion.*, training.*     feature_extractors/fitted.py
+    arrays   bank.*, late_fusion.*, training.*     see feature_extractors/fitted.py
              calibration.score.<scoring>           [n] scores of the calibration parts
-             calibration.peak.<scoring>            [n] the largest values of their maps
-             parts.depth                           [t, 56, 56] metres: where the training parts' patches lay
-             parts.pictures, parts.picture_ends    JPEG files of the training parts one after the other, where each ends
+             calibration.peak.<scoring>            [n] largest values of their maps
+             parts.depth                           [t, 56, 56] depth of the training parts' patches in metres
+             parts.pictures, parts.picture_ends    the training parts' images as JPEG, concatenated; the end of each
     meta     fitted, weights, extractor, reading, scoring, calibration, training_parts, scan, versions, run, options
 
-The training parts' pictures are only shown, so JPEG is enough.
+The training parts' images are only displayed, so JPEG is enough.
 """
 
 import dataclasses
@@ -33,25 +33,25 @@ from utils.results import environment
 from utils.scans import fingerprint, read_scan
 from utils.verdict import check_apart
 
-LAYOUT = 1  # of what this module puts into the file
+LAYOUT = 1  # version of this module's part of the file
 JPEG_QUALITY = 90
-AT_ONCE = 8  # scans in memory while they are read
+AT_ONCE = 8  # scans that are read into memory at once
 ESTIMATE = "leave-one-out"
 
 
 class PartRecord(NamedTuple):
-    """What is kept of one training or calibration part beside its rows."""
+    """Facts about one training or calibration part that the saved model uses, apart from its rows."""
 
     name: str
     fingerprint: str
     statistics: scan_health.ScanStatistics
-    dead: str  # which sensor gave nothing, "" if none
+    dead: str  # which sensor gave no data; "" if none
     depth: np.ndarray  # [56, 56] metres
     picture: bytes  # JPEG
 
 
 class SavedModel(NamedTuple):
-    """A model's file: its path, arrays and JSON."""
+    """The content of a model's file: its path, arrays and JSON metadata."""
 
     path: Path
     arrays: dict
@@ -59,7 +59,7 @@ class SavedModel(NamedTuple):
 
 
 def read_records(parts, reading, img_size, label="reading"):
-    """[PartRecord] of PartFiles, read in threads.
+    """Read PartFiles in threads: [PartRecord].
 
     Raises:
         InputError: a file cannot be read.
@@ -84,10 +84,10 @@ def read_records(parts, reading, img_size, label="reading"):
 
 
 def check_records(training, calibration):
-    """Refuse calibration parts that say nothing about new parts.
+    """Refuse unsuitable calibration parts.
 
     Raises:
-        InputError: one is a training part or there twice, or a sensor gave nothing for it.
+        InputError: a calibration part is also a training part, is there twice, or has no data from a sensor.
     """
     check_apart({r.name: r.fingerprint for r in training}, {r.name: r.fingerprint for r in calibration})
     seen = {}
@@ -120,31 +120,32 @@ def write_fitted(
     about=None,
     training_files=(),
 ):
-    """Write a fitted method's model, calibrated.
+    """Calibrate a fitted method, and write its model.
 
     Args:
-        path: where to.
-        method: Features in eval mode, fitted; ``name``: its name.
-        training, calibration: [PartRecord], as :func:`read_records` gives them; the training parts in the banks' order.
+        path: file to write.
+        method: fitted Features in eval mode.
+        name: the method's name, a key of ``METHODS``.
+        training, calibration: [PartRecord] from :func:`read_records`; the training parts in the banks' order.
         files: ``utils.calibration.CalibrationFiles`` of ``calibration``.
-        scorings, parameters, reference: of the run; scorings that need a test set are not in the model.
+        scorings, parameters, reference: as in the run; scorings that need a test set are left out.
         reading: ``utils.mvtec3d_util.Reading`` of the files.
         extractor: {option: value} of ``PatchExtractor.from_checkpoints``, without the folder.
-        weights: [dict] of WeightFile.
+        weights: [dict], one per WeightFile.
         precision: "full" or "half".
-        about: {name: value} of what else is to be told: run, options, seed.
-        training_files: [PartFiles] of the training parts, in the banks' order: without calibration parts they are
-            measured without their own rows.
+        about: {name: value} of further metadata: run, options, seed.
+        training_files: [PartFiles] of the training parts, in the banks' order. If there are no calibration parts, the
+            training parts replace them, each measured without its own rows.
 
     Returns:
-        texts that warn of what is not in the model.
+        [text], warnings of what the model lacks.
 
     Raises:
         InputError: nothing can be written, or the method is in train mode.
     """
     warnings = []
     arrays, facts = state_of(method, name, precision)
-    if precision == "half":  # calibrated as it will judge
+    if precision == "half":  # calibrate with the rounded rows that the model will judge with
         method = restored_method(arrays, facts, method.extractor)
     scorer = Scorer(method, scorings, parameters, reference)
     parts, estimated = files.parts, files.source == NONE
@@ -191,8 +192,7 @@ def write_fitted(
 
 
 def _measure(scorer, parts, reading, without_own_rows):
-    """([{scoring: (score, largest pixel)}], what went wrong): of calibration parts, or of training parts without their
-    own rows."""
+    """([{scoring: (score, largest pixel)}], warning or ""): calibration parts, or training parts without own rows."""
     found, method = [], scorer.method
     if without_own_rows and len(parts) < 2:
         return [], "no calibration parts, and one training part alone cannot be measured without its own rows"
@@ -214,10 +214,10 @@ def _measure(scorer, parts, reading, without_own_rows):
 
 
 def read_saved(path):
-    """The SavedModel in a file, checked.
+    """Read and check the SavedModel in a file.
 
     Raises:
-        InputError: it cannot be read, is cut off, damaged, foreign, of a newer format, or contradicts itself.
+        InputError: the file cannot be read, is cut off, damaged, no model, of a newer format, or contradicts itself.
     """
     path = Path(path)
     if path.is_dir():
@@ -236,7 +236,7 @@ def read_saved(path):
 
 
 def damaged(path, error):
-    """The InputError of a model whose checksum is right and whose content is not."""
+    """The InputError of a model with a correct checksum but wrong content."""
     return InputError(f"{path}: is no sound model ({type(error).__name__}: {error}); write it again with --save_model")
 
 
@@ -260,14 +260,14 @@ def _check(arrays, meta):
 
 
 def check_weights(model, weights):
-    """Refuse networks other than those that the model was fitted with.
+    """Refuse weights other than those that the model was fitted with.
 
     Args:
         model: SavedModel.
-        weights: [WeightFile] that are at hand.
+        weights: [WeightFile] on this machine.
 
     Raises:
-        InputError: names the file that differs.
+        InputError: a file differs; the message names it.
     """
     fitted = {file["network"]: file["sha256"] for file in model.meta["weights"]}
     for file in weights:
@@ -280,7 +280,7 @@ def check_weights(model, weights):
 
 
 def reading_of(model):
-    """The Reading that the model's files were read with, told as examined."""
+    """The Reading with which the model's files were read; it is marked as examined."""
     values = dict(model.meta["reading"])
     if values["missing"] is not None:
         values["missing"] = tuple(tuple(point) for point in values["missing"])
@@ -288,7 +288,7 @@ def reading_of(model):
 
 
 def picture_of_part(model, number):
-    """Picture [224, 224, 3] uint8 of a training part."""
+    """Image [224, 224, 3] uint8 of a training part."""
     ends = model.arrays["parts.picture_ends"]
     start = int(ends[number - 1]) if number else 0
     data = model.arrays["parts.pictures"][start : int(ends[number])].tobytes()

@@ -1,6 +1,6 @@
-"""What a method can be told: which banks each has, its settings, and which defects of the release are switched off.
+"""The options of a method: the banks of each method, its settings, and its fixes of the release's defects.
 
-Values without torch, so that a command line can be checked before the networks' libraries are loaded.
+This module does not import torch, so a command line can be checked before torch is loaded, which takes seconds.
 """
 
 from collections.abc import Mapping
@@ -19,9 +19,9 @@ METHOD_BANKS = {
     "DINO+FPFH": ("xyz", "rgb"),
     "FPFH": ("xyz",),
 }
-FPFH = "FPFH"  # the xyz backbone that is no network
-FPFH_METHODS = ("DINO+FPFH", "FPFH")  # ours: methods whose xyz backbone is always FPFH
-FPFH_POINTS = 100  # points that a histogram is made of
+FPFH = "FPFH"  # the xyz backbone that is not a network
+FPFH_METHODS = ("DINO+FPFH", "FPFH")  # methods with FPFH as xyz backbone; the release has none
+FPFH_POINTS = 100  # nearest points that a histogram is made of
 
 
 TRAIN_MODE = (
@@ -31,14 +31,16 @@ TRAIN_MODE = (
 
 
 def needed_backbones(bank_names):
-    """Names of the backbones ("rgb", "xyz") that the banks are made from; the fusion bank needs both."""
+    """Names of the backbones ("rgb", "xyz") that the banks need; the fusion bank needs both."""
     return {"rgb", "xyz"} if "fusion" in bank_names else set(bank_names)
 
 
 @dataclass(frozen=True)
 class Fixes:
-    """Defects of the release that are switched off; False is as released. Each is described in
-    ``utils.main_arguments.FIXES``."""
+    """Fixes of the release's defects; True switches a fix on, False is as released.
+
+    ``utils.main_arguments.FIXES`` describes each.
+    """
 
     eval_mode: bool = False
     scaling: bool = False
@@ -52,17 +54,17 @@ class Fixes:
 
     @classmethod
     def of(cls, names):
-        """Fixes with these names switched on; "all" means every one.
+        """Fixes with these names switched on; "all" switches on every one.
 
         Raises:
-            TypeError: a name that is no fix.
+            TypeError: a name is not the name of a fix.
         """
         names = [f.name for f in fields(cls)] if "all" in names else names
         return cls(**dict.fromkeys(names, True))
 
     @property
     def names(self):
-        """Sorted names of those that are switched on."""
+        """Sorted names of the fixes that are switched on."""
         return sorted(f.name for f in fields(self) if getattr(self, f.name))
 
 
@@ -75,19 +77,19 @@ class Settings:
     """How a method builds its banks and combines their scores; the defaults are the release's.
 
     Attributes:
-        seed: of random, numpy and torch, set when the method is made.
-        f_coreset: kept fraction of the rows, in (0, 1].
+        seed: seed of random, numpy and torch, set when the method is made.
+        f_coreset: fraction of the rows that the coreset keeps, in (0, 1].
         coreset_eps: allowed distortion of distances in the random projection, in (0, 1).
         half_coreset: pick the coreset in half precision, row by row, as the release does (slow, for comparison).
-        coreset_partitions: pick the coreset in so many parts and then among their picks: others than of all rows at
-            once; None: of all rows at once.
-        bank_shards: places that each bank's rows are split over; shard_engine: where, see ``shards.ENGINES``. The
-            results are those of one place.
+        coreset_partitions: number of partitions of the rows: the coreset is picked in each of them, then among these
+            picks, which gives other rows than one selection does; None: one selection from all rows.
+        bank_shards: number of places that each bank's rows are split over; the results are those of one place.
+        shard_engine: kind of these places, a key of ``shards.ENGINES``.
         random_state: seed of the random projection; None: numpy's global generator.
         img_size: side of the maps in pixels, for the methods whose maps are not always 224.
-        asy_memory_bank: at most so many parts in the xyz and fusion banks; None: all.
-        rm_zero_for_project: Point_MAE method: drop all rows that hold a zero.
-        ocsvm_nu, ocsvm_maxiter: of the late fusion's one-class SVMs.
+        asy_memory_bank: largest number of parts in the xyz and fusion banks; None: all parts.
+        rm_zero_for_project: Point_MAE method: drop all rows that contain a zero.
+        ocsvm_nu, ocsvm_maxiter: parameters of the late fusion's one-class SVMs.
         score_lambdas, map_lambdas: {bank: factor} of the late fusion's inputs.
         training_maps: measure the training parts without their own rows and keep the result.
         spool_dir: folder for training rows that would take much memory; None: all stay in memory.

@@ -1,18 +1,18 @@
-"""Rows split over several places: the GPUs of this machine, Ray actors on any number of hosts, or, where there is one
-CPU, shards of one process.
+"""Splits a memory bank's rows into shards on several GPUs, on Ray actors of any number of hosts, or in one process.
 
-A *place* holds shards. A *crew* is all places behind one call: what each is asked, and what they answer. Two things are
-done with shards, both with the results of one place that holds all rows:
+A *shard* is a share of the rows. A *place* is one device or actor that holds shards. A *crew* is all places together:
+one call asks each of them and collects the answers. Two computations use shards, and both give the same results as one
+place that holds all rows:
 
-- *nearest rows*: each shard looks for the nearest of its rows; the least over the shards is the nearest of all.
-- *greedy k-centre*: each shard proposes the rows of its largest bounds, with their distances to the picks so far, and
-  says how far the rest may be. As long as the farthest proposal lies above the largest such limit, it is the farthest
-  of all rows, see ``feature_extractors.coreset``. So a pool of proposals gives many picks, which every shard is told of
-  when it is asked for the next pool: one exchange a pool, not one a pick.
+- *nearest rows*: each shard finds the nearest of its rows; the nearest of these is the nearest of all rows.
+- *greedy k-centre*: each shard proposes the rows with its largest bounds, with their distances to the picks so far, and
+  an upper limit for its other rows. As long as the farthest proposal lies above the largest limit, it is the farthest
+  of all rows, see ``feature_extractors.coreset``. So one pool of proposals gives many picks. The shards learn these
+  picks when they are asked for the next pool: one exchange per pool, not per pick.
 
-:func:`partitioned_k_center` is another selection: greedy k-centre in each of P parts, then among what they picked
+:func:`partitioned_k_center` is a different selection: greedy k-centre in each of P partitions, then among their picks
 (Malkomes et al., Fast distributed k-center clustering with outliers on massive data, NeurIPS 2015). Its radius is at
-most 4 times the optimal one, where that of greedy k-centre is at most twice.
+most 4 times the optimal one; that of greedy k-centre is at most twice the optimal one.
 """
 
 import logging
@@ -29,7 +29,7 @@ from feature_extractors.coreset import ON_CPU, ON_GPU, FarthestFirst, among_dist
 from feature_extractors.nearest_rows import Nearest, RowSearch
 from utils.errors import InputError
 
-POOL = 256  # rows that a shard proposes at a time: more save few exchanges and cost comparisons
+POOL = 256  # rows that a shard proposes at a time: a larger pool saves few exchanges, but costs comparisons
 PATIENCE = 120  # seconds that Ray actors may take to start
 TRIES = 3  # times that a lost Ray actor is started again
 LOST = "lost"
@@ -45,15 +45,15 @@ class Place:
         self.device, self._answer_to, self._shards = torch.device(device), answer_to, {}
 
     def ready(self):
-        """Return at all."""
+        """Return True; an answer shows that the place has started."""
         return True
 
     def hold(self, key, kind, *arguments):
-        """Make ``kind(*arguments)``, tensors being brought to the device."""
+        """Make the shard ``kind(*arguments)``; tensors are moved to the device."""
         self._shards[key] = kind(*_moved(arguments, self.device))
 
     def ask(self, key, name, *arguments):
-        """The answer of the shard's method ``name``; LOST where this place was lost, and begun anew without it."""
+        """The result of the shard's method ``name``; LOST if the place was restarted and lost the shard."""
         if key not in self._shards:
             return LOST
         answer = getattr(self._shards[key], name)(*_moved(arguments, self.device))
@@ -64,7 +64,7 @@ class Place:
         return greedy_k_center(rows, count, self.device)
 
     def drop(self, key):
-        """Give a shard's memory back."""
+        """Free a shard's memory."""
         self._shards.pop(key, None)
 
 
@@ -86,16 +86,16 @@ class Devices:
             devices = [torch.device("cuda", i % there) for i in range(count)]
         self.home, self.exchanges = devices[0], 0
         self._places = [Place(d) for d in devices]
-        # devices work at the same time, one device has nothing from being asked twice
+        # several devices work in parallel, each from its own thread; a single device needs no threads
         self._pool = ThreadPoolExecutor(count) if len(set(devices)) > 1 else None
 
     def __len__(self):
         return len(self._places)
 
     def each(self, name, jobs):
-        """Answers of the places' method ``name``, one per job (a tuple of arguments), on ``home``.
+        """Results of the places' method ``name``, one per job (a tuple of arguments), moved to ``home``.
 
-        Jobs beyond the number of places are a further round.
+        If there are more jobs than places, the places are used in turn.
         """
         self.exchanges += 1
         mapped = self._pool.map if self._pool else map
@@ -103,16 +103,16 @@ class Devices:
         return [_moved(answer, self.home) for answer in mapped(lambda call: getattr(call[0], name)(*call[1]), calls)]
 
     def drop(self, key):
-        """Give the memory of the shards under ``key`` back."""
+        """Free the memory of the shards under ``key``."""
         for place in self._places:
             place.drop(key)
 
 
 class Actors:
-    """A crew of ``count`` places in Ray actors: each has a GPU where ``device`` is one, else a CPU core.
+    """A crew of ``count`` places in Ray actors; each has a GPU if ``device`` is a GPU, else a CPU core.
 
-    A lost actor is started again, by Ray, on any host that has room. Connects to the cluster that RAY_ADDRESS or a
-    running ``ray start`` names, else starts one on this machine.
+    Ray restarts a lost actor on any host with free resources. The crew connects to the cluster of RAY_ADDRESS or of a
+    running ``ray start``; if there is none, it starts a cluster on this machine.
 
     Raises:
         InputError: Ray is not installed, or the cluster has no room for so many.
@@ -120,7 +120,7 @@ class Actors:
 
     def __init__(self, count, device):
         try:
-            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray must not send usage statistics
             import ray
         except ImportError:
             raise InputError(
@@ -150,10 +150,10 @@ class Actors:
         """As :meth:`Devices.each`.
 
         Raises:
-            InputError: an actor was lost and cannot be started again.
+            InputError: an actor was lost and cannot be restarted.
         """
         self.exchanges += 1
-        sent = {}  # what is in several jobs is sent once to each host
+        sent = {}  # a tensor that is in several jobs is sent to each host once
 
         def put(value):
             if isinstance(value, torch.Tensor) and value.numel():
@@ -184,12 +184,12 @@ ENGINES = {"devices": Devices, "ray": Actors}
 
 @lru_cache(maxsize=None)
 def crew(count, engine, device):
-    """The crew of ``count`` places that all banks of this process share; ``engine``: a key of ENGINES."""
+    """The crew of ``count`` places, shared by all banks of this process; ``engine``: a key of ENGINES."""
     return ENGINES[engine](count, device)
 
 
 class _Shards:
-    """One shard of ``kind`` at each place, for as long as this object lives; ``jobs``: arguments of each."""
+    """One shard of ``kind`` per job, which is a tuple of its arguments; freed when this object is deleted."""
 
     def __init__(self, crew, kind, jobs):
         self._crew, self._key = crew, uuid.uuid4().hex
@@ -198,7 +198,7 @@ class _Shards:
         crew.each("hold", self._making)
 
     def ask(self, name, jobs):
-        """Answers of the shards' method ``name``, one per shard; all begin anew where one was lost."""
+        """Results of the shards' method ``name``, one per shard; if a shard was lost, all shards are made again."""
         asking = [(self._key, name, *job) for job in jobs]
         answers = self._crew.each("ask", asking)
         if any(isinstance(answer, str) for answer in answers):  # LOST
@@ -208,7 +208,7 @@ class _Shards:
 
 
 def _moved(value, device):
-    """``value`` with all tensors in it, within tuples and lists, on ``device``."""
+    """``value`` with all its tensors, also those inside tuples and lists, moved to ``device``."""
     if isinstance(value, torch.Tensor):
         return value.to(device)
     if isinstance(value, tuple) and hasattr(value, "_fields"):
@@ -217,7 +217,7 @@ def _moved(value, device):
 
 
 def _slices(rows, count):
-    """[slice] that split ``rows`` rows into at most ``count`` shards, as even as can be."""
+    """[slice] that split ``rows`` rows into at most ``count`` shards of nearly equal size."""
     count = max(1, min(count, rows))
     edges = [rows * i // count for i in range(count + 1)]
     return [slice(*pair) for pair in zip(edges, edges[1:])]
@@ -229,12 +229,12 @@ def _slices(rows, count):
 class ShardedSearch(RowSearch):
     """RowSearch over shards: the same indices, and distances that differ by float32 rounding.
 
-    Of equally near rows the one of the lowest index is taken. Rows that float32 products cannot tell apart can change
-    places, as they can in one search when its blocks change.
+    Of equally near rows, the one with the lowest index is taken. Rows that float32 products cannot tell apart may swap,
+    as they may in a single search with other block sizes.
 
     Args:
-        rows: [R, C] float32 tensor (CPU), which stays there; each shard holds its share of them.
-        crew: where the shards live.
+        rows: [R, C] float32 tensor (CPU); it stays there, and each shard gets a copy of its share.
+        crew: the places that hold the shards.
     """
 
     def __init__(self, rows, crew):
@@ -268,7 +268,7 @@ class ShardedSearch(RowSearch):
 
 
 def _nearer(first, second):
-    """Of two Nearest the nearer of each patch, the first where both are as near."""
+    """For each patch, the nearer one of two Nearest; the first if both are equally near."""
     closer = second.distance < first.distance
     return Nearest(torch.where(closer, second.distance, first.distance), torch.where(closer, second.index, first.index))
 
@@ -277,24 +277,23 @@ def _nearer(first, second):
 
 
 class Proposer(FarthestFirst):
-    """A shard's rows [n, C], which proposes picks; ``first`` [C] is the first pick of all, ``count`` their number."""
+    """A shard of rows [n, C] that proposes picks; ``first`` [C]: the first pick of all; ``count``: number of picks."""
 
     def propose(self, size, known, picks):
-        """The rows of the ``size`` largest bounds that may be the farthest of all.
+        """Propose those of the ``size`` rows with the largest bounds that may be the farthest of all.
 
         Args:
-            size: as above.
-            known: the picks that this shard has been told of.
-            picks: [n, C], those made since.
+            size: number of rows to look at.
+            known: number of picks that this shard should know.
+            picks: [n, C], the picks made since then.
 
         Returns:
-            (their positions [P], rising; the rows [P, C]; their distances [P] to the nearest pick; the limit of all
-            other rows' squared distances, -inf where there are no others). None: this shard began anew, and has to be
-            told of all picks.
+            (positions [P], ascending; rows [P, C]; distances [P] to the nearest pick; limit of all other rows' squared
+            distances, -inf if there are none). None: this shard was made again and needs all picks.
         """
         if known > self.done:
             return None
-        new = picks[self.done - known :]  # an exchange that Ray repeats tells nothing new
+        new = picks[self.done - known :]  # empty if Ray repeats a call
         if len(new):
             self._take_in(self.done, new)
             self.done += len(new)
@@ -306,15 +305,15 @@ class Proposer(FarthestFirst):
 
 
 def sharded_k_center(rows, count, crew, progress=None):
-    """:func:`coreset.greedy_k_center` over shards: the same picks.
+    """:func:`coreset.greedy_k_center` over shards.
 
-    So they are where all shards lie on devices of one kind, whose float32 rounds in one way.
+    The picks are the same if all shards are on devices of one kind, so that float32 is rounded in the same way.
 
     Args:
         rows: [N, C] float32 tensor (CPU).
         count: number of picks; at most N are made.
-        crew: where the shards live.
-        progress: label of a progress bar, or None for none.
+        crew: the places that hold the shards.
+        progress: label of a progress bar; None: no bar.
 
     Returns:
         [min(count, N)] int64 tensor (CPU), in the order picked.
@@ -350,22 +349,22 @@ def _pick_over_shards(rows, count, crew, progress):
             if len(made):
                 size = POOL
             elif limit == -torch.inf:
-                break  # nothing is left that float32 tells from a picked row: the plain way picks row 0
+                break  # in float32 all rows left equal a picked row: the plain way picks row 0
             else:
-                size *= 4  # so many rows are equally far that the farthest proposed need not be the first of them
+                size *= 4  # too many rows are equally far: the lowest index of them may not be proposed
     return picks
 
 
 def partitioned_k_center(rows, count, partitions, crew, progress=None):
-    """Greedy k-centre in each of several parts, then among what they picked: other picks than of all rows at once.
+    """Greedy k-centre in each of several partitions, then among their picks; the picks differ from one selection's.
 
-    Every part takes each ``partitions``-th row and picks ``count`` of them, or all it has. The distance of a row to its
-    nearest pick is at most 4 times what the best choice of ``count`` rows allows (Malkomes et al. 2015).
+    A partition consists of every ``partitions``-th row, and picks ``count`` of its rows, or all it has. The distance of
+    a row to its nearest pick is at most 4 times that of the best choice of ``count`` rows (Malkomes et al. 2015).
 
     Args:
         rows, count, progress: as in :func:`sharded_k_center`.
-        partitions: number of parts.
-        crew: where the parts are worked on, side by side where it has several devices or hosts.
+        partitions: number of partitions.
+        crew: the places that work on the partitions, in parallel if there are several devices or hosts.
 
     Returns:
         [min(count, N)] int64 tensor (CPU), in the order picked; row 0 is the first.
@@ -380,5 +379,5 @@ def partitioned_k_center(rows, count, partitions, crew, progress=None):
 
 
 def _filled(picks, count):
-    """``picks`` and row 0 behind them, ``count`` in all: of fewer distinct rows no more can be picked."""
+    """``picks``, filled up with row 0 to ``count``, since no more picks than distinct rows are possible."""
     return torch.cat([picks, picks.new_zeros(count - len(picks))])

@@ -1,7 +1,7 @@
-"""Find checkpoint files, load them safely, and say what is wrong with them.
+"""Finds checkpoint files, loads them safely, and reports what is wrong with them.
 
-Layouts: Point-MAE and Point-BERT keep their encoder under ``["base_model"]`` with a key prefix, UFF under
-``["model"]``, DINO ViTs are plain state dicts.
+Layouts: Point-MAE and Point-BERT store the encoder under ``["base_model"]`` with a key prefix; UFF stores its weights
+under ``["model"]``; DINO ViTs are plain state dicts.
 """
 
 import argparse
@@ -21,14 +21,14 @@ DINO_FILES = "https://dl.fbaipublicfiles.com/dino"
 
 @dataclass(frozen=True)
 class Role:
-    """What a checkpoint file is for: its usual name, where it comes from, and how it is laid out."""
+    """The purpose of a checkpoint file: the network's title, its usual file name, its source, and its layout."""
 
     title: str
     file: Optional[str]
     source: str
     entry: Optional[str] = None
     prefix: str = ""
-    ignored: tuple = ()  # key beginnings (after the prefix) that are in released files and not needed
+    ignored: tuple = ()  # keys of released files that begin so (after the prefix) are not needed
 
 
 DINO_BASE = Role("DINO ViT-B/8 (RGB backbone)", "dino_vitbase8_pretrain.pth", f"{DINO_FILES}/dino_vitbase8_pretrain/")
@@ -44,13 +44,13 @@ UFF = Role("UFF (fusion module, --fusion_module_path)", None, f"{M3DM_README} (u
 
 
 def require(path, role):
-    """Raise InputError unless there is a file at ``path``."""
+    """Raise InputError if there is no file at ``path``."""
     if not Path(path).is_file():
         raise InputError(f"{path}: missing: the {role.title} checkpoint; get it from {role.source}")
 
 
 def read_file(path, role):
-    """Everything in the checkpoint file at ``path``, on the CPU; ``role`` is for the messages.
+    """The whole content of the checkpoint file at ``path``, on the CPU; ``role`` is used in messages only.
 
     Raises:
         InputError: the file is missing, unreadable or unsafe to load.
@@ -78,7 +78,7 @@ def read_file(path, role):
 
 
 def read_checkpoint(path, role):
-    """State dict for ``role`` from the file at ``path``, wrappers and prefixes stripped.
+    """State dict for ``role`` from the file at ``path``, without its wrappers and key prefixes.
 
     Raises:
         InputError: the file is missing, unreadable, unsafe to load or has another layout.
@@ -105,29 +105,28 @@ def read_checkpoint(path, role):
 
 
 def is_standin(path):
-    """Whether a checkpoint file carries the mark of untrained stand-in weights; False for a file that cannot be
-    read."""
+    """Whether a checkpoint file is marked as untrained stand-in weights; False if the file cannot be read."""
     try:
-        content = _load(path, mmap=True)  # only the keys are looked at
-    except Exception:  # whoever loads the file says what is wrong with it
+        content = _load(path, mmap=True)  # only the keys are needed
+    except Exception:  # the code that loads the file reports what is wrong
         return False
     return isinstance(content, dict) and STANDIN in content
 
 
 def _load(path, **options):
     with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's remarks about old pickle protocols
+        warnings.simplefilter("ignore")  # torch warns about old pickle protocols
         return torch.load(path, map_location="cpu", weights_only=True, **options)
 
 
 def load_into(module, path, role, optional=()):
-    """Load the checkpoint at ``path`` into ``module``; every key has to fit.
+    """Load the checkpoint at ``path`` into ``module``; all keys have to match. Returns the module.
 
     Args:
-        optional: beginnings of keys that may be missing.
+        optional: keys that begin with one of these may be missing.
 
     Raises:
-        InputError: a key is missing, unexpected or of another shape; names file and key.
+        InputError: a key is missing, unexpected or of another shape; the message names the file and the key.
     """
     state, wanted = read_checkpoint(path, role), module.state_dict()
     optional = tuple(optional) or ("\0",)

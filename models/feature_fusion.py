@@ -1,4 +1,4 @@
-"""Unsupervised feature fusion (UFF) of M3DM: one MLP per modality, outputs side by side."""
+"""Unsupervised feature fusion (UFF) of M3DM: one MLP per modality; their outputs are concatenated."""
 
 import torch
 from torch import nn
@@ -7,7 +7,7 @@ from models.checkpoints import UFF, load_into
 
 
 class Mlp(nn.Module):
-    """Linear → GELU → Linear back to the input's width."""
+    """Linear → GELU → Linear; the output has the width of the input."""
 
     def __init__(self, width, hidden):
         super().__init__()
@@ -19,10 +19,10 @@ class Mlp(nn.Module):
 
 
 class FeatureFusionBlock(nn.Module):
-    """UFF with the key names of the released checkpoints; the heads serve training only.
+    """UFF with the key names of the released checkpoints; only training uses the heads.
 
-    The linear layers are made in the order in which the release draws their initial values, so that torch's
-    generator stands where it stands there.
+    The linear layers are created in the order in which the release draws their initial weights, so that torch's random
+    generator is in the same state afterwards.
     """
 
     def __init__(self, xyz_dim=1152, rgb_dim=768, mlp_ratio=4):
@@ -39,7 +39,7 @@ class FeatureFusionBlock(nn.Module):
         """UFF with the weights of the file at ``path``.
 
         Raises:
-            InputError: the file is missing, is no UFF checkpoint, or was made for other widths.
+            InputError: the file is missing, is not a UFF checkpoint, or was made for other widths.
         """
         return load_into(cls(xyz_dim, rgb_dim), path, UFF, optional=("rgb_head", "xyz_head"))
 
@@ -55,9 +55,9 @@ class FeatureFusionBlock(nn.Module):
         return torch.cat([self.xyz_branch(xyz_feature), self.rgb_branch(rgb_feature)], dim=-1)
 
     def xyz_branch(self, x):
-        """xyz half of the fusion of patches [P, xyz_dim]; all-zero (background) rows are computed once.
+        """xyz half of the fusion of patches [P, xyz_dim]; on the CPU, all-zero (background) rows are computed once.
 
-        Not on a GPU, where all rows cost less than waiting for the host to learn which are zero.
+        On a GPU all rows are computed, which costs less than finding the zero rows, for which the host has to wait.
         """
         if x.is_cuda:
             return self.xyz_mlp(self.xyz_norm(x))
@@ -70,13 +70,13 @@ class FeatureFusionBlock(nn.Module):
         return self.rgb_mlp(self.rgb_norm(x))
 
     def match(self, xyz_feature, rgb_feature):
-        """Embeddings that training compares: those of a matching pair are to be each other's nearest.
+        """Embeddings that training compares; those of a matching pair should be each other's nearest.
 
         Args:
             xyz_feature: [P, xyz_dim]; rgb_feature: [P, rgb_dim].
 
         Returns:
-            (queries [P, 256] of the RGB half, keys [P, 256] of the xyz half), rows of unit length.
+            (queries [P, 256] from the RGB half, keys [P, 256] from the xyz half), rows of unit length.
         """
         normalise = nn.functional.normalize
         keys = self.xyz_head(self.xyz_mlp(self.xyz_norm(xyz_feature)))

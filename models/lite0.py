@@ -1,5 +1,7 @@
-"""EfficientNet-Lite0, trained on ImageNet, from a file in a Python package: real RGB features where nothing can be
-downloaded but packages."""
+"""EfficientNet-Lite0, trained on ImageNet, with weights from a Python package.
+
+It gives real RGB features on machines that can download nothing but Python packages.
+"""
 
 import importlib.util
 from pathlib import Path
@@ -17,10 +19,10 @@ TIMM_NAME = "tf_efficientnet_lite0"
 
 
 def weights_file():
-    """Path of the weights in the installed package, which is looked up, not imported.
+    """Path of the weights in the installed package; the package is not imported.
 
     Raises:
-        InputError: the package is not installed, or its file is another than the one whose layout is known.
+        InputError: the package is not installed, or its file differs from the known one.
     """
     spec = importlib.util.find_spec(PACKAGE.replace("-", "_"))
     folders = list(spec.submodule_search_locations or ()) if spec else []
@@ -45,15 +47,15 @@ def weights_file():
 def load_lite0():
     """timm's ``tf_efficientnet_lite0`` with the package's weights.
 
-    The file's names are those of another implementation; its tensors stand in the same order as timm's. As a check
-    each has to have the same kind (``weight``, ``running_mean`` ...) and shape; that it then classifies pictures
-    right is tested.
+    The file uses another implementation's tensor names, but its tensors are in the same order as timm's. As a check,
+    each pair has to have the same kind (``weight``, ``running_mean`` ...) and shape. A test shows that the loaded model
+    classifies images correctly.
 
     Returns:
         (model in eval mode, path of the file).
 
     Raises:
-        InputError: see :func:`weights_file`, or this timm's model has another layout.
+        InputError: see :func:`weights_file`; or the model in this version of timm has another layout.
     """
     path = weights_file()
     model = timm.create_model(TIMM_NAME)

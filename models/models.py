@@ -1,4 +1,4 @@
-"""The two backbones: a ViT for the picture (timm) and a point transformer for the point cloud."""
+"""The two backbones: a ViT for the RGB image (timm), and a point transformer for the point cloud."""
 
 import logging
 from pathlib import Path
@@ -13,8 +13,8 @@ from models.pointnet2_utils import farthest_point_sample, nearest_points
 from models.rgb_backbones import RGBBackbone, build_rgb_backbone, is_rgb_backbone
 from utils.errors import InputError
 
-# released name → (timm's name, the local DINO file if there is one); the two supervised ones are the weights
-# that the released names meant, which timm's bare names no longer give
+# released name → (timm's name, role of the local DINO file or None); for the two supervised models, the tags name the
+# weights that the released names meant; without a tag, timm now gives other weights
 RGB_BACKBONES = {
     "vit_base_patch8_224_dino": ("vit_base_patch8_224.dino", checkpoints.DINO_BASE),
     "vit_base_patch8_224": ("vit_base_patch8_224.augreg_in21k_ft_in1k", None),
@@ -26,16 +26,15 @@ XYZ_DIM = 3 * 384
 
 
 class Model(nn.Module):
-    """Both backbones, loaded.
+    """Both backbones with loaded weights.
 
     Args:
-        rgb_backbone_name: key of ``RGB_BACKBONES``, a name that ``models.rgb_backbones`` knows, or None for no RGB
-            backbone.
-        xyz_backbone_name: key of ``XYZ_BACKBONES``, or None for no point transformer.
-        group_size, num_group: points a group, groups.
-        checkpoint_dir: folder with the checkpoint files.
-        device: where the model goes.
-        rgb_layers, rgb_size: of the RGB backbones of ``models.rgb_backbones``, None for their defaults.
+        rgb_backbone_name: key of ``RGB_BACKBONES`` or name of ``models.rgb_backbones``; None: no RGB backbone.
+        xyz_backbone_name: key of ``XYZ_BACKBONES``; None: no point transformer.
+        group_size, num_group: points per group, number of groups.
+        checkpoint_dir: folder of the checkpoint files.
+        device: device of the model.
+        rgb_layers, rgb_size: options of the RGB backbones of ``models.rgb_backbones``; None: their defaults.
     """
 
     def __init__(
@@ -51,7 +50,7 @@ class Model(nn.Module):
     ):
         super().__init__()
         self.rgb_backbone = self.xyz_backbone = None
-        if xyz_backbone_name:  # before the ViT, whose download may take long to fail
+        if xyz_backbone_name:  # before the ViT, whose download may take a long time to fail
             role, encoder_dims = XYZ_BACKBONES[xyz_backbone_name]
             self.xyz_backbone = PointTransformer(group_size, num_group, encoder_dims)
             checkpoints.load_into(self.xyz_backbone, Path(checkpoint_dir) / role.file, role)
@@ -64,8 +63,7 @@ class Model(nn.Module):
         self.to(device)
 
     def forward_rgb_features(self, rgb):
-        """Patch tokens of pictures [B, 3, 224, 224] (or the backbone's own size): [B, 784, width], CLS token
-        dropped."""
+        """Patch tokens [B, 784, width] without CLS token, of images [B, 3, 224, 224] (or the backbone's own size)."""
         if isinstance(self.rgb_backbone, RGBBackbone):
             return self.rgb_backbone(rgb)
         return self.rgb_backbone.forward_features(rgb)[:, 1:]
@@ -80,17 +78,17 @@ class Model(nn.Module):
 
 
 def cast_once(network, device_type):
-    """Keep the weights of linear layers in the type that autocast casts them to, which spares the casts at each call.
+    """Store the weights of linear and convolutional layers in autocast's type, so that no call has to cast them.
 
-    Results under autocast are the same bit for bit. The mini-PointNet stays as it is: in train mode it runs without
-    autocast, and its weights are few.
+    Results under autocast stay the same bit for bit. The mini-PointNet is not changed: it runs without autocast in
+    train mode, and has few weights.
 
     Args:
         network: module, changed in place.
-        device_type: "cpu", "cuda" or "mps", which fixes the type.
+        device_type: "cpu", "cuda" or "mps"; it decides the type.
 
     Returns:
-        the network.
+        The network.
     """
     kind = torch.get_autocast_dtype(device_type)
     spared = {id(layer) for part in network.modules() if isinstance(part, PointNetEncoder) for layer in part.modules()}
@@ -103,20 +101,20 @@ def cast_once(network, device_type):
 def build_vit(name, checkpoint_dir):
     """The ViT ``name`` (a key of ``RGB_BACKBONES``) with pretrained weights.
 
-    A local DINO file in ``checkpoint_dir`` comes first; otherwise timm's own download (or its cache).
+    A local DINO file in ``checkpoint_dir`` comes first; otherwise timm downloads the weights or has them in its cache.
 
     Raises:
-        InputError: the local file does not fit, or there is none and the download fails.
+        InputError: the local file does not fit; or there is none, and the download fails.
     """
     timm_name, role = RGB_BACKBONES[name]
     if role is not None and (Path(checkpoint_dir) / role.file).exists():
         model = timm.create_model(timm_name, num_classes=0)
         return checkpoints.load_into(model, Path(checkpoint_dir) / role.file, role)
-    for chatty in ("huggingface_hub", "timm"):  # their warnings of each attempt; ours says it in one line
+    for chatty in ("huggingface_hub", "timm"):  # they warn of each attempt; the error below says it in one line
         logging.getLogger(chatty).setLevel(logging.ERROR)
     try:
         return timm.create_model(timm_name, pretrained=True, num_classes=0)
-    except Exception as error:  # whatever the download layers raise
+    except Exception as error:  # the download libraries raise many types
         reason = type(error).__name__
         file = Path(checkpoint_dir) / role.file if role else None
         where = f"{file}: missing: the {role.title} checkpoint" if role else f"{timm_name}: no local file"
@@ -143,10 +141,11 @@ class PointNetEncoder(nn.Module):
     def forward(self, groups):
         """Tokens [G, out_dim] of groups [G, K, 3] (coordinates relative to their centres).
 
-        The convolution of [g, f] is one product a group for g plus one a point for f, and no non-linearity
-        stands between f's own convolution and it, so for f the two multiply out: W_f (W_2 x + b_2).
-        In train mode the batch norms use the statistics of this sample (the release's running averages are
-        never read there, so they are not updated); they follow from second moments of the layers' inputs.
+        The convolution of [g, f] is one product per group for g plus one product per point for f. f's own convolution
+        has no non-linearity after it, so the two convolutions of f multiply out: W_f (W_2 x + b_2).
+
+        In train mode, the batch norms use this sample's statistics, computed from second moments of the layers' inputs.
+        Running averages are not updated, since the release never reads them in train mode.
         """
         count, size, _ = groups.shape
         conv1, norm1, _, conv2 = self.first_conv
@@ -178,7 +177,7 @@ class PointNetEncoder(nn.Module):
 
     @staticmethod
     def _moments(x, weight, bias):
-        """Mean and biased variance of x·Wᵀ + b over rows, from x's covariance: W·mean + b and diag(W·cov·Wᵀ)."""
+        """Mean and biased variance over the rows of x·Wᵀ + b: W·mean + b and diag(W·cov·Wᵀ), with x's mean and cov."""
         mean = x.mean(0)
         centred = x - mean
         cov = centred.T @ centred / len(x)
@@ -186,9 +185,9 @@ class PointNetEncoder(nn.Module):
 
     @staticmethod
     def _group_moments(blocks, size, weight, per_group):
-        """Mean and biased variance, over all points, of x·Wᵀ + c where c [G, C] is constant within a group.
+        """Mean and biased variance over all points of x·Wᵀ + c, where c [G, C] is constant within each group.
 
-        var = var(x·Wᵀ) + var(c) + 2 cov(x·Wᵀ, c), and the last needs only the groups' means of x.
+        var = var(x·Wᵀ) + var(c) + 2 cov(x·Wᵀ, c); the last term needs only the groups' means of x.
         """
         means = torch.cat([x.view(-1, size, x.shape[-1]).mean(1) for x in blocks])
         centre = means.mean(0)
@@ -200,13 +199,13 @@ class PointNetEncoder(nn.Module):
 
 
 def _fold(weight, bias, mean, var, norm):
-    """Weight and bias of a linear map followed by a batch norm with the given statistics."""
+    """Weight and bias of one linear map that equals a linear map followed by a batch norm with these statistics."""
     scale = norm.weight / torch.sqrt(var + norm.eps)
     return weight * scale[:, None], (bias - mean) * scale + norm.bias
 
 
 class Blocks(nn.Module):
-    """Transformer blocks whose input is (x + position), with stochastic depth rising linearly over them."""
+    """Transformer blocks; each gets x + position as input, and their stochastic depth rises linearly."""
 
     def __init__(self, width, depth, num_heads, drop_path):
         super().__init__()
@@ -218,7 +217,7 @@ class Blocks(nn.Module):
 
 
 class PointTransformer(nn.Module):
-    """Point-MAE's (``encoder_dims`` 384) or Point-BERT's (256) encoder, outputs of blocks 4, 8 and 12 side by side."""
+    """Encoder of Point-MAE (``encoder_dims`` 384) or Point-BERT (256); concatenates outputs of blocks 4, 8 and 12."""
 
     WIDTH, DEPTH, HEADS, DROP_PATH, FETCH = 384, 12, 6, 0.1, (3, 7, 11)
 
@@ -239,26 +238,27 @@ class PointTransformer(nn.Module):
         """Centres and groups of a point cloud.
 
         Args:
-            points: [N, 3]; where N is below num_group or group_size, they are repeated in order until it is not.
-            group_size: K, if not the model's own.
+            points: [N, 3]; if N is below num_group or group_size, the points are repeated in order to reach it.
+            group_size: K; None: the model's own.
 
         Returns:
-            (index of the centres [G], centres [G, 3], indices of each group's points [G, K]).
+            (indices of the centres [G], centres [G, 3], indices of each group's points [G, K]).
         """
         center_index, center, (neighbour_index,) = self.group_sizes(points, [group_size or self.group_size])
         return center_index, center, neighbour_index
 
     def group_sizes(self, points, group_sizes):
-        """As :meth:`group` for several group sizes, from one choice of centres.
+        """As :meth:`group`, for several group sizes with the same centres.
 
         Returns:
-            (index of the centres [G], centres [G, 3], for each group size K the indices of its groups' points [G, K]).
+            (indices of the centres [G], centres [G, 3], for each group size K the indices of its groups' points
+            [G, K]).
         """
         totals = [max(len(points), self.num_group, size) for size in group_sizes]
         repeated = torch.arange(max(totals), device=points.device) % len(points)
         points = points[repeated]
-        center_index = farthest_point_sample(points, self.num_group)  # repeated points are no farther than first ones
-        found = {}  # number of points looked among → indices of the most neighbours asked for among them
+        center_index = farthest_point_sample(points, self.num_group)  # repetitions are never farther than the originals
+        found = {}  # {number of points searched: neighbours' indices, for the largest group size with this number}
         for total in totals:
             if total not in found:
                 most = max(size for size, of in zip(group_sizes, totals) if of == total)
@@ -272,7 +272,7 @@ class PointTransformer(nn.Module):
         return tokens, center
 
     def forward_sizes(self, points, group_sizes):
-        """As :meth:`forward` for several group sizes: (list of tokens [num_group, 1152], centres [num_group, 3])."""
+        """As :meth:`forward`, for several group sizes: (list of tokens [num_group, 1152], centres [num_group, 3])."""
         _, center, groups = self.group_sizes(points, group_sizes)
         half = torch.is_autocast_enabled(points.device.type) and not self.training
         tokens = []
@@ -283,7 +283,7 @@ class PointTransformer(nn.Module):
         return tokens, center
 
     def transform(self, tokens, center):
-        """[G, 1152] outputs of the fetched blocks for group tokens [G, encoder_dims] at centres [G, 3]."""
+        """Concatenated outputs [G, 1152] of the FETCH blocks, for group tokens [G, encoder_dims] at centres [G, 3]."""
         tokens, position = tokens[None], self.pos_embed(center)[None]
         if self.has_cls:
             tokens = torch.cat([self.cls_token, self.reduce_dim(tokens)], dim=1)

@@ -1,11 +1,11 @@
 """Point operations: farthest point sampling, nearest neighbours, interpolation weights.
 
-On CUDA with pointnet2_ops and knn_cuda installed, those packages do the work; without them plain torch does.
-On the CPU it is fpsample and scipy's k-d tree (MPS goes there too: it has no float64). Shared rules:
+On CUDA, pointnet2_ops and knn_cuda do the work if they are installed, otherwise plain torch. On the CPU, fpsample and
+scipy's k-d tree do it; MPS uses the CPU too, since it has no float64. All of them follow the same rules:
 
-* sampling starts at index 0, ties go to the lowest index, and points whose squared norm is at most 1e-3 are
-  never chosen after the start (the rule of the pointnet2_ops kernel);
-* neighbours are by exact squared distance (float64), ties at the boundary go to the lowest index.
+* Sampling starts at index 0, and ties go to the lowest index. After the start, points whose squared norm is at most
+  1e-3 are never chosen (the rule of the pointnet2_ops kernel).
+* Neighbours are found by exact squared distance (float64); ties at the boundary go to the lowest index.
 """
 
 import fpsample
@@ -24,8 +24,8 @@ except ImportError:
     KNN = None
 
 NEAR_ORIGIN = 1e-3  # squared norm, in the squared unit of the points
-TIE = 1e-12  # relative gap of squared distances below which a k-d tree's order is checked again
-SQUARES = 2**24  # squared distances per block in plain torch: 128 MiB, a few times over
+TIE = 1e-12  # relative gap of squared distances below which the k-d tree's order is checked again
+SQUARES = 2**24  # squared distances per block in plain torch: 128 MiB, held a few times
 
 
 def farthest_point_sample(points, count):
@@ -33,7 +33,7 @@ def farthest_point_sample(points, count):
 
     Args:
         points: [N, 3] tensor.
-        count: number of centres. Once every admissible point is used, the first of them repeats.
+        count: number of points to sample. Once every admissible point is used, the first admissible one is repeated.
 
     Returns:
         [count] int64 tensor on the points' device.
@@ -46,12 +46,12 @@ def farthest_point_sample(points, count):
 
 
 def _sample_fpsample(points, admissible, count):
-    # the start has to be there even if it is not admissible; then what is left over repeats the first that is
+    # the start is always sampled; if it is not admissible, the first admissible point is repeated instead of it
     start_only = not admissible[0]
     admissible[0] = True
     candidates = admissible.nonzero()[:, 0]
     asked, last = min(count, len(candidates)), len(candidates) - 1
-    # fpsample settles ties in favour of the last index, so it is shown the points in reverse
+    # fpsample gives ties to the last index, so it gets the points in reverse order
     picked = fpsample.fps_sampling(np.ascontiguousarray(points[candidates].numpy()[::-1]), asked, start_idx=last)
     picked = torch.from_numpy(np.append(last - picked.astype(np.int64), np.zeros(count - asked, np.int64)))
     if start_only and last > 0:
@@ -60,9 +60,9 @@ def _sample_fpsample(points, admissible, count):
 
 
 def _sample_torch(points, admissible, count):
-    # no value goes to the host in between, and few kernels are launched per centre, which is what the time goes into
+    # kernel launches take most of the time: launch few per centre, and send no value to the host in between
     points = points.T.contiguous()
-    nearest = torch.where(admissible, torch.inf, -torch.inf)  # what is not admissible stays below any distance
+    nearest = torch.where(admissible, torch.inf, -torch.inf)  # points that are not admissible stay below any distance
     picked = torch.zeros(count, dtype=torch.long, device=points.device)
     for before, now in zip(picked.split(1), picked.split(1)[1:]):
         x, y, z = F.mse_loss(points, points.index_select(1, before).expand_as(points), reduction="none")  # the squares
@@ -92,9 +92,9 @@ def nearest_points(queries, points, k):
 
 
 def _nearest_torch(queries, points, k):
-    # A squared distance's last bits give way to the point's index, so that all keys differ and any selection finds the
-    # same ones. A few more than k are taken, and put in order by the distances themselves. (Were there more than those
-    # few within 2**-32 of the k-th's squared distance, but not at the very same, lower indices would go first.)
+    # The last bits of a squared distance are replaced by the point's index, so that all keys differ and every selection
+    # finds the same points. A few more than k are selected, and then sorted by their exact distances. (If more than
+    # these few had nearly the k-th squared distance, within 2**-32 but not equal, lower indices would come first.)
     taken = min(k + 8 + k // 16, len(points))
     low = (
         1 << max(1, (len(points) - 1).bit_length())
@@ -118,7 +118,7 @@ def _nearest_tree(queries, points, k):
     asked = min(k + 1 + k // 16, len(points))  # a few more than k: most ties are settled without a second query
     index = tree.query(queries, asked, workers=-1)[1].reshape(len(queries), asked)
 
-    def distances(rows):  # in one fixed order of summation: the tree's own may differ in the last bit
+    def distances(rows):  # summed in one fixed order, since the tree's own distances may differ in the last bit
         return _sum_of_squares(np.moveaxis(points[index[rows]] - queries[rows, None], -1, 0))
 
     squared = distances(slice(None))

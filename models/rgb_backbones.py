@@ -1,5 +1,4 @@
-"""RGB backbones beyond the four released ones: any timm model with a patch grid or a feature pyramid, and
-EfficientNet-Lite0 from a package."""
+"""Further RGB backbones: any timm model with a patch grid or a feature pyramid, and EfficientNet-Lite0."""
 
 import difflib
 import logging
@@ -15,31 +14,31 @@ from utils.errors import InputError
 
 PREFIX = "timm:"
 LITE0 = "efficientnet_lite0"
-GRID = 28  # RGB patches a side
+GRID = 28  # RGB patches per side
 SIZE = 224
-SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")  # of local files, in this order
-STRIDES = (8, 16)  # levels of a pyramid unless layers are given: about the size of the released backbones' patches
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # what pictures come normalised with
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")  # suffixes of local files, in the order of the search
+STRIDES = (8, 16)  # default levels of a pyramid: their cells are about as large as the released backbones' patches
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # input images are normalised with these
 
 
 class RGBBackbone(nn.Module):
-    """Patch features of a timm model; always in eval mode, whatever the modules around it are in.
+    """Patch features of a timm model; it stays in eval mode, even if the modules around it are set to train mode.
 
     Args:
         model: a timm model with ``forward_intermediates`` and ``feature_info``.
         name: as the user gave it, for messages.
-        layers: numbers of its blocks (patch grids) or levels (pyramids), from 1; None: the last block, or the levels
-            of stride 8 and 16.
-        size: side of the pictures in pixels.
-        weights: path of the file the weights came from, None where unknown.
+        layers: numbers of the blocks (patch grids) or levels (pyramids) to use, counted from 1; None: the last block,
+            or the levels of stride 8 and 16.
+        size: side of the input images in pixels.
+        weights: path of the weight file; None if unknown.
 
     Attributes:
-        embed_dim: columns of the patches.
-        layers: tuple of the layers taken.
+        embed_dim: number of columns of the patches.
+        layers: tuple of the layers used.
         size, weights: as given.
 
     Raises:
-        InputError: the model gives no spatial features, has no such layer, or takes no pictures of this size.
+        InputError: the model gives no spatial features, has no such layer, or takes no images of this size.
     """
 
     def __init__(self, model, name, layers=None, size=SIZE, weights=None):
@@ -80,12 +79,11 @@ class RGBBackbone(nn.Module):
         return tuple(chosen) or (len(strides),)
 
     def _width(self):
-        """Columns of the patches, from a pass over an empty picture: the test that the model gives spatial features
-        at all."""
+        """Number of columns of the patches; a pass over an empty image also tests for spatial features."""
         try:
             with torch.no_grad():
                 levels = self._levels(torch.zeros(1, 3, self.size, self.size))
-        except Exception as error:  # whatever a model's own checks raise
+        except Exception as error:  # models raise many types
             reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
             raise InputError(
                 f"--rgb_backbone_name {self.name}: fails on pictures of {self.size}×{self.size} pixels "
@@ -99,7 +97,7 @@ class RGBBackbone(nn.Module):
         return sum(level.shape[1] for level in levels)
 
     def train(self, mode=True):
-        """Stay in eval mode: batch statistics of a single picture and stochastic depth are no features."""
+        """Stay in eval mode, since batch statistics of a single image and stochastic depth would spoil the features."""
         return super().train(False)
 
     def _levels(self, rgb):
@@ -110,12 +108,11 @@ class RGBBackbone(nn.Module):
         )
 
     def forward(self, rgb):
-        """Patches [B, 784, embed_dim], row-major, of pictures [B, 3, size, size] that are normalised with ImageNet's
-        mean and std.
+        """Patches [B, 784, embed_dim], row-major, of ImageNet-normalised images [B, 3, size, size].
 
-        Each layer is normalised by the model's final norm, where it has a patch grid and such a norm, otherwise to
-        mean 0 and variance 1 over the columns of each patch; brought to 28×28 by bilinear resampling (antialiased
-        where it has more); and put beside the others.
+        Each layer is normalised: by the model's final norm if the model has a patch grid and such a norm, otherwise to
+        mean 0 and variance 1 over the columns of each patch. Then it is resampled to 28×28 (bilinear, antialiased if it
+        is larger). Finally all layers are concatenated.
         """
         if tuple(rgb.shape[1:]) != (3, self.size, self.size):
             raise ValueError(f"pictures have to be [B, 3, {self.size}, {self.size}], are {tuple(rgb.shape)}")
@@ -141,14 +138,13 @@ def build_rgb_backbone(name, checkpoint_dir="checkpoints", layers=None, size=Non
     """The backbone ``name`` with pretrained weights.
 
     Args:
-        name: ``timm:NAME``, where NAME is timm's, with or without the tag that chooses the weights, or
-            ``efficientnet_lite0``.
-        checkpoint_dir: folder that is looked in first, for ``NAME.TAG`` and then NAME as given, with .safetensors,
-            .pth, .pt or .bin; otherwise timm downloads the weights, or takes them from its cache.
-        layers, size: as :class:`RGBBackbone` takes them; None for its defaults.
+        name: ``efficientnet_lite0`` or ``timm:NAME``; NAME is timm's name, with or without the tag of the weights.
+        checkpoint_dir: folder that is searched first, for ``NAME.TAG`` and then for NAME as given, with the suffix
+            .safetensors, .pth, .pt or .bin; otherwise timm downloads the weights or takes them from its cache.
+        layers, size: see :class:`RGBBackbone`; None: its defaults.
 
     Raises:
-        InputError: no such model, no weights, weights that do not fit, or see :class:`RGBBackbone`.
+        InputError: there is no such model, it has no weights, or they do not fit; see also :class:`RGBBackbone`.
     """
     size = size or SIZE
     if name == LITE0:
@@ -159,7 +155,7 @@ def build_rgb_backbone(name, checkpoint_dir="checkpoints", layers=None, size=Non
 
 
 def _load_timm(given, folder, size):
-    """(model with weights, path of their file or None) of timm's model ``given`` for pictures of ``size``."""
+    """(timm's model ``given`` with weights, for images of ``size``; path of the weight file or None)."""
     config = _config(given)
     full, paths = _full_name(config), _local_paths(given, config, folder)
     local = next((path for path in paths if path.is_file()), None)
@@ -168,11 +164,11 @@ def _load_timm(given, folder, size):
             f"--rgb_backbone_name {PREFIX}{given}: timm has no pretrained weights for it, and {paths[0]} does not exist"
         )
     overlay = {"file": str(local), "custom_load": False} if local else None
-    for chatty in ("huggingface_hub", "timm"):  # their warnings of each attempt; ours says it in one line
+    for chatty in ("huggingface_hub", "timm"):  # they warn of each attempt; the errors below say it in one line
         logging.getLogger(chatty).setLevel(logging.ERROR)
     try:
-        model = _create(full, size, overlay)  # with its classifier, since timm checks all other tensors only then
-    except Exception as error:  # whatever reading, downloading and fitting raise
+        model = _create(full, size, overlay)  # with its classifier: timm checks all other tensors only then
+    except Exception as error:  # reading, downloading and loading raise many types
         lines = str(error).strip().splitlines()
         reason = " ".join(line.strip() for line in lines[:2])[:200] or type(error).__name__
         if local:
@@ -189,12 +185,10 @@ def _load_timm(given, folder, size):
 
 
 def weights_path(name, checkpoint_dir="checkpoints"):
-    """Path of the file that :func:`build_rgb_backbone` takes the weights of ``name`` from.
-
-    None where it has yet to be downloaded.
+    """Path of the weight file that :func:`build_rgb_backbone` uses for ``name``; None if it is not downloaded yet.
 
     Raises:
-        InputError: no such model, or the package of ``efficientnet_lite0`` is not installed.
+        InputError: there is no such model, or the package of ``efficientnet_lite0`` is not installed.
     """
     if name == LITE0:
         return weights_file()
@@ -209,15 +203,15 @@ def _full_name(config):
 
 
 def _local_paths(given, config, folder):
-    """Where a file with the weights may lie, the first that exists counts."""
+    """Possible paths of a local weight file; the first that exists is used."""
     return [folder / (stem + suffix) for stem in dict.fromkeys((_full_name(config), given)) for suffix in SUFFIXES]
 
 
 def _create(full, size, overlay):
-    """timm's model ``full`` with weights, built for pictures of ``size`` where it has to know."""
+    """timm's model ``full`` with weights; ``size`` is passed on if the model takes an image size."""
     try:
         return timm.create_model(full, pretrained=True, pretrained_cfg_overlay=overlay, img_size=size)
-    except TypeError:  # convolutional networks take any size and no such argument; raised before anything is loaded
+    except TypeError:  # convolutional networks have no such argument; raised before anything is loaded
         return timm.create_model(full, pretrained=True, pretrained_cfg_overlay=overlay)
 
 
@@ -246,7 +240,7 @@ def _config(given):
 
 
 def _downloaded(config):
-    """Where timm's download lies, or None where it cannot be told."""
+    """Path of timm's downloaded file, or None if it cannot be found."""
     if config.hf_hub_id:
         from huggingface_hub import try_to_load_from_cache
 

@@ -1,5 +1,4 @@
-"""Which weight files a method uses: path, size, sha256, where each came from, and whether it is an untrained
-stand-in."""
+"""The weight files that a method uses: path, size, sha256, source, and whether they are untrained stand-ins."""
 
 import hashlib
 from pathlib import Path
@@ -17,8 +16,10 @@ HUB_FILES = ("model.safetensors", "pytorch_model.bin")  # what timm downloads fr
 
 
 class WeightFile(NamedTuple):
-    """One weight file. ``source`` is "file", "timm download", "Python package", or where the file is not known,
-    "sha256 of the tensors"."""
+    """One weight file.
+
+    ``source`` is "file", "timm download" or "Python package"; if the file is not known, "sha256 of the tensors".
+    """
 
     network: str
     path: str
@@ -29,13 +30,13 @@ class WeightFile(NamedTuple):
 
 
 def weight_files(folder="checkpoints", rgb=None, xyz=None, uff=None, **_):
-    """The files that ``PatchExtractor.from_checkpoints`` with the same arguments loads.
+    """The files that ``PatchExtractor.from_checkpoints`` loads with the same arguments.
 
     Returns:
-        list of WeightFile; None in the place of weights that timm has not downloaded yet, or that are missing.
+        [WeightFile or None]; None for weights that timm has not downloaded yet, or that are missing.
 
     Raises:
-        InputError: no such RGB backbone, or the package that holds its weights is not installed.
+        InputError: there is no such RGB backbone, or the package with its weights is not installed.
     """
     files = []
     if xyz in XYZ_BACKBONES:  # FPFH has no weights
@@ -55,8 +56,8 @@ def used_weights(options, build):
     """[WeightFile] of the networks that ``PatchExtractor.from_checkpoints(**options)`` loads.
 
     Args:
-        build: function that loads the networks and returns the extractor; called only where timm has yet to download
-            a file, or where one is missing, which it refuses.
+        build: function that loads the networks and returns the extractor. It is called only if a file is missing: then
+            timm downloads it, or ``build`` raises InputError.
     """
     files = weight_files(**options)
     if None in files:
@@ -66,8 +67,7 @@ def used_weights(options, build):
 
 
 def weights_of_tensors(network, module):
-    """WeightFile of a loaded module whose file is not known: the sha256 is that of its tensors in order of their
-    names."""
+    """WeightFile of a loaded module with an unknown file; its sha256 is that of its tensors, sorted by name."""
     digest, size = hashlib.sha256(), 0
     for key, tensor in sorted(module.state_dict().items()):
         data = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
@@ -85,7 +85,7 @@ def _local(path, role):
 
 
 def _found(name, path, folder):
-    """WeightFile of an RGB backbone of ``models.rgb_backbones`` with weights at ``path``; None for None."""
+    """WeightFile of an RGB backbone of ``models.rgb_backbones`` with weights at ``path``; None if path is None."""
     if path is None:
         return None
     local = Path(path).resolve().is_relative_to(Path(folder).resolve())
@@ -95,7 +95,7 @@ def _found(name, path, folder):
 
 
 def _downloaded(name):
-    """The file in timm's cache, or None."""
+    """WeightFile of the file in timm's cache, or None."""
     config = get_pretrained_cfg(name)
     found = [_in_hub_cache(config.hf_hub_id, file) for file in HUB_FILES] if config.hf_hub_id else []
     if config.url:

@@ -1,11 +1,12 @@
-"""The three places in an M3DM checkout where scoring_addon.py is called, found by syntax; refused where one would
-have to guess.
+"""Finds the three places in an M3DM checkout where scoring_addon.py has to be called, by syntax and without guessing.
 
-1. ``add_arguments``: before the command line is parsed, in the file that main.py's options come from.
-2. ``record``: behind the three calls of ``self.compute_single_s_s_map`` with modal 'xyz', 'rgb' and 'fusion', in the
-   method that ``predict`` runs and nothing else does, such as the training pass; where several classes have one, in
-   each that main.py can build for the full setting (``patches/choose.py``).
-3. ``apply``: first statement of ``calculate_metrics`` in the class that those of place 2 inherit it from.
+1. ``add_arguments``: before the command line is parsed, in the file that defines main.py's options.
+2. ``record``: after the three calls of ``self.compute_single_s_s_map`` with modal 'xyz', 'rgb' and 'fusion'. They have
+   to be in a method that only ``predict`` runs, not for example the training pass. If several classes have such a
+   method, the place is in each class that main.py can build for the full setting (``patches/choose.py``).
+3. ``apply``: first statement of ``calculate_metrics``, in the class from which the classes of place 2 inherit it.
+
+A place that is not certain is refused.
 """
 
 import ast
@@ -19,12 +20,12 @@ PARSE = ("parse_args", "parse_known_args")
 
 
 def find_places(root):
-    """Look for the three places, in the files that main.py imports; where one is not there, in all files (a module
-    may be loaded by name).
+    """Find the three places in the files that main.py imports.
+
+    If one is not there, all files are searched, since a module may be loaded by name.
 
     Returns:
-        (Checkout, [Place], [text of each Missing], [why a class is recorded]); a call that the user wrote needs no
-        place.
+        (Checkout, [Place], [text of each Missing], [why a class is recorded]); calls that the user wrote get no Place.
 
     Raises:
         InputError: a file that may hold a place cannot be parsed.
@@ -65,7 +66,7 @@ def _find(checkout):
 
 
 def parser_place(checkout, others=()):
-    """Before ``args = parser.parse_args()`` of main.py, or of the one file it imports that parses the command line.
+    """The Place before ``args = parser.parse_args()``, in main.py or in the one imported file that parses options.
 
     ``others``: further method names that are refused with --scoring.
     """
@@ -86,7 +87,7 @@ def parser_place(checkout, others=()):
     source = calls[0][0]
     blocks = [blocks_around(s.tree, node) for s, node in calls]
     receivers = {dotted(node.func.value) for _, node in calls}
-    # several calls for one parser are fine where the first place comes before all of them: an if, a debug mode
+    # several calls on one parser are fine if the place comes before all of them, as with an if for a debug mode
     if (
         len(receivers) > 1
         or any(s is not source for s, _ in calls)
@@ -123,7 +124,7 @@ def parser_place(checkout, others=()):
 
 
 def _is_parser(checkout, source, call, name):
-    """Whether a name is bound, once, to an ArgumentParser or to what a function or class that makes one returns."""
+    """Whether a name is bound exactly once, to an ArgumentParser or to a call of something that makes one."""
     here, bound = function_around(source.tree, call), []
     for node in ast.walk(source.tree):
         targets = (
@@ -134,7 +135,7 @@ def _is_parser(checkout, source, call, name):
     near = [node for node in bound if function_around(source.tree, node) is here] or bound
     if here is not None and not any(
         node in near for node in ast.walk(here)
-    ):  # handed in by a caller: certain where it says so
+    ):  # a function argument: certain only if its annotation says so
         for arg in here.args.args:
             if arg.arg == name:
                 return arg.annotation is not None and (dotted(arg.annotation) or "").endswith("ArgumentParser")
@@ -187,7 +188,7 @@ KNOWN = "where predict knows the three maps of a test part"
 
 
 def record_choice(checkout):
-    """The Choice among the methods that predict runs and that make all three calls."""
+    """Choose among the methods that predict runs and that make all three calls: Choice."""
     found = []
     for cls in checkout.classes:
         for name, method in cls.methods.items():
@@ -210,7 +211,7 @@ def record_choice(checkout):
 
 
 def record_places(checkout, candidate):
-    """[Place] behind the last of the three assignments; one for each branch that has all three."""
+    """[Place] after the last of the three assignments; one per branch that has all three."""
     (cls, name, calls), code, where = candidate, RECORD, KNOWN
     testing = checkout.called_from(cls, ["predict"])
     others = sorted(
@@ -234,7 +235,7 @@ def record_places(checkout, candidate):
 
 
 def _branches(method, calls):
-    """The calls, by branch of one ``if`` where each branch that has any has all three."""
+    """The calls grouped by the branches of one ``if``, if each branch with a call has all three; else one group."""
     groups = {}
     for modal, call in calls:
         groups.setdefault(id(blocks_around(method, call)[-1][0]), []).append((modal, call))
@@ -313,8 +314,10 @@ def _modal(node, method):
 
 
 def _map_expression(statement, call):
-    """What holds the map after an assignment of the call's tuple (score, map): the second target, or the target's
-    item 1; else None."""
+    """The expression that holds the map after the call's tuple (score, map) was assigned, or None.
+
+    It is the second target, or item 1 of a single target.
+    """
     if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
         return None
     target, value = statement.targets[0], statement.value
@@ -329,9 +332,9 @@ def _map_expression(statement, call):
 
 
 def metrics_places(checkout, recording, used=None):
-    """[Place] at the start of each ``calculate_metrics`` that one of the recording classes inherits.
+    """[Place] at the start of each ``calculate_metrics`` that a recording class inherits.
 
-    ``used``: the classes that main.py can build; others may override it. None: not known.
+    ``used``: the classes that main.py can build, None if not known; only other classes may override the method.
     """
     code, name = "apply(self)", "calculate_metrics"
     where = "as first statement of the calculate_metrics that the full setting runs"
@@ -370,7 +373,7 @@ def metrics_places(checkout, recording, used=None):
 
 
 def _usually(checkout, name, module):
-    """Where a class stands, or where the release has it."""
+    """Where a class is in the checkout; if it is not there, where the release has it."""
     return next(
         (c.at() for c in checkout.classes if c.name == name), "feature_extractors/{}.py: {}".format(module, name)
     )

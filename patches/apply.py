@@ -2,8 +2,8 @@
 
     python patches/apply.py PATH_TO_M3DM
 
-No line of the checkout is changed or removed; where a place cannot be found for certain nothing is changed at all.
-Runs on Python 3.8, the release's, with the standard library alone.
+No line of the checkout is changed or removed. If a place for a line is not certain, nothing is changed at all.
+Runs on the release's Python 3.8 with the standard library alone.
 """
 
 import argparse
@@ -25,8 +25,10 @@ FINE, FAILED, REFUSED = 0, 1, 2
 
 
 def main(argv=None):
-    """Run the command line; returns the exit code: 0 fine, 1 --check: not applicable, or --revert left a file, 2
-    refused."""
+    """Run the command line; returns the exit code.
+
+    0: fine; 1: --check found that it cannot be done, or --revert left a file; 2: refused.
+    """
     args = build_parser().parse_args(argv)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -68,7 +70,7 @@ def _interrupt(*_):
 
 
 def add(root, args):
-    """Complete the lines and the file; returns the exit code."""
+    """Insert the missing lines and copy scoring_addon.py; returns the exit code."""
     checkout, places, faults, why = find_places(root)
     changes, report, target, ours = {}, [], root / ADDON, (PROJECT / ADDON).read_bytes()
     if os.path.lexists(str(target)) and not _is_ours(target, root, ours):
@@ -87,7 +89,7 @@ def add(root, args):
             changes[Path(os.path.realpath(str(source.path)))] = data
             report.extend("{}: line {}: scoring_addon.{}".format(source.name, line, code) for line, code in lines)
     if not target.exists() or target.read_bytes() != ours:
-        changes[target] = ours  # the last, see write_all
+        changes[target] = ours  # it has to be the last entry, see write_all
         report.append("{}: copy".format(ADDON))
     if args.diff:
         sys.stdout.buffer.write(b"".join(_diff(root, path, data) for path, data in changes.items()))
@@ -106,7 +108,7 @@ def add(root, args):
 
 
 def revert(root):
-    """Remove our lines, and the file if it is ours and nothing else needs it; returns the exit code."""
+    """Remove the inserted lines, and the copied file if nothing else needs it; returns the exit code."""
     target, patched = root / ADDON, patched_files(root)
     changes = {Path(os.path.realpath(source.path)): source.without_our_lines().data for source in patched}
     report = [
@@ -133,10 +135,10 @@ def revert(root):
 
 
 def _inserted(source, places, version):
-    """(bytes of ``source`` with the places' lines, [(line number, call)]).
+    """(bytes of ``source`` with the lines of all places inserted, [(line number, call)]).
 
     Raises:
-        InputError: the result would not be the same program with our lines added.
+        InputError: without the inserted lines, the result would not be the same program.
     """
     lines = {
         p.line: (p.indent, "import scoring_addon; scoring_addon.{}  {} {}".format(p.code, MARKER, version).encode())
@@ -160,14 +162,13 @@ def _inserted(source, places, version):
 
 
 def _is_ours(target, root, ours):
-    """Whether the file is a version of scoring_addon.py that this project copied: today's, or the one the inserted
-    lines name."""
+    """Whether the file is a scoring_addon.py copied by this project: the present version, or one that lines name."""
     versions = {digest(ours)} | {version for source in patched_files(root) for version in source.our_lines().values()}
     return target.is_file() and digest(target.read_bytes()) in versions
 
 
 def _own_imports(path, root):
-    """["file: line n"] of a file's imports of scoring_addon, other than those inserted by us."""
+    """["file: line n"] of a file's imports of scoring_addon, without the inserted lines."""
     data = path.read_bytes()
     if b"scoring_addon" not in data:
         return []
@@ -184,7 +185,7 @@ def _own_imports(path, root):
 
 
 def _diff(root, path, data):
-    """Unified diff of one file as bytes, as ``git apply`` takes it."""
+    """Unified diff of one file as bytes, in the form that ``git apply`` takes."""
     name = (
         os.path.relpath(str(path), os.path.realpath(str(root)) if path.name != ADDON else str(root))
         .replace(os.sep, "/")

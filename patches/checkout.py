@@ -1,4 +1,4 @@
-"""An M3DM checkout as syntax: which files its main.py uses, their classes, and which method overrides which."""
+"""Reads an M3DM checkout as syntax: the files that its main.py imports, their classes, and which overrides which."""
 
 import ast
 import os
@@ -12,34 +12,33 @@ ADDON = "scoring_addon.py"
 HINTS = (
     b"compute_single_s_s_map",
     b"calculate_metrics",
-)  # one of them is in every file that can hold a place in a class
+)  # every file with a class that needs a line contains one of them
 
 
 class Class:
-    """A class of the checkout: ``name``, the ``source`` it stands in, its ``node`` and {name: function node}
-    ``methods``."""
+    """A class of the checkout: its ``name``, ``source``, syntax ``node`` and ``methods`` {name: function node}."""
 
     def __init__(self, source, node):
         self.source, self.node, self.name = source, node, node.name
         self.methods = {item.name: item for item in node.body if isinstance(item, ast.FunctionDef)}
 
     def at(self, method=None):
-        """Where it stands, for messages."""
+        """File, line and name of the class or of one of its methods, for messages."""
         line = (self.methods[method] if method else self.node).lineno
         return "{}: line {}: {}".format(self.source.name, line, self.name + ("." + method if method else ""))
 
 
 class Checkout:
-    """The files of a checkout in which places are looked for, without the lines that were inserted before.
+    """The files of a checkout in which places are searched, without lines inserted earlier.
 
     Args:
         root: folder of main.py.
-        everything: all Python files instead of those that main.py imports, directly or not. A file that is no Python
-            is an error if main.py imports it or if it holds one of the names that are looked for; any other one is
-            left out.
+        everything: search all Python files, not only those that main.py imports, directly or not. A file with invalid
+            syntax is an error if main.py imports it, or if it contains one of HINTS; other such files are ignored.
 
     Attributes:
-        sources: {path: Source}; imported: paths of those that main.py imports, and its own.
+        sources: {path: Source}.
+        imported: paths of main.py and of the files that it imports.
         classes: [Class].
     """
 
@@ -63,7 +62,7 @@ class Checkout:
         ]
 
     def _follow(self, path):
-        """Read a file and everything of the checkout that it imports."""
+        """Read a file, and all files of the checkout that it imports, directly or not."""
         waiting = [path]
         while waiting:
             path = waiting.pop()
@@ -73,8 +72,11 @@ class Checkout:
                 waiting.extend(file for files, _, _ in self.imports[path] for file in files)
 
     def _imports(self, path):
-        """[(files of the checkout that an import reads, {local name: imported name}, the outermost module, "" for a
-        relative one)] of a file."""
+        """The imports of a file: [(files, names, top)].
+
+        ``files``: the checkout's files that the import reads; ``names``: {local name: imported name}; ``top``: the
+        outermost module, "" for a relative import.
+        """
         found = []
         for node in ast.walk(self.sources[path].tree):
             if isinstance(node, ast.Import):
@@ -100,12 +102,12 @@ class Checkout:
         return found
 
     def _origin(self, path, node):
-        """(folder, parts of the dotted name below it) that a ``from`` import of the file reads from."""
+        """(folder, parts of the dotted name below it): where a ``from`` import of the file reads from."""
         folder = path.parents[min(node.level, len(path.parents)) - 1] if node.level else self.root
         return folder, node.module.split(".") if node.module else []
 
     def _files(self, folder, parts):
-        """The files that importing the dotted name reads: the packages' ``__init__`` and the module."""
+        """The files that an import of the dotted name reads: each package's ``__init__``, and the module."""
         stems = [folder.joinpath(*parts[:i]) for i in range(1, len(parts) + 1)] + [folder]
         files = [file for stem in stems for file in (stem.with_name(stem.name + ".py"), stem / "__init__.py")]
         return [file for file in files if self.root in file.parents and file.name != ADDON and file.is_file()]
@@ -113,14 +115,15 @@ class Checkout:
     # ------------------------------------------------------------ classes
 
     def bases(self, cls):
-        """The classes of the checkout that ``cls`` derives from directly; where no import tells which of several is
-        meant, all."""
+        """The direct base classes of ``cls`` in the checkout; if imports do not tell which class is meant, all."""
         found = (self.named(cls.source, expression, past=cls) for expression in cls.node.bases)
         return [c for classes in found for c in classes if c is not cls]
 
     def named(self, source, expression, past=None, seen=()):
-        """The classes that a name or dotted name in a file may stand for, also through aliases and imports; where no
-        import tells which of several is meant, all of that name. ``past``: a class that it is not."""
+        """The classes that a name or dotted name in a file may stand for, also through aliases and imports.
+
+        If imports do not tell which class is meant, these are all classes of that name. ``past``: a class to leave out.
+        """
         root, parts = expression, []
         while isinstance(root, ast.Attribute):
             root, parts = root.value, [root.attr, *parts]
@@ -135,7 +138,7 @@ class Checkout:
         bound = [(files, top) for files, names, top in self.imports[source.path] if root in names]
         if len(parts) == 1:
             found = self._in_file(source.path, name, past, seen)
-        else:  # the last part is bound in the module that the rest stands for
+        else:  # the last part is a name in the module that the other parts stand for
             found = [c for files, _ in bound for c in self._in_files(files, name, past, seen)]
         if not found and not any(not files and self._is_library(top) for files, top in bound):
             found = [c for c in self.classes if c.name == name and c is not past]
@@ -144,11 +147,11 @@ class Checkout:
         return found
 
     def _is_library(self, top):
-        """Whether a module, named by its outermost part, is none of the checkout's, not even a missing one."""
+        """Whether a module with the outermost name ``top`` is a library: the checkout has no such file or folder."""
         return bool(top) and not (self.root / top).is_dir() and all(path.stem != top for path in self.sources)
 
     def alias(self, node):
-        """{name: [the names it stands for]} of a statement that only gives other names, else {}."""
+        """{name: [names that it stands for]} if a statement only defines aliases, else {}."""
         target, value = (
             node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None),
             getattr(node, "value", None),
@@ -163,12 +166,12 @@ class Checkout:
         return names
 
     def _in_file(self, path, name, past=None, seen=()):
-        """The classes that a module's name stands for: its own class, an alias, or imported."""
+        """The classes that a name in a module stands for: a class defined there, an alias, or an import."""
         if (path, name) in seen or path not in self.sources:
             return []
         own = [c for c in self.classes if c.name == name and c.source.path == path and c is not past]
         if own:
-            return own[-1:] if own[-1].node in own[-1].source.tree.body else own  # a later one replaces those before
+            return own[-1:] if own[-1].node in own[-1].source.tree.body else own  # the last definition counts
         seen, found = (*seen, (path, name)), []
         for node in self.sources[path].tree.body:
             for value in self.alias(node).get(name, []):
@@ -179,7 +182,7 @@ class Checkout:
         return [c for i, c in enumerate(found) if c not in found[:i]]
 
     def _in_files(self, files, name, past=None, seen=()):
-        """The same of the innermost of the files that an import reads."""
+        """As :meth:`_in_file`, for the innermost of an import's files that knows the name."""
         for file in sorted(files, key=lambda file: (len(file.parts), file.name != "__init__.py"), reverse=True):
             found = self._in_file(file, name, past, seen)
             if found:
@@ -187,7 +190,7 @@ class Checkout:
         return []
 
     def lineage(self, cls, seen=()):
-        """``cls`` and all it derives from, nearest first."""
+        """``cls`` and all its base classes, nearest first."""
         out = [cls]
         for base in self.bases(cls):
             if base not in seen:
@@ -199,8 +202,10 @@ class Checkout:
         return [c for c in self.classes if c is not cls and cls in self.lineage(c)]
 
     def called_from(self, cls, starts, past=()):
-        """Names of the methods that an object of ``cls``, or of a class derived from it, may run from the methods
-        ``starts``, not by way of ``past``."""
+        """Names of the methods that the methods ``starts`` may run, directly or not, but not through ``past``.
+
+        The object is of ``cls`` or of a class derived from it.
+        """
         reached, waiting = set(past), list(starts)
         while waiting:
             name = waiting.pop()
@@ -216,11 +221,11 @@ class Checkout:
         return reached - set(past)
 
     def family(self, cls):
-        """The classes whose methods an object of ``cls``, or of a class derived from it, may have."""
+        """All classes whose methods an object of ``cls``, or of a class derived from it, may have."""
         return self.lineage(cls) + self.descendants(cls)
 
     def written_by_user(self, hook):
-        """[(Source, node)]: calls of ``scoring_addon.<hook>`` that were not inserted by us."""
+        """[(Source, node)]: calls of ``scoring_addon.<hook>`` that the user wrote."""
         return [
             (source, node)
             for source in self.sources.values()
@@ -241,8 +246,7 @@ def is_own(node, method):
 
 
 def python_files(root):
-    """The checkout's own Python files: none of hidden folders, virtual environments, other repositories in it, or
-    this project."""
+    """The checkout's own Python files, without hidden folders, environments, inner repositories and this project."""
     out = []
     for folder, names, files in os.walk(str(root)):
         inner = [Path(folder, name) for name in names]
@@ -264,7 +268,7 @@ def python_files(root):
 
 
 def patched_files(root):
-    """[Source] of the checkout's files that hold our lines."""
+    """[Source] of the checkout's files that contain inserted lines."""
     found = (
         Source(path, path.relative_to(root).as_posix())
         for path in python_files(root)

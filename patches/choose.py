@@ -1,5 +1,4 @@
-"""Which of several classes that compute the three maps get the recording: those that are built for the full setting's
-method name."""
+"""Chooses the classes whose maps are recorded: those that compute the three maps and are built for the full setting."""
 
 from collections import namedtuple
 
@@ -15,11 +14,11 @@ build is not recorded; {class} that main.py can build at all, None if that is no
 
 
 class Unclear(Exception):
-    """It cannot be told which class is built: why."""
+    """The class that is built is not certain; the message says why."""
 
 
 def choose(checkout, found):
-    """Follow the method name to the classes that are built for it.
+    """Choose the candidates that are built for the full setting's method name.
 
     Args:
         checkout: Checkout.
@@ -29,14 +28,14 @@ def choose(checkout, found):
         Choice.
 
     Raises:
-        Unclear: what is built cannot be told, is none of them, or has several such methods.
+        Unclear: the class that is built is not certain, is no candidate, or has several such methods.
     """
     methods = Methods(checkout)
     anyhow = references(checkout, methods, None, checkout.sources.values())
     sources = dict.fromkeys(ref.source for ref in anyhow if "predict" in _methods(checkout, ref.cls))
     built = references(checkout, methods, methods.full, sources)
     if not _runners(checkout, built):
-        built = anyhow  # the program has no such setting, or knows it by another word
+        built = anyhow  # the program has no such setting, or another name for it
     uses, why = _uses(checkout, found, built), []
     if not uses:
         return _not_followed(checkout, found, built)
@@ -67,7 +66,7 @@ def choose(checkout, found):
 
 
 def _not_followed(checkout, found, built):
-    """Where none of the candidates is seen to be built: the only one is taken, unless something else is built."""
+    """The Choice if no candidate is known to be built: the only candidate, unless another class is built."""
     runners = _runners(checkout, built)
     if runners:
         raise Unclear(
@@ -93,8 +92,7 @@ def _not_followed(checkout, found, built):
 
 
 def _uses(checkout, found, built):
-    """[(class that is built, [Candidate] that its predict runs, [Reference])], what is told to be for the name
-    first."""
+    """[(class that is built, [Candidate] that its predict runs, [Reference], those with a method name first)]."""
     out = []
     for cls in dict.fromkeys(ref.cls for ref in built):
         nearest = {name: c for c in reversed(checkout.lineage(cls)) for name in c.methods}
@@ -105,7 +103,7 @@ def _uses(checkout, found, built):
 
 
 def _runners(checkout, built):
-    """[Reference] of what is built and has predict and calculate_metrics, its own or inherited."""
+    """[Reference] of built classes that have predict and calculate_metrics, their own or inherited."""
     return [ref for ref in built if {"predict", "calculate_metrics"} <= _methods(checkout, ref.cls)]
 
 

@@ -1,6 +1,6 @@
-"""Python files as bytes and syntax: read, find our lines, insert and remove whole lines, write several files or none.
+"""Edits Python files as bytes: finds inserted lines, inserts and removes whole lines, writes all files or none.
 
-Only whole lines of ASCII are ever added, and only lines that this module recognises as ours are removed, so a file's
+Only whole ASCII lines are added, and only lines that this module recognises as its own are removed. So a file's
 encoding (PEP 263 cookie, BOM), line endings and indentation stay as they are. Runs on Python 3.8.
 """
 
@@ -18,8 +18,8 @@ from utils.errors import InputError
 from utils.files import atomic_path
 
 MARKER = "# m3dm-disagreement"
-# an inserted line ends with the digest of the scoring_addon.py that came with it, so that --revert knows this file
-# later on
+# an inserted line ends with the digest of the scoring_addon.py that was copied with it; --revert recognises the file by
+# this digest
 OUR_LINE = re.compile(
     rb"[ \t\f]*import scoring_addon; scoring_addon\.(?:add_arguments|record|apply)\([^#]*\)  "
     + MARKER.encode()
@@ -31,12 +31,12 @@ class Source:
     """A Python file.
 
     Attributes:
-        path, name: where it is; how messages call it.
-        data, lines: its bytes; split into lines with their endings, as Python counts lines.
+        path, name: the file's path; its name in messages.
+        data, lines: its bytes; the bytes split into lines with their endings, as Python counts lines.
         tree: its syntax tree.
 
     Raises:
-        InputError: it cannot be read or is no Python; the message names the line.
+        InputError: the file cannot be read or is not valid Python; the message names the line.
     """
 
     def __init__(self, path, name, data=None):
@@ -50,7 +50,7 @@ class Source:
         self.data, self.lines = data, data.splitlines(keepends=True)
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # on the user's escape sequences
+                warnings.simplefilter("ignore")  # the user's escape sequences may cause warnings
                 self.tree = ast.parse(data, str(path))
             self.encoding = tokenize.detect_encoding(io.BytesIO(data).readline)[0]
         except SyntaxError as error:
@@ -59,12 +59,11 @@ class Source:
                     name, error.lineno or "unknown", error.msg
                 )
             ) from None
-        except ValueError as error:  # a null byte, for one
+        except ValueError as error:  # for example, a null byte
             raise InputError("{}: no valid Python ({})".format(name, error)) from None
 
     def our_lines(self):
-        """{index of a line that was inserted by us: digest in it}; text that looks alike inside a string is no such
-        line."""
+        """{index of an inserted line: the digest in it}; similar text inside a string does not count."""
         starts = {
             node.lineno - 1
             for node in ast.walk(self.tree)
@@ -74,17 +73,17 @@ class Source:
         return {i: match.group(1).decode() for i, match in found.items() if match}
 
     def without_our_lines(self):
-        """A Source of the file as it was before anything was inserted.
+        """A Source of the file as it was before lines were inserted.
 
         Raises:
-            InputError: what is left is no Python, since the file was changed around our lines.
+            InputError: the rest is not valid Python, since the file was changed around the inserted lines.
         """
         ours = self.our_lines()
         if not ours:
             return self
         lines = [line for i, line in enumerate(self.lines) if i not in ours]
         if lines and len(self.lines) - 1 in ours and not self.lines[-1].endswith((b"\n", b"\r")):
-            lines[-1] = lines[-1].rstrip(b"\r\n")  # a file that ended without a newline got one before our line
+            lines[-1] = lines[-1].rstrip(b"\r\n")  # a file without a final newline got one before the inserted line
         try:
             return Source(self.path, self.name, b"".join(lines))
         except InputError:
@@ -94,7 +93,7 @@ class Source:
             ) from None
 
     def begins_line(self, node):
-        """Whether nothing stands before a statement on its first line."""
+        """Whether nothing but white space comes before a statement on its first line."""
         return not self._text(node.lineno)[: node.col_offset].strip(b" \t\f")
 
     def ends_line(self, node):
@@ -110,7 +109,7 @@ class Source:
         """The file's bytes with lines inserted.
 
         Args:
-            insertions: {index of the line before which it goes: (indentation, text without a newline)}, bytes.
+            insertions: {index of the line to insert before: (indentation, text without a newline)}, bytes.
         """
         out = []
         for i in range(len(self.lines) + 1):
@@ -122,7 +121,7 @@ class Source:
         return b"".join(out)
 
     def _ending(self, index):
-        """The line ending around a place: that of the line before it, else of the file's first line."""
+        """The line ending at a place: that of the line before it, else that of the file's first line."""
         for line in (*self.lines[max(index - 1, 0) : index], *self.lines[:1]):
             ending = line[len(line.rstrip(b"\r\n")) :]
             if ending:
@@ -130,28 +129,28 @@ class Source:
         return os.linesep.encode()
 
     def _text(self, lineno):
-        """A line in UTF-8, which is what ``col_offset`` counts in."""
+        """A line in UTF-8, since ``col_offset`` counts UTF-8 bytes."""
         return self.lines[lineno - 1].decode(self.encoding, "replace").encode("utf-8")
 
 
 def digest(data):
-    """Twelve characters that tell a version of scoring_addon.py, whatever its line endings."""
+    """Twelve characters that identify a version of scoring_addon.py, whatever its line endings."""
     return hashlib.sha256(data.replace(b"\r\n", b"\n")).hexdigest()[:12]
 
 
 def write_all(changes):
-    """Write or delete several files, each in one step; if one fails, those already changed are restored.
+    """Write or delete several files, each in one step; if one fails, the others are restored.
 
     Args:
-        changes: {path: new bytes, or None to delete}; the last is written first and deleted last, so what others
-            import comes last.
+        changes: {path: new bytes, or None to delete}. The last file is written first and deleted last, so put the file
+            that the others import last.
 
     Raises:
         InputError: a file cannot be written.
     """
     before = {path: _read(path) for path in changes}
     try:
-        with contextlib.ExitStack() as stack:  # all are written beside their places before the first takes its place
+        with contextlib.ExitStack() as stack:  # all temporary files are written before the first replaces its target
             for path, data in changes.items():
                 if data is not None:
                     _stage(stack, path, data)
@@ -184,7 +183,7 @@ def _stage(stack, path, data):
 
 
 def _read(path):
-    """A file's bytes, or None where there is none."""
+    """A file's bytes, or None if there is no file."""
     if not os.path.lexists(path):
         return None
     with open(path, "rb") as file:

@@ -1,13 +1,13 @@
-"""Which classes a checkout builds for a method name, found by reading its source; nothing is run.
+"""Finds the classes that a checkout builds for a method name, by reading its source; nothing is run.
 
-A class counts as built if some place in the source names it, and that place is not clearly for another method:
+A class counts as built if a place in the source names it, unless that place is clearly for another method:
 
-    if args.method_name == "other": A()     # A is not built for "mine": the branch is another method's
-    TABLE = {"other": B, "mine": C}         # B is not, C is
-    return D()                              # D is: nothing says for which method
+    if args.method_name == "other": A()     # A is not built for "mine": the branch is for another method
+    TABLE = {"other": B, "mine": C}         # B is not built, C is
+    return D()                              # D is built: nothing says for which method
 
-Functions are not followed to their callers, and what cannot be told counts as possible. So too many classes are found
-rather than too few. That does no harm: a recording in a class that does not run does nothing.
+Functions are not followed to their callers, and everything uncertain counts as possible. So too many classes may be
+found, but not too few. That does no harm: a recording in a class that does not run does nothing.
 """
 
 import ast
@@ -23,7 +23,7 @@ it is told to be for, or None."""
 
 
 def references(checkout, methods, name, sources):
-    """[Reference] in ``sources`` of what can be built for a method name; ``name`` None: for any."""
+    """[Reference] in ``sources`` to classes that can be built for the method ``name``; None: for any method."""
     return [found for source in sources for found in _File(checkout, methods, name, source).found()]
 
 
@@ -39,7 +39,7 @@ class _File:
         yield from self._block([node for node in self.source.tree.body if not self.checkout.alias(node)], None)
 
     def _block(self, nodes, word):
-        """Statements up to the first that nothing can follow; ``word``: the method's name that they are for."""
+        """References in a block, up to a statement that ends it; ``word``: the method that the block is for."""
         for node in nodes:
             yield from self._references(node, word)
             if self._ends(node):
@@ -68,7 +68,7 @@ class _File:
                 yield from self._keyed(self.methods.words(ast.List(node.args[:1])), values, word)
         elif isinstance(node, LISTS) and len(node.elts) > 1 and not all(self.methods.words(e) for e in node.elts):
             yield from self._keyed(self.methods.words(node.elts[0]), node.elts, word)
-        elif isinstance(node, ast.Compare):  # what is only compared is not built
+        elif isinstance(node, ast.Compare):  # a class that is only compared is not built
             for part in [node.left] + node.comparators:
                 if not isinstance(part, (ast.Name, ast.Attribute, ast.Constant)):
                     yield from self._references(part, word)
@@ -88,8 +88,11 @@ class _File:
                     )
 
     def _keyed(self, words, values, word, certain=False):
-        """Values that belong to a key, the first of which may be the method's name. Inside a branch that is for the
-        name a key is no more than a label, unless the name is among the keys (``certain``)."""
+        """References in values that belong to keys; a key may be a method's name.
+
+        Inside a branch that is for the wanted method, a key is only a label, unless the method's name is one of the
+        keys (``certain``).
+        """
         names = [w for w in words if plain(w) in self.methods.known]
         other = self.name is not None and self.name not in map(plain, names)
         if other and words and (certain or names and plain(word) != self.name):
@@ -108,7 +111,7 @@ class _File:
                 return
 
     def _class(self, node, word):
-        """The body of a class, and a decorator that registers it for a method's name."""
+        """References in the body of a class, and in decorators that register the class for a method's name."""
         for decorator in node.decorator_list:
             words = [w for w in decorator_words(decorator, self.methods) if plain(w) in self.methods.known]
             if words and self.name in [None] + [plain(w) for w in words]:
@@ -132,7 +135,7 @@ class _File:
             near = []
         for cls in near:
             yield Reference(cls, self.source, node.lineno, word)
-        if not near and isinstance(node, ast.Attribute):  # Class.method(self, ...) builds nothing, a constructor does
+        if not near and isinstance(node, ast.Attribute):  # a plain Class.method builds nothing, a classmethod may
             for found in self._references(node.value, word):
                 method = next(
                     (c.methods[node.attr] for c in self.checkout.lineage(found.cls) if node.attr in c.methods), None
@@ -141,8 +144,7 @@ class _File:
                     yield found
 
     def _truth(self, test):
-        """(whether a condition holds, None if that cannot be told; the method's name that is meant if it holds, if it
-        does not, each None if there is none)."""
+        """(truth of a condition, method's name if it holds, method's name if it does not); each None if not known."""
         if isinstance(test, ast.Constant):
             return bool(test.value), None, None
         if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
@@ -182,6 +184,6 @@ class _File:
 
 
 def decorator_words(decorator, methods):
-    """The texts that a decorator is called with."""
+    """The strings that a decorator is called with."""
     values = decorator.args + [k.value for k in decorator.keywords] if isinstance(decorator, ast.Call) else []
     return methods.words(ast.List(values))

@@ -1,4 +1,4 @@
-"""The method names that a checkout knows, and the expressions that hold the one chosen on the command line."""
+"""The method names that a checkout knows, and the expressions that hold the name chosen on the command line."""
 
 import ast
 
@@ -11,9 +11,9 @@ class Methods:
     """The method names of a checkout.
 
     Attributes:
-        full: the full setting's name as the checkout spells it, None if it is nowhere.
-        known: all names that stand beside it in a list of choices, a dictionary or a registry, or are compared with
-            what holds the chosen one: {as :func:`plain` writes it: as it is spelled}.
+        full: the full setting's name as the checkout spells it; None if it does not occur.
+        known: {name in the form of :func:`plain`: name as spelled}, for all names that occur beside the full setting's
+            name in a list of choices, a dictionary or a registry, or are compared with the chosen name.
     """
 
     def __init__(self, checkout):
@@ -21,11 +21,11 @@ class Methods:
         nodes = [(node, scope) for source in checkout.sources.values() for node, scope in _scoped(source.tree)]
         for node, scope in nodes:
             if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and scope is None:
-                for name in map(last, node.targets):  # a name of two values says nothing
+                for name in map(last, node.targets):  # a name with two values is not a constant
                     self.constants[name] = node.value.value if name not in self.constants else None
             if isinstance(node, ast.Constant) and plain(node.value) == plain(FULL):
                 self.full = self.full or node.value
-        for _ in range(3):  # of names of names
+        for _ in range(3):  # repeated, since copies of copies hold the name too
             for node, scope in nodes:
                 self._note_holder(node, scope)
             self.holders.discard(None)
@@ -41,7 +41,7 @@ class Methods:
         }
 
     def _note_holder(self, node, scope):
-        """Note what is compared with the full setting's name, is an option that offers it, or is a copy of such."""
+        """Note a holder of the chosen name: it is compared with the full name, is its option, or copies a holder."""
         if isinstance(node, ast.Compare) and plain(FULL) in map(plain, self.words(node.comparators[0])):
             self.holders.add(self._holder(node.left, scope))
         elif isinstance(node, ast.Assign) and len(node.targets) == 1 and self.holds(node.value, scope):
@@ -53,7 +53,7 @@ class Methods:
                 self.holders.add(flags[0].lstrip("-").replace("-", "_"))
 
     def _groups(self, node, scope):
-        """[(what tells a group from others, its words)] that a node names."""
+        """[(key of the group, its words)] of a node; the words may be method names."""
         kind = type(node).__name__
         if kind == "Compare" and self.holds(node.left, scope):
             return [("holder", self.words(node.comparators[0]))]
@@ -70,17 +70,17 @@ class Methods:
         return []
 
     def _holder(self, node, scope):
-        """What an expression is noted as: an attribute or key by its name, a variable with its function."""
+        """The key of an expression in ``holders``: the name of an attribute or key; (name, function) for a variable."""
         while isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr != "get":
-            node = node.func.value  # of .lower() and the like
+            node = node.func.value  # skip .lower() and the like
         return (node.id, id(scope)) if isinstance(node, ast.Name) else last(node)
 
     def holds(self, node, scope):
-        """Whether an expression, in the function ``scope``, holds the method's name."""
+        """Whether an expression in the function ``scope`` holds the method name that was chosen."""
         return self._holder(node, scope) in self.holders
 
     def words(self, node):
-        """The texts of an expression: a constant, a name of one, or a list of those; [] for anything else."""
+        """The strings of an expression: a constant, the name of a constant, or a list of those; else []."""
         if isinstance(node, LISTS):
             return [word for item in node.elts for word in self.words(item)]
         named = None if node is None or last(node) in self.holders else self.constants.get(last(node))
@@ -89,7 +89,7 @@ class Methods:
 
 
 def plain(word):
-    """A method's name as it is compared."""
+    """A method's name in the form in which names are compared."""
     return word.strip().casefold() if isinstance(word, str) else word
 
 
@@ -109,7 +109,7 @@ def last(node):
 
 
 def pattern_words(pattern):
-    """The texts that the pattern of a ``case`` names."""
+    """The strings in the pattern of a ``case``."""
     values = [node.value for node in ast.walk(pattern) if type(node).__name__ == "MatchValue"]
     return [node.value for node in values if isinstance(node, ast.Constant) and isinstance(node.value, str)]
 

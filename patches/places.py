@@ -1,4 +1,4 @@
-"""Places in a source file: where a line can be inserted, and what stands around a node of its syntax tree."""
+"""Places in a source file where a line can be inserted, and the blocks and functions around a syntax node."""
 
 import ast
 from collections import namedtuple
@@ -8,7 +8,7 @@ Place.__doc__ = """Where a line belongs: Source, index of the line before which 
 
 
 class Missing(Exception):
-    """A place was not found (``absent``) or is not certain: where and why, and what to insert by hand."""
+    """A place was not found (``absent``) or is not certain; the message says where, why, and what to insert by hand."""
 
     def __init__(self, why, where, code, absent=False):
         super().__init__("{}; by hand, insert {}: import scoring_addon; scoring_addon.{}".format(why, where, code))
@@ -16,7 +16,7 @@ class Missing(Exception):
 
 
 def blocks_around(tree, wanted):
-    """[(list of statements, the statement of it that holds ``wanted``)], outermost first, [] if there is none."""
+    """[(list of statements, the statement in it that contains ``wanted``)], outermost first; [] if there is none."""
     for _, block in ast.iter_fields(tree):
         if not isinstance(block, list):
             continue
@@ -47,7 +47,11 @@ def dotted(node):
 
 
 def before(source, statement, code, where):
-    """The Place of ``code`` on a line of its own before a statement; Missing where that shares its line."""
+    """The Place of ``code`` on a line of its own before a statement.
+
+    Raises:
+        Missing: something else comes before the statement on its line.
+    """
     first = min([statement.lineno] + [d.lineno for d in getattr(statement, "decorator_list", [])])
     if not source.begins_line(statement):
         raise Missing(
@@ -57,7 +61,11 @@ def before(source, statement, code, where):
 
 
 def after(source, statement, code, where):
-    """The Place of ``code`` on a line of its own behind a statement; Missing where that shares its line."""
+    """The Place of ``code`` on a line of its own after a statement.
+
+    Raises:
+        Missing: the statement shares its line with other statements.
+    """
     if not source.begins_line(statement) or not source.ends_line(statement):
         raise Missing(
             "{}: line {}: shares its line with other statements".format(source.name, statement.lineno), where, code

@@ -1,11 +1,11 @@
-"""Types of command-line values."""
+"""argparse types for command-line values."""
 
 import argparse
 import math
 
 
 def number(kind=float, low=-math.inf, high=math.inf, open_low=False):
-    """argparse type: a finite ``kind`` in [low, high], or in (low, high]."""
+    """argparse type: a finite ``kind`` in [low, high]; with ``open_low`` in (low, high]."""
 
     def parse(text):
         value = kind(text)

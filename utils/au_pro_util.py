@@ -11,25 +11,24 @@ EIGHT_CONNECTED = np.ones((3, 3), dtype=int)
 def calculate_au_pro(gts, predictions, integration_limit=0.3, num_thresholds=100, names=None):
     """AU-PRO of a set of anomaly maps.
 
-    The thresholds are the defect-free pixel scores at ``num_thresholds`` equally spaced positions of
-    their sorted list. At a threshold the false-positive rate is the share of sorted defect-free pixels
-    behind its position, and PRO is the mean, over all 8-connected defect regions, of the share of the
-    region's pixels that score strictly higher.
+    All scores of defect-free pixels are sorted. The thresholds are the scores at ``num_thresholds`` equally spaced
+    positions of this list. At a threshold, the false-positive rate is the share of the list after its position. PRO is
+    the mean over all 8-connected defect regions of the share of the region's pixels with a strictly higher score.
 
-    With ``num_thresholds="exact"`` (ours) every distinct defect-free score is a threshold, and the
-    false-positive rate is the share of defect-free pixels that score strictly higher.
+    With ``num_thresholds="exact"`` (an addition of this project), every distinct defect-free score is a threshold, and
+    the false-positive rate is the share of defect-free pixels with a strictly higher score.
 
     Args:
         gts: sequence of [H, W] arrays, non-zero where defective.
         predictions: sequence of [H, W] anomaly maps, larger = more anomalous.
         integration_limit: false-positive rate up to which the curve is integrated.
         num_thresholds: number of thresholds, or "exact".
-        names: of the parts, for messages; None: they are called by their position.
+        names: names of the parts, for messages; None: messages give their positions.
 
     Returns:
-        (au_pro, (fprs, pros)): the area divided by ``integration_limit``, and the curve in rising order
-        of false-positive rate; other limits: ``area_up_to(fprs, pros, limit) / limit``. ``au_pro`` is None
-        where the set has no defect region or no defect-free pixel. It is at most 1.
+        (au_pro, (fprs, pros)): the area divided by ``integration_limit``, and the curve, sorted by rising
+        false-positive rate. ``au_pro`` is at most 1, and None if there is no defect region or no defect-free pixel.
+        For other limits use ``area_up_to(fprs, pros, limit) / limit``.
 
     Raises:
         InputError: a map holds NaN or inf.
@@ -59,11 +58,10 @@ def calculate_au_pro(gts, predictions, integration_limit=0.3, num_thresholds=100
 
 
 def check_maps(maps, names=None):
-    """Refuse maps or scores, one a part, that hold NaN or inf, which sort anywhere and make metrics wrong without a
-    word.
+    """Refuse maps or scores (one entry per part) that contain NaN or inf, since metrics would silently be wrong.
 
     Raises:
-        InputError: with the part's name.
+        InputError: a value is NaN or inf; the message names the part.
     """
     for position, values in enumerate(maps):
         if not np.isfinite(values).all():
@@ -78,27 +76,28 @@ def check_maps(maps, names=None):
 
 
 def threshold_positions(length, num_thresholds=100):
-    """Positions [num_thresholds], rising, of the thresholds in a sorted list of ``length`` defect-free scores."""
+    """Ascending positions [num_thresholds] of the thresholds in a sorted list of ``length`` defect-free scores."""
     return np.linspace(0, length - 1, num=num_thresholds, dtype=int)
 
 
 def region_weights(gt):
-    """1 / (pixels of its 8-connected region) of each defective pixel of a mask ([H, W] bool) in row order,
-    [gt.sum()]."""
+    """1 / (pixels of the 8-connected region) for each defective pixel of a mask [H, W] bool, row-major: [gt.sum()]."""
     region = ndimage.label(gt, structure=EIGHT_CONNECTED)[0][gt]
     return 1 / np.bincount(region)[region]
 
 
 def weight_above(scores, weights, thresholds):
-    """Summed ``weights`` [n] of the ``scores`` [n] strictly above each threshold [t]: [t]."""
+    """For each threshold [t], the sum of the ``weights`` [n] whose ``scores`` [n] lie strictly above it: [t]."""
     order = np.argsort(scores)
     sums = np.append(np.cumsum(weights[order][::-1])[::-1], 0.0)
     return sums[np.searchsorted(scores[order], thresholds, side="right")]
 
 
 def area_up_to(x, y, limit):
-    """Trapezoid area under the curve (x rising, [..., n]; y, [..., n]) from its start to ``limit``, last point
-    interpolated: [...]."""
+    """Trapezoid area [...] under a curve from its start to ``limit``, where it is interpolated.
+
+    x: [..., n], rising; y: [..., n].
+    """
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     step = np.diff(x)
     width = np.clip(limit - x[..., :-1], 0, step)

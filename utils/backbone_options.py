@@ -1,4 +1,4 @@
-"""The flags that choose features, and which of them make sense together. Imports nothing heavy."""
+"""The flags that choose the backbones, and the check that they fit together. Imports nothing that is slow to load."""
 
 import argparse
 
@@ -10,17 +10,17 @@ RGB_BACKBONE_NAMES = (
     "vit_base_patch8_224",
     "vit_base_patch8_224_in21k",
     "vit_small_patch8_224_dino",
-)  # the release's
+)  # the names of the release
 OTHER_RGB, PREFIX = "efficientnet_lite0", "timm:"
 XYZ_BACKBONE_NAMES = ("Point_MAE", "Point_Bert", FPFH)
-LARGEST_SIZE = 4096  # pixels a side
+LARGEST_SIZE = 4096  # pixels per side
 RADII = ("fpfh_normal_radius", "fpfh_feature_radius")
 RGB_DETAILS = ("rgb_layers", "rgb_size")
-POINT_GROUPS = {"group_size": 128, "num_group": 1024, "multiscale": False}  # what FPFH has no use for: defaults
+POINT_GROUPS = {"group_size": 128, "num_group": 1024, "multiscale": False}  # {option that FPFH does not use: default}
 
 
 def rgb_backbone(text):
-    """argparse type of --rgb_backbone_name; whether timm has the model is found out when the networks are loaded."""
+    """argparse type of --rgb_backbone_name; only loading the networks shows whether timm has the model."""
     if text in RGB_BACKBONE_NAMES or text == OTHER_RGB or text.startswith(PREFIX) and text != PREFIX:
         return text
     raise argparse.ArgumentTypeError(
@@ -78,15 +78,15 @@ def add_backbone_arguments(group):
 
 
 def default_xyz_backbone(method):
-    """The xyz backbone of a method for which none is named."""
+    """The xyz backbone of a method if the user names none."""
     return FPFH if method in FPFH_METHODS else XYZ_BACKBONE_NAMES[0]
 
 
 def settle_backbones(args, error):
-    """Set ``args.xyz_backbone_name`` where it was not given; ``error(line)`` for flags that contradict each other.
+    """Set ``args.xyz_backbone_name`` if it was not given; call ``error(line)`` for flags that contradict each other.
 
     Returns:
-        Fewest distinct points that a part should have: 0 where points are not used.
+        The number of distinct points that a part should have at least; 0 if points are not used.
     """
     method, needed = args.method_name, needed_backbones(METHOD_BANKS[args.method_name])
     default = default_xyz_backbone(method)

@@ -1,4 +1,4 @@
-"""What main.py makes sure of before the first network runs: enough training parts, and files that can be used."""
+"""Checks before the first network of main.py runs: there are enough training parts, and their files can be used."""
 
 import logging
 import sys
@@ -12,9 +12,9 @@ from utils.pairing import GOOD, pair, too_few_shots
 
 
 def settle_readings(args, names):
-    """({category: how its files are read}, {category: why it is left out}) of the categories ``names``.
+    """Examine the categories ``names``: ({category: Reading}, {category: why it is left out}).
 
-    Every file is read unless ``args.no_check`` is set; what was found is printed, and kept in ``examination.json`` of
+    Every file is read unless ``args.no_check`` is set. The findings are printed, and kept in ``examination.json`` of
     the output folder, so that an unchanged data set is not read again. Categories with fewer training parts than
     ``args.shots`` are left out before any file is read.
     """
@@ -36,7 +36,7 @@ def settle_readings(args, names):
 
 
 def _too_few(args, name):
-    """Why a category has too few training parts for ``args.shots``; None where it has enough, or none that pair."""
+    """Text if a category has too few training parts for ``args.shots``; None if it has enough, or files do not pair."""
     folder = Path(args.dataset_path) / name / "train" / GOOD
     found = pair(folder, with_masks=False) if args.shots and folder.is_dir() else None
     if not found or found.problems or len(found.parts) >= args.shots:

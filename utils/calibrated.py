@@ -1,20 +1,21 @@
-"""The scoring ``calibrated`` (ours): each bank's map in units of that bank's normal spread, then the larger per pixel.
+"""The scoring ``calibrated``: each bank's map in units of the bank's normal spread, then the largest value per pixel.
 
-A bank's unit comes from normal training parts alone, each measured against the banks without its own rows:
+This project adds it; it is not in the paper. A bank's unit comes only from normal training parts. Each is measured
+against the banks without its own rows:
 
     level = mean of all pixels of their maps
     peak  = mean over the parts of the K largest pixels' mean
     z     = (map - level) / (peak - level)
 
-So 0 is a typical pixel and 1 the hottest spot of a typical normal part, in every bank alike. The calibrated map is the
-larger z of the banks, the image score the mean of its K largest pixels. No test part is read: one part alone can be
-scored.
+So in every bank, 0 is a typical pixel, and 1 is the hottest spot of a typical normal part. The calibrated map is the
+largest z of the banks at each pixel. The image score is the mean of its K largest pixels. Scoring a part needs no other
+test part.
 
-Peaks of few parts say little, the spread of their pixels much more. Therefore the ratio of (peak - level) to the
-pixels' standard deviation is shrunk towards the banks' geometric mean of it, which counts like ``PRIOR_PARTS`` parts.
+With few parts, the peaks are uncertain; the pixels' spread is known better. Therefore the ratio of (peak - level) to
+the pixels' standard deviation is shrunk towards the banks' geometric mean, which counts like ``PRIOR_PARTS`` parts.
 
 Raising a pixel of any bank never lowers the map or the score, and both stay within ``LIMIT``. Background needs no mask:
-it moves the level a little and the peak not at all. docs/scoring.md shows what this was chosen against. Needs numpy.
+it changes the level a little, but not the peak. docs/scoring.md compares the alternatives. Needs numpy only.
 
 Maps are [S, S], larger = more anomalous; t is the number of training parts; {bank: …} names "xyz", "rgb", "fusion".
 """
@@ -27,36 +28,36 @@ from utils.errors import InputError
 
 TOPK = 64  # pixels that an image score averages: 0.13 % of a map of 224×224
 PRIOR_PARTS = 2
-LIMIT = 1e6  # of a calibrated value, either way
-NO_SPREAD = 1e-6  # a peak this little above the level, relative to both, is rounding
+LIMIT = 1e6  # calibrated values are clipped to -LIMIT and LIMIT
+NO_SPREAD = 1e-6  # a peak above the level by less than this, relative to both, is rounding
 
 
 class TrainingStatistics(NamedTuple):
-    """What ``calibrated`` has learned from normal training parts; immutable, and all of it fits into JSON."""
+    """The statistics of normal training parts that ``calibrated`` needs; immutable and JSON-able."""
 
     banks: tuple  # names of the banks that are used
-    level: tuple  # of each, in its own units
-    scale: tuple  # of each, peak - level, in its own units, positive
-    left_out: tuple  # names of banks whose maps show no spread: they are not used, and a caller should say so
-    parts: int  # training parts
+    level: tuple  # level of each bank, in the bank's own units
+    scale: tuple  # peak - level of each bank, in the bank's own units; positive
+    left_out: tuple  # names of banks whose maps have no spread; they are not used, and callers should warn of them
+    parts: int  # number of training parts
     topk: int  # K
-    scores: tuple  # calibrated image scores of the training parts themselves: an estimate, no promise
+    scores: tuple  # calibrated image scores of the training parts themselves: an estimate, not a guarantee
 
 
 def training_statistics(maps, topk=TOPK):
-    """What the training parts' maps teach.
+    """The TrainingStatistics of the training parts' maps.
 
     Args:
         maps: {bank: [t, S, S]} of t normal parts, each measured without its own rows. Pixels that are not finite are
-            not counted.
-        topk: K, pixels that a peak and an image score average; at most an eighth of a map.
+            ignored.
+        topk: K, the number of pixels averaged in a peak and in an image score; at most an eighth of a map is used.
 
     Returns:
         TrainingStatistics.
 
     Raises:
-        InputError: there is no part, or no bank with any spread.
-        ValueError: maps that do not fit each other, or K below 1.
+        InputError: there is no part, or no bank has any spread.
+        ValueError: the maps have different shapes, or K is below 1.
     """
     maps = {bank: np.asarray(values, dtype=np.float64) for bank, values in maps.items()}
     shapes = {values.shape for values in maps.values()}
@@ -83,10 +84,10 @@ def training_statistics(maps, topk=TOPK):
 
 
 def restored(values):
-    """TrainingStatistics from its ``_asdict()`` after a way through JSON.
+    """TrainingStatistics from its ``_asdict()``, which JSON may have turned into lists.
 
     Raises:
-        ValueError: fields are missing, foreign, or do not fit each other.
+        ValueError: fields are missing, unknown, or do not fit each other.
     """
     try:
         fields: dict[str, Any] = {name: tuple(v) if isinstance(v, (list, tuple)) else v for name, v in values.items()}
@@ -106,17 +107,17 @@ def restored(values):
 
 
 def calibrated_banks(maps, statistics):
-    """Each used bank's map in its own unit.
+    """The map of each used bank in the bank's own unit.
 
     Args:
         maps: {bank: [..., S, S]} of one part (or of several, stacked) with all the banks of ``statistics``.
         statistics: TrainingStatistics.
 
     Returns:
-        {bank: [..., S, S] float64 from -LIMIT to LIMIT}, NaN where the map is.
+        {bank: [..., S, S] float64 from -LIMIT to LIMIT}; NaN where the bank's map is NaN.
 
     Raises:
-        ValueError: banks that do not fit the statistics.
+        ValueError: the banks are not those of the statistics.
     """
     known = {*statistics.banks, *statistics.left_out}
     if set(maps) != known:
@@ -129,12 +130,12 @@ def calibrated_banks(maps, statistics):
 
 
 def calibrated_map(maps, statistics):
-    """The calibrated map: per pixel the largest of the banks, each in its own unit.
+    """The calibrated map: the largest value of the banks at each pixel, each bank in its own unit.
 
     Args and errors as :func:`calibrated_banks`.
 
     Returns:
-        [..., S, S] float64 from -LIMIT to LIMIT. A bank that is NaN at a pixel does not count there; where all are, 0.
+        [..., S, S] float64 from -LIMIT to LIMIT. NaN values of a bank do not count; 0 where all banks are NaN.
     """
     largest = np.fmax.reduce(list(calibrated_banks(maps, statistics).values()))
     return np.where(np.isnan(largest), 0.0, largest)
@@ -143,24 +144,24 @@ def calibrated_map(maps, statistics):
 def image_score(calibrated, topk=TOPK):
     """Mean of the K largest pixels (at most an eighth) of a calibrated map [S, S]: float, about 1 for a normal part."""
     values = np.ravel(calibrated)
-    return float(np.mean(np.sort(values[_largest(values, topk)])))  # in one order, so that rounding is monotone too
+    return float(np.mean(np.sort(values[_largest(values, topk)])))  # sorted, so that rounding is monotone too
 
 
 def score_shares(maps, statistics, pixels=None):
-    """How much of a part's score comes from which bank.
+    """The share of each bank in a part's score.
 
-    A pixel's value belongs to the bank that is largest there, in equal parts where several are.
+    A pixel's value is credited to the bank with the largest value there; several such banks share it equally.
 
     Args:
         maps: {bank: [S, S]} of one part, as for :func:`calibrated_map`.
         statistics: TrainingStatistics.
-        pixels: [S, S] bool, a region to explain by the mean of its pixels; None: the pixels of the image score.
+        pixels: [S, S] bool, a region whose mean value is explained; None: the pixels of the image score.
 
     Returns:
         {bank: float}; they add up to the image score (or to the region's mean calibrated value). A left-out bank has 0.
 
     Raises:
-        ValueError: banks that do not fit the statistics, or an empty region.
+        ValueError: the banks are not those of the statistics, or the region is empty.
     """
     stack = np.stack([np.ravel(z) for z in calibrated_banks(maps, statistics).values()])
     value = np.ravel(calibrated_map(maps, statistics))
@@ -173,13 +174,13 @@ def score_shares(maps, statistics, pixels=None):
 
 
 def _largest(values, topk):
-    """Indices of the K largest of ``values`` [m]."""
+    """Indices of the K largest of ``values`` [m], at most an eighth of them."""
     count = min(int(topk), max(1, values.size // 8))
     return np.argpartition(values, values.size - count)[values.size - count :]
 
 
 def _spread(values, topk):
-    """(level, standard deviation, peak - level) of maps [t, S, S], or None where they show no spread."""
+    """(level, standard deviation, peak - level) of maps [t, S, S], or None if they have no spread."""
     finite = [part[np.isfinite(part)] for part in values]
     finite = [part for part in finite if part.size]
     if not finite:

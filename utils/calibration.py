@@ -1,4 +1,4 @@
-"""Which normal parts calibrate a saved model: the validation split, a folder, a share of the training, or none."""
+"""Finds the parts that calibrate a saved model: the validation split, a folder, a share of training parts, or none."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -12,18 +12,18 @@ VALIDATION, FOLDER, SHARE, NONE = "validation", "folder", "share", "none"
 
 
 class CalibrationFiles(NamedTuple):
-    """Where calibration parts come from, and their files (none where the source is NONE)."""
+    """The source of the calibration parts, and their files (no files if the source is NONE)."""
 
     source: str
     where: str
-    parts: tuple  # of PartFiles
+    parts: tuple  # PartFiles of each
 
 
 def calibration_choice(text):
-    """What --calibration says: "validation", "none", or a share between 0 and 1.
+    """The value of --calibration: "validation", "none", or a share between 0 and 1.
 
     Raises:
-        ValueError: something else.
+        ValueError: the text is none of these.
     """
     if text in (VALIDATION, NONE):
         return text
@@ -38,12 +38,13 @@ def calibration_files(dataset_path, category, choice=None, folder=None, held_out
 
     Args:
         dataset_path: folder of the categories.
-        choice: of :func:`calibration_choice`; None: the validation split where there is one, else none.
-        folder: --calibration_dir: its sub-folder of the category's name where there is one, else all of it; or None.
-        held_out: [(rgb, xyz, gt)] of the training parts that were left out, where ``choice`` is a share.
+        choice: value from :func:`calibration_choice`; None: the validation split if there is one, else no parts.
+        folder: --calibration_dir or None. A sub-folder with the category's name is used if there is one, else the
+            folder itself.
+        held_out: [(rgb, xyz, gt)] of the held-out training parts, if ``choice`` is a share.
 
     Raises:
-        InputError: what was asked for is not there, or its files do not pair.
+        InputError: the calibration parts are missing, or their files do not pair.
     """
     root = Path(dataset_path)
     if folder is not None:

@@ -1,4 +1,4 @@
-"""How long the steps of a piece of work take."""
+"""Measures how long the steps of a task take."""
 
 import time
 from contextlib import contextmanager

@@ -1,13 +1,13 @@
-"""The largest DBSCAN cluster of a dense 3-D point cloud, exactly and in little memory.
+"""The largest DBSCAN cluster of a dense 3-D point cloud, computed exactly and with little memory.
 
-DBSCAN needs each point's neighbours within eps; where these are thousands (a scan of 0.2 mm spacing and an eps of 6
-mm) listing them takes gigabytes. Here space is cut into cubes of side eps/√3, so that all points of a cube are
-neighbours of each other: a cube of at least ``min_points`` points needs no search at all, and cubes are joined, not
-points. The few points of the other cubes are counted in a k-d tree.
+DBSCAN needs each point's neighbours within eps. If there are thousands (0.2 mm between points, an eps of 6 mm), listing
+them takes gigabytes. This code cuts space into cubes of side eps/√3, so all points of a cube are neighbours of each
+other. A cube of at least ``min_points`` points needs no search, and cubes are joined instead of points. The few points
+in other cubes are counted with a k-d tree.
 
-Own code, since the libraries are far too slow and large here. A generated scan of 900×900 pixels (172,000 points off
-the plane), one thread, all three with the same mask: here 0.3 s of processor time and 25 MiB; scikit-learn 1.9 (k-d
-tree) 20 s and 3,490 MiB; Open3D 0.20 42 s and 1,400 MiB.
+This is own code, since the libraries are far too slow and need too much memory. On a generated scan of 900×900 pixels
+(172,000 points off the plane), with one thread and the same resulting mask, this code took 0.3 s of processor time and
+25 MiB; scikit-learn 1.9 (k-d tree) took 20 s and 3,490 MiB; Open3D 0.20 took 42 s and 1,400 MiB.
 """
 
 import itertools
@@ -17,7 +17,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-REACH = 2  # cubes further apart than this along an axis have no neighbours in each other
+REACH = 2  # cubes farther apart than this along an axis hold no neighbouring points
 BLOCK = 10_000  # points whose neighbours are listed at once
 
 
@@ -26,19 +26,18 @@ def largest_cluster(points, eps, min_points):
 
     Args:
         points: [N, 3] float64.
-        eps: two points no further apart than this are neighbours.
-        min_points: a point with as many neighbours, itself included, is a core point.
+        eps: two points at most this far apart are neighbours.
+        min_points: a point with at least this many neighbours, itself included, is a core point.
 
     Returns:
-        [N] bool; all False where there is no core point. Equal to the largest label of scikit-learn's DBSCAN with
-        exact distances: clusters are numbered by their first core point, a border point within reach of several goes
-            to the lowest number, and of
-        equally large clusters the lowest number is taken.
+        [N] bool; all False if there is no core point. The result equals the largest cluster of scikit-learn's DBSCAN
+        with exact distances: clusters are numbered by their first core point, a border point near several clusters
+        belongs to the lowest number, and of equally large clusters the lowest number is taken.
     """
     if not len(points):
         return np.zeros(0, bool)
     order, starts, keys, strides = _cubes(points, eps)
-    points = points[order]  # from here on the points of a cube stand together
+    points = points[order]  # from here on, the points of a cube are adjacent
     counts = np.diff(starts)
     cube = np.repeat(np.arange(len(counts)), counts)
     core = (counts >= min_points)[cube]
@@ -63,11 +62,10 @@ def largest_cluster(points, eps, min_points):
 
 
 def _cubes(points, eps):
-    """(order that puts points of a cube together, where each cube starts and the end, key of each cube, key strides
-    of the axes)."""
-    side = eps / np.sqrt(3) * (1 - 1e-9)  # so that rounding cannot bring two points of one cube further apart than eps
+    """(order that sorts points by cube; start of each cube, and the end; key of each cube; the axes' key strides)."""
+    side = eps / np.sqrt(3) * (1 - 1e-9)  # smaller, so that rounding cannot put points more than eps apart in one cube
     index = np.floor((points - points.min(0)) / side).astype(np.int64) + REACH
-    spans = index.max(0) + 1 + REACH  # a margin, so that neighbours' keys never wrap around
+    spans = index.max(0) + 1 + REACH  # with a margin, so that keys of neighbouring cubes never wrap around
     if float(spans[0]) * spans[1] * spans[2] >= 2**62:
         raise ValueError("the points span too many times eps")
     strides = np.array([spans[1] * spans[2], spans[2], 1])
@@ -78,8 +76,7 @@ def _cubes(points, eps):
 
 
 def _pairs(keys, strides):
-    """Positions (first [P], second [P]) of all pairs of cubes in sorted ``keys`` that are near enough to hold
-    neighbours."""
+    """Positions (first [P], second [P]) in sorted ``keys`` of all pairs of cubes that may hold neighbouring points."""
     offsets = [o for o in itertools.product(range(-REACH, REACH + 1), repeat=3) if o > (0, 0, 0)]
     first, second = [], []
     for offset in offsets:
@@ -92,11 +89,10 @@ def _pairs(keys, strides):
 
 
 def _join(groups, first, second, eps):
-    """Component [len(groups)] of each group of points, where groups of a pair join if some point of one is within
-    eps of one of the other."""
+    """Component [len(groups)] of each group of points; a pair of groups joins if two of their points are within eps."""
     middle = np.array(
         [g[((g - g.mean(0)) ** 2).sum(1).argmin()] for g in groups]
-    )  # most pairs are decided by these alone
+    )  # these middle points alone decide most pairs
     near = ((middle[first] - middle[second]) ** 2).sum(1) <= eps**2
     component = _components(len(groups), first[near], second[near])
     trees, open_pairs = {}, np.flatnonzero(component[first] != component[second])
@@ -122,19 +118,19 @@ def _components(count, first, second):
 
 
 def _by_first(label, position):
-    """``label`` [M] renumbered from 0 in the order of each one's smallest ``position`` [M]."""
+    """``label`` [M] renumbered from 0, in the order of each label's smallest ``position`` [M]."""
     lowest = np.full(label.max() + 1, np.iinfo(np.int64).max)
     np.minimum.at(lowest, label, position)
     return np.argsort(np.argsort(lowest))[label]
 
 
 def _label_borders(label, points, core, eps):
-    """Give each point near a core point the lowest label in reach; in place."""
+    """Give each point that is not a core point the lowest label of the core points within eps, in place."""
     tree, labels, others = cKDTree(points[core]), label[core], np.flatnonzero(~core)
     for block in np.split(others, range(BLOCK, len(others), BLOCK)):
         near = tree.query_ball_point(
             points[block], eps
-        )  # fewer than min_points each, or it would be a core point itself
+        )  # fewer than min_points each, or the point would be a core point itself
         lengths = np.array([len(n) for n in near], int)
         reached = block[lengths > 0]
         if len(reached):

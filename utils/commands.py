@@ -1,6 +1,6 @@
-"""The manner that all commands of this project share: parser, help, exit codes, --quiet, what stops a command.
+"""The conventions that all commands of this project share: parser, help, exit codes, --quiet, errors and signals.
 
-Imports nothing heavy, so that --help and a mistyped flag answer at once.
+Imports nothing that is slow to load, so that --help and a mistyped flag answer at once.
 """
 
 import argparse
@@ -14,20 +14,22 @@ from utils.argument_types import number
 from utils.errors import InputError, tell
 from utils.signals import first_signal_stops
 
-FINE, FAILED, REFUSED = 0, 1, 2  # exit codes: all well; something failed on the way; refused before any work
-MOST_PROCESSES = 61  # what a pool takes on Windows
+FINE, FAILED, REFUSED = 0, 1, 2  # exit codes: all well; something failed during the work; refused before any work
+MOST_PROCESSES = 61  # limit of a process pool on Windows
 HELP_WIDTH = 100  # columns of --help
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Shows a default only where there is one to show and the text does not name it already; keeps the lines of an
-    epilog or description that are indented, such as examples and tables."""
+    """Help formatter that shows a default only if there is one and the text does not name it already.
+
+    It keeps indented lines of an epilog or description as they are, such as examples and tables.
+    """
 
     def __init__(self, prog):
         super().__init__(prog, max_help_position=28, width=HELP_WIDTH)
 
     def _get_help_string(self, action):
-        if action.default is argparse.SUPPRESS:  # a command that takes the value from elsewhere has no default to show
+        if action.default is argparse.SUPPRESS:  # the command finds the value itself, so there is no default to show
             return action.help.replace(" (default: %(default)s)", "")
         if action.default is None or action.default is False or action.default == [] or "(default" in action.help:
             return action.help
@@ -44,12 +46,11 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """The parser of every command: says what is wrong in one line, without the usage of all flags before it, and has
-    ``--quiet``."""
+    """The parser of every command: it has ``--quiet``, and reports an error in one line, without all flags' usage."""
 
     def __init__(self, prog, formatter_class=HelpFormatter, **kwargs):
         called = Path(sys.argv[0]).stem
-        if called == "m3dm" or called.startswith("m3dm-"):  # an installed name, as pyproject.toml has it
+        if called == "m3dm" or called.startswith("m3dm-"):  # the name of an installed command, see pyproject.toml
             prog = " ".join([called, *prog.split()[1:]])
         super().__init__(prog, formatter_class=formatter_class, **kwargs)
         self.add_argument(
@@ -82,10 +83,12 @@ def add_workers(parser):
 
 
 def add_target(parser, text):
-    """Add OUT, the folder that a command writes its generated files to: as the only word, or after -o; as ``out``.
+    """Add OUT, the folder for a command's generated files, given as the only positional word or after -o.
+
+    The parsed value is ``out``.
 
     Args:
-        text: help.
+        text: the help text.
     """
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("out", nargs="?", type=Path, action=_Given, metavar="OUT", help=text)
@@ -93,7 +96,7 @@ def add_target(parser, text):
 
 
 class _Given(argparse.Action):
-    """Leaves what -o has set where the word is missing."""
+    """Keeps the value of -o if the positional word is missing."""
 
     def __call__(self, parser, namespace, values, option_string=None):
         if values is not None:
@@ -101,19 +104,19 @@ class _Given(argparse.Action):
 
 
 def available_cores():
-    """Number of cores that this process may use, at most what a pool of processes takes."""
+    """Number of cores that this process may use, at most MOST_PROCESSES."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores, MOST_PROCESSES)
 
 
 def run_command(program, args, work, goes_on="interrupted"):
-    """Do a command's work, and turn what stops it into one line on stderr and an exit code.
+    """Run a command's work; an error or interruption becomes one line on stderr and an exit code.
 
     Args:
         program: name before each message, such as "rescore.py".
-        args: parsed options of a ``Parser``; ``args.quiet`` holds for the whole work.
-        work: function of ``args``; returns an exit code.
-        goes_on: what an interrupted user is told.
+        args: parsed options of a ``Parser``; ``args.quiet`` applies to the whole work.
+        work: function of ``args`` that returns an exit code.
+        goes_on: message after an interruption.
 
     Returns:
         Exit code: that of ``work``; REFUSED after InputError; FAILED after OSError, Ctrl-C or SIGTERM.

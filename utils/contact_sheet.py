@@ -1,5 +1,7 @@
-"""A contact sheet: every part's picture, its depth in colour, and the scan's outline on the picture, so that a
-person sees whether they fit."""
+"""A contact sheet: each part's picture, its depth in colour, and the scan's outline drawn on the picture.
+
+It lets a person see whether picture and scan fit.
+"""
 
 from concurrent.futures import ProcessPoolExecutor
 from itertools import islice, repeat
@@ -19,22 +21,22 @@ LINE, DEFECT, MISSING = (
     (255, 0, 200),
     (255, 220, 0),
     (70, 70, 70),
-)  # colours of the outline, of the mask, of pixels that were not measured
+)  # colours of the outline, of the mask, and of pixels that were not measured
 PAPER, INK, FAINT = (255, 255, 255), (20, 20, 20), (110, 110, 110)
 GAP, TEXT = 14, 15  # pixels
 PANEL_GAP = 3
-ROOM = 1.6  # times what was measured is shown of the image, so that a part beside its scan is seen
-BROAD = 240  # panels of this width have lines of three pixels, narrower ones of one
-FRAME = 0.06  # of the sides: where the ground is expected
-GROUND = 0.3  # of the frame's pixels that have to be measured for the ground to be looked for
-CLEAR = 6.0  # times the ground's spread: where the part begins
-# of the height that parts ground and part best: where the part begins at the least, so that the line runs along its
-# foot
+ROOM = 1.6  # the shown window is this many times as large as the measured area, so that misplaced parts are visible
+BROAD = 240  # panels of at least this width have lines of three pixels, narrower ones of one
+FRAME = 0.06  # width of the frame in which the ground is expected, as a share of the shorter side
+GROUND = 0.3  # share of the frame's pixels that has to be measured; otherwise no ground is searched
+CLEAR = 6.0  # the part begins at this many times the ground's spread
+# the part begins at least at this share of the height that separates ground and part best, so that the outline runs
+# along its foot
 FOOT = 0.1
 
 
 class Page(NamedTuple):
-    """Layout of a page: width of a panel in pixels, parts side by side, parts below each other."""
+    """Layout of a page: width of a panel in pixels, number of parts side by side, number of parts in a column."""
 
     panel: int
     columns: int
@@ -42,14 +44,14 @@ class Page(NamedTuple):
 
 
 class Tile(NamedTuple):
-    """A part on the sheet."""
+    """One part on the sheet."""
 
     panels: np.ndarray  # [h, 3 w + gaps, 3] uint8
-    texts: tuple  # lines below
+    texts: tuple  # lines of text below the panels
 
 
 def layout_for(count):
-    """Page for ``count`` parts: the fewer, the larger."""
+    """Page for ``count`` parts; fewer parts are shown larger."""
     return (
         Page(460, 1, 1)
         if count == 1
@@ -62,12 +64,14 @@ def layout_for(count):
 
 
 def write_contact_sheet(folder, names, title, labels, workers=1):
-    """Write contact_sheet.png, or contact_sheet_1.png … where the parts need several pages, into ``folder``; older
-    pages go.
+    """Write contact_sheet.png into ``folder``, or contact_sheet_1.png … for several pages; older pages are deleted.
 
     Args:
-        folder: a defect folder of the layout, with rgb, xyz and perhaps gt. names: of the parts, without suffix.
-        title: first line of each page. labels: {name: text that stands beside the name}.
+        folder: a defect folder of the layout, with rgb, xyz and perhaps gt.
+        names: file names of the parts, without suffix.
+        title: first line of each page.
+        labels: {name: text beside the name}.
+        workers: number of processes.
 
     Returns:
         List of the pages' paths.
@@ -135,8 +139,10 @@ def make_tile(folder, name, width, label=""):
 
 
 def window(measured):
-    """(left, top, share) of the image, each from 0 to 1, that shows what was measured [H, W] with room around; the
-    whole image where that is less than a third larger."""
+    """(left, top, share) of the image, each from 0 to 1: a square window around the measured pixels [H, W].
+
+    If the window would cover more than three quarters of the image's side, it is the whole image.
+    """
     rows, columns = np.flatnonzero(measured.any(1)), np.flatnonzero(measured.any(0))
     if not len(rows):
         return 0.0, 0.0, 1.0
@@ -151,7 +157,7 @@ def window(measured):
 
 
 def facts(xyz, measured):
-    """One line on a scan: size, share measured, extents in millimetres, range of z."""
+    """One line of text on a scan: size, measured share, extents in millimetres, range of z."""
     text = f"{xyz.shape[0]}×{xyz.shape[1]} · {measured.mean():.0%} measured"
     if not measured.any():
         return text
@@ -161,8 +167,7 @@ def facts(xyz, measured):
 
 
 def in_colour(z, measured):
-    """Depth [h, w] as colours [h, w, 3] uint8 over its own middle 96 %: red is near, blue is far, grey was not
-    measured."""
+    """Depth [h, w] as colours [h, w, 3] uint8, scaled to its middle 96 %: red is near, blue far, grey not measured."""
     from matplotlib import colormaps
 
     if not measured.any():
@@ -174,10 +179,10 @@ def in_colour(z, measured):
 
 
 def outline(xyz, measured):
-    """Outline [h, w] bool of a scan: of what stands off the ground where a ground is seen, else of what was measured.
+    """Outline [h, w] bool of a scan: of the pixels that stand off the ground; without a ground, of all measured pixels.
 
-    The ground is the plane through the frame around the image; whether something stands off it is told by the height
-    that parts the pixels into two classes best (Otsu, IEEE Transactions on Systems, Man, and Cybernetics 9, 1979).
+    The ground is the plane through the frame at the image's edge. The height that best splits the pixels into two
+    classes decides what stands off it (Otsu, IEEE Transactions on Systems, Man, and Cybernetics 9, 1979).
     """
     solid = ndimage.binary_opening(
         ndimage.binary_closing(np.pad(measured, 2, mode="edge"), np.ones((3, 3))), np.ones((3, 3))
@@ -198,7 +203,7 @@ def _off_ground(xyz, measured, frame):
     """[h, w] bool: pixels off the plane through the frame; None where nothing stands off clearly."""
     points = xyz[measured & frame].astype(np.float64)
     use = np.ones(len(points), bool)
-    for _ in range(5):  # least squares again and again without what is far off
+    for _ in range(5):  # repeated least squares without the outliers
         design = np.column_stack([points[:, :2], np.ones(len(points))])
         plane = np.linalg.lstsq(design[use], points[use, 2], rcond=None)[0]
         off = np.abs(points[:, 2] - design @ plane)

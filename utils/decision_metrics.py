@@ -1,6 +1,6 @@
-"""Metrics that a user decides by: what is found while hardly any normal pixel, or hardly any good part, is disturbed.
+"""Metrics for decisions: how many defects are found while very few normal pixels or good parts raise a false alarm.
 
-All are shares from 0 to 1, larger is better. A metric that the test set leaves undefined is None.
+All are shares from 0 to 1, larger is better. A metric is None if the test set leaves it undefined.
 
 | name | what it is |
 |---|---|
@@ -24,20 +24,20 @@ _ROUNDING = 1e-9  # 0.07 of 100 parts are 7 parts, though 0.07 * 100 > 7 in bina
 
 
 class OperatingPoint(NamedTuple):
-    """A share of parts judged right, and the score from which on a part fails (``score >= threshold``)."""
+    """The share of parts judged correctly, and the threshold: a part fails if ``score >= threshold``."""
 
     share: float
-    threshold: Optional[float]  # None: above every score of the test set, so that no part of it fails
+    threshold: Optional[float]  # None: the threshold is above every score of the test set, so no part fails
 
 
 def aupimo_per_image(gts, predictions, bounds=AUPIMO_BOUNDS):
     """Area under the per-image overlap curve of each defective image.
 
-    At a threshold, the false-positive rate is the mean, over the normal images (no defective pixel), of the share of
-    their pixels at or above it; the overlap of a defective image is the share of its defective pixels at or above it.
-    The overlap is averaged over the logarithm of the false-positive rate between ``bounds``. Every distinct score of
-    the normal images is a threshold (the published implementation takes many evenly spaced ones; the difference shrinks
-    with their number).
+    At a threshold, the false-positive rate is the share of a normal image's pixels at or above it, averaged over the
+    normal images (those without a defective pixel). The overlap of a defective image is the share of its defective
+    pixels at or above it. The overlap is averaged over the logarithm of the false-positive rate between ``bounds``.
+    Every distinct score of the normal images is a threshold. (The published implementation uses many evenly spaced
+    thresholds; the difference shrinks with their number.)
 
     Args:
         gts: sequence of n [H, W] masks, non-zero where defective.
@@ -45,8 +45,8 @@ def aupimo_per_image(gts, predictions, bounds=AUPIMO_BOUNDS):
         bounds: (lowest, highest) false-positive rate.
 
     Returns:
-        [n] float64 from 0 to 1, nan for normal images; or None where there is no defective image, or where the normal
-        images have too few pixels to show the lowest rate (it needs 1 / ``bounds[0]`` of them: two 224×224 images).
+        [n] float64 from 0 to 1, nan for normal images. None if there is no defective image, or if the normal images
+        have too few pixels for the lowest rate (1 / ``bounds[0]`` are needed: two 224×224 images).
 
     Raises:
         ValueError: the bounds are not 0 < lowest < highest <= 1, or a score of a normal image is NaN.
@@ -81,7 +81,7 @@ def aupimo(gts, predictions, bounds=AUPIMO_BOUNDS):
 
 
 def _false_positive_rates(normal):
-    """(distinct scores of n images, from the highest; mean share of an image's pixels at or above each)."""
+    """(distinct scores of n images, highest first; for each, the mean share of an image's pixels at or above it)."""
     scores = np.concatenate(normal)
     if np.isnan(scores).any():
         raise ValueError("a score of a normal image is NaN")
@@ -93,10 +93,9 @@ def _false_positive_rates(normal):
 
 
 def _overlap(scores, thresholds):
-    """Share of the ``scores`` [m] at or above each of the ``thresholds`` [t], those equal to one counting one half:
-    [t].
+    """For each of the ``thresholds`` [t], the share of ``scores`` [m] above it plus half the share equal to it: [t].
 
-    The one half is what the trapezoid rule makes of the step at a threshold.
+    The half follows from the trapezoid rule at the curve's step.
     """
     ordered = np.sort(scores)
     below = np.searchsorted(ordered, thresholds, side="left") + np.searchsorted(ordered, thresholds, side="right")
@@ -104,31 +103,31 @@ def _overlap(scores, thresholds):
 
 
 def good_passed(labels, scores, miss_rate):
-    """PG: how many good parts pass where at most ``miss_rate`` of the defective ones pass as well.
+    """PG: the share of good parts that pass while at most ``miss_rate`` of the defective parts pass.
 
     Args:
         labels: [n], 0 good, 1 defective.
         scores: [n], larger = more anomalous.
-        miss_rate: share of the defective parts, 0 to below 1; with m of them, floor(miss_rate · m) may pass.
+        miss_rate: share of the defective parts, at least 0 and below 1; of m parts, floor(miss_rate · m) may pass.
 
     Returns:
-        OperatingPoint, or None where only one class is present.
+        OperatingPoint, or None if only one class is present.
 
     Raises:
-        ValueError: a rate outside 0 to 1, or a NaN score.
+        ValueError: the rate is out of range, or a score is NaN.
     """
     split = _split(labels, scores, miss_rate)
     if split is None:
         return None
     good, defective = split
-    threshold = np.sort(defective)[_allowed(miss_rate, len(defective))]  # ties with it fail
+    threshold = np.sort(defective)[_allowed(miss_rate, len(defective))]  # a score equal to it fails
     return OperatingPoint(float(np.mean(good < threshold)), float(threshold))
 
 
 def defective_failed(labels, scores, false_alarm_rate):
-    """PB: how many defective parts fail where at most ``false_alarm_rate`` of the good ones fail as well.
+    """PB: the share of defective parts that fail while at most ``false_alarm_rate`` of the good parts fail.
 
-    Args, returns and errors as :func:`good_passed`; with m good parts, floor(false_alarm_rate · m) may fail.
+    Args, returns and errors as :func:`good_passed`; of m good parts, floor(false_alarm_rate · m) may fail.
     """
     split = _split(labels, scores, false_alarm_rate)
     if split is None:
@@ -149,5 +148,5 @@ def _split(labels, scores, rate):
 
 
 def _allowed(rate, count):
-    """How many of ``count`` parts a rate allows."""
+    """The number of parts that a rate allows among ``count`` parts."""
     return int(np.floor(rate * count + _ROUNDING))

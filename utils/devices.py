@@ -1,4 +1,4 @@
-"""Which torch device a command uses: the one home of what ``--device`` means."""
+"""The torch device that ``--device`` selects; all commands use this function."""
 
 import torch
 
@@ -8,18 +8,18 @@ from utils.errors import InputError
 def choose_device(name, local_rank=None):
     """The torch device that ``--device`` names.
 
-    ``auto`` is CUDA where torch sees a GPU, else the CPU. MPS is used only where it is named, since nothing was ever
+    ``auto`` is CUDA if torch sees a GPU, else the CPU. MPS is used only if it is named, since the project was never
     run on it.
 
     Args:
         name: auto, cpu, cuda or mps.
-        local_rank: number of this process on its host, where a training runs in several; each needs a GPU of its own.
+        local_rank: number of this process on its host if a training runs in several processes; each needs its own GPU.
 
     Returns:
-        torch.device; with ``local_rank`` and CUDA the GPU of that number, which also becomes torch's current one.
+        torch.device; with ``local_rank`` and CUDA, the GPU of that number, which also becomes torch's current device.
 
     Raises:
-        InputError: the device is not there, or there are too few GPUs for the processes of this host.
+        InputError: the device is not available, or this host has fewer GPUs than processes.
     """
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":

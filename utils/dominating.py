@@ -1,20 +1,20 @@
-"""Whether one test part alone sets the scale on which the add-on's statistics are normalised over the test set."""
+"""Detects a test part that alone sets the scale on which the add-on normalises statistics over the test set."""
 
 import numpy as np
 
 import scoring_addon
 
-LEFT = 0.1  # share of the scale that all other parts take together: less is worth a word
-FEWEST = 4  # test parts: among fewer, a defective part may well lie far from the others
+LEFT = 0.1  # warn if all other parts together take less than this share of the scale
+FEWEST = 4  # test parts: with fewer, a defective part may well lie far from the others
 NORMALISED = ("partial", "full", "disagreement")  # scorings whose statistics are normalised
 
 
 def dominating_part(paths, scored, topk=scoring_addon.DEFAULTS.topk):
-    """A warning that names the part which alone decides how all other parts' scores are spread; None if none does.
+    """A warning that names the part which alone sets the scale of all other parts' scores; None if no part does.
 
     The add-on maps the smallest value of a statistic in the test set to 0 and the largest to 1 (section 3.6 of the
-    paper). One part with a huge value takes the 1, and all others end up close to 0, hardly told apart. The warning
-    comes where the others share less than a tenth of the range from 0 to 1. S_base and Q95 of the map are looked at.
+    paper). If one part has a huge value, it becomes 1, and all others end up close to 0, so they hardly differ. The
+    warning is given if the others take less than a tenth of the range from 0 to 1. It checks S_base and Q95 of the map.
 
     Args:
         paths: names of the n parts.
@@ -22,7 +22,7 @@ def dominating_part(paths, scored, topk=scoring_addon.DEFAULTS.topk):
         topk: number of largest pixels that S_base averages.
 
     Returns:
-        One sentence, or None: also where no scoring normalises, or there are fewer than 4 parts.
+        One sentence, or None; always None if no scoring normalises, or if there are fewer than 4 parts.
     """
     maps = next((scored[name].predictions for name in NORMALISED if name in scored), None)
     if maps is None or len(maps) < FEWEST:

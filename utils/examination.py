@@ -1,8 +1,8 @@
-"""One examination of a data set before a run: every file is read, and all that would stop the run or spoil its
-results is listed at once.
+"""Examines a data set before a run: reads every file, and lists all that would stop the run or spoil its results.
 
-``main.py``, ``tools/check_dataset.py`` and the data sets' classes read with the same functions, and read as the
-examination has settled. It refuses nothing: who calls it decides from ``Examination.faults``.
+``main.py``, ``tools/check_dataset.py`` and the data set classes use the same reading functions. A run reads the files
+with the ``Reading`` that the examination found. The examination refuses nothing; its caller decides from
+``Examination.faults``.
 """
 
 import json
@@ -20,8 +20,8 @@ from utils.pairing import GOOD, SUFFIXES, defect_folders, pair, part_files
 from utils.part_facts import VERSION, Facts, Job, read_part
 from utils.signals import begin_worker, beginning_workers
 
-EXAMPLES = 10  # texts kept of each kind
-FEW_JOBS = 4  # up to so many are done without other processes
+EXAMPLES = 10  # number of texts kept of each kind
+FEW_JOBS = 4  # up to this number of jobs, no other processes are started
 TITLES = {
     "pairing": "files that do not pair",
     "folders": "folders that are missing or empty",
@@ -61,23 +61,23 @@ class Group(NamedTuple):
     kind: str
     category: str
     count: int
-    examples: tuple  # of texts that name the file, the first ones
+    examples: tuple  # the first texts; each names the file
 
 
 class Category(NamedTuple):
-    """What was found in one category."""
+    """The findings in one category."""
 
     name: str
-    rows: tuple  # of Row, one a defect folder
-    faults: tuple  # of Group: would stop a run, or make its numbers wrong
-    warnings: tuple  # of Group: may spoil a run's numbers
-    notes: tuple  # of Group: what was assumed
-    reading: Reading  # how a run has to read the category
-    has_masks: bool  # every defective test part has a mask; else pixel metrics are undefined
+    rows: tuple  # Rows, one per defect folder
+    faults: tuple  # Groups that would stop a run, or make its numbers wrong
+    warnings: tuple  # Groups that may spoil a run's numbers
+    notes: tuple  # Groups of assumptions
+    reading: Reading  # how a run has to read the category's files
+    has_masks: bool  # whether every defective test part has a mask; if not, pixel metrics are undefined
 
 
 class Examination(NamedTuple):
-    """What was found in a data set."""
+    """The findings in a data set."""
 
     categories: tuple  # of Category
 
@@ -103,7 +103,7 @@ class Examination(NamedTuple):
 
     @property
     def faulty(self):
-        """{category: its first fault, and how many more there are}, of those that have any."""
+        """{category: its first fault, and the number of further ones}, for the categories with faults."""
         found = {}
         for category in self.categories:
             if category.faults:
@@ -120,11 +120,11 @@ def examine(
     Args:
         dataset_path: folder of the categories.
         categories: names of their folders.
-        splits: those that a run reads.
+        splits: splits that a run reads.
         options: Options.
-        workers: processes.
-        progress: whether to show a bar (on a terminal only).
-        cache_path: JSON file that keeps what was found; files of the same name, size and time are not read again.
+        workers: number of processes.
+        progress: whether to show a progress bar (on a terminal only).
+        cache_path: JSON file that keeps the facts found; files with the same name, size and time are not read again.
             None: nothing is kept.
     """
     return Examination(tuple(examine_each(dataset_path, categories, splits, options, workers, progress, cache_path)))
@@ -133,7 +133,7 @@ def examine(
 def examine_each(
     dataset_path, categories, splits=("train", "test"), options=Options(), workers=1, progress=True, cache_path=None
 ):
-    """As :func:`examine`; yields a Category as soon as it is done."""
+    """As :func:`examine`, but yields each Category as soon as it is done."""
     cache, pool = _Cache(cache_path), None
     try:
         for name in categories:
@@ -142,7 +142,7 @@ def examine_each(
                 pool = ProcessPoolExecutor(workers, initializer=begin_worker)
             facts = cache.read(jobs, pool, name if progress else None)
             missing = settle_missing(facts)
-            if missing:  # found in some files; the others may hold it too, less often
+            if missing:  # found in some files; other files may contain it too, only less often
                 again = [i for i, fact in enumerate(facts) if fact.missing != missing]
                 known = cache.read([jobs[i]._replace(missing=missing) for i in again], pool, name if progress else None)
                 for i, fact in zip(again, known):
@@ -150,13 +150,12 @@ def examine_each(
             yield _category(Path(dataset_path), name, rows, facts, findings, options, missing)
     finally:
         if pool:
-            pool.shutdown(cancel_futures=True)  # not "with": after an interruption that would read all the rest
+            pool.shutdown(cancel_futures=True)  # "with" would read all remaining files after an interruption
         cache.write()
 
 
 def lines(groups, shown=3):
-    """Texts for the screen: a kind that was found once in a line of its own, others with their count and the first
-    ``shown`` examples."""
+    """Lines for the screen: a single finding as its text, several of a kind as their count and ``shown`` examples."""
     out = []
     for group in groups:
         if group.count == 1:
@@ -207,7 +206,7 @@ def _list(folder, splits, options):
             findings += [("fault", "pairing", text) for text in pairing.problems] + [
                 (_level(note), *note) for note in pairing.notes
             ]
-            # a run does not read masks of good parts; those that are there are looked at
+            # a run does not read masks of good parts, but the examination checks them
             own = {} if defective or split == "train" else {p.stem: p for p in part_files(defect, "gt")}
             parts = []
             for files in (*pairing.parts, *pairing.incomplete):
@@ -232,7 +231,7 @@ def _list(folder, splits, options):
 
 
 def _others(folder, splits):
-    """Folders of a category that a run does not read and that hold parts."""
+    """Folders of a category that contain parts but that a run does not read."""
     return sorted({d.parents[1] for d in folder.glob("[!.]*/*/rgb") if d.parents[1].name not in splits})
 
 
@@ -261,7 +260,7 @@ def _category(root, name, rows, facts, findings, options, missing):
 
 
 class _Cache:
-    """What earlier examinations found, in a JSON file."""
+    """The facts that earlier examinations found, in a JSON file."""
 
     def __init__(self, path):
         self.path, self.known, self.changed = path and Path(path), {}, False
@@ -270,10 +269,10 @@ class _Cache:
             if content.get("version") == VERSION:
                 self.known = content["parts"]
         except (OSError, ValueError, KeyError, AttributeError):
-            pass  # none, or a damaged one: everything is read
+            pass  # there is no file, or it is damaged: all files are read
 
     def read(self, jobs, pool, label):
-        """[Facts] of the Jobs, from the cache where their files are as they were."""
+        """[Facts] of the Jobs, from the cache if their files have not changed."""
         stamps = [_stamp(job) if self.path else None for job in jobs]
         keys = [json.dumps(job) for job in jobs]
         out = [self._look_up(key, stamp) for key, stamp in zip(keys, stamps)]
@@ -314,11 +313,11 @@ class _Cache:
             try:
                 atomic_write_text(self.path, json.dumps({"version": VERSION, "parts": self.known}) + "\n")
             except OSError:
-                pass  # it only saves time; whoever writes results says what is wrong with the disk
+                pass  # the cache only saves time; writing the results will report a problem with the disk
 
 
 def _stamp(job):
-    """[[size, time]] of a Job's files; None where one cannot be looked at."""
+    """[[size, time]] of a Job's files; None if a file cannot be accessed."""
     try:
         return [[s.st_size, s.st_mtime_ns] for s in (os.stat(path) for path in job[:3] if path)]
     except OSError:

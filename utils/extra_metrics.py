@@ -1,4 +1,4 @@
-"""Metrics beyond the tables' three, of several scorings of one category; each distinct pixel map is measured once."""
+"""Metrics in addition to the three in the tables, for several scorings of one category."""
 
 import numpy as np
 
@@ -24,19 +24,21 @@ EXTRA_METRICS = (
 
 
 def extra_metrics(labels, gts, scored, names):
-    """Metrics beyond the tables' three.
+    """Metrics in addition to the three in the tables.
 
     Args:
         labels: [n] image labels.
-        gts: n masks [H, W], or None where masks are missing: pixel metrics are None then.
-        scored: {scoring: Scored}; scorings that share a list of maps share its pixel metrics.
-        names: of au_pro_<percent> (false-positive rate up to <percent> %, all distinct thresholds), aupimo, pixel_ap,
-            image_ap (average precision), image_f1_max, pg_<percent> (good parts passed while at most <percent> % of the
-            defective ones pass) and pb_<percent> (defective parts failed while at most <percent> % of the good ones
-            fail); EXTRA_METRICS are the usual ones.
+        gts: n masks [H, W]; None if masks are missing, then pixel metrics are None.
+        scored: {scoring: Scored}; the pixel metrics of a shared list of maps are computed once.
+        names: names of metrics; EXTRA_METRICS are the usual ones:
+            au_pro_<percent>: AU-PRO up to a false-positive rate of <percent> %, with all distinct thresholds;
+            aupimo; pixel_ap and image_ap: average precision; image_f1_max;
+            pg_<percent>: good parts that pass while at most <percent> % of the defective parts pass;
+            pb_<percent>: defective parts that fail while at most <percent> % of the good parts fail.
 
     Returns:
-        {scoring: {name: (value, threshold)}}; value None where undefined, threshold only for F1-max, pg and pb.
+        {scoring: {name: (value, threshold)}}; the value is None if undefined, and only image_f1_max, pg and pb have a
+        threshold.
     """
     known, out = {}, {}
     for scoring, (image_preds, maps) in scored.items():
@@ -50,7 +52,7 @@ def extra_metrics(labels, gts, scored, names):
 
 
 def _pixel_metrics(gts, maps, names):
-    """{name: value} of those of ``names`` that are pixel metrics; the AU-PROs share one curve."""
+    """{name: value} of the pixel metrics in ``names``; all AU-PROs are computed from one curve."""
     if gts is None:
         return {name: None for name in names if name.startswith("au_pro_") or name in ("aupimo", "pixel_ap")}
     limits = {name: int(name.removeprefix("au_pro_")) / 100 for name in names if name.startswith("au_pro_")}

@@ -1,4 +1,4 @@
-"""Writing files so that a reader never meets half of one, whatever happens in between."""
+"""Writes files so that a reader never sees an incomplete one, even if the program is killed."""
 
 import contextlib
 import hashlib
@@ -16,8 +16,7 @@ TEMPORARY = re.compile(r"\..+\.(\d+)@([^@]+)\.[^.]+\.tmp")
 
 @contextlib.contextmanager
 def atomic_path(path):
-    """Yield a temporary path beside ``path``; it takes the final name only if the block succeeds, with its content
-    on disk."""
+    """Yield a temporary path beside ``path``; if the block succeeds, the file is fsync'ed and renamed to ``path``."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(
@@ -38,8 +37,10 @@ def atomic_path(path):
 
 
 def atomic_write_text(path, text):
-    """Write ``text`` (UTF-8, newlines as given, bytes read with surrogateescape as they were) to ``path`` in one
-    step."""
+    """Write ``text`` as UTF-8 to ``path`` in one step.
+
+    Newlines are kept as given; bytes that were read with surrogateescape are written unchanged.
+    """
     with atomic_path(path) as temporary:
         with open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
             file.write(text)
@@ -47,7 +48,7 @@ def atomic_write_text(path, text):
 
 def remove_leftovers(folder):
     """Remove temporary files below ``folder`` that killed processes of this host left behind; returns their paths."""
-    import psutil  # here, since patches/ uses this module in environments that have numpy alone
+    import psutil  # imported here, since patches/ uses this module where only numpy may be installed
 
     gone = []
     for path in Path(folder).rglob(".*.tmp"):
@@ -83,7 +84,7 @@ def sha256_of(path):
 
 
 def host():
-    """This machine's name, fit for a file name."""
+    """This machine's name, with all characters safe for a file name."""
     return re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())
 
 

@@ -1,6 +1,6 @@
-"""From a scan of a part lying on a plane to the part alone: plane removal, square padding, largest cluster.
+"""Isolates a part that lies on a plane in a scan: plane removal, largest cluster, square padding.
 
-Steps and constants are those of the released M3DM's preprocessing of MVTec 3D-AD; distances are metres.
+Steps and constants are those of the released M3DM's preprocessing of MVTec 3D-AD. Distances are in metres.
 """
 
 from typing import NamedTuple
@@ -10,44 +10,43 @@ import numpy as np
 from utils.clusters import largest_cluster
 from utils.errors import InputError
 
-FRAME = 10  # pixels around the picture in which only the plane is expected
-PLANE_THRESHOLD, PLANE_BAND = 0.004, 0.005  # of the search; of the removal
+FRAME = 10  # width in pixels of the frame at the image's edge, in which only the plane is expected
+PLANE_THRESHOLD, PLANE_BAND = 0.004, 0.005  # distance to the plane in the search, and in the removal
 DRAWS, DRAW_SIZE = 1000, 50
-PLANE_SHARE = 0.5  # of the frame's points that have to lie on the plane
+PLANE_SHARE = 0.5  # share of the frame's points that has to lie on the plane
 EPS, MIN_POINTS = 0.006, 30
 STEP = 100  # sides are rounded up to a multiple of this
 
 
 class Isolated(NamedTuple):
-    """The part alone."""
+    """A part without its background."""
 
     rgb: np.ndarray
     xyz: np.ndarray
-    touching: int  # of the part's points in the frame
-    off_plane: int  # points off the plane, in the part or not
-    points: int  # of the part
+    touching: int  # number of the part's points in the frame
+    off_plane: int  # number of points off the plane, in the part or not
+    points: int  # number of the part's points
 
 
 def isolate(rgb, xyz, seed=0, keep_touching=False):
-    """The part alone; everything else that was measured becomes 0 in rgb and xyz. Pixels without a measurement keep
-    their rgb.
+    """Isolate the part: all other measured pixels become 0 in rgb and xyz; pixels without a point keep their rgb.
 
     Args:
         rgb: [H, W, 3] uint8.
         xyz: [H, W, 3] float32, 0 where nothing was measured.
-        seed: of the search for the plane.
-        keep_touching: a part that touches the frame is no error.
+        seed: seed of the search for the plane.
+        keep_touching: if True, a part that touches the frame is no error.
 
     Returns:
         Isolated, with new arrays.
 
     Raises:
-        InputError: without a file's name, that is the caller's to add. There is no plane: fewer than 50 of the
-        frame's pixels
-            are measured, or fewer than half of these lie within 0.004 m of the best plane. Nothing is left: off the
-            plane no 30 points lie within 0.006 m of one. The part touches the frame: a point of the largest cluster
-            lies within 10 pixels of the picture's edge, so that the part may be cut off and the plane be bent
-            towards it.
+        InputError: for one of three reasons; the caller has to add the file's name.
+            There is no plane: fewer than 50 of the frame's pixels are measured, or fewer than half of these lie within
+            0.004 m of the best plane.
+            Nothing is left: off the plane, no point has 30 points within 0.006 m.
+            The part touches the frame: a point of the largest cluster lies within 10 pixels of the image's edge, so the
+            part may be cut off, and the fitted plane may be tilted towards it.
     """
     measured = xyz.any(axis=2)
     frame = np.ones(measured.shape, bool)
@@ -81,10 +80,11 @@ def isolate(rgb, xyz, seed=0, keep_touching=False):
 def find_plane(points, seed=0):
     """Plane through most of the points by RANSAC: the draw with the most points within 0.004 m, refitted to these.
 
-    Own code, since it is the fastest and needs no large library. The frame of a scan of 900×900 pixels (35,000 points),
-    one thread, the same points of the plane removed by all three: with a tenth of the frame off the plane 0.1 s of
-    processor time here, 0.6 s by Open3D 0.20, 2.5 s by scikit-learn 1.9's RANSACRegressor; with all of it on the plane
-    0.10, 0.01 and 0.04 s, since the libraries stop early. Each of them takes another second of imports per process.
+    This is own code, since it is the fastest and needs no large library. It was compared on the frame of a scan of
+    900×900 pixels (35,000 points) with one thread; all three removed the same points. With a tenth of the frame off the
+    plane, this code took 0.1 s of processor time, Open3D 0.20 took 0.6 s, and RANSACRegressor of scikit-learn 1.9 took
+    2.5 s. With the whole frame on the plane, they took 0.10, 0.01 and 0.04 s, since the libraries stop early. Importing
+    a library takes another second per process.
 
     Args:
         points: [N, 3] float64.
@@ -105,7 +105,7 @@ def find_plane(points, seed=0):
     normals, offsets = _fit(draws)
     found = np.array(
         [np.count_nonzero(np.abs(points @ n - o) <= PLANE_THRESHOLD) for n, o in zip(normals, offsets)]
-    )  # one by one stays in cache
+    )  # one plane at a time, so that the data stays in the cache
     best = found.argmax()
     if found[best] < PLANE_SHARE * len(points):
         raise InputError(
@@ -126,8 +126,10 @@ def _fit(groups):
 
 
 def pad_square(array):
-    """[H, W, ...] centred in zeros: a square whose side is the larger of H and W, rounded up to the next 100; an odd
-    row or column of the padding is at the bottom or right."""
+    """Pad [H, W, ...] with zeros to a square whose side is the larger of H and W, rounded up to the next 100.
+
+    The array is centred; an odd row or column of padding goes to the bottom or right.
+    """
     height, width = array.shape[:2]
     side = -(-max(height, width) // STEP) * STEP
     top, left = (side - height) // 2, (side - width) // 2

@@ -1,11 +1,11 @@
-"""Tables at the end of --help: what each scoring computes, and what each fix switches off."""
+"""Tables at the end of --help: what each scoring computes, and which defect each fix removes."""
 
 import textwrap
 
 from utils.commands import HELP_WIDTH
 from utils.scorings import ALL
 
-NAME_WIDTH = 19  # columns of a name, with the blanks before and behind it
+NAME_WIDTH = 19  # columns of a name, with the blanks before and after it
 
 
 def scoring_table():
@@ -16,7 +16,7 @@ def scoring_table():
 
 
 def fix_table(fixes):
-    """The fixes {name: text}, one per paragraph."""
+    """The table of the fixes {name: text}, one per paragraph."""
     return "defects of the release; name for --fix, what it changes (what the release does)\n" + _table(fixes)
 
 
@@ -29,7 +29,7 @@ def _table(rows):
 
 
 def shorten_scoring(group):
-    """Let the help of a group's --scoring name the scorings and leave their description to ``scoring_table``."""
+    """Shorten the help of a group's --scoring to the scorings' names, since ``scoring_table`` describes them."""
     for action in group._group_actions:
         if "--scoring" in action.option_strings:
             names = [name for name in action.choices if name != "all"]

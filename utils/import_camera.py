@@ -1,8 +1,8 @@
 """The pinhole camera: intrinsics from the command line or a file, and points from depth.
 
-A pixel (u, v) (column and row from 0, its centre at whole numbers) with depth d shows the point d · ((u - cx) / fx,
-(v - cy) / fy, 1). Hartley and Zisserman, Multiple View Geometry, chapter 6. Depth is along the optical axis, as
-depth cameras deliver it, not along the ray.
+Pixel (u, v) is column u and row v, counted from 0; pixel centres are at whole numbers. With depth d it shows the point
+d · ((u - cx) / fx, (v - cy) / fy, 1). See Hartley and Zisserman, Multiple View Geometry, chapter 6. Depth is measured
+along the optical axis, as depth cameras deliver it, not along the ray.
 """
 
 import json
@@ -14,9 +14,9 @@ import yaml
 
 from utils.errors import InputError
 
-ASPECT_TOLERANCE = 0.02  # sizes whose aspects differ by less show the same view
-OFF_CENTRE = 0.25  # a principal point further from the middle, in sides of the image, is worth a word
-SHIFT = 1.0  # pixels that lens distortion may move the image's corner without a word
+ASPECT_TOLERANCE = 0.02  # images whose aspect ratios differ by less are taken to show the same view
+OFF_CENTRE = 0.25  # note a principal point farther from the middle than this share of the image's side
+SHIFT = 1.0  # note a lens distortion that moves the image's corner by more than this many pixels
 
 
 class Intrinsics(NamedTuple):
@@ -26,16 +26,16 @@ class Intrinsics(NamedTuple):
     fy: float
     cx: float
     cy: float
-    size: tuple | None = None  # (height, width) that they are for, where known
-    unit: float | None = None  # metres per count of the depth image, where the file says it
-    notes: tuple = ()  # what was assumed
+    size: tuple | None = None  # (height, width) of the images they are for, if known
+    unit: float | None = None  # metres per count of the depth image, if the file says it
+    notes: tuple = ()  # texts on what was assumed
 
 
 def intrinsics_from(words):
     """Intrinsics from the words of ``--intrinsics``: four numbers fx fy cx cy, or one file (see ``read_intrinsics``).
 
     Raises:
-        InputError: neither, or numbers that are no camera's.
+        InputError: the words are neither, or the numbers cannot be a camera's.
     """
     if len(words) == 1 and not _is_number(words[0]):
         return read_intrinsics(words[0])
@@ -50,13 +50,16 @@ def intrinsics_from(words):
 def read_intrinsics(path):
     """Intrinsics from a JSON or YAML file.
 
-    Read are: fx, fy and cx, cy or ppx, ppy (RealSense, Zivid), in capital letters too; ``intrinsic_matrix`` of nine
-    numbers (Open3D, also its reader of Azure Kinect recordings), column by column or row by row; ``K``, ``k``,
-    ``P``, ``p`` and ``camera_matrix`` of ROS's camera_info, and OpenCV's; with width, height and depth_scale where
-    they are there. They may lie deeper in the file.
+    These forms are read, at any depth of the file:
+
+    - fx, fy and cx, cy or ppx, ppy (RealSense, Zivid), also in capital letters;
+    - ``intrinsic_matrix`` of nine numbers (Open3D and its Azure Kinect reader), column by column or row by row;
+    - ``K``, ``k``, ``P``, ``p`` and ``camera_matrix`` of ROS's camera_info and of OpenCV.
+
+    Width, height and depth_scale are read as well if they are there.
 
     Raises:
-        InputError: unreadable, no intrinsics in it, or several that differ.
+        InputError: the file is unreadable, has no intrinsics, or has several that differ.
     """
     path = Path(path)
     try:
@@ -98,11 +101,12 @@ def read_intrinsics(path):
 
 
 def fit_to(camera, size, path):
-    """``camera`` for a depth image of ``size`` (height, width): scaled where the intrinsics are for another size of
-    the same aspect.
+    """``camera`` for a depth image of ``size`` (height, width); it is scaled if it is for another size.
+
+    ``path`` names the image in messages.
 
     Raises:
-        InputError: another aspect, or the principal point lies outside the image. ``path`` names the image.
+        InputError: the aspect ratios differ, or the principal point lies outside the image.
     """
     height, width = size
     if camera.size and camera.size != size:
@@ -137,25 +141,25 @@ def fit_to(camera, size, path):
 
 
 def same_aspect(size, other):
-    """Whether two sizes (height, width) differ in aspect by less than 2 %."""
+    """Whether the aspect ratios of two sizes (height, width) differ by less than 2 %."""
     return abs(size[0] * other[1] / (size[1] * other[0]) - 1) < ASPECT_TOLERANCE
 
 
 def points_from_depth(depth, camera):
-    """Points [H, W, 3] float64 of a depth image [H, W], in its unit; a depth of NaN gives NaN."""
+    """Points [H, W, 3] float64 of a depth image [H, W], in the image's unit; a depth of NaN gives NaN."""
     depth = np.asarray(depth, np.float64)
     u, v = np.arange(depth.shape[1]), np.arange(depth.shape[0])[:, None]
     return np.stack([(u - camera.cx) / camera.fx * depth, (v - camera.cy) / camera.fy * depth, depth], axis=-1)
 
 
 def _load_yaml(text):
-    """First document of a YAML file, OpenCV's dialect too."""
+    """First document of a YAML file; OpenCV's dialect is understood too."""
     lines = [line.replace("!!opencv-matrix", "") for line in text.splitlines() if not line.startswith("%YAML:")]
     return next((document for document in yaml.safe_load_all("\n".join(lines)) if document is not None), None)
 
 
 def _nodes(content):
-    """All dictionaries in ``content``, outer ones first."""
+    """Yield all dictionaries in ``content``, outer ones first."""
     if isinstance(content, dict):
         yield content
     for child in content.values() if isinstance(content, dict) else content if isinstance(content, list) else ():
@@ -163,7 +167,7 @@ def _nodes(content):
 
 
 def _from_node(node):
-    """Intrinsics that stand in one dictionary, else None."""
+    """The Intrinsics in one dictionary; None if it has none."""
     low = {str(name).lower(): value for name, value in node.items()}
     size = _first(low, ("height", "image_height")), _first(low, ("width", "image_width"))
     size = (int(size[0]), int(size[1])) if all(size) else None
@@ -181,7 +185,7 @@ def _from_node(node):
     camera = Intrinsics(matrix[0], matrix[4], matrix[2], matrix[5], **common)
     projection = _numbers(low.get("p", low.get("projection_matrix")), 12)
     if any(bend) and projection and projection[0]:
-        # depth images of ROS come rectified: P is theirs, K that of the raw image
+        # depth images of ROS are rectified: P belongs to them, and K to the raw images
         rectified = Intrinsics(projection[0], projection[5], projection[2], projection[6], **common)
         return rectified._replace(
             notes=("the intrinsics are those of rectified images (P); raw images would need their distortion removed",)
@@ -190,8 +194,7 @@ def _from_node(node):
 
 
 def _noting(camera, bend):
-    """``camera`` with a note where lens distortion (k1, k2, p1, p2, k3) moves the corner of the image by more than a
-    pixel."""
+    """``camera``, with a note if lens distortion (k1, k2, p1, p2, k3) moves the image's corner by more than a pixel."""
     height, width = camera.size or (2 * camera.cy, 2 * camera.cx)
     x, y = max(camera.cx, width - camera.cx) / camera.fx, max(camera.cy, height - camera.cy) / camera.fy
     k1, k2, p1, p2, k3 = bend
@@ -212,7 +215,7 @@ def _noting(camera, bend):
 
 
 def _distortion(low):
-    """[k1, k2, p1, p2, k3] of a dictionary, zeros where it has none."""
+    """[k1, k2, p1, p2, k3] of a dictionary; zeros if it has none."""
     for name in ("d", "coeffs", "distortion_coefficients", "dist_coeffs", "distortion"):
         value = low.get(name)
         value = value.get("data") if isinstance(value, dict) else value
@@ -224,7 +227,7 @@ def _distortion(low):
 def _nine(value):
     """Nine numbers of a 3×3 matrix, row by row; else None."""
     numbers = _numbers(value, 9)
-    if numbers and numbers[2] == 0 and numbers[6] != 0:  # column by column, as Open3D writes
+    if numbers and numbers[2] == 0 and numbers[6] != 0:  # column by column, as Open3D writes it
         numbers = [numbers[3 * column + row] for row in range(3) for column in range(3)]
     return numbers if numbers and numbers[0] and numbers[8] == 1 else None
 
@@ -242,7 +245,7 @@ def _numbers(value, count):
 
 
 def _depth_unit(node):
-    """Metres per count of a dictionary with depth_scale or depth_units; Open3D writes counts per metre."""
+    """Metres per count from a dictionary's depth_scale or depth_units, or None; values above 1 are counts per metre."""
     low = {str(name).lower(): value for name, value in node.items()}
     scale = _first(low, ("depth_scale", "depth_units", "depth_unit"))
     return None if not scale or scale < 0 else 1 / scale if scale > 1 else scale

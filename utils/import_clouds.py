@@ -1,7 +1,7 @@
-"""Reads what cameras save: depth images, organised point clouds and arrays, in the file's own unit.
+"""Reads the files that cameras save: depth images, organised point clouds and arrays, in the file's own unit.
 
-Readers of others do the formats: pypcd4 for PCD, trimesh for PLY, tifffile for tiff, Pillow for PNG. What is ours is
-to say what the numbers are: depth or points, which size, where nothing was measured. Formats:
+Libraries read the formats: pypcd4 PCD, trimesh PLY, tifffile tiff, Pillow PNG. This module finds out what the numbers
+mean: whether they are depth or points, which size the image has, and where nothing was measured. Formats:
 https://pointclouds.org/documentation/tutorials/pcd_file_format.html, http://paulbourke.net/dataformats/ply/.
 """
 
@@ -18,29 +18,29 @@ from utils.errors import InputError
 POINT_NAMES = ("xyz", "points", "point_cloud", "pointcloud", "cloud", "vertices")
 DEPTH_NAMES = ("depth", "z")
 COLOUR_NAMES = ("rgb", "rgba", "color", "colors", "colour", "colours", "image", "picture")
-MARKER_SHARE = 0.01  # of the pixels: one exact value that fills as much is no surface
-FAR = 5.0  # times the largest other depth
-ORDERED = 0.2  # largest median step between neighbouring pixels of an ordered cloud, in extents of the cloud
+MARKER_SHARE = 0.01  # share of the pixels: an exact value that fills as much is no surface
+FAR = 5.0  # a depth over this many times the largest other depth is no distance
+ORDERED = 0.2  # largest median step between neighbouring pixels of an ordered cloud, as a share of the cloud's extent
 SUFFIXES = (".pcd", ".ply", ".npy", ".npz", ".tif", ".tiff", ".png")
 
 
 class Scan(NamedTuple):
-    """What a file holds, in its own unit and type."""
+    """The content of a file, in its own unit and type."""
 
-    values: np.ndarray  # depth [H, W], organised points [H, W, 3], or points without a size [N, 3]
-    colours: np.ndarray | None = None  # uint8, [H, W, 3] or [N, 3], where the file has them
-    notes: tuple = ()  # what was assumed
+    values: np.ndarray  # depth [H, W], organised points [H, W, 3], or points without an image size [N, 3]
+    colours: np.ndarray | None = None  # uint8, [H, W, 3] or [N, 3], if the file has them
+    notes: tuple = ()  # texts on what was assumed
 
 
 def read_scan(path):
-    """Read a depth image or a point cloud; the suffix says the format.
+    """Read a depth image or a point cloud; the suffix decides the format.
 
     Returns:
-        Scan. Its values are [H, W] depth, [H, W, 3] points, or [N, 3] points where the file does not tell width and
+        Scan. Its values are [H, W] depth, [H, W, 3] points, or [N, 3] points if the file does not give width and
         height.
 
     Raises:
-        InputError: the file cannot be read, or it holds neither depth nor points.
+        InputError: the file cannot be read, or it contains neither depth nor points.
     """
     path = Path(path)
     reader = {
@@ -59,7 +59,7 @@ def read_scan(path):
             return reader(path)
     except InputError:
         raise
-    except Exception as error:  # each library raises many kinds for damaged files
+    except Exception as error:  # the libraries raise many types for damaged files
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(
             f"{path}: cannot be read as {path.suffix[1:].upper()} ({reason}); the file is damaged or of another kind: "
@@ -68,13 +68,12 @@ def read_scan(path):
 
 
 def organise(path, scan, size):
-    """Give points [N, 3] the ``size`` (height, width) of the sensor, row by row or column by column, whichever is
-    smooth.
+    """Arrange points [N, 3] as an image of ``size``, row by row or column by column, whichever gives a smooth surface.
 
     Args:
         path: for messages.
-        scan: Scan; one that has height and width already is returned as it is.
-        size: of the image that was taken with it, or None.
+        scan: Scan; returned unchanged if it has height and width already.
+        size: (height, width) of the sensor, or of the image taken with the scan; None if not known.
 
     Raises:
         InputError: the cloud is unorganised.
@@ -106,17 +105,20 @@ def organise(path, scan, size):
 
 
 def measured_pixels(values):
-    """Which pixels hold a measurement.
+    """Find the pixels that were measured.
 
-    Not measured is: NaN, inf; all three coordinates 0; depth of 0 or less, and the largest number of an unsigned
-    type; one exact point that fills at least 1 % of the pixels; and a depth (or z) that fills at least 1 % of the
-    pixels and lies far off all others, such as -9999.
+    A pixel was not measured if it has:
+
+    - NaN or inf, or 0 in all three coordinates;
+    - a depth of 0 or less, or the largest number of an unsigned type;
+    - an exact point that fills at least 1 % of the pixels;
+    - a depth (or z) that fills at least 1 % of the pixels and is far from all others, such as -9999.
 
     Args:
         values: depth [H, W] or points [H, W, 3].
 
     Returns:
-        ([H, W] bool, notes: list of texts that name the values taken as missing).
+        ([H, W] bool, list of notes that name the values taken as missing).
     """
     depth = values.ndim == 2
     z = values if depth else values[..., 2]
@@ -171,12 +173,11 @@ def _drop_repeated_points(points, measured, notes):
 
 
 def _far_marker(z, pixels, across):
-    """The least or largest value of ``z`` [N] if it fills 1 % of the pixels and lies off the others by three times
-    their range, else None.
+    """The smallest or largest value of ``z`` [N] if it marks missing pixels, else None.
 
-    A flat table behind a flat part is off by the part's height, so more is asked for: of points, to be off by more
-    than the scan is ``across``; of depth (``across`` is None), to be no distance at all, or five times the largest
-    of the others.
+    It has to fill 1 % of the pixels, and be apart from the others by three times their range. A flat table behind a
+    flat part is also apart, by the part's height, so one more condition has to hold. Points: it is farther off than the
+    scan is ``across``. Depth (``across`` is None): it is not positive, or over five times the largest of the others.
     """
     if not len(z):
         return None
@@ -193,8 +194,10 @@ def _far_marker(z, pixels, across):
 
 
 def _step(points):
-    """Median distance of neighbouring pixels' points [H, W, 3], in extents of the cloud; inf where none are measured
-    side by side."""
+    """Median distance between neighbouring pixels' points [H, W, 3], as a share of the cloud's extent.
+
+    It is inf if no two neighbouring pixels are measured.
+    """
     good = np.isfinite(points).all(2) & points.any(2)
     if good.sum() < 2:
         return np.inf
@@ -216,7 +219,7 @@ def _by_column(array, size):
 
 
 def _read_pcd(path):
-    from pypcd4 import PointCloud  # half a second, and only for this kind of file
+    from pypcd4 import PointCloud  # imported here, since it takes half a second and only PCD files need it
 
     cloud = PointCloud.from_path(path)
     data, (height, width) = cloud.pc_data, (cloud.metadata.height, cloud.metadata.width)
@@ -246,7 +249,7 @@ def _read_pcd(path):
 def _read_ply(path):
     from trimesh.exchange.ply import load_ply
 
-    logging.getLogger("trimesh").setLevel(logging.CRITICAL)  # it would print a second, unclear line
+    logging.getLogger("trimesh").setLevel(logging.CRITICAL)  # it would print an additional, unclear line
     head = _ply_head(path)
     if any(line.startswith("element range_grid") for line in head):
         raise InputError(
@@ -286,8 +289,7 @@ def _ply_head(path):
 
 
 def _ply_size(head, content):
-    """(height, width) where the head has ``obj_info num_rows`` and ``num_cols``, or PCL's camera its viewport; else
-    None."""
+    """(height, width) from ``obj_info num_rows`` and ``num_cols`` in the head, or from PCL's camera; else None."""
     told = {
         words[1].lower(): words[2]
         for words in (line.split() for line in head)
@@ -351,7 +353,7 @@ def _read_png(path):
 
 
 def _from_array(path, values):
-    """Scan of an array: depth [H, W], points [H, W, 3] or [3, H, W], with more channels behind the third, or [N, 3]."""
+    """Scan of an array: depth [H, W], or points [H, W, 3 or more], [3, H, W] or [N, 3 or more]."""
     values, notes = values.squeeze() if values.ndim > 3 or 1 in values.shape[-1:] else values, ()
     if values.dtype.kind == "f":
         values = values.astype(np.float64)

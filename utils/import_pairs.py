@@ -1,4 +1,4 @@
-"""Finds the files of a recording and puts those of one part together: image, depth or cloud, and mask."""
+"""Finds the files of a recording, and which of them belong to one part: picture, depth image or cloud, and mask."""
 
 import re
 from pathlib import Path
@@ -47,8 +47,7 @@ ROLE_WORDS = MASK_WORDS | {
 
 
 class Files(NamedTuple):
-    """The files of one part; ``picture`` is None where the cloud brings its own colours, ``mask`` where there is
-    none."""
+    """The files of one part; ``picture`` is None if the cloud has its own colours, ``mask`` if there is no mask."""
 
     picture: Path | None
     cloud: Path
@@ -58,17 +57,18 @@ class Files(NamedTuple):
 def find_parts(source, picture_glob=None, cloud_glob=None, mask_glob=None, by_order=False, with_masks=True):
     """Files of each part below the folder ``source``, in natural order.
 
-    Without globs the files themselves tell what they are: PCD, PLY, .npy and .npz are clouds, grey PNG and tiff of
-    16 bits or more are depth, float tiffs are depth or points, other images are pictures, or masks where a word of
-    their name or folder says so.
-    Files belong together by name: the same but for words such as color and depth; else by the numbers in the name;
-    by position only if ``by_order`` says so. Masks are left out unless ``with_masks``.
+    Without globs, the kind of a file follows from its type. PCD, PLY, .npy and .npz are clouds; grey PNG and tiff of
+    16 bits or more are depth; float tiffs are depth or points. Other images are masks if a word of their name or folder
+    says so, else pictures.
+
+    Files belong together if their names are the same apart from words such as color and depth, or else if the numbers
+    in their names are the same. With ``by_order`` they are paired by position. Masks are used only if ``with_masks``.
 
     Returns:
         (list of Files, {name of a file: why it has no partner}).
 
     Raises:
-        InputError: nothing found, or no rule puts the files together.
+        InputError: no files are found, or no rule pairs them.
     """
     source = Path(source)
     if not source.is_dir():
@@ -92,7 +92,7 @@ def find_parts(source, picture_glob=None, cloud_glob=None, mask_glob=None, by_or
     anchors, lonely, what = pictures, {}, "picture"
     if pictures:
         cloud_of, lonely = match(source, pictures, clouds, what, "depth image or cloud")
-    else:  # the clouds may bring their colours; who reads them will see
+    else:  # the clouds may have colours; reading them will show
         anchors, what, cloud_of = clouds, "depth image or cloud", {cloud: cloud for cloud in clouds}
     mask_of, unmasked = match(source, anchors, masks, what, "mask") if masks else ({}, {})
     parts = [
@@ -121,7 +121,7 @@ def sort_files(source, picture_glob=None, cloud_glob=None, mask_glob=None):
 
 
 def sniff(path, source):
-    """0: picture, 1: depth or cloud, 2: mask, None: neither."""
+    """Kind of a file: 0 picture, 1 depth or cloud, 2 mask; None: none of these."""
     suffix = path.suffix.lower()
     if suffix in CLOUDS_ONLY:
         return 1
@@ -133,7 +133,7 @@ def sniff(path, source):
                 kind = file.series[0]
                 if kind.dtype.kind == "f" or (kind.dtype.itemsize > 1 and len(kind.shape) == 2):
                     return 1
-        except Exception:  # damaged: whoever reads it says so
+        except Exception:  # damaged: reading it later will report that
             return 1
     elif suffix == ".png":
         try:
@@ -141,16 +141,18 @@ def sniff(path, source):
                 if picture.mode[:1] in "IF":
                     return 1
         except Exception:
-            pass  # damaged: whoever reads it says so
+            pass  # damaged: reading it later will report that
     words = set(_words(path.stem)) | {word for part in path.relative_to(source).parts[:-1] for word in _words(part)}
     return 2 if words & MASK_WORDS else 0
 
 
 def match(source, first, second, one, other):
-    """({file of ``first``: file of ``second``}, {name: why a file has no partner}).
+    """Pair files by RULES: ({file of ``first``: file of ``second``}, {name: why a file has no partner}).
+
+    ``one`` and ``other`` name the two kinds in messages.
 
     Raises:
-        InputError: no rule gives a single pair.
+        InputError: no rule finds a pair.
     """
     best, doubles = None, None
     for rule in RULES:
@@ -191,7 +193,7 @@ def match(source, first, second, one, other):
 
 
 def _walk(source):
-    """Files below ``source`` in natural order, without those that systems and notebooks leave behind."""
+    """Files below ``source`` in natural order, without files that operating systems and notebooks create."""
     found = [
         p
         for p in source.rglob("*")
@@ -220,7 +222,7 @@ def _numbers(path):
     return tuple(int(word) for word in _words(path.stem) if word.isdecimal()) or None
 
 
-RULES = (  # the first that pairs all files is taken, else the one that pairs most
+RULES = (  # the first rule that pairs all files is used, else the one that pairs most
     lambda path: (_folder(path), path.stem),
     lambda path: (_folder(path), _plain(path.stem)) if _plain(path.stem) else None,
     lambda path: (_folder(path), _numbers(path)) if _numbers(path) else None,

@@ -1,4 +1,4 @@
-"""From the files of one part to what a run reads: image, points in metres and mask on one grid of pixels."""
+"""Converts the files of one part to the form that a run reads: picture, points in metres and mask on one pixel grid."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -14,37 +14,37 @@ from utils.preprocess_common import save_sample
 from utils.units import Unit
 from utils.units import measure as size_of
 
-SMALLEST = 56  # pixels a side that a run needs
-MIXED = 5.0  # times the other scans' extent: another unit
-CONSISTENT = (0.003, 7.0)  # metres: outside, even a unit that the user named is worth a word
-KEPT = 0.8  # share of the points off the plane that the part should have
+SMALLEST = 56  # pixels per side that a run needs
+MIXED = 5.0  # a scan this many times as large or small as the others is in another unit
+CONSISTENT = (0.003, 7.0)  # metres: a scan of another extent gets a note, even if the user named the unit
+KEPT = 0.8  # share of the points off the plane that the part should contain
 FLIPS = ("horizontal", "vertical", "both")
-NUDGE = np.float32(1e-7)  # metres: a measured coordinate of exactly 0 would be read as background
+NUDGE = np.float32(1e-7)  # metres; replaces a measured coordinate of 0, which would be read as background
 
 
 class Plan(NamedTuple):
-    """What is done with every part of an import."""
+    """The settings of an import, the same for every part."""
 
     camera: Intrinsics | None = None
     unit: Unit | None = None
-    extent: float | None = None  # metres that the scans see, to notice one of another unit
-    size: tuple | None = None  # (height, width) of clouds that do not tell it
+    extent: float | None = None  # usual extent of the scans in metres, to detect a scan in another unit
+    size: tuple | None = None  # (height, width) of clouds whose files do not give it
     flip: str | None = None
     crop: tuple | None = None  # (left, top, width, height) in pixels of the scan
     fill_holes: int = 0  # pixels of the largest hole that is filled
     remove_plane: bool = False
     keep_touching: bool = False
     seed: int = 0
-    picture_bits: int = 16  # that pictures of more than 8 bits use
+    picture_bits: int = 16  # number of bits used in pictures of more than 8 bits
 
 
 class Measured(NamedTuple):
-    """A scan on its grid of pixels, in the file's unit."""
+    """A scan on its pixel grid, in the file's unit."""
 
     points: np.ndarray  # [H, W, 3] float64
     measured: np.ndarray  # [H, W] bool
     colours: np.ndarray | None  # [H, W, 3] uint8
-    whole_numbers: bool  # a depth image of whole numbers
+    whole_numbers: bool  # whether it is a depth image of whole numbers
     notes: tuple
 
 
@@ -52,13 +52,13 @@ def measure(files, plan, picture_size=None):
     """Read the scan of ``files`` (a ``Files``), with ``plan``'s camera and flip.
 
     Args:
-        picture_size: (height, width) of the picture, for clouds that tell no size.
+        picture_size: (height, width) of the picture, for clouds without a size.
 
     Returns:
         Measured.
 
     Raises:
-        InputError: the file cannot be used: unorganised, depth without intrinsics, too small, nothing measured.
+        InputError: the cloud is unorganised, depth has no intrinsics, the scan is too small, or no pixel was measured.
     """
     scan = organise(files.cloud, read_scan(files.cloud), plan.size or picture_size)
     values, colours = (a if a is None else flipped(a, plan.flip) for a in (scan.values, scan.colours))
@@ -85,15 +85,17 @@ def measure(files, plan, picture_size=None):
 
 
 def import_part(files, plan, folder, name):
-    """Convert the part of ``files`` by ``plan`` and write it as ``folder``/{rgb,xyz,gt}/``name``; returns notes on
-    what was assumed.
+    """Convert the part of ``files`` by ``plan``, and write it as ``folder``/{rgb,xyz,gt}/``name``.
+
+    Returns:
+        [text], notes on what was assumed.
 
     Raises:
         InputError: a file cannot be used, sizes do not fit, or the plane cannot be removed.
     """
     folder = Path(folder)
     for stale in (p for kind in ("rgb", "xyz", "gt") for p in (folder / kind).glob(f".{name}-*.tmp")):
-        stale.unlink(missing_ok=True)  # of a run that was killed while it wrote this part
+        stale.unlink(missing_ok=True)  # left by a run that was killed while it wrote this part
     notes = []
     picture = None if files.picture is None else read_shown(files.picture, plan.picture_bits, notes)
     scan = measure(files, plan, None if picture is None else picture.size[::-1])
@@ -139,11 +141,13 @@ def import_part(files, plan, folder, name):
 
 
 def read_shown(path, bits, notes):
-    """Picture of a file as 8-bit RGB; values of a deeper one are scaled so that ``bits`` bits fill the range, and
-    ``notes`` gets a text where they do not.
+    """The picture in a file as 8-bit RGB.
+
+    A picture of more than 8 bits is scaled from a range of ``bits`` bits. If it uses fewer bits, a text is added to
+    ``notes``.
 
     Raises:
-        InputError: unreadable, of floating-point values, or with larger values than ``bits`` bits hold.
+        InputError: the file is unreadable, has floating-point values, or has larger values than ``bits`` bits hold.
     """
     picture = load_picture(path)
     if picture.bits > 8 or not isinstance(picture.content, Image.Image):
@@ -163,17 +167,16 @@ def read_shown(path, bits, notes):
 
 
 def flipped(array, how):
-    """``array`` [H, W, ...] with its columns reversed ("horizontal"), its rows ("vertical"), both, or as it is
-    (None)."""
+    """``array`` [H, W, ...] mirrored: columns ("horizontal"), rows ("vertical") or "both" reversed; None: unchanged."""
     columns, rows = how in ("horizontal", "both"), how in ("vertical", "both")
     return array[:: -1 if rows else 1, :: -1 if columns else 1]
 
 
 def fitted(picture, size, path, cloud, method=Image.LANCZOS):
-    """PIL ``picture`` scaled to ``size`` (height, width) of the scan.
+    """The PIL image ``picture`` scaled to the scan's ``size`` (height, width).
 
     Raises:
-        InputError: the aspects differ by 2 % or more.
+        InputError: the aspect ratios differ by 2 % or more.
     """
     own = picture.size[::-1]
     if own == size:
@@ -189,10 +192,10 @@ def fitted(picture, size, path, cloud, method=Image.LANCZOS):
 
 
 def cropped(array, crop, path):
-    """The part (left, top, width, height) of ``array`` [H, W, ...].
+    """The rectangle ``crop`` (left, top, width, height) of ``array`` [H, W, ...]; ``path`` names the scan in messages.
 
     Raises:
-        InputError: it reaches over the edge, or is too small. ``path`` is the scan's.
+        InputError: the rectangle reaches over the edge.
     """
     left, top, width, height = crop
     if left + width > array.shape[1] or top + height > array.shape[0]:
@@ -205,14 +208,15 @@ def cropped(array, crop, path):
 
 
 def filled(points, measured, largest):
-    """Fill holes of at most ``largest`` pixels that do not touch the edge: linear between the pixels around each.
+    """Fill holes of at most ``largest`` pixels that do not touch the edge, by linear interpolation from their rims.
 
     Args:
-        points: [H, W, 3] float64. measured: [H, W] bool.
+        points: [H, W, 3] float64.
+        measured: [H, W] bool.
 
     Returns:
-        (points, measured), as new arrays. Exact where the surface around is flat, so that x, y and z change evenly
-        from pixel to pixel.
+        (points, measured), as new arrays. The filled points are exact if the surface around a hole is flat, so that x,
+        y and z change evenly from pixel to pixel.
     """
     from scipy import ndimage
     from scipy.interpolate import LinearNDInterpolator
@@ -226,17 +230,16 @@ def filled(points, measured, largest):
     hole = wanted[labels]
     points, measured = points.copy(), measured | hole
     if hole.any():
-        rim = ndimage.binary_dilation(hole, around) & ~hole  # measured pixels all: others would belong to the hole
+        rim = ndimage.binary_dilation(hole, around) & ~hole  # only measured pixels: others would belong to the hole
         points[hole] = LinearNDInterpolator(np.argwhere(rim), points[rim])(np.argwhere(hole))
     return points, measured
 
 
 def as_layout(points, measured):
-    """[H, W, 3] float32 metres as a run reads them: background exactly 0, and no coordinate of a measured point
-    exactly 0.
+    """Points [H, W, 3] float32 in metres as a run reads them: background is 0, and measured coordinates are never 0.
 
-    The release takes a point with any coordinate of 0 for background; such a coordinate is moved by a tenth of a
-    micrometre.
+    The release takes a point with any coordinate of 0 as background. So such a coordinate of a measured point is moved
+    to a tenth of a micrometre.
     """
     xyz = np.where(measured[..., None], points, 0).astype(np.float32)
     xyz[measured[..., None] & (np.abs(xyz) < NUDGE)] = NUDGE

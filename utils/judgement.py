@@ -1,4 +1,4 @@
-"""What the facts of a category's parts mean: faults, warnings, and how a run has to read the files."""
+"""Judges the facts of a category's parts: finds faults and warnings, and how a run has to read the files."""
 
 import json
 from pathlib import Path
@@ -10,39 +10,39 @@ from utils.pairing import GOOD, Part
 from utils.part_facts import MASK_SIZE, Facts
 from utils.units import UNITS, unit_fault
 
-OTHER_UNIT = 5.0  # times as large and as far away as the training parts: another unit
-ENOUGH = 100  # points from which an extent says something
-LOST = 0.001  # share of the surface that lies on a coordinate 0 before it is worth a word
+OTHER_UNIT = 5.0  # a part this many times as large and as far away as the training parts is in another unit
+ENOUGH = 100  # fewest points for a meaningful extent
+LOST = 0.001  # warn if more than this share of the points has a coordinate of exactly 0
 ASPECT, HALF = 1.02, 0.5
-FAR, SPREADS, REACH, EMPTY = 3.0, 10.0, 10.0, 0.05  # of unusual parts, see unusual_parts
+FAR, SPREADS, REACH, EMPTY = 3.0, 10.0, 10.0, 0.05  # limits of unusual parts, see unusual_parts
 CONVENTIONS = {"metres": None, "millimetres": "millimetres", "pixels": "the pixel's row and column, and z as measured"}
 SHOWN_COPIES, MANY_VALUES = 3, 8
 
 
 class Options(NamedTuple):
-    """What of a run's options an examination depends on."""
+    """The options of a run that an examination depends on."""
 
     img_size: int = 224  # side that clouds are resized to
-    min_points: int = 1024  # fewer points than this are too few; 0: the method does not read clouds
-    unit: Optional[str] = None  # a key of UNITS; None: metres, and refused if they do not look like it
+    min_points: int = 1024  # fewest points that a part should have; 0: the method does not read clouds
+    unit: Optional[str] = None  # a key of UNITS; None: metres, and coordinates that do not look like metres are a fault
     zero_points: bool = False  # --fix zero_points
 
 
 class TestedPart(NamedTuple):
-    """A part that was examined."""
+    """An examined part."""
 
     __test__ = False
 
     split: str
     defect: str
-    path: Path  # of the picture, or of the first file there is
+    path: Path  # path of the picture; if there is none, of the first file of the part
     files: Part
-    mask: Optional[Path] = None  # that was looked at; of a good part a run does not read it
+    mask: Optional[Path] = None  # the examined mask; a run does not read a good part's mask
     facts: Facts = Facts()
 
 
 class Row(NamedTuple):
-    """A defect folder: which it is, how many files of each kind it has, whether a run reads it, and its TestedParts."""
+    """A defect folder: its split and name, {kind: number of files}, whether a run reads it, and its TestedParts."""
 
     split: str
     defect: str
@@ -52,20 +52,23 @@ class Row(NamedTuple):
 
 
 def settle_missing(facts):
-    """Values that stand for "not measured" in a category's Facts: a sorted tuple; None where each file has its own."""
+    """Values that mean "not measured" in a category's Facts: a sorted tuple; None if there are too many of them."""
     values = {value for fact in facts for value in fact.missing}
     return None if len(values) > MANY_VALUES else tuple(sorted(values, key=str))
 
 
 def judge(root, name, rows, options, missing):
-    """Findings of a category.
+    """Judge a category.
 
     Args:
-        root: the data set's folder. name: the category's.
-        rows: Rows with facts. missing: see ``settle_missing``.
+        root: folder of the data set.
+        name: name of the category.
+        rows: Rows with facts.
+        options: Options.
+        missing: see ``settle_missing``.
 
     Returns:
-        ([(level: fault, warning or note; kind; text)], Reading).
+        ([(level, kind, text)], Reading); the level is "fault", "warning" or "note".
     """
     parts = [part for row in rows if row.used for part in row.parts]
     convention = CONVENTIONS.get(read_convention(root))
@@ -106,7 +109,7 @@ def judge(root, name, rows, options, missing):
 
 
 def read_convention(root):
-    """What ``preprocessing.json`` of a data set says of its coordinates: a key of CONVENTIONS, or None."""
+    """The coordinates' convention in a data set's ``preprocessing.json``: a key of CONVENTIONS, or None."""
     try:
         content = json.loads((Path(root) / "preprocessing.json").read_text(encoding="utf-8"))
         if (
@@ -119,7 +122,10 @@ def read_convention(root):
 
 
 def counted(facts, zero_points):
-    """(points at the run's size, distinct ones) of a part under the release's rule of zeros, or under the other."""
+    """(number of a part's points at the run's size, number of distinct points).
+
+    Without ``zero_points``, as released, points with any coordinate 0 do not count.
+    """
     return (facts.points or 0) + zero_points * facts.edge_points, facts.distinct + zero_points * facts.edge_distinct
 
 
@@ -237,7 +243,7 @@ def _judge_mask(path, facts, options, defective):
 
 
 def _sized(parts):
-    """Those parts whose extent says something, and the training ones among them (or all)."""
+    """(parts with enough points for an extent, the training parts of these, or all of these if there are none)."""
     sized = [
         part for part in parts if part.facts.extent and (part.facts.points or 0) + part.facts.edge_points >= ENOUGH
     ]
@@ -272,7 +278,7 @@ def _figure(value):
 
 
 def _unit(folder, parts, options, convention):
-    """The finding that coordinates do not look like the unit that they should be in."""
+    """[finding] if the coordinates do not look like the unit that they should be in, else []."""
     _, reference = _sized(parts)
     if not reference:
         return []
@@ -294,14 +300,15 @@ def unusual_parts(training, test, factor=1.0, options=Options()):
 
     A part is unusual for one of three reasons:
 
-    - It lies elsewhere: its centre is further from the training parts' than 3 times their extent, and further than
-      10 times their usual spread.
-    - It reaches too far: its outermost points are over 10 times the training parts' extent apart. A few points do.
+    - It lies elsewhere: its centre is farther from the training parts' centre than 3 times their extent, and than 10
+      times their usual spread.
+    - It reaches too far: its outermost points are over 10 times the training parts' extent apart. A few outliers are
+      enough.
     - It is nearly empty: it has fewer than a twentieth of the training parts' points.
 
     Args:
         training, test: sequences of (name, Facts).
-        factor: metres of the files' unit.
+        factor: metres per unit of the files.
     """
     known = [facts for _, facts in training if facts.centre]
     if not known:
@@ -342,7 +349,7 @@ def _distance(one, other):
 
 
 def _copies(parts):
-    """Findings of files that hold the same content as another's."""
+    """Yield findings of files with the same content."""
     seen = {}
     for part in parts:
         if part.facts.tiff_hash:
@@ -354,7 +361,7 @@ def _copies(parts):
             continue
         pictures, clouds = ({getattr(p.facts, what) for p in same} for what in ("picture_hash", "tiff_hash"))
         if not cloud and len(clouds) == 1 and None not in clouds:
-            continue  # told of the clouds
+            continue  # already reported for the clouds
         what = (
             "the same part"
             if len(pictures) == len(clouds) == 1

@@ -1,4 +1,4 @@
-"""The loss curve of a training: CSV and PNG always, TensorBoard where it is installed."""
+"""The loss curve of a training: always as CSV and PNG, and for TensorBoard if it is installed."""
 
 import csv
 import math
@@ -11,7 +11,7 @@ from utils.files import atomic_path, atomic_write_text
 
 
 class Point(NamedTuple):
-    """One optimiser step: epoch and number (from 0), learning rate, mean loss, matching accuracy, pairs per batch."""
+    """One optimiser step: epoch, number from 0, learning rate, mean loss, matching accuracy, pairs per batch."""
 
     epoch: int
     step: int
@@ -25,7 +25,7 @@ class LossCurve:
     """Writes ``uff_loss.csv`` and ``uff_loss.png`` in ``folder``.
 
     Args:
-        steps: steps that are done; later ones in the CSV file, of a run that was killed, are dropped.
+        steps: number of steps done; later steps in the CSV file, left by a killed run, are dropped.
     """
 
     def __init__(self, folder, steps=0):
@@ -38,7 +38,7 @@ class LossCurve:
         self._board = _tensorboard(Path(folder) / "tensorboard", steps)
 
     def add(self, point):
-        """Append one step; it is in the file at once."""
+        """Append one step; it is written to the file at once."""
         self.points.append(point)
         self._file.write(",".join(map(repr, point)) + "\n")
         self._file.flush()
@@ -47,7 +47,7 @@ class LossCurve:
                 self._board.add_scalar(f"uff/{name}", getattr(point, name), point.step)
 
     def draw(self, seconds=0):
-        """Write the picture of all steps so far, unless it was drawn less than ``seconds`` ago; make the table safe."""
+        """Sync the CSV file to disk; plot all steps so far, unless the last plot is less than ``seconds`` old."""
         from matplotlib.figure import Figure
 
         os.fsync(self._file.fileno())
@@ -66,7 +66,7 @@ class LossCurve:
             figure.savefig(temporary, format="png", dpi=120)
 
     def close(self):
-        """Draw what has not been drawn, and close the files."""
+        """Plot all steps, and close the files."""
         if self.points:
             self.draw()
         self._file.close()
@@ -75,7 +75,7 @@ class LossCurve:
 
 
 def read_curve(path):
-    """The points of a CSV file; a last line that was cut off is left out. No file: no points."""
+    """[Point] of a CSV file, without a last line that was cut off; [] if there is no file."""
     if not Path(path).is_file():
         return []
     points = []
