@@ -13,6 +13,7 @@ ALIGNED = 256  # rows per block are a multiple of it: products of 3136 patches a
 DIRECTIONS = 64  # principal directions of the lower bound: 5 % of the columns hold most of the features' spread
 SAMPLE = 16384  # rows from which the directions are computed: more rows hardly change them
 FEWEST_BOUNDED = 16384  # banks with fewer rows are searched without the bound, which would not pay
+FIRST_GROUP = 32  # patches that the bound is tried with first, so that a vain attempt costs little
 BOUNDS = 2**24  # entries in a block of lower bounds: 64 MiB
 MOST_LEFT = 0.3  # if the bound leaves more than this share of the rows, it is not used again
 ROUNDING = 2e-6  # rounding of a squared distance from float32 products, as a share of the two squared norms
@@ -120,11 +121,12 @@ class RowSearch:
             for _ in exclusions
         ]
         size = rows_per_block(len(patches), patches.device)
+        room = patches.new_empty(len(patches) * min(size, count))  # for all blocks: new memory costs time
         for start in range(0, count, size):
             some = slice(start, start + size) if positions is None else positions[start : start + size]
-            squared = torch.addmm(
-                self.norms[some], patches, self.rows[some].T, alpha=-2
-            )  # without the patches' own norms
+            rows = self.rows[some]
+            squared = room[: len(patches) * len(rows)].view(len(patches), len(rows))  # without the patches' own norms
+            torch.addmm(self.norms[some], patches, rows.T, alpha=-2, out=squared)
             for k, (excluded, (best, index)) in enumerate(zip(exclusions, found)):
                 least, nearest = _leave_out(squared, excluded, some).min(1)
                 nearest = nearest + start if positions is None else some[nearest]
@@ -141,7 +143,8 @@ class RowSearch:
         bound = self.bound
         z = bound.project(patches)
         slack = ROUNDING * ((patches * patches).sum(1) + bound.largest_norm)
-        groups = list(z[:, 0].argsort().split(max(1, min(256, BOUNDS // len(self.rows)))))
+        order = z[:, 0].argsort()
+        groups = [order[:FIRST_GROUP], *order[FIRST_GROUP:].split(max(1, min(256, BOUNDS // len(self.rows))))]
         found = [Nearest(torch.empty(len(z)), torch.empty(len(z), dtype=torch.long)) for _ in exclusions]
         left = {}  # {group: exclusions for which the bound is given up from this group on}
         for i, group in enumerate(groups):
@@ -154,9 +157,7 @@ class RowSearch:
                 upper = torch.linalg.vector_norm(patches[group] - self.rows[guess], dim=1)
                 limit = (upper * upper + slack[group]).sqrt_()
                 candidates = (lower <= limit[:, None]).any(0).nonzero()[:, 0]
-                if len(candidates) > MOST_LEFT * len(
-                    self.rows
-                ):  # the features have no structure that the bound could use
+                if len(candidates) > MOST_LEFT * len(self.rows):  # the features have no structure that it could use
                     left.setdefault(i, []).append(k)
                     continue
                 # the few rows contain no excluded row

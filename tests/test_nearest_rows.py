@@ -70,8 +70,9 @@ class Products(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         found = func(*args, **(kwargs or {}))
-        if func in (torch.ops.aten.addmm.default, torch.ops.aten.mm.default, torch.ops.aten._cdist_forward.default):
-            columns = args[1 if func is torch.ops.aten.addmm.default else 0].shape[1]
+        sums = (torch.ops.aten.addmm.default, torch.ops.aten.addmm.out)
+        if func in (*sums, torch.ops.aten.mm.default, torch.ops.aten._cdist_forward.default):
+            columns = args[1 if func in sums else 0].shape[1]
             if columns == self.width:
                 self.full += found.numel()
             elif found.shape[1] > 2 * self.width:  # against rows, not a projection
@@ -90,7 +91,7 @@ def test_the_bound_spares_most_comparisons_and_random_rows_fall_back():
             distance, index = search.nearest(patches)
         projected = 2 * len(patches) * module.DIRECTIONS
         assert 0 < products.full <= most * 500 * 20000 + projected
-        assert products.short <= (500 * 20000 if most < 1 else 256 * 20000)
+        assert products.short <= (500 if most < 1 else module.FIRST_GROUP) * 20000
         expected = plain.nearest_rows(patches, rows)
         assert torch.equal(index, expected[1])
         torch.testing.assert_close(distance, expected[0], rtol=1e-5, atol=1e-3)
