@@ -111,7 +111,7 @@ class Scorer:
         Raises:
             InputError: the score or the map is not finite.
         """
-        clock = clock or Clock()
+        clock = Clock() if clock is None else clock  # an empty one is false
         with clock("extraction"):
             patches = self.method.extract(sample)
             if self.method.device.type == "cuda":

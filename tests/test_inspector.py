@@ -116,6 +116,13 @@ def test_a_dent_is_found_with_its_depth_and_the_normal_patch(data, inspector):
     assert json.loads(json.dumps(judged.as_json()))["regions"][0]["nearest"]["name"] == region.nearest.name
 
 
+def test_the_time_of_each_step_is_told(data, inspector):
+    scan_ = read_scan(*TestDataset(CATEGORY, 224, data).files[0][:2])
+    steps = {"extraction", "search", "scoring", "verdict"}
+    assert steps <= set(inspector.judge(*scan_).seconds)
+    assert set(inspector.judge_prepared(inspector.preparation(scan_)).seconds) == steps
+
+
 def _files(data, name):
     rgb = Path(data) / name
     return rgb, rgb.parent.parent / "xyz" / f"{rgb.stem}.tiff"

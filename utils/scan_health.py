@@ -160,7 +160,7 @@ class Health(NamedTuple):
 
 def dead_sensor(rgb, xyz):
     """Text on a sensor that delivered nothing, or None: the picture is black or has one colour only; the cloud has no
-    points, or all have the same x and z.
+    points, or all its points are the same.
 
     Args:
         rgb: [H, W, 3] uint8.
