@@ -13,10 +13,10 @@ from evaluation import TrainingParts
 from feature_extractors.memory_bank import MemoryBank
 from feature_extractors.multiple_features import METHODS
 from feature_extractors.nearest_rows import FEWEST_BOUNDED, LowerBound, RowSearch
-from feature_extractors.settings import TRAIN_MODE, Fixes
 from scoring_addon import Statistics
 from utils.calibrated import restored
 from utils.errors import InputError
+from utils.settings import TRAIN_MODE, Fixes
 
 PRECISIONS = ("full", "half")
 # settings that change how a fit runs, but not its result

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from scipy.spatial import cKDTree
 
 from feature_extractors.alignment import GRID
-from feature_extractors.settings import FPFH_POINTS
 from utils.errors import InputError
+from utils.settings import FPFH_POINTS
 
 BINS = 11
 FPFH_DIM = 3 * BINS

@@ -13,11 +13,11 @@ import evaluation
 from dataset import IMAGENET_MEAN, IMAGENET_STD, RGB_SIZE, sample_of
 from feature_extractors.features import Judged
 from feature_extractors.released import stacked
-from feature_extractors.settings import needed_backbones
 from utils.clock import Clock
 from utils.errors import InputError
 from utils.mvtec3d_util import resize_organized_pc, valid_points
 from utils.scorings import needs_test_set
+from utils.settings import needed_backbones
 
 DEPTH_GRID = 56  # patches per side of the grid on which the depth of a normal part is kept
 

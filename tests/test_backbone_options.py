@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
-from feature_extractors.settings import FPFH, FPFH_METHODS, METHOD_BANKS, needed_backbones
 from utils.options import changed_options, default_of, extractor_options, parse_arguments, recorded_options
+from utils.settings import FPFH, FPFH_METHODS, METHOD_BANKS, needed_backbones
 
 RGB = (
     (),

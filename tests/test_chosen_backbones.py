@@ -16,12 +16,12 @@ from dataset import get_data_loader
 from feature_extractors.extraction import PatchExtractor, to_xyz_grid
 from feature_extractors.fpfh import FPFH_DIM, FpfhSettings, fpfh_patches
 from feature_extractors.multiple_features import METHODS
-from feature_extractors.settings import Fixes
 from models.checkpoints import DINO_BASE
 from models.feature_fusion import FeatureFusionBlock
 from tests.make_data import make_category
 from utils.errors import InputError
 from utils.patch_pairs import find_pair_files, load_pairs, read_patch_pair
+from utils.settings import Fixes
 
 NAME, FILE = "timm:resnet18", "resnet18.pth"
 WIDTH = 128 + 256  # levels of stride 8 and 16

@@ -9,11 +9,11 @@ import pytest
 
 import main
 from feature_extractors.multiple_features import METHODS
-from feature_extractors.settings import FPFH, METHOD_BANKS, Fixes, Settings
 from models import models
 from utils.backbone_options import RGB_BACKBONE_NAMES, XYZ_BACKBONE_NAMES
 from utils.main_arguments import FIXES, build_parser
 from utils.options import parse_arguments
+from utils.settings import FPFH, METHOD_BANKS, Fixes, Settings
 
 DEFAULTS = {
     "method_name": "DINO+Point_MAE+Fusion",

@@ -10,9 +10,9 @@ from feature_extractors.fitted import restored_method, state_of
 from feature_extractors.memory_bank import MemoryBank
 from feature_extractors.multiple_features import METHODS
 from feature_extractors.nearest_rows import FEWEST_BOUNDED
-from feature_extractors.settings import Fixes
 from tests.fakes import FakeExtractor
 from utils.errors import InputError
+from utils.settings import Fixes
 
 WIDTHS = {"rgb": 70, "xyz": 80, "fusion": 90}
 EVAL = Fixes(eval_mode=True)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from feature_extractors.settings import METHOD_BANKS, Fixes
 from utils.main_arguments import build_parser
 from utils.options import deciding_options, default_of, parse_arguments, recorded_options
 from utils.presets import BEST, PAPER, PRESETS, RELEASED, preset_defaults
+from utils.settings import METHOD_BANKS, Fixes
 
 ROOT = Path(__file__).resolve().parents[1]
 # options of the presets as a user writes them, and another value for each that can be given by hand

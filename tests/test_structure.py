@@ -57,8 +57,7 @@ def test_imports_point_down():
         here = {**FLOORS, **VALUES}.get(own)
         for name in imports(path) if here is not None else ():
             there = floor(name)
-            allowed = there is None or there <= here or name.startswith("feature_extractors.settings")
-            assert allowed, f"{path.relative_to(ROOT)} imports {name}"
+            assert there is None or there <= here, f"{path.relative_to(ROOT)} imports {name}"
     assert floor("feature_extractors.coreset") == 3 and floor("main") == 5 and floor("numpy") is None
 
 

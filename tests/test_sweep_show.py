@@ -4,8 +4,7 @@ import io
 
 from rich.console import Console
 
-from utils.sweep_engines import Begun, Ended
-from utils.sweep_job import ATTEMPT, DONE, FAILED, STOPPED, Outcome
+from utils.sweep_job import ATTEMPT, DONE, FAILED, STOPPED, Begun, Ended, Outcome
 from utils.sweep_plan import Job, job_folder
 from utils.sweep_show import Show
 

@@ -16,7 +16,6 @@ import torch
 from dataset import TestDataset, read_points
 from evaluation import extra_metrics, metrics, score
 from feature_extractors.late_fusion import LateFusion
-from feature_extractors.settings import Fixes
 from m3dm_runner import M3DM
 from scoring_addon import Scored
 from tools.evidence_words import LATE_FUSION, SCORINGS
@@ -28,6 +27,7 @@ from utils.metrics import count_below
 from utils.mvtec3d_util import valid_points
 from utils.options import deciding_options, parse_arguments, recorded_options
 from utils.runs import data_id, file_facts, run_id
+from utils.settings import Fixes
 from utils.significance import LIMIT, PixelCounts, image_rocauc, resample_weights
 
 VERSION = 2  # of a cell file's content

@@ -24,9 +24,9 @@ if not __package__:  # run as a file of a checkout, not as an installed module
 from utils.argument_types import number  # noqa: E402
 from utils.commands import FINE, Parser, run_command  # noqa: E402
 from utils.errors import InputError  # noqa: E402
-from utils.sweep_engines import ENGINES, PROGRAM, Ended, run  # noqa: E402
+from utils.sweep_engines import ENGINES, PROGRAM, run  # noqa: E402
 from utils.sweep_file import check, read  # noqa: E402
-from utils.sweep_job import DONE  # noqa: E402
+from utils.sweep_job import DONE, Ended  # noqa: E402
 from utils.sweep_plan import plan  # noqa: E402
 
 NOTHING = "raise SystemExit(1)\n"  # a job that does nothing; it counts as failed, which takes an engine no extra time

@@ -29,9 +29,9 @@ from utils.errors import InputError  # noqa: E402
 from utils.files import atomic_write_text, check_writable, remove_leftovers  # noqa: E402
 from utils.progress import duration, note, quietly  # noqa: E402
 from utils.signals import first_signal_stops, run_to_the_end  # noqa: E402
-from utils.sweep_engines import ENGINES, PROGRAM, Ended, run  # noqa: E402
+from utils.sweep_engines import ENGINES, PROGRAM, run  # noqa: E402
 from utils.sweep_file import check, read  # noqa: E402
-from utils.sweep_job import DONE, FAILED, LOG, RUNNING, state_of  # noqa: E402
+from utils.sweep_job import DONE, FAILED, LOG, RUNNING, Ended, state_of  # noqa: E402
 from utils.sweep_lock import DriverLock, driver_alive  # noqa: E402
 from utils.sweep_plan import finished, job_folder, plan, shell_line  # noqa: E402
 from utils.sweep_results import gather  # noqa: E402

@@ -2,8 +2,8 @@
 
 import argparse
 
-from feature_extractors.settings import FPFH, FPFH_METHODS, FPFH_POINTS, METHOD_BANKS, needed_backbones
 from utils.argument_types import number
+from utils.settings import FPFH, FPFH_METHODS, FPFH_POINTS, METHOD_BANKS, needed_backbones
 
 RGB_BACKBONE_NAMES = (
     "vit_base_patch8_224_dino",

@@ -5,7 +5,6 @@ The module imports nothing heavy, so --help and a mistyped flag are answered at 
 
 import argparse
 
-from feature_extractors.settings import METHOD_BANKS
 from utils.argument_types import calibration, number
 from utils.backbone_options import add_backbone_arguments
 from utils.commands import HelpFormatter, Parser, add_device
@@ -13,6 +12,7 @@ from utils.help_tables import fix_table, scoring_table, shorten_scoring
 from utils.names import CATEGORIES
 from utils.presets import add_preset_arguments
 from utils.scorings import add_scoring_arguments
+from utils.settings import METHOD_BANKS
 
 MOST = 2**31 - 1
 WHOLE, SEED = number(int, 1, MOST), number(int, 0, 2**32 - 1)  # numpy takes seeds of 32 bits

@@ -7,12 +7,12 @@ at once.
 from functools import lru_cache
 
 import scoring_addon
-from feature_extractors.settings import METHOD_BANKS, TRAIN_MODE, Fixes, needed_backbones
 from utils.backbone_options import RADII, RGB_DETAILS, default_xyz_backbone, settle_backbones
 from utils.commands import print_all
 from utils.main_arguments import build_parser
 from utils.presets import options_table, parse_with_preset
 from utils.scorings import CALIBRATED, available_scorings, needs_training_parts, scoring_problem
+from utils.settings import METHOD_BANKS, TRAIN_MODE, Fixes, needed_backbones
 
 
 def parse_arguments(argv=None):
@@ -153,7 +153,7 @@ def extractor_options(args):
 
 
 def method_settings(args):
-    """The fields of ``feature_extractors.settings.Settings``."""
+    """The fields of ``utils.settings.Settings``."""
     same = (
         "seed",
         "f_coreset",

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from tabulate import tabulate
 
-from feature_extractors.settings import METHOD_BANKS
 from utils.scorings import CALIBRATED, available_scorings
+from utils.settings import METHOD_BANKS
 
 RELEASED, PAPER, BEST = "released", "paper", "best"
 

@@ -17,28 +17,13 @@ import psutil
 from utils.commands import available_cores
 from utils.errors import InputError
 from utils.files import host
-from utils.sweep_job import FAILED, Attempt, Outcome
-from utils.sweep_plan import Job, fill_in, job_folder
+from utils.sweep_job import FAILED, THREADS, Attempt, Begun, Ended, Outcome
+from utils.sweep_plan import fill_in, job_folder
 
 ENGINES = ("serial", "processes", "ray")
 ATTEMPTS = 2  # how often a job is tried whose process is killed
 TICK = 0.02  # seconds between two checks of the processes
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 PROGRAM = Path(__file__).resolve().parents[1] / "main.py"
-
-
-class Begun(NamedTuple):
-    """A job has begun; with Ray: it was handed over to the cluster."""
-
-    job: Job
-
-
-class Ended(NamedTuple):
-    """A job has ended; ``again``: it was killed and will be tried again."""
-
-    job: Job
-    outcome: Outcome
-    again: bool = False
 
 
 class Slot(NamedTuple):

@@ -23,8 +23,14 @@ import psutil
 from utils.errors import InputError
 from utils.files import atomic_path, atomic_write_text, host
 from utils.runs import DEAD
-from utils.sweep_plan import fill_in, finished_record, job_folder
+from utils.sweep_plan import Job, fill_in, finished_record, job_folder
 
+THREADS = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
 GUARD = Path(__file__).with_name("sweep_guard.py")
 ATTEMPT, ENDED, LOG = "attempt.json", "job.json", "log.txt"
 LAST = 8  # lines of a failed job's output that are shown
@@ -48,6 +54,20 @@ class Outcome(NamedTuple):
     def killed(self):
         """Whether a signal ended the attempt, so that another attempt makes sense."""
         return self.state == FAILED and self.exit_code is not None and self.exit_code < 0
+
+
+class Begun(NamedTuple):
+    """A job has begun; with Ray: it was handed over to the cluster."""
+
+    job: Job
+
+
+class Ended(NamedTuple):
+    """A job has ended; ``again``: it was killed and will be tried again."""
+
+    job: Job
+    outcome: Outcome
+    again: bool = False
 
 
 class Attempt:

@@ -19,7 +19,20 @@ from pathlib import Path
 from utils.commands import available_cores
 from utils.errors import InputError
 from utils.files import atomic_write_text, host
-from utils.sweep_job import FAILED, LAST, PATIENCE, STOPPED, Attempt, Outcome, note, packed, unpack
+from utils.sweep_job import (
+    FAILED,
+    LAST,
+    PATIENCE,
+    STOPPED,
+    THREADS,
+    Attempt,
+    Begun,
+    Ended,
+    Outcome,
+    note,
+    packed,
+    unpack,
+)
 from utils.sweep_plan import job_folder
 
 RETRIES = 3  # of a task whose worker or node was lost
@@ -44,8 +57,6 @@ def run_ray(plan, jobs, out, workers, program):
 
 
 def _run(ray, plan, jobs, out, workers, program):
-    from utils.sweep_engines import THREADS, Begun, Ended
-
     stage = _stage(program, out / CODE_FOLDER)
     connected, waiting, flying = False, deque(jobs), {}
     try:

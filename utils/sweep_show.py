@@ -10,8 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from utils.progress import duration
-from utils.sweep_engines import Begun, Ended
-from utils.sweep_job import ATTEMPT, DONE, FAILED, LOG, RUNNING, STOPPED
+from utils.sweep_job import ATTEMPT, DONE, FAILED, LOG, RUNNING, STOPPED, Begun, Ended
 from utils.sweep_plan import job_folder
 
 SHOWN = 12  # most running jobs in the live table; half as many ended ones
