@@ -25,12 +25,7 @@ from utils.files import atomic_path, atomic_write_text, host
 from utils.runs import DEAD
 from utils.sweep_plan import Job, fill_in, finished_record, job_folder
 
-THREADS = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-)
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 GUARD = Path(__file__).with_name("sweep_guard.py")
 ATTEMPT, ENDED, LOG = "attempt.json", "job.json", "log.txt"
 LAST = 8  # lines of a failed job's output that are shown
