@@ -109,7 +109,7 @@ def test_the_demo_runs_every_command_of_the_way(tmp_path, monkeypatch, capfd):
     assert "exit code 3" in err and f"$ python tools/make_demo.py '{tmp_path / 'my demo'}'" in out
     tools = [Path(words[0]).name for words in seen]
     assert tools == [
-        *["make_demo.py", "make_line.py", "main.py", "predict.py"],
+        *["make_demo.py", "make_line.py", "main.py", "predict.py", *["report.py"] * demo.has_lite0()],
         *["make_demo.py", "main.py"],
         "make_camera.py",
         *["import_parts.py"] * 3,

@@ -1,7 +1,7 @@
 """Measure the time that each sweep engine adds, and the speed-up of two jobs side by side.
 
     python tools/measure_sweeps.py                     # seconds per job that each engine adds
-    python tools/measure_sweeps.py --sweep sweep.yaml  # 2 workers of 1 thread against 1 worker of 2 threads
+    python tools/measure_sweeps.py --sweep sweep.yaml  # 2 workers against 1 with 2 threads
 
 All ways are measured in turn, --rounds times, so that a busy machine disturbs them equally. The table shows the median,
 the smallest and the largest value over the rounds.

@@ -1,11 +1,11 @@
 """Run a sweep: categories × seeds × settings, each job a main.py command line with a folder of its own.
 
     python tools/sweep.py sweep.yaml -o results/sweep           # plan, run, make tables
-    python tools/sweep.py sweep.yaml -o ... --engine processes  # several jobs at a time on this machine
+    python tools/sweep.py sweep.yaml -o ... --engine processes  # several jobs at a time
     python tools/sweep.py sweep.yaml -o ... --engine ray        # on a Ray cluster
-    python tools/sweep.py sweep.yaml -o ... --print             # print command lines for a scheduler
-    python tools/sweep.py status results/sweep                  # show which jobs are done, running, failed
-    python tools/sweep.py tables results/sweep                  # make the tables of the finished jobs
+    python tools/sweep.py sweep.yaml -o ... --print             # command lines for a scheduler
+    python tools/sweep.py status results/sweep                  # show the state of the jobs
+    python tools/sweep.py tables results/sweep                  # tables of finished jobs
 
 The same command continues after a stop: finished jobs are kept. docs/sweeps.md describes the sweep file.
 """
