@@ -117,9 +117,7 @@ class M3DM:
                 method.run_late_fusion(self.training_paths, scoring_addon.parameters_from(args))
         if CALIBRATED not in args.scoring:
             return
-        if self._units() is None:  # raise the error here, before the test parts are measured
-            evaluation.training_units(class_name, method.training)
-        left_out = self._units().left_out
+        left_out = evaluation.training_units(class_name, method.training).left_out  # raises before the test, not after
         if left_out:
             logging.warning(
                 "%s: calibrated: the training parts' maps of the %s bank show no spread: it is left out",

@@ -241,6 +241,8 @@ class Run:
         runner = M3DM(args, self._build())
         self._fit(category, unit, runner)
         if args.fit_only:
+            if f"{category}: model" in self.failed:
+                return  # nothing is left of the fit, so the category is not finished
             self.metrics[category], entry = {}, runner.record()
             self.record["categories"][category] = entry
             unit.finish(entry)

@@ -22,30 +22,16 @@ def make_parts(root, train=4, test=2, validation=0, first=1000):
     return Path(root)
 
 
+def words(root, method, *flags):
+    """main.py's words for a run on the category, without the flags that say where results go."""
+    fixed = "--use_uff --dataset_type folder --device cpu --num_workers 0 --random_state 0".split()
+    return ["--method_name", method, *fixed, "--dataset_path", str(root), "--category", CATEGORY, *map(str, flags)]
+
+
 def options_for(root, method="DINO+Point_MAE", *flags):
     """Parsed options of an eval-mode run on the category, with --save_model."""
-    argv = [
-        "--method_name",
-        method,
-        "--use_uff",
-        "--eval_mode",
-        "--dataset_path",
-        root,
-        "--category",
-        CATEGORY,
-        "--device",
-        "cpu",
-        "--num_workers",
-        "0",
-        "--random_state",
-        "0",
-        "--output_dir",
-        Path(root) / "results",
-        "--save_model",
-        Path(root) / "models",
-        *flags,
-    ]
-    return parse_arguments(list(map(str, argv)))
+    where = ("--output_dir", Path(root) / "results", "--save_model", Path(root) / "models")
+    return parse_arguments(words(root, method, "--eval_mode", *where, *flags))
 
 
 def fitted_runner(args, extractor=None):

@@ -14,7 +14,7 @@ from feature_extractors.inspector import Inspector
 from feature_extractors.multiple_features import METHODS
 from feature_extractors.saved_model import read_saved
 from tests.fakes import PoolingExtractor
-from tests.make_models import CATEGORY, make_parts
+from tests.make_models import CATEGORY, make_parts, words
 from tools import compare_runs, rescore, sweep_maps
 from utils import calibrated, measured, pred_maps
 from utils.options import parse_arguments
@@ -35,32 +35,6 @@ class NoisyExtractor(PoolingExtractor):
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return make_parts(tmp_path_factory.mktemp("data"), validation=5)
-
-
-def words(root, method, *flags):
-    return list(
-        map(
-            str,
-            [
-                "--method_name",
-                method,
-                "--use_uff",
-                "--dataset_path",
-                root,
-                "--dataset_type",
-                "folder",
-                "--category",
-                CATEGORY,
-                "--device",
-                "cpu",
-                "--num_workers",
-                "0",
-                "--random_state",
-                "0",
-                *flags,
-            ],
-        )
-    )
 
 
 def evaluated(root, method, *flags, extractor=None):

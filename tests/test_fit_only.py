@@ -71,3 +71,16 @@ def test_a_run_that_tests_is_another_run(data, capsys):
     assert main.main(words(data)) == 0
     assert (data.parent / "results" / f"scores_{CATEGORY}.csv").is_file()
     assert "complete already" not in capsys.readouterr().out
+
+
+def test_a_model_that_cannot_be_written_is_no_finished_fit(data, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(28, "No space left on device", "models/toy.m3dm")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(m3dm_runner.M3DM, "save", full)
+        assert main.main(words(data, "--fit_only")) == 1
+    out, err = capsys.readouterr()
+    assert "models/toy.m3dm: No space left on device" in err and f"{CATEGORY}.m3dm" not in out
+    assert main.main(words(data, "--fit_only")) == 0
+    assert (data.parent / "models" / f"{CATEGORY}.m3dm").is_file()

@@ -158,7 +158,10 @@ def sentences_of_goal(e):
 
 
 def room(e, setting, gain):
-    """Where the gain in AU-PRO is below the goal: how much of what the baseline leaves up to 1 it is; else ""."""
+    """Words on the room for improvement, 1 minus the baseline's AU-PRO, and the share of it that was gained.
+
+    "" if the gain reaches the goal: then nothing needs to be explained.
+    """
     left = 1 - e.mean(setting, "baseline", "au_pro").value
     return (
         ""

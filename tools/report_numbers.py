@@ -56,7 +56,9 @@ class Category(NamedTuple):
 class Summary(NamedTuple):
     """The values of a category that the page's first sections need.
 
-    ``compared``: {scoring: {metric of COMPARED: (difference to baseline, its error or its resamples), or None}}.
+    ``compared``: {scoring: {metric: (scoring minus baseline, uncertainty)}}, for the metrics of COMPARED. The
+    uncertainty of image ROCAUC begins with the standard error, that of AU-PRO is an array of resampled differences.
+    None stands for a metric that is undefined.
     """
 
     category: str
