@@ -9,8 +9,10 @@ Candidate = namedtuple("Candidate", "cls name calls")
 Candidate.__doc__ = """A method that computes the three maps: its Class, its name, [(modal, call)]."""
 
 Choice = namedtuple("Choice", "candidates why others used")
-Choice.__doc__ = """Chosen: [Candidate]; one line for each that says why; method names that are refused since what they
-build is not recorded; {class} that main.py can build at all, None if that is not known."""
+Choice.__doc__ = """What was chosen.
+
+candidates: [Candidate]. why: one line of explanation per candidate. others: method names for which --scoring is
+refused, since the classes that they build are not recorded. used: {class} that main.py can build; None if unknown."""
 
 
 class Unclear(Exception):
@@ -92,7 +94,10 @@ def _not_followed(checkout, found, built):
 
 
 def _uses(checkout, found, built):
-    """[(class that is built, [Candidate] that its predict runs, [Reference], those with a method name first)]."""
+    """One tuple per built class: the class, the [Candidate] that its ``predict`` runs, the [Reference] that name it.
+
+    References that belong to a method name come first.
+    """
     out = []
     for cls in dict.fromkeys(ref.cls for ref in built):
         nearest = {name: c for c in reversed(checkout.lineage(cls)) for name in c.methods}

@@ -18,8 +18,10 @@ from patches.methods import FUNCTIONS, LISTS, index, last, pattern_words, plain
 ENDS = (ast.Return, ast.Raise, ast.Continue, ast.Break)
 
 Reference = namedtuple("Reference", "cls source line word")
-Reference.__doc__ = """A place that refers to a class: the Class, Source and line of the place, the method's name that
-it is told to be for, or None."""
+Reference.__doc__ = """A place in the source that names a class.
+
+cls: the Class. source, line: where the place is. word: the method name that the place belongs to, such as the key of
+a dictionary; None if it may belong to any method."""
 
 
 def references(checkout, methods, name, sources):
