@@ -124,7 +124,7 @@ def fix_section(e, names, out):
 
 def train_section(e, names, out):
     """Does train mode take away the add-on's gain?"""
-    lines, rows, drawn = ["", "## Does train mode eat the gain?", ""], [], {}
+    lines, left, rows, drawn = ["", "## Does train mode eat the gain?", ""], [], [], {}
     for kind in e.kinds:
         for fixes in ("released", "eval", "fixed"):
             setting = (*kind, fixes, e.most)
@@ -149,11 +149,16 @@ def train_section(e, names, out):
             )
             drawn[f"{e.title(*kind)}: {fixes}"] = gains
         if kind[0] != "lite0_fpfh":
+            shared = _in_both_modes(e, kind)
+            left += [] if shared else [e.title(*kind)]
             lines += [
-                _train_sentence(e, kind, scoring, name)
+                _train_sentence(e, kind, shared, scoring, name)
                 for scoring in ("disagreement", "calibrated")
                 for name in ("image_rocauc", "au_pro")
+                if shared
             ]
+    if left:
+        lines.append(f"- {words.NOT_RUN} in both modes: {'; '.join(left)}.")
     lines += [
         "",
         "lite0 and FPFH have no train mode: with both, the same patches come out.",
@@ -183,12 +188,14 @@ def train_section(e, names, out):
     return lines
 
 
-def _train_sentence(e, kind, scoring, name):
-    """One line: how much of a scoring's gain train mode takes, on the categories that both modes were run on."""
+def _in_both_modes(e, kind):
+    """[category] that were run in eval mode and as released."""
     settings = [(*kind, fixes, e.most) for fixes in ("eval", "released")]
-    shared = [category for category in e.categories if all(e.of(setting, category) for setting in settings)]
-    if not shared:
-        return f"- {e.title(*kind)}, {scoring}: {words.NOT_RUN} in both modes."
+    return [category for category in e.categories if all(e.of(setting, category) for setting in settings)]
+
+
+def _train_sentence(e, kind, shared, scoring, name):
+    """One line: how much of a scoring's gain train mode takes, on the categories that both modes were run on."""
     gained, released = (
         np.mean(
             [
@@ -197,7 +204,7 @@ def _train_sentence(e, kind, scoring, name):
                 for of in e.of(setting, category)
             ]
         )
-        for setting in settings
+        for setting in ((*kind, fixes, e.most) for fixes in ("eval", "released"))
     )
     if gained <= 0:
         verdict = "there is no gain to take"
@@ -329,6 +336,8 @@ def shots_section(e, names, out):
                     f"- {e.title(*kind)}, {scoring}: from {enough} parts on AU-PRO stays within {HELPS:g} of "
                     f"that with {max(known)} ({last:.3f})."
                 )
+    if not rows:
+        return [*lines, words.NOT_RUN]
     lines += [
         "",
         *words.table(["features", "AU-PRO of", *map(str, counts)], rows),
