@@ -125,6 +125,8 @@ def fix_section(e, names, out):
 def train_section(e, names, out):
     """Does train mode take away the add-on's gain?"""
     lines, left, rows, drawn = ["", "## Does train mode eat the gain?", ""], [], [], {}
+    if not any(cell.fixes == "released" for cell in e.planned):
+        return [*lines, words.NOT_RUN]
     for kind in e.kinds:
         for fixes in ("released", "eval", "fixed"):
             setting = (*kind, fixes, e.most)
