@@ -36,8 +36,8 @@ SCORINGS = {
 OTHER_METHODS = ("DINO", "Point_MAE", "Fusion", "DINO+Point_MAE", "DINO+Point_MAE+add")
 
 Parameters = namedtuple("Parameters", "lam topk weights eta delta map_source recovery")
-Parameters.__doc__ = """λ, K, (α, β, γ), (η1, η2), δ, the source of M_fusion ("decision" or "bank") and the recovery
-term ("printed" or "normalized")."""
+Parameters.__doc__ = """λ, K, (α, β, γ), (η1, η2), δ, the source of M_fusion ("decision" or "bank") and the
+recovery term ("printed" or "normalized")."""
 DEFAULTS = Parameters(
     lam=0.5, topk=64, weights=(0.60, 0.25, 0.15), eta=(1.0, 1.0), delta=0.2, map_source="decision", recovery="printed"
 )

@@ -236,8 +236,8 @@ class FarthestFirst:
     def _tighten(self, index):
         """Bring the bounds of the rows ``index`` [M] up to date.
 
-        ‖a - b‖² = ‖a‖² + (‖b‖² - 2 a·b). Only the bracket depends on b, so the minimum is taken over it. For a·b see
-        :func:`_reduced`.
+        ‖a - b‖² = ‖a‖² + (‖b‖² - 2 a·b). Only the bracket depends on b, so the minimum is taken over
+        it. For a·b see :func:`_reduced`.
         """
         seen, order = self.seen[index].sort()
         since, counts = (values.tolist() for values in seen.unique_consecutive(return_counts=True))
@@ -359,7 +359,7 @@ def _directions(centred, norms):
 
 
 def _reduced(centred, norms, directions):
-    """Short forms a' and b'' [N, k + 1] of rows a, b [N, C] with a'·b'' ≤ a·b ≤ a'·b'; they give bounds of distances.
+    """Short forms a' and b'' [N, k + 1] of rows a, b [N, C] with a'·b'' ≤ a·b ≤ a'·b'; they bound distances.
 
     Orthonormal directions Q split a row into Qᵀa and a rest of length ρ(a). The product of two rests lies within
     ±ρ(a)ρ(b), so a' = (Qᵀa, ρ(a)) and b'' = (Qᵀb, -ρ(b)). Without directions both are the rows themselves.

@@ -171,12 +171,12 @@ def single_histograms(points, normals, near, pool):
     Each point forms a pair with each neighbour. The source of a pair is the end whose normal is nearer to the line
     between them. Let n be its normal, d the unit direction to the other end, and m the other end's normal. The three
     angles are n·d; v·m for v = d×n/|d×n|; and the angle of m in the plane of n and w = n×v,
-    atan2(w·m, n·m) = atan2(d·m - (n·d)(n·m), |d×n| n·m). They follow from n·d, d·m, n·m and the triple product alone;
-    the triple product has the same value whichever end is the source.
+    atan2(w·m, n·m) = atan2(d·m - (n·d)(n·m), |d×n| n·m). They follow from n·d, d·m, n·m and the triple
+    product alone; the triple product has the same value whichever end is the source.
 
     If both ends are equally near, as between points with the same surroundings, the point itself is the source;
-    otherwise rounding would choose the sign of n·d (in Open3D it does). If d is parallel to n, all three count as 0, as
-    in Open3D.
+    otherwise rounding would choose the sign of n·d (in Open3D it does). If d is parallel to n, all three count as 0,
+    as in Open3D.
 
     To fill the bins, the angles at or above each bin's lower bound are counted. A pair without direction or beyond the
     radius is NaN and lies above no bound.

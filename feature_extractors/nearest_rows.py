@@ -29,8 +29,9 @@ class Nearest(NamedTuple):
 class RowSearch:
     """Rows of a memory bank, prepared for the search.
 
-    Distances are computed in float32 as ‖p‖² + ‖r‖² - 2 p·r, with one matrix product, as in the release. With 1000
-    columns of unit scale, rounding makes the distance of a row to itself about 0.02. The rows' squared norms are kept.
+    Distances are computed in float32 as ‖p‖² + ‖r‖² - 2 p·r, with one matrix product, as in the release.
+    With 1000 columns of unit scale, rounding makes the distance of a row to itself about 0.02. The rows' squared norms
+    are kept.
 
     Args:
         rows: [R, C] float32 tensor; searched on its device.
@@ -193,9 +194,9 @@ def _leave_out(distances, excluded, some):
 class LowerBound:
     """A lower bound of the distances from patches to rows, computed in few dimensions.
 
-    Orthonormal directions Q split a vector v into Qᵀv and a rest at right angles to Q, of length ρ(v). Rests of lengths
-    ρ and ρ' are at least |ρ - ρ'| apart, so ‖p - r‖ ≥ ‖z(p) - z(r)‖ with z(v) = (Qᵀv, ρ(v)). Any Q gives a valid
-    bound; the rows' principal directions give a tight one.
+    Orthonormal directions Q split a vector v into Qᵀv and a rest at right angles to Q, of length ρ(v). Rests of
+    lengths ρ and ρ' are at least |ρ - ρ'| apart, so ‖p - r‖ ≥ ‖z(p) - z(r)‖ with z(v) = (Qᵀv, ρ(v)).
+    Any Q gives a valid bound; the rows' principal directions give a tight one.
 
     Args:
         rows: [R, C]; norms: [R], their squared norms.

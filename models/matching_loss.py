@@ -1,9 +1,9 @@
 """The loss of UFF training, the patch-wise contrastive loss of M3DM (Wang et al., CVPR 2023), in bounded memory.
 
 Query i comes from an RGB patch; it should find key i, from the xyz patch at the same place, among all keys of the
-batch. The loss is twice the mean over i of  log sum_j exp(q_i · k_j) − q_i · k_i.  A batch of 16 parts has up to 50,176
-pairs, whose logits would take 10 GB. So blocks of queries are compared one after another, and each block's share of the
-gradient is computed together with its logits.
+batch. The loss is twice the mean over i of  log sum_j exp(q_i · k_j) − q_i · k_i.  A batch of 16 parts has up to
+50,176 pairs, whose logits would take 10 GB. So blocks of queries are compared one after another, and each block's share
+of the gradient is computed together with its logits.
 """
 
 from typing import NamedTuple

@@ -177,7 +177,7 @@ class PointNetEncoder(nn.Module):
 
     @staticmethod
     def _moments(x, weight, bias):
-        """Mean and biased variance over the rows of x·Wᵀ + b: W·mean + b and diag(W·cov·Wᵀ), with x's mean and cov."""
+        """Mean and biased variance over the rows of x·Wᵀ + b, from x's: W·mean + b and diag(W·cov·Wᵀ)."""
         mean = x.mean(0)
         centred = x - mean
         cov = centred.T @ centred / len(x)

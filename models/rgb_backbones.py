@@ -111,8 +111,8 @@ class RGBBackbone(nn.Module):
         """Patches [B, 784, embed_dim], row-major, of ImageNet-normalised images [B, 3, size, size].
 
         Each layer is normalised: by the model's final norm if the model has a patch grid and such a norm, otherwise to
-        mean 0 and variance 1 over the columns of each patch. Then it is resampled to 28×28 (bilinear, antialiased if it
-        is larger). Finally all layers are concatenated.
+        mean 0 and variance 1 over the columns of each patch. Then it is resampled to 28×28 (bilinear, antialiased if
+        it is larger). Finally all layers are concatenated.
         """
         if tuple(rgb.shape[1:]) != (3, self.size, self.size):
             raise ValueError(f"pictures have to be [B, 3, {self.size}, {self.size}], are {tuple(rgb.shape)}")

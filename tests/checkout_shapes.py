@@ -37,7 +37,7 @@ SHAPES = {
         "\n    def __call__(self, sample, mask, label):\n        return self.predict(sample, mask, label)\n"
     ),
     "BOM": lambda: {path: "\ufeff" + text for path, text in TREE.items()},
-    "latin-1": lambda: {path: "# -*- coding: latin-1 -*-\nGREETING = 'Grüße'\n" + text for path, text in TREE.items()},
+    "latin-1": lambda: {path: "# -*- coding: latin-1 -*-\nHELLO = 'Grüße'\n" + text for path, text in TREE.items()},
     "no newline at the end": lambda: {path: text.rstrip("\n") for path, text in TREE.items()},
     "broken file that nothing imports": lambda: {
         **TREE,

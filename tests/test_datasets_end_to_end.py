@@ -1,5 +1,5 @@
-"""Each data set's way: generated download → preprocessing → check → run with both scorings → the paper's tables; and
-the demo's commands."""
+"""Each data set's way: generated download → preprocessing → check → run with both scorings → the paper's
+tables; and the demo's commands."""
 
 import json
 import subprocess

@@ -29,7 +29,11 @@ ARRAYS = {
     "empty": np.zeros((0, 4), np.float64),
     "codes": np.arange(5, dtype=np.uint8),
 }
-META = {"category": "bagel", "options": {"f_coreset": 0.1, "fix": ["eval_mode"], "shots": None}, "sign": "Größe ≥ 3"}
+META = {
+    "category": "bagel",
+    "options": {"f_coreset": 0.1, "fix": ["eval_mode"], "shots": None},
+    "sign": "Größe ≥ 3",  # kept as it is, outside ASCII too
+}
 
 
 def same(found, wanted):

@@ -78,9 +78,9 @@ def caption_section(page, summaries, parameters):
     p = parameters
     page.tag(
         "p",
-        f"Parameters: λ = {p.lam:g}, K = {p.topk}, (α, β, γ) = ({', '.join(f'{v:g}' for v in p.weights)}), (η1, η2) = "
-        f"({', '.join(f'{v:g}' for v in p.eta)}), δ = {p.delta:g}, M_fusion = {p.map_source} map, recovery term "
-        f"{p.recovery}; statistics "
+        f"Parameters: λ = {p.lam:g}, K = {p.topk}, (α, β, γ) = ({', '.join(f'{v:g}' for v in p.weights)}), "
+        f"(η1, η2) = ({', '.join(f'{v:g}' for v in p.eta)}), δ = {p.delta:g}, M_fusion = {p.map_source} map, "
+        f"recovery term {p.recovery}; statistics "
         "normalised over the test set. Every figure is also a file under figures/.",
     )
 

@@ -81,10 +81,10 @@ def find_plane(points, seed=0):
     """Plane through most of the points by RANSAC: the draw with the most points within 0.004 m, refitted to these.
 
     This is own code, since it is the fastest and needs no large library. It was compared on the frame of a scan of
-    900×900 pixels (35,000 points) with one thread; all three removed the same points. With a tenth of the frame off the
-    plane, this code took 0.1 s of processor time, Open3D 0.20 took 0.6 s, and RANSACRegressor of scikit-learn 1.9 took
-    2.5 s. With the whole frame on the plane, they took 0.10, 0.01 and 0.04 s, since the libraries stop early. Importing
-    a library takes another second per process.
+    900×900 pixels (35,000 points) with one thread; all three removed the same points. With a tenth of the frame off
+    the plane, this code took 0.1 s of processor time, Open3D 0.20 took 0.6 s, and RANSACRegressor of scikit-learn 1.9
+    took 2.5 s. With the whole frame on the plane, they took 0.10, 0.01 and 0.04 s, since the libraries stop early.
+    Importing a library takes another second per process.
 
     Args:
         points: [N, 3] float64.

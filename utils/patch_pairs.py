@@ -3,10 +3,10 @@
 One file holds one part's patches [P, xyz width + RGB width], float32 or half precision, xyz first. A ``.pt`` file holds
 the tensor alone, as released; a ``.safetensors`` file the tensor ``patches``, with xyz width and checksum as metadata.
 
-Row y·2g + x of a part belongs to the cell (y, x) of a 2g × 2g grid. The RGB patches come from a g × g grid (g = 28), so
-four rows share one RGB patch. For two-bank methods the release writes the RGB patches in another order (defect 7): row
-a·g² + i holds patch (4i + a) mod g², so the xyz and RGB patches of a row do not match. Because every RGB patch is in
-four rows, the two orders can be told apart and converted into each other.
+Row y·2g + x of a part belongs to the cell (y, x) of a 2g × 2g grid. The RGB patches come from a g × g grid (g = 28),
+so four rows share one RGB patch. For two-bank methods the release writes the RGB patches in another order (defect 7):
+row a·g² + i holds patch (4i + a) mod g², so the xyz and RGB patches of a row do not match. Because every RGB patch
+is in four rows, the two orders can be told apart and converted into each other.
 """
 
 import hashlib

@@ -16,8 +16,8 @@ def run_seeds(args, run_once):
 
     Args:
         args: options as ``utils.options.parse_arguments`` returns them.
-        run_once: function (options, extractor=...) → (exit code, Run); ``extractor`` is that of an earlier seed's run,
-            or None.
+        run_once: function (options, extractor=...) → (exit code, Run); ``extractor`` is that of an earlier seed's
+            run, or None.
     """
     from utils.results import write_seeds  # imported here: scikit-learn takes a second
 
