@@ -12,9 +12,10 @@ import main
 import models.weights
 from models.weights import WeightFile
 from tests.fakes import PoolingExtractor
-from tools import evidence, evidence_cells, evidence_page
+from tools import evidence, evidence_cells, evidence_page, evidence_words
 from tools.demo_kinds import ALL_DEFECTS
 from tools.evidence_cells import CachedExtractor, Cell, Source
+from tools.evidence_numbers import Evidence
 from tools.make_demo import write_category
 from utils.before_run import settle_readings
 from utils.results import read_run
@@ -207,6 +208,33 @@ def test_the_page_says_what_the_cells_say(work, tmp_path):
     assert "## Does train mode eat the gain?\n\nnot run" in text  # no released cell is planned
     lines = (tmp_path / "cells.csv").read_text().splitlines()
     assert len(lines) == 1 + sum(len(of["metrics"]) for of in done.done.values())
+
+
+def test_means_side_by_side_are_of_the_same_cells():
+    def content(value):
+        metrics = {"baseline": {"au_pro": value}}
+        return {"weights": [], "metrics": metrics}
+
+    fixed, released, shots = (
+        Cell("lite0_fpfh", "two", *of, "cookie", 0) for of in (("fixed", 4), ("released", 4), ("fixed", 2))
+    )
+    done = {fixed: 0.9, fixed._replace(seed=1): 0.8, fixed._replace(category="fabric"): 0.2, released: 0.7}
+    planned = [*done, shots]
+    e = Evidence(planned, {cell: content(value) for cell, value in done.items()}, {}, True)
+    shared = e.common([fixed.setting, released.setting, shots.setting])  # nothing was run with few shots
+    assert set(shared.done) == {fixed, released}
+    assert shared.mean(fixed.setting, "baseline", "au_pro").value == 0.9
+    assert not e.common([shots.setting]).done
+
+
+def test_rows_that_were_not_run_are_joined_and_named():
+    def rows_of(*rows):
+        return evidence_words.table(["a", "b", "c"], rows)[2:]
+
+    empty = [["x", "one", "not run"], ["x", "two", "not run"]]
+    assert rows_of(*empty) == ["| x | all | not run |"]
+    assert rows_of(*empty, ["x", "three", "0.5"]) == ["| x | one, two | not run |", "| x | three | 0.5 |"]
+    assert rows_of(empty[0], ["y", "two", "not run"]) == ["| x | one | not run |", "| y | two | not run |"]
 
 
 def test_the_page_of_nothing_and_the_command_line(tmp_path, capsys):

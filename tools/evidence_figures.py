@@ -57,11 +57,12 @@ def groups(panels, titles, label):
 
 @styled
 def differences(rows, scorings, label):
-    """Differences with their intervals, one line per row.
+    """Differences with their intervals, one line per row that has any.
 
     Args:
         rows: {title: {scoring: Difference or None}}.
     """
+    rows = {title: of for title, of in rows.items() if any(of.values())}
     figure = _figure(1.1 + 0.32 * max(len(rows), 1))
     axes = figure.subplots()
     for k, scoring in enumerate(scorings):
@@ -71,9 +72,6 @@ def differences(rows, scorings, label):
                 axes.plot([low, high], [place, place], color=COLOURS[scoring], lw=1.4)
                 axes.plot([value], [place], "o", ms=4, color=COLOURS[scoring])
         axes.plot([], [], "o-", ms=4, color=COLOURS[scoring], label=scoring)
-    for i, of in enumerate(rows.values()):
-        if not any(of.values()):
-            axes.text(0, i, " not run", va="center", fontsize=8, color="#777777")
     axes.axvline(0, color="black", lw=0.8)
     axes.set(yticks=range(len(rows)), yticklabels=list(rows), xlabel=label)
     axes.set_ylim(len(rows) - 0.5, -0.5)
@@ -84,14 +82,13 @@ def differences(rows, scorings, label):
 
 @styled
 def chain(panels):
-    """Bars of one metric, one per way to join the banks; ``panels``: {title: {way: value or None}}."""
-    known = {title: of for title, of in panels.items() if any(v is not None for v in of.values())}
+    """Bars of one metric, one per way to join the banks; ``panels``: {title: {way: value}}."""
+    known = {title: of for title, of in panels.items() if of}
     figure = _figure(max(1.6, sum(0.5 + 0.24 * len(of) for of in known.values())))
     heights = [len(of) + 1 for of in known.values()]
     for axes, (title, of) in zip(
         figure.subplots(max(len(known), 1), 1, squeeze=False, height_ratios=heights or None)[:, 0], known.items()
     ):
-        values = [0 if v is None else v for v in of.values()]
         colours = [
             COLOURS["calibrated"]
             if text.startswith("calibrated")
@@ -102,9 +99,9 @@ def chain(panels):
             else COLOURS["disagreement"]
             for text in of
         ]
-        axes.barh(range(len(of)), values, 0.7, color=colours)
+        axes.barh(range(len(of)), list(of.values()), 0.7, color=colours)
         for i, v in enumerate(of.values()):
-            axes.text((v or 0) + 0.005, i, "not run" if v is None else f"{v:.3f}", va="center", fontsize=8)
+            axes.text(v + 0.005, i, f"{v:.3f}", va="center", fontsize=8)
         axes.set(title=title, yticks=range(len(of)), yticklabels=list(of), xlim=(0, 1.06))
         axes.set_ylim(len(of) - 0.4, -0.6)
     return _png(figure)

@@ -149,6 +149,14 @@ class Evidence:
             if cell.setting == setting and category in (None, cell.category)
         ]
 
+    def common(self, settings):
+        """The Evidence of what these settings have in common, so that their means can be compared: the categories and
+        seeds that each of them has. Settings without a finished cell do not count."""
+        found = [{(cell.category, cell.seed) for cell in self.done if cell.setting == setting} for setting in settings]
+        shared = set.intersection(*filter(None, found)) if any(found) else set()
+        done = {cell: of for cell, of in self.done.items() if (cell.category, cell.seed) in shared}
+        return Evidence(self.planned, done, self.failed, self.generated)
+
     def table(self, setting, scoring, name):
         """[seeds][categories] values of a metric; nan where it is missing."""
         found = {

@@ -208,13 +208,24 @@ def left_section(e):
     left = {}
     for cell in e.planned:
         if cell not in e.done:
-            left.setdefault(cell.setting, []).append(f"{cell.category} (seed {cell.seed})")
+            left.setdefault(cell.setting, {}).setdefault(cell.seed, []).append(cell.category)
     lines = ["", "## Cells that were not run", ""]
     if not left:
         return [*lines, "None."]
     lines += words.table(
         ["features", "fixes", "training parts", "categories"],
-        [[e.title(*s[:2]), s[2], str(s[3]), ", ".join(of)] for s, of in left.items()],
+        [
+            [
+                e.title(*setting[:2]),
+                setting[2],
+                str(setting[3]),
+                "; ".join(
+                    f"seed {seed}: " + ("all" if len(names) == len(e.categories) else ", ".join(names))
+                    for seed, names in of.items()
+                ),
+            ]
+            for setting, of in left.items()
+        ],
     )
     return lines + [f"- failed: {cell}: {why}" for cell, why in e.failed.items()]
 

@@ -7,11 +7,12 @@ import numpy as np
 from tools import evidence_figures as figures
 from tools import evidence_words as words
 from tools.evidence_cells import FIX_SETS
-from tools.evidence_numbers import group_difference, metric, part_rows
+from tools.evidence_numbers import group_difference, part_rows
 from tools.evidence_words import LATE_FUSION, METRICS, PAIRED, SCORINGS
 
 MODALITIES = {"color": "RGB only (stain)", "hole": "3D only (dent)", "combined": "both", "faint": "weak in both"}
 SIZES = (0, 0.5, 1, 2, 100)  # per cent of the part
+GAINERS = ("disagreement", "calibrated")  # scorings whose gain over the baseline train mode may take
 HELPS = 0.01  # parts are "enough" if the mean AU-PRO is this near to that of the largest number of parts
 
 
@@ -128,42 +129,42 @@ def train_section(e, names, out):
     if not any(cell.fixes == "released" for cell in e.planned):
         return [*lines, words.NOT_RUN]
     for kind in e.kinds:
-        for fixes in ("released", "eval", "fixed"):
-            setting = (*kind, fixes, e.most)
-            if not any(cell.setting == setting for cell in e.planned):
-                continue
-            gains = {
-                s: e.difference("au_pro", (setting, s), (setting, "baseline")) for s in ("disagreement", "calibrated")
-            }
-            image = {
-                s: e.difference("image_rocauc", (setting, s), (setting, "baseline"))
-                for s in ("disagreement", "calibrated")
-            }
+        title, settings = e.title(*kind), [(*kind, fixes, e.most) for fixes in ("released", "eval", "fixed")]
+        settings = [setting for setting in settings if any(cell.setting == setting for cell in e.planned)]
+        shared, found = e.common(settings), {}
+        for setting in settings:
+            au_pro, image = found[setting[2]] = [
+                {s: shared.difference(name, (setting, s), (setting, "baseline")) for s in GAINERS}
+                for name in ("au_pro", "image_rocauc")
+            ]
             rows.append(
                 [
-                    e.title(*kind),
-                    fixes,
-                    words.shown(e.mean(setting, "baseline", "au_pro")),
-                    *map(words.interval, gains.values()),
-                    words.shown(e.mean(setting, "baseline", "image_rocauc")),
+                    title,
+                    setting[2],
+                    words.shown(shared.mean(setting, "baseline", "au_pro")),
+                    *map(words.interval, au_pro.values()),
+                    words.shown(shared.mean(setting, "baseline", "image_rocauc")),
                     *map(words.interval, image.values()),
                 ]
             )
-            drawn[f"{e.title(*kind)}: {fixes}"] = gains
-        if kind[0] != "lite0_fpfh":
-            shared = _in_both_modes(e, kind)
-            left += [] if shared else [e.title(*kind)]
+            drawn[f"{title}{shared.only(setting)}: {setting[2]}"] = au_pro
+        if kind[0] == "lite0_fpfh":
+            continue
+        if all(shared.has((*kind, fixes, e.most)) for fixes in ("eval", "released")):
+            where = title + shared.only((*kind, "eval", e.most))
             lines += [
-                _train_sentence(e, kind, shared, scoring, name)
-                for scoring in ("disagreement", "calibrated")
-                for name in ("image_rocauc", "au_pro")
-                if shared
+                _train_sentence(where, scoring, name, found["eval"][place][scoring], found["released"][place][scoring])
+                for scoring in GAINERS
+                for place, name in enumerate(("au_pro", "image_rocauc"))
             ]
+        else:
+            left.append(title)
     if left:
         lines.append(f"- {words.NOT_RUN} in both modes: {'; '.join(left)}.")
     lines += [
         "",
-        "lite0 and FPFH have no train mode: with both, the same patches come out.",
+        "lite0 and FPFH have no train mode: with both, the same patches come out. The rows of the same features are "
+        "of the same categories and seeds.",
         "",
         *words.table(
             [
@@ -181,99 +182,74 @@ def train_section(e, names, out):
         words.note(e),
         "",
         *words.figure(
-            out,
-            "train_mode",
-            figures.differences(drawn, ("disagreement", "calibrated"), "AU-PRO minus baseline's"),
-            "Gains by mode",
+            out, "train_mode", figures.differences(drawn, GAINERS, "AU-PRO minus baseline's"), "Gains by mode"
         ),
     ]
     return lines
 
 
-def _in_both_modes(e, kind):
-    """[category] that were run in eval mode and as released."""
-    settings = [(*kind, fixes, e.most) for fixes in ("eval", "released")]
-    return [category for category in e.categories if all(e.of(setting, category) for setting in settings)]
+def _train_sentence(where, scoring, name, gained, kept):
+    """One line: how much of a scoring's gain over the baseline is lost in train mode.
 
-
-def _train_sentence(e, kind, shared, scoring, name):
-    """One line: how much of a scoring's gain train mode takes, on the categories that both modes were run on."""
-    gained, released = (
-        np.mean(
-            [
-                metric(of, scoring, name) - metric(of, "baseline", name)
-                for category in shared
-                for of in e.of(setting, category)
-            ]
-        )
-        for setting in ((*kind, fixes, e.most) for fixes in ("eval", "released"))
-    )
-    if gained <= 0:
+    Args:
+        where: title of the features, and which categories these are.
+        name: of the metric.
+        gained, kept: Difference to the baseline in eval mode, and as released; None if the metric is unknown.
+    """
+    text = f"- {where}: {scoring} − baseline in {METRICS[name]} is "
+    if gained is None or kept is None:
+        return f"{text}unknown."
+    if gained.value <= 0:
         verdict = "there is no gain to take"
-    elif released <= 0:
+    elif kept.value <= 0:
         verdict = "train mode takes all of the gain"
     else:
-        verdict = f"train mode takes {max(0, 100 * (1 - released / gained)):.0f} % of the gain"
-    return (
-        f"- {e.title(*kind)} ({', '.join(shared)}): {scoring} − baseline in {METRICS[name]} is {gained:+.3f} in eval "
-        f"mode and {released:+.3f} as released: {verdict}."
-    )
+        verdict = f"train mode takes {max(0, 100 * (1 - kept.value / gained.value)):.0f} % of the gain"
+    return f"{text}{gained.value:+.3f} in eval mode and {kept.value:+.3f} as released: {verdict}."
 
 
 def fusion_section(e, names, out):
     """Is the late fusion to blame, and which of its components?"""
-    lines, rows, drawn = (
-        [
-            "",
-            "## Is the late fusion to blame?",
-            "",
-            "Every row takes the same banks' maps (all fixes); only how they are joined changes. The "
-            "first rows are the single banks.",
-            "",
-        ],
-        [],
-        {},
-    )
+    lines, rows, drawn = ["", "## Is the late fusion to blame?", ""], [], {}
+    lines += [
+        "Every row takes the same banks' maps (all fixes); only how they are joined changes. The first rows are the "
+        "single banks. Where learning with own rows was measured on fewer seeds or categories, only the difference on "
+        "those is shown.",
+        "",
+    ]
     chain = {
         "baseline": "released late fusion: SVM, lambdas 1, 0.1, 1",
         **LATE_FUSION,
         "calibrated": "calibrated: the larger, each over its normal spread",
     }
     for kind, setting in e.main_settings():
-        own, drawn[e.title(*kind)] = (*kind, "own_rows", e.most), {}
-        steps = [
-            (setting, f"bank_{bank}", f"{bank} bank alone")
-            for bank in ("xyz", "rgb", "fusion")
-            if bank != "fusion" or kind[1] == "three"
-        ]
-        steps += [(own, "baseline", "released late fusion, learned with own rows")]
+        title, own, gains, drawn_here = e.title(*kind), (*kind, "own_rows", e.most), {}, {}
+        banks = ("xyz", "rgb", "fusion")[: 3 if kind[1] == "three" else 2]
+        steps = [(setting, f"bank_{bank}", f"{bank} bank alone") for bank in banks]
+        steps += [(own, "baseline", "learned with own rows")]
         steps += [(setting, scoring, text) for scoring, text in chain.items()]
         for place, scoring, text in steps:
-            au_pro, image = (e.mean(place, scoring, name) for name in ("au_pro", "image_rocauc"))
             gain = e.difference("au_pro", (place, scoring), (setting, "baseline"))
-            rows.append(
-                [
-                    e.title(*kind),
-                    text,
-                    words.shown(image),
-                    words.shown(au_pro),
-                    "" if (place, scoring) == (setting, "baseline") else words.interval(gain),
-                ]
-            )
-            drawn[e.title(*kind)][text] = au_pro and au_pro.value
-        gains = {
-            text: e.difference("au_pro", (setting, s), (setting, "baseline"))
-            for s, text in chain.items()
-            if s != "baseline"
-        }
-        gains["learned with own rows"] = e.difference("au_pro", (own, "baseline"), (setting, "baseline"))
-        known = {text: of for text, of in gains.items() if of}
-        if known:
-            parts = "; ".join(f"{text} {words.interval(of)}" for text, of in known.items())
-            best = max(known, key=lambda text: known[text].value)
+            if (place, scoring) == (setting, "baseline"):
+                shown = ""
+            else:
+                shown = words.interval(gain)
+                if gain and not scoring.startswith("bank_"):
+                    gains[text] = gain
+            au_pro, image = (e.mean(place, scoring, name) for name in ("au_pro", "image_rocauc"))
+            if 0 < len(e.of(place)) < len(e.of(setting)):
+                means = ["", ""]
+            else:
+                means = [words.shown(image), words.shown(au_pro)]
+                drawn_here[text] = au_pro and au_pro.value
+            rows.append([title, text, *means, shown])
+        drawn[title] = {text: value for text, value in drawn_here.items() if value is not None}
+        if gains:
+            parts = "; ".join(f"{text} {words.interval(of)}" for text, of in gains.items())
+            best = max(gains, key=lambda text: gains[text].value)
             lines.append(
-                f"- {e.title(*kind)}{e.only(setting)}, AU-PRO against the released late fusion: {parts}. "
-                + (f"Most is gained by: {best}." if known[best].sign > 0 else "Nothing gains more than its interval.")
+                f"- {title}{e.only(setting)}, AU-PRO against the released late fusion: {parts}. "
+                + (f"Most is gained by: {best}." if gains[best].sign > 0 else "Nothing gains more than its interval.")
             )
     lines += [
         "",
@@ -306,22 +282,9 @@ def shots_section(e, names, out):
             settings = {k: s for k, s in settings.items() if any(cell.setting == s for cell in e.planned)}
             if len(settings) < 2:
                 continue
-            seed = e.seeds[0]  # only the first seed is run with few parts
-            done = {k: {c.category for c in e.done if c.setting == s and c.seed == seed} for k, s in settings.items()}
-            shared = set.intersection(*(of for of in done.values() if of)) if any(done.values()) else set()
-            values = {
-                k: np.mean(
-                    [
-                        metric(of, scoring, "au_pro")
-                        for category in shared
-                        for of in e.of(s, category)
-                        if of["cell"]["seed"] == seed
-                    ]
-                )
-                if shared & done[k]
-                else np.nan
-                for k, s in settings.items()
-            }
+            shared = e.common(settings.values())
+            means = {k: shared.mean(setting, scoring, "au_pro") for k, setting in settings.items()}
+            values = {k: mean.value if mean else np.nan for k, mean in means.items()}
             rows.append(
                 [
                     e.title(*kind),
@@ -334,9 +297,10 @@ def shots_section(e, names, out):
                 drawn.setdefault(e.title(*kind), {})[scoring] = known
                 last = known[max(known)]
                 enough = min(k for k in known if all(v >= last - HELPS for j, v in known.items() if j >= k))
+                parts = "training part" if enough == 1 else "training parts"
                 lines.append(
-                    f"- {e.title(*kind)}, {scoring}: from {enough} parts on AU-PRO stays within {HELPS:g} of "
-                    f"that with {max(known)} ({last:.3f})."
+                    f"- {e.title(*kind)}, {scoring}: from {enough} {parts} on AU-PRO stays within {HELPS:g} of that "
+                    f"with {max(known)} ({last:.3f})."
                 )
     if not rows:
         return [*lines, words.NOT_RUN]

@@ -1,5 +1,6 @@
 """Names and wording of the evidence page: scorings, variants of the late fusion, metrics, cells of tables."""
 
+import itertools
 from pathlib import Path
 
 from utils.files import atomic_path
@@ -30,12 +31,12 @@ UNTRAINED = "Networks called (stand-in) have untrained weights."
 def table(header, rows):
     """Markdown lines of a table. Rows with the same first cell and nothing but "not run" are joined into one."""
     shown = []
-    for row in rows:
-        empty = set(row[2:]) - {""} == {NOT_RUN}
-        if empty and shown and shown[-1][0] == row[0] and set(shown[-1][2:]) - {""} == {NOT_RUN}:
-            shown[-1][1] = "all others" if any(of[0] == row[0] for of in shown[:-1]) else "all"
-        else:
-            shown.append(list(row))
+    for (first, empty), joined in itertools.groupby(rows, lambda row: (row[0], set(row[2:]) - {""} == {NOT_RUN})):
+        joined = [list(row) for row in joined]
+        if empty and len(joined) > 1:
+            whole = len(joined) == sum(row[0] == first for row in rows)
+            joined = [[first, "all" if whole else ", ".join(row[1] for row in joined), *joined[0][2:]]]
+        shown += joined
     lines = ["| " + " | ".join(row) + " |" for row in (header, *shown)]
     return [lines[0], "|---" * len(header) + "|", *lines[1:]]
 
