@@ -18,6 +18,7 @@ from tools.evidence_cells import CachedExtractor, Cell, Source
 from tools.evidence_numbers import Evidence
 from tools.make_demo import write_category
 from utils.before_run import settle_readings
+from utils.errors import InputError
 from utils.results import read_run
 
 PARTS = evidence.Parts(4, 3, 1)
@@ -258,3 +259,15 @@ def test_the_main_table_alone(tmp_path):
     args = evidence.build_parser().parse_args(["-o", str(tmp_path), "--page", "--main_table"])
     planned = evidence.prepare(args).planned
     assert {cell[2:4] for cell in planned} == {("fixed", 30)} and len(planned) == 5 * 3 * 4
+
+
+def test_missing_weights_are_refused_before_any_work(data, tmp_path, monkeypatch, capsys):
+    def missing(args):
+        raise InputError("checkpoints/dino.pth: no such file")
+
+    monkeypatch.setattr(models.weights, "used_weights", lambda options, build: build().widths)
+    monkeypatch.setattr(m3dm_runner, "build_extractor", missing)
+    flags = ["--dataset_path", str(data / "seed_0"), "--features", "dino_point_mae", "--shots", "4"]
+    assert evidence.main(["-o", str(tmp_path), *flags, "--checkpoint_dir", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == "evidence.py: checkpoints/dino.pth: no such file\n"
+    assert not (tmp_path / "evidence.md").exists()

@@ -1,4 +1,5 @@
 import csv
+import errno
 import json
 import os
 from types import SimpleNamespace
@@ -235,6 +236,21 @@ def test_atomic_path_leaves_nothing_behind(tmp_path, error, old):
                 file.write("new")
             raise error
     assert {p.name: p.read_text() for p in tmp_path.iterdir()} == ({"file.txt": old} if old else {})
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full, a disk without space")
+def test_a_full_disk_names_the_file_and_leaves_nothing(tmp_path):
+    path = tmp_path / "maps.npz"
+    with pytest.raises(OSError) as raised, atomic_path(path), open("/dev/full", "w") as file:
+        file.write("text")
+    assert (raised.value.errno, raised.value.filename) == (errno.ENOSPC, str(path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_error_that_names_a_file_keeps_its_name(tmp_path):
+    with pytest.raises(FileNotFoundError) as raised, atomic_path(tmp_path / "maps.npz"):
+        open(tmp_path / "missing")
+    assert raised.value.filename == str(tmp_path / "missing")
 
 
 def test_atomic_path_shows_the_file_only_at_the_end(tmp_path):

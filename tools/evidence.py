@@ -113,6 +113,11 @@ class Work:
         self.done, self.failed = {}, {}
         self._extractors = {}
 
+    def check_weights(self):
+        """Raise InputError if weights are missing or cannot be used: no cell of their features could be run."""
+        for features in dict.fromkeys(cell.features for cell in self.planned):
+            self._weights(features)
+
     def run(self, minutes):
         """Run the unfinished cells until ``minutes`` are over (None: all). Returns whether no cell failed."""
         begun, times = time.monotonic(), []
@@ -132,8 +137,9 @@ class Work:
                 self._one(cell)
                 times.append(time.monotonic() - start)
             except (InputError, OSError) as error:
-                self.failed[cell] = str(error)
-                print(f"evidence.py: {_name(cell)}: {error}", file=sys.stderr, flush=True)
+                named = isinstance(error, OSError) and error.filename and error.strerror
+                self.failed[cell] = f"{error.filename}: {error.strerror}" if named else str(error)
+                print(f"evidence.py: {_name(cell)}: {self.failed[cell]}", file=sys.stderr, flush=True)
                 continue
             note(
                 f"{place + 1} of {len(self.planned)} cells, {_name(cell)}: {times[-1]:.0f} s, "
@@ -188,20 +194,23 @@ class Work:
         from utils.options import extractor_options
 
         options = extractor_options(cells.options_of(self._widest(features), self.source))
-        return used_weights(options, lambda: self._extractor(self._widest(features)))
+        return used_weights(options, lambda: self._built(features))
 
     def _widest(self, features):
         """A cell of these features with the most banks planned. Its extractor serves all cells of these features."""
         banks = "three" if any(c.banks == "three" for c in self.planned if c.features == features) else "two"
         return next(c for c in self.planned if c.features == features)._replace(banks=banks)
 
-    def _extractor(self, cell):
+    def _built(self, features):
         from m3dm_runner import build_extractor
 
-        if cell.features not in self._extractors:
-            args = cells.options_of(self._widest(cell.features), self.source)
-            self._extractors[cell.features] = cells.CachedExtractor(lambda: build_extractor(args), self.out / "cache")
-        found = self._extractors[cell.features]
+        if features not in self._extractors:
+            args = cells.options_of(self._widest(features), self.source)
+            self._extractors[features] = cells.CachedExtractor(lambda: build_extractor(args), self.out / "cache")
+        return self._extractors[features]
+
+    def _extractor(self, cell):
+        found = self._built(cell.features)
         found.folder = self._patches(cell)
         return found
 
@@ -355,6 +364,7 @@ def main(argv=None):
             if args.page:
                 work.read()
             else:
+                work.check_weights()
                 usual = QUICK_MINUTES if args.quick else FULL_MINUTES
                 fine = work.run(usual if args.minutes is None else args.minutes)
         except InputError as error:

@@ -4,6 +4,7 @@ A cell's file is small JSON: metrics and scores of every scoring, overlap of eac
 """
 
 import hashlib
+import io
 import json
 import time
 import zlib
@@ -123,8 +124,10 @@ class CachedExtractor:
         files = {bank: self.folder / f"{name}.{bank}.npy" for bank in banks}
         if not all(path.is_file() for path in files.values()):
             for bank, patches in self.inner.extract(sample, None, zero_points).items():
+                content = io.BytesIO()  # np.save into a file hides why a write failed
+                np.save(content, patches.cpu().numpy())
                 with atomic_path(self.folder / f"{name}.{bank}.npy") as temporary, open(temporary, "wb") as file:
-                    np.save(file, patches.cpu().numpy())
+                    file.write(content.getbuffer())
         return {
             bank: torch.from_numpy(np.array(np.load(path, mmap_mode="r"))).to(self.inner.device)
             for bank, path in files.items()

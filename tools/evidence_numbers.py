@@ -150,8 +150,10 @@ class Evidence:
         ]
 
     def common(self, settings):
-        """The Evidence of what these settings have in common, so that their means can be compared: the categories and
-        seeds that each of them has. Settings without a finished cell do not count."""
+        """An Evidence with fewer cells, so that means of these settings can be compared.
+
+        It keeps a category and seed only if all the settings have it. A setting without any finished cell is ignored.
+        """
         found = [{(cell.category, cell.seed) for cell in self.done if cell.setting == setting} for setting in settings]
         shared = set.intersection(*filter(None, found)) if any(found) else set()
         done = {cell: of for cell, of in self.done.items() if (cell.category, cell.seed) in shared}

@@ -29,7 +29,11 @@ UNTRAINED = "Networks called (stand-in) have untrained weights."
 
 
 def table(header, rows):
-    """Markdown lines of a table. Rows with the same first cell and nothing but "not run" are joined into one."""
+    """Markdown lines of a table.
+
+    Neighbouring rows with the same first cell and nothing but "not run" become one row. Its second cell lists theirs,
+    or is "all" if the table has no other row with that first cell.
+    """
     shown = []
     for (first, empty), joined in itertools.groupby(rows, lambda row: (row[0], set(row[2:]) - {""} == {NOT_RUN})):
         joined = [list(row) for row in joined]

@@ -16,7 +16,11 @@ TEMPORARY = re.compile(r"\..+\.(\d+)@([^@]+)\.[^.]+\.tmp")
 
 @contextlib.contextmanager
 def atomic_path(path):
-    """Yield a temporary path beside ``path``; if the block succeeds, the file is fsync'ed and renamed to ``path``."""
+    """Yield a temporary path beside ``path``; if the block succeeds, the file is fsync'ed and renamed to ``path``.
+
+    Raises:
+        OSError: it names ``path`` if the system does not say which file could not be written, as with a full disk.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(
@@ -30,9 +34,11 @@ def atomic_path(path):
         os.replace(temporary, path)
         if os.name == "posix":  # elsewhere a folder cannot be opened
             _to_disk(path.parent, os.O_RDONLY)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
+        if isinstance(error, OSError) and error.errno and error.filename is None:
+            error.filename = str(path)
         raise
 
 
