@@ -21,10 +21,10 @@ $(VENV)/installed: requirements.txt requirements-dev.txt
 	touch $@
 
 demo: $(VENV)/installed
-	$(VENV)/bin/python tools/demo.py $(DEMO)
+	$(VENV)/bin/python lab/demo.py $(DEMO)
 
 demo-full: $(VENV)/installed
-	$(VENV)/bin/python tools/demo.py $(DEMO) --full
+	$(VENV)/bin/python lab/demo.py $(DEMO) --full
 
 test: lint
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile

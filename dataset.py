@@ -1,6 +1,6 @@
 """The data set: which files form a part, and how they become tensors.
 
-Layout: ``<dataset_path>/<class>/{train,test}/<defect>/{rgb/*.png, xyz/*.tiff, gt/*.png}``. ``utils.pairing`` lists the
+Layout: ``<dataset_path>/<class>/{train,test}/<defect>/{rgb/*.png, xyz/*.tiff, gt/*.png}``. ``data.pairing`` lists the
 other file suffixes that are read.
 """
 
@@ -13,9 +13,11 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from utils.commands import available_cores
-from utils.errors import InputError, show_warnings
-from utils.mvtec3d_util import (
+from common.commands import available_cores
+from common.errors import InputError, show_warnings
+from common.signals import begin_worker, beginning_workers, raise_if_stopping
+from data.names import CATEGORIES, find_categories, same_name  # noqa: F401  found here too
+from data.organised_clouds import (
     Reading,
     count_distinct,
     organized_pc_to_depth_map,
@@ -24,10 +26,8 @@ from utils.mvtec3d_util import (
     resize_organized_pc,
     valid_points,
 )
-from utils.names import CATEGORIES, find_categories, same_name  # noqa: F401  found here too
-from utils.pairing import GOOD, defect_folders, pair, too_few_shots
-from utils.pictures import read_mask, read_picture
-from utils.signals import begin_worker, beginning_workers, raise_if_stopping
+from data.pairing import GOOD, defect_folders, pair, too_few_shots
+from data.pictures import read_mask, read_picture
 
 RGB_SIZE = 224
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -187,7 +187,7 @@ def picture_tensor(picture, size=RGB_SIZE):
 
 
 def sample_of(scan, size, rgb_size=RGB_SIZE):
-    """The sample of a ``utils.scans.Scan``: (rgb [1, 3, rgb_size, rgb_size], xyz [1, 3, size, size], depth like xyz).
+    """The sample of a ``data.scans.Scan``: (rgb [1, 3, rgb_size, rgb_size], xyz [1, 3, size, size], depth like xyz).
 
     A loader gives the same sample for the same part's files.
     """
@@ -252,7 +252,7 @@ def read_points(path, size, min_points, reading=Reading()):
 
 
 def pair_files(folder, with_masks):
-    """[(rgb, xyz, gt or None)] of one defect folder, as ``utils.pairing.pair`` finds them.
+    """[(rgb, xyz, gt or None)] of one defect folder, as ``data.pairing.pair`` finds them.
 
     Raises:
         InputError: no files, or files without a partner.

@@ -21,15 +21,15 @@ from typing import NamedTuple
 import torch
 from tqdm import tqdm
 
+from common.errors import InputError
+from common.files import atomic_path
 from models.checkpoints import UFF, read_file
 from models.feature_fusion import FeatureFusionBlock
-from models.matching_loss import matching_loss
-from utils.errors import InputError
-from utils.files import atomic_path
-from utils.loss_curve import LossCurve, Point
-from utils.patch_pairs import PairFolder, load_pairs
-from utils.processes import ALONE
-from utils.training_plan import TrainingSettings, epoch_order, learning_rate, plan
+from uff_training.loss_curve import LossCurve, Point
+from uff_training.matching_loss import matching_loss
+from uff_training.patch_pairs import PairFolder, load_pairs
+from uff_training.processes import ALONE
+from uff_training.training_plan import TrainingSettings, epoch_order, learning_rate, plan
 
 NO_EFFECT = ("num_workers", "save_every")  # settings that may differ when a training resumes
 BYTES_PER_WEIGHT = 12  # in a checkpoint: the weight and AdamW's two moments
@@ -71,10 +71,10 @@ class Training:
     """One training: the fusion module, its optimiser, and the steps and epochs done.
 
     Args:
-        folder: PairFolder from :func:`utils.patch_pairs.find_pair_files`.
+        folder: PairFolder from :func:`uff_training.patch_pairs.find_pair_files`.
         settings: TrainingSettings.
         output_dir: folder for checkpoints and the loss curve.
-        processes: from :func:`utils.processes.start`.
+        processes: from :func:`uff_training.processes.start`.
         recorded: further entries for ``args`` in the checkpoints.
 
     Raises:

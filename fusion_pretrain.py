@@ -2,11 +2,11 @@
 
 import argparse
 
-from utils.argument_types import number
-from utils.commands import HelpFormatter, Parser, add_device
-from utils.errors import InputError, show_warnings, tell
-from utils.files import check_writable
-from utils.signals import first_signal_stops, run_to_the_end
+from common.argument_types import number
+from common.commands import HelpFormatter, Parser, add_device
+from common.errors import InputError, show_warnings, tell
+from common.files import check_writable
+from common.signals import first_signal_stops, run_to_the_end
 
 PROGRAM = "fusion_pretrain.py"
 FINE, FAILED, REFUSED = 0, 1, 2
@@ -160,7 +160,7 @@ def main(argv=None):
     processes, begun = None, False
     try:
         with first_signal_stops(PROGRAM):
-            from utils import processes  # imported only after the options were checked: torch takes seconds
+            from uff_training import processes  # imported only after the options were checked: torch takes seconds
 
             training = prepare(args, processes.start(args.device, args.backend))
             begun = True
@@ -194,8 +194,8 @@ def prepare(args, processes):
         InputError: data, output folder or checkpoint cannot be used.
     """
     import engine_fusion_pretrain as engine
-    from utils.patch_pairs import find_pair_files
-    from utils.training_plan import TrainingSettings
+    from uff_training.patch_pairs import find_pair_files
+    from uff_training.training_plan import TrainingSettings
 
     settings = TrainingSettings(**{name: getattr(args, name) for name in TrainingSettings.__dataclass_fields__})
     with processes.together():

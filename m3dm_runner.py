@@ -11,23 +11,23 @@ from pathlib import Path
 import numpy as np
 import torch
 
-import evaluation
 import scoring_addon
+from common.devices import choose_device
+from common.errors import InputError
+from common.progress import track
+from data.scans import PartFiles
 from dataset import get_data_loader
 from feature_extractors.extraction import PatchExtractor
-from feature_extractors.fitted import restored_method
 from feature_extractors.multiple_features import METHODS
-from feature_extractors.one_part import small_picture
 from feature_extractors.released import mask_of_map, stacked
-from feature_extractors.saved_model import check_records, read_records, read_saved, write_fitted
-from utils.devices import choose_device
-from utils.dominating import dominating_part
-from utils.errors import InputError
-from utils.options import extractor_options, method_settings, model_scorings, parts_used, recorded_options
-from utils.patch_pairs import save_patch_pair
-from utils.progress import track
-from utils.scans import PartFiles
-from utils.scorings import CALIBRATED
+from inspection.fitted import restored_method
+from inspection.one_part import small_picture
+from inspection.saved_model import check_records, read_records, read_saved, write_fitted
+from runs.options import extractor_options, method_settings, model_scorings, parts_used, recorded_options
+from scoring import evaluation
+from scoring.dominating import dominating_part
+from scoring.scorings import CALIBRATED
+from uff_training.patch_pairs import save_patch_pair
 
 
 def build_extractor(args):
@@ -63,7 +63,7 @@ class M3DM:
     """The method ``args.method_name`` for one category.
 
     Args:
-        args: options from ``utils.options.parse_arguments``.
+        args: options from ``runs.options.parse_arguments``.
         extractor: PatchExtractor; None: built from the options.
 
     Attributes:
@@ -135,7 +135,7 @@ class M3DM:
         """Read the training and calibration parts for a saved model; called before the fit.
 
         Args:
-            calibration: ``utils.calibration.CalibrationFiles``.
+            calibration: ``data.calibration_parts.CalibrationFiles``.
 
         Raises:
             InputError: a file cannot be read, or a calibration part is also a training part.

@@ -7,10 +7,12 @@ import traceback
 from functools import partial
 from pathlib import Path
 
-from utils.commands import FAILED, FINE, run_command
-from utils.errors import InputError, show_warnings
-from utils.files import check_writable, remove_leftovers
-from utils.options import (
+from common.commands import FAILED, FINE, run_command
+from common.errors import InputError, show_warnings
+from common.files import check_writable, remove_leftovers
+from common.progress import note
+from common.signals import raise_if_stopping, run_to_the_end
+from runs.options import (
     changed_options,
     deciding_options,
     extractor_options,
@@ -20,10 +22,8 @@ from utils.options import (
     too_few_parts,
     two_parts_for,
 )
-from utils.progress import note
-from utils.run_extras import RunExtras
-from utils.seeds import run_seeds
-from utils.signals import raise_if_stopping, run_to_the_end
+from runs.run_extras import RunExtras
+from runs.seeds import run_seeds
 
 INTERRUPTED = "(interrupted)"  # key in ``failed`` that stands for all categories that were not run
 
@@ -71,7 +71,7 @@ class Run:
     def __init__(self, args, command, extractor=None):
         # imported here and below, only after the options were checked, since importing torch takes seconds
         from models.weights import used_weights
-        from utils import results, run_output, runs
+        from runs import results, run_output, runs
 
         self.args, self.extractor, self._results, self._runs = args, extractor, results, runs
         self.metrics, self.failed, self.started, self.interrupted = {}, {}, time.time(), False
@@ -125,9 +125,9 @@ class Run:
 
     def _find_categories(self):
         """(categories to run, {category: id of its data}); categories with unusable files go into ``failed``."""
+        from data.calibration_parts import calibration_files
         from dataset import TestDataset, TrainDataset, find_categories
-        from utils.before_run import settle_readings
-        from utils.calibration import calibration_files
+        from runs.before_work import settle_readings
 
         args, data = self.args, {}
         names, missing = find_categories(args.dataset_path, args.dataset_type, args.category)
@@ -270,14 +270,14 @@ class Run:
         if args.save_feature:
             self._extras.mark("features", category, unit.name)
         if args.save_preds:  # from here on a failure can cost map images and saved maps, but no result
-            from utils.pred_maps import save_pictures
+            from reports.pred_maps import save_pictures
 
             folder = Path(args.output_dir) / "pred_maps"
             self._extra(
                 category, "pictures", runner, lambda: save_pictures(folder / category, runner.evaluation, runner.scored)
             )
         if args.save_maps:
-            from evaluation import SUFFIX, write
+            from scoring.evaluation import SUFFIX, write
 
             training_maps = args.save_train_maps or args.scoring_reference == "train"
             self._extra(

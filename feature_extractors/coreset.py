@@ -33,8 +33,8 @@ import torch
 from sklearn.random_projection import SparseRandomProjection, johnson_lindenstrauss_min_dim
 from tqdm import tqdm
 
+from common.errors import InputError
 from feature_extractors.nearest_rows import distinct_rows
-from utils.errors import InputError
 
 SAMPLE = 16384  # rows from which the principal directions are computed: more rows hardly change them
 SPACING_SAMPLE = 1024  # rows from which the spacing of neighbours is estimated: all their pairs are measured

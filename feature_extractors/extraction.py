@@ -6,15 +6,15 @@ import numpy as np
 import torch
 from torch import nn
 
+from common.errors import InputError
+from data.organised_clouds import valid_points
 from feature_extractors.alignment import GRID, align
 from feature_extractors.fpfh import FPFH_DIM, FpfhSettings, fpfh_patches
+from feature_extractors.settings import FPFH
 from models.checkpoints import UFF, require
 from models.feature_fusion import FeatureFusionBlock
 from models.models import XYZ_DIM, Model, cast_once
 from models.rgb_backbones import RGBBackbone
-from utils.errors import InputError
-from utils.mvtec3d_util import valid_points
-from utils.settings import FPFH
 
 RGB_SIZE = 224  # side in pixels of the released backbones' input image
 RGB_GRID = 28  # RGB patches per side

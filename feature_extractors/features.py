@@ -5,14 +5,14 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from evaluation import TrainingParts
+from common.errors import InputError
 from feature_extractors.extraction import PATCHES_PER_PART
 from feature_extractors.memory_bank import MemoryBank, anomaly_map
 from feature_extractors.released import ReleasedNames
 from feature_extractors.row_store import BYTES, require_space
+from feature_extractors.settings import Fixes, Settings
+from scoring.evaluation import TrainingParts
 from scoring_addon import DEFAULTS
-from utils.errors import InputError
-from utils.settings import Fixes, Settings
 
 FIXED_MAP_SIZE = 224
 IN_MEMORY = 2 * 2**30  # bytes of training rows that are kept in memory; more go to a file in ``spool_dir``
@@ -47,7 +47,7 @@ class Features(ReleasedNames):
     Args:
         extractor: PatchExtractor that gives patches for all of ``bank_names``.
         fixes: Fixes.
-        settings: fields of ``utils.settings.Settings``.
+        settings: fields of ``feature_extractors.settings.Settings``.
 
     Raises:
         InputError: the extractor lacks a backbone or the fusion module.

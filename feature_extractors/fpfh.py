@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from scipy.spatial import cKDTree
 
+from common.errors import InputError
 from feature_extractors.alignment import GRID
-from utils.errors import InputError
-from utils.settings import FPFH_POINTS
+from feature_extractors.settings import FPFH_POINTS
 
 BINS = 11
 FPFH_DIM = 3 * BINS

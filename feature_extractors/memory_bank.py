@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from PIL import Image, ImageFilter
 from scipy.ndimage import gaussian_filter
 
+from common.errors import InputError
 from feature_extractors.coreset import greedy_k_center, greedy_k_center_half, project
 from feature_extractors.nearest_rows import RowSearch
 from feature_extractors.row_store import RowStore
 from feature_extractors.shards import ShardedSearch, crew, partitioned_k_center, sharded_k_center
-from utils.errors import InputError
 
 BLUR = 4  # pixels: radius of the released blur, and sigma of the blur of float maps
 NEEDED = 3  # fewest rows that can score: a patch's nearest row, and the two rows nearest to that row

@@ -8,7 +8,7 @@ import torch
 from feature_extractors.extraction import PATCHES_PER_PART, RGB_GRID, to_xyz_grid
 from feature_extractors.features import Features
 from feature_extractors.late_fusion import LateFusion
-from utils.settings import METHOD_BANKS
+from feature_extractors.settings import METHOD_BANKS
 
 SINGLE_MODALITY_EPS = 1e-5  # added to the denominator of the score's weight
 

@@ -7,8 +7,8 @@ metrics. This project's own code does not use them.
 import numpy as np
 import torch.nn.functional as F
 
-import evaluation
 import scoring_addon
+from scoring import evaluation
 
 
 class ReleasedNames:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from utils.errors import InputError
+from common.errors import InputError
 
 BYTES = 4  # a float32
 BLOCK = 2**24  # floats read at once: 64 MiB

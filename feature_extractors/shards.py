@@ -25,9 +25,9 @@ from functools import lru_cache
 import torch
 from tqdm import tqdm
 
+from common.errors import InputError
 from feature_extractors.coreset import ON_CPU, ON_GPU, FarthestFirst, among_distinct, greedy_k_center, pick_among
 from feature_extractors.nearest_rows import Nearest, RowSearch
-from utils.errors import InputError
 
 POOL = 256  # rows that a shard proposes at a time: a larger pool saves few exchanges, but costs comparisons
 PATIENCE = 120  # seconds that Ray actors may take to start

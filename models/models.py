@@ -8,10 +8,10 @@ import torch
 from timm.models.vision_transformer import Block
 from torch import nn
 
+from common.errors import InputError
 from models import checkpoints
 from models.pointnet2_utils import farthest_point_sample, nearest_points
 from models.rgb_backbones import RGBBackbone, build_rgb_backbone, is_rgb_backbone
-from utils.errors import InputError
 
 # released name → (timm's name, role of the local DINO file or None); for the two supervised models, the tags name the
 # weights that the released names meant; without a tag, timm now gives other weights

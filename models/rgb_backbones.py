@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from common.errors import InputError
 from models.lite0 import load_lite0, weights_file
-from utils.errors import InputError
 
 PREFIX = "timm:"
 LITE0 = "efficientnet_lite0"

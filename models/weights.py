@@ -7,10 +7,10 @@ from typing import NamedTuple
 import torch
 from timm.models import get_pretrained_cfg
 
+from common.files import sha256_of
 from models import checkpoints
 from models.models import RGB_BACKBONES, XYZ_BACKBONES
 from models.rgb_backbones import LITE0, is_rgb_backbone, weights_path
-from utils.files import sha256_of
 
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")  # what timm downloads from a model's page
 

@@ -1,0 +1,1 @@
+"""Adds the scoring to a checkout of the release."""

@@ -16,10 +16,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from patches.anchors import find_places  # noqa: E402
-from patches.checkout import ADDON, PROJECT, patched_files, python_files  # noqa: E402
-from patches.edit import MARKER, Source, digest, write_all  # noqa: E402
-from utils.errors import InputError  # noqa: E402
+from common.errors import InputError
+from patches.anchors import find_places
+from patches.checkout import ADDON, PROJECT, patched_files, python_files
+from patches.edit import MARKER, Source, digest, write_all
 
 FINE, FAILED, REFUSED = 0, 1, 2
 

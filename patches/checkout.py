@@ -4,8 +4,8 @@ import ast
 import os
 from pathlib import Path
 
+from common.errors import InputError
 from patches.edit import MARKER, Source
-from utils.errors import InputError
 
 PROJECT = Path(__file__).resolve().parents[1]
 ADDON = "scoring_addon.py"

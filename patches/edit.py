@@ -14,8 +14,8 @@ import stat
 import tokenize
 import warnings
 
-from utils.errors import InputError
-from utils.files import atomic_path
+from common.errors import InputError
+from common.files import atomic_path
 
 MARKER = "# m3dm-disagreement"
 # an inserted line ends with the digest of the scoring_addon.py that was copied with it; --revert recognises the file by

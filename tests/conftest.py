@@ -9,14 +9,14 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-import evaluation
 import scoring_addon
 from dataset import get_data_loader
 from feature_extractors.released import mask_of_map, stacked
+from lab.standin_checkpoints import write_checkpoints
 from m3dm_runner import build_extractor, build_method
+from runs.options import parse_arguments
+from scoring import evaluation
 from tests.fakes import FakeExtractor
-from tools.standin_checkpoints import write_checkpoints
-from utils.options import parse_arguments
 
 DATA = Path(__file__).parent / "data"
 os.environ["HF_HUB_OFFLINE"] = "1"  # a test that tries to download has to fail

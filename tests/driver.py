@@ -14,9 +14,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import main  # noqa: E402
-from m3dm_runner import M3DM  # noqa: E402, F401 (imports torch; nothing is computed before the forks)
-from utils.signals import run_to_the_end  # noqa: E402
+import main
+from common.signals import run_to_the_end
+from m3dm_runner import M3DM  # noqa: F401 (imports torch; nothing is computed before the forks)
 
 
 def kill_at(count):

@@ -3,8 +3,8 @@
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-import evaluation
 import scoring_addon
+from scoring import evaluation
 
 DEFECTS = ("crack", "stain")
 

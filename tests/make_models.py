@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import m3dm_runner
+from data.calibration_parts import calibration_files
 from dataset import TrainDataset
+from runs.options import parse_arguments
 from tests.fakes import PoolingExtractor
 from tests.make_data import add_part, make_scans, picture_of, scan
-from utils.calibration import calibration_files
-from utils.options import parse_arguments
 
 CATEGORY = "toy"
 

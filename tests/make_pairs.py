@@ -5,7 +5,7 @@ import argparse
 import numpy as np
 import torch
 
-from utils.patch_pairs import patch_of_row, reorder, save_patch_pair
+from uff_training.patch_pairs import patch_of_row, reorder, save_patch_pair
 
 XYZ, RGB, GRID = 48, 32, 6
 

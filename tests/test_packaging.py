@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tools.demo import real_features
+from lab.demo import real_features
 
 if sys.version_info >= (3, 11):
     import tomllib

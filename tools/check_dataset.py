@@ -3,25 +3,24 @@
 python tools/check_dataset.py datasets/mvtec3d
 """
 
-import sys
 from collections import Counter
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from tabulate import tabulate
 
-if not __package__:  # run as a file of a checkout, not as an installed module
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:
+    import checkout  # noqa: F401  puts the checkout on the path
 
-from utils.argument_types import number  # noqa: E402
-from utils.commands import FAILED, FINE, HelpFormatter, Parser, add_workers, run_command  # noqa: E402
-from utils.errors import InputError, tell  # noqa: E402
-from utils.examination import EXAMPLES, TITLES, Options, examine_each  # noqa: E402
-from utils.judgement import counted  # noqa: E402
-from utils.names import CATEGORIES, find_categories  # noqa: E402
-from utils.pairing import is_junk_folder  # noqa: E402
-from utils.signals import run_to_the_end  # noqa: E402
-from utils.units import UNITS  # noqa: E402
+from common.argument_types import number
+from common.commands import FAILED, FINE, HelpFormatter, Parser, add_workers, run_command
+from common.errors import InputError, tell
+from common.signals import run_to_the_end
+from data.examination import EXAMPLES, TITLES, Options, examine_each
+from data.findings import counted
+from data.names import CATEGORIES, find_categories
+from data.pairing import is_junk_folder
+from data.units import UNITS
 
 PROGRAM = "check_dataset.py"
 SHOWN = EXAMPLES  # errors and warnings of each kind

@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 from tabulate import tabulate
 
-if not __package__:  # run as a file of a checkout, not as an installed module
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:
+    import checkout  # noqa: F401  puts the checkout on the path
 
-from utils.commands import FAILED, FINE, Parser, run_command  # noqa: E402
-from utils.errors import InputError  # noqa: E402
-from utils.results import DIFFERENCE, TABLES, UNDEFINED, row_title  # noqa: E402
+from common.commands import FAILED, FINE, Parser, run_command
+from common.errors import InputError
+from runs.results import DIFFERENCE, TABLES, UNDEFINED, row_title
 
 MEAN = "Mean"
 

@@ -15,14 +15,14 @@ import re
 import sys
 from pathlib import Path
 
-if not __package__:  # run as a file of a checkout, not as an installed module
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:
+    import checkout  # noqa: F401  puts the checkout on the path
 
-from utils import preprocess_common as common  # noqa: E402
-from utils.argument_types import number  # noqa: E402
-from utils.commands import HelpFormatter, Parser, add_workers  # noqa: E402
-from utils.errors import InputError  # noqa: E402
-from utils.signals import run_to_the_end  # noqa: E402
+from common.argument_types import number
+from common.commands import HelpFormatter, Parser, add_workers
+from common.errors import InputError
+from common.signals import run_to_the_end
+from data import conversion as common
 
 PROGRAM = "import_parts.py"
 DECISIVE = ("intrinsics", "unit", "size", "flip", "crop", "fill_holes", "remove_plane", "seed", "picture_bits")
@@ -143,7 +143,7 @@ def build_parser():
 
 def import_parts(args, command):
     """Import what the options ask for; returns the exit code."""
-    from utils.import_pairs import find_parts
+    from cameras.recordings import find_parts
 
     target, label = check_target(args)
     parts, unpaired = find_parts(
@@ -223,10 +223,10 @@ def make_plan(args, parts):
     Raises:
         InputError: the intrinsics or the unit cannot be used, or none of these scans can.
     """
-    from utils import foreground  # noqa: F401  imported before processes are forked, which then share it
-    from utils.import_camera import intrinsics_from
-    from utils.import_steps import Plan
-    from utils.units import Unit, unit_from
+    from cameras.intrinsics import intrinsics_from
+    from cameras.part_import import Plan
+    from data import foreground  # noqa: F401  imported before processes are forked, which then share it
+    from data.units import Unit, unit_from
 
     camera = intrinsics_from(args.intrinsics) if args.intrinsics else None
     unit = unit_from(args.unit) if args.unit else None
@@ -251,10 +251,10 @@ def make_plan(args, parts):
 def _with_unit(plan, parts):
     from statistics import median
 
-    from utils.import_steps import measure
-    from utils.pictures import load_picture
-    from utils.units import measure as size_of
-    from utils.units import recognise_unit
+    from cameras.part_import import measure
+    from data.pictures import load_picture
+    from data.units import measure as size_of
+    from data.units import recognise_unit
 
     extents, whole, errors, used = [], False, [], None
     for files in parts[:: max(1, len(parts) // PROBED)][:PROBED]:
@@ -329,7 +329,7 @@ class PartsRecord(common.Record):
 
 def write_sheet(target, label, parts, plan, failed, workers):
     """Write the contact sheet of all parts in ``target``."""
-    from utils.contact_sheet import write_contact_sheet
+    from cameras.contact_sheet import write_contact_sheet
 
     names = [name for name in parts if common.mark_of(target, name).exists()]
     if not names:
@@ -348,7 +348,7 @@ def write_sheet(target, label, parts, plan, failed, workers):
 
 
 def _import_one(files, plan, target, name):
-    from utils.import_steps import import_part
+    from cameras.part_import import import_part
 
     return import_part(files, plan, target, name)
 

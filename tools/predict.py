@@ -14,15 +14,15 @@ import sys
 import time
 from pathlib import Path
 
-if not __package__:  # run as a file of a checkout, not as an installed module
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:
+    import checkout  # noqa: F401  puts the checkout on the path
 
-from utils.argument_types import number  # noqa: E402
-from utils.commands import FAILED, FINE, HelpFormatter, Parser, add_device, run_command  # noqa: E402
-from utils.errors import InputError, show_warnings  # noqa: E402
-from utils.files import check_writable, remove_leftovers  # noqa: E402
-from utils.progress import note  # noqa: E402
-from utils.signals import run_to_the_end  # noqa: E402
+from common.argument_types import number
+from common.commands import FAILED, FINE, HelpFormatter, Parser, add_device, run_command
+from common.errors import InputError, show_warnings
+from common.files import check_writable, remove_leftovers
+from common.progress import note
+from common.signals import run_to_the_end
 
 
 def build_parser():
@@ -92,10 +92,10 @@ def run(args):
     Raises:
         InputError: something cannot be used; raised before any work.
     """
-    from feature_extractors.inspector import check_rate
-    from feature_extractors.saved_model import read_saved
-    from tools.predict_parts import evaluation_text
-    from utils.predictions import Predictions
+    from inspection.inspector import check_rate
+    from inspection.judged_parts import evaluation_text
+    from inspection.predictions import Predictions
+    from inspection.saved_model import read_saved
 
     parts = find(args)
     model = read_saved(args.model)
@@ -137,10 +137,10 @@ def run(args):
 
 def judge_parts(args, model, parts, done):
     """Judge ``parts`` [PartFiles] with a SavedModel; print one line per part and add its row to ``done``."""
-    from feature_extractors.inspector import Inspector
-    from tools.predict_parts import label_of, load_parts, row_of, write_extras
-    from utils.progress import track
-    from utils.results import environment, untrained_note
+    from common.progress import track
+    from inspection.inspector import Inspector
+    from inspection.judged_parts import label_of, load_parts, row_of, write_extras
+    from runs.results import environment, untrained_note
 
     inspector = Inspector.of_model(
         model,
@@ -185,8 +185,8 @@ def find(args):
     Raises:
         InputError: a file or the folder is missing, files do not pair, or --evaluate finds no good part.
     """
-    from tools.predict_parts import label_of
-    from utils.scans import PartFiles, find_parts
+    from data.scans import PartFiles, find_parts
+    from inspection.judged_parts import label_of
 
     if args.folder is None:
         for path in (args.rgb, args.xyz):
@@ -217,7 +217,7 @@ def facts_of(part):
 
 
 def _drawn(args, part):
-    from tools.predict_parts import extra_paths
+    from inspection.judged_parts import extra_paths
 
     return all(path.is_file() for path in extra_paths(args, part).values())
 

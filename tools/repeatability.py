@@ -19,14 +19,14 @@ from typing import NamedTuple
 import numpy as np
 from tabulate import tabulate
 
-if not __package__:  # run as a file of a checkout, not as an installed module
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:
+    import checkout  # noqa: F401  puts the checkout on the path
 
-from utils.commands import FINE, REFUSED, HelpFormatter, Parser, add_device, run_command  # noqa: E402
-from utils.errors import InputError  # noqa: E402
-from utils.files import atomic_path, atomic_write_text, check_writable  # noqa: E402
-from utils.repeatability import kappa, part_of, same_verdicts, spread  # noqa: E402
-from utils.verdict import CANNOT_JUDGE, FAIL, PASS, VERDICTS, outcome, outcome_text, percent  # noqa: E402
+from common.commands import FINE, REFUSED, HelpFormatter, Parser, add_device, run_command
+from common.errors import InputError
+from common.files import atomic_path, atomic_write_text, check_writable
+from inspection.repeatability import kappa, part_of, same_verdicts, spread
+from inspection.verdict import CANNOT_JUDGE, FAIL, PASS, VERDICTS, outcome, outcome_text, percent
 
 COLUMNS = ("path", "verdict", "p_value", "score", "threshold")
 LABELS = {"good": False, "defective": True}

@@ -10,24 +10,24 @@ import re
 import sys
 from pathlib import Path
 
-if not __package__:  # run as a file of a checkout, not as an installed module
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:
+    import checkout  # noqa: F401  puts the checkout on the path
 
-import scoring_addon  # noqa: E402
-from evaluation import extra_metrics, find_saved  # noqa: E402
-from tools import more_metrics  # noqa: E402
-from tools import report_calibrated as ours  # noqa: E402
-from tools import report_sections as sections  # noqa: E402
-from tools.report_numbers import find_sample, read_category, summary_of  # noqa: E402
-from tools.report_page import Page  # noqa: E402
-from tools.report_predictions import predictions_section, read_predictions  # noqa: E402
-from tools.saved_scorings import left_out_text  # noqa: E402
-from utils.argument_types import number  # noqa: E402
-from utils.commands import FINE, HelpFormatter, Parser, run_command  # noqa: E402
-from utils.files import check_writable  # noqa: E402
-from utils.help_tables import scoring_table, shorten_scoring  # noqa: E402
-from utils.metrics import mean  # noqa: E402
-from utils.progress import note, track  # noqa: E402
+import scoring_addon
+from common.argument_types import number
+from common.commands import FINE, HelpFormatter, Parser, run_command
+from common.files import check_writable
+from common.progress import note, track
+from reports import calibrated_section as ours
+from reports import more_metrics
+from reports import sections as sections
+from reports.numbers import find_sample, read_category, summary_of
+from reports.page import Page
+from reports.predictions_section import predictions_section, read_predictions
+from reports.saved_scorings import left_out_text
+from runs.help_tables import scoring_table, shorten_scoring
+from scoring.evaluation import extra_metrics, find_saved
+from scoring.metrics import mean
 
 
 def main(argv=None):

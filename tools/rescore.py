@@ -15,29 +15,29 @@ from typing import NamedTuple
 
 from tabulate import tabulate
 
-if not __package__:  # run as a file of a checkout, not as an installed module
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:
+    import checkout  # noqa: F401  puts the checkout on the path
 
-import scoring_addon  # noqa: E402
-from evaluation import Evaluation, extra_metrics, find_saved, metrics, read, score  # noqa: E402
-from tools import more_metrics, paper_tables  # noqa: E402
-from tools.paper_tables import METRICS, MULTISCALE  # noqa: E402
-from tools.parameter_grid import grid_table  # noqa: E402
-from tools.saved_scorings import calibrated_text, left_out_text, saved_scorings  # noqa: E402
-from utils.argument_types import number  # noqa: E402
-from utils.commands import FINE, Parser, run_command  # noqa: E402
-from utils.dominating import dominating_part  # noqa: E402
-from utils.errors import InputError  # noqa: E402
-from utils.extra_metrics import EXTRA_METRICS as EXTRA  # noqa: E402,F401  also used as rescore.EXTRA
-from utils.files import atomic_write_text, check_writable  # noqa: E402
-from utils.help_tables import scoring_table, shorten_scoring  # noqa: E402
-from utils.metrics import mean  # noqa: E402
-from utils.names import same_name  # noqa: E402
-from utils.options import changed_options, default_of  # noqa: E402
-from utils.progress import note, track  # noqa: E402
-from utils.results import UNDEFINED, escaped  # noqa: E402
-from utils.scorings import CALIBRATED, add_scoring_arguments  # noqa: E402
-from utils.significance import bootstrap_intervals, delong_test  # noqa: E402
+import scoring_addon
+from common.argument_types import number
+from common.commands import FINE, Parser, run_command
+from common.errors import InputError
+from common.files import atomic_write_text, check_writable
+from common.progress import note, track
+from data.names import same_name
+from reports import more_metrics, paper_tables
+from reports.paper_tables import METRICS, MULTISCALE
+from reports.parameter_grid import grid_table
+from reports.saved_scorings import calibrated_text, left_out_text, saved_scorings
+from runs.help_tables import scoring_table, shorten_scoring
+from runs.options import changed_options, default_of
+from runs.results import UNDEFINED, escaped
+from scoring.dominating import dominating_part
+from scoring.evaluation import Evaluation, extra_metrics, find_saved, metrics, read, score
+from scoring.extra_metrics import EXTRA_METRICS as EXTRA  # noqa: F401  also used as rescore.EXTRA
+from scoring.metrics import mean
+from scoring.scorings import CALIBRATED, add_scoring_arguments
+from scoring.significance import bootstrap_intervals, delong_test
 
 NOT_RUN = "-"
 PAPER = {"f_coreset": paper_tables.F_CORESET, "use_uff": True}  # the paper's options that are not main.py's defaults

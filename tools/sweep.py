@@ -19,24 +19,24 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-if not __package__:  # run as a file of a checkout, not as an installed module
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:
+    import checkout  # noqa: F401  puts the checkout on the path
 
-from tools.sweep_maps import link_maps, resample, resample_side_by_side  # noqa: E402
-from utils.argument_types import number  # noqa: E402
-from utils.commands import Parser  # noqa: E402
-from utils.errors import InputError  # noqa: E402
-from utils.files import atomic_write_text, check_writable, remove_leftovers  # noqa: E402
-from utils.progress import duration, note, quietly  # noqa: E402
-from utils.signals import first_signal_stops, run_to_the_end  # noqa: E402
-from utils.sweep_engines import ENGINES, PROGRAM, run  # noqa: E402
-from utils.sweep_file import check, read  # noqa: E402
-from utils.sweep_job import DONE, FAILED, LOG, RUNNING, Ended, state_of  # noqa: E402
-from utils.sweep_lock import DriverLock, driver_alive  # noqa: E402
-from utils.sweep_plan import finished, job_folder, plan, shell_line  # noqa: E402
-from utils.sweep_results import gather  # noqa: E402
-from utils.sweep_show import Show, ended_lines  # noqa: E402
-from utils.sweep_tables import FILES, write_tables  # noqa: E402
+from common.argument_types import number
+from common.commands import Parser
+from common.errors import InputError
+from common.files import atomic_write_text, check_writable, remove_leftovers
+from common.progress import duration, note, quietly
+from common.signals import first_signal_stops, run_to_the_end
+from sweeps.sweep_engines import ENGINES, PROGRAM, run
+from sweeps.sweep_file import check, read
+from sweeps.sweep_job import DONE, FAILED, LOG, RUNNING, Ended, state_of
+from sweeps.sweep_lock import DriverLock, driver_alive
+from sweeps.sweep_maps import link_maps, resample, resample_side_by_side
+from sweeps.sweep_plan import finished, job_folder, plan, shell_line
+from sweeps.sweep_results import gather
+from sweeps.sweep_show import Show, ended_lines
+from sweeps.sweep_tables import FILES, write_tables
 
 FINE, SOME_FAILED, REFUSED = 0, 1, 2
 PLAN = "sweep.json"

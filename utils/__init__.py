@@ -1,0 +1,1 @@
+"""The util names that users of the release know."""

@@ -16,13 +16,13 @@ import numpy as np
 import yaml
 from PIL import Image
 
-if not __package__:  # run as a file of a checkout, not as an installed module
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:
+    import checkout  # noqa: F401  puts the checkout on the path
 
-from utils import preprocess_common as common  # noqa: E402
-from utils.errors import InputError  # noqa: E402
-from utils.pictures import read_picture  # noqa: E402
-from utils.signals import run_to_the_end  # noqa: E402
+from common.errors import InputError
+from common.signals import run_to_the_end
+from data import conversion as common
+from data.pictures import read_picture
 
 PROGRAM = "preprocess_eyecandies.py"
 FOCAL = 711.11  # pixels

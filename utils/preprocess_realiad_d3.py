@@ -23,14 +23,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-if not __package__:  # run as a file of a checkout, not as an installed module
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:
+    import checkout  # noqa: F401  puts the checkout on the path
 
-from utils import preprocess_common as common  # noqa: E402
-from utils.errors import InputError  # noqa: E402
-from utils.mvtec3d_util import read_tiff, read_unexamined  # noqa: E402
-from utils.pictures import read_defect, read_picture  # noqa: E402
-from utils.signals import run_to_the_end  # noqa: E402
+from common.errors import InputError
+from common.signals import run_to_the_end
+from data import conversion as common
+from data.organised_clouds import read_tiff, read_unexamined
+from data.pictures import read_defect, read_picture
 
 PROGRAM = "preprocess_realiad_d3.py"
 SPLITS = ("train", "test")

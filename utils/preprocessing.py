@@ -14,17 +14,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-if not __package__:  # run as a file of a checkout, not as an installed module
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:
+    import checkout  # noqa: F401  puts the checkout on the path
 
-from utils import preprocess_common as common  # noqa: E402
-from utils.argument_types import number  # noqa: E402
-from utils.errors import InputError  # noqa: E402
-from utils.mvtec3d_util import read_unexamined  # noqa: E402
-from utils.pairing import GOOD, defect_folders, pair, part_files  # noqa: E402
-from utils.pictures import read_defect, read_picture  # noqa: E402
-from utils.signals import run_to_the_end  # noqa: E402
-from utils.units import UNITS  # noqa: E402
+from common.argument_types import number
+from common.errors import InputError
+from common.signals import run_to_the_end
+from data import conversion as common
+from data.organised_clouds import read_unexamined
+from data.pairing import GOOD, defect_folders, pair, part_files
+from data.pictures import read_defect, read_picture
+from data.units import UNITS
 
 PROGRAM = "preprocessing.py"
 SPLITS = ("train", "validation", "test")
@@ -121,7 +121,7 @@ def convert(sample, target, seed, keep_touching, unit=None):
     Raises:
         InputError: a file cannot be used, sizes differ, or ``isolate`` refuses the scan.
     """
-    from utils.foreground import isolate, pad_square
+    from data.foreground import isolate, pad_square
 
     rgb = np.asarray(read_picture(sample.rgb, "RGB"))
     xyz, broken, notes = read_unexamined(sample.xyz, unit)
@@ -155,7 +155,7 @@ def mask_values(path):
 def make_jobs(samples, target, args):
     """The jobs that write ``samples`` to ``target``."""
     # imported here, so that --help answers at once, and before processes are forked, which then share it
-    from utils import foreground  # noqa: F401
+    from data import foreground  # noqa: F401
 
     return [
         common.Job(

@@ -1,0 +1,1 @@
+"""From a camera's recording to parts."""

@@ -1,0 +1,282 @@
+"""The pinhole camera: intrinsics from the command line or a file, and points from depth.
+
+Pixel (u, v) is column u and row v, counted from 0; pixel centres are at whole numbers. With depth d it shows the point
+d · ((u - cx) / fx, (v - cy) / fy, 1). See Hartley and Zisserman, Multiple View Geometry, chapter 6. Depth is measured
+along the optical axis, as depth cameras deliver it, not along the ray.
+"""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import yaml
+
+from common.errors import InputError
+
+ASPECT_TOLERANCE = 0.02  # images whose aspect ratios differ by less are taken to show the same view
+OFF_CENTRE = 0.25  # note a principal point farther from the middle than this share of the image's side
+SHIFT = 1.0  # note a lens distortion that moves the image's corner by more than this many pixels
+
+
+class Intrinsics(NamedTuple):
+    """Focal lengths and principal point in pixels."""
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    size: tuple | None = None  # (height, width) of the images they are for, if known
+    unit: float | None = None  # metres per count of the depth image, if the file says it
+    notes: tuple = ()  # texts on what was assumed
+
+
+def intrinsics_from(words):
+    """Intrinsics from the words of ``--intrinsics``: four numbers fx fy cx cy, or one file (see ``read_intrinsics``).
+
+    Raises:
+        InputError: the words are neither, or the numbers cannot be a camera's.
+    """
+    if len(words) == 1 and not _is_number(words[0]):
+        return read_intrinsics(words[0])
+    if len(words) != 4 or not all(_is_number(word) for word in words):
+        raise InputError(
+            f"--intrinsics {' '.join(map(str, words))}: needs four numbers, fx fy cx cy in pixels, or one JSON or YAML "
+            f"file"
+        )
+    return _checked("--intrinsics", Intrinsics(*map(float, words)))
+
+
+def read_intrinsics(path):
+    """Intrinsics from a JSON or YAML file.
+
+    These forms are read, at any depth of the file:
+
+    - fx, fy and cx, cy or ppx, ppy (RealSense, Zivid), also in capital letters;
+    - ``intrinsic_matrix`` of nine numbers (Open3D and its Azure Kinect reader), column by column or row by row;
+    - ``K``, ``k``, ``P``, ``p`` and ``camera_matrix`` of ROS's camera_info and of OpenCV.
+
+    Width, height and depth_scale are read as well if they are there.
+
+    Raises:
+        InputError: the file is unreadable, has no intrinsics, or has several that differ.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        content = json.loads(text) if path.suffix.lower() == ".json" else _load_yaml(text)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:150]
+        raise InputError(f"{path}: cannot be read as JSON or YAML with a camera's intrinsics ({reason})") from None
+    if any("CalibrationInformation" in node for node in _nodes(content)):
+        raise InputError(
+            f"{path}: is an Azure Kinect's raw calibration, whose numbers are for the whole sensor; give those of the "
+            f"mode recorded "
+            "with, as Open3D's azure_kinect_mkv_reader writes them, or --intrinsics fx fy cx cy"
+        )
+    found = {}
+    for node in _nodes(content):
+        camera = _from_node(node)
+        if camera:
+            found.setdefault(camera[:4], camera)
+    if not found:
+        raise InputError(
+            f"{path}: has no intrinsics (fx, fy, cx, cy, or a matrix of nine numbers called K, camera_matrix or "
+            f"intrinsic_matrix); "
+            "give --intrinsics fx fy cx cy"
+        )
+    if len(found) > 1:
+        shown = "; ".join(
+            " ".join(f"{v:g}" for v in camera) + (f" for {c.size[0]}×{c.size[1]}" if c.size else "")
+            for camera, c in found.items()
+        )
+        raise InputError(
+            f"{path}: has the intrinsics of several cameras ({shown}); give those of the depth image: --intrinsics fx "
+            f"fy cx cy"
+        )
+    camera = next(iter(found.values()))
+    if camera.unit is None:
+        camera = camera._replace(unit=next((u for u in map(_depth_unit, _nodes(content)) if u), None))
+    return _checked(path, camera)
+
+
+def fit_to(camera, size, path):
+    """``camera`` for a depth image of ``size`` (height, width); it is scaled if it is for another size.
+
+    ``path`` names the image in messages.
+
+    Raises:
+        InputError: the aspect ratios differ, or the principal point lies outside the image.
+    """
+    height, width = size
+    if camera.size and camera.size != size:
+        tall, wide = camera.size
+        if not same_aspect(camera.size, size):
+            raise InputError(
+                f"{path}: has {height}×{width} pixels, the intrinsics are for {tall}×{wide}, another aspect; give "
+                f"those of this image"
+            )
+        fy, fx = height / tall, width / wide
+        camera = camera._replace(
+            fx=camera.fx * fx,
+            fy=camera.fy * fy,
+            cx=(camera.cx + 0.5) * fx - 0.5,
+            cy=(camera.cy + 0.5) * fy - 0.5,
+            size=size,
+            notes=(*camera.notes, f"intrinsics for {tall}×{wide} are scaled to {height}×{width}"),
+        )
+    if not (0 < camera.cx < width and 0 < camera.cy < height):
+        raise InputError(
+            f"{path}: has {height}×{width} pixels, the principal point ({camera.cx:g}, {camera.cy:g}) lies outside; "
+            f"give --intrinsics "
+            "fx fy cx cy of this image, in pixels"
+        )
+    if abs(camera.cx / width - 0.5) > OFF_CENTRE or abs(camera.cy / height - 0.5) > OFF_CENTRE:
+        text = (
+            f"the principal point ({camera.cx:g}, {camera.cy:g}) lies far off the middle of "
+            f"{height}×{width}: are the intrinsics this image's?"
+        )
+        camera = camera._replace(notes=(*camera.notes, text))
+    return camera
+
+
+def same_aspect(size, other):
+    """Whether the aspect ratios of two sizes (height, width) differ by less than 2 %."""
+    return abs(size[0] * other[1] / (size[1] * other[0]) - 1) < ASPECT_TOLERANCE
+
+
+def points_from_depth(depth, camera):
+    """Points [H, W, 3] float64 of a depth image [H, W], in the image's unit; a depth of NaN gives NaN."""
+    depth = np.asarray(depth, np.float64)
+    u, v = np.arange(depth.shape[1]), np.arange(depth.shape[0])[:, None]
+    return np.stack([(u - camera.cx) / camera.fx * depth, (v - camera.cy) / camera.fy * depth, depth], axis=-1)
+
+
+def _load_yaml(text):
+    """First document of a YAML file; OpenCV's dialect is understood too."""
+    lines = [line.replace("!!opencv-matrix", "") for line in text.splitlines() if not line.startswith("%YAML:")]
+    return next((document for document in yaml.safe_load_all("\n".join(lines)) if document is not None), None)
+
+
+def _nodes(content):
+    """Yield all dictionaries in ``content``, outer ones first."""
+    if isinstance(content, dict):
+        yield content
+    for child in content.values() if isinstance(content, dict) else content if isinstance(content, list) else ():
+        yield from _nodes(child)
+
+
+def _from_node(node):
+    """The Intrinsics in one dictionary; None if it has none."""
+    low = {str(name).lower(): value for name, value in node.items()}
+    size = _first(low, ("height", "image_height")), _first(low, ("width", "image_width"))
+    size = (int(size[0]), int(size[1])) if all(size) else None
+    common = {"size": size, "unit": _depth_unit(node)}
+    four = [_first(low, names) for names in (("fx",), ("fy",), ("cx", "ppx"), ("cy", "ppy"))]
+    bend = _distortion(low)
+    if None not in four:
+        return _noting(Intrinsics(*four, **common), bend)
+    matrix = next(
+        (m for m in map(_nine, (low.get(name) for name in ("k", "camera_matrix", "intrinsic_matrix", "matrix"))) if m),
+        None,
+    )
+    if matrix is None:
+        return None
+    camera = Intrinsics(matrix[0], matrix[4], matrix[2], matrix[5], **common)
+    projection = _numbers(low.get("p", low.get("projection_matrix")), 12)
+    if any(bend) and projection and projection[0]:
+        # depth images of ROS are rectified: P belongs to them, and K to the raw images
+        rectified = Intrinsics(projection[0], projection[5], projection[2], projection[6], **common)
+        return rectified._replace(
+            notes=("the intrinsics are those of rectified images (P); raw images would need their distortion removed",)
+        )
+    return _noting(camera, bend)
+
+
+def _noting(camera, bend):
+    """``camera``, with a note if lens distortion (k1, k2, p1, p2, k3) moves the image's corner by more than a pixel."""
+    height, width = camera.size or (2 * camera.cy, 2 * camera.cx)
+    x, y = max(camera.cx, width - camera.cx) / camera.fx, max(camera.cy, height - camera.cy) / camera.fy
+    k1, k2, p1, p2, k3 = bend
+    square = x * x + y * y
+    radial = k1 * square + k2 * square**2 + k3 * square**3
+    shift = np.hypot(
+        camera.fx * (x * radial + 2 * p1 * x * y + p2 * (square + 2 * x * x)),
+        camera.fy * (y * radial + p1 * (square + 2 * y * y) + 2 * p2 * x * y),
+    )
+    if not shift > SHIFT:
+        return camera
+    return camera._replace(
+        notes=(
+            *camera.notes,
+            f"the lens distortion, {shift:.1f} pixels in the corner, is not removed: give rectified images",
+        )
+    )
+
+
+def _distortion(low):
+    """[k1, k2, p1, p2, k3] of a dictionary; zeros if it has none."""
+    for name in ("d", "coeffs", "distortion_coefficients", "dist_coeffs", "distortion"):
+        value = low.get(name)
+        value = value.get("data") if isinstance(value, dict) else value
+        if isinstance(value, list) and value and all(_is_number(v) for v in value):
+            return [float(v) for v in (value + [0] * 5)[:5]]
+    return [0.0] * 5
+
+
+def _nine(value):
+    """Nine numbers of a 3×3 matrix, row by row; else None."""
+    numbers = _numbers(value, 9)
+    if numbers and numbers[2] == 0 and numbers[6] != 0:  # column by column, as Open3D writes it
+        numbers = [numbers[3 * column + row] for row in range(3) for column in range(3)]
+    return numbers if numbers and numbers[0] and numbers[8] == 1 else None
+
+
+def _numbers(value, count):
+    """``count`` numbers of a list, of a list of lists or of {"data": list}; else None."""
+    value = value.get("data") if isinstance(value, dict) else value
+    if isinstance(value, list) and value and all(isinstance(row, list) for row in value):
+        value = [number for row in value for number in row]
+    return (
+        [float(v) for v in value]
+        if isinstance(value, list) and len(value) == count and all(_is_number(v) for v in value)
+        else None
+    )
+
+
+def _depth_unit(node):
+    """Metres per count from a dictionary's depth_scale or depth_units, or None; values above 1 are counts per metre."""
+    low = {str(name).lower(): value for name, value in node.items()}
+    scale = _first(low, ("depth_scale", "depth_units", "depth_unit"))
+    return None if not scale or scale < 0 else 1 / scale if scale > 1 else scale
+
+
+def _first(low, names):
+    return next(
+        (
+            float(low[name])
+            for name in names
+            if name in low and _is_number(low[name]) and not isinstance(low[name], bool)
+        ),
+        None,
+    )
+
+
+def _is_number(text):
+    try:
+        return bool(np.isfinite(float(text)))
+    except (TypeError, ValueError):
+        return False
+
+
+def _checked(where, camera):
+    if camera.fx <= 0 or camera.fy <= 0 or not 0.2 < camera.fx / camera.fy < 5:
+        raise InputError(
+            f"{where}: fx {camera.fx:g} and fy {camera.fy:g} are no focal lengths in pixels; the order is fx fy cx cy"
+        )
+    if camera.cx < 2 or camera.cy < 2:
+        raise InputError(
+            f"{where}: cx {camera.cx:g} and cy {camera.cy:g} are no principal point in pixels; the order is fx fy cx "
+            f"cy, each in pixels"
+        )
+    return camera

@@ -1,0 +1,149 @@
+"""The conventions that all commands of this project share: parser, help, exit codes, --quiet, errors and signals.
+
+Imports nothing that is slow to load, so that --help and a mistyped flag answer at once.
+"""
+
+import argparse
+import os
+import sys
+from itertools import groupby
+from pathlib import Path
+
+from common import progress
+from common.argument_types import number
+from common.errors import InputError, tell
+from common.signals import first_signal_stops
+
+FINE, FAILED, REFUSED = 0, 1, 2  # exit codes: all well; something failed during the work; refused before any work
+MOST_PROCESSES = 61  # limit of a process pool on Windows
+HELP_WIDTH = 100  # columns of --help
+
+
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Help formatter that shows a default only if there is one and the text does not name it already.
+
+    It keeps indented lines of an epilog or description as they are, such as examples and tables.
+    """
+
+    def __init__(self, prog):
+        super().__init__(prog, max_help_position=28, width=HELP_WIDTH)
+
+    def _get_help_string(self, action):
+        if action.default is argparse.SUPPRESS:  # the command finds the value itself, so there is no default to show
+            return action.help.replace(" (default: %(default)s)", "")
+        if action.default is None or action.default is False or action.default == [] or "(default" in action.help:
+            return action.help
+        return super()._get_help_string(action)
+
+    def _fill_text(self, text, width, indent):
+        return "\n\n".join(self._fill_paragraph(part, width, indent) for part in text.strip("\n").split("\n\n"))
+
+    def _fill_paragraph(self, text, width, indent):
+        filled: list[str] = []
+        for indented, lines in groupby(text.splitlines(), lambda line: line.startswith(" ")):
+            filled += lines if indented else [super()._fill_text("\n".join(lines), width, indent)]
+        return "\n".join(filled)
+
+
+class Parser(argparse.ArgumentParser):
+    """The parser of every command: it has ``--quiet``, and reports an error in one line, without all flags' usage."""
+
+    def __init__(self, prog, formatter_class=HelpFormatter, **kwargs):
+        called = Path(sys.argv[0]).stem
+        if called == "m3dm" or called.startswith("m3dm-"):  # the name of an installed command, see pyproject.toml
+            prog = " ".join([called, *prog.split()[1:]])
+        super().__init__(prog, formatter_class=formatter_class, **kwargs)
+        self.add_argument(
+            "--quiet", action="store_true", help="no progress and no notes; results, warnings and errors stay"
+        )
+
+    def error(self, message):
+        self.exit(REFUSED, f"{self.prog}: error: {message} (--help lists the flags)\n")
+
+
+def add_device(parser):
+    """Add --device to the parser of a command that runs networks; see ``common.devices.choose_device``."""
+    parser.add_argument(
+        "--device",
+        default="auto",
+        choices=("auto", "cpu", "cuda", "mps"),
+        help="auto: CUDA, else CPU; mps only where it is named, since nobody has run it yet",
+    )
+
+
+def add_workers(parser):
+    """Add --workers to the parser of a command that reads many files."""
+    parser.add_argument(
+        "--workers",
+        type=number(int, 1, MOST_PROCESSES),
+        default=available_cores(),
+        metavar="N",
+        help="processes (default: all cores)",
+    )
+
+
+def add_target(parser, text):
+    """Add OUT, the folder for a command's generated files, given as the only positional word or after -o.
+
+    The parsed value is ``out``.
+
+    Args:
+        text: the help text.
+    """
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("out", nargs="?", type=Path, action=_Given, metavar="OUT", help=text)
+    where.add_argument("-o", "--output", dest="out", type=Path, metavar="OUT", help="another way to give OUT")
+
+
+class _Given(argparse.Action):
+    """Keeps the value of -o if the positional word is missing."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        if values is not None:
+            setattr(namespace, self.dest, values)
+
+
+def available_cores():
+    """Number of cores that this process may use, at most MOST_PROCESSES."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, MOST_PROCESSES)
+
+
+def run_command(program, args, work, goes_on="interrupted"):
+    """Run a command's work; an error or interruption becomes one line on stderr and an exit code.
+
+    Args:
+        program: name before each message, such as "rescore.py".
+        args: parsed options of a ``Parser``; ``args.quiet`` applies to the whole work.
+        work: function of ``args`` that returns an exit code.
+        goes_on: message after an interruption.
+
+    Returns:
+        Exit code: that of ``work``; REFUSED after InputError; FAILED after OSError, Ctrl-C or SIGTERM.
+    """
+    try:
+        with progress.quietly(args.quiet), first_signal_stops(program):
+            return work(args)
+    except InputError as error:
+        tell(program, error)
+        return REFUSED
+    except KeyboardInterrupt:
+        tell(program, goes_on)
+    except BrokenPipeError:
+        drop_output()
+    except OSError as error:
+        tell(program, f"{error.filename or 'file'}: {error.strerror or error}")
+    return FAILED
+
+
+def print_all(text):
+    """Print a long text; whoever reads it, such as head, may leave before its end."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        drop_output()
+
+
+def drop_output():
+    """Send the rest of standard output nowhere: whoever read it, such as head, has seen enough."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

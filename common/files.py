@@ -1,0 +1,108 @@
+"""Writes files so that a reader never sees an incomplete one, even if the program is killed."""
+
+import contextlib
+import hashlib
+import os
+import re
+import socket
+import tempfile
+from pathlib import Path
+
+from common.errors import InputError
+
+# .<name>.<process id>@<host>.<random>.tmp
+TEMPORARY = re.compile(r"\..+\.(\d+)@([^@]+)\.[^.]+\.tmp")
+
+
+@contextlib.contextmanager
+def atomic_path(path):
+    """Yield a temporary path beside ``path``; if the block succeeds, the file is fsync'ed and renamed to ``path``.
+
+    Raises:
+        OSError: it names ``path`` if the system does not say which file could not be written, as with a full disk.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(
+        prefix=f".{path.name[:100]}.{os.getpid()}@{host()}.", suffix=".tmp", dir=path.parent
+    )
+    os.close(handle)
+    try:
+        yield temporary
+        os.chmod(temporary, 0o666 & ~_umask())
+        _to_disk(temporary, os.O_RDWR)
+        os.replace(temporary, path)
+        if os.name == "posix":  # elsewhere a folder cannot be opened
+            _to_disk(path.parent, os.O_RDONLY)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        if isinstance(error, OSError) and error.errno and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+def atomic_write_text(path, text):
+    """Write ``text`` as UTF-8 to ``path`` in one step.
+
+    Newlines are kept as given; bytes that were read with surrogateescape are written unchanged.
+    """
+    with atomic_path(path) as temporary:
+        with open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            file.write(text)
+
+
+def remove_leftovers(folder):
+    """Remove temporary files below ``folder`` that killed processes of this host left behind; returns their paths."""
+    import psutil  # imported here, since patches/ uses this module where only numpy may be installed
+
+    gone = []
+    for path in Path(folder).rglob(".*.tmp"):
+        match = TEMPORARY.fullmatch(path.name)
+        if match and match[2] == host() and not psutil.pid_exists(int(match[1])):
+            with contextlib.suppress(OSError):
+                path.unlink()
+                gone.append(path)
+    return gone
+
+
+def check_writable(folder):
+    """Create ``folder`` and write and remove a probe file in it.
+
+    Raises:
+        InputError: the folder cannot be made or written.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"x")
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror or error}); choose another folder") from None
+
+
+def sha256_of(path):
+    """Hexadecimal sha256 of a file's content."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def host():
+    """This machine's name, with all characters safe for a file name."""
+    return re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())
+
+
+def _to_disk(path, mode):
+    handle = os.open(path, mode)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,78 @@
+"""Progress of long loops, and notes; --quiet switches both off. Progress is a bar on a terminal, and a line per minute
+elsewhere, such as in a log file."""
+
+import contextlib
+import sys
+import time
+
+from tqdm import tqdm
+
+from common.signals import raise_if_stopping
+
+SECONDS = 60  # between two lines, if the output is no terminal
+_quiet = False
+
+
+@contextlib.contextmanager
+def quietly(wanted=True):
+    """Switch progress and notes off (``wanted``) or on in this process while the block runs."""
+    global _quiet
+    before, _quiet = _quiet, wanted
+    try:
+        yield
+    finally:
+        _quiet = before
+
+
+def is_quiet():
+    """Whether progress and notes are off."""
+    return _quiet
+
+
+def note(text, file=None):
+    """Print something that a user may like to know but has not asked for; nothing with --quiet.
+
+    Args:
+        text: one or more lines.
+        file: stream (default: standard output).
+    """
+    if not _quiet:
+        print(text, file=file, flush=True)
+
+
+def track(items, total, label, unit="part"):
+    """Yield ``items`` and show the progress.
+
+    Args:
+        items: iterable.
+        total: number of items that will come.
+        label: what is being done, such as "bagel: memory bank".
+        unit: what one item is called.
+    """
+    terminal = sys.stderr.isatty()
+    begun = shown = time.monotonic()
+    bar = tqdm(items, desc=label, total=total, unit=unit, disable=_quiet or not terminal)
+    for done, item in enumerate(bar, 1):
+        raise_if_stopping()
+        yield item
+        now = time.monotonic()
+        if not terminal and not _quiet and now - shown >= SECONDS:
+            shown, per_item = now, (now - begun) / done
+            print(
+                f"{label}: {done} of {total} {unit}s, {per_item:.3g} s per {unit}, about "
+                f"{duration(per_item * (total - done))} left",
+                file=sys.stderr,
+                flush=True,
+            )
+
+
+def duration(seconds):
+    """A duration as people write it, such as "2 h 05 min", "7 min" or "30 s"."""
+    minutes = round(seconds / 60)
+    return (
+        f"{minutes // 60} h {minutes % 60:02d} min"
+        if minutes >= 60
+        else f"{minutes} min"
+        if minutes
+        else f"{seconds:.0f} s"
+    )

@@ -1,0 +1,1 @@
+"""What a part is: its files, pairs, pictures, clouds and units, and what can be wrong with them."""

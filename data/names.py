@@ -1,0 +1,116 @@
+"""Names of categories: the official lists, and a search for folders whose spelling differs a little."""
+
+from pathlib import Path
+
+from common.errors import InputError
+from data.pairing import GOOD, is_junk_folder
+
+CATEGORIES = {
+    "mvtec3d": ("bagel", "cable_gland", "carrot", "cookie", "dowel", "foam", "peach", "potato", "rope", "tire"),
+    "eyecandies": (
+        "CandyCane",
+        "ChocolateCookie",
+        "ChocolatePraline",
+        "Confetto",
+        "GummyBear",
+        "HazelnutTruffle",
+        "LicoriceSandwich",
+        "Lollipop",
+        "Marshmallow",
+        "PeppermintCandy",
+    ),
+    "realiad_d3": (
+        "audio_jack_socket",
+        "common_mode_filter",
+        "connector_housing-female",
+        "crimp_st_cable_mount_box",
+        "dc_power_connector",
+        "ethernet_connector",
+        "ferrite_bead",
+        "fork_crimp_terminal",
+        "fuse_holder",
+        "headphone_jack_socket",
+        "humidity_sensor",
+        "knob-cap",
+        "lattice_block_plug",
+        "lego_pin_connector_plate",
+        "lego_propeller",
+        "limit-switch",
+        "miniature_lifting_motor",
+        "power_jack",
+        "purple-clay-pot",
+        "telephone_spring_switch",
+    ),
+}
+
+
+def same_name(text):
+    """``text`` in lower case without "-", "_" and blanks: equal for two spellings of one name."""
+    return text.lower().translate(str.maketrans("", "", "-_ "))
+
+
+def find_folder(root, name):
+    """The folder in ``root`` with this ``name``; else the one whose name differs only in case, "-", "_" and blanks;
+    None if there is none.
+
+    Raises:
+        InputError: several folders match that way, and none has exactly this name.
+    """
+    root = Path(root)
+    folders = sorted(p for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
+    exact = [
+        p for p in folders if p.name == name
+    ]  # compared as text: a file system that ignores case would accept any spelling
+    alike = exact or [p for p in folders if same_name(p.name) == same_name(name)]
+    if len(alike) > 1:
+        raise InputError(
+            f"{root}: {', '.join(p.name for p in alike)} all answer to the category {name}; rename or remove all but "
+            f"one"
+        )
+    return alike[0] if alike else None
+
+
+def find_categories(dataset_path, dataset_type, asked=None):
+    """Folders of the categories ``asked`` for. By default those of the data set's official list, or, for the type
+    "folder", all that have ``train/good``.
+
+    Returns:
+        (names of the folders as they are on disk, each once; {name on the official list: why it has no folder}).
+
+    Raises:
+        InputError: the data set is missing; a category asked for is no plain name, has no folder, or several.
+    """
+    root = Path(dataset_path)
+    if not root.is_dir():
+        raise InputError(f"{root}: missing: the data set's folder; give it with --dataset_path")
+    if (root / "train" / GOOD).is_dir():
+        raise InputError(
+            f"{root}: is a category itself; give the folder it lies in, and --category {root.resolve().name}"
+        )
+    folders, missing = [], {}
+    for name in (text.rstrip("/\\") for text in asked or ()):  # shells add a slash when they complete a folder's name
+        if Path(name).name != name:
+            raise InputError(f"--category {name}: give the name of a folder in {root}, not a path")
+        folders.append(find_folder(root, name))
+        if folders[-1] is None:
+            raise InputError(
+                f"{root / name}: missing folder of the category given with --category; there are: "
+                f"{', '.join(sorted(p.name for p in root.iterdir() if p.is_dir())) or 'none'}"
+            )
+    if not asked and dataset_type == "folder":
+        folders = sorted(
+            good.parents[1]
+            for good in root.glob(f"*/train/{GOOD}")
+            if good.is_dir() and not is_junk_folder(good.parents[1].name)
+        )
+        if not folders:
+            raise InputError(f"{root}: no category: no folder in it has train/{GOOD} with the normal training parts")
+    elif not asked:
+        for name in CATEGORIES[dataset_type]:
+            try:
+                folders.append(find_folder(root, name))
+                if folders[-1] is None:
+                    missing[name] = f"{root / name}: missing folder; give the categories you have with --category"
+            except InputError as error:
+                missing[name] = str(error)
+    return list(dict.fromkeys(folder.name for folder in folders if folder)), missing

@@ -1,0 +1,169 @@
+"""Facts about the files of one part, which are read once and with the same functions as in a run."""
+
+import hashlib
+from typing import NamedTuple, Optional
+
+import numpy as np
+from PIL import Image
+
+from common.errors import InputError
+from data.organised_clouds import (
+    SMALLEST_SIDE,
+    count_distinct,
+    find_missing,
+    is_missing,
+    nearest_index,
+    point_keys,
+    read_cloud,
+)
+from data.outlines import misfit
+from data.pairing import CONVERT
+from data.pictures import load_mask, load_picture, resize_mask, to_8_bits
+from data.units import measure
+
+MASK_SIZE = 224
+PICTURE_STEP = 56  # side of the grid on which outlines are compared
+VERSION = 2  # of the facts; a cache with another version is not used
+
+
+class Job(NamedTuple):
+    """The files of one part to read; None: the file is missing, or a run does not read it."""
+
+    rgb: Optional[str]
+    xyz: Optional[str]
+    gt: Optional[str]
+    img_size: int
+    missing: Optional[tuple]  # values that stand for "not measured"; None: look for them
+    integers: bool  # whether whole numbers can be coordinates
+
+
+class Facts(NamedTuple):
+    """What one part's files hold, before any judgement. Coordinates are in the file's unit. A field is None if its file
+    is missing or unreadable."""
+
+    errors: tuple = ()  # (kind, text that names the file)
+    notes: tuple = ()  # (kind, text that names the file)
+    picture: Optional[str] = None  # "800×800 RGB"
+    picture_size: Optional[tuple] = None
+    picture_bits: int = 8
+    picture_hash: Optional[str] = None  # of the pixels, not of the file
+    tiff: Optional[str] = None  # "800×800 float32"
+    tiff_size: Optional[tuple] = None
+    tiff_hash: Optional[str] = None  # of the coordinates as float32; None without a point
+    broken: int = 0  # pixels with NaN or inf
+    missing: tuple = ()  # values that stand for "not measured"
+    hidden: int = 0  # pixels that hold such values
+    points: Optional[int] = None  # at the run's size: pixels with all coordinates non-zero
+    edge_points: int = 0  # at the run's size: pixels with one or two coordinates zero
+    distinct: int = 0  # different points among ``points``
+    edge_distinct: int = 0  # different points among ``edge_points``
+    extent: Optional[float] = None  # this and the next three: see data.units.Measures
+    reach: Optional[float] = None
+    centre: Optional[tuple] = None
+    distance: Optional[float] = None
+    misfit: Optional[str] = None  # see data.outlines.misfit
+    mask_size: Optional[tuple] = None
+    mask_share: Optional[float] = None  # defective share of the mask as a run reads it
+    mask_largest: float = 0
+    mask_background: Optional[str] = None
+
+
+def read_part(job):
+    """The Facts of a Job's files. Unreadable files are recorded in ``errors``; they raise nothing."""
+    errors, notes, values = [], [], {}
+    small = valid = None
+    if job.rgb:
+        try:
+            small = _picture(job.rgb, values, notes)
+        except InputError as error:
+            errors.append(("picture", str(error)))
+    if job.xyz:
+        try:
+            valid = _cloud(job, values, notes)
+        except InputError as error:
+            errors.append(("cloud", str(error)))
+    if job.gt:
+        try:
+            mask = load_mask(job.gt)
+            values.update(
+                mask_size=mask.defect.shape,
+                mask_share=float(resize_mask(mask.defect, MASK_SIZE).mean()),
+                mask_largest=mask.largest,
+                mask_background=mask.background,
+            )
+        except InputError as error:
+            errors.append(("mask", str(error)))
+    if small is not None and valid is not None:
+        values["misfit"] = misfit(small, valid)
+    return Facts(errors=tuple(errors), notes=tuple(notes), **values)
+
+
+def _picture(path, values, notes):
+    """Add a picture's facts to ``values`` and ``notes``; returns the picture on a small grid, [56, 56, 3] float32."""
+    picture = load_picture(path)
+    try:
+        shown = to_8_bits(picture, "RGB", picture.bits)
+    except ValueError as error:
+        raise InputError(f"{path}: cannot be read as picture ({error})") from None
+    pixels = np.asarray(shown)
+    values.update(
+        picture=f"{picture.size[0]}×{picture.size[1]} {picture.mode}",
+        picture_size=picture.size,
+        picture_bits=picture.bits,
+        picture_hash=_digest(pixels if picture.bits == 8 else picture.content),
+    )
+    if not isinstance(picture.content, Image.Image):
+        notes.append(("16-bit picture", f"{path}: 16 bits a channel, scaled to 8"))
+    rows, columns = (nearest_index(PICTURE_STEP, side) for side in picture.size)
+    return pixels[np.ix_(rows, columns)].astype(np.float32)
+
+
+def _cloud(job, values, notes):
+    """Add a cloud's facts to ``values`` and ``notes``; returns where it has points on a small grid, [56, 56] bool."""
+    path = job.xyz
+    cloud = read_cloud(path, job.integers)
+    points, (height, width) = cloud.points, cloud.points.shape[:2]
+    if cloud.notes:
+        notes.append(("tiff layout", f"{path}: {'; '.join(cloud.notes)}"))
+    if min(height, width) < SMALLEST_SIDE:
+        raise InputError(
+            f"{path}: has {height}×{width} pixels, at least {SMALLEST_SIDE} are needed on each side; for clouds of "
+            f"another kind {CONVERT}"
+        )
+    rows, row_counts = np.unique(nearest_index(job.img_size, height), return_counts=True)
+    columns, column_counts = np.unique(nearest_index(job.img_size, width), return_counts=True)
+    grid = np.ascontiguousarray(points[rows][:, columns])  # the pixels that a run reads, each once
+    weight = row_counts[:, None] * column_counts  # how often a run reads each of them
+    there = grid != 0
+    some = there[..., 0] | there[..., 1] | there[..., 2]
+    valid = there[..., 0] & there[..., 1] & there[..., 2]
+    missing = find_missing(grid[some], some.size) if job.missing is None else job.missing
+    hidden = is_missing(grid, missing)
+    if hidden is not None:
+        valid, some = valid & ~hidden, some & ~hidden
+    edge = some & ~valid
+    surface = grid[some]
+    values.update(
+        tiff=cloud.kind,
+        tiff_size=(height, width),
+        broken=cloud.broken,
+        missing=missing,
+        hidden=0 if hidden is None else int(weight[hidden].sum()),
+        points=int(weight[valid].sum()),
+        edge_points=int(weight[edge].sum()),
+        distinct=_distinct(grid[valid]),
+        edge_distinct=_distinct(grid[edge]),
+    )
+    if len(surface):
+        values["tiff_hash"] = _digest(points)
+        values.update(measure(surface)._asdict())
+    rows, columns = (nearest_index(PICTURE_STEP, side) for side in some.shape)
+    return some[np.ix_(rows, columns)]
+
+
+def _distinct(points):
+    return count_distinct(point_keys(points))
+
+
+def _digest(array):
+    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()[:32] + "×".join(map(str, array.shape))

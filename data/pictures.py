@@ -1,0 +1,216 @@
+"""Reading pictures and masks of all kinds that cameras and annotation tools write.
+
+Functions import torch only where they make a tensor. Preprocessing reads files in many processes without torch, which
+takes seconds to import.
+"""
+
+import warnings
+from pathlib import Path
+from typing import NamedTuple, Optional, Union
+
+import numpy as np
+import tifffile
+from PIL import Image
+
+from common.errors import InputError
+
+PNG_SIGNATURE, PNG_BIT_DEPTH = b"\x89PNG\r\n\x1a\n", 24  # byte of the file that holds the bit depth
+TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+DEPTHS = (8, 10, 12, 14, 16)  # bits that cameras use in 16-bit files
+MOST_MARKS = 16  # a mask with at most so many different values holds marks, not shades of grey
+DARK = 128  # a mask whose values are all below this does not hold shades from 0 to 255
+LOSSY = 32  # JPEG artefacts in the background are smaller than this
+
+
+class Picture(NamedTuple):
+    """A file's content: a PIL picture if it has 8 bits per channel, an array [H, W] or [H, W, C] if it has more."""
+
+    content: Union[Image.Image, np.ndarray]
+    mode: str  # "RGB", or "RGB 16 bits"
+    size: tuple  # (height, width)
+    bits: int  # 8; for a deeper file the bits that its values need, one of DEPTHS, or 32 for floating point
+
+
+class Mask(NamedTuple):
+    """A defect mask and what was found in its file."""
+
+    defect: np.ndarray  # [H, W] bool
+    largest: int  # largest value in the file
+    background: Optional[str]  # the value taken as background; None: black or transparent
+
+
+def load_picture(path):
+    """The Picture in a file.
+
+    Raises:
+        InputError: the file is unreadable or truncated.
+    """
+    try:
+        with open(path, "rb") as file:
+            head = file.read(PNG_BIT_DEPTH + 1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PIL warns about palettes with transparency
+            deep = _read_deep(path, head)
+            if deep is not None:
+                return _as_picture(deep)
+            with Image.open(path) as picture:
+                if picture.mode[:1] in "IF":
+                    return _as_picture(np.asarray(picture))
+                picture.load()
+                return Picture(picture, picture.mode, picture.size[::-1], 8)
+    except Exception as error:  # PIL raises many kinds for damaged files
+        raise InputError(
+            f"{path}: cannot be read as picture ({error or type(error).__name__}); fetch it again"
+        ) from None
+
+
+def _read_deep(path, head):
+    """Array of a PNG or tiff with more than 8 bits per channel, whose lower bits PIL would drop silently; None for
+    other files."""
+    if head.startswith(PNG_SIGNATURE) and head[PNG_BIT_DEPTH:] == b"\x10":
+        import imagecodecs
+
+        return imagecodecs.png_decode(Path(path).read_bytes())
+    if head.startswith(TIFF_SIGNATURES):
+        with tifffile.TiffFile(path) as file:
+            page = file.pages[0]
+            if page.bitspersample != 8 and page.bitspersample != 1:
+                array = file.asarray(series=0)
+                if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and array.dtype.kind == "u":
+                    array = np.iinfo(array.dtype).max - array
+                return np.moveaxis(array, 0, -1) if array.ndim == 3 and array.shape[-1] > 4 >= array.shape[0] else array
+    return None
+
+
+def _as_picture(array):
+    array = array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (2, 3, 4)):
+        raise ValueError(f"shape {array.shape}")
+    name = {2: "L", 3: {2: "LA", 3: "RGB", 4: "RGBA"}.get(array.shape[-1])}[array.ndim]
+    if array.dtype.kind == "f":
+        return Picture(array, f"{name} {array.dtype}", array.shape[:2], 32)
+    if array.min() < 0 or array.max() > 65535:
+        raise ValueError(f"values from {array.min()} to {array.max()}")
+    array = array.astype(np.uint16, copy=False)
+    return Picture(array, f"{name} 16 bits", array.shape[:2], next(bits for bits in DEPTHS if array.max() < 2**bits))
+
+
+def to_8_bits(picture, mode, bits=16):
+    """A Picture as an 8-bit PIL picture of ``mode`` ("RGB" or "L"). Values of a deeper file are scaled: the largest
+    number of ``bits`` bits becomes 255.
+
+    Raises:
+        ValueError: the values are floating-point.
+    """
+    if isinstance(picture.content, Image.Image):
+        return picture.content if picture.content.mode == mode else picture.content.convert(mode)
+    if picture.content.dtype.kind == "f":
+        raise ValueError(f"holds {picture.content.dtype}; convert it to 8 or 16 bits")
+    scaled = np.minimum(picture.content.astype(np.float32) * np.float32(255 / (2**bits - 1)) + 0.5, 255)
+    return Image.fromarray(scaled.astype(np.uint8)).convert(mode)
+
+
+def read_picture(path, mode, bits=16):
+    """A picture file of any kind as an 8-bit PIL picture of ``mode`` ("RGB" or "L").
+
+    Args:
+        bits: bits that the values of a 16-bit file use. With 12, pictures of a 12-bit camera do not become dark.
+
+    Raises:
+        InputError: the file is unreadable or truncated, or its values are floating-point.
+    """
+    picture = load_picture(path)
+    try:
+        return to_8_bits(picture, mode, bits)
+    except ValueError as error:
+        raise InputError(f"{path}: cannot be read as picture ({error})") from None
+
+
+def load_mask(path):
+    """The Mask in a file.
+
+    In a file with few different values, a palette, colours or transparency, everything but the background is defect.
+    The background is black or transparent; if a file has neither, it is the most frequent value. In a file with shades
+    of grey from 0 to 255, pixels above half are defect, as in the release.
+
+    Raises:
+        InputError: the file is unreadable or truncated.
+    """
+    picture = load_picture(path)
+    image, lossy = picture.content, False
+    if isinstance(image, Image.Image):
+        lossy = image.format == "JPEG"
+        if image.mode in ("P", "PA") or "transparency" in image.info:
+            image = image.convert("RGBA")
+        elif image.mode not in ("1", "L", "LA", "RGB", "RGBA"):
+            image = image.convert("RGB")
+    values = np.asarray(image)
+    if values.dtype.kind == "f":
+        values = np.nan_to_num(values)
+    values = values.astype(np.uint8) * 255 if values.dtype == bool else values
+    alpha = None
+    if values.ndim == 3 and values.shape[2] in (2, 4):
+        values, alpha = values[..., :-1], values[..., -1]
+    largest, full = values.max(), 255 if picture.bits == 8 else 1 if picture.bits == 32 else 2**picture.bits - 1
+    largest = int(largest) if values.dtype.kind != "f" else float(largest)
+    if values.ndim == 3 and values.shape[2] == 1 or (values.ndim == 3 and (values[..., :1] == values).all()):
+        values = values[..., 0]
+    if alpha is not None and alpha.min() != alpha.max():
+        shown, _ = _marked(alpha, 255 if picture.bits == 8 else 65535, False)
+        brightest = values if values.ndim == 2 else values.max(2)
+        inside = np.unique(brightest[shown])
+        if 1 < len(inside) <= MOST_MARKS and inside[0] == 0:  # cut-out marks on black; more values mean a cut-out photo
+            shown = _marked(np.where(shown, brightest, 0), full, lossy)[0]
+        return Mask(shown, int(alpha.max()), None)
+    if values.ndim == 2:
+        return Mask(*_order(_marked(values, full, lossy), largest))
+    brightest = values.max(2)
+    if (brightest == 0).any() or lossy:
+        marks = len(np.unique(brightest)) <= MOST_MARKS and not lossy
+        return Mask(brightest > (0 if marks else max(largest, LOSSY) / 2), largest, None)
+    colours, numbers = np.unique(values.reshape(-1, 3), axis=0, return_inverse=True)
+    background = np.bincount(numbers.ravel()).argmax()
+    return Mask(
+        numbers.reshape(brightest.shape) != background if len(colours) > 1 else brightest > full / 2,
+        largest,
+        str(tuple(int(c) for c in colours[background])) if len(colours) > 1 else None,
+    )
+
+
+def _order(marked, largest):
+    return marked[0], largest, marked[1]
+
+
+def _marked(values, full, lossy):
+    """(defect [H, W] bool, the background's value as text, None for 0) of grey ``values`` [H, W] from 0 to ``full``."""
+    if values.dtype == np.uint8:
+        counts = np.bincount(values.ravel(), minlength=256)
+        present = np.flatnonzero(counts)
+        counts = counts[present]
+    else:
+        present, counts = np.unique(values, return_counts=True)
+    if lossy:  # JPEG adds values near 0 and near the mark
+        return values > max(present[-1], LOSSY) / 2, None
+    if len(present) == 1:
+        return (values > full / 2) | (values == 1), None
+    if len(present) <= MOST_MARKS or present[-1] < DARK < full:
+        background = present[0] if present[0] == 0 else present[counts.argmax()]
+        return values != background, None if background == 0 else str(background)
+    return values > full / 2, None
+
+
+def read_defect(path):
+    """Defect mask [H, W] bool in a file, see ``load_mask``."""
+    return load_mask(path).defect
+
+
+def resize_mask(defect, size):
+    """A mask [H, W] bool resized to [size, size] uint8 by nearest neighbour, with PIL's rule as in the release."""
+    return np.asarray(Image.fromarray(defect.astype(np.uint8)).resize((size, size), Image.NEAREST))
+
+
+def read_mask(path, size):
+    """Defect mask in a file as a tensor [1, size, size] float, 1 where defective."""
+    import torch
+
+    return torch.from_numpy(resize_mask(read_defect(path), size).astype(np.float32))[None]

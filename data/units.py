@@ -1,0 +1,131 @@
+"""Size and distance of a scan, and the unit of its coordinates, which is given by the user or recognised."""
+
+from typing import NamedTuple, Optional
+
+import numpy as np
+
+from common.errors import InputError
+
+UNITS = {"m": 1.0, "cm": 1e-2, "mm": 1e-3, "um": 1e-6}  # factor to metres
+NAMES = {"cm": "centimetres", "mm": "millimetres", "um": "micrometres"}
+LARGEST, FURTHEST = 2.0, 20.0  # metres: a scan that is larger or farther away seems to be in another unit
+BEYOND = 10.0  # times LARGEST or FURTHEST: no part is that large or far away, so the given unit is refused
+SMALLEST = {"cm": 2.5e-4, "mm": 2.5e-4, "um": 2.5e-5}  # metres: no part is smaller, so the given unit is refused
+MILLIMETRES = (20.0, 150.0)  # a larger extent or distance looks like millimetres, not centimetres
+VIEW = (0.02, 1.2)  # metres: range of extents that a camera sees of a part and its surroundings
+OFFSET = 1e4  # a part this many extents from the origin has coordinates of a map or a hall, not of a sensor
+SAMPLE = 12544  # points that are measured
+
+
+class Measures(NamedTuple):
+    """Size and place of a cloud, in the unit of its coordinates."""
+
+    extent: float  # largest side of the box of the middle 98 % of points
+    reach: float  # largest side of the box of all points
+    centre: tuple  # median of the points
+    distance: float  # median distance from the origin
+
+
+class Unit(NamedTuple):
+    """A unit: metres per number in the file, its name, and how it was found."""
+
+    metres: float
+    name: str
+    found: str
+
+
+def measure(points):
+    """Measures of ``points`` [N, 3] floats, N > 0."""
+    some = points[:: max(1, len(points) // SAMPLE)]
+    low, high = np.percentile(some, (1, 99), axis=0)
+    return Measures(
+        float((high - low).max()),
+        float((points.max(0).astype(float) - points.min(0)).max()),
+        tuple(float(v) for v in np.median(some, axis=0)),
+        float(np.median(np.linalg.norm(some.astype(np.float64), axis=1))),
+    )
+
+
+def guess_unit(extent, distance):
+    """The unit (a key of UNITS) that an extent and a distance from the origin look like."""
+    for unit in ("m", "mm"):
+        if extent * UNITS[unit] <= LARGEST and distance * UNITS[unit] <= FURTHEST:
+            break
+    else:
+        return "um"
+    return unit if unit == "m" or extent > MILLIMETRES[0] or distance > MILLIMETRES[1] else "cm"
+
+
+def unit_fault(extent, distance, unit: Optional[str]):
+    """Text on why coordinates of this extent and distance cannot be in ``unit``; None if they can.
+
+    ``unit``: None means metres, since the user gave no unit; ``"m"`` means metres whatever they look like."""
+    guess = guess_unit(extent, distance)
+    if unit != "m" and distance > OFFSET * extent > 0:
+        return (
+            f"coordinates lie {distance:.3g} from the origin, the extent is {extent:.3g}: single precision blurs "
+            "such a part; take the offset away, or give --unit m if this is meant"
+        )
+    if unit is None and guess != "m":
+        other = "cm" if guess == "mm" else "mm"
+        return (
+            f"coordinates look like {NAMES[guess]}, metres are expected: the extent is {extent:.3g}; give --unit "
+            f"{guess} (factor {UNITS[guess]:g}, then {extent * UNITS[guess]:.3g} m), --unit {other} if they are that, "
+            "or --unit m if metres are meant"
+        )
+    if unit in NAMES:
+        size, away = extent * UNITS[unit], distance * UNITS[unit]
+        if size < SMALLEST[unit] or size > BEYOND * LARGEST or away > BEYOND * FURTHEST:
+            mend = "leave out --unit" if guess == "m" else f"give --unit {guess}"
+            return (
+                f"with --unit {unit} the extent is {size:.2g} m, {away:.2g} m away; the coordinates look like "
+                f"{NAMES.get(guess, 'metres')}: {mend}, or --unit m if metres are meant"
+            )
+    return None
+
+
+def unit_from(text):
+    """The Unit that ``--unit`` names: a key of UNITS, or a number, the metres of one count.
+
+    Raises:
+        InputError: ``text`` is neither.
+    """
+    if text in UNITS:
+        return Unit(UNITS[text], text, f"--unit {text}")
+    try:
+        metres = float(text)
+        if not 0 < metres < np.inf:
+            raise ValueError
+    except ValueError:
+        raise InputError(
+            f"--unit {text}: needs {', '.join(UNITS)}, or the metres of one count, such as 0.00025"
+        ) from None
+    return Unit(metres, f"{metres:g} m", f"--unit {text}")
+
+
+def recognise_unit(extent, whole_numbers):
+    """The Unit in which ``extent`` is a size that a camera sees of a part, 0.02 to 1.2 m.
+
+    This is stricter than ``guess_unit``, since the unit is used and not only reported. It recognises metres or
+    millimetres. It refuses centimetres, and an extent that fits several units.
+
+    Args:
+        extent: see Measures.
+        whole_numbers: whether it is a depth image of whole numbers, which cameras save in millimetres.
+
+    Returns:
+        Unit.
+
+    Raises:
+        InputError: no unit, or several, fit. The caller must add the file's name to the message.
+    """
+    fitting = [name for name in ("m", "cm", "mm") if VIEW[0] <= extent * UNITS[name] <= VIEW[1]]
+    if whole_numbers and "mm" in fitting:
+        return Unit(UNITS["mm"], "mm", f"recognised: whole numbers, and {extent:.0f} mm are seen")
+    if not whole_numbers and fitting in (["m"], ["mm"]):
+        return Unit(UNITS[fitting[0]], fitting[0], f"recognised: {extent:.3g} {fitting[0]} are seen")
+    shown = ", ".join(f"{extent * UNITS[name]:.3g} m as {name}" for name in ("m", "cm", "mm"))
+    raise InputError(
+        f"the unit cannot be recognised: the scan is {shown} across; give it: --unit m, cm or mm, or the metres of one "
+        f"count"
+    )

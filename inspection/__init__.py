@@ -1,0 +1,1 @@
+"""Fitted once, one part judged: model, gate, verdict, explanation."""

@@ -1,0 +1,369 @@
+"""Can this scan be judged at all? Statistics of picture and cloud, their ranges in good scans, and the reason if a
+statistic is outside its range.
+
+Statistics are fixed functions of one scan; nothing in them is learned. So the statistics of training, calibration and
+new scans are exchangeable, and the ranges may be learned from training and calibration scans together. Each statistic
+has a two-sided p-value among the n scans. A scan is refused if the smallest p-value, times the number m of statistics
+(Bonferroni), is at most ``alpha_gate``. In other words, each statistic has a range of good values:
+
+- Let k = floor(alpha_gate (n + 1) / (2 m)). The range reaches from the k-th smallest to the k-th largest value seen.
+  Example: 5,999 scans, 15 statistics, alpha_gate 0.01: k = 2, so the second smallest to the second largest.
+- If n is too small (k = 0), the range is that of all n scans, widened by 0.5 + 15/n of its length on either side. It
+  then promises nothing, and the commands say so.
+
+The gate does not weaken the promise about scores: a good part fails at most as often as it would by its score alone.
+But the gate must not remove any of the score's calibration parts.
+"""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from common.errors import InputError
+from data.scans import checked_arrays
+from inspection.regions import MM, measured_pixels, pixel_areas
+from inspection.verdict import exact_rate, parts_needed, percent, rank
+
+ALPHA_GATE = 0.01
+WIDENING = 0.5, 15  # w, v of the widening w + v/n; the tests measure how many good scans are then refused
+FEWEST_SCANS = 3
+SIDE = 224  # shapes are measured on at most this many rows and columns
+CLOSE = 2  # pixels of that grid: gaps narrower than twice this belong to the part, not to the background
+FEWEST_POINTS = 16
+BLACK, SATURATED = 2, 250  # of 255
+GREY = np.array([0.299, 0.587, 0.114], np.float32)  # weights of red, green and blue, ITU-R BT.601
+BACKGROUND = 0.05  # least share of exactly black pixels in a picture from which its outline is measured
+
+
+class DeadSensor(InputError):
+    """A sensor delivered nothing in this scan; the message names it."""
+
+
+class Kind(NamedTuple):
+    """How to write a statistic: text with {value} and {range}, factor and decimals of the number shown, its unit, and
+    its resolution, the smallest difference that matters. Ranges are at least that much wider on either side."""
+
+    text: str
+    factor: float
+    decimals: int
+    unit: str
+    resolution: float
+
+
+KINDS = {
+    "missing": Kind("{value} of the points are missing ({range})", 100, 0, " %", 0.005),
+    "valid_area": Kind("{value} of surface are measured ({range})", 1, 0, " mm²", 1.0),
+    "length": Kind("the part is {value} long ({range})", 1, 1, " mm", 0.5),
+    "width": Kind("the part is {value} wide ({range})", 1, 1, " mm", 0.5),
+    "thickness": Kind("the part is {value} thick ({range})", 1, 1, " mm", 0.5),
+    "centre_x": Kind("the part's centre lies at x = {value} ({range})", 1, 1, " mm", 0.5),
+    "centre_y": Kind("the part's centre lies at y = {value} ({range})", 1, 1, " mm", 0.5),
+    "distance": Kind("the part is {value} from the sensor ({range})", 1, 1, " mm", 0.5),
+    "tilt": Kind("the part is tilted by {value} ({range})", 1, 1, "°", 0.5),
+    "turn_straight": Kind("the part is turned: elongation along x {value} ({range})", 1, 2, "", 0.01),
+    "turn_diagonal": Kind("the part is turned: elongation along the diagonal {value} ({range})", 1, 2, "", 0.01),
+    "brightness": Kind("the picture's brightness is {value} ({range})", 100, 0, " %", 0.01),
+    "saturated": Kind("{value} of the picture are overexposed ({range})", 100, 0, " %", 0.01),
+    "sharpness": Kind("the picture's sharpness is {value} ({range})", 1, 2, "", 0.02),
+    "outline": Kind("picture and cloud agree on {value} of the part's outline ({range})", 100, 0, " %", 0.01),
+}
+
+
+class ScanStatistics(NamedTuple):
+    """Statistics of one scan; lengths in mm as the sensor sees them."""
+
+    missing: float  # share of the pixels within the cloud's outline that have no point
+    valid_area: float  # mm² of the pixels with a point, without their tilt
+    length: float  # length, width, thickness: along the cloud's three main axes, 1st to 99th percentile
+    width: float
+    thickness: float
+    centre_x: float  # mean of the points
+    centre_y: float
+    distance: float  # median depth
+    tilt: float  # degrees between the plane through the points and the sensor's
+    turn_straight: float  # (var x - var y) / (var x + var y): 1 for a line along x, -1 along y, 0 for a round part
+    turn_diagonal: float  # 2 cov(x, y) / (var x + var y): 1 and -1 for lines along the diagonals
+    brightness: float  # mean grey of the part's pixels, 1 is white
+    saturated: float  # share of the part's pixels with a channel at 250 or more
+    sharpness: float  # standard deviation of the Laplacian divided by that of the grey values, within the part
+    outline: float | None  # intersection over union of the outlines of picture and cloud; None without black background
+
+
+@dataclass(frozen=True)
+class ScanRanges:
+    """The ranges of good scans, made by :func:`learn`."""
+
+    names: tuple  # the statistics that are compared
+    low: tuple  # a scan is refused below this
+    high: tuple  # or above this
+    seen_low: tuple  # seen_low, seen_high: smallest and largest value among the scans
+    seen_high: tuple
+    scans: int
+    alpha: float
+    promised: bool  # True: at most alpha of good scans are refused; False: the ranges are widened
+    widening: float
+
+    def as_json(self):
+        """A dict that fits into JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content):
+        """The ScanRanges in a dict from :meth:`as_json`; tuples may have become lists.
+
+        Raises:
+            InputError: ``content`` is something else.
+        """
+        try:
+            made = cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in content.items()})
+            sizes = {len(values) for values in (made.names, made.low, made.high, made.seen_low, made.seen_high)}
+            fits = (
+                sizes == {len(made.names)}
+                and set(made.names) <= set(KINDS)
+                and np.isfinite([made.low, made.high]).all()
+            )
+        except (TypeError, AttributeError, ValueError):
+            fits = False
+        if not fits:
+            raise InputError("the ranges of good scans are damaged or of another version")
+        return made
+
+    @property
+    def promise_text(self):
+        """One sentence: what the gate promises; or that it promises nothing, and how many scans it would need."""
+        if self.promised:
+            return (
+                f"at most {percent(self.alpha)} of good scans are refused, over the draw of the {self.scans} scans "
+                "and of the new one"
+            )
+        return (
+            f"the refusal of good scans is not promised: {percent(self.alpha)} with {len(self.names)} "
+            f"statistics needs {needed(len(self.names), self.alpha)} "
+            f"scans, there are {self.scans}; the ranges seen, widened by {percent(self.widening)} on either "
+            "side, are used"
+        )
+
+
+class Health(NamedTuple):
+    """Whether a scan can be judged, why not (one line, or ""), and the names of the statistics outside their ranges,
+    the farthest outside first."""
+
+    fine: bool
+    reason: str
+    outside: tuple
+
+
+# ---------------------------------------------------------------- measuring
+
+
+def dead_sensor(rgb, xyz):
+    """Text on a sensor that delivered nothing, or None: the picture is black or has one colour only; the cloud has no
+    points, or all its points are the same.
+
+    Args:
+        rgb: [H, W, 3] uint8.
+        xyz: [H, W, 3] metres, 0 where nothing was measured; NaN and infinity count as 0.
+    """
+    rgb, xyz = checked_arrays(rgb, xyz)
+    found = []
+    if np.count_nonzero(rgb > BLACK) < FEWEST_POINTS:
+        found.append("the picture is black: camera or light is off")
+    elif (rgb == rgb[0, 0]).all():
+        found.append("the picture has one colour only: the camera gives no picture")
+    measured = measured_pixels(xyz)
+    points = np.count_nonzero(measured)
+    if points < FEWEST_POINTS:
+        found.append(f"the cloud is empty ({points} points): the 3D sensor gives nothing")
+    elif (np.ptp(xyz[measured], axis=0) == 0).all():
+        found.append("all points of the cloud are one: the 3D sensor gives nothing")
+    return "; ".join(found) or None
+
+
+def measure(rgb, xyz):
+    """:class:`ScanStatistics` of one scan.
+
+    Args:
+        rgb, xyz: as in :func:`dead_sensor`; their sizes may differ if they show the same view.
+
+    Raises:
+        DeadSensor: see :func:`dead_sensor`.
+        InputError: an array has another shape or type.
+    """
+    dead = dead_sensor(rgb, xyz)
+    if dead:
+        raise DeadSensor(dead)
+    rgb, xyz = checked_arrays(rgb, xyz)
+    cloud = _thin(xyz)
+    picture, measured = _thin(rgb, cloud.shape[:2]), measured_pixels(cloud)
+    points = np.count_nonzero(measured)
+    if points < FEWEST_POINTS:  # the coarse grid misses a few points in a large scan
+        raise DeadSensor(
+            f"the cloud is empty ({points} points among {measured.size} pixels): the 3D sensor gives nothing"
+        )
+    outline, lit = _outline(measured), (picture != 0).any(2)
+    agreement = None
+    if np.count_nonzero(~lit) >= BACKGROUND * lit.size:
+        lit = _outline(lit)
+        agreement = np.count_nonzero(lit & outline) / np.count_nonzero(lit | outline)
+    return ScanStatistics(
+        missing=1 - points / np.count_nonzero(outline),
+        valid_area=_area(cloud, points),
+        **_shape(cloud[measured] * MM),
+        **_exposure(rgb, picture, outline),
+        outline=agreement,
+    )
+
+
+def _thin(array, shape=None):
+    """``array`` at evenly spaced rows and columns: at most SIDE of each, or the numbers in ``shape``."""
+    height, width = shape or (min(array.shape[0], SIDE), min(array.shape[1], SIDE))
+    rows, columns = (
+        ((np.arange(n) + 0.5) * size / n).astype(int) for n, size in ((height, array.shape[0]), (width, array.shape[1]))
+    )
+    return array[rows[:, None], columns]
+
+
+def _outline(pixels):
+    """bool [H, W]: ``pixels`` with narrow gaps closed and holes filled."""
+    from scipy import ndimage
+
+    size = 2 * CLOSE + 1
+    padded = np.pad(pixels, CLOSE)
+    closed = ndimage.minimum_filter(ndimage.maximum_filter(padded, size), size)[CLOSE:-CLOSE, CLOSE:-CLOSE]
+    outside = ndimage.label(np.pad(~(closed | pixels), 1, constant_values=True))[0]  # binary_fill_holes, but faster
+    return (outside != outside[0, 0])[1:-1, 1:-1]
+
+
+def _area(cloud, points):
+    sizes = pixel_areas(cloud)
+    return float(points * np.nanmedian(sizes)) if not np.isnan(sizes).all() else 0.0
+
+
+def _shape(points):
+    """Extent and pose of points [N, 3] in mm."""
+    points = points.astype(np.float64)
+    centre = points.mean(0)
+    centred = points - centre
+    covariance = centred.T @ centred / len(points)
+    axes = np.linalg.eigh(covariance)[1][:, ::-1]
+    low, high = np.percentile(centred @ axes, (1, 99), axis=0)
+    (xx, xy, _), (_, yy, _), _ = covariance
+    slope = np.linalg.lstsq(covariance[:2, :2], covariance[:2, 2], rcond=None)[0]  # of depth over x and y
+    return {
+        **dict(zip(("length", "width", "thickness"), (high - low).tolist())),
+        "centre_x": float(centre[0]),
+        "centre_y": float(centre[1]),
+        "distance": float(np.median(points[:, 2])),
+        "tilt": math.degrees(math.atan(np.hypot(*slope))),
+        "turn_straight": float((xx - yy) / (xx + yy)) if xx + yy else 0.0,
+        "turn_diagonal": float(2 * xy / (xx + yy)) if xx + yy else 0.0,
+    }
+
+
+def _exposure(rgb, picture, outline):
+    """Brightness, overexposure and sharpness of the part's pixels. Sharpness is measured at the picture's own size and
+    away from the outline."""
+    from scipy import ndimage
+
+    part = picture[outline]
+    inner = ndimage.binary_erosion(outline, iterations=CLOSE)
+    inner = inner if inner.any() else outline
+    rows, columns = (np.flatnonzero(inner.any(axis)) for axis in (1, 0))
+    scale = np.array(rgb.shape[:2]) / outline.shape
+    top, left = np.floor((rows[0] * scale[0], columns[0] * scale[1])).astype(int)
+    bottom, right = np.ceil(((rows[-1] + 1) * scale[0], (columns[-1] + 1) * scale[1])).astype(int)
+    grey = rgb[top:bottom, left:right].astype(np.float32) @ GREY
+    where = inner[
+        (np.arange(top, bottom) / scale[0]).astype(int)[:, None], (np.arange(left, right) / scale[1]).astype(int)
+    ]
+    spread = float(grey[where].std())
+    return {
+        "brightness": float(part.mean() / 255),
+        "saturated": float((part.max(1) >= SATURATED).mean()),
+        "sharpness": float(ndimage.laplace(grey)[where].std()) / spread if spread > 1e-3 else 0.0,
+    }
+
+
+# ---------------------------------------------------------------- ranges
+
+
+def needed(statistics, alpha=ALPHA_GATE):
+    """Number of scans needed to promise that at most ``alpha`` of good scans are refused; ``statistics``: how many are
+    compared, each two-sided."""
+    return parts_needed(exact_rate(alpha) / (2 * statistics))
+
+
+def learn(scans, alpha=ALPHA_GATE, widening=None):
+    """Learn the :class:`ScanRanges` of good scans.
+
+    Args:
+        scans: :class:`ScanStatistics` of at least 3 scans. The outline is used only if all of them have one.
+        alpha: highest share of good scans that may be refused.
+        widening: if the scans are too few for ``alpha``, the ranges are widened on either side by this share of their
+            length; None: 0.5 + 15/n.
+
+    Raises:
+        InputError: fewer than 3 scans, or ``alpha`` is not between 0 and 1.
+    """
+    scans = list(scans)
+    if len(scans) < FEWEST_SCANS:
+        raise InputError(
+            f"{len(scans)} scans are too few to learn what a good scan looks like; give {FEWEST_SCANS} or more, "
+            "or use --no_gate"
+        )
+    widening = WIDENING[0] + WIDENING[1] / len(scans) if widening is None else widening
+    names = tuple(name for name in KINDS if all(getattr(scan, name) is not None for scan in scans))
+    values = np.sort([[getattr(scan, name) for name in names] for scan in scans], axis=0)
+    resolution = np.array([KINDS[name].resolution for name in names])
+    promised = len(scans) >= needed(len(names), alpha)
+    k = rank(len(scans), exact_rate(alpha) / (2 * len(names))) if promised else 1
+    margin = resolution if promised else np.maximum(widening * (values[-1] - values[0]), resolution)
+    low, high = values[k - 1] - margin, values[-k] + margin
+    return ScanRanges(
+        names,
+        *(tuple(bound.tolist()) for bound in (low, high, values[0], values[-1])),
+        len(scans),
+        float(alpha),
+        promised,
+        float(widening),
+    )
+
+
+def judge(statistics, ranges):
+    """The :class:`Health` of a scan: its statistics compared with the ranges of good scans."""
+    outside = []
+    for name, low, high, seen_low, seen_high in zip(
+        ranges.names, ranges.low, ranges.high, ranges.seen_low, ranges.seen_high
+    ):
+        value = getattr(statistics, name)
+        if value is None:
+            outside.append((math.inf, name, "the picture has no black background (training: all have)"))
+        elif not low <= value <= high:
+            far = (low - value if value < low else value - high) / max(high - low, KINDS[name].resolution)
+            outside.append((far, name, _told(name, value, seen_low, seen_high)))
+    outside.sort(key=lambda entry: -entry[0])
+    reason = "; ".join(text for _, _, text in outside)
+    return Health(not outside, f"{reason}: rescan" if reason else "", tuple(name for _, name, _ in outside))
+
+
+def check(rgb, xyz, ranges):
+    """The :class:`Health` of a scan: first dead sensors are looked for, then the ranges compared. Arguments as in
+    :func:`measure` and :func:`judge`."""
+    try:
+        return judge(measure(rgb, xyz), ranges)
+    except DeadSensor as dead:
+        return Health(False, f"{dead}: rescan", ())
+
+
+def _told(name, value, low, high):
+    """Text on a statistic outside its range, with enough decimals that the value does not look as if it were inside."""
+    kind = KINDS[name]
+    for decimals in range(kind.decimals, kind.decimals + 4):
+        shown, first, last = (f"{number * kind.factor:.{decimals}f}" for number in (value, low, high))
+        shown, first, last = (text.lstrip("-") if not float(text) else text for text in (shown, first, last))
+        if shown not in (first, last):
+            break
+    span = first if first == last else f"{first}–{last}" if low >= 0 else f"{first} to {last}"
+    return kind.text.format(value=shown + kind.unit, range=f"training: {span}{kind.unit}")

@@ -1,0 +1,224 @@
+"""The result of judging one part: verdict, explanation and abnormal regions, as values. Nothing here runs a network."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+
+from inspection.regions import MM, find_regions
+from inspection.verdict import CANNOT_JUDGE, FAIL
+from scoring.shares import DISAGREEMENT, region_shares
+
+NAMES = {"xyz": "3D", "rgb": "RGB", "fusion": "fusion", DISAGREEMENT: "disagreement"}
+
+
+class Match(NamedTuple):
+    """The normal patch in a bank that is nearest to a place on the part."""
+
+    bank: str
+    part: int  # number of the training part; -1: the bank's background row
+    name: str  # rgb path of the training part; "" for background
+    place: tuple | None  # (row, column) of the patch's middle, in the map's pixels; None for background
+
+
+class InspectedRegion(NamedTuple):
+    """A region where the map is above the pixel threshold; the first nine fields are as in ``regions.Region``."""
+
+    pixels: int
+    area_mm2: float | None
+    peak: float
+    place: tuple
+    box: tuple
+    contours: tuple
+    mask: np.ndarray
+    unmeasured: int | None
+    depth_mm: float | None  # median of the depth minus the nearest normal patches' depth; above 0: farther away
+    shares: dict  # {"xyz", "rgb", "fusion", "disagreement": share}; they add up to the region's mean map value
+    nearest: Match  # nearest normal patch at the peak, in the bank with the largest share
+
+
+class Explanation(NamedTuple):
+    """Why the part has its score: shares {"xyz", "rgb", "fusion", "disagreement"} that sum to it, and a sentence."""
+
+    shares: dict
+    text: str
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """An Inspector's result for one part.
+
+    Attributes:
+        verdict: "pass", "fail" or "cannot judge".
+        p_value: share of normal parts with a score at least as high, from the calibration parts; None if the part
+            cannot be judged.
+        score, threshold: the part fails if its score is above the threshold.
+        map: [S, S] float, read-only; larger = more anomalous; None if the part cannot be judged.
+        pixel_threshold: regions are where the map is above it.
+        regions: tuple of InspectedRegion, highest peak first.
+        explanation: Explanation.
+        reason: why the part cannot be judged; "" if it can.
+        scores: {scoring: score} of all scorings in the model.
+        seconds: {step: seconds}.
+        picture, cloud: the networks' input for display: image [224, 224, 3] uint8, points [S, S, 3] float32 metres.
+    """
+
+    verdict: str
+    p_value: float | None
+    score: float | None
+    threshold: float
+    map: np.ndarray | None
+    pixel_threshold: float
+    regions: tuple
+    explanation: Explanation
+    reason: str = ""
+    scores: Mapping = field(default_factory=lambda: MappingProxyType({}))
+    seconds: Mapping = field(default_factory=lambda: MappingProxyType({}))
+    picture: np.ndarray | None = None
+    cloud: np.ndarray | None = None
+
+    def __post_init__(self):
+        for name in ("map", "picture", "cloud"):
+            array = getattr(self, name)
+            if array is not None:
+                array = array.view()
+                array.setflags(write=False)
+                object.__setattr__(self, name, array)
+        for name in ("scores", "seconds"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+
+    def as_json(self):
+        """A JSON-able dict of everything but map, picture and cloud; contours are rounded to 0.01 pixels."""
+        regions = [
+            {
+                **r._asdict(),
+                "mask": None,
+                "contours": [np.round(line, 2).tolist() for line in r.contours],
+                "nearest": r.nearest._asdict(),
+            }
+            for r in self.regions
+        ]
+        for region in regions:
+            del region["mask"]
+        return {
+            "verdict": self.verdict,
+            "p_value": self.p_value,
+            "score": self.score,
+            "threshold": self.threshold,
+            "pixel_threshold": self.pixel_threshold,
+            "reason": self.reason,
+            "scores": dict(self.scores),
+            "shares": dict(self.explanation.shares),
+            "explanation": self.explanation.text,
+            "regions": regions,
+            "seconds": dict(self.seconds),
+        }
+
+
+def inspect_regions(pixels, threshold, cloud, terms, matches):
+    """The regions of a map, a tuple of InspectedRegion.
+
+    Args:
+        pixels: [S, S] map.
+        threshold: pixel threshold.
+        cloud: [S, S, 3] metres, 0 where nothing was measured.
+        terms: {term: [S, S]}, which add up to the map.
+        matches: Matches.
+    """
+    found = []
+    for region in find_regions(pixels, threshold, cloud):
+        shares = region_shares(terms, region.mask, region.box)
+        bank = max((name for name in shares if name != DISAGREEMENT), key=shares.get)
+        left, top, right, bottom = region.box
+        depth, expected = cloud[top:bottom, left:right, 2][region.mask], matches.depth(bank)[top:bottom, left:right]
+        expected = expected[region.mask]
+        both = (depth != 0) & (expected != 0) & np.isfinite(depth)
+        known = dict(zip(InspectedRegion._fields[:8], region))
+        found.append(
+            InspectedRegion(
+                **known,
+                depth_mm=float(np.median(depth[both] - expected[both]) * MM) if both.any() else None,
+                shares=shares,
+                nearest=matches.at(bank, region.place),
+            )
+        )
+    return tuple(found)
+
+
+class Matches:
+    """The nearest normal patch of each place on a part.
+
+    Args:
+        nearest: {bank: [P] int64}, each patch's nearest row of the bank; patches row-major on a square grid.
+        banks: {bank: (part [R], place [R])}, the training part of each row and the patch's position in it; -1 for a
+            row that comes from no part.
+        names: the training parts' names.
+        depths: [t, 56, 56] depths of the training parts in metres, 0 where nothing was measured.
+        size: side of the map in pixels.
+    """
+
+    def __init__(self, nearest, banks, names, depths, size):
+        self._rows, self._banks, self._names, self._depths, self._size = nearest, banks, names, depths, size
+
+    def at(self, bank, place):
+        """The Match of the map's pixel ``place``, (row, column)."""
+        side = self._side(bank)
+        row, column = (min(int(p) * side // self._size, side - 1) for p in place)
+        part, patch = (int(of[self._rows[bank][row * side + column]]) for of in self._banks[bank])
+        if part < 0:
+            return Match(bank, -1, "", None)
+        middle = tuple(round((p + 0.5) * self._size / side - 0.5) for p in divmod(patch, side))
+        return Match(bank, part, self._names[part], middle)
+
+    def depth(self, bank):
+        """[S, S] metres: the depth of each pixel's nearest normal patch, 0 where it is not known."""
+        side, grid = self._side(bank), self._depths.shape[1]
+        part, patch = (of[self._rows[bank]] for of in self._banks[bank])
+        known = (part >= 0) & (patch >= 0)
+        row, column = (np.where(known, p, 0) for p in np.divmod(patch, side))
+        step, depths = grid // side, np.zeros((0, len(part)))
+        cells = [
+            self._depths[np.where(known, part, 0), row * step + i, column * step + j]
+            for i in range(step)
+            for j in range(step)
+        ]
+        depths = np.stack(cells)
+        count = (depths != 0).sum(axis=0)
+        mean = np.where(known & (count > 0), depths.sum(axis=0) / np.maximum(count, 1), 0).reshape(side, side)
+        index = np.arange(self._size) * side // self._size
+        return mean[index[:, None], index]
+
+    def _side(self, bank):
+        return round(len(self._rows[bank]) ** 0.5)
+
+
+def explained(verdict, decision, shares, regions):
+    """The Explanation of a judged part; ``decision``: ``inspection.verdict.Decision``."""
+    parts = ", ".join(f"{NAMES[name]} {share:.4g}" for name, share in sorted(shares.items(), key=lambda s: -s[1]))
+    text = f"score {decision.score:.4g} {'above' if verdict == FAIL else 'not above'} {decision.threshold:.4g}: {parts}"
+    if regions:
+        text += f"; {len(regions)} region{'s' * (len(regions) > 1)}, the first: {region_text(regions[0])}"
+    return Explanation(shares, text)
+
+
+def region_text(region):
+    """A region in words."""
+    text = f"{region.pixels} pixels at row {region.place[0]}, column {region.place[1]}"
+    if region.area_mm2 is not None:
+        text += f", {region.area_mm2:.3g} mm²"
+    if region.depth_mm is not None:
+        text += f", {abs(region.depth_mm):.2g} mm {'farther' if region.depth_mm >= 0 else 'nearer'} than"
+    match = region.nearest
+    text += "" if region.depth_mm is not None else ", nearest"
+    if match.place is None:
+        return f"{text} normal background"
+    return f"{text} the nearest normal patch: {match.name} at row {match.place[0]}, column {match.place[1]}"
+
+
+def cannot_judge(prepared, threshold, pixel_threshold, reason, seconds):
+    """The Judgement of a part that cannot be judged; ``prepared``: its Prepared, or None."""
+    shown = prepared and prepared.picture, prepared and prepared.cloud
+    why = Explanation({}, reason)
+    return Judgement(CANNOT_JUDGE, None, None, threshold, None, pixel_threshold, (), why, reason, {}, seconds, *shown)

@@ -1,0 +1,189 @@
+"""How well an inspection repeats itself: the spread of scans of one part against the spread between parts, and verdicts
+against labels.
+
+The model has one-way random effects: score = mean + part + repetition. The pooled variance within parts (MS within) is
+the repeatability. The variance between parts is (MS between - MS within) / n0, where n0 is the number of scans per part
+(for unequal numbers (N - sum n_i² / N) / (m - 1)). %GRR and the number of distinct categories are those of the AIAG
+manual on measurement systems analysis. There is one instrument and no operator, so GRR is the repeatability alone. The
+interval for the spread within parts uses chi-squared, that for %GRR uses F. The latter is exact for normal scores and
+equal numbers of scans per part, approximate otherwise.
+"""
+
+import math
+import re
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+
+from common.errors import InputError
+from inspection.verdict import CANNOT_JUDGE, CONFIDENCE, FAIL, rate
+
+
+class Spread(NamedTuple):
+    """Spread of a value within and between parts; None for what cannot be computed."""
+
+    scans: int
+    parts: int
+    mean: float
+    within: float | None  # standard deviation of scans of one part; None if no part was scanned twice
+    within_low: float | None
+    within_high: float | None
+    between: float | None  # standard deviation of parts; None with one part
+    grr: float | None  # within / sqrt(within² + between²)
+    grr_low: float | None
+    grr_high: float | None
+    categories: int | None  # floor(1.41 between / within), at least 1; None also if within is 0: then unlimited
+
+
+class Kappa(NamedTuple):
+    """Cohen's kappa of verdicts and labels, its bootstrap interval over parts, and the agreement; None if
+    undefined."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    agreement: float
+    scans: int
+    parts: int
+
+
+# ---------------------------------------------------------------- which scans belong together
+
+
+def part_of(path, pattern=None):
+    """The part that a scan's path names.
+
+    Args:
+        path: text, with / or \\.
+        pattern: regular expression to search in the path. Its first group, or the whole match without groups, is the
+            part's name. None: the name is the scan's folder; for ``PART/rgb/000.png`` the one above ``rgb``.
+
+    Raises:
+        InputError: the pattern is no regular expression, or does not match the path.
+    """
+    path = str(path).replace("\\", "/")
+    if pattern is None:
+        folder = PurePosixPath(path).parent
+        folder = folder.parent if folder.name in ("rgb", "xyz") else folder
+        return str(folder)
+    try:
+        found = re.search(pattern, path)
+    except re.error as error:
+        raise InputError(f"{pattern}: is no regular expression ({error})") from None
+    name = found and (found[1] if found.re.groups else found[0])
+    if not name:
+        raise InputError(f"{path}: the pattern {pattern} finds no part's name in it")
+    return name
+
+
+# ---------------------------------------------------------------- spread
+
+
+def spread(values, parts, confidence=CONFIDENCE):
+    """The :class:`Spread` of n scans with ``values`` [n]; ``parts`` [n]: the name of each scan's part.
+
+    Raises:
+        InputError: there is no value, or one is not finite.
+    """
+    from scipy.stats import chi2, f
+
+    values = np.asarray(values, np.float64)
+    if not len(values) or not np.isfinite(values).all():
+        raise InputError(
+            f"{np.count_nonzero(~np.isfinite(values))} of {len(values)} values are not finite; at least one "
+            "value is needed, and all finite"
+        )
+    index, sizes = np.unique(np.asarray(parts, str), return_inverse=True, return_counts=True)[1:]
+    n, m = len(values), len(sizes)
+    means = np.bincount(index, values) / sizes
+    free = n - m  # degrees of freedom within parts
+    within, low, high, between, grr, categories, bounds = None, None, None, None, None, None, (None, None)
+    tail = (1 - confidence) / 2
+    if free:
+        squares = float(((values - means[index]) ** 2).sum())
+        squares = 0.0 if all(np.ptp(values[index == i]) == 0 for i in range(m)) else squares  # means are rounded
+        within = math.sqrt(squares / free)
+        low, high = (math.sqrt(squares / chi2.ppf(q, free)) for q in (1 - tail, tail))
+    if free and m > 1:
+        square_between = float((sizes * (means - values.mean()) ** 2).sum()) / (m - 1)
+        scans_a_part = (n - (sizes**2).sum() / n) / (m - 1)
+        between = math.sqrt(max(0.0, (square_between - within**2) / scans_a_part))
+        total = math.hypot(within, between)
+        if total:
+            grr = within / total
+        if within:
+            categories = max(1, math.floor(1.41 * between / within))
+            ratio = square_between / within**2
+            bounds = [_grr(ratio / f.ppf(q, m - 1, free), scans_a_part) for q in (tail, 1 - tail)]
+        elif total:
+            bounds = 0.0, 0.0
+    return Spread(n, m, float(values.mean()), within, low, high, between, grr, *bounds, categories)
+
+
+def _grr(ratio, scans_a_part):
+    """GRR as a share of the total spread, where MS between / MS within is ``ratio``."""
+    return 1 / math.sqrt(1 + max(0.0, (ratio - 1) / scans_a_part))
+
+
+# ---------------------------------------------------------------- verdicts
+
+
+def same_verdicts(verdicts, parts):
+    """The :class:`Rate` of parts, among those scanned more than once, whose scans all got the same verdict; "cannot
+    judge" counts as a verdict."""
+    by_part = {}
+    for verdict, part in zip(verdicts, parts):
+        by_part.setdefault(part, []).append(verdict)
+    repeated = [own for own in by_part.values() if len(own) > 1]
+    return rate(sum(len(set(own)) == 1 for own in repeated), len(repeated))
+
+
+def kappa(verdicts, defective, parts, resamples=2000, seed=0, confidence=CONFIDENCE):
+    """The :class:`Kappa` of the scans that were judged.
+
+    Scans of one part depend on each other. So the bootstrap draws whole parts with replacement: good parts among the
+    good, defective parts among the defective. If all verdicts agree with the labels, every draw gives 1, which says
+    little; then the rates of ``inspection.verdict.outcome`` say more.
+
+    Args:
+        verdicts: [n]; scans with "cannot judge" are left out.
+        defective: [n] truth values, the same for all scans of a part.
+        parts: [n] names.
+
+    Raises:
+        InputError: a part is labelled both good and defective, or no scan was judged.
+    """
+    entries = [(v == FAIL, bool(d), p) for v, d, p in zip(verdicts, defective, parts) if v != CANNOT_JUDGE]
+    if not entries:
+        raise InputError("no scan with a label was judged")
+    names = {name: i for i, name in enumerate(dict.fromkeys(p for _, _, p in entries))}
+    label = dict.fromkeys(names)
+    counts = np.zeros((len(names), 2, 2))  # part, label, verdict
+    for failed, bad, part in entries:
+        if label[part] not in (None, bad):
+            raise InputError(f"{part}: some of its scans are labelled good, some defective")
+        label[part] = bad
+        counts[names[part], int(bad), int(failed)] += 1
+    total = counts.sum(0)
+    rng, weights = np.random.default_rng(seed), np.zeros((resamples, len(names)))
+    for bad in (False, True):
+        own = [i for name, i in names.items() if label[name] is bad]
+        weights[:, own] = rng.multinomial(len(own), np.full(len(own), 1 / len(own)), resamples) if own else 0
+    values = _kappa(np.concatenate([total[None], np.tensordot(weights, counts, 1)]))
+    tail = (1 - confidence) / 2
+    bounds = (None, None, None) if np.isnan(values[0]) else (values[0], *np.nanquantile(values[1:], (tail, 1 - tail)))
+    return Kappa(
+        *(None if b is None else float(b) for b in bounds),
+        float(np.trace(total) / total.sum()),
+        len(entries),
+        len(names),
+    )
+
+
+def _kappa(tables):
+    """Cohen's kappa of tables [..., 2, 2]; NaN if chance alone would give full agreement."""
+    n = tables.sum((-2, -1))
+    agreed = np.trace(tables, axis1=-2, axis2=-1) / n
+    chance = (tables.sum(-1) * tables.sum(-2)).sum(-1) / n**2
+    return np.divide(agreed - chance, 1 - chance, out=np.full(np.shape(n), np.nan), where=chance < 1)

@@ -1,0 +1,300 @@
+"""Pass or fail at a promised rate of false alarms: p-values, thresholds, the promise, and the rates that were found.
+
+A part's score is compared with the scores s_1 … s_n of normal calibration parts that are in no bank (split conformal
+prediction: Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World, 2005; as a test for outliers: Bates et
+al., Annals of Statistics 51, 2023):
+
+    p = (1 + #{i : s_i >= s}) / (n + 1)        fail if p <= alpha
+
+If the new part is exchangeable with the calibration parts, a good part fails with probability at most alpha, over the
+draw of the calibration parts and of the new part. Ties raise p, so this holds with ties too. With k = floor(alpha (n +
+1)), p <= alpha holds exactly if s is above the k-th largest calibration score. So a threshold can be used instead: for
+scores, and, with the largest values of the calibration parts' maps, for pixels.
+
+The module imports numpy and tabulate, and scipy only when an interval is asked for.
+"""
+
+import math
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+from tabulate import tabulate
+
+from common.errors import InputError
+
+PASS, FAIL, CANNOT_JUDGE = "pass", "fail", "cannot judge"
+VERDICTS = (PASS, FAIL, CANNOT_JUDGE)
+CONFIDENCE = 0.95
+
+
+class Decision(NamedTuple):
+    """The judgement of a score: the verdict (pass or fail), the p-value, the score, and the threshold above which a
+    part fails."""
+
+    verdict: str
+    p_value: float
+    score: float
+    threshold: float
+
+
+class Promise(NamedTuple):
+    """The promise that n calibration parts give for the rate alpha of false alarms."""
+
+    alpha: float
+    parts: int  # n
+    rank: int  # k: a part fails above the k-th largest calibration score
+    expected: float  # k / (n + 1): the mean rate over draws of the calibration parts, if scores are continuous
+    bound: float  # for these calibration parts, the rate is at most this with ``confidence``
+    confidence: float
+
+
+class Rate(NamedTuple):
+    """A share with its Clopper-Pearson interval; value, low, high and upper are None if nothing was counted."""
+
+    events: int
+    of: int
+    value: float | None
+    low: float | None  # low, high: two-sided interval
+    high: float | None
+    upper: float | None  # one-sided bound: the rate lies below it with the same confidence
+
+
+class Outcome(NamedTuple):
+    """Counts and rates of verdicts on parts that are known to be good or defective."""
+
+    counts: dict  # {"good" or "defective": {verdict: number}}
+    false_reject: Rate  # share that failed, of the good parts that were judged
+    escape: Rate  # share that passed, of the defective parts that were judged
+    unjudged_good: Rate  # share of the good parts that could not be judged
+    unjudged_defective: Rate  # share of the defective parts that could not be judged
+
+
+# ---------------------------------------------------------------- how many parts
+
+
+def exact_rate(alpha):
+    """``alpha`` as the exact Fraction of its decimal form: then 0.29 · 100 is 29, which floats miss. A Fraction is
+    returned unchanged.
+
+    Raises:
+        InputError: ``alpha`` is not between 0 and 1.
+    """
+    if not 0 < alpha < 1:
+        raise InputError(f"a false-alarm rate of {alpha} makes no sense; give one between 0 and 1, as 0.05")
+    return alpha if isinstance(alpha, Fraction) else Fraction(repr(float(alpha)))
+
+
+def parts_needed(alpha):
+    """The smallest number n of calibration parts that can promise the rate ``alpha``: n >= 1/alpha - 1."""
+    return max(1, math.ceil(1 / exact_rate(alpha) - 1))
+
+
+def parts_needed_for_bound(alpha, confidence=CONFIDENCE):
+    """The smallest number of calibration parts for "at most ``alpha`` with ``confidence``", if a part fails above the
+    largest calibration score."""
+    needed = max(1, math.floor(math.log(1 - confidence) / math.log1p(-float(exact_rate(alpha)))))
+    return needed if (1 - alpha) ** needed <= 1 - confidence else needed + 1
+
+
+def rank(parts, alpha):
+    """k = floor(alpha (n + 1)): a part fails above the k-th largest of n calibration scores; never 0.
+
+    Raises:
+        InputError: n parts are too few for ``alpha``. The message says how many are needed, and which rate n parts can
+            promise.
+    """
+    k = math.floor(exact_rate(alpha) * (parts + 1))
+    if k < 1:
+        there = (
+            f"there are {parts}; calibrate with more, or ask for a rate of {lowest_rate(parts)} or more"
+            if parts
+            else "there are none"
+        )
+        raise InputError(
+            f"a false-alarm rate of {percent(alpha)} needs at least {parts_needed(alpha)} calibration parts, {there}"
+        )
+    return k
+
+
+def lowest_rate(parts):
+    """The lowest rate that ``parts`` calibration parts can promise, 1/(n + 1), rounded up to 5 decimals."""
+    return math.ceil(Fraction(10**5, parts + 1)) / 10**5
+
+
+def promise(parts, alpha, confidence=CONFIDENCE):
+    """The Promise of ``parts`` calibration parts at ``alpha``.
+
+    Over draws of the calibration parts, the rate of false alarms has the distribution Beta(k, n + 1 - k) if scores are
+    continuous; with ties it is at most that. The bound is the quantile of this distribution.
+
+    Raises:
+        InputError: as in :func:`rank`.
+    """
+    from scipy.stats import beta
+
+    k = rank(parts, alpha)
+    return Promise(float(alpha), parts, k, k / (parts + 1), float(beta.ppf(confidence, k, parts + 1 - k)), confidence)
+
+
+# ---------------------------------------------------------------- scores
+
+
+def p_values(calibration, scores):
+    """p-values of scores, in the scores' shape (float64).
+
+    Args:
+        calibration: [n] scores of the calibration parts, in any order.
+        scores: any shape; larger is more abnormal.
+
+    Raises:
+        InputError: there is no calibration score, or a value is not finite.
+    """
+    calibration, scores = np.sort(_finite(calibration, "calibration scores").ravel()), _finite(scores, "scores")
+    if not len(calibration):
+        raise InputError("there are no calibration scores")
+    return (1 + len(calibration) - np.searchsorted(calibration, scores, side="left")) / (len(calibration) + 1)
+
+
+def threshold(calibration, alpha):
+    """The k-th largest of calibration values [n]; a value above it fails at ``alpha``.
+
+    For scores it is the threshold of a part. For the largest values of the calibration parts' maps it is the threshold
+    of a pixel: at most a share ``alpha`` of good parts has any pixel above it. It is also the ceil((1 - alpha)(n +
+    1))-th smallest value.
+
+    Raises:
+        InputError: there are too few values (:func:`rank`), or one is not finite.
+    """
+    calibration = np.sort(_finite(calibration, "calibration values").ravel())
+    return float(calibration[-rank(len(calibration), alpha)])
+
+
+def decide(calibration, score, alpha):
+    """The :class:`Decision` on one score, given calibration scores [n].
+
+    Raises:
+        InputError: as in :func:`p_values` and :func:`threshold`.
+    """
+    limit, p = threshold(calibration, alpha), float(p_values(calibration, float(score)))
+    return Decision(FAIL if p <= alpha else PASS, p, float(score), limit)
+
+
+def check_apart(bank_parts, calibration_parts):
+    """Refuse calibration parts that are in a bank: their scores say nothing about new parts.
+
+    Args:
+        bank_parts, calibration_parts: {name: fingerprint of the part's contents}.
+
+    Raises:
+        InputError: there are such parts; the message names the first and says how many there are.
+    """
+    known = {fingerprint: name for name, fingerprint in bank_parts.items()}
+    twice = [(name, known[fingerprint]) for name, fingerprint in calibration_parts.items() if fingerprint in known]
+    if twice:
+        same = "" if twice[0][0] == twice[0][1] else f" (as {twice[0][1]})"
+        raise InputError(
+            f"{twice[0][0]}: is a training part{same}, {len(twice)} of the {len(calibration_parts)} calibration "
+            "parts are; a part in the banks "
+            "cannot calibrate, take it out of one of the two"
+        )
+
+
+# ---------------------------------------------------------------- what was found
+
+
+def rate(events, of, confidence=CONFIDENCE):
+    """The :class:`Rate` of ``events`` among ``of``, with the exact interval of Clopper and Pearson (Biometrika 26,
+    1934)."""
+    if not of:
+        return Rate(events, of, None, None, None, None)
+    from scipy.stats import binomtest
+
+    interval = binomtest(events, of).proportion_ci(confidence, "exact")
+    upper = binomtest(events, of, alternative="less").proportion_ci(confidence, "exact").high
+    return Rate(events, of, events / of, float(interval.low), float(interval.high), float(upper))
+
+
+def outcome(verdicts, defective):
+    """The :class:`Outcome` of verdicts [n] on n parts; ``defective`` [n]: truth values.
+
+    Raises:
+        InputError: a verdict is not in VERDICTS, or the lengths differ.
+    """
+    verdicts, defective = list(verdicts), [bool(value) for value in defective]
+    if len(verdicts) != len(defective):
+        raise InputError(f"{len(verdicts)} verdicts of {len(defective)} parts")
+    strange = set(verdicts) - set(VERDICTS)
+    if strange:
+        raise InputError(f"{sorted(map(str, strange))[0]!r} is no verdict; they are: {', '.join(VERDICTS)}")
+    counts = {
+        name: {v: sum(1 for a, b in zip(verdicts, defective) if a == v and b == bad) for v in VERDICTS}
+        for name, bad in (("good", False), ("defective", True))
+    }
+    good, bad = counts["good"], counts["defective"]
+    return Outcome(
+        counts,
+        rate(good[FAIL], good[PASS] + good[FAIL]),
+        rate(bad[PASS], bad[PASS] + bad[FAIL]),
+        rate(good[CANNOT_JUDGE], sum(good.values())),
+        rate(bad[CANNOT_JUDGE], sum(bad.values())),
+    )
+
+
+def outcome_text(found, confidence=CONFIDENCE):
+    """Markdown of an :class:`Outcome`: the confusion table and the rates with intervals."""
+    confusion = [[name, *row.values(), sum(row.values())] for name, row in found.counts.items()]
+    rows = [
+        [
+            name,
+            f"{r.events} of {r.of}",
+            *(
+                ["-"] * 3
+                if r.value is None
+                else [percent(r.value), f"{percent(r.low)} to {percent(r.high)}", f"below {percent(r.upper)}"]
+            ),
+        ]
+        for name, r in (
+            ("false rejects, of the good parts that were judged", found.false_reject),
+            ("escapes, of the defective parts that were judged", found.escape),
+            ("not judged, of the good parts", found.unjudged_good),
+            ("not judged, of the defective parts", found.unjudged_defective),
+        )
+    ]
+    return (
+        tabulate(confusion, ["part", *VERDICTS, "all"], tablefmt="pipe")
+        + "\n\n"
+        + tabulate(
+            rows,
+            ["rate", "parts", "share", f"{confidence:.0%} interval", f"with {confidence:.0%} confidence"],
+            tablefmt="pipe",
+            disable_numparse=True,
+        )
+        + "\n"
+    )
+
+
+def promise_text(given):
+    """One sentence that states a :class:`Promise`."""
+    return (
+        f"at most {percent(given.alpha)} of good parts fail, over the draw of the {given.parts} calibration "
+        "parts and of the new part; "
+        f"for these {given.parts} the rate is at most {percent(given.bound)} with {percent(given.confidence)} "
+        "confidence"
+    )
+
+
+def percent(share):
+    """A share as people write it: 0.05 → "5 %", 0.0333 → "3.33 %"."""
+    return f"{100 * float(share):.3g} %"
+
+
+# ---------------------------------------------------------------- helpers
+
+
+def _finite(values, name):
+    values = np.asarray(values, np.float64)
+    broken = np.count_nonzero(~np.isfinite(values))
+    if broken:
+        raise InputError(f"{broken} of {values.size} {name} are not finite")
+    return values

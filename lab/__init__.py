@@ -1,0 +1,1 @@
+"""What measures and generates: benchmark, evidence, demo, recordings. Not installed."""

@@ -1,0 +1,284 @@
+"""Write small generated camera recordings of each kind that tools/import_parts.py reads.
+
+    python lab/make_camera.py demo/recordings
+
+The kinds are depth images with intrinsics (PNG, tiff), PCD, PLY and npz arrays. OUT/<kind>/<train_good, test_good,
+test_dent>/ holds the files of a few parts: a knob of two balls on a table, seen by a pinhole camera.
+"""
+
+import json
+import struct
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import tifffile
+from PIL import Image
+
+if not __package__:
+    import checkout  # noqa: F401  puts the checkout on the path
+
+from cameras.intrinsics import Intrinsics
+from common.argument_types import number
+from common.commands import FINE, Parser, add_target, run_command
+from common.files import check_writable
+
+DISTANCE = 0.45  # metres from the camera to the table, along the optical axis
+TILT = np.array([0.06, -0.04, -1.0])  # the table's normal, towards the camera
+BALLS = (
+    (-0.012, 0.008, 0.038),
+    (0.026, -0.018, 0.022),
+)  # x, y, radius in metres; their centres lie a third of the radius below the table
+LIGHT = np.array([-0.4, -0.5, -0.77])  # towards the light
+
+
+class Recording(NamedTuple):
+    """What a camera saw of one part."""
+
+    rgb: np.ndarray  # [H, W, 3] uint8
+    depth: np.ndarray  # [H, W] metres along the optical axis, NaN where nothing was measured
+    points: np.ndarray  # [H, W, 3] metres, NaN where nothing was measured
+    part: np.ndarray  # [H, W] bool, where the part is
+    defect: np.ndarray  # [H, W] bool, where its defect is
+    camera: Intrinsics
+
+
+def camera_of(size):
+    """Intrinsics of a camera that sees the middle 18 cm of the table with ``size`` (height, width) pixels."""
+    focal = min(size) * DISTANCE / 0.18
+    return Intrinsics(round(focal, 3), round(focal * 1.003, 3), size[1] / 2 - 3.3, size[0] / 2 + 2.2, tuple(size))
+
+
+def record(seed=0, size=(240, 320), dented=False, missing=0.02):
+    """Recording of one part: two balls sunk in a table. Each pixel's point is where its ray meets the scene.
+    ``missing``: share of the pixels without a measurement."""
+    rng, camera = np.random.default_rng(seed), camera_of(size)
+    v, u = np.mgrid[: size[0], : size[1]]
+    rays = np.stack([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy, np.ones(size)], axis=-1)
+    normal = TILT / np.linalg.norm(TILT)
+    depth = DISTANCE * normal[2] / (rays @ normal)
+    facing, part = np.broadcast_to(normal, rays.shape).copy(), np.zeros(size, bool)
+    shift, grow = rng.uniform(-0.006, 0.006, 2), rng.uniform(0.94, 1.06)
+    for x, y, radius in BALLS:
+        radius *= grow
+        table = DISTANCE - (normal[0] * (x + shift[0]) + normal[1] * (y + shift[1])) / normal[2]
+        centre = np.array([x + shift[0], y + shift[1], table + radius / 3])
+        a, b = (rays**2).sum(2), rays @ centre
+        root = b**2 - a * (centre @ centre - radius**2)
+        near = np.where(root > 0, (b - np.sqrt(np.maximum(root, 0))) / a, np.inf)
+        closer = near < depth
+        depth = np.where(closer, near, depth)
+        facing[closer] = ((rays * depth[..., None] - centre) / radius)[closer]
+        part |= closer
+    points = rays * depth[..., None]
+    dent = (
+        np.hypot(points[..., 0] - shift[0] + 0.022, points[..., 1] - shift[1] - 0.004)
+        if dented
+        else np.full(size, np.inf)
+    )
+    defect = part & (dent < 0.008)
+    depth = depth + np.where(defect, 0.003 * (1 - (dent / 0.008) ** 2), 0) + 0.00005 * rng.standard_normal(size)
+    depth[rng.random(size) < missing] = np.nan
+    shade = 0.35 + 0.65 * np.clip(facing @ (LIGHT / np.linalg.norm(LIGHT)), 0, 1)
+    paint = np.where(part[..., None], (214, 120, 60), (150, 158, 170)) * np.where(defect, 0.6, 1)[..., None]
+    rgb = np.clip(paint * shade[..., None] + rng.normal(0, 3, (*size, 3)), 0, 255).astype(np.uint8)
+    return Recording(rgb, depth, rays * depth[..., None], part, defect, camera)
+
+
+def write_pcd(path, points, colours=None, encoding="binary", height=None):
+    """Write points [H, W, 3] as PCD with a padding field; ``encoding``: ascii, binary or binary_compressed.
+
+    ``height``: value of the header's HEIGHT (default H); 1 for an unorganised cloud. binary_compressed stores the bytes
+    uncompressed, which the format allows.
+    """
+    count = points.shape[0] * points.shape[1]
+    kinds = [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("_", "<f4"), ("rgb", "<u4")][: 5 if colours is not None else 4]
+    rows = np.zeros(count, np.dtype(kinds))
+    for axis, name in enumerate("xyz"):
+        rows[name] = points[..., axis].ravel()
+    if colours is not None:
+        red, green, blue = np.moveaxis(colours.reshape(-1, 3).astype(np.uint32), 1, 0)
+        rows["rgb"] = red << 16 | green << 8 | blue
+    names = " ".join(name for name, _ in kinds)
+    height = height or points.shape[0]
+    head = (
+        f"# .PCD v0.7 - Point Cloud Data file format\nVERSION 0.7\nFIELDS {names}\nSIZE "
+        f"{' '.join('4' for _ in kinds)}\n"
+        f"TYPE {' '.join(kind[1].upper() for _, kind in kinds)}\nCOUNT {' '.join('1' for _ in kinds)}\nWIDTH "
+        f"{count // height}\nHEIGHT {height}\n"
+        f"VIEWPOINT 0 0 0 1 0 0 0\nPOINTS {count}\nDATA {encoding}\n"
+    )
+    if encoding == "ascii":
+        body = "".join(
+            " ".join(f"{value:.9g}" if isinstance(value, float) else str(value) for value in row) + "\n"
+            for row in rows.tolist()
+        ).encode()
+    elif encoding == "binary":
+        body = rows.tobytes()
+    else:
+        plain = b"".join(rows[name].tobytes() for name, _ in kinds)  # all values of one field, then of the next
+        packed = b"".join(
+            bytes([len(plain[i : i + 32]) - 1]) + plain[i : i + 32] for i in range(0, len(plain), 32)
+        )  # LZF: literals only
+        body = struct.pack("<II", len(packed), len(plain)) + packed
+    return _write_bytes(path, head.encode() + body)
+
+
+def write_ply(path, points, colours=None, encoding="binary_little_endian", head_lines=(), kind="float"):
+    """Write points [H, W, 3] as PLY, row by row; ``encoding``: ascii, binary_little_endian or binary_big_endian;
+    ``kind``: float or double."""
+    order = ">" if "big" in encoding else "<"
+    kinds = [(axis, order + ("f8" if kind == "double" else "f4")) for axis in "xyz"]
+    kinds += [(name, "u1") for name in ("red", "green", "blue")] if colours is not None else []
+    rows = np.zeros(points.shape[0] * points.shape[1], np.dtype(kinds))
+    for axis, name in enumerate("xyz"):
+        rows[name] = points[..., axis].ravel()
+    for channel, name in enumerate(("red", "green", "blue") if colours is not None else ()):
+        rows[name] = colours[..., channel].ravel()
+    head = [
+        "ply",
+        f"format {encoding} 1.0",
+        *head_lines,
+        f"element vertex {len(rows)}",
+        *(f"property {kind} {axis}" for axis in "xyz"),
+        *(f"property uchar {name}" for name, _ in kinds[3:]),
+        "end_header",
+        "",
+    ]
+    if encoding == "ascii":
+        body = "".join(
+            " ".join(f"{value:.9g}" if isinstance(value, float) else str(value) for value in row) + "\n"
+            for row in rows.tolist()
+        ).encode()
+    else:
+        body = rows.tobytes()
+    return _write_bytes(path, "\n".join(head).encode() + body)
+
+
+def write_depth_png(path, depth, metres=0.001):
+    """Write depth [H, W] in metres as 16-bit PNG in counts of ``metres``, 0 where it is NaN."""
+    return _save(path, Image.fromarray(np.rint(np.nan_to_num(depth) / metres).astype(np.uint16)))
+
+
+def write_realsense(path, camera, scale=None):
+    """Write intrinsics as JSON with the field names of the RealSense library."""
+    content = {
+        "width": camera.size[1],
+        "height": camera.size[0],
+        "ppx": camera.cx,
+        "ppy": camera.cy,
+        "fx": camera.fx,
+        "fy": camera.fy,
+        "model": "distortion.none",
+        "coeffs": [0.0] * 5,
+    }
+    return _write_bytes(
+        path, json.dumps({"depth": content, **({"depth_scale": scale} if scale else {})}, indent=2).encode()
+    )
+
+
+def write_camera_info(path, camera, bend=(0, 0, 0, 0, 0)):
+    """Write intrinsics as a ROS camera_info YAML file."""
+    matrix = [camera.fx, 0.0, camera.cx, 0.0, camera.fy, camera.cy, 0.0, 0.0, 1.0]
+    projection = [camera.fx, 0.0, camera.cx, 0.0, 0.0, camera.fy, camera.cy, 0.0, 0.0, 0.0, 1.0, 0.0]
+    text = (
+        f"image_width: {camera.size[1]}\nimage_height: {camera.size[0]}\ncamera_name: depth\n"
+        f"camera_matrix:\n  rows: 3\n  cols: 3\n  data: {matrix}\ndistortion_model: plumb_bob\n"
+        f"distortion_coefficients:\n  rows: 1\n  cols: 5\n  data: {list(bend)}\n"
+        f"projection_matrix:\n  rows: 3\n  cols: 4\n  data: {projection}\n"
+    )
+    return _write_bytes(path, text.encode())
+
+
+def _depth_png(folder, name, part):
+    _save(folder / "color" / f"{name}.png", Image.fromarray(part.rgb))
+    write_depth_png(folder / "depth" / f"{name}.png", part.depth)
+    write_realsense(folder.parent / "camera.json", part.camera)
+
+
+def _depth_tiff(folder, name, part):
+    height, width = part.depth.shape
+    _save(
+        folder / f"rgb_{int(name)}.jpg", Image.fromarray(part.rgb).resize((2 * width, 2 * height), Image.BICUBIC)
+    )  # a colour camera of higher resolution with the same view
+    (folder / "x").parent.mkdir(parents=True, exist_ok=True)
+    tifffile.imwrite(folder / f"depth_{name}.tiff", part.depth.astype(np.float32))
+    write_camera_info(folder.parent / "camera_info.yaml", part.camera)
+
+
+def _pcd(folder, name, part):
+    _save(folder / f"{name}_color.png", Image.fromarray(part.rgb))
+    write_pcd(folder / f"{name}_cloud.pcd", part.points, part.rgb, "binary_compressed")
+
+
+def _ply(folder, name, part):  # as Zivid cameras write it: millimetres, colours, all pixels
+    write_ply(
+        folder / f"{name}.ply",
+        part.points * 1000,
+        part.rgb,
+        head_lines=(f"obj_info num_cols {part.depth.shape[1]}", f"obj_info num_rows {part.depth.shape[0]}"),
+    )
+
+
+def _npz(folder, name, part):
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(folder / f"{name}.npz", xyz=(part.points * 1000).astype(np.float32), rgb=part.rgb)
+
+
+KINDS = {"depth_png": _depth_png, "depth_tiff": _depth_tiff, "pcd": _pcd, "ply": _ply, "npz": _npz}
+
+
+def make_recording(root, kind, parts=4, size=(240, 320)):
+    """Write ``root``/``kind`` with ``parts`` training parts, two good and two dented test parts; returns the folder
+    ``root``/``kind``."""
+    folder = Path(root) / kind
+    for first, (where, count) in enumerate((("train_good", parts), ("test_good", 2), ("test_dent", 2))):
+        for i in range(count):
+            name, part = f"{i + 1:03d}", record(1000 * first + i, size, where == "test_dent")
+            KINDS[kind](folder / where, name, part)
+            if part.defect.any():
+                like = next(path for path in sorted((folder / where).rglob(f"*{name}*")) if path.parent.name != "mask")
+                mask = Image.fromarray(part.defect.astype(np.uint8) * 255)
+                if kind == "depth_tiff":
+                    mask = mask.resize((2 * size[1], 2 * size[0]), Image.NEAREST)
+                _save(
+                    folder / where / "mask" / f"{'rgb_' + str(int(name)) if kind == 'depth_tiff' else like.stem}.png",
+                    mask,
+                )
+    return folder
+
+
+def main(argv=None):
+    """Run the command line; returns the exit code: 0 fine, 1 failed on the way, 2 refused."""
+    parser = Parser(prog="make_camera.py", description=__doc__.splitlines()[0])
+    add_target(parser, "folder for the recordings")
+    parser.add_argument(
+        "--kinds", nargs="+", choices=sorted(KINDS), default=sorted(KINDS), metavar="KIND", help="which"
+    )
+    parser.add_argument("--train", type=number(int, 1), default=4, metavar="N", help="training parts")
+    return run_command("make_camera.py", parser.parse_args(argv), make_recordings)
+
+
+def make_recordings(args):
+    """Write the recordings that the options ask for; returns the exit code."""
+    check_writable(args.out)
+    for kind in args.kinds:
+        print(f"{make_recording(args.out, kind, args.train)}: generated")
+    return FINE
+
+
+def _save(path, picture):
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path)
+    return Path(path)
+
+
+def _write_bytes(path, content):
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_bytes(content)
+    return Path(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

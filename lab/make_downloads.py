@@ -1,0 +1,279 @@
+"""Write small generated downloads of the three data sets, with their folders, file names, types, sizes and quirks.
+
+The scenes have a known geometry, against which the preprocessing is tested.
+python lab/make_downloads.py demo/downloads
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import tifffile
+from PIL import Image
+
+if not __package__:
+    import checkout  # noqa: F401  puts the checkout on the path
+
+from common.commands import FINE, Parser, add_target, run_command
+from common.files import check_writable
+from data.names import CATEGORIES
+
+EYECANDIES_FOCAL = 711.11  # pixels
+NORMAL = np.array([0.05, -0.03, 1]) / np.linalg.norm([0.05, -0.03, 1])  # normal of the MVTec scene's plane
+DISTANCE = 0.45  # metres from the camera to that plane
+
+
+def write_png(path, content):
+    """Write an array or a PIL picture; the suffix of the name decides the format."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (content if isinstance(content, Image.Image) else Image.fromarray(content)).save(path)
+    return path
+
+
+def write_tiff(path, content):
+    """Write an array [H, W, C] as one page."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kind = "rgb" if content.shape[-1] == 3 else "minisblack"
+    tifffile.imwrite(path, content, photometric=kind, planarconfig="contig")
+    return path
+
+
+class Scene(NamedTuple):
+    """A scan of two objects on a plane: ``rgb`` [H, W, 3] uint8, ``xyz`` [H, W, 3] float32 metres (0: not measured).
+    For tests: ``height`` [H, W] metres above the plane, ``larger`` [H, W] bool where the larger object is, ``measured``
+    [H, W] bool."""
+
+    rgb: np.ndarray
+    xyz: np.ndarray
+    height: np.ndarray
+    larger: np.ndarray
+    measured: np.ndarray
+
+
+def scene(size, seed=0, shift=0.0, noise=0.0002, view=0.16):
+    """A dome of 4 cm radius and a box of 2.4 × 3 cm on a tilted plane, 3 % of the pixels not measured.
+
+    Args:
+        size: (height, width) in pixels.
+        shift: metres by which the dome is moved to the left; from 0.045 on it reaches the picture's frame.
+        noise: standard deviation of z in metres.
+        view: metres that the shorter side covers.
+    """
+    rng, pitch = np.random.default_rng(seed), view / min(size)
+    rows, columns = np.mgrid[: size[0], : size[1]]
+    x, y = (columns - size[1] / 2 + 0.25) * pitch, (rows - size[0] / 2 + 0.25) * pitch
+    dome = 0.03 * np.sqrt(np.clip(1 - (np.hypot(x + 0.015 + shift, y) / 0.04) ** 2, 0, None))
+    box = 0.02 * ((np.abs(x - 0.052) < 0.012) & (np.abs(y - 0.03) < 0.015))
+    height, measured = np.maximum(dome, box), rng.random(size) >= 0.03
+    plane = DISTANCE - (NORMAL[0] * x + NORMAL[1] * y) / NORMAL[2]
+    xyz = np.stack([x, y, plane - height / NORMAL[2] + noise * rng.standard_normal(size)], axis=-1)
+    rgb = np.clip(90 + 3000 * height[..., None] + rng.normal(0, 5, (*size, 3)), 1, 255).astype(np.uint8)
+    return Scene(rgb, np.where(measured[..., None], xyz, 0).astype(np.float32), height, dome > 0, measured)
+
+
+def make_mvtec3d(
+    root, category="bagel", size=(120, 120), train=2, validation=1, good=1, defects=("hole",), shift=0.0, bad=1
+):
+    """An MVTec 3D-AD category as downloaded; returns its folder. Good test parts have an empty mask, as in the
+    download."""
+    folder = Path(root) / category
+    for name in ("class_ids.json", "license.txt", "readme.txt"):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("{}" if name.endswith("json") else "as downloaded\n", encoding="utf-8")
+    (folder / "calibration").mkdir(exist_ok=True)
+    (folder / "calibration" / "camera_parameters.json").write_text(
+        json.dumps({"focal_length": 0.024, "height": size[0], "width": size[1]})
+    )
+    parts = [
+        ("train/good", train),
+        ("validation/good", validation),
+        ("test/good", good),
+        *((f"test/{defect}", bad) for defect in defects),
+    ]
+    for seed, (where, number) in enumerate((where, number) for where, count in parts for number in range(count)):
+        part = scene(size, seed, shift)
+        defect = (
+            part.larger
+            & (part.height > 0.01)
+            & (np.indices(size)[0] < size[0] // 2)
+            & where.startswith("test")
+            & (where != "test/good")
+        )
+        part.xyz[..., 2] += 0.003 * (defect & part.measured)
+        part.rgb[defect] //= 2
+        write_png(folder / where / "rgb" / f"{number:03d}.png", part.rgb)
+        write_tiff(folder / where / "xyz" / f"{number:03d}.tiff", part.xyz)
+        if where.startswith("test"):
+            write_png(folder / where / "gt" / f"{number:03d}.png", defect.astype(np.uint8) * 255)
+    return folder
+
+
+class Candy(NamedTuple):
+    """A rendered ball on the ground: ``depth`` [H, W] metres, ``points`` [H, W, 3] in the world's frame, ``ball``
+    [H, W] bool where the ball is, ``pose`` [4, 4] from the world's frame to the camera's."""
+
+    depth: np.ndarray
+    points: np.ndarray
+    ball: np.ndarray
+    pose: np.ndarray
+
+
+def turned(angle):
+    """Rotation [3, 3] about x by ``angle`` radians; it turns y towards z."""
+    return np.array([[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]])
+
+
+def candy(side=512, tilt=0.15, lean=0.02, distance=2.5):
+    """A ball half sunk in the ground, seen by a camera that looks down on it. The ground is tilted by ``tilt`` radians
+    against the world's x-z plane.
+
+    Each pixel's point is where its ray meets the ball or the ground. y points down, as in the data set.
+    """
+    view = distance * side / EYECANDIES_FOCAL  # width of the view
+    ground, middle = turned(tilt), np.array([0.013, 0.2, 0.1])  # columns: x, down, ahead; a point on the ground
+    roll = np.array([[np.cos(lean), -np.sin(lean), 0], [np.sin(lean), np.cos(lean), 0], [0, 0, 1]])
+    rotation = roll @ turned(-0.9).T @ ground.T  # world to camera: looks ahead and 0.9 radians down
+    eye = middle - distance * rotation[2]
+    pose = np.eye(4)
+    pose[:3, :3], pose[:3, 3] = rotation, -rotation @ eye
+    v, u = np.mgrid[:side, :side]
+    rays = (
+        np.stack([(u - side / 2) / EYECANDIES_FOCAL, (v - side / 2) / EYECANDIES_FOCAL, np.ones((side, side))], axis=-1)
+        @ rotation
+    )
+    on_ground = ground[:, 1] @ (middle - eye) / (rays @ ground[:, 1])
+    centre = middle + [0.031 * view, 0, 0]
+    a, b, c = (rays**2).sum(-1), rays @ (eye - centre), ((eye - centre) ** 2).sum() - (0.2 * view) ** 2
+    root = b**2 - a * c
+    on_ball = np.where(root > 0, (-b - np.sqrt(np.maximum(root, 0))) / a, np.inf)
+    depth = np.minimum(on_ball, on_ground)
+    return Candy(depth, eye + rays * depth[..., None], on_ball < on_ground, pose)
+
+
+def write_candy(stem, thing, seed=0, test=None):
+    """Write a sample's files; their names begin with ``stem``. ``test``: None (training part), False (good test part)
+    or True (defective test part)."""
+    rng, side = np.random.default_rng(seed), len(thing.depth)
+    low, high = float(thing.depth.min()), float(thing.depth.max())
+
+    def path(end):
+        return stem.with_name(stem.name + end)
+
+    defect = thing.ball & (np.indices((side, side))[1] < side // 2) & bool(test)
+    for light in range(6):
+        picture = (
+            np.where(thing.ball[..., None], (200, 60 + 20 * light, 80), 150)
+            + rng.integers(-9, 10, (side, side, 3))
+            - 60 * defect[..., None]
+        )
+        write_png(path(f"_image_{light}.png"), picture.clip(0).astype(np.uint8))
+    write_png(
+        path("_depth.png"), Image.fromarray(np.rint((thing.depth - low) / (high - low) * 65535).astype(np.uint16))
+    )
+    write_png(path("_normals.png"), np.zeros((side, side, 3), np.uint8))
+    path("_info_depth.yaml").write_text(f"normalization:\n  max: {high!r}\n  min: {low!r}\n", encoding="utf-8")
+    path("_metadata.yaml").write_text(f"anomalous: {int(bool(test))}\n", encoding="utf-8")
+    np.savetxt(path("_pose.txt"), thing.pose)
+    if test is not None:
+        mask = defect.astype(np.uint8) * 255
+        for kind in ("mask", "bumps_mask", "dents_mask", "colors_mask", "normals_mask"):
+            write_png(path(f"_{kind}.png"), mask if kind in ("mask", "dents_mask") else np.zeros_like(mask))
+    return low, high
+
+
+def make_eyecandies(root, category="CandyCane", side=64, train=2, test=(False, True)):
+    """An Eyecandies category as downloaded; returns its folder. ``test``: for each test part whether it is defective.
+    The ground of each sample has a different tilt, so that no two samples have the same cloud."""
+    folder = Path(root) / category
+    for number in range(train):
+        write_candy(folder / "train" / "data" / f"{number:03d}", candy(side, 0.1 + 0.02 * number), number)
+    for number, bad in enumerate(test):
+        write_candy(
+            folder / "test_public" / "data" / f"{number:02d}",
+            candy(side, 0.1 + 0.02 * (train + number)),
+            100 + number,
+            bad,
+        )
+    return folder
+
+
+def chip(size, seed=0, dtype=np.float32):
+    """Organised points [H, W, 3] in millimetres: a disc 300 mm away, NaN in z where nothing was measured."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.mgrid[: size[0], : size[1]]
+    x, y = (columns / size[1] - 0.5) * 40 + 0.013, (rows / size[0] - 0.5) * 40 + 0.017
+    z = np.where(
+        np.hypot(x, y) < 15, 300 - 4 * np.exp(-((np.hypot(x, y) / 8) ** 2)) + 0.01 * rng.standard_normal(size), np.nan
+    )
+    return np.stack([x, y, z], axis=-1).astype(dtype)
+
+
+def make_realiad_d3(
+    root,
+    category="knob-cap",
+    rgb_size=(60, 80),
+    xyz_size=(60, 80),
+    gt_size=None,
+    dtype=np.float32,
+    train=2,
+    good=1,
+    defects=("scratch",),
+    names=None,
+):
+    """A Real-IAD D3 category as downloaded; returns its folder.
+
+    ``names``: {kind: pattern} of the file names, with the fields ``id`` and ``seed``, to test other spellings.
+    """
+    names = {
+        "rgb": "{id}_20240101_L05_{seed}_RGB.jpg",
+        "xyz": "{id}_{seed}_cloud.tiff",
+        "gt": "{id}_mask_{seed}.png",
+        **(names or {}),
+    }
+    folder, seed = Path(root) / category, 0
+    for where, count in (("train/GOOD", train), ("test/GOOD", good), *((f"test/{defect}", 2) for defect in defects)):
+        for number in range(count):
+            seed += 1
+            sample = f"S{number + 1}"  # for sorting: "S10_..." is before "S1_...", "S1.tiff" before "S10.tiff"
+            fields = {"id": sample, "seed": seed}
+            points = chip(xyz_size, seed, dtype)
+            shape = np.isfinite(chip(rgb_size, seed)[..., 2])
+            picture = (np.where(shape[..., None], (90, 120, 10 * seed), 15)).astype(np.uint8)
+            if "GOOD" not in where:
+                picture[shape & (np.indices(rgb_size)[0] < rgb_size[0] // 2)] += np.uint8((0, 60, 0))
+                mask = np.isfinite(chip(gt_size or rgb_size, seed)[..., 2]) & (
+                    np.indices(gt_size or rgb_size)[0] < (gt_size or rgb_size)[0] // 2
+                )
+                write_png(folder / where / "gt" / "rgb" / names["gt"].format(**fields), mask.astype(np.uint8) * 255)
+            write_png(folder / where / "rgb" / sample / names["rgb"].format(**fields), picture)  # the name says JPEG
+            write_png(folder / where / "rgb" / sample / f"{sample}_20240101_L01_{seed}_RGB.jpg", picture // 2)
+            write_png(folder / where / "ps" / f"{sample}_ps.jpg", picture)
+            write_tiff(folder / where / "xyz" / names["xyz"].format(**fields), points)
+    return folder
+
+
+def main(argv=None):
+    """Run the command line; returns the exit code: 0 fine, 1 failed on the way, 2 refused."""
+    parser = Parser(prog="make_downloads.py", description=" ".join(__doc__.splitlines()[:2]))
+    add_target(parser, f"folder for {', '.join(CATEGORIES)}, each with one category of real size and few parts")
+    return run_command("make_downloads.py", parser.parse_args(argv), make_all)
+
+
+def make_all(args):
+    """Write the three downloads; returns the exit code."""
+    check_writable(args.out)
+    for folder in (
+        make_mvtec3d(args.out / "mvtec3d", "dowel", (400, 400), train=4, good=2, bad=2),
+        make_eyecandies(args.out / "eyecandies", "Candy Cane", 512, train=4, test=(False, True, False, True)),
+        make_realiad_d3(args.out / "realiad_d3", "Knob_Cap", (600, 800), (600, 800), train=4, good=2),
+    ):
+        print(f"{folder}: generated")
+    return FINE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,354 @@
+"""All flags of main.py with their defaults and meanings; one function per group of --help.
+
+The module imports nothing heavy, so --help and a mistyped flag are answered at once.
+"""
+
+import argparse
+
+from common.argument_types import calibration, number
+from common.commands import HelpFormatter, Parser, add_device
+from data.names import CATEGORIES
+from feature_extractors.settings import METHOD_BANKS
+from runs.backbone_options import add_backbone_arguments
+from runs.help_tables import fix_table, scoring_table, shorten_scoring
+from runs.presets import add_preset_arguments
+from scoring.scorings import add_scoring_arguments
+
+MOST = 2**31 - 1
+WHOLE, SEED = number(int, 1, MOST), number(int, 0, 2**32 - 1)  # numpy takes seeds of 32 bits
+FIXES = {
+    "eval_mode": "networks in eval mode (released: train mode; each pass over a part gives other features)",
+    "scaling": "each bank scaled by its own mean and std (released: all by the xyz mean and the RGB std)",
+    "coreset_sizes": "each bank keeps f_coreset of its own rows (released: RGB and fusion keep f_coreset of the xyz "
+    "bank's rows after that was thinned)",
+    "float_maps": "maps blurred as floats (released: as 8-bit pictures)",
+    "max_sample": "exactly --max_sample training parts (released: one more)",
+    "zero_row": "the xyz bank's zero row appended before scaling, so that background lies on it (released: after)",
+    "late_fusion": "late fusion learns from training parts measured without their own rows (released: with them)",
+    "save_feature": "--save_feature writes xyz and RGB patches that match (released: RGB rows scrambled)",
+    "zero_points": "only points with x = y = z = 0 are background (released: points with any coordinate 0)",
+}
+
+
+def build_parser():
+    """The argument parser of main.py."""
+    parser = Parser(
+        prog="main.py",
+        formatter_class=HelpFormatter,
+        description="M3DM, RGB-3D industrial anomaly detection, with the scoring add-on (--scoring disagreement). "
+        "Every category is fitted and evaluated in turn; three result tables come at the end. "
+        "Defaults are the release's, defects included; --preset and --fix change them.",
+        epilog=f"{scoring_table()}\n\n{fix_table(FIXES)}",
+    )
+    add_preset_arguments(parser)
+    _add_method(parser)
+    _add_data(parser)
+    _add_banks(parser)
+    _add_scoring(parser)
+    _add_fixes(parser)
+    _add_run(parser)
+    return parser
+
+
+def _add_method(parser):
+    group = parser.add_argument_group("method", "which features and banks")
+    group.add_argument(
+        "--method_name",
+        default="DINO+Point_MAE+Fusion",
+        choices=METHOD_BANKS,
+        metavar="NAME",
+        help="one of: " + ", ".join(METHOD_BANKS),
+    )
+    group.add_argument(
+        "--memory_bank",
+        choices=("multiple", "single"),
+        default=argparse.SUPPRESS,
+        help="multiple: several banks and a late-fusion pass; single: one bank "
+        "(default: multiple; single for the one-bank methods)",
+    )
+    add_backbone_arguments(group)
+    group.add_argument(
+        "--use_uff", action="store_true", help="load and use the UFF fusion module; fusion methods need it"
+    )
+    group.add_argument(
+        "--fusion_module_path", default="checkpoints/checkpoint-0.pth", metavar="FILE", help="UFF checkpoint"
+    )
+    group.add_argument(
+        "--checkpoint_dir", default="checkpoints", metavar="DIR", help="folder of the backbones' checkpoints"
+    )
+    group.add_argument("--group_size", type=WHOLE, default=128, metavar="N", help="points per group")
+    group.add_argument("--num_group", type=number(int, 3, MOST), default=1024, metavar="N", help="groups per part")
+    group.add_argument(
+        "--multiscale",
+        action="store_true",
+        help="average of point features of two group sizes, --group_size and twice it; our reading of "
+        "the paper's multiscale row, which it does not define",
+    )
+
+
+def _add_data(parser):
+    group = parser.add_argument_group("data", "what is read")
+    group.add_argument(
+        "--dataset_type",
+        default="mvtec3d",
+        choices=(*CATEGORIES, "folder"),
+        metavar="NAME",
+        help="mvtec3d, eyecandies or realiad_d3: the official list of categories, all of which must be there (the "
+        "paper ran realiad_d3 with --category fork_crimp_terminal knob-cap limit-switch); folder: your own data, "
+        "every folder that has train/good",
+    )
+    group.add_argument("--dataset_path", default="datasets/mvtec3d", metavar="DIR", help="folder of the categories")
+    group.add_argument(
+        "--category",
+        nargs="+",
+        metavar="NAME",
+        help="only these; also folders not on the official list (default: the whole list). "
+        "Case, '-', '_' and blanks of a name do not matter; tables and file names show the folder's own",
+    )
+    group.add_argument(
+        "--img_size",
+        type=number(int, 56, MOST),
+        default=224,
+        metavar="N",
+        help="side that point clouds are resized to; also of the fusion methods' maps",
+    )
+    group.add_argument(
+        "--max_sample",
+        type=WHOLE,
+        default=400,
+        metavar="N",
+        help="training parts used (one more, as released; see --fix max_sample)",
+    )
+    group.add_argument(
+        "--shots",
+        type=WHOLE,
+        metavar="K",
+        help="few-shot: exactly K training parts, chosen by --seed and the category's name; run.json lists them. A "
+        "smaller K chooses some of a larger K's parts. Not with --max_sample",
+    )
+    group.add_argument(
+        "--unit",
+        choices=("m", "cm", "mm", "um"),
+        help="unit of the point clouds' coordinates (default: metres; clouds that do not look like metres are "
+        "refused. m: they are metres, whatever they look like)",
+    )
+    group.add_argument(
+        "--no_check",
+        action="store_true",
+        help="do not examine the files before the run; a faulty file then shows when its turn comes",
+    )
+    group.add_argument(
+        "--num_workers",
+        type=number(int, 0, MOST),
+        metavar="N",
+        help="processes that load data (default: 1, as released; on a CUDA device 4, or as many as there are cores)",
+    )
+
+
+def _add_banks(parser):
+    group = parser.add_argument_group("memory bank and late fusion")
+    group.add_argument(
+        "--coreset_eps",
+        type=number(float, 0, 0.999, True),
+        default=0.9,
+        metavar="E",
+        help="distortion of the random projection",
+    )
+    group.add_argument(
+        "--f_coreset",
+        type=number(float, 0, 1, True),
+        default=0.1,
+        metavar="F",
+        help="kept fraction of the rows; the paper's runs use 0.2",
+    )
+    group.add_argument(
+        "--asy_memory_bank",
+        type=WHOLE,
+        metavar="N",
+        help="at most N parts in the xyz and fusion banks of the methods with several",
+    )
+    group.add_argument(
+        "--half_coreset",
+        action="store_true",
+        help="pick the coreset in half precision, row by row, as the release does: slow, to "
+        "separate this difference from others when comparing with it",
+    )
+    group.add_argument(
+        "--coreset_partitions",
+        type=number(int, 2, MOST),
+        metavar="P",
+        help="pick the coreset from P parts of the rows, then from these picks. The picks differ: the farthest row "
+        "is at most 4 times as far as with the best possible picks (all rows at once: 2 times); docs/scale.md says "
+        "when it pays",
+    )
+    group.add_argument(
+        "--bank_shards",
+        type=WHOLE,
+        default=1,
+        metavar="N",
+        help="split each bank's rows over N places, for banks that one device cannot hold. Picks and nearest rows "
+        "stay the same, distances up to float32 rounding; docs/scale.md says what that costs",
+    )
+    group.add_argument(
+        "--shard_engine",
+        choices=("devices", "ray"),
+        default="devices",
+        help="where those places are. devices: the GPUs of this machine in turn, or its one device. ray: Ray actors "
+        "on any hosts, each with a GPU if --device is one, else with a core (needs requirements-ray.txt)",
+    )
+    group.add_argument(
+        "--random_state",
+        type=SEED,
+        metavar="N",
+        help="seed of the random projection (default: numpy's generator, seeded by --seed)",
+    )
+    group.add_argument(
+        "--ocsvm_nu",
+        type=number(float, 0, 1, True),
+        default=0.5,
+        metavar="NU",
+        help="of the late fusion's one-class SVMs",
+    )
+    group.add_argument(
+        "--ocsvm_maxiter", type=WHOLE, default=1000, metavar="N", help="of the late fusion's one-class SVMs"
+    )
+    group.add_argument(
+        "--rm_zero_for_project", action="store_true", help="Point_MAE method: drop all rows that hold a zero"
+    )
+    for bank, value in (("xyz", 1.0), ("rgb", 0.1), ("fusion", 1.0)):
+        group.add_argument(
+            f"--{bank}_s_lambda",
+            type=number(),
+            default=value,
+            metavar="X",
+            help=f"late-fusion scale of the {bank} score",
+        )
+        group.add_argument(
+            f"--{bank}_smap_lambda",
+            type=number(),
+            default=value,
+            metavar="X",
+            help=f"late-fusion scale of the {bank} map",
+        )
+
+
+def _add_scoring(parser):
+    group = parser.add_argument_group(
+        "scoring",
+        "the add-on of Xu et al. (Appl. Sci. 2026); defaults are the paper's. Not the paper's but ours: "
+        "the scoring calibrated",
+    )
+    add_scoring_arguments(group)
+    shorten_scoring(group)
+
+
+def _add_fixes(parser):
+    group = parser.add_argument_group("defects of the release", "kept by default, so that its numbers are reproduced")
+    group.add_argument(
+        "--fix",
+        nargs="+",
+        choices=[*FIXES, "all"],
+        default=[],
+        metavar="NAME",
+        help="switch these defects off: " + ", ".join(FIXES) + "; or all; the table at the end describes them",
+    )
+    group.add_argument("--eval_mode", action="store_true", help="short for --fix eval_mode")
+
+
+def _add_run(parser):
+    group = parser.add_argument_group("run and output")
+    add_device(group)
+    group.add_argument(
+        "--seed", type=SEED, default=0, metavar="N", help="of numpy, random and torch, set anew for each category"
+    )
+    group.add_argument(
+        "--seeds",
+        type=SEED,
+        nargs="+",
+        metavar="N",
+        help="repeat the run for each seed under <output_dir>/seed_<n>; adds a table of mean ± standard deviation",
+    )
+    group.add_argument(
+        "-o",
+        "--output",
+        "--output_dir",
+        dest="output_dir",
+        default="results",
+        metavar="DIR",
+        help="tables, scores, run.json, pictures",
+    )
+    group.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="compute everything anew, also what an earlier run of the same command has finished",
+    )
+    group.add_argument(
+        "--spool_dir",
+        metavar="DIR",
+        help="training rows wait here for the coreset if they take more than 2 GiB (about 50 parts of the full "
+        "setting, 41 MB each). The file has no name and is gone when the run ends, however it ends (default: "
+        "--output_dir)",
+    )
+    group.add_argument(
+        "--amp",
+        action="store_true",
+        help="mixed precision in the networks (float16 on a GPU, bfloat16 on the CPU): faster where the "
+        "hardware has it, features differ by about a per cent",
+    )
+    group.add_argument(
+        "--save_preds", action="store_true", help="write a picture of each test part to <output_dir>/pred_maps"
+    )
+    group.add_argument(
+        "--save_maps",
+        metavar="DIR",
+        help="write each category's maps and scores to DIR, for tools/rescore.py and tools/report.py; "
+        "about 0.8 MB per test part",
+    )
+    group.add_argument(
+        "--save_train_maps",
+        action="store_true",
+        help="with --save_maps: also write the training parts' maps, not only their statistics; each part is "
+        "measured without its own rows (implied by --scoring_reference train); about 0.7 MB per training part",
+    )
+    group.add_argument(
+        "--save_model",
+        metavar="DIR",
+        help="write DIR/<category>.m3dm after each fit, for tools/predict.py; needs --eval_mode",
+    )
+    group.add_argument(
+        "--fit_only",
+        action="store_true",
+        help="with --save_model: end with the model and test nothing; no test split is needed",
+    )
+    group.add_argument(
+        "--model_precision",
+        choices=("full", "half"),
+        default="full",
+        help="half: saved banks as float16, half as large; scores differ a little, and calibration knows it",
+    )
+    group.add_argument(
+        "--calibration",
+        type=calibration,
+        metavar="WHAT",
+        help="which normal parts, kept out of the banks, the verdict's false-alarm rate rests on. validation: the "
+        "good parts of that split; a number such as 0.2: this share of the training parts, drawn by --seed; none: "
+        "the rate is an estimate without guarantee (default: validation where the category has it, else none)",
+    )
+    group.add_argument(
+        "--calibration_dir",
+        metavar="DIR",
+        help="calibrate with the parts below DIR/<category>, or below DIR where that is not there",
+    )
+    group.add_argument("--save_feature", action="store_true", help="write the training parts' patches for UFF training")
+    group.add_argument(
+        "--save_feature_path", default="datasets/patch_lib", metavar="DIR", help="folder for --save_feature"
+    )
+    group.add_argument(
+        "--save_feature_format",
+        default="pt",
+        choices=("pt", "safetensors"),
+        help="file kind of --save_feature; pt: as released; safetensors: with xyz width and checksum",
+    )
+    group.add_argument(
+        "--save_feature_half", action="store_true", help="--save_feature in half precision: half the disk"
+    )

@@ -1,0 +1,66 @@
+"""main.py --seeds: one run per seed, and the table of means and standard deviations over the seeds."""
+
+import argparse
+import sys
+import traceback
+from pathlib import Path
+
+from common.commands import FAILED, FINE, REFUSED
+from common.errors import InputError, tell
+from common.progress import note
+
+
+def run_seeds(args, run_once):
+    """Do one run per seed of --seeds, each in a folder of its own, and write seeds.md after each. Returns the exit
+    code.
+
+    Args:
+        args: options as ``runs.options.parse_arguments`` returns them.
+        run_once: function (options, extractor=...) → (exit code, Run); ``extractor`` is that of an earlier seed's
+            run, or None.
+    """
+    from runs.results import write_seeds  # imported here: scikit-learn takes a second
+
+    codes, metrics, table, extractor = [], {}, "", None
+    for seed in dict.fromkeys(args.seeds):
+        folder = f"seed_{seed}"
+        changes = {
+            "seed": seed,
+            "output_dir": str(Path(args.output_dir) / folder),
+            "examination": args.output_dir,
+            **{
+                name: getattr(args, name) and str(Path(getattr(args, name)) / folder)
+                for name in ("save_maps", "save_model")
+            },
+        }
+        note(f"seed {seed}:")
+        try:
+            code, run = run_once(argparse.Namespace(**{**vars(args), **changes}), extractor=extractor)
+        except KeyboardInterrupt:  # before the seed's first category
+            tell("main.py", f"interrupted; seed {seed} and later ones are not run")
+            codes.append(FAILED)
+            break
+        except InputError as error:
+            print(f"main.py: seed {seed}: {error}", file=sys.stderr)
+            codes.append(REFUSED)
+            continue
+        except Exception as error:  # one failing seed must not stop the others
+            traceback.print_exc()
+            print(f"main.py: seed {seed}: {type(error).__name__}: {error}", file=sys.stderr)
+            codes.append(FAILED)
+            continue
+        codes.append(code)
+        if run.metrics:
+            metrics[seed], extractor = run.metrics, run.extractor or extractor
+            try:
+                table = write_seeds(args.output_dir, args.method_name, metrics)
+            except OSError as error:
+                print(
+                    f"main.py: {args.output_dir}/seeds.md cannot be written: {error.strerror or error}", file=sys.stderr
+                )
+                codes.append(FAILED)
+        if run.interrupted:
+            break
+    if table:
+        print("\n" + table)
+    return REFUSED if set(codes) == {REFUSED} else FAILED if any(codes) else FINE

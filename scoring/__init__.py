@@ -1,0 +1,1 @@
+"""From anomaly maps to scores, and from scores to metrics."""

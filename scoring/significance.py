@@ -1,0 +1,221 @@
+"""How far the differences between scorings can be trusted: DeLong's test and bootstrap intervals.
+
+The test parts of one category are the sample; training, seed and category stay fixed.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import norm
+
+from scoring.au_pro import area_up_to, region_weights, threshold_positions, weight_above
+from scoring.metrics import count_below
+
+METRICS = ("image_rocauc", "pixel_rocauc", "au_pro")
+LIMIT = 0.3
+LEVEL = 0.95
+
+
+class Difference(NamedTuple):
+    """A paired difference and its 95 % interval over test parts."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def sign(self):
+        """1 if the interval lies above 0, -1 if below, 0 if it contains 0."""
+        return int(self.low > 0) - int(self.high < 0)
+
+
+def difference_by_error(found):
+    """The Difference that is the mean of independent differences, with its interval from standard errors.
+
+    Args:
+        found: [(difference, standard error, ...)], one per category, as :func:`delong_test` returns them.
+    """
+    value = float(np.mean([of[0] for of in found]))
+    half = float(norm.ppf((1 + LEVEL) / 2)) * math.sqrt(sum(of[1] ** 2 for of in found)) / len(found)
+    return Difference(value, value - half, value + half)
+
+
+def difference_by_draws(found):
+    """The Difference that is the mean of independent differences, with its interval from resamples.
+
+    Args:
+        found: [(difference, resampled differences [r], nan where undefined)], one per category.
+    """
+    drawn = np.mean([of[1] for of in found], axis=0)
+    low, high = np.nanquantile(drawn, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+    return Difference(float(np.mean([of[0] for of in found])), float(low), float(high))
+
+
+def delong_test(labels, scores_a, scores_b):
+    """Paired test of two ROC AUCs on the same samples (DeLong et al., Biometrics 44, 1988).
+
+    The structural components are counted in sorted lists in O(n log n), like the midranks of Sun and Xu (IEEE SPL 21,
+    2014).
+
+    Args:
+        labels: [n], 0/1.
+        scores_a, scores_b: [n]; or [s, n] for s trainings. Then the mean AUCs over the trainings are compared; their
+            structural components are the means over the trainings.
+
+    Returns:
+        (AUC a - AUC b, its standard error, two-sided p); None with fewer than two samples of a class.
+        With a standard error of 0, p is 1 for equal AUCs and 0 otherwise.
+    """
+    positive = np.asarray(labels) != 0
+    m, n = np.count_nonzero(positive), np.count_nonzero(~positive)
+    if min(m, n) < 2:
+        return None
+    (ones_a, zeros_a), (ones_b, zeros_b) = (
+        _mean_placements(positive, np.atleast_2d(scores)) for scores in (scores_a, scores_b)
+    )
+    difference = (ones_a - ones_b).sum() / (m * n)
+    variance = np.var((ones_a - ones_b) / n, ddof=1) / m + np.var((zeros_a - zeros_b) / m, ddof=1) / n
+    if variance == 0:
+        return float(difference), 0.0, float(difference == 0)
+    error = math.sqrt(variance)
+    return float(difference), error, float(2 * norm.sf(abs(difference) / error))
+
+
+def _mean_placements(positive, trainings):
+    """:func:`_placements`, averaged over the s rows of ``trainings`` [s, n]."""
+    ones, zeros = zip(*(_placements(positive, scores) for scores in trainings))
+    return np.mean(ones, axis=0), np.mean(zeros, axis=0)
+
+
+def _placements(positive, scores):
+    """(number of zeros below each one [m], number of ones below each zero [n]); ties count one half."""
+    ones, zeros = scores[positive], scores[~positive]
+    return count_below(ones, np.sort(zeros)), count_below(zeros, np.sort(ones))
+
+
+def bootstrap_intervals(labels, gts, scored, resamples=1000, seed=0):
+    """Percentile bootstrap intervals (95 %) of each scoring's metrics and of their differences to the baseline's.
+
+    Test images are drawn with replacement: good ones among the good, defective ones among the defective, with the same
+    draws for all scorings. The two ROC AUCs are exact for every resample. The AU-PRO of a resample uses the thresholds
+    of the full set, see :class:`PixelCounts`.
+
+    Args:
+        labels: [n] image labels, 0/1.
+        gts: n masks [H, W], non-zero where defective.
+        scored: {name: Scored} with "baseline"; scorings with the same list of maps share the computation.
+        resamples: number of resamples.
+        seed: of the draws.
+
+    Returns:
+        {name: {metric: interval, ..., "difference": {metric: interval, ...}}} for METRICS, where an interval is
+        {"value", "low", "high"} (the full set's value first), or None where the full set leaves the metric undefined.
+        Resamples that leave a metric undefined are left out of its interval.
+    """
+    labels = np.ravel(labels) != 0
+    weights = np.vstack([np.ones(len(labels)), resample_weights(labels, resamples, seed)])
+    pixel, values = {}, {}
+    for name, (image_preds, maps) in scored.items():
+        if id(maps) not in pixel:
+            counts = PixelCounts(gts, maps)
+            pixel[id(maps)] = {"pixel_rocauc": counts.rocauc(weights), "au_pro": counts.au_pro(weights)}
+        values[name] = {"image_rocauc": image_rocauc(labels, image_preds, weights), **pixel[id(maps)]}
+    base = values["baseline"]
+    return {
+        name: {
+            **{metric: _interval(own[metric]) for metric in METRICS},
+            "difference": {metric: _interval(own[metric] - base[metric]) for metric in METRICS},
+        }
+        for name, own in values.items()
+    }
+
+
+def resample_weights(labels, resamples, seed):
+    """[resamples, n]: how often each resample contains each image; drawn separately for each class of ``labels`` [n]
+    bool."""
+    rng = np.random.default_rng(seed)
+    weights = np.zeros((resamples, len(labels)))
+    for members in (np.flatnonzero(~labels), np.flatnonzero(labels)):
+        if len(members):
+            weights[:, members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), size=resamples)
+    return weights
+
+
+def image_rocauc(labels, scores, weights):
+    """[r] image ROC AUCs of ``labels`` [n] bool and ``scores`` [n] for ``weights`` [r, n]; nan where undefined."""
+    scores = np.ravel(scores)
+    ones, zeros = scores[labels][:, None], scores[~labels][None]
+    wins = (ones > zeros) + (ones == zeros) / 2
+    return _pairs(weights[:, labels], wins, weights[:, ~labels], np.ones(len(ones)), np.ones(zeros.size))
+
+
+class PixelCounts:
+    """Counts per image from which the pixel metrics of resampled images are sums; computed once.
+
+    Attributes, for n images:
+        defective, normal: [n], pixels inside and outside the mask.
+        wins: [n, n]; [i, j] is the number of pairs of a defective pixel of image i and a defect-free pixel of image j
+            in which the defective one scores higher; ties count one half.
+        regions: [n], numbers of 8-connected defect regions.
+        overlap: [n, t], shares of a region's pixels above the threshold, summed over the image's regions.
+        above: [n, t], numbers of defect-free pixels above the threshold.
+
+    The t thresholds are those of calculate_au_pro for the full set, from the lowest score to the highest. If several
+    defect-free pixels are equal to a threshold, calculate_au_pro counts those sorted behind it as above. Here that
+    share of each image's equal pixels counts as above, so the full set has the same AU-PRO.
+    """
+
+    def __init__(self, gts, maps):
+        """gts: n masks [H, W], non-zero where defective; maps: n anomaly maps [H, W]."""
+        masks, maps = [np.asarray(gt) != 0 for gt in gts], [np.asarray(m) for m in maps]
+        n = len(maps)
+        inside = [m[mask] for m, mask in zip(maps, masks)]
+        outside = [np.sort(m[~mask]) for m, mask in zip(maps, masks)]
+        self.defective, self.normal = np.array([len(s) for s in inside]), np.array([len(s) for s in outside])
+
+        scores, image = np.concatenate(inside), np.repeat(np.arange(n), self.defective)
+        order = np.argsort(scores)
+        scores, image = scores[order], image[order]
+        self.wins = np.stack([np.bincount(image, count_below(scores, other), minlength=n) for other in outside], axis=1)
+
+        normal = np.sort(np.concatenate(outside))
+        positions = threshold_positions(len(normal)) if len(normal) else np.empty(0, int)
+        thresholds = normal[positions]
+        weights = [region_weights(mask) for mask in masks]
+        self.regions = np.round([w.sum() for w in weights])
+        self.overlap = np.stack([weight_above(s, w, thresholds) for s, w in zip(inside, weights)])
+        above = np.stack([len(s) - np.searchsorted(s, thresholds, side="right") for s in outside])
+        equal = np.stack([len(s) - np.searchsorted(s, thresholds, side="left") for s in outside]) - above
+        behind = len(normal) - 1 - positions
+        self.above = above + equal * ((behind - above.sum(axis=0)) / equal.sum(axis=0))
+
+    def rocauc(self, weights):
+        """[r] pixel ROC AUCs for image ``weights`` [r, n]; nan where undefined."""
+        return _pairs(weights, self.wins, weights, self.defective, self.normal)
+
+    def au_pro(self, weights):
+        """[r] AU-PROs for image ``weights`` [r, n]; nan where undefined."""
+        regions, normal = weights @ self.regions, weights @ self.normal
+        defined = (regions > 0) & (normal > 0)
+        out = np.full(len(weights), np.nan)
+        w, end = weights[defined], np.ones((np.count_nonzero(defined), 1))
+        fprs = np.hstack([end, w @ self.above / normal[defined, None]])[:, ::-1]
+        pros = np.hstack([end, w @ self.overlap / regions[defined, None]])[:, ::-1]
+        out[defined] = area_up_to(fprs, pros, LIMIT) / LIMIT
+        return out
+
+
+def _pairs(w_ones, wins, w_zeros, ones, zeros):
+    """[r] weighted shares of pairs that the ones win. ``w_ones`` [r, a] and ``w_zeros`` [r, b]: weights; ``wins``
+    [a, b]: pairs won; ``ones`` [a], ``zeros`` [b]: how many there are."""
+    won, pairs = np.sum((w_ones @ wins) * w_zeros, axis=1), (w_ones @ ones) * (w_zeros @ zeros)
+    return np.divide(won, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
+
+
+def _interval(values):
+    """{"value", "low", "high"} of [1 + resamples] values, the full set's first; None if the full set's is nan."""
+    if np.isnan(values[0]):
+        return None
+    low, high = np.nanquantile(values[1:], ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+    return {"value": float(values[0]), "low": float(low), "high": float(high)}

@@ -1,0 +1,123 @@
+"""What files are, and which belong together: by content, by name, by number."""
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from cameras.recordings import find_parts, natural
+from common.errors import InputError
+
+
+def fill(root, *names):
+    """Write tiny files; depth where a name or folder says depth, xyz or cloud, else pictures. Empty ones for other
+    formats."""
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        deep = any(word in name.lower() for word in ("depth", "xyz", "cloud"))
+        if path.suffix in (".pcd", ".ply", ".npy", ".npz"):
+            path.write_bytes(b"")
+        elif path.suffix in (".tif", ".tiff"):
+            tifffile.imwrite(
+                path,
+                np.ones((4, 4), np.float32) if deep else np.ones((4, 4, 3), np.uint8),
+                photometric="minisblack" if deep else "rgb",
+            )
+        else:
+            Image.fromarray(np.full((4, 4), 300, np.uint16) if deep else np.zeros((4, 4, 3), np.uint8)).save(path)
+    return root
+
+
+def paired(root, **options):
+    """([(picture, cloud, mask)], names without partner) with paths as texts."""
+    parts, lonely = find_parts(root, **options)
+    return [tuple(p and p.relative_to(root).as_posix() for p in files) for files in parts], sorted(lonely)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [("rgb/0.png", "xyz/0.tiff"), ("rgb/1.png", "xyz/1.tiff")],
+        [("color_9.png", "depth_0009.png"), ("color_10.png", "depth_0010.png")],
+        [("rs_Color_7.png", "rs_Depth_7.png"), ("rs_Color_12.png", "rs_Depth_12.png")],
+        [
+            ("camera_color_image/a 1.jpg", "camera_depth_image/a 1.png"),
+            ("camera_color_image/a 2.jpg", "camera_depth_image/a 2.png"),
+        ],
+        [("one/scan.png", "one/scan.pcd"), ("two/scan.png", "two/scan.pcd")],
+        [("scan.png", "scan.cloud.pcd"), ("scan2.png", "scan2.cloud.pcd")],
+        [("ColorImage003.bmp", "part_cloud_03.npy"), ("ColorImage004.bmp", "part_cloud_04.npy")],
+        [("left/p1_v2.png", "depth/p1_v2_depth.tiff"), ("left/p2_v1.png", "depth/p2_v1_depth.tiff")],
+    ],
+)
+def test_pairs(tmp_path, names):
+    fill(tmp_path, *(name for pair in reversed(names) for name in pair))
+    assert paired(tmp_path) == ([(*pair, None) for pair in names], [])
+
+
+def test_masks_and_what_lacks_one(tmp_path):
+    fill(
+        tmp_path,
+        "rgb/1.png",
+        "rgb/2.png",
+        "rgb/3.png",
+        "depth/1.png",
+        "depth/2.png",
+        "depth/4.png",
+        "ground_truth/001_mask.png",
+    )
+    assert paired(tmp_path) == (
+        [("rgb/1.png", "depth/1.png", "ground_truth/001_mask.png")],
+        ["depth/4.png", "rgb/2.png", "rgb/3.png"],
+    )
+    assert paired(tmp_path, with_masks=False)[0] == [
+        ("rgb/1.png", "depth/1.png", None),
+        ("rgb/2.png", "depth/2.png", None),
+    ]
+
+
+def test_clouds_alone_with_masks(tmp_path):
+    fill(tmp_path, "1.ply", "2.ply", "mask/1.png", "mask/2.png")
+    assert paired(tmp_path) == ([(None, "1.ply", "mask/1.png"), (None, "2.ply", "mask/2.png")], [])
+
+
+def test_left_over_files_of_systems_are_no_parts(tmp_path):
+    fill(tmp_path, "1.png", "1.pcd", "@eaDir/1.png", "__MACOSX/1.png", ".ipynb_checkpoints/1.png", "._1.png")
+    assert paired(tmp_path) == ([("1.png", "1.pcd", None)], [])
+
+
+def test_globs_and_order(tmp_path):
+    fill(tmp_path, "color/a1.png", "color/a2.png", "ir/a1.png", "ir/a2.png", "depth/t105.png", "depth/t107.png")
+    with pytest.raises(InputError, match="no depth image or cloud has the same name or number"):
+        find_parts(tmp_path, picture_glob="color/*.png")
+    assert paired(tmp_path, picture_glob="color/*.png", by_order=True) == (
+        [("color/a1.png", "depth/t105.png", None), ("color/a2.png", "depth/t107.png", None)],
+        [],
+    )
+    with pytest.raises(InputError, match="needs as many"):
+        find_parts(tmp_path, by_order=True)
+
+
+def test_several_pictures_of_one_part_are_refused(tmp_path):
+    fill(tmp_path, "1_color.png", "1_ir.png", "1_depth.png")
+    with pytest.raises(InputError, match="--picture_glob"):
+        find_parts(tmp_path)
+    assert len(find_parts(tmp_path, picture_glob="*_color.png")[0]) == 1
+
+
+def test_nothing_there(tmp_path):
+    with pytest.raises(InputError, match="missing folder"):
+        find_parts(tmp_path / "no")
+    with pytest.raises(InputError, match="no files"):
+        find_parts(tmp_path)
+    fill(tmp_path, "1.png")
+    with pytest.raises(InputError, match="no depth images or clouds"):
+        find_parts(tmp_path)
+
+
+@given(st.lists(st.integers(0, 10**6), unique=True, min_size=1))
+def test_natural_order(numbers):
+    assert [int(name[3:-4]) for name in sorted((f"img{n}.png" for n in numbers), key=natural)] == sorted(numbers)

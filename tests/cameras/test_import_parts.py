@@ -1,0 +1,210 @@
+"""From a generated recording of each kind to the layout that a run reads, through the command line: against what the
+camera saw."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from cameras.part_import import filled, fitted, flipped
+from common.errors import InputError
+from dataset import TestDataset
+from lab.make_camera import KINDS, make_recording, record, write_depth_png, write_realsense
+from tools import check_dataset, import_parts
+
+SIZE = (96, 128)
+SPLITS = {"train_good": "train/good", "test_good": "test/good", "test_dent": "test/dent"}
+INTRINSICS = {"depth_png": "camera.json", "depth_tiff": "camera_info.yaml"}
+TOLERANCE = {"depth_png": 6e-4}  # metres: whole millimetres
+
+
+def bring(source, output, *flags, split="train/good", kind="depth_png"):
+    """Exit code of the import of one split."""
+    camera = ["--intrinsics", str(source.parent / INTRINSICS[kind])] if kind in INTRINSICS else []
+    return import_parts.main(
+        [str(source), "-o", str(output), "--category", "knob", "--split", split, "--workers", "1", *camera, *flags]
+    )
+
+
+@pytest.fixture
+def recording(tmp_path):
+    """A recording of depth images: three training parts, two good and two dented test parts."""
+    return make_recording(tmp_path / "recordings", "depth_png", 3, SIZE)
+
+
+def read(folder, name="000"):
+    """(rgb, xyz, gt or None) of an imported part."""
+    gt = folder / f"gt/{name}.png"
+    return (
+        np.asarray(Image.open(folder / f"rgb/{name}.png")),
+        tifffile.imread(folder / f"xyz/{name}.tiff"),
+        np.asarray(Image.open(gt)) if gt.exists() else None,
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_of_recording(tmp_path, capsys, kind):
+    source = make_recording(tmp_path / "recordings", kind, 3, SIZE)
+    for folder, split in SPLITS.items():
+        assert bring(source / folder, tmp_path / "data", split=split, kind=kind) == 0
+    assert "failed" in capsys.readouterr().out
+    for first, (folder, split) in enumerate(SPLITS.items()):
+        target = tmp_path / "data/knob" / split
+        assert Image.open(target / "contact_sheet.png").size[0] > 500
+        assert json.loads((target / "preprocessing.json").read_text())["counts"]["failed"] == 0
+        for number in range(3 if first == 0 else 2):
+            seen = record(1000 * first + number, SIZE, folder == "test_dent")
+            rgb, xyz, gt = read(target, f"{number:03d}")
+            measured = np.isfinite(seen.depth)
+            assert rgb.shape == xyz.shape == (*SIZE, 3) and np.array_equal(xyz.any(2), measured)
+            np.testing.assert_allclose(xyz[measured], seen.points[measured], atol=TOLERANCE.get(kind, 1e-6))
+            assert np.abs(rgb.astype(int) - seen.rgb).mean() < (6 if kind == "depth_tiff" else 0.5)
+            assert (gt is not None) == (folder == "test_dent")
+            assert gt is None or np.array_equal(gt > 0, seen.defect)
+    assert check_dataset.main([str(tmp_path / "data"), "--workers", "1", "--num_group", "128"]) == 0
+    assert "errors: 0; warnings: 0" in capsys.readouterr().out
+    assert TestDataset("knob", 224, tmp_path / "data").has_masks
+
+
+def test_the_plane_goes_and_the_largest_cluster_stays(tmp_path, recording, capsys):
+    assert bring(recording / "train_good", tmp_path / "coarse", "--remove_plane") == 0
+    assert "points off the plane, the others are taken away" in capsys.readouterr().err  # pixels of 1.9 mm
+    recording, size = make_recording(tmp_path / "fine", "depth_png", 3, (240, 320)), (240, 320)
+    assert bring(recording / "train_good", tmp_path / "data", "--remove_plane") == 0
+    assert capsys.readouterr().err == ""
+    seen = record(0, size)
+    _, xyz, _ = read(tmp_path / "data/knob/train/good")
+    left = xyz.any(2)
+    assert left.shape[0] == left.shape[1] and 0.7 * seen.part.sum() < left.sum() < 1.1 * seen.part.sum()
+    assert bring(recording / "test_dent", tmp_path / "data", split="test/dent") == 2  # splits have to be alike
+
+
+def test_it_goes_on_where_it_was(tmp_path, recording, capsys):
+    source, target = recording / "train_good", tmp_path / "data/knob/train/good"
+    kept = source / "depth/002.png"
+    content = kept.read_bytes()
+    kept.write_bytes(content[:200])
+    assert bring(source, tmp_path / "data") == 1
+    err = capsys.readouterr().err
+    assert "002.png" in err and "knob/train/good/001" in err
+    failures = json.loads((target / "preprocessing.json").read_text())["failures"]
+    assert list(failures) == ["knob/train/good/001"] and sorted(p.name for p in (target / "rgb").iterdir()) == [
+        "000.png",
+        "002.png",
+    ]
+    before = (target / "xyz/000.tiff").stat().st_mtime_ns
+    kept.write_bytes(content)
+    for kind, number in (("color", "002"), ("depth", "002")):
+        shutil.copy(source / kind / f"{number}.png", source / kind / "009.png")
+    assert bring(source, tmp_path / "data") == 0
+    assert "2 samples written, 2 were there, 0 failed" in capsys.readouterr().out
+    assert (target / "xyz/000.tiff").stat().st_mtime_ns == before and np.array_equal(
+        read(target, "001")[1], read(target, "003")[1]
+    )
+    assert json.loads((target / "preprocessing.json").read_text())["failures"] == {}
+
+
+def test_flip_and_crop(tmp_path, recording):
+    for path in (recording / "train_good/depth").iterdir():  # mirrored depth
+        mirrored = np.asarray(Image.open(path))[:, ::-1]
+        Image.fromarray(np.ascontiguousarray(mirrored)).save(path)
+    flags = ["--flip", "horizontal", "--crop", "20", "10", "90", "70"]
+    assert bring(recording / "train_good", tmp_path / "data", *flags) == 0
+    rgb, xyz, _ = read(tmp_path / "data/knob/train/good")
+    seen = record(0, SIZE)
+    assert rgb.shape == (70, 90, 3) and np.array_equal(rgb, seen.rgb[10:80, 20:110])
+    # x and y are the camera's, z is the pixel's own
+    measured = np.isfinite(seen.depth[10:80, 20:110])
+    np.testing.assert_allclose(xyz[..., 2][measured], seen.depth[10:80, 20:110][measured], atol=6e-4)
+
+
+@pytest.mark.parametrize(
+    "flags, words",
+    [
+        ([], "needs the camera's intrinsics"),
+        (["--intrinsics", "600", "600", "64"], "needs four numbers"),
+        (["--intrinsics", "600", "600", "6400", "48"], "lies outside"),
+        (["--intrinsics", "CAMERA", "--unit", "furlong"], "--unit furlong"),
+        (["--intrinsics", "CAMERA", "--crop", "100", "0", "90", "70"], "reaches over its edge"),
+        (["--intrinsics", "CAMERA", "--split", "train/bad"], "has to be train/good"),
+        (["--intrinsics", "CAMERA", "--picture_glob", "ir/*.png"], "no picture|has no colours"),
+    ],
+)
+def test_refused_in_one_line(tmp_path, recording, capsys, flags, words):
+    import re
+
+    flags = [flag.replace("CAMERA", str(recording / "camera.json")) for flag in flags]
+    code = import_parts.main(
+        [str(recording / "train_good"), "-o", str(tmp_path / "data"), "--category", "knob", "--workers", "1", *flags]
+    )
+    err = capsys.readouterr().err
+    assert code in (1, 2) and re.search(words, err), err
+    assert all(len(line) < 500 for line in err.splitlines())
+    assert not list((tmp_path / "data").rglob("rgb/*.png"))
+
+
+def test_another_unit_than_the_one_recognised(tmp_path, recording, capsys):
+    assert bring(recording / "train_good", tmp_path / "data", "--unit", "cm") == 0
+    assert "looks like mm, 0.2" in capsys.readouterr().err
+    assert bring(recording / "train_good", tmp_path / "other", "--unit", "mm") == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_one_scan_in_another_unit_fails(tmp_path, recording, capsys):
+    part = record(1, SIZE)
+    write_depth_png(recording / "train_good/depth/002.png", part.depth, 0.0001)
+    assert bring(recording / "train_good", tmp_path / "data") == 1
+    err = capsys.readouterr().err
+    assert "002.png" in err and "another unit" in err
+
+
+def test_depth_scale_of_the_camera(tmp_path):
+    folder, part = tmp_path / "rec/a", record(3, SIZE)
+    for name in ("1", "2"):
+        write_depth_png(folder / f"depth_{name}.png", part.depth, 0.00025)
+        Image.fromarray(part.rgb).save(folder / f"color_{name}.png")
+    write_realsense(folder.parent / "camera.json", part.camera, 0.00025)
+    assert bring(folder, tmp_path / "data") == 0
+    measured = np.isfinite(part.depth)
+    np.testing.assert_allclose(read(tmp_path / "data/knob/train/good")[1][measured], part.points[measured], atol=2e-4)
+
+
+def test_pictures_of_twelve_bits(tmp_path, recording, capsys):
+    import imagecodecs
+
+    for path in (recording / "train_good/color").iterdir():
+        deep = np.asarray(Image.open(path)).astype(np.uint16) * 16
+        path.write_bytes(imagecodecs.png_encode(deep))
+    assert bring(recording / "train_good", tmp_path / "data") == 0
+    assert "--picture_bits 12" in capsys.readouterr().err and read(tmp_path / "data/knob/train/good")[0].max() < 20
+    assert bring(recording / "train_good", tmp_path / "bits", "--picture_bits", "12") == 0
+    assert capsys.readouterr().err == ""
+    rgb, known = read(tmp_path / "bits/knob/train/good")[0], record(0, SIZE).rgb
+    assert np.abs(rgb.astype(int) - known).max() <= 1
+    assert bring(recording / "train_good", tmp_path / "eight", "--picture_bits", "8") == 1
+    assert "more than --picture_bits 8" in capsys.readouterr().err
+
+
+def test_what_stays_exact_where_the_surface_is_flat():
+    rows, columns = np.mgrid[:40, :50].astype(float)
+    plane = np.stack([columns * 0.01, rows * 0.01, 0.4 + 0.002 * columns - 0.001 * rows], -1)
+    measured = np.ones((40, 50), bool)
+    measured[10:13, 10:13], measured[20:30, 20:30], measured[0, :5] = False, False, False
+    points, found = filled(np.where(measured[..., None], plane, 0), measured, 9)
+    assert found[10:13, 10:13].all() and not found[20:30, 20:30].any() and not found[0, :5].any()
+    np.testing.assert_allclose(points[found], plane[found], atol=1e-12)
+
+
+def test_flipped_and_fitted():
+    array = np.arange(12).reshape(3, 4)
+    assert np.array_equal(flipped(array, "both"), array[::-1, ::-1]) and flipped(array, None) is not None
+    assert np.array_equal(flipped(array, "vertical"), array[::-1])
+    picture = Image.new("RGB", (80, 60))
+    from pathlib import Path
+
+    assert fitted(picture, (30, 40), Path("a"), Path("b")).size == (40, 30)
+    with pytest.raises(InputError, match="another aspect"):
+        fitted(picture, (30, 50), Path("a"), Path("b"))

@@ -1,0 +1,180 @@
+"""A stop that was asked for is not lost, even where Python ignores the exception that asks for it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import weakref
+from pathlib import Path
+
+import pytest
+
+from common.errors import tell
+from common.progress import track
+from common.signals import first_signal_stops, held, raise_if_stopping
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Swallows:
+    """Ends as a loader's worker may: it is interrupted where Python ignores exceptions."""
+
+    ended = False
+
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.2)
+        Swallows.ended = True
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_swallowed_stop_ends_the_loop_at_the_next_item(monkeypatch, terminal):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
+    seen = []
+    with first_signal_stops("here"):
+        with pytest.raises(KeyboardInterrupt):
+            for number in track(range(9), 9, "parts"):
+                seen.append(number)
+                if number == 3:
+                    Swallows()
+    assert seen == [0, 1, 2, 3]
+
+
+def test_a_stop_is_forgotten_with_the_command_that_it_ended():
+    with pytest.raises(KeyboardInterrupt):
+        with first_signal_stops("here"):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.2)
+    raise_if_stopping()
+    with first_signal_stops("here"):
+        raise_if_stopping()
+
+
+class Weak:
+    """Something that a weak reference can point to."""
+
+
+def told(*_):
+    os.kill(os.getpid(), signal.SIGINT)
+    for _ in range(10):  # until Python looks for signals
+        pass
+
+
+def left_open():
+    try:
+        yield
+    finally:
+        told()
+
+
+def in_del():
+    Swallows.ended = False
+    Swallows()
+    assert Swallows.ended  # a loader, say, has to stop its workers there
+
+
+def in_a_callback_of_a_weak_reference():
+    thing = Weak()
+    weak = weakref.ref(thing, told)
+    del thing
+    return weak
+
+
+def in_a_generator_that_nobody_ends():
+    generator = left_open()
+    next(generator)
+    del generator
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX signals")
+@pytest.mark.parametrize("place", [in_del, in_a_callback_of_a_weak_reference, in_a_generator_that_nobody_ends])
+def test_a_stop_where_python_ignores_exceptions_comes_a_moment_later(monkeypatch, place):
+    """And no "Exception ignored in" is shown. A loop that never looks for a stop ends too."""
+    shown = []
+    monkeypatch.setattr(sys, "unraisablehook", shown.append)
+    passed, deadline = False, time.monotonic() + 20
+    with pytest.raises(KeyboardInterrupt):
+        with first_signal_stops("here"):
+            place()
+            passed = True
+            while time.monotonic() < deadline:
+                pass
+    assert passed and not shown and time.monotonic() < deadline
+    time.sleep(0.1)  # and never again
+
+
+def test_a_held_block_is_ended_and_further_signals_change_nothing(capfd):
+    ended = []
+    with pytest.raises(KeyboardInterrupt):
+        with first_signal_stops("here"):
+            with held():
+                with held():
+                    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+                        os.kill(os.getpid(), number)
+                        time.sleep(0.1)
+                ended.append("inner")
+            ended.append("outer")
+    assert ended == ["inner"]
+    assert capfd.readouterr().err == 2 * "here: stopping already: what is finished is being written\n"
+
+
+def test_what_was_ignored_stays_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with first_signal_stops("here"):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.1)
+            raise_if_stopping()
+            assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+POOL = """
+import os, signal, time
+from concurrent.futures import ProcessPoolExecutor
+from common.signals import begin_worker, beginning_workers, first_signal_stops, run_to_the_end
+def begin():
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    os.write(1, b"ready\\n" if {signal.SIGINT, signal.SIGTERM} <= blocked else b"not blocked\\n")
+    time.sleep(0.2)
+    begin_worker()
+def main():
+    try:
+        with first_signal_stops("pool"), ProcessPoolExecutor(2, initializer=begin) as pool:
+            with beginning_workers():
+                found = pool.map(time.sleep, 200 * [0.02])
+            list(found)
+    except KeyboardInterrupt:
+        return 1
+run_to_the_end(main)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="begins workers by forking")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("delay", [0, 0.1, 0.3])
+def test_no_worker_shows_a_traceback_whenever_the_group_is_told(number, delay):
+    """Among others between the fork and the worker's first act, which is drawn out here."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", POOL],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(delay)
+    os.killpg(process.pid, number)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (1, "")
+
+
+def test_an_ending_line_is_one_write(monkeypatch):
+    written = []
+    monkeypatch.setattr(sys, "stderr", type("Unbuffered", (), {"write": written.append, "flush": lambda: None}))
+    tell("here", "it ends")
+    assert written == ["here: it ends\n"]

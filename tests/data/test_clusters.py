@@ -1,0 +1,69 @@
+"""The largest DBSCAN cluster against scikit-learn's DBSCAN."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.cluster import DBSCAN
+
+from data.clusters import largest_cluster
+from lab.make_downloads import scene
+
+
+def reference(points, eps, min_points):
+    """Members of scikit-learn's largest label; of equally large ones the first."""
+    label = DBSCAN(eps=eps, min_samples=min_points, algorithm="kd_tree").fit(points).labels_
+    return label == np.bincount(label[label >= 0]).argmax() if (label >= 0).any() else np.zeros(len(points), bool)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    count=st.integers(1, 300),
+    spread=st.integers(2, 24),
+    lattice=st.booleans(),
+    min_points=st.integers(1, 10),
+    eps=st.sampled_from([0.25, 0.5, 0.75, 1.0]),
+)
+def test_equals_scikit_learn_on_small_clouds(seed, count, spread, lattice, min_points, eps):
+    """On the lattice many distances are exactly eps, and many clusters are equally large."""
+    rng = np.random.default_rng(seed)
+    points = rng.integers(0, spread, (count, 3)) * 0.25 if lattice else rng.random((count, 3)) * spread / 4
+    np.testing.assert_array_equal(largest_cluster(points, eps, min_points), reference(points, eps, min_points))
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_equals_scikit_learn_on_a_scan(seed):
+    part = scene((200, 240), seed, view=0.1)
+    points = part.xyz[part.measured & (part.height > 0.003)].astype(float)
+    got = largest_cluster(points, 0.003, 30)
+    np.testing.assert_array_equal(got, reference(points, 0.003, 30))
+    assert 5000 < got.sum() < len(points)
+
+
+def test_gap_of_eps_joins_and_a_larger_one_does_not():
+    sheet = np.stack(np.meshgrid(np.arange(20.0), np.arange(20.0), [0.0]), axis=-1).reshape(-1, 3) / 8
+    for gap, joined in ((1.0, True), (1.0001, False)):
+        both = np.concatenate([sheet, sheet[:200] + [sheet[:, 0].max() + gap, 0, 0]])
+        members = largest_cluster(both, 1.0, 5)
+        assert members[:400].all() and (members[400:].all() if joined else not members[400:].any())
+
+
+def test_a_border_point_within_reach_of_two_clusters_goes_to_the_first():
+    one = np.array([[0, 0, 0], *[[-0.5, 0, 0]] * 4])
+    for first, second in ((one, 2 - one), (2 - one, one)):
+        points = np.concatenate([[[1.0, 0, 0]], first, second])
+        points[:, 1:] = 0
+        assert largest_cluster(points, 1.0, 5).tolist() == [True] * 6 + [False] * 5
+        np.testing.assert_array_equal(largest_cluster(points, 1.0, 5), reference(points, 1.0, 5))
+
+
+@pytest.mark.parametrize("points", [np.zeros((0, 3)), np.arange(30.0).reshape(10, 3)])
+def test_noise_is_no_cluster(points):
+    assert not largest_cluster(points, 0.5, 3).any()
+
+
+def test_dense_points_need_little_memory():
+    """100,000 points that are all neighbours of each other: lists of neighbours would hold 10 billion numbers."""
+    points = np.random.default_rng(0).random((100_000, 3)) * 0.5
+    assert largest_cluster(points, 1.0, 30).all()

@@ -1,0 +1,132 @@
+"""Which categories a run takes, and what the three data sets' files look like to it."""
+
+import numpy as np
+import pytest
+import torch
+
+from common.errors import InputError
+from data.names import CATEGORIES, same_name
+from data.organised_clouds import valid_points
+from dataset import TestDataset, TrainDataset, find_categories, read_points, realiad_d3_classes
+from runs.options import parse_arguments
+from tests.make_data import add_part, make_category, points, spot, write_png
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Function: a data set with these categories; returns its folder."""
+
+    def make(*names):
+        for name in names:
+            make_category(tmp_path, name)
+        return tmp_path
+
+    return make
+
+
+def refusal(call, *words):
+    with pytest.raises(InputError) as info:
+        call()
+    assert len(str(info.value).splitlines()) == 1 and [str(w) for w in words if str(w) not in str(info.value)] == []
+
+
+def test_official_lists():
+    assert {kind: len({same_name(n) for n in names}) for kind, names in CATEGORIES.items()} == {
+        "mvtec3d": 10,
+        "eyecandies": 10,
+        "realiad_d3": 20,
+    }
+    assert {"fork_crimp_terminal", "knob-cap", "limit-switch", "connector_housing-female", "purple-clay-pot"} < set(
+        realiad_d3_classes()
+    )
+
+
+@pytest.mark.parametrize("kind", [*CATEGORIES, "folder"])
+def test_every_type_is_a_choice(kind):
+    assert parse_arguments(["--use_uff", "--dataset_type", kind]).dataset_type == kind
+
+
+def test_official_names_in_other_spellings(data):
+    root = data("Candy Cane", "lollipop", "gummy_bear")
+    names, missing = find_categories(root, "eyecandies")
+    assert names == ["Candy Cane", "gummy_bear", "lollipop"] and len(missing) == 7
+    assert str(root / "Confetto") in missing["Confetto"] and "--category" in missing["Confetto"]
+
+
+def test_an_official_name_with_two_folders_is_missing_with_the_reason(data):
+    names, missing = find_categories(data("Knob Cap", "knob_cap", "power-jack"), "realiad_d3")
+    assert names == ["power-jack"] and "Knob Cap, knob_cap all answer to" in missing["knob-cap"]
+
+
+def test_all_folders_with_training_parts(data):
+    root = data("zeta", "Alpha", "my part", ".hidden")
+    add_part(root, "test/good", category="only_test")
+    (root / "notes.txt").write_text("no folder")
+    assert find_categories(root, "folder") == (["Alpha", "my part", "zeta"], {})
+
+
+def test_asked_for(data):
+    root = data("bagel", "my part")
+    for kind in ("folder", "mvtec3d"):
+        assert find_categories(root, kind, ["My_Part", "BAGEL/", "my part", "bagel"]) == (["my part", "bagel"], {})
+
+
+def test_refusals(data, tmp_path):
+    refusal(lambda: find_categories(tmp_path / "nowhere", "folder"), tmp_path / "nowhere")
+    refusal(lambda: find_categories(tmp_path, "folder"), tmp_path, "train/good")
+    root = data("one", "two", "T-wo")
+    refusal(lambda: find_categories(root, "folder", ["one", "three"]), root / "three", "one", "two")
+    refusal(lambda: find_categories(root, "folder", ["TWO"]), "two", "T-wo")
+    refusal(lambda: find_categories(root, "folder", ["one/train"]), "one/train", "not a path")
+    refusal(lambda: find_categories(root / "one", "folder"), root / "one", "--category one")
+
+
+# ---------------------------------------------------------------- how the data sets' files arrive
+
+
+def test_eyecandies_dropped_points_are_background(tmp_path):
+    """The converter's dropped points have x exactly 0 and any y and z; its tiffs are float64."""
+    cloud = points(224, 224).astype(np.float64)
+    cloud[:100] = (0, 0.03, -0.2)
+    _, path, _ = add_part(tmp_path, "train/good", xyz=cloud)
+    (_, xyz, _), _ = TrainDataset("toy", 224, tmp_path)[0]
+    assert valid_points(xyz).tolist() == list(range(100 * 224, 224 * 224))
+    assert read_points(path, 224, 1)[1:] == (124 * 224, [])
+    cloud[:] = (0, 0.03, -0.2)
+    _, path, _ = add_part(tmp_path, "train/good", xyz=cloud)
+    refusal(lambda: TrainDataset("toy", 224, tmp_path, 1)[0], path, "no valid point")
+
+
+def test_eyecandies_masks(tmp_path):
+    """Three-channel masks, of good parts too; folder "bad"."""
+    add_part(tmp_path, "test/good", gt=np.zeros((40, 50, 3), np.uint8))
+    add_part(tmp_path, "test/bad", gt=np.dstack([spot()] * 3))
+    bad, good = TestDataset("toy", 224, tmp_path)
+    assert (bad[2], good[2]) == (1, 0) and not good[1].any()
+    assert torch.equal(
+        bad[1][0],
+        torch.nn.functional.interpolate(torch.tensor(spot() / 255)[None, None], size=(224, 224))[0, 0].float(),
+    )
+
+
+def test_real_iad_holes_in_z_alone(tmp_path):
+    """NaN in z, coordinates in millimetres, pictures of 4:3."""
+    cloud = points(60, 80) * 1000
+    cloud[::2, :, 2] = np.nan
+    _, path, _ = add_part(tmp_path, "train/good", rgb=np.zeros((60, 80, 3), np.uint8), xyz=cloud)
+    (_, xyz, _), _ = TrainDataset("toy", 60, tmp_path)[0]
+    background = torch.ones(60, 60, dtype=torch.bool)
+    background[1::2] = False
+    assert torch.equal(xyz.any(dim=0), ~background) and not xyz[:, background].any()
+    assert "2400 pixels" in read_points(path, 60, 1)[2][0]
+
+
+def test_mvtec_validation_split_is_not_read(tmp_path):
+    make_category(tmp_path)
+    write_png(tmp_path / "toy/validation/good/rgb/000.png", np.zeros((4, 4, 3), np.uint8))
+    described = [
+        data.describe(i)[0]
+        for data in (TrainDataset("toy", 224, tmp_path), TestDataset("toy", 224, tmp_path))
+        for i in range(2)
+    ]
+    assert [path.split("/")[1] for path in described] == ["train", "train", "test", "test"]

@@ -1,0 +1,247 @@
+"""Which files belong to one part: by name, by number, by position; what is refused, and what is passed over."""
+
+import unicodedata
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data.pairing import defect_folders, natural, pair
+
+
+def make(root, rgb, xyz, gt=(), name="hole"):
+    """Empty files of these names."""
+    for kind, names in (("rgb", rgb), ("xyz", xyz), ("gt", gt)):
+        folder = Path(root) / name / kind
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in names:
+            (folder / file).touch()
+    return Path(root) / name
+
+
+def names(pairing):
+    return [tuple(path and path.name for path in part) for part in pairing.parts]
+
+
+def kinds(pairing):
+    return [note.kind for note in pairing.notes]
+
+
+PAIRED = {  # pictures, tiffs → their order, how it is told
+    "names": (["b.png", "a.png"], ["a.tiff", "b.tiff"], [("a", "a"), ("b", "b")], []),
+    "dots": (
+        ["scan.png", "scan.right.png"],
+        ["scan.tiff", "scan.right.tiff"],
+        [("scan", "scan"), ("scan.right", "scan.right")],
+        [],
+    ),
+    "padded": (
+        ["img_9.png", "img_10.png", "img_11.png"],
+        ["0009.tiff", "0010.tiff", "0011.tiff"],
+        [("img_9", "0009"), ("img_10", "0010"), ("img_11", "0011")],
+        ["paired by number"],
+    ),
+    "padded without a word": (
+        ["9.png", "10.png", "11.png"],
+        ["09.tiff", "10.tiff", "11.tiff"],
+        [("9", "09"), ("10", "10"), ("11", "11")],
+        ["paired by number"],
+    ),
+    "another word": (
+        ["img_1.png", "img_2.png"],
+        ["cloud_1.tiff", "cloud_2.tiff"],
+        [("img_1", "cloud_1"), ("img_2", "cloud_2")],
+        ["paired by number"],
+    ),
+    "a number that is always there": (
+        ["cam2_1.png", "cam2_2.png"],
+        ["1.tiff", "2.tiff"],
+        [("cam2_1", "1"), ("cam2_2", "2")],
+        ["paired by number"],
+    ),
+    "another number that is always there": (
+        ["cam2_1.png", "cam2_3.png"],
+        ["s7_3.tiff", "s7_1.tiff"],
+        [("cam2_1", "s7_1"), ("cam2_3", "s7_3")],
+        ["paired by number"],
+    ),
+    "two numbers": (
+        ["1_2.png", "2_1.png"],
+        ["x2_01.tiff", "x1_02.tiff"],
+        [("1_2", "x1_02"), ("2_1", "x2_01")],
+        ["paired by number"],
+    ),
+    "words": (
+        ["rgb_right.png", "rgb_left.png"],
+        ["left_xyz.tiff", "right_xyz.tiff"],
+        [("rgb_left", "left_xyz"), ("rgb_right", "right_xyz")],
+        ["paired by number"],
+    ),
+    "words with dots": (
+        ["scan.png", "scan.r.png"],
+        ["scan_xyz.tiff", "scan.r_xyz.tiff"],
+        [("scan", "scan_xyz"), ("scan.r", "scan.r_xyz")],
+        ["paired by number"],
+    ),
+    "position": (["a.png", "c.png"], ["q.tiff", "w.tiff"], [("a", "q"), ("c", "w")], ["paired by position"]),
+    "one side without numbers": (
+        ["a9.png", "a10.png"],
+        ["q.tiff", "w.tiff"],
+        [("a9", "q"), ("a10", "w")],
+        ["paired by position"],
+    ),
+    "upper case": (["A.PNG", "B.png"], ["A.TIFF", "B.TIF"], [("A", "A"), ("B", "B")], []),
+    "mixed suffixes": (
+        ["1.png", "2.jpg", "3.jpeg", "4.bmp"],
+        ["1.tiff", "2.tif", "3.tiff", "4.tif"],
+        [(c, c) for c in "1234"],
+        [],
+    ),
+    "a preview beside": (["1.png", "1.jpg"], ["1.tiff"], [("1", "1")], ["files not read"]),
+    "notes beside": (["1.png", "notes.jpg", "read.txt"], ["1.tiff"], [("1", "1")], ["files not read"]),
+    "hidden files": (["1.png", "._1.png", ".DS_Store", "Thumbs.db"], ["1.tiff", "._1.tiff"], [("1", "1")], []),
+}
+
+
+@pytest.mark.parametrize("case", PAIRED)
+def test_paired(tmp_path, case):
+    rgb, xyz, wanted, told = PAIRED[case]
+    found = pair(make(tmp_path, rgb, xyz, name="good"), with_masks=False)
+    assert found.problems == () and found.incomplete == ()
+    assert [(Path(a).stem, Path(b).stem) for a, b, _ in names(found)] == wanted
+    assert kinds(found) == told
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_accents_in_two_spellings(tmp_path, form):
+    other = "NFD" if form == "NFC" else "NFC"
+    folder = make(
+        tmp_path,
+        [unicodedata.normalize(form, f"{c}.png") for c in "äé"],
+        [unicodedata.normalize(other, f"{c}.tiff") for c in "éä"],
+    )
+    found = pair(folder, with_masks=False)
+    assert found.problems == () and kinds(found) == []
+    assert all(
+        unicodedata.normalize("NFC", a.split(".")[0]) == unicodedata.normalize("NFC", b.split(".")[0])
+        for a, b, _ in names(found)
+    )
+
+
+def test_the_same_name_in_both_spellings_is_refused(tmp_path):
+    folder = make(tmp_path, [unicodedata.normalize(form, "ä.png") for form in ("NFC", "NFD")], ["ä.tiff"])
+    assert "two spellings" in pair(folder, with_masks=False).problems[0]
+
+
+REFUSED = {  # pictures, tiffs, masks → what the problems name
+    "a tiff lacks": (["1.png", "2.png"], ["1.tiff"], [], ["2.png: has no 2.tiff"]),
+    "a picture lacks": (["1.png"], ["1.tiff", "2.tiff"], [], ["2.tiff: has no picture 2.png"]),
+    "other numbers": (["img_0.png", "img_1.png"], ["c_1.tiff", "c_2.tiff"], [], ["img_0.png", "c_2.tiff"]),
+    "other numbers of one part": (["img_1.png"], ["0002.tiff"], [], ["img_1.png", "0002.tiff"]),
+    "numbered from 0 and from 1": (["0.png", "1.png"], ["1.tiff", "2.tiff"], [], ["0.png", "2.tiff"]),
+    "counts": (["a.png", "b.png"], ["q.tiff"], [], ["1 tiff files for 2 pictures"]),
+    "no tiff, clouds of another kind": (
+        ["1.png"],
+        ["1.ply"],
+        [],
+        ["there are 1 .ply, for instance 1.ply: tools/import_parts.py"],
+    ),
+    "no picture": (["1.webp"], ["1.tiff"], [], ["there are 1 .webp, for instance 1.webp"]),
+    "a mask lacks": (["1.png", "2.png"], ["1.tiff", "2.tiff"], ["2.png"], ["1.png: has no 1.png in"]),
+    "a mask with a suffix lacks": (
+        ["1.png", "2.png", "3.png"],
+        ["1.tiff", "2.tiff", "3.tiff"],
+        ["1_mask.png", "3_mask.png"],
+        ["2.png"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused(tmp_path, case):
+    *files, wanted = REFUSED[case]
+    found = pair(make(tmp_path, *files), with_masks=bool(files[2]))
+    assert len(found.problems) == len(wanted) and all(
+        len(text.splitlines()) == 1 and str(tmp_path) in text for text in found.problems
+    )
+    assert all(word in text for word, text in zip(wanted, found.problems))
+
+
+def test_masks_pair_by_number_and_name(tmp_path):
+    for name, gt in (("a", ["2_mask.png", "10_mask.png"]), ("b", ["mask10.bmp", "mask2.bmp"])):
+        found = pair(make(tmp_path, ["2.png", "10.png"], ["2.tiff", "10.tiff"], gt, name), with_masks=True)
+        assert not found.problems and [("10" in part[2]) == ("10" in part[0]) for part in names(found)] == [True, True]
+        assert [part[0] for part in names(found)] == ["10.png", "2.png"]  # as the release sorts
+
+
+def test_no_mask_at_all(tmp_path):
+    found = pair(make(tmp_path, ["1.png"], ["1.tiff"]), with_masks=True)
+    assert names(found) == [("1.png", "1.tiff", None)] and not found.problems and kinds(found) == ["no masks"]
+
+
+def test_a_broken_link_is_named(tmp_path):
+    folder = make(tmp_path, ["1.png"], [])
+    (folder / "xyz/1.tiff").symlink_to(tmp_path / "gone.tiff")
+    found = pair(folder, with_masks=False)
+    assert [part.xyz.name for part in found.parts] == ["1.tiff"]  # reading says what is wrong with it
+
+
+def test_links_are_followed(tmp_path):
+    real = make(tmp_path / "real", ["1.png"], ["1.tiff"])
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked/hole").symlink_to(real)
+    assert [f.name for f in defect_folders(tmp_path / "linked")[0]] == ["hole"] and len(
+        pair(tmp_path / "linked/hole", False).parts
+    ) == 1
+
+
+@pytest.mark.parametrize(
+    "name", [".ipynb_checkpoints", "@eaDir", "__MACOSX", "$RECYCLE.BIN", "lost+found", ".Trash-1000"]
+)
+def test_folders_that_programs_leave_behind(tmp_path, name):
+    make(tmp_path, ["1.png"], ["1.tiff"], name=name)
+    make(tmp_path, ["1.png"], ["1.tiff"])
+    folders, notes = defect_folders(tmp_path)
+    assert (
+        [f.name for f in folders] == ["hole"]
+        and [note.kind for note in notes] == ["folder skipped"]
+        and name in notes[0].text
+    )
+
+
+def test_empty_folders_are_skipped_and_named(tmp_path):
+    make(tmp_path, ["Thumbs.db"], [".DS_Store"], name="scratch")
+    (tmp_path / "dent").mkdir()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/readme.txt").touch()  # somebody's files: a fault that pairing tells, nothing to skip
+    folders, notes = defect_folders(tmp_path)
+    assert [f.name for f in folders] == ["other"] and ["dent" in notes[0].text, "scratch" in notes[1].text] == [
+        True,
+        True,
+    ]
+    assert pair(tmp_path / "other", False).problems
+
+
+@pytest.mark.parametrize("name", ["Good", "GOOD"])
+def test_good_in_capitals_is_no_defect(tmp_path, name):
+    assert "call it good" in pair(make(tmp_path, ["1.png"], ["1.tiff"], name=name), with_masks=True).problems[0]
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.integers(0, 10**6), min_size=1, max_size=30, unique=True), st.integers(1, 8), st.integers(1, 8))
+def test_numbers_pair_whatever_their_padding(tmp_path_factory, numbers, left, right):
+    folder = make(
+        tmp_path_factory.mktemp("n"),
+        [f"img_{n:0{left}}.png" for n in numbers],
+        [f"{n:0{right}}_xyz.tiff" for n in numbers],
+        name="good",
+    )
+    found = names(pair(folder, with_masks=False))
+    assert [int(a[4:-4]) for a, _, _ in found] == [int(b.split("_")[0]) for _, b, _ in found] == sorted(numbers)
+
+
+@given(st.text("ab0123456789", max_size=12), st.text("ab0123456789", max_size=12))
+def test_natural_order_is_that_of_numbers(one, other):
+    if one.isdecimal() and other.isdecimal():
+        assert (natural(one) < natural(other)) == (int(one) < int(other))

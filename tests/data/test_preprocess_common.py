@@ -1,0 +1,270 @@
+"""What the preprocessing commands share: processes, interruption, resuming, refusals, failures while writing."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from common.errors import InputError
+from data import conversion
+from data.names import CATEGORIES, find_folder, same_name
+from lab.make_downloads import make_eyecandies, make_mvtec3d, make_realiad_d3
+from utils import preprocess_eyecandies, preprocess_realiad_d3, preprocessing
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def snapshot(folder):
+    """{path: (bytes, time of the last change)} of all files under ``folder``."""
+    return {
+        p.relative_to(folder).as_posix(): (p.read_bytes(), p.stat().st_mtime_ns)
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }
+
+
+def content(folder):
+    """{path: bytes} of the samples under ``folder``."""
+    return {path: data for path, (data, _) in snapshot(folder).items() if path.endswith((".png", ".tiff"))}
+
+
+COMMANDS = {
+    "preprocessing.py": (
+        lambda root: make_mvtec3d(root, "bagel", train=4),
+        lambda source, out: [source, "-o", out],
+        preprocessing,
+    ),
+    "preprocess_eyecandies.py": (
+        lambda root: make_eyecandies(root, train=4),
+        lambda source, out: ["--dataset_path", source, "--target_dir", out],
+        preprocess_eyecandies,
+    ),
+    "preprocess_realiad_d3.py": (
+        lambda root: make_realiad_d3(root, train=4),
+        lambda source, out: [source, "-o", out],
+        preprocess_realiad_d3,
+    ),
+}
+
+
+def run(program, *flags, **kwargs):
+    """A command as a user runs it."""
+    return subprocess.run(
+        [sys.executable, str(ROOT / "utils" / program), *map(str, flags)], capture_output=True, text=True, **kwargs
+    )
+
+
+@pytest.mark.parametrize("program", COMMANDS)
+def test_processes_write_the_same_bytes(tmp_path, program):
+    make, flags, _ = COMMANDS[program]
+    make(tmp_path / "src")
+    for workers in (1, 2):
+        done = run(program, *flags(tmp_path / "src", tmp_path / str(workers)), "--workers", workers, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert "samples written, 0 were there, 0 failed" in done.stdout and not done.stderr
+    assert content(tmp_path / "1") == content(tmp_path / "2") and len(content(tmp_path / "1")) > 8
+
+
+def test_spawned_processes_work_too(tmp_path, monkeypatch):
+    """As on macOS and Windows."""
+    monkeypatch.setattr(conversion.sys, "platform", "darwin")
+    make_eyecandies(tmp_path / "src", train=2, test=())
+    assert (
+        preprocess_eyecandies.main(
+            ["--dataset_path", str(tmp_path / "src"), "--target_dir", str(tmp_path / "out"), "--workers", "2"]
+        )
+        == 0
+    )
+    assert len(content(tmp_path / "out")) == 4
+
+
+@pytest.mark.parametrize("workers, number", [(1, signal.SIGINT), (2, signal.SIGINT), (2, signal.SIGTERM)])
+def test_a_stopped_run_goes_on(tmp_path, capsys, workers, number):
+    """Stopped after its first samples it leaves only whole ones and no temporary file; the next run writes just the
+    others."""
+    make_mvtec3d(tmp_path / "src", "bagel", (200, 200), train=9)
+    command = [str(tmp_path / "src"), "-o", str(tmp_path / "out"), "--workers", str(workers)]
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "utils" / "preprocessing.py"), *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.time() + 60
+    while not list(tmp_path.glob("out/bagel/*/*/rgb/*.png")) and time.time() < deadline:
+        time.sleep(0.01)
+    os.killpg(process.pid, number)  # the whole group, as Ctrl-C at a terminal does
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 1 and "interrupted" in err and "Traceback" not in err
+    assert (
+        not list(tmp_path.rglob("*.tmp"))
+        and json.loads((tmp_path / "out" / "preprocessing.json").read_text())["state"] == "interrupted"
+    )
+    before = snapshot(tmp_path / "out")
+    done = len([path for path in before if "/rgb/" in path])
+    assert 1 <= done < 12
+    assert (
+        preprocessing.main(command) == 0
+        and f"{12 - done} samples written, {done} were there" in capsys.readouterr().out
+    )
+    after = snapshot(tmp_path / "out")
+    assert all(after[path] == before[path] for path in before if "/rgb/" in path)
+    assert json.loads(after["preprocessing.json"][0])["counts"] == {"written": 12 - done, "skipped": done, "failed": 0}
+    assert preprocessing.main(command) == 0 and snapshot(tmp_path / "out") == after
+    assert preprocessing.main([*command[:2], str(tmp_path / "clean"), "--workers", "1"]) == 0
+    assert content(tmp_path / "clean") == content(tmp_path / "out")
+
+
+def test_a_sample_without_its_mark_is_written_anew(tmp_path):
+    make_mvtec3d(tmp_path / "src", "bagel", train=1, validation=0)
+    command = [str(tmp_path / "src"), "-o", str(tmp_path / "out"), "--workers", "1"]
+    assert preprocessing.main(command) == 0
+    before = content(tmp_path / "out")
+    (tmp_path / "out" / "bagel" / "train" / "good" / "rgb" / "000.png").unlink()
+    (tmp_path / "out" / "bagel" / "train" / "good" / "xyz" / "000.tiff").write_bytes(b"half")
+    assert preprocessing.main(command) == 0 and content(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("program", COMMANDS)
+def test_a_full_disk_fails_samples_not_the_run(tmp_path, monkeypatch, capsys, program):
+    make, flags, module = COMMANDS[program]
+    make(tmp_path / "src")
+    command = [*map(str, flags(tmp_path / "src", tmp_path / "out")), "--workers", "1"]
+    write, calls = conversion.tifffile.imwrite, []
+
+    def full(path, *args, **kwargs):
+        calls.append(path)
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, *args, **kwargs)
+
+    monkeypatch.setattr(conversion.tifffile, "imwrite", full)
+    assert module.main(command) == 1
+    err = capsys.readouterr().err
+    assert (
+        err.count("No space left on device") == 1 and str(tmp_path / "out") in err and not list(tmp_path.rglob("*.tmp"))
+    )
+    assert json.loads((tmp_path / "out" / "preprocessing.json").read_text())["counts"]["failed"] == 1
+    assert module.main(command) == 0
+    assert json.loads((tmp_path / "out" / "preprocessing.json").read_text())["failures"] == {}
+
+
+@pytest.mark.parametrize("program", COMMANDS)
+def test_refusals(tmp_path, capsys, program):
+    """One line and exit code 2, before anything is written."""
+    make, flags, module = COMMANDS[program]
+    category = make(tmp_path / "src")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("x")
+    before = snapshot(tmp_path)
+    for source, out, extra, text in (
+        ("nowhere", "out", (), "missing folder"),
+        ("empty", "out", (), "none of the data set's categories"),
+        (f"src/{category.name}", "out", (), "none of the data set's categories"),
+        ("src", "src", (), "into the download"),
+        ("src", f"src/{category.name}/new", (), "into the download"),
+        ("src", "out", ("--categories", "nothing"), "--categories"),
+        ("src", "file", (), "cannot be written"),
+    ):
+        assert module.main([*map(str, flags(tmp_path / source, tmp_path / out)), *extra]) == 2, text
+        err = capsys.readouterr().err
+        assert text in err and err.count("\n") == 1 and "Traceback" not in err
+    assert snapshot(tmp_path) == before
+
+
+def test_without_a_target_both_ways_are_named(capsys):
+    with pytest.raises(SystemExit) as stop:
+        preprocessing.main(["somewhere"])
+    err = capsys.readouterr().err
+    assert stop.value.code == 2 and "-o" in err and "--in_place" in err
+
+
+def test_named_categories_and_other_options_in_one_folder(tmp_path, capsys):
+    """Failures of categories that are not in a run stay on record; options that change the result are not mixed."""
+    for name in ("bagel", "Cable Gland", "my_part"):
+        make_mvtec3d(tmp_path / "src", name, train=1, validation=0, defects=())
+    (tmp_path / "src" / "bagel" / "train" / "good" / "xyz" / "000.tiff").unlink()
+    command = [str(tmp_path / "src"), "-o", str(tmp_path / "out"), "--workers", "1"]
+    assert preprocessing.main([*command, "--categories", "bagel"]) == 1
+    assert preprocessing.main([*command, "--categories", "CABLE-gland", "My-Part/"]) == 0
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "bagel",
+        "cable_gland",
+        "my_part",
+        "preprocessing.json",
+    ]
+    assert list(json.loads((tmp_path / "out" / "preprocessing.json").read_text())["failures"]) == [
+        "bagel/train/good/000"
+    ]
+    capsys.readouterr()
+    assert preprocessing.main([*command, "--seed", "1"]) == 2 and "--seed 0" in capsys.readouterr().err
+    make_eyecandies(tmp_path / "candies", train=1, test=())
+    assert (
+        preprocess_eyecandies.main(["--dataset_path", str(tmp_path / "candies"), "--target_dir", str(tmp_path / "out")])
+        == 2
+    )
+    assert "preprocessing.py" in capsys.readouterr().err
+
+
+def test_an_empty_category_is_a_failure(tmp_path, capsys):
+    make_mvtec3d(tmp_path / "src", "bagel", train=1)
+    (tmp_path / "src" / "tire").mkdir()
+    assert preprocessing.main([str(tmp_path / "src"), "-o", str(tmp_path / "out"), "--workers", "1"]) == 1
+    assert "failed: tire: " in capsys.readouterr().err and (tmp_path / "out" / "bagel").is_dir()
+
+
+def test_a_broken_record_is_refused(tmp_path, capsys):
+    make_mvtec3d(tmp_path / "src", "bagel", train=1)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "preprocessing.json").write_text("{")
+    assert preprocessing.main([str(tmp_path / "src"), "-o", str(tmp_path / "out")]) == 2
+    assert "preprocessing.json" in capsys.readouterr().err
+
+
+def test_a_killed_worker_is_reported(tmp_path):
+    """A process that the system kills, for want of memory, say, fails what is left in one line each; nothing hangs."""
+    jobs = [conversion.Job(f"a/{i}", tmp_path / str(i), die) for i in range(3)]
+    outcome = conversion.run_jobs(jobs, 2)
+    assert set(outcome.failed) == {"a/0", "a/1", "a/2"} and all(
+        "fewer --workers" in text for text in outcome.failed.values()
+    )
+
+
+def die():
+    """A job's work."""
+    os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
+
+
+@pytest.mark.parametrize("program", COMMANDS)
+def test_help_is_quick_and_complete(program):
+    done = run(program, "--help")
+    assert done.returncode == 0 and "--workers" in done.stdout and "--categories" in done.stdout
+    imported = subprocess.run(
+        [sys.executable, "-X", "importtime", str(ROOT / "utils" / program), "--help"], capture_output=True, text=True
+    ).stderr
+    assert "torch" not in imported and "sklearn" not in imported
+
+
+def test_names(tmp_path):
+    assert same_name("Fork_Crimp-Terminal") == same_name("fork crimp terminal") == "forkcrimpterminal"
+    assert [len(names) for names in CATEGORIES.values()] == [10, 10, 20]
+    for names in CATEGORIES.values():
+        assert len({same_name(name) for name in names}) == len(names)
+    for name in ("Knob_Cap", "limit-switch"):
+        (tmp_path / name).mkdir()
+    assert (
+        find_folder(tmp_path, "knob-cap") == tmp_path / "Knob_Cap"
+        and find_folder(tmp_path, "LimitSwitch") == tmp_path / "limit-switch"
+    )
+    assert find_folder(tmp_path, "tire") is None and find_folder(tmp_path / "none", "tire") is None
+    (tmp_path / "knob cap").mkdir()
+    assert find_folder(tmp_path, "knob cap") == tmp_path / "knob cap"
+    with pytest.raises(InputError, match="Knob_Cap"):
+        find_folder(tmp_path, "knobcap")

@@ -1,0 +1,69 @@
+"""Units: a scan of known size in metres, written in each unit, is taken for what it is."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.errors import InputError
+from data.units import NAMES, UNITS, VIEW, guess_unit, measure, recognise_unit, unit_fault, unit_from
+
+SIZES, DISTANCES = st.floats(0.03, 0.15), st.floats(0.2, 1.4)  # metres
+
+
+@given(SIZES, DISTANCES, st.sampled_from(list(UNITS)))
+def test_each_unit_is_recognised_and_mended_by_its_flag(size, away, unit):
+    seen = size / UNITS[unit], away / UNITS[unit]
+    assert guess_unit(*seen) == unit and unit_fault(*seen, unit) is None
+    told = unit_fault(*seen, None)
+    assert told is None if unit == "m" else NAMES[unit] in told and f"--unit {unit} (factor {UNITS[unit]:g}" in told
+
+
+@given(SIZES, DISTANCES, st.sampled_from(list(UNITS)), st.sampled_from(list(NAMES)))
+def test_a_unit_that_is_off_by_a_thousand_is_refused(size, away, unit, said):
+    off = max(UNITS[unit] / UNITS[said], UNITS[said] / UNITS[unit])
+    if off >= 1e3 and (unit, said) != ("mm", "um"):  # parts of a tenth of a millimetre exist
+        assert f"--unit {said}" in unit_fault(size / UNITS[unit], away / UNITS[unit], said)
+
+
+@given(st.floats(1e-6, 1e6), st.floats(0, 1e9))
+def test_metres_that_are_meant(extent, distance):
+    assert unit_fault(extent, distance, "m") is None
+
+
+def test_coordinates_of_a_map():
+    for unit in (None, "mm", "cm"):
+        assert "offset" in unit_fault(0.08 / UNITS[unit or "m"], 4e6 / UNITS[unit or "m"], unit)
+
+
+@given(SIZES, st.sampled_from(["m", "mm"]), st.booleans())
+def test_what_an_import_recognises(size, unit, whole):
+    extent = size / UNITS[unit]
+    fitting = [name for name in ("m", "cm", "mm") if VIEW[0] <= extent * UNITS[name] <= VIEW[1]]
+    if (whole and "mm" in fitting) or (not whole and fitting in (["m"], ["mm"])):
+        found = recognise_unit(extent, whole)
+        assert found.name == ("mm" if whole else unit) and found.metres == UNITS[found.name]
+    else:
+        with pytest.raises(InputError, match="cannot be recognised"):
+            recognise_unit(extent, whole)
+
+
+@pytest.mark.parametrize("text, metres", [("mm", 1e-3), ("um", 1e-6), ("0.00025", 0.00025), ("1e-4", 1e-4)])
+def test_units_that_are_said(text, metres):
+    assert unit_from(text).metres == pytest.approx(metres)
+
+
+@pytest.mark.parametrize("text", ["inch", "", "-1", "0", "nan", "inf"])
+def test_units_that_are_none(text):
+    with pytest.raises(InputError, match="--unit"):
+        unit_from(text)
+
+
+def test_measures_against_numpy():
+    points = np.random.default_rng(0).normal((0.1, -0.2, 0.5), (0.01, 0.02, 0.003), (5000, 3)).astype(np.float32)
+    points[7] = (3, 0, 0.5)
+    found = measure(points)
+    low, high = np.percentile(points, (1, 99), axis=0)
+    assert found.extent == pytest.approx((high - low).max()) and found.reach == pytest.approx(np.ptp(points, 0).max())
+    assert found.centre == pytest.approx(tuple(np.median(points, 0)))
+    assert found.distance == pytest.approx(np.median(np.linalg.norm(points, axis=1)), rel=1e-5)

@@ -1,0 +1,196 @@
+"""Backbones beyond the release's through the extractor, the methods and the command line. Weights are random ones in a
+file, where timm would put a download."""
+
+import hashlib
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import timm
+import torch
+
+import main
+from common.errors import InputError
+from dataset import get_data_loader
+from feature_extractors.extraction import PatchExtractor, to_xyz_grid
+from feature_extractors.fpfh import FPFH_DIM, FpfhSettings, fpfh_patches
+from feature_extractors.multiple_features import METHODS
+from feature_extractors.settings import Fixes
+from models.checkpoints import DINO_BASE
+from models.feature_fusion import FeatureFusionBlock
+from scoring import evaluation
+from tests.make_data import make_category
+from uff_training.patch_pairs import find_pair_files, load_pairs, read_patch_pair
+
+NAME, FILE = "timm:resnet18", "resnet18.pth"
+WIDTH = 128 + 256  # levels of stride 8 and 16
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """Folder with random weights of a small pyramid network."""
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    torch.save(timm.create_model("resnet18").state_dict(), folder / FILE)
+    return folder
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Folder with the category toy."""
+    make_category(tmp_path / "data")
+    return tmp_path / "data"
+
+
+def samples(data, split="train", **options):
+    args = SimpleNamespace(dataset_path=data, num_workers=0, **options)
+    return [item[0] for item in get_data_loader(split, "toy", 224, args)]
+
+
+def test_patches_are_those_of_the_backbone_and_the_histograms(weights, data):
+    radii = {"fpfh_normal_radius": 0.02, "fpfh_feature_radius": 0.03}
+    extractor = PatchExtractor.from_checkpoints(weights, NAME, "FPFH", **radii)
+    assert extractor.widths == {"rgb": WIDTH, "xyz": FPFH_DIM} and extractor.steady
+    sample = samples(data)[0]
+    patches = extractor.extract(sample)
+    with torch.no_grad():
+        assert torch.equal(patches["rgb"], extractor.deep_feature_extractor.rgb_backbone(sample[0])[0])
+    settings = FpfhSettings(normal_radius=0.02, feature_radius=0.03)
+    assert torch.equal(patches["xyz"], fpfh_patches(sample[1][0], settings))
+    assert not torch.equal(patches["xyz"], fpfh_patches(sample[1][0]))
+
+
+def test_background_follows_the_rule_for_zeros(weights):
+    extractor = PatchExtractor.from_checkpoints(weights, xyz="FPFH")
+    xyz = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0)) + 0.1
+    xyz[:, 2] = 1.0
+    xyz[:, :, :, :112] = 0
+    xyz[:, 0, :, 112:] *= torch.linspace(0, 1, 112) > 0.5  # x exactly 0 in a quarter of the picture
+    released, fixed = (extractor.extract((None, xyz), zero_points=z)["xyz"].view(56, 56, FPFH_DIM) for z in (0, 1))
+    assert (released[:, :42] == 0).all() and (released[:, 42:] != 0).any(-1).all()
+    assert (fixed[:, :28] == 0).all() and (fixed[:, 28:] != 0).any(-1).all()
+
+
+def test_a_fusion_module_of_these_widths_is_used(weights, data, tmp_path):
+    torch.manual_seed(1)
+    module = FeatureFusionBlock(FPFH_DIM, WIDTH)
+    torch.save({"model": module.state_dict()}, tmp_path / "uff.pth")
+    extractor = PatchExtractor.from_checkpoints(weights, NAME, "FPFH", tmp_path / "uff.pth")
+    patches = extractor.extract(samples(data)[0])
+    with torch.no_grad():
+        expected = module.feature_fusion(patches["xyz"], to_xyz_grid(patches["rgb"]))
+    assert patches["fusion"].shape == (3136, FPFH_DIM + WIDTH)
+    torch.testing.assert_close(patches["fusion"], expected)
+    torch.save({"model": FeatureFusionBlock().state_dict()}, tmp_path / "released.pth")
+    with pytest.raises(InputError, match="released.pth: not a fitting UFF.*the chosen backbones need"):
+        PatchExtractor.from_checkpoints(weights, NAME, "FPFH", tmp_path / "released.pth")
+
+
+def test_mixed_precision_gives_nearly_the_same(weights, data):
+    sample = samples(data)[0]
+    full, mixed = (
+        PatchExtractor.from_checkpoints(weights, NAME, "FPFH", amp=amp).extract(sample) for amp in (False, True)
+    )
+    assert mixed["rgb"].dtype == torch.float32 and torch.equal(full["xyz"], mixed["xyz"])
+    assert 0 < (full["rgb"] - mixed["rgb"]).norm() / full["rgb"].norm() < 0.05
+
+
+def test_each_training_part_is_extracted_once_and_banks_have_their_own_scale(weights, data):
+    extractor = PatchExtractor.from_checkpoints(weights, NAME, "FPFH")
+    method = METHODS["DINO+FPFH"](extractor, Fixes())
+    parts = [extractor.extract(sample) for sample in samples(data)]
+    for part in parts:
+        method.add_patches(part)
+    method.run_coreset()
+    assert method.keeps_patches
+    for name, bank in method.banks.items():
+        rows = torch.cat([part[name] for part in parts])
+        assert (bank.mean, bank.std) == pytest.approx((float(rows.mean()), float(rows.std())), rel=1e-4, abs=1e-6)
+
+
+def run(tmp_path, data, weights, *flags):
+    return main.main(
+        [
+            "--dataset_path",
+            str(data),
+            "--category",
+            "toy",
+            "--checkpoint_dir",
+            str(weights),
+            "--device",
+            "cpu",
+            "--num_workers",
+            "0",
+            "--output_dir",
+            str(tmp_path / "out"),
+            *flags,
+        ]
+    )
+
+
+@pytest.mark.parametrize("half, kind", [(True, "safetensors"), (False, "pt")])
+def test_a_run_with_another_size_and_layers(tmp_path, data, weights, half, kind):
+    flags = [
+        "--rgb_backbone_name",
+        NAME,
+        "--rgb_layers",
+        "3",
+        "--rgb_size",
+        "256",
+        "--save_maps",
+        str(tmp_path / "maps"),
+        "--scoring",
+        "all",
+        "--save_feature",
+        "--save_feature_path",
+        str(tmp_path / "pairs"),
+        "--save_feature_format",
+        kind,
+        *["--save_feature_half"] * half,
+        "--fix",
+        "save_feature",
+        "late_fusion",
+    ]
+    assert run(tmp_path, data, weights, "--method_name", "DINO+FPFH", *flags) == 0
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    (file,) = record["weights"]
+    assert file["sha256"] == hashlib.sha256((weights / FILE).read_bytes()).hexdigest()
+    assert (file["network"], file["source"], file["standin"]) == (NAME, "file", False)
+    assert record["options"]["rgb_layers"] == [3] and record["categories"]["toy"]["banks"]["rgb"][1] == 128
+    saved = evaluation.read(tmp_path / "maps" / "toy.npz")
+    assert saved.picture.shape == (2, 224, 224, 3) and set(saved.bank_map) == {"xyz", "rgb"}
+    folder = find_pair_files(tmp_path / "pairs", FPFH_DIM if kind == "pt" else None)  # .pt does not name its widths
+    assert [path.name for path in folder.paths] == [f"toy{i}.{kind}" for i in range(2)]
+    assert (folder.xyz_dim, folder.rgb_dim) == (FPFH_DIM, 128)
+    stored = read_patch_pair(folder.paths[0]).patches
+    assert stored.dtype == (torch.float16 if half else torch.float32) and stored.shape == (3136, FPFH_DIM + 128)
+    sample = samples(data, rgb_size=256)[0]
+    expected = PatchExtractor.from_checkpoints(weights, NAME, "FPFH", rgb_layers=[3], rgb_size=256).extract(sample)
+    pairs = load_pairs(folder.paths[0], FPFH_DIM, background="all_zero")
+    assert pairs.order == "matching" and len(pairs.xyz) == 3136
+    torch.testing.assert_close(pairs.xyz, expected["xyz"], rtol=1e-3, atol=1e-3 if half else 0)
+    torch.testing.assert_close(pairs.rgb, to_xyz_grid(expected["rgb"]), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--method_name", "FPFH"],
+        ["--method_name", "FPFH", "--fpfh_feature_radius", "1e-9"],
+        ["--method_name", "DINO", "--rgb_backbone_name", NAME, "--amp"],
+        ["--method_name", "Point_MAE", "--xyz_backbone_name", "FPFH", "--zero"],
+        ["--method_name", "DINO+Point_MAE+add", "--rgb_backbone_name", NAME, "--xyz_backbone_name", "FPFH"],
+    ],
+)
+def test_methods_give_finite_scores(tmp_path, data, weights, flags):
+    flags = ["--fix", "zero_points"] * ("--zero" in flags) + [flag for flag in flags if flag != "--zero"]
+    assert run(tmp_path, data, weights, *flags) == 0
+    lines = (tmp_path / "out" / "scores_toy.csv").read_text().splitlines()
+    column = lines[0].split(",").index("baseline")
+    assert np.isfinite([float(line.split(",")[column]) for line in lines[1:]]).all() and len(lines) == 3
+
+
+def test_no_checkpoint_of_the_release_is_asked_for(tmp_path, data, weights):
+    assert not (weights / DINO_BASE.file).exists() and list(weights.iterdir()) == [weights / FILE]
+    assert run(tmp_path, data, weights, "--method_name", "DINO+FPFH", "--rgb_backbone_name", NAME) == 0

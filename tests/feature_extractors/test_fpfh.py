@@ -1,0 +1,227 @@
+"""FPFH against a plain form written out pair by pair, and against Open3D."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
+from common.errors import InputError
+from feature_extractors.fpfh import FPFH_DIM, FpfhSettings, fpfh, fpfh_patches
+from lab.make_demo import render_part
+
+SMALL = FpfhSettings(normal_points=10, feature_points=20)
+
+
+def scan(name="cookie/train/good/000", size=(64, 64)):
+    """Points [N, 3] of a generated part, float64."""
+    xyz = render_part(name, size).xyz
+    return xyz[(xyz != 0).all(axis=2)].astype(float)
+
+
+def bumps(seed, count):
+    """Random points [N, 3] of a curved surface in front of the camera."""
+    rng = np.random.default_rng(seed)
+    x, y = rng.uniform(-1, 1, (2, count))
+    return np.stack([x, y, 3 + 0.3 * np.sin(3 * x) * np.cos(4 * y) + 0.02 * rng.standard_normal(count)], axis=1)
+
+
+def plain_fpfh(points, options):
+    """The definition, pair by pair in double precision, with frames and cross products."""
+    distance = np.linalg.norm(points[:, None] - points[None], axis=2)
+
+    def surroundings(i, count, radius):
+        order = np.argsort(distance[i], kind="stable")[:count]
+        return order if radius is None else order[distance[i, order] <= radius]
+
+    normals = []
+    for i, point in enumerate(points):
+        near = points[surroundings(i, options.normal_points, options.normal_radius)]
+        view = np.array(options.camera) - point
+        normal = view / np.linalg.norm(view)
+        if len(near) >= 3:
+            normal = np.linalg.svd(near - near.mean(0))[2][-1]
+        normals.append(normal * (1 if normal @ view >= 0 else -1))
+
+    def angles(i, j):
+        d = (points[j] - points[i]) / distance[i, j]
+        n, m = normals[i], normals[j]
+        if abs(m @ d) > abs(n @ d) + 1e-6:
+            d, n, m = -d, m, n
+        v = np.cross(d, n)
+        v /= np.linalg.norm(v)
+        w = np.cross(n, v)
+        return np.arctan2(w @ m, n @ m) / np.pi, v @ m, n @ d
+
+    single, sets = np.zeros((len(points), 3, 11)), []
+    for i in range(len(points)):
+        sets.append([j for j in surroundings(i, options.feature_points, options.feature_radius) if distance[i, j] > 0])
+        for j in sets[-1]:
+            for k, value in enumerate(angles(i, j)):
+                single[i, k, min(int((value + 1) / 2 * 11), 10)] += 100 / len(sets[-1])
+    out = single.copy()
+    for i, near in enumerate(sets):
+        if near:
+            mean = sum(single[j] / distance[i, j] ** 2 for j in near)
+            out[i] += 100 * mean / np.maximum(mean.sum(1, keepdims=True), 1e-300)
+    return out.reshape(len(points), -1)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        SMALL,
+        FpfhSettings(),
+        FpfhSettings(normal_points=12, feature_points=25, normal_radius=0.25, feature_radius=0.3),
+        FpfhSettings(normal_points=12, feature_points=25, camera=(1.0, 1.5, -1.0)),
+        FpfhSettings(normal_points=120, feature_points=120),
+    ],
+)
+def test_equals_the_plain_form(options):
+    points = bumps(0, 110)
+    difference = np.abs(fpfh(points, options) - plain_fpfh(points, options)).max(axis=1)
+    assert (difference < 1e-3).mean() > 0.97  # in single precision a pair may fall on the other side of a bin's bound
+    assert difference.max() < 2 * 100 / min(options.feature_points, 20)
+
+
+@pytest.mark.open3d
+@pytest.mark.parametrize("name", ["cookie", "dowel", "foam"])
+@pytest.mark.parametrize("radius", [None, 0.0035])
+def test_equals_open3d(name, radius):
+    open3d = pytest.importorskip("open3d")
+    points = scan(f"{name}/train/good/000", (224, 224))
+    cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(points))
+
+    def search(count):
+        kinds = open3d.geometry
+        return kinds.KDTreeSearchParamKNN(count) if radius is None else kinds.KDTreeSearchParamHybrid(radius, count)
+
+    cloud.estimate_normals(search(30))
+    cloud.orient_normals_towards_camera_location(np.zeros(3))
+    expected = np.asarray(open3d.pipelines.registration.compute_fpfh_feature(cloud, search(100)).data).T
+    got = fpfh(points, FpfhSettings(normal_radius=radius, feature_radius=radius))
+    difference = np.abs(got - expected).max(axis=1)
+    relative = np.linalg.norm(got - expected) / np.linalg.norm(expected)
+    assert np.median(difference) < 1e-3
+    # the others: pairs at a bin's bound; where few points lie within a radius also pairs of equal normals, for which
+    # rounding chooses a sign in Open3D, and normals of fewer than 3 points
+    assert (difference < 0.01).mean() > 0.975
+    assert relative < (3e-4 if radius is None else 0.03)
+    if radius is None:
+        assert difference.max() < 2.5 * 100 / 99
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**31), count=st.integers(40, 120), scale=st.sampled_from([1e-3, 0.25, 1.0, 1000.0]))
+def test_neither_turning_nor_scaling_nor_order_matters(seed, count, scale):
+    points = bumps(seed, count)
+    expected = fpfh(points, SMALL)
+    rotation = Rotation.random(random_state=seed % 1000).as_matrix()
+    order = np.random.default_rng(seed).permutation(count)
+    got = fpfh(scale * (points @ rotation.T)[order], SMALL)
+    assert (np.abs(got - expected[order]).max(axis=1) < 1e-2).mean() > 0.9  # the others: a pair at a bin's bound
+    np.testing.assert_allclose(got.reshape(count, 3, 11).sum(2), 200, rtol=1e-4)
+
+
+def test_threads_and_repetition_change_nothing():
+    points, threads = scan(), torch.get_num_threads()
+    try:
+        results = []
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            results.append(fpfh(points))
+    finally:
+        torch.set_num_threads(threads)
+    assert all(np.array_equal(results[0], other) for other in results[1:])
+
+
+def test_a_dent_changes_the_features_there_and_nowhere_else():
+    good, dented = (fpfh_patches(render_part("foam/test/hole/000", defect=defect).xyz) for defect in (None, "hole"))
+    mask = torch.from_numpy(render_part("foam/test/hole/000", defect="hole").mask).float()
+    cells = torch.nn.functional.adaptive_max_pool2d(mask[None], 56).flatten() > 0
+    wide = torch.nn.functional.max_pool2d(cells.view(1, 56, 56).float(), 15, 1, 7).flatten() > 0
+    change = (good - dented).abs().sum(1)
+    assert change[cells].mean() > 20
+    torch.testing.assert_close(dented[~wide], good[~wide], atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 5, 29])
+def test_few_points(count):
+    got = fpfh(bumps(1, count))
+    assert got.shape == (count, FPFH_DIM) and got.dtype == np.float32 and np.isfinite(got).all()
+    np.testing.assert_allclose(got.reshape(count, 3, 11).sum(2), 200 if count > 1 else 0, rtol=1e-5)
+
+
+def test_a_single_point_and_no_point_are_zero_patches():
+    xyz = np.zeros((224, 224, 3), np.float32)
+    assert fpfh_patches(xyz).shape == (3136, 33) and not fpfh_patches(xyz).any()
+    xyz[10, 20] = (0.1, 0.2, 0.4)
+    assert not fpfh_patches(xyz).any()
+
+
+def test_points_all_at_one_place_are_zero():
+    assert not fpfh(np.full((150, 3), 0.3)).any()
+
+
+def test_coincident_points_count_for_nothing():
+    """Doubled points have the same histograms as single ones where the surroundings hold the same places."""
+    points = bumps(2, 40)
+    once = fpfh(points, FpfhSettings(normal_points=40, feature_points=40))
+    twice = fpfh(np.repeat(points, 2, axis=0), FpfhSettings(normal_points=80, feature_points=80))
+    assert (np.abs(twice[::2] - once).max(axis=1) < 1e-2).mean() > 0.9
+
+
+def test_coplanar_points_fill_the_middle_bins_alone():
+    rng = np.random.default_rng(0)
+    points = np.append(rng.uniform(-1, 1, (200, 2)), np.full((200, 1), 2.0), axis=1)
+    expected = np.zeros(FPFH_DIM)
+    expected[[5, 16, 27]] = 200
+    np.testing.assert_allclose(fpfh(points), np.tile(expected, (200, 1)), atol=1e-3)
+
+
+def test_points_on_a_line_are_finite():
+    assert np.isfinite(fpfh(np.linspace([0, 0, 1], [1, 1, 2], 150))).all()
+
+
+def test_patches_are_means_of_4_by_4_pixels():
+    xyz = render_part("cookie/train/good/000").xyz
+    valid = (xyz != 0).all(axis=2)
+    picture = np.zeros((224, 224, FPFH_DIM))
+    picture[valid] = fpfh(xyz[valid])
+    expected = picture.reshape(56, 4, 56, 4, FPFH_DIM).mean((1, 3)).reshape(3136, FPFH_DIM)
+    got = fpfh_patches(torch.from_numpy(xyz).permute(2, 0, 1))
+    assert got.dtype == torch.float32 and got.is_contiguous()
+    np.testing.assert_allclose(got.numpy(), expected, atol=1e-3)
+    empty = ~valid.reshape(56, 4, 56, 4).any((1, 3)).reshape(-1)
+    assert empty.sum() > 500 and not got.numpy()[empty].any()
+    torch.testing.assert_close(fpfh_patches(xyz), got)
+
+
+def test_the_mask_of_measured_pixels_can_be_given():
+    """A measured point whose x is 0 counts only if the mask says so."""
+    xyz = render_part("cookie/train/good/000", (64, 64)).xyz
+    xyz[32, 32, 0] = 0
+    given, by_default = fpfh_patches(xyz, valid=xyz.any(axis=2)), fpfh_patches(xyz)
+    assert not torch.equal(given, by_default)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_broken_coordinates_are_refused(value):
+    points = bumps(0, 50)
+    points[7, 1] = value
+    with pytest.raises(InputError, match="NaN or infinite"):
+        fpfh(points)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"feature_points": 2}, {"normal_points": 1}, {"normal_radius": 0.0}, {"feature_radius": -1.0}]
+)
+def test_settings_without_meaning_are_refused(wrong):
+    with pytest.raises(ValueError):
+        FpfhSettings(**wrong)
+
+
+def test_wrong_shapes_are_refused():
+    with pytest.raises(ValueError, match="xyz has to be"):
+        fpfh_patches(np.zeros((3, 64, 64)))

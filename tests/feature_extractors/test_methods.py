@@ -1,0 +1,336 @@
+"""What the options change in the methods: sizes, scales, --fix, --save_feature, maps of another size."""
+
+import numpy as np
+import pytest
+import torch
+
+import scoring_addon
+from common.errors import InputError
+from dataset import get_data_loader
+from feature_extractors import features
+from m3dm_runner import M3DM, build_method
+from runs.options import parse_arguments
+from tests.fakes import FakeExtractor
+
+WIDTH = {"rgb": 6, "xyz": 5, "fusion": 11}
+ROWS = {"rgb": 784, "xyz": 3136, "fusion": 3136}
+
+
+@pytest.fixture
+def build():
+    """Function: a method whose networks are replaced by random patches, and its parts."""
+
+    def make(*flags, parts=4, mode=("--eval_mode",)):
+        args = parse_arguments(["--use_uff", *mode, *flags])
+        rng = np.random.default_rng(0)
+        samples = [
+            {n: torch.from_numpy(rng.standard_normal((ROWS[n], WIDTH[n])).astype(np.float32) * 2 + 1) for n in WIDTH}
+            for _ in range(parts)
+        ]
+        for sample in samples:
+            sample["xyz"][:100] = 0
+        return build_method(args, FakeExtractor(**WIDTH)), samples
+
+    return make
+
+
+def banked(method, samples):
+    for sample in samples:
+        method.add_sample_to_mem_bank(sample, class_name="cookie")
+    method.run_coreset()
+    return method
+
+
+def test_sizes_are_chained_as_released(build):
+    method = banked(*build())
+    kept = int(0.1 * 4 * 3136)
+    assert [len(method.banks[n]) for n in ("xyz", "rgb", "fusion")] == [kept + 1, int(0.1 * kept), int(0.1 * kept)]
+
+
+def test_fix_coreset_sizes(build):
+    method = banked(*build("--fix", "coreset_sizes"))
+    assert [len(method.banks[n]) for n in ("xyz", "rgb", "fusion")] == [
+        int(0.1 * 4 * 3136) + 1,
+        int(0.1 * 4 * 784),
+        int(0.1 * 4 * 3136),
+    ]
+
+
+def test_all_banks_have_the_xyz_mean_and_rgb_std_as_released(build):
+    method, samples = build()
+    banked(method, samples)
+    xyz, rgb = (torch.cat([s[n] for s in samples]) for n in ("xyz", "rgb"))
+    for bank in method.banks.values():
+        assert bank.mean == pytest.approx(float(xyz.double().mean()), rel=1e-5)
+        assert bank.std == pytest.approx(float(rgb.double().std()), rel=1e-5)
+
+
+def test_fix_scaling(build):
+    method, samples = build("--fix", "scaling", "--f_coreset", "1")
+    banked(method, samples)
+    for name, bank in method.banks.items():
+        rows = torch.cat([s[name] for s in samples])
+        assert bank.mean == pytest.approx(float(rows.double().mean()), rel=1e-5)
+        assert bank.std == pytest.approx(float(rows.double().std()), rel=1e-5)
+    assert method.banks["rgb"].rows.mean().abs() < 1e-3
+
+
+def test_zero_row(build):
+    released = banked(*build()).banks["xyz"]
+    assert not released.rows[-1].any()
+    fixed = banked(*build("--fix", "zero_row")).banks["xyz"]
+    torch.testing.assert_close(fixed.rows[-1] * fixed.std + fixed.mean, torch.zeros(WIDTH["xyz"]), atol=1e-6, rtol=0)
+    distance = fixed.measure(torch.zeros(1, WIDTH["xyz"]))[1]
+    assert float(distance) < 1e-2
+
+
+def test_fix_late_fusion_leaves_own_rows_out(build):
+    def train_scores(*flags):
+        method, samples = build("--f_coreset", "1", *flags)
+        banked(method, samples)
+        for sample in samples:
+            method.add_sample_to_late_fusion_mem_bank(sample)
+        return np.stack(method.late_fusion.train_scores)
+
+    assert train_scores().max() < 0.05
+    assert train_scores("--fix", "late_fusion").min() > 0.05
+
+
+@pytest.mark.parametrize("method_name", ["DINO+Point_MAE+Fusion", "DINO+Point_MAE", "DINO+Point_MAE+add"])
+def test_train_reference_is_made_of_unseen_parts(build, method_name):
+    method, samples = build(
+        "--method_name", method_name, "--scoring", "disagreement", "--scoring_reference", "train", "--f_coreset", "1"
+    )
+    banked(method, samples)
+    for sample in samples:
+        method.add_sample_to_late_fusion_mem_bank(sample)
+    method.run_late_fusion()
+    decisions, maps = method.training.reference(scoring_addon.DEFAULTS)
+    assert len(decisions) == len(maps) == 4
+    scores, expected = method.measure(samples[2], excluding_part=2)
+    assert np.array_equal(maps[2].rgb, expected["rgb"]) and np.array_equal(maps[2].xyz, expected["xyz"])
+    assert np.array_equal(decisions[2], method.combine(scores, expected)[1])
+    assert expected["rgb"].mean() > 10 * method.measure(samples[2])[1]["rgb"].mean()
+
+
+def test_negative_late_fusion_weights_are_warned_about(build, caplog):
+    method, samples = build("--xyz_s_lambda", "-1", "--f_coreset", "0.05")
+    banked(method, samples)
+    for sample in samples:
+        method.add_sample_to_late_fusion_mem_bank(sample)
+    method.run_late_fusion()
+    weights = method.late_fusion.weights
+    assert min(weights["score"]) < 0 <= min(weights["pixel"])
+    assert [r.getMessage() for r in caplog.records if "score weights are partly negative" in r.getMessage()]
+
+
+def test_one_training_part_saves_no_reference(build, tmp_path):
+    method, samples = build("--save_maps", str(tmp_path), parts=1)
+    banked(method, samples)
+    method.add_sample_to_late_fusion_mem_bank(samples[0])
+    method.run_late_fusion()
+    assert method.training is None
+
+
+def test_asymmetric_banks(build):
+    method = banked(*build("--asy_memory_bank", "2", "--f_coreset", "1"))
+    assert [len(method.banks[n]) for n in ("xyz", "rgb", "fusion")] == [2 * 3136 + 1, 4 * 784, 2 * 3136]
+
+
+def test_rm_zero_for_project(build):
+    method = banked(*build("--method_name", "Point_MAE", "--rm_zero_for_project", "--f_coreset", "1"))
+    assert (
+        len(method.patch_lib) == 4 * 3036 + 1 and not method.patch_lib[-1].any() and (method.patch_lib[:-1] != 0).all()
+    )
+
+
+@pytest.mark.parametrize("fix", [(), ("--fix", "save_feature")])
+def test_feature_to_save(build, fix):
+    method, samples = build("--method_name", "DINO+Point_MAE", "--save_feature", *fix)
+    saved = method.feature_to_save(samples[1])
+    assert torch.equal(saved[:, : WIDTH["xyz"]], samples[1]["xyz"])
+    rgb = saved[:, WIDTH["xyz"] :]
+    for row in (0, 1, 57, 783, 784, 2000, 3135):
+        a, i = divmod(row, 784)
+        y, x = divmod(row, 56)
+        source = (4 * i + a) % 784 if not fix else (y // 2) * 28 + x // 2
+        assert torch.equal(rgb[row], samples[1]["rgb"][source])
+
+
+@pytest.mark.parametrize(
+    "method_name, size",
+    [
+        ("DINO+Point_MAE+Fusion", 112),
+        ("DINO+Point_MAE+add", 112),
+        ("Fusion", 112),
+        ("DINO", 224),
+        ("Point_MAE", 224),
+        ("DINO+Point_MAE", 224),
+    ],
+)
+def test_map_size_and_one_metric_run(build, method_name, size):
+    method, samples = build("--method_name", method_name, "--img_size", "112")
+    banked(method, samples[:3])
+    if method.needs_late_fusion_pass:
+        for sample in samples[:3]:
+            method.add_sample_to_late_fusion_mem_bank(sample)
+        method.run_late_fusion()
+    mask = torch.zeros(1, 1, 224, 224)
+    mask[..., 50:90, 60:100] = 1
+    for label in (0, 1):
+        method.predict(samples[3], mask * label, torch.tensor([label]))
+    assert method.predictions[1].shape == method.gts[1].shape == (size, size)
+    assert method.gts[1].mean() == pytest.approx(1600 / 224**2)
+    method.calculate_metrics()
+    assert method.image_preds.shape == method.image_labels.shape == (2, 1)
+    assert len(method.pixel_preds) == len(method.pixel_labels) == 2 * size**2
+    assert method.image_rocauc == 0.5 and 0 <= method.pixel_rocauc <= 1 and 0 <= method.au_pro <= 1
+
+
+def test_spooled_banks_equal_those_in_memory(build, monkeypatch, tmp_path):
+    def rows(limit, *flags):
+        monkeypatch.setattr(features, "IN_MEMORY", limit)
+        method, samples = build("--spool_dir", str(tmp_path), "--random_state", "0", *flags)
+        method.reserve(len(samples))
+        spooled.append(
+            all(
+                hasattr(bank.store._file, "fileno") and not hasattr(bank.store._file, "getbuffer")
+                for bank in method.banks.values()
+            )
+        )
+        banked(method, samples)
+        for sample in samples:
+            method.add_patches_to_late_fusion(sample)
+        method.run_late_fusion()
+        return [(bank.rows, bank.part) for bank in method.banks.values()]
+
+    for flags in ((), ("--f_coreset", "1", "--fix", "all")):
+        spooled = []
+        for (a, b), (c, d) in zip(rows(0, *flags), rows(2**40, *flags)):
+            assert torch.equal(a, c) and torch.equal(b, d)
+        assert spooled == [True, False]
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_room_for_the_spool_is_refused_before_the_first_part(build, monkeypatch, tmp_path):
+    method, _ = build("--spool_dir", str(tmp_path))
+    with pytest.raises(InputError, match="--spool_dir"):
+        method.reserve(10**9)
+
+
+def test_eval_mode_recalls_the_first_pass_and_train_mode_does_not(build):
+    method, samples = build()
+    banked(method, samples)
+    assert method.keeps_patches
+    for i, sample in enumerate(samples):
+        assert all(torch.equal(patches, sample[name]) for name, patches in method.kept_patches(i).items())
+    for i in range(len(samples)):
+        method.add_patches_to_late_fusion(method.kept_patches(i))
+    again, _ = build()
+    banked(again, samples)
+    for sample in samples:
+        again.add_sample_to_late_fusion_mem_bank(sample)
+    assert np.array_equal(method.late_fusion.train_scores, again.late_fusion.train_scores)
+    method.run_late_fusion()
+    assert not method.keeps_patches  # memory and disk are given back
+    limited, _ = build("--asy_memory_bank", "2")
+    assert not banked(limited, samples).keeps_patches
+    train, _ = build(mode=())
+    assert not banked(train, samples).keeps_patches
+
+
+class Sequence(FakeExtractor):
+    """Shows given patches in turn, whatever the sample."""
+
+    def __init__(self, samples):
+        super().__init__(**WIDTH)
+        self.samples, self.seen = samples, 0
+
+    def extract(self, sample, banks=None, zero_points=False):
+        self.seen += 1
+        return self.samples[(self.seen - 1) % len(self.samples)]
+
+
+@pytest.fixture
+def runner(build, dataset_path):
+    """Function: a runner on the fixture category, whose networks are replaced by random patches."""
+
+    def make(*flags, mode=("--eval_mode",)):
+        args = parse_arguments(
+            [
+                "--use_uff",
+                "--dataset_path",
+                str(dataset_path),
+                "--num_workers",
+                "0",
+                "--random_state",
+                "0",
+                *mode,
+                *flags,
+            ]
+        )
+        return M3DM(args, Sequence(build()[1]))
+
+    return make
+
+
+@pytest.mark.parametrize("mode, passes", [(("--eval_mode",), 1), ((), 2)])
+def test_each_training_part_is_extracted_once_in_eval_mode(runner, mode, passes):
+    run = runner(mode=mode)
+    run.fit("cookie")
+    assert run.extractor.seen == passes * 4 and run.method.late_fusion.weights and run.extractor.training == (not mode)
+
+
+def test_fitting_twice_starts_anew(runner):
+    once, twice = runner(), runner()
+    once.fit("cookie")
+    twice.fit("cookie")
+    twice.fit("cookie")
+    assert twice.method.added == 4
+    for name, bank in once.method.banks.items():
+        assert torch.equal(bank.rows, twice.method.banks[name].rows)
+    assert once.method.late_fusion.weights == twice.method.late_fusion.weights
+
+
+def test_save_feature_names_never_clash(runner, tmp_path, dataset_path):
+    run = runner("--save_feature", "--save_feature_path", str(tmp_path))
+    for category, names in (
+        ("cookie", [f"cookie{i}.pt" for i in range(4)]),
+        ("cookie1", [f"cookie1-{i}.pt" for i in range(4)]),
+    ):
+        before = set(tmp_path.iterdir())
+        for number in range(4):
+            run._save_feature(category, number, torch.zeros(1, sum(run.extractor.widths.values())))
+        assert sorted(p.name for p in set(tmp_path.iterdir()) - before) == names
+    run.fit("cookie")
+    assert torch.equal(torch.load(tmp_path / "cookie2.pt", weights_only=True), run.extractor.samples[2]["fusion"])
+
+
+def test_a_bank_too_small_to_score_is_refused_before_extraction(runner):
+    run = runner("--f_coreset", "0.01")
+    with pytest.raises(InputError, match="rgb bank would keep 1 rows of 4 training parts.*--f_coreset"):
+        run.fit("cookie")
+    assert run.extractor.seen == 0
+
+
+def test_the_picture_comes_back_from_the_normalised_tensor(dataset_path):
+    from data.organised_clouds import read_picture
+    from inspection.one_part import small_picture
+
+    args = parse_arguments(["--method_name", "DINO", "--dataset_path", str(dataset_path), "--num_workers", "0"])
+    sample, _, _, path = next(iter(get_data_loader("test", "cookie", 224, args)))
+    expected = np.asarray(read_picture(path[0], "RGB").resize((224, 224), 3))
+    assert np.array_equal(small_picture(sample), expected)
+
+
+def test_a_defect_folder_without_masks_beside_one_with_them(runner, dataset_path, tmp_path):
+    import shutil
+
+    shutil.copytree(dataset_path / "cookie", tmp_path / "cookie")
+    shutil.rmtree(tmp_path / "cookie" / "test" / "hole" / "gt")
+    run = runner("--dataset_path", str(tmp_path))
+    run.fit("cookie")
+    run.evaluate("cookie")
+    assert run.evaluation.has_mask.tolist() == [defect != "hole" for defect in run.evaluation.defect]
+    image, pixel, au_pro = run.metrics["baseline"]
+    assert image is not None and pixel is None and au_pro is None

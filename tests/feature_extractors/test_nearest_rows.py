@@ -1,0 +1,148 @@
+"""Nearest rows with and without their lower bound, and distinct rows, against plain versions."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import reference_m3dm
+from feature_extractors import nearest_rows as module
+from feature_extractors.nearest_rows import RowSearch, distinct_rows
+
+
+def structured(rng, count, width, spread=0.05):
+    """Rows near a plane of few dimensions, as features are, in 32-bit floats."""
+    plane = np.random.default_rng(9).standard_normal((5, width))
+    return torch.from_numpy(
+        (rng.standard_normal((count, 5)) @ plane + spread * rng.standard_normal((count, width))).astype(np.float32)
+    )
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 80),
+    st.integers(3, 200),
+    st.integers(2, 90),
+    st.booleans(),
+    st.sampled_from([300, 4000, 2**24]),
+)
+def test_nearest_rows_are_those_of_the_full_comparison(seed, count, size, width, flat, block):
+    rng = np.random.default_rng(seed)
+    rows, patches = structured(rng, size, width, 0.05 if flat else 3), structured(rng, count, width)
+    patches[::3] = patches[0].clone()
+    expected = torch.cdist(patches.double(), rows.double())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "ROWS_A_BLOCK", 37)
+        patch.setattr(module, "BOUNDS", block)
+        patch.setattr(module, "DIRECTIONS", min(8, width))
+        patch.setattr(module, "MOST_LEFT", 1.0)
+        for bounded in (False, True):
+            distance, index = RowSearch(rows, bounded).nearest(patches)
+            noise = (
+                2 * module.ROUNDING * float((rows**2).sum(1).max() + (patches**2).sum(1).max())
+            )  # of a squared float32 distance
+            chosen = expected[torch.arange(count), index]
+            assert (chosen**2 <= expected.min(1).values ** 2 + noise).all()
+            assert ((distance.double() ** 2 - chosen**2).abs() <= noise).all()
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 2**32 - 1), st.integers(2, 100), st.integers(1, 60))
+def test_the_bound_is_below_every_distance(seed, size, width):
+    rng = np.random.default_rng(seed)
+    rows, patches = structured(rng, size, width), structured(rng, 20, width, 2.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "DIRECTIONS", min(8, width))
+        bound = RowSearch(rows, True).bound
+    lower = torch.cdist(bound.project(patches).double(), bound.z.double())
+    assert (lower <= torch.cdist(patches.double(), rows.double()) * (1 + 1e-5) + 1e-4).all()
+
+
+class Products(TorchDispatchMode):
+    """Counts the entries of all products with ``width`` columns, and of those with fewer."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.width, self.full, self.short = width, 0, 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        found = func(*args, **(kwargs or {}))
+        sums = (torch.ops.aten.addmm.default, torch.ops.aten.addmm.out)
+        if func in (*sums, torch.ops.aten.mm.default, torch.ops.aten._cdist_forward.default):
+            columns = args[1 if func in sums else 0].shape[1]
+            if columns == self.width:
+                self.full += found.numel()
+            elif found.shape[1] > 2 * self.width:  # against rows, not a projection
+                self.short += found.numel()
+        return found
+
+
+def test_the_bound_spares_most_comparisons_and_random_rows_fall_back():
+    rng = np.random.default_rng(0)
+    for rows, patches, most in (
+        (structured(rng, 20000, 300), structured(rng, 500, 300), 0.1),
+        (torch.randn(20000, 300), torch.randn(500, 300), 1.0),
+    ):
+        search = RowSearch(rows)
+        with Products(300) as products:
+            distance, index = search.nearest(patches)
+        projected = 2 * len(patches) * module.DIRECTIONS
+        assert 0 < products.full <= most * 500 * 20000 + projected
+        assert products.short <= (500 if most < 1 else module.FIRST_GROUP) * 20000
+        expected = reference_m3dm.nearest_rows(patches, rows)
+        assert torch.equal(index, expected[1])
+        torch.testing.assert_close(distance, expected[0], rtol=1e-5, atol=1e-3)
+
+
+def test_the_bound_is_not_made_for_small_banks():
+    assert RowSearch(torch.randn(100, 80)).bound is None
+
+
+@pytest.mark.parametrize("bounded", [False, True])
+@pytest.mark.parametrize("pays", [0.0, 0.3, 1.0])
+def test_rows_that_do_not_count(bounded, pays, monkeypatch):
+    monkeypatch.setattr(module, "MOST_LEFT", pays)
+    rng = np.random.default_rng(1)
+    rows, patches = structured(rng, 400, 100), structured(rng, 30, 100)
+    patches[:5] = rows[:5]
+    counts = torch.from_numpy(rng.random(400) < 0.5)
+    counts[:5] = False
+    expected = reference_m3dm.nearest_rows(patches, rows[counts])
+    search = RowSearch(rows, bounded)
+    single = search.nearest(patches), search.nearest(patches, ~counts)
+    assert torch.equal(single[1].index, counts.nonzero()[:, 0][expected[1]])
+    torch.testing.assert_close(single[1].distance, expected[0], rtol=1e-5, atol=1e-3)
+    assert torch.equal(single[0].index[:5], torch.arange(5)) and (single[0].distance[:5] < 0.03).all()
+    for one, other in zip(single, search.nearest_each(patches, (None, ~counts))):
+        assert torch.equal(one.distance, other.distance) and torch.equal(one.index, other.index)
+
+
+def test_one_pass_for_both_questions_makes_the_products_once():
+    rows, patches = torch.randn(3000, 64), torch.randn(50, 64)
+    search, excluded = RowSearch(rows), torch.rand(3000) < 0.1
+    with Products(64) as products:
+        search.nearest_each(patches, (None, excluded))
+    assert products.full == 50 * 3000
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 200), st.integers(1, 30), st.integers(1, 40))
+def test_distinct_rows(seed, count, width, kinds):
+    rng = np.random.default_rng(seed)
+    rows = torch.from_numpy(rng.standard_normal((kinds, width)).astype(np.float32))[rng.integers(0, kinds, count)]
+    first, inverse = distinct_rows(rows)
+    assert torch.equal(rows[first][inverse], rows)
+    assert first.tolist() == sorted(np.unique(rows.numpy(), axis=0, return_index=True)[1])
+
+
+def test_rows_that_only_share_a_hash_stay_apart(monkeypatch):
+    monkeypatch.setattr(np.random, "PCG64", lambda seed: type("", (), {"lock": None})())
+    monkeypatch.setattr(
+        np.random, "Generator", lambda _: type("", (), {"integers": lambda *_, **__: np.ones(2, np.uint64)})()
+    )
+    rows = torch.tensor([[1.0, 2.0], [2.0, 1.0], [1.0, 2.0]])  # the sum of the bits is the same
+    first, inverse = distinct_rows(rows)
+    assert torch.equal(rows[first][inverse], rows)

@@ -1,0 +1,257 @@
+"""--shots K: which training parts, the same in every pass, and what is recorded of them."""
+
+import json
+import random
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import m3dm_runner
+import main
+from common.errors import InputError
+from dataset import TrainDataset, few_shots, get_data_loader
+from scoring.evaluation import read
+from tests.fakes import FakeExtractor
+from tests.make_data import add_part, make_category, picture
+from tests.runs.test_cli import parse, usage_error
+from tests.runs.test_end_to_end import TINY, copy_category, flags  # noqa: F401 (flags is a fixture)
+
+NAMES = st.text("ab-_ C", min_size=1, max_size=6)
+
+
+@given(st.integers(1, 60), st.integers(0, 2**32 - 1), NAMES, st.data())
+def test_exactly_k_sorted_and_nested(count, seed, name, data):
+    shots = data.draw(st.integers(1, count))
+    chosen = few_shots(count, shots, seed, name)
+    assert chosen == sorted(set(chosen)) and len(chosen) == shots and set(chosen) <= set(range(count))
+    assert set(chosen) <= set(few_shots(count, min(shots + 1, count), seed, name))
+    assert chosen == few_shots(count, shots, seed, name.swapcase().replace("-", " "))
+
+
+def test_pinned():
+    """A change of the draw would change published few-shot runs."""
+    assert few_shots(244, 5, 0, "bagel") == [10, 68, 72, 179, 223]
+
+
+def test_seed_and_category_choose():
+    draws = {tuple(few_shots(244, 5, seed, name)) for seed in range(20) for name in ("bagel", "carrot")}
+    assert len(draws) == 40
+
+
+def test_every_part_is_as_likely():
+    counts = np.bincount([i for seed in range(2000) for i in few_shots(10, 3, seed, "bagel")], minlength=10)
+    assert counts.min() > 500 and counts.max() < 700  # 600 expected, standard deviation 20
+
+
+def test_global_generators_keep_their_place():
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)
+    wanted = random.random(), np.random.rand(), torch.rand(1)
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)
+    few_shots(100, 7, 3, "bagel")
+    assert (random.random(), np.random.rand(), torch.rand(1)) == wanted
+
+
+def parts(root, count):
+    for i in range(count):
+        add_part(root, "train/good", f"{i:03d}")
+    return root
+
+
+def test_dataset_and_loader_give_the_chosen_parts(tmp_path):
+    data = TrainDataset("toy", 56, parts(tmp_path, 8), shots=3, seed=5)
+    wanted = [f"toy/train/good/rgb/{i:03d}.png" for i in few_shots(8, 3, 5, "toy")]
+    assert [data.describe(i)[0] for i in range(len(data))] == wanted and len(TrainDataset("toy", 56, tmp_path)) == 8
+    args = parse("--shots", "3", "--seed", "5", "--dataset_path", str(tmp_path), "--num_workers", "0")
+    loader = get_data_loader("train", "toy", 56, args)
+    assert loader.dataset.files == data.files and len(list(loader)) == 3
+
+
+def test_max_sample_is_no_bound_of_the_shots(tmp_path, monkeypatch):
+    args = parse("--shots", "6", "--dataset_path", str(parts(tmp_path, 8)), "--device", "cpu", "--num_workers", "0")
+    args.max_sample = 2  # in place of 400, which would need as many files
+    monkeypatch.setitem(m3dm_runner.METHODS, "DINO+Point_MAE", Recorder)
+    runner = m3dm_runner.M3DM(args, FakeExtractor())
+    runner.fit("toy")
+    assert [len(seen) for seen in runner.method.passes.values()] == [6, 6]
+
+
+class Recorder:
+    """A method that only notes the pictures it is shown, by pass."""
+
+    needs_late_fusion_pass, keeps_patches = True, False
+
+    def __init__(self, *_, **__):
+        self.passes = {"bank": [], "late fusion": []}
+
+    def extract(self, sample):
+        return sample[0][0]
+
+    def add_patches(self, patches):
+        self.passes["bank"].append(patches)
+
+    def add_sample_to_late_fusion_mem_bank(self, sample):
+        self.passes["late fusion"].append(sample[0][0])
+
+    def run_coreset(self):
+        pass
+
+    def run_late_fusion(self, *_):
+        pass
+
+    def reserve(self, parts):
+        self.expected = parts
+
+
+@pytest.mark.parametrize(
+    "given, wanted",
+    [
+        (["--shots", "3", "--seed", "5"], few_shots(8, 3, 5, "toy")),
+        (["--max_sample", "3"], [0, 1, 2, 3]),
+        (["--max_sample", "3", "--fix", "max_sample"], [0, 1, 2]),
+        (["--shots", "8"], list(range(8))),
+        ([], list(range(8))),
+    ],
+)
+def test_both_passes_see_the_same_parts(tmp_path, monkeypatch, given, wanted):
+    for i in range(8):
+        add_part(tmp_path, "train/good", f"{i:03d}", picture(seed=i))
+    monkeypatch.setitem(m3dm_runner.METHODS, "DINO+Point_MAE", Recorder)
+    runner = m3dm_runner.M3DM(
+        parse("--dataset_path", str(tmp_path), "--device", "cpu", "--num_workers", "0", *given), FakeExtractor()
+    )
+    runner.fit("toy")
+    data = TrainDataset("toy", 224, tmp_path)
+    for seen in runner.method.passes.values():
+        assert len(seen) == len(wanted) and all(torch.equal(rgb, data[i][0][0]) for rgb, i in zip(seen, wanted))
+    assert runner.training_paths == [f"toy/train/good/rgb/{i:03d}.png" for i in wanted]
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        ["--fix", "late_fusion"],
+        ["--fix", "all"],
+        ["--scoring_reference", "train"],
+        ["--scoring", "calibrated"],
+        ["--scoring", "all"],
+    ],
+)
+def test_one_part_cannot_be_measured_without_itself(capsys, extra):
+    assert "--shots 1" in usage_error(capsys, "--method_name", "DINO+Point_MAE", "--shots", "1", *extra)
+    assert parse("--shots", "2", *extra).shots == 2
+    assert parse("--shots", "1", "--fix", "late_fusion", method="DINO").shots == 1
+    assert "--asy_memory_bank 1" in usage_error(
+        capsys, "--method_name", "DINO+Point_MAE", "--asy_memory_bank", "1", *extra
+    )
+
+
+def test_one_bank_needs_two_parts_for_calibrated(capsys):
+    assert "--shots 1: a single training part" in usage_error(
+        capsys, "--method_name", "DINO", "--shots", "1", "--scoring", "calibrated"
+    )
+
+
+def test_a_folder_with_one_training_part_is_refused_before_work(tmp_path, capsys):
+    add_part(parts(tmp_path / "data", 1), "test/good", "000")
+    words = [
+        "--method_name",
+        "DINO",
+        "--dataset_type",
+        "folder",
+        "--dataset_path",
+        str(tmp_path / "data"),
+        "--output_dir",
+        str(tmp_path / "out"),
+        "--scoring",
+        "calibrated",
+        "--no_check",
+    ]
+    assert main.main(words) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and len(err.splitlines()) == 1 and "--scoring calibrated" in err and "at least two" in err
+
+
+def test_more_shots_than_parts(tmp_path):
+    parts(tmp_path, 3)
+    assert len(TrainDataset("toy", 56, tmp_path, shots=3)) == 3
+    with pytest.raises(InputError) as info:
+        TrainDataset("toy", 56, tmp_path, shots=4)
+    assert all(word in str(info.value) for word in (str(tmp_path / "toy"), "3 training parts", "--shots 4"))
+
+
+def test_refused_before_work(tmp_path, capsys):
+    make_category(tmp_path / "data")
+    code = main.main(
+        [
+            "--method_name",
+            "Point_MAE",
+            "--dataset_type",
+            "folder",
+            "--dataset_path",
+            str(tmp_path / "data"),
+            "--output_dir",
+            str(tmp_path / "out"),
+            "--shots",
+            "3",
+        ]
+    )
+    out, err = capsys.readouterr()
+    assert (
+        code == 2
+        and out == ""
+        and len(err.splitlines()) == 1
+        and "--shots 3" in err
+        and list((tmp_path / "out").iterdir()) == []
+    )
+
+
+def test_not_with_max_sample(capsys):
+    assert "--max_sample 7" in usage_error(capsys, "--method_name", "DINO", "--shots", "5", "--max_sample", "7")
+    assert parse("--shots", "500").max_sample == 400  # no bound then
+
+
+def test_run(flags, dataset_path, tmp_path, capsys):  # noqa: F811
+    """Two of four parts in both passes; a category with fewer is left out; odd spellings; paths in run.json and in
+    the saved maps."""
+    data, common = (
+        tmp_path / "data",
+        [*flags, *TINY, "--method_name", "DINO+Point_MAE", "--f_coreset", "0.03", "--fix", "coreset_sizes"],
+    )
+    copy_category(dataset_path, data / "Cookie-A", train=4)
+    copy_category(dataset_path, data / "few", train=1)
+    code = main.main(
+        [
+            *common,
+            "--dataset_type",
+            "folder",
+            "--dataset_path",
+            str(data),
+            "--shots",
+            "2",
+            "--seed",
+            "3",
+            "--category",
+            "cookie_a",
+            "COOKIE A",
+            "few",
+            "--save_maps",
+            str(tmp_path / "maps"),
+            "--save_train_maps",
+        ]
+    )
+    out, err = capsys.readouterr()
+    assert code == 1 and "few is left out" in err and "--shots 2" in err
+    assert out.count("Cookie-A: DINO") == 1 and "Cookie-A |" in out
+    run = json.loads((tmp_path / "results" / "run.json").read_text())
+    wanted = [f"Cookie-A/train/good/rgb/{i:03d}.png" for i in few_shots(4, 2, 3, "cookie a")]
+    entry = run["categories"]["Cookie-A"]
+    assert entry["shots"] == wanted and entry["training_parts"] == 2 and set(run["categories"]) == {"Cookie-A"}
+    saved = read(tmp_path / "maps" / "Cookie-A.npz")
+    assert (
+        saved.meta["training_paths"] == wanted
+        and saved.training.path == tuple(wanted)
+        and len(saved.training.decision_map) == 2
+    )

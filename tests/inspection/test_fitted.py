@@ -1,0 +1,100 @@
+"""A fitted method as arrays and JSON: large banks with their bounds, late fusion, what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from common.errors import InputError
+from feature_extractors.memory_bank import MemoryBank
+from feature_extractors.multiple_features import METHODS
+from feature_extractors.nearest_rows import FEWEST_BOUNDED
+from feature_extractors.settings import Fixes
+from inspection.fitted import restored_method, state_of
+from tests.fakes import FakeExtractor
+
+WIDTHS = {"rgb": 70, "xyz": 80, "fusion": 90}
+EVAL = Fixes(eval_mode=True)
+
+
+def part(seed, scale=1.0):
+    generator = torch.Generator().manual_seed(seed)
+    sizes = {"rgb": 784, "xyz": 3136, "fusion": 3136}
+    return {name: scale * torch.randn(sizes[name], width, generator=generator) for name, width in WIDTHS.items()}
+
+
+def fitted(name="DINO+Point_MAE", fixes=EVAL, scale=1.0, **settings):
+    method = METHODS[name](FakeExtractor(**WIDTHS), fixes, random_state=0, f_coreset=0.02, **settings)
+    for seed in range(3):
+        method.add_sample_to_mem_bank(part(seed, scale), "toy")
+    method.run_coreset()
+    if method.needs_late_fusion_pass:
+        for seed in range(3):
+            method.add_sample_to_late_fusion_mem_bank(part(seed, scale))
+        method.run_late_fusion()
+    return method
+
+
+def through_files(method, name, precision="full"):
+    arrays, facts = state_of(method, name, precision)
+    for array in arrays.values():
+        array.setflags(write=False)  # as those of a mapped file
+    return restored_method(arrays, json.loads(json.dumps(facts)), FakeExtractor(**WIDTHS)), arrays
+
+
+def same(one, other):
+    judged = [method.judge(part(9)) for method in (one, other)]
+    assert judged[0].score == judged[1].score and np.array_equal(judged[0].map, judged[1].map)
+    assert one.weights == other.weights
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_same_method_comes_back(name):
+    method = fitted(name)
+    same(method, through_files(method, name)[0])
+
+
+def test_a_large_bank_keeps_its_bound():
+    method = fitted()
+    rows = torch.randn(FEWEST_BOUNDED + 100, WIDTHS["xyz"], generator=torch.Generator().manual_seed(5))
+    zeros = torch.zeros(len(rows), dtype=torch.long)
+    method.banks["xyz"] = MemoryBank.of_rows(rows, zeros, zeros, 0.1, 1.3, 0.0, 1000.0)
+    again, arrays = through_files(method, "DINO+Point_MAE")
+    kept, made = again.banks["xyz"].search.bound, method.banks["xyz"].search.bound
+    assert kept is not None and torch.equal(kept.z, made.z) and kept.largest_norm == made.largest_norm
+    assert again.banks["rgb"].search.bound is None and arrays["bank.xyz.bound.z"].shape == (len(rows), 65)
+    same(method, again)
+
+
+def test_half_precision_is_half_as_large_and_near():
+    method = fitted()
+    half, arrays = through_files(method, "DINO+Point_MAE", "half")
+    assert arrays["bank.rgb.rows"].dtype == np.float16 and "bank.rgb.norms" not in arrays
+    assert half.judge(part(9)).score == pytest.approx(method.judge(part(9)).score, rel=1e-2)
+    with pytest.raises(InputError, match="beyond half precision"):
+        state_of(fitted("Point_MAE", scale=1e6), "Point_MAE", "half")
+
+
+def test_places_of_rows_lead_back_to_the_patches():
+    method = fitted("Point_MAE")
+    bank = method.banks["xyz"]
+    for row, number, place in zip(bank.rows[:50], bank.part[:50], bank.place[:50]):
+        assert torch.equal(row, (part(int(number))["xyz"][int(place)] - bank.mean) / bank.std)
+    judged, nearest = method.judge_with_nearest(part(1))
+    known = {int(p): i for i, (p, of) in enumerate(zip(bank.place, bank.part)) if int(of) == 1}
+    place, row = next(iter(known.items()))
+    assert nearest["xyz"][place] == row and judged.score == method.judge(part(1)).score
+
+
+def test_the_appended_row_has_no_place():
+    bank = fitted("DINO+Point_MAE+Fusion").banks["xyz"]
+    assert bank.part[-1] == bank.place[-1] == -1 and len(bank.place) == len(bank.rows)
+
+
+def test_train_mode_and_other_networks_are_refused():
+    with pytest.raises(InputError, match="train mode"):
+        state_of(fitted("Point_MAE", Fixes()), "Point_MAE")
+    arrays, facts = state_of(fitted("Point_MAE"), "Point_MAE")
+    with pytest.raises(InputError, match="80 columns, the networks give 81"):
+        restored_method(arrays, facts, FakeExtractor(**{**WIDTHS, "xyz": 81}))

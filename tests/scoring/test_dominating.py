@@ -1,0 +1,60 @@
+"""One part that rules the scale of what is normalised over the test set is named, and no other."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scoring.dominating import dominating_part
+from scoring_addon import SampleMaps, Scored, calibrate, modulate_all
+
+
+def scored_of(maps, name="disagreement"):
+    return {"baseline": Scored(np.zeros(len(maps)), list(maps)), name: Scored(np.zeros(len(maps)), list(maps))}
+
+
+def maps_of(count, seed=0):
+    return list(np.random.default_rng(seed).uniform(1, 2, (count, 40, 40)))
+
+
+NAMES = [f"part{i}" for i in range(9)]
+
+
+@pytest.mark.parametrize("factor", [50, -50])
+def test_a_part_far_off_is_named(factor):
+    maps = maps_of(6)
+    maps[4] = maps[4] + factor
+    text = dominating_part(NAMES[:6], scored_of(maps))
+    assert text.startswith("part4: ") and "S_base (" in text and "Q95 (" in text and "--scoring_reference train" in text
+
+
+def test_what_it_says_is_what_happens():
+    """The other parts' normalised statistics, as the add-on computes them, lie within the share that is told."""
+    rng = np.random.default_rng(1)
+    samples = [SampleMaps(*rng.random((2, 40, 40)), None) for _ in range(6)]
+    decisions = maps_of(6)
+    decisions[2] = decisions[2] * 40
+    maps, stats = modulate_all(decisions, samples)
+    text = dominating_part(NAMES[:6], scored_of(maps))
+    others = np.delete(calibrate(stats).base_n, 2)
+    assert text.startswith("part2: ") and f"S_base ({np.ptp(others):.0%})" in text
+
+
+@pytest.mark.parametrize("name", ["baseline", "pixel_max", "disagreement_base"])
+def test_scorings_that_do_not_normalise(name):
+    maps = maps_of(6)
+    maps[4] = maps[4] + 50
+    assert dominating_part(NAMES[:6], scored_of(maps, name)) is None
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(4, 9), st.integers(0, 10**6), st.floats(0.1, 1000))
+def test_evenly_spread_parts_are_not_named(count, seed, scale):
+    order = np.random.default_rng(seed).permutation(count)
+    maps = [scale * (m * 0.01 + place) for m, place in zip(maps_of(count, seed), order)]
+    assert dominating_part(NAMES[:count], scored_of(maps)) is None
+
+
+def test_few_or_equal_parts():
+    assert dominating_part(NAMES[:3], scored_of([m * 10 ** (3 * i) for i, m in enumerate(maps_of(3))])) is None
+    assert dominating_part(NAMES[:5], scored_of([np.ones((40, 40))] * 5)) is None

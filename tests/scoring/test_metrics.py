@@ -1,0 +1,191 @@
+"""AU-PRO against a version that walks through every threshold and region; the other metrics against obvious ones."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.ndimage import label
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from common.errors import InputError
+from scoring.au_pro import area_up_to, calculate_au_pro
+from scoring.metrics import average_precision, compute_metrics, f1_max, roc_auc
+
+
+def slow_au_pro(gts, maps, limit, thresholds):
+    normal = np.sort(np.concatenate([m[g == 0] for g, m in zip(gts, maps)]))
+    x, y = [], []
+    for position in reversed([int(p) for p in np.linspace(0, len(normal) - 1, thresholds)]):
+        x.append(1 - (position + 1) / len(normal))
+        y.append(slow_pro(gts, maps, normal[position]))
+    return slow_area(x + [1.0], y + [1.0], limit)
+
+
+def slow_exact_au_pro(gts, maps, limit):
+    normal = np.concatenate([m[g == 0] for g, m in zip(gts, maps)])
+    thresholds = sorted(set(normal.tolist()), reverse=True)
+    x, y = [(normal > t).mean() for t in thresholds], [slow_pro(gts, maps, t) for t in thresholds]
+    return slow_area(x + [1.0], y + [1.0], limit)
+
+
+def slow_pro(gts, maps, threshold):
+    shares = []
+    for g, m in zip(gts, maps):
+        regions, count = label(g, np.ones((3, 3)))
+        shares += [(m[regions == i] > threshold).mean() for i in range(1, count + 1)]
+    return np.mean(shares)
+
+
+def slow_area(x, y, limit):
+    area = 0.0
+    for (x0, y0), (x1, y1) in zip(zip(x, y), zip(x[1:], y[1:])):
+        if x0 >= limit:
+            break
+        if x1 > limit:
+            x1, y1 = limit, y0 + (y1 - y0) * (limit - x0) / (x1 - x0)
+        area += (x1 - x0) * (y0 + y1) / 2
+    return area / limit
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.05, 0.3, 1.0]), st.sampled_from([10, 100]), st.booleans())
+def test_au_pro_equals_the_slow_version(seed, limit, thresholds, levels):
+    rng = np.random.default_rng(seed)
+    gts = (rng.random((3, 16, 16)) > 0.8).astype(np.uint8)
+    maps = rng.random((3, 16, 16)) + 0.5 * gts
+    maps = np.round(maps * 8) / 8 if levels else maps
+    assert calculate_au_pro(gts, maps, limit, thresholds)[0] == pytest.approx(
+        slow_au_pro(gts, maps, limit, thresholds), abs=1e-9
+    )
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([None, 4, 64]))
+def test_exact_au_pro_equals_the_slow_version(seed, levels):
+    rng = np.random.default_rng(seed)
+    gts = (rng.random((3, 8, 8)) > 0.85).astype(np.uint8)
+    gts[0, 0, 0] = 1
+    maps = (rng.random((3, 8, 8)) + 0.5 * gts).astype(np.float32)
+    maps = np.round(maps * levels) / levels if levels else maps
+    for limit in (0.01, 0.05, 0.3):
+        area, (fprs, pros) = calculate_au_pro(gts, maps, limit, "exact")
+        assert area == pytest.approx(slow_exact_au_pro(gts, maps, limit), abs=1e-9)
+        assert area_up_to(fprs, pros, limit) / limit == area
+
+
+def test_au_pro_of_perfect_and_useless_maps():
+    gts = np.zeros((2, 40, 40), np.uint8)
+    gts[0, 10:20, 10:20] = 1
+    assert calculate_au_pro(gts, gts + np.random.default_rng(0).random(gts.shape) * 0.1)[0] == pytest.approx(
+        1, abs=1e-3
+    )
+    assert calculate_au_pro(gts, -1.0 * gts)[0] == pytest.approx(0, abs=1e-9)
+
+
+def test_diagonal_pixels_are_one_region():
+    gt = np.eye(8, dtype=np.uint8)[None]
+    score = np.zeros((1, 8, 8))
+    score[0, 0, 0] = 1
+    pros = calculate_au_pro(gt, score)[1][1]
+    assert pros[0] == pytest.approx(1 / 8)
+
+
+def test_undefined_metrics_are_none():
+    zeros, noise = np.zeros((2, 8, 8), np.uint8), np.random.default_rng(0).random((2, 8, 8))
+    assert [*compute_metrics([0, 0], [0.1, 0.2], zeros.ravel(), noise.ravel(), zeros, noise)] == [None, None, None]
+    ones = np.ones_like(zeros)
+    assert calculate_au_pro(ones, noise)[0] is None
+    half = zeros.copy()
+    half[:, :4] = 1
+    image, pixel, au_pro = compute_metrics([1, 1], [0.1, 0.2], half.ravel(), noise.ravel(), half, noise)
+    assert image is None and pixel is not None and au_pro is not None
+
+
+def test_roc_auc_is_scikit_learns():
+    rng = np.random.default_rng(0)
+    labels, scores = rng.integers(0, 2, 50), rng.random(50)
+    assert roc_auc(labels, scores) == roc_auc_score(labels, scores)
+    assert roc_auc(2 * labels - 1, scores) == roc_auc(labels, scores)  # the larger of any two labels counts as 1
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([np.float32, np.float64, np.uint8]), st.sampled_from([2, 10, 255]))
+def test_roc_auc_with_ties_is_scikit_learns(seed, dtype, levels):
+    rng = np.random.default_rng(seed)
+    labels = (rng.random(500) > 0.9).astype(np.uint8)
+    labels[:2] = 0, 1
+    scores = (rng.integers(0, levels, 500) + (0 if dtype == np.uint8 else 0.1)).astype(dtype)
+    assert roc_auc(labels, scores) == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
+
+
+def test_roc_auc_of_scores_that_are_no_numbers_is_refused():
+    with pytest.raises(ValueError, match="NaN"):
+        roc_auc([0, 1, 1], [0.1, np.nan, 0.3])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_map_that_holds_no_numbers_is_refused_with_the_parts_name(value):
+    rng = np.random.default_rng(0)
+    gts, maps = rng.random((3, 8, 8)) > 0.7, rng.random((3, 8, 8))
+    maps[1, 2, 3] = value
+    named = ["a", "toy/test/hole/rgb/001.png", "c"]
+    for names, word in ((named, "toy/test/hole/rgb/001.png: 1 of 64"), (None, "part 1: ")):
+        with pytest.raises(InputError, match=word):
+            calculate_au_pro(gts, maps, names=names)
+    with pytest.raises(InputError, match="hole/rgb/001.png"):
+        compute_metrics([0, 1, 1], [0.1, 0.2, 0.3], gts.ravel(), maps.ravel(), gts, maps, named)
+    with pytest.raises(InputError, match="^b: "):
+        compute_metrics([0, 1, 1], [0.1, value, 0.3], gts.ravel(), maps.ravel(), gts, maps, ["a", "b", "c"])
+
+
+def test_pixel_metrics_without_masks_are_undefined():
+    found = compute_metrics([0, 1, 1], [0.1, 0.2, 0.3], None, None, None, None)
+    assert tuple(found) == (1.0, None, None)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.sampled_from([100, "exact", 3]), st.floats(0.001, 1))
+def test_au_pro_never_exceeds_one(seed, regions, thresholds, limit):
+    rng = np.random.default_rng(seed)
+    gt = np.zeros((20, 100), bool)
+    gt[::2, ::3] = rng.random((10, 34)) < regions / 40
+    gt[0, 0], gt[1, 1] = True, False
+    value, (_, pros) = calculate_au_pro([gt], [gt + rng.random(gt.shape) * 0.5], limit, thresholds)
+    assert 0.99 < value <= 1 and pros.max() <= 1
+
+
+def slow_precision_recall(labels, scores, threshold):
+    said, hits = (scores >= threshold).sum(), ((scores >= threshold) & (labels == 1)).sum()
+    return hits / said, hits / labels.sum()
+
+
+def slow_f1(labels, scores, threshold):
+    precision, recall = slow_precision_recall(labels, scores, threshold)
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0, 6]))
+def test_average_precision_and_f1_max_equal_the_slow_versions(seed, levels):
+    rng = np.random.default_rng(seed)
+    labels, scores = rng.integers(0, 2, 40), rng.random(40)
+    labels[:2] = 0, 1
+    scores = np.round(scores * levels) / levels if levels else scores
+    thresholds = sorted(set(scores.tolist()), reverse=True)
+    area, before = 0.0, 0.0
+    for precision, recall in (slow_precision_recall(labels, scores, t) for t in thresholds):
+        area, before = area + (recall - before) * precision, recall
+    assert average_precision(labels, scores) == pytest.approx(area, abs=1e-9)
+    assert average_precision(labels, scores) == average_precision_score(labels, scores)
+    value, threshold = f1_max(labels, scores)
+    assert value == pytest.approx(max(slow_f1(labels, scores, t) for t in thresholds), abs=1e-9)
+    assert threshold in thresholds and slow_f1(labels, scores, threshold) == pytest.approx(value, abs=1e-9)
+
+
+@pytest.mark.parametrize("labels", [[0, 0], [1, 1]])
+def test_average_precision_and_f1_max_of_one_class_are_none(labels):
+    assert average_precision(labels, [0.1, 0.2]) is None and f1_max(labels, [0.1, 0.2]) is None
+
+
+def test_area_up_to_interpolates_the_last_point():
+    assert area_up_to(np.array([0.0, 1.0]), np.array([0.0, 1.0]), 0.5) == pytest.approx(0.125)

@@ -1,0 +1,194 @@
+"""DeLong's test against its definition, and resampled metrics against those of explicitly duplicated images."""
+
+import numpy as np
+import pytest
+from scipy.ndimage import label
+from scipy.stats import norm
+from sklearn.metrics import roc_auc_score
+
+from scoring.metrics import compute_metrics
+from scoring.significance import METRICS, PixelCounts, bootstrap_intervals, delong_test, image_rocauc, resample_weights
+from scoring_addon import Scored
+from tests.scoring.test_metrics import slow_area
+
+# ---------------------------------------------------------------- DeLong
+
+
+def slow_delong(labels, a, b):
+    ones, zeros = np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)
+    v10, v01, aucs = [], [], []
+    for scores in (a, b):
+        wins = np.array(
+            [[1.0 if scores[i] > scores[j] else 0.5 if scores[i] == scores[j] else 0.0 for j in zeros] for i in ones]
+        )
+        v10.append(wins.mean(axis=1))
+        v01.append(wins.mean(axis=0))
+        aucs.append(wins.mean())
+    covariance = np.cov(v10) / len(ones) + np.cov(v01) / len(zeros)
+    error = np.sqrt(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+    return aucs[0] - aucs[1], error, 2 * norm.sf(abs(aucs[0] - aucs[1]) / error)
+
+
+@pytest.mark.parametrize("levels", [0, 5])
+@pytest.mark.parametrize("seed", range(5))
+def test_delong_equals_the_slow_version(seed, levels):
+    rng = np.random.default_rng(seed)
+    labels = np.arange(30) % 3 == 0
+    a = rng.normal(size=30) + labels
+    b = a + rng.normal(size=30)
+    a, b = (np.round(s * levels) / levels if levels else s for s in (a, b))
+    result = delong_test(labels, a, b)
+    assert result == pytest.approx(slow_delong(labels, a, b), abs=1e-9)
+    assert result[0] == pytest.approx(roc_auc_score(labels, a) - roc_auc_score(labels, b), abs=1e-9)
+
+
+def test_delong_of_identical_and_of_reversed_scores():
+    rng = np.random.default_rng(0)
+    labels, scores = np.arange(40) % 2, rng.normal(size=40)
+    assert delong_test(labels, scores, scores) == (0.0, 0.0, 1.0)
+    assert delong_test(labels, scores, np.exp(scores)) == (0.0, 0.0, 1.0)
+    assert delong_test(labels, labels, -labels) == (1.0, 0.0, 0.0)
+    a, b = delong_test(labels, scores, scores + labels), delong_test(labels, scores + labels, scores)
+    assert a[0] == -b[0] < 0 and a[1:] == b[1:] and a[2] < 0.05
+
+
+@pytest.mark.parametrize("labels", [[0, 0, 0], [1, 1, 1], [0, 0, 1]])
+def test_delong_without_two_samples_of_each_class_is_none(labels):
+    assert delong_test(labels, [1.0, 2.0, 3.0], [3.0, 2.0, 1.0]) is None
+
+
+def test_delong_p_values_are_uniform_where_nothing_differs():
+    rng = np.random.default_rng(0)
+    labels, p_values = np.arange(100) % 2, []
+    for _ in range(1000):
+        common = rng.normal(size=100) + labels
+        p_values.append(delong_test(labels, common + rng.normal(size=100), common + rng.normal(size=100))[2])
+    for level in (0.05, 0.25, 0.5, 0.75):
+        assert np.mean(np.array(p_values) < level) == pytest.approx(level, abs=0.04)
+
+
+# ---------------------------------------------------------------- bootstrap
+
+
+def category(seed=0, levels=0, size=16):
+    """(labels, masks, {scoring: Scored}): 6 good and 5 defective images, three scorings of two lists of maps."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(11) % 2 == 1
+    gts = ((rng.random((11, size, size)) > 0.85) & labels[:, None, None]).astype(np.uint8)
+    gts[1] = 0
+    gts[1, 2:8, 2:8] = 1
+
+    def maps(gain):
+        m = rng.random(gts.shape) + gain * gts
+        return list(np.round(m * levels) / levels if levels else m)
+
+    first, second = maps(0.3), maps(0.5)
+    scores = [rng.random(11) + gain * labels for gain in (0.1, 0.2, 0.2)]
+    return (
+        labels,
+        gts,
+        {"baseline": Scored(scores[0], first), "other": Scored(scores[1], first), "best": Scored(scores[2], second)},
+    )
+
+
+def slow_fixed_au_pro(gts, maps, order, limit=0.3, thresholds=100):
+    """AU-PRO of the images ``order`` (with repeats) at the thresholds of the full set.
+
+    Defect-free pixels that equal a threshold: the share of them that counts as above is the full set's.
+    """
+    normal = np.sort(np.concatenate([m[g == 0] for g, m in zip(gts, maps)]))
+    drawn = np.concatenate([maps[i][gts[i] == 0] for i in order])
+    x, y = [], []
+    for position in reversed([int(p) for p in np.linspace(0, len(normal) - 1, thresholds)]):
+        equal = np.flatnonzero(normal == normal[position])
+        behind = np.mean(equal > position)
+        x.append((np.sum(drawn > normal[position]) + behind * np.sum(drawn == normal[position])) / len(drawn))
+        shares = []
+        for i in order:
+            regions, count = label(gts[i], np.ones((3, 3)))
+            shares += [(maps[i][regions == k] > normal[position]).mean() for k in range(1, count + 1)]
+        y.append(np.mean(shares))
+    return slow_area(x + [1.0], y + [1.0], limit)
+
+
+def metrics_of(labels, gts, scored, order):
+    image_preds, maps = scored
+    pixels, masks = [maps[i] for i in order], [gts[i] for i in order]
+    return compute_metrics(labels[order], image_preds[order], np.ravel(masks), np.ravel(pixels), masks, pixels)
+
+
+@pytest.mark.parametrize("levels", [0, 8])
+@pytest.mark.parametrize("seed", range(3))
+def test_unit_weights_give_the_metrics(seed, levels):
+    labels, gts, scored = category(seed, levels)
+    intervals = bootstrap_intervals(labels, gts, scored, resamples=5)
+    for name, own in scored.items():
+        found = [intervals[name][metric]["value"] for metric in METRICS]
+        assert found == pytest.approx([*metrics_of(labels, gts, own, np.arange(len(labels)))], abs=1e-9)
+
+
+@pytest.mark.parametrize("levels", [0, 8])
+@pytest.mark.parametrize("seed", range(3))
+def test_resamples_equal_the_duplicated_images(seed, levels):
+    labels, gts, scored = category(seed, levels)
+    weights = resample_weights(labels, 3, seed)
+    own = scored["best"]
+    counts = PixelCounts(gts, own.predictions)
+    found = image_rocauc(labels, own.image_preds, weights), counts.rocauc(weights), counts.au_pro(weights)
+    for w, image, pixel, au_pro in zip(weights, *found):
+        order = np.repeat(np.arange(len(labels)), w.astype(int))
+        expected = metrics_of(labels, gts, own, order)
+        assert (image, pixel) == pytest.approx((expected.image_rocauc, expected.pixel_rocauc), abs=1e-9)
+        assert au_pro == pytest.approx(slow_fixed_au_pro(gts, own.predictions, order), abs=1e-9)
+
+
+def test_resamples_keep_the_number_of_good_and_defective_images():
+    labels = np.arange(11) % 3 == 0
+    weights = resample_weights(labels, 200, 0)
+    assert (weights[:, labels].sum(axis=1) == labels.sum()).all() and (
+        weights[:, ~labels].sum(axis=1) == (~labels).sum()
+    ).all()
+    assert weights.mean(axis=0) == pytest.approx(1, abs=0.3) and len(np.unique(weights, axis=0)) > 150
+
+
+def test_intervals_contain_the_value_and_depend_on_the_seed_alone():
+    labels, gts, scored = category()
+    intervals = bootstrap_intervals(labels, gts, scored, resamples=200, seed=3)
+    assert intervals == bootstrap_intervals(labels, gts, scored, resamples=200, seed=3)
+    assert intervals != bootstrap_intervals(labels, gts, scored, resamples=200, seed=4)
+    assert list(intervals) == list(scored)
+    for own in intervals.values():
+        for metric in METRICS:
+            for interval in (own[metric], own["difference"][metric]):
+                assert interval["low"] - 1e-12 <= interval["value"] <= interval["high"] + 1e-12
+        assert own["image_rocauc"]["low"] < own["image_rocauc"]["high"]
+
+
+def test_differences_to_the_baseline():
+    labels, gts, scored = category()
+    intervals = bootstrap_intervals(labels, gts, scored, resamples=50)
+    zero = {"value": 0.0, "low": 0.0, "high": 0.0}
+    assert intervals["baseline"]["difference"] == dict.fromkeys(METRICS, zero)
+    assert intervals["other"]["difference"]["pixel_rocauc"] == intervals["other"]["difference"]["au_pro"] == zero
+    best, base = intervals["best"], intervals["baseline"]
+    for metric in METRICS:
+        assert best["difference"][metric]["value"] == best[metric]["value"] - base[metric]["value"]
+    spread = best["difference"]["pixel_rocauc"]
+    assert 0 < spread["low"] < spread["high"]
+
+
+def test_undefined_metrics_are_none():
+    labels, gts, scored = category()
+    good = bootstrap_intervals(np.zeros(11), np.zeros_like(gts), scored, resamples=5)["best"]
+    assert good == {**dict.fromkeys(METRICS), "difference": dict.fromkeys(METRICS)}
+    full = bootstrap_intervals(np.ones(11), np.ones_like(gts), scored, resamples=5)["best"]
+    assert full == good
+    defective = bootstrap_intervals(np.ones(11), gts, scored, resamples=5)["best"]
+    assert defective["image_rocauc"] is None and defective["pixel_rocauc"] and defective["au_pro"]
+
+
+def test_resamples_without_a_defective_pixel_are_left_out():
+    labels, gts, scored = category()
+    gts[np.arange(11) != 1] = 0  # one image with a mask among five defective ones
+    interval = bootstrap_intervals(labels, gts, scored, resamples=50)["best"]["au_pro"]
+    assert 0 < interval["low"] <= interval["high"] < 1

@@ -1,0 +1,165 @@
+"""Files of patch pairs: both formats and precisions, damage, widths, the two orders of RGB patches."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common.errors import InputError
+from tests.make_pairs import RGB, XYZ, make_part, write_parts
+from uff_training.patch_pairs import (
+    find_pair_files,
+    load_pairs,
+    pair_order,
+    patch_of_row,
+    read_patch_pair,
+    reorder,
+    save_patch_pair,
+)
+
+
+def refused(call, *parts):
+    """The one line that ``call`` is refused with; it has to hold ``parts``."""
+    with pytest.raises(InputError) as caught:
+        call()
+    line = str(caught.value)
+    assert "\n" not in line and all(str(part) in line for part in parts), line
+    return line
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+@pytest.mark.parametrize("half", [False, True])
+def test_what_is_written_is_read(tmp_path, suffix, half):
+    part = make_part(0)
+    part[0, 0], part[1, 1], part[2, 2] = 1e-12, -1e-12, 3.5e-8
+    save_patch_pair(tmp_path / f"a{suffix}", part, half, XYZ)
+    stored = read_patch_pair(tmp_path / f"a{suffix}")
+    assert stored.patches.dtype == (torch.float16 if half else torch.float32)
+    assert stored.xyz_dim == (XYZ if suffix == ".safetensors" else None)
+    assert torch.equal(stored.patches == 0, part == 0)
+    assert torch.equal(stored.patches.sign(), part.sign().to(stored.patches.dtype))
+    assert (stored.patches.float() - part).abs().max() <= (part.abs().max() * 2**-11 if half else 0)
+    if suffix == ".pt":  # the release reads a bare tensor
+        assert torch.equal(torch.load(tmp_path / "a.pt", weights_only=True), stored.patches)
+    assert [p.name for p in tmp_path.iterdir()] == [f"a{suffix}"]
+
+
+def test_what_is_not_written(tmp_path):
+    part = make_part(0)
+    refused(lambda: save_patch_pair(tmp_path / "a.npy", part, False, XYZ), "a.npy", ".safetensors")
+    refused(lambda: save_patch_pair(tmp_path / "a.pt", part, False, 80), "a.pt", "80")
+    part[3, 3] = 1e5
+    save_patch_pair(tmp_path / "b.pt", part, False, XYZ)
+    refused(lambda: save_patch_pair(tmp_path / "a.pt", part, True, XYZ), "half precision")
+    part[3, 3] = np.nan
+    refused(lambda: save_patch_pair(tmp_path / "a.pt", part, False, XYZ), "NaN")
+    assert [p.name for p in tmp_path.iterdir()] == ["b.pt"]
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_damage_is_noticed(tmp_path, suffix):
+    write_parts(tmp_path, 1, suffix)
+    path = tmp_path / f"toy0{suffix}"
+    good = path.read_bytes()
+    for position in (len(good) // 2, len(good) // 3):  # one flipped bit among the values
+        path.write_bytes(good[:position] + bytes([good[position] ^ 1]) + good[position + 1 :])
+        find_pair_files(tmp_path)
+        refused(lambda: read_patch_pair(path), path, "checksum")
+    for content in (good[: len(good) // 2], good[:50], b"", b"no tensor at all"):
+        path.write_bytes(content)
+        refused(lambda: find_pair_files(tmp_path), path, "empty" if not content else "cannot be read")
+
+
+def test_files_that_hold_something_else(tmp_path):
+    path = tmp_path / "a.pt"
+    for content, told in (
+        ({"a": 1}, "dict"),
+        (torch.zeros(3), "[3]"),
+        (torch.zeros(4, 1920, dtype=torch.long), "int64"),
+        (torch.zeros(0, 1920), "no patches"),
+    ):
+        torch.save(content, path)
+        refused(lambda: find_pair_files(tmp_path), path, told)
+    torch.save(torch.full((4, 80), torch.nan), path)
+    refused(lambda: load_pairs(path, XYZ), path, "NaN")
+    torch.save(make_part(0), path, _use_new_zipfile_serialization=False)  # as torch wrote before 1.6
+    assert find_pair_files(tmp_path).xyz_dim == XYZ and len(load_pairs(path, XYZ).xyz) == 108
+
+
+def test_folders(tmp_path):
+    refused(lambda: find_pair_files(tmp_path / "none"), tmp_path / "none", "--save_feature")
+    refused(lambda: find_pair_files(tmp_path), tmp_path, "--save_feature")
+    write_parts(tmp_path, 2)
+    (tmp_path / ".toy-0.pt.tmp").write_bytes(b"half a file of a killed run")
+    first = find_pair_files(tmp_path)
+    assert [p.name for p in first.paths] == ["toy0.pt", "toy1.pt"] and first[1:] == (XYZ, RGB)
+    write_parts(tmp_path, 1, ".safetensors", first=2)
+    assert find_pair_files(tmp_path).digest() != first.digest()
+    refused(lambda: find_pair_files(tmp_path, XYZ + 1), "toy2.safetensors", XYZ + 1)
+    write_parts(tmp_path, 1, first=3, rgb_dim=RGB + 1)
+    refused(lambda: find_pair_files(tmp_path), "toy3.pt", XYZ + RGB, XYZ + RGB + 1)
+    (tmp_path / "toy3.pt").unlink()
+    write_parts(tmp_path, 1, ".safetensors", first=1)
+    refused(lambda: find_pair_files(tmp_path), "toy1.pt", ".safetensors too")
+
+
+def test_widths(tmp_path):
+    write_parts(tmp_path, 1)
+    for widths in ((), (XYZ,), (None, RGB)):
+        assert find_pair_files(tmp_path, *widths)[1:] == (XYZ, RGB)
+    for widths in ((XYZ + RGB,), (XYZ, RGB - 1), (None, RGB + 2)):
+        refused(lambda widths=widths: find_pair_files(tmp_path, *widths), "--xyz_dim")
+    refused(lambda: load_pairs(tmp_path / "toy0.pt", XYZ - 2), "toy0.pt", f"--xyz_dim {XYZ}")
+    write_parts(tmp_path, 1, background=False)
+    assert find_pair_files(tmp_path, None, RGB + 2)[1:] == (XYZ - 2, RGB + 2)
+    refused(lambda: find_pair_files(tmp_path), "1152")
+    write_parts(tmp_path, 1, xyz_dim=1152, rgb_dim=384, background=False, grid=2)
+    assert find_pair_files(tmp_path)[1:] == (1152, 384)
+
+
+def test_fusion_outputs_are_refused(tmp_path):
+    part = make_part(0)
+    part[-36:, :XYZ] = torch.linspace(-1, 1, XYZ)  # what a fusion module makes of zero rows
+    save_patch_pair(tmp_path / "toy0.pt", part, False, XYZ)
+    refused(lambda: load_pairs(tmp_path / "toy0.pt", XYZ), "toy0.pt", "output of a fusion module", "DINO+Point_MAE")
+
+
+def test_background_rows(tmp_path):
+    part = make_part(0)
+    part[5, 7] = 0
+    save_patch_pair(tmp_path / "toy0.pt", part, False, XYZ)
+    for background, rows in (("any_zero", [r for r in range(108) if r != 5]), ("all_zero", range(108))):
+        pairs = load_pairs(tmp_path / "toy0.pt", XYZ, background=background)
+        assert torch.equal(torch.cat([pairs.xyz, pairs.rgb], 1), part[list(rows)])
+
+
+def test_released_order_is_brought_back(tmp_path):
+    for order in ("matching", "released"):
+        save_patch_pair(tmp_path / f"{order}.pt", make_part(0, order), False, XYZ)
+    for wanted in ("matching", "released"):
+        matching, released = (load_pairs(tmp_path / f"{order}.pt", XYZ, wanted) for order in ("matching", "released"))
+        assert (matching.order, released.order) == ("matching", "released")
+        assert torch.equal(matching.rgb, released.rgb) and torch.equal(matching.xyz, released.xyz)
+        assert torch.equal(matching.rgb, make_part(0, wanted)[:108, XYZ:])
+    assert not torch.equal(make_part(0, "matching"), make_part(0, "released"))
+
+
+def test_orders_are_the_specified_ones():
+    matching, released = patch_of_row(3136, "matching"), patch_of_row(3136, "released")
+    for row in (0, 1, 57, 783, 784, 2000, 3135):
+        a, i = divmod(row, 784)
+        y, x = divmod(row, 56)
+        assert released[row] == (4 * i + a) % 784 and matching[row] == y // 2 * 28 + x // 2
+
+
+@settings(max_examples=40, deadline=None)
+@given(side=st.integers(1, 9), seed=st.integers(0, 2**31), orders=st.permutations(["matching", "released"]))
+def test_every_order_turns_into_the_other(side, seed, orders):
+    patches = torch.tensor(np.random.default_rng(seed).normal(size=(side**2, 3)))
+    one, other = (patches[patch_of_row(4 * side**2, order)] for order in orders)
+    assert torch.equal(reorder(one, *orders), other) and torch.equal(reorder(other, *orders[::-1]), one)
+    if side > 2:
+        assert pair_order(one) == orders[0]
+    mixed = torch.tensor(np.random.default_rng(seed).normal(size=(4 * side**2 + (seed % 2), 3)))
+    assert pair_order(mixed) == "unknown"

@@ -1,0 +1,192 @@
+"""Real-IAD D3 preprocessing: pairing, both conventions for the points, sizes, and the way from download to loader."""
+
+import json
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from PIL import Image
+
+from dataset import TestDataset, TrainDataset
+from lab.make_downloads import chip, make_realiad_d3
+from tests.data.test_preprocess_common import snapshot
+from tests.make_data import write_png, write_tiff
+from utils import preprocess_realiad_d3
+from utils.preprocess_realiad_d3 import aspect_size
+
+
+def preprocess(source, out, *flags):
+    """Exit code of the command in this process."""
+    return preprocess_realiad_d3.main([str(source), "-o", str(out), "--workers", "1", *flags])
+
+
+def background_zero(points):
+    """Pixels without a measurement as 0, float32."""
+    return np.where(np.isnan(points[..., 2:]), 0, points).astype(np.float32)
+
+
+def test_files_are_paired_by_sample_not_by_position(tmp_path):
+    """Eleven samples whose file names sort differently in each folder, and whose contents tell the number of the
+    sample."""
+    make_realiad_d3(tmp_path / "src", train=11, names={"rgb": "{id}_x_L05_y_RGB_0{seed}.jpg"})
+    source = tmp_path / "src" / "knob-cap" / "train" / "GOOD"
+    order = [
+        [p.stem.split("_")[0] for p in sorted(files)]
+        for files in (source.rglob("*L05*RGB*.jpg"), source.rglob("*.tiff"))
+    ]
+    assert order[0] != order[1] and set(order[0]) == set(order[1])
+    assert preprocess(tmp_path / "src", tmp_path / "out") == 0
+    good = tmp_path / "out" / "knob-cap" / "train" / "good"
+    assert len(list((good / "rgb").iterdir())) == 11
+    for number in range(1, 12):
+        np.testing.assert_array_equal(
+            tifffile.imread(good / "xyz" / f"S{number}.tiff"), background_zero(chip((60, 80), number))
+        )
+        blue = np.asarray(Image.open(good / "rgb" / f"S{number}.png"))[30, 40, 2]
+        assert abs(int(blue) - 10 * number) <= 4  # the JPEG's loss
+
+
+def test_unpaired_and_ambiguous_files_are_named(tmp_path, capsys):
+    category = make_realiad_d3(tmp_path / "src", train=4, defects=("scratch",))
+    train, scratch = category / "train" / "GOOD", category / "test" / "scratch"
+    next((train / "rgb").rglob("S1_*L05*.jpg")).unlink()  # the picture of another light stays
+    next((train / "xyz").glob("S2_*")).unlink()
+    write_tiff(train / "xyz" / "S3_again.tiff", chip((60, 80)))
+    next((scratch / "gt" / "rgb").glob("S1_*")).unlink()
+    write_png(scratch / "gt" / "rgb" / "S9_x.png", np.zeros((60, 80), np.uint8))
+    write_tiff(train / "xyz" / "S4_4_cloud.tiff", chip((60, 80)) * (1, 1, np.nan))
+    assert preprocess(tmp_path / "src", tmp_path / "out") == 1
+    failures = json.loads((tmp_path / "out" / "preprocessing.json").read_text())["failures"]
+    reasons = {
+        "train/good/S1": "no file in rgb",
+        "train/good/S2": "no file in xyz",
+        "train/good/S3": "2 files in xyz",
+        "train/good/S4": "no pixel",
+        "test/scratch/S1": "no file in gt/rgb",
+        "test/scratch/S9": "no file in rgb and no file in xyz",
+    }
+    assert set(failures) == {f"knob-cap/{name}" for name in reasons}
+    assert all(text in failures[f"knob-cap/{name}"] for name, text in reasons.items())
+    assert capsys.readouterr().err.count("failed: ") == 6
+    assert len(list((tmp_path / "out").rglob("rgb/*.png"))) == 2
+
+
+@pytest.mark.parametrize("size", [(60, 60), (60, 80)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_conventions(tmp_path, size, dtype):
+    """Sensor: as measured, in the file's unit, 0 where nothing was. Pixel: row, column, and the smallest z where
+    nothing was measured."""
+    make_realiad_d3(tmp_path / "src", rgb_size=size, xyz_size=size, dtype=dtype)
+    for convention in ("sensor", "pixel"):
+        assert preprocess(tmp_path / "src", tmp_path / convention, "--xyz", convention) == 0
+    source = chip(size, 1, dtype)
+    missing = np.isnan(source[..., 2])
+    assert source.dtype == dtype and 0.2 < missing.mean() < 0.7
+    sensor = tifffile.imread(tmp_path / "sensor" / "knob-cap" / "train" / "good" / "xyz" / "S1.tiff")
+    assert (
+        sensor.dtype == np.float32 and not sensor[missing].any() and sensor[~missing][:, 2].min() > 290
+    )  # millimetres
+    np.testing.assert_array_equal(sensor[~missing], source[~missing].astype(np.float32))
+    pixel = tifffile.imread(tmp_path / "pixel" / "knob-cap" / "train" / "good" / "xyz" / "S1.tiff")
+    np.testing.assert_array_equal(pixel[..., 0], np.arange(size[0])[:, None].repeat(size[1], 1))
+    np.testing.assert_array_equal(pixel[..., 1], np.arange(size[1])[None].repeat(size[0], 0))
+    np.testing.assert_array_equal(
+        pixel[..., 2], np.where(missing, np.nanmin(source[..., 2]), source[..., 2]).astype(np.float32)
+    )
+    assert (pixel != 0).all(axis=2).sum() == (size[0] - 1) * (
+        size[1] - 1
+    )  # row 0 and column 0 are lost, as in the fork
+    assert preprocess(tmp_path / "src", tmp_path / "sensor", "--xyz", "pixel") == 2  # not both in one folder
+
+
+@pytest.mark.parametrize(
+    "rgb_size, xyz_size, gt_size, wanted_xyz, wanted_gt",
+    [
+        ((60, 80), (60, 80), (60, 80), (60, 80), (60, 80)),
+        ((60, 80), (30, 40), (120, 160), (30, 40), (120, 160)),  # the same aspect: as they are
+        ((60, 80), (60, 60), (90, 90), (60, 80), (90, 120)),
+        ((60, 60), (30, 40), (60, 80), (40, 40), (80, 80)),
+    ],
+)
+def test_points_and_masks_get_the_aspect_of_the_picture(tmp_path, rgb_size, xyz_size, gt_size, wanted_xyz, wanted_gt):
+    """Stretched by the nearest-neighbour rules of loading, so that after loading all three agree as they did before."""
+    make_realiad_d3(tmp_path / "src", rgb_size=rgb_size, xyz_size=xyz_size, gt_size=gt_size)
+    assert preprocess(tmp_path / "src", tmp_path / "out") == 0
+    folder = tmp_path / "out" / "knob-cap" / "test" / "scratch"
+    source = background_zero(chip(xyz_size, 4))
+    points, mask = tifffile.imread(folder / "xyz" / "S1.tiff"), Image.open(folder / "gt" / "S1.png")
+    raw = Image.open(next((tmp_path / "src" / "knob-cap" / "test" / "scratch" / "gt" / "rgb").glob("S1_*")))
+    assert (
+        Image.open(folder / "rgb" / "S1.png").size == rgb_size[::-1]
+        and points.shape[:2] == wanted_xyz
+        and mask.size == wanted_gt[::-1]
+    )
+    resized = torch.nn.functional.interpolate(
+        torch.from_numpy(source).permute(2, 0, 1)[None], size=wanted_xyz, mode="nearest"
+    )[0].permute(1, 2, 0)
+    np.testing.assert_array_equal(points, resized.numpy())
+    np.testing.assert_array_equal(np.asarray(mask), np.asarray(raw.resize(wanted_gt[::-1], Image.NEAREST)))
+    assert {tuple(p) for p in source.reshape(-1, 3)} == {
+        tuple(p) for p in points.reshape(-1, 3)
+    }  # no measurement is lost
+    sample, gt = TestDataset("knob-cap", 224, tmp_path / "out", 1)[1][:2]
+    part = (sample[1] != 0).all(0).numpy()
+    bright = (sample[0][0] > -1).numpy()  # the picture's disc: where its red is not the dark background's
+    assert (part == bright).mean() > 0.95 and part[gt[0].numpy() > 0].mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    "shape, wanted, result",
+    [
+        ((3000, 4000), (1500, 2000), (3000, 4000)),
+        ((1001, 1335), (3000, 4000), (1001, 1335)),
+        ((100, 100), (30, 40), (100, 133)),
+        ((100, 200), (30, 40), (150, 200)),
+    ],
+)
+def test_aspect_size(shape, wanted, result):
+    assert aspect_size(shape, wanted) == result
+
+
+def test_download_to_loader(tmp_path, capsys):
+    """Any spelling of the category; masks stay on their parts; a second run changes nothing."""
+    make_realiad_d3(tmp_path / "src", "Fork_Crimp-Terminal", defects=("scratch", "Bent"))
+    make_realiad_d3(
+        tmp_path / "src",
+        "limit-switch",
+        names={"rgb": "{id}_l05_{seed}_rgb.JPG", "xyz": "{id}.TIFF"},
+        rgb_size=(90, 90),
+        xyz_size=(90, 90),
+    )
+    assert preprocess(tmp_path / "src", tmp_path / "out") == 0
+    for category, defects in (
+        ("fork_crimp_terminal", ["Bent", "good", "scratch"]),
+        ("limit-switch", ["good", "scratch"]),
+    ):
+        folder = tmp_path / "out" / category
+        assert sorted(p.name for p in (folder / "test").iterdir()) == defects and not list(folder.rglob("*.jpg"))
+        train, test = TrainDataset(category, 224, tmp_path / "out", 1), TestDataset(category, 224, tmp_path / "out", 1)
+        assert len(train) == 2 and all((train[i][0][1] != 0).any() for i in range(2))
+        for i, (rgb, xyz, gt) in enumerate(test.files):
+            sample, mask, label, _ = test[i]
+            assert label == ("good" not in rgb.parts) and mask.any() == bool(label) and rgb.stem == xyz.stem
+            if gt:
+                assert (sample[1] != 0).all(0)[mask[0] > 0].float().mean() > 0.95 and set(
+                    np.unique(Image.open(gt))
+                ) == {0, 255}
+    after = snapshot(tmp_path / "out")
+    capsys.readouterr()
+    assert preprocess(tmp_path / "src", tmp_path / "out") == 0
+    assert snapshot(tmp_path / "out") == after and "0 samples written, 12 were there" in capsys.readouterr().out
+
+
+def test_masks_of_ones_become_255(tmp_path):
+    folder = make_realiad_d3(tmp_path / "src", train=1)
+    path = next((folder / "test" / "scratch" / "gt" / "rgb").glob("S1_*"))
+    mask = np.asarray(Image.open(path))
+    write_png(path, mask // 255)
+    assert preprocess(tmp_path / "src", tmp_path / "out") == 0
+    np.testing.assert_array_equal(
+        Image.open(tmp_path / "out" / "knob-cap" / "test" / "scratch" / "gt" / "S1.png"), mask
+    )

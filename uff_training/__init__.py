@@ -1,0 +1,1 @@
+"""Training of the fusion module (UFF): what fusion_pretrain.py runs."""

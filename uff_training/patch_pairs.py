@@ -1,0 +1,313 @@
+"""Files of patch pairs, the input of UFF training: main.py --save_feature writes them, fusion_pretrain.py reads them.
+
+One file holds one part's patches [P, xyz width + RGB width], float32 or half precision, xyz first. A ``.pt`` file holds
+the tensor alone, as released; a ``.safetensors`` file the tensor ``patches``, with xyz width and checksum as metadata.
+
+Row y·2g + x of a part belongs to the cell (y, x) of a 2g × 2g grid. The RGB patches come from a g × g grid (g = 28),
+so four rows share one RGB patch. For two-bank methods the release writes the RGB patches in another order (defect 7):
+row a·g² + i holds patch (4i + a) mod g², so the xyz and RGB patches of a row do not match. Because every RGB patch
+is in four rows, the two orders can be told apart and converted into each other.
+"""
+
+import hashlib
+import zipfile
+import zlib
+from pathlib import Path
+from typing import NamedTuple, Optional
+
+import torch
+
+from common.errors import InputError
+from common.files import atomic_path
+
+XYZ_DIM = 1152  # width of Point-MAE's and Point-BERT's patches
+SUFFIXES = (".pt", ".safetensors")
+ORDERS = ("matching", "released")
+BACKGROUNDS = ("any_zero", "all_zero")
+BACKGROUND_RUN = 16  # a row that begins with so many zeros is background: no histogram feature has that many
+HOW = "write it again with main.py --save_feature"
+WRITING = "main.py --method_name DINO+Point_MAE --save_feature --fix save_feature writes patch pairs"
+
+
+class Stored(NamedTuple):
+    """A file's content: patches [P, C] as stored, and the xyz width if the file names it."""
+
+    patches: torch.Tensor
+    xyz_dim: Optional[int]
+
+
+class PairFolder(NamedTuple):
+    """The files for a training, and the widths of their xyz and RGB patches."""
+
+    paths: tuple
+    xyz_dim: int
+    rgb_dim: int
+
+    def digest(self):
+        """A hash of the files' names and sizes, by which a folder is recognised."""
+        listed = "\n".join(f"{path.name} {path.stat().st_size}" for path in self.paths)
+        return hashlib.sha256(listed.encode()).hexdigest()
+
+
+class Pairs(NamedTuple):
+    """The usable pairs of one file: xyz [R, C1], rgb [R, C2], and the order found: matching, released or unknown."""
+
+    path: Path
+    xyz: torch.Tensor
+    rgb: torch.Tensor
+    order: str
+
+
+# ---------------------------------------------------------------- one file
+
+
+def save_patch_pair(path, tensor, half=False, xyz_dim=XYZ_DIM):
+    """Write one part's patches in one step.
+
+    In half precision no non-zero value becomes zero, since zeros mark the background.
+
+    Args:
+        path: the file; its name ends in ``.pt`` (the released layout) or ``.safetensors``.
+        tensor: [P, C], xyz patches first.
+        half: float16 instead of float32.
+        xyz_dim: number of xyz columns; stored in ``.safetensors`` files.
+
+    Raises:
+        InputError: the name has another ending, or values are not finite or too large for half precision.
+    """
+    path, patches = Path(path), tensor.detach().cpu().float().contiguous()
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"{path}: patch pairs are written as {' or '.join(SUFFIXES)}; choose one of these endings")
+    if patches.ndim != 2 or not 0 < xyz_dim < patches.shape[1]:
+        raise InputError(
+            f"{path}: patches of shape {list(patches.shape)} have no xyz half of width {xyz_dim} beside an RGB half"
+        )
+    if half:
+        halved = patches.half()
+        least = torch.finfo(torch.float16).smallest_normal / 2**10
+        lost = (halved == 0) & (patches != 0)
+        patches = torch.where(lost, least * patches.sign(), halved.float()).half()
+    if not patches.isfinite().all():
+        raise InputError(f"{path}: not written: patches hold NaN or values too large{' for half precision' * half}")
+    with atomic_path(path) as temporary:
+        if path.suffix == ".pt":
+            torch.save(patches, temporary)
+        else:
+            from safetensors.torch import save_file
+
+            save_file({"patches": patches}, temporary, {"xyz_dim": str(xyz_dim), "crc32": str(_checksum(patches))})
+
+
+def read_patch_pair(path):
+    """Patches of a file; every byte is checked against the file's checksums.
+
+    Returns:
+        Stored, with the patches in the file's precision.
+
+    Raises:
+        InputError: the file is empty, damaged or holds something other than patch pairs.
+    """
+    stored = _open(path)
+    try:
+        if Path(path).suffix == ".pt":
+            if zipfile.is_zipfile(path):
+                with zipfile.ZipFile(path) as archive:
+                    damaged = archive.testzip() is not None
+                stored = _open(path, mapped=False)
+            else:  # before torch 1.6: no checksum
+                damaged = False
+        else:
+            known = _metadata(path).get("crc32")
+            damaged = known is not None and int(known) != _checksum(stored.patches)
+    except (OSError, ValueError, zipfile.BadZipFile, RuntimeError):
+        damaged = True
+    if damaged:
+        raise InputError(f"{path}: damaged: its bytes do not fit its checksum; {HOW}")
+    if not stored.patches.isfinite().all():
+        raise InputError(f"{path}: holds NaN or infinite values; {HOW}")
+    return stored
+
+
+def _open(path, mapped=True):
+    """The Stored of a file. ``mapped``: only the header is read now, values when they are used."""
+    path = Path(path)
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); {HOW}") from None
+    if size == 0:
+        raise InputError(f"{path}: empty file; {HOW}")
+    xyz_dim = None
+    try:
+        if path.suffix == ".pt":
+            mapped = mapped and zipfile.is_zipfile(path)
+            patches = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        else:
+            from safetensors import safe_open
+
+            metadata = _metadata(path)
+            with safe_open(path, "pt") as file:
+                names = list(file.keys())
+                patches = file.get_tensor("patches") if "patches" in names else names
+            xyz_dim = int(metadata["xyz_dim"]) if "xyz_dim" in metadata else None
+    except Exception as error:  # zip, pickle, header and tensor errors of all kinds
+        reason = str(error).splitlines()[0][:150] if str(error) else type(error).__name__
+        raise InputError(f"{path}: cannot be read (damaged, or no file of patch pairs: {reason}); {HOW}") from None
+    if not isinstance(patches, torch.Tensor) or patches.ndim != 2 or not patches.is_floating_point():
+        found = type(patches).__name__
+        if isinstance(patches, torch.Tensor):
+            found = f"{patches.dtype} {list(patches.shape)}"
+        raise InputError(f"{path}: holds {found} and not patch pairs, a float tensor [patches, width]; {HOW}")
+    if not patches.numel():
+        raise InputError(f"{path}: holds no patches (shape {list(patches.shape)}); {HOW}")
+    return Stored(patches, xyz_dim)
+
+
+def _metadata(path):
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        return file.metadata() or {}
+
+
+def _checksum(patches):
+    return zlib.crc32(patches.contiguous().numpy())
+
+
+# ---------------------------------------------------------------- a folder
+
+
+def find_pair_files(folder, xyz_dim=None, rgb_dim=None):
+    """The patch-pair files of a folder, their headers checked and their widths found.
+
+    Args:
+        xyz_dim, rgb_dim: the widths, if known. Else a ``.safetensors`` file names its xyz width, and background rows of
+            a ``.pt`` file show it (they are zero only in the xyz half). Without background rows it is 1152.
+
+    Raises:
+        InputError: there are no files, a file is unusable, or files have different widths.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; {WRITING}")
+    paths = tuple(sorted(p for p in folder.iterdir() if p.suffix in SUFFIXES and not p.name.startswith(".")))
+    if not paths:
+        raise InputError(f"{folder}: no {' or '.join(SUFFIXES)} files; {WRITING}")
+    twice = [p for p in paths if p.suffix == ".pt" and p.with_suffix(".safetensors") in paths]
+    if twice:
+        raise InputError(f"{twice[0]}: the same part is there as .safetensors too; delete one of them")
+    width = None
+    for path in paths:
+        stored = _open(path)
+        if width is None:
+            width, given = stored.patches.shape[1], xyz_dim or stored.xyz_dim or _shown_xyz_dim(stored.patches)
+            given = given or (width - rgb_dim if rgb_dim else XYZ_DIM)
+        if stored.patches.shape[1] != width:
+            raise InputError(
+                f"{path}: patches are {stored.patches.shape[1]} wide, those of {paths[0].name} {width}: "
+                "one training takes files of one pair of backbones; use a folder for each"
+            )
+        if stored.xyz_dim not in (None, given):
+            raise InputError(
+                f"{path}: says that {stored.xyz_dim} columns are xyz, not {given}; use a folder for each "
+                "pair of backbones, or leave out --xyz_dim"
+            )
+    if not 0 < given < width or rgb_dim not in (None, width - given):
+        raise InputError(
+            f"{paths[0]}: patches are {width} wide, which is not xyz {given} + RGB "
+            f"{rgb_dim or 'at least 1'}; give the backbones' widths: --xyz_dim, --rgb_dim"
+        )
+    return PairFolder(paths, given, width - given)
+
+
+def _shown_xyz_dim(patches):
+    """The xyz width, read from background rows, which are zero only in the xyz half; None if there are none."""
+    runs = _leading_zeros(patches)
+    runs = runs[(runs >= BACKGROUND_RUN) & (runs < patches.shape[1])]
+    return int(runs.mode().values) if len(runs) else None
+
+
+def _leading_zeros(patches):
+    """[P]: the number of zeros at the beginning of each row of ``patches`` [P, C]; 0 if below BACKGROUND_RUN."""
+    zero = patches == 0
+    begins = zero[:, :BACKGROUND_RUN].all(1).nonzero()[:, 0]
+    runs = torch.zeros(len(patches), dtype=torch.long)
+    runs[begins] = zero[begins].long().cumprod(1).sum(1)
+    return runs
+
+
+def load_pairs(path, xyz_dim, order="matching", background="any_zero"):
+    """The usable pairs of one file, in float32.
+
+    Args:
+        order: "matching": RGB patches in the released order (defect 7) are put back beside their xyz patches.
+            "released": RGB patches in the matching order are put into the released order.
+        background: which rows to leave out. "any_zero": those with a zero in the xyz half, as released. "all_zero":
+            those whose xyz half is all zeros (for histograms such as FPFH, in which a zero is a value).
+
+    Raises:
+        InputError: the file is damaged, has another xyz width, or holds UFF's output instead of its input.
+    """
+    patches = read_patch_pair(path).patches.float()
+    shown = _shown_xyz_dim(patches)
+    if shown is not None and shown != xyz_dim and not (_leading_zeros(patches) == xyz_dim).any():
+        raise InputError(
+            f"{path}: its background rows are zero in the first {shown} columns, so the xyz width is "
+            f"{shown} and not {xyz_dim}; give --xyz_dim {shown}, or a folder for each pair of backbones"
+        )
+    xyz, rgb = patches[:, :xyz_dim], patches[:, xyz_dim:]
+    if _fused(xyz):
+        raise InputError(
+            f"{path}: holds the output of a fusion module, not its input (background is the same in every "
+            f"row and not zero); {WRITING}"
+        )
+    found = pair_order(rgb)
+    if found in ORDERS and found != order:
+        rgb = reorder(rgb, found, order)
+    usable = (xyz != 0).all(1) if background == "any_zero" else (xyz != 0).any(1)
+    return Pairs(Path(path), xyz[usable], rgb[usable], found)
+
+
+def _fused(xyz):
+    """Whether the xyz patches are a fusion module's output: its background is not zero, but the same in every row, so
+    that two corners are equal."""
+    side = int(len(xyz) ** 0.5)
+    corners = xyz[[0, side - 1, len(xyz) - side, len(xyz) - 1]] if side > 1 else xyz[:1]
+    alike = [(a == b).all() for i, a in enumerate(corners) for b in corners[:i]]
+    return any(alike) and not (xyz == 0).all(1).any()
+
+
+# ---------------------------------------------------------------- the order of the RGB patches
+
+
+def patch_of_row(rows, order):
+    """[rows]: the number of the RGB patch in each row of a part, for ``rows`` = 4g². The module's docstring explains
+    the two orders."""
+    patches, side = rows // 4, int((rows // 4) ** 0.5)
+    if order == "released":
+        return (torch.arange(patches) * 4 + torch.arange(4)[:, None]).flatten() % patches
+    y, x = torch.arange(rows) // (2 * side), torch.arange(rows) % (2 * side)
+    return y // 2 * side + x // 2
+
+
+def _row_of_patch(rows, order):
+    """[rows / 4]: for each RGB patch, the number of a row that holds it."""
+    row = torch.empty(rows // 4, dtype=torch.long)
+    row[patch_of_row(rows, order)] = torch.arange(rows)
+    return row
+
+
+def pair_order(rgb):
+    """The order of RGB patches [P, C]: "matching", "released", or "unknown" if neither fits."""
+    rows = len(rgb)
+    if rows % 4 or int((rows // 4) ** 0.5) ** 2 * 4 != rows:
+        return "unknown"
+    for order in ORDERS:
+        if (rgb == rgb[_row_of_patch(rows, order)[patch_of_row(rows, order)]]).all():
+            return order
+    return "unknown"
+
+
+def reorder(rgb, found, wanted):
+    """RGB patches [P, C], which are in the order ``found``, put into the order ``wanted``."""
+    return rgb[_row_of_patch(len(rgb), found)[patch_of_row(len(rgb), wanted)]]
