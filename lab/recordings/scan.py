@@ -1,12 +1,15 @@
 """One part laid on the table and recorded: rays onto its surface, then what the sensor and the picture make of them."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.ndimage import binary_dilation, gaussian_filter
 
 from lab.recordings.scene import Array, Camera, Day, Grid, Kind, Surface
 from lab.recordings.shapes import noise
+
+GAMMA = (np.linspace(0, 1, 8192) ** (1 / 1.8) * 255 + 0.5).astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -65,19 +68,18 @@ def nearest(values: Array, grid: Grid, x: Array, y: Array) -> Array:
     return values.ravel()[row * w + column]
 
 
-def cast(camera: Camera, grid: Grid, height: Array, pose: Pose, width: int, rows: int) -> Hits:
-    """Follow each pixel's ray of a picture ``width`` x ``rows`` down to the part or the table."""
-    eye, ray = camera.rays(width, rows)
-    flat = ray.reshape(3, -1)
-    depth = np.float32(-eye[2]) / flat[2]
-    px, py = pose.to_part(np.float32(eye[0]) + depth * flat[0], np.float32(eye[1]) + depth * flat[1])
+def cast(camera: Camera, grid: Grid, height: Array, pose: Pose, width: int, rows: int, top: float) -> Hits:
+    """Follow each pixel's ray of a picture ``width`` x ``rows`` down to the part or the table, from the height ``top``
+    on. Two surfaces cast from the same ``top`` differ in their hits only where they differ."""
+    _, ray, meets = camera.rays(width, rows)
+    flat, depth = ray.reshape(3, -1), meets[2].flatten()
+    px, py = pose.to_part(*meets[:2].reshape(2, -1))
     pixels = np.flatnonzero((np.abs(px) < grid.width / 2) & (np.abs(py) < grid.height / 2))
     # along a ray, the place on the part is linear in the height above the table
     dx, dy, dz = (flat[k][pixels] for k in range(3))
     x0, y0 = px[pixels], py[pixels]
     c, s = np.float32(np.cos(pose.turn)), np.float32(np.sin(pose.turn))
     sx, sy = (c * dx + s * dy) / dz, (c * dy - s * dx) / dz
-    top = float(height.max()) + 0.05
     step = min(1.5 * camera.distance / camera.focal * camera.width / width, top)
     low, high = np.zeros_like(x0), np.full_like(x0, step)
     open_ = np.arange(len(pixels))
@@ -144,9 +146,9 @@ def shade(kind: Kind, surface: Surface, pose: Pose, day: Day, rng: np.random.Gen
     sent[..., 3] = np.where(surface.body, 0, received)
     lost = np.zeros(grid.shape, np.float32)
     if kind.mirror:
-        projector = lamp(175, 72, pose.turn)
+        projector = lamp(175, 72, pose.turn)  # beside the eye
         steep = np.clip((0.95 - up) / 0.35, 0, 1)
-        lost = kind.mirror * np.where(surface.body, np.maximum(glance(projector) ** 160, 0.75 * steep), 0)
+        lost = kind.mirror * np.where(surface.body, np.maximum(glance(projector) ** 240, 0.75 * steep), 0)
         lost = lost.astype(np.float32)
     return sent, float(bare), lost
 
@@ -181,11 +183,13 @@ def measure(camera: Camera, depth: Array, lost: Array, rng: np.random.Generator)
     return np.where(hole, 0, np.clip(np.round(z / camera.count), 1, 65535)).astype(np.uint16)
 
 
-def photograph(kind: Kind, hits: Hits, sent: Array, bare: float, day: Day, rng: np.random.Generator) -> Array:
+def photograph(
+    kind: Kind, hits: Hits, sent: Array, bare: float, moved: Array, day: Day, rng: np.random.Generator
+) -> Array:
     """The colour picture uint8 [h, w, 3]: table and part, lens shading, gain, white balance, blur, gamma and noise."""
     width, rows = kind.camera.picture
     linear = np.empty((rows * width, 3), np.float32)
-    bright = _under(kind, width, rows, rng if kind.table.moves else None)[0].ravel()
+    bright = kind.table.tile[0].ravel()[_under(kind, width, rows, moved)]
     linear[:] = (bare * bright)[:, None] * np.asarray(kind.table.colour, np.float32)
     light = sample(sent, kind.grid, hits.x, hits.y)
     ground = (light[:, 3] * bright[hits.pixels])[:, None] * np.asarray(kind.table.colour, np.float32)
@@ -197,20 +201,20 @@ def photograph(kind: Kind, hits: Hits, sent: Array, bare: float, day: Day, rng: 
     image = linear.reshape(rows, width, 3) * lens[..., None] * balance
     image = gaussian_filter(np.clip(image, 0, 1.2), (0.6, 0.6, 0), truncate=2.5)
     image += 0.006 * np.sqrt(image + 0.02) * rng.standard_normal(image.shape, np.float32)
-    return (np.clip(image, 0, 1) ** np.float32(1 / 1.8) * 255 + 0.5).astype(np.uint8)
+    return GAMMA[(np.clip(image, 0, 1) * 8191).astype(np.uint16)]
 
 
-def _under(kind: Kind, width: int, rows: int, rng: np.random.Generator | None) -> tuple[Array, Array]:
-    """Brightness and height of the table under each pixel; ``rng`` draws where a moving belt stands."""
-    at = kind.camera.rays(width, rows)
-    eye, ray = at
-    reach = np.float32(-eye[2]) / ray[2] / np.float32(kind.table.pitch)
-    column = (np.float32(eye[0] / kind.table.pitch) + reach * ray[0]).astype(np.int32)
-    row = (np.float32(eye[1] / kind.table.pitch) + reach * ray[1]).astype(np.int32)
-    moved = rng.integers(0, 1024, 2) if rng is not None else (0, 0)
-    number = ((row + moved[0]) & 1023) * 1024 + ((column + moved[1]) & 1023)
-    bright, height = kind.table.tile
-    return bright.ravel()[number], height.ravel()[number]
+def _under(kind: Kind, width: int, rows: int, moved: Array) -> Array:
+    """Which cell of the table's tile each pixel sees, flat [N]; ``moved`` [2]: cells that a belt has run."""
+    column, row = _cells(kind.camera, width, rows, kind.table.pitch)
+    if not kind.table.moves:
+        moved = (0, 0)
+    return ((row + moved[0]) & 1023) * 1024 + ((column + moved[1]) & 1023)
+
+
+@lru_cache(maxsize=4)
+def _cells(camera: Camera, width: int, rows: int, pitch: float) -> Array:
+    return np.floor(camera.rays(width, rows)[2][:2].reshape(2, -1) / pitch).astype(np.int32)
 
 
 def scan(kind: Kind, surface: Surface, day: Day, rng: np.random.Generator, good: Surface | None = None) -> Scan:
@@ -220,25 +224,27 @@ def scan(kind: Kind, surface: Surface, day: Day, rng: np.random.Generator, good:
     shift = rng.uniform(-kind.play, kind.play, 2) + day.shift
     pose = Pose(float(turn), float(shift[0]), float(shift[1]))
     sent, bare, lost = shade(kind, surface, pose, day, rng)
-    hits = cast(camera, grid, surface.height, pose, camera.width, camera.height)
-    depth = hits.depth.copy()
+    top = float(max(s.height.max() for s in (surface, good or surface))) + 0.05
+    hits = cast(camera, grid, surface.height, pose, camera.width, camera.height, top)
+    depth, moved = hits.depth.copy(), rng.integers(0, 1024, 2)
     there = sample(surface.body.astype(np.float32), grid, hits.x, hits.y) < 0.5
     table = np.ones(depth.size, bool)
     table[hits.pixels] = there
-    depth -= _under(kind, camera.width, camera.height, None)[1] * table.reshape(depth.shape)
+    bumps = kind.table.tile[1].ravel()[_under(kind, camera.width, camera.height, moved)]
+    depth -= (bumps * table).reshape(depth.shape)
     loss = np.zeros(depth.size, np.float32)
     loss[hits.pixels] = sample(lost, grid, hits.x, hits.y)
     counts = measure(camera, depth, loss.reshape(depth.shape), rng)
     mask = np.zeros(depth.shape, bool)
     if good is not None:
-        clean = cast(camera, grid, good.height, pose, camera.width, camera.height)
+        clean = cast(camera, grid, good.height, pose, camera.width, camera.height, top)
         change = np.abs(hits.depth - clean.depth)
         mask = change > visible_height(kind, float(change.max()))
         painted = sample(visible_colour(surface, good).astype(np.float32), grid, hits.x, hits.y) > 0.4
         mask.ravel()[hits.pixels[painted]] = True
     same = (camera.width, camera.height) == camera.picture
-    seen = hits if same else cast(camera, grid, surface.height, pose, *camera.picture)
-    return Scan(photograph(kind, seen, sent, bare, day, rng), counts, mask)
+    seen = hits if same else cast(camera, grid, surface.height, pose, *camera.picture, top)
+    return Scan(photograph(kind, seen, sent, bare, moved, day, rng), counts, mask)
 
 
 def visible_height(kind: Kind, largest: float) -> float:

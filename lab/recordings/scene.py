@@ -85,20 +85,24 @@ class Camera:
     speckle: float = 3.3  # noise above so many spreads leaves a hole
     edge_loss: float = 0.35
 
-    def rays(self, width: int, height: int) -> tuple[Array, Array]:
-        """Eye [3] and directions [3, H, W] in the table's frame, of length 1 along the optical axis."""
+    def rays(self, width: int, height: int) -> tuple[Array, Array, Array]:
+        """For a picture of ``width`` x ``height``: the eye [3] and each pixel's direction [3, H, W] in the table's
+        frame (of length 1 along the optical axis), and where it meets the table: x, y, depth [3, H, W]."""
         return _rays(self, width, height)
 
 
 @lru_cache(maxsize=4)
-def _rays(camera: Camera, width: int, height: int) -> tuple[Array, Array]:
+def _rays(camera: Camera, width: int, height: int) -> tuple[Array, Array, Array]:
     scale = width / camera.width
     cx, cy = ((c + 0.5) * scale - 0.5 for c in principal_point(camera))
     u, v = np.meshgrid(np.arange(width) - cx, np.arange(height) - cy)
     c, s, cr, sr = (f(np.deg2rad(a)) for a in (camera.tilt, camera.roll) for f in (np.cos, np.sin))
     turn = np.array([[1, 0, 0], [0, c, s], [0, s, -c]]) @ np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
     flat = np.stack([u, v, np.full_like(u, camera.focal * scale)]) / (camera.focal * scale)
-    return -camera.distance * turn[:, 2], np.tensordot(turn, flat, 1).astype(np.float32)
+    eye, ray = -camera.distance * turn[:, 2], np.tensordot(turn, flat, 1)
+    depth = -eye[2] / ray[2]
+    meets = np.stack([eye[0] + depth * ray[0], eye[1] + depth * ray[1], depth])
+    return eye, ray.astype(np.float32), meets.astype(np.float32)
 
 
 def principal_point(camera: Camera) -> tuple[float, float]:
@@ -108,12 +112,12 @@ def principal_point(camera: Camera) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Table:
-    """``colour`` [3]; ``style``: mat, light or belt; ``unevenness`` in mm; ``moves``: another piece under each part."""
+    """``colour`` [3]; ``style``: mat, light or belt; ``unevenness`` and ``pitch`` (of its pattern) in mm."""
 
     colour: tuple[float, float, float]
     style: str
     unevenness: float = 0.05
-    moves: bool = False
+    moves: bool = False  # another piece of it lies under each part
     pitch: float = 0.5
 
     @property

@@ -19,22 +19,19 @@ def build(grid: Grid, rng: np.random.Generator, fault: Fault) -> Surface:
     for k in range(12):
         cx, cy = -12 + 4.8 * (k // 2), -3.1 + 6.2 * (k % 2)
         height = np.where(box(x, y, cx, cy, 3.6, 4.4, 0.3) < 0, tall - 5, height)
+        px, py = cx + rng.normal(0, 0.04), cy + rng.normal(0, 0.04)
         if k == bad and what == "pin_missing":
             continue
-        px, py = cx + rng.normal(0, 0.04), cy + rng.normal(0, 0.04)
-        px += 0.95 * fault.width if k == bad and what == "pin_bent" else 0
+        px += 1.0 * fault.width if k == bad and what == "pin_bent" else 0
         pin = disc(x, y, px, py, 0.8) < 0
         height, gilt = np.where(pin, tall - 1.8, height), gilt | pin
     for cx in (-9, 3):
         if not (what == "latch_broken" and cx > 0):
             height = np.maximum(height, slab(box(x, y, cx, 8.0, 6, 2.0, 0.4), tall + 2.2, 0.3))
             body = body | (box(x, y, cx, 8.0, 6, 2.0, 0.4) < 0)
-    tone = (
-        0.055 * rng.uniform(0.95, 1.05) * (1 + 0.06 * noise(rng, grid.shape, 1.5) + 0.05 * noise(rng, grid.shape, 30))
-    )
-    shade = (0.34, 0.09, 0.05) if what == "wrong_colour" else (1.0, 1.0, 1.05)
-    tint = np.array(shade, np.float32) if what != "wrong_colour" else np.array(shade, np.float32) / 0.055
-    colour = (tone[..., None] * tint).astype(np.float32)
+    tone = rng.uniform(0.95, 1.05) * (1 + 0.06 * noise(rng, grid.shape, 1.5) + 0.05 * noise(rng, grid.shape, 30))
+    tint = (0.34, 0.09, 0.05) if what == "wrong_colour" else (0.055, 0.055, 0.058)
+    colour = (tone[..., None] * np.array(tint)).astype(np.float32)
     surface = Surface(np.where(body, height, 0).astype(np.float32), colour, body)
     surface = surface.with_colour(gilt, (0.75, 0.55, 0.2))
     key = (box(x, y, 15.5, 6.8, 1.6, 1.6) < 0) & body  # white dot at pin 1
@@ -48,9 +45,9 @@ def build(grid: Grid, rng: np.random.Generator, fault: Fault) -> Surface:
     if what == "sink_mark":
         return faults.press(grid, surface, flat, fault, 0.35, 3)
     if what == "rim_chipped":
-        return faults.break_off(grid, surface, 17 * 1.0, -9 * 1.0, 3, fault)
+        return faults.break_off(grid, surface, 17 * fault.rng.choice([-1, 1]), -9, 3, fault)
     if what == "scratch":
-        return faults.scratch(grid, surface, web | (box(x, y, 0, 0, 29, 1.2) < 0), fault, 7, 0.4, 4.0)
+        return faults.scratch(grid, surface, web | (box(x, y, 0, 0, 29, 1.2) < 0), fault, 8, 0.5, 5.0)
     if what == "glue":
         return faults.lump(grid, surface, box(x, y, 0, 0, 26, 9) < 0, fault, 1.6, 1.5, (0.5, 0.48, 0.4))
     return surface
@@ -59,7 +56,7 @@ def build(grid: Grid, rng: np.random.Generator, fault: Fault) -> Surface:
 KIND = Kind(
     name="connector",
     sentence="Moulded black plug 38 x 18 mm with twelve gilt pins, in any turn, seen from 200 mm.",
-    grid=Grid(62, 44, 0.09),
+    grid=Grid(58, 40, 0.11),
     camera=Camera(1280, 720, 1250, 200, 2, 0.02, 0.035, baseline=25, subpixel=64, picture=(1280, 720)),
     table=Table((0.5, 0.52, 0.56), "light", 0.02, pitch=0.12),
     light=Light(-150, 55, 0.45, exposure=0.9),
@@ -68,7 +65,7 @@ KIND = Kind(
     build=build,
     faults={
         "pin_missing": "one of twelve pins missing",
-        "pin_bent": "one pin bent aside by 0.95 mm",
+        "pin_bent": "one pin bent aside by 1 mm",
         "latch_broken": "one of two latches missing",
         "flash": "fin of plastic at the side",
         "sink_mark": "sink mark in the tongue, 0.35 mm deep",

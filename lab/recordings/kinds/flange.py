@@ -26,7 +26,7 @@ def build(grid: Grid, rng: np.random.Generator, fault: Fault) -> Surface:
     height = np.where(body, height, 0).astype(np.float32)
     turned = noise(rng, (1, 400), 1.2)[0][np.minimum((far / 0.15).astype(int), 399)]
     tone = rng.uniform(0.95, 1.05) * (1 + 0.05 * turned + 0.02 * noise(rng, grid.shape, 30))
-    colour = tone[..., None] * np.array([0.56, 0.45, 0.22], np.float32)
+    colour = tone[..., None] * np.array([0.5, 0.34, 0.12], np.float32)
     surface = Surface(height, colour.astype(np.float32), body)
     if what != "print_missing":
         a = np.deg2rad(30)
@@ -42,8 +42,7 @@ def build(grid: Grid, rng: np.random.Generator, fault: Fault) -> Surface:
     if what == "burr":
         return faults.press(grid, surface, flat, fault, -0.8, 3.5)
     if what == "rim_chipped":
-        a = np.deg2rad(60 * fault.rng.integers(6) + 30 + 180 * 0)
-        a = a + np.pi if abs(a - np.deg2rad(30)) < 0.1 else a  # beside the print it would be another defect
+        a = np.deg2rad(30 + 60 * fault.rng.integers(1, 6))  # not where the print is
         return faults.break_off(grid, surface, 32 * np.cos(a), 32 * np.sin(a), 4.5, fault)
     if what == "scratch":
         return faults.scratch(grid, surface, body & (far > 17.5), fault, 13, 0.6, 0.4)
@@ -54,7 +53,7 @@ KIND = Kind(
     name="flange",
     sentence="Turned brass flange of 62 mm in any turn; six nearly equal poses, told apart by a print alone.",
     grid=Grid(88, 88, 0.2),
-    camera=Camera(640, 480, 610, 300, 3, 0.1, 0.1, baseline=40, subpixel=64, picture=(1280, 960), roll=2),
+    camera=Camera(640, 480, 610, 300, 3, 0.1, 0.1, baseline=40, subpixel=64, picture=(960, 720), roll=2),
     table=Table((0.6, 0.62, 0.62), "light", 0.03, pitch=0.2),
     light=Light(-60, 50, exposure=0.85),
     play=8,

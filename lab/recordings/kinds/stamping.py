@@ -16,8 +16,9 @@ def build(grid: Grid, rng: np.random.Generator, fault: Fault) -> Surface:
         height += ramp(box(x, y, -5, cy, 40, 7, 3.5), rng.normal(1.8, 0.05), 2.5)
     height += 0.12 * noise(rng, grid.shape, 60)  # springs back a little
     tab = box(x, y, 43, 8, 2.4, 16, 0.5)
+    tab_height = rng.normal(11, 0.1)
     if what != "tab_missing":
-        height = np.maximum(height, slab(tab, rng.normal(11, 0.1), 0.5))
+        height = np.maximum(height, slab(tab, tab_height, 0.5))
     hole = np.zeros(grid.shape, bool)
     for k, (cx, cy) in enumerate(((-41.5, -20), (-41.5, 20), (39, -21))):
         if what == "hole_missing" and k == 1:
