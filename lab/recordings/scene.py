@@ -136,10 +136,12 @@ def _tile(table: Table) -> tuple[Array, Array]:
     if table.style == "belt":
         rows, columns = np.mgrid[:1024, :1024] * (2 * np.pi / 8)
         weave = np.sin(rows) * np.sin(columns)
-        return 1 + 0.16 * weave + 0.05 * cloud + 0.1 * (wave - 0.5), height + 0.1 * weave
+        bright = 1 + 0.16 * weave + 0.05 * cloud + 0.1 * (wave - 0.5)
+        return bright.astype(np.float32), (height + 0.1 * weave).astype(np.float32)
     grain = {"mat": (0.07, 0.06), "light": (0.012, 0.012)}[table.style]
     specks = np.where(cloud > 4.0, -0.25 if table.style == "light" else 0.5, 0)
-    return 1 + grain[0] * cloud + grain[1] * fine + 0.06 * (wave - 0.5) + specks, height
+    bright = 1 + grain[0] * cloud + grain[1] * fine + 0.06 * (wave - 0.5) + specks
+    return bright.astype(np.float32), height.astype(np.float32)
 
 
 def _low_pass(shape: tuple[int, int], cells: float) -> Array:

@@ -38,7 +38,7 @@ def build(grid: Grid, rng: np.random.Generator, fault: Fault) -> Surface:
     flat = body & (np.abs(height - thick) < 0.02) & (box(x, y, 52, -8, 22, 14) > 0) & (np.abs(x) < 66)
     side = fault.rng.choice([-1, 1]) if fault.rng else 1
     if what == "dent":
-        return faults.press(grid, surface, flat, fault, 1.6, 8)
+        return faults.press(grid, surface, flat, fault, 1.35, 8)
     if what == "scratch":
         return faults.scratch(grid, surface, flat, fault, 30, 1.2, 0.35)
     if what == "crack":
@@ -75,7 +75,7 @@ KIND = Kind(
     turn=6,
     build=build,
     faults={
-        "dent": "dent, 1.6 mm deep",
+        "dent": "dent, 1.35 mm deep",
         "scratch": "dark scratch, only in the picture",
         "crack": "open crack along the grain, 40 mm long",
         "corner_broken": "one corner broken off",

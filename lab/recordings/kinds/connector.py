@@ -14,11 +14,12 @@ def build(grid: Grid, rng: np.random.Generator, fault: Fault) -> Surface:
     height = np.where(box(x, y, -21, 0, 8, 20) < 0, slab(outline, 5, 0.3), slab(outline, tall, 0.5))
     trench = box(x, y, 0, 0, 29, 12.5, 1) < 0  # a rim stands around the chambers
     height = np.where(trench, tall - 1.5, height)
+    chambers = (box(x % 4.8, np.abs(y), 2.4, 3.1, 3.6, 4.4, 0.3) < 0) & (np.abs(x) < 14.4)
+    height = np.where(chambers, tall - 5, height)
     body, gilt = outline < 0, np.zeros(grid.shape, bool)
     bad = fault.rng.integers(12) if fault.rng else -1
     for k in range(12):
         cx, cy = -12 + 4.8 * (k // 2), -3.1 + 6.2 * (k % 2)
-        height = np.where(box(x, y, cx, cy, 3.6, 4.4, 0.3) < 0, tall - 5, height)
         px, py = cx + rng.normal(0, 0.04), cy + rng.normal(0, 0.04)
         if k == bad and what == "pin_missing":
             continue
@@ -43,7 +44,7 @@ def build(grid: Grid, rng: np.random.Generator, fault: Fault) -> Surface:
         fin = (np.abs(x - a) < 2.6 * fault.width) & (y < -8.2) & (y > -11.0 + 0.25 * np.sin(4 * x))
         return Surface(np.where(fin & ~body, 3.0, surface.height).astype(np.float32), surface.colour, body | fin)
     if what == "sink_mark":
-        return faults.press(grid, surface, flat, fault, 0.35, 3)
+        return faults.press(grid, surface, flat, fault, 0.25, 3)
     if what == "rim_chipped":
         return faults.break_off(grid, surface, 17 * fault.rng.choice([-1, 1]), -9, 3, fault)
     if what == "scratch":
@@ -68,7 +69,7 @@ KIND = Kind(
         "pin_bent": "one pin bent aside by 1 mm",
         "latch_broken": "one of two latches missing",
         "flash": "fin of plastic at the side",
-        "sink_mark": "sink mark in the tongue, 0.35 mm deep",
+        "sink_mark": "sink mark in the tongue, 0.25 mm deep",
         "rim_chipped": "one corner chipped",
         "scratch": "whitened scratch, only in the picture",
         "glue": "drop of glue on the chambers",

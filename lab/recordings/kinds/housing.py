@@ -37,9 +37,9 @@ def build(grid: Grid, rng: np.random.Generator, fault: Fault) -> Surface:
     surface = faults.specks(grid, Surface(height, colour, body), rng, 8, 0.7)
     plain = body & (np.abs(height - floor) < 0.15)
     if what == "dent":
-        return faults.press(grid, surface, plain, fault, 1.1, 8)
+        return faults.press(grid, surface, plain, fault, 0.85, 8)
     if what == "bump":
-        return faults.press(grid, surface, plain, fault, -1.2, 6)
+        return faults.press(grid, surface, plain, fault, -0.95, 6)
     if what == "rim_broken":
         cx, top = fault.rng.uniform(-30, 10), fault.rng.choice([-1, 1])
         gone = (np.abs(x - cx) < 5 + 0.4 * np.sin(3 * y)) & (np.abs(y - 35.3 * top) < 3)
@@ -63,8 +63,8 @@ KIND = Kind(
     turn=5,
     build=build,
     faults={
-        "dent": "dent in the floor, 1.1 mm deep",
-        "bump": "lump of metal on the floor, 1.2 mm high",
+        "dent": "dent in the floor, 0.85 mm deep",
+        "bump": "lump of metal on the floor, 0.95 mm high",
         "rib_gap": "11 mm of the cross rib missing",
         "hole_missing": "one boss without its hole",
         "hole_wide": "hole of 7.8 instead of 4.6 mm",

@@ -31,9 +31,9 @@ def build(grid: Grid, rng: np.random.Generator, fault: Fault) -> Surface:
     surface = faults.specks(grid, Surface(np.where(body, height, 0).astype(np.float32), colour, body), rng, 8, 0.6)
     top, brim = body & (box(x, y, -3, 0, 54, 28) < 0), body & (outline < -1) & (box(x, y, -3, 0, 70, 44) > 0)
     if what == "dent":
-        return faults.press(grid, surface, top, fault, 1.0, 7)
+        return faults.press(grid, surface, top, fault, 0.8, 7)
     if what == "bump":
-        return faults.press(grid, surface, top, fault, -0.9, 6)
+        return faults.press(grid, surface, top, fault, -0.8, 6)
     if what == "corner_bent":
         cx, cy = (fault.rng.choice([-1, 1]) for _ in range(2))
         return faults.bend(grid, surface, 36 * cx, 22 * cy, float(np.rad2deg(np.arctan2(cy, cx))), 4, fault)
@@ -57,8 +57,8 @@ KIND = Kind(
     turn=8,
     build=build,
     faults={
-        "dent": "dent in the top, 1 mm deep",
-        "bump": "bulge in the top, 0.9 mm high",
+        "dent": "dent in the top, 0.8 mm deep",
+        "bump": "bulge in the top, 0.8 mm high",
         "corner_bent": "one corner bent up by 4 mm",
         "tab_missing": "no tab",
         "hole_missing": "one of three holes missing",

@@ -26,7 +26,7 @@ def build(grid: Grid, rng: np.random.Generator, fault: Fault) -> Surface:
     ridge, cup = body & (height > tall - 2) & (outline < -9), body & (height < 8) & (outline < -10)
     side = fault.rng.choice([-1, 1]) if fault.rng else 1
     if what == "crushed":
-        return faults.press(grid, surface, ridge, fault, 7, 22)
+        return faults.press(grid, surface, ridge, fault, 4.5, 20)
     if what == "lump":
         return faults.press(grid, surface, cup, fault, -4, 12)
     if what == "hole":
@@ -54,7 +54,7 @@ KIND = Kind(
     turn=6,
     build=build,
     faults={
-        "crushed": "ridge pressed in, 7 mm deep",
+        "crushed": "ridge pressed in, 4.5 mm deep",
         "lump": "lump of pulp in a cup, 4 mm high",
         "hole": "hole torn in a cup",
         "corner_missing": "one corner missing",
