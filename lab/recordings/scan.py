@@ -147,8 +147,8 @@ def shade(kind: Kind, surface: Surface, pose: Pose, day: Day, rng: np.random.Gen
     lost = np.zeros(grid.shape, np.float32)
     if kind.mirror:
         projector = lamp(175, 72, pose.turn)  # beside the eye
-        steep = np.clip((0.95 - up) / 0.35, 0, 1)
-        lost = kind.mirror * np.where(surface.body, np.maximum(glance(projector) ** 240, 0.75 * steep), 0)
+        steep = np.clip((0.95 - up) / 0.35, 0, 1) * np.clip(1.9 - 2 * toward(projector), 0.05, 0.8)
+        lost = kind.mirror * np.where(surface.body, np.maximum(glance(projector) ** 240, steep), 0)
         lost = lost.astype(np.float32)
     return sent, float(bare), lost
 

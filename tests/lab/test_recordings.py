@@ -1,4 +1,4 @@
-"""The generated recordings: what is written is settled by the seed, and a defect is where its mask says."""
+"""The generated recordings: their seed settles what is written, and a defect is where its mask says."""
 
 import json
 
@@ -48,31 +48,28 @@ def test_a_recording_is_laid_out_as_a_plant_brings_it_and_its_seed_settles_every
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_each_kind_has_good_parts_that_differ_and_depth_within_its_camera(name):
-    kind = KINDS[name]
-    one, two = (record_part(kind, [0, 0, i, 0])[0] for i in (1, 2))
-    assert (one.depth != two.depth).mean() > 0.3 and (one.picture != two.picture).mean() > 0.3
-    assert one.picture.shape[:2] == kind.camera.picture[::-1] and one.picture.dtype == np.uint8
-    assert not one.mask.any()
-    seen = one.depth[one.depth > 0] * kind.camera.count
-    assert (one.depth > 0).mean() > 0.85
-    assert 0.7 * kind.camera.distance < seen.min() and seen.max() < 1.3 * kind.camera.distance
-    assert 10 < one.picture.mean() < 230 and (one.picture > 250).mean() < 0.05
-
-
-@pytest.mark.parametrize("name", KINDS)
-def test_a_defect_changes_what_is_under_its_mask_and_little_else(name):
-    kind = KINDS[name]
-    part, fault = [0, 3, 0], sorted(kind.faults)[len(name) % 4]
+def test_good_parts_differ_and_a_defect_changes_what_is_under_its_mask_and_little_else(name):
+    kind, part = KINDS[name], [0, 3, 0]
+    fault = sorted(kind.faults)[len(name) % 4]
     taken, size = record_part(kind, [*part, 0], fault)
-    clean = kind.build(kind.grid, np.random.default_rng([*part, 0]), Fault())
-    same = scan(kind, clean, Day(), np.random.default_rng([*part, 0, 2]))
+    good = kind.build(kind.grid, np.random.default_rng([*part, 0]), Fault())
+    same = scan(kind, good, Day(), np.random.default_rng([*part, 0, 2]))
+    other, no_size = record_part(kind, [0, 3, 1, 0])
+    assert not other.mask.any() and no_size is None
+    assert (same.depth != other.depth).mean() > 0.3 and (same.picture != other.picture).mean() > 0.3
+    assert same.picture.shape[:2] == kind.camera.picture[::-1] and same.picture.dtype == np.uint8
+    assert 10 < same.picture.mean() < 230 and (same.picture > 250).mean() < 0.05
+    seen = same.depth[same.depth > 0] * kind.camera.count
+    assert (same.depth > 0).mean() > 0.85
+    assert 0.7 * kind.camera.distance < seen.min() and seen.max() < 1.3 * kind.camera.distance
+
     assert 8 < taken.mask.sum() < 0.35 * taken.mask.size and size.area_mm2 > 1
     both = (taken.depth > 0) & (same.depth > 0)
     height = np.abs(taken.depth.astype(float) - same.depth)[both] * kind.camera.count
     under = taken.mask[both]
-    rows = np.linspace(0, taken.picture.shape[0] - 1, taken.mask.shape[0]).round().astype(int)
-    columns = np.linspace(0, taken.picture.shape[1] - 1, taken.mask.shape[1]).round().astype(int)
+    rows, columns = (
+        np.linspace(0, n - 1, m).round().astype(int) for n, m in zip(taken.picture.shape, taken.mask.shape)
+    )
     colour = np.abs(taken.picture.astype(float) - same.picture).max(-1)[np.ix_(rows, columns)]
     assert (under.any() and height[under].mean() > 2 * kind.camera.noise) or colour[taken.mask].mean() > 15, fault
     assert height[~under].mean() < 0.2 * kind.camera.noise and colour[~taken.mask].mean() < 4, fault
@@ -80,7 +77,7 @@ def test_a_defect_changes_what_is_under_its_mask_and_little_else(name):
 
 def test_a_defect_follows_its_size():
     kind = KINDS["housing"]
-    small, large = (record_part(kind, [0, 5, 0, 0], "dent", depth, width)[1] for depth, width in ((0.5, 1), (1, 1.5)))
+    small, large = (record_part(kind, [0, 5, 0, 0], "dent", *factors)[1] for factors in ((0.5, 1), (1, 1.5)))
     assert large.height_mm == pytest.approx(2 * small.height_mm, rel=0.05) and large.area_mm2 > 1.5 * small.area_mm2
 
 

@@ -36,7 +36,7 @@ def build(grid: Grid, rng: np.random.Generator, fault: Fault) -> Surface:
     if what == "bite":
         return faults.break_off(grid, surface, side * long * 0.82, fault.rng.uniform(-14, 14), 15, fault)
     if what == "pressed":
-        return faults.press(grid, surface, crown, fault, 5, 16)
+        return faults.press(grid, surface, crown, fault, 6, 16)
     if what == "split":
         cx, cy = fault.rng.uniform(-12, 12), fault.rng.uniform(-8, 8)
         line = bar(x, y, cx - 20, cy + 2, cx + 20, cy - 2, 1) + 1.2 * np.sin(x / 3) - 1.8 * fault.width
@@ -64,7 +64,7 @@ KIND = Kind(
     build=build,
     faults={
         "bite": "a piece missing from one end",
-        "pressed": "pressed in, 5 mm deep",
+        "pressed": "pressed in, 6 mm deep",
         "split": "split crust, 40 mm long",
         "burnt": "burnt spot",
         "foreign_body": "piece of blue plastic on the crust",

@@ -33,7 +33,7 @@ def build(grid: Grid, rng: np.random.Generator, fault: Fault) -> Surface:
         cx, cy = faults.place(grid, cup, fault, 7)
         return surface.cut(faults.blob(grid, cx, cy, 7 * fault.width, fault) < 0)
     if what == "corner_missing":
-        return faults.break_off(grid, surface, 75 * side, 52 * fault.rng.choice([-1, 1]), 20, fault)
+        return faults.break_off(grid, surface, 75 * side, 52 * fault.rng.choice([-1, 1]), 24, fault)
     if what == "short":
         return surface.cut(x * side > 75 - 7 * fault.width + 0.8 * np.sin(y / 3))
     if what == "stone":
