@@ -20,7 +20,9 @@ def place(grid: Grid, where: Array, fault: Fault, margin: float) -> tuple[float,
 def blob(grid: Grid, x: float, y: float, radius: float, fault: Fault, rough: float = 0.25) -> Array:
     """Signed distance (mm, negative inside) to an uneven spot."""
     far = np.hypot((grid.x - x) * fault.rng.uniform(0.8, 1.2), (grid.y - y) * fault.rng.uniform(0.8, 1.2))
-    return far - radius * (1 + rough * noise(fault.rng, grid.shape, max(1.0, 0.45 * radius / grid.pitch)))
+    uneven = noise(fault.rng, grid.shape, max(1.0, 0.45 * radius / grid.pitch))
+    uneven -= uneven[far < max(radius, grid.pitch)].mean()  # or some spots would all but vanish
+    return far - radius * (1 + rough * uneven)
 
 
 def press(grid: Grid, surface: Surface, where: Array, fault: Fault, depth: float, width: float) -> Surface:

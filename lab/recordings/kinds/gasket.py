@@ -29,7 +29,7 @@ def build(grid: Grid, rng: np.random.Generator, fault: Fault) -> Surface:
     if what == "torn":
         side = fault.rng.choice([-1, 1])
         cx = fault.rng.uniform(12, 24) * fault.rng.choice([-1, 1]) - 16
-        return surface.cut((np.abs(x - cx - 1.5 * np.sin(y)) < 2.5 * fault.width) & (y * side > 20))
+        return surface.cut((np.abs(x - cx - 1.2 * np.sin(y / 2)) < 2.5 * fault.width) & (y * side > 20))
     if what == "corner_missing":
         cx, cy = (fault.rng.choice([-1, 1]) for _ in range(2))
         return faults.break_off(grid, surface, 68 * cx, 46 * cy, 15, fault)

@@ -46,7 +46,7 @@ def build(grid: Grid, rng: np.random.Generator, fault: Fault) -> Surface:
         height = np.where(gone & body, np.minimum(height, 6 + 0.4 * noise(fault.rng, grid.shape, 4)), height)
         return Surface(height.astype(np.float32), surface.colour, body)
     if what == "scratch":
-        return faults.scratch(grid, surface, plain, fault, 24, 0.9, 0.5)
+        return faults.scratch(grid, surface, plain, fault, 24, 1.0, 0.4)
     if what == "stain":
         return faults.stain(grid, surface, plain, fault, 5, (0.22, 0.17, 0.1))
     return surface
