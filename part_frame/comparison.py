@@ -7,9 +7,10 @@ Four maps, each in units of its normal spread at that place:
     missing  no surface where normal parts have one
     extra    surface beyond the normal parts' footprint
 
-A deviation counts only beyond the range of the 3×3 neighbours, which is what registration leaves. The spread of a place
-comes from the training parts, each compared with the others; it is shrunk to the spread around, and never below the
-floor that the sensor's noise sets, so that few parts, and maps that are 0 on all of them, do not divide by nothing.
+The spread of a place comes from the training parts, each compared with the others, so that what registration leaves at
+edges is part of it. It is shrunk to the spread around, and never below the floor that the sensor's noise sets, so that
+few parts, and maps that are 0 on all of them, do not divide by nothing. A range of the 3×3 neighbours instead hid thin
+prints, and its heavy tails at edges hid burrs.
 The footprint is the normal parts', never the judged part's, or missing material would hide itself.
 """
 
@@ -165,15 +166,11 @@ def deviation(one, nominal, hue=None):
         shift = np.clip(hue_shift(one, nominal), -limit, limit)
         one = one._replace(colour=one.colour - np.array([0, *shift], np.float32))
     known = ~np.isnan(one.height) & one.seen & where & ~np.isnan(nominal.height)
-    height = _beyond(np.where(known, one.height, 0), np.where(np.isnan(nominal.height), 0, nominal.height))
+    height = np.where(known, one.height, 0) - np.where(np.isnan(nominal.height), 0, nominal.height)
     height = _smoothed(height, known, SMOOTH["height"])
     visible = (one.seen & where).astype(np.float32)
-    colour = np.dstack(
-        [
-            _smoothed(_beyond(one.colour[..., k], nominal.colour[..., k]), visible > 0, SMOOTH["colour"])
-            for k in range(3)
-        ]
-    )
+    differences = one.colour - nominal.colour
+    colour = np.dstack([_smoothed(differences[..., k], visible > 0, SMOOTH["colour"]) for k in range(3)])
     footprint = nominal.footprint >= USUAL
     expected = np.where(footprint & one.seen, nominal.valid, 0)
     lacking = expected * np.isnan(one.height)
@@ -226,14 +223,6 @@ def _spread(deviations, where, floor):
         out.append(np.maximum(shrunk, max(floor, OWN_FLOOR * usual)))
     out = np.dstack(out).astype(np.float32)
     return out[..., 0] if square.ndim == 2 else out
-
-
-def _beyond(values, normal):
-    """What of ``values`` lies outside the range of the 3×3 neighbours in ``normal``, signed."""
-    kernel = np.ones((3, 3), np.uint8)
-    normal = normal.astype(np.float32)
-    values = values.astype(np.float32)
-    return values - np.clip(values, cv2.erode(normal, kernel), cv2.dilate(normal, kernel))
 
 
 def _smoothed(values, known, sigma):

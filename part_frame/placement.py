@@ -15,13 +15,13 @@ import numpy as np
 from part_frame.comparison import Appearance, appearance
 from part_frame.finding import TABLE, VALID, VIEW, NotFound, find_part, measured
 from part_frame.frame import Frame, Laid, Pose, coordinates, lay, spacing_of
-from part_frame.pose import FINE, Image, Noise, Registration, image_of
+from part_frame.pose import FINE, Image, Noise, Registration, image_of, warped, without
 
 NONE, SMALL, FREE = "none", "small turns", "free turns"
 TURNS = {SMALL: 30.0, FREE: 180.0}  # degrees
 PAYS = 0.85  # an alignment is used if it leaves less than this share of what differs without it
 REPEATS = 3.0  # degrees: turns that two halves of the parts do not agree on better are no poses
-ROUNDS = 2  # of registration to the mean of the parts
+ROUNDS = 3  # of registration to the mean of the parts
 MARGIN = 0.06  # of the part's length: added on each side of the frame
 NO_PART, TWO_PARTS = 0.05, 1.6  # of the usual area: less is no part, more in two pieces is two
 SAME_SIZE = 0.6  # two pieces of at least this share of a usual part are two parts
@@ -77,6 +77,7 @@ class Placement:
         margin: least difference in cost between the two best turns of training parts; infinity where there was one turn.
         repeats: (mm, degrees) by which two references made of half of the parts differ in the pose; None if not aligned.
         reference, noise: Image and Noise of the training parts; None if not aligned.
+        still: Image that stays in the view while parts turn freely; it is taken away before they are compared.
     """
 
     way: str
@@ -92,6 +93,7 @@ class Placement:
     repeats: tuple | None = None
     reference: Image | None = None
     noise: Noise | None = None
+    still: Image | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "_registration", None)
@@ -128,7 +130,7 @@ class Placement:
         laid, picture = self.lay(staged, staged.middle)
         if self._registration is None:
             return Placed(laid, picture, appearance(laid, picture), 0.0, "")
-        found = self._registration.find(image_of(laid, picture), staged.middle)
+        found = self._registration.find(without(image_of(laid, picture), self.still), staged.middle)
         laid, picture = self.lay(staged, found.pose)
         doubt = ""
         if found.second - found.cost < CONFIDENT * self.margin and np.isfinite(self.margin):
@@ -234,7 +236,8 @@ def learn(scans, cells, picture, alignment=None):
     side = _side(parts, way, poses)
     placement = dataclasses.replace(placement, frame=Frame(cells, side / cells, spacing))
     if placement.alignment != NONE:  # the reference anew, in the frame's final size
-        placement, poses, _ = _register(placement, parts, placement.alignment, poses)
+        images = [_image(placement, part, part.middle) for part in parts]
+        placement, poses, _ = _register(placement, parts, images, placement.alignment)
     return placement, [(name, part, pose) for (name, part), pose in zip(staged, poses)], lost
 
 
@@ -269,76 +272,110 @@ def _aligned(base, parts, forced):
     middles = [part.middle for part in parts]
     if len(parts) < 2 or forced == NONE:
         return base, middles
-    left = _differs([_image(base, part, part.middle) for part in parts])
-    best, best_poses = base, middles
-    for alignment in (SMALL, FREE) if forced is None else (forced,):
-        placement, poses, repeats = _register(base, parts, alignment)
-        differs = _differs([_image(placement, part, pose) for part, pose in zip(parts, poses)])
-        if forced or (differs < PAYS * left and repeats[1] < REPEATS):
-            best, best_poses, left = placement, poses, differs
-    return best, best_poses
-
-
-def _register(base, parts, alignment, poses=None):
-    """(Placement with a reference, poses, (mm, degrees) by which halves of the parts differ in the pose)."""
     images = [_image(base, part, part.middle) for part in parts]
-    pitch = base.frame.side / FINE
-    noise = Noise(*(np.float32(5 * floor) for floor in NOISE_FLOOR))
-    if poses is None:
-        poses = _first_poses(base, parts, images, alignment, noise)
-    found = []
-    for _ in range(ROUNDS):
-        laid = [_image(base, part, pose) for part, pose in zip(parts, poses)]
-        total = [np.sum([getattr(one, name) for one in laid], 0) for name in Image._fields]
-        found, residuals = [], []
-        for own, one, part in zip(laid, images, parts):  # each against the mean of the others
-            others = Image(*((s - getattr(own, name)) / (len(parts) - 1) for s, name in zip(total, Image._fields)))
-            of = Registration(others, noise, TURNS[alignment], pitch).find(one, part.middle)
-            found.append(of)
-        poses = [of.pose for of in found]
-        laid = [_image(base, part, pose) for part, pose in zip(parts, poses)]
-        mean = Image(*(np.mean([getattr(one, name) for one in laid], 0).astype(np.float32) for name in Image._fields))
-        residuals = [
-            np.sqrt(np.mean([(getattr(one, name) - getattr(mean, name)) ** 2 for one in laid], 0)) * _few(len(parts))
-            for name in ("height", "light")
-        ]
-        noise = Noise(*(_noise_map(r, mean.part, floor) for r, floor in zip(residuals, NOISE_FLOOR)))
-    margins = [of.second - of.cost for of in found if np.isfinite(of.second)]
-    placement = dataclasses.replace(
-        base, alignment=alignment, reference=mean, noise=noise, margin=min(margins, default=np.inf)
+    tried = {a: _register(base, parts, images, a) for a in ((SMALL, FREE) if forced is None else (forced,))}
+    if forced:
+        return tried[forced][:2]
+    still = tried[FREE][0].still
+    bare = [without(one, still) for one in images]  # light that stays while parts turn must not speak for small turns
+    small, free = (_cost(bare, tried[a][2], base.frame.side / FINE) for a in (SMALL, FREE))
+    choice = FREE if _span(tried[FREE][1]) > TURNS[SMALL] and free < small + np.log(PAYS) else SMALL
+    placement, poses, warps = tried[choice]
+    shown = images if choice == SMALL else bare
+    left, differs = _differs(shown), _differs([warped(one, w) for one, w in zip(shown, warps)])
+    sure = placement.repeats[1] < REPEATS or differs < PAYS**2 * left  # equal poses do not repeat, but pay
+    return (placement, poses) if differs < PAYS * left and sure else (base, middles)
+
+
+def _cost(images, warps, pitch):
+    """Median cost of the parts at their warps, each against the mean of the others."""
+    laid, noise = [warped(one, warp) for one, warp in zip(images, warps)], _first_noise()
+    return float(
+        np.median(
+            [
+                Registration(_mean(laid[:k] + laid[k + 1 :]), noise, 0.0, pitch).cost(one, warp)
+                for k, (one, warp) in enumerate(zip(images, warps))
+            ]
+        )
     )
-    repeats = _repeats(placement, parts, images, poses)
-    return dataclasses.replace(placement, repeats=repeats), poses, repeats
 
 
-def _first_poses(base, parts, images, alignment, noise):
-    """Poses relative to the training part that the others are most like."""
+def _first_noise():
+    return Noise(*(np.float32(2 * floor) for floor in NOISE_FLOOR))
+
+
+def _span(poses):
+    """Largest turn in degrees between a pose and the middle of all."""
+    angles = np.deg2rad([pose.angle for pose in poses])
+    middle = np.arctan2(np.sin(angles).mean(), np.cos(angles).mean())
+    return float(np.rad2deg(np.abs(np.angle(np.exp(1j * (angles - middle)))).max()))
+
+
+def _register(base, parts, images, alignment):
+    """(Placement with a reference, poses, warps).
+
+    ``images``: Images of the parts, laid around their middles and not turned.
+    """
+    pitch = base.frame.side / FINE
+    still = None
+    if alignment == FREE:
+        still = Image(np.zeros_like(images[0].part), _mean(images).light, np.zeros_like(images[0].part))
+        images = [without(one, still) for one in images]
+    noise = _first_noise()
+    warps = _first_warps(parts, images, alignment, noise, pitch)
+    for _ in range(ROUNDS):
+        laid = [warped(one, warp) for one, warp in zip(images, warps)]
+        found = []
+        for k, (one, part) in enumerate(zip(images, parts)):  # each against the mean of the others
+            registration = Registration(_mean(laid[:k] + laid[k + 1 :]), noise, TURNS[alignment], pitch)
+            found.append(registration.find(one, part.middle))
+        warps = [of.warp for of in found]
+        laid = [warped(one, warp) for one, warp in zip(images, warps)]
+        mean, few = _mean(laid), np.sqrt((len(parts) + 1) / max(len(parts) - 1, 1))
+        residuals = (np.sqrt(np.mean([(of[k] - mean[k]) ** 2 for of in laid], 0)) * few for k in (0, 1))
+        noise = Noise(*(_noise_map(r, mean.part, floor) for r, floor in zip(residuals, NOISE_FLOOR)))
+    placement = dataclasses.replace(
+        base,
+        alignment=alignment,
+        reference=mean,
+        noise=noise,
+        still=still,
+        margin=min((of.second - of.cost for of in found if np.isfinite(of.second)), default=np.inf),
+        repeats=_repeats(parts, images, laid, alignment, noise, pitch),
+    )
+    return placement, [of.pose for of in found], warps
+
+
+def _first_warps(parts, images, alignment, noise, pitch):
+    """Warps relative to the training part that the others are most like, of the first few."""
     best = None
     for k in range(min(3, len(parts))):
-        registration = Registration(images[k], noise, TURNS[alignment], base.frame.side / FINE)
+        registration = Registration(images[k], noise, TURNS[alignment], pitch)
         found = [registration.find(one, part.middle) for one, part in zip(images, parts)]
         cost = float(np.median([of.cost for of in found]))
         if best is None or cost < best[0]:
-            best = cost, [of.pose for of in found]
+            best = cost, [of.warp for of in found]
     return best[1]
 
 
-def _repeats(placement, parts, images, poses):
-    """(mm, degrees): median difference between a part's poses relative to two references, each of half of the others."""
-    laid = [_image(placement, part, pose) for part, pose in zip(parts, poses)]
+def _repeats(parts, images, laid, alignment, noise, pitch):
+    """(mm, degrees): difference between a part's poses relative to two references, each of half of the others: the
+    median of the shifts, and what 80 % of the turns stay below."""
     turns, shifts = [], []
     for k, (one, part) in enumerate(zip(images, parts)):
         halves = [[laid[j] for j in range(len(parts)) if j != k and j % 2 == half] for half in (0, 1)]
         if not all(halves):
-            return (0.0, 0.0) if len(parts) < 3 else (float("inf"), float("inf"))
-        pair = []
-        for half in halves:
-            mean = Image(*(np.mean([getattr(i, name) for i in half], 0).astype(np.float32) for name in Image._fields))
-            of = Registration(mean, placement.noise, TURNS[placement.alignment], placement.frame.side / FINE)
-            pair.append(of.find(one, part.middle).pose)
-        turns.append(abs((pair[0].angle - pair[1].angle + 180) % 360 - 180))
-        shifts.append(np.hypot(pair[0].x - pair[1].x, pair[0].y - pair[1].y))
-    return float(np.median(shifts)), float(np.median(turns))
+            return (0.0, 0.0)  # two or three parts have no two halves
+        first, second = (
+            Registration(_mean(half), noise, TURNS[alignment], pitch).find(one, part.middle).pose for half in halves
+        )
+        turns.append(abs((first.angle - second.angle + 180) % 360 - 180))
+        shifts.append(np.hypot(first.x - second.x, first.y - second.y))
+    return float(np.median(shifts)), float(np.percentile(turns, 80))
+
+
+def _mean(images):
+    return Image(*(np.mean([one[k] for one in images], 0).astype(np.float32) for k in range(3)))
 
 
 def _differs(images):
@@ -355,11 +392,6 @@ def _noise_map(residual, part, floor):
     """Spread per cell: at least the median on the part, so that few parts do not look certain anywhere."""
     usual = float(np.median(residual[part > 0.5])) if (part > 0.5).any() else floor
     return np.maximum(residual, max(usual, floor)).astype(np.float32)
-
-
-def _few(count):
-    """Factor from the root mean square around the own mean to that around the mean of others."""
-    return float(np.sqrt((count + 1) / max(count - 1, 1)))
 
 
 def _image(placement, staged, pose):
