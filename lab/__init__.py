@@ -1,1 +1,1 @@
-"""Rooms for evidence: what the project is measured on, apart from what it ships."""
+"""What measures and generates: benchmark, evidence, demo, recordings. Not installed."""
