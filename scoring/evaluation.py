@@ -10,9 +10,9 @@ describes the file format. These names can be imported from here as well.
 
 import numpy as np
 
-import scoring.extra_metrics
 import scoring_addon
 from common.errors import InputError
+from scoring import extra_metrics as _extra_metrics
 from scoring.calibrated import calibrated_map, image_score, training_statistics
 from scoring.measured import Evaluation, TrainingParts
 from scoring.metrics import Metrics, compute_metrics, roc_auc
@@ -133,7 +133,7 @@ def metrics(evaluation, scored):
 def extra_metrics(evaluation, scored, names):
     """{scoring: {name: (value, threshold)}} of ``extra_metrics.py``; pixel metrics are None if a mask is missing."""
     masks = evaluation.mask if evaluation.has_mask.all() else None
-    return scoring.extra_metrics.extra_metrics(evaluation.label, masks, scored, names)
+    return _extra_metrics.extra_metrics(evaluation.label, masks, scored, names)
 
 
 def _flat(maps):
