@@ -299,6 +299,11 @@ def add_arguments(parser, several=False, others=()):
     text += ("; several names, or all, are scored from one feature pass" if several else "") + " (default: baseline)"
     names, default, nargs = ([*SCORINGS, "all"], ["baseline"], "+") if several else (list(SCORINGS), "baseline", None)
     parser.add_argument("--scoring", choices=names, metavar="NAME", default=default, nargs=nargs, help=text)
+    add_parameters(parser, ("test", "train") if several else ("test",))
+
+
+def add_parameters(parser, references=("test",)):
+    """Add the flags of the parameters; ``references``: the choices of --scoring_reference."""
 
     def add(flag, text, **options):
         parser.add_argument("--scoring_" + flag, help=text + " (default: %(default)s)", **options)
@@ -317,8 +322,8 @@ def add_arguments(parser, several=False, others=()):
     text = "the recovery term as printed, or (ours) on the normalised scores"
     add("recovery", text, choices=("printed", "normalized"), default=d.recovery)
     text = "whose minima and maxima normalise the statistics: the test set's"
-    text += ", or those of training parts measured without their own rows" if several else ""
-    add("reference", text, choices=("test", "train") if several else ("test",), default="test")
+    text += ", or those of training parts measured without their own rows" if "train" in references else ""
+    add("reference", text, choices=references, default="test")
 
 
 _parsed = []  # type: list  # the parsed options of a patched checkout's command line

@@ -1,9 +1,10 @@
 """What tools/report.py shows about the scoring ``calibrated``, which this project adds to the paper's."""
 
 from reports import figures as figures
-from scoring.calibrated import score_shares
-from scoring.evaluation import bank_maps, calibrated_statistics
+from scoring.evaluation import bank_maps, units_of
 from scoring.scorings import CALIBRATED
+from scoring.shares import map_terms, score_shares
+from scoring_addon import DEFAULTS
 
 NAMES = {"xyz": "3D", "rgb": "RGB", "fusion": "fusion"}
 
@@ -33,9 +34,12 @@ def explanation_section(page, category, index):
     """Add how much of part ``index``'s calibrated score comes from each bank; nothing without calibrated."""
     if CALIBRATED not in category.scored:
         return
-    saved, statistics = category.saved, calibrated_statistics(category.saved)
+    saved, statistics = category.saved, units_of(category.saved)
     score = float(category.scored[CALIBRATED].image_preds[index])
-    shares = score_shares(bank_maps(saved)[index], statistics)
+    maps = bank_maps(saved)[index]
+    terms = map_terms(CALIBRATED, maps, {}, DEFAULTS, statistics)
+    known = score_shares(CALIBRATED, terms, maps, {}, {}, DEFAULTS, None, statistics)
+    shares = {bank: known.get(bank, 0.0) for bank in (*statistics.banks, *statistics.left_out)}
     units = dict(zip(statistics.banks, zip(statistics.level, statistics.scale)))
     page.tag("h3", "The same part's calibrated score, in shares of the banks")
     page.tag(

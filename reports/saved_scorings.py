@@ -1,7 +1,7 @@
 """Which scorings can be computed from saved maps, and the messages where calibrated cannot be."""
 
 from common.errors import InputError
-from scoring.evaluation import calibrated_statistics
+from scoring.evaluation import units_of
 from scoring.scorings import CALIBRATED, available_scorings
 
 
@@ -14,7 +14,7 @@ def saved_scorings(saved, map_source="decision"):
     """
     names = available_scorings(list(saved.bank_map), map_source)
     try:
-        calibrated_statistics(saved)
+        units_of(saved)
     except InputError as error:
         return [name for name in names if name != CALIBRATED], str(error).split(": ", 2)[-1]
     return names, ""
@@ -27,7 +27,7 @@ def left_out_text(missing):
 
 def calibrated_text(evaluations):
     """A sentence for a caption: how many normal training parts calibrated was computed from, and banks left out."""
-    known = [(saved.category, calibrated_statistics(saved)) for saved in evaluations]
+    known = [(saved.category, units_of(saved)) for saved in evaluations]
     counts = sorted({statistics.parts for _, statistics in known})
     out = [
         f"{category} without its {' and '.join(statistics.left_out)} bank, whose training maps show no spread"

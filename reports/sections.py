@@ -9,7 +9,7 @@ from reports.numbers import BASELINE, COMPARED, PROPOSED, breakdown, verdict
 from reports.page import Link
 from runs.results import UNDEFINED
 from scoring.metrics import mean
-from scoring.scorings import ALL, CALIBRATED
+from scoring.scorings import CALIBRATED, SCORINGS
 
 METRICS = {"image_rocauc": "image ROCAUC", "pixel_rocauc": "pixel ROCAUC", "au_pro": "AU-PRO"}
 VARIANTS = (BASELINE, "disagreement_only", "disagreement_base", "partial", "full", PROPOSED)
@@ -143,7 +143,10 @@ def summary_section(page, summaries):
     )
     page.table(
         ["variant", "pixel map", "image score", *METRICS.values()],
-        [[variant, *ALL[variant][:2], *(shown(row[i]) for row in means)] for i, variant in enumerate(variants)],
+        [
+            [variant, *SCORINGS[variant].described[:2], *(shown(row[i]) for row in means)]
+            for i, variant in enumerate(variants)
+        ],
     )
     if several:
         page.tag("h2", "Categories")

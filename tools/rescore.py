@@ -29,7 +29,7 @@ from reports import more_metrics, paper_tables
 from reports.paper_tables import METRICS, MULTISCALE
 from reports.parameter_grid import grid_table
 from reports.saved_scorings import calibrated_text, left_out_text, saved_scorings
-from runs.help_tables import scoring_table, shorten_scoring
+from runs.help_tables import scoring_table
 from runs.options import changed_options, default_of
 from runs.results import UNDEFINED, escaped
 from scoring.dominating import dominating_part
@@ -104,13 +104,11 @@ def build_parser():
     group = parser.add_argument_group(
         "scoring", "parameters that are not given are those of the run that saved the maps"
     )
-    add_scoring_arguments(group)
-    shorten_scoring(group)
+    add_scoring_arguments(group, "all")
     for action in group._group_actions:
-        text = action.help.replace("%(default)s", "as in the run")
-        action.help = text.replace("(default: baseline)", "(default: all)")
-        action.default = argparse.SUPPRESS
-    parser.set_defaults(scoring=["all"])
+        if action.dest != "scoring":
+            action.help = action.help.replace("%(default)s", "as in the run")
+            action.default = argparse.SUPPRESS
     return parser
 
 

@@ -11,7 +11,7 @@ from common.errors import InputError
 from reports import paper_tables, parameter_grid
 from scoring.evaluation import extra_metrics, metrics, read, score, write
 from scoring.metrics import compute_metrics
-from scoring.scorings import ALL
+from scoring.scorings import SCORINGS as ALL
 from tests.make_maps import make_evaluation, write_category
 from tools import rescore
 

@@ -9,7 +9,7 @@ import pytest
 import scoring_addon
 from common.errors import InputError
 from scoring import evaluation
-from scoring.calibrated import calibrated_map, training_statistics
+from scoring.calibrated import bank_units, calibrated_map
 from scoring.evaluation import Evaluation, metrics, read, score, write
 from scoring.metrics import compute_metrics
 from tests.make_maps import make_evaluation
@@ -100,7 +100,7 @@ def test_calibrated_is_the_same_for_one_part_alone_and_within_a_set(tmp_path):
     saved = read(tmp_path / "a.npz")
     scored = score(whole, ["full", "calibrated", "pixel_max"])
     assert list(scored) == ["baseline", "full", "calibrated", "pixel_max"]
-    statistics = training_statistics(whole.training.bank_map)
+    statistics = bank_units(whole.training.bank_map)
     assert whole.training.calibrated == saved.training.calibrated == statistics
     for i in range(len(whole)):
         picked = {
