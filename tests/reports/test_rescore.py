@@ -10,8 +10,9 @@ import scoring_addon
 from common.errors import InputError
 from reports import paper_tables, parameter_grid
 from scoring.evaluation import extra_metrics, metrics, read, score, write
+from scoring.extra_metrics import EXTRA_METRICS
 from scoring.metrics import compute_metrics
-from scoring.scorings import SCORINGS as ALL
+from scoring.scorings import SCORINGS
 from tests.make_maps import make_evaluation, write_category
 from tools import rescore
 
@@ -78,7 +79,7 @@ def test_calibrated_is_a_row_of_every_table_and_named_as_ours(folder, tmp_path):
         np.testing.assert_allclose(values[:, :2].T, expected, atol=1e-12)
         text = (tmp_path / f"table_{number}.md").read_text()
         assert "not the paper's: banks in units of 4 normal training parts" in text
-    assert {row[1] for row in table(tmp_path / "intervals.csv")[1:]} == set(ALL)
+    assert {row[1] for row in table(tmp_path / "intervals.csv")[1:]} == set(SCORINGS)
 
 
 def test_maps_without_statistics_are_told_in_one_line(tmp_path, capsys):
@@ -129,7 +130,7 @@ def test_grid(folder, tmp_path):
 
 
 def test_intervals_and_more_metrics(folder, tmp_path):
-    run(folder, "-o", tmp_path, "--intervals", "--resamples", "50", "--metrics", *rescore.EXTRA)
+    run(folder, "-o", tmp_path, "--intervals", "--resamples", "50", "--metrics", *EXTRA_METRICS)
     rows = [row for row in table(tmp_path / "intervals.csv")[1:] if row[1] == "disagreement"]
     assert len(rows) == 6
     for row in rows:
@@ -137,7 +138,7 @@ def test_intervals_and_more_metrics(folder, tmp_path):
         assert low <= value <= high and d_low <= difference <= d_high
     assert all((row[9] == "-") == (row[2] != "image_rocauc") for row in rows)
     rows = table(tmp_path / "metrics.csv")[1:]
-    assert len(rows) == 2 * len(ALL) * len(rescore.EXTRA)
+    assert len(rows) == 2 * len(SCORINGS) * len(EXTRA_METRICS)
     assert all(row[3] == "" if row[2] == "aupimo" else 0 <= float(row[3]) <= 1 for row in rows)  # too few pixels
     assert all(row[4] != "-" for row in rows if row[2].startswith(("image_f1_max", "pg_")))
     assert all(row[4] == "-" for row in rows if not row[2].startswith(("image_f1_max", "pg_", "pb_")))
