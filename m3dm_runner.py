@@ -26,7 +26,7 @@ from inspection.saved_model import check_records, read_records, read_saved, writ
 from runs.options import extractor_options, method_settings, model_scorings, parts_used, recorded_options
 from scoring import evaluation
 from scoring.dominating import dominating_part
-from scoring.scorings import CALIBRATED
+from scoring.scorings import CALIBRATED, names_from
 from uff_training.patch_pairs import save_patch_pair
 
 
@@ -240,7 +240,7 @@ class M3DM:
                 method.training,
                 meta or {},
             )
-            names = scoring_addon.names_from(args)
+            names = names_from(args)
             self.scored = evaluation.score(
                 self.evaluation, names, scoring_addon.parameters_from(args), args.scoring_reference
             )

@@ -25,11 +25,11 @@ from m3dm_runner import M3DM
 from runs.options import deciding_options, parse_arguments, recorded_options
 from runs.runs import data_id, file_facts, run_id
 from scoring import calibrated
+from scoring.ablation import Scored
 from scoring.au_pro import area_up_to
 from scoring.evaluation import extra_metrics, metrics, score
 from scoring.metrics import count_below
 from scoring.significance import LIMIT, PixelCounts, image_rocauc, resample_weights
-from scoring_addon import Scored
 
 VERSION = 2  # of a cell file's content
 RESAMPLES = 400

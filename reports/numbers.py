@@ -6,9 +6,9 @@ from typing import NamedTuple, Optional
 
 import numpy as np
 
-import scoring_addon
 from common.errors import InputError
 from reports.saved_scorings import saved_scorings
+from scoring import ablation
 from scoring.evaluation import metrics, read, score
 from scoring.metrics import count_below
 from scoring.scorings import CALIBRATED
@@ -102,7 +102,7 @@ def read_category(path, seed, parameters):
     saved = read(path)
     try:
         lacks = saved_scorings(saved)[1]
-        names = [*scoring_addon.SCORINGS, *([] if lacks else [CALIBRATED])]
+        names = [*ablation.SCORINGS, *([] if lacks else [CALIBRATED])]
         scored = score(saved, names, parameters)
         unfit = [name for name, of in scored.items() if not np.isfinite(of.image_preds).all()]
         if unfit:
@@ -195,8 +195,8 @@ def find_sample(paths, sample):
 
 def breakdown(saved, index, parameters):
     """Breakdown of part ``index`` of an Evaluation."""
-    stats = scoring_addon.modulate_all(saved.decision_map, saved.samples, parameters)[1]
-    terms = scoring_addon.calibrate(stats, parameters)
+    stats = ablation.modulate_all(saved.decision_map, saved.samples, parameters)[1]
+    terms = ablation.calibrate(stats, parameters)
     s, t = (type(of)(*(float(column[index]) for column in of)) for of in (stats, terms))
     alpha, beta, gamma = parameters.weights
     return Breakdown(

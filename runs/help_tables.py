@@ -26,14 +26,3 @@ def _table(rows):
         wrapped = textwrap.wrap(text, HELP_WIDTH - NAME_WIDTH - 2)
         lines += [f"  {name:<{NAME_WIDTH}}{wrapped[0]}", *(" " * (NAME_WIDTH + 2) + line for line in wrapped[1:])]
     return "\n".join(lines)
-
-
-def shorten_scoring(group):
-    """Shorten the help of a group's --scoring to the scorings' names, since ``scoring_table`` describes them."""
-    for action in group._group_actions:
-        if "--scoring" in action.option_strings:
-            names = [name for name in action.choices if name != "all"]
-            action.help = (
-                "one or more of: " + ", ".join(names) + "; or all; scored from one feature pass; the "
-                "table at the end describes them (default: baseline)"
-            )

@@ -30,7 +30,7 @@ def dominating_part(paths, scored, topk=scoring_addon.DEFAULTS.topk):
     found = {}
     for name, statistic in (
         ("S_base", lambda m: scoring_addon.base_score(m, topk)),
-        ("Q95", lambda m: scoring_addon.quantile(m, 0.95)),
+        ("Q95", lambda m: float(np.quantile(np.asarray(m, dtype=np.float64), 0.95))),
     ):
         values = np.array([statistic(m) for m in maps])
         order = np.argsort(values, kind="stable")

@@ -13,12 +13,12 @@ import numpy as np
 import scoring.extra_metrics
 import scoring_addon
 from common.errors import InputError
+from scoring.ablation import Scored, needs_maps, score_all
 from scoring.calibrated import calibrated_map, image_score, training_statistics
 from scoring.measured import Evaluation, TrainingParts
 from scoring.metrics import Metrics, compute_metrics, roc_auc
 from scoring.saved_maps import SUFFIX, find_saved, read, write
 from scoring.scorings import CALIBRATED, scoring_problem
-from scoring_addon import Scored
 
 __all__ = [
     "SUFFIX",
@@ -58,7 +58,7 @@ def score(evaluation, names, parameters=scoring_addon.DEFAULTS, reference="test"
     known = None
     names = list(dict.fromkeys([BASELINE, *names]))
     of_paper = [name for name in names if name != CALIBRATED]
-    if reference == "train" and scoring_addon.needs_maps(of_paper):
+    if reference == "train" and needs_maps(of_paper):
         known = evaluation.training and evaluation.training.reference(parameters)
         if known is None:
             raise InputError(
@@ -66,7 +66,7 @@ def score(evaluation, names, parameters=scoring_addon.DEFAULTS, reference="test"
                 "with these parameters; save with --save_train_maps"
             )
     statistics = calibrated_statistics(evaluation) if CALIBRATED in names else None
-    scored = scoring_addon.score_all(
+    scored = score_all(
         of_paper, evaluation.decision_score, list(evaluation.decision_map), evaluation.samples, parameters, known
     )
     if statistics is not None:

@@ -11,10 +11,11 @@ from typing import Optional
 
 import numpy as np
 
-import scoring_addon
 from common.errors import InputError
+from scoring import ablation
+from scoring.ablation import Statistics
 from scoring.calibrated import TrainingStatistics, training_statistics
-from scoring_addon import SampleMaps, Statistics
+from scoring_addon import SampleMaps
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +46,11 @@ class TrainingParts:
         that the statistics are computed with."""
         kept = {name: np.stack([maps[name] for maps in bank_maps]).astype(np.float32) for name in bank_maps[0]}
         decision = np.stack(decision_maps)
-        statistics = scoring_addon.modulate_all(decision, samples_of(kept), parameters)[1]
+        statistics = ablation.modulate_all(decision, samples_of(kept), parameters)[1]
         return cls(path, statistics, fitting(parameters), decision, kept, calibrated_or_none(kept))
 
     def reference(self, parameters):
-        """The ``reference`` argument of ``scoring_addon.score_all`` for these parameters; None if only statistics for
+        """The ``reference`` argument of ``ablation.score_all`` for these parameters; None if only statistics for
         other parameters were kept."""
         if self.decision_map is not None:
             return list(self.decision_map), samples_of(self.bank_map)

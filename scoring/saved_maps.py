@@ -28,9 +28,9 @@ import numpy as np
 
 from common.errors import InputError
 from common.files import atomic_path
+from scoring.ablation import Statistics
 from scoring.calibrated import restored
 from scoring.measured import Evaluation, TrainingParts, calibrated_or_none
-from scoring_addon import Statistics
 
 VERSION, SUFFIX = 2, ".npz"
 

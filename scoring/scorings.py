@@ -2,10 +2,10 @@
 check this before any work, and again when they score saved maps."""
 
 import scoring_addon
-from scoring_addon import SCORINGS, needs_maps
+from scoring.ablation import SCORINGS, needs_maps
 
 CALIBRATED = "calibrated"
-# this project's own scorings, in the form of scoring_addon.SCORINGS: name → (pixel map, image score, source)
+# this project's own scorings, in the form of scoring.ablation.SCORINGS: name → (pixel map, image score, source)
 OURS = {
     CALIBRATED: (
         "larger of the banks' maps, each in units of its normal training parts' maps",
@@ -16,26 +16,33 @@ OURS = {
 ALL = {**SCORINGS, **OURS}
 
 
-def add_scoring_arguments(group):
-    """Add the add-on's flags to an ``argparse`` parser or group. --scoring takes several names, those in OURS
-    included."""
-    scoring_addon.add_arguments(_WithOurs(group), several=True)
+def add_scoring_arguments(group, reference=("test", "train")):
+    """Add --scoring, which takes several names, and the add-on's parameters to an ``argparse`` parser or group.
+
+    ``reference``: the choices of --scoring_reference.
+    """
+    group.add_argument(
+        "--scoring",
+        choices=[*ALL, "all"],
+        metavar="NAME",
+        default=["baseline"],
+        nargs="+",
+        help=f"one or more of: {', '.join(ALL)}; or all; scored from one feature pass; the table at the end describes "
+        "them (default: baseline)",
+    )
+    scoring_addon.add_parameters(group)
+    group.add_argument(
+        "--scoring_reference",
+        choices=reference,
+        default="test",
+        help="whose minima and maxima normalise the statistics: the test set's, or those of training parts measured "
+        "without their own rows (default: %(default)s)",
+    )
 
 
-class _WithOurs:
-    """An argument group whose --scoring also accepts the names in OURS."""
-
-    def __init__(self, group):
-        self._group = group
-
-    def add_argument(self, flag, **options):
-        """Like argparse's method; extends the choices and the help of --scoring."""
-        if flag == "--scoring":
-            options["choices"] = [*ALL, "all"]
-            ours = "; ".join(f"{name}: {maps}, {score} [{where}]" for name, (maps, score, where) in OURS.items())
-            text, several = options["help"].split("; several names", 1)
-            options["help"] = f"{text}; {ours}; several names{several}"
-        return self._group.add_argument(flag, **options)
+def names_from(args):
+    """The paper's scorings asked for, in order, each once; all of them for "all"."""
+    return list(SCORINGS) if "all" in args.scoring else list(dict.fromkeys(args.scoring))
 
 
 def available_scorings(bank_names, map_source="decision"):

@@ -9,7 +9,7 @@ quantile) and of the mean disagreement. So the shares of the terms add up to the
 import numpy as np
 
 import scoring_addon
-from scoring import calibrated
+from scoring import ablation, calibrated
 
 DISAGREEMENT = "disagreement"
 
@@ -33,7 +33,7 @@ def map_terms(scoring, maps, weights, parameters, statistics=None):
     chosen = maps if parameters.map_source == "decision" or scoring == "baseline" else {"fusion": maps["fusion"]}
     factors = weights if chosen is maps else {"fusion": 1.0}
     terms = {bank: np.asarray(of, np.float64) * factors[bank] for bank, of in chosen.items()}
-    if scoring_addon.SCORINGS[scoring][0] == "M_pix":
+    if ablation.SCORINGS[scoring][0] == "M_pix":
         m_dis = scoring_addon.disagreement_map(maps["rgb"], maps["xyz"])
         terms[DISAGREEMENT] = sum(terms.values()) * parameters.lam * m_dis
     return terms
@@ -47,7 +47,7 @@ def score_shares(scoring, terms, maps, scores, weights, parameters, reference=No
         terms: result of :func:`map_terms`.
         maps, scores: {bank: [S, S]} and {bank: score} of the part.
         weights: {bank: factor} of the decision score.
-        reference: ``scoring_addon.Statistics`` of training parts, for the scorings that need it.
+        reference: ``ablation.Statistics`` of training parts, for the scorings that need it.
         statistics: ``scoring.calibrated.TrainingStatistics``, for "calibrated".
     """
     if scoring == "baseline":
@@ -71,10 +71,10 @@ def score_shares(scoring, terms, maps, scores, weights, parameters, reference=No
     used, tail = parameters, scoring == "full"
     if scoring == "partial":
         gamma, used = 0.0, parameters._replace(weights=(alpha, beta, 0.0), delta=0.0)
-    stats = scoring_addon.Statistics(
-        *(np.array([value]) for value in scoring_addon.map_statistics(m_pix, m_dis, parameters.topk))
+    stats = ablation.Statistics(
+        *(np.array([value]) for value in ablation.map_statistics(m_pix, m_dis, parameters.topk))
     )
-    found = scoring_addon.calibrate(stats, used, reference, tail)
+    found = ablation.calibrate(stats, used, reference, tail)
     w = float(found.w[0])
     upper = gamma if tail else 0.0  # weight of Q99 - Q95
     parts = [(1 - w, topk), (w * beta, everywhere)]

@@ -25,7 +25,7 @@ from reports.numbers import find_sample, read_category, summary_of
 from reports.page import Page
 from reports.predictions_section import predictions_section, read_predictions
 from reports.saved_scorings import left_out_text
-from runs.help_tables import scoring_table, shorten_scoring
+from runs.help_tables import scoring_table
 from scoring.evaluation import extra_metrics, find_saved
 from scoring.metrics import mean
 
@@ -76,9 +76,8 @@ def build_parser():
     )
     more_metrics.add_argument(parser)
     parser.add_argument("--seed", type=number(int, 0), default=0, metavar="N", help="of the random draw of parts")
-    group = parser.add_argument_group("scoring", "parameters; --scoring is ignored, the page shows every scoring")
-    scoring_addon.add_arguments(group)
-    shorten_scoring(group)
+    group = parser.add_argument_group("scoring", "parameters; the page shows every scoring")
+    scoring_addon.add_parameters(group)
     return parser
 
 

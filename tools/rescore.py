@@ -29,14 +29,14 @@ from reports import more_metrics, paper_tables
 from reports.paper_tables import METRICS, MULTISCALE
 from reports.parameter_grid import grid_table
 from reports.saved_scorings import calibrated_text, left_out_text, saved_scorings
-from runs.help_tables import scoring_table, shorten_scoring
+from runs.help_tables import scoring_table
 from runs.options import changed_options, default_of
 from runs.results import UNDEFINED, escaped
 from scoring.dominating import dominating_part
 from scoring.evaluation import Evaluation, extra_metrics, find_saved, metrics, read, score
 from scoring.extra_metrics import EXTRA_METRICS as EXTRA  # noqa: F401  also used as rescore.EXTRA
 from scoring.metrics import mean
-from scoring.scorings import CALIBRATED, add_scoring_arguments
+from scoring.scorings import CALIBRATED, add_scoring_arguments, names_from
 from scoring.significance import bootstrap_intervals, delong_test
 
 NOT_RUN = "-"
@@ -105,7 +105,6 @@ def build_parser():
         "scoring", "parameters that are not given are those of the run that saved the maps"
     )
     add_scoring_arguments(group)
-    shorten_scoring(group)
     for action in group._group_actions:
         text = action.help.replace("%(default)s", "as in the run")
         action.help = text.replace("(default: baseline)", "(default: all)")
@@ -130,7 +129,7 @@ def score_folder(folder, args):
     for path in track(paths, len(paths), f"scoring {folder}", "category"):
         saved = read(path)
         parameters, reference = scoring_of(saved, args)
-        names = scoring_addon.names_from(args)
+        names = names_from(args)
         if "all" in args.scoring:
             names, why = saved_scorings(saved, parameters.map_source)
             missing.update({saved.category: why} if why else {})

@@ -16,6 +16,7 @@ from markupsafe import escape
 import scoring_addon
 from reports import numbers, sections
 from reports.page import Page
+from scoring import ablation
 from scoring.evaluation import metrics, read, score
 from scoring.metrics import roc_auc
 from scoring.significance import Difference
@@ -220,7 +221,7 @@ def test_folder_without_verdicts_is_refused(maps, tmp_path, capsys):
 @pytest.mark.parametrize("recovery", ["printed", "normalized"])
 def test_breakdown_adds_up(maps, recovery):
     saved, parameters = read(maps / "a.npz"), PARAMETERS._replace(recovery=recovery, delta=0.7, weights=(0.5, 0.3, 0.2))
-    final = scoring_addon.score_all(
+    final = ablation.score_all(
         ["disagreement"], saved.decision_score, saved.decision_map, saved.samples, parameters
     )["disagreement"].image_preds
     recovered = []

@@ -9,6 +9,7 @@ import pytest
 import scoring_addon
 from common.errors import InputError
 from reports import paper_tables, parameter_grid
+from scoring import ablation
 from scoring.evaluation import extra_metrics, metrics, read, score, write
 from scoring.metrics import compute_metrics
 from scoring.scorings import ALL
@@ -36,7 +37,7 @@ def table(path):
 def own_metrics(path, name, parameters=scoring_addon.DEFAULTS, reference=False):
     saved = read(path)
     known = saved.training.reference(parameters) if reference else None
-    scored = scoring_addon.score_all(
+    scored = ablation.score_all(
         [name], saved.decision_score, saved.decision_map, saved.samples, parameters, known
     )[name]
     return [
@@ -145,9 +146,9 @@ def test_intervals_and_more_metrics(folder, tmp_path):
 
 def test_metrics_are_shared_by_map_but_not_by_score(folder):
     saved = read(folder / "bagel.npz")
-    scored = score(saved, list(scoring_addon.SCORINGS))
+    scored = score(saved, list(ablation.SCORINGS))
     found = metrics(saved, scored)
-    for name in scoring_addon.SCORINGS:
+    for name in ablation.SCORINGS:
         np.testing.assert_allclose([*found[name]], own_metrics(folder / "bagel.npz", name), atol=1e-12)
     extra = extra_metrics(saved, scored, ["au_pro_30", "image_ap"])
     assert extra["disagreement"]["au_pro_30"] == extra["partial"]["au_pro_30"] != extra["baseline"]["au_pro_30"]

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scoring.ablation import Scored, calibrate, modulate_all
 from scoring.dominating import dominating_part
-from scoring_addon import SampleMaps, Scored, calibrate, modulate_all
+from scoring_addon import SampleMaps
 
 
 def scored_of(maps, name="disagreement"):

@@ -8,7 +8,7 @@ import pytest
 
 import scoring_addon
 from common.errors import InputError
-from scoring import evaluation
+from scoring import ablation, evaluation
 from scoring.calibrated import calibrated_map, training_statistics
 from scoring.evaluation import Evaluation, metrics, read, score, write
 from scoring.metrics import compute_metrics
@@ -71,14 +71,12 @@ def test_arrays_that_do_not_fit_are_refused():
 
 def test_scores_and_metrics_are_those_of_the_add_on():
     value = make_evaluation(size=32, train=3)
-    names = list(scoring_addon.SCORINGS)
+    names = list(ablation.SCORINGS)
     for reference in ("test", "train"):
         scored = score(value, names[::-1], reference=reference)
         assert list(scored) == ["baseline", *(name for name in names[::-1] if name != "baseline")]
         known = value.training.reference(scoring_addon.DEFAULTS) if reference == "train" else None
-        expected = scoring_addon.score_all(
-            names, value.decision_score, value.decision_map, value.samples, reference=known
-        )
+        expected = ablation.score_all(names, value.decision_score, value.decision_map, value.samples, reference=known)
         for name, found in metrics(value, scored).items():
             own = expected[name]
             assert np.array_equal(scored[name].image_preds, own.image_preds)

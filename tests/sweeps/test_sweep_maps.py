@@ -10,9 +10,9 @@ import pytest
 
 from runs.options import parse_arguments, recorded_options
 from scoring import evaluation
+from scoring.ablation import score_all
 from scoring.metrics import compute_metrics
 from scoring.significance import PixelCounts
-from scoring_addon import score_all
 from sweeps import sweep_maps
 from sweeps.sweep_compare import RESAMPLES, part_weights
 from sweeps.sweep_file import check
