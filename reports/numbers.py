@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-import scoring_addon
 from common.errors import InputError
+from scoring.ablation import final_terms, modulate_all
 from scoring.evaluation import read
 from scoring.metrics import count_below
 from scoring.scorings import BASELINE, CALIBRATED
@@ -98,8 +98,8 @@ def breakdown(saved, index, parameters):
     Returns:
         (Statistics and Terms of the part, {"S_robust" or "S_final": {term: value}}); the terms add up.
     """
-    stats = scoring_addon.modulate_all(saved.decision_map, saved.samples, parameters)[1]
-    terms = scoring_addon.calibrate(stats, parameters)
+    stats = modulate_all(saved.decision_map, saved.samples, parameters)[1]
+    terms = final_terms(stats, parameters)
     s, t = (type(of)(*(float(column[index]) for column in of)) for of in (stats, terms))
     alpha, beta, gamma = parameters.weights
     sums = {

@@ -8,6 +8,7 @@ import scoring_addon
 from common.errors import InputError
 from reports import paper_tables
 from reports.paper_tables import METRICS
+from scoring import ablation
 from scoring.evaluation import metrics
 from scoring.metrics import Metrics, mean, roc_auc
 
@@ -27,14 +28,14 @@ def grid_table(runs, args):
             )
         for lam in dict.fromkeys(point.lam for point in points):
             at_lam = [p for p in points if p.lam == lam]
-            maps, stats = scoring_addon.modulate_all(c.saved.decision_map, c.saved.samples, at_lam[0])
-            pixel = metrics(c.saved, {"disagreement": scoring_addon.Scored(stats.base, maps)})["disagreement"]
+            maps, stats = ablation.modulate_all(c.saved.decision_map, c.saved.samples, at_lam[0])
+            pixel = metrics(c.saved, {"disagreement": ablation.Scored(stats.base, maps)})["disagreement"]
             for topk in dict.fromkeys(p.topk for p in at_lam):
                 stats = stats._replace(base=np.array([scoring_addon.base_score(m, topk) for m in maps]))
                 at_topk = [p for p in at_lam if p.topk == topk]
-                known = training and scoring_addon.modulate_all(*training.reference(at_topk[0]), at_topk[0])[1]
+                known = training and ablation.modulate_all(*training.reference(at_topk[0]), at_topk[0])[1]
                 for point in at_topk:
-                    scores = scoring_addon.calibrate(stats, point, known).final
+                    scores = ablation.final_terms(stats, point, known).final
                     sums[point[:5]].append(Metrics(roc_auc(c.saved.label, scores), pixel.pixel_rocauc, pixel.au_pro))
     points = [scoring_addon.DEFAULTS._replace(**dict(zip(scoring_addon.Parameters._fields, key))) for key in sums]
     sums = dict(zip(points, sums.values()))

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 import scoring_addon
+from scoring.ablation import Scored
 from scoring.scorings import REFERENCE, SCORINGS
-from scoring_addon import Scored
 
 LEFT = 0.1  # warn if all other parts together take less than this share of the scale
 FEWEST = 4  # test parts: with fewer, a defective part may well lie far from the others
@@ -35,7 +35,7 @@ def dominating_part(
     found: dict[str, list[tuple[str, float]]] = {}
     statistics = {
         "S_base": np.array([scoring_addon.base_score(m, topk) for m in maps]),
-        "Q95": np.array([scoring_addon.quantile(m, 0.95) for m in maps]),
+        "Q95": np.array([float(np.quantile(m, 0.95)) for m in maps]),
     }
     for name, values in statistics.items():
         order = np.argsort(values, kind="stable")

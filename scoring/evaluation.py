@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 import scoring.extra_metrics
 import scoring_addon
 from common.errors import InputError
+from scoring.ablation import Scored
 from scoring.calibrated import BankUnits, bank_units
 from scoring.measured import Evaluation, TrainingParts
 from scoring.metrics import Metrics, compute_metrics, roc_auc
 from scoring.saved_maps import SUFFIX, find_saved, read, write
-from scoring.scorings import BASELINE, CALIBRATED, REFERENCE, SCORINGS, UNITS, ScoringInput, scoring_problem
-from scoring_addon import Parameters, Scored
+from scoring.scorings import BASELINE, CALIBRATED, REFERENCE, SCORINGS, UNITS, ScoringInput, score_all, scoring_problem
+from scoring_addon import Parameters
 
 __all__ = [
     "SUFFIX",
@@ -82,11 +83,7 @@ def score(
         known,
         units_of(evaluation) if UNITS in needs else None,
     )
-    scored = {}
-    for name in names:
-        maps = SCORINGS[name].map.maps(measured)
-        scored[name] = Scored(SCORINGS[name].score(measured, maps), maps)
-    return scored
+    return score_all(names, measured)
 
 
 def bank_maps(evaluation: Evaluation) -> list[dict[str, NDArray[Any]]]:

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scoring.ablation import Scored
 from scoring.au_pro import area_up_to, calculate_au_pro
 from scoring.decision_metrics import aupimo, defective_failed, good_passed
 from scoring.metrics import average_precision, f1_max
-from scoring_addon import Scored
 
 Value = tuple[float | None, float | None]  # a metric and its threshold
 

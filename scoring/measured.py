@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import scoring_addon
 from common.errors import InputError
+from scoring.ablation import Statistics, modulate_all
 from scoring.calibrated import BankUnits, bank_units
-from scoring_addon import Parameters, SampleMaps, Statistics
+from scoring_addon import Parameters, SampleMaps
 
 Array = NDArray[Any]
 
@@ -54,7 +54,7 @@ class TrainingParts:
         are computed with."""
         kept = {name: np.stack([maps[name] for maps in bank_maps]).astype(np.float32) for name in bank_maps[0]}
         decision = np.stack(decision_maps)
-        statistics = scoring_addon.modulate_all(decision, samples_of(kept), parameters)[1]
+        statistics = modulate_all(decision, samples_of(kept), parameters)[1]
         return cls(tuple(path), statistics, fitting(parameters), decision, kept, units_or_none(kept))
 
     def reference(self, parameters: Parameters) -> Any:

@@ -31,9 +31,9 @@ from numpy.typing import NDArray
 
 from common.errors import InputError
 from common.files import atomic_path
+from scoring.ablation import Statistics
 from scoring.calibrated import restored
 from scoring.measured import Evaluation, TrainingParts, units_or_none
-from scoring_addon import Statistics
 
 VERSION, SUFFIX = 2, ".npz"
 

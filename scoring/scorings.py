@@ -23,8 +23,17 @@ from numpy.typing import NDArray
 
 import scoring_addon
 from scoring import calibrated as banks_in_units
+from scoring.ablation import (
+    Scored,
+    Statistics,
+    final_terms,
+    fusion_map,
+    map_statistics,
+    modulate_all,
+    partial_parameters,
+)
 from scoring.calibrated import BankUnits
-from scoring_addon import Parameters, SampleMaps, Statistics
+from scoring_addon import Parameters, SampleMaps
 
 Array = NDArray[Any]
 Maps = list[Array]  # one map [S, S] per part; scorings with the same pixel map share the list
@@ -68,13 +77,14 @@ class ScoringInput:
         """M_fusion of each part: the decision map itself, or the fusion bank's."""
         if self.parameters.map_source == "decision":
             return self.decision_maps
-        return [scoring_addon.fusion_map(d, s, self.parameters) for d, s in zip(self.decision_maps, self.samples)]
+        return [fusion_map(d, s, self.parameters) for d, s in zip(self.decision_maps, self.samples)]
 
     @cached_property
     def modulated(self) -> tuple[Maps, Statistics]:
         """(M_pix of each part, Statistics of arrays [n])."""
-        found: tuple[Maps, Statistics] = scoring_addon.modulate_all(self.decision_maps, self.samples, self.parameters)
-        return found
+        if len(self.samples) != len(self.decision_maps):
+            raise ValueError(f"maps of single banks: {len(self.samples)} parts have them, of {len(self.decision_maps)}")
+        return modulate_all(self.decision_maps, self.samples, self.parameters)
 
     @cached_property
     def reference_statistics(self) -> Statistics | None:
@@ -82,8 +92,7 @@ class ScoringInput:
         known = self.reference
         if known is None or isinstance(known, Statistics):
             return known
-        statistics: Statistics = scoring_addon.modulate_all(known[0], known[1], self.parameters)[1]
-        return statistics
+        return modulate_all(known[0], known[1], self.parameters)[1]
 
     @cached_property
     def calibrated_maps(self) -> Maps:
@@ -178,9 +187,11 @@ def per_map(value: Callable[[Array, Parameters], float]) -> Callable[[ScoringInp
     return lambda of, maps: np.array([value(one, of.parameters) for one in maps])
 
 
-def of_paper(name: str) -> Callable[[ScoringInput, Maps], Array]:
-    """The ``score`` of a scoring of the add-on that is computed from the statistics of M_pix."""
-    return lambda of, _: scoring_addon.image_scores(name, of.modulated[1], of.parameters, of.reference_statistics)
+def final_scores(of: ScoringInput, maps: Maps, tail: bool = False, partial_terms: bool = False) -> Array:
+    """The ``score`` of S_final and its variants; arguments as in :func:`shares_of_final`."""
+    parameters = partial_parameters(of.parameters) if partial_terms else of.parameters
+    scores: Array = final_terms(of.modulated[1], parameters, of.reference_statistics, tail).final
+    return scores
 
 
 def calibrated_scores(of: ScoringInput, maps: Maps) -> Array:
@@ -214,12 +225,13 @@ def shares_of_final(part: PartInput, terms: Terms, tail: bool = False, partial_t
     """The ``attribution`` of S_final; ``tail``: S_robust has γ (Q99 - Q95); ``partial_terms``: γ = 0, no S_rec."""
     parameters = part.parameters
     if partial_terms:
-        parameters = parameters._replace(weights=(*parameters.weights[:2], 0.0), delta=0.0)
+        parameters = partial_parameters(parameters)
     alpha, beta, gamma = parameters.weights
-    m_pix, m_dis = sum(terms.values()), scoring_addon.disagreement_map(part.maps["rgb"], part.maps["xyz"])
-    known = scoring_addon.map_statistics(m_pix, m_dis, parameters.topk)
+    m_pix: Array = np.sum(list(terms.values()), axis=0)
+    m_dis = scoring_addon.disagreement_map(part.maps["rgb"], part.maps["xyz"])
+    known = map_statistics(m_pix, m_dis, parameters.topk)
     own = Statistics(*(np.array([value]) for value in known))
-    found = scoring_addon.calibrate(own, parameters, part.reference, tail)
+    found = final_terms(own, parameters, part.reference, tail)
     w = float(found.w[0])
     upper = gamma if tail else 0.0
     pixels = [(1 - w, _largest(m_pix, parameters.topk)), (w * beta, slice(None))]
@@ -248,29 +260,71 @@ def _at_quantile(values: Any, q: float) -> list[tuple[float, Array]]:
 # ---------------------------------------------------------------- the registry
 
 BASELINE, CALIBRATED = "baseline", "calibrated"
-PAPER = scoring_addon.SCORINGS  # {name: (pixel map, image score, table)} in words
-FINAL = frozenset((RGB_AND_XYZ, REFERENCE))
+BANKS, FINAL = frozenset((RGB_AND_XYZ,)), frozenset((RGB_AND_XYZ, REFERENCE))
 largest_pixel = per_map(lambda m, _: float(np.max(m)))
 mean_of_largest = per_map(lambda m, parameters: scoring_addon.base_score(m, parameters.topk))
 shares_of_peak = partial(shares_of_largest, count=1)
 
-
-def of_m_pix(name: str, needs: frozenset[str], attribution: Callable[[PartInput, Terms], Shares]) -> Scoring:
-    """A scoring of the add-on that is computed from M_pix."""
-    return Scoring(name, needs, MODULATED, of_paper(name), attribution, PAPER[name])
-
-
-SCORINGS = {
+SCORINGS = {  # described: pixel map, image score, table of the paper; "ours": the paper leaves it open
     scoring.name: scoring
     for scoring in (
-        Scoring(BASELINE, NOTHING, DECISION, lambda of, _: of.decision_score, shares_of_decision, PAPER[BASELINE]),
-        Scoring("pixel_max", NOTHING, FUSION, largest_pixel, shares_of_peak, PAPER["pixel_max"]),
-        Scoring("pixel_topk", NOTHING, FUSION, mean_of_largest, shares_of_largest, PAPER["pixel_topk"]),
-        of_m_pix("disagreement_only", frozenset((RGB_AND_XYZ,)), shares_of_peak),
-        of_m_pix("disagreement_base", frozenset((RGB_AND_XYZ,)), shares_of_largest),
-        of_m_pix("partial", FINAL, partial(shares_of_final, partial_terms=True)),
-        of_m_pix("full", FINAL, partial(shares_of_final, tail=True)),
-        of_m_pix("disagreement", FINAL, shares_of_final),
+        Scoring(
+            BASELINE,
+            NOTHING,
+            DECISION,
+            lambda of, _: of.decision_score,
+            shares_of_decision,
+            ("M_fusion", "the released decision score", "Tables 3-8"),
+        ),
+        Scoring("pixel_max", NOTHING, FUSION, largest_pixel, shares_of_peak, ("M_fusion", "max of the map", "Table 3")),
+        Scoring(
+            "pixel_topk",
+            NOTHING,
+            FUSION,
+            mean_of_largest,
+            shares_of_largest,
+            ("M_fusion", "mean of the K largest", "Table 3"),
+        ),
+        Scoring(
+            "disagreement_only",
+            BANKS,
+            MODULATED,
+            lambda of, _: of.modulated[1].peak,
+            shares_of_peak,
+            ("M_pix", "max of M_pix (ours)", "Tables 7, 8"),
+        ),
+        Scoring(
+            "disagreement_base",
+            BANKS,
+            MODULATED,
+            lambda of, _: of.modulated[1].base,
+            shares_of_largest,
+            ("M_pix", "S_base", "Table 8, Disagreement + Score Calibration"),
+        ),
+        Scoring(
+            "partial",
+            FINAL,
+            MODULATED,
+            partial(final_scores, partial_terms=True),
+            partial(shares_of_final, partial_terms=True),
+            ("M_pix", "(1-w) S_base + w S_robust with gamma = 0 (ours)", "Table 8, Partial; Table 7"),
+        ),
+        Scoring(
+            "full",
+            FINAL,
+            MODULATED,
+            partial(final_scores, tail=True),
+            partial(shares_of_final, tail=True),
+            ("M_pix", "as disagreement, S_robust with gamma (Q99 - Q95) added (ours)", "Table 8, Full"),
+        ),
+        Scoring(
+            "disagreement",
+            FINAL,
+            MODULATED,
+            final_scores,
+            shares_of_final,
+            ("M_pix", "S_final", "Tables 3-7, Proposed"),
+        ),
         Scoring(
             CALIBRATED,
             frozenset((UNITS,)),
@@ -287,11 +341,23 @@ SCORINGS = {
 }
 
 
+def score_all(names: Iterable[str], measured: ScoringInput) -> dict[str, Scored]:
+    """{name: Scored} of several scorings in the order of ``names``; scorings with the same pixel map share one list.
+
+    Raises:
+        KeyError: a name is unknown.
+    """
+    maps = {name: SCORINGS[name].map.maps(measured) for name in names}
+    return {name: Scored(SCORINGS[name].score(measured, own), own) for name, own in maps.items()}
+
+
 # ---------------------------------------------------------------- what a method can have, and the command line
 
 
-def add_scoring_arguments(group: ArgumentParser | _ArgumentGroup, default: str = BASELINE) -> None:
-    """Add --scoring, which takes several names, and the add-on's parameters to an ``argparse`` parser or group."""
+def add_scoring_arguments(
+    group: ArgumentParser | _ArgumentGroup, default: str = BASELINE, references: Sequence[str] = ("test", "train")
+) -> None:
+    """Add --scoring, which takes several names, and its parameters to an ``argparse`` parser or group."""
     group.add_argument(
         "--scoring",
         nargs="+",
@@ -301,7 +367,22 @@ def add_scoring_arguments(group: ArgumentParser | _ArgumentGroup, default: str =
         help=f"one or more of: {', '.join(SCORINGS)}; or all; scored from one feature pass; the table at the end "
         f"describes them (default: {default})",
     )
-    scoring_addon.add_parameters(group, ("test", "train"))
+    add_scoring_parameters(group, references)
+
+
+def add_scoring_parameters(
+    group: ArgumentParser | _ArgumentGroup, references: Sequence[str] = ("test", "train")
+) -> None:
+    """Add the parameters of the paper's scorings; ``references``: the choices of --scoring_reference."""
+    scoring_addon.add_parameters(group)
+    group.add_argument(
+        "--scoring_reference",
+        choices=references,
+        default="test",
+        help="whose minima and maxima normalise the statistics: the test set's"
+        + (", or those of training parts measured without their own rows" if "train" in references else "")
+        + " (default: %(default)s)",
+    )
 
 
 def scoring_names(asked: Sequence[str], bank_names: Collection[str], map_source: str = "decision") -> list[str]:

@@ -5,9 +5,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from scoring.ablation import Statistics
 from scoring.calibrated import BankUnits
 from scoring.scorings import DISAGREEMENT, SCORINGS, PartInput, Shares, Terms
-from scoring_addon import Parameters, Statistics
+from scoring_addon import Parameters
 
 __all__ = ["DISAGREEMENT", "map_terms", "region_shares", "score_shares"]
 

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 
+from scoring.ablation import Scored
 from scoring.au_pro import area_up_to, region_weights, threshold_positions, weight_above
 from scoring.metrics import count_below
-from scoring_addon import Scored
 
 Array = NDArray[Any]
 METRICS = ("image_rocauc", "pixel_rocauc", "au_pro")

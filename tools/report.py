@@ -26,6 +26,7 @@ from reports.scored import left_out_text, scored_category
 from reports.tables import add_metrics_argument
 from runs.help_tables import scoring_table
 from scoring.evaluation import find_saved
+from scoring.scorings import add_scoring_parameters
 
 
 def main(argv=None):
@@ -75,7 +76,7 @@ def build_parser():
     add_metrics_argument(parser)
     parser.add_argument("--seed", type=number(int, 0), default=0, metavar="N", help="of the random draw of parts")
     group = parser.add_argument_group("scoring", "parameters; the page shows every scoring")
-    scoring_addon.add_parameters(group)
+    add_scoring_parameters(group, ("test",))
     return parser
 
 

@@ -21,6 +21,7 @@ from scoring.evaluation import metrics, read, score
 from scoring.metrics import roc_auc
 from scoring.significance import Difference
 from tests.make_maps import write_category
+from tests.scoring.reference_scoring import score_all
 from tools import report
 
 ODD = 'odd <&>"$x$'
@@ -226,9 +227,9 @@ def test_folder_without_verdicts_is_refused(maps, tmp_path, capsys):
 @pytest.mark.parametrize("recovery", ["printed", "normalized"])
 def test_breakdown_adds_up(maps, recovery):
     saved, parameters = read(maps / "a.npz"), PARAMETERS._replace(recovery=recovery, delta=0.7, weights=(0.5, 0.3, 0.2))
-    final = scoring_addon.score_all(
-        ["disagreement"], saved.decision_score, saved.decision_map, saved.samples, parameters
-    )["disagreement"].image_preds
+    final = score_all(["disagreement"], saved.decision_score, saved.decision_map, saved.samples, parameters)[
+        "disagreement"
+    ].image_preds
     recovered = []
     for i, expected in enumerate(final):
         _, terms, sums = numbers.breakdown(saved, i, parameters)
