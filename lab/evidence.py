@@ -76,9 +76,9 @@ class Sizes(NamedTuple):
     train: int = 30
     good: int = 16
     defective: int = 6
-    pool: int = 60
-    judge: int = 48
-    curve: int = 16
+    pool: int = 40
+    judge: int = 24
+    curve: int = 8
     calibration: int = 20
     resolution: int = 224
 
