@@ -117,7 +117,7 @@ class M3DM:
                 method.run_late_fusion(self.training_paths, scoring_addon.parameters_from(args))
         if CALIBRATED not in args.scoring:
             return
-        left_out = evaluation.training_units(class_name, method.training).left_out  # raises before the test, not after
+        left_out = evaluation.units_from(class_name, method.training).left_out  # raises before the test, not after
         if left_out:
             logging.warning(
                 "%s: calibrated: the training parts' maps of the %s bank show no spread: it is left out",
@@ -126,7 +126,7 @@ class M3DM:
             )
 
     def _units(self):
-        """The TrainingStatistics of the scoring ``calibrated``, or None."""
+        """The BankUnits of the scoring ``calibrated``, or None."""
         return self.method.training and self.method.training.calibrated
 
     # ------------------------------------------------------------ the saved model
@@ -240,7 +240,7 @@ class M3DM:
                 method.training,
                 meta or {},
             )
-            names = scoring_addon.names_from(args)
+            names = args.scoring
             self.scored = evaluation.score(
                 self.evaluation, names, scoring_addon.parameters_from(args), args.scoring_reference
             )

@@ -14,9 +14,9 @@ from feature_extractors.memory_bank import MemoryBank
 from feature_extractors.multiple_features import METHODS
 from feature_extractors.nearest_rows import FEWEST_BOUNDED, LowerBound, RowSearch
 from feature_extractors.settings import TRAIN_MODE, Fixes
+from scoring.ablation import Statistics
 from scoring.calibrated import restored
 from scoring.evaluation import TrainingParts
-from scoring_addon import Statistics
 
 PRECISIONS = ("full", "half")
 # settings that change how a fit runs, but not its result

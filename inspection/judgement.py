@@ -130,7 +130,7 @@ def inspect_regions(pixels, threshold, cloud, terms, matches):
     found = []
     for region in find_regions(pixels, threshold, cloud):
         shares = region_shares(terms, region.mask, region.box)
-        bank = max((name for name in shares if name != DISAGREEMENT), key=shares.get)
+        bank = max((name for name in shares if name != DISAGREEMENT), key=shares.__getitem__)
         left, top, right, bottom = region.box
         depth, expected = cloud[top:bottom, left:right, 2][region.mask], matches.depth(bank)[top:bottom, left:right]
         expected = expected[region.mask]

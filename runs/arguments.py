@@ -10,7 +10,7 @@ from common.commands import HelpFormatter, Parser, add_device
 from data.names import CATEGORIES
 from feature_extractors.settings import METHOD_BANKS
 from runs.backbone_options import add_backbone_arguments
-from runs.help_tables import fix_table, scoring_table, shorten_scoring
+from runs.help_tables import fix_table, scoring_table
 from runs.presets import add_preset_arguments
 from scoring.scorings import add_scoring_arguments
 
@@ -216,7 +216,6 @@ def _add_scoring(parser):
         "the scoring calibrated",
     )
     add_scoring_arguments(group)
-    shorten_scoring(group)
 
 
 def _add_fixes(parser):

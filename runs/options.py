@@ -6,13 +6,12 @@ at once.
 
 from functools import lru_cache
 
-import scoring_addon
 from common.commands import print_all
 from feature_extractors.settings import METHOD_BANKS, TRAIN_MODE, Fixes, needed_backbones
 from runs.arguments import build_parser
 from runs.backbone_options import RADII, RGB_DETAILS, default_xyz_backbone, settle_backbones
 from runs.presets import options_table, parse_with_preset
-from scoring.scorings import CALIBRATED, available_scorings, needs_training_parts, scoring_problem
+from scoring.scorings import CALIBRATED, available_scorings, needs_training_parts, scoring_names, scoring_problem
 
 
 def parse_arguments(argv=None):
@@ -51,9 +50,7 @@ def parse_arguments(argv=None):
     both = {"rgb", "xyz"} <= set(banks)
     if args.scoring_map == "bank" and "fusion" not in banks:
         parser.error(f"--scoring_map bank needs a fusion bank, --method_name {method} has none")
-    args.scoring = (
-        available_scorings(banks, args.scoring_map) if "all" in args.scoring else scoring_addon.names_from(args)
-    )
+    args.scoring = scoring_names(args.scoring, banks, args.scoring_map)
     for problem in filter(None, (scoring_problem(name, banks, args.scoring_map) for name in args.scoring)):
         parser.error(problem.replace("the method has", f"--method_name {method} has"))
     for flag in ("save_maps", "save_train_maps"):
@@ -75,7 +72,9 @@ def parse_arguments(argv=None):
         parser.error(f"--asy_memory_bank 1: {too_few_parts(needed_by)}; use at least 2")
     _check_model_options(parser, args)
     args.train_maps = (
-        CALIBRATED in args.scoring or both and (args.save_maps is not None or args.scoring_reference == "train")
+        bool(needs_training_parts(args.scoring, "test", banks))
+        or both
+        and (args.save_maps is not None or args.scoring_reference == "train")
     )
     args.spool_dir = args.spool_dir or args.output_dir
     return args

@@ -12,12 +12,12 @@ from runs.options import parse_arguments, recorded_options
 from scoring import evaluation
 from scoring.metrics import compute_metrics
 from scoring.significance import PixelCounts
-from scoring_addon import score_all
 from sweeps import sweep_maps
 from sweeps.sweep_compare import RESAMPLES, part_weights
 from sweeps.sweep_file import check
 from sweeps.sweep_plan import job_folder, plan
 from tests.make_maps import make_evaluation
+from tests.scoring.reference_scoring import score_all
 
 SCORINGS = ["baseline", "pixel_max", "disagreement"]
 
