@@ -40,7 +40,7 @@ def allowed_cores() -> int:
 
 
 def free_cores() -> int:
-    """Number of allowed cores that no other program keeps busy just now, at least 1. It watches for a tenth of a second.
+    """Number of allowed cores that no other program keeps busy at present, at least 1; takes a tenth of a second.
 
     Without an affinity (macOS, Windows) all of the machine's cores are watched.
     """
