@@ -34,11 +34,12 @@ from sklearn.random_projection import SparseRandomProjection, johnson_lindenstra
 from tqdm import tqdm
 
 from common.errors import InputError
-from feature_extractors.nearest_rows import distinct_rows
+from feature_extractors.nearest_rows import RowSearch, distinct_rows
 
 SAMPLE = 16384  # rows from which the principal directions are computed: more rows hardly change them
 SPACING_SAMPLE = 1024  # rows from which the spacing of neighbours is estimated: all their pairs are measured
 LEFT_OVER = 0.01  # share of the squared spacing that the short form of the rows may leave out on average
+RADIUS_BLOCK = 4096  # rows measured at once
 ROUNDING = 1e-6  # bound of the float32 rounding of a squared distance, as a share of the two squared norms
 
 
@@ -75,17 +76,29 @@ def project(blocks, count, width, eps, random_state):
     Returns:
         [N, C'] float32; the rows themselves if C' would exceed C.
     """
-    target = int(johnson_lindenstrauss_min_dim(count, eps=eps))
-    reduce = 0 < target <= width
-    if reduce:
-        projection = SparseRandomProjection(n_components=target, random_state=random_state).fit(
-            np.zeros((1, width), np.float32)
-        )
-    rows, start = torch.empty(count, target if reduce else width), 0
-    for block in blocks:
-        rows[start : start + len(block)] = torch.from_numpy(projection.transform(block.numpy())) if reduce else block
+    rows, start = torch.empty(count, projected_width(count, width, eps)), 0
+    for block in projected(blocks, count, width, eps, random_state):
+        rows[start : start + len(block)] = block
         start += len(block)
     return rows
+
+
+def projected_width(count, width, eps):
+    """C' of :func:`project`."""
+    target = int(johnson_lindenstrauss_min_dim(count, eps=eps))
+    return target if 0 < target <= width else width
+
+
+def projected(blocks, count, width, eps, random_state):
+    """As :func:`project`, block by block: yields tensors [n, C']."""
+    target = int(johnson_lindenstrauss_min_dim(count, eps=eps))
+    if not 0 < target <= width:
+        yield from blocks
+        return
+    projection = SparseRandomProjection(n_components=target, random_state=random_state)
+    projection.fit(np.zeros((1, width), np.float32))
+    for block in blocks:
+        yield torch.from_numpy(projection.transform(block.numpy()))
 
 
 def greedy_k_center(rows, count, device="cpu", progress=None):
@@ -111,6 +124,69 @@ def greedy_k_center(rows, count, device="cpu", progress=None):
         rows = rows[first]
     picks[: len(first)] = first[FarthestFirst(rows.to(device), min(count, len(rows))).run(progress)]
     return picks
+
+
+def k_center_by_chunks(blocks, count, chunk, device="cpu", progress=None):
+    """Greedy k-centre in bounded memory: merge and reduce (composable coresets).
+
+    Every ``chunk`` rows are reduced to ``count`` picks. Where the picks of several chunks are ``chunk`` rows together,
+    they are reduced to ``count`` again, and so on, like the carries of a counter; the rest is reduced at the end. The
+    time grows in proportion to the rows, and at most ``chunk`` rows of each of the few levels are held.
+
+    Each reduction is a 2-approximation of the best radius of its rows. With one level above the chunks, the radius is
+    at most 4 times the best possible (Malkomes et al. 2015), and each further level adds 2 at most. Up to ``chunk``
+    rows in all, the picks are those of :func:`greedy_k_center`.
+
+    Args:
+        blocks: iterable of float32 tensors [n, C] (CPU), N rows in all.
+        count: number of picks; at most N are made.
+        chunk: rows that are reduced at once, at least twice ``count``.
+        device, progress: as in :func:`greedy_k_center`.
+
+    Returns:
+        [min(count, N)] int64 tensor (CPU), numbers of rows; row 0 comes first.
+    """
+    if chunk < 2 * count:
+        raise ValueError(f"a chunk of {chunk} rows is less than twice the {count} rows to be picked")
+    levels, start = [[]], 0  # level 0: rows; level k + 1: the picks of chunks of level k
+
+    def held(level):
+        return sum(len(index) for index, _ in levels[level])
+
+    def merged(level):
+        index, rows = (torch.cat(of) for of in zip(*levels[level]))
+        levels[level] = []
+        return index, rows
+
+    def reduce(level):
+        index, rows = merged(level)
+        picks = greedy_k_center(rows, count, device, progress)
+        if level + 1 == len(levels):
+            levels.append([])
+        levels[level + 1].append((index[picks], rows[picks]))
+
+    for block in blocks:
+        for some in block.split(chunk):
+            if levels[0] and held(0) + len(some) > chunk:
+                reduce(0)
+            levels[0].append((torch.arange(start, start + len(some)), some.clone()))
+            start += len(some)
+            for level in range(1, len(levels)):
+                if held(level) + count > chunk:
+                    reduce(level)
+    left = [level for level in range(len(levels)) if levels[level]]
+    for level in left[:-1]:  # the lower levels are carried up as long as all of the rest are no chunk
+        if sum(map(held, left[left.index(level) :])) > chunk:
+            reduce(level)
+    index, rows = (torch.cat(of) for of in zip(*[merged(k) for k in reversed(range(len(levels))) if levels[k]]))
+    order = index.argsort()  # row 0 comes first, and of equally far rows the earliest is picked
+    return index[order][greedy_k_center(rows[order], count, device, progress)]
+
+
+def radius(rows, picks):
+    """The largest distance of a row [N, C] to its nearest pick, from products in float32; a coreset's quality."""
+    search = RowSearch(rows[picks], bounded=False)
+    return max(float(search.nearest(block).distance.max()) for block in rows.split(RADIUS_BLOCK))
 
 
 def greedy_k_center_half(rows, count, device="cpu", progress=None):

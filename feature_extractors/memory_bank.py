@@ -9,7 +9,7 @@ from PIL import Image, ImageFilter
 from scipy.ndimage import gaussian_filter
 
 from common.errors import InputError
-from feature_extractors.coreset import greedy_k_center, greedy_k_center_half, project
+from feature_extractors.coreset import greedy_k_center, greedy_k_center_half, k_center_by_chunks, project, projected
 from feature_extractors.nearest_rows import RowSearch
 from feature_extractors.row_store import RowStore
 
@@ -39,6 +39,7 @@ class MemoryBank:
         store: RowStore of all training rows.
         rows: [R, C] float32 tensor, scaled, set by :meth:`gather`; None before.
         part: [R] int64 tensor (CPU), the number of the training part that each row comes from; -1: an appended row.
+            Set by :meth:`gather`; None before.
         place: [R] int64 tensor (CPU), the row-major position of each row's patch in that part; -1: an appended row.
         search: RowSearch over the rows, set by :meth:`finish`; None before.
         mean, std: scalars; a patch v is measured as (v - mean) / std.
@@ -48,7 +49,8 @@ class MemoryBank:
         self.weight_eps, self.divisor = weight_eps, divisor
         self.mean, self.std = 0.0, 1.0
         self.store, self.rows = RowStore(spool_dir), None
-        self.part = self.place = torch.empty(0, dtype=torch.long)
+        self.part = self.place = None
+        self._numbers = []  # the number of each part in the store
         self._kept = None  # positions in the store before gather; None: all
         self.search = self._part_there = self._rows_of_part = None  # see finish
 
@@ -61,17 +63,29 @@ class MemoryBank:
     def add(self, patches, part):
         """Add the patches [P, C] of training part number ``part``, counted from 0."""
         self.store.append(patches)
-        self.part = torch.cat([self.part, self.part.new_full((len(patches),), part)])
-        self.place = torch.cat([self.place, torch.arange(len(patches))])
+        self._numbers.append(part)
 
     def scale(self, mean, std):
         """Set the scaling of all rows and patches v, (v - mean) / std; call it before :meth:`gather`."""
         self.mean, self.std = float(mean), float(std)
 
-    def thin_out(self, count, eps, random_state, device, progress=None, half=False):
-        """Keep a coreset of at most ``count`` rows (at least one); ``half``: pick it in half precision."""
-        rows = project(self._blocks(), len(self), self.store.width, eps, random_state)
-        self._keep((greedy_k_center_half if half else greedy_k_center)(rows, max(1, count), device, progress))
+    def thin_out(self, count, eps, random_state, device, progress=None, half=False, chunk=None):
+        """Keep a coreset of at most ``count`` rows (at least one).
+
+        Args:
+            eps, random_state: of the random projection.
+            device: where the rows are compared.
+            progress: label of a progress bar; None: no bar.
+            half: pick in half precision, as the release does.
+            chunk: number of rows that are compared at once, for bounded memory: other picks, see
+                ``coreset.k_center_by_chunks``; None: all rows.
+        """
+        of, count = (self._blocks(), len(self), self.store.width, eps, random_state), max(1, count)
+        if chunk is not None and chunk < len(self):
+            picks = k_center_by_chunks(projected(*of), count, chunk, device, progress)
+        else:
+            picks = (greedy_k_center_half if half else greedy_k_center)(project(*of), count, device, progress)
+        self._keep(picks)
 
     def drop_rows_with_zero(self):
         """Drop all rows that contain an exact zero."""
@@ -83,7 +97,9 @@ class MemoryBank:
         for block in self._blocks():
             rows[start : start + len(block)] = block
             start += len(block)
-        self.part, self.place = self.part[self._positions()], self.place[self._positions()]
+        positions, starts = self._positions(), torch.tensor(self.store.starts)
+        added = torch.searchsorted(starts, positions, right=True) - 1  # the store holds the part as its ``added``-th
+        self.part, self.place = torch.tensor(self._numbers)[added], positions - starts[added]
         self.rows, self._kept = rows, None
 
     def append_row(self, value):

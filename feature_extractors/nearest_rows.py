@@ -122,9 +122,16 @@ class RowSearch:
             squared = room[: len(patches) * len(rows)].view(len(patches), len(rows))  # without the patches' own norms
             torch.addmm(self.norms[some], patches, rows.T, alpha=-2, out=squared)
             for k, (excluded, (best, index)) in enumerate(zip(exclusions, found)):
-                least, nearest = _leave_out(squared, excluded, some).min(1)
-                nearest = nearest + start if positions is None else some[nearest]
+                least = _leave_out(squared, excluded, some).amin(1)
                 closer = least < best
+                if patches.device.type == "cpu":  # positions are slow to find, and later blocks improve few patches
+                    closer = closer.nonzero()[:, 0]
+                    nearest = squared[closer].argmin(1)
+                    best[closer] = least[closer]
+                    index[closer] = nearest + start if positions is None else some[nearest]
+                    continue
+                nearest = squared.argmin(1)
+                nearest = nearest + start if positions is None else some[nearest]
                 found[k] = Nearest(torch.where(closer, least, best), torch.where(closer, nearest, index))
         return found
 
