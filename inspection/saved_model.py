@@ -21,6 +21,7 @@ from PIL import Image
 
 from common.commands import available_cores
 from common.errors import InputError
+from common.machine import environment
 from common.progress import track
 from data.calibration_parts import NONE
 from data.organised_clouds import Reading
@@ -31,7 +32,6 @@ from inspection.fitted import restored_method, state_of
 from inspection.model_file import SUFFIX, read_model, write_model
 from inspection.one_part import DEPTH_GRID, Scorer, depth_grid, small_picture
 from inspection.verdict import check_apart
-from runs.results import environment
 
 LAYOUT = 1  # version of this module's part of the file
 JPEG_QUALITY = 90

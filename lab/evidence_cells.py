@@ -3,6 +3,7 @@
 A cell's file is small JSON: metrics and scores of every scoring, overlap of each part, and resamples for intervals.
 """
 
+import dataclasses
 import hashlib
 import io
 import json
@@ -180,9 +181,7 @@ def words(cell, source):
 def options_of(cell, source):
     """main.py's options for a cell. With two or more training parts these are also measured without their own rows,
     which changes no result."""
-    args = parse_arguments(words(cell, source))
-    args.train_maps = cell.shots > 1
-    return args
+    return dataclasses.replace(parse_arguments(words(cell, source)), train_maps=cell.shots > 1)
 
 
 def cell_id(cell, source, weights):
@@ -219,7 +218,8 @@ def run_cell(cell, source, extractor, identity, settle):
         InputError: the data cannot be used with these options.
     """
     start, args = time.perf_counter(), options_of(cell, source)
-    args.readings, faulty = settle(args, [cell.category])
+    readings, faulty = settle(args, [cell.category])
+    args = dataclasses.replace(args, readings=readings)
     if faulty:
         raise InputError(faulty[cell.category])
     runner = M3DM(args, extractor)

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from common.files import atomic_write_text
+from common.machine import environment
 from common.progress import duration
 from lab import evidence_questions as questions
 from lab import evidence_words as words
 from lab.evidence_numbers import Evidence, mean_of, metric
 from lab.evidence_words import METRICS, PAIRED, SCORINGS
-from runs.results import environment
 
 GOAL = 0.05  # gain of calibrated over baseline in mean AU-PRO
 TOPS = ("image_rocauc", "pixel_rocauc", "au_pro", "au_pro_1")  # metrics with a column per category

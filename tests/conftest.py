@@ -6,6 +6,8 @@ import tarfile
 from pathlib import Path
 from typing import NamedTuple
 
+os.environ["HF_HUB_OFFLINE"] = "1"  # a test that tries to download has to fail; timm reads it when it is imported
+
 import numpy as np
 import pytest
 
@@ -19,7 +21,6 @@ from scoring import evaluation
 from tests.fakes import FakeExtractor
 
 DATA = Path(__file__).parent / "data"
-os.environ["HF_HUB_OFFLINE"] = "1"  # a test that tries to download has to fail
 
 
 def fixture(name):
