@@ -138,8 +138,8 @@ def first_signal_stops(program: str) -> Iterator[None]:
         _State.stopping = _State.raised = True  # from now on signals change nothing
         if getattr(signal, "SIGALRM", None) in before:
             signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for handled, handler in before.items():
+            signal.signal(handled, handler)
         sys.unraisablehook = hook
         _State.stopping = _State.raised = False
 

@@ -1,5 +1,6 @@
 """Tables at the end of --help: what each scoring computes, and which defect each fix removes."""
 
+import argparse
 import textwrap
 
 from common.commands import HELP_WIDTH
@@ -28,7 +29,7 @@ def _table(rows: dict[str, str]) -> str:
     return "\n".join(lines)
 
 
-def shorten_scoring(group):
+def shorten_scoring(group: argparse._ArgumentGroup) -> None:
     """Shorten the help of a group's --scoring to the scorings' names, since ``scoring_table`` describes them."""
     for action in group._group_actions:
         if "--scoring" in action.option_strings:

@@ -3,14 +3,17 @@
 import dataclasses
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from common.commands import FAILED, FINE, REFUSED
 from common.errors import InputError, tell
 from common.progress import note
+from runs.options import RunOptions
 
 
-def run_seeds(args, run_once):
+def run_seeds(args: RunOptions, run_once: Callable[[RunOptions], tuple[int, Any]]) -> int:
     """Do one run per seed of --seeds, each in a folder of its own, and write seeds.md after each. Returns the exit
     code.
 
@@ -20,10 +23,12 @@ def run_seeds(args, run_once):
     """
     from runs.results import write_seeds  # imported here: scikit-learn takes a second
 
-    codes, metrics, table = [], {}, ""
+    codes: list[int] = []
+    metrics: dict[int, Any] = {}
+    table = ""
     for seed in dict.fromkeys(args.seeds):
         folder = f"seed_{seed}"
-        changes = {
+        changes: dict[str, Any] = {
             "seed": seed,
             "output_dir": str(Path(args.output_dir) / folder),
             **{

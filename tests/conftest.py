@@ -29,6 +29,16 @@ def fixture(name):
         return dict(file)
 
 
+SLOW = ("browser", "old_python", "ray", "open3d")  # markers of tests that need more than requirements-dev.txt
+
+
+def pytest_collection_modifyitems(items):
+    """``make test`` leaves out what is slow; those that need another program are."""
+    for item in items:
+        if any(item.get_closest_marker(name) for name in SLOW):
+            item.add_marker("slow")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def ctrl_c_is_not_ignored():
     """The commands that tests start and send SIGINT inherit how it is treated. Where the tests run under nohup or as

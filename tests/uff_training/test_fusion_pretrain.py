@@ -222,6 +222,7 @@ def test_save_every_overwrite_and_resume_flags(data, tmp_path, capsys):
     assert [p.name for p in output.glob("*.pth")] == ["checkpoint-0.pth"]
 
 
+@pytest.mark.slow
 def test_killed_training_goes_on_to_the_same_end(data, tmp_path):
     write_parts(data, 9)
     flags = ("--batch_size", 2, "--accum_iter", 3, "--epochs", 12)
