@@ -21,12 +21,12 @@ ROOMS = sorted({path.parent.name for path in ROOT.glob("*/__init__.py")} - NOT_I
 MODULES = sorted({path.stem for path in ROOT.glob("*.py")} - NOT_INSTALLED)
 
 
-def inside_package(source, path):
+def inside_package(source: str, path: object) -> str:
     """``source``, the text of the module ``path``, with its imports of ROOMS and MODULES from within ``m3dm``."""
     lines = source.splitlines(keepends=True)
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and not node.level:
-            names, old, new = [node.module], "from ", f"from {NAME}."
+            names, old, new = [node.module or ""], "from ", f"from {NAME}."
         elif isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
             parent, _, last = names[0].rpartition(".")

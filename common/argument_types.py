@@ -2,12 +2,16 @@
 
 import argparse
 import math
+from collections.abc import Callable
+from typing import Any
 
 
-def number(kind=float, low=-math.inf, high=math.inf, open_low=False):
+def number(
+    kind: type[int] | type[float] = float, low: float = -math.inf, high: float = math.inf, open_low: bool = False
+) -> Callable[[str], Any]:
     """argparse type: a finite ``kind`` in [low, high]; with ``open_low`` in (low, high]."""
 
-    def parse(text):
+    def parse(text: str) -> int | float:
         value = kind(text)
         if (kind is float and not math.isfinite(value)) or not low <= value <= high or (open_low and value == low):
             bounds = f"{'more than' if open_low else 'at least'} {low}" if high == math.inf else f"from {low} to {high}"
@@ -16,15 +20,3 @@ def number(kind=float, low=-math.inf, high=math.inf, open_low=False):
 
     parse.__name__ = "whole number" if kind is int else "number"
     return parse
-
-
-def calibration(text):
-    """argparse type of --calibration: "validation", "none", or a share of the training parts."""
-    from data.calibration_parts import calibration_choice
-
-    try:
-        return calibration_choice(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text}: has to be validation, none, or a share of the training parts as 0.2"
-        ) from None

@@ -21,6 +21,7 @@ from PIL import Image
 
 from common.commands import available_cores
 from common.errors import InputError
+from common.machine import environment
 from common.progress import track
 from data.calibration_parts import NONE
 from data.organised_clouds import Reading
@@ -33,7 +34,6 @@ from inspection.one_part import DEPTH_GRID, Scorer, depth_grid, method_sample, s
 from inspection.verdict import check_apart
 from part_frame.framed import framed
 from part_frame.placement import CannotPlace
-from runs.results import environment
 
 LAYOUT = 1  # version of this module's part of the file
 JPEG_QUALITY = 90

@@ -24,11 +24,11 @@ if not __package__:
 from common.argument_types import number
 from common.commands import HelpFormatter, Parser, add_device, run_command
 from common.files import atomic_write_text, check_writable
+from common.machine import environment
 from common.progress import note
 from lab import benchmark_model as model
 from lab import benchmark_rows as rows
 from lab.benchmark_shared import Bench
-from runs.results import environment
 
 
 class Row(NamedTuple):

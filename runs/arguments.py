@@ -5,7 +5,7 @@ The module imports nothing heavy, so --help and a mistyped flag are answered at 
 
 import argparse
 
-from common.argument_types import calibration, number
+from common.argument_types import number
 from common.commands import HelpFormatter, Parser, add_device
 from data.names import CATEGORIES
 from feature_extractors.settings import METHOD_BANKS
@@ -30,7 +30,40 @@ FIXES = {
 }
 
 
-def build_parser():
+# what --help shows; --help_all shows the rest too
+COMMON = (
+    *("help", "quiet", "preset", "method_name", "rgb_backbone_name", "use_uff", "fusion_module_path", "checkpoint_dir"),
+    *("dataset_type", "dataset_path", "category", "shots", "f_coreset", "scoring", "fix", "device", "seed", "seeds"),
+    *("output_dir", "save_preds", "save_maps", "save_model", "calibration"),
+)
+EXAMPLES = """Examples:
+  main.py --method_name DINO+FPFH --rgb_backbone_name efficientnet_lite0 --preset best \\
+      --dataset_type folder --dataset_path MY_PARTS --save_model models -o results
+  main.py --preset paper --dataset_path datasets/mvtec3d --category bagel rope -o results"""
+
+
+class _ShortHelp(argparse.Action):
+    """Prints the help of the flags in COMMON, and ends."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        for action in parser._actions:
+            if action.dest not in COMMON:
+                action.help = argparse.SUPPRESS
+        for group in parser._action_groups:
+            if all(action.help == argparse.SUPPRESS for action in group._group_actions):
+                group.description = None  # else its title would stand there alone
+        parser.epilog = EXAMPLES
+        parser.print_help()
+        parser.exit()
+
+
+def build_parser() -> Parser:
     """The argument parser of main.py."""
     parser = Parser(
         prog="main.py",
@@ -39,7 +72,10 @@ def build_parser():
         "Every category is fitted and evaluated in turn; three result tables come at the end. "
         "Defaults are the release's, defects included; --preset and --fix change them.",
         epilog=f"{scoring_table()}\n\n{fix_table(FIXES)}",
+        add_help=False,
     )
+    parser.add_argument("-h", "--help", action=_ShortHelp, nargs=0, default=argparse.SUPPRESS, help="show this and end")
+    parser.add_argument("--help_all", action="help", dest="help", help="show all flags, all scorings and all fixes")
     add_preset_arguments(parser)
     _add_method(parser)
     _add_data(parser)
@@ -50,7 +86,19 @@ def build_parser():
     return parser
 
 
-def _add_method(parser):
+def _calibration(text: str) -> str | float:
+    """argparse type of --calibration: "validation", "none", or a share of the training parts."""
+    from data.calibration_parts import calibration_choice
+
+    try:
+        return calibration_choice(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text}: has to be validation, none, or a share of the training parts as 0.2"
+        ) from None
+
+
+def _add_method(parser: Parser) -> None:
     group = parser.add_argument_group("method", "which features and banks")
     group.add_argument(
         "--method_name",
@@ -86,7 +134,7 @@ def _add_method(parser):
     )
 
 
-def _add_data(parser):
+def _add_data(parser: Parser) -> None:
     group = parser.add_argument_group("data", "what is read")
     group.add_argument(
         "--dataset_type",
@@ -153,7 +201,7 @@ def _add_data(parser):
     )
 
 
-def _add_banks(parser):
+def _add_banks(parser: Parser) -> None:
     group = parser.add_argument_group("memory bank and late fusion")
     group.add_argument(
         "--coreset_eps",
@@ -217,7 +265,7 @@ def _add_banks(parser):
         )
 
 
-def _add_scoring(parser):
+def _add_scoring(parser: Parser) -> None:
     group = parser.add_argument_group(
         "scoring",
         "the add-on of Xu et al. (Appl. Sci. 2026); defaults are the paper's. Not the paper's but ours: "
@@ -226,7 +274,7 @@ def _add_scoring(parser):
     add_scoring_arguments(group)
 
 
-def _add_fixes(parser):
+def _add_fixes(parser: Parser) -> None:
     group = parser.add_argument_group("defects of the release", "kept by default, so that its numbers are reproduced")
     group.add_argument(
         "--fix",
@@ -234,12 +282,12 @@ def _add_fixes(parser):
         choices=[*FIXES, "all"],
         default=[],
         metavar="NAME",
-        help="switch these defects off: " + ", ".join(FIXES) + "; or all; the table at the end describes them",
+        help="switch these defects off: " + ", ".join(FIXES) + "; or all; --help_all describes them",
     )
     group.add_argument("--eval_mode", action="store_true", help="short for --fix eval_mode")
 
 
-def _add_run(parser):
+def _add_run(parser: Parser) -> None:
     group = parser.add_argument_group("run and output")
     add_device(group)
     group.add_argument(
@@ -312,7 +360,7 @@ def _add_run(parser):
     )
     group.add_argument(
         "--calibration",
-        type=calibration,
+        type=_calibration,
         metavar="WHAT",
         help="which normal parts, kept out of the banks, the verdict's false-alarm rate rests on. validation: the "
         "good parts of that split; a number such as 0.2: this share of the training parts, drawn by --seed; none: "

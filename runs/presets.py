@@ -3,10 +3,11 @@
 A run's id depends on its options, not on the preset's name: the same options given as flags are the same run.
 """
 
+import argparse
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from tabulate import tabulate
-
+from common.commands import Parser
 from feature_extractors.settings import METHOD_BANKS
 from scoring.scorings import CALIBRATED, available_scorings
 
@@ -49,7 +50,7 @@ PRESETS = {
 }
 
 
-def preset_defaults(name, method, map_source="decision"):
+def preset_defaults(name: str, method: str, map_source: str = "decision") -> dict[str, Any]:
     """The defaults that a preset sets instead of main.py's, for one method.
 
     Args:
@@ -72,7 +73,7 @@ def preset_defaults(name, method, map_source="decision"):
     return values
 
 
-def add_preset_arguments(group):
+def add_preset_arguments(group: argparse._ActionsContainer) -> None:
     """Add --preset and --show_options to the parser or group of main.py."""
     group.add_argument(
         "--preset",
@@ -88,7 +89,9 @@ def add_preset_arguments(group):
     )
 
 
-def parse_with_preset(build_parser, argv=None):
+def parse_with_preset(
+    build_parser: Callable[[], Parser], argv: list[str] | None = None
+) -> tuple[Parser, argparse.Namespace, set[str], set[str]]:
     """Parse a command line whose --preset changes the defaults.
 
     Args:
@@ -112,12 +115,14 @@ def parse_with_preset(build_parser, argv=None):
     return parser, parser.parse_args(argv), given, set(values) - given
 
 
-def options_table(args, given, from_preset):
+def options_table(args: argparse.Namespace, given: set[str], from_preset: set[str]) -> str:
     """A table of all options, one per line: name, value, and where the value comes from ("" for the default).
 
     Args:
         args, given, from_preset: what ``parse_with_preset`` returns.
     """
+    from tabulate import tabulate
+
     rows = []
     for name, value in sorted(vars(args).items()):
         if name == "show_options":

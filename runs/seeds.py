@@ -1,33 +1,36 @@
 """main.py --seeds: one run per seed, and the table of means and standard deviations over the seeds."""
 
-import argparse
+import dataclasses
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from common.commands import FAILED, FINE, REFUSED
 from common.errors import InputError, tell
 from common.progress import note
+from runs.options import RunOptions
 
 
-def run_seeds(args, run_once):
+def run_seeds(args: RunOptions, run_once: Callable[[RunOptions], tuple[int, Any]]) -> int:
     """Do one run per seed of --seeds, each in a folder of its own, and write seeds.md after each. Returns the exit
     code.
 
     Args:
         args: options as ``runs.options.parse_arguments`` returns them.
-        run_once: function (options, extractor=...) → (exit code, Run); ``extractor`` is that of an earlier seed's
-            run, or None.
+        run_once: function of options that returns (exit code, RunRecord).
     """
     from runs.results import write_seeds  # imported here: scikit-learn takes a second
 
-    codes, metrics, table, extractor = [], {}, "", None
+    codes: list[int] = []
+    metrics: dict[int, Any] = {}
+    table = ""
     for seed in dict.fromkeys(args.seeds):
         folder = f"seed_{seed}"
-        changes = {
+        changes: dict[str, Any] = {
             "seed": seed,
             "output_dir": str(Path(args.output_dir) / folder),
-            "examination": args.output_dir,
             **{
                 name: getattr(args, name) and str(Path(getattr(args, name)) / folder)
                 for name in ("save_maps", "save_model")
@@ -35,7 +38,7 @@ def run_seeds(args, run_once):
         }
         note(f"seed {seed}:")
         try:
-            code, run = run_once(argparse.Namespace(**{**vars(args), **changes}), extractor=extractor)
+            code, run = run_once(dataclasses.replace(args, **changes))
         except KeyboardInterrupt:  # before the seed's first category
             tell("main.py", f"interrupted; seed {seed} and later ones are not run")
             codes.append(FAILED)
@@ -51,7 +54,7 @@ def run_seeds(args, run_once):
             continue
         codes.append(code)
         if run.metrics:
-            metrics[seed], extractor = run.metrics, run.extractor or extractor
+            metrics[seed] = run.metrics
             try:
                 table = write_seeds(args.output_dir, args.method_name, metrics)
             except OSError as error:

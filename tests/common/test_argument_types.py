@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.runs.test_cli import parse, usage_error
+from tests.command_lines import parse, usage_error
 
 OUT_OF_RANGE = [
     "max_sample 0",

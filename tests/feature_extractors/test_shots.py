@@ -1,5 +1,6 @@
 """--shots K: which training parts, the same in every pass, and what is recorded of them."""
 
+import dataclasses
 import json
 import random
 
@@ -14,10 +15,9 @@ import main
 from common.errors import InputError
 from dataset import TrainDataset, few_shots, get_data_loader
 from scoring.evaluation import read
+from tests.command_lines import TINY, copy_category, flags, parse, usage_error  # noqa: F401 (flags is a fixture)
 from tests.fakes import FakeExtractor
 from tests.make_data import add_part, make_category, picture
-from tests.runs.test_cli import parse, usage_error
-from tests.runs.test_end_to_end import TINY, copy_category, flags  # noqa: F401 (flags is a fixture)
 
 NAMES = st.text("ab-_ C", min_size=1, max_size=6)
 
@@ -71,7 +71,7 @@ def test_dataset_and_loader_give_the_chosen_parts(tmp_path):
 
 def test_max_sample_is_no_bound_of_the_shots(tmp_path, monkeypatch):
     args = parse("--shots", "6", "--dataset_path", str(parts(tmp_path, 8)), "--device", "cpu", "--num_workers", "0")
-    args.max_sample = 2  # in place of 400, which would need as many files
+    args = dataclasses.replace(args, max_sample=2)  # in place of 400, which would need as many files
     monkeypatch.setitem(m3dm_runner.METHODS, "DINO+Point_MAE", Recorder)
     runner = m3dm_runner.M3DM(args, FakeExtractor())
     runner.fit("toy")

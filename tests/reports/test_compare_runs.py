@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from runs.results import TABLES, append_tables
+from runs.results import TABLES, Tables
 from scoring.metrics import Metrics
 from tools import compare_runs
 
@@ -14,9 +14,8 @@ METHOD = "DINO+Point_MAE+Fusion"
 def of_ours(folder, values, scorings=("baseline",)):
     """Append our tables: {category: value of the first scoring}; every further scoring has 0.01 more, pixel ROCAUC
     0.1 more, AU-PRO 0.2 more."""
-    append_tables(
+    Tables(METHOD).update(
         folder,
-        METHOD,
         {
             category: {
                 s: Metrics(*[None if v is None else v + 0.01 * i + extra for extra in (0, 0.1, 0.2)])

@@ -6,7 +6,7 @@ import json
 import pytest
 
 import main
-from tests.runs.test_end_to_end import TINY, copy_category
+from tests.command_lines import TINY, copy_category
 from tools import rescore, sweep
 
 OPTIONS = """

@@ -14,7 +14,7 @@ import main
 from lab import demo
 from lab.make_downloads import make_eyecandies, make_mvtec3d, make_realiad_d3
 from scoring.evaluation import read
-from tests.runs.test_end_to_end import TINY, full_setting, read_csv
+from tests.command_lines import TINY, full_setting, read_csv
 from tools import check_dataset, rescore
 from utils import preprocess_eyecandies, preprocess_realiad_d3, preprocessing
 
