@@ -24,10 +24,10 @@ if not __package__:
 from common.argument_types import number
 from common.commands import FINE, Parser, run_command
 from common.errors import InputError
-from sweeps.sweep_engines import ENGINES, PROGRAM, run
-from sweeps.sweep_file import check, read
-from sweeps.sweep_job import DONE, Ended
-from sweeps.sweep_plan import plan
+from sweeps.engines import ENGINES, PROGRAM, run
+from sweeps.file import check, read
+from sweeps.jobs import DONE, Ended
+from sweeps.plan import plan
 
 NOTHING = "raise SystemExit(1)\n"  # a job that does nothing; it counts as failed, which takes an engine no extra time
 

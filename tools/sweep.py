@@ -28,15 +28,15 @@ from common.errors import InputError
 from common.files import atomic_write_text, check_writable, remove_leftovers
 from common.progress import duration, note, quietly
 from common.signals import first_signal_stops, run_to_the_end
-from sweeps.sweep_engines import ENGINES, PROGRAM, run
-from sweeps.sweep_file import check, read
-from sweeps.sweep_job import DONE, FAILED, LOG, RUNNING, Ended, state_of
-from sweeps.sweep_lock import DriverLock, driver_alive
-from sweeps.sweep_maps import link_maps, resample, resample_side_by_side
-from sweeps.sweep_plan import finished, job_folder, plan, shell_line
-from sweeps.sweep_results import gather
-from sweeps.sweep_show import Show, ended_lines
-from sweeps.sweep_tables import FILES, write_tables
+from sweeps.engines import ENGINES, PROGRAM, run
+from sweeps.file import check, read
+from sweeps.jobs import DONE, FAILED, LOG, RUNNING, Ended, state_of
+from sweeps.lock import DriverLock, driver_alive
+from sweeps.maps import link_maps, resample, resample_side_by_side
+from sweeps.plan import finished, job_folder, plan, shell_line
+from sweeps.results import gather
+from sweeps.show import Show, ended_lines
+from sweeps.tables import FILES, write_tables
 
 FINE, SOME_FAILED, REFUSED = 0, 1, 2
 PLAN = "sweep.json"

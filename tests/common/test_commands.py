@@ -15,7 +15,7 @@ from common.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 # patches/apply.py runs on its own on Python 3.8 in a checkout of the release; sweep_guard is started by sweeps alone
-ALONE = {"patches/apply.py", "sweeps/sweep_guard.py"}
+ALONE = {"patches/apply.py", "sweeps/guard.py"}
 PROGRAMS = sorted(
     path.relative_to(ROOT).as_posix()
     for folder in (".", "tools", "utils", "patches")

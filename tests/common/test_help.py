@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = (".", "tools", "utils", "patches")
-GUARD = Path("sweeps/sweep_guard.py")  # started by a sweep alone: its words are another program's
+GUARD = Path("sweeps/guard.py")  # started by a sweep alone: its words are another program's
 PROGRAMS = sorted(
     str(path.relative_to(ROOT))
     for folder in FOLDERS

@@ -17,7 +17,7 @@ from reports import pred_maps
 from runs.options import parse_arguments
 from runs.results import metrics_of
 from scoring import calibrated, evaluation, measured
-from sweeps import sweep_maps
+from sweeps import maps as sweep_maps
 from tests.fakes import PoolingExtractor
 from tests.make_models import CATEGORY, make_parts, words
 from tools import compare_runs, rescore

@@ -8,4 +8,4 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tools import sweep
 
 if __name__ == "__main__":
-    sys.exit(sweep.main(program=Path(__file__).with_name("sweep_main.py")))
+    sys.exit(sweep.main(program=Path(__file__).with_name("fake_main.py")))

@@ -1,6 +1,6 @@
 """Run a Python program; kill it and everything it has started when the process that started this one is gone.
 
-    python sweeps/sweep_guard.py PROGRAM WORDS...
+    python sweeps/guard.py PROGRAM WORDS...
 
 Standard input must be a pipe from the starting process; when the pipe ends, that process is gone. So if a driver or a
 worker is killed with SIGKILL, no job goes on computing while it is repeated elsewhere.

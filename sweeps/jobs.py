@@ -23,10 +23,10 @@ import psutil
 from common.errors import InputError
 from common.files import atomic_path, atomic_write_text, host
 from runs.runs import DEAD
-from sweeps.sweep_plan import Job, fill_in, finished_record, job_folder
+from sweeps.plan import Job, fill_in, finished_record, job_folder
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-GUARD = Path(__file__).with_name("sweep_guard.py")
+GUARD = Path(__file__).with_name("guard.py")
 ATTEMPT, ENDED, LOG = "attempt.json", "job.json", "log.txt"
 LAST = 8  # lines of a failed job's output that are shown
 PATIENCE = 60  # seconds that a job has to stop when asked to

@@ -15,8 +15,8 @@ from tabulate import tabulate
 from common.files import atomic_path, atomic_write_text
 from runs.results import TABLES, UNDEFINED, column_title, escaped, row_title
 from scoring.significance import METRICS
-from sweeps.sweep_compare import BY_SCORING, BY_SETTING, MEAN, Row, differences, means
-from sweeps.sweep_plan import shown
+from sweeps.compare import BY_SCORING, BY_SETTING, MEAN, Row, differences, means
+from sweeps.plan import shown
 
 FILES = ("tables.md", "cells.csv", "differences.csv", "figure.png")
 MISSING = "-"

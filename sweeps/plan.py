@@ -26,7 +26,7 @@ from common.errors import InputError
 from data.names import CATEGORIES, same_name
 from runs.options import deciding_options, default_of, parse_arguments, recorded_options
 from runs.runs import run_id
-from sweeps.sweep_file import Resources, SweepFile, same
+from sweeps.file import Resources, SweepFile, same
 
 PLACE = ("dataset_path", "dataset_type", "checkpoint_dir", "fusion_module_path")  # neutral; name data or weights
 AXES = ("category", "seed", "scoring")  # not part of a setting: columns of the tables, averaged over, rows

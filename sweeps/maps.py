@@ -19,9 +19,9 @@ from common.progress import track
 from common.signals import begin_worker, beginning_workers
 from scoring.evaluation import SUFFIX, read, score
 from scoring.significance import PixelCounts
-from sweeps.sweep_compare import RESAMPLES, part_weights
-from sweeps.sweep_plan import category_of, finished, job_folder, shown
-from sweeps.sweep_results import NO_MAPS
+from sweeps.compare import RESAMPLES, part_weights
+from sweeps.plan import category_of, finished, job_folder, shown
+from sweeps.results import NO_MAPS
 
 KEPT = "resampled.npz"
 METRICS = ("pixel_rocauc", "au_pro")

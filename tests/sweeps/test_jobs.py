@@ -1,4 +1,4 @@
-"""sweeps/sweep_job.py and sweep_guard.py: one job's process, what an earlier attempt left, files that travel."""
+"""sweeps/jobs.py and sweep_guard.py: one job's process, what an earlier attempt left, files that travel."""
 
 import json
 import os
@@ -12,13 +12,13 @@ import pytest
 
 from common.errors import InputError
 from common.files import host
-from sweeps import sweep_job
-from sweeps.sweep_engines import PROGRAM
-from sweeps.sweep_file import check
-from sweeps.sweep_job import Attempt, clear_attempt, packed, state_of, unpack
-from sweeps.sweep_plan import finished_record, plan
+from sweeps import jobs as sweep_job
+from sweeps.engines import PROGRAM
+from sweeps.file import check
+from sweeps.jobs import Attempt, clear_attempt, packed, state_of, unpack
+from sweeps.plan import finished_record, plan
 
-FAKE = Path(__file__).with_name("sweep_main.py")
+FAKE = Path(__file__).with_name("fake_main.py")
 
 
 @pytest.fixture

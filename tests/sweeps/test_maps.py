@@ -1,4 +1,4 @@
-"""sweeps/sweep_maps.py: pixel metrics under resampled test parts, from saved maps."""
+"""sweeps/maps.py: pixel metrics under resampled test parts, from saved maps."""
 
 import dataclasses
 import json
@@ -13,10 +13,10 @@ from scoring import evaluation
 from scoring.metrics import compute_metrics
 from scoring.significance import PixelCounts
 from scoring_addon import score_all
-from sweeps import sweep_maps
-from sweeps.sweep_compare import RESAMPLES, part_weights
-from sweeps.sweep_file import check
-from sweeps.sweep_plan import job_folder, plan
+from sweeps import maps as sweep_maps
+from sweeps.compare import RESAMPLES, part_weights
+from sweeps.file import check
+from sweeps.plan import job_folder, plan
 from tests.make_maps import make_evaluation
 
 SCORINGS = ["baseline", "pixel_max", "disagreement"]

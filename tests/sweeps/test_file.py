@@ -1,10 +1,10 @@
-"""sweeps/sweep_file.py: what a sweep file may hold, and that a fault names its line and key."""
+"""sweeps/file.py: what a sweep file may hold, and that a fault names its line and key."""
 
 import pytest
 
 from common.errors import InputError
 from runs.arguments import build_parser
-from sweeps.sweep_file import REFUSED, Resources, check, read, schema
+from sweeps.file import REFUSED, Resources, check, read, schema
 
 
 def written(tmp_path, text):

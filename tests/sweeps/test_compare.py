@@ -1,4 +1,4 @@
-"""sweeps/sweep_compare.py against definitions and SciPy."""
+"""sweeps/compare.py against definitions and SciPy."""
 
 import itertools
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from scoring.significance import delong_test, image_rocauc
-from sweeps.sweep_compare import (
+from sweeps.compare import (
     BY_SCORING,
     BY_SETTING,
     MEAN,

@@ -1,4 +1,4 @@
-"""sweeps/sweep_results.py and sweep_tables.py: finished jobs' files become tables; each number is looked up again."""
+"""sweeps/results.py and sweep_tables.py: finished jobs' files become tables; each number is looked up again."""
 
 import csv
 import json
@@ -10,12 +10,12 @@ import pytest
 
 from common.errors import InputError
 from scoring.significance import delong_test
-from sweeps.sweep_compare import over_seeds
-from sweeps.sweep_file import read
-from sweeps.sweep_plan import plan
-from sweeps.sweep_results import gather, read_scores
-from sweeps.sweep_tables import number_axis
-from tests.sweeps.test_sweep_engines import run
+from sweeps.compare import over_seeds
+from sweeps.file import read
+from sweeps.plan import plan
+from sweeps.results import gather, read_scores
+from sweeps.tables import number_axis
+from tests.sweeps.test_engines import run
 from tools import sweep
 
 TEXT = """

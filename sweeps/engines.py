@@ -17,8 +17,8 @@ import psutil
 from common.commands import available_cores
 from common.errors import InputError
 from common.files import host
-from sweeps.sweep_job import FAILED, THREADS, Attempt, Begun, Ended, Outcome
-from sweeps.sweep_plan import fill_in, job_folder
+from sweeps.jobs import FAILED, THREADS, Attempt, Begun, Ended, Outcome
+from sweeps.plan import fill_in, job_folder
 
 ENGINES = ("serial", "processes", "ray")
 ATTEMPTS = 2  # how often a job is tried whose process is killed
@@ -51,7 +51,7 @@ def run(engine, plan, jobs, out, workers=None, program=PROGRAM):
     """
     out, program = Path(out).resolve(), Path(program).resolve()
     if engine == "ray":
-        from sweeps.sweep_ray import run_ray
+        from sweeps.ray_engine import run_ray
 
         return run_ray(plan, jobs, out, workers, program)
     for job in jobs:

@@ -1,12 +1,12 @@
-"""sweeps/sweep_show.py: lines without a terminal, a live table on one."""
+"""sweeps/show.py: lines without a terminal, a live table on one."""
 
 import io
 
 from rich.console import Console
 
-from sweeps.sweep_job import ATTEMPT, DONE, FAILED, STOPPED, Begun, Ended, Outcome
-from sweeps.sweep_plan import Job, job_folder
-from sweeps.sweep_show import Show
+from sweeps.jobs import ATTEMPT, DONE, FAILED, STOPPED, Begun, Ended, Outcome
+from sweeps.plan import Job, job_folder
+from sweeps.show import Show
 
 JOBS = [Job(f"one-seed{seed}-x", "one", seed, (("shots", 5),), ()) for seed in range(4)]
 EVENTS = [

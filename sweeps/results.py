@@ -8,8 +8,8 @@ import numpy as np
 from common.errors import InputError
 from runs.results import metrics_of, untrained_note
 from scoring.significance import METRICS, image_rocauc
-from sweeps.sweep_compare import IMAGE, Measured, Row, part_weights
-from sweeps.sweep_plan import category_of, finished, job_folder
+from sweeps.compare import IMAGE, Measured, Row, part_weights
+from sweeps.plan import category_of, finished, job_folder
 
 NO_MAPS = "no saved maps (save_maps: true in options keeps them)"
 

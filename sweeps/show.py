@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from common.progress import duration
-from sweeps.sweep_job import ATTEMPT, DONE, FAILED, LOG, RUNNING, STOPPED, Begun, Ended
-from sweeps.sweep_plan import job_folder
+from sweeps.jobs import ATTEMPT, DONE, FAILED, LOG, RUNNING, STOPPED, Begun, Ended
+from sweeps.plan import job_folder
 
 SHOWN = 12  # most running jobs in the live table; half as many ended ones
 EVERY = 0.5  # seconds between two drawings of the table
@@ -19,7 +19,7 @@ COLOURS = {DONE: "green", FAILED: "red", STOPPED: "yellow", RUNNING: "cyan"}
 
 
 class Show:
-    """Show the events of ``sweeps.sweep_engines.run`` on standard output.
+    """Show the events of ``sweeps.engines.run`` on standard output.
 
     Args:
         out: the sweep's folder.

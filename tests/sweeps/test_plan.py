@@ -1,4 +1,4 @@
-"""sweeps/sweep_plan.py: which jobs a file means, their names, their command lines."""
+"""sweeps/plan.py: which jobs a file means, their names, their command lines."""
 
 import itertools
 import subprocess
@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from common.errors import InputError
 from data.names import CATEGORIES
 from runs.options import parse_arguments
-from sweeps.sweep_file import check, read
-from sweeps.sweep_plan import fill_in, plan, shell_line, variables
+from sweeps.file import check, read
+from sweeps.plan import fill_in, plan, shell_line, variables
 
 ROOT = Path(__file__).resolve().parents[2]
 DINO = {"method_name": "DINO"}

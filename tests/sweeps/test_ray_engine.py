@@ -8,8 +8,8 @@ import threading
 import psutil
 import pytest
 
-from sweeps import sweep_ray
-from tests.sweeps.test_sweep_engines import DRIVER, TEXT, computed, results, run, wait_for, whole  # noqa: F401 (a fixture)
+from sweeps import ray_engine as sweep_ray
+from tests.sweeps.test_engines import DRIVER, TEXT, computed, results, run, wait_for, whole  # noqa: F401 (a fixture)
 
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.ray

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from common.files import host
 from runs.runs import DEAD, Unit
-from sweeps.sweep_job import alive
+from sweeps.jobs import alive
 
 
 class DriverLock(Unit):

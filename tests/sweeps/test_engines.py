@@ -13,12 +13,12 @@ import psutil
 import pytest
 
 from common.errors import InputError
-from sweeps.sweep_engines import find_slots
-from sweeps.sweep_file import Resources
-from sweeps.sweep_tables import FILES
+from sweeps.engines import find_slots
+from sweeps.file import Resources
+from sweeps.tables import FILES
 from tools import sweep
 
-PROGRAM, DRIVER = (Path(__file__).with_name(name) for name in ("sweep_main.py", "sweep_driver.py"))
+PROGRAM, DRIVER = (Path(__file__).with_name(name) for name in ("fake_main.py", "driver.py"))
 TEXT = """
 options:
   method_name: DINO

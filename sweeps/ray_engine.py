@@ -19,21 +19,8 @@ from pathlib import Path
 from common.commands import available_cores
 from common.errors import InputError
 from common.files import atomic_write_text, host
-from sweeps.sweep_job import (
-    FAILED,
-    LAST,
-    PATIENCE,
-    STOPPED,
-    THREADS,
-    Attempt,
-    Begun,
-    Ended,
-    Outcome,
-    note,
-    packed,
-    unpack,
-)
-from sweeps.sweep_plan import job_folder
+from sweeps.jobs import FAILED, LAST, PATIENCE, STOPPED, THREADS, Attempt, Begun, Ended, Outcome, note, packed, unpack
+from sweeps.plan import job_folder
 
 RETRIES = 3  # of a task whose worker or node was lost
 TICK = 0.1  # seconds between two checks of a process, or of the tasks
@@ -43,7 +30,7 @@ CODE = ("*.py", "feature_extractors/*.py", "models/*.py", "utils/*.py")  # the m
 
 
 def run_ray(plan, jobs, out, workers, program):
-    """Run jobs like ``sweeps.sweep_engines.run``, on a Ray cluster.
+    """Run jobs like ``sweeps.engines.run``, on a Ray cluster.
 
     The cluster is the one that RAY_ADDRESS names, else the one that ``ray start`` began on this machine, else a new one
     on this machine alone.
