@@ -4,7 +4,6 @@ import logging
 import sys
 import time
 import traceback
-from functools import partial
 from pathlib import Path
 
 from common.commands import FAILED, FINE, run_command
@@ -23,7 +22,6 @@ from runs.options import (
     two_parts_for,
 )
 from runs.run_extras import RunExtras
-from runs.seeds import run_seeds
 
 INTERRUPTED = "(interrupted)"  # key in ``failed`` that stands for all categories that were not run
 
@@ -35,7 +33,11 @@ def main(argv=None):
     command = sys.argv[1:] if argv is None else argv
 
     def work(args):
-        return run_seeds(args, partial(run_once, command=command)) if args.seeds else run_once(args, command)[0]
+        if args.seeds:
+            from sweeps.seeds import run_seeds  # imported here, since scikit-learn takes a second
+
+            return run_seeds(args)
+        return run_once(args, command)[0]
 
     return run_command("main.py", args, work, "interrupted before any category was begun")
 

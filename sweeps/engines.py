@@ -1,76 +1,65 @@
 """The engines that run a sweep's jobs: one after the other, several at a time on this machine, or on a Ray cluster.
 
-All engines are called through one function, :func:`run`, which takes jobs and yields events. A job is the same command
-line in each engine, so results do not depend on the engine.
+A job is the same command line in each engine, so results do not depend on the engine.
 """
 
 import contextlib
 import os
 import subprocess
 import time
-from collections import deque
+from collections import Counter, deque
 from pathlib import Path
-from typing import NamedTuple
 
 import psutil
+from filelock import FileLock, Timeout
 
 from common.commands import available_cores
 from common.errors import InputError
 from common.files import host
-from sweeps.jobs import FAILED, THREADS, Attempt, Begun, Ended, Outcome
+from sweeps.jobs import Begun, Ended, begin, examination_of, main_command
 from sweeps.plan import fill_in, job_folder
 
 ENGINES = ("serial", "processes", "ray")
 ATTEMPTS = 2  # how often a job is tried whose process is killed
 TICK = 0.02  # seconds between two checks of the processes
-PROGRAM = Path(__file__).resolve().parents[1] / "main.py"
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+LOCK, HOLDER = ".sweep.lock", ".sweep.holder"
 
 
-class Slot(NamedTuple):
-    """A worker on this machine: the environment variables that its jobs get in addition to the driver's."""
-
-    environment: dict
-
-
-def run(engine, plan, jobs, out, workers=None, program=PROGRAM):
+def run(engine, plan, jobs, out, workers=None, program=None):
     """Run ``jobs`` of ``plan``; yields Begun and Ended, and None several times a second.
 
     A failing job does not stop the others. Closing the generator stops the running jobs, which keep what they have.
 
     Args:
         engine: name in ENGINES.
-        plan: Plan, for its resources.
-        jobs: [Job], in the order in which they are begun.
+        plan: SweepPlan, for its resources.
+        jobs: [SweepJob], in the order in which they are begun.
         out: the sweep's folder.
         workers: jobs at a time; None: as many as the resources allow.
-        program: the main.py to run.
+        program: the words that start main.py; None: this project's.
 
     Raises:
         InputError: this machine lacks the resources, a variable is not set, or Ray is missing. It is raised before any
             job begins.
     """
-    out, program = Path(out).resolve(), Path(program).resolve()
+    out = Path(out).resolve()
     if engine == "ray":
-        from sweeps.ray_engine import run_ray
+        from sweeps.ray_engine import run_on_ray
 
-        return run_ray(plan, jobs, out, workers, program)
+        return run_on_ray(plan, jobs, out, workers, program)
     for job in jobs:
         fill_in(job.words(job_folder(out, job)))
     if engine == "serial" and (workers or 1) != 1:
         raise InputError("--engine serial runs one job at a time; use --engine processes with --workers")
-    devices = gpus(plan)
-    slots = find_slots(
-        plan.resources,
-        1 if engine == "serial" else workers,
-        devices,
-        available_cores(),
-        psutil.virtual_memory().total / 2**30,
-    )
-    return _run_here(slots, jobs, out, program)
+    memory = psutil.virtual_memory().total / 2**30
+    slots = find_slots(plan.resources, 1 if engine == "serial" else workers, gpus(plan), available_cores(), memory)
+    program = program or main_command()
+    return run_here(slots, jobs, program, lambda job: job_folder(out, job), lambda job: examination_of(out, job))
 
 
 def find_slots(resources, workers, devices, cores, memory_gib):
-    """The Slots of this machine.
+    """The workers of this machine, each as the environment variables that its jobs get: [{name: value}].
 
     Args:
         resources: Resources of one job.
@@ -79,41 +68,34 @@ def find_slots(resources, workers, devices, cores, memory_gib):
         cores, memory_gib: what the machine has.
 
     Returns:
-        [Slot]. With GPUs, one per GPU, or several if a job takes a fraction. On the CPU the cores are divided: a slot
+        With GPUs one worker per GPU, or several if a job takes a fraction. On the CPU the cores are divided: a worker
         has ``resources.cpus`` threads, or an equal share of the cores if that is not given.
 
     Raises:
         InputError: a job, or the number of workers, does not fit on this machine.
     """
-    share = resources.gpus or 1
-    most, why = (len(devices) * int(1 / share + 1e-9), f"{len(devices)} GPUs") if devices else (MANY, "")
-    if resources.memory_gib:
-        fitting = int(memory_gib // resources.memory_gib)
-        if fitting < 1:
-            raise InputError(
-                f"resources.memory_gib: a job takes {resources.memory_gib:g} GiB, this machine has {memory_gib:.0f}"
-            )
-        most, why = min((most, why), (fitting, f"{memory_gib:.0f} GiB of memory"))
-    if resources.cpus and resources.cpus > cores:
-        raise InputError(f"resources.cpus: a job takes {resources.cpus} cores, this machine has {cores}")
-    if workers is None:
-        by_cores = max(1, cores // resources.cpus) if resources.cpus else None
-        workers = min(most, by_cores or (most if devices else 1))
-    elif workers > most:
-        raise InputError(
-            f"--workers {workers}: {why} are enough for {most}; change --workers, or resources in the sweep file"
-        )
-    threads = resources.cpus or max(1, cores // workers)
-    environment = dict.fromkeys(THREADS, str(threads))
+    room = {"cores": cores // (resources.cpus or 1)} if resources.cpus or not devices else {}
     if devices:
-        return [
-            Slot({**environment, "CUDA_VISIBLE_DEVICES": devices[number % len(devices)]}) for number in range(workers)
-        ]
-    hidden = {"CUDA_VISIBLE_DEVICES": ""} if resources.gpus == 0 else {}
-    return [Slot({**environment, **hidden})] * workers
-
-
-MANY = 10**6
+        room["GPUs"] = len(devices) * int(1 / (resources.gpus or 1) + 1e-9)
+    if resources.memory_gib:
+        room["GiB of memory"] = int(memory_gib // resources.memory_gib)
+    for what, fitting in room.items():
+        if fitting < 1:
+            raise InputError(f"resources in the sweep file: this machine has too few {what} for a job")
+    limits = {what: fitting for what, fitting in room.items() if what != "cores"}  # cores may be shared
+    for what, fitting in limits.items():
+        if workers and workers > fitting:
+            raise InputError(
+                f"--workers {workers}: this machine has {what} for {fitting}; change --workers or resources"
+            )
+    if workers is None:
+        workers = min(room.values()) if devices or resources.cpus else 1
+    threads = resources.cpus or max(1, cores // workers)
+    slots = [dict.fromkeys(THREADS, str(threads)) for _ in range(workers)]
+    for number, slot in enumerate(slots):
+        if devices or resources.gpus == 0:
+            slot["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)] if devices else ""
+    return slots
 
 
 def gpus(plan):
@@ -124,46 +106,43 @@ def gpus(plan):
     """
     if not plan.on_gpu:
         return ()
-    found = _gpus()
-    if plan.resources.gpus and not found:
+    found = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if found is None:
+        found = ""
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            command = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
+            said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+            found = ",".join(said.split())
+    names = tuple(name.strip() for name in found.split(",") if name.strip() not in ("", "-1"))
+    if plan.resources.gpus and not names:
         raise InputError(
-            f"resources.gpus: {plan.resources.gpus:g} of a GPU is asked for, and nvidia-smi and "
-            f"CUDA_VISIBLE_DEVICES name none here; leave gpus out to run on the CPU"
+            f"resources.gpus: {plan.resources.gpus:g} of a GPU is asked for, and nvidia-smi and CUDA_VISIBLE_DEVICES "
+            f"name none here; leave gpus out to run on the CPU"
         )
-    return found
+    return names
 
 
-def _gpus():
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return tuple(name.strip() for name in visible.split(",") if name.strip() not in ("", "-1"))
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        said = subprocess.run(
-            ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-        ).stdout
-        return tuple(line.strip() for line in said.splitlines() if line.strip().isdigit())
-    return ()
+def run_here(slots, jobs, program, folder_of, examination_of, logged=True):
+    """Run jobs as processes of this machine, one per slot; yields as :func:`run`.
 
-
-def _run_here(slots, jobs, out, program):
-    waiting, free, running, count = deque(jobs), deque(slots), [], {}
+    Args:
+        slots: as :func:`find_slots` returns them.
+        jobs, program: as in :func:`run`.
+        folder_of: function job → its folder.
+        examination_of, logged: function job → ``examination``, and ``logged``, of ``sweeps.jobs.Attempt``.
+    """
+    waiting, free, running, count = deque(jobs), deque(slots), [], Counter()
     try:
         while waiting or running:
             while waiting and free:
-                job, slot = waiting.popleft(), free.popleft()
-                count[job] = count.get(job, 0) + 1
+                job = waiting.popleft()
+                count[job] += 1
                 yield Begun(job)
-                try:
-                    attempt = Attempt(job, job_folder(out, job), program, slot.environment, out / "examinations")
-                    running.append((attempt, slot))
-                except OSError as error:  # the job's folder cannot be written to
-                    free.append(slot)
-                    lines = (f"{error.filename or job_folder(out, job)}: {error.strerror or error}",)
-                    yield Ended(job, Outcome(FAILED, None, 0.0, host(), lines))
+                attempt, outcome = begin(job, folder_of(job), program, free[0], examination_of(job), logged)
+                if outcome:
+                    yield Ended(job, outcome)
+                else:
+                    running.append((attempt, free.popleft()))
             for attempt, slot in list(running):
                 outcome = attempt.poll()
                 if outcome is None:
@@ -181,3 +160,34 @@ def _run_here(slots, jobs, out, program):
             attempt.ask_to_stop()  # ask all before waiting, so that they stop at the same time
         for attempt, _ in running:
             attempt.stop()
+
+
+@contextlib.contextmanager
+def driving(out):
+    """Hold a sweep's folder while the block runs, so that only one driver works on it.
+
+    Raises:
+        InputError: another driver does.
+    """
+    holder = Path(out) / HOLDER
+    lock = FileLock(Path(out) / LOCK)
+    try:
+        lock.acquire(timeout=1)  # "status" holds it for a moment
+    except Timeout:
+        who = holder.read_text(encoding="utf-8").strip() if holder.is_file() else "another process"
+        raise InputError(f"{out}: this sweep is being run by {who}; wait for it, or stop it") from None
+    try:
+        holder.write_text(f"process {os.getpid()} on {host()}\n", encoding="utf-8")
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def driven(out):
+    """Whether a driver runs the sweep in this folder."""
+    try:
+        with FileLock(Path(out) / LOCK, timeout=0):
+            return False
+    except Timeout:
+        return True

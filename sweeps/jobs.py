@@ -1,11 +1,12 @@
-"""One job of a sweep on this host: its process, its log, the remains of earlier attempts, its outcome.
+"""One job of a sweep on this host: main.py as a process, its log, and what is known of it afterwards.
 
-<job>/log.txt         the output of main.py, of all attempts
-<job>/attempt.json    the process that computes the job, and its host; exists only while it does
-<job>/job.json        how the last attempt ended
+<job>/log.txt holds the output of main.py in all attempts; a line that begins with "--- " tells when an attempt began
+and how it ended. main.py itself locks its results and continues. It ends with the process that began it: on Linux the
+kernel sends it SIGTERM when that is gone; elsewhere it goes on to its end, and its lock tells a later attempt so.
 """
 
 import contextlib
+import ctypes
 import json
 import os
 import shlex
@@ -21,32 +22,39 @@ from typing import NamedTuple
 import psutil
 
 from common.errors import InputError
-from common.files import atomic_path, atomic_write_text, host
+from common.files import atomic_path, host
 from runs.runs import DEAD
-from sweeps.plan import Job, fill_in, finished_record, job_folder
+from sweeps.plan import SweepJob, fill_in, finished, job_folder
 
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-GUARD = Path(__file__).with_name("guard.py")
-ATTEMPT, ENDED, LOG = "attempt.json", "job.json", "log.txt"
+LOG = "log.txt"
+MARK, END = "--- ", "--- ended: "
 LAST = 8  # lines of a failed job's output that are shown
 PATIENCE = 60  # seconds that a job has to stop when asked to
 DONE, FAILED, STOPPED, RUNNING, LOST, WAITING = "done", "failed", "stopped", "running", "lost", "waiting"
+PR_SET_PDEATHSIG = 1  # prctl(2)
+LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class Outcome(NamedTuple):
-    """How an attempt ended: state ("done", "failed" or "stopped"), main.py's exit code (negative: the signal that
-    killed it; None: it never ran), seconds, host, its last lines. ``files``: (path below the job's folder, content) of
-    each file, if the folder does not lie in OUT."""
+    """How an attempt ended.
+
+    Attributes:
+        state: DONE, FAILED or STOPPED.
+        exit_code: main.py's; negative: the signal that killed it; None: it never ran.
+        seconds, host: how long and where it ran.
+        lines: its last lines, unless it is done.
+        files: {path below the job's folder: content}, if the folder does not lie in the sweep's.
+    """
 
     state: str
     exit_code: int | None
     seconds: float
     host: str
-    lines: tuple
-    files: tuple = ()
+    lines: tuple = ()
+    files: dict | None = None
 
     @property
-    def killed(self):
+    def killed(self) -> bool:
         """Whether a signal ended the attempt, so that another attempt makes sense."""
         return self.state == FAILED and self.exit_code is not None and self.exit_code < 0
 
@@ -54,222 +62,172 @@ class Outcome(NamedTuple):
 class Begun(NamedTuple):
     """A job has begun; with Ray: it was handed over to the cluster."""
 
-    job: Job
+    job: SweepJob
 
 
 class Ended(NamedTuple):
     """A job has ended; ``again``: it was killed and will be tried again."""
 
-    job: Job
+    job: SweepJob
     outcome: Outcome
     again: bool = False
+
+
+def main_command() -> list[str]:
+    """The words that start main.py: as a module of the installed package, or as a file of a checkout."""
+    package = __package__.rpartition(".")[0]
+    if package:
+        return [sys.executable, "-m", f"{package}.main"]
+    return [sys.executable, str(Path(__file__).resolve().parents[1] / "main.py")]
 
 
 class Attempt:
     """A job begun on this host.
 
     Args:
-        job: Job.
+        job: SweepJob.
         folder: Path of the job; it is created.
-        program: the main.py to run.
+        program: the words that start main.py.
         environment: {name: value} in addition to this process's.
-        examinations: folder with the results of earlier jobs' examinations of the data, or None.
-        directory: working directory of the process; None: this one's.
+        examination: file that keeps what earlier jobs have found in the data's files, so that one reads them for all.
+        logged: whether output goes to the log; else it goes where this process's does, and the job counts as done by
+            its exit code.
+
+    Raises:
+        OSError: the folder cannot be written.
+        InputError: a variable is not set here.
     """
 
-    def __init__(self, job, folder, program, environment, examinations=None, directory=None):
+    def __init__(self, job, folder, program, environment, examination=None, logged=True):
         self.job, self.folder, self._begun, self._asked = job, Path(folder), time.time(), False
-        self.process, self._log, self._from = None, None, 0
+        command = [*program, *fill_in(job.words(self.folder), {**os.environ, **environment})]
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._examination = examinations and Path(examinations) / _examination_name(job)
-        try:
-            clear_attempt(self.folder)
-            words = fill_in(job.words(self.folder), {**os.environ, **environment})
-        except InputError as error:
-            self._refused = str(error)
-            return
-        self._refused, self.command = None, [sys.executable, str(program), *words]
-        self._fetch_examination()
-        self._log = open(self.folder / LOG, "a+b")
-        shown = " ".join(shlex.quote(word) for word in self.command)
-        self._log.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} on {host()}: {shown}\n".encode(errors="replace"))
-        self._log.flush()
-        self._from = self._log.tell()
+        _wait_for_earlier(self.folder)
+        self._examination, self._log = examination, open(self.folder / LOG, "a+b") if logged else None
+        if examination and not (self.folder / "examination.json").exists():
+            _copy(examination, self.folder / "examination.json")
+        if self._log:
+            self._write(f"{MARK}{time.strftime('%Y-%m-%d %H:%M:%S')} on {host()}: {shlex.join(command)}")
+            self._from = self._log.tell()
+        parent = os.getpid()
         self.process = subprocess.Popen(
-            [sys.executable, str(GUARD), *self.command[1:]],
-            stdin=subprocess.PIPE,
+            command,
+            stdin=subprocess.DEVNULL,
             stdout=self._log,
-            stderr=subprocess.STDOUT,
-            cwd=directory,
-            start_new_session=os.name == "posix",
+            stderr=self._log and subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C reaches this process alone, which asks main.py to stop
             env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
+            preexec_fn=LIBC and (lambda: _end_with(parent)),
         )
-        with contextlib.suppress(psutil.Error):
-            created = psutil.Process(self.process.pid).create_time()
-            atomic_write_text(
-                self.folder / ATTEMPT,
-                json.dumps({"process": self.process.pid, "created": created, "host": host(), "begun": self._begun})
-                + "\n",
-            )
 
     def poll(self):
         """The Outcome if the process has ended; None while it runs."""
-        if self._refused is not None:
-            return self._end(FAILED, None, (self._refused,))
         code = self.process.poll()
         if code is None:
             return None
-        self.process.stdin.close()
         self._kill_group()  # a killed process may have left children
-        lines = self._last_lines()
-        if finished_record(self.folder, self.job) is not None and code == 0:
-            self._keep_examination()
-            return self._end(DONE, code, ())
-        if code == 0:
+        seconds = time.time() - self._begun
+        done = code == 0 and (not self._log or finished(self.folder, self.job) is not None)
+        state = DONE if done else STOPPED if self._asked else FAILED
+        lines = () if done or not self._log else self._last_lines()
+        if code == 0 and not done:
             lines = (*lines, f"main.py ended with 0, but {self.folder / 'run.json'} does not hold this job")
-        return self._end(STOPPED if self._asked else FAILED, code, lines)
+        if self._log:
+            with self._log, contextlib.suppress(OSError):  # on a full disk the Outcome still tells how it ended
+                self._write(f"{END}{state}, exit code {code}, after {seconds:.1f} s")
+        if done and self._examination and not self._examination.exists():
+            _copy(self.folder / "examination.json", self._examination)
+        return Outcome(state, code, seconds, host(), lines)
 
     def ask_to_stop(self):
         """Ask main.py to write what it has and to end."""
         self._asked = True
-        if self.process and self.process.poll() is None:
-            with contextlib.suppress(OSError):
-                self.process.send_signal(signal.SIGTERM)
+        if self.process.poll() is None:
+            self.process.terminate()
 
     def stop(self):
         """Stop and wait; returns the Outcome."""
         self.ask_to_stop()
-        if self.process:
-            try:
-                self.process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
-                self._kill_group()
-                self.process.wait()
+        try:
+            self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
         return self.poll()
 
     def _kill_group(self):
-        with contextlib.suppress(OSError):
-            if os.name == "posix":
+        if os.name == "posix":
+            with contextlib.suppress(OSError):
                 os.killpg(self.process.pid, signal.SIGKILL)
-            else:
-                self.process.kill()
+
+    def _write(self, line):
+        self._log.write(f"{line}\n".encode(errors="replace"))
+        self._log.flush()
 
     def _last_lines(self):
         self._log.seek(self._from)
-        text = self._log.read()[-20000:].decode("utf-8", "replace")
-        return tuple(line.rstrip() for line in text.splitlines() if line.strip())[-LAST:]
-
-    def _end(self, state, code, lines):
-        if self._log:
-            self._log.close()
-        outcome = Outcome(state, code, time.time() - self._begun, host(), lines)
-        try:
-            note(self.folder, self.job, outcome)
-        except OSError as error:  # such as a full disk; the Outcome still tells how the job ended
-            outcome = outcome._replace(lines=(*lines, f"{self.folder / ENDED}: {error.strerror or error}"))
-        return outcome
-
-    def _fetch_examination(self):
-        """Copy the examination of an earlier job with the same files, so that main.py does not read them again."""
-        target = self.folder / "examination.json"
-        if self._examination and self._examination.is_file() and not target.exists():
-            _copy(self._examination, target)
-
-    def _keep_examination(self):
-        source = self.folder / "examination.json"
-        if self._examination and source.is_file() and not self._examination.exists():
-            _copy(source, self._examination)
+        return _lines(self._log.read())
 
 
-def note(folder, job, outcome):
-    """Write job.json about an attempt that has ended, and remove attempt.json."""
-    known = {"title": job.title, **{k: v for k, v in outcome._asdict().items() if k != "files"}, "ended": time.time()}
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    atomic_write_text(Path(folder) / ENDED, json.dumps(known, indent=2) + "\n")
-    (Path(folder) / ATTEMPT).unlink(missing_ok=True)
+def _end_with(parent):
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # it is gone already
+        os._exit(143)
 
 
-def clear_attempt(folder):
-    """Clear up after an earlier attempt whose driver or worker is gone. Call it only if that is certain.
-
-    If the attempt ran on this host, wait for its process to end. If on another host, remove the holder file that it
-    left.
-
-    Raises:
-        InputError: the earlier process does not end.
-    """
-    known = _read(folder / ATTEMPT)
-    if known is None:
-        return
-    if known.get("host") == host():
-        end = time.monotonic() + PATIENCE
-        while alive(known):
-            if time.monotonic() > end:
-                raise InputError(f"{folder}: an earlier attempt still runs as process {known['process']}; end it first")
-            time.sleep(0.05)
-    else:  # else main.py would wait ten minutes for a sign of life
-        for holder in folder.glob("runs/*/.*.holder"):
-            held = _read(holder) or {}
-            if (held.get("host"), held.get("process")) == (known.get("host"), known.get("process")):
-                holder.unlink(missing_ok=True)
-    (folder / ATTEMPT).unlink(missing_ok=True)
+def _wait_for_earlier(folder):
+    """Wait until a main.py whose driver or worker was killed has ended, too. If it does not, the next one says so."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end and any(_lives(holder, here=True) for holder in folder.glob("runs/*/.*.holder")):
+        time.sleep(0.05)
 
 
-def state_of(out, job, driver_alive, found=None):
-    """(state, a dict or None) of a job, from its files alone. The dict comes from job.json, or for a running job from
-    its attempt or holder file. ``found``: whether the job is finished, if the caller knows."""
+def forget_lost_hosts(folder, lost):
+    """Remove the locks of hosts that are gone (their names); main.py would wait ten minutes for their sign of life."""
+    for holder in Path(folder).glob("runs/*/.*.holder"):
+        if _named(holder).get("host") in lost:
+            holder.unlink(missing_ok=True)
+
+
+def state_of(out, job, driven):
+    """(state, last lines) of a job, from its files alone; ``driven``: whether a driver runs the sweep."""
     folder = job_folder(out, job)
-    ended = _read(folder / ENDED)
-    if finished_record(folder, job) is not None if found is None else found:
-        return DONE, ended
-    attempt = _read(folder / ATTEMPT)
-    if attempt is not None:
-        return (RUNNING if driver_alive else LOST), attempt
-    for holder in folder.glob("runs/*/.*.holder"):  # a command line of --print may run elsewhere
-        with contextlib.suppress(OSError):
-            held = _read(holder) or {}
-            known = {"process": held.get("process"), "created": None}
-            if alive(known) if held.get("host") == host() else time.time() - holder.stat().st_mtime < DEAD:
-                return RUNNING, {**held, "begun": holder.stat().st_ctime}
-    return (ended["state"], ended) if ended and ended.get("state") in (FAILED, STOPPED) else (WAITING, None)
-
-
-def packed(folder):
-    """((path below ``folder``, content), ...) of a job's files; run.json comes last, since it marks the job as
-    finished."""
-    folder = Path(folder)
-    paths = [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.suffix not in (".lock", ".holder", ".tmp") and path.name != ATTEMPT
-    ]
-    paths.sort(key=lambda path: path == folder / "run.json")
-    return tuple((path.relative_to(folder).as_posix(), path.read_bytes()) for path in paths)
-
-
-def unpack(files, folder):
-    """Write the result of :func:`packed` into ``folder``."""
-    for name, content in files:
-        with atomic_path(Path(folder) / name) as temporary:
-            Path(temporary).write_bytes(content)
-
-
-def alive(known):
-    """Whether the process of an attempt still runs. Its time of creation distinguishes it from a later process with the
-    same number."""
+    if finished(folder, job) is not None:
+        return DONE, ()
     try:
-        process = psutil.Process(int(known["process"]))
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return False
-        return known["created"] is None or abs(process.create_time() - known["created"]) < 1
-    except (psutil.Error, KeyError, TypeError, ValueError):
+        text = (folder / LOG).read_bytes()
+    except OSError:
+        text = b""
+    marks = [line for line in text.decode("utf-8", "replace").splitlines() if line.startswith(MARK)]
+    if marks and marks[-1].startswith(END):
+        return marks[-1].removeprefix(END).split(",")[0], _lines(text)
+    if any(_lives(holder) for holder in folder.glob("runs/*/.*.holder")):  # also a printed line run by a scheduler
+        return RUNNING, ()
+    return ((RUNNING if driven else LOST) if marks else WAITING), ()
+
+
+def _lines(text):
+    lines = [line.rstrip() for line in text[-20000:].decode("utf-8", "replace").splitlines()]
+    return tuple(line for line in lines if line and not line.startswith(MARK))[-LAST:]
+
+
+def _named(holder):
+    try:
+        return json.loads(holder.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _lives(holder, here=False):
+    """Whether the process that a lock's file names lives; ``here``: only if it runs on this host."""
+    known = _named(holder)
+    if known.get("host") != host():
+        with contextlib.suppress(OSError):
+            return not here and bool(known) and time.time() - holder.stat().st_mtime < DEAD
         return False
-
-
-def _examination_name(job):
-    options = dict(job.options)
-    where = repr([options.get(name) for name in ("dataset_path", "img_size", "unit")])
-    return f"{job.name.rsplit('-seed', 1)[0]}-{zlib.crc32(where.encode()):08x}.json"
+    with contextlib.suppress(psutil.Error):
+        return psutil.Process(known["process"]).status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def _copy(source, target):
@@ -277,9 +235,19 @@ def _copy(source, target):
         shutil.copyfile(source, temporary)
 
 
-def _read(path):
+def examination_of(out, job):
+    """The file in which a sweep's jobs with the same data keep what they have found in its files."""
+    options = dict(job.options)
+    where = repr([options.get(name) for name in ("dataset_path", "img_size", "unit")])
+    return Path(out) / "examinations" / f"{job.name.rsplit('-seed', 1)[0]}-{zlib.crc32(where.encode()):08x}.json"
+
+
+def begin(job, folder, program, environment, examination=None, logged=True):
+    """(the Attempt, None), or (None, the Outcome) if the job cannot begin; arguments as of :class:`Attempt`."""
     try:
-        known = json.loads(Path(path).read_text(encoding="utf-8"))
-        return known if isinstance(known, dict) else None
-    except (OSError, ValueError):
-        return None
+        return Attempt(job, folder, program, environment, examination, logged), None
+    except InputError as error:
+        lines = (str(error),)
+    except OSError as error:
+        lines = (f"{error.filename or folder}: {error.strerror or error}",)
+    return None, Outcome(FAILED, None, 0.0, host(), lines)

@@ -1,40 +1,44 @@
-"""Running a sweep's jobs on a Ray cluster: jobs may take fractions of GPUs, and workers and nodes may get lost.
+"""Running a sweep's jobs on a Ray cluster: a job is a Ray task, which runs main.py as a process and waits for it.
 
-Each job is one Ray task, which runs main.py as a process and waits for it. Ray repeats a task whose worker or node is
-gone. The project's modules travel with the tasks. If a node sees the sweep's folder, the job writes there; if not, the
-job's files come back as the task's value. The module needs requirements-ray.txt.
+Ray places the tasks by what they take, and repeats those whose worker or node is gone. The project has to be on every
+host, at the same path or installed. A node that sees the sweep's folder works there; from any other, the job's files
+come back as the task's value. The module needs requirements-ray.txt.
 """
 
 import contextlib
 import logging
 import os
-import shutil
+import re
 import tempfile
 import time
-import uuid
-import zlib
 from collections import deque
 from pathlib import Path
 
-from common.commands import available_cores
 from common.errors import InputError
-from common.files import atomic_write_text, host
-from sweeps.jobs import FAILED, LAST, PATIENCE, STOPPED, THREADS, Attempt, Begun, Ended, Outcome, note, packed, unpack
+from sweeps.engines import HOLDER, THREADS
+from sweeps.jobs import (
+    FAILED,
+    LAST,
+    PATIENCE,
+    STOPPED,
+    Begun,
+    Ended,
+    Outcome,
+    begin,
+    examination_of,
+    forget_lost_hosts,
+    main_command,
+)
 from sweeps.plan import job_folder
 
 RETRIES = 3  # of a task whose worker or node was lost
 TICK = 0.1  # seconds between two checks of a process, or of the tasks
-CODE_FOLDER = ".code"  # in the sweep's folder while a driver runs
-TOKEN = ".sweep.token"  # file with a random token: a node that reads the driver's token sees the same folder
-CODE = ("*.py", "feature_extractors/*.py", "models/*.py", "utils/*.py")  # the modules that main.py needs
+NAMES = {"num_cpus": "CPU", "num_gpus": "GPU", "memory": "memory"}
 
 
-def run_ray(plan, jobs, out, workers, program):
-    """Run jobs like ``sweeps.engines.run``, on a Ray cluster.
-
-    The cluster is the one that RAY_ADDRESS names, else the one that ``ray start`` began on this machine, else a new one
-    on this machine alone.
-    """
+def run_on_ray(plan, jobs, out, workers, program):
+    """Run jobs like ``sweeps.engines.run``, on the cluster that RAY_ADDRESS names, else on the one that ``ray start``
+    began on this machine, else on a new one on this machine alone."""
     try:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # send no statistics to Ray's makers
         import ray
@@ -44,157 +48,106 @@ def run_ray(plan, jobs, out, workers, program):
 
 
 def _run(ray, plan, jobs, out, workers, program):
-    stage = _stage(program, out / CODE_FOLDER)
-    connected, waiting, flying = False, deque(jobs), {}
+    waiting, flying = deque(jobs), {}
     try:
-        _connect(ray, stage)
-        connected = True
-        token = uuid.uuid4().hex
-        name = f"m3dm-sweep-{zlib.crc32(f'{host()}:{out}'.encode()):08x}"
-        atomic_write_text(out / TOKEN, token)
-        resources = plan.resources
-        cpus = resources.cpus or 1
-        asked = {"num_cpus": cpus, "num_gpus": _gpus_of_a_job(ray, plan)}
-        if resources.memory_gib:
-            asked["memory"] = int(resources.memory_gib * 2**30)
-        _refuse_impossible(ray, asked)
+        _connect(ray)
+        asked = _asked(ray, plan)
         task = ray.remote(max_retries=RETRIES, **asked)(compute)
-        environment = dict.fromkeys(THREADS, str(cpus))
+        environment = dict.fromkeys(THREADS, str(asked["num_cpus"]))
+        driver = (out / HOLDER).read_text(encoding="utf-8")
         while waiting or flying:
             while waiting and (workers is None or len(flying) < workers):
                 job = waiting.popleft()
-                flying[task.remote(job, str(out), name, token, environment, os.getcwd())] = job
+                flying[task.remote(job, str(out), driver, environment, program)] = job
                 yield Begun(job)
-            done, _ = ray.wait(list(flying), num_returns=1, timeout=TICK)
-            for reference in done:
+            for reference in ray.wait(list(flying), timeout=TICK)[0]:
                 job = flying.pop(reference)
                 yield Ended(job, _received(ray, reference, job, out))
             yield None
     finally:
-        if connected:
-            _cancel(ray, flying, out)
-            ray.shutdown()
-        shutil.rmtree(stage, ignore_errors=True)
+        for reference in flying:
+            ray.cancel(reference)
+        if flying:
+            for reference in ray.wait(list(flying), num_returns=len(flying), timeout=PATIENCE)[0]:
+                _received(ray, reference, flying[reference], out)
+        ray.shutdown()
 
 
-def compute(job, out, name, token, environment, directory):
-    """The Ray task: run ``job`` on this node; returns its Outcome. If the node does not see ``out``, the job works in
-    the folder ``name`` of the node's temporary folder, and the Outcome contains its files."""
-    begun = time.time()
-    shared = _sees(out, token)
-    folder = job_folder(out, job) if shared else Path(tempfile.gettempdir()) / name / job.name
-    code = Path(__file__).resolve().parents[1] / "main.py"
-    try:
-        attempt = Attempt(
-            job,
-            folder,
-            code,
-            environment,
-            Path(out) / "examinations" if shared else None,
-            directory if os.path.isdir(directory) else None,
-        )
+def compute(job, out, driver, environment, program):
+    """The Ray task: run ``job`` on this node; returns its Outcome.
+
+    Args:
+        driver: content of the file that names the driver, by which a node knows that it sees the sweep's own folder.
+            If it does not, the Outcome has the job's files.
+    """
+    import ray
+
+    out = Path(out)
+    with contextlib.ExitStack() as stack:
+        shared = (out / HOLDER).is_file() and (out / HOLDER).read_text(encoding="utf-8") == driver
+        if not shared:
+            out = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="m3dm-sweep-")))
+        folder = job_folder(out, job)
+        nodes = [(re.sub(r"[^A-Za-z0-9-]", "-", node["NodeManagerHostname"]), node["Alive"]) for node in ray.nodes()]
+        forget_lost_hosts(folder, {name for name, _ in nodes} - {name for name, alive in nodes if alive})
+        examination = examination_of(out, job) if shared else None
+        attempt, outcome = begin(job, folder, program or main_command(), environment, examination)
         try:
-            outcome = attempt.poll()
             while outcome is None:
                 time.sleep(TICK)
                 outcome = attempt.poll()
-        except BaseException:  # cancelled
+        except KeyboardInterrupt:  # cancelled
             outcome = attempt.stop()
-    except OSError as error:
-        return Outcome(FAILED, None, time.time() - begun, host(), (f"{error.filename or folder}: {error.strerror}",))
-    if shared:
-        return outcome
-    files = packed(folder)
-    shutil.rmtree(folder, ignore_errors=True)
-    with contextlib.suppress(OSError):
-        folder.parent.rmdir()  # works only if this was the last job's folder
-    return outcome._replace(files=files)
+        paths = [] if shared else [path for path in folder.rglob("*") if path.is_file()]
+        return outcome._replace(files={path.relative_to(folder).as_posix(): path.read_bytes() for path in paths})
 
 
-def _stage(program, stage):
-    """Fill the folder ``stage`` with the modules that a job needs, and ``program`` as main.py; returns it. Ray sends it
-    to every node."""
-    root = Path(__file__).resolve().parents[1]
-    shutil.rmtree(stage, ignore_errors=True)  # left by a driver that was killed
-    stage.mkdir()
-    for pattern in CODE:
-        for path in root.glob(pattern):
-            target = stage / path.relative_to(root)
-            target.parent.mkdir(exist_ok=True)
-            shutil.copyfile(path, target)
-    shutil.copyfile(program, stage / "main.py")
-    return stage
-
-
-def _connect(ray, stage):
-    quiet = {"runtime_env": {"working_dir": str(stage)}, "log_to_driver": False, "logging_level": logging.ERROR}
+def _received(ray, reference, job, out):
+    """The Outcome of a task that has ended; its files are written into the sweep's folder."""
     try:
-        try:
-            ray.init(address="auto", **quiet)
-        except ConnectionError:
-            if os.environ.get("RAY_ADDRESS"):
-                raise
-            ray.init(address="local", num_cpus=available_cores(), include_dashboard=False, **quiet)
+        outcome = ray.get(reference)
+        for name, content in sorted(
+            outcome.files.items(), key=lambda of: of[0] == "run.json"
+        ):  # that marks it finished
+            path = job_folder(out, job) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        return outcome._replace(files=None)
+    except (ray.exceptions.TaskCancelledError, OSError) as error:
+        return Outcome(STOPPED, None, 0.0, "", (str(error),))
+    except ray.exceptions.RayError as error:  # lost too often, or the task itself failed
+        return Outcome(FAILED, None, 0.0, "", tuple(filter(str.strip, str(error).splitlines()))[-LAST:])
+
+
+def _connect(ray):
+    root = Path(__file__).resolve().parents[len(__package__.split("."))]
+    paths = os.pathsep.join(filter(None, (str(root), os.environ.get("PYTHONPATH"))))
+    environment = {"env_vars": {"PYTHONPATH": paths}}  # workers find this module as this process does
+    try:
+        ray.init(runtime_env=environment, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise InputError(
             f"--engine ray: no connection to the cluster ({error}); start one with ray start --head, or set RAY_ADDRESS"
         ) from None
 
 
-def _gpus_of_a_job(ray, plan):
-    """GPUs per job: the number asked for; else 1 if the cluster has any GPU; else 0."""
-    if not plan.on_gpu:
-        return 0
-    if plan.resources.gpus is not None:
-        return plan.resources.gpus
-    return 1 if any(node["Alive"] and node["Resources"].get("GPU") for node in ray.nodes()) else 0
+def _asked(ray, plan):
+    """What a task asks of Ray. A job that may use GPUs and does not say how many takes one if the cluster has any.
 
-
-def _refuse_impossible(ray, asked):
-    """Raise InputError if no node of the cluster could ever take a job; Ray would wait forever for one."""
-    names = {"num_cpus": "CPU", "num_gpus": "GPU", "memory": "memory"}
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    for node in nodes:
-        if all(node.get(names[name], 0) >= value for name, value in asked.items()):
-            return
-    wanted = ", ".join(f"{value} {names[name]}" for name, value in asked.items() if value)
-    raise InputError(
-        f"--engine ray: no node of the cluster has what a job takes ({wanted}); change resources in the "
-        f"sweep file, or begin such a node first"
-    )
-
-
-def _sees(out, token):
-    try:
-        return (Path(out) / TOKEN).read_text(encoding="utf-8").strip() == token
-    except OSError:
-        return False
-
-
-def _received(ray, reference, job, out):
-    """Take the Outcome of a finished task and write its files; returns the Outcome."""
-    folder = job_folder(out, job)
-    try:
-        outcome = ray.get(reference)
-    except ray.exceptions.TaskCancelledError:
-        outcome = Outcome(STOPPED, None, 0.0, "", ("cancelled",))
-    except ray.exceptions.RayError as error:  # lost too often, or the task itself failed
-        lines = tuple(line for line in str(error).splitlines() if line.strip())[-LAST:]
-        outcome = Outcome(FAILED, None, 0.0, "", lines or (type(error).__name__,))
-    else:
-        unpack(outcome.files, folder)
-        return outcome._replace(files=())
-    note(folder, job, outcome)
-    return outcome
-
-
-def _cancel(ray, flying, out):
-    """Stop the running tasks, and take the results that they have."""
-    for reference in flying:
-        with contextlib.suppress(Exception):
-            ray.cancel(reference)
-    if flying:
-        done, _ = ray.wait(list(flying), num_returns=len(flying), timeout=PATIENCE)
-        for reference in done:
-            with contextlib.suppress(OSError):
-                _received(ray, reference, flying[reference], out)
+    Raises:
+        InputError: no node of the cluster could ever take a job; Ray would wait forever for one.
+    """
+    resources, nodes = plan.resources, [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    some = 1 if any(node.get("GPU") for node in nodes) else 0
+    asked = {"num_cpus": resources.cpus or 1, "num_gpus": 0}
+    if plan.on_gpu:
+        asked["num_gpus"] = some if resources.gpus is None else resources.gpus
+    if resources.memory_gib:
+        asked["memory"] = int(resources.memory_gib * 2**30)
+    if not any(all(node.get(NAMES[name], 0) >= value for name, value in asked.items()) for node in nodes):
+        wanted = ", ".join(f"{value} {NAMES[name]}" for name, value in asked.items() if value)
+        raise InputError(
+            f"--engine ray: no node of the cluster has what a job takes ({wanted}); change resources in the sweep "
+            f"file, or begin such a node first"
+        )
+    return asked

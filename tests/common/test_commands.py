@@ -14,8 +14,8 @@ from common.commands import HELP_WIDTH, Parser, add_target, run_command
 from common.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
-# patches/apply.py runs on its own on Python 3.8 in a checkout of the release; sweep_guard is started by sweeps alone
-ALONE = {"patches/apply.py", "sweeps/guard.py"}
+# patches/apply.py runs on its own on Python 3.8 in a checkout of the release
+ALONE = {"patches/apply.py"}
 PROGRAMS = sorted(
     path.relative_to(ROOT).as_posix()
     for folder in (".", "tools", "utils", "patches")

@@ -266,27 +266,6 @@ def test_the_same_category_is_refused_while_another_process_has_it(flags, data, 
 # ---------------------------------------------------------------- seeds, disks, left-overs, progress
 
 
-def test_a_failing_seed_keeps_the_others(flags, data, tmp_path, capsys, monkeypatch):  # noqa: F811
-    build = main.Run
-
-    def failing(args, *rest):
-        if args.seed == 1:
-            raise RuntimeError("out of memory, say")
-        return build(args, *rest)
-
-    monkeypatch.setattr(main, "Run", failing)
-    command = [*flags, *POINT_MAE, "--dataset_path", str(data), "--category", "one", "--seeds", "0", "1", "2"]
-    assert main.main(command) == 1
-    out, err = capsys.readouterr()
-    assert "seed 1: RuntimeError: out of memory, say" in err
-    text = (tmp_path / "results" / "seeds.md").read_text()
-    assert "over seeds 0, 2" in text and text in out and "difference" in text and "±" in text
-    monkeypatch.setattr(main, "Run", build)
-    assert main.main(command) == 0
-    out = capsys.readouterr().out
-    assert out.count("one: kept") == 2 and "over seeds 0, 1, 2" in out
-
-
 def test_a_full_disk_under_save_maps_names_it_and_keeps_the_scores(
     checkpoints, flags, data, tmp_path, capsys, monkeypatch
 ):  # noqa: F811

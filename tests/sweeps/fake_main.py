@@ -51,7 +51,8 @@ def main():
         return 2
     unit = Unit(out, run, category, "data")
     with unit.lock():
-        print(f"{category}: begun with {os.environ.get('OMP_NUM_THREADS')} threads", flush=True)
+        threads, gpus = os.environ.get("OMP_NUM_THREADS"), os.environ.get("CUDA_VISIBLE_DEVICES")
+        print(f"{category}: begun with {threads} threads on {gpus}", flush=True)
         note("begin", args)
         if category in os.environ.get("FAKE_FAIL", "").split():
             print("first line\nmain.py: it has failed", file=sys.stderr)
@@ -98,6 +99,7 @@ def write(args, options, out, run, category):
     }
     record = {
         "id": run,
+        "command": sys.argv[1:],
         "options": options,
         "failed": {},
         "versions": {"numpy": "1"},

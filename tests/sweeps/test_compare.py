@@ -14,8 +14,8 @@ from sweeps.compare import (
     BY_SETTING,
     MEAN,
     RESAMPLES,
-    Measured,
-    Row,
+    JobScores,
+    SweepRow,
     differences,
     holm,
     means,
@@ -78,10 +78,10 @@ def measured(category, seed, lift, pixels=True, n=40, paths=None):
     if pixels:
         resampled["au_pro"] = au_pro
     metrics = {"image_rocauc": resampled["image_rocauc"][0], "pixel_rocauc": None, "au_pro": float(au_pro[0])}
-    return Measured(metrics, paths or tuple(map(str, range(n))), label, values, resampled, "" if pixels else "no maps")
+    return JobScores(metrics, paths or tuple(map(str, range(n))), label, values, resampled, "" if pixels else "no maps")
 
 
-A, B, A_MAX, B_MAX = (Row((("shots", n),), s) for s in ("baseline", "pixel_max") for n in (1, 5))
+A, B, A_MAX, B_MAX = (SweepRow((("shots", n),), s) for s in ("baseline", "pixel_max") for n in (1, 5))
 SEEDS = (0, 1, 2)
 
 

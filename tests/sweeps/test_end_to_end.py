@@ -26,6 +26,7 @@ resources: {cpus: 1}
 """
 
 
+@pytest.mark.slow
 def test_the_jobs_are_main_s_runs(checkpoints, dataset_path, tmp_path, monkeypatch, capsys):
     copy_category(dataset_path, tmp_path / "data" / "one")
     monkeypatch.setenv("TEST_DATA", str(tmp_path / "data"))
