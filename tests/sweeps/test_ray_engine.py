@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from sweeps import ray_engine
-from tests.sweeps.test_engines import DRIVER, JOBS, TEXT, busy, computed, results, run, wait_for
+from tests.sweeps.test_engines import DRIVER, JOBS, TEXT, busy, computed, results, run, wait_for, whole  # noqa: F401
 
 ray = pytest.importorskip("ray")
 pytestmark = [pytest.mark.ray, pytest.mark.slow]

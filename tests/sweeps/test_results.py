@@ -186,6 +186,7 @@ def test_maps_that_do_not_belong_are_not_used(job):
     assert resample(folder, record, "cookie") == ({}, results.NO_MAPS)
 
 
+@pytest.mark.slow
 def test_maps_of_all_jobs_side_by_side(job, tmp_path, monkeypatch):
     folder, record, _ = job
     first, _ = resample(folder, record, "cookie")
