@@ -17,7 +17,7 @@ from reports import pred_maps
 from runs.options import parse_arguments
 from runs.results import metrics_of
 from scoring import calibrated, evaluation, measured
-from sweeps import sweep_maps
+from sweeps.results import resample
 from tests.fakes import PoolingExtractor
 from tests.make_models import CATEGORY, make_parts, words
 from tools import compare_runs, rescore
@@ -204,8 +204,7 @@ def test_the_scorings_are_part_of_a_runs_id(run, no_networks, tmp_path):
 def test_sweeps_and_compared_runs_know_it(run, capsys):
     folder, _ = run
     record = record_of(folder)
-    names = list(record["categories"][CATEGORY]["metrics"])
-    found, why = sweep_maps.resample(folder, record, CATEGORY, names)
+    found, why = resample(folder, record, CATEGORY)
     own = record["categories"][CATEGORY]["metrics"]["calibrated"]
     assert why == "" and found["calibrated"]["au_pro"][0] == pytest.approx(own["au_pro"], abs=1e-9)
     results = str(folder / "results")

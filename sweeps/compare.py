@@ -7,7 +7,7 @@ pixel metrics. Categories have different parts, so their errors are independent,
 
 import math
 import zlib
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -20,14 +20,14 @@ MEAN = "Mean"
 BY_SCORING, BY_SETTING = "scoring", "setting"  # compared with the setting's baseline; with the first setting
 
 
-class Row(NamedTuple):
+class SweepRow(NamedTuple):
     """A row of the tables: a setting of the grid and a scoring."""
 
     setting: tuple
     scoring: str
 
 
-class Measured(NamedTuple):
+class JobScores(NamedTuple):
     """The results of one row, category and seed. Test parts are sorted by path.
 
     Attributes:
@@ -47,20 +47,20 @@ class Measured(NamedTuple):
     lacks: str
 
 
-class Mean(NamedTuple):
+class SeedMean(NamedTuple):
     """Mean over seeds: their number, mean, standard deviation and Student's 95 % interval of the mean (None for a
     single seed), 95 % bootstrap interval over the test parts (None if unknown)."""
 
     seeds: int
     mean: float
-    sd: Optional[float] = None
-    low: Optional[float] = None
-    high: Optional[float] = None
-    parts_low: Optional[float] = None
-    parts_high: Optional[float] = None
+    sd: float | None = None
+    low: float | None = None
+    high: float | None = None
+    parts_low: float | None = None
+    parts_high: float | None = None
 
 
-class Difference(NamedTuple):
+class SweepDifference(NamedTuple):
     """Row minus reference, for one category or the mean over categories; both have the same seeds and test parts.
 
     Attributes:
@@ -72,18 +72,18 @@ class Difference(NamedTuple):
     """
 
     family: str
-    row: Row
-    reference: Row
+    row: SweepRow
+    reference: SweepRow
     metric: str
     category: str
     categories: int
     seeds: int
     parts: int
     value: float
-    low: Optional[float] = None
-    high: Optional[float] = None
-    p: Optional[float] = None
-    holm: Optional[float] = None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    holm: float | None = None
     test: str = ""
     note: str = ""
 
@@ -97,88 +97,77 @@ def part_weights(category, label, resamples=RESAMPLES):
 
 
 def over_seeds(values, resampled=()):
-    """The Mean of values [s]; ``resampled``: s arrays [1 + RESAMPLES], for the interval over test parts."""
+    """The SeedMean of values [s]; ``resampled``: s arrays [1 + RESAMPLES], for the interval over test parts."""
     values = np.asarray(values, dtype=float)
     n, mean = len(values), float(values.mean())
     parts = _interval(np.mean(resampled, axis=0)) if len(resampled) == n else (None, None)
     if n < 2:
-        return Mean(n, mean, None, None, None, *parts)
+        return SeedMean(n, mean, None, None, None, *parts)
     sd = float(values.std(ddof=1))
     half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * sd / math.sqrt(n)
-    return Mean(n, mean, sd, mean - half, mean + half, *parts)
+    return SeedMean(n, mean, sd, mean - half, mean + half, *parts)
 
 
-def means(measured, metric, planned):
+def means(found, metric, planned):
     """Means over seeds of one row.
 
     Args:
-        measured: {category: {seed: Measured}}.
+        found: {category: {seed: JobScores}}.
         planned: {category: seeds that the sweep has}; a category is complete if it has a value for all of them.
 
     Returns:
-        ({category: Mean, MEAN: Mean over the complete categories}, [complete categories]). A category without a value
-        is absent; MEAN is absent if the complete categories have different seeds.
+        ({category: SeedMean, MEAN: SeedMean over the complete categories}, [complete categories]). A category without
+        a value is absent; MEAN is absent if the complete categories have different seeds.
     """
     out, complete = {}, []
-    for category, of_seed in measured.items():
-        known = {seed: m for seed, m in of_seed.items() if m.metrics.get(metric) is not None}
+    for category, of_seed in found.items():
+        known = {seed: of for seed, of in of_seed.items() if of.metrics.get(metric) is not None}
         if known:
-            arrays = [m.resampled[metric] for m in known.values() if metric in m.resampled]
-            out[category] = over_seeds([m.metrics[metric] for m in known.values()], arrays)
+            arrays = [of.resampled[metric] for of in known.values() if metric in of.resampled]
+            out[category] = over_seeds([of.metrics[metric] for of in known.values()], arrays)
             if set(known) == set(planned.get(category, known)):
                 complete.append(category)
-    seeds = [set(measured[category]) for category in complete]
+    seeds = [set(found[category]) for category in complete]
     if complete and all(of == seeds[0] for of in seeds):
-        found = [[measured[c][seed] for c in complete] for seed in sorted(seeds[0])]
-        arrays = [
-            np.mean([m.resampled[metric] for m in row], axis=0)
-            for row in found
-            if all(metric in m.resampled for m in row)
-        ]
-        out[MEAN] = over_seeds([np.mean([m.metrics[metric] for m in row]) for row in found], arrays)
+        by_seed = [[found[category][seed] for category in complete] for seed in sorted(seeds[0])]
+        resampled = [row for row in by_seed if all(metric in of.resampled for of in row)]
+        arrays = [np.mean([of.resampled[metric] for of in row], axis=0) for row in resampled]
+        out[MEAN] = over_seeds([np.mean([of.metrics[metric] for of in row]) for row in by_seed], arrays)
     return out, complete
 
 
 def references(rows):
     """[(family, row, reference)] of the comparisons: every scoring with the baseline of its setting, and every setting
     with the grid's first setting under the same scoring."""
-    rows, found = list(rows), []
-    first = rows[0].setting if rows else None
-    for row in rows:
-        if row.scoring != "baseline" and Row(row.setting, "baseline") in rows:
-            found.append((BY_SCORING, row, Row(row.setting, "baseline")))
-    for row in rows:
-        if row.setting != first and Row(first, row.scoring) in rows:
-            found.append((BY_SETTING, row, Row(first, row.scoring)))
-    return found
+    rows = list(rows)
+    pairs = [(BY_SCORING, row, SweepRow(row.setting, "baseline")) for row in rows]
+    pairs += [(BY_SETTING, row, SweepRow(rows[0].setting, row.scoring)) for row in rows]
+    return [(family, row, reference) for family, row, reference in pairs if row != reference and reference in rows]
 
 
 def differences(table, metric):
-    """[Difference] of all comparisons, with Holm's correction.
+    """[SweepDifference] of all comparisons, with Holm's correction.
 
     Args:
-        table: {Row: {category: {seed: Measured}}}.
+        table: {SweepRow: {category: {seed: JobScores}}}.
     """
     found = []
     for family, row, reference in references(table):
-        parts = []
+        parts = {}
         for category in table[row]:
             one = _difference(table[row][category], table[reference].get(category, {}), metric)
             if one is not None:
-                parts.append((category, *one))
-        for category, of, spread in parts:
-            found.append(Difference(family, row, reference, metric, category, **of))
-        tested = [(of, spread) for _, of, spread in parts if spread is not None]
+                parts[category] = one
+        tested = [(of, spread) for of, spread in parts.values() if spread is not None]
         if tested and len(parts) > 1:
-            left_out = len(parts) - len(tested)
-            note = f"without {left_out} categories that could not be tested" if left_out else ""
-            found.append(Difference(family, row, reference, metric, MEAN, **_mean_difference(tested, metric, note)))
+            parts[MEAN] = _mean_difference(tested, len(parts) - len(tested)), None
+        found += [SweepDifference(family, row, reference, metric, c, **of) for c, (of, _) in parts.items()]
     return _corrected(found)
 
 
 def _difference(ones, others, metric):
-    """(fields of a Difference, its error) for one category; None if the rows share no seed. The error is DeLong's
-    standard error or the resampled differences; None if no test was possible."""
+    """(fields of a SweepDifference, its spread: see :func:`_tested`) for one category; None if the rows share no
+    seed. The spread is None if no test was possible."""
     seeds = [
         seed
         for seed in sorted(set(ones) & set(others))
@@ -187,48 +176,55 @@ def _difference(ones, others, metric):
     if not seeds:
         return None
     a, b = [ones[seed] for seed in seeds], [others[seed] for seed in seeds]
-    value = float(np.mean([m.metrics[metric] for m in a]) - np.mean([m.metrics[metric] for m in b]))
+    value = float(np.mean([of.metrics[metric] for of in a]) - np.mean([of.metrics[metric] for of in b]))
     of = {"categories": 1, "seeds": len(seeds), "parts": len(a[0].paths), "value": value}
-    if len({(m.paths, m.label.tobytes()) for m in a + b}) > 1:
+    if len({(job.paths, job.label.tobytes()) for job in a + b}) > 1:
         return {**of, "note": "the jobs' test parts differ"}, None
     if metric == IMAGE:
-        tested = delong_test(a[0].label, [m.scores for m in a], [m.scores for m in b])
+        tested = delong_test(a[0].label, [job.scores for job in a], [job.scores for job in b])
         if tested is None:
             return {**of, "note": "fewer than two good or two defective test parts"}, None
-        return {**of, **_normal(value, tested[1]), "test": "DeLong"}, tested[1]
-    lacking = next((m.lacks for m in a + b if metric not in m.resampled), None)
-    if lacking is not None:
-        return {**of, "note": lacking}, None
-    spread = np.mean([x.resampled[metric] - y.resampled[metric] for x, y in zip(a, b)], axis=0)
-    return {**of, **_bootstrapped(spread), "test": "bootstrap"}, spread
+        spread = tested[1]
+    else:
+        lacking = next((job.lacks for job in a + b if metric not in job.resampled), None)
+        if lacking is not None:
+            return {**of, "note": lacking}, None
+        spread = np.mean([x.resampled[metric] - y.resampled[metric] for x, y in zip(a, b)], axis=0)
+    return {**of, **_tested(value, spread)}, spread
 
 
-def _mean_difference(tested, metric, note):
-    of = {
+def _mean_difference(tested, left_out):
+    fields, spreads = zip(*tested)
+    value = float(np.mean([of["value"] for of in fields]))
+    if isinstance(spreads[0], float):
+        spread = math.sqrt(sum(error**2 for error in spreads)) / len(spreads)
+    else:
+        spread = np.mean(spreads, axis=0)
+    return {
         "categories": len(tested),
-        "seeds": min(of["seeds"] for of, _ in tested),
-        "parts": sum(of["parts"] for of, _ in tested),
-        "value": float(np.mean([of["value"] for of, _ in tested])),
-        "note": note,
+        "seeds": min(of["seeds"] for of in fields),
+        "parts": sum(of["parts"] for of in fields),
+        "value": value,
+        "note": f"without {left_out} categories that could not be tested" if left_out else "",
+        **_tested(value, spread),
     }
-    if metric == IMAGE:
-        error = math.sqrt(sum(error**2 for _, error in tested)) / len(tested)
-        return {**of, **_normal(of["value"], error), "test": "DeLong"}
-    return {**of, **_bootstrapped(np.mean([spread for _, spread in tested], axis=0)), "test": "bootstrap"}
 
 
-def _normal(value, error):
-    half = float(stats.norm.ppf((1 + LEVEL) / 2)) * error
-    p = float(abs(value) < 1e-12) if error == 0 else float(2 * stats.norm.sf(abs(value) / error))
-    return {"low": value - half, "high": value + half, "p": p}
+def _tested(value, spread):
+    """95 % interval, two-sided p and test of a difference.
 
-
-def _bootstrapped(spread):
-    """Percentile interval and two-sided p of differences [1 + r], the full set's first; p is at least 2 / (r + 1)."""
-    drawn = spread[1:][~np.isnan(spread[1:])]
+    Args:
+        spread: its standard error (DeLong), or its resamples [1 + r], the full set's first. Of resamples the interval
+            is that of the percentiles, and p is at least 2 / (r + 1).
+    """
+    if isinstance(spread, float):
+        half = float(stats.norm.ppf((1 + LEVEL) / 2)) * spread
+        p = float(abs(value) < 1e-12) if spread == 0 else float(2 * stats.norm.sf(abs(value) / spread))
+        return {"low": value - half, "high": value + half, "p": p, "test": "DeLong"}
     low, high = _interval(spread)
+    drawn = spread[1:][~np.isnan(spread[1:])]
     tail = min(np.count_nonzero(drawn <= 0), np.count_nonzero(drawn >= 0))
-    return {"low": low, "high": high, "p": min(1.0, 2 * (1 + tail) / (1 + len(drawn)))}
+    return {"low": low, "high": high, "p": min(1.0, 2 * (1 + tail) / (1 + len(drawn))), "test": "bootstrap"}
 
 
 def _interval(resampled):
@@ -241,11 +237,11 @@ def _interval(resampled):
 def _corrected(found):
     groups = {}
     for number, one in enumerate(found):
-        groups.setdefault((one.family, one.metric, one.category), []).append(number)
+        if one.p is not None:
+            groups.setdefault((one.family, one.category), []).append(number)
     found = list(found)
     for numbers in groups.values():
-        tested = [number for number in numbers if found[number].p is not None]
-        for number, p in zip(tested, holm([found[number].p for number in tested])):
+        for number, p in zip(numbers, holm([found[number].p for number in numbers])):
             found[number] = found[number]._replace(holm=p)
     return found
 

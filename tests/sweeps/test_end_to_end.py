@@ -26,6 +26,7 @@ resources: {cpus: 1}
 """
 
 
+@pytest.mark.slow
 def test_the_jobs_are_main_s_runs(checkpoints, dataset_path, tmp_path, monkeypatch, capsys):
     copy_category(dataset_path, tmp_path / "data" / "one")
     monkeypatch.setenv("TEST_DATA", str(tmp_path / "data"))
@@ -36,30 +37,9 @@ def test_the_jobs_are_main_s_runs(checkpoints, dataset_path, tmp_path, monkeypat
     assert sweep.main(command) == 0, capsys.readouterr().err
     folders = {json.loads((path / "run.json").read_text())["options"]["shots"]: path for path in out.glob("jobs/*")}
     assert set(folders) == {1, 2} and len(list((out / "examinations").glob("one-*.json"))) == 1
-    assert (
-        main.main(
-            [
-                "--method_name",
-                "DINO+Point_MAE",
-                *TINY,
-                "--device",
-                "cpu",
-                "--checkpoint_dir",
-                str(checkpoints),
-                "--dataset_path",
-                str(tmp_path / "data"),
-                "--scoring",
-                "disagreement",
-                "--category",
-                "one",
-                "--shots",
-                "1",
-                "--output_dir",
-                str(tmp_path / "alone"),
-            ]
-        )
-        == 0
-    )
+    words = "--method_name DINO+Point_MAE --device cpu --scoring disagreement --category one --shots 1".split()
+    where = ["--checkpoint_dir", checkpoints, "--dataset_path", tmp_path / "data", "--output_dir", tmp_path / "alone"]
+    assert main.main([*words, *TINY, *map(str, where)]) == 0
     rows = [list(csv.reader((folder / "scores_one.csv").open())) for folder in (folders[1], tmp_path / "alone")]
     assert [row[:3] for row in rows[0]] == [row[:3] for row in rows[1]] and rows[0][0] == rows[1][0]
     for row, other in zip(rows[0][1:], rows[1][1:]):  # another number of threads rounds sums otherwise
