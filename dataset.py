@@ -58,7 +58,7 @@ class _Split(Dataset):
         img_size: side in pixels that point clouds are resized to (images: ``rgb_size``).
         dataset_path: folder of the categories.
         min_points: a part with fewer distinct valid points causes a warning, a part without any an error; 0 where the
-            method uses no points.
+            method uses no points: folders without ``xyz`` are then read too, as if nothing was measured.
         reading: ``Reading`` that says how the files are read; the examination of the data set finds it.
 
     Attributes:
@@ -90,6 +90,9 @@ class _Split(Dataset):
         """(rgb [3, R, R], R = ``rgb_size``, xyz [3, S, S], depth [3, S, S])."""
         rgb_path, xyz_path = self.files[index][:2]
         rgb = picture_tensor(read_picture(rgb_path, "RGB", self.reading.picture_bits), self.rgb_size)
+        if xyz_path is None:  # nothing is measured at any pixel
+            xyz = torch.zeros(3, self.img_size, self.img_size)
+            return rgb, xyz, organized_pc_to_depth_map(xyz)
         xyz, _, notes = read_points(xyz_path, self.img_size, self.min_points, self.reading)
         if notes and not self.reading.examined and not self.warned[index]:
             self.warned[index] = 1
@@ -146,7 +149,7 @@ class TrainDataset(_Split):
     def _list(self):
         if not (self.folder / GOOD).is_dir():
             raise InputError(f"{self.folder / GOOD}: missing folder: the category's normal training parts belong there")
-        return pair_files(self.folder / GOOD, with_masks=False)
+        return pair_files(self.folder / GOOD, with_masks=False, with_clouds=bool(self.min_points))
 
     def __getitem__(self, index):
         return self._sample(index), 0
@@ -171,7 +174,11 @@ class TestDataset(_Split):
                 f"{self.folder}: missing or empty: the category's test parts belong there, one folder a defect, and "
                 f"good"
             )
-        return [files for folder in folders for files in pair_files(folder, with_masks=folder.name != GOOD)]
+        return [
+            files
+            for folder in folders
+            for files in pair_files(folder, with_masks=folder.name != GOOD, with_clouds=bool(self.min_points))
+        ]
 
     def __getitem__(self, index):
         rgb_path, _, gt_path = self.files[index]
@@ -251,13 +258,15 @@ def read_points(path, size, min_points, reading=Reading()):
     return xyz, found, notes
 
 
-def pair_files(folder, with_masks):
+def pair_files(folder, with_masks, with_clouds=True):
     """[(rgb, xyz, gt or None)] of one defect folder, as ``data.pairing.pair`` finds them.
+
+    Without ``with_clouds``, xyz may be None.
 
     Raises:
         InputError: no files, or files without a partner.
     """
-    found = pair(folder, with_masks)
+    found = pair(folder, with_masks, with_clouds)
     if found.problems:
         raise InputError(
             found.problems[0] + (f" (and {len(found.problems) - 1} more files)" if len(found.problems) > 1 else "")

@@ -3,6 +3,8 @@
 import argparse
 import math
 
+from common.errors import InputError
+
 
 def number(kind=float, low=-math.inf, high=math.inf, open_low=False):
     """argparse type: a finite ``kind`` in [low, high]; with ``open_low`` in (low, high]."""
@@ -28,3 +30,14 @@ def calibration(text):
         raise argparse.ArgumentTypeError(
             f"{text}: has to be validation, none, or a share of the training parts as 0.2"
         ) from None
+
+
+def unit(text):
+    """argparse type of --unit: m, cm, mm, um, or the metres of one count."""
+    from data.units import unit_from
+
+    try:
+        unit_from(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from common.errors import InputError
-from data.pairing import GOOD, is_junk_folder
+from data.folders import is_junk_folder
+from data.pairing import GOOD
 
 CATEGORIES = {
     "mvtec3d": ("bagel", "cable_gland", "carrot", "cookie", "dowel", "foam", "peach", "potato", "rope", "tire"),

@@ -5,7 +5,7 @@ The module imports nothing heavy, so --help and a mistyped flag are answered at 
 
 import argparse
 
-from common.argument_types import calibration, number
+from common.argument_types import calibration, number, unit
 from common.commands import HelpFormatter, Parser, add_device
 from data.names import CATEGORIES
 from feature_extractors.settings import METHOD_BANKS
@@ -128,9 +128,11 @@ def _add_data(parser):
     )
     group.add_argument(
         "--unit",
-        choices=("m", "cm", "mm", "um"),
-        help="unit of the point clouds' coordinates (default: metres; clouds that do not look like metres are "
-        "refused. m: they are metres, whatever they look like)",
+        type=unit,
+        metavar="UNIT",
+        help="unit of the point clouds' coordinates: m, cm, mm, um, or the metres of one count, such as 0.0001 "
+        "(default: metres; clouds that do not look like metres are refused. m: they are metres, whatever they look "
+        "like)",
     )
     group.add_argument(
         "--no_check",

@@ -7,9 +7,8 @@ import torch
 from common.errors import InputError
 from data.names import CATEGORIES, same_name
 from data.organised_clouds import valid_points
-from dataset import TestDataset, TrainDataset, find_categories, read_points, realiad_d3_classes
-from runs.options import parse_arguments
-from tests.make_data import add_part, make_category, points, spot, write_png
+from dataset import TrainDataset, find_categories, read_points, realiad_d3_classes
+from tests.make_data import add_part, make_category, points
 
 
 @pytest.fixture
@@ -39,11 +38,6 @@ def test_official_lists():
     assert {"fork_crimp_terminal", "knob-cap", "limit-switch", "connector_housing-female", "purple-clay-pot"} < set(
         realiad_d3_classes()
     )
-
-
-@pytest.mark.parametrize("kind", [*CATEGORIES, "folder"])
-def test_every_type_is_a_choice(kind):
-    assert parse_arguments(["--use_uff", "--dataset_type", kind]).dataset_type == kind
 
 
 def test_official_names_in_other_spellings(data):
@@ -97,18 +91,6 @@ def test_eyecandies_dropped_points_are_background(tmp_path):
     refusal(lambda: TrainDataset("toy", 224, tmp_path, 1)[0], path, "no valid point")
 
 
-def test_eyecandies_masks(tmp_path):
-    """Three-channel masks, of good parts too; folder "bad"."""
-    add_part(tmp_path, "test/good", gt=np.zeros((40, 50, 3), np.uint8))
-    add_part(tmp_path, "test/bad", gt=np.dstack([spot()] * 3))
-    bad, good = TestDataset("toy", 224, tmp_path)
-    assert (bad[2], good[2]) == (1, 0) and not good[1].any()
-    assert torch.equal(
-        bad[1][0],
-        torch.nn.functional.interpolate(torch.tensor(spot() / 255)[None, None], size=(224, 224))[0, 0].float(),
-    )
-
-
 def test_real_iad_holes_in_z_alone(tmp_path):
     """NaN in z, coordinates in millimetres, pictures of 4:3."""
     cloud = points(60, 80) * 1000
@@ -119,14 +101,3 @@ def test_real_iad_holes_in_z_alone(tmp_path):
     background[1::2] = False
     assert torch.equal(xyz.any(dim=0), ~background) and not xyz[:, background].any()
     assert "2400 pixels" in read_points(path, 60, 1)[2][0]
-
-
-def test_mvtec_validation_split_is_not_read(tmp_path):
-    make_category(tmp_path)
-    write_png(tmp_path / "toy/validation/good/rgb/000.png", np.zeros((4, 4, 3), np.uint8))
-    described = [
-        data.describe(i)[0]
-        for data in (TrainDataset("toy", 224, tmp_path), TestDataset("toy", 224, tmp_path))
-        for i in range(2)
-    ]
-    assert [path.split("/")[1] for path in described] == ["train", "train", "test", "test"]
