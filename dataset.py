@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from common.commands import available_cores
 from common.errors import InputError, show_warnings
 from common.signals import begin_worker, beginning_workers, raise_if_stopping
-from data.names import CATEGORIES, find_categories, same_name  # noqa: F401  found here too
+from data.names import CATEGORIES, find_categories, printable, same_name  # noqa: F401  found here too
 from data.organised_clouds import (
     Reading,
     count_distinct,
@@ -102,7 +102,7 @@ class _Split(Dataset):
     def describe(self, index):
         """(rgb path relative to the data set, with forward slashes; defect folder; label) of the part ``index``."""
         rgb_path = self.files[index][0]
-        return rgb_path.relative_to(self.dataset_path).as_posix(), rgb_path.parent.parent.name, self.labels[index]
+        return printable(rgb_path.relative_to(self.dataset_path)), rgb_path.parent.parent.name, self.labels[index]
 
 
 class TrainDataset(_Split):

@@ -157,7 +157,12 @@ class Run:
                 files = [path for split in parts for files in split.files for path in files]
                 if args.save_model:
                     self._calibration[name] = calibration_files(
-                        args.dataset_path, name, args.calibration, args.calibration_dir, parts[0].held_out_files
+                        args.dataset_path,
+                        name,
+                        args.calibration,
+                        args.calibration_dir,
+                        parts[0].held_out_files,
+                        bool(args.min_points),
                     )
                 data[name] = self._runs.data_id(
                     [self._runs.file_facts(files, args.dataset_path), reading._replace(examined=False)]

@@ -20,7 +20,7 @@ class Tree(NamedTuple):
 
 
 def walk(root) -> Tree:
-    """The Tree below ``root``, without what programs leave behind. A folder that several links lead to is there once."""
+    """The Tree below ``root``, without what programs leave behind. A folder with several links is there once."""
     folders, files, unreadable, seen = [], [], [], set()
 
     def failed(error):

@@ -50,6 +50,11 @@ def same_name(text):
     return text.lower().translate(str.maketrans("", "", "-_ "))
 
 
+def printable(path) -> str:
+    """A path with slashes, as text that any file can hold: bytes that are no UTF-8 are written as \\udc80 … \\udcff."""
+    return path.as_posix().encode("utf-8", "backslashreplace").decode()
+
+
 def find_folder(root, name):
     """The folder in ``root`` with this ``name``; else the one whose name differs only in case, "-", "_" and blanks;
     None if there is none.

@@ -14,6 +14,7 @@ from data.examination import examine, examine_scans
 from data.findings import Options
 from data.organised_clouds import Reading
 from data.scans import find_parts, find_scans
+from dataset import TestDataset
 from runs.before_work import settle_readings
 from tests.field.parts import add, add_split, save
 from tests.runs.test_cli import parse
@@ -245,5 +246,9 @@ def test_folders_without_clouds(tmp_path, check, capsys):
     code = check_dataset.main([str(tmp_path / "ds"), "--workers", "1"])
     assert code == 0 and "note: " in (out := capsys.readouterr().out) and "--method_name DINO" in out
     words = ["--dataset_type", "folder", "--dataset_path", str(tmp_path / "ds"), "--output_dir", str(tmp_path / "out")]
+    found = examine(tmp_path / "ds", ["knob"], options=Options(min_points=0)).categories[0]
+    assert found.faults == found.warnings == () and found.has_masks
+    (rgb, xyz, _), mask, label, _ = TestDataset("knob", 224, tmp_path / "ds", reading=found.reading)[0]
+    assert rgb.any() and not xyz.any() and mask.any() and label == 1
     code = main.main(["--method_name", "Point_MAE", *words])
     assert code == 2 and "has no point clouds (xyz/)" in capsys.readouterr().err
