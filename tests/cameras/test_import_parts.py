@@ -25,6 +25,7 @@ def bring(source, output, *flags, split="train/good", kind="depth_png"):
     """Exit code of the import of one split."""
     camera = ["--intrinsics", str(source.parent / INTRINSICS[kind])] if kind in INTRINSICS else []
     camera += ["--unit", "mm"] if kind == "depth_png" and "--unit" not in flags else []
+    camera += ["--no_sheet"] if split != "test/dent" else []
     return import_parts.main(
         [str(source), "-o", str(output), "--category", "knob", "--split", split, "--workers", "1", *camera, *flags]
     )
@@ -54,7 +55,7 @@ def test_each_kind_of_recording(tmp_path, capsys, kind):
     assert "failed" in capsys.readouterr().out
     for first, (folder, split) in enumerate(SPLITS.items()):
         target = tmp_path / "data/knob" / split
-        assert Image.open(target / "contact_sheet.png").size[0] > 500
+        assert folder != "test_dent" or Image.open(target / "contact_sheet.png").size[0] > 500
         assert json.loads((target / "preprocessing.json").read_text())["counts"]["failed"] == 0
         for number in range(3 if first == 0 else 2):
             seen = record(1000 * first + number, SIZE, folder == "test_dent")

@@ -5,9 +5,8 @@ import pytest
 import torch
 
 from common.errors import InputError
-from data.names import CATEGORIES, same_name
 from data.organised_clouds import valid_points
-from dataset import TrainDataset, find_categories, read_points, realiad_d3_classes
+from dataset import TrainDataset, find_categories, read_points
 from tests.make_data import add_part, make_category, points
 
 
@@ -29,17 +28,6 @@ def refusal(call, *words):
     assert len(str(info.value).splitlines()) == 1 and [str(w) for w in words if str(w) not in str(info.value)] == []
 
 
-def test_official_lists():
-    assert {kind: len({same_name(n) for n in names}) for kind, names in CATEGORIES.items()} == {
-        "mvtec3d": 10,
-        "eyecandies": 10,
-        "realiad_d3": 20,
-    }
-    assert {"fork_crimp_terminal", "knob-cap", "limit-switch", "connector_housing-female", "purple-clay-pot"} < set(
-        realiad_d3_classes()
-    )
-
-
 def test_official_names_in_other_spellings(data):
     root = data("Candy Cane", "lollipop", "gummy_bear")
     names, missing = find_categories(root, "eyecandies")
@@ -50,13 +38,6 @@ def test_official_names_in_other_spellings(data):
 def test_an_official_name_with_two_folders_is_missing_with_the_reason(data):
     names, missing = find_categories(data("Knob Cap", "knob_cap", "power-jack"), "realiad_d3")
     assert names == ["power-jack"] and "Knob Cap, knob_cap all answer to" in missing["knob-cap"]
-
-
-def test_all_folders_with_training_parts(data):
-    root = data("zeta", "Alpha", "my part", ".hidden")
-    add_part(root, "test/good", category="only_test")
-    (root / "notes.txt").write_text("no folder")
-    assert find_categories(root, "folder") == (["Alpha", "my part", "zeta"], {})
 
 
 def test_asked_for(data):
