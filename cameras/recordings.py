@@ -17,6 +17,7 @@ PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 CLOUDS_ONLY = (".pcd", ".ply", ".npy", ".npz")
 # folders of what labelling tools export beside masks: pictures of classes and of objects in their own colours
 LABEL_WORDS = {"segmentation", "semantic", "instance", "instances", "overlay", "overlays", "visualization"}
+CAMERA = {"camera", "intrinsics", "calibration", "settings"}  # words of files that hold no labels
 LABEL_SUFFIXES = (".json", ".xml", ".txt", ".csv", ".yaml", ".yml")
 NO_NAME = {"color", "colour", "rgb", "depth", "xyz", "cloud", "clouds", "pointcloud", "pcd", "ply", *MASK_WORDS}
 PICTURE, CLOUD, MASK, LABEL = range(4)
@@ -233,7 +234,7 @@ def _unread(source, others, labels, unmasked):
             f"{source}: {len(labels)} pictures in {', '.join(folders)} look like exports of a labelling tool and are "
             f"not read; to take a kind of them as masks: --mask_glob '{folders[0]}/*{labels[0].suffix}'"
         )
-    told = [p for p in others if unmasked and p.suffix.lower() in LABEL_SUFFIXES]
+    told = [p for p in others if unmasked and p.suffix.lower() in LABEL_SUFFIXES and not CAMERA & set(words(p.stem))]
     if told:
         shown = ", ".join(p.relative_to(source).as_posix() for p in told[:SHOWN])
         notes.append(

@@ -93,7 +93,7 @@ def _add_data(parser):
         default="mvtec3d",
         choices=(*CATEGORIES, "folder"),
         metavar="NAME",
-        help="mvtec3d, eyecandies or realiad_d3: the official list of categories, all of which must be there (the "
+        help=f"{', '.join(CATEGORIES)}: the official list of categories, all of which must be there (the "
         "paper ran realiad_d3 with --category fork_crimp_terminal knob-cap limit-switch); folder: your own data, "
         "every folder that has train/good",
     )

@@ -47,7 +47,7 @@ def build_parser():
         default="folder",
         choices=("folder", *CATEGORIES),
         metavar="NAME",
-        help="mvtec3d, eyecandies or realiad_d3: a missing category of the official list is an error; "
+        help=f"{', '.join(CATEGORIES)}: a missing category of the official list is an error; "
         "folder: every folder that has train or test",
     )
     parser.add_argument("--category", nargs="+", metavar="NAME", help="only these (default: all)")
@@ -69,6 +69,12 @@ def build_parser():
         "--unit", type=unit, metavar="UNIT", help="of the coordinates, main.py's --unit (default: metres are expected)"
     )
     parser.add_argument("--fix", choices=("zero_points",), nargs="+", default=[], help="main.py's --fix zero_points")
+    parser.add_argument(
+        "--calibration_dir",
+        type=Path,
+        metavar="DIR",
+        help="normal parts that calibrate a saved model, main.py's --calibration_dir",
+    )
     add_workers(parser)
     return parser
 
@@ -79,7 +85,8 @@ def check(args):
     errors, warnings = len(missing), 0
     options = Options(args.img_size, args.num_group, args.unit, "zero_points" in args.fix)
     try:
-        for found in examine_each(args.path, names, options=options, workers=args.workers):
+        settings = {"options": options, "workers": args.workers, "calibration_dir": args.calibration_dir}
+        for found in examine_each(args.path, names, **settings):
             found = without_clouds(found)
             print(report(found, args), flush=True)
             errors += sum(group.count for group in found.faults)

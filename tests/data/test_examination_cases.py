@@ -90,6 +90,7 @@ def test_parts_that_calibrate_are_examined(tmp_path, knob, check, where, wrong):
     }[wrong]
     if where == "calibration_dir":
         extra = shutil.move(place, tmp_path / "more")
+        assert check(knob.parent, "--calibration_dir", str(extra))[0] == (level == "error")
         found = examined(knob.parent, calibration_dir=extra)
         told = texts(found.faults if level == "error" else found.warnings)
         words = "there is no cloud yet" if wrong == "no cloud" else words
