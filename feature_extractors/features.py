@@ -100,11 +100,7 @@ class Features(ReleasedNames):
         return {name: self.share(parts * PATCHES_PER_PART[name]) for name in self.bank_names}
 
     def _empty_banks(self, spool_dir=None):
-        s = self.settings
-        return {
-            name: MemoryBank(self.weight_eps, self.divisor, spool_dir, s.bank_shards, s.shard_engine)
-            for name in self.bank_names
-        }
+        return {name: MemoryBank(self.weight_eps, self.divisor, spool_dir) for name in self.bank_names}
 
     def add_sample_to_mem_bank(self, sample, class_name=None):
         """Extract one training part and add it to the banks; progress bars show ``class_name``."""
@@ -151,7 +147,6 @@ class Features(ReleasedNames):
                 self.device,
                 f"{self.class_name}: coreset of the {name} bank",
                 s.half_coreset,
-                s.coreset_partitions,
             )
         bank.gather()
 

@@ -20,7 +20,8 @@ from scoring.evaluation import TrainingParts
 
 PRECISIONS = ("full", "half")
 # settings that change how a fit runs, but not its result
-NOT_KEPT = ("spool_dir", "training_maps", "bank_shards", "shard_engine")
+NOT_KEPT = ("spool_dir", "training_maps")
+GONE = ("coreset_partitions",)  # settings of version 0.9 that decided which rows are in the banks, and no more
 HALF_MAX = float(np.finfo(np.float16).max)
 
 
@@ -107,7 +108,8 @@ def restored_method(arrays, facts, extractor):
     fixes = Fixes.of(facts["fixes"])
     if not fixes.eval_mode:
         raise InputError(TRAIN_MODE)
-    method = METHODS[facts["method"]](extractor, fixes, **facts["settings"])
+    settings = {key: value for key, value in facts["settings"].items() if key not in GONE}
+    method = METHODS[facts["method"]](extractor, fixes, **settings)
     method.class_name, method.added = facts["class_name"], facts["added"]
     for name, of in facts["banks"].items():
         own = {

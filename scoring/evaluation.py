@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import scoring.extra_metrics
 import scoring_addon
 from common.errors import InputError
+from scoring import extra_metrics as _extra_metrics
 from scoring.ablation import Scored
 from scoring.calibrated import BankUnits, bank_units
 from scoring.measured import Evaluation, TrainingParts
@@ -147,7 +147,7 @@ def extra_metrics(
 ) -> dict[str, dict[str, tuple[float | None, float | None]]]:
     """{scoring: {name: (value, threshold)}} of ``extra_metrics.py``; pixel metrics are None if a mask is missing."""
     masks = evaluation.mask if evaluation.complete_masks else None
-    return scoring.extra_metrics.extra_metrics(evaluation.label, masks, scored, names)
+    return _extra_metrics.extra_metrics(evaluation.label, masks, scored, names)
 
 
 def _flat(maps: Sequence[NDArray[Any]]) -> NDArray[Any]:
