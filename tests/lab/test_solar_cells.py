@@ -44,7 +44,8 @@ def test_figures_and_results_that_are_kept(tmp_path, monkeypatch, capsys):
     found = solar_cells.figures(calibration, labels, scores)
     assert found["image_rocauc"] == roc_auc(labels, scores) and found["promised"] == pytest.approx(2 / 41)
     assert found["good_failed"] == pytest.approx(2 / 41, abs=0.01) and found["defective_failed"] > 0.99
-    monkeypatch.setattr(solar_cells, "load_cells", lambda: cells(3000))
+    monkeypatch.setattr(solar_cells, "PARTS", {"train/good": 3, "test/defective": 2})
+    monkeypatch.setattr(solar_cells, "load_cells", cells)
     monkeypatch.setattr(solar_cells, "run_cells", lambda *of: ran.append(of) or (calibration, labels, scores))
     for _ in range(2):
         assert solar_cells.main(["-o", str(tmp_path), "--seeds", "4"]) == 0
