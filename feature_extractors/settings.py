@@ -18,7 +18,9 @@ METHOD_BANKS = {
     "DINO+Point_MAE+add": ("xyz", "rgb"),
     "DINO+FPFH": ("xyz", "rgb"),
     "FPFH": ("xyz",),
+    "Reference": (),
 }
+REFERENCE = "Reference"  # the method without banks: the comparison in place alone
 FPFH = "FPFH"  # the xyz backbone that is not a network
 FPFH_METHODS = ("DINO+FPFH", "FPFH")  # methods with FPFH as xyz backbone; the release has none
 FPFH_POINTS = 100  # nearest points that a histogram is made of

@@ -86,8 +86,8 @@ def appearance(laid, picture):
 
 
 def nominal(parts):
-    """The Nominal of a list of Appearances; :func:`without` takes one of them out again."""
-    return _nominal(Sums.of(parts))
+    """The Nominal of a list of Appearances."""
+    return nominal_of(Sums.of(parts))
 
 
 class Sums(NamedTuple):
@@ -125,7 +125,8 @@ def _own_sums(one):
     )
 
 
-def _nominal(sums):
+def nominal_of(sums):
+    """The Nominal of Sums."""
     some = np.maximum(sums.measured, 1)
     return Nominal(
         np.where(sums.measured > 0, sums.height / some, np.nan).astype(np.float32),
@@ -191,11 +192,11 @@ def spread_of(parts, sums):
     Returns:
         (Spread, [Deviation] of each part from the others).
     """
-    others = [_nominal(sums.without(one)) for one in parts]
+    others = [nominal_of(sums.without(one)) for one in parts]
     shifts = np.array([hue_shift(one, other) for one, other in zip(parts, others)])
     hue = np.sqrt((shifts**2).mean(0))
     found = [deviation(gained(one, other), other, hue) for one, other in zip(parts, others)]
-    where = compared(_nominal(sums))
+    where = compared(nominal_of(sums))
     of = {name: np.stack([getattr(one, name) for one in found]) for name in MAPS}
     return Spread(*(_spread(of[name], where, FLOOR[name]) for name in MAPS), hue.astype(np.float32)), found
 

@@ -13,11 +13,13 @@ from typing import NamedTuple
 import numpy as np
 
 from part_frame.comparison import Appearance, appearance
-from part_frame.finding import TABLE, VALID, VIEW, NotFound, find_part, measured
+from part_frame.finding import PICTURE, TABLE, VALID, VIEW, NotFound, find_part, measured
 from part_frame.frame import Frame, Laid, Pose, coordinates, lay, spacing_of
+from part_frame.light import Light, fault, light_of, usual
 from part_frame.pose import FINE, Image, Noise, Registration, image_of, warped, without
 
 NONE, SMALL, FREE = "none", "small turns", "free turns"
+ALIGNED = "aligned"  # asks for SMALL or FREE, whichever fits better
 TURNS = {SMALL: 30.0, FREE: 180.0}  # degrees
 PAYS = 0.85  # an alignment is used if it leaves less than this share of what differs without it
 REPEATS = 3.0  # degrees: turns that two halves of the parts do not agree on better are no poses
@@ -52,13 +54,14 @@ class Staged(NamedTuple):
 
 class Placed(NamedTuple):
     """A scan in the frame: its Laid, picture [P, P, 3] uint8, Appearance; ``cost``: how far it is from the reference, in
-    noise widths; ``doubt``: a sentence if the pose is not certain, else ""."""
+    noise widths; ``doubt``: a sentence if the pose is not certain, else ""; ``shape``: (h, w) of the cloud."""
 
     laid: Laid
     picture: np.ndarray
     appearance: Appearance
     cost: float
     doubt: str
+    shape: tuple
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class Placement:
         margin: least difference in cost between the two best turns of training parts; infinity where there was one turn.
         repeats: (mm, degrees) by which two references made of half of the parts differ in the pose; None if not aligned.
         reference, noise: Image and Noise of the training parts; None if not aligned.
+        light: usual Light of the training pictures; pictures too unlike it cannot be compared.
         still: Image that stays in the view while parts turn freely; it is taken away before they are compared.
     """
 
@@ -94,6 +98,7 @@ class Placement:
     reference: Image | None = None
     noise: Noise | None = None
     still: Image | None = None
+    light: Light | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "_registration", None)
@@ -116,26 +121,70 @@ class Placement:
             f"{self.repeats[0]:.2g} mm and {self.repeats[1]:.2g}°"
         )
 
-    def place(self, rgb, xyz):
+    def place(self, rgb, xyz, pose=None):
         """The :class:`Placed` of a raw scan.
 
         Args:
             rgb: [H, W, 3] uint8.
             xyz: [h, w, 3] mm, 0 or not finite where nothing was measured.
+            pose: its Pose where that is known already (of a training part); None: it is found.
 
         Raises:
             CannotPlace: there is no part, or two, or it is cut off, or the points are not as dense as at the fit.
         """
         staged = self._checked(self.stage(rgb, xyz))
-        laid, picture = self.lay(staged, staged.middle)
-        if self._registration is None:
-            return Placed(laid, picture, appearance(laid, picture), 0.0, "")
+        laid, picture = self.lay(staged, staged.middle if pose is None else pose)
+        unlike = self.light and fault(self._light(laid, picture), self.light)
+        if unlike:
+            raise CannotPlace(unlike)
+        if self._registration is None or pose is not None:
+            return Placed(laid, picture, appearance(laid, picture), 0.0, "", staged.mask.shape)
         found = self._registration.find(without(image_of(laid, picture), self.still), staged.middle)
         laid, picture = self.lay(staged, found.pose)
         doubt = ""
         if found.second - found.cost < CONFIDENT * self.margin and np.isfinite(self.margin):
             doubt = f"the pose is not certain: turned by {found.turn:.0f}° it fits nearly as well"
-        return Placed(laid, picture, appearance(laid, picture), found.cost, doubt)
+        return Placed(laid, picture, appearance(laid, picture), found.cost, doubt, staged.mask.shape)
+
+    # ------------------------------------------------------------ as arrays
+
+    def state(self):
+        """({name: array}, JSON-able dict) from which :meth:`restored` makes it again."""
+        facts = {
+            name: getattr(self, name)
+            for name in ("way", "picture", "alignment", "centre", "own_foot", "foot", "area", "border", "repeats")
+        }
+        facts["light"] = self.light and self.light._asdict()
+        facts.update(frame=self.frame._asdict(), margin=self.margin if np.isfinite(self.margin) else None)
+        arrays = {}
+        for name in ("reference", "noise", "still"):
+            of = getattr(self, name)
+            if of is not None:
+                arrays.update({f"{name}.{field}": np.asarray(getattr(of, field), np.float32) for field in of._fields})
+        return arrays, facts
+
+    @classmethod
+    def restored(cls, arrays, facts):
+        """The Placement of a :meth:`state`.
+
+        Raises:
+            KeyError, TypeError: something is missing.
+        """
+        images = {}
+        for name, kind in (("reference", Image), ("noise", Noise), ("still", Image)):
+            if f"{name}.{kind._fields[0]}" in arrays:
+                images[name] = kind(*(np.array(arrays[f"{name}.{field}"]) for field in kind._fields))
+        known = dict(facts)
+        known.update(
+            frame=Frame(**facts["frame"]),
+            margin=np.inf if facts["margin"] is None else facts["margin"],
+            centre=tuple(facts["centre"]),
+            light=facts["light"] and Light(**{**facts["light"], "hues": tuple(facts["light"]["hues"])}),
+            repeats=facts["repeats"] and tuple(facts["repeats"]),
+        )
+        return cls(**known, **images)
+
+    # ------------------------------------------------------------ steps of ``place``
 
     def stage(self, rgb, xyz, way=None):
         """The :class:`Staged` of a raw scan, as :meth:`place` begins with.
@@ -149,6 +198,9 @@ class Placement:
         """(Laid, picture) of a Staged scan at a Pose."""
         laid = lay(staged.places, staged.mask, self.frame, pose)
         return laid, laid.picture(staged.rgb, self.picture, staged.mask.shape)
+
+    def _light(self, laid, picture):
+        return light_of(picture, laid.part, laid.seen, self.way in (TABLE, PICTURE))
 
     def _checked(self, staged):
         if self.way == VIEW:
@@ -200,7 +252,7 @@ def learn(scans, cells, picture, alignment=None):
     Args:
         scans: function () → iterable of (name, rgb [H, W, 3] uint8, xyz [h, w, 3] mm); called once.
         cells, picture: cells per side of the frame, and of the picture in it.
-        alignment: NONE, SMALL or FREE to force one; None: what the parts show.
+        alignment: NONE or ALIGNED to force it; None: what the parts show.
 
     Returns:
         (Placement, [(name, Staged, Pose)], [(name, reason)] of parts in which no part was found).
@@ -231,6 +283,7 @@ def learn(scans, cells, picture, alignment=None):
     if way == VIEW:
         middle = np.median([[part.middle.x, part.middle.y] for part in parts], 0)
         base = dataclasses.replace(base, centre=(float(middle[0]), float(middle[1])))
+        base = _with_light(base, parts, [Pose(*base.centre)] * len(parts))
         return base, [(name, part, Pose(*base.centre)) for name, part in staged], lost
     placement, poses = _aligned(base, parts, alignment)
     side = _side(parts, way, poses)
@@ -238,7 +291,13 @@ def learn(scans, cells, picture, alignment=None):
     if placement.alignment != NONE:  # the reference anew, in the frame's final size
         images = [_image(placement, part, part.middle) for part in parts]
         placement, poses, _ = _register(placement, parts, images, placement.alignment)
+    placement = _with_light(placement, parts, poses)
     return placement, [(name, part, pose) for (name, part), pose in zip(staged, poses)], lost
+
+
+def _with_light(placement, parts, poses):
+    lights = [placement._light(*placement.lay(part, pose)) for part, pose in zip(parts, poses)]
+    return dataclasses.replace(placement, light=usual(lights))
 
 
 def _common_way(scans):
@@ -273,9 +332,7 @@ def _aligned(base, parts, forced):
     if len(parts) < 2 or forced == NONE:
         return base, middles
     images = [_image(base, part, part.middle) for part in parts]
-    tried = {a: _register(base, parts, images, a) for a in ((SMALL, FREE) if forced is None else (forced,))}
-    if forced:
-        return tried[forced][:2]
+    tried = {a: _register(base, parts, images, a) for a in (SMALL, FREE)}
     still = tried[FREE][0].still
     bare = [without(one, still) for one in images]  # light that stays while parts turn must not speak for small turns
     small, free = (_cost(bare, tried[a][2], base.frame.side / FINE) for a in (SMALL, FREE))
@@ -284,7 +341,7 @@ def _aligned(base, parts, forced):
     shown = images if choice == SMALL else bare
     left, differs = _differs(shown), _differs([warped(one, w) for one, w in zip(shown, warps)])
     sure = placement.repeats[1] < REPEATS or differs < PAYS**2 * left  # equal poses do not repeat, but pay
-    return (placement, poses) if differs < PAYS * left and sure else (base, middles)
+    return (placement, poses) if forced == ALIGNED or (differs < PAYS * left and sure) else (base, middles)
 
 
 def _cost(images, warps, pitch):

@@ -113,6 +113,14 @@ def _add_data(parser):
         help="side that point clouds are resized to; also of the fusion methods' maps",
     )
     group.add_argument(
+        "--frame",
+        default="none",
+        choices=("none", "part", "aligned", "auto"),
+        help="lay the part into a frame of its own, at constant millimetres per pixel, and compare it there with normal "
+        "parts place by place. part: as it lies; aligned: turned and shifted into one pose; auto: aligned where the "
+        "training parts show that it pays; none: the whole view, as released",
+    )
+    group.add_argument(
         "--max_sample",
         type=WHOLE,
         default=400,

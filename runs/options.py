@@ -7,7 +7,7 @@ at once.
 from functools import lru_cache
 
 from common.commands import print_all
-from feature_extractors.settings import METHOD_BANKS, TRAIN_MODE, Fixes, needed_backbones
+from feature_extractors.settings import METHOD_BANKS, REFERENCE, TRAIN_MODE, Fixes, needed_backbones
 from runs.arguments import build_parser
 from runs.backbone_options import RADII, RGB_DETAILS, default_xyz_backbone, settle_backbones
 from runs.presets import options_table, parse_with_preset
@@ -27,7 +27,9 @@ def parse_arguments(argv=None):
         parser.exit(0)
     del args.show_options
     method, banks = args.method_name, METHOD_BANKS[args.method_name]
-    fitting = "single" if len(banks) == 1 else "multiple"
+    if method == REFERENCE and args.frame == "none":
+        args.frame = "auto"  # it compares parts in their frame and nothing else
+    fitting = "single" if len(banks) < 2 else "multiple"
     if getattr(args, "memory_bank", fitting) != fitting:
         parser.error(
             f"--method_name {method} has {len(banks)} bank{'s' * (len(banks) > 1)} and needs --memory_bank {fitting}"
@@ -226,7 +228,7 @@ def changed_options(options):
 def default_of(name, method="DINO+Point_MAE+Fusion"):
     """main.py's default of the option ``name`` for that method; None for an option that it does not have."""
     implied = {
-        "memory_bank": "single" if len(METHOD_BANKS.get(method, ())) == 1 else "multiple",
+        "memory_bank": "single" if len(METHOD_BANKS.get(method, ())) < 2 else "multiple",
         "xyz_backbone_name": default_xyz_backbone(method),
     }
     return implied[name] if name in implied else vars(build_parser().parse_args([])).get(name)

@@ -30,6 +30,9 @@ from common.errors import InputError
 
 TOPK = 64  # pixels that an image score averages: 0.13 % of a map of 224×224
 PRIOR_PARTS = 2
+# least scale of the maps of the comparison in place, which come in normal spreads: a map that is 0 on all normal parts
+# has no spread of its own
+FLOORS = {"height": 1.0, "colour": 1.0, "missing": 3.0, "extra": 3.0}
 LIMIT = 1e6  # calibrated values are clipped to -LIMIT and LIMIT
 NO_SPREAD = 1e-6  # a peak above the level by less than this, relative to both, is rounding
 
@@ -71,7 +74,7 @@ def bank_units(maps: Mapping[str, Array], topk: int = TOPK) -> BankUnits:
         raise ValueError(f"need K of at least 1 and maps [t, S, S] of one shape, got K = {topk} and {sorted(shapes)}")
     if not maps or 0 in next(iter(shapes)):
         raise InputError("calibrated: no training part was measured without its own rows; it needs at least two parts")
-    found = {bank: _spread(values, topk) for bank, values in maps.items()}
+    found = {bank: _spread(values, topk, FLOORS.get(bank)) for bank, values in maps.items()}
     used = [bank for bank, spread in found.items() if spread is not None]
     if not used:
         raise InputError(
@@ -81,7 +84,10 @@ def bank_units(maps: Mapping[str, Array], topk: int = TOPK) -> BankUnits:
     parts = len(maps[used[0]])
     level, deviation, rise = np.array([found[bank] for bank in used]).T
     log_ratio = np.log(rise / deviation)
-    shrunk = np.exp((parts * log_ratio + PRIOR_PARTS * log_ratio.mean()) / (parts + PRIOR_PARTS))
+    learned = np.array([bank not in FLOORS for bank in used])  # the others are in units of their own spread already
+    common = log_ratio[learned].mean() if learned.any() else 0.0
+    shrunk = np.exp((parts * log_ratio + PRIOR_PARTS * common) / (parts + PRIOR_PARTS))
+    shrunk = np.where(learned, shrunk, rise / deviation)
     left_out = tuple(bank for bank in maps if bank not in used)
     scale = tuple((deviation * shrunk).tolist())
     units = BankUnits(tuple(used), tuple(level.tolist()), scale, left_out, parts, int(topk), ())
@@ -159,8 +165,8 @@ def _largest(values: Array, topk: int) -> Array:
     return np.argpartition(values, values.size - count)[values.size - count :]
 
 
-def _spread(values: Array, topk: int) -> tuple[float, float, float] | None:
-    """(level, standard deviation, peak - level) of maps [t, S, S], or None if they have no spread."""
+def _spread(values: Array, topk: int, floor: float | None = None) -> tuple[float, float, float] | None:
+    """(level, standard deviation, peak - level) of maps [t, S, S], or None if they have no spread and no floor."""
     finite = [part[np.isfinite(part)] for part in values]
     finite = [part for part in finite if part.size]
     if not finite:
@@ -168,4 +174,6 @@ def _spread(values: Array, topk: int) -> tuple[float, float, float] | None:
     pixels = np.concatenate(finite)
     level, peak = pixels.mean(), np.mean([part[_largest(part, topk)].mean() for part in finite])
     deviation, rise = pixels.std(), peak - level
+    if floor is not None:
+        return level, 1.0, max(rise, floor)
     return (level, deviation, rise) if rise > NO_SPREAD * max(abs(level), abs(peak)) else None
