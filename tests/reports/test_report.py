@@ -221,9 +221,9 @@ def test_folder_without_verdicts_is_refused(maps, tmp_path, capsys):
 @pytest.mark.parametrize("recovery", ["printed", "normalized"])
 def test_breakdown_adds_up(maps, recovery):
     saved, parameters = read(maps / "a.npz"), PARAMETERS._replace(recovery=recovery, delta=0.7, weights=(0.5, 0.3, 0.2))
-    final = ablation.score_all(
-        ["disagreement"], saved.decision_score, saved.decision_map, saved.samples, parameters
-    )["disagreement"].image_preds
+    final = ablation.score_all(["disagreement"], saved.decision_score, saved.decision_map, saved.samples, parameters)[
+        "disagreement"
+    ].image_preds
     recovered = []
     for i, expected in enumerate(final):
         b = numbers.breakdown(saved, i, parameters)

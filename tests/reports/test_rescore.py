@@ -37,9 +37,9 @@ def table(path):
 def own_metrics(path, name, parameters=scoring_addon.DEFAULTS, reference=False):
     saved = read(path)
     known = saved.training.reference(parameters) if reference else None
-    scored = ablation.score_all(
-        [name], saved.decision_score, saved.decision_map, saved.samples, parameters, known
-    )[name]
+    scored = ablation.score_all([name], saved.decision_score, saved.decision_map, saved.samples, parameters, known)[
+        name
+    ]
     return [
         *compute_metrics(
             saved.label,
