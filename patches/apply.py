@@ -8,7 +8,6 @@ Runs on the release's Python 3.8 with the standard library alone; --selftest nee
 
 import argparse
 import ast
-import difflib
 import os
 import signal
 import sys
@@ -49,26 +48,17 @@ def main(argv=None):
     for error in errors:
         print("apply.py: {}".format(error), file=sys.stderr)
     try:  # what was done is done, whoever reads of it
-        text = (
-            lines
-            if isinstance(lines, bytes)
-            else "".join(line + "\n" for line in lines).encode("utf-8", "surrogateescape")
-        )
-        sys.stdout.buffer.write(text)
-        sys.stdout.flush()
+        print("\n".join(lines), end="\n" if lines else "", flush=True)
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes once more when it ends
-        print(
-            "apply.py: {} (the report could not be written: {})".format(
-                lines[-1] if lines[-1:] != lines[:0] and not isinstance(lines, bytes) else NOTHING, error.strerror
-            ),
-            file=sys.stderr,
-        )
+        text = "apply.py: {} (the report could not be written: {})"
+        print(text.format(lines[-1], error.strerror), file=sys.stderr)
         return code or FAILED
     return code
 
 
 def build_parser():
+    """The argument parser."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("path", metavar="PATH_TO_M3DM", help="folder of the checkout's main.py")
     parser.add_argument("--main", default="main.py", metavar="NAME", help="the script that parses the options")
@@ -76,9 +66,8 @@ def build_parser():
     parser.add_argument("--classes", nargs="+", default=[], metavar="NAME", help=text)
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--check", action="store_true", help="only say what would be done; code 1 if it cannot be done")
-    what.add_argument("--diff", action="store_true", help="only print what would be done as a unified diff")
     what.add_argument("--revert", action="store_true", help="remove what was inserted, nothing else")
-    text = "run a patched copy on small generated samples, on the CPU, without weights; OPTIONS: in quotes, for main.py"
+    text = "run a patched copy on generated samples, on the CPU, without weights; OPTIONS: for main.py, in quotes"
     what.add_argument("--selftest", nargs="?", const="", metavar="OPTIONS", help=text)
     what.add_argument("--workflow", action="store_true", help="write a GitHub workflow with the self-test into it")
     return parser
@@ -86,12 +75,12 @@ def build_parser():
 
 def _run(root, args):
     """(exit code, lines for stdout, lines for stderr)."""
+    if args.revert:
+        return _revert(root, args)
     if args.workflow:
         new = {path: data for path, data in selftest.workflow_files(root, args.main).items() if not path.exists()}
         write_all(new)
         return FINE, ["{}: written".format(path) for path in new] or ["both files are there, nothing to do"], []
-    if args.revert:
-        return _revert(root, args)
     if not (root / args.main).is_file():
         scripts = [path.name for path in sorted(root.glob("*.py")) if b".parse_args(" in path.read_bytes()]
         found = "; --main names the script that parses the options: " + ", ".join(scripts) if scripts else ""
@@ -99,51 +88,54 @@ def _run(root, args):
     changes, lines, faults = _plan(root, args)
     if faults:
         return (FAILED if args.check else REFUSED), [], [*("not applicable: " + f for f in faults), NOTHING]
-    if args.diff:
-        return FINE, b"".join(_diff(root, *change) for change in changes.items()), []
     if args.selftest is not None:
-        return _selftest(root, args, changes)
+        with tempfile.TemporaryDirectory() as folder:
+            copy = selftest.copy_of(root, Path(folder) / "checkout", python_files(root))
+            for path, (_, data) in changes.items():
+                (copy / path).write_bytes(data)
+            code, lines = selftest.run(copy, args.main, args.selftest.split())
+        return code, lines, []
     if args.check:
         return FINE, [*lines, NOTHING + "; without --check this is inserted" if changes else "already applied"], []
     made = not (root / "results").exists()
-    _uninterrupted(write_all, changes)
-    (root / "results").mkdir(exist_ok=True)  # the release appends its tables there at the very end
-    lines += ["results: made, {} writes into it".format(args.main)] if made else []
+    _uninterrupted({path: data for path, data in changes.values()})
+    (root / "results").mkdir(exist_ok=True)  # the release appends its tables there, at the very end
+    lines += ["results: made, for the tables"] if made else []
     last = "done; now: python {} ... --scoring disagreement".format(args.main)
     return FINE, [*lines, last if changes else "{}: already applied, nothing to do".format(args.path)], []
 
 
-def _uninterrupted(write, changes):
-    """Write without being interrupted, so that what is said of it is true."""
+def _uninterrupted(changes):
+    """Write files without being interrupted, so that what is said of it is true."""
     before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        write(changes)
+        write_all(changes)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
 def _plan(root, args):
-    """({path: new bytes}, [what is inserted where, and notes], [why it cannot be done])."""
+    """({name: (real path, new bytes)}, [what is inserted where, and notes], [why it cannot be done])."""
     ours, target, changes, lines = (PROJECT / ADDON).read_bytes(), root / ADDON, {}, []
     found = find_places(root, args.main, args.classes)
     faults = list(found.faults)
-    if os.path.lexists(str(target)) and not _is_ours(target, root, ours):
-        faults.append(
-            "{}: is there and is not the file that is copied (or was edited since); move it away".format(target)
-        )
+    if os.path.lexists(str(target)) and not _is_ours(target, root):
+        text = "{}: is there and is not the file that is copied (or was edited since); move it away"
+        faults.append(text.format(target))
     if faults:
         return {}, [], faults
     for source in dict.fromkeys(place.source for place in found.places):
-        places = [place for place in found.places if place.source is source]
-        data, inserted = _inserted(source, places, digest(ours))
+        places = sorted((place for place in found.places if place.source is source), key=lambda place: place.line)
+        data = _inserted(source, places, digest(ours))
         if data != source.path.read_bytes():
-            changes[Path(os.path.realpath(str(source.path)))] = data
-            lines += ["{}: line {}: scoring_addon.{}".format(source.name, *line) for line in inserted]
+            changes[source.name] = Path(os.path.realpath(str(source.path))), data
+            text = "{}: line {}: scoring_addon.{}"
+            lines += [text.format(source.name, place.line + 1 + i, place.code) for i, place in enumerate(places)]
     if not target.exists() or target.read_bytes() != ours:
-        changes[target] = ours  # it has to be the last entry, see write_all
+        changes[ADDON] = target, ours  # it has to be the last entry, see write_all
         lines.append("{}: copy".format(ADDON))
-    for folder in sorted({path.parent for path in changes} | {root}):
+    for folder in sorted({path.parent for path, _ in changes.values()} | {root}):
         try:
             tempfile.TemporaryFile(dir=str(folder)).close()
         except OSError as error:
@@ -152,38 +144,22 @@ def _plan(root, args):
 
 
 def _inserted(source, places, version):
-    """(bytes of ``source`` with the lines of all places inserted, [(line number, call)]).
+    """The bytes of ``source`` with the lines of all places inserted.
 
     Raises:
         InputError: without the inserted lines, the result would not be the same program.
     """
     form = "import scoring_addon; scoring_addon.{}  " + MARKER + " " + version
-    new = Source(
-        source.path, source.name, source.with_lines({p.line: p.indent + form.format(p.code).encode() for p in places})
-    )
+    lines = {place.line: place.indent + form.format(place.code).encode() for place in places}
+    new = Source(source.path, source.name, source.with_lines(lines))
     ours, without = new.our_lines(), new.without_our_lines().data
     for node in ast.walk(new.tree):
         for field, block in list(ast.iter_fields(node)):
             if isinstance(block, list):
                 setattr(node, field, [item for item in block if getattr(item, "lineno", 0) - 1 not in ours])
     if len(ours) != len(places) or ast.dump(new.tree) != ast.dump(source.tree) or without != source.data:
-        text = "{}: lines inserted at line {} would change more than they should"
-        raise InputError(text.format(source.name, min(place.line for place in places) + 1))
-    codes = {place.code for place in places}
-    return new.data, [
-        (i + 1, next(code for code in codes if b"." + code.encode() + b"  #" in new.lines[i])) for i in sorted(ours)
-    ]
-
-
-def _selftest(root, args, changes):
-    with tempfile.TemporaryDirectory() as folder:
-        copy = selftest.copy_of(root, Path(folder) / "checkout", python_files(root))
-        for path, data in changes.items():
-            (
-                copy / os.path.relpath(str(path), os.path.realpath(str(root)) if path.name != ADDON else str(root))
-            ).write_bytes(data)
-        code, lines = selftest.run(copy, args.main, args.selftest.split())
-        return code, lines, []
+        raise InputError("{}: lines inserted would change more than they should; {}".format(source.name, NOTHING))
+    return new.data
 
 
 def _patched(root):
@@ -198,13 +174,10 @@ def _revert(root, args):
     patched, target, errors = _patched(root), root / ADDON, []
     changes = {Path(os.path.realpath(str(source.path))): source.without_our_lines().data for source in patched}
     lines = ["{}: line {}: removed".format(s.name, i + 1) for s in patched for i in sorted(s.our_lines())]
-    for path, data in selftest.workflow_files(root, args.main).items():
-        if path.is_file() and path.read_bytes() == data:
-            changes[path] = None
-            lines.append("{}: removed".format(path))
+    copied = [path for path, data in selftest.workflow_files(root, args.main).items() if _bytes(path) == data]
     if os.path.lexists(str(target)):
         left = [path for path in python_files(root) if path != target and _imports(path, changes)]
-        if not _is_ours(target, root, (PROJECT / ADDON).read_bytes()):
+        if not _is_ours(target, root):
             errors += (
                 ["{} is kept: it is not the file that was copied, or was edited since".format(target)]
                 if patched
@@ -213,9 +186,10 @@ def _revert(root, args):
         elif left:
             errors.append("{} is kept: {} imports it in a line that was not inserted".format(target, left[0]))
         else:
-            changes[target] = None
-            lines.append("{}: removed".format(ADDON))
-    _uninterrupted(write_all, changes)
+            copied.append(target)
+    changes.update(dict.fromkeys(copied))
+    _uninterrupted(changes)
+    lines += ["{}: removed".format(path) for path in copied]
     return (FAILED if errors else FINE), lines or ["{}: nothing to remove".format(root)], errors
 
 
@@ -224,24 +198,17 @@ def _imports(path, changes):
     data = changes.get(Path(os.path.realpath(str(path)))) or path.read_bytes()
     nodes = ast.walk(Source(path, str(path), data).tree) if b"scoring_addon" in data else []
     names = [(getattr(n, "module", None), *(a.name for a in n.names)) for n in nodes if hasattr(n, "names")]
-    return any("scoring_addon" in of for of in names)
+    return any("scoring_addon" in [getattr(name, "name", name) for name in of] for of in names)
 
 
-def _is_ours(target, root, ours):
+def _is_ours(target, root):
     """Whether the file is a scoring_addon.py copied by this project: the present version, or one that lines name."""
-    versions = {digest(ours)} | {version for source in _patched(root) for version in source.our_lines().values()}
-    return target.is_file() and digest(target.read_bytes()) in versions
+    versions = {version for source in _patched(root) for version in source.our_lines().values()}
+    return target.is_file() and digest(target.read_bytes()) in versions | {digest((PROJECT / ADDON).read_bytes())}
 
 
-def _diff(root, path, data):
-    """Unified diff of one file as bytes, in the form that ``git apply`` takes."""
-    start = str(root) if path.name == ADDON else os.path.realpath(str(root))
-    name = os.path.relpath(str(path), start).replace(os.sep, "/").encode()
-    before = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-    old = b"a/" + name if path.exists() else b"/dev/null"
-    steps = difflib.unified_diff, before, data.splitlines(keepends=True), old, b"b/" + name
-    lines = difflib.diff_bytes(*steps, lineterm=b"\n")
-    return b"".join(s if s.endswith((b"\n", b"\r")) else s + b"\n\\ No newline at end of file\n" for s in lines)
+def _bytes(path):
+    return path.read_bytes() if path.is_file() else None
 
 
 if __name__ == "__main__":

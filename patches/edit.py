@@ -21,7 +21,7 @@ from common.files import atomic_path
 PROJECT = Path(__file__).resolve().parents[1]
 ADDON = "scoring_addon.py"
 MARKER = "# m3dm-disagreement"
-# an inserted line ends with the digest of the scoring_addon.py that was copied with it, by which --revert knows the file
+# an inserted line ends with the digest of the scoring_addon.py that was copied with it; --revert knows the file by it
 OUR_LINE = re.compile(
     rb"[ \t\f]*import scoring_addon; scoring_addon\.(?:add_arguments|check|record|apply)\([^#]*\)  "
     + MARKER.encode()

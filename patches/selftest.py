@@ -325,7 +325,7 @@ def inside(entry, category, *options):
         at = "{}, line {}".format(os.path.relpath(place.filename), place.lineno)
         failure = "could not run on: {}: {} ({})".format(type(error).__name__, error, at)
     for name, of, n, off, size in _found:
-        text = "{}: {}: {} samples recorded and scored, maps {}x{}, largest relative difference from a second computation {:.0e}"
+        text = "{}: {}: {} samples recorded and scored, maps {}x{}, {:.0e} from a second computation"
         print("{}: {}".format(STUBS, text.format(name, of or "round", n, *size, off)))
     bad = [of for of in _found if not of[3] < 1e-9]
     for text in [failure] * bool(failure) + ["no test sample was recorded"] * (not _found and not failure):

@@ -94,7 +94,7 @@ def mvtec3d_classes():
 
 
 def get_data_loader(split, class_name, img_size, defect=""):
-    """((rgb, xyz, depth [1, 3, img_size, img_size]), label) of each part, for tests with mask and path; half are defective."""
+    """((rgb, xyz, depth [1, 3, S, S]), label) of each part, for tests with mask and path; half are defective."""
     rng, items = np.random.RandomState(zlib.crc32((split + class_name + defect).encode()) % 1000), []
     for i in range(3 if split == "train" else 8):
         rgb, xyz = rng.gamma(2.0, size=(2, 1, 3, img_size, img_size)).astype(np.float32)
@@ -360,7 +360,7 @@ def renamed():
 
 
 def black():
-    """One argument per line, double quotes, type hints, other names of locals, a docstring, arguments of the metrics."""
+    """One argument per line, type hints, other names of locals, a docstring, metrics that take arguments."""
     pairs, names = [], {"xyz": "a", "rgb": "b", "fusion": "c"}
     for modal, name in names.items():
         call = f"{CALL}({modal}_patch, {modal}_patch, feature_map_dims, modal='{modal}')"

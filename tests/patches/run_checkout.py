@@ -50,7 +50,7 @@ def compare_with_reference(plain, scored):
 
     A round is a call of the metrics with new samples; they are the last of its lists.
     """
-    known, total, keys = set(), 0, ("/image", "/maps", "/pixel")
+    known, total, before, keys = set(), 0, [], ("/image", "/maps", "/pixel")
     for call in [key[: -len("/maps")] for key in plain if key.endswith("/maps")]:
         total = 0 if call.endswith("/0") else total
         new, total = int(plain[call + "/total"]) - total, int(plain[call + "/total"])

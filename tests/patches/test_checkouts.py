@@ -1,7 +1,8 @@
-"""patches/apply.py on generated checkouts of the shapes that public forks have: check, apply, self-test, run, revert."""
+"""patches/apply.py on generated checkouts of the shapes of public forks: check, apply, self-test, run, revert."""
 
 import difflib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -141,52 +142,34 @@ def enhanced():
     )
 
 
-RGB_LINE = "        " + make.RGB_CALL
-FUSION_END = "feature_map_dims, modal='fusion')\n"
-OVERRIDE = "\n    def calculate_metrics(self):\n        pass\n"
+def one_with(path, *pairs):
+    """A checkout whose only class that can be recorded is TripleFeatures, with texts replaced in one file."""
+    return lambda: edited({path: list(pairs)}, ONE)
+
+
+RGB_LINE, CLASS = "        " + make.RGB_CALL, "class TripleFeatures(Features):"
+FUSED, LAST = "        self.fused.append([s_xyz, s_rgb, s_fusion])", "feature_map_dims, modal='fusion')\n"
+OVERRIDE = CLASS + "\n    def calculate_metrics(self):\n        pass\n"
+SHARED = "        self.compute_s_s_map(*self.patches(sample), (24, 24), None, None)"
+FIRST = "    first = argparse.ArgumentParser()\n    first.parse_known_args()\n    parser = "
+FLAG = "parser.add_argument('--scoring')\n    " + make.PARSE
 # files, words that the message has to hold
 REFUSED = {
     "predicts otherwise": (enhanced, (RUN, "predict_enhanced", "TripleFeatures.compute_s_s_map")),
-    "metrics overridden": (
-        lambda: edited({FULL: [("class TripleFeatures(Features):", "class TripleFeatures(Features):" + OVERRIDE)]}),
-        (FULL, "TripleFeatures.calculate_metrics", "scoring_addon.apply(self)"),
-    ),
-    "metrics of other lists": (lambda: edited({BASE: [("self.predictions", "self.pc_maps")]}), (BASE, "self.predictions")),
-    "options not kept": (lambda: edited({BASE: [("self.args = args", "self.options = args")]}), ("self.args",)),
-    "no runner": (lambda: edited({RUN: [(".calculate_metrics()", ".measure()")]}), ("main.py", "calculate_metrics")),
-    "maps that never meet": (
-        lambda: {**TREE, FULL: MULTIPLE.replace("modal='rgb'", "modal=self.third")},
-        ("modal='rgb'", "record(self"),
-    ),
-    "shared with training": (
-        lambda: {
-            **TREE,
-            FULL: make.TRIPLE.replace("class Triple", "from feature_extractors.features import Features\n\n\nclass Triple").replace(
-                "        self.fused.append([s_xyz, s_rgb, s_fusion])",
-                "        self.compute_s_s_map(*self.patches(sample), (24, 24), None, None)",
-            ),
-        },
-        (FULL, "run by add_sample_to_late_fusion_mem_bank"),
-    ),
-    "changed between the calls": (
-        lambda: edited({FULL: [(RGB_LINE, "        s_map_xyz = s_map_xyz * 2\n" + RGB_LINE)]}, ONE),
-        (FULL, "assigned once each"),
-    ),
+    "metrics overridden": (one_with(FULL, (CLASS, OVERRIDE)), ("TripleFeatures.calculate_metrics", "apply(self)")),
+    "metrics of other lists": (one_with(BASE, ("self.predictions", "self.pc_maps")), (BASE, "self.predictions")),
+    "options not kept": (one_with(BASE, ("self.args = args", "self.options = args")), ("self.args",)),
+    "no runner": (one_with(RUN, (".calculate_metrics()", ".measure()")), ("main.py", "calculate_metrics")),
+    "maps that never meet": (one_with(FULL, ("modal='rgb'", "modal=self.third")), ("modal='rgb'", "record(self")),
+    "shared with training": (one_with(FULL, (FUSED, SHARED)), (FULL, "run by add_sample_to_late_fusion_mem_bank")),
+    "changed in between": (one_with(FULL, (RGB_LINE, "        s_map_xyz *= 2\n" + RGB_LINE)), ("assigned once each",)),
     "in a loop": (make.in_a_loop, (FULL, "stands in a loop")),
-    "on one line": (lambda: edited({FULL: [(FUSION_END, FUSION_END[:-1] + "; done = 1\n")]}, ONE), (FULL, "shares its line")),
-    "two parsers": (
-        lambda: edited(
-            {"main.py": [("    parser = ", "    first = argparse.ArgumentParser()\n    first.parse_known_args()\n    parser = ")]}
-        ),
-        ("main.py", "several places", "add_arguments(PARSER)"),
-    ),
-    "no parser": (lambda: edited({"main.py": [(make.PARSE, "args = None")]}), ("main.py", "parse_args()")),
-    "a flag of the same name": (
-        lambda: edited({"main.py": [(make.PARSE, "parser.add_argument('--scoring')\n    " + make.PARSE)]}),
-        ("main.py", "--scoring"),
-    ),
-    "another scoring_addon.py": (lambda: {**TREE, "scoring_addon.py": "mine = 1\n"}, ("scoring_addon.py", "move it away")),
-}  # fmt: skip
+    "on one line": (one_with(FULL, (LAST, LAST[:-1] + "; done = 1\n")), (FULL, "shares its line")),
+    "two parsers": (one_with("main.py", ("    parser = ", FIRST)), ("several places", "add_arguments(PARSER)")),
+    "no parser": (one_with("main.py", (make.PARSE, "args = None")), ("main.py", "parse_args()")),
+    "a flag of the same name": (one_with("main.py", (make.PARSE, FLAG)), ("main.py", "--scoring")),
+    "another scoring_addon.py": (lambda: {**TREE, "scoring_addon.py": "mine = 1\n"}, ("move it away",)),
+}
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -194,7 +177,7 @@ def test_what_would_be_a_guess_is_refused(name, tmp_path, capsys):
     files, words = REFUSED[name]
     folder = write_tree(tmp_path, files())
     before = contents(folder)
-    for flags, code in (([], 2), (["--diff"], 2), (["--check"], 1), (["--selftest"], 2)):
+    for flags, code in (([], 2), (["--check"], 1), (["--selftest"], 2)):
         assert apply.main([str(folder), *flags]) == code
         out, err = capsys.readouterr()
         assert out == "" and all(word in err for word in words) and err.endswith("nothing was changed\n")
@@ -211,7 +194,7 @@ def test_at_most_ten_lines_and_the_choice_of_classes(tmp_path, capsys):
     assert apply.main([str(folder)]) == 0
     said = capsys.readouterr().out
     inserted = "".join(path.read_text() for path in folder.rglob("*.py") if path.name != "scoring_addon.py")
-    assert inserted.count(MARKER) == 10 and "TripleFeatures.compute_s_s_map: is recorded" in said and "Ours5" in said
+    assert inserted.count(MARKER) == 10 and re.search("\nrecorded: .*TripleFeatures", said) and "Ours5" in said
     assert apply.main([str(folder), "--revert"]) == 0
     assert apply.main([str(folder), "--classes", "Ours5"]) == 0
     text = (folder / FULL).read_text()
@@ -238,29 +221,7 @@ def test_lines_inserted_by_hand_count(tmp_path, capsys):
     assert contents(folder).pop("scoring_addon.py") and contents(folder)[BASE] == before[BASE]
 
 
-def test_tensors_with_gradients(tmp_path):
-    files = edited(
-        {
-            BASE: [
-                ("import numpy as np\n", "import numpy as np\nimport torch\n"),
-                ("return s_map.max(), s_map", "return s_map.max(), torch.from_numpy(s_map).requires_grad_()"),
-            ],
-            FULL: [("        self.seen.append(", "        s_map_rgb, s_map_xyz = s_map_rgb.detach().numpy(), s_map_xyz."
-                    "detach().numpy()\n        self.seen.append("), ("0.1 * s_map_rgb + s_map_fusion",
-                    "0.1 * s_map_rgb + s_map_fusion.detach().numpy()"), ("s_map_xyz, s_map_fusion]", "s_map_xyz]")],
-        }
-    )  # fmt: skip
-    folder = write_tree(tmp_path, files)
-    plain = run(folder)[2]
-    assert apply.main([str(folder)]) == 0
-    assert compare_with_reference(plain, run(folder, "--scoring", "disagreement")[2]) == 2
-
-
 def test_a_self_test_that_fails_says_so(tmp_path, capsys):
-    swapped = edited({FULL: [("        self.seen.append", "        s_map_rgb[0] += 1\n        self.seen.append")]})
-    swapped[FULL] = swapped[FULL].replace(
-        "        self.keep(s, s_map, mask, label)", "        self.keep(s, s_map, mask, label)"
-    )
     folder = write_tree(tmp_path / "a", edited({RUN: [("print(class_name,", "print(1 / 0,")]}))
     assert apply.main([str(folder), "--selftest"]) == 1
     assert f"ZeroDivisionError: division by zero ({RUN}, line 34)" in capsys.readouterr().out

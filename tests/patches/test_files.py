@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from patches import apply
 from patches.edit import MARKER, Source
-from tests.patches.make_checkout import BASE, FULL, MULTIPLE, TREE, lines_end, write_tree
+from tests.patches.make_checkout import BASE, FULL, MULTIPLE, TREE, write_tree
 from tests.patches.run_checkout import APPLY, ROOT, contents
 
 FILES = sorted([*(ROOT / "patches").glob("*.py"), ROOT / "common" / "errors.py", ROOT / "common" / "files.py"])
@@ -152,27 +152,13 @@ def test_permissions_and_links_are_kept(folder, tmp_path):
     assert apply.main([str(folder), "--revert"]) == 0 and (tmp_path / "elsewhere.py").read_text() == MULTIPLE
 
 
-@pytest.mark.parametrize("endings", [["\n"], ["\r\n", "\n"]])
-def test_the_diff_is_what_git_applies(endings, tmp_path):
-    files = {path: text.rstrip("\n") for path, text in lines_end(endings).items()}
-    folder, other = write_tree(tmp_path / "a", files), write_tree(tmp_path / "b", files)
-    diff = subprocess.run([sys.executable, APPLY, folder, "--diff"], stdout=subprocess.PIPE, check=True).stdout
-    assert contents(folder) == contents(other)
-    apply.main([str(folder)])
-    subprocess.run(["git", "init", "-q", other], check=True)
-    git = ["git", "-c", "core.autocrlf=false", "-C", other, "apply", "--whitespace=nowarn"]
-    subprocess.run(git, input=diff, check=True)
-    shutil.rmtree(other / ".git")
-    assert contents(other) == contents(folder)
-
-
 @pytest.mark.parametrize(
     "path, text, line", [(FULL, MULTIPLE + "def broken(:\n", MULTIPLE.count("\n") + 1), ("main.py", "a = 1\n\n'''", 3)]
 )
 def test_a_file_that_is_no_python_is_named_with_its_line(path, text, line, tmp_path, capsys):
     folder = write_tree(tmp_path, {**TREE, path: text})
     before = contents(folder)
-    for flags in ([], ["--check"], ["--diff"]):
+    for flags in ([], ["--check"]):
         assert apply.main([str(folder), *flags]) == 2
         err = capsys.readouterr().err
         assert len(err.splitlines()) == 1 and f"{path}: line {line}:" in err
