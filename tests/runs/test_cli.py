@@ -228,14 +228,14 @@ def test_sensible_combination(flags):
 def test_every_combination_of_method_scoring_and_map_works_or_is_refused(capsys):
     """What parses can be scored: the same evaluation is scored for real, so that nothing fails after hours."""
     from scoring import evaluation
-    from scoring.scorings import ALL
+    from scoring.scorings import SCORINGS
     from scoring_addon import DEFAULTS, parameters_from
     from tests.make_maps import make_evaluation
 
     everything = make_evaluation(size=16, train=2)
     accepted = 0
     for method, scoring, source, reference in itertools.product(
-        METHOD_BANKS, [*ALL, "all"], ("decision", "bank"), ("test", "train")
+        METHOD_BANKS, [*SCORINGS, "all"], ("decision", "bank"), ("test", "train")
     ):
         flags = ["--use_uff", "--scoring", scoring, "--scoring_map", source, "--scoring_reference", reference]
         try:

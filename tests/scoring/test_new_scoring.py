@@ -35,6 +35,7 @@ def test_it_is_ten_lines_of_one_file():
     assert len(re.findall(r"^[+-] ", DIFF, re.MULTILINE)) <= 10 and DIFF.count("+++ ") == 1
 
 
+@pytest.mark.slow
 def test_a_new_scoring_is_scored_shown_and_shared_out(changed, tmp_path):
     def run(*words):
         done = subprocess.run([sys.executable, *words], cwd=changed, capture_output=True, text=True)
