@@ -11,11 +11,11 @@ class InputError(Exception):
     kept.
     """
 
-    def __init__(self, message):
-        message = str(message)
-        if "Original Traceback" in message:
-            message = message.strip().splitlines()[-1].partition(": ")[2]
-        super().__init__(" ".join(line.strip() for line in message.splitlines()))
+    def __init__(self, message: object) -> None:
+        text = str(message)
+        if "Original Traceback" in text:
+            text = text.strip().splitlines()[-1].partition(": ")[2]
+        super().__init__(" ".join(line.strip() for line in text.splitlines()))
 
 
 def tell(program, text):

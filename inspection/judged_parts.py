@@ -103,8 +103,8 @@ def write_extras(args, part, judgement, inspector):
 
 def matched_picture(judgement, inspector):
     """Picture of the training part whose patch is nearest to the first region; None if there is none."""
-    matches = [region.nearest for region in judgement.regions if region.nearest.place is not None]
-    return inspector.picture_of(matches[0].part) if matches and matches[0] is judgement.regions[0].nearest else None
+    match = judgement.regions[0].nearest if judgement.regions else None
+    return inspector.picture_of(match.part) if match is not None and match.place is not None else None
 
 
 def evaluation_text(output, rows, false_alarm):

@@ -229,7 +229,7 @@ def large_bank(bench):
     bank.finish(bench.device)
     patches = patches.to(bench.device)
     figure = nearest_on(bench, patches, rows, "one part, structureless data", at_most=1.05)
-    searched = statistics.median(bench.seconds(lambda: bank._search.nearest(patches))[1] for _ in range(bench.rounds))
+    searched = statistics.median(bench.seconds(lambda: bank.search.nearest(patches))[1] for _ in range(bench.rounds))
     measured = statistics.median(bench.seconds(lambda: bank.measure(patches))[1] for _ in range(bench.rounds))
     return [
         figure,

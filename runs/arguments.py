@@ -113,6 +113,14 @@ def _add_data(parser):
         help="side that point clouds are resized to; also of the fusion methods' maps",
     )
     group.add_argument(
+        "--frame",
+        default="none",
+        choices=("none", "part", "aligned", "auto"),
+        help="lay the part into a frame of its own, at constant millimetres per pixel, and compare it there with normal "
+        "parts place by place. part: as it lies; aligned: turned and shifted into one pose; auto: aligned where the "
+        "training parts show that it pays; none: the whole view, as released",
+    )
+    group.add_argument(
         "--max_sample",
         type=WHOLE,
         default=400,
@@ -172,29 +180,6 @@ def _add_banks(parser):
         action="store_true",
         help="pick the coreset in half precision, row by row, as the release does: slow, to "
         "separate this difference from others when comparing with it",
-    )
-    group.add_argument(
-        "--coreset_partitions",
-        type=number(int, 2, MOST),
-        metavar="P",
-        help="pick the coreset from P parts of the rows, then from these picks. The picks differ: the farthest row "
-        "is at most 4 times as far as with the best possible picks (all rows at once: 2 times); docs/scale.md says "
-        "when it pays",
-    )
-    group.add_argument(
-        "--bank_shards",
-        type=WHOLE,
-        default=1,
-        metavar="N",
-        help="split each bank's rows over N places, for banks that one device cannot hold. Picks and nearest rows "
-        "stay the same, distances up to float32 rounding; docs/scale.md says what that costs",
-    )
-    group.add_argument(
-        "--shard_engine",
-        choices=("devices", "ray"),
-        default="devices",
-        help="where those places are. devices: the GPUs of this machine in turn, or its one device. ray: Ray actors "
-        "on any hosts, each with a GPU if --device is one, else with a core (needs requirements-ray.txt)",
     )
     group.add_argument(
         "--random_state",

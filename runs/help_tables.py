@@ -3,14 +3,14 @@
 import textwrap
 
 from common.commands import HELP_WIDTH
-from scoring.scorings import ALL
+from scoring.scorings import SCORINGS
 
 NAME_WIDTH = 19  # columns of a name, with the blanks before and after it
 
 
 def scoring_table():
     """The scorings, one per paragraph: name, pixel map, image score and the row of the paper."""
-    rows = {name: f"{pixels}; {image} [{row}]" for name, (pixels, image, row) in ALL.items()}
+    rows = {name: "{}; {} [{}]".format(*scoring.described) for name, scoring in SCORINGS.items()}
     title = "scorings; name, pixel map; image score [row of the paper], (ours): the paper leaves it open"
     return f"{title}\n{_table(rows)}"
 

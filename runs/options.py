@@ -7,11 +7,11 @@ at once.
 from functools import lru_cache
 
 from common.commands import print_all
-from feature_extractors.settings import METHOD_BANKS, TRAIN_MODE, Fixes, needed_backbones
+from feature_extractors.settings import METHOD_BANKS, REFERENCE, TRAIN_MODE, Fixes, needed_backbones
 from runs.arguments import build_parser
 from runs.backbone_options import RADII, RGB_DETAILS, default_xyz_backbone, settle_backbones
 from runs.presets import options_table, parse_with_preset
-from scoring.scorings import CALIBRATED, available_scorings, names_from, needs_training_parts, scoring_problem
+from scoring.scorings import CALIBRATED, available_scorings, needs_training_parts, scoring_names, scoring_problem
 
 
 def parse_arguments(argv=None):
@@ -27,7 +27,9 @@ def parse_arguments(argv=None):
         parser.exit(0)
     del args.show_options
     method, banks = args.method_name, METHOD_BANKS[args.method_name]
-    fitting = "single" if len(banks) == 1 else "multiple"
+    if method == REFERENCE and args.frame == "none":
+        args.frame = "auto"  # it compares parts in their frame and nothing else
+    fitting = "single" if len(banks) < 2 else "multiple"
     if getattr(args, "memory_bank", fitting) != fitting:
         parser.error(
             f"--method_name {method} has {len(banks)} bank{'s' * (len(banks) > 1)} and needs --memory_bank {fitting}"
@@ -50,7 +52,7 @@ def parse_arguments(argv=None):
     both = {"rgb", "xyz"} <= set(banks)
     if args.scoring_map == "bank" and "fusion" not in banks:
         parser.error(f"--scoring_map bank needs a fusion bank, --method_name {method} has none")
-    args.scoring = available_scorings(banks, args.scoring_map) if "all" in args.scoring else names_from(args)
+    args.scoring = scoring_names(args.scoring, banks, args.scoring_map)
     for problem in filter(None, (scoring_problem(name, banks, args.scoring_map) for name in args.scoring)):
         parser.error(problem.replace("the method has", f"--method_name {method} has"))
     for flag in ("save_maps", "save_train_maps"):
@@ -70,15 +72,11 @@ def parse_arguments(argv=None):
         parser.error(f"--shots 1: {too_few_parts(needed_by)}; use at least --shots 2")
     if args.asy_memory_bank == 1 and needed_by and len(banks) > 1:
         parser.error(f"--asy_memory_bank 1: {too_few_parts(needed_by)}; use at least 2")
-    if args.coreset_partitions and args.half_coreset:
-        parser.error("--coreset_partitions and --half_coreset are two ways to pick a coreset; leave one out")
-    if args.coreset_partitions and args.f_coreset == 1:
-        parser.error("--coreset_partitions has nothing to pick with --f_coreset 1, which keeps all rows; leave one out")
-    if args.shard_engine != "devices" and args.bank_shards == 1:
-        parser.error(f"--shard_engine {args.shard_engine} places the shards of --bank_shards N; give N, 2 or more")
     _check_model_options(parser, args)
     args.train_maps = (
-        CALIBRATED in args.scoring or both and (args.save_maps is not None or args.scoring_reference == "train")
+        bool(needs_training_parts(args.scoring, "test", banks))
+        or both
+        and (args.save_maps is not None or args.scoring_reference == "train")
     )
     args.spool_dir = args.spool_dir or args.output_dir
     return args
@@ -156,9 +154,6 @@ def method_settings(args):
         "f_coreset",
         "coreset_eps",
         "half_coreset",
-        "coreset_partitions",
-        "bank_shards",
-        "shard_engine",
         "random_state",
         "img_size",
         "asy_memory_bank",
@@ -186,7 +181,7 @@ NEUTRAL = (
     "fusion_module_path",
     "num_workers",
     "device",
-    "bank_shards",
+    "bank_shards",  # this and the next stand only in records of version 0.9, whose results they did not change
     "shard_engine",
     "output_dir",
     "spool_dir",
@@ -233,7 +228,7 @@ def changed_options(options):
 def default_of(name, method="DINO+Point_MAE+Fusion"):
     """main.py's default of the option ``name`` for that method; None for an option that it does not have."""
     implied = {
-        "memory_bank": "single" if len(METHOD_BANKS.get(method, ())) == 1 else "multiple",
+        "memory_bank": "single" if len(METHOD_BANKS.get(method, ())) < 2 else "multiple",
         "xyz_backbone_name": default_xyz_backbone(method),
     }
     return implied[name] if name in implied else vars(build_parser().parse_args([])).get(name)

@@ -13,6 +13,10 @@ from scoring.scorings import CALIBRATED, available_scorings
 RELEASED, PAPER, BEST = "released", "paper", "best"
 
 
+# the features of --preset best where no method is named: they need no download but one package
+BEST_METHOD = {"method_name": "DINO+FPFH", "rgb_backbone_name": "efficientnet_lite0"}
+
+
 class Preset(NamedTuple):
     """A preset: when to use it, and the options that it changes, {name: value}."""
 
@@ -33,12 +37,13 @@ PRESETS = {
         },
     ),
     BEST: Preset(
-        "eval mode, all defects off, calibrated scoring: to inspect parts of your own",
+        "eval mode, all defects off, calibrated scoring, each part in its own frame: to inspect parts of your own",
         {
             "use_uff": True,
             "fusion_module_path": "checkpoints/uff_pretrain.pth",
             "fix": ["all"],
             "scoring": [CALIBRATED],
+            "frame": "auto",
         },
     ),
 }
@@ -98,7 +103,11 @@ def parse_with_preset(build_parser, argv=None):
     absent = object()  # default of every option, to see which ones are on the command line
     probe.set_defaults(**dict.fromkeys(vars(asked), absent))
     given = {name for name, value in vars(probe.parse_args(argv)).items() if value is not absent}
-    values = preset_defaults(asked.preset, asked.method_name, asked.scoring_map)
+    method, chosen = asked.method_name, {}
+    if asked.preset == BEST and "method_name" not in given:
+        chosen = {name: value for name, value in BEST_METHOD.items() if name not in given}
+        method = BEST_METHOD["method_name"]
+    values = {**preset_defaults(asked.preset, method, asked.scoring_map), **chosen}
     parser.set_defaults(**values)
     return parser, parser.parse_args(argv), given, set(values) - given
 

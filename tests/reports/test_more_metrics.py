@@ -6,6 +6,7 @@ import re
 import pytest
 
 import scoring_addon
+from reports import paper_tables
 from scoring.decision_metrics import aupimo, defective_failed
 from scoring.evaluation import read, score
 from tests.make_maps import write_category
@@ -41,7 +42,7 @@ def test_tables_of_rescore_have_them_as_rows_beside_todays(folder, tmp_path):
         assert [row for row in more if row[1] not in NAMES] == plain
         assert {row[1] for row in more} == {row[1] for row in plain} | set(NAMES)
         assert all(row[-2:] == ["-", "-"] for row in more if row[1] in NAMES)
-    title = next(title for title, scoring, _ in rescore.paper_tables.TABLES[-1].rows if scoring == "full")
+    title = next(title for title, scoring, _ in paper_tables.TABLES[-1].rows if scoring == "full")
     found = {row[1]: [float(v) for v in row[2:4]] for row in more if row[0] == title and row[1] in NAMES}
     for place, category in enumerate(("bagel", "rope")):
         assert (found["aupimo"][place], found["pb_5"][place]) == expected(folder, category, "full")
@@ -51,7 +52,7 @@ def test_own_data_has_them_too(tmp_path):
     write_category(tmp_path / "maps" / "mine.npz", "mine", size=64)
     assert rescore.main([str(tmp_path / "maps"), "-o", str(tmp_path), "--metrics", "au_pro_5", "pg_5"]) == 0
     metrics = [row[1] for row in rows_of(tmp_path / "table_own.csv") if row[0] == "baseline"]
-    assert metrics == [*rescore.METRICS, "au_pro_5", "pg_5"]
+    assert metrics == [*paper_tables.METRICS, "au_pro_5", "pg_5"]
 
 
 def test_the_report_has_a_table_of_them_and_none_without(folder):

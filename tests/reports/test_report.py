@@ -16,11 +16,12 @@ from markupsafe import escape
 import scoring_addon
 from reports import numbers, sections
 from reports.page import Page
-from scoring import ablation
+from reports.scored import scored_category
 from scoring.evaluation import metrics, read, score
 from scoring.metrics import roc_auc
 from scoring.significance import Difference
 from tests.make_maps import write_category
+from tests.scoring.reference_scoring import score_all
 from tools import report
 
 ODD = 'odd <&>"$x$'
@@ -148,7 +149,11 @@ def test_page_opens_with_the_verdict(maps, made):
 
 
 def summary(path):
-    return numbers.summary_of(numbers.read_category(path, 0, PARAMETERS), 0)
+    return numbers.summary_of(category(path), 0)
+
+
+def category(path):
+    return scored_category(path, choose=lambda _: (PARAMETERS, "test"))
 
 
 @pytest.mark.parametrize(
@@ -178,7 +183,8 @@ def test_a_defective_part_is_explained(maps, made):
     explained = unescape(re.search(r"One score explained</h2>\n<p>(.*?)</p>", made.page)[1])
     index = saved.path.index(explained.split(" of ")[0])
     assert saved.label[index] == 1 and "(defective)" in explained
-    gain = numbers.read_category(maps / "a.npz", 0, PARAMETERS).gain
+    before, after = numbers.separations(category(maps / "a.npz"))
+    gain = after - before
     assert gain[index] == gain[saved.label == 1].max()
 
 
@@ -221,16 +227,16 @@ def test_folder_without_verdicts_is_refused(maps, tmp_path, capsys):
 @pytest.mark.parametrize("recovery", ["printed", "normalized"])
 def test_breakdown_adds_up(maps, recovery):
     saved, parameters = read(maps / "a.npz"), PARAMETERS._replace(recovery=recovery, delta=0.7, weights=(0.5, 0.3, 0.2))
-    final = ablation.score_all(["disagreement"], saved.decision_score, saved.decision_map, saved.samples, parameters)[
+    final = score_all(["disagreement"], saved.decision_score, saved.decision_map, saved.samples, parameters)[
         "disagreement"
     ].image_preds
     recovered = []
     for i, expected in enumerate(final):
-        b = numbers.breakdown(saved, i, parameters)
-        assert b.robust_q95 + b.robust_mean + b.robust_dis == pytest.approx(b.robust, rel=1e-12)
-        assert b.final_base + b.final_robust + b.rec == pytest.approx(b.final, rel=1e-12)
-        assert b.final == expected
-        recovered.append(b.rec)
+        _, terms, sums = numbers.breakdown(saved, i, parameters)
+        assert sum(sums["S_robust"].values()) == pytest.approx(terms.robust, rel=1e-12)
+        assert sum(sums["S_final"].values()) == pytest.approx(terms.final, rel=1e-12)
+        assert terms.final == expected
+        recovered.append(terms.rec)
     assert any(recovered) == (recovery == "normalized")
 
 
@@ -242,7 +248,7 @@ def test_chosen_sample_is_explained(maps, tmp_path):
     assert unescape(explained).startswith(f"</h2>\n<p>{saved.path[2]} of {ODD} (defective)")
     assert (
         f"<td>S_final</td><td>sum of the three</td><td "
-        f'class="number">{numbers.breakdown(saved, 2, PARAMETERS).final:.6g}</td>' in explained
+        f'class="number">{numbers.breakdown(saved, 2, PARAMETERS)[1].final:.6g}</td>' in explained
     )
 
 
@@ -257,16 +263,13 @@ def test_separation():
 
 
 def test_shown_parts_are_the_extremes(maps):
-    category = numbers.read_category(maps / "a.npz", 0, PARAMETERS)
-    reasons = {reason.partition(" (")[0]: i for i, why in category.shown.items() for reason in why}
+    known, odd = (category(maps / name) for name in ("a.npz", "b.npz"))
+    reasons = {reason.partition(" (")[0]: i for i, why in numbers.shown_parts(known, 0).items() for reason in why}
     assert set(reasons) == {"largest gain", "largest loss", "random draw"}
-    assert (
-        category.gain[reasons["largest gain"]] == category.gain.max()
-        and category.gain[reasons["largest loss"]] == category.gain.min()
-    )
-    drawn = {
-        i for seed in range(20) for i, why in numbers.read_category(maps / "b.npz", seed, PARAMETERS).shown.items()
-    }
+    before, after = numbers.separations(known)
+    gain = after - before
+    assert gain[reasons["largest gain"]] == gain.max() and gain[reasons["largest loss"]] == gain.min()
+    drawn = {i for seed in range(20) for i in numbers.shown_parts(odd, seed)}
     assert drawn == {0, 1, 2}
 
 

@@ -117,3 +117,15 @@ def test_what_differs_from_the_defaults():
     assert changed("--method_name", "DINO+FPFH", "--save_feature", "--save_feature_half") == {
         "method_name": "DINO+FPFH"
     }  # how features are written changes no score
+
+
+def test_options_of_version_0_9_that_are_gone(capsys):
+    """Its records say them; those that split the work over devices changed no result."""
+    plain = recorded_options(parse_arguments(["--method_name", "DINO"]))
+    older = {**plain, "bank_shards": 4, "shard_engine": "ray", "coreset_partitions": None}
+    assert changed_options(older) == changed_options(plain)
+    assert changed_options({**older, "coreset_partitions": 4})["coreset_partitions"] == 4
+    for flag in ("--bank_shards", "--shard_engine", "--coreset_partitions"):
+        with pytest.raises(SystemExit):
+            parse_arguments([flag, "2"])
+        assert capsys.readouterr().err.count("\n") == 1

@@ -1,6 +1,9 @@
-"""The paper's equations written a second time, for tests: all parts of a test set at once, nothing of the project."""
+"""The paper's equations written a second time, for tests; and the scores of the registry, without an Evaluation."""
 
 import numpy as np
+
+from scoring import scorings
+from scoring_addon import DEFAULTS
 
 
 def unit(m):
@@ -22,3 +25,9 @@ def reference(decision, rgb, xyz, lam=0.5, k=64, weights=(0.6, 0.25, 0.15), eta=
     r, c = 1 - abs(tilde(base) - tilde(q95)), abs(tilde(base) - tilde(robust))
     w = 1 / (1 + np.exp(-(eta[0] * c - eta[1] * r)))
     return (1 - w) * base + w * robust + delta * np.clip(q95 - base, 0, None), pix
+
+
+def score_all(names, image_preds, predictions, samples, parameters=DEFAULTS, known=None):
+    """{name: Scored} of scorings that need no units, by the registry; ``known``: reference of training parts."""
+    measured = scorings.ScoringInput(np.asarray(image_preds), list(predictions), {}, samples, parameters, known)
+    return scorings.score_all(names, measured)

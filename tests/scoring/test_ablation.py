@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import scoring_addon as addon
-from scoring import ablation
-from scoring.scorings import add_scoring_arguments, names_from
-from tests.scoring.reference_scoring import reference, tilde
+from scoring.scorings import CALIBRATED, SCORINGS, add_scoring_arguments, scoring_names
+from tests.scoring.reference_scoring import reference, score_all, tilde
+
+PAPER = [name for name in SCORINGS if name != CALIBRATED]
 
 
 def random_maps(seed, n=5, size=32):
@@ -26,7 +27,7 @@ def test_variants_equal_their_definitions(source):
     fusion = bank if source == "bank" else decision
     parameters = addon.DEFAULTS._replace(map_source=source, topk=20)
     released = np.arange(5.0)
-    got = ablation.score_all(list(ablation.SCORINGS), released, list(decision), samples(rgb, xyz, bank), parameters)
+    got = score_all(PAPER, released, list(decision), samples(rgb, xyz, bank), parameters)
     pix = reference(fusion, rgb, xyz)[1]
     top = np.sort(pix.reshape(5, -1))[:, -20:].mean(1)
     q95, q99 = np.quantile(pix, [0.95, 0.99], axis=(1, 2))
@@ -43,7 +44,7 @@ def test_variants_equal_their_definitions(source):
         "full": ((1 - w) * top + w * robust, pix),
         "disagreement": (reference(fusion, rgb, xyz, k=20)[0], pix),
     }
-    assert list(got) == list(expected) == list(ablation.SCORINGS)
+    assert list(got) == list(expected) == PAPER
     for name, (scores, maps) in expected.items():
         np.testing.assert_allclose(got[name].image_preds, scores, rtol=1e-9)
         np.testing.assert_allclose(np.stack(got[name].predictions), maps, rtol=1e-12)
@@ -60,26 +61,28 @@ def test_train_reference_a_part_alone_scores_as_it_does_among_others():
     everyone = samples(rgb, xyz, rgb)
     for name in ("disagreement", "full", "partial"):
         all_, one = (
-            ablation.score_all([name], np.zeros(len(d)), list(d), s, reference=known)[name].image_preds
+            score_all([name], np.zeros(len(d)), list(d), s, known=known)[name].image_preds
             for d, s in ((decision, everyone), (decision[2:3], everyone[2:3]))
         )
         assert all_[2] == one[0]
 
 
-def test_missing_maps_and_unknown_names_are_refused():
+def test_missing_maps_are_refused():
     decision, rgb, xyz = random_maps(1)
-    with pytest.raises(ValueError, match="unknown scoring 'nosuch'"):
-        ablation.score_all(["nosuch"], [], [], [])
-    with pytest.raises(ValueError, match="there are 0"):
-        ablation.score_all(["full"], np.zeros(5), list(decision), [])
+    with pytest.raises(ValueError, match="0 parts have them, of 5"):
+        score_all(["full"], np.zeros(5), list(decision), [])
     with pytest.raises(ValueError, match="fusion bank"):
         parameters = addon.DEFAULTS._replace(map_source="bank")
-        ablation.score_all(["full"], np.zeros(5), list(decision), samples(rgb, xyz, [None] * 5), parameters)
+        score_all(["full"], np.zeros(5), list(decision), samples(rgb, xyz, [None] * 5), parameters)
 
 
 def test_names_of_the_command_line():
     parser = argparse.ArgumentParser()
     add_scoring_arguments(parser)
-    assert names_from(parser.parse_args([])) == ["baseline"]
-    assert names_from(parser.parse_args(["--scoring", "full", "baseline", "full"])) == ["full", "baseline"]
-    assert names_from(parser.parse_args(["--scoring", "all"])) == list(ablation.SCORINGS)
+
+    def names(*words, banks=("xyz", "rgb")):
+        return scoring_names(parser.parse_args(words).scoring, banks)
+
+    assert names() == ["baseline"] and names("--scoring", "full", "baseline", "full") == ["full", "baseline"]
+    assert names("--scoring", "all") == list(SCORINGS)
+    assert names("--scoring", "all", banks=("rgb",)) == ["baseline", "pixel_max", "pixel_topk", CALIBRATED]

@@ -52,9 +52,7 @@ def test_every_method_measures_its_training_parts_without_their_own_rows(data, m
     fitted = runner.method
     loader = m3dm_runner.get_data_loader("train", CATEGORY, 224, runner.args)
     alone = [fitted.judge_with_nearest(fitted.extract(sample), i)[0].banks.maps for i, (sample, _) in enumerate(loader)]
-    expected = calibrated.training_statistics(
-        {name: np.stack([maps[name] for maps in alone]) for name in fitted.bank_names}
-    )
+    expected = calibrated.bank_units({name: np.stack([maps[name] for maps in alone]) for name in fitted.bank_names})
     found = runner.evaluation.training.calibrated
     assert found.banks == expected.banks and found.parts == 3
     np.testing.assert_allclose([*found.level, *found.scale], [*expected.level, *expected.scale], rtol=1e-5)
@@ -217,13 +215,13 @@ def test_sweeps_and_compared_runs_know_it(run, capsys):
 
 def test_training_parts_that_teach_nothing_fail_in_one_line(data, no_networks, tmp_path, monkeypatch, capsys):
     def nothing(maps, topk=64):
-        return calibrated.training_statistics({name: np.ones_like(of) for name, of in maps.items()}, topk)
+        return calibrated.bank_units({name: np.ones_like(of) for name, of in maps.items()}, topk)
 
     def unreachable(*args):
         raise AssertionError("the test parts were measured for nothing")
 
     for module in (evaluation, measured):
-        monkeypatch.setattr(module, "training_statistics", nothing)
+        monkeypatch.setattr(module, "bank_units", nothing)
     monkeypatch.setattr(m3dm_runner.M3DM, "evaluate", unreachable)
     argv = words(data, "DINO", "--eval_mode", "--output_dir", tmp_path, "--scoring", "baseline", "calibrated")
     assert main.main(argv) == 1

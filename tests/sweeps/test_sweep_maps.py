@@ -10,7 +10,6 @@ import pytest
 
 from runs.options import parse_arguments, recorded_options
 from scoring import evaluation
-from scoring.ablation import score_all
 from scoring.metrics import compute_metrics
 from scoring.significance import PixelCounts
 from sweeps import sweep_maps
@@ -18,6 +17,7 @@ from sweeps.sweep_compare import RESAMPLES, part_weights
 from sweeps.sweep_file import check
 from sweeps.sweep_plan import job_folder, plan
 from tests.make_maps import make_evaluation
+from tests.scoring.reference_scoring import score_all
 
 SCORINGS = ["baseline", "pixel_max", "disagreement"]
 
