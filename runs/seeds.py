@@ -26,7 +26,7 @@ def run_seeds(args: RunOptions, run_once: Callable[[RunOptions], tuple[int, Any]
     codes: list[int] = []
     metrics: dict[int, Any] = {}
     table = ""
-    for seed in dict.fromkeys(args.seeds):
+    for seed in dict.fromkeys(args.seeds or ()):
         folder = f"seed_{seed}"
         changes: dict[str, Any] = {
             "seed": seed,
