@@ -66,8 +66,8 @@ def cgroup_limit(root: Path = CGROUP) -> Optional[float]:
         except (OSError, ValueError):
             pass
         try:
-            quota, period = (int((folder / "cpu" / f"cpu.cfs_{of}_us").read_text()) for of in ("quota", "period"))
-            return None if quota < 0 else quota / period
+            limit, per = (int((folder / "cpu" / f"cpu.cfs_{of}_us").read_text()) for of in ("quota", "period"))
+            return None if limit < 0 else limit / per
         except (OSError, ValueError):
             pass
     return None

@@ -34,11 +34,10 @@ FIXES = {
 COMMON = (
     *("help", "quiet", "preset", "method_name", "rgb_backbone_name", "use_uff", "fusion_module_path", "checkpoint_dir"),
     *("dataset_type", "dataset_path", "category", "shots", "f_coreset", "scoring", "fix", "device", "seed", "seeds"),
-    *("output_dir", "save_preds", "save_maps", "save_model", "calibration"),
+    *("output_dir", "save_preds", "save_maps", "save_model", "calibration", "frame"),
 )
 EXAMPLES = """Examples:
-  main.py --method_name DINO+FPFH --rgb_backbone_name efficientnet_lite0 --preset best \\
-      --dataset_type folder --dataset_path MY_PARTS --save_model models -o results
+  main.py --preset best --dataset_type folder --dataset_path MY_PARTS --save_model models -o results
   main.py --preset paper --dataset_path datasets/mvtec3d --category bagel rope -o results"""
 
 
@@ -164,9 +163,9 @@ def _add_data(parser: Parser) -> None:
         "--frame",
         default="none",
         choices=("none", "part", "aligned", "auto"),
-        help="lay the part into a frame of its own, at constant millimetres per pixel, and compare it there with normal "
-        "parts place by place. part: as it lies; aligned: turned and shifted into one pose; auto: aligned where the "
-        "training parts show that it pays; none: the whole view, as released",
+        help="lay the part into a frame of its own, at constant millimetres per pixel, and compare it there with "
+        "normal parts place by place. part: as it lies; aligned: turned and shifted into one pose; auto: aligned where "
+        "the training parts show that it pays; none: the whole view, as released",
     )
     group.add_argument(
         "--max_sample",

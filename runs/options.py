@@ -40,7 +40,7 @@ class RunOptions:
     """The options of a run, one field per flag of ``runs/arguments.py`` and in its order, and what follows from them.
 
     Attributes:
-        memory_bank, fix, eval_mode, scoring, spool_dir, xyz_backbone_name: settled, as if each had been given.
+        memory_bank, fix, eval_mode, scoring, spool_dir, xyz_backbone_name, frame: settled, as if each had been given.
         fixes: the fixes that ``fix`` and ``eval_mode`` name.
         min_points: number of distinct points that a part should have at least; 0 if points are not used.
         train_maps: whether training parts are measured without their own rows.
@@ -154,11 +154,12 @@ def parse_arguments(argv: list[str] | None = None) -> RunOptions:
     _check_parts(parser, args)
     _check_outputs(parser, args)
     banks = METHOD_BANKS[args.method_name]
+    measured = bool(needs_training_parts(args.scoring, "test", banks))
     maps_wanted = args.save_maps is not None or args.scoring_reference == "train"
     return RunOptions(
         **{**vars(args), "spool_dir": args.spool_dir or args.output_dir},
         min_points=min_points,
-        train_maps=CALIBRATED in args.scoring or {"rgb", "xyz"} <= set(banks) and maps_wanted,
+        train_maps=measured or {"rgb", "xyz"} <= set(banks) and maps_wanted,
         held_out=args.calibration if isinstance(args.calibration, float) else None,
     )
 

@@ -76,10 +76,10 @@ def test_every_room_says_in_one_sentence_what_it_is():
 
 
 def sentence(room):
-    """The first sentence of a room's docstring, or of a top module's, without its full stop."""
+    """The first paragraph of a room's docstring, or of a top module's, without its full stop."""
     path = ROOT / room / "__init__.py" if room in ROOMS else ROOT / f"{room}.py"
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-    return " ".join(text.split("\n\n")[0].split()).split(". ")[0].rstrip(".").replace("|", "\\|")
+    return " ".join(text.split("\n\n")[0].split()).rstrip(".").replace("|", "\\|")
 
 
 def table_of_rooms():

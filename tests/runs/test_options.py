@@ -48,6 +48,7 @@ DEFAULTS = {
     "dataset_type": "mvtec3d",
     "dataset_path": "datasets/mvtec3d",
     "img_size": 224,
+    "frame": "none",
     "xyz_s_lambda": 1.0,
     "xyz_smap_lambda": 1.0,
     "rgb_s_lambda": 0.1,
@@ -102,12 +103,12 @@ DEFAULTS = {
     "quiet": False,
     "preset": "released",
 }
-ONE_BANK = ("DINO", "Point_MAE", "Fusion", "FPFH")
+ONE_BANK = ("DINO", "Point_MAE", "Fusion", "FPFH", "Reference")  # Reference has none, which is one way of "single"
 
 IDS = [  # as version 0.9 gave them
     ("--use_uff", "1835c169cf16"),
     ("--use_uff --preset paper", "60594c8c5a52"),
-    ("--preset best", "4fabee5d1745"),
+    ("--preset best --method_name DINO+Point_MAE+Fusion --frame none", "4fabee5d1745"),
     ("--method_name FPFH", "cf42f8329a5a"),
     ("--method_name DINO+FPFH --scoring all --seed 3", "2c0a7134a8ab"),
     ("--method_name DINO --eval_mode --save_model m --calibration 0.2", "76a8e8e2b9a7"),
@@ -151,7 +152,7 @@ def test_options_cannot_be_changed():
 
 @pytest.mark.parametrize("method", METHOD_BANKS)
 def test_memory_bank_follows_from_the_method(method):
-    fitting = "single" if len(METHOD_BANKS[method]) == 1 else "multiple"
+    fitting = "single" if len(METHOD_BANKS[method]) < 2 else "multiple"
     assert parse("--use_uff", method=method).memory_bank == fitting
     assert parse("--use_uff", "--memory_bank", fitting, method=method).memory_bank == fitting
 
@@ -218,14 +219,14 @@ def test_sensible_combination(flags):
 def test_every_combination_of_method_scoring_and_map_works_or_is_refused(capsys):
     """What parses can be scored: the same evaluation is scored for real, so that nothing fails after hours."""
     from scoring import evaluation
-    from scoring.scorings import ALL
+    from scoring.scorings import SCORINGS
     from scoring_addon import DEFAULTS, parameters_from
     from tests.make_maps import make_evaluation
 
     everything = make_evaluation(size=16, train=2)
-    accepted = 0
+    accepted, methods = 0, [method for method in METHOD_BANKS if METHOD_BANKS[method]]  # Reference takes the frame's
     for method, scoring, source, reference in itertools.product(
-        METHOD_BANKS, [*ALL, "all"], ("decision", "bank"), ("test", "train")
+        methods, [*SCORINGS, "all"], ("decision", "bank"), ("test", "train")
     ):
         flags = ["--use_uff", "--scoring", scoring, "--scoring_map", source, "--scoring_reference", reference]
         try:
@@ -386,6 +387,7 @@ def test_presets():
     "words, name, value",
     [
         ("--fusion_module_path mine.pth", "fusion_module_path", "mine.pth"),
+        ("--frame part", "frame", "part"),
         ("--f_coreset 0.1", "f_coreset", 0.1),  # by hand it wins also where it is the default
         ("--num_workers 0", "num_workers", 0),
         ("--scoring baseline", "scoring", ["baseline"]),
@@ -393,7 +395,8 @@ def test_presets():
     ],
 )
 def test_a_flag_given_by_hand_wins(preset, words, name, value):
-    for line in ([*words.split(), "--preset", preset], ["--preset", preset, *words.split()]):
+    words = [*words.split(), "--method_name", "DINO+Point_MAE+Fusion"]
+    for line in ([*words, "--preset", preset], ["--preset", preset, *words]):
         options = parse_arguments(line)
         assert getattr(options, name) == value
         others = set(PRESETS[preset].options) - {name, "fix", "scoring"}
