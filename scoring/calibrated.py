@@ -30,7 +30,9 @@ from common.errors import InputError
 
 TOPK = 64  # pixels that an image score averages: 0.13 % of a map of 224×224
 PRIOR_PARTS = 2
-TAIL = 1.0  # standard deviations of the training parts' peaks that a map of the comparison in place is scaled down by
+# normal parts of one shape reach 2.5 to 4 normal spreads in the comparison in place. Soft parts reach more, and the
+# next one far more: there the maps in place are scaled down by this power of the excess, so that the banks decide
+SOFT, SOFTNESS = 4.2, 4
 # least scale of the maps of the comparison in place, which come in normal spreads: a map that is 0 on all normal parts
 # has no spread of its own
 FLOORS = {"height": 1.0, "colour": 1.0, "missing": 3.0, "extra": 3.0}
@@ -88,7 +90,7 @@ def bank_units(maps: Mapping[str, Array], topk: int = TOPK) -> BankUnits:
     learned = np.array([bank not in FLOORS for bank in used])  # the others are in units of their own spread already
     common = log_ratio[learned].mean() if learned.any() else 0.0
     shrunk = np.exp((parts * log_ratio + PRIOR_PARTS * common) / (parts + PRIOR_PARTS))
-    shrunk = np.where(learned, shrunk, rise / deviation)
+    shrunk = np.where(learned, shrunk, rise / deviation * _softness(rise[~learned]))
     left_out = tuple(bank for bank in maps if bank not in used)
     scale = tuple((deviation * shrunk).tolist())
     units = BankUnits(tuple(used), tuple(level.tolist()), scale, left_out, parts, int(topk), ())
@@ -166,15 +168,20 @@ def _largest(values: Array, topk: int) -> Array:
     return np.argpartition(values, values.size - count)[values.size - count :]
 
 
+def _softness(rises: Array) -> float:
+    """Factor by which the maps of the comparison in place are scaled down, from the rises of normal parts in them."""
+    return float(max(1.0, *(rises / SOFT)) ** SOFTNESS) if len(rises) else 1.0
+
+
 def _spread(values: Array, topk: int, floor: float | None = None) -> tuple[float, float, float] | None:
     """(level, standard deviation, peak - level) of maps [t, S, S], or None if they have no spread and no floor."""
     finite = [part[np.isfinite(part)] for part in values]
     finite = [part for part in finite if part.size]
     if not finite:
         return None
-    pixels, peaks = np.concatenate(finite), np.array([part[_largest(part, topk)].mean() for part in finite])
-    level, peak = pixels.mean(), peaks.mean()
+    pixels = np.concatenate(finite)
+    level, peak = pixels.mean(), np.mean([part[_largest(part, topk)].mean() for part in finite])
     deviation, rise = pixels.std(), peak - level
-    if floor is not None:  # in normal spreads already; parts that differ much from each other weigh less
-        return level, 1.0, max(rise + TAIL * (peaks.std(ddof=1) if len(peaks) > 1 else 0.0), floor)
+    if floor is not None:  # in normal spreads already
+        return level, 1.0, max(rise, floor)
     return (level, deviation, rise) if rise > NO_SPREAD * max(abs(level), abs(peak)) else None
