@@ -85,8 +85,9 @@ def faiss_search(rounds):
     import faiss
 
     faiss.omp_set_num_threads(1)
-    for what, rows in {"structured": rows_near_a_plane(20_000, 1152), "random": torch.randn(20_000, 1152)}.items():
-        patches = rows[:3136] + 0.05 * torch.randn(3136, 1152)
+    near, far = rows_near_a_plane(23_136, 1152), torch.randn(23_136, 1152, generator=torch.Generator().manual_seed(1))
+    for what, all_rows in {"structured": near, "random": far}.items():
+        rows, patches = all_rows[:20_000], all_rows[20_000:]
         search, index = RowSearch(rows), faiss.IndexFlatL2(1152)
         index.add(rows.numpy())
         step = f"nearest of 20,000 {what} rows, 3136 patches, 1152 columns"

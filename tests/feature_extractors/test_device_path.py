@@ -20,6 +20,7 @@ def without_data(module):
             )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [["--eval_mode"], []])
 def test_no_host_round_trips_inside_a_sample(arguments, monkeypatch, mode):
     monkeypatch.setattr(pointnet2_utils, "pointnet2_ops", None)

@@ -152,6 +152,7 @@ def test_not_with_max_sample(capsys):
     assert parse("--shots", "500").max_sample == 400  # no bound then
 
 
+@pytest.mark.slow
 def test_run(flags, dataset_path, tmp_path, capsys):  # noqa: F811
     """Two of four parts in both passes; a category with fewer is left out; odd spellings; paths in run.json and in
     the saved maps."""

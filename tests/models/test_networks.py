@@ -96,6 +96,7 @@ def test_the_backbone_names_exist_in_timm():
         assert timm.is_model(name.split(".")[0]) and name in timm.list_pretrained()
 
 
+@pytest.mark.slow
 def test_multiscale_is_the_mean_of_two_group_sizes(arguments, full_method, passes):
     sample = passes["train"][0][0]
 
@@ -107,6 +108,7 @@ def test_multiscale_is_the_mean_of_two_group_sizes(arguments, full_method, passe
     torch.testing.assert_close(at(32, 64), (at(32) + at(64)) / 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [["--eval_mode"], []])
 def test_extraction_equals_the_plain_form(arguments, extractor, mode):
     """Every shortcut of the extraction at once, at the released sizes."""
