@@ -95,7 +95,10 @@ def faiss_search(rounds):
 
 
 def anomalib_coreset(rounds):
-    """A tenth of 20,000 rows, random projection included."""
+    """A tenth of 20,000 rows, random projection included.
+
+    anomalib's frees and takes 20 MB for each pick; with glibc's default memory that grew beyond 14 GiB here.
+    """
     from anomalib.models.components import KCenterGreedy
 
     rows = rows_near_a_plane(20_000, 1152)
@@ -172,7 +175,7 @@ PEERS = {
 
 
 def _silently(work):
-    with contextlib.redirect_stderr(io.StringIO()):  # their progress bars
+    with torch.no_grad(), contextlib.redirect_stderr(io.StringIO()):  # their progress bars
         return work()
 
 
