@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from common.commands import available_cores
 from common.errors import InputError, show_warnings
 from common.signals import begin_worker, beginning_workers, raise_if_stopping
-from data.names import CATEGORIES, find_categories, same_name  # noqa: F401  found here too
+from data.names import CATEGORIES, find_categories, printable, same_name  # noqa: F401  found here too
 from data.organised_clouds import (
     Reading,
     count_distinct,
@@ -63,7 +63,7 @@ class _Split(Dataset):
         img_size: side in pixels that point clouds are resized to (images: ``rgb_size``).
         dataset_path: folder of the categories.
         min_points: a part with fewer distinct valid points causes a warning, a part without any an error; 0 where the
-            method uses no points.
+            method uses no points: folders without ``xyz`` are then read too, as if nothing was measured.
         reading: ``Reading`` that says how the files are read; the examination of the data set finds it.
 
     Attributes:
@@ -100,6 +100,9 @@ class _Split(Dataset):
                 of[0] for of in placed_sample(self._placed(index), self.placement, self.img_size, self.rgb_size)
             )
         rgb = picture_tensor(read_picture(rgb_path, "RGB", self.reading.picture_bits), self.rgb_size)
+        if xyz_path is None:  # nothing is measured at any pixel
+            xyz = torch.zeros(3, self.img_size, self.img_size)
+            return rgb, xyz, organized_pc_to_depth_map(xyz)
         xyz, _, notes = read_points(xyz_path, self.img_size, self.min_points, self.reading)
         if notes and not self.reading.examined and not self.warned[index]:
             self.warned[index] = 1
@@ -118,7 +121,7 @@ class _Split(Dataset):
     def describe(self, index):
         """(rgb path relative to the data set, with forward slashes; defect folder; label) of the part ``index``."""
         rgb_path = self.files[index][0]
-        return rgb_path.relative_to(self.dataset_path).as_posix(), rgb_path.parent.parent.name, self.labels[index]
+        return printable(rgb_path.relative_to(self.dataset_path)), rgb_path.parent.parent.name, self.labels[index]
 
 
 class TrainDataset(_Split):
@@ -165,7 +168,7 @@ class TrainDataset(_Split):
     def _list(self):
         if not (self.folder / GOOD).is_dir():
             raise InputError(f"{self.folder / GOOD}: missing folder: the category's normal training parts belong there")
-        return pair_files(self.folder / GOOD, with_masks=False)
+        return pair_files(self.folder / GOOD, with_masks=False, with_clouds=bool(self.min_points))
 
     def __getitem__(self, index):
         return self._sample(index), 0
@@ -190,7 +193,11 @@ class TestDataset(_Split):
                 f"{self.folder}: missing or empty: the category's test parts belong there, one folder a defect, and "
                 f"good"
             )
-        return [files for folder in folders for files in pair_files(folder, with_masks=folder.name != GOOD)]
+        return [
+            files
+            for folder in folders
+            for files in pair_files(folder, with_masks=folder.name != GOOD, with_clouds=bool(self.min_points))
+        ]
 
     def __getitem__(self, index):
         rgb_path, _, gt_path = self.files[index]
@@ -289,13 +296,15 @@ def read_points(path, size, min_points, reading=Reading()):
     return xyz, found, notes
 
 
-def pair_files(folder, with_masks):
+def pair_files(folder, with_masks, with_clouds=True):
     """[(rgb, xyz, gt or None)] of one defect folder, as ``data.pairing.pair`` finds them.
+
+    Without ``with_clouds``, xyz may be None.
 
     Raises:
         InputError: no files, or files without a partner.
     """
-    found = pair(folder, with_masks)
+    found = pair(folder, with_masks, with_clouds)
     if found.problems:
         raise InputError(
             found.problems[0] + (f" (and {len(found.problems) - 1} more files)" if len(found.problems) > 1 else "")

@@ -4,7 +4,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,12 +34,11 @@ def main(argv: list[str] | None = None) -> int:
         return build_extractor(options)
 
     def work(options: RunOptions) -> int:
-        once = partial(run_once, command=command, networks=cache(networks))
         if options.seeds:
-            from runs.seeds import run_seeds
+            from sweeps.seeds import run_seeds  # imported here, since scikit-learn takes a second
 
-            return run_seeds(options, once)
-        return once(options)[0]
+            return run_seeds(options)
+        return run_once(options, command, cache(networks))[0]
 
     return run_command("main.py", options, work, "interrupted before any category was begun")
 

@@ -13,6 +13,7 @@ import os
 import sys
 import time
 from collections import namedtuple
+from copy import copy
 from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import numpy as np
@@ -256,7 +257,7 @@ def _source(cls: Any, hook: str) -> str:
 
 def _metrics(method: Any, args: Any, kwargs: Any) -> List[float]:
     """The metrics that the checkout computes of the method's present lists; the method stays as it is."""
-    kept = {key: list(value) if isinstance(value, list) else value for key, value in vars(method).items()}
+    kept = {key: copy(value) if isinstance(value, (list, dict, set)) else value for key, value in vars(method).items()}
     vars(method).update(scoring_busy=True, predictions=[np.array(m) for m in method.predictions])
     try:
         with contextlib.redirect_stdout(io.StringIO()):

@@ -4,6 +4,7 @@ Imports nothing that is slow to load, so that --help and a mistyped flag answer 
 """
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -60,12 +61,19 @@ class Parser(argparse.ArgumentParser):
         if called == "m3dm" or called.startswith("m3dm-"):  # the name of an installed command, see pyproject.toml
             prog = " ".join([called, *prog.split()[1:]])
         super().__init__(prog, formatter_class=formatter_class, **kwargs)
+        _print_anything()
         self.add_argument(
             "--quiet", action="store_true", help="no progress and no notes; results, warnings and errors stay"
         )
 
     def error(self, message: str) -> NoReturn:
         self.exit(REFUSED, f"{self.prog}: error: {message} (--help lists the flags)\n")
+
+
+def _print_anything() -> None:
+    """Have print() write "?" for what the terminal or pipe cannot show: another code page, names that are no UTF-8."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def add_device(parser: argparse._ActionsContainer) -> None:

@@ -44,6 +44,11 @@ class InPlace:
         self._of, self._spread, self._pitch = reference.deviation(appearance), reference.spread, pitch
         self._nominal, self._measured = reference.nominal, ~np.isnan(appearance.height)
 
+    @property
+    def height_mm(self):
+        """[S, S] float32: by how much the part is higher than good parts, in mm; NaN where nothing was measured."""
+        return np.where(self._measured, self._of.height, np.nan).astype(np.float32)
+
     def facts(self, mask, box, shares):
         """The PlaceFacts of a region; ``mask`` bool in ``box`` (left, top, right, bottom); ``shares``: {map: share}."""
         left, top, right, bottom = box

@@ -206,6 +206,7 @@ class Inspector:
             clock,
             prepared.picture,
             prepared.cloud,
+            None if in_place is None else in_place.height_mm,
         )
 
     def picture_of(self, number):

@@ -64,6 +64,7 @@ class Judgement:
         reason: why the part cannot be judged; "" if it can.
         scores: {scoring: score} of all scorings in the model.
         seconds: {step: seconds}.
+        height_mm: [S, S] by how much the part is higher than good parts, NaN where not measured; None without a frame.
         picture, cloud: the networks' input for display: image [224, 224, 3] uint8, points [S, S, 3] float32 metres.
     """
 
@@ -80,9 +81,10 @@ class Judgement:
     seconds: Mapping = field(default_factory=lambda: MappingProxyType({}))
     picture: np.ndarray | None = None
     cloud: np.ndarray | None = None
+    height_mm: np.ndarray | None = None
 
     def __post_init__(self):
-        for name in ("map", "picture", "cloud"):
+        for name in ("map", "picture", "cloud", "height_mm"):
             array = getattr(self, name)
             if array is not None:
                 array = array.view()

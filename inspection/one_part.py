@@ -29,7 +29,7 @@ class Prepared(NamedTuple):
     """A scan prepared for the networks and for display."""
 
     sample: tuple  # tensors, as a loader gives them
-    picture: np.ndarray  # [224, 224, 3] uint8
+    picture: np.ndarray  # [224, 224, 3] uint8; of a part in a frame in the frame's own resolution
     cloud: np.ndarray  # [S, S, 3] float32 metres; S is the map's side
     problem: str  # why the scan cannot be judged; "" if it can
     placed: Placed | None = None  # the part in its frame, if there is one
@@ -67,7 +67,8 @@ def prepare(scan, method_facts, problem=""):
     if not problem and "xyz" in needed_backbones(banks) and not len(valid_points(sample[1][0], zero_points)):
         problem = "no valid point is left in the cloud (x, y and z non-zero and finite): rescan"
     small = resize_organized_pc(scan.xyz, map_size).permute(1, 2, 0).contiguous().numpy()
-    return Prepared(sample, small_picture(sample), small, problem, placed)
+    picture = small_picture(sample) if placed is None else scan.rgb
+    return Prepared(sample, picture, small, problem, placed)
 
 
 def method_sample(scan, method, pose=None):

@@ -3,9 +3,9 @@
     pip install elpv-dataset        # 91 MB, CC BY-NC-SA 4.0: not part of this project
     python lab/solar_cells.py -o solar --seeds 0 1 2
 
-Per type of cell (mono- and polycrystalline) and seed: 60 good cells train, 40 calibrate, 200 good and 200 certainly
-defective ones are judged. It prints image ROCAUC, and the shares of good and defective cells that fail at 5 %, over 200
-draws of 40 calibration cells from the 240 good ones that did not train. OUT/solar.json has the numbers.
+Per type of cell (mono- and polycrystalline) and seed: 60 good cells train; 240 good and 200 certainly
+defective ones are scored. It prints image ROCAUC, and the shares of good and defective cells that fail at 5 %, over 200
+draws of 40 calibration cells from the 240: the other 200 good ones are judged. OUT/solar.json has the numbers.
 """
 
 import csv
@@ -25,12 +25,13 @@ from common.argument_types import number
 from common.commands import FINE, Parser, run_command
 from common.errors import InputError
 from common.files import atomic_path, atomic_write_text, check_writable
-from inspection.saved_model import read_saved
 from lab.promise import failed_shares
 from scoring.metrics import roc_auc
+from scoring.scorings import CALIBRATED
 
 TYPES = ("mono", "poly")
-PARTS = {"train/good": 60, "validation/good": 40, "test/good": 200, "test/defective": 200}
+PARTS = {"train/good": 60, "test/good": 240, "test/defective": 200}
+CALIBRATION = 40  # of the good test cells; the others and the defective ones are judged
 RATE = 0.05
 OPTIONS = ("--preset", "best", "--method_name", "DINO", "--rgb_backbone_name", "efficientnet_lite0")
 
@@ -71,36 +72,32 @@ def write_cells(folder, cells, kind, seed, parts):
 
 
 def run_cells(folder, kind, seed, options=OPTIONS):
-    """Fit and test one type: (scores of the calibration cells [c], labels [n], scores [n] of the test cells).
+    """Fit and test one type: (labels [n], scores [n]) of the test cells, in the order of their names.
 
     Raises:
         InputError: main.py failed; the message is its last line.
     """
     folder = Path(folder)
     words = ["--dataset_type", "folder", "--dataset_path", folder / "data", "--category", kind, "--seed", seed]
-    words += ["--output_dir", folder / "results", "--save_model", folder / "models"]
+    words += ["--output_dir", folder / "results"]
     main = Path(__file__).resolve().parents[1] / "main.py"
     done = subprocess.run([sys.executable, main, *options, *map(str, words)], capture_output=True, text=True)
     if done.returncode:
         raise InputError(f"main.py failed: {(done.stderr.strip().splitlines() or ['without a word'])[-1]}")
-    arrays = read_saved(folder / "models" / f"{kind}.m3dm").arrays
-    scoring = next(name for name in arrays if name.startswith("calibration.score."))
     with open(folder / "results" / f"scores_{kind}.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    scores = np.array([float(row[scoring.removeprefix("calibration.score.")]) for row in rows])
-    return np.array(arrays[scoring]), np.array([int(row["label"]) for row in rows]), scores
+    return np.array([int(row["label"]) for row in rows]), np.array([float(row[CALIBRATED]) for row in rows])
 
 
-def figures(calibration, labels, scores, draws=200):
+def figures(labels, scores, draws=200):
     """{figure: value}: image ROCAUC, and the mean shares that fail over the draws, with their standard deviations."""
-    pool = np.concatenate([calibration, scores[labels == 0]])
-    shares = failed_shares(pool, {"defective": scores[labels == 1]}, len(calibration), RATE, draws)
+    shares = failed_shares(scores[labels == 0], {"defective": scores[labels == 1]}, CALIBRATION, RATE, draws)
     return {
         "image_rocauc": roc_auc(labels, scores),
         "good_failed": float(shares["good"].mean()),
         "good_failed_sd": float(shares["good"].std()),
         "defective_failed": float(shares["defective"].mean()),
-        "promised": 1 - np.ceil((1 - RATE) * (len(calibration) + 1) - 1e-9) / (len(calibration) + 1),
+        "promised": 1 - np.ceil((1 - RATE) * (CALIBRATION + 1) - 1e-9) / (CALIBRATION + 1),
     }
 
 

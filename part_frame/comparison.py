@@ -182,23 +182,44 @@ def deviation(one, nominal, hue=None):
     return Deviation(height, colour, np.maximum(lacking - usual_lack, 0), extra)
 
 
-def spread_of(parts, sums):
-    """The :class:`Spread` of training parts, each compared with the others.
+class Squares(NamedTuple):
+    """Sums of squares of the training parts' Deviations, each from the others, and of their shifts of hue."""
+
+    height: np.ndarray
+    colour: np.ndarray
+    missing: np.ndarray
+    extra: np.ndarray
+    hue: np.ndarray
+    parts: int
+
+    def without(self, one, shift):
+        """The Squares of the other parts; ``one``: a part's Deviation from the others, ``shift`` [2]: its shift of hue."""
+        own = (*(np.square(getattr(one, name), dtype=np.float64) for name in MAPS), shift**2)
+        return Squares(*(a - b for a, b in zip(self[:5], own)), self.parts - 1)
+
+
+def squares_of(parts, sums):
+    """Each training part compared with the others.
 
     Args:
         parts: Appearances, brought to the same brightness.
         sums: Sums of them.
 
     Returns:
-        (Spread, [Deviation] of each part from the others).
+        (Squares, [Deviation] of each part from the others, shifts of hue [n, 2]).
     """
     others = [nominal_of(sums.without(one)) for one in parts]
     shifts = np.array([hue_shift(one, other) for one, other in zip(parts, others)])
     hue = np.sqrt((shifts**2).mean(0))
     found = [deviation(gained(one, other), other, hue) for one, other in zip(parts, others)]
-    where = compared(nominal_of(sums))
-    of = {name: np.stack([getattr(one, name) for one in found]) for name in MAPS}
-    return Spread(*(_spread(of[name], where, FLOOR[name]) for name in MAPS), hue.astype(np.float32)), found
+    squares = [np.sum([np.square(getattr(one, name), dtype=np.float64) for one in found], 0) for name in MAPS]
+    return Squares(*squares, (shifts**2).sum(0), len(parts)), found, shifts
+
+
+def spread_of(squares, where):
+    """The :class:`Spread` that Squares give; ``where`` [S, S] bool: the places that are compared."""
+    maps = (_spread(getattr(squares, name), squares.parts, where, FLOOR[name]) for name in MAPS)
+    return Spread(*maps, np.sqrt(np.maximum(squares.hue, 0) / max(squares.parts, 1)).astype(np.float32))
 
 
 def in_spreads(deviation, spread):
@@ -208,17 +229,16 @@ def in_spreads(deviation, spread):
     return {name: np.minimum(values, LARGEST).astype(np.float32) for name, values in out.items()}
 
 
-def _spread(deviations, where, floor):
-    """Root mean square of deviations [n, S, S(, c)] at each place, shrunk to that around it, with floors."""
-    count = len(deviations)
-    square = (deviations.astype(np.float64) ** 2).sum(0)
+def _spread(square, count, where, floor):
+    """Root mean square at each place of ``count`` parts, shrunk to that around it, with floors; ``square`` [S, S(, c)]:
+    their sum of squares."""
     inside = where.astype(np.float64)
     weight = np.maximum(cv2.blur(inside, (AROUND, AROUND)), 1e-6)
     channels = square[..., None] if square.ndim == 2 else square
     out = []
     for k in range(channels.shape[2]):
-        own = channels[..., k] * inside
-        around = cv2.blur(own, (AROUND, AROUND)) / weight / count
+        own = np.maximum(channels[..., k], 0) * inside
+        around = cv2.blur(own, (AROUND, AROUND)) / weight / max(count, 1)
         shrunk = np.sqrt(np.maximum(own + PRIOR * around, 0) / (count + PRIOR))
         usual = float(np.median(shrunk[where])) if where.any() else 0.0
         out.append(np.maximum(shrunk, max(floor, OWN_FLOOR * usual)))

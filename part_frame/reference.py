@@ -20,6 +20,7 @@ from part_frame.comparison import (
     nominal,
     nominal_of,
     spread_of,
+    squares_of,
 )
 
 MOST = 60  # training parts that are compared with each other; the mean of more is not known better by it
@@ -47,7 +48,7 @@ class PlaceReference:
 
     def __init__(self):
         self.nominal, self.spread, self.ignored = None, None, None
-        self._parts, self._sums = [], None
+        self._parts, self._sums, self._squares, self._found, self._shifts = [], None, None, [], None
 
     @property
     def parts(self):
@@ -70,11 +71,12 @@ class PlaceReference:
         self._parts[:MOST] = used
         self._sums = Sums.of(used)
         self.nominal = nominal_of(self._sums)
-        self.spread, _ = spread_of(used, self._sums)
+        self._squares, self._found, self._shifts = squares_of(used, self._sums)
+        self.spread = spread_of(self._squares, compared(self.nominal))
 
     def release(self):
         """Forget the single training parts."""
-        self._parts, self._sums = [], None
+        self._parts, self._sums, self._squares, self._found, self._shifts = [], None, None, [], None
 
     def deviation(self, appearance, excluding=None):
         """The signed Deviation of a part; ``excluding``: number of a training part that is left out of the reference."""
@@ -84,8 +86,16 @@ class PlaceReference:
         return deviation(gained(appearance, normal), normal, self.spread.hue)
 
     def maps(self, appearance, excluding=None):
-        """({map: float}, {map: [S, S] float32}): a part's score and map of each kind, in normal spreads."""
-        found = in_spreads(self.deviation(appearance, excluding), self.spread)
+        """({map: float}, {map: [S, S] float32}): a part's score and map of each kind, in normal spreads.
+
+        ``excluding``: number of a training part, which is compared with the others, in the others' spread.
+        """
+        if excluding is not None and excluding < len(self._found) > 2:
+            own = self._found[excluding]
+            spread = spread_of(self._squares.without(own, self._shifts[excluding]), compared(self.nominal))
+            found = in_spreads(own, spread)
+        else:
+            found = in_spreads(self.deviation(appearance, excluding), self.spread)
         if self.ignored is not None:
             found = {name: np.where(self.ignored, np.float32(0), values) for name, values in found.items()}
         return {name: float(np.mean(np.partition(of.ravel(), -TOPK)[-TOPK:])) for name, of in found.items()}, found

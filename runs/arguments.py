@@ -5,7 +5,7 @@ The module imports nothing heavy, so --help and a mistyped flag are answered at 
 
 import argparse
 
-from common.argument_types import number
+from common.argument_types import number, unit
 from common.commands import HelpFormatter, Parser, add_device
 from data.names import CATEGORIES
 from feature_extractors.settings import METHOD_BANKS
@@ -140,7 +140,7 @@ def _add_data(parser: Parser) -> None:
         default="mvtec3d",
         choices=(*CATEGORIES, "folder"),
         metavar="NAME",
-        help="mvtec3d, eyecandies or realiad_d3: the official list of categories, all of which must be there (the "
+        help=f"{', '.join(CATEGORIES)}: the official list of categories, all of which must be there (the "
         "paper ran realiad_d3 with --category fork_crimp_terminal knob-cap limit-switch); folder: your own data, "
         "every folder that has train/good",
     )
@@ -183,9 +183,11 @@ def _add_data(parser: Parser) -> None:
     )
     group.add_argument(
         "--unit",
-        choices=("m", "cm", "mm", "um"),
-        help="unit of the point clouds' coordinates (default: metres; clouds that do not look like metres are "
-        "refused. m: they are metres, whatever they look like)",
+        type=unit,
+        metavar="UNIT",
+        help="unit of the point clouds' coordinates: m, cm, mm, um, or the metres of one count, such as 0.0001 "
+        "(default: metres; clouds that do not look like metres are refused. m: they are metres, whatever they look "
+        "like)",
     )
     group.add_argument(
         "--no_check",

@@ -12,7 +12,7 @@ from common.commands import available_cores
 from common.errors import InputError
 from common.files import check_writable, remove_leftovers
 from common.progress import note
-from data.calibration_parts import CalibrationFiles, calibration_files
+from data.calibration_parts import VALIDATION, CalibrationFiles, calibration_files
 from data.examination import examine, lines
 from data.findings import Options
 from data.organised_clouds import Reading
@@ -120,7 +120,12 @@ def _files_of(options: RunOptions, name: str) -> tuple[str, CalibrationFiles | N
     calibration = None
     if options.save_model:
         calibration = calibration_files(
-            options.dataset_path, name, options.calibration, options.calibration_dir, train.held_out_files
+            options.dataset_path,
+            name,
+            options.calibration,
+            options.calibration_dir,
+            train.held_out_files,
+            bool(options.min_points),
         )
     facts = [file_facts(files, options.dataset_path), options.readings[name]._replace(examined=False)]
     return data_id(facts), calibration
@@ -155,8 +160,15 @@ def settle_readings(options: RunOptions, names: list[str]) -> tuple[dict[str, Re
         return {name: Reading(unit=options.unit or "m", zero_points=fixes.zero_points) for name in names}, faulty
     asked = Options(options.img_size, options.min_points, options.unit, fixes.zero_points)
     cache = Path(options.output_dir) / "examination.json"
-    splits = ("train",) if options.fit_only else ("train", "test")
-    found = examine(options.dataset_path, names, splits, asked, workers=available_cores(), cache_path=cache)
+    found = examine(
+        options.dataset_path,
+        names,
+        splits=_splits(options),
+        options=asked,
+        workers=available_cores(),
+        cache_path=cache,
+        calibration_dir=options.calibration_dir if options.save_model else None,
+    )
     for text in lines(found.warnings):
         logging.warning("%s", text)
     print("".join(f"note: {text}\n" for text in lines(found.notes, shown=1)), end="", flush=True)
@@ -166,11 +178,19 @@ def settle_readings(options: RunOptions, names: list[str]) -> tuple[dict[str, Re
     return {n: reading for n, reading in found.readings.items() if n not in found.faulty}, {**faulty, **found.faulty}
 
 
+def _splits(options: RunOptions) -> tuple[str, ...]:
+    """The splits that the run reads: the validation parts where they calibrate a model."""
+    calibrating = options.save_model and options.calibration_dir is None and options.calibration in (None, VALIDATION)
+    return ("train", *(() if options.fit_only else ("test",)), *(("validation",) if calibrating else ()))
+
+
 def _too_few(options: RunOptions, name: str) -> str | None:
     """Text if a category has too few training parts for ``options.shots``; None if it has enough, or files do not
     pair."""
     folder = Path(options.dataset_path) / name / "train" / GOOD
-    found = pair(folder, with_masks=False) if options.shots and folder.is_dir() else None
-    if not found or found.problems or not options.shots or len(found.parts) >= options.shots:
+    if not options.shots or not folder.is_dir():
+        return None
+    found = pair(folder, with_masks=False, with_clouds=bool(options.min_points))
+    if found.problems or len(found.parts) >= options.shots:
         return None
     return too_few_shots(folder, len(found.parts), options.shots)

@@ -70,7 +70,7 @@ def calibrated_with(options: RunOptions, calibration: CalibrationFiles) -> str:
     times of the files."""
     facts: list[object] = [options.model_precision, calibration.source, model_scorings(options)]
     for part in calibration.parts:
-        for path in (part.rgb, part.xyz):
+        for path in filter(None, (part.rgb, part.xyz)):
             stat = Path(path).stat()
             facts.append([part.name, stat.st_size, stat.st_mtime_ns])
     return hashlib.sha256(json.dumps(facts).encode("utf-8", "surrogateescape")).hexdigest()[:8]

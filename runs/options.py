@@ -20,6 +20,8 @@ from scoring.scorings import CALIBRATED, available_scorings, needs_training_part
 if TYPE_CHECKING:
     from data.organised_clouds import Reading
 
+FRAME_POINTS = 200  # distinct points of a part that can be laid into a frame
+
 T = TypeVar("T")
 # cannot change a score or metric: which categories, where files lie, how it runs, what else is written; weights and
 # data are recorded by their content instead
@@ -181,7 +183,8 @@ def _check_method(parser: Parser, args: argparse.Namespace) -> int:
             'fusion module\'s; README says where they come from, and "make demo" runs without any of them'
         )
     args.xyz_backbone_name = getattr(args, "xyz_backbone_name", default_xyz_backbone(method))
-    return check_backbones(args, parser.error)
+    least = check_backbones(args, parser.error)
+    return max(least, FRAME_POINTS) if args.frame != "none" else least
 
 
 def _check_scoring(parser: Parser, args: argparse.Namespace) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from common.commands import Parser
-from feature_extractors.settings import METHOD_BANKS
+from feature_extractors.settings import METHOD_BANKS, REFERENCE
 from scoring.scorings import CALIBRATED, available_scorings
 
 RELEASED, PAPER, BEST = "released", "paper", "best"
@@ -67,6 +67,8 @@ def preset_defaults(name: str, method: str, map_source: str = "decision") -> dic
     if "fusion" not in banks:
         values.pop("use_uff", None)
         values.pop("fusion_module_path", None)
+    if method != REFERENCE and "xyz" not in banks and "fusion" not in banks:
+        values.pop("frame", None)  # a method that reads no clouds; parts are laid into a frame by their clouds
     if "scoring" in values:
         possible = available_scorings(banks, map_source)
         values["scoring"] = [scoring for scoring in values["scoring"] if scoring in possible]

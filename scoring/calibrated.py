@@ -30,6 +30,7 @@ from common.errors import InputError
 
 TOPK = 64  # pixels that an image score averages: 0.13 % of a map of 224×224
 PRIOR_PARTS = 2
+TAIL = 1.0  # standard deviations of the training parts' peaks that a map of the comparison in place is scaled down by
 # least scale of the maps of the comparison in place, which come in normal spreads: a map that is 0 on all normal parts
 # has no spread of its own
 FLOORS = {"height": 1.0, "colour": 1.0, "missing": 3.0, "extra": 3.0}
@@ -171,9 +172,9 @@ def _spread(values: Array, topk: int, floor: float | None = None) -> tuple[float
     finite = [part for part in finite if part.size]
     if not finite:
         return None
-    pixels = np.concatenate(finite)
-    level, peak = pixels.mean(), np.mean([part[_largest(part, topk)].mean() for part in finite])
+    pixels, peaks = np.concatenate(finite), np.array([part[_largest(part, topk)].mean() for part in finite])
+    level, peak = pixels.mean(), peaks.mean()
     deviation, rise = pixels.std(), peak - level
-    if floor is not None:
-        return level, 1.0, max(rise, floor)
+    if floor is not None:  # in normal spreads already; parts that differ much from each other weigh less
+        return level, 1.0, max(rise + TAIL * (peaks.std(ddof=1) if len(peaks) > 1 else 0.0), floor)
     return (level, deviation, rise) if rise > NO_SPREAD * max(abs(level), abs(peak)) else None

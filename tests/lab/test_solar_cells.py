@@ -18,7 +18,7 @@ def cells(count=600):
 
 def test_splits_hold_different_cells_of_the_right_kind(tmp_path):
     pictures, probabilities, types = known = cells()
-    parts = {"train/good": 20, "validation/good": 10, "test/good": 15, "test/defective": 12}
+    parts = {"train/good": 20, "test/good": 15, "test/defective": 12}
     solar_cells.write_cells(tmp_path, known, "poly", 0, parts)
     number = {picture.tobytes(): i for i, picture in enumerate(pictures)}
     seen = []
@@ -38,14 +38,14 @@ def test_splits_hold_different_cells_of_the_right_kind(tmp_path):
 
 def test_figures_and_results_that_are_kept(tmp_path, monkeypatch, capsys):
     rng = np.random.default_rng(1)
-    labels = np.repeat([0, 1], [200, 200])
-    scores = rng.normal(size=400) + 6 * labels
-    calibration, ran = rng.normal(size=40), []
-    found = solar_cells.figures(calibration, labels, scores)
+    labels, ran = np.repeat([0, 1], [240, 200]), []
+    scores = rng.normal(size=440) + 6 * labels
+    found = solar_cells.figures(labels, scores)
     assert found["image_rocauc"] == roc_auc(labels, scores) and found["promised"] == pytest.approx(2 / 41)
     assert found["good_failed"] == pytest.approx(2 / 41, abs=0.01) and found["defective_failed"] > 0.99
-    monkeypatch.setattr(solar_cells, "load_cells", lambda: cells(3000))
-    monkeypatch.setattr(solar_cells, "run_cells", lambda *of: ran.append(of) or (calibration, labels, scores))
+    monkeypatch.setattr(solar_cells, "PARTS", {"train/good": 3, "test/defective": 2})
+    monkeypatch.setattr(solar_cells, "load_cells", cells)
+    monkeypatch.setattr(solar_cells, "run_cells", lambda *of: ran.append(of) or (labels, scores))
     for _ in range(2):
         assert solar_cells.main(["-o", str(tmp_path), "--seeds", "4"]) == 0
     assert len(ran) == 2 and set(json.loads((tmp_path / "solar.json").read_text())) == {"mono, seed 4", "poly, seed 4"}

@@ -5,8 +5,10 @@ import re
 
 import pytest
 
-import scoring_addon
 from reports import paper_tables
+from reports.page import Page
+from reports.scored import scored_category
+from reports.sections import further_section
 from scoring.decision_metrics import aupimo, defective_failed
 from scoring.evaluation import read, score
 from tests.make_maps import write_category
@@ -55,11 +57,13 @@ def test_own_data_has_them_too(tmp_path):
     assert metrics == [*paper_tables.METRICS, "au_pro_5", "pg_5"]
 
 
-def test_the_report_has_a_table_of_them_and_none_without(folder):
+def test_the_report_has_a_table_of_them(folder):
     paths = [folder / "bagel.npz", folder / "rope.npz"]
-    plain, more = (report.make_report(paths, None, 0, scoring_addon.DEFAULTS, names) for names in ((), NAMES))
-    text = more.html("a title")
-    assert "More metrics" not in plain.html("a title") and "good parts are false alarms" in text
+    found = {path.stem: scored_category(path, further=NAMES).extra for path in paths}
+    page = Page()
+    further_section(page, found, NAMES)
+    text = page.html("a title")
+    assert "good parts are false alarms" in text
     table = text[text.index("<h2>More metrics") :]
     cells = [re.findall(r"<td[^>]*>([^<]*)</td>", row) for row in table.split("<tr")]
     rows = {tuple(row[:2]): row[2:] for row in cells if len(row) == 2 + len(NAMES)}

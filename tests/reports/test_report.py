@@ -16,6 +16,7 @@ from markupsafe import escape
 import scoring_addon
 from reports import numbers, sections
 from reports.page import Page
+from reports.predictions_section import predictions_section, read_predictions
 from reports.scored import scored_category
 from scoring.evaluation import metrics, read, score
 from scoring.metrics import roc_auc
@@ -84,7 +85,12 @@ def test_pictures_are_the_files(made):
 
 def test_caption_and_undefined(made):
     text = unescape(re.sub(r"<[^>]*>", " ", made.page))
-    assert "untrained stand-ins" in text and "DINO+Point_MAE+Fusion" in text and "K = 8" in text
+    assert (
+        "More metrics" not in text
+        and "untrained stand-ins" in text
+        and "DINO+Point_MAE+Fusion" in text
+        and "K = 8" in text
+    )
     row = re.search(rf"<tr><td>{re.escape(escape(ODD))}</td>((?:<td class=\"number\">[^<]*</td>)+)</tr>", made.page)[1]
     assert re.findall(">([^<]+)<", row)[:3] == ["undefined"] * 3
     assert "Largest gain" in made.page and "Random draw" in text and "gain undefined" in text
@@ -129,6 +135,7 @@ def test_trained_run_has_no_warning():
     assert "untrained" not in text and "eval_mode, scaling" in text
 
 
+@pytest.mark.slow
 def test_same_maps_same_page(maps, made, tmp_path):
     assert report.main([str(maps), "-o", str(tmp_path), "--scoring_topk", "8"]) == 0
     assert (tmp_path / "report.html").read_text(encoding="utf-8") == made.page
@@ -188,7 +195,7 @@ def test_a_defective_part_is_explained(maps, made):
     assert gain[index] == gain[saved.label == 1].max()
 
 
-def test_predictions_are_listed_and_linked(maps, tmp_path):
+def test_predictions_are_listed_and_linked(tmp_path):
     judged, out = tmp_path / "judged parts", tmp_path / "out"
     (judged / "pictures" / "rgb").mkdir(parents=True)
     (judged / "pictures" / "rgb" / "1.png").write_bytes(b"picture")
@@ -206,8 +213,9 @@ def test_predictions_are_listed_and_linked(maps, tmp_path):
         {"path": "rgb/2.png", "verdict": "cannot judge", "reason": "dark", "judged_with": "x"},
     ]
     (judged / "verdicts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"cut off')
-    assert report.main([str(maps), "-o", str(out), "--scoring_topk", "8", "--predictions", str(judged)]) == 0
-    part = (out / "report.html").read_text(encoding="utf-8").partition("Parts judged by a saved model")[2]
+    page = Page()
+    predictions_section(page, judged, read_predictions(judged), out)
+    part = page.html("a title").partition("Parts judged by a saved model")[2]
     assert "3 parts: 1 pass, 1 fail, 1 cannot be judged" in part
     assert re.findall(r"<tr><td>(rgb/\d.png)</td>", part) == ["rgb/1.png", "rgb/2.png", "rgb/0.png"]  # failed first
     assert "<td>&lt;a&gt;</td>" in part and "<td>dark</td>" in part
@@ -294,6 +302,7 @@ def test_scores_that_are_not_finite(tmp_path, capsys):
     assert "not finite" in refusal(capsys, tmp_path, "-o", tmp_path / "out")
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.skipif(BROWSER is None, reason="needs chromium on PATH")
 def test_browser_shows_every_picture(made, tmp_path):

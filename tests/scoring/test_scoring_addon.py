@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -170,6 +171,12 @@ def test_recorded_maps_are_copies():
     addon.record(method, decision[0][None], decision[1], decision[2])
     decision[0] *= 0
     assert np.array_equal(method.scoring_samples[0].rgb, first)
+
+
+def test_tensors_that_need_a_gradient_are_recorded():
+    method, maps = Method(options("disagreement")), torch.rand(3, 1, 8, 8, requires_grad=True)
+    addon.record(method, *maps)
+    assert all(np.array_equal(a, b[0].detach().numpy()) for a, b in zip(method.scoring_samples[0], maps))
 
 
 def test_samples_without_recorded_maps_are_an_error():
