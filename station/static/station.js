@@ -1,0 +1,50 @@
+// The page works without this file; it adds updates, the reviewer's name and keys.
+"use strict";
+
+const NAME = "m3dm-reviewer";
+
+function prepare() {
+  for (const field of document.querySelectorAll("input.by")) {
+    field.value = field.value || localStorage.getItem(NAME) || "";
+    field.addEventListener("change", () => localStorage.setItem(NAME, field.value));
+  }
+}
+
+async function renew() {
+  const typed = document.activeElement;
+  if (typed && typed.matches("input, select")) return;  // somebody writes: do not take it away
+  const answer = await fetch(location.href);
+  if (!answer.ok) return;
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  document.querySelector("main").replaceChildren(...page.querySelector("main").childNodes);
+  document.querySelector("header nav").replaceChildren(...page.querySelector("header nav").childNodes);
+  document.title = page.title;
+  prepare();
+}
+
+const kinds = (document.body.dataset.live || "").split(" ").filter(Boolean);
+if (kinds.length) {
+  const connection = document.getElementById("connection");
+  const source = new EventSource("/live");
+  source.onopen = () => { if (connection.textContent) renew(); connection.textContent = ""; };
+  source.onerror = () => { connection.textContent = "No connection: this page may be old"; };
+  source.onmessage = (event) => {
+    if (kinds.includes(JSON.parse(event.data).kind.replaceAll(" ", "-"))) renew();
+  };
+}
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.altKey || event.metaKey || event.target.matches("input, select")) return;
+  const link = document.querySelectorAll("nav a")[Number(event.key) - 1];
+  const button = document.querySelector(`button[data-key="${CSS.escape(event.key)}"]`);
+  if (link) link.click();
+  else if (button) {
+    event.preventDefault();
+    const name = button.form.querySelector("input.by");
+    if (!name.value) name.focus();
+    else if (event.key === "d" && !button.form.kind.value) button.form.kind.focus();
+    else button.click();
+  }
+});
+
+prepare();
