@@ -15,7 +15,6 @@ from common.files import sha256_of
 from inspection import verdict
 
 MOST_REGIONS = 20  # of a part; a map can fall into hundreds
-PEAK = ".peak"
 
 
 class Files(NamedTuple):
@@ -37,7 +36,7 @@ class Judged:
         explanation: a sentence.
         statistics: {name: number} in which drift is looked for; empty if the part cannot be judged.
         fingerprint: of the scan's content, as in the model's file; "" if the files cannot be read.
-        milliseconds: the Inspector's own time.
+        milliseconds: to read the files and judge them.
         draw: function of a folder that writes the pictures and returns their names; None: there is nothing to draw.
     """
 
@@ -113,19 +112,18 @@ class Model:
         from data.scans import fingerprint, read_scan
         from inspection.saved_model import reading_of
 
-        inspector, start, mark, statistics = self._inspector, time.perf_counter(), "", {}
+        inspector, mark, statistics = self._inspector, "", {}
+        start = time.perf_counter()
         try:
             if files.xyz is not None:
                 scan = read_scan(files.rgb, files.xyz, reading_of(inspector.model))
                 mark, statistics = fingerprint(scan), _scan_statistics(scan.rgb, scan.xyz[..., 2])
-                start = time.perf_counter()
                 found = inspector.judge(scan.rgb, scan.xyz)
             else:
                 if not hasattr(inspector, "judge_depth"):
                     raise InputError("this model knows no camera: send xyz instead of depth")
                 rgb, depth = _read_depth(files, inspector)
                 mark, statistics = sha256_of(files.depth), _scan_statistics(rgb, depth)
-                start = time.perf_counter()
                 found = inspector.judge_depth(rgb, depth)
         except InputError as error:
             return self.refused(_without_folder(str(error), files), mark, 1000 * (time.perf_counter() - start))
@@ -142,7 +140,7 @@ class Model:
             found.threshold,
             None if found.map is None else float(np.max(found.map)),
             [_region(region) for region in told["regions"][:MOST_REGIONS]],
-            found.explanation.text,
+            _with_plain_names(found),
             statistics,
             mark,
             milliseconds,
@@ -190,6 +188,15 @@ def _region(region):
     if kept.get("nearest"):
         kept["nearest"] = {**kept["nearest"], "name": Path(kept["nearest"]["name"]).stem}
     return json.loads(json.dumps(kept, default=float))
+
+
+def _with_plain_names(judgement):
+    """The explanation, with the names of normal parts but not where they lie."""
+    text = judgement.explanation.text
+    for region in judgement.regions:
+        if region.nearest.name:
+            text = text.replace(region.nearest.name, f"part {Path(region.nearest.name).stem}")
+    return text
 
 
 def _without_folder(text, files):

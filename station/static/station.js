@@ -19,6 +19,9 @@ async function renew() {
   document.querySelector("main").replaceChildren(...page.querySelector("main").childNodes);
   document.querySelector("header nav").replaceChildren(...page.querySelector("header nav").childNodes);
   document.title = page.title;
+  const verdict = document.querySelector(".verdict"), announce = document.getElementById("announce");
+  const said = verdict ? `${verdict.innerText.slice(1).trim()}: ${document.querySelector(".who strong").innerText}` : "";
+  if (announce.textContent !== said) announce.textContent = said;
   prepare();
 }
 
