@@ -178,7 +178,7 @@ def make_app(station, token=None, most_bytes=256 * MIB):
         event = await run_in_threadpool(found_part, station, number)
         end = time.monotonic() + PATIENCE
         while (path := station.store.picture(number, name)) is None:
-            if not event.content["pictures"] or time.time() - event.epoch > 60 or time.monotonic() > end:
+            if name not in station.pictures(event) or time.monotonic() > end:
                 raise HTTPException(404, "there is no such picture, or it is not kept any more")
             await asyncio.sleep(0.05)
         return FileResponse(path, media_type="image/jpeg")

@@ -21,7 +21,7 @@ import numpy as np
 DELTA = 0.01  # false alarms per start
 YEAR = 365 * 86400.0  # seconds after which a new start is made
 JUMPS = np.array([1e-4, 1e-3, 1e-2, 1e-1, 1.0])  # rates at which a bet moves on to other stakes
-STAKES = np.array([-1.0, 0.0, 1.0])
+STAKES = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])  # the paper's and, for sudden changes, the largest that are possible
 SCORE = "score"
 EVERY_PART = 20_000  # parts since the start that are all ranked; then part t is ranked with probability EVERY_PART / t
 

@@ -34,7 +34,7 @@ CREATE INDEX IF NOT EXISTS of_part ON events(part, number) WHERE part IS NOT NUL
 CREATE INDEX IF NOT EXISTS of_serial ON events(serial, number) WHERE serial IS NOT NULL;
 CREATE INDEX IF NOT EXISTS of_name ON events(name, number) WHERE name IS NOT NULL;
 CREATE INDEX IF NOT EXISTS sampled ON events(recipe, number) WHERE chance IS NOT NULL;
-CREATE INDEX IF NOT EXISTS of_ranked ON events(recipe, number) WHERE ranked = 1;
+CREATE INDEX IF NOT EXISTS of_ranked ON events(recipe, number, ranked) WHERE ranked > 0;
 CREATE TRIGGER IF NOT EXISTS no_update BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'append only'); END;
 CREATE TRIGGER IF NOT EXISTS no_delete BEFORE DELETE ON events BEGIN SELECT RAISE(ABORT, 'append only'); END;
 CREATE TABLE IF NOT EXISTS kept (part INTEGER PRIMARY KEY, class TEXT NOT NULL, epoch REAL NOT NULL, bytes INTEGER);
@@ -58,7 +58,7 @@ class JournalError(Exception):
 
 class Event(NamedTuple):
     """One event. ``part``: number of the verdict that it is about; ``chance``: the sampling probability of a part that
-    was drawn for review, None for all others; ``review``: the newest review's content, where it was asked for."""
+    was drawn for review, None for all others; ``ranked``: 1 if it was ranked for drift, 2 if it was only counted; ``review``: the newest review's content, where it was asked for."""
 
     number: int
     kind: str
@@ -186,7 +186,7 @@ class Journal:
                 raise
             except sqlite3.Error as error:
                 raise JournalError(f"the journal cannot be written ({error})") from None
-        return Event(number, *(row[name] for name in COLUMNS[:-1]), content)
+        return Event(number, *(row[name] for name in COLUMNS[:-1]), json.loads(row["content"]))
 
     def execute(self, statement, values=()):
         """Change ``kept`` or ``outbox``.

@@ -17,11 +17,12 @@ from inspection.verdict import PASS, VERDICTS
 from station import sampling
 from station.journal import JournalError
 from station.judging import Files
-from station.store import DRAWN, FAILED, PASSED
+from station.store import DRAWN, FAILED, PASSED, PICTURES
 from station.watching import Watches
 
 TIDY_SECONDS = 60.0
 WATCH_SECONDS = 0.2  # between two looks at how long the part at hand takes
+DRAWN_AFTER = 60.0  # seconds after a verdict its pictures are there, or never will be
 DRAWINGS = 64  # parts whose pictures wait to be drawn
 LOADING, READY, STOPPING, STUCK = "loading", "ready", "stopping", "stuck"
 
@@ -216,12 +217,13 @@ class Station:
             if job.settled:
                 return
             ranks, alarms = ({}, ()) if recording.check else self.watches.add(model, judged.statistics, draw)
+            ranked = 0 if recording.check or not judged.statistics else 1 if ranks else 2
             room = self.store.has_room
             content = self._content(job, model, judged, draw, hashes, ranks)
             if not room:
                 content["note"] = "the disk is nearly full: files and pictures are not kept"
             try:
-                event = self._append(recording, model, judged, key, draw, bool(ranks), content)
+                event = self._append(recording, model, judged, key, draw, ranked, content)
             except JournalError:
                 self.watches.forget(model)  # it has ranked a part that is not in the journal
                 raise
@@ -267,7 +269,7 @@ class Station:
             p_value=judged.p_value,
             score=judged.score,
             chance=draw.chance,
-            ranked=int(ranked),
+            ranked=ranked,
         )
 
     def _keep(self, event, recording, judged):
@@ -331,7 +333,7 @@ class Station:
             judged = model.refused(f"judging took longer than {self.settings.part_seconds:g} s")
             draw = sampling.Draw(None, None, 0.5, 0.5)
             content = self._content(job, model, judged, draw, {}, {})
-            event = self._append(recording, model, judged, None, draw, False, content)
+            event = self._append(recording, model, judged, None, draw, 0, content)
             job.answer.set_result(self.answer(event))
             self.tell_all(event)
         except Exception as error:
@@ -392,10 +394,11 @@ class Station:
         return {**told, **{name: content[name] for name in ("note", "clock") if name in content}}
 
     def pictures(self, event):
-        """{name: address} of a part's pictures; they are drawn a moment after the verdict."""
-        if not event.content["pictures"]:
+        """{name: address} of a part's pictures, as long as they are kept; they are drawn a moment after the verdict."""
+        fresh = time.time() - event.epoch < DRAWN_AFTER
+        if not event.content["pictures"] or not (fresh or self.store.picture(event.number, PICTURES[0])):
             return {}
-        return {name: f"/parts/{event.number}/pictures/{name}.jpg" for name in ("part", "depth", "normal")}
+        return {name: f"/parts/{event.number}/pictures/{name}.jpg" for name in PICTURES}
 
     def numbers(self):
         """{(recipe, verdict): parts judged since the start}, with zeros."""

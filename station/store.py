@@ -17,6 +17,7 @@ from station.judging import Files
 
 SIGNATURES = ((b"\x89PNG", ".png"), (b"\xff\xd8", ".jpg"), (b"II", ".tiff"), (b"MM", ".tiff"), (b"BM", ".bmp"))
 FAILED, DRAWN, PASSED = "failed", "drawn", "passed"
+PICTURES = ("part", "depth", "normal")
 GIB = 2**30
 
 
@@ -88,7 +89,7 @@ class Store:
     def picture(self, number, name):
         """The path of a part's picture, or None."""
         path = self.folder_of(number) / f"{name}.jpg"
-        return path if name in ("part", "depth", "normal") and path.is_file() else None
+        return path if name in PICTURES and path.is_file() else None
 
     def tidy(self):
         """Remove what the rules do not keep any more; returns how many parts."""

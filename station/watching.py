@@ -45,7 +45,7 @@ class Watches:
         )
         contents = (json.loads(row[0]) for row in rows)
         watch.replay((content["statistics"], content["ranks"]) for content in contents)
-        counted = f"SELECT COUNT(*) FROM events WHERE {since} AND kind = 'verdict' AND score IS NOT NULL"
+        counted = f"SELECT COUNT(*) FROM events WHERE {since} AND ranked > 0"
         watch.parts = self._journal.rows(counted, (model.recipe, last.number, model.sha256))[0][0]
         self._of[model.recipe] = watch, model.sha256
         return watch
