@@ -19,6 +19,7 @@ if not __package__:
 from common.argument_types import number
 from common.commands import FAILED, FINE, HelpFormatter, Parser, add_device, run_command
 from common.errors import InputError, show_warnings, tell
+from common.files import check_writable
 from common.progress import note
 from common.signals import run_to_the_end
 
@@ -125,7 +126,7 @@ def run(args):
     token = read_lines(args.token_file, 1)[0] if args.token_file else None
     if args.watch is not None and not args.watch.is_dir():
         raise InputError(f"{args.watch}: is no folder to watch; make it first")
-    args.journal.parent.mkdir(parents=True, exist_ok=True)
+    check_writable(args.journal.parent)
     try:
         held = FileLock(f"{args.journal}.lock").acquire(timeout=0)
     except Timeout:
