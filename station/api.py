@@ -55,7 +55,7 @@ class Live:
         self._loop, page = asyncio.get_running_loop(), asyncio.Queue()
         self._pages.add(page)
         try:
-            yield "retry: 2000\n: here\n\n"
+            yield 'retry: 2000\ndata: {"kind": "hello"}\n\n'
             quiet = time.monotonic()
             while self._station.state == READY:
                 with contextlib.suppress(asyncio.TimeoutError):

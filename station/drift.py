@@ -74,7 +74,7 @@ class Watch:
 
     def __init__(self, calibration, started):
         self.started, self.parts, self.ranked, self.alarmed = started, 0, 0, ()
-        self._ranks, self._jumpers = {SCORE: Ranks(calibration)}, {SCORE: Jumper()}
+        self._ranks, self._jumper = {SCORE: Ranks(calibration)}, Jumper((1,))
 
     def wants(self, thin):
         """Whether the next part is ranked: it depends on how many there were, and on the part's own random number
@@ -86,40 +86,41 @@ class Watch:
         self.parts += 1
 
     def add(self, statistics, tie):
-        """Rank a part; returns {statistic: rank}. The statistics of the first part are those that are watched."""
+        """Rank a part; returns {statistic: rank}. The statistics of the first part are those that are watched; all
+        later parts have to have them."""
         if not self.ranked:
-            for name in statistics:
-                self._ranks.setdefault(name, Ranks())
-                self._jumpers.setdefault(name, Jumper())
-        found = {name: ranks.add(statistics[name], tie) for name, ranks in self._ranks.items() if name in statistics}
-        self._bet(found)
+            self._begin(statistics)
+        found = {name: ranks.add(statistics[name], tie) for name, ranks in self._ranks.items()}
+        self._bet(list(found.values()))
         return found
 
     def replay(self, rows):
         """Take up the parts of a journal: ``rows`` of (statistics, ranks), in order."""
         for statistics, ranks in rows:
-            for name in ranks:
-                self._ranks.setdefault(name, Ranks())
-                self._jumpers.setdefault(name, Jumper())
-                self._ranks[name].values.append(statistics[name])
-            self._bet(ranks)
-        for ranks in self._ranks.values():
-            ranks.values = array("d", sorted(ranks.values))
+            if not self.ranked:
+                self._begin(ranks)
+            for name, seen in self._ranks.items():
+                seen.values.append(statistics[name])
+            self._bet([ranks[name] for name in self._ranks])
+        for seen in self._ranks.values():
+            seen.values = array("d", sorted(seen.values))
+
+    def _begin(self, names):
+        self._ranks |= {name: Ranks() for name in names if name != SCORE}
+        self._jumper = Jumper((len(self._ranks),))
+        self._limits = np.array([self.limit(name) for name in self._ranks])
 
     def _bet(self, ranks):
-        for name, rank in ranks.items():
-            self._jumpers[name].bet(rank)
+        self._jumper.bet(ranks)
         self.parts, self.ranked = self.parts + 1, self.ranked + 1
-        self.alarmed = tuple(dict.fromkeys((*self.alarmed, *self._over())))
+        if (self._jumper.log_value >= self._limits).any():
+            over = [name for name, is_over in zip(self._ranks, self._jumper.log_value >= self._limits) if is_over]
+            self.alarmed = tuple(dict.fromkeys((*self.alarmed, *over)))
 
     def limit(self, name):
         """Logarithm of the capital at which a statistic raises the alarm."""
-        others = len(self._jumpers) - 1
-        return float(np.log(2 / DELTA if name == SCORE else 2 * others / DELTA))
-
-    def _over(self):
-        return [name for name, jumper in self._jumpers.items() if jumper.log_value >= self.limit(name)]
+        return float(np.log(2 / DELTA if name == SCORE else 2 * (len(self._ranks) - 1) / DELTA))
 
     def state(self):
         """{statistic: (logarithm of the capital, the one that raises the alarm)}."""
-        return {name: (float(jumper.log_value), self.limit(name)) for name, jumper in self._jumpers.items()}
+        return {name: (float(v), self.limit(name)) for name, v in zip(self._ranks, self._jumper.log_value)}

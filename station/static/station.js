@@ -29,10 +29,11 @@ const kinds = (document.body.dataset.live || "").split(" ").filter(Boolean);
 if (kinds.length) {
   const connection = document.getElementById("connection");
   const source = new EventSource("/live");
-  source.onopen = () => { if (connection.textContent) renew(); connection.textContent = ""; };
+  source.onopen = () => { connection.textContent = ""; };
   source.onerror = () => { connection.textContent = "No connection: this page may be old"; };
   source.onmessage = (event) => {
-    if (kinds.includes(JSON.parse(event.data).kind.replaceAll(" ", "-"))) renew();
+    const kind = JSON.parse(event.data).kind.replaceAll(" ", "-");
+    if (kind === "hello" || kinds.includes(kind)) renew();  // hello: from here on nothing is missed, before it may be
   };
 }
 

@@ -167,3 +167,17 @@ def test_many_threads(place):
     for thread in threads:
         thread.join()
     assert len(set(found)) == 120 == len(station.journal.parts(500)) and station.journal.verify()
+
+
+def test_a_journal_on_a_full_disk_acknowledges_nothing_and_goes_on_later(place):
+    station = place.start()
+    first = send(station, 1)
+    limit = station.journal._db.execute("PRAGMA page_count").fetchone()[0] + 3
+    station.journal._db.execute(f"PRAGMA max_page_count = {limit}")  # SQLite's own "database or disk is full"
+    acknowledged = [first["id"]]
+    with pytest.raises(JournalError, match="full"):
+        for score in range(2, 200):
+            acknowledged.append(send(station, score)["id"])
+    station.journal._db.execute("PRAGMA max_page_count = 100000000")
+    acknowledged.append(send(station, 300)["id"])
+    assert [e.number for e in station.journal.parts(1000)] == acknowledged[::-1] and station.journal.verify()
