@@ -57,8 +57,12 @@ class JournalError(Exception):
 
 
 class Event(NamedTuple):
-    """One event. ``part``: number of the verdict that it is about; ``chance``: the sampling probability of a part that
-    was drawn for review, None for all others; ``ranked``: 1 if it was ranked for drift, 2 if it was only counted; ``review``: the newest review's content, where it was asked for."""
+    """One event.
+
+    ``part``: number of the verdict that it is about; ``chance``: the sampling probability of a part that was drawn for
+    review, None for all others; ``ranked``: 1 if it was ranked for drift, 2 if it was only counted; ``review``: the
+    newest review's content, where it was asked for.
+    """
 
     number: int
     kind: str

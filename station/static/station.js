@@ -10,7 +10,23 @@ function prepare() {
   }
 }
 
-async function renew() {
+let renewing = false, again = false;
+
+async function renew() {  // one at a time: an older answer must not come after a newer one
+  again = true;
+  if (renewing) return;
+  renewing = true;
+  try {
+    while (again) {
+      again = false;
+      await renewOnce();
+    }
+  } finally {
+    renewing = false;
+  }
+}
+
+async function renewOnce() {
   const typed = document.activeElement;
   if (typed && typed.matches("input, select")) return;  // somebody writes: do not take it away
   const answer = await fetch(location.href);

@@ -24,7 +24,7 @@ def online_ranks(scores, rng, calibration=CALIBRATION):
 
 
 def alarms(ranks):
-    """[streams] the part at which each stream raises the alarm at 1 / DELTA; the number of parts where it never does."""
+    """[streams] the part at which each stream raises the alarm; the number of parts where it never does."""
     jumper, first = Jumper((len(ranks),)), np.full(len(ranks), ranks.shape[1])
     for part in range(ranks.shape[1]):
         jumper.bet(ranks[:, part])

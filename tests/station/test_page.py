@@ -54,13 +54,24 @@ def text(browser, selector):
     return browser.execute_script("return document.querySelector(arguments[0])?.innerText ?? ''", selector)
 
 
+def visit(browser, address):
+    """Open a page and wait for all of it; the driver alone can take the end of the last page's events for it."""
+    browser.get(address)
+    until(
+        lambda: (
+            browser.execute_script("return document.readyState === 'complete' && location.href")
+            in (address, address + "/")
+        )
+    )
+
+
 def press(browser, key):
     webdriver.ActionChains(browser).send_keys(key).perform()
 
 
 def test_a_shift(browser, address, place):
     (station,) = place.running
-    browser.get(address)
+    visit(browser, address)
     assert "No part yet" in text(browser, "main")
     send(station, 3, serial="A1", draw=True)
     until(lambda: "PASS" in text(browser, ".verdict"))  # it has updated itself
@@ -85,20 +96,20 @@ def test_a_shift(browser, address, place):
     review = station.journal.part(part["id"]).review
     assert (review["truth"], review["by"]) == ("good", "Eva")
     other = send(station, 60, serial="A3")
-    browser.get(address + "/review")
+    visit(browser, address + "/review")
     browser.execute_script("document.querySelector('[name=kind]').value = 'dent'")
     browser.execute_script("document.activeElement.blur()")
     press(browser, "d")
     until(lambda: station.journal.part(other["id"]).review)
     assert station.journal.part(other["id"]).review["kind"] == "dent"
-    browser.get(address + "/history?search=A2")
+    visit(browser, address + "/history?search=A2")
     assert "A2 <b>" in text(browser, "table") and "A3" not in text(browser, "table")
     assert [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
 def test_a_station_that_stops_is_told(browser, address, place):
     (station,) = place.running
-    browser.get(address)
+    visit(browser, address)
     until(lambda: browser.execute_script("return document.readyState") == "complete")
     station.begin_stop()
     until(lambda: "No connection" in text(browser, "#connection"))
@@ -112,9 +123,9 @@ def test_nothing_is_cut_off_and_the_verdict_is_large(browser, address, place, wi
     size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     for path in ("/", "/review", "/history", "/quality", "/view/5", "/docs"):
-        browser.get(address + path)
+        visit(browser, address + path)
         assert browser.execute_script("return document.documentElement.scrollWidth") <= width, path
-    browser.get(address + "/view/5")
+    visit(browser, address + "/view/5")
     tall = browser.execute_script("return parseFloat(getComputedStyle(document.querySelector('.verdict')).fontSize)")
     assert tall >= (130 if width > 1000 else 50)
 
@@ -123,7 +134,7 @@ def test_a_screen_reader_finds_its_way(browser, address, place):
     (station,) = place.running
     send(station, 50, draw=True)
     for path in ("/", "/review", "/history", "/quality"):
-        browser.get(address + path)
+        visit(browser, address + path)
         nameless = browser.execute_script(
             "return [...document.querySelectorAll('input:not([type=hidden]), select, button, a, img')].filter(e => "
             "!(e.labels?.length || e.innerText?.trim() || e.alt || e.textContent.trim())).map(e => e.outerHTML)"
