@@ -155,12 +155,13 @@ class Journal:
 
     # ------------------------------------------------------------ writing
 
-    def append(self, kind, content, **columns):
+    def append(self, kind, content, kept=None, **columns):
         """Write an event and return it once it is on the disk.
 
         Args:
             kind: verdict, review, calibration, comparison, promotion, drift start, drift alarm, role, start or note.
             content: dict that fits into JSON.
+            kept: (class, bytes) of the files that will be kept of this part, for the index; None: none.
             columns: further columns, see :class:`Event`.
 
         Raises:
@@ -184,6 +185,10 @@ class Journal:
                     number = self._db.execute(
                         f"INSERT INTO events ({', '.join(COLUMNS)}, chain) VALUES ({marks})", values
                     ).lastrowid
+                    if kept is not None:
+                        self._db.execute(
+                            "INSERT INTO kept VALUES (?, ?, ?, ?)", (number, kept[0], row["epoch"], kept[1])
+                        )
                     if self.webhook and kind in ("verdict", "review"):
                         self._db.execute("INSERT INTO outbox (event) VALUES (?)", (number,))
             except sqlite3.IntegrityError:

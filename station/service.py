@@ -17,7 +17,7 @@ from inspection.verdict import PASS, VERDICTS
 from station import sampling
 from station.journal import JournalError
 from station.judging import Files
-from station.store import DRAWN, FAILED, PASSED, PICTURES
+from station.store import DRAWN, FAILED, PASSED, PICTURES, size_of
 from station.watching import Watches
 
 TIDY_SECONDS = 60.0
@@ -219,11 +219,14 @@ class Station:
             ranks, alarms = ({}, ()) if recording.check else self.watches.add(model, judged.statistics, draw)
             ranked = 0 if recording.check or not judged.statistics else 1 if ranks else 2
             room = self.store.has_room
+            kind = DRAWN if draw.chance is not None else PASSED if judged.verdict == PASS else FAILED
+            kept = (kind, size_of(recording.folder)) if room else None
             content = self._content(job, model, judged, draw, hashes, ranks)
             if not room:
+                content["pictures"] = False
                 content["note"] = "the disk is nearly full: files and pictures are not kept"
             try:
-                event = self._append(recording, model, judged, key, draw, ranked, content)
+                event = self._append(recording, model, judged, key, draw, ranked, content, kept)
             except JournalError:
                 self.watches.forget(model)  # it has ranked a part that is not in the journal
                 raise
@@ -253,13 +256,14 @@ class Station:
             "tie": draw.tie,
             "metadata": recording.metadata,
             "check": recording.check,
-            "pictures": bool(judged.draw) and self.store.has_room,
+            "pictures": bool(judged.draw),
         }
 
-    def _append(self, recording, model, judged, key, draw, ranked, content):
+    def _append(self, recording, model, judged, key, draw, ranked, content, kept):
         return self.journal.append(
             "verdict",
             content,
+            kept,
             recipe=model.recipe,
             model=model.sha256,
             serial=recording.serial,
@@ -273,14 +277,13 @@ class Station:
         )
 
     def _keep(self, event, recording, judged):
-        kind = DRAWN if event.chance is not None else PASSED if event.verdict == PASS else FAILED
         try:
-            self.store.keep(event.number, recording.folder, kind)
-        except (OSError, JournalError) as error:
+            self.store.keep(event.number, recording.folder)
+        except OSError as error:
             self._lost(event, error)
             return
         if judged.draw:
-            self._drawings.put((event, judged.draw, kind))
+            self._drawings.put((event, judged.draw))
 
     def _lost(self, event, error):
         tell("station.py", f"part {event.number}: its files or pictures could not be kept ({error})")
@@ -297,10 +300,10 @@ class Station:
 
     def _draw(self):
         while True:
-            event, draw, kind = self._drawings.get()
+            event, draw = self._drawings.get()
             try:
                 draw(self.store.folder_of(event.number))
-                self.store.measure(event.number, kind)
+                self.store.measure(event.number)
             except Exception as error:  # a picture less is no reason to stop
                 self._lost(event, error)
             finally:
@@ -333,7 +336,7 @@ class Station:
             judged = model.refused(f"judging took longer than {self.settings.part_seconds:g} s")
             draw = sampling.Draw(None, None, 0.5, 0.5)
             content = self._content(job, model, judged, draw, {}, {})
-            event = self._append(recording, model, judged, None, draw, 0, content)
+            event = self._append(recording, model, judged, None, draw, 0, content, None)
             job.answer.set_result(self.answer(event))
             self.tell_all(event)
         except Exception as error:

@@ -63,24 +63,23 @@ class Store:
         """The folder of a kept part."""
         return part_folder(self._folder, number)
 
-    def keep(self, number, folder, kind):
-        """Keep the folder of an arrived part under its number.
+    def keep(self, number, folder):
+        """Keep the folder of an arrived part under its number, which is in the index already.
 
         Raises:
-            OSError, JournalError: it could not be kept.
+            OSError: it could not be kept.
         """
         target = self.folder_of(number)
         target.parent.mkdir(parents=True, exist_ok=True)
-        self._index(number, kind, folder)  # first: then no kept folder can be missing in it
         folder.rename(target)
 
-    def measure(self, number, kind):
-        """Write a kept part's size, after pictures were added, into the index."""
-        self._index(number, kind, self.folder_of(number))
+    def measure(self, number):
+        """Write a kept part's size, after pictures were added, into the index.
 
-    def _index(self, number, kind, folder):
-        size = sum(path.stat().st_size for path in folder.iterdir())
-        self._journal.execute("INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?)", (number, kind, time.time(), size))
+        Raises:
+            OSError, JournalError: it could not be done.
+        """
+        self._journal.execute("UPDATE kept SET bytes = ? WHERE part = ?", (size_of(self.folder_of(number)), number))
 
     def files_of(self, number):
         """The kept :class:`Files` of a part, or None."""
@@ -116,6 +115,11 @@ class Store:
         for number in numbers:
             shutil.rmtree(self.folder_of(number), ignore_errors=True)
             self._journal.execute("DELETE FROM kept WHERE part = ?", (number,))
+
+
+def size_of(folder):
+    """Bytes of the files in a folder."""
+    return sum(path.stat().st_size for path in folder.iterdir())
 
 
 def store_of(journal_path):
