@@ -44,8 +44,8 @@ def _outline(picture, judgement):
     for number, region in enumerate(judgement.regions, 1):
         for line in region.contours:
             points = [tuple(point) for point in (np.asarray(line) + 0.5) * scale]
-            canvas.line(points, SHADOW, 6)
-            canvas.line(points, OUTLINE, 3)
+            canvas.line(points, SHADOW, 9)
+            canvas.line(points, OUTLINE, 5)
         left, top, right, _ = (value * scale for value in region.box)
         place = (min(right + 6, SIDE - 30), max(top - 8, 2))
         if number <= 9 and len(judgement.regions) > 1:
