@@ -120,4 +120,5 @@ def training_parts(journal, recipe):
         MOST_PARTS,
         review=True,
     )
-    return [part for part in found if truth(part) == GOOD and not part.content["check"]]
+    used = ("check", "judged_before")  # master parts, and recordings whose first verdict decides how they serve
+    return [part for part in found if truth(part) == GOOD and not any(part.content.get(name) for name in used)]

@@ -90,7 +90,9 @@ def shift_chart(found):
         title = f"{time.strftime('%d %b %H:%M', time.gmtime(s.begin))} UTC: {s.share:.1%} of {s.parts}"
         points.append((_x(i, len(found)), scale(s.share), "fail" if s.outside else "pass", title))
     outside = sum(s.outside for s in found)
-    text = f"Share of fails in {len(found)} shift{'s' * (len(found) > 1)} of {SHIFT_HOURS} h: {outside} outside three standard deviations."
+    text = (
+        f"Share of fails in shifts of {SHIFT_HOURS} h, {len(found)} shown: {outside} outside three standard deviations."
+    )
     return Chart(points, [(scale(found[-1].high), f"upper limit {found[-1].high:.1%}")], text)
 
 

@@ -24,9 +24,10 @@ VERSION = 1
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
     number INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, epoch REAL NOT NULL, part INTEGER, recipe TEXT,
-    model TEXT, serial TEXT, name TEXT, key TEXT, verdict TEXT, p_value REAL, score REAL, chance REAL,
+    model TEXT, serial TEXT, name TEXT, recording TEXT, key TEXT, verdict TEXT, p_value REAL, score REAL, chance REAL,
     ranked INTEGER NOT NULL DEFAULT 0, content TEXT NOT NULL, chain TEXT NOT NULL);
 CREATE UNIQUE INDEX IF NOT EXISTS of_key ON events(key) WHERE key IS NOT NULL;
+CREATE INDEX IF NOT EXISTS of_recording ON events(recording, recipe) WHERE recording IS NOT NULL;
 CREATE INDEX IF NOT EXISTS of_kind ON events(kind, number);
 CREATE INDEX IF NOT EXISTS of_time ON events(kind, epoch, recipe, verdict);
 CREATE INDEX IF NOT EXISTS of_verdict ON events(verdict, number) WHERE verdict IS NOT NULL;
@@ -43,7 +44,7 @@ CREATE TABLE IF NOT EXISTS outbox (event INTEGER PRIMARY KEY, attempts INTEGER N
 CREATE INDEX IF NOT EXISTS waiting ON outbox(due) WHERE dead = 0;
 CREATE TABLE IF NOT EXISTS secret (key TEXT NOT NULL);
 """
-COLUMNS = "kind epoch part recipe model serial name key verdict p_value score chance ranked content".split()
+COLUMNS = "kind epoch part recipe model serial name recording key verdict p_value score chance ranked content".split()
 REVIEW = (
     "(SELECT r.content FROM events r WHERE r.part = v.number AND r.kind = 'review' ORDER BY r.number DESC LIMIT 1) "
     "AS review"
@@ -59,9 +60,9 @@ class JournalError(Exception):
 class Event(NamedTuple):
     """One event.
 
-    ``part``: number of the verdict that it is about; ``chance``: the sampling probability of a part that was drawn for
-    review, None for all others; ``ranked``: 1 if it was ranked for drift, 2 if it was only counted; ``review``: the
-    newest review's content, where it was asked for.
+    ``part``: number of the verdict that it is about; ``recording``: SHA-256 over the files; ``chance``: the sampling
+    probability of a part that was drawn for review, None for all others; ``ranked``: 1 if it was ranked for drift, 2 if
+    it was only counted; ``review``: the newest review's content, where it was asked for.
     """
 
     number: int
@@ -72,6 +73,7 @@ class Event(NamedTuple):
     model: str | None
     serial: str | None
     name: str | None
+    recording: str | None
     key: str | None
     verdict: str | None
     p_value: float | None
@@ -232,6 +234,11 @@ class Journal:
     def by_key(self, key):
         """The verdict with this key, or None."""
         return next(iter(self.events("v.key = ?", (key,), review=True)), None)
+
+    def first_of(self, recording, recipe):
+        """Number of the first verdict of a recipe on the same files, whatever judged them; or None."""
+        first = "SELECT MIN(number) FROM events WHERE recording = ? AND recipe = ?"
+        return self.rows(first, (recording, recipe))[0][0]
 
     def part(self, number):
         """The verdict with this number and its newest review, or None."""

@@ -210,23 +210,26 @@ class Station:
         if known is not None:
             job.settle({**self.answer(known), "repeated": True})
             return
-        every = 0 if recording.check else self.settings.every
-        draw = sampling.draw(self.journal.secret, content_hash, every)
+        before = self.journal.first_of(content_hash, model.recipe)  # by another version, calibration or option
+        counts = not recording.check and before is None  # a part counts once, and a master part never
+        draw = sampling.draw(self.journal.secret, content_hash, self.settings.every if counts else 0)
         judged = model.judge(recording.files)
         with job.lock:  # from here on the part is not given up any more
             if job.settled:
                 return
-            ranks, alarms = ({}, ()) if recording.check else self.watches.add(model, judged.statistics, draw)
-            ranked = 0 if recording.check or not judged.statistics else 1 if ranks else 2
+            ranks, alarms = self.watches.add(model, judged.statistics, draw) if counts else ({}, ())
+            ranked = 0 if not (counts and judged.statistics) else 1 if ranks else 2
             room = self.store.has_room
             kind = DRAWN if draw.chance is not None else PASSED if judged.verdict == PASS else FAILED
             kept = (kind, size_of(recording.folder)) if room else None
             content = self._content(job, model, judged, draw, hashes, ranks)
+            if before is not None:
+                content["judged_before"] = before
             if not room:
                 content["pictures"] = False
                 content["note"] = "the disk is nearly full: files and pictures are not kept"
             try:
-                event = self._append(recording, model, judged, key, draw, ranked, content, kept)
+                event = self._append(recording, model, judged, (content_hash, key), draw, ranked, content, kept)
             except JournalError:
                 self.watches.forget(model)  # it has ranked a part that is not in the journal
                 raise
@@ -259,7 +262,7 @@ class Station:
             "pictures": bool(judged.draw),
         }
 
-    def _append(self, recording, model, judged, key, draw, ranked, content, kept):
+    def _append(self, recording, model, judged, hashes, draw, ranked, content, kept):
         return self.journal.append(
             "verdict",
             content,
@@ -268,7 +271,8 @@ class Station:
             model=model.sha256,
             serial=recording.serial,
             name=recording.name,
-            key=key,
+            recording=hashes[0],
+            key=hashes[1],
             verdict=judged.verdict,
             p_value=judged.p_value,
             score=judged.score,
@@ -336,7 +340,7 @@ class Station:
             judged = model.refused(f"judging took longer than {self.settings.part_seconds:g} s")
             draw = sampling.Draw(None, None, 0.5, 0.5)
             content = self._content(job, model, judged, draw, {}, {})
-            event = self._append(recording, model, judged, None, draw, 0, content, None)
+            event = self._append(recording, model, judged, (None, None), draw, 0, content, None)
             job.answer.set_result(self.answer(event))
             self.tell_all(event)
         except Exception as error:
@@ -394,7 +398,7 @@ class Station:
             "pictures": self.pictures(event),
             "review": event.review,
         }
-        return {**told, **{name: content[name] for name in ("note", "clock") if name in content}}
+        return {**told, **{name: content[name] for name in ("judged_before", "note", "clock") if name in content}}
 
     def pictures(self, event):
         """{name: address} of a part's pictures, as long as they are kept; they are drawn a moment after the verdict."""

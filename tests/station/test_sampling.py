@@ -18,7 +18,23 @@ def event(number, score, truth=None, chance=0.1, role="calibration", model="m", 
     content = {"peak": score, "role": role if chance else None, "fingerprint": mark or str(number)}
     review = truth and {"truth": truth}
     return Event(
-        number, "verdict", 0.0, None, "knob", model, None, None, None, answer, 0.5, score, chance, 0, content, review
+        number,
+        "verdict",
+        0.0,
+        None,
+        "knob",
+        model,
+        None,
+        None,
+        None,
+        None,
+        answer,
+        0.5,
+        score,
+        chance,
+        0,
+        content,
+        review,
     )
 
 
@@ -39,11 +55,28 @@ def test_the_draw_does_not_depend_on_the_verdict(place):
     station = place.start(Settings(every=2))
     answer = send(station, 50)
     place.stop(station)
-    place.offsets = dict.fromkeys(place.offsets, -45.0)  # the same files, another verdict
-    place.add_model("knob.m3dm", "second", -45.0)
-    again = send(place.start(Settings(every=2)), 50)
+    place.add_model("knob.m3dm", "second", -45.0)  # the same files, another verdict
+    station = place.start(Settings(every=2))
+    again = send(station, 50)
     assert (answer["verdict"], again["verdict"]) == ("fail", "pass")
-    assert answer["drawn_for_review"] == again["drawn_for_review"]
+    draws = [sampling.draw(station.journal.secret, e.recording, 2).chance for e in station.journal.parts()]
+    assert draws[0] == draws[1] and answer["drawn_for_review"] == (draws[0] is not None)
+    assert not again["drawn_for_review"] and again["judged_before"] == answer["id"]
+
+
+def test_a_recording_counts_once_however_often_it_is_judged(place):
+    station = place.start(Settings(every=1))
+    first = send(station, 50)
+    master = send(station, 60, check=True)
+    place.stop(station)
+    place.add_model("knob.m3dm", "second", -45.0)
+    station = place.start(Settings(every=1))
+    again = send(station, 50)
+    assert again["judged_before"] == first["id"] and not master["drawn_for_review"]
+    assert [part.number for part in station.journal.sampled("knob")] == [first["id"]]
+    assert station.watches.of(station.recipes.get()).parts == 0  # of the new version's stream
+    station.review(again["id"], "good", "Eva")
+    assert calibration.training_parts(station.journal, "knob") == []
 
 
 def test_parts_after_one_without_review_do_not_count():
