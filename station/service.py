@@ -14,7 +14,7 @@ from typing import NamedTuple
 from common.errors import InputError, tell
 from common.files import sha256_of
 from inspection.verdict import PASS, VERDICTS
-from station import sampling
+from station import answers, sampling
 from station.journal import JournalError
 from station.judging import Files
 from station.store import DRAWN, FAILED, PASSED, PICTURES, size_of
@@ -377,28 +377,7 @@ class Station:
 
     def answer(self, event):
         """A verdict as the JSON that everybody gets."""
-        content = event.content
-        told = {
-            "id": event.number,
-            "time": event.time,
-            "verdict": event.verdict,
-            "p_value": event.p_value,
-            "score": event.score,
-            "threshold": content["threshold"],
-            "regions": content["regions"],
-            "explanation": content["explanation"],
-            "model": event.recipe,
-            "model_id": f"{event.recipe}:{event.model[:12]}",
-            "name": event.name,
-            "serial": event.serial,
-            "metadata": content["metadata"],
-            "milliseconds": content["milliseconds"],
-            "drawn_for_review": event.chance is not None,
-            "check": content["check"],
-            "pictures": self.pictures(event),
-            "review": event.review,
-        }
-        return {**told, **{name: content[name] for name in ("judged_before", "note", "clock") if name in content}}
+        return answers.answer(event, self.pictures(event))
 
     def pictures(self, event):
         """{name: address} of a part's pictures, as long as they are kept; they are drawn a moment after the verdict."""
