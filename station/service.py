@@ -20,8 +20,7 @@ from station.judging import Files
 from station.store import DRAWN, FAILED, PASSED, PICTURES, size_of
 from station.watching import Watches
 
-TIDY_SECONDS = 60.0
-WATCH_SECONDS = 0.2  # between two looks at how long the part at hand takes
+TIDY_SECONDS, WATCH_SECONDS = 60.0, 0.2  # between two looks: at what is kept; at how long the part at hand takes
 DRAWN_AFTER = 60.0  # seconds after a verdict its pictures are there, or never will be
 DRAWINGS = 64  # parts whose pictures wait to be drawn
 LOADING, READY, STOPPING, STUCK = "loading", "ready", "stopping", "stuck"
