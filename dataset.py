@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from common.commands import available_cores
 from common.errors import InputError, show_warnings
 from common.signals import begin_worker, beginning_workers, raise_if_stopping
-from data.names import CATEGORIES, find_categories, same_name  # noqa: F401  found here too
+from data.names import CATEGORIES, find_categories, printable, same_name  # noqa: F401  found here too
 from data.organised_clouds import (
     Reading,
     count_distinct,
@@ -27,9 +27,14 @@ from data.organised_clouds import (
     valid_points,
 )
 from data.pairing import GOOD, defect_folders, pair, too_few_shots
-from data.pictures import read_mask, read_picture
+from data.pictures import read_defect, read_mask, read_picture
+from data.scans import Scan, read_scan
+from part_frame.framed import framed
+from part_frame.placement import CannotPlace
+from part_frame.reference import packed
 
 RGB_SIZE = 224
+MM = 1000.0  # a metre
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 WORKERS_FOR_GPU = 4
 NO_SHARED_MEMORY = ("shared memory", "Bus error", "shm")  # words in torch's messages
@@ -58,7 +63,7 @@ class _Split(Dataset):
         img_size: side in pixels that point clouds are resized to (images: ``rgb_size``).
         dataset_path: folder of the categories.
         min_points: a part with fewer distinct valid points causes a warning, a part without any an error; 0 where the
-            method uses no points.
+            method uses no points: folders without ``xyz`` are then read too, as if nothing was measured.
         reading: ``Reading`` that says how the files are read; the examination of the data set finds it.
 
     Attributes:
@@ -81,25 +86,42 @@ class _Split(Dataset):
         self.files = self._list()
         self.labels = [int(rgb.parent.parent.name != GOOD) for rgb, _, _ in self.files]
         self.has_masks = all(gt is not None for (_, _, gt), label in zip(self.files, self.labels) if label)
+        self.placement, self.poses = None, {}  # where parts lie, and the Pose of files whose pose is known
         self.warned = torch.zeros(len(self.files), dtype=torch.uint8)  # one warning per file, not one per pass
 
     def __len__(self):
         return len(self.files)
 
     def _sample(self, index):
-        """(rgb [3, R, R], R = ``rgb_size``, xyz [3, S, S], depth [3, S, S])."""
+        """(rgb [3, R, R], R = ``rgb_size``, xyz [3, S, S], depth [3, S, S]); in a frame also the packed appearance."""
         rgb_path, xyz_path = self.files[index][:2]
+        if self.placement is not None:
+            return tuple(
+                of[0] for of in placed_sample(self._placed(index), self.placement, self.img_size, self.rgb_size)
+            )
         rgb = picture_tensor(read_picture(rgb_path, "RGB", self.reading.picture_bits), self.rgb_size)
+        if xyz_path is None:  # nothing is measured at any pixel
+            xyz = torch.zeros(3, self.img_size, self.img_size)
+            return rgb, xyz, organized_pc_to_depth_map(xyz)
         xyz, _, notes = read_points(xyz_path, self.img_size, self.min_points, self.reading)
         if notes and not self.reading.examined and not self.warned[index]:
             self.warned[index] = 1
             logging.warning("%s: %s", xyz_path, "; ".join(notes))
         return rgb, xyz, organized_pc_to_depth_map(xyz)
 
+    def _placed(self, index):
+        """The Placed part of a file; raises InputError naming the file where it cannot be placed."""
+        rgb_path, xyz_path = self.files[index][:2]
+        scan = read_scan(rgb_path, xyz_path, self.reading)
+        try:
+            return self.placement.place(scan.rgb, scan.xyz * MM, self.poses.get(index))
+        except CannotPlace as error:
+            raise InputError(f"{rgb_path}: cannot be judged: {error}; take it out, or record it again") from None
+
     def describe(self, index):
         """(rgb path relative to the data set, with forward slashes; defect folder; label) of the part ``index``."""
         rgb_path = self.files[index][0]
-        return rgb_path.relative_to(self.dataset_path).as_posix(), rgb_path.parent.parent.name, self.labels[index]
+        return printable(rgb_path.relative_to(self.dataset_path)), rgb_path.parent.parent.name, self.labels[index]
 
 
 class TrainDataset(_Split):
@@ -146,7 +168,7 @@ class TrainDataset(_Split):
     def _list(self):
         if not (self.folder / GOOD).is_dir():
             raise InputError(f"{self.folder / GOOD}: missing folder: the category's normal training parts belong there")
-        return pair_files(self.folder / GOOD, with_masks=False)
+        return pair_files(self.folder / GOOD, with_masks=False, with_clouds=bool(self.min_points))
 
     def __getitem__(self, index):
         return self._sample(index), 0
@@ -171,12 +193,28 @@ class TestDataset(_Split):
                 f"{self.folder}: missing or empty: the category's test parts belong there, one folder a defect, and "
                 f"good"
             )
-        return [files for folder in folders for files in pair_files(folder, with_masks=folder.name != GOOD)]
+        return [
+            files
+            for folder in folders
+            for files in pair_files(folder, with_masks=folder.name != GOOD, with_clouds=bool(self.min_points))
+        ]
 
     def __getitem__(self, index):
         rgb_path, _, gt_path = self.files[index]
+        if self.placement is not None:
+            return self._placed_item(index)
         mask = torch.zeros(1, RGB_SIZE, RGB_SIZE) if gt_path is None else read_mask(gt_path, RGB_SIZE)
         return self._sample(index), mask, self.labels[index], str(rgb_path)
+
+    def _placed_item(self, index):
+        rgb_path, xyz_path, gt_path = self.files[index]
+        placed, size = self._placed(index), self.placement.frame.cells
+        mask = np.zeros((size, size), bool)
+        if gt_path is not None:
+            mask = placed.laid.laid(read_defect(gt_path), placed.shape)
+        sample = placed_sample(placed, self.placement, self.img_size, self.rgb_size)
+        mask = torch.from_numpy(mask.astype(np.float32))[None]
+        return tuple(of[0] for of in sample), mask, self.labels[index], str(rgb_path)
 
 
 def picture_tensor(picture, size=RGB_SIZE):
@@ -193,6 +231,13 @@ def sample_of(scan, size, rgb_size=RGB_SIZE):
     """
     xyz = resize_organized_pc(scan.xyz, size)
     return picture_tensor(Image.fromarray(scan.rgb), rgb_size)[None], xyz[None], organized_pc_to_depth_map(xyz)[None]
+
+
+def placed_sample(placed, placement, size, rgb_size=RGB_SIZE):
+    """The sample of a ``placement.Placed`` part: as :func:`sample_of`, of the part in its frame, with one more entry:
+    its packed Appearance [1, 6, S, S]."""
+    scan = Scan(*framed(placed, placement))
+    return (*sample_of(scan, size, rgb_size), torch.from_numpy(packed(placed.appearance))[None])
 
 
 def held_out(count, share, seed, class_name):
@@ -251,13 +296,15 @@ def read_points(path, size, min_points, reading=Reading()):
     return xyz, found, notes
 
 
-def pair_files(folder, with_masks):
+def pair_files(folder, with_masks, with_clouds=True):
     """[(rgb, xyz, gt or None)] of one defect folder, as ``data.pairing.pair`` finds them.
+
+    Without ``with_clouds``, xyz may be None.
 
     Raises:
         InputError: no files, or files without a partner.
     """
-    found = pair(folder, with_masks)
+    found = pair(folder, with_masks, with_clouds)
     if found.problems:
         raise InputError(
             found.problems[0] + (f" (and {len(found.problems) - 1} more files)" if len(found.problems) > 1 else "")
@@ -298,12 +345,14 @@ def default_workers(device):
     return min(WORKERS_FOR_GPU, available_cores()) if on_gpu else 1
 
 
-def get_data_loader(split, class_name, img_size, args):
+def get_data_loader(split, class_name, img_size, args, placement=None, poses=None):
     """Loader of ``split`` ("train" or "test"): batch size 1, no shuffling, ``args.num_workers`` loading processes.
 
     ``args`` needs ``dataset_path``. Optional, with their defaults: ``rgb_size`` (224), ``num_workers`` (None: see
     :func:`default_workers`), ``device`` ("cpu"), ``min_points`` (0), ``shots`` (None), ``seed`` (0), ``readings``
     ({category: Reading} from the examination) and ``held_out`` (share of training parts held out for calibration).
+
+    ``placement``: where parts lie, see ``part_frame``; ``poses``: {index: Pose} of files whose pose is known.
 
     Raises:
         InputError: see the data sets; while iterating: a file cannot be used, or the workers lack shared memory.
@@ -320,6 +369,7 @@ def get_data_loader(split, class_name, img_size, args):
         else TestDataset(*common, reading)
     )
     data.rgb_size = getattr(args, "rgb_size", None) or RGB_SIZE
+    data.placement, data.poses = placement, poses or {}
     if workers:
         try:
             data.warned.share_memory_()  # otherwise the workers would repeat each warning in every pass

@@ -13,10 +13,11 @@ import re
 import shutil
 import time
 from collections import deque
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from tqdm import tqdm
@@ -28,7 +29,7 @@ from models.feature_fusion import FeatureFusionBlock
 from uff_training.loss_curve import LossCurve, Point
 from uff_training.matching_loss import matching_loss
 from uff_training.patch_pairs import PairFolder, load_pairs
-from uff_training.processes import ALONE
+from uff_training.processes import ALONE, Processes
 from uff_training.training_plan import TrainingSettings, epoch_order, learning_rate, plan
 
 NO_EFFECT = ("num_workers", "save_every")  # settings that may differ when a training resumes
@@ -52,13 +53,13 @@ class _Batch(NamedTuple):
     pairs: float
 
 
-def read_ahead(read, items, threads):
+def read_ahead(read: Callable[[Any], Any], items: Iterable[Any], threads: int) -> Generator[Any, None, None]:
     """Yield ``read(item)`` of each item in order; at most ``threads`` items are read ahead, which bounds the memory."""
     if not threads:
         yield from map(read, items)
         return
     with ThreadPoolExecutor(threads) as pool:
-        waiting = deque()
+        waiting: deque[Any] = deque()
         for item in items:
             waiting.append(pool.submit(read, item))
             if len(waiting) > threads:
@@ -82,7 +83,14 @@ class Training:
             disk.
     """
 
-    def __init__(self, folder: PairFolder, settings: TrainingSettings, output_dir, processes=ALONE, recorded=None):
+    def __init__(
+        self,
+        folder: PairFolder,
+        settings: TrainingSettings,
+        output_dir: str | Path,
+        processes: Processes = ALONE,
+        recorded: dict[str, str] | None = None,
+    ):
         self.folder, self.settings, self.output_dir, self.processes = folder, settings, Path(output_dir), processes
         self.device = processes.device
         self.args = {
@@ -106,7 +114,7 @@ class Training:
         self.mixed = settings.precision == "mixed" or (settings.precision == "auto" and self.device.type == "cuda")
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.mixed and self.device.type == "cuda")
         self.steps, self.epoch = 0, 0
-        self._noted = set()
+        self._noted: set[object] = set()
         with processes.together():
             if processes.first:
                 self._require_space()
@@ -123,15 +131,14 @@ class Training:
 
     # ------------------------------------------------------------ checkpoints
 
-    def checkpoint_path(self, epoch):
+    def checkpoint_path(self, epoch: int) -> Path:
         """Path of an epoch's checkpoint, with the released name."""
         return self.output_dir / f"checkpoint-{epoch}.pth"
 
-    def save(self):
+    def save(self) -> Path:
         """Write the checkpoint of the epoch that is done; returns its path."""
         # a disabled scaler has an empty state, and an active scaler such as the release's refuses to load it
         scaler = self.scaler if self.scaler.is_enabled() else torch.amp.GradScaler("cpu")
-        args = argparse.Namespace(**self.args, steps_done=self.steps)
         with atomic_path(self.checkpoint_path(self.epoch)) as temporary:
             torch.save(
                 {
@@ -139,13 +146,13 @@ class Training:
                     "optimizer": self.optimizer.state_dict(),
                     "epoch": self.epoch,
                     "scaler": scaler.state_dict(),
-                    "args": args,
+                    "args": {**self.args, "steps_done": self.steps},  # plain values: torch.load(weights_only=True)
                 },
                 temporary,
             )
         return self.checkpoint_path(self.epoch)
 
-    def resume(self, path):
+    def resume(self, path: str | Path) -> None:
         """Resume after the epoch of the checkpoint at ``path``.
 
         Raises:
@@ -157,7 +164,8 @@ class Training:
     def _resume(self, path):
         content = read_file(path, UFF)
         args = content.get("args") if isinstance(content, dict) else None
-        known = vars(args) if isinstance(args, argparse.Namespace) else {}
+        known = vars(args) if isinstance(args, argparse.Namespace) else args  # version 0.9 wrote a Namespace
+        known = known if isinstance(known, dict) else {}
         if "steps_done" not in known:
             raise InputError(
                 f"{path}: no training of this program can go on from it (no count of steps); "
@@ -183,7 +191,7 @@ class Training:
 
     # ------------------------------------------------------------ the loop
 
-    def run(self, quiet=False):
+    def run(self, quiet: bool = False) -> Trained:
         """Train to the end; the first process writes the checkpoints and, in each epoch, the loss curve.
 
         Args:
@@ -198,7 +206,8 @@ class Training:
         shown = self.processes.first and not quiet
         curve = LossCurve(self.output_dir, self.steps) if self.processes.first else None
         bar = tqdm(total=self.plan.steps, initial=self.steps, unit="step", desc="UFF", disable=None if shown else True)
-        point, path = (curve.points[-1] if curve and curve.points else None), self.checkpoint_path(self.epoch - 1)
+        point = curve.points[-1] if curve and curve.points else None
+        path = self.checkpoint_path(self.epoch - 1)
         with contextlib.closing(bar), contextlib.closing(curve) if curve else contextlib.nullcontext():
             while self.steps < self.plan.steps:
                 begun, first = time.perf_counter(), self.steps
@@ -212,7 +221,7 @@ class Training:
                     path = self.save()
                 if curve:
                     curve.draw(SECONDS_PER_PICTURE)
-                if shown:
+                if shown and point:
                     seconds = (time.perf_counter() - begun) / (self.steps - first)
                     bar.write(
                         f"epoch {self.epoch + 1}/{self.plan.epochs}, step {self.steps}/{self.plan.steps}: "
@@ -221,7 +230,7 @@ class Training:
                 self.epoch += 1
         return Trained(path, self.steps, point.loss if point else math.nan, point.accuracy if point else math.nan)
 
-    def _epoch(self):
+    def _epoch(self) -> Generator[Point, None, None]:
         """Train one epoch; yields a Point per optimiser step."""
         settings = self.settings
         batches = epoch_order(len(self.folder.paths), self.epoch, settings, self.plan, self.processes)
@@ -336,7 +345,7 @@ def _names(parts):
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def checkpoints_in(folder):
+def checkpoints_in(folder: str | Path) -> dict[int, Path]:
     """{epoch: path} of the checkpoints in a folder, found by their released names."""
     paths = list(Path(folder).glob("checkpoint-*.pth"))
     return {int(path.stem[11:]): path for path in paths if re.fullmatch(r"checkpoint-\d+", path.stem)}

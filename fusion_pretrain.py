@@ -1,6 +1,7 @@
 """Train UFF, the fusion module of M3DM, on the patch pairs that main.py --save_feature wrote."""
 
 import argparse
+from typing import TYPE_CHECKING
 
 from common.argument_types import number
 from common.commands import HelpFormatter, Parser, add_device
@@ -8,11 +9,15 @@ from common.errors import InputError, show_warnings, tell
 from common.files import check_writable
 from common.signals import first_signal_stops, run_to_the_end
 
+if TYPE_CHECKING:
+    from engine_fusion_pretrain import Training
+    from uff_training.processes import Processes
+
 PROGRAM = "fusion_pretrain.py"
 FINE, FAILED, REFUSED = 0, 1, 2
 
 
-def build_parser():
+def build_parser() -> Parser:
     """The argument parser of fusion_pretrain.py; defaults are the release's."""
     parser = Parser(
         prog="fusion_pretrain.py",
@@ -148,7 +153,7 @@ def build_parser():
     return parser
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0 fine, 1 stopped during training, 2 refused before any work."""
     parser = build_parser()
     args = parser.parse_args(argv)
@@ -157,17 +162,17 @@ def main(argv=None):
     if args.min_lr > args.lr:
         parser.error(f"--min_lr {args.min_lr} is more than --lr {args.lr}")
     show_warnings()
-    processes, begun = None, False
+    begun = False
+    from uff_training import processes  # imported only after the options were checked: torch takes seconds
+
     try:
         with first_signal_stops(PROGRAM):
-            from uff_training import processes  # imported only after the options were checked: torch takes seconds
-
             training = prepare(args, processes.start(args.device, args.backend))
             begun = True
             trained = training.run(quiet=args.quiet)
     except InputError as error:
         tell(PROGRAM, error)
-        if isinstance(error, getattr(processes, "StoppedTogether", ())):
+        if isinstance(error, processes.StoppedTogether):
             processes.wait()  # torchrun stops the others as soon as one ends; wait until all have printed their reason
         return FAILED if begun else REFUSED
     except OSError as error:
@@ -177,8 +182,7 @@ def main(argv=None):
         tell(PROGRAM, "interrupted; --resume goes on after the last epoch that was finished")
         return FAILED
     finally:
-        if processes:
-            processes.stop()
+        processes.stop()
     if training.processes.first:
         print(
             f"{trained.checkpoint}: {trained.steps} steps, loss {trained.loss:.4f}, {trained.accuracy:.1%} of pairs "
@@ -187,7 +191,7 @@ def main(argv=None):
     return FINE
 
 
-def prepare(args, processes):
+def prepare(args: argparse.Namespace, processes: "Processes") -> "Training":
     """Check data and output folder, and build the Training; with --resume, restored from its checkpoint.
 
     Raises:

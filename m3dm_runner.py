@@ -14,20 +14,25 @@ import torch
 import scoring_addon
 from common.devices import choose_device
 from common.errors import InputError
-from common.progress import track
-from data.scans import PartFiles
-from dataset import get_data_loader
+from common.progress import note, track
+from data.scans import PartFiles, read_scan
+from dataset import MM, get_data_loader
 from feature_extractors.extraction import PatchExtractor
 from feature_extractors.multiple_features import METHODS
 from feature_extractors.released import mask_of_map, stacked
 from inspection.fitted import restored_method
 from inspection.one_part import small_picture
 from inspection.saved_model import check_records, read_records, read_saved, write_fitted
+from part_frame import placement
 from runs.options import extractor_options, method_settings, model_scorings, parts_used, recorded_options
 from scoring import evaluation
 from scoring.dominating import dominating_part
 from scoring.scorings import CALIBRATED
 from uff_training.patch_pairs import save_patch_pair
+
+NO_FRAME = "none"  # --frame, as released
+LEARNED = 60  # training parts from which the frame is learned
+PICTURE = 2  # cells of the picture in the frame per cell of height
 
 
 def build_extractor(args):
@@ -83,7 +88,7 @@ class M3DM:
         with self._phase("load networks"):
             self.extractor = build_extractor(args) if extractor is None else extractor
             self.method = build_method(args, self.extractor)
-        self.training_paths = []
+        self.training_paths, self._settled = [], None
         self.evaluation = self.scored = self.metrics = self._model = None
 
     def fit(self, class_name):
@@ -91,7 +96,10 @@ class M3DM:
         args = self.args
         self.method = method = build_method(args, self.extractor)
         method.class_name = class_name
-        loader = get_data_loader("train", class_name, args.img_size, args)
+        frame, poses = self._frame(class_name)
+        if frame is not None:
+            method.use_frame(frame)
+        loader = get_data_loader("train", class_name, args.img_size, args, frame, poses)
         count = parts_used(args, len(loader.dataset))
         self.training_paths = [loader.dataset.describe(i)[0] for i in range(count)]
         with self._phase("memory bank"):
@@ -117,7 +125,7 @@ class M3DM:
                 method.run_late_fusion(self.training_paths, scoring_addon.parameters_from(args))
         if CALIBRATED not in args.scoring:
             return
-        left_out = evaluation.training_units(class_name, method.training).left_out  # raises before the test, not after
+        left_out = evaluation.units_from(class_name, method.training).left_out  # raises before the test, not after
         if left_out:
             logging.warning(
                 "%s: calibrated: the training parts' maps of the %s bank show no spread: it is left out",
@@ -125,8 +133,45 @@ class M3DM:
                 " and ".join(left_out),
             )
 
+    def _frame(self, class_name):
+        """(Placement, {index of a training part: its Pose}), settled once from the training parts; (None, {}) without
+        --frame.
+
+        Raises:
+            InputError: no part is found in a training scan; the message names it.
+        """
+        args = self.args
+        if getattr(args, "frame", NO_FRAME) == NO_FRAME:
+            return None, {}
+        if self._settled is not None and self._settled[0] == class_name:
+            return self._settled[1:]
+        dataset = get_data_loader("train", class_name, args.img_size, args).dataset
+        count = parts_used(args, len(dataset))
+        chosen = np.unique(np.linspace(0, count - 1, min(count, LEARNED)).round().astype(int))
+
+        def scans():
+            for index in track(chosen, len(chosen), f"{class_name}: frame"):
+                scan = read_scan(*dataset.files[index][:2], dataset.reading)
+                yield int(index), scan.rgb, scan.xyz * MM
+
+        forced = {"part": placement.NONE, "aligned": placement.ALIGNED}.get(args.frame)
+        with self._phase("frame"):
+            try:
+                settled, placed, lost = placement.learn(
+                    scans, self.method.map_size, PICTURE * self.method.map_size, forced
+                )
+            except placement.CannotPlace as error:
+                raise InputError(f"{dataset.folder}: no part is found in any training scan: {error}") from None
+        if lost:
+            index, reason = lost[0]
+            more = f" (and {len(lost) - 1} more training parts)" if len(lost) > 1 else ""
+            raise InputError(f"{dataset.files[index][0]}: {reason}{more}; take it out, or record it again")
+        note(f"{class_name}: {settled.describe()}")
+        self._settled = class_name, settled, {index: pose for index, _, pose in placed}
+        return self._settled[1:]
+
     def _units(self):
-        """The TrainingStatistics of the scoring ``calibrated``, or None."""
+        """The BankUnits of the scoring ``calibrated``, or None."""
         return self.method.training and self.method.training.calibrated
 
     # ------------------------------------------------------------ the saved model
@@ -143,11 +188,21 @@ class M3DM:
         args, dataset = self.args, get_data_loader("train", class_name, self.args.img_size, self.args).dataset
         count = parts_used(args, len(dataset))
         files = [PartFiles(dataset.describe(i)[0], *dataset.files[i][:2]) for i in range(count)]
+        frame, poses = self._frame(class_name)
         with self._phase("read parts"):
             records = [
-                read_records(parts, dataset.reading, args.img_size, f"{class_name}: {what}")
-                for parts, what in ((files, "training scans"), (calibration.parts, "calibration scans"))
+                read_records(parts, dataset.reading, args.img_size, f"{class_name}: {what}", frame, known)
+                for parts, what, known in (
+                    (files, "training scans", poses),
+                    (calibration.parts, "calibration scans", {}),
+                )
             ]
+        unplaced = {r.name for r in records[1] if r.unplaced}
+        for r in records[1]:
+            if r.unplaced:
+                logging.warning("%s: cannot be judged, so it does not calibrate: %s", r.name, r.unplaced)
+        records[1] = [r for r in records[1] if r.name not in unplaced]
+        calibration = calibration._replace(parts=tuple(p for p in calibration.parts if p.name not in unplaced))
         check_records(*records)
         self._model = records, files, calibration, dataset.reading
 
@@ -174,6 +229,7 @@ class M3DM:
                 calibration,
                 chosen,
                 training_files=files,
+                poses=self._frame(class_name)[1] if not chosen.parts else {},
                 scorings=model_scorings(args),
                 parameters=scoring_addon.parameters_from(args),
                 reference=args.scoring_reference,
@@ -215,7 +271,7 @@ class M3DM:
             (image ROCAUC, pixel ROCAUC, AU-PRO), three dicts {method name: value, None where undefined}.
         """
         args, method = self.args, self.method
-        loader = get_data_loader("test", class_name, args.img_size, args)
+        loader = get_data_loader("test", class_name, args.img_size, args, method.placement)
         judged, masks, pictures = [], [], []
         with self._phase("test"):
             for sample, mask, _, _ in self._first(loader, len(loader), f"{class_name}: test"):
@@ -240,7 +296,7 @@ class M3DM:
                 method.training,
                 meta or {},
             )
-            names = scoring_addon.names_from(args)
+            names = args.scoring
             self.scored = evaluation.score(
                 self.evaluation, names, scoring_addon.parameters_from(args), args.scoring_reference
             )

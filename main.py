@@ -2,393 +2,170 @@
 
 import logging
 import sys
-import time
 import traceback
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from common.commands import FAILED, FINE, run_command
 from common.errors import InputError, show_warnings
-from common.files import check_writable, remove_leftovers
 from common.progress import note
 from common.signals import raise_if_stopping, run_to_the_end
-from runs.options import (
-    changed_options,
-    deciding_options,
-    extractor_options,
-    parse_arguments,
-    parts_used,
-    recorded_options,
-    too_few_parts,
-    two_parts_for,
-)
-from runs.run_extras import RunExtras
-from runs.seeds import run_seeds
+from data.names import find_categories
+from runs.options import RunOptions, parse_arguments
 
-INTERRUPTED = "(interrupted)"  # key in ``failed`` that stands for all categories that were not run
+if TYPE_CHECKING:  # what imports torch is imported only after the options were checked, since that takes seconds
+    from m3dm_runner import M3DM
+    from runs.before_work import Category
+    from runs.record import RunRecord
+    from scoring.evaluation import Evaluation
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0 fine, 1 something failed, 2 refused before any work."""
-    args = parse_arguments(argv)
+    options = parse_arguments(argv)
     show_warnings()
     command = sys.argv[1:] if argv is None else argv
 
-    def work(args):
-        return run_seeds(args, partial(run_once, command=command)) if args.seeds else run_once(args, command)[0]
+    def networks() -> Any:
+        from m3dm_runner import build_extractor
 
-    return run_command("main.py", args, work, "interrupted before any category was begun")
+        return build_extractor(options)
 
+    def work(options: RunOptions) -> int:
+        if options.seeds:
+            from sweeps.seeds import run_seeds  # imported here, since scikit-learn takes a second
 
-def run_once(args, command, extractor=None):
-    """One run; returns (exit code, the Run)."""
-    run = Run(args, command, extractor)
-    try:
-        for category in run.categories:
-            raise_if_stopping()
-            run.one(category)
-    except KeyboardInterrupt:
-        run.interrupt()
-    return run.finish(), run
+            return run_seeds(options)
+        return run_once(options, command, cache(networks))[0]
+
+    return run_command("main.py", options, work, "interrupted before any category was begun")
 
 
-class Run:
-    """One call of the command line: it runs the categories, keeps finished ones of earlier calls, and notes failures.
-
-    Args:
-        args, command: the parsed options, and the words of the command line.
-        extractor: PatchExtractor of an earlier run with the same networks, or None.
-
-    Attributes:
-        metrics: {category: {scoring: Metrics}} of the finished categories.
-        failed: {category or output that failed: reason}.
-        interrupted: whether the user stopped the run.
+def run_once(options: RunOptions, command: Sequence[str], networks: Callable[[], Any]) -> "tuple[int, RunRecord]":
+    """One run: (exit code, its record). ``networks`` returns the PatchExtractor, the same at each call.
 
     Raises:
         InputError: the output folder, the data or the checkpoints cannot be used; found before any work.
     """
+    # a wrong path ends here, before what is slow to import
+    names, missing = find_categories(options.dataset_path, options.dataset_type, options.category)
 
-    def __init__(self, args, command, extractor=None):
-        # imported here and below, only after the options were checked, since importing torch takes seconds
-        from models.weights import used_weights
-        from runs import results, run_output, runs
+    from runs.before_work import prepare
+    from runs.record import RunRecord
 
-        self.args, self.extractor, self._results, self._runs = args, extractor, results, runs
-        self.metrics, self.failed, self.started, self.interrupted = {}, {}, time.time(), False
-        for folder in (
-            args.output_dir,
-            args.spool_dir,
-            args.save_maps,
-            args.save_model,
-            args.save_feature and args.save_feature_path,
-        ):
-            if folder:
-                check_writable(folder)
-                remove_leftovers(folder)
-        self._calibration, self._extras = {}, RunExtras(args)
-        self.categories, data = self._find_categories()
-        weights = used_weights(extractor_options(args), self._build)
-        options = recorded_options(args)
-        self.id = runs.run_id(deciding_options(options), weights)
-        self._units = {name: runs.Unit(args.output_dir, self.id, name, data[name]) for name in self.categories}
-        records = {name: None if args.overwrite else self._finished(name) for name in self.categories}
-        self._kept = {name: record for name, record in records.items() if record}
-        self._leave_out_busy()
-        untrained = results.untrained_note([file.path for file in weights if file.standin])
-        self._output = run_output.RunOutput(
-            args.output_dir,
-            self.id,
-            list(self._units.values()),
-            args.method_name,
-            time.strftime("%Y-%m-%d %H:%M:%S"),
-            {"seed": args.seed, **changed_options(options)},
-            untrained,
-            args.overwrite,
-        )
-        self.record = {
-            "id": self.id,
-            "command": list(command),
-            "options": options,
-            "versions": results.environment(),
-            "seed": args.seed,
-            "weights": [file._asdict() for file in weights],
-            "categories": {},
-            "failed": self.failed,
-        }
-        if len(self._kept) < len(self.categories):
-            self.record["device"] = str(self._build().device)
-        if untrained:
-            print(untrained, flush=True)
-        self._write()
+    prepared = prepare(options, names, missing, networks)
+    record = RunRecord(prepared, command)
+    if not all(category.kept for category in prepared.categories):
+        record.content["device"] = str(networks().device)
+    record.write()
+    try:
+        for category in prepared.categories:
+            raise_if_stopping()
+            run_category(category, record, networks)
+    except KeyboardInterrupt:
+        record.interrupt()
+    return FINE if record.finish() else FAILED, record
 
-    # ------------------------------------------------------------ before any work
 
-    def _find_categories(self):
-        """(categories to run, {category: id of its data}); categories with unusable files go into ``failed``."""
-        from data.calibration_parts import calibration_files
-        from dataset import TestDataset, TrainDataset, find_categories
-        from runs.before_work import settle_readings
+def run_category(category: "Category", record: "RunRecord", networks: Callable[[], Any]) -> None:
+    """Fit, evaluate and write one category, or keep an earlier run's result.
 
-        args, data = self.args, {}
-        names, missing = find_categories(args.dataset_path, args.dataset_type, args.category)
-        self.failed.update(missing)
-        readings, faulty = settle_readings(args, names)
-        self.failed.update(faulty)
-        args.readings = readings
-        for name, reading in readings.items():
-            try:
-                parts = [
-                    TrainDataset(
-                        name,
-                        args.img_size,
-                        args.dataset_path,
-                        shots=args.shots,
-                        seed=args.seed,
-                        held_out_share=args.held_out,
-                    )
-                ]
-                if not args.fit_only:
-                    parts.append(TestDataset(name, args.img_size, args.dataset_path))
-                if parts_used(args, len(parts[0])) < 2 and two_parts_for(args):
-                    raise InputError(
-                        f"{Path(args.dataset_path) / name / 'train'}: {too_few_parts(two_parts_for(args))}"
-                        "; give at least two"
-                    )
-                files = [path for split in parts for files in split.files for path in files]
-                if args.save_model:
-                    self._calibration[name] = calibration_files(
-                        args.dataset_path, name, args.calibration, args.calibration_dir, parts[0].held_out_files
-                    )
-                data[name] = self._runs.data_id(
-                    [self._runs.file_facts(files, args.dataset_path), reading._replace(examined=False)]
-                )
-            except InputError as error:
-                self.failed[name] = str(error)
-        if not data:
-            first, *rest = self.failed.values()
-            raise InputError(first + (f" (and {len(rest)} more categories without usable files)" if rest else ""))
-        for name, reason in self.failed.items():
-            print(f"main.py: {name} is left out: {reason}", file=sys.stderr)
-        return list(data), data
-
-    def _build(self):
-        """The run's PatchExtractor, built at the first call."""
-        from m3dm_runner import build_extractor
-
-        if self.extractor is None:
-            self.extractor = build_extractor(self.args)
-        return self.extractor
-
-    def _finished(self, category):
-        """The record of a category if an earlier run finished it with every output asked for now; else None."""
-        record = self._units[category].finished()
-        if record is None:
-            return None
-        lacking = self._extras.lacking(category, self._units[category].name, self._calibration.get(category))
-        if lacking:
-            note(f"{category}: is finished, but its {' and '.join(lacking)} are not there: it is computed again")
-            return None
-        return record
-
-    def _leave_out_busy(self):
-        """Put categories that another process is computing into ``failed``; raise InputError if no other is left."""
-        for name in [name for name in self.categories if name not in self._kept]:
-            try:
-                self._units[name].refuse_if_busy()
-            except self._runs.Busy as error:
-                self.failed[name] = str(error)
-                self.categories.remove(name)
-                if not self.categories:
-                    raise
-                print(f"main.py: {name} is left out: {error}", file=sys.stderr)
-
-    # ------------------------------------------------------------ one category
-
-    def one(self, category):
-        """Fit, evaluate and write one category, or keep an earlier run's result.
-
-        A failure goes into ``failed``; it does not stop the run.
-        """
-        unit = self._units[category]
-        try:
-            if category in self._kept:
-                self._keep(category, self._kept[category])
+    A failure goes into the record; it does not stop the run.
+    """
+    options = record.options
+    try:
+        if category.kept:
+            record.keep(category, category.kept)
+            return
+        with category.unit.lock():
+            kept = None if options.overwrite else category.finished()  # another process may have done it meanwhile
+            if kept:
+                record.keep(category, kept)
                 return
-            with unit.lock():
-                record = (
-                    None if self.args.overwrite else self._finished(category)
-                )  # another process may have done it meanwhile
-                if record:
-                    self._keep(category, record)
-                    return
-                note(f"{category}: {self.args.method_name}")
-                self._compute(category, unit)
-        except InputError as error:
-            self._fail(category, str(error))
-        except OSError as error:
-            self._fail(
-                category,
-                f"{error.filename or f'{self.args.output_dir} or {self.args.spool_dir}'}: {error.strerror or error}",
-            )
-        except Exception as error:  # an error in one category must not stop the others
-            traceback.print_exc()
-            self._fail(category, f"{type(error).__name__}: {error}")
+            note(f"{category.name}: {options.method_name}")
+            compute(category, record, networks)
+    except InputError as error:
+        record.fail(category, str(error))
+    except OSError as error:
+        place = f"{options.output_dir} or {options.spool_dir}"
+        record.fail(category, f"{error.filename or place}: {error.strerror or error}")
+    except Exception as error:  # an error in one category must not stop the others
+        traceback.print_exc()
+        record.fail(category, f"{type(error).__name__}: {error}")
 
-    def _compute(self, category, unit):
-        from m3dm_runner import M3DM
 
-        args = self.args
-        runner = M3DM(args, self._build())
-        self._fit(category, unit, runner)
-        if args.fit_only:
-            if f"{category}: model" in self.failed:
-                return  # nothing is left of the fit, so the category is not finished
-            self.metrics[category], entry = {}, runner.record()
-            self.record["categories"][category] = entry
-            unit.finish(entry)
-            self._publish(category, unit)
-            return
-        runner.evaluate(
-            category,
-            {
-                "method_name": args.method_name,
-                "options": self.record["options"],
-                "seed": args.seed,
-                "run": self.id,
-                "weights": self.record["weights"],
-                "training_parts": runner.method.added,
-                "training_paths": runner.training_paths,
-            },
+def compute(category: "Category", record: "RunRecord", networks: Callable[[], Any]) -> None:
+    """Fit and evaluate a category, and write what the options ask for."""
+    from m3dm_runner import M3DM
+    from reports import pred_maps
+    from runs.results import write_scores
+    from scoring import evaluation
+
+    options, name = record.options, category.name
+    runner = M3DM(options, networks())
+    fit(category, record, runner)
+    if options.fit_only:
+        if f"{name}: model" not in record.failed:  # else nothing is left of the fit, so the category is not finished
+            record.finish_category(category, {}, runner.record(), lambda: None)
+        return
+    about = {
+        "method_name": options.method_name,
+        "options": record.content["options"],
+        "seed": options.seed,
+        "run": record.id,
+        "weights": record.content["weights"],
+        "training_parts": runner.method.added,
+        "training_paths": runner.training_paths,
+    }
+    runner.evaluate(name, about)
+    found, scored, metrics = runner.evaluation, runner.scored, runner.metrics
+    assert found is not None and scored is not None and metrics is not None
+    warn_of_one_class(found)
+    record.finish_category(
+        category, metrics, runner.record(), lambda: write_scores(category.unit.scores, found, scored)
+    )
+    if "features" in category.marks:
+        category.marks["features"].set()
+    if "pictures" in category.marks:  # from here on a failure can cost map images and saved maps, but no result
+        folder = Path(options.output_dir) / "pred_maps" / name
+        record.extra(category, "pictures", runner.timings, lambda: pred_maps.save_pictures(folder, found, scored))
+    if "maps" in category.marks:
+        training_maps = options.save_train_maps or options.scoring_reference == "train"
+        path = Path(str(options.save_maps)) / f"{name}{evaluation.SUFFIX}"
+        record.extra(category, "maps", runner.timings, lambda: evaluation.write(found, path, training_maps))
+    record.write()
+
+
+def fit(category: "Category", record: "RunRecord", runner: "M3DM") -> None:
+    """Fit the category, or restore the fit from a model that a killed run left; write the model if asked for."""
+    from runs.extra_outputs import calibrated_with, model_path
+
+    options, name, calibration = record.options, category.name, category.calibration
+    if calibration is None:
+        runner.fit(name)
+        return
+    path = model_path(options, name)
+    about = {"run": category.unit.name, "calibrated_with": calibrated_with(options, calibration)}
+    if not options.overwrite and path.is_file() and runner.restore(path, about):
+        note(f"{name}: {path} holds the fit of an earlier run")
+        category.marks["model"].set()
+    else:
+        runner.read_parts(name, calibration)
+        runner.fit(name)
+        weights = record.content["weights"]
+        record.extra(category, "model", runner.timings, lambda: runner.save(path, name, weights, about))
+
+
+def warn_of_one_class(found: "Evaluation") -> None:
+    """Warn that metrics are undefined if the test split has only good parts, or none."""
+    labels = set(found.label.tolist())
+    if len(labels) == 1:
+        missing = "defective" if labels == {0} else "good"
+        logging.warning(
+            "%s: the test split has no %s part: metrics that need one are undefined", found.category, missing
         )
-        self.metrics[category] = runner.metrics  # set first, so the tables have it even if writing fails
-        entry = runner.record()
-        self.record["categories"][category] = entry
-        self._warn_of_one_class(runner.evaluation)
-        self._results.write_scores(unit.scores, runner.evaluation, runner.scored)
-        unit.finish(entry)
-        self._publish(category, unit)
-        if args.save_feature:
-            self._extras.mark("features", category, unit.name)
-        if args.save_preds:  # from here on a failure can cost map images and saved maps, but no result
-            from reports.pred_maps import save_pictures
-
-            folder = Path(args.output_dir) / "pred_maps"
-            self._extra(
-                category, "pictures", runner, lambda: save_pictures(folder / category, runner.evaluation, runner.scored)
-            )
-        if args.save_maps:
-            from scoring.evaluation import SUFFIX, write
-
-            training_maps = args.save_train_maps or args.scoring_reference == "train"
-            self._extra(
-                category,
-                "maps",
-                runner,
-                lambda: write(runner.evaluation, Path(args.save_maps) / f"{category}{SUFFIX}", training_maps),
-            )
-        self._write()
-
-    def _fit(self, category, unit, runner):
-        """Fit the category, or restore the fit from a model that a killed run left; write the model if asked for."""
-        if not self.args.save_model:
-            runner.fit(category)
-            return
-        path, calibration = self._extras.model_path(category), self._calibration[category]
-        about = {"run": unit.name, "calibrated_with": self._extras.calibrated_with(calibration)}
-        if not self.args.overwrite and path.is_file() and runner.restore(path, about):
-            note(f"{category}: {path} holds the fit of an earlier run")
-        else:
-            runner.read_parts(category, calibration)
-            runner.fit(category)
-            self._extra(category, "model", runner, lambda: runner.save(path, category, self.record["weights"], about))
-            return
-        self._extras.mark("model", category, unit.name, calibration)
-
-    @staticmethod
-    def _warn_of_one_class(evaluation):
-        labels = set(evaluation.label.tolist())
-        if len(labels) == 1:
-            logging.warning(
-                "%s: the test split has no %s part: metrics that need one are undefined",
-                evaluation.category,
-                "defective" if labels == {0} else "good",
-            )
-
-    def _keep(self, category, record):
-        note(f"{category}: kept, finished {record.get('finished', 'earlier')}")
-        self.metrics[category] = self._results.metrics_of(record)
-        self.record["categories"][category] = {**record, "kept": True}
-        self._publish(category, self._units[category])
-
-    def _publish(self, category, unit):
-        """Print the category's metrics, and update its scores, the tables and the record in the output folder."""
-        if self.args.fit_only:
-            print(f"{category}: {self._extras.model_path(category)}", flush=True)
-        else:
-            self._output.publish(category, unit, self.metrics[category])
-            self._update_tables()
-        self._write()
-
-    def _extra(self, category, what, runner, write):
-        """Write an additional output, such as maps; the category stays finished if that fails."""
-        problem, seconds = self._extras.write(
-            category, what, self._units[category].name, write, self._calibration.get(category)
-        )
-        if problem:
-            self.failed[f"{category}: {what}"] = problem
-        runner.timings["saved maps" if what == "maps" else what] = seconds
-
-    def _fail(self, category, reason):
-        self.failed[category] = reason
-        print(f"main.py: {category} failed: {reason}", file=sys.stderr)
-        self._write()
-
-    # ------------------------------------------------------------ tables and records
-
-    def _finished_metrics(self):
-        return {name: self.metrics[name] for name in self.categories if self.metrics.get(name)}
-
-    def _update_tables(self):
-        """Update the tables with the categories finished so far."""
-        self.failed.pop("tables", None)
-        try:
-            self._output.update_tables(self._finished_metrics())
-        except OSError as error:
-            self.failed["tables"] = f"{error.filename or self.args.output_dir}: {error.strerror or error}"
-
-    def _write(self):
-        """Write the record, see ``RunOutput.write_record``."""
-        self.record["seconds"] = time.time() - self.started
-        self.record["peak_memory_mib"] = self._results.peak_memory_mib()
-        try:
-            self._output.write_record(self.record, self._finished_run)
-        except OSError as error:  # such as a full disk: the results can still be printed
-            self.failed["run.json"] = f"{error.filename or self.args.output_dir}: {error.strerror or error}"
-
-    _finished_run = False  # True once every category was tried
-
-    def interrupt(self):
-        """Note that the user stopped the run, and which categories were not finished."""
-        self.interrupted = True
-        left = [name for name in self.categories if name not in self.metrics and name not in self.failed]
-        self.failed[INTERRUPTED] = "stopped by the user; the finished categories are kept" + (
-            f"; not finished: {', '.join(left)}; the same command goes on with them" if left else ""
-        )
-
-    def finish(self):
-        """Print the tables and list the failures; returns the exit code."""
-        self._finished_run = not self.interrupted
-        metrics = self._finished_metrics()
-        if metrics:
-            self._update_tables()
-            print("\n" + self._output.tables(metrics), flush=True)
-        if len(self._kept) == len(self.categories) and not self.failed:
-            there = f"the models in {self.args.save_model} are" if self.args.fit_only else "its tables are"
-            note(f"complete already: nothing was computed, {there} there; --overwrite computes it anew")
-        self._write()
-        for category, reason in self.failed.items():
-            print(reason if category == INTERRUPTED else f"not finished: {category}: {reason}", file=sys.stderr)
-        return FAILED if self.failed else FINE
 
 
 if __name__ == "__main__":

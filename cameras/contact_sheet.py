@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 from tqdm import tqdm
 
+from cameras.part_size import part_pixels, part_size, size_text
 from common.files import atomic_path
 from common.signals import begin_worker, beginning_workers
 
@@ -24,10 +25,11 @@ LINE, DEFECT, MISSING = (
 )  # colours of the outline, of the mask, and of pixels that were not measured
 PAPER, INK, FAINT = (255, 255, 255), (20, 20, 20), (110, 110, 110)
 GAP, TEXT = 14, 15  # pixels
+FRAME_WIDTH = 36  # pixels: least width of the map of the whole frame
 PANEL_GAP = 3
 ROOM = 1.6  # the shown window is this many times as large as the measured area, so that misplaced parts are visible
 BROAD = 240  # panels of at least this width have lines of three pixels, narrower ones of one
-FRAME = 0.06  # width of the frame in which the ground is expected, as a share of the shorter side
+EDGE = 0.06  # width of the frame in which the ground is expected, as a share of the shorter side
 GROUND = 0.3  # share of the frame's pixels that has to be measured; otherwise no ground is searched
 CLEAR = 6.0  # the part begins at this many times the ground's spread
 # the part begins at least at this share of the height that separates ground and part best, so that the outline runs
@@ -127,6 +129,7 @@ def make_tile(folder, name, width, label=""):
         with Image.open(mask) as file:
             defect = np.asarray(file.convert("L").resize((width, height), Image.BOX, box=box)) > 0
         overlay[defect & ~ndimage.binary_erosion(defect)] = DEFECT
+    photo = _with_frame(photo, xyz.shape, (left, top, share), part_pixels(xyz))
     between = np.full((height, PANEL_GAP, 3), PAPER, np.uint8)
     panels = np.concatenate([photo, between, in_colour(small[..., 2], seen), between, overlay], axis=1)
     return Tile(
@@ -136,6 +139,21 @@ def make_tile(folder, name, width, label=""):
             facts(xyz, measured) + (f" · enlarged {1 / share:.1f} times" if share < 1 else ""),
         ),
     )
+
+
+def _with_frame(photo, size, shown, part):
+    """``photo`` [h, w, 3] with the whole frame in its corner, as a small map of the part in it; as it is where the
+    photo shows the whole frame."""
+    if shown[2] >= 1:
+        return photo
+    wide = max(FRAME_WIDTH, photo.shape[1] // 5)
+    tall = max(2, round(wide * size[0] / size[1]))
+    rows, columns = (np.arange(n) * side // n for n, side in zip((tall, wide), size[:2]))
+    small = np.where(part[rows][:, columns][..., None], PAPER, INK).astype(np.uint8)
+    small[[0, -1]], small[:, [0, -1]] = FAINT, FAINT
+    out = photo.copy()
+    out[:tall, :wide] = small
+    return out
 
 
 def window(measured):
@@ -157,8 +175,8 @@ def window(measured):
 
 
 def facts(xyz, measured):
-    """One line of text on a scan: size, measured share, extents in millimetres, range of z."""
-    text = f"{xyz.shape[0]}×{xyz.shape[1]} · {measured.mean():.0%} measured"
+    """One line of text on a scan: its size, that of the part in it, extents in millimetres, range of z."""
+    text = f"{xyz.shape[0]}×{xyz.shape[1]} · {size_text(part_size(xyz))}"
     if not measured.any():
         return text
     low, high = np.percentile(xyz[measured], [1, 99], axis=0)
@@ -187,7 +205,7 @@ def outline(xyz, measured):
     solid = ndimage.binary_opening(
         ndimage.binary_closing(np.pad(measured, 2, mode="edge"), np.ones((3, 3))), np.ones((3, 3))
     )[2:-2, 2:-2]
-    edge = max(2, round(FRAME * min(measured.shape)))
+    edge = max(2, round(EDGE * min(measured.shape)))
     frame = np.ones(measured.shape, bool)
     frame[edge:-edge, edge:-edge] = False
     part = solid
@@ -234,47 +252,46 @@ def _otsu(values):
 def draw_page(tiles, page, title):
     """PIL image of a page with ``tiles``."""
     wide = 3 * page.panel + 2 * PANEL_GAP
-    tall = max(tile.panels.shape[0] for tile in tiles)
-    columns, rows = min(page.columns, len(tiles)), -(-len(tiles) // page.columns)
-    small = min(TEXT, 12 + page.panel // 80)
-    step, head = tall + 2 * (small + 4) + GAP, GAP + 3 * (TEXT + 6) + GAP
+    columns, small = min(page.columns, len(tiles)), min(TEXT, 12 + page.panel // 80)
     width = max(columns * (wide + GAP) + GAP, 760)
-    sheet = Image.new("RGB", (width, head + rows * step + GAP), PAPER)
+    texts = [[_wrapped(text, small, wide) for text in tile.texts] for tile in tiles]
+    lines = max(sum(map(len, text)) for text in texts)
+    head = [(line, TEXT + 2, INK, True) for line in _wrapped(title, TEXT + 2, width - 2 * GAP, True)]
+    legend = "left: picture, small in it the whole frame · middle: depth, red near, blue far, grey not measured"
+    legend += " · right: both"
+    head += [(line, TEXT, FAINT, False) for line in _wrapped(legend, TEXT, width - 2 * GAP)]
+    step, top = max(t.panels.shape[0] for t in tiles) + lines * (small + 4) + GAP, GAP + (len(head) + 1) * (TEXT + 7)
+    sheet = Image.new("RGB", (width, top + GAP + -(-len(tiles) // page.columns) * step + GAP), PAPER)
     draw = ImageDraw.Draw(sheet)
-    _write(draw, (GAP, GAP), title, TEXT + 2, INK, width - 2 * GAP, bold=True)
-    _write(
-        draw,
-        (GAP, GAP + TEXT + 9),
-        "left: picture · middle: depth, red near, blue far, grey not measured · right: both",
-        TEXT,
-        FAINT,
-        width - 2 * GAP,
-    )
-    x, y = GAP, GAP + 2 * TEXT + 15
+    for number, (line, size, colour, bold) in enumerate(head):
+        draw.text((GAP, GAP + number * (TEXT + 7)), line, font=_font(size, bold), fill=colour)
+    x, y = GAP, GAP + len(head) * (TEXT + 7)
     for colour, text in ((LINE, "outline of the scan: it has to follow the part in the picture"), (DEFECT, "mask")):
         draw.line((x, y + TEXT // 2 + 1, x + 22, y + TEXT // 2 + 1), fill=colour, width=3)
-        _write(draw, (x + 30, y), text, TEXT, FAINT, width)
+        draw.text((x + 30, y), text, font=_font(TEXT), fill=FAINT)
         x += 30 + int(_font(TEXT).getlength(text)) + 24
     for number, tile in enumerate(tiles):
-        x, y = GAP + number % columns * (wide + GAP), head + number // columns * step
+        x, y = GAP + number % columns * (wide + GAP), top + GAP + number // columns * step
         sheet.paste(Image.fromarray(tile.panels), (x, y))
-        for line, text in enumerate(tile.texts):
-            _write(
-                draw,
-                (x, y + tile.panels.shape[0] + 3 + line * (small + 3)),
-                text,
-                small,
-                INK if line == 0 else FAINT,
-                wide,
-            )
+        y += tile.panels.shape[0] + 3
+        for place, text in enumerate(texts[number]):
+            for line in text:
+                draw.text((x, y), line, font=_font(small), fill=FAINT if place else INK)
+                y += small + 3
     return sheet
 
 
-def _write(draw, place, text, size, colour, width, bold=False):
-    font = _font(size, bold)
-    while text and font.getlength(text) > width:
-        text = text[:-2].rstrip("…") + "…"
-    draw.text(place, text, font=font, fill=colour)
+def _wrapped(text, size, width, bold=False):
+    """``text`` as lines that are at most ``width`` pixels wide; it is broken at blanks and slashes, if possible."""
+    text, font, lines = text.encode("utf-8", "replace").decode(), _font(size, bold), []
+    while text:
+        end = fitting = next((n for n in range(len(text), 1, -1) if font.getlength(text[:n]) <= width), 1)
+        if end < len(text):
+            end = max(text.rfind(" ", 0, end + 1), text.rfind("/", 0, end) + 1)
+        end = end if end > 0 else fitting
+        lines.append(text[:end].strip())
+        text = text[end:].strip()
+    return lines
 
 
 def _font(size, bold=False):

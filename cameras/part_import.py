@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from cameras.intrinsics import Intrinsics, fit_to, points_from_depth, same_aspect
 from cameras.readers import measured_pixels, organise, read_scan
 from common.errors import InputError
-from data.conversion import save_sample
-from data.pictures import load_picture, read_defect, to_8_bits
+from data.conversion import mark_of, save_sample
+from data.pictures import load_picture, orientation, read_defect, to_8_bits
 from data.units import Unit
 from data.units import measure as size_of
 
@@ -101,6 +101,8 @@ def import_part(files, plan, folder, name):
     scan = measure(files, plan, None if picture is None else picture.size[::-1])
     notes += scan.notes
     size = scan.measured.shape
+    if picture is not None:
+        picture = _turned(picture, size, files.picture, notes)
     points = scan.points * plan.unit.metres
     _check_extent(files.cloud, size_of(points[scan.measured]).extent, plan, notes)
 
@@ -111,18 +113,17 @@ def import_part(files, plan, folder, name):
         )
     rgb = scan.colours if picture is None else np.asarray(fitted(picture, size, files.picture, files.cloud))
     gt = None
-    if files.mask is not None:
-        mask = read_defect(files.mask)
-        gt = np.asarray(
-            fitted(Image.fromarray(mask.astype(np.uint8) * 255), size, files.mask, files.cloud, Image.NEAREST)
-        )
+    for path in files.masks:
+        mask = read_defect(path)
+        own = np.asarray(fitted(Image.fromarray(mask.astype(np.uint8) * 255), size, path, files.cloud, Image.NEAREST))
         if not mask.any():
-            notes.append(f"{files.mask.name}: the mask is empty")
-        elif not gt.any():
+            notes.append(f"{path.name}: the mask is empty")
+        elif not own.any():
             raise InputError(
-                f"{files.mask}: the defect is too small for the scan's {size[0]}×{size[1]} pixels, none of them shows "
-                f"it; draw it larger"
+                f"{path}: the defect is too small for the scan's {size[0]}×{size[1]} pixels, none of them shows it; "
+                "draw it larger"
             )
+        gt = own if gt is None else np.maximum(gt, own)
 
     measured = scan.measured
     if plan.crop:
@@ -136,6 +137,8 @@ def import_part(files, plan, folder, name):
     xyz = as_layout(points, measured)
     if plan.remove_plane:
         rgb, xyz, gt = _isolated(rgb, xyz, gt, plan, files.cloud, notes)
+    if gt is None:
+        mark_of(folder, name, "gt").unlink(missing_ok=True)  # of an earlier import
     save_sample(folder, name, rgb, xyz, gt)
     return notes
 
@@ -166,6 +169,19 @@ def read_shown(path, bits, notes):
         raise InputError(f"{path}: cannot be read as picture ({error})") from None
 
 
+def _turned(picture, size, path, notes):
+    """The PIL picture turned as its Exif tag says, if it then still has the aspect of the scan's ``size``."""
+    how = orientation(picture)
+    if not how:
+        return picture
+    upright = ImageOps.exif_transpose(picture)
+    if same_aspect(picture.size[::-1], size) and not same_aspect(upright.size[::-1], size):
+        notes.append(f"{path.name}: a tag says that viewers show it {how}, but only as stored it fits the scan")
+        return picture
+    notes.append(f"{path.name}: {how}, as its orientation tag says; does it fit the scan?")
+    return upright
+
+
 def flipped(array, how):
     """``array`` [H, W, ...] mirrored: columns ("horizontal"), rows ("vertical") or "both" reversed; None: unchanged."""
     columns, rows = how in ("horizontal", "both"), how in ("vertical", "both")
@@ -181,6 +197,11 @@ def fitted(picture, size, path, cloud, method=Image.LANCZOS):
     own = picture.size[::-1]
     if own == size:
         return picture
+    if not same_aspect(own, size) and same_aspect(own, size[::-1]):
+        raise InputError(
+            f"{path}: is {own[0]}×{own[1]} pixels, {cloud.name} {size[0]}×{size[1]}: one is upright, the other lies on "
+            "its side; turn one of them by 90°, so that they show the same view"
+        )
     if not same_aspect(own, size):
         raise InputError(
             f"{path}: has {own[0]}×{own[1]} pixels, {cloud.name} {size[0]}×{size[1]}, another aspect, so they do not "

@@ -13,13 +13,18 @@ import numpy as np
 import tifffile
 from PIL import Image
 
+from cameras.intrinsics import same_aspect
 from common.errors import InputError
+from data.rays import are_transposed, rays_of
 
 POINT_NAMES = ("xyz", "points", "point_cloud", "pointcloud", "cloud", "vertices")
 DEPTH_NAMES = ("depth", "z")
 COLOUR_NAMES = ("rgb", "rgba", "color", "colors", "colour", "colours", "image", "picture")
 MARKER_SHARE = 0.01  # share of the pixels: an exact value that fills as much is no surface
 FAR = 5.0  # a depth over this many times the largest other depth is no distance
+DOUBTFUL = 2.0  # one over this many times is told
+# where cameras' ranges end, in counts or in millimetres: all bits of a number, or round
+ENDS = {*(2**bits - 1 for bits in range(10, 17)), 10_000, 20_000, 32_000, 50_000, 60_000, 65_000}
 ORDERED = 0.2  # largest median step between neighbouring pixels of an ordered cloud, as a share of the cloud's extent
 SUFFIXES = (".pcd", ".ply", ".npy", ".npz", ".tif", ".tiff", ".png")
 
@@ -68,17 +73,22 @@ def read_scan(path):
 
 
 def organise(path, scan, size):
-    """Arrange points [N, 3] as an image of ``size``, row by row or column by column, whichever gives a smooth surface.
+    """Arrange points as an image: [N, 3] row by row or column by column, and rows and columns that are exchanged back.
+
+    The rays of the camera decide on the order; where there are none (points in another frame than the camera's), the
+    order that gives a smooth surface is taken, and points with rows and columns stay as they are.
 
     Args:
         path: for messages.
-        scan: Scan; returned unchanged if it has height and width already.
+        scan: Scan of depth or points.
         size: (height, width) of the sensor, or of the image taken with the scan; None if not known.
 
     Raises:
         InputError: the cloud is unorganised.
     """
-    if scan.values.ndim == 3 or not _is_flat(scan.values):
+    if scan.values.ndim == 3:
+        return _exchanged_back(scan, size)
+    if not _is_flat(scan.values):
         return scan
     count = len(scan.values)
     mend = (
@@ -92,16 +102,40 @@ def organise(path, scan, size):
             f"{path}: is unorganised: {count} points without height and width{fits}; {mend}"
             + (", or say --size WIDTH HEIGHT" if size is None else "")
         )
-    steps = [_step(order(scan.values, size)) for order in (_by_row, _by_column)]
-    if not min(steps) <= ORDERED:
-        raise InputError(f"{path}: is unorganised: {count} points, as many as pixels, but not in their order; {mend}")
-    order, word = ((_by_row, "row by row"), (_by_column, "column by column"))[int(np.argmin(steps))]
-    colours = None if scan.colours is None else order(scan.colours, size)
-    return Scan(
-        order(scan.values, size),
-        colours,
-        (*scan.notes, f"points without a size are taken {word} as {size[0]}×{size[1]} pixels"),
-    )
+    words = {_by_row: "row by row", _by_column: "column by column"}
+    ways = [(order, shape) for shape in dict.fromkeys((tuple(size), tuple(size[::-1]))) for order in words]
+    seen = next((way for way in ways if _has_rays(way[0](scan.values, way[1]))), None)
+    if seen is None:
+        steps = [_step(order(scan.values, shape)) for order, shape in ways[:2]]
+        if not min(steps) <= ORDERED:
+            text = f"{count} points, as many as pixels, but not in their order; {mend}"
+            raise InputError(f"{path}: is unorganised: {text}")
+        seen = ways[int(np.argmin(steps))]
+    order, shape = seen
+    note = f"points without a size are taken {words[order]} as {shape[0]}×{shape[1]} pixels"
+    colours = None if scan.colours is None else order(scan.colours, shape)
+    return Scan(order(scan.values, shape), colours, (*scan.notes, note))
+
+
+def _exchanged_back(scan, size):
+    """``scan`` with its rows and columns exchanged, if its rays say that they are; but not if then the picture, of
+    ``size``, would not fit any more."""
+    values = scan.values
+    turned = (values.shape[1], values.shape[0])
+    fits = size is not None and same_aspect(size, values.shape[:2]) and not same_aspect(size, turned)
+    if fits or not are_transposed(values, _there(values)):
+        return scan
+    colours = None if scan.colours is None else scan.colours.transpose(1, 0, 2)
+    note = f"rows and columns are exchanged: the scan is taken as {turned[0]}×{turned[1]} pixels"
+    return Scan(values.transpose(1, 0, 2), colours, (*scan.notes, note))
+
+
+def _has_rays(points):
+    return rays_of(points, _there(points)) is not None
+
+
+def _there(points):
+    return np.isfinite(points).all(2) & points.any(2)
 
 
 def measured_pixels(values):
@@ -111,6 +145,7 @@ def measured_pixels(values):
 
     - NaN or inf, or 0 in all three coordinates;
     - a depth of 0 or less, or the largest number of an unsigned type;
+    - a depth at the end of a range (ENDS) that fills at least 1 % of the pixels and is apart from all others;
     - an exact point that fills at least 1 % of the pixels;
     - a depth (or z) that fills at least 1 % of the pixels and is far from all others, such as -9999.
 
@@ -130,7 +165,11 @@ def measured_pixels(values):
             measured &= z != largest
             if (z == largest).mean() >= MARKER_SHARE:
                 notes.append(f"{(z == largest).mean():.0%} of the pixels hold {largest}: taken as not measured")
-        return measured, notes
+        marker = _far_marker(z[measured], z.size, None)
+        if marker is not None:
+            measured &= z != marker
+            notes.append(f"{(z == marker).mean():.0%} of the pixels hold {marker}: taken as not measured")
+        return measured, notes + _doubtful_end(z[measured], z.size)
     measured = np.isfinite(z) if depth else np.isfinite(values).all(2) & values.any(2)
     if not depth:
         _drop_repeated_points(values, measured, notes)
@@ -150,6 +189,7 @@ def measured_pixels(values):
         )
     if depth:
         measured &= z > 0
+        notes += _doubtful_end(z[measured], z.size)
     return measured, notes
 
 
@@ -178,6 +218,7 @@ def _far_marker(z, pixels, across):
     It has to fill 1 % of the pixels, and be apart from the others by three times their range. A flat table behind a
     flat part is also apart, by the part's height, so one more condition has to hold. Points: it is farther off than the
     scan is ``across``. Depth (``across`` is None): it is not positive, or over five times the largest of the others.
+    The end of a camera's range (ENDS) need only be apart from the others by their own range.
     """
     if not len(z):
         return None
@@ -187,10 +228,26 @@ def _far_marker(z, pixels, across):
         if counts[end] < MARKER_SHARE * pixels or not len(rest):
             continue
         gap = abs(float(values[end]) - float(rest[end]))
+        if end == -1 and _ends_range(values[end]) and gap > float(rest[-1]) - float(rest[0]):
+            return values[end]
         far = gap > across if across is not None else values[end] <= 0 or values[end] > FAR * rest[-1]
         if far and gap > 3 * (float(rest[-1]) - float(rest[0])):
             return values[end]
     return None
+
+
+def _ends_range(value):
+    """Whether a depth, in counts, millimetres or metres, is where a camera's range ends."""
+    return any(abs(float(value) * factor - end) < 1e-3 for factor in (1, 1000) for end in ENDS)
+
+
+def _doubtful_end(z, pixels):
+    """[text] on a largest depth of ``z`` [N] that may mark missing pixels, else []."""
+    values, counts = np.unique(z, return_counts=True)
+    if len(values) < 2 or counts[-1] < MARKER_SHARE * pixels or values[-1] < DOUBTFUL * float(values[-2]):
+        return []
+    share = f"{counts[-1] / pixels:.0%} of the pixels hold {values[-1]:g}"
+    return [f"{share}, the others at most {values[-2]:g}: taken as measured; if it marks missing ones, save 0 there"]
 
 
 def _step(points):

@@ -1,86 +1,74 @@
-"""Finds the files of a recording, and which of them belong to one part: picture, depth image or cloud, and mask."""
+"""Finds the files of a recording, and which of them belong to one part: picture, depth image or cloud, and masks."""
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
 import tifffile
 from PIL import Image
 
-from cameras.readers import SUFFIXES
 from common.errors import InputError
+from data.folders import walk
+from data.matching import KIND_WORDS, MASK_WORDS, match, plain, stem, words
 from data.pairing import natural
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 CLOUDS_ONLY = (".pcd", ".ply", ".npy", ".npz")
-MASK_WORDS = {"gt", "mask", "masks", "groundtruth", "truth", "label", "labels", "annotation", "annotations"}
-ROLE_WORDS = MASK_WORDS | {
-    "ground",
-    "rgb",
-    "color",
-    "colour",
-    "image",
-    "images",
-    "img",
-    "picture",
-    "pictures",
-    "depth",
-    "aligned",
-    "registered",
-    "raw",
-    "xyz",
-    "points",
-    "point",
-    "cloud",
-    "clouds",
-    "pointcloud",
-    "pcd",
-    "ply",
-    "left",
-    "right",
-    "rect",
-    "data",
-    "frame",
-    "frames",
-    "ir",
-}
+# folders of what labelling tools export beside masks: pictures of classes and of objects in their own colours
+LABEL_WORDS = {"segmentation", "semantic", "instance", "instances", "overlay", "overlays", "visualization"}
+CAMERA = {"camera", "intrinsics", "calibration", "settings"}  # words of files that hold no labels
+LABEL_SUFFIXES = (".json", ".xml", ".txt", ".csv", ".yaml", ".yml")
+NO_NAME = {"color", "colour", "rgb", "depth", "xyz", "cloud", "clouds", "pointcloud", "pcd", "ply", *MASK_WORDS}
+PICTURE, CLOUD, MASK, LABEL = range(4)
+SHOWN = 3
 
 
 class Files(NamedTuple):
-    """The files of one part; ``picture`` is None if the cloud has its own colours, ``mask`` if there is no mask."""
+    """The files of one part; ``picture`` is None if the cloud has its own colours."""
 
     picture: Path | None
     cloud: Path
-    mask: Path | None = None
+    masks: tuple = ()
 
 
-def find_parts(source, picture_glob=None, cloud_glob=None, mask_glob=None, by_order=False, with_masks=True):
-    """Files of each part below the folder ``source``, in natural order.
+class Recording(NamedTuple):
+    """The parts of a recording, and what is not one."""
+
+    parts: tuple  # of Files
+    lonely: dict  # {name of a file: why it belongs to no part}
+    notes: tuple  # texts: files that are not read, parts that are paired by time
+
+
+def find_recording(source, picture_glob=None, cloud_glob=None, mask_glob=None, by_order=False, with_masks=True):
+    """The Recording below the folder ``source``, its parts in natural order.
 
     Without globs, the kind of a file follows from its type. PCD, PLY, .npy and .npz are clouds; grey PNG and tiff of
     16 bits or more are depth; float tiffs are depth or points. Other images are masks if a word of their name or folder
-    says so, else pictures.
+    says so, labels that are not read if their folder says so, else pictures.
 
-    Files belong together if their names are the same apart from words such as color and depth, or else if the numbers
-    in their names are the same. With ``by_order`` they are paired by position. Masks are used only if ``with_masks``.
-
-    Returns:
-        (list of Files, {name of a file: why it has no partner}).
+    Files belong together as ``data.matching`` finds it. With ``by_order`` they are paired by position. Masks are used
+    only if ``with_masks``; a part may have several, which are joined.
 
     Raises:
-        InputError: no files are found, or no rule pairs them.
+        InputError: no files are found, a folder cannot be read, or no rule pairs the files.
     """
     source = Path(source)
     if not source.is_dir():
         raise InputError(f"{source}: missing folder: give the folder of the recording")
-    pictures, clouds, masks = sort_files(source, picture_glob, cloud_glob, mask_glob)
+    tree = walk(source)
+    if tree.unreadable:
+        raise InputError(tree.unreadable[0])
+    *kinds, others = sort_files(source, tree.files, (picture_glob, cloud_glob, mask_glob))
+    pictures, clouds, masks, labels = kinds
     masks = masks if with_masks else []
     if not clouds:
-        there = ", ".join(sorted({p.suffix for p in _walk(source) if p.suffix})) or "no files"
         raise InputError(
-            f"{source}: no depth images or clouds in it ({there}); known are 16-bit or float PNG and tiff, PCD, PLY, "
-            f".npy and .npz" + (f"; --cloud_glob {cloud_glob} fits none" if cloud_glob else "")
+            f"{source}: no depth images or clouds in it ({_counted(tree.files)}); read are depth as PNG or tiff of 16 "
+            "bits or floats, and clouds as PCD, PLY, .npy and .npz: save the scans as one of these"
+            + (f"; --cloud_glob {cloud_glob} fits none" if cloud_glob else "")
         )
+    notes = _unread(source, others, labels if with_masks else [], with_masks and not masks)
     if by_order:
         for kind, files in (("pictures", pictures), ("masks", masks)):
             if files and len(files) != len(clouds):
@@ -88,43 +76,55 @@ def find_parts(source, picture_glob=None, cloud_glob=None, mask_glob=None, by_or
                     f"{source}: {len(clouds)} depth images or clouds, but {len(files)} {kind}; --by_order needs as many"
                 )
         none = [None] * len(clouds)
-        return [Files(*files) for files in zip(pictures or none, clouds, masks or none)], {}
-    anchors, lonely, what = pictures, {}, "picture"
+        parts = [
+            Files(picture, cloud, (mask,) if mask else ())
+            for picture, cloud, mask in zip(pictures or none, clouds, masks or none)
+        ]
+        return Recording(tuple(parts), {}, tuple(notes))
+    anchors, what, lonely = pictures, "picture", {}
     if pictures:
-        cloud_of, lonely = match(source, pictures, clouds, what, "depth image or cloud")
+        found = _match(source, pictures, clouds, what, "depth image or cloud")
+        cloud_of, lonely = found.partner, _lonely(source, found, what, "depth image or cloud")
+        if found.how == "time":
+            some = next(iter(cloud_of.items()))
+            notes.append(
+                f"{source}: the names are times; each picture goes with the scan nearest in time, for instance "
+                f"{some[0].name} with {some[1].name}"
+            )
     else:  # the clouds may have colours; reading them will show
         anchors, what, cloud_of = clouds, "depth image or cloud", {cloud: cloud for cloud in clouds}
-    mask_of, unmasked = match(source, anchors, masks, what, "mask") if masks else ({}, {})
+    mask_of, unmasked = _masks(source, anchors, masks, what) if masks else ({}, {})
     parts = [
-        Files(a if pictures else None, cloud_of[a], mask_of.get(a))
+        Files(a if pictures else None, cloud_of[a], mask_of.get(a, ()))
         for a in anchors
         if a in cloud_of and (not masks or a in mask_of)
     ]
-    return parts, {**unmasked, **lonely}
+    return Recording(tuple(parts), {**unmasked, **lonely}, tuple(notes))
 
 
-def sort_files(source, picture_glob=None, cloud_glob=None, mask_glob=None):
-    """(pictures, clouds, masks) below ``source``, each in natural order."""
-    given = [
-        None if pattern is None else set(source.glob(pattern)) for pattern in (picture_glob, cloud_glob, mask_glob)
-    ]
-    kinds = [[], [], []]
-    for path in _walk(source):
-        asked = [kind for kind, files in enumerate(given) if files is not None and path in files]
-        if asked:
-            kinds[asked[0]].append(path)
-            continue
-        kind = sniff(path, source)
-        if kind is not None and given[kind] is None:
+def sort_files(source, files, globs=(None, None, None)):
+    """(pictures, clouds, masks, labels, others) of the ``files`` below ``source``, each in natural order.
+
+    Args:
+        globs: for pictures, clouds and masks: a pattern that says which files are of the kind; None: their type says.
+    """
+    given = [None if pattern is None else set(source.glob(pattern)) for pattern in globs]
+    kinds = [[], [], [], [], []]
+    for path in sorted(files, key=lambda p: natural(p.relative_to(source))):
+        asked = [kind for kind, wanted in enumerate(given) if wanted is not None and path in wanted]
+        kind = asked[0] if asked else sniff(path, source)
+        if kind is None:
+            kinds[-1].append(path)
+        elif asked or kind == LABEL or given[kind] is None:
             kinds[kind].append(path)
     return kinds
 
 
 def sniff(path, source):
-    """Kind of a file: 0 picture, 1 depth or cloud, 2 mask; None: none of these."""
+    """Kind of a file: PICTURE, CLOUD, MASK or LABEL; None: none of these."""
     suffix = path.suffix.lower()
     if suffix in CLOUDS_ONLY:
-        return 1
+        return CLOUD
     if suffix not in PICTURES:
         return None
     if suffix in (".tif", ".tiff"):
@@ -132,102 +132,122 @@ def sniff(path, source):
             with tifffile.TiffFile(path) as file:
                 kind = file.series[0]
                 if kind.dtype.kind == "f" or (kind.dtype.itemsize > 1 and len(kind.shape) == 2):
-                    return 1
+                    return CLOUD
         except Exception:  # damaged: reading it later will report that
-            return 1
+            return CLOUD
     elif suffix == ".png":
         try:
             with Image.open(path) as picture:
                 if picture.mode[:1] in "IF":
-                    return 1
+                    return CLOUD
         except Exception:
             pass  # damaged: reading it later will report that
-    words = set(_words(path.stem)) | {word for part in path.relative_to(source).parts[:-1] for word in _words(part)}
-    return 2 if words & MASK_WORDS else 0
+    folders = {word for part in path.relative_to(source).parts[:-1] for word in words(part)}
+    if folders & LABEL_WORDS:
+        return LABEL
+    return MASK if (folders | set(words(path.stem))) & MASK_WORDS else PICTURE
 
 
-def match(source, first, second, one, other):
-    """Pair files by RULES: ({file of ``first``: file of ``second``}, {name: why a file has no partner}).
+def part_names(source, parts, taken=()):
+    """{name: Files}: each part is called by what its files share, without a word for the kind.
 
-    ``one`` and ``other`` name the two kinds in messages.
+    "part_0007_color.png" with "part_0007_depth.png" is "part_0007"; "color/7.png" with "depth/0007.png" is "7". Where
+    parts would have one name, their folders' names come before it, and then a number after it.
 
-    Raises:
-        InputError: no rule finds a pair.
+    Args:
+        taken: names of other parts.
     """
-    best, doubles = None, None
-    for rule in RULES:
-        keys = [{}, {}]
-        for files, by_key in zip((first, second), keys):
-            for path in files:
-                key = rule(path.relative_to(source))
-                if key is not None:
-                    by_key.setdefault(key, []).append(path)
-        common = keys[0].keys() & keys[1].keys()
-        twice = next((by_key[key] for by_key in keys for key in common if len(by_key[key]) > 1), None)
-        if twice:
-            doubles = doubles or twice
-            continue
-        if best is None or len(common) > len(best):
-            best = {keys[0][key][0]: keys[1][key][0] for key in common}
-        if len(best) == len(first) == len(second):
-            break
-    if not best:
-        if doubles:
-            raise InputError(
-                f"{doubles[0]}: and {doubles[1].relative_to(source)} both belong to one part; say which files to take, "
-                "--picture_glob, --cloud_glob or --mask_glob 'PATTERN'"
-            )
-        raise InputError(
-            f"{first[0]}: no {other} has the same name or number ({second[0].relative_to(source)} is the first); "
-            f"rename them, or pair "
-            "them in natural order with --by_order"
-        )
-    lonely = {
-        p.relative_to(source).as_posix(): f"{p}: no {other} of its name or number" for p in first if p not in best
-    }
-    taken = set(best.values())
-    lonely.update(
-        {p.relative_to(source).as_posix(): f"{p}: no {one} of its name or number" for p in second if p not in taken}
-    )
-    return best, lonely
+    plain_names = [_shared_name(files) for files in parts]
+    often = Counter(plain_names) + Counter(taken)
+    named = {}
+    for files, name in zip(parts, plain_names):
+        if often[name] > 1:
+            name = "_".join([*_folders(source, files), name])
+        tries = (name if n == 1 else f"{name}_{n}" for n in range(1, len(parts) + len(taken) + 2))
+        named[next(text for text in tries if text not in named and text not in taken)] = files
+    return named
 
 
-def _walk(source):
-    """Files below ``source`` in natural order, without files that operating systems and notebooks create."""
-    found = [
-        p
-        for p in source.rglob("*")
-        if not any(part.startswith((".", "@", "__")) for part in p.relative_to(source).parts)
+def _shared_name(files):
+    first = files.picture or files.cloud
+    other = set(words(files.cloud.stem))
+    pieces = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_a-zA-Z]+|[\W_]+", stem(first))
+    kept = [
+        piece
+        for piece in pieces
+        if piece.lower() not in NO_NAME and (piece.lower() not in KIND_WORDS or piece.lower() in other)
     ]
-    return sorted(
-        (p for p in found if p.suffix.lower() in PICTURES + SUFFIXES and p.is_file()),
-        key=lambda p: natural(p.relative_to(source)),
+    name = re.sub(r"([\W_])\1+", r"\1", "".join(kept)).strip(" _-.")
+    inside = [part for part in first.parent.parts[-2:] if plain(part)]
+    return name or "_".join(inside[-1:]) or stem(first)
+
+
+def _folders(source, files):
+    parts = (files.picture or files.cloud).relative_to(source).parts[:-1]
+    return [part for part in parts if plain(part)]
+
+
+def _match(source, first, second, one, other):
+    found = match(first, second, source)
+    if found.how:
+        return found
+    if found.doubles:
+        raise InputError(
+            f"{found.doubles[0]}: and {found.doubles[1].relative_to(source)} both belong to one part; say which files "
+            "to take, --picture_glob, --cloud_glob or --mask_glob 'PATTERN'"
+        )
+    raise InputError(
+        f"{first[0]}: no {other} has the same name or number ({second[0].relative_to(source)} is the first); rename "
+        "them, or pair them in natural order with --by_order"
     )
 
 
-def _words(text):
-    """Lower-case words and numbers of a name: "rs_ColorImage-007" → rs, color, image, 007."""
-    return [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_a-zA-Z]+", text)]
+def _lonely(source, found, one, other):
+    told = {p.relative_to(source).as_posix(): f"{p}: no {other} of its name or number" for p in found.missing}
+    told.update({p.relative_to(source).as_posix(): f"{p}: no {one} of its name or number" for p in found.extra})
+    return told
 
 
-def _plain(text):
-    return tuple(word for word in _words(text) if word not in ROLE_WORDS)
+def _masks(source, anchors, masks, what):
+    """({anchor: its masks}, {name: why a file has no partner})."""
+    found = match(anchors, masks, source)
+    if not found.complete:  # several masks of one part: their names begin as the part's does
+        begun = {anchor: tuple(m for m in masks if _begins(plain(m.stem), plain(anchor.stem))) for anchor in anchors}
+        if sorted(m for several in begun.values() for m in several) == sorted(masks):
+            given = {anchor: several for anchor, several in begun.items() if several}
+            bare = found._replace(missing=tuple(a for a in anchors if a not in given), extra=())
+            return given, _lonely(source, bare, what, "mask")
+    found = _match(source, anchors, masks, what, "mask")
+    return {a: (mask,) for a, mask in found.partner.items()}, _lonely(source, found, what, "mask")
 
 
-def _folder(path):
-    return tuple(_plain(part) for part in path.parts[:-1] if _plain(part))
+def _begins(long, short):
+    return bool(short) and long[: len(short)] == short
 
 
-def _numbers(path):
-    return tuple(int(word) for word in _words(path.stem) if word.isdecimal()) or None
+def _unread(source, others, labels, unmasked):
+    """Texts on files that are not read: label files, and scans of other kinds."""
+    notes = []
+    if labels:
+        folders = sorted({p.parent.relative_to(source).as_posix() for p in labels})
+        notes.append(
+            f"{source}: {len(labels)} pictures in {', '.join(folders)} look like exports of a labelling tool and are "
+            f"not read; to take a kind of them as masks: --mask_glob '{folders[0]}/*{labels[0].suffix}'"
+        )
+    told = [p for p in others if unmasked and p.suffix.lower() in LABEL_SUFFIXES and not CAMERA & set(words(p.stem))]
+    if told:
+        shown = ", ".join(p.relative_to(source).as_posix() for p in told[:SHOWN])
+        notes.append(
+            f"{source}: what may hold labels is not read ({_counted(told)}: {shown}); export masks as pictures, and "
+            "name them with --mask_glob 'PATTERN' where their names do not say it"
+        )
+    scans = [p for p in others if p.suffix.lower() in (".exr", ".zdf", ".xyz", ".obj", ".stl", ".raw", ".bin", ".bag")]
+    if scans:
+        notes.append(f"{source}: {_counted(scans)} are of kinds that are not read, for instance {scans[0].name}")
+    return notes
 
 
-RULES = (  # the first rule that pairs all files is used, else the one that pairs most
-    lambda path: (_folder(path), path.stem),
-    lambda path: (_folder(path), _plain(path.stem)) if _plain(path.stem) else None,
-    lambda path: (_folder(path), _numbers(path)) if _numbers(path) else None,
-    lambda path: (_folder(path), _numbers(path)[-1]) if _numbers(path) else None,
-    lambda path: _plain(path.stem) or None,
-    lambda path: _numbers(path),
-    lambda path: _numbers(path)[-1] if _numbers(path) else None,
-)
+def _counted(files):
+    """Text such as "3 .exr, 3 .png"."""
+    counts = Counter(p.suffix.lower() or "without suffix" for p in files).most_common(6)
+    return ", ".join(f"{count} {suffix}" for suffix, count in counts) or "no files"

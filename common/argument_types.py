@@ -2,12 +2,18 @@
 
 import argparse
 import math
+from collections.abc import Callable
+from typing import Any
+
+from common.errors import InputError
 
 
-def number(kind=float, low=-math.inf, high=math.inf, open_low=False):
+def number(
+    kind: type[int] | type[float] = float, low: float = -math.inf, high: float = math.inf, open_low: bool = False
+) -> Callable[[str], Any]:
     """argparse type: a finite ``kind`` in [low, high]; with ``open_low`` in (low, high]."""
 
-    def parse(text):
+    def parse(text: str) -> int | float:
         value = kind(text)
         if (kind is float and not math.isfinite(value)) or not low <= value <= high or (open_low and value == low):
             bounds = f"{'more than' if open_low else 'at least'} {low}" if high == math.inf else f"from {low} to {high}"
@@ -18,13 +24,12 @@ def number(kind=float, low=-math.inf, high=math.inf, open_low=False):
     return parse
 
 
-def calibration(text):
-    """argparse type of --calibration: "validation", "none", or a share of the training parts."""
-    from data.calibration_parts import calibration_choice
+def unit(text: str) -> str:
+    """argparse type of --unit: m, cm, mm, um, or the metres of one count."""
+    from data.units import unit_from
 
     try:
-        return calibration_choice(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text}: has to be validation, none, or a share of the training parts as 0.2"
-        ) from None
+        unit_from(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text

@@ -1,14 +1,15 @@
 """Measures how long the steps of a task take."""
 
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Clock(dict):
+class Clock(dict[str, float]):
     """{step: seconds}; ``with clock("search"):`` adds the time of a block."""
 
     @contextmanager
-    def __call__(self, step):
+    def __call__(self, step: str) -> Iterator[None]:
         start = time.perf_counter()
         try:
             yield

@@ -4,10 +4,13 @@ Imports nothing that is slow to load, so that --help and a mistyped flag answer 
 """
 
 import argparse
+import io
 import os
 import sys
+from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
+from typing import Any, NoReturn
 
 from common import progress
 from common.argument_types import number
@@ -25,20 +28,25 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     It keeps indented lines of an epilog or description as they are, such as examples and tables.
     """
 
-    def __init__(self, prog):
+    def __init__(self, prog: str):
         super().__init__(prog, max_help_position=28, width=HELP_WIDTH)
 
-    def _get_help_string(self, action):
+    def _get_help_string(self, action: argparse.Action) -> str | None:
         if action.default is argparse.SUPPRESS:  # the command finds the value itself, so there is no default to show
-            return action.help.replace(" (default: %(default)s)", "")
-        if action.default is None or action.default is False or action.default == [] or "(default" in action.help:
+            return (action.help or "").replace(" (default: %(default)s)", "")
+        if (
+            action.default is None
+            or action.default is False
+            or action.default == []
+            or "(default" in (action.help or "")
+        ):
             return action.help
         return super()._get_help_string(action)
 
-    def _fill_text(self, text, width, indent):
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
         return "\n\n".join(self._fill_paragraph(part, width, indent) for part in text.strip("\n").split("\n\n"))
 
-    def _fill_paragraph(self, text, width, indent):
+    def _fill_paragraph(self, text: str, width: int, indent: str) -> str:
         filled: list[str] = []
         for indented, lines in groupby(text.splitlines(), lambda line: line.startswith(" ")):
             filled += lines if indented else [super()._fill_text("\n".join(lines), width, indent)]
@@ -48,20 +56,27 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
 class Parser(argparse.ArgumentParser):
     """The parser of every command: it has ``--quiet``, and reports an error in one line, without all flags' usage."""
 
-    def __init__(self, prog, formatter_class=HelpFormatter, **kwargs):
+    def __init__(self, prog: str, formatter_class: type[HelpFormatter] = HelpFormatter, **kwargs: Any):
         called = Path(sys.argv[0]).stem
         if called == "m3dm" or called.startswith("m3dm-"):  # the name of an installed command, see pyproject.toml
             prog = " ".join([called, *prog.split()[1:]])
         super().__init__(prog, formatter_class=formatter_class, **kwargs)
+        _print_anything()
         self.add_argument(
             "--quiet", action="store_true", help="no progress and no notes; results, warnings and errors stay"
         )
 
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
         self.exit(REFUSED, f"{self.prog}: error: {message} (--help lists the flags)\n")
 
 
-def add_device(parser):
+def _print_anything() -> None:
+    """Have print() write "?" for what the terminal or pipe cannot show: another code page, names that are no UTF-8."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+
+
+def add_device(parser: argparse._ActionsContainer) -> None:
     """Add --device to the parser of a command that runs networks; see ``common.devices.choose_device``."""
     parser.add_argument(
         "--device",
@@ -71,7 +86,7 @@ def add_device(parser):
     )
 
 
-def add_workers(parser):
+def add_workers(parser: argparse._ActionsContainer) -> None:
     """Add --workers to the parser of a command that reads many files."""
     parser.add_argument(
         "--workers",
@@ -82,7 +97,7 @@ def add_workers(parser):
     )
 
 
-def add_target(parser, text):
+def add_target(parser: argparse._ActionsContainer, text: str) -> None:
     """Add OUT, the folder for a command's generated files, given as the only positional word or after -o.
 
     The parsed value is ``out``.
@@ -98,23 +113,29 @@ def add_target(parser, text):
 class _Given(argparse.Action):
     """Keeps the value of -o if the positional word is missing."""
 
-    def __call__(self, parser, namespace, values, option_string=None):
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
         if values is not None:
             setattr(namespace, self.dest, values)
 
 
-def available_cores():
+def available_cores() -> int:
     """Number of cores that this process may use, at most MOST_PROCESSES."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores, MOST_PROCESSES)
 
 
-def run_command(program, args, work, goes_on="interrupted"):
+def run_command(program: str, args: Any, work: Callable[[Any], int], goes_on: str = "interrupted") -> int:
     """Run a command's work; an error or interruption becomes one line on stderr and an exit code.
 
     Args:
         program: name before each message, such as "rescore.py".
-        args: parsed options of a ``Parser``; ``args.quiet`` applies to the whole work.
+        args: options with ``quiet``, which applies to the whole work.
         work: function of ``args`` that returns an exit code.
         goes_on: message after an interruption.
 
@@ -136,7 +157,7 @@ def run_command(program, args, work, goes_on="interrupted"):
     return FAILED
 
 
-def print_all(text):
+def print_all(text: str) -> None:
     """Print a long text; whoever reads it, such as head, may leave before its end."""
     try:
         print(text, flush=True)
@@ -144,6 +165,6 @@ def print_all(text):
         drop_output()
 
 
-def drop_output():
+def drop_output() -> None:
     """Send the rest of standard output nowhere: whoever read it, such as head, has seen enough."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -5,7 +5,7 @@ import torch
 from common.errors import InputError
 
 
-def choose_device(name, local_rank=None):
+def choose_device(name: str, local_rank: int | None = None) -> torch.device:
     """The torch device that ``--device`` names.
 
     ``auto`` is CUDA if torch sees a GPU, else the CPU. MPS is used only if it is named, since the project was never

@@ -11,14 +11,14 @@ class InputError(Exception):
     kept.
     """
 
-    def __init__(self, message):
-        message = str(message)
-        if "Original Traceback" in message:
-            message = message.strip().splitlines()[-1].partition(": ")[2]
-        super().__init__(" ".join(line.strip() for line in message.splitlines()))
+    def __init__(self, message: object) -> None:
+        text = str(message)
+        if "Original Traceback" in text:
+            text = text.strip().splitlines()[-1].partition(": ")[2]
+        super().__init__(" ".join(line.strip() for line in text.splitlines()))
 
 
-def tell(program, text):
+def tell(program: str, text: object) -> None:
     """Write the line "<program>: <text>" to stderr in one write, so that lines of several processes do not mix.
 
     print() writes text and newline separately if Python does not buffer, as under torchrun.
@@ -27,6 +27,6 @@ def tell(program, text):
     sys.stderr.flush()
 
 
-def show_warnings(_=None):
+def show_warnings(_: object = None) -> None:
     """Print each warning as one line; a loader's worker process calls this too, with its number."""
     logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)

@@ -1,11 +1,14 @@
 """Writes files so that a reader never sees an incomplete one, even if the program is killed."""
 
+from __future__ import annotations  # Python 3.8, on which patches/ runs
+
 import contextlib
 import hashlib
 import os
 import re
 import socket
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from common.errors import InputError
@@ -15,7 +18,7 @@ TEMPORARY = re.compile(r"\..+\.(\d+)@([^@]+)\.[^.]+\.tmp")
 
 
 @contextlib.contextmanager
-def atomic_path(path):
+def atomic_path(path: str | Path) -> Iterator[str]:
     """Yield a temporary path beside ``path``; if the block succeeds, the file is fsync'ed and renamed to ``path``.
 
     Raises:
@@ -42,7 +45,7 @@ def atomic_path(path):
         raise
 
 
-def atomic_write_text(path, text):
+def atomic_write_text(path: str | Path, text: str) -> None:
     """Write ``text`` as UTF-8 to ``path`` in one step.
 
     Newlines are kept as given; bytes that were read with surrogateescape are written unchanged.
@@ -52,7 +55,7 @@ def atomic_write_text(path, text):
             file.write(text)
 
 
-def remove_leftovers(folder):
+def remove_leftovers(folder: str | Path) -> list[Path]:
     """Remove temporary files below ``folder`` that killed processes of this host left behind; returns their paths."""
     import psutil  # imported here, since patches/ uses this module where only numpy may be installed
 
@@ -66,7 +69,7 @@ def remove_leftovers(folder):
     return gone
 
 
-def check_writable(folder):
+def check_writable(folder: str | Path) -> None:
     """Create ``folder`` and write and remove a probe file in it.
 
     Raises:
@@ -80,7 +83,7 @@ def check_writable(folder):
         raise InputError(f"{folder}: cannot be written ({error.strerror or error}); choose another folder") from None
 
 
-def sha256_of(path):
+def sha256_of(path: str | Path) -> str:
     """Hexadecimal sha256 of a file's content."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
@@ -89,12 +92,12 @@ def sha256_of(path):
     return digest.hexdigest()
 
 
-def host():
+def host() -> str:
     """This machine's name, with all characters safe for a file name."""
     return re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())
 
 
-def _to_disk(path, mode):
+def _to_disk(path: str | Path, mode: int) -> None:
     handle = os.open(path, mode)
     try:
         os.fsync(handle)
@@ -102,7 +105,7 @@ def _to_disk(path, mode):
         os.close(handle)
 
 
-def _umask():
+def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask

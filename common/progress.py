@@ -4,17 +4,18 @@ elsewhere, such as in a log file."""
 import contextlib
 import sys
 import time
-
-from tqdm import tqdm
+from collections.abc import Iterable, Iterator
+from typing import TextIO, TypeVar
 
 from common.signals import raise_if_stopping
 
+T = TypeVar("T")
 SECONDS = 60  # between two lines, if the output is no terminal
 _quiet = False
 
 
 @contextlib.contextmanager
-def quietly(wanted=True):
+def quietly(wanted: bool = True) -> Iterator[None]:
     """Switch progress and notes off (``wanted``) or on in this process while the block runs."""
     global _quiet
     before, _quiet = _quiet, wanted
@@ -24,12 +25,12 @@ def quietly(wanted=True):
         _quiet = before
 
 
-def is_quiet():
+def is_quiet() -> bool:
     """Whether progress and notes are off."""
     return _quiet
 
 
-def note(text, file=None):
+def note(text: str, file: TextIO | None = None) -> None:
     """Print something that a user may like to know but has not asked for; nothing with --quiet.
 
     Args:
@@ -40,7 +41,7 @@ def note(text, file=None):
         print(text, file=file, flush=True)
 
 
-def track(items, total, label, unit="part"):
+def track(items: Iterable[T], total: int, label: str, unit: str = "part") -> Iterator[T]:
     """Yield ``items`` and show the progress.
 
     Args:
@@ -49,6 +50,8 @@ def track(items, total, label, unit="part"):
         label: what is being done, such as "bagel: memory bank".
         unit: what one item is called.
     """
+    from tqdm import tqdm  # imported here, so that --help answers at once
+
     terminal = sys.stderr.isatty()
     begun = shown = time.monotonic()
     bar = tqdm(items, desc=label, total=total, unit=unit, disable=_quiet or not terminal)
@@ -66,7 +69,7 @@ def track(items, total, label, unit="part"):
             )
 
 
-def duration(seconds):
+def duration(seconds: float) -> str:
     """A duration as people write it, such as "2 h 05 min", "7 min" or "30 s"."""
     minutes = round(seconds / 60)
     return (

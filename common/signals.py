@@ -10,6 +10,9 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any, NoReturn
 
 STOPS = (signal.SIGINT, signal.SIGTERM)
 WEAK = ("weakref.py", "_weakrefset.py")  # in functions of these files Python ignores exceptions
@@ -23,7 +26,7 @@ class _State:
     holds = 0  # number of held blocks around the code that runs
 
 
-def raise_if_stopping():
+def raise_if_stopping() -> None:
     """Raise KeyboardInterrupt if the user has asked for a stop.
 
     Long loops call this before each step. Usually the signal has raised the same exception already. But a library may
@@ -35,7 +38,7 @@ def raise_if_stopping():
 
 
 @contextlib.contextmanager
-def held():
+def held() -> Iterator[None]:
     """Delay a stop that comes while the block runs until its end. A worker process, too, completes the block first."""
     _State.holds += 1
     try:
@@ -47,7 +50,7 @@ def held():
 
 
 @contextlib.contextmanager
-def beginning_workers():
+def beginning_workers() -> Iterator[None]:
     """Start worker processes in this block: signals reach them only after they have called ``begin_worker``, which they
     must do first.
 
@@ -64,7 +67,7 @@ def beginning_workers():
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def begin_worker():
+def begin_worker() -> None:
     """The first call in a worker process. It then ignores Ctrl-C, which its parent handles. After SIGTERM it completes
     its ``held`` block and waits a moment for its parent to take the result."""
     _State.stopping, _State.raised, _State.holds = False, False, 0
@@ -75,7 +78,7 @@ def begin_worker():
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
 
 
-def _leave(*_):
+def _leave(*_: object) -> None:
     if _State.holds:
         signal.setitimer(signal.ITIMER_REAL, MOMENT)
     else:
@@ -83,7 +86,7 @@ def _leave(*_):
 
 
 @contextlib.contextmanager
-def first_signal_stops(program):
+def first_signal_stops(program: str) -> Iterator[None]:
     """While the block runs, the first Ctrl-C or SIGTERM raises KeyboardInterrupt; further ones only print a line.
 
     It does nothing outside the main thread, since only that can have signal handlers.
@@ -93,7 +96,7 @@ def first_signal_stops(program):
         return
     patience = f"{program}: stopping already: what is finished is being written\n".encode()
 
-    def stop(_, frame):
+    def stop(_: object, frame: FrameType | None) -> None:
         if _State.stopping:
             with contextlib.suppress(OSError):
                 os.write(2, patience)  # print could be interrupted within its own line
@@ -101,7 +104,7 @@ def first_signal_stops(program):
         _State.stopping = True
         raise_where_possible(None, frame)
 
-    def raise_where_possible(_, frame):
+    def raise_where_possible(_: object, frame: FrameType | None) -> None:
         if _State.raised:
             return
         if _State.holds or _in_finaliser(frame):
@@ -109,20 +112,21 @@ def first_signal_stops(program):
         else:
             raise_if_stopping()
 
-    def try_again():
+    def try_again() -> None:
         if hasattr(signal, "setitimer"):  # without it the stop waits for raise_if_stopping
             before.setdefault(signal.SIGALRM, signal.getsignal(signal.SIGALRM))
             signal.signal(signal.SIGALRM, raise_where_possible)
             signal.setitimer(signal.ITIMER_REAL, MOMENT)
 
-    def unraisable(lost):
+    def unraisable(lost: Any) -> None:
         if _State.stopping and issubclass(lost.exc_type, KeyboardInterrupt):  # raised in another kind of finaliser
             _State.raised = False
             try_again()
         else:
             hook(lost)
 
-    before, hook = {}, sys.unraisablehook
+    before: dict[int, Any] = {}
+    hook = sys.unraisablehook
     try:
         sys.unraisablehook = unraisable
         for number in STOPS:
@@ -134,17 +138,17 @@ def first_signal_stops(program):
         _State.stopping = _State.raised = True  # from now on signals change nothing
         if getattr(signal, "SIGALRM", None) in before:
             signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for handled, handler in before.items():
+            signal.signal(handled, handler)
         sys.unraisablehook = hook
         _State.stopping = _State.raised = False
 
 
-def run_to_the_end(main):
+def run_to_the_end(main: Callable[[], int | None]) -> NoReturn:
     """Run a command's ``main`` and end the process with its exit code. A signal after the end of ``main`` does not
     disturb the process's end; a signal before ``first_signal_stops`` is remembered until then."""
 
-    def remember(*_):
+    def remember(*_: object) -> None:
         _State.stopping = True
 
     used = [number for number in STOPS if signal.getsignal(number) != signal.SIG_IGN]
@@ -156,7 +160,7 @@ def run_to_the_end(main):
     sys.exit(code)
 
 
-def _in_finaliser(frame):
+def _in_finaliser(frame: FrameType | None) -> bool:
     """Whether Python would ignore an exception raised in ``frame``."""
     while frame:
         if frame.f_code.co_name == "__del__" or os.path.basename(frame.f_code.co_filename) in WEAK:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from common.errors import InputError
-from data.names import find_folder
+from data.names import find_folder, printable
 from data.pairing import GOOD
 from data.scans import PartFiles, find_parts
 
@@ -33,7 +33,7 @@ def calibration_choice(text):
     return share
 
 
-def calibration_files(dataset_path, category, choice=None, folder=None, held_out=()):
+def calibration_files(dataset_path, category, choice=None, folder=None, held_out=(), with_clouds=True):
     """CalibrationFiles of a category.
 
     Args:
@@ -42,6 +42,7 @@ def calibration_files(dataset_path, category, choice=None, folder=None, held_out
         folder: --calibration_dir or None. A sub-folder with the category's name is used if there is one, else the
             folder itself.
         held_out: [(rgb, xyz, gt)] of the held-out training parts, if ``choice`` is a share.
+        with_clouds: whether the method reads clouds; if not, they may be missing.
 
     Raises:
         InputError: the calibration parts are missing, or their files do not pair.
@@ -49,9 +50,9 @@ def calibration_files(dataset_path, category, choice=None, folder=None, held_out
     root = Path(dataset_path)
     if folder is not None:
         place = find_folder(folder, category) or Path(folder)
-        return CalibrationFiles(FOLDER, str(place), tuple(find_parts(place)))
+        return CalibrationFiles(FOLDER, str(place), tuple(find_parts(place, with_clouds=with_clouds)))
     if isinstance(choice, float):
-        parts = tuple(PartFiles(Path(rgb).relative_to(root).as_posix(), rgb, xyz) for rgb, xyz, *_ in held_out)
+        parts = tuple(PartFiles(printable(Path(rgb).relative_to(root)), rgb, xyz) for rgb, xyz, *_ in held_out)
         return CalibrationFiles(SHARE, f"{choice:g} of the training parts", parts)
     place = root / category / "validation" / GOOD
     if choice == NONE or (choice is None and not place.is_dir()):
@@ -61,5 +62,6 @@ def calibration_files(dataset_path, category, choice=None, folder=None, held_out
             f"{place}: missing: --calibration validation needs normal parts there; use --calibration_dir DIR, a "
             "share as --calibration 0.2, or --calibration none"
         )
-    parts = (p._replace(name=p.rgb.relative_to(root).as_posix()) for p in find_parts(place))
+    found = find_parts(place, with_clouds=with_clouds)
+    parts = (p._replace(name=printable(p.rgb.relative_to(root))) for p in found)
     return CalibrationFiles(VALIDATION, str(place), tuple(parts))

@@ -8,15 +8,20 @@ from typing import NamedTuple, Optional
 from data.organised_clouds import Reading, missing_text
 from data.pairing import GOOD, Part
 from data.part_facts import MASK_SIZE, Facts
-from data.units import UNITS, unit_fault
+from data.splits import differences
+from data.units import metres_of, unit_fault
 
 OTHER_UNIT = 5.0  # a part this many times as large and as far away as the training parts is in another unit
 ENOUGH = 100  # fewest points for a meaningful extent
 LOST = 0.001  # warn if more than this share of the points has a coordinate of exactly 0
 ASPECT, HALF = 1.02, 0.5
 FAR, SPREADS, REACH, EMPTY = 3.0, 10.0, 10.0, 0.05  # limits of unusual parts, see unusual_parts
+# what normal parts have in common, and the least spread of it that counts: a share, or grey levels for the brightness
+STEADY = {"extent": 0.05, "distance": 0.02, "spacing": 0.05, "brightness": 4.0}
 CONVENTIONS = {"metres": None, "millimetres": "millimetres", "pixels": "the pixel's row and column, and z as measured"}
 SHOWN_COPIES, MANY_VALUES = 3, 8
+CALIBRATION = "calibration"  # the split of the parts in --calibration_dir
+SPLIT_NAMES = {"train": "training", CALIBRATION: "--calibration_dir"}
 
 
 class Options(NamedTuple):
@@ -24,7 +29,7 @@ class Options(NamedTuple):
 
     img_size: int = 224  # side that clouds are resized to
     min_points: int = 1024  # fewest points that a part should have; 0: the method does not read clouds
-    unit: Optional[str] = None  # a key of UNITS; None: metres, and coordinates that do not look like metres are a fault
+    unit: Optional[str] = None  # see data.units; None: metres, and coordinates that do not look like metres are a fault
     zero_points: bool = False  # --fix zero_points
 
 
@@ -71,50 +76,28 @@ def judge(root, name, rows, options, missing):
         ([(level, kind, text)], Reading); the level is "fault", "warning" or "note".
     """
     parts = [part for row in rows if row.used for part in row.parts]
-    convention = CONVENTIONS.get(read_convention(root))
-    found = [finding for part in parts for finding in _judge_part(part, options, convention)]
+    convention = read_convention(root)
+    found = [finding for part in parts for finding in judge_part(part, options, convention)]
     tested = {part.defect != GOOD for part in parts if part.split == "test"}
     if len(tested) == 1:
-        found.append(
-            (
-                "warning",
-                "one class",
-                f"{root / name / 'test'}: no {'good' if True in tested else 'defective'} parts: "
-                "metrics that need them are undefined",
-            )
-        )
-    if options.min_points:
-        others = _mixed(parts)
-        found += others or _unit(root / name, parts, options, convention)
-        known = [(str(p.files.xyz), p.split == "train", p.facts) for p in parts if p.files.xyz]
-        found += (
-            [
-                ("warning", "unusual", text)
-                for text in unusual_parts(
-                    [p[::2] for p in known if p[1]],
-                    [p[::2] for p in known if not p[1]],
-                    UNITS[options.unit or "m"],
-                    options,
-                )
-            ]
-            if not others
-            else []
-        )
+        text = f"no {'good' if True in tested else 'defective'} parts: metrics that need them are undefined"
+        found.append(("warning", "one class", f"{root / name / 'test'}: {text}"))
+    mixed = _mixed(parts) if options.min_points else []
+    found += mixed
+    if not mixed:
+        found += _unit(root / name, parts, options, convention) if options.min_points else []
+        found += [("warning", "unusual", text) for text in unusual_parts(parts, options)]
+        found += [("warning", *text) for text in differences(rows, bool(options.min_points))]
     found += _copies(parts)
-    bits = max(
-        (part.facts.picture_bits for part in parts if part.facts.picture and part.facts.picture.endswith("16 bits")),
-        default=16,
-    )
-    return found, Reading(options.unit or "m", missing, options.zero_points, bits, True)
+    deep = [part.facts.picture_bits for part in parts if (part.facts.picture or "").endswith("16 bits")]
+    return found, Reading(options.unit or "m", missing, options.zero_points, max(deep, default=16), True)
 
 
 def read_convention(root):
     """The coordinates' convention in a data set's ``preprocessing.json``: a key of CONVENTIONS, or None."""
     try:
         content = json.loads((Path(root) / "preprocessing.json").read_text(encoding="utf-8"))
-        if (
-            "coordinates" not in content and content["program"] == "preprocess_realiad_d3.py"
-        ):  # written by an earlier version
+        if "coordinates" not in content and content["program"] == "preprocess_realiad_d3.py":  # by an earlier version
             return "pixels" if content["options"]["xyz"] == "pixel" else "millimetres"
         return content.get("coordinates")
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -129,16 +112,19 @@ def counted(facts, zero_points):
     return (facts.points or 0) + zero_points * facts.edge_points, facts.distinct + zero_points * facts.edge_distinct
 
 
-def _judge_part(part, options, convention):
+def judge_part(part, options, convention=None):
+    """Yield the findings (level, kind, text) on one TestedPart."""
     facts, files, defective = part.facts, part.files, part.defect != GOOD
     for kind, text in facts.errors:
         yield ("fault" if kind != "mask" or defective else "warning"), kind, text
     for kind, text in facts.notes:
-        yield "note", kind, text
+        yield "warning" if kind == "orientation" else "note", kind, text
     if facts.points is not None and options.min_points:
-        yield from _judge_cloud(files.xyz, facts, options, convention)
+        for level, kind, text in _judge_cloud(facts, options, convention):
+            yield level, kind, f"{files.xyz}: {text}"
     if facts.mask_share is not None:
-        yield from _judge_mask(part.mask, facts, options, defective)
+        for kind, text in _judge_mask(facts, options, defective):
+            yield "warning", kind, f"{part.mask}: {text}"
     sizes = {"picture": facts.picture_size, "point cloud": facts.tiff_size, "mask": facts.mask_size}
     sizes = {what: size for what, size in sizes.items() if size}
     aspects = [height / width for height, width in sizes.values()]
@@ -146,202 +132,176 @@ def _judge_part(part, options, convention):
         shown = ", ".join(f"{what} {height}×{width}" for what, (height, width) in sizes.items())
         yield "warning", "aspect", f"{part.path}: {shown}: different aspect, so pixels do not lie on each other"
     elif facts.misfit and options.min_points:
-        yield (
-            "warning",
-            "outline",
-            (f"{files.xyz}: {facts.misfit}: the cloud may be mirrored, shifted or cropped against the picture"),
-        )
+        text = f"{facts.misfit}: the cloud may be mirrored, shifted or cropped against the picture"
+        yield "warning", "outline", f"{files.xyz}: {text}"
 
 
-def _judge_cloud(path, facts, options, convention):
+def _judge_cloud(facts, options, convention):
     count, distinct = counted(facts, options.zero_points)
     if not count:
-        yield (
-            "fault",
-            "no points",
-            (f"{path}: no valid point is left (x, y and z non-zero and finite); remove or rescan this part"),
-        )
+        text = "no valid point is left (x, y and z non-zero and finite); remove or rescan this part"
+        yield "fault", "no points", text
         return
     if facts.broken:
-        yield (
-            "warning",
-            "broken",
-            (
-                f"{path}: {facts.broken:,} pixels with NaN or inf are taken as background; {count:,} points "
-                f"are left at "
-                f"{options.img_size}×{options.img_size}"
-            ),
-        )
+        left = f"{count:,} points are left at {options.img_size}×{options.img_size}"
+        yield "warning", "broken", f"{facts.broken:,} pixels with NaN or inf are taken as background; {left}"
     if distinct < options.min_points:
         what = f"{count:,} valid points" if count == distinct else f"{count:,} valid points, {distinct:,} distinct"
-        yield (
-            "warning",
-            "few points",
-            (f"{path}: {what}, fewer than the {options.min_points:,} that its 3D features take: they say little of it"),
-        )
+        text = f"{what}, fewer than the {options.min_points:,} that its 3D features take: they say little of it"
+        yield "warning", "few points", text
     if facts.hidden:
-        yield (
-            "warning",
-            "missing",
-            (
-                f"{path}: {missing_text(facts.missing)} fills {facts.hidden / options.img_size**2:.1%} of the pixels: "
-                "not measured, taken as background"
-            ),
-        )
+        share = f"{facts.hidden / options.img_size**2:.1%} of the pixels: not measured, taken as background"
+        yield "warning", "missing", f"{missing_text(facts.missing)} fills {share}"
     total = facts.points + facts.edge_points
-    if not options.zero_points and facts.edge_points > LOST * total and not (convention or "").startswith("the pixel"):
-        yield (
-            "warning",
-            "zero points",
-            (
-                f"{path}: {facts.edge_points:,} of {total:,} points have a coordinate that is exactly 0 and "
-                f"are lost, as "
-                f"in the "
-                "release; --fix zero_points keeps them"
-            ),
-        )
+    if not options.zero_points and facts.edge_points > LOST * total and convention != "pixels":
+        text = f"{facts.edge_points:,} of {total:,} points have a coordinate that is exactly 0 and are lost, as in the "
+        yield "warning", "zero points", text + "release; --fix zero_points keeps them"
 
 
-def _judge_mask(path, facts, options, defective):
+def _judge_mask(facts, options, defective):
+    """Yield (kind, text) of warnings."""
     if not defective:
         if facts.mask_share:
-            yield "warning", "mask of good", f"{path}: mask of a good part is not empty; a run takes the part as good"
+            yield "mask of good", "mask of a good part is not empty; a run takes the part as good"
         return
     if not facts.mask_share:
-        yield (
-            "warning",
-            "mask empty",
-            (
-                f"{path}: mask of a defective part is empty at {MASK_SIZE}×{MASK_SIZE}, as a run reads it; "
-                f"the largest value in the file is {facts.mask_largest:g}"
-            ),
-        )
+        text = f"mask of a defective part is empty at {MASK_SIZE}×{MASK_SIZE}, as a run reads it; the largest value in "
+        yield "mask empty", f"{text}the file is {facts.mask_largest:g}"
         return
     if facts.mask_background:
-        yield (
-            "warning",
-            "mask background",
-            (
-                f"{path}: nothing in it is black or transparent; {facts.mask_background}, which fills most "
-                f"of it, is taken "
-                "as background"
-            ),
-        )
-    surface = (
-        (facts.points + facts.edge_points) / options.img_size**2
-        if facts.points is not None and options.min_points
-        else 1
-    )
+        text = f"nothing in it is black or transparent; {facts.mask_background}, which fills most of it, is taken as "
+        yield "mask background", text + "background"
+    measured = facts.points is not None and options.min_points
+    surface = (facts.points + facts.edge_points) / options.img_size**2 if measured else 1
     if facts.mask_share > HALF:
-        yield "warning", "mask large", f"{path}: covers {facts.mask_share:.0%} of the picture; is it inverted?"
+        yield "mask large", f"covers {facts.mask_share:.0%} of the picture; is it inverted?"
     elif facts.mask_share > surface > 0:
-        yield (
-            "warning",
-            "mask large",
-            (f"{path}: covers {facts.mask_share:.0%} of the picture, the part's points {surface:.0%}"),
-        )
+        yield "mask large", f"covers {facts.mask_share:.0%} of the picture, the part's points {surface:.0%}"
 
 
-def _sized(parts):
-    """(parts with enough points for an extent, the training parts of these, or all of these if there are none)."""
-    sized = [
-        part for part in parts if part.facts.extent and (part.facts.points or 0) + part.facts.edge_points >= ENOUGH
-    ]
-    return sized, [part for part in sized if part.split == "train"] or sized
+def _usual(parts):
+    """(parts with enough points for an extent, median extent and distance of the training parts among them)."""
+    sized = [p for p in parts if p.facts.extent and (p.facts.points or 0) + p.facts.edge_points >= ENOUGH]
+    reference = [p for p in sized if p.split == "train"] or sized
+    return sized, *(median(getattr(p.facts, f) for p in reference) if sized else 0 for f in ("extent", "distance"))
 
 
 def _mixed(parts):
-    sized, reference = _sized(parts)
-    if not sized:
-        return []
-    extent, distance = (median(getattr(p.facts, what) for p in reference) for what in ("extent", "distance"))
-    found = []
-    for part in sized:
-        ratios = part.facts.extent / extent, part.facts.distance / max(distance, 1e-30)
-        factor = min(ratios) if min(ratios) > 1 else max(ratios)
-        if factor > OTHER_UNIT or factor < 1 / OTHER_UNIT:
-            times = f"{_figure(factor)} times as large" if factor > 1 else f"{_figure(1 / factor)} times smaller"
-            found.append(
-                (
-                    "fault",
-                    "mixed units",
-                    f"{part.files.xyz}: coordinates are {times} as those of the training parts: the data "
-                    f"set mixes units; "
-                    "convert it to one",
-                )
-            )
-    return found
+    sized, extent, distance = _usual(parts)
+    told = [(part, times_as_large(part.facts, extent, distance)) for part in sized]
+    why = "the data set mixes units; convert it to one"
+    return [("fault", "mixed units", f"{part.files.xyz}: {text}: {why}") for part, text in told if text]
 
 
-def _figure(value):
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+def times_as_large(facts, extent, distance):
+    """Text, if a part is so much larger and farther away than the training parts that it is in another unit."""
+    ratios = facts.extent / extent, facts.distance / max(distance, 1e-30)
+    factor = min(ratios) if min(ratios) > 1 else max(ratios)
+    if 1 / OTHER_UNIT <= factor <= OTHER_UNIT:
+        return None
+    value = max(factor, 1 / factor)
+    shown = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    times = f"{shown} times as large" if factor > 1 else f"{shown} times smaller"
+    return f"coordinates are {times} as those of the training parts"
 
 
 def _unit(folder, parts, options, convention):
     """[finding] if the coordinates do not look like the unit that they should be in, else []."""
-    _, reference = _sized(parts)
-    if not reference:
+    sized, extent, distance = _usual(parts)
+    if not sized:
         return []
-    extent, distance = (median(getattr(p.facts, what) for p in reference) for what in ("extent", "distance"))
-    if options.unit is None and convention:
-        return [
-            (
-                "note",
-                "convention",
-                f"{folder}: coordinates are {convention}, as preprocessing.json says; they are not changed",
-            )
-        ]
+    if options.unit is None and CONVENTIONS.get(convention):
+        text = f"coordinates are {CONVENTIONS[convention]}, as preprocessing.json says; they are not changed"
+        return [("note", "convention", f"{folder}: {text}")]
     fault = unit_fault(extent, distance, options.unit)
-    return [("fault", "unit", f"{folder}: {fault} (median of {len(reference)} parts)")] if fault else []
+    count = len([p for p in sized if p.split == "train"] or sized)
+    return [("fault", "unit", f"{folder}: {fault} (median of {count} parts)")] if fault else []
 
 
-def unusual_parts(training, test, factor=1.0, options=Options()):
-    """Texts that name parts unlike the training parts.
+def unusual_parts(parts, options=Options()):
+    """Texts that name TestedParts unlike the training parts.
 
-    A part is unusual for one of three reasons:
+    A part is unusual for one of these reasons:
 
     - It lies elsewhere: its centre is farther from the training parts' centre than 3 times their extent, and than 10
       times their usual spread.
     - It reaches too far: its outermost points are over 10 times the training parts' extent apart. A few outliers are
       enough.
     - It is nearly empty: it has fewer than a twentieth of the training parts' points.
-
-    Args:
-        training, test: sequences of (name, Facts).
-        factor: metres per unit of the files.
+    - It is a training or calibration part and stretches the range of their extents, distances, point spacings or
+      brightness: it lies more than 10 times their usual spread from the middle. Or it alone has no colour.
     """
-    known = [facts for _, facts in training if facts.centre]
+    reasons = {i: [] for i in range(len(parts))}
+    if options.min_points:
+        for i, text in _misplaced(parts, options):
+            reasons[i].append(text)
+    for i, text in _stretching(parts, options):
+        reasons[i].append(text)
+    return [f"{_file(parts[i])}: {'; '.join(texts)}: {_why(parts[i])}" for i, texts in reasons.items() if texts]
+
+
+def _file(part):
+    return part.files.xyz or part.path
+
+
+def _why(part):
+    if part.split == "test":
+        return "scores that normalise over the test set may be ruled by it"
+    if part.split == "train":
+        return "what is measured in training counts as normal"
+    return "the parts that calibrate decide on the threshold"
+
+
+def _misplaced(parts, options):
+    """Yield (number of a part, what is unusual about its place, reach or number of points)."""
+    known = [p.facts for p in parts if p.split == "train" and p.facts.centre]
     if not known:
-        return []
+        return
+    factor = metres_of(options.unit or "m")
     middle = [median(values) for values in zip(*(facts.centre for facts in known))]
     extent = median(facts.extent for facts in known)
     usual = median(counted(facts, options.zero_points)[0] for facts in known)
     spread = median(_distance(facts.centre, middle) for facts in known)
-    found = []
-    for number, (name, facts) in enumerate((*training, *test)):
+    for i, facts in enumerate(part.facts for part in parts):
         if not facts.centre:
             continue
-        what, away, count = [], _distance(facts.centre, middle), counted(facts, options.zero_points)[0]
+        away, count = _distance(facts.centre, middle), counted(facts, options.zero_points)[0]
+        size = f"{extent * factor:.3g} m"
         if away > max(FAR * extent, SPREADS * spread):
-            what.append(
-                f"its centre lies {away * factor:.3g} m from the training parts', whose extent is "
-                f"{extent * factor:.3g} m"
-            )
+            yield i, f"its centre lies {away * factor:.3g} m from the training parts', whose extent is {size}"
         if facts.reach > REACH * max(extent, 1e-30):
-            what.append(
-                f"its points reach over {facts.reach * factor:.3g} m, the middle 98 % of those of the training parts "
-                f"over {extent * factor:.3g} m"
-            )
+            span = f"its points reach over {facts.reach * factor:.3g} m"
+            yield i, f"{span}, the middle 98 % of those of the training parts over {size}"
         if 0 < count < EMPTY * usual:
-            what.append(f"nearly empty: {count:,} points are left, the training parts have {usual:,.0f}")
-        if what:
-            why = (
-                "what is measured in training counts as normal"
-                if number < len(training)
-                else "scores that normalise over the test set may be ruled by it"
-            )
-            found.append(f"{name}: {'; '.join(what)}: {why}")
-    return found
+            yield i, f"nearly empty: {count:,} points are left, the training parts have {usual:,.0f}"
+
+
+def _stretching(parts, options):
+    """Yield (number of a training or calibration part, what of it lies far from the others)."""
+    normal = [i for i, p in enumerate(parts) if p.split != "test" and (p.files.xyz or not options.min_points)]
+    clouds = ["extent", "distance", "spacing"] if options.min_points else []
+    for what in (*clouds, "brightness"):
+        values = {i: _steady(parts[i].facts, what) for i in normal}
+        values = {i: value for i, value in values.items() if value is not None}
+        if len(values) < 4:
+            continue
+        middle = median(values.values())
+        spread = 1.4826 * median(abs(value - middle) for value in values.values())
+        least = STEADY[what] if what == "brightness" else STEADY[what] * middle
+        factor, unit = (1.0, " of 255") if what == "brightness" else (metres_of(options.unit or "m"), " m")
+        for i, value in values.items():
+            if abs(value - middle) > SPREADS * max(spread, least):
+                yield i, f"{what} {value * factor:.3g}{unit}, the others have {middle * factor:.3g}{unit}"
+    chroma = {i: parts[i].facts.chroma for i in normal if parts[i].facts.chroma is not None}
+    grey = [i for i, value in chroma.items() if value < 0.5]
+    if 0 < len(grey) < len(chroma) / 2:
+        yield from ((i, "its picture has no colour, those of the others have") for i in grey)
+
+
+def _steady(facts, what):
+    if what != "brightness":
+        return getattr(facts, what)
+    return None if facts.colour is None else sum(facts.colour) / 3
 
 
 def _distance(one, other):
@@ -362,16 +322,10 @@ def _copies(parts):
         pictures, clouds = ({getattr(p.facts, what) for p in same} for what in ("picture_hash", "tiff_hash"))
         if not cloud and len(clouds) == 1 and None not in clouds:
             continue  # already reported for the clouds
-        what = (
-            "the same part"
-            if len(pictures) == len(clouds) == 1
-            else "the same point cloud"
-            if cloud
-            else "the same picture"
-        )
+        alike = len(pictures) == len(clouds) == 1
+        what = "part" if alike else "point cloud" if cloud else "picture"
         names = [str(part.path) for part in same]
-        shown = " = ".join(names[:SHOWN_COPIES]) + (
-            f" and {len(names) - SHOWN_COPIES} more" if len(names) > SHOWN_COPIES else ""
-        )
-        where = " in training and test" if len({p.split for p in same}) > 1 else ""
-        yield "warning", "twice", f"{shown}: {what}{where}"
+        more = f" and {len(names) - SHOWN_COPIES} more" if len(names) > SHOWN_COPIES else ""
+        splits = list(dict.fromkeys(SPLIT_NAMES.get(p.split, p.split) for p in same))
+        where = f" in {' and '.join(splits)}" if len(splits) > 1 else ""
+        yield "warning", "twice", f"{' = '.join(names[:SHOWN_COPIES])}{more}: the same {what}{where}"

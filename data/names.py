@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from common.errors import InputError
-from data.pairing import GOOD, is_junk_folder
+from data.folders import is_junk_folder
+from data.pairing import GOOD
 
 CATEGORIES = {
     "mvtec3d": ("bagel", "cable_gland", "carrot", "cookie", "dowel", "foam", "peach", "potato", "rope", "tire"),
@@ -47,6 +48,11 @@ CATEGORIES = {
 def same_name(text):
     """``text`` in lower case without "-", "_" and blanks: equal for two spellings of one name."""
     return text.lower().translate(str.maketrans("", "", "-_ "))
+
+
+def printable(path) -> str:
+    """A path with slashes, as text that any file can hold: bytes that are no UTF-8 are written as \\udc80 … \\udcff."""
+    return path.as_posix().encode("utf-8", "backslashreplace").decode()
 
 
 def find_folder(root, name):

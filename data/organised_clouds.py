@@ -13,7 +13,7 @@ import tifffile
 from common.errors import InputError
 from data.pairing import CONVERT
 from data.pictures import read_picture  # noqa: F401  can be imported from here too
-from data.units import UNITS, measure, unit_fault
+from data.units import measure, metres_of, unit_fault
 
 SMALLEST_SIDE = 56  # pixels, the side of the patch grid that points are aligned to
 SHARE, REPEATED, MOST_VALUES = 0.01, 10, 3  # limits for values that stand for "not measured", see find_missing
@@ -25,7 +25,7 @@ FAR = 3.0  # a z that lies more than so many extents of the surface away from it
 class Reading(NamedTuple):
     """How to read the files of a category. An examination decides it; the defaults are those of the release."""
 
-    unit: str = "m"  # of the coordinates, a key of UNITS
+    unit: str = "m"  # of the coordinates, see data.units.metres_of
     # points (x, y, z) in the file's unit that stand for "not measured"; a None in a point stands for any value.
     # None: look for them in each file
     missing: Optional[tuple] = ()
@@ -127,7 +127,7 @@ def to_metres(cloud, reading):
     missing = is_missing(points, own_missing(points) if reading.missing is None else reading.missing)
     if missing is not None:
         points = np.where(missing[..., None], np.float32(0), points)
-    return points if reading.unit == "m" else points * np.float32(UNITS[reading.unit])
+    return points if reading.unit == "m" else points * np.float32(metres_of(reading.unit))
 
 
 def read_tiff_organized_pc(path, reading=Reading()):
@@ -167,7 +167,7 @@ def read_unexamined(path, unit=None):
         )
     surface = points[points.any(axis=2)]
     if len(surface):
-        size, factor = measure(surface), UNITS[unit or "m"]
+        size, factor = measure(surface), metres_of(unit or "m")
         fault = unit_fault(size.extent / factor, size.distance / factor, unit)
         if fault:
             raise InputError(f"{path}: {fault}")

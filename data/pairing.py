@@ -1,14 +1,16 @@
 """Find the folders of a split that hold parts, and the files of a folder that belong to one part.
 
-A part's picture, point cloud and mask lie in ``rgb``, ``xyz`` and ``gt`` of one defect folder. Files are paired by
-name; if names differ, by the numbers in them, or by the words that differ; by position only if nothing else fits.
+A part's picture, point cloud and mask lie in ``rgb``, ``xyz`` and ``gt`` of one defect folder. Files are paired as
+``data.matching`` does it; by position only if nothing else fits.
 """
 
 import re
-import unicodedata
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple, Optional
+
+from data.folders import is_junk_file, is_junk_folder, walk
+from data.matching import match, numbers, stem
 
 GOOD = "good"
 # folder of a kind of file → its suffixes, upper or lower case; the suffix of the data sets comes first
@@ -18,33 +20,17 @@ SUFFIXES = {
     "gt": (".png", ".bmp", ".tif", ".tiff", ".jpg", ".jpeg"),
 }
 NAMES = {"rgb": "picture", "xyz": "tiff", "gt": "mask"}
-CLOUDS = {
-    ".ply",
-    ".pcd",
-    ".npy",
-    ".npz",
-    ".xyz",
-    ".obj",
-    ".stl",
-    ".csv",
-    ".txt",
-    ".exr",
-    ".zdf",
-    ".png",
-}  # suffixes of clouds in other formats
 CONVERT = "tools/import_parts.py converts it"
-JUNK_FOLDERS = {
-    "#recycle",
-    "#snapshot",
-    "$RECYCLE.BIN",
-    "lost+found",
-    "System Volume Information",
-    "Network Trash Folder",
-    "Temporary Items",
-}
-JUNK_FILES = {"thumbs.db", "desktop.ini"}
+# suffixes of clouds in other formats
+CLOUDS = set(".ply .pcd .npy .npz .xyz .obj .stl .csv .txt .exr .zdf .png".split())
 REMEDY = "add or remove files until each part has all of its own"
 SHOWN_PAIRS = 2
+HOW = {
+    "number": "the number in their names",
+    "word": "what differs in their names",
+    "time": "the time in their names",
+    "position": "their position alone",
+}
 
 
 class Part(NamedTuple):
@@ -71,37 +57,30 @@ class Pairing(NamedTuple):
     incomplete: tuple  # of Part: those that lack a file
 
 
-class _Match(NamedTuple):
-    partner: dict  # picture → its file
-    how: str  # "name", "number", "word" or "position"; "" if the files do not match
-    missing: tuple  # pictures without a file
-    extra: tuple  # files without a picture
-    reason: str
-
-
 def defect_folders(split):
     """(folders, notes) of a split: the folders that hold parts, sorted, and a Note on each folder that is skipped.
 
     Empty folders are skipped, and those that notebooks, network drives and archives leave behind
-    (``.ipynb_checkpoints``, ``@eaDir``, ``__MACOSX``).
+    (``.ipynb_checkpoints``, ``@eaDir``, ``__MACOSX``). A Note of the kind "unreadable" is a fault: parts may be there.
     """
     split = Path(split)
     folders, notes = [], []
-    for folder in sorted(p for p in split.iterdir() if p.is_dir()) if split.is_dir() else []:
+    try:
+        inside = sorted(p for p in split.iterdir() if p.is_dir()) if split.is_dir() else []
+    except OSError as error:
+        return [], [Note("unreadable", f"{split}: this folder cannot be read ({error.strerror})")]
+    for folder in inside:
         if is_junk_folder(folder.name):
-            notes.append(
-                Note("folder skipped", f"{folder}: is no defect folder (a program left it behind) and is skipped")
-            )
-        elif not any(p.is_file() and not _is_junk(p) for p in folder.rglob("*")):
-            notes.append(Note("folder skipped", f"{folder}: is empty and is skipped"))
-        else:
+            text = f"{folder}: is no defect folder (a program left it behind) and is skipped"
+            notes.append(Note("folder skipped", text))
+            continue
+        tree = walk(folder)
+        notes += [Note("unreadable", text) for text in tree.unreadable]
+        if tree.files:
             folders.append(folder)
+        elif not tree.unreadable:
+            notes.append(Note("folder skipped", f"{folder}: is empty and is skipped"))
     return folders, notes
-
-
-def is_junk_folder(name):
-    """Whether programs, not users, make folders of this name."""
-    return name.startswith((".", "@", "__")) or name in JUNK_FOLDERS
 
 
 def part_files(folder, kind):
@@ -109,14 +88,17 @@ def part_files(folder, kind):
     return sorted(p for p in _entries(folder, kind) if p.suffix.lower() in SUFFIXES[kind])
 
 
-def pair(folder, with_masks):
+def pair(folder, with_masks, with_clouds=True):
     """The Pairing of a defect folder: which files belong to one part.
 
     Args:
         folder: the folder that has ``rgb``, ``xyz`` and ``gt``.
         with_masks: whether parts have masks. A folder without any mask is accepted; one that lacks some is a problem.
+        with_clouds: if False, a folder without any tiff is accepted too, for methods that read none.
     """
-    folder, kinds, notes = Path(folder), ("rgb", "xyz", "gt") if with_masks else ("rgb", "xyz"), []
+    folder, notes = Path(folder), []
+    clouds = ("xyz",) if with_clouds or _entries(folder, "xyz") else ()
+    kinds = ("rgb", *clouds, *(("gt",) if with_masks else ()))
     files = {kind: part_files(folder, kind) for kind in kinds}
     found = _pair(folder, {kind: _one_a_name(paths, kind) for kind, paths in files.items()})
     if found.problems:  # files with other suffixes, such as previews, may lie beside the parts
@@ -157,26 +139,18 @@ def natural(text):
 def _entries(folder, kind):
     """Files and broken links in the folder of a kind, without hidden files (macOS writes ._NAME beside NAME)."""
     place = folder / kind
-    return (
-        [p for p in place.iterdir() if not _is_junk(p) and (p.is_file() or (p.is_symlink() and not p.exists()))]
-        if place.is_dir()
-        else []
-    )
-
-
-def _is_junk(path):
-    return path.name.startswith(".") or path.name.lower() in JUNK_FILES
-
-
-def _stem(path):
-    return unicodedata.normalize("NFC", path.stem)  # macOS stores a letter and its accent separately
+    try:
+        there = list(place.iterdir()) if place.is_dir() else []
+    except OSError:  # told by defect_folders
+        return []
+    return [p for p in there if not is_junk_file(p.name) and (p.is_file() or (p.is_symlink() and not p.exists()))]
 
 
 def _one_a_name(paths, kind):
     """One file per name: of files that differ only in their suffix, the one whose suffix is first in SUFFIXES."""
     best = {}
     for path in sorted(paths, key=lambda p: (SUFFIXES[kind].index(p.suffix.lower()), p.name)):
-        best.setdefault(_stem(path), path)
+        best.setdefault(stem(path), path)
     return sorted(best.values())
 
 
@@ -184,7 +158,7 @@ def _same_name(paths):
     """Texts on files of one kind whose names are the same once accents and the suffix's case are normalised."""
     seen = {}
     for path in paths:
-        seen.setdefault((_stem(path), path.suffix.lower()), []).append(path.name)
+        seen.setdefault((stem(path), path.suffix.lower()), []).append(path.name)
     return [
         f"{paths[0].parent}: {' and '.join(map(ascii, names))} are the same name in two spellings; remove or rename "
         f"all but one"
@@ -196,53 +170,37 @@ def _same_name(paths):
 def _pair(folder, files):
     rgb = files["rgb"]
     if not rgb:
-        there = _entries(folder, "rgb")
-        shown = f"; there are {_count(there)}, for instance {there[0].name}" if there else ""
-        alone = tuple(
-            Part(None, path if kind == "xyz" else None, path if kind == "gt" else None)
-            for kind in ("xyz", "gt")
-            for path in files.get(kind, ())
-        )
-        return Pairing(
-            (),
-            (f"{folder / 'rgb'}: no pictures ({', '.join(s[1:] for s in SUFFIXES['rgb'])}) found{shown}",),
-            (),
-            alone,
-        )
+        shown = _others(folder, "rgb", ())
+        alone = tuple(_lone(kind, path) for kind in ("xyz", "gt") for path in files.get(kind, ()))
+        text = f"{folder / 'rgb'}: no pictures ({', '.join(s[1:] for s in SUFFIXES['rgb'])}) found{shown}"
+        return Pairing((), (text,), (), alone)
+    kinds = [kind for kind in files if kind == "xyz" or (kind == "gt" and files["gt"])]
     matches, problems, notes = {}, [], []
-    for kind in files:
-        if kind == "rgb" or (kind == "gt" and not files["gt"]):
-            continue
-        match = matches[kind] = _match(rgb, files[kind])
-        problems += _problems(folder, kind, files, match)
-        if match.how in ("number", "word", "position") and len(match.partner):
-            shown = ", ".join(
-                f"{p.name} with {match.partner[p].name}"
-                for p in sorted(match.partner, key=lambda p: natural(p.name))[:SHOWN_PAIRS]
-            )
-            how = {"number": "the number in their names", "word": "what differs in their names"}.get(
-                match.how, "their position alone"
-            )
+    for kind in kinds:
+        found, how = _matched(rgb, files[kind])
+        matches[kind] = found, how
+        if not how or found.missing or found.extra:
+            problems += _problems(folder, kind, files, found)
+        elif how != "name":
+            pairs = sorted(found.partner.items(), key=lambda pair: natural(pair[0].name))
+            shown = ", ".join(f"{p.name} with {other.name}" for p, other in pairs[:SHOWN_PAIRS])
+            more = " …" if len(pairs) > SHOWN_PAIRS else ""
             notes.append(
                 Note(
-                    "paired by position" if match.how == "position" else "paired by number",
-                    f"{folder}: pictures and {NAMES[kind]}s are paired by {how}: {shown}"
-                    + (" …" if len(match.partner) > SHOWN_PAIRS else ""),
+                    "paired by position" if how == "position" else "paired by number",
+                    f"{folder}: pictures and {NAMES[kind]}s are paired by {HOW[how]}: {shown}{more}",
                 )
             )
     if "gt" in files and not files["gt"]:
         notes.append(Note("no masks", f"{folder}: has no masks: its parts are scored, pixel metrics are undefined"))
-    by_name = matches["xyz"].how in ("name", "")
+    by_name = "xyz" not in matches or matches["xyz"][1] in ("name", "")
     ordered = rgb if by_name else sorted(rgb, key=lambda p: natural(p.name))
     parts = [
-        Part(p, *(matches[kind].partner.get(p) if kind in matches else None for kind in ("xyz", "gt"))) for p in ordered
+        Part(p, *(matches[kind][0].partner.get(p) if kind in matches else None for kind in ("xyz", "gt")))
+        for p in ordered
     ]
-    lacking = {p for match in matches.values() for p in match.missing}
-    alone = [
-        Part(None, path if kind == "xyz" else None, path if kind == "gt" else None)
-        for kind, match in matches.items()
-        for path in match.extra
-    ]
+    lacking = {p for found, _ in matches.values() for p in found.missing}
+    alone = [_lone(kind, path) for kind, (found, _) in matches.items() for path in found.extra]
     return Pairing(
         tuple(p for p in parts if p.rgb not in lacking),
         tuple(problems),
@@ -251,104 +209,55 @@ def _pair(folder, files):
     )
 
 
-def _match(pictures, others):
-    """The _Match of ``others`` with ``pictures``: by name, number, differing word or position, whichever fits
-    first."""
-    stems, names = [_stem(p) for p in pictures], [_stem(p) for p in others]
-    plain = _join(pictures, others, stems, names, "name")
-    if plain.how:
-        return plain
-    numbered = [all(_usable(keys) for keys in pair_of) for pair_of in zip(_numbers(stems), _numbers(names))]
-    for left, right in zip(_numbers(stems), _numbers(names)):
-        found = _join(pictures, others, left, right, "number") if _usable(left) and _usable(right) else plain
-        if found.how:
-            return found
-    if set(stems) & set(names):
-        return plain
-    if any(numbered):
-        left, right = next(p for p, usable in zip(zip(_numbers(stems), _numbers(names)), numbered) if usable)
-        return _join(pictures, others, left, right, "number")._replace(reason="number")
-    if len(pictures) > 1:
-        found = _join(pictures, others, _words(stems), _words(names), "word")
-        if found.how:
-            return found
-    if len(pictures) != len(others):
-        return _Match({}, "", tuple(pictures), tuple(others), "count")
+def _lone(kind, path):
+    return Part(None, path if kind == "xyz" else None, path if kind == "gt" else None)
+
+
+def _matched(pictures, others):
+    """(Match, how): as ``match``; by position if no name fits any, no numbers tell the files apart, and as many."""
+    found = match(pictures, others)
+    told = all(len({numbers(p.stem) for p in paths} - {()}) == len(paths) for paths in (pictures, others))
+    if found.how or found.doubles or told or len(pictures) != len(others):
+        return found, found.how
     left, right = (sorted(paths, key=lambda p: natural(p.name)) for paths in (pictures, others))
-    return _Match(dict(zip(left, right)), "position", (), (), "")
+    return found._replace(partner=dict(zip(left, right)), missing=(), extra=()), "position"
 
 
-def _join(pictures, others, left, right, how):
-    by_key = dict(zip(right, others))
-    partner = {p: by_key[key] for p, key in zip(pictures, left) if key in by_key}
-    fits = len(by_key) == len(others) and set(left) == set(right) and len(set(left)) == len(left)
-    taken = set(partner.values())
-    return _Match(
-        partner,
-        how if fits else "",
-        tuple(p for p in pictures if p not in partner),
-        tuple(p for p in others if p not in taken),
-        "" if fits else how,
-    )
-
-
-def _numbers(stems):
-    """Four lists of keys made from the numbers in names, the strictest first: all numbers, those that differ among the
-    names, the last one, the first one."""
-    found = [tuple(int(n) for n in re.findall(r"\d+", stem)) for stem in stems]
-    columns = list(zip(*found)) if len({len(n) for n in found}) == 1 else []
-    differing = [i for i, column in enumerate(columns) if len(set(column)) > 1]
-    return found, [tuple(n[i] for i in differing) for n in found], [n[-1:] for n in found], [n[:1] for n in found]
-
-
-def _usable(keys):
-    return all(keys) and len(set(keys)) == len(keys)
-
-
-def _words(stems):
-    """The names without their common beginning and their common end."""
-    start = len(_common(stems))
-    rest = [stem[start:] for stem in stems]
-    end = len(_common([text[::-1] for text in rest]))
-    return [text[: len(text) - end] for text in rest]
-
-
-def _common(texts):
-    low, high = min(texts), max(texts)
-    return low[: next((i for i, (a, b) in enumerate(zip(low, high)) if a != b), min(len(low), len(high)))]
-
-
-def _problems(folder, kind, files, match):
+def _problems(folder, kind, files, found):
     """One text for each file without a partner."""
-    if not match.reason:
-        return []
     rgb, others = files["rgb"], files[kind]
-    there = sorted(p for p in _entries(folder, kind) if p not in set(others))
+    shown = _others(folder, kind, others)
     if not others:
-        shown = f"; there are {_count(there)}, for instance {there[0].name}" if there else ""
-        convert = f": {CONVERT}" if kind == "xyz" and any(p.suffix.lower() in CLOUDS for p in there) else f": {REMEDY}"
+        there = {p.suffix.lower() for p in _entries(folder, kind)}
+        convert = CONVERT if kind == "xyz" and there & CLOUDS else REMEDY
         return [
             f"{folder / kind}: 0 files ({', '.join(s[1:] for s in SUFFIXES[kind])}) for {len(rgb)} pictures in "
-            f"{folder / 'rgb'}{shown}{convert}"
+            f"{folder / 'rgb'}{shown}: {convert}"
         ]
-    if match.reason == "count":
+    if not found.how and found.doubles:
+        one, other = found.doubles
+        return [f"{one}: it and {other.name} answer to one name or number; {REMEDY}"]
+    told = all(numbers(p.stem) for p in (*rgb, *others))
+    if not found.how and not told and len(rgb) != len(others):
         return [
             f"{folder / kind}: {len(others)} {NAMES[kind]} files for {len(rgb)} pictures in {folder / 'rgb'}, none of "
             f"the same name or number: {REMEDY}"
         ]
-    what = f"a file of the same {match.reason}"
-    if match.reason == "name":
-        texts = [(p, f"has no {p.stem}{SUFFIXES[kind][0]} in {folder / kind}; {REMEDY}") for p in match.missing]
-        texts += [
-            (p, f"has no picture {p.stem}.png in {folder / 'rgb'}; add the picture or remove this file")
-            for p in match.extra
-        ]
+    reason = found.how or "number"
+    if reason == "name":
+        texts = [(p, f"has no {p.stem}{SUFFIXES[kind][0]} in {folder / kind}; {REMEDY}") for p in found.missing]
+        lacks = "has no picture {}.png in " + str(folder / "rgb")
     else:
-        texts = [(p, f"{folder / kind} has no {what}; {REMEDY}") for p in match.missing]
-        texts += [(p, f"{folder / 'rgb'} has no {what}; add the picture or remove this file") for p in match.extra]
-    if not texts:
-        return [f"{folder / kind}: several files answer to one {match.reason}; {REMEDY}"]
+        texts = [(p, f"{folder / kind} has no file of the same {reason}; {REMEDY}") for p in found.missing]
+        lacks = f"{folder / 'rgb'} has no file of the same {reason}"
+    texts += [(p, f"{lacks.replace('{}', p.stem)}; add the picture or remove this file") for p in found.extra]
     return [f"{path}: {text}" for path, text in sorted(texts)]
+
+
+def _others(folder, kind, used):
+    """Text on the files of a kind's folder that are not among ``used``."""
+    there = sorted(p for p in _entries(folder, kind) if p not in set(used))
+    return f"; there are {_count(there)}, for instance {there[0].name}" if there else ""
 
 
 def _count(paths):

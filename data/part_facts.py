@@ -18,12 +18,14 @@ from data.organised_clouds import (
 )
 from data.outlines import misfit
 from data.pairing import CONVERT
-from data.pictures import load_mask, load_picture, resize_mask, to_8_bits
+from data.pictures import load_mask, load_picture, orientation, resize_mask, to_8_bits
+from data.rays import rays_of
 from data.units import measure
 
 MASK_SIZE = 224
 PICTURE_STEP = 56  # side of the grid on which outlines are compared
-VERSION = 2  # of the facts; a cache with another version is not used
+STEPS = 64  # rows of a cloud from which the spacing of its points is taken
+VERSION = 3  # of the facts; a cache with another version is not used
 
 
 class Job(NamedTuple):
@@ -47,6 +49,8 @@ class Facts(NamedTuple):
     picture_size: Optional[tuple] = None
     picture_bits: int = 8
     picture_hash: Optional[str] = None  # of the pixels, not of the file
+    colour: Optional[tuple] = None  # mean red, green and blue where there are points; without xyz of all pixels
+    chroma: Optional[float] = None  # mean difference of a pixel's largest and smallest channel there; 0: grey
     tiff: Optional[str] = None  # "800×800 float32"
     tiff_size: Optional[tuple] = None
     tiff_hash: Optional[str] = None  # of the coordinates as float32; None without a point
@@ -61,6 +65,8 @@ class Facts(NamedTuple):
     reach: Optional[float] = None
     centre: Optional[tuple] = None
     distance: Optional[float] = None
+    spacing: Optional[float] = None  # median distance of points of neighbouring pixels
+    rays: Optional[tuple] = None  # fx, fy, cx, cy: see data.rays
     misfit: Optional[str] = None  # see data.outlines.misfit
     mask_size: Optional[tuple] = None
     mask_share: Optional[float] = None  # defective share of the mask as a run reads it
@@ -70,37 +76,26 @@ class Facts(NamedTuple):
 
 def read_part(job):
     """The Facts of a Job's files. Unreadable files are recorded in ``errors``; they raise nothing."""
-    errors, notes, values = [], [], {}
-    small = valid = None
-    if job.rgb:
-        try:
-            small = _picture(job.rgb, values, notes)
-        except InputError as error:
-            errors.append(("picture", str(error)))
-    if job.xyz:
-        try:
-            valid = _cloud(job, values, notes)
-        except InputError as error:
-            errors.append(("cloud", str(error)))
-    if job.gt:
-        try:
-            mask = load_mask(job.gt)
-            values.update(
-                mask_size=mask.defect.shape,
-                mask_share=float(resize_mask(mask.defect, MASK_SIZE).mean()),
-                mask_largest=mask.largest,
-                mask_background=mask.background,
-            )
-        except InputError as error:
-            errors.append(("mask", str(error)))
+    errors, notes, values, found = [], [], {}, {}
+    for kind, path, read in (("picture", job.rgb, _picture), ("cloud", job.xyz, _cloud), ("mask", job.gt, _mask)):
+        if path:
+            try:
+                found[kind] = read(job, values, notes)
+            except InputError as error:
+                errors.append((kind, str(error)))
+    small, valid = found.get("picture"), found.get("cloud")
     if small is not None and valid is not None:
         values["misfit"] = misfit(small, valid)
+    shown = () if small is None else small.reshape(-1, 3) if not job.xyz else () if valid is None else small[valid]
+    if len(shown) and not values.get("misfit"):
+        values["colour"] = tuple(float(v) for v in shown.mean(0))
+        values["chroma"] = float(np.ptp(shown, axis=1).mean())
     return Facts(errors=tuple(errors), notes=tuple(notes), **values)
 
 
-def _picture(path, values, notes):
+def _picture(job, values, notes):
     """Add a picture's facts to ``values`` and ``notes``; returns the picture on a small grid, [56, 56, 3] float32."""
-    picture = load_picture(path)
+    path, picture = job.rgb, load_picture(job.rgb)
     try:
         shown = to_8_bits(picture, "RGB", picture.bits)
     except ValueError as error:
@@ -114,8 +109,20 @@ def _picture(path, values, notes):
     )
     if not isinstance(picture.content, Image.Image):
         notes.append(("16-bit picture", f"{path}: 16 bits a channel, scaled to 8"))
+    elif turned := orientation(picture.content):
+        notes.append(("orientation", f"{path}: a tag says that viewers show it {turned}; a run takes it as stored"))
     rows, columns = (nearest_index(PICTURE_STEP, side) for side in picture.size)
     return pixels[np.ix_(rows, columns)].astype(np.float32)
+
+
+def _mask(job, values, notes):
+    mask = load_mask(job.gt)
+    values.update(
+        mask_size=mask.defect.shape,
+        mask_share=float(resize_mask(mask.defect, MASK_SIZE).mean()),
+        mask_largest=mask.largest,
+        mask_background=mask.background,
+    )
 
 
 def _cloud(job, values, notes):
@@ -151,18 +158,29 @@ def _cloud(job, values, notes):
         hidden=0 if hidden is None else int(weight[hidden].sum()),
         points=int(weight[valid].sum()),
         edge_points=int(weight[edge].sum()),
-        distinct=_distinct(grid[valid]),
-        edge_distinct=_distinct(grid[edge]),
+        distinct=count_distinct(point_keys(grid[valid])),
+        edge_distinct=count_distinct(point_keys(grid[edge])),
     )
     if len(surface):
         values["tiff_hash"] = _digest(points)
         values.update(measure(surface)._asdict())
+        values["spacing"], values["rays"] = _grain(points, missing)
     rows, columns = (nearest_index(PICTURE_STEP, side) for side in some.shape)
     return some[np.ix_(rows, columns)]
 
 
-def _distinct(points):
-    return count_distinct(point_keys(points))
+def _grain(points, missing):
+    """(spacing of neighbouring points, Rays as a tuple), each None if it cannot be told."""
+    step = max(1, len(points) // STEPS)
+    lines = points[::step]
+    hidden = is_missing(lines, missing)
+    there = lines.any(axis=2) if hidden is None else lines.any(axis=2) & ~hidden
+    both = there[:, 1:] & there[:, :-1]
+    steps = np.linalg.norm((lines[:, 1:] - lines[:, :-1])[both].astype(np.float64), axis=1)
+    rays = rays_of(lines, there)
+    if rays:
+        rays = rays._replace(fy=rays.fy * step, cy=rays.cy * step)
+    return float(np.median(steps)) if len(steps) else None, None if rays is None else tuple(map(float, rays))
 
 
 def _digest(array):

@@ -19,6 +19,16 @@ TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 DEPTHS = (8, 10, 12, 14, 16)  # bits that cameras use in 16-bit files
 MOST_MARKS = 16  # a mask with at most so many different values holds marks, not shades of grey
 DARK = 128  # a mask whose values are all below this does not hold shades from 0 to 255
+ORIENTATION_TAG = 274  # of Exif; 1 is upright
+ORIENTATIONS = {
+    2: "mirrored left to right",
+    3: "turned by 180°",
+    4: "mirrored top to bottom",
+    5: "with rows and columns exchanged",
+    6: "turned by 90° to the right",
+    7: "with rows and columns exchanged and turned by 180°",
+    8: "turned by 90° to the left",
+}
 LOSSY = 32  # JPEG artefacts in the background are smaller than this
 
 
@@ -93,6 +103,11 @@ def _as_picture(array):
         raise ValueError(f"values from {array.min()} to {array.max()}")
     array = array.astype(np.uint16, copy=False)
     return Picture(array, f"{name} 16 bits", array.shape[:2], next(bits for bits in DEPTHS if array.max() < 2**bits))
+
+
+def orientation(image):
+    """Text on how viewers turn a PIL picture before they show it, because a tag in it says so; "" if they do not."""
+    return ORIENTATIONS.get(image.getexif().get(ORIENTATION_TAG, 1), "")
 
 
 def to_8_bits(picture, mode, bits=16):

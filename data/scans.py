@@ -7,9 +7,12 @@ from typing import NamedTuple
 import numpy as np
 
 from common.errors import InputError
+from data.folders import walk
 from data.organised_clouds import Reading, read_tiff_organized_pc
-from data.pairing import is_junk_folder, natural, pair
+from data.pairing import natural, pair
 from data.pictures import read_picture
+
+LACKING = ("there is no picture of it yet", "there is no cloud yet", "there is no mask yet")  # in the order of Part
 
 
 class Scan(NamedTuple):
@@ -19,22 +22,32 @@ class Scan(NamedTuple):
     xyz: np.ndarray
 
 
+class Scans(NamedTuple):
+    """What was found below a folder."""
+
+    parts: tuple  # PartFiles of the parts that have all of their files, in natural order of their names
+    incomplete: dict  # {path of a part's file: what it lacks}
+    unreadable: tuple  # texts that name folders which cannot be read
+
+
 class PartFiles(NamedTuple):
     """The files of one part. ``name``: the picture's path with slashes, relative to the folder that was searched."""
 
     name: str
     rgb: Path
-    xyz: Path
+    xyz: Path | None  # None: it is not read
     gt: Path | None = None
 
 
 def read_scan(rgb_path, xyz_path, reading=Reading()):
-    """The Scan in two files, which are read as in a run.
+    """The Scan in two files, which are read as in a run. Without ``xyz_path``, nothing is measured at any pixel.
 
     Raises:
         InputError: a file cannot be read; the message names it.
     """
     rgb = np.asarray(read_picture(rgb_path, "RGB", reading.picture_bits))
+    if xyz_path is None:
+        return Scan(rgb, np.zeros(rgb.shape, np.float32))
     return Scan(rgb, read_tiff_organized_pc(xyz_path, reading)[0])
 
 
@@ -79,31 +92,50 @@ def fingerprint(scan):
     return digest.hexdigest()
 
 
-def find_parts(folder, with_masks=False):
-    """[PartFiles] of all parts in folders ``rgb`` and ``xyz`` that lie side by side, at any depth below ``folder``; in
-    natural order of their names.
+def find_scans(folder, with_masks=False, with_clouds=True) -> Scans:
+    """The Scans in folders ``rgb`` and ``xyz`` that lie side by side, at any depth below ``folder``, links included.
 
     Args:
         with_masks: look for masks in the folder ``gt`` beside them.
+        with_clouds: if False, ``xyz`` may be missing.
 
     Raises:
-        InputError: the folder is missing or holds no part, or files do not pair.
+        InputError: ``folder`` is no folder.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: is no folder; give one with rgb/ and xyz/ in it or below it")
-    parts = []
-    for place in sorted({path.parent for path in folder.rglob("rgb") if path.is_dir()}):
-        if any(is_junk_folder(name) for name in place.relative_to(folder).parts):
-            continue
-        found = pair(place, with_masks and (place / "gt").is_dir())
-        if found.problems:
-            more = f" (and {len(found.problems) - 1} more)" if len(found.problems) > 1 else ""
-            raise InputError(found.problems[0] + more)
+    tree = walk(folder)
+    parts, incomplete = [], {}
+    for place in sorted({path.parent for path in tree.folders if path.name in ("rgb", "xyz") and path != folder}):
+        found = pair(place, with_masks and (place / "gt").is_dir(), with_clouds)
+        for part in found.incomplete:
+            lacks = [text for path, text in zip(part, LACKING) if path is None and (text != LACKING[2] or with_masks)]
+            if with_clouds is False:
+                lacks = [text for text in lacks if text != LACKING[1]]
+            incomplete[next(path for path in part if path)] = " and ".join(lacks) or found.problems[0]
+        for text in found.problems if not found.incomplete else ():
+            incomplete[place] = text
         parts += [PartFiles(part.rgb.relative_to(folder).as_posix(), *part) for part in found.parts]
-    if not parts:
+    return Scans(tuple(sorted(parts, key=lambda part: natural(part.name))), incomplete, tree.unreadable)
+
+
+def find_parts(folder, with_masks=False, with_clouds=True):
+    """[PartFiles] as :func:`find_scans` finds them, in natural order of their names.
+
+    Raises:
+        InputError: the folder is missing, cannot be read or holds no part, or a part lacks a file.
+    """
+    found = find_scans(folder, with_masks, with_clouds)
+    if found.unreadable:
+        raise InputError(found.unreadable[0])
+    if found.incomplete:
+        path, reason = next(iter(found.incomplete.items()))
+        more = f" (and {len(found.incomplete) - 1} more)" if len(found.incomplete) > 1 else ""
+        raise InputError(f"{path}: {reason}{more}")
+    if not found.parts:
         raise InputError(
             f"{folder}: there are no parts in it; rgb/ with pictures and xyz/ with tiffs side by side are "
             "looked for, at any depth"
         )
-    return sorted(parts, key=lambda part: natural(part.name))
+    return list(found.parts)

@@ -10,7 +10,10 @@ UNITS = {"m": 1.0, "cm": 1e-2, "mm": 1e-3, "um": 1e-6}  # factor to metres
 NAMES = {"cm": "centimetres", "mm": "millimetres", "um": "micrometres"}
 LARGEST, FURTHEST = 2.0, 20.0  # metres: a scan that is larger or farther away seems to be in another unit
 BEYOND = 10.0  # times LARGEST or FURTHEST: no part is that large or far away, so the given unit is refused
-SMALLEST = {"cm": 2.5e-4, "mm": 2.5e-4, "um": 2.5e-5}  # metres: no part is smaller, so the given unit is refused
+SMALLEST = 2.5e-4  # metres, and a tenth of it in micrometres: no part is smaller, so the given unit is refused
+COUNTS = ("mm", "0.00025", "0.0001")  # depth images of whole numbers count these
+OTHERS = ("mm", "cm", "0.00025", "0.0001", "um")  # that coordinates which are not metres may be in
+PLAUSIBLE = 5e-3  # metres: a unit that makes a scan smaller is not advised
 MILLIMETRES = (20.0, 150.0)  # a larger extent or distance looks like millimetres, not centimetres
 VIEW = (0.02, 1.2)  # metres: range of extents that a camera sees of a part and its surroundings
 OFFSET = 1e4  # a part this many extents from the origin has coordinates of a map or a hall, not of a sensor
@@ -32,6 +35,11 @@ class Unit(NamedTuple):
     metres: float
     name: str
     found: str
+
+
+def metres_of(unit) -> float:
+    """Metres of one count of ``unit``: a key of UNITS, or the metres as text, such as "0.0001"."""
+    return UNITS.get(unit) or float(unit)
 
 
 def measure(points):
@@ -67,21 +75,33 @@ def unit_fault(extent, distance, unit: Optional[str]):
             "such a part; take the offset away, or give --unit m if this is meant"
         )
     if unit is None and guess != "m":
-        other = "cm" if guess == "mm" else "mm"
+        advice = ", ".join(_advised(extent, distance, name) for name in _fitting(extent, distance, guess))
         return (
-            f"coordinates look like {NAMES[guess]}, metres are expected: the extent is {extent:.3g}; give --unit "
-            f"{guess} (factor {UNITS[guess]:g}, then {extent * UNITS[guess]:.3g} m), --unit {other} if they are that, "
-            "or --unit m if metres are meant"
+            f"coordinates look like {NAMES[guess]}, metres are expected: the extent is {extent:.3g}, {distance:.3g} "
+            f"away; give {advice}; or --unit m if metres are meant"
         )
-    if unit in NAMES:
-        size, away = extent * UNITS[unit], distance * UNITS[unit]
-        if size < SMALLEST[unit] or size > BEYOND * LARGEST or away > BEYOND * FURTHEST:
+    if unit not in (None, "m"):
+        size, away = extent * metres_of(unit), distance * metres_of(unit)
+        small = size < (SMALLEST / 10 if metres_of(unit) < 1e-5 else SMALLEST)
+        if small or size > BEYOND * LARGEST or away > BEYOND * FURTHEST:
             mend = "leave out --unit" if guess == "m" else f"give --unit {guess}"
             return (
                 f"with --unit {unit} the extent is {size:.2g} m, {away:.2g} m away; the coordinates look like "
                 f"{NAMES.get(guess, 'metres')}: {mend}, or --unit m if metres are meant"
             )
     return None
+
+
+def _fitting(extent, distance, guess):
+    """Units that make a scan neither large nor tiny nor far away; ``guess`` first."""
+    sizes = {name: (extent * metres_of(name), distance * metres_of(name)) for name in OTHERS}
+    fitting = [name for name, (size, away) in sizes.items() if PLAUSIBLE <= size <= LARGEST and away <= FURTHEST]
+    return list(dict.fromkeys([guess, *fitting]))
+
+
+def _advised(extent, distance, unit):
+    size, away = extent * metres_of(unit), distance * metres_of(unit)
+    return f"--unit {unit} (factor {metres_of(unit):g}) if the scan is {size:.3g} m across and {away:.3g} m away"
 
 
 def unit_from(text):
@@ -103,15 +123,16 @@ def unit_from(text):
     return Unit(metres, f"{metres:g} m", f"--unit {text}")
 
 
-def recognise_unit(extent, whole_numbers):
+def recognise_unit(extent, distance, whole_numbers):
     """The Unit in which ``extent`` is a size that a camera sees of a part, 0.02 to 1.2 m.
 
     This is stricter than ``guess_unit``, since the unit is used and not only reported. It recognises metres or
-    millimetres. It refuses centimetres, and an extent that fits several units.
+    millimetres. It refuses centimetres, an extent that fits several units, and so nearly all depth of whole numbers,
+    which may count millimetres, quarters or tenths of them.
 
     Args:
-        extent: see Measures.
-        whole_numbers: whether it is a depth image of whole numbers, which cameras save in millimetres.
+        extent, distance: see Measures.
+        whole_numbers: whether it is a depth image of whole numbers.
 
     Returns:
         Unit.
@@ -119,13 +140,13 @@ def recognise_unit(extent, whole_numbers):
     Raises:
         InputError: no unit, or several, fit. The caller must add the file's name to the message.
     """
-    fitting = [name for name in ("m", "cm", "mm") if VIEW[0] <= extent * UNITS[name] <= VIEW[1]]
-    if whole_numbers and "mm" in fitting:
-        return Unit(UNITS["mm"], "mm", f"recognised: whole numbers, and {extent:.0f} mm are seen")
-    if not whole_numbers and fitting in (["m"], ["mm"]):
-        return Unit(UNITS[fitting[0]], fitting[0], f"recognised: {extent:.3g} {fitting[0]} are seen")
-    shown = ", ".join(f"{extent * UNITS[name]:.3g} m as {name}" for name in ("m", "cm", "mm"))
-    raise InputError(
-        f"the unit cannot be recognised: the scan is {shown} across; give it: --unit m, cm or mm, or the metres of one "
-        f"count"
+    tried = COUNTS if whole_numbers else ("m", "cm", "mm")
+    fitting = [name for name in tried if VIEW[0] <= extent * metres_of(name) <= VIEW[1]]
+    if fitting in (["m"], ["mm"]):
+        return Unit(metres_of(fitting[0]), fitting[0], f"recognised: {extent:.3g} {fitting[0]} are seen")
+    shown = "; ".join(
+        f"--unit {name} if it is {distance * metres_of(name):.3g} m away and {extent * metres_of(name):.3g} m across"
+        for name in fitting or tried
     )
+    why = "fits several units" if len(fitting) > 1 else "cannot be told"
+    raise InputError(f"the unit of the scan {why}; say it: {shown}; or the metres of one count, such as --unit 0.0002")

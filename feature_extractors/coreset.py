@@ -34,11 +34,12 @@ from sklearn.random_projection import SparseRandomProjection, johnson_lindenstra
 from tqdm import tqdm
 
 from common.errors import InputError
-from feature_extractors.nearest_rows import distinct_rows
+from feature_extractors.nearest_rows import RowSearch, distinct_rows
 
 SAMPLE = 16384  # rows from which the principal directions are computed: more rows hardly change them
 SPACING_SAMPLE = 1024  # rows from which the spacing of neighbours is estimated: all their pairs are measured
 LEFT_OVER = 0.01  # share of the squared spacing that the short form of the rows may leave out on average
+RADIUS_BLOCK = 4096  # rows measured at once
 ROUNDING = 1e-6  # bound of the float32 rounding of a squared distance, as a share of the two squared norms
 
 
@@ -75,17 +76,29 @@ def project(blocks, count, width, eps, random_state):
     Returns:
         [N, C'] float32; the rows themselves if C' would exceed C.
     """
-    target = int(johnson_lindenstrauss_min_dim(count, eps=eps))
-    reduce = 0 < target <= width
-    if reduce:
-        projection = SparseRandomProjection(n_components=target, random_state=random_state).fit(
-            np.zeros((1, width), np.float32)
-        )
-    rows, start = torch.empty(count, target if reduce else width), 0
-    for block in blocks:
-        rows[start : start + len(block)] = torch.from_numpy(projection.transform(block.numpy())) if reduce else block
+    rows, start = torch.empty(count, projected_width(count, width, eps)), 0
+    for block in projected(blocks, count, width, eps, random_state):
+        rows[start : start + len(block)] = block
         start += len(block)
     return rows
+
+
+def projected_width(count, width, eps):
+    """C' of :func:`project`."""
+    target = int(johnson_lindenstrauss_min_dim(count, eps=eps))
+    return target if 0 < target <= width else width
+
+
+def projected(blocks, count, width, eps, random_state):
+    """As :func:`project`, block by block: yields tensors [n, C']."""
+    target = int(johnson_lindenstrauss_min_dim(count, eps=eps))
+    if not 0 < target <= width:
+        yield from blocks
+        return
+    projection = SparseRandomProjection(n_components=target, random_state=random_state)
+    projection.fit(np.zeros((1, width), np.float32))
+    for block in blocks:
+        yield torch.from_numpy(projection.transform(block.numpy()))
 
 
 def greedy_k_center(rows, count, device="cpu", progress=None):
@@ -105,20 +118,75 @@ def greedy_k_center(rows, count, device="cpu", progress=None):
         [min(count, N)] int64 tensor (CPU), in the order picked; filled up with row 0 once every distinct row is
         picked, as in the release.
     """
-    return among_distinct(rows, count, lambda some, most: FarthestFirst(some.to(device), most).run(progress))
-
-
-def among_distinct(rows, count, pick):
-    """Picks [min(count, N)] among rows [N, C] (CPU), filled up with row 0 if there are too few distinct rows.
-
-    ``pick(distinct rows, largest number of picks)`` makes them.
-    """
     first, _ = distinct_rows(rows)
     picks = torch.zeros(min(count, len(rows)), dtype=torch.long)
     if len(first) < len(rows):
         rows = rows[first]
-    picks[: len(first)] = first[pick(rows, min(count, len(rows)))]
+    picks[: len(first)] = first[FarthestFirst(rows.to(device), min(count, len(rows))).run(progress)]
     return picks
+
+
+def k_center_by_chunks(blocks, count, chunk, device="cpu", progress=None):
+    """Greedy k-centre in bounded memory: merge and reduce (composable coresets).
+
+    Every ``chunk`` rows are reduced to ``count`` picks. Where the picks of several chunks are ``chunk`` rows together,
+    they are reduced to ``count`` again, and so on, like the carries of a counter; the rest is reduced at the end. The
+    time grows in proportion to the rows, and at most ``chunk`` rows of each of the few levels are held.
+
+    Each reduction is a 2-approximation of the best radius of its rows. With one level above the chunks, the radius is
+    at most 4 times the best possible (Malkomes et al. 2015), and each further level adds 2 at most. Up to ``chunk``
+    rows in all, the picks are those of :func:`greedy_k_center`.
+
+    Args:
+        blocks: iterable of float32 tensors [n, C] (CPU), N rows in all.
+        count: number of picks; at most N are made.
+        chunk: rows that are reduced at once, at least twice ``count``.
+        device, progress: as in :func:`greedy_k_center`.
+
+    Returns:
+        [min(count, N)] int64 tensor (CPU), numbers of rows; row 0 comes first.
+    """
+    if chunk < 2 * count:
+        raise ValueError(f"a chunk of {chunk} rows is less than twice the {count} rows to be picked")
+    levels, start = [[]], 0  # level 0: rows; level k + 1: the picks of chunks of level k
+
+    def held(level):
+        return sum(len(index) for index, _ in levels[level])
+
+    def merged(level):
+        index, rows = (torch.cat(of) for of in zip(*levels[level]))
+        levels[level] = []
+        return index, rows
+
+    def reduce(level):
+        index, rows = merged(level)
+        picks = greedy_k_center(rows, count, device, progress)
+        if level + 1 == len(levels):
+            levels.append([])
+        levels[level + 1].append((index[picks], rows[picks]))
+
+    for block in blocks:
+        for some in block.split(chunk):
+            if levels[0] and held(0) + len(some) > chunk:
+                reduce(0)
+            levels[0].append((torch.arange(start, start + len(some)), some.clone()))
+            start += len(some)
+            for level in range(1, len(levels)):
+                if held(level) + count > chunk:
+                    reduce(level)
+    left = [level for level in range(len(levels)) if levels[level]]
+    for level in left[:-1]:  # the lower levels are carried up as long as all of the rest are no chunk
+        if sum(map(held, left[left.index(level) :])) > chunk:
+            reduce(level)
+    index, rows = (torch.cat(of) for of in zip(*[merged(k) for k in reversed(range(len(levels))) if levels[k]]))
+    order = index.argsort()  # row 0 comes first, and of equally far rows the earliest is picked
+    return index[order][greedy_k_center(rows[order], count, device, progress)]
+
+
+def radius(rows, picks):
+    """The largest distance of a row [N, C] to its nearest pick, from products in float32; a coreset's quality."""
+    search = RowSearch(rows[picks], bounded=False)
+    return max(float(search.nearest(block).distance.max()) for block in rows.split(RADIUS_BLOCK))
 
 
 def greedy_k_center_half(rows, count, device="cpu", progress=None):
@@ -147,57 +215,24 @@ def greedy_k_center_half(rows, count, device="cpu", progress=None):
 
 
 class FarthestFirst:
-    """Picks rows one by one, always the row that is farthest from all picks so far.
-
-    It is used in two ways. Alone, it picks among its own rows, beginning with row 0. As one shard of several (see
-    ``feature_extractors.shards``), it receives the picks, which may be rows of other shards, and proposes its own
-    farthest rows.
+    """Picks rows one by one, beginning with row 0, always the row that is farthest from all picks so far.
 
     Args:
         rows: [N, C], distinct.
-        count: number of picks; alone, at most N.
-        first: None if it picks alone; as a shard, the first pick [C].
+        count: number of picks, at most N.
     """
 
-    def __init__(self, rows, count, first=None):
-        size, room = len(rows), 0 if first is None else count  # a shard stores the picks after its own rows
-        self.rows, self.waits = (
-            rows if first is None else torch.cat([rows, rows.new_empty(room, rows.shape[1])]),
-            rows.device.type == "cpu",
-        )
+    def __init__(self, rows, count):
+        size = len(rows)
+        self.rows, self.waits = rows, rows.device.type == "cpu"
         self.sizes = ON_CPU if self.waits else ON_GPU
-        self._centre = rows.mean(0)  # centred rows are shorter, so products round less
-        centred = rows - self._centre
-        norms = _squared_norms(centred)
-        self._directions = _directions(centred, norms)
-        self.norms, (self.reduced, self.reduced_negated) = norms, _reduced(centred, norms, self._directions)
-        if first is None:
-            self.picked = torch.zeros(count, dtype=torch.long, device=rows.device)
-        else:
-            self.picked, same = (
-                torch.arange(size, size + room, device=rows.device),
-                self.reduced is self.reduced_negated,
-            )
-            self.norms, self.reduced = (
-                torch.cat([of, of.new_empty(room, *of.shape[1:])]) for of in (self.norms, self.reduced)
-            )
-            self.reduced_negated = self.reduced if same else torch.cat([self.reduced_negated, self.reduced[size:]])
-            self._take_in(0, first[None])
-        self.done = 1
+        centred = rows - rows.mean(0)  # centred rows are shorter, so products round less
+        self.norms = _squared_norms(centred)
+        self.reduced, self.reduced_negated = _reduced(centred, self.norms, _directions(centred, self.norms))
+        self.picked, self.done = torch.zeros(count, dtype=torch.long, device=rows.device), 1
         self.bound = torch.full((size,), torch.inf, device=rows.device)  # of the squared distance to the nearest pick
         self.seen = torch.zeros(size, dtype=torch.long, device=rows.device)  # number of picks included in the bound
         self._tighten(torch.arange(size, device=rows.device))
-
-    def _take_in(self, number, rows):
-        """Store the rows [n, C] of received picks; ``number`` is the first one's position among all picks."""
-        places = slice(int(len(self.rows) - len(self.picked)) + number, None)
-        centred = rows - self._centre
-        norms = _squared_norms(centred)
-        for table, values in zip(
-            (self.rows, self.norms, self.reduced, self.reduced_negated),
-            (rows, norms, *_reduced(centred, norms, self._directions)),
-        ):
-            table[places][: len(rows)] = values
 
     def run(self, progress):
         """Make the picks; returns them, [count] int64 (CPU)."""
@@ -221,10 +256,10 @@ class FarthestFirst:
 
     def _farthest(self, size):
         """(Indices of the ``size`` rows with the largest bounds, up to date, ascending; limit: largest other bound)."""
-        if size >= len(self.bound):
-            return torch.arange(len(self.bound), device=self.rows.device), -torch.inf
+        if size >= len(self.rows):
+            return torch.arange(len(self.rows), device=self.rows.device), -torch.inf
         while True:
-            bounds, index = self.bound.topk(min(self.sizes.wider * size, len(self.bound)))
+            bounds, index = self.bound.topk(min(self.sizes.wider * size, len(self.rows)))
             stale = self.seen[index] < self.done
             limit, some_are = torch.stack(
                 [bounds[size].double(), stale[: size + 1].any().double()]
@@ -252,17 +287,31 @@ class FarthestFirst:
         self.seen[index] = self.done
 
     def _pick_within(self, candidate_pool, limit):
-        """Pick rows of the pool as long as the farthest lies above ``limit``."""
-        places = pick_among(
-            self.rows[candidate_pool],
-            self._exact_nearest(candidate_pool),
-            limit,
-            len(self.picked) - self.done,
-            self.sizes.compact,
-            self.waits,
-        )
-        self.picked[self.done : self.done + len(places)] = candidate_pool[places]
-        self.done += len(places)
+        """Pick rows of the pool as long as the farthest lies above ``limit``; of equally far rows the first.
+
+        On the CPU the host waits for each pick. On a GPU ``compact`` picks are made at a time, and the valid ones are
+        counted at the end: once a farthest row is not above the limit, no later one is.
+        """
+        rows, nearest = self.rows[candidate_pool], self._exact_nearest(candidate_pool)
+        floor = max(limit, 0.0) ** 0.5 * (1 + 1e-6)
+        while self.done < len(self.picked):
+            above = (nearest > floor).nonzero()[:, 0]  # rows below the limit can no longer be picked here
+            if not len(above):
+                break
+            rows, nearest, candidate_pool = rows[above], nearest[above], candidate_pool[above]
+            asked, chosen, heights = min(self.sizes.compact, len(self.picked) - self.done), [], []
+            while len(chosen) < asked:
+                height, best = nearest.max(0, keepdim=True)
+                if self.waits and not float(height) > floor:
+                    break
+                heights.append(height)
+                chosen.append(candidate_pool[best])
+                torch.minimum(nearest, distances(rows, rows[best])[:, 0], out=nearest)
+            made = len(chosen) if self.waits else int((torch.cat(heights) > floor).sum())
+            self.picked[self.done : self.done + made] = torch.cat(chosen)[:made]
+            self.done += made
+            if made < asked:
+                break
 
     def _exact_nearest(self, candidate_pool):
         """Distance [P] of each row of the pool to its nearest pick, from differences.
@@ -289,44 +338,6 @@ class FarthestFirst:
                 exact = distances(self.rows[some[r]][:, None], self.rows[centers[c]][:, None])[:, 0, 0]
                 nearest.scatter_reduce_(0, at[r], exact, "amin")
         return nearest
-
-
-def pick_among(rows, nearest, limit, most, compact, waits):
-    """Greedy k-centre among few rows, as long as the farthest lies above a limit.
-
-    Args:
-        rows: [P, C]; of equally far rows the first is picked.
-        nearest: [P], distance of each row to its nearest pick so far.
-        limit: largest squared distance to a nearest pick that a row outside ``rows`` may have.
-        most: largest number of picks.
-        compact: picks after which rows that no longer lie above the limit are dropped.
-        waits: whether the host waits for each pick. If not (GPU), ``compact`` picks are made at a time, and the valid
-            ones are counted at the end: once a farthest row is not above the limit, no later one is.
-
-    Returns:
-        [n] int64: positions of the picks in ``rows``, in the order picked.
-    """
-    floor, at = max(limit, 0.0) ** 0.5 * (1 + 1e-6), torch.arange(len(rows), device=rows.device)
-    found = [at[:0]]
-    while most > 0:
-        above = (nearest > floor).nonzero()[:, 0]  # rows below the limit can no longer be picked here
-        if not len(above):
-            break
-        rows, nearest, at = rows[above], nearest[above], at[above]
-        asked, chosen, heights = min(compact, most), [], []
-        while len(chosen) < asked:
-            height, best = nearest.max(0, keepdim=True)
-            if waits and not float(height) > floor:
-                break
-            heights.append(height)
-            chosen.append(at[best])
-            torch.minimum(nearest, distances(rows, rows[best])[:, 0], out=nearest)
-        made = len(chosen) if waits else int((torch.cat(heights) > floor).sum())
-        found += chosen[:made]
-        most -= made
-        if made < asked:
-            break
-    return torch.cat(found)
 
 
 def distances(a, b):

@@ -1,6 +1,7 @@
 """From one sample to its patches: backbones or FPFH, then point feature alignment, then the fusion module (UFF)."""
 
 import random
+from importlib.metadata import version
 
 import numpy as np
 import torch
@@ -13,8 +14,9 @@ from feature_extractors.fpfh import FPFH_DIM, FpfhSettings, fpfh_patches
 from feature_extractors.settings import FPFH
 from models.checkpoints import UFF, require
 from models.feature_fusion import FeatureFusionBlock
-from models.models import XYZ_DIM, Model, cast_once
-from models.rgb_backbones import RGBBackbone
+from models.models import PATCH_BACKBONES, XYZ_DIM, Model, cast_once
+from models.onnx_backbone import PACKAGES, OnnxBackbone, export_backbone, is_installed
+from models.rgb_backbones import LITE0
 
 RGB_SIZE = 224  # side in pixels of the released backbones' input image
 RGB_GRID = 28  # RGB patches per side
@@ -68,6 +70,7 @@ class PatchExtractor(nn.Module):
         rgb_size=None,
         fpfh_normal_radius=None,
         fpfh_feature_radius=None,
+        rgb_onnx=None,
     ):
         """An extractor whose networks are loaded from files.
 
@@ -81,6 +84,8 @@ class PatchExtractor(nn.Module):
             multiscale: average the xyz patches of two group sizes, the given one and twice it.
             rgb_layers, rgb_size: options of a backbone of ``models.rgb_backbones``; None: its defaults.
             fpfh_normal_radius, fpfh_feature_radius: radii of ``FpfhSettings`` in metres; None: no limit.
+            rgb_onnx: what :meth:`export_rgb` gave at the fit; ONNX Runtime runs it where it is installed, on a CPU and
+                without ``amp``. Otherwise, and with None, torch runs the backbone ``rgb``; see :attr:`rgb_runtime`.
 
         Raises:
             InputError: a checkpoint is missing or does not fit, or the RGB backbone is not suitable.
@@ -90,13 +95,44 @@ class PatchExtractor(nn.Module):
         )
         if uff is not None:
             require(uff, UFF)  # before the backbones are loaded or downloaded
-        backbones = Model(device, rgb, None if fpfh else xyz, group_size, num_group, folder, rgb_layers, rgb_size)
+        if torch.device(device).type != "cpu" or amp or not is_installed():
+            rgb_onnx = None
+        xyz = None if fpfh else xyz
+        backbones = Model(device, rgb, xyz, group_size, num_group, folder, rgb_layers, rgb_size, rgb_onnx)
         fusion = None
         if uff is not None:
             widths = FPFH_DIM if fpfh else XYZ_DIM, getattr(backbones, "rgb_dim", RGB_DIM)
             fusion = FeatureFusionBlock.from_checkpoint(uff, *widths)
         group_sizes = (group_size, 2 * group_size) if multiscale else (group_size,)
         return cls(backbones, fusion, group_sizes, amp, device, fpfh)
+
+    def export_rgb(self):
+        """Bytes for ``from_checkpoints(rgb_onnx=...)``, from which this extractor's RGB backbone runs from now on.
+
+        None, and nothing changes, where that does not apply: the backbone is not ``efficientnet_lite0``, the device is
+        not a CPU, ``amp`` is set, or a package of ``requirements-onnx.txt`` is missing. Call it before the first
+        extraction, so that the banks and the parts that are judged later come from the same features.
+
+        Raises:
+            InputError: ONNX Runtime gives other features than torch.
+        """
+        backbone = self.deep_feature_extractor.rgb_backbone
+        suits = getattr(backbone, "name", None) == LITE0 and not isinstance(backbone, OnnxBackbone)
+        if not suits or self.device.type != "cpu" or self.amp or not is_installed(PACKAGES):
+            return None
+        data = export_backbone(backbone)
+        self.deep_feature_extractor.rgb_backbone = OnnxBackbone(data)
+        return data
+
+    @property
+    def rgb_runtime(self):
+        """What runs the RGB backbone, with its version, such as "torch 2.14.1"; None: there is no RGB backbone."""
+        backbone = self.deep_feature_extractor.rgb_backbone
+        if backbone is None:
+            return None
+        if isinstance(backbone, OnnxBackbone):
+            return f"ONNX Runtime {version('onnxruntime')}"
+        return f"torch {torch.__version__}"
 
     @property
     def rgb_size(self):
@@ -119,7 +155,7 @@ class PatchExtractor(nn.Module):
     def steady(self):
         """Whether a part gives the same patches each time: in eval mode, or if no network depends on the mode."""
         model = self.deep_feature_extractor
-        changing = model.xyz_backbone is not None or not isinstance(model.rgb_backbone, (RGBBackbone, type(None)))
+        changing = model.xyz_backbone is not None or not isinstance(model.rgb_backbone, (*PATCH_BACKBONES, type(None)))
         return not (self.training and changing)
 
     def reseed(self, seed):

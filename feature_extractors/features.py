@@ -11,6 +11,7 @@ from feature_extractors.memory_bank import MemoryBank, anomaly_map
 from feature_extractors.released import ReleasedNames
 from feature_extractors.row_store import BYTES, require_space
 from feature_extractors.settings import Fixes, Settings
+from part_frame.reference import MAPS, PlaceReference, unpacked
 from scoring.evaluation import TrainingParts
 from scoring_addon import DEFAULTS
 
@@ -68,12 +69,20 @@ class Features(ReleasedNames):
         self.map_size = self.fixed_map_size or self.settings.img_size
         self.class_name, self.added, self.measured = "", 0, 0
         self.training = None
+        self.placement = self.reference = None  # where parts lie and the comparison in place, if there is a frame
         self._unseen = []  # one Measured per training part, measured without its own rows
         super().__init__()
 
+    def use_frame(self, placement):
+        """Compare parts in place too: samples then carry a part's appearance, see ``dataset.placed_sample``."""
+        self.placement, self.reference = placement, PlaceReference()
+
     def extract(self, sample):
-        """Unscaled patches of one sample, see ``PatchExtractor.extract``."""
-        return self.extractor.extract(sample, self.bank_names, self.fixes.zero_points)
+        """Unscaled patches of one sample, see ``PatchExtractor.extract``; "appearance" is the part in its frame."""
+        patches = self.extractor.extract(sample, self.bank_names, self.fixes.zero_points)
+        if self.reference is not None:
+            patches["appearance"] = unpacked(sample[3][0])
+        return patches
 
     # ------------------------------------------------------------ training
 
@@ -100,11 +109,7 @@ class Features(ReleasedNames):
         return {name: self.share(parts * PATCHES_PER_PART[name]) for name in self.bank_names}
 
     def _empty_banks(self, spool_dir=None):
-        s = self.settings
-        return {
-            name: MemoryBank(self.weight_eps, self.divisor, spool_dir, s.bank_shards, s.shard_engine)
-            for name in self.bank_names
-        }
+        return {name: MemoryBank(self.weight_eps, self.divisor, spool_dir) for name in self.bank_names}
 
     def add_sample_to_mem_bank(self, sample, class_name=None):
         """Extract one training part and add it to the banks; progress bars show ``class_name``."""
@@ -116,6 +121,8 @@ class Features(ReleasedNames):
         for name, bank in self.banks.items():
             if self.has_room(name):
                 bank.add(patches[name], self.added)
+        if self.reference is not None:
+            self.reference.add(patches["appearance"])
         self.added += 1
 
     def has_room(self, name):
@@ -131,6 +138,8 @@ class Features(ReleasedNames):
         if not self.added:
             raise InputError("the memory banks are empty: no training part was added")
         self.prepare_banks()
+        if self.reference is not None:
+            self.reference.finish()
         for bank in self.banks.values():
             bank.finish(self.device)
         if not (self.needs_late_fusion_pass and self.keeps_patches):
@@ -151,7 +160,6 @@ class Features(ReleasedNames):
                 self.device,
                 f"{self.class_name}: coreset of the {name} bank",
                 s.half_coreset,
-                s.coreset_partitions,
             )
         bank.gather()
 
@@ -179,7 +187,10 @@ class Features(ReleasedNames):
 
     def kept_patches(self, number):
         """Patches of the training part ``number``, as :meth:`extract` gave them."""
-        return {name: bank.store.part(number).to(self.device) for name, bank in self.banks.items()}
+        kept = {name: bank.store.part(number).to(self.device) for name, bank in self.banks.items()}
+        if self.reference is not None:
+            kept["appearance"] = self.reference.kept(number)
+        return kept
 
     def release_patches(self):
         """Free the memory or disk space of the training rows."""
@@ -201,9 +212,9 @@ class Features(ReleasedNames):
         if self.settings.training_maps and not alone:
             seen, unseen = self.measure_both(patches, self.measured)
             self._unseen.append(unseen)
-            self.learn(*(unseen if self.fixes.late_fusion else seen))
+            self.learn(*self._own(unseen if self.fixes.late_fusion else seen))
         elif self.learns:
-            self.learn(*self.measure(patches, self.measured if self.fixes.late_fusion else None))
+            self.learn(*self._own(self.measure(patches, self.measured if self.fixes.late_fusion else None)))
         self.measured += 1
 
     def learn(self, scores, maps):
@@ -225,10 +236,12 @@ class Features(ReleasedNames):
         self.release_patches()
         self.fit_late_fusion()
         if self._unseen:
-            decision = [self.combine(*part)[1] for part in self._unseen]
+            decision = [self.combine(*self._own(part))[1] for part in self._unseen]
             paths = [str(i) for i in range(len(decision))] if paths is None else paths
             self.training = TrainingParts.of(paths, decision, [part.maps for part in self._unseen], parameters)
             self._unseen = []
+        if self.reference is not None:
+            self.reference.release()
 
     # ------------------------------------------------------------ test
 
@@ -239,7 +252,7 @@ class Features(ReleasedNames):
     def judge_patches(self, patches):
         """As :meth:`judge`, for a part's extracted patches."""
         banks = self.measure(patches)
-        score, pixels = self.combine(*banks)
+        score, pixels = self.combine(*self._own(banks))
         return Judged(float(score[0]), pixels, banks)
 
     @torch.no_grad()
@@ -254,33 +267,42 @@ class Features(ReleasedNames):
             (Judged, {bank: [P] int64 array, each patch's nearest row of ``banks[bank]``}).
         """
         found = {name: bank.measure_with_nearest(patches[name], excluding_part) for name, bank in self.banks.items()}
-        banks = self._measured(patches, [measured for measured, _ in found.values()])
-        score, pixels = self.combine(*banks)
+        banks = self._measured(patches, [measured for measured, _ in found.values()], excluding_part)
+        score, pixels = self.combine(*self._own(banks))
         return Judged(float(score[0]), pixels, banks), {name: index.cpu().numpy() for name, (_, index) in found.items()}
 
     @torch.no_grad()
     def measure(self, patches, excluding_part=None):
         """Measured of one sample's patches, without the rows of the training part ``excluding_part``, if given."""
-        return self._measured(
-            patches, [bank.measure(patches[name], excluding_part) for name, bank in self.banks.items()]
-        )
+        results = [bank.measure(patches[name], excluding_part) for name, bank in self.banks.items()]
+        return self._measured(patches, results, excluding_part)
 
     @torch.no_grad()
     def measure_both(self, patches, part):
         """(Measured against all rows, Measured without the rows of the training part ``part``)."""
         both = [bank.measure_both(patches[name], part) for name, bank in self.banks.items()]
-        return tuple(self._measured(patches, results) for results in zip(*both))
+        seen, unseen = ([result[k] for result in both] for k in (0, 1))
+        return self._measured(patches, seen), self._measured(patches, unseen, part)
 
-    def _measured(self, patches, results):
-        """Measured from the banks' results [(score, distance [P])], one per bank."""
+    def _measured(self, patches, results, excluding_part=None):
+        """Measured from the banks' results [(score, distance [P])], one per bank, and the comparison in place."""
+        scores, maps = {}, {}
+        if self.reference is not None:
+            scores, maps = self.reference.maps(patches["appearance"], excluding_part)
+        if not results:
+            return Measured(scores, maps)
         values = torch.cat(
             [torch.cat([score[None], distance]) for score, distance in results]
         ).cpu()  # one transfer per sample
-        scores, maps = {}, {}
         for name, of in zip(self.banks, values.split([1 + len(patches[name]) for name in self.banks])):
             scores[name] = float(of[0])
             maps[name] = anomaly_map(of[1:], self.map_size, float_blur=self.fixes.float_maps)
-        return Measured(scores, maps)
+        order = (*self.bank_names, *(MAPS if self.reference is not None else ()))
+        return Measured({name: scores[name] for name in order}, {name: maps[name] for name in order})
+
+    def _own(self, banks):
+        """The Measured of the method's own banks, which its decision is made of; the comparison in place is not."""
+        return Measured(*({name: of[name] for name in self.bank_names} for of in banks))
 
     def combine(self, scores, maps):
         """The method's image score [1] and map [S, S] from the banks' scores and maps; here those of its only bank."""

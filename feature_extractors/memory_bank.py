@@ -9,10 +9,9 @@ from PIL import Image, ImageFilter
 from scipy.ndimage import gaussian_filter
 
 from common.errors import InputError
-from feature_extractors.coreset import greedy_k_center, greedy_k_center_half, project
+from feature_extractors.coreset import greedy_k_center, greedy_k_center_half, k_center_by_chunks, project, projected
 from feature_extractors.nearest_rows import RowSearch
 from feature_extractors.row_store import RowStore
-from feature_extractors.shards import ShardedSearch, crew, partitioned_k_center, sharded_k_center
 
 BLUR = 4  # pixels: radius of the released blur, and sigma of the blur of float maps
 NEEDED = 3  # fewest rows that can score: a patch's nearest row, and the two rows nearest to that row
@@ -35,24 +34,25 @@ class MemoryBank:
         weight_eps: added to the denominator of the score's weight.
         divisor: s*, e2 and e3 (see :meth:`measure`) are divided by it, so the score is as well.
         spool_dir: folder of the file for training rows; None: they stay in memory.
-        shards: number of places that the rows are split over; 1: all rows are on one device.
-        engine: kind of these places, a key of ``feature_extractors.shards.ENGINES``.
 
     Attributes:
         store: RowStore of all training rows.
-        rows: [R, C] float32 tensor, scaled, set by :meth:`gather`; None before. It is on the CPU if there are shards.
+        rows: [R, C] float32 tensor, scaled, set by :meth:`gather`; None before.
         part: [R] int64 tensor (CPU), the number of the training part that each row comes from; -1: an appended row.
+            Set by :meth:`gather`; empty before.
         place: [R] int64 tensor (CPU), the row-major position of each row's patch in that part; -1: an appended row.
+        search: RowSearch over the rows, set by :meth:`finish`; None before.
         mean, std: scalars; a patch v is measured as (v - mean) / std.
     """
 
-    def __init__(self, weight_eps=0.0, divisor=1.0, spool_dir=None, shards=1, engine="devices"):
-        self.weight_eps, self.divisor, self.shards, self.engine = weight_eps, divisor, shards, engine
+    def __init__(self, weight_eps=0.0, divisor=1.0, spool_dir=None):
+        self.weight_eps, self.divisor = weight_eps, divisor
         self.mean, self.std = 0.0, 1.0
         self.store, self.rows = RowStore(spool_dir), None
         self.part = self.place = torch.empty(0, dtype=torch.long)
+        self._numbers = []  # the number of each part in the store
         self._kept = None  # positions in the store before gather; None: all
-        self._search = self._part_there = self._rows_of_part = None  # see finish
+        self.search = self._part_there = self._rows_of_part = None  # see finish
 
     def __len__(self):
         """Number of rows kept so far."""
@@ -63,28 +63,28 @@ class MemoryBank:
     def add(self, patches, part):
         """Add the patches [P, C] of training part number ``part``, counted from 0."""
         self.store.append(patches)
-        self.part = torch.cat([self.part, self.part.new_full((len(patches),), part)])
-        self.place = torch.cat([self.place, torch.arange(len(patches))])
+        self._numbers.append(part)
 
     def scale(self, mean, std):
         """Set the scaling of all rows and patches v, (v - mean) / std; call it before :meth:`gather`."""
         self.mean, self.std = float(mean), float(std)
 
-    def thin_out(self, count, eps, random_state, device, progress=None, half=False, partitions=None):
+    def thin_out(self, count, eps, random_state, device, progress=None, half=False, chunk=None):
         """Keep a coreset of at most ``count`` rows (at least one).
 
-        With ``half``, the rows are picked in half precision on one device. With a number of ``partitions``, they are
-        picked in that many parts. Otherwise greedy k-centre picks them, over all shards.
+        Args:
+            eps, random_state: of the random projection.
+            device: where the rows are compared.
+            progress: label of a progress bar; None: no bar.
+            half: pick in half precision, as the release does.
+            chunk: number of rows that are compared at once, for bounded memory: other picks, see
+                ``coreset.k_center_by_chunks``; None: all rows.
         """
-        rows, count = project(self._blocks(), len(self), self.store.width, eps, random_state), max(1, count)
-        if half:
-            picks = greedy_k_center_half(rows, count, device, progress)
-        elif partitions is not None:
-            picks = partitioned_k_center(rows, count, partitions, self._crew(device), progress)
-        elif self.shards > 1:
-            picks = sharded_k_center(rows, count, self._crew(device), progress)
+        of, count = (self._blocks(), len(self), self.store.width, eps, random_state), max(1, count)
+        if chunk is not None and chunk < len(self):
+            picks = k_center_by_chunks(projected(*of), count, chunk, device, progress)
         else:
-            picks = greedy_k_center(rows, count, device, progress)
+            picks = (greedy_k_center_half if half else greedy_k_center)(project(*of), count, device, progress)
         self._keep(picks)
 
     def drop_rows_with_zero(self):
@@ -97,34 +97,26 @@ class MemoryBank:
         for block in self._blocks():
             rows[start : start + len(block)] = block
             start += len(block)
-        self.part, self.place = self.part[self._positions()], self.place[self._positions()]
+        positions, starts = self._positions(), torch.tensor(self.store.starts)
+        added = torch.searchsorted(starts, positions, right=True) - 1  # the store holds the part as its ``added``-th
+        self.part, self.place = torch.tensor(self._numbers)[added], positions - starts[added]
         self.rows, self._kept = rows, None
 
     def append_row(self, value):
         """Append one row with ``value`` in every column; call it after :meth:`gather`."""
         self.rows = torch.cat([self.rows, self.rows.new_full((1, self.rows.shape[1]), value)])
         self.part, self.place = (torch.cat([of, of.new_full((1,), NO_PART)]) for of in (self.part, self.place))
-        self._search = None
+        self.search = None
 
     def finish(self, device, search=None):
-        """Prepare the gathered rows for :meth:`measure`, on ``device`` or on the shards' places.
+        """Prepare the gathered rows for :meth:`measure`, on ``device``.
 
         search: an existing RowSearch over the rows, or None.
         """
-        self.rows = self.rows.to("cpu" if self.shards > 1 else device)
-        if self.shards > 1:
-            search = ShardedSearch(self.rows, self._crew(device))
-        self._search = search or RowSearch(self.rows)
-        self._part_there = self.part.to(self._search.device)
+        self.rows = self.rows.to(device)
+        self.search = search or RowSearch(self.rows)
+        self._part_there = self.part.to(self.search.device)
         self._rows_of_part = np.bincount(self.part.numpy() + 1)[1:].tolist()  # counted once, so no GPU waits later
-
-    def _crew(self, device):
-        return crew(self.shards, self.engine, torch.device(device))
-
-    @property
-    def search(self):
-        """The RowSearch over the rows, available after :meth:`finish`; made anew each time if there are shards."""
-        return self._search if self.shards == 1 else RowSearch(self.rows)
 
     @classmethod
     def of_rows(cls, rows, part, place, mean, std, weight_eps, divisor, search=None):
@@ -148,7 +140,7 @@ class MemoryBank:
             self._kept = self._positions()[index]
         else:
             self.rows, self.part, self.place = self.rows[index], self.part[index], self.place[index]
-            self._search = None
+            self.search = None
 
     @torch.no_grad()
     def measure(self, patches, excluding_part=None):
@@ -183,7 +175,7 @@ class MemoryBank:
         return tuple(measured for measured, _ in self._measure(patches, [None, part]))
 
     def _measure(self, patches, excluded_parts):
-        if self._search is None:
+        if self.search is None:
             self.finish(self.rows.device)
         for part in excluded_parts:
             left = len(self.rows) - (self._rows_of_part[part] if part in range(len(self._rows_of_part)) else 0)
@@ -192,18 +184,18 @@ class MemoryBank:
                     f"a memory bank of {left} rows cannot score ({NEEDED} are needed): "
                     "raise --f_coreset or give more training parts"
                 )
-        patches = (patches.to(self._search.device) - self.mean) / self.std
+        patches = (patches.to(self.search.device) - self.mean) / self.std
         exclusions = [None if part is None else self._part_there == part for part in excluded_parts]
         return [
             (Measured(self._score(patches, nearest, excluded), nearest.distance), nearest.index)
-            for nearest, excluded in zip(self._search.nearest_each(patches, exclusions), exclusions)
+            for nearest, excluded in zip(self.search.nearest_each(patches, exclusions), exclusions)
         ]
 
     def _score(self, patches, nearest, excluded):
         farthest = nearest.distance.argmax(0, keepdim=True)  # [1], since indexing by a number would wait for the GPU
         p, b, s = patches[farthest], nearest.index[farthest], nearest.distance[farthest][0]
         neighbours = self._neighbours(b, excluded)
-        spread = torch.linalg.vector_norm(p - self._search.rows_at(neighbours), dim=1)
+        spread = torch.linalg.vector_norm(p - self.rows[neighbours], dim=1)
         s, spread = s / self.divisor, spread / self.divisor
         root = self.rows.shape[1] ** 0.5
         weight = 1 - torch.exp(s / root) / (torch.exp(spread / root).sum() + self.weight_eps)
@@ -211,7 +203,7 @@ class MemoryBank:
 
     def _neighbours(self, row, excluded):
         """Indices [2] of the two rows nearest to the row at ``row`` ([1]), without that row and the excluded ones."""
-        away = self._search.from_row(row)
+        away = self.search.from_row(row)
         if excluded is not None:
             away.masked_fill_(excluded, torch.inf)
         found = []

@@ -5,10 +5,12 @@ import logging
 import numpy as np
 import torch
 
+from common.errors import InputError
 from feature_extractors.extraction import PATCHES_PER_PART, RGB_GRID, to_xyz_grid
 from feature_extractors.features import Features
 from feature_extractors.late_fusion import LateFusion
-from feature_extractors.settings import METHOD_BANKS
+from feature_extractors.settings import METHOD_BANKS, REFERENCE
+from part_frame.reference import MAPS
 
 SINGLE_MODALITY_EPS = 1e-5  # added to the denominator of the score's weight
 
@@ -198,6 +200,29 @@ class TripleFeatures(DoubleRGBPointFeatures):
         bank.append_row((0 - bank.mean) / bank.std if self.fixes.zero_row else 0.0)
 
 
+class ReferenceFeatures(Features):
+    """Reference: no bank and no network, the comparison in place alone; its maps are added."""
+
+    bank_names = METHOD_BANKS[REFERENCE]
+    fixed_map_size = None
+
+    def prepare_banks(self):
+        if self.reference is None:
+            raise InputError(
+                "the method Reference compares parts in their frame: it needs --frame part, aligned or auto"
+            )
+
+    def _own(self, banks):
+        return banks
+
+    def combine(self, scores, maps):
+        return np.array([sum(scores.values())]), sum(maps.values())
+
+    @property
+    def weights(self):
+        return dict.fromkeys(MAPS, 1.0), dict.fromkeys(MAPS, 1.0)
+
+
 METHODS = {
     "DINO": RGBFeatures,
     "Point_MAE": PointFeatures,
@@ -207,4 +232,5 @@ METHODS = {
     "DINO+Point_MAE+add": DoubleRGBPointFeatures_add,
     "DINO+FPFH": DoubleRGBPointFeatures,
     "FPFH": PointFeatures,
+    REFERENCE: ReferenceFeatures,
 }

@@ -80,39 +80,32 @@ class RowSearch:
         Each exclusion has to leave out at least the rows of the ones before it, so None comes first.
         """
         if patches.device.type != "cpu":
-            return _distances(patches, self.raw_each(patches, exclusions))
+            return self._found(patches, exclusions)
         first, inverse = distinct_rows(patches)  # equal patches (background) are looked up once
         patches = patches[first]
-        return [
-            Nearest(distance[inverse], index[inverse])
-            for distance, index in _distances(patches, self.raw_each(patches, exclusions))
-        ]
-
-    def raw_each(self, patches, exclusions):
-        """As :meth:`nearest_each`, but with squared distances minus the patches' own squared norms.
-
-        Searches over several shards compare these values, since adding a patch's norm would round differences away.
-        Equal patches are not merged here.
-        """
-        return (self._compare if self.bound is None else self._compare_with_candidates)(patches, exclusions)
-
-    def rows_at(self, index):
-        """Rows [n, C] at the positions ``index`` [n]."""
-        return self.rows[index]
+        return [Nearest(distance[inverse], index[inverse]) for distance, index in self._found(patches, exclusions)]
 
     def from_row(self, index):
         """Squared distances [R] from the row at ``index`` ([1] int64) to all rows, minus that row's squared norm.
 
         They rank the rows by their distance to it.
         """
-        return self.from_vector(self.rows[index][0])
+        return torch.addmv(self.norms, self.rows, self.rows[index][0], alpha=-2)
 
-    def from_vector(self, vector):
-        """As :meth:`from_row`, for any vector [C]."""
-        return torch.addmv(self.norms, self.rows, vector, alpha=-2)
+    def _found(self, patches, exclusions):
+        """As :meth:`nearest_each`, without merging equal patches."""
+        own = (patches * patches).sum(1)
+        compare = self._compare if self.bound is None else self._compare_with_candidates
+        return [
+            Nearest((squared + own).clamp_(min=0).sqrt_(), index) for squared, index in compare(patches, exclusions)
+        ]
 
     def _compare(self, patches, exclusions, positions=None):
-        """:meth:`raw_each` by comparing with all rows, or with the rows at positions ``positions``, block by block."""
+        """The nearest rows by comparing with all rows, or with the rows at positions ``positions``, block by block.
+
+        Returns:
+            [Nearest], with squared distances minus the patches' own squared norms.
+        """
         count = len(self.rows if positions is None else positions)
         found = [
             Nearest(
@@ -129,9 +122,16 @@ class RowSearch:
             squared = room[: len(patches) * len(rows)].view(len(patches), len(rows))  # without the patches' own norms
             torch.addmm(self.norms[some], patches, rows.T, alpha=-2, out=squared)
             for k, (excluded, (best, index)) in enumerate(zip(exclusions, found)):
-                least, nearest = _leave_out(squared, excluded, some).min(1)
-                nearest = nearest + start if positions is None else some[nearest]
+                least = _leave_out(squared, excluded, some).amin(1)
                 closer = least < best
+                if patches.device.type == "cpu":  # positions are slow to find, and later blocks improve few patches
+                    closer = closer.nonzero()[:, 0]
+                    nearest = squared[closer].argmin(1)
+                    best[closer] = least[closer]
+                    index[closer] = nearest + start if positions is None else some[nearest]
+                    continue
+                nearest = squared.argmin(1)
+                nearest = nearest + start if positions is None else some[nearest]
                 found[k] = Nearest(torch.where(closer, least, best), torch.where(closer, nearest, index))
         return found
 
@@ -174,12 +174,6 @@ def rows_per_block(patches, device):
     """The number of bank rows that are compared at once with ``patches`` patches on ``device``."""
     size = (PRODUCTS if device.type == "cpu" else PRODUCTS_GPU) // max(1, patches)
     return max(512, min(size, ROWS_A_BLOCK) // ALIGNED * ALIGNED)
-
-
-def _distances(patches, found):
-    """[Nearest] with distances, from the results of :meth:`RowSearch.raw_each` for patches [P, C]."""
-    own = (patches * patches).sum(1)
-    return [Nearest((squared + own).clamp_(min=0).sqrt_(), index) for squared, index in found]
 
 
 def _leave_out(distances, excluded, some):

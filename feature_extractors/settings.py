@@ -18,7 +18,9 @@ METHOD_BANKS = {
     "DINO+Point_MAE+add": ("xyz", "rgb"),
     "DINO+FPFH": ("xyz", "rgb"),
     "FPFH": ("xyz",),
+    "Reference": (),
 }
+REFERENCE = "Reference"  # the method without banks: the comparison in place alone
 FPFH = "FPFH"  # the xyz backbone that is not a network
 FPFH_METHODS = ("DINO+FPFH", "FPFH")  # methods with FPFH as xyz backbone; the release has none
 FPFH_POINTS = 100  # nearest points that a histogram is made of
@@ -81,10 +83,6 @@ class Settings:
         f_coreset: fraction of the rows that the coreset keeps, in (0, 1].
         coreset_eps: allowed distortion of distances in the random projection, in (0, 1).
         half_coreset: pick the coreset in half precision, row by row, as the release does (slow, for comparison).
-        coreset_partitions: number of partitions of the rows: the coreset is picked in each of them, then among these
-            picks, which gives other rows than one selection does; None: one selection from all rows.
-        bank_shards: number of places that each bank's rows are split over; the results are those of one place.
-        shard_engine: kind of these places, a key of ``shards.ENGINES``.
         random_state: seed of the random projection; None: numpy's global generator.
         img_size: side of the maps in pixels, for the methods whose maps are not always 224.
         asy_memory_bank: largest number of parts in the xyz and fusion banks; None: all parts.
@@ -99,9 +97,6 @@ class Settings:
     f_coreset: float = 0.1
     coreset_eps: float = 0.9
     half_coreset: bool = False
-    coreset_partitions: Optional[int] = None
-    bank_shards: int = 1
-    shard_engine: str = "devices"
     random_state: Optional[int] = None
     img_size: int = 224
     asy_memory_bank: Optional[int] = None

@@ -14,13 +14,16 @@ from feature_extractors.memory_bank import MemoryBank
 from feature_extractors.multiple_features import METHODS
 from feature_extractors.nearest_rows import FEWEST_BOUNDED, LowerBound, RowSearch
 from feature_extractors.settings import TRAIN_MODE, Fixes
+from part_frame.placement import Placement
+from part_frame.reference import PlaceReference
+from scoring.ablation import Statistics
 from scoring.calibrated import restored
 from scoring.evaluation import TrainingParts
-from scoring_addon import Statistics
 
 PRECISIONS = ("full", "half")
 # settings that change how a fit runs, but not its result
-NOT_KEPT = ("spool_dir", "training_maps", "bank_shards", "shard_engine")
+NOT_KEPT = ("spool_dir", "training_maps")
+GONE = ("coreset_partitions",)  # settings of version 0.9 that decided which rows are in the banks, and no more
 HALF_MAX = float(np.finfo(np.float16).max)
 
 
@@ -65,6 +68,11 @@ def state_of(method, name, precision="full"):
             "divisor": bank.divisor,
             "largest_norm": search.bound.largest_norm if "bound.z" in of else None,
         }
+    place = None
+    if method.reference is not None:
+        of_place, place = method.placement.state()
+        arrays.update({f"placement.{key}": value for key, value in of_place.items()})
+        arrays.update({f"place.{key}": value for key, value in method.reference.state().items()})
     late_fusion = getattr(method, "late_fusion", None)
     if late_fusion is not None and hasattr(late_fusion.score_model, "coef_"):
         arrays.update({f"late_fusion.{key}": value for key, value in late_fusion.state().items()})
@@ -80,6 +88,7 @@ def state_of(method, name, precision="full"):
         "added": method.added,
         "precision": precision,
         "training": None,
+        "placement": place,
     }
     if method.training is not None:
         arrays["training.statistics"] = np.stack(method.training.statistics, axis=1)
@@ -107,7 +116,8 @@ def restored_method(arrays, facts, extractor):
     fixes = Fixes.of(facts["fixes"])
     if not fixes.eval_mode:
         raise InputError(TRAIN_MODE)
-    method = METHODS[facts["method"]](extractor, fixes, **facts["settings"])
+    settings = {key: value for key, value in facts["settings"].items() if key not in GONE}
+    method = METHODS[facts["method"]](extractor, fixes, **settings)
     method.class_name, method.added = facts["class_name"], facts["added"]
     for name, of in facts["banks"].items():
         own = {
@@ -138,6 +148,13 @@ def restored_method(arrays, facts, extractor):
     learned = {key.removeprefix("late_fusion."): a for key, a in arrays.items() if key.startswith("late_fusion.")}
     if learned:
         method.late_fusion.restore(learned)
+    if facts.get("placement") is not None:
+        of_placement, of_place = (
+            {key.removeprefix(prefix): a for key, a in arrays.items() if key.startswith(prefix)}
+            for prefix in ("placement.", "place.")
+        )
+        method.placement = Placement.restored(of_placement, facts["placement"])
+        method.reference = PlaceReference.restored(of_place)
     if facts["training"] is not None:
         method.training = _training(arrays, facts["training"])
     return method

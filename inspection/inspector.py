@@ -18,12 +18,18 @@ from feature_extractors.extraction import PatchExtractor
 from inspection import gate as scan_health
 from inspection import verdict
 from inspection.fitted import restored_method
+from inspection.in_place import MAPS, InPlace
 from inspection.judgement import Judgement, Matches, cannot_judge, explained, inspect_regions
 from inspection.one_part import Scorer, facts_for, prepare
 from inspection.saved_model import SavedModel, check_weights, damaged, picture_of_part, read_saved
 from models.weights import used_weights
 from scoring.shares import map_terms, score_shares
 from scoring_addon import Parameters
+
+PLACED = (
+    "a scan is not judged if no part is found in it, or two, if its points are not as dense as at the fit, or if its "
+    "picture has no colour, exchanged channels or an exposure that no gain mends"
+)
 
 
 class Preparation(NamedTuple):
@@ -91,7 +97,8 @@ class Inspector:
         self.pixel_threshold = verdict.threshold(light[f"calibration.peak.{self.scoring}"], false_alarm)
         self.scorings = tuple(known["names"])
         self.preparation = Preparation(facts_for(self._method), ranges if gate else None)
-        self.gate_promise = gate_text(ranges, gate)
+        placed = self._method.placement is not None
+        self.gate_promise = PLACED if placed else gate_text(ranges, gate)
         self._rows = {n: (bank.part.numpy(), bank.place.numpy()) for n, bank in self._method.banks.items()}
         self._lock = threading.Lock()
 
@@ -180,8 +187,11 @@ class Inspector:
             matches = Matches(
                 result.nearest, self._rows, self.training_names, self.model.arrays["parts.depth"], self._method.map_size
             )
-            regions = inspect_regions(pixels, self.pixel_threshold, prepared.cloud, terms, matches)
-            explanation = explained(found.verdict, found, shares, regions)
+            placed, in_place = prepared.placed, None
+            if placed is not None:
+                in_place = InPlace(self._method.reference, placed.appearance, self._method.placement.frame.pitch)
+            regions = inspect_regions(pixels, self.pixel_threshold, prepared.cloud, terms, matches, in_place)
+            explanation = explained(found.verdict, found, shares, regions, placed.doubt if placed else "")
         return Judgement(
             found.verdict,
             found.p_value,
@@ -196,6 +206,7 @@ class Inspector:
             clock,
             prepared.picture,
             prepared.cloud,
+            None if in_place is None else in_place.height_mm,
         )
 
     def picture_of(self, number):
@@ -204,7 +215,9 @@ class Inspector:
 
     def _explain(self, result):
         method, training = self._method, self._method.training
-        of_scores, of_maps = method.weights
+        of_scores, of_maps = (
+            {**dict.fromkeys(MAPS, 0.0), **of} for of in method.weights
+        )  # in place: not in the decision
         parameters, banks = self._scorer.parameters, result.judged.banks
         statistics = training and training.calibrated
         terms = map_terms(self.scoring, banks.maps, of_maps, parameters, statistics)

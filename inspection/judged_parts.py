@@ -93,7 +93,7 @@ def write_extras(args, part, judgement, inspector):
     for kind, path in extra_paths(args, part).items():
         try:
             if kind == "pictures":
-                draw_judgement(path, part.name, judgement, matched_picture(judgement, inspector))
+                draw_judgement(path, part.name, judgement, normal_picture(judgement, inspector))
             else:
                 write_ply(path, judgement)
         except OSError as error:
@@ -101,10 +101,11 @@ def write_extras(args, part, judgement, inspector):
     return "; ".join(problems)
 
 
-def matched_picture(judgement, inspector):
-    """Picture of the training part whose patch is nearest to the first region; None if there is none."""
-    matches = [region.nearest for region in judgement.regions if region.nearest.place is not None]
-    return inspector.picture_of(matches[0].part) if matches and matches[0] is judgement.regions[0].nearest else None
+def normal_picture(judgement, inspector):
+    """Picture of a normal part beside which the judged one is shown: the one with the patch nearest to the first region,
+    else the first training part."""
+    match = judgement.regions[0].nearest if judgement.regions else None
+    return inspector.picture_of(match.part if match is not None and match.place is not None else 0)
 
 
 def evaluation_text(output, rows, false_alarm):

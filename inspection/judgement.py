@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from inspection.in_place import MAPS, PlaceFacts, place_text
 from inspection.regions import MM, find_regions
 from inspection.verdict import CANNOT_JUDGE, FAIL
 from scoring.shares import DISAGREEMENT, region_shares
 
-NAMES = {"xyz": "3D", "rgb": "RGB", "fusion": "fusion", DISAGREEMENT: "disagreement"}
+NAMES = {"xyz": "3D", "rgb": "RGB", "fusion": "fusion", DISAGREEMENT: "disagreement", **{name: name for name in MAPS}}
 
 
 class Match(NamedTuple):
@@ -36,7 +37,8 @@ class InspectedRegion(NamedTuple):
     unmeasured: int | None
     depth_mm: float | None  # median of the depth minus the nearest normal patches' depth; above 0: farther away
     shares: dict  # {"xyz", "rgb", "fusion", "disagreement": share}; they add up to the region's mean map value
-    nearest: Match  # nearest normal patch at the peak, in the bank with the largest share
+    nearest: Match | None  # nearest normal patch at the peak, in the bank with the largest share; None without banks
+    in_place: PlaceFacts | None = None  # what the comparison in place says; None without a frame
 
 
 class Explanation(NamedTuple):
@@ -62,6 +64,7 @@ class Judgement:
         reason: why the part cannot be judged; "" if it can.
         scores: {scoring: score} of all scorings in the model.
         seconds: {step: seconds}.
+        height_mm: [S, S] by how much the part is higher than good parts, NaN where not measured; None without a frame.
         picture, cloud: the networks' input for display: image [224, 224, 3] uint8, points [S, S, 3] float32 metres.
     """
 
@@ -78,9 +81,10 @@ class Judgement:
     seconds: Mapping = field(default_factory=lambda: MappingProxyType({}))
     picture: np.ndarray | None = None
     cloud: np.ndarray | None = None
+    height_mm: np.ndarray | None = None
 
     def __post_init__(self):
-        for name in ("map", "picture", "cloud"):
+        for name in ("map", "picture", "cloud", "height_mm"):
             array = getattr(self, name)
             if array is not None:
                 array = array.view()
@@ -96,7 +100,8 @@ class Judgement:
                 **r._asdict(),
                 "mask": None,
                 "contours": [np.round(line, 2).tolist() for line in r.contours],
-                "nearest": r.nearest._asdict(),
+                "nearest": r.nearest and r.nearest._asdict(),
+                "in_place": r.in_place and r.in_place._asdict(),
             }
             for r in self.regions
         ]
@@ -117,7 +122,7 @@ class Judgement:
         }
 
 
-def inspect_regions(pixels, threshold, cloud, terms, matches):
+def inspect_regions(pixels, threshold, cloud, terms, matches, in_place=None):
     """The regions of a map, a tuple of InspectedRegion.
 
     Args:
@@ -126,16 +131,24 @@ def inspect_regions(pixels, threshold, cloud, terms, matches):
         cloud: [S, S, 3] metres, 0 where nothing was measured.
         terms: {term: [S, S]}, which add up to the map.
         matches: Matches.
+        in_place: InPlace of a part in a frame.
     """
     found = []
     for region in find_regions(pixels, threshold, cloud):
         shares = region_shares(terms, region.mask, region.box)
-        bank = max((name for name in shares if name != DISAGREEMENT), key=shares.get)
+        banks = [name for name in shares if name != DISAGREEMENT and name not in MAPS]
+        known = dict(zip(InspectedRegion._fields[:8], region))
+        if in_place is not None:
+            bank = max(banks, key=shares.__getitem__, default=None)
+            match = matches.at(bank, region.place) if bank else None
+            facts = in_place.facts(region.mask, region.box, shares)
+            found.append(InspectedRegion(**known, depth_mm=None, shares=shares, nearest=match, in_place=facts))
+            continue
+        bank = max(banks, key=shares.__getitem__)
         left, top, right, bottom = region.box
         depth, expected = cloud[top:bottom, left:right, 2][region.mask], matches.depth(bank)[top:bottom, left:right]
         expected = expected[region.mask]
         both = (depth != 0) & (expected != 0) & np.isfinite(depth)
-        known = dict(zip(InspectedRegion._fields[:8], region))
         found.append(
             InspectedRegion(
                 **known,
@@ -194,17 +207,22 @@ class Matches:
         return round(len(self._rows[bank]) ** 0.5)
 
 
-def explained(verdict, decision, shares, regions):
-    """The Explanation of a judged part; ``decision``: ``inspection.verdict.Decision``."""
+def explained(verdict, decision, shares, regions, doubt=""):
+    """The Explanation of a judged part; ``decision``: ``inspection.verdict.Decision``; ``doubt``: a sentence or ""."""
     parts = ", ".join(f"{NAMES[name]} {share:.4g}" for name, share in sorted(shares.items(), key=lambda s: -s[1]))
     text = f"score {decision.score:.4g} {'above' if verdict == FAIL else 'not above'} {decision.threshold:.4g}: {parts}"
-    if regions:
+    if regions and regions[0].in_place is not None:
+        more = f"; {len(regions) - 1} more region{'s' * (len(regions) > 2)}" if len(regions) > 1 else ""
+        text = f"{region_text(regions[0])}{more}; {text}"
+    elif regions:
         text += f"; {len(regions)} region{'s' * (len(regions) > 1)}, the first: {region_text(regions[0])}"
-    return Explanation(shares, text)
+    return Explanation(shares, f"{text}; {doubt}" if doubt else text)
 
 
 def region_text(region):
     """A region in words."""
+    if region.in_place is not None:
+        return place_text(region.in_place, region.area_mm2, {name: f"{NAMES[name]} features" for name in NAMES})
     text = f"{region.pixels} pixels at row {region.place[0]}, column {region.place[1]}"
     if region.area_mm2 is not None:
         text += f", {region.area_mm2:.3g} mm²"

@@ -12,10 +12,13 @@ from PIL import Image
 from common.clock import Clock
 from common.errors import InputError
 from data.organised_clouds import resize_organized_pc, valid_points
-from dataset import IMAGENET_MEAN, IMAGENET_STD, RGB_SIZE, sample_of
+from data.scans import Scan
+from dataset import IMAGENET_MEAN, IMAGENET_STD, MM, RGB_SIZE, placed_sample, sample_of
 from feature_extractors.features import Judged
 from feature_extractors.released import stacked
 from feature_extractors.settings import needed_backbones
+from part_frame.framed import framed
+from part_frame.placement import CannotPlace, Placed
 from scoring import evaluation
 from scoring.scorings import needs_test_set
 
@@ -26,9 +29,10 @@ class Prepared(NamedTuple):
     """A scan prepared for the networks and for display."""
 
     sample: tuple  # tensors, as a loader gives them
-    picture: np.ndarray  # [224, 224, 3] uint8
+    picture: np.ndarray  # [224, 224, 3] uint8; of a part in a frame in the frame's own resolution
     cloud: np.ndarray  # [S, S, 3] float32 metres; S is the map's side
     problem: str  # why the scan cannot be judged; "" if it can
+    placed: Placed | None = None  # the part in its frame, if there is one
 
 
 class Result(NamedTuple):
@@ -44,15 +48,43 @@ def prepare(scan, method_facts, problem=""):
 
     Args:
         scan: ``data.scans.Scan``.
-        method_facts: (bank names; sides in pixels of cloud, image and map; --fix zero_points), see :func:`facts_for`.
+        method_facts: (bank names; sides in pixels of cloud, image and map; --fix zero_points; Placement or None), see
+            :func:`facts_for`.
         problem: why the scan cannot be judged, if that is known already; else "".
     """
-    banks, img_size, rgb_size, map_size, zero_points = method_facts
-    sample = sample_of(scan, img_size, rgb_size)
+    banks, img_size, rgb_size, map_size, zero_points, placement = method_facts
+    placed = None
+    if placement is not None and not problem:
+        try:
+            placed = placement.place(scan.rgb, scan.xyz * MM)
+        except CannotPlace as error:
+            problem = str(error)
+    if placed is not None:
+        scan = Scan(*framed(placed, placement))
+        sample = placed_sample(placed, placement, img_size, rgb_size)
+    else:
+        sample = sample_of(scan, img_size, rgb_size)
     if not problem and "xyz" in needed_backbones(banks) and not len(valid_points(sample[1][0], zero_points)):
         problem = "no valid point is left in the cloud (x, y and z non-zero and finite): rescan"
     small = resize_organized_pc(scan.xyz, map_size).permute(1, 2, 0).contiguous().numpy()
-    return Prepared(sample, small_picture(sample), small, problem)
+    picture = small_picture(sample) if placed is None else scan.rgb
+    return Prepared(sample, picture, small, problem, placed)
+
+
+def method_sample(scan, method, pose=None):
+    """The sample of a scan for a fitted method, in its frame if it has one.
+
+    Raises:
+        InputError: the part cannot be laid into the frame.
+    """
+    size, rgb_size = method.settings.img_size, method.extractor.rgb_size
+    if method.placement is None:
+        return sample_of(scan, size, rgb_size)
+    try:
+        placed = method.placement.place(scan.rgb, scan.xyz * MM, pose)
+    except CannotPlace as error:
+        raise InputError(str(error)) from None
+    return placed_sample(placed, method.placement, size, rgb_size)
 
 
 def facts_for(method):
@@ -63,6 +95,7 @@ def facts_for(method):
         method.extractor.rgb_size,
         method.map_size,
         method.fixes.zero_points,
+        method.placement,
     )
 
 

@@ -21,17 +21,19 @@ from PIL import Image
 
 from common.commands import available_cores
 from common.errors import InputError
+from common.machine import environment
 from common.progress import track
 from data.calibration_parts import NONE
 from data.organised_clouds import Reading
-from data.scans import fingerprint, read_scan
-from dataset import sample_of
+from data.scans import Scan, fingerprint, read_scan
+from dataset import MM, sample_of
 from inspection import gate
 from inspection.fitted import restored_method, state_of
 from inspection.model_file import SUFFIX, read_model, write_model
-from inspection.one_part import DEPTH_GRID, Scorer, depth_grid, small_picture
+from inspection.one_part import DEPTH_GRID, Scorer, depth_grid, method_sample, small_picture
 from inspection.verdict import check_apart
-from runs.results import environment
+from part_frame.framed import framed
+from part_frame.placement import CannotPlace
 
 LAYOUT = 1  # version of this module's part of the file
 JPEG_QUALITY = 90
@@ -48,6 +50,7 @@ class PartRecord(NamedTuple):
     dead: str  # which sensor gave no data; "" if none
     depth: np.ndarray  # [56, 56] metres
     picture: bytes  # JPEG
+    unplaced: str = ""  # why the part cannot be laid into the frame; "" if it can, or there is none
 
 
 class SavedModel(NamedTuple):
@@ -58,28 +61,40 @@ class SavedModel(NamedTuple):
     meta: dict
 
 
-def read_records(parts, reading, img_size, label="reading"):
+def read_records(parts, reading, img_size, label="reading", placement=None, poses=None):
     """Read PartFiles in threads: [PartRecord].
+
+    Args:
+        placement: ``part_frame.placement.Placement`` in which the parts are shown; None: as they were recorded.
+        poses: {number of a part: its Pose}, where it is known.
 
     Raises:
         InputError: a file cannot be read.
     """
 
-    def record(part):
+    def record(number, part):
         scan = read_scan(part.rgb, part.xyz, reading)
+        mark, shown, unplaced = fingerprint(scan), scan, ""
+        if placement is not None:
+            try:
+                placed = placement.place(scan.rgb, scan.xyz * MM, (poses or {}).get(number))
+                shown = Scan(*framed(placed, placement))
+            except CannotPlace as error:
+                unplaced = str(error)
         statistics, dead = None, ""
         try:
             statistics = gate.measure(scan.rgb, scan.xyz)
         except gate.DeadSensor as error:
             dead = str(error)
         stream = io.BytesIO()
-        Image.fromarray(small_picture(sample_of(scan, img_size))).save(stream, "JPEG", quality=JPEG_QUALITY)
-        return PartRecord(part.name, fingerprint(scan), statistics, dead, depth_grid(scan.xyz), stream.getvalue())
+        Image.fromarray(small_picture(sample_of(shown, img_size))).save(stream, "JPEG", quality=JPEG_QUALITY)
+        return PartRecord(part.name, mark, statistics, dead, depth_grid(shown.xyz), stream.getvalue(), unplaced)
 
     found = []
     with ThreadPoolExecutor(min(AT_ONCE, available_cores())) as pool:
         for start in track(range(0, len(parts), AT_ONCE), -(-len(parts) // AT_ONCE), label, "batch"):
-            found += pool.map(record, parts[start : start + AT_ONCE])
+            some = parts[start : start + AT_ONCE]
+            found += pool.map(record, range(start, start + len(some)), some)
     return found
 
 
@@ -119,6 +134,7 @@ def write_fitted(
     precision="full",
     about=None,
     training_files=(),
+    poses=None,
 ):
     """Calibrate a fitted method, and write its model.
 
@@ -136,6 +152,7 @@ def write_fitted(
         about: {name: value} of further metadata: run, options, seed.
         training_files: [PartFiles] of the training parts, in the banks' order. If there are no calibration parts, the
             training parts replace them, each measured without its own rows.
+        poses: {number of a training part: its Pose in the frame}, where it is known.
 
     Returns:
         [text], warnings of what the model lacks.
@@ -151,7 +168,7 @@ def write_fitted(
     parts, estimated = files.parts, files.source == NONE
     if estimated:
         parts = training_files
-    results, note = _measure(scorer, parts, reading, estimated)
+    results, note = _measure(scorer, parts, reading, estimated, poses or {})
     if note:
         warnings.append(note)
     for scoring in scorer.names if results else ():
@@ -160,7 +177,7 @@ def write_fitted(
     scan = None
     alive = [r.statistics for r in (*training, *calibration) if r.statistics is not None]
     try:
-        scan = gate.learn(alive).as_json()
+        scan = gate.learn(alive).as_json() if method.placement is None else None
     except InputError as error:
         warnings.append(f"no health gate: {error}")
     warnings += [f"{r.name}: {r.dead}: this training scan is left out of the health gate" for r in training if r.dead]
@@ -191,7 +208,7 @@ def write_fitted(
     return warnings
 
 
-def _measure(scorer, parts, reading, without_own_rows):
+def _measure(scorer, parts, reading, without_own_rows, poses):
     """([{scoring: (score, largest pixel)}], warning or ""): calibration parts, or training parts without own rows."""
     found, method = [], scorer.method
     if without_own_rows and len(parts) < 2:
@@ -200,7 +217,7 @@ def _measure(scorer, parts, reading, without_own_rows):
     for number, part in enumerate(track(parts, len(parts), label)):
         scan = read_scan(part.rgb, part.xyz, reading)
         try:
-            sample = sample_of(scan, method.settings.img_size, method.extractor.rgb_size)
+            sample = method_sample(scan, method, poses.get(number))
             result = scorer.judge(sample, number if without_own_rows else None)
         except InputError as error:
             if not without_own_rows:

@@ -24,12 +24,11 @@ if not __package__:
 from common.argument_types import number
 from common.commands import HelpFormatter, Parser, add_device, run_command
 from common.files import atomic_write_text, check_writable
+from common.machine import environment
 from common.progress import note
 from lab import benchmark_model as model
 from lab import benchmark_rows as rows
-from lab import benchmark_scale
 from lab.benchmark_shared import Bench
-from runs.results import environment
 
 
 class Row(NamedTuple):
@@ -44,9 +43,6 @@ ROWS = {
     "large_bank": Row(rows.large_bank, False),
     "nearest_features": Row(rows.nearest_features, False),
     "k_center": Row(rows.k_center, False),
-    "shards": Row(benchmark_scale.shards, False),
-    "partitions": Row(benchmark_scale.partitions, False),
-    "rates": Row(benchmark_scale.rates, False),
     "full_eval": Row(lambda bench: rows.full_setting(bench, ("--eval_mode",), 4), False),
     "full_train": Row(lambda bench: rows.full_setting(bench, (), 2), False),
     "memory": Row(rows.memory, False),

@@ -251,7 +251,7 @@ def memory_of(path, checkpoints, device):
     """Load a model and print JSON: by how many bytes this process grew, bytes of banks and networks, and the peak."""
     import psutil
 
-    from runs.results import peak_memory_mib
+    from common.machine import peak_memory_mib
 
     torch.randn(500, 500) @ torch.randn(500, 500)  # the libraries' own buffers
     process = psutil.Process()

@@ -16,6 +16,7 @@ from tabulate import tabulate
 
 import reference_m3dm
 from common.errors import InputError
+from common.machine import peak_memory_mib
 from data.organised_clouds import valid_points
 from feature_extractors.alignment import align
 from feature_extractors.coreset import greedy_k_center, project
@@ -27,7 +28,6 @@ from lab.make_demo import write_category
 from lab.standin_checkpoints import RECIPES
 from m3dm_runner import M3DM, build_extractor, build_method
 from runs.options import parse_arguments
-from runs.results import peak_memory_mib
 
 BAGEL = 244  # training parts of bagel (MVTec 3D-AD), the category at which the release was killed
 
@@ -229,7 +229,7 @@ def large_bank(bench):
     bank.finish(bench.device)
     patches = patches.to(bench.device)
     figure = nearest_on(bench, patches, rows, "one part, structureless data", at_most=1.05)
-    searched = statistics.median(bench.seconds(lambda: bank._search.nearest(patches))[1] for _ in range(bench.rounds))
+    searched = statistics.median(bench.seconds(lambda: bank.search.nearest(patches))[1] for _ in range(bench.rounds))
     measured = statistics.median(bench.seconds(lambda: bank.measure(patches))[1] for _ in range(bench.rounds))
     return [
         figure,

@@ -1,383 +1,323 @@
-"""Measure where each scoring wins or loses, what fixes and late fusion change, how many training parts are enough.
+"""Measure what each setting finds: on generated cut-out parts, and on recordings of generated parts.
 
-    python lab/evidence.py -o evidence             # stops after three hours; the same command continues
-    python lab/evidence.py -o evidence --main_table  # the main table first
-    python lab/evidence.py -o evidence --quick     # a quarter of an hour: fewer parts and settings
-    python lab/evidence.py -o mine --dataset_path datasets/mvtec3d --dataset_type mvtec3d --checkpoint_dir checkpoints
+    python lab/evidence.py -o evidence                     # all cells; the same command continues
+    python lab/evidence.py -o evidence --cells parts --seeds 0 --minutes 60
+    python lab/evidence.py -o evidence --page              # only the page of what is there
 
-Without --dataset_path, parts are generated; these are not a benchmark. A cell is one setting on one category with one
-seed. OUT gets evidence.md, cells.csv, figures, and one file per cell in OUT/cells. While it runs, OUT/cache holds
-patches: up to 3 GB, removed when a category is finished.
+A cell is one kind of part, one setting, one seed (and, for recordings, one number of training parts). "parts": the
+MVTec-like categories of lab/make_demo.py, run by main.py. "recordings": a recording of lab/recordings is imported,
+fitted and judged with the commands that README names. OUT/cells gets one JSON file per cell; OUT/evidence.md is made of
+these files alone. Generated parts are no benchmark.
 """
 
+import contextlib
+import io
+import json
+import os
 import shutil
+import subprocess
 import sys
 import time
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 if not __package__:
     import checkout  # noqa: F401  puts the checkout on the path
 
 from common.argument_types import number
-from common.commands import HelpFormatter, Parser, add_device
-from common.errors import InputError, show_warnings
-from common.files import atomic_write_text, check_writable, remove_leftovers
-from common.progress import duration, note, quietly
-from common.signals import first_signal_stops, raise_if_stopping, run_to_the_end
-from data.names import CATEGORIES, find_categories
-from lab import evidence_cells as cells
-from lab import evidence_page
+from common.commands import FAILED, FINE, HelpFormatter, Parser, run_command
+from common.errors import InputError
+from common.files import atomic_write_text, check_writable
+from common.progress import note
+from common.signals import raise_if_stopping, run_to_the_end
+from inspection.predictions import LINES, read_lines
 from lab.demo_kinds import ALL_DEFECTS, KINDS
-from lab.evidence_cells import FEATURES, FIX_SETS, Cell, Source
+from lab.evidence_page import CURVE as STEP
+from lab.evidence_page import MAIN_SHOTS, write_page
 from lab.make_demo import write_category
+from lab.standin_checkpoints import RECIPES, write_checkpoints
+from scoring.evaluation import extra_metrics, metrics, read, score
+from scoring.significance import PixelCounts, image_rocauc, resample_weights
 
-SIZE, AREA = (224, 224), (0.002, 0.05)  # generated parts: pixels; share of a part's area that its defect takes
+ROOT = Path(__file__).resolve().parents[1]
+PARTS, RECORDINGS = "parts", "recordings"
+LITE0 = ["--rgb_backbone_name", "efficientnet_lite0"]
+ALL = ["--fix", "all"]
+STANDINS = "STANDINS"  # in a setting: the folder of stand-in checkpoints
+UFF = ["--use_uff", "--fusion_module_path", f"{STANDINS}/{RECIPES['uff'].file}", "--checkpoint_dir", STANDINS]
+SCORINGS = ("baseline", "pixel_max", "disagreement", "full", "calibrated")
+SETTINGS = {  # cells → {name of a setting: options of main.py}
+    PARTS: {
+        "lite0 + FPFH": ["--method_name", "DINO+FPFH", *LITE0, *ALL],
+        "lite0 + Point-MAE (stand-in)": ["--method_name", "DINO+Point_MAE", *LITE0, "--checkpoint_dir", STANDINS, *ALL],
+        "DINO + Point-MAE (stand-ins), two banks": [
+            *("--method_name", "DINO+Point_MAE", "--checkpoint_dir", STANDINS, *ALL)
+        ],
+        "DINO + Point-MAE (stand-ins), three banks": [*UFF, *ALL],
+        "Reference": ["--method_name", "Reference", "--preset", "best"],
+        "all": ["--preset", "best"],
+    },
+    RECORDINGS: {
+        "released-like": ["--method_name", "DINO+FPFH", *LITE0, "--fix", "eval_mode"],
+        "banks": ["--method_name", "DINO+FPFH", *LITE0, "--preset", "best", "--frame", "none"],
+        "banks in the part's frame": ["--method_name", "DINO+FPFH", *LITE0, "--preset", "best", "--frame", "auto"],
+        "Reference": ["--method_name", "Reference", "--preset", "best"],
+        "all": ["--preset", "best"],
+    },
+}
 
 
-class Parts(NamedTuple):
-    """Numbers of parts in a generated category: training, good test parts, defective test parts of each defect."""
+class Sizes(NamedTuple):
+    """Numbers of parts. Categories: training, good test parts, test parts of each defect. Recordings: good parts in
+    the pool from which calibration parts are drawn, parts to judge (half of them good), parts per step of a curve."""
 
-    train: int
-    good: int
-    defective: int
+    train: int = 30
+    good: int = 16
+    defective: int = 6
+    pool: int = 40
+    judge: int = 24
+    curve: int = 8
+    calibration: int = 20
+    resolution: int = 224
 
 
-FULL, QUICK = Parts(30, 16, 6), Parts(10, 8, 3)
-FIX_SHOTS, FULL_MINUTES, QUICK_MINUTES = 10, 180, 14
-FIX_CELLS = [name for name in FIX_SETS if name.startswith("eval+")]
+QUICK = Sizes(6, 4, 1, 24, 8, 4, 19, 112)
+CURVE = (0.125, 0.25, 0.5, 0.75, 1.0)  # factors of a defect's depth and width
+CURVED = ("dent", "scratch")  # a kind's defects that have one of these words in their names get a curve
+RESAMPLES = 200
 
 
-def plan(features, categories, seeds, shots):
-    """[Cell] in the order of running: by features (the cheap ones first), then by seed, then by category.
+class Cell(NamedTuple):
+    """One measurement; ``shots``: training parts (0: all that were generated)."""
 
-    Args:
-        features: names in FEATURES.
-        categories: names.
-        seeds: the first gets every setting, the others only the main table's.
-        shots: [int], rising numbers of training parts; the main table uses the largest.
-    """
+    cells: str
+    kind: str
+    setting: str
+    shots: int
+    seed: int
+
+    @property
+    def name(self):
+        """Its name as part of a path."""
+        words = "-".join([self.cells, self.kind, self.setting, str(self.shots), str(self.seed)])
+        return "".join(c if c.isalnum() or c in "-_" else "_" for c in words)
+
+
+def plan(chosen, seeds, shots, kinds=None, settings=None):
+    """[Cell]: seed by seed, kind by kind. The first seed alone has other numbers of training parts than MAIN_SHOTS."""
     found = []
-    for name in features:
-        for seed in seeds:
-            for category in categories:
-                for banks in FEATURES[name][2]:
-                    found += _of(name, banks, category, seed, shots, seed == seeds[0])
-    return found
+    for seed in seeds:
+        for cells in chosen:
+            for kind in kinds_of(cells):
+                few = (
+                    [0] if cells == PARTS else [MAIN_SHOTS, *(k for k in shots if k != MAIN_SHOTS and seed == seeds[0])]
+                )
+                found += [Cell(cells, kind, setting, k, seed) for setting in SETTINGS[cells] for k in few]
+    return [c for c in found if (not kinds or c.kind in kinds) and (not settings or c.setting in settings)]
 
 
-def _of(features, banks, category, seed, shots, every):
-    main = max(shots)
-    settings = [("fixed", main)]
-    if every:
-        settings += [(name, main) for name in ("eval", "own_rows", "released")]
-        settings += [("own_rows" if few == 1 else "fixed", few) for few in sorted(shots)[:-1]]
-        few = min(FIX_SHOTS, main)
-        settings += [(name, few) for name in ("eval", *FIX_CELLS) if applies(name, features, banks)]
-    return [Cell(features, banks, *setting, category, seed) for setting in dict.fromkeys(settings)]
+def kinds_of(cells):
+    """Names of the kinds of part."""
+    if cells == PARTS:
+        return list(KINDS)
+    from lab.recordings.kinds import KINDS as RECORDED
+
+    return list(RECORDED)
 
 
-def applies(fixes, features, banks):
-    """Whether a set of fixes can change anything. FPFH histograms are scaled even without the scaling fix, and the
-    zero row concerns the third bank alone."""
-    return not (fixes == "eval+scaling" and "fpfh" in features or fixes == "eval+zero_row" and banks != "three")
+# ---------------------------------------------------------------- computing a cell
 
 
-def quick_plan(categories, shots):
-    """The cells of --quick: all settings of the cheap features on all categories. Of the full setting only the main
-    one, and on the first category also those that show what train mode and own rows change."""
-
-    def settings(features, banks):
-        return [cell for category in categories for cell in _of(features, banks, category, 0, shots, True)]
-
-    cheap, full = settings("lite0_fpfh", "two"), settings("dino_point_mae", "three")
-    main, first = ("fixed", max(shots)), [cell for cell in full if cell.category == categories[0]]
-    order = [cell for cell in cheap if cell[2:4] == main] + first[:1]
-    order += cheap + first[1:4] + [cell for cell in full if cell[2:4] == main]
-    return list(dict.fromkeys(order))
-
-
-class Work:
-    """A plan while it runs: the finished cells, the failed ones, and the extractors that the others need.
-
-    Args:
-        out: output folder.
-        planned: [Cell].
-        parts: Parts of generated categories; None for a user's own data.
-        source: Source.
-    """
-
-    def __init__(self, out, planned, parts, source):
-        self.out, self.planned, self.parts, self.source = Path(out), planned, parts, source
-        self.done, self.failed = {}, {}
-        self._extractors = {}
-
-    def check_weights(self):
-        """Raise InputError if weights are missing or cannot be used: no cell of their features could be run."""
-        for features in dict.fromkeys(cell.features for cell in self.planned):
-            self._weights(features)
-
-    def run(self, minutes):
-        """Run the unfinished cells until ``minutes`` are over (None: all). Returns whether no cell failed."""
-        begun, times = time.monotonic(), []
-        for place, cell in enumerate(self.planned):
-            raise_if_stopping()
-            try:
-                if self._kept(cell):
-                    continue
-                if minutes is not None and time.monotonic() - begun > 60 * minutes:
-                    print(
-                        f"evidence.py: {minutes:g} minutes are over, "
-                        f"{len(self.planned) - len(self.done) - len(self.failed)} cells are not run",
-                        flush=True,
-                    )
-                    break
-                start = time.monotonic()
-                self._one(cell)
-                times.append(time.monotonic() - start)
-            except (InputError, OSError) as error:
-                named = isinstance(error, OSError) and error.filename and error.strerror
-                self.failed[cell] = f"{error.filename}: {error.strerror}" if named else str(error)
-                print(f"evidence.py: {_name(cell)}: {self.failed[cell]}", file=sys.stderr, flush=True)
-                continue
-            note(
-                f"{place + 1} of {len(self.planned)} cells, {_name(cell)}: {times[-1]:.0f} s, "
-                f"{duration(time.monotonic() - begun)} so far"
-            )
-            self._drop_patches(cell, place)
-        return not self.failed
-
-    def read(self):
-        """Read the cells that have a file, whatever weights and data they were made with; run none."""
-        self.done = {
-            cell: content
-            for cell in self.planned
-            for content in [cells.read_cell(cell.path(self.out / "cells"))]
-            if content
-        }
-
-    def _kept(self, cell):
-        self._data(cell)
-        content = cells.read_cell(cell.path(self.out / "cells"), self._identity(cell))
-        if content:
-            self.done[cell] = content
-        return content
-
-    def _one(self, cell):
-        from runs.before_work import settle_readings
-
-        path = cell.path(self.out / "cells")
-        content = cells.run_cell(cell, self.source, self._extractor(cell), self._identity(cell), settle_readings)
-        content["weights"] = [file._asdict() for file in self._weights(cell.features)]
-        content.update(commit=evidence_page.commit(), finished=time.strftime("%Y-%m-%d %H:%M:%S"))
-        cells.write_cell(path, content)
-        self.done[cell] = cells.read_cell(path)
-
-    def _data(self, cell):
-        """Generate the cell's category if it is missing."""
-        if self.parts is None:
-            return
-        folder = Path(self.source.data.format(seed=cell.seed))
-        marker = folder / cell.category / "complete"
-        if not marker.is_file():
-            note(f"generating {cell.category}, seed {cell.seed}")
-            write_category(folder, cell.category, SIZE, *self.parts, cell.seed, ALL_DEFECTS, AREA)
-            atomic_write_text(marker, "")
-
-    def _identity(self, cell):
-        return cells.cell_id(cell, self.source, self._weights(cell.features))
-
-    @lru_cache(maxsize=None)
-    def _weights(self, features):
-        from models.weights import used_weights
-        from runs.options import extractor_options
-
-        options = extractor_options(cells.options_of(self._widest(features), self.source))
-        return used_weights(options, lambda: self._built(features))
-
-    def _widest(self, features):
-        """A cell of these features with the most banks planned. Its extractor serves all cells of these features."""
-        banks = "three" if any(c.banks == "three" for c in self.planned if c.features == features) else "two"
-        return next(c for c in self.planned if c.features == features)._replace(banks=banks)
-
-    def _built(self, features):
-        from m3dm_runner import build_extractor
-
-        if features not in self._extractors:
-            args = cells.options_of(self._widest(features), self.source)
-            self._extractors[features] = cells.CachedExtractor(lambda: build_extractor(args), self.out / "cache")
-        return self._extractors[features]
-
-    def _extractor(self, cell):
-        found = self._built(cell.features)
-        found.folder = self._patches(cell)
-        return found
-
-    def _patches(self, cell):
-        key = cells.weights_key(self._weights(cell.features))
-        return self.out / "cache" / f"{cell.features}-{key}" / f"{cell.category}-{cell.seed}"
-
-    def _drop_patches(self, cell, place):
-        """Remove a category's patches once no later cell needs them."""
-        key = cell.features, cell.category, cell.seed
-        if not any((c.features, c.category, c.seed) == key for c in self.planned[place + 1 :]):
-            shutil.rmtree(self._patches(cell), ignore_errors=True)
-
-
-def _name(cell):
-    return (
-        f"{FEATURES[cell.features][1]}, {cell.banks} banks, {cell.fixes}, {cell.shots} shots, {cell.category}, "
-        f"seed {cell.seed}"
-    )
-
-
-def build_parser():
-    """The argument parser."""
-    parser = Parser(prog="evidence.py", description=__doc__.splitlines()[0], formatter_class=HelpFormatter)
-    parser.add_argument(
-        "-o", "--output", type=Path, default=Path("evidence"), metavar="DIR", help="folder for everything"
-    )
-    parser.add_argument("--quick", action="store_true", help="few parts, one seed, a part of the cells")
-    parser.add_argument(
-        "--minutes",
-        type=number(float, 0),
-        metavar="M",
-        help=f"begin no cell after M minutes (default: {FULL_MINUTES}, {QUICK_MINUTES} with --quick)",
-    )
-    parser.add_argument(
-        "--main_table",
-        action="store_true",
-        help="only the main table's cells: all fixes, most training parts, all seeds",
-    )
-    parser.add_argument("--page", action="store_true", help="begin no cell: only make the page of what is there")
-    parser.add_argument(
-        "--features",
-        nargs="+",
-        choices=FEATURES,
-        default=list(FEATURES),
-        metavar="NAME",
-        help="; ".join(f"{name}: {of[1]}" for name, of in FEATURES.items()),
-    )
-    parser.add_argument(
-        "--category",
-        nargs="+",
-        metavar="NAME",
-        help=f"only these (default: all of the data set; generated: {', '.join(KINDS)})",
-    )
-    parser.add_argument(
-        "--seeds",
-        nargs="+",
-        type=number(int, 0),
-        default=[0, 1, 2],
-        metavar="N",
-        help="the first has every setting, the others the main table's",
-    )
-    parser.add_argument(
-        "--shots",
-        nargs="+",
-        type=number(int, 1),
-        default=[1, 2, 4, 10, 30],
-        metavar="K",
-        help="training parts; the largest number is the main table's",
-    )
-    parser.add_argument(
-        "--metrics",
-        nargs="+",
-        choices=evidence_page.METRICS,
-        metavar="NAME",
-        default=list(evidence_page.METRICS),
-        help="of the tables: " + ", ".join(evidence_page.METRICS) + " (default: all)",
-    )
-    group = parser.add_argument_group("your own data and weights")
-    group.add_argument("--dataset_path", metavar="DIR", help="folder of the categories (default: parts are generated)")
-    group.add_argument(
-        "--dataset_type", choices=(*CATEGORIES, "folder"), default="folder", metavar="NAME", help="as main.py's"
-    )
-    group.add_argument(
-        "--checkpoint_dir",
-        metavar="DIR",
-        help="folder of the backbones' checkpoints (default: untrained stand-ins are written)",
-    )
-    group.add_argument(
-        "--fusion_module_path",
-        metavar="FILE",
-        help="UFF checkpoint (default: uff_pretrain.pth in the folder of the checkpoints)",
-    )
-    add_device(group)
-    return parser
-
-
-def prepare(args):
-    """The Work that the options ask for.
+def command(*words, allowed=(0,)):
+    """Run a command of this project in a process of its own.
 
     Raises:
-        InputError: folders or data cannot be used.
+        InputError: its exit code is not in ``allowed``; the message is the last line that it wrote to stderr.
     """
-    from lab.standin_checkpoints import write_checkpoints
+    words = [str(word) for word in words]
+    done = subprocess.run([sys.executable, str(ROOT / words[0]), *words[1:]], capture_output=True, text=True)
+    if done.returncode not in allowed:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise InputError(f"{words[0]} ended with {done.returncode}: {last}")
 
-    out = args.output
+
+def options_of(cell, out):
+    """The words of main.py's command line that every run of this cell has."""
+    words = [word.replace(STANDINS, str(out / "checkpoints")) for word in SETTINGS[cell.cells][cell.setting]]
+    if any(STANDINS in word for word in SETTINGS[cell.cells][cell.setting]):
+        write_checkpoints(out / "checkpoints", ["dino", "point_mae", "uff"], 0)
+    return [*words, "--seed", cell.seed, "--category", cell.kind, "--dataset_type", "folder", "--num_workers", 0]
+
+
+def parts_cell(cell, out, sizes):
+    """The content of a cell about a generated category: metrics of every scoring, and their resamples."""
+    data = out / "data" / f"seed_{cell.seed}"
+    if not (data / f"{cell.kind}.complete").is_file():
+        shape = (sizes.resolution, sizes.resolution)
+        numbers = sizes.train, sizes.good, sizes.defective
+        write_category(data, cell.kind, shape, *numbers, cell.seed, ALL_DEFECTS, (0.002, 0.05))
+        atomic_write_text(data / f"{cell.kind}.complete", "")
+    work = out / "work" / cell.name
+    words = ["main.py", *options_of(cell, out), "--dataset_path", data, "--output_dir", work / "results"]
+    words += ["--shots", cell.shots or sizes.train]
+    command(*words, "--scoring", "all", "--save_maps", work / "maps")
+    return measured(read(work / "maps" / f"{cell.kind}.npz"))
+
+
+def measured(saved):
+    """{scoring: {metric: value}} of saved maps; the difference of each scoring to the baseline is resampled."""
+    scored = score(saved, [name for name in SCORINGS if name != "calibrated" or saved.training is not None])
+    usual, extra = metrics(saved, scored), extra_metrics(saved, scored, ["au_pro_1"])
+    labels = saved.label != 0
+    weights = np.vstack([np.ones(len(labels)), resample_weights(labels, RESAMPLES, 0)])  # the full test set first
+    drawn = {
+        name: {
+            "image_rocauc": image_rocauc(labels, of.image_preds, weights),
+            "au_pro": PixelCounts(saved.mask, of.predictions).au_pro(weights),
+        }
+        for name, of in scored.items()
+    }
+    return {
+        name: {
+            **{metric: getattr(usual[name], metric) for metric in ("image_rocauc", "pixel_rocauc", "au_pro")},
+            "au_pro_1": extra[name]["au_pro_1"][0],
+            "gains": {m: np.round(drawn[name][m] - drawn["baseline"][m], 5).tolist() for m in drawn[name]},
+        }
+        for name in scored
+    }
+
+
+def recordings_cell(cell, out, sizes):
+    """The content of a cell about a recording: score and verdict of every part, by set and defect."""
+    data = out / "imported" / f"{cell.kind}-{cell.seed}"
+    if not (data / "complete").is_file():
+        shutil.rmtree(data, ignore_errors=True)
+        import_recording(cell.kind, cell.seed, out / "recorded" / f"{cell.kind}-{cell.seed}", data, sizes)
+        atomic_write_text(data / "complete", "")
+    work = out / "work" / cell.name
+    words = ["main.py", *options_of(cell, out), "--dataset_path", data, "--shots", cell.shots]
+    command(*words, "--output_dir", work / "results", "--save_model", work / "models", "--fit_only")
+    sets = data / "judged" if cell.shots == MAIN_SHOTS else data / "judged" / "same_day"
+    command("tools/predict.py", work / "models" / f"{cell.kind}.m3dm", sets, "-o", work / "out", allowed=(0, 1))
+    judged = []
+    for row in read_lines(work / "out" / LINES):
+        where = Path(row["path"]).parts
+        place = where.index("test")
+        judged.append([where[place - 1], where[place + 1], row["verdict"], row.get("score")])
+    return {"judged": judged, "calibration": sizes.calibration}
+
+
+def import_recording(kind, seed, recorded, data, sizes):
+    """Write a recording and import it: ``data``/<kind> to fit with, ``data``/judged/{same_day,more}/<set> to judge.
+
+    Sets of the same day: to_judge, and pool (good parts, from which calibration parts are drawn; the model is fitted
+    with the first ones). More: the batches of other days, and steps of the curves.
+    """
+    from lab.recordings.kinds import KINDS as RECORDED
+    from lab.recordings.scene import DAYS
+    from lab.recordings.write import write_recording
+    from tools import import_parts
+
+    if not (recorded / "camera.json").is_file():
+        write_recording(kind, recorded, seed, 30, sizes.pool, sizes.judge, list(DAYS))
+    for defect in (name for name in RECORDED[kind].faults if any(word in name for word in CURVED)):
+        for factor in CURVE:
+            folder = recorded / f"{defect}{STEP}{factor:g}"
+            if not folder.is_dir():
+                write_recording(kind, folder, seed, 0, 0, sizes.curve, (), [defect], (factor, factor))
+    camera = recorded / "camera.json"
+
+    def bring(files, target, category, split):
+        """Import the pictures and depth images of some parts into a split."""
+        source = data / "sources" / category / split
+        source.mkdir(parents=True)
+        for file in files:
+            os.link(file, source / file.name)
+        words = [source, "-o", target, "--category", category, "--split", split, "--intrinsics", camera, "--quiet"]
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            code = import_parts.main([*map(str, words)])
+        if code:
+            raise InputError(f"tools/import_parts.py ended with {code}: {said.getvalue().strip().splitlines()[-1]}")
+
+    good = sorted((recorded / "train_good").iterdir())
+    pool = sorted((recorded / "more_good").iterdir())  # two files per part
+    bring(good, data, kind, "train/good")
+    bring(pool[: 2 * sizes.calibration], data, kind, "validation/good")
+    bring(pool, data / "judged" / "same_day", "pool", "test/good")
+    for truth in sorted(recorded.rglob("*_truth.json")):
+        taken = truth.with_name(truth.name.removesuffix("_truth.json"))
+        named = taken.name if truth.parent == recorded else truth.parent.name
+        by_defect = {}
+        for part, defect in json.loads(truth.read_text()).items():
+            by_defect.setdefault(defect, []).extend(sorted(taken.glob(f"{part}_*")))
+        for defect, files in by_defect.items():
+            bring(files, data / "judged" / ("same_day" if named == "to_judge" else "more"), named, f"test/{defect}")
+    shutil.rmtree(data / "sources")
+
+
+# ---------------------------------------------------------------- all cells
+
+
+def run_cells(args):
+    """Compute the cells that have no file yet, and write the page; returns the exit code."""
+    out, sizes = args.output, QUICK if args.quick else Sizes()
     check_writable(out)
-    remove_leftovers(out)
-    weights = args.checkpoint_dir or str(out / "checkpoints")
-    if args.checkpoint_dir is None and not args.page and {"dino_point_mae", "lite0_point_mae"} & set(args.features):
-        write_checkpoints(weights, ["dino", "point_mae", "uff"], 0)
-    parts = None if args.dataset_path else QUICK if args.quick else FULL
-    data = args.dataset_path or str(out / "data" / "-".join(map(str, parts)) / "seed_{seed}")
-    uff = args.fusion_module_path or str(Path(weights) / "uff_pretrain.pth")
-    source = Source(data, args.dataset_type, weights, uff, str(out / "work"), args.device, parts is not None)
-    if parts:
-        categories = args.category or list(KINDS)
-        unknown = [name for name in categories if name not in KINDS]
-        if unknown:
-            raise InputError(f"--category {unknown[0]}: no generated kind; there are: {', '.join(KINDS)}")
-    else:
-        categories, missing = find_categories(args.dataset_path, args.dataset_type, args.category)
-        for reason in missing.values():
-            print(f"evidence.py: left out: {reason}", file=sys.stderr)
-        categories = [name for name in categories if name not in missing]
-    shots = sorted(set(args.shots))
-    if parts:
-        shots = [k for k in shots if k <= parts.train]
-    if len(shots) < 1 or max(shots) < 2:
-        raise InputError(
-            "--shots: the largest number has to be at least 2"
-            + (f" and at most {parts.train}, so many parts are generated" if parts else "")
-        )
-    planned = quick_plan(categories, shots) if args.quick else plan(args.features, categories, args.seeds, shots)
-    planned = [cell for cell in planned if cell.features in args.features]
-    if args.main_table:
-        planned = [cell for cell in planned if cell[2:4] == ("fixed", max(shots))]
-    if not planned:
-        raise InputError("--features: --quick has no cells of these; it has lite0_fpfh and dino_point_mae")
-    return Work(out, planned, parts, source)
+    cells = plan(args.cells, args.seeds, args.shots, args.kinds, args.settings)
+    if not cells:
+        raise InputError("no cell has these kinds and settings")
+    begun, failed = time.monotonic(), {}
+    for place, cell in enumerate(cells):
+        raise_if_stopping()
+        if args.page or (args.minutes is not None and time.monotonic() - begun > 60 * args.minutes):
+            break
+        identity = {"options": SETTINGS[cell.cells][cell.setting], "sizes": list(sizes)}
+        path, start = out / "cells" / f"{cell.name}.json", time.monotonic()
+        if path.is_file() and json.loads(path.read_text())["identity"] == identity:
+            continue
+        try:
+            found = (parts_cell if cell.cells == PARTS else recordings_cell)(cell, out, sizes)
+        except InputError as error:
+            failed[cell] = str(error)
+            print(f"evidence.py: {' '.join(map(str, cell))}: {error}", file=sys.stderr)
+            continue
+        seconds = round(time.monotonic() - start, 1)
+        content = {"identity": identity, "cell": cell._asdict(), "commit": commit(), "seconds": seconds, "found": found}
+        atomic_write_text(path, json.dumps(content) + "\n")
+        shutil.rmtree(out / "work" / cell.name, ignore_errors=True)
+        note(f"{place + 1} of {len(cells)} cells: {' '.join(map(str, cell))}: {seconds:.0f} s")
+    print(write_page(out, cells, failed))
+    return FAILED if failed else FINE
+
+
+def commit():
+    """Short name of the checkout's commit, "+" behind it where files are changed; "" outside a checkout."""
+    done = subprocess.run(["git", "describe", "--always", "--dirty=+"], cwd=ROOT, capture_output=True, text=True)
+    return done.stdout.strip()
 
 
 def main(argv=None):
-    """Run the command line. Returns the exit code: 0 fine, 1 a cell failed or the user stopped it, 2 refused."""
-    args = build_parser().parse_args(argv)
-    show_warnings()
-    start, fine, work = time.monotonic(), True, None
-    with quietly(args.quiet), first_signal_stops("evidence.py"):
-        try:
-            work = prepare(args)
-            if args.page:
-                work.read()
-            else:
-                work.check_weights()
-                usual = QUICK_MINUTES if args.quick else FULL_MINUTES
-                fine = work.run(usual if args.minutes is None else args.minutes)
-        except InputError as error:
-            print(f"evidence.py: {error}", file=sys.stderr)
-            return 2
-        except KeyboardInterrupt:
-            print("evidence.py: stopped; the same command goes on from here", file=sys.stderr)
-            fine = False
-    if work is None:  # stopped before it began
-        return 1
-    evidence_page.write(args.output, work, args.metrics, time.monotonic() - start, args.quick)
-    print(args.output / "evidence.md")
-    return 0 if fine else 1
+    """Run the command line; returns the exit code: 0 fine, 1 a cell failed or the user stopped it, 2 refused."""
+    parser = Parser(prog="evidence.py", description=__doc__.splitlines()[0], formatter_class=HelpFormatter)
+    parser.add_argument("-o", "--output", type=Path, default=Path("evidence"), metavar="OUT", help="for everything")
+    parser.add_argument("--cells", nargs="+", choices=SETTINGS, default=list(SETTINGS), help="which (default: both)")
+    parser.add_argument("--kinds", nargs="+", metavar="NAME", help="only these kinds of part")
+    parser.add_argument("--settings", nargs="+", metavar="NAME", help="only these settings")
+    parser.add_argument("--seeds", nargs="+", type=number(int, 0), default=[0, 1, 2], metavar="N", help="of the parts")
+    parser.add_argument(
+        "--shots",
+        nargs="+",
+        type=number(int, 1, 30),
+        default=[2, 4, 8, 14, 30],
+        metavar="K",
+        help="training parts of a recording; other seeds than the first have 14 alone",
+    )
+    parser.add_argument("--minutes", type=number(float, 0), metavar="M", help="begin no cell after M minutes")
+    parser.add_argument("--quick", action="store_true", help="few and small parts, to try the command")
+    parser.add_argument("--page", action="store_true", help="compute nothing, only make the page")
+    return run_command("evidence.py", parser.parse_args(argv), run_cells, "stopped; the same command goes on from here")
 
 
 if __name__ == "__main__":

@@ -1,259 +1,194 @@
-"""The evidence page: tables, figures, and sentences written from the cells' numbers."""
+"""The page of lab/evidence.py: tables made of the cells' files alone; cells without a file are named."""
 
-import csv
-import io
-import platform
-import subprocess
-import time
-from functools import lru_cache
-from pathlib import Path
+import json
+from collections import defaultdict
 
 import numpy as np
+from tabulate import tabulate
 
 from common.files import atomic_write_text
-from common.progress import duration
-from lab import evidence_questions as questions
-from lab import evidence_words as words
-from lab.evidence_numbers import Evidence, mean_of, metric
-from lab.evidence_words import METRICS, PAIRED, SCORINGS
-from runs.results import environment
+from inspection.verdict import CANNOT_JUDGE
+from lab.promise import failed_shares
 
-GOAL = 0.05  # gain of calibrated over baseline in mean AU-PRO
-TOPS = ("image_rocauc", "pixel_rocauc", "au_pro", "au_pro_1")  # metrics with a column per category
-PAIRS = (("calibrated", "baseline"), ("calibrated", "disagreement"), ("disagreement", "baseline"))
-
-
-def write(out, work, names, seconds, quick):
-    """Write OUT/evidence.md, cells.csv and the figures.
-
-    Args:
-        work: Work, finished or not.
-        names: metrics of the tables, keys of METRICS.
-        seconds: duration of this call.
-        quick: whether the plan is that of --quick.
-    """
-    out, e = Path(out), Evidence(work.planned, work.done, work.failed, work.parts is not None)
-    lines = head(e, work.parts, seconds, quick)
-    if e.done:
-        for section in (
-            main_section,
-            difference_section,
-            questions.defect_section,
-            questions.fix_section,
-            questions.train_section,
-            questions.fusion_section,
-            questions.shots_section,
-        ):
-            lines += section(e, names, out)
-    lines += left_section(e)
-    atomic_write_text(out / "evidence.md", "\n".join(lines) + "\n")
-    atomic_write_text(out / "cells.csv", cells_csv(e))
+METRICS = {
+    "image_rocauc": "image ROCAUC",
+    "pixel_rocauc": "pixel ROCAUC",
+    "au_pro": "AU-PRO 30 %",
+    "au_pro_1": "AU-PRO 1 %",
+}
+RATE, MAIN_SHOTS = 0.05, 14
+GOOD = "good parts failed"
+CURVE = "_size_"  # in the name of a set: defect, then the factor of its depth and width
 
 
-def head(e, parts, seconds, quick):
-    """The page's beginning: what was run, and on which data."""
-    spent = sum(of["seconds"]["all"] for of in e.done.values())
-    lines = ["# Where each scoring wins and loses", ""]
-    if parts:
-        lines += [
-            f"**{words.BESIDE}** {len(e.categories)} kinds of generated part ({', '.join(e.categories)}), "
-            f"{parts.train} training, {parts.good} good and {4 * parts.defective} defective test parts each: "
-            "stain (RGB only), dent (3D only), both, and both but faint; a defect takes 0.2 to 5 % of the part."
-        ]
-    if quick:
-        lines += [
-            "",
-            "**Quick: fewer parts, one seed, a part of the settings.** Differences of a few hundredths are "
-            "noise here; the intervals say how many.",
-        ]
-    if e.standin:
-        lines += ["", f"**{words.UNTRAINED}** What the page says of them need not hold for trained ones."]
-    commits = sorted({of.get("commit", "unknown") for of in e.done.values()}) or ["none"]
-    versions = {key: environment()[key] for key in ("python", "torch") if key in environment()}
-    lines += [
-        "",
-        f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, {environment()['cpus']} cores, "
-        f"{', '.join(f'{k} {v}' for k, v in versions.items())}; cells of the commits {', '.join(commits)}, page by "
-        f"{commit()}. "
-        f"{len(e.done)} of {len(e.planned)} cells are there, computed in {duration(spent)} "
-        f"({duration(seconds)} of it, page included, in the last call); `cells.csv` has every one.",
-        "Baseline, pixel_max, disagreement and full: the paper's scorings; calibrated: ours. All fixes: "
-        "`--fix all`; eval mode: `--fix eval_mode`; released: no fix.",
+def write_page(out, cells, failed):
+    """Write OUT/evidence.md about the planned ``cells``; ``failed``: {cell: why}. Returns its path."""
+    found = {}
+    for cell in cells:
+        path = out / "cells" / f"{cell.name}.json"
+        if path.is_file():
+            found[cell] = json.loads(path.read_text())
+    parts = {cell: of["found"] for cell, of in found.items() if cell.cells == "parts"}
+    rates = {cell: rates_of(of["found"], cell.seed) for cell, of in found.items() if cell.cells == "recordings"}
+    commits = ", ".join(sorted({of["commit"] for of in found.values()})) or "none"
+    seconds = sum(of["seconds"] for of in found.values())
+    text = [
+        "# What each setting finds",
+        f"**Generated parts are no benchmark.** {len(found)} of {len(cells)} cells are there, computed in "
+        f"{seconds / 3600:.1f} h; commits: {commits}. Networks called stand-ins have untrained weights.",
     ]
-    return lines
+    text += main_tables(parts) if parts else []
+    text += recording_tables(rates) if rates else []
+    missing = [" ".join(map(str, cell)) for cell in cells if cell not in found and cell not in failed]
+    text += ["## Cells without a result"] if missing or failed else []
+    text += [f"- not run: {name}" for name in missing]
+    text += [f"- failed: {' '.join(map(str, cell))}: {why}" for cell, why in failed.items()]
+    path = out / "evidence.md"
+    atomic_write_text(path, "\n\n".join(text) + "\n")
+    return path
 
 
-def main_section(e, names, out):
-    """The main table: eval mode with all fixes and the largest number of training parts."""
-    lines = ["", f"## Main table: all fixes, {e.most} training parts", ""]
-    tops = [name for name in names if name in TOPS]
-    lines += sentences_of_goal(e)
-    for name in tops:
-        rows = [
-            [
-                e.title(*kind),
-                scoring,
-                *(
-                    words.shown(mean_of(np.array(e.table(setting, scoring, name))[:, [i]]))
-                    for i in range(len(e.categories))
-                ),
-                words.shown(e.mean(setting, scoring, name)),
-            ]
-            for kind, setting in e.main_settings()
-            for scoring in SCORINGS
-        ]
-        lines += [
-            "",
-            f"### {METRICS[name]}",
-            "",
-            *words.table(["features", "scoring", *e.categories, "mean"], rows),
-            words.note(e),
-        ]
-    rest = [name for name in names if name not in tops]
-    if rest:
-        rows = [
-            [e.title(*kind), scoring, *(words.shown(e.mean(setting, scoring, name)) for name in rest)]
-            for kind, setting in e.main_settings()
-            for scoring in SCORINGS
-        ]
-        lines += [
-            "",
-            "### Metrics that users decide by, means over the categories",
-            "",
-            *words.table(["features", "scoring", *(METRICS[name] for name in rest)], rows),
-            words.note(e),
-        ]
-    return lines
+def table(header, rows):
+    """A markdown table of texts."""
+    return tabulate(rows, header, tablefmt="pipe", disable_numparse=True)
 
 
-def sentences_of_goal(e):
-    """Sentences on whether the calibrated scoring reaches its goal, one per setting."""
-    lines = []
-    for kind, setting in e.main_settings():
-        gain = e.difference("au_pro", (setting, "calibrated"), (setting, "baseline"))
-        if gain is None:
-            continue
-        worse = []
-        for category in e.categories:
-            for name in ("image_rocauc", "au_pro"):
-                measured = e.of(setting, category)
-                values = {s: np.mean([metric(of, s, name) for of in measured]) for s in PAIRED if measured}
-                if not values or np.isnan(list(values.values())).any():
-                    continue
-                better = max(("baseline", "disagreement"), key=values.get)
-                lost = e.difference(name, (setting, "calibrated"), (setting, better), category)
-                if lost is not None and lost.sign < 0:
-                    worse.append(f"{category} ({METRICS[name]} {lost.value:+.3f} to {better})")
-        lines.append(
-            f"- {e.title(*kind)}{e.only(setting)}: calibrated − baseline in mean AU-PRO is {words.interval(gain)}, "
-            f"{'at least' if gain.value >= GOAL else 'below'} the {GOAL} aimed at{room(e, setting, gain)}; "
-            + (
-                "below the better of baseline and disagreement, by more than its interval, for " + ", ".join(worse)
-                if worse
-                else "nowhere below the better of baseline and disagreement by more than its interval"
-            )
-            + "."
-        )
-    return lines
+# ---------------------------------------------------------------- generated categories
 
 
-def room(e, setting, gain):
-    """Words on the room for improvement, 1 minus the baseline's AU-PRO, and the share of it that was gained.
-
-    "" if the gain reaches the goal: then nothing needs to be explained.
-    """
-    left = 1 - e.mean(setting, "baseline", "au_pro").value
-    return (
-        ""
-        if gain.value >= GOAL
-        else f" (baseline leaves {left:.3f} up to 1, of which it gains {gain.value / left:.0%})"
-    )
-
-
-def difference_section(e, names, out):
-    """Paired differences with intervals."""
-    lines = [
-        "",
-        "## Paired differences",
-        "",
-        "95 % intervals: of image ROCAUC by DeLong's standard errors, of AU-PRO by a bootstrap of test parts. "
-        "Training and seed stay fixed in them.",
-    ]
-    for name in ("image_rocauc", "au_pro"):
+def main_tables(cells):
+    """Texts: one table per metric, mean ± standard deviation over seeds; what calibrated gains on the baseline."""
+    kinds = list(dict.fromkeys(cell.kind for cell in cells))
+    rows_of = list(dict.fromkeys((cell.setting, scoring) for cell, of in cells.items() for scoring in of))
+    text = ["## Generated categories, cut out already"]
+    for metric, title in METRICS.items():
         rows = []
-        for kind, setting in e.main_settings():
-            for a, b in PAIRS:
-                rows.append(
-                    [
-                        e.title(*kind),
-                        f"{a} − {b}",
-                        *(
-                            words.interval(e.difference(name, (setting, a), (setting, b), category))
-                            for category in (*e.categories, None)
-                        ),
-                    ]
-                )
-        lines += [
-            "",
-            f"### {METRICS[name]}",
-            "",
-            *words.table(["features", "difference", *e.categories, "mean"], rows),
-            words.note(e),
+        for setting, scoring in rows_of:
+            values = {
+                kind: [
+                    of[scoring][metric]
+                    for cell, of in cells.items()
+                    if (cell.kind, cell.setting) == (kind, setting)
+                    and scoring in of
+                    and of[scoring][metric] is not None
+                ]
+                for kind in kinds
+            }
+            everywhere = [np.mean(of) for of in values.values()] if all(values.values()) else []
+            rows.append([setting, scoring, *map(spread, values.values()), spread(everywhere, False)])
+        text += [f"### {title}", table(["setting", "scoring", *kinds, "mean"], rows)]
+    gains = []
+    for setting in dict.fromkeys(cell.setting for cell in cells):
+        own = [
+            of["calibrated"]["gains"] for cell, of in cells.items() if cell.setting == setting and "calibrated" in of
         ]
-    return lines
+        if own:
+            intervals = [gain(np.mean([of[metric] for of in own], axis=0)) for metric in ("image_rocauc", "au_pro")]
+            gains.append([setting, str(len(own)), *intervals])
+    header = ["setting", "cells", "image ROCAUC", "AU-PRO 30 %"]
+    return [*text, "### calibrated − baseline, 95 % intervals over test parts", table(header, gains)]
 
 
-def left_section(e):
-    """The list of cells that are missing."""
-    left = {}
-    for cell in e.planned:
-        if cell not in e.done:
-            left.setdefault(cell.setting, {}).setdefault(cell.seed, []).append(cell.category)
-    lines = ["", "## Cells that were not run", ""]
-    if not left:
-        return [*lines, "None."]
-    lines += words.table(
-        ["features", "fixes", "training parts", "categories"],
-        [
-            [
-                e.title(*setting[:2]),
-                setting[2],
-                str(setting[3]),
-                "; ".join(
-                    f"seed {seed}: " + ("all" if len(names) == len(e.categories) else ", ".join(names))
-                    for seed, names in of.items()
-                ),
-            ]
-            for setting, of in left.items()
-        ],
-    )
-    return lines + [f"- failed: {cell}: {why}" for cell, why in e.failed.items()]
+def spread(values, deviation=True):
+    """Text: mean ± standard deviation; "-" without values."""
+    if not len(values):
+        return "-"
+    return f"{np.mean(values):.3f}" + (f" ± {np.std(values, ddof=1):.3f}" if deviation and len(values) > 1 else "")
 
 
-def cells_csv(e):
-    """The text of cells.csv: one line per cell and scoring."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ["features", "banks", "fixes", "training_parts", "category", "seed", "scoring", *METRICS, "seconds"]
-    )
-    for cell, of in e.done.items():
-        for scoring in of["metrics"]:
-            values = [metric(of, scoring, name) for name in METRICS]
-            writer.writerow(
-                [*cell, scoring, *("" if np.isnan(v) else f"{v:.6g}" for v in values), f"{of['seconds']['all']:.1f}"]
-            )
-    return text.getvalue()
+def gain(values):
+    """Text: the first value, and the 95 % interval of the others, which are resamples."""
+    low, high = np.nanquantile(values[1:], (0.025, 0.975))
+    return f"{values[0]:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
-@lru_cache(maxsize=None)
-def commit():
-    """The program's git commit; "unknown" without git."""
-    try:
-        root = Path(__file__).resolve().parents[1]
-        found = subprocess.run(
-            ["git", "-C", str(root), "describe", "--always", "--dirty"], capture_output=True, text=True
-        )
-        return found.stdout.strip() or "unknown"
-    except OSError:
-        return "unknown"
+def share(drawn):
+    """Text: mean and 95 % interval of drawn shares, in %; "-" for None."""
+    if drawn is None:
+        return "-"
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    return f"{100 * np.mean(drawn):.0f} % [{100 * low:.0f}, {100 * high:.0f}]"
+
+
+# ---------------------------------------------------------------- recordings
+
+
+def rates_of(found, seed, draws=200):
+    """{(set, defect or GOOD): [draws] share that fails} of a recording's cell. The good parts of to_judge are joined by
+    those of the pool that are neither drawn to calibrate nor known to the model. A good part that cannot be judged
+    counts as failed, a defective one as not found."""
+    pool, groups = [], defaultdict(list)
+    for where, defect, verdict, score in found["judged"]:
+        judged, good = verdict != CANNOT_JUDGE, defect == "good"
+        if where == "pool":
+            pool.append(score if judged else np.nan)
+        else:
+            groups[where, GOOD if good else defect].append(score if judged else np.inf if good else -np.inf)
+    count = found["calibration"]
+    return failed_shares(pool, groups, count, RATE, draws, seed, range(count), ("to_judge", GOOD), resample=True)
+
+
+def mean_rates(cells, where, choose):
+    """[draws]: mean over cells, and over the groups of the set ``where`` that ``choose`` accepts; None without any."""
+    per_cell = [[of for (name, defect), of in rates.items() if name == where and choose(defect)] for rates in cells]
+    per_cell = [np.mean(groups, axis=0) for groups in per_cell if groups]
+    return np.mean(per_cell, axis=0) if per_cell else None
+
+
+def found_and_failed(cells, where="to_judge"):
+    """Text: defects found; good parts failed."""
+    both = mean_rates(cells, where, lambda d: d != GOOD), mean_rates(cells, where, lambda d: d == GOOD)
+    return "; ".join(map(share, both))
+
+
+def recording_tables(rates):
+    """Texts of the tables about recordings."""
+    settings = list(dict.fromkeys(cell.setting for cell in rates))
+    kinds = list(dict.fromkeys(cell.kind for cell in rates))
+
+    def of(setting, kind=None, shots=MAIN_SHOTS, seed=None):
+        return [
+            found
+            for cell, found in rates.items()
+            if (cell.setting, cell.shots) == (setting, shots)
+            and kind in (None, cell.kind)
+            and seed in (None, cell.seed)
+        ]
+
+    def one_table(first, lines, cell):
+        return table([first, *settings], [[line, *(cell(setting, line) for setting in settings)] for line in lines])
+
+    days = list(dict.fromkeys(where for found in rates.values() for where, _ in found if CURVE not in where))
+    steps = sorted({where for found in rates.values() for where, _ in found if CURVE in where}, key=step_of)
+    defects = sorted({(c.kind, d) for c, found in rates.items() for w, d in found if w == "to_judge" and d != GOOD})
+    shots, first = sorted({cell.shots for cell in rates}), min(cell.seed for cell in rates)
+    whole = [[kind, *(found_and_failed(of(setting, kind)) for setting in settings)] for kind in kinds]
+    whole += [["all", *(found_and_failed(of(setting)) for setting in settings)]]
+
+    def of_defect(setting, line):
+        return share(mean_rates(of(setting, line[0]), "to_judge", lambda defect: defect == line[1]))
+
+    def of_step(setting, where):
+        return share(mean_rates(of(setting), where, lambda defect: defect != GOOD))
+
+    rows = [[f"{kind}: {defect}", *(of_defect(s, (kind, defect)) for s in settings)] for kind, defect in defects]
+    return [
+        f"## Recordings, {MAIN_SHOTS} training parts, 5 % promised",
+        "Defects found; good parts failed: means over draws of calibration parts, with 95 % intervals over draws and "
+        "resampled parts. A good part that cannot be judged counts as failed, a defective one as not found.",
+        table(["kind", *settings], whole),
+        "### By defect: share found",
+        table(["defect", *settings], rows),
+        "### On another day, without a new fit",
+        one_table("day", days, lambda setting, day: found_and_failed(of(setting), day)),
+        "### By training parts (first seed)",
+        one_table("training parts", shots, lambda setting, k: found_and_failed(of(setting, shots=k, seed=first))),
+        *(["### The smallest found: depth and width times a factor"] if steps else []),
+        *([one_table("defect × factor", steps, of_step)] if steps else []),
+    ]
+
+
+def step_of(where):
+    """(defect, factor) of a curve's set."""
+    defect, _, factor = where.rpartition(CURVE)
+    return defect, float(factor)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import timm
 import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from common.errors import InputError
 from common.files import sha256_of
@@ -66,6 +68,32 @@ def load_lite0():
         raise InputError(f"{path}: does not fit the {TIMM_NAME} of timm {timm.__version__}; install timm 1.0.31")
     model.load_state_dict({own: value for (_, value), (own, _) in pairs})
     return model.eval(), path
+
+
+def fold_batch_norms(model):
+    """Multiply each batch norm of a timm EfficientNet in eval mode into the convolution before it; returns the model.
+
+    In these models, a norm's module follows the module of its convolution, and holds the activation too. Results
+    change by rounding alone. The weights are laid out with channels last, which is faster.
+    """
+    convolution = None
+    for name, child in list(model.named_children()):
+        if isinstance(child, nn.Conv2d):
+            convolution = child
+        elif isinstance(child, nn.BatchNorm2d):
+            convolution.weight, convolution.bias = fuse_conv_bn_weights(
+                convolution.weight,
+                convolution.bias,
+                child.running_mean,
+                child.running_var,
+                child.eps,
+                child.weight,
+                child.bias,
+            )
+            setattr(model, name, child.act)
+        else:
+            fold_batch_norms(child)
+    return model.to(memory_format=torch.channels_last)
 
 
 def _kind(name):

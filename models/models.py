@@ -10,6 +10,7 @@ from torch import nn
 
 from common.errors import InputError
 from models import checkpoints
+from models.onnx_backbone import OnnxBackbone
 from models.pointnet2_utils import farthest_point_sample, nearest_points
 from models.rgb_backbones import RGBBackbone, build_rgb_backbone, is_rgb_backbone
 
@@ -23,6 +24,7 @@ RGB_BACKBONES = {
 }
 XYZ_BACKBONES = {"Point_MAE": (checkpoints.POINT_MAE, 384), "Point_Bert": (checkpoints.POINT_BERT, 256)}
 XYZ_DIM = 3 * 384
+PATCH_BACKBONES = RGBBackbone, OnnxBackbone  # they give patches, and the same ones in train mode
 
 
 class Model(nn.Module):
@@ -35,6 +37,8 @@ class Model(nn.Module):
         checkpoint_dir: folder of the checkpoint files.
         device: device of the model.
         rgb_layers, rgb_size: options of the RGB backbones of ``models.rgb_backbones``; None: their defaults.
+        rgb_onnx: bytes from ``export_backbone`` of this RGB backbone, which ONNX Runtime then runs; no weights are
+            loaded. None: torch runs it.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class Model(nn.Module):
         checkpoint_dir="checkpoints",
         rgb_layers=None,
         rgb_size=None,
+        rgb_onnx=None,
     ):
         super().__init__()
         self.rgb_backbone = self.xyz_backbone = None
@@ -55,7 +60,9 @@ class Model(nn.Module):
             self.xyz_backbone = PointTransformer(group_size, num_group, encoder_dims)
             checkpoints.load_into(self.xyz_backbone, Path(checkpoint_dir) / role.file, role)
         if rgb_backbone_name:
-            if is_rgb_backbone(rgb_backbone_name):
+            if rgb_onnx is not None:
+                self.rgb_backbone = OnnxBackbone(rgb_onnx)
+            elif is_rgb_backbone(rgb_backbone_name):
                 self.rgb_backbone = build_rgb_backbone(rgb_backbone_name, checkpoint_dir, rgb_layers, rgb_size)
             else:
                 self.rgb_backbone = build_vit(rgb_backbone_name, checkpoint_dir)
@@ -64,7 +71,7 @@ class Model(nn.Module):
 
     def forward_rgb_features(self, rgb):
         """Patch tokens [B, 784, width] without CLS token, of images [B, 3, 224, 224] (or the backbone's own size)."""
-        if isinstance(self.rgb_backbone, RGBBackbone):
+        if isinstance(self.rgb_backbone, PATCH_BACKBONES):
             return self.rgb_backbone(rgb)
         return self.rgb_backbone.forward_features(rgb)[:, 1:]
 
@@ -96,6 +103,15 @@ def cast_once(network, device_type):
         if isinstance(layer, (nn.Linear, nn.Conv2d)) and id(layer) not in spared:
             layer.to(kind)
     return network
+
+
+def has_bfloat16():
+    """Whether this processor multiplies bfloat16 itself (AVX-512 BF16 or AMX), so that mixed precision pays on it.
+
+    False if torch cannot tell.
+    """
+    asked = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return any(ask() for ask in asked if ask)
 
 
 def build_vit(name, checkpoint_dir):

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from common.errors import InputError
-from models.lite0 import load_lite0, weights_file
+from models.lite0 import fold_batch_norms, load_lite0, weights_file
 
 PREFIX = "timm:"
 LITE0 = "efficientnet_lite0"
@@ -149,6 +149,7 @@ def build_rgb_backbone(name, checkpoint_dir="checkpoints", layers=None, size=Non
     size = size or SIZE
     if name == LITE0:
         model, weights = load_lite0()
+        model = fold_batch_norms(model)
     else:
         model, weights = _load_timm(name.removeprefix(PREFIX), Path(checkpoint_dir), size)
     return RGBBackbone(model, name, layers, size, weights)

@@ -13,27 +13,24 @@ import re
 import stat
 import tokenize
 import warnings
+from pathlib import Path
 
 from common.errors import InputError
 from common.files import atomic_path
 
+PROJECT = Path(__file__).resolve().parents[1]
+ADDON = "scoring_addon.py"
 MARKER = "# m3dm-disagreement"
-# an inserted line ends with the digest of the scoring_addon.py that was copied with it; --revert recognises the file by
-# this digest
+# an inserted line ends with the digest of the scoring_addon.py that was copied with it; --revert knows the file by it
 OUR_LINE = re.compile(
-    rb"[ \t\f]*import scoring_addon; scoring_addon\.(?:add_arguments|record|apply)\([^#]*\)  "
+    rb"[ \t\f]*import scoring_addon; scoring_addon\.(?:add_arguments|check|record|apply)\([^#]*\)  "
     + MARKER.encode()
     + rb" ([0-9a-f]{12})\s*"
 )
 
 
 class Source:
-    """A Python file.
-
-    Attributes:
-        path, name: the file's path; its name in messages.
-        data, lines: its bytes; the bytes split into lines with their endings, as Python counts lines.
-        tree: its syntax tree.
+    """A Python file: ``path``, ``name`` in messages, ``data`` and ``lines`` as bytes, syntax ``tree``.
 
     Raises:
         InputError: the file cannot be read or is not valid Python; the message names the line.
@@ -41,43 +38,28 @@ class Source:
 
     def __init__(self, path, name, data=None):
         self.path, self.name = path, name
-        if data is None:
-            try:
-                with open(path, "rb") as file:
-                    data = file.read()
-            except OSError as error:
-                raise InputError("{}: cannot be read ({})".format(name, error.strerror or error)) from None
-        self.data, self.lines = data, data.splitlines(keepends=True)
         try:
+            self.data = path.read_bytes() if data is None else data
+            self.lines = self.data.splitlines(keepends=True)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the user's escape sequences may cause warnings
-                self.tree = ast.parse(data, str(path))
-            self.encoding = tokenize.detect_encoding(io.BytesIO(data).readline)[0]
-        except SyntaxError as error:
-            raise InputError(
-                "{}: line {}: no valid Python ({}); mend it, or run this with the Python that the file is for".format(
-                    name, error.lineno or "unknown", error.msg
-                )
-            ) from None
-        except ValueError as error:  # for example, a null byte
-            raise InputError("{}: no valid Python ({})".format(name, error)) from None
+                self.tree = ast.parse(self.data, str(path))
+            self.encoding = tokenize.detect_encoding(io.BytesIO(self.data).readline)[0]
+        except OSError as error:
+            raise InputError("{}: cannot be read ({})".format(name, error.strerror or error)) from None
+        except (SyntaxError, ValueError) as error:
+            line, why = getattr(error, "lineno", None) or "unknown", getattr(error, "msg", error)
+            text = "{}: line {}: no valid Python ({}); mend it, or run this with the Python that the file is for"
+            raise InputError(text.format(name, line, why)) from None
 
     def our_lines(self):
         """{index of an inserted line: the digest in it}; similar text inside a string does not count."""
-        starts = {
-            node.lineno - 1
-            for node in ast.walk(self.tree)
-            if isinstance(node, ast.Import) and node.names[0].name == "scoring_addon"
-        }
-        found = {i: OUR_LINE.fullmatch(self.lines[i]) for i in starts}
+        imports = [n for n in ast.walk(self.tree) if isinstance(n, ast.Import) and n.names[0].name == "scoring_addon"]
+        found = {node.lineno - 1: OUR_LINE.fullmatch(self.lines[node.lineno - 1]) for node in imports}
         return {i: match.group(1).decode() for i, match in found.items() if match}
 
     def without_our_lines(self):
-        """A Source of the file as it was before lines were inserted.
-
-        Raises:
-            InputError: the rest is not valid Python, since the file was changed around the inserted lines.
-        """
+        """A Source of the file as it was before lines were inserted; InputError if the rest is no valid Python."""
         ours = self.our_lines()
         if not ours:
             return self
@@ -87,10 +69,8 @@ class Source:
         try:
             return Source(self.path, self.name, b"".join(lines))
         except InputError:
-            raise InputError(
-                "{}: line {}: without this inserted line the file is no valid Python; give the block a statement of "
-                "your own".format(self.name, min(ours) + 1)
-            ) from None
+            text = "{}: line {}: without this inserted line the file is no valid Python; give its block a statement"
+            raise InputError(text.format(self.name, min(ours) + 1)) from None
 
     def begins_line(self, node):
         """Whether nothing but white space comes before a statement on its first line."""
@@ -106,26 +86,21 @@ class Source:
         return re.match(rb"[ \t\f]*", self.lines[node.lineno - 1]).group()
 
     def with_lines(self, insertions):
-        """The file's bytes with lines inserted.
-
-        Args:
-            insertions: {index of the line to insert before: (indentation, text without a newline)}, bytes.
-        """
+        """The bytes with lines inserted; ``insertions``: {index of the line to insert before: bytes, no newline}."""
         out = []
         for i in range(len(self.lines) + 1):
             if i in insertions:
-                new = b"".join(insertions[i])
                 ending = self._ending(i)
-                out.append(new + ending if i == 0 or self.lines[i - 1].endswith((b"\n", b"\r")) else ending + new)
+                ended = i == 0 or self.lines[i - 1].endswith((b"\n", b"\r"))
+                out.append(insertions[i] + ending if ended else ending + insertions[i])
             out.extend(self.lines[i : i + 1])
         return b"".join(out)
 
     def _ending(self, index):
         """The line ending at a place: that of the line before it, else that of the file's first line."""
         for line in (*self.lines[max(index - 1, 0) : index], *self.lines[:1]):
-            ending = line[len(line.rstrip(b"\r\n")) :]
-            if ending:
-                return ending
+            if line.rstrip(b"\r\n") != line:
+                return line[len(line.rstrip(b"\r\n")) :]
         return os.linesep.encode()
 
     def _text(self, lineno):
@@ -138,6 +113,18 @@ def digest(data):
     return hashlib.sha256(data.replace(b"\r\n", b"\n")).hexdigest()[:12]
 
 
+def python_files(root):
+    """The checkout's own Python files, without hidden folders, environments, inner repositories and this project."""
+    out = []
+    for folder, names, files in os.walk(str(root)):
+        inner = [Path(folder, name) for name in sorted(names)]
+        inner = [f for f in inner if not (f / "pyvenv.cfg").exists() and not (f / ".git").exists()]
+        names[:] = [f.name for f in inner if f.name[0] != "." and f.name != "site-packages" and f.resolve() != PROJECT]
+        paths = [Path(folder, name) for name in sorted(files) if name.endswith(".py")]
+        out.extend(path for path in paths if path.is_file())
+    return out
+
+
 def write_all(changes):
     """Write or delete several files, each in one step; if one fails, the others are restored.
 
@@ -148,7 +135,7 @@ def write_all(changes):
     Raises:
         InputError: a file cannot be written.
     """
-    before = {path: _read(path) for path in changes}
+    before = {path: path.read_bytes() if os.path.lexists(str(path)) else None for path in changes}
     try:
         with contextlib.ExitStack() as stack:  # all temporary files are written before the first replaces its target
             for path, data in changes.items():
@@ -156,35 +143,24 @@ def write_all(changes):
                     _stage(stack, path, data)
         for path, data in changes.items():
             if data is None:
-                os.unlink(path)
+                os.unlink(str(path))
     except BaseException as error:
         for path, data in before.items():
-            if _read(path) != data:
-                if data is None:
-                    os.unlink(path)
-                else:
-                    with contextlib.ExitStack() as stack:
-                        _stage(stack, path, data)
+            if data is None:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(str(path))
+            elif not path.exists() or path.read_bytes() != data:
+                with contextlib.ExitStack() as stack:
+                    _stage(stack, path, data)
         if isinstance(error, OSError):
-            raise InputError(
-                "{}: cannot be written ({}); nothing was changed".format(
-                    error.filename or list(changes)[0], error.strerror or error
-                )
-            ) from None
+            name, why = error.filename or list(changes)[0], error.strerror or error
+            raise InputError("{}: cannot be written ({}); nothing was changed".format(name, why)) from None
         raise
 
 
 def _stage(stack, path, data):
     """Write ``data`` to a temporary file that becomes ``path``, with its permissions, when ``stack`` closes."""
-    if os.path.exists(path):
-        stack.callback(os.chmod, path, stat.S_IMODE(os.stat(path).st_mode))
+    if path.exists():
+        stack.callback(os.chmod, str(path), stat.S_IMODE(os.stat(str(path)).st_mode))
     with open(stack.enter_context(atomic_path(path)), "wb") as file:
         file.write(data)
-
-
-def _read(path):
-    """A file's bytes, or None if there is no file."""
-    if not os.path.lexists(path):
-        return None
-    with open(path, "rb") as file:
-        return file.read()

@@ -1,73 +1,415 @@
-"""Places in a source file where a line can be inserted, and the blocks and functions around a syntax node."""
+"""Where scoring_addon.py has to be called in an M3DM checkout, found by syntax; what is not certain is a fault.
+
+1. ``add_arguments``: before the entry script parses the command line.
+2. ``check``: at the end of ``__init__`` of each runner, a class that calls ``calculate_metrics`` of its methods, and
+   where a round of test samples begins in it.
+3. ``record``: after the assignments of the maps ``self.compute_single_s_s_map(..., modal=...)`` for "rgb", "xyz" and,
+   if there is one, "fusion", in a function that the runner's test pass runs and its training does not.
+4. ``apply``: first statement of the ``calculate_metrics`` of the classes recorded.
+"""
 
 import ast
 from collections import namedtuple
 
-Place = namedtuple("Place", "source line indent code")
-Place.__doc__ = """Where a line belongs: Source, index of the line before which it goes, indentation, call."""
+from patches.edit import ADDON, Source, python_files
+
+MODALS = ("rgb", "xyz", "fusion")
+RELEASED = ("TripleFeatures", "DoubleRGBPointFeatures", "DoubleRGBPointFeatures_add")
+MOST_LINES = 10
+METRICS = "calculate_metrics"
+HINTS = (b"compute_single_s_s_map", METRICS.encode())  # a file with a place contains one
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+Place = namedtuple("Place", "source line indent code")  # line: index of the line before which it goes
+Found = namedtuple("Found", "places faults notes")  # faults: what is missing or not certain; notes: what to know
+WHERE = {
+    "add_arguments(PARSER)": "before your parser PARSER parses the options",
+    "check(self)": "as last line of the runner's __init__",
+    "check(self, CATEGORY)": "where a round of test samples begins",
+    "record(self, RGB_MAP, XYZ_MAP, FUSION_MAP_OR_NONE)": "where the maps of a test sample are known",
+    "apply(self)": "as first statement of calculate_metrics",
+}
+PARSER, CHECK, START, RECORD, APPLY = WHERE
 
 
-class Missing(Exception):
-    """A place was not found (``absent``) or is not certain; the message says where, why, and what to insert by hand."""
+class Fault(Exception):
+    """A place is missing or not certain; ``absent``: it may lie in a file that was not read."""
 
-    def __init__(self, why, where, code, absent=False):
-        super().__init__("{}; by hand, insert {}: import scoring_addon; scoring_addon.{}".format(why, where, code))
+    def __init__(self, why, code, absent=False):
+        text = "{}; by hand, insert {}: import scoring_addon; scoring_addon.{}"
+        super().__init__(text.format(why, WHERE[code], code))
         self.absent = absent
 
 
-def blocks_around(tree, wanted):
-    """[(list of statements, the statement in it that contains ``wanted``)], outermost first; [] if there is none."""
-    for _, block in ast.iter_fields(tree):
-        if not isinstance(block, list):
+class Class:
+    """A class of the checkout: ``name``, ``source``, ``methods`` {name: function node}, ``bases`` [last name]."""
+
+    def __init__(self, source, node):
+        self.source, self.name = source, node.name
+        self.methods = {item.name: item for item in node.body if isinstance(item, FUNCTIONS)}
+        self.bases = [getattr(base, "attr", getattr(base, "id", None)) for base in node.bases]
+
+    def at(self, name):
+        return "{}: line {}: {}.{}".format(self.source.name, self.methods[name].lineno, self.name, name)
+
+
+class Tree:
+    """The files that are searched, as they were before lines were inserted: those that the script imports, or all."""
+
+    def __init__(self, root, entry, everything=False):
+        self.root, self.sources, self.imports, waiting = root, {}, {}, [root / entry]
+        if everything:
+            waiting += [p for p in python_files(root) if p.name != ADDON and any(h in p.read_bytes() for h in HINTS)]
+        while waiting:
+            path = waiting.pop(0)
+            if path not in self.sources:
+                self.sources[path] = Source(path, path.relative_to(root).as_posix()).without_our_lines()
+                self.imports[path] = self._imported(path)
+                waiting += self.imports[path]
+        self.entry = self.sources[root / entry]
+        nodes = [(source, node) for source in self.sources.values() for node in ast.walk(source.tree)]
+        self.classes = [Class(source, node) for source, node in nodes if isinstance(node, ast.ClassDef)]
+        by_hand = [n for _, n in nodes if isinstance(n, ast.Attribute) and dotted(n.value) == "scoring_addon"]
+        self.by_hand = {
+            hook: [n for n in by_hand if n.attr == hook] for hook in ("add_arguments", "check", "record", "apply")
+        }
+
+    def _imported(self, path):
+        files = []
+        for node in ast.walk(self.sources[path].tree):
+            if isinstance(node, (ast.Import, ast.ImportFrom)):
+                level, base = getattr(node, "level", 0), (getattr(node, "module", None) or "").split(".")
+                start = path.parents[min(level, len(path.parents)) - 1] if level else self.root
+                for alias in node.names:
+                    parts = [part for part in [*base, *alias.name.split(".")] if part]
+                    stems = [start.joinpath(*parts[: i + 1]) for i in range(len(parts))]
+                    files += [f for stem in stems for f in (stem.with_name(stem.name + ".py"), stem / "__init__.py")]
+        return [f for f in files if f.name != ADDON and self.root in f.parents and f.is_file()]
+
+    def lineage(self, cls, seen=()):
+        """The class and its bases by name, nearest first; one of the same or an imported file goes before others."""
+        out = [cls]
+        for name in cls.bases:
+            named = [c for c in self.classes if c.name == name and c is not cls and c not in seen]
+            near = [c for c in named if c.source is cls.source]
+            near = near or [c for c in named if c.source.path in self.imports[cls.source.path]] or named
+            for base in near[-1:]:  # of several definitions the last counts
+                out += [c for c in self.lineage(base, (*seen, cls)) if c not in out]
+        return out
+
+    def functions(self, cls):
+        """{name: function node} of an object of the class."""
+        return {name: node for c in reversed(self.lineage(cls)) for name, node in c.methods.items()}
+
+
+def find_places(root, entry, wanted=()):
+    """The places in the files that the script ``entry`` imports; if one is not there, in all files of the checkout.
+
+    Args:
+        wanted: names of the classes to record; empty: all that fit, as far as ten lines allow.
+
+    Returns:
+        Found; faults and notes as texts.
+
+    Raises:
+        InputError: a file that may hold a place cannot be parsed.
+    """
+    found = _find(Tree(root, entry), wanted)
+    if any(fault.absent for fault in found.faults):
+        found = min(found, _find(Tree(root, entry, everything=True), wanted), key=lambda f: len(f.faults))
+    return Found(found.places, list(dict.fromkeys(map(str, found.faults))), found.notes)
+
+
+def _find(tree, wanted):
+    places, faults, notes, chosen = [], [], _fixed_method(tree), []
+
+    def add(find, *args):
+        try:
+            return [place for place in find(*args) if place not in places]
+        except Fault as fault:
+            faults.append(fault)
+            return []
+
+    places += add(_parser_place, tree)
+    runners = [c for c in tree.classes if _test_functions(c)]
+    try:
+        chosen, unclear = _recorded(tree, runners, wanted)
+        notes += ["not recorded: {}".format(fault) for fault in unclear]
+    except Fault as fault:
+        faults.append(fault)
+    built = {getattr(n, "attr", getattr(n, "id", None)) for r in runners for n in ast.walk(r.source.tree)}
+    left, kept = [], []
+    for cls, _, of in sorted(chosen, key=lambda one: (one[0].name not in built, one[0].name not in RELEASED)):
+        new = of + add(_metrics_place, tree, cls)
+        if len(places) + len(new) + 2 * len(runners) > MOST_LINES:
+            left.append(cls.name)
+        else:
+            places += new
+            kept.append(cls.name)
+    if kept:
+        notes.append("recorded: {}; --scoring refuses other methods".format(", ".join(kept)))
+    if left:
+        text = "not recorded, since {} lines are the most: {}; --classes chooses"
+        notes.append(text.format(MOST_LINES, ", ".join(left)))
+    for runner in runners if not tree.by_hand["check"] else ():
+        places += add(_runner_places, runner, tree, chosen)
+    return Found(places, faults, notes)
+
+
+def _fixed_method(tree):
+    """A note on a script that works with one method, whatever the command line says."""
+    for node in ast.walk(tree.entry.tree):
+        fixed = isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+        fixed = fixed and getattr(node.targets[0], "attr", "") == "method_name"
+        if isinstance(node, ast.Subscript) and getattr(node.value, "attr", "") == "methods":
+            fixed = isinstance(getattr(node.slice, "value", None), (str, ast.Constant))  # Python 3.8 wraps it
+        if fixed:
+            return ["{}: line {}: works with a fixed method".format(tree.entry.name, node.lineno)]
+    return []
+
+
+# ---------------------------------------------------------------- 1: the parser
+
+
+def _parser_place(tree):
+    if tree.by_hand["add_arguments"]:
+        return []
+    for sources in ([tree.entry], [source for source in tree.sources.values() if source is not tree.entry]):
+        calls = [(s, n) for s in sources for n in ast.walk(s.tree) if called(n) in ("parse_args", "parse_known_args")]
+        if calls:
+            break
+    else:
+        raise Fault("{}: neither it nor a file it imports calls parse_args()".format(tree.entry.name), PARSER)
+    source, call = calls[0]
+    at = "; ".join("{}: line {}".format(s.name, n.lineno) for s, n in calls)
+    chains = [blocks_around(source.tree, node) for s, node in calls if s is source]
+    within = {next((id(s) for _, s in reversed(chain) if isinstance(s, FUNCTIONS)), 0) for chain in chains}
+    if len({ast.dump(n.func.value) for _, n in calls}) > 1 or len(within) > 1 or len(chains) < len(calls):
+        raise Fault(at + ": options are parsed in several places; it is not certain which are wanted", PARSER)
+    statement, parser = common_level(chains)[1], call.func.value
+    if isinstance(parser, ast.Call):  # get_parser().parse_args(): before its return
+        made = [(s, n) for s in tree.sources.values() for n in ast.walk(s.tree) if isinstance(n, ast.FunctionDef)]
+        ends = [(s, r) for s, n in made if n.name == called(parser) for r in ast.walk(n) if isinstance(r, ast.Return)]
+        source, statement, parser = (*ends[0], ends[0][1].value) if len(ends) == 1 else (source, statement, parser)
+    if dotted(parser) is None:
+        raise Fault(at + ": the parser has no name there", PARSER)
+    for node in ast.walk(source.tree):
+        words = [str(getattr(a, "value", "")) for a in node.args] if called(node) == "add_argument" else []
+        if any(word.startswith("--scoring") for word in words):
+            text = "{}: line {}: has an option {} of its own; rename it"
+            raise Fault(text.format(source.name, node.lineno, words[0]), PARSER)
+    return [before(source, statement, "add_arguments({})".format(dotted(parser)), PARSER)]
+
+
+# ---------------------------------------------------------------- 2: the runner
+
+
+def _test_functions(cls):
+    """Names of a class's functions that call ``calculate_metrics`` of another object."""
+    calls = ((name, f, n) for name, f in cls.methods.items() for n in ast.walk(f) if called(n) == METRICS)
+    return list(dict.fromkeys(name for name, f, n in calls if not own(getattr(n.func, "value", n), f)))
+
+
+def _runner_places(runner, tree, chosen):
+    if "__init__" not in runner.methods:
+        raise Fault("{}: {} has no __init__".format(runner.source.name, runner.name), CHECK)
+    last = runner.methods["__init__"].body[-1]
+    if isinstance(last, (ast.Return, ast.Raise)):
+        raise Fault("{}: ends with a return".format(runner.at("__init__")), CHECK)
+    places = [after(runner.source, last, "check({})".format(self_of(runner.methods["__init__"])), CHECK)]
+    starters = {s for cls, name, _ in chosen for f in [tree.functions(cls)] for s in f if name in reach(f, [s])}
+    for name in _test_functions(runner):
+        function = runner.methods[name]
+        calls = [n for n in ast.walk(function) if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)]
+        chains = [blocks_around(function, n) for n in calls if n.func.attr in starters | {METRICS}]
+        block, statement = common_level(chains)
+        names, objects = [arg.arg for arg in function.args.args[1:2]], {dotted(n.func.value) for n in calls}
+        for _, loop in blocks_around(function, statement)[:-1]:
+            if isinstance(loop, ast.For) and isinstance(loop.target, ast.Name) and loop.target.id not in objects:
+                names.append(loop.target.id)
+        code = "check({})".format(", ".join([self_of(function), *names]))
+        places.append(before(runner.source, block[is_text(block[0]) and len(block) > 1], code, START))
+    return places
+
+
+# ---------------------------------------------------------------- 3: the maps
+
+
+def _recorded(tree, runners, wanted):
+    """([(Class, function name, [Place])] of the classes that can be recorded, [Fault] of those that are not certain).
+
+    There are no places where the user wrote the call.
+    """
+    everything = [(cls, name, function) for cls in tree.classes for name, function in cls.methods.items()]
+    if tree.by_hand["record"]:
+        return [(c, name, []) for c, name, f in everything if set(tree.by_hand["record"]) & set(ast.walk(f))], []
+    if not runners:
+        why = "no class calls calculate_metrics of a method object in what {} imports".format(tree.entry.name)
+        raise Fault(why, RECORD, absent=True)
+    tests, trains = set(), set()
+    for runner in runners:
+        inner = reach(runner.methods, _test_functions(runner))
+        for name, function in runner.methods.items():
+            (tests if name in inner else trains).update(map(called, ast.walk(function)))
+    found, unreached, faults = [], [], []
+    for cls, name, function in everything:
+        groups, functions = _groups(function), tree.functions(cls)
+        if not groups or (wanted and cls.name not in wanted):
             continue
-        for item in block:
+        training = [start for start in sorted(functions) if start in trains and name in reach(functions, [start])]
+        tested = name in reach(functions, tests & set(functions))
+        try:
+            if training and tested:
+                text = "{}: is run by {} in training too, so the test samples' maps cannot be told apart"
+                raise Fault(text.format(cls.at(name), ", ".join(training)), RECORD)
+            if tested:
+                found.append((cls, name, [_record_place(cls, name, *group) for group in groups]))
+            elif not training:
+                unreached.append(cls.at(name))
+        except Fault as fault:
+            faults.append(fault)
+    if faults and not found:
+        raise faults[0]
+    if not found and unreached:
+        starts = ", ".join(sorted(str(test) for test in tests if str(test).startswith("predict"))) or "no predict"
+        text = "{}: calls {}, which does not run {}"
+        raise Fault(text.format(runners[0].source.name, starts, ", ".join(unreached)), RECORD, absent=True)
+    if not found:
+        text = "{}: no function assigns the maps of compute_single_s_s_map(..., modal='rgb') and (..., modal='xyz')"
+        raise Fault(text.format(", ".join(wanted) or runners[0].source.name), RECORD, absent=True)
+    return found, faults
+
+
+def _groups(function):
+    """[(statement list, [(modal, statement, expression of the map)])]: where a function knows the RGB and xyz map."""
+    groups = {}
+    for node in ast.walk(function):
+        if called(node) == "compute_single_s_s_map" and own(getattr(node.func, "value", None), function):
+            values = [k.value for k in node.keywords if k.arg == "modal"] or node.args
+            modal = next((v.value for v in values if isinstance(v, ast.Constant) and v.value in MODALS), None)
+            block, statement = blocks_around(function, node)[-1]
+            groups.setdefault(id(block), (block, []))[1].append((modal, statement, _map_of(statement, node)))
+    known = [(block, [call for call in calls if call[0]]) for block, calls in groups.values()]
+    return [(block, calls) for block, calls in known if {"rgb", "xyz"} <= {modal for modal, _, _ in calls}]
+
+
+def _map_of(statement, call):
+    """The expression that holds the map after the tuple (score, map) was assigned; None if it is not clear."""
+    target = statement.targets[0] if isinstance(statement, ast.Assign) and statement.value is call else None
+    if isinstance(target, (ast.Tuple, ast.List)):
+        return dotted(target.elts[1]) if len(target.elts) == 2 else None
+    return dotted(target) and dotted(target) + "[1]"
+
+
+def _record_place(cls, name, block, calls):
+    function, maps = cls.methods[name], {modal: expression for modal, _, expression in calls}
+    first, last = calls[0][1], max((statement for _, statement, _ in calls), key=lambda node: node.lineno)
+    names = {expression.split("[")[0] for expression in maps.values() if expression}
+    nodes = [n for n in ast.walk(function) if isinstance(getattr(n, "ctx", None), ast.Store)]
+    stored = [n for n in nodes if first.lineno <= n.lineno <= last.end_lineno and dotted(n) in names]
+    at = "{}: line {}".format(cls.at(name), first.lineno)
+    if None in maps.values() or not len(maps) == len(calls) == len(names) == len(stored):
+        raise Fault(at + ": the maps have to be assigned once each, to names of their own", RECORD)
+    if any(isinstance(s, (ast.For, ast.While, *FUNCTIONS)) for _, s in blocks_around(function, last)[:-1]):
+        raise Fault(at + ": stands in a loop", RECORD)
+    values = [self_of(function), *(str(maps.get(modal)) for modal in MODALS)]
+    return after(cls.source, last, "record({})".format(", ".join(values)), RECORD)
+
+
+# ---------------------------------------------------------------- 4: the metrics
+
+
+def _metrics_place(tree, cls):
+    lineage = tree.lineage(cls)
+    definers = [c for c in lineage if METRICS in c.methods]
+    if tree.by_hand["apply"]:
+        return []
+    if not definers:
+        raise Fault("{}: {} has no calculate_metrics".format(cls.source.name, cls.name), APPLY, absent=True)
+    top = definers[-1]
+    other = [c for c in tree.classes if c is not top and METRICS in c.methods and top in tree.lineage(c)]
+    if other:
+        raise Fault("{}: overrides {}".format("; ".join(c.at(METRICS) for c in other), top.at(METRICS)), APPLY)
+    function = top.methods[METRICS]
+    body, given = function.body[is_text(function.body[0]) :], function.args
+    read = {n.attr for n in ast.walk(function) if isinstance(n, ast.Attribute) and own(n.value, function)}
+    if not body or not {"image_preds", "predictions"} <= read:
+        text = "{}: does not compute its metrics of self.image_preds and self.predictions"
+        raise Fault(text.format(top.at(METRICS)), APPLY)
+    nodes = [n for c in lineage for f in c.methods.values() for n in ast.walk(f)]
+    if not any(getattr(n, "attr", "") == "args" and isinstance(n.ctx, ast.Store) for n in nodes):
+        raise Fault("{}: {} does not keep the options in self.args".format(cls.source.name, cls.name), APPLY)
+    values = [a.arg for a in given.args] + (["*" + given.vararg.arg] if given.vararg else [])
+    values += ["{0}={0}".format(a.arg) for a in given.kwonlyargs] + (["**" + given.kwarg.arg] if given.kwarg else [])
+    return [before(top.source, body[0], "apply({})".format(", ".join(values)), APPLY)]
+
+
+# ---------------------------------------------------------------- syntax
+
+
+def reach(functions, starts):
+    """Names of the functions that ``starts`` may run, directly or not, through ``self`` or ``super()``."""
+    reached, waiting = set(), list(starts)
+    while waiting:
+        name = waiting.pop()
+        if name in functions and name not in reached:
+            reached.add(name)
+            nodes = ast.walk(functions[name])
+            waiting += [n.attr for n in nodes if isinstance(n, ast.Attribute) and own(n.value, functions[name])]
+    return reached
+
+
+def blocks_around(tree, wanted):
+    """[(list of statements, the statement in it that contains ``wanted``)], outermost first."""
+    for _, block in ast.iter_fields(tree):
+        for item in block if isinstance(block, list) else [block]:
             if isinstance(item, ast.AST) and any(node is wanted for node in ast.walk(item)):
                 return ([(block, item)] if isinstance(item, ast.stmt) else []) + blocks_around(item, wanted)
     return []
 
 
-def function_around(tree, wanted):
-    """The innermost function around a node, or None."""
-    functions = [
-        statement
-        for _, statement in blocks_around(tree, wanted)
-        if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef))
-    ]
-    return functions[-1] if functions else None
+def common_level(chains):
+    """The innermost (list of statements, statement of the first chain) that all chains of ``blocks_around`` share."""
+    return [one for one in chains[0] if all(any(one[0] is other[0] for other in chain) for chain in chains)][-1]
+
+
+def called(node):
+    """Last name of what a call calls; None for anything but a call."""
+    return getattr(node.func, "attr", getattr(node.func, "id", None)) if isinstance(node, ast.Call) else None
+
+
+def self_of(function):
+    """Name of a function's first argument; "" if it has none."""
+    return function.args.args[0].arg if function.args.args else ""
+
+
+def own(node, function):
+    """Whether an expression is the function's ``self`` or ``super()``."""
+    return called(node) == "super" or getattr(node, "id", None) == self_of(function)
+
+
+def is_text(statement):
+    """Whether a statement is a docstring."""
+    return isinstance(statement, ast.Expr) and isinstance(getattr(statement.value, "value", None), str)
 
 
 def dotted(node):
     """``a`` or ``a.b`` as text, None for anything else."""
-    if isinstance(node, ast.Name):
-        return node.id
     if isinstance(node, ast.Attribute):
-        value = dotted(node.value)
-        return value and value + "." + node.attr
-    return None
+        return dotted(node.value) and dotted(node.value) + "." + node.attr
+    return getattr(node, "id", None)
 
 
-def before(source, statement, code, where):
-    """The Place of ``code`` on a line of its own before a statement.
-
-    Raises:
-        Missing: something else comes before the statement on its line.
-    """
+def before(source, statement, code, hook):
+    """The Place of ``code`` on a line of its own before a statement; Fault if the statement shares its line."""
     first = min([statement.lineno] + [d.lineno for d in getattr(statement, "decorator_list", [])])
     if not source.begins_line(statement):
-        raise Missing(
-            "{}: line {}: shares its line with what stands before it".format(source.name, statement.lineno), where, code
-        )
+        raise Fault("{}: line {}: shares its line with others".format(source.name, statement.lineno), hook)
     return Place(source, first - 1, source.indent(statement), code)
 
 
-def after(source, statement, code, where):
-    """The Place of ``code`` on a line of its own after a statement.
-
-    Raises:
-        Missing: the statement shares its line with other statements.
-    """
+def after(source, statement, code, hook):
+    """The Place of ``code`` on a line of its own after a statement; Fault if the statement shares its line."""
     if not source.begins_line(statement) or not source.ends_line(statement):
-        raise Missing(
-            "{}: line {}: shares its line with other statements".format(source.name, statement.lineno), where, code
-        )
+        raise Fault("{}: line {}: shares its line with others".format(source.name, statement.lineno), hook)
     return Place(source, statement.end_lineno, source.indent(statement), code)

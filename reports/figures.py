@@ -99,25 +99,23 @@ def ablation_trend(variants, titles, values):
 
 
 @styled
-def panels(title, picture, mask, baseline, proposed, m_dis, calibrated=None):
-    """The input, the mask, the baseline and proposed maps on one colour scale, M_dis from 0 to 1, and the calibrated
-    map, if there is one, on its own scale. ``baseline``, ``proposed`` and ``calibrated`` are (heading, map)."""
-    low = min(float(np.min(m)) for _, m in (baseline, proposed))
-    high = max(float(np.max(m)) for _, m in (baseline, proposed))
+def panels(title, picture, mask, scored, m_dis):
+    """The input, the mask, the maps of the scorings, and M_dis from 0 to 1.
+
+    ``scored``: [(heading, map)] of the baseline, the proposed scoring and, if there is one, calibrated. The first two
+    share a colour scale, the third has its own.
+    """
+    low, high = (float(end([end(m) for _, m in scored[:2]])) for end in (np.min, np.max))
     scale = {"cmap": "viridis", "vmin": low, "vmax": high}
-    shown = (
-        ("input", picture, {}),
-        ("mask", mask, {"cmap": "gray", "vmin": 0, "vmax": 1}),
-        (*baseline, scale),
-        (*proposed, scale),
-        ("M_dis", m_dis, {"cmap": "magma", "vmin": 0, "vmax": 1}),
-    )
-    more = () if calibrated is None else ((*calibrated, {"cmap": "viridis"}),)
+    shown = [("input", picture, {}), ("mask", mask, {"cmap": "gray", "vmin": 0, "vmax": 1})]
+    shown += [(*of, scale) for of in scored[:2]] + [("M_dis", m_dis, {"cmap": "magma", "vmin": 0, "vmax": 1})]
+    shown += [(*of, {"cmap": "viridis"}) for of in scored[2:]]
+    more = len(shown) - 5
     figure = Figure(figsize=(WIDTH, 2.1 if more else 2.35), layout="constrained")
     figure.suptitle(title, fontsize=9)
     # colour bars get columns of their own, so all maps have the same size
-    grid = figure.add_gridspec(1, 7 + 2 * len(more), width_ratios=(1, 1, 1, 1, 0.06, 1, 0.06) + (1, 0.06) * len(more))
-    for column, (heading, content, style) in zip((0, 1, 2, 3, 5, 7), shown + more):
+    grid = figure.add_gridspec(1, 7 + 2 * more, width_ratios=(1, 1, 1, 1, 0.06, 1, 0.06) + (1, 0.06) * more)
+    for column, (heading, content, style) in zip((0, 1, 2, 3, 5, 7), shown):
         axes = figure.add_subplot(grid[column])
         image = axes.imshow(content, interpolation="nearest", **style)
         axes.set_title(heading, fontsize=8.5)
@@ -165,19 +163,19 @@ def histograms(label, scores, titles):
 
 @styled
 def stacked_terms(stacks):
-    """Horizontal stacked bars; ``stacks``: {bar: ((term, value), ...)}. Negative terms are stacked to the left of 0."""
+    """Horizontal stacked bars; ``stacks``: {bar: {term: value}}. Negative terms are stacked to the left of 0."""
     figure = Figure(figsize=(WIDTH, 0.8 + 0.6 * len(stacks)), layout="constrained")
     axes = figure.subplots()
     for row, (name, terms) in enumerate(stacks.items()):
         ends = [0.0, 0.0]
-        for colour, (term, value) in zip(TERM_COLOURS, terms):
+        for colour, (term, value) in zip(TERM_COLOURS, terms.items()):
             axes.barh(row, value, 0.55, left=ends[value < 0], color=colour, edgecolor="white")
             ends[value < 0] += value
-        described = " + ".join(f"{term} {value:.4g}" for term, value in terms)
+        described = " + ".join(f"{term} {value:.4g}" for term, value in terms.items())
         axes.text(
             0,
             row - 0.33,
-            f"{name} = {sum(value for _, value in terms):.5g}" + (f" = {described}" if len(terms) > 1 else ""),
+            f"{name} = {sum(terms.values()):.5g}" + (f" = {described}" if len(terms) > 1 else ""),
             va="bottom",
             fontsize=8.5,
         )

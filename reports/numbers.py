@@ -1,56 +1,20 @@
-"""The numbers of tools/report.py: the scorings of a category, the parts that are shown, and the comparison of the
-scorings with the baseline over all categories."""
+"""The numbers of tools/report.py: which parts are shown, how a score comes about, how scorings compare."""
 
 import zlib
-from typing import NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import numpy as np
 
-import scoring_addon
 from common.errors import InputError
-from reports.saved_scorings import saved_scorings
-from scoring.evaluation import metrics, read, score
+from scoring.ablation import final_terms, modulate_all
+from scoring.evaluation import read
 from scoring.metrics import count_below
-from scoring.scorings import CALIBRATED
+from scoring.scorings import BASELINE, CALIBRATED
 from scoring.significance import PixelCounts, delong_test, difference_by_draws, difference_by_error, resample_weights
 
-BASELINE, PROPOSED = "baseline", "disagreement"
+PROPOSED = "disagreement"
 COMPARED = {"au_pro": "AU-PRO", "image_rocauc": "image ROCAUC"}  # in the page's first sentence
 RESAMPLES = 500
-
-
-class Category(NamedTuple):
-    """The numbers about one file of saved maps.
-
-    Attributes:
-        saved: Evaluation.
-        scored, metrics: {scoring: Scored}, {scoring: Metrics}.
-        separation: {BASELINE or PROPOSED: [n]}, see :func:`separation`; None if all parts are good or all defective.
-        shown: {part number: [why it is shown]}.
-        lacks: why calibrated is not among the scorings; "" if it is.
-    """
-
-    saved: object
-    scored: dict
-    metrics: dict
-    separation: Optional[dict]
-    shown: dict
-    lacks: str
-
-    @property
-    def gain(self):
-        """[n] separation of each part by the proposed score minus that by the baseline; None if there are no good or
-        no defective parts."""
-        return None if self.separation is None else self.separation[PROPOSED] - self.separation[BASELINE]
-
-    @property
-    def explained(self):
-        """Number of the part whose score the page explains: the defective one that gains most; None if there is
-        none."""
-        defective = np.flatnonzero(self.saved.label)
-        if not len(defective):
-            return None
-        return int(defective[0] if self.gain is None else defective[np.argmax(self.gain[defective])])
 
 
 class Summary(NamedTuple):
@@ -63,64 +27,10 @@ class Summary(NamedTuple):
 
     category: str
     untrained: bool
-    meta: dict
+    meta: Any
     label: np.ndarray
     metrics: dict
     compared: dict = {}
-
-
-class Breakdown(NamedTuple):
-    """How one part's score is computed (Xu et al., sections 3.5 and 3.6): statistics, the three terms of S_robust and
-    their sum, normalised statistics, R, C and w, the three terms of S_final and their sum."""
-
-    base: float
-    q95: float
-    mean: float
-    mean_dis: float
-    robust_q95: float
-    robust_mean: float
-    robust_dis: float
-    robust: float
-    base_n: float
-    q95_n: float
-    robust_n: float
-    r: float
-    c: float
-    w: float
-    final_base: float
-    final_robust: float
-    rec: float
-    final: float
-
-
-def read_category(path, seed, parameters):
-    """The Category of one file. The randomly drawn part depends only on ``seed`` and the category's name.
-
-    Raises:
-        InputError: the file cannot be read or scored.
-    """
-    saved = read(path)
-    try:
-        lacks = saved_scorings(saved)[1]
-        names = [*scoring_addon.SCORINGS, *([] if lacks else [CALIBRATED])]
-        scored = score(saved, names, parameters)
-        unfit = [name for name, of in scored.items() if not np.isfinite(of.image_preds).all()]
-        if unfit:
-            raise ValueError(f"scoring {unfit[0]} gives scores that are not finite")
-        found = metrics(saved, scored)
-    except (InputError, ValueError) as error:
-        raise InputError(f"{path}: cannot be scored: {error}") from None
-    separations = {name: separation(saved.label, scored[name].image_preds) for name in (BASELINE, PROPOSED)}
-    category = Category(saved, scored, found, None if separations[BASELINE] is None else separations, {}, lacks)
-    drawn = int(np.random.default_rng([seed, zlib.crc32(saved.category.encode())]).integers(len(saved.label)))
-    if category.gain is not None:
-        best, worst = int(np.argmax(category.gain)), int(np.argmin(category.gain))
-        category.shown[best] = ["largest gain" if category.gain[best] > 0 else "largest gain (no part gains)"]
-        category.shown.setdefault(worst, []).append(
-            "largest loss" if category.gain[worst] < 0 else "largest loss (no part loses)"
-        )
-    category.shown.setdefault(drawn, []).append("random draw")
-    return category
 
 
 def separation(label, scores):
@@ -138,12 +48,71 @@ def separation(label, scores):
     return out
 
 
+def separations(category):
+    """(separations [n] by the baseline, by the proposed score); None if all parts are good or all defective."""
+    found = [separation(category.saved.label, category.scored[name].image_preds) for name in (BASELINE, PROPOSED)]
+    return None if found[0] is None else tuple(found)
+
+
+def shown_parts(category, seed):
+    """{part number: [why it is shown]}: the largest gain, the largest loss, and one drawn at random.
+
+    The gain is the separation by the proposed score minus that by the baseline. The draw depends on ``seed`` and the
+    category's name alone.
+    """
+    shown, both = {}, separations(category)
+    if both is not None:
+        gain = both[1] - both[0]
+        best, worst = int(np.argmax(gain)), int(np.argmin(gain))
+        shown[best] = ["largest gain" if gain[best] > 0 else "largest gain (no part gains)"]
+        shown.setdefault(worst, []).append("largest loss" if gain[worst] < 0 else "largest loss (no part loses)")
+    drawn = np.random.default_rng([seed, zlib.crc32(category.name.encode())]).integers(len(category.saved.label))
+    shown.setdefault(int(drawn), []).append("random draw")
+    return shown
+
+
+def part_to_explain(category):
+    """Number of the defective part that gains most; None if no part is defective."""
+    defective, both = np.flatnonzero(category.saved.label), separations(category)
+    if not len(defective):
+        return None
+    return int(defective[0] if both is None else defective[np.argmax((both[1] - both[0])[defective])])
+
+
+def find_sample(paths, sample):
+    """(file number, part number) of the part with the path ``sample``.
+
+    Raises:
+        InputError: no file has it.
+    """
+    for place, path in enumerate(paths):
+        saved = read(path)
+        if sample in saved.path:
+            return place, saved.path.index(sample)
+    raise InputError(f"{sample}: no part with this path in the saved maps; give --sample one like {saved.path[0]}")
+
+
+def breakdown(saved, index, parameters):
+    """How the proposed score of part ``index`` comes about (Xu et al., sections 3.5 and 3.6).
+
+    Returns:
+        (Statistics and Terms of the part, {"S_robust" or "S_final": {term: value}}); the terms add up.
+    """
+    stats = modulate_all(saved.decision_map, saved.samples, parameters)[1]
+    terms = final_terms(stats, parameters)
+    s, t = (type(of)(*(float(column[index]) for column in of)) for of in (stats, terms))
+    alpha, beta, gamma = parameters.weights
+    sums = {
+        "S_robust": {"α Q95": alpha * s.q95, "β mean(M_pix)": beta * s.mean, "γ mean(M_dis)": gamma * s.mean_dis},
+        "S_final": {"(1 − w) S_base": (1 - t.w) * t.base, "w S_robust": t.w * t.robust, "S_rec": t.rec},
+    }
+    return s, t, sums
+
+
 def summary_of(category, seed):
-    """Summary of a Category; ``seed``: of the resamples."""
+    """Summary of a ScoredCategory; ``seed``: of the resamples."""
     saved = category.saved
-    return Summary(
-        saved.category, saved.untrained, saved.meta, saved.label, category.metrics, _compared(category, seed)
-    )
+    return Summary(category.name, saved.untrained, saved.meta, saved.label, category.metrics, _compared(category, seed))
 
 
 def _compared(category, seed):
@@ -152,7 +121,7 @@ def _compared(category, seed):
     weights = np.vstack([np.ones(len(labels)), resample_weights(labels, RESAMPLES, seed)])
 
     def pixel(scored):
-        defined = saved.has_mask.all()  # like the pixel metrics
+        defined = saved.complete_masks  # like the pixel metrics
         return PixelCounts(saved.mask, scored.predictions).au_pro(weights) if defined else np.array([np.nan])
 
     known, found = pixel(base), {}
@@ -178,44 +147,3 @@ def verdict(summaries, scoring):
         if known:
             found[metric] = of_mean(known), len(known)
     return found
-
-
-def find_sample(paths, sample):
-    """(file number, part number) of the part with the path ``sample``.
-
-    Raises:
-        InputError: no file has it.
-    """
-    for place, path in enumerate(paths):
-        saved = read(path)
-        if sample in saved.path:
-            return place, saved.path.index(sample)
-    raise InputError(f"{sample}: no part with this path in the saved maps; give --sample one like {saved.path[0]}")
-
-
-def breakdown(saved, index, parameters):
-    """Breakdown of part ``index`` of an Evaluation."""
-    stats = scoring_addon.modulate_all(saved.decision_map, saved.samples, parameters)[1]
-    terms = scoring_addon.calibrate(stats, parameters)
-    s, t = (type(of)(*(float(column[index]) for column in of)) for of in (stats, terms))
-    alpha, beta, gamma = parameters.weights
-    return Breakdown(
-        base=s.base,
-        q95=s.q95,
-        mean=s.mean,
-        mean_dis=s.mean_dis,
-        robust_q95=alpha * s.q95,
-        robust_mean=beta * s.mean,
-        robust_dis=gamma * s.mean_dis,
-        robust=t.robust,
-        base_n=t.base_n,
-        q95_n=t.q95_n,
-        robust_n=t.robust_n,
-        r=t.r,
-        c=t.c,
-        w=t.w,
-        final_base=(1 - t.w) * t.base,
-        final_robust=t.w * t.robust,
-        rec=t.rec,
-        final=t.final,
-    )

@@ -66,10 +66,7 @@ class Page:
             undefined=StrictUndefined,
             keep_trailing_newline=True,
         )
-        template = environment.get_template(TEMPLATE)
-        return template.render(
-            title=title, body=self.body, is_number=lambda cell: isinstance(cell, str) and NUMBER.fullmatch(cell)
-        )
+        return environment.get_template(TEMPLATE).render(title=title, body=self.body, is_number=is_number)
 
     def write(self, folder, title):
         """Write report.html and figures/ into ``folder``."""

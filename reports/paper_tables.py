@@ -16,7 +16,7 @@ ONE_MAP = (
 )
 
 
-class Row(NamedTuple):
+class PaperRow(NamedTuple):
     """A row: its title, the scoring that computes it (None: the row is only quoted), the published values."""
 
     title: str
@@ -24,7 +24,7 @@ class Row(NamedTuple):
     published: tuple
 
 
-class Table(NamedTuple):
+class PaperTable(NamedTuple):
     """A table of the paper and the data set it is about."""
 
     number: int
@@ -37,68 +37,68 @@ class Table(NamedTuple):
 BASELINE, PROPOSED = (0.779, 0.975, 0.915), (0.800, 0.980, 0.926)
 
 TABLES = (
-    Table(
+    PaperTable(
         3,
         "Parameter sensitivity on MVTec 3D-AD",
         "mvtec3d",
         (
-            Row("baseline, fusion score, group 128, num 1024", "baseline", BASELINE),
-            Row("baseline, pixel-max score", "pixel_max", (0.754, 0.975, 0.915)),
-            Row("baseline, pixel-TopK score", "pixel_topk", (0.731, 0.975, 0.915)),
-            Row("baseline, fusion score, group 64, num 784, multiscale", MULTISCALE, (0.781, 0.976, 0.917)),
-            Row("proposed add-on", "disagreement", PROPOSED),
+            PaperRow("baseline, fusion score, group 128, num 1024", "baseline", BASELINE),
+            PaperRow("baseline, pixel-max score", "pixel_max", (0.754, 0.975, 0.915)),
+            PaperRow("baseline, pixel-TopK score", "pixel_topk", (0.731, 0.975, 0.915)),
+            PaperRow("baseline, fusion score, group 64, num 784, multiscale", MULTISCALE, (0.781, 0.976, 0.917)),
+            PaperRow("proposed add-on", "disagreement", PROPOSED),
         ),
     ),
-    Table(
+    PaperTable(
         4,
         "Overall comparison on MVTec 3D-AD",
         "mvtec3d",
         (
-            Row("reported by M3DM (CVPR 2023)", None, (0.945, 0.992, 0.964)),
-            Row("released-code baseline", "baseline", BASELINE),
-            Row("proposed add-on", "disagreement", PROPOSED),
+            PaperRow("reported by M3DM (CVPR 2023)", None, (0.945, 0.992, 0.964)),
+            PaperRow("released-code baseline", "baseline", BASELINE),
+            PaperRow("proposed add-on", "disagreement", PROPOSED),
         ),
     ),
-    Table(
+    PaperTable(
         5,
         "Eyecandies, public test split",
         "eyecandies",
         (
-            Row("released-code baseline", "baseline", (0.810, 0.963, 0.849)),
-            Row("proposed add-on", "disagreement", (0.794, 0.971, 0.870)),
+            PaperRow("released-code baseline", "baseline", (0.810, 0.963, 0.849)),
+            PaperRow("proposed add-on", "disagreement", (0.794, 0.971, 0.870)),
         ),
     ),
-    Table(
+    PaperTable(
         6,
         "Real-IAD D3, three categories",
         "realiad_d3",
         (
-            Row("released-code baseline", "baseline", (0.963, 0.979, 0.921)),
-            Row("proposed add-on", "disagreement", (0.980, 0.988, 0.941)),
+            PaperRow("released-code baseline", "baseline", (0.963, 0.979, 0.921)),
+            PaperRow("proposed add-on", "disagreement", (0.980, 0.988, 0.941)),
         ),
     ),
-    Table(
+    PaperTable(
         7,
         "Module progression on MVTec 3D-AD",
         "mvtec3d",
         (
-            Row("released-code baseline", "baseline", BASELINE),
-            Row("+ disagreement modulation", "disagreement_only", (0.774, 0.981, 0.930)),
-            Row("+ reliability-aware score calibration", "partial", (0.799, 0.980, 0.926)),
-            Row("final proposed setting", "disagreement", PROPOSED),
+            PaperRow("released-code baseline", "baseline", BASELINE),
+            PaperRow("+ disagreement modulation", "disagreement_only", (0.774, 0.981, 0.930)),
+            PaperRow("+ reliability-aware score calibration", "partial", (0.799, 0.980, 0.926)),
+            PaperRow("final proposed setting", "disagreement", PROPOSED),
         ),
         ONE_MAP,
     ),
-    Table(
+    PaperTable(
         8,
         "Ablation on MVTec 3D-AD",
         "mvtec3d",
         (
-            Row("released-code baseline", "baseline", BASELINE),
-            Row("disagreement only", "disagreement_only", (0.774, 0.981, 0.930)),
-            Row("disagreement + score calibration", "disagreement_base", (0.765, 0.980, 0.926)),
-            Row("partial statistical calibration", "partial", (0.799, 0.980, 0.926)),
-            Row("full statistical calibration", "full", (0.793, 0.980, 0.926)),
+            PaperRow("released-code baseline", "baseline", BASELINE),
+            PaperRow("disagreement only", "disagreement_only", (0.774, 0.981, 0.930)),
+            PaperRow("disagreement + score calibration", "disagreement_base", (0.765, 0.980, 0.926)),
+            PaperRow("partial statistical calibration", "partial", (0.799, 0.980, 0.926)),
+            PaperRow("full statistical calibration", "full", (0.793, 0.980, 0.926)),
         ),
         ONE_MAP,
     ),
@@ -106,20 +106,13 @@ TABLES = (
 
 # categories of the paper's runs, by data set; in the spelling of same_name
 CATEGORIES = {
-    "mvtec3d": ("bagel", "cablegland", "carrot", "cookie", "dowel", "foam", "peach", "potato", "rope", "tire"),
-    "eyecandies": (
-        "candycane",
-        "chocolatecookie",
-        "chocolatepraline",
-        "confetto",
-        "gummybear",
-        "hazelnuttruffle",
-        "licoricesandwich",
-        "lollipop",
-        "marshmallow",
-        "peppermintcandy",
-    ),
-    "realiad_d3": ("forkcrimpterminal", "knobcap", "limitswitch"),
+    name: tuple(members.split())
+    for name, members in {
+        "mvtec3d": "bagel cablegland carrot cookie dowel foam peach potato rope tire",
+        "eyecandies": "candycane chocolatecookie chocolatepraline confetto gummybear hazelnuttruffle licoricesandwich "
+        "lollipop marshmallow peppermintcandy",
+        "realiad_d3": "forkcrimpterminal knobcap limitswitch",
+    }.items()
 }
 F_CORESET = 0.2
 

@@ -8,6 +8,7 @@ import scoring_addon
 from common.errors import InputError
 from reports import paper_tables
 from reports.paper_tables import METRICS
+from scoring import ablation
 from scoring.evaluation import metrics
 from scoring.metrics import Metrics, mean, roc_auc
 
@@ -27,41 +28,26 @@ def grid_table(runs, args):
             )
         for lam in dict.fromkeys(point.lam for point in points):
             at_lam = [p for p in points if p.lam == lam]
-            maps, stats = scoring_addon.modulate_all(c.saved.decision_map, c.saved.samples, at_lam[0])
-            pixel = metrics(c.saved, {"disagreement": scoring_addon.Scored(stats.base, maps)})["disagreement"]
+            maps, stats = ablation.modulate_all(c.saved.decision_map, c.saved.samples, at_lam[0])
+            pixel = metrics(c.saved, {"disagreement": ablation.Scored(stats.base, maps)})["disagreement"]
             for topk in dict.fromkeys(p.topk for p in at_lam):
                 stats = stats._replace(base=np.array([scoring_addon.base_score(m, topk) for m in maps]))
                 at_topk = [p for p in at_lam if p.topk == topk]
-                known = training and scoring_addon.modulate_all(*training.reference(at_topk[0]), at_topk[0])[1]
+                known = training and ablation.modulate_all(*training.reference(at_topk[0]), at_topk[0])[1]
                 for point in at_topk:
-                    scores = scoring_addon.calibrate(stats, point, known).final
+                    scores = ablation.final_terms(stats, point, known).final
                     sums[point[:5]].append(Metrics(roc_auc(c.saved.label, scores), pixel.pixel_rocauc, pixel.au_pro))
     points = [scoring_addon.DEFAULTS._replace(**dict(zip(scoring_addon.Parameters._fields, key))) for key in sums]
     sums = dict(zip(points, sums.values()))
-    rows = [
-        [
-            p.lam,
-            p.topk,
-            *p.weights,
-            *p.eta,
-            p.delta,
-            *(mean([getattr(m, metric) for m in sums[p]]) for metric in METRICS),
-        ]
-        for p in points
-    ]
+    means = {p: [mean([getattr(m, metric) for m in sums[p]]) for metric in METRICS] for p in points}
+    rows = [[p.lam, p.topk, *p.weights, *p.eta, p.delta, *means[p]] for p in points]
     ranked = sorted((row for row in rows if row[8] is not None), key=lambda row: -row[8])
     own = next(row for p, row in zip(points, rows) if p[:5] == scoring_addon.DEFAULTS[:5])
     caption = f"Table 1's grid, {len(points)} combinations, mean over {len(categories)} categories"
     if ranked:
-        caption += (
-            "; by image ROCAUC: best "
-            + describe(ranked[0])
-            + "; worst "
-            + describe(ranked[-1])
-            + "; the paper's own "
-            + describe(own)
-            + f" (rank {1 + sum(row[8] > own[8] for row in ranked)})"
-        )
+        best, worst, paper = map(describe, (ranked[0], ranked[-1], own))
+        rank = 1 + sum(row[8] > own[8] for row in ranked)
+        caption += f"; by image ROCAUC: best {best}; worst {worst}; the paper's own {paper} (rank {rank})"
     return caption + ".", ["lambda", "K", "alpha", "beta", "gamma", "eta1", "eta2", "delta", *METRICS], rows
 
 
@@ -78,6 +64,7 @@ def grid_points(kind, parameters):
 
 
 def describe(row):
+    """A row of the grid in words."""
     return (
         f"{row[8]:.3f} at lambda {row[0]}, K {row[1]}, weights {tuple(row[2:5])}, eta {tuple(row[5:7])}, delta {row[7]}"
     )

@@ -3,15 +3,18 @@
 import numpy as np
 
 import scoring_addon
-from reports import calibrated_section as ours
-from reports import figures as figures
-from reports.numbers import BASELINE, COMPARED, PROPOSED, breakdown, verdict
+from reports import figures
+from reports.numbers import COMPARED, PROPOSED, breakdown, separations, verdict
 from reports.page import Link
+from reports.tables import FURTHER
 from runs.results import UNDEFINED
+from scoring.evaluation import bank_maps, units_of
 from scoring.metrics import mean
-from scoring.scorings import ALL, CALIBRATED
+from scoring.scorings import BASELINE, CALIBRATED, SCORINGS
+from scoring.shares import map_terms, score_shares
 
 METRICS = {"image_rocauc": "image ROCAUC", "pixel_rocauc": "pixel ROCAUC", "au_pro": "AU-PRO"}
+BANKS = {"xyz": "3D", "rgb": "RGB", "fusion": "fusion"}
 VARIANTS = (BASELINE, "disagreement_only", "disagreement_base", "partial", "full", PROPOSED)
 
 
@@ -38,7 +41,7 @@ def verdict_section(page, summaries):
 
 
 def verdict_sentence(title, found, categories):
-    """One sentence on what ``report_numbers.verdict`` found about a scoring; ``categories``: their total number."""
+    """One sentence on what ``numbers.verdict`` found about a scoring; ``categories``: their total number."""
     if not found:
         return f"{title} cannot be compared with the baseline: the test split has too few good or defective parts."
     words = {1: "better than the baseline", -1: "worse than the baseline", 0: "not shown to differ from the baseline"}
@@ -52,8 +55,8 @@ def verdict_sentence(title, found, categories):
     return f"{title} is {', and '.join(claims)}{over}."
 
 
-def caption_section(page, summaries, parameters):
-    """What is compared, in which runs, with which parameters."""
+def caption_section(page, summaries, parameters, left_out=""):
+    """What is compared, in which runs, with which parameters; ``left_out``: why some category lacks calibrated."""
     page.tag(
         "p",
         "Baseline: the released decision map and score. Proposed (disagreement): Xu et al., Appl. Sci. 2026, 16, 5483, "
@@ -63,17 +66,9 @@ def caption_section(page, summaries, parameters):
     rows = []
     for of in summaries:
         options = of.meta.get("options", {})
-        rows.append(
-            [
-                of.category,
-                str(of.meta.get("method_name", "unknown")),
-                str(options.get("f_coreset", "unknown")),
-                ", ".join(options.get("fix", [])) or "none",
-                str(of.meta.get("seed", "unknown")),
-                str(np.count_nonzero(of.label == 0)),
-                str(np.count_nonzero(of.label)),
-            ]
-        )
+        method, seed = (str(of.meta.get(name, "unknown")) for name in ("method_name", "seed"))
+        fixes, counts = ", ".join(options.get("fix", [])) or "none", np.bincount(of.label != 0, minlength=2)
+        rows.append([of.category, method, str(options.get("f_coreset", "unknown")), fixes, seed, *map(str, counts)])
     page.table(["category", "method", "f_coreset", "fixes", "seed", "good parts", "defective parts"], rows)
     p = parameters
     page.tag(
@@ -83,6 +78,15 @@ def caption_section(page, summaries, parameters):
         f"recovery term {p.recovery}; statistics "
         "normalised over the test set. Every figure is also a file under figures/.",
     )
+    if any(CALIBRATED in of.metrics for of in summaries):
+        page.tag(
+            "p",
+            "Calibrated (ours, not the paper's): each bank's map in a unit of its own, 0 the mean and 1 the "
+            "hottest spots of the maps of normal training parts, each measured without its own rows; per pixel "
+            "the larger of the banks, as image score the mean of the 64 largest pixels. It reads no test part.",
+        )
+    if left_out:
+        page.tag("p", f"{left_out[0].upper()}{left_out[1:]}.", style="warning")
 
 
 def summary_section(page, summaries):
@@ -111,15 +115,9 @@ def summary_section(page, summaries):
     rows = []
     for name, *columns in zip(names, *pairs):
         cells = [
-            (
-                shown(base),
-                shown(proposed),
-                difference(proposed, base),
-                *((shown(c), difference(c, base)) if every else ()),
-            )
-            for base, proposed, c in ((*column, None)[:3] for column in columns)
+            [shown(base), *sum(([shown(o), difference(o, base)] for o in others), [])] for base, *others in columns
         ]
-        rows.append([name, *sum(cells, ())])
+        rows.append([name, *sum(cells, [])])
     heads = ("proposed", "difference", *((CALIBRATED, "difference") if every else ()))
     page.table(
         ["category", *sum(((f"{title} baseline", *heads) for title in METRICS.values()), ())],
@@ -143,7 +141,10 @@ def summary_section(page, summaries):
     )
     page.table(
         ["variant", "pixel map", "image score", *METRICS.values()],
-        [[variant, *ALL[variant][:2], *(shown(row[i]) for row in means)] for i, variant in enumerate(variants)],
+        [
+            [variant, *SCORINGS[variant].described[:2], *(shown(row[i]) for row in means)]
+            for i, variant in enumerate(variants)
+        ],
     )
     if several:
         page.tag("h2", "Categories")
@@ -151,10 +152,11 @@ def summary_section(page, summaries):
         page.links("Parts and score distributions of:", links)
 
 
-def category_section(page, category, prefix, anchor):
-    """The category's chosen parts with their maps, and its scores; ``prefix`` begins the names of the figures."""
-    saved = category.saved
-    page.tag("h2", f"Category {saved.category}", anchor)
+def category_section(page, category, chosen, prefix, anchor):
+    """The category's ``chosen`` parts {number: [why]} with their maps, and its scores; ``prefix`` begins the names of
+    the figures."""
+    saved, both = category.saved, separations(category)
+    page.tag("h2", f"Category {category.name}", anchor)
     page.tag("h3", "Parts")
     page.tag(
         "p",
@@ -165,22 +167,24 @@ def category_section(page, category, prefix, anchor):
         "part share one colour scale, above them stand the image scores; M_dis is shown from 0 to 1; the calibrated "
         "map, where there is one, has a scale of its own. (The paper's Figure 4)",
     )
-    for index, reasons in category.shown.items():
-        base, proposed = (category.scored[name] for name in (BASELINE, PROPOSED))
+    titles = {"baseline": BASELINE, "proposed": PROPOSED, CALIBRATED: CALIBRATED}
+    for index, reasons in chosen.items():
         drawn = figures.panels(
             f"{saved.path[index]} ({saved.defect[index]})",
             saved.picture[index],
             saved.mask[index],
-            (f"baseline: {base.image_preds[index]:.4g}", base.predictions[index]),
-            (f"proposed: {proposed.image_preds[index]:.4g}", proposed.predictions[index]),
+            [
+                (f"{title}: {category.scored[name].image_preds[index]:.4g}", category.scored[name].predictions[index])
+                for title, name in titles.items()
+                if name in category.scored
+            ],
             scoring_addon.disagreement_map(saved.samples[index].rgb, saved.samples[index].xyz),
-            ours.panel(category, index),
         )
         reason = " and ".join(reasons)
-        if category.gain is None:
+        if both is None:
             change = f"gain {UNDEFINED}: the test split has one class only"
         else:
-            before, after = (category.separation[name][index] for name in (BASELINE, PROPOSED))
+            before, after = (of[index] for of in both)
             change = f"separation {before:.3f} → {after:.3f}, gain {after - before:+.3f}"
         kind = "defective" if saved.label[index] else "good"
         page.figure(
@@ -202,47 +206,92 @@ def category_section(page, category, prefix, anchor):
 
 
 def explanation_section(page, category, index, parameters):
-    """The terms that add up to the proposed score of part ``index``."""
-    saved, b = category.saved, breakdown(category.saved, index, parameters)
+    """The terms that add up to the proposed score of part ``index``, and to its calibrated score if there is one."""
+    saved, (s, t, sums) = category.saved, breakdown(category.saved, index, parameters)
     (alpha, beta, gamma), (eta1, eta2) = parameters.weights, parameters.eta
     page.tag("h2", "One score explained")
     page.tag(
         "p",
-        f"{saved.path[index]} of {saved.category} ({'defective' if saved.label[index] else 'good'}); released score "
+        f"{saved.path[index]} of {category.name} ({'defective' if saved.label[index] else 'good'}); released score "
         f"{saved.decision_score[index]:.5g}. "
         "~ marks a statistic after min-max normalisation over the category's test set.",
     )
-    recovery = (
-        "δ R max(0, Q̃95 − S̃_base) · range of S_base"
-        if parameters.recovery == "normalized"
-        else "δ max(0, Q95 − S_base)"
-    )
+    recovery = "δ max(0, Q95 − S_base)"
+    if parameters.recovery == "normalized":
+        recovery = "δ R max(0, Q̃95 − S̃_base) · range of S_base"
+    how = {
+        "α Q95": f"{alpha:g} · {s.q95:.5g}",
+        "β mean(M_pix)": f"{beta:g} · {s.mean:.5g}",
+        "γ mean(M_dis)": f"{gamma:g} · {s.mean_dis:.5g}",
+        "(1 − w) S_base": f"{1 - t.w:.5g} · {s.base:.5g}",
+        "w S_robust": f"{t.w:.5g} · {t.robust:.5g}",
+        "S_rec": recovery,
+    }
     rows = [
-        ("S_base", f"mean of the {parameters.topk} largest values of M_pix", b.base),
-        ("α Q95", f"{alpha:g} · {b.q95:.5g}", b.robust_q95),
-        ("β mean(M_pix)", f"{beta:g} · {b.mean:.5g}", b.robust_mean),
-        ("γ mean(M_dis)", f"{gamma:g} · {b.mean_dis:.5g}", b.robust_dis),
-        ("S_robust", "sum of the three", b.robust),
-        ("R", f"1 − |S̃_base − Q̃95| = 1 − |{b.base_n:.5g} − {b.q95_n:.5g}|", b.r),
-        ("C", f"|S̃_base − S̃_robust| = |{b.base_n:.5g} − {b.robust_n:.5g}|", b.c),
-        ("w", f"σ(η1 C − η2 R) = σ({eta1:g} · {b.c:.5g} − {eta2:g} · {b.r:.5g})", b.w),
-        ("(1 − w) S_base", f"{1 - b.w:.5g} · {b.base:.5g}", b.final_base),
-        ("w S_robust", f"{b.w:.5g} · {b.robust:.5g}", b.final_robust),
-        ("S_rec", recovery, b.rec),
-        ("S_final", "sum of the three", b.final),
+        ("S_base", f"mean of the {parameters.topk} largest values of M_pix", s.base),
+        *((term, how[term], value) for term, value in sums["S_robust"].items()),
+        ("S_robust", "sum of the three", t.robust),
+        ("R", f"1 − |S̃_base − Q̃95| = 1 − |{t.base_n:.5g} − {t.q95_n:.5g}|", t.r),
+        ("C", f"|S̃_base − S̃_robust| = |{t.base_n:.5g} − {t.robust_n:.5g}|", t.c),
+        ("w", f"σ(η1 C − η2 R) = σ({eta1:g} · {t.c:.5g} − {eta2:g} · {t.r:.5g})", t.w),
+        *((term, how[term], value) for term, value in sums["S_final"].items()),
+        ("S_final", "sum of the three", t.final),
     ]
     page.table(["quantity", "how", "value"], [[name, how, f"{value:.6g}"] for name, how, value in rows], sums=(4, 11))
-    stacks = {
-        "S_base": (("S_base", b.base),),
-        "S_robust": (("α Q95", b.robust_q95), ("β mean(M_pix)", b.robust_mean), ("γ mean(M_dis)", b.robust_dis)),
-        "S_final": (("(1 − w) S_base", b.final_base), ("w S_robust", b.final_robust), ("S_rec", b.rec)),
-    }
     page.figure(
         "explained",
-        figures.stacked_terms(stacks),
+        figures.stacked_terms({"S_base": {"S_base": s.base}, **sums}),
         "Bars of S_base, S_robust and S_final, stacked by their terms",
         "What S_robust and S_final are made of, in the order named above each bar, next to S_base.",
     )
+    if CALIBRATED in category.scored:
+        _explain_calibrated(page, category, index, parameters)
+
+
+def _explain_calibrated(page, category, index, parameters):
+    saved, units, maps = category.saved, units_of(category.saved), bank_maps(category.saved)[index]
+    terms = map_terms(CALIBRATED, maps, {}, parameters, units)
+    shares = score_shares(CALIBRATED, terms, maps, {}, {}, parameters, None, units)
+    page.tag("h3", "The same part's calibrated score, in shares of the banks")
+    page.tag(
+        "p",
+        f"{saved.path[index]}: the score is the mean of the {units.topk} largest pixels of the "
+        f"calibrated map, and each pixel's value is that of the bank which is largest there, (map − level) / "
+        f"unit. So the shares add up to the score. The level and unit of each bank come from {units.parts} "
+        f"normal training parts, whose own scores lie between {min(units.scores):.4g} and "
+        f"{max(units.scores):.4g}.",
+    )
+    rows = [
+        [BANKS.get(bank, bank), *(f"{value:.6g}" for value in (level, scale, shares[bank]))]
+        for bank, level, scale in zip(units.banks, units.level, units.scale)
+    ]
+    rows += [[BANKS.get(bank, bank), "no spread in the training maps", "left out", "0"] for bank in units.left_out]
+    score = float(category.scored[CALIBRATED].image_preds[index])
+    rows.append(["score", "", "", f"{score:.6g}"])
+    page.table(["bank", "level", "unit", "share of the score"], rows, sums=[len(rows) - 1])
+    page.figure(
+        "explained_calibrated",
+        figures.stacked_terms({CALIBRATED: {BANKS.get(bank, bank): share for bank, share in shares.items()}}),
+        "Bar of the calibrated score, stacked by bank",
+        "The calibrated score by bank.",
+    )
+
+
+def further_section(page, found, names):
+    """The metrics of --metrics ``names``: one row per category and scoring, and the mean over the categories.
+
+    ``found``: {category: {scoring: {metric: (value, threshold)}}}.
+    """
+    page.tag("h2", "More metrics")
+    page.tag("p", FURTHER)
+    scorings = list(next(iter(found.values())))
+    values = {(c, scoring): [of[scoring][name][0] for name in names] for c, of in found.items() for scoring in scorings}
+    rows = [[*key, *map(shown, row)] for key, row in values.items()]
+    means = []
+    for scoring in scorings if len(found) > 1 else ():
+        columns = zip(*(row for (_, of), row in values.items() if of == scoring))
+        means.append(["mean", scoring, *(shown(mean(list(column))) for column in columns)])
+    page.table(["category", "scoring", *names], rows + means, sums=range(len(rows), len(rows) + len(means)))
 
 
 def difference(value, base):

@@ -5,12 +5,12 @@ The module imports nothing heavy, so --help and a mistyped flag are answered at 
 
 import argparse
 
-from common.argument_types import calibration, number
+from common.argument_types import number, unit
 from common.commands import HelpFormatter, Parser, add_device
 from data.names import CATEGORIES
 from feature_extractors.settings import METHOD_BANKS
 from runs.backbone_options import add_backbone_arguments
-from runs.help_tables import fix_table, scoring_table, shorten_scoring
+from runs.help_tables import fix_table, scoring_table
 from runs.presets import add_preset_arguments
 from scoring.scorings import add_scoring_arguments
 
@@ -30,7 +30,39 @@ FIXES = {
 }
 
 
-def build_parser():
+# what --help shows; --help_all shows the rest too
+COMMON = (
+    *("help", "quiet", "preset", "method_name", "rgb_backbone_name", "use_uff", "fusion_module_path", "checkpoint_dir"),
+    *("dataset_type", "dataset_path", "category", "shots", "f_coreset", "scoring", "fix", "device", "seed", "seeds"),
+    *("output_dir", "save_preds", "save_maps", "save_model", "calibration", "frame"),
+)
+EXAMPLES = """Examples:
+  main.py --preset best --dataset_type folder --dataset_path MY_PARTS --save_model models -o results
+  main.py --preset paper --dataset_path datasets/mvtec3d --category bagel rope -o results"""
+
+
+class _ShortHelp(argparse.Action):
+    """Prints the help of the flags in COMMON, and ends."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        for action in parser._actions:
+            if action.dest not in COMMON:
+                action.help = argparse.SUPPRESS
+        for group in parser._action_groups:
+            if all(action.help == argparse.SUPPRESS for action in group._group_actions):
+                group.description = None  # else its title would stand there alone
+        parser.epilog = EXAMPLES
+        parser.print_help()
+        parser.exit()
+
+
+def build_parser() -> Parser:
     """The argument parser of main.py."""
     parser = Parser(
         prog="main.py",
@@ -39,7 +71,10 @@ def build_parser():
         "Every category is fitted and evaluated in turn; three result tables come at the end. "
         "Defaults are the release's, defects included; --preset and --fix change them.",
         epilog=f"{scoring_table()}\n\n{fix_table(FIXES)}",
+        add_help=False,
     )
+    parser.add_argument("-h", "--help", action=_ShortHelp, nargs=0, default=argparse.SUPPRESS, help="show this and end")
+    parser.add_argument("--help_all", action="help", dest="help", help="show all flags, all scorings and all fixes")
     add_preset_arguments(parser)
     _add_method(parser)
     _add_data(parser)
@@ -50,7 +85,19 @@ def build_parser():
     return parser
 
 
-def _add_method(parser):
+def _calibration(text: str) -> str | float:
+    """argparse type of --calibration: "validation", "none", or a share of the training parts."""
+    from data.calibration_parts import calibration_choice
+
+    try:
+        return calibration_choice(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text}: has to be validation, none, or a share of the training parts as 0.2"
+        ) from None
+
+
+def _add_method(parser: Parser) -> None:
     group = parser.add_argument_group("method", "which features and banks")
     group.add_argument(
         "--method_name",
@@ -86,14 +133,14 @@ def _add_method(parser):
     )
 
 
-def _add_data(parser):
+def _add_data(parser: Parser) -> None:
     group = parser.add_argument_group("data", "what is read")
     group.add_argument(
         "--dataset_type",
         default="mvtec3d",
         choices=(*CATEGORIES, "folder"),
         metavar="NAME",
-        help="mvtec3d, eyecandies or realiad_d3: the official list of categories, all of which must be there (the "
+        help=f"{', '.join(CATEGORIES)}: the official list of categories, all of which must be there (the "
         "paper ran realiad_d3 with --category fork_crimp_terminal knob-cap limit-switch); folder: your own data, "
         "every folder that has train/good",
     )
@@ -113,6 +160,14 @@ def _add_data(parser):
         help="side that point clouds are resized to; also of the fusion methods' maps",
     )
     group.add_argument(
+        "--frame",
+        default="none",
+        choices=("none", "part", "aligned", "auto"),
+        help="lay the part into a frame of its own, at constant millimetres per pixel, and compare it there with "
+        "normal parts place by place. part: as it lies; aligned: turned and shifted into one pose; auto: aligned where "
+        "the training parts show that it pays; none: the whole view, as released",
+    )
+    group.add_argument(
         "--max_sample",
         type=WHOLE,
         default=400,
@@ -128,9 +183,11 @@ def _add_data(parser):
     )
     group.add_argument(
         "--unit",
-        choices=("m", "cm", "mm", "um"),
-        help="unit of the point clouds' coordinates (default: metres; clouds that do not look like metres are "
-        "refused. m: they are metres, whatever they look like)",
+        type=unit,
+        metavar="UNIT",
+        help="unit of the point clouds' coordinates: m, cm, mm, um, or the metres of one count, such as 0.0001 "
+        "(default: metres; clouds that do not look like metres are refused. m: they are metres, whatever they look "
+        "like)",
     )
     group.add_argument(
         "--no_check",
@@ -145,7 +202,7 @@ def _add_data(parser):
     )
 
 
-def _add_banks(parser):
+def _add_banks(parser: Parser) -> None:
     group = parser.add_argument_group("memory bank and late fusion")
     group.add_argument(
         "--coreset_eps",
@@ -172,29 +229,6 @@ def _add_banks(parser):
         action="store_true",
         help="pick the coreset in half precision, row by row, as the release does: slow, to "
         "separate this difference from others when comparing with it",
-    )
-    group.add_argument(
-        "--coreset_partitions",
-        type=number(int, 2, MOST),
-        metavar="P",
-        help="pick the coreset from P parts of the rows, then from these picks. The picks differ: the farthest row "
-        "is at most 4 times as far as with the best possible picks (all rows at once: 2 times); docs/scale.md says "
-        "when it pays",
-    )
-    group.add_argument(
-        "--bank_shards",
-        type=WHOLE,
-        default=1,
-        metavar="N",
-        help="split each bank's rows over N places, for banks that one device cannot hold. Picks and nearest rows "
-        "stay the same, distances up to float32 rounding; docs/scale.md says what that costs",
-    )
-    group.add_argument(
-        "--shard_engine",
-        choices=("devices", "ray"),
-        default="devices",
-        help="where those places are. devices: the GPUs of this machine in turn, or its one device. ray: Ray actors "
-        "on any hosts, each with a GPU if --device is one, else with a core (needs requirements-ray.txt)",
     )
     group.add_argument(
         "--random_state",
@@ -232,17 +266,16 @@ def _add_banks(parser):
         )
 
 
-def _add_scoring(parser):
+def _add_scoring(parser: Parser) -> None:
     group = parser.add_argument_group(
         "scoring",
         "the add-on of Xu et al. (Appl. Sci. 2026); defaults are the paper's. Not the paper's but ours: "
         "the scoring calibrated",
     )
     add_scoring_arguments(group)
-    shorten_scoring(group)
 
 
-def _add_fixes(parser):
+def _add_fixes(parser: Parser) -> None:
     group = parser.add_argument_group("defects of the release", "kept by default, so that its numbers are reproduced")
     group.add_argument(
         "--fix",
@@ -250,12 +283,12 @@ def _add_fixes(parser):
         choices=[*FIXES, "all"],
         default=[],
         metavar="NAME",
-        help="switch these defects off: " + ", ".join(FIXES) + "; or all; the table at the end describes them",
+        help="switch these defects off: " + ", ".join(FIXES) + "; or all; --help_all describes them",
     )
     group.add_argument("--eval_mode", action="store_true", help="short for --fix eval_mode")
 
 
-def _add_run(parser):
+def _add_run(parser: Parser) -> None:
     group = parser.add_argument_group("run and output")
     add_device(group)
     group.add_argument(
@@ -328,7 +361,7 @@ def _add_run(parser):
     )
     group.add_argument(
         "--calibration",
-        type=calibration,
+        type=_calibration,
         metavar="WHAT",
         help="which normal parts, kept out of the banks, the verdict's false-alarm rate rests on. validation: the "
         "good parts of that split; a number such as 0.2: this share of the training parts, drawn by --seed; none: "

@@ -1,6 +1,8 @@
 """The flags that choose the backbones, and the check that they fit together. Imports nothing that is slow to load."""
 
 import argparse
+from collections.abc import Callable
+from typing import NoReturn
 
 from common.argument_types import number
 from feature_extractors.settings import FPFH, FPFH_METHODS, FPFH_POINTS, METHOD_BANKS, needed_backbones
@@ -19,7 +21,7 @@ RGB_DETAILS = ("rgb_layers", "rgb_size")
 POINT_GROUPS = {"group_size": 128, "num_group": 1024, "multiscale": False}  # {option that FPFH does not use: default}
 
 
-def rgb_backbone(text):
+def rgb_backbone(text: str) -> str:
     """argparse type of --rgb_backbone_name; only loading the networks shows whether timm has the model."""
     if text in RGB_BACKBONE_NAMES or text == OTHER_RGB or text.startswith(PREFIX) and text != PREFIX:
         return text
@@ -29,7 +31,7 @@ def rgb_backbone(text):
     )
 
 
-def add_backbone_arguments(group):
+def add_backbone_arguments(group: argparse._ArgumentGroup) -> None:
     """Add the flags that choose and set up the backbones."""
     group.add_argument(
         "--rgb_backbone_name",
@@ -77,20 +79,18 @@ def add_backbone_arguments(group):
     )
 
 
-def default_xyz_backbone(method):
+def default_xyz_backbone(method: str) -> str:
     """The xyz backbone of a method if the user names none."""
     return FPFH if method in FPFH_METHODS else XYZ_BACKBONE_NAMES[0]
 
 
-def settle_backbones(args, error):
-    """Set ``args.xyz_backbone_name`` if it was not given; call ``error(line)`` for flags that contradict each other.
+def check_backbones(args: argparse.Namespace, error: Callable[[str], NoReturn]) -> int:
+    """Call ``error(line)`` for flags that contradict each other; ``args.xyz_backbone_name`` has to be settled.
 
     Returns:
         The number of distinct points that a part should have at least; 0 if points are not used.
     """
     method, needed = args.method_name, needed_backbones(METHOD_BANKS[args.method_name])
-    default = default_xyz_backbone(method)
-    args.xyz_backbone_name = getattr(args, "xyz_backbone_name", default)
     if method in FPFH_METHODS and args.xyz_backbone_name != FPFH:
         error(
             f"--method_name {method} means --xyz_backbone_name FPFH, not {args.xyz_backbone_name}; leave it out, or "

@@ -3,37 +3,26 @@
 import textwrap
 
 from common.commands import HELP_WIDTH
-from scoring.scorings import ALL
+from scoring.scorings import SCORINGS
 
 NAME_WIDTH = 19  # columns of a name, with the blanks before and after it
 
 
-def scoring_table():
+def scoring_table() -> str:
     """The scorings, one per paragraph: name, pixel map, image score and the row of the paper."""
-    rows = {name: f"{pixels}; {image} [{row}]" for name, (pixels, image, row) in ALL.items()}
+    rows = {name: "{}; {} [{}]".format(*scoring.described) for name, scoring in SCORINGS.items()}
     title = "scorings; name, pixel map; image score [row of the paper], (ours): the paper leaves it open"
     return f"{title}\n{_table(rows)}"
 
 
-def fix_table(fixes):
+def fix_table(fixes: dict[str, str]) -> str:
     """The table of the fixes {name: text}, one per paragraph."""
     return "defects of the release; name for --fix, what it changes (what the release does)\n" + _table(fixes)
 
 
-def _table(rows):
+def _table(rows: dict[str, str]) -> str:
     lines = []
     for name, text in rows.items():
         wrapped = textwrap.wrap(text, HELP_WIDTH - NAME_WIDTH - 2)
         lines += [f"  {name:<{NAME_WIDTH}}{wrapped[0]}", *(" " * (NAME_WIDTH + 2) + line for line in wrapped[1:])]
     return "\n".join(lines)
-
-
-def shorten_scoring(group):
-    """Shorten the help of a group's --scoring to the scorings' names, since ``scoring_table`` describes them."""
-    for action in group._group_actions:
-        if "--scoring" in action.option_strings:
-            names = [name for name in action.choices if name != "all"]
-            action.help = (
-                "one or more of: " + ", ".join(names) + "; or all; scored from one feature pass; the "
-                "table at the end describes them (default: baseline)"
-            )

@@ -3,14 +3,19 @@
 A run's id depends on its options, not on the preset's name: the same options given as flags are the same run.
 """
 
+import argparse
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from tabulate import tabulate
-
-from feature_extractors.settings import METHOD_BANKS
+from common.commands import Parser
+from feature_extractors.settings import METHOD_BANKS, REFERENCE
 from scoring.scorings import CALIBRATED, available_scorings
 
 RELEASED, PAPER, BEST = "released", "paper", "best"
+
+
+# the features of --preset best where no method is named: they need no download but one package
+BEST_METHOD = {"method_name": "DINO+FPFH", "rgb_backbone_name": "efficientnet_lite0"}
 
 
 class Preset(NamedTuple):
@@ -33,18 +38,19 @@ PRESETS = {
         },
     ),
     BEST: Preset(
-        "eval mode, all defects off, calibrated scoring: to inspect parts of your own",
+        "eval mode, all defects off, calibrated scoring, each part in its own frame: to inspect parts of your own",
         {
             "use_uff": True,
             "fusion_module_path": "checkpoints/uff_pretrain.pth",
             "fix": ["all"],
             "scoring": [CALIBRATED],
+            "frame": "auto",
         },
     ),
 }
 
 
-def preset_defaults(name, method, map_source="decision"):
+def preset_defaults(name: str, method: str, map_source: str = "decision") -> dict[str, Any]:
     """The defaults that a preset sets instead of main.py's, for one method.
 
     Args:
@@ -61,13 +67,15 @@ def preset_defaults(name, method, map_source="decision"):
     if "fusion" not in banks:
         values.pop("use_uff", None)
         values.pop("fusion_module_path", None)
+    if method != REFERENCE and "xyz" not in banks and "fusion" not in banks:
+        values.pop("frame", None)  # a method that reads no clouds; parts are laid into a frame by their clouds
     if "scoring" in values:
         possible = available_scorings(banks, map_source)
         values["scoring"] = [scoring for scoring in values["scoring"] if scoring in possible]
     return values
 
 
-def add_preset_arguments(group):
+def add_preset_arguments(group: argparse._ActionsContainer) -> None:
     """Add --preset and --show_options to the parser or group of main.py."""
     group.add_argument(
         "--preset",
@@ -83,7 +91,9 @@ def add_preset_arguments(group):
     )
 
 
-def parse_with_preset(build_parser, argv=None):
+def parse_with_preset(
+    build_parser: Callable[[], Parser], argv: list[str] | None = None
+) -> tuple[Parser, argparse.Namespace, set[str], set[str]]:
     """Parse a command line whose --preset changes the defaults.
 
     Args:
@@ -98,17 +108,23 @@ def parse_with_preset(build_parser, argv=None):
     absent = object()  # default of every option, to see which ones are on the command line
     probe.set_defaults(**dict.fromkeys(vars(asked), absent))
     given = {name for name, value in vars(probe.parse_args(argv)).items() if value is not absent}
-    values = preset_defaults(asked.preset, asked.method_name, asked.scoring_map)
+    method, chosen = asked.method_name, {}
+    if asked.preset == BEST and "method_name" not in given:
+        chosen = {name: value for name, value in BEST_METHOD.items() if name not in given}
+        method = BEST_METHOD["method_name"]
+    values = {**preset_defaults(asked.preset, method, asked.scoring_map), **chosen}
     parser.set_defaults(**values)
     return parser, parser.parse_args(argv), given, set(values) - given
 
 
-def options_table(args, given, from_preset):
+def options_table(args: argparse.Namespace, given: set[str], from_preset: set[str]) -> str:
     """A table of all options, one per line: name, value, and where the value comes from ("" for the default).
 
     Args:
         args, given, from_preset: what ``parse_with_preset`` returns.
     """
+    from tabulate import tabulate
+
     rows = []
     for name, value in sorted(vars(args).items()):
         if name == "show_options":

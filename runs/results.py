@@ -8,11 +8,10 @@ twice.
 import csv
 import io
 import json
-import os
-import platform
-import sys
-from importlib.metadata import version
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tabulate import tabulate
@@ -29,27 +28,27 @@ TABLES = {
 UNDEFINED = "undefined"
 DIFFERENCE = "difference"
 COMMENT = "<!-- run "
-PACKAGES = ("torch", "timm", "numpy", "scipy", "scikit-learn", "fpsample", "pillow", "tifffile")
+CategoryMetrics = Mapping[str, Mapping[str, Metrics]]  # {category: {scoring: Metrics}}
 
 
-def untrained_note(paths):
+def untrained_note(paths: Iterable[str | Path]) -> str:
     """The note to put under every table that was made with the untrained stand-in weights in files ``paths``; "" if
     there are none."""
     names = ", ".join(dict.fromkeys(Path(path).name for path in paths))
     return names and f"UNTRAINED stand-in weights ({names}): these scores mean nothing as a benchmark."
 
 
-def metrics_of(record):
+def metrics_of(record: Mapping[str, Any]) -> dict[str, Metrics]:
     """{scoring: Metrics} of a category's record."""
     return {name: Metrics(**values) for name, values in record["metrics"].items()}
 
 
-def row_title(method_name, scoring):
+def row_title(method_name: str, scoring: str) -> str:
     """Text of the Method column: the method, and the scoring unless it is the baseline."""
     return method_name if scoring == "baseline" else f"{method_name} [{scoring}]"
 
 
-def result_table(metric, method_name, metrics):
+def result_table(metric: str, method_name: str, metrics: CategoryMetrics) -> str:
     """One markdown table with its heading.
 
     Args:
@@ -62,15 +61,17 @@ def result_table(metric, method_name, metrics):
         the mean is over the others.
     """
     scorings = list(next(iter(metrics.values())))
-    rows, baseline = [], None
+    rows: list[list[str]] = []
+    baseline: list[float | None] = []
     for scoring in scorings:
-        values = [getattr(metrics[category][scoring], metric) for category in metrics]
+        values: list[float | None] = [getattr(metrics[category][scoring], metric) for category in metrics]
         values = _with_mean([None if v is None else round(v, 3) for v in values])
         rows.append([row_title(method_name, scoring), *map(_shown, values)])
-        if baseline is None:
+        if not baseline:
             baseline = values
-        else:
-            rows.append([DIFFERENCE, *(_shown(None if v is None else v - b, "+.3f") for v, b in zip(values, baseline))])
+            continue
+        differences = [None if v is None or b is None else v - b for v, b in zip(values, baseline)]
+        rows.append([DIFFERENCE, *(_shown(value, "+.3f") for value in differences)])
     header = ["Method", *(column_title(category) for category in metrics), "Mean"]
     table = tabulate(
         rows, header, tablefmt="pipe", disable_numparse=True, colalign=["left"] + ["right"] * (len(header) - 1)
@@ -78,17 +79,17 @@ def result_table(metric, method_name, metrics):
     return f"## {TABLES[metric][0]}\n\n{table}\n"
 
 
-def column_title(category):
+def column_title(category: str) -> str:
     """A category's name for a table's heading: in title case, without characters that would end the cell or line."""
     return escaped(category.title())
 
 
-def escaped(text):
+def escaped(text: str) -> str:
     """Text for a cell of a markdown table."""
     return " ".join(text.replace("|", "\\|").splitlines())
 
 
-def comment_of(block, date, options):
+def comment_of(block: str, date: str, options: Mapping[str, Any]) -> str:
     """The comment line before a table.
 
     Args:
@@ -104,59 +105,55 @@ def comment_of(block, date, options):
     return f"{COMMENT}{text.replace('--', '- -')} -->"
 
 
-def append_tables(output_dir, method_name, metrics, before="", note=""):
-    """Append the three tables to their files in ``output_dir``, with a blank line before each.
+@dataclass(frozen=True)
+class Tables:
+    """A run's three tables: ``block``: the id by which it finds them in their files, contained in ``comment``, the line
+    before each heading; ``note``: text after each table."""
 
-    Args:
-        before: line before each heading, see :func:`comment_of`.
-        note: text after each table.
-    """
-    for metric, (_, name) in TABLES.items():
-        path = Path(output_dir) / name
-        text = _read(path)
-        _write_joined(path, text, _block(metric, method_name, metrics, before, note))
+    method_name: str
+    block: str = ""
+    comment: str = ""
+    note: str = ""
 
+    def text(self, metrics: CategoryMetrics) -> str:
+        """The three tables as one text."""
+        return "\n".join(self._one(metric, metrics) for metric in TABLES)
 
-def update_tables(output_dir, method_name, metrics, block, comment, note="", again=False):
-    """Update a run's own three tables, or append them if they are not there yet.
+    def update(self, folder: str | Path, metrics: CategoryMetrics, again: bool = False) -> bool:
+        """Replace the run's last tables in the files in ``folder``, unless only the comment differs; append them with a
+        blank line before each if they are not there yet, or with ``again``. Returns whether a file was written.
 
-    Args:
-        block: the run's id in ``comment``. The last table with this id is replaced, unless only its comment differs.
-        again: always append.
+        Raises:
+            OSError: a file cannot be read or written.
+        """
+        changed = False
+        for metric, (_, name) in TABLES.items():
+            path, new = Path(folder) / name, self._one(metric, metrics)
+            text = path.read_text(encoding="utf-8", errors="surrogateescape") if path.exists() else ""
+            found = None if again or not self.block else _find_block(text, self.block)
+            if found is None:
+                atomic_write_text(path, (text.rstrip("\n") + "\n\n" if text.strip() else "") + new)
+            elif _body(text[slice(*found)]) == _body(new):
+                continue
+            else:
+                rest = text[found[1] :].lstrip("\n")
+                atomic_write_text(path, text[: found[0]] + new + ("\n" + rest if rest else ""))
+            changed = True
+        return changed
 
-    Returns:
-        Whether a file was written.
-    """
-    changed = False
-    for metric, (_, name) in TABLES.items():
-        path = Path(output_dir) / name
-        text, new = _read(path), _block(metric, method_name, metrics, comment, note)
-        found = None if again else _find_block(text, block)
-        if found is None:
-            _write_joined(path, text, new)
-        elif _body(text[slice(*found)]) == _body(new):
-            continue
-        else:
-            rest = text[found[1] :].lstrip("\n")
-            atomic_write_text(path, text[: found[0]] + new + ("\n" + rest if rest else ""))
-        changed = True
-    return changed
-
-
-def all_tables(method_name, metrics, comment="", note=""):
-    """The three tables as one text."""
-    return "\n".join(_block(metric, method_name, metrics, comment, note) for metric in TABLES)
+    def _one(self, metric: str, metrics: CategoryMetrics) -> str:
+        table = result_table(metric, self.method_name, metrics)
+        return (self.comment + "\n" if self.comment else "") + table + (f"\n{self.note}\n" if self.note else "")
 
 
-def _block(metric, method_name, metrics, comment, note):
-    return (
-        (comment + "\n" if comment else "")
-        + result_table(metric, method_name, metrics)
-        + (f"\n{note}\n" if note else "")
-    )
+def metric_lines(metrics: Mapping[str, Metrics]) -> Iterator[str]:
+    """One line per scoring of a category, with its three metrics."""
+    for scoring, values in metrics.items():
+        shown = zip(("image ROCAUC", "pixel ROCAUC", "AU-PRO"), values)
+        yield f"{scoring}: " + ", ".join(f"{title} {_shown(value)}" for title, value in shown)
 
 
-def _find_block(text, block):
+def _find_block(text: str, block: str) -> tuple[int, int] | None:
     """(start, end) of the last table with this id in its comment, or None."""
     start = ("\n" + text).rfind(f"\n{COMMENT}{block},")
     if start < 0:
@@ -166,19 +163,11 @@ def _find_block(text, block):
     return start, min(ends, default=len(text))
 
 
-def _body(block):
+def _body(block: str) -> str:
     return "\n".join(line for line in block.splitlines() if not line.startswith(COMMENT)).strip()
 
 
-def _read(path):
-    return path.read_text(encoding="utf-8", errors="surrogateescape") if path.exists() else ""
-
-
-def _write_joined(path, before, new):
-    atomic_write_text(path, (before.rstrip("\n") + "\n\n" if before.strip() else "") + new)
-
-
-def write_seeds(output_dir, method_name, metrics):
+def write_seeds(output_dir: str | Path, method_name: str, metrics: Mapping[int, CategoryMetrics]) -> str:
     """Write and return seeds.md: the three tables as mean ± standard deviation over seeds.
 
     Args:
@@ -210,13 +199,13 @@ def write_seeds(output_dir, method_name, metrics):
     return text
 
 
-def _over_seeds(columns, form):
+def _over_seeds(columns: Any, form: str) -> list[str]:
     """["mean ± standard deviation"] of each column of ``columns`` [seeds, c]."""
     spread = [f" ± {s:.3f}" for s in columns.std(0, ddof=1)] if len(columns) > 1 else [""] * columns.shape[1]
     return [UNDEFINED if np.isnan(mean) else f"{mean:{form}}{s}" for mean, s in zip(columns.mean(0), spread)]
 
 
-def write_scores(path, evaluation, scored):
+def write_scores(path: str | Path, evaluation: Any, scored: Mapping[str, Any]) -> None:
     """Write a category's scores as CSV: one line per test part, in the order of scoring, in full precision.
 
     Args:
@@ -232,31 +221,12 @@ def write_scores(path, evaluation, scored):
     atomic_write_text(path, text.getvalue())
 
 
-def environment():
-    """{name: value}: versions of Python, the platform and the important packages; number of CPUs."""
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cpus": os.cpu_count(),
-        **{package: version(package) for package in PACKAGES},
-    }
-
-
-def peak_memory_mib():
-    """Largest resident memory of this process so far in MiB; None if the system does not report it."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10), 1)
-
-
-def write_run(folder, content):
+def write_run(folder: str | Path, content: Mapping[str, Any]) -> None:
     """Write run.json in ``folder``."""
     atomic_write_text(Path(folder) / "run.json", json.dumps(content, indent=2, default=str) + "\n")
 
 
-def read_run(folder):
+def read_run(folder: str | Path) -> dict[str, Any]:
     """The run.json in ``folder`` as a dict; {} if it is missing or unreadable."""
     try:
         return json.loads((Path(folder) / "run.json").read_text(encoding="utf-8"))
@@ -264,10 +234,10 @@ def read_run(folder):
         return {}
 
 
-def _with_mean(values):
+def _with_mean(values: list[float | None]) -> list[float | None]:
     known = [v for v in values if v is not None]
     return values + [round(sum(known) / len(known), 3) if known else None]
 
 
-def _shown(value, form=".3f"):
+def _shown(value: float | None, form: str = ".3f") -> str:
     return UNDEFINED if value is None else format(value, form)

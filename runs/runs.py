@@ -18,7 +18,9 @@ import json
 import os
 import threading
 import time
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -35,7 +37,7 @@ class Busy(InputError):
     """Another live process computes the same category under the same id."""
 
 
-def run_id(options, weights):
+def run_id(options: Mapping[str, Any], weights: Iterable[Any]) -> str:
     """Id of a run: 12 hexadecimal digits.
 
     Args:
@@ -47,15 +49,17 @@ def run_id(options, weights):
     )
 
 
-def data_id(facts):
+def data_id(facts: object) -> str:
     """Id of a category's data: 8 hexadecimal digits; ``facts``: see :func:`file_facts`."""
     return _hash(facts, 8)
 
 
-def file_facts(paths, root):
+def file_facts(paths: Iterable[str | Path | None], root: str | Path) -> list[list[Any]]:
     """[[path relative to ``root``, size, modification time in ns]] of files; a path that is None is skipped."""
     found = []
-    for path in filter(None, paths):
+    for path in paths:
+        if path is None:
+            continue
         stat = Path(path).stat()
         found.append([Path(path).relative_to(root).as_posix(), stat.st_size, stat.st_mtime_ns])
     return sorted(found)
@@ -64,42 +68,42 @@ def file_facts(paths, root):
 class Unit:
     """One category of one run: where its results lie, and the lock on them."""
 
-    def __init__(self, output_dir, run, category, data):
+    def __init__(self, output_dir: str | Path, run: str, category: str, data: str):
         self.category, self.folder = category, Path(output_dir) / FOLDER / run
         self._stem = f"{category}-{data}"
         self.name = f"{run}/{self._stem}"
 
     @property
-    def scores(self):
+    def scores(self) -> Path:
         """Path of the scores, CSV."""
         return self.folder / f"{self._stem}.csv"
 
     @property
-    def record(self):
+    def record(self) -> Path:
         """Path of the record, JSON; the file exists only if the category is finished."""
         return self.folder / f"{self._stem}.json"
 
-    def finished(self):
+    def finished(self) -> dict[str, Any] | None:
         """The record of the finished category, a dict; None if it is not finished or the file is damaged."""
         try:
-            record = json.loads(self.record.read_text(encoding="utf-8"))
+            record: dict[str, Any] = json.loads(self.record.read_text(encoding="utf-8"))
             tested = record["metrics"] != {}  # --fit_only leaves none
             return record if self.scores.is_file() or not tested else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def finish(self, record):
+    def finish(self, record: Mapping[str, Any]) -> None:
         """Write the record; from now on the category counts as finished."""
         atomic_write_text(self.record, json.dumps(record, indent=2, default=str) + "\n")
 
-    def refuse_if_busy(self):
+    def refuse_if_busy(self) -> None:
         """Raise Busy if another process holds the category; leave no file behind."""
         if self.folder.is_dir() and (self.folder / f".{self._stem}.lock").exists():
             with self.lock():
                 pass
 
     @contextlib.contextmanager
-    def lock(self):
+    def lock(self) -> Iterator[None]:
         """Hold the category while the block runs.
 
         Raises:
@@ -125,7 +129,7 @@ class Unit:
                 f"{self.category} is being computed by {_named(holder)} with the same options; wait for it, or stop it"
             ) from None
 
-    def _refuse_other_host(self, holder):
+    def _refuse_other_host(self, holder: Path) -> None:
         """Raise Busy if the holder file names a live process on another host, whose lock a network drive may not
         show."""
         try:
@@ -141,32 +145,14 @@ class Unit:
             )
 
 
-class Marker:
-    """A hidden file that names the unit whose files lie in a folder; for example, a folder's pictures belong to the
-    last run that drew them."""
-
-    def __init__(self, folder, name):
-        self.path = Path(folder) / f".{name}.unit"
-
-    def same(self, unit):
-        """Whether the folder's files are those of ``unit``."""
-        try:
-            return self.path.read_text(encoding="utf-8").strip() == unit
-        except OSError:
-            return False
-
-    def set(self, unit):
-        atomic_write_text(self.path, unit + "\n")
-
-
 @contextlib.contextmanager
-def tables_lock(output_dir):
+def tables_lock(output_dir: str | Path) -> Iterator[None]:
     """Lock the tables and records at the top of an output folder; wait while another process holds the lock."""
     with FileLock(Path(output_dir) / ".tables.lock"):
         yield
 
 
-def _named(holder):
+def _named(holder: Path) -> str:
     try:
         known = json.loads(holder.read_text(encoding="utf-8"))
         return f"process {known['process']} on {known['host']}"
@@ -174,12 +160,12 @@ def _named(holder):
         return "another process"
 
 
-def _touch(path, stop):
+def _touch(path: Path, stop: threading.Event) -> None:
     while not stop.wait(SIGN_OF_LIFE):
         with contextlib.suppress(OSError):
             os.utime(path)
 
 
-def _hash(content, digits):
+def _hash(content: object, digits: int) -> str:
     text = json.dumps(content, sort_keys=True, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:digits]

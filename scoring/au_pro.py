@@ -1,14 +1,25 @@
 """Area under the per-region-overlap curve (AU-PRO), as the MVTec 3D-AD evaluation defines it."""
 
+from collections.abc import Iterable, Sequence
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from common.errors import InputError
 
+Array = NDArray[Any]
 EIGHT_CONNECTED = np.ones((3, 3), dtype=int)
 
 
-def calculate_au_pro(gts, predictions, integration_limit=0.3, num_thresholds=100, names=None):
+def calculate_au_pro(
+    gts: Sequence[Array] | Array,
+    predictions: Sequence[Array] | Array,
+    integration_limit: float = 0.3,
+    num_thresholds: int | str = 100,
+    names: Sequence[str] | None = None,
+) -> tuple[float | None, tuple[Array, Array]]:
     """AU-PRO of a set of anomaly maps.
 
     All scores of defect-free pixels are sorted. The thresholds are the scores at ``num_thresholds`` equally spaced
@@ -35,29 +46,31 @@ def calculate_au_pro(gts, predictions, integration_limit=0.3, num_thresholds=100
     """
     predictions = [np.asarray(prediction) for prediction in predictions]
     check_maps(predictions, names)
-    normal, defective, weights = [], [], []
+    outside: list[Array] = []
+    defective: list[Array] = []
+    of_regions: list[Array] = []
     for gt, prediction in zip(gts, predictions):
         gt = np.asarray(gt) != 0
-        normal.append(prediction[~gt])
+        outside.append(prediction[~gt])
         if gt.any():
             defective.append(prediction[gt])
-            weights.append(region_weights(gt))
-    normal = np.sort(np.concatenate(normal)) if normal else np.empty(0)
+            of_regions.append(region_weights(gt))
+    normal = np.sort(np.concatenate(outside)) if outside else np.empty(0)
     if not defective or not len(normal):
         return None, (np.empty(0), np.empty(0))
 
     if num_thresholds == "exact":
         positions = np.append(np.flatnonzero(normal[1:] != normal[:-1]), len(normal) - 1)  # last of each run of ties
     else:
-        positions = threshold_positions(len(normal), num_thresholds)
-    weights = np.concatenate(weights)
+        positions = threshold_positions(len(normal), int(num_thresholds))
+    weights = np.concatenate(of_regions)
     pros = weight_above(np.concatenate(defective), weights / weights.sum(), normal[positions])
     fprs = np.append(1.0, 1 - (positions + 1) / len(normal))[::-1]
     pros = np.minimum(np.append(1.0, pros)[::-1], 1.0)  # sums of shares can round to a little more
     return min(float(area_up_to(fprs, pros, integration_limit) / integration_limit), 1.0), (fprs, pros)
 
 
-def check_maps(maps, names=None):
+def check_maps(maps: Iterable[Array], names: Sequence[str] | None = None) -> None:
     """Refuse maps or scores (one entry per part) that contain NaN or inf, since metrics would silently be wrong.
 
     Raises:
@@ -75,25 +88,26 @@ def check_maps(maps, names=None):
             )
 
 
-def threshold_positions(length, num_thresholds=100):
+def threshold_positions(length: int, num_thresholds: int = 100) -> Array:
     """Ascending positions [num_thresholds] of the thresholds in a sorted list of ``length`` defect-free scores."""
     return np.linspace(0, length - 1, num=num_thresholds, dtype=int)
 
 
-def region_weights(gt):
+def region_weights(gt: Array) -> Array:
     """1 / (pixels of the 8-connected region) for each defective pixel of a mask [H, W] bool, row-major: [gt.sum()]."""
     region = ndimage.label(gt, structure=EIGHT_CONNECTED)[0][gt]
-    return 1 / np.bincount(region)[region]
+    weights: Array = 1 / np.bincount(region)[region]
+    return weights
 
 
-def weight_above(scores, weights, thresholds):
+def weight_above(scores: Array, weights: Array, thresholds: Array) -> Array:
     """For each threshold [t], the sum of the ``weights`` [n] whose ``scores`` [n] lie strictly above it: [t]."""
     order = np.argsort(scores)
     sums = np.append(np.cumsum(weights[order][::-1])[::-1], 0.0)
     return sums[np.searchsorted(scores[order], thresholds, side="right")]
 
 
-def area_up_to(x, y, limit):
+def area_up_to(x: ArrayLike, y: ArrayLike, limit: float) -> Any:
     """Trapezoid area [...] under a curve from its start to ``limit``, where it is interpolated.
 
     x: [..., n], rising; y: [..., n].

@@ -20,32 +20,44 @@ it changes the level a little, but not the peak. docs/scoring.md compares the al
 Maps are [S, S], larger = more anomalous; t is the number of training parts; {bank: …} names "xyz", "rgb", "fusion".
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from common.errors import InputError
 
 TOPK = 64  # pixels that an image score averages: 0.13 % of a map of 224×224
 PRIOR_PARTS = 2
+# normal parts of one shape reach 2.5 to 4 normal spreads in the comparison in place. Soft parts reach more, and the
+# next one far more: there the maps in place are scaled down by this power of the excess, so that the banks decide
+SOFT, SOFTNESS = 4.2, 4
+# least scale of the maps of the comparison in place, which come in normal spreads: a map that is 0 on all normal parts
+# has no spread of its own
+FLOORS = {"height": 1.0, "colour": 1.0, "missing": 3.0, "extra": 3.0}
 LIMIT = 1e6  # calibrated values are clipped to -LIMIT and LIMIT
 NO_SPREAD = 1e-6  # a peak above the level by less than this, relative to both, is rounding
 
+Array = NDArray[Any]
 
-class TrainingStatistics(NamedTuple):
-    """The statistics of normal training parts that ``calibrated`` needs; immutable and JSON-able."""
 
-    banks: tuple  # names of the banks that are used
-    level: tuple  # level of each bank, in the bank's own units
-    scale: tuple  # peak - level of each bank, in the bank's own units; positive
-    left_out: tuple  # names of banks whose maps have no spread; they are not used, and callers should warn of them
+class BankUnits(NamedTuple):
+    """The unit of each bank, learned from normal training parts; immutable and JSON-able."""
+
+    banks: tuple[str, ...]  # names of the banks that are used
+    level: tuple[float, ...]  # level of each bank, in the bank's own units
+    scale: tuple[float, ...]  # peak - level of each bank, in the bank's own units; positive
+    left_out: tuple[
+        str, ...
+    ]  # names of banks whose maps have no spread; they are not used, and callers should warn of them
     parts: int  # number of training parts
     topk: int  # K
-    scores: tuple  # calibrated image scores of the training parts themselves: an estimate, not a guarantee
+    scores: tuple[float, ...]  # calibrated image scores of the training parts themselves: an estimate, not a guarantee
 
 
-def training_statistics(maps, topk=TOPK):
-    """The TrainingStatistics of the training parts' maps.
+def bank_units(maps: Mapping[str, Array], topk: int = TOPK) -> BankUnits:
+    """The BankUnits of the training parts' maps.
 
     Args:
         maps: {bank: [t, S, S]} of t normal parts, each measured without its own rows. Pixels that are not finite are
@@ -53,7 +65,7 @@ def training_statistics(maps, topk=TOPK):
         topk: K, the number of pixels averaged in a peak and in an image score; at most an eighth of a map is used.
 
     Returns:
-        TrainingStatistics.
+        BankUnits.
 
     Raises:
         InputError: there is no part, or no bank has any spread.
@@ -65,7 +77,7 @@ def training_statistics(maps, topk=TOPK):
         raise ValueError(f"need K of at least 1 and maps [t, S, S] of one shape, got K = {topk} and {sorted(shapes)}")
     if not maps or 0 in next(iter(shapes)):
         raise InputError("calibrated: no training part was measured without its own rows; it needs at least two parts")
-    found = {bank: _spread(values, topk) for bank, values in maps.items()}
+    found = {bank: _spread(values, topk, FLOORS.get(bank)) for bank, values in maps.items()}
     used = [bank for bank, spread in found.items() if spread is not None]
     if not used:
         raise InputError(
@@ -75,23 +87,26 @@ def training_statistics(maps, topk=TOPK):
     parts = len(maps[used[0]])
     level, deviation, rise = np.array([found[bank] for bank in used]).T
     log_ratio = np.log(rise / deviation)
-    shrunk = np.exp((parts * log_ratio + PRIOR_PARTS * log_ratio.mean()) / (parts + PRIOR_PARTS))
+    learned = np.array([bank not in FLOORS for bank in used])  # the others are in units of their own spread already
+    common = log_ratio[learned].mean() if learned.any() else 0.0
+    shrunk = np.exp((parts * log_ratio + PRIOR_PARTS * common) / (parts + PRIOR_PARTS))
+    shrunk = np.where(learned, shrunk, rise / deviation * _softness(rise[~learned]))
     left_out = tuple(bank for bank in maps if bank not in used)
     scale = tuple((deviation * shrunk).tolist())
-    statistics = TrainingStatistics(tuple(used), tuple(level.tolist()), scale, left_out, parts, int(topk), ())
-    scores = tuple(image_score(one, topk) for one in calibrated_map(maps, statistics))
-    return statistics._replace(scores=scores)
+    units = BankUnits(tuple(used), tuple(level.tolist()), scale, left_out, parts, int(topk), ())
+    scores = tuple(image_score(one, topk) for one in calibrated_map(maps, units))
+    return units._replace(scores=scores)
 
 
-def restored(values):
-    """TrainingStatistics from its ``_asdict()``, which JSON may have turned into lists.
+def restored(values: Any) -> BankUnits:
+    """BankUnits from its ``_asdict()``, which JSON may have turned into lists.
 
     Raises:
         ValueError: fields are missing, unknown, or do not fit each other.
     """
     try:
         fields: dict[str, Any] = {name: tuple(v) if isinstance(v, (list, tuple)) else v for name, v in values.items()}
-        s = TrainingStatistics(**fields)
+        s = BankUnits(**fields)
         sound = (
             len(s.banks) == len(s.level) == len(s.scale) > 0
             and np.isfinite([*s.level, *s.scale]).all()
@@ -106,30 +121,30 @@ def restored(values):
     return s
 
 
-def calibrated_banks(maps, statistics):
+def calibrated_banks(maps: Mapping[str, Array], units: BankUnits) -> dict[str, Array]:
     """The map of each used bank in the bank's own unit.
 
     Args:
         maps: {bank: [..., S, S]} of one part (or of several, stacked) with all the banks of ``statistics``.
-        statistics: TrainingStatistics.
+        units: BankUnits.
 
     Returns:
         {bank: [..., S, S] float64 from -LIMIT to LIMIT}; NaN where the bank's map is NaN.
 
     Raises:
-        ValueError: the banks are not those of the statistics.
+        ValueError: the banks are not those of the units.
     """
-    known = {*statistics.banks, *statistics.left_out}
+    known = {*units.banks, *units.left_out}
     if set(maps) != known:
         raise ValueError(f"calibrated: maps of the banks {sorted(maps)}, statistics of {sorted(known)}")
     with np.errstate(over="ignore"):
         return {
             bank: np.clip((np.asarray(maps[bank], dtype=np.float64) - level) / scale, -LIMIT, LIMIT)
-            for bank, level, scale in zip(statistics.banks, statistics.level, statistics.scale)
+            for bank, level, scale in zip(units.banks, units.level, units.scale)
         }
 
 
-def calibrated_map(maps, statistics):
+def calibrated_map(maps: Mapping[str, Array], units: BankUnits) -> Array:
     """The calibrated map: the largest value of the banks at each pixel, each bank in its own unit.
 
     Args and errors as :func:`calibrated_banks`.
@@ -137,50 +152,29 @@ def calibrated_map(maps, statistics):
     Returns:
         [..., S, S] float64 from -LIMIT to LIMIT. NaN values of a bank do not count; 0 where all banks are NaN.
     """
-    largest = np.fmax.reduce(list(calibrated_banks(maps, statistics).values()))
+    largest = np.fmax.reduce(list(calibrated_banks(maps, units).values()))
     return np.where(np.isnan(largest), 0.0, largest)
 
 
-def image_score(calibrated, topk=TOPK):
+def image_score(calibrated: Array, topk: int = TOPK) -> float:
     """Mean of the K largest pixels (at most an eighth) of a calibrated map [S, S]: float, about 1 for a normal part."""
     values = np.ravel(calibrated)
     return float(np.mean(np.sort(values[_largest(values, topk)])))  # sorted, so that rounding is monotone too
 
 
-def score_shares(maps, statistics, pixels=None):
-    """The share of each bank in a part's score.
-
-    A pixel's value is credited to the bank with the largest value there; several such banks share it equally.
-
-    Args:
-        maps: {bank: [S, S]} of one part, as for :func:`calibrated_map`.
-        statistics: TrainingStatistics.
-        pixels: [S, S] bool, a region whose mean value is explained; None: the pixels of the image score.
-
-    Returns:
-        {bank: float}; they add up to the image score (or to the region's mean calibrated value). A left-out bank has 0.
-
-    Raises:
-        ValueError: the banks are not those of the statistics, or the region is empty.
-    """
-    stack = np.stack([np.ravel(z) for z in calibrated_banks(maps, statistics).values()])
-    value = np.ravel(calibrated_map(maps, statistics))
-    chosen = _largest(value, statistics.topk) if pixels is None else np.flatnonzero(pixels)
-    if not len(chosen):
-        raise ValueError("no pixel to explain")
-    owners = stack[:, chosen] == value[chosen]
-    owned = owners / np.maximum(owners.sum(axis=0), 1) * value[chosen]  # 0 where no bank has a value
-    return {**dict(zip(statistics.banks, owned.mean(axis=1).tolist())), **dict.fromkeys(statistics.left_out, 0.0)}
-
-
-def _largest(values, topk):
+def _largest(values: Array, topk: int) -> Array:
     """Indices of the K largest of ``values`` [m], at most an eighth of them."""
     count = min(int(topk), max(1, values.size // 8))
     return np.argpartition(values, values.size - count)[values.size - count :]
 
 
-def _spread(values, topk):
-    """(level, standard deviation, peak - level) of maps [t, S, S], or None if they have no spread."""
+def _softness(rises: Array) -> float:
+    """Factor by which the maps of the comparison in place are scaled down, from the rises of normal parts in them."""
+    return float(max(1.0, *(rises / SOFT)) ** SOFTNESS) if len(rises) else 1.0
+
+
+def _spread(values: Array, topk: int, floor: float | None = None) -> tuple[float, float, float] | None:
+    """(level, standard deviation, peak - level) of maps [t, S, S], or None if they have no spread and no floor."""
     finite = [part[np.isfinite(part)] for part in values]
     finite = [part for part in finite if part.size]
     if not finite:
@@ -188,4 +182,6 @@ def _spread(values, topk):
     pixels = np.concatenate(finite)
     level, peak = pixels.mean(), np.mean([part[_largest(part, topk)].mean() for part in finite])
     deviation, rise = pixels.std(), peak - level
+    if floor is not None:  # in normal spreads already
+        return level, 1.0, max(rise, floor)
     return (level, deviation, rise) if rise > NO_SPREAD * max(abs(level), abs(peak)) else None

@@ -13,12 +13,15 @@ Speed and Low Tolerance", BMVC 2024 (arXiv 2401.01984). PG and PB ("presorted go
 anomalib uses for the true-negative rate at a given miss rate and the true-positive rate at a given false-alarm rate.
 """
 
-from typing import NamedTuple, Optional
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from scoring.metrics import one_class
 
+Array = NDArray[Any]
 AUPIMO_BOUNDS = (1e-5, 1e-4)
 _ROUNDING = 1e-9  # 0.07 of 100 parts are 7 parts, though 0.07 * 100 > 7 in binary
 
@@ -27,10 +30,12 @@ class OperatingPoint(NamedTuple):
     """The share of parts judged correctly, and the threshold: a part fails if ``score >= threshold``."""
 
     share: float
-    threshold: Optional[float]  # None: the threshold is above every score of the test set, so no part fails
+    threshold: float | None  # None: the threshold is above every score of the test set, so no part fails
 
 
-def aupimo_per_image(gts, predictions, bounds=AUPIMO_BOUNDS):
+def aupimo_per_image(
+    gts: Sequence[Array] | Array, predictions: Sequence[Array] | Array, bounds: tuple[float, float] = AUPIMO_BOUNDS
+) -> Array | None:
     """Area under the per-image overlap curve of each defective image.
 
     At a threshold, the false-positive rate is the share of a normal image's pixels at or above it, averaged over the
@@ -74,13 +79,15 @@ def aupimo_per_image(gts, predictions, bounds=AUPIMO_BOUNDS):
     return out
 
 
-def aupimo(gts, predictions, bounds=AUPIMO_BOUNDS):
+def aupimo(
+    gts: Sequence[Array] | Array, predictions: Sequence[Array] | Array, bounds: tuple[float, float] = AUPIMO_BOUNDS
+) -> float | None:
     """Mean of :func:`aupimo_per_image` over the defective images, or None."""
     values = aupimo_per_image(gts, predictions, bounds)
     return None if values is None else float(np.nanmean(values))
 
 
-def _false_positive_rates(normal):
+def _false_positive_rates(normal: Sequence[Array]) -> tuple[Array, Array]:
     """(distinct scores of n images, highest first; for each, the mean share of an image's pixels at or above it)."""
     scores = np.concatenate(normal)
     if np.isnan(scores).any():
@@ -92,7 +99,7 @@ def _false_positive_rates(normal):
     return scores[last], rates[last]
 
 
-def _overlap(scores, thresholds):
+def _overlap(scores: Array, thresholds: Array) -> Array:
     """For each of the ``thresholds`` [t], the share of ``scores`` [m] above it plus half the share equal to it: [t].
 
     The half follows from the trapezoid rule at the curve's step.
@@ -102,7 +109,7 @@ def _overlap(scores, thresholds):
     return 1 - below / (2 * len(ordered))
 
 
-def good_passed(labels, scores, miss_rate):
+def good_passed(labels: ArrayLike, scores: ArrayLike, miss_rate: float) -> OperatingPoint | None:
     """PG: the share of good parts that pass while at most ``miss_rate`` of the defective parts pass.
 
     Args:
@@ -124,7 +131,7 @@ def good_passed(labels, scores, miss_rate):
     return OperatingPoint(float(np.mean(good < threshold)), float(threshold))
 
 
-def defective_failed(labels, scores, false_alarm_rate):
+def defective_failed(labels: ArrayLike, scores: ArrayLike, false_alarm_rate: float) -> OperatingPoint | None:
     """PB: the share of defective parts that fail while at most ``false_alarm_rate`` of the good parts fail.
 
     Args, returns and errors as :func:`good_passed`; of m good parts, floor(false_alarm_rate · m) may fail.
@@ -138,15 +145,15 @@ def defective_failed(labels, scores, false_alarm_rate):
     return OperatingPoint(len(caught) / len(defective), float(caught.min()) if len(caught) else None)
 
 
-def _split(labels, scores, rate):
-    labels, scores = np.ravel(labels) != 0, np.ravel(np.asarray(scores, dtype=np.float64))
+def _split(labels: ArrayLike, scores: ArrayLike, rate: float) -> tuple[Array, Array] | None:
+    bad, values = np.ravel(labels) != 0, np.ravel(np.asarray(scores, dtype=np.float64))
     if not 0 <= rate < 1:
         raise ValueError(f"rate {rate}: has to be at least 0 and below 1")
-    if np.isnan(scores).any():
+    if np.isnan(values).any():
         raise ValueError("a score is NaN")
-    return None if not len(labels) or one_class(labels) else (scores[~labels], scores[labels])
+    return None if not len(bad) or one_class(bad) else (values[~bad], values[bad])
 
 
-def _allowed(rate, count):
+def _allowed(rate: float, count: int) -> int:
     """The number of parts that a rate allows among ``count`` parts."""
     return int(np.floor(rate * count + _ROUNDING))

@@ -1,15 +1,20 @@
 """Detects a test part that alone sets the scale on which the add-on normalises statistics over the test set."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
 import scoring_addon
+from scoring.ablation import Scored
+from scoring.scorings import REFERENCE, SCORINGS
 
 LEFT = 0.1  # warn if all other parts together take less than this share of the scale
 FEWEST = 4  # test parts: with fewer, a defective part may well lie far from the others
-NORMALISED = ("partial", "full", "disagreement")  # scorings whose statistics are normalised
 
 
-def dominating_part(paths, scored, topk=scoring_addon.DEFAULTS.topk):
+def dominating_part(
+    paths: Sequence[str], scored: Mapping[str, Scored], topk: int = scoring_addon.DEFAULTS.topk
+) -> str | None:
     """A warning that names the part which alone sets the scale of all other parts' scores; None if no part does.
 
     The add-on maps the smallest value of a statistic in the test set to 0 and the largest to 1 (section 3.6 of the
@@ -24,15 +29,15 @@ def dominating_part(paths, scored, topk=scoring_addon.DEFAULTS.topk):
     Returns:
         One sentence, or None; always None if no scoring normalises, or if there are fewer than 4 parts.
     """
-    maps = next((scored[name].predictions for name in NORMALISED if name in scored), None)
+    maps = next((of.predictions for name, of in scored.items() if REFERENCE in SCORINGS[name].needs), None)
     if maps is None or len(maps) < FEWEST:
         return None
-    found = {}
-    for name, statistic in (
-        ("S_base", lambda m: scoring_addon.base_score(m, topk)),
-        ("Q95", lambda m: scoring_addon.quantile(m, 0.95)),
-    ):
-        values = np.array([statistic(m) for m in maps])
+    found: dict[str, list[tuple[str, float]]] = {}
+    statistics = {
+        "S_base": np.array([scoring_addon.base_score(m, topk) for m in maps]),
+        "Q95": np.array([float(np.quantile(m, 0.95)) for m in maps]),
+    }
+    for name, values in statistics.items():
         order = np.argsort(values, kind="stable")
         span = values[order[-1]] - values[order[0]]
         for part, low, high in ((order[-1], 0, -2), (order[0], 1, -1)):

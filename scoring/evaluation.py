@@ -8,41 +8,50 @@ The input is an ``Evaluation`` (``scoring/measured.py``). ``write`` and ``read``
 describes the file format. These names can be imported from here as well.
 """
 
-import numpy as np
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-import scoring.extra_metrics
+import numpy as np
+from numpy.typing import NDArray
+
 import scoring_addon
 from common.errors import InputError
-from scoring.calibrated import calibrated_map, image_score, training_statistics
+from scoring import extra_metrics as _extra_metrics
+from scoring.ablation import Scored
+from scoring.calibrated import BankUnits, bank_units
 from scoring.measured import Evaluation, TrainingParts
 from scoring.metrics import Metrics, compute_metrics, roc_auc
 from scoring.saved_maps import SUFFIX, find_saved, read, write
-from scoring.scorings import CALIBRATED, scoring_problem
-from scoring_addon import Scored
+from scoring.scorings import BASELINE, CALIBRATED, REFERENCE, SCORINGS, UNITS, ScoringInput, score_all, scoring_problem
+from scoring_addon import Parameters
 
 __all__ = [
     "SUFFIX",
     "Evaluation",
     "TrainingParts",
     "bank_maps",
-    "calibrated_statistics",
     "extra_metrics",
     "find_saved",
     "metrics",
     "read",
     "score",
+    "units_of",
     "write",
 ]
-BASELINE = "baseline"
 
 
-def score(evaluation, names, parameters=scoring_addon.DEFAULTS, reference="test"):
+def score(
+    evaluation: Evaluation,
+    names: Iterable[str],
+    parameters: Parameters = scoring_addon.DEFAULTS,
+    reference: str = "test",
+) -> dict[str, Scored]:
     """Image scores and maps of several scorings.
 
     Args:
         evaluation: Evaluation.
-        names: keys of ``scoring.scorings.ALL``.
-        parameters: ``scoring_addon.Parameters``; "calibrated" uses none of them.
+        names: keys of ``scoring.scorings.SCORINGS``.
+        parameters: of the paper's scorings.
         reference: the parts whose minima and maxima normalise the statistics: "test" (as in the paper) or "train".
 
     Returns:
@@ -51,46 +60,48 @@ def score(evaluation, names, parameters=scoring_addon.DEFAULTS, reference="test"
     Raises:
         InputError: the method cannot have a scoring, or the training parts that a scoring needs were not saved.
     """
+    names = list(dict.fromkeys([BASELINE, *names]))
     for name in names:
         problem = scoring_problem(name, list(evaluation.bank_map), parameters.map_source)
         if problem:
             raise InputError(f"{evaluation.category}: {problem}")
-    known = None
-    names = list(dict.fromkeys([BASELINE, *names]))
-    of_paper = [name for name in names if name != CALIBRATED]
-    if reference == "train" and scoring_addon.needs_maps(of_paper):
+    needs = frozenset().union(*(SCORINGS[name].needs for name in names))
+    known: Any = None
+    if reference == "train" and REFERENCE in needs:
         known = evaluation.training and evaluation.training.reference(parameters)
         if known is None:
             raise InputError(
                 f"{evaluation.category}: no training parts' maps are at hand, which --scoring_reference train needs "
                 "with these parameters; save with --save_train_maps"
             )
-    statistics = calibrated_statistics(evaluation) if CALIBRATED in names else None
-    scored = scoring_addon.score_all(
-        of_paper, evaluation.decision_score, list(evaluation.decision_map), evaluation.samples, parameters, known
+    measured = ScoringInput(
+        np.ravel(np.asarray(evaluation.decision_score, dtype=np.float64)),
+        list(evaluation.decision_map),
+        evaluation.bank_map,
+        evaluation.samples,
+        parameters,
+        known,
+        units_of(evaluation) if UNITS in needs else None,
     )
-    if statistics is not None:
-        maps = [calibrated_map(one, statistics) for one in bank_maps(evaluation)]
-        scored[CALIBRATED] = Scored(np.array([image_score(m, statistics.topk) for m in maps]), maps)
-    return {name: scored[name] for name in names}
+    return score_all(names, measured)
 
 
-def bank_maps(evaluation):
+def bank_maps(evaluation: Evaluation) -> list[dict[str, NDArray[Any]]]:
     """n dicts {bank: [S, S]}, one per test part."""
     return [dict(zip(evaluation.bank_map, maps)) for maps in zip(*evaluation.bank_map.values())]
 
 
-def calibrated_statistics(evaluation):
-    """The ``scoring.calibrated.TrainingStatistics`` of an evaluation.
+def units_of(evaluation: Evaluation) -> BankUnits:
+    """The units of an evaluation's banks.
 
     Raises:
         InputError: there are none; the message says why.
     """
-    return training_units(evaluation.category, evaluation.training)
+    return units_from(evaluation.category, evaluation.training)
 
 
-def training_units(category, training):
-    """The ``scoring.calibrated.TrainingStatistics`` in ``training``, which is a TrainingParts or None.
+def units_from(category: str, training: TrainingParts | None) -> BankUnits:
+    """The units of the banks that training parts taught; ``training``: None if there are no such parts.
 
     Raises:
         InputError: there are none; the message names the category and the reason.
@@ -100,15 +111,15 @@ def training_units(category, training):
     try:
         if training is None or not training.bank_map:
             raise InputError(
-                "calibrated: no statistics of training parts are at hand; maps that were saved before there was this "
-                "scoring lack them: save them again with main.py --scoring calibrated --save_maps DIR"
+                f"{CALIBRATED}: no statistics of training parts are at hand; maps that were saved before there was "
+                f"this scoring lack them: save them again with main.py --scoring {CALIBRATED} --save_maps DIR"
             )
-        return training_statistics(training.bank_map)  # its InputError says why there are none
+        return bank_units(training.bank_map)  # its InputError says why there are none
     except InputError as error:
         raise InputError(f"{category}: {error}") from None
 
 
-def metrics(evaluation, scored):
+def metrics(evaluation: Evaluation, scored: Mapping[str, Scored]) -> dict[str, Metrics]:
     """Image ROCAUC, pixel ROCAUC and AU-PRO of every scoring.
 
     Args:
@@ -118,10 +129,11 @@ def metrics(evaluation, scored):
     Returns:
         {name: Metrics}; pixel metrics are None where a defective part has no mask.
     """
-    labels, masks = evaluation.label, evaluation.mask
-    pixel_labels, known, out = masks.reshape(-1) != 0, {}, {}
+    labels, masks, has_masks = evaluation.label, evaluation.mask, evaluation.complete_masks
+    pixel_labels, out = masks.reshape(-1) != 0, {}
+    known: dict[int, tuple[float | None, float | None]] = {}
     for name, (image_scores, maps) in scored.items():
-        if not evaluation.has_mask.all():
+        if not has_masks:
             known[id(maps)] = None, None
         elif id(maps) not in known:
             found = compute_metrics(labels, image_scores, pixel_labels, _flat(maps), masks, maps, evaluation.path)
@@ -130,11 +142,13 @@ def metrics(evaluation, scored):
     return out
 
 
-def extra_metrics(evaluation, scored, names):
+def extra_metrics(
+    evaluation: Evaluation, scored: Mapping[str, Scored], names: Sequence[str]
+) -> dict[str, dict[str, tuple[float | None, float | None]]]:
     """{scoring: {name: (value, threshold)}} of ``extra_metrics.py``; pixel metrics are None if a mask is missing."""
-    masks = evaluation.mask if evaluation.has_mask.all() else None
-    return scoring.extra_metrics.extra_metrics(evaluation.label, masks, scored, names)
+    masks = evaluation.mask if evaluation.complete_masks else None
+    return _extra_metrics.extra_metrics(evaluation.label, masks, scored, names)
 
 
-def _flat(maps):
+def _flat(maps: Sequence[NDArray[Any]]) -> NDArray[Any]:
     return np.concatenate([np.ravel(m) for m in maps])

@@ -1,10 +1,17 @@
 """Metrics in addition to the three in the tables, for several scorings of one category."""
 
-import numpy as np
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from scoring.ablation import Scored
 from scoring.au_pro import area_up_to, calculate_au_pro
 from scoring.decision_metrics import aupimo, defective_failed, good_passed
 from scoring.metrics import average_precision, f1_max
+
+Value = tuple[float | None, float | None]  # a metric and its threshold
 
 EXTRA_METRICS = (
     "au_pro_1",
@@ -23,7 +30,12 @@ EXTRA_METRICS = (
 )
 
 
-def extra_metrics(labels, gts, scored, names):
+def extra_metrics(
+    labels: NDArray[Any],
+    gts: Sequence[NDArray[Any]] | NDArray[Any] | None,
+    scored: Mapping[str, Scored],
+    names: Sequence[str],
+) -> dict[str, dict[str, Value]]:
     """Metrics in addition to the three in the tables.
 
     Args:
@@ -40,7 +52,8 @@ def extra_metrics(labels, gts, scored, names):
         {scoring: {name: (value, threshold)}}; the value is None if undefined, and only image_f1_max, pg and pb have a
         threshold.
     """
-    known, out = {}, {}
+    known: dict[int, dict[str, float | None]] = {}
+    out: dict[str, dict[str, Value]] = {}
     for scoring, (image_preds, maps) in scored.items():
         if id(maps) not in known:
             known[id(maps)] = _pixel_metrics(gts, maps, names)
@@ -51,12 +64,14 @@ def extra_metrics(labels, gts, scored, names):
     return out
 
 
-def _pixel_metrics(gts, maps, names):
+def _pixel_metrics(
+    gts: Sequence[NDArray[Any]] | NDArray[Any] | None, maps: Sequence[NDArray[Any]], names: Sequence[str]
+) -> dict[str, float | None]:
     """{name: value} of the pixel metrics in ``names``; all AU-PROs are computed from one curve."""
     if gts is None:
         return {name: None for name in names if name.startswith("au_pro_") or name in ("aupimo", "pixel_ap")}
     limits = {name: int(name.removeprefix("au_pro_")) / 100 for name in names if name.startswith("au_pro_")}
-    out = {}
+    out: dict[str, float | None] = {}
     if limits:
         largest = max(limits.values())
         whole, (fprs, pros) = calculate_au_pro(gts, maps, largest, "exact")
@@ -72,7 +87,7 @@ def _pixel_metrics(gts, maps, names):
     return out
 
 
-def _image_metric(name, labels, image_preds):
+def _image_metric(name: str, labels: NDArray[Any], image_preds: NDArray[Any]) -> Value:
     """(value, threshold) of one image metric."""
     if name == "image_ap":
         return average_precision(labels, image_preds), None

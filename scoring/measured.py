@@ -4,17 +4,20 @@
 numpy. Anomaly maps are [S, S], larger = more anomalous; n is the number of test parts, t that of training parts.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Optional
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-import scoring_addon
 from common.errors import InputError
-from scoring.calibrated import TrainingStatistics, training_statistics
-from scoring_addon import SampleMaps, Statistics
+from scoring.ablation import Statistics, modulate_all
+from scoring.calibrated import BankUnits, bank_units
+from scoring_addon import Parameters, SampleMaps
+
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,36 +29,42 @@ class TrainingParts:
         statistics: Statistics of arrays [t], for the parameters ``statistics_for`` = [lambda, K, source of M_fusion].
         decision_map: [t, S, S]; None if only the statistics were kept.
         bank_map: {bank: [t, S, S] float32}; empty if only the statistics were kept.
-        calibrated: ``scoring.calibrated.TrainingStatistics``; None if they could not be computed or were not kept.
+        calibrated: the banks' units; None if they could not be computed or were not kept.
     """
 
-    path: tuple
+    path: tuple[str, ...]
     statistics: Statistics
-    statistics_for: tuple
-    decision_map: Optional[np.ndarray] = None
-    bank_map: Mapping = field(default_factory=dict)
-    calibrated: Optional[TrainingStatistics] = None
+    statistics_for: tuple[Any, ...]
+    decision_map: Array | None = None
+    bank_map: Mapping[str, Array] = field(default_factory=dict)
+    calibrated: BankUnits | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _freeze(self, "path", "statistics_for", "decision_map", "bank_map")
 
     @classmethod
-    def of(cls, path, decision_maps, bank_maps, parameters):
-        """Make it from t decision maps [S, S] and t dicts {bank: [S, S]}. ``parameters``: ``scoring_addon.Parameters``
-        that the statistics are computed with."""
+    def of(
+        cls,
+        path: Iterable[str],
+        decision_maps: Sequence[Array],
+        bank_maps: Sequence[Mapping[str, Array]],
+        parameters: Parameters,
+    ) -> "TrainingParts":
+        """Make it from t decision maps [S, S] and t dicts {bank: [S, S]}. ``parameters``: those that the statistics
+        are computed with."""
         kept = {name: np.stack([maps[name] for maps in bank_maps]).astype(np.float32) for name in bank_maps[0]}
         decision = np.stack(decision_maps)
-        statistics = scoring_addon.modulate_all(decision, samples_of(kept), parameters)[1]
-        return cls(path, statistics, fitting(parameters), decision, kept, calibrated_or_none(kept))
+        statistics = modulate_all(decision, samples_of(kept), parameters)[1]
+        return cls(tuple(path), statistics, fitting(parameters), decision, kept, units_or_none(kept))
 
-    def reference(self, parameters):
-        """The ``reference`` argument of ``scoring_addon.score_all`` for these parameters; None if only statistics for
-        other parameters were kept."""
+    def reference(self, parameters: Parameters) -> Any:
+        """(decision maps, SampleMaps), or the Statistics, of these parts; None if only statistics for other parameters
+        were kept."""
         if self.decision_map is not None:
             return list(self.decision_map), samples_of(self.bank_map)
         return self.statistics if self.statistics_for == fitting(parameters) else None
 
-    def without_maps(self):
+    def without_maps(self) -> "TrainingParts":
         """A copy with the paths and the statistics only."""
         return TrainingParts(self.path, self.statistics, self.statistics_for)
 
@@ -84,23 +93,23 @@ class Evaluation:
     """
 
     category: str
-    path: tuple
-    defect: tuple
-    label: np.ndarray
-    mask: np.ndarray
-    decision_score: np.ndarray
-    decision_map: np.ndarray
-    bank_score: Mapping
-    bank_map: Mapping
-    picture: Optional[np.ndarray] = None
-    has_mask: Optional[np.ndarray] = None
-    training: Optional[TrainingParts] = None
-    meta: Mapping = field(default_factory=dict)
+    path: tuple[str, ...]
+    defect: tuple[str, ...]
+    label: Array
+    mask: Array
+    decision_score: Array
+    decision_map: Array
+    bank_score: Mapping[str, Array]
+    bank_map: Mapping[str, Array]
+    picture: Array | None = None
+    has_mask: Array | None = None
+    training: TrainingParts | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.has_mask is None:
             object.__setattr__(self, "has_mask", np.ones(len(self.path), dtype=bool))
-        parts = {
+        parts: dict[str, Any] = {
             "defect": self.defect,
             "label": self.label,
             "mask": self.mask,
@@ -131,21 +140,26 @@ class Evaluation:
             "meta",
         )
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.path)
 
     @property
-    def samples(self):
+    def complete_masks(self) -> bool:
+        """Whether every defective part has a mask, so that pixel metrics are defined."""
+        return self.has_mask is None or bool(self.has_mask.all())
+
+    @property
+    def samples(self) -> list[SampleMaps]:
         """[SampleMaps] of the single banks, one per test part; empty if the method lacks an RGB or an xyz bank."""
         return samples_of(self.bank_map)
 
     @property
-    def untrained(self):
+    def untrained(self) -> bool:
         """Whether any network's weights are marked as untrained stand-ins."""
         return any(file.get("standin") for file in self.meta.get("weights", ())) or bool(self.meta.get("untrained"))
 
 
-def samples_of(bank_map):
+def samples_of(bank_map: Mapping[str, Array]) -> list[SampleMaps]:
     """{bank: [n, S, S]} as a list of n SampleMaps; [] if the RGB or the xyz bank is missing."""
     if not {"rgb", "xyz"} <= set(bank_map):
         return []
@@ -153,21 +167,21 @@ def samples_of(bank_map):
     return [SampleMaps(*maps) for maps in zip(bank_map["rgb"], bank_map["xyz"], fusion)]
 
 
-def fitting(parameters):
+def fitting(parameters: Parameters) -> tuple[float, int, str]:
     """Those of ``parameters`` that Statistics depend on: (lambda, K, source of M_fusion)."""
     return parameters.lam, parameters.topk, parameters.map_source
 
 
-def calibrated_or_none(maps):
-    """The statistics that ``calibrated`` learns from training maps {bank: [t, S, S]}; None if it cannot learn any.
-    ``evaluation.calibrated_statistics`` then says why."""
+def units_or_none(maps: Mapping[str, Array]) -> BankUnits | None:
+    """The banks' units learned from training maps {bank: [t, S, S]}; None if there are none to learn.
+    ``evaluation.units_of`` then says why."""
     try:
-        return training_statistics(maps)
+        return bank_units(maps)
     except InputError:
         return None
 
 
-def _freeze(value, *names):
+def _freeze(value: object, *names: str) -> None:
     """Make fields of a frozen dataclass read-only: arrays, dicts of arrays and sequences."""
     for name in names:
         content = getattr(value, name)

@@ -1,9 +1,11 @@
 """The three metrics of the result tables, and two more (average precision, F1) for data in which defects are rare."""
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass
-from typing import Optional
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import average_precision_score, precision_recall_curve
 from sklearn.utils import assert_all_finite
 
@@ -14,21 +16,21 @@ from scoring.au_pro import calculate_au_pro, check_maps
 class Metrics:
     """Image ROCAUC, pixel ROCAUC and AU-PRO; None if the test split leaves a metric undefined."""
 
-    image_rocauc: Optional[float]
-    pixel_rocauc: Optional[float]
-    au_pro: Optional[float]
+    image_rocauc: float | None
+    pixel_rocauc: float | None
+    au_pro: float | None
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[float | None]:
         return iter(astuple(self))
 
 
-def mean(values):
+def mean(values: Iterable[float | None]) -> float | None:
     """Mean of the values that are defined; None if none is."""
     known = [v for v in values if v is not None]
     return float(np.mean(known)) if known else None
 
 
-def roc_auc(labels, scores, names=None):
+def roc_auc(labels: ArrayLike, scores: ArrayLike, names: Sequence[str] | None = None) -> float | None:
     """ROC AUC of 0/1 ``labels`` [n] and ``scores`` [n]; None if only one class is present.
 
     It is the Mann-Whitney statistic: the share of (1, 0) pairs in which the 1 scores higher; ties count one half.
@@ -52,7 +54,7 @@ def roc_auc(labels, scores, names=None):
     return float(count_below(ones, zeros).sum() / (float(len(ones)) * len(zeros)))
 
 
-def count_below(scores, others):
+def count_below(scores: NDArray[Any], others: NDArray[Any]) -> NDArray[Any]:
     """[m] float64: how many of ``others`` ([n], sorted) each of ``scores`` [m] exceeds. Ties count one half.
 
     The numbers are multiples of one half, so their sums are exact.
@@ -60,12 +62,12 @@ def count_below(scores, others):
     return (np.searchsorted(others, scores, side="left") + np.searchsorted(others, scores, side="right")) / 2
 
 
-def average_precision(labels, scores):
+def average_precision(labels: ArrayLike, scores: ArrayLike) -> float | None:
     """scikit-learn's average precision of 0/1 ``labels`` [n] and ``scores`` [n]; None if only one class is present."""
     return None if one_class(labels) else float(average_precision_score(labels, scores))
 
 
-def f1_max(labels, scores):
+def f1_max(labels: ArrayLike, scores: ArrayLike) -> tuple[float, float] | None:
     """The largest F1 over all thresholds; a sample is classified as 1 if score >= threshold.
 
     Args:
@@ -85,13 +87,21 @@ def f1_max(labels, scores):
     return float(f1[best]), float(thresholds[best])
 
 
-def one_class(labels):
+def one_class(labels: ArrayLike) -> bool:
     """Whether ``labels`` [n] are all the same."""
     labels = np.asarray(labels)
     return bool(labels.min() == labels.max())
 
 
-def compute_metrics(image_labels, image_preds, pixel_labels, pixel_preds, gts, predictions, names=None):
+def compute_metrics(
+    image_labels: ArrayLike,
+    image_preds: ArrayLike,
+    pixel_labels: ArrayLike,
+    pixel_preds: ArrayLike,
+    gts: Sequence[NDArray[Any]] | NDArray[Any] | None,
+    predictions: Sequence[NDArray[Any]] | NDArray[Any],
+    names: Sequence[str] | None = None,
+) -> Metrics:
     """The three metrics of one category.
 
     Args:

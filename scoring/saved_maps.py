@@ -22,25 +22,28 @@ training part 0.9 MB.
 """
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from common.errors import InputError
 from common.files import atomic_path
+from scoring.ablation import Statistics
 from scoring.calibrated import restored
-from scoring.measured import Evaluation, TrainingParts, calibrated_or_none
-from scoring_addon import Statistics
+from scoring.measured import Evaluation, TrainingParts, units_or_none
 
 VERSION, SUFFIX = 2, ".npz"
 
 
-def write(evaluation, path, training_maps=False):
+def write(evaluation: Evaluation, path: str | Path, training_maps: bool = False) -> None:
     """Write an Evaluation to the file ``path``. ``training_maps``: write the training parts' maps too, not only their
     statistics."""
     training = evaluation.training
     banks = list(evaluation.bank_map)
-    arrays = {
+    arrays: dict[str, Any] = {
         "version": np.array(VERSION),
         "meta": np.array(json.dumps({**evaluation.meta, "category": evaluation.category}, default=str)),
         "path": np.array(evaluation.path),
@@ -71,7 +74,7 @@ def write(evaluation, path, training_maps=False):
         np.savez_compressed(file, **arrays)
 
 
-def read(path):
+def read(path: str | Path) -> Evaluation:
     """The Evaluation in the file ``path``.
 
     Raises:
@@ -115,7 +118,7 @@ def read(path):
         ) from None
 
 
-def find_saved(folder, categories=None):
+def find_saved(folder: str | Path, categories: Iterable[str] | None = None) -> list[Path]:
     """Paths of the files of saved maps in ``folder``, sorted by name; with ``categories`` only theirs, in that order.
 
     Raises:
@@ -130,7 +133,7 @@ def find_saved(folder, categories=None):
     return [files[name] for name in categories or files]
 
 
-def _training(arrays, banks):
+def _training(arrays: dict[str, NDArray[Any]], banks: list[str]) -> TrainingParts | None:
     if "train_statistics" not in arrays:
         return None
     maps = {name: arrays[f"train_map_{name}"] for name in banks if f"train_map_{name}" in arrays}
@@ -142,11 +145,11 @@ def _training(arrays, banks):
         (lam, topk, source),
         arrays.get("train_map_decision"),
         maps,
-        calibrated_or_none(maps) if known is None else restored(json.loads(str(known))),
+        units_or_none(maps) if known is None else restored(json.loads(str(known))),
     )
 
 
-def _update(arrays, meta):
+def _update(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> None:
     """Change version 1's arrays into those of version 2."""
     for prefix in ("map", "train_map"):
         if f"{prefix}_bank" in arrays:
@@ -156,5 +159,5 @@ def _update(arrays, meta):
         arrays["train_parameters"] = np.array(json.dumps(meta["train_parameters"]))
 
 
-def _map_arrays(prefix, of):
+def _map_arrays(prefix: str, of: Any) -> dict[str, NDArray[Any]]:
     return {f"{prefix}_decision": of.decision_map, **{f"{prefix}_{name}": maps for name, maps in of.bank_map.items()}}

@@ -1,54 +1,408 @@
-"""The scorings, the paper's and this project's own, and which of them a method can have with its memory banks. Commands
-check this before any work, and again when they score saved maps."""
+"""The scorings: what each needs, its pixel maps, its image scores, and what a part's score is made of.
+
+A scoring is one entry of ``SCORINGS``. Commands, tables, saved models and --help read the registry, so a new scoring
+changes this file and its test, nothing else. The paper's equations are in ``scoring_addon.py``, those of the scoring
+``calibrated`` in ``scoring/calibrated.py``.
+
+A pixel map is a sum of terms: a bank's map times its weight, and for M_pix the modulation M_fusion · λ · M_dis, called
+"disagreement". An image score is a weighted sum of some pixels of that map (the largest, the K largest, all, or those
+at a quantile) and of the mean disagreement. So each term has a share of the score, and the shares add up to it, except
+for rounding.
+
+Maps are [S, S], larger = more anomalous; n is the number of parts; {bank: …} names "xyz", "rgb", "fusion".
+"""
+
+from argparse import ArgumentParser, _ArgumentGroup
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 import scoring_addon
-from scoring_addon import SCORINGS, needs_maps
+from scoring import calibrated as banks_in_units
+from scoring.ablation import (
+    Scored,
+    Statistics,
+    final_terms,
+    fusion_map,
+    map_statistics,
+    modulate_all,
+    partial_parameters,
+)
+from scoring.calibrated import BankUnits
+from scoring_addon import Parameters, SampleMaps
 
-CALIBRATED = "calibrated"
-# this project's own scorings, in the form of scoring_addon.SCORINGS: name → (pixel map, image score, source)
-OURS = {
-    CALIBRATED: (
-        "larger of the banks' maps, each in units of its normal training parts' maps",
-        "mean of its 64 largest pixels",
-        "ours, not the paper's; docs/scoring.md",
+Array = NDArray[Any]
+Maps = list[Array]  # one map [S, S] per part; scorings with the same pixel map share the list
+Terms = dict[str, Array]  # {term: [S, S]}
+Shares = dict[str, float]  # {term: share of a score}
+
+# what a scoring can need
+RGB_AND_XYZ = "an RGB and an xyz bank"
+REFERENCE = "a set of parts over which statistics are normalised"  # the test set, or training parts
+UNITS = "training parts, from which the banks' units are learned"
+NOTHING: frozenset[str] = frozenset()
+DISAGREEMENT = "disagreement"  # the term of M_pix that comes from M_dis
+TAIL = 0.95, 0.99  # the quantiles of M_pix in S_robust: Q95, and Q99 of the variant "full"
+
+
+@dataclass(frozen=True, eq=False)
+class ScoringInput:
+    """The measurements of n parts, and what normal training parts taught.
+
+    Attributes:
+        decision_score: [n], the released image scores.
+        decision_maps: n maps, the released ones.
+        bank_maps: {bank: [n, S, S]}, before the late fusion's lambdas.
+        samples: n SampleMaps; empty if the method lacks an RGB or an xyz bank.
+        parameters: of the paper's scorings.
+        reference: Statistics [m] of the training parts over which the paper's scorings normalise, or these parts'
+            (decision maps, SampleMaps); None: the n parts themselves are the reference.
+        units: of the banks, for "calibrated"; None if they are not known.
+    """
+
+    decision_score: Array
+    decision_maps: Maps
+    bank_maps: Mapping[str, Array]
+    samples: Sequence[SampleMaps]
+    parameters: Parameters
+    reference: Statistics | tuple[Maps, Sequence[SampleMaps]] | None = None
+    units: BankUnits | None = None
+
+    @cached_property
+    def fusion_maps(self) -> Maps:
+        """M_fusion of each part: the decision map itself, or the fusion bank's."""
+        if self.parameters.map_source == "decision":
+            return self.decision_maps
+        return [fusion_map(d, s, self.parameters) for d, s in zip(self.decision_maps, self.samples)]
+
+    @cached_property
+    def modulated(self) -> tuple[Maps, Statistics]:
+        """(M_pix of each part, Statistics of arrays [n])."""
+        if len(self.samples) != len(self.decision_maps):
+            raise ValueError(f"maps of single banks: {len(self.samples)} parts have them, of {len(self.decision_maps)}")
+        return modulate_all(self.decision_maps, self.samples, self.parameters)
+
+    @cached_property
+    def reference_statistics(self) -> Statistics | None:
+        """The reference's Statistics; None: those of the n parts."""
+        known = self.reference
+        if known is None or isinstance(known, Statistics):
+            return known
+        return modulate_all(known[0], known[1], self.parameters)[1]
+
+    @cached_property
+    def calibrated_maps(self) -> Maps:
+        """Each part's map in the banks' units."""
+        assert self.units is not None
+        parts = (dict(zip(self.bank_maps, maps)) for maps in zip(*self.bank_maps.values()))
+        return [banks_in_units.calibrated_map(one, self.units) for one in parts]
+
+
+class PartInput(NamedTuple):
+    """One measured part whose score is explained.
+
+    ``maps``, ``scores``: {bank: [S, S]} and {bank: score}; ``map_weights``, ``score_weights``: {bank: weight} in the
+    decision; ``reference``: Statistics of training parts, for scorings that need REFERENCE; ``units``: for UNITS.
+    """
+
+    maps: Mapping[str, Array]
+    scores: Mapping[str, float]
+    map_weights: Mapping[str, float]
+    score_weights: Mapping[str, float]
+    parameters: Parameters
+    reference: Statistics | None = None
+    units: BankUnits | None = None
+
+
+class PixelMap(NamedTuple):
+    """A kind of pixel map: ``maps`` computes those of all parts, ``terms`` splits one part's into terms."""
+
+    maps: Callable[[ScoringInput], Maps]
+    terms: Callable[[PartInput], Terms]
+
+
+class Scoring(NamedTuple):
+    """A scoring.
+
+    ``score``: function of the input and its pixel maps that returns the image scores [n].
+    ``attribution``: function of a part and the terms of its map that returns {term: share}, which add up to its score.
+    ``described``: its pixel map, its image score and its source in words, for --help and tables.
+    """
+
+    name: str
+    needs: frozenset[str]
+    map: PixelMap
+    score: Callable[[ScoringInput, Maps], Array]
+    attribution: Callable[[PartInput, Terms], Shares]
+    described: tuple[str, str, str]
+
+
+# ---------------------------------------------------------------- pixel maps
+
+
+def decision_terms(part: PartInput) -> Terms:
+    """The banks' maps, weighted as in the released decision map."""
+    return {bank: np.asarray(of, np.float64) * part.map_weights[bank] for bank, of in part.maps.items()}
+
+
+def fusion_terms(part: PartInput) -> Terms:
+    """The terms of M_fusion."""
+    if part.parameters.map_source == "decision":
+        return decision_terms(part)
+    return {"fusion": np.asarray(part.maps["fusion"], np.float64)}
+
+
+def modulated_terms(part: PartInput) -> Terms:
+    """The terms of M_pix: those of M_fusion, and the modulation."""
+    terms = fusion_terms(part)
+    m_dis = scoring_addon.disagreement_map(part.maps["rgb"], part.maps["xyz"])
+    return {**terms, DISAGREEMENT: sum(terms.values()) * part.parameters.lam * m_dis}
+
+
+def calibrated_terms(part: PartInput) -> Terms:
+    """The calibrated map, each pixel credited to the bank that is largest there; equal banks share it."""
+    assert part.units is not None
+    stack = banks_in_units.calibrated_banks(part.maps, part.units)
+    largest = banks_in_units.calibrated_map(part.maps, part.units)
+    owners = {bank: values == largest for bank, values in stack.items()}
+    count = np.maximum(sum(owner.astype(int) for owner in owners.values()), 1)
+    return {bank: np.where(owner, largest / count, 0.0) for bank, owner in owners.items()}
+
+
+DECISION = PixelMap(lambda of: of.decision_maps, decision_terms)
+FUSION = PixelMap(lambda of: of.fusion_maps, fusion_terms)
+MODULATED = PixelMap(lambda of: of.modulated[0], modulated_terms)
+IN_UNITS = PixelMap(lambda of: of.calibrated_maps, calibrated_terms)
+
+
+# ---------------------------------------------------------------- image scores, and what they are made of
+
+
+def per_map(value: Callable[[Array, Parameters], float]) -> Callable[[ScoringInput, Maps], Array]:
+    """The ``score`` of a scoring that looks at each map alone."""
+    return lambda of, maps: np.array([value(one, of.parameters) for one in maps])
+
+
+def final_scores(of: ScoringInput, maps: Maps, tail: bool = False, partial_terms: bool = False) -> Array:
+    """The ``score`` of S_final and its variants; arguments as in :func:`shares_of_final`."""
+    parameters = partial_parameters(of.parameters) if partial_terms else of.parameters
+    scores: Array = final_terms(of.modulated[1], parameters, of.reference_statistics, tail).final
+    return scores
+
+
+def calibrated_scores(of: ScoringInput, maps: Maps) -> Array:
+    """The ``score`` of "calibrated"."""
+    assert of.units is not None
+    return np.array([banks_in_units.image_score(one, of.units.topk) for one in maps])
+
+
+def pixels_at(terms: Terms, *parts: tuple[float, Any]) -> Shares:
+    """{term: its share in a sum over ``parts``}: each (factor, indices) adds the factor times these pixels' mean."""
+    return {name: float(sum(f * term.ravel()[index].mean() for f, index in parts)) for name, term in terms.items()}
+
+
+def shares_of_largest(part: PartInput, terms: Terms, count: int | None = None) -> Shares:
+    """The ``attribution`` of the mean of the ``count`` largest pixels; None: K."""
+    return pixels_at(terms, (1.0, _largest(sum(terms.values()), count or part.parameters.topk)))
+
+
+def shares_of_decision(part: PartInput, terms: Terms) -> Shares:
+    """The ``attribution`` of the released decision score."""
+    return {bank: part.score_weights[bank] * score for bank, score in part.scores.items()}
+
+
+def shares_in_units(part: PartInput, terms: Terms) -> Shares:
+    """The ``attribution`` of "calibrated"."""
+    assert part.units is not None
+    return shares_of_largest(part, terms, min(part.units.topk, max(1, next(iter(terms.values())).size // 8)))
+
+
+def shares_of_final(part: PartInput, terms: Terms, tail: bool = False, partial_terms: bool = False) -> Shares:
+    """The ``attribution`` of S_final; ``tail``: S_robust has γ (Q99 - Q95); ``partial_terms``: γ = 0, no S_rec."""
+    parameters = part.parameters
+    if partial_terms:
+        parameters = partial_parameters(parameters)
+    alpha, beta, gamma = parameters.weights
+    m_pix: Array = np.sum(list(terms.values()), axis=0)
+    m_dis = scoring_addon.disagreement_map(part.maps["rgb"], part.maps["xyz"])
+    known = map_statistics(m_pix, m_dis, parameters.topk)
+    own = Statistics(*(np.array([value]) for value in known))
+    found = final_terms(own, parameters, part.reference, tail)
+    w = float(found.w[0])
+    upper = gamma if tail else 0.0
+    pixels = [(1 - w, _largest(m_pix, parameters.topk)), (w * beta, slice(None))]
+    for factor, q in zip((alpha - upper, upper), TAIL):
+        pixels += [(w * factor * f, index) for f, index in _at_quantile(m_pix, q)]
+    shares = pixels_at(terms, *pixels)
+    shares[DISAGREEMENT] += w * gamma * float(m_dis.mean()) + float(found.rec[0])
+    return shares
+
+
+def _largest(values: Any, count: int) -> Array:
+    values = np.ravel(values)
+    count = min(int(count), values.size)
+    return np.argpartition(values, values.size - count)[values.size - count :]
+
+
+def _at_quantile(values: Any, q: float) -> list[tuple[float, Array]]:
+    """[(factor, [index])] of the two pixels between which the linearly interpolated quantile lies."""
+    order = np.argsort(np.ravel(values), kind="stable")
+    at = q * (len(order) - 1)
+    low = int(at)
+    high = min(low + 1, len(order) - 1)
+    return [(1 - (at - low), order[[low]]), (at - low, order[[high]])]
+
+
+# ---------------------------------------------------------------- the registry
+
+BASELINE, CALIBRATED = "baseline", "calibrated"
+BANKS, FINAL = frozenset((RGB_AND_XYZ,)), frozenset((RGB_AND_XYZ, REFERENCE))
+largest_pixel = per_map(lambda m, _: float(np.max(m)))
+mean_of_largest = per_map(lambda m, parameters: scoring_addon.base_score(m, parameters.topk))
+shares_of_peak = partial(shares_of_largest, count=1)
+
+SCORINGS = {  # described: pixel map, image score, table of the paper; "ours": the paper leaves it open
+    scoring.name: scoring
+    for scoring in (
+        Scoring(
+            BASELINE,
+            NOTHING,
+            DECISION,
+            lambda of, _: of.decision_score,
+            shares_of_decision,
+            ("M_fusion", "the released decision score", "Tables 3-8"),
+        ),
+        Scoring("pixel_max", NOTHING, FUSION, largest_pixel, shares_of_peak, ("M_fusion", "max of the map", "Table 3")),
+        Scoring(
+            "pixel_topk",
+            NOTHING,
+            FUSION,
+            mean_of_largest,
+            shares_of_largest,
+            ("M_fusion", "mean of the K largest", "Table 3"),
+        ),
+        Scoring(
+            "disagreement_only",
+            BANKS,
+            MODULATED,
+            lambda of, _: of.modulated[1].peak,
+            shares_of_peak,
+            ("M_pix", "max of M_pix (ours)", "Tables 7, 8"),
+        ),
+        Scoring(
+            "disagreement_base",
+            BANKS,
+            MODULATED,
+            lambda of, _: of.modulated[1].base,
+            shares_of_largest,
+            ("M_pix", "S_base", "Table 8, Disagreement + Score Calibration"),
+        ),
+        Scoring(
+            "partial",
+            FINAL,
+            MODULATED,
+            partial(final_scores, partial_terms=True),
+            partial(shares_of_final, partial_terms=True),
+            ("M_pix", "(1-w) S_base + w S_robust with gamma = 0 (ours)", "Table 8, Partial; Table 7"),
+        ),
+        Scoring(
+            "full",
+            FINAL,
+            MODULATED,
+            partial(final_scores, tail=True),
+            partial(shares_of_final, tail=True),
+            ("M_pix", "as disagreement, S_robust with gamma (Q99 - Q95) added (ours)", "Table 8, Full"),
+        ),
+        Scoring(
+            "disagreement",
+            FINAL,
+            MODULATED,
+            final_scores,
+            shares_of_final,
+            ("M_pix", "S_final", "Tables 3-7, Proposed"),
+        ),
+        Scoring(
+            CALIBRATED,
+            frozenset((UNITS,)),
+            IN_UNITS,
+            calibrated_scores,
+            shares_in_units,
+            (
+                "larger of the banks' maps, each in units of its normal training parts' maps",
+                "mean of its 64 largest pixels",
+                "ours, not the paper's; docs/scoring.md",
+            ),
+        ),
     )
 }
-ALL = {**SCORINGS, **OURS}
 
 
-def add_scoring_arguments(group):
-    """Add the add-on's flags to an ``argparse`` parser or group. --scoring takes several names, those in OURS
-    included."""
-    scoring_addon.add_arguments(_WithOurs(group), several=True)
+def score_all(names: Iterable[str], measured: ScoringInput) -> dict[str, Scored]:
+    """{name: Scored} of several scorings in the order of ``names``; scorings with the same pixel map share one list.
+
+    Raises:
+        KeyError: a name is unknown.
+    """
+    maps = {name: SCORINGS[name].map.maps(measured) for name in names}
+    return {name: Scored(SCORINGS[name].score(measured, own), own) for name, own in maps.items()}
 
 
-class _WithOurs:
-    """An argument group whose --scoring also accepts the names in OURS."""
-
-    def __init__(self, group):
-        self._group = group
-
-    def add_argument(self, flag, **options):
-        """Like argparse's method; extends the choices and the help of --scoring."""
-        if flag == "--scoring":
-            options["choices"] = [*ALL, "all"]
-            ours = "; ".join(f"{name}: {maps}, {score} [{where}]" for name, (maps, score, where) in OURS.items())
-            text, several = options["help"].split("; several names", 1)
-            options["help"] = f"{text}; {ours}; several names{several}"
-        return self._group.add_argument(flag, **options)
+# ---------------------------------------------------------------- what a method can have, and the command line
 
 
-def available_scorings(bank_names, map_source="decision"):
+def add_scoring_arguments(
+    group: ArgumentParser | _ArgumentGroup, default: str = BASELINE, references: Sequence[str] = ("test", "train")
+) -> None:
+    """Add --scoring, which takes several names, and its parameters to an ``argparse`` parser or group."""
+    group.add_argument(
+        "--scoring",
+        nargs="+",
+        choices=[*SCORINGS, "all"],
+        metavar="NAME",
+        default=[default],
+        help=f"one or more of: {', '.join(SCORINGS)}; or all; scored from one feature pass; the table at the end "
+        f"describes them (default: {default})",
+    )
+    add_scoring_parameters(group, references)
+
+
+def add_scoring_parameters(
+    group: ArgumentParser | _ArgumentGroup, references: Sequence[str] = ("test", "train")
+) -> None:
+    """Add the parameters of the paper's scorings; ``references``: the choices of --scoring_reference."""
+    scoring_addon.add_parameters(group)
+    group.add_argument(
+        "--scoring_reference",
+        choices=references,
+        default="test",
+        help="whose minima and maxima normalise the statistics: the test set's"
+        + (", or those of training parts measured without their own rows" if "train" in references else "")
+        + " (default: %(default)s)",
+    )
+
+
+def scoring_names(asked: Sequence[str], bank_names: Collection[str], map_source: str = "decision") -> list[str]:
+    """The scorings asked for, each once; of "all" those that a method with these banks can have."""
+    if "all" in asked:
+        return available_scorings(bank_names, map_source)
+    return list(dict.fromkeys(asked))
+
+
+def available_scorings(bank_names: Collection[str], map_source: str = "decision") -> list[str]:
     """Names of the scorings that a method with these banks can have."""
-    return [name for name in ALL if scoring_problem(name, bank_names, map_source) is None]
+    return [name for name in SCORINGS if scoring_problem(name, bank_names, map_source) is None]
 
 
-def needs_test_set(name, reference):
+def needs_test_set(name: str, reference: str) -> bool:
     """Whether a scoring normalises over the test parts; ``reference``: --scoring_reference."""
-    return reference == "test" and name in ("partial", "full", "disagreement")
+    return reference == "test" and REFERENCE in SCORINGS[name].needs
 
 
-def needs_training_parts(names, reference, bank_names):
+def needs_training_parts(names: Iterable[str], reference: str, bank_names: Collection[str]) -> str:
     """The flag, as on the command line, for which training parts must be measured without their own rows; "" if none
     needs it.
 
@@ -57,12 +411,13 @@ def needs_training_parts(names, reference, bank_names):
         reference: --scoring_reference, which one-bank methods do not use.
         bank_names: the method's banks.
     """
-    if CALIBRATED in names:
-        return f"--scoring {CALIBRATED}"
+    for name in names:
+        if UNITS in SCORINGS[name].needs:
+            return f"--scoring {name}"
     return "--scoring_reference train" if reference == "train" and {"rgb", "xyz"} <= set(bank_names) else ""
 
 
-def scoring_problem(name, bank_names, map_source="decision"):
+def scoring_problem(name: str, bank_names: Collection[str], map_source: str = "decision") -> str | None:
     """Text on why a method with these banks cannot have this scoring; None if it can.
 
     Args:
@@ -71,11 +426,12 @@ def scoring_problem(name, bank_names, map_source="decision"):
         map_source: where M_fusion comes from, "decision" or "bank" (--scoring_map).
     """
     banks = ", ".join(bank_names)
-    if name not in ALL:
-        return f"--scoring {name} is unknown; known: {', '.join(ALL)}"
+    if name not in SCORINGS:
+        return f"--scoring {name} is unknown; known: {', '.join(SCORINGS)}"
     if map_source == "bank" and "fusion" not in bank_names:
         return f"--scoring_map bank needs a fusion bank, the method has only: {banks}"
-    if name in SCORINGS and needs_maps([name], map_source) and not {"rgb", "xyz"} <= set(bank_names):
+    reads_single_banks = RGB_AND_XYZ in SCORINGS[name].needs or SCORINGS[name].map is FUSION and map_source == "bank"
+    if reads_single_banks and not {"rgb", "xyz"} <= set(bank_names):
         what = f"--scoring {name}" + (" --scoring_map bank" if map_source == "bank" else "")
         return f"{what} needs an RGB and an xyz bank, the method has only: {banks}"
     return None

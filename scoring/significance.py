@@ -4,14 +4,18 @@ The test parts of one category are the sample; training, seed and category stay 
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 
+from scoring.ablation import Scored
 from scoring.au_pro import area_up_to, region_weights, threshold_positions, weight_above
 from scoring.metrics import count_below
 
+Array = NDArray[Any]
 METRICS = ("image_rocauc", "pixel_rocauc", "au_pro")
 LIMIT = 0.3
 LEVEL = 0.95
@@ -25,12 +29,12 @@ class Difference(NamedTuple):
     high: float
 
     @property
-    def sign(self):
+    def sign(self) -> int:
         """1 if the interval lies above 0, -1 if below, 0 if it contains 0."""
         return int(self.low > 0) - int(self.high < 0)
 
 
-def difference_by_error(found):
+def difference_by_error(found: Sequence[Sequence[float]]) -> Difference:
     """The Difference that is the mean of independent differences, with its interval from standard errors.
 
     Args:
@@ -41,7 +45,7 @@ def difference_by_error(found):
     return Difference(value, value - half, value + half)
 
 
-def difference_by_draws(found):
+def difference_by_draws(found: Sequence[tuple[float, Array]]) -> Difference:
     """The Difference that is the mean of independent differences, with its interval from resamples.
 
     Args:
@@ -52,7 +56,7 @@ def difference_by_draws(found):
     return Difference(float(np.mean([of[0] for of in found])), float(low), float(high))
 
 
-def delong_test(labels, scores_a, scores_b):
+def delong_test(labels: ArrayLike, scores_a: ArrayLike, scores_b: ArrayLike) -> tuple[float, float, float] | None:
     """Paired test of two ROC AUCs on the same samples (DeLong et al., Biometrics 44, 1988).
 
     The structural components are counted in sorted lists in O(n log n), like the midranks of Sun and Xu (IEEE SPL 21,
@@ -82,19 +86,21 @@ def delong_test(labels, scores_a, scores_b):
     return float(difference), error, float(2 * norm.sf(abs(difference) / error))
 
 
-def _mean_placements(positive, trainings):
+def _mean_placements(positive: Array, trainings: Array) -> tuple[Array, Array]:
     """:func:`_placements`, averaged over the s rows of ``trainings`` [s, n]."""
     ones, zeros = zip(*(_placements(positive, scores) for scores in trainings))
     return np.mean(ones, axis=0), np.mean(zeros, axis=0)
 
 
-def _placements(positive, scores):
+def _placements(positive: Array, scores: Array) -> tuple[Array, Array]:
     """(number of zeros below each one [m], number of ones below each zero [n]); ties count one half."""
     ones, zeros = scores[positive], scores[~positive]
     return count_below(ones, np.sort(zeros)), count_below(zeros, np.sort(ones))
 
 
-def bootstrap_intervals(labels, gts, scored, resamples=1000, seed=0):
+def bootstrap_intervals(
+    labels: ArrayLike, gts: Sequence[Array] | Array, scored: Mapping[str, Scored], resamples: int = 1000, seed: int = 0
+) -> dict[str, dict[str, Any]]:
     """Percentile bootstrap intervals (95 %) of each scoring's metrics and of their differences to the baseline's.
 
     Test images are drawn with replacement: good ones among the good, defective ones among the defective, with the same
@@ -113,14 +119,15 @@ def bootstrap_intervals(labels, gts, scored, resamples=1000, seed=0):
         {"value", "low", "high"} (the full set's value first), or None where the full set leaves the metric undefined.
         Resamples that leave a metric undefined are left out of its interval.
     """
-    labels = np.ravel(labels) != 0
-    weights = np.vstack([np.ones(len(labels)), resample_weights(labels, resamples, seed)])
-    pixel, values = {}, {}
+    defective = np.ravel(labels) != 0
+    weights = np.vstack([np.ones(len(defective)), resample_weights(defective, resamples, seed)])
+    pixel: dict[int, dict[str, Array]] = {}
+    values: dict[str, dict[str, Array]] = {}
     for name, (image_preds, maps) in scored.items():
         if id(maps) not in pixel:
             counts = PixelCounts(gts, maps)
             pixel[id(maps)] = {"pixel_rocauc": counts.rocauc(weights), "au_pro": counts.au_pro(weights)}
-        values[name] = {"image_rocauc": image_rocauc(labels, image_preds, weights), **pixel[id(maps)]}
+        values[name] = {"image_rocauc": image_rocauc(defective, image_preds, weights), **pixel[id(maps)]}
     base = values["baseline"]
     return {
         name: {
@@ -131,7 +138,7 @@ def bootstrap_intervals(labels, gts, scored, resamples=1000, seed=0):
     }
 
 
-def resample_weights(labels, resamples, seed):
+def resample_weights(labels: Array, resamples: int, seed: int) -> Array:
     """[resamples, n]: how often each resample contains each image; drawn separately for each class of ``labels`` [n]
     bool."""
     rng = np.random.default_rng(seed)
@@ -142,10 +149,10 @@ def resample_weights(labels, resamples, seed):
     return weights
 
 
-def image_rocauc(labels, scores, weights):
+def image_rocauc(labels: Array, scores: ArrayLike, weights: Array) -> Array:
     """[r] image ROC AUCs of ``labels`` [n] bool and ``scores`` [n] for ``weights`` [r, n]; nan where undefined."""
-    scores = np.ravel(scores)
-    ones, zeros = scores[labels][:, None], scores[~labels][None]
+    flat = np.ravel(scores)
+    ones, zeros = flat[labels][:, None], flat[~labels][None]
     wins = (ones > zeros) + (ones == zeros) / 2
     return _pairs(weights[:, labels], wins, weights[:, ~labels], np.ones(len(ones)), np.ones(zeros.size))
 
@@ -166,7 +173,7 @@ class PixelCounts:
     share of each image's equal pixels counts as above, so the full set has the same AU-PRO.
     """
 
-    def __init__(self, gts, maps):
+    def __init__(self, gts: Sequence[Array] | Array, maps: Sequence[Array] | Array) -> None:
         """gts: n masks [H, W], non-zero where defective; maps: n anomaly maps [H, W]."""
         masks, maps = [np.asarray(gt) != 0 for gt in gts], [np.asarray(m) for m in maps]
         n = len(maps)
@@ -190,11 +197,11 @@ class PixelCounts:
         behind = len(normal) - 1 - positions
         self.above = above + equal * ((behind - above.sum(axis=0)) / equal.sum(axis=0))
 
-    def rocauc(self, weights):
+    def rocauc(self, weights: Array) -> Array:
         """[r] pixel ROC AUCs for image ``weights`` [r, n]; nan where undefined."""
         return _pairs(weights, self.wins, weights, self.defective, self.normal)
 
-    def au_pro(self, weights):
+    def au_pro(self, weights: Array) -> Array:
         """[r] AU-PROs for image ``weights`` [r, n]; nan where undefined."""
         regions, normal = weights @ self.regions, weights @ self.normal
         defined = (regions > 0) & (normal > 0)
@@ -206,14 +213,15 @@ class PixelCounts:
         return out
 
 
-def _pairs(w_ones, wins, w_zeros, ones, zeros):
+def _pairs(w_ones: Array, wins: Array, w_zeros: Array, ones: Array, zeros: Array) -> Array:
     """[r] weighted shares of pairs that the ones win. ``w_ones`` [r, a] and ``w_zeros`` [r, b]: weights; ``wins``
     [a, b]: pairs won; ``ones`` [a], ``zeros`` [b]: how many there are."""
     won, pairs = np.sum((w_ones @ wins) * w_zeros, axis=1), (w_ones @ ones) * (w_zeros @ zeros)
-    return np.divide(won, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
+    shares: Array = np.divide(won, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
+    return shares
 
 
-def _interval(values):
+def _interval(values: Array) -> dict[str, float] | None:
     """{"value", "low", "high"} of [1 + resamples] values, the full set's first; None if the full set's is nan."""
     if np.isnan(values[0]):
         return None

@@ -32,7 +32,8 @@ class Judged:
     Attributes:
         verdict, p_value, score, threshold: as in ``inspection.judgement.Judgement``.
         peak: the map's largest value; None if the part cannot be judged.
-        regions: [dict] of pixels, area_mm2, depth_mm, peak, place, box, shares, nearest; the highest peak first.
+        regions: [dict] of pixels, area_mm2, depth_mm, peak, place, box, shares, nearest, and in_place, where the model
+            has a frame; the highest peak first.
         explanation: a sentence.
         statistics: {name: number} in which drift is looked for; empty if the part cannot be judged.
         fingerprint: of the scan's content, as in the model's file; "" if the files cannot be read.
@@ -194,7 +195,7 @@ def _with_plain_names(judgement):
     """The explanation, with the names of normal parts but not where they lie."""
     text = judgement.explanation.text
     for region in judgement.regions:
-        if region.nearest.name:
+        if region.nearest is not None and region.nearest.name:
             text = text.replace(region.nearest.name, f"part {Path(region.nearest.name).stem}")
     return text
 
@@ -206,7 +207,7 @@ def _without_folder(text, files):
 
 
 def _draw(folder, judgement, inspector):
-    from inspection.judged_parts import matched_picture
+    from inspection.judged_parts import normal_picture
     from station.pictures import draw
 
-    return draw(folder, judgement, matched_picture(judgement, inspector), inspector.picture_of(0))
+    return draw(folder, judgement, normal_picture(judgement, inspector))

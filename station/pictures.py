@@ -13,22 +13,21 @@ QUALITY = 85  # of JPEG
 PART, DEPTH, NORMAL = "part", "depth", "normal"
 
 
-def draw(folder, judgement, matched, normal):
+def draw(folder, judgement, normal):
     """Write the pictures of a judgement into ``folder``; returns their names.
 
     Args:
         judgement: ``inspection.judgement.Judgement`` with a picture.
-        matched: picture [H, W, 3] uint8 of the training part nearest to the first region, or None.
-        normal: picture of a training part, for a part without regions.
+        normal: picture [H, W, 3] uint8 of a normal part.
     """
     from inspection.judged_pictures import depth_picture
 
     outlined = _square(judgement.picture)
     if judgement.map is not None:
         _outline(outlined, judgement)
-    made = {PART: outlined, NORMAL: _square(normal if matched is None else matched)}
+    made = {PART: outlined, NORMAL: _square(normal)}
     if judgement.cloud is not None:
-        made[DEPTH] = depth_picture(judgement.cloud).resize((SIDE, SIDE), Image.BILINEAR)
+        made[DEPTH] = depth_picture(judgement.cloud, SIDE)
     for name, picture in made.items():
         with atomic_path(Path(folder) / f"{name}.jpg") as temporary:
             picture.save(temporary, "JPEG", quality=QUALITY)

@@ -6,6 +6,8 @@ import tarfile
 from pathlib import Path
 from typing import NamedTuple
 
+os.environ["HF_HUB_OFFLINE"] = "1"  # a test that tries to download has to fail; timm reads it when it is imported
+
 import numpy as np
 import pytest
 
@@ -19,13 +21,22 @@ from scoring import evaluation
 from tests.fakes import FakeExtractor
 
 DATA = Path(__file__).parent / "data"
-os.environ["HF_HUB_OFFLINE"] = "1"  # a test that tries to download has to fail
 
 
 def fixture(name):
     """Arrays of a fixture file."""
     with np.load(DATA / f"{name}.npz") as file:
         return dict(file)
+
+
+SLOW = ("browser", "old_python", "ray", "open3d")  # markers of tests that need more than requirements-dev.txt
+
+
+def pytest_collection_modifyitems(items):
+    """``make test`` leaves out what is slow; those that need another program are."""
+    for item in items:
+        if any(item.get_closest_marker(name) for name in SLOW):
+            item.add_marker("slow")
 
 
 @pytest.fixture(scope="session", autouse=True)

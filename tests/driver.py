@@ -1,9 +1,9 @@
 """Runs main.py many times without importing torch anew: each line of standard input is one run, in a process of its
 own.
 
-A line is JSON: {"argv": [...], "log": path, "kill_at": k or null}. With ``kill_at`` the run kills itself with
-SIGKILL at its k-th renaming of a file, before it if k is odd and after it if k is even. Standard output: the process
-id of each run, then "exit <code>".
+A line is JSON: {"argv": [...], "log": path, "kill_at": k or null, "spool": bool}. With ``kill_at`` the run kills itself
+with SIGKILL at its k-th renaming of a file, before it if k is odd, after it if k is even. With ``spool`` rows wait in
+a file at once. Standard output: the process id of each run, then "exit <code>". Toy patches stand in for networks.
 """
 
 import json
@@ -14,9 +14,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import m3dm_runner  # imports torch; nothing is computed before the forks
 import main
 from common.signals import run_to_the_end
-from m3dm_runner import M3DM  # noqa: F401 (imports torch; nothing is computed before the forks)
+from feature_extractors import features
+from models import weights
+from tests.fakes import PoolingExtractor
+from tests.runs.conftest import WEIGHTS
+
+m3dm_runner.build_extractor = lambda options: PoolingExtractor()
+weights.used_weights = lambda options, build: WEIGHTS
 
 
 def kill_at(count):
@@ -42,6 +49,8 @@ for line in sys.stdin:
         os.dup2(log, 1)
         os.dup2(log, 2)
         os.setpgid(0, 0)
+        if order["spool"]:
+            features.IN_MEMORY = 0
         if order["kill_at"]:
             kill_at(order["kill_at"])
         try:

@@ -1,7 +1,5 @@
 """Generated patch pairs: xyz and RGB patches of one place share random content, which differs from place to place."""
 
-import argparse
-
 import numpy as np
 import torch
 
@@ -52,5 +50,4 @@ def command(data, output, *flags):
 
 def load(path):
     """A checkpoint's content, read safely."""
-    with torch.serialization.safe_globals([argparse.Namespace]):
-        return torch.load(path, weights_only=True)
+    return torch.load(path, weights_only=True)

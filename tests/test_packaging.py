@@ -1,132 +1,208 @@
-"""The wheel: built without network, installed into an environment of its own, run from another folder."""
+"""The wheel: built from a clean clone, installed beside a program with names of its own, and used there."""
 
-import importlib.util
 import os
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import venv
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from lab.demo import real_features
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    tomllib = None
+from setup import ROOMS, inside_package
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = ("m3dm", "m3dm-check", "m3dm-import", "m3dm-predict", "m3dm-rescore", "m3dm-report", "m3dm-sweep")
-NOT_COPIED = shutil.ignore_patterns(
-    ".git", ".venv", "demo", "results", "datasets", "build", "*.egg-info", "__pycache__", "tests"
-)
-PACKAGES = ("feature_extractors", "models", "patches", "tools", "utils")
+NO_NETWORK = ("--no-deps", "--no-index", "--quiet")
+PROGRAM = """
+import data, models, sys, utils
+from m3dm import Inspector
+from m3dm.data.scans import read_scan
+
+inspector = Inspector.load(sys.argv[1], false_alarm=0.5)
+judgement = inspector.judge(*read_scan(*sys.argv[2:]))
+print(judgement.verdict, utils.NAME, models.NAME, data.NAME, sys.modules["__main__"].__file__)
+"""
 
 
 class Installed(NamedTuple):
-    """An environment with the wheel: its ``python``, its folders of ``scripts`` and modules (``site``)."""
+    """An environment with the wheel: its ``python``, its folders of ``scripts`` and of modules (``site``), and the
+    folder of a ``program`` whose modules are called utils, models, data and main."""
 
     python: Path
     scripts: Path
     site: Path
+    program: Path
+
+    def run(self, *command, code=0):
+        """Standard output of a command that ends with exit code ``code``, run in the program's folder."""
+        return run(*command, folder=self.program, code=code).stdout
 
 
-def run(*command, folder):
-    """A finished command that has to end well; run in ``folder`` without this checkout on the path."""
-    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
-    done = subprocess.run(
-        [str(word) for word in command],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**environment, "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
-    )
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+def run(*command, folder, code=0):
+    hidden = ("PYTHONPATH", "PYTHONHOME")
+    environment = {name: value for name, value in os.environ.items() if name not in hidden}
+    words = [str(word) for word in command]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=900, env=environment)
+    assert done.returncode == code, f"{words}\n{done.stdout}\n{done.stderr}"
     return done
+
+
+def clone(target):
+    """Copy what a clone of this checkout would hold, uncommitted changes included."""
+    listed = run("git", "ls-files", "--cached", "--others", "--exclude-standard", folder=ROOT).stdout
+    for name in listed.splitlines():
+        if (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, target / name)
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    for module in ("pip", "setuptools"):
-        if importlib.util.find_spec(module) is None:
-            pytest.skip(f"{module} is not installed: a wheel cannot be built without network")
     folder = tmp_path_factory.mktemp("packaging")
-    shutil.copytree(ROOT, folder / "source", ignore=NOT_COPIED)
-    pip = (sys.executable, "-m", "pip")
-    run(
-        *pip,
-        "wheel",
-        "--quiet",
-        "--no-deps",
-        "--no-build-isolation",
-        "--no-index",
-        "-w",
-        folder,
-        folder / "source",
-        folder=folder,
-    )
+    source, program = folder / "source", folder / "program"
+    clone(source)
+    for old in ("build/lib/m3dm/leaked.py", "build/lib/utils/__init__.py"):
+        (source / old).parent.mkdir(parents=True, exist_ok=True)
+        (source / old).write_text("NAME = 'an earlier build'\n")
+    before = sorted(source.iterdir())
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check")
+    run(*pip, "wheel", *NO_NETWORK, "--no-build-isolation", "-w", folder, source, folder=folder)
+    assert sorted(source.iterdir()) == before
     (wheel,) = folder.glob("*.whl")
     venv.create(folder / "fresh", with_pip=False, symlinks=os.name != "nt")
     scheme = "venv" if "venv" in sysconfig.get_scheme_names() else sysconfig.get_default_scheme()
     paths = sysconfig.get_paths(scheme, vars=dict.fromkeys(("base", "platbase"), str(folder / "fresh")))
-    place = Installed(
-        Path(paths["scripts"]) / ("python.exe" if os.name == "nt" else "python"),
-        Path(paths["scripts"]),
-        Path(paths["purelib"]),
+    scripts, site = Path(paths["scripts"]), Path(paths["purelib"])
+    python = scripts / ("python.exe" if os.name == "nt" else "python")
+    run(*pip, "--python", python, "install", *NO_NETWORK, wheel, folder=folder)
+    others = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    (site / "dependencies.pth").write_text("\n".join(others) + "\n")
+    for name in ("utils/__init__.py", "models.py", "data/__init__.py"):
+        (program / name).parent.mkdir(parents=True, exist_ok=True)
+        (program / name).write_text("NAME = 'the program'\n")
+    (program / "main.py").write_text(PROGRAM)
+    with tarfile.open(ROOT / "tests" / "data" / "cookie.tar.gz") as archive:
+        archive.extractall(program / "parts", filter="data")
+    return Installed(python, scripts, site, program)
+
+
+@pytest.mark.slow
+def test_one_name_is_installed(installed):
+    files = [path.relative_to(installed.site) for path in installed.site.rglob("*") if path.is_file()]
+    names = {path.parts[0] for path in files if path.suffix != ".pth"}
+    assert {name for name in names if not name.endswith(".dist-info")} == {"m3dm"}
+    assert {path.parts[1] for path in files if path.parts[0] == "m3dm" and len(path.parts) > 2} >= set(ROOMS)
+    assert not [path for path in files if {"tests", "lab"} & set(path.parts) or path.name == "leaked.py"]
+    assert Path("m3dm/reports/templates/report.html") in files
+
+
+@pytest.mark.slow
+def test_every_module_can_be_imported_beside_foreign_names(installed):
+    code = """
+import importlib, pkgutil, sys, utils, models, data, m3dm
+assert not {"numpy", "torch"} & set(sys.modules)
+names = [m.name for m in pkgutil.walk_packages(m3dm.__path__, "m3dm.")]
+for name in names:
+    if not name.startswith("m3dm.patches"):
+        importlib.import_module(name)
+print(len(names), utils.NAME, models.NAME, data.NAME)
+assert not {"common", "scoring", "runs", "tools", "main", "dataset"} & set(sys.modules)
+"""
+    count, names = installed.run(installed.python, "-c", code).split(maxsplit=1)
+    assert int(count) > 100 and names.split() == ["the", "program"] * 3
+
+
+@pytest.mark.parametrize(
+    "before, after",
+    [
+        ("from scoring.evaluation import score", "from m3dm.scoring.evaluation import score"),
+        ("import scoring_addon", "from m3dm import scoring_addon"),
+        ("    import scoring.metrics as of", "    from m3dm.scoring import metrics as of"),
+        ("import main  # main", "from m3dm import main  # main"),
+        ("import torch.utils.data as data", None),
+        ("from torch.utils import data", None),
+        ("text = 'import main'", None),
+        ("from m3dm import Inspector", None),
+    ],
+)
+def test_only_own_imports_are_rewritten(before, after):
+    frame = "if True:\n{}\n" if before.startswith(" ") else "{}\n"
+    assert inside_package(frame.format(before), "x.py") == frame.format(after or before)
+
+
+@pytest.mark.parametrize("line", ["import scoring.metrics", "import os, main", "pass; import main"])
+def test_an_import_that_cannot_be_rewritten_stops_the_build(line):
+    with pytest.raises(SystemExit, match="x.py:1: .*: write from FOLDER import MODULE"):
+        inside_package(line + "\n", "x.py")
+
+
+@pytest.mark.slow
+def test_every_command_answers(installed):
+    commands = sorted(path.stem for path in installed.scripts.glob("m3dm*"))
+    assert {"m3dm", "m3dm-check", "m3dm-import", "m3dm-predict", "m3dm-rescore", "m3dm-report", "m3dm-sweep"} <= set(
+        commands
     )
-    run(*pip, "--python", place.python, "install", "--quiet", "--no-deps", "--no-index", wheel, folder=folder)
-    (place.site / "packages_of_the_tests.pth").write_text(
-        "\n".join({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}) + "\n"
-    )
-    return place
+    for command in commands:
+        text = installed.run(installed.scripts / command, "--help")
+        assert text.startswith(f"usage: {command} ") and "--quiet" in text
+    done = run(installed.scripts / "m3dm-check", "nowhere", folder=installed.program, code=2)
+    assert done.stderr == "check_dataset.py: nowhere: no such folder\n"
 
 
-def test_the_installed_modules_are_those_of_the_wheel(installed, tmp_path):
-    code = "import main, utils, tools, scoring_addon; print(main.__file__, utils.__file__, scoring_addon.__file__)"
-    for path in run(installed.python, "-c", code, folder=tmp_path).stdout.split():
-        assert installed.site in Path(path).parents
-    for package in PACKAGES:
-        ours = {
-            path.relative_to(ROOT)
-            for path in (ROOT / package).rglob("*")
-            if path.is_file() and "__pycache__" not in path.parts
-        }
-        assert all((installed.site / path).is_file() for path in ours), f"{package}: a file is not in the wheel"
-    assert not (installed.site / "tests").exists()
+FIT = (
+    "--method_name",
+    "FPFH",
+    "--dataset_path",
+    "parts",
+    "--category",
+    "cookie",
+    "--num_workers",
+    0,
+    "--device",
+    "cpu",
+)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_commands_answer_in_another_folder(installed, tmp_path, command):
-    text = run(installed.scripts / command, "--help", folder=tmp_path).stdout
-    assert text.startswith(f"usage: {command} ") and "--quiet" in text
-    assert os.listdir(tmp_path) == []
+@pytest.mark.slow
+def test_a_fit_and_a_verdict_in_the_program(installed):
+    installed.run(installed.scripts / "m3dm", *FIT, "--eval_mode", "--save_model", "fitted", "--fit_only")
+    part = Path("parts/cookie/test/hole")
+    files = (part / "rgb" / "000.png", part / "xyz" / "000.tiff")
+    words = installed.run(installed.python, "main.py", "fitted/cookie.m3dm", *files).split(maxsplit=1)
+    assert words[0] in ("pass", "fail") and words[1].startswith("the program the program the program ")
+    assert words[1].strip().endswith("main.py")
+    predict = ("fitted/cookie.m3dm", "parts/cookie/test", "-o", "judged", "--false_alarm", 0.5)
+    installed.run(installed.scripts / "m3dm-predict", *predict)
+    assert len((installed.program / "judged" / "verdicts.csv").read_text().splitlines()) > 5
 
 
-def test_the_first_command_of_the_demo(installed, tmp_path):
-    program, *words = next(iter(real_features(Path("demo"))))
-    done = run(installed.python, "-m", program.removesuffix(".py").replace("/", "."), *words, folder=tmp_path)
-    assert "generated parts" in done.stdout
-    checked = run(installed.scripts / "m3dm-check", "demo/real/data", "--workers", 1, folder=tmp_path).stdout
-    assert "errors: 0" in checked and "ready to run" in checked
+@pytest.mark.slow
+def test_a_sweep_on_the_process_pool(installed):
+    options = "\n".join(f"  {str(k)[2:]}: {v}" for k, v in zip(FIT[::2], FIT[1::2]) if k != "--category")
+    grid = "\ngrid:\n  category: [cookie]\n  seed: [0, 1]\n"
+    (installed.program / "sweep.yaml").write_text(f"options:\n{options}{grid}")
+    words = ("sweep.yaml", "-o", "swept", "--engine", "processes", "--workers", 2)
+    installed.run(installed.scripts / "m3dm-sweep", *words)
+    assert "FPFH" in (installed.program / "swept" / "tables.md").read_text()
 
 
-def test_exit_codes_come_through(installed, tmp_path):
-    command = [str(installed.scripts / "m3dm-check"), "nowhere"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 2 and done.stderr == "check_dataset.py: nowhere: no such folder\n"
-
-
-@pytest.mark.skipif(tomllib is None, reason="tomllib came with Python 3.11")
-def test_every_module_is_listed():
-    with open(ROOT / "pyproject.toml", "rb") as file:
-        content = tomllib.load(file)
-    listed = content["tool"]["setuptools"]
-    assert set(listed["py-modules"]) == {path.stem for path in ROOT.glob("*.py")}
-    assert tuple(listed["packages"]) == PACKAGES and set(content["project"]["scripts"]) == set(COMMANDS)
-    for name, of in listed["dynamic"]["optional-dependencies"].items():
-        assert of["file"] == [f"requirements-{name}.txt"] and (ROOT / of["file"][0]).read_text().strip()
+@pytest.mark.slow
+def test_parity_of_the_installed_code(installed):
+    """The parity tests of Point-BERT and of the coreset, as in the checkout but with the installed modules."""
+    folder = installed.program / "checks"
+    for pattern in ("lab/*.py", "tests/*.py", "tests/data/*.*z", "tests/feature_extractors/*.py"):
+        for path in ROOT.glob(pattern):
+            target = folder / path.relative_to(ROOT)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if path.suffix == ".py":
+                target.write_text(inside_package(path.read_text(encoding="utf-8"), path), encoding="utf-8")
+            else:
+                shutil.copyfile(path, target)
+    shutil.copyfile(ROOT / "pytest.ini", folder / "pytest.ini")
+    parity = "tests/feature_extractors/test_parity"
+    tests = (f"{parity}_networks.py::test_point_bert", f"{parity}.py::test_coreset_picks")
+    done = run(installed.python, "-m", "pytest", "-m", "", *tests, folder=folder)
+    assert "2 passed" in done.stdout

@@ -1,9 +1,10 @@
 """README and docs: short enough, links that lead somewhere, commands whose programs and flags exist."""
 
+import contextlib
+import importlib
+import io
 import re
 import shlex
-import subprocess
-import sys
 from functools import lru_cache
 from pathlib import Path
 
@@ -52,9 +53,12 @@ def commands(text):
 
 @lru_cache(maxsize=None)
 def help_of(program, *subcommand):
-    done = subprocess.run([sys.executable, str(ROOT / program), *subcommand, "--help"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    module = importlib.import_module(program.removesuffix(".py").replace("/", "."))
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text), pytest.raises(SystemExit) as ended:
+        module.main([*subcommand, "--help_all" if program == "main.py" else "--help"])
+    assert ended.value.code == 0
+    return text.getvalue()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
@@ -66,3 +70,17 @@ def test_commands_exist_with_their_flags(page):
         known = set(re.findall(r"(?<![\w-])--?[a-z]\w*", help_of(program, *subcommand)))
         flags = {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)}
         assert flags <= known, (program, flags - known)
+
+
+@pytest.mark.slow
+def test_the_python_example_of_the_readme(checkpoints, passes, monkeypatch):
+    from feature_extractors.extraction import PatchExtractor
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.S)
+    known = {id(entry[0]): entry[3] for split in passes.values() for entry in split}
+    monkeypatch.setattr(PatchExtractor, "extract", lambda self, sample, *_: known[id(sample)])
+    names = {split: [entry[0] for entry in passes[split]] for split in passes}
+    exec(example.replace('"checkpoints"', repr(str(checkpoints))), names)
+    assert len(names["judged"]) == 6 and names["judged"][0].map.shape == (224, 224)
+    assert len([line for line in example.splitlines() if line and not line.startswith("from")]) <= 10

@@ -1,86 +1,117 @@
-"""The structure that docs/architecture.md promises, and README's example."""
+"""The structure: rooms and floors follow from the imports; no import runs up, none in a circle, no room is too big."""
 
 import ast
-import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from setup import MODULES, ROOMS
+
 ROOT = Path(__file__).resolve().parents[1]
-MODULES = sorted(p for p in ROOT.rglob("*.py") if not {".venv", "demo", "results"} & set(p.relative_to(ROOT).parts))
-FLOORS = {
-    "main.py": 5,
-    "tools": 5,
-    "m3dm_runner.py": 4,
-    "feature_extractors": 3,
-    "models": 2,
-    "dataset.py": 2,
-    "utils": 0,
-}
-VALUES = {"evaluation.py": 1, "scoring_addon.py": 0}
+LAB = "lab"  # measures what is installed; nothing may import it, but tests
+HOUSE = (*ROOMS, *MODULES)
 
 
-def imports(path):
-    """First names of what a module imports, wherever in it."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+@cache
+def files(room):
+    """The modules of a room, or of a module at the top."""
+    return [ROOT / f"{room}.py"] if room in MODULES else sorted((ROOT / room).rglob("*.py"))
+
+
+def imported(path):
+    """First names of what a module imports, wherever in it, but for what is for type checkers alone."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            yield node.module
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.split(".")[0]
 
 
-@pytest.mark.parametrize("module", ["tools.rescore", "tools.report", "evaluation"])
+@cache
+def below(room):
+    """The rooms and top modules that a room imports from."""
+    return {name for path in files(room) for name in imported(path) if name in HOUSE and name != room}
+
+
+def floors():
+    """{room: floor}, 0 at the ground: one above the highest room that it imports from. Fails on a circle."""
+    found: dict[str, int] = {}
+    while len(found) < len(HOUSE):
+        ready = [room for room in HOUSE if room not in found and below(room) <= set(found)]
+        left = {room: sorted(below(room) - set(found)) for room in HOUSE if room not in found}
+        assert ready, f"these import each other in a circle: {left}"
+        found.update({room: 1 + max((found[name] for name in below(room)), default=-1) for room in ready})
+    return found
+
+
+def test_no_circle_and_the_common_ground_below():
+    found = floors()
+    assert found["common"] == 0 and found["scoring_addon"] == 0
+    assert found["main"] > found["m3dm_runner"] > found["feature_extractors"] > found["models"] > found["common"]
+    assert found["scoring"] < found["feature_extractors"] and found["tools"] == max(found.values())
+
+
+def test_nothing_installed_imports_laboratory_or_tests():
+    for room in HOUSE:
+        for path in files(room):
+            assert not {LAB, "tests"} & set(imported(path)), path
+
+
+def test_no_room_is_above_a_quarter():
+    lines = {room: sum(len(path.read_text(encoding="utf-8").splitlines()) for path in files(room)) for room in HOUSE}
+    assert max(lines.values()) <= sum(lines.values()) / 4, lines
+
+
+def test_every_room_says_in_one_sentence_what_it_is():
+    for room in (*ROOMS, LAB):
+        text = ast.get_docstring(ast.parse((ROOT / room / "__init__.py").read_text(encoding="utf-8")))
+        assert text and text.rstrip().endswith(".") and "\n\n" not in text, room
+
+
+def sentence(room):
+    """The first paragraph of a room's docstring, or of a top module's, without its full stop."""
+    path = ROOT / room / "__init__.py" if room in ROOMS else ROOT / f"{room}.py"
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return " ".join(text.split("\n\n")[0].split()).rstrip(".").replace("|", "\\|")
+
+
+def table_of_rooms():
+    """The table of docs/architecture.md, the highest floor first; ``python -m tests.test_structure`` prints it."""
+    rows = ["| floor | room | what it is | stands on |", "|---|---|---|---|"]
+    for room, floor in sorted(floors().items(), key=lambda item: (-item[1], item[0])):
+        name = f"`{room}/`" if room in ROOMS else f"`{room}.py`"
+        rows.append(f"| {floor} | {name} | {sentence(room)} | {', '.join(sorted(below(room) - {'common'})) or '–'} |")
+    return "\n".join(rows) + "\n"
+
+
+def test_the_page_shows_every_arrow():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert table_of_rooms() in page, "docs/architecture.md: put the output of python -m tests.test_structure there"
+
+
+def test_tests_mirror_the_rooms():
+    folders = {path.parent.name for path in (ROOT / "tests").glob("*/test_*.py")}
+    assert folders <= {*ROOMS, LAB}
+
+
+@pytest.mark.parametrize("module", ["tools.rescore", "tools.report", "scoring.evaluation", "runs.options", "m3dm"])
 def test_no_torch_where_no_network_runs(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
-def test_nothing_but_tests_imports_tests():
-    for path in MODULES:
-        if path.relative_to(ROOT).parts[0] != "tests":
-            assert not [name for name in imports(path) if name.split(".")[0] == "tests"], path
-
-
-def floor(name):
-    parts = name.split(".")
-    for key in (parts[0], f"{parts[0]}.py"):
-        if key in VALUES or key in FLOORS:
-            return {**FLOORS, **VALUES}[key]
-    return None
-
-
-def test_imports_point_down():
-    for path in MODULES:
-        own = path.relative_to(ROOT).parts[0]
-        here = {**FLOORS, **VALUES}.get(own)
-        for name in imports(path) if here is not None else ():
-            there = floor(name)
-            assert there is None or there <= here, f"{path.relative_to(ROOT)} imports {name}"
-    assert floor("feature_extractors.coreset") == 3 and floor("main") == 5 and floor("numpy") is None
-
-
 def test_no_command_line_below_the_runner():
-    for folder in ("feature_extractors", "models"):
-        for path in (ROOT / folder).glob("*.py"):
-            text = path.read_text(encoding="utf-8")
-            assert "self.args" not in text and "args.fix" not in text, path
-    assert "scoring_addon.record" not in "".join((ROOT / name).read_text() for name in ("m3dm_runner.py", "main.py"))
+    for room in ("feature_extractors", "models", "part_frame"):
+        for path in (ROOT / room).glob("*.py"):
+            assert not {"runs", "tools", "main"} & set(imported(path)), path
 
 
-def test_modules_are_small():
-    assert [str(p) for p in MODULES if len(p.read_text(encoding="utf-8").splitlines()) > 400] == []
-
-
-def test_the_python_example_of_the_readme(checkpoints, passes, monkeypatch):
-    from feature_extractors.extraction import PatchExtractor
-
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"```python\n(.*?)```", text, re.S)
-    known = {id(entry[0]): entry[3] for split in passes.values() for entry in split}
-    monkeypatch.setattr(PatchExtractor, "extract", lambda self, sample, *_: known[id(sample)])
-    names = {split: [entry[0] for entry in passes[split]] for split in passes}
-    exec(example.replace('"checkpoints"', repr(str(checkpoints))), names)
-    assert len(names["judged"]) == 6 and names["judged"][0].map.shape == (224, 224)
-    assert len([line for line in example.splitlines() if line and not line.startswith("from")]) <= 10
+if __name__ == "__main__":
+    print(table_of_rooms(), end="")

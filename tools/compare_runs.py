@@ -1,13 +1,16 @@
 """Compare the result tables of two runs, of this project or of an M3DM checkout: B - A per category, and the mean.
 
-    python tools/compare_runs.py results_baseline results_disagreement
+    python tools/compare_runs.py results_a results_b
+    python tools/compare_runs.py ~/M3DM/results
 
-The last table of each file counts. Rows are matched by their Method column. Where the two runs name a row differently,
---rows takes a name from each, as in --rows baseline disagreement. If one folder is given twice, its scorings are
-compared with its baseline; where its last table has a single row, it is compared with the table before it.
+With one folder, its scorings are compared with its baseline: in scoring.md, which a patched checkout writes of one pass
+(the last run counts, and of several rows of a name the last); else in its last table; where that has a single row, it
+is compared with the table before it. With two, the last table of each file counts, rows are matched by their Method
+column, and --rows takes a name from each, as in --rows baseline disagreement.
 """
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -39,12 +42,17 @@ def main(argv=None):
 def compare(args):
     """Print the differences; returns the exit code."""
     faults, texts = [], []
+    args.b = args.b or args.a
     for folder in (args.a, args.b):
         if not Path(folder).is_dir():
             raise InputError(
                 f"{folder}: no such folder; give a folder with {', '.join(name for _, name in TABLES.values())}"
             )
-    for heading, name in TABLES.values():
+    one_pass = Path(args.a) / "scoring.md"
+    if os.path.samefile(args.a, args.b) and one_pass.is_file() and not args.rows:
+        for heading, table in read_one_pass(one_pass).items():
+            texts.append(difference(heading, table, "baseline", table, "disagreement", faults))
+    for heading, name in TABLES.values() if not texts else ():
         pairs = find_pairs(Path(args.a) / name, Path(args.b) / name, args.rows, faults)
         texts.extend(difference(heading, *pair, faults) for pair in pairs)
     if not texts:
@@ -59,7 +67,7 @@ def build_parser():
     """The argument parser."""
     parser = Parser(prog="compare_runs.py", description=__doc__)
     parser.add_argument("a", metavar="A", help="results folder of the first run")
-    parser.add_argument("b", metavar="B", help="results folder of the second run")
+    parser.add_argument("b", metavar="B", nargs="?", help="results folder of the second run (default: A)")
     parser.add_argument(
         "--rows",
         nargs=2,
@@ -75,16 +83,12 @@ def read_tables(path):
     Raises:
         InputError: the file cannot be read, holds no table, or a table is not a result table.
     """
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
     tables, header = [], None
-    for number, line in enumerate([*lines, ""], 1):
-        if not line.strip().startswith("|"):
+    for number, line in numbered_lines(path):
+        if not line.startswith("|"):
             header = None
             continue
-        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
         if header is None:
             header = cells
             tables.append(Table(f"{path}, table of line {number}", {}))
@@ -106,6 +110,41 @@ def read_tables(path):
     if not tables:
         raise InputError(f"{path}: holds no result table")
     return tables
+
+
+def numbered_lines(path):
+    """[(line number, text)] of a file and an empty line at the end.
+
+    The release appends its tables without a line end; such a line is two, with an empty one between them.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    out = []
+    for number, line in enumerate([*lines, ""], 1):
+        for i, part in enumerate(re.split(r"(?<=\|)(?=\|\s*Method\s*\|)", line.strip())):
+            out += [(number, "")] * (i > 0) + [(number, part)]
+    return out
+
+
+def read_one_pass(path):
+    """{heading: Table} of the last run in a patched checkout's scoring.md, with the rows baseline and disagreement.
+
+    Raises:
+        InputError: the file cannot be read, or is not such a file.
+    """
+    heads = [line[3:].rpartition(", run of ") for _, line in numbered_lines(path) if line.startswith("## ")]
+    tables = read_tables(path)
+    if len(heads) != len(tables) or any(set(table.rows) != {"baseline", "disagreement"} for table in tables):
+        raise InputError(f"{path}: is not what a patched checkout writes; move it away to compare the other tables")
+    last = [(name, table) for (name, _, run), table in zip(heads, tables) if run == heads[-1][2]]
+    titles = list(last[0][1].rows["baseline"])
+    return {
+        title: Table(f"{path}, run of {heads[-1][2]}",
+                     {row: {name: table.rows[row][title] for name, table in last} for row in last[0][1].rows})
+        for title in titles
+    }  # fmt: skip
 
 
 def number_of(cell, path, line):

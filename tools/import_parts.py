@@ -5,9 +5,10 @@
     python tools/import_parts.py BAD -o datasets/mine --category cap --split test/scratch \\
         --intrinsics camera.json --unit mm
 
-It writes OUT/<category>/<split>/{rgb/NNN.png, xyz/NNN.tiff[, gt/NNN.png]}, a contact sheet to look at, and
-preprocessing.json, which records the files of each part. A stopped run continues where it was. Files added to the
-recording later get the next numbers.
+It writes OUT/<category>/<split>/{rgb/NAME.png, xyz/NAME.tiff[, gt/NAME.png]}, a contact sheet to look at, and
+preprocessing.json, which records the files of each part. NAME is what a part's files share: part_0007 of
+part_0007_color.png and part_0007_depth.png. A stopped run continues where it was. What was added to the recording, or
+changed in it, is imported by the same command.
 """
 
 import functools
@@ -21,6 +22,7 @@ if not __package__:
 from common.argument_types import number
 from common.commands import HelpFormatter, Parser, add_workers
 from common.errors import InputError
+from common.files import sha256_of
 from common.signals import run_to_the_end
 from data import conversion as common
 
@@ -143,23 +145,20 @@ def build_parser():
 
 def import_parts(args, command):
     """Import what the options ask for; returns the exit code."""
-    from cameras.recordings import find_parts
+    from cameras.recordings import find_recording
 
     target, label = check_target(args)
-    parts, unpaired = find_parts(
-        args.source,
-        args.picture_glob,
-        args.cloud_glob,
-        args.mask_glob,
-        args.by_order,
-        args.split.startswith("test/") and args.split != "test/good",
-    )
+    defective = args.split.startswith("test/") and args.split != "test/good"
+    globs = args.picture_glob, args.cloud_glob, args.mask_glob
+    found = find_recording(args.source, *globs, args.by_order, defective)
+    parts = found.parts
     if not parts:
-        raise InputError(next(iter(unpaired.values())))
+        raise InputError(next(iter(found.lonely.values())))
     record = PartsRecord(target, PROGRAM, command, vars(args), DECISIVE)
     check_alike(args)
     plan = make_plan(args, parts)
-    named, changed = record.number_parts(args.source, parts)
+    warn(found.notes)
+    named = record.name_parts(args.source, parts)
     jobs = [
         common.Job(
             f"{label}/{name}", common.mark_of(target, name), functools.partial(_import_one, files, plan, target, name)
@@ -170,16 +169,35 @@ def import_parts(args, command):
         f"{args.source}: {len(parts)} parts, for instance {_shown(parts[0], args.source)}; unit {plan.unit.name} "
         f"({plan.unit.found})"
     )
-    common.prepare(record, target, jobs, unpaired)
+    warn(record.renew(target, args.source, named))
+    common.prepare(record, target, jobs, found.lonely)
     outcome = common.run_jobs(jobs, args.workers)
-    outcome.failed.update({f"{label}/{name}": reason for name, reason in {**unpaired, **changed}.items()})
+    outcome.failed.update({f"{label}/{name}": reason for name, reason in found.lonely.items()})
     code = common.report(PROGRAM, outcome, target)
     record.finish(outcome, [args.category])
-    if not args.no_sheet and not outcome.stopped:
-        write_sheet(target, label, record.content["parts"], plan, len(outcome.failed), args.workers)
-    if args.split.startswith("test/") and args.split != "test/good" and not any(files.mask for files in parts):
+    if not outcome.stopped:
+        tell_size(target, named)
+        if not args.no_sheet:
+            write_sheet(target, label, record.content["parts"], plan, len(outcome.failed), args.workers)
+    if defective and not any(files.masks for files in parts):
         print(f"{target}: no masks of defects: images can be scored, pixels cannot")
     return code
+
+
+def warn(texts):
+    """Print each text as a warning."""
+    for text in texts:
+        print(f"warning: {text}", file=sys.stderr)
+
+
+def tell_size(target, names):
+    """Print how large the part is in the frame, from a few of the parts that were written."""
+    from cameras.part_size import size_text, usual_size
+
+    there = [target / "xyz" / f"{name}.tiff" for name in names if common.mark_of(target, name).exists()]
+    some = there[:: max(1, len(there) // PROBED)][:PROBED]
+    if some:
+        print(f"{target}: what is measured of a part {size_text(usual_size(some))} (median of {len(some)})")
 
 
 def check_target(args):
@@ -230,8 +248,14 @@ def make_plan(args, parts):
 
     camera = intrinsics_from(args.intrinsics) if args.intrinsics else None
     unit = unit_from(args.unit) if args.unit else None
-    if unit is None and camera and camera.unit:
-        unit = Unit(camera.unit, f"{camera.unit:g} m", f"depth scale of {args.intrinsics[0]}")
+    if camera and camera.unit:
+        told = Unit(camera.unit, f"{camera.unit:g} m", f"depth scale of {args.intrinsics[0]}")
+        if unit and not 0.99 < unit.metres / told.metres < 1.01:
+            raise InputError(
+                f"--unit {args.unit}: one count is {unit.metres:g} m, but {args.intrinsics[0]} says {told.metres:g} m "
+                "(its depth scale); leave out --unit, or correct the file"
+            )
+        unit = unit or told
     plan = Plan(
         camera,
         unit,
@@ -253,73 +277,97 @@ def _with_unit(plan, parts):
 
     from cameras.part_import import measure
     from data.pictures import load_picture
+    from data.units import VIEW, recognise_unit
     from data.units import measure as size_of
-    from data.units import recognise_unit
 
-    extents, whole, errors, used = [], False, [], None
+    measures, whole, errors, used, scaled = [], False, [], None, None
     for files in parts[:: max(1, len(parts) // PROBED)][:PROBED]:
         try:
-            scan = measure(files, plan, files.picture and load_picture(files.picture).size)
+            size = files.picture and load_picture(files.picture).size
+            scan = measure(files, plan, size)
         except (InputError, OSError) as error:
             errors.append(InputError(error))
             continue
-        extents.append(size_of(scan.points[scan.measured]).extent)
+        measures.append(size_of(scan.points[scan.measured]))
         whole, used = scan.whole_numbers, used or files.cloud
-    if not extents:
+        if size and sorted(size) != sorted(scan.measured.shape):
+            scaled = scaled or (size, scan.measured.shape)
+    if not measures:
         raise errors[0]
-    extent, seen = median(extents), None
+    extent, distance = median(m.extent for m in measures), median(m.distance for m in measures)
     try:
-        seen = recognise_unit(extent, whole)
+        seen = recognise_unit(extent, distance, whole)
     except InputError as error:
         if plan.unit is None:
             raise InputError(f"{used}: {error}") from None
-    if plan.unit is None:
-        plan = plan._replace(unit=seen)
-    elif seen and not 1 / UNLIKE < seen.metres / plan.unit.metres < UNLIKE:
-        print(
-            f"warning: {used}: looks like {seen.name}, {extent * seen.metres:.3g} m across; {plan.unit.found} makes it "
-            f"{extent * plan.unit.metres:.3g} m",
-            file=sys.stderr,
+        seen = None
+    plan = plan._replace(unit=plan.unit or seen)
+    across = f"{extent * plan.unit.metres:.3g} m across and {distance * plan.unit.metres:.3g} m away"
+    if seen and not 1 / UNLIKE < seen.metres / plan.unit.metres < UNLIKE:
+        looks = f"looks like {seen.name}, {extent * seen.metres:.3g} m across"
+        warn([f"{used}: {looks}; {plan.unit.found} makes it {across}"])
+    elif not VIEW[0] <= extent * plan.unit.metres <= VIEW[1]:
+        warn([f"{used}: {plan.unit.found} makes it {across}: is that the unit?"])
+    if scaled:
+        (tall, wide), (rows, columns) = scaled
+        warn(
+            [
+                f"pictures of {tall}×{wide} pixels are scaled to scans of {rows}×{columns}: is the depth aligned to "
+                "the picture (the camera's software can do it)? look at the contact sheet: the outline has to follow "
+                "the part"
+            ]
         )
-    return plan._replace(extent=extent * plan.unit.metres if len(extents) > 1 else None)
+    return plan._replace(extent=extent * plan.unit.metres if len(measures) > 1 else None)
 
 
 class PartsRecord(common.Record):
     """preprocessing.json of a split; it also records the files of each part."""
 
-    def number_parts(self, source, parts):
-        """({NNN: Files} of ``parts``, {NNN: why a part cannot be imported again}). Parts of earlier runs keep their
-        numbers.
+    def name_parts(self, source, parts):
+        """{name: Files} of ``parts``. Parts of earlier runs, known by their cloud, keep their names.
 
         Raises:
             InputError: the split holds parts of another recording.
         """
+        from cameras.recordings import part_names
+
         whose, known = str(source.resolve()), dict(self.earlier.get("parts", {}))
         if self.earlier.get("source", whose) != whose:
             raise InputError(
                 f"{self.path}: this split was imported from {self.earlier['source']}, not {whose}; put both recordings "
-                f"in one folder and "
-                "import that into a new split, or choose another --output"
+                "in one folder and import that into a new split, or choose another --output"
             )
-        numbers = {tuple(entry["files"]): name for name, entry in known.items()}
-        named, changed = {}, {}
-        for files in parts:
-            paths = tuple(p.relative_to(source).as_posix() for p in files if p)
-            sizes = [p.stat().st_size for p in files if p]
-            name = numbers.get(paths)
-            if name is None:
-                name = f"{max((int(n) for n in known), default=-1) + 1:03d}"
-                known[name] = {"files": paths, "bytes": sizes}
-            elif known[name]["bytes"] != sizes and common.mark_of(self.path.parent, name).exists():
-                changed[name] = (
-                    f"{files.cloud}: this or {paths[0]} is another file than at its import; to import it again remove "
-                    f"{common.mark_of(self.path.parent, name)}"
-                )
-                continue
-            known[name]["bytes"] = sizes
-            named[name] = files
+        name_of = {path: name for name, entry in known.items() for path in entry["files"]}
+        clouds = [files.cloud.relative_to(source).as_posix() for files in parts]
+        new = [files for files, cloud in zip(parts, clouds) if cloud not in name_of]
+        names = {files.cloud: name for name, files in part_names(source, new, tuple(known)).items()}
+        named = {name_of.get(cloud) or names[files.cloud]: files for files, cloud in zip(parts, clouds)}
         self.content.update(source=whose, parts=known)
-        return named, changed
+        return named
+
+    def renew(self, folder, source, named):
+        """Have parts written anew whose files are not those of their import; returns texts on them, and on parts whose
+        files are no longer there."""
+        known, told = self.content["parts"], []
+        for name, files in named.items():
+            paths = [p for p in (files.picture, files.cloud, *files.masks) if p]
+            own = {"files": [p.relative_to(source).as_posix() for p in paths], "sha256": [_content(p) for p in paths]}
+            before = known.get(name, own)
+            known[name] = own
+            mark = common.mark_of(folder, name)
+            if not mark.exists() or _same(before, own, paths):
+                continue
+            changed = set(zip(before["files"], before.get("sha256", ()))) ^ set(zip(own["files"], own["sha256"]))
+            shown = ", ".join(sorted({path for path, _ in changed}) or own["files"])
+            told.append(f"{name}: imported anew, since its files are not those of its import: {shown}")
+            mark.unlink()
+        for name in known.keys() - named.keys():
+            if common.mark_of(folder, name).exists():
+                told.append(
+                    f"{name}: its files ({', '.join(known[name]['files'])}) are no longer in {source}; it stays in "
+                    f"{folder}: to take it out, remove its files there"
+                )
+        return told
 
     def begin(self):
         """Write the record before the first part is written, so that a killed run leaves the parts' numbers."""
@@ -347,6 +395,22 @@ def write_sheet(target, label, parts, plan, failed, workers):
     )
 
 
+def _content(path):
+    try:
+        return sha256_of(path)
+    except OSError:  # reading the part will report that
+        return ""
+
+
+def _same(before, own, paths):
+    """Whether a part's entry is still true; earlier versions recorded sizes in bytes."""
+    if before["files"] != own["files"]:
+        return False
+    if "sha256" in before:
+        return before["sha256"] == own["sha256"]
+    return before.get("bytes") == [path.stat().st_size for path in paths]
+
+
 def _import_one(files, plan, target, name):
     from cameras.part_import import import_part
 
@@ -354,7 +418,8 @@ def _import_one(files, plan, target, name):
 
 
 def _shown(files, source):
-    return " with ".join(p.relative_to(source).as_posix() for p in files if p)
+    paths = [p for p in (files.picture, files.cloud, *files.masks) if p]
+    return " with ".join(p.relative_to(source).as_posix() for p in paths)
 
 
 if __name__ == "__main__":

@@ -137,10 +137,11 @@ def run(args):
 
 def judge_parts(args, model, parts, done):
     """Judge ``parts`` [PartFiles] with a SavedModel; print one line per part and add its row to ``done``."""
+    from common.machine import environment
     from common.progress import track
     from inspection.inspector import Inspector
     from inspection.judged_parts import label_of, load_parts, row_of, write_extras
-    from runs.results import environment, untrained_note
+    from runs.results import untrained_note
 
     inspector = Inspector.of_model(
         model,

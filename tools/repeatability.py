@@ -40,7 +40,7 @@ NOTE = (
 )
 
 
-class Scan(NamedTuple):
+class RepeatedScan(NamedTuple):
     """One line of verdicts.csv. ``p_value``, ``score`` and ``threshold`` are None if the scan could not be judged,
     ``defective`` is None without a label."""
 
@@ -134,7 +134,7 @@ def _pattern(text):
 
 
 def read_scans(path, pattern=None, labels=None):
-    """[Scan] of a verdicts.csv.
+    """[RepeatedScan] of a verdicts.csv.
 
     Raises:
         InputError: a file cannot be read, lacks a column, has an invalid line, lists a scan twice, or has verdicts at
@@ -153,7 +153,7 @@ def read_scans(path, pattern=None, labels=None):
             )
         judged = row["verdict"] != CANNOT_JUDGE
         numbers = [_number(row[name], f"{path}: line {number}: {name}") if judged else None for name in COLUMNS[2:]]
-        scans.append(Scan(row["path"], part, row["verdict"], *numbers, known and known[part]))
+        scans.append(RepeatedScan(row["path"], part, row["verdict"], *numbers, known and known[part]))
     if not scans:
         raise InputError(f"{path}: holds no scan")
     paths = [scan.path for scan in scans]
@@ -275,7 +275,7 @@ def _spread_cells(found):
 
 
 def by_part(scans):
-    """{part: [Scan]} in the order of the parts' mean scores; parts that were never judged come last."""
+    """{part: [RepeatedScan]} in the order of the parts' mean scores; parts that were never judged come last."""
     groups = {}
     for scan in scans:
         groups.setdefault(scan.part, []).append(scan)

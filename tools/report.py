@@ -18,16 +18,15 @@ from common.argument_types import number
 from common.commands import FINE, HelpFormatter, Parser, run_command
 from common.files import check_writable
 from common.progress import note, track
-from reports import calibrated_section as ours
-from reports import more_metrics
-from reports import sections as sections
-from reports.numbers import find_sample, read_category, summary_of
+from reports import sections
+from reports.numbers import find_sample, part_to_explain, shown_parts, summary_of
 from reports.page import Page
 from reports.predictions_section import predictions_section, read_predictions
-from reports.saved_scorings import left_out_text
-from runs.help_tables import scoring_table, shorten_scoring
-from scoring.evaluation import extra_metrics, find_saved
-from scoring.metrics import mean
+from reports.scored import left_out_text, scored_category
+from reports.tables import add_metrics_argument
+from runs.help_tables import scoring_table
+from scoring.evaluation import find_saved
+from scoring.scorings import add_scoring_parameters
 
 
 def main(argv=None):
@@ -44,7 +43,7 @@ def write_page(args):
         args.sample,
         args.seed,
         scoring_addon.parameters_from(args),
-        args.metrics or (),
+        args.metrics,
     )
     for folder, rows in judged:
         predictions_section(page, folder, rows, args.output)
@@ -74,11 +73,10 @@ def build_parser():
         metavar="DIR",
         help="folders that predict.py -o wrote: the page lists their verdicts and links to their pictures",
     )
-    more_metrics.add_argument(parser)
+    add_metrics_argument(parser)
     parser.add_argument("--seed", type=number(int, 0), default=0, metavar="N", help="of the random draw of parts")
-    group = parser.add_argument_group("scoring", "parameters; --scoring is ignored, the page shows every scoring")
-    scoring_addon.add_arguments(group)
-    shorten_scoring(group)
+    group = parser.add_argument_group("scoring", "parameters; the page shows every scoring")
+    add_scoring_parameters(group, ("test",))
     return parser
 
 
@@ -98,29 +96,26 @@ def make_report(paths, sample, seed, parameters, names=()):
     explained = find_sample(paths, sample) if sample is not None else None
     explanation, of_categories, summaries, missing, more = Page(), Page(), [], {}, {}
     for place, path in enumerate(track(paths, len(paths), "report", "category")):
-        category = read_category(path, seed, parameters)
-        name = category.saved.category
+        category = scored_category(path, choose=lambda _: (parameters, "test"), further=names)
+        name = category.name
         summaries.append(summary_of(category, seed))
         missing.update({name: category.lacks} if category.lacks else {})
-        if names:
-            more[name] = extra_metrics(category.saved, category.scored, names)
+        more[name] = category.extra
         prefix = f"{place:02d}_" + re.sub(r"[^A-Za-z0-9_-]+", "_", name)[:40]
-        sections.category_section(of_categories, category, prefix, f"c{place}")
-        if explained is None and category.explained is not None:
-            explained = place, category.explained
+        sections.category_section(of_categories, category, shown_parts(category, seed), prefix, f"c{place}")
+        if explained is None and part_to_explain(category) is not None:
+            explained = place, part_to_explain(category)
         if explained is not None and place == explained[0]:
             sections.explanation_section(explanation, category, explained[1], parameters)
-            ours.explanation_section(explanation, category, explained[1])
     left_out = left_out_text(missing)
     if left_out:
         note(f"report.py: note: {left_out}", sys.stderr)
     page = Page()
     sections.verdict_section(page, summaries)
-    sections.caption_section(page, summaries, parameters)
-    ours.caption(page, summaries, left_out)
+    sections.caption_section(page, summaries, parameters, left_out)
     sections.summary_section(page, summaries)
     if names:
-        more_metrics.report_section(page, more, names, sections.shown, mean)
+        sections.further_section(page, more, names)
     for part in (explanation, of_categories):
         page.body += part.body
         page.files.update(part.files)

@@ -5,7 +5,7 @@ import math
 import os
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from common.files import atomic_path, atomic_write_text
 
@@ -28,7 +28,7 @@ class LossCurve:
         steps: number of steps done; later steps in the CSV file, left by a killed run, are dropped.
     """
 
-    def __init__(self, folder, steps=0):
+    def __init__(self, folder: str | Path, steps: int = 0):
         self.csv, self.png = Path(folder) / "uff_loss.csv", Path(folder) / "uff_loss.png"
         self.points = [point for point in read_curve(self.csv) if point.step < steps] if steps else []
         lines = [",".join(Point._fields), *(",".join(map(repr, point)) for point in self.points)]
@@ -37,7 +37,7 @@ class LossCurve:
         self._drawn = -math.inf
         self._board = _tensorboard(Path(folder) / "tensorboard", steps)
 
-    def add(self, point):
+    def add(self, point: Point) -> None:
         """Append one step; it is written to the file at once."""
         self.points.append(point)
         self._file.write(",".join(map(repr, point)) + "\n")
@@ -46,7 +46,7 @@ class LossCurve:
             for name in ("loss", "lr", "accuracy"):
                 self._board.add_scalar(f"uff/{name}", getattr(point, name), point.step)
 
-    def draw(self, seconds=0):
+    def draw(self, seconds: float = 0) -> None:
         """Sync the CSV file to disk; plot all steps so far, unless the last plot is less than ``seconds`` old."""
         from matplotlib.figure import Figure
 
@@ -65,7 +65,7 @@ class LossCurve:
         with atomic_path(self.png) as temporary:
             figure.savefig(temporary, format="png", dpi=120)
 
-    def close(self):
+    def close(self) -> None:
         """Plot all steps, and close the files."""
         if self.points:
             self.draw()
@@ -74,7 +74,7 @@ class LossCurve:
             self._board.close()
 
 
-def read_curve(path):
+def read_curve(path: str | Path) -> list[Point]:
     """[Point] of a CSV file, without a last line that was cut off; [] if there is no file."""
     if not Path(path).is_file():
         return []
@@ -88,7 +88,7 @@ def read_curve(path):
     return points
 
 
-def _tensorboard(folder, steps):
+def _tensorboard(folder: Path, steps: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:

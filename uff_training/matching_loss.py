@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 
-from uff_training.processes import ALONE
+from uff_training.processes import ALONE, Processes
 
 BLOCK = 2**25  # logits held at a time: 128 MiB of float32
 
@@ -59,7 +59,9 @@ class _MatchingLoss(torch.autograd.Function):
         return d_loss * d_queries, d_loss * d_keys, None, None, None
 
 
-def matching_loss(queries, keys, processes=ALONE, gathered=True, block=BLOCK):
+def matching_loss(
+    queries: torch.Tensor, keys: torch.Tensor, processes: Processes = ALONE, gathered: bool = True, block: int = BLOCK
+) -> Matching:
     """Contrastive loss of matching pairs.
 
     Args:

@@ -43,7 +43,7 @@ class PairFolder(NamedTuple):
     xyz_dim: int
     rgb_dim: int
 
-    def digest(self):
+    def digest(self) -> str:
         """A hash of the files' names and sizes, by which a folder is recognised."""
         listed = "\n".join(f"{path.name} {path.stat().st_size}" for path in self.paths)
         return hashlib.sha256(listed.encode()).hexdigest()
@@ -61,7 +61,7 @@ class Pairs(NamedTuple):
 # ---------------------------------------------------------------- one file
 
 
-def save_patch_pair(path, tensor, half=False, xyz_dim=XYZ_DIM):
+def save_patch_pair(path: str | Path, tensor: torch.Tensor, half: bool = False, xyz_dim: int = XYZ_DIM) -> None:
     """Write one part's patches in one step.
 
     In half precision no non-zero value becomes zero, since zeros mark the background.
@@ -98,7 +98,7 @@ def save_patch_pair(path, tensor, half=False, xyz_dim=XYZ_DIM):
             save_file({"patches": patches}, temporary, {"xyz_dim": str(xyz_dim), "crc32": str(_checksum(patches))})
 
 
-def read_patch_pair(path):
+def read_patch_pair(path: str | Path) -> Stored:
     """Patches of a file; every byte is checked against the file's checksums.
 
     Returns:
@@ -177,7 +177,7 @@ def _checksum(patches):
 # ---------------------------------------------------------------- a folder
 
 
-def find_pair_files(folder, xyz_dim=None, rgb_dim=None):
+def find_pair_files(folder: str | Path, xyz_dim: int | None = None, rgb_dim: int | None = None) -> PairFolder:
     """The patch-pair files of a folder, their headers checked and their widths found.
 
     Args:
@@ -196,12 +196,11 @@ def find_pair_files(folder, xyz_dim=None, rgb_dim=None):
     twice = [p for p in paths if p.suffix == ".pt" and p.with_suffix(".safetensors") in paths]
     if twice:
         raise InputError(f"{twice[0]}: the same part is there as .safetensors too; delete one of them")
-    width = None
+    first = _open(paths[0])
+    width = first.patches.shape[1]
+    given = xyz_dim or first.xyz_dim or _shown_xyz_dim(first.patches) or (width - rgb_dim if rgb_dim else XYZ_DIM)
     for path in paths:
         stored = _open(path)
-        if width is None:
-            width, given = stored.patches.shape[1], xyz_dim or stored.xyz_dim or _shown_xyz_dim(stored.patches)
-            given = given or (width - rgb_dim if rgb_dim else XYZ_DIM)
         if stored.patches.shape[1] != width:
             raise InputError(
                 f"{path}: patches are {stored.patches.shape[1]} wide, those of {paths[0].name} {width}: "
@@ -236,7 +235,7 @@ def _leading_zeros(patches):
     return runs
 
 
-def load_pairs(path, xyz_dim, order="matching", background="any_zero"):
+def load_pairs(path: str | Path, xyz_dim: int, order: str = "matching", background: str = "any_zero") -> Pairs:
     """The usable pairs of one file, in float32.
 
     Args:
@@ -280,7 +279,7 @@ def _fused(xyz):
 # ---------------------------------------------------------------- the order of the RGB patches
 
 
-def patch_of_row(rows, order):
+def patch_of_row(rows: int, order: str) -> torch.Tensor:
     """[rows]: the number of the RGB patch in each row of a part, for ``rows`` = 4g². The module's docstring explains
     the two orders."""
     patches, side = rows // 4, int((rows // 4) ** 0.5)
@@ -297,7 +296,7 @@ def _row_of_patch(rows, order):
     return row
 
 
-def pair_order(rgb):
+def pair_order(rgb: torch.Tensor) -> str:
     """The order of RGB patches [P, C]: "matching", "released", or "unknown" if neither fits."""
     rows = len(rgb)
     if rows % 4 or int((rows // 4) ** 0.5) ** 2 * 4 != rows:
@@ -308,6 +307,6 @@ def pair_order(rgb):
     return "unknown"
 
 
-def reorder(rgb, found, wanted):
+def reorder(rgb: torch.Tensor, found: str, wanted: str) -> torch.Tensor:
     """RGB patches [P, C], which are in the order ``found``, put into the order ``wanted``."""
     return rgb[_row_of_patch(len(rgb), found)[patch_of_row(len(rgb), wanted)]]

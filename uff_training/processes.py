@@ -6,6 +6,7 @@
 import contextlib
 import hashlib
 import os
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -28,22 +29,22 @@ class Processes(NamedTuple):
     device: torch.device = torch.device("cpu")
 
     @property
-    def first(self):
+    def first(self) -> bool:
         """Whether this is the process that writes files and prints."""
         return self.rank == 0
 
-    def sum(self, tensor):
+    def sum(self, tensor: torch.Tensor) -> torch.Tensor:
         """Sum ``tensor`` over the processes, in place; every process gets the same sum."""
         if self.world > 1:
             dist.all_reduce(tensor)
         return tensor
 
-    def broadcast(self, tensor):
+    def broadcast(self, tensor: torch.Tensor) -> None:
         """Overwrite ``tensor`` with the first process's values."""
         if self.world > 1:
             dist.broadcast(tensor, 0)
 
-    def gather_rows(self, rows):
+    def gather_rows(self, rows: torch.Tensor) -> tuple[torch.Tensor, int]:
         """The rows of all processes, in the processes' order.
 
         Args:
@@ -56,15 +57,15 @@ class Processes(NamedTuple):
             return rows, 0
         counts = torch.zeros(self.world, dtype=torch.long, device=rows.device)
         counts[self.rank] = len(rows)
-        counts = self.sum(counts).tolist()
-        padded = rows.new_zeros(max(counts), rows.shape[1])
+        rows_of = self.sum(counts).tolist()
+        padded = rows.new_zeros(max(rows_of), rows.shape[1])
         padded[: len(rows)] = rows
-        gathered = [torch.empty_like(padded) for _ in counts]
+        gathered = [torch.empty_like(padded) for _ in rows_of]
         dist.all_gather(gathered, padded)
-        return torch.cat([part[:count] for part, count in zip(gathered, counts)]), sum(counts[: self.rank])
+        return torch.cat([part[:count] for part, count in zip(gathered, rows_of)]), sum(rows_of[: self.rank])
 
     @contextlib.contextmanager
-    def together(self):
+    def together(self) -> Iterator[None]:
         """If one process raises InputError in the block, all raise; so none waits for a process that has stopped.
 
         The block must not send anything between processes.
@@ -80,7 +81,7 @@ class Processes(NamedTuple):
         if count:
             raise StoppedTogether(f"process {self.rank} stopped because another one did; that one's line says why")
 
-    def agree_on(self, text):
+    def agree_on(self, text: str) -> bool:
         """Whether ``text`` is the same in all processes."""
         digest = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
         theirs = torch.zeros(self.world, dtype=torch.long, device=self.device)
@@ -91,7 +92,7 @@ class Processes(NamedTuple):
 ALONE = Processes()
 
 
-def start(device="auto", backend="auto"):
+def start(device: str = "auto", backend: str = "auto") -> Processes:
     """Join the other processes, if torchrun started several.
 
     Args:
@@ -106,23 +107,23 @@ def start(device="auto", backend="auto"):
     """
     told = os.environ
     processes = Processes(int(told.get("RANK", 0)), int(told.get("WORLD_SIZE", 1)), int(told.get("LOCAL_RANK", 0)))
-    device = choose_device(device, processes.local_rank)
+    found = choose_device(device, processes.local_rank)
     if processes.world > 1:
         if backend == "auto":
-            backend = "nccl" if device.type == "cuda" else "gloo"
-        if backend == "nccl" and (device.type != "cuda" or not dist.is_nccl_available()):
-            raise InputError(f"--backend nccl needs CUDA devices, this process is on {device.type}; use --backend gloo")
+            backend = "nccl" if found.type == "cuda" else "gloo"
+        if backend == "nccl" and (found.type != "cuda" or not dist.is_nccl_available()):
+            raise InputError(f"--backend nccl needs CUDA devices, this process is on {found.type}; use --backend gloo")
         dist.init_process_group(backend)
-    return processes._replace(device=device)
+    return processes._replace(device=found)
 
 
-def wait():
+def wait() -> None:
     """Wait until all processes have called this."""
     if dist.is_available() and dist.is_initialized():
         dist.barrier()
 
 
-def stop():
+def stop() -> None:
     """Leave the group of processes."""
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()

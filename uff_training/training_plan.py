@@ -7,6 +7,7 @@ from typing import NamedTuple, Optional
 import torch
 
 from common.errors import InputError
+from uff_training.processes import Processes
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Plan(NamedTuple):
     epochs: int
 
 
-def plan(files, settings, world=1):
+def plan(files: int, settings: TrainingSettings, world: int = 1) -> Plan:
     """The Plan for a number of ``files`` and ``world`` processes.
 
     Raises:
@@ -81,7 +82,7 @@ def plan(files, settings, world=1):
     return Plan(batches, per_epoch, steps, min(warmup, steps), math.ceil(steps / per_epoch))
 
 
-def learning_rate(step, planned, settings):
+def learning_rate(step: int, planned: Plan, settings: TrainingSettings) -> float:
     """Learning rate of an optimiser step (from 0): linear up to ``lr`` in warm-up, then half a cosine to ``min_lr``."""
     if step < planned.warmup:
         return settings.lr * ((step + 1) / planned.warmup)
@@ -89,7 +90,9 @@ def learning_rate(step, planned, settings):
     return settings.min_lr + (settings.lr - settings.min_lr) * (1 + math.cos(math.pi * done)) / 2
 
 
-def epoch_order(files, epoch, settings, planned, processes):
+def epoch_order(
+    files: int, epoch: int, settings: TrainingSettings, planned: Plan, processes: Processes
+) -> list[list[int]]:
     """[batches][batch_size]: numbers of the files that this process reads in an epoch, batch by batch.
 
     Every process takes each ``world``-th file of a shared random order. So the batches of all processes together equal

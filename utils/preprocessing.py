@@ -17,14 +17,13 @@ import numpy as np
 if not __package__:
     import checkout  # noqa: F401  puts the checkout on the path
 
-from common.argument_types import number
+from common.argument_types import number, unit
 from common.errors import InputError
 from common.signals import run_to_the_end
 from data import conversion as common
 from data.organised_clouds import read_unexamined
 from data.pairing import GOOD, defect_folders, pair, part_files
 from data.pictures import read_defect, read_picture
-from data.units import UNITS
 
 PROGRAM = "preprocessing.py"
 SPLITS = ("train", "validation", "test")
@@ -57,9 +56,10 @@ def build_parser():
     )
     parser.add_argument(
         "--unit",
-        choices=UNITS,
-        help="of the download's coordinates; metres are written (default: metres, and refused if they do "
-        "not look like it)",
+        type=unit,
+        metavar="UNIT",
+        help="of the download's coordinates: m, cm, mm, um, or the metres of one count; metres are written (default: "
+        "metres, and refused if they do not look like it)",
     )
     parser.add_argument(
         "--keep_touching",

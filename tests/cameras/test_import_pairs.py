@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from cameras.recordings import find_parts, natural
+from cameras.recordings import find_recording
 from common.errors import InputError
+from data.pairing import natural
 
 
 def fill(root, *names):
@@ -33,8 +34,9 @@ def fill(root, *names):
 
 def paired(root, **options):
     """([(picture, cloud, mask)], names without partner) with paths as texts."""
-    parts, lonely = find_parts(root, **options)
-    return [tuple(p and p.relative_to(root).as_posix() for p in files) for files in parts], sorted(lonely)
+    found = find_recording(root, **options)
+    parts = [(files.picture, files.cloud, next(iter(files.masks), None)) for files in found.parts]
+    return [tuple(p and p.relative_to(root).as_posix() for p in files) for files in parts], sorted(found.lonely)
 
 
 @pytest.mark.parametrize(
@@ -92,30 +94,30 @@ def test_left_over_files_of_systems_are_no_parts(tmp_path):
 def test_globs_and_order(tmp_path):
     fill(tmp_path, "color/a1.png", "color/a2.png", "ir/a1.png", "ir/a2.png", "depth/t105.png", "depth/t107.png")
     with pytest.raises(InputError, match="no depth image or cloud has the same name or number"):
-        find_parts(tmp_path, picture_glob="color/*.png")
+        find_recording(tmp_path, picture_glob="color/*.png")
     assert paired(tmp_path, picture_glob="color/*.png", by_order=True) == (
         [("color/a1.png", "depth/t105.png", None), ("color/a2.png", "depth/t107.png", None)],
         [],
     )
     with pytest.raises(InputError, match="needs as many"):
-        find_parts(tmp_path, by_order=True)
+        find_recording(tmp_path, by_order=True)
 
 
 def test_several_pictures_of_one_part_are_refused(tmp_path):
     fill(tmp_path, "1_color.png", "1_ir.png", "1_depth.png")
     with pytest.raises(InputError, match="--picture_glob"):
-        find_parts(tmp_path)
-    assert len(find_parts(tmp_path, picture_glob="*_color.png")[0]) == 1
+        find_recording(tmp_path)
+    assert len(find_recording(tmp_path, picture_glob="*_color.png").parts) == 1
 
 
 def test_nothing_there(tmp_path):
     with pytest.raises(InputError, match="missing folder"):
-        find_parts(tmp_path / "no")
+        find_recording(tmp_path / "no")
     with pytest.raises(InputError, match="no files"):
-        find_parts(tmp_path)
+        find_recording(tmp_path)
     fill(tmp_path, "1.png")
     with pytest.raises(InputError, match="no depth images or clouds"):
-        find_parts(tmp_path)
+        find_recording(tmp_path)
 
 
 @given(st.lists(st.integers(0, 10**6), unique=True, min_size=1))

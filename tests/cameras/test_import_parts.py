@@ -24,6 +24,8 @@ TOLERANCE = {"depth_png": 6e-4}  # metres: whole millimetres
 def bring(source, output, *flags, split="train/good", kind="depth_png"):
     """Exit code of the import of one split."""
     camera = ["--intrinsics", str(source.parent / INTRINSICS[kind])] if kind in INTRINSICS else []
+    camera += ["--unit", "mm"] if kind == "depth_png" and "--unit" not in flags else []
+    camera += ["--no_sheet"] if split != "test/dent" else []
     return import_parts.main(
         [str(source), "-o", str(output), "--category", "knob", "--split", split, "--workers", "1", *camera, *flags]
     )
@@ -35,7 +37,7 @@ def recording(tmp_path):
     return make_recording(tmp_path / "recordings", "depth_png", 3, SIZE)
 
 
-def read(folder, name="000"):
+def read(folder, name="001"):
     """(rgb, xyz, gt or None) of an imported part."""
     gt = folder / f"gt/{name}.png"
     return (
@@ -53,11 +55,11 @@ def test_each_kind_of_recording(tmp_path, capsys, kind):
     assert "failed" in capsys.readouterr().out
     for first, (folder, split) in enumerate(SPLITS.items()):
         target = tmp_path / "data/knob" / split
-        assert Image.open(target / "contact_sheet.png").size[0] > 500
+        assert folder != "test_dent" or Image.open(target / "contact_sheet.png").size[0] > 500
         assert json.loads((target / "preprocessing.json").read_text())["counts"]["failed"] == 0
         for number in range(3 if first == 0 else 2):
             seen = record(1000 * first + number, SIZE, folder == "test_dent")
-            rgb, xyz, gt = read(target, f"{number:03d}")
+            rgb, xyz, gt = read(target, str(number + 1) if kind == "depth_tiff" else f"{number + 1:03d}")
             measured = np.isfinite(seen.depth)
             assert rgb.shape == xyz.shape == (*SIZE, 3) and np.array_equal(xyz.any(2), measured)
             np.testing.assert_allclose(xyz[measured], seen.points[measured], atol=TOLERANCE.get(kind, 1e-6))
@@ -89,21 +91,18 @@ def test_it_goes_on_where_it_was(tmp_path, recording, capsys):
     kept.write_bytes(content[:200])
     assert bring(source, tmp_path / "data") == 1
     err = capsys.readouterr().err
-    assert "002.png" in err and "knob/train/good/001" in err
+    assert "002.png" in err and "knob/train/good/002" in err
     failures = json.loads((target / "preprocessing.json").read_text())["failures"]
-    assert list(failures) == ["knob/train/good/001"] and sorted(p.name for p in (target / "rgb").iterdir()) == [
-        "000.png",
-        "002.png",
-    ]
-    before = (target / "xyz/000.tiff").stat().st_mtime_ns
+    assert list(failures) == ["knob/train/good/002"]
+    assert sorted(p.name for p in (target / "rgb").iterdir()) == ["001.png", "003.png"]
+    before = (target / "xyz/001.tiff").stat().st_mtime_ns
     kept.write_bytes(content)
     for kind, number in (("color", "002"), ("depth", "002")):
         shutil.copy(source / kind / f"{number}.png", source / kind / "009.png")
     assert bring(source, tmp_path / "data") == 0
     assert "2 samples written, 2 were there, 0 failed" in capsys.readouterr().out
-    assert (target / "xyz/000.tiff").stat().st_mtime_ns == before and np.array_equal(
-        read(target, "001")[1], read(target, "003")[1]
-    )
+    assert (target / "xyz/001.tiff").stat().st_mtime_ns == before
+    assert np.array_equal(read(target, "002")[1], read(target, "009")[1])
     assert json.loads((target / "preprocessing.json").read_text())["failures"] == {}
 
 
@@ -138,7 +137,11 @@ def test_refused_in_one_line(tmp_path, recording, capsys, flags, words):
 
     flags = [flag.replace("CAMERA", str(recording / "camera.json")) for flag in flags]
     code = import_parts.main(
-        [str(recording / "train_good"), "-o", str(tmp_path / "data"), "--category", "knob", "--workers", "1", *flags]
+        [
+            *(str(recording / "train_good"), "-o", str(tmp_path / "data"), "--category", "knob", "--workers", "1"),
+            *([] if "--unit" in flags else ["--unit", "mm"]),
+            *flags,
+        ]
     )
     err = capsys.readouterr().err
     assert code in (1, 2) and re.search(words, err), err
@@ -148,7 +151,7 @@ def test_refused_in_one_line(tmp_path, recording, capsys, flags, words):
 
 def test_another_unit_than_the_one_recognised(tmp_path, recording, capsys):
     assert bring(recording / "train_good", tmp_path / "data", "--unit", "cm") == 0
-    assert "looks like mm, 0.2" in capsys.readouterr().err
+    assert "--unit cm makes it 2.3" in capsys.readouterr().err
     assert bring(recording / "train_good", tmp_path / "other", "--unit", "mm") == 0
     assert capsys.readouterr().err == ""
 
@@ -167,9 +170,12 @@ def test_depth_scale_of_the_camera(tmp_path):
         write_depth_png(folder / f"depth_{name}.png", part.depth, 0.00025)
         Image.fromarray(part.rgb).save(folder / f"color_{name}.png")
     write_realsense(folder.parent / "camera.json", part.camera, 0.00025)
-    assert bring(folder, tmp_path / "data") == 0
+    words = ["-o", str(tmp_path / "data"), "--category", "knob", "--intrinsics", str(folder.parent / "camera.json")]
+    assert import_parts.main([str(folder), *words, "--workers", "1"]) == 0
     measured = np.isfinite(part.depth)
-    np.testing.assert_allclose(read(tmp_path / "data/knob/train/good")[1][measured], part.points[measured], atol=2e-4)
+    np.testing.assert_allclose(
+        read(tmp_path / "data/knob/train/good", "1")[1][measured], part.points[measured], atol=2e-4
+    )
 
 
 def test_pictures_of_twelve_bits(tmp_path, recording, capsys):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.runs.test_cli import parse, usage_error
+from tests.command_lines import parse, usage_error
 
 OUT_OF_RANGE = [
     "max_sample 0",
@@ -23,9 +23,6 @@ OUT_OF_RANGE = [
     "f_coreset 1.01",
     "f_coreset nan",
     "asy_memory_bank 0",
-    "coreset_partitions 1",
-    "bank_shards 0",
-    "shard_engine other",
     "ocsvm_nu 0",
     "ocsvm_nu 1.1",
     "ocsvm_nu nan",

@@ -1,4 +1,4 @@
-"""The manner that all commands share: parser, options of one meaning, exit codes, --quiet."""
+"""The manner that all commands share: parser, options of one meaning, exit codes, --quiet, --help."""
 
 import ast
 import importlib
@@ -14,29 +14,26 @@ from common.commands import HELP_WIDTH, Parser, add_target, run_command
 from common.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
-# patches/apply.py runs on its own on Python 3.8 in a checkout of the release; sweep_guard is started by sweeps alone
-ALONE = {"patches/apply.py", "sweeps/sweep_guard.py"}
 PROGRAMS = sorted(
     path.relative_to(ROOT).as_posix()
-    for folder in (".", "tools", "utils", "patches")
+    for folder in (".", "tools", "utils")
     for path in (ROOT / folder).glob("*.py")
-    if 'if __name__ == "__main__"' in path.read_text(encoding="utf-8")
+    if 'if __name__ == "__main__"' in path.read_text(encoding="utf-8") and path.name != "setup.py"
 )
-SHARED = [name for name in PROGRAMS if name not in ALONE]
-OUTPUT = {"tools/check_dataset.py", "tools/compare_runs.py", "lab/measure_sweeps.py"}  # these write no file
-BOOTSTRAP = (
-    "if not __package__:  # run as a file of a checkout, not as an installed module\n"
-    "    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))\n"
-)
+BOOTSTRAP = "if not __package__:\n    import checkout  # noqa: F401  puts the checkout on the path\n"
+WITHOUT_FILES = {"tools/check_dataset.py", "tools/compare_runs.py"}  # these write none
 
 
 class Stop(Exception):
     """The parser of a command, taken when it parses."""
 
 
+def module_of(program):
+    return importlib.import_module(program.removesuffix(".py").replace("/", "."))
+
+
 def parser_of(program, monkeypatch):
     """The parser that a command's main() parses with."""
-    module = importlib.import_module(program.removesuffix(".py").replace("/", "."))
 
     def stop(self, *_, **__):
         raise Stop(self)
@@ -45,69 +42,48 @@ def parser_of(program, monkeypatch):
         for name in ("parse_args", "parse_known_args", "parse_intermixed_args"):
             patched.setattr(Parser, name, stop)
         with pytest.raises(Stop) as stopped:
-            module.main([])
+            module_of(program).main([])
     return stopped.value.args[0]
 
 
-@pytest.mark.parametrize("program", SHARED)
+@pytest.mark.parametrize("program", PROGRAMS)
 def test_every_command_has_the_shared_parser(program, monkeypatch):
     parser = parser_of(program, monkeypatch)
     flags = {flag: action for action in parser._actions for flag in action.option_strings}
     assert type(parser) is Parser and issubclass(parser.formatter_class, commands.HelpFormatter)
     assert parser.prog == Path(program).name
     assert flags["--quiet"].default is False and flags["--quiet"].nargs == 0
-    assert flags.get("--categories") in (None, flags.get("--category"))
     for old in ("--output_dir", "--target_dir"):
         assert flags.get(old) in (None, flags.get("--output"))
-    assert flags.get("-o") is flags.get("--output") and ("--output" in flags) == (program not in OUTPUT)
-    for action in parser._actions:
-        assert action.help, f"{program}: {action.dest} has no help"
-
-
-@pytest.mark.parametrize("program", SHARED)
-def test_help_is_readable(program, monkeypatch):
+    assert flags.get("-o") is flags.get("--output") and ("--output" in flags) == (program not in WITHOUT_FILES)
+    assert [action.dest for action in parser._actions if not action.help] == []
     monkeypatch.setenv("COLUMNS", "300")
-    text = parser_of(program, monkeypatch).format_help()
+    text = parser.format_help()
     assert [line for line in text.splitlines() if len(line) > HELP_WIDTH] == []
     assert "%(" not in text and "SUPPRESS" not in text
 
 
-@pytest.mark.parametrize("program", SHARED)
-def test_a_mistyped_flag_is_one_line_and_exit_code_2(program, monkeypatch, capsys):
-    main = importlib.import_module(program.removesuffix(".py").replace("/", ".")).main
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_mistyped_flag_is_one_line_and_exit_code_2(program, capsys):
     with pytest.raises(SystemExit) as ended:
-        main(["--no_such_flag"])
+        module_of(program).main(["--no_such_flag"])
     text = capsys.readouterr().err
     assert ended.value.code == commands.REFUSED and text.count("\n") == 1 and text.startswith(Path(program).name)
 
 
-@pytest.mark.parametrize("program", [name for name in SHARED if "/" in name])
-def test_a_file_of_a_checkout_finds_its_modules_in_one_manner(program):
-    text = (ROOT / program).read_text(encoding="utf-8")
-    assert text.count(BOOTSTRAP) == 1 and text.count("sys.path") == 1
+@pytest.mark.parametrize("program", [*PROGRAMS, "patches/apply.py"])
+def test_a_file_of_a_checkout_runs_from_anywhere_without_installation(program, tmp_path):
+    words = [sys.executable, str(ROOT / program), "--help"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "") and "--help" in done.stdout
 
 
-def test_no_module_besides_programs_touches_the_path():
-    for folder in (".", "tools", "utils", "models", "feature_extractors"):
-        for path in (ROOT / folder).glob("*.py"):
-            if path.relative_to(ROOT).as_posix() not in PROGRAMS:
-                assert "sys.path" not in path.read_text(encoding="utf-8"), path
-
-
-def test_mains_return_exit_codes():
-    for program in SHARED:
-        tree = ast.parse((ROOT / program).read_text(encoding="utf-8"))
-        last = ast.unparse(tree.body[-1])
+def test_programs_find_their_modules_and_end_in_one_manner():
+    for program in PROGRAMS:
+        text = (ROOT / program).read_text(encoding="utf-8")
+        assert text.count(BOOTSTRAP) == ("/" in program) and "sys.path" not in text, program
+        last = ast.unparse(ast.parse(text).body[-1])
         assert re.search(r"sys\.exit\(main\(\)\)|run_to_the_end\(main\)", last), program
-
-
-def test_an_import_leaves_the_path_alone():
-    code = (
-        "import sys; before = list(sys.path)\n"
-        "import tools.check_dataset, tools.predict, tools.sweep, tools.import_parts, utils.preprocessing\n"
-        "sys.exit(sys.path != before)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
 @pytest.mark.parametrize("words", [["there"], ["-o", "there"], ["--output", "there", "--n"], ["--n", "there"]])

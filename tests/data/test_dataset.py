@@ -8,7 +8,6 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
-import dataset
 from common.errors import InputError
 from data.organised_clouds import Reading
 from data.pictures import read_picture
@@ -106,27 +105,6 @@ def test_parts_in_order_of_folders_and_names(tmp_path):
     ]
 
 
-@pytest.mark.filterwarnings("ignore:This DataLoader")  # more processes than this machine has cores
-@pytest.mark.parametrize(
-    "device, gpu, given, wanted",
-    [
-        ("cpu", True, None, 1),
-        ("auto", False, None, 1),
-        ("auto", True, None, 4),
-        ("cuda", True, None, 4),
-        ("mps", False, None, 1),
-        ("cuda", True, 0, 0),
-        ("cpu", False, 3, 3),
-    ],
-)
-def test_workers_follow_the_device(tmp_path, monkeypatch, device, gpu, given, wanted):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
-    monkeypatch.setattr(dataset, "available_cores", lambda: 16)
-    make_category(tmp_path)
-    args = SimpleNamespace(dataset_path=tmp_path, device=device, num_workers=given)
-    assert get_data_loader("train", "toy", 224, args).num_workers == wanted
-
-
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_loader_gives_the_items_in_order(tmp_path, split, workers):
@@ -144,94 +122,12 @@ def test_loader_gives_the_items_in_order(tmp_path, split, workers):
             )
 
 
-def mask_of(root, gt):
-    make_category(root)
-    write_png(root / "toy/test/hole/gt/000.png", gt)
-    return TestDataset("toy", 224, root)[1][1].numpy()[0]
-
-
-def with_palette(indices, colours):
-    image = Image.fromarray(indices)
-    image.putpalette([value for colour in colours for value in colour])
-    return image
-
-
-@pytest.mark.parametrize(
-    "name, gt",
-    [
-        ("grey", spot()),
-        ("ones", spot() // 255),
-        ("rgb", np.dstack([spot()] * 3)),
-        ("rgb ones", np.dstack([spot() // 255] * 3)),
-        ("rgba", np.dstack([spot()] * 3 + [np.full_like(spot(), 255)])),
-        ("1 bit", Image.fromarray(spot()).convert("1")),
-        ("la", Image.fromarray(spot()).convert("LA")),
-        ("palette", with_palette(spot() // 255, [(0, 0, 0), (255, 255, 255)])),
-        ("palette reversed", with_palette(1 - spot() // 255, [(255, 255, 255), (0, 0, 0)])),
-    ],
-)
-def test_mask_of_any_mode(tmp_path, name, gt):
-    np.testing.assert_array_equal(mask_of(tmp_path, gt), nearest(spot() / 255, 224))
-
-
-@pytest.mark.parametrize("height, width", [(224, 224), (448, 448), (112, 56), (400, 300)])
-def test_mask_of_another_size(tmp_path, height, width):
-    mask = mask_of(tmp_path, spot(height, width))
-    assert set(np.unique(mask)) == {0, 1}
-    assert mask[:111, :111].all() and not mask[113:].any() and not mask[:, 113:].any()
-
-
-def test_mask_counts_from_above_half(tmp_path):
-    grey = np.full((224, 224), 255, np.uint8)
-    grey[:, :100], grey[:, 100:150] = 127, 128
-    mask = mask_of(tmp_path, grey)
-    assert not mask[:, :100].any() and mask[:, 100:].all()
-
-
 def test_good_mask_is_empty_whatever_gt_holds(tmp_path):
     make_category(tmp_path)
     write_png(tmp_path / "toy/test/good/gt/000.png", np.full((40, 50), 255, np.uint8))
     write_png(tmp_path / "toy/test/good/gt/extra.png", np.full((40, 50), 255, np.uint8))
     _, mask, label, _ = TestDataset("toy", 224, tmp_path)[0]
     assert mask.shape == (1, 224, 224) and not mask.any() and label == 0
-
-
-def test_unusable_mask_is_named(tmp_path):
-    gt = make_category(tmp_path) / "test/hole/gt/000.png"
-    gt.write_bytes(gt.read_bytes()[:40])
-    refusal(lambda: TestDataset("toy", 224, tmp_path)[1], gt)
-
-
-def test_parts_without_any_mask(tmp_path):
-    """Label 1 and an empty mask; the data set says that pixel metrics are undefined."""
-    folder = make_category(tmp_path)
-    assert TestDataset("toy", 224, tmp_path).has_masks
-    (folder / "test/hole/gt/000.png").unlink()
-    data = TestDataset("toy", 224, tmp_path)
-    _, mask, label, _ = data[1]
-    assert not data.has_masks and label == 1 and mask.shape == (1, 224, 224) and not mask.any()
-    assert data.describe(1) == ("toy/test/hole/rgb/000.png", "hole", 1)
-
-
-GREY = picture(224, 224)[:, :, 0]
-COLOURS = [(0, 0, 0), (200, 10, 30), (7, 250, 90), (255, 255, 255)]
-
-
-@pytest.mark.parametrize(
-    "name, content, wanted",
-    [
-        ("rgb", picture(224, 224), picture(224, 224)),
-        ("palette", with_palette(GREY // 64, COLOURS), np.array(COLOURS)[GREY // 64]),
-        ("grey", GREY, np.dstack([GREY] * 3)),
-        ("rgba", np.dstack([picture(224, 224), GREY]), picture(224, 224)),
-        ("la", Image.fromarray(np.dstack([GREY, GREY.T])), np.dstack([GREY] * 3)),
-        ("1 bit", Image.fromarray(GREY > 99), np.dstack([(GREY > 99) * 255] * 3)),
-    ],
-)
-def test_picture_of_any_mode(tmp_path, name, content, wanted):
-    add_part(tmp_path, "train/good", rgb=content)
-    (rgb, _, _), _ = train(tmp_path)[0]
-    np.testing.assert_allclose(rgb.numpy(), ((wanted / 255 - MEAN) / STD).transpose(2, 0, 1), atol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(60, 75), (60, 75, 3), (60, 75, 4)])
@@ -258,7 +154,7 @@ def test_16_bit_picture_is_scaled_by_its_range(tmp_path, shape, suffix, bits):
 def test_picture_of_floats_is_refused(tmp_path):
     rgb, _, _ = add_part(tmp_path, "train/good")
     rgb = rgb.rename(rgb.with_suffix(".tiff"))
-    tifffile.imwrite(rgb, GREY.astype(np.float32))
+    tifffile.imwrite(rgb, picture()[..., 0].astype(np.float32))
     assert "float32" in refusal(lambda: train(tmp_path)[0], rgb)
 
 
@@ -277,45 +173,3 @@ def test_truncated_tiff(tmp_path, kept, caplog):
     xyz.write_bytes(data[: int(kept if kept >= 1 else kept * len(data))])
     refusal(lambda: train(tmp_path)[0], xyz)
     assert caplog.messages == []
-
-
-@pytest.mark.parametrize("kind, suffix", [("xyz", "tiff"), ("gt", "png"), ("rgb", "png")])
-@pytest.mark.parametrize("change", ["remove", "add"])
-def test_unequal_numbers(tmp_path, kind, suffix, change):
-    make_category(tmp_path)
-    add_part(tmp_path, "test/hole", "001", gt=spot())
-    folder = tmp_path / "toy/test/hole" / kind
-    if change == "remove":
-        (folder / f"001.{suffix}").unlink()
-    else:
-        (folder / f"002.{suffix}").write_bytes((folder / f"001.{suffix}").read_bytes())
-    text = refusal(lambda: TestDataset("toy", 224, tmp_path), tmp_path / "toy/test/hole")
-    assert ("001" if change == "remove" else "002") in text
-
-
-def test_partly_matching_names(tmp_path):
-    make_category(tmp_path)
-    xyz = tmp_path / "toy/train/good/xyz"
-    (xyz / "001.tiff").rename(xyz / "002.tiff")
-    assert "001" in refusal(lambda: train(tmp_path), xyz)
-
-
-def test_different_names_are_paired_by_position(tmp_path):
-    for name, part in (("a", 1), ("b", 2), ("c", 3)):
-        add_part(
-            tmp_path,
-            "test/hole",
-            name,
-            picture(224, 224, part),
-            points(224, 224, part),
-            np.full((224, 224), 80 * part, np.uint8),
-        )
-    for kind, suffix in (("xyz", "tiff"), ("gt", "png")):
-        for name in "abc":
-            file = tmp_path / "toy/test/hole" / kind / f"{name}.{suffix}"
-            file.rename(file.with_stem(f"x_{name}"))
-    data = TestDataset("toy", 224, tmp_path)
-    for i, part in enumerate((1, 2, 3)):
-        (_, xyz, _), mask, _, path = data[i]
-        np.testing.assert_array_equal(xyz.numpy(), points(224, 224, part).transpose(2, 0, 1))
-        assert mask.all() == (part > 1) and path.endswith(f"{'abc'[i]}.png")

@@ -5,11 +5,12 @@ import pytest
 import torch
 
 from common.errors import InputError
-from data.names import CATEGORIES, same_name
+from data.names import CATEGORIES
 from data.organised_clouds import valid_points
-from dataset import TestDataset, TrainDataset, find_categories, read_points, realiad_d3_classes
+from dataset import TrainDataset, find_categories, read_points
 from runs.options import parse_arguments
-from tests.make_data import add_part, make_category, points, spot, write_png
+from tests.make_data import add_part, make_category, points
+from tools import check_dataset
 
 
 @pytest.fixture
@@ -30,20 +31,14 @@ def refusal(call, *words):
     assert len(str(info.value).splitlines()) == 1 and [str(w) for w in words if str(w) not in str(info.value)] == []
 
 
-def test_official_lists():
-    assert {kind: len({same_name(n) for n in names}) for kind, names in CATEGORIES.items()} == {
-        "mvtec3d": 10,
-        "eyecandies": 10,
-        "realiad_d3": 20,
-    }
-    assert {"fork_crimp_terminal", "knob-cap", "limit-switch", "connector_housing-female", "purple-clay-pot"} < set(
-        realiad_d3_classes()
-    )
-
-
-@pytest.mark.parametrize("kind", [*CATEGORIES, "folder"])
-def test_every_type_is_a_choice(kind):
-    assert parse_arguments(["--use_uff", "--dataset_type", kind]).dataset_type == kind
+def test_a_new_data_set_needs_one_entry(data, monkeypatch, capsys):
+    """Its type and categories in ``data.names``: main.py, the check and the choice of categories follow."""
+    monkeypatch.setitem(CATEGORIES, "pumps", ("gear", "vane"))
+    root = data("Gear", "vane")
+    assert parse_arguments(["--use_uff", "--dataset_type", "pumps"]).dataset_type == "pumps"
+    assert find_categories(root, "pumps") == (["Gear", "vane"], {})
+    assert check_dataset.main([str(root), "--dataset_type", "pumps", "--workers", "1"]) == 0
+    assert "categories: 2; errors: 0" in capsys.readouterr().out
 
 
 def test_official_names_in_other_spellings(data):
@@ -56,13 +51,6 @@ def test_official_names_in_other_spellings(data):
 def test_an_official_name_with_two_folders_is_missing_with_the_reason(data):
     names, missing = find_categories(data("Knob Cap", "knob_cap", "power-jack"), "realiad_d3")
     assert names == ["power-jack"] and "Knob Cap, knob_cap all answer to" in missing["knob-cap"]
-
-
-def test_all_folders_with_training_parts(data):
-    root = data("zeta", "Alpha", "my part", ".hidden")
-    add_part(root, "test/good", category="only_test")
-    (root / "notes.txt").write_text("no folder")
-    assert find_categories(root, "folder") == (["Alpha", "my part", "zeta"], {})
 
 
 def test_asked_for(data):
@@ -97,18 +85,6 @@ def test_eyecandies_dropped_points_are_background(tmp_path):
     refusal(lambda: TrainDataset("toy", 224, tmp_path, 1)[0], path, "no valid point")
 
 
-def test_eyecandies_masks(tmp_path):
-    """Three-channel masks, of good parts too; folder "bad"."""
-    add_part(tmp_path, "test/good", gt=np.zeros((40, 50, 3), np.uint8))
-    add_part(tmp_path, "test/bad", gt=np.dstack([spot()] * 3))
-    bad, good = TestDataset("toy", 224, tmp_path)
-    assert (bad[2], good[2]) == (1, 0) and not good[1].any()
-    assert torch.equal(
-        bad[1][0],
-        torch.nn.functional.interpolate(torch.tensor(spot() / 255)[None, None], size=(224, 224))[0, 0].float(),
-    )
-
-
 def test_real_iad_holes_in_z_alone(tmp_path):
     """NaN in z, coordinates in millimetres, pictures of 4:3."""
     cloud = points(60, 80) * 1000
@@ -119,14 +95,3 @@ def test_real_iad_holes_in_z_alone(tmp_path):
     background[1::2] = False
     assert torch.equal(xyz.any(dim=0), ~background) and not xyz[:, background].any()
     assert "2400 pixels" in read_points(path, 60, 1)[2][0]
-
-
-def test_mvtec_validation_split_is_not_read(tmp_path):
-    make_category(tmp_path)
-    write_png(tmp_path / "toy/validation/good/rgb/000.png", np.zeros((4, 4, 3), np.uint8))
-    described = [
-        data.describe(i)[0]
-        for data in (TrainDataset("toy", 224, tmp_path), TestDataset("toy", 224, tmp_path))
-        for i in range(2)
-    ]
-    assert [path.split("/")[1] for path in described] == ["train", "train", "test", "test"]

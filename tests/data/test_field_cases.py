@@ -10,9 +10,9 @@ import pytest
 import main
 from dataset import TestDataset, TrainDataset
 from runs.before_work import settle_readings
+from tests.command_lines import parse
 from tests.field_cases import CASES, SAME
 from tests.make_field_cases import make
-from tests.runs.test_cli import parse
 from tools import check_dataset
 
 

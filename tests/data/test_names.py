@@ -24,25 +24,6 @@ def test_spellings_are_the_same(pair):
     assert same_name(first) == same_name(second) == same_name(same_name(first))
 
 
-@given(WORDS, WORDS)
-def test_other_names_are_not(first, second):
-    assert (same_name(first) == same_name(second)) == (first == second)
-
-
-@pytest.mark.parametrize(
-    "text, wanted",
-    [
-        ("CandyCane", "candycane"),
-        ("Candy Cane", "candycane"),
-        ("knob-cap", "knobcap"),
-        ("limit_switch", "limitswitch"),
-        ("tire", "tire"),
-    ],
-)
-def test_known_names(text, wanted):
-    assert same_name(text) == wanted
-
-
 def folders(root, *names):
     for name in names:
         (root / name).mkdir()
@@ -68,8 +49,3 @@ def test_two_candidates_are_named(tmp_path):
     with pytest.raises(InputError) as info:
         find_folder(tmp_path, "KnobCap")
     assert all(name in str(info.value) for name in (str(tmp_path), "KnobCap", "knob-cap", "knob_cap"))
-
-
-def test_nothing_there(tmp_path):
-    (tmp_path / "knob-cap").write_text("a file")
-    assert find_folder(tmp_path, "knob-cap") is None and find_folder(tmp_path, "knobcap") is None

@@ -74,23 +74,6 @@ def test_what_is_no_background_is_defect(tmp_path, name):
     np.testing.assert_array_equal(read_defect(tmp_path / "mask.png"), SPOT)
 
 
-@pytest.mark.parametrize(
-    "suffix, content",
-    [("bmp", grey(255)), ("tif", grey(1)), ("jpg", grey(255)), ("jpg", colour((255, 0, 0))), ("jpg", grey(100))],
-)
-def test_other_formats(tmp_path, suffix, content):
-    Image.fromarray(content).save(
-        tmp_path / f"mask.{suffix}", **({"quality": 95, "subsampling": 0} if suffix == "jpg" else {})
-    )
-    assert (read_defect(tmp_path / f"mask.{suffix}") ^ SPOT).sum() <= (8 if suffix == "jpg" else 0)
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.uint16, np.int32])
-def test_tiff_masks(tmp_path, dtype):
-    tifffile.imwrite(tmp_path / "mask.tiff", grey(1, dtype=dtype))
-    np.testing.assert_array_equal(read_defect(tmp_path / "mask.tiff"), SPOT)
-
-
 @pytest.mark.parametrize("dtype, top", [(np.uint8, 255), (np.uint16, 65535)])
 def test_a_ramp_counts_from_above_half(tmp_path, dtype, top):
     ramp = np.linspace(0, top, 64 * 64).reshape(64, 64).astype(dtype)
@@ -120,15 +103,6 @@ def test_jpeg_of_any_mode(tmp_path, mode):
     image.save(tmp_path / "a.jpg", quality=95)
     wanted = np.asarray(image.convert("RGB")).astype(int)
     assert np.abs(np.asarray(read_picture(tmp_path / "a.jpg", "RGB")).astype(int) - wanted).mean() < 4
-
-
-@pytest.mark.parametrize("largest, bits", [(255, 8), (1000, 10), (4095, 12), (16383, 14), (40000, 16)])
-def test_bits_of_a_deep_picture(tmp_path, largest, bits):
-    deep = np.zeros((9, 9, 3), np.uint16)
-    deep[4, 4] = largest
-    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(deep))
-    found = load_picture(tmp_path / "a.png")
-    assert found.bits == bits and found.mode == "RGB 16 bits" and found.content.max() == largest
 
 
 def test_planes_of_a_deep_tiff(tmp_path):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import InputError
-from data.units import NAMES, UNITS, VIEW, guess_unit, measure, recognise_unit, unit_fault, unit_from
+from data.units import NAMES, UNITS, VIEW, guess_unit, measure, metres_of, recognise_unit, unit_fault, unit_from
 
 SIZES, DISTANCES = st.floats(0.03, 0.15), st.floats(0.2, 1.4)  # metres
 
@@ -36,16 +36,19 @@ def test_coordinates_of_a_map():
         assert "offset" in unit_fault(0.08 / UNITS[unit or "m"], 4e6 / UNITS[unit or "m"], unit)
 
 
-@given(SIZES, st.sampled_from(["m", "mm"]), st.booleans())
-def test_what_an_import_recognises(size, unit, whole):
-    extent = size / UNITS[unit]
-    fitting = [name for name in ("m", "cm", "mm") if VIEW[0] <= extent * UNITS[name] <= VIEW[1]]
-    if (whole and "mm" in fitting) or (not whole and fitting in (["m"], ["mm"])):
-        found = recognise_unit(extent, whole)
-        assert found.name == ("mm" if whole else unit) and found.metres == UNITS[found.name]
-    else:
-        with pytest.raises(InputError, match="cannot be recognised"):
-            recognise_unit(extent, whole)
+@given(SIZES, DISTANCES, st.sampled_from(["m", "cm", "mm"]), st.booleans())
+def test_what_an_import_recognises(size, away, unit, whole):
+    """Metres or millimetres that fit alone; a refusal names each unit that fits, with the distance it would mean."""
+    extent, distance = size / UNITS[unit], away / UNITS[unit]
+    tried = ("mm", "0.00025", "0.0001") if whole else ("m", "cm", "mm")
+    fitting = [name for name in tried if VIEW[0] <= extent * metres_of(name) <= VIEW[1]]
+    if fitting in (["m"], ["mm"]):
+        found = recognise_unit(extent, distance, whole)
+        assert found.name == fitting[0] and found.metres == UNITS[found.name]
+        return
+    with pytest.raises(InputError, match="fits several units|cannot be told") as error:
+        recognise_unit(extent, distance, whole)
+    assert all(f"{name} if it is {distance * metres_of(name):.3g} m away" in str(error.value) for name in fitting)
 
 
 @pytest.mark.parametrize("text, metres", [("mm", 1e-3), ("um", 1e-6), ("0.00025", 0.00025), ("1e-4", 1e-4)])

@@ -129,6 +129,7 @@ def run(tmp_path, data, weights, *flags):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("half, kind", [(True, "safetensors"), (False, "pt")])
 def test_a_run_with_another_size_and_layers(tmp_path, data, weights, half, kind):
     flags = [
@@ -173,6 +174,7 @@ def test_a_run_with_another_size_and_layers(tmp_path, data, weights, half, kind)
     torch.testing.assert_close(pairs.rgb, to_xyz_grid(expected["rgb"]), rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "flags",
     [
@@ -191,6 +193,7 @@ def test_methods_give_finite_scores(tmp_path, data, weights, flags):
     assert np.isfinite([float(line.split(",")[column]) for line in lines[1:]]).all() and len(lines) == 3
 
 
+@pytest.mark.slow
 def test_no_checkpoint_of_the_release_is_asked_for(tmp_path, data, weights):
     assert not (weights / DINO_BASE.file).exists() and list(weights.iterdir()) == [weights / FILE]
     assert run(tmp_path, data, weights, "--method_name", "DINO+FPFH", "--rgb_backbone_name", NAME) == 0

@@ -1,4 +1,4 @@
-"""FPFH against a plain form written out pair by pair, and against Open3D."""
+"""FPFH against a plain form written out pair by pair, and against Open3D; its nearest points against all distances."""
 
 import numpy as np
 import pytest
@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from common.errors import InputError
+from feature_extractors import fpfh_loops
 from feature_extractors.fpfh import FPFH_DIM, FpfhSettings, fpfh, fpfh_patches
 from lab.make_demo import render_part
 
@@ -83,6 +84,46 @@ def test_equals_the_plain_form(options):
     difference = np.abs(fpfh(points, options) - plain_fpfh(points, options)).max(axis=1)
     assert (difference < 1e-3).mean() > 0.97  # in single precision a pair may fall on the other side of a bin's bound
     assert difference.max() < 2 * 100 / min(options.feature_points, 20)
+
+
+def nearest_of(points, few, many):
+    """(index, squared distances) [N, many] of the compiled search, in the order of ``points``."""
+    order = fpfh_loops.order_by_place(points)
+    placed = points[order]
+    boxes = fpfh_loops.boxes_of(placed)
+    index, squared = np.empty((len(points), many), np.int32), np.empty((len(points), many))
+    for leaf in range(len(boxes)):  # one by one: each begins with a new guess
+        fpfh_loops.nearest(placed, boxes, few, many, leaf, leaf + 1, index, squared)
+    found = np.empty_like(index), np.empty_like(squared)
+    found[0][order], found[1][order] = order[index], squared
+    return found
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    count=st.integers(2, 400),
+    kind=st.sampled_from(["surface", "clusters", "grid", "line", "doubled"]),
+    share=st.floats(0, 1),
+)
+def test_the_nearest_points_are_the_nearest_of_all(seed, count, kind, share):
+    rng = np.random.default_rng(seed)
+    points = {
+        "surface": lambda: bumps(seed, count),
+        "clusters": lambda: rng.normal(size=(count, 3)) * 1e-4 + rng.integers(0, 3, (count, 1)),
+        "grid": lambda: rng.integers(0, 6, (count, 3)).astype(float),
+        "line": lambda: np.linspace([0, 0, 1], [1, 2, 3], count),
+        "doubled": lambda: np.repeat(bumps(seed, count), 2, axis=0)[:count],
+    }[kind]()
+    many = max(1, round(share * min(count, 120)))
+    few = max(1, many // 3)
+    index, squared = nearest_of(points, few, many)
+    apart = ((points[:, None] - points[None]) ** 2).sum(2)
+    np.testing.assert_allclose(np.take_along_axis(apart, index.astype(int), 1), squared, rtol=1e-12)
+    assert all(len(set(row)) == many for row in index)
+    expected = np.sort(apart, axis=1)
+    np.testing.assert_allclose(np.sort(squared[:, :few], axis=1), expected[:, :few], rtol=1e-9, atol=1e-30)
+    np.testing.assert_allclose(np.sort(squared, axis=1), expected[:, :many], rtol=1e-9, atol=1e-30)
 
 
 @pytest.mark.open3d

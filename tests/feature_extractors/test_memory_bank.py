@@ -8,14 +8,13 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.distance import cdist
-from scipy.stats import ks_2samp
 from sklearn.linear_model import SGDOneClassSVM
 from sklearn.random_projection import SparseRandomProjection
 
 import reference_m3dm
 from common.errors import InputError
 from feature_extractors import coreset, nearest_rows
-from feature_extractors.coreset import greedy_k_center, greedy_k_center_half, project
+from feature_extractors.coreset import greedy_k_center, project
 from feature_extractors.late_fusion import LateFusion
 from feature_extractors.memory_bank import MemoryBank, anomaly_map
 from feature_extractors.nearest_rows import RowSearch
@@ -33,7 +32,7 @@ def replay(rows, picks):
     return True
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 @given(
     st.integers(0, 2**32 - 1),
     st.integers(1, 150),
@@ -70,37 +69,19 @@ def test_greedy_k_center_equals_the_plain_loop(pool, monkeypatch):
     assert torch.equal(greedy_k_center(rows, 300), reference_m3dm.k_center(rows, 300))
 
 
-@pytest.mark.parametrize("pool", [1, 2, 9])
-def test_greedy_k_center_ties_and_surplus(pool, monkeypatch):
-    monkeypatch.setattr(coreset, "ON_CPU", coreset.ON_CPU._replace(pool=pool))
-    rows = torch.tensor([[0.0], [1.0], [1.0], [-1.0], [0.0]])
-    assert greedy_k_center(rows, 9).tolist() == [0, 1, 3, 0, 0]
-    grid = torch.cartesian_prod(*[torch.arange(5.0)] * 3)
-    assert torch.equal(greedy_k_center(grid, 125), reference_m3dm.k_center(grid, 125))
+@settings(deadline=None, max_examples=12)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([3, 20, 200]))
+def test_picks_do_not_hang_on_the_pool(seed, pool):
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randn(300, 3, generator=generator) @ torch.randn(3, 40, generator=generator)
+    rows[1::2] = rows[::2] + 1e-4 * torch.randn(150, 40, generator=generator)  # pairs nearly equally far from any pick
+    expected = greedy_k_center(rows, 300)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(coreset, "ON_CPU", coreset.ON_CPU._replace(pool=pool, compact=7))
+        assert torch.equal(greedy_k_center(rows, 300), expected)
 
 
-def test_the_example_of_the_module(monkeypatch):
-    monkeypatch.setattr(coreset, "ON_CPU", coreset.ON_CPU._replace(pool=3, wider=2))
-    monkeypatch.setattr(coreset, "_directions", lambda *_: None)
-    pools, tightened = [], []
-
-    class Followed(coreset.FarthestFirst):
-        def _pick_within(self, candidate_pool, limit):
-            pools.append((candidate_pool.tolist(), round(limit, 3)))
-            super()._pick_within(candidate_pool, limit)
-
-        def _tighten(self, index):
-            tightened.append(sorted(index.tolist()))
-            super()._tighten(index)
-
-    monkeypatch.setattr(coreset, "FarthestFirst", Followed)
-    rows = torch.tensor([(0, 0), (1, 0), (0, 1), (9, 0), (9, 1), (8, 0), (0, 7), (1, 7), (0, 6), (4, 3)]).float()
-    assert greedy_k_center(rows, 3).tolist() == reference_m3dm.k_center(rows, 3).tolist() == [0, 4, 7]
-    assert pools == [([3, 4, 5], pytest.approx(50, abs=0.01)), ([6, 7, 8], pytest.approx(25, abs=0.01))]
-    assert tightened == [list(range(10)), [3, 4, 5, 6, 7, 8], [9]]
-
-
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 300), st.sampled_from([1, 7, 128]), st.booleans())
 def test_sizes_for_a_gpu_make_the_same_picks(seed, count, compact, ties):
     rows = np.random.default_rng(seed).standard_normal((300, 6)).astype(np.float32)
@@ -131,26 +112,11 @@ def test_picks_in_half_precision(half):
     assert (bank._kept.numpy() == recorded["picks" if half else "picks_half"]).mean() < 0.8
 
 
-def test_half_precision_refuses_what_it_cannot_hold():
-    with pytest.raises(InputError, match="float16"):
-        greedy_k_center_half(torch.tensor([[0.0], [7e4], [1.0]]), 2)
-    assert greedy_k_center_half(torch.tensor([[0.0], [1.0], [3.0], [1.0]]), 9).tolist() == [0, 2, 1, 0]
-
-
 def test_projection_is_scikit_learns_and_falls_back_to_the_rows():
     rows = torch.randn(500, 400)
     expected = SparseRandomProjection(eps=0.9, random_state=3).fit_transform(rows.numpy())
     np.testing.assert_allclose(project(rows.split(99), 500, 400, 0.9, 3), expected, rtol=1e-5, atol=1e-5)
     assert torch.equal(project([rows[:, :20]], 500, 20, 0.9, 3), rows[:, :20])
-
-
-def test_projection_without_a_seed_draws_from_numpys_generator():
-    rows, drawn = torch.randn(300, 400), []
-    for seed in (0, 0, 1):
-        np.random.seed(seed)
-        drawn.append([project([rows], 300, 400, 0.9, None) for _ in range(2)])
-    assert torch.equal(drawn[0][0], drawn[1][0]) and torch.equal(drawn[0][1], drawn[1][1])
-    assert not torch.equal(drawn[0][0], drawn[0][1]) and not torch.equal(drawn[0][0], drawn[2][0])
 
 
 @pytest.mark.parametrize("eps, divisor, root", [(0, 1, 4), (1e-5, 1, 4), (0, 1000, 4)])
@@ -221,25 +187,6 @@ def test_a_bank_that_changes_is_made_ready_anew():
     before = bank.measure(torch.zeros(1, 3)).distance
     bank.append_row(0.0)
     assert float(bank.measure(torch.zeros(1, 3)).distance) == 0 < float(before)
-
-
-def test_left_out_training_parts_look_like_unseen_ones_and_plain_ones_do_not():
-    rng = np.random.default_rng(5)
-
-    def parts(count):  # parts differ as wholes, as real ones do
-        return torch.from_numpy(
-            (rng.standard_normal((count, 40, 8)) + rng.standard_normal((count, 1, 8))).astype(np.float32)
-        )
-
-    bank, train = MemoryBank(), parts(60)
-    for i, part in enumerate(train):
-        bank.add(part, i)
-    bank.gather()
-    unseen = [float(bank.measure(part)[1].mean()) for part in parts(60)]
-    left_out = [float(bank.measure(part, excluding_part=i)[1].mean()) for i, part in enumerate(train)]
-    reference_m3dm = [float(bank.measure(part)[1].mean()) for part in train]
-    assert ks_2samp(left_out, unseen).pvalue > 0.05
-    assert ks_2samp(reference_m3dm, unseen).pvalue < 1e-6 and max(reference_m3dm) < min(unseen)
 
 
 def test_zero_rows_and_too_small_banks():

@@ -27,6 +27,7 @@ def first_points(passes):
     return xyz.flatten(1).T[valid_points(xyz)]
 
 
+@pytest.mark.slow
 def test_centres_and_neighbours_are_the_recorded_ones(full_method, first_points):
     recorded = fixture("features_eval")
     index, center, neighbours = full_method.deep_feature_extractor.xyz_backbone.group(first_points)
@@ -35,6 +36,7 @@ def test_centres_and_neighbours_are_the_recorded_ones(full_method, first_points)
     assert np.array_equal(np.sort(neighbours[recorded["group_rows"]], axis=1), recorded["group_sorted"])
 
 
+@pytest.mark.slow
 def test_tokens_and_interpolation(full_method, first_points):
     recorded = fixture("features_eval")
     full_method.extractor.train(False)  # other tests share its networks
@@ -47,6 +49,7 @@ def test_tokens_and_interpolation(full_method, first_points):
     assert relative((tokens[index] * weight[..., None]).sum(1), recorded["interp"]) < 1e-3
 
 
+@pytest.mark.slow
 def test_patches(passes):
     recorded = fixture("features_eval")
     train, test = passes["train"][0][3], passes["test"][0][3]
@@ -67,6 +70,7 @@ def test_coreset_picks():
     assert (recorded["picks"] == picks).mean() >= 0.95
 
 
+@pytest.mark.slow
 def test_full_setting_without_coreset(evaluated):
     recorded, found = fixture("full_eval_f1"), evaluated("--f_coreset", "1")
     method = found.method
@@ -93,12 +97,14 @@ def check_default_coreset(found, recorded):
     assert metrics.au_pro == pytest.approx(recorded["metrics"][2], abs=0.01)
 
 
+@pytest.mark.slow
 def test_full_setting_with_default_coreset(evaluated):
     recorded, found = fixture("full_eval_c32"), evaluated("--scoring", "disagreement")
     check_default_coreset(found, recorded)
     np.testing.assert_allclose(found.scored["disagreement"].image_preds, recorded["disagreement_scores"], rtol=0.0175)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name, flags",
     [
@@ -118,6 +124,7 @@ def test_methods_without_coreset(evaluated, name, flags):
     assert metrics.au_pro == pytest.approx(recorded["metrics"][2], abs=0.005)
 
 
+@pytest.mark.slow
 def test_double_without_coreset_before_the_late_fusion(evaluated):
     recorded, found = fixture("double"), evaluated("--method_name", "DINO+Point_MAE", "--f_coreset", "1")
     method = found.method
@@ -127,5 +134,6 @@ def test_double_without_coreset_before_the_late_fusion(evaluated):
         check_maps(found.evaluation.bank_map[name], recorded["bank_maps"][:, i], worst=0.025, mean=0.0005)
 
 
+@pytest.mark.slow
 def test_double_with_default_coreset(evaluated):
     check_default_coreset(evaluated("--method_name", "DINO+Point_MAE"), fixture("double_c32"))

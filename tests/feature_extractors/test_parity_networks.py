@@ -6,6 +6,8 @@ import pytest
 from m3dm_runner import M3DM
 from tests.conftest import fixture
 
+pytestmark = pytest.mark.slow
+
 
 def run(args):
     runner = M3DM(args)

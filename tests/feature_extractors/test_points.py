@@ -83,14 +83,6 @@ def test_neighbours_with_many_ties(monkeypatch):
             assert np.array_equal(again, expected)
 
 
-def test_plain_torch_neighbours_of_a_parts_size():
-    """Indices of 15 bits take the place of the distances' last ones."""
-    points = torch.from_numpy(np.random.default_rng(0).standard_normal((20000, 3)).astype(np.float32)).double()
-    points[7000:14000] = points[:7000]
-    for k in (3, 128):
-        assert torch.equal(ops._nearest_torch(points[:40], points, k), ops._nearest_tree(points[:40], points, k))
-
-
 @pytest.mark.parametrize("count", [5, 20, 300])
 def test_several_group_sizes_at_once_equal_one_after_the_other(count, monkeypatch):
     torch.manual_seed(0)

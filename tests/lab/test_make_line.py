@@ -1,7 +1,5 @@
 """The line's scans are what their names say; the demo judges them."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -41,7 +39,7 @@ def test_half_of_the_points_are_gone():
 
 
 def test_the_demo_judges_them():
-    words = [[str(word) for word in command] for step in demo.STEPS for command in step.commands(Path("out"))]
+    words = [[str(word) for word in command] for step in demo.steps_of(True, False) for command in step.commands("out")]
     (fit,) = [command for command in words if "--save_model" in command]
     (judge,) = [command for command in words if command[0] == "tools/predict.py"]
     assert fit[fit.index("--preset") + 1] == "best" and judge[1].endswith("cookie.m3dm") and judge[2].endswith("line")

@@ -6,7 +6,6 @@ import pytest
 import timm
 import torch
 import torch.nn.functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import reference_m3dm
 from dataset import get_data_loader
@@ -36,14 +35,6 @@ def test_mini_pointnet_equals_its_layers(training, out_dim):
         joined = torch.cat([f.amax(2, keepdim=True).expand_as(f), f], dim=1)
         reference_m3dm = encoder.second_conv(joined).amax(2)
     torch.testing.assert_close(ours, reference_m3dm, rtol=1e-4, atol=1e-4 * reference_m3dm.abs().max().item())
-
-
-def test_mini_pointnet_does_not_change_in_train_mode():
-    encoder = random_encoder(384).train()
-    before = {k: v.clone() for k, v in encoder.state_dict().items()}
-    with torch.no_grad():
-        encoder(torch.randn(4, 16, 3))
-    assert all(torch.equal(v, before[k]) for k, v in encoder.state_dict().items())
 
 
 def test_fusion_equals_its_layers_with_background_rows():
@@ -98,20 +89,6 @@ def test_rgb_patches_repeat_as_adaptive_pooling_does():
     torch.testing.assert_close(to_xyz_grid(patches), pooled)
 
 
-def test_key_names():
-    mae, bert = PointTransformer(encoder_dims=384).state_dict(), PointTransformer(encoder_dims=256).state_dict()
-    assert {
-        "encoder.first_conv.0.weight",
-        "encoder.second_conv.3.bias",
-        "pos_embed.2.weight",
-        "blocks.blocks.11.attn.qkv.weight",
-        "blocks.blocks.0.mlp.fc2.bias",
-        "norm.weight",
-    } <= set(mae)
-    assert set(bert) - set(mae) == {"cls_token", "cls_pos", "reduce_dim.weight", "reduce_dim.bias"}
-    assert "blocks.blocks.0.attn.qkv.bias" not in mae
-
-
 def test_the_backbone_names_exist_in_timm():
     from models.models import RGB_BACKBONES
 
@@ -119,6 +96,7 @@ def test_the_backbone_names_exist_in_timm():
         assert timm.is_model(name.split(".")[0]) and name in timm.list_pretrained()
 
 
+@pytest.mark.slow
 def test_multiscale_is_the_mean_of_two_group_sizes(arguments, full_method, passes):
     sample = passes["train"][0][0]
 
@@ -130,6 +108,7 @@ def test_multiscale_is_the_mean_of_two_group_sizes(arguments, full_method, passe
     torch.testing.assert_close(at(32, 64), (at(32) + at(64)) / 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [["--eval_mode"], []])
 def test_extraction_equals_the_plain_form(arguments, extractor, mode):
     """Every shortcut of the extraction at once, at the released sizes."""
@@ -156,26 +135,14 @@ def test_weights_cast_once_change_nothing_under_autocast(train):
 
     def run(vit, transformer, fusion):
         torch.manual_seed(0)  # stochastic depth
-        with torch.no_grad(), torch.autocast("cpu"), Casts() as casts:
+        with torch.no_grad(), torch.autocast("cpu"):
             return [
                 vit.train(train).forward_features(picture),
                 transformer.train(train)(points)[0],
                 fusion.xyz_branch(patches),
                 fusion.rgb_branch(patches[:, :24]),
-            ], casts.parameters
+            ]
 
-    expected, casts = run(*networks)
-    found, fewer = run(*(cast_once(copy.deepcopy(network), "cpu") for network in networks))
-    assert all(torch.equal(a, b) for a, b in zip(expected, found))
-    assert fewer <= 4 and casts > 20 * fewer  # what is left is the mini-PointNet's
-
-
-class Casts(TorchDispatchMode):
-    """Counts the parameters that are cast to another type."""
-
-    parameters = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        if func is torch.ops.aten._to_copy.default and isinstance(args[0], torch.nn.Parameter):
-            self.parameters += 1
-        return func(*args, **(kwargs or {}))
+    expected, cast = run(*networks), [cast_once(copy.deepcopy(network), "cpu") for network in networks]
+    assert all(torch.equal(a, b) for a, b in zip(expected, run(*cast)))
+    assert cast[0].blocks[0].mlp.fc1.weight.dtype == torch.bfloat16

@@ -1,14 +1,12 @@
-"""A small program with the names and the call order of an M3DM checkout, in variants that users' checkouts have.
+"""A small program with the names and the call order of an M3DM checkout, in the shapes that public forks have.
 
-We wrote it ourselves. It needs only numpy: "patches" are small random maps, "banks" are constants. Its command
+We wrote it ourselves. It needs only numpy; "banks" are constants and maps follow from the sample's pixels. Its command
 
     python main.py [--method_name NAME] [--scoring NAME] [--dump FILE]
 
-takes a fraction of a second. It appends the three result tables in results/. With --dump it saves the inputs of the
-metrics.
+takes a fraction of a second and appends the three result tables in results/, without a line end, as the release does.
+With --dump it saves what each call of ``calculate_metrics`` worked on.
 """
-
-from pathlib import Path
 
 MAIN = """\
 import argparse
@@ -18,25 +16,22 @@ import numpy as np
 from m3dm_runner import M3DM
 from dataset import mvtec3d_classes
 
-HEADINGS = {"image": "Image ROCAUC Results", "pixel": "Pixel ROCAUC Results", "aupro": "AU PRO Results"}
-
 
 def run_all(args):
-    rows, dump = {key: [] for key in HEADINGS}, {}
+    tables, dump = {"image_rocauc": [], "pixel_rocauc": [], "aupro": []}, {}
     for name in mvtec3d_classes():
         runner = M3DM(args)
         runner.fit(name)
-        for key, value in zip(rows, runner.evaluate(name)):
-            rows[key].append(round(float(value), 3))
+        for values, value in zip(tables.values(), runner.evaluate(name)):
+            values.append(round(float(value), 3))
         dump.update({name + "/" + key: value for key, value in runner.dump().items()})
-    for key, values in rows.items():
+    for key, values in tables.items():
         titles = ["Method"] + [name.title() for name in mvtec3d_classes()] + ["Mean"]
         cells = [args.method_name] + ["%.3f" % v for v in values] + ["%.3f" % np.mean(values)]
-        text = "".join("| " + " | ".join(line) + " |\\n" for line in (titles, ["---"] * len(titles), cells))
-        print(HEADINGS[key] + "\\n" + text)
-        file = {"image": "image_rocauc", "pixel": "pixel_rocauc", "aupro": "aupro"}[key]
-        with open("results/" + file + "_results.md", "a") as table:
-            table.write(HEADINGS[key] + "\\n\\n" + text + "\\n\\n")
+        text = "\\n".join("| " + " | ".join(line) + " |" for line in (titles, [":---"] * len(titles), cells))
+        print(text)
+        with open("results/" + key + "_results.md", "a") as table:
+            table.write(text)
     if args.dump:
         np.savez(args.dump, **dump)
 
@@ -51,33 +46,42 @@ if __name__ == "__main__":
 """
 
 RUNNER = """\
+from feature_extractors import multiple_features
+
 from dataset import get_data_loader
-from feature_extractors.multiple_features import DoubleRGBPointFeatures, RGBFeatures, TripleFeatures
 
 
 class M3DM():
     def __init__(self, args):
         self.args = args
-        kinds = {"DINO": RGBFeatures, "DINO+Point_MAE": DoubleRGBPointFeatures, "DINO+Point_MAE+Fusion": TripleFeatures}
-        self.methods = {args.method_name: kinds[args.method_name](args)}
+        if args.method_name == "DINO":
+            self.methods = {"DINO": multiple_features.RGBFeatures(args)}
+        elif args.method_name == "DINO+Point_MAE":
+            self.methods = {"DINO+Point_MAE": multiple_features.DoubleRGBPointFeatures(args)}
+        elif args.method_name == "DINO+Point_MAE+Fusion":
+            self.methods = {"DINO+Point_MAE+Fusion": multiple_features.TripleFeatures(args)}
 
     def fit(self, class_name):
-        for name, method in self.methods.items():
-            for sample, _, _ in get_data_loader("train", class_name):
+        print("fitting", class_name)
+        for sample, _ in get_data_loader("train", class_name=class_name, img_size=24):
+            for method in self.methods.values():
+                method.add_sample_to_mem_bank(sample)
+        for sample, _ in get_data_loader("train", class_name=class_name, img_size=24):
+            for method in self.methods.values():
                 method.add_sample_to_late_fusion_mem_bank(sample)
-            method.run_late_fusion()
 
     def evaluate(self, class_name):
-        for name, method in self.methods.items():
-            for sample, mask, label in get_data_loader("test", class_name):
+        test_loader = get_data_loader("test", class_name=class_name, img_size=24)
+        for sample, mask, label, rgb_path in test_loader:
+            for method in self.methods.values():
                 method.predict(sample, mask, label)
+        for method_name, method in self.methods.items():
             method.calculate_metrics()
-            return method.image_rocauc, method.pixel_rocauc, method.au_pro
+            print(class_name, method.image_rocauc, method.pixel_rocauc, method.au_pro)
+        return method.image_rocauc, method.pixel_rocauc, method.au_pro
 
     def dump(self):
-        method = list(self.methods.values())[0]
-        return {"image_preds": method.image_preds, "pixel_preds": method.pixel_preds, "predictions": method.predictions,
-                "gts": method.gts, "labels": method.image_labels, "seen": method.seen}
+        return list(self.methods.values())[0].log
 """
 
 DATASET = '''\
@@ -85,62 +89,87 @@ import zlib
 
 import numpy as np
 
-SIZE = 24
-
-
 def mvtec3d_classes():
     return ["bagel", "cable_gland"]
 
 
-def get_data_loader(split, class_name):
-    """(three maps [SIZE, SIZE], mask [1, SIZE, SIZE], label [1]) of each part; every second test part has a bump."""
-    rng = np.random.RandomState(zlib.crc32((split + class_name).encode()) % 1000)
-    for i in range(5 if split == "train" else 12):
-        maps = rng.gamma(2.0, size=(3, SIZE, SIZE)).astype(np.float32)
-        mask = np.zeros((1, SIZE, SIZE), np.float32)
+def get_data_loader(split, class_name, img_size, defect=""):
+    """((rgb, xyz, depth [1, 3, S, S]), label) of each part, for tests with mask and path; half are defective."""
+    rng, items = np.random.RandomState(zlib.crc32((split + class_name + defect).encode()) % 1000), []
+    for i in range(3 if split == "train" else 8):
+        rgb, xyz = rng.gamma(2.0, size=(2, 1, 3, img_size, img_size)).astype(np.float32)
+        mask = np.zeros((1, 1, img_size, img_size), np.float32)
         if split == "test" and i % 2:
-            mask[0, 4:9, 6:12] = 1
-            maps[i % 3] += 1.5 * mask[0]
-        yield maps, mask, np.array([int(mask.any())])
+            mask[0, 0, 4:9, 6:12] = 1
+            (rgb if i % 4 == 1 else xyz)[:] += 1.5 * mask[0, 0]
+        sample, label = (rgb, xyz, xyz), np.array([int(mask.any())])
+        items.append((sample, label) if split == "train" else (sample, mask, label, ["%03d.png" % i]))
+    return items
 '''
 
 FEATURES = """\
 import numpy as np
 
 
-def roc_auc(labels, values):
-    order = np.argsort(values, kind="mergesort")
+def roc_auc_score(labels, values):
+    order = np.argsort(np.ravel(values), kind="mergesort")
     ranks = np.empty(len(order))
     ranks[order] = np.arange(1, len(order) + 1)
-    positive = np.asarray(labels)[...] > 0.5
+    positive = np.ravel(labels) > 0.5
     n = positive.sum()
     return (ranks[positive].sum() - n * (n + 1) / 2) / (n * (len(order) - n))
+
+
+def calculate_au_pro(gts, predictions):
+    return np.mean([roc_auc_score(gt, pred) for gt, pred in zip(gts, predictions) if gt.any()]), None
 
 
 class Features(object):
     def __init__(self, args):
         self.args = args
-        self.image_preds, self.image_labels = list(), list()
-        self.pixel_preds, self.pixel_labels = list(), list()
-        self.predictions, self.gts = [], []
-        self.seen, self.fused = [], []
-        self.image_rocauc = self.pixel_rocauc = self.au_pro = 0
+        self.image_preds = list()
+        self.image_labels = list()
+        self.pixel_preds = list()
+        self.pixel_labels = list()
+        self.gts = []
+        self.predictions = []
+        self.seen, self.log, self.fused, self.total = [], {}, [], 0
+
+    def patches(self, sample):
+        rgb, xyz = (np.abs(np.asarray(of, dtype=np.float32)[0]).mean(0) for of in sample[:2])
+        return xyz, rgb, xyz * rgb
+
+    def add_sample_to_mem_bank(self, sample):
+        self.patches(sample)
 
     def compute_single_s_s_map(self, patch, dist, feature_map_dims, modal='xyz'):
-        s_map = dist[None] * {'xyz': 2.0, 'rgb': 3.0, 'fusion': 1.0}[modal]
+        s_map = dist[None] * {'xyz': 2.0, 'rgb': 3.0, 'fusion': 1.0, 'ps': 4.0}[modal]
         return s_map.max(), s_map
 
-    def run_late_fusion(self):
-        self.mean = np.mean(self.fused, axis=0)
+    def keep(self, s, s_map, mask, label):
+        self.total += 1
+        self.image_preds.append(np.array([s]))
+        self.image_labels.append(np.asarray(label))
+        self.pixel_preds.extend(s_map.flatten().tolist())
+        self.pixel_labels.extend(np.asarray(mask).flatten().tolist())
+        self.predictions.append(s_map[0])
+        self.gts.append(np.asarray(mask)[0, 0])
 
     def calculate_metrics(self):
         self.image_preds = np.stack(self.image_preds)
         self.image_labels = np.stack(self.image_labels)
         self.pixel_preds = np.array(self.pixel_preds)
-        self.image_rocauc = roc_auc(self.image_labels[:, 0], self.image_preds[:, 0])
-        self.pixel_rocauc = roc_auc(self.pixel_labels, self.pixel_preds)
-        per_part = [roc_auc(gt.flatten(), pred.flatten()) for gt, pred in zip(self.gts, self.predictions) if gt.any()]
-        self.au_pro = np.mean(per_part)
+
+        self.image_rocauc = roc_auc_score(self.image_labels, self.image_preds)
+        self.pixel_rocauc = roc_auc_score(self.pixel_labels, self.pixel_preds)
+        self.au_pro, _ = calculate_au_pro(self.gts, self.predictions)
+        self.write_log()
+
+    def write_log(self):
+        of = {"image": self.image_preds, "pixel": self.pixel_preds, "maps": self.predictions, "seen": self.seen}
+        of["total"], of["metrics"] = self.total, [self.image_rocauc, self.pixel_rocauc, self.au_pro]
+        n = len(self.log) // len(of)
+        self.log.update({str(n) + "/" + key: np.array(value) for key, value in of.items()})
 """
 
 MULTIPLE = '''\
@@ -150,35 +179,37 @@ from feature_extractors.features import Features
 
 
 class RGBFeatures(Features):
-    def predict(self, sample, mask, label):
-        self.compute_s_s_map(sample[1], mask, label)
-
     def add_sample_to_late_fusion_mem_bank(self, sample):
-        self.fused.append([0.0])
+        pass
 
-    def compute_s_s_map(self, patch, mask, label):
-        s, s_map = self.compute_single_s_s_map(patch, patch, (24, 24), modal='rgb')
-        append_all(self, np.array([s]), s_map[0], mask, label)
+    def predict(self, sample, mask, label):
+        s, s_map = self.compute_single_s_s_map(None, self.patches(sample)[1], (24, 24), modal='rgb')
+        self.keep(s, s_map, mask, label)
 
 
 class DoubleRGBPointFeatures(Features):
-    def predict(self, sample, mask, label):
-        self.compute_s_s_map(sample[0], sample[1], mask, label)
-
     def add_sample_to_late_fusion_mem_bank(self, sample):
-        self.fused.append([0.0])
-
-    def compute_s_s_map(self, xyz_patch, rgb_patch, mask, label):
+        xyz_patch, rgb_patch, _ = self.patches(sample)
         s_xyz, s_map_xyz = self.compute_single_s_s_map(xyz_patch, xyz_patch, (24, 24), modal='xyz')
         s_rgb, s_map_rgb = self.compute_single_s_s_map(rgb_patch, rgb_patch, (24, 24), modal='rgb')
-        append_all(self, np.array([s_xyz + s_rgb]), (s_map_xyz + s_map_rgb)[0], mask, label)
+        self.fused.append([s_xyz, s_rgb])
+
+    def predict(self, sample, mask, label):
+        xyz_patch, rgb_patch, _ = self.patches(sample)
+        self.compute_s_s_map(xyz_patch, rgb_patch, (24, 24), mask, label)
+
+    def compute_s_s_map(self, xyz_patch, rgb_patch, feature_map_dims, mask, label):
+        s_xyz, s_map_xyz = self.compute_single_s_s_map(xyz_patch, xyz_patch, feature_map_dims, modal='xyz')
+        s_rgb, s_map_rgb = self.compute_single_s_s_map(rgb_patch, rgb_patch, feature_map_dims, modal='rgb')
+        self.seen.append(np.concatenate([s_map_rgb, s_map_xyz, 0 * s_map_xyz]))
+        self.keep(s_xyz + s_rgb, s_map_xyz + s_map_rgb, mask, label)
 
 
 class TripleFeatures(Features):
     """The full setting."""
 
     def add_sample_to_late_fusion_mem_bank(self, sample):
-        xyz_patch, rgb_patch, fusion_patch = sample
+        xyz_patch, rgb_patch, fusion_patch = self.patches(sample)
         # the same names as below
         s_xyz, s_map_xyz = self.compute_single_s_s_map(xyz_patch, xyz_patch, (24, 24), modal='xyz')
         s_rgb, s_map_rgb = self.compute_single_s_s_map(rgb_patch, rgb_patch, (24, 24), modal='rgb')
@@ -186,50 +217,46 @@ class TripleFeatures(Features):
         self.fused.append([s_xyz, s_rgb, s_fusion])
 
     def predict(self, sample, mask, label):
-        xyz_patch, rgb_patch, fusion_patch = sample
+        xyz_patch, rgb_patch, fusion_patch = self.patches(sample)
         self.compute_s_s_map(xyz_patch, rgb_patch, fusion_patch, (24, 24), mask, label)
 
     def compute_s_s_map(self, xyz_patch, rgb_patch, fusion_patch, feature_map_dims, mask, label):
-        \'\'\'image_preds, predictions: one entry per part\'\'\'
+        \'\'\'one entry per part\'\'\'
         s_xyz, s_map_xyz = self.compute_single_s_s_map(xyz_patch, xyz_patch, feature_map_dims, modal='xyz')
         s_rgb, s_map_rgb = self.compute_single_s_s_map(rgb_patch, rgb_patch, feature_map_dims, modal='rgb')
         s_fusion, s_map_fusion = self.compute_single_s_s_map(fusion_patch, fusion_patch, feature_map_dims, \
 modal='fusion')
 
-        self.seen.append(np.stack([np.array(m[0]) for m in (s_map_rgb, s_map_xyz, s_map_fusion)]))
-        s = np.array([[s_xyz, 0.1 * s_rgb, s_fusion]])
+        self.seen.append(np.concatenate([s_map_rgb, s_map_xyz, s_map_fusion]))
+        s = s_xyz + 0.1 * s_rgb + s_fusion
         s_map = 1.0 * s_map_xyz + 0.1 * s_map_rgb + s_map_fusion
         s_map_rgb *= 0
-        s = s @ (1 / self.mean)
-        append_all(self, s, s_map[0], mask, label)
-
-
-def append_all(method, s, s_map, mask, label):
-    method.image_preds.append(s)
-    method.image_labels.append(label)
-    method.pixel_preds.extend(s_map.flatten().tolist())
-    method.pixel_labels.extend(mask.flatten().tolist())
-    method.predictions.append(s_map)
-    method.gts.append(mask[0])
+        self.keep(s, s_map, mask, label)
 '''
 
+BASE, FULL, RUN = "feature_extractors/features.py", "feature_extractors/multiple_features.py", "m3dm_runner.py"
 TREE = {
     "main.py": MAIN,
-    "m3dm_runner.py": RUNNER,
+    RUN: RUNNER,
     "dataset.py": DATASET,
-    "feature_extractors/features.py": FEATURES,
-    "feature_extractors/multiple_features.py": MULTIPLE,
+    BASE: FEATURES,
+    FULL: MULTIPLE,
     "README.md": "A checkout.\n",
 }
-FULL, BASE = "feature_extractors/multiple_features.py", "feature_extractors/features.py"
 CALL = "self.compute_single_s_s_map"
 RGB_CALL = f"s_rgb, s_map_rgb = {CALL}(rgb_patch, rgb_patch, feature_map_dims, modal='rgb')"
 PARSE = "args = parser.parse_args()"
+TRIPLE = MULTIPLE[MULTIPLE.index("class TripleFeatures") :]
+ONE = {**TREE, FULL: MULTIPLE[: MULTIPLE.index("class Double")] + TRIPLE}  # a single class that can be recorded
+EMPTY_LISTS = "".join(
+    f"        self.{name} = []\n"
+    for name in ("image_preds", "image_labels", "pixel_preds", "pixel_labels", "gts", "predictions", "seen")
+)
 
 
-def edited(changes):
-    """{path: text} of the tree after ``changes`` {path: [(old, new)]}; each old text must occur."""
-    files = dict(TREE)
+def edited(changes, files=TREE):
+    """{path: text} after ``changes`` {path: [(old, new)]}; each old text must occur."""
+    files = dict(files)
     for path, pairs in changes.items():
         for old, new in pairs:
             assert old in files[path], (path, old)
@@ -237,151 +264,160 @@ def edited(changes):
     return files
 
 
-def moved():
-    """The full setting's class in a module and folder of its own."""
-    start, end = MULTIPLE.index("class TripleFeatures"), MULTIPLE.index("def append_all")
-    files = edited({"m3dm_runner.py": [(", TripleFeatures", "\nfrom my_methods.deep import triple")]})
-    files["m3dm_runner.py"] = files["m3dm_runner.py"].replace(": TripleFeatures", ": triple.TripleFeatures")
-    files[FULL] = MULTIPLE[:start] + MULTIPLE[end:]
+def rounds():
+    """A runner that measures each kind of defect by itself, and lists that are emptied after the metrics."""
+    start = RUNNER.index("        test_loader"), RUNNER.index("        return method.image")
+    body = RUNNER[start[0] : start[1]].replace("class_name=class_name", "class_name=class_name, defect=defect_name")
+    body = "        for defect_name in ['hole', 'crack', 'bent']:\n" + "".join(
+        "    " + line + "\n" for line in body.splitlines()
+    )
+    files = edited({BASE: [("        self.write_log()\n", "        self.write_log()\n" + EMPTY_LISTS)]})
+    return {**files, RUN: RUNNER[: start[0]] + body + RUNNER[start[1] :]}
+
+
+def cumulative():
+    """Rounds whose lists grow, metrics of local copies, a call without new samples, one method for all categories."""
+    local = "        image_preds, image_labels = np.stack(self.image_preds), np.stack(self.image_labels)\n"
+    files = edited(
+        {
+            BASE: [
+                ("        self.image_preds = np.stack(self.image_preds)\n        self.image_labels = np.stack("
+                 "self.image_labels)\n        self.pixel_preds = np.array(self.pixel_preds)\n", local),
+                ("roc_auc_score(self.image_labels, self.image_preds)", "roc_auc_score(image_labels, image_preds)"),
+            ],
+            RUN: [
+                ("                method.calculate_metrics()\n", 2 * ("                method.calculate_metrics()\n")),
+                ("self.methods = {\"DINO+Point_MAE+Fusion\": multiple_features.TripleFeatures(args)}",
+                 "self.methods = M3DM.known = getattr(M3DM, \"known\", None) or "
+                 "{\"DINO+Point_MAE+Fusion\": multiple_features.TripleFeatures(args)}"),
+            ],
+        },
+        rounds(),
+    )  # fmt: skip
+    return edited({BASE: [(EMPTY_LISTS, "")]}, files)
+
+
+def own_names():
+    """Methods and an option of a fork's own: further classes, one of another base, one that inherits."""
+    more = (
+        "\n\n" + TRIPLE.replace("TripleFeatures", "TripleFeatures_PS").replace("0.1 * s_map_rgb", "0.5 * s_map_rgb")
+        + "\n\nclass Mine(TripleFeatures):\n    colour = 'blue'\n"
+        + "\n\nclass Hiding(TripleFeatures):\n    def compute_s_s_map(self, xyz_patch, rgb_patch, fusion_patch, dims, "
+        "mask, label):\n        self.keep(0.0, xyz_patch[None], mask, label)\n"
+        + "\n\nclass Separate(object):\n    def __init__(self, args):\n        self.args, self.predictions = args, []\n"
+        "\n    def calculate_metrics(self):\n        self.image_rocauc = self.pixel_rocauc = self.au_pro = 0.5\n"
+        "\n    add_sample_to_mem_bank = add_sample_to_late_fusion_mem_bank = predict = print\n"
+    )  # fmt: skip
+    names = {"ours_final": "TripleFeatures_PS", "mine": "Mine", "hiding": "Hiding", "separate": "Separate"}
+    chain = "".join(
+        f'        elif args.method == "{name}":\n            self.methods = {{"x": multiple_features.{cls}(args)}}\n'
+        for name, cls in names.items()
+    )
+    return edited(
+        {
+            "main.py": [
+                ("--method_name", "--method"), ("args.method_name", "args.method"),
+                ('choices=["DINO",', 'choices=["ours_final", "mine", "hiding", "separate", "DINO",'),
+            ],
+            RUN: [("args.method_name", "args.method"), ("\n    def fit", chain + "\n    def fit")],
+        },
+        {**TREE, FULL: MULTIPLE + more},
+    )  # fmt: skip
+
+
+def elsewhere():
+    """A script of another name, runners and classes in folders of their own, options made by a function."""
+    start, end = MULTIPLE.index("class TripleFeatures"), len(MULTIPLE)
+    files = edited(
+        {
+            "main.py": [
+                ("from m3dm_runner import", "from runners.hybrid import"),
+                ('if __name__ == "__main__":\n    parser', "def get_parser():\n    parser"),
+                (f"    {PARSE}\n    run_all(args)\n",
+                 '    return parser\n\n\nif __name__ == "__main__":\n    run_all(get_parser().parse_args())\n'),
+            ],
+            RUN: [("import multiple_features\n", "import multiple_features\nfrom my_methods.deep import triple\n"),
+                  ("multiple_features.TripleFeatures", "triple.TripleFeatures")],
+        }
+    )  # fmt: skip
+    files["Test.py"], files["runners/hybrid.py"] = files.pop("main.py"), files.pop(RUN)
     files["my_methods/deep/triple.py"] = (
-        "import numpy as np\nfrom feature_extractors import features as f\n"
-        "from feature_extractors.multiple_features import append_all\n\n\n"
+        "import numpy as np\nfrom feature_extractors import features as f\n\n\n"
         + MULTIPLE[start:end].replace("(Features)", "(f.Features)")
     )
+    return {
+        **files,
+        FULL: MULTIPLE[:start],
+        "train_uff.py": "import argparse\nargparse.ArgumentParser().parse_args()\n",
+    }
+
+
+def renamed():
+    """A runner file that main.py no longer imports under that name, as one data set's fork was published."""
+    files = {**TREE, "m3dm_runner1.py": RUNNER}
+    del files[RUN]
     return files
 
 
 def black():
-    """A tree with one argument per line, double quotes, type hints and other names of locals."""
-    names = {
-        "s_xyz, s_map_xyz": "score_a, map_a",
-        "s_rgb, s_map_rgb": "score_b, map_b",
-        "s_fusion, s_map_fusion": "score_c, map_c",
-    }
-    pairs = []
-    for old, new in names.items():
-        modal = old[2:].split(",")[0]
+    """One argument per line, type hints, other names of locals, a docstring, metrics that take arguments."""
+    pairs, names = [], {"xyz": "a", "rgb": "b", "fusion": "c"}
+    for modal, name in names.items():
         call = f"{CALL}({modal}_patch, {modal}_patch, feature_map_dims, modal='{modal}')"
+        new = f"{CALL}(\n            {modal}_patch,\n            {modal}_patch,\n            feature_map_dims,\n"
         pairs.append(
             (
-                f"{old} = {call}",
-                f"{new} = {CALL}(\n            {modal}_patch,\n            {modal}_patch,\n"
-                f"            feature_map_dims,\n"
-                f'            modal="{modal}",\n        )  # of one bank',
+                f"s_{modal}, s_map_{modal} = {call}",
+                f's_{name}, m_{name} = {new}            "{modal}",\n        )  # bank',
             )
         )
-    pairs += [
-        ("(s_map_rgb, s_map_xyz, s_map_fusion)", "(map_b, map_a, map_c)"),
-        ("[s_xyz, 0.1 * s_rgb, s_fusion]", "[score_a, 0.1 * score_b, score_c]"),
-        ("1.0 * s_map_xyz + 0.1 * s_map_rgb + s_map_fusion", "1.0 * map_a + 0.1 * map_b + map_c"),
-        ("s_map_rgb *= 0", "map_b *= 0"),
-        (
-            "def predict(self, sample, mask, label):",
-            "def predict(self, sample: tuple, mask, label: 'np.ndarray') -> None:",
-        ),
-    ]
-    return edited(
-        {FULL: pairs, BASE: [("def calculate_metrics(self):", "def calculate_metrics(\n        self,\n    ) -> None:")]}
-    )
-
-
-def unpacked():
-    """A tree with results as tuples, ``modal`` as positional argument, code under a context manager and a decorator,
-    and maps in other variables."""
-    with_block = "        with open(__file__):\n            "
-    return edited(
-        {
-            FULL: [
-                (
-                    "        s_xyz, s_map_xyz = " + f"{CALL}(xyz_patch, xyz_patch, feature_map_dims, modal='xyz')",
-                    with_block + f"of_xyz = {CALL}(xyz_patch, xyz_patch, feature_map_dims, 'xyz')",
-                ),
-                ("        " + RGB_CALL, with_block + f"of_rgb = {CALL}(rgb_patch, rgb_patch, feature_map_dims, 'rgb')"),
-                (
-                    "        s_fusion, s_map_fusion = "
-                    + f"{CALL}(fusion_patch, fusion_patch, feature_map_dims, modal='fusion')\n",
-                    with_block + f"of_fusion = {CALL}(fusion_patch, fusion_patch, feature_map_dims, 'fusion')\n"
-                    "        (s_xyz, s_map_xyz), (s_rgb, s_map_rgb), (s_fusion, s_map_fusion) = of_xyz, "
-                    "of_rgb, of_fusion\n",
-                ),
-                (
-                    "    def compute_s_s_map(self, xyz_patch, rgb_patch, fusion_patch,",
-                    "    @plain\n    def compute_s_s_map(self, xyz_patch, rgb_patch, fusion_patch,",
-                ),
-                ("class RGBFeatures", "def plain(function):\n    return function\n\n\nclass RGBFeatures"),
-            ]
-        }
-    )
-
-
-def docstrings():
+        pairs.append((f"s_map_{modal}", f"m_{name}"))
     return edited(
         {
             BASE: [
-                (
-                    "    def calculate_metrics(self):\n",
-                    '    def calculate_metrics(self):\n        """Three metrics."""\n        # in this order\n',
-                )
+                ("    def calculate_metrics(self):\n", "    def calculate_metrics(\n        self, path_list=None, *, "
+                 'save=True\n    ) -> None:\n        """Three metrics."""\n'),
             ],
-            "main.py": [
-                ("import argparse\n", '"""Runs."""\nfrom __future__ import annotations\nimport argparse\n'),
-                (PARSE, "args, _ = parser.parse_known_args()"),
-            ],
-            FULL: [("import numpy as np\n", "from __future__ import annotations\nimport numpy as np\n")],
-        }
-    )
+            RUN: [("method.calculate_metrics()", "method.calculate_metrics([rgb_path], save=False)")],
+            "main.py": [("import argparse\n", '"""Runs."""\nfrom __future__ import annotations\nimport argparse\n')],
+        },
+        {**TREE, FULL: _renamed_locals(pairs)},
+    )  # fmt: skip
 
 
-def function_parser(use):
-    """A tree whose main.py makes the parser in a function ``get_parser``; ``use``: the code that parses."""
-    return edited(
-        {
-            "main.py": [
-                ('if __name__ == "__main__":\n    parser', "def get_parser():\n    parser"),
-                (
-                    f"    {PARSE}\n    run_all(args)",
-                    f'    return parser\n\n\nif __name__ == "__main__":\n    {use}\n    run_all(args)',
-                ),
-            ]
-        }
-    )
+def _renamed_locals(pairs):
+    start = MULTIPLE.index("        '''one entry")
+    text = MULTIPLE[start:]
+    for old, new in pairs:
+        text = text.replace(old, new)
+    for modal, name in {"xyz": "a", "rgb": "b", "fusion": "c"}.items():
+        text = text.replace(f"s_{modal}", f"s_{name}")
+    return MULTIPLE[:start] + text
 
 
-def options_module():
-    """A tree whose command line is built and parsed in a separate module."""
-    start, end = MAIN.index("    parser = "), MAIN.index("    args = parser")
-    files = edited(
-        {
-            "main.py": [
-                ("import argparse\n", "from options.command_line import read_options\n"),
-                (PARSE, "args = read_options()"),
-            ]
-        }
-    )
-    files["main.py"] = files["main.py"].replace(MAIN[start:end], "")
-    files["options/command_line.py"] = (
-        "import argparse\n\n\ndef read_options():\n" + MAIN[start:end] + "    return parser.parse_args()\n"
-    )
-    return files
+def in_a_loop():
+    """The three maps in the body of a loop."""
+    start = MULTIPLE.index("        s_xyz, s_map_xyz", MULTIPLE.index("one entry"))
+    end = MULTIPLE.index("\n        self.seen", start)
+    body = "".join("    " + line + "\n" for line in MULTIPLE[start:end].splitlines() if line)
+    return {**ONE, FULL: ONE[FULL][: ONE[FULL].index("class Triple")] + (
+        MULTIPLE[MULTIPLE.index("class Triple") : start] + "        for scale in (1,):\n" + body + MULTIPLE[end:]
+    )}  # fmt: skip
 
 
-def subclassed(method=""):
-    """A tree with a user's class derived from the full setting; ``method``: source of a method to add to it."""
-    files = edited({"m3dm_runner.py": [(": TripleFeatures}", ": Mine}"), ("import Double", "import Mine, Double")]})
-    files[FULL] += "\n\nclass Mine(TripleFeatures):\n    colour = 'blue'\n" + method
-    return files
-
-
-OVERRIDE = "\n    def calculate_metrics(self):\n        super().calculate_metrics()\n"
-UNRELATED = "\n\nclass Meter:\n    def calculate_metrics(self):\n        return 0\n"
-# code that the patch accepts
+def lines_end(endings, files=TREE):
+    """Each file's lines end in turn with one of ``endings``."""
+    out = {}
+    for path, text in files.items():
+        lines = text.split("\n")
+        out[path] = "".join(line + endings[i % len(endings)] for i, line in enumerate(lines[:-1])) + lines[-1]
+    return out
 
 
 def write_tree(folder, files):
-    """Write ``files`` {path: text} into ``folder``; as latin-1 if a text begins with that coding cookie, else UTF-8."""
+    """Write {path: text}, with the encoding that its first line names; returns the folder."""
     for path, text in files.items():
-        path = Path(folder) / path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(text.encode("latin-1" if text.startswith("# -*- coding: latin-1") else "utf-8"))
-    (Path(folder) / "results").mkdir(exist_ok=True)
-    return Path(folder)
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        encoding = "latin-1" if "latin-1" in text.splitlines()[0] else "utf-8"
+        (folder / path).write_bytes(text.encode(encoding))
+    return folder

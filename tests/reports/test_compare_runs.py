@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from runs.results import TABLES, append_tables
+import scoring_addon
+from runs.results import TABLES, result_table
 from scoring.metrics import Metrics
 from tools import compare_runs
 
@@ -14,17 +15,17 @@ METHOD = "DINO+Point_MAE+Fusion"
 def of_ours(folder, values, scorings=("baseline",)):
     """Append our tables: {category: value of the first scoring}; every further scoring has 0.01 more, pixel ROCAUC
     0.1 more, AU-PRO 0.2 more."""
-    append_tables(
-        folder,
-        METHOD,
-        {
-            category: {
-                s: Metrics(*[None if v is None else v + 0.01 * i + extra for extra in (0, 0.1, 0.2)])
-                for i, s in enumerate(scorings)
-            }
-            for category, v in values.items()
-        },
-    )
+    folder.mkdir(exist_ok=True)
+    metrics = {
+        category: {
+            s: Metrics(*[None if v is None else v + 0.01 * i + extra for extra in (0, 0.1, 0.2)])
+            for i, s in enumerate(scorings)
+        }
+        for category, v in values.items()
+    }
+    for metric, (_, name) in TABLES.items():
+        with open(folder / name, "a") as file:
+            file.write(result_table(metric, METHOD, metrics) + "\n")
     return str(folder)
 
 
@@ -156,3 +157,40 @@ def test_wrong_folders(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert compare_runs.main([a, str(tmp_path / "empty")]) == 2
     assert "nothing to compare" in capsys.readouterr().err
+
+
+def test_tables_that_the_release_appended_without_a_line_end(tmp_path, capsys):
+    a, b = (tmp_path / name for name in "ab")
+    for folder, runs in ((a, [0.5, 0.25]), (b, [0.9, 0.75])):
+        folder.mkdir()
+        for _, name in TABLES.values():
+            tables = [f"| Method | Bagel |  Mean |\n|:---|---:|---:|\n| {METHOD} | {v} | {v} |" for v in runs]
+            (folder / name).write_text("".join(tables))
+    assert compare_runs.main([str(a), str(b)]) == 0
+    assert [t["Bagel"] for t in shown(capsys.readouterr().out)] == ["+0.500"] * 3
+    assert compare_runs.main([str(a)]) == 0
+    assert [t["Bagel"] for t in shown(capsys.readouterr().out)] == ["-0.250"] * 3
+
+
+def test_both_rows_of_one_pass(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runs = (
+        ("earlier", "bagel", 0.1, 0.2),
+        ("last", "bagel", 0.5, 0.6),
+        ("last", "rope", 0.75, 0.7),
+        ("last", "rope", 0.7, 0.5),
+    )
+    for run, name, before, after in runs:
+        monkeypatch.setattr(scoring_addon, "RUN", run)
+        scoring_addon._write(name, [before, before, float("nan")], [after, after, 0.5])
+    assert compare_runs.main(["results"]) == 0
+    out = capsys.readouterr().out
+    image, pixel, area = shown(out)
+    assert (image["bagel"], image["rope"], image["Mean"]) == (
+        "+0.100",
+        "-0.200",
+        "-0.050",
+    ) and "Image ROCAUC: B - A" in out
+    assert pixel["bagel"] == "+0.100" and area["bagel"] == "undefined" and "run of last" in out
+    (tmp_path / "results" / "scoring.md").write_text("| Method | A |\n|---|---|\n| m | 1 |\n")
+    assert compare_runs.main(["results"]) == 2 and "scoring.md" in capsys.readouterr().err

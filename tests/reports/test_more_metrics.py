@@ -5,7 +5,10 @@ import re
 
 import pytest
 
-import scoring_addon
+from reports import paper_tables
+from reports.page import Page
+from reports.scored import scored_category
+from reports.sections import further_section
 from scoring.decision_metrics import aupimo, defective_failed
 from scoring.evaluation import read, score
 from tests.make_maps import write_category
@@ -41,7 +44,7 @@ def test_tables_of_rescore_have_them_as_rows_beside_todays(folder, tmp_path):
         assert [row for row in more if row[1] not in NAMES] == plain
         assert {row[1] for row in more} == {row[1] for row in plain} | set(NAMES)
         assert all(row[-2:] == ["-", "-"] for row in more if row[1] in NAMES)
-    title = next(title for title, scoring, _ in rescore.paper_tables.TABLES[-1].rows if scoring == "full")
+    title = next(title for title, scoring, _ in paper_tables.TABLES[-1].rows if scoring == "full")
     found = {row[1]: [float(v) for v in row[2:4]] for row in more if row[0] == title and row[1] in NAMES}
     for place, category in enumerate(("bagel", "rope")):
         assert (found["aupimo"][place], found["pb_5"][place]) == expected(folder, category, "full")
@@ -51,14 +54,16 @@ def test_own_data_has_them_too(tmp_path):
     write_category(tmp_path / "maps" / "mine.npz", "mine", size=64)
     assert rescore.main([str(tmp_path / "maps"), "-o", str(tmp_path), "--metrics", "au_pro_5", "pg_5"]) == 0
     metrics = [row[1] for row in rows_of(tmp_path / "table_own.csv") if row[0] == "baseline"]
-    assert metrics == [*rescore.METRICS, "au_pro_5", "pg_5"]
+    assert metrics == [*paper_tables.METRICS, "au_pro_5", "pg_5"]
 
 
-def test_the_report_has_a_table_of_them_and_none_without(folder):
+def test_the_report_has_a_table_of_them(folder):
     paths = [folder / "bagel.npz", folder / "rope.npz"]
-    plain, more = (report.make_report(paths, None, 0, scoring_addon.DEFAULTS, names) for names in ((), NAMES))
-    text = more.html("a title")
-    assert "More metrics" not in plain.html("a title") and "good parts are false alarms" in text
+    found = {path.stem: scored_category(path, further=NAMES).extra for path in paths}
+    page = Page()
+    further_section(page, found, NAMES)
+    text = page.html("a title")
+    assert "good parts are false alarms" in text
     table = text[text.index("<h2>More metrics") :]
     cells = [re.findall(r"<td[^>]*>([^<]*)</td>", row) for row in table.split("<tr")]
     rows = {tuple(row[:2]): row[2:] for row in cells if len(row) == 2 + len(NAMES)}

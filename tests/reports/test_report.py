@@ -16,10 +16,13 @@ from markupsafe import escape
 import scoring_addon
 from reports import numbers, sections
 from reports.page import Page
+from reports.predictions_section import predictions_section, read_predictions
+from reports.scored import scored_category
 from scoring.evaluation import metrics, read, score
 from scoring.metrics import roc_auc
 from scoring.significance import Difference
 from tests.make_maps import write_category
+from tests.scoring.reference_scoring import score_all
 from tools import report
 
 ODD = 'odd <&>"$x$'
@@ -82,7 +85,12 @@ def test_pictures_are_the_files(made):
 
 def test_caption_and_undefined(made):
     text = unescape(re.sub(r"<[^>]*>", " ", made.page))
-    assert "untrained stand-ins" in text and "DINO+Point_MAE+Fusion" in text and "K = 8" in text
+    assert (
+        "More metrics" not in text
+        and "untrained stand-ins" in text
+        and "DINO+Point_MAE+Fusion" in text
+        and "K = 8" in text
+    )
     row = re.search(rf"<tr><td>{re.escape(escape(ODD))}</td>((?:<td class=\"number\">[^<]*</td>)+)</tr>", made.page)[1]
     assert re.findall(">([^<]+)<", row)[:3] == ["undefined"] * 3
     assert "Largest gain" in made.page and "Random draw" in text and "gain undefined" in text
@@ -127,6 +135,7 @@ def test_trained_run_has_no_warning():
     assert "untrained" not in text and "eval_mode, scaling" in text
 
 
+@pytest.mark.slow
 def test_same_maps_same_page(maps, made, tmp_path):
     assert report.main([str(maps), "-o", str(tmp_path), "--scoring_topk", "8"]) == 0
     assert (tmp_path / "report.html").read_text(encoding="utf-8") == made.page
@@ -147,7 +156,11 @@ def test_page_opens_with_the_verdict(maps, made):
 
 
 def summary(path):
-    return numbers.summary_of(numbers.read_category(path, 0, PARAMETERS), 0)
+    return numbers.summary_of(category(path), 0)
+
+
+def category(path):
+    return scored_category(path, choose=lambda _: (PARAMETERS, "test"))
 
 
 @pytest.mark.parametrize(
@@ -177,11 +190,12 @@ def test_a_defective_part_is_explained(maps, made):
     explained = unescape(re.search(r"One score explained</h2>\n<p>(.*?)</p>", made.page)[1])
     index = saved.path.index(explained.split(" of ")[0])
     assert saved.label[index] == 1 and "(defective)" in explained
-    gain = numbers.read_category(maps / "a.npz", 0, PARAMETERS).gain
+    before, after = numbers.separations(category(maps / "a.npz"))
+    gain = after - before
     assert gain[index] == gain[saved.label == 1].max()
 
 
-def test_predictions_are_listed_and_linked(maps, tmp_path):
+def test_predictions_are_listed_and_linked(tmp_path):
     judged, out = tmp_path / "judged parts", tmp_path / "out"
     (judged / "pictures" / "rgb").mkdir(parents=True)
     (judged / "pictures" / "rgb" / "1.png").write_bytes(b"picture")
@@ -199,8 +213,9 @@ def test_predictions_are_listed_and_linked(maps, tmp_path):
         {"path": "rgb/2.png", "verdict": "cannot judge", "reason": "dark", "judged_with": "x"},
     ]
     (judged / "verdicts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"cut off')
-    assert report.main([str(maps), "-o", str(out), "--scoring_topk", "8", "--predictions", str(judged)]) == 0
-    part = (out / "report.html").read_text(encoding="utf-8").partition("Parts judged by a saved model")[2]
+    page = Page()
+    predictions_section(page, judged, read_predictions(judged), out)
+    part = page.html("a title").partition("Parts judged by a saved model")[2]
     assert "3 parts: 1 pass, 1 fail, 1 cannot be judged" in part
     assert re.findall(r"<tr><td>(rgb/\d.png)</td>", part) == ["rgb/1.png", "rgb/2.png", "rgb/0.png"]  # failed first
     assert "<td>&lt;a&gt;</td>" in part and "<td>dark</td>" in part
@@ -220,16 +235,16 @@ def test_folder_without_verdicts_is_refused(maps, tmp_path, capsys):
 @pytest.mark.parametrize("recovery", ["printed", "normalized"])
 def test_breakdown_adds_up(maps, recovery):
     saved, parameters = read(maps / "a.npz"), PARAMETERS._replace(recovery=recovery, delta=0.7, weights=(0.5, 0.3, 0.2))
-    final = scoring_addon.score_all(
-        ["disagreement"], saved.decision_score, saved.decision_map, saved.samples, parameters
-    )["disagreement"].image_preds
+    final = score_all(["disagreement"], saved.decision_score, saved.decision_map, saved.samples, parameters)[
+        "disagreement"
+    ].image_preds
     recovered = []
     for i, expected in enumerate(final):
-        b = numbers.breakdown(saved, i, parameters)
-        assert b.robust_q95 + b.robust_mean + b.robust_dis == pytest.approx(b.robust, rel=1e-12)
-        assert b.final_base + b.final_robust + b.rec == pytest.approx(b.final, rel=1e-12)
-        assert b.final == expected
-        recovered.append(b.rec)
+        _, terms, sums = numbers.breakdown(saved, i, parameters)
+        assert sum(sums["S_robust"].values()) == pytest.approx(terms.robust, rel=1e-12)
+        assert sum(sums["S_final"].values()) == pytest.approx(terms.final, rel=1e-12)
+        assert terms.final == expected
+        recovered.append(terms.rec)
     assert any(recovered) == (recovery == "normalized")
 
 
@@ -241,7 +256,7 @@ def test_chosen_sample_is_explained(maps, tmp_path):
     assert unescape(explained).startswith(f"</h2>\n<p>{saved.path[2]} of {ODD} (defective)")
     assert (
         f"<td>S_final</td><td>sum of the three</td><td "
-        f'class="number">{numbers.breakdown(saved, 2, PARAMETERS).final:.6g}</td>' in explained
+        f'class="number">{numbers.breakdown(saved, 2, PARAMETERS)[1].final:.6g}</td>' in explained
     )
 
 
@@ -256,16 +271,13 @@ def test_separation():
 
 
 def test_shown_parts_are_the_extremes(maps):
-    category = numbers.read_category(maps / "a.npz", 0, PARAMETERS)
-    reasons = {reason.partition(" (")[0]: i for i, why in category.shown.items() for reason in why}
+    known, odd = (category(maps / name) for name in ("a.npz", "b.npz"))
+    reasons = {reason.partition(" (")[0]: i for i, why in numbers.shown_parts(known, 0).items() for reason in why}
     assert set(reasons) == {"largest gain", "largest loss", "random draw"}
-    assert (
-        category.gain[reasons["largest gain"]] == category.gain.max()
-        and category.gain[reasons["largest loss"]] == category.gain.min()
-    )
-    drawn = {
-        i for seed in range(20) for i, why in numbers.read_category(maps / "b.npz", seed, PARAMETERS).shown.items()
-    }
+    before, after = numbers.separations(known)
+    gain = after - before
+    assert gain[reasons["largest gain"]] == gain.max() and gain[reasons["largest loss"]] == gain.min()
+    drawn = {i for seed in range(20) for i in numbers.shown_parts(odd, seed)}
     assert drawn == {0, 1, 2}
 
 
@@ -290,6 +302,7 @@ def test_scores_that_are_not_finite(tmp_path, capsys):
     assert "not finite" in refusal(capsys, tmp_path, "-o", tmp_path / "out")
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.skipif(BROWSER is None, reason="needs chromium on PATH")
 def test_browser_shows_every_picture(made, tmp_path):

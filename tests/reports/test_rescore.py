@@ -10,10 +10,14 @@ import scoring_addon
 from common.errors import InputError
 from reports import paper_tables, parameter_grid
 from scoring.evaluation import extra_metrics, metrics, read, score, write
+from scoring.extra_metrics import EXTRA_METRICS
 from scoring.metrics import compute_metrics
-from scoring.scorings import ALL
+from scoring.scorings import SCORINGS
 from tests.make_maps import make_evaluation, write_category
+from tests.scoring.reference_scoring import score_all
 from tools import rescore
+
+PAPER = [name for name in SCORINGS if name != "calibrated"]
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +40,7 @@ def table(path):
 def own_metrics(path, name, parameters=scoring_addon.DEFAULTS, reference=False):
     saved = read(path)
     known = saved.training.reference(parameters) if reference else None
-    scored = scoring_addon.score_all(
-        [name], saved.decision_score, saved.decision_map, saved.samples, parameters, known
-    )[name]
+    scored = score_all([name], saved.decision_score, saved.decision_map, saved.samples, parameters, known)[name]
     return [
         *compute_metrics(
             saved.label,
@@ -78,7 +80,7 @@ def test_calibrated_is_a_row_of_every_table_and_named_as_ours(folder, tmp_path):
         np.testing.assert_allclose(values[:, :2].T, expected, atol=1e-12)
         text = (tmp_path / f"table_{number}.md").read_text()
         assert "not the paper's: banks in units of 4 normal training parts" in text
-    assert {row[1] for row in table(tmp_path / "intervals.csv")[1:]} == set(ALL)
+    assert {row[1] for row in table(tmp_path / "intervals.csv")[1:]} == set(SCORINGS)
 
 
 def test_maps_without_statistics_are_told_in_one_line(tmp_path, capsys):
@@ -129,7 +131,7 @@ def test_grid(folder, tmp_path):
 
 
 def test_intervals_and_more_metrics(folder, tmp_path):
-    run(folder, "-o", tmp_path, "--intervals", "--resamples", "50", "--metrics", *rescore.EXTRA)
+    run(folder, "-o", tmp_path, "--intervals", "--resamples", "50", "--metrics", *EXTRA_METRICS)
     rows = [row for row in table(tmp_path / "intervals.csv")[1:] if row[1] == "disagreement"]
     assert len(rows) == 6
     for row in rows:
@@ -137,7 +139,7 @@ def test_intervals_and_more_metrics(folder, tmp_path):
         assert low <= value <= high and d_low <= difference <= d_high
     assert all((row[9] == "-") == (row[2] != "image_rocauc") for row in rows)
     rows = table(tmp_path / "metrics.csv")[1:]
-    assert len(rows) == 2 * len(ALL) * len(rescore.EXTRA)
+    assert len(rows) == 2 * len(SCORINGS) * len(EXTRA_METRICS)
     assert all(row[3] == "" if row[2] == "aupimo" else 0 <= float(row[3]) <= 1 for row in rows)  # too few pixels
     assert all(row[4] != "-" for row in rows if row[2].startswith(("image_f1_max", "pg_")))
     assert all(row[4] == "-" for row in rows if not row[2].startswith(("image_f1_max", "pg_", "pb_")))
@@ -145,9 +147,9 @@ def test_intervals_and_more_metrics(folder, tmp_path):
 
 def test_metrics_are_shared_by_map_but_not_by_score(folder):
     saved = read(folder / "bagel.npz")
-    scored = score(saved, list(scoring_addon.SCORINGS))
+    scored = score(saved, list(PAPER))
     found = metrics(saved, scored)
-    for name in scoring_addon.SCORINGS:
+    for name in PAPER:
         np.testing.assert_allclose([*found[name]], own_metrics(folder / "bagel.npz", name), atol=1e-12)
     extra = extra_metrics(saved, scored, ["au_pro_30", "image_ap"])
     assert extra["disagreement"]["au_pro_30"] == extra["partial"]["au_pro_30"] != extra["baseline"]["au_pro_30"]

@@ -10,7 +10,7 @@ import pytest
 
 from common.files import host
 from runs import runs
-from runs.results import comment_of, update_tables
+from runs.results import Tables, comment_of
 from scoring.metrics import Metrics
 
 TABLES = ("image_rocauc_results.md", "pixel_rocauc_results.md", "aupro_results.md")
@@ -19,13 +19,8 @@ TABLES = ("image_rocauc_results.md", "pixel_rocauc_results.md", "aupro_results.m
 def append(folder, name, count):
     for i in range(count):
         with runs.tables_lock(folder):
-            update_tables(
-                folder,
-                "M",
-                {f"{name}{i}": {"baseline": Metrics(0.5, 0.5, 0.5)}},
-                f"{name}{i}",
-                comment_of(f"{name}{i}", "today", {}),
-            )
+            tables = Tables("M", f"{name}{i}", comment_of(f"{name}{i}", "today", {}))
+            tables.update(folder, {f"{name}{i}": {"baseline": Metrics(0.5, 0.5, 0.5)}})
 
 
 def test_two_processes_lose_no_table(tmp_path):

@@ -10,6 +10,8 @@ from hypothesis.extra.numpy import arrays
 
 from common.errors import InputError
 from scoring import calibrated as c
+from scoring.shares import map_terms, region_shares, score_shares
+from scoring_addon import DEFAULTS
 
 BANKS = ("xyz", "rgb", "fusion")
 UNITS = {"xyz": (0.1, 0.12), "rgb": (2.4, 1.5), "fusion": (2.2, 2.1)}  # mean and spread of the banks' maps on real runs
@@ -23,6 +25,11 @@ def normal_maps(parts, seed=0, size=24, banks=BANKS):
 
 def one(maps, i=0):
     return {bank: values[i] for bank, values in maps.items()}
+
+
+def shares_of(maps, units):
+    terms = map_terms("calibrated", maps, {}, DEFAULTS, units)
+    return score_shares("calibrated", terms, maps, {}, {}, DEFAULTS, None, units)
 
 
 def plain_statistics(maps, topk):
@@ -42,7 +49,7 @@ def plain_statistics(maps, topk):
 @pytest.mark.parametrize("parts", [1, 2, 5])
 def test_statistics_and_map_are_what_the_text_says(parts):
     maps, test = normal_maps(parts, size=12), one(normal_maps(1, seed=9, size=12))
-    statistics = c.training_statistics(maps, topk=7)
+    statistics = c.bank_units(maps, topk=7)
     level, scale = plain_statistics(maps, 7)
     assert statistics.banks == BANKS and statistics.left_out == ()
     assert statistics.parts == parts and statistics.topk == 7
@@ -58,36 +65,36 @@ def test_statistics_and_map_are_what_the_text_says(parts):
 
 def test_one_unit_is_a_normal_parts_hottest_spot():
     maps = normal_maps(40, banks=("rgb",))
-    statistics = c.training_statistics(maps)
+    statistics = c.bank_units(maps)
     assert np.mean(statistics.scores) == pytest.approx(1)
     assert np.mean(c.calibrated_map(maps, statistics)) == pytest.approx(0, abs=1e-12)
-    twice = c.training_statistics({"rgb": maps["rgb"], "xyz": 1e-3 * maps["rgb"] + 7})
+    twice = c.bank_units({"rgb": maps["rgb"], "xyz": 1e-3 * maps["rgb"] + 7})
     assert twice.scores == pytest.approx(statistics.scores)
 
 
 def test_a_banks_unit_and_offset_do_not_matter():
     maps, test = normal_maps(6), one(normal_maps(1, seed=5))
-    before = c.calibrated_map(test, c.training_statistics(maps))
+    before = c.calibrated_map(test, c.bank_units(maps))
     changed = {bank: 300 * maps[bank] - 20 if bank == "xyz" else maps[bank] for bank in BANKS}
     test["xyz"] = 300 * test["xyz"] - 20
-    np.testing.assert_allclose(c.calibrated_map(test, c.training_statistics(changed)), before, atol=1e-9)
+    np.testing.assert_allclose(c.calibrated_map(test, c.bank_units(changed)), before, atol=1e-9)
 
 
 def test_background_hardly_matters():
     maps = normal_maps(8, size=32)
     border = ((0, 0), (16, 16), (16, 16))
     padded = {bank: np.pad(values, border, constant_values=values.min()) for bank, values in maps.items()}
-    ratio = np.divide(c.training_statistics(padded).scale, c.training_statistics(maps).scale)
+    ratio = np.divide(c.bank_units(padded).scale, c.bank_units(maps).scale)
     assert np.ptp(ratio) < 0.05 * ratio.mean()  # a common factor; the banks keep their say
 
 
 @pytest.mark.parametrize("bank", BANKS)
 def test_a_defect_in_one_bank_is_seen_whatever_its_unit(bank):
-    statistics, test = c.training_statistics(normal_maps(6)), one(normal_maps(1, seed=3))
+    statistics, test = c.bank_units(normal_maps(6)), one(normal_maps(1, seed=3))
     before = c.image_score(c.calibrated_map(test, statistics))
     test[bank][5:14, 5:14] += 6 * UNITS[bank][1]
     assert c.image_score(c.calibrated_map(test, statistics)) > 1.5 * before
-    shares = c.score_shares(test, statistics)
+    shares = shares_of(test, statistics)
     assert shares[bank] > 0.8 * sum(shares.values())
 
 
@@ -105,7 +112,7 @@ odd = st.sampled_from([np.nan, np.inf, -np.inf, 1e300])
     arrays(np.float64, (12, 12), elements=st.floats(0, 1e9)),
 )
 def test_adding_a_defect_never_lowers_a_pixel(parts, seed, bank, topk, test, defect):
-    statistics = c.training_statistics(normal_maps(parts, seed, size=12), topk)
+    statistics = c.bank_units(normal_maps(parts, seed, size=12), topk)
     maps = {**one(normal_maps(1, seed + 1, size=12)), bank: test}
     before = c.calibrated_map(maps, statistics)
     after = c.calibrated_map({**maps, bank: test + defect}, statistics)
@@ -116,10 +123,10 @@ def test_adding_a_defect_never_lowers_a_pixel(parts, seed, bank, topk, test, def
 @settings(max_examples=60, deadline=None)
 @given(arrays(np.float64, (3, 12, 12), elements=st.one_of(finite, odd)), st.integers(1, 80))
 def test_any_map_gives_bounded_values_and_shares_that_add_up(test, topk):
-    statistics, maps = c.training_statistics(normal_maps(3, size=12), topk), dict(zip(BANKS, test))
+    statistics, maps = c.bank_units(normal_maps(3, size=12), topk), dict(zip(BANKS, test))
     found = c.calibrated_map(maps, statistics)
     assert np.isfinite(found).all() and np.abs(found).max() <= c.LIMIT
-    shares = c.score_shares(maps, statistics)
+    shares = shares_of(maps, statistics)
     assert sum(shares.values()) == pytest.approx(c.image_score(found, topk), rel=1e-9, abs=1e-9)
 
 
@@ -129,7 +136,7 @@ def test_any_training_maps_are_used_or_refused(parts, two_values, data):
     elements = st.sampled_from([0.0, 1.0]) if two_values else st.one_of(finite, st.just(np.nan))
     maps = {bank: data.draw(arrays(np.float64, (parts, 8, 8), elements=elements)) for bank in BANKS}
     try:
-        statistics = c.training_statistics(maps)
+        statistics = c.bank_units(maps)
     except InputError as error:
         assert "no spread" in str(error) and all(flat(values) for values in maps.values())
         return
@@ -151,16 +158,16 @@ def flat(values):
 def test_a_bank_without_spread_is_left_out_and_named():
     maps, two = normal_maps(4), ("rgb", "fusion")
     maps["xyz"] = np.full_like(maps["xyz"], 0.3)
-    statistics, test = c.training_statistics(maps), one(normal_maps(1, seed=2))
+    statistics, test = c.bank_units(maps), one(normal_maps(1, seed=2))
     assert statistics.left_out == ("xyz",) and statistics.banks == two
-    without = c.training_statistics({bank: maps[bank] for bank in two})
+    without = c.bank_units({bank: maps[bank] for bank in two})
     expected = c.calibrated_map({bank: test[bank] for bank in two}, without)
     np.testing.assert_array_equal(c.calibrated_map(test, statistics), expected)
-    assert c.score_shares(test, statistics)["xyz"] == 0
+    assert "xyz" not in shares_of(test, statistics)
 
 
 def test_nan_pixels_are_left_to_the_other_banks():
-    statistics, test = c.training_statistics(normal_maps(4)), one(normal_maps(1, seed=2))
+    statistics, test = c.bank_units(normal_maps(4)), one(normal_maps(1, seed=2))
     z = c.calibrated_banks(test, statistics)
     test["fusion"][0, 0] = np.nan
     assert c.calibrated_map(test, statistics)[0, 0] == max(z["xyz"][0, 0], z["rgb"][0, 0])
@@ -168,41 +175,40 @@ def test_nan_pixels_are_left_to_the_other_banks():
         test[bank][0, 0] = np.nan
     assert c.calibrated_map(test, statistics)[0, 0] == 0
     maps = normal_maps(4)
-    whole = c.training_statistics(maps)
+    whole = c.bank_units(maps)
     maps["rgb"][1, :5] = np.nan
-    np.testing.assert_allclose(c.training_statistics(maps).scale, whole.scale, rtol=0.1)
+    np.testing.assert_allclose(c.bank_units(maps).scale, whole.scale, rtol=0.1)
 
 
 def test_what_is_refused():
     with pytest.raises(InputError, match="no spread"):
-        c.training_statistics({bank: np.ones((3, 8, 8)) for bank in BANKS})
+        c.bank_units({bank: np.ones((3, 8, 8)) for bank in BANKS})
     for nothing in ({}, {"rgb": np.zeros((0, 8, 8))}):
         with pytest.raises(InputError, match="no training part"):
-            c.training_statistics(nothing)
+            c.bank_units(nothing)
     with pytest.raises(ValueError, match="one shape"):
-        c.training_statistics({"rgb": np.zeros((3, 8, 8)), "xyz": np.zeros((2, 8, 8))})
+        c.bank_units({"rgb": np.zeros((3, 8, 8)), "xyz": np.zeros((2, 8, 8))})
     with pytest.raises(ValueError, match="K"):
-        c.training_statistics(normal_maps(2), topk=0)
-    statistics = c.training_statistics(normal_maps(2))
+        c.bank_units(normal_maps(2), topk=0)
+    statistics = c.bank_units(normal_maps(2))
     for wrong in (("rgb",), (*BANKS, "thermal")):
         with pytest.raises(ValueError, match="banks"):
             c.calibrated_map({bank: np.zeros((8, 8)) for bank in wrong}, statistics)
-    with pytest.raises(ValueError, match="no pixel"):
-        c.score_shares(one(normal_maps(1)), statistics, np.zeros((24, 24), bool))
 
 
 def test_a_region_is_explained_by_its_mean():
-    statistics, test = c.training_statistics(normal_maps(3)), one(normal_maps(1, seed=8))
+    statistics, test = c.bank_units(normal_maps(3)), one(normal_maps(1, seed=8))
     region = np.zeros((24, 24), bool)
     region[2:9, 4:7] = True
-    shares = c.score_shares(test, statistics, region)
+    terms = map_terms("calibrated", test, {}, DEFAULTS, statistics)
+    shares = region_shares(terms, region, (0, 0, 24, 24))
     assert sum(shares.values()) == pytest.approx(c.calibrated_map(test, statistics)[region].mean())
 
 
 def test_equal_banks_share_equally():
     maps, test = normal_maps(5, banks=("rgb",)), one(normal_maps(1, seed=1, banks=("rgb",)))
-    statistics = c.training_statistics({"rgb": maps["rgb"], "xyz": maps["rgb"]})
-    shares = c.score_shares({"rgb": test["rgb"], "xyz": test["rgb"]}, statistics)
+    statistics = c.bank_units({"rgb": maps["rgb"], "xyz": maps["rgb"]})
+    shares = shares_of({"rgb": test["rgb"], "xyz": test["rgb"]}, statistics)
     assert shares["rgb"] == shares["xyz"] > 0
 
 
@@ -211,7 +217,7 @@ def test_equal_banks_share_equally():
     [{"scale": [0.0, 1.0, 1.0]}, {"level": [1.0]}, {"parts": 9}, {"banks": None}, {"level": [float("nan"), 0, 0]}],
 )
 def test_statistics_survive_json(spoil):
-    statistics = c.training_statistics(normal_maps(3))
+    statistics = c.bank_units(normal_maps(3))
     written = json.loads(json.dumps(statistics._asdict()))
     assert c.restored(written) == statistics
     for wrong in ({**written, **spoil}, {"banks": ["rgb"]}):
@@ -220,6 +226,6 @@ def test_statistics_survive_json(spoil):
 
 
 def test_parts_at_once_are_the_parts_one_by_one():
-    statistics, tests = c.training_statistics(normal_maps(3)), normal_maps(4, seed=6)
+    statistics, tests = c.bank_units(normal_maps(3)), normal_maps(4, seed=6)
     for i, found in enumerate(c.calibrated_map(tests, statistics)):
         np.testing.assert_array_equal(found, c.calibrated_map(one(tests, i), statistics))

@@ -10,14 +10,14 @@ import torch
 import m3dm_runner
 import main
 from data.scans import read_scan
-from feature_extractors.multiple_features import METHODS
+from feature_extractors.settings import METHOD_BANKS
 from inspection.inspector import Inspector
 from inspection.saved_model import read_saved
 from reports import pred_maps
 from runs.options import parse_arguments
 from runs.results import metrics_of
 from scoring import calibrated, evaluation, measured
-from sweeps import sweep_maps
+from sweeps.results import resample
 from tests.fakes import PoolingExtractor
 from tests.make_models import CATEGORY, make_parts, words
 from tools import compare_runs, rescore
@@ -46,15 +46,13 @@ def evaluated(root, method, *flags, extractor=None):
     return runner
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [name for name, banks in METHOD_BANKS.items() if banks])
 def test_every_method_measures_its_training_parts_without_their_own_rows(data, method):
     runner = evaluated(data, method, "--scoring", "baseline", "calibrated", "--eval_mode", "--shots", "3")
     fitted = runner.method
     loader = m3dm_runner.get_data_loader("train", CATEGORY, 224, runner.args)
     alone = [fitted.judge_with_nearest(fitted.extract(sample), i)[0].banks.maps for i, (sample, _) in enumerate(loader)]
-    expected = calibrated.training_statistics(
-        {name: np.stack([maps[name] for maps in alone]) for name in fitted.bank_names}
-    )
+    expected = calibrated.bank_units({name: np.stack([maps[name] for maps in alone]) for name in fitted.bank_names})
     found = runner.evaluation.training.calibrated
     assert found.banks == expected.banks and found.parts == 3
     np.testing.assert_allclose([*found.level, *found.scale], [*expected.level, *expected.scale], rtol=1e-5)
@@ -206,8 +204,7 @@ def test_the_scorings_are_part_of_a_runs_id(run, no_networks, tmp_path):
 def test_sweeps_and_compared_runs_know_it(run, capsys):
     folder, _ = run
     record = record_of(folder)
-    names = list(record["categories"][CATEGORY]["metrics"])
-    found, why = sweep_maps.resample(folder, record, CATEGORY, names)
+    found, why = resample(folder, record, CATEGORY)
     own = record["categories"][CATEGORY]["metrics"]["calibrated"]
     assert why == "" and found["calibrated"]["au_pro"][0] == pytest.approx(own["au_pro"], abs=1e-9)
     results = str(folder / "results")
@@ -217,13 +214,13 @@ def test_sweeps_and_compared_runs_know_it(run, capsys):
 
 def test_training_parts_that_teach_nothing_fail_in_one_line(data, no_networks, tmp_path, monkeypatch, capsys):
     def nothing(maps, topk=64):
-        return calibrated.training_statistics({name: np.ones_like(of) for name, of in maps.items()}, topk)
+        return calibrated.bank_units({name: np.ones_like(of) for name, of in maps.items()}, topk)
 
     def unreachable(*args):
         raise AssertionError("the test parts were measured for nothing")
 
     for module in (evaluation, measured):
-        monkeypatch.setattr(module, "training_statistics", nothing)
+        monkeypatch.setattr(module, "bank_units", nothing)
     monkeypatch.setattr(m3dm_runner.M3DM, "evaluate", unreachable)
     argv = words(data, "DINO", "--eval_mode", "--output_dir", tmp_path, "--scoring", "baseline", "calibrated")
     assert main.main(argv) == 1

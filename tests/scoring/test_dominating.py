@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scoring.ablation import Scored, final_terms, modulate_all
 from scoring.dominating import dominating_part
-from scoring_addon import SampleMaps, Scored, calibrate, modulate_all
+from scoring_addon import SampleMaps
 
 
 def scored_of(maps, name="disagreement"):
@@ -36,7 +37,7 @@ def test_what_it_says_is_what_happens():
     decisions[2] = decisions[2] * 40
     maps, stats = modulate_all(decisions, samples)
     text = dominating_part(NAMES[:6], scored_of(maps))
-    others = np.delete(calibrate(stats).base_n, 2)
+    others = np.delete(final_terms(stats).base_n, 2)
     assert text.startswith("part2: ") and f"S_base ({np.ptp(others):.0%})" in text
 
 

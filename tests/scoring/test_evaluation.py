@@ -9,10 +9,12 @@ import pytest
 import scoring_addon
 from common.errors import InputError
 from scoring import evaluation
-from scoring.calibrated import calibrated_map, training_statistics
+from scoring.calibrated import bank_units, calibrated_map
 from scoring.evaluation import Evaluation, metrics, read, score, write
 from scoring.metrics import compute_metrics
+from scoring.scorings import CALIBRATED, SCORINGS
 from tests.make_maps import make_evaluation
+from tests.scoring.reference_scoring import score_all
 
 
 def same(one, other):
@@ -71,14 +73,12 @@ def test_arrays_that_do_not_fit_are_refused():
 
 def test_scores_and_metrics_are_those_of_the_add_on():
     value = make_evaluation(size=32, train=3)
-    names = list(scoring_addon.SCORINGS)
+    names = [name for name in SCORINGS if name != CALIBRATED]
     for reference in ("test", "train"):
         scored = score(value, names[::-1], reference=reference)
         assert list(scored) == ["baseline", *(name for name in names[::-1] if name != "baseline")]
         known = value.training.reference(scoring_addon.DEFAULTS) if reference == "train" else None
-        expected = scoring_addon.score_all(
-            names, value.decision_score, value.decision_map, value.samples, reference=known
-        )
+        expected = score_all(names, value.decision_score, value.decision_map, value.samples, known=known)
         for name, found in metrics(value, scored).items():
             own = expected[name]
             assert np.array_equal(scored[name].image_preds, own.image_preds)
@@ -100,7 +100,7 @@ def test_calibrated_is_the_same_for_one_part_alone_and_within_a_set(tmp_path):
     saved = read(tmp_path / "a.npz")
     scored = score(whole, ["full", "calibrated", "pixel_max"])
     assert list(scored) == ["baseline", "full", "calibrated", "pixel_max"]
-    statistics = training_statistics(whole.training.bank_map)
+    statistics = bank_units(whole.training.bank_map)
     assert whole.training.calibrated == saved.training.calibrated == statistics
     for i in range(len(whole)):
         picked = {

@@ -6,9 +6,9 @@ from scipy.ndimage import label
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
+from scoring.ablation import Scored
 from scoring.metrics import compute_metrics
 from scoring.significance import METRICS, PixelCounts, bootstrap_intervals, delong_test, image_rocauc, resample_weights
-from scoring_addon import Scored
 from tests.scoring.test_metrics import slow_area
 
 # ---------------------------------------------------------------- DeLong

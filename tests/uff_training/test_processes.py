@@ -36,6 +36,7 @@ def launch(arguments):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("negatives", ["gathered", "own"])
 def test_two_processes(data, tmp_path, negatives):
     for number in range(8):  # parts differ in background, so the processes in their number of pairs
@@ -68,6 +69,7 @@ def test_two_processes(data, tmp_path, negatives):
         assert len(set(counts)) > 1
 
 
+@pytest.mark.slow
 def test_processes_stop_together(data, tmp_path):
     write_parts(data, 4)
     spoiled = make_part(1)

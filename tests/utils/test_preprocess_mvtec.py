@@ -1,14 +1,11 @@
 """MVTec 3D-AD preprocessing: plane, padding, the part that is kept, failures, and the way from download to loader."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.linear_model import RANSACRegressor
 
 from common.errors import InputError
 from data.foreground import EPS, FRAME, MIN_POINTS, PLANE_BAND, PLANE_THRESHOLD, find_plane, isolate, pad_square
@@ -17,6 +14,7 @@ from dataset import TestDataset, TrainDataset
 from lab.make_downloads import NORMAL, make_mvtec3d, scene
 from tests.data.test_preprocess_common import content, snapshot
 from tests.make_data import write_png, write_tiff
+from tools import check_dataset
 from utils import preprocessing
 
 
@@ -37,60 +35,17 @@ def test_exactly_the_larger_object_is_kept(size, seed):
     assert xyz.dtype == np.float32 and rgb.dtype == np.uint8
 
 
-def test_noise_does_not_win():
-    """More scattered points than the part has, none of them dense: they are no cluster."""
-    part = scene((160, 160))
-    rng, xyz = np.random.default_rng(0), part.xyz.copy()
-    scattered = (np.indices(xyz.shape[:2])[0] < 60) & ~part.larger & (np.indices(xyz.shape[:2]) >= FRAME).all(0)
-    scattered &= (np.indices(xyz.shape[:2]) < 150).all(0)
-    xyz[scattered, 2] -= rng.uniform(0.1, 0.4, scattered.sum()).astype(np.float32)
-    kept = isolate(part.rgb, xyz)[1].any(axis=2)
-    assert scattered.sum() > kept.sum() / 2 and kept.any() and part.larger[kept].all()
-
-
-class Plane(RegressorMixin, BaseEstimator):
-    """Orthogonal distance to the least-squares plane, for RANSACRegressor."""
-
-    def fit(self, points, _):
-        self.middle_ = points.mean(0)
-        self.normal_ = (
-            np.linalg.svd(points - self.middle_)[2][2]
-            if len(points) < 100
-            else np.linalg.eigh(np.cov(points.T))[1][:, 0]
-        )
-        return self
-
-    def predict(self, points):
-        return (points - self.middle_) @ self.normal_
-
-    def score(self, points, _):
-        return -np.mean(self.predict(points) ** 2)
-
-
-@pytest.mark.parametrize("outliers", [0, 0.01, 0.04])
-def test_plane_agrees_with_scikit_learn(outliers):
-    rng = np.random.default_rng(3)
-    part = scene((200, 200), 3)
+@pytest.mark.parametrize("outliers", [0, 0.04])
+def test_the_plane_is_that_of_the_scene(outliers):
+    rng, part = np.random.default_rng(3), scene((200, 200), 3)
     frame = part.measured.copy()
     frame[FRAME:-FRAME, FRAME:-FRAME] = False
     points = part.xyz[frame].astype(float)
     off = rng.random(len(points)) < outliers
     points[off, 2] -= 0.05
     normal, offset = find_plane(points)
-    model = RANSACRegressor(
-        Plane(), min_samples=50, residual_threshold=PLANE_THRESHOLD, max_trials=1000, stop_probability=1, random_state=0
-    )
-    model.fit(points, np.zeros(len(points)))
-    found = np.abs(points @ normal - offset) <= PLANE_THRESHOLD
-    np.testing.assert_array_equal(found, model.inlier_mask_)
-    np.testing.assert_array_equal(found, ~off)
+    np.testing.assert_array_equal(np.abs(points @ normal - offset) <= PLANE_THRESHOLD, ~off)
     assert abs(normal @ NORMAL) > 1 - 1e-4 and abs(np.linalg.norm(normal) - 1) < 1e-12
-
-
-def test_plane_is_repeatable_and_seeded():
-    points = np.random.default_rng(0).normal(size=(500, 3)) * [1, 1, 0.004]
-    assert find_plane(points, 1)[1] == find_plane(points, 1)[1]
-    assert find_plane(points, 1)[1] != find_plane(points, 2)[1]
 
 
 @pytest.mark.parametrize(
@@ -141,11 +96,6 @@ def test_a_scene_that_cannot_be_done(reason):
         isolate(np.full(xyz.shape, 9, np.uint8), xyz)
 
 
-def test_touching_parts_can_be_kept():
-    part = scene((120, 120), shift=0.03)
-    assert isolate(part.rgb, part.xyz, keep_touching=True)[2] > 0
-
-
 def test_download_to_loader(tmp_path, capsys):
     """Every sample is there, in the layout the loader reads, and a second run changes nothing."""
     source = tmp_path / "xyz.tiff"  # a path that holds both words
@@ -175,6 +125,7 @@ def test_download_to_loader(tmp_path, capsys):
         and record["state"] == "finished"
     )
     assert (tmp_path / "out" / "bagel" / "validation" / "good" / "rgb" / "000.png").is_file()
+    assert check_dataset.main([str(tmp_path / "out"), "--workers", "1", "--num_group", "64"]) == 0
     after = snapshot(tmp_path / "out")
     assert preprocessing.main([str(source), "-o", str(tmp_path / "out"), "--workers", "1"]) == 0
     assert snapshot(tmp_path / "out") == after and "11 were there" in capsys.readouterr().out
@@ -223,7 +174,7 @@ class Stop:
         return self.function(*args, **kwargs)
 
 
-@pytest.mark.parametrize("place, at", [("save", 2), ("move", 1), ("move", 5), ("finish", 1), ("remove", 1)])
+@pytest.mark.parametrize("place, at", [("save", 2), ("move", 5), ("finish", 1)])
 def test_in_place_survives_an_interruption(tmp_path, monkeypatch, place, at):
     """Wherever it is stopped, the next run ends with what a run to another folder gives, and a third changes
     nothing."""
@@ -238,10 +189,8 @@ def test_in_place_survives_an_interruption(tmp_path, monkeypatch, place, at):
         elif place == "move":
             replace, stop = preprocessing.Path.replace, Stop(lambda: None, at)
             patch.setattr(preprocessing.Path, "replace", lambda path, target: (stop(), replace(path, target))[1])
-        elif place == "finish":
-            patch.setattr(preprocessing.common.Record, "finish", Stop(preprocessing.common.Record.finish, at))
         else:
-            patch.setattr(shutil, "rmtree", Stop(shutil.rmtree, at))
+            patch.setattr(preprocessing.common.Record, "finish", Stop(preprocessing.common.Record.finish, at))
         assert preprocessing.main([*command, "--in_place"]) == 1
     if place == "move":
         assert preprocessing.main([*command, "-o", str(tmp_path / "other")]) == 2  # it would read a mixture
@@ -267,13 +216,6 @@ def test_in_place_leaves_a_category_with_failures_as_it_is(tmp_path, capsys):
     broken.write_bytes(raw)
     assert preprocessing.main([str(source), "--in_place", "--workers", "1"]) == 0
     assert content(bagel) != before and not (source / preprocessing.STAGE).exists()
-
-
-def test_preprocessed_data_is_not_preprocessed_again(tmp_path, capsys):
-    make_mvtec3d(tmp_path / "src", "bagel", train=1, validation=0, defects=())
-    assert preprocessing.main([str(tmp_path / "src"), "-o", str(tmp_path / "out"), "--workers", "1"]) == 0
-    assert preprocessing.main([str(tmp_path / "out"), "-o", str(tmp_path / "again"), "--workers", "1"]) == 1
-    assert "preprocessed before" in capsys.readouterr().err and not content(tmp_path / "again")
 
 
 @pytest.mark.open3d
@@ -333,41 +275,12 @@ def test_a_value_for_not_measured_is_background_and_named(tmp_path):
     assert warnings and all("(-1, -1, -1)" in text and ".tiff" in text for text in warnings.values())
 
 
-def test_other_suffixes_are_preprocessed_in_place(tmp_path):
-    folder = make_mvtec3d(tmp_path / "src", "bagel", train=2)
-    for path in folder.rglob("*.tiff"):
-        path.rename(path.with_suffix(".TIF"))
-    assert preprocessing.main([str(tmp_path / "src"), "--workers", "1", "--in_place"]) == 0
-    assert not list(folder.rglob("*.TIF")) and len(TrainDataset("bagel", 224, tmp_path / "src", 1)) == 2
-
-
-MASK_FORMS = {
-    "class two": lambda mask: Image.fromarray(mask // 255 * 2),
-    "red": lambda mask: Image.fromarray(np.stack([mask, 0 * mask, 0 * mask], -1)),
-    "white on transparent": lambda mask: Image.fromarray(np.dstack([mask * 0 + 255] * 3 + [mask])),
-    "dark palette": lambda mask: dark_palette(mask),
-}
-
-
-def dark_palette(mask):
-    image = Image.fromarray(mask // 255)
-    image.putpalette([0, 0, 0, 128, 0, 0])
-    return image
-
-
-@pytest.mark.parametrize("name", MASK_FORMS)
-def test_masks_of_any_kind_keep_their_meaning(tmp_path, name):
+def test_masks_of_class_numbers_keep_their_meaning(tmp_path):
     """Read again after preprocessing, the mask is that of the download."""
-    folder = make_mvtec3d(tmp_path / "src", size=(120, 120))
+    folder = make_mvtec3d(tmp_path / "src", size=(120, 120), train=1)
     (path,) = folder.glob("test/hole/gt/*.png")
     mask = np.asarray(Image.open(path))
-    MASK_FORMS[name](mask).save(path)
+    Image.fromarray(mask // 255 * 2).save(path)
     assert preprocessing.main([str(tmp_path / "src"), "-o", str(tmp_path / "dst"), "--workers", "1"]) == 0
     written = read_defect(tmp_path / "dst/bagel/test/hole/gt/000.png")
     assert mask.any() and np.array_equal(written[40:160, 40:160], mask > 0) and written.sum() == (mask > 0).sum()
-
-
-def test_shades_of_a_mask_stay(tmp_path):
-    shades = np.tile(np.arange(0, 256, 2, dtype=np.uint8), (60, 1))
-    Image.fromarray(shades).save(tmp_path / "a.png")
-    np.testing.assert_array_equal(preprocessing.mask_values(tmp_path / "a.png"), shades)

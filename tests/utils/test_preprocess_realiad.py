@@ -12,8 +12,8 @@ from dataset import TestDataset, TrainDataset
 from lab.make_downloads import chip, make_realiad_d3
 from tests.data.test_preprocess_common import snapshot
 from tests.make_data import write_png, write_tiff
+from tools import check_dataset
 from utils import preprocess_realiad_d3
-from utils.preprocess_realiad_d3 import aspect_size
 
 
 def preprocess(source, out, *flags):
@@ -136,19 +136,6 @@ def test_points_and_masks_get_the_aspect_of_the_picture(tmp_path, rgb_size, xyz_
     assert (part == bright).mean() > 0.95 and part[gt[0].numpy() > 0].mean() > 0.9
 
 
-@pytest.mark.parametrize(
-    "shape, wanted, result",
-    [
-        ((3000, 4000), (1500, 2000), (3000, 4000)),
-        ((1001, 1335), (3000, 4000), (1001, 1335)),
-        ((100, 100), (30, 40), (100, 133)),
-        ((100, 200), (30, 40), (150, 200)),
-    ],
-)
-def test_aspect_size(shape, wanted, result):
-    assert aspect_size(shape, wanted) == result
-
-
 def test_download_to_loader(tmp_path, capsys):
     """Any spelling of the category; masks stay on their parts; a second run changes nothing."""
     make_realiad_d3(tmp_path / "src", "Fork_Crimp-Terminal", defects=("scratch", "Bent"))
@@ -175,18 +162,8 @@ def test_download_to_loader(tmp_path, capsys):
                 assert (sample[1] != 0).all(0)[mask[0] > 0].float().mean() > 0.95 and set(
                     np.unique(Image.open(gt))
                 ) == {0, 255}
+    assert check_dataset.main([str(tmp_path / "out"), "--workers", "1", "--num_group", "64"]) == 0
     after = snapshot(tmp_path / "out")
     capsys.readouterr()
     assert preprocess(tmp_path / "src", tmp_path / "out") == 0
     assert snapshot(tmp_path / "out") == after and "0 samples written, 12 were there" in capsys.readouterr().out
-
-
-def test_masks_of_ones_become_255(tmp_path):
-    folder = make_realiad_d3(tmp_path / "src", train=1)
-    path = next((folder / "test" / "scratch" / "gt" / "rgb").glob("S1_*"))
-    mask = np.asarray(Image.open(path))
-    write_png(path, mask // 255)
-    assert preprocess(tmp_path / "src", tmp_path / "out") == 0
-    np.testing.assert_array_equal(
-        Image.open(tmp_path / "out" / "knob-cap" / "test" / "scratch" / "gt" / "S1.png"), mask
-    )

@@ -1,0 +1,41 @@
+"""How large a part is in its scan: the share of the frame that it fills, and how many pixels it is wide."""
+
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+import numpy as np
+import tifffile
+
+
+class PartSize(NamedTuple):
+    """The size of a part in its scan."""
+
+    share: float  # of the frame's pixels
+    width: int  # pixels
+    height: int
+
+
+def part_pixels(xyz):
+    """[H, W] bool: the pixels of a scan [H, W, 3] that show the part: those that were measured."""
+    return np.asarray(xyz).any(axis=2)
+
+
+def part_size(xyz) -> PartSize:
+    """PartSize of the part in a scan [H, W, 3]."""
+    part = part_pixels(xyz)
+    rows, columns = np.flatnonzero(part.any(axis=1)), np.flatnonzero(part.any(axis=0))
+    if not len(rows):
+        return PartSize(0.0, 0, 0)
+    return PartSize(float(part.mean()), int(columns[-1] - columns[0] + 1), int(rows[-1] - rows[0] + 1))
+
+
+def usual_size(paths) -> PartSize:
+    """The median PartSize of the scans in the tiff files ``paths``, at least one."""
+    sizes = [part_size(tifffile.imread(Path(path))) for path in paths]
+    return PartSize(*(kind(median(values)) for kind, values in zip((float, int, int), zip(*sizes))))
+
+
+def size_text(size: PartSize) -> str:
+    """Text such as "fills 12 % of the frame, 48 × 40 pixels"."""
+    return f"fills {size.share:.0%} of the frame, {size.width} × {size.height} pixels"

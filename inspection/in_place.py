@@ -1,0 +1,108 @@
+"""What the comparison in place says about a region: by how many millimetres it differs, where on the part, and how much
+good parts differ there."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from part_frame.comparison import MAPS
+
+HALF = 0.5  # of the region's largest deviation: places with at least this much make its value
+LIGHTER = 0.05  # logarithm: smaller differences of brightness are not named
+HUES = ("redder", "greener"), ("bluer", "yellower")  # above, below 0
+
+
+class PlaceFacts(NamedTuple):
+    """A region in the part's frame.
+
+    ``x_mm``, ``y_mm``: its middle from the frame's middle, x to the right and y upwards; ``kind``: the map that is
+    largest in it; ``height_mm``: how much higher than good parts, negative: lower, None where nothing was measured;
+    ``usual_mm``: normal spread of the height there; ``brightness``, ``hues``: logarithms; ``surface``: share of the
+    normal parts that have surface there.
+    """
+
+    x_mm: float
+    y_mm: float
+    kind: str
+    height_mm: float | None
+    usual_mm: float
+    brightness: float
+    hues: tuple
+    surface: float
+
+
+class InPlace:
+    """A part's deviation from normal parts, asked about regions.
+
+    Args:
+        reference: ``part_frame.reference.PlaceReference``.
+        appearance: the part's Appearance.
+        pitch: mm per cell.
+    """
+
+    def __init__(self, reference, appearance, pitch):
+        self._of, self._spread, self._pitch = reference.deviation(appearance), reference.spread, pitch
+        self._nominal, self._measured = reference.nominal, ~np.isnan(appearance.height)
+
+    @property
+    def height_mm(self):
+        """[S, S] float32: by how much the part is higher than good parts, in mm; NaN where nothing was measured."""
+        return np.where(self._measured, self._of.height, np.nan).astype(np.float32)
+
+    def facts(self, mask, box, shares):
+        """The PlaceFacts of a region; ``mask`` bool in ``box`` (left, top, right, bottom); ``shares``: {map: share}."""
+        left, top, right, bottom = box
+        window = np.s_[top:bottom, left:right]
+        rows, columns = np.nonzero(mask)
+        middle = (len(self._measured) - 1) / 2
+        height, spread = self._of.height[window][mask], self._spread.height[window][mask]
+        known = self._measured[window][mask]
+        strong = known & (np.abs(height) >= HALF * np.abs(height).max(initial=0)) & (height != 0)
+        colour = self._of.colour[window][mask]
+        bright = np.abs(colour).sum(1) >= HALF * np.abs(colour).sum(1).max(initial=0)
+        return PlaceFacts(
+            float((left + columns.mean() - middle) * self._pitch),
+            float((middle - top - rows.mean()) * self._pitch),
+            max(shares, key=shares.get),
+            float(np.median(height[strong])) if strong.any() else None,
+            float(np.median(spread[strong])) if strong.any() else float(np.median(spread)),
+            float(np.median(colour[bright][:, 0])),
+            tuple(float(np.median(colour[bright][:, k])) for k in (1, 2)),
+            float(np.median(self._nominal.valid[window][mask])),
+        )
+
+
+def place_text(facts, area_mm2, names):
+    """A region in words, as a person at the line reads it. ``names``: {bank: its name in words}."""
+    where = f"over {area_mm2:.2g} mm²" if area_mm2 is not None and area_mm2 < 10 else f"over {area_mm2 or 0:.0f} mm²"
+    where += f" at x {facts.x_mm:.1f}, y {facts.y_mm:.1f} mm of the part"
+    if facts.kind == "height" and facts.height_mm is not None:
+        return f"{_height(facts)} than good parts {where} (good parts there: ±{facts.usual_mm:.2g} mm)"
+    if facts.kind == "colour":
+        return f"{_colour(facts)} {where}"
+    if facts.kind == "missing":
+        return f"no surface {where}, where good parts have one"
+    if facts.kind == "extra":
+        return f"surface {where}, where good parts have none"
+    text = f"unlike good parts in {names.get(facts.kind, facts.kind)} {where}"
+    if facts.height_mm is not None and abs(facts.height_mm) > 3 * facts.usual_mm:
+        text += f", {_height(facts)} than these"
+    return text
+
+
+def _height(facts):
+    return f"{abs(facts.height_mm):.2g} mm {'higher' if facts.height_mm > 0 else 'lower'}"
+
+
+def _colour(facts):
+    words = []
+    if abs(facts.brightness) > LIGHTER:
+        share = 100 * abs(np.expm1(facts.brightness))
+        words.append(f"{share:.0f} % {'brighter' if facts.brightness > 0 else 'darker'} than good parts")
+    value, (above, below) = max(zip(facts.hues, HUES), key=lambda of: abs(of[0]))
+    if abs(value) > max(LIGHTER, 0.3 * abs(facts.brightness)):
+        words.append(above if value > 0 else below)
+    return " and ".join(words) or "another colour than good parts"
+
+
+__all__ = ["MAPS", "InPlace", "PlaceFacts", "place_text"]

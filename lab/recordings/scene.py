@@ -1,0 +1,198 @@
+"""What a kind of part is: its surface, its table, its camera, its light. Lengths in mm, angles in degrees."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+
+import numpy as np
+
+from lab.recordings.shapes import noise
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A square grid over a part: ``x`` and ``y`` [H, W] in the part's own coordinates, 0 in the middle."""
+
+    width: float
+    height: float
+    pitch: float
+
+    @cached_property
+    def x(self) -> Array:
+        return np.broadcast_to(self._line(self.width)[None, :], self.shape)
+
+    @cached_property
+    def y(self) -> Array:
+        return np.broadcast_to(self._line(self.height)[:, None], self.shape)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self._line(self.height)), len(self._line(self.width))
+
+    def _line(self, length: float) -> Array:
+        cells = int(round(length / self.pitch))
+        return ((np.arange(cells) - (cells - 1) / 2) * self.pitch).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Surface:
+    """One part on its grid: ``height`` above the table [H, W], ``colour`` (share of light sent back) [H, W, 3] and
+    ``body`` (where the part is) [H, W]."""
+
+    height: Array
+    colour: Array
+    body: Array
+
+    def with_colour(self, where: Array, colour, strength: Array | float = 1.0) -> "Surface":
+        """Paint: ``where`` [H, W] takes ``colour`` with ``strength`` 0 to 1."""
+        share = (where * np.asarray(strength, np.float32))[..., None]
+        return replace(self, colour=self.colour * (1 - share) + share * np.asarray(colour, np.float32))
+
+    def cut(self, where: Array) -> "Surface":
+        """Take all material away down to the table."""
+        return replace(self, height=np.where(where, 0, self.height), body=self.body & ~where)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with one part. ``depth`` and ``width`` scale dents, bumps, scratches and the like; 1 is usual."""
+
+    name: str = ""
+    rng: np.random.Generator | None = None
+    depth: float = 1.0
+    width: float = 1.0
+
+
+@dataclass(frozen=True)
+class Camera:
+    """An RGB-D camera above the table's middle. ``noise`` is the spread of one depth value at ``distance``; it grows
+    with the square of the distance. ``baseline`` 0: a sensor that sends its own light and has no stereo shadow."""
+
+    width: int
+    height: int
+    focal: float  # in depth pixels
+    distance: float
+    tilt: float
+    count: float  # millimetres of one count in the depth's PNG
+    noise: float
+    baseline: float = 0.0
+    subpixel: int = 32  # steps of disparity per pixel
+    blur: float = 0.8  # in depth pixels
+    picture: tuple[int, int] = (640, 480)  # same field of view as the depth
+    roll: float = 1.0
+    speckle: float = 3.3  # noise above so many spreads leaves a hole
+    edge_loss: float = 0.35
+
+    def rays(self, width: int, height: int) -> tuple[Array, Array, Array]:
+        """For a picture of ``width`` x ``height``: the eye [3] and each pixel's direction [3, H, W] in the table's
+        frame (of length 1 along the optical axis), and where it meets the table: x, y, depth [3, H, W]."""
+        return _rays(self, width, height)
+
+
+@lru_cache(maxsize=4)
+def _rays(camera: Camera, width: int, height: int) -> tuple[Array, Array, Array]:
+    scale = width / camera.width
+    cx, cy = ((c + 0.5) * scale - 0.5 for c in principal_point(camera))
+    u, v = np.meshgrid(np.arange(width) - cx, np.arange(height) - cy)
+    c, s, cr, sr = (f(np.deg2rad(a)) for a in (camera.tilt, camera.roll) for f in (np.cos, np.sin))
+    turn = np.array([[1, 0, 0], [0, c, s], [0, s, -c]]) @ np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
+    flat = np.stack([u, v, np.full_like(u, camera.focal * scale)]) / (camera.focal * scale)
+    eye, ray = -camera.distance * turn[:, 2], np.tensordot(turn, flat, 1)
+    depth = -eye[2] / ray[2]
+    meets = np.stack([eye[0] + depth * ray[0], eye[1] + depth * ray[1], depth])
+    return eye, ray.astype(np.float32), meets.astype(np.float32)
+
+
+def principal_point(camera: Camera) -> tuple[float, float]:
+    """Column and row of the optical axis; never quite the middle."""
+    return camera.width * 0.497 - 0.5, camera.height * 0.508 - 0.5
+
+
+@dataclass(frozen=True)
+class Table:
+    """``colour`` [3]; ``style``: mat, light or belt; ``unevenness`` and ``pitch`` (of its pattern) in mm."""
+
+    colour: tuple[float, float, float]
+    style: str
+    unevenness: float = 0.05
+    moves: bool = False  # another piece of it lies under each part
+    pitch: float = 0.5
+
+    @property
+    def tile(self) -> tuple[Array, Array]:
+        """Brightness factor and height, both [1024, 1024]; they repeat."""
+        return _tile(self)
+
+
+@lru_cache(maxsize=2)
+def _tile(table: Table) -> tuple[Array, Array]:
+    rng, shape = np.random.default_rng(len(table.style)), (1024, 1024)
+    cloud, fine = noise(rng, shape, 1.6, wrap=True), noise(rng, shape, 0.7, wrap=True)
+    wave = np.abs(np.fft.ifft2(np.fft.fft2(rng.standard_normal(shape)) * _low_pass(shape, 90)).real)
+    wave /= wave.max()
+    height = table.unevenness * wave
+    if table.style == "belt":
+        rows, columns = np.mgrid[:1024, :1024] * (2 * np.pi / 8)
+        weave = np.sin(rows) * np.sin(columns)
+        bright = 1 + 0.16 * weave + 0.05 * cloud + 0.1 * (wave - 0.5)
+        return bright.astype(np.float32), (height + 0.1 * weave).astype(np.float32)
+    grain = {"mat": (0.07, 0.06), "light": (0.012, 0.012)}[table.style]
+    specks = np.where(cloud > 4.0, -0.25 if table.style == "light" else 0.5, 0)
+    bright = 1 + grain[0] * cloud + grain[1] * fine + 0.06 * (wave - 0.5) + specks
+    return bright.astype(np.float32), height.astype(np.float32)
+
+
+def _low_pass(shape: tuple[int, int], cells: float) -> Array:
+    fy, fx = (np.fft.fftfreq(n) for n in shape)
+    return np.exp(-((fy[:, None] ** 2 + fx[None, :] ** 2) * cells**2) * 4)
+
+
+@dataclass(frozen=True)
+class Light:
+    """A lamp at ``azimuth`` (where it stands) and ``elevation``, with ``ambient`` light from all sides."""
+
+    azimuth: float
+    elevation: float = 48.0
+    ambient: float = 0.35
+    exposure: float = 1.0
+
+
+@dataclass(frozen=True)
+class Day:
+    """What is another way than when the good parts were recorded."""
+
+    shift: tuple[float, float] = (0.0, 0.0)
+    gain: float = 1.0
+    azimuth: float = 0.0
+    elevation: float = 0.0
+
+
+DAYS = {
+    "shifted": Day(shift=(4.0, 3.0)),
+    "darker15": Day(gain=0.85),
+    "darker30": Day(gain=0.70),
+    "other_light": Day(azimuth=110.0, elevation=-8.0),
+}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of part. ``build(grid, rng, fault)`` makes one; good and faulty parts draw the same numbers from ``rng``
+    so that the fault alone tells them apart (``fault.rng`` is for the fault)."""
+
+    name: str
+    sentence: str
+    grid: Grid
+    camera: Camera
+    table: Table
+    light: Light
+    play: float
+    turn: float
+    build: Callable[[Grid, np.random.Generator, Fault], Surface]
+    faults: dict[str, str]
+    gloss: float = 0.1
+    hardness: float = 20.0
+    mirror: float = 0.0  # how readily shiny slopes lose their depth
+    either_way: bool = False  # lies turned by half a turn as often as not

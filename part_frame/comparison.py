@@ -1,0 +1,257 @@
+"""The comparison in place: a part against the same place of normal parts, a nominal-actual comparison.
+
+Four maps, each in units of its normal spread at that place:
+
+    height   the height differs, mm
+    colour   brightness or hue differ, after the part's own gain
+    missing  no surface where normal parts have one
+    extra    surface beyond the normal parts' footprint
+
+The spread of a place comes from the training parts, each compared with the others, so that what registration leaves at
+edges is part of it. It is shrunk to the spread around, and never below the floor that the sensor's noise sets, so that
+few parts, and maps that are 0 on all of them, do not divide by nothing. A range of the 3×3 neighbours instead hid thin
+prints, and its heavy tails at edges hid burrs.
+The footprint is the normal parts', never the judged part's, or missing material would hide itself.
+"""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from part_frame.pose import DARK
+
+MAPS = ("height", "colour", "missing", "extra")
+SMOOTH = {"height": 1.2, "colour": 0.8, "missing": 1.5, "extra": 1.5}  # cells: deviations are averaged by this
+FLOOR = {"height": 0.02, "colour": 0.02, "missing": 0.12, "extra": 0.12}  # mm; logarithm; shares of the cells around
+OWN_FLOOR = 0.6  # of the median spread of the part: no place is known better than this
+PRIOR = 5  # the spread around a place counts like so many parts
+AROUND = 9  # cells: width of the square around a place
+USUAL = 0.5  # share of the normal parts that have surface at a place of the footprint
+REACH = 3  # cells around the footprint that are compared too
+HUE = 3.0  # the part's own hue shift is taken away as far as so many normal spreads
+HUE_FLOOR = 0.01  # logarithm
+LARGEST = 50.0  # normal spreads: larger deviations say no more
+
+
+class Appearance(NamedTuple):
+    """A part in its frame, [S, S]: ``height`` mm, NaN where nothing was measured; ``colour`` [S, S, 3]: logarithms of
+    brightness, red over green, blue over green; ``seen``, ``part`` as of a Laid."""
+
+    height: np.ndarray
+    colour: np.ndarray
+    seen: np.ndarray
+    part: np.ndarray
+
+
+class Deviation(NamedTuple):
+    """How a part differs from normal parts, [S, S] each, signed, not yet in normal spreads: ``height`` mm, ``colour``
+    [S, S, 3], ``missing`` and ``extra`` shares of the cells around."""
+
+    height: np.ndarray
+    colour: np.ndarray
+    missing: np.ndarray
+    extra: np.ndarray
+
+
+class Nominal(NamedTuple):
+    """The normal parts: means [S, S]; ``height`` mm, ``colour`` [S, S, 3], ``valid``: share of parts measured there,
+    ``footprint``: share of parts that have surface there; ``parts``: their number."""
+
+    height: np.ndarray
+    colour: np.ndarray
+    valid: np.ndarray
+    footprint: np.ndarray
+    parts: int
+
+
+class Spread(NamedTuple):
+    """Normal spread of a Deviation at each place, as learned from training parts; ``hue`` [2]: of a whole part's hue."""
+
+    height: np.ndarray
+    colour: np.ndarray
+    missing: np.ndarray
+    extra: np.ndarray
+    hue: np.ndarray
+
+
+def appearance(laid, picture):
+    """The Appearance of a Laid and its picture [P, P, 3] uint8 in the frame."""
+    size = len(laid.height)
+    small = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA).astype(np.float32)
+    logarithm = np.log(small + DARK)
+    green = logarithm[..., 1]
+    colour = np.dstack([logarithm.mean(2), logarithm[..., 0] - green, logarithm[..., 2] - green])
+    return Appearance(laid.height, colour.astype(np.float32), laid.seen, laid.part)
+
+
+def nominal(parts):
+    """The Nominal of a list of Appearances."""
+    return nominal_of(Sums.of(parts))
+
+
+class Sums(NamedTuple):
+    """Sums over parts, from which means with and without one of them follow."""
+
+    height: np.ndarray
+    measured: np.ndarray
+    colour: np.ndarray
+    seen: np.ndarray
+    part: np.ndarray
+    parts: int
+
+    @classmethod
+    def of(cls, parts):
+        """Sums of Appearances whose brightness has been brought to the same level."""
+        total = None
+        for one in parts:
+            own = _own_sums(one)
+            total = own if total is None else [a + b for a, b in zip(total, own)]
+        return cls(*total, len(parts))
+
+    def without(self, one):
+        """Sums of the other parts."""
+        return Sums(*(a - b for a, b in zip(self[:5], _own_sums(one))), self.parts - 1)
+
+
+def _own_sums(one):
+    known = ~np.isnan(one.height) & one.seen
+    return (
+        np.where(known, one.height, 0).astype(np.float64),
+        known.astype(np.float64),
+        np.where(one.seen[..., None], one.colour, 0).astype(np.float64),
+        one.seen.astype(np.float64),
+        (one.part & one.seen).astype(np.float64),
+    )
+
+
+def nominal_of(sums):
+    """The Nominal of Sums."""
+    some = np.maximum(sums.measured, 1)
+    return Nominal(
+        np.where(sums.measured > 0, sums.height / some, np.nan).astype(np.float32),
+        (sums.colour / np.maximum(sums.seen, 1)[..., None]).astype(np.float32),
+        (sums.measured / np.maximum(sums.seen, 1)).astype(np.float32),
+        (sums.part / np.maximum(sums.seen, 1)).astype(np.float32),
+        sums.parts,
+    )
+
+
+def compared(nominal):
+    """[S, S] bool: the places that are compared: the normal parts' footprint and a little around it."""
+    footprint = (nominal.footprint >= USUAL).astype(np.uint8)
+    return cv2.dilate(footprint, _disc(REACH)) > 0
+
+
+def gained(one, nominal):
+    """An Appearance with its brightness brought to the normal parts': the median difference on the footprint."""
+    where = (nominal.footprint > USUAL) & one.seen
+    gain = np.median((one.colour[..., 0] - nominal.colour[..., 0])[where]) if where.any() else 0.0
+    return one._replace(colour=one.colour - np.array([gain, 0, 0], np.float32))
+
+
+def hue_shift(one, nominal):
+    """[2]: median difference of the two hues on the footprint."""
+    where = (nominal.footprint > USUAL) & one.seen
+    return np.median((one.colour - nominal.colour)[where][:, 1:], 0) if where.any() else np.zeros(2)
+
+
+def deviation(one, nominal, hue=None):
+    """The :class:`Deviation` of an Appearance whose gain is taken away already (:func:`gained`).
+
+    ``hue`` [2]: spread of the normal parts' hue; the part's own shift of hue is taken away up to HUE of these.
+    """
+    where = compared(nominal)
+    if hue is not None:
+        limit = HUE * np.maximum(hue, HUE_FLOOR)
+        shift = np.clip(hue_shift(one, nominal), -limit, limit)
+        one = one._replace(colour=one.colour - np.array([0, *shift], np.float32))
+    known = ~np.isnan(one.height) & one.seen & where & ~np.isnan(nominal.height)
+    height = np.where(known, one.height, 0) - np.where(np.isnan(nominal.height), 0, nominal.height)
+    height = _smoothed(height, known, SMOOTH["height"])
+    visible = (one.seen & where).astype(np.float32)
+    differences = one.colour - nominal.colour
+    colour = np.dstack([_smoothed(differences[..., k], visible > 0, SMOOTH["colour"]) for k in range(3)])
+    footprint = nominal.footprint >= USUAL
+    expected = np.where(footprint & one.seen, nominal.valid, 0)
+    lacking = expected * np.isnan(one.height)
+    lacking = cv2.GaussianBlur(lacking.astype(np.float32), (0, 0), SMOOTH["missing"])
+    usual_lack = cv2.GaussianBlur((expected * (1 - nominal.valid)).astype(np.float32), (0, 0), SMOOTH["missing"])
+    beyond = one.part & ~(cv2.dilate((nominal.footprint > 0).astype(np.uint8), _disc(REACH)) > 0)
+    extra = cv2.GaussianBlur(beyond.astype(np.float32), (0, 0), SMOOTH["extra"])
+    return Deviation(height, colour, np.maximum(lacking - usual_lack, 0), extra)
+
+
+class Squares(NamedTuple):
+    """Sums of squares of the training parts' Deviations, each from the others, and of their shifts of hue."""
+
+    height: np.ndarray
+    colour: np.ndarray
+    missing: np.ndarray
+    extra: np.ndarray
+    hue: np.ndarray
+    parts: int
+
+    def without(self, one, shift):
+        """The Squares of the other parts; ``one``: a part's Deviation from the others, ``shift`` [2]: its shift of hue."""
+        own = (*(np.square(getattr(one, name), dtype=np.float64) for name in MAPS), shift**2)
+        return Squares(*(a - b for a, b in zip(self[:5], own)), self.parts - 1)
+
+
+def squares_of(parts, sums):
+    """Each training part compared with the others.
+
+    Args:
+        parts: Appearances, brought to the same brightness.
+        sums: Sums of them.
+
+    Returns:
+        (Squares, [Deviation] of each part from the others, shifts of hue [n, 2]).
+    """
+    others = [nominal_of(sums.without(one)) for one in parts]
+    shifts = np.array([hue_shift(one, other) for one, other in zip(parts, others)])
+    hue = np.sqrt((shifts**2).mean(0))
+    found = [deviation(gained(one, other), other, hue) for one, other in zip(parts, others)]
+    squares = [np.sum([np.square(getattr(one, name), dtype=np.float64) for one in found], 0) for name in MAPS]
+    return Squares(*squares, (shifts**2).sum(0), len(parts)), found, shifts
+
+
+def spread_of(squares, where):
+    """The :class:`Spread` that Squares give; ``where`` [S, S] bool: the places that are compared."""
+    maps = (_spread(getattr(squares, name), squares.parts, where, FLOOR[name]) for name in MAPS)
+    return Spread(*maps, np.sqrt(np.maximum(squares.hue, 0) / max(squares.parts, 1)).astype(np.float32))
+
+
+def in_spreads(deviation, spread):
+    """{map: [S, S] float32}: a Deviation in normal spreads, not signed; of colours the largest."""
+    out = {name: np.abs(getattr(deviation, name)) / getattr(spread, name) for name in MAPS}
+    out["colour"] = out["colour"].max(-1)
+    return {name: np.minimum(values, LARGEST).astype(np.float32) for name, values in out.items()}
+
+
+def _spread(square, count, where, floor):
+    """Root mean square at each place of ``count`` parts, shrunk to that around it, with floors; ``square`` [S, S(, c)]:
+    their sum of squares."""
+    inside = where.astype(np.float64)
+    weight = np.maximum(cv2.blur(inside, (AROUND, AROUND)), 1e-6)
+    channels = square[..., None] if square.ndim == 2 else square
+    out = []
+    for k in range(channels.shape[2]):
+        own = np.maximum(channels[..., k], 0) * inside
+        around = cv2.blur(own, (AROUND, AROUND)) / weight / max(count, 1)
+        shrunk = np.sqrt(np.maximum(own + PRIOR * around, 0) / (count + PRIOR))
+        usual = float(np.median(shrunk[where])) if where.any() else 0.0
+        out.append(np.maximum(shrunk, max(floor, OWN_FLOOR * usual)))
+    out = np.dstack(out).astype(np.float32)
+    return out[..., 0] if square.ndim == 2 else out
+
+
+def _smoothed(values, known, sigma):
+    """Mean of the known values around each place; 0 where none is known."""
+    weight = cv2.GaussianBlur(known.astype(np.float32), (0, 0), sigma)
+    mean = cv2.GaussianBlur((values * known).astype(np.float32), (0, 0), sigma) / np.maximum(weight, 0.05)
+    return np.where(known, mean, 0).astype(np.float32)
+
+
+def _disc(radius):
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))

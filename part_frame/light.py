@@ -1,0 +1,79 @@
+"""Whether a picture can be compared at all: is there colour, are its channels in order, is the exposure one that a gain
+mends. A part of another colour is a defect and no reason to rescan, so the exposure is read beside the part where that
+can be seen."""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from part_frame.pose import DARK
+
+BESIDE = 4  # cells around the part that are not counted as its surroundings
+COARSE = 3  # every third cell is enough for means
+ENOUGH = 0.1  # of the frame: least surroundings from which the exposure is read
+COLOUR = 5.0  # of 255: a picture with less difference between its channels shows no colour
+GREY = 0.2  # of the least colour of the training pictures: less is a grey picture
+EXCHANGED = 0.35  # of the distance to the training colours: closer after exchange of red and blue
+FAR = 0.08  # logarithm: nearer than this no channels are exchanged
+GAIN = 1.1, 1.9  # logarithm: exposures a factor of 3 from the usual are not mended; of 6.7 where only the part is seen
+SATURATED, CLIPPED = 250, 0.25  # of 255; share of the part that may be clipped beyond the training pictures'
+
+
+class Light(NamedTuple):
+    """``hues`` [2]: logarithms of red and blue over green; ``brightness``: mean logarithm; ``colour``: mean difference
+    between the channels; ``clipped``: share of the part that is saturated; ``beside``: read beside the part."""
+
+    hues: tuple
+    brightness: float
+    colour: float
+    clipped: float
+    beside: bool
+
+
+def light_of(picture, part, seen, table):
+    """The Light of a picture [P, P, 3] in the frame; ``part``, ``seen`` [S, S] bool; ``table``: whether the part lies on
+    something that the picture shows."""
+    part, seen = part[::COARSE, ::COARSE], seen[::COARSE, ::COARSE]
+    small = cv2.resize(picture, part.shape[::-1], interpolation=cv2.INTER_AREA).astype(np.float32)
+    kernel = np.ones((2 * BESIDE // COARSE + 1,) * 2, np.uint8)
+    around = seen & (cv2.dilate(part.astype(np.uint8), kernel) == 0)
+    beside = bool(table and around.mean() > ENOUGH)
+    every = seen & part if not table else seen
+    every = every if every.any() else np.ones_like(part)
+    where = around if beside else (part if part.any() else every)
+    logarithm = np.log(small[every] + DARK).mean(0)
+    return Light(
+        (float(logarithm[0] - logarithm[1]), float(logarithm[2] - logarithm[1])),
+        float(np.log(small[where].mean(1) + DARK).mean()),
+        float((small[every].max(1) - small[every].min(1)).mean()),
+        float((small[part].max(1) >= SATURATED).mean()) if part.any() else 0.0,
+        beside,
+    )
+
+
+def usual(lights):
+    """The Light that stands for training parts: medians, the least colour and the largest clipped share."""
+    return Light(
+        tuple(float(np.median([of.hues[k] for of in lights])) for k in (0, 1)),
+        float(np.median([of.brightness for of in lights])),
+        min(of.colour for of in lights),
+        max(of.clipped for of in lights),
+        all(of.beside for of in lights),
+    )
+
+
+def fault(light, normal):
+    """Why a picture cannot be compared with the training parts'; "" if it can."""
+    if normal.colour > COLOUR and light.colour < GREY * normal.colour:
+        return "the picture has no colour, the training pictures have: grey mode or another camera"
+    away = np.hypot(*(a - b for a, b in zip(light.hues, normal.hues)))
+    exchanged = np.hypot(light.hues[1] - normal.hues[0], light.hues[0] - normal.hues[1])
+    if away > FAR and exchanged < EXCHANGED * away:
+        return "red and blue of the picture are exchanged"
+    gain = light.brightness - normal.brightness if light.beside == normal.beside else 0.0
+    if abs(gain) > GAIN[0 if normal.beside else 1]:
+        return f"the picture is {np.exp(abs(gain)):.1f} times as {'bright' if gain > 0 else 'dark'} as in training"
+    if light.clipped > normal.clipped + CLIPPED and gain > 0:
+        return f"{100 * light.clipped:.0f} % of the part are overexposed"
+    return ""

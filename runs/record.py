@@ -1,0 +1,176 @@
+"""The record of a run while it works: metrics, failures, and the tables, scores and run.json in its output folder."""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from common.errors import InputError
+from common.files import atomic_write_text
+from common.machine import environment, peak_memory_mib
+from common.progress import note
+from runs import results, runs
+from runs.before_work import Category, Prepared
+from runs.extra_outputs import model_path
+from runs.options import changed_options, recorded_options
+from scoring.metrics import Metrics
+
+INTERRUPTED = "(interrupted)"  # key in ``failed`` that stands for all categories that were not run
+
+
+class RunRecord:
+    """What a run has achieved so far. Every call that changes it also updates the files in the output folder.
+
+    Args:
+        prepared: the run before its work.
+        command: words of the command line.
+
+    Attributes:
+        content: what run.json holds.
+        metrics: {category: {scoring: Metrics}} of the finished categories.
+        failed: {category or output that failed: reason}.
+        interrupted: whether the user stopped the run.
+    """
+
+    def __init__(self, prepared: Prepared, command: Sequence[str]):
+        self.options, self.id, self.categories = prepared.options, prepared.id, prepared.categories
+        self.folder, self.failed = Path(self.options.output_dir), prepared.failed
+        self.metrics: dict[str, dict[str, Metrics]] = {}
+        self.interrupted, self._ended, self._began = False, False, time.time()
+        options = recorded_options(self.options)
+        block = f"{self.id}-{runs.data_id([category.unit.name for category in self.categories])}"
+        changed = {"seed": self.options.seed, **changed_options(options)}
+        untrained = results.untrained_note([file.path for file in prepared.weights if file.standin])
+        self._tables = results.Tables(
+            self.options.method_name,
+            block,
+            results.comment_of(block, time.strftime("%Y-%m-%d %H:%M:%S"), changed),
+            untrained,
+        )
+        self._again = self.options.overwrite  # append a table, even if an earlier run has left one
+        self.content: dict[str, Any] = {
+            "id": self.id,
+            "command": list(command),
+            "options": options,
+            "versions": environment(),
+            "seed": self.options.seed,
+            "weights": [file._asdict() for file in prepared.weights],
+            "categories": {},
+            "failed": self.failed,
+        }
+        if untrained:
+            print(untrained, flush=True)
+
+    # ------------------------------------------------------------ one category
+
+    def keep(self, category: Category, record: dict[str, Any]) -> None:
+        """Take over the record of an earlier run that finished the category."""
+        note(f"{category.name}: kept, finished {record.get('finished', 'earlier')}")
+        self.metrics[category.name] = results.metrics_of(record)
+        self.content["categories"][category.name] = {**record, "kept": True}
+        self._publish(category)
+
+    def finish_category(
+        self, category: Category, metrics: dict[str, Metrics], entry: dict[str, Any], write_scores: Callable[[], None]
+    ) -> None:
+        """Write the scores and the record ``entry`` of a category that was computed; from now on it is finished."""
+        self.metrics[category.name] = metrics  # set first, so the tables have it even if writing fails
+        self.content["categories"][category.name] = entry
+        write_scores()
+        category.unit.finish(entry)
+        self._publish(category)
+
+    def extra(self, category: Category, output: str, seconds: dict[str, float], write: Callable[[], None]) -> None:
+        """Write another output, such as maps, and add the time that takes to ``seconds``. The category stays finished
+        if that fails."""
+        start, mark = time.perf_counter(), category.marks[output]
+        try:
+            write()
+            mark.set()
+        except (OSError, InputError) as error:
+            reason = reason_of(error, mark.path.parent)
+            if output != "model":
+                reason += "; its scores and metrics are complete"
+            print(f"main.py: {category.name}: {output} could not be written: {reason}", file=sys.stderr)
+            self.failed[f"{category.name}: {output}"] = reason
+        seconds["saved maps" if output == "maps" else output] = time.perf_counter() - start
+
+    def fail(self, category: Category, reason: str) -> None:
+        """Note and print that the category failed."""
+        self.failed[category.name] = reason
+        print(f"main.py: {category.name} failed: {reason}", file=sys.stderr)
+        self.write()
+
+    # ------------------------------------------------------------ the run
+
+    def interrupt(self) -> None:
+        """Note that the user stopped the run, and which categories were not finished."""
+        self.interrupted = True
+        names = [category.name for category in self.categories]
+        left = [name for name in names if name not in self.metrics and name not in self.failed]
+        self.failed[INTERRUPTED] = "stopped by the user; the finished categories are kept" + (
+            f"; not finished: {', '.join(left)}; the same command goes on with them" if left else ""
+        )
+
+    def finish(self) -> bool:
+        """Print the tables and list the failures; returns whether all went well."""
+        self._ended = not self.interrupted
+        metrics = self._finished_metrics()
+        if metrics:
+            self._update_tables()
+            print("\n" + self._tables.text(metrics), flush=True)
+        if all(category.kept for category in self.categories) and not self.failed:
+            there = f"the models in {self.options.save_model} are" if self.options.fit_only else "its tables are"
+            note(f"complete already: nothing was computed, {there} there; --overwrite computes it anew")
+        self.write()
+        for category, reason in self.failed.items():
+            print(reason if category == INTERRUPTED else f"not finished: {category}: {reason}", file=sys.stderr)
+        return not self.failed
+
+    def write(self) -> None:
+        """Write run.json in the run's folder, with the categories that earlier runs of the same id finished, and at the
+        top of the output folder. There the record of another run is replaced only once every category was tried."""
+        self.content["seconds"] = time.time() - self._began
+        self.content["peak_memory_mib"] = peak_memory_mib()
+        try:
+            with runs.tables_lock(self.folder):
+                own = self.folder / runs.FOLDER / self.id
+                before = results.read_run(own).get("categories", {})
+                results.write_run(own, {**self.content, "categories": {**before, **self.content["categories"]}})
+                if self._ended or results.read_run(self.folder).get("id", self.id) == self.id:
+                    results.write_run(self.folder, self.content)
+        except OSError as error:  # such as a full disk: the results can still be printed
+            self.failed["run.json"] = reason_of(error, self.folder)
+
+    def _publish(self, category: Category) -> None:
+        """Print the category's metrics, and update its scores, the tables and the record in the output folder."""
+        if self.options.fit_only:
+            print(f"{category.name}: {model_path(self.options, category.name)}", flush=True)
+        else:
+            text = category.unit.scores.read_text(encoding="utf-8", errors="surrogateescape")
+            atomic_write_text(self.folder / f"scores_{category.name}.csv", text)
+            for line in results.metric_lines(self.metrics[category.name]):
+                print(f"{category.name}: {line}", flush=True)
+            self._update_tables()
+        self.write()
+
+    def _finished_metrics(self) -> dict[str, dict[str, Metrics]]:
+        return {c.name: self.metrics[c.name] for c in self.categories if self.metrics.get(c.name)}
+
+    def _update_tables(self) -> None:
+        """Update the tables with the categories finished so far; other processes wait meanwhile."""
+        self.failed.pop("tables", None)
+        try:
+            with runs.tables_lock(self.folder):
+                self._tables.update(self.folder, self._finished_metrics(), self._again)
+            self._again = False  # from now on this run's table exists
+        except OSError as error:
+            self.failed["tables"] = reason_of(error, self.folder)
+
+
+def reason_of(error: Exception, place: object) -> str:
+    """Text of an error: for an OSError the file, or ``place`` where the system names none, and what is wrong."""
+    if isinstance(error, OSError):
+        return f"{error.filename or place}: {error.strerror or error}"
+    return str(error)

@@ -1,0 +1,193 @@
+"""The engines that run a sweep's jobs: one after the other, several at a time on this machine, or on a Ray cluster.
+
+A job is the same command line in each engine, so results do not depend on the engine.
+"""
+
+import contextlib
+import os
+import subprocess
+import time
+from collections import Counter, deque
+from pathlib import Path
+
+import psutil
+from filelock import FileLock, Timeout
+
+from common.commands import available_cores
+from common.errors import InputError
+from common.files import host
+from sweeps.jobs import Begun, Ended, begin, examination_of, main_command
+from sweeps.plan import fill_in, job_folder
+
+ENGINES = ("serial", "processes", "ray")
+ATTEMPTS = 2  # how often a job is tried whose process is killed
+TICK = 0.02  # seconds between two checks of the processes
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+LOCK, HOLDER = ".sweep.lock", ".sweep.holder"
+
+
+def run(engine, plan, jobs, out, workers=None, program=None):
+    """Run ``jobs`` of ``plan``; yields Begun and Ended, and None several times a second.
+
+    A failing job does not stop the others. Closing the generator stops the running jobs, which keep what they have.
+
+    Args:
+        engine: name in ENGINES.
+        plan: SweepPlan, for its resources.
+        jobs: [SweepJob], in the order in which they are begun.
+        out: the sweep's folder.
+        workers: jobs at a time; None: as many as the resources allow.
+        program: the words that start main.py; None: this project's.
+
+    Raises:
+        InputError: this machine lacks the resources, a variable is not set, or Ray is missing. It is raised before any
+            job begins.
+    """
+    out = Path(out).resolve()
+    if engine == "ray":
+        from sweeps.ray_engine import run_on_ray
+
+        return run_on_ray(plan, jobs, out, workers, program)
+    for job in jobs:
+        fill_in(job.words(job_folder(out, job)))
+    if engine == "serial" and (workers or 1) != 1:
+        raise InputError("--engine serial runs one job at a time; use --engine processes with --workers")
+    memory = psutil.virtual_memory().total / 2**30
+    slots = find_slots(plan.resources, 1 if engine == "serial" else workers, gpus(plan), available_cores(), memory)
+    program = program or main_command()
+    return run_here(slots, jobs, program, lambda job: job_folder(out, job), lambda job: examination_of(out, job))
+
+
+def find_slots(resources, workers, devices, cores, memory_gib):
+    """The workers of this machine, each as the environment variables that its jobs get: [{name: value}].
+
+    Args:
+        resources: Resources of one job.
+        workers: how many are wanted; None: as many as fit.
+        devices: names of the GPUs for CUDA_VISIBLE_DEVICES; () if jobs run on the CPU.
+        cores, memory_gib: what the machine has.
+
+    Returns:
+        With GPUs one worker per GPU, or several if a job takes a fraction. On the CPU the cores are divided: a worker
+        has ``resources.cpus`` threads, or an equal share of the cores if that is not given.
+
+    Raises:
+        InputError: a job, or the number of workers, does not fit on this machine.
+    """
+    room = {"cores": cores // (resources.cpus or 1)} if resources.cpus or not devices else {}
+    if devices:
+        room["GPUs"] = len(devices) * int(1 / (resources.gpus or 1) + 1e-9)
+    if resources.memory_gib:
+        room["GiB of memory"] = int(memory_gib // resources.memory_gib)
+    for what, fitting in room.items():
+        if fitting < 1:
+            raise InputError(f"resources in the sweep file: this machine has too few {what} for a job")
+    limits = {what: fitting for what, fitting in room.items() if what != "cores"}  # cores may be shared
+    for what, fitting in limits.items():
+        if workers and workers > fitting:
+            raise InputError(
+                f"--workers {workers}: this machine has {what} for {fitting}; change --workers or resources"
+            )
+    if workers is None:
+        workers = min(room.values()) if devices or resources.cpus else 1
+    threads = resources.cpus or max(1, cores // workers)
+    slots = [dict.fromkeys(THREADS, str(threads)) for _ in range(workers)]
+    for number, slot in enumerate(slots):
+        if devices or resources.gpus == 0:
+            slot["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)] if devices else ""
+    return slots
+
+
+def gpus(plan):
+    """Names of this machine's GPUs that jobs may use, for CUDA_VISIBLE_DEVICES; () if jobs run on the CPU.
+
+    Raises:
+        InputError: the sweep file asks for GPUs and there are none.
+    """
+    if not plan.on_gpu:
+        return ()
+    found = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if found is None:
+        found = ""
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            command = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
+            said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+            found = ",".join(said.split())
+    names = tuple(name.strip() for name in found.split(",") if name.strip() not in ("", "-1"))
+    if plan.resources.gpus and not names:
+        raise InputError(
+            f"resources.gpus: {plan.resources.gpus:g} of a GPU is asked for, and nvidia-smi and CUDA_VISIBLE_DEVICES "
+            f"name none here; leave gpus out to run on the CPU"
+        )
+    return names
+
+
+def run_here(slots, jobs, program, folder_of, examination_of, logged=True):
+    """Run jobs as processes of this machine, one per slot; yields as :func:`run`.
+
+    Args:
+        slots: as :func:`find_slots` returns them.
+        jobs, program: as in :func:`run`.
+        folder_of: function job → its folder.
+        examination_of, logged: function job → ``examination``, and ``logged``, of ``sweeps.jobs.Attempt``.
+    """
+    waiting, free, running, count = deque(jobs), deque(slots), [], Counter()
+    try:
+        while waiting or running:
+            while waiting and free:
+                job = waiting.popleft()
+                count[job] += 1
+                yield Begun(job)
+                attempt, outcome = begin(job, folder_of(job), program, free[0], examination_of(job), logged)
+                if outcome:
+                    yield Ended(job, outcome)
+                else:
+                    running.append((attempt, free.popleft()))
+            for attempt, slot in list(running):
+                outcome = attempt.poll()
+                if outcome is None:
+                    continue
+                running.remove((attempt, slot))
+                free.append(slot)
+                again = outcome.killed and count[attempt.job] < ATTEMPTS
+                if again:
+                    waiting.append(attempt.job)
+                yield Ended(attempt.job, outcome, again)
+            time.sleep(TICK)
+            yield None
+    finally:
+        for attempt, _ in running:
+            attempt.ask_to_stop()  # ask all before waiting, so that they stop at the same time
+        for attempt, _ in running:
+            attempt.stop()
+
+
+@contextlib.contextmanager
+def driving(out):
+    """Hold a sweep's folder while the block runs, so that only one driver works on it.
+
+    Raises:
+        InputError: another driver does.
+    """
+    holder = Path(out) / HOLDER
+    lock = FileLock(Path(out) / LOCK)
+    try:
+        lock.acquire(timeout=1)  # "status" holds it for a moment
+    except Timeout:
+        who = holder.read_text(encoding="utf-8").strip() if holder.is_file() else "another process"
+        raise InputError(f"{out}: this sweep is being run by {who}; wait for it, or stop it") from None
+    try:
+        holder.write_text(f"process {os.getpid()} on {host()}\n", encoding="utf-8")
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def driven(out):
+    """Whether a driver runs the sweep in this folder."""
+    try:
+        with FileLock(Path(out) / LOCK, timeout=0):
+            return False
+    except Timeout:
+        return True

@@ -1,0 +1,330 @@
+"""The plan of a sweep: a YAML file becomes jobs, each a command line of main.py with a folder of its own.
+
+    options:            # main.py's options without dashes, flags as true, the same for every job
+      dataset_path: ${DATA}/mvtec3d
+    grid:               # option: list of values; category and seed among them; null leaves the option out
+      seed: [0, 1, 2]
+    exclude:            # combinations of the grid that are not run; keys left out stand for any value
+      - {shots: 50, category: rope}
+    resources: {gpus: 0.5, cpus: 4, memory_gib: 8}      # of one job
+
+A job is one category with one seed in one setting, a combination of the other options in the grid. Its command line is
+checked by main.py's own parser. The name of its folder ends with a hash of the options that can change its result and
+of the paths of its data, as the file gives them. So a sweep may grow, and finished jobs are found again.
+"""
+
+import contextlib
+import difflib
+import hashlib
+import io
+import itertools
+import json
+import os
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import yaml
+
+from common.errors import InputError
+from data.names import CATEGORIES, same_name
+from runs.options import deciding_options, default_of, parse_arguments, recorded_options
+from runs.results import read_run
+from runs.runs import run_id
+
+PARTS = {"options": dict, "grid": dict, "exclude": list, "resources": dict}
+REFUSED = {
+    "output_dir": "every job has its own folder below -o",
+    "save_feature_path": "every job has its own folder below -o; save_feature: true is enough",
+    "seeds": "a sweep has a job per seed; write seed in grid",
+    "fit_only": "a sweep compares results of test parts",
+    "overwrite": "a finished job is kept; remove its folder, or sweep into another one",
+    "show_options": "a job computes",
+}
+PLACE = ("dataset_path", "dataset_type", "checkpoint_dir", "fusion_module_path")  # neutral; name data or weights
+AXES = ("category", "seed", "scoring")  # not part of a setting: columns of the tables, averaged over, rows
+OUTPUTS = ("save_preds", "save_maps", "save_train_maps", "save_feature")
+VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+class Resources(NamedTuple):
+    """The resources that one job takes; None: not given."""
+
+    gpus: float | None = None
+    cpus: int | None = None
+    memory_gib: float | None = None
+
+
+class SweepJob(NamedTuple):
+    """One command line of main.py.
+
+    Attributes:
+        name: name of its folder.
+        category, seed: its category and seed.
+        setting: ((option, value), ...) of the grid, without category, seed and scoring; values as in the file.
+        options: ((option, value), ...) of the command line, without --output_dir; ${NAME} is not filled in.
+    """
+
+    name: str
+    category: str
+    seed: int
+    setting: tuple
+    options: tuple
+
+    @property
+    def title(self) -> str:
+        """The job's title for people: category, seed and setting."""
+        return " ".join([self.category, f"seed={self.seed}", *map(shown, self.setting)])
+
+    def words(self, folder) -> list[str]:
+        """Words of the command line after main.py, with ``folder`` as output; ${NAME} is not filled in."""
+        options = dict(self.options)
+        if options.get("save_maps") is True:
+            options["save_maps"] = f"{folder}/maps"
+        if options.get("save_feature"):
+            options.setdefault("save_feature_path", f"{folder}/features")
+        return words_of({**options, "output_dir": folder})
+
+
+class SweepPlan(NamedTuple):
+    """A sweep: the content of its file, its jobs in the order in which they begin, the grid's settings in their
+    order."""
+
+    content: dict
+    jobs: tuple
+    settings: tuple
+    resources: Resources
+
+    @property
+    def method_name(self) -> str:
+        return self.content["options"].get("method_name") or default_of("method_name")
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether jobs may use a GPU."""
+        return self.content["options"].get("device") != "cpu" and self.resources.gpus != 0
+
+
+def words_of(options: dict[str, Any]) -> list[str]:
+    """The words of a command line: --name and its values; nothing for None, False and an empty list."""
+    found = []
+    for name, value in options.items():
+        if value is not None and value is not False and value != ():
+            values = [] if value is True else value if isinstance(value, (list, tuple)) else [value]
+            found += [f"--{name}", *map(str, values)]
+    return found
+
+
+def shown(pair: tuple[str, Any]) -> str:
+    """Text "option=value" for a pair (option, value)."""
+    option, value = pair
+    if isinstance(value, (list, tuple)):
+        value = "+".join(map(str, value))
+    return f"{option}={'none' if value is None else str(value).lower() if isinstance(value, bool) else value}"
+
+
+# ---------------------------------------------------------------- the file
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is given twice, of which YAML would silently take the last value."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = [key.value for key, _ in node.value]
+        for key, _ in reversed(node.value):
+            if keys.count(key.value) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value} is given twice", key.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def read(path) -> dict:
+    """The content of a sweep file.
+
+    Raises:
+        InputError: the file cannot be read, is no YAML, or has a key twice; the message names the line.
+    """
+    try:
+        return yaml.load(Path(path).read_text(encoding="utf-8-sig"), _Loader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    except yaml.YAMLError as error:
+        where = f", line {mark.line + 1}" if (mark := getattr(error, "problem_mark", None)) else ""
+        raise InputError(f"{path}{where}: no YAML: {getattr(error, 'problem', None) or error}") from None
+
+
+def plan(content, name) -> SweepPlan:
+    """The SweepPlan of a sweep file's content.
+
+    Args:
+        content: as :func:`read` returns it.
+        name: of the file, for messages.
+
+    Raises:
+        InputError: a key or value has no meaning, main.py would refuse a job, or no job is left.
+    """
+    options, grid, exclude, resources = _checked(content, name)
+    grid = {"seed": [options.get("seed", 0)], **grid, "category": _categories(name, options, grid)}
+    exclude = [{axis: str(v) if axis == "category" else v for axis, v in one.items()} for one in exclude]
+    names = ["seed", *(axis for axis in grid if axis not in ("seed", "category")), "category"]  # slowest first
+    jobs: dict[str, SweepJob] = {}
+    for values in itertools.product(*(grid[axis] for axis in names)):
+        chosen = dict(zip(names, values))
+        if any(all(_same(chosen[axis], value) for axis, value in one.items()) for one in exclude):
+            continue
+        job = _job(name, options, chosen)
+        if job.name in jobs:
+            raise InputError(f"{name}: grid: the job {job.title} is given twice")
+        jobs[job.name] = job
+    if not jobs:
+        raise InputError(f"{name}: exclude leaves no job")
+    content = dict(zip(PARTS, (options, content.get("grid") or {}, exclude, resources)))
+    settings = tuple(dict.fromkeys(job.setting for job in jobs.values()))
+    return SweepPlan(content, tuple(jobs.values()), settings, Resources(**resources))
+
+
+def _checked(content, name):
+    """The four parts of a file, as far as they can be checked without main.py's parser."""
+    if not isinstance(content, dict):
+        raise InputError(f"{name}: is not keys with values: {', '.join(PARTS)}")
+    for key in content:
+        if key not in PARTS:
+            raise InputError(f"{name}: {key}: unknown key{_meant(key, PARTS)}")
+        if not isinstance(content[key], (PARTS[key], type(None))):
+            kind = "a list" if PARTS[key] is list else "keys with values"
+            raise InputError(f"{name}: {key}: {content[key]!r} is not {kind}")
+    options, grid, exclude, resources = (content.get(key) or kind() for key, kind in PARTS.items())
+    known = set(recorded_options(parse_arguments(["--method_name", "DINO"])))
+    for part, option, value in [(p, *pair) for p, of in (("options", options), ("grid", grid)) for pair in of.items()]:
+        where = f"{name}: {part}.{option}"
+        if option in REFUSED:
+            raise InputError(f"{where}: not here: {REFUSED[option]}")
+        if option not in known:
+            raise InputError(f"{where}: unknown option{_meant(option, known)}; main.py --help lists them")
+        if part == "grid" and (option in options or option == "save_maps" or not isinstance(value, list) or not value):
+            told = "stands in options, too; keep one" if option in options else f"{value!r} is not a list of values"
+            raise InputError(f"{where}: {'belongs to options' if option == 'save_maps' else told}")
+        if option == "save_maps" and not isinstance(value, bool):
+            raise InputError(f"{where}: {value!r} is not true or false; maps lie in the job's folder")
+        if option in ("category", "seed"):
+            for one in value if isinstance(value, list) else [value]:
+                if not isinstance(one, (str, int)) or isinstance(one, bool):
+                    raise InputError(f"{where}: {one!r} is neither text nor number; quote it")
+    for one in exclude:
+        for option, value in one.items() if isinstance(one, dict) and one else [("", one)]:
+            if option not in grid or not any(_same(value, known) for known in grid[option]):
+                raise InputError(
+                    f"{name}: exclude.{option}: {value!r} is no value in grid, so nothing would be left out"
+                )
+    fits = {
+        "gpus": lambda x: 0 <= x <= 1,  # main.py uses one at most
+        "cpus": lambda x: isinstance(x, int) and x >= 1,
+        "memory_gib": lambda x: x > 0,
+    }
+    for key, value in resources.items():
+        if key not in fits:
+            raise InputError(f"{name}: resources.{key}: unknown key; known: {', '.join(fits)}")
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not fits[key](value):
+            raise InputError(f"{name}: resources.{key}: {value!r} is not possible for one job")
+    return options, grid, exclude, resources
+
+
+def _meant(key, known):
+    close = difflib.get_close_matches(str(key).lstrip("-").replace("-", "_"), known, 1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _same(one, other):
+    """Whether two YAML values are the same: 1 equals 1.0, but not true."""
+    return one == other and isinstance(one, bool) == isinstance(other, bool)
+
+
+def _categories(name, options, grid):
+    """The categories of the jobs: the grid's, else the options', else the data set's official list."""
+    names = grid.get("category", options.get("category"))
+    if names is None:
+        dataset = options.get("dataset_type", default_of("dataset_type"))
+        if "dataset_type" in grid or dataset not in CATEGORIES:
+            raise InputError(f"{name}: grid.category is missing: list the categories")
+        names = CATEGORIES[dataset]
+    names = [str(one) for one in (names if isinstance(names, (list, tuple)) else [names])]
+    alike = [one for one in names if [same_name(other) for other in names].count(same_name(one)) > 1]
+    if alike:
+        raise InputError(f"{name}: category: {', '.join(alike)} are one category")
+    return names
+
+
+def _job(name, options, chosen):
+    options = {**options, **chosen}
+    options = {option: value for option, value in options.items() if value is not None and value is not False}
+    category, title = chosen["category"], ", ".join(map(shown, chosen.items()))
+    job = SweepJob("", category, 0, (), tuple((option, frozen(value)) for option, value in options.items()))
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+            parsed = parse_arguments(job.words("job"))
+    except SystemExit:
+        text = said.getvalue().strip().replace("main.py: error: ", "").replace(" (--help lists the flags)", "")
+        raise InputError(f"{name}: main.py would refuse {title}: {text}") from None
+    place = {option: options.get(option) for option in PLACE}
+    deciding = [deciding_options(recorded_options(parsed)), place, same_name(category)]
+    text = json.dumps(deciding, sort_keys=True, default=str)
+    slug = re.sub(r"[^A-Za-z0-9_-]+", "-", category)[:60].strip("-")
+    digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    return job._replace(
+        name=f"{slug or 'category'}-seed{parsed.seed}-{digest}",  # without words of the grid, which may get more axes
+        seed=parsed.seed,
+        setting=tuple((option, frozen(value)) for option, value in chosen.items() if option not in AXES),
+    )
+
+
+def frozen(value):
+    """``value``, a list as a tuple, so that a job can be a key."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def fill_in(words, environment=None) -> list[str]:
+    """``words`` with every ${NAME} replaced by the environment's value.
+
+    Raises:
+        InputError: a variable is not set here.
+    """
+    environment = os.environ if environment is None else environment
+    for name in dict.fromkeys(name for word in words for name in VARIABLE.findall(word)):
+        if not environment.get(name):
+            raise InputError(f"the sweep file uses ${{{name}}}, and {name} is not set here; export {name}=...")
+    return [VARIABLE.sub(lambda match: environment[match[1]], word) for word in words]
+
+
+# ---------------------------------------------------------------- what is finished
+
+
+def job_folder(out, job: SweepJob) -> Path:
+    """Where a job's files lie."""
+    return Path(out) / "jobs" / job.name
+
+
+def finished(folder, job: SweepJob) -> dict | None:
+    """The run.json in a job's ``folder`` if main.py has finished the job with all outputs asked for now; else None.
+
+    The run's id is computed again, from the job's options and the record's weights, and must be that of the record.
+    """
+    folder = Path(folder)
+    try:
+        record = read_run(folder)
+        parsed, category = parse_arguments(job.words(folder)), category_of(record, job)
+        weights = [SimpleNamespace(**file) for file in record["weights"]]
+        done = (
+            not record["failed"]
+            and "metrics" in record["categories"][category]
+            and record["id"] == run_id(deciding_options(recorded_options(parsed)), weights)
+            and all(record["options"].get(name) for name in OUTPUTS if getattr(parsed, name))
+        )
+    except (StopIteration, KeyError, TypeError, AttributeError):  # missing, incomplete, or from elsewhere
+        return None
+    return record if done and (folder / f"scores_{category}.csv").is_file() else None
+
+
+def category_of(record: dict, job: SweepJob) -> str:
+    """The job's category in the spelling of its record and files."""
+    return next(name for name in record["categories"] if same_name(name) == same_name(job.category))

@@ -1,0 +1,153 @@
+"""Running a sweep's jobs on a Ray cluster: a job is a Ray task, which runs main.py as a process and waits for it.
+
+Ray places the tasks by what they take, and repeats those whose worker or node is gone. The project has to be on every
+host, at the same path or installed. A node that sees the sweep's folder works there; from any other, the job's files
+come back as the task's value. The module needs requirements-ray.txt.
+"""
+
+import contextlib
+import logging
+import os
+import re
+import tempfile
+import time
+from collections import deque
+from pathlib import Path
+
+from common.errors import InputError
+from sweeps.engines import HOLDER, THREADS
+from sweeps.jobs import (
+    FAILED,
+    LAST,
+    PATIENCE,
+    STOPPED,
+    Begun,
+    Ended,
+    Outcome,
+    begin,
+    examination_of,
+    forget_lost_hosts,
+    main_command,
+)
+from sweeps.plan import job_folder
+
+RETRIES = 3  # of a task whose worker or node was lost
+TICK = 0.1  # seconds between two checks of a process, or of the tasks
+NAMES = {"num_cpus": "CPU", "num_gpus": "GPU", "memory": "memory"}
+
+
+def run_on_ray(plan, jobs, out, workers, program):
+    """Run jobs like ``sweeps.engines.run``, on the cluster that RAY_ADDRESS names, else on the one that ``ray start``
+    began on this machine, else on a new one on this machine alone."""
+    try:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # send no statistics to Ray's makers
+        import ray
+    except ImportError as error:
+        raise InputError(f"--engine ray needs Ray: pip install -r requirements-ray.txt ({error})") from None
+    return _run(ray, plan, jobs, out, workers, program)
+
+
+def _run(ray, plan, jobs, out, workers, program):
+    waiting, flying = deque(jobs), {}
+    try:
+        _connect(ray)
+        asked = _asked(ray, plan)
+        task = ray.remote(max_retries=RETRIES, **asked)(compute)
+        environment = dict.fromkeys(THREADS, str(asked["num_cpus"]))
+        driver = (out / HOLDER).read_text(encoding="utf-8")
+        while waiting or flying:
+            while waiting and (workers is None or len(flying) < workers):
+                job = waiting.popleft()
+                flying[task.remote(job, str(out), driver, environment, program)] = job
+                yield Begun(job)
+            for reference in ray.wait(list(flying), timeout=TICK)[0]:
+                job = flying.pop(reference)
+                yield Ended(job, _received(ray, reference, job, out))
+            yield None
+    finally:
+        for reference in flying:
+            ray.cancel(reference)
+        if flying:
+            for reference in ray.wait(list(flying), num_returns=len(flying), timeout=PATIENCE)[0]:
+                _received(ray, reference, flying[reference], out)
+        ray.shutdown()
+
+
+def compute(job, out, driver, environment, program):
+    """The Ray task: run ``job`` on this node; returns its Outcome.
+
+    Args:
+        driver: content of the file that names the driver, by which a node knows that it sees the sweep's own folder.
+            If it does not, the Outcome has the job's files.
+    """
+    import ray
+
+    out = Path(out)
+    with contextlib.ExitStack() as stack:
+        shared = (out / HOLDER).is_file() and (out / HOLDER).read_text(encoding="utf-8") == driver
+        if not shared:
+            out = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="m3dm-sweep-")))
+        folder = job_folder(out, job)
+        nodes = [(re.sub(r"[^A-Za-z0-9-]", "-", node["NodeManagerHostname"]), node["Alive"]) for node in ray.nodes()]
+        forget_lost_hosts(folder, {name for name, _ in nodes} - {name for name, alive in nodes if alive})
+        examination = examination_of(out, job) if shared else None
+        attempt, outcome = begin(job, folder, program or main_command(), environment, examination)
+        try:
+            while outcome is None:
+                time.sleep(TICK)
+                outcome = attempt.poll()
+        except KeyboardInterrupt:  # cancelled
+            outcome = attempt.stop()
+        paths = [] if shared else [path for path in folder.rglob("*") if path.is_file()]
+        return outcome._replace(files={path.relative_to(folder).as_posix(): path.read_bytes() for path in paths})
+
+
+def _received(ray, reference, job, out):
+    """The Outcome of a task that has ended; its files are written into the sweep's folder."""
+    try:
+        outcome = ray.get(reference)
+        for name, content in sorted(
+            outcome.files.items(), key=lambda of: of[0] == "run.json"
+        ):  # that marks it finished
+            path = job_folder(out, job) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        return outcome._replace(files=None)
+    except (ray.exceptions.TaskCancelledError, OSError) as error:
+        return Outcome(STOPPED, None, 0.0, "", (str(error),))
+    except ray.exceptions.RayError as error:  # lost too often, or the task itself failed
+        return Outcome(FAILED, None, 0.0, "", tuple(filter(str.strip, str(error).splitlines()))[-LAST:])
+
+
+def _connect(ray):
+    root = Path(__file__).resolve().parents[len(__package__.split("."))]
+    paths = os.pathsep.join(filter(None, (str(root), os.environ.get("PYTHONPATH"))))
+    environment = {"env_vars": {"PYTHONPATH": paths}}  # workers find this module as this process does
+    try:
+        ray.init(runtime_env=environment, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        raise InputError(
+            f"--engine ray: no connection to the cluster ({error}); start one with ray start --head, or set RAY_ADDRESS"
+        ) from None
+
+
+def _asked(ray, plan):
+    """What a task asks of Ray. A job that may use GPUs and does not say how many takes one if the cluster has any.
+
+    Raises:
+        InputError: no node of the cluster could ever take a job; Ray would wait forever for one.
+    """
+    resources, nodes = plan.resources, [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    some = 1 if any(node.get("GPU") for node in nodes) else 0
+    asked = {"num_cpus": resources.cpus or 1, "num_gpus": 0}
+    if plan.on_gpu:
+        asked["num_gpus"] = some if resources.gpus is None else resources.gpus
+    if resources.memory_gib:
+        asked["memory"] = int(resources.memory_gib * 2**30)
+    if not any(all(node.get(NAMES[name], 0) >= value for name, value in asked.items()) for node in nodes):
+        wanted = ", ".join(f"{value} {NAMES[name]}" for name, value in asked.items() if value)
+        raise InputError(
+            f"--engine ray: no node of the cluster has what a job takes ({wanted}); change resources in the sweep "
+            f"file, or begin such a node first"
+        )
+    return asked

@@ -1,0 +1,231 @@
+"""Tables and figure of a sweep's finished jobs; they do not depend on when or where the jobs ran.
+
+tables.md          mean ± standard deviation over seeds, one row per setting and scoring; paired differences
+cells.csv          the same in full precision, with both kinds of intervals
+differences.csv    all comparisons, with intervals, p values and Holm's correction
+figure.png         means over the categories; curves if an option of the grid has numbers as values
+"""
+
+import csv
+import io
+from pathlib import Path
+
+from tabulate import tabulate
+
+from common.files import atomic_path, atomic_write_text
+from runs.results import TABLES, UNDEFINED, column_title, escaped, row_title
+from scoring.significance import METRICS
+from sweeps.compare import BY_SCORING, BY_SETTING, MEAN, SweepRow, differences, means
+from sweeps.plan import shown
+
+FILES = ("tables.md", "cells.csv", "differences.csv", "figure.png")
+MISSING = "-"
+FAMILIES = {
+    BY_SCORING: "scorings against the baseline of the same setting",
+    BY_SETTING: "settings against the first one, same scoring",
+}
+NAMES = {metric: heading.replace(" Results", "") for metric, (heading, _) in TABLES.items()}
+CELLS = "categories seeds seeds_planned mean sd seeds_low seeds_high parts_low parts_high".split()
+DIFFERENCES = "category categories seeds parts difference low high p p_holm test note".split()
+
+
+def write_tables(out, plan, results):
+    """Write the four files into ``out``; returns the text of tables.md. Without a finished job there is no figure."""
+    out = Path(out)
+    cells = {metric: cells_of(results, metric) for metric in METRICS}
+    found = {metric: differences(results.table, metric) for metric in METRICS}
+    text = markdown(plan, results, cells, found)
+    atomic_write_text(out / "tables.md", text)
+    atomic_write_text(out / "cells.csv", cells_csv(plan, results, cells))
+    atomic_write_text(out / "differences.csv", differences_csv(plan, found))
+    if results.table:
+        draw(out / "figure.png", plan, cells)
+    return text
+
+
+def cells_of(results, metric):
+    """{SweepRow: ({category or MEAN: SeedMean}, [complete categories])}."""
+    return {
+        row: means(of, metric, {category: results.planned[row.setting, category] for category in of})
+        for row, of in results.table.items()
+    }
+
+
+def title(plan, row):
+    """Text of the Method column: the method, the setting, the scoring."""
+    setting = [pair for pair in row.setting if pair[0] != "method_name"]
+    return row_title(" ".join([_method(plan, row), *map(shown, setting)]), row.scoring)
+
+
+def _method(plan, row):
+    return dict(row.setting).get("method_name") or plan.method_name
+
+
+# ---------------------------------------------------------------- markdown
+
+
+def markdown(plan, results, cells, found):
+    """The text of tables.md."""
+    seeds = sorted({job.seed for job in plan.jobs})
+    one = len(seeds) == 1
+    texts = [f"{results.done} of {results.jobs} jobs are finished."]
+    words = "over test parts (bootstrap)" if one else "of the mean over seeds (Student)"
+    all_categories = {category for _, category in results.planned}
+    for metric in METRICS if results.table else ():
+        categories = list(dict.fromkeys(c for of, _ in cells[metric].values() for c in of if c != MEAN))
+        rows = []
+        for row, (of, complete) in cells[metric].items():
+            known = [_cell(of.get(c), len(results.planned.get((row.setting, c), ())), one) for c in categories]
+            mean = _cell(of.get(MEAN), 0, one)
+            if MEAN in of and len(complete) < len(all_categories):
+                mean += f" ({len(complete)} of {len(all_categories)} categories)"
+            rows.append([escaped(title(plan, row)), *known, mean])
+        texts.append(
+            f"## {NAMES[metric]}\n\nMean ± standard deviation over seeds {', '.join(map(str, seeds))}; in brackets the "
+            f"95 % interval {words}, where it is known.\n\n"
+            + _table(["Method", *map(column_title, categories), MEAN], rows)
+        )
+        for family in FAMILIES:
+            mine = [d for d in found[metric] if d.family == family]
+            texts += [_difference_table(plan, metric, family, mine)] if mine else []
+    return "\n\n".join([*texts, *(results.notes if results.table else ())]) + "\n"
+
+
+def _cell(mean, planned, one_seed):
+    if mean is None:
+        return MISSING
+    text = f"{mean.mean:.3f}"
+    if mean.sd is not None:
+        text += f" ± {mean.sd:.3f} [{mean.low:.3f}, {mean.high:.3f}]"
+    elif one_seed and mean.parts_low is not None:
+        text += f" [{mean.parts_low:.3f}, {mean.parts_high:.3f}]"
+    return text + (f" ({mean.seeds} of {planned} seeds)" if mean.seeds < planned else "")
+
+
+def _difference_table(plan, metric, family, found):
+    columns = sorted(dict.fromkeys(d.category for d in found), key=lambda category: category == MEAN)
+    by = {(d.row, d.reference, d.category): d for d in found}
+    rows = [
+        [f"{escaped(title(plan, a))} minus {escaped(title(plan, b))}", *(_shown(by.get((a, b, c))) for c in columns)]
+        for a, b in dict.fromkeys((d.row, d.reference) for d in found)
+    ]
+    test = "DeLong's test" if metric == METRICS[0] else "bootstrap over test images"
+    notes = dict.fromkeys(d.note for d in found if d.note)
+    return (
+        f"### {NAMES[metric]}: {FAMILIES[family]}\n\nMean difference over the seeds, its 95 % interval over test parts "
+        f"and p ({test}), Holm-corrected over this table's rows.\n\n"
+        + _table(["Difference", *(c if c == MEAN else column_title(c) for c in columns)], rows)
+        + "".join(f"\n\nNot tested where no interval stands: {note}." for note in notes)
+    )
+
+
+def _shown(of):
+    if of is None:
+        return MISSING
+    return f"{of.value:+.3f}" + ("" if of.holm is None else f" [{of.low:+.3f}, {of.high:+.3f}] p={of.holm:.2g}")
+
+
+def _table(header, rows):
+    align = ["left"] + ["right"] * (len(header) - 1)
+    return tabulate(rows, header, tablefmt="pipe", disable_numparse=True, colalign=align)
+
+
+# ---------------------------------------------------------------- CSV
+
+
+def cells_csv(plan, results, cells):
+    """The text of cells.csv: one line per metric, row and category."""
+    lines = [["metric", "method", *_axes(plan), "scoring", "category", *CELLS]]
+    for metric in METRICS:
+        for row, (of, complete) in cells[metric].items():
+            for category, mean in of.items():
+                planned = len(results.planned.get((row.setting, category), range(mean.seeds)))
+                count = len(complete) if category == MEAN else 1
+                lines.append([metric, *_key(plan, row), category, count, mean.seeds, planned, *mean[1:]])
+    return _csv(lines)
+
+
+def differences_csv(plan, found):
+    """The text of differences.csv: one line per comparison, metric and category."""
+    key = ["method", *_axes(plan), "scoring"]
+    lines = [["metric", "family", *key, *(f"reference_{name}" for name in key), *DIFFERENCES]]
+    for metric in METRICS:
+        for d in found[metric]:
+            values = d[d._fields.index("category") :]
+            lines.append([d.metric, d.family, *_key(plan, d.row), *_key(plan, d.reference), *values])
+    return _csv(lines)
+
+
+def _axes(plan):
+    return [name for name, _ in plan.settings[0] if name != "method_name"]
+
+
+def _key(plan, row):
+    values = dict(row.setting)
+    return [_method(plan, row), *(shown(("", values[axis]))[1:] for axis in _axes(plan)), row.scoring]
+
+
+def _csv(lines):
+    text = io.StringIO()
+    exact = [["" if v is None else repr(v) if isinstance(v, float) else v for v in line] for line in lines]
+    csv.writer(text, lineterminator="\n").writerows(exact)
+    return text.getvalue()
+
+
+# ---------------------------------------------------------------- figure
+
+
+def draw(path, plan, cells):
+    """Draw the means over the categories: curves over the grid's numeric option, or one dot per row. Error bars are one
+    standard deviation over seeds."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    axis = number_axis(plan)
+    rows = list(next(iter(cells.values())))
+    figure = Figure(figsize=(13, 4 if axis else 1.5 + 0.3 * len(rows)), layout="constrained")
+    FigureCanvasAgg(figure)
+    for metric, axes in zip(METRICS, figure.subplots(1, 3, sharey=not axis)):
+        known = {row: of[MEAN] for row, (of, _) in cells[metric].items() if MEAN in of}
+        (_curves if axis else _dots)(axes, plan, known, axis or rows)
+        axes.set_title(NAMES[metric])
+        axes.grid(alpha=0.3)
+        if not known:
+            axes.text(0.5, 0.5, UNDEFINED, transform=axes.transAxes, ha="center")
+        elif axis and not any(other.get_legend() for other in figure.axes):
+            axes.legend(fontsize="small")
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=100, metadata={"Software": None})
+
+
+def number_axis(plan):
+    """The grid's first option with at least three values, all of them numbers; None if there is none."""
+    for name in _axes(plan):
+        values = {dict(setting)[name] for setting in plan.settings}
+        if len(values) > 2 and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values):
+            return name
+    return None
+
+
+def _curves(axes, plan, known, axis):
+    lines = {}
+    for row, mean in known.items():
+        rest = tuple(pair for pair in row.setting if pair[0] != axis)
+        lines.setdefault(title(plan, SweepRow(rest, row.scoring)), {})[dict(row.setting)[axis]] = mean
+    for name, of in lines.items():
+        x = sorted(of)
+        axes.errorbar(x, [of[v].mean for v in x], [of[v].sd or 0 for v in x], label=name, marker="o", capsize=3)
+    values = sorted({x for of in lines.values() for x in of})
+    if values and values[0] > 0 and values[-1] / values[0] >= 10:
+        axes.set_xscale("log")
+    axes.set_xticks(values, [f"{x:g}" for x in values])
+    axes.minorticks_off()
+    axes.set_xlabel(axis)
+
+
+def _dots(axes, plan, known, rows):
+    for number, row in enumerate(rows):
+        if row in known:
+            axes.errorbar(known[row].mean, number, xerr=known[row].sd or 0, marker="o", capsize=3, color="C0")
+    axes.set_yticks(range(len(rows)), [title(plan, row) for row in rows])
+    axes.set_ylim(len(rows) - 0.5, -0.5)

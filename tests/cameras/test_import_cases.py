@@ -1,0 +1,328 @@
+"""Recordings as users have them, through the command line: each is imported right, or what is wrong is said by name."""
+
+import json
+import os
+import re
+import shutil
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from cameras.recordings import Files, part_names
+from data import folders
+from lab.make_camera import write_ply
+from tests.field.parts import part, points_of, record, save, save_camera, save_depth
+from tools import import_parts
+
+OUT = "ds/knob/test/dent"
+
+
+@pytest.fixture
+def bring(tmp_path, capsys):
+    """Function: import tmp_path/rec; returns (exit code, what was printed, the names of the parts that are there)."""
+
+    def run(*flags, split="test/dent", source="rec", camera=True):
+        words = [str(tmp_path / source), "-o", str(tmp_path / "ds"), "--category", "knob", "--split", split]
+        words += ["--no_sheet", "--workers", "1", *flags]
+        if camera:
+            words += ["--intrinsics", str(tmp_path / "camera.json")]
+        code = import_parts.main(words)
+        there = sorted(p.stem for p in (tmp_path / "ds/knob" / split / "rgb").glob("*.png"))
+        return code, "".join(capsys.readouterr()), there
+
+    return run
+
+
+def cloud(root, name, where=OUT):
+    return tifffile.imread(root / where / "xyz" / f"{name}.tiff")
+
+
+# ---------------------------------------------------------------- names
+
+
+@pytest.mark.parametrize(
+    "picture, depth, names",
+    [
+        ("part_{}_color.png", "part_{}_depth.png", ["part_7", "part_10"]),
+        ("part_{:0>4}_color.png", "part_{:0>4}_depth.png", ["part_0007", "part_0010"]),
+        ("color/{}.png", "depth/{:0>4}.png", ["7", "10"]),
+        ("rs_Color_{}.png", "rs_Depth_{}.png", ["rs_7", "rs_10"]),
+        ("frame_{}.png", "frame_{}_depth.png", ["frame_7", "frame_10"]),
+        ("{}/rgb.png", "{}/depth.png", ["7", "10"]),
+        ("a/scan {}.png", "a/scan {}.depth.png", ["scan 7", "scan 10"]),
+    ],
+)
+def test_a_part_is_called_what_its_files_share(tmp_path, bring, picture, depth, names):
+    record(tmp_path / "rec", ["7", "10"], picture, depth)
+    code, text, there = bring("--unit", "mm")
+    assert code == 0 and there == sorted(names), text
+    told = json.loads((tmp_path / OUT / "preprocessing.json").read_text())["parts"]
+    assert [told[name]["files"] for name in names] == [[picture.format(n), depth.format(n)] for n in ("7", "10")]
+
+
+def test_parts_of_one_name_get_those_of_their_folders(tmp_path):
+    parts = [Files(tmp_path / f"{day}/1.png", tmp_path / f"{day}/1.ply") for day in ("monday", "tuesday")]
+    assert list(part_names(tmp_path, parts)) == ["monday_1", "tuesday_1"]
+    assert list(part_names(tmp_path, parts[:1], taken=("1", "monday_1"))) == ["monday_1_2"]
+
+
+@pytest.mark.parametrize(
+    "picture, depth",
+    [
+        ("{}_color.png", "{}_depth.png"),
+        ("color/2024-05-03_10-15-{}.png", "depth/2024-05-03_10-15-{}.png"),
+        ("color/17147312{}.png", "depth/17147312{}.png"),
+    ],
+)
+def test_names_that_are_times(tmp_path, bring, picture, depth):
+    """Picture and scan some milliseconds apart; the scans' last numbers are those of other parts."""
+    moments = [("02.031", "02.044"), ("03.044", "03.031"), ("04.100", "04.099")]
+    if "1714" in picture or picture.startswith("{}"):
+        moments = [tuple(m.replace(".", "") for m in pair) for pair in moments]
+    if picture.startswith("{}"):
+        moments = [tuple(f"20240503101502{m}" for m in pair) for pair in moments]
+    save_camera(tmp_path / "camera.json")
+    seen = []
+    for seed, (one, other) in enumerate(moments):
+        rgb, mm, _ = part(seed)
+        save(tmp_path / "rec" / picture.format(one), rgb)
+        save_depth(tmp_path / "rec" / depth.format(other), mm)
+        seen.append(np.rint(mm))
+    code, text, there = bring("--unit", "mm")
+    assert code == 0 and len(there) == 3 and "nearest in time" in text, text
+    for name, mm in zip(there, seen):
+        np.testing.assert_allclose(cloud(tmp_path, name)[..., 2] * 1000, mm, atol=0.01)
+
+
+def test_times_that_fit_no_other_are_named(tmp_path, bring):
+    record(tmp_path / "rec", ["20240503101502", "20240503101503"], depth="x{}_depth.png")
+    (tmp_path / "rec/x20240503101503_depth.png").rename(tmp_path / "rec/x20240503101603_depth.png")
+    code, text, there = bring("--unit", "mm")
+    assert code == 1 and len(there) == 1 and "20240503101503_color.png: no depth image" in text
+
+
+# ---------------------------------------------------------------- what changes between two imports
+
+
+def test_masks_that_come_later(tmp_path, bring):
+    defects = record(tmp_path / "rec", dented=True)
+    assert bring("--unit", "mm")[0] == 0
+    for name, defect in defects.items():
+        save(tmp_path / "rec/mask" / f"{name}.png", defect.astype(np.uint8) * 255)
+    code, text, there = bring("--unit", "mm")
+    assert code == 0 and there == ["000", "001", "002"] and "3 samples written" in text
+    for name, defect in defects.items():
+        assert np.array_equal(np.asarray(Image.open(tmp_path / OUT / "gt" / f"{name}.png")) > 0, defect)
+    shutil.rmtree(tmp_path / "rec/mask")
+    assert bring("--unit", "mm")[0] == 0 and not list((tmp_path / OUT / "gt").iterdir())
+
+
+def test_a_file_that_changed_but_not_in_size(tmp_path, bring):
+    """A line that always writes the same file; the times of the two files are the same as well."""
+    path = tmp_path / "rec/current.ply"
+    for seed in (500, 501):
+        rgb, mm, _ = part(seed)
+        write_ply(path, points_of(mm), rgb, head_lines=("obj_info num_cols 160", "obj_info num_rows 120"))
+        os.utime(path, (1, 1))
+        code, text, there = bring("--unit", "mm", split="test/new", camera=False)
+        assert code == 0 and there == ["current"] and ("imported anew" in text) == (seed == 501)
+        np.testing.assert_allclose(cloud(tmp_path, "current", "ds/knob/test/new")[..., 2], mm / 1000, atol=1e-6)
+    assert "0 samples written, 1 were there" in bring("--unit", "mm", split="test/new", camera=False)[1]
+
+
+def test_a_part_that_is_no_longer_there_is_named(tmp_path, bring):
+    record(tmp_path / "rec")
+    bring("--unit", "mm", split="test/good")
+    for path in (tmp_path / "rec").glob("001*"):
+        path.unlink()
+    code, text, there = bring("--unit", "mm", split="test/good")
+    assert code == 0 and there == ["000", "001", "002"] and "001: its files (001_color.png" in text
+    record(tmp_path / "rec", ["003"])
+    assert bring("--unit", "mm", split="test/good")[2] == ["000", "001", "002", "003"]
+
+
+def test_an_import_of_an_earlier_version_keeps_its_names(tmp_path, bring):
+    record(tmp_path / "rec", ["7", "10"])
+    bring("--unit", "mm", split="test/good")
+    folder = tmp_path / "ds/known/test/good"
+    shutil.move(tmp_path / "ds/knob", tmp_path / "ds/known")
+    told = json.loads((folder / "preprocessing.json").read_text())
+    for number, name in enumerate(("7", "10")):
+        for kind in ("rgb/{}.png", "xyz/{}.tiff"):
+            (folder / kind.format(name)).rename(folder / kind.format(f"{number:03d}"))
+        files = told["parts"].pop(name)["files"]
+        told["parts"][f"{number:03d}"] = {
+            "files": files, "bytes": [(tmp_path / "rec" / f).stat().st_size for f in files]
+        }  # fmt: skip
+    (folder / "preprocessing.json").write_text(json.dumps(told))
+    shutil.move(tmp_path / "ds/known", tmp_path / "ds/knob")
+    code, text, there = bring("--unit", "mm", split="test/good")
+    assert code == 0 and there == ["000", "001"] and "0 samples written, 2 were there" in text
+
+
+# ---------------------------------------------------------------- masks and labels
+
+
+@pytest.mark.parametrize("kind", ["json", "classes", "regions"])
+def test_what_labelling_tools_export(tmp_path, bring, kind):
+    defects = record(tmp_path / "rec", ["007", "010", "013"], dented=True)
+    for name, defect in defects.items():
+        white = defect.astype(np.uint8) * 255
+        if kind == "json":
+            (tmp_path / "rec" / f"{name}_color.json").write_text("{}")
+        elif kind == "classes":
+            for folder in ("SegmentationClass", "SegmentationObject"):
+                save(tmp_path / "rec" / folder / f"{name}_color.png", defect[..., None] * np.uint8((250, 50, 83)))
+        else:
+            middle = int(np.nonzero(defect)[1].mean())
+            for half, keep in enumerate((np.s_[:, :middle], np.s_[:, middle:])):
+                mask = np.zeros_like(white)
+                mask[keep] = white[keep]
+                save(tmp_path / "rec/masks" / f"{name}_color-dent-{half}.png", mask)
+    code, text, there = bring("--unit", "mm")
+    assert code == 0 and there == ["007", "010", "013"], text
+    if kind != "regions":
+        assert "3 .json" in text or "6 pictures in SegmentationClass, SegmentationObject" in text, text
+        assert "not read" in text and "--mask_glob" in text
+    if kind == "classes":
+        assert bring("--unit", "mm", "--mask_glob", "SegmentationClass/*.png")[::2] == (0, there)
+    for name, defect in defects.items() if kind != "json" else ():
+        assert np.array_equal(np.asarray(Image.open(tmp_path / OUT / "gt" / f"{name}.png")) > 0, defect)
+
+
+def test_masks_named_by_task_are_refused(tmp_path, bring):
+    defects = record(tmp_path / "rec", ["007", "010"], dented=True)
+    for n, defect in enumerate(defects.values()):
+        save(tmp_path / "rec/masks" / f"task-{41 + n}-annotation-{12 + n}-by-1-tag-dent-0.png", np.uint8(defect) * 255)
+    code, text, there = bring("--unit", "mm")
+    assert code == 2 and there == [] and "--by_order" in text
+
+
+# ---------------------------------------------------------------- folders
+
+
+def test_links_are_followed_and_folders_that_cannot_be_read_are_named(tmp_path, bring, monkeypatch):
+    record(tmp_path / "nas/line", ["5"])
+    save_camera(tmp_path / "camera.json")
+    (tmp_path / "rec").mkdir()
+    (tmp_path / "rec/line").symlink_to("../nas/line")
+    (tmp_path / "nas/line/back").symlink_to("..")  # a link in a circle
+    assert bring("--unit", "mm")[::2] == (0, ["5"])
+    scandir = os.scandir
+
+    def locked(path):
+        if str(path).endswith("line"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(folders.os, "scandir", locked)
+    code, text, _ = bring("--unit", "mm", source="rec")
+    assert code == 2 and "rec/line: this folder cannot be read (Permission denied)" in text
+
+
+@pytest.mark.parametrize("suffix", [".exr", ".zdf", ".xyz"])
+def test_kinds_that_are_not_read_are_named(tmp_path, bring, suffix):
+    (tmp_path / "rec").mkdir()
+    for n in range(3):
+        (tmp_path / "rec" / f"{n}{suffix}").write_bytes(b"x")
+    code, text, _ = bring(camera=False)
+    assert code == 2 and f"3 {suffix}" in text and "PLY" in text
+
+
+# ---------------------------------------------------------------- units
+
+
+@pytest.mark.parametrize("count", [1.0, 0.25, 0.1])
+def test_depth_of_whole_numbers_fits_several_units(tmp_path, bring, count):
+    record(tmp_path / "rec", count=count, table=False)
+    code, text, there = bring()
+    assert code == 2 and there == [] and "fits several units" in text
+    assert re.search(rf"--unit {'mm' if count == 1 else count / 1000:} if it is 0.43\d* m away", text), text
+    code, text, there = bring("--unit", str(count / 1000))
+    assert code == 0 and len(there) == 3
+    seen = part(0, table=False)[1]
+    np.testing.assert_allclose(cloud(tmp_path, "000")[..., 2], np.nan_to_num(seen) / 1000, atol=6e-4)
+
+
+def test_a_unit_that_contradicts_the_depth_scale_is_refused(tmp_path, bring):
+    record(tmp_path / "rec", count=0.1)
+    save_camera(tmp_path / "camera.json", depth_scale=0.0001)
+    code, text, there = bring("--unit", "mm")
+    assert code == 2 and there == [] and "depth scale" in text and "0.0001 m" in text
+    assert bring("--unit", "0.0001")[0] == 0
+
+
+@pytest.mark.parametrize("mark", [65535, 4095, 10000, 3000])
+def test_marks_for_missing_values_at_the_end_of_a_range(tmp_path, bring, mark):
+    save_camera(tmp_path / "camera.json")
+    rgb, mm, _ = part(0, table=False)
+    save(tmp_path / "rec/1_color.png", rgb)
+    save_depth(tmp_path / "rec/1_depth.png", np.where(np.isnan(mm), mark, mm))
+    code, text, _ = bring("--unit", "mm")
+    assert code == 0 and f"hold {mark}" in text
+    assert np.array_equal(cloud(tmp_path, "1").any(2), np.isfinite(mm))
+
+
+# ---------------------------------------------------------------- pictures and clouds in another order, or turned
+
+
+@pytest.mark.parametrize("size", [(120, 160), (120, 120)])
+@pytest.mark.parametrize("kind", ["columns", "transposed"])
+def test_the_rays_decide_on_the_order_of_rows_and_columns(tmp_path, bring, size, kind):
+    rgb, mm, _ = part(0, size)
+    points = points_of(mm).transpose(1, 0, 2)
+    save(tmp_path / "rec/1_color.png", rgb)
+    np.save(tmp_path / "rec/1_xyz.npy", points.reshape(-1, 3) if kind == "columns" else points)
+    code, text, _ = bring("--unit", "mm", camera=False)
+    assert code == 0 and ("column by column" in text or "exchanged" in text), text
+    np.testing.assert_allclose(cloud(tmp_path, "1")[..., 2], mm / 1000, atol=1e-6)
+
+
+def test_a_portrait_picture_with_a_landscape_scan_is_named(tmp_path, bring):
+    rgb, mm, _ = part(0)
+    save_camera(tmp_path / "camera.json")
+    save(tmp_path / "rec/1_color.png", np.ascontiguousarray(np.rot90(rgb)))
+    save_depth(tmp_path / "rec/1_depth.png", mm)
+    code, text, there = bring("--unit", "mm")
+    assert code == 1 and there == [] and "1_color.png" in text and "turn one of them by 90°" in text
+
+
+@pytest.mark.parametrize("tag, stored", [(3, Image.ROTATE_180), (6, Image.ROTATE_90), (8, Image.ROTATE_270)])
+def test_pictures_are_turned_as_their_tag_says(tmp_path, bring, tag, stored):
+    save_camera(tmp_path / "camera.json")
+    rgb, mm, _ = part(0)
+    exif = Image.Exif()
+    exif[274] = tag
+    (tmp_path / "rec").mkdir()
+    Image.fromarray(rgb).transpose(stored).save(tmp_path / "rec/1_color.jpg", quality=95, exif=exif)
+    save_depth(tmp_path / "rec/1_depth.png", mm)
+    code, text, _ = bring("--unit", "mm")
+    found = np.asarray(Image.open(tmp_path / OUT / "rgb/1.png")).astype(int)
+    assert code == 0 and "orientation tag" in text and np.abs(found - rgb).mean() < 4
+
+
+def test_pictures_that_may_not_be_aligned_are_named(tmp_path, bring):
+    rgb, mm, _ = part(0)
+    save_camera(tmp_path / "camera.json")
+    Image.fromarray(rgb).resize((240, 180)).save(save(tmp_path / "rec/1_color.png", rgb))
+    save_depth(tmp_path / "rec/1_depth.png", mm)
+    code, text, _ = bring("--unit", "mm")
+    assert code == 0 and "pictures of 180×240 pixels are scaled to scans of 120×160" in text
+
+
+def test_how_large_the_part_is(tmp_path, bring):
+    record(tmp_path / "rec", table=False)
+    seen = np.median([np.isfinite(part(seed, table=False)[1]).mean() for seed in range(3)])
+    assert f"fills {seen:.0%} of the frame, " in bring("--unit", "mm")[1]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs names of bytes")
+def test_names_of_another_code_page(tmp_path, bring):
+    record(tmp_path / "rec", ["0"])
+    for path in (tmp_path / "rec").iterdir():
+        os.rename(path, os.fsencode(path.parent) + b"/Geh\xe4use_" + os.fsencode(path.name))
+    code, text, _ = bring("--unit", "mm")
+    assert code == 0 and os.listdir(os.fsencode(tmp_path / OUT / "rgb")) == [b"Geh\xe4use_0.png"]
+    assert "1 were there" in bring("--unit", "mm")[1]

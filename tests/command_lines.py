@@ -1,0 +1,67 @@
+"""Command lines of main.py for tests: what they parse to, how they are refused, small categories to run them on."""
+
+import csv
+import os
+
+import pytest
+
+from runs.options import parse_arguments
+
+TINY = ["--eval_mode", "--group_size", "16", "--num_group", "64", "--num_workers", "0"]  # seconds a part → tenths
+
+
+def parse(*flags, method="DINO+Point_MAE"):
+    """RunOptions of these flags."""
+    return parse_arguments(["--method_name", method, *flags])
+
+
+def usage_error(capsys, *flags):
+    """The one line on stderr after the flags were refused with exit code 2."""
+    with pytest.raises(SystemExit) as info:
+        parse_arguments(list(flags))
+    assert info.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == "" and len(err.splitlines()) == 1 and err.startswith("main.py: error: ")
+    return err
+
+
+@pytest.fixture
+def flags(checkpoints, dataset_path, tmp_path):
+    """Words for a run on the fixture's category with stand-in checkpoints."""
+    where = {
+        "--checkpoint_dir": checkpoints,
+        "--dataset_path": dataset_path,
+        "--output_dir": tmp_path / "results",
+        "--device": "cpu",
+    }
+    return [str(word) for pair in where.items() for word in pair]
+
+
+def full_setting(checkpoints):
+    """Words of the released full setting."""
+    text = (
+        "--method_name DINO+Point_MAE+Fusion --use_uff --memory_bank multiple "
+        "--rgb_backbone_name vit_base_patch8_224_dino --xyz_backbone_name Point_MAE --fusion_module_path"
+    )
+    return [*text.split(), str(checkpoints / "uff_pretrain.pth")]
+
+
+def read_csv(path):
+    """Rows of a CSV file."""
+    with open(path, newline="") as file:
+        return list(csv.reader(file))
+
+
+def copy_category(dataset_path, target, train=2, test=("good", "hole")):
+    """A category of links to the fixture's files, one test part a folder."""
+    for split, defect, count in [("train", "good", train), *(("test", d, 1) for d in test)]:
+        for kind, suffix in (("rgb", "png"), ("xyz", "tiff"), ("gt", "png")):
+            if split == "train" and kind == "gt":
+                continue
+            folder = target / split / defect / kind
+            folder.mkdir(parents=True)
+            for i in range(count):
+                os.symlink(
+                    dataset_path / "cookie" / split / defect / kind / f"{i:03d}.{suffix}", folder / f"{i:03d}.{suffix}"
+                )
+    return target

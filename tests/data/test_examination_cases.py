@@ -1,0 +1,255 @@
+"""Data sets as users have them: what carries the promise is examined; what differs in more than defects is named."""
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+import main
+from data import folders
+from data.examination import examine, examine_scans
+from data.findings import Options
+from data.organised_clouds import Reading
+from data.scans import find_parts, find_scans
+from dataset import TestDataset
+from runs.before_work import settle_readings
+from tests.field.parts import add, add_split, save
+from tests.runs.test_cli import parse
+from tools import check_dataset
+
+
+@pytest.fixture(scope="module")
+def normal(tmp_path_factory):
+    """A category: five parts in train/good, five in validation/good, two in test/good and one in test/dent."""
+    folder = tmp_path_factory.mktemp("normal") / "knob"
+    for split, first, count in (("train/good", 0, 5), ("validation/good", 100, 5), ("test/good", 200, 2)):
+        add_split(folder / split, first, count)
+    add_split(folder / "test/dent", 300, 1, dented=True)
+    return folder
+
+
+@pytest.fixture
+def knob(tmp_path, normal):
+    """A copy of the category; its folder."""
+    return shutil.copytree(normal, tmp_path / "ds/knob")
+
+
+@pytest.fixture
+def check(capsys):
+    """Function: run check_dataset.py; returns (exit code, its errors, its warnings)."""
+
+    def run(root, *flags):
+        code = check_dataset.main([str(root), "--workers", "1", "--num_group", "128", *flags])
+        out = capsys.readouterr().out.splitlines()
+        return code, *([x for x in out if x.startswith(f"{level}: ")] for level in ("error", "warning"))
+
+    return run
+
+
+def examined(root, **settings):
+    return examine(root, ["knob"], options=Options(min_points=128), **settings).categories[0]
+
+
+def texts(groups):
+    return [text for group in groups for text in group.examples]
+
+
+def test_normal_parts_are_sound(knob, check):
+    assert check(knob.parent) == (0, [], [])
+
+
+# ---------------------------------------------------------------- validation/good, --calibration_dir, scans to judge
+
+
+@pytest.mark.parametrize("where", ["validation/good", "calibration_dir"])
+@pytest.mark.parametrize("wrong", ["millimetres", "background -1", "unreadable", "no cloud", "a test part"])
+def test_parts_that_calibrate_are_examined(tmp_path, knob, check, where, wrong):
+    place = knob / "validation/good"
+    cloud = place / "xyz/002.tiff"
+    if wrong == "millimetres":
+        add(place, "002", 102, metres=1)
+    elif wrong == "background -1":
+        xyz = tifffile.imread(cloud)
+        xyz[~xyz.any(2)] = -1
+        tifffile.imwrite(cloud, xyz, photometric="rgb")
+    elif wrong == "unreadable":
+        cloud.write_bytes(cloud.read_bytes()[:999])
+    elif wrong == "no cloud":
+        cloud.unlink()
+    else:
+        add(place, "002", 200)
+    words, level = {
+        "millimetres": ("mixes units", "error"),
+        "background -1": ("(-1, -1, -1) fills", "warning"),
+        "unreadable": ("cannot be read", "error"),
+        "no cloud": ("has no 002.tiff", "error"),
+        "a test part": ("the same part in", "warning"),
+    }[wrong]
+    if where == "calibration_dir":
+        extra = shutil.move(place, tmp_path / "more")
+        assert check(knob.parent, "--calibration_dir", str(extra))[0] == (level == "error")
+        found = examined(knob.parent, calibration_dir=extra)
+        told = texts(found.faults if level == "error" else found.warnings)
+        words = "there is no cloud yet" if wrong == "no cloud" else words
+    else:
+        code, errors, warnings = check(knob.parent)
+        assert code == (level == "error")
+        told = errors if level == "error" else warnings
+    assert len(told) == 1 and words in told[0] and "002" in told[0], told
+    if where == "validation/good" and level == "error":
+        words = ["--dataset_type", "folder", "--dataset_path", str(knob.parent), "--output_dir", str(tmp_path / "out")]
+        (tmp_path / "out").mkdir()
+        for flags, refused in ((["--save_model", "m", "--eval_mode"], True), ([], False)):
+            _, faulty = settle_readings(parse(*words, "--num_group", "128", "--device", "cpu", *flags), ["knob"])
+            assert bool(faulty) == refused
+
+
+def test_scans_to_judge_are_examined(tmp_path, normal):
+    usual = examined(normal.parent).usual
+    for name, options in (("0", {}), ("1", {}), ("2", {"metres": 1}), ("3", {})):
+        add(tmp_path / "line", name, int(name), **options)
+    (tmp_path / "line/xyz/1.tiff").write_bytes(b"")
+    xyz = tifffile.imread(tmp_path / "line/xyz/3.tiff")
+    tifffile.imwrite(tmp_path / "line/xyz/3.tiff", np.ascontiguousarray(xyz[:, ::-1]), photometric="rgb")
+    found = examine_scans(find_parts(tmp_path), Reading(), Options(min_points=128), usual)
+    assert [[finding[:2] for finding in findings] for findings in found] == [
+        [],
+        [("fault", "cloud")],
+        [("fault", "unit")],
+        [("warning", "outline")],
+    ]
+    assert "2.tiff: coordinates are 1,0" in found[2][0][2] or "2.tiff: coordinates are 99" in found[2][0][2]
+
+
+def test_a_folder_that_is_being_written_to(tmp_path):
+    """Complete parts are found; the others are named with what they lack."""
+    add_split(tmp_path / "hot", 0, 3)
+    (tmp_path / "hot/xyz/002.tiff").unlink()
+    save(tmp_path / "hot/more/rgb/7.png", np.zeros((60, 60, 3), np.uint8))
+    found = find_scans(tmp_path)
+    assert [part.name for part in found.parts] == ["hot/rgb/000.png", "hot/rgb/001.png"]
+    assert found.incomplete == {
+        tmp_path / "hot/rgb/002.png": "there is no cloud yet",
+        tmp_path / "hot/more/rgb/7.png": "there is no cloud yet",
+    }
+
+
+# ---------------------------------------------------------------- splits that differ, parts that stretch a range
+
+
+CHANGES = {
+    "grey": ({"change": lambda p: np.asarray(Image.fromarray(p).convert("L"))}, "no colour"),
+    "bgr": ({"change": lambda p: p[..., ::-1].copy()}, "red and blue seem to be exchanged"),
+    "size": ({"size": (240, 320)}, "240×320 pixels, those of train/good 120×160"),
+    "dark": ({"change": lambda p: p // 2}, "the mean colour is"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize("where", ["test/other", "validation/good"])
+def test_a_split_recorded_in_another_way_is_named(knob, check, name, where):
+    options, words = CHANGES[name]
+    shutil.rmtree(knob / where, ignore_errors=True)
+    add_split(knob / where, 400, 3, **options)
+    for n in range(3 if "other" in where else 0):
+        save(knob / where / f"gt/{n:03d}.png", np.pad(np.full((9, 9), 255, np.uint8), ((55, 56), (60, 91))))
+    code, errors, warnings = check(knob.parent)
+    assert code == 0 and errors == [] and any(words in text and where in text for text in warnings), warnings
+
+
+def test_another_camera_of_the_same_size_is_named(knob):
+    """The same picture and depth, with rays that spread 1.1 times as far."""
+    for path in (knob / "test/good/xyz").iterdir():
+        tifffile.imwrite(path, tifffile.imread(path) * np.float32((1.1, 1.1, 1)), photometric="rgb")
+    told = texts(examined(knob.parent).warnings)
+    assert len(told) == 1 and "test/good: seen by another camera (fx fy cx cy 272.7 272.7" in told[0]
+
+
+@pytest.mark.parametrize("where", ["train/good", "validation/good"])
+@pytest.mark.parametrize("what", ["far", "large", "black"])
+def test_one_part_that_stretches_a_range_is_named(knob, where, what):
+    path = knob / where / "xyz/003.tiff"
+    xyz = tifffile.imread(path)
+    if what == "black":
+        save(knob / where / "rgb/003.png", np.full((120, 160, 3), 3, np.uint8))
+    else:
+        xyz = np.where(xyz.any(2, keepdims=True), xyz * 2 if what == "large" else xyz + np.float32((0, 0, 0.4)), 0)
+    tifffile.imwrite(path, xyz.astype(np.float32), photometric="rgb")
+    told = texts(examined(knob.parent).warnings)
+    words = {"far": "distance 0.8", "large": "extent 0.2", "black": "brightness 3"}[what]
+    assert [text for text in told if words in text and f"{where}/xyz/003.tiff" in text], told
+
+
+# ---------------------------------------------------------------- links, locked folders, tags, names
+
+
+def test_links_and_locked_folders(knob, check, monkeypatch, tmp_path):
+    shutil.move(knob / "test/good", tmp_path / "good")
+    (knob / "test/good").symlink_to(tmp_path / "good")
+    assert check(knob.parent) == (0, [], [])
+    scandir = os.scandir
+
+    def locked(path):
+        if str(path).endswith("test/dent"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(folders.os, "scandir", locked)
+    code, errors, _ = check(knob.parent)
+    assert code == 1 and len(errors) == 1 and "test/dent: this folder cannot be read" in errors[0]
+
+
+def test_links_to_scans_are_followed(tmp_path):
+    add(tmp_path / "nas/line3", "0", 0)
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans/line3").symlink_to("../nas/line3")
+    assert [part.name for part in find_parts(tmp_path / "scans")] == ["line3/rgb/0.png"]
+
+
+def test_pictures_with_an_orientation_tag_are_named(knob):
+    path = knob / "test/good/rgb/000.png"
+    exif = Image.Exif()
+    exif[274] = 3
+    picture = Image.open(path).copy()
+    path.unlink()
+    picture.save(path.with_suffix(".jpg"), quality=95, exif=exif)
+    told = texts(examined(knob.parent).warnings)
+    assert len(told) == 1 and "000.jpg: a tag says that viewers show it turned by 180°" in told[0]
+
+
+@pytest.mark.parametrize("count, flag", [(1, "mm"), (10, "0.0001"), (4, "0.00025")])
+def test_the_advice_on_units_names_the_true_factor(tmp_path, check, count, flag):
+    for split, first in (("train/good", 0), ("test/good", 9)):
+        add_split(tmp_path / "ds/knob" / split, first, 2, metres=count)
+    code, errors, _ = check(tmp_path / "ds")
+    assert code == 1 and f"--unit {flag} (factor {float(flag) if flag != 'mm' else 0.001:g})" in errors[0]
+    assert "0.1" in errors[0].split(f"--unit {flag} ")[1] and check(tmp_path / "ds", "--unit", flag)[0] == 0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs names of bytes")
+def test_names_of_another_code_page(knob, check):
+    for kind, suffix in ((b"rgb", b".png"), (b"xyz", b".tiff")):
+        folder = os.path.join(os.fsencode(knob), b"train/good", kind)
+        os.rename(folder + b"/000" + suffix, folder + b"/Geh\xe4use_000" + suffix)
+    assert check(knob.parent) == (0, [], [])
+
+
+# ---------------------------------------------------------------- no clouds
+
+
+def test_folders_without_clouds(tmp_path, check, capsys):
+    """check_dataset.py says for whom they are; main.py runs on them with a method that reads none."""
+    for split, first, dented in (("train/good", 0, False), ("test/good", 10, False), ("test/dent", 20, True)):
+        add_split(tmp_path / "ds/knob" / split, first, 2, dented=dented, clouds=False)
+    code = check_dataset.main([str(tmp_path / "ds"), "--workers", "1"])
+    assert code == 0 and "note: " in (out := capsys.readouterr().out) and "--method_name DINO" in out
+    words = ["--dataset_type", "folder", "--dataset_path", str(tmp_path / "ds"), "--output_dir", str(tmp_path / "out")]
+    found = examine(tmp_path / "ds", ["knob"], options=Options(min_points=0)).categories[0]
+    assert found.faults == found.warnings == () and found.has_masks
+    (rgb, xyz, _), mask, label, _ = TestDataset("knob", 224, tmp_path / "ds", reading=found.reading)[0]
+    assert rgb.any() and not xyz.any() and mask.any() and label == 1
+    code = main.main(["--method_name", "Point_MAE", *words])
+    assert code == 2 and "has no point clouds (xyz/)" in capsys.readouterr().err

@@ -1,0 +1,308 @@
+"""Sweeps on this machine: the same results from every engine, whatever is killed; what is shown; exit codes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import psutil
+import pytest
+
+from common.errors import InputError
+from common.files import host
+from sweeps import jobs
+from sweeps.engines import driving, find_slots
+from sweeps.plan import Resources
+from sweeps.tables import FILES
+from tools import sweep
+
+DRIVER, FAKE = (Path(__file__).with_name(name) for name in ("driver.py", "fake_main.py"))
+TEXT = """
+options:
+  method_name: DINO
+  dataset_path: ${FAKE_DATA}/parts
+  device: cpu
+  scoring: [pixel_max]
+grid:
+  category: [one, two]
+  seed: [0, 1]
+"""
+JOBS = 4
+POOL = ["--engine", "processes", "--workers", 2]
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch):
+    """A sweep file of JOBS jobs."""
+    (tmp_path / "data" / "parts").mkdir(parents=True)
+    monkeypatch.setenv("FAKE_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("FAKE_LOG", str(tmp_path / "computed"))
+    path = tmp_path / "sweep.yaml"
+    path.write_text(TEXT)
+    return path
+
+
+def run(file, out, *flags):
+    return sweep.main([str(file), "-o", str(out), *map(str, flags)], program=[sys.executable, str(FAKE)])
+
+
+def results(out):
+    """The contents of the tables, the CSV files and the figure."""
+    return {name: (out / name).read_bytes() for name in FILES}
+
+
+def computed(folder, word="end"):
+    """{job: how often it was begun or ended}."""
+    path = folder / "computed"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return Counter(tuple(line.split()[1:4]) for line in lines if line.split()[0] == word)
+
+
+def busy(folder):
+    """Numbers of the processes that compute a job now."""
+    lines = [line.split() for line in (folder / "computed").read_text().splitlines()]
+    ended = {line[4] for line in lines if line[0] == "end"}
+    return [int(line[4]) for line in lines if line[4] not in ended and psutil.pid_exists(int(line[4]))]
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def start(file, out, tmp_path, *flags, **environment):
+    """tools/sweep.py as a process."""
+    with open(tmp_path / "driver.log", "ab") as log:
+        return subprocess.Popen(
+            [sys.executable, str(DRIVER), str(file), "-o", str(out), *map(str, flags)],
+            stdout=log,
+            stderr=log,
+            env={**os.environ, **environment},
+        )
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The results of an undisturbed sweep."""
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "parts").mkdir()
+    (folder / "sweep.yaml").write_text(TEXT)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FAKE_DATA", str(folder))
+        assert run(folder / "sweep.yaml", folder / "out", "--quiet", *POOL) == 0
+    return results(folder / "out")
+
+
+def test_the_same_from_every_engine_and_nothing_twice(file, whole, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run(file, out) == 0
+    text = capsys.readouterr().out
+    assert f"[{JOBS} of {JOBS}]" in text and "4 of 4 jobs are finished" in text and "mean nothing" in text
+    assert results(out) == whole
+    assert run(file, out, "--quiet") == 0 and sweep.main(["tables", str(out)]) == 0 and results(out) == whole
+    assert set(computed(tmp_path, "begin").values()) == {1} and len(computed(tmp_path)) == JOBS
+    # a grown sweep keeps what is there
+    file.write_text(TEXT + "  f_coreset: [0.1, 0.2]\n")
+    assert run(file, out, "--quiet", *POOL) == 0
+    assert sum(computed(tmp_path).values()) == 2 * JOBS
+    # --recheck asks main.py itself
+    file.write_text(TEXT)
+    assert run(file, out, "--quiet", "--recheck", *POOL) == 0
+    assert sum(computed(tmp_path).values()) == 3 * JOBS and results(out) == whole
+
+
+def test_a_killed_job_is_begun_again(file, whole, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FAKE_KILL", "two")
+    assert run(file, tmp_path / "out", *POOL) == 0
+    assert results(tmp_path / "out") == whole
+    assert capsys.readouterr().out.count("killed by signal 9") == 2  # of each job of "two", begun again
+    assert set(computed(tmp_path).values()) == {1}
+    assert {n for (name, *_), n in computed(tmp_path, "begin").items() if name == "two"} == {2}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a job goes on to its end, and its lock says so")
+def test_a_killed_driver_leaves_no_process_and_loses_nothing(file, whole, tmp_path):
+    out = tmp_path / "out"
+    for at_least in (1, 2):
+        driver = start(file, out, tmp_path, *POOL, FAKE_SECONDS="0.7")
+        wait_for(lambda: len(computed(tmp_path)) >= at_least and computed(tmp_path, "begin") != computed(tmp_path))
+        children = psutil.Process(driver.pid).children(recursive=True)
+        driver.kill()
+        driver.wait()
+        gone, alive = psutil.wait_procs(children, 10)
+        assert not alive
+        before = computed(tmp_path)
+        assert sweep.main(["status", str(out)]) == 1
+    assert run(file, out, "--quiet", "--engine", "processes", "--workers", 3) == 0
+    assert results(out) == whole and set(computed(tmp_path).values()) == {1} and before <= computed(tmp_path)
+
+
+@pytest.mark.slow
+def test_two_drivers_are_refused_and_a_signal_stops(file, whole, tmp_path, capsys):
+    out = tmp_path / "out"
+    driver = start(file, out, tmp_path, *POOL, FAKE_SECONDS="30")
+    wait_for(lambda: len(computed(tmp_path, "begin")) == 2)
+    assert run(file, out) == 2
+    assert f"process {driver.pid}" in capsys.readouterr().err
+    assert sweep.main(["status", str(out)]) == 1
+    assert capsys.readouterr().out.count("running") == 3  # two lines and the counts
+    driver.send_signal(signal.SIGINT)
+    assert driver.wait(30) == 1
+    log = (tmp_path / "driver.log").read_text()
+    assert "stopped by the user; 4 of 4 jobs are not finished; the same command continues" in log
+    assert sweep.main(["status", str(out)]) == 1
+    assert "2 stopped" in capsys.readouterr().out
+    assert run(file, out, "--quiet", *POOL) == 0 and results(out) == whole
+
+
+@pytest.mark.slow
+def test_a_job_waits_for_the_end_of_one_whose_driver_is_gone(file, tmp_path):
+    """Without the kernel's signal, as on other systems: main.py goes on, and its lock keeps the next one away."""
+    out = tmp_path / "out"
+    driver = start(file, out, tmp_path, FAKE_SECONDS="4", FAKE_OTHER_SYSTEM="yes")
+    wait_for(lambda: computed(tmp_path, "begin"))
+    driver.kill()
+    driver.wait()
+    assert busy(tmp_path)
+    assert run(file, out, "--quiet") == 0
+    lines = [line.split() for line in (tmp_path / "computed").read_text().splitlines()]
+    same = [line[0] for line in lines if line[1:3] == lines[0][1:3]]
+    assert same == ["begin", "end", "begin", "end"]  # the second time main.py itself would keep what is finished
+
+
+def test_a_failed_job_shows_its_last_lines_and_stops_no_other(file, whole, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out"
+    monkeypatch.setenv("FAKE_FAIL", "two")
+    assert run(file, out, *POOL) == 1
+    captured = capsys.readouterr()
+    for text in (captured.out, captured.err):
+        assert "two seed=0: failed" in text and "exit code 1" in text and "    main.py: it has failed" in text
+    assert captured.err.count("not finished: two") == 2 and "2 of 4 jobs are finished" in captured.out
+    table = (out / "tables.md").read_text()
+    assert "Two" not in table and "(1 of 2 categories)" in table
+    assert sweep.main(["status", str(out)]) == 1
+    text = capsys.readouterr().out
+    assert "2 done, 2 failed; no driver runs" in text and "    main.py: it has failed" in text
+    monkeypatch.delenv("FAKE_FAIL")
+    assert run(file, out, "--quiet", *POOL) == 0 and results(out) == whole
+    assert set(computed(tmp_path).values()) == {1}
+
+
+def test_where_every_job_is_refused(file, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FAKE_DATA", str(tmp_path / "elsewhere"))
+    assert run(file, tmp_path / "out", "--quiet", *POOL) == 2
+    assert "elsewhere/parts: no such folder" in capsys.readouterr().err
+    monkeypatch.delenv("FAKE_DATA")
+    assert run(file, tmp_path / "other", "--quiet") == 2
+    err = capsys.readouterr().err
+    assert err.startswith("sweep.py: the sweep file uses ${FAKE_DATA}, and FAKE_DATA is not set")
+    assert err.count("\n") == 1
+    for command in ("tables", "status"):
+        assert sweep.main([command, str(tmp_path)]) == 2
+    assert "sweep.json: cannot be read" in capsys.readouterr().err
+
+
+def test_printed_command_lines_do_the_same(file, whole, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run(file, out, "--print") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == JOBS and not list(out.glob("jobs"))
+    for line in lines[:2]:
+        assert subprocess.run(["sh", "-c", line], stdout=subprocess.DEVNULL).returncode == 0
+    assert sweep.main(["status", str(out)]) == 1
+    assert "2 done, 2 waiting" in capsys.readouterr().out
+    assert run(file, out, "--quiet", *POOL) == 0
+    assert results(out) == whole and set(computed(tmp_path).values()) == {1}
+
+
+def test_a_half_written_or_foreign_record_does_not_count(file, whole, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run(file, out, "--quiet", *POOL) == 0
+    one, two, three, four = sorted(out.glob("jobs/*"))[:4]
+    (one / "run.json").write_text('{"id": "')
+    record = json.loads((two / "run.json").read_text())
+    (two / "run.json").write_text(json.dumps({**record, "id": "0" * 12}))
+    (three / "run.json").write_text(json.dumps({**record, "failed": {"one: maps": "disk full"}}))
+    next(four.glob("scores_*.csv")).unlink()
+    assert sweep.main(["tables", str(out)]) == 1
+    assert "0 of 4 jobs" in (out / "tables.md").read_text()
+    assert run(file, out, "--quiet", *POOL) == 0 and results(out) == whole
+    assert sum(computed(tmp_path).values()) == 2 * JOBS
+    # a folder that cannot be written is one failed job
+    (two / "run.json").unlink()
+    (two / "log.txt").unlink()
+    (two / "log.txt").mkdir()
+    assert run(file, out, "--quiet", *POOL) == 1
+    err = capsys.readouterr().err
+    assert err.count("not finished") == 1 and f"    {two / 'log.txt'}: Is a directory" in err
+
+
+def test_main_that_says_0_without_results_has_failed(file, tmp_path, capsys):
+    program = [sys.executable, "-c", "print('nothing')"]
+    assert sweep.main([str(file), "-o", str(tmp_path / "out"), "--quiet", *map(str, POOL)], program=program) == 1
+    err = capsys.readouterr().err
+    assert err.count("    nothing") == JOBS == err.count("does not hold this job")
+
+
+def test_locks_of_lost_hosts_are_forgotten(tmp_path):
+    folder = tmp_path / "runs" / "id"
+    folder.mkdir(parents=True)
+    for name in ("gone", "alive", host()):
+        (folder / f".{name}.holder").write_text(json.dumps({"process": os.getpid(), "host": name}))
+    jobs.forget_lost_hosts(tmp_path, {"gone"})
+    assert sorted(path.name for path in folder.iterdir()) == sorted((".alive.holder", f".{host()}.holder"))
+
+
+def test_one_driver_per_folder(tmp_path):
+    with driving(tmp_path):
+        with pytest.raises(InputError, match=f"run by process {os.getpid()} on"):
+            with driving(tmp_path):
+                pass
+    with driving(tmp_path):
+        pass
+
+
+def test_threads_and_gpus_of_the_workers():
+    none = Resources()
+
+    def threads(slots):
+        return [slot["OMP_NUM_THREADS"] for slot in slots]
+
+    def devices(slots):
+        return [slot["CUDA_VISIBLE_DEVICES"] for slot in slots]
+
+    assert threads(find_slots(none, None, (), 8, 64)) == ["8"]
+    assert threads(find_slots(none, 3, (), 8, 64)) == ["2", "2", "2"]
+    assert threads(find_slots(none, 16, (), 8, 64)) == ["1"] * 16
+    assert threads(find_slots(Resources(cpus=3), None, (), 8, 64)) == ["3", "3"]
+    assert threads(find_slots(Resources(cpus=3, memory_gib=40), None, (), 8, 64)) == ["3"]
+    slots = find_slots(none, None, ("0", "1"), 8, 64)
+    assert devices(slots) == ["0", "1"] and threads(slots) == ["4", "4"]
+    slots = find_slots(Resources(gpus=0.5), None, ("GPU-a", "GPU-b"), 8, 64)
+    assert devices(slots) == ["GPU-a", "GPU-b"] * 2 and threads(slots) == ["2"] * 4
+    assert devices(find_slots(Resources(gpus=0), 1, (), 8, 64)) == [""]
+    for wrong in (
+        (Resources(gpus=0.5), 5, ("0", "1")),
+        (Resources(memory_gib=30), 3, ()),
+        (Resources(memory_gib=65), None, ()),
+        (Resources(cpus=9), None, ()),
+    ):
+        with pytest.raises(InputError):
+            find_slots(*wrong, 8, 64)
+
+
+def test_the_workers_see_their_gpus_and_threads(file, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    file.write_text(TEXT.replace("  device: cpu\n", "") + "resources: {gpus: 0.5, cpus: 1}\n")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+    assert run(file, out, "--quiet", *POOL) == 0
+    assert all("begun with 1 threads on 7" in path.read_text() for path in out.glob("jobs/*/log.txt"))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert run(file, tmp_path / "other", "--quiet") == 2

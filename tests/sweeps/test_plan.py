@@ -1,0 +1,171 @@
+"""sweeps/plan.py: what a sweep file may hold, which jobs it means, their names and command lines."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common.errors import InputError
+from data.names import CATEGORIES
+from runs.options import parse_arguments
+from sweeps.plan import VARIABLE, Resources, fill_in, plan, read
+
+ROOT = Path(__file__).resolve().parents[2]
+DINO = {"method_name": "DINO"}
+
+
+def planned(options=None, grid=None, exclude=()):
+    return plan({"options": {**DINO, **(options or {})}, "grid": grid or {}, "exclude": list(exclude)}, "sweep.yaml")
+
+
+def read_plan(folder, text):
+    path = folder / "sweep.yaml"
+    path.write_text(text, encoding="utf-8")
+    return plan(read(path), path)
+
+
+def test_a_whole_file(tmp_path):
+    text = """
+options: {method_name: DINO, use_uff: true, scoring: [baseline, full], f_coreset: 0.2}
+grid:
+  category: [one, two]
+  fix: [null, all, [eval_mode, scaling]]
+exclude: [{category: one, fix: all}]
+resources: {gpus: 0.5, cpus: 4, memory_gib: 8}
+"""
+    found = read_plan(tmp_path, text.replace("full", "pixel_max"))
+    assert found.resources == Resources(0.5, 4, 8) and len(found.jobs) == 5 and len(found.settings) == 3
+    assert plan(found.content, "sweep.json") == found
+    words = found.jobs[-1].words("out")
+    assert " ".join(words[words.index("--fix") :]).startswith("--fix eval_mode scaling --") and "--use_uff" in words
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("grid:\n  sead: [1]", "grid.sead: unknown option; did you mean seed?"),
+        ("options:\n  --shots: 3", "options.--shots: unknown option; did you mean shots?"),
+        ("options:\n  shots: [1, 2]", "main.py would refuse seed=0, category=bagel: unrecognized arguments: 2"),
+        ("options:\n  use_uff: 3", "unrecognized arguments: 3"),
+        ("options: {method_name: foo}", "argument --method_name: invalid choice: 'foo'"),
+        ("options:\n  seeds: [0, 1]", "options.seeds: not here: a sweep has a job per seed"),
+        ("options:\n  output_dir: x", "options.output_dir: not here: every job has its own folder"),
+        ("options:\n  show_options: true", "options.show_options: not here"),
+        ("options:\n  save_maps: maps", "options.save_maps: 'maps' is not true or false"),
+        ("grid:\n  category: bagel", "grid.category: 'bagel' is not a list"),
+        ("grid:\n  category: [no]", "grid.category: False is neither text nor number"),
+        ("grid:\n\n  seed: []", "grid.seed: [] is not a list of values"),
+        ("options: {method_name: DINO}\ngrid: {seed: [1, 1]}", "the job bagel seed=1 is given twice"),
+        ("grid:\n  seed: [1]\n  seed: [2]", "line 3: no YAML: seed is given twice"),
+        ("options: {method_name: DINO}\ngrid: {scoring: [baseline, [full, foo]]}", "'foo'"),
+        ("options: {seed: 1}\ngrid: {seed: [1]}", "grid.seed: stands in options, too"),
+        ("grid: {seed: [1, 2]}\nexclude:\n  - {seed: 1}\n  - {seed: 3}", "exclude.seed: 3 is no value in grid"),
+        ("grid: {seed: [1, 2]}\nexclude:\n  - {shots: 1}", "exclude.shots: 1 is no value in grid"),
+        ("grid: {multiscale: [true]}\nexclude:\n  - {multiscale: 1}", "exclude.multiscale: 1 is no value"),
+        ("grid: {seed: [1]}\nresources:\n  gpus: 2", "resources.gpus: 2 is not possible"),
+        ("grid: {seed: [1]}\nresourses: {}", "resourses: unknown key; did you mean resources?"),
+        ("grid: {f_coreset: [.nan]}", "--f_coreset"),
+        ("options: {method_name: DINO, max_sample: 4}\ngrid: {shots: [3]}", "leave out --max_sample 4"),
+        ("options: {method_name: DINO, scoring: disagreement}", "needs an RGB and an xyz bank"),
+        ("grid: {category: [cable gland, cable_gland]}", "are one category"),
+        ("options: {dataset_type: folder}", "grid.category is missing"),
+        (
+            "options: {method_name: DINO}\ngrid: {category: [a], f_coreset: [null, 0.1]}",
+            "is given twice",
+        ),  # 0.1 is the default
+        ("grid: [1", "line 1: no YAML"),
+        ("- 1", "is not keys with values"),
+        ("", "is not keys with values"),
+    ],
+)
+def test_a_fault_names_file_and_key_or_job(tmp_path, text, words, capsys):
+    with pytest.raises(InputError) as error:
+        read_plan(tmp_path, text)
+    assert str(error.value).startswith(str(tmp_path / "sweep.yaml")) and words in str(error.value)
+    assert "\n" not in str(error.value) and capsys.readouterr() == ("", "")
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00a")
+    for path, word in (
+        (tmp_path / "missing.yaml", "No such file"),
+        (tmp_path, "directory"),
+        (tmp_path / "bytes.yaml", "cannot be read"),
+    ):
+        with pytest.raises(InputError, match=word):
+            read(path)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.data())
+def test_the_product_without_what_is_excluded(data):
+    axes = {
+        "category": ["a", "b"],
+        "seed": [0, 1],
+        "shots": [1, None],
+        "f_coreset": [0.1, 0.5],
+        "eval_mode": [True, False],
+    }
+    grid = {n: data.draw(st.lists(st.sampled_from(values), min_size=1, unique=True)) for n, values in axes.items()}
+    combination = st.fixed_dictionaries({}, optional={n: st.sampled_from(v) for n, v in grid.items()})
+    exclude = data.draw(st.lists(combination.filter(bool), max_size=3))
+    expected = {
+        values
+        for values in itertools.product(*grid.values())
+        if not any(all(dict(zip(grid, values))[n] == v for n, v in one.items()) for one in exclude)
+    }
+    if not expected:
+        with pytest.raises(InputError, match="no job"):
+            planned(grid=grid, exclude=exclude)
+        return
+    found = planned(grid=grid, exclude=exclude)
+    parsed = [parse_arguments(job.words("out")) for job in found.jobs]
+    assert {(a.category[0], a.seed, a.shots, a.f_coreset, a.eval_mode) for a in parsed} == expected
+    assert len(found.jobs) == len(expected) == len({job.name for job in found.jobs})
+    assert {job.setting for job in found.jobs} == set(found.settings)
+
+
+def test_names_stay_when_a_sweep_grows():
+    small = planned({"dataset_path": "${DATA}/x"}, {"category": ["a"], "seed": [0, 1]})
+    grid = {"f_coreset": [0.2, 0.1], "seed": [2, 1, 0], "category": ["b", "a"]}
+    large = planned({"dataset_path": "${DATA}/x", "num_workers": 3}, grid)
+    names = {job.name for job in large.jobs}
+    assert {job.name for job in small.jobs} < names and len(names) == 12
+    elsewhere = planned({"dataset_path": "${DATA}/y"}, {"category": ["a"], "seed": [0, 1]})
+    assert not names & {job.name for job in elsewhere.jobs}
+
+
+def test_what_the_grid_leaves_out():
+    official = planned({"dataset_type": "eyecandies", "seed": 4})
+    assert tuple(job.category for job in official.jobs) == CATEGORIES["eyecandies"] and official.jobs[0].seed == 4
+    assert [job.category for job in planned({"category": ["a", "b"]}).jobs] == ["a", "b"]
+    assert [job.category for job in planned({"category": 3}).jobs] == ["3"]
+    assert [job.category for job in planned(grid={"category": [3, 4]}, exclude=[{"category": 3}]).jobs] == ["4"]
+
+
+@pytest.mark.parametrize(
+    "name, count, settings",
+    [("few-shot", 300, 6), ("paper-mvtec3d", 60, 2), ("paper-eyecandies", 30, 1), ("paper-realiad_d3", 9, 1)],
+)
+def test_ready_sweep_files(name, count, settings):
+    found = plan(read(ROOT / "docs" / "sweeps" / f"{name}.yaml"), name)
+    assert (len(found.jobs), len(found.settings)) == (count, settings)
+    args = [parse_arguments(job.words("out")) for job in found.jobs[:: count // 6]]
+    assert {arg.method_name for arg in args} == {"DINO+Point_MAE+Fusion"} and all(arg.use_uff for arg in args)
+    assert {v for word in found.jobs[0].words("out") for v in VARIABLE.findall(word)} == {"CHECKPOINTS", "DATA"}
+    assert {arg.f_coreset for arg in args} == {0.1 if name == "few-shot" else 0.2}
+
+
+def test_folders_of_a_job_and_words_of_a_host():
+    (job,) = planned(
+        {"method_name": "DINO+Point_MAE", "save_maps": True, "save_feature": True}, {"category": ["a"]}
+    ).jobs
+    words = job.words("/out/jobs/x")
+    assert words[words.index("--save_maps") + 1] == "/out/jobs/x/maps"
+    assert words[words.index("--save_feature_path") + 1] == "/out/jobs/x/features"
+    assert words[-2:] == ["--output_dir", "/out/jobs/x"]
+    assert fill_in(["${A}/b", "$A", "c${A}${A}"], {"A": "x y"}) == ["x y/b", "$A", "cx yx y"]
+    with pytest.raises(InputError, match="MISSING is not set"):
+        fill_in(["${MISSING}/b"], {"A": "x"})

@@ -1,0 +1,133 @@
+"""Sweeps on a Ray cluster of two nodes: the same results, whatever is killed."""
+
+import subprocess
+import sys
+import threading
+
+import psutil
+import pytest
+
+from sweeps import ray_engine
+from tests.sweeps.test_engines import DRIVER, JOBS, TEXT, busy, computed, results, run, wait_for, whole  # noqa: F401
+
+ray = pytest.importorskip("ray")
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+RAY = ["--quiet", "--engine", "ray"]
+
+
+class Two:
+    """A cluster of two nodes with a core each, and the data set that its jobs compute on."""
+
+    def __init__(self, folder):
+        from ray.cluster_utils import Cluster
+
+        self.folder = folder
+        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        self.second = self.cluster.add_node(num_cpus=1)
+
+    def file(self, seconds=0.0):
+        (self.folder / "parts" / "seconds").write_text(str(seconds))
+        (self.folder / "computed").unlink(missing_ok=True)
+        path = self.folder / "sweep.yaml"
+        path.write_text(TEXT)
+        return path
+
+    def when_busy(self, action):
+        """Call ``action(processes)`` once both nodes compute, beside what follows; returns a function that waits for
+        it."""
+        done = []
+
+        def work():
+            wait_for(lambda: (self.folder / "computed").exists() and len(busy(self.folder)) == 2)
+            action(busy(self.folder))
+            done.append(True)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+
+        def join():
+            thread.join(60)
+            assert done
+
+        return join
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ray")
+    (folder / "parts").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FAKE_DATA", str(folder))
+        patch.setenv("FAKE_LOG", str(folder / "computed"))
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        cluster = Two(folder)
+        patch.setenv("RAY_ADDRESS", cluster.cluster.address)
+        yield cluster
+        cluster.cluster.shutdown()
+
+
+def test_the_same_results_and_nothing_twice(two, whole, tmp_path):
+    file = two.file()
+    assert run(file, tmp_path / "out", *RAY) == 0
+    assert results(tmp_path / "out") == whole and set(computed(two.folder).values()) == {1}
+    assert run(file, tmp_path / "out", *RAY, "--workers", 1) == 0
+    assert results(tmp_path / "out") == whole and set(computed(two.folder, "begin").values()) == {1}
+
+
+def test_nodes_that_do_not_share_the_folder(two, whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(ray_engine, "HOLDER", "sweep.json")  # here; the workers' module looks for another file
+    assert run(two.file(), tmp_path / "out", *RAY) == 0
+    assert results(tmp_path / "out") == whole and set(computed(two.folder).values()) == {1}
+    log = next((tmp_path / "out").glob("jobs/*/log.txt")).read_text()
+    assert "--output_dir" in log and str(tmp_path) not in log  # it was computed elsewhere
+
+
+def test_a_killed_worker_is_repeated(two, whole, tmp_path):
+    def kill(processes):
+        worker = psutil.Process(processes[0]).parent()
+        assert "ray" in " ".join(worker.cmdline())
+        worker.kill()
+
+    file = two.file(2)
+    join = two.when_busy(kill)
+    assert run(file, tmp_path / "out", *RAY) == 0
+    join()
+    assert results(tmp_path / "out") == whole and set(computed(two.folder).values()) == {1}
+    assert sum(computed(two.folder, "begin").values()) == JOBS + 1
+
+
+def test_a_killed_driver_leaves_no_process_and_loses_nothing(two, whole, tmp_path):
+    out, file = tmp_path / "out", two.file(2)
+    with open(tmp_path / "log", "wb") as log:
+        driver = subprocess.Popen(
+            [sys.executable, str(DRIVER), str(file), "-o", str(out), *RAY], stdout=log, stderr=log
+        )
+    wait_for(lambda: len(computed(two.folder)) >= 1 and len(busy(two.folder)) == 2)
+    processes = [psutil.Process(process) for process in busy(two.folder)]
+    driver.kill()
+    driver.wait()
+    assert not psutil.wait_procs(processes, 30)[1]
+    before = computed(two.folder)
+    (two.folder / "parts" / "seconds").write_text("0")
+    assert run(file, out, *RAY) == 0
+    assert results(out) == whole and set(computed(two.folder).values()) == {1} and before <= computed(two.folder)
+
+
+def test_what_no_node_has_is_refused(two, tmp_path, capsys):
+    file = two.file()
+    file.write_text(TEXT + "resources: {cpus: 64}\n")
+    assert run(file, tmp_path / "out", *RAY) == 2
+    assert "no node of the cluster has what a job takes (64 CPU)" in capsys.readouterr().err
+
+
+def test_a_lost_node_is_replaced_by_the_other(two, whole, tmp_path):
+    def lose(_):
+        two.cluster.remove_node(two.second, allow_graceful=False)
+        (two.folder / "parts" / "seconds").write_text("0")
+
+    file = two.file(3)
+    join = two.when_busy(lose)
+    assert run(file, tmp_path / "out", *RAY) == 0
+    join()
+    assert results(tmp_path / "out") == whole and set(computed(two.folder).values()) == {1}
+    assert sum(computed(two.folder, "begin").values()) == JOBS + 1
