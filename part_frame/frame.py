@@ -40,8 +40,8 @@ class Pose(NamedTuple):
 class Laid(NamedTuple):
     """A scan in the frame; arrays are [S, S], S cells.
 
-    ``height``: mm above the table, NaN where no point lies. ``seen``: cells that the camera's view covers. ``part``: the
-    part's cells. ``row``, ``column``: the cloud's pixel that shows a cell, fractions included. ``pose``: its Pose.
+    ``height``: mm above the table, NaN where no point lies. ``seen``: cells that the camera's view covers. ``part``:
+    the part's cells. ``row``, ``column``: the cloud's pixel that shows a cell, fractions included. ``pose``: its Pose.
     """
 
     height: np.ndarray

@@ -12,7 +12,7 @@ from tabulate import tabulate
 if not __package__:
     import checkout  # noqa: F401  puts the checkout on the path
 
-from common.argument_types import number, unit
+from common.argument_types import number
 from common.commands import FAILED, FINE, HelpFormatter, Parser, add_workers, run_command
 from common.errors import InputError, tell
 from common.signals import run_to_the_end
@@ -20,6 +20,7 @@ from data.examination import EXAMPLES, TITLES, Options, examine_each
 from data.findings import counted
 from data.folders import is_junk_folder
 from data.names import CATEGORIES, find_categories
+from data.units import unit_argument
 
 PROGRAM = "check_dataset.py"
 SHOWN = EXAMPLES  # errors and warnings of each kind
@@ -66,7 +67,10 @@ def build_parser():
         help="parts with fewer valid points are named, main.py's --num_group",
     )
     parser.add_argument(
-        "--unit", type=unit, metavar="UNIT", help="of the coordinates, main.py's --unit (default: metres are expected)"
+        "--unit",
+        type=unit_argument,
+        metavar="UNIT",
+        help="of the coordinates, main.py's --unit (default: metres are expected)",
     )
     parser.add_argument("--fix", choices=("zero_points",), nargs="+", default=[], help="main.py's --fix zero_points")
     parser.add_argument(
