@@ -39,7 +39,7 @@ class MemoryBank:
         store: RowStore of all training rows.
         rows: [R, C] float32 tensor, scaled, set by :meth:`gather`; None before.
         part: [R] int64 tensor (CPU), the number of the training part that each row comes from; -1: an appended row.
-            Set by :meth:`gather`; None before.
+            Set by :meth:`gather`; empty before.
         place: [R] int64 tensor (CPU), the row-major position of each row's patch in that part; -1: an appended row.
         search: RowSearch over the rows, set by :meth:`finish`; None before.
         mean, std: scalars; a patch v is measured as (v - mean) / std.
@@ -49,7 +49,7 @@ class MemoryBank:
         self.weight_eps, self.divisor = weight_eps, divisor
         self.mean, self.std = 0.0, 1.0
         self.store, self.rows = RowStore(spool_dir), None
-        self.part = self.place = None
+        self.part = self.place = torch.empty(0, dtype=torch.long)
         self._numbers = []  # the number of each part in the store
         self._kept = None  # positions in the store before gather; None: all
         self.search = self._part_there = self._rows_of_part = None  # see finish

@@ -10,6 +10,7 @@ from part_frame.table import MAD, Table, axes, find_table
 TABLE, VALID, PICTURE, VIEW = "table", "valid points", "picture", "whole view"  # the ways, in the order they are tried
 SMOOTH = 1.2  # pixels: heights are smoothed by this before they are compared with the noise
 LOW, HIGH = 4.0, 7.0  # noise widths above the table: a piece reaches HIGH somewhere, and all of it lies above LOW
+THINNED = 8  # every eighth point of a table is enough for its noise
 PIECE = 0.1  # a piece that is smaller than this share of the largest does not belong to the part
 SMALLEST = 0.0015  # least share of the pixels of a part
 RING = 0.1  # share of border pixels with points up to which the background counts as cut out
@@ -38,7 +39,8 @@ class NotFound(Exception):
 
 def measured(xyz):
     """[h, w] bool: pixels of a cloud [h, w, 3] that have a point."""
-    return np.isfinite(xyz).all(2) & (xyz[..., 2] != 0)
+    depth = xyz[..., 2]
+    return np.isfinite(depth) & (depth != 0)
 
 
 def find_part(rgb, xyz, way=None):
@@ -80,10 +82,10 @@ def _table(rgb, xyz, there):
     table = find_table(xyz[there])
     if table is None:
         return "no table is seen"
-    height = np.where(there, table.coordinates(xyz)[..., 2], 0).astype(np.float32)
+    height = np.where(there, table.heights(xyz), 0).astype(np.float32)
     weight = cv2.GaussianBlur(there.astype(np.float32), (0, 0), SMOOTH)
     smooth = cv2.GaussianBlur(height, (0, 0), SMOOTH) / np.maximum(weight, 1e-3)
-    flat = smooth[there & (np.abs(height) < 4 * table.noise)]
+    flat = smooth[there & (np.abs(height) < 4 * table.noise)][::THINNED]
     noise = MAD * float(np.median(np.abs(flat - np.median(flat)))) if len(flat) else table.noise
     middle = float(np.median(flat)) if len(flat) else 0.0
     above = (smooth > middle + LOW * noise) & (weight > 0.3)

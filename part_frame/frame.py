@@ -80,23 +80,34 @@ def coordinates(xyz, found, there):
 
 def spacing_of(xy, mask):
     """Median distance in mm between neighbouring points of a part; ``xy`` [h, w, 2 or 3]."""
-    steps = [
-        np.linalg.norm((b - a)[..., :2], axis=-1)[m & n]
-        for a, b, m, n in ((xy[:, :-1], xy[:, 1:], mask[:, :-1], mask[:, 1:]), (xy[:-1], xy[1:], mask[:-1], mask[1:]))
-    ]
-    steps = np.concatenate(steps)
+    xy = xy[..., :2].astype(np.float32)
+    pairs = (
+        (np.s_[::2, :-1], np.s_[::2, 1:]),
+        (np.s_[:-1, ::2], np.s_[1:, ::2]),
+    )  # every second row and column is enough
+    squares = np.concatenate([((xy[a] - xy[b]) ** 2).sum(-1)[mask[a] & mask[b]] for a, b in pairs])
+    steps = np.sqrt(squares)
     return float(np.nanmedian(steps)) if len(steps) else np.nan
 
 
-def lay(places, mask, frame, pose):
+def around(mask):
+    """Slices of the pixels that a part's frame can show: the box of its mask [h, w], grown by its own length."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    grown = max(rows[-1] - rows[0], columns[-1] - columns[0]) + 8
+    return tuple(slice(max(int(of[0] - grown), 0), int(of[-1] + grown) + 1) for of in (rows, columns))
+
+
+def lay(places, mask, frame, pose, corner=(0, 0), shape=None):
     """The :class:`Laid` of a scan.
 
     Args:
         places: [h, w, 3] of :func:`coordinates`.
         mask: [h, w] bool, the part's pixels.
         frame, pose: the frame, and where it lies.
+        corner, shape: (row, column) of the first pixel of ``places`` in the cloud, and the cloud's (h, w), if ``places``
+            is a part of it.
     """
-    size, h, w = frame.cells, *mask.shape
+    size, (h, w) = frame.cells, mask.shape if shape is None else shape
     angle = np.deg2rad(pose.angle)
     cosine, sine = np.cos(angle), np.sin(angle)
     window = _window(places, pose, frame)
@@ -115,9 +126,11 @@ def lay(places, mask, frame, pose):
     full = weight > FULL * (frame.pitch / frame.spacing) ** 2
     heights = np.where(full, grids[..., 1] / np.maximum(weight, 1e-9), np.nan).astype(np.float32)
     where = _filled(grids[..., 2:], weight, full)
+    where = where + np.float32(corner)
     seen = (where[..., 0] > -0.5) & (where[..., 0] < h - 0.5) & (where[..., 1] > -0.5) & (where[..., 1] < w - 0.5)
     laid = Laid(heights, seen, full, where[..., 0], where[..., 1], pose)
-    return laid._replace(part=laid.laid(mask, mask.shape) & seen)
+    local = laid._replace(row=laid.row - corner[0], column=laid.column - corner[1])
+    return laid._replace(part=local.laid(mask, mask.shape) & seen)
 
 
 def _window(places, pose, frame):

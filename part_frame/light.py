@@ -10,6 +10,7 @@ import numpy as np
 from part_frame.pose import DARK
 
 BESIDE = 4  # cells around the part that are not counted as its surroundings
+COARSE = 3  # every third cell is enough for means
 ENOUGH = 0.1  # of the frame: least surroundings from which the exposure is read
 COLOUR = 5.0  # of 255: a picture with less difference between its channels shows no colour
 GREY = 0.2  # of the least colour of the training pictures: less is a grey picture
@@ -33,9 +34,9 @@ class Light(NamedTuple):
 def light_of(picture, part, seen, table):
     """The Light of a picture [P, P, 3] in the frame; ``part``, ``seen`` [S, S] bool; ``table``: whether the part lies
     on something that the picture shows."""
-    size = part.shape[::-1]
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.float32)
-    kernel = np.ones((2 * BESIDE + 1,) * 2, np.uint8)
+    part, seen = part[::COARSE, ::COARSE], seen[::COARSE, ::COARSE]
+    small = cv2.resize(picture, part.shape[::-1], interpolation=cv2.INTER_AREA).astype(np.float32)
+    kernel = np.ones((2 * BESIDE // COARSE + 1,) * 2, np.uint8)
     around = seen & (cv2.dilate(part.astype(np.uint8), kernel) == 0)
     beside = bool(table and around.mean() > ENOUGH)
     every = seen & part if not table else seen

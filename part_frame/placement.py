@@ -14,7 +14,7 @@ import numpy as np
 
 from part_frame.comparison import Appearance, appearance
 from part_frame.finding import PICTURE, TABLE, VALID, VIEW, NotFound, find_part, measured
-from part_frame.frame import Frame, Laid, Pose, coordinates, lay, spacing_of
+from part_frame.frame import Frame, Laid, Pose, around, coordinates, lay, spacing_of
 from part_frame.light import Light, fault, light_of, usual
 from part_frame.pose import FINE, Image, Noise, Registration, image_of, warped, without
 
@@ -39,7 +39,8 @@ class CannotPlace(Exception):
 
 
 class Staged(NamedTuple):
-    """A scan whose part was found: ``places`` [h, w, 3] mm, ``mask`` [h, w], its middle as a Pose, and the picture."""
+    """A scan whose part was found: ``places`` [h, w, 3] mm and ``mask`` [h, w] around the part, the ``corner`` of these in
+    the cloud of ``shape``, the part's middle as a Pose, and the picture."""
 
     rgb: np.ndarray
     places: np.ndarray
@@ -50,6 +51,8 @@ class Staged(NamedTuple):
     pieces: tuple
     border: float
     way: str
+    corner: tuple
+    shape: tuple
 
 
 class Placed(NamedTuple):
@@ -138,13 +141,13 @@ class Placement:
         if unlike:
             raise CannotPlace(unlike)
         if self._registration is None or pose is not None:
-            return Placed(laid, picture, appearance(laid, picture), 0.0, "", staged.mask.shape)
+            return Placed(laid, picture, appearance(laid, picture), 0.0, "", staged.shape)
         found = self._registration.find(without(image_of(laid, picture), self.still), staged.middle)
         laid, picture = self.lay(staged, found.pose)
         doubt = ""
         if found.second - found.cost < CONFIDENT * self.margin and np.isfinite(self.margin):
             doubt = f"the pose is not certain: turned by {found.turn:.0f}° it fits nearly as well"
-        return Placed(laid, picture, appearance(laid, picture), found.cost, doubt, staged.mask.shape)
+        return Placed(laid, picture, appearance(laid, picture), found.cost, doubt, staged.shape)
 
     # ------------------------------------------------------------ as arrays
 
@@ -196,8 +199,8 @@ class Placement:
 
     def lay(self, staged, pose):
         """(Laid, picture) of a Staged scan at a Pose."""
-        laid = lay(staged.places, staged.mask, self.frame, pose)
-        return laid, laid.picture(staged.rgb, self.picture, staged.mask.shape)
+        laid = lay(staged.places, staged.mask, self.frame, pose, staged.corner, staged.shape)
+        return laid, laid.picture(staged.rgb, self.picture, staged.shape)
 
     def _light(self, laid, picture):
         return light_of(picture, laid.part, laid.seen, self.way in (TABLE, PICTURE))
@@ -230,8 +233,10 @@ def _stage(rgb, xyz, way, placement=None):
         found = find_part(rgb, xyz, way)
     except NotFound as error:
         raise CannotPlace(str(error)) from None
-    places = coordinates(xyz, found, there)
-    mask = found.mask & there if found.way != VIEW else there
+    window = around(found.mask)
+    there, whole = there[window], found.mask[window]
+    places = coordinates(xyz[window], found, there)
+    mask = whole & there if found.way != VIEW else there
     inside = places[mask]
     if not len(inside):
         raise CannotPlace("no part: it has no measured point")
@@ -242,8 +247,10 @@ def _stage(rgb, xyz, way, placement=None):
     middle = Pose(float(inside[:, 0].mean()), float(inside[:, 1].mean()))
     if found.way == VIEW and placement is not None:
         middle = Pose(*placement.centre)
-    area = float(found.mask.sum() * spacing**2)
-    return Staged(rgb, places, found.mask, middle, spacing, area, found.pieces, found.border, found.way)
+    area = float(whole.sum() * spacing**2)
+    corner = window[0].start, window[1].start
+    facts = middle, spacing, area, found.pieces, found.border, found.way
+    return Staged(rgb, places, whole, *facts, corner, found.mask.shape)
 
 
 def learn(scans, cells, picture, alignment=None):

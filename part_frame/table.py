@@ -25,9 +25,14 @@ class Table(NamedTuple):
     origin: np.ndarray
     noise: float
 
+    def heights(self, points):
+        """Heights in mm of points [..., 3] in mm."""
+        normal = self.rotation[2].astype(points.dtype)
+        return points @ normal - float(self.origin @ self.rotation[2])
+
     def coordinates(self, points):
         """x, y and height in mm of points [..., 3] in mm."""
-        return (points - self.origin) @ self.rotation.T
+        return points @ self.rotation.T - self.rotation @ self.origin
 
 
 def axes(normal):

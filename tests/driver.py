@@ -16,14 +16,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import m3dm_runner  # imports torch; nothing is computed before the forks
 import main
-import models.weights
 from common.signals import run_to_the_end
 from feature_extractors import features
+from models import weights
 from tests.fakes import PoolingExtractor
 from tests.runs.conftest import WEIGHTS
 
 m3dm_runner.build_extractor = lambda options: PoolingExtractor()
-models.weights.used_weights = lambda options, build: WEIGHTS
+weights.used_weights = lambda options, build: WEIGHTS
 
 
 def kill_at(count):
