@@ -104,8 +104,8 @@ def lay(places, mask, frame, pose, corner=(0, 0), shape=None):
         places: [h, w, 3] of :func:`coordinates`.
         mask: [h, w] bool, the part's pixels.
         frame, pose: the frame, and where it lies.
-        corner, shape: (row, column) of the first pixel of ``places`` in the cloud, and the cloud's (h, w), if ``places``
-            is a part of it.
+        corner, shape: (row, column) of the first pixel of ``places`` in the cloud, and the cloud's (h, w), if
+            ``places`` is a part of it.
     """
     size, (h, w) = frame.cells, mask.shape if shape is None else shape
     angle = np.deg2rad(pose.angle)

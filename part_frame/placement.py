@@ -39,8 +39,8 @@ class CannotPlace(Exception):
 
 
 class Staged(NamedTuple):
-    """A scan whose part was found: ``places`` [h, w, 3] mm and ``mask`` [h, w] around the part, the ``corner`` of these in
-    the cloud of ``shape``, the part's middle as a Pose, and the picture."""
+    """A scan whose part was found: ``places`` [h, w, 3] mm and ``mask`` [h, w] around the part, the ``corner`` of these
+    in the cloud of ``shape``, the part's middle as a Pose, and the picture."""
 
     rgb: np.ndarray
     places: np.ndarray
