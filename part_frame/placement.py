@@ -383,7 +383,9 @@ def _register(base, parts, images, alignment):
     pitch = base.frame.side / FINE
     still = None
     if alignment == FREE:
-        still = Image(np.zeros_like(images[0].part), _mean(images).light, np.zeros_like(images[0].part))
+        nothing = np.zeros_like(images[0].part)
+        # the median: where a few parts happen to lie alike, their print stands in a mean, and would be taken for light
+        still = Image(nothing, np.median([one.light for one in images], 0).astype(np.float32), nothing)
         images = [without(one, still) for one in images]
     noise = _first_noise()
     warps = _first_warps(parts, images, alignment, noise, pitch)
