@@ -1,6 +1,6 @@
 """Size and distance of a scan, and the unit of its coordinates, which is given by the user or recognised."""
 
-from argparse import ArgumentTypeError
+import argparse
 from typing import NamedTuple, Optional
 
 import numpy as np
@@ -124,12 +124,12 @@ def unit_from(text):
     return Unit(metres, f"{metres:g} m", f"--unit {text}")
 
 
-def unit_argument(text):
-    """argparse type of --unit: ``text`` itself, if it names a unit."""
+def unit(text: str) -> str:
+    """argparse type of --unit: m, cm, mm, um, or the metres of one count."""
     try:
         unit_from(text)
     except InputError as error:
-        raise ArgumentTypeError(str(error)) from None
+        raise argparse.ArgumentTypeError(str(error)) from None
     return text
 
 

@@ -8,7 +8,7 @@ import argparse
 from common.argument_types import number
 from common.commands import HelpFormatter, Parser, add_device
 from data.names import CATEGORIES
-from data.units import unit_argument
+from data.units import unit
 from feature_extractors.settings import METHOD_BANKS
 from runs.backbone_options import add_backbone_arguments
 from runs.help_tables import fix_table, scoring_table
@@ -184,7 +184,7 @@ def _add_data(parser: Parser) -> None:
     )
     group.add_argument(
         "--unit",
-        type=unit_argument,
+        type=unit,
         metavar="UNIT",
         help="unit of the point clouds' coordinates: m, cm, mm, um, or the metres of one count, such as 0.0001 "
         "(default: metres; clouds that do not look like metres are refused. m: they are metres, whatever they look "

@@ -20,7 +20,7 @@ from data.examination import EXAMPLES, TITLES, Options, examine_each
 from data.findings import counted
 from data.folders import is_junk_folder
 from data.names import CATEGORIES, find_categories
-from data.units import unit_argument
+from data.units import unit
 
 PROGRAM = "check_dataset.py"
 SHOWN = EXAMPLES  # errors and warnings of each kind
@@ -67,10 +67,7 @@ def build_parser():
         help="parts with fewer valid points are named, main.py's --num_group",
     )
     parser.add_argument(
-        "--unit",
-        type=unit_argument,
-        metavar="UNIT",
-        help="of the coordinates, main.py's --unit (default: metres are expected)",
+        "--unit", type=unit, metavar="UNIT", help="of the coordinates, main.py's --unit (default: metres are expected)"
     )
     parser.add_argument("--fix", choices=("zero_points",), nargs="+", default=[], help="main.py's --fix zero_points")
     parser.add_argument(

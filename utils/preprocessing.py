@@ -24,7 +24,7 @@ from data import conversion as common
 from data.organised_clouds import read_unexamined
 from data.pairing import GOOD, defect_folders, pair, part_files
 from data.pictures import read_defect, read_picture
-from data.units import unit_argument
+from data.units import unit
 
 PROGRAM = "preprocessing.py"
 SPLITS = ("train", "validation", "test")
@@ -57,7 +57,7 @@ def build_parser():
     )
     parser.add_argument(
         "--unit",
-        type=unit_argument,
+        type=unit,
         metavar="UNIT",
         help="of the download's coordinates: m, cm, mm, um, or the metres of one count; metres are written (default: "
         "metres, and refused if they do not look like it)",
