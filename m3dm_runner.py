@@ -219,6 +219,7 @@ class M3DM:
         """
         args, ((training, calibration), files, chosen, reading) = self.args, self._model
         options = {key: value for key, value in extractor_options(args).items() if key != "folder"}
+        usual = args.usual.get(class_name)
         recorded = json.loads(json.dumps(recorded_options(args), default=str))
         with self._phase("model"):
             for text in write_fitted(
@@ -237,9 +238,17 @@ class M3DM:
                 extractor=options,
                 weights=weights,
                 precision=args.model_precision,
-                about={**about, "options": recorded, "seed": args.seed},
+                about={
+                    **about,
+                    "options": recorded,
+                    "seed": args.seed,
+                    "min_points": args.min_points,
+                    "usual": usual and usual._asdict(),
+                },
             ):
                 logging.warning("%s: %s", class_name, text)
+        if self.method.reference is not None:
+            self.method.reference.release()  # only a model's calibration needs the single training parts
 
     def restore(self, path, about):
         """Restore the method from the model that an earlier run of this category wrote; returns whether that worked."""

@@ -240,8 +240,6 @@ class Features(ReleasedNames):
             paths = [str(i) for i in range(len(decision))] if paths is None else paths
             self.training = TrainingParts.of(paths, decision, [part.maps for part in self._unseen], parameters)
             self._unseen = []
-        if self.reference is not None:
-            self.reference.release()
 
     # ------------------------------------------------------------ test
 
