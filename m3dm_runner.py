@@ -15,6 +15,8 @@ import scoring_addon
 from common.devices import choose_device
 from common.errors import InputError
 from common.progress import note, track
+from data.conversion import read_record
+from data.pairing import GOOD
 from data.scans import PartFiles, read_scan
 from dataset import MM, get_data_loader
 from feature_extractors.extraction import PatchExtractor
@@ -219,6 +221,7 @@ class M3DM:
         """
         args, ((training, calibration), files, chosen, reading) = self.args, self._model
         options = {key: value for key, value in extractor_options(args).items() if key != "folder"}
+        camera = read_record(Path(args.dataset_path) / class_name / "train" / GOOD).get("camera")
         recorded = json.loads(json.dumps(recorded_options(args), default=str))
         with self._phase("model"):
             for text in write_fitted(
@@ -237,7 +240,7 @@ class M3DM:
                 extractor=options,
                 weights=weights,
                 precision=args.model_precision,
-                about={**about, "options": recorded, "seed": args.seed},
+                about={**about, "options": recorded, "seed": args.seed, "camera": camera},
             ):
                 logging.warning("%s: %s", class_name, text)
 

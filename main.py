@@ -38,13 +38,13 @@ def main(argv: list[str] | None = None) -> int:
             from sweeps.seeds import run_seeds  # imported here, since scikit-learn takes a second
 
             return run_seeds(options)
-        return run_once(options, command, cache(networks))[0]
+        return run_once(options, command, cache(networks))
 
     return run_command("main.py", options, work, "interrupted before any category was begun")
 
 
-def run_once(options: RunOptions, command: Sequence[str], networks: Callable[[], Any]) -> "tuple[int, RunRecord]":
-    """One run: (exit code, its record). ``networks`` returns the PatchExtractor, the same at each call.
+def run_once(options: RunOptions, command: Sequence[str], networks: Callable[[], Any]) -> int:
+    """One run; returns the exit code. ``networks`` returns the PatchExtractor, the same at each call.
 
     Raises:
         InputError: the output folder, the data or the checkpoints cannot be used; found before any work.
@@ -66,7 +66,7 @@ def run_once(options: RunOptions, command: Sequence[str], networks: Callable[[],
             run_category(category, record, networks)
     except KeyboardInterrupt:
         record.interrupt()
-    return FINE if record.finish() else FAILED, record
+    return FINE if record.finish() else FAILED
 
 
 def run_category(category: "Category", record: "RunRecord", networks: Callable[[], Any]) -> None:

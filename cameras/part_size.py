@@ -7,6 +7,10 @@ from typing import NamedTuple
 import numpy as np
 import tifffile
 
+from part_frame.finding import TABLE, VALID, NotFound, find_part
+
+MM = 1000.0  # a metre
+
 
 class PartSize(NamedTuple):
     """The size of a part in its scan."""
@@ -17,8 +21,14 @@ class PartSize(NamedTuple):
 
 
 def part_pixels(xyz):
-    """[H, W] bool: the pixels of a scan [H, W, 3] that show the part: those that were measured."""
-    return np.asarray(xyz).any(axis=2)
+    """[H, W] bool: the pixels of a scan [H, W, 3] in metres that show the part: what lies above its table, or all that
+    was measured where there is no table."""
+    xyz = np.asarray(xyz)
+    try:
+        found = find_part(np.zeros((*xyz.shape[:2], 3), np.uint8), xyz * MM)
+    except NotFound:
+        return xyz.any(axis=2)
+    return found.mask if found.way in (TABLE, VALID) else xyz.any(axis=2)
 
 
 def part_size(xyz) -> PartSize:

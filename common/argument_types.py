@@ -5,8 +5,6 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from common.errors import InputError
-
 
 def number(
     kind: type[int] | type[float] = float, low: float = -math.inf, high: float = math.inf, open_low: bool = False
@@ -22,14 +20,3 @@ def number(
 
     parse.__name__ = "whole number" if kind is int else "number"
     return parse
-
-
-def unit(text: str) -> str:
-    """argparse type of --unit: m, cm, mm, um, or the metres of one count."""
-    from data.units import unit_from
-
-    try:
-        unit_from(text)
-    except InputError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    return text

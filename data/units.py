@@ -1,5 +1,6 @@
 """Size and distance of a scan, and the unit of its coordinates, which is given by the user or recognised."""
 
+import argparse
 from typing import NamedTuple, Optional
 
 import numpy as np
@@ -121,6 +122,15 @@ def unit_from(text):
             f"--unit {text}: needs {', '.join(UNITS)}, or the metres of one count, such as 0.00025"
         ) from None
     return Unit(metres, f"{metres:g} m", f"--unit {text}")
+
+
+def unit(text: str) -> str:
+    """argparse type of --unit: m, cm, mm, um, or the metres of one count."""
+    try:
+        unit_from(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 def recognise_unit(extent, distance, whole_numbers):

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cameras.intrinsics import Intrinsics, fit_to, points_from_depth
 from common.clock import Clock
 from common.devices import choose_device
 from common.errors import InputError
@@ -169,6 +170,31 @@ class Inspector:
         with clock("preparation"):
             prepared = self.preparation(scan_of(rgb, xyz))
         return self.judge_prepared(prepared, clock)
+
+    def judge_depth(self, rgb, depth):
+        """Judge one part from a depth image as the camera delivers it; returns a Judgement.
+
+        The intrinsics and the unit of the depth are those of the training parts' import, which the model keeps.
+
+        Args:
+            rgb: [H, W, 3] uint8.
+            depth: [h, w] counts or lengths in the unit of the import; 0, NaN or infinity where nothing was measured.
+
+        Raises:
+            InputError: the model keeps no camera, or an array has another shape or type.
+        """
+        known = self.model.meta.get("camera")
+        if not known or known["cropped"]:
+            raise InputError(
+                f"{self.model.path}: keeps no camera (its parts were not imported from whole depth images): give points"
+            )
+        depth = np.asarray(depth, np.float64)
+        if depth.ndim != 2:
+            raise InputError(f"the depth has shape {depth.shape}, expected height × width")
+        size = known["size"] and tuple(known["size"])
+        camera = Intrinsics(**{name: known[name] for name in ("fx", "fy", "cx", "cy")})._replace(size=size)
+        points = points_from_depth(np.nan_to_num(depth, posinf=0, neginf=0), fit_to(camera, depth.shape, "the depth"))
+        return self.judge(rgb, (points * known["unit"]).astype(np.float32))
 
     def judge_prepared(self, prepared, clock=None):
         """As :meth:`judge`, for a scan that ``preparation`` has prepared, in this or another process."""

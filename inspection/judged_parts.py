@@ -102,8 +102,8 @@ def write_extras(args, part, judgement, inspector):
 
 
 def normal_picture(judgement, inspector):
-    """Picture of a normal part beside which the judged one is shown: the one with the patch nearest to the first region,
-    else the first training part."""
+    """Picture of a normal part beside which the judged one is shown: the one with the patch nearest to the first
+    region, else the first training part."""
     match = judgement.regions[0].nearest if judgement.regions else None
     return inspector.picture_of(match.part if match is not None and match.place is not None else 0)
 

@@ -1,5 +1,5 @@
-"""Files to look at for a judged part: a PNG that says PASS, FAIL or CANNOT JUDGE from three metres away and shows where;
-a PLY with the coloured cloud."""
+"""Files to look at for a judged part: a PNG that says PASS, FAIL or CANNOT JUDGE from three metres away and shows
+where; a PLY with the coloured cloud."""
 
 import textwrap
 from pathlib import Path

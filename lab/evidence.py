@@ -81,9 +81,11 @@ class Sizes(NamedTuple):
     curve: int = 8
     calibration: int = 20
     resolution: int = 224
+    days: tuple[str, ...] = ("shifted", "darker15", "darker30", "other_light")
 
 
 QUICK = Sizes(6, 4, 1, 24, 8, 4, 19, 112)
+BRIEF = Sizes(curve=0, days=("shifted", "darker30"))
 CURVE = (0.125, 0.25, 0.5, 0.75, 1.0)  # factors of a defect's depth and width
 CURVED = ("dent", "scratch")  # a kind's defects that have one of these words in their names get a curve
 RESAMPLES = 200
@@ -216,13 +218,13 @@ def import_recording(kind, seed, recorded, data, sizes):
     with the first ones). More: the batches of other days, and steps of the curves.
     """
     from lab.recordings.kinds import KINDS as RECORDED
-    from lab.recordings.scene import DAYS
     from lab.recordings.write import write_recording
     from tools import import_parts
 
     if not (recorded / "camera.json").is_file():
-        write_recording(kind, recorded, seed, 30, sizes.pool, sizes.judge, list(DAYS))
-    for defect in (name for name in RECORDED[kind].faults if any(word in name for word in CURVED)):
+        write_recording(kind, recorded, seed, 30, sizes.pool, sizes.judge, list(sizes.days))
+    curved = [name for name in RECORDED[kind].faults if any(word in name for word in CURVED)]
+    for defect in curved if sizes.curve else ():
         for factor in CURVE:
             folder = recorded / f"{defect}{STEP}{factor:g}"
             if not folder.is_dir():
@@ -263,7 +265,7 @@ def import_recording(kind, seed, recorded, data, sizes):
 
 def run_cells(args):
     """Compute the cells that have no file yet, and write the page; returns the exit code."""
-    out, sizes = args.output, QUICK if args.quick else Sizes()
+    out, sizes = args.output, QUICK if args.quick else BRIEF if args.brief else Sizes()
     check_writable(out)
     cells = plan(args.cells, args.seeds, args.shots, args.kinds, args.settings)
     if not cells:
@@ -315,6 +317,11 @@ def main(argv=None):
         help="training parts of a recording; other seeds than the first have 14 alone",
     )
     parser.add_argument("--minutes", type=number(float, 0), metavar="M", help="begin no cell after M minutes")
+    parser.add_argument(
+        "--brief",
+        action="store_true",
+        help="of recordings no curves, and of other days only the shift and 30 %% less light",
+    )
     parser.add_argument("--quick", action="store_true", help="few and small parts, to try the command")
     parser.add_argument("--page", action="store_true", help="compute nothing, only make the page")
     return run_command("evidence.py", parser.parse_args(argv), run_cells, "stopped; the same command goes on from here")

@@ -66,7 +66,7 @@ class Nominal(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """Normal spread of a Deviation at each place, as learned from training parts; ``hue`` [2]: of a whole part's hue."""
+    """Normal spread of a Deviation at each place, as learned from training parts; ``hue`` [2]: of a part's hue."""
 
     height: np.ndarray
     colour: np.ndarray
@@ -193,7 +193,7 @@ class Squares(NamedTuple):
     parts: int
 
     def without(self, one, shift):
-        """The Squares of the other parts; ``one``: a part's Deviation from the others, ``shift`` [2]: its shift of hue."""
+        """The Squares of the other parts; ``one``: a part's Deviation from them, ``shift`` [2]: its shift of hue."""
         own = (*(np.square(getattr(one, name), dtype=np.float64) for name in MAPS), shift**2)
         return Squares(*(a - b for a, b in zip(self[:5], own)), self.parts - 1)
 

@@ -21,9 +21,9 @@ CONTRAST = 5.0  # the picture's foreground differs from its border by so many ti
 class Found(NamedTuple):
     """A part in a scan.
 
-    ``way``: one of TABLE, VALID, PICTURE, VIEW. ``table``: the plane that heights are counted from; for VALID and VIEW a
-    plane across the line of sight (or the surface's own). ``mask`` [h, w] bool: the part's pixels in the cloud's grid.
-    ``pieces``: pixels of each piece, the largest first. ``border``: share of the view's border that the part covers.
+    ``way``: one of TABLE, VALID, PICTURE, VIEW. ``table``: the plane that heights are counted from; for VALID and VIEW
+    a plane across the line of sight (or the surface's own). ``mask`` [h, w] bool: the part's pixels in the cloud's
+    grid. ``pieces``: pixels of each piece, the largest first. ``border``: share of the view's border that it covers.
     """
 
     way: str

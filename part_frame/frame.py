@@ -40,8 +40,8 @@ class Pose(NamedTuple):
 class Laid(NamedTuple):
     """A scan in the frame; arrays are [S, S], S cells.
 
-    ``height``: mm above the table, NaN where no point lies. ``seen``: cells that the camera's view covers. ``part``: the
-    part's cells. ``row``, ``column``: the cloud's pixel that shows a cell, fractions included. ``pose``: its Pose.
+    ``height``: mm above the table, NaN where no point lies. ``seen``: cells that the camera's view covers. ``part``:
+    the part's cells. ``row``, ``column``: the cloud's pixel that shows a cell, fractions included. ``pose``: its Pose.
     """
 
     height: np.ndarray
@@ -104,8 +104,8 @@ def lay(places, mask, frame, pose, corner=(0, 0), shape=None):
         places: [h, w, 3] of :func:`coordinates`.
         mask: [h, w] bool, the part's pixels.
         frame, pose: the frame, and where it lies.
-        corner, shape: (row, column) of the first pixel of ``places`` in the cloud, and the cloud's (h, w), if ``places``
-            is a part of it.
+        corner, shape: (row, column) of the first pixel of ``places`` in the cloud, and the cloud's (h, w), if
+            ``places`` is a part of it.
     """
     size, (h, w) = frame.cells, mask.shape if shape is None else shape
     angle = np.deg2rad(pose.angle)

@@ -11,7 +11,7 @@ USUAL = 0.05  # share of the normal parts that have surface at a place that is a
 
 
 def shown(placed, placement):
-    """[S, S] bool: the part, the normal parts' footprint and a little around them; the table beyond is nobody's part."""
+    """[S, S] bool: the part, the normal parts' footprint and a little around them; the table beyond is no part."""
     where = placed.laid.part
     if placement.way == VIEW:
         return placed.laid.seen

@@ -32,8 +32,8 @@ class Light(NamedTuple):
 
 
 def light_of(picture, part, seen, table):
-    """The Light of a picture [P, P, 3] in the frame; ``part``, ``seen`` [S, S] bool; ``table``: whether the part lies on
-    something that the picture shows."""
+    """The Light of a picture [P, P, 3] in the frame; ``part``, ``seen`` [S, S] bool; ``table``: whether the part lies
+    on something that the picture shows."""
     part, seen = part[::COARSE, ::COARSE], seen[::COARSE, ::COARSE]
     small = cv2.resize(picture, part.shape[::-1], interpolation=cv2.INTER_AREA).astype(np.float32)
     kernel = np.ones((2 * BESIDE // COARSE + 1,) * 2, np.uint8)

@@ -1,8 +1,8 @@
 """Where the parts lie: settled once from the training parts, then the same for every scan.
 
-The fit learns how the part is found, the frame's size, whether the parts have to be turned and shifted into one pose, the
-reference that they are turned to, and what is usual (size, distance between points, share of the border). ``place`` then
-lays any scan of such a part into the frame, or says why it cannot be judged.
+The fit learns how the part is found, the frame's size, whether the parts have to be turned and shifted into one pose,
+the reference that they are turned to, and what is usual (size, distance between points, share of the border). ``place``
+then lays any scan of such a part into the frame, or says why it cannot be judged.
 """
 
 import dataclasses
@@ -39,8 +39,8 @@ class CannotPlace(Exception):
 
 
 class Staged(NamedTuple):
-    """A scan whose part was found: ``places`` [h, w, 3] mm and ``mask`` [h, w] around the part, the ``corner`` of these in
-    the cloud of ``shape``, the part's middle as a Pose, and the picture."""
+    """A scan whose part was found: ``places`` [h, w, 3] mm and ``mask`` [h, w] around the part, the ``corner`` of these
+    in the cloud of ``shape``, the part's middle as a Pose, and the picture."""
 
     rgb: np.ndarray
     places: np.ndarray
@@ -56,8 +56,8 @@ class Staged(NamedTuple):
 
 
 class Placed(NamedTuple):
-    """A scan in the frame: its Laid, picture [P, P, 3] uint8, Appearance; ``cost``: how far it is from the reference, in
-    noise widths; ``doubt``: a sentence if the pose is not certain, else ""; ``shape``: (h, w) of the cloud."""
+    """A scan in the frame: its Laid, picture [P, P, 3] uint8, Appearance; ``cost``: how far it is from the reference,
+    in noise widths; ``doubt``: a sentence if the pose is not certain, else ""; ``shape``: (h, w) of the cloud."""
 
     laid: Laid
     picture: np.ndarray
@@ -80,8 +80,8 @@ class Placement:
         own_foot: without a table, whether heights are counted from each part's own foot or from the usual one.
         foot: mm, the usual foot of parts without a table.
         area, border: usual area in mm² (median), largest share of the view's border.
-        margin: least difference in cost between the two best turns of training parts; infinity where there was one turn.
-        repeats: (mm, degrees) by which two references made of half of the parts differ in the pose; None if not aligned.
+        margin: least difference in cost between the two best turns of training parts; infinity where there was one.
+        repeats: (mm, degrees) by which two references, each of half of the parts, differ in the pose, or None.
         reference, noise: Image and Noise of the training parts; None if not aligned.
         light: usual Light of the training pictures; pictures too unlike it cannot be compared.
         still: Image that stays in the view while parts turn freely; it is taken away before they are compared.
@@ -221,8 +221,8 @@ class Placement:
         ratio = staged.spacing / self.frame.spacing
         if not 1 / SPACING < ratio < SPACING:
             raise CannotPlace(
-                f"points on the part are {staged.spacing:.2f} mm apart, at the fit {self.frame.spacing:.2f} mm: another "
-                "camera, resolution, distance or unit"
+                f"points on the part are {staged.spacing:.2f} mm apart, at the fit {self.frame.spacing:.2f} mm: "
+                "another camera, resolution, distance or unit"
             )
         return staged
 
@@ -319,7 +319,7 @@ def _common_way(scans):
 
 
 def _side(parts, way, poses):
-    """Length of the frame's side in mm: it holds every part in its pose (in any, if that is not known), with a margin."""
+    """Length of the frame's side in mm: it holds every part in its pose (in any, if it is not known), with a margin."""
     reach = []
     for k, part in enumerate(parts):
         pose = part.middle if poses is None else poses[k]
@@ -383,7 +383,9 @@ def _register(base, parts, images, alignment):
     pitch = base.frame.side / FINE
     still = None
     if alignment == FREE:
-        still = Image(np.zeros_like(images[0].part), _mean(images).light, np.zeros_like(images[0].part))
+        nothing = np.zeros_like(images[0].part)
+        # the median: where a few parts happen to lie alike, their print stands in a mean, and would be taken for light
+        still = Image(nothing, np.median([one.light for one in images], 0).astype(np.float32), nothing)
         images = [without(one, still) for one in images]
     noise = _first_noise()
     warps = _first_warps(parts, images, alignment, noise, pitch)

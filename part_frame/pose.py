@@ -44,8 +44,9 @@ class Noise(NamedTuple):
 
 
 class Found(NamedTuple):
-    """``warp`` [2, 3]: from the reference's cells to the part's; ``pose``; ``cost``: see :meth:`Registration.cost`; ``second``: the least cost of
-    another turn, infinity if there is none; ``turn``: degrees between the two."""
+    """``warp`` [2, 3]: from the reference's cells to the part's; ``pose``; ``cost``: see
+    :meth:`Registration.cost`; ``second``: the least cost of another turn, infinity if there is none; ``turn``: degrees
+    between the two."""
 
     warp: np.ndarray
     pose: Pose
@@ -143,7 +144,7 @@ class Registration:
         return Found(warp, _composed(pose, warp, self.pitch, len(own)), cost, second, by)
 
     def cost(self, image, warp):
-        """Sum over height and light of the logarithm of the mean squared difference from the reference, in noise widths.
+        """Sum over height and light of the logarithm of the mean squared difference, in noise widths.
 
         It is the likelihood where the true noise of height and light is not known: an outline that fits a little better
         in height does not outweigh a print that is in its place.
@@ -161,7 +162,7 @@ class Registration:
         return float(sum(np.log(LEAST + np.minimum(d**2, WORST).mean()) for d in squares))
 
     def _refine(self, own, angle):
-        """ECC's warp [2, 3] from the reference's cells to the part's, started at a turn; that turn if it does not converge.
+        """ECC's warp [2, 3] from the reference's cells to the part's, started at a turn; that turn if it finds none.
 
         The part is turned first, since OpenCV's ECC takes the angle from its sine and so loses turns above 90°.
         """

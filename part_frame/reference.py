@@ -1,7 +1,7 @@
 """The normal parts as a reference: collected from training parts, then every part is compared with it in place.
 
-It behaves like one more set of memory banks: parts are added, the reference is finished, and a part gets one map per kind
-of deviation, in normal spreads. A training part is compared with the other training parts alone.
+It behaves like one more set of memory banks: parts are added, the reference is finished, and a part gets one map per
+kind of deviation, in normal spreads. A training part is compared with the other training parts alone.
 """
 
 import numpy as np
@@ -79,7 +79,7 @@ class PlaceReference:
         self._parts, self._sums, self._squares, self._found, self._shifts = [], None, None, [], None
 
     def deviation(self, appearance, excluding=None):
-        """The signed Deviation of a part; ``excluding``: number of a training part that is left out of the reference."""
+        """The signed Deviation of a part; ``excluding``: number of a training part that is left out of it."""
         normal = self.nominal
         if excluding is not None and self._sums is not None and excluding < MOST and self._sums.parts > 1:
             normal = nominal_of(self._sums.without(self._parts[excluding]))

@@ -17,8 +17,8 @@ class Table(NamedTuple):
     """A plane in the scan. Heights are counted from it towards the camera, in mm.
 
     ``rotation`` [3, 3]: rows are the table's x (along the camera's columns), y (along its rows) and height axes;
-    ``origin`` [3]: the table's point that is nearest to the camera, mm, so that x and y of a place on the table stay the
-    same from scan to scan; ``noise``: standard deviation of single points around the table, mm.
+    ``origin`` [3]: the table's point that is nearest to the camera, mm, so that x and y of a place on the table stay
+    the same from scan to scan; ``noise``: standard deviation of single points around the table, mm.
     """
 
     rotation: np.ndarray
@@ -36,7 +36,7 @@ class Table(NamedTuple):
 
 
 def axes(normal):
-    """[3, 3], rows x, y, height of a table whose unit ``normal`` points to the camera; x follows the camera's columns."""
+    """[3, 3], rows x, y, height of a table whose unit ``normal`` points to the camera; x along the camera's columns."""
     height = np.asarray(normal, float)
     x = np.array([1.0, 0, 0]) - height[0] * height
     x /= np.linalg.norm(x)

@@ -5,9 +5,10 @@ The module imports nothing heavy, so --help and a mistyped flag are answered at 
 
 import argparse
 
-from common.argument_types import number, unit
+from common.argument_types import number
 from common.commands import HelpFormatter, Parser, add_device
 from data.names import CATEGORIES
+from data.units import unit
 from feature_extractors.settings import METHOD_BANKS
 from runs.backbone_options import add_backbone_arguments
 from runs.help_tables import fix_table, scoring_table

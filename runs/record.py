@@ -30,14 +30,13 @@ class RunRecord:
         content: what run.json holds.
         metrics: {category: {scoring: Metrics}} of the finished categories.
         failed: {category or output that failed: reason}.
-        interrupted: whether the user stopped the run.
     """
 
     def __init__(self, prepared: Prepared, command: Sequence[str]):
         self.options, self.id, self.categories = prepared.options, prepared.id, prepared.categories
         self.folder, self.failed = Path(self.options.output_dir), prepared.failed
         self.metrics: dict[str, dict[str, Metrics]] = {}
-        self.interrupted, self._ended, self._began = False, False, time.time()
+        self._interrupted, self._ended, self._began = False, False, time.time()
         options = recorded_options(self.options)
         block = f"{self.id}-{runs.data_id([category.unit.name for category in self.categories])}"
         changed = {"seed": self.options.seed, **changed_options(options)}
@@ -106,7 +105,7 @@ class RunRecord:
 
     def interrupt(self) -> None:
         """Note that the user stopped the run, and which categories were not finished."""
-        self.interrupted = True
+        self._interrupted = True
         names = [category.name for category in self.categories]
         left = [name for name in names if name not in self.metrics and name not in self.failed]
         self.failed[INTERRUPTED] = "stopped by the user; the finished categories are kept" + (
@@ -115,7 +114,7 @@ class RunRecord:
 
     def finish(self) -> bool:
         """Print the tables and list the failures; returns whether all went well."""
-        self._ended = not self.interrupted
+        self._ended = not self._interrupted
         metrics = self._finished_metrics()
         if metrics:
             self._update_tables()

@@ -12,7 +12,7 @@ from tabulate import tabulate
 if not __package__:
     import checkout  # noqa: F401  puts the checkout on the path
 
-from common.argument_types import number, unit
+from common.argument_types import number
 from common.commands import FAILED, FINE, HelpFormatter, Parser, add_workers, run_command
 from common.errors import InputError, tell
 from common.signals import run_to_the_end
@@ -20,6 +20,7 @@ from data.examination import EXAMPLES, TITLES, Options, examine_each
 from data.findings import counted
 from data.folders import is_junk_folder
 from data.names import CATEGORIES, find_categories
+from data.units import unit
 
 PROGRAM = "check_dataset.py"
 SHOWN = EXAMPLES  # errors and warnings of each kind

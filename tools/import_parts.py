@@ -157,6 +157,12 @@ def import_parts(args, command):
     record = PartsRecord(target, PROGRAM, command, vars(args), DECISIVE)
     check_alike(args)
     plan = make_plan(args, parts)
+    if plan.camera is not None:  # a model keeps it, so that it can judge depth images as they come from the camera
+        record.content["camera"] = {
+            **{name: getattr(plan.camera, name) for name in ("fx", "fy", "cx", "cy", "size")},
+            "unit": plan.unit.metres,
+            "cropped": bool(args.crop or args.flip),
+        }
     warn(found.notes)
     named = record.name_parts(args.source, parts)
     jobs = [

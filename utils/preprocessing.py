@@ -17,13 +17,14 @@ import numpy as np
 if not __package__:
     import checkout  # noqa: F401  puts the checkout on the path
 
-from common.argument_types import number, unit
+from common.argument_types import number
 from common.errors import InputError
 from common.signals import run_to_the_end
 from data import conversion as common
 from data.organised_clouds import read_unexamined
 from data.pairing import GOOD, defect_folders, pair, part_files
 from data.pictures import read_defect, read_picture
+from data.units import unit
 
 PROGRAM = "preprocessing.py"
 SPLITS = ("train", "validation", "test")

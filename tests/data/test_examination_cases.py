@@ -16,8 +16,8 @@ from data.organised_clouds import Reading
 from data.scans import find_parts, find_scans
 from dataset import TestDataset
 from runs.before_work import settle_readings
+from tests.command_lines import parse
 from tests.field.parts import add, add_split, save
-from tests.runs.test_cli import parse
 from tools import check_dataset
 
 

@@ -227,7 +227,7 @@ def test_a_header_made_to_fit_its_checksum(small, tmp_path):
 WRITER = """
 import os, signal, sys
 import numpy as np
-from utils import files, model_file
+from inspection import model_file
 path, point = sys.argv[1:]
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)

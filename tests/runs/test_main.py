@@ -182,10 +182,3 @@ def test_a_category_that_another_process_computes_is_left_out(run, results, caps
         out, err = capsys.readouterr()
         assert "two: baseline" in out and "one is left out: one is being computed by process" in err
     assert run() == 0
-
-
-def test_seeds(run, results, capsys):
-    assert run("--seeds", "0", "1") == 0
-    text = (results / "seeds.md").read_text()
-    assert "mean ± standard deviation over seeds 0, 1" in text and text in capsys.readouterr().out
-    assert [record(results / f"seed_{seed}")["seed"] for seed in (0, 1)] == [0, 1]

@@ -16,6 +16,7 @@ from models import models
 from runs.arguments import COMMON, FIXES, build_parser
 from runs.backbone_options import RGB_BACKBONE_NAMES, XYZ_BACKBONE_NAMES
 from runs.options import (
+    FRAME_POINTS,
     RunOptions,
     changed_options,
     deciding_options,
@@ -295,7 +296,8 @@ def test_every_combination_of_backbones_works_or_is_refused(capsys, method):
         networks = extractor_options(options)
         assert options.xyz_backbone_name == named and networks["xyz"] == (named if "xyz" in needed else None)
         assert networks["rgb"] == (options.rgb_backbone_name if "rgb" in needed else None)
-        assert options.min_points == (0 if "xyz" not in needed else 100 if histograms else options.num_group)
+        least = 0 if "xyz" not in needed else 100 if histograms else options.num_group
+        assert options.min_points == (least if options.frame == "none" else max(least, FRAME_POINTS))
 
 
 REFUSED = [

@@ -1,0 +1,314 @@
+"""The journal: every verdict, review, calibration, promotion and alarm as an event in one SQLite file.
+
+Events are only ever appended: triggers refuse changes, and each event carries the SHA-256 of itself and of the event
+before it (``chain``), so that :meth:`Journal.verify` finds an event that was changed with other tools. A commit is on
+the disk before ``append`` returns (WAL, ``synchronous=FULL``).
+
+Two more tables are not events and do change: ``kept``, which scans and pictures are still there, and ``outbox``, which
+events a webhook has not taken yet.
+"""
+
+import hashlib
+import json
+import secrets
+import sqlite3
+import threading
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import NamedTuple
+
+from common.errors import InputError
+
+VERSION = 1
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS events (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, epoch REAL NOT NULL, part INTEGER, recipe TEXT,
+    model TEXT, serial TEXT, name TEXT, recording TEXT, key TEXT, verdict TEXT, p_value REAL, score REAL, chance REAL,
+    ranked INTEGER NOT NULL DEFAULT 0, content TEXT NOT NULL, chain TEXT NOT NULL);
+CREATE UNIQUE INDEX IF NOT EXISTS of_key ON events(key) WHERE key IS NOT NULL;
+CREATE INDEX IF NOT EXISTS of_recording ON events(recording, recipe) WHERE recording IS NOT NULL;
+CREATE INDEX IF NOT EXISTS of_kind ON events(kind, number);
+CREATE INDEX IF NOT EXISTS of_time ON events(kind, epoch, recipe, verdict);
+CREATE INDEX IF NOT EXISTS of_verdict ON events(verdict, number) WHERE verdict IS NOT NULL;
+CREATE INDEX IF NOT EXISTS of_part ON events(part, number) WHERE part IS NOT NULL;
+CREATE INDEX IF NOT EXISTS of_serial ON events(serial, number) WHERE serial IS NOT NULL;
+CREATE INDEX IF NOT EXISTS of_name ON events(name, number) WHERE name IS NOT NULL;
+CREATE INDEX IF NOT EXISTS sampled ON events(recipe, number) WHERE chance IS NOT NULL;
+CREATE INDEX IF NOT EXISTS of_ranked ON events(recipe, number, ranked) WHERE ranked > 0;
+CREATE TRIGGER IF NOT EXISTS no_update BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'append only'); END;
+CREATE TRIGGER IF NOT EXISTS no_delete BEFORE DELETE ON events BEGIN SELECT RAISE(ABORT, 'append only'); END;
+CREATE TABLE IF NOT EXISTS kept (part INTEGER PRIMARY KEY, class TEXT NOT NULL, epoch REAL NOT NULL, bytes INTEGER);
+CREATE TABLE IF NOT EXISTS outbox (event INTEGER PRIMARY KEY, attempts INTEGER NOT NULL DEFAULT 0,
+    due REAL NOT NULL DEFAULT 0, error TEXT, dead INTEGER NOT NULL DEFAULT 0);
+CREATE INDEX IF NOT EXISTS waiting ON outbox(due) WHERE dead = 0;
+CREATE TABLE IF NOT EXISTS secret (key TEXT NOT NULL);
+"""
+COLUMNS = "kind epoch part recipe model serial name recording key verdict p_value score chance ranked content".split()
+REVIEW = (
+    "(SELECT r.content FROM events r WHERE r.part = v.number AND r.kind = 'review' ORDER BY r.number DESC LIMIT 1) "
+    "AS review"
+)
+DAY = 86400.0  # seconds
+MOST_DRAWN = 5000  # drawn parts that rates and calibration look back on
+
+
+class JournalError(Exception):
+    """An event could not be written, so nothing may be answered: the disk is full or the file is not writable."""
+
+
+class Event(NamedTuple):
+    """One event.
+
+    ``part``: number of the verdict that it is about; ``recording``: SHA-256 over the files; ``chance``: the sampling
+    probability of a part that was drawn for review, None for all others; ``ranked``: 1 if it was ranked for drift, 2 if
+    it was only counted; ``review``: the newest review's content, where it was asked for.
+    """
+
+    number: int
+    kind: str
+    epoch: float
+    part: int | None
+    recipe: str | None
+    model: str | None
+    serial: str | None
+    name: str | None
+    recording: str | None
+    key: str | None
+    verdict: str | None
+    p_value: float | None
+    score: float | None
+    chance: float | None
+    ranked: int
+    content: dict
+    review: dict | None = None
+
+    @property
+    def time(self):
+        """The time as ISO 8601 in UTC, to the millisecond."""
+        return iso(self.epoch)
+
+
+def iso(epoch):
+    """Seconds since 1970 as ISO 8601 in UTC."""
+    return datetime.fromtimestamp(epoch, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def epoch_of(text):
+    """Seconds since 1970 of a date or time in ISO 8601; without a zone it is UTC.
+
+    Raises:
+        InputError: the text is no such time.
+    """
+    try:
+        found = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+    except ValueError:
+        raise InputError(f"{text!r} is no date or time; write it as 2026-07-31 or 2026-07-31T06:00:00") from None
+    return (found if found.tzinfo else found.replace(tzinfo=timezone.utc)).timestamp()
+
+
+class Journal:
+    """An open journal. Any thread may use it; each thread reads by its own connection.
+
+    Args:
+        path: the SQLite file; made if it is missing.
+        write: False: only read; the file has to be there.
+        webhook: whether verdicts and reviews also go into the outbox.
+
+    Raises:
+        InputError: the file is no journal, is of a newer version, or cannot be opened.
+    """
+
+    def __init__(self, path, write=True, webhook=False):
+        self.path, self.webhook, self._write, self._lock = Path(path), webhook, write, threading.RLock()
+        self._local, self._open = threading.local(), []
+        try:
+            if not write and not self.path.is_file():
+                raise InputError(f"{path}: no such journal")
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = self._connect()
+            version = self._db.execute("PRAGMA user_version").fetchone()[0]
+            if version > VERSION:
+                raise InputError(f"{path}: is a journal of version {version}; use a newer program")
+            if write:
+                self._db.executescript(SCHEMA + f"PRAGMA user_version = {VERSION};")
+            with self._lock, self._db:
+                if write and not self._db.execute("SELECT key FROM secret").fetchone():
+                    self._db.execute("INSERT INTO secret VALUES (?)", (secrets.token_hex(32),))
+            self.secret = bytes.fromhex(self._db.execute("SELECT key FROM secret").fetchone()[0])
+        except (sqlite3.Error, OSError, TypeError) as error:
+            raise InputError(f"{path}: cannot be used as journal ({error}); name another file with --journal") from None
+
+    def _connect(self):
+        if self._write:
+            db = sqlite3.connect(self.path, timeout=30, check_same_thread=False)
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = FULL")
+        else:
+            db = sqlite3.connect(f"{self.path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False)
+        self._open.append(db)
+        return db
+
+    def close(self):
+        """Close all connections."""
+        with self._lock:
+            while self._open:
+                self._open.pop().close()
+
+    # ------------------------------------------------------------ writing
+
+    def append(self, kind, content, kept=None, **columns):
+        """Write an event and return it once it is on the disk.
+
+        Args:
+            kind: verdict, review, calibration, comparison, promotion, drift start, drift alarm, role, start or note.
+            content: dict that fits into JSON.
+            kept: (class, bytes) of the files that will be kept of this part, for the index; None: none.
+            columns: further columns, see :class:`Event`.
+
+        Raises:
+            JournalError: it could not be written.
+            sqlite3.IntegrityError: an event with this ``key`` is there already.
+        """
+        row = dict.fromkeys(COLUMNS) | {"ranked": 0, **columns, "kind": kind, "epoch": time.time()}
+        for name in ("p_value", "score", "chance"):  # SQLite gives them back as floats; the chain needs them alike
+            row[name] = None if row[name] is None else float(row[name])
+        marks = ", ".join("?" * (len(COLUMNS) + 1))
+        with self._lock:
+            try:
+                with self._db:
+                    self._db.execute("BEGIN IMMEDIATE")  # another program may add events too
+                    last = self._db.execute("SELECT epoch, chain FROM events ORDER BY number DESC LIMIT 1").fetchone()
+                    before, chain = last or (0.0, "")
+                    if row["epoch"] < before - 1:
+                        content = {**content, "clock": f"set back by {before - row['epoch']:.0f} s"}
+                    row["content"] = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+                    values = [*(row[name] for name in COLUMNS), _link(chain, row)]
+                    number = self._db.execute(
+                        f"INSERT INTO events ({', '.join(COLUMNS)}, chain) VALUES ({marks})", values
+                    ).lastrowid
+                    if kept is not None:
+                        self._db.execute(
+                            "INSERT INTO kept VALUES (?, ?, ?, ?)", (number, kept[0], row["epoch"], kept[1])
+                        )
+                    if self.webhook and kind in ("verdict", "review"):
+                        self._db.execute("INSERT INTO outbox (event) VALUES (?)", (number,))
+            except sqlite3.IntegrityError:
+                raise
+            except sqlite3.Error as error:
+                raise JournalError(f"the journal cannot be written ({error})") from None
+        return Event(number, *(row[name] for name in COLUMNS[:-1]), json.loads(row["content"]))
+
+    def execute(self, statement, values=()):
+        """Change ``kept`` or ``outbox``.
+
+        Raises:
+            JournalError: it could not be written.
+        """
+        with self._lock:
+            try:
+                with self._db:
+                    self._db.execute(statement, values)
+            except sqlite3.Error as error:
+                raise JournalError(f"the journal cannot be written ({error})") from None
+
+    # ------------------------------------------------------------ reading
+
+    def rows(self, statement, values=()):
+        """The rows of a SELECT, from this thread's connection."""
+        db = getattr(self._local, "db", None)
+        if db is None:
+            with self._lock:
+                db = self._local.db = self._connect()
+        return db.execute(statement, values).fetchall()
+
+    def events(self, where, values=(), order="v.number", limit=-1, review=False):
+        """[Event] for an SQL condition on the table ``v``; with ``review`` also each part's newest review."""
+        chosen = ", ".join(f"v.{name}" for name in ("number", *COLUMNS))
+        found = self.rows(
+            f"SELECT {chosen}, {REVIEW if review else 'NULL'} FROM events v WHERE {where} ORDER BY {order} LIMIT ?",
+            (*values, limit),
+        )
+        return [Event(*row[:-2], json.loads(row[-2]), row[-1] and json.loads(row[-1])) for row in found]
+
+    def by_key(self, key):
+        """The verdict with this key, or None."""
+        return next(iter(self.events("v.key = ?", (key,), review=True)), None)
+
+    def first_of(self, recording, recipe):
+        """Number of the first verdict of a recipe on the same files, whatever judged them; or None."""
+        first = "SELECT MIN(number) FROM events WHERE recording = ? AND recipe = ?"
+        return self.rows(first, (recording, recipe))[0][0]
+
+    def part(self, number):
+        """The verdict with this number and its newest review, or None."""
+        if not 0 < number < 2**63:
+            return None
+        return next(iter(self.events("v.number = ? AND v.kind = 'verdict'", (number,), review=True)), None)
+
+    def last(self, kind, recipe=None, model=None):
+        """The newest event of a kind, of a recipe and model where these are given; or None."""
+        where, values = "v.kind = ?", [kind]
+        for name, value in (("recipe", recipe), ("model", model)):
+            if value is not None:
+                where, values = f"{where} AND v.{name} = ?", [*values, value]
+        return next(iter(self.events(where, values, "v.number DESC", 1)), None)
+
+    def parts(self, limit=100, verdict=None, recipe=None, since=None, text=None, before=None):
+        """Verdicts with reviews, the newest first.
+
+        Args:
+            limit: at most so many.
+            verdict, recipe: only these.
+            since: epoch; only those at or after it.
+            text: only those whose serial or recording's name begins with it.
+            before: only those with a smaller number.
+        """
+        where, values = "v.kind = 'verdict'", []
+        for condition, value in (
+            ("v.verdict = ?", verdict),
+            ("v.recipe = ?", recipe),
+            ("v.epoch >= ?", since),
+            ("v.number < ?", before),
+        ):
+            if value is not None:
+                where, values = f"{where} AND {condition}", [*values, value]
+        if text:
+            low, high = text, text + "\U0010ffff"
+            where += " AND ((v.serial >= ? AND v.serial < ?) OR (v.name >= ? AND v.name < ?))"
+            values += [low, high, low, high]
+        return self.events(where, values, "v.number DESC", limit, review=True)
+
+    def to_review(self, days, limit=100):
+        """Verdicts of the last ``days`` that wait for a review: drawn ones first, then fails and cannot-judges."""
+        new = "v.epoch >= ? AND NOT EXISTS (SELECT 1 FROM events r WHERE r.part = v.number AND r.kind = 'review')"
+        since = time.time() - days * DAY
+        drawn = self.events(f"v.kind = 'verdict' AND v.chance IS NOT NULL AND {new}", (since,), limit=limit)
+        others = f"v.kind = 'verdict' AND v.verdict IN ('fail', 'cannot judge') AND v.chance IS NULL AND {new}"
+        return drawn + self.events(others, (since,), "v.number DESC", max(0, limit - len(drawn)))
+
+    def sampled(self, recipe):
+        """The newest MOST_DRAWN parts of a recipe that were drawn for review, with reviews, in the order of judging."""
+        drawn = "v.recipe = ? AND v.chance IS NOT NULL"
+        return self.events(drawn, (recipe,), "v.number DESC", MOST_DRAWN, review=True)[::-1]
+
+    def verify(self):
+        """Check the chain of all events; returns the number of events.
+
+        Raises:
+            InputError: an event was changed or taken out; the message names the first.
+        """
+        chain, count = "", 0
+        db = self._connect()
+        for number, *values, link in db.execute(
+            f"SELECT number, {', '.join(COLUMNS)}, chain FROM events ORDER BY number"
+        ):
+            chain, count = _link(chain, dict(zip(COLUMNS, values))), count + 1
+            if chain != link:
+                raise InputError(f"{self.path}: event {number}, or one before it, is not as it was written")
+        return count
+
+
+def _link(before, row):
+    values = json.dumps([row[name] for name in COLUMNS], ensure_ascii=False)
+    return hashlib.sha256((before + values).encode()).hexdigest()

@@ -1,0 +1,221 @@
+"""The recipes: which model versions there are, which one judges, and how the next one takes over.
+
+The folder holds ``RECIPE.m3dm`` and further versions ``RECIPE@ANYTHING.m3dm``. Which version judges is in the journal:
+the newest promotion. A version is known by the SHA-256 of its file, so a file that was replaced is another version.
+"""
+
+import threading
+from pathlib import Path
+from typing import NamedTuple
+
+from common.errors import InputError
+from common.files import sha256_of
+from station import calibration
+
+SUFFIX = ".m3dm"
+
+
+class Version(NamedTuple):
+    """A model's file."""
+
+    recipe: str
+    file: str  # its name
+    sha256: str
+    path: Path
+
+
+class Recipes:
+    """All recipes, each with the version that judges loaded.
+
+    Args:
+        folder: of the models' files, or one file.
+        journal: ``station.journal.Journal``.
+        loader: function (path, recipe, sha256) → ``station.judging.Model``.
+
+    Raises:
+        InputError: there is no model.
+    """
+
+    def __init__(self, folder, journal, loader):
+        self.folder, self._journal, self._loader = Path(folder), journal, loader
+        self._active, self._others, self._lock, self._hashes = {}, {}, threading.RLock(), {}
+        if not self._files():
+            raise InputError(f"{folder}: holds no model (*{SUFFIX}); main.py --save_model writes them")
+
+    def _files(self):
+        return [self.folder] if self.folder.is_file() else sorted(self.folder.glob(f"*{SUFFIX}"))
+
+    def versions(self, recipe=None):
+        """[Version] of the files that are there now, of all recipes or of one."""
+        found = []
+        for path in self._files():
+            name = path.name.removesuffix(SUFFIX).partition("@")[0]
+            if recipe in (None, name):
+                stat = path.stat()
+                facts = path, stat.st_size, stat.st_mtime_ns
+                if facts not in self._hashes:
+                    self._hashes[facts] = sha256_of(path)
+                found.append(Version(name, path.name, self._hashes[facts], path))
+        return found
+
+    @property
+    def names(self):
+        """Names of the loaded recipes."""
+        return sorted(self._active)
+
+    def load_all(self):
+        """Load the version of each recipe that the journal names, or ``RECIPE.m3dm`` where it names none.
+
+        Raises:
+            InputError: a model cannot be used.
+        """
+        for recipe in sorted({version.recipe for version in self.versions()}):
+            there, last = self.versions(recipe), self._journal.last("promotion", recipe)
+            version = next((v for v in there if last and v.sha256 == last.model), None)
+            if version is None:
+                version = next((v for v in there if v.file == f"{recipe}{SUFFIX}"), there[0])
+            model = self._load(version)
+            if last is None or last.model != version.sha256:
+                why = "first start" if last is None else "the version used before is not there any more"
+                self._record(version, "the station's start", why, last and last.model)
+            with self._lock:
+                self._active[recipe] = model
+
+    def get(self, name=None):
+        """The Model that judges.
+
+        Raises:
+            InputError: there is no such recipe, or several and no name was given.
+        """
+        if name is None and len(self._active) == 1:
+            return next(iter(self._active.values()))
+        if name not in self._active:
+            what = "name the model" if name is None else f"there is no model {name!r}"
+            raise InputError(f"{what}; there are: {', '.join(self.names) or 'none yet'}")
+        return self._active[name]
+
+    def loaded(self, recipe, sha256):
+        """The Model of any version of a recipe; loaded if it is not yet. Of those that do not judge one is kept.
+
+        Raises:
+            InputError: no file has this SHA-256, or it cannot be used.
+        """
+        if recipe in self._active and self._active[recipe].sha256 == sha256:
+            return self._active[recipe]
+        if recipe in self._others and self._others[recipe].sha256 == sha256:
+            return self._others[recipe]
+        version = next((v for v in self.versions(recipe) if v.sha256 == sha256), None)
+        if version is None:
+            raise InputError(f"{recipe}: no file of this version is there any more; put it back to use it")
+        self._others[recipe] = self._load(version)
+        return self._others[recipe]
+
+    def _load(self, version):
+        model = self._loader(version.path, version.recipe, version.sha256)
+        last = self._journal.last("calibration", version.recipe, version.sha256)
+        if last is None or not last.content["scores"]:
+            return model
+        return model.calibrated_with(last.content["scores"], last.content["peaks"], last.number)
+
+    def _record(self, version, by, note, before):
+        content = {"file": version.file, "by": by, "note": note, "before": before}
+        self._journal.append("promotion", content, recipe=version.recipe, model=version.sha256)
+
+    def promote(self, recipe, sha256, by, note=""):
+        """Let another version judge from now on; the part at hand is finished by the old one.
+
+        Raises:
+            InputError: as in :meth:`loaded`; or the version was never compared with the one that judges.
+        """
+        model, old = self.loaded(recipe, sha256), self._active[recipe]
+        if old.sha256 == sha256:
+            raise InputError(f"{recipe}: this version judges already")
+        if not self._was_known(recipe, sha256):
+            raise InputError(f"{recipe}: compare this version with the one that judges before you promote it")
+        version = next(v for v in self.versions(recipe) if v.sha256 == sha256)
+        self._record(version, by, note, old.sha256)
+        with self._lock:
+            self._active[recipe] = model
+            self._others[recipe] = old
+
+    def _was_known(self, recipe, sha256):
+        return self._journal.last("comparison", recipe, sha256) or self._journal.last("promotion", recipe, sha256)
+
+    def roll_back(self, recipe, by):
+        """Let the version judge that did so before.
+
+        Raises:
+            InputError: there was none before, or its file is gone.
+        """
+        last = self._journal.last("promotion", recipe)
+        if last is None or not last.content["before"]:
+            raise InputError(f"{recipe}: no other version has judged before this one")
+        self.promote(recipe, last.content["before"], by, "roll back")
+
+    # ------------------------------------------------------------ calibration
+
+    def rescored(self, model):
+        """{number: (score, peak)} of drawn parts that ``model`` has scored anew from their kept scans."""
+        last = self._journal.last("calibration", model.recipe, model.sha256)
+        return {int(k): tuple(v) for k, v in last.content["rescored"].items()} if last else {}
+
+    def preview(self, recipe):
+        """The Calibration that a recalibration of the judging version would take."""
+        model = self._active[recipe]
+        return calibration.chosen(self._journal.sampled(recipe), model, self.rescored(model))
+
+    def recalibrate(self, recipe, by):
+        """Calibrate the judging version with all drawn parts that may calibrate; returns the Calibration.
+
+        Raises:
+            InputError: they are too few for the promised rate.
+        """
+        with self._lock:
+            model = self._active[recipe]
+            rescored = self.rescored(model)
+            found = calibration.chosen(self._journal.sampled(recipe), model, rescored)
+            self._active[recipe] = self._calibrated(model, found, rescored, by)
+        return found
+
+    def _calibrated(self, model, found, rescored, by):
+        trial = model.calibrated_with(found.scores, found.peaks, 0)  # refused before anything is written
+        content = {**found._asdict(), "rescored": rescored, "by": by, "promise": trial.promise}
+        event = self._journal.append("calibration", content, recipe=model.recipe, model=model.sha256)
+        return model.calibrated_with(found.scores, found.peaks, event.number)
+
+    def compare(self, recipe, sha256, by, files_of, stop=lambda: False):
+        """Prepare a version for promotion: score the calibrating scans anew, and judge the comparing ones with both.
+
+        Args:
+            files_of: function of a part's number that gives its kept ``station.judging.Files``, or None.
+            stop: function that says whether to give up.
+
+        Returns:
+            The journal's event, or None after ``stop``.
+
+        Raises:
+            InputError: the version cannot be used, or has too few calibration parts.
+        """
+        old, new = self._active[recipe], self.loaded(recipe, sha256)
+        parts, rescored = self._journal.sampled(recipe), {}
+        for part in calibration.calibrating(calibration.reviewed(parts), new)[-calibration.MOST_PARTS :]:
+            if stop():
+                return None
+            files = files_of(part.number)
+            judged = files and new.judge(files)
+            if judged and judged.score is not None:
+                rescored[part.number] = judged.score, judged.peak
+        found = calibration.chosen(parts, new, rescored)
+        if found.numbers:
+            new = self._others[recipe] = self._calibrated(new, found, rescored, by)
+        used, verdicts = [], ([], [])
+        for part in calibration.comparing(parts, (old, new)):
+            if stop():
+                return None
+            files = files_of(part.number)
+            if files is not None:
+                used.append(part)
+                for model, own in zip((old, new), verdicts):
+                    own.append(model.judge(files).verdict)
+        content = {**calibration.compared(used, *verdicts), "by": by, "against": old.sha256, "promise": new.promise}
+        return self._journal.append("comparison", content, recipe=recipe, model=sha256)

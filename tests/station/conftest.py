@@ -1,0 +1,87 @@
+"""A station with a stub judge, real in everything else."""
+
+import time
+
+import pytest
+from starlette.testclient import TestClient
+
+from common.files import sha256_of
+from station.api import make_app
+from station.journal import Journal
+from station.judging import Files
+from station.recipes import Recipes
+from station.service import Recording, Settings, Station
+from station.store import Rules, Store, store_of
+from tests.station.stub import StubModel, part
+
+
+class Place:
+    """A station's folders, from which it can be started again."""
+
+    def __init__(self, folder):
+        self.models, self.journal_path = folder / "models", folder / "station.db"
+        self.models.mkdir()
+        self.running, self.offsets = [], {}
+        self.add_model("knob.m3dm")
+
+    def add_model(self, file, content="first", offset=0.0):
+        """Write a model's file; returns its SHA-256."""
+        (self.models / file).write_text(content)
+        sha256 = sha256_of(self.models / file)
+        self.offsets[sha256] = offset
+        return sha256
+
+    def start(self, settings=Settings(every=0), rules=Rules(free_bytes=0), **options):
+        """A started Station."""
+        journal = Journal(self.journal_path, **options)
+        load = lambda path, recipe, sha256: StubModel(recipe, sha256, offset=self.offsets.get(sha256, 0.0))
+        station = Station(
+            journal, Recipes(self.models, journal, load), Store(store_of(self.journal_path), journal, rules), settings
+        )
+        station.start()
+        self.running.append(station)
+        return station
+
+    def stop(self, station):
+        assert station.finish(10)
+        station.journal.close()
+        self.running.remove(station)
+
+
+@pytest.fixture
+def place(tmp_path):
+    made = Place(tmp_path)
+    yield made
+    for station in list(made.running):
+        made.stop(station)
+
+
+@pytest.fixture
+def station(place):
+    return place.start()
+
+
+@pytest.fixture
+def client(station):
+    with TestClient(make_app(station)) as made:
+        yield made
+
+
+def send(station, score, wait=True, **more):
+    """Have a station judge a part of this score; the answer, or its Future."""
+    fields = {name: more.pop(name) for name in ("serial", "name", "recipe", "check") if name in more}
+    folder = station.store.new_folder()
+    rgb, xyz = part(score, **more)
+    (folder / "rgb").write_bytes(rgb)
+    (folder / "xyz").write_bytes(xyz)
+    future = station.submit(Recording(folder, Files(folder / "rgb", folder / "xyz", None), **fields))
+    return future.result(10) if wait else future
+
+
+def until(condition, seconds=10.0):
+    """Wait for a condition; returns its value."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, "did not happen"
+        time.sleep(0.01)
+    return value

@@ -1,0 +1,237 @@
+"""Complete pairs only, each once, in order of arrival, moved away with a verdict file; whatever happens meanwhile."""
+
+import json
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from station.folder import MOVING, Folder, kind_and_name
+from station.service import Settings
+from tests.station.conftest import send, until
+from tests.station.stub import part
+
+
+@pytest.fixture
+def incoming(tmp_path):
+    (tmp_path / "incoming").mkdir()
+    return tmp_path / "incoming"
+
+
+def write(incoming, name, score=1.0, when=None, pattern=("{}_rgb.png", "{}_xyz.tiff")):
+    """Write a pair; with ``when`` as if it had come so many seconds after the others."""
+    for file, content in zip(pattern, part(score)):
+        path = incoming / file.format(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        if when is not None:
+            os.utime(path, (1e9 + when, 1e9 + when))
+
+
+def judge_all(folder):
+    """Look until all is complete, and judge it; the names in the order of judging."""
+    folder.look(0.0)
+    pairs = folder.look(1e6)
+    folder.judge_all(pairs)
+    return [pair.name for pair in pairs]
+
+
+@pytest.mark.parametrize(
+    "path, expected",
+    [
+        ("0001_rgb.png", ("rgb", "0001")),
+        ("0001_xyz.tiff", ("xyz", "0001")),
+        ("color-7.JPG", ("rgb", "7")),
+        ("7 depth.png", ("depth", "7")),
+        ("rgb/0001.png", ("rgb", "0001")),
+        ("knob/lot 3/xyz/a.b.tiff", ("xyz", "knob/lot 3/a.b")),
+        ("0001.png", ("rgb", "0001")),
+        ("0001.tiff", ("xyz", "0001")),
+        ("rgb.png", ("rgb", "rgb")),
+        ("notes.txt", None),
+    ],
+)
+def test_names(path, expected):
+    assert kind_and_name(Path(path)) == expected
+
+
+def test_pairs_are_judged_in_order_of_arrival_and_moved(station, incoming):
+    write(incoming, "10", 1, when=3)
+    write(incoming, "9", 2, when=3)
+    write(incoming, "b", 50, when=1)
+    write(incoming, "a", 4, when=2, pattern=("lot/rgb/{}.png", "lot/xyz/{}.tiff"))
+    (incoming / "alone_rgb.png").write_bytes(part(1)[0])
+    (incoming / "readme.txt").write_text("not a part")
+    write(incoming, "bad", when=9)
+    (incoming / "bad_rgb.png").write_bytes(b"")
+    folder = Folder(incoming, station)
+    assert judge_all(folder) == ["b", "lot/a", "9", "10", "bad"]
+    left = sorted(p.relative_to(incoming).as_posix() for p in incoming.rglob("*") if p.is_file())
+    assert left == [
+        "alone_rgb.png",
+        "done/10.verdict.json",
+        "done/10_rgb.png",
+        "done/10_xyz.tiff",
+        "done/9.verdict.json",
+        "done/9_rgb.png",
+        "done/9_xyz.tiff",
+        "done/b.verdict.json",
+        "done/b_rgb.png",
+        "done/b_xyz.tiff",
+        "done/lot/a.verdict.json",
+        "done/lot/rgb/a.png",
+        "done/lot/xyz/a.tiff",
+        "failed/bad.verdict.json",
+        "failed/bad_rgb.png",
+        "failed/bad_xyz.tiff",
+        "readme.txt",
+    ]
+    told = json.loads((incoming / "done/b.verdict.json").read_text())
+    assert told["verdict"] == "fail" and told["files"] == ["done/b_rgb.png", "done/b_xyz.tiff"]
+    assert [e.serial for e in station.journal.parts()] == ["bad", "10", "9", "a", "b"]
+    assert judge_all(folder) == []
+
+
+def test_a_file_is_complete_when_it_has_settled(station, incoming):
+    folder = Folder(incoming, station, settle=1.0)
+    write(incoming, "a")
+    assert folder.look(0.0) == [] == folder.look(0.9)
+    assert [pair.name for pair in folder.look(1.0)] == ["a"]
+    with open(incoming / "a_xyz.tiff", "ab") as file:
+        file.write(b"more")
+    assert folder.look(1.5) == [] == folder.look(2.4) and len(folder.look(2.6)) == 1
+    for name in (".hidden_rgb.png", "a_rgb.png.tmp", "a_rgb.png.part"):
+        (incoming / name).write_bytes(b"x")
+    assert len(folder.look(3.0)) == 1
+
+
+def test_files_that_vanish_or_change_are_left(station, incoming):
+    folder = Folder(incoming, station)
+    for name in "abc":
+        write(incoming, name, ord(name))
+    folder.look(0.0)
+    pairs = folder.look(9.0)
+    (incoming / "a_xyz.tiff").unlink()
+    (incoming / "b_rgb.png").write_bytes(part(7, more="longer")[0])
+    folder.judge_all(pairs)
+    assert [e.serial for e in station.journal.parts()] == ["c"] and (incoming / "b_rgb.png").exists()
+
+
+def test_names_that_come_twice(station, incoming):
+    folder = Folder(incoming, station)
+    for score in (1, 50, 1):  # the third is the first again
+        write(incoming, "a", score)
+        judge_all(folder)
+    told = [json.loads((incoming / f"done/a{mark}.verdict.json").read_text()) for mark in ("", "~2", "~3")]
+    assert [t["verdict"] for t in told] == ["pass", "fail", "pass"]
+    assert told[2]["repeated"] and told[2]["id"] == told[0]["id"] != told[1]["id"]
+    assert (incoming / "done/a_rgb~2.png").read_bytes() == part(50)[0]
+
+
+@pytest.mark.parametrize("moved", [0, 1, 2])
+def test_a_move_that_a_kill_cut_short_is_completed(place, incoming, moved, monkeypatch):
+    station = place.start()
+    write(incoming, "a", 50)
+    replace, count = os.replace, []
+
+    def dying(source, target):
+        if str(target).endswith((".png", ".tiff")):
+            if len(count) == moved:
+                raise KeyboardInterrupt
+            count.append(target)
+        replace(source, target)
+
+    monkeypatch.setattr("station.folder.os.replace", dying)
+    folder = Folder(incoming, station)
+    folder.look(0.0)
+    if moved < 2:
+        with pytest.raises(KeyboardInterrupt):
+            folder.judge_all(folder.look(9.0))
+    else:
+        folder.judge_all(folder.look(9.0))
+    monkeypatch.undo()
+    place.stop(station)
+    station = place.start()
+    Folder(incoming, station).finish_moves()
+    assert judge_all(Folder(incoming, station)) == [] and len(station.journal.parts()) == 1
+    assert sorted(p.name for p in (incoming / "done").iterdir()) == ["a.verdict.json", "a_rgb.png", "a_xyz.tiff"]
+    assert not list(incoming.glob(f".*{MOVING}"))
+
+
+def test_a_kill_between_verdict_and_move_judges_nothing_twice(place, incoming):
+    station = place.start()
+    write(incoming, "a", 50)
+    first = send(station, 50)  # as the killed process had recorded it
+    judge_all(Folder(incoming, station))
+    told = json.loads((incoming / "done/a.verdict.json").read_text())
+    assert told["id"] == first["id"] and told["repeated"] and len(station.journal.parts()) == 1
+
+
+def test_what_cannot_be_moved_is_judged_once(station, incoming, monkeypatch, capsys):
+    write(incoming, "a")
+    folder = Folder(incoming, station)
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied", "a_rgb.png")
+
+    monkeypatch.setattr("station.folder.os.replace", refuse)
+    assert judge_all(folder) == ["a"]
+    assert folder.look(2e6) == [] and "cannot be moved" in capsys.readouterr().err
+
+
+def test_recipes_have_folders(place, incoming):
+    place.add_model("gear.m3dm", "gear")
+    station = place.start()
+    write(incoming, "a", pattern=("gear/{}_rgb.png", "gear/{}_xyz.tiff"))
+    write(incoming, "check_master", when=5)
+    judge_all(Folder(incoming, station, recipe="knob"))
+    assert [(e.recipe, e.serial, e.content["check"]) for e in station.journal.parts()] == [
+        ("gear", "a", False),
+        ("knob", "check_master", True),
+    ]
+    write(incoming, "lost")
+    judge_all(Folder(incoming, station))  # two recipes, none named
+    assert "name the model" in json.loads((incoming / "failed/lost.verdict.json").read_text())["explanation"]
+
+
+def test_a_busy_station_is_waited_for(place, incoming):
+    station = place.start(Settings(every=0, waiting=1))
+    busy = [send(station, 90, wait=False, sleep=0.3)]
+    until(lambda: station._at_hand)
+    busy.append(send(station, 91, wait=False))
+    write(incoming, "a")
+    judge_all(Folder(incoming, station))
+    assert [e.score for e in station.journal.parts()] == [1, 91, 90] and all(b.result(1) for b in busy)
+
+
+@pytest.mark.parametrize("poll", [False, True])
+def test_a_watched_folder(station, incoming, poll):
+    write(incoming, "before")
+    folder = Folder(incoming, station, settle=0.1, poll=poll)
+    thread = threading.Thread(target=folder.run)
+    thread.start()
+    until(lambda: (incoming / "done/before.verdict.json").exists())
+    (incoming.parent / "elsewhere").mkdir()
+    write(incoming.parent / "elsewhere", "after", 50)
+    for file in (incoming.parent / "elsewhere").iterdir():
+        file.rename(incoming / file.name)
+    until(lambda: (incoming / "done/after.verdict.json").exists())
+    folder.stop.set()
+    thread.join(5)
+    assert not thread.is_alive() and len(station.journal.parts()) == 2
+
+
+def test_ten_thousand_files_wait(station, incoming):
+    for i in range(5000):
+        for suffix in ("_rgb.png", "_xyz.tiff"):
+            (incoming / f"{i}{suffix}").touch()
+    folder = Folder(incoming, station)
+    folder.look(0.0)
+    start = time.perf_counter()
+    pairs = folder.look(9.0)
+    assert len(pairs) == 5000 and time.perf_counter() - start < 2
+    assert sorted(int(pair.name) for pair in pairs) == list(range(5000))
+    folder.judge_all(pairs[:3])
+    assert len(list((incoming / "failed").glob("*.json"))) == 3

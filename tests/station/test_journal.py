@@ -1,0 +1,112 @@
+"""What was acknowledged is in the journal, in order, unchanged, and comes out again."""
+
+import csv
+import json
+import sqlite3
+
+import pytest
+
+from common.errors import InputError
+from station.journal import Journal, JournalError, epoch_of
+from tests.station.conftest import send
+from tools import journal as command
+
+
+def test_events_are_only_appended(tmp_path):
+    journal = Journal(tmp_path / "a.db")
+    first = journal.append("verdict", {"a": 1}, key="k", verdict="fail", score=2, chance=0.5)
+    assert journal.by_key("k") == first and journal.part(first.number) == first
+    with pytest.raises(sqlite3.IntegrityError):
+        journal.append("verdict", {}, key="k")
+    for change in ("UPDATE events SET verdict = 'pass'", "DELETE FROM events"):
+        with pytest.raises(JournalError, match="append only"):
+            journal.execute(change)
+    assert journal.rows("PRAGMA journal_mode") == [("wal",)] and journal.rows("PRAGMA synchronous") == [(2,)]
+    assert journal.part(-1) is journal.part(2**70) is None and journal.verify() == 1
+
+
+def test_a_change_with_other_tools_is_found(tmp_path):
+    journal = Journal(tmp_path / "a.db")
+    for number in range(3):
+        journal.append("verdict", {"n": number}, verdict="fail", p_value=1, score=0.1 + number)
+    journal.close()
+    assert Journal(tmp_path / "a.db").verify() == 3
+    with sqlite3.connect(tmp_path / "a.db") as other:
+        other.execute("DROP TRIGGER no_update")
+        other.execute("UPDATE events SET verdict = 'pass' WHERE number = 2")
+    other.close()
+    with pytest.raises(InputError, match="event 2, or one before it, is not as it was written"):
+        Journal(tmp_path / "a.db").verify()
+
+
+def test_what_is_no_journal_is_refused(tmp_path):
+    (tmp_path / "text").write_text("no database, but long enough to be read as its header" * 100)
+    with pytest.raises(InputError, match="text: cannot be used as journal"):
+        Journal(tmp_path / "text")
+    with pytest.raises(InputError, match="no such journal"):
+        Journal(tmp_path / "missing.db", write=False)
+    with sqlite3.connect(tmp_path / "new.db") as db:
+        db.execute("PRAGMA user_version = 9")
+    db.close()
+    with pytest.raises(InputError, match="version 9; use a newer program"):
+        Journal(tmp_path / "new.db")
+
+
+def test_a_clock_that_is_set_back_is_said_and_loses_nothing(tmp_path, monkeypatch):
+    journal = Journal(tmp_path / "a.db")
+    monkeypatch.setattr("station.journal.time.time", lambda: 2_000_000_000.0)
+    journal.append("verdict", {}, verdict="pass")
+    monkeypatch.setattr("station.journal.time.time", lambda: 1_999_990_000.0)
+    late = journal.append("verdict", {}, verdict="fail")
+    assert late.content == {"clock": "set back by 10000 s"}
+    assert [event.verdict for event in journal.parts()] == ["fail", "pass"] and journal.verify() == 2
+
+
+def test_times():
+    assert epoch_of("2026-07-31") == epoch_of("2026-07-31T00:00:00Z") == epoch_of("2026-07-31T02:00:00+02:00")
+    with pytest.raises(InputError, match="is no date or time"):
+        epoch_of("yesterday")
+
+
+def test_export(place, tmp_path, capsys):
+    station = place.start()
+    answers = [send(station, score, serial=serial) for score, serial in ((1, "=1+1"), (50, "B"), (3, None))]
+    station.review(answers[1]["id"], "good", "Eva", note="scratch\nonly")
+    for suffix in ("csv", "parquet"):
+        assert command.main(["export", str(place.journal_path), "-o", str(tmp_path / f"out.{suffix}")]) == 0
+    with open(tmp_path / "out.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["verdict"] for row in rows] == ["pass", "fail", "pass"]
+    assert rows[0]["serial"] == "'=1+1" and (rows[1]["review"], rows[1]["reviewed_by"]) == ("good", "Eva")
+    assert float(rows[1]["score"]) == 50 and json.loads(rows[1]["regions"])[0]["area_mm2"] == 2.5
+    arrow = pytest.importorskip("pyarrow.parquet")
+    table = arrow.read_table(tmp_path / "out.parquet").to_pylist()
+    assert [row["score"] for row in table] == [1, 50, 3] and table[0]["serial"] == "=1+1"
+    assert table[1]["review_note"] == "scratch\nonly" and table[2]["sampling_probability"] is None
+    since = ["--since", "2999-01-01"]
+    assert command.main(["export", str(place.journal_path), *since, "-o", str(tmp_path / "none.csv")]) == 0
+    assert "0 verdicts" in capsys.readouterr().err
+    for words in (["-o", str(tmp_path / "a.txt")], ["--since", "x", "-o", str(tmp_path / "a.csv")]):
+        assert command.main(["export", str(place.journal_path), *words]) == 2
+    assert command.main(["verify", str(place.journal_path)]) == 0
+    assert "each as it was written" in capsys.readouterr().out
+
+
+def test_training_parts_come_from_reviews_of_parts_that_were_not_drawn(place, tmp_path):
+    from station.service import Settings
+
+    station = place.start(Settings(every=2))
+    answers = [send(station, 50 + i) for i in range(20)]
+    for answer in answers:
+        station.review(answer["id"], "good", "Eva")
+    undrawn = {answer["id"] for answer in answers if not answer["drawn_for_review"]}
+    assert 0 < len(undrawn) < 20
+    out = tmp_path / "training"
+    assert command.main(["training", str(place.journal_path), "--model", "knob", "-o", str(out)]) == 0
+    assert {int(path.stem) for path in (out / "rgb").iterdir()} == undrawn
+    assert {int(path.stem) for path in (out / "xyz").iterdir()} == undrawn
+    roles = station.journal.events("v.kind = 'role'")
+    assert {event.part for event in roles} == undrawn and station.journal.verify()
+    assert send(station, 1)["verdict"] == "pass"  # the station goes on after another program has written
+    assert station.journal.verify()
+    assert command.main(["training", str(place.journal_path), "--model", "other", "-o", str(out)]) == 2

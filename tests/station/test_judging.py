@@ -1,0 +1,118 @@
+"""The Inspector behind the station: the same verdicts, exact recalibration, words for what cannot be read."""
+
+import numpy as np
+import pytest
+import tifffile
+
+from common.errors import InputError
+from common.files import sha256_of
+from data.scans import read_scan
+from inspection.inspector import Inspector
+from inspection.saved_model import read_saved
+from station.judging import Files, Model, load
+from tests.fakes import PoolingExtractor
+from tests.inspection.test_inspector import EVERY
+from tests.make_models import CATEGORY, fitted_runner, make_parts, options_for
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return make_parts(tmp_path_factory.mktemp("data"), validation=5)
+
+
+@pytest.fixture(scope="module")
+def inspector(data):
+    _, path = fitted_runner(options_for(data, "DINO+Point_MAE", *EVERY))
+    return Inspector(read_saved(path), PoolingExtractor(), false_alarm=0.2)
+
+
+@pytest.fixture(scope="module")
+def recordings(data):
+    """[Files] of all test parts."""
+    pictures = sorted((data / CATEGORY / "test").rglob("rgb/*.png"))
+    return [Files(p, p.parents[1] / "xyz" / f"{p.stem}.tiff", None) for p in pictures]
+
+
+def test_the_verdict_is_the_inspectors(inspector, recordings):
+    model, verdicts = Model("toy", "a" * 64, inspector), set()
+    for files in recordings:
+        found, expected = model.judge(files), inspector.judge(*read_scan(files.rgb, files.xyz))
+        assert (found.verdict, found.p_value, found.score) == (expected.verdict, expected.p_value, expected.score)
+        assert found.peak == float(expected.map.max()) and len(found.regions) == min(20, len(expected.regions))
+        assert found.statistics["score"] == found.score and 0 < found.statistics["light"] < 1
+        shares = sum(value for name, value in found.statistics.items() if name.endswith(" score"))
+        assert shares == pytest.approx(found.score, rel=1e-4)
+        assert "/" not in found.explanation and all("contours" not in region for region in found.regions)
+        verdicts.add(found.verdict)
+    assert "fail" in verdicts
+
+
+def test_recalibration_is_that_of_a_model_saved_with_these_parts(inspector, recordings):
+    model = Model("toy", "a" * 64, inspector)
+    judged = [model.judge(files) for files in recordings]
+    scores = [*model.own_scores, *(j.score for j in judged)]
+    peaks = [*model.own_peaks, *(j.peak for j in judged)]
+    made = model.calibrated_with(scores, peaks, 7)
+    arrays = {
+        **inspector.model.arrays,
+        f"calibration.score.{inspector.scoring}": np.array(scores),
+        f"calibration.peak.{inspector.scoring}": np.array(peaks),
+    }
+    saved = read_saved(inspector.model.path)
+    exact = Inspector(saved._replace(arrays={**saved.arrays, **arrays}), PoolingExtractor(), 0.2)
+    for files in recordings:
+        found, expected = made.judge(files), exact.judge(*read_scan(files.rgb, files.xyz))
+        assert (found.verdict, found.p_value, found.threshold) == (
+            expected.verdict,
+            expected.p_value,
+            expected.threshold,
+        )
+        assert [r["pixels"] for r in found.regions] == [r.pixels for r in expected.regions[:20]]
+        assert f"{expected.threshold:.4g}" in found.explanation
+    assert made.options["calibration"] == 7 and model.judge(recordings[0]).threshold == inspector.threshold
+    assert any(model.judge(f).p_value != made.judge(f).p_value for f in recordings)
+    with pytest.raises(InputError, match="20 % needs at least 4"):
+        model.calibrated_with(scores[:3], peaks[:3], 8)
+
+
+def test_what_cannot_be_read_cannot_be_judged(inspector, recordings, tmp_path):
+    model, good = Model("toy", "a" * 64, inspector), recordings[0]
+    (tmp_path / "empty").touch()
+    tifffile.imwrite(tmp_path / "flat.tiff", np.zeros((64, 64), np.float32))
+    for files, words in (
+        (Files(tmp_path / "empty", good.xyz, None), "empty: cannot be read as picture"),
+        (Files(good.rgb, tmp_path / "empty", None), "empty"),
+        (Files(good.rgb, tmp_path / "flat.tiff", None), "flat"),
+        (Files(good.rgb, None, good.rgb), "no camera|depth"),
+    ):
+        found = model.judge(files)
+        assert found.verdict == "cannot judge" and found.score is None and found.statistics == {}
+        assert str(tmp_path) not in found.explanation and str(good.rgb.parent) not in found.explanation
+        assert found.draw is None
+
+
+def test_pictures(inspector, recordings, tmp_path):
+    from PIL import Image
+
+    found = next(j for j in map(Model("toy", "a" * 64, inspector).judge, recordings) if j.regions)
+    assert found.draw(tmp_path) == ["depth", "normal", "part"]
+    sizes = [Image.open(tmp_path / f"{name}.jpg").size for name in ("part", "depth", "normal")]
+    assert sizes == [(672, 672)] * 3
+    outlined = np.asarray(Image.open(tmp_path / "part.jpg")).astype(int)
+    pink = (outlined[..., 0] > 180) & (outlined[..., 1] < 90) & (outlined[..., 2] > 120)
+    assert pink.sum() > 100
+
+
+def test_a_model_that_was_replaced_while_it_was_read(inspector, monkeypatch):
+    monkeypatch.setattr(Inspector, "load", lambda *_: inspector)
+    path = inspector.model.path
+    words = ("checkpoints", "cpu", 0.2, None, True, None)
+    assert load(path, "toy", sha256_of(path), *words).id == f"toy:{sha256_of(path)[:12]}"
+    with pytest.raises(InputError, match="was replaced while it was read"):
+        load(path, "toy", "0" * 64, *words)
+
+
+def test_a_model_without_calibration_parts_has_none_of_its_own(data, tmp_path):
+    _, path = fitted_runner(options_for(data, "DINO", "--calibration", "none", "--save_model", tmp_path))
+    model = Model("toy", "a" * 64, Inspector(read_saved(path), PoolingExtractor(), 0.2))
+    assert len(model.scores) == 4 and len(model.own_scores) == 0 and len(model.known["training"]) == 4

@@ -1,0 +1,63 @@
+"""A day of 20,000 parts: memory stays, what is kept stays bounded, journal and pages stay fast."""
+
+import json
+import os
+import time
+
+import psutil
+import pytest
+from starlette.testclient import TestClient
+
+from station.api import make_app
+from station.judging import Files
+from station.service import Recording, Settings
+from station.store import Rules
+
+PARTS = int(os.environ.get("STATION_PARTS", 20_000))
+BYTES = 100_000  # of a recording
+
+
+@pytest.mark.slow
+def test_a_days_load(place):
+    station = place.start(Settings(every=50), Rules(passed=200, free_bytes=0, most_bytes=10**9))
+    process, memory, slowest = psutil.Process(), {}, 0.0
+    cloud = os.urandom(BYTES)
+    with TestClient(make_app(station)) as client:
+        begun = time.perf_counter()
+        for number in range(PARTS):
+            folder = station.store.new_folder()
+            score = number % 17 + number / PARTS if number % 100 else 50 + number
+            (folder / "rgb").write_text(json.dumps({"score": score, "light": number % 97 / 97}))
+            (folder / "xyz").write_bytes(cloud)
+            files = Files(folder / "rgb", folder / "xyz", None)
+            start = time.perf_counter()
+            station.submit(Recording(folder, files, serial=f"S{number}")).result(10)
+            slowest = max(slowest, time.perf_counter() - start)
+            if number % (PARTS // 20) == 0:
+                station.store.tidy()
+                memory[number] = process.memory_info().rss / 2**20
+        spent = time.perf_counter() - begun
+        times = {}
+        for path in ("/", "/review", "/history", "/history?search=S1234", "/quality", "/parts?limit=100", "/metrics"):
+            start = time.perf_counter()
+            assert client.get(path).status_code == 200
+            times[path] = time.perf_counter() - start
+        start = time.perf_counter()
+        station.watches.forget(station.recipes.get())
+        station.watches.of(station.recipes.get())
+        times["drift taken up again"] = time.perf_counter() - start
+    station.store.tidy()
+    kept = sum(row[0] for row in station.journal.rows("SELECT bytes FROM kept"))
+    found = {
+        "milliseconds per part": 1000 * spent / PARTS,
+        "slowest ms": 1000 * slowest,
+        "memory MiB": list(memory.values()),
+        "journal MB": place.journal_path.stat().st_size / 1e6,
+        "kept MB": kept / 1e6,
+        "page ms": {path: round(1000 * t) for path, t in times.items()},
+    }
+    print(json.dumps(found, indent=1))
+    values = list(memory.values())
+    assert values[-1] < values[len(values) // 4] + 40, found
+    assert kept < 2e8 and max(times.values()) < 3, found
+    assert station.journal.verify() > PARTS

@@ -1,0 +1,145 @@
+"""The page in Chromium, driven as a person would: it updates itself, keys and reviews work, nothing is cut off."""
+
+import os
+import shutil
+import socket
+import threading
+
+import pytest
+import uvicorn
+
+from station.api import make_app
+from station.service import Settings
+from tests.station.conftest import send, until
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+DRIVER = shutil.which("chromedriver")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None or DRIVER is None, reason="needs chromium and chromedriver on PATH"),
+]
+webdriver = pytest.importorskip("selenium.webdriver")
+WIDTHS = ((400, 850), (1024, 768), (1920, 1080))
+
+
+@pytest.fixture
+def address(place):
+    """The address of a station that is served on loopback; ``place.running[0]`` is the station."""
+    station = place.start(Settings(every=0))
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(make_app(station), log_level="warning", lifespan="off"))
+    thread = threading.Thread(target=lambda: server.run(sockets=[listening]), daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    station.begin_stop()
+    server.should_exit = True
+    thread.join(10)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for word in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"):
+        options.add_argument(word)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    os.environ["SE_AVOID_STATS"] = "true"
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    yield driver
+    driver.quit()
+
+
+def text(browser, selector):
+    """The visible text of the first element; "" where there is none or it is just being replaced."""
+    return browser.execute_script("return document.querySelector(arguments[0])?.innerText ?? ''", selector)
+
+
+def visit(browser, address):
+    """Open a page and wait for all of it; the driver alone can take the end of the last page's events for it."""
+    browser.get(address)
+    until(
+        lambda: (
+            browser.execute_script("return document.readyState === 'complete' && location.href")
+            in (address, address + "/")
+        )
+    )
+
+
+def press(browser, key):
+    webdriver.ActionChains(browser).send_keys(key).perform()
+
+
+def test_a_shift(browser, address, place):
+    (station,) = place.running
+    visit(browser, address)
+    assert "No part yet" in text(browser, "main")
+    send(station, 3, serial="A1", draw=True)
+    until(lambda: "PASS" in text(browser, ".verdict"))  # it has updated itself
+    until(lambda: "PASS: A1" in text(browser, "#announce") or "PASS: A1" in browser.page_source)
+    part = send(station, 50, serial="A2 <b>", draw=True)
+    until(lambda: "FAIL" in text(browser, ".verdict"))
+    assert (
+        browser.title == "FAIL" and "A2 <b>" in text(browser, ".who") and "0.8 mm nearer" in text(browser, ".details")
+    )
+    loaded = "return [...document.images].every(i => i.complete && i.naturalWidth === 672) && document.images.length"
+    until(lambda: browser.execute_script(loaded) == 3)
+    press(browser, "g")  # no name yet: the key asks for it
+    assert browser.execute_script("return document.activeElement.name") == "by"
+    press(browser, "Eva\t")
+    browser.execute_script("document.activeElement.blur()")
+    press(browser, "2")  # the review page
+    until(lambda: "1 to review" in text(browser, "h1"))
+    assert browser.execute_script("return document.querySelector('input.by').value") == "Eva"
+    browser.execute_script("document.activeElement.blur()")
+    press(browser, "g")
+    until(lambda: "Nothing to review" in text(browser, "h1"))
+    review = station.journal.part(part["id"]).review
+    assert (review["truth"], review["by"]) == ("good", "Eva")
+    other = send(station, 60, serial="A3")
+    visit(browser, address + "/review")
+    browser.execute_script("document.querySelector('[name=kind]').value = 'dent'")
+    browser.execute_script("document.activeElement.blur()")
+    press(browser, "d")
+    until(lambda: station.journal.part(other["id"]).review)
+    assert station.journal.part(other["id"]).review["kind"] == "dent"
+    visit(browser, address + "/history?search=A2")
+    assert "A2 <b>" in text(browser, "table") and "A3" not in text(browser, "table")
+    assert [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def test_a_station_that_stops_is_told(browser, address, place):
+    (station,) = place.running
+    visit(browser, address)
+    until(lambda: browser.execute_script("return document.readyState") == "complete")
+    station.begin_stop()
+    until(lambda: "No connection" in text(browser, "#connection"))
+
+
+@pytest.mark.parametrize("width, height", WIDTHS)
+def test_nothing_is_cut_off_and_the_verdict_is_large(browser, address, place, width, height):
+    (station,) = place.running
+    for score in (1, 50):
+        send(station, score, serial="A-very-long-serial-number-" * 5, name="x" * 150, draw=True)
+    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    for path in ("/", "/review", "/history", "/quality", "/view/5", "/docs"):
+        visit(browser, address + path)
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width, path
+    visit(browser, address + "/view/5")
+    tall = browser.execute_script("return parseFloat(getComputedStyle(document.querySelector('.verdict')).fontSize)")
+    assert tall >= (130 if width > 1000 else 50)
+
+
+def test_a_screen_reader_finds_its_way(browser, address, place):
+    (station,) = place.running
+    send(station, 50, draw=True)
+    for path in ("/", "/review", "/history", "/quality"):
+        visit(browser, address + path)
+        nameless = browser.execute_script(
+            "return [...document.querySelectorAll('input:not([type=hidden]), select, button, a, img')].filter(e => "
+            "!(e.labels?.length || e.innerText?.trim() || e.alt || e.textContent.trim())).map(e => e.outerHTML)"
+        )
+        assert nameless == [], path
+        heads = browser.execute_script("return [...document.querySelectorAll('h1')].length")
+        assert heads == 1 and browser.execute_script("return document.documentElement.lang") == "en"
+        assert browser.execute_script("return !!document.querySelector('main#main') && !!document.querySelector('nav')")

@@ -1,0 +1,252 @@
+"""Drawn before judging, weighted, and never replaced by the biased queue."""
+
+import numpy as np
+import pytest
+
+from common.errors import InputError
+from inspection import verdict
+from station import sampling
+from station.journal import Event
+from station.recipes import calibration
+from station.service import Settings
+from tests.station.conftest import send, until
+from tests.station.stub import StubModel
+
+
+def event(number, score, truth=None, chance=0.1, role="calibration", model="m", answer="pass", mark=None):
+    """A judged part as the journal has it."""
+    content = {"peak": score, "role": role if chance else None, "fingerprint": mark or str(number)}
+    review = truth and {"truth": truth}
+    return Event(
+        number,
+        "verdict",
+        0.0,
+        None,
+        "knob",
+        model,
+        None,
+        None,
+        None,
+        None,
+        answer,
+        0.5,
+        score,
+        chance,
+        0,
+        content,
+        review,
+    )
+
+
+def test_draws_depend_on_files_and_key_alone():
+    draws = [sampling.draw(b"key", f"file{i}", 20) for i in range(20_000)]
+    drawn = [d for d in draws if d.chance is not None]
+    assert abs(len(drawn) - 1000) < 100 and {d.chance for d in drawn} == {0.05}
+    assert 0.28 < sum(d.role == "comparison" for d in drawn) / len(drawn) < 0.39
+    assert draws[:50] == [sampling.draw(b"key", f"file{i}", 20) for i in range(50)]
+    assert draws[:50] != [sampling.draw(b"other", f"file{i}", 20) for i in range(50)]
+    ties = np.array([d.tie for d in draws])
+    assert 0 < ties.min() and ties.max() < 1 and abs(ties.mean() - 0.5) < 0.01
+    assert abs(np.corrcoef(ties, [d.thin for d in draws])[0, 1]) < 0.03
+    assert sampling.draw(b"key", "file", 0).chance is None
+
+
+def test_the_draw_does_not_depend_on_the_verdict(place):
+    station = place.start(Settings(every=2))
+    answer = send(station, 50)
+    place.stop(station)
+    place.add_model("knob.m3dm", "second", -45.0)  # the same files, another verdict
+    station = place.start(Settings(every=2))
+    again = send(station, 50)
+    assert (answer["verdict"], again["verdict"]) == ("fail", "pass")
+    draws = [sampling.draw(station.journal.secret, e.recording, 2).chance for e in station.journal.parts()]
+    assert draws[0] == draws[1] and answer["drawn_for_review"] == (draws[0] is not None)
+    assert not again["drawn_for_review"] and again["judged_before"] == answer["id"]
+
+
+def test_a_recording_counts_once_however_often_it_is_judged(place):
+    station = place.start(Settings(every=1))
+    first = send(station, 50)
+    master = send(station, 60, check=True)
+    place.stop(station)
+    place.add_model("knob.m3dm", "second", -45.0)
+    station = place.start(Settings(every=1))
+    again = send(station, 50)
+    assert again["judged_before"] == first["id"] and not master["drawn_for_review"]
+    assert [part.number for part in station.journal.sampled("knob")] == [first["id"]]
+    assert station.watches.of(station.recipes.get()).parts == 0  # of the new version's stream
+    station.review(again["id"], "good", "Eva")
+    assert calibration.training_parts(station.journal, "knob") == []
+
+
+def test_parts_after_one_without_review_do_not_count():
+    parts = [event(1, 1.0, "good"), event(2, 2.0), event(3, 3.0, "good")]
+    assert [part.number for part in sampling.reviewed(parts)] == [1]
+    found = calibration.chosen(parts, StubModel("knob", "m", range(19)))
+    assert (found.numbers, found.waiting, found.from_file, len(found.scores)) == ([1], 2, 19, 20)
+
+
+def test_what_calibrates():
+    model = StubModel("knob", "m", range(19))
+    model.known = {"training": {"trained"}, "calibration": {"inside"}}
+    parts = [
+        event(1, 1.0, "good"),
+        event(2, 2.0, "defect"),
+        event(3, 3.0, "unclear"),
+        event(4, 4.0, "good", role="comparison"),
+        event(5, 5.0, "good", mark="trained"),
+        event(6, 6.0, "good", mark="inside"),
+        event(7, None, "good", answer="cannot judge"),
+        event(8, 8.0, "good", model="older"),
+        event(9, 9.0, "good", model="older"),
+    ]
+    found = calibration.chosen(parts, model, {9: (0.9, 0.8)})
+    assert found.numbers == [1, 9] and found.scores[-2:] == [1.0, 0.9] and found.peaks[-1] == 0.8
+    assert found.unscored == 1
+    assert [p.number for p in calibration.comparing(parts, (model,))] == [4]
+
+
+def test_weighted_rates():
+    equal = sampling.weighted_rate([True] * 3 + [False] * 57, [50.0] * 60)
+    exact = verdict.rate(3, 60)
+    assert (equal.value, equal.low, equal.high) == pytest.approx((exact.value, exact.low, exact.high))
+    assert sampling.weighted_rate([], []) == (0, None, None, None)
+    assert sampling.weighted_rate([False] * 5, [2.0] * 5).low == 0.0
+    # one half of the line was sampled four times as densely: only the weights give the true share
+    rng, found = np.random.default_rng(0), []
+    for _ in range(400):
+        events, weights = [], []
+        for chance, share in ((0.4, 0.3), (0.1, 0.05)):
+            count = rng.binomial(500, chance)
+            events += list(rng.random(count) < share)
+            weights += [1 / chance] * count
+        found.append(sampling.weighted_rate(events, weights))
+    assert abs(np.mean([rate.value for rate in found]) - 0.175) < 0.005
+    assert np.mean([rate.low <= 0.175 <= rate.high for rate in found]) >= 0.94
+
+
+def test_rates_of_the_line():
+    parts = [event(i, 1.0, "good", answer="fail" if i < 2 else "pass") for i in range(40)]
+    parts += [event(50, 1.0, "defect", answer="pass"), event(51, 1.0, "defect", answer="fail")]
+    parts += [event(52, None, "good", answer="cannot judge"), event(53, 1.0, "unclear"), event(54, 1.0)]
+    found = sampling.rates(parts)
+    assert found["false rejects"].value == pytest.approx(2 / 40) and found["escapes"].value == pytest.approx(1 / 2)
+    assert found["not judged"].value == pytest.approx(1 / 43) and found["defects"].value == pytest.approx(2 / 43)
+
+
+def simulated(policy, days=200, per_day=50, seed=0):
+    """(share of good parts that fail, share of defective parts that pass) at the end of a simulated line.
+
+    Good parts score N(0, 1), defective ones N(3.3, 1); 2 % are defective; 40 calibration parts at first. ``policy``:
+    which reviewed parts calibrate: "drawn" (as the station does), "queue" (good after all) or "none".
+    """
+    rng = np.random.default_rng(seed)
+    model, parts, number = StubModel("knob", "m", rng.normal(size=40)), [], 0
+    own = list(model.own_scores)
+    scores = own
+    for _ in range(days):
+        bad = rng.random(per_day) < 0.02
+        values = rng.normal(size=per_day) + 3.3 * bad
+        limit = verdict.threshold(scores, 0.05)
+        for value, defective in zip(values, bad):
+            number += 1
+            drawn = sampling.draw(b"key", f"{seed}:{number}", 20)
+            truth, failed = "defect" if defective else "good", value > limit
+            if drawn.chance or failed:  # drawn, or in the queue of fails: reviewed
+                answer = "fail" if failed else "pass"
+                parts.append(event(number, float(value), truth, drawn.chance, drawn.role, answer=answer))
+        if policy == "drawn":
+            scores = calibration.chosen([p for p in parts if p.chance], model).scores
+        elif policy == "queue":
+            scores = own + [p.score for p in parts if p.verdict == "fail" and sampling.truth(p) == "good"]
+    limit = verdict.threshold(scores, 0.05)
+    good, bad = rng.normal(size=20_000), rng.normal(size=20_000) + 3.3
+    return np.mean(good > limit), np.mean(bad <= limit)
+
+
+def test_the_biased_queue_raises_escapes_and_drawn_parts_do_not():
+    found = {
+        policy: np.mean([simulated(policy, seed=s) for s in range(4)], axis=0) for policy in ("none", "drawn", "queue")
+    }
+    assert found["drawn"][1] < found["none"][1] + 0.03 and 0.02 < found["drawn"][0] <= 0.06
+    assert found["queue"][1] > 3 * found["drawn"][1] and found["queue"][0] < 0.015, found
+
+
+def test_a_drawn_review_changes_the_calibration(place):
+    station = place.start(Settings(every=1))
+    assert send(station, 30)["verdict"] == "fail"
+    for i in range(60):
+        answer = send(station, 40 + i / 100)
+        station.review(answer["id"], "good", "Eva")
+    assert station.recipes.preview("knob").numbers == []  # the first drawn part still waits
+    first = station.journal.sampled("knob")[0]
+    station.review(first.number, "good", "Eva")
+    found = station.recipes.recalibrate("knob", "Eva")
+    assert len(found.numbers) > 20 and found.from_file == 19
+    model = station.recipes.get("knob")
+    assert model.scores.tolist() == found.scores and model.options["calibration"] > 0
+    answer = send(station, 30)  # the same files, another calibration: another event
+    assert answer["verdict"] == "pass" and "repeated" not in answer
+    exact = verdict.decide(found.scores, 30.0, 0.05)
+    assert (answer["p_value"], answer["threshold"]) == (exact.p_value, exact.threshold)
+    place.stop(station)
+    station = place.start(Settings(every=1))
+    assert station.recipes.get("knob").scores.tolist() == found.scores
+    assert send(station, 30)["repeated"]
+
+
+def test_a_version_is_compared_before_it_is_promoted_and_rolled_back(place):
+    station = place.start(Settings(every=1))
+    answers = [send(station, score) for score in [*np.arange(0, 18, 0.25), 25, 26, 27, 28, 60]]
+    for answer in answers:
+        station.review(answer["id"], "defect" if answer["score"] == 60 else "good", "Eva")
+    old = station.recipes.get("knob")
+    sha256 = place.add_model("knob@2.m3dm", "second", offset=-0.5)
+    with pytest.raises(InputError, match="compare this version"):
+        station.recipes.promote("knob", sha256, "Eva")
+    event = station.recipes.compare("knob", sha256, "Eva", station.store.files_of)
+    roles = {a["id"]: station.journal.part(a["id"]).content["role"] for a in answers}
+    assert event.content["parts"] == sum(role == "comparison" for role in roles.values()) > 10
+    fresh = station.journal.last("calibration", "knob", sha256).content
+    good = [a for a in answers if a["score"] != 60 and roles[a["id"]] == "calibration"]
+    assert fresh["numbers"] == [a["id"] for a in good]
+    assert fresh["scores"][19:] == [a["score"] - 0.5 for a in good]  # scored anew from the kept scans
+    station.recipes.promote("knob", sha256, "Eva")
+    assert station.recipes.get("knob").sha256 == sha256 and send(station, 3.1)["model_id"].endswith(sha256[:12])
+    place.stop(station)
+    station = place.start(Settings(every=1))
+    assert station.recipes.get("knob").sha256 == sha256
+    station.recipes.roll_back("knob", "Eva")
+    assert station.recipes.get("knob").sha256 == old.sha256
+    promotions = [(e.model, e.content["by"]) for e in station.journal.events("v.kind = 'promotion'")]
+    assert promotions == [(old.sha256, "the station's start"), (sha256, "Eva"), (old.sha256, "Eva")]
+    for call in (
+        lambda: station.recipes.promote("knob", "0" * 64, "Eva"),
+        lambda: station.recipes.promote("knob", old.sha256, "Eva"),
+    ):
+        with pytest.raises(InputError, match="no file of this version|judges already"):
+            call()
+
+
+def test_a_model_replaced_on_the_disk_is_another_version_only_at_the_next_start(place):
+    station = place.start()
+    first = send(station, 15)
+    place.add_model("knob.m3dm", "replaced", offset=40)
+    assert send(station, 16)["model_id"] == first["model_id"]
+    place.stop(station)
+    station = place.start()
+    assert send(station, 15)["verdict"] == "fail"
+    last = station.journal.last("promotion", "knob").content
+    assert last["note"] == "the version used before is not there any more"
+    until(lambda: station.waiting == 0)
+
+
+def test_too_few_drawn_parts_cannot_calibrate_alone(place):
+    station = place.start(Settings(every=1))
+    model = station.recipes.get("knob")
+    model.own_scores = model.own_peaks = model.own_scores[:0]  # a model without calibration parts of its own
+    for i in range(12):
+        station.review(send(station, i)["id"], "good", "Eva")
+    with pytest.raises(InputError, match="5 % needs at least 19 calibration parts"):
+        station.recipes.recalibrate("knob", "Eva")
+    assert station.journal.last("calibration") is None

@@ -1,0 +1,183 @@
+"""One part at a time, a bounded queue, a verdict for everything, nothing lost, nothing without bound."""
+
+import random
+import threading
+
+import pytest
+
+from common.errors import InputError
+from station.journal import JournalError
+from station.service import READY, STOPPING, STUCK, Busy, Settings
+from station.store import Rules
+from tests.station.conftest import send, until
+
+
+def test_the_same_files_again_are_the_same_event(place):
+    station = place.start()
+    first = send(station, 50, serial="A")
+    again = send(station, 50, serial="B")
+    assert again == {**first, "repeated": True} and first["verdict"] == "fail"
+    assert send(station, 50, check=True)["id"] != first["id"]  # another option
+    assert len(station.journal.parts()) == 2
+    place.stop(station)
+    assert send(place.start(), 50)["id"] == first["id"]
+
+
+def test_queue_is_bounded_and_stop_finishes_the_part_at_hand(place):
+    station = place.start(Settings(every=0, waiting=3))
+    at_hand = send(station, 1, wait=False, sleep=0.6)
+    until(lambda: station._at_hand)
+    waiting = [send(station, 2 + i, wait=False) for i in range(3)]
+    with pytest.raises(Busy, match="3 parts are waiting already") as info:
+        send(station, 9)
+    assert info.value.seconds >= 1 and station.waiting == 3
+    station.begin_stop()
+    assert at_hand.result(5)["verdict"] == "pass"
+    for future in waiting:
+        with pytest.raises(Busy, match="stopping"):
+            future.result(5)
+    with pytest.raises(Busy, match="stopping"):
+        send(station, 9)
+    assert station.state == STOPPING and len(station.journal.parts()) == 1
+
+
+def test_a_part_that_takes_too_long_gets_an_answer_and_can_come_again(place):
+    station = place.start(Settings(every=0, part_seconds=0.3))
+    answer = send(station, 50, wait=False, sleep=1.2).result(5)
+    assert answer["verdict"] == "cannot judge" and "longer than 0.3 s" in answer["explanation"]
+    assert station.state == STUCK
+    with pytest.raises(Busy, match="stuck"):
+        send(station, 1)
+    until(lambda: station.state == READY)
+    assert [event.verdict for event in station.journal.parts()] == ["cannot judge"]
+    station.settings = Settings(every=0)
+    assert send(station, 50, sleep=1.2)["verdict"] == "fail"
+
+
+def test_an_unknown_recipe_and_a_judge_that_breaks_end_no_station(place, monkeypatch):
+    station = place.start()
+    with pytest.raises(InputError, match="no model 'other'; there are: knob"):
+        send(station, 1, recipe="other")
+    monkeypatch.setattr(type(station.recipes.get()), "judge", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        send(station, 1)
+    monkeypatch.undo()
+    assert send(station, 1)["verdict"] == "pass" and not list(station.store._arriving.iterdir())
+
+
+def test_no_verdict_without_a_journal(place, monkeypatch):
+    station = place.start()
+    send(station, 1)
+    before = station.watches.of(station.recipes.get()).parts
+    monkeypatch.setattr(
+        station.journal, "append", lambda *_, **__: (_ for _ in ()).throw(JournalError("database or disk is full"))
+    )
+    with pytest.raises(JournalError, match="disk is full"):
+        send(station, 2)
+    monkeypatch.undo()
+    assert station.watches.of(station.recipes.get()).parts == before == 1  # the lost part was not ranked
+    assert send(station, 2)["id"] and len(station.journal.parts()) == 2
+
+
+def test_a_full_disk_stops_pictures_before_verdicts(place):
+    station = place.start(rules=Rules(free_bytes=2**62))
+    answer = send(station, 50, draw=True)
+    assert answer["verdict"] == "fail" and answer["pictures"] == {} and "nearly full" in answer["note"]
+    assert station.store.files_of(answer["id"]) is None
+
+
+def test_files_are_kept_by_rules(place, monkeypatch):
+    station = place.start(Settings(every=3), Rules(days=1, passed=2, drawn=3, free_bytes=0))
+    answers = [send(station, score) for score in [*range(18), *range(50, 68)]]
+    kept = lambda of: [a["id"] for a in of if station.store.files_of(a["id"]) is not None]
+    assert len(kept(answers)) == len(answers)
+    station.store.tidy()
+    drawn = [a for a in answers if a["drawn_for_review"]]
+    passed = [a for a in answers if a["verdict"] == "pass" and a not in drawn]
+    failed = [a for a in answers if a["verdict"] == "fail" and a not in drawn]
+    assert len(drawn) > 3 and kept(drawn) == [a["id"] for a in drawn[-3:]]
+    assert kept(passed) == [a["id"] for a in passed[-2:]] and len(kept(failed)) == len(failed) > 3
+    from station.store import time as clock
+
+    later = clock.time() + 2 * 86400
+    monkeypatch.setattr("station.store.time.time", lambda: later)
+    station.store.tidy()
+    assert kept(failed) == [] and len(kept(drawn)) == 3
+    station.store.rules = station.store.rules._replace(most_bytes=1)
+    station.store.tidy()
+    assert kept(answers) == [] and station.journal.rows("SELECT * FROM kept") == []
+    assert len(station.journal.parts()) == len(answers)  # verdicts stay
+
+
+def test_what_is_watched_goes_on_after_a_restart(place):
+    station = place.start()
+    for score, light in ((3, 0.1), (3, 0.2), (7, 0.3), (50, 0.1), (1, 0.4)):
+        send(station, score, light=light)
+    send(station, 12, check=True)  # a master part is not watched
+    before = station.watches.of(station.recipes.get())
+    place.stop(station)
+    station = place.start()
+    after = station.watches.of(station.recipes.get())
+    assert after.parts == before.parts == 5 and after.started == before.started
+    for name, (value, limit) in before.state().items():
+        assert after.state()[name] == (pytest.approx(value, abs=1e-12), limit)
+    assert {n: r.values.tolist() for n, r in after._ranks.items()} == {
+        n: r.values.tolist() for n, r in before._ranks.items()
+    }
+    assert len(station.journal.events("v.kind = 'drift start'")) == 1
+    station.watches.start(station.recipes.get(), "lamp changed", "Eva")
+    assert station.watches.of(station.recipes.get()).parts == 0
+
+
+def test_a_drift_alarm_is_an_event_that_names_the_statistic(place):
+    station, heard, rng = place.start(), [], random.Random(0)
+    station.listen(heard.append)
+    for light in (0.5, 0.3):
+        for _ in range(60):
+            send(station, rng.uniform(0, 18), light=rng.gauss(light, 0.01))
+    alarms = [event for event in heard if event.kind == "drift alarm"]
+    assert alarms and alarms[0].content["statistics"] == ["light"]
+    assert station.watches.of(station.recipes.get()).alarmed == ("light",)
+
+
+def test_reviews(place):
+    station = place.start()
+    number = send(station, 50)["id"]
+    for truth, by, words in (("good", " ", "needs the name"), ("fine", "Eva", "good, defect or unclear")):
+        with pytest.raises(InputError, match=words):
+            station.review(number, truth, by)
+    with pytest.raises(KeyError):
+        station.review(999, "good", "Eva")
+    assert [event.number for event in station.journal.to_review(90)] == [number]
+    station.review(number, "good", "Eva")
+    station.review(number, "defect", "Ali", "scratch")
+    assert station.journal.to_review(90) == []
+    told = station.answer(station.journal.part(number))["review"]
+    assert told == {"truth": "defect", "kind": "scratch", "by": "Ali", "note": ""}
+    assert len(station.journal.events("v.kind = 'review'")) == 2
+
+
+def test_many_threads(place):
+    station = place.start(Settings(every=0, waiting=500))
+    found = []
+    ask = lambda k: [found.append(send(station, 100 * k + i)["id"]) for i in range(20)]
+    threads = [threading.Thread(target=ask, args=(k,)) for k in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(found)) == 120 == len(station.journal.parts(500)) and station.journal.verify()
+
+
+def test_a_journal_on_a_full_disk_acknowledges_nothing_and_goes_on_later(place):
+    station = place.start()
+    first = send(station, 1)
+    limit = station.journal._db.execute("PRAGMA page_count").fetchone()[0] + 3
+    station.journal._db.execute(f"PRAGMA max_page_count = {limit}")  # SQLite's own "database or disk is full"
+    acknowledged = [first["id"]]
+    with pytest.raises(JournalError, match="full"):
+        for score in range(2, 200):
+            acknowledged.append(send(station, score)["id"])
+    station.journal._db.execute("PRAGMA max_page_count = 100000000")
+    acknowledged.append(send(station, 300)["id"])
+    assert [e.number for e in station.journal.parts(1000)] == acknowledged[::-1] and station.journal.verify()

@@ -1,0 +1,305 @@
+"""The inspection station: judges parts over HTTP or from a folder, keeps a journal, shows a page to review.
+
+    python tools/station.py --models fitted --journal station.db --port 8000
+    python tools/station.py --models fitted --journal station.db --watch incoming/
+
+Stops at Ctrl-C or SIGTERM after the part at hand. Exit code 0: stopped so; 1: something failed; 2: refused.
+"""
+
+import contextlib
+import importlib.util
+import signal
+import sys
+import threading
+from pathlib import Path
+
+if not __package__:
+    import checkout  # noqa: F401  puts the checkout on the path
+
+from common.argument_types import number
+from common.commands import FAILED, FINE, HelpFormatter, Parser, add_device, run_command
+from common.errors import InputError, show_warnings, tell
+from common.files import check_writable
+from common.progress import note
+from common.signals import run_to_the_end
+
+LOCAL = ("127.0.0.1", "localhost", "::1")
+PORT = 8000
+LAST_SECONDS = 25.0  # for the part at hand after a signal
+
+
+def build_parser():
+    """The argument parser."""
+    parser = Parser(prog="station.py", formatter_class=HelpFormatter, description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--models", type=Path, required=True, metavar="DIR", help="RECIPE.m3dm files, further versions RECIPE@X.m3dm")
+    add("--journal", type=Path, required=True, metavar="FILE", help="SQLite file of all verdicts; made if missing")
+    add("--port", type=number(int, 0, 65535), metavar="N", help="of HTTP (default: 8000, none with --watch alone)")
+    add(
+        "--host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="to listen at; another than this machine's own needs --token_file",
+    )
+    add("--token_file", type=Path, metavar="FILE", help="one line that callers have to show")
+    add("--watch", type=Path, metavar="DIR", help="folder that cameras write into")
+    add("--recipe", metavar="NAME", help="for the parts of --watch, where there are several recipes")
+    add(
+        "--settle",
+        type=number(float, 0.05, 3600),
+        default=1.0,
+        metavar="SECONDS",
+        help="without a change, until a file in --watch is complete",
+    )
+    add("--poll", action="store_true", help="look into --watch in turns, as network shares need")
+    judging = parser.add_argument_group("judging")
+    add = judging.add_argument
+    add(
+        "--false_alarm",
+        type=number(float, 0, 1, True),
+        default=0.05,
+        metavar="A",
+        help="promised share of good parts that fail",
+    )
+    add("--checkpoint_dir", type=Path, default=Path("checkpoints"), metavar="DIR", help="the networks' checkpoints")
+    add("--fusion_module_path", type=Path, metavar="FILE", help="UFF checkpoint, where it is not in --checkpoint_dir")
+    add("--scoring", metavar="NAME", help="which of the model's scorings decides (default: its first)")
+    add("--no_gate", action="store_true", help="judge also scans unlike the training scans")
+    add(
+        "--sample",
+        type=number(int, 0, 10**6),
+        default=50,
+        metavar="N",
+        help="draw 1 in N parts for review before they are judged; 0: none",
+    )
+    add_device(judging)
+    limits = parser.add_argument_group("limits")
+    add = limits.add_argument
+    add("--waiting", type=number(int, 1, 10000), default=32, metavar="N", help="parts in the queue; then 503")
+    add("--part_seconds", type=number(float, 0, 3600, True), default=60.0, metavar="S", help="for one part")
+    add("--upload_mib", type=number(float, 0, 4096, True), default=256.0, metavar="MIB", help="of one upload")
+    add(
+        "--keep_days",
+        type=number(float, 0, 36500),
+        default=90.0,
+        metavar="DAYS",
+        help="files of fails and cannot-judges",
+    )
+    add("--keep_passed", type=number(int, 0), default=1000, metavar="N", help="files of the newest passed parts")
+    add("--keep_drawn", type=number(int, 0), default=3000, metavar="N", help="files of the newest drawn parts")
+    add("--keep_gib", type=number(float, 0), default=50.0, metavar="GIB", help="all files together")
+    add(
+        "--free_gib",
+        type=number(float, 0),
+        default=2.0,
+        metavar="GIB",
+        help="of the disk; with less, no files are kept, verdicts still are",
+    )
+    line = parser.add_argument_group("to the line")
+    add = line.add_argument
+    add("--webhook", metavar="URL", help="gets each verdict and review as JSON")
+    add("--mqtt", metavar="URL", help="mqtt://HOST:1883; needs requirements-mqtt.txt")
+    add("--mqtt_prefix", default="m3dm", metavar="TOPIC", help="of the topics")
+    add("--mqtt_login_file", type=Path, metavar="FILE", help="user in the first line, password in the second")
+    add("--opcua", metavar="URL", help="opc.tcp://127.0.0.1:4840; needs requirements-opcua.txt")
+    return parser
+
+
+def main(argv=None):
+    """Run the command line; returns the exit code."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.host not in LOCAL and args.token_file is None:
+        parser.error(f"--host {args.host} is open to others: give --token_file FILE with a token that callers show")
+    show_warnings()
+    return run_command("station.py", args, run, "interrupted before the station had begun")
+
+
+def run(args):
+    """Serve until a signal; returns the exit code.
+
+    Raises:
+        InputError: something cannot be used; raised before any part is taken.
+    """
+    from filelock import FileLock, Timeout
+
+    token = read_lines(args.token_file, 1)[0] if args.token_file else None
+    if args.watch is not None and not args.watch.is_dir():
+        raise InputError(f"{args.watch}: is no folder to watch; make it first")
+    check_writable(args.journal.parent)
+    try:
+        held = FileLock(f"{args.journal}.lock").acquire(timeout=0)
+    except Timeout:
+        raise InputError(f"{args.journal}: another station writes this journal; stop it first") from None
+    with held:
+        return serve(args, token)
+
+
+def serve(args, token):
+    """Build the station, serve, stop; returns the exit code."""
+    from station.folder import Folder
+    from station.journal import Journal, JournalError
+    from station.judging import load
+    from station.recipes import Recipes
+    from station.service import Settings, Station
+    from station.store import GIB, Rules, Store, store_of
+
+    def loader(path, recipe, sha256):
+        note(f"station.py: loading {path.name}", sys.stderr)
+        return load(
+            path,
+            recipe,
+            sha256,
+            args.checkpoint_dir,
+            args.device,
+            args.false_alarm,
+            args.scoring,
+            not args.no_gate,
+            args.fusion_module_path,
+        )
+
+    journal = Journal(args.journal, webhook=bool(args.webhook))
+    recipes = Recipes(args.models, journal, loader)
+    rules = Rules(args.keep_days, args.keep_passed, args.keep_drawn, args.keep_gib * GIB, args.free_gib * GIB)
+    store = Store(store_of(args.journal), journal, rules)
+    station = Station(journal, recipes, store, Settings(args.sample, args.waiting, args.part_seconds))
+    lines = connections(args, station)
+    folder = Folder(args.watch, station, args.recipe, args.settle, args.poll) if args.watch else None
+    server = listening = None
+    if args.port is not None or folder is None:
+        server, listening = http_server(args, station, token)
+    ended, problems = threading.Event(), []
+
+    def stop(*_):
+        station.begin_stop()
+        ended.set()
+        if folder is not None:
+            folder.stop.set()
+        if server is not None:
+            server.should_exit = True
+
+    def work():
+        try:
+            station.start()
+            for name in recipes.names:
+                model = recipes.get(name)
+                note(f"station.py: {model.id}: {model.promise}; {model.memory / 2**20:.0f} MiB", sys.stderr)
+            if folder is not None:
+                folder.run()
+                stop()
+        except Exception as error:
+            problems.append(error)
+            stop()
+
+    stops = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN]
+    before = {n: signal.signal(n, stop) for n in stops}
+    try:
+        for connection in lines:
+            connection.start()
+        thread = threading.Thread(target=work, name="station", daemon=True)
+        thread.start()
+        if server is not None:
+            server.run(sockets=[listening])
+            stop()
+        ended.wait()
+        finished = station.finish(LAST_SECONDS)
+        thread.join(LAST_SECONDS if finished else 0)
+        for connection in lines:
+            connection.end()
+    finally:
+        for signal_number, handler in before.items():
+            signal.signal(signal_number, handler)
+    if problems:
+        if isinstance(problems[0], JournalError):
+            tell("station.py", problems[0])
+            return FAILED
+        raise problems[0]
+    if not finished:
+        tell("station.py", f"the part at hand did not end within {LAST_SECONDS:g} s; it is not recorded")
+        return FAILED
+    journal.close()
+    return FINE
+
+
+def connections(args, station):
+    """The connections to the line that the options ask for.
+
+    Raises:
+        InputError: a package is missing, or an address is of the wrong kind.
+    """
+    found = []
+    if args.webhook:
+        from station.webhook import Webhook
+
+        if not args.webhook.startswith(("http://", "https://")):
+            raise InputError(f"--webhook {args.webhook}: has to begin with http:// or https://")
+        found.append(Webhook(station, args.webhook))
+    for package, asked, extra in (("paho", args.mqtt, "mqtt"), ("asyncua", args.opcua, "opcua")):
+        if asked and importlib.util.find_spec(package) is None:
+            raise InputError(f"--{extra}: pip install -r requirements-{extra}.txt first")
+    if args.mqtt:
+        from station.mqtt import Mqtt
+
+        login = read_lines(args.mqtt_login_file, 2) if args.mqtt_login_file else None
+        found.append(Mqtt(station, args.mqtt, args.mqtt_prefix, login))
+    if args.opcua:
+        from station.opcua import OpcUa
+
+        found.append(OpcUa(station, args.opcua))
+    return found
+
+
+def http_server(args, station, token):
+    """(uvicorn server that leaves signals alone, the socket on which it will listen).
+
+    Raises:
+        InputError: the address cannot be listened at.
+    """
+    import socket
+
+    import uvicorn
+
+    from station.api import MIB, make_app
+
+    class Server(uvicorn.Server):
+        @contextlib.contextmanager
+        def capture_signals(self):
+            yield
+
+    port = PORT if args.port is None else args.port
+    family = socket.AF_INET6 if ":" in args.host else socket.AF_INET
+    try:
+        listening = socket.create_server((args.host, port), family=family)
+    except OSError as error:
+        raise InputError(f"--port {port}: {args.host} cannot be listened at ({error.strerror or error})") from None
+    config = uvicorn.Config(
+        make_app(station, token, int(args.upload_mib * MIB)),
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=int(LAST_SECONDS),
+    )
+    shown = f"[{args.host}]" if ":" in args.host else args.host
+    note(f"station.py: http://{shown}:{listening.getsockname()[1]}", sys.stderr)
+    return Server(config), listening
+
+
+def read_lines(path, count):
+    """The first ``count`` lines of a small text file, none of them empty.
+
+    Raises:
+        InputError: it cannot be read or has fewer.
+    """
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()][:count]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    if len(lines) < count or not all(lines):
+        raise InputError(
+            f"{path}: has to have {count} line{'s' * (count > 1)} that {'are' if count > 1 else 'is'} not empty"
+        )
+    return lines
+
+
+if __name__ == "__main__":
+    run_to_the_end(main)
