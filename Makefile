@@ -1,4 +1,4 @@
-# make demo: set up, then real features on generated parts, and the full setting with untrained weights as a smoke test
+# make demo: set up, then README's five commands on a generated recording, and the full setting as a smoke test
 # make demo-full: the same, then small generated downloads of each data set from download to tables
 # make test: set up, check the style, run the tests but for the slow ones in two processes (WORKERS=N: in N)
 # make test-all: the slow ones too: loads, kills, whole networks, browsers, the wheel in environments of its own

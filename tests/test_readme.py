@@ -1,18 +1,28 @@
-"""README and docs: short enough, links that lead somewhere, commands whose programs and flags exist."""
+"""README and docs: short enough, links that lead somewhere, commands and flags that exist, messages that are said."""
 
+import ast
 import contextlib
+import csv
 import importlib
 import io
+import json
 import re
 import shlex
+import subprocess
+import sys
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
+from lab.recordings.write import write_recording
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-MOST_LINES, WIDTH = 350, 120
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+IMPORT = "import_parts.py"
+MOST_LINES, WIDTH = 250, 120
 
 
 def anchors(text):
@@ -23,7 +33,7 @@ def anchors(text):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page):
-    text = page.read_text(encoding="utf-8")
+    text = re.sub(r"<!--.*?-->", "", page.read_text(encoding="utf-8"), flags=re.S)
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
         if target.startswith("http"):
             continue
@@ -72,11 +82,72 @@ def test_commands_exist_with_their_flags(page):
         assert flags <= known, (program, flags - known)
 
 
+def constants(folder):
+    """The texts in a folder's modules, those of a formatted string with "…" for each value."""
+    for path in (ROOT / folder).glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                yield "".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
+
+
+def test_messages_of_the_readme_are_those_that_are_said():
+    (table,) = re.findall(r"^\| what it says .*?\n\n", README, re.M | re.S)
+    said = [text for line in table.strip().splitlines()[2:] for text in re.findall(r"`([^`]+)`", line.split("|")[1])]
+    known = [text for folder in ("part_frame", "inspection", "cameras") for text in constants(folder)]
+    assert len(said) > 10
+    for text in said:
+        if text in ("times as bright", "times as dark"):  # the two ways of one message
+            text = text.split()[-1]
+        pattern = ".*".join(re.escape(part.strip()) for part in text.split("…"))
+        assert any(re.search(pattern, one) for one in known), text
+
+
+@pytest.fixture(scope="module")
+def new_user(tmp_path_factory):
+    """A folder in which README's five commands were run on a small recording, and the recording's truth."""
+    folder = tmp_path_factory.mktemp("new_user")
+    write_recording("housing", folder / "RECORDING", seed=3, train=8, more=19, judge=4)
+    ran = list(islice(commands(README), 5))
+    assert [words[0] for words in ran] == [f"tools/{IMPORT}"] * 2 + ["main.py", f"tools/{IMPORT}", "tools/predict.py"]
+    for program, *words in ran:
+        done = subprocess.run(
+            [sys.executable, str(ROOT / program), *words], cwd=folder, capture_output=True, text=True, timeout=900
+        )
+        assert done.returncode == 0, (program, words, done.stdout + done.stderr)
+    return folder, json.loads((folder / "RECORDING" / "to_judge_truth.json").read_text())
+
+
 @pytest.mark.slow
-def test_the_python_example_of_the_readme(checkpoints, passes, monkeypatch):
+def test_the_five_commands_of_the_readme(new_user):
+    folder, truth = new_user
+    with open(folder / "judged" / "verdicts.csv", newline="") as file:
+        verdicts = {Path(row["path"]).stem: row["verdict"] for row in csv.DictReader(file)}
+    assert verdicts == {name: "pass" if kind == "good" else "fail" for name, kind in truth.items()}
+    assert {"pass", "fail"} <= set(verdicts.values())
+    assert {path.stem for path in (folder / "judged" / "pictures").rglob("*.png")} == set(truth)
+    lines = [json.loads(line) for line in (folder / "judged" / "verdicts.jsonl").read_text().splitlines()]
+    told = [line["explanation"] for line in lines if line.get("verdict") == "fail"]
+    assert all(" mm of the part" in text for text in told), told
+
+
+@pytest.mark.slow
+def test_the_python_example_of_the_readme(new_user, monkeypatch, capsys):
+    folder, truth = new_user
+    monkeypatch.chdir(folder)
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    names = {}
+    exec(example, names)
+    assert names["judgement"].verdict == ("pass" if truth["part_0001"] == "good" else "fail")
+    assert names["judgement"].explanation.text in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_python_example_of_the_architecture(checkpoints, passes, monkeypatch):
     from feature_extractors.extraction import PatchExtractor
 
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```python\n(.*?)```", text, re.S)
     known = {id(entry[0]): entry[3] for split in passes.values() for entry in split}
     monkeypatch.setattr(PatchExtractor, "extract", lambda self, sample, *_: known[id(sample)])

@@ -1,4 +1,4 @@
-"""Agreement with numbers measured from the release, eval mode; bounds are those that README states, plus 25 %."""
+"""Agreement with numbers measured from the release, eval mode; bounds are those of docs/defects.md, plus 25 %."""
 
 import numpy as np
 import pytest
