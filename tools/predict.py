@@ -18,7 +18,7 @@ if not __package__:
     import checkout  # noqa: F401  puts the checkout on the path
 
 from common.argument_types import number
-from common.commands import FAILED, FINE, HelpFormatter, Parser, add_device, run_command
+from common.commands import FAILED, FINE, HelpFormatter, Parser, add_device, prose_and_examples, run_command
 from common.errors import InputError, show_warnings
 from common.files import check_writable, remove_leftovers
 from common.progress import note
@@ -27,7 +27,8 @@ from common.signals import run_to_the_end
 
 def build_parser():
     """The argument parser."""
-    parser = Parser(prog="predict.py", formatter_class=HelpFormatter, description=__doc__.splitlines()[0])
+    description, epilog = __doc__.splitlines()[0], prose_and_examples(__doc__)[1]
+    parser = Parser(prog="predict.py", formatter_class=HelpFormatter, description=description, epilog=epilog)
     parser.add_argument("model", type=Path, metavar="MODEL", help="file that main.py --save_model wrote")
     parser.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="parts: rgb/ and xyz/ anywhere below")
     parser.add_argument("--rgb", type=Path, metavar="FILE", help="one part's picture, with --xyz instead of FOLDER")
