@@ -5,6 +5,7 @@ other file suffixes that are read.
 """
 
 import logging
+import multiprocessing
 import random
 from pathlib import Path
 
@@ -37,7 +38,17 @@ RGB_SIZE = 224
 MM = 1000.0  # a metre
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 WORKERS_FOR_GPU = 4
-NO_SHARED_MEMORY = ("shared memory", "Bus error", "shm")  # words in torch's messages
+# words in the messages of torch and the system where processes that load data cannot work
+NO_WORKERS = (
+    "shared memory",
+    "Bus error",
+    "shm",
+    "exited unexpectedly",
+    "Read-only",
+    "Permission",
+    "No space",
+    "killed",
+)
 
 
 def mvtec3d_classes():
@@ -313,26 +324,36 @@ def pair_files(folder, with_masks, with_clouds=True):
 
 
 class Loader(DataLoader):
-    """DataLoader that reports too little shared memory, as in containers, in one line with a remedy."""
+    """DataLoader without shuffling that reads in this process, and says so, where other processes cannot: containers
+    often have little shared memory, or none that can be written."""
 
     def __iter__(self):
+        done = 0
         try:
+            if self.num_workers:
+                multiprocessing.Lock()  # fails where torch would leave a half-made iterator behind
             with beginning_workers():
                 batches = super().__iter__()
-            yield from batches
+            for batch in batches:
+                yield batch
+                done += 1
+            return
         except (RuntimeError, OSError) as error:
             raise_if_stopping()  # a worker ended by Ctrl-C or SIGTERM is no failure
-            if (
-                self.num_workers
-                and not isinstance(error, InputError)
-                and any(word in str(error) for word in NO_SHARED_MEMORY)
-            ):
-                raise InputError(
-                    "loading data: there is not enough shared memory for processes that load data (usual in "
-                    "containers): "
-                    "use --num_workers 0, or give the container more (docker run --shm-size 2g)"
-                ) from None
-            raise
+            if not self.num_workers or not any(word in str(error) for word in NO_WORKERS):
+                raise
+            if not Loader.told:
+                Loader.told = True
+                logging.warning(
+                    "loading data: no other process can (%s): this process does it, more slowly; a container may have "
+                    "too little shared memory: docker run --shm-size 2g, or --num_workers 0",
+                    " ".join(str(error).split())[:120],
+                )
+        for index in range(done, len(self.dataset)):
+            item = self.dataset[index]
+            yield self.collate_fn(item if self.batch_size is None else [item])
+
+    told = False
 
 
 def default_workers(device):
@@ -375,9 +396,10 @@ def get_data_loader(split, class_name, img_size, args, placement=None, poses=Non
             data.warned.share_memory_()  # otherwise the workers would repeat each warning in every pass
         except (RuntimeError, OSError):
             pass  # without shared memory the Loader reports what to do
-    return Loader(data, batch_size=1, shuffle=False, num_workers=workers, worker_init_fn=_begin_worker)
+    return Loader(data, batch_size=1, shuffle=False, num_workers=workers, worker_init_fn=begin_loading)
 
 
-def _begin_worker(_):
+def begin_loading(_):
+    """``worker_init_fn`` of a Loader."""
     begin_worker()
     show_warnings()

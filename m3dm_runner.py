@@ -222,6 +222,7 @@ class M3DM:
         args, ((training, calibration), files, chosen, reading) = self.args, self._model
         options = {key: value for key, value in extractor_options(args).items() if key != "folder"}
         camera = read_record(Path(args.dataset_path) / class_name / "train" / GOOD).get("camera")
+        usual = args.usual.get(class_name)
         recorded = json.loads(json.dumps(recorded_options(args), default=str))
         with self._phase("model"):
             for text in write_fitted(
@@ -240,7 +241,14 @@ class M3DM:
                 extractor=options,
                 weights=weights,
                 precision=args.model_precision,
-                about={**about, "options": recorded, "seed": args.seed, "camera": camera},
+                about={
+                    **about,
+                    "options": recorded,
+                    "seed": args.seed,
+                    "camera": camera,
+                    "min_points": args.min_points,
+                    "usual": usual and usual._asdict(),
+                },
             ):
                 logging.warning("%s: %s", class_name, text)
 

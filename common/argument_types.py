@@ -20,3 +20,15 @@ def number(
 
     parse.__name__ = "whole number" if kind is int else "number"
     return parse
+
+
+def share(text: str) -> float:
+    """argparse type: a share above 0 and at most 1, as 0.01 or 1%."""
+    digits = text.strip().removesuffix("%")
+    try:
+        value = float(digits) / (100 if text.strip().endswith("%") else 1)
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text}: has to be a share above 0, such as 0.01 or 1%")
+    return value

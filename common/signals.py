@@ -6,6 +6,8 @@ There it remembers the stop and raises it a moment later.
 """
 
 import contextlib
+import multiprocessing
+import multiprocessing.process
 import os
 import signal
 import sys
@@ -69,13 +71,21 @@ def beginning_workers() -> Iterator[None]:
 
 def begin_worker() -> None:
     """The first call in a worker process. It then ignores Ctrl-C, which its parent handles. After SIGTERM it completes
-    its ``held`` block and waits a moment for its parent to take the result."""
+    its ``held`` block and waits a moment for its parent to take the result. It ends when its parent was killed."""
     _State.stopping, _State.raised, _State.holds = False, False, 0
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "setitimer"):
         signal.signal(signal.SIGALRM, _leave)
         signal.signal(signal.SIGTERM, lambda *_: signal.setitimer(signal.ITIMER_REAL, PATIENCE))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
 
 
 def _leave(*_: object) -> None:

@@ -12,6 +12,7 @@ from data.organised_clouds import Reading, read_tiff_organized_pc
 from data.pairing import natural, pair
 from data.pictures import read_picture
 
+NO_PARTS = "there are no parts in it; rgb/ with pictures and xyz/ with tiffs side by side are looked for, at any depth"
 LACKING = ("there is no picture of it yet", "there is no cloud yet", "there is no mask yet")  # in the order of Part
 
 
@@ -134,8 +135,5 @@ def find_parts(folder, with_masks=False, with_clouds=True):
         more = f" (and {len(found.incomplete) - 1} more)" if len(found.incomplete) > 1 else ""
         raise InputError(f"{path}: {reason}{more}")
     if not found.parts:
-        raise InputError(
-            f"{folder}: there are no parts in it; rgb/ with pictures and xyz/ with tiffs side by side are "
-            "looked for, at any depth"
-        )
+        raise InputError(f"{folder}: {NO_PARTS}")
     return list(found.parts)

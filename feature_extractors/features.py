@@ -75,7 +75,8 @@ class Features(ReleasedNames):
 
     def use_frame(self, placement):
         """Compare parts in place too: samples then carry a part's appearance, see ``dataset.placed_sample``."""
-        self.placement, self.reference = placement, PlaceReference()
+        self.placement = placement
+        self.reference = PlaceReference(placement.frame.spacing / placement.frame.pitch)
 
     def extract(self, sample):
         """Unscaled patches of one sample, see ``PatchExtractor.extract``; "appearance" is the part in its frame."""
@@ -240,8 +241,6 @@ class Features(ReleasedNames):
             paths = [str(i) for i in range(len(decision))] if paths is None else paths
             self.training = TrainingParts.of(paths, decision, [part.maps for part in self._unseen], parameters)
             self._unseen = []
-        if self.reference is not None:
-            self.reference.release()
 
     # ------------------------------------------------------------ test
 

@@ -22,6 +22,7 @@ from inspection.fitted import restored_method
 from inspection.in_place import MAPS, InPlace
 from inspection.judgement import Judgement, Matches, cannot_judge, explained, inspect_regions
 from inspection.one_part import Scorer, facts_for, prepare
+from inspection.promise import check_rate, promise_of
 from inspection.saved_model import SavedModel, check_weights, damaged, picture_of_part, read_saved
 from models.weights import used_weights
 from scoring.shares import map_terms, score_shares
@@ -42,8 +43,11 @@ class Preparation(NamedTuple):
     facts: tuple
     ranges: scan_health.ScanRanges | None
 
-    def __call__(self, scan):
-        """Prepared of a ``data.scans.Scan``; a dead sensor is reported even without the gate."""
+    def __call__(self, scan, problem=""):
+        """Prepared of a ``data.scans.Scan``, which cannot be judged for ``problem`` if that is given; a dead sensor is
+        reported even without the gate."""
+        if problem:
+            return prepare(scan, self.facts, problem)
         if self.ranges is None:
             dead = scan_health.dead_sensor(*scan)
             return prepare(scan, self.facts, f"{dead}: rescan" if dead else "")
@@ -77,7 +81,8 @@ class Inspector:
 
     def __init__(self, model, extractor, false_alarm=0.05, scoring=None, gate=True):
         meta = model.meta
-        self.scoring, self.promise = check_rate(model, false_alarm, scoring)
+        self.scoring = check_rate(model.path, meta, false_alarm, scoring)
+        self.promise = promise_of(meta, false_alarm)
         self.alpha, self.promised = false_alarm, meta["calibration"]["promised"]
         try:
             self._method = restored_method(model.arrays, meta["fitted"], extractor)
@@ -142,7 +147,7 @@ class Inspector:
         fusion_module_path=None,
     ):
         """As :meth:`load`, from a SavedModel."""
-        check_rate(model, false_alarm, scoring)
+        check_rate(model.path, model.meta, false_alarm, scoring)
         options = _networks(model, Path(checkpoint_dir), fusion_module_path)
         device = choose_device(device)
         built: list[PatchExtractor] = []
@@ -257,29 +262,6 @@ class Inspector:
             training and training.statistics,
             statistics,
         )
-
-
-def check_rate(model, false_alarm, scoring=None):
-    """(Name of the scoring that decides, a sentence on what is guaranteed).
-
-    Raises:
-        InputError: too few calibration parts for ``false_alarm``, or the model does not have the scoring.
-    """
-    names, calibration = model.meta["scoring"]["names"], model.meta["calibration"]
-    if scoring is not None and scoring not in names:
-        raise InputError(f"{model.path}: does not know the scoring {scoring}; it knows: {', '.join(names)}")
-    try:
-        given = verdict.promise(calibration["parts"], false_alarm)
-    except InputError as error:
-        raise InputError(f"{model.path}: {error}") from None
-    if calibration["promised"]:
-        return scoring or names[0], verdict.promise_text(given)
-    return scoring or names[0], (
-        f"no guarantee, only an estimate: there are no calibration parts, so the {calibration['parts']} training parts "
-        "stand in for them, each measured without its own rows; about "
-        f"{verdict.percent(false_alarm)} of good parts fail if they are as unlike the banks as these. Fit again with "
-        "--calibration for a promise"
-    )
 
 
 def gate_text(ranges, gate):

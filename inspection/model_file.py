@@ -112,12 +112,7 @@ def read_model(path):
     Raises:
         InputError: the file cannot be read, is no model file, is cut off, damaged, or of a newer format.
     """
-    try:
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    data = _mapped(path)
     header, start = _header(path, data)
     _check(path, data, header, start)
     try:
@@ -135,6 +130,31 @@ def read_model(path):
         raise InputError(
             f"{path}: is no model of this program, though its checksum is right ({error}); {MENDING}"
         ) from None
+
+
+def read_meta(path):
+    """(a model's metadata, its checksum in hexadecimal) from the file's head and end; the arrays are not checked.
+
+    Raises:
+        InputError: the file cannot be read, is no model file, is cut off, or of a newer format.
+    """
+    data = _mapped(path)
+    header, _ = _header(path, data)
+    try:
+        return json.loads(header["__metadata__"]["meta"]), data[-DIGEST_BYTES:].hex()
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: is no model of this program ({error}); {MENDING}") from None
+
+
+def _mapped(path):
+    """The bytes of the file, memory-mapped; raises InputError if it cannot be read."""
+    if Path(path).is_dir():
+        raise InputError(f"{path}: cannot be read: it is a folder; give one of its *{SUFFIX} files")
+    try:
+        with open(path, "rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if os.fstat(file.fileno()).st_size else b""
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
 def _json(meta):

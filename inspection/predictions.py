@@ -1,60 +1,111 @@
-"""The verdict files of tools/predict.py: a JSON line per part as soon as it is judged, and a CSV of all at the end. The
-same command again keeps earlier verdicts that are still valid."""
+"""The verdict files of tools/predict.py: a JSON line per part as soon as it is judged, and a CSV of all at the end.
 
+One folder may take the verdicts of many days and cameras. A verdict is known by its recording (the name of the folder
+that was judged), its path in it, and size and time of its files. It stays there until the same files are judged anew,
+with another model or other options.
+"""
+
+import contextlib
 import csv
 import io
+import itertools
 import json
-from pathlib import Path
+from datetime import datetime
+from pathlib import Path, PurePosixPath
 
-from common.errors import InputError
+from filelock import FileLock, Timeout
+
+from common.errors import InputError, tell
 from common.files import atomic_write_text
+from data.pairing import natural
 from inspection.verdict import CANNOT_JUDGE
 
-LINES, TABLE = "verdicts.jsonl", "verdicts.csv"
+LINES, TABLE, LOCK = "verdicts.jsonl", "verdicts.csv", ".verdicts.lock"
 FIRST = ("path", "verdict", "p_value", "score", "threshold", "milliseconds")
-SECOND = ("reason", "regions", "area_mm2", "label")
+SECOND = ("time", "recording", "model", "options", "reason", "warning", "regions", "area_mm2", "label", "pictures")
+
+
+@contextlib.contextmanager
+def locked(folder):
+    """Hold the verdicts in ``folder`` while the block runs; wait for another process that holds them, and say so."""
+    lock = FileLock(Path(folder) / LOCK)  # the system frees it when the process ends
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        tell("predict.py", f"{folder}: another predict.py writes its verdicts there; this one waits for its end")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class Predictions:
-    """The verdicts in a folder.
+    """The verdicts in a folder; :func:`locked` keeps other processes away from them.
 
     Args:
         folder: where the files lie.
-        tag: text that stands for model and options. Lines with another tag are dropped.
-        again: drop all lines.
+        place: the folder whose parts are judged; its absolute path tells it from others of the same name.
+        judged_with: {name: value}, what all verdicts of this command have in common, with "judged_with": text that
+            stands for model and options.
 
     Attributes:
-        rows: {path: dict} of the parts judged.
+        recording: the name of ``place``, with as many of the folders above it as tell it from the other recordings.
+        rows: {key: dict} of the parts judged, in the order of the files.
     """
 
-    def __init__(self, folder, tag, again=False):
-        self._path, self._table, self._tag = Path(folder) / LINES, Path(folder) / TABLE, tag
-        self.rows = {} if again else self._read()
+    def __init__(self, folder, place, judged_with):
+        self._path, self._table, self._common = Path(folder) / LINES, Path(folder) / TABLE, judged_with
+        self.rows = {key_of(row): row for row in read_lines(self._path)}
+        self.place = Path(place).resolve().as_posix()
+        self.recording = self._name()
+        self._waiting = {key for key, row in self.rows.items() if self._own(row) and row.get("files") is None}
         try:
-            atomic_write_text(self._path, "".join(map(_line, self.rows.values())))
             self._file = open(self._path, "a", encoding="utf-8", errors="surrogateescape")
+            if self._path.stat().st_size and not _ends_a_line(self._path):
+                self._file.write("\n")  # a killed process left half a line
         except OSError as error:
             raise InputError(f"{self._path}: cannot be written ({error.strerror or error})") from None
 
     def known(self, path, files):
-        """Whether the part was judged already from the same files; ``files``: their sizes and modification times."""
-        return self.rows.get(path, {}).get("files") == files
+        """The part's row, if it was judged already from the same files with the same model and options; else None.
 
-    def keep(self, paths):
-        """Drop the lines of parts that are not among ``paths``."""
-        self.rows = {path: row for path, row in self.rows.items() if path in set(paths)}
+        ``files``: their sizes and modification times; None: not all of them are there, so nothing is known."""
+        row = self.of(path, files)
+        same = row is not None and files is not None and row["judged_with"] == self._common["judged_with"]
+        return row if same else None
+
+    def of(self, path, files):
+        """The row of a part of this recording; None if there is none."""
+        return self.rows.get((self.place, path, _text(files)))
 
     def add(self, row):
-        """Add a part's dict, which has "path", "verdict" and "files", and write its line at once."""
-        row = {**row, "judged_with": self._tag}
-        self.rows[row["path"]] = row
+        """Add a part's dict, which has "path", "verdict" and "files" (None: judge it again), and write its line."""
+        now = datetime.now().astimezone().isoformat(timespec="seconds")
+        row = {**row, **self._common, "time": now, "recording": self.recording, "folder": self.place}
+        self.rows[key_of(row)] = row
+        self._waiting.discard(key_of(row))
         self._file.write(_line(row))
         self._file.flush()
 
-    def finish(self, order):
-        """Write both files anew with the parts in the order of ``order`` [path], without parts that were not judged."""
+    def free_name(self, kind, part, files, name):
+        """The name of an extra file of the part below the folder ``kind`` (such as "pictures"): ``name``; with the
+        recording before it and a number behind it where another part's file is called so."""
+        path, own = PurePosixPath(name.lstrip("/")), (self.place, part, _text(files))
+        taken = {row[kind]: key for key, row in self.rows.items() if kind in row}
+        numbered = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in itertools.count(2))
+        names = itertools.chain((path, self.recording / path), (self.recording / other for other in numbered))
+        return next(str(name) for name in names if taken.get(str(name), own) == own)
+
+    def finish(self):
+        """Write both files anew: recordings in the order in which they came, their parts in that of their names."""
         self._file.close()
-        rows = [self.rows[path] for path in order if path in self.rows]
+        for key in self._waiting:  # what was incomplete at an earlier call and is now judged, or gone
+            del self.rows[key]
+        places = list(dict.fromkeys(row["folder"] for row in self.rows.values()))
+        rows = sorted(
+            self.rows.values(), key=lambda row: (places.index(row["folder"]), natural(row["path"]), row["time"])
+        )
         atomic_write_text(self._path, "".join(map(_line, rows)))
         atomic_write_text(self._table, table(rows))
 
@@ -62,8 +113,22 @@ class Predictions:
         """Close the file of lines; write no table."""
         self._file.close()
 
-    def _read(self):
-        return {row["path"]: row for row in read_lines(self._path) if row["judged_with"] == self._tag}
+    def _own(self, row):
+        return row["folder"] == self.place
+
+    def _name(self):
+        """The recording's name, that of earlier verdicts if there are any."""
+        known = {row["folder"]: row["recording"] for row in self.rows.values()}
+        if self.place in known:
+            return known[self.place]
+        steps = [step for step in self.place.split("/") if step] or ["/"]
+        names = ("/".join(steps[-count:]) for count in range(1, len(steps) + 1))
+        return next((name for name in names if name not in known.values()), self.place)
+
+
+def key_of(row):
+    """(folder, path, files): what tells a part's verdict from all others."""
+    return row["folder"], row["path"], _text(row.get("files"))
 
 
 def read_lines(path):
@@ -79,11 +144,11 @@ def read_lines(path):
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
     rows = []
-    for line in text.splitlines():
+    for line in text.split("\n"):
         try:
             row = json.loads(line)
             if {"path", "verdict", "judged_with"} <= set(row):
-                rows.append(row)
+                rows.append({"folder": "", "recording": "", "time": "", **row})  # version 0.9 did not write these
         except (ValueError, TypeError):
             continue  # a killed process leaves half a line
     return rows
@@ -117,3 +182,13 @@ def _cell(value):
 
 def _line(row):
     return json.dumps(row, ensure_ascii=False) + "\n"
+
+
+def _text(files):
+    return json.dumps(files)
+
+
+def _ends_a_line(path):
+    with open(path, "rb") as file:
+        file.seek(-1, 2)
+        return file.read() == b"\n"

@@ -24,12 +24,14 @@ from common.errors import InputError
 from common.machine import environment
 from common.progress import track
 from data.calibration_parts import NONE
+from data.findings import Options
 from data.organised_clouds import Reading
+from data.part_facts import Facts
 from data.scans import Scan, fingerprint, read_scan
 from dataset import MM, sample_of
 from inspection import gate
 from inspection.fitted import restored_method, state_of
-from inspection.model_file import SUFFIX, read_model, write_model
+from inspection.model_file import read_model, write_model
 from inspection.one_part import DEPTH_GRID, Scorer, depth_grid, method_sample, small_picture
 from inspection.verdict import check_apart
 from part_frame.framed import framed
@@ -163,7 +165,8 @@ def write_fitted(
     warnings = []
     arrays, facts = state_of(method, name, precision)
     if precision == "half":  # calibrate with the rounded rows that the model will judge with
-        method = restored_method(arrays, facts, method.extractor)
+        rounded = restored_method(arrays, facts, method.extractor)
+        rounded.reference, method = method.reference, rounded  # it still knows the single training parts
     scorer = Scorer(method, scorings, parameters, reference)
     parts, estimated = files.parts, files.source == NONE
     if estimated:
@@ -237,8 +240,6 @@ def read_saved(path):
         InputError: the file cannot be read, is cut off, damaged, no model, of a newer format, or contradicts itself.
     """
     path = Path(path)
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder; give one of its *{SUFFIX} files")
     arrays, meta = read_model(path)
     layout = meta.get("layout")
     if isinstance(layout, int) and layout > LAYOUT:
@@ -302,6 +303,14 @@ def reading_of(model):
     if values["missing"] is not None:
         values["missing"] = tuple(tuple(point) for point in values["missing"])
     return Reading(**values)
+
+
+def examined_with(model):
+    """(Options, Facts of what the training parts have in common) with which scans to be judged are examined; models of
+    version 0.9 know nothing of the latter."""
+    meta, settings = model.meta, model.meta["fitted"]["settings"]
+    known = {key: tuple(of) if isinstance(of, list) else of for key, of in (meta.get("usual") or {}).items()}
+    return Options(settings["img_size"], meta.get("min_points", 1)), Facts(**known)
 
 
 def picture_of_part(model, number):

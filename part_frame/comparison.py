@@ -24,6 +24,7 @@ from part_frame.pose import DARK
 MAPS = ("height", "colour", "missing", "extra")
 SMOOTH = {"height": 1.2, "colour": 0.8, "missing": 1.5, "extra": 1.5}  # cells: deviations are averaged by this
 FLOOR = {"height": 0.02, "colour": 0.02, "missing": 0.12, "extra": 0.12}  # mm; logarithm; shares of the cells around
+STEEP = 0.3  # of the distance between the sensor's points: where on a slope a point lies is known no better
 OWN_FLOOR = 0.6  # of the median spread of the part: no place is known better than this
 PRIOR = 5  # the spread around a place counts like so many parts
 AROUND = 9  # cells: width of the square around a place
@@ -216,9 +217,24 @@ def squares_of(parts, sums):
     return Squares(*squares, (shifts**2).sum(0), len(parts)), found, shifts
 
 
-def spread_of(squares, where):
-    """The :class:`Spread` that Squares give; ``where`` [S, S] bool: the places that are compared."""
-    maps = (_spread(getattr(squares, name), squares.parts, where, FLOOR[name]) for name in MAPS)
+def steepness(nominal, points):
+    """[S, S] mm: by how much the height of a place can differ by chance, as it changes between the sensor's points.
+
+    ``points``: cells between the points, at least 1.
+    """
+    height = np.where(np.isnan(nominal.height), 0, nominal.height).astype(np.float32)
+    change = np.hypot(*(cv2.Sobel(height, cv2.CV_32F, *d, scale=1 / 8) for d in ((1, 0), (0, 1))))
+    return STEEP * points * change
+
+
+def spread_of(squares, where, steep=0.0):
+    """The :class:`Spread` that Squares give.
+
+    ``where`` [S, S] bool: the places that are compared; ``steep`` [S, S]: least spread of the height, see
+    :func:`steepness`.
+    """
+    height, *others = (_spread(getattr(squares, name), squares.parts, where, FLOOR[name]) for name in MAPS)
+    maps = (np.hypot(height, steep).astype(np.float32), *others)
     return Spread(*maps, np.sqrt(np.maximum(squares.hue, 0) / max(squares.parts, 1)).astype(np.float32))
 
 

@@ -21,6 +21,7 @@ from part_frame.comparison import (
     nominal_of,
     spread_of,
     squares_of,
+    steepness,
 )
 
 MOST = 60  # training parts that are compared with each other; the mean of more is not known better by it
@@ -41,12 +42,16 @@ def unpacked(array):
 class PlaceReference:
     """Normal parts in their frame, and the comparison of a part with them.
 
+    Args:
+        points: cells between the sensor's points.
+
     Attributes:
         nominal, spread: Nominal and Spread of the training parts, once :meth:`finish` was called.
         ignored: [S, S] bool, places that are left out; None: none.
     """
 
-    def __init__(self):
+    def __init__(self, points=1.0):
+        self._points, self._steep = max(points, 1.0), 0.0
         self.nominal, self.spread, self.ignored = None, None, None
         self._parts, self._sums, self._squares, self._found, self._shifts = [], None, None, [], None
 
@@ -72,11 +77,8 @@ class PlaceReference:
         self._sums = Sums.of(used)
         self.nominal = nominal_of(self._sums)
         self._squares, self._found, self._shifts = squares_of(used, self._sums)
-        self.spread = spread_of(self._squares, compared(self.nominal))
-
-    def release(self):
-        """Forget the single training parts."""
-        self._parts, self._sums, self._squares, self._found, self._shifts = [], None, None, [], None
+        self._steep = steepness(self.nominal, self._points)
+        self.spread = spread_of(self._squares, compared(self.nominal), self._steep)
 
     def deviation(self, appearance, excluding=None):
         """The signed Deviation of a part; ``excluding``: number of a training part that is left out of it."""
@@ -90,9 +92,12 @@ class PlaceReference:
 
         ``excluding``: number of a training part, which is compared with the others, in the others' spread.
         """
+        if excluding is not None and self._sums is None:
+            raise ValueError("the single training parts are not kept: none of them can be left out")
         if excluding is not None and excluding < len(self._found) > 2:
             own = self._found[excluding]
-            spread = spread_of(self._squares.without(own, self._shifts[excluding]), compared(self.nominal))
+            squares = self._squares.without(own, self._shifts[excluding])
+            spread = spread_of(squares, compared(self.nominal), self._steep)
             found = in_spreads(own, spread)
         else:
             found = in_spreads(self.deviation(appearance, excluding), self.spread)

@@ -346,8 +346,10 @@ def _add_run(parser: Parser) -> None:
     )
     group.add_argument(
         "--save_model",
+        nargs="?",
+        const="fitted",
         metavar="DIR",
-        help="write DIR/<category>.m3dm after each fit, for tools/predict.py; needs --eval_mode",
+        help="write DIR/<category>.m3dm after each fit, for tools/predict.py; needs --eval_mode (without DIR: fitted)",
     )
     group.add_argument(
         "--fit_only",

@@ -17,6 +17,7 @@ from data.examination import examine, lines
 from data.findings import Options
 from data.organised_clouds import Reading
 from data.pairing import GOOD, pair, too_few_shots
+from data.part_facts import Facts
 from runs.extra_outputs import Mark, marks
 from runs.options import (
     RunOptions,
@@ -80,9 +81,9 @@ def prepare(options: RunOptions, names: list[str], missing: Mapping[str, str], n
         if folder:
             check_writable(folder)
             remove_leftovers(folder)
-    readings, faulty = settle_readings(options, names)
+    readings, usual, faulty = settle_readings(options, names)
     failed = {**missing, **faulty}
-    options = replace(options, readings=readings)
+    options = replace(options, readings=readings, usual=usual)
     data = {}
     for name in readings:
         try:
@@ -147,8 +148,11 @@ def _without_busy(categories: list[Category], failed: dict[str, str]) -> list[Ca
     return free
 
 
-def settle_readings(options: RunOptions, names: list[str]) -> tuple[dict[str, Reading], dict[str, str]]:
-    """Examine the categories ``names``: ({category: Reading}, {category: why it is left out}).
+def settle_readings(
+    options: RunOptions, names: list[str]
+) -> tuple[dict[str, Reading], dict[str, Facts], dict[str, str]]:
+    """Examine the categories ``names``: ({category: Reading}, {category: what its training parts have in common},
+    {category: why it is left out}).
 
     Every file is read unless ``options.no_check`` is set. The findings are printed, and kept in ``examination.json`` of
     the output folder, so that an unchanged data set is not read again. Categories with fewer training parts than
@@ -157,7 +161,7 @@ def settle_readings(options: RunOptions, names: list[str]) -> tuple[dict[str, Re
     faulty = {name: reason for name in names for reason in [_too_few(options, name)] if reason}
     names, fixes = [name for name in names if name not in faulty], options.fixes
     if options.no_check:
-        return {name: Reading(unit=options.unit or "m", zero_points=fixes.zero_points) for name in names}, faulty
+        return {name: Reading(unit=options.unit or "m", zero_points=fixes.zero_points) for name in names}, {}, faulty
     asked = Options(options.img_size, options.min_points, options.unit, fixes.zero_points)
     cache = Path(options.output_dir) / "examination.json"
     found = examine(
@@ -175,7 +179,9 @@ def settle_readings(options: RunOptions, names: list[str]) -> tuple[dict[str, Re
     if len(found.faulty) < len(found.categories) or sum(group.count for group in found.faults) > 1:
         for text in lines(found.faults):
             print(f"main.py: {text}", file=sys.stderr)
-    return {n: reading for n, reading in found.readings.items() if n not in found.faulty}, {**faulty, **found.faulty}
+    usual = {category.name: category.usual for category in found.categories}
+    readings = {name: reading for name, reading in found.readings.items() if name not in found.faulty}
+    return readings, usual, {**faulty, **found.faulty}
 
 
 def _splits(options: RunOptions) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from scoring.scorings import CALIBRATED, available_scorings, needs_training_part
 
 if TYPE_CHECKING:
     from data.organised_clouds import Reading
+    from data.part_facts import Facts
 
 FRAME_POINTS = 200  # distinct points of a part that can be laid into a frame
 
@@ -45,7 +46,8 @@ class RunOptions:
         min_points: number of distinct points that a part should have at least; 0 if points are not used.
         train_maps: whether training parts are measured without their own rows.
         held_out: share of the training parts that calibrate a saved model; None: none of them.
-        readings: {category: Reading}, settled before the work by the examination of the files.
+        readings, usual: {category: Reading} and {category: Facts that the training parts have in common}, settled
+            before the work by the examination of the files.
     """
 
     quiet: Neutral[bool]
@@ -123,6 +125,7 @@ class RunOptions:
     train_maps: Derived[bool]
     held_out: Derived[float | None]
     readings: Derived["Mapping[str, Reading]"] = field(default_factory=dict)
+    usual: Derived["Mapping[str, Facts]"] = field(default_factory=dict)
 
     @property
     def banks(self) -> tuple[str, ...]:

@@ -1,11 +1,12 @@
 """Judge parts with a saved model: pass, fail, or cannot judge, at a promised rate of false alarms.
 
-    python tools/predict.py models/bagel.m3dm --rgb 000.png --xyz 000.tiff -o out
-    python tools/predict.py models/bagel.m3dm FOLDER -o out --false_alarm 0.05 --pictures
+    python tools/predict.py fitted/knob.m3dm scans -o judged --pictures --false_alarm 5%
+    python tools/predict.py fitted/knob.m3dm --rgb part_0001.png --xyz part_0001.tiff -o judged
 
-FOLDER stands for the parts in every pair of rgb/ and xyz/ below it, at any depth. OUT gets verdicts.csv and
-verdicts.jsonl. The same command continues after a stop. Exit code 0: all parts judged; 1: some could not be judged;
-2: refused.
+FOLDER stands for the parts in every pair of rgb/ and xyz/ below it, at any depth, links included. A part whose cloud
+or picture is not there yet is judged by the next call. OUT gets verdicts.csv and verdicts.jsonl; it may be the same for
+many days and cameras. The same command continues after a stop. Exit code 0: all parts judged; 1: some could not be
+judged, or a folder could not be read; 2: refused.
 """
 
 import hashlib
@@ -13,11 +14,12 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 if not __package__:
     import checkout  # noqa: F401  puts the checkout on the path
 
-from common.argument_types import number
+from common.argument_types import number, share
 from common.commands import FAILED, FINE, HelpFormatter, Parser, add_device, prose_and_examples, run_command
 from common.errors import InputError, show_warnings
 from common.files import check_writable, remove_leftovers
@@ -36,10 +38,10 @@ def build_parser():
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="where verdicts go")
     parser.add_argument(
         "--false_alarm",
-        type=number(float, 0, 1, True),
+        type=share,
         default=0.05,
         metavar="A",
-        help="promised share of good parts that fail",
+        help="promised share of good parts that fail, as 0.01 or 1%%",
     )
     parser.add_argument(
         "--checkpoint_dir",
@@ -69,7 +71,8 @@ def build_parser():
     parser.add_argument(
         "--evaluate",
         action="store_true",
-        help="FOLDER is a test split (good, a folder per defect): rates of false rejects, escapes",
+        help="FOLDER is a test split (good, a folder per defect): rates of false rejects, escapes; "
+        "parts that the model was fitted or calibrated with are left out of them",
     )
     parser.add_argument("--overwrite", action="store_true", help="judge all parts anew")
     return parser
@@ -87,65 +90,110 @@ def main(argv=None):
     return run_command("predict.py", args, run, "interrupted before any part was judged")
 
 
+class Found(NamedTuple):
+    """What the options name.
+
+    ``parts``: [PartFiles]; ``files``: {part's name: sizes and times of its files}; ``waiting``: {path: what it lacks}
+    of parts that are not complete yet; ``unreadable``: texts on folders; ``place``: the folder of them all.
+    """
+
+    parts: list
+    files: dict
+    waiting: dict
+    unreadable: tuple
+    place: Path
+
+
 def run(args):
     """Judge the parts that the options name; returns the exit code.
 
     Raises:
         InputError: something cannot be used; raised before any work.
     """
-    from inspection.inspector import check_rate
-    from inspection.judged_parts import evaluation_text
-    from inspection.predictions import Predictions
-    from inspection.saved_model import read_saved
+    from inspection.model_file import read_meta
+    from inspection.predictions import locked
+    from inspection.promise import check_rate
 
-    parts = find(args)
-    model = read_saved(args.model)
-    scoring, _ = check_rate(model, args.false_alarm, args.scoring)
+    meta, checksum = read_meta(args.model)
+    try:
+        scoring = check_rate(args.model, meta, args.false_alarm, args.scoring)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{args.model}: is no sound model ({type(error).__name__}: {error})") from None
+    found = find(args)
     check_writable(args.output)
-    remove_leftovers(args.output)
-    done = Predictions(args.output, tag_of(args, scoring), args.overwrite)
-    done.keep([part.name for part in parts])
-    left = [part for part in parts if not (done.known(part.name, facts_of(part)) and _drawn(args, part))]
-    if len(left) < len(parts):
+    with locked(args.output):
+        remove_leftovers(args.output)
+        return run_alone(args, found, judged_with(args, scoring, checksum))
+
+
+def run_alone(args, found, common):
+    """Judge what was ``found`` and is not judged yet, while no other process writes to the output folder.
+
+    ``common``: see ``Predictions``. Returns the exit code.
+    """
+    from inspection.predictions import Predictions
+
+    done = Predictions(args.output, found.place, common)
+    left, again = [], 0
+    for part in found.parts:
+        key = part.name, found.files[part.name]
+        if args.overwrite or not _drawn(args, done.known(*key)):
+            left.append(part)
+            again += done.of(*key) is not None
+    if len(left) < len(found.parts):
         note(
-            f"predict.py: {len(parts) - len(left)} of {len(parts)} parts are judged already; --overwrite judges them "
-            "anew",
+            f"predict.py: {len(found.parts) - len(left)} of {len(found.parts)} parts are judged already; --overwrite "
+            "judges them anew",
             sys.stderr,
         )
+    if again:
+        note(f"predict.py: {again} parts were judged before: their verdicts are replaced", sys.stderr)
     stopped = False
     try:
+        for path, lacks in found.waiting.items():
+            row = {"path": path, "verdict": "cannot judge", "reason": lacks, "files": None}
+            done.add({**row, "label": int(Path(path).parent.parent.name != "good")} if args.evaluate else row)
+            print(line_of(row), flush=True)
         if left:
-            judge_parts(args, model, left, done)
+            judge_parts(args, left, found.files, done)
     except KeyboardInterrupt:
         stopped = True
         print("predict.py: interrupted; the same command continues", file=sys.stderr)
     except BaseException:
         done.close()
         raise
-    done.finish([part.name for part in parts])
-    rows = [done.rows[part.name] for part in parts if part.name in done.rows]
+    done.finish()
+    keys = [(part.name, found.files[part.name]) for part in found.parts]
+    keys += [(name, None) for name in (*found.waiting, *found.files)]
+    rows = [row for key in keys for row in [done.of(*key)] if row is not None]
     if args.evaluate and not stopped:
+        from inspection.judged_parts import evaluation_text
+
         print("\n" + evaluation_text(args.output, rows, args.false_alarm))
+    for text in found.unreadable:
+        print(f"predict.py: {text}", file=sys.stderr)
+    _tell_warnings(rows)
     unjudged = sum(row["verdict"] == "cannot judge" for row in rows)
-    problems = unjudged or stopped or any(row.get("problem") for row in rows)
+    problems = unjudged or stopped or found.unreadable or any(row.get("problem") for row in rows)
     print(
-        f"predict.py: {len(rows)} parts: {sum(row['verdict'] == 'pass' for row in rows)} pass, "
+        f"predict.py: {done.recording}: {len(rows)} parts: {sum(row['verdict'] == 'pass' for row in rows)} pass, "
         f"{sum(row['verdict'] == 'fail' for row in rows)} fail, {unjudged} cannot be judged",
         file=sys.stderr,
     )
     return FAILED if problems else FINE
 
 
-def judge_parts(args, model, parts, done):
-    """Judge ``parts`` [PartFiles] with a SavedModel; print one line per part and add its row to ``done``."""
+def judge_parts(args, parts, files, done):
+    """Judge ``parts`` [PartFiles]; print one line per part and add its row to ``done``; ``files``: see Found."""
     from common.machine import environment
     from common.progress import track
     from inspection.inspector import Inspector
-    from inspection.judged_parts import label_of, load_parts, row_of, write_extras
+    from inspection.judged_parts import fitted_with, load_parts, row_of, write_extras
+    from inspection.saved_model import read_saved
     from runs.results import untrained_note
 
     inspector = Inspector.of_model(
-        model,
+        read_saved(args.model),
         args.checkpoint_dir,
         args.device,
         args.false_alarm,
@@ -169,65 +217,111 @@ def judge_parts(args, model, parts, done):
             f"predict.py: fitted with {'; '.join(other)}: scores may differ a little from the calibration's",
             file=sys.stderr,
         )
+    known = fitted_with(inspector.model) if args.evaluate else {}
     loaded = load_parts(parts, inspector, args.num_workers)
-    for part, (prepared, seconds) in track(zip(parts, loaded), len(parts), inspector.category):
+    for part, (prepared, read, seconds) in track(zip(parts, loaded), len(parts), inspector.category):
         started = time.perf_counter()
         judgement = inspector.judge_prepared(prepared)
         milliseconds = 1000 * (seconds + time.perf_counter() - started)
-        problem = write_extras(args, part, judgement, inspector)
+        facts = files[part.name] if read.complete else None
+        extras = extra_names(args, done, part.name, facts)
+        problem = write_extras(args.output, extras, part, judgement, inspector)
         label = label_of(part) if args.evaluate else None
-        row = row_of(part, judgement, milliseconds, facts_of(part), label, problem)
+        row = {**row_of(part, judgement, milliseconds, facts, label, problem, prepared.placed), **extras}
+        if read.warnings:
+            row["warning"] = "; ".join(read.warnings)
+        if read.fingerprint in known:
+            row["known"] = known[read.fingerprint]
         done.add(row)
         print(line_of(row), flush=True)
 
 
 def find(args):
-    """[PartFiles] that the options name.
+    """What the options name: Found.
 
     Raises:
-        InputError: a file or the folder is missing, files do not pair, or --evaluate finds no good part.
+        InputError: a file or the folder is missing, there is no part, or --evaluate finds no good part.
     """
-    from data.scans import PartFiles, find_parts
-    from inspection.judged_parts import label_of
+    from data.scans import NO_PARTS, PartFiles, Scans, find_scans
 
     if args.folder is None:
         for path in (args.rgb, args.xyz):
             if not path.is_file():
                 raise InputError(f"{path}: missing file")
-        return [PartFiles(args.rgb.as_posix(), args.rgb, args.xyz)]
-    parts = find_parts(args.folder, with_masks=args.evaluate)
-    if args.evaluate and all(label_of(part) for part in parts):
-        raise InputError(
-            f"{args.folder}: --evaluate needs a test split: parts in good/rgb and good/xyz, and a folder "
-            "per defect beside good; there is no good part"
-        )
-    return parts
+        place = args.rgb.parent.parent if args.rgb.parent.name == "rgb" else args.rgb.parent
+        scans = Scans((PartFiles(args.rgb.as_posix(), args.rgb, args.xyz),), {}, ())
+    else:
+        place, scans = args.folder, find_scans(args.folder)
+    if not scans.parts and not scans.incomplete:
+        raise InputError(scans.unreadable[0] if scans.unreadable else f"{args.folder}: {NO_PARTS}")
+    parts, waiting = (
+        list(scans.parts),
+        {path.relative_to(args.folder).as_posix(): reason for path, reason in scans.incomplete.items()},
+    )
+    if args.evaluate:
+        masks = {part.name: part.gt for part in find_scans(args.folder, with_masks=True).parts}
+        parts = [part._replace(gt=masks.get(part.name)) for part in parts]
+        if all(label_of(part) for part in parts):
+            raise InputError(
+                f"{args.folder}: --evaluate needs a test split: parts in good/rgb and good/xyz, and a folder "
+                "per defect beside good; there is no good part"
+            )
+    files = {}
+    for part in parts:
+        try:
+            files[part.name] = [[s.st_size, s.st_mtime_ns] for s in (path.stat() for path in (part.rgb, part.xyz))]
+        except OSError as error:
+            waiting[part.name] = f"{error.filename}: {error.strerror}"
+    return Found([part for part in parts if part.name in files], files, waiting, scans.unreadable, place)
 
 
-def tag_of(args, scoring):
-    """A hash of everything except the part that decides a verdict: the model's checksum and the options."""
-    with open(args.model, "rb") as file:
-        file.seek(-32, 2)
-        checksum = file.read().hex()
+def label_of(part):
+    """0 for a part in the folder ``good``, 1 for a part in any other (defect) folder."""
+    from data.pairing import GOOD
+
+    return int(Path(part.rgb).parent.parent.name != GOOD)
+
+
+def judged_with(args, scoring, checksum):
+    """{column: value} on what decides all verdicts of this command: the model and the options."""
     facts = [checksum, args.false_alarm, scoring, args.no_gate, args.evaluate]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
+    options = f"--false_alarm {args.false_alarm:g} --scoring {scoring}{' --no_gate' * args.no_gate}"
+    return {
+        "judged_with": hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12],
+        "model": f"{args.model.name} {checksum[:12]}",
+        "options": options,
+    }
 
 
-def facts_of(part):
-    """[[size, modification time in ns]] of a part's files."""
-    return [[path.stat().st_size, path.stat().st_mtime_ns] for path in (part.rgb, part.xyz)]
+def extra_names(args, done, part, files):
+    """{"pictures" or "ply": name below that folder} of the extra files that the options ask for, for one part."""
+    name = part if args.folder is not None else Path(part).name
+    wanted = {"pictures": (args.pictures, ".png"), "ply": (args.ply, ".ply")}
+    return {
+        kind: done.free_name(kind, part, files, Path(name).with_suffix(suffix).as_posix())
+        for kind, (asked, suffix) in wanted.items()
+        if asked
+    }
 
 
-def _drawn(args, part):
-    from inspection.judged_parts import extra_paths
+def _drawn(args, row):
+    """Whether a part is judged (its row is known) with all extra files that the options ask for."""
+    asked = [kind for kind in ("pictures", "ply") if getattr(args, kind)]
+    return row is not None and all(kind in row and (args.output / kind / row[kind]).is_file() for kind in asked)
 
-    return all(path.is_file() for path in extra_paths(args, part).values())
+
+def _tell_warnings(rows):
+    told = [f"{row['path']}: {row['warning']}" for row in rows if row.get("warning")]
+    if told:
+        more = f" (and {len(told) - 1} more parts: column warning)" if len(told) > 1 else ""
+        print(f"warning: {told[0]}{more}", file=sys.stderr)
 
 
 def line_of(row):
     """The line to print about a part, from its row."""
     if row["verdict"] == "cannot judge":
-        return f"{row['path']}: cannot judge: {row['reason']} ({row['milliseconds']:.0f} ms)"
+        spent = f" ({row['milliseconds']:.0f} ms)" if "milliseconds" in row else ""
+        return f"{row['path']}: cannot judge: {row['reason']}{spent}"
     return (
         f"{row['path']}: {row['verdict']}, p {row['p_value']:.4g}, score {row['score']:.6g}, threshold "
         f"{row['threshold']:.6g}, {row['milliseconds']:.0f} ms"

@@ -103,7 +103,7 @@ def test_parts_that_calibrate_are_examined(tmp_path, knob, check, where, wrong):
         words = ["--dataset_type", "folder", "--dataset_path", str(knob.parent), "--output_dir", str(tmp_path / "out")]
         (tmp_path / "out").mkdir()
         for flags, refused in ((["--save_model", "m", "--eval_mode"], True), ([], False)):
-            _, faulty = settle_readings(parse(*words, "--num_group", "128", "--device", "cpu", *flags), ["knob"])
+            *_, faulty = settle_readings(parse(*words, "--num_group", "128", "--device", "cpu", *flags), ["knob"])
             assert bool(faulty) == refused
 
 

@@ -29,7 +29,7 @@ def sound(tmp_path_factory):
     """The sound data set's folder, and what a run reads of it."""
     root = tmp_path_factory.mktemp("sound")
     make(root)
-    readings, faulty = settle_readings(arguments(root, root / "out"), ["toy"])
+    readings, _, faulty = settle_readings(arguments(root, root / "out"), ["toy"])
     assert not faulty
     return root, read_all(root, readings)
 
@@ -70,7 +70,7 @@ def test_field_cases(sound, tmp_path, capsys, caplog, name):
         assert all("\n" not in line and len(line) < 600 for line in said(checked, level))
 
     caplog.clear()
-    readings, faulty = settle_readings(arguments(tmp_path / "data", tmp_path / "out", *flags), ["toy"])
+    readings, _, faulty = settle_readings(arguments(tmp_path / "data", tmp_path / "out", *flags), ["toy"])
     out, err = capsys.readouterr()
     assert bool(faulty) == (level == "error")
     told = {"error": err + "".join(faulty.values()), "warning": caplog.text, "note": out}  # the same examination

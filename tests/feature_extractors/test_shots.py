@@ -12,10 +12,9 @@ import main
 from common.errors import InputError
 from dataset import TrainDataset, few_shots, get_data_loader
 from scoring.evaluation import read
-from tests.command_lines import parse, usage_error
+from tests.command_lines import TINY, copy_category, flags, parse, usage_error  # noqa: F401 (flags is a fixture)
 from tests.fakes import FakeExtractor
 from tests.make_data import add_part, picture
-from tests.runs.test_end_to_end import TINY, copy_category, flags  # noqa: F401 (flags is a fixture)
 
 NAMES = st.text("ab-_ C", min_size=1, max_size=6)
 

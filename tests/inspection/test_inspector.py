@@ -12,8 +12,9 @@ from common.errors import InputError
 from data.scans import fingerprint, read_scan
 from dataset import TestDataset
 from feature_extractors.multiple_features import METHODS
-from inspection.inspector import Inspector, Preparation, check_rate
+from inspection.inspector import Inspector, Preparation
 from inspection.model_file import read_model, write_model
+from inspection.promise import check_rate, promise_of
 from inspection.saved_model import SavedModel, check_weights, read_saved
 from models.weights import WeightFile
 from runs.options import deciding_options, model_scorings, parse_arguments, recorded_options
@@ -181,10 +182,10 @@ def test_values_are_immutable_and_threads_agree(data, inspector):
 def test_too_few_calibration_parts_for_the_rate(fitted):
     model = read_saved(fitted[1])
     with pytest.raises(InputError, match=r"5 % needs at least 19 calibration parts, there are 5"):
-        check_rate(model, 0.05)
-    assert "at most 20 % of good parts fail" in check_rate(model, 0.2)[1]
+        check_rate(model.path, model.meta, 0.05)
+    assert "at most 20 % of good parts fail" in promise_of(model.meta, 0.2)
     with pytest.raises(InputError, match="does not know the scoring other"):
-        check_rate(model, 0.2, "other")
+        check_rate(model.path, model.meta, 0.2, "other")
 
 
 def test_without_calibration_parts_there_is_only_an_estimate(data, tmp_path):

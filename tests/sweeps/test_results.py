@@ -14,13 +14,13 @@ from runs.options import parse_arguments, recorded_options
 from scoring import evaluation
 from scoring.metrics import compute_metrics
 from scoring.significance import PixelCounts, delong_test
-from scoring_addon import score_all
 from sweeps import results
 from sweeps.compare import RESAMPLES, over_seeds, part_weights
 from sweeps.plan import plan, read
 from sweeps.results import gather, link_maps, read_scores, resample
 from sweeps.tables import number_axis
 from tests.make_maps import make_evaluation
+from tests.scoring.reference_scoring import score_all
 from tests.sweeps.test_engines import POOL, run
 from tools import sweep
 

@@ -1,5 +1,6 @@
 """main.py --seeds: a job per seed with the same options, seeds.md, exit codes."""
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -60,8 +61,7 @@ def test_every_seed_refused_is_2_and_old_records_do_not_count(args, tmp_path, ca
     assert run_seeds(args, PROGRAM) == 0
     (tmp_path / "out" / "seeds.md").unlink()
     (tmp_path / "parts").rmdir()
-    args.scoring = ["pixel_topk"]
-    assert run_seeds(args, PROGRAM) == 2
+    assert run_seeds(dataclasses.replace(args, scoring=["pixel_topk"]), PROGRAM) == 2
     assert capfd.readouterr().err.count("no such folder") == 3 and not (tmp_path / "out" / "seeds.md").exists()
 
 

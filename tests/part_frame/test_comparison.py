@@ -1,0 +1,119 @@
+"""Compared in place: each kind of defect in its own map, at its place, in mm; good parts below; few training parts."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from part_frame.comparison import MAPS, deviation, gained
+from part_frame.reference import PlaceReference, packed, unpacked
+from tests.part_frame.scenes import DENT, PLACES, learned, reference, scan
+
+COUNTS = [4, 6]
+KINDS = {"dent": "height", "stain": "colour", "missing": "missing", "extra": "extra", "cut": "height"}
+
+
+def judged(count, *defects, seed=50, **options):
+    """(Placed, scores, maps, the Scan) of a part."""
+    placement, normal = reference(count, turn=180)
+    one = scan(seed, 33, (1, -3), defects=defects, **options)
+    placed = placement.place(one.rgb, one.xyz)
+    return placed, *normal.maps(placed.appearance), one
+
+
+def left_out(count):
+    """{map: the largest score of the training parts, each compared with the others}."""
+    normal = reference(count, turn=180)[1]
+    scores = [normal.maps(normal.kept(k), k)[0] for k in range(count)]
+    return {name: max(of[name] for of in scores) for name in MAPS}
+
+
+@pytest.mark.parametrize("defect", KINDS)
+@pytest.mark.parametrize("count", COUNTS)
+def test_a_defect_shows_in_its_map_at_its_place(count, defect):
+    placed, scores, maps, one = judged(count, defect)
+    kind = KINDS[defect]
+    assert scores[kind] > 1.5 * left_out(count)[kind] + 1
+    row, column = np.unravel_index(maps[kind].argmax(), maps[kind].shape)
+    pixel = int(np.rint(placed.laid.row[row, column])), int(np.rint(placed.laid.column[row, column]))
+    assert np.hypot(*(one.at[pixel] - PLACES[defect])) < {"cut": 20}.get(defect, 5.5)  # mm; cut: a whole end
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_defects_of_one_kind_leave_the_other_maps(count):
+    usual = left_out(count)
+    for defect, kind in (("dent", "height"), ("stain", "colour"), ("missing", "missing")):
+        scores = judged(count, defect)[1]
+        assert all(scores[name] < usual[name] + 1 for name in MAPS if name != kind), (defect, scores)
+
+
+@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize("seed", range(60, 63))
+def test_a_good_part_stays_below(count, seed):
+    usual, scores = left_out(count), judged(count, seed=seed)[1]
+    assert all(scores[name] < usual[name] + 1 for name in MAPS), (usual, scores)
+
+
+def test_a_dent_is_measured_in_mm_and_a_lump_has_the_other_sign():
+    placed, _, maps, _ = judged(6, "dent")
+    of = reference(6, turn=180)[1].deviation(placed.appearance)
+    row, column = np.unravel_index(maps["height"].argmax(), maps["height"].shape)
+    assert of.height[row, column] == pytest.approx(-DENT, abs=0.08)
+    raised = placed.appearance._replace(height=placed.appearance.height + np.where(maps["height"] > 10, 2 * DENT, 0))
+    assert reference(6, turn=180)[1].deviation(raised).height[row, column] == pytest.approx(DENT, abs=0.08)
+
+
+def test_the_footprint_is_the_normal_parts():
+    """Missing material does not hide itself: the cut end is compared although the part has nothing there."""
+    placed, _, maps, _ = judged(6, "cut")
+    lacking = (reference(6, turn=180)[1].nominal.footprint > 0.9) & ~placed.laid.part
+    assert lacking.sum() > 50 and np.median(maps["height"][lacking]) > 4 and maps["height"][lacking].max() > 20
+
+
+def test_a_part_is_left_out_of_its_own_reference():
+    scans, placement, poses = learned(6, turn=180)
+    parts = [placement.place(one.rgb, one.xyz, pose).appearance for one, pose in zip(scans, poses)]
+    every = reference(6, turn=180)[1]
+    own = every.deviation(every.kept(2))
+    rest = PlaceReference()
+    for part in parts[:2] + parts[3:]:
+        rest.add(part)
+    rest.finish()
+    apart, fresh = every.deviation(every.kept(2), 2), rest.deviation(parts[2])
+    assert np.abs(apart.height - fresh.height).max() < 1e-4 < np.abs(own.height - fresh.height).max()
+    assert np.abs(apart.missing - fresh.missing).max() < 1e-5 and np.abs(apart.colour - fresh.colour).max() < 0.02
+    scores, others = every.maps(every.kept(2), 2)[0], rest.maps(parts[2])[0]
+    assert all(scores[name] == pytest.approx(others[name], rel=0.25, abs=0.05) for name in MAPS)
+
+
+def test_a_restored_reference_compares_the_same():
+    placement, made = reference(6, turn=180)
+    made.ignored = np.zeros(made.compared.shape, bool)
+    made.ignored[:40] = True
+    try:
+        again = PlaceReference.restored(made.state())
+        appearance = judged(6, "dent", "stain")[0].appearance
+        carried = unpacked(packed(appearance))  # as a sample carries it
+        (scores, maps), (same, others) = made.maps(appearance), again.maps(carried)
+        assert scores == same and all(np.array_equal(maps[name], others[name]) for name in MAPS)
+        assert not maps["height"][:40].any() and np.array_equal(made.compared, again.compared)
+        assert not made.compared[:40].any() and again.nominal.parts == 6
+    finally:
+        made.ignored = None
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.floats(-1.5, 1.5), st.sampled_from(["good", "stain"]))
+def test_brightness_as_a_whole_is_no_deviation(gain, defect):
+    appearance = judged(6, *[defect] * (defect != "good"))[0].appearance
+    normal = reference(6, turn=180)[1].nominal
+    brighter = appearance._replace(colour=appearance.colour + np.float32([gain, 0, 0]))
+    of, other = (deviation(gained(a, normal), normal) for a in (appearance, brighter))
+    assert np.allclose(of.colour, other.colour, atol=1e-4)
+
+
+@pytest.mark.parametrize("light", [0.72, 0.85, 1.2])
+def test_less_light_changes_no_colour_and_keeps_the_stain(light):
+    usual = left_out(6)["colour"]
+    assert judged(6, light=light)[1]["colour"] < usual + 1
+    assert judged(6, "stain", light=light)[1]["colour"] == pytest.approx(judged(6, "stain")[1]["colour"], rel=0.2)
