@@ -1,10 +1,13 @@
-"""Train UFF, the fusion module of M3DM, on the patch pairs that main.py --save_feature wrote."""
+"""Train UFF, the fusion module of M3DM, on the patch pairs that main.py --save_feature wrote.
+
+python fusion_pretrain.py --data_path datasets/patch_lib --output_dir uff --epochs 3
+"""
 
 import argparse
 from typing import TYPE_CHECKING
 
 from common.argument_types import number
-from common.commands import HelpFormatter, Parser, add_device
+from common.commands import HelpFormatter, Parser, add_device, prose_and_examples
 from common.errors import InputError, show_warnings, tell
 from common.files import check_writable
 from common.signals import first_signal_stops, run_to_the_end
@@ -25,6 +28,7 @@ def build_parser() -> Parser:
         description="Train UFF on files of patch pairs. Runs on one device, or on several processes under torchrun. "
         "Writes checkpoint-<epoch>.pth for main.py --use_uff --fusion_module_path, and the loss curve uff_loss.csv and "
         "uff_loss.png.",
+        epilog=prose_and_examples(__doc__)[1],
     )
     most = 2**31 - 1
     whole = number(int, 1, most)

@@ -6,6 +6,7 @@ Imports nothing that is slow to load, so that --help and a mistyped flag answer 
 import argparse
 import io
 import os
+import re
 import sys
 from collections.abc import Callable
 from itertools import groupby
@@ -59,6 +60,8 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, prog: str, formatter_class: type[HelpFormatter] = HelpFormatter, **kwargs: Any):
         called = Path(sys.argv[0]).stem
         if called == "m3dm" or called.startswith("m3dm-"):  # the name of an installed command, see pyproject.toml
+            if kwargs.get("epilog"):
+                kwargs["epilog"] = re.sub(rf"python (tools/)?{re.escape(prog.split()[0])}", called, kwargs["epilog"])
             prog = " ".join([called, *prog.split()[1:]])
         super().__init__(prog, formatter_class=formatter_class, **kwargs)
         _print_anything()
@@ -74,6 +77,17 @@ def _print_anything() -> None:
     """Have print() write "?" for what the terminal or pipe cannot show: another code page, names that are no UTF-8."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
+
+
+def prose_and_examples(text: str | None) -> tuple[str, str]:
+    """A module's docstring as (its prose, its command lines): a parser's description, and the end of its --help."""
+    prose: list[str] = []
+    lines: list[str] = []
+    for line in (text or "").strip().splitlines():
+        example = line.strip().startswith("python ") or (lines and lines[-1].endswith("\\") and line.startswith(" "))
+        (lines if example else prose).append(line)
+    examples = "\n".join(["Examples:", *("    " + line.removeprefix("    ") for line in lines)])
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(prose)), examples
 
 
 def add_device(parser: argparse._ActionsContainer) -> None:

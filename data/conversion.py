@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from common import commands
-from common.commands import FAILED, FINE, HelpFormatter, Parser, add_workers
+from common.commands import FAILED, FINE, HelpFormatter, Parser, add_workers, prose_and_examples
 from common.errors import InputError, tell
 from common.files import atomic_path, atomic_write_text, check_writable
 from common.progress import is_quiet
@@ -54,9 +54,10 @@ class Outcome(NamedTuple):
     stopped: bool  # whether the user stopped the run
 
 
-def build_parser(prog, description, dataset_type):
-    """Parser with the options that all preprocessing commands have."""
-    parser = Parser(prog=prog, description=description, formatter_class=HelpFormatter)
+def build_parser(prog, text, dataset_type):
+    """Parser with the options that all preprocessing commands have; ``text``: the command's docstring."""
+    description, epilog = text.splitlines()[0], prose_and_examples(text)[1]
+    parser = Parser(prog=prog, description=description, formatter_class=HelpFormatter, epilog=epilog)
     parser.add_argument(
         "--category",
         "--categories",

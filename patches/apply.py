@@ -59,7 +59,10 @@ def main(argv=None):
 
 def build_parser():
     """The argument parser."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    example = "Example:\n    python patches/apply.py ~/M3DM --check"
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, epilog=example
+    )
     parser.add_argument("path", metavar="PATH_TO_M3DM", help="folder of the checkout's main.py")
     parser.add_argument("--main", default="main.py", metavar="NAME", help="the script that parses the options")
     text = "record these classes (default: those that fit, the release's first, as far as ten lines allow)"

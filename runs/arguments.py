@@ -38,7 +38,7 @@ COMMON = (
     *("output_dir", "save_preds", "save_maps", "save_model", "calibration", "frame"),
 )
 EXAMPLES = """Examples:
-  main.py --preset best --dataset_type folder --dataset_path MY_PARTS --save_model models -o results
+  main.py --preset best --dataset_type folder --dataset_path MY_PARTS --save_model fitted -o results
   main.py --preset paper --dataset_path datasets/mvtec3d --category bagel rope -o results"""
 
 

@@ -82,6 +82,23 @@ def test_commands_exist_with_their_flags(page):
         assert flags <= known, (program, flags - known)
 
 
+COMMANDS = sorted(
+    path.relative_to(ROOT).as_posix()
+    for folder in ("tools", "utils", ".")
+    for path in (ROOT / folder).glob("*.py")
+    if "Parser(" in path.read_text(encoding="utf-8") or "build_parser(" in path.read_text(encoding="utf-8")
+)
+
+
+@pytest.mark.parametrize("program", COMMANDS)
+def test_help_ends_with_an_example(program):
+    assert len(COMMANDS) > 12
+    examples = help_of(program).rpartition("Examples:\n")[2].strip().splitlines()
+    assert examples and any(Path(program).name in line for line in examples)
+    for line in examples:
+        assert re.match(r" *(python |main\.py |--)", line) or line == examples[0], line
+
+
 def constants(folder):
     """The texts in a folder's modules, those of a formatted string with "…" for each value."""
     for path in (ROOT / folder).glob("*.py"):
@@ -95,11 +112,9 @@ def constants(folder):
 def test_messages_of_the_readme_are_those_that_are_said():
     (table,) = re.findall(r"^\| what it says .*?\n\n", README, re.M | re.S)
     said = [text for line in table.strip().splitlines()[2:] for text in re.findall(r"`([^`]+)`", line.split("|")[1])]
-    known = [text for folder in ("part_frame", "inspection", "cameras") for text in constants(folder)]
+    known = [text for folder in ("part_frame", "inspection", "cameras", "data", "tools") for text in constants(folder)]
     assert len(said) > 10
     for text in said:
-        if text in ("times as bright", "times as dark"):  # the two ways of one message
-            text = text.split()[-1]
         pattern = ".*".join(re.escape(part.strip()) for part in text.split("…"))
         assert any(re.search(pattern, one) for one in known), text
 

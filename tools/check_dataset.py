@@ -13,7 +13,7 @@ if not __package__:
     import checkout  # noqa: F401  puts the checkout on the path
 
 from common.argument_types import number
-from common.commands import FAILED, FINE, HelpFormatter, Parser, add_workers, run_command
+from common.commands import FAILED, FINE, HelpFormatter, Parser, add_workers, prose_and_examples, run_command
 from common.errors import InputError, tell
 from common.signals import run_to_the_end
 from data.examination import EXAMPLES, TITLES, Options, examine_each
@@ -39,6 +39,7 @@ def build_parser():
     parser = Parser(
         prog="check_dataset.py",
         formatter_class=HelpFormatter,
+        epilog=prose_and_examples(__doc__)[1],
         description="Read every file of a data set as main.py does. Errors would stop a run, warnings would not. "
         "Exit code: 0 no errors, 1 errors, 2 no data set.",
     )

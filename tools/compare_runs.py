@@ -20,7 +20,7 @@ from tabulate import tabulate
 if not __package__:
     import checkout  # noqa: F401  puts the checkout on the path
 
-from common.commands import FAILED, FINE, Parser, run_command
+from common.commands import FAILED, FINE, Parser, prose_and_examples, run_command
 from common.errors import InputError
 from runs.results import DIFFERENCE, TABLES, UNDEFINED, row_title
 
@@ -65,7 +65,8 @@ def compare(args):
 
 def build_parser():
     """The argument parser."""
-    parser = Parser(prog="compare_runs.py", description=__doc__)
+    prose, examples = prose_and_examples(__doc__)
+    parser = Parser(prog="compare_runs.py", description=prose, epilog=examples)
     parser.add_argument("a", metavar="A", help="results folder of the first run")
     parser.add_argument("b", metavar="B", nargs="?", help="results folder of the second run (default: A)")
     parser.add_argument(

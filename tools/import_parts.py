@@ -20,7 +20,7 @@ if not __package__:
     import checkout  # noqa: F401  puts the checkout on the path
 
 from common.argument_types import number
-from common.commands import HelpFormatter, Parser, add_workers
+from common.commands import HelpFormatter, Parser, add_workers, prose_and_examples
 from common.errors import InputError
 from common.files import sha256_of
 from common.signals import run_to_the_end
@@ -47,7 +47,8 @@ def main(argv=None):
 
 def build_parser():
     """The argument parser."""
-    parser = Parser(prog=PROGRAM, description=__doc__.splitlines()[0], formatter_class=HelpFormatter)
+    description, epilog = __doc__.splitlines()[0], prose_and_examples(__doc__)[1]
+    parser = Parser(prog=PROGRAM, description=description, formatter_class=HelpFormatter, epilog=epilog)
     parser.add_argument(
         "source",
         type=Path,

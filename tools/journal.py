@@ -17,7 +17,7 @@ from pathlib import Path
 if not __package__:
     import checkout  # noqa: F401  puts the checkout on the path
 
-from common.commands import FINE, HelpFormatter, Parser, run_command
+from common.commands import FINE, HelpFormatter, Parser, prose_and_examples, run_command
 from common.errors import InputError
 from common.signals import run_to_the_end
 
@@ -31,8 +31,11 @@ AT_ONCE = 5000  # rows in memory
 
 def build_parser():
     """The argument parser."""
-    parser = Parser(prog="journal.py", formatter_class=HelpFormatter, description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
+    prose, examples = prose_and_examples(__doc__)
+    parser = Parser(prog="journal.py", formatter_class=HelpFormatter, description=prose, epilog=examples)
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="COMMAND", parser_class=Parser, help="what to do"
+    )
     export = commands.add_parser("export", help="verdicts with reviews as CSV or Parquet")
     verify = commands.add_parser("verify", help="check the chain of all events")
     training = commands.add_parser("training", help="copy parts that may train the next version")

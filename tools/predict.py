@@ -1,7 +1,7 @@
 """Judge parts with a saved model: pass, fail, or cannot judge, at a promised rate of false alarms.
 
-    python tools/predict.py models/bagel.m3dm --rgb 000.png --xyz 000.tiff -o out
-    python tools/predict.py models/bagel.m3dm FOLDER -o out --false_alarm 0.05 --pictures
+    python tools/predict.py fitted/knob.m3dm scans -o judged --pictures --false_alarm 5%
+    python tools/predict.py fitted/knob.m3dm --rgb part_0001.png --xyz part_0001.tiff -o judged
 
 FOLDER stands for the parts in every pair of rgb/ and xyz/ below it, at any depth, links included. A part whose cloud
 or picture is not there yet is judged by the next call. OUT gets verdicts.csv and verdicts.jsonl; it may be the same for
@@ -20,7 +20,7 @@ if not __package__:
     import checkout  # noqa: F401  puts the checkout on the path
 
 from common.argument_types import number, share
-from common.commands import FAILED, FINE, HelpFormatter, Parser, add_device, run_command
+from common.commands import FAILED, FINE, HelpFormatter, Parser, add_device, prose_and_examples, run_command
 from common.errors import InputError, show_warnings
 from common.files import check_writable, remove_leftovers
 from common.progress import note
@@ -29,7 +29,8 @@ from common.signals import run_to_the_end
 
 def build_parser():
     """The argument parser."""
-    parser = Parser(prog="predict.py", formatter_class=HelpFormatter, description=__doc__.splitlines()[0])
+    description, epilog = __doc__.splitlines()[0], prose_and_examples(__doc__)[1]
+    parser = Parser(prog="predict.py", formatter_class=HelpFormatter, description=description, epilog=epilog)
     parser.add_argument("model", type=Path, metavar="MODEL", help="file that main.py --save_model wrote")
     parser.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="parts: rgb/ and xyz/ anywhere below")
     parser.add_argument("--rgb", type=Path, metavar="FILE", help="one part's picture, with --xyz instead of FOLDER")

@@ -1,7 +1,7 @@
 """Measure how well the inspection repeats itself, from verdicts on several scans of the same parts.
 
-    python tools/repeatability.py models/bagel.m3dm FOLDER_WITH_REPEATS -o out    # judges the scans first
-    python tools/repeatability.py judged -o out                                   # predict.py -o judged has judged them
+    python tools/repeatability.py fitted/knob.m3dm REPEATS -o out    # judges the scans first
+    python tools/repeatability.py judged -o out                      # predict.py -o judged did
 
 Scans of one part lie in one folder (PART/rgb, PART/xyz), or --group_pattern finds the part's name in each path. OUT
 gets repeatability.md, repeatability.csv (one line per part) and repeatability.png.
@@ -22,7 +22,7 @@ from tabulate import tabulate
 if not __package__:
     import checkout  # noqa: F401  puts the checkout on the path
 
-from common.commands import FINE, REFUSED, HelpFormatter, Parser, add_device, run_command
+from common.commands import FINE, REFUSED, HelpFormatter, Parser, add_device, prose_and_examples, run_command
 from common.errors import InputError
 from common.files import atomic_path, atomic_write_text, check_writable
 from inspection.repeatability import kappa, part_of, same_verdicts, spread
@@ -89,7 +89,8 @@ def judge(args, out):
 
 def build_parser():
     """The argument parser."""
-    parser = Parser(prog="repeatability.py", formatter_class=HelpFormatter, description=__doc__.splitlines()[0])
+    description, epilog = __doc__.splitlines()[0], prose_and_examples(__doc__)[1]
+    parser = Parser(prog="repeatability.py", formatter_class=HelpFormatter, description=description, epilog=epilog)
     parser.add_argument(
         "verdicts",
         type=Path,

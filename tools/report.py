@@ -15,7 +15,7 @@ if not __package__:
 
 import scoring_addon
 from common.argument_types import number
-from common.commands import FINE, HelpFormatter, Parser, run_command
+from common.commands import FINE, HelpFormatter, Parser, prose_and_examples, run_command
 from common.files import check_writable
 from common.progress import note, track
 from reports import sections
@@ -54,9 +54,8 @@ def write_page(args):
 
 def build_parser():
     """The argument parser."""
-    parser = Parser(
-        prog="report.py", description=__doc__.splitlines()[0], formatter_class=HelpFormatter, epilog=scoring_table()
-    )
+    description, epilog = __doc__.splitlines()[0], f"{scoring_table()}\n\n{prose_and_examples(__doc__)[1]}"
+    parser = Parser(prog="report.py", description=description, formatter_class=HelpFormatter, epilog=epilog)
     parser.add_argument("folder", metavar="DIR", help="saved maps of a run, written by main.py --save_maps DIR")
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="gets report.html and figures/")
     parser.add_argument("--category", nargs="+", metavar="NAME", help="only these (default: all that are saved)")

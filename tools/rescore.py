@@ -17,7 +17,7 @@ if not __package__:
 
 import scoring_addon
 from common.argument_types import number
-from common.commands import FINE, Parser, run_command
+from common.commands import FINE, Parser, prose_and_examples, run_command
 from common.files import atomic_write_text, check_writable
 from common.progress import note, track
 from reports import tables
@@ -56,7 +56,8 @@ def rescore(args):
 
 def build_parser():
     """The argument parser. Scoring parameters that are not given are absent: then those of the run are used."""
-    parser = Parser(prog="rescore.py", description=__doc__.splitlines()[0], epilog=scoring_table())
+    epilog = f"{scoring_table()}\n\n{prose_and_examples(__doc__)[1]}"
+    parser = Parser(prog="rescore.py", description=__doc__.splitlines()[0], epilog=epilog)
     parser.add_argument("folder", nargs="+", help="folders that main.py --save_maps wrote, one per data set")
     parser.add_argument("-o", "--output", default="tables", metavar="DIR", help="where the .md and .csv files go")
     parser.add_argument("--category", nargs="+", metavar="NAME", help="only these (default: all that are saved)")

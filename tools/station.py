@@ -17,7 +17,7 @@ if not __package__:
     import checkout  # noqa: F401  puts the checkout on the path
 
 from common.argument_types import number
-from common.commands import FAILED, FINE, HelpFormatter, Parser, add_device, run_command
+from common.commands import FAILED, FINE, HelpFormatter, Parser, add_device, prose_and_examples, run_command
 from common.errors import InputError, show_warnings, tell
 from common.files import check_writable
 from common.progress import note
@@ -30,7 +30,8 @@ LAST_SECONDS = 25.0  # for the part at hand after a signal
 
 def build_parser():
     """The argument parser."""
-    parser = Parser(prog="station.py", formatter_class=HelpFormatter, description=__doc__.splitlines()[0])
+    description, epilog = __doc__.splitlines()[0], prose_and_examples(__doc__)[1]
+    parser = Parser(prog="station.py", formatter_class=HelpFormatter, description=description, epilog=epilog)
     add = parser.add_argument
     add("--models", type=Path, required=True, metavar="DIR", help="RECIPE.m3dm files, further versions RECIPE@X.m3dm")
     add("--journal", type=Path, required=True, metavar="FILE", help="SQLite file of all verdicts; made if missing")

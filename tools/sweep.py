@@ -22,7 +22,7 @@ if not __package__:
 
 from common.argument_types import number
 from common.commands import FAILED as SOME_FAILED
-from common.commands import FINE, REFUSED, Parser, run_command
+from common.commands import FINE, REFUSED, Parser, prose_and_examples, run_command
 from common.errors import InputError, tell
 from common.files import atomic_write_text, check_writable, remove_leftovers
 from common.progress import duration, note
@@ -55,7 +55,8 @@ def main(argv=None, program=None):
 
 def build_parser():
     """The argument parser of the command that runs a sweep."""
-    parser = Parser(prog="sweep.py", description=__doc__)
+    prose, examples = prose_and_examples(__doc__)
+    parser = Parser(prog="sweep.py", description=prose, epilog=examples)
     parser.add_argument("file", help="the sweep, YAML")
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="the sweep's folder; jobs lie in OUT/jobs")
     parser.add_argument(

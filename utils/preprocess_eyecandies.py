@@ -42,7 +42,7 @@ def main(argv=None):
 
 def build_parser():
     """The argument parser."""
-    parser = common.build_parser(PROGRAM, __doc__.splitlines()[0], "eyecandies")
+    parser = common.build_parser(PROGRAM, __doc__, "eyecandies")
     parser.add_argument(
         "--dataset_path", type=Path, required=True, metavar="SRC", help="the download: folder of the categories"
     )

@@ -47,7 +47,7 @@ def main(argv=None):
 
 def build_parser():
     """The argument parser."""
-    parser = common.build_parser(PROGRAM, __doc__.splitlines()[0], "realiad_d3")
+    parser = common.build_parser(PROGRAM, __doc__, "realiad_d3")
     parser.add_argument("source", type=Path, metavar="SRC", help="the download: folder of the categories")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DST", help="folder for the result")
     parser.add_argument(

@@ -43,7 +43,7 @@ def main(argv=None):
 
 def build_parser():
     """The argument parser."""
-    parser = common.build_parser(PROGRAM, __doc__.splitlines()[0], "mvtec3d")
+    parser = common.build_parser(PROGRAM, __doc__, "mvtec3d")
     parser.add_argument("source", type=Path, metavar="SRC", help="the download: folder of the categories")
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("-o", "--output", type=Path, metavar="DST", help="folder for the result")

@@ -22,6 +22,7 @@ PROGRAMS = sorted(
 )
 BOOTSTRAP = "if not __package__:\n    import checkout  # noqa: F401  puts the checkout on the path\n"
 WITHOUT_FILES = {"tools/check_dataset.py", "tools/compare_runs.py"}  # these write none
+WITHOUT_FILES |= {"tools/journal.py", "tools/station.py"}  # subcommands have -o; --journal
 
 
 class Stop(Exception):

@@ -2,33 +2,23 @@
 
 import csv
 import re
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from scoring.evaluation import read
+from tests.contributing import changed_copy, diff_of
 from tests.make_maps import write_category
 
-ROOT = Path(__file__).resolve().parents[2]
-DIFF = re.search(r"## A new scoring.*?```diff\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)[1]
+DIFF = diff_of("A new scoring")
 
 
 @pytest.fixture(scope="module")
 def changed(tmp_path_factory):
     """A copy of the project with the diff applied."""
-    copy = tmp_path_factory.mktemp("project") / "copy"
-    left_out = shutil.ignore_patterns(
-        ".*", "demo", "build", "results", "datasets", "checkpoints", "__pycache__", "docs"
-    )
-    shutil.copytree(ROOT, copy, ignore=left_out)
-    (copy / "new.diff").write_text(DIFF)
-    applied = subprocess.run(["git", "apply", "--recount", "new.diff"], cwd=copy, capture_output=True, text=True)
-    assert applied.returncode == 0, applied.stderr
-    return copy
+    return changed_copy(tmp_path_factory.mktemp("project"), DIFF)
 
 
 def test_it_is_ten_lines_of_one_file():
