@@ -276,7 +276,7 @@ def run_cells(args):
         raise_if_stopping()
         if args.page or (args.minutes is not None and time.monotonic() - begun > 60 * args.minutes):
             break
-        identity = {"options": SETTINGS[cell.cells][cell.setting], "sizes": list(sizes)}
+        identity = json.loads(json.dumps({"options": SETTINGS[cell.cells][cell.setting], "sizes": sizes}))
         path, start = out / "cells" / f"{cell.name}.json", time.monotonic()
         if path.is_file() and json.loads(path.read_text())["identity"] == identity:
             continue
