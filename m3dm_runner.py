@@ -246,6 +246,7 @@ class M3DM:
                 extractor=options,
                 weights=weights,
                 precision=args.model_precision,
+                strict=args.strict,
                 about={
                     **about,
                     "options": recorded,

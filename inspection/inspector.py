@@ -148,17 +148,8 @@ class Inspector:
     ):
         """As :meth:`load`, from a SavedModel."""
         check_rate(model.path, model.meta, false_alarm, scoring)
-        options = _networks(model, Path(checkpoint_dir), fusion_module_path)
-        device = choose_device(device)
-        built: list[PatchExtractor] = []
-
-        def build():
-            if not built:
-                built.append(PatchExtractor.from_checkpoints(device=device, **options))
-            return built[0]
-
-        check_weights(model, used_weights(options, build))
-        return cls(model, build(), false_alarm, scoring, gate)
+        extractor = extractor_of(model, checkpoint_dir, device, fusion_module_path)
+        return cls(model, extractor, false_alarm, scoring, gate)
 
     def judge(self, rgb, xyz):
         """Judge one part; returns a Judgement.
@@ -272,6 +263,24 @@ def gate_text(ranges, gate):
     if ranges is None:
         return "no health gate: too few scans to learn from; only a dead sensor is reported"
     return ranges.promise_text
+
+
+def extractor_of(model, checkpoint_dir="checkpoints", device="auto", fusion_module_path=None):
+    """The PatchExtractor that a SavedModel was fitted with; arguments as in :meth:`Inspector.load`.
+
+    Raises:
+        InputError: weights are missing, or differ from those of the fit.
+    """
+    options, device = _networks(model, Path(checkpoint_dir), fusion_module_path), choose_device(device)
+    built: list[PatchExtractor] = []
+
+    def build():
+        if not built:
+            built.append(PatchExtractor.from_checkpoints(device=device, **options))
+        return built[0]
+
+    check_weights(model, used_weights(options, build))
+    return build()
 
 
 def _networks(model, checkpoint_dir, fusion_module_path):

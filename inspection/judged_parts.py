@@ -49,7 +49,11 @@ class _Parts(Dataset):
             return Prepared((), None, None, str(error)), Read(False), time.perf_counter() - start
         found = examine_scans([part], self._reading, self._options, self._usual)[0]
         faults = [text for level, kind, text in found if level == "fault" and kind != "no points"]  # the gate says that
-        warnings = tuple(text for level, _, text in found if level == "warning")
+        warnings = tuple(
+            text.removeprefix(f"{part.rgb}: ").removeprefix(f"{part.xyz}: ")
+            for level, _, text in found
+            if level == "warning"
+        )
         prepared = self._preparation(scan, faults[0] if faults else "")
         prepared = prepared._replace(sample=tuple(of.numpy() for of in prepared.sample))
         return prepared, Read(True, warnings, fingerprint(scan)), time.perf_counter() - start

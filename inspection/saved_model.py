@@ -29,10 +29,11 @@ from data.organised_clouds import Reading
 from data.part_facts import Facts
 from data.scans import Scan, fingerprint, read_scan
 from dataset import MM, sample_of
-from inspection import gate
+from inspection import gate, history
 from inspection.fitted import restored_method, state_of
 from inspection.model_file import read_model, write_model
 from inspection.one_part import DEPTH_GRID, Scorer, depth_grid, method_sample, small_picture
+from inspection.outlying import check_outlying
 from inspection.verdict import check_apart
 from part_frame.framed import framed
 from part_frame.placement import CannotPlace
@@ -137,6 +138,7 @@ def write_fitted(
     about=None,
     training_files=(),
     poses=None,
+    strict=False,
 ):
     """Calibrate a fitted method, and write its model.
 
@@ -155,12 +157,13 @@ def write_fitted(
         training_files: [PartFiles] of the training parts, in the banks' order. If there are no calibration parts, the
             training parts replace them, each measured without its own rows.
         poses: {number of a training part: its Pose in the frame}, where it is known.
+        strict: refuse training and calibration parts that score far from the others, instead of warning.
 
     Returns:
         [text], warnings of what the model lacks.
 
     Raises:
-        InputError: nothing can be written, or the method is in train mode.
+        InputError: nothing can be written, the method is in train mode, or ``strict`` refuses.
     """
     warnings = []
     arrays, facts = state_of(method, name, precision)
@@ -205,8 +208,14 @@ def write_fitted(
         "training_parts": {"names": [r.name for r in training], "fingerprints": [r.fingerprint for r in training]},
         "scan": scan,
         "versions": environment(),
+        "written": history.now(),
         **(about or {}),
     }
+    if method.training is not None and method.training.calibrated is not None:
+        check_outlying(method.training.path, method.training.calibrated.scores, strict)
+    if results and not estimated:
+        check_outlying([part.name for part in parts], arrays[f"calibration.score.{scorer.names[0]}"], strict)
+    history.keep(path)
     write_model(path, arrays, meta)
     return warnings
 

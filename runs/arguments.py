@@ -381,6 +381,11 @@ def _add_run(parser: Parser) -> None:
         metavar="DIR",
         help="calibrate with the parts below DIR/<category>, or below DIR where that is not there",
     )
+    group.add_argument(
+        "--strict",
+        action="store_true",
+        help="with --save_model: write no model if a training or calibration part scores far from the others",
+    )
     group.add_argument("--save_feature", action="store_true", help="write the training parts' patches for UFF training")
     group.add_argument(
         "--save_feature_path", default="datasets/patch_lib", metavar="DIR", help="folder for --save_feature"

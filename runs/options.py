@@ -117,6 +117,7 @@ class RunOptions:
     model_precision: Neutral[str]
     calibration: str | float | None  # decides as a share: then it takes parts away from training
     calibration_dir: Neutral[str | None]
+    strict: Neutral[bool]
     save_feature: Neutral[bool]
     save_feature_path: Neutral[str]
     save_feature_format: Neutral[str]
@@ -234,6 +235,7 @@ def _check_outputs(parser: Parser, args: argparse.Namespace) -> None:
         "model_precision": (args.save_model, "--save_model DIR"),
         "calibration": (args.save_model, "--save_model DIR"),
         "calibration_dir": (args.save_model, "--save_model DIR"),
+        "strict": (args.save_model, "--save_model DIR"),
         "fit_only": (args.save_model, "--save_model DIR, or nothing would be left of the fit"),
     }
     for flag, (there, other) in needs.items():

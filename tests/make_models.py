@@ -1,9 +1,12 @@
 """Small saved models, fitted to generated scans without networks."""
 
+import dataclasses
 from pathlib import Path
 
 import m3dm_runner
 from data.calibration_parts import calibration_files
+from data.examination import examine
+from data.findings import Options
 from dataset import TrainDataset
 from runs.options import parse_arguments
 from tests.fakes import PoolingExtractor
@@ -32,6 +35,12 @@ def options_for(root, method="DINO+Point_MAE", *flags):
     """Parsed options of an eval-mode run on the category, with --save_model."""
     where = ("--output_dir", Path(root) / "results", "--save_model", Path(root) / "models")
     return parse_arguments(words(root, method, "--eval_mode", *where, *flags))
+
+
+def examined(args):
+    """The options with what the examination of the training parts has found, as main.py runs with them."""
+    found = examine(args.dataset_path, [CATEGORY], options=Options(args.img_size, args.min_points), progress=False)
+    return dataclasses.replace(args, readings=found.readings, usual={CATEGORY: found.categories[0].usual})
 
 
 def fitted_runner(args, extractor=None):

@@ -230,6 +230,8 @@ def judge_parts(args, parts, files, done):
         row = {**row_of(part, judgement, milliseconds, facts, label, problem, prepared.placed), **extras}
         if read.warnings:
             row["warning"] = "; ".join(read.warnings)
+            if row["reason"]:  # another resolution is the cause of what was found first
+                row["reason"] = f"{row['warning']}: {row['reason']}"
         if read.fingerprint in known:
             row["known"] = known[read.fingerprint]
         done.add(row)

@@ -1,7 +1,10 @@
 """Values of the command line that are out of range, and those at the limit, which are allowed."""
 
+import argparse
+
 import pytest
 
+from common.argument_types import share
 from tests.command_lines import parse, usage_error
 
 OUT_OF_RANGE = [
@@ -96,3 +99,14 @@ def test_out_of_range(capsys, text):
 def test_limits_are_allowed(text):
     flag, value = text.split()
     assert getattr(parse(f"--{flag}", value), flag) == float(value)
+
+
+@pytest.mark.parametrize("text, value", [("0.01", 0.01), ("1%", 0.01), ("2.5 %", 0.025), ("100%", 1.0), ("1", 1.0)])
+def test_shares(text, value):
+    assert share(text) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("text", ["0", "-1%", "5", "101%", "nan", "%", "five", ""])
+def test_no_shares(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="such as 0.01 or 1%"):
+        share(text)

@@ -8,6 +8,7 @@ import time
 import weakref
 from pathlib import Path
 
+import psutil
 import pytest
 
 from common.errors import tell
@@ -178,3 +179,33 @@ def test_an_ending_line_is_one_write(monkeypatch):
     monkeypatch.setattr(sys, "stderr", type("Unbuffered", (), {"write": written.append, "flush": lambda: None}))
     tell("here", "it ends")
     assert written == ["here: it ends\n"]
+
+
+def test_a_worker_ends_when_its_parent_was_killed(tmp_path):
+    """kill -9 runs no handler: the workers, also those that were started first, notice that the parent is gone."""
+    script = (
+        "import multiprocessing as m, sys, time, pathlib\n"
+        "from common.signals import begin_worker\n"
+        "def work(path):\n"
+        "    begin_worker()\n"
+        "    pathlib.Path(path).write_text(str(m.current_process().pid))\n"
+        "    time.sleep(600)\n"
+        "if __name__ == '__main__':\n"
+        "    for n in range(2):\n"
+        "        m.Process(target=work, args=(f'{sys.argv[1]}/{n}',)).start()\n"
+        "    time.sleep(600)\n"
+    )
+    (tmp_path / "parent.py").write_text(script)
+    words = [sys.executable, str(tmp_path / "parent.py"), str(tmp_path)]
+    parent = subprocess.Popen(words, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    until = time.time() + 30
+    while not all((tmp_path / str(n)).is_file() and (tmp_path / str(n)).read_text() for n in range(2)):
+        assert time.time() < until
+        time.sleep(0.05)
+    workers = [int((tmp_path / str(n)).read_text()) for n in range(2)]
+    parent.kill()
+    parent.wait()
+    until = time.time() + 10
+    while any(psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in workers):
+        assert time.time() < until, "a worker is left behind"
+        time.sleep(0.05)

@@ -4,6 +4,10 @@ import csv
 import json
 import os
 import shutil
+import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +15,16 @@ import pytest
 import trimesh
 from PIL import Image
 
+import data.scans
 import main as run_main
 from feature_extractors.extraction import PatchExtractor
+from inspection.predictions import locked
 from inspection.saved_model import read_saved
 from inspection.verdict import p_values
 from tests.command_lines import TINY, flags  # noqa: F401 (flags is a fixture)
 from tests.fakes import PoolingExtractor
 from tests.make_data import add_part, picture_of, scan
-from tests.make_models import CATEGORY, fitted_runner, make_parts, options_for
+from tests.make_models import CATEGORY, examined, fitted_runner, make_parts, options_for
 from tools import predict, repeatability
 from tools.predict import main
 
@@ -32,7 +38,7 @@ def read(path):
 def model(tmp_path_factory):
     """Path of a model without networks; its folder holds the data."""
     root = make_parts(tmp_path_factory.mktemp("model"), validation=5)
-    return fitted_runner(options_for(root, "DINO+Point_MAE", "--scoring", "pixel_max"))[1]
+    return fitted_runner(examined(options_for(root, "DINO+Point_MAE", "--scoring", "pixel_max")))[1]
 
 
 @pytest.fixture
@@ -195,6 +201,115 @@ def test_what_cannot_be_judged(predicted, tmp_path, capsys):
     assert "the cloud is empty" in reasons["line/b/rgb/000.png"] and str(broken) in reasons["line/b/rgb/001.png"]
     assert (tmp_path / "out/pictures/line/b/rgb/000.png").is_file()
     assert predicted(parts, "--no_gate", out=tmp_path / "free")[1][1]["verdict"] == "cannot judge"
+
+
+def parts_in(folder, first, count):
+    """Good parts 000, 001, … in a folder."""
+    for number in range(count):
+        cloud = scan(seed=first + number)
+        add_part(folder.parent, "", f"{number:03d}", picture_of(cloud, first + number), cloud, category=folder.name)
+    return folder
+
+
+def test_one_folder_of_verdicts_for_many_recordings(predicted, tmp_path, capsys):
+    monday, tuesday = parts_in(tmp_path / "monday", 3000, 3), parts_in(tmp_path / "tuesday", 3100, 2)
+    before = predicted(monday, "--pictures")[1]
+    pictures = {row["path"]: (tmp_path / "out/pictures" / row["pictures"]).read_bytes() for row in before}
+    rows = predicted(tuesday, "--pictures")[1]
+    assert rows[:3] == before and [row["recording"] for row in rows] == ["monday"] * 3 + ["tuesday"] * 2
+    assert [row["path"] for row in rows[3:]] == ["rgb/000.png", "rgb/001.png"] == [row["path"] for row in rows[:2]]
+    assert all((tmp_path / "out/pictures" / row["pictures"]).read_bytes() == pictures[row["path"]] for row in rows[:3])
+    assert len({row["pictures"] for row in rows}) == 5
+    assert all(row["model"].startswith("toy.m3dm ") and "--false_alarm 0.2" in row["options"] for row in rows)
+    assert all(row["time"][:2] == "20" for row in rows)
+
+    capsys.readouterr()
+    assert predicted(monday, "--pictures")[1] == rows and "3 of 3 parts are judged already" in capsys.readouterr().err
+    again = predicted(monday, rate="0.5")[1]  # the same files with other options: judged anew
+    assert len(again) == 5 and again[3:] == rows[3:] and all("0.5" in row["options"] for row in again[:3])
+    assert "3 parts were judged before: their verdicts are replaced" in capsys.readouterr().err
+
+    cloud = scan(seed=3200)  # the same name, another part: both verdicts stay
+    add_part(tmp_path, "", "000", picture_of(cloud, 3200), cloud, category="monday")
+    rows = predicted(monday, "--pictures")[1]
+    assert [row["path"] for row in rows[:2]] == ["rgb/000.png"] * 2 and len(rows) == 6
+    assert rows[0]["score"] != rows[1]["score"] and len({row["pictures"] for row in rows}) == 6
+    (tmp_path / "other").mkdir()
+    rows = predicted(parts_in(tmp_path / "other/monday", 3300, 1))[1]  # another folder of the same name
+    assert [row["recording"] for row in rows[5:]] == ["tuesday", "other/monday"]
+
+
+def test_a_second_command_waits(predicted, tmp_path, capsys):
+    monday, out = parts_in(tmp_path / "monday", 3000, 1), tmp_path / "out"
+    out.mkdir()
+    with locked(out):
+        other = threading.Thread(target=predicted, args=(monday,))
+        other.start()
+        time.sleep(1)
+        assert other.is_alive() and not (out / "verdicts.csv").exists()
+    other.join(60)
+    assert len(read(out / "verdicts.csv")) == 1 and "this one waits for its end" in capsys.readouterr().err
+
+
+def test_a_cloud_that_is_not_there_yet(predicted, tmp_path, capsys):
+    hot = parts_in(tmp_path / "hot", 3000, 3)
+    late = hot / "xyz/002.tiff"
+    late.rename(tmp_path / "late.tiff")
+    code, rows = predicted(hot)
+    assert code == 1 and [row["verdict"] == "cannot judge" for row in rows] == [False, False, True]
+    assert rows[2]["reason"] == "there is no cloud yet"
+    late.write_bytes((tmp_path / "late.tiff").read_bytes()[:3000])  # half of it
+    code, rows = predicted(hot)
+    assert code == 1 and len(rows) == 3 and "002.tiff" in rows[2]["reason"]
+    (tmp_path / "late.tiff").rename(late)
+    capsys.readouterr()
+    code, rows = predicted(hot)
+    assert code == 0 and len(rows) == 3 and rows[2]["verdict"] != "cannot judge"
+    assert "2 of 3 parts are judged already" in capsys.readouterr().err
+
+
+def test_links_and_folders_that_cannot_be_read(predicted, tmp_path, capsys, monkeypatch):
+    scans = tmp_path / "scans"
+    parts_in(scans / "line1", 3000, 1)
+    (scans / "line2").symlink_to(parts_in(tmp_path / "disk", 3100, 1))
+    code, rows = predicted(scans)
+    assert code == 0 and [row["path"] for row in rows] == ["line1/rgb/000.png", "line2/rgb/000.png"]
+    walk = data.scans.walk
+    monkeypatch.setattr("data.scans.walk", lambda place: walk(place)._replace(unreadable=("line3: cannot be read",)))
+    capsys.readouterr()
+    assert predicted(scans)[0] == 1 and "line3: cannot be read" in capsys.readouterr().err
+
+
+def test_scans_in_another_unit_are_not_judged(predicted, tmp_path):
+    cloud = scan(seed=3000)
+    add_part(tmp_path, "", "000", picture_of(cloud, 1), cloud * 1000, category="mm")
+    for words in ([], ["--no_gate"]):
+        code, rows = predicted(tmp_path / "mm", *words)
+        assert code == 1 and "1,000 times as large as those of the training parts" in rows[0]["reason"]
+
+
+def test_known_parts_do_not_count_as_evidence(model, predicted, tmp_path, capsys):
+    data = model.parent.parent / CATEGORY
+    test = predicted(data / "test", "--evaluate", out=tmp_path / "test")[1]
+    rates = (tmp_path / "test/evaluation.md").read_text()
+    capsys.readouterr()
+    whole = predicted(data, "--evaluate", out=tmp_path / "whole")[1]
+    text = (tmp_path / "whole/evaluation.md").read_text()
+    assert len(whole) == len(test) + 4 + 5 and text.endswith(rates)
+    assert text.startswith("9 parts that the model was fitted or calibrated with are left out of the rates: train/good")
+
+
+def test_mistakes_are_told_before_anything_slow_is_imported(model, tmp_path):
+    folder = parts_in(tmp_path / "parts", 3000, 1)
+    code = (
+        "import sys; from tools.predict import main; code = main(sys.argv[1:]); "
+        "sys.exit(9 if {'torch', 'scipy', 'sklearn'} & set(sys.modules) else code)"
+    )
+    for words in (["missing.m3dm", folder], [model, "missing"], [model, folder, "--false_alarm", "1%"]):
+        words = [sys.executable, "-c", code, *map(str, words), "-o", str(tmp_path / "out")]
+        done = subprocess.run(words, capture_output=True, text=True)
+        assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
+    assert "of 1 % needs at least 99 calibration parts" in done.stderr
 
 
 def test_one_part(model, predicted, tmp_path, capsys):

@@ -97,6 +97,7 @@ DEFAULTS = {
     "save_feature_format": "pt",
     "save_feature_half": False,
     "save_model": None,
+    "strict": False,
     "fit_only": False,
     "model_precision": "full",
     "calibration": None,
@@ -319,6 +320,7 @@ REFUSED = [
     (("--fit_only",), "--fit_only needs --save_model DIR"),
     (("--calibration", "1.5", "--eval_mode", "--save_model", "m"), "has to be validation, none, or a share"),
     (("--save_model", "m"), "--save_model needs --eval_mode"),
+    (("--strict",), "--strict needs --save_model DIR"),
     (("--save_model", "m", "--eval_mode", "--fit_only", "--save_preds"), "--save_preds needs test parts"),
     (("--bank_shards", "2"), "unrecognized arguments: --bank_shards"),
 ]

@@ -1,0 +1,142 @@
+"""The versions of a saved model: whatever is replaced stays beside it.
+
+    knob.m3dm                              the model
+    knob.history/<date>_<id>.m3dm          every version that was replaced; the id is the start of its checksum
+
+The version before is the newest that was written before the present one, so rolling back twice goes two versions back.
+A version that was brought back stays in the history too, and nothing is ever deleted.
+"""
+
+import contextlib
+import os
+import shutil
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from common.errors import InputError
+from common.files import atomic_path
+from inspection.model_file import SUFFIX, read_meta
+
+ID_DIGITS = 12
+
+
+class Version(NamedTuple):
+    """One version of a model; ``written``: when, as ISO text; ``parts``: training and calibration parts, in words."""
+
+    path: Path
+    id: str
+    written: str
+    parts: str
+    method: str
+
+
+def folder_of(path):
+    """The folder of the versions before."""
+    return Path(path).with_suffix(".history")
+
+
+def version_of(path):
+    """The Version in a model's file.
+
+    Raises:
+        InputError: the file cannot be read, or is no model.
+    """
+    meta, checksum = read_meta(path)
+    written = meta.get("written") or _iso(Path(path).stat().st_mtime)  # version 0.9 did not write it
+    try:
+        calibration, trained = meta["calibration"], len(meta["training_parts"]["names"])
+        source = {"leave-one-out": "no calibration parts"}.get(
+            calibration["source"], f"{calibration['parts']} calibration parts ({calibration['source']})"
+        )
+        method = meta["fitted"]["method"]
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path}: is no sound model ({type(error).__name__}: {error})") from None
+    return Version(Path(path), checksum[:ID_DIGITS], written, f"{trained} training parts, {source}", method)
+
+
+def keep(path):
+    """Put the model in ``path`` into its history, before it is replaced; returns its path there, None if there is no
+    model. A damaged one is kept too.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return None
+    try:
+        version = version_of(path)
+        name, written = version.id, version.written
+    except InputError:
+        name, written = "damaged", _iso(path.stat().st_mtime)
+    target = folder_of(path) / f"{written.replace(':', '-')}_{name}{SUFFIX}"
+    if not target.exists():
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _copy(path, target)
+        except OSError as error:
+            raise InputError(f"{target}: cannot be written ({error.strerror or error}); make room") from None
+    return target
+
+
+def versions(path):
+    """[Version], all of a model: the present one and those in its history, oldest first."""
+    found = {}
+    for file in (*sorted(folder_of(path).glob(f"*{SUFFIX}")), Path(path)):
+        with contextlib.suppress(InputError):  # damaged, or there is no present one
+            version = version_of(file)
+            found[version.id] = version
+    return sorted(found.values(), key=lambda version: version.written)
+
+
+def roll_back(path, wanted=None):
+    """Bring an earlier version back; returns it. The present one stays in the history.
+
+    Args:
+        path: the model's file.
+        wanted: start of the version's id; None: the version before the present one.
+
+    Raises:
+        InputError: there is no such version, or it cannot be written.
+    """
+    known, present = versions(path), None
+    with contextlib.suppress(InputError):
+        present = version_of(path)
+    if wanted is None:
+        known = [v for v in known if present is None or v.written < present.written]
+        if not known:
+            raise InputError(f"{path}: there is no version before this one; --history lists them")
+    else:
+        known = [v for v in known if v.id.startswith(wanted)]
+        if len(known) != 1:
+            raise InputError(
+                f"{path}: {len(known)} versions have an id that begins with {wanted}; --history lists them"
+            )
+    keep(path)
+    chosen = known[-1]
+    if chosen.path != Path(path):
+        try:
+            with atomic_path(path) as temporary:
+                shutil.copy2(chosen.path, temporary)  # with its time, which is all that version 0.9 knew
+        except OSError as error:
+            raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
+    return chosen
+
+
+def now():
+    """The present time as it stands in a model."""
+    return datetime.now().astimezone().isoformat()
+
+
+def _iso(seconds):
+    return datetime.fromtimestamp(seconds).astimezone().isoformat()
+
+
+def _copy(path, target):
+    """A second name of the file where the disk knows that, else a copy: the model is replaced, never changed."""
+    try:
+        os.link(path, target)
+    except OSError:
+        with atomic_path(target) as temporary:
+            shutil.copy2(path, temporary)

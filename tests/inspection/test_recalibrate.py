@@ -1,0 +1,139 @@
+"""tools/recalibrate.py: new calibration parts without a fit; versions of a model, and the way back."""
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from feature_extractors.extraction import PatchExtractor
+from inspection import history
+from inspection.inspector import Inspector
+from inspection.model_file import read_model, write_model
+from inspection.saved_model import read_saved
+from tests.fakes import PoolingExtractor
+from tests.make_data import add_part, picture_of, scan
+from tests.make_models import CATEGORY, examined, fitted_runner, make_parts, options_for
+from tools.recalibrate import main
+
+SCORE = "calibration.score.pixel_max"
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    """Path of a model that has 5 calibration parts; its folder holds the data."""
+    root = make_parts(tmp_path_factory.mktemp("model"), validation=5)
+    return fitted_runner(examined(options_for(root, "DINO+Point_MAE", "--scoring", "pixel_max")))[1]
+
+
+@pytest.fixture
+def model(fitted, tmp_path, monkeypatch):
+    """Path of a copy of the model; no network is needed."""
+    monkeypatch.setattr(PatchExtractor, "from_checkpoints", lambda **_: PoolingExtractor())
+    monkeypatch.setattr("inspection.inspector.used_weights", lambda *_: [])
+    return shutil.copy2(fitted, tmp_path / "toy.m3dm")
+
+
+def recordings(folder, first, count, defect="good", metres=1.0):
+    for number in range(count):
+        cloud = scan(seed=first + number)
+        picture = picture_of(cloud, first + number)
+        add_part(folder.parent, defect, f"{first + number}", picture, cloud * metres, category=folder.name)
+    return folder
+
+
+def test_the_scores_of_the_new_parts_calibrate(model, tmp_path, capsys):
+    before = read_saved(model)
+    new = recordings(tmp_path / "new", 3000, 7)
+    recordings(new, 3900, 1, defect="dent")  # beside good: left out
+    assert main([str(model), str(new), "--device", "cpu"]) == 0
+    told = capsys.readouterr()
+    after = read_saved(model)
+    assert "7 calibration parts: false-alarm rates from 12.5 %" in told.out and "--roll_back" in told.err
+    assert after.meta["calibration"]["names"] == [f"good/rgb/{3000 + n}.png" for n in range(7)]
+    assert after.meta["calibration"]["promised"] and after.meta["calibration"]["where"] == str(new)
+    inspector = Inspector.load(model, device="cpu", false_alarm=0.2, gate=False)
+    own = [inspector.judge(picture_of(scan(seed=n), n), scan(seed=n)).score for n in range(3000, 3007)]
+    np.testing.assert_allclose(after.arrays[SCORE], own, rtol=1e-6)
+    kept = [key for key in before.arrays if not key.startswith("calibration.")]
+    assert kept and all(np.array_equal(before.arrays[key], after.arrays[key]) for key in kept)
+
+    assert main([str(model), str(recordings(tmp_path / "more", 3100, 3)), "--add", "--device", "cpu"]) == 0
+    both = read_saved(model)
+    assert np.array_equal(both.arrays[SCORE][:7], after.arrays[SCORE]) and len(both.arrays[SCORE]) == 10
+    assert len(both.meta["calibration"]["fingerprints"]) == both.meta["calibration"]["parts"] == 10
+
+    ids = [version.id for version in history.versions(model)]
+    capsys.readouterr()
+    assert main([str(model), "--history"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[2] for line in lines] == ids and len(ids) == 3 and lines[2].endswith("(present)")
+    for wanted in ids[1::-1]:  # back, and back again
+        assert main([str(model), "--roll_back"]) == 0 and history.version_of(model).id == wanted
+    assert np.array_equal(read_saved(model).arrays[SCORE], before.arrays[SCORE])
+    assert main([str(model), "--roll_back"]) == 2  # there is none before
+    assert main([str(model), "--roll_back", ids[2][:6]]) == 0  # and forward
+    assert np.array_equal(read_saved(model).arrays[SCORE], both.arrays[SCORE])
+    assert [version.id for version in history.versions(model)] == ids
+
+
+def test_another_file_may_be_written(model, tmp_path):
+    content = model.read_bytes()
+    other = tmp_path / "other" / "night.m3dm"
+    assert main([str(model), str(recordings(tmp_path / "new", 3000, 4)), "-o", str(other), "--device", "cpu"]) == 0
+    assert model.read_bytes() == content and len(read_saved(other).arrays[SCORE]) == 4
+    assert not history.folder_of(model).exists() and not history.folder_of(other).exists()
+
+
+def test_refusals_leave_the_model_as_it_is(fitted, model, tmp_path, capsys):
+    content, data = model.read_bytes(), fitted.parent.parent / CATEGORY
+    new = recordings(tmp_path / "new", 3000, 6)
+    far = recordings(tmp_path / "far", 3000, 6)
+    cloud = scan(seed=9)
+    picture = picture_of(cloud, 9)
+    picture[26:34, 26:34] = 245, 75, 160  # as bright as before
+    add_part(tmp_path, "good", "far", picture, cloud, category="far")
+    (tmp_path / "empty").mkdir()
+    for words, told in (
+        ([data / "train"], "is a training part"),
+        ([data / "validation", "--add"], "which calibrates already"),
+        ([tmp_path / "empty"], "there are no parts in it"),
+        ([tmp_path / "missing"], "is no folder"),
+        ([recordings(tmp_path / "mm", 3000, 2, metres=1000.0)], "in the unit of the training parts"),
+        ([far, "--strict"], "good/rgb/far.png: scores"),
+    ):
+        code = main([str(model), *map(str, words), "--device", "cpu"])
+        err = capsys.readouterr().err
+        assert code == 2 and told in err, (words, err)
+        assert model.read_bytes() == content and not history.folder_of(model).exists()
+    (new / "good/xyz/3001.tiff").unlink()
+    assert main([str(model), str(new), "--device", "cpu"]) == 2
+    assert "there is no cloud yet" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([str(model), "--history", "--roll_back"])
+
+
+def test_a_fit_over_a_model_keeps_it(tmp_path):
+    root = make_parts(tmp_path, train=3, test=1, validation=4)
+    options = options_for(root, "DINO+Point_MAE", "--scoring", "pixel_max")
+    path = fitted_runner(options)[1]
+    first = path.read_bytes()
+    fitted_runner(options)
+    known = history.versions(path)
+    assert len(known) == 2 and known[0].path.read_bytes() == first and known[1].path == path
+    path.write_bytes(first[:-40])  # damaged: it is kept too, but is no version
+    fitted_runner(options)
+    assert any("damaged" in file.name for file in history.folder_of(path).iterdir())
+    assert len(history.versions(path)) == 2
+
+
+def test_a_disk_without_hard_links(model, monkeypatch):
+    def refused(*_):
+        raise OSError("not supported")
+
+    monkeypatch.setattr(os, "link", refused)
+    content = model.read_bytes()
+    kept = history.keep(model)
+    arrays, meta = read_model(model)
+    write_model(model, {key: np.array(a) for key, a in arrays.items()}, {**meta, "written": history.now()})
+    assert kept.read_bytes() == content != model.read_bytes() and history.keep(model) != kept

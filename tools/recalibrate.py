@@ -1,0 +1,125 @@
+"""Give a saved model new calibration parts without a fit, list its versions, or bring an earlier one back.
+
+    python tools/recalibrate.py fitted/knob.m3dm scans/good
+    python tools/recalibrate.py fitted/knob.m3dm --history
+    python tools/recalibrate.py fitted/knob.m3dm --roll_back
+
+FOLDER holds good parts that the model was not fitted with, in rgb/ and xyz/ at any depth; if it holds folders called
+good, only their parts count. They alone calibrate from now on: the promise holds for new parts that come as they came.
+The banks stay as they are; parts that shall fill them need a new fit. The version before stays in knob.history/.
+
+--add keeps the calibration parts before. That is exact only if old and new parts are one sample of the same production,
+drawn before anybody saw their verdicts. Parts that were chosen because they failed, or of another day, camera or light,
+void the promise: the rate can then be any.
+
+Exit code 0: written; 1: stopped or a disk error; 2: refused, the model is as before.
+"""
+
+import sys
+from pathlib import Path
+
+if not __package__:
+    import checkout  # noqa: F401  puts the checkout on the path
+
+from common.commands import FINE, HelpFormatter, Parser, add_device, run_command
+from common.errors import InputError, show_warnings
+from common.signals import run_to_the_end
+
+
+def build_parser():
+    """The argument parser."""
+    first, _, rest = __doc__.partition("\n")
+    parser = Parser(prog="recalibrate.py", formatter_class=HelpFormatter, description=first, epilog=rest)
+    parser.add_argument("model", type=Path, metavar="MODEL", help="file that main.py --save_model wrote")
+    parser.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="good parts that shall calibrate")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="write this file (default: MODEL is replaced)"
+    )
+    parser.add_argument("--add", action="store_true", help="keep the calibration parts before, see below")
+    parser.add_argument(
+        "--strict", action="store_true", help="refuse parts that score far from the others, instead of naming them"
+    )
+    parser.add_argument("--history", action="store_true", help="list the model's versions")
+    parser.add_argument(
+        "--roll_back",
+        nargs="?",
+        const="",
+        metavar="ID",
+        help="bring back the version before, or the one whose id begins with ID",
+    )
+    parser.add_argument(
+        "--checkpoint_dir",
+        type=Path,
+        default=Path("checkpoints"),
+        metavar="DIR",
+        help="folder of the networks' checkpoints",
+    )
+    parser.add_argument("--fusion_module_path", type=Path, metavar="FILE", help="UFF checkpoint, as of predict.py")
+    add_device(parser)
+    return parser
+
+
+def main(argv=None):
+    """Run the command line; returns the exit code."""
+    parser = build_parser()
+    args = parser.parse_intermixed_args(argv)
+    if (args.folder is not None) + args.history + (args.roll_back is not None) != 1:
+        parser.error("give FOLDER, --history or --roll_back")
+    if args.folder is None and (args.add or args.output or args.strict):
+        parser.error("-o, --add and --strict need FOLDER")
+    show_warnings()
+    return run_command("recalibrate.py", args, run, "interrupted; the model is as before")
+
+
+def run(args):
+    """Do what the options ask for; returns the exit code.
+
+    Raises:
+        InputError: something cannot be used; the model is then as before.
+    """
+    from inspection import history
+
+    if args.roll_back is not None:
+        print(f"{args.model}: {_line(history.roll_back(args.model, args.roll_back or None))}")
+        return FINE
+    present = history.version_of(args.model)  # refuses what is no model before anything slow is imported
+    if args.history:
+        for version in history.versions(args.model):
+            print(f"{_line(version)}{' (present)' * (version.id == present.id)}")
+        return FINE
+    if not args.folder.is_dir():
+        raise InputError(f"{args.folder}: is no folder; give one with rgb/ and xyz/ in it or below it")
+    return recalibrate(args)
+
+
+def recalibrate(args):
+    """Write the model with new calibration parts; returns the exit code."""
+    from common.files import check_writable
+    from inspection import history
+    from inspection.inspector import extractor_of
+    from inspection.model_file import write_model
+    from inspection.recalibration import check_files, good_parts, recalibrated
+    from inspection.saved_model import read_saved
+    from inspection.verdict import lowest_rate, percent
+
+    path = args.output or args.model
+    check_writable(path.parent)
+    model, parts = read_saved(args.model), good_parts(args.folder)
+    check_files(model, parts)
+    extractor = extractor_of(model, args.checkpoint_dir, args.device, args.fusion_module_path)
+    arrays, meta = recalibrated(model, extractor, args.folder, parts, args.add, args.strict)
+    before = history.keep(path)
+    write_model(path, arrays, meta)
+    count = meta["calibration"]["parts"]
+    print(f"{path}: {count} calibration parts: false-alarm rates from {percent(lowest_rate(count))} can be promised")
+    if before:
+        print(f"recalibrate.py: the version before is {before}; --roll_back brings it back", file=sys.stderr)
+    return FINE
+
+
+def _line(version):
+    return f"{version.written[:19].replace('T', ' ')}  {version.id}  {version.method}, {version.parts}"
+
+
+if __name__ == "__main__":
+    run_to_the_end(main)
