@@ -11,6 +11,7 @@ from feature_extractors.memory_bank import MemoryBank, anomaly_map
 from feature_extractors.released import ReleasedNames
 from feature_extractors.row_store import BYTES, require_space
 from feature_extractors.settings import Fixes, Settings
+from part_frame.finding import VALID
 from part_frame.reference import MAPS, PlaceReference, unpacked
 from scoring.evaluation import TrainingParts
 from scoring_addon import DEFAULTS
@@ -76,7 +77,8 @@ class Features(ReleasedNames):
     def use_frame(self, placement):
         """Compare parts in place too: samples then carry a part's appearance, see ``dataset.placed_sample``."""
         self.placement = placement
-        self.reference = PlaceReference(placement.frame.spacing / placement.frame.pitch)
+        frame = placement.frame
+        self.reference = PlaceReference(frame.spacing / frame.pitch, placement.way == VALID)
 
     def extract(self, sample):
         """Unscaled patches of one sample, see ``PatchExtractor.extract``; "appearance" is the part in its frame."""

@@ -238,7 +238,8 @@ def import_recording(kind, seed, recorded, data, sizes):
         source.mkdir(parents=True)
         for file in files:
             os.link(file, source / file.name)
-        words = [source, "-o", target, "--category", category, "--split", split, "--intrinsics", camera, "--quiet", "--no_sheet"]
+        words = [source, "-o", target, "--category", category, "--split", split, "--intrinsics", camera]
+        words += ["--quiet", "--no_sheet"]
         said = io.StringIO()
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
             code = import_parts.main([*map(str, words)])

@@ -32,6 +32,7 @@ USUAL = 0.5  # share of the normal parts that have surface at a place of the foo
 REACH = 3  # cells around the footprint that are compared too
 HUE = 3.0  # the part's own hue shift is taken away as far as so many normal spreads
 HUE_FLOOR = 0.01  # logarithm
+UNTOLD = 1e3  # logarithm: spread of a colour that tells nothing
 LARGEST = 50.0  # normal spreads: larger deviations say no more
 
 
@@ -227,14 +228,26 @@ def steepness(nominal, points):
     return STEEP * points * change
 
 
-def spread_of(squares, where, steep=0.0):
+def rim(nominal, points):
+    """[S, S] bool: places so near the edge of a part that was cut out of its picture that chance decides whether they
+    are black; ``points`` as in :func:`steepness`."""
+    footprint, around = (nominal.footprint >= USUAL).astype(np.uint8), _disc(int(np.ceil(1.5 * points)))
+    return (cv2.dilate(footprint, around) > 0) & (cv2.erode(footprint, around) == 0)
+
+
+def spread_of(squares, where, steep=0.0, unknown=False):
     """The :class:`Spread` that Squares give.
 
     ``where`` [S, S] bool: the places that are compared; ``steep`` [S, S]: least spread of the height, see
-    :func:`steepness`.
+    :func:`steepness`; ``unknown`` [S, S] bool: places whose colour tells nothing, see :func:`rim`.
     """
-    height, *others = (_spread(getattr(squares, name), squares.parts, where, FLOOR[name]) for name in MAPS)
-    maps = (np.hypot(height, steep).astype(np.float32), *others)
+    inside = where & ~np.asarray(unknown)
+    height, missing, extra = (
+        _spread(getattr(squares, name), squares.parts, where, FLOOR[name]) for name in ("height", "missing", "extra")
+    )
+    colour = _spread(squares.colour, squares.parts, inside, FLOOR["colour"])
+    colour = np.where(np.broadcast_to(np.asarray(unknown), where.shape)[..., None], np.float32(UNTOLD), colour)
+    maps = (np.hypot(height, steep).astype(np.float32), colour, missing, extra)
     return Spread(*maps, np.sqrt(np.maximum(squares.hue, 0) / max(squares.parts, 1)).astype(np.float32))
 
 

@@ -20,6 +20,7 @@ from part_frame.comparison import (
     in_spreads,
     nominal,
     nominal_of,
+    rim,
     spread_of,
     squares_of,
     steepness,
@@ -45,14 +46,15 @@ class PlaceReference:
 
     Args:
         points: cells between the sensor's points.
+        cut_out: whether the parts were cut out of their pictures.
 
     Attributes:
         nominal, spread: Nominal and Spread of the training parts, once :meth:`finish` was called.
         ignored: [S, S] bool, places that are left out; None: none.
     """
 
-    def __init__(self, points=1.0):
-        self._points, self._steep = max(points, 1.0), 0.0
+    def __init__(self, points=1.0, cut_out=False):
+        self._points, self._cut_out, self._steep, self._rim = max(points, 1.0), cut_out, 0.0, False
         self.nominal, self.spread, self.ignored = None, None, None
         self._parts, self._sums, self._squares, self._found, self._shifts = [], None, None, [], None
 
@@ -79,7 +81,8 @@ class PlaceReference:
         self.nominal = nominal_of(self._sums)
         self._squares, self._found, self._shifts = squares_of(used, self._sums)
         self._steep = steepness(self.nominal, self._points)
-        self.spread = spread_of(self._squares, compared(self.nominal), self._steep)
+        self._rim = rim(self.nominal, self._points) if self._cut_out else False
+        self.spread = spread_of(self._squares, compared(self.nominal), self._steep, self._rim)
 
     def deviation(self, appearance, excluding=None):
         """The signed Deviation of a part; ``excluding``: number of a training part that is left out of it."""
@@ -98,7 +101,7 @@ class PlaceReference:
         if excluding is not None and excluding < len(self._found) > 2:
             own = self._found[excluding]
             squares = self._squares.without(own, self._shifts[excluding])
-            spread = spread_of(squares, compared(self.nominal), self._steep)
+            spread = spread_of(squares, compared(self.nominal), self._steep, self._rim)
             found = in_spreads(own, spread)
         else:
             found = in_spreads(self.deviation(appearance, excluding), self.spread)
