@@ -21,21 +21,21 @@ from pathlib import Path
 if not __package__:
     import checkout  # noqa: F401  puts the checkout on the path
 
-from common.commands import FINE, HelpFormatter, Parser, add_device, run_command
+from common.commands import FINE, HelpFormatter, Parser, add_device, prose_and_examples, run_command
 from common.errors import InputError, show_warnings
 from common.signals import run_to_the_end
 
 
 def build_parser():
     """The argument parser."""
-    first, _, rest = __doc__.partition("\n")
-    parser = Parser(prog="recalibrate.py", formatter_class=HelpFormatter, description=first, epilog=rest)
+    description, epilog = prose_and_examples(__doc__)
+    parser = Parser(prog="recalibrate.py", formatter_class=HelpFormatter, description=description, epilog=epilog)
     parser.add_argument("model", type=Path, metavar="MODEL", help="file that main.py --save_model wrote")
     parser.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="good parts that shall calibrate")
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help="write this file (default: MODEL is replaced)"
     )
-    parser.add_argument("--add", action="store_true", help="keep the calibration parts before, see below")
+    parser.add_argument("--add", action="store_true", help="keep the calibration parts before, see above")
     parser.add_argument(
         "--strict", action="store_true", help="refuse parts that score far from the others, instead of naming them"
     )

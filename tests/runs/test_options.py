@@ -50,6 +50,7 @@ DEFAULTS = {
     "dataset_path": "datasets/mvtec3d",
     "img_size": 224,
     "frame": "none",
+    "ignore": None,
     "xyz_s_lambda": 1.0,
     "xyz_smap_lambda": 1.0,
     "rgb_s_lambda": 0.1,
