@@ -10,13 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
 import scoring_addon
 from common.devices import choose_device
 from common.errors import InputError
+from common.files import atomic_path
 from common.progress import note, track
 from data.conversion import read_record
 from data.pairing import GOOD
+from data.pictures import read_defect
 from data.scans import PartFiles, read_scan
 from dataset import MM, get_data_loader
 from feature_extractors.extraction import PatchExtractor
@@ -113,6 +116,8 @@ class M3DM:
                 method.add_patches(patches)
         with self._phase("coreset"):
             method.run_coreset()
+        if args.ignore and method.reference is not None:
+            method.reference.ignore(read_defect(args.ignore))
         if method.needs_late_fusion_pass:
             added = args.memory_bank == "single"  # the release has no such pass for these methods
             what = "training maps" if added else "late fusion"
@@ -251,6 +256,17 @@ class M3DM:
                 },
             ):
                 logging.warning("%s: %s", class_name, text)
+        self.save_frame(Path(path).with_name(f"{class_name}_frame.png"), class_name)
+
+    def save_frame(self, path, class_name):
+        """Write a training part in its frame as PNG, for masks of --ignore to be drawn on; nothing without a frame."""
+        frame, poses = self._frame(class_name)
+        if frame is None:
+            return
+        dataset = get_data_loader("train", class_name, self.args.img_size, self.args).dataset
+        scan = read_scan(*dataset.files[0][:2], dataset.reading)
+        with atomic_path(path) as temporary:
+            Image.fromarray(frame.place(scan.rgb, scan.xyz * MM, poses.get(0)).picture).save(temporary, "PNG")
 
     def restore(self, path, about):
         """Restore the method from the model that an earlier run of this category wrote; returns whether that worked."""

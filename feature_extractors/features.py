@@ -297,6 +297,8 @@ class Features(ReleasedNames):
             scores[name] = float(of[0])
             maps[name] = anomaly_map(of[1:], self.map_size, float_blur=self.fixes.float_maps)
         order = (*self.bank_names, *(MAPS if self.reference is not None else ()))
+        if self.reference is not None and self.reference.ignored is not None:
+            maps = {name: np.where(self.reference.ignored, of.dtype.type(0), of) for name, of in maps.items()}
         return Measured({name: scores[name] for name in order}, {name: maps[name] for name in order})
 
     def _own(self, banks):

@@ -191,7 +191,8 @@ class Inspector:
         known = self.model.meta.get("camera")
         if not known or known["cropped"]:
             raise InputError(
-                f"{self.model.path}: keeps no camera (its parts were not imported from whole depth images): give points"
+                f"{self.category}: the model keeps no camera (its parts were not imported from whole depth images): give "
+                "points, or import the training parts again and fit anew"
             )
         depth = np.asarray(depth, np.float64)
         if depth.ndim != 2:

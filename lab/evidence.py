@@ -81,11 +81,12 @@ class Sizes(NamedTuple):
     curve: int = 8
     calibration: int = 20
     resolution: int = 224
+    recorded: int = 30
     days: tuple[str, ...] = ("shifted", "darker15", "darker30", "other_light")
 
 
 QUICK = Sizes(6, 4, 1, 24, 8, 4, 19, 112)
-BRIEF = Sizes(curve=0, days=("shifted", "darker30"))
+BRIEF = Sizes(curve=0, days=("darker30",), recorded=14)
 CURVE = (0.125, 0.25, 0.5, 0.75, 1.0)  # factors of a defect's depth and width
 CURVED = ("dent", "scratch")  # a kind's defects that have one of these words in their names get a curve
 RESAMPLES = 200
@@ -222,7 +223,7 @@ def import_recording(kind, seed, recorded, data, sizes):
     from tools import import_parts
 
     if not (recorded / "camera.json").is_file():
-        write_recording(kind, recorded, seed, 30, sizes.pool, sizes.judge, list(sizes.days))
+        write_recording(kind, recorded, seed, sizes.recorded, sizes.pool, sizes.judge, list(sizes.days))
     curved = [name for name in RECORDED[kind].faults if any(word in name for word in CURVED)]
     for defect in curved if sizes.curve else ():
         for factor in CURVE:
@@ -237,7 +238,7 @@ def import_recording(kind, seed, recorded, data, sizes):
         source.mkdir(parents=True)
         for file in files:
             os.link(file, source / file.name)
-        words = [source, "-o", target, "--category", category, "--split", split, "--intrinsics", camera, "--quiet"]
+        words = [source, "-o", target, "--category", category, "--split", split, "--intrinsics", camera, "--quiet", "--no_sheet"]
         said = io.StringIO()
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
             code = import_parts.main([*map(str, words)])
@@ -275,7 +276,7 @@ def run_cells(args):
         raise_if_stopping()
         if args.page or (args.minutes is not None and time.monotonic() - begun > 60 * args.minutes):
             break
-        identity = {"options": SETTINGS[cell.cells][cell.setting], "sizes": list(sizes)}
+        identity = json.loads(json.dumps({"options": SETTINGS[cell.cells][cell.setting], "sizes": sizes}))
         path, start = out / "cells" / f"{cell.name}.json", time.monotonic()
         if path.is_file() and json.loads(path.read_text())["identity"] == identity:
             continue
@@ -320,7 +321,7 @@ def main(argv=None):
     parser.add_argument(
         "--brief",
         action="store_true",
-        help="of recordings no curves, and of other days only the shift and 30 %% less light",
+        help="of recordings 14 training parts, no curves, and of other days only 30 %% less light",
     )
     parser.add_argument("--quick", action="store_true", help="few and small parts, to try the command")
     parser.add_argument("--page", action="store_true", help="compute nothing, only make the page")

@@ -20,6 +20,7 @@ APART = 6.0  # degrees: two results closer than this are one pose
 ITERATIONS, PRECISION = 40, 1e-5  # of ECC
 LEAST = 0.003  # a mean squared difference below this is as good as none
 WORST = 25.0  # a cell's squared difference counts at most so much: a defect must not choose the pose
+DISTURBED, REFINEMENTS = 0.01, 3  # share of cells beyond WORST from which the pose is refined without them, so often
 SHADING = 8.0  # cells: brightness that changes more slowly than this is light, which turns with the part's pose
 BLUR = 1.2  # cells: images are smoothed by this before they are compared
 UNSURE = 1.0  # cells: places where the reference changes are known no better than a shift by so much leaves
@@ -136,7 +137,7 @@ class Registration:
             warp = self._refine(own, angle)
             found.append((self.cost(image, warp), warp))
         found.sort(key=lambda entry: entry[0])
-        cost, warp = found[0]
+        cost, warp = self._undisturbed(image, own, *found[0])
         turn = _angle(warp)
         others = [(c, abs(_wrapped(_angle(w) - turn))) for c, w in found[1:]]
         others = [(c, by) for c, by in others if by > APART]
@@ -151,28 +152,45 @@ class Registration:
         The reference is laid onto the image, not the other way round: so two poses are told apart by the cells in which
         the reference differs between them, and the image's noise in all other cells counts the same for both.
         """
+        squares, where = self._squares(image, warp)
+        if not where.any():
+            return np.inf
+        return float(sum(np.log(LEAST + np.minimum(of[where], WORST).mean()) for of in squares))
+
+    def _squares(self, image, warp):
+        """([squared differences in noise widths of height, of light], [R, R] bool the reference's domain)."""
         size = image.height.shape[::-1]
         lay = [
             cv2.warpAffine(a, warp, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for a in self._laid
         ]
-        where = lay[4] > 0.5
-        if not where.any():
-            return np.inf
-        squares = ((image[k] - lay[k])[where] / lay[k + 2][where] for k in (0, 1))
-        return float(sum(np.log(LEAST + np.minimum(d**2, WORST).mean()) for d in squares))
+        return [((image[k] - lay[k]) / lay[k + 2]) ** 2 for k in (0, 1)], lay[4] > 0.5
 
-    def _refine(self, own, angle):
+    def _undisturbed(self, image, own, cost, warp):
+        """(cost, warp) refined without the cells that differ most, if that fits better: a missing end would draw the
+        whole part towards it."""
+        first = warp
+        for _ in range(REFINEMENTS):
+            worst = np.max(self._squares(image, first)[0], 0) > WORST
+            if worst.mean() < DISTURBED:
+                break
+            first = self._refine(own, _angle(first), cv2.dilate(worst.astype(np.uint8), np.ones((3, 3), np.uint8)) == 0)
+        again = self.cost(image, first)
+        return (again, first) if again < cost else (cost, warp)
+
+    def _refine(self, own, angle, trusted=None):
         """ECC's warp [2, 3] from the reference's cells to the part's, started at a turn; that turn if it finds none.
+        ``trusted`` [R, R] bool: the part's cells that count; None: all.
 
         The part is turned first, since OpenCV's ECC takes the angle from its sine and so loses turns above 90°.
         """
         turn, size = _rotation(angle, len(own)), own.shape[::-1]
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         turned = cv2.warpAffine(own, turn, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        mask = None if trusted is None else cv2.warpAffine(trusted.astype(np.uint8), turn, size, flags=flags)
         criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, ITERATIONS, PRECISION)
         start = np.eye(2, 3, dtype=np.float32)
         try:
-            warp = cv2.findTransformECC(self._target, turned, start, cv2.MOTION_EUCLIDEAN, criteria, None, 5)[1]
+            warp = cv2.findTransformECC(self._target, turned, start, cv2.MOTION_EUCLIDEAN, criteria, mask, 5)[1]
         except cv2.error:
             return turn
         return np.hstack([turn[:, :2] @ warp[:, :2], turn[:, :2] @ warp[:, 2:] + turn[:, 2:]])

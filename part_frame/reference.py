@@ -4,6 +4,7 @@ It behaves like one more set of memory banks: parts are added, the reference is 
 kind of deviation, in normal spreads. A training part is compared with the other training parts alone.
 """
 
+import cv2
 import numpy as np
 
 from part_frame.comparison import (
@@ -104,6 +105,11 @@ class PlaceReference:
         if self.ignored is not None:
             found = {name: np.where(self.ignored, np.float32(0), values) for name, values in found.items()}
         return {name: float(np.mean(np.partition(of.ravel(), -TOPK)[-TOPK:])) for name, of in found.items()}, found
+
+    def ignore(self, mask):
+        """Leave the places of a mask [H, W] (bool, in the part's frame, any size) out of every map."""
+        size = self.nominal.height.shape[::-1]
+        self.ignored = cv2.resize(np.asarray(mask, np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
 
     @property
     def compared(self):

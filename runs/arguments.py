@@ -169,6 +169,12 @@ def _add_data(parser: Parser) -> None:
         "the training parts show that it pays; none: the whole view, as released",
     )
     group.add_argument(
+        "--ignore",
+        metavar="MASK.png",
+        help="places of the part that are not judged, such as a date code: a mask in the part's frame, white where "
+        "nothing counts; draw it on NAME_frame.png, which --save_model writes beside the model",
+    )
+    group.add_argument(
         "--max_sample",
         type=WHOLE,
         default=400,

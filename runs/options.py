@@ -71,6 +71,7 @@ class RunOptions:
     category: Neutral[list[str] | None]
     img_size: int
     frame: Added[str]
+    ignore: Added[str | None]
     max_sample: int
     shots: int | None
     unit: str | None
@@ -186,6 +187,8 @@ def _check_method(parser: Parser, args: argparse.Namespace) -> int:
             'fusion module\'s; README says where they come from, and "make demo" runs without any of them'
         )
     args.xyz_backbone_name = getattr(args, "xyz_backbone_name", default_xyz_backbone(method))
+    if args.ignore and args.frame == "none":
+        parser.error("--ignore is a mask in the part's frame: it needs --frame part, aligned or auto, or --preset best")
     least = check_backbones(args, parser.error)
     return max(least, FRAME_POINTS) if args.frame != "none" else least
 

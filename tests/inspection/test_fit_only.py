@@ -28,9 +28,9 @@ def data(tmp_path, monkeypatch):
 def words(data, more=""):
     """main.py's words."""
     folder = data.parent
-    flags = f"--method_name DINO+Point_MAE --preset best --dataset_type folder --num_workers 0 --device cpu {more}"
+    flags = "--method_name DINO+Point_MAE --preset best --frame none --dataset_type folder --num_workers 0 --device cpu"
     paths = {"--dataset_path": data, "--output_dir": folder / "results", "--save_model": folder / "models"}
-    return flags.split() + [str(word) for pair in paths.items() for word in pair]
+    return [*flags.split(), *more.split()] + [str(word) for pair in paths.items() for word in pair]
 
 
 def test_a_model_without_a_test_split(data, capsys):

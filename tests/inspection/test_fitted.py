@@ -1,6 +1,7 @@
 """A fitted method as arrays and JSON: large banks with their bounds, late fusion, what is refused."""
 
 import json
+from functools import cache
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ def part(seed, scale=1.0):
     return {name: scale * torch.randn(sizes[name], width, generator=generator) for name, width in WIDTHS.items()}
 
 
+@cache
 def fitted(name="DINO+Point_MAE", fixes=EVAL, scale=1.0, **settings):
     method = METHODS[name](FakeExtractor(**WIDTHS), fixes, random_state=0, f_coreset=0.02, **settings)
     for seed in range(3):
@@ -64,7 +66,7 @@ def test_a_model_of_version_0_9_has_a_setting_that_is_gone():
 
 
 def test_a_large_bank_keeps_its_bound():
-    method = fitted()
+    method = fitted.__wrapped__()  # one of its own, since it is changed
     rows = torch.randn(FEWEST_BOUNDED + 100, WIDTHS["xyz"], generator=torch.Generator().manual_seed(5))
     zeros = torch.zeros(len(rows), dtype=torch.long)
     method.banks["xyz"] = MemoryBank.of_rows(rows, zeros, zeros, 0.1, 1.3, 0.0, 1000.0)

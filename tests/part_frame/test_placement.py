@@ -40,6 +40,13 @@ def test_a_part_is_found_at_any_turn(options, angle, shift, seed):
     assert np.median(np.abs(turned.height - straight.height)[both]) < 0.06
 
 
+@pytest.mark.parametrize("defects", [("cut",), ("extra",), ("cut", "extra", "dent")], ids=str)
+def test_a_defect_does_not_move_the_part(defects):
+    _, placement, _ = learned(**PLATES)
+    whole, broken = (place(placement, scan(50, 33, (1, -3), defects=of)).laid.pose for of in ((), defects))
+    assert np.hypot(whole.x - broken.x, whole.y - broken.y) < 0.3 and apart(whole.angle, broken.angle) < 0.3
+
+
 def test_training_parts_lie_in_one_pose():
     scans, placement, poses = learned(**HEXAGONS)
     draw = np.random.default_rng(1000)  # as ``good`` draws them

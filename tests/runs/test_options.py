@@ -147,7 +147,7 @@ def test_options_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
         parse().seed = 1  # type: ignore[misc]
     flags = set(vars(build_parser().parse_args([]))) - {"show_options"} | {"memory_bank", "xyz_backbone_name"}
-    derived = {"fixes", "min_points", "train_maps", "held_out", "readings"}
+    derived = {"fixes", "min_points", "train_maps", "held_out", "readings", "usual"}
     assert {field.name for field in dataclasses.fields(RunOptions)} == flags | derived
 
 
