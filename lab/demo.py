@@ -76,7 +76,7 @@ def steps_of(lite0, full):
             "SMOKE TEST: the released full setting, DINO + Point-MAE + Fusion, with untrained stand-in weights. It "
             "shows that everything works; the scores mean nothing.",
             (
-                "lab/make_demo.py {out}",
+                "lab/make_demo.py {out} --train 4 --good 2 --defective 1 --defects combined",
                 f"{FULL_SETTING} --dataset_path {{out}}/data --category cookie --output_dir {{out}}/results "
                 "--save_preds",
             ),
