@@ -22,7 +22,19 @@ from inspection.verdict import CANNOT_JUDGE
 
 LINES, TABLE, LOCK = "verdicts.jsonl", "verdicts.csv", ".verdicts.lock"
 FIRST = ("path", "verdict", "p_value", "score", "threshold", "milliseconds")
-SECOND = ("time", "recording", "model", "options", "reason", "warning", "regions", "area_mm2", "label", "pictures")
+SECOND = (
+    "time",
+    "recording",
+    "model",
+    "options",
+    "reason",
+    "explanation",
+    "warning",
+    "regions",
+    "area_mm2",
+    "label",
+    "pictures",
+)
 
 
 @contextlib.contextmanager

@@ -277,10 +277,8 @@ def outcome_text(found, confidence=CONFIDENCE):
 def promise_text(given):
     """One sentence that states a :class:`Promise`."""
     return (
-        f"at most {percent(given.alpha)} of good parts fail, over the draw of the {given.parts} calibration "
-        "parts and of the new part; "
-        f"for these {given.parts} the rate is at most {percent(given.bound)} with {percent(given.confidence)} "
-        "confidence"
+        f"at most {percent(given.alpha)} of good parts fail, on average over all sets of {given.parts} calibration "
+        f"parts; with the set at hand at most {percent(given.bound)}, with {percent(given.confidence)} confidence"
     )
 
 

@@ -327,6 +327,7 @@ def line_of(row):
     return (
         f"{row['path']}: {row['verdict']}, p {row['p_value']:.4g}, score {row['score']:.6g}, threshold "
         f"{row['threshold']:.6g}, {row['milliseconds']:.0f} ms"
+        + (f": {row['explanation']}" if row["verdict"] == "fail" and row.get("explanation") else "")
     )
 
 

@@ -298,7 +298,7 @@ def test_too_few_scans_promise_nothing_and_say_so(ranges):
 def test_enough_scans_promise():
     learned = learn([statistics(missing=i / 1000) for i in range(299)], alpha=0.1)
     assert learned.promised and learned.promise_text.startswith(
-        "at most 10 % of good scans are refused, over the draw of the 299 scans"
+        "at most 10 % of good scans are refused, on average over all sets of 299 scans"
     )
     assert not learn([statistics()] * 298, alpha=0.1).promised
 

@@ -96,8 +96,8 @@ def test_validation_split_promises_five_per_cent_and_never_one():
 
 def test_promise_in_words():
     assert verdict.promise_text(verdict.promise(59, 0.05)) == (
-        "at most 5 % of good parts fail, over the draw of the 59 calibration parts and of the new part; "
-        f"for these 59 the rate is at most {100 * beta.ppf(0.95, 3, 57):.3g} % with 95 % confidence"
+        "at most 5 % of good parts fail, on average over all sets of 59 calibration parts; "
+        f"with the set at hand at most {100 * beta.ppf(0.95, 3, 57):.3g} %, with 95 % confidence"
     )
 
 
