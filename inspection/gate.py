@@ -134,8 +134,10 @@ class ScanRanges:
     def promise_text(self):
         """One sentence: what the gate promises; or that it promises nothing, and how many scans it would need."""
         if self.promised:
-            return f"at most {percent(self.alpha)} of good scans are refused, on average over all sets of "
-                f"{self.scans} scans"
+            return (
+                f"at most {percent(self.alpha)} of good scans are refused, on average over all sets of {self.scans} "
+                "scans"
+            )
         return (
             f"the refusal of good scans is not promised: {percent(self.alpha)} with {len(self.names)} "
             f"statistics needs {needed(len(self.names), self.alpha)} "
