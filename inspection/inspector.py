@@ -20,7 +20,7 @@ from inspection import gate as scan_health
 from inspection import verdict
 from inspection.fitted import restored_method
 from inspection.in_place import MAPS, InPlace
-from inspection.judgement import Judgement, Matches, cannot_judge, explained, inspect_regions
+from inspection.judgement import Judgement, Matches, cannot_judge, explained, inspect_regions, region_text
 from inspection.one_part import Scorer, facts_for, prepare
 from inspection.promise import check_rate, promise_of
 from inspection.saved_model import SavedModel, check_weights, damaged, picture_of_part, read_saved
@@ -28,6 +28,7 @@ from models.weights import used_weights
 from scoring.shares import map_terms, score_shares
 from scoring_addon import Parameters
 
+HIGHEST = 0.8  # of the map's largest value: what is around it is the strongest place of a part that fails
 PLACED = (
     "a scan is not judged if no part is found in it, or two, if its points are not as dense as at the fit, or if its "
     "picture has no colour, exchanged channels or an exposure that no gain mends"
@@ -215,6 +216,11 @@ class Inspector:
                 in_place = InPlace(self._method.reference, placed.appearance, self._method.placement.frame.pitch)
             regions = inspect_regions(pixels, self.pixel_threshold, prepared.cloud, terms, matches, in_place)
             explanation = explained(found.verdict, found, shares, regions, placed.doubt if placed else "")
+            if found.verdict == verdict.FAIL and not regions and in_place is not None:
+                # no place is above the pixel threshold: the regions' own promise holds, but a fail needs a place
+                strongest = inspect_regions(pixels, HIGHEST * np.max(pixels), prepared.cloud, terms, matches, in_place)
+                text = f"strongest: {region_text(strongest[0])}; {explanation.text}"
+                explanation = explanation._replace(text=text)
         return Judgement(
             found.verdict,
             found.p_value,
