@@ -75,10 +75,10 @@ def send(station, score, wait=True, **more):
     (folder / "rgb").write_bytes(rgb)
     (folder / "xyz").write_bytes(xyz)
     future = station.submit(Recording(folder, Files(folder / "rgb", folder / "xyz", None), **fields))
-    return future.result(10) if wait else future
+    return future.result(60) if wait else future
 
 
-def until(condition, seconds=10.0):
+def until(condition, seconds=60.0):
     """Wait for a condition; returns its value."""
     end = time.monotonic() + seconds
     while not (value := condition()):
