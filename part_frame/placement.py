@@ -77,8 +77,6 @@ class Placement:
         picture: cells per side of the picture in the frame.
         alignment: NONE, SMALL or FREE.
         centre: (x, y) of the frame in mm, where the way is VIEW; else (0, 0), the part's own middle counts.
-        own_foot: without a table, whether heights are counted from each part's own foot or from the usual one.
-        foot: mm, the usual foot of parts without a table.
         area, border: usual area in mm² (median), largest share of the view's border.
         margin: least difference in cost between the two best turns of training parts; infinity where there was one.
         repeats: (mm, degrees) by which two references, each of half of the parts, differ in the pose, or None.
@@ -92,8 +90,6 @@ class Placement:
     picture: int
     alignment: str
     centre: tuple = (0.0, 0.0)
-    own_foot: bool = True
-    foot: float = 0.0
     area: float = 0.0
     border: float = 0.0
     margin: float = np.inf
@@ -154,8 +150,7 @@ class Placement:
     def state(self):
         """({name: array}, JSON-able dict) from which :meth:`restored` makes it again."""
         facts = {
-            name: getattr(self, name)
-            for name in ("way", "picture", "alignment", "centre", "own_foot", "foot", "area", "border", "repeats")
+            name: getattr(self, name) for name in ("way", "picture", "alignment", "centre", "area", "border", "repeats")
         }
         facts["light"] = self.light and self.light._asdict()
         facts.update(frame=self.frame._asdict(), margin=self.margin if np.isfinite(self.margin) else None)
@@ -242,7 +237,7 @@ def _stage(rgb, xyz, way, placement=None):
         raise CannotPlace("no part: it has no measured point")
     if found.way == VALID:  # heights count from the part's foot, so that background at 0 is like a table
         foot = np.percentile(inside[:, 2], DEPTH_FOOT)
-        places[..., 2] -= foot if placement is None or placement.own_foot else placement.foot
+        places[..., 2] -= foot
     spacing = spacing_of(places, mask)
     middle = Pose(float(inside[:, 0].mean()), float(inside[:, 1].mean()))
     if found.way == VIEW and placement is not None:

@@ -147,8 +147,10 @@ class Registration:
     def cost(self, image, warp):
         """Sum over height and light of the logarithm of the mean squared difference, in noise widths.
 
-        It is the likelihood where the true noise of height and light is not known: an outline that fits a little better
-        in height does not outweigh a print that is in its place.
+        Logarithms are added, so what counts is by which factor a pose fits better, in height and in light alike.
+        Example: a wrong turn may fit the outline 10 % better; the right one has the print in its place, which fits ten
+        times better, and wins.
+
         The reference is laid onto the image, not the other way round: so two poses are told apart by the cells in which
         the reference differs between them, and the image's noise in all other cells counts the same for both.
         """
