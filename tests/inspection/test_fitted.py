@@ -51,7 +51,7 @@ def same(one, other):
     assert one.weights == other.weights
 
 
-@pytest.mark.parametrize("name", (name for name in METHODS if METHODS[name].bank_names))  # the rest: test_inspector
+@pytest.mark.parametrize("name", [name for name in METHODS if METHODS[name].bank_names])  # the rest: test_inspector
 def test_the_same_method_comes_back(name):
     method = fitted(name)
     same(method, through_files(method, name)[0])
