@@ -106,7 +106,7 @@ def run(place):
         (["--journal", "/dev/null/x.db"], "/dev/null: cannot be written"),
         (["--webhook", "ftp://x"], "has to begin with http"),
         pytest.param(
-            ["--mqtt", "x:1"], "write mqtt://", marks=pytest.mark.skipif(not find_spec("paho"), reason="needs paho-mqtt")
+            ["--mqtt", "x:1"], "write mqtt://", marks=pytest.mark.skipif(not find_spec("paho"), reason="no paho-mqtt")
         ),
         (["--false_alarm", "2"], "--false_alarm"),
     ],
