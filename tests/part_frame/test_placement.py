@@ -120,6 +120,20 @@ def test_what_cannot_be_judged_is_told_in_one_line(make, reason):
     assert reason in str(refused.value) and "\n" not in str(refused.value)
 
 
+def tinted(one, colour):
+    """The Scan of a part of another colour; beside it nothing changes."""
+    above = np.abs(one.rgb.astype(int) - (96, 116, 128)).sum(2) > 40
+    grey = one.rgb.mean(2, keepdims=True) / 255
+    return one._replace(rgb=np.where(above[..., None], grey * colour, one.rgb).astype(np.uint8))
+
+
+@pytest.mark.parametrize("colour", [(120, 160, 230), (190, 190, 190), (200, 120, 90)], ids=["blue", "grey", "red"])
+def test_a_part_of_another_colour_is_no_scan_to_repeat(colour):
+    """A blue part looks like red and blue exchanged, a grey one like no colour: the table tells."""
+    placed = place(learned(**PLATES)[1], tinted(scan(70, 33), colour))
+    assert placed.laid.part.any()
+
+
 @pytest.mark.parametrize(
     "change", [dict(light=0.7), dict(light=1.25), dict(thick=0.3), dict(defects=("cut", "stain"))], ids=str
 )
