@@ -20,7 +20,6 @@ if not __package__:
 from common.argument_types import number
 from common.commands import FINE, Parser, run_command
 from sweeps.engines import ENGINES, driving, run
-from sweeps.jobs import Ended
 from sweeps.plan import plan
 
 NOTHING = [sys.executable, "-c", "raise SystemExit(1)"]  # counts as failed, which takes an engine no extra time
@@ -63,8 +62,8 @@ def timed(engine, planned):
     """[seconds from the start of the run to the end of each job]."""
     with tempfile.TemporaryDirectory() as folder, driving(Path(folder)):
         begun, ends = time.perf_counter(), []
-        for event in run(engine, planned, planned.jobs, folder, 1, NOTHING):
-            if isinstance(event, Ended):
+        for _, outcome, _ in run(engine, planned, planned.jobs, folder, 1, NOTHING):
+            if outcome is not None:
                 ends.append(time.perf_counter() - begun)
         return ends
 

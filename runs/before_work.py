@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from common.commands import available_cores
 from common.errors import InputError
 from common.files import check_writable, remove_leftovers
+from common.locks import Busy
 from common.progress import note
 from data.calibration_parts import VALIDATION, CalibrationFiles, calibration_files
 from data.examination import examine, lines
@@ -28,7 +29,7 @@ from runs.options import (
     too_few_parts,
     two_parts_for,
 )
-from runs.runs import Busy, Unit, data_id, file_facts, run_id
+from runs.runs import Unit, data_id, file_facts, run_id
 
 
 class Category(NamedTuple):
