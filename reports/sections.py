@@ -6,15 +6,11 @@ import scoring_addon
 from reports import figures
 from reports.numbers import COMPARED, PROPOSED, breakdown, separations, verdict
 from reports.page import Link
-from reports.tables import FURTHER
 from runs.results import UNDEFINED
-from scoring.evaluation import bank_maps, units_of
 from scoring.metrics import mean
 from scoring.scorings import BASELINE, CALIBRATED, SCORINGS
-from scoring.shares import map_terms, score_shares
 
 METRICS = {"image_rocauc": "image ROCAUC", "pixel_rocauc": "pixel ROCAUC", "au_pro": "AU-PRO"}
-BANKS = {"xyz": "3D", "rgb": "RGB", "fusion": "fusion"}
 VARIANTS = (BASELINE, "disagreement_only", "disagreement_base", "partial", "full", PROPOSED)
 
 
@@ -169,16 +165,24 @@ def category_section(page, category, chosen, prefix, anchor):
     )
     titles = {"baseline": BASELINE, "proposed": PROPOSED, CALIBRATED: CALIBRATED}
     for index, reasons in chosen.items():
+        maps = {
+            name: (f"{title}: {category.scored[name].image_preds[index]:.4g}", category.scored[name].predictions[index])
+            for title, name in titles.items()
+            if name in category.scored
+        }
+        both_maps = [maps[name][1] for name in (BASELINE, PROPOSED)]
+        scale = {"cmap": "viridis", "vmin": np.min(both_maps), "vmax": np.max(both_maps)}
+        m_dis = scoring_addon.disagreement_map(saved.samples[index].rgb, saved.samples[index].xyz)
+        shown_maps = [(*of, {"cmap": "viridis"} if name == CALIBRATED else scale) for name, of in maps.items()]
         drawn = figures.panels(
             f"{saved.path[index]} ({saved.defect[index]})",
-            saved.picture[index],
-            saved.mask[index],
             [
-                (f"{title}: {category.scored[name].image_preds[index]:.4g}", category.scored[name].predictions[index])
-                for title, name in titles.items()
-                if name in category.scored
+                ("input", saved.picture[index], {}),
+                ("mask", saved.mask[index], figures.MASK),
+                *shown_maps,
+                ("M_dis", m_dis, figures.DISAGREEMENT),
             ],
-            scoring_addon.disagreement_map(saved.samples[index].rgb, saved.samples[index].xyz),
+            (figures.WIDTH, 2.35),
         )
         reason = " and ".join(reasons)
         if both is None:
@@ -206,7 +210,7 @@ def category_section(page, category, chosen, prefix, anchor):
 
 
 def explanation_section(page, category, index, parameters):
-    """The terms that add up to the proposed score of part ``index``, and to its calibrated score if there is one."""
+    """The terms that add up to the proposed score of part ``index``."""
     saved, (s, t, sums) = category.saved, breakdown(category.saved, index, parameters)
     (alpha, beta, gamma), (eta1, eta2) = parameters.weights, parameters.eta
     page.tag("h2", "One score explained")
@@ -238,60 +242,6 @@ def explanation_section(page, category, index, parameters):
         ("S_final", "sum of the three", t.final),
     ]
     page.table(["quantity", "how", "value"], [[name, how, f"{value:.6g}"] for name, how, value in rows], sums=(4, 11))
-    page.figure(
-        "explained",
-        figures.stacked_terms({"S_base": {"S_base": s.base}, **sums}),
-        "Bars of S_base, S_robust and S_final, stacked by their terms",
-        "What S_robust and S_final are made of, in the order named above each bar, next to S_base.",
-    )
-    if CALIBRATED in category.scored:
-        _explain_calibrated(page, category, index, parameters)
-
-
-def _explain_calibrated(page, category, index, parameters):
-    saved, units, maps = category.saved, units_of(category.saved), bank_maps(category.saved)[index]
-    terms = map_terms(CALIBRATED, maps, {}, parameters, units)
-    shares = score_shares(CALIBRATED, terms, maps, {}, {}, parameters, None, units)
-    page.tag("h3", "The same part's calibrated score, in shares of the banks")
-    page.tag(
-        "p",
-        f"{saved.path[index]}: the score is the mean of the {units.topk} largest pixels of the "
-        f"calibrated map, and each pixel's value is that of the bank which is largest there, (map − level) / "
-        f"unit. So the shares add up to the score. The level and unit of each bank come from {units.parts} "
-        f"normal training parts, whose own scores lie between {min(units.scores):.4g} and "
-        f"{max(units.scores):.4g}.",
-    )
-    rows = [
-        [BANKS.get(bank, bank), *(f"{value:.6g}" for value in (level, scale, shares[bank]))]
-        for bank, level, scale in zip(units.banks, units.level, units.scale)
-    ]
-    rows += [[BANKS.get(bank, bank), "no spread in the training maps", "left out", "0"] for bank in units.left_out]
-    score = float(category.scored[CALIBRATED].image_preds[index])
-    rows.append(["score", "", "", f"{score:.6g}"])
-    page.table(["bank", "level", "unit", "share of the score"], rows, sums=[len(rows) - 1])
-    page.figure(
-        "explained_calibrated",
-        figures.stacked_terms({CALIBRATED: {BANKS.get(bank, bank): share for bank, share in shares.items()}}),
-        "Bar of the calibrated score, stacked by bank",
-        "The calibrated score by bank.",
-    )
-
-
-def further_section(page, found, names):
-    """The metrics of --metrics ``names``: one row per category and scoring, and the mean over the categories.
-
-    ``found``: {category: {scoring: {metric: (value, threshold)}}}.
-    """
-    page.tag("h2", "More metrics")
-    page.tag("p", FURTHER)
-    scorings = list(next(iter(found.values())))
-    values = {(c, scoring): [of[scoring][name][0] for name in names] for c, of in found.items() for scoring in scorings}
-    rows = [[*key, *map(shown, row)] for key, row in values.items()]
-    means = []
-    for scoring in scorings if len(found) > 1 else ():
-        columns = zip(*(row for (_, of), row in values.items() if of == scoring))
-        means.append(["mean", scoring, *(shown(mean(list(column))) for column in columns)])
-    page.table(["category", "scoring", *names], rows + means, sums=range(len(rows), len(rows) + len(means)))
 
 
 def difference(value, base):

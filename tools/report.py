@@ -21,9 +21,7 @@ from common.progress import note, track
 from reports import sections
 from reports.numbers import find_sample, part_to_explain, shown_parts, summary_of
 from reports.page import Page
-from reports.predictions_section import predictions_section, read_predictions
 from reports.scored import left_out_text, scored_category
-from reports.tables import add_metrics_argument
 from runs.help_tables import scoring_table
 from scoring.evaluation import find_saved
 from scoring.scorings import add_scoring_parameters
@@ -37,16 +35,8 @@ def main(argv=None):
 def write_page(args):
     """Write the page that the options ask for; returns the exit code."""
     check_writable(args.output)
-    judged = [(folder, read_predictions(folder)) for folder in args.predictions]
-    page = make_report(
-        find_saved(args.folder, args.category),
-        args.sample,
-        args.seed,
-        scoring_addon.parameters_from(args),
-        args.metrics,
-    )
-    for folder, rows in judged:
-        predictions_section(page, folder, rows, args.output)
+    paths = find_saved(args.folder, args.category)
+    page = make_report(paths, args.sample, args.seed, scoring_addon.parameters_from(args))
     page.write(args.output, "Disagreement-guided scoring")
     print(Path(args.output) / "report.html")
     return FINE
@@ -65,21 +55,13 @@ def build_parser():
         help="the part whose score is explained, as its path stands in scores_<category>.csv "
         "(default: the first category's defective part with the largest gain)",
     )
-    parser.add_argument(
-        "--predictions",
-        nargs="+",
-        default=[],
-        metavar="DIR",
-        help="folders that predict.py -o wrote: the page lists their verdicts and links to their pictures",
-    )
-    add_metrics_argument(parser)
     parser.add_argument("--seed", type=number(int, 0), default=0, metavar="N", help="of the random draw of parts")
     group = parser.add_argument_group("scoring", "parameters; the page shows every scoring")
     add_scoring_parameters(group, ("test",))
     return parser
 
 
-def make_report(paths, sample, seed, parameters, names=()):
+def make_report(paths, sample, seed, parameters):
     """The Page about files of saved maps.
 
     Args:
@@ -87,19 +69,17 @@ def make_report(paths, sample, seed, parameters, names=()):
         sample: path of the part whose score is explained; None: the first category's defective part that gains most.
         seed: of the randomly drawn parts and of the resamples.
         parameters: of the scoring, ``scoring_addon.Parameters``.
-        names: further metrics to show.
 
     Raises:
         InputError: a file cannot be scored, or none has the part ``sample``.
     """
     explained = find_sample(paths, sample) if sample is not None else None
-    explanation, of_categories, summaries, missing, more = Page(), Page(), [], {}, {}
+    explanation, of_categories, summaries, missing = Page(), Page(), [], {}
     for place, path in enumerate(track(paths, len(paths), "report", "category")):
-        category = scored_category(path, choose=lambda _: (parameters, "test"), further=names)
+        category = scored_category(path, choose=lambda _: (parameters, "test"))
         name = category.name
         summaries.append(summary_of(category, seed))
         missing.update({name: category.lacks} if category.lacks else {})
-        more[name] = category.extra
         prefix = f"{place:02d}_" + re.sub(r"[^A-Za-z0-9_-]+", "_", name)[:40]
         sections.category_section(of_categories, category, shown_parts(category, seed), prefix, f"c{place}")
         if explained is None and part_to_explain(category) is not None:
@@ -113,8 +93,6 @@ def make_report(paths, sample, seed, parameters, names=()):
     sections.verdict_section(page, summaries)
     sections.caption_section(page, summaries, parameters, left_out)
     sections.summary_section(page, summaries)
-    if names:
-        sections.further_section(page, more, names)
     for part in (explanation, of_categories):
         page.body += part.body
         page.files.update(part.files)
