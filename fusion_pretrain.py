@@ -37,7 +37,7 @@ def build_parser() -> Parser:
         "--data_path",
         default="datasets/patch_lib",
         metavar="DIR",
-        help="folder of .pt or .safetensors files, float32 or half precision",
+        help="folder of .pt files, float32 or half precision",
     )
     group.add_argument(
         "--xyz_dim", type=whole, metavar="N", help="width of the xyz patches (default: as the files show it, else 1152)"

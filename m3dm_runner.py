@@ -355,15 +355,12 @@ class M3DM:
         return entry
 
     def _save_feature(self, class_name, number, feature):
-        """Write a training part's patches as ``<class><number>.pt``, the released name, or ``.safetensors``.
+        """Write a training part's patches as ``<class><number>.pt``, the released name.
 
         A class name that ends in a digit is followed by "-", so that cookie1 + 0 and cookie + 10 differ.
         """
         divider = "-" if class_name[-1:].isdigit() or class_name.endswith("-") else ""
-        name = f"{class_name}{divider}{number}.{self.args.save_feature_format}"
-        save_patch_pair(
-            Path(self.args.save_feature_path) / name, feature, self.args.save_feature_half, self.extractor.widths["xyz"]
-        )
+        save_patch_pair(Path(self.args.save_feature_path) / f"{class_name}{divider}{number}.pt", feature)
 
     @staticmethod
     def _first(loader, count, label):

@@ -164,21 +164,8 @@ def run_command(program: str, args: Any, work: Callable[[Any], int], goes_on: st
         return REFUSED
     except KeyboardInterrupt:
         tell(program, goes_on)
-    except BrokenPipeError:
-        drop_output()
+    except BrokenPipeError:  # whoever read the output, such as head, has seen enough: the rest goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         tell(program, f"{error.filename or 'file'}: {error.strerror or error}")
     return FAILED
-
-
-def print_all(text: str) -> None:
-    """Print a long text; whoever reads it, such as head, may leave before its end."""
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        drop_output()
-
-
-def drop_output() -> None:
-    """Send the rest of standard output nowhere: whoever read it, such as head, has seen enough."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

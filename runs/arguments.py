@@ -390,12 +390,3 @@ def _add_run(parser: Parser) -> None:
     group.add_argument(
         "--save_feature_path", default="datasets/patch_lib", metavar="DIR", help="folder for --save_feature"
     )
-    group.add_argument(
-        "--save_feature_format",
-        default="pt",
-        choices=("pt", "safetensors"),
-        help="file kind of --save_feature; pt: as released; safetensors: with xyz width and checksum",
-    )
-    group.add_argument(
-        "--save_feature_half", action="store_true", help="--save_feature in half precision: half the disk"
-    )

@@ -95,8 +95,6 @@ DEFAULTS = {
     "rgb_size": None,
     "fpfh_normal_radius": None,
     "fpfh_feature_radius": None,
-    "save_feature_format": "pt",
-    "save_feature_half": False,
     "save_model": None,
     "strict": False,
     "fit_only": False,
@@ -134,7 +132,7 @@ def test_ids_follow_from_what_can_change_a_score():
         return deciding_options(recorded_options(parse(*flags)))
 
     same = ("--device", "cpu", "--num_workers", "3", "--output_dir", "x", "--dataset_path", "y", "--save_preds")
-    assert deciding() == deciding(*same) == deciding("--save_feature", "--save_feature_half") != deciding("--seed", "1")
+    assert deciding() == deciding(*same) == deciding("--save_feature") != deciding("--seed", "1")
     model = ("--eval_mode", "--save_model", "m")
     assert deciding("--eval_mode") == deciding(*model, "--calibration", "validation")
     assert deciding(*model, "--calibration", "0.2") != deciding(*model, "--calibration", "0.3")
@@ -148,7 +146,7 @@ def test_defaults():
 def test_options_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
         parse().seed = 1  # type: ignore[misc]
-    flags = set(vars(build_parser().parse_args([]))) - {"show_options"} | {"memory_bank", "xyz_backbone_name"}
+    flags = set(vars(build_parser().parse_args([]))) | {"memory_bank", "xyz_backbone_name"}
     derived = {"fixes", "min_points", "train_maps", "held_out", "readings", "usual"}
     assert {field.name for field in dataclasses.fields(RunOptions)} == flags | derived
 
@@ -310,8 +308,6 @@ REFUSED = [
     (("--rgb_size", "31"), "from 32"),
     (("--fpfh_normal_radius", "0"), "more than 0"),
     (("--fpfh_feature_radius", "nan"), "nan"),
-    (("--save_feature_half",), "--save_feature_half needs --save_feature"),
-    (("--save_feature_format", "safetensors"), "--save_feature_format needs --save_feature"),
     (("--xyz_backbone_name", "fpfh"), "FPFH"),
     (("--method_name", "DINO+FPFH", "--xyz_backbone_name", "Point_Bert"), "--method_name DINO+Point_MAE"),
     (("--method_name", "FPFH", "--save_feature"), "--method_name FPFH has one"),
@@ -416,17 +412,6 @@ def test_a_preset_fits_every_method(preset, method):
     if preset == PAPER:
         both = {"rgb", "xyz"} <= set(METHOD_BANKS[method])
         assert options.scoring == (["baseline", "disagreement"] if both else ["baseline"])
-
-
-def test_show_options_prints_the_options_and_does_no_work(capsys):
-    with pytest.raises(SystemExit) as ended:
-        parse_arguments(["--preset", PAPER, "--show_options", "--seed", "7", "--f_coreset", "0.3"])
-    out, err = capsys.readouterr()
-    assert ended.value.code == 0 and err == ""
-    rows = {line.split()[0]: line.split()[1:] for line in out.splitlines()[2:]}
-    assert rows["--seed"] == ["7", "given"] and rows["--f_coreset"] == ["0.3", "given"]
-    assert rows["--num_workers"] == ["4", "preset", "paper"] and rows["--img_size"] == ["224"]
-    assert set(rows) == {f"--{name}" for name in vars(build_parser().parse_args([]))} - {"--show_options"}
 
 
 # ---------------------------------------------------------------- help

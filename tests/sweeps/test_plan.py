@@ -52,7 +52,6 @@ resources: {gpus: 0.5, cpus: 4, memory_gib: 8}
         ("options: {method_name: foo}", "argument --method_name: invalid choice: 'foo'"),
         ("options:\n  seeds: [0, 1]", "options.seeds: not here: a sweep has a job per seed"),
         ("options:\n  output_dir: x", "options.output_dir: not here: every job has its own folder"),
-        ("options:\n  show_options: true", "options.show_options: not here"),
         ("options:\n  save_maps: maps", "options.save_maps: 'maps' is not true or false"),
         ("grid:\n  category: bagel", "grid.category: 'bagel' is not a list"),
         ("grid:\n  category: [no]", "grid.category: False is neither text nor number"),

@@ -147,7 +147,7 @@ def test_accumulated_batches_are_one_step_of_their_mean(data, tmp_path):
 
 def test_command_line(data, tmp_path, capsys, caplog):
     write_parts(data, 3, half=True)
-    write_parts(data, 2, ".safetensors", first=3, order="released")
+    write_parts(data, 2, first=3, order="released")
     output = tmp_path / "out"
     assert fusion_pretrain.main(command(data, output, "--batch_size", 2, "--accum_iter", 1, "--epochs", 2)) == 0
     printed = capsys.readouterr().out
