@@ -70,36 +70,6 @@ def metric_bars(names, titles, values):
 
 
 @styled
-def ablation_trend(variants, titles, values):
-    """Mean of each metric for each of the variants, one panel per metric; ``values``: [m][v]."""
-    figure = Figure(figsize=(WIDTH, 3.3), layout="constrained")
-    for axes, title, means in zip(figure.subplots(1, len(titles)), titles, values):
-        heights = [math.nan if mean is None else mean for mean in means]
-        axes.plot(range(len(variants)), heights, "o-", color=PROPOSED, clip_on=False)
-        known = [mean for mean in means if mean is not None]
-        middle, reach = (
-            ((min(known) + max(known)) / 2, max(0.01, (max(known) - min(known)) / 2)) if known else (0.5, 0.5)
-        )
-        axes.set(title=title, xlim=(-0.5, len(variants) - 0.5), ylim=(middle - 1.25 * reach, middle + 1.5 * reach))
-        axes.set_xticks(range(len(variants)), variants, rotation=35, ha="right", rotation_mode="anchor")
-        axes.grid(axis="y", alpha=0.3)
-        for i, mean in enumerate(means):
-            if mean is None:
-                axes.text(i, middle, UNDEFINED, ha="center", va="center", rotation=90, fontsize=8)
-            else:
-                axes.annotate(
-                    f"{mean:.3f}",
-                    (i, mean),
-                    (0, 6),
-                    textcoords="offset points",
-                    ha="center",
-                    fontsize=8,
-                    bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.3},
-                )
-    return _files(figure, "png", "svg")
-
-
-@styled
 def panels(title, shown, size, below=""):
     """Pictures and maps of one part side by side, as PNG.
 

@@ -4,7 +4,7 @@ import numpy as np
 
 import scoring_addon
 from reports import figures
-from reports.numbers import COMPARED, PROPOSED, breakdown, separations, verdict
+from reports.numbers import COMPARED, PROPOSED, separations, verdict
 from reports.page import Link
 from runs.results import UNDEFINED
 from scoring.metrics import mean
@@ -126,14 +126,10 @@ def summary_section(page, summaries):
         [mean([getattr(of.metrics[name], metric) for of in summaries if name in of.metrics]) for name in variants]
         for metric in METRICS
     ]
-    page.figure(
-        "ablation",
-        figures.ablation_trend(variants, list(METRICS.values()), means),
-        "The three metrics' means over the ablation variants",
-        "Mean over categories of each variant, as the paper's Figure 5. The axes do not begin at 0. The five variants "
-        "behind the baseline share "
-        "one pixel map, so that only their image scores differ."
-        + (" Calibrated is ours and none of the paper's variants." if every else ""),
+    page.tag(
+        "p",
+        "Mean over categories of each variant. The five variants behind the baseline share one pixel map, so that only "
+        "their image scores differ." + (" Calibrated is ours and none of the paper's variants." if every else ""),
     )
     page.table(
         ["variant", "pixel map", "image score", *METRICS.values()],
@@ -207,41 +203,6 @@ def category_section(page, category, chosen, prefix, anchor):
         "Image scores of good and defective parts under every scoring; within a panel both share their bins, scales "
         "differ between panels.",
     )
-
-
-def explanation_section(page, category, index, parameters):
-    """The terms that add up to the proposed score of part ``index``."""
-    saved, (s, t, sums) = category.saved, breakdown(category.saved, index, parameters)
-    (alpha, beta, gamma), (eta1, eta2) = parameters.weights, parameters.eta
-    page.tag("h2", "One score explained")
-    page.tag(
-        "p",
-        f"{saved.path[index]} of {category.name} ({'defective' if saved.label[index] else 'good'}); released score "
-        f"{saved.decision_score[index]:.5g}. "
-        "~ marks a statistic after min-max normalisation over the category's test set.",
-    )
-    recovery = "δ max(0, Q95 − S_base)"
-    if parameters.recovery == "normalized":
-        recovery = "δ R max(0, Q̃95 − S̃_base) · range of S_base"
-    how = {
-        "α Q95": f"{alpha:g} · {s.q95:.5g}",
-        "β mean(M_pix)": f"{beta:g} · {s.mean:.5g}",
-        "γ mean(M_dis)": f"{gamma:g} · {s.mean_dis:.5g}",
-        "(1 − w) S_base": f"{1 - t.w:.5g} · {s.base:.5g}",
-        "w S_robust": f"{t.w:.5g} · {t.robust:.5g}",
-        "S_rec": recovery,
-    }
-    rows = [
-        ("S_base", f"mean of the {parameters.topk} largest values of M_pix", s.base),
-        *((term, how[term], value) for term, value in sums["S_robust"].items()),
-        ("S_robust", "sum of the three", t.robust),
-        ("R", f"1 − |S̃_base − Q̃95| = 1 − |{t.base_n:.5g} − {t.q95_n:.5g}|", t.r),
-        ("C", f"|S̃_base − S̃_robust| = |{t.base_n:.5g} − {t.robust_n:.5g}|", t.c),
-        ("w", f"σ(η1 C − η2 R) = σ({eta1:g} · {t.c:.5g} − {eta2:g} · {t.r:.5g})", t.w),
-        *((term, how[term], value) for term, value in sums["S_final"].items()),
-        ("S_final", "sum of the three", t.final),
-    ]
-    page.table(["quantity", "how", "value"], [[name, how, f"{value:.6g}"] for name, how, value in rows], sums=(4, 11))
 
 
 def difference(value, base):

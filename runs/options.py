@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from common.commands import Parser
 from feature_extractors.settings import METHOD_BANKS, REFERENCE, TRAIN_MODE, Fixes, needed_backbones
 from runs.arguments import build_parser
-from runs.backbone_options import RADII, RGB_DETAILS, check_backbones, default_xyz_backbone
+from runs.backbone_options import RGB_DETAILS, check_backbones, default_xyz_backbone
 from runs.presets import parse_with_preset
 from scoring.scorings import CALIBRATED, available_scorings, needs_training_parts, scoring_names, scoring_problem
 
@@ -33,7 +33,7 @@ Added = Annotated[T, "added"]
 # options that version 0.9 had: those that could not change a score, and {option: default} of those that could. Every
 # id of a run contains the latter, so that the results of that version are found again
 GONE_NEUTRAL = ("bank_shards", "shard_engine", "save_feature_format", "save_feature_half")
-GONE_DECIDING = {"coreset_partitions": None}
+GONE_DECIDING = dict.fromkeys(("coreset_partitions", "fpfh_normal_radius", "fpfh_feature_radius"))
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,6 @@ class RunOptions:
     rgb_layers: list[int] | None
     rgb_size: int | None
     xyz_backbone_name: str
-    fpfh_normal_radius: float | None
-    fpfh_feature_radius: float | None
     use_uff: bool
     fusion_module_path: Neutral[str]
     checkpoint_dir: Neutral[str]
@@ -278,7 +276,7 @@ def extractor_options(options: RunOptions) -> dict[str, Any]:
         "xyz": options.xyz_backbone_name if "xyz" in needed else None,
         "uff": options.fusion_module_path if options.use_uff else None,
         **{name: getattr(options, name) for name in ("group_size", "num_group", "multiscale", "amp")},
-        **{name: getattr(options, name) for name in (*RGB_DETAILS, *RADII)},
+        **{name: getattr(options, name) for name in RGB_DETAILS},
     }
 
 

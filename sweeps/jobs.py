@@ -176,8 +176,8 @@ def computing(folder):
     return any(is_held(lock) for lock in Path(folder).glob("runs/*/.*.lock"))
 
 
-def state_of(out, job):
-    """(state, last lines) of a job, from its files alone."""
+def state_of(out, job, driven):
+    """(state, last lines) of a job, from its files alone; ``driven``: whether a driver runs the sweep."""
     folder = job_folder(out, job)
     if finished(folder, job) is not None:
         return DONE, ()
@@ -190,7 +190,7 @@ def state_of(out, job):
     ends = [line for line in text.decode("utf-8", "replace").splitlines() if line.startswith(MARK)]
     if ends and ends[-1].startswith(END):
         return ends[-1].removeprefix(END).split(",")[0], _lines(text)
-    return STOPPED, _lines(text)  # killed with whoever began it
+    return (RUNNING, ()) if driven else (STOPPED, _lines(text))  # not yet at its lock; killed with its driver
 
 
 def _lines(text):

@@ -192,7 +192,7 @@ def show_status(args):
     out = Path(args.folder).resolve()
     planned, lives, counts = read_plan(out), is_held(out / LOCK), Counter()
     for job in planned.jobs:
-        state, lines = state_of(out, job)
+        state, lines = state_of(out, job, lives)
         counts[state] += 1
         print(f"{state:8} {job.title} ({job.name})", *(f"    {line}" for line in lines), sep="\n")
     print("\n" + ", ".join(f"{n} {state}" for state, n in counts.items()) + ("" if lives else "; no driver runs"))

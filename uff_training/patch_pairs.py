@@ -114,12 +114,12 @@ def _open(path: str | Path, mapped: bool = True) -> torch.Tensor:
 # ---------------------------------------------------------------- a folder
 
 
-def find_pair_files(folder: str | Path, xyz_dim: int | None = None, rgb_dim: int | None = None) -> PairFolder:
+def find_pair_files(folder: str | Path, xyz_dim: int | None = None) -> PairFolder:
     """The patch-pair files of a folder, their headers checked and their widths found.
 
     Args:
-        xyz_dim, rgb_dim: the widths, if known. Else background rows show the xyz width (they are zero only in the xyz
-            half). Without background rows it is 1152.
+        xyz_dim: the xyz width, if known. Else background rows show it (they are zero only in the xyz half). Without
+            background rows it is 1152.
 
     Raises:
         InputError: there are no files, a file is unusable, or files have different widths.
@@ -139,11 +139,11 @@ def find_pair_files(folder: str | Path, xyz_dim: int | None = None, rgb_dim: int
                 f"{path}: patches are {other} wide, those of {paths[0].name} {width}: "
                 "one training takes files of one pair of backbones; use a folder for each"
             )
-    given = xyz_dim or _shown_xyz_dim(first) or (width - rgb_dim if rgb_dim else XYZ_DIM)
-    if not 0 < given < width or rgb_dim not in (None, width - given):
+    given = xyz_dim or _shown_xyz_dim(first) or XYZ_DIM
+    if not 0 < given < width:
         raise InputError(
-            f"{paths[0]}: patches are {width} wide, which is not xyz {given} + RGB "
-            f"{rgb_dim or 'at least 1'}; give the backbones' widths: --xyz_dim, --rgb_dim"
+            f"{paths[0]}: patches are {width} wide, so xyz {given} leaves nothing to RGB; give the xyz backbone's "
+            "width: --xyz_dim"
         )
     return PairFolder(paths, given, width - given)
 

@@ -175,7 +175,6 @@ def test_a_run_with_another_size_and_layers(tmp_path, data, weights):
     "flags",
     [
         ["--method_name", "FPFH"],
-        ["--method_name", "FPFH", "--fpfh_feature_radius", "1e-9"],
         ["--method_name", "DINO", "--rgb_backbone_name", NAME, "--amp"],
         ["--method_name", "Point_MAE", "--xyz_backbone_name", "FPFH", "--zero"],
         ["--method_name", "DINO+Point_MAE+add", "--rgb_backbone_name", NAME, "--xyz_backbone_name", "FPFH"],

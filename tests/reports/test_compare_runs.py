@@ -113,10 +113,8 @@ def test_what_stands_in_one_run_only_is_named(tmp_path, capsys):
     "text, word",
     [
         ("nothing here\n", "no result table"),
-        ("| a | b |\n|---|---|\n| x | 1 |\n", "line 1"),
         ("| Method | A | Mean |\n|---|---|---|\n| m | x | 1 |\n", "line 3: 'x' is no number"),
         ("| Method | A | Mean |\n|---|---|---|\n| m | 1 |\n", "2 cells"),
-        ("| Method | A | A |\n", "line 1"),
         ("| Method | A | Mean |\n|---|---|---|\n| m | 1 | 1 |\n| m | 1 | 1 |\n", "second row m"),
         (b"\xff\xfe\x00", "cannot be read"),
     ],

@@ -44,10 +44,3 @@ def test_tables_of_rescore_have_them_as_rows_beside_todays(folder, tmp_path):
     found = {row[1]: [float(v) for v in row[2:4]] for row in more if row[0] == title and row[1] in NAMES}
     for place, category in enumerate(("bagel", "rope")):
         assert (found["aupimo"][place], found["pb_5"][place]) == expected(folder, category, "full")
-
-
-def test_own_data_has_them_too(tmp_path):
-    write_category(tmp_path / "maps" / "mine.npz", "mine", size=64)
-    assert rescore.main([str(tmp_path / "maps"), "-o", str(tmp_path), "--metrics", "au_pro_5", "pg_5"]) == 0
-    metrics = [row[1] for row in rows_of(tmp_path / "table_own.csv") if row[0] == "baseline"]
-    assert metrics == [*paper_tables.METRICS, "au_pro_5", "pg_5"]

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from common.errors import InputError
-from sweeps.engines import driving, find_slots
+from sweeps.engines import find_slots
 from sweeps.plan import Resources
 from sweeps.tables import FILES
 from tools import sweep
@@ -247,15 +247,6 @@ def test_main_that_says_0_without_results_has_failed(file, tmp_path, capsys):
     assert sweep.main([str(file), "-o", str(tmp_path / "out"), "--quiet", *map(str, POOL)], program=program) == 1
     err = capsys.readouterr().err
     assert err.count("    nothing") == JOBS == err.count("does not hold this job")
-
-
-def test_one_driver_per_folder(tmp_path):
-    with driving(tmp_path):
-        with pytest.raises(InputError, match=f"run by process {os.getpid()} on"):
-            with driving(tmp_path):
-                pass
-    with driving(tmp_path):
-        pass
 
 
 def test_threads_and_gpus_of_the_workers():
