@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -23,11 +23,11 @@ def holder_of(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def hold(path: Path, busy: str) -> Iterator[None]:
+def hold(path: Path, busy: Callable[[str], str]) -> Iterator[None]:
     """Hold the lock file ``path`` while the block runs. The system frees it when the process ends, however it ends.
 
     Args:
-        busy: message if another process holds it, with ``{}`` where that process is named.
+        busy: function of the holder, such as "process 7 on host" → the message if another process holds it.
 
     Raises:
         Busy: another process holds it.
@@ -37,8 +37,10 @@ def hold(path: Path, busy: str) -> Iterator[None]:
     try:
         lock.acquire(timeout=PATIENCE)
     except Timeout:
-        named = holder.read_text(encoding="utf-8") if holder.is_file() else "another process"
-        raise Busy(busy.format(named)) from None
+        who = "another process"
+        with contextlib.suppress(OSError):  # it has not written its name yet, or has just ended
+            who = holder.read_text(encoding="utf-8")
+        raise Busy(busy(who)) from None
     try:
         atomic_write_text(holder, f"process {os.getpid()} on {host()}")
         yield

@@ -91,7 +91,7 @@ class Unit:
         """Context that holds the category; it raises Busy if another live process holds it."""
         return hold(
             self.folder / f".{self._stem}.lock",
-            f"{self.category} is being computed by {{}} with the same options; wait for it, or stop it",
+            lambda who: f"{self.category} is being computed by {who} with the same options; wait for it, or stop it",
         )
 
     def refuse_if_busy(self) -> None:

@@ -31,7 +31,7 @@ def driving(out):
     Raises:
         InputError: another driver does.
     """
-    return hold(Path(out) / LOCK, f"{out}: this sweep is being run by {{}}; wait for it, or stop it")
+    return hold(Path(out) / LOCK, lambda who: f"{out}: this sweep is being run by {who}; wait for it, or stop it")
 
 
 def run(engine, plan, jobs, out, workers=None, program=None):

@@ -38,17 +38,7 @@ def write_parts(folder, count, half=False, first=0, **options):
 
 def command(data, output, *flags):
     """Arguments of fusion_pretrain.py."""
-    return [
-        "--data_path",
-        str(data),
-        "--output_dir",
-        str(output),
-        "--device",
-        "cpu",
-        "--num_workers",
-        "1",
-        *map(str, flags),
-    ]
+    return [f"--data_path={data}", f"--output_dir={output}", *"--device cpu --num_workers 1".split(), *map(str, flags)]
 
 
 def load(path):
