@@ -17,10 +17,9 @@ from reports import pred_maps
 from runs.options import parse_arguments
 from runs.results import metrics_of
 from scoring import calibrated, evaluation, measured
-from sweeps.results import resample
 from tests.fakes import PoolingExtractor
 from tests.make_models import CATEGORY, make_parts, words
-from tools import compare_runs, rescore
+from tools import rescore
 
 
 class NoisyExtractor(PoolingExtractor):
@@ -140,10 +139,10 @@ def test_the_files_give_the_runs_numbers(run, tmp_path, capsys):
 def test_pictures_show_calibrated_on_a_scale_of_its_own(run, tmp_path, monkeypatch):
     saved = evaluation.read(run[0] / "maps" / f"{CATEGORY}.npz")
     scored, drawn = evaluation.score(saved, ["disagreement", "calibrated"]), []
-    monkeypatch.setattr(pred_maps, "_draw", lambda *of: drawn.append(of))
+    monkeypatch.setattr(pred_maps.figures, "panels", lambda *of: drawn.append(of) or {"png": b""})
     pred_maps.save_pictures(tmp_path, saved, scored)
     assert len(drawn) == len(saved)
-    for *_, panels, below in drawn:
+    for _, panels, _, below in drawn:
         scales = {name.partition(":")[0]: style.get("vmax") for name, _, style in panels}
         pixels = np.concatenate([np.ravel(m) for m in scored["calibrated"].predictions])
         assert scales["calibrated"] == np.quantile(pixels, 0.999) != scales["baseline"] == scales["disagreement"]
@@ -162,17 +161,6 @@ def test_a_saved_model_judges_as_the_run(run, data):
         assert judged.scores["baseline"] == float(row["baseline"])
         shares = judged.explanation.shares
         assert set(shares) == {"xyz", "rgb"} and sum(shares.values()) == pytest.approx(judged.score, rel=1e-9)
-
-
-def test_sweeps_and_compared_runs_know_it(run, capsys):
-    folder, _ = run
-    record = record_of(folder)
-    found, why = resample(folder, record, CATEGORY)
-    own = record["categories"][CATEGORY]["metrics"]["calibrated"]
-    assert why == "" and found["calibrated"]["au_pro"][0] == pytest.approx(own["au_pro"], abs=1e-9)
-    results = str(folder / "results")
-    assert compare_runs.main([results, results, "--rows", "baseline", "calibrated"]) == 0
-    assert "B: DINO+Point_MAE [calibrated]" in capsys.readouterr().out
 
 
 def test_training_parts_that_teach_nothing_fail_in_one_line(data, no_networks, tmp_path, monkeypatch, capsys):
