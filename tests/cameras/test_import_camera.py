@@ -97,11 +97,6 @@ def test_distortion_is_noted_and_the_rectified_matrix_taken(tmp_path):
     assert f"{0.1 * (x * x + y * y) * np.hypot(322.5, 241.75):.1f} pixels" in camera.notes[0]
 
 
-def test_depth_scale_as_counts_per_metre(tmp_path):
-    content = {"fx": 600, "fy": 602, "cx": 317.5, "cy": 238.25, "depth_scale": 1000.0}
-    assert read_intrinsics(write(tmp_path / "a.json", content)).unit == 0.001
-
-
 @pytest.mark.parametrize(
     "name, content, text",
     [

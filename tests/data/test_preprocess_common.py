@@ -181,14 +181,6 @@ def test_named_categories_and_other_options_in_one_folder(tmp_path, capsys):
     assert "preprocessing.py" in capsys.readouterr().err
 
 
-def test_a_broken_record_is_refused(tmp_path, capsys):
-    make_mvtec3d(tmp_path / "src", "bagel", train=1)
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "preprocessing.json").write_text("{")
-    assert preprocessing.main([str(tmp_path / "src"), "-o", str(tmp_path / "out")]) == 2
-    assert "preprocessing.json" in capsys.readouterr().err
-
-
 def test_a_killed_worker_is_reported(tmp_path):
     """A process that the system kills, for want of memory, say, fails what is left in one line each; nothing hangs."""
     jobs = [conversion.Job(f"a/{i}", tmp_path / str(i), die) for i in range(3)]
