@@ -34,26 +34,13 @@ def chosen(parts, model, rescored=None):
         rescored: {number: (score, peak)} of parts that an older version judged.
     """
     rescored, known = rescored or {}, reviewed(parts)
-    scores, peaks, numbers, unscored = list(model.own_scores), list(model.own_peaks), [], 0
-    for part in calibrating(known, model)[-MOST_PARTS:]:
-        if part.model == model.sha256:
-            found = part.score, part.content["peak"]
-        elif part.number in rescored:
-            found = rescored[part.number]
-        else:
-            unscored += 1
-            continue
-        scores.append(found[0])
-        peaks.append(found[1])
-        numbers.append(part.number)
-    return Calibration(
-        [float(s) for s in scores],
-        [float(p) for p in peaks],
-        numbers,
-        len(model.own_scores),
-        len(parts) - len(known),
-        unscored,
-    )
+    used = calibrating(known, model)[-MOST_PARTS:]
+    found = {part.number: (part.score, part.content["peak"]) for part in used if part.model == model.sha256}
+    found |= {part.number: rescored[part.number] for part in used if part.number in rescored.keys() - found.keys()}
+    numbers = sorted(found)
+    scores = [float(score) for score in (*model.own_scores, *(found[number][0] for number in numbers))]
+    peaks = [float(peak) for peak in (*model.own_peaks, *(found[number][1] for number in numbers))]
+    return Calibration(scores, peaks, numbers, len(model.own_scores), len(parts) - len(known), len(used) - len(numbers))
 
 
 def calibrating(known, model):

@@ -8,6 +8,7 @@ Two more tables are not events and do change: ``kept``, which scans and pictures
 events a webhook has not taken yet.
 """
 
+import contextlib
 import hashlib
 import json
 import secrets
@@ -44,7 +45,6 @@ CREATE TABLE IF NOT EXISTS outbox (event INTEGER PRIMARY KEY, attempts INTEGER N
 CREATE INDEX IF NOT EXISTS waiting ON outbox(due) WHERE dead = 0;
 CREATE TABLE IF NOT EXISTS secret (key TEXT NOT NULL);
 """
-COLUMNS = "kind epoch part recipe model serial name recording key verdict p_value score chance ranked content".split()
 REVIEW = (
     "(SELECT r.content FROM events r WHERE r.part = v.number AND r.kind = 'review' ORDER BY r.number DESC LIMIT 1) "
     "AS review"
@@ -89,22 +89,17 @@ class Event(NamedTuple):
         return iso(self.epoch)
 
 
+COLUMNS = Event._fields[1:-1]
+
+
 def iso(epoch):
     """Seconds since 1970 as ISO 8601 in UTC."""
     return datetime.fromtimestamp(epoch, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def epoch_of(text):
-    """Seconds since 1970 of a date or time in ISO 8601; without a zone it is UTC.
-
-    Raises:
-        InputError: the text is no such time.
-    """
-    try:
-        found = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
-    except ValueError:
-        raise InputError(f"{text!r} is no date or time; write it as 2026-07-31 or 2026-07-31T06:00:00") from None
-    return (found if found.tzinfo else found.replace(tzinfo=timezone.utc)).timestamp()
+def epoch_of(moment):
+    """Seconds since 1970 of a datetime; without a zone it is UTC."""
+    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
 
 
 class Journal:
@@ -167,36 +162,25 @@ class Journal:
             columns: further columns, see :class:`Event`.
 
         Raises:
-            JournalError: it could not be written.
-            sqlite3.IntegrityError: an event with this ``key`` is there already.
+            JournalError: it could not be written, or an event with this ``key`` is there already.
         """
         row = dict.fromkeys(COLUMNS) | {"ranked": 0, **columns, "kind": kind, "epoch": time.time()}
         for name in ("p_value", "score", "chance"):  # SQLite gives them back as floats; the chain needs them alike
             row[name] = None if row[name] is None else float(row[name])
-        marks = ", ".join("?" * (len(COLUMNS) + 1))
-        with self._lock:
-            try:
-                with self._db:
-                    self._db.execute("BEGIN IMMEDIATE")  # another program may add events too
-                    last = self._db.execute("SELECT epoch, chain FROM events ORDER BY number DESC LIMIT 1").fetchone()
-                    before, chain = last or (0.0, "")
-                    if row["epoch"] < before - 1:
-                        content = {**content, "clock": f"set back by {before - row['epoch']:.0f} s"}
-                    row["content"] = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-                    values = [*(row[name] for name in COLUMNS), _link(chain, row)]
-                    number = self._db.execute(
-                        f"INSERT INTO events ({', '.join(COLUMNS)}, chain) VALUES ({marks})", values
-                    ).lastrowid
-                    if kept is not None:
-                        self._db.execute(
-                            "INSERT INTO kept VALUES (?, ?, ?, ?)", (number, kept[0], row["epoch"], kept[1])
-                        )
-                    if self.webhook and kind in ("verdict", "review"):
-                        self._db.execute("INSERT INTO outbox (event) VALUES (?)", (number,))
-            except sqlite3.IntegrityError:
-                raise
-            except sqlite3.Error as error:
-                raise JournalError(f"the journal cannot be written ({error})") from None
+        with self._writing() as db:
+            last = db.execute("SELECT epoch, chain FROM events ORDER BY number DESC LIMIT 1").fetchone()
+            before, chain = last or (0.0, "")
+            if row["epoch"] < before - 1:
+                content = {**content, "clock": f"set back by {before - row['epoch']:.0f} s"}
+            row["content"] = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+            names = ", ".join((*COLUMNS, "chain"))
+            marks = ", ".join("?" * (len(COLUMNS) + 1))
+            values = [*(row[name] for name in COLUMNS), _link(chain, row)]
+            number = db.execute(f"INSERT INTO events ({names}) VALUES ({marks})", values).lastrowid
+            if kept is not None:
+                db.execute("INSERT INTO kept VALUES (?, ?, ?, ?)", (number, kept[0], row["epoch"], kept[1]))
+            if self.webhook and kind in ("verdict", "review"):
+                db.execute("INSERT INTO outbox (event) VALUES (?)", (number,))
         return Event(number, *(row[name] for name in COLUMNS[:-1]), json.loads(row["content"]))
 
     def execute(self, statement, values=()):
@@ -205,22 +189,32 @@ class Journal:
         Raises:
             JournalError: it could not be written.
         """
-        with self._lock:
-            try:
-                with self._db:
-                    self._db.execute(statement, values)
-            except sqlite3.Error as error:
-                raise JournalError(f"the journal cannot be written ({error})") from None
+        with self._writing() as db:
+            db.execute(statement, values)
+
+    @contextlib.contextmanager
+    def _writing(self):
+        """The connection that writes, in a transaction; another program may write too, before or after it."""
+        try:
+            with self._lock, self._db:
+                self._db.execute("BEGIN IMMEDIATE")
+                yield self._db
+        except sqlite3.Error as error:
+            raise JournalError(f"the journal cannot be written ({error})") from None
 
     # ------------------------------------------------------------ reading
 
-    def rows(self, statement, values=()):
-        """The rows of a SELECT, from this thread's connection."""
+    def query(self, statement, values=()):
+        """The cursor of a SELECT, from this thread's connection."""
         db = getattr(self._local, "db", None)
         if db is None:
             with self._lock:
                 db = self._local.db = self._connect()
-        return db.execute(statement, values).fetchall()
+        return db.execute(statement, values)
+
+    def rows(self, statement, values=()):
+        """The rows of a SELECT."""
+        return self.query(statement, values).fetchall()
 
     def events(self, where, values=(), order="v.number", limit=-1, review=False):
         """[Event] for an SQL condition on the table ``v``; with ``review`` also each part's newest review."""
@@ -280,11 +274,15 @@ class Journal:
         return self.events(where, values, "v.number DESC", limit, review=True)
 
     def to_review(self, days, limit=100):
-        """Verdicts of the last ``days`` that wait for a review: drawn ones first, then fails and cannot-judges."""
+        """Verdicts of the last ``days`` that wait for a review: drawn ones first, then fails and cannot-judges, but for
+        master parts."""
         new = "v.epoch >= ? AND NOT EXISTS (SELECT 1 FROM events r WHERE r.part = v.number AND r.kind = 'review')"
         since = time.time() - days * DAY
         drawn = self.events(f"v.kind = 'verdict' AND v.chance IS NOT NULL AND {new}", (since,), limit=limit)
-        others = f"v.kind = 'verdict' AND v.verdict IN ('fail', 'cannot judge') AND v.chance IS NULL AND {new}"
+        others = (
+            "v.verdict IN ('fail', 'cannot judge') AND v.chance IS NULL AND NOT json_extract(v.content, '$.check') "
+            f"AND {new}"
+        )
         return drawn + self.events(others, (since,), "v.number DESC", max(0, limit - len(drawn)))
 
     def sampled(self, recipe):

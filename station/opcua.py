@@ -19,6 +19,7 @@ import threading
 from datetime import datetime, timezone
 
 NAMESPACE = "urn:m3dm:station"
+KINDS = {"Time": "DateTime", "Id": "Int64"}  # of nodes whose OPC UA type their value does not tell
 LOOK_SECONDS = 0.2  # between two looks at the state
 
 
@@ -70,22 +71,12 @@ class OpcUa:
             server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
             space = await server.register_namespace(NAMESPACE)
             station = await server.nodes.objects.add_object(space, "Station")
-            result = await station.add_object(space, "Result")
-            nodes = {
-                "State": await station.add_variable(space, "State", self._station.state),
-                "Recipe": await station.add_variable(space, "Recipe", ""),
-            }
-            never = datetime(1970, 1, 1, tzinfo=timezone.utc)
-            for name, value in (
-                ("Verdict", ""),
-                ("Serial", ""),
-                ("PValue", -1.0),
-                ("Score", math.nan),
-                ("ModelId", ""),
-            ):
-                nodes[name] = await result.add_variable(space, name, value)
-            nodes["Time"] = await result.add_variable(space, "Time", never, ua.VariantType.DateTime)
-            nodes["Id"] = await result.add_variable(space, "Id", 0, ua.VariantType.Int64)
+            result, nodes = await station.add_object(space, "Result"), {}
+            for name, value in _values(None).items():
+                parent = station if name in ("State", "Recipe") else result
+                nodes[name] = await parent.add_variable(
+                    space, name, value, KINDS.get(name) and ua.VariantType[KINDS[name]]
+                )
             self._loop, self._new = asyncio.get_running_loop(), asyncio.Queue()
             async with server:
                 self.started.set()
@@ -102,11 +93,20 @@ class OpcUa:
                 event = await asyncio.wait_for(self._new.get(), LOOK_SECONDS)
             except asyncio.TimeoutError:
                 continue
-            await nodes["Recipe"].write_value(event.recipe)
-            await nodes["Verdict"].write_value(event.verdict)
-            await nodes["Serial"].write_value(event.serial or "")
-            await nodes["PValue"].write_value(-1.0 if event.p_value is None else event.p_value)
-            await nodes["Score"].write_value(math.nan if event.score is None else event.score)
-            await nodes["ModelId"].write_value(f"{event.recipe}:{event.model[:12]}")
-            await nodes["Time"].write_value(datetime.fromtimestamp(event.epoch, timezone.utc), ua.VariantType.DateTime)
-            await nodes["Id"].write_value(event.number, ua.VariantType.Int64)
+            for name, value in _values(event).items():
+                if name != "State":
+                    await nodes[name].write_value(value, KINDS.get(name) and ua.VariantType[KINDS[name]])
+
+
+def _values(event):
+    """{node: value} of a verdict's event, or before the first one; Id is the last."""
+    if event is None:
+        never = datetime(1970, 1, 1, tzinfo=timezone.utc)
+        values = "loading", "", "", "", -1.0, math.nan, "", never, 0
+    else:
+        model, when = f"{event.recipe}:{event.model[:12]}", datetime.fromtimestamp(event.epoch, timezone.utc)
+        p_value = -1.0 if event.p_value is None else event.p_value
+        score = math.nan if event.score is None else event.score
+        values = "", event.recipe, event.verdict, event.serial or "", p_value, score, model, when, event.number
+    names = "State", "Recipe", "Verdict", "Serial", "PValue", "Score", "ModelId", "Time", "Id"
+    return dict(zip(names, values))
