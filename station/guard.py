@@ -1,10 +1,10 @@
 """What stands before every request: its size, the host and the origin, and the token."""
 
 import hmac
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse
 
 COOKIE = "m3dm_station"
@@ -36,43 +36,31 @@ class Guard:
                 MutableHeaders(scope=message).update(HEADERS)
             await send(message)
 
-        refused = self._refusal(scope, Headers(scope=scope)) if scope["type"] == "http" else None
+        refused = self._refusal(Request(scope)) if scope["type"] == "http" else None
         await (refused or self.app)(scope, receive, with_headers)
 
-    def _refusal(self, scope, headers):
+    def _refusal(self, request):
         """The response to a request that is not let through; None for one that is."""
+        refused = lambda status, text, more=None: JSONResponse({"detail": text}, status, more)
+        headers, path = request.headers, request.scope["path"]
         host, origin, length = headers.get("host", ""), headers.get("origin"), headers.get("content-length", "0")
         if "transfer-encoding" in headers or not length.isdecimal():
-            return _refused(411, "say the upload's size: Content-Length")
+            return refused(411, "say the upload's size: Content-Length")
         if int(length) > self.most_bytes:
-            return _refused(413, f"the upload has more than {self.most_bytes} bytes")
+            return refused(413, f"the upload has more than {self.most_bytes} bytes")
         if self.token is None and host.rsplit(":", 1)[0] not in LOCAL and host not in LOCAL:
-            return _refused(403, "this station serves its own machine only")
-        if scope["method"] not in ("GET", "HEAD") and origin and urlsplit(origin).netloc != host:
-            return _refused(403, "a page of another origin may not do this")
-        if self.token is not None and not scope["path"].startswith(OPEN) and not self._known(headers):
-            if "text/html" in headers.get("accept", ""):
-                return RedirectResponse("/login", 303)
-            return _refused(
-                401, "show the station's token: Authorization: Bearer TOKEN", {"www-authenticate": "Bearer"}
-            )
-        return None
-
-    def _known(self, headers):
-        shown = [headers.get("authorization", "").removeprefix("Bearer ").strip()]
-        try:
-            shown += [
-                morsel.value for morsel in SimpleCookie(headers.get("cookie", "")).values() if morsel.key == COOKIE
-            ]
-        except CookieError:
-            pass
-        return any(same(text, self.token) for text in shown)
+            return refused(403, "this station serves its own machine only")
+        if request.method not in ("GET", "HEAD") and origin and urlsplit(origin).netloc != host:
+            return refused(403, "a page of another origin may not do this")
+        shown = headers.get("authorization", "").removeprefix("Bearer ").strip(), request.cookies.get(COOKIE, "")
+        if self.token is None or path.startswith(OPEN) or any(same(text, self.token) for text in shown):
+            return None
+        if "text/html" in headers.get("accept", ""):
+            return RedirectResponse("/login", 303)
+        words = "show the station's token: Authorization: Bearer TOKEN"
+        return refused(401, words, {"www-authenticate": "Bearer"})
 
 
 def same(text, token):
     """Whether two texts are the same, in a time that does not tell how much of them is."""
     return hmac.compare_digest(text.encode(), token.encode())
-
-
-def _refused(status, text, headers=None):
-    return JSONResponse({"detail": text}, status, headers)

@@ -180,7 +180,7 @@ class Station:
     def _take(self, job):
         job.started, self._at_hand = time.monotonic(), job
         try:
-            if job.answer.set_running_or_notify_cancel():
+            if not job.answer.done() and job.answer.set_running_or_notify_cancel():
                 self._judge(job)
         except Exception as error:  # whatever it is: one part's trouble must not end the station
             if not isinstance(error, (JournalError, InputError)):
@@ -202,7 +202,8 @@ class Station:
         known = self.journal.by_key(key)
         if known is not None:
             with job.lock:
-                job.answer.set_result({**self.answer(known), "repeated": True})
+                if not job.answer.done():
+                    job.answer.set_result({**self.answer(known), "repeated": True})
             return
         before = self.journal.first_of(content_hash, model.recipe)  # by another version, calibration or option
         counts = not recording.check and before is None  # a part counts once, and a master part never

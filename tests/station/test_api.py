@@ -133,7 +133,8 @@ def test_uploads_are_limited(station):
 
 
 def test_without_a_token_only_this_machine_is_served(client):
-    assert client.get("/parts", headers={"host": "evil.example"}).status_code == 403
+    for host in ("evil.example", "[bad", ""):
+        assert client.get("/parts", headers={"host": host}).status_code == 403
     assert client.get("/parts", headers={"host": "localhost:8000"}).status_code == 200
     foreign = {"origin": "http://evil.example"}
     assert client.post("/judge", headers=foreign, files={"rgb": b"", "xyz": b""}).status_code == 403
