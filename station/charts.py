@@ -21,9 +21,10 @@ class Chart(NamedTuple):
     text: str
 
 
-def _chart(points, lines, text):
-    """The :class:`Chart` of points (value, kind, title), evenly spaced, and lines (value, title)."""
-    values = [value for value, *_ in (*points, *lines)]
+def _chart(points, lines, text, shown=()):
+    """The :class:`Chart` of points (value, kind, title), evenly spaced, and lines (value, title); ``shown``: values
+    that it reaches to, too."""
+    values = [*shown, *(value for value, *_ in (*points, *lines))]
     low, high = min(values), max(values)
     scale = lambda value: EDGE + (HEIGHT - 2 * EDGE) * (high - value) / ((high - low) or 1.0)
     step = (WIDTH - 2 * EDGE) / len(points)
@@ -59,7 +60,7 @@ def shifts(journal, recipe):
         points.append((share, "fail" if abs(share - mean) > reach else "pass", f"{begin} UTC: {share:.1%} of {parts}"))
     outside, high = sum(kind == "fail" for _, kind, _ in points), min(1.0, mean + reach)
     text = f"Share of fails in shifts of 8 h, {len(rows)} shown: {outside} outside three standard deviations."
-    return _chart(points, [(high, f"upper limit {high:.1%}"), (0.0, "")], text)
+    return _chart(points, [(high, f"upper limit {high:.1%}")], text, shown=(0.0,))
 
 
 def cusum(p_values):

@@ -142,7 +142,8 @@ def add(app, station, token):
 
     @app.get("/docs", include_in_schema=False)
     def docs(request: Request):
-        return show(request, "docs.html", paths=app.openapi()["paths"])
+        about = app.openapi()
+        return show(request, "docs.html", paths=about["paths"], schemas=about["components"]["schemas"])
 
     @app.get("/login", include_in_schema=False)
     def login(request: Request):

@@ -192,4 +192,4 @@ def test_quality_page(place):
         assert "promoted" in act("knob/promote", version=sha256).text
         assert station.recipes.get("knob").sha256 == sha256
         assert "rolled back" in act("knob/rollback").text and "starts anew" in act("knob/restart").text
-        assert "/judge" in client.get("/docs").text
+        assert "organised cloud, TIFF, metres" in client.get("/docs").text
