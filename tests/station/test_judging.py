@@ -44,6 +44,7 @@ def test_the_verdict_is_the_inspectors(inspector, recordings):
         shares = sum(value for name, value in found.statistics.items() if name.endswith(" score"))
         assert shares == pytest.approx(found.score, rel=1e-4)
         assert "/" not in found.explanation and all("contours" not in region for region in found.regions)
+        assert found.verdict == "pass" or found.regions[0]["text"] in found.explanation
         verdicts.add(found.verdict)
     assert "fail" in verdicts
 
