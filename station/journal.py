@@ -103,7 +103,7 @@ def epoch_of(moment):
 
 
 class Journal:
-    """An open journal. Any thread may use it; each thread reads by its own connection.
+    """An open journal. Any thread may use it.
 
     Args:
         path: the SQLite file; made if it is missing.
@@ -116,7 +116,7 @@ class Journal:
 
     def __init__(self, path, write=True, webhook=False):
         self.path, self.webhook, self._write, self._lock = Path(path), webhook, write, threading.RLock()
-        self._local, self._open = threading.local(), []
+        self._idle = []  # connections that read; as many as there were reads at the same time
         try:
             if not write and not self.path.is_file():
                 raise InputError(f"{path}: no such journal")
@@ -141,14 +141,13 @@ class Journal:
             db.execute("PRAGMA synchronous = FULL")
         else:
             db = sqlite3.connect(f"{self.path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False)
-        self._open.append(db)
         return db
 
     def close(self):
         """Close all connections."""
         with self._lock:
-            while self._open:
-                self._open.pop().close()
+            for db in (self._db, *self._idle):
+                db.close()
 
     # ------------------------------------------------------------ writing
 
@@ -205,16 +204,19 @@ class Journal:
     # ------------------------------------------------------------ reading
 
     def query(self, statement, values=()):
-        """The cursor of a SELECT, from this thread's connection."""
-        db = getattr(self._local, "db", None)
-        if db is None:
-            with self._lock:
-                db = self._local.db = self._connect()
-        return db.execute(statement, values)
+        """The cursor of a SELECT on a connection of its own, for more rows than memory should hold."""
+        return self._connect().execute(statement, values)
 
     def rows(self, statement, values=()):
         """The rows of a SELECT."""
-        return self.query(statement, values).fetchall()
+        try:
+            db = self._idle.pop()
+        except IndexError:
+            db = self._connect()
+        try:
+            return db.execute(statement, values).fetchall()
+        finally:
+            self._idle.append(db)
 
     def events(self, where, values=(), order="v.number", limit=-1, review=False):
         """[Event] for an SQL condition on the table ``v``; with ``review`` also each part's newest review."""
@@ -297,10 +299,8 @@ class Journal:
             InputError: an event was changed or taken out; the message names the first.
         """
         chain, count = "", 0
-        db = self._connect()
-        for number, *values, link in db.execute(
-            f"SELECT number, {', '.join(COLUMNS)}, chain FROM events ORDER BY number"
-        ):
+        every = f"SELECT number, {', '.join(COLUMNS)}, chain FROM events ORDER BY number"
+        for number, *values, link in self.query(every):
             chain, count = _link(chain, dict(zip(COLUMNS, values))), count + 1
             if chain != link:
                 raise InputError(f"{self.path}: event {number}, or one before it, is not as it was written")

@@ -3,6 +3,7 @@
 import csv
 import json
 import sqlite3
+import threading
 
 import pytest
 
@@ -24,6 +25,17 @@ def test_events_are_only_appended(tmp_path):
             journal.execute(change)
     assert journal.rows("PRAGMA journal_mode") == [("wal",)] and journal.rows("PRAGMA synchronous") == [(2,)]
     assert journal.part(-1) is journal.part(2**70) is None and journal.verify() == 1
+
+
+def test_connections_are_as_many_as_reads_at_once(tmp_path):
+    journal = Journal(tmp_path / "a.db")
+    for _ in range(5):  # threads come and go, as those of a server do
+        threads = [threading.Thread(target=lambda: journal.rows("SELECT 1")) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert 1 <= len(journal._idle) <= 4
 
 
 def test_a_change_with_other_tools_is_found(tmp_path, capsys):
