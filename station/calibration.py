@@ -99,13 +99,7 @@ def compared(parts, old, new):
 
 def training_parts(journal, recipe):
     """The parts that may train the next version: reviewed as good, and never drawn; their scans may be gone."""
-    found = journal.events(
-        "v.kind = 'verdict' AND v.recipe = ? AND v.chance IS NULL AND EXISTS (SELECT 1 FROM events r WHERE "
-        "r.part = v.number AND r.kind = 'review')",
-        (recipe,),
-        "v.number DESC",
-        MOST_PARTS,
-        review=True,
-    )
+    where = "v.recipe = ? AND v.chance IS NULL AND v.number IN (SELECT part FROM events WHERE kind = 'review')"
+    found = journal.events(where, (recipe,), "v.number DESC", MOST_PARTS, review=True)
     used = ("check", "judged_before")  # master parts, and recordings whose first verdict decides how they serve
     return [part for part in found if truth(part) == GOOD and not any(part.content.get(name) for name in used)]

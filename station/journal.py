@@ -4,8 +4,8 @@ Events are only ever appended: triggers refuse changes, and each event carries t
 before it (``chain``), so that :meth:`Journal.verify` finds an event that was changed with other tools. A commit is on
 the disk before ``append`` returns (WAL, ``synchronous=FULL``).
 
-Two more tables are not events and do change: ``kept``, which scans and pictures are still there, and ``outbox``, which
-events a webhook has not taken yet.
+Three more tables are not events and do change: ``kept``, which scans and pictures are still there; ``open``, which
+parts wait for a review; and ``outbox``, which events a webhook has not taken yet.
 """
 
 import contextlib
@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from common.errors import InputError
+from inspection.verdict import CANNOT_JUDGE, FAIL
 
-VERSION = 1
+VERSION = 2
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
     number INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, epoch REAL NOT NULL, part INTEGER, recipe TEXT,
@@ -40,11 +41,18 @@ CREATE INDEX IF NOT EXISTS of_ranked ON events(recipe, number, ranked) WHERE ran
 CREATE TRIGGER IF NOT EXISTS no_update BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'append only'); END;
 CREATE TRIGGER IF NOT EXISTS no_delete BEFORE DELETE ON events BEGIN SELECT RAISE(ABORT, 'append only'); END;
 CREATE TABLE IF NOT EXISTS kept (part INTEGER PRIMARY KEY, class TEXT NOT NULL, epoch REAL NOT NULL, bytes INTEGER);
+CREATE TABLE IF NOT EXISTS open (part INTEGER PRIMARY KEY, drawn INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS of_drawn ON open(drawn, part);
 CREATE TABLE IF NOT EXISTS outbox (event INTEGER PRIMARY KEY, attempts INTEGER NOT NULL DEFAULT 0,
     due REAL NOT NULL DEFAULT 0, error TEXT, dead INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX IF NOT EXISTS waiting ON outbox(due) WHERE dead = 0;
 CREATE TABLE IF NOT EXISTS secret (key TEXT NOT NULL);
 """
+FILL = """
+INSERT OR IGNORE INTO open SELECT v.number, v.chance IS NOT NULL FROM events v WHERE v.kind = 'verdict'
+    AND (v.chance IS NOT NULL OR v.verdict IN ('fail', 'cannot judge')) AND NOT json_extract(v.content, '$.check')
+    AND NOT EXISTS (SELECT 1 FROM events r WHERE r.part = v.number AND r.kind = 'review');
+"""  # for a journal of version 1
 REVIEW = (
     "(SELECT r.content FROM events r WHERE r.part = v.number AND r.kind = 'review' ORDER BY r.number DESC LIMIT 1) "
     "AS review"
@@ -126,7 +134,7 @@ class Journal:
             if version > VERSION:
                 raise InputError(f"{path}: is a journal of version {version}; use a newer program")
             if write:
-                self._db.executescript(SCHEMA + f"PRAGMA user_version = {VERSION};")
+                self._db.executescript(SCHEMA + FILL * (version < 2) + f"PRAGMA user_version = {VERSION};")
             with self._lock, self._db:
                 if write and not self._db.execute("SELECT key FROM secret").fetchone():
                     self._db.execute("INSERT INTO secret VALUES (?)", (secrets.token_hex(32),))
@@ -178,6 +186,11 @@ class Journal:
             number = db.execute(f"INSERT INTO events ({names}) VALUES ({marks})", values).lastrowid
             if kept is not None:
                 db.execute("INSERT INTO kept VALUES (?, ?, ?, ?)", (number, kept[0], row["epoch"], kept[1]))
+            drawn = row["chance"] is not None
+            if kind == "verdict" and (drawn or row["verdict"] in (FAIL, CANNOT_JUDGE)) and not content.get("check"):
+                db.execute("INSERT INTO open VALUES (?, ?)", (number, drawn))
+            elif kind == "review":
+                db.execute("DELETE FROM open WHERE part = ?", (row["part"],))
             if self.webhook and kind in ("verdict", "review"):
                 db.execute("INSERT INTO outbox (event) VALUES (?)", (number,))
         return Event(number, *(row[name] for name in COLUMNS[:-1]), json.loads(row["content"]))
@@ -270,22 +283,16 @@ class Journal:
             if value is not None:
                 where, values = f"{where} AND {condition}", [*values, value]
         if text:
-            low, high = text, text + "\U0010ffff"
-            where += " AND ((v.serial >= ? AND v.serial < ?) OR (v.name >= ? AND v.name < ?))"
-            values += [low, high, low, high]
+            begins = "SELECT number FROM events WHERE {0} >= ? AND {0} < ?".format
+            where += f" AND v.number IN ({begins('serial')} UNION {begins('name')})"
+            values += [text, text + "\U0010ffff"] * 2
         return self.events(where, values, "v.number DESC", limit, review=True)
 
-    def to_review(self, days, limit=100):
-        """Verdicts of the last ``days`` that wait for a review: drawn ones first, then fails and cannot-judges, but for
-        master parts."""
-        new = "v.epoch >= ? AND NOT EXISTS (SELECT 1 FROM events r WHERE r.part = v.number AND r.kind = 'review')"
-        since = time.time() - days * DAY
-        drawn = self.events(f"v.kind = 'verdict' AND v.chance IS NOT NULL AND {new}", (since,), limit=limit)
-        others = (
-            "v.verdict IN ('fail', 'cannot judge') AND v.chance IS NULL AND NOT json_extract(v.content, '$.check') "
-            f"AND {new}"
-        )
-        return drawn + self.events(others, (since,), "v.number DESC", max(0, limit - len(drawn)))
+    def to_review(self, limit=100):
+        """Verdicts that wait for a review: drawn ones first, then fails and cannot-judges, but for master parts."""
+        chosen = "v.number IN (SELECT part FROM open WHERE drawn = ? ORDER BY part {} LIMIT ?)".format
+        drawn = self.events(chosen("ASC"), (1, limit))
+        return drawn + self.events(chosen("DESC"), (0, limit - len(drawn)), "v.number DESC")
 
     def sampled(self, recipe):
         """The newest MOST_DRAWN parts of a recipe that were drawn for review, with reviews, in the order of judging."""

@@ -36,7 +36,7 @@ def add(app, station, token):
     def show(request, name, status=200, **values):
         if station.state == READY:
             values["alarms"] = [name for name in recipes.names if station.watches.of(recipes.get(name)).alarmed]
-        values |= {"state": station.state, "to_review": len(journal.to_review(station.store.rules.days))}
+        values |= {"state": station.state, "to_review": len(journal.to_review())}
         return templates.TemplateResponse(request, name, values, status)
 
     def part_page(request, name, event, others=(), **values):
@@ -63,7 +63,7 @@ def add(app, station, token):
 
     @app.get("/review", include_in_schema=False)
     def queue(request: Request):
-        first, *others = [*journal.to_review(station.store.rules.days, PER_PAGE), None]
+        first, *others = [*journal.to_review(PER_PAGE), None]
         return part_page(request, "review.html", first, others[:-1])
 
     @app.post("/view/{number}/review", include_in_schema=False)

@@ -115,17 +115,19 @@ class Store:
         return path if name in PICTURES and path.is_file() else None
 
     def tidy(self):
-        """Remove what the rules do not keep any more."""
+        """Remove what the rules do not keep any more; parts of that age wait for no review either."""
         with self._lock:
             ring = "SELECT part FROM kept WHERE class = ? ORDER BY part DESC LIMIT -1 OFFSET ?"
             gone = self._journal.rows(ring, (PASSED, self.rules.passed))
             gone += self._journal.rows(ring, (DRAWN, self.rules.drawn))
             old = "SELECT part FROM kept WHERE class = ? AND epoch < ?"
-            gone += self._journal.rows(old, (FAILED, time.time() - self.rules.days * DAY))
+            gone += self._journal.rows(old, (FAILED, since := time.time() - self.rules.days * DAY))
             self._remove(number for (number,) in gone)
             order = "ORDER BY class = 'passed', class <> 'drawn', part DESC"  # the last are the first to go
             most = f"SELECT part FROM (SELECT part, SUM(bytes) OVER ({order}) AS size FROM kept) WHERE size > ?"
             self._remove(number for (number,) in self._journal.rows(most, (self.rules.most_bytes,)))
+            last = "SELECT number FROM events WHERE kind = 'verdict' AND epoch < ? ORDER BY epoch DESC LIMIT 1"
+            self._journal.execute(f"DELETE FROM open WHERE part <= ({last})", (since,))
 
     def _remove(self, numbers):
         for number in numbers:

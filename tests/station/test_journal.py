@@ -65,6 +65,18 @@ def test_what_is_no_journal_is_refused(tmp_path):
         Journal(tmp_path / "new.db")
 
 
+def test_a_journal_of_version_1_knows_what_waits_for_a_review(place):
+    station = place.start(Settings(every=4))
+    answers = [send(station, score, check=score == 60) for score in (*range(8), *range(50, 61))]
+    station.review(answers[9]["id"], "good", "Eva")
+    before = station.journal.to_review()
+    place.stop(station)
+    db = sqlite3.connect(place.journal_path)
+    db.executescript("DROP TABLE open; PRAGMA user_version = 1")
+    db.close()
+    assert place.start().journal.to_review() == before and len(before) > 8
+
+
 def test_a_clock_that_is_set_back_is_said_and_loses_nothing(tmp_path, monkeypatch):
     journal = Journal(tmp_path / "a.db")
     monkeypatch.setattr("station.journal.time.time", lambda: 2_000_000_000.0)

@@ -69,10 +69,14 @@ def test_files_are_kept_by_rules(place, monkeypatch):
     failed = [a for a in answers if a["verdict"] == "fail" and a not in drawn]
     assert len(drawn) > 3 and kept(drawn) == [a["id"] for a in drawn[-3:]]
     assert kept(passed) == [a["id"] for a in passed[-2:]] and len(kept(failed)) == len(failed) > 3
+    waiting = [event.number for event in station.journal.to_review()]
+    assert waiting[: len(drawn)] == [a["id"] for a in drawn] and waiting[len(drawn) :] == [
+        a["id"] for a in failed[::-1]
+    ]
     later = time.time() + 2 * 86400
     monkeypatch.setattr("station.store.time.time", lambda: later)
     station.store.tidy()
-    assert kept(failed) == [] and len(kept(drawn)) == 3
+    assert kept(failed) == station.journal.to_review() == [] and len(kept(drawn)) == 3
     station.store.rules = station.store.rules._replace(most_bytes=1)
     station.store.tidy()
     assert kept(answers) == [] and station.journal.rows("SELECT * FROM kept") == []
