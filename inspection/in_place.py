@@ -80,7 +80,7 @@ def place_text(facts, area_mm2, names):
     where = f"over {area_mm2:.2g} mm²" if area_mm2 is not None and area_mm2 < 10 else f"over {area_mm2 or 0:.0f} mm²"
     where += f" at x {facts.x_mm:.1f}, y {facts.y_mm:.1f} mm of the part"
     if facts.kind in ("height", "local_height") and facts.height_mm is not None:
-        around = ", measured from the surface around it" if facts.kind == "local_height" else ""
+        around = ", measured from the surface around it," if facts.kind == "local_height" else ""
         return f"{_height(facts)} than good parts{around} {where} (good parts there: ±{facts.usual_mm:.2g} mm)"
     if facts.kind in ("colour", "local_colour"):
         return f"{_colour(facts)} {where}"
