@@ -195,6 +195,9 @@ class M3DM:
         args, dataset = self.args, get_data_loader("train", class_name, self.args.img_size, self.args).dataset
         count = parts_used(args, len(dataset))
         files = [PartFiles(dataset.describe(i)[0], *dataset.files[i][:2]) for i in range(count)]
+        if any(part.xyz is None for part in files):  # what is compared has to be read in one way
+            files = [part._replace(xyz=None) for part in files]
+            calibration = calibration._replace(parts=tuple(part._replace(xyz=None) for part in calibration.parts))
         frame, poses = self._frame(class_name)
         with self._phase("read parts"):
             records = [

@@ -72,7 +72,7 @@ KINDS = {
 
 
 class ScanStatistics(NamedTuple):
-    """Statistics of one scan; lengths in mm as the sensor sees them."""
+    """Statistics of one scan; lengths in mm as the sensor sees them. Those of a cloud are None where none is read."""
 
     missing: float  # share of the pixels within the cloud's outline that have no point
     valid_area: float  # mm² of the pixels with a point, without their tilt
@@ -131,6 +131,11 @@ class ScanRanges:
         return made
 
     @property
+    def with_clouds(self):
+        """Whether statistics of the cloud are compared; False if the training parts had none."""
+        return "missing" in self.names
+
+    @property
     def promise_text(self):
         """One sentence: what the gate promises; or that it promises nothing, and how many scans it would need."""
         if self.promised:
@@ -158,13 +163,14 @@ class Health(NamedTuple):
 # ---------------------------------------------------------------- measuring
 
 
-def dead_sensor(rgb, xyz):
+def dead_sensor(rgb, xyz, clouds=True):
     """Text on a sensor that delivered nothing, or None: the picture is black or has one colour only; the cloud has no
     points, or all its points are the same.
 
     Args:
         rgb: [H, W, 3] uint8.
         xyz: [H, W, 3] metres, 0 where nothing was measured; NaN and infinity count as 0.
+        clouds: False: no cloud is read, so ``xyz`` does not count.
     """
     rgb, xyz = checked_arrays(rgb, xyz)
     found = []
@@ -174,27 +180,32 @@ def dead_sensor(rgb, xyz):
         found.append("the picture has one colour only: the camera gives no picture")
     measured = measured_pixels(xyz)
     points = np.count_nonzero(measured)
-    if points < FEWEST_POINTS:
+    if not clouds:
+        pass
+    elif points < FEWEST_POINTS:
         found.append(f"the cloud is empty ({points} points): the 3D sensor gives nothing")
     elif (np.ptp(xyz[measured], axis=0) == 0).all():
         found.append("all points of the cloud are one: the 3D sensor gives nothing")
     return "; ".join(found) or None
 
 
-def measure(rgb, xyz):
+def measure(rgb, xyz, clouds=True):
     """:class:`ScanStatistics` of one scan.
 
     Args:
-        rgb, xyz: as in :func:`dead_sensor`; their sizes may differ if they show the same view.
+        rgb, xyz, clouds: as in :func:`dead_sensor`; their sizes may differ if they show the same view.
 
     Raises:
         DeadSensor: see :func:`dead_sensor`.
         InputError: an array has another shape or type.
     """
-    dead = dead_sensor(rgb, xyz)
+    dead = dead_sensor(rgb, xyz, clouds)
     if dead:
         raise DeadSensor(dead)
     rgb, xyz = checked_arrays(rgb, xyz)
+    if not clouds:
+        everywhere = np.ones(_thin(rgb).shape[:2], bool)
+        return ScanStatistics(**{**dict.fromkeys(KINDS), **_exposure(rgb, _thin(rgb), everywhere)})
     cloud = _thin(xyz)
     picture, measured = _thin(rgb, cloud.shape[:2]), measured_pixels(cloud)
     points = np.count_nonzero(measured)
@@ -350,9 +361,9 @@ def judge(statistics, ranges):
 
 def check(rgb, xyz, ranges):
     """The :class:`Health` of a scan: first dead sensors are looked for, then the ranges compared. Arguments as in
-    :func:`measure` and :func:`judge`."""
+    :func:`measure` and :func:`judge`; the cloud counts if it is compared."""
     try:
-        return judge(measure(rgb, xyz), ranges)
+        return judge(measure(rgb, xyz, ranges.with_clouds), ranges)
     except DeadSensor as dead:
         return Health(False, f"{dead}: rescan", ())
 

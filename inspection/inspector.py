@@ -22,7 +22,7 @@ from inspection.fitted import restored_method
 from inspection.in_place import MAPS, InPlace
 from inspection.judgement import Judgement, Matches, cannot_judge, explained, inspect_regions, region_text
 from inspection.one_part import Scorer, facts_for, prepare
-from inspection.promise import check_rate, promise_of
+from inspection.promise import check_rate, needs_clouds, promise_of
 from inspection.saved_model import SavedModel, check_weights, damaged, picture_of_part, read_saved
 from models.weights import used_weights
 from scoring.shares import map_terms, score_shares
@@ -38,21 +38,24 @@ PLACED = (
 class Preparation(NamedTuple):
     """Prepares scans for the networks; works in any process.
 
-    ``facts``: see ``one_part.facts_for``; ``ranges``: the health gate's ranges of good scans, None: no gate.
+    ``facts``: see ``one_part.facts_for``; ``ranges``: the health gate's ranges of good scans, None: no gate;
+    ``clouds``: whether clouds are read.
     """
 
     facts: tuple
     ranges: scan_health.ScanRanges | None
+    clouds: bool = True
 
     def __call__(self, scan, problem=""):
         """Prepared of a ``data.scans.Scan``, which cannot be judged for ``problem`` if that is given; a dead sensor is
         reported even without the gate."""
-        if problem:
-            return prepare(scan, self.facts, problem)
-        if self.ranges is None:
-            dead = scan_health.dead_sensor(*scan)
-            return prepare(scan, self.facts, f"{dead}: rescan" if dead else "")
-        return prepare(scan, self.facts, scan_health.check(scan.rgb, scan.xyz, self.ranges).reason)
+        if not problem and self.ranges is not None:
+            problem = scan_health.check(scan.rgb, scan.xyz, self.ranges).reason
+        elif not problem:
+            dead = scan_health.dead_sensor(scan.rgb, scan.xyz, self.clouds)
+            problem = f"{dead}: rescan" if dead else ""
+        prepared = prepare(scan, self.facts, problem)
+        return prepared if self.clouds else prepared._replace(cloud=None)
 
 
 class Inspector:
@@ -103,7 +106,7 @@ class Inspector:
         self.threshold = verdict.threshold(self._scores, false_alarm)
         self.pixel_threshold = verdict.threshold(light[f"calibration.peak.{self.scoring}"], false_alarm)
         self.scorings = tuple(known["names"])
-        self.preparation = Preparation(facts_for(self._method), ranges if gate else None)
+        self.preparation = Preparation(facts_for(self._method), ranges if gate else None, needs_clouds(meta))
         placed = self._method.placement is not None
         self.gate_promise = PLACED if placed else gate_text(ranges, gate)
         self._rows = {n: (bank.part.numpy(), bank.place.numpy()) for n, bank in self._method.banks.items()}
@@ -152,18 +155,22 @@ class Inspector:
         extractor = extractor_of(model, checkpoint_dir, device, fusion_module_path)
         return cls(model, extractor, false_alarm, scoring, gate)
 
-    def judge(self, rgb, xyz):
+    def judge(self, rgb, xyz=None):
         """Judge one part; returns a Judgement.
 
         Args:
             rgb: [H, W, 3] uint8.
             xyz: [h, w, 3] metres, on a pixel grid that shows the same view as ``rgb``; 0, NaN or infinity where nothing
-                was measured.
+                was measured. None: there is no cloud; only for models whose training parts had none.
 
         Raises:
-            InputError: an array has another shape or type.
+            InputError: an array has another shape or type, or the model needs a cloud.
         """
         clock = Clock()
+        if xyz is None:
+            if self.preparation.clouds:
+                raise InputError(f"{self.category}: the model reads clouds: give xyz too")
+            xyz = np.zeros(np.shape(rgb), np.float32)
         with clock("preparation"):
             prepared = self.preparation(scan_of(rgb, xyz))
         return self.judge_prepared(prepared, clock)

@@ -65,7 +65,8 @@ class Judgement:
         scores: {scoring: score} of all scorings in the model.
         seconds: {step: seconds}.
         height_mm: [S, S] by how much the part is higher than good parts, NaN where not measured; None without a frame.
-        picture, cloud: the networks' input for display: image [224, 224, 3] uint8, points [S, S, 3] float32 metres.
+        picture, cloud: the networks' input for display: image [224, 224, 3] uint8, points [S, S, 3] float32 metres;
+            cloud is None where none is read.
     """
 
     verdict: str
@@ -128,7 +129,7 @@ def inspect_regions(pixels, threshold, cloud, terms, matches, in_place=None):
     Args:
         pixels: [S, S] map.
         threshold: pixel threshold.
-        cloud: [S, S, 3] metres, 0 where nothing was measured.
+        cloud: [S, S, 3] metres, 0 where nothing was measured; None: none is read.
         terms: {term: [S, S]}, which add up to the map.
         matches: Matches.
         in_place: InPlace of a part in a frame.
@@ -144,19 +145,13 @@ def inspect_regions(pixels, threshold, cloud, terms, matches, in_place=None):
             facts = in_place.facts(region.mask, region.box, shares)
             found.append(InspectedRegion(**known, depth_mm=None, shares=shares, nearest=match, in_place=facts))
             continue
-        bank = max(banks, key=shares.__getitem__)
-        left, top, right, bottom = region.box
-        depth, expected = cloud[top:bottom, left:right, 2][region.mask], matches.depth(bank)[top:bottom, left:right]
-        expected = expected[region.mask]
-        both = (depth != 0) & (expected != 0) & np.isfinite(depth)
-        found.append(
-            InspectedRegion(
-                **known,
-                depth_mm=float(np.median(depth[both] - expected[both]) * MM) if both.any() else None,
-                shares=shares,
-                nearest=matches.at(bank, region.place),
-            )
-        )
+        bank, deeper = max(banks, key=shares.__getitem__), None
+        if cloud is not None:
+            left, top, right, bottom = region.box
+            depth, expected = (of[top:bottom, left:right][region.mask] for of in (cloud[..., 2], matches.depth(bank)))
+            both = (depth != 0) & (expected != 0) & np.isfinite(depth)
+            deeper = float(np.median(depth[both] - expected[both]) * MM) if both.any() else None
+        found.append(InspectedRegion(**known, depth_mm=deeper, shares=shares, nearest=matches.at(bank, region.place)))
     return tuple(found)
 
 
@@ -229,9 +224,9 @@ def region_text(region):
     if region.depth_mm is not None:
         text += f", {abs(region.depth_mm):.2g} mm {'farther' if region.depth_mm >= 0 else 'nearer'} than"
     match = region.nearest
-    text += "" if region.depth_mm is not None else ", nearest"
+    text += "" if region.depth_mm is not None else ";"
     if match.place is None:
-        return f"{text} normal background"
+        return f"{text} the nearest normal patch: background"
     return f"{text} the nearest normal patch: {match.name} at row {match.place[0]}, column {match.place[1]}"
 
 

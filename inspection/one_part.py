@@ -30,7 +30,7 @@ class Prepared(NamedTuple):
 
     sample: tuple  # tensors, as a loader gives them
     picture: np.ndarray  # [224, 224, 3] uint8; of a part in a frame in the frame's own resolution
-    cloud: np.ndarray  # [S, S, 3] float32 metres; S is the map's side
+    cloud: np.ndarray | None  # [S, S, 3] float32 metres; S is the map's side; None: no cloud is read
     problem: str  # why the scan cannot be judged; "" if it can
     placed: Placed | None = None  # the part in its frame, if there is one
 

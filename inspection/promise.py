@@ -4,6 +4,14 @@ from common.errors import InputError
 from inspection import verdict
 
 
+def needs_clouds(meta):
+    """Whether parts to be judged need a cloud: the method reads clouds, or its training parts had some, with which
+    the gate compares. ``meta``: the model's metadata."""
+    fitted, scan = meta["fitted"], meta["scan"]
+    compared = scan is not None and "missing" in scan["names"]
+    return fitted.get("placement") is not None or set(fitted["banks"]) != {"rgb"} or compared
+
+
 def check_rate(path, meta, false_alarm, scoring=None):
     """The name of the scoring that decides.
 

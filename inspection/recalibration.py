@@ -16,24 +16,26 @@ from inspection.fitted import restored_method
 from inspection.inspector import Preparation
 from inspection.one_part import Scorer, facts_for
 from inspection.outlying import check_outlying
+from inspection.promise import needs_clouds
 from inspection.saved_model import examined_with, reading_of
 from inspection.verdict import check_apart
 from scoring_addon import Parameters
 
 
-def good_parts(folder):
-    """[PartFiles] below ``folder``: those in folders called good if there are any, else all.
+def good_parts(folder, with_clouds=True):
+    """[PartFiles] below ``folder``: those in folders called good if there are any, else all; without ``with_clouds``
+    their clouds are not read.
 
     Raises:
         InputError: there is none, or a part lacks a file.
     """
-    parts = find_parts(folder)
+    parts = find_parts(folder, with_clouds=with_clouds)
     good = [part for part in parts if part.rgb.parent.parent.name == GOOD]
     if good and len(good) < len(parts):
         logging.warning(
             "%s: %d parts do not lie in a folder called good: they are left out", folder, len(parts) - len(good)
         )
-    return good or parts
+    return [part if with_clouds else part._replace(xyz=None) for part in good or parts]
 
 
 def check_files(model, parts):
@@ -75,7 +77,7 @@ def recalibrated(model, extractor, folder, parts, add=False, strict=False):
     parameters = Parameters(**{k: tuple(v) if isinstance(v, list) else v for k, v in known["parameters"].items()})
     scorer = Scorer(method, known["names"], parameters, known["reference"])
     ranges = meta["scan"] and gate.ScanRanges.from_json(meta["scan"])
-    prepare, reading = Preparation(facts_for(method), ranges), reading_of(model)
+    prepare, reading = Preparation(facts_for(method), ranges, needs_clouds(meta)), reading_of(model)
     names, marks, results = [], [], []
     for part in track(parts, len(parts), f"{method.class_name}: calibration"):
         scan = read_scan(part.rgb, part.xyz, reading)

@@ -86,7 +86,7 @@ def read_records(parts, reading, img_size, label="reading", placement=None, pose
                 unplaced = str(error)
         statistics, dead = None, ""
         try:
-            statistics = gate.measure(scan.rgb, scan.xyz)
+            statistics = gate.measure(scan.rgb, scan.xyz, part.xyz is not None)
         except gate.DeadSensor as error:
             dead = str(error)
         stream = io.BytesIO()

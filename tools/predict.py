@@ -3,10 +3,10 @@
     python tools/predict.py fitted/knob.m3dm scans -o judged --pictures --false_alarm 5%
     python tools/predict.py fitted/knob.m3dm --rgb part_0001.png --xyz part_0001.tiff -o judged
 
-FOLDER stands for the parts in every pair of rgb/ and xyz/ below it, at any depth, links included. A part whose cloud
-or picture is not there yet is judged by the next call. OUT gets verdicts.csv and verdicts.jsonl; it may be the same for
-many days and cameras. The same command continues after a stop. Exit code 0: all parts judged; 1: some could not be
-judged, or a folder could not be read; 2: refused.
+FOLDER stands for the parts in every pair of rgb/ and xyz/ below it, at any depth, links included; xyz/ may be missing
+where the model's training parts had none. A part whose cloud or picture is not there yet is judged by the next call.
+OUT gets verdicts.csv and verdicts.jsonl; it may be the same for many days and cameras. The same command continues after
+a stop. Exit code 0: all parts judged; 1: some could not be judged, or a folder could not be read; 2: refused.
 """
 
 import hashlib
@@ -34,7 +34,9 @@ def build_parser():
     parser.add_argument("model", type=Path, metavar="MODEL", help="file that main.py --save_model wrote")
     parser.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="parts: rgb/ and xyz/ anywhere below")
     parser.add_argument("--rgb", type=Path, metavar="FILE", help="one part's picture, with --xyz instead of FOLDER")
-    parser.add_argument("--xyz", type=Path, metavar="FILE", help="its organised cloud, tiff")
+    parser.add_argument(
+        "--xyz", type=Path, metavar="FILE", help="its organised cloud, tiff; not for a model that reads none"
+    )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="where verdicts go")
     parser.add_argument(
         "--false_alarm",
@@ -82,7 +84,7 @@ def main(argv=None):
     """Run the command line; returns the exit code."""
     parser = build_parser()
     args = parser.parse_intermixed_args(argv)  # FOLDER may stand behind options
-    if (args.folder is None) == (args.rgb is None) or (args.rgb is None) != (args.xyz is None):
+    if (args.folder is None) == (args.rgb is None) or (args.rgb is None and args.xyz is not None):
         parser.error("give FOLDER, or --rgb FILE and --xyz FILE")
     if args.evaluate and args.folder is None:
         parser.error("--evaluate needs FOLDER")
@@ -112,14 +114,19 @@ def run(args):
     """
     from inspection.model_file import read_meta
     from inspection.predictions import locked
-    from inspection.promise import check_rate
+    from inspection.promise import check_rate, needs_clouds
 
     meta, checksum = read_meta(args.model)
     try:
         scoring = check_rate(args.model, meta, args.false_alarm, args.scoring)
+        with_clouds = needs_clouds(meta)
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{args.model}: is no sound model ({type(error).__name__}: {error})") from None
-    found = find(args)
+    if args.rgb is not None and args.xyz is None and with_clouds:
+        raise InputError(f"{args.model}: the model reads clouds: give --xyz FILE too")
+    if args.ply and not with_clouds:
+        raise InputError(f"{args.model}: the model reads no clouds: leave out --ply")
+    found = find(args, with_clouds)
     check_writable(args.output)
     with locked(args.output):
         remove_leftovers(args.output)
@@ -238,8 +245,8 @@ def judge_parts(args, parts, files, done):
         print(line_of(row), flush=True)
 
 
-def find(args):
-    """What the options name: Found.
+def find(args, with_clouds=True):
+    """What the options name: Found; ``with_clouds``: whether a part needs a cloud.
 
     Raises:
         InputError: a file or the folder is missing, there is no part, or --evaluate finds no good part.
@@ -248,20 +255,22 @@ def find(args):
 
     if args.folder is None:
         for path in (args.rgb, args.xyz):
-            if not path.is_file():
+            if path is not None and not path.is_file():
                 raise InputError(f"{path}: missing file")
         place = args.rgb.parent.parent if args.rgb.parent.name == "rgb" else args.rgb.parent
         scans = Scans((PartFiles(args.rgb.as_posix(), args.rgb, args.xyz),), {}, ())
     else:
-        place, scans = args.folder, find_scans(args.folder)
+        place, scans = args.folder, find_scans(args.folder, with_clouds=with_clouds)
     if not scans.parts and not scans.incomplete:
         raise InputError(scans.unreadable[0] if scans.unreadable else f"{args.folder}: {NO_PARTS}")
     parts, waiting = (
         list(scans.parts),
         {path.relative_to(args.folder).as_posix(): reason for path, reason in scans.incomplete.items()},
     )
+    if not with_clouds:
+        parts = [part._replace(xyz=None) for part in parts]
     if args.evaluate:
-        masks = {part.name: part.gt for part in find_scans(args.folder, with_masks=True).parts}
+        masks = {part.name: part.gt for part in find_scans(args.folder, True, with_clouds).parts}
         parts = [part._replace(gt=masks.get(part.name)) for part in parts]
         if all(label_of(part) for part in parts):
             raise InputError(
@@ -271,7 +280,9 @@ def find(args):
     files = {}
     for part in parts:
         try:
-            files[part.name] = [[s.st_size, s.st_mtime_ns] for s in (path.stat() for path in (part.rgb, part.xyz))]
+            files[part.name] = [
+                [s.st_size, s.st_mtime_ns] for s in (path.stat() for path in (part.rgb, part.xyz) if path)
+            ]
         except OSError as error:
             waiting[part.name] = f"{error.filename}: {error.strerror}"
     return Found([part for part in parts if part.name in files], files, waiting, scans.unreadable, place)

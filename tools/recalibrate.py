@@ -98,13 +98,15 @@ def recalibrate(args):
     from inspection import history
     from inspection.inspector import extractor_of
     from inspection.model_file import write_model
+    from inspection.promise import needs_clouds
     from inspection.recalibration import check_files, good_parts, recalibrated
     from inspection.saved_model import read_saved
     from inspection.verdict import lowest_rate, percent
 
     path = args.output or args.model
     check_writable(path.parent)
-    model, parts = read_saved(args.model), good_parts(args.folder)
+    model = read_saved(args.model)
+    parts = good_parts(args.folder, needs_clouds(model.meta))
     check_files(model, parts)
     extractor = extractor_of(model, args.checkpoint_dir, args.device, args.fusion_module_path)
     arrays, meta = recalibrated(model, extractor, args.folder, parts, args.add, args.strict)

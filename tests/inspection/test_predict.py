@@ -345,7 +345,7 @@ def test_refusals(model, predicted, tmp_path, capsys, words, rate, told):
     "words",
     [
         [],
-        ["--rgb", "a.png"],
+        ["--xyz", "a.tiff"],
         ["folder", "--rgb", "a.png", "--xyz", "a.tiff"],
         ["--rgb", "a", "--xyz", "b", "--evaluate"],
     ],
