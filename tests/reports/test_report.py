@@ -1,13 +1,11 @@
 """The report about saved maps: what is on the page, and what a browser makes of it."""
 
 import base64
-import json
 import re
 import shutil
 import subprocess
 from html import unescape
 from types import SimpleNamespace
-from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -16,7 +14,6 @@ from markupsafe import escape
 import scoring_addon
 from reports import numbers, sections
 from reports.page import Page
-from reports.predictions_section import predictions_section, read_predictions
 from reports.scored import scored_category
 from scoring.evaluation import metrics, read, score
 from scoring.metrics import roc_auc
@@ -193,43 +190,6 @@ def test_a_defective_part_is_explained(maps, made):
     before, after = numbers.separations(category(maps / "a.npz"))
     gain = after - before
     assert gain[index] == gain[saved.label == 1].max()
-
-
-def test_predictions_are_listed_and_linked(tmp_path):
-    judged, out = tmp_path / "judged parts", tmp_path / "out"
-    (judged / "pictures" / "rgb").mkdir(parents=True)
-    (judged / "pictures" / "rgb" / "1.png").write_bytes(b"picture")
-    (judged / "verdicts.csv").write_text("")
-    rows = [
-        {"path": "rgb/0.png", "verdict": "pass", "p_value": 0.5, "score": 1.25, "reason": "", "judged_with": "x"},
-        {
-            "path": "rgb/1.png",
-            "verdict": "fail",
-            "p_value": 0.05,
-            "score": 7.0,
-            "explanation": "<a>",
-            "judged_with": "x",
-        },
-        {"path": "rgb/2.png", "verdict": "cannot judge", "reason": "dark", "judged_with": "x"},
-    ]
-    (judged / "verdicts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"cut off')
-    page = Page()
-    predictions_section(page, judged, read_predictions(judged), out)
-    part = page.html("a title").partition("Parts judged by a saved model")[2]
-    assert "3 parts: 1 pass, 1 fail, 1 cannot be judged" in part
-    assert re.findall(r"<tr><td>(rgb/\d.png)</td>", part) == ["rgb/1.png", "rgb/2.png", "rgb/0.png"]  # failed first
-    assert "<td>&lt;a&gt;</td>" in part and "<td>dark</td>" in part
-    links = re.findall(r'<a href="([^"]*)">', part)
-    assert [(out / unquote(link)).resolve() for link in links] == [
-        judged / "verdicts.csv",
-        judged / "verdicts.jsonl",
-        judged / "pictures" / "rgb" / "1.png",
-    ]
-
-
-def test_folder_without_verdicts_is_refused(maps, tmp_path, capsys):
-    assert "no verdicts" in refusal(capsys, maps, "-o", tmp_path / "out", "--predictions", tmp_path)
-    assert not list((tmp_path / "out").iterdir())
 
 
 @pytest.mark.parametrize("recovery", ["printed", "normalized"])
