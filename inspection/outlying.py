@@ -4,8 +4,10 @@ They are named and never removed: calibration parts that were chosen by their sc
 """
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from common.errors import InputError
 
@@ -14,29 +16,25 @@ PER_MAD = 1.4826  # standard deviations of a normal distribution in its median a
 FEWEST = 5  # parts of which a median says something
 
 
-def outlying(names, scores):
-    """[text] on each of the parts ``names`` whose score is far above the others'.
-
-    Args:
-        names: [n] names of the parts.
-        scores: [n] scores, larger = more abnormal; each measured without the part's own rows.
-    """
-    scores = np.asarray(scores, np.float64)
-    if len(scores) < FEWEST:
+def outlying(names: Sequence[str], scores: ArrayLike) -> list[str]:
+    """A text on each of the parts ``names`` [n] whose score is far above the others'; ``scores`` [n]: larger = more
+    abnormal, each measured without the part's own rows."""
+    values = np.asarray(scores, np.float64)
+    if len(values) < FEWEST:
         return []
-    middle = np.median(scores)
-    far = scores > middle + SPREADS * PER_MAD * np.median(np.abs(scores - middle))
-    far &= scores > TIMES * np.median(scores[~far])
-    others = scores[~far]
+    middle = np.median(values)
+    far = values > middle + SPREADS * PER_MAD * np.median(np.abs(values - middle))
+    far &= values > TIMES * np.median(values[~far])
+    others = values[~far]
     return [
         f"{name}: scores {score:.3g}, the others {others.min():.2g} to {others.max():.2g}: look at it; if it is "
         "defective, others like it pass: take it out and fit again, which may show more"
-        for name, score in zip(names, scores)
-        if score in scores[far]
+        for name, score, out in zip(names, values, far)
+        if out
     ]
 
 
-def check_outlying(names, scores, strict):
+def check_outlying(names: Sequence[str], scores: ArrayLike, strict: bool) -> None:
     """Warn of parts whose scores lie far from the others'.
 
     Raises:

@@ -20,7 +20,7 @@ from inspection.fitted import bank_bytes, state_of
 from inspection.inspector import Inspector
 from inspection.judged_parts import load_parts
 from inspection.model_file import write_model
-from inspection.saved_model import as_dicts, read_saved
+from inspection.saved_model import read_saved
 from lab.benchmark_shared import CATEGORY, Figure
 from m3dm_runner import M3DM
 from models.weights import used_weights
@@ -52,7 +52,7 @@ def saved(bench):
         runner.read_parts(CATEGORY, calibration_files(args.dataset_path, CATEGORY, args.calibration, held_out=out))
         runner.fit(CATEGORY)
         weights = used_weights(extractor_options(args), lambda: runner.extractor)
-        runner.save(path, CATEGORY, as_dicts(weights), {})
+        runner.save(path, CATEGORY, [file._asdict() for file in weights], {})
     return path
 
 

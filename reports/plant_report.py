@@ -65,7 +65,7 @@ def facts_of(rows, folder):
         "from_to": _from_to(rows),
         "models": sorted({(row.get("model", ""), row.get("options", "")) for row in rows}),
         "counts": {name: sum(row["verdict"] == name for row in rows) for name in VERDICTS},
-        "failed": [{**row, "picture": _picture(folder, row)} for row in first],
+        "failed": [{**row, "why": _why(row), "picture": _picture(folder, row)} for row in first],
         "more_failed": failed if len(failed) > SHOWN else [],
         "unjudged": [row for row in rows if row["verdict"] == CANNOT_JUDGE],
         "warned": [row for row in rows if row.get("warning")],
@@ -107,6 +107,11 @@ def _groups(rows):
         counts = {name: own.count(name) for name in VERDICTS}
         found.append((*key, counts, rate(counts[FAIL], counts[FAIL] + counts[PASS])))
     return found
+
+
+def _why(row):
+    """Why a part fails, in words; the terms of its score stand in verdicts.csv."""
+    return row.get("explanation", "").partition("; score ")[0]
 
 
 def _of_limit(row):

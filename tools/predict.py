@@ -20,11 +20,13 @@ if not __package__:
     import checkout  # noqa: F401  puts the checkout on the path
 
 from common.argument_types import number, share
-from common.commands import FAILED, FINE, HelpFormatter, Parser, add_device, prose_and_examples, run_command
+from common.commands import FAILED, FINE, HelpFormatter, Parser, add_networks, prose_and_examples, run_command
 from common.errors import InputError, show_warnings
 from common.files import check_writable, remove_leftovers
 from common.progress import note
 from common.signals import run_to_the_end
+
+EXTRAS = {"pictures": ".png", "ply": ".ply"}  # folders of extra files, and what these end in
 
 
 def build_parser():
@@ -45,20 +47,7 @@ def build_parser():
         metavar="A",
         help="promised share of good parts that fail, as 0.01 or 1%%",
     )
-    parser.add_argument(
-        "--checkpoint_dir",
-        type=Path,
-        default=Path("checkpoints"),
-        metavar="DIR",
-        help="folder of the networks' checkpoints",
-    )
-    parser.add_argument(
-        "--fusion_module_path",
-        type=Path,
-        metavar="FILE",
-        help="UFF checkpoint (default: in --checkpoint_dir, or where it was at the fit)",
-    )
-    add_device(parser)
+    add_networks(parser)
     parser.add_argument("--scoring", metavar="NAME", help="which of the model's scorings decides (default: its first)")
     parser.add_argument(
         "--num_workers", type=number(int, 0, 1024), default=1, metavar="N", help="processes that read files"
@@ -128,9 +117,15 @@ def run(args):
         raise InputError(f"{args.model}: the model reads no clouds: leave out --ply")
     found = find(args, with_clouds)
     check_writable(args.output)
+    facts = [checksum, args.false_alarm, scoring, args.no_gate, args.evaluate]
+    common = {
+        "judged_with": hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12],
+        "model": f"{args.model.name} {checksum[:12]}",
+        "options": f"--false_alarm {args.false_alarm:g} --scoring {scoring}{' --no_gate' * args.no_gate}",
+    }
     with locked(args.output):
         remove_leftovers(args.output)
-        return run_alone(args, found, judged_with(args, scoring, checksum))
+        return run_alone(args, found, common)
 
 
 def run_alone(args, found, common):
@@ -140,26 +135,22 @@ def run_alone(args, found, common):
     """
     from inspection.predictions import Predictions
 
-    done = Predictions(args.output, found.place, common)
-    left, again = [], 0
-    for part in found.parts:
-        key = part.name, found.files[part.name]
-        if args.overwrite or not _drawn(args, done.known(*key)):
-            left.append(part)
-            again += done.of(*key) is not None
+    done, stopped = Predictions(args.output, found.place, common), False
+    left = [
+        part
+        for part in found.parts
+        if args.overwrite or not _drawn(args, done.known(part.name, found.files[part.name]))
+    ]
     if len(left) < len(found.parts):
-        note(
-            f"predict.py: {len(found.parts) - len(left)} of {len(found.parts)} parts are judged already; --overwrite "
-            "judges them anew",
-            sys.stderr,
-        )
+        judged = f"{len(found.parts) - len(left)} of {len(found.parts)} parts are judged already"
+        note(f"predict.py: {judged}; --overwrite judges them anew", sys.stderr)
+    again = sum(done.of(part.name, found.files[part.name]) is not None for part in left)
     if again:
         note(f"predict.py: {again} parts were judged before: their verdicts are replaced", sys.stderr)
-    stopped = False
     try:
         for path, lacks in found.waiting.items():
             row = {"path": path, "verdict": "cannot judge", "reason": lacks, "files": None}
-            done.add({**row, "label": int(Path(path).parent.parent.name != "good")} if args.evaluate else row)
+            done.add({**row, "label": label_of(Path(path))} if args.evaluate else row)
             print(line_of(row), flush=True)
         if left:
             judge_parts(args, left, found.files, done)
@@ -176,18 +167,15 @@ def run_alone(args, found, common):
     if args.evaluate and not stopped:
         from inspection.judged_parts import evaluation_text
 
-        print("\n" + evaluation_text(args.output, rows, args.false_alarm))
-    for text in found.unreadable:
-        print(f"predict.py: {text}", file=sys.stderr)
-    _tell_warnings(rows)
-    unjudged = sum(row["verdict"] == "cannot judge" for row in rows)
-    problems = unjudged or stopped or found.unreadable or any(row.get("problem") for row in rows)
-    print(
-        f"predict.py: {done.recording}: {len(rows)} parts: {sum(row['verdict'] == 'pass' for row in rows)} pass, "
-        f"{sum(row['verdict'] == 'fail' for row in rows)} fail, {unjudged} cannot be judged",
-        file=sys.stderr,
-    )
-    return FAILED if problems else FINE
+        print("\n" + evaluation_text(args.output, rows))
+    told = [f"{row['path']}: {row['warning']}" for row in rows if row.get("warning")]
+    more = f" (and {len(told) - 1} more parts: column warning)" if len(told) > 1 else ""
+    for text in (*(f"predict.py: {text}" for text in found.unreadable), *(f"warning: {of}{more}" for of in told[:1])):
+        print(text, file=sys.stderr)
+    passed, failed, unjudged = (sum(row["verdict"] == of for row in rows) for of in ("pass", "fail", "cannot judge"))
+    counts = f"{passed} pass, {failed} fail, {unjudged} cannot be judged"
+    print(f"predict.py: {done.recording}: {len(rows)} parts: {counts}", file=sys.stderr)
+    return FAILED if unjudged or stopped or found.unreadable or any(row.get("problem") for row in rows) else FINE
 
 
 def judge_parts(args, parts, files, done):
@@ -196,34 +184,25 @@ def judge_parts(args, parts, files, done):
     from common.progress import track
     from inspection.inspector import Inspector
     from inspection.judged_parts import fitted_with, load_parts, row_of, write_extras
-    from inspection.saved_model import read_saved
     from runs.results import untrained_note
 
-    inspector = Inspector.of_model(
-        read_saved(args.model),
-        args.checkpoint_dir,
-        args.device,
-        args.false_alarm,
-        args.scoring,
-        not args.no_gate,
-        args.fusion_module_path,
-    )
-    for text in (inspector.promise, inspector.gate_promise):
-        print(f"predict.py: {inspector.category}: {text}", file=sys.stderr)
-    note = untrained_note([file["path"] for file in inspector.model.meta["weights"] if file["standin"]])
-    if note:
-        print(f"predict.py: {note}", file=sys.stderr)
-    fitted, here = inspector.model.meta["versions"], environment()
+    networks = args.checkpoint_dir, args.device
+    options = args.false_alarm, args.scoring, not args.no_gate, args.fusion_module_path
+    inspector = Inspector.load(args.model, *networks, *options)
+    meta, here = inspector.model.meta, environment()
     other = [
-        f"{name} {fitted.get(name)}, here {value}"
-        for name, value in here.items()
-        if name in ("torch", "timm", "numpy", "scikit-learn") and fitted.get(name) != value
+        f"{name} {meta['versions'].get(name)}, here {here[name]}"
+        for name in ("torch", "timm", "numpy", "scikit-learn")
+        if meta["versions"].get(name) != here.get(name)
     ]
-    if other:
-        print(
-            f"predict.py: fitted with {'; '.join(other)}: scores may differ a little from the calibration's",
-            file=sys.stderr,
-        )
+    for text in (
+        f"{inspector.category}: {inspector.promise}",
+        f"{inspector.category}: {inspector.gate_promise}",
+        untrained_note([file["path"] for file in meta["weights"] if file["standin"]]),
+        other and f"fitted with {'; '.join(other)}: scores may differ a little from the calibration's",
+    ):
+        if text:
+            print(f"predict.py: {text}", file=sys.stderr)
     known = fitted_with(inspector.model) if args.evaluate else {}
     loaded = load_parts(parts, inspector, args.num_workers)
     for part, (prepared, read, seconds) in track(zip(parts, loaded), len(parts), inspector.category):
@@ -231,10 +210,17 @@ def judge_parts(args, parts, files, done):
         judgement = inspector.judge_prepared(prepared)
         milliseconds = 1000 * (seconds + time.perf_counter() - started)
         facts = files[part.name] if read.complete else None
-        extras = extra_names(args, done, part.name, facts)
+        name = part.name if args.folder is not None else Path(part.name).name
+        extras = {
+            kind: done.free_name(kind, part.name, facts, Path(name).with_suffix(suffix).as_posix())
+            for kind, suffix in EXTRAS.items()
+            if getattr(args, kind)
+        }
+        label = label_of(part.rgb) if args.evaluate else None
+        row = {**row_of(part, judgement, milliseconds, prepared.placed, label), "files": facts, **extras}
         problem = write_extras(args.output, extras, part, judgement, inspector)
-        label = label_of(part) if args.evaluate else None
-        row = {**row_of(part, judgement, milliseconds, facts, label, problem, prepared.placed), **extras}
+        if problem:
+            row["problem"] = problem
         if read.warnings:
             row["warning"] = "; ".join(read.warnings)
             if row["reason"]:  # another resolution is the cause of what was found first
@@ -245,7 +231,7 @@ def judge_parts(args, parts, files, done):
         print(line_of(row), flush=True)
 
 
-def find(args, with_clouds=True):
+def find(args, with_clouds):
     """What the options name: Found; ``with_clouds``: whether a part needs a cloud.
 
     Raises:
@@ -263,16 +249,12 @@ def find(args, with_clouds=True):
         place, scans = args.folder, find_scans(args.folder, with_clouds=with_clouds)
     if not scans.parts and not scans.incomplete:
         raise InputError(scans.unreadable[0] if scans.unreadable else f"{args.folder}: {NO_PARTS}")
-    parts, waiting = (
-        list(scans.parts),
-        {path.relative_to(args.folder).as_posix(): reason for path, reason in scans.incomplete.items()},
-    )
-    if not with_clouds:
-        parts = [part._replace(xyz=None) for part in parts]
+    waiting = {path.relative_to(args.folder).as_posix(): reason for path, reason in scans.incomplete.items()}
+    parts = [part if with_clouds else part._replace(xyz=None) for part in scans.parts]
     if args.evaluate:
         masks = {part.name: part.gt for part in find_scans(args.folder, True, with_clouds).parts}
         parts = [part._replace(gt=masks.get(part.name)) for part in parts]
-        if all(label_of(part) for part in parts):
+        if all(label_of(part.rgb) for part in parts):
             raise InputError(
                 f"{args.folder}: --evaluate needs a test split: parts in good/rgb and good/xyz, and a folder "
                 "per defect beside good; there is no good part"
@@ -280,54 +262,21 @@ def find(args, with_clouds=True):
     files = {}
     for part in parts:
         try:
-            files[part.name] = [
-                [s.st_size, s.st_mtime_ns] for s in (path.stat() for path in (part.rgb, part.xyz) if path)
-            ]
+            files[part.name] = [[s.st_size, s.st_mtime_ns] for s in (p.stat() for p in (part.rgb, part.xyz) if p)]
         except OSError as error:
             waiting[part.name] = f"{error.filename}: {error.strerror}"
     return Found([part for part in parts if part.name in files], files, waiting, scans.unreadable, place)
 
 
-def label_of(part):
-    """0 for a part in the folder ``good``, 1 for a part in any other (defect) folder."""
-    from data.pairing import GOOD
-
-    return int(Path(part.rgb).parent.parent.name != GOOD)
-
-
-def judged_with(args, scoring, checksum):
-    """{column: value} on what decides all verdicts of this command: the model and the options."""
-    facts = [checksum, args.false_alarm, scoring, args.no_gate, args.evaluate]
-    options = f"--false_alarm {args.false_alarm:g} --scoring {scoring}{' --no_gate' * args.no_gate}"
-    return {
-        "judged_with": hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12],
-        "model": f"{args.model.name} {checksum[:12]}",
-        "options": options,
-    }
-
-
-def extra_names(args, done, part, files):
-    """{"pictures" or "ply": name below that folder} of the extra files that the options ask for, for one part."""
-    name = part if args.folder is not None else Path(part).name
-    wanted = {"pictures": (args.pictures, ".png"), "ply": (args.ply, ".ply")}
-    return {
-        kind: done.free_name(kind, part, files, Path(name).with_suffix(suffix).as_posix())
-        for kind, (asked, suffix) in wanted.items()
-        if asked
-    }
+def label_of(rgb):
+    """0 for the picture of a part in the folder ``good``, 1 in any other (defect) folder."""
+    return int(rgb.parent.parent.name != "good")
 
 
 def _drawn(args, row):
     """Whether a part is judged (its row is known) with all extra files that the options ask for."""
-    asked = [kind for kind in ("pictures", "ply") if getattr(args, kind)]
+    asked = [kind for kind in EXTRAS if getattr(args, kind)]
     return row is not None and all(kind in row and (args.output / kind / row[kind]).is_file() for kind in asked)
-
-
-def _tell_warnings(rows):
-    told = [f"{row['path']}: {row['warning']}" for row in rows if row.get("warning")]
-    if told:
-        more = f" (and {len(told) - 1} more parts: column warning)" if len(told) > 1 else ""
-        print(f"warning: {told[0]}{more}", file=sys.stderr)
 
 
 def line_of(row):
@@ -335,11 +284,9 @@ def line_of(row):
     if row["verdict"] == "cannot judge":
         spent = f" ({row['milliseconds']:.0f} ms)" if "milliseconds" in row else ""
         return f"{row['path']}: cannot judge: {row['reason']}{spent}"
-    return (
-        f"{row['path']}: {row['verdict']}, p {row['p_value']:.4g}, score {row['score']:.6g}, threshold "
-        f"{row['threshold']:.6g}, {row['milliseconds']:.0f} ms"
-        + (f": {row['explanation']}" if row["verdict"] == "fail" and row.get("explanation") else "")
-    )
+    why = f": {row['explanation']}" if row["verdict"] == "fail" and row.get("explanation") else ""
+    numbers = f"p {row['p_value']:.4g}, score {row['score']:.6g}, threshold {row['threshold']:.6g}"
+    return f"{row['path']}: {row['verdict']}, {numbers}, {row['milliseconds']:.0f} ms{why}"
 
 
 if __name__ == "__main__":

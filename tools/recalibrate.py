@@ -6,7 +6,8 @@
 
 FOLDER holds good parts that the model was not fitted with, in rgb/ and xyz/ at any depth; if it holds folders called
 good, only their parts count. They alone calibrate from now on: the promise holds for new parts that come as they came.
-The banks stay as they are; parts that shall fill them need a new fit. The version before stays in knob.history/.
+The banks stay as they are; parts that shall fill them need a new fit (docs/verdict.md, "The file"). The version before
+stays in knob.history/.
 
 --add keeps the calibration parts before. That is exact only if old and new parts are one sample of the same production,
 drawn before anybody saw their verdicts. Parts that were chosen because they failed, or of another day, camera or light,
@@ -21,7 +22,7 @@ from pathlib import Path
 if not __package__:
     import checkout  # noqa: F401  puts the checkout on the path
 
-from common.commands import FINE, HelpFormatter, Parser, add_device, prose_and_examples, run_command
+from common.commands import FINE, HelpFormatter, Parser, add_networks, prose_and_examples, run_command
 from common.errors import InputError, show_warnings
 from common.signals import run_to_the_end
 
@@ -47,15 +48,7 @@ def build_parser():
         metavar="ID",
         help="bring back the version before, or the one whose id begins with ID",
     )
-    parser.add_argument(
-        "--checkpoint_dir",
-        type=Path,
-        default=Path("checkpoints"),
-        metavar="DIR",
-        help="folder of the networks' checkpoints",
-    )
-    parser.add_argument("--fusion_module_path", type=Path, metavar="FILE", help="UFF checkpoint, as of predict.py")
-    add_device(parser)
+    add_networks(parser)
     return parser
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from feature_extractors.extraction import PatchExtractor
 from inspection.gate import KINDS, needed
-from inspection.verdict import parts_needed, parts_needed_for_bound
+from inspection.verdict import lowest_rate, parts_needed, promise
 from tests.fakes import PoolingExtractor
 from tests.make_data import picture_of, scan
 from tests.make_models import fitted_runner, make_parts, options_for
@@ -38,6 +38,8 @@ def test_the_numbers():
     for alpha, any_promise, bound in rows:
         rate = float(alpha) / 100
         assert parts_needed(rate) == int(any_promise.replace(",", ""))
-        assert parts_needed_for_bound(rate) == int(bound.replace(",", ""))
+        enough = int(bound.replace(",", ""))
+        kept = [promise(parts, lowest_rate(parts)).bound <= rate for parts in (enough - 1, enough)]
+        assert kept == [False, True]
     assert f"{needed(len(KINDS)):,}" in TEXT and f"{needed(len(KINDS) - 1):,}" in TEXT and "over 15" in TEXT
     assert len(KINDS) == 15

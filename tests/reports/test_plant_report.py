@@ -14,9 +14,10 @@ from tools import report
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 ODD = 'odd <b>&"{{ x }}'
-WIDE = """<style>html { --w: 0 }</style><script>
+WIDE = """<script>
+const shown = "h1, h2, p, img, table, .count, li"
 addEventListener("load", () => { document.title = [innerWidth, document.documentElement.scrollWidth,
-  ...[...document.querySelectorAll("h1, h2, p, img, .count, li")].map(of => of.getBoundingClientRect().right)].join() })
+  ...[...document.querySelectorAll(shown)].map(of => of.getBoundingClientRect().right)].join() })
 </script>"""
 
 
@@ -31,7 +32,7 @@ def judged(tmp_path):
     folder = tmp_path / "judged"
     (folder / "pictures/rgb").mkdir(parents=True)
     rows = [row(f"rgb/{n}.png", "pass", 1 + n % 2, 1.0 + n / 20, label=0) for n in range(12)]
-    why = f"0.8 mm lower than good parts over 31 mm² {ODD}"
+    why = f"0.8 mm lower than good parts over 31 mm² {ODD}; score 3 above 2: height 3, RGB 0"
     for n, (score, label) in enumerate(((3.0, 1), (9.0, 1), (2.5, 0))):
         rows.append(row(f"rgb/f{n}.png", "fail", 2, score, explanation=why, pictures=f"rgb/f{n}.png", label=label))
         if n < 2:
@@ -53,11 +54,16 @@ def test_verdicts_first_then_failed_parts_rates_and_trend(judged, capsys):
     assert re.findall(r"<b>rgb/(f\d)", page) == ["f1", "f0", "f2"]  # the farthest above the limit first
     assert page.count("data:image/jpeg") == 2 and page.count("data:image/svg") == 1 and "0.8 mm lower" in text
     fails = rate(3, 15)
-    assert f"3 of 15 {percent(fails.value)} {percent(fails.low)} to {percent(fails.high)}" in " ".join(text.split())
+    assert f"3 of 15 {percent(fails.value)} ({percent(fails.low)} to {percent(fails.high)})" in " ".join(text.split())
     assert "good parts that fail (false alarms) 1 of 13" in " ".join(text.split())
     assert "defective parts that pass (escapes) 0 of 2" in " ".join(text.split())
-    assert [*re.findall(r"<tr><td>(2026-07-0\d)</td>", page)] == ["2026-07-01", "2026-07-02"]
-    assert "no part: nothing lies on the table" in text and "lambda" not in text and "λ" not in text
+    assert [*re.findall(r"<tr><td>(2026-07-0\d) ", page)] == ["2026-07-01", "2026-07-02"]
+    assert (
+        "no part: nothing lies on the table" in text
+        and "height 3" not in text
+        and "lambda" not in text
+        and "λ" not in text
+    )
     assert "<b>&" not in page and ODD in text and "{{" in text  # names stay text
 
 
@@ -84,4 +90,4 @@ def test_nothing_is_cut_off(judged, tmp_path, width):
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", f"--window-size={width},1000"]
     done = subprocess.run([BROWSER, *flags, page.as_uri()], capture_output=True, text=True, timeout=120)
     seen, whole, *edges = map(float, re.search(r"<title>([-0-9.,]+)</title>", done.stdout)[1].split(","))
-    assert whole <= seen and len(edges) > 10 and max(edges) <= seen
+    assert seen == width and whole <= seen and len(edges) > 10 and max(edges) <= seen
