@@ -64,7 +64,8 @@ def state_of(method: Features, name: str, precision: str = "full") -> tuple[dict
         banks[bank_name] = {key: getattr(bank, key) for key in ("mean", "std", "weight_eps", "divisor")}
         banks[bank_name]["largest_norm"] = None if bound is None else bound.largest_norm
     if method.reference is not None:
-        of_place, place = method.placement.state()
+        placement: Any = method.placement
+        of_place, place = placement.state()
         arrays.update({f"placement.{key}": value for key, value in of_place.items()})
         arrays.update({f"place.{key}": value for key, value in method.reference.state().items()})
     late_fusion = getattr(method, "late_fusion", None)
@@ -108,7 +109,8 @@ def restored_method(arrays: Arrays, facts: Meta, extractor: PatchExtractor) -> F
     if not fixes.eval_mode:
         raise InputError(TRAIN_MODE)
     settings = {key: value for key, value in facts["settings"].items() if key not in GONE}
-    method = METHODS[facts["method"]](extractor, fixes, **settings)
+    make: Any = METHODS[facts["method"]]
+    method = make(extractor, fixes, **settings)
     method.class_name, method.added = facts["class_name"], facts["added"]
     for name, of in facts["banks"].items():
         own = _below(f"bank.{name}.", arrays)
@@ -128,7 +130,8 @@ def restored_method(arrays: Arrays, facts: Meta, extractor: PatchExtractor) -> F
         statistics = Statistics(*np.array(arrays["training.statistics"]).T)
         units = known and restored(known)
         method.training = TrainingParts(tuple(training["path"]), statistics, tuple(training["for"]), calibrated=units)
-    return method
+    restored_one: Features = method
+    return restored_one
 
 
 def bank_bytes(arrays: Arrays) -> int:
@@ -143,10 +146,13 @@ def _bank(own: Arrays, of: Meta, device: torch.device) -> MemoryBank:
     if "norms" in own and (bounded or len(rows) < FEWEST_BOUNDED or rows.is_cuda):
         bound = None
         if bounded and rows.device.type == "cpu":
-            bound = LowerBound.of_known(*(_tensor(own[f"bound.{key}"]) for key in BOUND), of["largest_norm"])
+            centre, directions, z = (_tensor(own[f"bound.{key}"]) for key in BOUND)
+            bound = LowerBound.of_known(centre, directions, z, of["largest_norm"])
         search = RowSearch.of_known(rows, _tensor(own["norms"]).to(rows.device), bound)
     part, place = (_tensor(own[key], torch.long) for key in ("part", "place"))
-    return MemoryBank.of_rows(rows, part, place, of["mean"], of["std"], of["weight_eps"], of["divisor"], search)
+    scaling = of["mean"], of["std"], of["weight_eps"], of["divisor"]
+    bank: MemoryBank = MemoryBank.of_rows(rows, part, place, *scaling, search)
+    return bank
 
 
 def _below(prefix: str, arrays: Arrays) -> dict[str, NDArray[Any]]:

@@ -119,7 +119,8 @@ class ScanRanges:
             InputError: ``content`` is something else.
         """
         try:
-            made = cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in content.items()})
+            known: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
+            made = cls(**known)
             sizes = {len(values) for values in (made.names, made.low, made.high, made.seen_low, made.seen_high)}
             fits = len(sizes) == 1 and set(made.names) <= set(KINDS) and bool(np.isfinite([made.low, made.high]).all())
         except (TypeError, AttributeError, ValueError):
@@ -174,7 +175,7 @@ def dead_sensor(rgb: ArrayLike, xyz: ArrayLike, clouds: bool = True) -> str | No
     elif (picture == picture[0, 0]).all():
         found.append("the picture has one colour only: the camera gives no picture")
     measured = measured_pixels(cloud)
-    points = np.count_nonzero(measured)
+    points = int(np.count_nonzero(measured))
     if clouds and points < FEWEST_POINTS:
         found.append(f"the cloud is empty ({points} points): the 3D sensor gives nothing")
     elif clouds and (np.ptp(cloud[measured], axis=0) == 0).all():
@@ -199,10 +200,11 @@ def measure(rgb: ArrayLike, xyz: ArrayLike, clouds: bool = True) -> ScanStatisti
     if not clouds:
         picture = _thin(whole)
         everywhere = np.ones(picture.shape[:2], bool)
-        return ScanStatistics(**{**dict.fromkeys(KINDS), **_exposure(whole, picture, everywhere)})
+        found: dict[str, Any] = {**dict.fromkeys(KINDS), **_exposure(whole, picture, everywhere)}
+        return ScanStatistics(**found)
     cloud = _thin(points_whole)
     picture, measured = _thin(whole, cloud.shape[:2]), measured_pixels(cloud)
-    points = np.count_nonzero(measured)
+    points = int(np.count_nonzero(measured))
     if points < FEWEST_POINTS:  # the coarse grid misses a few points in a large scan
         raise DeadSensor(
             f"the cloud is empty ({points} points among {measured.size} pixels): the 3D sensor gives nothing"
@@ -325,9 +327,9 @@ def learn(scans: Iterable[ScanStatistics], alpha: float = ALPHA_GATE) -> ScanRan
     promised = len(scans) >= needed(len(names), alpha)
     k = rank(len(scans), exact_rate(alpha) / (2 * len(names))) if promised else 1
     margin = resolution if promised else np.maximum(widening * (values[-1] - values[0]), resolution)
-    low, high = values[k - 1] - margin, values[-k] + margin
-    bounds = (tuple(bound.tolist()) for bound in (low, high, values[0], values[-1]))
-    return ScanRanges(names, *bounds, len(scans), float(alpha), promised, widening)
+    limits = values[k - 1] - margin, values[-k] + margin, values[0], values[-1]
+    low, high, seen_low, seen_high = (tuple(bound.tolist()) for bound in limits)
+    return ScanRanges(names, low, high, seen_low, seen_high, len(scans), float(alpha), promised, widening)
 
 
 def judge(statistics: ScanStatistics, ranges: ScanRanges) -> Health:

@@ -2,7 +2,7 @@
 good parts differ there."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,8 +44,9 @@ class InPlace:
     """
 
     def __init__(self, reference: PlaceReference, appearance: Appearance, pitch: float) -> None:
-        self._of, self._spread, self._pitch = reference.deviation(appearance), reference.spread, pitch
-        self._nominal, self._measured = reference.nominal, ~np.isnan(appearance.height)
+        self._of, self._pitch, self._measured = reference.deviation(appearance), pitch, ~np.isnan(appearance.height)
+        self._spread: Any = reference.spread
+        self._nominal: Any = reference.nominal
 
     @property
     def height_mm(self) -> NDArray[np.float32]:

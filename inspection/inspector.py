@@ -117,7 +117,7 @@ class Inspector:
         self.promise = promise_of(meta, false_alarm)
         self.alpha, self.promised = false_alarm, meta["calibration"]["promised"]
         self._scorer, self.preparation = loaded(model, extractor, gate)
-        self._method = self._scorer.method
+        self._method: Any = self._scorer.method  # the rooms below have no types yet
         self.category, self.training_names = self._method.class_name, tuple(meta["training_parts"]["names"])
         # the method has copies of the banks; only small arrays are kept, so that the mapped file can be released
         light = {key: np.array(a) for key, a in model.arrays.items() if key.startswith(("calibration.", "parts."))}

@@ -43,7 +43,10 @@ def draw_judgement(path: Path, title: str, judgement: Judgement, normal: NDArray
     draw.text((GAP, 0), judgement.verdict.upper(), WHITE, _font(84, bold=True))
     if judgement.score is not None:
         title += f"   score {judgement.score:.3g}, limit {judgement.threshold:.3g}, p {judgement.p_value:.2g}"
-    draw.text((GAP, BANNER - 34), title.encode("utf-8", "replace").decode(), WHITE, _font(TEXT))
+    title = title.encode("utf-8", "replace").decode()  # a file's name may hold bytes that are no UTF-8
+    while draw.textlength(title, _font(TEXT)) > width - 2 * GAP:
+        title = "…" + title[2:]  # of a long path the end tells more
+    draw.text((GAP, BANNER - 34), title, WHITE, _font(TEXT))
     top, left = BANNER + GAP, 2 * GAP + LARGE
     sheet.paste(outlined(judgement), (GAP, top))
     for text, panel in _side(judgement, normal):
@@ -108,7 +111,7 @@ def write_ply(path: Path, judgement: Judgement) -> None:
         return
     cloud, there = judgement.cloud, measured_pixels(judgement.cloud)
     size = cloud.shape[1], cloud.shape[0]
-    colours = np.asarray(Image.fromarray(judgement.picture).resize(size, Image.BILINEAR))
+    colours = np.asarray(Image.fromarray(judgement.picture).resize(size, Image.Resampling.BILINEAR))
     if judgement.map is not None:
         low, high = float(np.median(judgement.map)), judgement.pixel_threshold
         heat = np.clip((judgement.map - low) / max(high - low, 1e-30), 0, 1)[..., None] ** 2
@@ -121,10 +124,9 @@ def write_ply(path: Path, judgement: Judgement) -> None:
 
 def outlined(judgement: Judgement, side: int = LARGE) -> Image.Image:
     """The part as a PIL picture [side, side], with numbered outlines of its regions."""
-    panel, taken = _resized(judgement.picture, side), []
-    draw = ImageDraw.Draw(panel)
+    panel, scale = _resized(judgement.picture, side), 1.0 if judgement.map is None else side / len(judgement.map)
+    draw, taken = ImageDraw.Draw(panel), list[tuple[float, float]]()
     for number, region in enumerate(judgement.regions, 1):
-        scale = side / judgement.map.shape[0]
         for line in region.contours:
             draw.line([tuple(point) for point in (np.asarray(line) + 0.5) * scale], OUTLINE, 4)
         if number <= SHOWN:
@@ -136,9 +138,9 @@ def outlined(judgement: Judgement, side: int = LARGE) -> Image.Image:
     return panel
 
 
-def _resized(picture: NDArray[Any], size: int | tuple[int, int]) -> Image.Image:
+def _resized(picture: NDArray[Any] | None, size: int | tuple[int, int]) -> Image.Image:
     size = (size, size) if isinstance(size, int) else size
-    return Image.fromarray(np.ascontiguousarray(picture)).resize(size, Image.BILINEAR)
+    return Image.fromarray(np.ascontiguousarray(picture, np.uint8)).resize(size, Image.Resampling.BILINEAR)
 
 
 @lru_cache

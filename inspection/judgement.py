@@ -258,5 +258,5 @@ def cannot_judge(
 ) -> Judgement:
     """The Judgement of a part that cannot be judged."""
     why = Explanation({}, reason)
-    shown = {"seconds": seconds, "picture": picture, "cloud": cloud}
-    return Judgement(CANNOT_JUDGE, None, None, threshold, None, pixel_threshold, (), why, reason, **shown)
+    known = CANNOT_JUDGE, None, None, threshold, None, pixel_threshold, (), why, reason
+    return Judgement(*known, seconds=seconds, picture=picture, cloud=cloud)

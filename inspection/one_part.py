@@ -103,7 +103,7 @@ def small_picture(sample: Sequence[torch.Tensor]) -> NDArray[np.uint8]:
     picture: NDArray[np.uint8] = np.round(values * 255).astype(np.uint8)
     if len(picture) == RGB_SIZE:
         return picture
-    return np.asarray(Image.fromarray(picture).resize((RGB_SIZE, RGB_SIZE), Image.BICUBIC))
+    return np.asarray(Image.fromarray(picture).resize((RGB_SIZE, RGB_SIZE), Image.Resampling.BICUBIC))
 
 
 def depth_grid(xyz: NDArray[Any]) -> NDArray[np.float32]:

@@ -121,7 +121,7 @@ class Predictions:
 
     def _name(self) -> str:
         """The recording's name, that of earlier verdicts if there are any."""
-        known = {row["folder"]: row["recording"] for row in self.rows.values()}
+        known: dict[str, str] = {row["folder"]: row["recording"] for row in self.rows.values()}
         if self.place in known:
             return known[self.place]
         steps = [step for step in self.place.split("/") if step] or ["/"]

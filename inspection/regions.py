@@ -68,8 +68,9 @@ def measured_pixels(cloud: NDArray[Any]) -> NDArray[np.bool_]:
     """[H, W] bool: where a cloud [H, W, 3] has a point, that is, finite and not all zero."""
     finite, there = np.isfinite(cloud), cloud != 0
     # all(2) and any(2) would take much longer
-    found: NDArray[np.bool_] = finite[..., 0] & finite[..., 1] & finite[..., 2]
-    return found & (there[..., 0] | there[..., 1] | there[..., 2])
+    anything = there[..., 0] | there[..., 1] | there[..., 2]
+    found: NDArray[np.bool_] = finite[..., 0] & finite[..., 1] & finite[..., 2] & anything
+    return found
 
 
 def pixel_areas(cloud: NDArray[Any]) -> NDArray[np.float64]:
@@ -82,7 +83,7 @@ def pixel_areas(cloud: NDArray[Any]) -> NDArray[np.float64]:
     plane = np.where(measured_pixels(cloud)[..., None], cloud[..., :2], np.nan).astype(np.float64) * MM
     if min(plane.shape[:2]) < 2:
         return np.full(plane.shape[:2], np.nan)
-    down, right = np.gradient(plane, axis=(0, 1))
+    down, right = (np.asarray(of) for of in np.gradient(plane, axis=(0, 1)))
     areas: NDArray[np.float64] = np.abs(down[..., 0] * right[..., 1] - down[..., 1] * right[..., 0])
     return areas + 0 * plane[..., 0]
 
@@ -112,6 +113,8 @@ def _contours(
     # the region's box plus one pixel on each side
     window = slice(rows.start, rows.stop + 2), slice(columns.start, columns.stop + 2)
     other = (padded_labels[window] != 0) & (padded_labels[window] != number)
-    lines = contour_generator(z=np.where(other, low, padded_map[window]), line_type=LineType.Separate).lines(threshold)
+    lines: Any = contour_generator(z=np.where(other, low, padded_map[window]), line_type=LineType.Separate).lines(
+        threshold
+    )
     most = np.array(padded_map.shape[::-1]) - 2.5
     return tuple(np.clip(line + (columns.start - 1, rows.start - 1), -0.5, most) for line in lines)

@@ -75,37 +75,34 @@ def spread(values: ArrayLike, parts: Sequence[Any], confidence: float = CONFIDEN
     """
     from scipy.stats import chi2, f
 
-    values = np.asarray(values, np.float64)
-    if not len(values) or not np.isfinite(values).all():
-        raise InputError(
-            f"{np.count_nonzero(~np.isfinite(values))} of {len(values)} values are not finite; at least one "
-            "value is needed, and all finite"
-        )
+    scores = np.asarray(values, np.float64)
+    if not len(scores) or not np.isfinite(scores).all():
+        broken = f"{np.count_nonzero(~np.isfinite(scores))} of {len(scores)} values are not finite"
+        raise InputError(f"{broken}; at least one value is needed, and all finite")
     index, sizes = np.unique(np.asarray(parts, str), return_inverse=True, return_counts=True)[1:]
-    n, m = len(values), len(sizes)
-    means = np.bincount(index, values) / sizes
+    n, m, mean = len(scores), len(sizes), float(scores.mean())
+    means = np.bincount(index, scores) / sizes
     free = n - m  # degrees of freedom within parts
-    within, low, high, between, grr, categories, bounds = None, None, None, None, None, None, (None, None)
+    if not free:
+        return Spread(n, m, mean, None, None, None, None, None, None, None, None)
     tail = (1 - confidence) / 2
-    if free:
-        squares = float(((values - means[index]) ** 2).sum())
-        squares = 0.0 if all(np.ptp(values[index == i]) == 0 for i in range(m)) else squares  # means are rounded
-        within = math.sqrt(squares / free)
-        low, high = (math.sqrt(squares / chi2.ppf(q, free)) for q in (1 - tail, tail))
-    if free and m > 1:
-        square_between = float((sizes * (means - values.mean()) ** 2).sum()) / (m - 1)
-        scans_a_part = (n - (sizes**2).sum() / n) / (m - 1)
-        between = math.sqrt(max(0.0, (square_between - within**2) / scans_a_part))
-        total = math.hypot(within, between)
-        if total:
-            grr = within / total
-        if within:
-            categories = max(1, math.floor(1.41 * between / within))
-            ratio = square_between / within**2
-            bounds = [_grr(ratio / f.ppf(q, m - 1, free), scans_a_part) for q in (tail, 1 - tail)]
-        elif total:
-            bounds = 0.0, 0.0
-    return Spread(n, m, float(values.mean()), within, low, high, between, grr, *bounds, categories)
+    squares = float(((scores - means[index]) ** 2).sum())
+    squares = 0.0 if all(np.ptp(scores[index == i]) == 0 for i in range(m)) else squares  # means are rounded
+    within = math.sqrt(squares / free)
+    low, high = (math.sqrt(squares / chi2.ppf(q, free)) for q in (1 - tail, tail))
+    if m < 2:
+        return Spread(n, m, mean, within, low, high, None, None, None, None, None)
+    square_between = float((sizes * (means - mean) ** 2).sum()) / (m - 1)
+    scans_a_part = (n - (sizes**2).sum() / n) / (m - 1)
+    between = math.sqrt(max(0.0, (square_between - within**2) / scans_a_part))
+    total = math.hypot(within, between)
+    if not within:
+        known = 0.0 if total else None
+        return Spread(n, m, mean, within, low, high, between, known, known, known, None)
+    ratio = square_between / within**2
+    grr_low, grr_high = (_grr(ratio / f.ppf(q, m - 1, free), scans_a_part) for q in (tail, 1 - tail))
+    categories = max(1, math.floor(1.41 * between / within))
+    return Spread(n, m, mean, within, low, high, between, within / total, grr_low, grr_high, categories)
 
 
 def _grr(ratio: float, scans_a_part: float) -> float:
@@ -164,4 +161,6 @@ def _kappa(tables: NDArray[np.float64]) -> NDArray[np.float64]:
     n = tables.sum((-2, -1))
     agreed = np.trace(tables, axis1=-2, axis2=-1) / n
     chance = (tables.sum(-1) * tables.sum(-2)).sum(-1) / n**2
-    return np.divide(agreed - chance, 1 - chance, out=np.full(np.shape(n), np.nan), where=chance < 1)
+    undefined = np.full(np.shape(n), np.nan)
+    found: NDArray[np.float64] = np.divide(agreed - chance, 1 - chance, out=undefined, where=chance < 1)
+    return found

@@ -346,7 +346,9 @@ def examined_with(model: SavedModel) -> tuple[Options, Facts]:
     """(Options, Facts of what the training parts have in common) with which scans to be judged are examined; models of
     version 0.9 know nothing of the latter."""
     meta, settings = model.meta, model.meta["fitted"]["settings"]
-    known = {key: tuple(of) if isinstance(of, list) else of for key, of in (meta.get("usual") or {}).items()}
+    known: dict[str, Any] = {
+        key: tuple(of) if isinstance(of, list) else of for key, of in (meta.get("usual") or {}).items()
+    }
     return Options(settings["img_size"], meta.get("min_points", 1)), Facts(**known)
 
 

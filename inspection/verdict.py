@@ -256,9 +256,5 @@ def outcome_text(found: Outcome) -> str:
             cells = [percent(r.value), f"{percent(r.low)} to {percent(r.high)}", f"below {percent(r.upper)}"]
         rows.append([name, f"{r.events} of {r.of}", *cells])
     titles = ["rate", "parts", "share", f"{CONFIDENCE:.0%} interval", f"with {CONFIDENCE:.0%} confidence"]
-    return (
-        tabulate(confusion, ["part", *VERDICTS, "all"], tablefmt="pipe")
-        + "\n\n"
-        + tabulate(rows, titles, tablefmt="pipe", disable_numparse=True)
-        + "\n"
-    )
+    counts = tabulate(confusion, ["part", *VERDICTS, "all"], tablefmt="pipe")
+    return f"{counts}\n\n{tabulate(rows, titles, tablefmt='pipe', disable_numparse=True)}\n"

@@ -205,7 +205,7 @@ def folder(bench):
     inspector.judge_prepared(inspector.preparation(read_scan(parts[0].rgb, parts[0].xyz)))
     total, needed = Clock(), 0.0
     start = time.perf_counter()
-    for prepared, _ in load_parts(parts, inspector, 1):
+    for prepared, *_ in load_parts(parts, inspector, 1):
         total.clear()
         inspector.judge_prepared(prepared, total)
         needed += total["extraction"] + total["search"]

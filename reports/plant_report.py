@@ -8,6 +8,7 @@ import base64
 import io
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
@@ -17,8 +18,8 @@ from PIL import Image
 from common.errors import InputError
 from common.files import atomic_path
 from data.pairing import natural
-from inspection.predictions import LINES, read_lines
-from inspection.verdict import CANNOT_JUDGE, FAIL, PASS, VERDICTS, outcome, percent, rate
+from inspection.predictions import LINES, Row, read_lines
+from inspection.verdict import CANNOT_JUDGE, FAIL, PASS, VERDICTS, Rate, outcome, percent, rate
 
 TEMPLATE = "plant.html"
 SHOWN = 60  # failed parts with pictures; verdicts.csv has all
@@ -27,8 +28,8 @@ COLOURS = {PASS: "#00781f", FAIL: "#be0000", CANNOT_JUDGE: "#b06a00"}
 MOST_POINTS = 2000  # of the trend that are drawn as shapes; more become a picture
 
 
-def read_judged(folder):
-    """[dict] of the parts judged into ``folder``, in the order of their times.
+def read_judged(folder: str | Path) -> list[Row]:
+    """The parts judged into ``folder``, in the order of their times.
 
     Raises:
         InputError: the folder holds no verdicts.
@@ -39,7 +40,7 @@ def read_judged(folder):
     return sorted(rows, key=lambda row: (row["time"], natural(row["path"])))
 
 
-def write_plant_report(folder, out):
+def write_plant_report(folder: str | Path, out: str | Path) -> Path:
     """Write ``out``/report.html about the verdicts in ``folder``; returns its path.
 
     Raises:
@@ -56,10 +57,10 @@ def write_plant_report(folder, out):
     return path
 
 
-def facts_of(rows, folder):
+def facts_of(rows: list[Row], folder: Path) -> dict[str, Any]:
     """{name: value} that the template shows, of the ``rows`` in ``folder``."""
     failed = [row for row in rows if row["verdict"] == FAIL]
-    first = sorted(failed, key=lambda row: _of_limit(row) or 0, reverse=True)[:SHOWN]
+    first = sorted(failed, key=lambda row: _above(row) or 0.0, reverse=True)[:SHOWN]
     return {
         "folder": folder.resolve().name,
         "from_to": _from_to(rows),
@@ -76,12 +77,12 @@ def facts_of(rows, folder):
     }
 
 
-def _from_to(rows):
+def _from_to(rows: list[Row]) -> str:
     times = [row["time"][:16].replace("T", " ") for row in rows if row["time"]]
     return " to ".join(dict.fromkeys((times[0], times[-1]))) if times else ""
 
 
-def _rates(rows):
+def _rates(rows: list[Row]) -> list[tuple[str, Rate]]:
     """[(what, Rate)]; parts with which the model was fitted or calibrated say nothing of false alarms and escapes."""
     judged = [row for row in rows if row["verdict"] != CANNOT_JUDGE]
     found = [
@@ -98,7 +99,7 @@ def _rates(rows):
     return found
 
 
-def _groups(rows):
+def _groups(rows: list[Row]) -> list[tuple[str, str, dict[str, int], Rate]]:
     """[(day, recording, {verdict: number}, Rate of parts that fail)], in the order of time."""
     found = []
     keys = sorted({(row["time"][:10], row["recording"]) for row in rows})
@@ -109,22 +110,23 @@ def _groups(rows):
     return found
 
 
-def _why(row):
+def _why(row: Row) -> str:
     """Why a part fails, in words; the terms of its score stand in verdicts.csv."""
     return row.get("explanation", "").partition("; score ")[0]
 
 
-def _of_limit(row):
-    """A part's score as a multiple of its limit; None if it was not judged or the limit is 0."""
-    return None if row.get("score") is None or not row["threshold"] else row["score"] / row["threshold"]
+def _above(row: Row) -> float | None:
+    """How far a part's score is above its limit, as a share of the limit (which may be negative); None if it was not
+    judged."""
+    return None if row.get("score") is None else (row["score"] - row["threshold"]) / (abs(row["threshold"]) or 1.0)
 
 
-def _trend(rows):
-    """A picture (URL with its content) of each part's score by its limit, in the order of time; a new day or recording
-    begins at a line."""
+def _trend(rows: list[Row]) -> str:
+    """A picture (URL with its content) of each part's score against its limit, in the order of time; a line stands
+    before each new day or recording."""
     figure = Figure(figsize=(6.4, 3.4), layout="constrained")
     axes, start = figure.add_subplot(), 0
-    points = [(number, _of_limit(row), COLOURS[row["verdict"]]) for number, row in enumerate(rows, 1)]
+    points = [(number, _above(row), COLOURS[row["verdict"]]) for number, row in enumerate(rows, 1)]
     known = [point for point in points if point[1] is not None]
     if known:
         x, y, colours = zip(*known)
@@ -135,9 +137,8 @@ def _trend(rows):
         if start:
             axes.axvline(start + 0.5, color="#9aa5b1", linewidth=0.8)
         start += len(list(own))
-    axes.axhline(1, color="black", linewidth=1)
-    axes.set(xlabel="part, in the order of judging", ylabel="score / limit", xlim=(0.5, len(rows) + 0.5))
-    axes.set_ylim(bottom=min([0, *(value for _, value, _ in known)]))
+    axes.axhline(0, color="black", linewidth=1)
+    axes.set(xlabel="part, in the order of judging", ylabel="(score - limit) / limit", xlim=(0.5, len(rows) + 0.5))
     marks = [Line2D([], [], color=COLOURS[name], marker=".x"[name == CANNOT_JUDGE], linestyle="") for name in VERDICTS]
     figure.legend(marks, VERDICTS, loc="outside upper right", ncols=3, frameon=False)
     content = io.BytesIO()
@@ -145,7 +146,7 @@ def _trend(rows):
     return _url(content.getvalue(), "svg+xml")
 
 
-def _picture(folder, row):
+def _picture(folder: Path, row: Row) -> str:
     """A part's picture, made smaller, as a URL with its content; "" if predict.py drew none."""
     path = folder / "pictures" / row.get("pictures", Path(row["path"]).with_suffix(".png"))
     try:
@@ -158,5 +159,5 @@ def _picture(folder, row):
     return _url(content.getvalue(), "jpeg")
 
 
-def _url(content, kind):
+def _url(content: bytes, kind: str) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

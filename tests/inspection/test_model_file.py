@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -65,9 +64,8 @@ def test_reads_back(small):
     arrays, meta = read_model(small[0])
     same(arrays, ARRAYS)
     assert meta == META
-    assert not any(array.flags.writeable for array in arrays.values()) and all(
-        array.flags.aligned for array in arrays.values()
-    )
+    assert not any(array.flags.writeable for array in arrays.values())
+    assert all(array.flags.aligned for array in arrays.values())
 
 
 def test_the_library_reads_the_same(small):
@@ -139,9 +137,8 @@ def test_a_flipped_bit_in_any_byte_is_noticed(small, tmp_path):
 def test_every_cut_is_noticed_and_so_is_what_was_added(small, tmp_path):
     data, path = small[1], tmp_path / "cut"
     messages = {end: refusal(path, data[:end]) for end in range(len(data))}
-    assert (
-        "is cut off" in messages[len(data) - 1] and f"{len(data) - 1} of {len(data)} bytes" in messages[len(data) - 1]
-    )
+    assert "is cut off" in messages[len(data) - 1]
+    assert f"{len(data) - 1} of {len(data)} bytes" in messages[len(data) - 1]
     assert "is cut off or damaged" in messages[100] and "is no model" in messages[0]
     assert "checksum" in refusal(path, data + b"\0")
     assert "checksum" in refusal(path, data + data)
@@ -240,19 +237,3 @@ def test_killed_at(tmp_path, point, new):
     assert process.communicate()[0] == b"begun\n" and process.returncode == (0 if point == "none" else -signal.SIGKILL)
     arrays, meta = read_model(path)
     assert meta == {"i": new} and (arrays["a"] == new).all()
-
-
-def test_killed_at_any_time(tmp_path):
-    path, rng, seen = tmp_path / "a.m3dm", np.random.default_rng(0), set()
-    for _ in range(6):
-        path.unlink(missing_ok=True)
-        process = start(path, "loop")
-        process.stdout.readline()
-        time.sleep(rng.uniform(0, 0.1))
-        process.kill()
-        process.communicate()
-        if path.exists():
-            arrays, meta = read_model(path)
-            assert (arrays["a"] == meta["i"]).all()
-            seen.add(meta["i"])
-    assert seen  # some were killed after a first write

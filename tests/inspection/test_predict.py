@@ -16,14 +16,12 @@ from PIL import Image
 
 import data.scans
 import main as run_main
-from feature_extractors.extraction import PatchExtractor
 from inspection.predictions import locked
 from inspection.saved_model import read_saved
 from inspection.verdict import p_values
 from tests.command_lines import TINY, flags  # noqa: F401 (flags is a fixture)
-from tests.fakes import PoolingExtractor
 from tests.make_data import add_part, picture_of, scan
-from tests.make_models import CATEGORY, examined, fitted_runner, make_parts, options_for
+from tests.make_models import CATEGORY, make_parts
 from tools import predict
 from tools.predict import main
 
@@ -33,18 +31,15 @@ def read(path):
         return list(csv.DictReader(file))
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """Path of a model without networks; its folder holds the data."""
-    root = make_parts(tmp_path_factory.mktemp("model"), validation=5)
-    return fitted_runner(examined(options_for(root, "DINO+Point_MAE", "--scoring", "pixel_max")))[1]
+@pytest.fixture
+def model(toy_model):
+    """Path of a model without networks."""
+    return toy_model
 
 
 @pytest.fixture
-def predicted(model, tmp_path, monkeypatch):
+def predicted(model, tmp_path, no_networks):
     """Function: run predict.py on a folder; returns (exit code, rows of verdicts.csv)."""
-    monkeypatch.setattr(PatchExtractor, "from_checkpoints", lambda **_: PoolingExtractor())
-    monkeypatch.setattr("inspection.inspector.used_weights", lambda *_: [])
 
     def run(*words, out=tmp_path / "out", rate="0.2"):
         argv = [model, "-o", out, "--device", "cpu", "--num_workers", "0", "--false_alarm", rate, *words]

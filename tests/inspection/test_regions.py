@@ -8,7 +8,6 @@ from hypothesis.extra import numpy as hnp
 from matplotlib.path import Path as Polygon
 
 from inspection.regions import find_regions, measured_pixels, pixel_areas
-from inspection.verdict import threshold
 
 
 def plane(height, width, pitch=0.0005, depth=0.4, tilt=0.0):
@@ -106,16 +105,6 @@ def test_noise_of_depth_and_a_step_do_not_change_the_area():
 def test_pixels_with_nan_are_not_measured():
     cloud = plane(4, 5)
     cloud[0, 0], cloud[1, 1, 2], cloud[2, 2] = 0, np.nan, np.inf
-    assert (
-        not {(0, 0), (1, 1), (2, 2)} & set(zip(*np.nonzero(measured_pixels(cloud))))
-        and measured_pixels(cloud).sum() == 17
-    )
+    assert not {(0, 0), (1, 1), (2, 2)} & set(zip(*np.nonzero(measured_pixels(cloud))))
+    assert measured_pixels(cloud).sum() == 17
     assert np.isnan(pixel_areas(cloud)[1, 1]) and np.isnan(pixel_areas(np.zeros((1, 3, 3)))).all()
-
-
-def test_at_most_alpha_of_good_parts_show_a_region():
-    rng, shown = np.random.default_rng(0), 0
-    for _ in range(1000):
-        maps = rng.normal(size=(20, 8, 8))
-        shown += bool(find_regions(maps[-1], threshold(maps[:-1].max((1, 2)), 0.05)))
-    assert 20 < shown < 80  # binomial(1000, 0.05) within 4 standard deviations

@@ -10,7 +10,6 @@ import m3dm_runner
 import main as run_main
 import models.weights
 from common.errors import InputError
-from feature_extractors.extraction import PatchExtractor
 from inspection.inspector import Inspector
 from inspection.saved_model import read_saved
 from tests.fakes import PoolingExtractor
@@ -29,12 +28,10 @@ def pictures(folder, first, count, stain=0):
 
 
 @pytest.fixture
-def model(tmp_path, monkeypatch):
+def model(tmp_path, monkeypatch, no_networks):
     """Path of a model that main.py has written; its data lie in tmp_path/data/cell."""
     monkeypatch.setattr(m3dm_runner, "build_extractor", lambda args: PoolingExtractor())
     monkeypatch.setattr(models.weights, "used_weights", lambda options, build: [])
-    monkeypatch.setattr(PatchExtractor, "from_checkpoints", lambda **_: PoolingExtractor())
-    monkeypatch.setattr("inspection.inspector.used_weights", lambda *_: [])
     data = tmp_path / "data" / "cell"
     for place, first, count, stain in (
         ("train/good", 1000, 5, 0),

@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 import subprocess
-from html import unescape
+from html import escape, unescape
 
 import pytest
 from PIL import Image
@@ -16,7 +16,7 @@ BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "
 ODD = 'odd <b>&"{{ x }}'
 WIDE = """<script>
 const shown = "h1, h2, p, img, table, .count, li"
-addEventListener("load", () => { document.title = [innerWidth, document.documentElement.scrollWidth,
+addEventListener("load", () => { parent.document.title = [innerWidth, document.documentElement.scrollWidth,
   ...[...document.querySelectorAll(shown)].map(of => of.getBoundingClientRect().right)].join() })
 </script>"""
 
@@ -86,8 +86,10 @@ def test_what_is_no_set_of_verdicts(judged, tmp_path, capsys):
 def test_nothing_is_cut_off(judged, tmp_path, width):
     assert report.main([str(judged)]) == 0
     page = tmp_path / "page.html"
-    page.write_text((judged / "report.html").read_text(encoding="utf-8").replace("</head>", WIDE + "</head>"))
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", f"--window-size={width},1000"]
+    inside = escape((judged / "report.html").read_text(encoding="utf-8").replace("</head>", WIDE + "</head>"))
+    frame = f'<iframe style="width: {width}px; height: 2000px; border: 0" srcdoc="{inside}"></iframe>'
+    page.write_text(f"<title></title>{frame}", encoding="utf-8")  # in a frame: a window is at least 500 wide
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", "--window-size=1500,1000"]
     done = subprocess.run([BROWSER, *flags, page.as_uri()], capture_output=True, text=True, timeout=120)
     seen, whole, *edges = map(float, re.search(r"<title>([-0-9.,]+)</title>", done.stdout)[1].split(","))
     assert seen == width and whole <= seen and len(edges) > 10 and max(edges) <= seen
