@@ -27,8 +27,8 @@ from feature_extractors.extraction import PatchExtractor
 from feature_extractors.multiple_features import METHODS
 from feature_extractors.released import mask_of_map, stacked
 from inspection.fitted import restored_method
-from inspection.one_part import small_picture
-from inspection.saved_model import check_records, read_records, read_saved, write_fitted
+from inspection.one_part import Scorer, small_picture
+from inspection.saved_model import read_parts, read_saved, write_fitted
 from part_frame import placement
 from runs.options import extractor_options, method_settings, model_scorings, parts_used, recorded_options
 from scoring import evaluation
@@ -198,21 +198,7 @@ class M3DM:
         files = [PartFiles(dataset.describe(i)[0], *dataset.files[i][:2]) for i in range(count)]
         frame, poses = self._frame(class_name)
         with self.timings("read parts"):
-            records = [
-                read_records(parts, dataset.reading, args.img_size, f"{class_name}: {what}", frame, known)
-                for parts, what, known in (
-                    (files, "training scans", poses),
-                    (calibration.parts, "calibration scans", {}),
-                )
-            ]
-        unplaced = {r.name for r in records[1] if r.unplaced}
-        for r in records[1]:
-            if r.unplaced:
-                logging.warning("%s: cannot be judged, so it does not calibrate: %s", r.name, r.unplaced)
-        records[1] = [r for r in records[1] if r.name not in unplaced]
-        calibration = calibration._replace(parts=tuple(p for p in calibration.parts if p.name not in unplaced))
-        check_records(*records)
-        self._model = records, files, calibration, dataset.reading
+            self._model = read_parts(class_name, files, calibration, dataset.reading, args.img_size, frame, poses)
 
     def save(self, path, class_name, weights, about):
         """Calibrate the fitted method and write its model; call :meth:`read_parts` first.
@@ -225,38 +211,25 @@ class M3DM:
         Raises:
             InputError: the file cannot be written.
         """
-        args, ((training, calibration), files, chosen, reading) = self.args, self._model
+        args, parameters = self.args, scoring_addon.parameters_from(self.args)
+        scorer = Scorer(self.method, model_scorings(args), parameters, args.scoring_reference)
         options = {key: value for key, value in extractor_options(args).items() if key != "folder"}
         camera = read_record(Path(args.dataset_path) / class_name / "train" / GOOD).get("camera")
         usual = args.usual.get(class_name)
         recorded = json.loads(json.dumps(recorded_options(args), default=str))
         with self.timings("model"):
-            for text in write_fitted(
-                path,
-                self.method,
-                args.method_name,
-                training,
-                calibration,
-                chosen,
-                training_files=files,
-                poses=self._frame(class_name)[1] if not chosen.parts else {},
-                scorings=model_scorings(args),
-                parameters=scoring_addon.parameters_from(args),
-                reference=args.scoring_reference,
-                reading=reading,
-                extractor=options,
-                weights=weights,
-                precision=args.model_precision,
-                strict=args.strict,
-                about={
-                    **about,
-                    "options": recorded,
-                    "seed": args.seed,
-                    "camera": camera,
-                    "min_points": args.min_points,
-                    "usual": usual and usual._asdict(),
-                },
-            ):
+            about = {
+                **about,
+                "extractor": options,
+                "weights": weights,
+                "options": recorded,
+                "seed": args.seed,
+                "camera": camera,
+                "min_points": args.min_points,
+                "usual": usual and usual._asdict(),
+            }
+            found = write_fitted(path, scorer, args.method_name, self._model, about, args.model_precision, args.strict)
+            for text in found:
                 logging.warning("%s: %s", class_name, text)
         self.save_frame(Path(path).with_name(f"{class_name}_frame.png"), class_name)
 

@@ -112,6 +112,15 @@ def add_device(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_networks(parser: argparse._ActionsContainer) -> None:
+    """Add to the parser of a command that runs a saved model: where its networks' weights are, and --device."""
+    where = Path("checkpoints")
+    parser.add_argument("--checkpoint_dir", type=Path, default=where, metavar="DIR", help="folder of the checkpoints")
+    text = "UFF checkpoint (default: in --checkpoint_dir, or where it was at the fit)"
+    parser.add_argument("--fusion_module_path", type=Path, metavar="FILE", help=text)
+    add_device(parser)
+
+
 def add_workers(parser: argparse._ActionsContainer) -> None:
     """Add --workers to the parser of a command that reads many files."""
     parser.add_argument(

@@ -1,9 +1,9 @@
-"""Write a page about saved maps: what the disagreement-guided scoring changes, and for which parts.
+"""Write a page about parts that predict.py has judged, or about the saved maps of a run and its scorings.
 
-    python main.py ... --save_maps maps
-    python tools/report.py maps -o report
+    python tools/report.py judged                  # what predict.py -o judged wrote: judged/report.html
+    python tools/report.py maps -o report          # what main.py --save_maps maps wrote
 
-OUT/report.html contains its figures, so it can be sent as a single file; OUT/figures has the figures as files.
+The page contains its pictures, so it can be sent as a single file. That about maps has its figures in OUT/figures too.
 """
 
 import re
@@ -16,11 +16,14 @@ if not __package__:
 import scoring_addon
 from common.argument_types import number
 from common.commands import FINE, HelpFormatter, Parser, prose_and_examples, run_command
+from common.errors import InputError
 from common.files import check_writable
 from common.progress import note, track
+from inspection.predictions import LINES
 from reports import sections
 from reports.numbers import shown_parts, summary_of
 from reports.page import Page
+from reports.plant_report import write_plant_report
 from reports.scored import left_out_text, scored_category
 from runs.help_tables import scoring_table
 from scoring.evaluation import find_saved
@@ -34,6 +37,14 @@ def main(argv=None):
 
 def write_page(args):
     """Write the page that the options ask for; returns the exit code."""
+    if (Path(args.folder) / LINES).is_file():
+        if args.category:
+            raise InputError(f"{args.folder}: holds verdicts: --category is for saved maps")
+        check_writable(args.output or args.folder)
+        print(write_plant_report(args.folder, args.output or args.folder))
+        return FINE
+    if args.output is None:
+        raise InputError(f"{args.folder}: holds no verdicts ({LINES}); for saved maps give -o OUT too")
     check_writable(args.output)
     paths = find_saved(args.folder, args.category)
     page = make_report(paths, args.seed, scoring_addon.parameters_from(args))
@@ -46,8 +57,8 @@ def build_parser():
     """The argument parser."""
     description, epilog = __doc__.splitlines()[0], f"{scoring_table()}\n\n{prose_and_examples(__doc__)[1]}"
     parser = Parser(prog="report.py", description=description, formatter_class=HelpFormatter, epilog=epilog)
-    parser.add_argument("folder", metavar="DIR", help="saved maps of a run, written by main.py --save_maps DIR")
-    parser.add_argument("-o", "--output", required=True, metavar="OUT", help="gets report.html and figures/")
+    parser.add_argument("folder", metavar="DIR", help="what predict.py -o DIR or main.py --save_maps DIR wrote")
+    parser.add_argument("-o", "--output", metavar="OUT", help="gets report.html (default for verdicts: DIR)")
     parser.add_argument("--category", nargs="+", metavar="NAME", help="only these (default: all that are saved)")
     parser.add_argument("--seed", type=number(int, 0), default=0, metavar="N", help="of the random draw of parts")
     group = parser.add_argument_group("scoring", "parameters; the page shows every scoring")

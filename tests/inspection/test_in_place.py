@@ -74,6 +74,7 @@ def test_the_place_is_the_one_in_the_frame():
 
 
 FACTS = PlaceFacts(12.5, -3.0, "height", -0.8, 0.05, 0.0, (0.0, 0.0), 1.0)
+OVER = "over 20 mm² at x 12.5, y -3.0 mm of the part"
 TEXTS = [
     (
         {},
@@ -87,28 +88,13 @@ TEXTS = [
     ),
     (dict(height_mm=0.12), 4.2, "0.12 mm higher than good parts over 4.2 mm² at x 12.5"),
     (dict(kind="colour", brightness=-0.2), 20, "18 % darker than good parts over 20 mm²"),
-    (dict(kind="colour", brightness=0.2), 20, "22 % brighter than good parts over 20 mm²"),
-    (dict(kind="colour", hues=(0.2, 0.1)), 20, "redder over 20 mm²"),
     (dict(kind="colour", hues=(-0.2, 0.1)), 20, "greener over 20 mm²"),
-    (dict(kind="colour", hues=(0.1, 0.3)), 20, "bluer over 20 mm²"),
-    (
-        dict(kind="colour", brightness=0.2, hues=(0.1, -0.3)),
-        20,
-        "22 % brighter than good parts and yellower over 20 mm²",
-    ),
-    (dict(kind="colour"), 20, "another colour than good parts over 20 mm²"),
-    (dict(kind="missing"), 20, "no surface over 20 mm² at x 12.5, y -3.0 mm of the part, where good parts have one"),
-    (dict(kind="extra"), 20, "surface over 20 mm² at x 12.5, y -3.0 mm of the part, where good parts have none"),
-    (
-        dict(kind="rgb", height_mm=0.1),
-        20,
-        "unlike good parts in RGB features over 20 mm² at x 12.5, y -3.0 mm of the part",
-    ),
-    (
-        dict(kind="xyz"),
-        20,
-        "unlike good parts in xyz over 20 mm² at x 12.5, y -3.0 mm of the part, 0.8 mm lower than these",
-    ),
+    (dict(kind="colour", brightness=0.2, hues=(0.1, -0.3)), 20, f"22 % brighter than good parts and yellower {OVER}"),
+    (dict(kind="colour"), 20, f"another colour than good parts {OVER}"),
+    (dict(kind="missing"), 20, f"no surface {OVER}, where good parts have one"),
+    (dict(kind="extra"), 20, f"surface {OVER}, where good parts have none"),
+    (dict(kind="rgb", height_mm=0.1), 20, f"unlike good parts in RGB features {OVER}"),
+    (dict(kind="xyz"), 20, f"unlike good parts in xyz {OVER}, 0.8 mm lower than these"),
 ]
 
 
