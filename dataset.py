@@ -1,7 +1,7 @@
 """The data set: which files form a part, and how they become tensors.
 
 Layout: ``<dataset_path>/<class>/{train,test}/<defect>/{rgb/*.png, xyz/*.tiff, gt/*.png}``. ``data.pairing`` lists the
-other file suffixes that are read.
+other file suffixes that are read. A new data set is an entry of ``data/names.py``, and needs nothing here.
 """
 
 import logging

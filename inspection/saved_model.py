@@ -212,7 +212,7 @@ def write_fitted(
         **(about or {}),
     }
     if method.training is not None and method.training.calibrated is not None:
-        check_outlying(method.training.path, method.training.calibrated.scores, strict)
+        check_outlying(method.training.path, method.training.calibrated.scores, strict, method.reference)
     if results and not estimated:
         check_outlying([part.name for part in parts], arrays[f"calibration.score.{scorer.names[0]}"], strict)
     history.keep(path)

@@ -75,13 +75,6 @@ def test_in_train_mode_the_other_scorings_stay_as_they_are(data, method):
     assert np.isfinite(runs[1].scored["calibrated"].image_preds).all()
 
 
-@pytest.mark.parametrize("shots", [2, 4])
-def test_few_shots(data, shots):
-    runner = evaluated(data, "DINO", "--scoring", "calibrated", "--eval_mode", "--shots", shots)
-    assert runner.evaluation.training.calibrated.parts == shots
-    assert np.isfinite(runner.scored["calibrated"].image_preds).all()
-
-
 @pytest.fixture(scope="module")
 def run(data, tmp_path_factory):
     """(folder, words) of a whole run of main.py with everything that it can write."""
@@ -127,16 +120,6 @@ def record_of(folder):
     return json.loads((folder / "results" / "run.json").read_text())
 
 
-def test_tables_scores_and_pictures(run):
-    folder, _ = run
-    table = (folder / "results" / "aupro_results.md").read_text()
-    assert "| DINO+Point_MAE [calibrated] " in table and table.count("| difference") == 2
-    assert list(scores_of(folder)[0])[3:6] == ["baseline", "disagreement", "calibrated"]
-    entry = record_of(folder)["categories"][CATEGORY]
-    assert entry["metrics"]["calibrated"].keys() == {"image_rocauc", "pixel_rocauc", "au_pro"}
-    assert entry["calibrated"]["parts"] == 4 and len(list((folder / "results" / "pred_maps").rglob("*.png"))) == 4
-
-
 def test_the_files_give_the_runs_numbers(run, tmp_path, capsys):
     folder, _ = run
     saved = evaluation.read(folder / "maps" / f"{CATEGORY}.npz")
@@ -178,26 +161,6 @@ def test_a_saved_model_judges_as_the_run(run, data):
         assert judged.scores["baseline"] == float(row["baseline"])
         shares = judged.explanation.shares
         assert set(shares) == {"xyz", "rgb"} and sum(shares.values()) == pytest.approx(judged.score, rel=1e-9)
-
-
-def test_a_killed_run_goes_on(run, no_networks, capsys):
-    folder, argv = run
-    before = scores_of(folder), record_of(folder)["categories"][CATEGORY]["metrics"]
-    for record in (folder / "results" / "runs").glob(f"*/{CATEGORY}-*.json"):
-        record.unlink()
-    assert main.main(argv) == 0
-    assert "holds the fit of an earlier run" in capsys.readouterr().out
-    assert (scores_of(folder), record_of(folder)["categories"][CATEGORY]["metrics"]) == before
-    assert main.main(argv) == 0 and "kept, finished" in capsys.readouterr().out
-
-
-def test_the_scorings_are_part_of_a_runs_id(run, no_networks, tmp_path):
-    folder, argv = run
-    others = [word for word in argv if word != "calibrated"]
-    others[others.index("--output_dir") + 1] = str(tmp_path)
-    others = others[: others.index("--save_maps")]
-    assert main.main(others) == 0
-    assert json.loads((tmp_path / "run.json").read_text())["id"] != record_of(folder)["id"]
 
 
 def test_training_parts_that_teach_nothing_fail_in_one_line(data, no_networks, tmp_path, monkeypatch, capsys):

@@ -11,8 +11,8 @@ from PIL import Image
 
 from common.errors import InputError
 from dataset import TestDataset, TrainDataset
-from lab.make_downloads import EYECANDIES_FOCAL, candy, make_eyecandies, turned
 from tests.data.test_preprocess_common import snapshot
+from tests.downloads import EYECANDIES_FOCAL, candy, make_eyecandies, turned
 from tools import check_dataset
 from utils import preprocess_eyecandies
 from utils.preprocess_eyecandies import drop_background, read_depth, read_pose, read_range, to_points

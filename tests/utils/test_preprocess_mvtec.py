@@ -11,8 +11,8 @@ from common.errors import InputError
 from data.foreground import EPS, FRAME, MIN_POINTS, PLANE_BAND, PLANE_THRESHOLD, isolate, pad_square
 from data.pictures import read_defect
 from dataset import TestDataset, TrainDataset
-from lab.make_downloads import make_mvtec3d, scene
 from tests.data.test_preprocess_common import content, snapshot
+from tests.downloads import make_mvtec3d, scene
 from tests.make_data import write_png, write_tiff
 from tools import check_dataset
 from utils import preprocessing
