@@ -1,4 +1,4 @@
-"""Names of categories: the official lists, and a search for folders whose spelling differs a little."""
+"""The data sets and their categories: a new data set is one entry here; folders whose spelling differs are found."""
 
 from pathlib import Path
 

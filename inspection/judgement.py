@@ -12,7 +12,8 @@ from inspection.regions import MM, find_regions
 from inspection.verdict import CANNOT_JUDGE, FAIL
 from scoring.shares import DISAGREEMENT, region_shares
 
-NAMES = {"xyz": "3D", "rgb": "RGB", "fusion": "fusion", DISAGREEMENT: "disagreement", **{name: name for name in MAPS}}
+NAMES = {"xyz": "3D", "rgb": "RGB", "fusion": "fusion", DISAGREEMENT: "disagreement"}
+NAMES.update({name: name.replace("_", " ") for name in MAPS})
 
 
 class Match(NamedTuple):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cameras.intrinsics import Intrinsics, fit_to, intrinsics_from, points_from_depth, read_intrinsics
 from common.errors import InputError
-from lab.make_camera import camera_of, record, write_camera_info, write_realsense
+from tests.camera_files import camera_of, record, write_camera_info, write_realsense
 
 CAMERA = Intrinsics(600.0, 602.0, 317.5, 238.25, (480, 640))
 SIZES = {"width": 640, "height": 480}

@@ -12,7 +12,7 @@ from PIL import Image
 
 from cameras.recordings import Files, part_names
 from data import folders
-from lab.make_camera import write_ply
+from tests.camera_files import write_ply
 from tests.field.parts import part, points_of, record, save, save_camera, save_depth
 from tools import import_parts
 

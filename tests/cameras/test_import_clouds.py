@@ -9,7 +9,7 @@ from PIL import Image
 from cameras.missing import measured_pixels
 from cameras.readers import Scan, organise, read_scan
 from common.errors import InputError
-from lab.make_camera import record, write_depth_png, write_pcd, write_ply
+from tests.camera_files import record, write_depth_png, write_pcd, write_ply
 
 SIZE = (70, 90)
 PART = record(1, SIZE)

@@ -10,7 +10,7 @@ import tifffile
 from PIL import Image
 
 from dataset import TestDataset
-from lab.make_camera import KINDS, make_recording, record, write_depth_png, write_realsense
+from tests.camera_files import KINDS, make_recording, record, write_depth_png, write_realsense
 from tools import check_dataset, import_parts
 
 SIZE = (96, 128)

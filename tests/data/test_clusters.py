@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.cluster import DBSCAN
 
 from data.clusters import largest_cluster
-from lab.make_downloads import scene
+from tests.downloads import scene
 
 
 def reference(points, eps, min_points):

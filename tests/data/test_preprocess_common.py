@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from data import conversion
-from lab.make_downloads import make_eyecandies, make_mvtec3d, make_realiad_d3
+from tests.downloads import make_eyecandies, make_mvtec3d, make_realiad_d3
 from utils import preprocess_eyecandies, preprocess_realiad_d3, preprocessing
 
 ROOT = Path(__file__).resolve().parents[2]
