@@ -30,7 +30,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from sklearn.random_projection import SparseRandomProjection, johnson_lindenstrauss_min_dim
 from tqdm import tqdm
 
 from common.errors import InputError
@@ -85,12 +84,16 @@ def project(blocks, count, width, eps, random_state):
 
 def projected_width(count, width, eps):
     """C' of :func:`project`."""
+    from sklearn.random_projection import johnson_lindenstrauss_min_dim
+
     target = int(johnson_lindenstrauss_min_dim(count, eps=eps))
     return target if 0 < target <= width else width
 
 
 def projected(blocks, count, width, eps, random_state):
     """As :func:`project`, block by block: yields tensors [n, C']."""
+    from sklearn.random_projection import SparseRandomProjection, johnson_lindenstrauss_min_dim  # it takes a second
+
     target = int(johnson_lindenstrauss_min_dim(count, eps=eps))
     if not 0 < target <= width:
         yield from blocks

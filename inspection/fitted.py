@@ -74,7 +74,7 @@ def state_of(method, name, precision="full"):
         arrays.update({f"placement.{key}": value for key, value in of_place.items()})
         arrays.update({f"place.{key}": value for key, value in method.reference.state().items()})
     late_fusion = getattr(method, "late_fusion", None)
-    if late_fusion is not None and hasattr(late_fusion.score_model, "coef_"):
+    if late_fusion is not None and late_fusion.score_model is not None:
         arrays.update({f"late_fusion.{key}": value for key, value in late_fusion.state().items()})
     settings = dataclasses.asdict(dataclasses.replace(method.settings, score_lambdas={}, map_lambdas={}))
     settings = {key: value for key, value in settings.items() if key not in NOT_KEPT}

@@ -131,10 +131,11 @@ def promise(parts, alpha, confidence=CONFIDENCE):
     Raises:
         InputError: as in :func:`rank`.
     """
-    from scipy.stats import beta
+    from scipy.special import betaincinv  # scipy.stats, which has the same, takes 0.7 s to import
 
     k = rank(parts, alpha)
-    return Promise(float(alpha), parts, k, k / (parts + 1), float(beta.ppf(confidence, k, parts + 1 - k)), confidence)
+    bound = float(betaincinv(k, parts + 1 - k, confidence))
+    return Promise(float(alpha), parts, k, k / (parts + 1), bound, confidence)
 
 
 # ---------------------------------------------------------------- scores

@@ -12,7 +12,6 @@ import fpsample
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.spatial import cKDTree
 
 try:  # optional CUDA packages, which do not build everywhere
     from pointnet2_ops import pointnet2_utils as pointnet2_ops
@@ -113,6 +112,8 @@ def _nearest_torch(queries, points, k):
 
 
 def _nearest_tree(queries, points, k):
+    from scipy.spatial import cKDTree  # imported here, since FPFH does without
+
     queries, points = queries.numpy(), points.numpy()
     tree = cKDTree(points)
     asked = min(k + 1 + k // 16, len(points))  # a few more than k: most ties are settled without a second query

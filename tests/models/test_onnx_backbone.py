@@ -8,7 +8,6 @@ from feature_extractors.extraction import PatchExtractor
 from feature_extractors.memory_bank import MemoryBank
 from lab.make_demo import render_part
 from models import onnx_backbone
-from models.lite0 import fold_batch_norms, load_lite0
 from models.onnx_backbone import TOLERANCE, OnnxBackbone, export_backbone
 from models.rgb_backbones import LITE0, RGBBackbone
 from tests.models.test_lite0 import needs_package, photographs
@@ -24,17 +23,6 @@ def sample(number, defect=None):
     part = render_part(f"cookie/test/cut/{number:03d}", defect=defect)
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     return (((torch.from_numpy(part.rgb) / 255 - mean) / std).permute(2, 0, 1)[None], torch.zeros(1, 3, 224, 224))
-
-
-def test_folded_batch_norms_change_nothing_but_rounding():
-    plain, folded = load_lite0()[0], fold_batch_norms(load_lite0()[0])
-    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in folded.modules())
-    pictures = (photographs() - 0.5) / 0.5
-    with torch.no_grad():
-        levels = [model.forward_intermediates(pictures, intermediates_only=True) for model in (plain, folded)]
-        torch.testing.assert_close(folded(pictures), plain(pictures), rtol=1e-3, atol=1e-4)
-    for before, after in zip(*levels):
-        assert (after - before).abs().max() < 1e-5 * before.abs().max()
 
 
 @needs_onnx

@@ -135,10 +135,10 @@ def test_rgb_backbone_that_cannot_be_used(refused, tmp_path, flags, words):
 
 
 def test_model_without_spatial_features(refused, tmp_path, monkeypatch):
-    from models import rgb_backbones
+    from models import timm_models
 
     model = torch.nn.Linear(3, 3)
-    monkeypatch.setattr(rgb_backbones, "_load_timm", lambda *_: (model, tmp_path / "checkpoints" / "resnet18.pth"))
+    monkeypatch.setattr(timm_models, "load", lambda *_: (model, tmp_path / "checkpoints" / "resnet18.pth"))
     make_category(tmp_path / "data")
     resnet(tmp_path / "checkpoints")
     line = refused("--category", "toy", "--method_name", "DINO", "--rgb_backbone_name", "timm:resnet18")
