@@ -100,6 +100,16 @@ def add_device(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_threads(parser: argparse._ActionsContainer) -> None:
+    """Add --threads to the parser of a command that computes; see ``common.threads.set_threads``."""
+    parser.add_argument(
+        "--threads",
+        type=number(int, 1, 1024),
+        metavar="N",
+        help="threads that compute (default: OMP_NUM_THREADS, or as many as cores are free now)",
+    )
+
+
 def add_workers(parser: argparse._ActionsContainer) -> None:
     """Add --workers to the parser of a command that reads many files."""
     parser.add_argument(

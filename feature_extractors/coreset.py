@@ -39,6 +39,7 @@ SAMPLE = 16384  # rows from which the principal directions are computed: more ro
 SPACING_SAMPLE = 1024  # rows from which the spacing of neighbours is estimated: all their pairs are measured
 LEFT_OVER = 0.01  # share of the squared spacing that the short form of the rows may leave out on average
 RADIUS_BLOCK = 4096  # rows measured at once
+BYTES = 4 * 6  # per number of a chunk: its rows, the distinct ones, their short forms, and three levels of chunks
 ROUNDING = 1e-6  # bound of the float32 rounding of a squared distance, as a share of the two squared norms
 
 
@@ -184,6 +185,14 @@ def k_center_by_chunks(blocks, count, chunk, device="cpu", progress=None):
     index, rows = (torch.cat(of) for of in zip(*[merged(k) for k in reversed(range(len(levels))) if levels[k]]))
     order = index.argsort()  # row 0 comes first, and of equally far rows the earliest is picked
     return index[order][greedy_k_center(rows[order], count, device, progress)]
+
+
+def rows_at_once(max_memory, width, count):
+    """The ``chunk`` of :func:`k_center_by_chunks` that needs about ``max_memory`` GiB for rows of ``width`` columns.
+
+    At least twice ``count``, as a chunk has to be: less memory needs a smaller ``count``.
+    """
+    return max(2 * count, int(max_memory * 2**30) // (BYTES * width))
 
 
 def radius(rows, picks):

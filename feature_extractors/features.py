@@ -153,9 +153,9 @@ class Features(ReleasedNames):
         raise NotImplementedError
 
     def thin_out(self, name, count):
-        """Reduce the bank ``name`` to a coreset of ``count`` rows (all rows if ``f_coreset`` is 1), and gather it."""
+        """Reduce the bank ``name`` to a coreset of ``count`` rows, all if no fewer are asked for, and gather it."""
         s, bank = self.settings, self.banks[name]
-        if s.f_coreset < 1:
+        if s.f_coreset < 1 or s.max_rows is not None and count < len(bank):
             bank.thin_out(
                 count,
                 s.coreset_eps,
@@ -163,15 +163,17 @@ class Features(ReleasedNames):
                 self.device,
                 f"{self.class_name}: coreset of the {name} bank",
                 s.half_coreset,
+                s.max_memory,
             )
         bank.gather()
 
     def share(self, rows):
-        """The number of rows that ``f_coreset`` keeps of ``rows``."""
-        return int(self.settings.f_coreset * rows)
+        """The number of rows that ``f_coreset`` and ``max_rows`` keep of ``rows``."""
+        count, most = int(self.settings.f_coreset * rows), self.settings.max_rows
+        return count if most is None else min(count, most)
 
     def rows_kept(self, name):
-        """The number of rows that ``f_coreset`` keeps of the bank ``name``'s present rows."""
+        """The number of rows that :meth:`share` keeps of the bank ``name``'s present rows."""
         return self.share(len(self.banks[name]))
 
     @property
@@ -204,8 +206,12 @@ class Features(ReleasedNames):
         """Extract and measure one training part for the late fusion; parts come in the same order as before."""
         self.add_patches_to_late_fusion(self.extract(sample))
 
-    def add_patches_to_late_fusion(self, patches):
-        """As :meth:`add_sample_to_late_fusion_mem_bank`, for a part's extracted patches."""
+    def add_patches_to_late_fusion(self, patches, number=None):
+        """As :meth:`add_sample_to_late_fusion_mem_bank`, for a part's extracted patches.
+
+        number: the training part's; None: one more than the last call's.
+        """
+        number = self.measured if number is None else number
         alone = self.added < 2  # without the rows of the only training part, the banks are empty
         if alone and self.fixes.late_fusion and self.learns:
             raise InputError(
@@ -213,12 +219,12 @@ class Features(ReleasedNames):
                 "give at least two"
             )
         if self.settings.training_maps and not alone:
-            seen, unseen = self.measure_both(patches, self.measured)
+            seen, unseen = self.measure_both(patches, number)
             self._unseen.append(unseen)
             self.learn(*self._own(unseen if self.fixes.late_fusion else seen))
         elif self.learns:
-            self.learn(*self._own(self.measure(patches, self.measured if self.fixes.late_fusion else None)))
-        self.measured += 1
+            self.learn(*self._own(self.measure(patches, number if self.fixes.late_fusion else None)))
+        self.measured = number + 1
 
     def learn(self, scores, maps):
         """Give one training part's scores and maps to the late fusion; here there is none."""

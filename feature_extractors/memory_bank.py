@@ -9,7 +9,15 @@ from PIL import Image, ImageFilter
 from scipy.ndimage import gaussian_filter
 
 from common.errors import InputError
-from feature_extractors.coreset import greedy_k_center, greedy_k_center_half, k_center_by_chunks, project, projected
+from feature_extractors.coreset import (
+    greedy_k_center,
+    greedy_k_center_half,
+    k_center_by_chunks,
+    project,
+    projected,
+    projected_width,
+    rows_at_once,
+)
 from feature_extractors.nearest_rows import RowSearch
 from feature_extractors.row_store import RowStore
 
@@ -69,7 +77,7 @@ class MemoryBank:
         """Set the scaling of all rows and patches v, (v - mean) / std; call it before :meth:`gather`."""
         self.mean, self.std = float(mean), float(std)
 
-    def thin_out(self, count, eps, random_state, device, progress=None, half=False, chunk=None):
+    def thin_out(self, count, eps, random_state, device, progress=None, half=False, max_memory=None):
         """Keep a coreset of at most ``count`` rows (at least one).
 
         Args:
@@ -77,11 +85,12 @@ class MemoryBank:
             device: where the rows are compared.
             progress: label of a progress bar; None: no bar.
             half: pick in half precision, as the release does.
-            chunk: number of rows that are compared at once, for bounded memory: other picks, see
-                ``coreset.k_center_by_chunks``; None: all rows.
+            max_memory: GiB; rows that need more are compared chunk by chunk, see ``coreset.k_center_by_chunks``.
         """
-        of, count = (self._blocks(), len(self), self.store.width, eps, random_state), max(1, count)
-        if chunk is not None and chunk < len(self):
+        of, count, chunk = (self._blocks(), len(self), self.store.width, eps, random_state), max(1, count), len(self)
+        if max_memory is not None:
+            chunk = rows_at_once(max_memory, projected_width(len(self), self.store.width, eps), count)
+        if chunk < len(self):
             picks = k_center_by_chunks(projected(*of), count, chunk, device, progress)
         else:
             picks = (greedy_k_center_half if half else greedy_k_center)(project(*of), count, device, progress)

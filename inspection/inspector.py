@@ -73,6 +73,7 @@ class Inspector:
         promise, gate_promise: sentences on what is guaranteed.
         threshold, pixel_threshold: thresholds of the score and of the map's pixels.
         scorings: names of all scorings in the model.
+        rgb_runtime: what computes the RGB features, with its version; None: the model has none.
         training_names: names of the training parts.
         preparation: Preparation; other processes may use a copy of it.
 
@@ -102,7 +103,7 @@ class Inspector:
         self._scores = light[f"calibration.score.{self.scoring}"]
         self.threshold = verdict.threshold(self._scores, false_alarm)
         self.pixel_threshold = verdict.threshold(light[f"calibration.peak.{self.scoring}"], false_alarm)
-        self.scorings = tuple(known["names"])
+        self.scorings, self.rgb_runtime = tuple(known["names"]), extractor.rgb_runtime
         self.preparation = Preparation(facts_for(self._method), ranges if gate else None)
         placed = self._method.placement is not None
         self.gate_promise = PLACED if placed else gate_text(ranges, gate)
@@ -292,6 +293,8 @@ def extractor_of(model, checkpoint_dir="checkpoints", device="auto", fusion_modu
 def _networks(model, checkpoint_dir, fusion_module_path):
     """Arguments of ``PatchExtractor.from_checkpoints``."""
     options = {**model.meta["extractor"], "folder": checkpoint_dir}
+    if "rgb_onnx" in model.arrays:
+        options["rgb_onnx"] = model.arrays["rgb_onnx"].tobytes()
     if options.get("uff"):
         beside = checkpoint_dir / Path(options["uff"]).name
         options["uff"] = str(fusion_module_path or (beside if beside.is_file() else options["uff"]))

@@ -3,6 +3,7 @@
     arrays   bank.*, late_fusion.*, training.*     see inspection/fitted.py
              calibration.score.<scoring>           [n] scores of the calibration parts
              calibration.peak.<scoring>            [n] largest values of their maps
+             rgb_onnx                              bytes of the RGB backbone, if ONNX Runtime ran it at the fit
              parts.depth                           [t, 56, 56] depth of the training parts' patches in metres
              parts.pictures, parts.picture_ends    the training parts' images as JPEG, concatenated; the end of each
     meta     fitted, weights, extractor, reading, scoring, calibration, training_parts, scan, versions, run, options
@@ -170,6 +171,8 @@ def write_fitted(
     if precision == "half":  # calibrate with the rounded rows that the model will judge with
         rounded = restored_method(arrays, facts, method.extractor)
         rounded.reference, method = method.reference, rounded  # it still knows the single training parts
+    if method.extractor.rgb_onnx is not None:
+        arrays["rgb_onnx"] = np.frombuffer(method.extractor.rgb_onnx, np.uint8)
     scorer = Scorer(method, scorings, parameters, reference)
     parts, estimated = files.parts, files.source == NONE
     if estimated:
@@ -207,7 +210,7 @@ def write_fitted(
         },
         "training_parts": {"names": [r.name for r in training], "fingerprints": [r.fingerprint for r in training]},
         "scan": scan,
-        "versions": environment(),
+        "versions": {**environment(), "rgb": method.extractor.rgb_runtime},
         "written": history.now(),
         **(about or {}),
     }

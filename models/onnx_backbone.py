@@ -65,6 +65,7 @@ class OnnxBackbone(nn.Module):
     Attributes:
         name, size, layers, embed_dim: those of the exported backbone.
         weights: None, since the weights are in ``data``.
+        data: as given.
 
     Raises:
         InputError: ONNX Runtime is not installed, or ``data`` is damaged.
@@ -87,7 +88,7 @@ class OnnxBackbone(nn.Module):
             reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
             raise InputError(f"the model's ONNX backbone cannot be read ({reason}); fit the model again") from None
         self.name, self.size, self.layers = facts["name"], facts["size"], tuple(facts["layers"])
-        self.embed_dim, self.weights = facts["width"], None
+        self.embed_dim, self.weights, self.data = facts["width"], None, data
 
     def forward(self, rgb: torch.Tensor) -> torch.Tensor:
         """Patches [B, 784, embed_dim], row-major, of ImageNet-normalised images [B, 3, size, size] on the CPU."""

@@ -6,7 +6,7 @@ The module imports nothing heavy, so --help and a mistyped flag are answered at 
 import argparse
 
 from common.argument_types import number
-from common.commands import HelpFormatter, Parser, add_device
+from common.commands import HelpFormatter, Parser, add_device, add_threads
 from data.names import CATEGORIES
 from data.units import unit
 from feature_extractors.settings import METHOD_BANKS
@@ -226,6 +226,25 @@ def _add_banks(parser: Parser) -> None:
         help="kept fraction of the rows; the paper's runs use 0.2",
     )
     group.add_argument(
+        "--max_rows",
+        type=number(int, 3, MOST),
+        metavar="N",
+        help="most rows of a bank, whatever their share: beyond some thousands, more rows cost time and gain nothing",
+    )
+    group.add_argument(
+        "--max_memory",
+        type=number(float, 0, open_low=True),
+        metavar="GIB",
+        help="memory in which a coreset is picked: chunk by chunk if all rows need more, with slightly other picks",
+    )
+    group.add_argument(
+        "--max_measured",
+        type=number(int, 2, MOST),
+        metavar="N",
+        help="most training parts that are measured against the banks for the late fusion and for calibrated, spread "
+        "evenly from the first to the last (default: all, as released)",
+    )
+    group.add_argument(
         "--asy_memory_bank",
         type=WHOLE,
         metavar="N",
@@ -298,6 +317,7 @@ def _add_fixes(parser: Parser) -> None:
 def _add_run(parser: Parser) -> None:
     group = parser.add_argument_group("run and output")
     add_device(group)
+    add_threads(group)
     group.add_argument(
         "--seed", type=SEED, default=0, metavar="N", help="of numpy, random and torch, set anew for each category"
     )

@@ -20,11 +20,21 @@ if not __package__:
     import checkout  # noqa: F401  puts the checkout on the path
 
 from common.argument_types import number, share
-from common.commands import FAILED, FINE, HelpFormatter, Parser, add_device, prose_and_examples, run_command
+from common.commands import (
+    FAILED,
+    FINE,
+    HelpFormatter,
+    Parser,
+    add_device,
+    add_threads,
+    prose_and_examples,
+    run_command,
+)
 from common.errors import InputError, show_warnings
 from common.files import check_writable, remove_leftovers
 from common.progress import note
 from common.signals import run_to_the_end
+from common.threads import set_threads
 
 
 def build_parser():
@@ -57,6 +67,7 @@ def build_parser():
         help="UFF checkpoint (default: in --checkpoint_dir, or where it was at the fit)",
     )
     add_device(parser)
+    add_threads(parser)
     parser.add_argument("--scoring", metavar="NAME", help="which of the model's scorings decides (default: its first)")
     parser.add_argument(
         "--num_workers", type=number(int, 0, 1024), default=1, metavar="N", help="processes that read files"
@@ -185,6 +196,7 @@ def run_alone(args, found, common):
 
 def judge_parts(args, parts, files, done):
     """Judge ``parts`` [PartFiles]; print one line per part and add its row to ``done``; ``files``: see Found."""
+    set_threads(args.threads)
     from common.machine import environment
     from common.progress import track
     from inspection.inspector import Inspector
@@ -206,11 +218,11 @@ def judge_parts(args, parts, files, done):
     note = untrained_note([file["path"] for file in inspector.model.meta["weights"] if file["standin"]])
     if note:
         print(f"predict.py: {note}", file=sys.stderr)
-    fitted, here = inspector.model.meta["versions"], environment()
+    fitted, here = inspector.model.meta["versions"], {**environment(), "rgb": inspector.rgb_runtime}
     other = [
-        f"{name} {fitted.get(name)}, here {value}"
+        f"{'RGB features by' if name == 'rgb' else name} {fitted[name]}, here {value}"
         for name, value in here.items()
-        if name in ("torch", "timm", "numpy", "scikit-learn") and fitted.get(name) != value
+        if name in ("torch", "timm", "numpy", "scikit-learn", "rgb") and fitted.get(name, value) != value
     ]
     if other:
         print(
