@@ -215,7 +215,7 @@ class PatchExtractor(nn.Module):
             return fpfh_patches(xyz, self.fpfh, there.view(xyz.shape[1:])).to(self.device)
         points, valid = xyz.flatten(1).T[valid].to(self.device), valid.to(self.device)
         with self._precision():
-            tokens, center = self.deep_feature_extractor.forward_xyz_sizes(points, self.group_sizes)
+            tokens, center = self.deep_feature_extractor.xyz_backbone.forward_sizes(points, self.group_sizes)
         tokens = [of.float() for of in tokens]  # alignment is linear: the mean of the tokens is aligned once
         return align(tokens[0] if len(tokens) == 1 else sum(tokens) / len(tokens), center, points, valid, xyz.shape[1])
 

@@ -210,7 +210,11 @@ class Inspector:
             found = verdict.decide(self._scores, score, self.alpha)
             terms, shares = self._explain(result)
             matches = Matches(
-                result.nearest, self._rows, self.training_names, self.model.arrays["parts.depth"], self._method.map_size
+                result.judged.banks.nearest,
+                self._rows,
+                self.training_names,
+                self.model.arrays["parts.depth"],
+                self._method.map_size,
             )
             placed, in_place = prepared.placed, None
             if placed is not None:

@@ -62,14 +62,6 @@ class Model(nn.Module):
             return self.rgb_backbone(rgb)
         return self.rgb_backbone.forward_features(rgb)[:, 1:]
 
-    def forward_xyz_features(self, points, group_size=None):
-        """(tokens [num_group, 1152], centres [num_group, 3]) of a point cloud [N, 3]."""
-        return self.xyz_backbone(points, group_size)
-
-    def forward_xyz_sizes(self, points, group_sizes):
-        """(list of tokens [num_group, 1152], one per group size; centres [num_group, 3]) of a point cloud [N, 3]."""
-        return self.xyz_backbone.forward_sizes(points, group_sizes)
-
 
 def cast_once(network, device_type):
     """Store the weights of linear and convolutional layers in autocast's type, so that no call has to cast them.

@@ -41,7 +41,7 @@ def test_tokens_and_interpolation(full_method, first_points):
     recorded = fixture("features_eval")
     full_method.extractor.train(False)  # other tests share its networks
     with torch.no_grad():
-        tokens, center = full_method.deep_feature_extractor.forward_xyz_features(first_points)
+        tokens, center = full_method.deep_feature_extractor.xyz_backbone(first_points)
     assert relative(tokens[recorded["token_rows"]], recorded["xyz_tokens"]) < 1e-4
     from models.pointnet2_utils import interpolation_weights
 

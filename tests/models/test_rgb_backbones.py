@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 
 from common.errors import InputError
-from models import models
 from models.rgb_backbones import GRID, IMAGENET_MEAN, IMAGENET_STD, RGB_BACKBONES, RGBBackbone, build_rgb_backbone
 from models.timm_models import weights_path
 
@@ -201,11 +200,3 @@ def test_models_without_spatial_features_are_refused():
 def test_the_released_names_exist_in_timm():
     for name, _ in RGB_BACKBONES.values():
         assert timm.is_model(name.split(".")[0]) and name in timm.list_pretrained()
-
-
-def test_the_model_takes_them(folder, picture):
-    model = models.Model("cpu", f"timm:{SMALL_PYRAMID}", None, checkpoint_dir=folder, rgb_layers=[3])
-    assert model.rgb_dim == 128
-    with torch.no_grad():
-        patches = model.train().forward_rgb_features(picture)
-        assert torch.equal(patches, build_rgb_backbone(f"timm:{SMALL_PYRAMID}", folder, [3])(picture))
