@@ -27,8 +27,8 @@ NO_PART = -1
 
 
 class Measured(NamedTuple):
-    """One sample measured against one bank: its score (0-d tensor), and each patch's distance to its nearest row [P] and
-    that row's index [P] int64."""
+    """One sample measured against one bank: its score (0-d tensor); of each patch the distance to its nearest row [P],
+    and that row's index [P] int64."""
 
     score: torch.Tensor
     distance: torch.Tensor

@@ -209,13 +209,8 @@ class Inspector:
             score, pixels = result.scored[self.scoring]
             found = verdict.decide(self._scores, score, self.alpha)
             terms, shares = self._explain(result)
-            matches = Matches(
-                result.judged.banks.nearest,
-                self._rows,
-                self.training_names,
-                self.model.arrays["parts.depth"],
-                self._method.map_size,
-            )
+            nearest, depth = result.judged.banks.nearest, self.model.arrays["parts.depth"]
+            matches = Matches(nearest, self._rows, self.training_names, depth, self._method.map_size)
             placed, in_place = prepared.placed, None
             if placed is not None:
                 in_place = InPlace(self._method.reference, placed.appearance, self._method.placement.frame.pitch)

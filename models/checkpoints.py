@@ -62,8 +62,8 @@ def read_file(path, role):
         unsafe = next((line.strip() for line in str(error).splitlines() if "GLOBAL" in line), None)
         if unsafe:
             raise InputError(
-                f"{path}: refused as {role.title} checkpoint: it holds more than weights ({unsafe}); save its state dict "
-                "alone with torch.save"
+                f"{path}: refused as {role.title} checkpoint: it holds more than weights ({unsafe}); save its "
+                "state dict alone with torch.save"
             ) from None
         reason = "no torch file, or damaged"
     except Exception as error:  # zip, pickle and tensor errors of all kinds

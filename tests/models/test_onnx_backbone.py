@@ -1,5 +1,7 @@
 """EfficientNet-Lite0 by ONNX Runtime against torch; skipped where a package is missing."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -63,7 +65,8 @@ def test_features_and_scores_are_those_of_torch():
 @needs_onnx
 def test_a_model_judges_alike_by_either_runtime(tmp_path, monkeypatch):
     root = make_parts(tmp_path, train=3, validation=4)
-    args = examined(options_for(root, "DINO", "--rgb_backbone_name", LITE0, "--scoring", "baseline"))
+    asked = options_for(root, "DINO", "--rgb_backbone_name", LITE0, "--scoring", "baseline")
+    args = examined(dataclasses.replace(asked, use_uff=False))
     weights = as_dicts(weight_files(rgb=LITE0))
     path = fitted_runner(args, m3dm_runner.build_extractor(args), weights)[1]
     by_onnx = Inspector.load(path, device="cpu", false_alarm=0.2)
