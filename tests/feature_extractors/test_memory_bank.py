@@ -69,18 +69,6 @@ def test_greedy_k_center_equals_the_plain_loop(pool, monkeypatch):
     assert torch.equal(greedy_k_center(rows, 300), reference_m3dm.k_center(rows, 300))
 
 
-@settings(deadline=None, max_examples=12)
-@given(st.integers(0, 2**32 - 1), st.sampled_from([3, 20, 200]))
-def test_picks_do_not_hang_on_the_pool(seed, pool):
-    generator = torch.Generator().manual_seed(seed)
-    rows = torch.randn(300, 3, generator=generator) @ torch.randn(3, 40, generator=generator)
-    rows[1::2] = rows[::2] + 1e-4 * torch.randn(150, 40, generator=generator)  # pairs nearly equally far from any pick
-    expected = greedy_k_center(rows, 300)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(coreset, "ON_CPU", coreset.ON_CPU._replace(pool=pool, compact=7))
-        assert torch.equal(greedy_k_center(rows, 300), expected)
-
-
 @settings(deadline=None, max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 300), st.sampled_from([1, 7, 128]), st.booleans())
 def test_sizes_for_a_gpu_make_the_same_picks(seed, count, compact, ties):
