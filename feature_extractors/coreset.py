@@ -76,11 +76,7 @@ def project(blocks, count, width, eps, random_state):
     Returns:
         [N, C'] float32; the rows themselves if C' would exceed C.
     """
-    rows, start = torch.empty(count, projected_width(count, width, eps)), 0
-    for block in projected(blocks, count, width, eps, random_state):
-        rows[start : start + len(block)] = block
-        start += len(block)
-    return rows
+    return torch.cat([*projected(blocks, count, width, eps, random_state)])
 
 
 def projected_width(count, width, eps):
