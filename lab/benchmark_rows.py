@@ -117,7 +117,8 @@ def phases(bench, method, sample):
         return result
 
     rgb = phase("ViT", lambda: model.forward_rgb_features(sample[0].to(bench.device))[0])
-    _, center, neighbours = phase("sampling and grouping", lambda: transformer.group(points))
+    sizes = [transformer.group_size]
+    _, center, (neighbours,) = phase("sampling and grouping", lambda: transformer.group(points, sizes))
     tokens = phase("mini-PointNet", lambda: transformer.encoder(points[neighbours] - center[:, None]))
     tokens = phase("transformer blocks", lambda: transformer.transform(tokens, center))
     xyz = phase("alignment", lambda: align(tokens, center, points, valid.to(bench.device), xyz.shape[1]))

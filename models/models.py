@@ -198,21 +198,12 @@ class PointTransformer(nn.Module):
         self.blocks = Blocks(self.WIDTH, self.DEPTH, self.HEADS, self.DROP_PATH)
         self.norm = nn.LayerNorm(self.WIDTH)
 
-    def group(self, points, group_size=None):
+    def group(self, points, group_sizes):
         """Centres and groups of a point cloud.
 
         Args:
-            points: [N, 3]; if N is below num_group or group_size, the points are repeated in order to reach it.
-            group_size: K; None: the model's own.
-
-        Returns:
-            (indices of the centres [G], centres [G, 3], indices of each group's points [G, K]).
-        """
-        center_index, center, (neighbour_index,) = self.group_sizes(points, [group_size or self.group_size])
-        return center_index, center, neighbour_index
-
-    def group_sizes(self, points, group_sizes):
-        """As :meth:`group`, for several group sizes with the same centres.
+            points: [N, 3]; if N is below num_group or a group size, the points are repeated in order to reach it.
+            group_sizes: numbers of points per group.
 
         Returns:
             (indices of the centres [G], centres [G, 3], for each group size K the indices of its groups' points
@@ -237,7 +228,7 @@ class PointTransformer(nn.Module):
 
     def forward_sizes(self, points, group_sizes):
         """As :meth:`forward`, for several group sizes: (list of tokens [num_group, 1152], centres [num_group, 3])."""
-        _, center, groups = self.group_sizes(points, group_sizes)
+        _, center, groups = self.group(points, group_sizes)
         half = torch.is_autocast_enabled(points.device.type) and not self.training
         tokens = []
         for neighbours in groups:
