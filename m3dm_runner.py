@@ -116,13 +116,14 @@ class M3DM:
         loader = get_data_loader("train", class_name, args.img_size, args, frame, poses)
         count = parts_used(args, len(loader.dataset))
         self.training_paths = [loader.dataset.describe(i)[0] for i in range(count)]
+        chosen = {int(number) for number in spread_evenly(count, args.max_measured)}
         with self._phase("memory bank"):
             method.reserve(count)
             for number, (sample, _) in enumerate(self._first(loader, count, f"{class_name}: memory bank")):
                 patches = method.extract(sample)
                 if args.save_feature:
                     self._save_feature(class_name, number, method.feature_to_save(patches))
-                method.add_patches(patches)
+                method.add_patches(patches, number in chosen)
         with self._phase("coreset"):
             method.run_coreset()
         if args.ignore and method.reference is not None:
@@ -132,15 +133,14 @@ class M3DM:
             what = "training maps" if added else "late fusion"
             with self._phase(what), draws_apart() if added else contextlib.nullcontext():
                 label = f"{class_name}: {what}"
-                chosen = [int(number) for number in spread_evenly(count, args.max_measured)]
                 if method.keeps_patches:
-                    for number in track(chosen, len(chosen), label):
+                    for number in track(sorted(chosen), len(chosen), label):
                         method.add_patches_to_late_fusion(method.kept_patches(number), number)
                 else:
                     for number, (sample, _) in enumerate(self._first(loader, count, label)):
                         if number in chosen:
                             method.add_patches_to_late_fusion(method.extract(sample), number)
-                paths = [self.training_paths[number] for number in chosen]
+                paths = [self.training_paths[number] for number in sorted(chosen)]
                 method.run_late_fusion(paths, scoring_addon.parameters_from(args))
         if CALIBRATED not in args.scoring:
             return

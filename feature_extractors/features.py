@@ -12,7 +12,7 @@ from feature_extractors.released import ReleasedNames
 from feature_extractors.row_store import BYTES, require_space
 from feature_extractors.settings import Fixes, Settings
 from part_frame.finding import VALID
-from part_frame.reference import PlaceReference, unpacked
+from part_frame.reference import MOST, PlaceReference, unpacked
 from scoring.evaluation import TrainingParts
 from scoring_addon import DEFAULTS
 
@@ -121,13 +121,13 @@ class Features(ReleasedNames):
         self.class_name = class_name or ""
         self.add_patches(self.extract(sample))
 
-    def add_patches(self, patches):
-        """Add one training part's extracted patches to the banks."""
+    def add_patches(self, patches, measured=True):
+        """Add one training part's extracted patches to the banks; ``measured``: whether it will be measured."""
         for name, bank in self.banks.items():
             if self.has_room(name):
                 bank.add(patches[name], self.added)
         if self.reference is not None:
-            self.reference.add(patches["appearance"])
+            self.reference.add(patches["appearance"] if measured or self.added < MOST else None)
         self.added += 1
 
     def has_room(self, name):

@@ -59,7 +59,7 @@ class Recorder:
     def extract(self, sample):
         return sample[0][0]
 
-    def add_patches(self, patches):
+    def add_patches(self, patches, measured):
         self.passes["bank"].append(patches)
 
     def add_patches_to_late_fusion(self, patches, number):
