@@ -47,7 +47,16 @@ def build_extractor(args):
     Raises:
         InputError: a checkpoint is missing, or the device is not available.
     """
-    return PatchExtractor.from_checkpoints(device=choose_device(args.device), **extractor_options(args))
+    extractor = PatchExtractor.from_checkpoints(device=choose_device(args.device), **extractor_options(args))
+    if args.save_model and extractor.export_rgb():
+        note(f"RGB features by {extractor.rgb_runtime}")
+    return extractor
+
+
+def spread_evenly(count, most):
+    """Numbers below ``count``: all, or ``most`` from the first to the last, since parts are often numbered in the order
+    of their making; most: None: no limit."""
+    return list(range(count)) if most is None or count <= most else np.linspace(0, count - 1, most).round().astype(int)
 
 
 def build_method(args, extractor):
@@ -108,13 +117,14 @@ class M3DM:
         loader = get_data_loader("train", class_name, args.img_size, args, frame, poses)
         count = parts_used(args, len(loader.dataset))
         self.training_paths = [loader.dataset.describe(i)[0] for i in range(count)]
+        chosen = {int(number) for number in spread_evenly(count, args.max_measured)}
         with self.timings("memory bank"):
             method.reserve(count)
             for number, (sample, _) in enumerate(self._first(loader, count, f"{class_name}: memory bank")):
                 patches = method.extract(sample)
                 if args.save_feature:
                     self._save_feature(class_name, number, method.feature_to_save(patches))
-                method.add_patches(patches)
+                method.add_patches(patches, number in chosen)
         with self.timings("coreset"):
             method.run_coreset()
         if args.ignore and method.reference is not None:
@@ -125,12 +135,14 @@ class M3DM:
             with self.timings(what), draws_apart() if added else contextlib.nullcontext():
                 label = f"{class_name}: {what}"
                 if method.keeps_patches:
-                    for number in track(range(count), count, label):
-                        method.add_patches_to_late_fusion(method.kept_patches(number))
+                    for number in track(sorted(chosen), len(chosen), label):
+                        method.add_patches_to_late_fusion(method.kept_patches(number), number)
                 else:
-                    for sample, _ in self._first(loader, count, label):
-                        method.add_sample_to_late_fusion_mem_bank(sample)
-                method.run_late_fusion(self.training_paths, scoring_addon.parameters_from(args))
+                    for number, (sample, _) in enumerate(self._first(loader, count, label)):
+                        if number in chosen:
+                            method.add_patches_to_late_fusion(method.extract(sample), number)
+                paths = [self.training_paths[number] for number in sorted(chosen)]
+                method.run_late_fusion(paths, scoring_addon.parameters_from(args))
         if CALIBRATED not in args.scoring:
             return
         left_out = evaluation.units_from(class_name, method.training).left_out  # raises before the test, not after
@@ -155,7 +167,7 @@ class M3DM:
             return self._settled[1:]
         dataset = get_data_loader("train", class_name, args.img_size, args).dataset
         count = parts_used(args, len(dataset))
-        chosen = np.unique(np.linspace(0, count - 1, min(count, LEARNED)).round().astype(int))
+        chosen = spread_evenly(count, LEARNED)
 
         def scans():
             for index in track(chosen, len(chosen), f"{class_name}: frame"):

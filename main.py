@@ -12,6 +12,7 @@ from common.commands import FAILED, FINE, run_command
 from common.errors import InputError, show_warnings
 from common.progress import note
 from common.signals import raise_if_stopping, run_to_the_end
+from common.threads import set_threads
 from data.names import find_categories
 from runs.options import RunOptions, parse_arguments
 
@@ -52,6 +53,7 @@ def run_once(options: RunOptions, command: Sequence[str], networks: Callable[[],
     # a wrong path ends here, before what is slow to import
     names, missing = find_categories(options.dataset_path, options.dataset_type, options.category)
 
+    set_threads(options.threads)  # before torch is loaded
     from runs.before_work import prepare
     from runs.record import RunRecord
 

@@ -112,6 +112,12 @@ def add_device(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_threads(parser: argparse._ActionsContainer) -> None:
+    """Add --threads to the parser of a command that computes; see ``common.threads.set_threads``."""
+    text = "threads that compute (default: OMP_NUM_THREADS, or as many as cores are free now)"
+    parser.add_argument("--threads", type=number(int, 1, 1024), metavar="N", help=text)
+
+
 def add_networks(parser: argparse._ActionsContainer) -> None:
     """Add to the parser of a command that runs a saved model: where its networks' weights are, and --device."""
     where = Path("checkpoints")

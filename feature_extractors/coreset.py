@@ -30,7 +30,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from sklearn.random_projection import SparseRandomProjection, johnson_lindenstrauss_min_dim
 from tqdm import tqdm
 
 from common.errors import InputError
@@ -40,6 +39,7 @@ SAMPLE = 16384  # rows from which the principal directions are computed: more ro
 SPACING_SAMPLE = 1024  # rows from which the spacing of neighbours is estimated: all their pairs are measured
 LEFT_OVER = 0.01  # share of the squared spacing that the short form of the rows may leave out on average
 RADIUS_BLOCK = 4096  # rows measured at once
+BYTES = 4 * 6  # per number of a chunk: its rows, the distinct ones, their short forms, and the picks of all chunks
 ROUNDING = 1e-6  # bound of the float32 rounding of a squared distance, as a share of the two squared norms
 
 
@@ -76,21 +76,21 @@ def project(blocks, count, width, eps, random_state):
     Returns:
         [N, C'] float32; the rows themselves if C' would exceed C.
     """
-    rows, start = torch.empty(count, projected_width(count, width, eps)), 0
-    for block in projected(blocks, count, width, eps, random_state):
-        rows[start : start + len(block)] = block
-        start += len(block)
-    return rows
+    return torch.cat([*projected(blocks, count, width, eps, random_state)])
 
 
 def projected_width(count, width, eps):
     """C' of :func:`project`."""
+    from sklearn.random_projection import johnson_lindenstrauss_min_dim
+
     target = int(johnson_lindenstrauss_min_dim(count, eps=eps))
     return target if 0 < target <= width else width
 
 
 def projected(blocks, count, width, eps, random_state):
     """As :func:`project`, block by block: yields tensors [n, C']."""
+    from sklearn.random_projection import SparseRandomProjection, johnson_lindenstrauss_min_dim  # it takes a second
+
     target = int(johnson_lindenstrauss_min_dim(count, eps=eps))
     if not 0 < target <= width:
         yield from blocks
@@ -129,9 +129,8 @@ def greedy_k_center(rows, count, device="cpu", progress=None):
 def k_center_by_chunks(blocks, count, chunk, device="cpu", progress=None):
     """Greedy k-centre in bounded memory: merge and reduce (composable coresets).
 
-    Every ``chunk`` rows are reduced to ``count`` picks. Where the picks of several chunks are ``chunk`` rows together,
-    they are reduced to ``count`` again, and so on, like the carries of a counter; the rest is reduced at the end. The
-    time grows in proportion to the rows, and at most ``chunk`` rows of each of the few levels are held.
+    Every ``chunk`` rows are reduced to ``count`` picks. The picks of all chunks are reduced in the same way, until they
+    are one chunk. The time grows in proportion to the rows.
 
     Each reduction is a 2-approximation of the best radius of its rows. With one level above the chunks, the radius is
     at most 4 times the best possible (Malkomes et al. 2015), and each further level adds 2 at most. Up to ``chunk``
@@ -146,41 +145,35 @@ def k_center_by_chunks(blocks, count, chunk, device="cpu", progress=None):
     Returns:
         [min(count, N)] int64 tensor (CPU), numbers of rows; row 0 comes first.
     """
-    if chunk < 2 * count:
-        raise ValueError(f"a chunk of {chunk} rows is less than twice the {count} rows to be picked")
-    levels, start = [[]], 0  # level 0: rows; level k + 1: the picks of chunks of level k
+    index, rows, start = [], [], 0
+    for some in _regrouped(blocks, chunk):
+        picks = greedy_k_center(some, count, device, progress)
+        index.append(start + picks)
+        rows.append(some[picks])
+        start += len(some)
+    if len(index) == 1:
+        return index[0]
+    return torch.cat(index)[k_center_by_chunks([torch.cat(rows)], count, chunk, device, progress)]
 
-    def held(level):
-        return sum(len(index) for index, _ in levels[level])
 
-    def merged(level):
-        index, rows = (torch.cat(of) for of in zip(*levels[level]))
-        levels[level] = []
-        return index, rows
-
-    def reduce(level):
-        index, rows = merged(level)
-        picks = greedy_k_center(rows, count, device, progress)
-        if level + 1 == len(levels):
-            levels.append([])
-        levels[level + 1].append((index[picks], rows[picks]))
-
+def _regrouped(blocks, size):
+    """The rows of ``blocks`` in tensors of at most ``size`` rows, and of nearly as many."""
+    held = []
     for block in blocks:
-        for some in block.split(chunk):
-            if levels[0] and held(0) + len(some) > chunk:
-                reduce(0)
-            levels[0].append((torch.arange(start, start + len(some)), some.clone()))
-            start += len(some)
-            for level in range(1, len(levels)):
-                if held(level) + count > chunk:
-                    reduce(level)
-    left = [level for level in range(len(levels)) if levels[level]]
-    for level in left[:-1]:  # the lower levels are carried up as long as all of the rest are no chunk
-        if sum(map(held, left[left.index(level) :])) > chunk:
-            reduce(level)
-    index, rows = (torch.cat(of) for of in zip(*[merged(k) for k in reversed(range(len(levels))) if levels[k]]))
-    order = index.argsort()  # row 0 comes first, and of equally far rows the earliest is picked
-    return index[order][greedy_k_center(rows[order], count, device, progress)]
+        for part in block.split(size):
+            if sum(map(len, held)) + len(part) > size:
+                yield torch.cat(held)
+                held = []
+            held.append(part)
+    yield torch.cat(held)
+
+
+def rows_at_once(max_memory, width, count):
+    """The ``chunk`` of :func:`k_center_by_chunks` that needs about ``max_memory`` GiB for rows of ``width`` columns.
+
+    At least twice ``count``, as a chunk has to be: less memory needs a smaller ``count``.
+    """
+    return max(2 * count, int(max_memory * 2**30) // (BYTES * width))
 
 
 def radius(rows, picks):

@@ -84,7 +84,7 @@ class PatchExtractor(nn.Module):
             multiscale: average the xyz patches of two group sizes, the given one and twice it.
             rgb_layers, rgb_size: options of a backbone of ``models.rgb_backbones``; None: its defaults.
             fpfh_normal_radius, fpfh_feature_radius: radii of ``FpfhSettings`` in metres; None: no limit.
-            rgb_onnx: what :meth:`export_rgb` gave at the fit; ONNX Runtime runs it where it is installed, on a CPU and
+            rgb_onnx: :attr:`rgb_onnx` of the fit's extractor; ONNX Runtime runs it where it is installed, on a CPU and
                 without ``amp``. Otherwise, and with None, torch runs the backbone ``rgb``; see :attr:`rgb_runtime`.
 
         Raises:
@@ -107,22 +107,25 @@ class PatchExtractor(nn.Module):
         return cls(backbones, fusion, group_sizes, amp, device, fpfh)
 
     def export_rgb(self):
-        """Bytes for ``from_checkpoints(rgb_onnx=...)``, from which this extractor's RGB backbone runs from now on.
+        """Have ONNX Runtime run the RGB backbone from now on; returns whether it does.
 
-        None, and nothing changes, where that does not apply: the backbone is not ``efficientnet_lite0``, the device is
-        not a CPU, ``amp`` is set, or a package of ``requirements-onnx.txt`` is missing. Call it before the first
-        extraction, so that the banks and the parts that are judged later come from the same features.
+        Nothing changes if the backbone is not ``efficientnet_lite0``, the device is not a CPU, ``amp`` is set, or a
+        package of ``requirements-onnx.txt`` is missing. Call it before the first extraction, so that the banks and the
+        parts that are judged later come from the same features.
 
         Raises:
             InputError: ONNX Runtime gives other features than torch.
         """
         backbone = self.deep_feature_extractor.rgb_backbone
-        suits = getattr(backbone, "name", None) == LITE0 and not isinstance(backbone, OnnxBackbone)
-        if not suits or self.device.type != "cpu" or self.amp or not is_installed(PACKAGES):
-            return None
-        data = export_backbone(backbone)
-        self.deep_feature_extractor.rgb_backbone = OnnxBackbone(data)
-        return data
+        suits = getattr(backbone, "name", None) == LITE0 and self.device.type == "cpu" and not self.amp
+        if suits and self.rgb_onnx is None and is_installed(PACKAGES):
+            self.deep_feature_extractor.rgb_backbone = OnnxBackbone(export_backbone(backbone))
+        return self.rgb_onnx is not None
+
+    @property
+    def rgb_onnx(self):
+        """Bytes for ``from_checkpoints(rgb_onnx=...)`` if ONNX Runtime runs the RGB backbone, else None."""
+        return getattr(self.deep_feature_extractor.rgb_backbone, "data", None)
 
     @property
     def rgb_runtime(self):
@@ -130,7 +133,7 @@ class PatchExtractor(nn.Module):
         backbone = self.deep_feature_extractor.rgb_backbone
         if backbone is None:
             return None
-        if isinstance(backbone, OnnxBackbone):
+        if self.rgb_onnx is not None:
             return f"ONNX Runtime {version('onnxruntime')}"
         return f"torch {torch.__version__}"
 
@@ -212,7 +215,7 @@ class PatchExtractor(nn.Module):
             return fpfh_patches(xyz, self.fpfh, there.view(xyz.shape[1:])).to(self.device)
         points, valid = xyz.flatten(1).T[valid].to(self.device), valid.to(self.device)
         with self._precision():
-            tokens, center = self.deep_feature_extractor.forward_xyz_sizes(points, self.group_sizes)
+            tokens, center = self.deep_feature_extractor.xyz_backbone.forward_sizes(points, self.group_sizes)
         tokens = [of.float() for of in tokens]  # alignment is linear: the mean of the tokens is aligned once
         return align(tokens[0] if len(tokens) == 1 else sum(tokens) / len(tokens), center, points, valid, xyz.shape[1])
 

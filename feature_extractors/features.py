@@ -12,7 +12,7 @@ from feature_extractors.released import ReleasedNames
 from feature_extractors.row_store import BYTES, require_space
 from feature_extractors.settings import Fixes, Settings
 from part_frame.finding import VALID
-from part_frame.reference import MAPS, PlaceReference, unpacked
+from part_frame.reference import MOST, PlaceReference, unpacked
 from scoring.evaluation import TrainingParts
 from scoring_addon import DEFAULTS
 
@@ -22,10 +22,12 @@ ROWS_NEEDED = 3  # fewest rows of a memory bank that can score
 
 
 class Measured(NamedTuple):
-    """A part measured against each bank: scores {bank: float} and maps {bank: [S, S] float32 array}, in bank order."""
+    """A part measured against each bank, in bank order: scores {bank: float}, maps {bank: [S, S] float32 array}, and
+    {bank: [P] int64 array, each patch's nearest row}; the comparison in place has no rows."""
 
     scores: dict
     maps: dict
+    nearest: dict
 
 
 class Judged(NamedTuple):
@@ -119,13 +121,13 @@ class Features(ReleasedNames):
         self.class_name = class_name or ""
         self.add_patches(self.extract(sample))
 
-    def add_patches(self, patches):
-        """Add one training part's extracted patches to the banks."""
+    def add_patches(self, patches, measured=True):
+        """Add one training part's extracted patches to the banks; ``measured``: whether it will be measured."""
         for name, bank in self.banks.items():
             if self.has_room(name):
                 bank.add(patches[name], self.added)
         if self.reference is not None:
-            self.reference.add(patches["appearance"])
+            self.reference.add(patches["appearance"] if measured or self.added < MOST else None)
         self.added += 1
 
     def has_room(self, name):
@@ -153,9 +155,9 @@ class Features(ReleasedNames):
         raise NotImplementedError
 
     def thin_out(self, name, count):
-        """Reduce the bank ``name`` to a coreset of ``count`` rows (all rows if ``f_coreset`` is 1), and gather it."""
+        """Reduce the bank ``name`` to a coreset of ``count`` rows, all if no fewer are asked for, and gather it."""
         s, bank = self.settings, self.banks[name]
-        if s.f_coreset < 1:
+        if s.f_coreset < 1 or s.max_rows is not None and count < len(bank):
             bank.thin_out(
                 count,
                 s.coreset_eps,
@@ -163,15 +165,17 @@ class Features(ReleasedNames):
                 self.device,
                 f"{self.class_name}: coreset of the {name} bank",
                 s.half_coreset,
+                s.max_memory,
             )
         bank.gather()
 
     def share(self, rows):
-        """The number of rows that ``f_coreset`` keeps of ``rows``."""
-        return int(self.settings.f_coreset * rows)
+        """The number of rows that ``f_coreset`` and ``max_rows`` keep of ``rows``."""
+        count, most = int(self.settings.f_coreset * rows), self.settings.max_rows
+        return count if most is None else min(count, most)
 
     def rows_kept(self, name):
-        """The number of rows that ``f_coreset`` keeps of the bank ``name``'s present rows."""
+        """The number of rows that :meth:`share` keeps of the bank ``name``'s present rows."""
         return self.share(len(self.banks[name]))
 
     @property
@@ -204,21 +208,26 @@ class Features(ReleasedNames):
         """Extract and measure one training part for the late fusion; parts come in the same order as before."""
         self.add_patches_to_late_fusion(self.extract(sample))
 
-    def add_patches_to_late_fusion(self, patches):
-        """As :meth:`add_sample_to_late_fusion_mem_bank`, for a part's extracted patches."""
+    def add_patches_to_late_fusion(self, patches, number=None):
+        """As :meth:`add_sample_to_late_fusion_mem_bank`, for a part's extracted patches.
+
+        number: the training part's; None: one more than the last call's.
+        """
+        number = self.measured if number is None else number
         alone = self.added < 2  # without the rows of the only training part, the banks are empty
         if alone and self.fixes.late_fusion and self.learns:
             raise InputError(
                 "a single training part cannot be measured without its own rows, which --fix late_fusion does; "
                 "give at least two"
             )
+        unseen = None
+        if not alone and (self.settings.training_maps or self.learns and self.fixes.late_fusion):
+            unseen = self.measure(patches, number)
         if self.settings.training_maps and not alone:
-            seen, unseen = self.measure_both(patches, self.measured)
             self._unseen.append(unseen)
-            self.learn(*self._own(unseen if self.fixes.late_fusion else seen))
-        elif self.learns:
-            self.learn(*self._own(self.measure(patches, self.measured if self.fixes.late_fusion else None)))
-        self.measured += 1
+        if self.learns:
+            self.learn(*self._own(unseen if self.fixes.late_fusion else self.measure(patches)))
+        self.measured = number + 1
 
     def learn(self, scores, maps):
         """Give one training part's scores and maps to the late fusion; here there is none."""
@@ -250,62 +259,32 @@ class Features(ReleasedNames):
         """Score one test part: Judged; ``sample`` as a loader gives it."""
         return self.judge_patches(self.extract(sample))
 
-    def judge_patches(self, patches):
-        """As :meth:`judge`, for a part's extracted patches."""
-        banks = self.measure(patches)
+    def judge_patches(self, patches, excluding_part=None):
+        """As :meth:`judge`, for a part's extracted patches; arguments as in :meth:`measure`."""
+        banks = self.measure(patches, excluding_part)
         score, pixels = self.combine(*self._own(banks))
         return Judged(float(score[0]), pixels, banks)
 
     @torch.no_grad()
-    def judge_with_nearest(self, patches, excluding_part=None):
-        """As :meth:`judge_patches`, with the nearest normal patch of each patch.
-
-        Args:
-            patches: {bank: [P, C]}.
-            excluding_part: number of a training part whose rows are left out.
-
-        Returns:
-            (Judged, {bank: [P] int64 array, each patch's nearest row of ``banks[bank]``}).
-        """
-        found = {name: bank.measure_with_nearest(patches[name], excluding_part) for name, bank in self.banks.items()}
-        banks = self._measured(patches, [measured for measured, _ in found.values()], excluding_part)
-        score, pixels = self.combine(*self._own(banks))
-        return Judged(float(score[0]), pixels, banks), {name: index.cpu().numpy() for name, (_, index) in found.items()}
-
-    @torch.no_grad()
     def measure(self, patches, excluding_part=None):
         """Measured of one sample's patches, without the rows of the training part ``excluding_part``, if given."""
-        results = [bank.measure(patches[name], excluding_part) for name, bank in self.banks.items()]
-        return self._measured(patches, results, excluding_part)
-
-    @torch.no_grad()
-    def measure_both(self, patches, part):
-        """(Measured against all rows, Measured without the rows of the training part ``part``)."""
-        both = [bank.measure_both(patches[name], part) for name, bank in self.banks.items()]
-        seen, unseen = ([result[k] for result in both] for k in (0, 1))
-        return self._measured(patches, seen), self._measured(patches, unseen, part)
-
-    def _measured(self, patches, results, excluding_part=None):
-        """Measured from the banks' results [(score, distance [P])], one per bank, and the comparison in place."""
+        results = {name: bank.measure(patches[name], excluding_part) for name, bank in self.banks.items()}
         scores, maps = {}, {}
+        if results:  # one transfer per sample
+            values = torch.cat([torch.cat([of.score[None], of.distance]) for of in results.values()]).cpu()
+            for name, of in zip(results, values.split([1 + len(of.distance) for of in results.values()])):
+                scores[name] = float(of[0])
+                maps[name] = anomaly_map(of[1:], self.map_size, float_blur=self.fixes.float_maps)
         if self.reference is not None:
-            scores, maps = self.reference.maps(patches["appearance"], excluding_part)
-        if not results:
-            return Measured(scores, maps)
-        values = torch.cat(
-            [torch.cat([score[None], distance]) for score, distance in results]
-        ).cpu()  # one transfer per sample
-        for name, of in zip(self.banks, values.split([1 + len(patches[name]) for name in self.banks])):
-            scores[name] = float(of[0])
-            maps[name] = anomaly_map(of[1:], self.map_size, float_blur=self.fixes.float_maps)
-        order = (*self.bank_names, *(MAPS if self.reference is not None else ()))
-        if self.reference is not None and self.reference.ignored is not None:
-            maps = {name: np.where(self.reference.ignored, of.dtype.type(0), of) for name, of in maps.items()}
-        return Measured({name: scores[name] for name in order}, {name: maps[name] for name in order})
+            in_place = self.reference.maps(patches["appearance"], excluding_part)
+            scores, maps = scores | in_place[0], maps | in_place[1]
+            if self.reference.ignored is not None:
+                maps = {name: np.where(self.reference.ignored, of.dtype.type(0), of) for name, of in maps.items()}
+        return Measured(scores, maps, {name: of.nearest.cpu().numpy() for name, of in results.items()})
 
     def _own(self, banks):
-        """The Measured of the method's own banks, which its decision is made of; the comparison in place is not."""
-        return Measured(*({name: of[name] for name in self.bank_names} for of in banks))
+        """Scores and maps of the method's own banks, which its decision is made of; the comparison in place is not."""
+        return tuple({name: of[name] for name in self.bank_names} for of in (banks.scores, banks.maps))
 
     def combine(self, scores, maps):
         """The method's image score [1] and map [S, S] from the banks' scores and maps; here those of its only bank."""

@@ -26,27 +26,19 @@ LEAVES = 64  # leaves of points that a thread works on at once
 
 @dataclass(frozen=True)
 class FpfhSettings:
-    """Size of each point's neighbourhood, and the camera's position.
+    """Size of each point's neighbourhood.
 
     Attributes:
         normal_points: number of nearest points that a normal is fitted to, the point itself included.
         feature_points: number of nearest points that a histogram is made of, the point itself included.
         normal_radius, feature_radius: points farther away than this are left out, in the cloud's unit (metres); None:
             no limit.
-        camera: (x, y, z) that normals point towards, in the cloud's unit.
     """
 
     normal_points: int = 30
     feature_points: int = FPFH_POINTS
     normal_radius: Optional[float] = None
     feature_radius: Optional[float] = None
-    camera: tuple = (0.0, 0.0, 0.0)
-
-    def __post_init__(self):
-        if min(self.normal_points, self.feature_points) < 3:
-            raise ValueError("surroundings of fewer than 3 points have no normal and no histogram")
-        if any(radius is not None and not radius > 0 for radius in (self.normal_radius, self.feature_radius)):
-            raise ValueError("a radius has to be more than 0")
 
 
 def fpfh_patches(xyz, settings=FpfhSettings(), valid=None):
@@ -69,8 +61,6 @@ def fpfh_patches(xyz, settings=FpfhSettings(), valid=None):
     device = xyz.device if isinstance(xyz, torch.Tensor) else torch.device("cpu")
     if isinstance(xyz, torch.Tensor):
         xyz = xyz.detach().cpu().permute(1, 2, 0).numpy()
-    if xyz.ndim != 3 or xyz.shape[2] != 3:
-        raise ValueError(f"xyz has to be a tensor [3, S, S] or an array [H, W, 3], is {xyz.shape} as an array")
     valid = (xyz != 0).all(axis=2) if valid is None else np.asarray(valid, bool)
     picture = np.zeros((FPFH_DIM, *valid.shape), np.float32)
     picture[:, valid] = fpfh(xyz[valid], settings).T
@@ -124,8 +114,7 @@ def fpfh(points, settings=FpfhSettings()):
 
     def surroundings(first, last):
         loops.nearest(points, boxes, few, many, first, last, index, squared)
-        camera = np.array(settings.camera, np.float64)
-        loops.normals(points, index, squared, of_normal, reaches[0], camera, first, last, pairs[:, 4:7])
+        loops.normals(points, index, squared, of_normal, reaches[0], first, last, pairs[:, 4:7])
 
     def histograms(first, last):
         loops.single_histograms(pairs, index, squared, of_feature, reaches[1], first, last, single)

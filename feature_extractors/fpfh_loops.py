@@ -273,8 +273,8 @@ def _flattest(xx, xy, xz, yy, yz, zz, a, v):
 
 
 @_compiled
-def normals(points, index, squared, few, reach, camera, first, last, out):
-    """Normals of unit length, turned to ``camera`` [3]: the direction in which the ``few`` nearest points spread least.
+def normals(points, index, squared, few, reach, first, last, out):
+    """Normals of unit length, turned to the camera, which is at 0: where the ``few`` nearest points spread least.
 
     Points beyond the squared distance ``reach`` do not count. If fewer than 3 are left, or all lie at one place, the
     normal points to the camera. ``out`` [N, 3] float32 is written.
@@ -303,7 +303,7 @@ def normals(points, index, squared, few, reach, camera, first, last, out):
                 matrix,
                 axes,
             )
-        dx, dy, dz = camera[0] - points[i, 0], camera[1] - points[i, 1], camera[2] - points[i, 2]
+        dx, dy, dz = -points[i, 0], -points[i, 1], -points[i, 2]
         if spread <= 0:
             length = np.sqrt(dx * dx + dy * dy + dz * dz)
             a, b, c = (dx / length, dy / length, dz / length) if length > 0 else (0.0, 0.0, 1.0)

@@ -1,9 +1,24 @@
 """Late fusion: two linear one-class SVMs that weight the banks' scores and maps (M3DM's decision layer fusion)."""
 
-import numpy as np
-from sklearn.linear_model import SGDOneClassSVM
+from typing import NamedTuple
 
-LEARNED = ("coef", "offset")  # the attributes of a fitted SGDOneClassSVM that its scores depend on
+import numpy as np
+
+LEARNED = ("coef", "offset")  # what a fitted SVM's scores depend on
+
+
+class LinearModel(NamedTuple):
+    """What a fitted ``sklearn.linear_model.SGDOneClassSVM`` scores with: coef_ [banks] and offset_ [1].
+
+    Apart from scikit-learn, whose import takes a second, since a saved model only scores.
+    """
+
+    coef_: np.ndarray
+    offset_: np.ndarray
+
+    def score_samples(self, rows):
+        """Scores [n] of ``rows`` [n, banks], larger = more anomalous, as scikit-learn's method computes them."""
+        return rows @ self.coef_ - self.offset_ + self.offset_
 
 
 class LateFusion:
@@ -12,13 +27,16 @@ class LateFusion:
     Args:
         score_lambdas, map_lambdas: one factor per bank, applied to its scores and to its maps.
         nu, max_iter: parameters of ``sklearn.linear_model.SGDOneClassSVM``.
+
+    Attributes:
+        score_model, pixel_model: LinearModel, once :meth:`fit` or :meth:`restore` was called; None before.
     """
 
     def __init__(self, score_lambdas, map_lambdas, nu=0.5, max_iter=1000):
         self.score_lambdas = np.asarray(score_lambdas, dtype=np.float32)
         self.map_lambdas = np.asarray(map_lambdas, dtype=np.float32)
-        self.score_model = SGDOneClassSVM(random_state=42, nu=nu, max_iter=max_iter)
-        self.pixel_model = SGDOneClassSVM(random_state=42, nu=nu, max_iter=max_iter)
+        self.nu, self.max_iter = nu, max_iter
+        self.score_model = self.pixel_model = None
         self.train_scores, self._train_pixels = [], []
 
     def add(self, scores, maps):
@@ -28,8 +46,8 @@ class LateFusion:
 
     def fit(self):
         """Fit both models to the added training parts, and free the memory of their pixels; returns self."""
-        self.score_model.fit(np.stack(self.train_scores))
-        self.pixel_model.fit(np.concatenate(self._train_pixels))
+        self.score_model = self._fitted(np.stack(self.train_scores))
+        self.pixel_model = self._fitted(np.concatenate(self._train_pixels))
         self._train_pixels = []
         return self
 
@@ -52,21 +70,23 @@ class LateFusion:
 
     def state(self):
         """{name: array} of everything learned, for :meth:`restore`."""
-        learned = {
-            f"{kind}.{name}": np.atleast_1d(getattr(model, f"{name}_"))
-            for kind, model in (("score", self.score_model), ("pixel", self.pixel_model))
-            for name in LEARNED
-        }
+        pairs = ("score", self.score_model), ("pixel", self.pixel_model)
+        learned = {f"{kind}.{name}": of for kind, model in pairs for name, of in zip(LEARNED, model)}
         return {**learned, "train_scores": np.stack(self.train_scores)}
 
     def restore(self, state):
         """Take over the :meth:`state` of another LateFusion; returns self."""
-        for kind, model in (("score", self.score_model), ("pixel", self.pixel_model)):
-            for name in LEARNED:
-                setattr(model, f"{name}_", np.array(state[f"{kind}.{name}"]))
-            model.n_features_in_ = len(model.coef_)
+        self.score_model, self.pixel_model = (
+            LinearModel(*(np.array(state[f"{kind}.{name}"]) for name in LEARNED)) for kind in ("score", "pixel")
+        )
         self.train_scores = list(np.array(state["train_scores"]))
         return self
+
+    def _fitted(self, rows):
+        from sklearn.linear_model import SGDOneClassSVM
+
+        model = SGDOneClassSVM(random_state=42, nu=self.nu, max_iter=self.max_iter).fit(rows)
+        return LinearModel(model.coef_, np.atleast_1d(model.offset_))
 
     def _score_row(self, scores):
         return np.asarray(scores, dtype=np.float32) * self.score_lambdas

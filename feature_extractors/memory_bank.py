@@ -9,7 +9,15 @@ from PIL import Image, ImageFilter
 from scipy.ndimage import gaussian_filter
 
 from common.errors import InputError
-from feature_extractors.coreset import greedy_k_center, greedy_k_center_half, k_center_by_chunks, project, projected
+from feature_extractors.coreset import (
+    greedy_k_center,
+    greedy_k_center_half,
+    k_center_by_chunks,
+    project,
+    projected,
+    projected_width,
+    rows_at_once,
+)
 from feature_extractors.nearest_rows import RowSearch
 from feature_extractors.row_store import RowStore
 
@@ -19,10 +27,12 @@ NO_PART = -1
 
 
 class Measured(NamedTuple):
-    """One sample measured against one bank: its score (0-d tensor) and each patch's distance to its nearest row [P]."""
+    """One sample measured against one bank: its score (0-d tensor); of each patch the distance to its nearest row [P],
+    and that row's index [P] int64."""
 
     score: torch.Tensor
     distance: torch.Tensor
+    nearest: torch.Tensor
 
 
 class MemoryBank:
@@ -69,7 +79,7 @@ class MemoryBank:
         """Set the scaling of all rows and patches v, (v - mean) / std; call it before :meth:`gather`."""
         self.mean, self.std = float(mean), float(std)
 
-    def thin_out(self, count, eps, random_state, device, progress=None, half=False, chunk=None):
+    def thin_out(self, count, eps, random_state, device, progress=None, half=False, max_memory=None):
         """Keep a coreset of at most ``count`` rows (at least one).
 
         Args:
@@ -77,11 +87,12 @@ class MemoryBank:
             device: where the rows are compared.
             progress: label of a progress bar; None: no bar.
             half: pick in half precision, as the release does.
-            chunk: number of rows that are compared at once, for bounded memory: other picks, see
-                ``coreset.k_center_by_chunks``; None: all rows.
+            max_memory: GiB; rows that need more are compared chunk by chunk, see ``coreset.k_center_by_chunks``.
         """
-        of, count = (self._blocks(), len(self), self.store.width, eps, random_state), max(1, count)
-        if chunk is not None and chunk < len(self):
+        of, count, chunk = (self._blocks(), len(self), self.store.width, eps, random_state), max(1, count), len(self)
+        if max_memory is not None:
+            chunk = rows_at_once(max_memory, projected_width(len(self), self.store.width, eps), count)
+        if chunk < len(self):
             picks = k_center_by_chunks(projected(*of), count, chunk, device, progress)
         else:
             picks = (greedy_k_center_half if half else greedy_k_center)(project(*of), count, device, progress)
@@ -160,36 +171,18 @@ class MemoryBank:
         and 3rd of the rows nearest to b (b is the first), and D = sqrt(C). Then
         score = s* (1 - exp(s*/D) / (exp(e2/D) + exp(e3/D))).
         """
-        return self._measure(patches, [excluding_part])[0][0]
-
-    @torch.no_grad()
-    def measure_with_nearest(self, patches, excluding_part=None):
-        """(Measured as :meth:`measure` gives it, the index [P] int64 of each patch's nearest row)."""
-        return self._measure(patches, [excluding_part])[0]
-
-    def measure_both(self, patches, part):
-        """Score a training part in one pass: (Measured against all rows, Measured without the part's own rows).
-
-        They equal ``measure(patches)`` and ``measure(patches, excluding_part=part)`` bit for bit.
-        """
-        return tuple(measured for measured, _ in self._measure(patches, [None, part]))
-
-    def _measure(self, patches, excluded_parts):
         if self.search is None:
             self.finish(self.rows.device)
-        for part in excluded_parts:
-            left = len(self.rows) - (self._rows_of_part[part] if part in range(len(self._rows_of_part)) else 0)
-            if left < NEEDED:
-                raise InputError(
-                    f"a memory bank of {left} rows cannot score ({NEEDED} are needed): "
-                    "raise --f_coreset or give more training parts"
-                )
+        own = self._rows_of_part[excluding_part] if excluding_part in range(len(self._rows_of_part)) else 0
+        if len(self.rows) - own < NEEDED:
+            raise InputError(
+                f"a memory bank of {len(self.rows) - own} rows cannot score ({NEEDED} are needed): "
+                "raise --f_coreset or give more training parts"
+            )
         patches = (patches.to(self.search.device) - self.mean) / self.std
-        exclusions = [None if part is None else self._part_there == part for part in excluded_parts]
-        return [
-            (Measured(self._score(patches, nearest, excluded), nearest.distance), nearest.index)
-            for nearest, excluded in zip(self.search.nearest_each(patches, exclusions), exclusions)
-        ]
+        excluded = None if excluding_part is None else self._part_there == excluding_part
+        nearest = self.search.nearest(patches, excluded)
+        return Measured(self._score(patches, nearest, excluded), *nearest)
 
     def _score(self, patches, nearest, excluded):
         farthest = nearest.distance.argmax(0, keepdim=True)  # [1], since indexing by a number would wait for the GPU

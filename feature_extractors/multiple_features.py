@@ -213,7 +213,7 @@ class ReferenceFeatures(Features):
             )
 
     def _own(self, banks):
-        return banks
+        return banks.scores, banks.maps
 
     def combine(self, scores, maps):
         return np.array([sum(scores.values())]), sum(maps.values())

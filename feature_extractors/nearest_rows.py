@@ -72,18 +72,14 @@ class RowSearch:
         Returns:
             Nearest of [P] each.
         """
-        return self.nearest_each(patches, (excluded,))[0]
-
-    def nearest_each(self, patches, exclusions):
-        """:meth:`nearest` for each of ``exclusions``, in one pass: a list, equal to the single calls bit for bit.
-
-        Each exclusion has to leave out at least the rows of the ones before it, so None comes first.
-        """
-        if patches.device.type != "cpu":
-            return self._found(patches, exclusions)
-        first, inverse = distinct_rows(patches)  # equal patches (background) are looked up once
-        patches = patches[first]
-        return [Nearest(distance[inverse], index[inverse]) for distance, index in self._found(patches, exclusions)]
+        merged = patches.device.type == "cpu"
+        if merged:  # equal patches (background) are looked up once
+            first, inverse = distinct_rows(patches)
+            patches = patches[first]
+        own = (patches * patches).sum(1)
+        squared, index = (self._compare if self.bound is None else self._compare_with_candidates)(patches, excluded)
+        distance = (squared + own).clamp_(min=0).sqrt_()
+        return Nearest(distance[inverse], index[inverse]) if merged else Nearest(distance, index)
 
     def from_row(self, index):
         """Squared distances [R] from the row at ``index`` ([1] int64) to all rows, minus that row's squared norm.
@@ -92,28 +88,15 @@ class RowSearch:
         """
         return torch.addmv(self.norms, self.rows, self.rows[index][0], alpha=-2)
 
-    def _found(self, patches, exclusions):
-        """As :meth:`nearest_each`, without merging equal patches."""
-        own = (patches * patches).sum(1)
-        compare = self._compare if self.bound is None else self._compare_with_candidates
-        return [
-            Nearest((squared + own).clamp_(min=0).sqrt_(), index) for squared, index in compare(patches, exclusions)
-        ]
-
-    def _compare(self, patches, exclusions, positions=None):
+    def _compare(self, patches, excluded, positions=None):
         """The nearest rows by comparing with all rows, or with the rows at positions ``positions``, block by block.
 
         Returns:
-            [Nearest], with squared distances minus the patches' own squared norms.
+            Nearest, with squared distances minus the patches' own squared norms.
         """
         count = len(self.rows if positions is None else positions)
-        found = [
-            Nearest(
-                patches.new_full((len(patches),), torch.inf),
-                torch.zeros(len(patches), dtype=torch.long, device=patches.device),
-            )
-            for _ in exclusions
-        ]
+        best = patches.new_full((len(patches),), torch.inf)
+        index = torch.zeros(len(patches), dtype=torch.long, device=patches.device)
         size = rows_per_block(len(patches), patches.device)
         room = patches.new_empty(len(patches) * min(size, count))  # for all blocks: new memory costs time
         for start in range(0, count, size):
@@ -121,21 +104,20 @@ class RowSearch:
             rows = self.rows[some]
             squared = room[: len(patches) * len(rows)].view(len(patches), len(rows))  # without the patches' own norms
             torch.addmm(self.norms[some], patches, rows.T, alpha=-2, out=squared)
-            for k, (excluded, (best, index)) in enumerate(zip(exclusions, found)):
-                least = _leave_out(squared, excluded, some).amin(1)
-                closer = least < best
-                if patches.device.type == "cpu":  # positions are slow to find, and later blocks improve few patches
-                    closer = closer.nonzero()[:, 0]
-                    nearest = squared[closer].argmin(1)
-                    best[closer] = least[closer]
-                    index[closer] = nearest + start if positions is None else some[nearest]
-                    continue
+            least = _leave_out(squared, excluded, some).amin(1)
+            closer = least < best
+            if patches.device.type == "cpu":  # positions are slow to find, and later blocks improve few patches
+                closer = closer.nonzero()[:, 0]
+                nearest = squared[closer].argmin(1)
+                best[closer] = least[closer]
+                index[closer] = nearest + start if positions is None else some[nearest]
+            else:
                 nearest = squared.argmin(1)
                 nearest = nearest + start if positions is None else some[nearest]
-                found[k] = Nearest(torch.where(closer, least, best), torch.where(closer, nearest, index))
-        return found
+                best, index = torch.where(closer, least, best), torch.where(closer, nearest, index)
+        return Nearest(best, index)
 
-    def _compare_with_candidates(self, patches, exclusions):
+    def _compare_with_candidates(self, patches, excluded):
         """As :meth:`_compare`, but only with rows whose lower bound does not exceed an upper bound.
 
         Patches are handled in groups of similar ones. A patch's upper bound is its distance to the row with the
@@ -146,27 +128,18 @@ class RowSearch:
         slack = ROUNDING * ((patches * patches).sum(1) + bound.largest_norm)
         order = z[:, 0].argsort()
         groups = [order[:FIRST_GROUP], *order[FIRST_GROUP:].split(max(1, min(256, BOUNDS // len(self.rows))))]
-        found = [Nearest(torch.empty(len(z)), torch.empty(len(z), dtype=torch.long)) for _ in exclusions]
-        left = {}  # {group: exclusions for which the bound is given up from this group on}
+        found = Nearest(torch.empty(len(z)), torch.empty(len(z), dtype=torch.long))
         for i, group in enumerate(groups):
-            bounded = [k for k in range(len(exclusions)) if not any(k in given_up for given_up in left.values())]
-            if not bounded:
-                break
             lower = torch.cdist(z[group], bound.z, compute_mode="use_mm_for_euclid_dist")
-            for k in bounded:
-                guess = _leave_out(lower, exclusions[k], slice(None)).argmin(1)
-                upper = torch.linalg.vector_norm(patches[group] - self.rows[guess], dim=1)
-                limit = (upper * upper + slack[group]).sqrt_()
-                candidates = (lower <= limit[:, None]).any(0).nonzero()[:, 0]
-                if len(candidates) > MOST_LEFT * len(self.rows):  # the features have no structure that it could use
-                    left.setdefault(i, []).append(k)
-                    continue
-                # the few rows contain no excluded row
-                found[k][0][group], found[k][1][group] = self._compare(patches[group], (None,), candidates)[0]
-        for i, given_up in left.items():
-            group = torch.cat(groups[i:])
-            for k, nearest in zip(given_up, self._compare(patches[group], [exclusions[k] for k in given_up])):
-                found[k][0][group], found[k][1][group] = nearest
+            guess = _leave_out(lower, excluded, slice(None)).argmin(1)
+            upper = torch.linalg.vector_norm(patches[group] - self.rows[guess], dim=1)
+            limit = (upper * upper + slack[group]).sqrt_()
+            candidates = (lower <= limit[:, None]).any(0).nonzero()[:, 0]  # none of them is excluded
+            if len(candidates) > MOST_LEFT * len(self.rows):  # the features have no structure that it could use
+                left = torch.cat(groups[i:])
+                found.distance[left], found.index[left] = self._compare(patches[left], excluded)
+                break
+            found.distance[group], found.index[group] = self._compare(patches[group], None, candidates)
         return found
 
 

@@ -85,6 +85,8 @@ class Settings:
         half_coreset: pick the coreset in half precision, row by row, as the release does (slow, for comparison).
         random_state: seed of the random projection; None: numpy's global generator.
         img_size: side of the maps in pixels, for the methods whose maps are not always 224.
+        max_rows: largest number of rows of a bank, whatever their share; None: no limit.
+        max_memory: GiB that picking a coreset may take: rows are then picked chunk by chunk; None: no limit.
         asy_memory_bank: largest number of parts in the xyz and fusion banks; None: all parts.
         rm_zero_for_project: Point_MAE method: drop all rows that contain a zero.
         ocsvm_nu, ocsvm_maxiter: parameters of the late fusion's one-class SVMs.
@@ -99,6 +101,8 @@ class Settings:
     half_coreset: bool = False
     random_state: Optional[int] = None
     img_size: int = 224
+    max_rows: Optional[int] = None
+    max_memory: Optional[float] = None
     asy_memory_bank: Optional[int] = None
     rm_zero_for_project: bool = False
     ocsvm_nu: float = 0.5

@@ -69,7 +69,7 @@ def state_of(method: Features, name: str, precision: str = "full") -> tuple[dict
         arrays.update({f"placement.{key}": value for key, value in of_place.items()})
         arrays.update({f"place.{key}": value for key, value in method.reference.state().items()})
     late_fusion = getattr(method, "late_fusion", None)
-    if late_fusion is not None and hasattr(late_fusion.score_model, "coef_"):
+    if late_fusion is not None and late_fusion.score_model is not None:
         arrays.update({f"late_fusion.{key}": value for key, value in late_fusion.state().items()})
     training = method.training
     if training is not None:

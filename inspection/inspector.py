@@ -97,6 +97,7 @@ class Inspector:
         promise, gate_promise: sentences on what is guaranteed.
         threshold, pixel_threshold: thresholds of the score and of the map's pixels.
         scorings: names of all scorings in the model.
+        rgb_runtime: what computes the RGB features, with its version; None: the model has none.
         training_names: names of the training parts.
         preparation: Preparation; other processes may use a copy of it.
 
@@ -125,7 +126,7 @@ class Inspector:
         self._scores = light[f"calibration.score.{self.scoring}"]
         self.threshold = verdict.threshold(self._scores, false_alarm)
         self.pixel_threshold = verdict.threshold(light[f"calibration.peak.{self.scoring}"], false_alarm)
-        self.scorings = tuple(meta["scoring"]["names"])
+        self.scorings, self.rgb_runtime = tuple(meta["scoring"]["names"]), extractor.rgb_runtime
         placed = self._method.placement is not None
         self.gate_promise = PLACED if placed else gate_text(self.preparation.ranges, gate)
         self._rows = {n: (bank.part.numpy(), bank.place.numpy()) for n, bank in self._method.banks.items()}
@@ -224,7 +225,7 @@ class Inspector:
             found = verdict.decide(self._scores, score, self.alpha)
             terms, shares = self._explain(result)
             depths, size = self.model.arrays["parts.depth"], self._method.map_size
-            matches = Matches(result.nearest, self._rows, self.training_names, depths, size)
+            matches = Matches(result.judged.banks.nearest, self._rows, self.training_names, depths, size)
             placed, in_place = prepared.placed, None
             if placed is not None:
                 in_place = InPlace(self._method.reference, placed.appearance, self._method.placement.frame.pitch)
@@ -288,6 +289,8 @@ def extractor_of(
     """
     folder, chosen = Path(checkpoint_dir), choose_device(device)
     options: dict[str, Any] = {**model.meta["extractor"], "folder": folder}
+    if "rgb_onnx" in model.arrays:
+        options["rgb_onnx"] = model.arrays["rgb_onnx"].tobytes()
     if options.get("uff"):
         beside = folder / Path(options["uff"]).name
         options["uff"] = str(fusion_module_path or (beside if beside.is_file() else options["uff"]))

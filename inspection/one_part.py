@@ -42,7 +42,6 @@ class Result(NamedTuple):
     """A fitted method's result for one part."""
 
     judged: Judged
-    nearest: dict[str, NDArray[np.int64]]  # {bank: [P], each patch's nearest row of the bank}
     scored: dict[str, tuple[float, NDArray[Any]]]  # {scoring: (score, map [S, S])}
 
     def values(self) -> dict[str, tuple[float, float]]:
@@ -149,7 +148,7 @@ class Scorer:
             if self.method.device.type == "cuda":
                 torch.cuda.synchronize()
         with clock("search"):
-            judged, nearest = self.method.judge_with_nearest(patches, excluding_part)
+            judged = self.method.judge_patches(patches, excluding_part)
         with clock("scoring"):
             if not (np.isfinite(judged.score) and np.isfinite(judged.map).all()):
                 raise InputError("its score is not finite: the networks cannot make anything of this scan")
@@ -166,4 +165,4 @@ class Scorer:
                 training=self.method.training,
             )
             scored = evaluation.score(one, self.names, self.parameters, self.reference)
-        return Result(judged, nearest, {n: (float(of.image_preds[0]), of.predictions[0]) for n, of in scored.items()})
+        return Result(judged, {n: (float(of.image_preds[0]), of.predictions[0]) for n, of in scored.items()})

@@ -3,6 +3,7 @@
     arrays   bank.*, late_fusion.*, training.*     see inspection/fitted.py
              calibration.score.<scoring>           [n] scores of the calibration parts
              calibration.peak.<scoring>            [n] largest values of their maps
+             rgb_onnx                              bytes of the RGB backbone, if ONNX Runtime ran it at the fit
              parts.depth                           [t, 56, 56] depth of the training parts' patches in metres
              parts.pictures, parts.picture_ends    the training parts' images as JPEG, concatenated; the end of each
     meta     fitted, weights, extractor, reading, scoring, calibration, training_parts, scan, versions, run, options
@@ -198,6 +199,8 @@ def write_fitted(
         rounded = restored_method(arrays, facts, method.extractor)
         rounded.reference, method = method.reference, rounded  # it still knows the single training parts
         scorer = Scorer(method, scorer.names, scorer.parameters, scorer.reference)
+    if method.extractor.rgb_onnx is not None:
+        arrays["rgb_onnx"] = np.frombuffer(method.extractor.rgb_onnx, np.uint8)
     estimated = parts.calibration_files.source == NONE
     results, note = _measured(scorer, parts, estimated)
     warnings += [note] if note else []
@@ -227,7 +230,7 @@ def write_fitted(
         },
         "training_parts": {"names": [r.name for r in training], "fingerprints": [r.fingerprint for r in training]},
         "scan": scan,
-        "versions": environment(),
+        "versions": {**environment(), "rgb": method.extractor.rgb_runtime},
         "written": history.now(),
         **about,
     }

@@ -123,10 +123,11 @@ def promise(parts: int, alpha: float, confidence: float = CONFIDENCE) -> Promise
     Raises:
         InputError: as in :func:`rank`.
     """
-    from scipy.stats import beta
+    from scipy.special import betaincinv  # scipy.stats, which has the same, takes 0.7 s to import
 
     k = rank(parts, alpha)
-    return Promise(float(alpha), parts, k, k / (parts + 1), float(beta.ppf(confidence, k, parts + 1 - k)), confidence)
+    bound = float(betaincinv(k, parts + 1 - k, confidence))
+    return Promise(float(alpha), parts, k, k / (parts + 1), bound, confidence)
 
 
 def promise_text(given: Promise) -> str:

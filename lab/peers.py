@@ -154,7 +154,7 @@ def anomalib_patchcore(rounds):
 def onnx_runtime(rounds):
     """lite0's patches by ONNX Runtime, against torch."""
     by_torch, by_onnx = (PatchExtractor.from_checkpoints("none", rgb=LITE0, xyz=None) for _ in range(2))
-    if by_onnx.export_rgb() is None:
+    if not by_onnx.export_rgb():
         return
     sample = torch.randn(1, 3, 224, 224), torch.zeros(1, 3, 224, 224)
     yield line(

@@ -59,22 +59,18 @@ def read_file(path, role):
     try:
         return _load(path)
     except pickle.UnpicklingError as error:
-        reason = next((line.strip() for line in str(error).splitlines() if "GLOBAL" in line), None)
-        if reason is None:
+        unsafe = next((line.strip() for line in str(error).splitlines() if "GLOBAL" in line), None)
+        if unsafe:
             raise InputError(
-                f"{path}: cannot be read as {role.title} checkpoint (no torch file, or damaged); "
-                f"download it again from {role.source}"
+                f"{path}: refused as {role.title} checkpoint: it holds more than weights ({unsafe}); save its "
+                "state dict alone with torch.save"
             ) from None
-        raise InputError(
-            f"{path}: refused as {role.title} checkpoint: it holds more than weights "
-            f"({reason}); save its state dict alone with torch.save"
-        ) from None
+        reason = "no torch file, or damaged"
     except Exception as error:  # zip, pickle and tensor errors of all kinds
-        raise InputError(
-            f"{path}: cannot be read as {role.title} checkpoint "
-            f"({str(error).splitlines()[0][:200] if str(error) else type(error).__name__}); "
-            f"download it again from {role.source}"
-        ) from None
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+    raise InputError(
+        f"{path}: cannot be read as {role.title} checkpoint ({reason}); download it again from {role.source}"
+    )
 
 
 def read_checkpoint(path, role):

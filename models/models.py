@@ -1,27 +1,16 @@
-"""The two backbones: a ViT for the RGB image (timm), and a point transformer for the point cloud."""
+"""The two backbones together, and the point transformer for the point cloud."""
 
-import logging
 from pathlib import Path
 
-import timm
 import torch
-from timm.models.vision_transformer import Block
 from torch import nn
 
-from common.errors import InputError
 from models import checkpoints
 from models.onnx_backbone import OnnxBackbone
 from models.pointnet2_utils import farthest_point_sample, nearest_points
-from models.rgb_backbones import RGBBackbone, build_rgb_backbone, is_rgb_backbone
+from models.rgb_backbones import RGB_BACKBONES, RGBBackbone, build_rgb_backbone
 
-# released name → (timm's name, role of the local DINO file or None); for the two supervised models, the tags name the
-# weights that the released names meant; without a tag, timm now gives other weights
-RGB_BACKBONES = {
-    "vit_base_patch8_224_dino": ("vit_base_patch8_224.dino", checkpoints.DINO_BASE),
-    "vit_base_patch8_224": ("vit_base_patch8_224.augreg_in21k_ft_in1k", None),
-    "vit_base_patch8_224_in21k": ("vit_base_patch8_224.augreg_in21k", None),
-    "vit_small_patch8_224_dino": ("vit_small_patch8_224.dino", checkpoints.DINO_SMALL),
-}
+__all__ = ["RGB_BACKBONES", "Model", "PointTransformer"]
 XYZ_BACKBONES = {"Point_MAE": (checkpoints.POINT_MAE, 384), "Point_Bert": (checkpoints.POINT_BERT, 256)}
 XYZ_DIM = 3 * 384
 PATCH_BACKBONES = RGBBackbone, OnnxBackbone  # they give patches, and the same ones in train mode
@@ -31,7 +20,7 @@ class Model(nn.Module):
     """Both backbones with loaded weights.
 
     Args:
-        rgb_backbone_name: key of ``RGB_BACKBONES`` or name of ``models.rgb_backbones``; None: no RGB backbone.
+        rgb_backbone_name: a name of ``models.rgb_backbones``; None: no RGB backbone.
         xyz_backbone_name: key of ``XYZ_BACKBONES``; None: no point transformer.
         group_size, num_group: points per group, number of groups.
         checkpoint_dir: folder of the checkpoint files.
@@ -62,10 +51,8 @@ class Model(nn.Module):
         if rgb_backbone_name:
             if rgb_onnx is not None:
                 self.rgb_backbone = OnnxBackbone(rgb_onnx)
-            elif is_rgb_backbone(rgb_backbone_name):
-                self.rgb_backbone = build_rgb_backbone(rgb_backbone_name, checkpoint_dir, rgb_layers, rgb_size)
             else:
-                self.rgb_backbone = build_vit(rgb_backbone_name, checkpoint_dir)
+                self.rgb_backbone = build_rgb_backbone(rgb_backbone_name, checkpoint_dir, rgb_layers, rgb_size)
             self.rgb_dim = self.rgb_backbone.embed_dim
         self.to(device)
 
@@ -74,14 +61,6 @@ class Model(nn.Module):
         if isinstance(self.rgb_backbone, PATCH_BACKBONES):
             return self.rgb_backbone(rgb)
         return self.rgb_backbone.forward_features(rgb)[:, 1:]
-
-    def forward_xyz_features(self, points, group_size=None):
-        """(tokens [num_group, 1152], centres [num_group, 3]) of a point cloud [N, 3]."""
-        return self.xyz_backbone(points, group_size)
-
-    def forward_xyz_sizes(self, points, group_sizes):
-        """(list of tokens [num_group, 1152], one per group size; centres [num_group, 3]) of a point cloud [N, 3]."""
-        return self.xyz_backbone.forward_sizes(points, group_sizes)
 
 
 def cast_once(network, device_type):
@@ -103,39 +82,6 @@ def cast_once(network, device_type):
         if isinstance(layer, (nn.Linear, nn.Conv2d)) and id(layer) not in spared:
             layer.to(kind)
     return network
-
-
-def has_bfloat16():
-    """Whether this processor multiplies bfloat16 itself (AVX-512 BF16 or AMX), so that mixed precision pays on it.
-
-    False if torch cannot tell.
-    """
-    asked = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
-    return any(ask() for ask in asked if ask)
-
-
-def build_vit(name, checkpoint_dir):
-    """The ViT ``name`` (a key of ``RGB_BACKBONES``) with pretrained weights.
-
-    A local DINO file in ``checkpoint_dir`` comes first; otherwise timm downloads the weights or has them in its cache.
-
-    Raises:
-        InputError: the local file does not fit; or there is none, and the download fails.
-    """
-    timm_name, role = RGB_BACKBONES[name]
-    if role is not None and (Path(checkpoint_dir) / role.file).exists():
-        model = timm.create_model(timm_name, num_classes=0)
-        return checkpoints.load_into(model, Path(checkpoint_dir) / role.file, role)
-    for chatty in ("huggingface_hub", "timm"):  # they warn of each attempt; the error below says it in one line
-        logging.getLogger(chatty).setLevel(logging.ERROR)
-    try:
-        return timm.create_model(timm_name, pretrained=True, num_classes=0)
-    except Exception as error:  # the download libraries raise many types
-        reason = type(error).__name__
-        file = Path(checkpoint_dir) / role.file if role else None
-        where = f"{file}: missing: the {role.title} checkpoint" if role else f"{timm_name}: no local file"
-        get = f"; get it from {role.source}" if role else "; run once with network access"
-        raise InputError(f"{where}, and timm's download failed ({reason}){get}") from None
 
 
 class PointNetEncoder(nn.Module):
@@ -224,6 +170,8 @@ class Blocks(nn.Module):
     """Transformer blocks; each gets x + position as input, and their stochastic depth rises linearly."""
 
     def __init__(self, width, depth, num_heads, drop_path):
+        from timm.models.vision_transformer import Block  # imported here, since that takes two seconds
+
         super().__init__()
         rates = torch.linspace(0, drop_path, depth).tolist()
         self.blocks = nn.ModuleList(
@@ -250,21 +198,12 @@ class PointTransformer(nn.Module):
         self.blocks = Blocks(self.WIDTH, self.DEPTH, self.HEADS, self.DROP_PATH)
         self.norm = nn.LayerNorm(self.WIDTH)
 
-    def group(self, points, group_size=None):
+    def group(self, points, group_sizes):
         """Centres and groups of a point cloud.
 
         Args:
-            points: [N, 3]; if N is below num_group or group_size, the points are repeated in order to reach it.
-            group_size: K; None: the model's own.
-
-        Returns:
-            (indices of the centres [G], centres [G, 3], indices of each group's points [G, K]).
-        """
-        center_index, center, (neighbour_index,) = self.group_sizes(points, [group_size or self.group_size])
-        return center_index, center, neighbour_index
-
-    def group_sizes(self, points, group_sizes):
-        """As :meth:`group`, for several group sizes with the same centres.
+            points: [N, 3]; if N is below num_group or a group size, the points are repeated in order to reach it.
+            group_sizes: numbers of points per group.
 
         Returns:
             (indices of the centres [G], centres [G, 3], for each group size K the indices of its groups' points
@@ -289,7 +228,7 @@ class PointTransformer(nn.Module):
 
     def forward_sizes(self, points, group_sizes):
         """As :meth:`forward`, for several group sizes: (list of tokens [num_group, 1152], centres [num_group, 3])."""
-        _, center, groups = self.group_sizes(points, group_sizes)
+        _, center, groups = self.group(points, group_sizes)
         half = torch.is_autocast_enabled(points.device.type) and not self.training
         tokens = []
         for neighbours in groups:

@@ -32,11 +32,8 @@ def export_backbone(backbone) -> bytes:
     """The ONNX file of a ``models.rgb_backbones.RGBBackbone`` on the CPU, for one picture at a time.
 
     Raises:
-        InputError: a package is missing, or ONNX Runtime gives other features than torch.
+        InputError: ONNX Runtime gives other features than torch.
     """
-    if not is_installed(PACKAGES):
-        missing = next(name for name in PACKAGES if not is_installed((name,)))
-        raise InputError(f"the package {missing} is not installed; run: pip install {missing}")
     picture = torch.randn(1, 3, backbone.size, backbone.size, generator=torch.Generator().manual_seed(0))
     with _in_silence():
         program = torch.onnx.export(
@@ -65,16 +62,15 @@ class OnnxBackbone(nn.Module):
     Attributes:
         name, size, layers, embed_dim: those of the exported backbone.
         weights: None, since the weights are in ``data``.
+        data: as given.
 
     Raises:
-        InputError: ONNX Runtime is not installed, or ``data`` is damaged.
+        InputError: ``data`` is damaged.
     """
 
     def __init__(self, data: bytes):
         super().__init__()
-        if not is_installed():
-            raise InputError(f"the package {RUNTIME} is not installed; run: pip install {RUNTIME}")
-        import onnxruntime
+        import onnxruntime  # imported here, since it need not be installed
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = torch.get_num_threads(), 1
@@ -87,7 +83,7 @@ class OnnxBackbone(nn.Module):
             reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
             raise InputError(f"the model's ONNX backbone cannot be read ({reason}); fit the model again") from None
         self.name, self.size, self.layers = facts["name"], facts["size"], tuple(facts["layers"])
-        self.embed_dim, self.weights = facts["width"], None
+        self.embed_dim, self.weights, self.data = facts["width"], None, data
 
     def forward(self, rgb: torch.Tensor) -> torch.Tensor:
         """Patches [B, 784, embed_dim], row-major, of ImageNet-normalised images [B, 3, size, size] on the CPU."""

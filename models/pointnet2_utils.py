@@ -1,7 +1,7 @@
 """Point operations: farthest point sampling, nearest neighbours, interpolation weights.
 
-On CUDA, pointnet2_ops and knn_cuda do the work if they are installed, otherwise plain torch. On the CPU, fpsample and
-scipy's k-d tree do it; MPS uses the CPU too, since it has no float64. All of them follow the same rules:
+On CUDA, plain torch does the work; on the CPU, fpsample and scipy's k-d tree. MPS uses the CPU too, since it has no
+float64. All follow the same rules:
 
 * Sampling starts at index 0, and ties go to the lowest index. After the start, points whose squared norm is at most
   1e-3 are never chosen (the rule of the pointnet2_ops kernel).
@@ -12,16 +12,6 @@ import fpsample
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.spatial import cKDTree
-
-try:  # optional CUDA packages, which do not build everywhere
-    from pointnet2_ops import pointnet2_utils as pointnet2_ops
-except ImportError:
-    pointnet2_ops = None
-try:
-    from knn_cuda import KNN
-except ImportError:
-    KNN = None
 
 NEAR_ORIGIN = 1e-3  # squared norm, in the squared unit of the points
 TIE = 1e-12  # relative gap of squared distances below which the k-d tree's order is checked again
@@ -38,8 +28,6 @@ def farthest_point_sample(points, count):
     Returns:
         [count] int64 tensor on the points' device.
     """
-    if points.is_cuda and pointnet2_ops is not None:
-        return pointnet2_ops.furthest_point_sample(points[None].float().contiguous(), count)[0].long()
     device, points = points.device, _where_float64_is(points).float()
     admissible = _sum_of_squares(points.T).double() > NEAR_ORIGIN
     return (_sample_torch if points.is_cuda else _sample_fpsample)(points, admissible, count).to(device)
@@ -82,9 +70,6 @@ def nearest_points(queries, points, k):
         (index [M, k] int64, squared distance [M, k] float32), nearest first, on the queries' device.
     """
     device = queries.device
-    if queries.is_cuda and KNN is not None:
-        distance, index = KNN(k=k, transpose_mode=True)(points[None], queries[None])
-        return index[0].long(), distance[0] ** 2
     queries, points = _where_float64_is(queries).double(), _where_float64_is(points).double()
     index = (_nearest_torch if queries.is_cuda else _nearest_tree)(queries, points, k)
     squared = _sum_of_squares((points[index] - queries[:, None]).unbind(-1))
@@ -113,6 +98,8 @@ def _nearest_torch(queries, points, k):
 
 
 def _nearest_tree(queries, points, k):
+    from scipy.spatial import cKDTree  # imported here, since FPFH does without
+
     queries, points = queries.numpy(), points.numpy()
     tree = cKDTree(points)
     asked = min(k + 1 + k // 16, len(points))  # a few more than k: most ties are settled without a second query

@@ -1,22 +1,25 @@
-"""Further RGB backbones: any timm model with a patch grid or a feature pyramid, and EfficientNet-Lite0."""
+"""The RGB backbones: the released ViTs, timm models with a patch grid or a feature pyramid, and EfficientNet-Lite0."""
 
-import difflib
-import logging
-from pathlib import Path
-
-import timm
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from common.errors import InputError
-from models.lite0 import fold_batch_norms, load_lite0, weights_file
+from models import checkpoints
+from models.lite0 import Lite0, weights_file
 
+# released name → (timm's name, role of the local DINO file or None); for the two supervised models, the tags name the
+# weights that the released names meant; without a tag, timm now gives other weights
+RGB_BACKBONES = {
+    "vit_base_patch8_224_dino": ("vit_base_patch8_224.dino", checkpoints.DINO_BASE),
+    "vit_base_patch8_224": ("vit_base_patch8_224.augreg_in21k_ft_in1k", None),
+    "vit_base_patch8_224_in21k": ("vit_base_patch8_224.augreg_in21k", None),
+    "vit_small_patch8_224_dino": ("vit_small_patch8_224.dino", checkpoints.DINO_SMALL),
+}
 PREFIX = "timm:"
 LITE0 = "efficientnet_lite0"
 GRID = 28  # RGB patches per side
 SIZE = 224
-SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")  # suffixes of local files, in the order of the search
 STRIDES = (8, 16)  # default levels of a pyramid: their cells are about as large as the released backbones' patches
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # input images are normalised with these
 
@@ -129,18 +132,13 @@ class RGBBackbone(nn.Module):
         return torch.cat(patches, dim=2)
 
 
-def is_rgb_backbone(name):
-    """Whether ``name`` is one of this module's backbones: ``efficientnet_lite0`` or ``timm:NAME``."""
-    return name == LITE0 or name.startswith(PREFIX)
-
-
 def build_rgb_backbone(name, checkpoint_dir="checkpoints", layers=None, size=None):
-    """The backbone ``name`` with pretrained weights.
+    """The backbone ``name`` with pretrained weights: a ViT of timm for a released name, else a RGBBackbone.
 
     Args:
-        name: ``efficientnet_lite0`` or ``timm:NAME``; NAME is timm's name, with or without the tag of the weights.
-        checkpoint_dir: folder that is searched first, for ``NAME.TAG`` and then for NAME as given, with the suffix
-            .safetensors, .pth, .pt or .bin; otherwise timm downloads the weights or takes them from its cache.
+        name: a key of ``RGB_BACKBONES``, ``efficientnet_lite0`` or ``timm:NAME``; NAME is timm's name, with or without
+            the tag of the weights.
+        checkpoint_dir: folder that is searched first; otherwise timm has the weights in its cache, or downloads them.
         layers, size: see :class:`RGBBackbone`; None: its defaults.
 
     Raises:
@@ -148,106 +146,11 @@ def build_rgb_backbone(name, checkpoint_dir="checkpoints", layers=None, size=Non
     """
     size = size or SIZE
     if name == LITE0:
-        model, weights = load_lite0()
-        model = fold_batch_norms(model)
-    else:
-        model, weights = _load_timm(name.removeprefix(PREFIX), Path(checkpoint_dir), size)
-    return RGBBackbone(model, name, layers, size, weights)
+        path = weights_file()
+        return RGBBackbone(Lite0(path), name, layers, size, path)
+    from models import timm_models
 
-
-def _load_timm(given, folder, size):
-    """(timm's model ``given`` with weights, for images of ``size``; path of the weight file or None)."""
-    config = _config(given)
-    full, paths = _full_name(config), _local_paths(given, config, folder)
-    local = next((path for path in paths if path.is_file()), None)
-    if local is None and not config.has_weights:
-        raise InputError(
-            f"--rgb_backbone_name {PREFIX}{given}: timm has no pretrained weights for it, and {paths[0]} does not exist"
-        )
-    overlay = {"file": str(local), "custom_load": False} if local else None
-    for chatty in ("huggingface_hub", "timm"):  # they warn of each attempt; the errors below say it in one line
-        logging.getLogger(chatty).setLevel(logging.ERROR)
-    try:
-        model = _create(full, size, overlay)  # with its classifier: timm checks all other tensors only then
-    except Exception as error:  # reading, downloading and loading raise many types
-        lines = str(error).strip().splitlines()
-        reason = " ".join(line.strip() for line in lines[:2])[:200] or type(error).__name__
-        if local:
-            raise InputError(
-                f"{local}: does not fit timm's {full} ({reason}); get the file from "
-                f"https://huggingface.co/{config.hf_hub_id or 'timm'}, or remove it"
-            ) from None
-        raise InputError(
-            f"{paths[0]}: missing, and timm's download of {full} failed ({type(error).__name__}); get "
-            f"model.safetensors from https://huggingface.co/{config.hf_hub_id or 'timm'}, "
-            "or run once with network access"
-        ) from None
-    return model, local or _downloaded(config)
-
-
-def weights_path(name, checkpoint_dir="checkpoints"):
-    """Path of the weight file that :func:`build_rgb_backbone` uses for ``name``; None if it is not downloaded yet.
-
-    Raises:
-        InputError: there is no such model, or the package of ``efficientnet_lite0`` is not installed.
-    """
-    if name == LITE0:
-        return weights_file()
-    given = name.removeprefix(PREFIX)
-    config = _config(given)
-    paths = _local_paths(given, config, Path(checkpoint_dir))
-    return next((path for path in paths if path.is_file()), None) or _downloaded(config)
-
-
-def _full_name(config):
-    return f"{config.architecture}.{config.tag}" if config.tag else config.architecture
-
-
-def _local_paths(given, config, folder):
-    """Possible paths of a local weight file; the first that exists is used."""
-    return [folder / (stem + suffix) for stem in dict.fromkeys((_full_name(config), given)) for suffix in SUFFIXES]
-
-
-def _create(full, size, overlay):
-    """timm's model ``full`` with weights; ``size`` is passed on if the model takes an image size."""
-    try:
-        return timm.create_model(full, pretrained=True, pretrained_cfg_overlay=overlay, img_size=size)
-    except TypeError:  # convolutional networks have no such argument; raised before anything is loaded
-        return timm.create_model(full, pretrained=True, pretrained_cfg_overlay=overlay)
-
-
-def _config(given):
-    """timm's PretrainedCfg of the model ``given``, "NAME" or "NAME.TAG"."""
-    base, _, tag = given.partition(".")
-    if not timm.is_model(base):
-        near = difflib.get_close_matches(base, timm.list_models(), n=3)
-        raise InputError(
-            f"--rgb_backbone_name {PREFIX}{given}: timm {timm.__version__} has no model {base}"
-            f"{'; did you mean ' + ', '.join(near) + '?' if near else ''}"
-        )
-    if tag and given not in timm.list_models(base, include_tags=True):
-        names = timm.list_models(base, include_tags=True)
-        tags = [name.partition(".")[2] for name in names if name.startswith(base + ".")]
-        raise InputError(
-            f"--rgb_backbone_name {PREFIX}{given}: {base} has no weights {tag!r} in timm "
-            f"{timm.__version__}; it has: {', '.join(tags) or 'none'}"
-        )
-    config = timm.get_pretrained_cfg(given)
-    if config is None:
-        raise InputError(
-            f"--rgb_backbone_name {PREFIX}{given}: timm {timm.__version__} has no pretrained weights for it"
-        )
-    return config
-
-
-def _downloaded(config):
-    """Path of timm's downloaded file, or None if it cannot be found."""
-    if config.hf_hub_id:
-        from huggingface_hub import try_to_load_from_cache
-
-        for file in [config.hf_hub_filename] if config.hf_hub_filename else ["model.safetensors", "pytorch_model.bin"]:
-            found = try_to_load_from_cache(config.hf_hub_id, file)
-            if isinstance(found, str):
-                return Path(found)
-    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(config.url or "-").name
-    return path if path.is_file() else None
+    if name in RGB_BACKBONES:
+        return timm_models.load_released(*RGB_BACKBONES[name], checkpoint_dir)
+    model, path = timm_models.load(name.removeprefix(PREFIX), checkpoint_dir, size)
+    return RGBBackbone(model, name, layers, size, path)

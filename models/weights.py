@@ -5,14 +5,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from timm.models import get_pretrained_cfg
 
 from common.files import sha256_of
 from models import checkpoints
-from models.models import RGB_BACKBONES, XYZ_BACKBONES
-from models.rgb_backbones import LITE0, is_rgb_backbone, weights_path
-
-HUB_FILES = ("model.safetensors", "pytorch_model.bin")  # what timm downloads from a model's page
+from models.lite0 import weights_file
+from models.models import XYZ_BACKBONES
+from models.rgb_backbones import LITE0, PREFIX, RGB_BACKBONES
 
 
 class WeightFile(NamedTuple):
@@ -41,12 +39,8 @@ def weight_files(folder="checkpoints", rgb=None, xyz=None, uff=None, **_):
     files = []
     if xyz in XYZ_BACKBONES:  # FPFH has no weights
         files.append(_local(Path(folder) / XYZ_BACKBONES[xyz][0].file, XYZ_BACKBONES[xyz][0]))
-    if rgb is not None and is_rgb_backbone(rgb):
-        files.append(_found(rgb, weights_path(rgb, folder), folder))
-    elif rgb is not None:
-        name, role = RGB_BACKBONES[rgb]
-        path = role and Path(folder) / role.file
-        files.append(_local(path, role) if path and path.is_file() else _downloaded(name))
+    if rgb is not None:
+        files.append(_rgb_file(rgb, folder))
     if uff is not None:
         files.append(_local(Path(uff), checkpoints.UFF))
     return files
@@ -76,38 +70,29 @@ def weights_of_tensors(network, module):
     return WeightFile(network, "", size, digest.hexdigest(), "sha256 of the tensors", False)
 
 
-def _local(path, role):
-    if not path.is_file():
-        return None
-    return WeightFile(
-        role.title, str(path.resolve()), path.stat().st_size, sha256_of(path), "file", checkpoints.is_standin(path)
-    )
+def _rgb_file(name, folder):
+    """WeightFile of the RGB backbone ``name``; None if timm has not downloaded it yet."""
+    if name == LITE0:
+        return _file(name, weights_file(), "Python package")
+    from models import timm_models
 
-
-def _found(name, path, folder):
-    """WeightFile of an RGB backbone of ``models.rgb_backbones`` with weights at ``path``; None if path is None."""
+    if name in RGB_BACKBONES:
+        name, role = RGB_BACKBONES[name]
+        path = role and Path(folder) / role.file
+        if path and path.is_file():
+            return _local(path, role)
+        path = timm_models.downloaded(timm_models.config_of(name))
+    else:
+        path = timm_models.weights_path(name.removeprefix(PREFIX), folder)
     if path is None:
         return None
-    local = Path(path).resolve().is_relative_to(Path(folder).resolve())
-    source = "Python package" if name == LITE0 else "file" if local else "timm download"
-    standin = local and checkpoints.is_standin(path)
-    return WeightFile(name, str(Path(path).resolve()), path.stat().st_size, sha256_of(path), source, standin)
+    local = path.resolve().is_relative_to(Path(folder).resolve())
+    return _file(name, path, "file" if local else "timm download", local and checkpoints.is_standin(path))
 
 
-def _downloaded(name):
-    """WeightFile of the file in timm's cache, or None."""
-    config = get_pretrained_cfg(name)
-    found = [_in_hub_cache(config.hf_hub_id, file) for file in HUB_FILES] if config.hf_hub_id else []
-    if config.url:
-        found.append(Path(torch.hub.get_dir()) / "checkpoints" / Path(config.url).name)
-    for path in filter(None, found):
-        if path.is_file():
-            return WeightFile(name, str(path), path.stat().st_size, sha256_of(path), "timm download", False)
-    return None
+def _local(path, role):
+    return _file(role.title, path, "file", checkpoints.is_standin(path)) if path.is_file() else None
 
 
-def _in_hub_cache(repository, file):
-    from huggingface_hub import try_to_load_from_cache  # comes with timm
-
-    path = try_to_load_from_cache(repository, file)
-    return Path(path) if isinstance(path, str) else None
+def _file(network, path, source, standin=False):
+    return WeightFile(network, str(Path(path).resolve()), path.stat().st_size, sha256_of(path), source, standin)

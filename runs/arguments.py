@@ -6,7 +6,7 @@ The module imports nothing heavy, so --help and a mistyped flag are answered at 
 import argparse
 
 from common.argument_types import number
-from common.commands import HelpFormatter, Parser, add_device, add_switches, add_values
+from common.commands import HelpFormatter, Parser, add_device, add_switches, add_threads, add_values
 from data.names import CATEGORIES
 from data.units import unit
 from feature_extractors.settings import METHOD_BANKS
@@ -196,10 +196,19 @@ def _add_data(parser: Parser) -> None:
 def _add_banks(parser: Parser) -> None:
     group = parser.add_argument_group("memory bank and late fusion")
     share = number(float, 0, 1, True)
+    rows = "most rows of a bank, whatever their share: beyond some thousands, more cost time and gain nothing"
+    memory = "memory in which a coreset is picked: chunk by chunk if all rows need more, with slightly other picks"
+    measured = (
+        "most training parts that are measured against the banks for the late fusion and for calibrated, spread evenly "
+        "from the first to the last (default: all, as released)"
+    )
     add_values(
         group,
         ("coreset_eps", number(float, 0, 0.999, True), 0.9, "E", "distortion of the random projection"),
         ("f_coreset", share, 0.1, "F", "kept fraction of the rows; the paper's runs use 0.2"),
+        ("max_rows", number(int, 3, MOST), None, "N", rows),
+        ("max_memory", number(float, 0, open_low=True), None, "GIB", memory),
+        ("max_measured", number(int, 2, MOST), None, "N", measured),
         (
             "asy_memory_bank",
             WHOLE,
@@ -255,6 +264,7 @@ def _add_fixes(parser: Parser) -> None:
 def _add_run(parser: Parser) -> None:
     group = parser.add_argument_group("run and output")
     add_device(group)
+    add_threads(group)
     add_values(group, ("seed", SEED, 0, "N", "of numpy, random and torch, set anew for each category"))
     group.add_argument(
         "--seeds",

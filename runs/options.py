@@ -77,6 +77,9 @@ class RunOptions:
     num_workers: Neutral[int | None]
     coreset_eps: float
     f_coreset: float
+    max_rows: Added[int | None]
+    max_memory: Added[float | None]
+    max_measured: Added[int | None]
     asy_memory_bank: int | None
     half_coreset: bool
     random_state: int | None
@@ -101,6 +104,7 @@ class RunOptions:
     fix: list[str]
     eval_mode: Neutral[bool]  # ``fix`` contains it
     device: Neutral[str]
+    threads: Neutral[int | None]
     seed: int
     seeds: Neutral[list[int] | None]
     output_dir: Neutral[str]
@@ -206,6 +210,8 @@ def _check_parts(parser: Parser, args: argparse.Namespace) -> None:
             f"{args.max_sample}"
         )
     needed_by = two_parts_for(args)
+    if args.half_coreset and args.max_memory is not None:
+        parser.error("--half_coreset compares all rows at once; leave out --max_memory")
     if args.shots == 1 and needed_by:
         parser.error(f"--shots 1: {too_few_parts(needed_by)}; use at least --shots 2")
     if args.asy_memory_bank == 1 and needed_by and len(METHOD_BANKS[args.method_name]) > 1:
@@ -283,7 +289,7 @@ def extractor_options(options: RunOptions) -> dict[str, Any]:
 def method_settings(options: RunOptions) -> dict[str, Any]:
     """The fields of ``feature_extractors.settings.Settings``."""
     same = (
-        *("seed", "img_size", "spool_dir", "rm_zero_for_project", "asy_memory_bank"),
+        *("seed", "img_size", "spool_dir", "rm_zero_for_project", "asy_memory_bank", "max_rows", "max_memory"),
         *("f_coreset", "coreset_eps", "half_coreset", "random_state", "ocsvm_nu", "ocsvm_maxiter"),
     )
     lambdas = {

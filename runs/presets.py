@@ -45,6 +45,8 @@ PRESETS = {
             "fix": ["all"],
             "scoring": [CALIBRATED],
             "frame": "auto",
+            "max_rows": 10_000,
+            "max_measured": 200,
         },
     ),
 }

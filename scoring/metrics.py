@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import average_precision_score, precision_recall_curve
-from sklearn.utils import assert_all_finite
 
 from scoring.au_pro import calculate_au_pro, check_maps
 
@@ -48,7 +46,8 @@ def roc_auc(labels: ArrayLike, scores: ArrayLike, names: Sequence[str] | None = 
         return None
     if names is not None and len(names) and len(scores) % len(names) == 0:
         check_maps(scores.reshape(len(names), -1), names)
-    assert_all_finite(scores, input_name="scores")
+    if not np.isfinite(scores).all():
+        raise ValueError("scores hold NaN or infinity")
     positive = labels != labels.min()
     ones, zeros = np.sort(scores[positive]), np.sort(scores[~positive])
     return float(count_below(ones, zeros).sum() / (float(len(ones)) * len(zeros)))
@@ -64,7 +63,11 @@ def count_below(scores: NDArray[Any], others: NDArray[Any]) -> NDArray[Any]:
 
 def average_precision(labels: ArrayLike, scores: ArrayLike) -> float | None:
     """scikit-learn's average precision of 0/1 ``labels`` [n] and ``scores`` [n]; None if only one class is present."""
-    return None if one_class(labels) else float(average_precision_score(labels, scores))
+    if one_class(labels):
+        return None
+    from sklearn.metrics import average_precision_score  # imported here, since that takes a second
+
+    return float(average_precision_score(labels, scores))
 
 
 def f1_max(labels: ArrayLike, scores: ArrayLike) -> tuple[float, float] | None:
@@ -78,6 +81,8 @@ def f1_max(labels: ArrayLike, scores: ArrayLike) -> tuple[float, float] | None:
     """
     if one_class(labels):
         return None
+    from sklearn.metrics import precision_recall_curve
+
     precision, recall, thresholds = precision_recall_curve(labels, scores)
     total = precision + recall
     f1 = np.divide(2 * precision * recall, total, out=np.zeros_like(total), where=total > 0)[

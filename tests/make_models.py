@@ -43,7 +43,7 @@ def examined(args):
     return dataclasses.replace(args, readings=found.readings, usual={CATEGORY: found.categories[0].usual})
 
 
-def fitted_runner(args, extractor=None):
+def fitted_runner(args, extractor=None, weights=()):
     """(fitted runner, path of the model that it has saved)."""
     runner = m3dm_runner.M3DM(args, extractor or PoolingExtractor())
     out = TrainDataset(
@@ -53,5 +53,5 @@ def fitted_runner(args, extractor=None):
     runner.read_parts(CATEGORY, chosen)
     runner.fit(CATEGORY)
     path = Path(args.save_model) / f"{CATEGORY}.m3dm"
-    runner.save(path, CATEGORY, [], {"run": "id/toy"})
+    runner.save(path, CATEGORY, list(weights), {"run": "id/toy"})
     return runner, path

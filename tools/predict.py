@@ -20,11 +20,21 @@ if not __package__:
     import checkout  # noqa: F401  puts the checkout on the path
 
 from common.argument_types import number, share
-from common.commands import FAILED, FINE, HelpFormatter, Parser, add_networks, prose_and_examples, run_command
+from common.commands import (
+    FAILED,
+    FINE,
+    HelpFormatter,
+    Parser,
+    add_networks,
+    add_threads,
+    prose_and_examples,
+    run_command,
+)
 from common.errors import InputError, show_warnings
 from common.files import check_writable, remove_leftovers
 from common.progress import note
 from common.signals import run_to_the_end
+from common.threads import set_threads
 
 EXTRAS = {"pictures": ".png", "ply": ".ply"}  # folders of extra files, and what these end in
 
@@ -48,6 +58,7 @@ def build_parser():
         help="promised share of good parts that fail, as 0.01 or 1%%",
     )
     add_networks(parser)
+    add_threads(parser)
     parser.add_argument("--scoring", metavar="NAME", help="which of the model's scorings decides (default: its first)")
     parser.add_argument(
         "--num_workers", type=number(int, 0, 1024), default=1, metavar="N", help="processes that read files"
@@ -180,6 +191,7 @@ def run_alone(args, found, common):
 
 def judge_parts(args, parts, files, done):
     """Judge ``parts`` [PartFiles]; print one line per part and add its row to ``done``; ``files``: see Found."""
+    set_threads(args.threads)
     from common.machine import environment
     from common.progress import track
     from inspection.inspector import Inspector
@@ -189,11 +201,11 @@ def judge_parts(args, parts, files, done):
     networks = args.checkpoint_dir, args.device
     options = args.false_alarm, args.scoring, not args.no_gate, args.fusion_module_path
     inspector = Inspector.load(args.model, *networks, *options)
-    meta, here = inspector.model.meta, environment()
+    meta, here = inspector.model.meta, {**environment(), "rgb": inspector.rgb_runtime}
     other = [
-        f"{name} {meta['versions'].get(name)}, here {here[name]}"
-        for name in ("torch", "timm", "numpy", "scikit-learn")
-        if meta["versions"].get(name) != here.get(name)
+        f"{'RGB features by' if name == 'rgb' else name} {meta['versions'][name]}, here {here[name]}"
+        for name in ("torch", "timm", "numpy", "scikit-learn", "rgb")
+        if meta["versions"].get(name, here[name]) != here[name]
     ]
     for text in (
         f"{inspector.category}: {inspector.promise}",

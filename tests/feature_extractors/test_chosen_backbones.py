@@ -17,7 +17,6 @@ from feature_extractors.extraction import PatchExtractor, to_xyz_grid
 from feature_extractors.fpfh import FPFH_DIM, FpfhSettings, fpfh_patches
 from feature_extractors.multiple_features import METHODS
 from feature_extractors.settings import Fixes
-from models.checkpoints import DINO_BASE
 from models.feature_fusion import FeatureFusionBlock
 from scoring import evaluation
 from tests.make_data import make_category
@@ -110,45 +109,16 @@ def test_each_training_part_is_extracted_once_and_banks_have_their_own_scale(wei
 
 
 def run(tmp_path, data, weights, *flags):
-    return main.main(
-        [
-            "--dataset_path",
-            str(data),
-            "--category",
-            "toy",
-            "--checkpoint_dir",
-            str(weights),
-            "--device",
-            "cpu",
-            "--num_workers",
-            "0",
-            "--output_dir",
-            str(tmp_path / "out"),
-            *flags,
-        ]
-    )
+    paths = {"--dataset_path": data, "--checkpoint_dir": weights, "--output_dir": tmp_path / "out"}
+    words = [str(word) for pair in paths.items() for word in pair]
+    return main.main([*words, *"--category toy --device cpu --num_workers 0".split(), *flags])
 
 
 @pytest.mark.slow
 def test_a_run_with_another_size_and_layers(tmp_path, data, weights):
-    flags = [
-        "--rgb_backbone_name",
-        NAME,
-        "--rgb_layers",
-        "3",
-        "--rgb_size",
-        "256",
-        "--save_maps",
-        str(tmp_path / "maps"),
-        "--scoring",
-        "all",
-        "--save_feature",
-        "--save_feature_path",
-        str(tmp_path / "pairs"),
-        "--fix",
-        "save_feature",
-        "late_fusion",
-    ]
+    words = f"--rgb_backbone_name {NAME} --rgb_layers 3 --rgb_size 256 --scoring all --save_feature --fix save_feature"
+    flags = [*words.split(), "late_fusion", "--save_maps", str(tmp_path / "maps")]
+    flags += ["--save_feature_path", str(tmp_path / "pairs")]
     assert run(tmp_path, data, weights, "--method_name", "DINO+FPFH", *flags) == 0
     record = json.loads((tmp_path / "out" / "run.json").read_text())
     (file,) = record["weights"]
@@ -172,23 +142,17 @@ def test_a_run_with_another_size_and_layers(tmp_path, data, weights):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "flags",
+    "words",
     [
-        ["--method_name", "FPFH"],
-        ["--method_name", "DINO", "--rgb_backbone_name", NAME, "--amp"],
-        ["--method_name", "Point_MAE", "--xyz_backbone_name", "FPFH", "--zero"],
-        ["--method_name", "DINO+Point_MAE+add", "--rgb_backbone_name", NAME, "--xyz_backbone_name", "FPFH"],
+        "FPFH",
+        f"DINO --rgb_backbone_name {NAME} --amp",
+        "Point_MAE --xyz_backbone_name FPFH --fix zero_points",
+        f"DINO+Point_MAE+add --rgb_backbone_name {NAME} --xyz_backbone_name FPFH",
     ],
 )
-def test_methods_give_finite_scores(tmp_path, data, weights, flags):
-    flags = ["--fix", "zero_points"] * ("--zero" in flags) + [flag for flag in flags if flag != "--zero"]
-    assert run(tmp_path, data, weights, *flags) == 0
+def test_methods_give_finite_scores_without_checkpoints_of_the_release(tmp_path, data, weights, words):
+    assert [*weights.iterdir()] == [weights / FILE]
+    assert run(tmp_path, data, weights, "--method_name", *words.split()) == 0
     lines = (tmp_path / "out" / "scores_toy.csv").read_text().splitlines()
     column = lines[0].split(",").index("baseline")
     assert np.isfinite([float(line.split(",")[column]) for line in lines[1:]]).all() and len(lines) == 3
-
-
-@pytest.mark.slow
-def test_no_checkpoint_of_the_release_is_asked_for(tmp_path, data, weights):
-    assert not (weights / DINO_BASE.file).exists() and list(weights.iterdir()) == [weights / FILE]
-    assert run(tmp_path, data, weights, "--method_name", "DINO+FPFH", "--rgb_backbone_name", NAME) == 0

@@ -1,12 +1,10 @@
-"""What bounds a fit: the coreset by chunks, the cap of a bank's rows, the sample of parts."""
+"""The coreset by chunks."""
 
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feature_extractors.coreset import greedy_k_center, k_center_by_chunks, radius
-from feature_extractors.growth import parts_to_measure, rows_at_once, rows_to_keep
 from feature_extractors.memory_bank import MemoryBank
 
 
@@ -46,26 +44,12 @@ def test_chunks_come_close_to_the_exact_radius():
     assert radius(rows, torch.arange(200)) > 1.5 * exact  # any 200 rows are not as good
 
 
-def test_a_chunk_that_leaves_nothing_out_is_refused():
-    with pytest.raises(ValueError, match="less than twice"):
-        k_center_by_chunks([rows_of(0, 50)], 10, 19)
-
-
 def test_a_bank_thinned_by_chunks_knows_where_its_rows_come_from():
     bank, parts = MemoryBank(), [rows_of(number, 100) for number in range(5)]
     for number, rows in enumerate(parts):
         bank.add(rows, number)
-    bank.thin_out(20, 0.9, 0, "cpu", chunk=60)
+    bank.thin_out(20, 0.9, 0, "cpu", max_memory=60 * 24 * 12 / 2**30)  # 60 rows
     bank.gather()
     assert len(bank) == 20 and len(set(bank.part.tolist())) > 1
     for row, part, place in zip(bank.rows, bank.part, bank.place):
         assert torch.equal(row, parts[part][place])
-
-
-def test_how_many_rows_and_which_parts():
-    assert (rows_to_keep(3136, 0.1), rows_to_keep(3136, 0.1, 1000), rows_to_keep(31360, 0.1, 1000)) == (313, 313, 1000)
-    assert parts_to_measure(5) == parts_to_measure(5, 5) == [0, 1, 2, 3, 4]
-    some = parts_to_measure(1000, 200)
-    assert len(some) == 200 and some[0] == 0 and some[-1] == 999 and max(b - a for a, b in zip(some, some[1:])) <= 6
-    assert rows_at_once(2**30, 240, 10_000) == 2**30 // (6 * 4 * 240)
-    assert rows_at_once(1, 240, 10_000) == 20_000

@@ -13,7 +13,7 @@ from sklearn.random_projection import SparseRandomProjection
 
 import reference_m3dm
 from common.errors import InputError
-from feature_extractors import coreset, nearest_rows
+from feature_extractors import coreset
 from feature_extractors.coreset import greedy_k_center, project
 from feature_extractors.late_fusion import LateFusion
 from feature_extractors.memory_bank import MemoryBank, anomaly_map
@@ -69,18 +69,6 @@ def test_greedy_k_center_equals_the_plain_loop(pool, monkeypatch):
     assert torch.equal(greedy_k_center(rows, 300), reference_m3dm.k_center(rows, 300))
 
 
-@settings(deadline=None, max_examples=12)
-@given(st.integers(0, 2**32 - 1), st.sampled_from([3, 20, 200]))
-def test_picks_do_not_hang_on_the_pool(seed, pool):
-    generator = torch.Generator().manual_seed(seed)
-    rows = torch.randn(300, 3, generator=generator) @ torch.randn(3, 40, generator=generator)
-    rows[1::2] = rows[::2] + 1e-4 * torch.randn(150, 40, generator=generator)  # pairs nearly equally far from any pick
-    expected = greedy_k_center(rows, 300)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(coreset, "ON_CPU", coreset.ON_CPU._replace(pool=pool, compact=7))
-        assert torch.equal(greedy_k_center(rows, 300), expected)
-
-
 @settings(deadline=None, max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 300), st.sampled_from([1, 7, 128]), st.booleans())
 def test_sizes_for_a_gpu_make_the_same_picks(seed, count, compact, ties):
@@ -128,7 +116,7 @@ def test_score_equals_the_formula(eps, divisor, root):
     mean, std = 0.3, 1.7
     bank.scale(mean, std)
     bank.gather()
-    score, distance = bank.measure(torch.from_numpy(patches).float())
+    score, distance, _ = bank.measure(torch.from_numpy(patches).float())
 
     rows, patches = (rows - mean) / std, (patches - mean) / std
     d = cdist(patches, rows)
@@ -153,23 +141,6 @@ def test_own_rows_can_be_left_out():
     assert bank.measure(parts[1])[1].max() < 1e-2 < bank.measure(parts[1], excluding_part=1)[1].max()
 
 
-@pytest.mark.parametrize("bounded", [False, True])
-def test_both_questions_at_once_equal_two_measures(bounded, monkeypatch):
-    monkeypatch.setattr(nearest_rows, "FEWEST_BOUNDED", 1 if bounded else 10**9)
-    monkeypatch.setattr(nearest_rows, "DIRECTIONS", 4)
-    bank, parts = MemoryBank(), torch.randn(4, 100, 5) @ torch.randn(5, 12)
-    for i, part in enumerate(parts):
-        bank.add(part, i)
-    bank.gather()
-    bank.append_row(0.0)
-    bank.finish("cpu")
-    for i, part in enumerate(parts):
-        both = bank.measure_both(part, i)
-        for one, other in zip(both, (bank.measure(part), bank.measure(part, excluding_part=i))):
-            assert torch.equal(one.score, other.score) and torch.equal(one.distance, other.distance)
-        assert both[0].distance.max() < 0.05 < both[1].distance.max()
-
-
 def test_a_bank_too_small_without_the_part_is_refused():
     bank = MemoryBank()
     for i in range(2):
@@ -177,7 +148,7 @@ def test_a_bank_too_small_without_the_part_is_refused():
     bank.gather()
     bank.measure(torch.randn(2, 3))
     with pytest.raises(InputError, match="a memory bank of 2 rows"):
-        bank.measure_both(torch.randn(2, 3), 1)
+        bank.measure(torch.randn(2, 3), excluding_part=1)
 
 
 def test_a_bank_that_changes_is_made_ready_anew():

@@ -107,7 +107,7 @@ def test_train_reference_is_made_of_unseen_parts(build, method_name):
     method.run_late_fusion()
     decisions, maps = method.training.reference(scoring_addon.DEFAULTS)
     assert len(decisions) == len(maps) == 4
-    scores, expected = method.measure(samples[2], excluding_part=2)
+    scores, expected, _ = method.measure(samples[2], excluding_part=2)
     assert np.array_equal(maps[2].rgb, expected["rgb"]) and np.array_equal(maps[2].xyz, expected["xyz"])
     assert np.array_equal(decisions[2], method.combine(scores, expected)[1])
     assert expected["rgb"].mean() > 10 * method.measure(samples[2])[1]["rgb"].mean()
@@ -257,17 +257,7 @@ def runner(build, dataset_path):
 
     def make(*flags, mode=("--eval_mode",)):
         args = parse_arguments(
-            [
-                "--use_uff",
-                "--dataset_path",
-                str(dataset_path),
-                "--num_workers",
-                "0",
-                "--random_state",
-                "0",
-                *mode,
-                *flags,
-            ]
+            [*"--use_uff --num_workers 0 --random_state 0 --dataset_path".split(), str(dataset_path), *mode, *flags]
         )
         return M3DM(args, Sequence(build()[1]))
 

@@ -30,7 +30,8 @@ def first_points(passes):
 @pytest.mark.slow
 def test_centres_and_neighbours_are_the_recorded_ones(full_method, first_points):
     recorded = fixture("features_eval")
-    index, center, neighbours = full_method.deep_feature_extractor.xyz_backbone.group(first_points)
+    transformer = full_method.deep_feature_extractor.xyz_backbone
+    index, center, (neighbours,) = transformer.group(first_points, [transformer.group_size])
     assert np.array_equal(index, recorded["center_index"])
     assert np.array_equal(center, recorded["center"])
     assert np.array_equal(np.sort(neighbours[recorded["group_rows"]], axis=1), recorded["group_sorted"])
@@ -41,7 +42,7 @@ def test_tokens_and_interpolation(full_method, first_points):
     recorded = fixture("features_eval")
     full_method.extractor.train(False)  # other tests share its networks
     with torch.no_grad():
-        tokens, center = full_method.deep_feature_extractor.forward_xyz_features(first_points)
+        tokens, center = full_method.deep_feature_extractor.xyz_backbone(first_points)
     assert relative(tokens[recorded["token_rows"]], recorded["xyz_tokens"]) < 1e-4
     from models.pointnet2_utils import interpolation_weights
 

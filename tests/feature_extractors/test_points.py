@@ -104,7 +104,7 @@ def test_too_few_points_are_repeated(count):
     torch.manual_seed(0)
     points = torch.randn(count, 3) + 3
     model = PointTransformer(group_size=16, num_group=32).eval()
-    center_index, center, neighbours = model.group(points)
+    center_index, center, (neighbours,) = model.group(points, [16])
     assert center.shape == (32, 3) and neighbours.shape == (32, 16)
     assert int(neighbours.max()) < count and set(center_index.tolist()) == set(range(count))
     with torch.no_grad():

@@ -59,11 +59,12 @@ class Recorder:
     def extract(self, sample):
         return sample[0][0]
 
-    def add_patches(self, patches):
+    def add_patches(self, patches, measured):
         self.passes["bank"].append(patches)
 
-    def add_sample_to_late_fusion_mem_bank(self, sample):
-        self.passes["late fusion"].append(sample[0][0])
+    def add_patches_to_late_fusion(self, patches, number):
+        assert number == len(self.passes["late fusion"])
+        self.passes["late fusion"].append(patches)
 
     def run_coreset(self):
         pass
@@ -120,20 +121,8 @@ def test_one_part_cannot_be_measured_without_itself(capsys, extra):
 
 def test_a_folder_with_one_training_part_is_refused_before_work(tmp_path, capsys):
     add_part(parts(tmp_path / "data", 1), "test/good", "000")
-    words = [
-        "--method_name",
-        "DINO",
-        "--dataset_type",
-        "folder",
-        "--dataset_path",
-        str(tmp_path / "data"),
-        "--output_dir",
-        str(tmp_path / "out"),
-        "--scoring",
-        "calibrated",
-        "--no_check",
-    ]
-    assert main.main(words) == 2
+    words = "--method_name DINO --dataset_type folder --scoring calibrated --no_check".split()
+    assert main.main([*words, "--dataset_path", str(tmp_path / "data"), "--output_dir", str(tmp_path / "out")]) == 2
     out, err = capsys.readouterr()
     assert out == "" and len(err.splitlines()) == 1 and "--scoring calibrated" in err and "at least two" in err
 
@@ -155,32 +144,13 @@ def test_not_with_max_sample(capsys):
 def test_run(flags, dataset_path, tmp_path, capsys):  # noqa: F811
     """Two of four parts in both passes; a category with fewer is left out; odd spellings; paths in run.json and in
     the saved maps."""
-    data, common = (
-        tmp_path / "data",
-        [*flags, *TINY, "--method_name", "DINO+Point_MAE", "--f_coreset", "0.03", "--fix", "coreset_sizes"],
-    )
+    data = tmp_path / "data"
+    words = "--method_name DINO+Point_MAE --f_coreset 0.03 --fix coreset_sizes --dataset_type folder --shots 2 --seed 3"
+    maps = ["--save_maps", str(tmp_path / "maps"), "--save_train_maps"]
     copy_category(dataset_path, data / "Cookie-A", train=4)
     copy_category(dataset_path, data / "few", train=1)
-    code = main.main(
-        [
-            *common,
-            "--dataset_type",
-            "folder",
-            "--dataset_path",
-            str(data),
-            "--shots",
-            "2",
-            "--seed",
-            "3",
-            "--category",
-            "cookie_a",
-            "COOKIE A",
-            "few",
-            "--save_maps",
-            str(tmp_path / "maps"),
-            "--save_train_maps",
-        ]
-    )
+    names = ["--category", "cookie_a", "COOKIE A", "few"]
+    code = main.main([*flags, *TINY, *words.split(), "--dataset_path", str(data), *names, *maps])
     out, err = capsys.readouterr()
     assert code == 1 and "few is left out" in err and "--shots 2" in err
     assert out.count("Cookie-A: DINO") == 1 and "Cookie-A |" in out

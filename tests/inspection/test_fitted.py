@@ -85,10 +85,10 @@ def test_places_of_rows_lead_back_to_the_patches():
     bank = method.banks["xyz"]
     for row, number, place in zip(bank.rows[:50], bank.part[:50], bank.place[:50]):
         assert torch.equal(row, (part(int(number))["xyz"][int(place)] - bank.mean) / bank.std)
-    judged, nearest = method.judge_with_nearest(part(1))
+    judged = method.judge_patches(part(1))
     known = {int(p): i for i, (p, of) in enumerate(zip(bank.place, bank.part)) if int(of) == 1}
     place, row = next(iter(known.items()))
-    assert nearest["xyz"][place] == row and judged.score == method.judge(part(1)).score
+    assert judged.banks.nearest["xyz"][place] == row and judged.score == method.judge(part(1)).score
 
 
 def test_the_appended_row_has_no_place():

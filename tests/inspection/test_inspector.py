@@ -188,7 +188,7 @@ def test_without_calibration_parts_there_is_only_an_estimate(data, tmp_path):
     made = Inspector(model, PoolingExtractor(), 0.2)
     assert not made.promised and "no guarantee, only an estimate" in made.promise
     patches = [runner.method.extract(found) for found in _training(data)]
-    expected = [runner.method.judge_with_nearest(p, i)[0].score for i, p in enumerate(patches)]
+    expected = [runner.method.judge_patches(p, i).score for i, p in enumerate(patches)]
     assert model.arrays["calibration.score.baseline"].tolist() == expected
 
 

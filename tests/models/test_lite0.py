@@ -5,6 +5,7 @@ import importlib.util
 import matplotlib.cbook
 import numpy as np
 import pytest
+import timm
 import torch
 from PIL import Image
 from sklearn.datasets import load_sample_images
@@ -35,14 +36,19 @@ def photographs():
 
 
 @needs_package
-def test_it_recognises_photographs():
-    """With one tensor out of place it would not: 1000 classes."""
-    model, path = lite0.load_lite0()
+def test_its_levels_are_those_of_timms_network_which_recognises_photographs():
+    """The file's tensors come in timm's order; with one out of place, none of 1000 classes would be the right one."""
+    model, pictures = timm.create_model("tf_efficientnet_lite0").eval(), (photographs() - 0.5) / 0.5
+    given = torch.load(lite0.weights_file(), weights_only=True).values()
+    model.load_state_dict(dict(zip(model.state_dict(), given)))
     with torch.no_grad():
-        best = model((photographs() - 0.5) / 0.5).topk(3).indices
+        best = model(pictures).topk(3).indices
+        expected = model.forward_intermediates(pictures, intermediates_only=True)
+        levels = lite0.Lite0(lite0.weights_file()).forward_intermediates(pictures, range(5))
     names = [[ImageNetInfo().index_to_description(int(i)).split(",")[0] for i in row] for row in best]
     assert "military uniform" in names[0] and names[1][0] == "palace" and names[2][0] == "daisy"
-    assert path.is_file()
+    for ours, level in zip(levels, expected, strict=True):
+        assert ours.shape == level.shape and (ours - level).abs().max() < 1e-5 * level.abs().max()
 
 
 @needs_package
@@ -50,7 +56,7 @@ def test_the_backbone_normalises_pictures_as_the_network_was_trained():
     backbone, pictures = build_rgb_backbone(LITE0), photographs()
     normalised = (pictures - torch.tensor(IMAGENET_MEAN)[:, None, None]) / torch.tensor(IMAGENET_STD)[:, None, None]
     with torch.no_grad():
-        level = backbone.model.forward_intermediates((pictures - 0.5) / 0.5, indices=[2], intermediates_only=True)[0]
+        level = backbone.model.forward_intermediates((pictures - 0.5) / 0.5, [2])[0]
         expected = torch.nn.functional.layer_norm(level.flatten(2).transpose(1, 2), (40,))
         got = backbone(normalised)
     assert got.shape == (3, 784, 152) and backbone.layers == (3, 4) and backbone.weights == lite0.weights_file()

@@ -89,13 +89,6 @@ def test_rgb_patches_repeat_as_adaptive_pooling_does():
     torch.testing.assert_close(to_xyz_grid(patches), pooled)
 
 
-def test_the_backbone_names_exist_in_timm():
-    from models.models import RGB_BACKBONES
-
-    for name, _ in RGB_BACKBONES.values():
-        assert timm.is_model(name.split(".")[0]) and name in timm.list_pretrained()
-
-
 @pytest.mark.slow
 def test_multiscale_is_the_mean_of_two_group_sizes(arguments, full_method, passes):
     sample = passes["train"][0][0]

@@ -1,17 +1,24 @@
 """EfficientNet-Lite0 by ONNX Runtime against torch; skipped where a package is missing."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+import m3dm_runner
 from common.errors import InputError
 from feature_extractors.extraction import PatchExtractor
 from feature_extractors.memory_bank import MemoryBank
+from inspection.inspector import Inspector
+from inspection.saved_model import as_dicts
 from models import onnx_backbone
-from models.lite0 import fold_batch_norms, load_lite0
 from models.onnx_backbone import TOLERANCE, OnnxBackbone, export_backbone
 from models.rgb_backbones import LITE0, RGBBackbone
+from models.weights import weight_files
+from tests.make_data import picture_of, scan
+from tests.make_models import examined, fitted_runner, make_parts, options_for
 from tests.models.test_lite0 import needs_package, photographs
 
 pytestmark = needs_package
@@ -29,25 +36,15 @@ def sample(number, stained=False):
     return (((torch.from_numpy(rgb) / 255 - mean) / std).permute(2, 0, 1)[None], torch.zeros(1, 3, 224, 224))
 
 
-def test_folded_batch_norms_change_nothing_but_rounding():
-    plain, folded = load_lite0()[0], fold_batch_norms(load_lite0()[0])
-    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in folded.modules())
-    pictures = (photographs() - 0.5) / 0.5
-    with torch.no_grad():
-        levels = [model.forward_intermediates(pictures, intermediates_only=True) for model in (plain, folded)]
-        torch.testing.assert_close(folded(pictures), plain(pictures), rtol=1e-3, atol=1e-4)
-    for before, after in zip(*levels):
-        assert (after - before).abs().max() < 1e-5 * before.abs().max()
-
-
 @needs_onnx
 def test_features_and_scores_are_those_of_torch():
     torch_one = PatchExtractor.from_checkpoints("none", rgb=LITE0, xyz=None)
     fitted = PatchExtractor.from_checkpoints("none", rgb=LITE0, xyz=None)
-    data = fitted.export_rgb()
+    assert fitted.export_rgb()
+    data = fitted.rgb_onnx
     onnx_one = PatchExtractor.from_checkpoints("none", rgb=LITE0, xyz=None, rgb_onnx=data)
     assert torch_one.rgb_runtime.startswith("torch") and onnx_one.rgb_runtime.startswith("ONNX Runtime 1.")
-    assert onnx_one.widths == torch_one.widths == {"rgb": 152} and onnx_one.steady and onnx_one.export_rgb() is None
+    assert onnx_one.widths == torch_one.widths == {"rgb": 152} and onnx_one.steady
     scores = {}
     for name, extractor in {"torch": torch_one, "fitted": fitted, "onnx": onnx_one}.items():
         bank = MemoryBank()
@@ -69,6 +66,23 @@ def test_features_and_scores_are_those_of_torch():
 
 
 @needs_onnx
+def test_a_model_judges_alike_by_either_runtime(tmp_path, monkeypatch):
+    root = make_parts(tmp_path, train=3, validation=4)
+    asked = options_for(root, "DINO", "--rgb_backbone_name", LITE0, "--scoring", "baseline")
+    args = examined(dataclasses.replace(asked, use_uff=False))
+    weights = as_dicts(weight_files(rgb=LITE0))
+    path = fitted_runner(args, m3dm_runner.build_extractor(args), weights)[1]
+    by_onnx = Inspector.load(path, device="cpu", false_alarm=0.2)
+    monkeypatch.setattr("feature_extractors.extraction.is_installed", lambda *_: False)
+    by_torch = Inspector.load(path, device="cpu", false_alarm=0.2)
+    assert by_onnx.rgb_runtime.startswith("ONNX Runtime") and by_torch.rgb_runtime.startswith("torch")
+    for seed in range(5):
+        cloud = scan(seed=seed)
+        one, other = (of.judge(picture_of(cloud, seed), cloud) for of in (by_onnx, by_torch))
+        assert one.verdict == other.verdict and one.score == pytest.approx(other.score, abs=1e-4)
+
+
+@needs_onnx
 def test_an_export_that_differs_is_refused(monkeypatch):
     backbone = PatchExtractor.from_checkpoints("none", rgb=LITE0, xyz=None).deep_feature_extractor.rgb_backbone
     right = OnnxBackbone.forward
@@ -86,8 +100,5 @@ def test_damaged_bytes_are_refused():
 def test_without_the_runtime_torch_runs(monkeypatch):
     monkeypatch.setattr("feature_extractors.extraction.is_installed", lambda *names: False)
     extractor = PatchExtractor.from_checkpoints("none", rgb=LITE0, xyz=None, rgb_onnx=b"not looked at")
-    assert extractor.rgb_runtime.startswith("torch") and extractor.export_rgb() is None
+    assert extractor.rgb_runtime.startswith("torch") and not extractor.export_rgb()
     assert isinstance(extractor.deep_feature_extractor.rgb_backbone, RGBBackbone)
-    monkeypatch.setattr(onnx_backbone, "is_installed", lambda *names: False)
-    with pytest.raises(InputError, match="pip install onnxruntime"):
-        OnnxBackbone(b"")

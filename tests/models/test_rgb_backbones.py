@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from common.errors import InputError
-from models import models
-from models.rgb_backbones import GRID, IMAGENET_MEAN, IMAGENET_STD, RGBBackbone, build_rgb_backbone, weights_path
+from models.rgb_backbones import GRID, IMAGENET_MEAN, IMAGENET_STD, RGB_BACKBONES, RGBBackbone, build_rgb_backbone
+from models.timm_models import weights_path
 
 SMALL_GRID, SMALL_PYRAMID = "vit_tiny_patch16_224", "resnet18"
 FULL = {SMALL_GRID: "vit_tiny_patch16_224.augreg_in21k_ft_in1k", SMALL_PYRAMID: "resnet18.a1_in1k"}
@@ -118,7 +118,7 @@ def test_finer_levels_are_averaged_not_skipped(folder):
 def test_local_files_under_each_name(tmp_path, file):
     write_weights(tmp_path, SMALL_PYRAMID, file)
     assert build_rgb_backbone(f"timm:{SMALL_PYRAMID}", tmp_path).weights == tmp_path / file
-    assert weights_path(f"timm:{SMALL_PYRAMID}", tmp_path) == tmp_path / file
+    assert weights_path(SMALL_PYRAMID, tmp_path) == tmp_path / file
 
 
 def test_timms_download_is_found_in_its_cache(tmp_path, monkeypatch):
@@ -131,7 +131,7 @@ def test_timms_download_is_found_in_its_cache(tmp_path, monkeypatch):
     (model / "snapshots").mkdir()
     write_weights(model / "snapshots" / commit, SMALL_PYRAMID, "model.safetensors")
     file = model / "snapshots" / commit / "model.safetensors"
-    assert weights_path(f"timm:{SMALL_PYRAMID}", tmp_path / "none") == file
+    assert weights_path(SMALL_PYRAMID, tmp_path / "none") == file
     backbone = build_rgb_backbone(f"timm:{SMALL_PYRAMID}", tmp_path / "none")
     assert backbone.weights == file
     saved = safetensors.torch.load_file(backbone.weights)
@@ -159,7 +159,7 @@ def test_no_weights_anywhere_names_file_and_source(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     message = r"resnet18.a1_in1k.safetensors: missing, .* failed .*huggingface.co/timm/resnet18.a1_in1k"
-    assert weights_path("timm:resnet18", tmp_path) is None
+    assert weights_path("resnet18", tmp_path) is None
     with pytest.raises(InputError, match=message):
         build_rgb_backbone("timm:resnet18", tmp_path)
 
@@ -197,9 +197,6 @@ def test_models_without_spatial_features_are_refused():
             RGBBackbone(model, "timm:x")
 
 
-def test_the_model_takes_them(folder, picture):
-    model = models.Model("cpu", f"timm:{SMALL_PYRAMID}", None, checkpoint_dir=folder, rgb_layers=[3])
-    assert model.rgb_dim == 128
-    with torch.no_grad():
-        patches = model.train().forward_rgb_features(picture)
-        assert torch.equal(patches, build_rgb_backbone(f"timm:{SMALL_PYRAMID}", folder, [3])(picture))
+def test_the_released_names_exist_in_timm():
+    for name, _ in RGB_BACKBONES.values():
+        assert timm.is_model(name.split(".")[0]) and name in timm.list_pretrained()

@@ -37,7 +37,7 @@ ONE_BANK = ("DINO", "Point_MAE", "Fusion", "FPFH", "Reference")  # Reference has
 IDS = [  # as version 0.9 gave them
     ("--use_uff", "1835c169cf16"),
     ("--use_uff --preset paper", "60594c8c5a52"),
-    ("--preset best --method_name DINO+Point_MAE+Fusion --frame none", "4fabee5d1745"),
+    ("--use_uff --fix all --scoring calibrated", "4fabee5d1745"),
     ("--method_name FPFH", "cf42f8329a5a"),
     ("--method_name DINO+FPFH --scoring all --seed 3", "2c0a7134a8ab"),
     ("--method_name DINO --eval_mode --save_model m --calibration 0.2", "76a8e8e2b9a7"),

@@ -50,7 +50,7 @@ def test_every_method_measures_its_training_parts_without_their_own_rows(data, m
     runner = evaluated(data, method, "--scoring", "baseline", "calibrated", "--eval_mode", "--shots", "3")
     fitted = runner.method
     loader = m3dm_runner.get_data_loader("train", CATEGORY, 224, runner.args)
-    alone = [fitted.judge_with_nearest(fitted.extract(sample), i)[0].banks.maps for i, (sample, _) in enumerate(loader)]
+    alone = [fitted.judge_patches(fitted.extract(sample), i).banks.maps for i, (sample, _) in enumerate(loader)]
     expected = calibrated.bank_units({name: np.stack([maps[name] for maps in alone]) for name in fitted.bank_names})
     found = runner.evaluation.training.calibrated
     assert found.banks == expected.banks and found.parts == 3
