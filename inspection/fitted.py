@@ -4,16 +4,21 @@ They hold everything the method has learned: its banks, its late fusion and its 
 the networks (the saved model names their weight files by sha256) nor the rows that the coresets dropped.
 """
 
-import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from common.errors import InputError
+from feature_extractors.extraction import PatchExtractor
+from feature_extractors.features import Features
 from feature_extractors.memory_bank import MemoryBank
 from feature_extractors.multiple_features import METHODS
 from feature_extractors.nearest_rows import FEWEST_BOUNDED, LowerBound, RowSearch
 from feature_extractors.settings import TRAIN_MODE, Fixes
+from inspection.model_file import Arrays, Meta
 from part_frame.placement import Placement
 from part_frame.reference import PlaceReference
 from scoring.ablation import Statistics
@@ -25,89 +30,76 @@ PRECISIONS = ("full", "half")
 NOT_KEPT = ("spool_dir", "training_maps")
 GONE = ("coreset_partitions",)  # settings of version 0.9 that decided which rows are in the banks, and no more
 HALF_MAX = float(np.finfo(np.float16).max)
+BOUND = ("centre", "directions", "z")
 
 
-def state_of(method, name, precision="full"):
-    """(arrays, facts) of a fitted method in eval mode.
+def state_of(method: Features, name: str, precision: str = "full") -> tuple[dict[str, NDArray[Any]], Meta]:
+    """(arrays, JSON-able facts) of a fitted method in eval mode.
 
     Args:
-        method: Features whose banks are finished and whose late fusion is fitted.
+        method: its banks are finished and its late fusion is fitted.
         name: its name, a key of ``METHODS``.
         precision: "full"; "half" stores the banks' rows as float16.
-
-    Returns:
-        ({name: array}, JSON-able dict).
 
     Raises:
         InputError: the method is in train mode, or a row exceeds what float16 holds.
     """
     if not method.fixes.eval_mode:
         raise InputError(TRAIN_MODE)
-    arrays, banks = {}, {}
+    arrays: dict[str, NDArray[Any]] = {}
+    banks, place = {}, None
     for bank_name, bank in method.banks.items():
-        rows = bank.rows.cpu().numpy()
-        if precision == "half" and len(rows) and np.abs(rows).max() > HALF_MAX:
-            raise InputError(f"the {bank_name} bank holds values beyond half precision; use --model_precision full")
-        of = {
-            "rows": rows if precision == "full" else rows.astype(np.float16),
-            "part": bank.part.numpy(),
-            "place": bank.place.numpy(),
-        }
-        search = bank.search
-        if precision == "full":
-            of["norms"] = search.norms.cpu().numpy()
-            if search.bound is not None:
-                bound = search.bound
-                of.update({f"bound.{key}": getattr(bound, key).numpy() for key in ("centre", "directions", "z")})
-        of["part"], of["place"] = of["part"].astype(np.int32), of["place"].astype(np.int32)
+        rows, bound = bank.rows.cpu().numpy(), None
+        of = {key: getattr(bank, key).numpy().astype(np.int32) for key in ("part", "place")}
+        if precision == "half":
+            if len(rows) and np.abs(rows).max() > HALF_MAX:
+                text = f"the {bank_name} bank holds values beyond half precision"
+                raise InputError(f"{text}; use --model_precision full")
+            of["rows"] = rows.astype(np.float16)
+        else:
+            of["rows"], of["norms"], bound = rows, bank.search.norms.cpu().numpy(), bank.search.bound
+            if bound is not None:
+                of.update({f"bound.{key}": getattr(bound, key).numpy() for key in BOUND})
         arrays.update({f"bank.{bank_name}.{key}": value for key, value in of.items()})
-        banks[bank_name] = {
-            "mean": bank.mean,
-            "std": bank.std,
-            "weight_eps": bank.weight_eps,
-            "divisor": bank.divisor,
-            "largest_norm": search.bound.largest_norm if "bound.z" in of else None,
-        }
-    place = None
+        banks[bank_name] = {key: getattr(bank, key) for key in ("mean", "std", "weight_eps", "divisor")}
+        banks[bank_name]["largest_norm"] = None if bound is None else bound.largest_norm
     if method.reference is not None:
-        of_place, place = method.placement.state()
+        placement: Any = method.placement
+        of_place, place = placement.state()
         arrays.update({f"placement.{key}": value for key, value in of_place.items()})
         arrays.update({f"place.{key}": value for key, value in method.reference.state().items()})
     late_fusion = getattr(method, "late_fusion", None)
     if late_fusion is not None and hasattr(late_fusion.score_model, "coef_"):
         arrays.update({f"late_fusion.{key}": value for key, value in late_fusion.state().items()})
-    settings = dataclasses.asdict(dataclasses.replace(method.settings, score_lambdas={}, map_lambdas={}))
-    settings = {key: value for key, value in settings.items() if key not in NOT_KEPT}
-    settings.update(score_lambdas=dict(method.settings.score_lambdas), map_lambdas=dict(method.settings.map_lambdas))
-    facts = {
+    training = method.training
+    if training is not None:
+        arrays["training.statistics"] = np.stack(training.statistics, axis=1)
+    settings = {key: value for key, value in vars(method.settings).items() if key not in NOT_KEPT}
+    return arrays, {
         "method": name,
         "fixes": method.fixes.names,
-        "settings": settings,
+        "settings": {key: dict(value) if isinstance(value, Mapping) else value for key, value in settings.items()},
         "banks": banks,
         "class_name": method.class_name,
         "added": method.added,
         "precision": precision,
-        "training": None,
+        "training": training
+        and {
+            "path": list(training.path),
+            "for": list(training.statistics_for),
+            "calibrated": training.calibrated and training.calibrated._asdict(),
+        },
         "placement": place,
     }
-    if method.training is not None:
-        arrays["training.statistics"] = np.stack(method.training.statistics, axis=1)
-        known = method.training.calibrated
-        facts["training"] = {
-            "path": list(method.training.path),
-            "for": list(method.training.statistics_for),
-            "calibrated": known and known._asdict(),
-        }
-    return arrays, facts
 
 
-def restored_method(arrays, facts, extractor):
+def restored_method(arrays: Arrays, facts: Meta, extractor: PatchExtractor) -> Features:
     """Rebuild a method from its :func:`state_of`, with the networks of ``extractor``.
 
     Args:
         arrays: {name: array}; they are copied, so they may be views of a file.
         facts: dict.
-        extractor: PatchExtractor with the networks that the method was fitted with.
+        extractor: has the networks that the method was fitted with.
 
     Raises:
         InputError: the networks give patches of another width, or the method was in train mode.
@@ -117,65 +109,57 @@ def restored_method(arrays, facts, extractor):
     if not fixes.eval_mode:
         raise InputError(TRAIN_MODE)
     settings = {key: value for key, value in facts["settings"].items() if key not in GONE}
-    method = METHODS[facts["method"]](extractor, fixes, **settings)
+    make: Any = METHODS[facts["method"]]
+    method = make(extractor, fixes, **settings)
     method.class_name, method.added = facts["class_name"], facts["added"]
     for name, of in facts["banks"].items():
-        own = {
-            key: arrays.get(f"bank.{name}.{key}")
-            for key in ("rows", "part", "place", "norms", "bound.centre", "bound.directions", "bound.z")
-        }
-        width = own["rows"].shape[1]
-        if width != extractor.widths[name]:
-            raise InputError(f"the {name} bank has {width} columns, the networks give {extractor.widths[name]}")
-        rows = _tensor(own["rows"], torch.float32).to(extractor.device)
-        search = None
-        if own["norms"] is not None and (own["bound.z"] is not None or len(rows) < FEWEST_BOUNDED or rows.is_cuda):
-            bound = None
-            if own["bound.z"] is not None and rows.device.type == "cpu":
-                bound = LowerBound.of_known(
-                    *(_tensor(own[f"bound.{key}"]) for key in ("centre", "directions", "z")), of["largest_norm"]
-                )
-            search = RowSearch.of_known(rows, _tensor(own["norms"]).to(rows.device), bound)
-        method.banks[name] = MemoryBank.of_rows(
-            rows,
-            *(_tensor(own[key], torch.long) for key in ("part", "place")),
-            of["mean"],
-            of["std"],
-            of["weight_eps"],
-            of["divisor"],
-            search,
-        )
-    learned = {key.removeprefix("late_fusion."): a for key, a in arrays.items() if key.startswith("late_fusion.")}
+        own = _below(f"bank.{name}.", arrays)
+        if own["rows"].shape[1] != extractor.widths[name]:
+            told = f"{own['rows'].shape[1]} columns, the networks give {extractor.widths[name]}"
+            raise InputError(f"the {name} bank has {told}")
+        method.banks[name] = _bank(own, of, extractor.device)
+    learned = _below("late_fusion.", arrays)
     if learned:
         method.late_fusion.restore(learned)
     if facts.get("placement") is not None:
-        of_placement, of_place = (
-            {key.removeprefix(prefix): a for key, a in arrays.items() if key.startswith(prefix)}
-            for prefix in ("placement.", "place.")
-        )
-        method.placement = Placement.restored(of_placement, facts["placement"])
-        method.reference = PlaceReference.restored(of_place)
-    if facts["training"] is not None:
-        method.training = _training(arrays, facts["training"])
-    return method
+        method.placement = Placement.restored(_below("placement.", arrays), facts["placement"])
+        method.reference = PlaceReference.restored(_below("place.", arrays))
+    training = facts["training"]
+    if training is not None:
+        known = training.get("calibrated")  # missing in models older than this scoring
+        statistics = Statistics(*np.array(arrays["training.statistics"]).T)
+        units = known and restored(known)
+        method.training = TrainingParts(tuple(training["path"]), statistics, tuple(training["for"]), calibrated=units)
+    restored_one: Features = method
+    return restored_one
 
 
-def bank_bytes(arrays):
+def bank_bytes(arrays: Arrays) -> int:
     """Bytes that the banks' rows take in memory, as float32."""
     return sum(4 * a.size for key, a in arrays.items() if key.startswith("bank.") and key.endswith(".rows"))
 
 
-def _training(arrays, of):
-    known = of.get("calibrated")  # missing in models older than this scoring
-    return TrainingParts(
-        tuple(of["path"]),
-        Statistics(*np.array(arrays["training.statistics"]).T),
-        tuple(of["for"]),
-        calibrated=known and restored(known),
-    )
+def _bank(own: Arrays, of: Meta, device: torch.device) -> MemoryBank:
+    """The finished MemoryBank of its arrays and facts; what a search needs is made anew where it was not kept."""
+    rows, search = _tensor(own["rows"], torch.float32).to(device), None
+    bounded = "bound.z" in own
+    if "norms" in own and (bounded or len(rows) < FEWEST_BOUNDED or rows.is_cuda):
+        bound = None
+        if bounded and rows.device.type == "cpu":
+            centre, directions, z = (_tensor(own[f"bound.{key}"]) for key in BOUND)
+            bound = LowerBound.of_known(centre, directions, z, of["largest_norm"])
+        search = RowSearch.of_known(rows, _tensor(own["norms"]).to(rows.device), bound)
+    part, place = (_tensor(own[key], torch.long) for key in ("part", "place"))
+    scaling = of["mean"], of["std"], of["weight_eps"], of["divisor"]
+    bank: MemoryBank = MemoryBank.of_rows(rows, part, place, *scaling, search)
+    return bank
 
 
-def _tensor(array, kind=None):
+def _below(prefix: str, arrays: Arrays) -> dict[str, NDArray[Any]]:
+    return {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
+
+
+def _tensor(array: NDArray[Any], kind: torch.dtype | None = None) -> torch.Tensor:
     """A tensor with a copy of ``array``: torch needs writable memory, and model files are mapped read-only."""
     tensor = torch.from_numpy(np.array(array))
     return tensor if kind is None else tensor.to(kind)

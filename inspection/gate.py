@@ -16,10 +16,12 @@ But the gate must not remove any of the score's calibration parts.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from common.errors import InputError
 from data.scans import checked_arrays
@@ -72,19 +74,19 @@ KINDS = {
 
 
 class ScanStatistics(NamedTuple):
-    """Statistics of one scan; lengths in mm as the sensor sees them."""
+    """Statistics of one scan; lengths in mm as the sensor sees them. Those of a cloud are None where none is read."""
 
-    missing: float  # share of the pixels within the cloud's outline that have no point
-    valid_area: float  # mm² of the pixels with a point, without their tilt
-    length: float  # length, width, thickness: along the cloud's three main axes, 1st to 99th percentile
-    width: float
-    thickness: float
-    centre_x: float  # mean of the points
-    centre_y: float
-    distance: float  # median depth
-    tilt: float  # degrees between the plane through the points and the sensor's
-    turn_straight: float  # (var x - var y) / (var x + var y): 1 for a line along x, -1 along y, 0 for a round part
-    turn_diagonal: float  # 2 cov(x, y) / (var x + var y): 1 and -1 for lines along the diagonals
+    missing: float | None  # share of the pixels within the cloud's outline that have no point
+    valid_area: float | None  # mm² of the pixels with a point, without their tilt
+    length: float | None  # length, width, thickness: along the cloud's three main axes, 1st to 99th percentile
+    width: float | None
+    thickness: float | None
+    centre_x: float | None  # mean of the points
+    centre_y: float | None
+    distance: float | None  # median depth
+    tilt: float | None  # degrees between the plane through the points and the sensor's
+    turn_straight: float | None  # (var x - var y) / (var x + var y): 1 for a line along x, -1 along y, 0 if round
+    turn_diagonal: float | None  # 2 cov(x, y) / (var x + var y): 1 and -1 for lines along the diagonals
     brightness: float  # mean grey of the part's pixels, 1 is white
     saturated: float  # share of the part's pixels with a channel at 250 or more
     sharpness: float  # standard deviation of the Laplacian divided by that of the grey values, within the part
@@ -95,35 +97,32 @@ class ScanStatistics(NamedTuple):
 class ScanRanges:
     """The ranges of good scans, made by :func:`learn`."""
 
-    names: tuple  # the statistics that are compared
-    low: tuple  # a scan is refused below this
-    high: tuple  # or above this
-    seen_low: tuple  # seen_low, seen_high: smallest and largest value among the scans
-    seen_high: tuple
+    names: tuple[str, ...]  # the statistics that are compared
+    low: tuple[float, ...]  # a scan is refused below this
+    high: tuple[float, ...]  # or above this
+    seen_low: tuple[float, ...]  # seen_low, seen_high: smallest and largest value among the scans
+    seen_high: tuple[float, ...]
     scans: int
     alpha: float
     promised: bool  # True: at most alpha of good scans are refused; False: the ranges are widened
     widening: float
 
-    def as_json(self):
+    def as_json(self) -> dict[str, Any]:
         """A dict that fits into JSON."""
         return asdict(self)
 
     @classmethod
-    def from_json(cls, content):
+    def from_json(cls, content: Any) -> "ScanRanges":
         """The ScanRanges in a dict from :meth:`as_json`; tuples may have become lists.
 
         Raises:
             InputError: ``content`` is something else.
         """
         try:
-            made = cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in content.items()})
+            known: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
+            made = cls(**known)
             sizes = {len(values) for values in (made.names, made.low, made.high, made.seen_low, made.seen_high)}
-            fits = (
-                sizes == {len(made.names)}
-                and set(made.names) <= set(KINDS)
-                and np.isfinite([made.low, made.high]).all()
-            )
+            fits = len(sizes) == 1 and set(made.names) <= set(KINDS) and bool(np.isfinite([made.low, made.high]).all())
         except (TypeError, AttributeError, ValueError):
             fits = False
         if not fits:
@@ -131,18 +130,20 @@ class ScanRanges:
         return made
 
     @property
-    def promise_text(self):
+    def with_clouds(self) -> bool:
+        """Whether statistics of the cloud are compared; False if the training parts had none."""
+        return "missing" in self.names
+
+    @property
+    def promise_text(self) -> str:
         """One sentence: what the gate promises; or that it promises nothing, and how many scans it would need."""
         if self.promised:
-            return (
-                f"at most {percent(self.alpha)} of good scans are refused, on average over all sets of {self.scans} "
-                "scans"
-            )
+            what = f"at most {percent(self.alpha)} of good scans are refused"
+            return f"{what}, on average over all sets of {self.scans} scans"
+        scans = f"{needed(len(self.names), self.alpha)} scans, there are {self.scans}"
         return (
-            f"the refusal of good scans is not promised: {percent(self.alpha)} with {len(self.names)} "
-            f"statistics needs {needed(len(self.names), self.alpha)} "
-            f"scans, there are {self.scans}; the ranges seen, widened by {percent(self.widening)} on either "
-            "side, are used"
+            f"the refusal of good scans is not promised: {percent(self.alpha)} with {len(self.names)} statistics needs "
+            f"{scans}; the ranges seen, widened by {percent(self.widening)} on either side, are used"
         )
 
 
@@ -152,52 +153,58 @@ class Health(NamedTuple):
 
     fine: bool
     reason: str
-    outside: tuple
+    outside: tuple[str, ...]
 
 
 # ---------------------------------------------------------------- measuring
 
 
-def dead_sensor(rgb, xyz):
+def dead_sensor(rgb: ArrayLike, xyz: ArrayLike, clouds: bool = True) -> str | None:
     """Text on a sensor that delivered nothing, or None: the picture is black or has one colour only; the cloud has no
     points, or all its points are the same.
 
     Args:
         rgb: [H, W, 3] uint8.
         xyz: [H, W, 3] metres, 0 where nothing was measured; NaN and infinity count as 0.
+        clouds: False: no cloud is read, so ``xyz`` does not count.
     """
-    rgb, xyz = checked_arrays(rgb, xyz)
+    picture, cloud = checked_arrays(rgb, xyz)
     found = []
-    if np.count_nonzero(rgb > BLACK) < FEWEST_POINTS:
+    if np.count_nonzero(picture > BLACK) < FEWEST_POINTS:
         found.append("the picture is black: camera or light is off")
-    elif (rgb == rgb[0, 0]).all():
+    elif (picture == picture[0, 0]).all():
         found.append("the picture has one colour only: the camera gives no picture")
-    measured = measured_pixels(xyz)
-    points = np.count_nonzero(measured)
-    if points < FEWEST_POINTS:
+    measured = measured_pixels(cloud)
+    points = int(np.count_nonzero(measured))
+    if clouds and points < FEWEST_POINTS:
         found.append(f"the cloud is empty ({points} points): the 3D sensor gives nothing")
-    elif (np.ptp(xyz[measured], axis=0) == 0).all():
+    elif clouds and (np.ptp(cloud[measured], axis=0) == 0).all():
         found.append("all points of the cloud are one: the 3D sensor gives nothing")
     return "; ".join(found) or None
 
 
-def measure(rgb, xyz):
+def measure(rgb: ArrayLike, xyz: ArrayLike, clouds: bool = True) -> ScanStatistics:
     """:class:`ScanStatistics` of one scan.
 
     Args:
-        rgb, xyz: as in :func:`dead_sensor`; their sizes may differ if they show the same view.
+        rgb, xyz, clouds: as in :func:`dead_sensor`; their sizes may differ if they show the same view.
 
     Raises:
         DeadSensor: see :func:`dead_sensor`.
         InputError: an array has another shape or type.
     """
-    dead = dead_sensor(rgb, xyz)
+    dead = dead_sensor(rgb, xyz, clouds)
     if dead:
         raise DeadSensor(dead)
-    rgb, xyz = checked_arrays(rgb, xyz)
-    cloud = _thin(xyz)
-    picture, measured = _thin(rgb, cloud.shape[:2]), measured_pixels(cloud)
-    points = np.count_nonzero(measured)
+    whole, points_whole = checked_arrays(rgb, xyz)
+    if not clouds:
+        picture = _thin(whole)
+        everywhere = np.ones(picture.shape[:2], bool)
+        found: dict[str, Any] = {**dict.fromkeys(KINDS), **_exposure(whole, picture, everywhere)}
+        return ScanStatistics(**found)
+    cloud = _thin(points_whole)
+    picture, measured = _thin(whole, cloud.shape[:2]), measured_pixels(cloud)
+    points = int(np.count_nonzero(measured))
     if points < FEWEST_POINTS:  # the coarse grid misses a few points in a large scan
         raise DeadSensor(
             f"the cloud is empty ({points} points among {measured.size} pixels): the 3D sensor gives nothing"
@@ -206,26 +213,27 @@ def measure(rgb, xyz):
     agreement = None
     if np.count_nonzero(~lit) >= BACKGROUND * lit.size:
         lit = _outline(lit)
-        agreement = np.count_nonzero(lit & outline) / np.count_nonzero(lit | outline)
+        agreement = float(np.count_nonzero(lit & outline) / np.count_nonzero(lit | outline))
     return ScanStatistics(
         missing=1 - points / np.count_nonzero(outline),
         valid_area=_area(cloud, points),
         **_shape(cloud[measured] * MM),
-        **_exposure(rgb, picture, outline),
+        **_exposure(whole, picture, outline),
         outline=agreement,
     )
 
 
-def _thin(array, shape=None):
+def _thin(array: NDArray[Any], shape: tuple[int, ...] | None = None) -> NDArray[Any]:
     """``array`` at evenly spaced rows and columns: at most SIDE of each, or the numbers in ``shape``."""
     height, width = shape or (min(array.shape[0], SIDE), min(array.shape[1], SIDE))
     rows, columns = (
         ((np.arange(n) + 0.5) * size / n).astype(int) for n, size in ((height, array.shape[0]), (width, array.shape[1]))
     )
-    return array[rows[:, None], columns]
+    thin: NDArray[Any] = array[rows[:, None], columns]
+    return thin
 
 
-def _outline(pixels):
+def _outline(pixels: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """bool [H, W]: ``pixels`` with narrow gaps closed and holes filled."""
     from scipy import ndimage
 
@@ -233,15 +241,16 @@ def _outline(pixels):
     padded = np.pad(pixels, CLOSE)
     closed = ndimage.minimum_filter(ndimage.maximum_filter(padded, size), size)[CLOSE:-CLOSE, CLOSE:-CLOSE]
     outside = ndimage.label(np.pad(~(closed | pixels), 1, constant_values=True))[0]  # binary_fill_holes, but faster
-    return (outside != outside[0, 0])[1:-1, 1:-1]
+    inside: NDArray[np.bool_] = (outside != outside[0, 0])[1:-1, 1:-1]
+    return inside
 
 
-def _area(cloud, points):
+def _area(cloud: NDArray[Any], points: int) -> float:
     sizes = pixel_areas(cloud)
     return float(points * np.nanmedian(sizes)) if not np.isnan(sizes).all() else 0.0
 
 
-def _shape(points):
+def _shape(points: NDArray[Any]) -> dict[str, float]:
     """Extent and pose of points [N, 3] in mm."""
     points = points.astype(np.float64)
     centre = points.mean(0)
@@ -262,7 +271,7 @@ def _shape(points):
     }
 
 
-def _exposure(rgb, picture, outline):
+def _exposure(rgb: NDArray[Any], picture: NDArray[Any], outline: NDArray[np.bool_]) -> dict[str, float]:
     """Brightness, overexposure and sharpness of the part's pixels. Sharpness is measured at the picture's own size and
     away from the outline."""
     from scipy import ndimage
@@ -289,20 +298,18 @@ def _exposure(rgb, picture, outline):
 # ---------------------------------------------------------------- ranges
 
 
-def needed(statistics, alpha=ALPHA_GATE):
+def needed(statistics: int, alpha: float = ALPHA_GATE) -> int:
     """Number of scans needed to promise that at most ``alpha`` of good scans are refused; ``statistics``: how many are
     compared, each two-sided."""
     return parts_needed(exact_rate(alpha) / (2 * statistics))
 
 
-def learn(scans, alpha=ALPHA_GATE, widening=None):
+def learn(scans: Iterable[ScanStatistics], alpha: float = ALPHA_GATE) -> ScanRanges:
     """Learn the :class:`ScanRanges` of good scans.
 
     Args:
         scans: :class:`ScanStatistics` of at least 3 scans. The outline is used only if all of them have one.
         alpha: highest share of good scans that may be refused.
-        widening: if the scans are too few for ``alpha``, the ranges are widened on either side by this share of their
-            length; None: 0.5 + 15/n.
 
     Raises:
         InputError: fewer than 3 scans, or ``alpha`` is not between 0 and 1.
@@ -313,30 +320,23 @@ def learn(scans, alpha=ALPHA_GATE, widening=None):
             f"{len(scans)} scans are too few to learn what a good scan looks like; give {FEWEST_SCANS} or more, "
             "or use --no_gate"
         )
-    widening = WIDENING[0] + WIDENING[1] / len(scans) if widening is None else widening
+    widening = WIDENING[0] + WIDENING[1] / len(scans)
     names = tuple(name for name in KINDS if all(getattr(scan, name) is not None for scan in scans))
     values = np.sort([[getattr(scan, name) for name in names] for scan in scans], axis=0)
     resolution = np.array([KINDS[name].resolution for name in names])
     promised = len(scans) >= needed(len(names), alpha)
     k = rank(len(scans), exact_rate(alpha) / (2 * len(names))) if promised else 1
     margin = resolution if promised else np.maximum(widening * (values[-1] - values[0]), resolution)
-    low, high = values[k - 1] - margin, values[-k] + margin
-    return ScanRanges(
-        names,
-        *(tuple(bound.tolist()) for bound in (low, high, values[0], values[-1])),
-        len(scans),
-        float(alpha),
-        promised,
-        float(widening),
-    )
+    limits = values[k - 1] - margin, values[-k] + margin, values[0], values[-1]
+    low, high, seen_low, seen_high = (tuple(bound.tolist()) for bound in limits)
+    return ScanRanges(names, low, high, seen_low, seen_high, len(scans), float(alpha), promised, widening)
 
 
-def judge(statistics, ranges):
+def judge(statistics: ScanStatistics, ranges: ScanRanges) -> Health:
     """The :class:`Health` of a scan: its statistics compared with the ranges of good scans."""
     outside = []
-    for name, low, high, seen_low, seen_high in zip(
-        ranges.names, ranges.low, ranges.high, ranges.seen_low, ranges.seen_high
-    ):
+    bounds = zip(ranges.names, ranges.low, ranges.high, ranges.seen_low, ranges.seen_high)
+    for name, low, high, seen_low, seen_high in bounds:
         value = getattr(statistics, name)
         if value is None:
             outside.append((math.inf, name, "the picture has no black background (training: all have)"))
@@ -348,16 +348,16 @@ def judge(statistics, ranges):
     return Health(not outside, f"{reason}: rescan" if reason else "", tuple(name for _, name, _ in outside))
 
 
-def check(rgb, xyz, ranges):
+def check(rgb: ArrayLike, xyz: ArrayLike, ranges: ScanRanges) -> Health:
     """The :class:`Health` of a scan: first dead sensors are looked for, then the ranges compared. Arguments as in
-    :func:`measure` and :func:`judge`."""
+    :func:`measure` and :func:`judge`; the cloud counts if it is compared."""
     try:
-        return judge(measure(rgb, xyz), ranges)
+        return judge(measure(rgb, xyz, ranges.with_clouds), ranges)
     except DeadSensor as dead:
         return Health(False, f"{dead}: rescan", ())
 
 
-def _told(name, value, low, high):
+def _told(name: str, value: float, low: float, high: float) -> str:
     """Text on a statistic outside its range, with enough decimals that the value does not look as if it were inside."""
     kind = KINDS[name]
     for decimals in range(kind.decimals, kind.decimals + 4):

@@ -31,38 +31,35 @@ class Version(NamedTuple):
     method: str
 
 
-def folder_of(path):
+def folder_of(path: Path) -> Path:
     """The folder of the versions before."""
-    return Path(path).with_suffix(".history")
+    return path.with_suffix(".history")
 
 
-def version_of(path):
+def version_of(path: Path) -> Version:
     """The Version in a model's file.
 
     Raises:
         InputError: the file cannot be read, or is no model.
     """
     meta, checksum = read_meta(path)
-    written = meta.get("written") or _iso(Path(path).stat().st_mtime)  # version 0.9 did not write it
+    written = meta.get("written") or _iso(path.stat().st_mtime)  # version 0.9 did not write it
     try:
         calibration, trained = meta["calibration"], len(meta["training_parts"]["names"])
-        source = {"leave-one-out": "no calibration parts"}.get(
-            calibration["source"], f"{calibration['parts']} calibration parts ({calibration['source']})"
-        )
-        method = meta["fitted"]["method"]
+        source = f"{calibration['parts']} calibration parts ({calibration['source']})"
+        parts = f"{trained} training parts, {source if calibration['promised'] else 'no calibration parts'}"
+        return Version(path, checksum[:ID_DIGITS], written, parts, meta["fitted"]["method"])
     except (KeyError, TypeError) as error:
         raise InputError(f"{path}: is no sound model ({type(error).__name__}: {error})") from None
-    return Version(Path(path), checksum[:ID_DIGITS], written, f"{trained} training parts, {source}", method)
 
 
-def keep(path):
+def keep(path: Path) -> Path | None:
     """Put the model in ``path`` into its history, before it is replaced; returns its path there, None if there is no
     model. A damaged one is kept too.
 
     Raises:
         InputError: it cannot be written.
     """
-    path = Path(path)
     if not path.is_file():
         return None
     try:
@@ -74,23 +71,26 @@ def keep(path):
     if not target.exists():
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            _copy(path, target)
+            try:
+                os.link(path, target)  # a second name: the model is replaced, never changed
+            except OSError:  # the disk knows no hard links
+                _copy(path, target)
         except OSError as error:
             raise InputError(f"{target}: cannot be written ({error.strerror or error}); make room") from None
     return target
 
 
-def versions(path):
-    """[Version], all of a model: the present one and those in its history, oldest first."""
+def versions(path: Path) -> list[Version]:
+    """All versions of a model: the present one and those in its history, oldest first."""
     found = {}
-    for file in (*sorted(folder_of(path).glob(f"*{SUFFIX}")), Path(path)):
+    for file in (*sorted(folder_of(path).glob(f"*{SUFFIX}")), path):
         with contextlib.suppress(InputError):  # damaged, or there is no present one
             version = version_of(file)
             found[version.id] = version
     return sorted(found.values(), key=lambda version: version.written)
 
 
-def roll_back(path, wanted=None):
+def roll_back(path: Path, wanted: str | None = None) -> Version:
     """Bring an earlier version back; returns it. The present one stays in the history.
 
     Args:
@@ -110,33 +110,26 @@ def roll_back(path, wanted=None):
     else:
         known = [v for v in known if v.id.startswith(wanted)]
         if len(known) != 1:
-            raise InputError(
-                f"{path}: {len(known)} versions have an id that begins with {wanted}; --history lists them"
-            )
+            text = f"{len(known)} versions have an id that begins with {wanted}"
+            raise InputError(f"{path}: {text}; --history lists them")
     keep(path)
-    chosen = known[-1]
-    if chosen.path != Path(path):
+    if known[-1].path != path:
         try:
-            with atomic_path(path) as temporary:
-                shutil.copy2(chosen.path, temporary)  # with its time, which is all that version 0.9 knew
+            _copy(known[-1].path, path)
         except OSError as error:
             raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
-    return chosen
+    return known[-1]
 
 
-def now():
+def now() -> str:
     """The present time as it stands in a model."""
     return datetime.now().astimezone().isoformat()
 
 
-def _iso(seconds):
+def _iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds).astimezone().isoformat()
 
 
-def _copy(path, target):
-    """A second name of the file where the disk knows that, else a copy: the model is replaced, never changed."""
-    try:
-        os.link(path, target)
-    except OSError:
-        with atomic_path(target) as temporary:
-            shutil.copy2(path, temporary)
+def _copy(path: Path, target: Path) -> None:
+    with atomic_path(target) as temporary:
+        shutil.copy2(path, temporary)  # with its time, which is all that version 0.9 knew

@@ -1,13 +1,17 @@
 """What the comparison in place says about a region: by how many millimetres it differs, where on the part, and how much
 good parts differ there."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from part_frame.comparison import MAPS
+from part_frame.comparison import Appearance
+from part_frame.reference import PlaceReference
 
 HALF = 0.5  # of the region's largest deviation: places with at least this much make its value
+DEEPEST = 90  # percent of the strong places that are no deeper than what is told
 LIGHTER = 0.05  # logarithm: smaller differences of brightness are not named
 HUES = ("redder", "greener"), ("bluer", "yellower")  # above, below 0
 
@@ -27,7 +31,7 @@ class PlaceFacts(NamedTuple):
     height_mm: float | None
     usual_mm: float
     brightness: float
-    hues: tuple
+    hues: tuple[float, float]
     surface: float
 
 
@@ -35,50 +39,55 @@ class InPlace:
     """A part's deviation from normal parts, asked about regions.
 
     Args:
-        reference: ``part_frame.reference.PlaceReference``.
-        appearance: the part's Appearance.
+        reference: the normal parts.
+        appearance: of the part.
         pitch: mm per cell.
     """
 
-    def __init__(self, reference, appearance, pitch):
-        self._of, self._spread, self._pitch = reference.deviation(appearance), reference.spread, pitch
-        self._nominal, self._measured = reference.nominal, ~np.isnan(appearance.height)
+    def __init__(self, reference: PlaceReference, appearance: Appearance, pitch: float) -> None:
+        self._of, self._pitch, self._measured = reference.deviation(appearance), pitch, ~np.isnan(appearance.height)
+        self._spread: Any = reference.spread
+        self._nominal: Any = reference.nominal
 
     @property
-    def height_mm(self):
+    def height_mm(self) -> NDArray[np.float32]:
         """[S, S] float32: by how much the part is higher than good parts, in mm; NaN where nothing was measured."""
         return np.where(self._measured, self._of.height, np.nan).astype(np.float32)
 
-    def facts(self, mask, box, shares):
+    def facts(self, mask: NDArray[np.bool_], box: tuple[int, int, int, int], shares: Mapping[str, float]) -> PlaceFacts:
         """The PlaceFacts of a region; ``mask`` bool in ``box`` (left, top, right, bottom); ``shares``: {map: share}."""
         left, top, right, bottom = box
         window = np.s_[top:bottom, left:right]
         rows, columns = np.nonzero(mask)
         middle = (len(self._measured) - 1) / 2
-        height, spread = self._of.height[window][mask], self._spread.height[window][mask]
+        kind = max(shares, key=shares.__getitem__)
+        local = "local_" if kind.startswith("local_") else ""
+        height, colour = (getattr(self._of, f"{local}{name}")[window][mask] for name in ("height", "colour"))
+        spread = getattr(self._spread, f"{local}height")[window][mask]
         known = self._measured[window][mask]
         strong = known & (np.abs(height) >= HALF * np.abs(height).max(initial=0)) & (height != 0)
-        colour = self._of.colour[window][mask]
         bright = np.abs(colour).sum(1) >= HALF * np.abs(colour).sum(1).max(initial=0)
         return PlaceFacts(
             float((left + columns.mean() - middle) * self._pitch),
             float((middle - top - rows.mean()) * self._pitch),
-            max(shares, key=shares.get),
-            float(np.median(height[strong])) if strong.any() else None,
+            kind,
+            _deepest(height[strong]) if strong.any() else None,
             float(np.median(spread[strong])) if strong.any() else float(np.median(spread)),
             float(np.median(colour[bright][:, 0])),
-            tuple(float(np.median(colour[bright][:, k])) for k in (1, 2)),
+            (float(np.median(colour[bright][:, 1])), float(np.median(colour[bright][:, 2]))),
             float(np.median(self._nominal.valid[window][mask])),
         )
 
 
-def place_text(facts, area_mm2, names):
+def place_text(facts: PlaceFacts, area_mm2: float | None, names: Mapping[str, str]) -> str:
     """A region in words, as a person at the line reads it. ``names``: {bank: its name in words}."""
     where = f"over {area_mm2:.2g} mm²" if area_mm2 is not None and area_mm2 < 10 else f"over {area_mm2 or 0:.0f} mm²"
     where += f" at x {facts.x_mm:.1f}, y {facts.y_mm:.1f} mm of the part"
-    if facts.kind == "height" and facts.height_mm is not None:
-        return f"{_height(facts)} than good parts {where} (good parts there: ±{facts.usual_mm:.2g} mm)"
-    if facts.kind == "colour":
+    if facts.kind in ("height", "local_height") and facts.height_mm is not None:
+        around = ", measured from the surface around it," if facts.kind == "local_height" else ""
+        told = f"{_height(facts.height_mm)} than good parts{around}"
+        return f"{told} {where} (good parts there: ±{facts.usual_mm:.2g} mm)"
+    if facts.kind in ("colour", "local_colour"):
         return f"{_colour(facts)} {where}"
     if facts.kind == "missing":
         return f"no surface {where}, where good parts have one"
@@ -86,15 +95,20 @@ def place_text(facts, area_mm2, names):
         return f"surface {where}, where good parts have none"
     text = f"unlike good parts in {names.get(facts.kind, facts.kind)} {where}"
     if facts.height_mm is not None and abs(facts.height_mm) > 3 * facts.usual_mm:
-        text += f", {_height(facts)} than these"
+        text += f", {_height(facts.height_mm)} than these"
     return text
 
 
-def _height(facts):
-    return f"{abs(facts.height_mm):.2g} mm {'higher' if facts.height_mm > 0 else 'lower'}"
+def _deepest(heights: NDArray[Any]) -> float:
+    """What a gauge would read: nearly the largest deviation, with the sign that most places have."""
+    return float(np.sign(np.median(heights)) * np.percentile(np.abs(heights), DEEPEST))
 
 
-def _colour(facts):
+def _height(mm: float) -> str:
+    return f"{abs(mm):.2g} mm {'higher' if mm > 0 else 'lower'}"
+
+
+def _colour(facts: PlaceFacts) -> str:
     words = []
     if abs(facts.brightness) > LIGHTER:
         share = 100 * abs(np.expm1(facts.brightness))
@@ -103,6 +117,3 @@ def _colour(facts):
     if abs(value) > max(LIGHTER, 0.3 * abs(facts.brightness)):
         words.append(above if value > 0 else below)
     return " and ".join(words) or "another colour than good parts"
-
-
-__all__ = ["MAPS", "InPlace", "PlaceFacts", "place_text"]

@@ -6,25 +6,28 @@ judgement = inspector.judge(rgb, xyz)        # arrays [H, W, 3]: uint8, and metr
 
 import threading
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from cameras.intrinsics import Intrinsics, fit_to, points_from_depth
 from common.clock import Clock
 from common.devices import choose_device
 from common.errors import InputError
-from data.scans import scan_of
+from data.scans import Scan, scan_of
 from feature_extractors.extraction import PatchExtractor
 from inspection import gate as scan_health
 from inspection import verdict
 from inspection.fitted import restored_method
-from inspection.in_place import MAPS, InPlace
+from inspection.in_place import InPlace
 from inspection.judgement import Judgement, Matches, cannot_judge, explained, inspect_regions, region_text
-from inspection.one_part import Scorer, facts_for, prepare
-from inspection.promise import check_rate, promise_of
+from inspection.one_part import MethodFacts, Prepared, Result, Scorer, prepare
+from inspection.promise import check_rate, needs_clouds, promise_of
 from inspection.saved_model import SavedModel, check_weights, damaged, picture_of_part, read_saved
 from models.weights import used_weights
+from part_frame.comparison import MAPS
+from scoring.scorings import Shares, Terms
 from scoring.shares import map_terms, score_shares
 from scoring_addon import Parameters
 
@@ -38,21 +41,42 @@ PLACED = (
 class Preparation(NamedTuple):
     """Prepares scans for the networks; works in any process.
 
-    ``facts``: see ``one_part.facts_for``; ``ranges``: the health gate's ranges of good scans, None: no gate.
+    ``facts``: about the method; ``ranges``: the health gate's ranges of good scans, None: no gate; ``clouds``: whether
+    clouds are read.
     """
 
-    facts: tuple
+    facts: MethodFacts
     ranges: scan_health.ScanRanges | None
+    clouds: bool = True
 
-    def __call__(self, scan, problem=""):
-        """Prepared of a ``data.scans.Scan``, which cannot be judged for ``problem`` if that is given; a dead sensor is
-        reported even without the gate."""
-        if problem:
-            return prepare(scan, self.facts, problem)
-        if self.ranges is None:
-            dead = scan_health.dead_sensor(*scan)
-            return prepare(scan, self.facts, f"{dead}: rescan" if dead else "")
-        return prepare(scan, self.facts, scan_health.check(scan.rgb, scan.xyz, self.ranges).reason)
+    def __call__(self, scan: Scan, problem: str = "") -> Prepared:
+        """The scan Prepared, which cannot be judged for ``problem`` if that is given; a dead sensor is reported even
+        without the gate."""
+        if not problem and self.ranges is not None:
+            problem = scan_health.check(scan.rgb, scan.xyz, self.ranges).reason
+        elif not problem:
+            dead = scan_health.dead_sensor(scan.rgb, scan.xyz, self.clouds)
+            problem = f"{dead}: rescan" if dead else ""
+        prepared = prepare(scan, self.facts, problem)
+        return prepared if self.clouds else prepared._replace(cloud=None)
+
+
+def loaded(model: SavedModel, extractor: PatchExtractor, gate: bool = True) -> tuple[Scorer, Preparation]:
+    """(Scorer, Preparation) of a model; ``gate``: whether scans unlike those of the fit are not judged.
+
+    Raises:
+        InputError: the model contradicts itself, or the networks are others.
+    """
+    meta = model.meta
+    try:
+        known = meta["scoring"]
+        values = {key: tuple(v) if isinstance(v, list) else v for key, v in known["parameters"].items()}
+        method = restored_method(model.arrays, meta["fitted"], extractor)
+        scorer = Scorer(method, known["names"], Parameters(**values), known["reference"])
+        ranges = scan_health.ScanRanges.from_json(meta["scan"]) if gate and meta["scan"] else None
+        return scorer, Preparation(MethodFacts.of(method), ranges, needs_clouds(meta))
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise damaged(model.path, error) from None
 
 
 class Inspector:
@@ -61,8 +85,8 @@ class Inspector:
     Several threads may share one object: a lock lets one thread at a time use the networks and banks.
 
     Args:
-        model: SavedModel.
-        extractor: PatchExtractor with the networks that the model was fitted with.
+        model: the content of its file.
+        extractor: has the networks that the model was fitted with.
         false_alarm: promised share of good parts that fail.
         scoring: the model's scoring that decides; None: its first one.
         gate: if True, scans unlike the training and calibration scans are not judged.
@@ -80,46 +104,44 @@ class Inspector:
         InputError: too few calibration parts for the rate, an unknown scoring, or a model that contradicts itself.
     """
 
-    def __init__(self, model, extractor, false_alarm=0.05, scoring=None, gate=True):
+    def __init__(
+        self,
+        model: SavedModel,
+        extractor: PatchExtractor,
+        false_alarm: float = 0.05,
+        scoring: str | None = None,
+        gate: bool = True,
+    ) -> None:
         meta = model.meta
         self.scoring = check_rate(model.path, meta, false_alarm, scoring)
         self.promise = promise_of(meta, false_alarm)
         self.alpha, self.promised = false_alarm, meta["calibration"]["promised"]
-        try:
-            self._method = restored_method(model.arrays, meta["fitted"], extractor)
-            known = meta["scoring"]
-            parameters = Parameters(
-                **{k: tuple(v) if isinstance(v, list) else v for k, v in known["parameters"].items()}
-            )
-            self._scorer = Scorer(self._method, known["names"], parameters, known["reference"])
-            ranges = meta["scan"] and scan_health.ScanRanges.from_json(meta["scan"])
-            self.category, self.training_names = meta["fitted"]["class_name"], tuple(meta["training_parts"]["names"])
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            raise damaged(model.path, error) from None
-        # restored_method copied the banks; only small arrays are kept, so that the mapped file can be released
+        self._scorer, self.preparation = loaded(model, extractor, gate)
+        self._method: Any = self._scorer.method  # the rooms below have no types yet
+        self.category, self.training_names = self._method.class_name, tuple(meta["training_parts"]["names"])
+        # the method has copies of the banks; only small arrays are kept, so that the mapped file can be released
         light = {key: np.array(a) for key, a in model.arrays.items() if key.startswith(("calibration.", "parts."))}
         self.model = SavedModel(model.path, light, meta)
         self._scores = light[f"calibration.score.{self.scoring}"]
         self.threshold = verdict.threshold(self._scores, false_alarm)
         self.pixel_threshold = verdict.threshold(light[f"calibration.peak.{self.scoring}"], false_alarm)
-        self.scorings = tuple(known["names"])
-        self.preparation = Preparation(facts_for(self._method), ranges if gate else None)
+        self.scorings = tuple(meta["scoring"]["names"])
         placed = self._method.placement is not None
-        self.gate_promise = PLACED if placed else gate_text(ranges, gate)
+        self.gate_promise = PLACED if placed else gate_text(self.preparation.ranges, gate)
         self._rows = {n: (bank.part.numpy(), bank.place.numpy()) for n, bank in self._method.banks.items()}
         self._lock = threading.Lock()
 
     @classmethod
     def load(
         cls,
-        path,
-        checkpoint_dir="checkpoints",
-        device="auto",
-        false_alarm=0.05,
-        scoring=None,
-        gate=True,
-        fusion_module_path=None,
-    ):
+        path: str | Path,
+        checkpoint_dir: str | Path = "checkpoints",
+        device: str = "auto",
+        false_alarm: float = 0.05,
+        scoring: str | None = None,
+        gate: bool = True,
+        fusion_module_path: str | Path | None = None,
+    ) -> "Inspector":
         """Load an Inspector from a model's file.
 
         Args:
@@ -134,41 +156,32 @@ class Inspector:
             InputError: the file is damaged, no model, or of a newer format; weights are missing or differ; and the
                 errors of the class.
         """
-        return cls.of_model(read_saved(path), checkpoint_dir, device, false_alarm, scoring, gate, fusion_module_path)
-
-    @classmethod
-    def of_model(
-        cls,
-        model,
-        checkpoint_dir="checkpoints",
-        device="auto",
-        false_alarm=0.05,
-        scoring=None,
-        gate=True,
-        fusion_module_path=None,
-    ):
-        """As :meth:`load`, from a SavedModel."""
+        model = read_saved(path)
         check_rate(model.path, model.meta, false_alarm, scoring)
         extractor = extractor_of(model, checkpoint_dir, device, fusion_module_path)
         return cls(model, extractor, false_alarm, scoring, gate)
 
-    def judge(self, rgb, xyz):
+    def judge(self, rgb: ArrayLike, xyz: ArrayLike | None = None) -> Judgement:
         """Judge one part; returns a Judgement.
 
         Args:
             rgb: [H, W, 3] uint8.
             xyz: [h, w, 3] metres, on a pixel grid that shows the same view as ``rgb``; 0, NaN or infinity where nothing
-                was measured.
+                was measured. None: there is no cloud; only for models whose training parts had none.
 
         Raises:
-            InputError: an array has another shape or type.
+            InputError: an array has another shape or type, or the model needs a cloud.
         """
         clock = Clock()
+        if xyz is None:
+            if self.preparation.clouds:
+                raise InputError(f"{self.category}: the model reads clouds: give xyz too")
+            xyz = np.zeros(np.shape(rgb), np.float32)
         with clock("preparation"):
             prepared = self.preparation(scan_of(rgb, xyz))
         return self.judge_prepared(prepared, clock)
 
-    def judge_depth(self, rgb, depth):
+    def judge_depth(self, rgb: ArrayLike, depth: ArrayLike) -> Judgement:
         """Judge one part from a depth image as the camera delivers it; returns a Judgement.
 
         The intrinsics and the unit of the depth are those of the training parts' import, which the model keeps.
@@ -194,23 +207,24 @@ class Inspector:
         points = points_from_depth(np.nan_to_num(depth, posinf=0, neginf=0), fit_to(camera, depth.shape, "the depth"))
         return self.judge(rgb, (points * known["unit"]).astype(np.float32))
 
-    def judge_prepared(self, prepared, clock=None):
+    def judge_prepared(self, prepared: Prepared, clock: Clock | None = None) -> Judgement:
         """As :meth:`judge`, for a scan that ``preparation`` has prepared, in this or another process."""
-        clock = Clock() if clock is None else clock
-        if prepared.problem:
-            return cannot_judge(prepared, self.threshold, self.pixel_threshold, prepared.problem, clock)
-        try:
-            with self._lock:
-                result = self._scorer.judge(prepared.sample, clock=clock)
-        except InputError as error:
-            return cannot_judge(prepared, self.threshold, self.pixel_threshold, str(error), clock)
+        clock, problem = Clock() if clock is None else clock, prepared.problem
+        if not problem:
+            try:
+                with self._lock:
+                    result = self._scorer.judge(prepared.sample, clock=clock)
+            except InputError as error:
+                problem = str(error)
+        if problem:
+            shown = prepared.picture, prepared.cloud
+            return cannot_judge(self.threshold, self.pixel_threshold, problem, clock, *shown)
         with clock("verdict"):
             score, pixels = result.scored[self.scoring]
             found = verdict.decide(self._scores, score, self.alpha)
             terms, shares = self._explain(result)
-            matches = Matches(
-                result.nearest, self._rows, self.training_names, self.model.arrays["parts.depth"], self._method.map_size
-            )
+            depths, size = self.model.arrays["parts.depth"], self._method.map_size
+            matches = Matches(result.nearest, self._rows, self.training_names, depths, size)
             placed, in_place = prepared.placed, None
             if placed is not None:
                 in_place = InPlace(self._method.reference, placed.appearance, self._method.placement.frame.pitch)
@@ -230,39 +244,29 @@ class Inspector:
             self.pixel_threshold,
             regions,
             explanation,
-            "",
-            {name: of[0] for name, of in result.scored.items()},
-            clock,
-            prepared.picture,
-            prepared.cloud,
-            None if in_place is None else in_place.height_mm,
+            scores={name: of[0] for name, of in result.scored.items()},
+            seconds=clock,
+            picture=prepared.picture,
+            cloud=prepared.cloud,
+            height_mm=None if in_place is None else in_place.height_mm,
         )
 
-    def picture_of(self, number):
+    def picture_of(self, number: int) -> NDArray[np.uint8]:
         """Image [224, 224, 3] uint8 of the training part ``number``, for display."""
         return picture_of_part(self.model, number)
 
-    def _explain(self, result):
-        method, training = self._method, self._method.training
+    def _explain(self, result: Result) -> tuple[Terms, Shares]:
+        training, banks = self._method.training, result.judged.banks
         of_scores, of_maps = (
-            {**dict.fromkeys(MAPS, 0.0), **of} for of in method.weights
+            {**dict.fromkeys(MAPS, 0.0), **of} for of in self._method.weights
         )  # in place: not in the decision
-        parameters, banks = self._scorer.parameters, result.judged.banks
-        statistics = training and training.calibrated
-        terms = map_terms(self.scoring, banks.maps, of_maps, parameters, statistics)
-        return terms, score_shares(
-            self.scoring,
-            terms,
-            banks.maps,
-            banks.scores,
-            of_scores,
-            parameters,
-            training and training.statistics,
-            statistics,
-        )
+        parameters, units = self._scorer.parameters, training and training.calibrated
+        terms = map_terms(self.scoring, banks.maps, of_maps, parameters, units)
+        known: tuple[Any, ...] = parameters, training and training.statistics, units
+        return terms, score_shares(self.scoring, terms, banks.maps, banks.scores, of_scores, *known)
 
 
-def gate_text(ranges, gate):
+def gate_text(ranges: scan_health.ScanRanges | None, gate: bool) -> str:
     """A sentence on what the health gate guarantees."""
     if not gate:
         return "no health gate (--no_gate): only a dead sensor is reported"
@@ -271,28 +275,28 @@ def gate_text(ranges, gate):
     return ranges.promise_text
 
 
-def extractor_of(model, checkpoint_dir="checkpoints", device="auto", fusion_module_path=None):
+def extractor_of(
+    model: SavedModel,
+    checkpoint_dir: str | Path = "checkpoints",
+    device: str = "auto",
+    fusion_module_path: str | Path | None = None,
+) -> PatchExtractor:
     """The PatchExtractor that a SavedModel was fitted with; arguments as in :meth:`Inspector.load`.
 
     Raises:
         InputError: weights are missing, or differ from those of the fit.
     """
-    options, device = _networks(model, Path(checkpoint_dir), fusion_module_path), choose_device(device)
+    folder, chosen = Path(checkpoint_dir), choose_device(device)
+    options: dict[str, Any] = {**model.meta["extractor"], "folder": folder}
+    if options.get("uff"):
+        beside = folder / Path(options["uff"]).name
+        options["uff"] = str(fusion_module_path or (beside if beside.is_file() else options["uff"]))
     built: list[PatchExtractor] = []
 
-    def build():
+    def build() -> PatchExtractor:
         if not built:
-            built.append(PatchExtractor.from_checkpoints(device=device, **options))
+            built.append(PatchExtractor.from_checkpoints(device=chosen, **options))
         return built[0]
 
     check_weights(model, used_weights(options, build))
     return build()
-
-
-def _networks(model, checkpoint_dir, fusion_module_path):
-    """Arguments of ``PatchExtractor.from_checkpoints``."""
-    options = {**model.meta["extractor"], "folder": checkpoint_dir}
-    if options.get("uff"):
-        beside = checkpoint_dir / Path(options["uff"]).name
-        options["uff"] = str(fusion_module_path or (beside if beside.is_file() else options["uff"]))
-    return options

@@ -1,47 +1,51 @@
 """The steps of tools/predict.py for each part (reading in another process, its row, its pictures); the evaluation."""
 
 import time
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from tabulate import tabulate
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from common.errors import InputError
 from common.files import atomic_write_text
 from data.examination import examine_scans
 from data.pictures import read_defect, read_mask
-from data.scans import fingerprint, read_scan
+from data.scans import PartFiles, fingerprint, read_scan
 from dataset import RGB_SIZE, Loader, begin_loading
 from inspection import verdict
+from inspection.inspector import Inspector
 from inspection.judged_pictures import draw_judgement, write_ply
+from inspection.judgement import Judgement
 from inspection.one_part import Prepared
-from inspection.saved_model import examined_with, reading_of
-from scoring import decision_metrics
-
-RATES = (0.0, 0.01, 0.05, 0.1)  # rates of escapes and of false alarms at which PG and PB are reported
+from inspection.saved_model import SavedModel, examined_with, reading_of
+from part_frame.placement import Placed
 
 
 class Read(NamedTuple):
     """What reading a part's files has found: whether they could be read, texts of warnings, the scan's fingerprint."""
 
     complete: bool
-    warnings: tuple = ()
+    warnings: tuple[str, ...] = ()
     fingerprint: str = ""
 
 
-class _Parts(Dataset):
+Loaded = tuple[Prepared, Read, float]  # the last: seconds
+
+
+class _Parts(Dataset[Loaded]):
     """Prepared parts; their tensors as arrays, which reach another process without shared memory."""
 
-    def __init__(self, parts, model, preparation):
-        self._parts, self._reading, self._preparation = parts, reading_of(model), preparation
-        self._options, self._usual = examined_with(model)
+    def __init__(self, parts: Sequence[PartFiles], inspector: Inspector) -> None:
+        self._parts, self._reading = parts, reading_of(inspector.model)
+        self._preparation, (self._options, self._usual) = inspector.preparation, examined_with(inspector.model)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._parts)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> Loaded:
         start, part = time.perf_counter(), self._parts[index]
         try:
             scan = read_scan(part.rgb, part.xyz, self._reading)
@@ -59,51 +63,56 @@ class _Parts(Dataset):
         return prepared, Read(True, warnings, fingerprint(scan)), time.perf_counter() - start
 
 
-def _as_it_is(item):
+def _as_it_is(item: Any) -> Any:
     return item
 
 
-def load_parts(parts, inspector, workers):
-    """Yield (Prepared, Read, seconds) for each of ``parts`` [PartFiles], read in ``workers`` processes."""
-    data = _Parts(parts, inspector.model, inspector.preparation)
+def load_parts(parts: Sequence[PartFiles], inspector: Inspector, workers: int) -> Iterator[Loaded]:
+    """Yield (Prepared, Read, seconds) for each of ``parts``, read in ``workers`` processes."""
+    data = _Parts(parts, inspector)
     loader = Loader(data, batch_size=None, num_workers=workers, collate_fn=_as_it_is, worker_init_fn=begin_loading)
     for prepared, read, seconds in loader:
         yield prepared._replace(sample=tuple(map(torch.from_numpy, prepared.sample))), read, seconds
 
 
-def fitted_with(model):
+def fitted_with(model: SavedModel) -> dict[str, str]:
     """{fingerprint: "training" or "calibration"} of the parts that the model was fitted or calibrated with."""
     calibration, training = model.meta["calibration"]["fingerprints"], model.meta["training_parts"]["fingerprints"]
     return {**dict.fromkeys(calibration, "calibration"), **dict.fromkeys(training, "training")}
 
 
-def row_of(part, judgement, milliseconds, files, label, problem, placed=None):
-    """A part's dict for verdicts.jsonl and verdicts.csv; ``placed``: the part in its frame, if there is one."""
-    row = {"path": part.name, **judgement.as_json(), "milliseconds": milliseconds, "files": files}
+def row_of(
+    part: PartFiles, judgement: Judgement, milliseconds: float, placed: Placed | None, label: int | None
+) -> dict[str, Any]:
+    """A part's dict for verdicts.jsonl and verdicts.csv.
+
+    Args:
+        placed: the part in its frame, if there is one.
+        label: 1 for a defective part, 0 for a good one; None: not known.
+    """
+    row = {"path": part.name, **judgement.as_json(), "milliseconds": milliseconds}
     if label is not None:
         row["label"] = label
         if label and part.gt is not None and judgement.map is not None:
-            row["defect_hit"] = _hit(part.gt, judgement, placed)
-    if problem:
-        row["problem"] = problem
+            row["defect_hit"] = _hit(part.gt, judgement, judgement.map.shape[0], placed)
     return row
 
 
-def _hit(gt, judgement, placed):
+def _hit(gt: Path, judgement: Judgement, side: int, placed: Placed | None) -> bool:
     """Whether any region overlaps the defect."""
-    side = judgement.map.shape[0]
     if placed is not None:
-        mask = placed.laid.laid(read_defect(gt), placed.shape)
+        mask: NDArray[Any] = placed.laid.laid(read_defect(gt), placed.shape)
     else:
-        mask = read_mask(gt, RGB_SIZE)[None]
-        mask = torch.nn.functional.interpolate(mask, size=(side, side), mode="nearest")[0, 0].numpy() != 0
-    return any(
-        bool(mask[t:b, left:r][region.mask].any()) for region in judgement.regions for left, t, r, b in [region.box]
-    )
+        small = torch.nn.functional.interpolate(read_mask(gt, RGB_SIZE)[None], size=(side, side), mode="nearest")
+        mask = small[0, 0].numpy() != 0
+    boxes = [(region.mask, *region.box) for region in judgement.regions]
+    return any(bool(mask[top:bottom, left:right][own].any()) for own, left, top, right, bottom in boxes)
 
 
-def write_extras(output, names, part, judgement, inspector):
-    """Write the extra files of a part: ``names`` {kind: name below ``output``/kind}.
+def write_extras(
+    output: Path, names: Mapping[str, str], part: PartFiles, judgement: Judgement, inspector: Inspector
+) -> str:
+    """Write the extra files of a part: ``names`` {"pictures" or "ply": name below that folder of ``output``}.
 
     Returns why some could not be written; "" if all were.
     """
@@ -122,15 +131,15 @@ def write_extras(output, names, part, judgement, inspector):
     return "; ".join(problems)
 
 
-def normal_picture(judgement, inspector):
+def normal_picture(judgement: Judgement, inspector: Inspector) -> NDArray[Any]:
     """Picture of a normal part beside which the judged one is shown: the one with the patch nearest to the first
     region, else the first training part."""
     match = judgement.regions[0].nearest if judgement.regions else None
     return inspector.picture_of(match.part if match is not None and match.place is not None else 0)
 
 
-def evaluation_text(output, rows, false_alarm):
-    """Write evaluation.md (confusion table, rates with intervals, PG and PB); returns its text.
+def evaluation_text(output: Path, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Write evaluation.md (confusion table, rates with intervals); returns its text.
 
     Parts that the model was fitted or calibrated with are left out.
     """
@@ -139,23 +148,8 @@ def evaluation_text(output, rows, false_alarm):
     if known:
         shown = ", ".join(row["path"] for row in known[:3]) + (", ..." if len(known) > 3 else "")
         text = f"{len(known)} parts that the model was fitted or calibrated with are left out of the rates: {shown}\n\n"
-    labels = [row["label"] for row in rows]
-    text += verdict.outcome_text(verdict.outcome([row["verdict"] for row in rows], labels))
-    judged = [row for row in rows if row.get("score") is not None]
-    scores, labels = np.array([row["score"] for row in judged]), np.array([row["label"] for row in judged])
-    lines = []
-    for rate in sorted({*RATES, false_alarm}):
-        pg = decision_metrics.good_passed(labels, scores, rate) if len(judged) else None
-        pb = decision_metrics.defective_failed(labels, scores, rate) if len(judged) else None
-        lines.append([verdict.percent(rate), *("-" if p is None else verdict.percent(p[0]) for p in (pg, pb))])
-    titles = [
-        "rate",
-        "PG: good parts that pass when this share of defective parts escapes",
-        "PB: defective parts that fail when this share of good parts fails",
-    ]
-    text += "\nOf the parts that were judged, at the thresholds that fit this test split best:\n\n"
-    text += tabulate(lines, titles, tablefmt="pipe", disable_numparse=True) + "\n"
-    hits = [row["defect_hit"] for row in judged if "defect_hit" in row]
+    text += verdict.outcome_text(verdict.outcome([row["verdict"] for row in rows], [row["label"] for row in rows]))
+    hits = [row["defect_hit"] for row in rows if "defect_hit" in row]
     if hits:
         text += f"\nA region lies on the defect in {sum(hits)} of {len(hits)} defective parts with a mask.\n"
     atomic_write_text(output / "evaluation.md", text)

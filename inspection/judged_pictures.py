@@ -2,120 +2,116 @@
 where; a PLY with the coloured cloud."""
 
 import textwrap
+from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
+import matplotlib
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from common.files import atomic_path
-from inspection.judgement import region_text
+from inspection.judgement import Judgement, region_text
 from inspection.regions import measured_pixels
 
-LARGE, SMALL, GAP, BANNER, TEXT, LINE = 720, 400, 16, 132, 20, 27  # pixels
+SMALL, GAP, BANNER, BAR, TEXT, LINE = 400, 16, 140, 12, 20, 30  # pixels
+LARGE = 2 * (SMALL + LINE)
 PAPER, INK, WHITE, UNMEASURED = (255, 255, 255), (20, 20, 20), (255, 255, 255), (70, 70, 70)
 OUTLINE = (255, 0, 200)
 VERDICT_COLOURS = {"pass": (0, 120, 40), "fail": (190, 0, 0), "cannot judge": (176, 106, 0)}
 SHOWN = 5  # regions that are described; the rest is counted
 LEAST_MM = 0.5  # the colour scale of deviations reaches at least so far
+FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"  # DejaVu has every sign of the texts
 
 
-def draw_judgement(path, title, judgement, normal=None):
+def draw_judgement(path: Path, title: str, judgement: Judgement, normal: NDArray[Any] | None = None) -> None:
     """Write a PNG of a judged part: verdict, the part with its regions, how it deviates, and a normal part.
 
     Args:
         path: the PNG to write.
         title: the part's name.
-        judgement: ``inspection.judgement.Judgement``.
+        judgement: with a picture.
         normal: picture [S, S, 3] uint8 of a normal part in the same frame; None: the panel is left out.
     """
     lines = _lines(judgement)
-    width = 3 * GAP + LARGE + SMALL
-    height = BANNER + max(LARGE, 2 * (SMALL + LINE)) + (len(lines) + 1) * LINE + 3 * GAP
+    width, height = 3 * GAP + LARGE + SMALL, BANNER + LARGE + (len(lines) + 1) * LINE + 2 * GAP
     sheet = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(sheet)
-    _banner(draw, width, title, judgement)
-    top = BANNER + GAP
-    sheet.paste(_overlay(judgement), (GAP, top))
-    left = 2 * GAP + LARGE
+    draw.rectangle((0, 0, width, BANNER), VERDICT_COLOURS[judgement.verdict])
+    draw.text((GAP, 0), judgement.verdict.upper(), WHITE, _font(84, bold=True))
+    if judgement.score is not None:
+        title += f"   score {judgement.score:.3g}, limit {judgement.threshold:.3g}, p {judgement.p_value:.2g}"
+    title = title.encode("utf-8", "replace").decode()  # a file's name may hold bytes that are no UTF-8
+    while draw.textlength(title, _font(TEXT)) > width - 2 * GAP:
+        title = "…" + title[2:]  # of a long path the end tells more
+    draw.text((GAP, BANNER - 34), title, WHITE, _font(TEXT))
+    top, left = BANNER + GAP, 2 * GAP + LARGE
+    sheet.paste(outlined(judgement), (GAP, top))
     for text, panel in _side(judgement, normal):
-        draw.text((left, top), text, INK, _font(TEXT - 2))
+        draw.text((left, top), text, INK, _font(TEXT - 3))
         sheet.paste(panel, (left, top + LINE))
-        top += SMALL + LINE + GAP // 2
-    top = BANNER + max(LARGE, 2 * (SMALL + LINE)) + 2 * GAP
+        top += SMALL + LINE
     for number, line in enumerate(lines):
-        draw.text((GAP, top + number * LINE), _plain(line), INK, _font(TEXT))
+        draw.text((GAP, BANNER + LARGE + 2 * GAP + number * LINE), line, INK, _font(TEXT))
     with atomic_path(path) as temporary:
         sheet.save(temporary, "PNG")
 
 
-def _banner(draw, width, title, judgement):
-    draw.rectangle((0, 0, width, BANNER), VERDICT_COLOURS[judgement.verdict])
-    draw.text((GAP, 8), judgement.verdict.upper(), WHITE, _font(84))
-    line = _plain(title)
-    if judgement.score is not None:
-        line += f"   score {judgement.score:.3g}, limit {judgement.threshold:.3g}, p {judgement.p_value:.2g}"
-    draw.text((GAP, BANNER - 30), line, WHITE, _font(TEXT))
-
-
-def _lines(judgement):
+def _lines(judgement: Judgement) -> list[str]:
     """What is said below the pictures: the regions, one line each, or why there is none."""
     if not judgement.regions:
-        return textwrap.wrap(judgement.reason or judgement.explanation.text, width=(LARGE + SMALL) // 10)
+        return textwrap.wrap(judgement.reason or judgement.explanation.text, width=(LARGE + SMALL) // 11)
     lines = [f"{n}  {region_text(region)}" for n, region in enumerate(judgement.regions[:SHOWN], 1)]
     more = len(judgement.regions) - SHOWN
     lines += [f"and {more} more region{'s' * (more > 1)}"] if more > 0 else []
     doubt = judgement.explanation.text.rpartition("; the pose is not certain")
     lines += [f"the pose is not certain{doubt[2]}"] if doubt[1] else []
-    return [part for line in lines for part in textwrap.wrap(line, width=(LARGE + SMALL) // 10)]
+    return [part for line in lines for part in textwrap.wrap(line, width=(LARGE + SMALL) // 11)]
 
 
-def _side(judgement, normal):
-    """[(title, panel)] beside the part: how it deviates, and a normal part."""
+def _side(judgement: Judgement, normal: NDArray[Any] | None) -> Iterator[tuple[str, Image.Image]]:
+    """Yield (title, panel) beside the part: how it deviates, and a normal part."""
     if judgement.height_mm is not None:
         limit = max(LEAST_MM, float(np.nanpercentile(np.abs(judgement.height_mm), 99.8)))
-        yield f"height against good parts: blue {-limit:.1f} to red +{limit:.1f} mm", _deviation(judgement, limit)
+        yield f"height: {limit:.1f} mm lower (blue) to higher (red)", _deviation(judgement.height_mm, limit)
     elif judgement.cloud is not None:
         yield "cloud: depth, near is bright", depth_picture(judgement.cloud)
     if normal is not None:
         yield "a normal part", _resized(normal, SMALL)
 
 
-def _deviation(judgement, limit):
-    import matplotlib
-
-    values = judgement.height_mm
-    shade = np.nan_to_num(values / (2 * limit) + 0.5, nan=0.5)
-    colours = (matplotlib.colormaps["RdBu_r"](np.clip(shade, 0, 1))[..., :3] * 255).astype(np.uint8)
-    colours[np.isnan(values)] = UNMEASURED
-    return _resized(colours, SMALL)
+def _deviation(values: NDArray[Any], limit: float) -> Image.Image:
+    """A panel of heights in mm, with a bar from -limit to +limit at its lower edge."""
+    panel = _coloured(values / (2 * limit) + 0.5, ~np.isnan(values), "RdBu_r", SMALL)
+    bar = np.tile(np.linspace(0, 1, SMALL), (BAR, 1))
+    panel.paste(_coloured(bar, bar >= 0, "RdBu_r", (SMALL, BAR)), (0, SMALL - BAR))
+    return panel
 
 
-def depth_picture(cloud, size=SMALL):
+def depth_picture(cloud: NDArray[Any], size: int = SMALL) -> Image.Image:
     """A cloud's depth in colour as a PIL picture: near is bright, grey is not measured."""
-    import matplotlib
-
-    there = measured_pixels(cloud)
-    z = cloud[..., 2]
-    colours = np.full((*z.shape, 3), UNMEASURED, np.uint8)
-    if there.any():
-        low, high = np.quantile(z[there], (0.01, 0.99))
-        shade = np.clip((high - z) / max(high - low, 1e-9), 0, 1)
-        colours[there] = (matplotlib.colormaps["viridis"](shade[there])[:, :3] * 255).astype(np.uint8)
-    return _resized(colours, size)
+    there, z = measured_pixels(cloud), cloud[..., 2]
+    low, high = np.quantile(z[there], (0.01, 0.99)) if there.any() else (0.0, 1.0)
+    return _coloured((high - z) / max(high - low, 1e-9), there, "viridis", size)
 
 
-def write_ply(path, judgement):
-    """Write the part's cloud as PLY in metres, with the picture's colours and the anomaly map blended in.
+def _coloured(shades: NDArray[Any], there: NDArray[np.bool_], colours: str, size: int | tuple[int, int]) -> Image.Image:
+    """A PIL picture of shades [H, W] from 0 to 1 in a colour map; grey where they are not ``there``."""
+    picture = matplotlib.colormaps[colours](np.nan_to_num(np.clip(shades, 0, 1)))[..., :3] * 255
+    return _resized(np.where(np.expand_dims(there, -1), picture, UNMEASURED).astype(np.uint8), size)
 
-    Args:
-        judgement: ``inspection.judgement.Judgement``.
-    """
-    import matplotlib
+
+def write_ply(path: Path, judgement: Judgement) -> None:
+    """Write the cloud of a judged part as PLY in metres, with the picture's colours and the anomaly map blended in."""
     import trimesh
 
+    if judgement.cloud is None or judgement.picture is None:
+        return
     cloud, there = judgement.cloud, measured_pixels(judgement.cloud)
     size = cloud.shape[1], cloud.shape[0]
-    colours = np.asarray(Image.fromarray(judgement.picture).resize(size, Image.BILINEAR))
+    colours = np.asarray(Image.fromarray(judgement.picture).resize(size, Image.Resampling.BILINEAR))
     if judgement.map is not None:
         low, high = float(np.median(judgement.map)), judgement.pixel_threshold
         heat = np.clip((judgement.map - low) / max(high - low, 1e-30), 0, 1)[..., None] ** 2
@@ -126,31 +122,27 @@ def write_ply(path, judgement):
         Path(temporary).write_bytes(content)
 
 
-def _overlay(judgement):
-    """The part, large, with numbered outlines of its regions."""
-    panel = _resized(judgement.picture, LARGE)
-    draw = ImageDraw.Draw(panel)
+def outlined(judgement: Judgement, side: int = LARGE) -> Image.Image:
+    """The part as a PIL picture [side, side], with numbered outlines of its regions."""
+    panel, scale = _resized(judgement.picture, side), 1.0 if judgement.map is None else side / len(judgement.map)
+    draw, taken = ImageDraw.Draw(panel), list[tuple[float, float]]()
     for number, region in enumerate(judgement.regions, 1):
-        scale = LARGE / judgement.map.shape[0]
         for line in region.contours:
             draw.line([tuple(point) for point in (np.asarray(line) + 0.5) * scale], OUTLINE, 4)
         if number <= SHOWN:
-            x, y = region.box[2] * scale + 4, region.box[1] * scale - 8
-            spot = min(max(x, 0), LARGE - 28), min(max(y, 0), LARGE - 36)
-            draw.text(spot, str(number), OUTLINE, _font(32), stroke_width=2, stroke_fill=WHITE)
+            x, y = min(max(region.box[2] * scale + 4, 0), side - 28), max(region.box[1] * scale - 8, 0)
+            while any(abs(x - other[0]) < 24 and abs(y - other[1]) < 34 for other in taken):
+                y += 34
+            taken.append((x, min(y, side - 40)))
+            draw.text(taken[-1], str(number), OUTLINE, _font(32), stroke_width=2, stroke_fill=WHITE)
     return panel
 
 
-def _resized(picture, size):
-    return Image.fromarray(np.ascontiguousarray(picture)).resize((size, size), Image.BILINEAR)
+def _resized(picture: NDArray[Any] | None, size: int | tuple[int, int]) -> Image.Image:
+    size = (size, size) if isinstance(size, int) else size
+    return Image.fromarray(np.ascontiguousarray(picture, np.uint8)).resize(size, Image.Resampling.BILINEAR)
 
 
-def _font(size):
-    return ImageFont.load_default(size)
-
-
-def _plain(text):
-    """``text`` without the characters that the built-in font lacks."""
-    for sign, plain in (("mm²", "square mm"), ("–", "-"), ("−", "-"), ("°", " degrees"), ("…", "..."), ("±", "+/-")):
-        text = text.replace(sign, plain)
-    return text.encode("latin-1", "replace").decode("latin-1")
+@lru_cache
+def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(FONTS / f"DejaVuSans{'-Bold' * bold}.ttf", size)

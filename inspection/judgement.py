@@ -1,18 +1,23 @@
 """The result of judging one part: verdict, explanation and abnormal regions, as values. Nothing here runs a network."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from inspection.in_place import MAPS, PlaceFacts, place_text
-from inspection.regions import MM, find_regions
-from inspection.verdict import CANNOT_JUDGE, FAIL
+from inspection.in_place import InPlace, PlaceFacts, place_text
+from inspection.regions import MM, Region, find_regions
+from inspection.verdict import CANNOT_JUDGE, FAIL, Decision
+from part_frame.comparison import MAPS
+from scoring.scorings import Shares, Terms
 from scoring.shares import DISAGREEMENT, region_shares
 
-NAMES = {"xyz": "3D", "rgb": "RGB", "fusion": "fusion", DISAGREEMENT: "disagreement", **{name: name for name in MAPS}}
+NAMES = {"xyz": "3D", "rgb": "RGB", "fusion": "fusion", DISAGREEMENT: "disagreement"}
+NAMES.update({name: name.replace("_", " ") for name in MAPS})
 
 
 class Match(NamedTuple):
@@ -21,22 +26,22 @@ class Match(NamedTuple):
     bank: str
     part: int  # number of the training part; -1: the bank's background row
     name: str  # rgb path of the training part; "" for background
-    place: tuple | None  # (row, column) of the patch's middle, in the map's pixels; None for background
+    place: tuple[int, int] | None  # (row, column) of the patch's middle, in the map's pixels; None for background
 
 
 class InspectedRegion(NamedTuple):
-    """A region where the map is above the pixel threshold; the first nine fields are as in ``regions.Region``."""
+    """A region where the map is above the pixel threshold; the first eight fields are as in ``regions.Region``."""
 
     pixels: int
     area_mm2: float | None
     peak: float
-    place: tuple
-    box: tuple
-    contours: tuple
-    mask: np.ndarray
+    place: tuple[int, int]
+    box: tuple[int, int, int, int]
+    contours: tuple[NDArray[Any], ...]
+    mask: NDArray[np.bool_]
     unmeasured: int | None
     depth_mm: float | None  # median of the depth minus the nearest normal patches' depth; above 0: farther away
-    shares: dict  # {"xyz", "rgb", "fusion", "disagreement": share}; they add up to the region's mean map value
+    shares: Shares  # {"xyz", "rgb", "fusion", "disagreement": share}; they add up to the region's mean map value
     nearest: Match | None  # nearest normal patch at the peak, in the bank with the largest share; None without banks
     in_place: PlaceFacts | None = None  # what the comparison in place says; None without a frame
 
@@ -44,7 +49,7 @@ class InspectedRegion(NamedTuple):
 class Explanation(NamedTuple):
     """Why the part has its score: shares {"xyz", "rgb", "fusion", "disagreement"} that sum to it, and a sentence."""
 
-    shares: dict
+    shares: Shares
     text: str
 
 
@@ -65,25 +70,26 @@ class Judgement:
         scores: {scoring: score} of all scorings in the model.
         seconds: {step: seconds}.
         height_mm: [S, S] by how much the part is higher than good parts, NaN where not measured; None without a frame.
-        picture, cloud: the networks' input for display: image [224, 224, 3] uint8, points [S, S, 3] float32 metres.
+        picture, cloud: the networks' input for display: image [224, 224, 3] uint8, points [S, S, 3] float32 metres;
+            cloud is None where none is read.
     """
 
     verdict: str
     p_value: float | None
     score: float | None
     threshold: float
-    map: np.ndarray | None
+    map: NDArray[Any] | None
     pixel_threshold: float
-    regions: tuple
+    regions: tuple[InspectedRegion, ...]
     explanation: Explanation
     reason: str = ""
-    scores: Mapping = field(default_factory=lambda: MappingProxyType({}))
-    seconds: Mapping = field(default_factory=lambda: MappingProxyType({}))
-    picture: np.ndarray | None = None
-    cloud: np.ndarray | None = None
-    height_mm: np.ndarray | None = None
+    scores: Mapping[str, float] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    picture: NDArray[np.uint8] | None = None
+    cloud: NDArray[Any] | None = None
+    height_mm: NDArray[Any] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("map", "picture", "cloud", "height_mm"):
             array = getattr(self, name)
             if array is not None:
@@ -93,20 +99,17 @@ class Judgement:
         for name in ("scores", "seconds"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
-    def as_json(self):
+    def as_json(self) -> dict[str, Any]:
         """A JSON-able dict of everything but map, picture and cloud; contours are rounded to 0.01 pixels."""
         regions = [
             {
-                **r._asdict(),
-                "mask": None,
+                **{name: value for name, value in r._asdict().items() if name != "mask"},
                 "contours": [np.round(line, 2).tolist() for line in r.contours],
                 "nearest": r.nearest and r.nearest._asdict(),
                 "in_place": r.in_place and r.in_place._asdict(),
             }
             for r in self.regions
         ]
-        for region in regions:
-            del region["mask"]
         return {
             "verdict": self.verdict,
             "p_value": self.p_value,
@@ -122,13 +125,20 @@ class Judgement:
         }
 
 
-def inspect_regions(pixels, threshold, cloud, terms, matches, in_place=None):
+def inspect_regions(
+    pixels: NDArray[Any],
+    threshold: float,
+    cloud: NDArray[Any] | None,
+    terms: Terms,
+    matches: "Matches",
+    in_place: InPlace | None = None,
+) -> tuple[InspectedRegion, ...]:
     """The regions of a map, a tuple of InspectedRegion.
 
     Args:
         pixels: [S, S] map.
         threshold: pixel threshold.
-        cloud: [S, S, 3] metres, 0 where nothing was measured.
+        cloud: [S, S, 3] metres, 0 where nothing was measured; None: none is read.
         terms: {term: [S, S]}, which add up to the map.
         matches: Matches.
         in_place: InPlace of a part in a frame.
@@ -137,27 +147,21 @@ def inspect_regions(pixels, threshold, cloud, terms, matches, in_place=None):
     for region in find_regions(pixels, threshold, cloud):
         shares = region_shares(terms, region.mask, region.box)
         banks = [name for name in shares if name != DISAGREEMENT and name not in MAPS]
-        known = dict(zip(InspectedRegion._fields[:8], region))
-        if in_place is not None:
-            bank = max(banks, key=shares.__getitem__, default=None)
-            match = matches.at(bank, region.place) if bank else None
-            facts = in_place.facts(region.mask, region.box, shares)
-            found.append(InspectedRegion(**known, depth_mm=None, shares=shares, nearest=match, in_place=facts))
-            continue
-        bank = max(banks, key=shares.__getitem__)
-        left, top, right, bottom = region.box
-        depth, expected = cloud[top:bottom, left:right, 2][region.mask], matches.depth(bank)[top:bottom, left:right]
-        expected = expected[region.mask]
-        both = (depth != 0) & (expected != 0) & np.isfinite(depth)
-        found.append(
-            InspectedRegion(
-                **known,
-                depth_mm=float(np.median(depth[both] - expected[both]) * MM) if both.any() else None,
-                shares=shares,
-                nearest=matches.at(bank, region.place),
-            )
-        )
+        bank = max(banks, key=shares.__getitem__, default=None)
+        match, deeper = (matches.at(bank, region.place) if bank else None), None
+        facts = None if in_place is None else in_place.facts(region.mask, region.box, shares)
+        if facts is None and bank and cloud is not None:
+            deeper = _deeper(region, cloud[..., 2], matches.depth(bank))
+        found.append(InspectedRegion(*region, deeper, shares, match, facts))
     return tuple(found)
+
+
+def _deeper(region: Region, depth: NDArray[Any], expected: NDArray[Any]) -> float | None:
+    """Median difference in mm over the region of two depths [S, S] in metres; None if one of them is unknown."""
+    left, top, right, bottom = region.box
+    depth, expected = (of[top:bottom, left:right][region.mask] for of in (depth, expected))
+    both = (depth != 0) & (expected != 0) & np.isfinite(depth)
+    return float(np.median(depth[both] - expected[both]) * MM) if both.any() else None
 
 
 class Matches:
@@ -172,26 +176,33 @@ class Matches:
         size: side of the map in pixels.
     """
 
-    def __init__(self, nearest, banks, names, depths, size):
+    def __init__(
+        self,
+        nearest: Mapping[str, NDArray[np.int64]],
+        banks: Mapping[str, tuple[NDArray[Any], NDArray[Any]]],
+        names: Sequence[str],
+        depths: NDArray[Any],
+        size: int,
+    ) -> None:
         self._rows, self._banks, self._names, self._depths, self._size = nearest, banks, names, depths, size
 
-    def at(self, bank, place):
+    def at(self, bank: str, place: tuple[int, int]) -> Match:
         """The Match of the map's pixel ``place``, (row, column)."""
         side = self._side(bank)
         row, column = (min(int(p) * side // self._size, side - 1) for p in place)
         part, patch = (int(of[self._rows[bank][row * side + column]]) for of in self._banks[bank])
         if part < 0:
             return Match(bank, -1, "", None)
-        middle = tuple(round((p + 0.5) * self._size / side - 0.5) for p in divmod(patch, side))
-        return Match(bank, part, self._names[part], middle)
+        row, column = (round((p + 0.5) * self._size / side - 0.5) for p in divmod(patch, side))
+        return Match(bank, part, self._names[part], (row, column))
 
-    def depth(self, bank):
+    def depth(self, bank: str) -> NDArray[Any]:
         """[S, S] metres: the depth of each pixel's nearest normal patch, 0 where it is not known."""
         side, grid = self._side(bank), self._depths.shape[1]
         part, patch = (of[self._rows[bank]] for of in self._banks[bank])
         known = (part >= 0) & (patch >= 0)
         row, column = (np.where(known, p, 0) for p in np.divmod(patch, side))
-        step, depths = grid // side, np.zeros((0, len(part)))
+        step = grid // side
         cells = [
             self._depths[np.where(known, part, 0), row * step + i, column * step + j]
             for i in range(step)
@@ -201,14 +212,17 @@ class Matches:
         count = (depths != 0).sum(axis=0)
         mean = np.where(known & (count > 0), depths.sum(axis=0) / np.maximum(count, 1), 0).reshape(side, side)
         index = np.arange(self._size) * side // self._size
-        return mean[index[:, None], index]
+        there: NDArray[Any] = mean[index[:, None], index]
+        return there
 
-    def _side(self, bank):
-        return round(len(self._rows[bank]) ** 0.5)
+    def _side(self, bank: str) -> int:
+        return math.isqrt(len(self._rows[bank]))
 
 
-def explained(verdict, decision, shares, regions, doubt=""):
-    """The Explanation of a judged part; ``decision``: ``inspection.verdict.Decision``; ``doubt``: a sentence or ""."""
+def explained(
+    verdict: str, decision: Decision, shares: Shares, regions: Sequence[InspectedRegion], doubt: str = ""
+) -> Explanation:
+    """The Explanation of a judged part; ``doubt``: a sentence or ""."""
     parts = ", ".join(f"{NAMES[name]} {share:.4g}" for name, share in sorted(shares.items(), key=lambda s: -s[1]))
     text = f"score {decision.score:.4g} {'above' if verdict == FAIL else 'not above'} {decision.threshold:.4g}: {parts}"
     if regions and regions[0].in_place is not None:
@@ -219,7 +233,7 @@ def explained(verdict, decision, shares, regions, doubt=""):
     return Explanation(shares, f"{text}; {doubt}" if doubt else text)
 
 
-def region_text(region):
+def region_text(region: InspectedRegion) -> str:
     """A region in words."""
     if region.in_place is not None:
         return place_text(region.in_place, region.area_mm2, {name: f"{NAMES[name]} features" for name in NAMES})
@@ -228,15 +242,22 @@ def region_text(region):
         text += f", {region.area_mm2:.3g} mm²"
     if region.depth_mm is not None:
         text += f", {abs(region.depth_mm):.2g} mm {'farther' if region.depth_mm >= 0 else 'nearer'} than"
+    text += "" if region.depth_mm is not None else ";"
     match = region.nearest
-    text += "" if region.depth_mm is not None else ", nearest"
-    if match.place is None:
-        return f"{text} normal background"
+    if match is None or match.place is None:
+        return f"{text} the nearest normal patch: background"
     return f"{text} the nearest normal patch: {match.name} at row {match.place[0]}, column {match.place[1]}"
 
 
-def cannot_judge(prepared, threshold, pixel_threshold, reason, seconds):
-    """The Judgement of a part that cannot be judged; ``prepared``: its Prepared, or None."""
-    shown = prepared and prepared.picture, prepared and prepared.cloud
+def cannot_judge(
+    threshold: float,
+    pixel_threshold: float,
+    reason: str,
+    seconds: Mapping[str, float],
+    picture: NDArray[np.uint8] | None = None,
+    cloud: NDArray[Any] | None = None,
+) -> Judgement:
+    """The Judgement of a part that cannot be judged."""
     why = Explanation({}, reason)
-    return Judgement(CANNOT_JUDGE, None, None, threshold, None, pixel_threshold, (), why, reason, {}, seconds, *shown)
+    known = CANNOT_JUDGE, None, None, threshold, None, pixel_threshold, (), why, reason
+    return Judgement(*known, seconds=seconds, picture=picture, cloud=cloud)

@@ -3,10 +3,12 @@
 Calibration parts and parts to be judged use the same functions, so their scores are comparable.
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from common.clock import Clock
@@ -14,13 +16,14 @@ from common.errors import InputError
 from data.organised_clouds import resize_organized_pc, valid_points
 from data.scans import Scan
 from dataset import IMAGENET_MEAN, IMAGENET_STD, MM, RGB_SIZE, placed_sample, sample_of
-from feature_extractors.features import Judged
+from feature_extractors.features import Features, Judged
 from feature_extractors.released import stacked
 from feature_extractors.settings import needed_backbones
 from part_frame.framed import framed
-from part_frame.placement import CannotPlace, Placed
+from part_frame.placement import CannotPlace, Placed, Placement
 from scoring import evaluation
 from scoring.scorings import needs_test_set
+from scoring_addon import Parameters
 
 DEPTH_GRID = 56  # patches per side of the grid on which the depth of a normal part is kept
 
@@ -28,9 +31,9 @@ DEPTH_GRID = 56  # patches per side of the grid on which the depth of a normal p
 class Prepared(NamedTuple):
     """A scan prepared for the networks and for display."""
 
-    sample: tuple  # tensors, as a loader gives them
-    picture: np.ndarray  # [224, 224, 3] uint8; of a part in a frame in the frame's own resolution
-    cloud: np.ndarray  # [S, S, 3] float32 metres; S is the map's side
+    sample: tuple[Any, ...]  # tensors, as a loader gives them
+    picture: NDArray[np.uint8] | None  # [224, 224, 3]; of a part in a frame in its resolution; None: it was not read
+    cloud: NDArray[np.float32] | None  # [S, S, 3] float32 metres; S is the map's side; None: no cloud is read
     problem: str  # why the scan cannot be judged; "" if it can
     placed: Placed | None = None  # the part in its frame, if there is one
 
@@ -39,76 +42,71 @@ class Result(NamedTuple):
     """A fitted method's result for one part."""
 
     judged: Judged
-    nearest: dict  # {bank: [P], each patch's nearest row of the bank}
-    scored: dict  # {scoring: (score, map [S, S])}
+    nearest: dict[str, NDArray[np.int64]]  # {bank: [P], each patch's nearest row of the bank}
+    scored: dict[str, tuple[float, NDArray[Any]]]  # {scoring: (score, map [S, S])}
+
+    def values(self) -> dict[str, tuple[float, float]]:
+        """{scoring: (score, largest value of the map)}, what calibrates."""
+        return {name: (score, float(np.max(pixels))) for name, (score, pixels) in self.scored.items()}
 
 
-def prepare(scan, method_facts, problem=""):
-    """Prepare a scan: Prepared; this can run in another process.
+class MethodFacts(NamedTuple):
+    """What :func:`prepare` has to know of a method; another process may have it."""
+
+    banks: tuple[str, ...]
+    img_size: int  # sides in pixels of cloud, image and map
+    rgb_size: int
+    map_size: int
+    zero_points: bool  # --fix zero_points
+    placement: Placement | None
+
+    @classmethod
+    def of(cls, method: Features) -> "MethodFacts":
+        """The facts about a method."""
+        settings, size = method.settings, method.extractor.rgb_size
+        sizes = settings.img_size, size, method.map_size
+        return cls(tuple(method.bank_names), *sizes, method.fixes.zero_points, method.placement)
+
+
+def prepare(scan: Scan, facts: MethodFacts, problem: str = "", pose: Any = None) -> Prepared:
+    """Prepare a scan; this can run in another process.
 
     Args:
-        scan: ``data.scans.Scan``.
-        method_facts: (bank names; sides in pixels of cloud, image and map; --fix zero_points; Placement or None), see
-            :func:`facts_for`.
+        scan: the part.
+        facts: about the method.
         problem: why the scan cannot be judged, if that is known already; else "".
+        pose: the part's Pose in the frame, if it is known.
     """
-    banks, img_size, rgb_size, map_size, zero_points, placement = method_facts
+    placement = facts.placement
     placed = None
     if placement is not None and not problem:
         try:
-            placed = placement.place(scan.rgb, scan.xyz * MM)
+            placed = placement.place(scan.rgb, scan.xyz * MM, pose)
         except CannotPlace as error:
             problem = str(error)
     if placed is not None:
         scan = Scan(*framed(placed, placement))
-        sample = placed_sample(placed, placement, img_size, rgb_size)
+        sample = placed_sample(placed, placement, facts.img_size, facts.rgb_size)
     else:
-        sample = sample_of(scan, img_size, rgb_size)
-    if not problem and "xyz" in needed_backbones(banks) and not len(valid_points(sample[1][0], zero_points)):
+        sample = sample_of(scan, facts.img_size, facts.rgb_size)
+    reads_clouds = "xyz" in needed_backbones(facts.banks)
+    if not problem and reads_clouds and not len(valid_points(sample[1][0], facts.zero_points)):
         problem = "no valid point is left in the cloud (x, y and z non-zero and finite): rescan"
-    small = resize_organized_pc(scan.xyz, map_size).permute(1, 2, 0).contiguous().numpy()
+    small = resize_organized_pc(scan.xyz, facts.map_size).permute(1, 2, 0).contiguous().numpy()
     picture = small_picture(sample) if placed is None else scan.rgb
     return Prepared(sample, picture, small, problem, placed)
 
 
-def method_sample(scan, method, pose=None):
-    """The sample of a scan for a fitted method, in its frame if it has one.
-
-    Raises:
-        InputError: the part cannot be laid into the frame.
-    """
-    size, rgb_size = method.settings.img_size, method.extractor.rgb_size
-    if method.placement is None:
-        return sample_of(scan, size, rgb_size)
-    try:
-        placed = method.placement.place(scan.rgb, scan.xyz * MM, pose)
-    except CannotPlace as error:
-        raise InputError(str(error)) from None
-    return placed_sample(placed, method.placement, size, rgb_size)
-
-
-def facts_for(method):
-    """The facts about a method that :func:`prepare` needs."""
-    return (
-        method.bank_names,
-        method.settings.img_size,
-        method.extractor.rgb_size,
-        method.map_size,
-        method.fixes.zero_points,
-        method.placement,
-    )
-
-
-def small_picture(sample):
+def small_picture(sample: Sequence[torch.Tensor]) -> NDArray[np.uint8]:
     """The 8-bit image [224, 224, 3] behind a sample's normalised tensor; resized if the tensor has another size."""
     values = sample[0][0].permute(1, 2, 0).double().numpy() * IMAGENET_STD + IMAGENET_MEAN
-    picture = np.round(values * 255).astype(np.uint8)
+    picture: NDArray[np.uint8] = np.round(values * 255).astype(np.uint8)
     if len(picture) == RGB_SIZE:
         return picture
-    return np.asarray(Image.fromarray(picture).resize((RGB_SIZE, RGB_SIZE), Image.BICUBIC))
+    return np.asarray(Image.fromarray(picture).resize((RGB_SIZE, RGB_SIZE), Image.Resampling.BICUBIC))
 
 
-def depth_grid(xyz):
+def depth_grid(xyz: NDArray[Any]) -> NDArray[np.float32]:
     """Median depth in metres of each xyz patch of a cloud [h, w, 3]: [56, 56] float32, 0 where nothing was measured."""
     z = resize_organized_pc(xyz, RGB_SIZE)[2].numpy()
     cells = z.reshape(DEPTH_GRID, RGB_SIZE // DEPTH_GRID, DEPTH_GRID, -1).swapaxes(1, 2).reshape(DEPTH_GRID**2, -1)
@@ -116,7 +114,8 @@ def depth_grid(xyz):
     ordered = np.sort(np.where(there, cells, np.inf), axis=1)
     count = there.sum(axis=1)
     middle = ordered[np.arange(len(cells)), np.maximum(count - 1, 0) // 2]
-    return np.where(count > 0, middle, 0).reshape(DEPTH_GRID, DEPTH_GRID).astype(np.float32)
+    depths: NDArray[np.float32] = np.where(count > 0, middle, 0).reshape(DEPTH_GRID, DEPTH_GRID).astype(np.float32)
+    return depths
 
 
 class Scorer:
@@ -125,15 +124,15 @@ class Scorer:
     Args:
         method: fitted Features.
         names: scorings asked for; those that need a test set are left out.
-        parameters: ``scoring_addon.Parameters``.
+        parameters: of the scorings.
         reference: the parts whose minima and maxima normalise: "test" or "train".
     """
 
-    def __init__(self, method, names, parameters, reference):
+    def __init__(self, method: Features, names: Sequence[str], parameters: Parameters, reference: str) -> None:
         self.method, self.parameters, self.reference = method, parameters, reference
         self.names = [name for name in dict.fromkeys(names) if not needs_test_set(name, reference)] or ["baseline"]
 
-    def judge(self, sample, excluding_part=None, clock=None):
+    def judge(self, sample: Sequence[Any], excluding_part: int | None = None, clock: Clock | None = None) -> Result:
         """Score one part: Result.
 
         Args:

@@ -1,9 +1,9 @@
-"""Regions where a part's anomaly map is above the pixel threshold: outline, box, size in pixels and mm², difference in
-depth."""
+"""Regions where a part's anomaly map is above the pixel threshold: outline, box, size in pixels and mm²."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 CONNECTED = np.ones((3, 3), int)  # diagonal neighbours belong together, as in AU-PRO
 MM = 1000.0  # a metre
@@ -15,15 +15,14 @@ class Region(NamedTuple):
     pixels: int
     area_mm2: float | None  # as the sensor sees it: projected to the plane of x and y; None without a cloud
     peak: float  # the map's largest value in it
-    place: tuple  # (row, column) of the peak
-    box: tuple  # (left, top, right, bottom), the last two exclusive
-    contours: tuple  # closed lines [k, 2] of x, y at the threshold: outer outlines, and those of holes
-    mask: np.ndarray  # bool [bottom - top, right - left]
+    place: tuple[int, int]  # (row, column) of the peak
+    box: tuple[int, int, int, int]  # (left, top, right, bottom), the last two exclusive
+    contours: tuple[NDArray[Any], ...]  # closed lines [k, 2] of x, y at the threshold: outlines, and those of holes
+    mask: NDArray[np.bool_]  # [bottom - top, right - left]
     unmeasured: int | None  # its pixels without a point; None without a cloud
-    depth_mm: float | None  # median of depth minus reference depth, positive: farther away; None if unknown
 
 
-def find_regions(score_map, threshold, cloud=None, reference_depth=None):
+def find_regions(score_map: ArrayLike, threshold: float, cloud: ArrayLike | None = None) -> tuple[Region, ...]:
     """Regions of a map above ``threshold``, the one with the highest peak first.
 
     Args:
@@ -31,34 +30,17 @@ def find_regions(score_map, threshold, cloud=None, reference_depth=None):
         threshold: pixels above it count, those equal to it do not. It is ``verdict.threshold`` of the largest
             values of the calibration maps.
         cloud: [H, W, 3] metres, 0 where nothing was measured; or None.
-        reference_depth: [H, W] metres, the depth expected at each pixel, 0 where it is unknown; needs ``cloud``.
-
-    Returns:
-        Tuple of :class:`Region`.
-
-    Raises:
-        ValueError: shapes differ.
     """
     from scipy import ndimage
 
     score_map = np.asarray(score_map, np.float64)
-    cloud = None if cloud is None else np.asarray(cloud, np.float64)
-    if cloud is not None and cloud.shape != (*score_map.shape, 3):
-        raise ValueError(f"a cloud of shape {cloud.shape} does not fit a map of {score_map.shape}")
-    if reference_depth is not None and (cloud is None or np.shape(reference_depth) != score_map.shape):
-        raise ValueError(
-            f"a reference depth of shape {np.shape(reference_depth)} needs a cloud and a map of that size, the "
-            f"map has {score_map.shape}"
-        )
     labels, count = ndimage.label(score_map > threshold, CONNECTED)
     if not count:
         return ()
-    measured, sizes, difference = None, None, None
+    measured, sizes = None, None
     if cloud is not None:
-        measured, sizes = measured_pixels(cloud), pixel_areas(cloud)
-        if reference_depth is not None:
-            both = measured & (np.asarray(reference_depth) != 0)
-            difference = np.where(both, (cloud[..., 2] - reference_depth) * MM, np.nan)
+        points = np.asarray(cloud, np.float64)
+        measured, sizes = measured_pixels(points), pixel_areas(points)
     # padding value: below the threshold even if the whole map is above it
     low = min(score_map.min(), 2 * threshold - score_map.max())
     padded_map, padded_labels = np.pad(score_map, 1, constant_values=low), np.pad(labels, 1)
@@ -67,7 +49,6 @@ def find_regions(score_map, threshold, cloud=None, reference_depth=None):
         mask = labels[rows, columns] == number
         values = np.where(mask, score_map[rows, columns], -np.inf)
         row, column = np.unravel_index(values.argmax(), mask.shape)
-        depth = None if difference is None else difference[rows, columns][mask]
         regions.append(
             Region(
                 pixels=int(mask.sum()),
@@ -78,20 +59,21 @@ def find_regions(score_map, threshold, cloud=None, reference_depth=None):
                 contours=_contours(padded_map, padded_labels, number, rows, columns, threshold, low),
                 mask=mask,
                 unmeasured=None if measured is None else int((mask & ~measured[rows, columns]).sum()),
-                depth_mm=None if depth is None or np.isnan(depth).all() else float(np.nanmedian(depth)),
             )
         )
     return tuple(sorted(regions, key=lambda region: -region.peak))
 
 
-def measured_pixels(cloud):
+def measured_pixels(cloud: NDArray[Any]) -> NDArray[np.bool_]:
     """[H, W] bool: where a cloud [H, W, 3] has a point, that is, finite and not all zero."""
     finite, there = np.isfinite(cloud), cloud != 0
     # all(2) and any(2) would take much longer
-    return finite[..., 0] & finite[..., 1] & finite[..., 2] & (there[..., 0] | there[..., 1] | there[..., 2])
+    anything = there[..., 0] | there[..., 1] | there[..., 2]
+    found: NDArray[np.bool_] = finite[..., 0] & finite[..., 1] & finite[..., 2] & anything
+    return found
 
 
-def pixel_areas(cloud):
+def pixel_areas(cloud: NDArray[Any]) -> NDArray[np.float64]:
     """[H, W] mm²: the area that each pixel of a cloud [H, W, 3] in metres covers; NaN if the pixel or a neighbour has
     no point.
 
@@ -101,11 +83,12 @@ def pixel_areas(cloud):
     plane = np.where(measured_pixels(cloud)[..., None], cloud[..., :2], np.nan).astype(np.float64) * MM
     if min(plane.shape[:2]) < 2:
         return np.full(plane.shape[:2], np.nan)
-    down, right = np.gradient(plane, axis=(0, 1))
-    return np.abs(down[..., 0] * right[..., 1] - down[..., 1] * right[..., 0]) + 0 * plane[..., 0]
+    down, right = (np.asarray(of) for of in np.gradient(plane, axis=(0, 1)))
+    areas: NDArray[np.float64] = np.abs(down[..., 0] * right[..., 1] - down[..., 1] * right[..., 0])
+    return areas + 0 * plane[..., 0]
 
 
-def _area(sizes, mask, rows, columns):
+def _area(sizes: NDArray[Any], mask: NDArray[np.bool_], rows: slice, columns: slice) -> float | None:
     """Area of a region in mm²: its number of pixels times their median area; if none of these is known, times that of
     the whole part; None if none is known."""
     for candidates in (sizes[rows, columns][mask], sizes):
@@ -114,7 +97,15 @@ def _area(sizes, mask, rows, columns):
     return None
 
 
-def _contours(padded_map, padded_labels, number, rows, columns, threshold, low):
+def _contours(
+    padded_map: NDArray[Any],
+    padded_labels: NDArray[Any],
+    number: int,
+    rows: slice,
+    columns: slice,
+    threshold: float,
+    low: float,
+) -> tuple[NDArray[Any], ...]:
     """Lines at ``threshold`` around one region. Map and labels are padded by one pixel; in the map the padding is below
     the threshold."""
     from contourpy import LineType, contour_generator
@@ -122,6 +113,8 @@ def _contours(padded_map, padded_labels, number, rows, columns, threshold, low):
     # the region's box plus one pixel on each side
     window = slice(rows.start, rows.stop + 2), slice(columns.start, columns.stop + 2)
     other = (padded_labels[window] != 0) & (padded_labels[window] != number)
-    lines = contour_generator(z=np.where(other, low, padded_map[window]), line_type=LineType.Separate).lines(threshold)
+    lines: Any = contour_generator(z=np.where(other, low, padded_map[window]), line_type=LineType.Separate).lines(
+        threshold
+    )
     most = np.array(padded_map.shape[::-1]) - 2.5
     return tuple(np.clip(line + (columns.start - 1, rows.start - 1), -0.5, most) for line in lines)

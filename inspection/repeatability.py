@@ -11,13 +11,15 @@ equal numbers of scans per part, approximate otherwise.
 
 import math
 import re
+from collections.abc import Sequence
 from pathlib import PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from common.errors import InputError
-from inspection.verdict import CANNOT_JUDGE, CONFIDENCE, FAIL, rate
+from inspection.verdict import CANNOT_JUDGE, CONFIDENCE, FAIL, Rate, rate
 
 
 class Spread(NamedTuple):
@@ -48,39 +50,24 @@ class Kappa(NamedTuple):
     parts: int
 
 
-# ---------------------------------------------------------------- which scans belong together
-
-
-def part_of(path, pattern=None):
-    """The part that a scan's path names.
-
-    Args:
-        path: text, with / or \\.
-        pattern: regular expression to search in the path. Its first group, or the whole match without groups, is the
-            part's name. None: the name is the scan's folder; for ``PART/rgb/000.png`` the one above ``rgb``.
+def part_of(path: str, pattern: str | None = None) -> str:
+    """The part that a scan's path names: what the first group (without groups the whole) of the regular expression
+    ``pattern`` finds in it; None: the scan's folder, for ``PART/rgb/000.png`` the one above ``rgb``.
 
     Raises:
-        InputError: the pattern is no regular expression, or does not match the path.
+        InputError: the pattern does not match the path.
     """
-    path = str(path).replace("\\", "/")
     if pattern is None:
         folder = PurePosixPath(path).parent
-        folder = folder.parent if folder.name in ("rgb", "xyz") else folder
-        return str(folder)
-    try:
-        found = re.search(pattern, path)
-    except re.error as error:
-        raise InputError(f"{pattern}: is no regular expression ({error})") from None
+        return str(folder.parent if folder.name == "rgb" else folder)
+    found = re.search(pattern, path)
     name = found and (found[1] if found.re.groups else found[0])
     if not name:
         raise InputError(f"{path}: the pattern {pattern} finds no part's name in it")
     return name
 
 
-# ---------------------------------------------------------------- spread
-
-
-def spread(values, parts, confidence=CONFIDENCE):
+def spread(values: ArrayLike, parts: Sequence[Any], confidence: float = CONFIDENCE) -> Spread:
     """The :class:`Spread` of n scans with ``values`` [n]; ``parts`` [n]: the name of each scan's part.
 
     Raises:
@@ -88,58 +75,52 @@ def spread(values, parts, confidence=CONFIDENCE):
     """
     from scipy.stats import chi2, f
 
-    values = np.asarray(values, np.float64)
-    if not len(values) or not np.isfinite(values).all():
-        raise InputError(
-            f"{np.count_nonzero(~np.isfinite(values))} of {len(values)} values are not finite; at least one "
-            "value is needed, and all finite"
-        )
+    scores = np.asarray(values, np.float64)
+    if not len(scores) or not np.isfinite(scores).all():
+        broken = f"{np.count_nonzero(~np.isfinite(scores))} of {len(scores)} values are not finite"
+        raise InputError(f"{broken}; at least one value is needed, and all finite")
     index, sizes = np.unique(np.asarray(parts, str), return_inverse=True, return_counts=True)[1:]
-    n, m = len(values), len(sizes)
-    means = np.bincount(index, values) / sizes
+    n, m, mean = len(scores), len(sizes), float(scores.mean())
+    means = np.bincount(index, scores) / sizes
     free = n - m  # degrees of freedom within parts
-    within, low, high, between, grr, categories, bounds = None, None, None, None, None, None, (None, None)
+    if not free:
+        return Spread(n, m, mean, None, None, None, None, None, None, None, None)
     tail = (1 - confidence) / 2
-    if free:
-        squares = float(((values - means[index]) ** 2).sum())
-        squares = 0.0 if all(np.ptp(values[index == i]) == 0 for i in range(m)) else squares  # means are rounded
-        within = math.sqrt(squares / free)
-        low, high = (math.sqrt(squares / chi2.ppf(q, free)) for q in (1 - tail, tail))
-    if free and m > 1:
-        square_between = float((sizes * (means - values.mean()) ** 2).sum()) / (m - 1)
-        scans_a_part = (n - (sizes**2).sum() / n) / (m - 1)
-        between = math.sqrt(max(0.0, (square_between - within**2) / scans_a_part))
-        total = math.hypot(within, between)
-        if total:
-            grr = within / total
-        if within:
-            categories = max(1, math.floor(1.41 * between / within))
-            ratio = square_between / within**2
-            bounds = [_grr(ratio / f.ppf(q, m - 1, free), scans_a_part) for q in (tail, 1 - tail)]
-        elif total:
-            bounds = 0.0, 0.0
-    return Spread(n, m, float(values.mean()), within, low, high, between, grr, *bounds, categories)
+    squares = float(((scores - means[index]) ** 2).sum())
+    squares = 0.0 if all(np.ptp(scores[index == i]) == 0 for i in range(m)) else squares  # means are rounded
+    within = math.sqrt(squares / free)
+    low, high = (math.sqrt(squares / chi2.ppf(q, free)) for q in (1 - tail, tail))
+    if m < 2:
+        return Spread(n, m, mean, within, low, high, None, None, None, None, None)
+    square_between = float((sizes * (means - mean) ** 2).sum()) / (m - 1)
+    scans_a_part = (n - (sizes**2).sum() / n) / (m - 1)
+    between = math.sqrt(max(0.0, (square_between - within**2) / scans_a_part))
+    total = math.hypot(within, between)
+    if not within:
+        known = 0.0 if total else None
+        return Spread(n, m, mean, within, low, high, between, known, known, known, None)
+    ratio = square_between / within**2
+    grr_low, grr_high = (_grr(ratio / f.ppf(q, m - 1, free), scans_a_part) for q in (tail, 1 - tail))
+    categories = max(1, math.floor(1.41 * between / within))
+    return Spread(n, m, mean, within, low, high, between, within / total, grr_low, grr_high, categories)
 
 
-def _grr(ratio, scans_a_part):
+def _grr(ratio: float, scans_a_part: float) -> float:
     """GRR as a share of the total spread, where MS between / MS within is ``ratio``."""
     return 1 / math.sqrt(1 + max(0.0, (ratio - 1) / scans_a_part))
 
 
-# ---------------------------------------------------------------- verdicts
-
-
-def same_verdicts(verdicts, parts):
+def same_verdicts(verdicts: Sequence[str], parts: Sequence[str]) -> Rate:
     """The :class:`Rate` of parts, among those scanned more than once, whose scans all got the same verdict; "cannot
     judge" counts as a verdict."""
-    by_part = {}
-    for verdict, part in zip(verdicts, parts):
-        by_part.setdefault(part, []).append(verdict)
-    repeated = [own for own in by_part.values() if len(own) > 1]
-    return rate(sum(len(set(own)) == 1 for own in repeated), len(repeated))
+    own = [[v for v, p in zip(verdicts, parts) if p == part] for part in dict.fromkeys(parts)]
+    repeated = [set(of) for of in own if len(of) > 1]
+    return rate(sum(len(of) == 1 for of in repeated), len(repeated))
 
 
-def kappa(verdicts, defective, parts, resamples=2000, seed=0, confidence=CONFIDENCE):
+def kappa(
+    verdicts: Sequence[str], defective: Sequence[Any], parts: Sequence[str], resamples: int = 2000, seed: int = 0
+) -> Kappa:
     """The :class:`Kappa` of the scans that were judged.
 
     Scans of one part depend on each other. So the bootstrap draws whole parts with replacement: good parts among the
@@ -152,38 +133,34 @@ def kappa(verdicts, defective, parts, resamples=2000, seed=0, confidence=CONFIDE
         parts: [n] names.
 
     Raises:
-        InputError: a part is labelled both good and defective, or no scan was judged.
+        InputError: no scan was judged.
     """
     entries = [(v == FAIL, bool(d), p) for v, d, p in zip(verdicts, defective, parts) if v != CANNOT_JUDGE]
     if not entries:
         raise InputError("no scan with a label was judged")
-    names = {name: i for i, name in enumerate(dict.fromkeys(p for _, _, p in entries))}
-    label = dict.fromkeys(names)
+    label = {part: bad for _, bad, part in entries}
+    names = list(label)
     counts = np.zeros((len(names), 2, 2))  # part, label, verdict
     for failed, bad, part in entries:
-        if label[part] not in (None, bad):
-            raise InputError(f"{part}: some of its scans are labelled good, some defective")
-        label[part] = bad
-        counts[names[part], int(bad), int(failed)] += 1
-    total = counts.sum(0)
+        counts[names.index(part), int(bad), int(failed)] += 1
     rng, weights = np.random.default_rng(seed), np.zeros((resamples, len(names)))
     for bad in (False, True):
-        own = [i for name, i in names.items() if label[name] is bad]
+        own = [i for i, name in enumerate(names) if label[name] is bad]
         weights[:, own] = rng.multinomial(len(own), np.full(len(own), 1 / len(own)), resamples) if own else 0
-    values = _kappa(np.concatenate([total[None], np.tensordot(weights, counts, 1)]))
-    tail = (1 - confidence) / 2
-    bounds = (None, None, None) if np.isnan(values[0]) else (values[0], *np.nanquantile(values[1:], (tail, 1 - tail)))
-    return Kappa(
-        *(None if b is None else float(b) for b in bounds),
-        float(np.trace(total) / total.sum()),
-        len(entries),
-        len(names),
-    )
+    total = counts.sum(0)
+    value, *drawn = _kappa(np.concatenate([total[None], np.tensordot(weights, counts, 1)]))
+    agreed, tail = float(np.trace(total) / total.sum()), (1 - CONFIDENCE) / 2
+    if np.isnan(value):
+        return Kappa(None, None, None, agreed, len(entries), len(names))
+    low, high = np.nanquantile(drawn, (tail, 1 - tail))
+    return Kappa(float(value), float(low), float(high), agreed, len(entries), len(names))
 
 
-def _kappa(tables):
+def _kappa(tables: NDArray[np.float64]) -> NDArray[np.float64]:
     """Cohen's kappa of tables [..., 2, 2]; NaN if chance alone would give full agreement."""
     n = tables.sum((-2, -1))
     agreed = np.trace(tables, axis1=-2, axis2=-1) / n
     chance = (tables.sum(-1) * tables.sum(-2)).sum(-1) / n**2
-    return np.divide(agreed - chance, 1 - chance, out=np.full(np.shape(n), np.nan), where=chance < 1)
+    undefined = np.full(np.shape(n), np.nan)
+    found: NDArray[np.float64] = np.divide(agreed - chance, 1 - chance, out=undefined, where=chance < 1)
+    return found

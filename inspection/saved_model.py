@@ -10,37 +10,42 @@
 The training parts' images are only displayed, so JPEG is enough.
 """
 
-import dataclasses
 import io
+import logging
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from common.commands import available_cores
 from common.errors import InputError
 from common.machine import environment
 from common.progress import track
-from data.calibration_parts import NONE
+from data.calibration_parts import NONE, CalibrationFiles
 from data.findings import Options
 from data.organised_clouds import Reading
 from data.part_facts import Facts
-from data.scans import Scan, fingerprint, read_scan
+from data.scans import PartFiles, Scan, fingerprint, read_scan
 from dataset import MM, sample_of
 from inspection import gate, history
 from inspection.fitted import restored_method, state_of
-from inspection.model_file import read_model, write_model
-from inspection.one_part import DEPTH_GRID, Scorer, depth_grid, method_sample, small_picture
+from inspection.model_file import Arrays, Meta, read_model, write_model
+from inspection.one_part import DEPTH_GRID, MethodFacts, Scorer, depth_grid, prepare, small_picture
 from inspection.outlying import check_outlying
 from inspection.verdict import check_apart
+from models.weights import WeightFile
 from part_frame.framed import framed
-from part_frame.placement import CannotPlace
+from part_frame.placement import CannotPlace, Placement
+
+Values = dict[str, tuple[float, float]]  # {scoring: (score, largest value of the map)} of a part
 
 LAYOUT = 1  # version of this module's part of the file
 JPEG_QUALITY = 90
-AT_ONCE = 8  # scans that are read into memory at once
+MOST_THREADS = 8
 ESTIMATE = "leave-one-out"
 
 
@@ -49,139 +54,156 @@ class PartRecord(NamedTuple):
 
     name: str
     fingerprint: str
-    statistics: gate.ScanStatistics
+    statistics: gate.ScanStatistics | None
     dead: str  # which sensor gave no data; "" if none
-    depth: np.ndarray  # [56, 56] metres
+    depth: NDArray[np.float32]  # [56, 56] metres
     picture: bytes  # JPEG
     unplaced: str = ""  # why the part cannot be laid into the frame; "" if it can, or there is none
+
+
+class ModelParts(NamedTuple):
+    """The parts of a model: training parts in the banks' order, and calibration parts; see :func:`read_parts`."""
+
+    training: list[PartRecord]
+    calibration: list[PartRecord]
+    training_files: Sequence[PartFiles]
+    calibration_files: CalibrationFiles
+    reading: Reading
+    poses: Mapping[int, Any]  # {number of a training part: its Pose in the frame}, where it is known
 
 
 class SavedModel(NamedTuple):
     """The content of a model's file: its path, arrays and JSON metadata."""
 
     path: Path
-    arrays: dict
-    meta: dict
+    arrays: Arrays
+    meta: Meta
 
 
-def read_records(parts, reading, img_size, label="reading", placement=None, poses=None):
-    """Read PartFiles in threads: [PartRecord].
+# ---------------------------------------------------------------- writing
+
+
+def read_parts(
+    label: str,
+    files: Sequence[PartFiles],
+    calibration: CalibrationFiles,
+    reading: Reading,
+    img_size: int,
+    placement: Placement | None = None,
+    poses: Mapping[int, Any] | None = None,
+) -> ModelParts:
+    """Read training and calibration parts, before the fit. Calibration parts that cannot be laid into the frame are
+    left out, with a warning.
 
     Args:
-        placement: ``part_frame.placement.Placement`` in which the parts are shown; None: as they were recorded.
-        poses: {number of a part: its Pose}, where it is known.
+        label: what the progress is called.
+        files: of the training parts.
+        placement: where the parts are shown; None: as they were recorded.
+        poses: see ModelParts.
 
     Raises:
-        InputError: a file cannot be read.
+        InputError: a file cannot be read; a calibration part is also a training part, is there twice, or has no data
+            from a sensor.
     """
+    if any(part.xyz is None for part in files):  # what is compared has to be read in one way
+        files = [part._replace(xyz=None) for part in files]
+        calibration = calibration._replace(parts=tuple(part._replace(xyz=None) for part in calibration.parts))
+    known = poses or {}
+    training = _records(files, reading, img_size, f"{label}: training scans", placement, known)
+    calibrating = _records(calibration.parts, reading, img_size, f"{label}: calibration scans", placement, {})
+    for record in calibrating:
+        if record.unplaced:
+            logging.warning("%s: cannot be judged, so it does not calibrate: %s", record.name, record.unplaced)
+    left = [number for number, record in enumerate(calibrating) if not record.unplaced]
+    calibration = calibration._replace(parts=tuple(calibration.parts[number] for number in left))
+    calibrating = [calibrating[number] for number in left]
+    check_apart(_marks(training), _marks(calibrating))
+    seen: dict[str, str] = {}
+    for r in calibrating:
+        if r.dead:
+            raise InputError(f"{r.name}: cannot calibrate: {r.dead}; remove this part")
+        if r.fingerprint in seen:
+            text = f"is the same part as {seen[r.fingerprint]}: a calibration part counts once; remove one of them"
+            raise InputError(f"{r.name}: {text}")
+        seen[r.fingerprint] = r.name
+    return ModelParts(training, calibrating, files, calibration, reading, known)
 
-    def record(number, part):
+
+def _marks(records: Sequence[PartRecord]) -> dict[str, str]:
+    return {r.name: r.fingerprint for r in records}
+
+
+def _records(
+    parts: Sequence[PartFiles],
+    reading: Reading,
+    img_size: int,
+    label: str,
+    placement: Placement | None,
+    poses: Mapping[int, Any],
+) -> list[PartRecord]:
+    """Read PartFiles in threads."""
+
+    def record(number: int, part: PartFiles) -> PartRecord:
         scan = read_scan(part.rgb, part.xyz, reading)
         mark, shown, unplaced = fingerprint(scan), scan, ""
         if placement is not None:
             try:
-                placed = placement.place(scan.rgb, scan.xyz * MM, (poses or {}).get(number))
-                shown = Scan(*framed(placed, placement))
+                shown = Scan(*framed(placement.place(scan.rgb, scan.xyz * MM, poses.get(number)), placement))
             except CannotPlace as error:
                 unplaced = str(error)
         statistics, dead = None, ""
         try:
-            statistics = gate.measure(scan.rgb, scan.xyz)
+            statistics = gate.measure(scan.rgb, scan.xyz, part.xyz is not None)
         except gate.DeadSensor as error:
             dead = str(error)
         stream = io.BytesIO()
         Image.fromarray(small_picture(sample_of(shown, img_size))).save(stream, "JPEG", quality=JPEG_QUALITY)
         return PartRecord(part.name, mark, statistics, dead, depth_grid(shown.xyz), stream.getvalue(), unplaced)
 
-    found = []
-    with ThreadPoolExecutor(min(AT_ONCE, available_cores())) as pool:
-        for start in track(range(0, len(parts), AT_ONCE), -(-len(parts) // AT_ONCE), label, "batch"):
-            some = parts[start : start + AT_ONCE]
-            found += pool.map(record, range(start, start + len(some)), some)
-    return found
-
-
-def check_records(training, calibration):
-    """Refuse unsuitable calibration parts.
-
-    Raises:
-        InputError: a calibration part is also a training part, is there twice, or has no data from a sensor.
-    """
-    check_apart({r.name: r.fingerprint for r in training}, {r.name: r.fingerprint for r in calibration})
-    seen = {}
-    for r in calibration:
-        if r.dead:
-            raise InputError(f"{r.name}: cannot calibrate: {r.dead}; remove this part")
-        if r.fingerprint in seen:
-            raise InputError(
-                f"{r.name}: is the same part as {seen[r.fingerprint]}: a calibration part counts "
-                "once; remove one of them"
-            )
-        seen[r.fingerprint] = r.name
+    with ThreadPoolExecutor(min(MOST_THREADS, available_cores())) as pool:
+        return list(track(pool.map(record, range(len(parts)), parts), len(parts), label))
 
 
 def write_fitted(
-    path,
-    method,
-    name,
-    training,
-    calibration,
-    files,
-    *,
-    scorings,
-    parameters,
-    reference,
-    reading,
-    extractor,
-    weights,
-    precision="full",
-    about=None,
-    training_files=(),
-    poses=None,
-    strict=False,
-):
-    """Calibrate a fitted method, and write its model.
+    path: str | Path,
+    scorer: Scorer,
+    name: str,
+    parts: ModelParts,
+    about: Meta,
+    precision: str = "full",
+    strict: bool = False,
+) -> list[str]:
+    """Calibrate a fitted method, and write its model. If there are no calibration parts, the training parts replace
+    them, each measured without its own rows.
 
     Args:
         path: file to write.
-        method: fitted Features in eval mode.
+        scorer: of the fitted method in eval mode.
         name: the method's name, a key of ``METHODS``.
-        training, calibration: [PartRecord] from :func:`read_records`; the training parts in the banks' order.
-        files: ``data.calibration_parts.CalibrationFiles`` of ``calibration``.
-        scorings, parameters, reference: as in the run; scorings that need a test set are left out.
-        reading: ``data.organised_clouds.Reading`` of the files.
-        extractor: {option: value} of ``PatchExtractor.from_checkpoints``, without the folder.
-        weights: [dict], one per WeightFile.
+        parts: of the model.
+        about: further metadata: extractor ({option: value} of ``PatchExtractor.from_checkpoints``, without the folder),
+            weights (a dict per WeightFile), run, options, seed.
         precision: "full" or "half".
-        about: {name: value} of further metadata: run, options, seed.
-        training_files: [PartFiles] of the training parts, in the banks' order. If there are no calibration parts, the
-            training parts replace them, each measured without its own rows.
-        poses: {number of a training part: its Pose in the frame}, where it is known.
         strict: refuse training and calibration parts that score far from the others, instead of warning.
 
     Returns:
-        [text], warnings of what the model lacks.
+        Warnings of what the model lacks.
 
     Raises:
         InputError: nothing can be written, the method is in train mode, or ``strict`` refuses.
     """
-    warnings = []
+    method, warnings, training = scorer.method, [], parts.training
     arrays, facts = state_of(method, name, precision)
     if precision == "half":  # calibrate with the rounded rows that the model will judge with
         rounded = restored_method(arrays, facts, method.extractor)
         rounded.reference, method = method.reference, rounded  # it still knows the single training parts
-    scorer = Scorer(method, scorings, parameters, reference)
-    parts, estimated = files.parts, files.source == NONE
-    if estimated:
-        parts = training_files
-    results, note = _measure(scorer, parts, reading, estimated, poses or {})
-    if note:
-        warnings.append(note)
-    for scoring in scorer.names if results else ():
-        arrays[f"calibration.score.{scoring}"] = np.array([of[scoring][0] for of in results])
-        arrays[f"calibration.peak.{scoring}"] = np.array([of[scoring][1] for of in results])
-    scan = None
-    alive = [r.statistics for r in (*training, *calibration) if r.statistics is not None]
+        scorer = Scorer(method, scorer.names, scorer.parameters, scorer.reference)
+    estimated = parts.calibration_files.source == NONE
+    results, note = _measured(scorer, parts, estimated)
+    warnings += [note] if note else []
+    arrays.update(calibration_arrays(scorer.names, results))
+    records, scan = (training if estimated else parts.calibration)[: len(results)], None
+    alive = [r.statistics for r in (*training, *parts.calibration) if r.statistics is not None]
     try:
         scan = gate.learn(alive).as_json() if method.placement is None else None
     except InputError as error:
@@ -193,56 +215,66 @@ def write_fitted(
     meta = {
         "layout": LAYOUT,
         "fitted": facts,
-        "extractor": extractor,
-        "weights": weights,
-        "reading": reading._asdict(),
-        "scoring": {"names": scorer.names, "parameters": parameters._asdict(), "reference": reference},
+        "reading": parts.reading._asdict(),
+        "scoring": {"names": scorer.names, "parameters": scorer.parameters._asdict(), "reference": scorer.reference},
         "calibration": {
-            "source": ESTIMATE if estimated else files.source,
-            "where": files.where,
+            "source": ESTIMATE if estimated else parts.calibration_files.source,
+            "where": parts.calibration_files.where,
             "promised": not estimated,
             "parts": len(results),
-            "names": [part.name for part in parts[: len(results)]],
-            "fingerprints": [r.fingerprint for r in (training if estimated else calibration)][: len(results)],
+            "names": [r.name for r in records],
+            "fingerprints": [r.fingerprint for r in records],
         },
         "training_parts": {"names": [r.name for r in training], "fingerprints": [r.fingerprint for r in training]},
         "scan": scan,
         "versions": environment(),
         "written": history.now(),
-        **(about or {}),
+        **about,
     }
     if method.training is not None and method.training.calibrated is not None:
-        check_outlying(method.training.path, method.training.calibrated.scores, strict)
+        check_outlying(method.training.path, method.training.calibrated.scores, strict, method.reference)
     if results and not estimated:
-        check_outlying([part.name for part in parts], arrays[f"calibration.score.{scorer.names[0]}"], strict)
-    history.keep(path)
+        check_outlying([r.name for r in records], arrays[f"calibration.score.{scorer.names[0]}"], strict)
+    history.keep(Path(path))
     write_model(path, arrays, meta)
     return warnings
 
 
-def _measure(scorer, parts, reading, without_own_rows, poses):
-    """([{scoring: (score, largest pixel)}], warning or ""): calibration parts, or training parts without own rows."""
-    found, method = [], scorer.method
-    if without_own_rows and len(parts) < 2:
+def calibration_arrays(names: Sequence[str], values: Sequence[Values]) -> dict[str, NDArray[np.float64]]:
+    """{name in the file: [n] values} of n calibration parts, for each scoring; nothing without parts."""
+    arrays = {}
+    for name in names if values else ():
+        for place, kind in enumerate(("score", "peak")):
+            arrays[f"calibration.{kind}.{name}"] = np.array([of[name][place] for of in values])
+    return arrays
+
+
+def _measured(scorer: Scorer, parts: ModelParts, without_own_rows: bool) -> tuple[list[Values], str]:
+    """(values, warning or "") of the calibration parts, or of the training parts without their own rows."""
+    found: list[Values] = []
+    files = parts.training_files if without_own_rows else parts.calibration_files.parts
+    if without_own_rows and len(files) < 2:
         return [], "no calibration parts, and one training part alone cannot be measured without its own rows"
-    label = f"{method.class_name}: {'leave-one-out' if without_own_rows else 'calibration'}"
-    for number, part in enumerate(track(parts, len(parts), label)):
-        scan = read_scan(part.rgb, part.xyz, reading)
+    facts = MethodFacts.of(scorer.method)
+    label = f"{scorer.method.class_name}: {'leave-one-out' if without_own_rows else 'calibration'}"
+    for number, part in enumerate(track(files, len(files), label)):
+        scan = read_scan(part.rgb, part.xyz, parts.reading)
+        prepared = prepare(scan, facts, pose=parts.poses.get(number) if without_own_rows else None)
         try:
-            sample = method_sample(scan, method, poses.get(number))
-            result = scorer.judge(sample, number if without_own_rows else None)
+            if prepared.problem:
+                raise InputError(prepared.problem)
+            found.append(scorer.judge(prepared.sample, number if without_own_rows else None).values())
         except InputError as error:
             if not without_own_rows:
                 raise InputError(f"{part.rgb}: cannot calibrate: {error}") from None
             return [], f"no calibration parts, and no leave-one-out scores: {error}"
-        found.append({name: (score, float(np.max(pixels))) for name, (score, pixels) in result.scored.items()})
     return found, ""
 
 
 # ---------------------------------------------------------------- reading
 
 
-def read_saved(path):
+def read_saved(path: str | Path) -> SavedModel:
     """Read and check the SavedModel in a file.
 
     Raises:
@@ -262,12 +294,12 @@ def read_saved(path):
     return SavedModel(path, arrays, meta)
 
 
-def damaged(path, error):
+def damaged(path: Path, error: Exception) -> InputError:
     """The InputError of a model with a correct checksum but wrong content."""
     return InputError(f"{path}: is no sound model ({type(error).__name__}: {error}); write it again with --save_model")
 
 
-def _check(arrays, meta):
+def _check(arrays: Arrays, meta: Meta) -> None:
     if meta["layout"] != LAYOUT:
         raise ValueError(f"layout {meta['layout']!r}")
     fitted, calibration, count = meta["fitted"], meta["calibration"], len(meta["training_parts"]["names"])
@@ -286,12 +318,8 @@ def _check(arrays, meta):
                 raise ValueError(f"calibration of {scoring}")
 
 
-def check_weights(model, weights):
-    """Refuse weights other than those that the model was fitted with.
-
-    Args:
-        model: SavedModel.
-        weights: [WeightFile] on this machine.
+def check_weights(model: SavedModel, weights: Sequence[WeightFile]) -> None:
+    """Refuse weights other than those that the model was fitted with; ``weights``: those on this machine.
 
     Raises:
         InputError: a file differs; the message names it.
@@ -306,7 +334,7 @@ def check_weights(model, weights):
             )
 
 
-def reading_of(model):
+def reading_of(model: SavedModel) -> Reading:
     """The Reading with which the model's files were read; it is marked as examined."""
     values = dict(model.meta["reading"])
     if values["missing"] is not None:
@@ -314,22 +342,19 @@ def reading_of(model):
     return Reading(**values)
 
 
-def examined_with(model):
+def examined_with(model: SavedModel) -> tuple[Options, Facts]:
     """(Options, Facts of what the training parts have in common) with which scans to be judged are examined; models of
     version 0.9 know nothing of the latter."""
     meta, settings = model.meta, model.meta["fitted"]["settings"]
-    known = {key: tuple(of) if isinstance(of, list) else of for key, of in (meta.get("usual") or {}).items()}
+    known: dict[str, Any] = {
+        key: tuple(of) if isinstance(of, list) else of for key, of in (meta.get("usual") or {}).items()
+    }
     return Options(settings["img_size"], meta.get("min_points", 1)), Facts(**known)
 
 
-def picture_of_part(model, number):
+def picture_of_part(model: SavedModel, number: int) -> NDArray[np.uint8]:
     """Image [224, 224, 3] uint8 of a training part."""
     ends = model.arrays["parts.picture_ends"]
     start = int(ends[number - 1]) if number else 0
     data = model.arrays["parts.pictures"][start : int(ends[number])].tobytes()
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
-
-
-def as_dicts(weights):
-    """[WeightFile] as JSON-able dicts."""
-    return [file._asdict() if hasattr(file, "_asdict") else dataclasses.asdict(file) for file in weights]

@@ -15,10 +15,12 @@ The module imports numpy and tabulate, and scipy only when an interval is asked 
 """
 
 import math
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from tabulate import tabulate
 
 from common.errors import InputError
@@ -63,7 +65,7 @@ class Rate(NamedTuple):
 class Outcome(NamedTuple):
     """Counts and rates of verdicts on parts that are known to be good or defective."""
 
-    counts: dict  # {"good" or "defective": {verdict: number}}
+    counts: dict[str, dict[str, int]]  # {"good" or "defective": {verdict: number}}
     false_reject: Rate  # share that failed, of the good parts that were judged
     escape: Rate  # share that passed, of the defective parts that were judged
     unjudged_good: Rate  # share of the good parts that could not be judged
@@ -73,7 +75,7 @@ class Outcome(NamedTuple):
 # ---------------------------------------------------------------- how many parts
 
 
-def exact_rate(alpha):
+def exact_rate(alpha: float | Fraction) -> Fraction:
     """``alpha`` as the exact Fraction of its decimal form: then 0.29 · 100 is 29, which floats miss. A Fraction is
     returned unchanged.
 
@@ -85,19 +87,12 @@ def exact_rate(alpha):
     return alpha if isinstance(alpha, Fraction) else Fraction(repr(float(alpha)))
 
 
-def parts_needed(alpha):
+def parts_needed(alpha: float | Fraction) -> int:
     """The smallest number n of calibration parts that can promise the rate ``alpha``: n >= 1/alpha - 1."""
     return max(1, math.ceil(1 / exact_rate(alpha) - 1))
 
 
-def parts_needed_for_bound(alpha, confidence=CONFIDENCE):
-    """The smallest number of calibration parts for "at most ``alpha`` with ``confidence``", if a part fails above the
-    largest calibration score."""
-    needed = max(1, math.floor(math.log(1 - confidence) / math.log1p(-float(exact_rate(alpha)))))
-    return needed if (1 - alpha) ** needed <= 1 - confidence else needed + 1
-
-
-def rank(parts, alpha):
+def rank(parts: int, alpha: float | Fraction) -> int:
     """k = floor(alpha (n + 1)): a part fails above the k-th largest of n calibration scores; never 0.
 
     Raises:
@@ -106,23 +101,20 @@ def rank(parts, alpha):
     """
     k = math.floor(exact_rate(alpha) * (parts + 1))
     if k < 1:
-        there = (
-            f"there are {parts}; calibrate with more, or ask for a rate of {lowest_rate(parts)} or more"
-            if parts
-            else "there are none"
-        )
-        raise InputError(
-            f"a false-alarm rate of {percent(alpha)} needs at least {parts_needed(alpha)} calibration parts, {there}"
-        )
+        there = "there are none"
+        if parts:
+            there = f"there are {parts}; calibrate with more, or ask for a rate of {lowest_rate(parts)} or more"
+        needed = f"needs at least {parts_needed(alpha)} calibration parts"
+        raise InputError(f"a false-alarm rate of {percent(alpha)} {needed}, {there}")
     return k
 
 
-def lowest_rate(parts):
+def lowest_rate(parts: int) -> float:
     """The lowest rate that ``parts`` calibration parts can promise, 1/(n + 1), rounded up to 5 decimals."""
     return math.ceil(Fraction(10**5, parts + 1)) / 10**5
 
 
-def promise(parts, alpha, confidence=CONFIDENCE):
+def promise(parts: int, alpha: float, confidence: float = CONFIDENCE) -> Promise:
     """The Promise of ``parts`` calibration parts at ``alpha``.
 
     Over draws of the calibration parts, the rate of false alarms has the distribution Beta(k, n + 1 - k) if scores are
@@ -137,11 +129,24 @@ def promise(parts, alpha, confidence=CONFIDENCE):
     return Promise(float(alpha), parts, k, k / (parts + 1), float(beta.ppf(confidence, k, parts + 1 - k)), confidence)
 
 
+def promise_text(given: Promise) -> str:
+    """One sentence that states a :class:`Promise`."""
+    return (
+        f"at most {percent(given.alpha)} of good parts fail, on average over all sets of {given.parts} calibration "
+        f"parts; with the set at hand at most {percent(given.bound)}, with {percent(given.confidence)} confidence"
+    )
+
+
+def percent(share: float | Fraction) -> str:
+    """A share as people write it: 0.05 → "5 %", 0.0333 → "3.33 %"."""
+    return f"{100 * float(share):.3g} %"
+
+
 # ---------------------------------------------------------------- scores
 
 
-def p_values(calibration, scores):
-    """p-values of scores, in the scores' shape (float64).
+def p_values(calibration: ArrayLike, scores: ArrayLike) -> NDArray[np.float64]:
+    """p-values of scores, in the scores' shape.
 
     Args:
         calibration: [n] scores of the calibration parts, in any order.
@@ -150,13 +155,14 @@ def p_values(calibration, scores):
     Raises:
         InputError: there is no calibration score, or a value is not finite.
     """
-    calibration, scores = np.sort(_finite(calibration, "calibration scores").ravel()), _finite(scores, "scores")
-    if not len(calibration):
+    known, new = np.sort(_finite(calibration, "calibration scores").ravel()), _finite(scores, "scores")
+    if not len(known):
         raise InputError("there are no calibration scores")
-    return (1 + len(calibration) - np.searchsorted(calibration, scores, side="left")) / (len(calibration) + 1)
+    found: NDArray[np.float64] = (1 + len(known) - np.searchsorted(known, new, side="left")) / (len(known) + 1)
+    return found
 
 
-def threshold(calibration, alpha):
+def threshold(calibration: ArrayLike, alpha: float | Fraction) -> float:
     """The k-th largest of calibration values [n]; a value above it fails at ``alpha``.
 
     For scores it is the threshold of a part. For the largest values of the calibration parts' maps it is the threshold
@@ -166,11 +172,11 @@ def threshold(calibration, alpha):
     Raises:
         InputError: there are too few values (:func:`rank`), or one is not finite.
     """
-    calibration = np.sort(_finite(calibration, "calibration values").ravel())
-    return float(calibration[-rank(len(calibration), alpha)])
+    known = np.sort(_finite(calibration, "calibration values").ravel())
+    return float(known[-rank(len(known), alpha)])
 
 
-def decide(calibration, score, alpha):
+def decide(calibration: ArrayLike, score: float, alpha: float | Fraction) -> Decision:
     """The :class:`Decision` on one score, given calibration scores [n].
 
     Raises:
@@ -180,7 +186,7 @@ def decide(calibration, score, alpha):
     return Decision(FAIL if p <= alpha else PASS, p, float(score), limit)
 
 
-def check_apart(bank_parts, calibration_parts):
+def check_apart(bank_parts: Mapping[str, str], calibration_parts: Mapping[str, str]) -> None:
     """Refuse calibration parts that are in a bank: their scores say nothing about new parts.
 
     Args:
@@ -194,16 +200,23 @@ def check_apart(bank_parts, calibration_parts):
     if twice:
         same = "" if twice[0][0] == twice[0][1] else f" (as {twice[0][1]})"
         raise InputError(
-            f"{twice[0][0]}: is a training part{same}, {len(twice)} of the {len(calibration_parts)} calibration "
-            "parts are; a part in the banks "
-            "cannot calibrate, take it out of one of the two"
+            f"{twice[0][0]}: is a training part{same}, {len(twice)} of the {len(calibration_parts)} calibration parts "
+            "are; a part in the banks cannot calibrate, take it out of one of the two"
         )
+
+
+def _finite(values: ArrayLike, name: str) -> NDArray[np.float64]:
+    array = np.asarray(values, np.float64)
+    broken = np.count_nonzero(~np.isfinite(array))
+    if broken:
+        raise InputError(f"{broken} of {array.size} {name} are not finite")
+    return array
 
 
 # ---------------------------------------------------------------- what was found
 
 
-def rate(events, of, confidence=CONFIDENCE):
+def rate(events: int, of: int, confidence: float = CONFIDENCE) -> Rate:
     """The :class:`Rate` of ``events`` among ``of``, with the exact interval of Clopper and Pearson (Biometrika 26,
     1934)."""
     if not of:
@@ -215,25 +228,12 @@ def rate(events, of, confidence=CONFIDENCE):
     return Rate(events, of, events / of, float(interval.low), float(interval.high), float(upper))
 
 
-def outcome(verdicts, defective):
-    """The :class:`Outcome` of verdicts [n] on n parts; ``defective`` [n]: truth values.
-
-    Raises:
-        InputError: a verdict is not in VERDICTS, or the lengths differ.
-    """
-    verdicts, defective = list(verdicts), [bool(value) for value in defective]
-    if len(verdicts) != len(defective):
-        raise InputError(f"{len(verdicts)} verdicts of {len(defective)} parts")
-    strange = set(verdicts) - set(VERDICTS)
-    if strange:
-        raise InputError(f"{sorted(map(str, strange))[0]!r} is no verdict; they are: {', '.join(VERDICTS)}")
-    counts = {
-        name: {v: sum(1 for a, b in zip(verdicts, defective) if a == v and b == bad) for v in VERDICTS}
-        for name, bad in (("good", False), ("defective", True))
-    }
-    good, bad = counts["good"], counts["defective"]
+def outcome(verdicts: Sequence[str], defective: Iterable[Any]) -> Outcome:
+    """The :class:`Outcome` of verdicts [n] on n parts; ``defective`` [n]: truth values."""
+    pairs = [(verdict, bool(bad)) for verdict, bad in zip(verdicts, defective, strict=True)]
+    good, bad = ({name: pairs.count((name, kind)) for name in VERDICTS} for kind in (False, True))
     return Outcome(
-        counts,
+        {"good": good, "defective": bad},
         rate(good[FAIL], good[PASS] + good[FAIL]),
         rate(bad[PASS], bad[PASS] + bad[FAIL]),
         rate(good[CANNOT_JUDGE], sum(good.values())),
@@ -241,58 +241,20 @@ def outcome(verdicts, defective):
     )
 
 
-def outcome_text(found, confidence=CONFIDENCE):
+def outcome_text(found: Outcome) -> str:
     """Markdown of an :class:`Outcome`: the confusion table and the rates with intervals."""
     confusion = [[name, *row.values(), sum(row.values())] for name, row in found.counts.items()]
-    rows = [
-        [
-            name,
-            f"{r.events} of {r.of}",
-            *(
-                ["-"] * 3
-                if r.value is None
-                else [percent(r.value), f"{percent(r.low)} to {percent(r.high)}", f"below {percent(r.upper)}"]
-            ),
-        ]
-        for name, r in (
-            ("false rejects, of the good parts that were judged", found.false_reject),
-            ("escapes, of the defective parts that were judged", found.escape),
-            ("not judged, of the good parts", found.unjudged_good),
-            ("not judged, of the defective parts", found.unjudged_defective),
-        )
-    ]
-    return (
-        tabulate(confusion, ["part", *VERDICTS, "all"], tablefmt="pipe")
-        + "\n\n"
-        + tabulate(
-            rows,
-            ["rate", "parts", "share", f"{confidence:.0%} interval", f"with {confidence:.0%} confidence"],
-            tablefmt="pipe",
-            disable_numparse=True,
-        )
-        + "\n"
-    )
-
-
-def promise_text(given):
-    """One sentence that states a :class:`Promise`."""
-    return (
-        f"at most {percent(given.alpha)} of good parts fail, on average over all sets of {given.parts} calibration "
-        f"parts; with the set at hand at most {percent(given.bound)}, with {percent(given.confidence)} confidence"
-    )
-
-
-def percent(share):
-    """A share as people write it: 0.05 → "5 %", 0.0333 → "3.33 %"."""
-    return f"{100 * float(share):.3g} %"
-
-
-# ---------------------------------------------------------------- helpers
-
-
-def _finite(values, name):
-    values = np.asarray(values, np.float64)
-    broken = np.count_nonzero(~np.isfinite(values))
-    if broken:
-        raise InputError(f"{broken} of {values.size} {name} are not finite")
-    return values
+    rows = []
+    for name, r in (
+        ("false rejects, of the good parts that were judged", found.false_reject),
+        ("escapes, of the defective parts that were judged", found.escape),
+        ("not judged, of the good parts", found.unjudged_good),
+        ("not judged, of the defective parts", found.unjudged_defective),
+    ):
+        cells = ["-"] * 3
+        if r.value is not None and r.low is not None and r.high is not None and r.upper is not None:
+            cells = [percent(r.value), f"{percent(r.low)} to {percent(r.high)}", f"below {percent(r.upper)}"]
+        rows.append([name, f"{r.events} of {r.of}", *cells])
+    titles = ["rate", "parts", "share", f"{CONFIDENCE:.0%} interval", f"with {CONFIDENCE:.0%} confidence"]
+    counts = tabulate(confusion, ["part", *VERDICTS, "all"], tablefmt="pipe")
+    return f"{counts}\n\n{tabulate(rows, titles, tablefmt='pipe', disable_numparse=True)}\n"

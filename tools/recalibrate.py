@@ -6,7 +6,8 @@
 
 FOLDER holds good parts that the model was not fitted with, in rgb/ and xyz/ at any depth; if it holds folders called
 good, only their parts count. They alone calibrate from now on: the promise holds for new parts that come as they came.
-The banks stay as they are; parts that shall fill them need a new fit. The version before stays in knob.history/.
+The banks stay as they are; parts that shall fill them need a new fit (docs/verdict.md, "The file"). The version before
+stays in knob.history/.
 
 --add keeps the calibration parts before. That is exact only if old and new parts are one sample of the same production,
 drawn before anybody saw their verdicts. Parts that were chosen because they failed, or of another day, camera or light,
@@ -21,7 +22,7 @@ from pathlib import Path
 if not __package__:
     import checkout  # noqa: F401  puts the checkout on the path
 
-from common.commands import FINE, HelpFormatter, Parser, add_device, prose_and_examples, run_command
+from common.commands import FINE, HelpFormatter, Parser, add_networks, prose_and_examples, run_command
 from common.errors import InputError, show_warnings
 from common.signals import run_to_the_end
 
@@ -47,15 +48,7 @@ def build_parser():
         metavar="ID",
         help="bring back the version before, or the one whose id begins with ID",
     )
-    parser.add_argument(
-        "--checkpoint_dir",
-        type=Path,
-        default=Path("checkpoints"),
-        metavar="DIR",
-        help="folder of the networks' checkpoints",
-    )
-    parser.add_argument("--fusion_module_path", type=Path, metavar="FILE", help="UFF checkpoint, as of predict.py")
-    add_device(parser)
+    add_networks(parser)
     return parser
 
 
@@ -98,13 +91,15 @@ def recalibrate(args):
     from inspection import history
     from inspection.inspector import extractor_of
     from inspection.model_file import write_model
+    from inspection.promise import needs_clouds
     from inspection.recalibration import check_files, good_parts, recalibrated
     from inspection.saved_model import read_saved
     from inspection.verdict import lowest_rate, percent
 
     path = args.output or args.model
     check_writable(path.parent)
-    model, parts = read_saved(args.model), good_parts(args.folder)
+    model = read_saved(args.model)
+    parts = good_parts(args.folder, needs_clouds(model.meta))
     check_files(model, parts)
     extractor = extractor_of(model, args.checkpoint_dir, args.device, args.fusion_module_path)
     arrays, meta = recalibrated(model, extractor, args.folder, parts, args.add, args.strict)

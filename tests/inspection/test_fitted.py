@@ -51,12 +51,6 @@ def same(one, other):
     assert one.weights == other.weights
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if METHODS[name].bank_names])  # the rest: test_inspector
-def test_the_same_method_comes_back(name):
-    method = fitted(name)
-    same(method, through_files(method, name)[0])
-
-
 def test_a_model_of_version_0_9_has_a_setting_that_is_gone():
     method = fitted("Point_MAE")
     arrays, facts = state_of(method, "Point_MAE")

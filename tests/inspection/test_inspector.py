@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from common.errors import InputError
-from data.scans import fingerprint, read_scan
+from data.scans import read_scan
 from dataset import TestDataset
 from feature_extractors.multiple_features import METHODS
-from inspection.inspector import Inspector, Preparation
+from inspection.inspector import Inspector
 from inspection.model_file import read_model, write_model
 from inspection.promise import check_rate, promise_of
-from inspection.saved_model import SavedModel, check_weights, read_saved
+from inspection.saved_model import check_weights, read_saved
 from models.weights import WeightFile
 from runs.options import deciding_options, model_scorings, parse_arguments, recorded_options
 from tests.fakes import FakeExtractor, PoolingExtractor
@@ -115,13 +115,6 @@ def test_a_dent_is_found_with_its_depth_and_the_normal_patch(data, inspector):
     known = read_scan(*_files(data, region.nearest.name)).rgb
     assert picture.shape == (224, 224, 3) and abs(float(picture.mean()) - float(known.mean())) < 3
     assert json.loads(json.dumps(judged.as_json()))["regions"][0]["nearest"]["name"] == region.nearest.name
-
-
-def test_the_time_of_each_step_is_told(data, inspector):
-    scan_ = read_scan(*TestDataset(CATEGORY, 224, data).files[0][:2])
-    steps = {"extraction", "search", "scoring", "verdict"}
-    assert steps <= set(inspector.judge(*scan_).seconds)
-    assert set(inspector.judge_prepared(inspector.preparation(scan_)).seconds) == steps
 
 
 def _files(data, name):
@@ -244,26 +237,6 @@ def test_a_calibration_part_counts_once_and_has_to_be_alive(tmp_path):
         fitted_runner(options_for(root))
 
 
-def test_a_model_of_another_kind_is_refused(fitted, tmp_path):
-    path = fitted[1]
-    content = path.read_bytes()
-    broken = tmp_path / "broken.m3dm"
-    for change, words in (
-        (content[: len(content) // 2], "cut off"),
-        (b"something else", "no model"),
-        (content[:-100] + bytes([content[-100] ^ 1]) + content[-99:], "checksum"),
-        (b"", "no model"),
-    ):
-        broken.write_bytes(change)
-        with pytest.raises(InputError, match=words) as info:
-            read_saved(broken)
-        assert str(broken) in str(info.value) and "\n" not in str(info.value)
-    with pytest.raises(InputError, match="is a folder"):
-        read_saved(tmp_path)
-    with pytest.raises(InputError, match="cannot be read"):
-        read_saved(tmp_path / "missing.m3dm")
-
-
 @pytest.mark.parametrize(
     "change, words",
     [
@@ -332,25 +305,3 @@ def test_only_a_share_makes_another_run():
         )
     )
     assert others[:3] == [plain] * 3 and others[3] == {**plain, "calibration": 0.2}
-
-
-def test_the_file_holds_what_the_issue_lists(data, fitted):
-    meta, arrays = read_saved(fitted[1]).meta, read_saved(fitted[1]).arrays
-    assert meta["versions"]["torch"] and meta["fitted"]["fixes"] == ["eval_mode"] and meta["options"]["seed"] == 0
-    assert meta["training_parts"]["fingerprints"] == [
-        fingerprint(read_scan(*_files(data, name))) for name in meta["training_parts"]["names"]
-    ]
-    assert len(meta["calibration"]["fingerprints"]) == 5 and meta["scan"]["scans"] == 9
-    assert {"late_fusion.score.coef", "training.statistics", "bank.xyz.norms"} <= set(arrays)
-    half = fitted_runner(options_for(data, "DINO", "--model_precision", "half", "--save_model", data / "half"))[1]
-    full = fitted_runner(options_for(data, "DINO", "--save_model", data / "full"))[1]
-    sizes = [read_saved(path).arrays["bank.rgb.rows"].nbytes for path in (half, full)]
-    assert sizes[1] == 2 * sizes[0]
-
-
-def test_preparation_travels_to_other_processes(inspector):
-    import pickle  # as multiprocessing does
-
-    again = pickle.loads(pickle.dumps(inspector.preparation))
-    assert isinstance(again, Preparation) and again == inspector.preparation
-    assert isinstance(inspector.model, SavedModel)

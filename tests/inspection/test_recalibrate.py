@@ -6,32 +6,21 @@ import shutil
 import numpy as np
 import pytest
 
-from feature_extractors.extraction import PatchExtractor
 from inspection import history
 from inspection.inspector import Inspector
 from inspection.model_file import read_model, write_model
 from inspection.saved_model import read_saved
-from tests.fakes import PoolingExtractor
 from tests.make_data import add_part, picture_of, scan
-from tests.make_models import CATEGORY, examined, fitted_runner, make_parts, options_for
+from tests.make_models import CATEGORY, fitted_runner, make_parts, options_for
 from tools.recalibrate import main
 
 SCORE = "calibration.score.pixel_max"
 
 
-@pytest.fixture(scope="module")
-def fitted(tmp_path_factory):
-    """Path of a model that has 5 calibration parts; its folder holds the data."""
-    root = make_parts(tmp_path_factory.mktemp("model"), validation=5)
-    return fitted_runner(examined(options_for(root, "DINO+Point_MAE", "--scoring", "pixel_max")))[1]
-
-
 @pytest.fixture
-def model(fitted, tmp_path, monkeypatch):
-    """Path of a copy of the model; no network is needed."""
-    monkeypatch.setattr(PatchExtractor, "from_checkpoints", lambda **_: PoolingExtractor())
-    monkeypatch.setattr("inspection.inspector.used_weights", lambda *_: [])
-    return shutil.copy2(fitted, tmp_path / "toy.m3dm")
+def model(toy_model, tmp_path, no_networks):
+    """Path of a copy of the model."""
+    return shutil.copy2(toy_model, tmp_path / "toy.m3dm")
 
 
 def recordings(folder, first, count, defect="good", metres=1.0):
@@ -85,8 +74,8 @@ def test_another_file_may_be_written(model, tmp_path):
     assert not history.folder_of(model).exists() and not history.folder_of(other).exists()
 
 
-def test_refusals_leave_the_model_as_it_is(fitted, model, tmp_path, capsys):
-    content, data = model.read_bytes(), fitted.parent.parent / CATEGORY
+def test_refusals_leave_the_model_as_it_is(toy_model, model, tmp_path, capsys):
+    content, data = model.read_bytes(), toy_model.parent.parent / CATEGORY
     new = recordings(tmp_path / "new", 3000, 6)
     far = recordings(tmp_path / "far", 3000, 6)
     cloud = scan(seed=9)

@@ -8,7 +8,6 @@ from hypothesis.extra import numpy as hnp
 from matplotlib.path import Path as Polygon
 
 from inspection.regions import find_regions, measured_pixels, pixel_areas
-from inspection.verdict import threshold
 
 
 def plane(height, width, pitch=0.0005, depth=0.4, tilt=0.0):
@@ -33,24 +32,17 @@ def test_boxes_of_known_size():
     scores, cloud = np.zeros((40, 60)), plane(40, 60)
     scores[5:11, 7:20], scores[30:33, 50:60] = 2, 3
     scores[8, 9], scores[20, 20] = 2.5, 1
-    depth = cloud[..., 2].copy()
-    depth[5:11, 7:20] -= 0.002
-    high, low = find_regions(scores, 1, cloud, depth)
+    high, low = find_regions(scores, 1, cloud)
     assert (low.pixels, low.box, low.peak, low.place) == (78, (7, 5, 20, 11), 2.5, (8, 9))
     assert (high.pixels, high.box, high.peak, high.place) == (30, (50, 30, 60, 33), 3, (30, 50))
     assert low.area_mm2 == pytest.approx(78 * 0.25) and high.area_mm2 == pytest.approx(30 * 0.25)
-    assert (
-        low.depth_mm == pytest.approx(2)
-        and high.depth_mm == pytest.approx(0, abs=1e-9)
-        and low.unmeasured == high.unmeasured == 0
-    )
-    assert low.mask.all() and low.mask.shape == (6, 13)
+    assert low.unmeasured == high.unmeasured == 0 and low.mask.all() and low.mask.shape == (6, 13)
 
 
 def test_without_cloud_and_without_regions():
     scores = np.eye(5)
     (region,) = find_regions(scores, 0.5)  # diagonal neighbours belong together
-    assert region.pixels == 5 and region.area_mm2 is region.depth_mm is region.unmeasured is None
+    assert region.pixels == 5 and region.area_mm2 is region.unmeasured is None
     assert find_regions(scores, 1) == ()
     (everything,) = find_regions(np.ones((4, 6)), 0.5)
     assert everything.box == (0, 0, 6, 4) and inside(everything, (4, 6)).all()
@@ -94,25 +86,13 @@ def test_pixels_without_a_point_count_with_the_size_of_the_others():
     scores, cloud = np.zeros((40, 60)), plane(40, 60)
     scores[10:20, 10:30] = 1
     cloud[10:20, 10:20] = 0
-    (region,) = find_regions(scores, 0.5, cloud, np.full((40, 60), 0.4))
-    assert (
-        region.unmeasured == 100
-        and region.area_mm2 == pytest.approx(200 * 0.25)
-        and region.depth_mm == pytest.approx(0, abs=1e-9)
-    )
+    (region,) = find_regions(scores, 0.5, cloud)
+    assert region.unmeasured == 100 and region.area_mm2 == pytest.approx(200 * 0.25)
     cloud[10:20, 10:30] = 0
-    (region,) = find_regions(scores, 0.5, cloud, np.full((40, 60), 0.4))
-    assert region.unmeasured == 200 and region.area_mm2 == pytest.approx(200 * 0.25) and region.depth_mm is None
+    (region,) = find_regions(scores, 0.5, cloud)
+    assert region.unmeasured == 200 and region.area_mm2 == pytest.approx(200 * 0.25)
     (region,) = find_regions(scores, 0.5, np.zeros((40, 60, 3)))
     assert region.area_mm2 is None
-
-
-def test_depth_compares_only_where_both_are():
-    scores, cloud = np.ones((10, 10)), plane(10, 10)
-    reference = np.zeros((10, 10))
-    reference[:, 0] = 0.401
-    (region,) = find_regions(scores, 0.5, cloud, reference)
-    assert region.depth_mm == pytest.approx(-1)
 
 
 def test_noise_of_depth_and_a_step_do_not_change_the_area():
@@ -125,23 +105,6 @@ def test_noise_of_depth_and_a_step_do_not_change_the_area():
 def test_pixels_with_nan_are_not_measured():
     cloud = plane(4, 5)
     cloud[0, 0], cloud[1, 1, 2], cloud[2, 2] = 0, np.nan, np.inf
-    assert (
-        not {(0, 0), (1, 1), (2, 2)} & set(zip(*np.nonzero(measured_pixels(cloud))))
-        and measured_pixels(cloud).sum() == 17
-    )
+    assert not {(0, 0), (1, 1), (2, 2)} & set(zip(*np.nonzero(measured_pixels(cloud))))
+    assert measured_pixels(cloud).sum() == 17
     assert np.isnan(pixel_areas(cloud)[1, 1]) and np.isnan(pixel_areas(np.zeros((1, 3, 3)))).all()
-
-
-def test_shapes_that_do_not_fit():
-    with pytest.raises(ValueError, match="does not fit"):
-        find_regions(np.ones((3, 3)), 0, np.ones((4, 4, 3)))
-    with pytest.raises(ValueError, match="needs a cloud"):
-        find_regions(np.ones((3, 3)), 0, None, np.ones((3, 3)))
-
-
-def test_at_most_alpha_of_good_parts_show_a_region():
-    rng, shown = np.random.default_rng(0), 0
-    for _ in range(1000):
-        maps = rng.normal(size=(20, 8, 8))
-        shown += bool(find_regions(maps[-1], threshold(maps[:-1].max((1, 2)), 0.05)))
-    assert 20 < shown < 80  # binomial(1000, 0.05) within 4 standard deviations

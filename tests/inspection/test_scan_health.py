@@ -7,9 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from scipy import ndimage
-from scipy.stats import binom
 
 from common.errors import InputError
 from inspection import gate
@@ -79,30 +77,23 @@ def test_statistics_of_a_known_scan():
         *scan(np.random.default_rng(0), turn=30, shift=(3, -2), depth=0.45, tilt=0, missing=0.41, light=0.8)
     )
     assert found.missing == pytest.approx(0.41, abs=0.02) and found.valid_area == pytest.approx(0.59 * 1800, rel=0.04)
-    assert (
-        found.length == pytest.approx(60 * 0.98, abs=2)
-        and found.width == pytest.approx(30 * 0.98, abs=2)
-        and found.thickness < 0.5
-    )
+    assert found.length == pytest.approx(60 * 0.98, abs=2) and found.width == pytest.approx(30 * 0.98, abs=2)
+    assert found.thickness < 0.5
     assert (found.centre_x, found.centre_y, found.distance) == pytest.approx((3, -2, 450), abs=0.5)
     strength = (60**2 - 30**2) / (60**2 + 30**2)  # variances of a rectangle
     assert (found.turn_straight, found.turn_diagonal) == pytest.approx(
         (strength / 2, strength * np.sin(np.pi / 3)), abs=0.03
     )
-    assert (
-        found.tilt < 0.5 and found.brightness == pytest.approx(120 * 0.8 * 0.9 / 255, abs=0.02) and found.saturated == 0
-    )
+    assert found.tilt < 0.5 and found.brightness == pytest.approx(120 * 0.8 * 0.9 / 255, abs=0.02)
+    assert found.saturated == 0
     assert found.outline > 0.95
 
 
 @pytest.mark.parametrize("tilt", [0, 10, 35])
 def test_tilt_and_area(tilt):
     found = measure(*scan(np.random.default_rng(0), tilt=tilt, missing=0))
-    assert (
-        found.tilt == pytest.approx(tilt, abs=0.2)
-        and found.valid_area == pytest.approx(1800, rel=0.04)
-        and found.missing == 0
-    )
+    assert found.tilt == pytest.approx(tilt, abs=0.2) and found.valid_area == pytest.approx(1800, rel=0.04)
+    assert found.missing == 0
 
 
 def test_size_of_the_arrays_matters_little():
@@ -124,21 +115,11 @@ def test_a_hole_inside_is_missing_and_nan_counts_as_no_point():
     rgb, xyz = scan(np.random.default_rng(0), missing=0)
     before = measure(rgb, xyz)
     xyz[90:110, 80:120] = 0
-    assert (
-        measure(rgb, xyz).missing == pytest.approx(800 / np.count_nonzero(rgb[..., 0]), abs=0.01)
-        and before.missing == 0
-    )
+    assert measure(rgb, xyz).missing == pytest.approx(800 / np.count_nonzero(rgb[..., 0]), abs=0.01)
+    assert before.missing == 0
     with_nan = xyz.copy()
     with_nan[90:110, 80:120] = np.nan
     assert measure(rgb, with_nan) == measure(rgb, xyz)
-
-
-@settings(max_examples=50, deadline=None)
-@given(hnp.arrays(bool, st.tuples(st.integers(1, 15), st.integers(1, 15))))
-def test_outline_is_closed_and_filled(pixels):
-    size = 2 * gate.CLOSE + 1
-    closed = ndimage.binary_closing(np.pad(pixels, size), np.ones((size, size)))[size:-size, size:-size]
-    np.testing.assert_array_equal(gate._outline(pixels), ndimage.binary_fill_holes(closed | pixels))
 
 
 def test_no_outline_without_a_black_background():
@@ -172,20 +153,6 @@ def test_a_few_points_in_a_large_scan():
         measure(rgb, few)
 
 
-@pytest.mark.parametrize(
-    "rgb, xyz",
-    [
-        (np.ones((4, 4, 3)), np.ones((4, 4, 3))),
-        (np.ones((4, 4), np.uint8), np.ones((4, 4, 3))),
-        (np.ones((4, 4, 3), np.uint8), np.ones((3, 4, 4))),
-        (np.ones((0, 4, 3), np.uint8), np.ones((4, 4, 3))),
-    ],
-)
-def test_arrays_of_another_kind_are_refused_not_judged(rgb, xyz, ranges):
-    with pytest.raises(InputError, match="expected"):
-        check(rgb, xyz, ranges)
-
-
 # ---------------------------------------------------------------- judging
 
 
@@ -214,9 +181,8 @@ def test_good_scans_are_judged(ranges):
 )
 def test_what_is_wrong_is_said(ranges, change, words):
     found = check(*scan(np.random.default_rng(5), **{"tilt": 5, **change}), ranges)
-    assert (
-        not found.fine and words in found.reason and found.reason.endswith(": rescan") and "training: " in found.reason
-    )
+    assert not found.fine and words in found.reason and found.reason.endswith(": rescan")
+    assert "training: " in found.reason
     assert "\n" not in found.reason and len(found.outside) == found.reason.count("training: ")
 
 
@@ -254,13 +220,6 @@ def test_a_value_just_outside_does_not_look_inside():
     )
 
 
-def test_equal_scans_leave_room_for_rounding():
-    learned = learn([statistics()] * 5)
-    assert (
-        judge(statistics(missing=1.0 + 1e-9, tilt=1.3), learned).fine and not judge(statistics(tilt=2.0), learned).fine
-    )
-
-
 # ---------------------------------------------------------------- ranges and their promise
 
 
@@ -293,14 +252,6 @@ def test_too_few_scans_promise_nothing_and_say_so(ranges):
         learn([statistics()] * 2)
     with pytest.raises(InputError, match="between 0 and 1"):
         learn([statistics()] * 5, alpha=0)
-
-
-def test_enough_scans_promise():
-    learned = learn([statistics(missing=i / 1000) for i in range(299)], alpha=0.1)
-    assert learned.promised and learned.promise_text.startswith(
-        "at most 10 % of good scans are refused, on average over all sets of 299 scans"
-    )
-    assert not learn([statistics()] * 298, alpha=0.1).promised
 
 
 def random_scans(rng, number, levels=None):
@@ -337,17 +288,6 @@ def test_refused_is_the_smallest_p_value_times_the_tests(seed, levels, alpha, nu
             assert judge(new, learn(scans, alpha)).fine != refused_by_counting(scans, new, alpha)
         else:
             assert not learn(scans, alpha).promised
-
-
-@pytest.mark.parametrize("levels", [None, 1])
-def test_good_scans_of_a_thousand_draws_are_refused_no_more_than_promised(exact, levels):
-    rng, refused = np.random.default_rng(0), 0
-    for _ in range(1000):
-        *scans, new = random_scans(rng, 150, levels)
-        refused += not judge(new, learn(scans, 0.2)).fine
-    assert refused <= binom.ppf(0.9999, 1000, 0.2)
-    if levels is None:
-        assert refused > 20  # Bonferroni is cautious where statistics hang together, but not blind
 
 
 @pytest.mark.parametrize("number, most", [(10, 0.08), (29, 0.08), (100, 0.04)])
