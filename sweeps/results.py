@@ -270,7 +270,9 @@ def differences(table: dict, metric: str) -> list[SweepDifference]:
     return _corrected(found)
 
 
-def _difference(pair: tuple, category: str, ones: dict, others: dict, metric: str) -> SweepDifference | None:
+def _difference(
+    pair: tuple[str, SweepRow, SweepRow], category: str, ones: dict, others: dict, metric: str
+) -> SweepDifference | None:
     """The difference in one category; None if the rows share no seed."""
     others = others.get(category, {})
     seeds = [
