@@ -12,11 +12,13 @@ from cameras.missing import measured_pixels
 from cameras.readers import organise, read_scan
 from common.errors import InputError
 from data.conversion import mark_of, save_sample
+from data.foreground import isolate, pad_square
 from data.organised_clouds import SMALLEST_SIDE
 from data.pictures import load_picture, orientation, read_defect, to_8_bits
 from data.units import VIEW, Unit, recognise_unit
 from data.units import measure as size_of
 
+KEPT = 0.8  # share of the points off the plane that the part should hold
 MIXED = 5.0  # a scan this many times as large or small as the others is in another unit; so is a recognised unit
 CONSISTENT = (0.003, 7.0)  # metres: a scan of another extent gets a note, even if the user named the unit
 PROBED_SIDE = 640  # pixels: larger scans are thinned for what is found out before the import
@@ -31,6 +33,8 @@ class Plan(NamedTuple):
     extent: float | None = None  # usual extent of the scans in metres, to detect a scan in another unit
     size: tuple | None = None  # (height, width) of clouds whose files do not give it
     flip: str | None = None
+    crop: list | None = None  # [left, top, width, height] in pixels of the scan
+    remove_plane: bool = False
     picture_bits: int = 16  # number of bits used in pictures of more than 8 bits
 
 
@@ -184,7 +188,7 @@ def import_part(files, plan, folder, name):
         [text], notes on what was assumed.
 
     Raises:
-        InputError: a file cannot be used, or sizes do not fit.
+        InputError: a file cannot be used, sizes do not fit, or the plane cannot be removed.
     """
     folder, notes = Path(folder), []
     for stale in (p for kind in ("rgb", "xyz", "gt") for p in (folder / kind).glob(f".{name}-*.tmp")):
@@ -196,11 +200,46 @@ def import_part(files, plan, folder, name):
         mend = "add a picture that belongs to it, or say which with --picture_glob"
         raise InputError(f"{files.cloud}: has no colours and no picture; {mend}")
     rgb = scan.colours if picture is None else np.asarray(fitted(picture, size, files.picture, files.cloud))
-    gt = _mask(files, size, notes)
-    if gt is None:
+    arrays = rgb, as_layout(points, scan.measured), _mask(files, size, notes)
+    if plan.crop:
+        arrays = _cropped(arrays, plan.crop, files.cloud)
+    if plan.remove_plane:
+        arrays = _isolated(*arrays, files.cloud, notes)
+    if arrays[2] is None:
         mark_of(folder, name, "gt").unlink(missing_ok=True)  # of an earlier import
-    save_sample(folder, name, rgb, as_layout(points, scan.measured), gt)
+    save_sample(folder, name, *arrays)
     return notes
+
+
+def _cropped(arrays, crop, path):
+    """The rectangle ``crop`` of each of (picture, points, mask or None)."""
+    left, top, width, height = crop
+    (rows, columns), said = arrays[1].shape[:2], f"--crop {' '.join(map(str, crop))} (left top width height)"
+    if left + width > columns or top + height > rows:
+        raise InputError(f"{path}: has {rows}×{columns} pixels, {said} reaches over its edge")
+    if min(height, width) < SMALLEST_SIDE:
+        raise InputError(f"{path}: {said} leaves fewer than {SMALLEST_SIDE} pixels a side; give a larger one")
+    arrays = [a if a is None else a[top : top + height, left : left + width] for a in arrays]
+    if not arrays[1].any():
+        raise InputError(f"{path}: no pixel inside {said} was measured; give another")
+    return arrays
+
+
+def _isolated(rgb, xyz, gt, path, notes):
+    """(picture, points, mask or None) of the part alone."""
+    try:
+        part = isolate(rgb, xyz, keep_touching=True)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    if part.touching:
+        touches = f"the part touches the frame: {part.touching} of its points lie at the picture's edge"
+        raise InputError(f"{path}: {touches}; take it out, or import without --remove_plane")
+    if part.share < KEPT:
+        notes.append(
+            f"the largest cluster holds {part.share:.0%} of the points off the plane, the others are taken away; if "
+            "they are the part's, record it closer or import without --remove_plane"
+        )
+    return pad_square(part.rgb), pad_square(part.xyz), None if gt is None else pad_square(gt)
 
 
 def _mask(files, size, notes):

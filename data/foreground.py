@@ -24,6 +24,7 @@ class Isolated(NamedTuple):
     rgb: np.ndarray
     xyz: np.ndarray
     touching: int  # number of the part's points in the frame
+    share: float  # of the points off the plane that are the part's
 
 
 def isolate(rgb, xyz, seed=0, keep_touching=False):
@@ -64,7 +65,8 @@ def isolate(rgb, xyz, seed=0, keep_touching=False):
             "take it out, or keep such parts with --keep_touching"
         )
     gone = (measured & ~part)[..., None]
-    return Isolated(np.where(gone, 0, rgb).astype(rgb.dtype), np.where(gone, 0, xyz).astype(xyz.dtype), touching)
+    rgb, xyz = (np.where(gone, 0, of).astype(of.dtype) for of in (rgb, xyz))
+    return Isolated(rgb, xyz, touching, float(part.sum() / above.sum()))
 
 
 def find_plane(points, seed=0):

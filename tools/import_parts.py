@@ -26,8 +26,8 @@ from common.signals import run_to_the_end
 from data import conversion
 
 PROGRAM = "import_parts.py"
-DECISIVE = ("intrinsics", "unit", "size", "flip", "picture_bits")
-ALIKE = ("picture_bits", "crop", "remove_plane", "fill_holes")  # the last three are options of version 0.9
+DECISIVE = ("intrinsics", "unit", "size", "flip", "crop", "remove_plane", "picture_bits")
+ALIKE = ("picture_bits", "crop", "remove_plane", "fill_holes")  # the last is an option of version 0.9
 PROBED = 5  # scans from which the unit is recognised
 
 
@@ -61,6 +61,12 @@ def build_parser():
     add("--flip", choices=("horizontal", "vertical", "both"), help=text)
     text = "that pictures of more than 8 bits use, 12 for many cameras; the same for all splits (default: 16)"
     add("--picture_bits", type=number(int, 8, 16), default=16, metavar="N", help=text)
+    add = parser.add_argument_group("the part").add_argument
+    box = ("LEFT", "TOP", "WIDTH", "HEIGHT")
+    add("--crop", nargs=4, type=number(int, 0), metavar=box, help="keep this rectangle, in pixels of the scan")
+    text = "take away the plane that the part lies on and all but the largest cluster, and pad to a square, as the "
+    text += "preprocessing of MVTec 3D-AD does"
+    add("--remove_plane", action="store_true", help=text)
     add = parser.add_argument_group("which files, where their kind and names do not tell").add_argument
     add("--picture_glob", metavar="PATTERN", help="such as 'color/*.png', relative to SOURCE")
     add("--cloud_glob", metavar="PATTERN", help="of depth images or clouds")
@@ -89,7 +95,8 @@ def import_parts(args, command):
     plan = make_plan(args, parts)
     if plan.camera is not None:  # a model keeps it, so that it can judge depth images as they come from the camera
         camera = {name: getattr(plan.camera, name) for name in ("fx", "fy", "cx", "cy", "size")}
-        record.content["camera"] = {**camera, "unit": plan.unit.metres, "cropped": bool(args.flip)}
+        cropped = bool(args.flip or args.crop or args.remove_plane)
+        record.content["camera"] = {**camera, "unit": plan.unit.metres, "cropped": cropped}
     warn(found.notes)
     named = record.name_parts(args.source, parts)
     jobs = [
@@ -155,7 +162,7 @@ def check_alike(args):
         earlier = conversion.read_record(path.parent)
         for name in ALIKE if earlier.get("program") == PROGRAM else ():
             before, now = earlier["options"].get(name), getattr(args, name, None)
-            if (before or None) != now:
+            if (before or None) != (now or None):
                 why = "splits that are imported differently differ in more than defects"
                 raise InputError(f"{path}: was imported with --{name} {before}, this is not ({now}): {why}")
 
@@ -181,7 +188,8 @@ def make_plan(args, parts):
                 "(its depth scale); leave out --unit, or correct the file"
             )
     size = args.size and tuple(args.size[::-1])
-    plan = Plan(camera, unit or own, size=size, flip=args.flip, picture_bits=args.picture_bits)
+    chosen = {name: getattr(args, name) for name in ("flip", "crop", "remove_plane", "picture_bits")}
+    plan = Plan(camera, unit or own, size=size, **chosen)
     probes = probe(_few(parts), plan)
     plan = settle_unit(probes, plan)
     warn(told_of(probes, plan))

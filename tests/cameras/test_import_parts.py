@@ -91,6 +91,17 @@ def test_it_goes_on_where_it_was(tmp_path, recording, capsys):
     assert json.loads((target / "preprocessing.json").read_text())["failures"] == {}
 
 
+@pytest.mark.parametrize("pixels, told", [((240, 320), False), (SIZE, True)])  # of 0.8 and 1.9 mm
+def test_the_plane_goes_and_the_largest_cluster_stays(tmp_path, capsys, pixels, told):
+    recording = make_recording(tmp_path / "recordings", "depth_png", 3, pixels)
+    assert bring(recording / "train_good", tmp_path / "data", "--remove_plane") == 0
+    assert ("of the points off the plane, the others are taken away" in capsys.readouterr().err) == told
+    rgb, xyz, _ = read(tmp_path / "data/knob/train/good")
+    part, left = record(0, pixels).part, xyz.any(2)
+    assert rgb.shape[:2] == left.shape == (left.shape[0], left.shape[0])
+    assert told or 0.7 * part.sum() < left.sum() < 1.1 * part.sum()
+
+
 def test_flip(tmp_path, recording, capsys):
     for path in (recording / "train_good/depth").iterdir():  # mirrored depth
         mirrored = np.asarray(Image.open(path))[:, ::-1]
@@ -104,16 +115,46 @@ def test_flip(tmp_path, recording, capsys):
     np.testing.assert_allclose(xyz[..., 2][measured], seen.depth[measured], atol=6e-4)
 
 
+CROP = ["--crop", "20", "10", "90", "70"]
+
+
+def test_crop(tmp_path, recording):
+    assert bring(recording / "test_dent", tmp_path / "all", split="test/dent") == 0
+    assert bring(recording / "test_dent", tmp_path / "data", *CROP, split="test/dent") == 0
+    pairs = zip(read(tmp_path / "data/knob/test/dent"), read(tmp_path / "all/knob/test/dent"))
+    assert all(np.array_equal(one, whole[10:80, 20:110]) for one, whole in pairs)
+
+
+@pytest.mark.parametrize("flags", [[], CROP, ["--flip", "both"], ["--remove_plane"]])
+def test_the_record_has_the_camera_and_says_whether_scans_are_whole(tmp_path, recording, flags):
+    assert bring(recording / "train_good", tmp_path / "data", *flags) == 0
+    content = json.loads((tmp_path / "data/knob/train/good/preprocessing.json").read_text())
+    assert content["camera"]["cropped"] == bool(flags)
+    assert content["options"]["crop"] == ([20, 10, 90, 70] if flags == CROP else None)
+    assert content["options"]["remove_plane"] == (flags == ["--remove_plane"])
+
+
+@pytest.mark.parametrize("flags", [CROP, ["--remove_plane"]])
+def test_splits_with_and_without_crop_or_plane_are_refused(tmp_path, recording, capsys, flags):
+    for first, second in (([], flags), (flags, [])):
+        assert bring(recording / "train_good", tmp_path / f"data{len(first)}", *first) == 0
+        capsys.readouterr()
+        assert bring(recording / "test_good", tmp_path / f"data{len(first)}", *second, split="test/good") == 2
+        assert f"was imported with {flags[0]}" in capsys.readouterr().err
+        assert bring(recording / "train_good", tmp_path / f"data{len(first)}", *second) == 2
+    assert bring(recording / "test_good", tmp_path / f"data{len(flags)}", *flags, split="test/good") == 0
+
+
 def test_splits_of_a_category_are_imported_alike(tmp_path, recording, capsys):
     """Also with a split that version 0.9 imported with an option that is gone."""
     assert bring(recording / "train_good", tmp_path / "data") == 0
     assert bring(recording / "test_good", tmp_path / "data", "--picture_bits", "12", split="test/good") == 2
     record_file = tmp_path / "data/knob/train/good/preprocessing.json"
     earlier = json.loads(record_file.read_text())
-    earlier["options"].update(crop=[20, 10, 90, 70], remove_plane=False, fill_holes=0)
+    earlier["options"].update(crop=None, remove_plane=False, fill_holes=9)
     record_file.write_text(json.dumps(earlier))
     assert bring(recording / "test_good", tmp_path / "data", split="test/good") == 2
-    assert "--crop [20, 10, 90, 70]" in capsys.readouterr().err
+    assert "--fill_holes 9" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -124,6 +165,8 @@ def test_splits_of_a_category_are_imported_alike(tmp_path, recording, capsys):
         (["--intrinsics", "600", "600", "6400", "48"], "lies outside"),
         (["--intrinsics", "CAMERA", "--unit", "furlong"], "--unit furlong"),
         (["--intrinsics", "CAMERA", "--split", "train/bad"], "has to be train/good"),
+        (["--intrinsics", "CAMERA", "--crop", "100", "0", "90", "70"], "reaches over its edge"),
+        (["--intrinsics", "CAMERA", "--crop", "0", "0", "90", "0"], "fewer than 56 pixels a side"),
         (["--intrinsics", "CAMERA", "--picture_glob", "ir/*.png"], "no picture|has no colours"),
     ],
 )
