@@ -222,9 +222,11 @@ class Matches:
 def explained(
     verdict: str, decision: Decision, shares: Shares, regions: Sequence[InspectedRegion], doubt: str = ""
 ) -> Explanation:
-    """The Explanation of a judged part; ``doubt``: a sentence or ""."""
-    parts = ", ".join(f"{NAMES[name]} {share:.4g}" for name, share in sorted(shares.items(), key=lambda s: -s[1]))
-    text = f"score {decision.score:.4g} {'above' if verdict == FAIL else 'not above'} {decision.threshold:.4g}: {parts}"
+    """The Explanation of a judged part, whose text leaves out shares of 0; ``doubt``: a sentence or ""."""
+    told = sorted(((name, share) for name, share in shares.items() if share), key=lambda of: -of[1])
+    parts = ", ".join(f"{NAMES[name]} {share:.4g}" for name, share in told)
+    text = f"score {decision.score:.4g} {'above' if verdict == FAIL else 'not above'} {decision.threshold:.4g}"
+    text += f": {parts}" if parts else ""
     if regions and regions[0].in_place is not None:
         more = f"; {len(regions) - 1} more region{'s' * (len(regions) > 2)}" if len(regions) > 1 else ""
         text = f"{region_text(regions[0])}{more}; {text}"

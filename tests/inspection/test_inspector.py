@@ -13,9 +13,11 @@ from data.scans import read_scan
 from dataset import TestDataset
 from feature_extractors.multiple_features import METHODS
 from inspection.inspector import Inspector
+from inspection.judgement import explained
 from inspection.model_file import read_model, write_model
 from inspection.promise import check_rate, promise_of
 from inspection.saved_model import check_weights, read_saved
+from inspection.verdict import Decision
 from models.weights import WeightFile
 from runs.options import deciding_options, model_scorings, parse_arguments, recorded_options
 from tests.fakes import FakeExtractor, PoolingExtractor
@@ -96,6 +98,14 @@ def test_shares_add_up_to_the_score_and_to_each_region(data, fitted, inspector):
                 assert sum(region.shares.values()) == pytest.approx(mean, rel=1e-5)
                 assert region.peak > judged.pixel_threshold
     assert regions > 5
+
+
+def test_the_sentence_leaves_out_shares_of_nothing():
+    shares = {"colour": 0.0, "height": 6.481, "missing": 0.0, "extra": -0.25}
+    told = explained("fail", Decision("fail", 0.02, 6.231, 1.162), shares, ())
+    assert told.text == "score 6.231 above 1.162: height 6.481, extra -0.25" and told.shares == shares
+    none = explained("pass", Decision("pass", 1.0, 0.0, 1.162), dict.fromkeys(shares, 0.0), ())
+    assert none.text == "score 0 not above 1.162"
 
 
 def test_a_dent_is_found_with_its_depth_and_the_normal_patch(data, inspector):
