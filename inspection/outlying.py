@@ -28,7 +28,8 @@ AROUND, CELLS = 9, 64  # cells: width of the square that a spread is taken from,
 MOST = 60  # parts that the middle and the spread of a place are taken from
 FLOOR = 0.02  # mm, and logarithm of the brightness: no spread is smaller
 IN_PLACE, TIMES_IN_PLACE = 8.0, 2.5  # robust spreads that normal parts do not reach; times the median of the parts
-MEND = "look at it; if it is defective, others like it pass: take it out and fit again, which may show more"
+LOOK = "look at it"
+MEND = "if it is defective, others like it pass: take it out and fit again, which may show more"
 
 
 def outlying(names: Sequence[str], scores: ArrayLike) -> dict[str, str]:
@@ -45,7 +46,8 @@ def outlying(names: Sequence[str], scores: ArrayLike) -> dict[str, str]:
     far = values > middle + SPREADS * PER_MAD * np.median(np.abs(values - middle))
     far &= values > TIMES * np.median(values[~far])
     span = f"the others {values[~far].min():.2g} to {values[~far].max():.2g}"
-    return {names[n]: f"{names[n]}: scores {values[n]:.3g}, {span}: {MEND}" for n in np.flatnonzero(far).tolist()}
+    why = f"{span}: {LOOK}; {MEND}"
+    return {names[n]: f"{names[n]}: scores {values[n]:.3g}, {why}" for n in np.flatnonzero(far).tolist()}
 
 
 def unlike_in_place(names: Sequence[str], reference: PlaceReference) -> dict[str, str]:
@@ -58,14 +60,15 @@ def unlike_in_place(names: Sequence[str], reference: PlaceReference) -> dict[str
     count = len(names)
     if count < FEWEST_IN_PLACE or reference.parts != count:
         return {}
-    usual = _Usual(np.stack([_maps(reference, n) for n in range(min(count, MOST))]), reference.compared)
+    maps = np.stack([_maps(reference, n) for n in range(min(count, MOST))])
+    usual = _Usual(maps, reference.compared, reference.steep)
     scores = np.stack([usual.scores(_maps(reference, n)) for n in range(count)])
     told: dict[str, str] = {}
     for kind, of in zip(("height", "brightness"), scores.T):
         far = of > max(IN_PLACE, TIMES_IN_PLACE * np.median(of))
         for n in np.flatnonzero(far).tolist():
             away = f"differs at a place by {of[n]:.2g} spreads, that of the others by up to {of[~far].max():.2g}"
-            told.setdefault(names[n], f"{names[n]}: its {kind} {away}: {MEND}")
+            told.setdefault(names[n], f"{names[n]}: {LOOK}: its {kind} {away}; {MEND}")
     return told
 
 
@@ -76,15 +79,19 @@ def _maps(reference: PlaceReference, number: int) -> Maps:
 
 
 class _Usual:
-    """Median and robust spread at each place of the maps [n, 2, S, S] of parts, where they are ``compared`` [S, S]."""
+    """Median and robust spread at each place of the maps [n, 2, S, S] of parts, where they are ``compared`` [S, S].
 
-    def __init__(self, maps: Maps, compared: Maps) -> None:
+    ``steep`` [2, S, S]: the spread that steep places have at least. A registration that is off by a little shows at
+    edges, in each part at others, so that the median of the parts does not know it.
+    """
+
+    def __init__(self, maps: Maps, compared: Maps, steep: Maps) -> None:
         self.compared, self.middle = compared, np.median(maps, axis=0)
         share = np.maximum(cv2.blur(compared.astype(np.float32), (AROUND, AROUND)), 1e-3)
         spread = PER_MAD * np.median(np.abs(maps - self.middle), axis=0).astype(np.float32) * compared
         around = [cv2.blur(of, (AROUND, AROUND)) / share for of in spread]
         floor = np.maximum(FLOOR, np.median(spread[:, compared], axis=1))[:, None, None]
-        self.spread = np.maximum(np.maximum(spread, around), floor)
+        self.spread = np.hypot(np.maximum(np.maximum(spread, around), floor), steep)
 
     def scores(self, maps: Maps) -> Maps:
         """[2] mean of the largest cells of a part's maps [2, S, S], in spreads from the middle."""
@@ -100,16 +107,17 @@ def check_outlying(
 
     Args:
         names, scores: as :func:`outlying`.
-        strict: refuse instead of warning.
+        strict: refuse parts by their scores instead of warning; a place alone refuses none, since good parts may have
+            an unlike one.
         reference: as :func:`unlike_in_place`; None: nothing is compared in place.
 
     Raises:
-        InputError: there are such parts, and ``strict`` is set.
+        InputError: there are parts with such scores, and ``strict`` is set.
     """
+    far = outlying(names, scores)
+    if strict and far:
+        more = f" (and {len(far) - 1} more)" if len(far) > 1 else ""
+        raise InputError(f"{next(iter(far.values()))}{more} (--strict: no model is written)")
     in_place = {} if reference is None else unlike_in_place(names, reference)
-    told = [*in_place.values(), *(text for name, text in outlying(names, scores).items() if name not in in_place)]
-    if strict and told:
-        more = f" (and {len(told) - 1} more)" if len(told) > 1 else ""
-        raise InputError(f"{told[0]}{more} (--strict: no model is written)")
-    for text in told:
+    for text in {**far, **in_place}.values():
         logging.warning("%s", text)

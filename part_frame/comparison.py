@@ -232,13 +232,13 @@ def squares_of(parts, sums):
     return Squares(*squares, (shifts**2).sum(0), len(parts)), found, shifts
 
 
-def steepness(nominal, points):
-    """[S, S] mm: by how much the height of a place can differ by chance, as it changes between the sensor's points.
+def steepness(values, points):
+    """[S, S]: by how much a place's value can differ by chance, as it changes between the sensor's points.
 
-    ``points``: cells between the points, at least 1.
+    ``values`` [S, S]: the normal parts' height in mm, or brightness; ``points``: cells between the points, at least 1.
     """
-    height = np.where(np.isnan(nominal.height), 0, nominal.height).astype(np.float32)
-    change = np.hypot(*(cv2.Sobel(height, cv2.CV_32F, *d, scale=1 / 8) for d in ((1, 0), (0, 1))))
+    values = np.where(np.isnan(values), 0, values).astype(np.float32)
+    change = np.hypot(*(cv2.Sobel(values, cv2.CV_32F, *d, scale=1 / 8) for d in ((1, 0), (0, 1))))
     return STEEP * points * change
 
 

@@ -80,7 +80,7 @@ class PlaceReference:
         self._sums = Sums.of(used)
         self.nominal = nominal_of(self._sums)
         self._squares, self._found, self._shifts = squares_of(used, self._sums)
-        self._steep = steepness(self.nominal, self._points)
+        self._steep = steepness(self.nominal.height, self._points)
         self._rim = rim(self.nominal, self._points) if self._cut_out else False
         self.spread = spread_of(self._squares, compared(self.nominal), self._steep, self._rim)
 
@@ -119,6 +119,11 @@ class PlaceReference:
         """[S, S] bool: places that are compared."""
         where = compared(self.nominal)
         return where if self.ignored is None else where & ~self.ignored
+
+    @property
+    def steep(self):
+        """[2, S, S]: by how much a place's height (mm) and brightness (logarithm) differ by chance, at a fit."""
+        return np.stack([steepness(of, self._points) for of in (self.nominal.height, self.nominal.colour[..., 0])])
 
     # ------------------------------------------------------------ as arrays
 
