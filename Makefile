@@ -1,5 +1,4 @@
 # make demo: set up, then README's five commands on a generated recording, and the full setting as a smoke test
-# make demo-full: the same, then small generated downloads of each data set from download to tables
 # make test: set up, check the style, run the tests but for the slow ones in two processes (WORKERS=N: in N)
 # make test-all: the slow ones too: loads, kills, whole networks, browsers, the wheel in environments of its own
 # make lint: the style alone (ruff's rules and layout, and mypy on the public modules)
@@ -9,7 +8,7 @@ DEMO := demo
 WORKERS ?= 2
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo demo-full test test-all lint clean
+.PHONY: demo test test-all lint clean
 
 $(VENV)/installed: requirements.txt requirements-dev.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and \
@@ -23,9 +22,6 @@ $(VENV)/installed: requirements.txt requirements-dev.txt
 
 demo: $(VENV)/installed
 	$(VENV)/bin/python lab/demo.py $(DEMO)
-
-demo-full: $(VENV)/installed
-	$(VENV)/bin/python lab/demo.py $(DEMO) --full
 
 test: lint
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"

@@ -1,7 +1,7 @@
 """The data set: which files form a part, and how they become tensors.
 
 Layout: ``<dataset_path>/<class>/{train,test}/<defect>/{rgb/*.png, xyz/*.tiff, gt/*.png}``. ``data.pairing`` lists the
-other file suffixes that are read.
+other file suffixes that are read. A new data set is an entry of ``data/names.py``, and needs nothing here.
 """
 
 import logging
@@ -39,16 +39,7 @@ MM = 1000.0  # a metre
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 WORKERS_FOR_GPU = 4
 # words in the messages of torch and the system where processes that load data cannot work
-NO_WORKERS = (
-    "shared memory",
-    "Bus error",
-    "shm",
-    "exited unexpectedly",
-    "Read-only",
-    "Permission",
-    "No space",
-    "killed",
-)
+NO_WORKERS = "shared memory,Bus error,shm,exited unexpectedly,Read-only,Permission,No space,killed".split(",")
 
 
 def mvtec3d_classes():
@@ -88,12 +79,8 @@ class _Split(Dataset):
 
     def __init__(self, class_name, img_size=RGB_SIZE, dataset_path="datasets/mvtec3d", min_points=0, reading=Reading()):
         self.folder = Path(dataset_path) / class_name / self.split
-        self.dataset_path, self.img_size, self.min_points, self.reading = (
-            Path(dataset_path),
-            img_size,
-            min_points,
-            reading,
-        )
+        self.dataset_path, self.img_size = Path(dataset_path), img_size
+        self.min_points, self.reading = min_points, reading
         self.files = self._list()
         self.labels = [int(rgb.parent.parent.name != GOOD) for rgb, _, _ in self.files]
         self.has_masks = all(gt is not None for (_, _, gt), label in zip(self.files, self.labels) if label)
@@ -265,9 +252,7 @@ def held_out(count, share, seed, class_name):
             f"{class_name}: --calibration {share:g} takes {out} of {count} training parts and leaves none; give a "
             "smaller share or more parts"
         )
-    draw = random.Random(f"calibration {seed} {same_name(class_name)}")
-    rank = [draw.random() for _ in range(count)]
-    return sorted(sorted(range(count), key=rank.__getitem__)[:out])
+    return _drawn(count, out, f"calibration {seed} {same_name(class_name)}")
 
 
 def few_shots(count, shots, seed, class_name):
@@ -276,9 +261,14 @@ def few_shots(count, shots, seed, class_name):
     The choice depends only on the seed and the category's name, in any spelling. It draws from no other random
     generator. A larger number of shots contains the parts of a smaller one.
     """
-    draw = random.Random(f"{seed} {same_name(class_name)}")
+    return _drawn(count, shots, f"{seed} {same_name(class_name)}")
+
+
+def _drawn(count, number, seed):
+    """Sorted positions of ``number`` out of ``count`` parts, drawn by the text ``seed``."""
+    draw = random.Random(seed)
     rank = [draw.random() for _ in range(count)]  # only random() gives the same numbers in all Python versions
-    return sorted(sorted(range(count), key=rank.__getitem__)[:shots])
+    return sorted(sorted(range(count), key=rank.__getitem__)[:number])
 
 
 def read_points(path, size, min_points, reading=Reading()):

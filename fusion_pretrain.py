@@ -7,7 +7,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from common.argument_types import number
-from common.commands import HelpFormatter, Parser, add_device, prose_and_examples
+from common.commands import HelpFormatter, Parser, add_device, add_switches, add_values, prose_and_examples
 from common.errors import InputError, show_warnings, tell
 from common.files import check_writable
 from common.signals import first_signal_stops, run_to_the_end
@@ -33,16 +33,13 @@ def build_parser() -> Parser:
     most = 2**31 - 1
     whole = number(int, 1, most)
     group = parser.add_argument_group("data")
-    group.add_argument(
-        "--data_path",
-        default="datasets/patch_lib",
-        metavar="DIR",
-        help="folder of .pt or .safetensors files, float32 or half precision",
+    widths = "width of the xyz patches (default: as the files show it, else 1152)"
+    add_values(
+        group,
+        ("data_path", str, "datasets/patch_lib", "DIR", "folder of .pt files, float32 or half precision"),
+        ("xyz_dim", whole, None, "N", widths),
+        ("num_workers", number(int, 0, 64), 1, "N", "threads that read files; each keeps one part in memory"),
     )
-    group.add_argument(
-        "--xyz_dim", type=whole, metavar="N", help="width of the xyz patches (default: as the files show it, else 1152)"
-    )
-    group.add_argument("--rgb_dim", type=whole, metavar="N", help="width of the RGB patches (default: what is left)")
     group.add_argument(
         "--pair_order",
         default="matching",
@@ -57,49 +54,23 @@ def build_parser() -> Parser:
         help="patches left out: any_zero, whose xyz half holds a zero (as released); all_zero, whose xyz half "
         "is all zero (for FPFH, whose zeros are values)",
     )
-    group.add_argument(
-        "--num_workers",
-        type=number(int, 0, 64),
-        default=1,
-        metavar="N",
-        help="threads that read files; each keeps one part in memory",
-    )
 
     group = parser.add_argument_group("training")
-    group.add_argument(
-        "--batch_size",
-        type=whole,
-        default=16,
-        metavar="N",
-        help="parts per batch and process; the last incomplete batch is dropped",
+    steps = (
+        "optimiser steps of warm-up instead of --warmup_epochs (with --steps: a third of them, as in the CVPR paper)"
     )
-    group.add_argument("--accum_iter", type=whole, default=16, metavar="N", help="batches per optimiser step")
-    group.add_argument("--epochs", type=whole, default=3, metavar="N", help="passes over the files")
-    group.add_argument(
-        "--steps", type=whole, metavar="N", help="optimiser steps instead of --epochs (the CVPR paper: 750)"
-    )
-    group.add_argument(
-        "--lr", type=number(float, 0, open_low=True), default=0.003, metavar="X", help="learning rate after warm-up"
-    )
-    group.add_argument(
-        "--min_lr", type=number(float, 0), default=0.0, metavar="X", help="learning rate that the cosine ends at"
-    )
-    group.add_argument(
-        "--warmup_epochs", type=number(float, 0), default=1.0, metavar="X", help="epochs of linear warm-up"
-    )
-    group.add_argument(
-        "--warmup_steps",
-        type=number(int, 0, most),
-        metavar="N",
-        help="optimiser steps of warm-up instead of --warmup_epochs (with --steps: a third of "
-        "them, as in the CVPR paper)",
-    )
-    group.add_argument(
-        "--weight_decay",
-        type=number(float, 0),
-        default=0.01,
-        metavar="X",
-        help="of AdamW (the release has the flag and always takes 0.01)",
+    add_values(
+        group,
+        ("batch_size", whole, 16, "N", "parts per batch and process; the last incomplete batch is dropped"),
+        ("accum_iter", whole, 16, "N", "batches per optimiser step"),
+        ("epochs", whole, 3, "N", "passes over the files"),
+        ("steps", whole, None, "N", "optimiser steps instead of --epochs (the CVPR paper: 750)"),
+        ("lr", number(float, 0, open_low=True), 0.003, "X", "learning rate after warm-up"),
+        ("min_lr", number(float, 0), 0.0, "X", "learning rate that the cosine ends at"),
+        ("warmup_epochs", number(float, 0), 1.0, "X", "epochs of linear warm-up"),
+        ("warmup_steps", number(int, 0, most), None, "N", steps),
+        ("weight_decay", number(float, 0), 0.01, "X", "of AdamW (the release has the flag and always takes 0.01)"),
+        ("seed", number(int, 0, 2**32 - 1), 0, "N", "of the first weights and the order of the files"),
     )
     group.add_argument(
         "--negatives",
@@ -111,22 +82,9 @@ def build_parser() -> Parser:
     group.add_argument(
         "--precision", default="auto", choices=("auto", "float32", "mixed"), help="auto: mixed on CUDA, else float32"
     )
-    group.add_argument(
-        "--seed",
-        type=number(int, 0, 2**32 - 1),
-        default=0,
-        metavar="N",
-        help="of the first weights and the order of the files",
-    )
 
     group = parser.add_argument_group("run and output")
     add_device(group)
-    group.add_argument(
-        "--backend",
-        default="auto",
-        choices=("auto", "gloo", "nccl"),
-        help="between processes; auto: nccl on CUDA, else gloo",
-    )
     group.add_argument(
         "-o",
         "--output",
@@ -136,12 +94,8 @@ def build_parser() -> Parser:
         metavar="DIR",
         help="checkpoints and loss curve",
     )
-    group.add_argument(
-        "--save_every",
-        type=whole,
-        default=1,
-        metavar="N",
-        help="epochs from checkpoint to checkpoint (the last is always written)",
+    add_values(
+        group, ("save_every", whole, 1, "N", "epochs from checkpoint to checkpoint (the last is always written)")
     )
     group.add_argument(
         "--resume",
@@ -150,9 +104,8 @@ def build_parser() -> Parser:
         metavar="FILE",
         help="go on from this checkpoint (no FILE: the last one in --output_dir)",
     )
-    group.add_argument(
-        "--overwrite", action="store_true", help="start anew where --output_dir has checkpoints, which are deleted"
-    )
+    anew = "start anew where --output_dir has checkpoints, which are deleted"
+    add_switches(group, ("overwrite", anew))
     group.add_argument("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)  # older launchers add it
     return parser
 
@@ -171,7 +124,7 @@ def main(argv: list[str] | None = None) -> int:
 
     try:
         with first_signal_stops(PROGRAM):
-            training = prepare(args, processes.start(args.device, args.backend))
+            training = prepare(args, processes.start(args.device))
             begun = True
             trained = training.run(quiet=args.quiet)
     except InputError as error:
@@ -207,7 +160,7 @@ def prepare(args: argparse.Namespace, processes: "Processes") -> "Training":
 
     settings = TrainingSettings(**{name: getattr(args, name) for name in TrainingSettings.__dataclass_fields__})
     with processes.together():
-        folder = find_pair_files(args.data_path, args.xyz_dim, args.rgb_dim)
+        folder = find_pair_files(args.data_path, args.xyz_dim)
         found = engine.checkpoints_in(args.output_dir)
         if processes.first:
             check_writable(args.output_dir)

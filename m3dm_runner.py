@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 import scoring_addon
+from common.clock import Clock
 from common.devices import choose_device
 from common.errors import InputError
 from common.files import atomic_path
@@ -89,8 +90,8 @@ class M3DM:
 
     def __init__(self, args, extractor=None):
         self.args = args
-        self.timings = {}
-        with self._phase("load networks"):
+        self.timings = Clock()
+        with self.timings("load networks"):
             self.extractor = build_extractor(args) if extractor is None else extractor
             self.method = build_method(args, self.extractor)
         self.training_paths, self._settled = [], None
@@ -107,21 +108,21 @@ class M3DM:
         loader = get_data_loader("train", class_name, args.img_size, args, frame, poses)
         count = parts_used(args, len(loader.dataset))
         self.training_paths = [loader.dataset.describe(i)[0] for i in range(count)]
-        with self._phase("memory bank"):
+        with self.timings("memory bank"):
             method.reserve(count)
             for number, (sample, _) in enumerate(self._first(loader, count, f"{class_name}: memory bank")):
                 patches = method.extract(sample)
                 if args.save_feature:
                     self._save_feature(class_name, number, method.feature_to_save(patches))
                 method.add_patches(patches)
-        with self._phase("coreset"):
+        with self.timings("coreset"):
             method.run_coreset()
         if args.ignore and method.reference is not None:
             method.reference.ignore(read_defect(args.ignore))
         if method.needs_late_fusion_pass:
             added = args.memory_bank == "single"  # the release has no such pass for these methods
             what = "training maps" if added else "late fusion"
-            with self._phase(what), draws_apart() if added else contextlib.nullcontext():
+            with self.timings(what), draws_apart() if added else contextlib.nullcontext():
                 label = f"{class_name}: {what}"
                 if method.keeps_patches:
                     for number in track(range(count), count, label):
@@ -162,7 +163,7 @@ class M3DM:
                 yield int(index), scan.rgb, scan.xyz * MM
 
         forced = {"part": placement.NONE, "aligned": placement.ALIGNED}.get(args.frame)
-        with self._phase("frame"):
+        with self.timings("frame"):
             try:
                 settled, placed, lost = placement.learn(
                     scans, self.method.map_size, PICTURE * self.method.map_size, forced
@@ -196,7 +197,7 @@ class M3DM:
         count = parts_used(args, len(dataset))
         files = [PartFiles(dataset.describe(i)[0], *dataset.files[i][:2]) for i in range(count)]
         frame, poses = self._frame(class_name)
-        with self._phase("read parts"):
+        with self.timings("read parts"):
             self._model = read_parts(class_name, files, calibration, dataset.reading, args.img_size, frame, poses)
 
     def save(self, path, class_name, weights, about):
@@ -216,17 +217,17 @@ class M3DM:
         camera = read_record(Path(args.dataset_path) / class_name / "train" / GOOD).get("camera")
         usual = args.usual.get(class_name)
         recorded = json.loads(json.dumps(recorded_options(args), default=str))
-        with self._phase("model"):
-            about = {
-                **about,
-                "extractor": options,
-                "weights": weights,
-                "options": recorded,
-                "seed": args.seed,
-                "camera": camera,
-                "min_points": args.min_points,
-                "usual": usual and usual._asdict(),
-            }
+        about = {
+            **about,
+            "extractor": options,
+            "weights": weights,
+            "options": recorded,
+            "seed": args.seed,
+            "camera": camera,
+            "min_points": args.min_points,
+            "usual": usual and usual._asdict(),
+        }
+        with self.timings("model"):
             found = write_fitted(path, scorer, args.method_name, self._model, about, args.model_precision, args.strict)
             for text in found:
                 logging.warning("%s: %s", class_name, text)
@@ -251,7 +252,7 @@ class M3DM:
             model = read_saved(path)
             if model.meta["fitted"]["precision"] != "full" or any(model.meta.get(k) != v for k, v in about.items()):
                 return False
-            with self._phase("load model"):
+            with self.timings("load model"):
                 method = restored_method(model.arrays, model.meta["fitted"], self.extractor)
         except (InputError, KeyError, TypeError, ValueError):
             return False
@@ -274,12 +275,12 @@ class M3DM:
         args, method = self.args, self.method
         loader = get_data_loader("test", class_name, args.img_size, args, method.placement)
         judged, masks, pictures = [], [], []
-        with self._phase("test"):
+        with self.timings("test"):
             for sample, mask, _, _ in self._first(loader, len(loader), f"{class_name}: test"):
                 judged.append(method.judge(sample))
                 masks.append(mask_of_map(mask, method.map_size))
                 pictures.append(small_picture(sample))
-        with self._phase("metrics"):
+        with self.timings("metrics"):
             paths, defects, labels = zip(*map(loader.dataset.describe, range(len(loader))))
             banks = [part.banks for part in judged]
             self.evaluation = evaluation.Evaluation(
@@ -328,26 +329,15 @@ class M3DM:
         return entry
 
     def _save_feature(self, class_name, number, feature):
-        """Write a training part's patches as ``<class><number>.pt``, the released name, or ``.safetensors``.
+        """Write a training part's patches as ``<class><number>.pt``, the released name.
 
         A class name that ends in a digit is followed by "-", so that cookie1 + 0 and cookie + 10 differ.
         """
         divider = "-" if class_name[-1:].isdigit() or class_name.endswith("-") else ""
-        name = f"{class_name}{divider}{number}.{self.args.save_feature_format}"
-        save_patch_pair(
-            Path(self.args.save_feature_path) / name, feature, self.args.save_feature_half, self.extractor.widths["xyz"]
-        )
+        save_patch_pair(Path(self.args.save_feature_path) / f"{class_name}{divider}{number}.pt", feature)
 
     @staticmethod
     def _first(loader, count, label):
         """Yield the first ``count`` items, with progress."""
         for _, item in zip(track(range(count), count, label), loader):
             yield item
-
-    @contextlib.contextmanager
-    def _phase(self, name):
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.timings[name] = self.timings.get(name, 0) + time.perf_counter() - start

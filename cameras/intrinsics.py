@@ -40,10 +40,8 @@ def intrinsics_from(words):
     if len(words) == 1 and not _is_number(words[0]):
         return read_intrinsics(words[0])
     if len(words) != 4 or not all(_is_number(word) for word in words):
-        raise InputError(
-            f"--intrinsics {' '.join(map(str, words))}: needs four numbers, fx fy cx cy in pixels, or one JSON or YAML "
-            f"file"
-        )
+        given = " ".join(map(str, words))
+        raise InputError(f"--intrinsics {given}: needs four numbers, fx fy cx cy in pixels, or one JSON or YAML file")
     return _checked("--intrinsics", Intrinsics(*map(float, words)))
 
 
@@ -71,32 +69,22 @@ def read_intrinsics(path):
     if any("CalibrationInformation" in node for node in _nodes(content)):
         raise InputError(
             f"{path}: is an Azure Kinect's raw calibration, whose numbers are for the whole sensor; give those of the "
-            f"mode recorded "
-            "with, as Open3D's azure_kinect_mkv_reader writes them, or --intrinsics fx fy cx cy"
+            "mode recorded with, as Open3D's azure_kinect_mkv_reader writes them, or --intrinsics fx fy cx cy"
         )
     found = {}
-    for node in _nodes(content):
-        camera = _from_node(node)
-        if camera:
-            found.setdefault(camera[:4], camera)
+    for camera in filter(None, map(_from_node, _nodes(content))):
+        found.setdefault(camera[:4], camera)
     if not found:
-        raise InputError(
-            f"{path}: has no intrinsics (fx, fy, cx, cy, or a matrix of nine numbers called K, camera_matrix or "
-            f"intrinsic_matrix); "
-            "give --intrinsics fx fy cx cy"
-        )
+        looked_for = "fx, fy, cx, cy, or a matrix of nine numbers called K, camera_matrix or intrinsic_matrix"
+        raise InputError(f"{path}: has no intrinsics ({looked_for}); give --intrinsics fx fy cx cy")
     if len(found) > 1:
-        shown = "; ".join(
-            " ".join(f"{v:g}" for v in camera) + (f" for {c.size[0]}×{c.size[1]}" if c.size else "")
-            for camera, c in found.items()
-        )
-        raise InputError(
-            f"{path}: has the intrinsics of several cameras ({shown}); give those of the depth image: --intrinsics fx "
-            f"fy cx cy"
-        )
+        sizes = [f" for {c.size[0]}×{c.size[1]}" if c.size else "" for c in found.values()]
+        shown = "; ".join(" ".join(f"{v:g}" for v in four) + size for four, size in zip(found, sizes))
+        mend = "give those of the depth image: --intrinsics fx fy cx cy"
+        raise InputError(f"{path}: has the intrinsics of several cameras ({shown}); {mend}")
     camera = next(iter(found.values()))
     if camera.unit is None:
-        camera = camera._replace(unit=next((u for u in map(_depth_unit, _nodes(content)) if u), None))
+        camera = camera._replace(unit=next(filter(None, map(_depth_unit, _nodes(content))), None))
     return _checked(path, camera)
 
 
@@ -109,33 +97,22 @@ def fit_to(camera, size, path):
         InputError: the aspect ratios differ, or the principal point lies outside the image.
     """
     height, width = size
+    own = f"has {height}×{width} pixels"
     if camera.size and camera.size != size:
         tall, wide = camera.size
         if not same_aspect(camera.size, size):
-            raise InputError(
-                f"{path}: has {height}×{width} pixels, the intrinsics are for {tall}×{wide}, another aspect; give "
-                f"those of this image"
-            )
+            other = f"the intrinsics are for {tall}×{wide}, another aspect"
+            raise InputError(f"{path}: {own}, {other}; give those of this image")
         fy, fx = height / tall, width / wide
-        camera = camera._replace(
-            fx=camera.fx * fx,
-            fy=camera.fy * fy,
-            cx=(camera.cx + 0.5) * fx - 0.5,
-            cy=(camera.cy + 0.5) * fy - 0.5,
-            size=size,
-            notes=(*camera.notes, f"intrinsics for {tall}×{wide} are scaled to {height}×{width}"),
-        )
+        cx, cy = (camera.cx + 0.5) * fx - 0.5, (camera.cy + 0.5) * fy - 0.5
+        notes = (*camera.notes, f"intrinsics for {tall}×{wide} are scaled to {height}×{width}")
+        camera = Intrinsics(camera.fx * fx, camera.fy * fy, cx, cy, size, camera.unit, notes)
+    point = f"the principal point ({camera.cx:g}, {camera.cy:g})"
     if not (0 < camera.cx < width and 0 < camera.cy < height):
-        raise InputError(
-            f"{path}: has {height}×{width} pixels, the principal point ({camera.cx:g}, {camera.cy:g}) lies outside; "
-            f"give --intrinsics "
-            "fx fy cx cy of this image, in pixels"
-        )
+        mend = "give --intrinsics fx fy cx cy of this image, in pixels"
+        raise InputError(f"{path}: {own}, {point} lies outside; {mend}")
     if abs(camera.cx / width - 0.5) > OFF_CENTRE or abs(camera.cy / height - 0.5) > OFF_CENTRE:
-        text = (
-            f"the principal point ({camera.cx:g}, {camera.cy:g}) lies far off the middle of "
-            f"{height}×{width}: are the intrinsics this image's?"
-        )
+        text = f"{point} lies far off the middle of {height}×{width}: are the intrinsics this image's?"
         camera = camera._replace(notes=(*camera.notes, text))
     return camera
 
@@ -169,28 +146,21 @@ def _nodes(content):
 def _from_node(node):
     """The Intrinsics in one dictionary; None if it has none."""
     low = {str(name).lower(): value for name, value in node.items()}
-    size = _first(low, ("height", "image_height")), _first(low, ("width", "image_width"))
-    size = (int(size[0]), int(size[1])) if all(size) else None
-    common = {"size": size, "unit": _depth_unit(node)}
-    four = [_first(low, names) for names in (("fx",), ("fy",), ("cx", "ppx"), ("cy", "ppy"))]
+    size = _first(low, "height", "image_height"), _first(low, "width", "image_width")
+    common = {"size": (int(size[0]), int(size[1])) if all(size) else None, "unit": _depth_unit(node)}
+    four = [_first(low, *names) for names in (("fx",), ("fy",), ("cx", "ppx"), ("cy", "ppy"))]
     bend = _distortion(low)
     if None not in four:
         return _noting(Intrinsics(*four, **common), bend)
-    matrix = next(
-        (m for m in map(_nine, (low.get(name) for name in ("k", "camera_matrix", "intrinsic_matrix", "matrix"))) if m),
-        None,
-    )
+    matrix = next(filter(None, (_nine(low.get(n)) for n in ("k", "camera_matrix", "intrinsic_matrix", "matrix"))), None)
     if matrix is None:
         return None
-    camera = Intrinsics(matrix[0], matrix[4], matrix[2], matrix[5], **common)
     projection = _numbers(low.get("p", low.get("projection_matrix")), 12)
     if any(bend) and projection and projection[0]:
         # depth images of ROS are rectified: P belongs to them, and K to the raw images
-        rectified = Intrinsics(projection[0], projection[5], projection[2], projection[6], **common)
-        return rectified._replace(
-            notes=("the intrinsics are those of rectified images (P); raw images would need their distortion removed",)
-        )
-    return _noting(camera, bend)
+        text = "the intrinsics are those of rectified images (P); raw images would need their distortion removed"
+        return Intrinsics(projection[0], projection[5], projection[2], projection[6], **common, notes=(text,))
+    return _noting(Intrinsics(matrix[0], matrix[4], matrix[2], matrix[5], **common), bend)
 
 
 def _noting(camera, bend):
@@ -206,12 +176,8 @@ def _noting(camera, bend):
     )
     if not shift > SHIFT:
         return camera
-    return camera._replace(
-        notes=(
-            *camera.notes,
-            f"the lens distortion, {shift:.1f} pixels in the corner, is not removed: give rectified images",
-        )
-    )
+    text = f"the lens distortion, {shift:.1f} pixels in the corner, is not removed: give rectified images"
+    return camera._replace(notes=(*camera.notes, text))
 
 
 def _distortion(low):
@@ -237,29 +203,20 @@ def _numbers(value, count):
     value = value.get("data") if isinstance(value, dict) else value
     if isinstance(value, list) and value and all(isinstance(row, list) for row in value):
         value = [number for row in value for number in row]
-    return (
-        [float(v) for v in value]
-        if isinstance(value, list) and len(value) == count and all(_is_number(v) for v in value)
-        else None
-    )
+    sound = isinstance(value, list) and len(value) == count and all(map(_is_number, value))
+    return list(map(float, value)) if sound else None
 
 
 def _depth_unit(node):
     """Metres per count from a dictionary's depth_scale or depth_units, or None; values above 1 are counts per metre."""
     low = {str(name).lower(): value for name, value in node.items()}
-    scale = _first(low, ("depth_scale", "depth_units", "depth_unit"))
+    scale = _first(low, "depth_scale", "depth_units", "depth_unit")
     return None if not scale or scale < 0 else 1 / scale if scale > 1 else scale
 
 
-def _first(low, names):
-    return next(
-        (
-            float(low[name])
-            for name in names
-            if name in low and _is_number(low[name]) and not isinstance(low[name], bool)
-        ),
-        None,
-    )
+def _first(low, *names):
+    found = (low.get(name) for name in names)
+    return next((float(v) for v in found if _is_number(v) and not isinstance(v, bool)), None)
 
 
 def _is_number(text):
@@ -270,13 +227,9 @@ def _is_number(text):
 
 
 def _checked(where, camera):
-    if camera.fx <= 0 or camera.fy <= 0 or not 0.2 < camera.fx / camera.fy < 5:
-        raise InputError(
-            f"{where}: fx {camera.fx:g} and fy {camera.fy:g} are no focal lengths in pixels; the order is fx fy cx cy"
-        )
-    if camera.cx < 2 or camera.cy < 2:
-        raise InputError(
-            f"{where}: cx {camera.cx:g} and cy {camera.cy:g} are no principal point in pixels; the order is fx fy cx "
-            f"cy, each in pixels"
-        )
+    fx, fy, cx, cy = camera[:4]
+    if fx <= 0 or fy <= 0 or not 0.2 < fx / fy < 5:
+        raise InputError(f"{where}: fx {fx:g} and fy {fy:g} are no focal lengths in pixels; the order is fx fy cx cy")
+    if cx < 2 or cy < 2:
+        raise InputError(f"{where}: cx {cx:g} and cy {cy:g} are no principal point in pixels; the order is fx fy cx cy")
     return camera

@@ -1,24 +1,24 @@
 """Converts the files of one part to the form that a run reads: picture, points in metres and mask on one pixel grid."""
 
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from cameras.intrinsics import Intrinsics, fit_to, points_from_depth, same_aspect
-from cameras.readers import measured_pixels, organise, read_scan
+from cameras.missing import measured_pixels
+from cameras.readers import organise, read_scan
 from common.errors import InputError
 from data.conversion import mark_of, save_sample
+from data.organised_clouds import SMALLEST_SIDE
 from data.pictures import load_picture, orientation, read_defect, to_8_bits
-from data.units import Unit
+from data.units import VIEW, Unit, recognise_unit
 from data.units import measure as size_of
 
-SMALLEST = 56  # pixels per side that a run needs
-MIXED = 5.0  # a scan this many times as large or small as the others is in another unit
+MIXED = 5.0  # a scan this many times as large or small as the others is in another unit; so is a recognised unit
 CONSISTENT = (0.003, 7.0)  # metres: a scan of another extent gets a note, even if the user named the unit
-KEPT = 0.8  # share of the points off the plane that the part should contain
-FLIPS = ("horizontal", "vertical", "both")
 NUDGE = np.float32(1e-7)  # metres; replaces a measured coordinate of 0, which would be read as background
 
 
@@ -30,11 +30,6 @@ class Plan(NamedTuple):
     extent: float | None = None  # usual extent of the scans in metres, to detect a scan in another unit
     size: tuple | None = None  # (height, width) of clouds whose files do not give it
     flip: str | None = None
-    crop: tuple | None = None  # (left, top, width, height) in pixels of the scan
-    fill_holes: int = 0  # pixels of the largest hole that is filled
-    remove_plane: bool = False
-    keep_touching: bool = False
-    seed: int = 0
     picture_bits: int = 16  # number of bits used in pictures of more than 8 bits
 
 
@@ -48,14 +43,109 @@ class Measured(NamedTuple):
     notes: tuple
 
 
+class Probe(NamedTuple):
+    """A part that was read before the import."""
+
+    path: Path  # of the cloud
+    picture: Image.Image | None
+    scan: Measured
+
+
+def probe(parts, plan):
+    """[Probe] of those of ``parts`` (each a ``Files``) that can be read.
+
+    Raises:
+        InputError: none can.
+    """
+    found, errors = [], []
+    for files in parts:
+        try:
+            found.append(Probe(files.cloud, *_read(files, plan, [])))
+        except (InputError, OSError) as error:
+            errors.append(InputError(error))
+    if not found:
+        raise errors[0]
+    return found
+
+
+def settle_unit(probes, plan):
+    """The Plan with the unit that was given or is recognised, and the usual extent.
+
+    Raises:
+        InputError: no unit is given, and none is recognised.
+    """
+    extent, distance = _usual_size(probes)
+    try:
+        unit = plan.unit or recognise_unit(extent, distance, probes[-1].scan.whole_numbers)
+    except InputError as error:
+        raise InputError(f"{probes[0].path}: {error}") from None
+    return plan._replace(unit=unit, extent=extent * unit.metres if len(probes) > 1 else None)
+
+
+def told_of(probes, plan):
+    """[text], warnings: the unit makes the scans tiny or huge, or the pictures do not lie on the scans."""
+    texts, first, unit = [], probes[0], plan.unit
+    extent, distance = _usual_size(probes)
+    across = f"{extent * unit.metres:.3g} m across and {distance * unit.metres:.3g} m away"
+    try:
+        seen = recognise_unit(extent, distance, probes[-1].scan.whole_numbers)
+    except InputError:
+        seen = None
+    if seen and not 1 / MIXED < seen.metres / unit.metres < MIXED:
+        looks = f"looks like {seen.name}, {extent * seen.metres:.3g} m across"
+        texts.append(f"{first.path}: {looks}; {unit.found} makes it {across}")
+    elif not VIEW[0] <= extent * unit.metres <= VIEW[1]:
+        texts.append(f"{first.path}: {unit.found} makes it {across}: is that the unit?")
+    return texts + _misaligned(probes, unit.metres)
+
+
+def _misaligned(probes, metres):
+    from cameras.alignment import alignment
+
+    pictured = [one for one in probes if one.picture is not None]
+    fits = [alignment(np.asarray(one.picture), one.scan.points * metres) for one in pictured]
+    known = [fit for fit in fits if fit]
+    off = [fit for fit in known if fit.is_off]
+    if len(off) > len(known) / 2:
+        share, best = (median(getattr(fit, what) for fit in off) for what in ("overlap", "best"))
+        scale = median(fit.scale for fit in off)
+        return [
+            f"{pictured[0].path.parent}: the part's outlines in picture and scan overlap by {share:.0%}, and by "
+            f"{best:.0%} with the scan's {scale:.2g} times as large: is the depth aligned to the picture (the camera's "
+            "software can do it)? else colours and masks lie beside their points; look at the contact sheet"
+        ]
+    sizes = [(one.picture.size[::-1], one.scan.measured.shape) for one in pictured]
+    scaled = next((pair for pair in sizes if sorted(pair[0]) != sorted(pair[1])), None)
+    if not scaled or known:
+        return []
+    (tall, wide), (rows, columns) = scaled
+    return [
+        f"pictures of {tall}×{wide} pixels are scaled to scans of {rows}×{columns}, and no outline of a part tells "
+        "whether they fit: is the depth aligned to the picture? look at the contact sheet"
+    ]
+
+
+def _usual_size(probes):
+    """(extent, distance) in the file's unit."""
+    sizes = [size_of(one.scan.points[one.scan.measured]) for one in probes]
+    return median(size.extent for size in sizes), median(size.distance for size in sizes)
+
+
+def _read(files, plan, notes):
+    """(picture or None, Measured) of ``files``; what was assumed is added to ``notes``."""
+    picture = None if files.picture is None else read_shown(files.picture, plan.picture_bits, notes)
+    scan = measure(files, plan, None if picture is None else picture.size[::-1])
+    notes += scan.notes
+    if picture is not None:
+        picture = _turned(picture, scan.measured.shape, files.picture, notes)
+    return picture, scan
+
+
 def measure(files, plan, picture_size=None):
-    """Read the scan of ``files`` (a ``Files``), with ``plan``'s camera and flip.
+    """The Measured scan of ``files`` (a ``Files``), with ``plan``'s camera and flip.
 
     Args:
         picture_size: (height, width) of the picture, for clouds without a size.
-
-    Returns:
-        Measured.
 
     Raises:
         InputError: the cloud is unorganised, depth has no intrinsics, the scan is too small, or no pixel was measured.
@@ -63,25 +153,21 @@ def measure(files, plan, picture_size=None):
     scan = organise(files.cloud, read_scan(files.cloud), plan.size or picture_size)
     values, colours = (a if a is None else flipped(a, plan.flip) for a in (scan.values, scan.colours))
     height, width = values.shape[:2]
-    if min(height, width) < SMALLEST:
-        raise InputError(
-            f"{files.cloud}: has {height}×{width} pixels, fewer than {SMALLEST} a side; save the scan in the sensor's "
-            f"full resolution"
-        )
+    if min(height, width) < SMALLEST_SIDE:
+        few = f"has {height}×{width} pixels, fewer than {SMALLEST_SIDE} a side"
+        raise InputError(f"{files.cloud}: {few}; save the scan in the sensor's full resolution")
     measured, notes = measured_pixels(values)
     if not measured.any():
         raise InputError(f"{files.cloud}: no pixel was measured; record the part again or take it out")
+    notes = (*scan.notes, *notes)
     if values.ndim == 3:
-        return Measured(np.where(measured[..., None], values, 0.0), measured, colours, False, (*scan.notes, *notes))
+        return Measured(np.where(measured[..., None], values, 0.0), measured, colours, False, notes)
     if plan.camera is None:
-        raise InputError(
-            f"{files.cloud}: is a depth image, which needs the camera's intrinsics: --intrinsics fx fy cx cy, or "
-            f"--intrinsics FILE.json "
-            "or .yaml"
-        )
+        needs = "needs the camera's intrinsics: --intrinsics fx fy cx cy, or --intrinsics FILE.json or .yaml"
+        raise InputError(f"{files.cloud}: is a depth image, which {needs}")
     camera = fit_to(plan.camera, (height, width), files.cloud)
     points = points_from_depth(np.where(measured, values, 0), camera)
-    return Measured(points, measured, colours, values.dtype.kind in "iu", (*scan.notes, *notes, *camera.notes))
+    return Measured(points, measured, colours, values.dtype.kind in "iu", (*notes, *camera.notes))
 
 
 def import_part(files, plan, folder, name):
@@ -91,27 +177,27 @@ def import_part(files, plan, folder, name):
         [text], notes on what was assumed.
 
     Raises:
-        InputError: a file cannot be used, sizes do not fit, or the plane cannot be removed.
+        InputError: a file cannot be used, or sizes do not fit.
     """
-    folder = Path(folder)
+    folder, notes = Path(folder), []
     for stale in (p for kind in ("rgb", "xyz", "gt") for p in (folder / kind).glob(f".{name}-*.tmp")):
         stale.unlink(missing_ok=True)  # left by a run that was killed while it wrote this part
-    notes = []
-    picture = None if files.picture is None else read_shown(files.picture, plan.picture_bits, notes)
-    scan = measure(files, plan, None if picture is None else picture.size[::-1])
-    notes += scan.notes
-    size = scan.measured.shape
-    if picture is not None:
-        picture = _turned(picture, size, files.picture, notes)
-    points = scan.points * plan.unit.metres
+    picture, scan = _read(files, plan, notes)
+    points, size = scan.points * plan.unit.metres, scan.measured.shape
     _check_extent(files.cloud, size_of(points[scan.measured]).extent, plan, notes)
-
     if picture is None and scan.colours is None:
-        raise InputError(
-            f"{files.cloud}: has no colours, and there is no picture that belongs to it; add one, or say which with "
-            f"--picture_glob"
-        )
+        mend = "add a picture that belongs to it, or say which with --picture_glob"
+        raise InputError(f"{files.cloud}: has no colours and no picture; {mend}")
     rgb = scan.colours if picture is None else np.asarray(fitted(picture, size, files.picture, files.cloud))
+    gt = _mask(files, size, notes)
+    if gt is None:
+        mark_of(folder, name, "gt").unlink(missing_ok=True)  # of an earlier import
+    save_sample(folder, name, rgb, as_layout(points, scan.measured), gt)
+    return notes
+
+
+def _mask(files, size, notes):
+    """The masks of ``files`` joined, [H, W] uint8; None if there are none."""
     gt = None
     for path in files.masks:
         mask = read_defect(path)
@@ -119,28 +205,10 @@ def import_part(files, plan, folder, name):
         if not mask.any():
             notes.append(f"{path.name}: the mask is empty")
         elif not own.any():
-            raise InputError(
-                f"{path}: the defect is too small for the scan's {size[0]}×{size[1]} pixels, none of them shows it; "
-                "draw it larger"
-            )
+            small = f"the defect is too small for the scan's {size[0]}×{size[1]} pixels, none of them shows it"
+            raise InputError(f"{path}: {small}; draw it larger")
         gt = own if gt is None else np.maximum(gt, own)
-
-    measured = scan.measured
-    if plan.crop:
-        rgb, points, measured, gt = (
-            a if a is None else cropped(a, plan.crop, files.cloud) for a in (rgb, points, measured, gt)
-        )
-        if not measured.any():
-            raise InputError(f"{files.cloud}: no pixel inside --crop {' '.join(map(str, plan.crop))} was measured")
-    if plan.fill_holes:
-        points, measured = filled(points, measured, plan.fill_holes)
-    xyz = as_layout(points, measured)
-    if plan.remove_plane:
-        rgb, xyz, gt = _isolated(rgb, xyz, gt, plan, files.cloud, notes)
-    if gt is None:
-        mark_of(folder, name, "gt").unlink(missing_ok=True)  # of an earlier import
-    save_sample(folder, name, rgb, xyz, gt)
-    return notes
+    return gt
 
 
 def read_shown(path, bits, notes):
@@ -153,16 +221,13 @@ def read_shown(path, bits, notes):
         InputError: the file is unreadable, has floating-point values, or has larger values than ``bits`` bits hold.
     """
     picture = load_picture(path)
-    if picture.bits > 8 or not isinstance(picture.content, Image.Image):
+    if not isinstance(picture.content, Image.Image):
         if picture.content.dtype.kind != "f" and picture.content.max() >= 2**bits:
-            raise InputError(
-                f"{path}: holds values up to {picture.content.max()}, more than --picture_bits {bits} hold"
-            )
+            largest = picture.content.max()
+            raise InputError(f"{path}: holds values up to {largest}, more than --picture_bits {bits} hold")
         if picture.bits < bits:
-            notes.append(
-                f"{path.name}: a picture of 16 bits that fills {picture.bits}; it is dark without "
-                f"--picture_bits {picture.bits}, the same for all splits"
-            )
+            dark = f"it is dark without --picture_bits {picture.bits}, the same for all splits"
+            notes.append(f"{path.name}: a picture of 16 bits that fills {picture.bits}; {dark}")
     try:
         return to_8_bits(picture, "RGB", bits)
     except ValueError as error:
@@ -195,65 +260,15 @@ def fitted(picture, size, path, cloud, method=Image.LANCZOS):
         InputError: the aspect ratios differ by 2 % or more.
     """
     own = picture.size[::-1]
-    if own == size:
-        return picture
-    if not same_aspect(own, size) and same_aspect(own, size[::-1]):
-        raise InputError(
-            f"{path}: is {own[0]}×{own[1]} pixels, {cloud.name} {size[0]}×{size[1]}: one is upright, the other lies on "
-            "its side; turn one of them by 90°, so that they show the same view"
-        )
-    if not same_aspect(own, size):
-        raise InputError(
-            f"{path}: has {own[0]}×{own[1]} pixels, {cloud.name} {size[0]}×{size[1]}, another aspect, so they do not "
-            f"show the same view; "
-            "save depth that is aligned to the picture (the camera's software can), or a picture of the depth camera's "
-            "view"
-        )
-    return picture.resize(size[::-1], method)
-
-
-def cropped(array, crop, path):
-    """The rectangle ``crop`` (left, top, width, height) of ``array`` [H, W, ...]; ``path`` names the scan in messages.
-
-    Raises:
-        InputError: the rectangle reaches over the edge.
-    """
-    left, top, width, height = crop
-    if left + width > array.shape[1] or top + height > array.shape[0]:
-        raise InputError(
-            f"{path}: has {array.shape[0]}×{array.shape[1]} pixels, --crop {' '.join(map(str, crop))} (left top width "
-            f"height) reaches "
-            "over its edge"
-        )
-    return array[top : top + height, left : left + width]
-
-
-def filled(points, measured, largest):
-    """Fill holes of at most ``largest`` pixels that do not touch the edge, by linear interpolation from their rims.
-
-    Args:
-        points: [H, W, 3] float64.
-        measured: [H, W] bool.
-
-    Returns:
-        (points, measured), as new arrays. The filled points are exact if the surface around a hole is flat, so that x,
-        y and z change evenly from pixel to pixel.
-    """
-    from scipy import ndimage
-    from scipy.interpolate import LinearNDInterpolator
-
-    around = np.ones((3, 3), bool)
-    labels, count = ndimage.label(~measured, around)
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)
-    open_ones = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
-    wanted = sizes <= largest
-    wanted[0] = wanted[open_ones] = False
-    hole = wanted[labels]
-    points, measured = points.copy(), measured | hole
-    if hole.any():
-        rim = ndimage.binary_dilation(hole, around) & ~hole  # only measured pixels: others would belong to the hole
-        points[hole] = LinearNDInterpolator(np.argwhere(rim), points[rim])(np.argwhere(hole))
-    return points, measured
+    if own == size or same_aspect(own, size):
+        return picture if own == size else picture.resize(size[::-1], method)
+    text = f"{path}: has {own[0]}×{own[1]} pixels, {cloud.name} {size[0]}×{size[1]}"
+    if same_aspect(own, size[::-1]):
+        raise InputError(f"{text}: one is upright, the other lies on its side; turn one of them by 90°")
+    raise InputError(
+        f"{text}, another aspect, so they do not show the same view; save depth that is aligned to the picture (the "
+        "camera's software can), or a picture of the depth camera's view"
+    )
 
 
 def as_layout(points, measured):
@@ -271,25 +286,7 @@ def _check_extent(path, extent, plan, notes):
     if plan.extent and not plan.extent / MIXED < extent < plan.extent * MIXED:
         raise InputError(
             f"{path}: {extent:.3g} m across where other scans are {plan.extent:.3g} m, in {plan.unit.name}; this file "
-            f"is in another unit "
-            "or has points far off: import it by itself with its own --unit, or take it out"
+            "is in another unit or has points far off: import it by itself with its own --unit, or take it out"
         )
     if not CONSISTENT[0] <= extent <= CONSISTENT[1]:
         notes.append(f"the scan is {extent:.3g} m across in {plan.unit.name} ({plan.unit.found}): is that the unit?")
-
-
-def _isolated(rgb, xyz, gt, plan, path, notes):
-    from data.foreground import isolate, pad_square
-
-    try:
-        part = isolate(rgb, xyz, plan.seed, plan.keep_touching)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-    if part.touching:
-        notes.append(f"the part touches the frame with {part.touching} points")
-    if part.points < KEPT * part.off_plane:
-        notes.append(
-            f"the largest cluster holds {part.points / part.off_plane:.0%} of the {part.off_plane:,} points off the "
-            "plane, the others are taken away; if they are the part's, record it closer or do without --remove_plane"
-        )
-    return pad_square(part.rgb), pad_square(part.xyz), None if gt is None else pad_square(gt)

@@ -31,9 +31,8 @@ def part_pixels(xyz):
     return found.mask if found.way in (TABLE, VALID) else xyz.any(axis=2)
 
 
-def part_size(xyz) -> PartSize:
-    """PartSize of the part in a scan [H, W, 3]."""
-    part = part_pixels(xyz)
+def size_of(part) -> PartSize:
+    """PartSize of a part's pixels [H, W]."""
     rows, columns = np.flatnonzero(part.any(axis=1)), np.flatnonzero(part.any(axis=0))
     if not len(rows):
         return PartSize(0.0, 0, 0)
@@ -42,7 +41,7 @@ def part_size(xyz) -> PartSize:
 
 def usual_size(paths) -> PartSize:
     """The median PartSize of the scans in the tiff files ``paths``, at least one."""
-    sizes = [part_size(tifffile.imread(Path(path))) for path in paths]
+    sizes = [size_of(part_pixels(tifffile.imread(Path(path)))) for path in paths]
     return PartSize(*(kind(median(values)) for kind, values in zip((float, int, int), zip(*sizes))))
 
 

@@ -1,7 +1,7 @@
 """Reads the files that cameras save: depth images, organised point clouds and arrays, in the file's own unit.
 
 Libraries read the formats: pypcd4 PCD, trimesh PLY, tifffile tiff, Pillow PNG. This module finds out what the numbers
-mean: whether they are depth or points, which size the image has, and where nothing was measured. Formats:
+mean: whether they are depth or points, and which size the image has. Formats:
 https://pointclouds.org/documentation/tutorials/pcd_file_format.html, http://paulbourke.net/dataformats/ply/.
 """
 
@@ -15,18 +15,13 @@ from PIL import Image
 
 from cameras.intrinsics import same_aspect
 from common.errors import InputError
+from data.organised_clouds import channels_last
 from data.rays import are_transposed, rays_of
 
-POINT_NAMES = ("xyz", "points", "point_cloud", "pointcloud", "cloud", "vertices")
-DEPTH_NAMES = ("depth", "z")
+POINT_NAMES = ("xyz", "points", "point_cloud", "pointcloud", "cloud", "vertices", "depth", "z")
 COLOUR_NAMES = ("rgb", "rgba", "color", "colors", "colour", "colours", "image", "picture")
-MARKER_SHARE = 0.01  # share of the pixels: an exact value that fills as much is no surface
-FAR = 5.0  # a depth over this many times the largest other depth is no distance
-DOUBTFUL = 2.0  # one over this many times is told
-# where cameras' ranges end, in counts or in millimetres: all bits of a number, or round
-ENDS = {*(2**bits - 1 for bits in range(10, 17)), 10_000, 20_000, 32_000, 50_000, 60_000, 65_000}
 ORDERED = 0.2  # largest median step between neighbouring pixels of an ordered cloud, as a share of the cloud's extent
-SUFFIXES = (".pcd", ".ply", ".npy", ".npz", ".tif", ".tiff", ".png")
+ALL_PIXELS = "save it with all pixels, NaN where nothing was measured"
 
 
 class Scan(NamedTuple):
@@ -38,27 +33,15 @@ class Scan(NamedTuple):
 
 
 def read_scan(path):
-    """Read a depth image or a point cloud; the suffix decides the format.
-
-    Returns:
-        Scan. Its values are [H, W] depth, [H, W, 3] points, or [N, 3] points if the file does not give width and
-        height.
+    """The Scan in a depth image or a point cloud; the suffix decides the format.
 
     Raises:
         InputError: the file cannot be read, or it contains neither depth nor points.
     """
     path = Path(path)
-    reader = {
-        ".pcd": _read_pcd,
-        ".ply": _read_ply,
-        ".npy": _read_npy,
-        ".npz": _read_npz,
-        ".tif": _read_tiff,
-        ".tiff": _read_tiff,
-        ".png": _read_png,
-    }.get(path.suffix.lower())
+    reader = READERS.get(path.suffix.lower())
     if reader is None:
-        raise InputError(f"{path}: no format of depth or points; known are {', '.join(SUFFIXES)}")
+        raise InputError(f"{path}: no format of depth or points; known are {', '.join(READERS)}")
     try:
         with np.errstate(all="ignore"):
             return reader(path)
@@ -66,9 +49,9 @@ def read_scan(path):
         raise
     except Exception as error:  # the libraries raise many types for damaged files
         reason = " ".join(str(error).split())[:200] or type(error).__name__
+        kind = path.suffix[1:].upper()
         raise InputError(
-            f"{path}: cannot be read as {path.suffix[1:].upper()} ({reason}); the file is damaged or of another kind: "
-            "save it again"
+            f"{path}: cannot be read as {kind} ({reason}); the file is damaged or of another kind: save it again"
         ) from None
 
 
@@ -88,28 +71,26 @@ def organise(path, scan, size):
     """
     if scan.values.ndim == 3:
         return _exchanged_back(scan, size)
-    if not _is_flat(scan.values):
+    if scan.values.shape[1] != 3 or scan.values.dtype.kind != "f":
         return scan
     count = len(scan.values)
     mend = (
         "save it organised (PCD with WIDTH and HEIGHT, .npy of height × width × 3, or PLY with all pixels, NaN where "
-        "nothing was "
-        "measured), or save the depth image instead"
     )
+    mend += "nothing was measured), or save the depth image instead"
     if size is None or size[0] * size[1] != count:
         fits = "" if size is None else f", and {count} is not {size[0]}×{size[1]} pixels"
-        raise InputError(
-            f"{path}: is unorganised: {count} points without height and width{fits}; {mend}"
-            + (", or say --size WIDTH HEIGHT" if size is None else "")
-        )
+        mend += ", or say --size WIDTH HEIGHT" if size is None else ""
+        raise InputError(f"{path}: is unorganised: {count} points without height and width{fits}; {mend}")
     words = {_by_row: "row by row", _by_column: "column by column"}
     ways = [(order, shape) for shape in dict.fromkeys((tuple(size), tuple(size[::-1]))) for order in words]
     seen = next((way for way in ways if _has_rays(way[0](scan.values, way[1]))), None)
     if seen is None:
         steps = [_step(order(scan.values, shape)) for order, shape in ways[:2]]
         if not min(steps) <= ORDERED:
-            text = f"{count} points, as many as pixels, but not in their order; {mend}"
-            raise InputError(f"{path}: is unorganised: {text}")
+            raise InputError(
+                f"{path}: is unorganised: {count} points, as many as pixels, but not in their order; {mend}"
+            )
         seen = ways[int(np.argmin(steps))]
     order, shape = seen
     note = f"points without a size are taken {words[order]} as {shape[0]}×{shape[1]} pixels"
@@ -138,133 +119,21 @@ def _there(points):
     return np.isfinite(points).all(2) & points.any(2)
 
 
-def measured_pixels(values):
-    """Find the pixels that were measured.
-
-    A pixel was not measured if it has:
-
-    - NaN or inf, or 0 in all three coordinates;
-    - a depth of 0 or less, or the largest number of an unsigned type;
-    - a depth at the end of a range (ENDS) that fills at least 1 % of the pixels and is apart from all others;
-    - an exact point that fills at least 1 % of the pixels;
-    - a depth (or z) that fills at least 1 % of the pixels and is far from all others, such as -9999.
-
-    Args:
-        values: depth [H, W] or points [H, W, 3].
-
-    Returns:
-        ([H, W] bool, list of notes that name the values taken as missing).
-    """
-    depth = values.ndim == 2
-    z = values if depth else values[..., 2]
-    notes = []
-    if values.dtype.kind in "iu":
-        measured = z > 0
-        largest = np.iinfo(values.dtype).max
-        if values.dtype.kind == "u" and (z == largest).any():
-            measured &= z != largest
-            if (z == largest).mean() >= MARKER_SHARE:
-                notes.append(f"{(z == largest).mean():.0%} of the pixels hold {largest}: taken as not measured")
-        marker = _far_marker(z[measured], z.size, None)
-        if marker is not None:
-            measured &= z != marker
-            notes.append(f"{(z == marker).mean():.0%} of the pixels hold {marker}: taken as not measured")
-        return measured, notes + _doubtful_end(z[measured], z.size)
-    measured = np.isfinite(z) if depth else np.isfinite(values).all(2) & values.any(2)
-    if not depth:
-        _drop_repeated_points(values, measured, notes)
-    while True:
-        across = (
-            None
-            if depth or not measured.any()
-            else np.linalg.norm(np.ptp(np.percentile(values[measured][:, :2], [1, 99], axis=0), axis=0))
-        )
-        marker = _far_marker(z[measured], z.size, across)
-        if marker is None:
-            break
-        measured &= z != marker
-        notes.append(
-            f"{(z == marker).mean():.0%} of the pixels hold {'depth' if depth else 'z'} {marker:g}: taken as not "
-            f"measured"
-        )
-    if depth:
-        measured &= z > 0
-        notes += _doubtful_end(z[measured], z.size)
-    return measured, notes
-
-
-def _is_flat(values):
-    return values.ndim == 2 and values.shape[1] == 3 and values.dtype.kind == "f"
-
-
-def _drop_repeated_points(points, measured, notes):
-    z = points[..., 2]
-    values, counts = np.unique(z[measured], return_counts=True)
-    for value in values[counts >= MARKER_SHARE * z.size]:
-        at = measured & (z == value)
-        rows, counts = np.unique(points[at], axis=0, return_counts=True)
-        for row in rows[counts >= MARKER_SHARE * z.size]:
-            same = at & (points == row).all(2)
-            measured &= ~same
-            notes.append(
-                f"{same.mean():.0%} of the pixels hold the point ({', '.join(f'{v:g}' for v in row)}): taken as not "
-                f"measured"
-            )
-
-
-def _far_marker(z, pixels, across):
-    """The smallest or largest value of ``z`` [N] if it marks missing pixels, else None.
-
-    It has to fill 1 % of the pixels, and be apart from the others by three times their range. A flat table behind a
-    flat part is also apart, by the part's height, so one more condition has to hold. Points: it is farther off than the
-    scan is ``across``. Depth (``across`` is None): it is not positive, or over five times the largest of the others.
-    The end of a camera's range (ENDS) need only be apart from the others by their own range.
-    """
-    if not len(z):
-        return None
-    values, counts = np.unique(z, return_counts=True)
-    for end in (0, -1):
-        rest = values[1:] if end == 0 else values[:-1]
-        if counts[end] < MARKER_SHARE * pixels or not len(rest):
-            continue
-        gap = abs(float(values[end]) - float(rest[end]))
-        if end == -1 and _ends_range(values[end]) and gap > float(rest[-1]) - float(rest[0]):
-            return values[end]
-        far = gap > across if across is not None else values[end] <= 0 or values[end] > FAR * rest[-1]
-        if far and gap > 3 * (float(rest[-1]) - float(rest[0])):
-            return values[end]
-    return None
-
-
-def _ends_range(value):
-    """Whether a depth, in counts, millimetres or metres, is where a camera's range ends."""
-    return any(abs(float(value) * factor - end) < 1e-3 for factor in (1, 1000) for end in ENDS)
-
-
-def _doubtful_end(z, pixels):
-    """[text] on a largest depth of ``z`` [N] that may mark missing pixels, else []."""
-    values, counts = np.unique(z, return_counts=True)
-    if len(values) < 2 or counts[-1] < MARKER_SHARE * pixels or values[-1] < DOUBTFUL * float(values[-2]):
-        return []
-    share = f"{counts[-1] / pixels:.0%} of the pixels hold {values[-1]:g}"
-    return [f"{share}, the others at most {values[-2]:g}: taken as measured; if it marks missing ones, save 0 there"]
-
-
 def _step(points):
     """Median distance between neighbouring pixels' points [H, W, 3], as a share of the cloud's extent.
 
     It is inf if no two neighbouring pixels are measured.
     """
-    good = np.isfinite(points).all(2) & points.any(2)
+    good = _there(points)
     if good.sum() < 2:
         return np.inf
     low, high = np.percentile(points[good], [1, 99], axis=0)
-    extent = np.linalg.norm(high - low) or 1.0
     steps = []
     for axis in (0, 1):
         near = np.take(good, range(1, good.shape[axis]), axis) & np.take(good, range(good.shape[axis] - 1), axis)
         steps.append(np.linalg.norm(np.diff(points, axis=axis)[near], axis=1))
-    return float(np.median(np.concatenate(steps))) / extent if sum(map(len, steps)) else np.inf
+    steps = np.concatenate(steps)
+    return float(np.median(steps)) / (np.linalg.norm(high - low) or 1.0) if len(steps) else np.inf
 
 
 def _by_row(array, size):
@@ -279,28 +148,18 @@ def _read_pcd(path):
     from pypcd4 import PointCloud  # imported here, since it takes half a second and only PCD files need it
 
     cloud = PointCloud.from_path(path)
-    data, (height, width) = cloud.pc_data, (cloud.metadata.height, cloud.metadata.width)
+    data, size = cloud.pc_data, (cloud.metadata.height, cloud.metadata.width)
     names = {name.lower(): name for name in data.dtype.names}
     if not {"x", "y", "z"} <= set(names):
-        raise InputError(
-            f"{path}: has the fields {', '.join(data.dtype.names)}, but no x, y and z; save the points, not only their "
-            f"attributes"
-        )
-    if len(data) != height * width:
-        raise InputError(
-            f"{path}: holds {len(data)} points, its head says {height}×{width}; the file is cut off: save it again"
-        )
+        fields = ", ".join(data.dtype.names)
+        raise InputError(f"{path}: has the fields {fields}, but no x, y and z; save the points, not only attributes")
     points = np.stack([data[names[axis]] for axis in "xyz"], axis=1).astype(np.float64)
-    packed = next(
-        (names[name] for name in ("rgb", "rgba") if name in names and data.dtype[names[name]].itemsize == 4), None
-    )
+    packed = [names[name] for name in ("rgb", "rgba") if name in names and data.dtype[names[name]].itemsize == 4]
     colours = None
     if packed:
-        bits = np.ascontiguousarray(data[packed]).view(np.uint32)
+        bits = np.ascontiguousarray(data[packed[0]]).view(np.uint32)
         colours = np.stack([bits >> 16 & 255, bits >> 8 & 255, bits & 255], axis=1).astype(np.uint8)
-    if height == 1:
-        return Scan(points, colours)
-    return Scan(points.reshape(height, width, 3), None if colours is None else colours.reshape(height, width, 3))
+    return _sized(path, points, colours, size if size[0] > 1 else None)
 
 
 def _read_ply(path):
@@ -309,28 +168,23 @@ def _read_ply(path):
     logging.getLogger("trimesh").setLevel(logging.CRITICAL)  # it would print an additional, unclear line
     head = _ply_head(path)
     if any(line.startswith("element range_grid") for line in head):
-        raise InputError(
-            f"{path}: is a PLY with a range grid, which leaves out points; save it with all pixels, NaN where nothing "
-            f"was measured, "
-            "or as PCD"
-        )
+        raise InputError(f"{path}: is a PLY with a range grid, which leaves out points; {ALL_PIXELS}, or as PCD")
     with open(path, "rb") as file:
         content = load_ply(file, fix_texture=False, skip_materials=True)
-    points = np.asarray(content["vertices"], np.float64)
-    colours = content.get("vertex_colors")
+    points, colours = np.asarray(content["vertices"], np.float64), content.get("vertex_colors")
     if colours is not None:
-        colours = np.asarray(colours)
-        colours = colours[:, :3].astype(np.uint8) if len(colours) == len(points) and colours.dtype == np.uint8 else None
-    size = _ply_size(head, content)
+        colours = np.asarray(colours)[:, :3]
+        colours = colours if len(colours) == len(points) and colours.dtype == np.uint8 else None
+    return _sized(path, points, colours, _ply_size(head, content))
+
+
+def _sized(path, points, colours, size):
+    """Scan of points [N, 3] and colours [N, 3] whose file says the ``size``, or (None) does not say it."""
     if size is None:
         return Scan(points, colours)
     if size[0] * size[1] != len(points):
-        raise InputError(
-            f"{path}: holds {len(points)} points, its head says {size[0]}×{size[1]}; save it with all pixels, NaN "
-            f"where nothing "
-            "was measured"
-        )
-    return Scan(points.reshape(*size, 3), None if colours is None else colours.reshape(*size, 3))
+        raise InputError(f"{path}: holds {len(points)} points, its head says {size[0]}×{size[1]}; {ALL_PIXELS}")
+    return Scan(_by_row(points, size), None if colours is None else _by_row(colours, size))
 
 
 def _ply_head(path):
@@ -347,11 +201,8 @@ def _ply_head(path):
 
 def _ply_size(head, content):
     """(height, width) from ``obj_info num_rows`` and ``num_cols`` in the head, or from PCL's camera; else None."""
-    told = {
-        words[1].lower(): words[2]
-        for words in (line.split() for line in head)
-        if len(words) == 3 and words[0] in ("obj_info", "comment")
-    }
+    words = [line.split() for line in head]
+    told = {line[1].lower(): line[2] for line in words if len(line) == 3 and line[0] in ("obj_info", "comment")}
     for rows, columns in (("num_rows", "num_cols"), ("height", "width")):
         if told.get(rows, "").isdigit() and told.get(columns, "").isdigit():
             return int(told[rows]), int(told[columns])
@@ -375,21 +226,14 @@ def _read_npz(path):
     if {"x", "y", "z"} <= set(arrays):
         found = np.stack([arrays[axis] for axis in "xyz"], axis=-1)
     else:
-        name = next(
-            (name for name in (*POINT_NAMES, *DEPTH_NAMES) if name in arrays), others[0] if len(others) == 1 else None
-        )
-        if name is None:
-            raise InputError(
-                f"{path}: holds the arrays {', '.join(arrays) or '(none)'}; name the points xyz or the depth depth"
-            )
-        found = arrays[name]
+        names = [name for name in POINT_NAMES if name in arrays][:1] or others
+        if len(names) != 1:
+            shown = ", ".join(arrays) or "(none)"
+            raise InputError(f"{path}: holds the arrays {shown}; name the points xyz or the depth depth")
+        found = arrays[names[0]]
     scan = _from_array(path, found)
-    if (
-        colours is not None
-        and colours.shape[:-1] == scan.values.shape[: colours.ndim - 1]
-        and colours.shape[-1] in (3, 4)
-    ):
-        return scan._replace(colours=colours[..., :3])
+    if colours is not None and colours.shape[:-1] == scan.values.shape[: colours.ndim - 1]:
+        return scan._replace(colours=colours[..., :3]) if colours.shape[-1] in (3, 4) else scan
     return scan
 
 
@@ -402,37 +246,31 @@ def _read_png(path):
     with Image.open(path) as picture:
         mode, values = picture.mode, np.asarray(picture)
     if mode[:1] not in "IF":
-        raise InputError(
-            f"{path}: is a picture of 8 bits (mode {mode}), no depth image: 8 bits are too coarse; save the depth with "
-            f"16 bits"
-        )
+        raise InputError(f"{path}: is a picture (mode {mode}), no depth image: save the depth with 16 bits")
     return _from_array(path, values)
 
 
 def _from_array(path, values):
     """Scan of an array: depth [H, W], or points [H, W, 3 or more], [3, H, W] or [N, 3 or more]."""
-    values, notes = values.squeeze() if values.ndim > 3 or 1 in values.shape[-1:] else values, ()
-    if values.dtype.kind == "f":
-        values = values.astype(np.float64)
-    elif values.dtype.kind not in "iu":
-        raise InputError(
-            f"{path}: holds {values.dtype}, no numbers of depth or coordinates; save it as float32 or uint16"
-        )
-    elif values.dtype.itemsize == 1:
-        raise InputError(
-            f"{path}: holds {values.dtype}: 8 bits are too coarse for depth or coordinates; save it as uint16 or "
-            f"float32"
-        )
-    if values.ndim == 3 and values.shape[0] == 3 < min(values.shape[1:]):
-        values, notes = values.transpose(1, 2, 0), ("planes (3, height, width) are taken as x, y, z",)
-    elif values.ndim == 3 and 3 < values.shape[2] <= 7:
-        values, notes = values[..., :3], (f"the first three of {values.shape[2]} channels are taken as x, y, z",)
-    if values.ndim == 3 and values.shape[2] == 3:
-        return Scan(values.astype(np.float64), None, notes)
+    values = values.squeeze() if values.ndim > 3 or 1 in values.shape[-1:] else values
+    if values.dtype.kind not in "iuf" or values.dtype.itemsize == 1:
+        raise InputError(f"{path}: holds {values.dtype}, no depth or coordinates; save it as float32 or uint16")
+    values, notes = channels_last(values)
     if values.ndim == 2 and values.shape[1] in (3, 4, 6, 7) and values.shape[0] > 100:
-        return Scan(values[:, :3].astype(np.float64), None, notes)
-    if values.ndim != 2:
-        raise InputError(
-            f"{path}: has shape {values.shape}, expected depth (height, width) or points (height, width, 3)"
-        )
-    return Scan(values, None, notes)
+        values = values[:, :3].astype(np.float64)
+    elif values.ndim == 3 and values.shape[2] == 3 or values.dtype.kind == "f":
+        values = values.astype(np.float64)
+    if values.ndim == 2 or values.ndim == 3 and values.shape[2] == 3:
+        return Scan(values, None, notes)
+    raise InputError(f"{path}: has shape {values.shape}, expected depth (height, width) or points (height, width, 3)")
+
+
+READERS = {
+    ".pcd": _read_pcd,
+    ".ply": _read_ply,
+    ".npy": _read_npy,
+    ".npz": _read_npz,
+    ".tif": _read_tiff,
+    ".tiff": _read_tiff,
+    ".png": _read_png,
+}

@@ -20,7 +20,7 @@ LABEL_WORDS = {"segmentation", "semantic", "instance", "instances", "overlay", "
 CAMERA = {"camera", "intrinsics", "calibration", "settings"}  # words of files that hold no labels
 LABEL_SUFFIXES = (".json", ".xml", ".txt", ".csv", ".yaml", ".yml")
 NO_NAME = {"color", "colour", "rgb", "depth", "xyz", "cloud", "clouds", "pointcloud", "pcd", "ply", *MASK_WORDS}
-PICTURE, CLOUD, MASK, LABEL = range(4)
+PICTURE, CLOUD, MASK, LABEL, OTHER = range(5)
 SHOWN = 3
 
 
@@ -30,6 +30,11 @@ class Files(NamedTuple):
     picture: Path | None
     cloud: Path
     masks: tuple = ()
+
+    @property
+    def paths(self) -> list:
+        """All of the part's files."""
+        return [path for path in (self.picture, self.cloud, *self.masks) if path]
 
 
 class Recording(NamedTuple):
@@ -63,34 +68,25 @@ def find_recording(source, picture_glob=None, cloud_glob=None, mask_glob=None, b
     pictures, clouds, masks, labels = kinds
     masks = masks if with_masks else []
     if not clouds:
-        raise InputError(
-            f"{source}: no depth images or clouds in it ({_counted(tree.files)}); read are depth as PNG or tiff of 16 "
-            "bits or floats, and clouds as PCD, PLY, .npy and .npz: save the scans as one of these"
-            + (f"; --cloud_glob {cloud_glob} fits none" if cloud_glob else "")
-        )
+        read = "read are depth as PNG or tiff of 16 bits or floats, and clouds as PCD, PLY, .npy and .npz"
+        none = f"; --cloud_glob {cloud_glob} fits none" if cloud_glob else ""
+        there = f"no depth images or clouds in it ({_counted(tree.files)})"
+        raise InputError(f"{source}: {there}; {read}: save the scans as one of these{none}")
     notes = _unread(source, others, labels if with_masks else [], with_masks and not masks)
     if by_order:
         for kind, files in (("pictures", pictures), ("masks", masks)):
             if files and len(files) != len(clouds):
-                raise InputError(
-                    f"{source}: {len(clouds)} depth images or clouds, but {len(files)} {kind}; --by_order needs as many"
-                )
-        none = [None] * len(clouds)
-        parts = [
-            Files(picture, cloud, (mask,) if mask else ())
-            for picture, cloud, mask in zip(pictures or none, clouds, masks or none)
-        ]
-        return Recording(tuple(parts), {}, tuple(notes))
+                count = f"{len(clouds)} depth images or clouds, but {len(files)} {kind}"
+                raise InputError(f"{source}: {count}; --by_order needs as many")
+        joined = [(mask,) for mask in masks] or [()] * len(clouds)
+        return Recording(tuple(map(Files, pictures or [None] * len(clouds), clouds, joined)), {}, tuple(notes))
     anchors, what, lonely = pictures, "picture", {}
     if pictures:
-        found = _match(source, pictures, clouds, what, "depth image or cloud")
+        found = _match(source, pictures, clouds, "depth image or cloud")
         cloud_of, lonely = found.partner, _lonely(source, found, what, "depth image or cloud")
         if found.how == "time":
-            some = next(iter(cloud_of.items()))
-            notes.append(
-                f"{source}: the names are times; each picture goes with the scan nearest in time, for instance "
-                f"{some[0].name} with {some[1].name}"
-            )
+            shown = " with ".join(path.name for path in next(iter(cloud_of.items())))
+            notes.append(f"{source}: the names are times; each picture goes with the scan nearest in time: {shown} …")
     else:  # the clouds may have colours; reading them will show
         anchors, what, cloud_of = clouds, "depth image or cloud", {cloud: cloud for cloud in clouds}
     mask_of, unmasked = _masks(source, anchors, masks, what) if masks else ({}, {})
@@ -113,35 +109,31 @@ def sort_files(source, files, globs=(None, None, None)):
     for path in sorted(files, key=lambda p: natural(p.relative_to(source))):
         asked = [kind for kind, wanted in enumerate(given) if wanted is not None and path in wanted]
         kind = asked[0] if asked else sniff(path, source)
-        if kind is None:
-            kinds[-1].append(path)
-        elif asked or kind == LABEL or given[kind] is None:
+        if asked or kind in (LABEL, OTHER) or given[kind] is None:
             kinds[kind].append(path)
     return kinds
 
 
 def sniff(path, source):
-    """Kind of a file: PICTURE, CLOUD, MASK or LABEL; None: none of these."""
+    """Kind of a file: PICTURE, CLOUD, MASK, LABEL or OTHER."""
     suffix = path.suffix.lower()
     if suffix in CLOUDS_ONLY:
         return CLOUD
     if suffix not in PICTURES:
-        return None
-    if suffix in (".tif", ".tiff"):
-        try:
+        return OTHER
+    try:
+        if suffix in (".tif", ".tiff"):
             with tifffile.TiffFile(path) as file:
                 kind = file.series[0]
                 if kind.dtype.kind == "f" or (kind.dtype.itemsize > 1 and len(kind.shape) == 2):
                     return CLOUD
-        except Exception:  # damaged: reading it later will report that
-            return CLOUD
-    elif suffix == ".png":
-        try:
+        elif suffix == ".png":
             with Image.open(path) as picture:
                 if picture.mode[:1] in "IF":
                     return CLOUD
-        except Exception:
-            pass  # damaged: reading it later will report that
+    except Exception:  # damaged: reading it later will report that
+        if suffix != ".png":
+            return CLOUD
     folders = {word for part in path.relative_to(source).parts[:-1] for word in words(part)}
     if folders & LABEL_WORDS:
         return LABEL
@@ -172,11 +164,7 @@ def _shared_name(files):
     first = files.picture or files.cloud
     other = set(words(files.cloud.stem))
     pieces = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_a-zA-Z]+|[\W_]+", stem(first))
-    kept = [
-        piece
-        for piece in pieces
-        if piece.lower() not in NO_NAME and (piece.lower() not in KIND_WORDS or piece.lower() in other)
-    ]
+    kept = [p for p in pieces if p.lower() not in NO_NAME and (p.lower() not in KIND_WORDS or p.lower() in other)]
     name = re.sub(r"([\W_])\1+", r"\1", "".join(kept)).strip(" _-.")
     inside = [part for part in first.parent.parts[-2:] if plain(part)]
     return name or "_".join(inside[-1:]) or stem(first)
@@ -187,19 +175,17 @@ def _folders(source, files):
     return [part for part in parts if plain(part)]
 
 
-def _match(source, first, second, one, other):
+def _match(source, first, second, other):
     found = match(first, second, source)
     if found.how:
         return found
     if found.doubles:
-        raise InputError(
-            f"{found.doubles[0]}: and {found.doubles[1].relative_to(source)} both belong to one part; say which files "
-            "to take, --picture_glob, --cloud_glob or --mask_glob 'PATTERN'"
-        )
-    raise InputError(
-        f"{first[0]}: no {other} has the same name or number ({second[0].relative_to(source)} is the first); rename "
-        "them, or pair them in natural order with --by_order"
-    )
+        mend = "say which files to take, --picture_glob, --cloud_glob or --mask_glob 'PATTERN'"
+        other = found.doubles[1].relative_to(source)
+        raise InputError(f"{found.doubles[0]}: and {other} both belong to one part; {mend}")
+    mend = "rename them, or pair them in natural order with --by_order"
+    shown = f"{second[0].relative_to(source)} is the first"
+    raise InputError(f"{first[0]}: no {other} has the same name or number ({shown}); {mend}")
 
 
 def _lonely(source, found, one, other):
@@ -217,7 +203,7 @@ def _masks(source, anchors, masks, what):
             given = {anchor: several for anchor, several in begun.items() if several}
             bare = found._replace(missing=tuple(a for a in anchors if a not in given), extra=())
             return given, _lonely(source, bare, what, "mask")
-    found = _match(source, anchors, masks, what, "mask")
+    found = _match(source, anchors, masks, "mask")
     return {a: (mask,) for a, mask in found.partner.items()}, _lonely(source, found, what, "mask")
 
 

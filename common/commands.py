@@ -90,6 +90,18 @@ def prose_and_examples(text: str | None) -> tuple[str, str]:
     return re.sub(r"\n{3,}", "\n\n", "\n".join(prose)), examples
 
 
+def add_values(parser: argparse._ActionsContainer, *flags: tuple[str, Callable[[str], Any], Any, str, str]) -> None:
+    """Add flags that take one value; each is (name, type, default, how --help calls the value, help text)."""
+    for name, kind, default, metavar, text in flags:
+        parser.add_argument(f"--{name}", type=kind, default=default, metavar=metavar, help=text)
+
+
+def add_switches(parser: argparse._ActionsContainer, *flags: tuple[str, str]) -> None:
+    """Add flags without a value, off by default; each is (name, help text)."""
+    for name, text in flags:
+        parser.add_argument(f"--{name}", action="store_true", help=text)
+
+
 def add_device(parser: argparse._ActionsContainer) -> None:
     """Add --device to the parser of a command that runs networks; see ``common.devices.choose_device``."""
     parser.add_argument(
@@ -173,21 +185,8 @@ def run_command(program: str, args: Any, work: Callable[[Any], int], goes_on: st
         return REFUSED
     except KeyboardInterrupt:
         tell(program, goes_on)
-    except BrokenPipeError:
-        drop_output()
+    except BrokenPipeError:  # whoever read the output, such as head, has seen enough: the rest goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         tell(program, f"{error.filename or 'file'}: {error.strerror or error}")
     return FAILED
-
-
-def print_all(text: str) -> None:
-    """Print a long text; whoever reads it, such as head, may leave before its end."""
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        drop_output()
-
-
-def drop_output() -> None:
-    """Send the rest of standard output nowhere: whoever read it, such as head, has seen enough."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

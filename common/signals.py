@@ -2,7 +2,7 @@
 
 A signal that was ignored when the command began (nohup, a shell's background job) stays ignored. The handler raises
 nothing where the exception would be lost or do harm: in a finaliser, in a ``held`` block, while workers are started.
-There it remembers the stop and raises it a moment later.
+There it remembers the stop: the end of the block, or the next step of a long loop, raises it.
 """
 
 import contextlib
@@ -14,11 +14,11 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 STOPS = (signal.SIGINT, signal.SIGTERM)
 WEAK = ("weakref.py", "_weakrefset.py")  # in functions of these files Python ignores exceptions
-MOMENT = 0.05  # seconds until a remembered stop is tried again
+MOMENT = 0.05  # seconds until a worker looks again whether its ``held`` block has ended
 PATIENCE = 2  # seconds that a worker waits for its parent, which got the signal too, to end it in an orderly way
 
 
@@ -107,50 +107,24 @@ def first_signal_stops(program: str) -> Iterator[None]:
     patience = f"{program}: stopping already: what is finished is being written\n".encode()
 
     def stop(_: object, frame: FrameType | None) -> None:
-        if _State.stopping:
+        already, _State.stopping = _State.stopping, True
+        if not (_State.raised or _State.holds or _in_finaliser(frame)):
+            raise_if_stopping()
+        elif already:
             with contextlib.suppress(OSError):
                 os.write(2, patience)  # print could be interrupted within its own line
-            return
-        _State.stopping = True
-        raise_where_possible(None, frame)
 
-    def raise_where_possible(_: object, frame: FrameType | None) -> None:
-        if _State.raised:
-            return
-        if _State.holds or _in_finaliser(frame):
-            try_again()
-        else:
-            raise_if_stopping()
-
-    def try_again() -> None:
-        if hasattr(signal, "setitimer"):  # without it the stop waits for raise_if_stopping
-            before.setdefault(signal.SIGALRM, signal.getsignal(signal.SIGALRM))
-            signal.signal(signal.SIGALRM, raise_where_possible)
-            signal.setitimer(signal.ITIMER_REAL, MOMENT)
-
-    def unraisable(lost: Any) -> None:
-        if _State.stopping and issubclass(lost.exc_type, KeyboardInterrupt):  # raised in another kind of finaliser
-            _State.raised = False
-            try_again()
-        else:
-            hook(lost)
-
-    before: dict[int, Any] = {}
-    hook = sys.unraisablehook
+    before = {number: signal.getsignal(number) for number in STOPS}
+    handled = [number for number, handler in before.items() if handler != signal.SIG_IGN]
     try:
-        sys.unraisablehook = unraisable
-        for number in STOPS:
-            if signal.getsignal(number) != signal.SIG_IGN:
-                before[number] = signal.signal(number, stop)
+        for number in handled:
+            signal.signal(number, stop)
         raise_if_stopping()  # run_to_the_end may have remembered a stop
         yield
     finally:
         _State.stopping = _State.raised = True  # from now on signals change nothing
-        if getattr(signal, "SIGALRM", None) in before:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-        for handled, handler in before.items():
-            signal.signal(handled, handler)
-        sys.unraisablehook = hook
+        for number in handled:
+            signal.signal(number, before[number])
         _State.stopping = _State.raised = False
 
 

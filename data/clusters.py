@@ -90,9 +90,8 @@ def _pairs(keys, strides):
 
 def _join(groups, first, second, eps):
     """Component [len(groups)] of each group of points; a pair of groups joins if two of their points are within eps."""
-    middle = np.array(
-        [g[((g - g.mean(0)) ** 2).sum(1).argmin()] for g in groups]
-    )  # these middle points alone decide most pairs
+    # these middle points alone decide most pairs
+    middle = np.array([g[((g - g.mean(0)) ** 2).sum(1).argmin()] for g in groups])
     near = ((middle[first] - middle[second]) ** 2).sum(1) <= eps**2
     component = _components(len(groups), first[near], second[near])
     trees, open_pairs = {}, np.flatnonzero(component[first] != component[second])
@@ -112,9 +111,8 @@ def _join(groups, first, second, eps):
 
 
 def _components(count, first, second):
-    return connected_components(
-        coo_matrix((np.ones(len(first), bool), (first, second)), (count, count)), directed=False
-    )[1]
+    joined = coo_matrix((np.ones(len(first), bool), (first, second)), (count, count))
+    return connected_components(joined, directed=False)[1]
 
 
 def _by_first(label, position):
@@ -128,13 +126,8 @@ def _label_borders(label, points, core, eps):
     """Give each point that is not a core point the lowest label of the core points within eps, in place."""
     tree, labels, others = cKDTree(points[core]), label[core], np.flatnonzero(~core)
     for block in np.split(others, range(BLOCK, len(others), BLOCK)):
-        near = tree.query_ball_point(
-            points[block], eps
-        )  # fewer than min_points each, or the point would be a core point itself
-        lengths = np.array([len(n) for n in near], int)
-        reached = block[lengths > 0]
-        if len(reached):
-            label[reached] = np.minimum.reduceat(
-                labels[np.concatenate(near[lengths > 0]).astype(int)],
-                np.cumsum(np.append(0, lengths[lengths > 0][:-1])),
-            )
+        # fewer than min_points each, or the point would be a core point itself
+        near = tree.query_ball_point(points[block], eps)
+        for point, found in zip(block, near):
+            if found:
+                label[point] = labels[found].min()

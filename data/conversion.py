@@ -58,15 +58,9 @@ def build_parser(prog, text, dataset_type):
     """Parser with the options that all preprocessing commands have; ``text``: the command's docstring."""
     description, epilog = text.splitlines()[0], prose_and_examples(text)[1]
     parser = Parser(prog=prog, description=description, formatter_class=HelpFormatter, epilog=epilog)
-    parser.add_argument(
-        "--category",
-        "--categories",
-        dest="categories",
-        nargs="+",
-        metavar="NAME",
-        help='only these; case, "-", "_" and blanks do not matter (default: those '
-        f"of the official list that are there: {', '.join(CATEGORIES[dataset_type])})",
-    )
+    text = 'only these; case, "-", "_" and blanks do not matter (default: those of the official list that are there: '
+    text += f"{', '.join(CATEGORIES[dataset_type])})"
+    parser.add_argument("--category", "--categories", dest="categories", nargs="+", metavar="NAME", help=text)
     add_workers(parser)
     return parser
 
@@ -89,14 +83,12 @@ def find_categories(root, asked, dataset_type):
         if folder:
             found[official.get(same_name(folder.name), folder.name)] = folder
         elif asked:
-            raise InputError(
-                f"{root / name}: missing folder of the category given with --categories; there are: {there}"
-            )
+            lacks = "missing folder of the category given with --categories"
+            raise InputError(f"{root / name}: {lacks}; there are: {there}")
     if not found:
-        raise InputError(
-            f"{root}: none of the data set's categories is in it; folders in it: {there}; give the folder that holds "
-            f"{', '.join(CATEGORIES[dataset_type][:3])} …, or name folders with --categories"
-        )
+        wanted = f"give the folder that holds {', '.join(CATEGORIES[dataset_type][:3])} …"
+        none = "none of the data set's categories is in it"
+        raise InputError(f"{root}: {none}; folders in it: {there}; {wanted}, or name folders with --categories")
     return found
 
 
@@ -124,9 +116,8 @@ def save_sample(folder, name, rgb, xyz, gt=None):
     if gt is not None:
         _save_png(mark_of(folder, name, "gt"), gt)
     with atomic_path(Path(folder) / "xyz" / f"{name}.tiff") as temporary:
-        tifffile.imwrite(
-            temporary, np.ascontiguousarray(xyz, dtype=np.float32), photometric="rgb", planarconfig="contig"
-        )
+        points = np.ascontiguousarray(xyz, dtype=np.float32)
+        tifffile.imwrite(temporary, points, photometric="rgb", planarconfig="contig")
     _save_png(mark_of(folder, name), rgb)
 
 
@@ -187,9 +178,8 @@ def _run_in_processes(pending, workers, outcome):
         if not future.cancelled() and future.exception() is None:
             _note(outcome, job.name, *future.result())
         elif broken:
-            outcome.failed[job.name] = (
-                "a worker process was killed, most likely for want of memory: run again with fewer --workers"
-            )
+            reason = "a worker process was killed, most likely for want of memory"
+            outcome.failed[job.name] = f"{reason}: run again with fewer --workers"
     return stopped
 
 
@@ -259,16 +249,12 @@ class Record:
         self.earlier = read_record(folder)
         before = self.earlier.get("options", {})
         if self.earlier.get("program", program) != program:
-            raise InputError(
-                f"{self.path}: this folder was written by {self.earlier['program']}; choose another folder for the "
-                f"result"
-            )
+            whose = f"this folder was written by {self.earlier['program']}"
+            raise InputError(f"{self.path}: {whose}; choose another folder for the result")
         for name in decisive:
             if before.get(name, options[name]) != options[name]:
-                raise InputError(
-                    f"{self.path}: this folder was written with --{name} {before[name]}, not {options[name]}; "
-                    "choose another folder for the result, or remove this one"
-                )
+                differs = f"this folder was written with --{name} {before[name]}, not {options[name]}"
+                raise InputError(f"{self.path}: {differs}; choose another folder for the result, or remove this one")
         self.content = {
             "program": program,
             "command": [str(c) for c in command],
@@ -286,20 +272,18 @@ class Record:
     def finish(self, outcome, categories, extra=None):
         """Write the counts, failures and warnings of a run over ``categories``, unless the run changed nothing.
         Failures and warnings of other categories are kept."""
-        kept = {
-            key: {
-                name: text for name, text in self.earlier.get(key, {}).items() if name.split("/")[0] not in categories
-            }
-            for key in ("failures", "warnings")
-        }
-        done = {name: text for name, text in self.earlier.get("warnings", {}).items() if name in set(outcome.skipped)}
+        kept, skipped = {}, set(outcome.skipped)
+        for key in ("failures", "warnings"):
+            earlier = self.earlier.get(key, {}).items()
+            others = {name: text for name, text in earlier if name.split("/")[0] not in categories}
+            kept[key] = {**others, **{name: text for name, text in earlier if key == "warnings" and name in skipped}}
         content = {
             **self.content,
             "state": "interrupted" if outcome.stopped else "finished",
             "seconds": round(time.time() - self.started, 1),
             "counts": {"written": len(outcome.written), "skipped": len(outcome.skipped), "failed": len(outcome.failed)},
             "failures": {**kept["failures"], **outcome.failed},
-            "warnings": {**kept["warnings"], **done, **outcome.warnings},
+            "warnings": {**kept["warnings"], **outcome.warnings},
             **(extra or {}),
         }
         compared = ("state", "failures", "warnings", *(extra or {}))
@@ -350,10 +334,8 @@ def report(program, outcome, target):
             print(f"{kind}: {name}: {text}", file=sys.stderr)
         if len(texts) > SHOWN:
             print(f"{kind}: and {len(texts) - SHOWN} more, see {RECORD}", file=sys.stderr)
-    print(
-        f"{target}: {len(outcome.written)} samples written, {len(outcome.skipped)} were there, {len(outcome.failed)} "
-        f"failed"
-    )
+    written, skipped, failed = len(outcome.written), len(outcome.skipped), len(outcome.failed)
+    print(f"{target}: {written} samples written, {skipped} were there, {failed} failed")
     if outcome.stopped:
         tell(program, "interrupted; the same command goes on from here")
     return FAILED if outcome.failed or outcome.stopped else FINE

@@ -95,20 +95,12 @@ class Examination(NamedTuple):
 
     categories: tuple  # of Category
 
-    @property
-    def faults(self):
-        """All faults: tuple of Group."""
-        return tuple(group for category in self.categories for group in category.faults)
+    faults = property(lambda self: self._all("faults"), doc="All faults: tuple of Group.")
+    warnings = property(lambda self: self._all("warnings"), doc="All warnings: tuple of Group.")
+    notes = property(lambda self: self._all("notes"), doc="All assumptions: tuple of Group.")
 
-    @property
-    def warnings(self):
-        """All warnings: tuple of Group."""
-        return tuple(group for category in self.categories for group in category.warnings)
-
-    @property
-    def notes(self):
-        """All assumptions: tuple of Group."""
-        return tuple(group for category in self.categories for group in category.notes)
+    def _all(self, level):
+        return tuple(group for category in self.categories for group in getattr(category, level))
 
     @property
     def readings(self):
@@ -165,11 +157,12 @@ def examine_each(
             jobs = [_job(part, options) for row in rows if row.used for part in row.parts]
             if pool is None and workers > 1 and len(jobs) > FEW_JOBS:
                 pool = ProcessPoolExecutor(workers, initializer=begin_worker)
-            facts = cache.read(jobs, pool, name if progress else None)
+            label = name if progress else None
+            facts = cache.read(jobs, pool, label)
             missing = settle_missing(facts)
             if missing:  # found in some files; other files may contain it too, only less often
                 again = [i for i, fact in enumerate(facts) if fact.missing != missing]
-                known = cache.read([jobs[i]._replace(missing=missing) for i in again], pool, name if progress else None)
+                known = cache.read([jobs[i]._replace(missing=missing) for i in again], pool, label)
                 for i, fact in zip(again, known):
                     facts[i] = fact
             yield _category(Path(dataset_path), name, rows, facts, findings, options, missing)
@@ -234,34 +227,37 @@ def _list(folder, splits, options):
         findings.append(("fault", "no clouds", f"{folder}: {text}"))
     for split in splits:
         folders, notes = defect_folders(folder / split)
-        findings += [("fault" if note.kind == "unreadable" else "warning", *note) for note in notes]
         good = folder / split / GOOD
-        if split == "train" and good not in folders:
-            if good.is_dir():  # an empty one is no folder to skip
-                findings = [f for f in findings if not f[2].startswith(f"{good}: is empty")]
-                folders.append(good)
-            else:
-                text = "missing folder: the category's normal training parts belong there"
-                findings.append(("fault", "folders", f"{good}: {text}"))
+        if split == "train" and good.is_dir() and good not in folders:  # an empty one is no folder to skip
+            folders, notes = [*folders, good], [note for note in notes if note.folder != good]
+        findings += [("fault" if note.kind == "unreadable" else "warning", note.kind, note.text) for note in notes]
+        if split == "train" and not good.is_dir():
+            text = "missing folder: the category's normal training parts belong there"
+            findings.append(("fault", "folders", f"{good}: {text}"))
         elif split == "test" and not folders and not any(note.kind == "unreadable" for note in notes):
             text = "missing or empty: the category's test parts belong there, one folder a defect, and good"
             findings.append(("fault", "folders", f"{folder / split}: {text}"))
         for defect in folders:
-            counts = {kind: len(part_files(defect, kind)) for kind in SUFFIXES}
             if split != "test" and defect.name != GOOD:
-                rows.append(Row(split, defect.name, counts, False, ()))
+                rows.append(_unread(split, defect))
                 continue
             pairing = pair(defect, split == "test" and defect.name != GOOD, with_clouds)
             findings += [("fault", "pairing", text) for text in pairing.problems]
-            findings += [("note" if n.kind == "paired by number" else "warning", *n) for n in pairing.notes]
-            rows.append(Row(split, defect.name, counts, True, _parts(defect, split, pairing)))
-    rows += [
-        Row(split.name, d.name, {kind: len(part_files(d, kind)) for kind in SUFFIXES}, False, ())
-        for split in sorted({d.parents[1] for d in folder.glob("[!.]*/*/rgb") if d.parents[1].name not in splits})
-        for d in sorted(split.iterdir())
-        if d.is_dir() and not d.name.startswith(".")
-    ]
-    return rows, findings
+            levels = {"paired by number": "note"}
+            findings += [(levels.get(note.kind, "warning"), note.kind, note.text) for note in pairing.notes]
+            rows.append(Row(split, defect.name, _counts(defect), True, _parts(defect, split, pairing)))
+    others = sorted({d.parents[1] for d in folder.glob("[!.]*/*/rgb") if d.parents[1].name not in splits})
+    inside = [(split.name, d) for split in others for d in sorted(split.iterdir())]
+    return rows + [_unread(split, d) for split, d in inside if d.is_dir() and not d.name.startswith(".")], findings
+
+
+def _counts(folder):
+    return {kind: len(part_files(folder, kind)) for kind in SUFFIXES}
+
+
+def _unread(split, folder):
+    """The Row of a defect folder that a run does not read."""
+    return Row(split, folder.name, _counts(folder), False, ())
 
 
 def _has_clouds(folder):
@@ -294,23 +290,20 @@ def _calibration(folder, name, options):
 
 def _category(root, name, rows, facts, findings, options, missing):
     left = iter(facts)
-    rows = tuple(
-        row._replace(parts=tuple(part._replace(facts=next(left)) for part in row.parts)) if row.used else row
-        for row in rows
-    )
-    if any(kind == "no clouds" and level == "fault" for level, kind, _ in findings):
+    rows = tuple(row._replace(parts=tuple(part._replace(facts=next(left)) for part in row.parts)) for row in rows)
+    if any(kind == "no clouds" for _, kind, _ in findings):
         options = options._replace(min_points=0)
     found, reading = judge(root, name, rows, options, missing)
-    groups = {level: {} for level in ("fault", "warning", "note")}
+    groups = {"fault": {}, "warning": {}, "note": {}}
     for level, kind, text in (*findings, *found):
         groups[level].setdefault(kind, []).append(text)
-    faults, warnings, notes = (
-        tuple(Group(kind, name, len(texts), tuple(texts[:EXAMPLES])) for kind, texts in by_kind.items())
-        for by_kind in groups.values()
-    )
+    levels = [
+        tuple(Group(kind, name, len(texts), tuple(texts[:EXAMPLES])) for kind, texts in of.items())
+        for of in groups.values()
+    ]
     defective = [row for row in rows if row.used and row.split == "test" and row.defect != GOOD]
     masks = [part.files.gt is not None for row in defective for part in row.parts]
-    return Category(name, rows, faults, warnings, notes, reading, all(masks))
+    return Category(name, rows, *levels, reading, all(masks))
 
 
 class _Cache:

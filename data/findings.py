@@ -1,6 +1,7 @@
 """Judges the facts of a category's parts: finds faults and warnings, and how a run has to read the files."""
 
 import json
+from math import dist
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple, Optional
@@ -8,7 +9,7 @@ from typing import NamedTuple, Optional
 from data.organised_clouds import Reading, missing_text
 from data.pairing import GOOD, Part
 from data.part_facts import MASK_SIZE, Facts
-from data.splits import differences
+from data.splits import GREY, differences
 from data.units import metres_of, unit_fault
 
 OTHER_UNIT = 5.0  # a part this many times as large and as far away as the training parts is in another unit
@@ -18,6 +19,11 @@ ASPECT, HALF = 1.02, 0.5
 FAR, SPREADS, REACH, EMPTY = 3.0, 10.0, 10.0, 0.05  # limits of unusual parts, see unusual_parts
 # what normal parts have in common, and the least spread of it that counts: a share, or grey levels for the brightness
 STEADY = {"extent": 0.05, "distance": 0.02, "spacing": 0.05, "brightness": 4.0}
+WHY = {
+    "test": "scores that normalise over the test set may be ruled by it",
+    "train": "what is measured in training counts as normal",
+}
+WHY_OTHERS = "the parts that calibrate decide on the threshold"
 CONVENTIONS = {"metres": None, "millimetres": "millimetres", "pixels": "the pixel's row and column, and z as measured"}
 SHOWN_COPIES, MANY_VALUES = 3, 8
 CALIBRATION = "calibration"  # the split of the parts in --calibration_dir
@@ -75,22 +81,20 @@ def judge(root, name, rows, options, missing):
     Returns:
         ([(level, kind, text)], Reading); the level is "fault", "warning" or "note".
     """
-    parts = [part for row in rows if row.used for part in row.parts]
-    convention = read_convention(root)
+    parts, convention = [part for row in rows if row.used for part in row.parts], read_convention(root)
     found = [finding for part in parts for finding in judge_part(part, options, convention)]
     tested = {part.defect != GOOD for part in parts if part.split == "test"}
     if len(tested) == 1:
         text = f"no {'good' if True in tested else 'defective'} parts: metrics that need them are undefined"
         found.append(("warning", "one class", f"{root / name / 'test'}: {text}"))
     mixed = _mixed(parts) if options.min_points else []
-    found += mixed
     if not mixed:
         found += _unit(root / name, parts, options, convention) if options.min_points else []
         found += [("warning", "unusual", text) for text in unusual_parts(parts, options)]
         found += [("warning", *text) for text in differences(rows, bool(options.min_points))]
-    found += _copies(parts)
     deep = [part.facts.picture_bits for part in parts if (part.facts.picture or "").endswith("16 bits")]
-    return found, Reading(options.unit or "m", missing, options.zero_points, max(deep, default=16), True)
+    reading = Reading(options.unit or "m", missing, options.zero_points, max(deep, default=16), True)
+    return [*found, *mixed, *_copies(parts)], reading
 
 
 def read_convention(root):
@@ -201,8 +205,7 @@ def times_as_large(facts, extent, distance):
         return None
     value = max(factor, 1 / factor)
     shown = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-    times = f"{shown} times as large" if factor > 1 else f"{shown} times smaller"
-    return f"coordinates are {times} as those of the training parts"
+    return f"coordinates are {shown} times {'as large' if factor > 1 else 'smaller'} as those of the training parts"
 
 
 def _unit(folder, parts, options, convention):
@@ -231,25 +234,11 @@ def unusual_parts(parts, options=Options()):
     - It is a training or calibration part and stretches the range of their extents, distances, point spacings or
       brightness: it lies more than 10 times their usual spread from the middle. Or it alone has no colour.
     """
-    reasons = {i: [] for i in range(len(parts))}
-    if options.min_points:
-        for i, text in _misplaced(parts, options):
-            reasons[i].append(text)
-    for i, text in _stretching(parts, options):
+    reasons = [[] for _ in parts]
+    for i, text in (*(_misplaced(parts, options) if options.min_points else ()), *_stretching(parts, options)):
         reasons[i].append(text)
-    return [f"{_file(parts[i])}: {'; '.join(texts)}: {_why(parts[i])}" for i, texts in reasons.items() if texts]
-
-
-def _file(part):
-    return part.files.xyz or part.path
-
-
-def _why(part):
-    if part.split == "test":
-        return "scores that normalise over the test set may be ruled by it"
-    if part.split == "train":
-        return "what is measured in training counts as normal"
-    return "the parts that calibrate decide on the threshold"
+    told = [(part, "; ".join(texts)) for part, texts in zip(parts, reasons) if texts]
+    return [f"{part.files.xyz or part.path}: {text}: {WHY.get(part.split, WHY_OTHERS)}" for part, text in told]
 
 
 def _misplaced(parts, options):
@@ -261,12 +250,10 @@ def _misplaced(parts, options):
     middle = [median(values) for values in zip(*(facts.centre for facts in known))]
     extent = median(facts.extent for facts in known)
     usual = median(counted(facts, options.zero_points)[0] for facts in known)
-    spread = median(_distance(facts.centre, middle) for facts in known)
-    for i, facts in enumerate(part.facts for part in parts):
-        if not facts.centre:
-            continue
-        away, count = _distance(facts.centre, middle), counted(facts, options.zero_points)[0]
-        size = f"{extent * factor:.3g} m"
+    spread = median(dist(facts.centre, middle) for facts in known)
+    size = f"{extent * factor:.3g} m"
+    for i, facts in ((i, part.facts) for i, part in enumerate(parts) if part.facts.centre):
+        away, count = dist(facts.centre, middle), counted(facts, options.zero_points)[0]
         if away > max(FAR * extent, SPREADS * spread):
             yield i, f"its centre lies {away * factor:.3g} m from the training parts', whose extent is {size}"
         if facts.reach > REACH * max(extent, 1e-30):
@@ -278,54 +265,44 @@ def _misplaced(parts, options):
 
 def _stretching(parts, options):
     """Yield (number of a training or calibration part, what of it lies far from the others)."""
-    normal = [i for i, p in enumerate(parts) if p.split != "test" and (p.files.xyz or not options.min_points)]
-    clouds = ["extent", "distance", "spacing"] if options.min_points else []
-    for what in (*clouds, "brightness"):
-        values = {i: _steady(parts[i].facts, what) for i in normal}
-        values = {i: value for i, value in values.items() if value is not None}
+    normal = [
+        (i, p.facts) for i, p in enumerate(parts) if p.split != "test" and (p.files.xyz or not options.min_points)
+    ]
+    for what, least in STEADY.items():
+        if what == "brightness":
+            values, factor, unit = {i: sum(f.colour) / 3 for i, f in normal if f.colour}, 1.0, " of 255"
+        else:
+            values = {i: getattr(f, what) for i, f in normal if options.min_points and getattr(f, what) is not None}
+            factor, unit = metres_of(options.unit or "m"), " m"
         if len(values) < 4:
             continue
         middle = median(values.values())
         spread = 1.4826 * median(abs(value - middle) for value in values.values())
-        least = STEADY[what] if what == "brightness" else STEADY[what] * middle
-        factor, unit = (1.0, " of 255") if what == "brightness" else (metres_of(options.unit or "m"), " m")
+        usual = max(spread, least if what == "brightness" else least * middle)
         for i, value in values.items():
-            if abs(value - middle) > SPREADS * max(spread, least):
+            if abs(value - middle) > SPREADS * usual:
                 yield i, f"{what} {value * factor:.3g}{unit}, the others have {middle * factor:.3g}{unit}"
-    chroma = {i: parts[i].facts.chroma for i in normal if parts[i].facts.chroma is not None}
-    grey = [i for i, value in chroma.items() if value < 0.5]
-    if 0 < len(grey) < len(chroma) / 2:
-        yield from ((i, "its picture has no colour, those of the others have") for i in grey)
-
-
-def _steady(facts, what):
-    if what != "brightness":
-        return getattr(facts, what)
-    return None if facts.colour is None else sum(facts.colour) / 3
-
-
-def _distance(one, other):
-    return sum((a - b) ** 2 for a, b in zip(one, other)) ** 0.5
+    coloured = [(i, facts.chroma >= GREY) for i, facts in normal if facts.chroma is not None]
+    if sum(has for _, has in coloured) > len(coloured) / 2:
+        yield from ((i, "its picture has no colour, those of the others have") for i, has in coloured if not has)
 
 
 def _copies(parts):
     """Yield findings of files with the same content."""
     seen = {}
     for part in parts:
-        if part.facts.tiff_hash:
-            seen.setdefault((part.facts.tiff_hash, None), []).append(part)
-        if part.facts.picture_hash:
-            seen.setdefault((None, part.facts.picture_hash), []).append(part)
-    for (cloud, _), same in seen.items():
-        if len(same) < 2:
-            continue
+        for kind in ("tiff_hash", "picture_hash"):
+            if getattr(part.facts, kind):
+                seen.setdefault((kind, getattr(part.facts, kind)), []).append(part)
+    for (kind, _), same in seen.items():
         pictures, clouds = ({getattr(p.facts, what) for p in same} for what in ("picture_hash", "tiff_hash"))
-        if not cloud and len(clouds) == 1 and None not in clouds:
-            continue  # already reported for the clouds
-        alike = len(pictures) == len(clouds) == 1
-        what = "part" if alike else "point cloud" if cloud else "picture"
-        names = [str(part.path) for part in same]
-        more = f" and {len(names) - SHOWN_COPIES} more" if len(names) > SHOWN_COPIES else ""
+        told_already = kind == "picture_hash" and len(clouds) == 1 and None not in clouds
+        if len(same) < 2 or told_already:
+            continue
+        part = len(pictures) == len(clouds) == 1
+        what = "part" if part else "point cloud" if kind == "tiff_hash" else "picture"
+        names = " = ".join(str(part.path) for part in same[:SHOWN_COPIES])
+        more = f" and {len(same) - SHOWN_COPIES} more" if len(same) > SHOWN_COPIES else ""
         splits = list(dict.fromkeys(SPLIT_NAMES.get(p.split, p.split) for p in same))
         where = f" in {' and '.join(splits)}" if len(splits) > 1 else ""
-        yield "warning", "twice", f"{' = '.join(names[:SHOWN_COPIES])}{more}: the same {what}{where}"
+        yield "warning", "twice", f"{names}{more}: the same {what}{where}"

@@ -24,8 +24,6 @@ class Isolated(NamedTuple):
     rgb: np.ndarray
     xyz: np.ndarray
     touching: int  # number of the part's points in the frame
-    off_plane: int  # number of points off the plane, in the part or not
-    points: int  # number of the part's points
 
 
 def isolate(rgb, xyz, seed=0, keep_touching=False):
@@ -57,10 +55,8 @@ def isolate(rgb, xyz, seed=0, keep_touching=False):
     part = np.zeros_like(measured)
     part[above] = largest_cluster(points[above], EPS, MIN_POINTS)
     if not part.any():
-        raise InputError(
-            f"nothing is left: no cluster of {MIN_POINTS} points within {EPS} m off the plane ({above.sum()} points in "
-            f"all)"
-        )
+        none = f"no cluster of {MIN_POINTS} points within {EPS} m off the plane ({above.sum()} points in all)"
+        raise InputError(f"nothing is left: {none}")
     touching = int((part & frame).sum())
     if touching and not keep_touching:
         raise InputError(
@@ -68,23 +64,14 @@ def isolate(rgb, xyz, seed=0, keep_touching=False):
             "take it out, or keep such parts with --keep_touching"
         )
     gone = (measured & ~part)[..., None]
-    return Isolated(
-        np.where(gone, 0, rgb).astype(rgb.dtype),
-        np.where(gone, 0, xyz).astype(xyz.dtype),
-        touching,
-        int(above.sum()),
-        int(part.sum()),
-    )
+    return Isolated(np.where(gone, 0, rgb).astype(rgb.dtype), np.where(gone, 0, xyz).astype(xyz.dtype), touching)
 
 
 def find_plane(points, seed=0):
     """Plane through most of the points by RANSAC: the draw with the most points within 0.004 m, refitted to these.
 
-    This is own code, since it is the fastest and needs no large library. It was compared on the frame of a scan of
-    900×900 pixels (35,000 points) with one thread; all three removed the same points. With a tenth of the frame off
-    the plane, this code took 0.1 s of processor time, Open3D 0.20 took 0.6 s, and RANSACRegressor of scikit-learn 1.9
-    took 2.5 s. With the whole frame on the plane, they took 0.10, 0.01 and 0.04 s, since the libraries stop early.
-    Importing a library takes another second per process.
+    This is own code, since it is the fastest and needs no large library: on the frame of a scan of 900×900 pixels with
+    a tenth off the plane, it took 0.1 s, Open3D 0.20 took 0.6 s, and RANSACRegressor of scikit-learn 1.9 took 2.5 s.
 
     Args:
         points: [N, 3] float64.
@@ -96,23 +83,17 @@ def find_plane(points, seed=0):
         InputError: too few points, or too few of them on the plane.
     """
     if len(points) < DRAW_SIZE:
-        raise InputError(
-            f"no plane: {len(points)} of the frame's pixels are measured, {DRAW_SIZE} are needed; was this part "
-            f"preprocessed before?"
-        )
+        few = f"{len(points)} of the frame's pixels are measured, {DRAW_SIZE} are needed"
+        raise InputError(f"no plane: {few}; was this part preprocessed before?")
     rng = np.random.default_rng(seed)
     draws = points[np.array([rng.choice(len(points), DRAW_SIZE, replace=False) for _ in range(DRAWS)])]
     normals, offsets = _fit(draws)
-    found = np.array(
-        [np.count_nonzero(np.abs(points @ n - o) <= PLANE_THRESHOLD) for n, o in zip(normals, offsets)]
-    )  # one plane at a time, so that the data stays in the cache
+    # one plane at a time, so that the data stays in the cache
+    found = np.array([np.count_nonzero(np.abs(points @ n - o) <= PLANE_THRESHOLD) for n, o in zip(normals, offsets)])
     best = found.argmax()
     if found[best] < PLANE_SHARE * len(points):
-        raise InputError(
-            f"no plane: {found[best] / len(points):.0%} of the frame's {len(points)} points lie within "
-            f"{PLANE_THRESHOLD} m of the best "
-            f"one, {PLANE_SHARE:.0%} are needed"
-        )
+        share = f"{found[best] / len(points):.0%} of the frame's {len(points)} points"
+        raise InputError(f"no plane: {share} lie within {PLANE_THRESHOLD} m of the best, {PLANE_SHARE:.0%} are needed")
     normals, offsets = _fit(points[np.abs(points @ normals[best] - offsets[best]) <= PLANE_THRESHOLD][None])
     return normals[0], offsets[0]
 

@@ -1,4 +1,4 @@
-"""Names of categories: the official lists, and a search for folders whose spelling differs a little."""
+"""The data sets and their categories: a new data set is one entry here; folders whose spelling differs are found."""
 
 from pathlib import Path
 
@@ -8,39 +8,15 @@ from data.pairing import GOOD
 
 CATEGORIES = {
     "mvtec3d": ("bagel", "cable_gland", "carrot", "cookie", "dowel", "foam", "peach", "potato", "rope", "tire"),
-    "eyecandies": (
-        "CandyCane",
-        "ChocolateCookie",
-        "ChocolatePraline",
-        "Confetto",
-        "GummyBear",
-        "HazelnutTruffle",
-        "LicoriceSandwich",
-        "Lollipop",
-        "Marshmallow",
-        "PeppermintCandy",
+    "eyecandies": tuple(
+        "CandyCane ChocolateCookie ChocolatePraline Confetto GummyBear HazelnutTruffle LicoriceSandwich Lollipop "
+        "Marshmallow PeppermintCandy".split()
     ),
-    "realiad_d3": (
-        "audio_jack_socket",
-        "common_mode_filter",
-        "connector_housing-female",
-        "crimp_st_cable_mount_box",
-        "dc_power_connector",
-        "ethernet_connector",
-        "ferrite_bead",
-        "fork_crimp_terminal",
-        "fuse_holder",
-        "headphone_jack_socket",
-        "humidity_sensor",
-        "knob-cap",
-        "lattice_block_plug",
-        "lego_pin_connector_plate",
-        "lego_propeller",
-        "limit-switch",
-        "miniature_lifting_motor",
-        "power_jack",
-        "purple-clay-pot",
-        "telephone_spring_switch",
+    "realiad_d3": tuple(
+        "audio_jack_socket common_mode_filter connector_housing-female crimp_st_cable_mount_box dc_power_connector "
+        "ethernet_connector ferrite_bead fork_crimp_terminal fuse_holder headphone_jack_socket humidity_sensor "
+        "knob-cap lattice_block_plug lego_pin_connector_plate lego_propeller limit-switch miniature_lifting_motor "
+        "power_jack purple-clay-pot telephone_spring_switch".split()
     ),
 }
 
@@ -64,15 +40,12 @@ def find_folder(root, name):
     """
     root = Path(root)
     folders = sorted(p for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
-    exact = [
-        p for p in folders if p.name == name
-    ]  # compared as text: a file system that ignores case would accept any spelling
+    # compared as text: a file system that ignores case would accept any spelling
+    exact = [p for p in folders if p.name == name]
     alike = exact or [p for p in folders if same_name(p.name) == same_name(name)]
     if len(alike) > 1:
-        raise InputError(
-            f"{root}: {', '.join(p.name for p in alike)} all answer to the category {name}; rename or remove all but "
-            f"one"
-        )
+        names = ", ".join(p.name for p in alike)
+        raise InputError(f"{root}: {names} all answer to the category {name}; rename or remove all but one")
     return alike[0] if alike else None
 
 
@@ -90,25 +63,19 @@ def find_categories(dataset_path, dataset_type, asked=None):
     if not root.is_dir():
         raise InputError(f"{root}: missing: the data set's folder; give it with --dataset_path")
     if (root / "train" / GOOD).is_dir():
-        raise InputError(
-            f"{root}: is a category itself; give the folder it lies in, and --category {root.resolve().name}"
-        )
+        mend = f"give the folder it lies in, and --category {root.resolve().name}"
+        raise InputError(f"{root}: is a category itself; {mend}")
     folders, missing = [], {}
     for name in (text.rstrip("/\\") for text in asked or ()):  # shells add a slash when they complete a folder's name
         if Path(name).name != name:
             raise InputError(f"--category {name}: give the name of a folder in {root}, not a path")
         folders.append(find_folder(root, name))
         if folders[-1] is None:
-            raise InputError(
-                f"{root / name}: missing folder of the category given with --category; there are: "
-                f"{', '.join(sorted(p.name for p in root.iterdir() if p.is_dir())) or 'none'}"
-            )
+            there = ", ".join(sorted(p.name for p in root.iterdir() if p.is_dir())) or "none"
+            raise InputError(f"{root / name}: missing folder of the category given with --category; there are: {there}")
     if not asked and dataset_type == "folder":
-        folders = sorted(
-            good.parents[1]
-            for good in root.glob(f"*/train/{GOOD}")
-            if good.is_dir() and not is_junk_folder(good.parents[1].name)
-        )
+        found = [good.parents[1] for good in root.glob(f"*/train/{GOOD}") if good.is_dir()]
+        folders = sorted(folder for folder in found if not is_junk_folder(folder.name))
         if not folders:
             raise InputError(f"{root}: no category: no folder in it has train/{GOOD} with the normal training parts")
     elif not asked:

@@ -45,9 +45,8 @@ class Cloud(NamedTuple):
 
 
 def read_tiff(path, integers=False):
-    """Organised points [H, W, 3] of a tiff in the file's number type, NaN and inf included.
-
-    Planes (3, H, W) and three pages are read as x, y, z; a fourth channel is dropped.
+    """Organised points [H, W, 3] of a tiff in the file's number type, NaN and inf included, and texts on what was
+    assumed about the file. Planes (3, H, W) and three pages are read as x, y, z; a fourth channel is dropped.
 
     Args:
         integers: accept whole numbers as coordinates (which are then not in metres).
@@ -56,52 +55,48 @@ def read_tiff(path, integers=False):
         InputError: the file is unreadable or truncated, holds no organised points (depth only, a list of points), or
             holds whole numbers without ``integers``.
     """
-    return _read_tiff(path, integers)[0]
-
-
-def _read_tiff(path, integers):
-    """(points as ``read_tiff`` returns them, texts on what was assumed about the file)."""
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # else it prints a second, unclear message
-    notes = []
+    notes = ()
     try:
         with tifffile.TiffFile(path) as file:
             series = file.series
-            same = (
-                len(series) in (3, 4) and len({(s.shape, s.dtype) for s in series}) == 1 and len(series[0].shape) == 2
-            )
-            points = np.stack([s.asarray() for s in series]) if same else series[0].asarray()
-            if len(series) > 1 and not same:
-                notes.append(f"only the first of {len(series)} images in the file is read")
+            alike = len({(s.shape, s.dtype) for s in series}) == 1 and len(series[0].shape) == 2
+            pages = alike and len(series) in (3, 4)
+            points = np.stack([s.asarray() for s in series]) if pages else series[0].asarray()
+            if len(series) > 1 and not pages:
+                notes = (f"only the first of {len(series)} images in the file is read",)
     except Exception as error:  # tifffile raises many kinds for damaged files
-        if "imagecodecs" in str(error):
-            raise InputError(
-                f"{path}: is compressed in a way that needs the package imagecodecs: pip install imagecodecs"
-            ) from None
-        raise InputError(
-            f"{path}: cannot be read as tiff ({error or type(error).__name__}); "
-            "the file is damaged or no tiff: fetch or convert it again"
-        ) from None
+        why = f"cannot be read as tiff ({error or type(error).__name__})"
+        mend = "the file is damaged, no tiff, or compressed in a way that needs pip install imagecodecs"
+        raise InputError(f"{path}: {why}; {mend}: fetch or convert it again") from None
     if points.ndim > 3 and sum(side > 1 for side in points.shape) == 3:
         points = points.squeeze()
     shape = points.shape
-    if points.ndim == 3 and shape[2] not in (3, 4) and shape[0] in (3, 4):
-        points = np.moveaxis(points, 0, 2)
-        notes.append(f"planes or pages of shape {shape} are read as x, y, z")
-    if points.ndim == 2 or (points.ndim == 3 and 1 in (shape[0], shape[2])):
+    points, more = channels_last(points, 4)
+    if points.ndim != 3 or points.shape[2] != 3 or 1 in shape:
         listed = shape[-1] in (3, 4, 6) or (points.ndim == 3 and shape[1] in (3, 4, 6))
-        what = "a list of points without rows and columns" if listed else "depth only"
-        raise InputError(f"{path}: has shape {shape}: {what}, expected height × width × 3 (x, y, z); {CONVERT}")
-    if points.ndim != 3 or points.shape[2] not in (3, 4):
-        raise InputError(f"{path}: has shape {shape}, expected height × width × 3 (x, y, z); {CONVERT}")
-    if points.shape[2] == 4:
-        notes.append("the fourth of the channels (intensity or the like) is left out")
-        points = points[..., :3]
+        flat = points.ndim == 2 or (points.ndim == 3 and 1 in (shape[0], shape[2]))
+        kind = "a list of points without rows and columns, " if listed else "depth only, "
+        what = f"has shape {shape}: {kind * flat}expected height × width × 3 (x, y, z)"
+        raise InputError(f"{path}: {what}; {CONVERT}")
     if points.dtype.kind != "f" and not (integers and points.dtype.kind in "iu"):
-        raise InputError(
-            f"{path}: holds {points.dtype}, expected float coordinates in metres; give --unit if these are millimetres "
-            f"or centimetres"
-        )
-    return points, tuple(notes)
+        mend = "give --unit if these are millimetres or centimetres"
+        raise InputError(f"{path}: holds {points.dtype}, expected float coordinates in metres; {mend}")
+    return points, notes + more
+
+
+def channels_last(array, most=7):
+    """(array, texts) of points [H, W, 3] in an array of three dimensions: planes (3 or 4, H, W) are moved to the end,
+    and of up to ``most`` channels the first three are taken. Other arrays are returned as they are."""
+    notes, shape = (), array.shape
+    if array.ndim != 3:
+        return array, notes
+    if not 3 <= shape[2] <= most and shape[0] in (3, 4):
+        array, notes = np.moveaxis(array, 0, 2), (f"planes or pages of shape {shape} are read as x, y, z",)
+    if 3 < array.shape[2] <= most:
+        notes += ("the fourth of the channels (intensity or the like) and those behind it are left out",)
+        array = array[..., :3]
+    return array, notes
 
 
 def read_cloud(path, integers=False):
@@ -110,7 +105,7 @@ def read_cloud(path, integers=False):
     Raises:
         InputError: as ``read_tiff``.
     """
-    points, notes = _read_tiff(path, integers)
+    points, notes = read_tiff(path, integers)
     kind = f"{points.shape[0]}×{points.shape[1]} {points.dtype}"
     with np.errstate(over="ignore"):  # a value too large for float32 becomes inf and counts as broken
         points = np.ascontiguousarray(points, dtype=np.float32)
@@ -162,9 +157,8 @@ def read_unexamined(path, unit=None):
     points = to_metres(cloud, Reading(unit or "m", values))
     notes = list(cloud.notes)
     if missing is not None:
-        notes.append(
-            f"{missing_text(values)} fills {missing.mean():.1%} of the pixels: not measured, taken as background"
-        )
+        share = f"{missing_text(values)} fills {missing.mean():.1%} of the pixels"
+        notes.append(f"{share}: not measured, taken as background")
     surface = points[points.any(axis=2)]
     if len(surface):
         size, factor = measure(surface), metres_of(unit or "m")
@@ -206,15 +200,11 @@ def find_missing(points, pixels):
     if len(points) < least:
         return ()
     keys = point_keys(points)
-    order = np.sort(keys)
-    starts = np.flatnonzero(order[1:] != order[:-1]) + 1
-    if len(starts) + 1 < len(order):
-        counts = np.diff(starts, prepend=0, append=len(order))
-        often = counts >= max(least, REPEATED * np.median(counts))
-        if 0 < often.sum() <= MOST_VALUES and len(counts) > often.sum():
-            marks = order[np.append(0, starts)[often]]
-            found = sorted(tuple(float(v) for v in points[np.argmax(keys == mark)]) for mark in marks)
-            rest = points[~np.isin(keys, marks)]
+    _, first, counts = np.unique(keys, return_index=True, return_counts=True)
+    often = counts >= max(least, REPEATED * np.median(counts))
+    if 0 < often.sum() <= MOST_VALUES and 1 < counts.max() and not often.all():
+        found = sorted(tuple(float(v) for v in points[i]) for i in first[often])
+        rest = points[~np.isin(keys, keys[first[often]])]
     z = _missing_z(rest, least)
     return tuple(found) + (() if z is None else ((None, None, z),))
 
@@ -224,12 +214,8 @@ def _missing_z(points, least):
     z = points[:, 2]
     if len(z) < least:
         return None
-    for mark in (
-        z.min(),
-        z.max(),
-        *map(np.float32, USUAL_MISSING),
-        np.float32(0),
-    ):  # a far mark is the smallest or the largest z
+    # a far mark is the smallest or the largest z
+    for mark in (z.min(), z.max(), *map(np.float32, USUAL_MISSING), np.float32(0)):
         here = z == mark
         count = int(here.sum())
         if count < least or count == len(z):
@@ -237,18 +223,17 @@ def _missing_z(points, least):
         others = points[~here]
         low, high = others.min(0), others.max(0)
         away = max(float(low[2]) - float(mark), float(mark) - float(high[2]))
-        usual = bool(np.isin(mark, np.float32(USUAL_MISSING)))
-        if away > FAR * float((high - low).max()) or (
-            usual and (away > 0 or count > REPEATED * np.unique(others[:, 2], return_counts=True)[1].max())
-        ):
+        if away > FAR * float((high - low).max()):
+            return float(mark)
+        often = count > REPEATED * np.unique(others[:, 2], return_counts=True)[1].max()
+        if np.isin(mark, np.float32(USUAL_MISSING)) and (away > 0 or often):
             return float(mark)
     return None
 
 
 def count_distinct(keys):
     """Number of different values in ``keys`` [N]."""
-    order = np.sort(keys)
-    return int(np.count_nonzero(order[1:] != order[:-1])) + 1 if len(order) else 0
+    return len(np.unique(keys))
 
 
 def point_keys(points):
@@ -270,9 +255,8 @@ def missing_text(values):
 def nearest_index(size, length):
     """[size] positions that a nearest-neighbour resize takes from a side of ``length`` pixels, by torch's float32
     rule."""
-    return np.minimum(
-        (np.arange(size, dtype=np.float32) * (np.float32(length) / np.float32(size))).astype(np.int64), length - 1
-    )
+    places = np.arange(size, dtype=np.float32) * (np.float32(length) / np.float32(size))
+    return np.minimum(places.astype(np.int64), length - 1)
 
 
 def resize_organized_pc(points, size):

@@ -25,12 +25,7 @@ CONVERT = "tools/import_parts.py converts it"
 CLOUDS = set(".ply .pcd .npy .npz .xyz .obj .stl .csv .txt .exr .zdf .png".split())
 REMEDY = "add or remove files until each part has all of its own"
 SHOWN_PAIRS = 2
-HOW = {
-    "number": "the number in their names",
-    "word": "what differs in their names",
-    "time": "the time in their names",
-    "position": "their position alone",
-}
+HOW = {"number": "the number in", "word": "what differs in", "time": "the time in", "position": "the order of"}
 
 
 class Part(NamedTuple):
@@ -42,10 +37,11 @@ class Part(NamedTuple):
 
 
 class Note(NamedTuple):
-    """A message about a file or folder: its kind, and the text, which names the path."""
+    """A message about a file or folder: its kind, the text, which names the path, and the folder that is skipped."""
 
     kind: str
     text: str
+    folder: Optional[Path] = None
 
 
 class Pairing(NamedTuple):
@@ -79,7 +75,7 @@ def defect_folders(split):
         if tree.files:
             folders.append(folder)
         elif not tree.unreadable:
-            notes.append(Note("folder skipped", f"{folder}: is empty and is skipped"))
+            notes.append(Note("folder skipped", f"{folder}: is empty and is skipped", folder))
     return folders, notes
 
 
@@ -96,29 +92,26 @@ def pair(folder, with_masks, with_clouds=True):
         with_masks: whether parts have masks. A folder without any mask is accepted; one that lacks some is a problem.
         with_clouds: if False, a folder without any tiff is accepted too, for methods that read none.
     """
-    folder, notes = Path(folder), []
+    folder = Path(folder)
     clouds = ("xyz",) if with_clouds or _entries(folder, "xyz") else ()
     kinds = ("rgb", *clouds, *(("gt",) if with_masks else ()))
     files = {kind: part_files(folder, kind) for kind in kinds}
     found = _pair(folder, {kind: _one_a_name(paths, kind) for kind, paths in files.items()})
     if found.problems:  # files with other suffixes, such as previews, may lie beside the parts
-        plain = {
-            kind: [p for p in paths if p.suffix.lower() == SUFFIXES[kind][0]] or paths for kind, paths in files.items()
-        }
-        again = _pair(folder, plain) if plain != files else found
-        found = again if not again.problems and not any(n.kind == "paired by position" for n in again.notes) else found
-    used = {path for part in (*found.parts, *found.incomplete) for path in part if path}
+        first = {k: [p for p in paths if p.suffix.lower() == SUFFIXES[k][0]] for k, paths in files.items()}
+        again = _pair(folder, {kind: first[kind] or paths for kind, paths in files.items()})
+        by_position = any(note.kind == "paired by position" for note in again.notes)
+        found = found if again.problems or by_position else again
+    used, notes = {path for part in (*found.parts, *found.incomplete) for path in part if path}, []
     for kind in kinds:
         unread = sorted(p for p in _entries(folder, kind) if p not in used)
         if unread and (files[kind] or kind == "gt"):  # if there is nothing else, a problem names them
-            notes.append(
-                Note("files not read", f"{folder / kind}: {_count(unread)} not read, for instance {unread[0].name}")
-            )
-    twice = [text for kind, paths in files.items() for text in _same_name(paths)]
+            text = f"{folder / kind}: {_count(unread)} not read, for instance {unread[0].name}"
+            notes.append(Note("files not read", text))
+    twice = [text for paths in files.values() for text in _same_name(paths)]
     if folder.name != GOOD and folder.name.casefold() == GOOD:
-        twice.append(
-            f"{folder}: a folder of this name counts as a defect; call it {GOOD}, or give the defect another name"
-        )
+        mend = f"call it {GOOD}, or give the defect another name"
+        twice.append(f"{folder}: a folder of this name counts as a defect; {mend}")
     return found._replace(problems=(*twice, *found.problems), notes=(*found.notes, *notes))
 
 
@@ -158,55 +151,46 @@ def _same_name(paths):
     """Texts on files of one kind whose names are the same once accents and the suffix's case are normalised."""
     seen = {}
     for path in paths:
-        seen.setdefault((stem(path), path.suffix.lower()), []).append(path.name)
+        seen.setdefault((stem(path), path.suffix.lower()), []).append(path)
+    doubles = [same for same in seen.values() if len(same) > 1]
+    names = [(same[0].parent, " and ".join(ascii(path.name) for path in same)) for same in doubles]
     return [
-        f"{paths[0].parent}: {' and '.join(map(ascii, names))} are the same name in two spellings; remove or rename "
-        f"all but one"
-        for names in seen.values()
-        if len(names) > 1
+        f"{place}: {both} are the same name in two spellings; remove or rename all but one" for place, both in names
     ]
 
 
 def _pair(folder, files):
     rgb = files["rgb"]
     if not rgb:
-        shown = _others(folder, "rgb", ())
         alone = tuple(_lone(kind, path) for kind in ("xyz", "gt") for path in files.get(kind, ()))
-        text = f"{folder / 'rgb'}: no pictures ({', '.join(s[1:] for s in SUFFIXES['rgb'])}) found{shown}"
+        suffixes = ", ".join(s[1:] for s in SUFFIXES["rgb"])
+        text = f"{folder / 'rgb'}: no pictures ({suffixes}) found{_others(folder, 'rgb', ())}"
         return Pairing((), (text,), (), alone)
-    kinds = [kind for kind in files if kind == "xyz" or (kind == "gt" and files["gt"])]
     matches, problems, notes = {}, [], []
-    for kind in kinds:
-        found, how = _matched(rgb, files[kind])
-        matches[kind] = found, how
-        if not how or found.missing or found.extra:
+    for kind in ("xyz", "gt"):
+        if kind not in files or (kind == "gt" and not files["gt"]):
+            continue
+        found = matches[kind] = _matched(rgb, files[kind])
+        if not found.complete:
             problems += _problems(folder, kind, files, found)
-        elif how != "name":
+        elif found.how != "name":
             pairs = sorted(found.partner.items(), key=lambda pair: natural(pair[0].name))
             shown = ", ".join(f"{p.name} with {other.name}" for p, other in pairs[:SHOWN_PAIRS])
+            told = "paired by position" if found.how == "position" else "paired by number"
             more = " …" if len(pairs) > SHOWN_PAIRS else ""
-            notes.append(
-                Note(
-                    "paired by position" if how == "position" else "paired by number",
-                    f"{folder}: pictures and {NAMES[kind]}s are paired by {HOW[how]}: {shown}{more}",
-                )
-            )
+            text = f"pictures and {NAMES[kind]}s are paired by {HOW[found.how]} their names: {shown}{more}"
+            notes.append(Note(told, f"{folder}: {text}"))
     if "gt" in files and not files["gt"]:
         notes.append(Note("no masks", f"{folder}: has no masks: its parts are scored, pixel metrics are undefined"))
-    by_name = "xyz" not in matches or matches["xyz"][1] in ("name", "")
+    by_name = "xyz" not in matches or matches["xyz"].how in ("name", "")
     ordered = rgb if by_name else sorted(rgb, key=lambda p: natural(p.name))
-    parts = [
-        Part(p, *(matches[kind][0].partner.get(p) if kind in matches else None for kind in ("xyz", "gt")))
-        for p in ordered
-    ]
-    lacking = {p for found, _ in matches.values() for p in found.missing}
-    alone = [_lone(kind, path) for kind, (found, _) in matches.items() for path in found.extra]
-    return Pairing(
-        tuple(p for p in parts if p.rgb not in lacking),
-        tuple(problems),
-        tuple(notes),
-        tuple(p for p in parts if p.rgb in lacking) + tuple(alone),
-    )
+    partners = [matches[kind].partner if kind in matches else {} for kind in ("xyz", "gt")]
+    parts = [Part(picture, *(partner.get(picture) for partner in partners)) for picture in ordered]
+    lacking = {picture for found in matches.values() for picture in found.missing}
+    alone = [_lone(kind, path) for kind, found in matches.items() for path in found.extra]
+    whole = tuple(part for part in parts if part.rgb not in lacking)
+    lone = (*(part for part in parts if part.rgb in lacking), *alone)
+    return Pairing(whole, tuple(problems), tuple(notes), lone)
 
 
 def _lone(kind, path):
@@ -214,44 +198,36 @@ def _lone(kind, path):
 
 
 def _matched(pictures, others):
-    """(Match, how): as ``match``; by position if no name fits any, no numbers tell the files apart, and as many."""
+    """Match, as ``match``; by position if no name fits any, no numbers tell the files apart, and as many."""
     found = match(pictures, others)
     told = all(len({numbers(p.stem) for p in paths} - {()}) == len(paths) for paths in (pictures, others))
     if found.how or found.doubles or told or len(pictures) != len(others):
-        return found, found.how
+        return found
     left, right = (sorted(paths, key=lambda p: natural(p.name)) for paths in (pictures, others))
-    return found._replace(partner=dict(zip(left, right)), missing=(), extra=()), "position"
+    return found._replace(partner=dict(zip(left, right)), how="position", missing=(), extra=())
 
 
 def _problems(folder, kind, files, found):
-    """One text for each file without a partner."""
-    rgb, others = files["rgb"], files[kind]
-    shown = _others(folder, kind, others)
+    """One text for each file without a partner, or one for all if none has one."""
+    rgb, others, place = files["rgb"], files[kind], folder / kind
     if not others:
         there = {p.suffix.lower() for p in _entries(folder, kind)}
-        convert = CONVERT if kind == "xyz" and there & CLOUDS else REMEDY
-        return [
-            f"{folder / kind}: 0 files ({', '.join(s[1:] for s in SUFFIXES[kind])}) for {len(rgb)} pictures in "
-            f"{folder / 'rgb'}{shown}: {convert}"
-        ]
+        mend = CONVERT if kind == "xyz" and there & CLOUDS else REMEDY
+        none = f"0 files ({', '.join(s[1:] for s in SUFFIXES[kind])}) for {len(rgb)} pictures in {folder / 'rgb'}"
+        return [f"{place}: {none}{_others(folder, kind, others)}: {mend}"]
     if not found.how and found.doubles:
         one, other = found.doubles
         return [f"{one}: it and {other.name} answer to one name or number; {REMEDY}"]
-    told = all(numbers(p.stem) for p in (*rgb, *others))
-    if not found.how and not told and len(rgb) != len(others):
-        return [
-            f"{folder / kind}: {len(others)} {NAMES[kind]} files for {len(rgb)} pictures in {folder / 'rgb'}, none of "
-            f"the same name or number: {REMEDY}"
-        ]
-    reason = found.how or "number"
-    if reason == "name":
-        texts = [(p, f"has no {p.stem}{SUFFIXES[kind][0]} in {folder / kind}; {REMEDY}") for p in found.missing]
-        lacks = "has no picture {}.png in " + str(folder / "rgb")
-    else:
-        texts = [(p, f"{folder / kind} has no file of the same {reason}; {REMEDY}") for p in found.missing]
-        lacks = f"{folder / 'rgb'} has no file of the same {reason}"
-    texts += [(p, f"{lacks.replace('{}', p.stem)}; add the picture or remove this file") for p in found.extra]
-    return [f"{path}: {text}" for path, text in sorted(texts)]
+    if not found.how and len(rgb) != len(others) and not all(numbers(p.stem) for p in (*rgb, *others)):
+        count = f"{len(others)} {NAMES[kind]} files for {len(rgb)} pictures in {folder / 'rgb'}"
+        return [f"{place}: {count}, none of the same name or number: {REMEDY}"]
+    by_name, none = found.how == "name", f"has no file of the same {found.how or 'number'}"
+    texts = [
+        (p, f"has no {p.stem}{SUFFIXES[kind][0]} in {place}" if by_name else f"{place} {none}") for p in found.missing
+    ]
+    pictures = folder / "rgb"
+    lone = [(p, f"has no picture {p.stem}.png in {pictures}" if by_name else f"{pictures} {none}") for p in found.extra]
+    return [f"{p}: {text}; {REMEDY}" for p, text in sorted(texts + lone)]
 
 
 def _others(folder, kind, used):
@@ -262,6 +238,5 @@ def _others(folder, kind, used):
 
 def _count(paths):
     """Text with the most common suffixes, such as "3 .jpg, 1 .txt"."""
-    return ", ".join(
-        f"{n} {suffix or 'without suffix'}" for suffix, n in Counter(p.suffix for p in paths).most_common(3)
-    )
+    counts = Counter(p.suffix or "without suffix" for p in paths).most_common(3)
+    return ", ".join(f"{n} {suffix}" for suffix, n in counts)

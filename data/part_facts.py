@@ -133,10 +133,8 @@ def _cloud(job, values, notes):
     if cloud.notes:
         notes.append(("tiff layout", f"{path}: {'; '.join(cloud.notes)}"))
     if min(height, width) < SMALLEST_SIDE:
-        raise InputError(
-            f"{path}: has {height}×{width} pixels, at least {SMALLEST_SIDE} are needed on each side; for clouds of "
-            f"another kind {CONVERT}"
-        )
+        few = f"has {height}×{width} pixels, at least {SMALLEST_SIDE} are needed on each side"
+        raise InputError(f"{path}: {few}; for clouds of another kind {CONVERT}")
     rows, row_counts = np.unique(nearest_index(job.img_size, height), return_counts=True)
     columns, column_counts = np.unique(nearest_index(job.img_size, width), return_counts=True)
     grid = np.ascontiguousarray(points[rows][:, columns])  # the pixels that a run reads, each once

@@ -69,9 +69,8 @@ def load_picture(path):
                 picture.load()
                 return Picture(picture, picture.mode, picture.size[::-1], 8)
     except Exception as error:  # PIL raises many kinds for damaged files
-        raise InputError(
-            f"{path}: cannot be read as picture ({error or type(error).__name__}); fetch it again"
-        ) from None
+        why = error or type(error).__name__
+        raise InputError(f"{path}: cannot be read as picture ({why}); fetch it again") from None
 
 
 def _read_deep(path, head):
@@ -159,51 +158,36 @@ def load_mask(path):
             image = image.convert("RGBA")
         elif image.mode not in ("1", "L", "LA", "RGB", "RGBA"):
             image = image.convert("RGB")
-    values = np.asarray(image)
-    if values.dtype.kind == "f":
-        values = np.nan_to_num(values)
+    values, alpha = np.nan_to_num(np.asarray(image)), None
     values = values.astype(np.uint8) * 255 if values.dtype == bool else values
-    alpha = None
     if values.ndim == 3 and values.shape[2] in (2, 4):
         values, alpha = values[..., :-1], values[..., -1]
-    largest, full = values.max(), 255 if picture.bits == 8 else 1 if picture.bits == 32 else 2**picture.bits - 1
-    largest = int(largest) if values.dtype.kind != "f" else float(largest)
-    if values.ndim == 3 and values.shape[2] == 1 or (values.ndim == 3 and (values[..., :1] == values).all()):
-        values = values[..., 0]
+    full = {8: 255, 32: 1}.get(picture.bits, 2**picture.bits - 1)
+    largest = values.max().item()
+    brightest = values if values.ndim == 2 else values.max(2)
     if alpha is not None and alpha.min() != alpha.max():
         shown, _ = _marked(alpha, 255 if picture.bits == 8 else 65535, False)
-        brightest = values if values.ndim == 2 else values.max(2)
         inside = np.unique(brightest[shown])
         if 1 < len(inside) <= MOST_MARKS and inside[0] == 0:  # cut-out marks on black; more values mean a cut-out photo
             shown = _marked(np.where(shown, brightest, 0), full, lossy)[0]
         return Mask(shown, int(alpha.max()), None)
-    if values.ndim == 2:
-        return Mask(*_order(_marked(values, full, lossy), largest))
-    brightest = values.max(2)
+    if values.ndim == 2 or (values[..., :1] == values).all():
+        shown, background = _marked(brightest, full, lossy)
+        return Mask(shown, largest, background)
     if (brightest == 0).any() or lossy:
         marks = len(np.unique(brightest)) <= MOST_MARKS and not lossy
         return Mask(brightest > (0 if marks else max(largest, LOSSY) / 2), largest, None)
     colours, numbers = np.unique(values.reshape(-1, 3), axis=0, return_inverse=True)
     background = np.bincount(numbers.ravel()).argmax()
-    return Mask(
-        numbers.reshape(brightest.shape) != background if len(colours) > 1 else brightest > full / 2,
-        largest,
-        str(tuple(int(c) for c in colours[background])) if len(colours) > 1 else None,
-    )
-
-
-def _order(marked, largest):
-    return marked[0], largest, marked[1]
+    if len(colours) == 1:
+        return Mask(brightest > full / 2, largest, None)
+    text = str(tuple(int(c) for c in colours[background]))
+    return Mask(numbers.reshape(brightest.shape) != background, largest, text)
 
 
 def _marked(values, full, lossy):
     """(defect [H, W] bool, the background's value as text, None for 0) of grey ``values`` [H, W] from 0 to ``full``."""
-    if values.dtype == np.uint8:
-        counts = np.bincount(values.ravel(), minlength=256)
-        present = np.flatnonzero(counts)
-        counts = counts[present]
-    else:
-        present, counts = np.unique(values, return_counts=True)
+    present, counts = np.unique(values, return_counts=True)
     if lossy:  # JPEG adds values near 0 and near the mark
         return values > max(present[-1], LOSSY) / 2, None
     if len(present) == 1:

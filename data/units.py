@@ -69,39 +69,29 @@ def unit_fault(extent, distance, unit: Optional[str]):
     """Text on why coordinates of this extent and distance cannot be in ``unit``; None if they can.
 
     ``unit``: None means metres, since the user gave no unit; ``"m"`` means metres whatever they look like."""
-    guess = guess_unit(extent, distance)
-    if unit != "m" and distance > OFFSET * extent > 0:
-        return (
-            f"coordinates lie {distance:.3g} from the origin, the extent is {extent:.3g}: single precision blurs "
-            "such a part; take the offset away, or give --unit m if this is meant"
-        )
+    guess, meant = guess_unit(extent, distance), "or --unit m if metres are meant"
+    if unit == "m":
+        return None
+    if distance > OFFSET * extent > 0:
+        offset = f"coordinates lie {distance:.3g} from the origin, the extent is {extent:.3g}"
+        return f"{offset}: single precision blurs such a part; take the offset away, or give --unit m if this is meant"
     if unit is None and guess != "m":
-        advice = ", ".join(_advised(extent, distance, name) for name in _fitting(extent, distance, guess))
-        return (
-            f"coordinates look like {NAMES[guess]}, metres are expected: the extent is {extent:.3g}, {distance:.3g} "
-            f"away; give {advice}; or --unit m if metres are meant"
-        )
-    if unit not in (None, "m"):
+        sizes = {name: (extent * metres_of(name), distance * metres_of(name)) for name in OTHERS}
+        fitting = [name for name, (size, away) in sizes.items() if PLAUSIBLE <= size <= LARGEST and away <= FURTHEST]
+        advice = ", ".join(_advised(name, *sizes[name]) for name in dict.fromkeys([guess, *fitting]))
+        seen = f"the extent is {extent:.3g}, {distance:.3g} away"
+        return f"coordinates look like {NAMES[guess]}, metres are expected: {seen}; give {advice}; {meant}"
+    if unit is not None:
         size, away = extent * metres_of(unit), distance * metres_of(unit)
         small = size < (SMALLEST / 10 if metres_of(unit) < 1e-5 else SMALLEST)
         if small or size > BEYOND * LARGEST or away > BEYOND * FURTHEST:
             mend = "leave out --unit" if guess == "m" else f"give --unit {guess}"
-            return (
-                f"with --unit {unit} the extent is {size:.2g} m, {away:.2g} m away; the coordinates look like "
-                f"{NAMES.get(guess, 'metres')}: {mend}, or --unit m if metres are meant"
-            )
+            seen = f"with --unit {unit} the extent is {size:.2g} m, {away:.2g} m away"
+            return f"{seen}; the coordinates look like {NAMES.get(guess, 'metres')}: {mend}, {meant}"
     return None
 
 
-def _fitting(extent, distance, guess):
-    """Units that make a scan neither large nor tiny nor far away; ``guess`` first."""
-    sizes = {name: (extent * metres_of(name), distance * metres_of(name)) for name in OTHERS}
-    fitting = [name for name, (size, away) in sizes.items() if PLAUSIBLE <= size <= LARGEST and away <= FURTHEST]
-    return list(dict.fromkeys([guess, *fitting]))
-
-
-def _advised(extent, distance, unit):
-    size, away = extent * metres_of(unit), distance * metres_of(unit)
+def _advised(unit, size, away):
     return f"--unit {unit} (factor {metres_of(unit):g}) if the scan is {size:.3g} m across and {away:.3g} m away"
 
 
@@ -118,9 +108,8 @@ def unit_from(text):
         if not 0 < metres < np.inf:
             raise ValueError
     except ValueError:
-        raise InputError(
-            f"--unit {text}: needs {', '.join(UNITS)}, or the metres of one count, such as 0.00025"
-        ) from None
+        wanted = f"needs {', '.join(UNITS)}, or the metres of one count, such as 0.00025"
+        raise InputError(f"--unit {text}: {wanted}") from None
     return Unit(metres, f"{metres:g} m", f"--unit {text}")
 
 

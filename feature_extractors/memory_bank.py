@@ -1,4 +1,4 @@
-"""A memory bank: the normal patches of one modality, and the scoring of a part against them."""
+"""A memory bank: the normal patches of one modality, and how far from them a part is: its anomaly score and map."""
 
 from typing import NamedTuple
 

@@ -11,6 +11,7 @@ from part_frame.comparison import Appearance
 from part_frame.reference import PlaceReference
 
 HALF = 0.5  # of the region's largest deviation: places with at least this much make its value
+DEEPEST = 90  # percent of the strong places that are no deeper than what is told
 LIGHTER = 0.05  # logarithm: smaller differences of brightness are not named
 HUES = ("redder", "greener"), ("bluer", "yellower")  # above, below 0
 
@@ -59,16 +60,18 @@ class InPlace:
         window = np.s_[top:bottom, left:right]
         rows, columns = np.nonzero(mask)
         middle = (len(self._measured) - 1) / 2
-        height, spread = self._of.height[window][mask], self._spread.height[window][mask]
+        kind = max(shares, key=shares.__getitem__)
+        local = "local_" if kind.startswith("local_") else ""
+        height, colour = (getattr(self._of, f"{local}{name}")[window][mask] for name in ("height", "colour"))
+        spread = getattr(self._spread, f"{local}height")[window][mask]
         known = self._measured[window][mask]
         strong = known & (np.abs(height) >= HALF * np.abs(height).max(initial=0)) & (height != 0)
-        colour = self._of.colour[window][mask]
         bright = np.abs(colour).sum(1) >= HALF * np.abs(colour).sum(1).max(initial=0)
         return PlaceFacts(
             float((left + columns.mean() - middle) * self._pitch),
             float((middle - top - rows.mean()) * self._pitch),
-            max(shares, key=shares.__getitem__),
-            float(np.median(height[strong])) if strong.any() else None,
+            kind,
+            _deepest(height[strong]) if strong.any() else None,
             float(np.median(spread[strong])) if strong.any() else float(np.median(spread)),
             float(np.median(colour[bright][:, 0])),
             (float(np.median(colour[bright][:, 1])), float(np.median(colour[bright][:, 2]))),
@@ -80,9 +83,11 @@ def place_text(facts: PlaceFacts, area_mm2: float | None, names: Mapping[str, st
     """A region in words, as a person at the line reads it. ``names``: {bank: its name in words}."""
     where = f"over {area_mm2:.2g} mm²" if area_mm2 is not None and area_mm2 < 10 else f"over {area_mm2 or 0:.0f} mm²"
     where += f" at x {facts.x_mm:.1f}, y {facts.y_mm:.1f} mm of the part"
-    if facts.kind == "height" and facts.height_mm is not None:
-        return f"{_height(facts.height_mm)} than good parts {where} (good parts there: ±{facts.usual_mm:.2g} mm)"
-    if facts.kind == "colour":
+    if facts.kind in ("height", "local_height") and facts.height_mm is not None:
+        around = ", measured from the surface around it," if facts.kind == "local_height" else ""
+        usual = f"(good parts there: ±{facts.usual_mm:.2g} mm)"
+        return f"{_height(facts.height_mm)} than good parts{around} {where} {usual}"
+    if facts.kind in ("colour", "local_colour"):
         return f"{_colour(facts)} {where}"
     if facts.kind == "missing":
         return f"no surface {where}, where good parts have one"
@@ -92,6 +97,11 @@ def place_text(facts: PlaceFacts, area_mm2: float | None, names: Mapping[str, st
     if facts.height_mm is not None and abs(facts.height_mm) > 3 * facts.usual_mm:
         text += f", {_height(facts.height_mm)} than these"
     return text
+
+
+def _deepest(heights: NDArray[Any]) -> float:
+    """What a gauge would read: nearly the largest deviation, with the sign that most places have."""
+    return float(np.sign(np.median(heights)) * np.percentile(np.abs(heights), DEEPEST))
 
 
 def _height(mm: float) -> str:

@@ -16,7 +16,8 @@ from part_frame.comparison import MAPS
 from scoring.scorings import Shares, Terms
 from scoring.shares import DISAGREEMENT, region_shares
 
-NAMES = {"xyz": "3D", "rgb": "RGB", "fusion": "fusion", DISAGREEMENT: "disagreement", **{name: name for name in MAPS}}
+NAMES = {"xyz": "3D", "rgb": "RGB", "fusion": "fusion", DISAGREEMENT: "disagreement"}
+NAMES.update({name: name.replace("_", " ") for name in MAPS})
 
 
 class Match(NamedTuple):

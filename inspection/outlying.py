@@ -1,46 +1,113 @@
 """Names normal parts whose scores lie far from those of the others: a defective part among them, or a bad scan.
 
 They are named and never removed: calibration parts that were chosen by their score promise nothing.
+
+Several parts with the same defect hide each other: each is explained by the rest, and widens the spread that it is
+measured in. So training parts in a frame are also compared in place with the median of all, in median absolute
+deviations, which up to a half of them cannot move (Rousseeuw and Croux, Journal of the American Statistical
+Association 88, 1993).
 """
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
+import cv2
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from common.errors import InputError
+from part_frame.reference import PlaceReference
 
 SPREADS, TIMES = 6.0, 1.5  # robust spreads above the median, and times the median of the others
 PER_MAD = 1.4826  # standard deviations of a normal distribution in its median absolute deviation
 FEWEST = 5  # parts of which a median says something
+AROUND, CELLS = 9, 64  # cells: width of the square that a spread is taken from, too; how many a score averages
+MOST = 60  # parts that the middle and the spread of a place are taken from
+FLOOR = 0.02  # mm, and logarithm of the brightness: no spread is smaller
+IN_PLACE, TIMES_IN_PLACE = 8.0, 2.5  # robust spreads that normal parts do not reach; times the median of the parts
+MEND = "look at it; if it is defective, others like it pass: take it out and fit again, which may show more"
 
 
-def outlying(names: Sequence[str], scores: ArrayLike) -> list[str]:
-    """A text on each of the parts ``names`` [n] whose score is far above the others'; ``scores`` [n]: larger = more
-    abnormal, each measured without the part's own rows."""
+def outlying(names: Sequence[str], scores: ArrayLike) -> dict[str, str]:
+    """{name: text} of each of the parts ``names`` whose score is far above the others'.
+
+    Args:
+        names: [n] names of the parts.
+        scores: [n] scores, larger = more abnormal; each measured without the part's own rows.
+    """
     values = np.asarray(scores, np.float64)
     if len(values) < FEWEST:
-        return []
+        return {}
     middle = np.median(values)
     far = values > middle + SPREADS * PER_MAD * np.median(np.abs(values - middle))
     far &= values > TIMES * np.median(values[~far])
-    others = values[~far]
-    return [
-        f"{name}: scores {score:.3g}, the others {others.min():.2g} to {others.max():.2g}: look at it; if it is "
-        "defective, others like it pass: take it out and fit again, which may show more"
-        for name, score, out in zip(names, values, far)
-        if out
-    ]
+    span = f"the others {values[~far].min():.2g} to {values[~far].max():.2g}"
+    return {names[n]: f"{names[n]}: scores {values[n]:.3g}, {span}: {MEND}" for n in np.flatnonzero(far).tolist()}
 
 
-def check_outlying(names: Sequence[str], scores: ArrayLike, strict: bool) -> None:
-    """Warn of parts whose scores lie far from the others'.
+def unlike_in_place(names: Sequence[str], reference: PlaceReference) -> dict[str, str]:
+    """{name: text} of each of the training parts ``names`` that has a place unlike the same place of most others.
+
+    Args:
+        names: [n] names of the parts, in the order in which the reference knows them.
+        reference: that of the fit, which still holds the parts.
+    """
+    count = len(names)
+    if count < FEWEST or reference.parts != count:
+        return {}
+    usual = _Usual(np.stack([_maps(reference, n) for n in range(min(count, MOST))]), reference.compared)
+    scores = np.stack([usual.scores(_maps(reference, n)) for n in range(count)])
+    told: dict[str, str] = {}
+    for kind, of in zip(("height", "brightness"), scores.T):
+        far = of > max(IN_PLACE, TIMES_IN_PLACE * np.median(of))
+        for n in np.flatnonzero(far).tolist():
+            away = f"differs at a place by {of[n]:.2g} spreads, that of the others by up to {of[~far].max():.2g}"
+            told.setdefault(names[n], f"{names[n]}: its {kind} {away}: {MEND}")
+    return told
+
+
+def _maps(reference: PlaceReference, number: int) -> NDArray[Any]:
+    """[2, S, S]: how a training part differs from the others in height and brightness."""
+    found = reference.deviation(reference.kept(number), excluding=number)
+    maps: NDArray[Any] = np.nan_to_num(np.stack([found.height, found.colour[..., 0]]))
+    return maps
+
+
+class _Usual:
+    """Median and robust spread at each place of the maps [n, 2, S, S] of parts, where they are ``compared`` [S, S]."""
+
+    def __init__(self, maps: NDArray[Any], compared: NDArray[np.bool_]) -> None:
+        self.compared, self.middle = compared, np.median(maps, axis=0)
+        share = np.maximum(cv2.blur(compared.astype(np.float32), (AROUND, AROUND)), 1e-3)
+        spread = PER_MAD * np.median(np.abs(maps - self.middle), axis=0).astype(np.float32) * compared
+        around = [cv2.blur(of, (AROUND, AROUND)) / share for of in spread]
+        floor = np.maximum(FLOOR, np.median(spread[:, compared], axis=1))[:, None, None]
+        self.spread = np.maximum(np.maximum(spread, around), floor)
+
+    def scores(self, maps: NDArray[Any]) -> NDArray[Any]:
+        """[2] mean of the largest cells of a part's maps [2, S, S], in spreads from the middle."""
+        away = (np.abs(maps - self.middle) * self.compared / self.spread).astype(np.float32)
+        cells = np.stack([cv2.blur(of, (3, 3))[self.compared] for of in away])
+        means: NDArray[Any] = np.sort(cells, axis=1)[:, -CELLS:].mean(axis=1)
+        return means
+
+
+def check_outlying(
+    names: Sequence[str], scores: ArrayLike, strict: bool, reference: PlaceReference | None = None
+) -> None:
+    """Warn of parts whose scores lie far from the others', or that differ from them in place.
+
+    Args:
+        names, scores: as :func:`outlying`.
+        strict: refuse instead of warning.
+        reference: as :func:`unlike_in_place`; None: nothing is compared in place.
 
     Raises:
         InputError: there are such parts, and ``strict`` is set.
     """
-    told = outlying(names, scores)
+    in_place = {} if reference is None else unlike_in_place(names, reference)
+    told = [*in_place.values(), *(text for name, text in outlying(names, scores).items() if name not in in_place)]
     if strict and told:
         more = f" (and {len(told) - 1} more)" if len(told) > 1 else ""
         raise InputError(f"{told[0]}{more} (--strict: no model is written)")

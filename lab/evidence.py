@@ -33,10 +33,10 @@ from common.files import atomic_write_text, check_writable
 from common.progress import note
 from common.signals import raise_if_stopping, run_to_the_end
 from inspection.predictions import LINES, read_lines
-from lab.demo_kinds import ALL_DEFECTS, KINDS
 from lab.evidence_page import CURVE as STEP
 from lab.evidence_page import MAIN_SHOTS, write_page
 from lab.make_demo import write_category
+from lab.recordings.kinds import KINDS
 from lab.standin_checkpoints import RECIPES, write_checkpoints
 from scoring.evaluation import extra_metrics, metrics, read, score
 from scoring.significance import PixelCounts, image_rocauc, resample_weights
@@ -80,12 +80,11 @@ class Sizes(NamedTuple):
     judge: int = 24
     curve: int = 8
     calibration: int = 20
-    resolution: int = 224
     recorded: int = 30
     days: tuple[str, ...] = ("shifted", "darker15", "darker30", "other_light")
 
 
-QUICK = Sizes(6, 4, 1, 24, 8, 4, 19, 112)
+QUICK = Sizes(6, 4, 1, 24, 8, 4, 19)
 BRIEF = Sizes(curve=0, days=("darker30",), recorded=14)
 CURVE = (0.125, 0.25, 0.5, 0.75, 1.0)  # factors of a defect's depth and width
 CURVED = ("dent", "scratch")  # a kind's defects that have one of these words in their names get a curve
@@ -113,21 +112,12 @@ def plan(chosen, seeds, shots, kinds=None, settings=None):
     found = []
     for seed in seeds:
         for cells in chosen:
-            for kind in kinds_of(cells):
+            for kind in KINDS:
                 few = (
                     [0] if cells == PARTS else [MAIN_SHOTS, *(k for k in shots if k != MAIN_SHOTS and seed == seeds[0])]
                 )
                 found += [Cell(cells, kind, setting, k, seed) for setting in SETTINGS[cells] for k in few]
     return [c for c in found if (not kinds or c.kind in kinds) and (not settings or c.setting in settings)]
-
-
-def kinds_of(cells):
-    """Names of the kinds of part."""
-    if cells == PARTS:
-        return list(KINDS)
-    from lab.recordings.kinds import KINDS as RECORDED
-
-    return list(RECORDED)
 
 
 # ---------------------------------------------------------------- computing a cell
@@ -158,9 +148,7 @@ def parts_cell(cell, out, sizes):
     """The content of a cell about a generated category: metrics of every scoring, and their resamples."""
     data = out / "data" / f"seed_{cell.seed}"
     if not (data / f"{cell.kind}.complete").is_file():
-        shape = (sizes.resolution, sizes.resolution)
-        numbers = sizes.train, sizes.good, sizes.defective
-        write_category(data, cell.kind, shape, *numbers, cell.seed, ALL_DEFECTS, (0.002, 0.05))
+        write_category(data, cell.kind, sizes.train, sizes.good, sizes.defective, cell.seed)
         atomic_write_text(data / f"{cell.kind}.complete", "")
     work = out / "work" / cell.name
     words = ["main.py", *options_of(cell, out), "--dataset_path", data, "--output_dir", work / "results"]
@@ -218,13 +206,12 @@ def import_recording(kind, seed, recorded, data, sizes):
     Sets of the same day: to_judge, and pool (good parts, from which calibration parts are drawn; the model is fitted
     with the first ones). More: the batches of other days, and steps of the curves.
     """
-    from lab.recordings.kinds import KINDS as RECORDED
     from lab.recordings.write import write_recording
     from tools import import_parts
 
     if not (recorded / "camera.json").is_file():
         write_recording(kind, recorded, seed, sizes.recorded, sizes.pool, sizes.judge, list(sizes.days))
-    curved = [name for name in RECORDED[kind].faults if any(word in name for word in CURVED)]
+    curved = [name for name in KINDS[kind].faults if any(word in name for word in CURVED)]
     for defect in curved if sizes.curve else ():
         for factor in CURVE:
             folder = recorded / f"{defect}{STEP}{factor:g}"

@@ -28,18 +28,14 @@ from common.commands import HelpFormatter, Parser, add_device, run_command
 from common.devices import choose_device
 from common.files import atomic_write_text, check_writable
 from common.progress import note
-from dataset import get_data_loader
 from feature_extractors.alignment import align
 from feature_extractors.coreset import greedy_k_center, radius
 from feature_extractors.nearest_rows import RowSearch
-from lab.make_demo import write_category
-from lab.standin_checkpoints import RECIPES, write_checkpoints
+from lab.benchmark import DEFECTS, KIND, Bench
 from m3dm_runner import M3DM
 from models.pointnet2_utils import farthest_point_sample
-from runs.options import parse_arguments
 
-CATEGORY = "foam"
-PICTURE = (224, 224)
+CPU = torch.device("cpu")
 FEATURES, MIXED, SCORES = 1e-3, 0.05, 0.02  # largest relative differences allowed: patches, with --amp, image scores
 
 
@@ -65,54 +61,29 @@ class Line(NamedTuple):
     right: bool
 
 
-class Place:
-    """Generated parts, stand-in weights, the device and a clock.
-
-    Args:
-        folder: temporary folder.
-        device: torch device; sizes: Sizes.
-    """
+class Place(Bench):
+    """Generated parts, stand-in weights, the device and a clock; ``sizes``: Sizes."""
 
     def __init__(self, folder, device, sizes):
-        self.folder, self.device, self.sizes = Path(folder), device, sizes
-        write_checkpoints(self.folder / "checkpoints", ["dino", "point_mae", "uff"], 0)
-        write_category(self.folder / "data", CATEGORY, PICTURE, sizes.train, sizes.good, 1, 0)
-
-    def arguments(self, device, *flags):
-        """Parsed options of the full setting on ``device``."""
-        known = ["--use_uff", "--checkpoint_dir", self.folder / "checkpoints", "--dataset_path", self.folder / "data"]
-        known += ["--fusion_module_path", self.folder / "checkpoints" / RECIPES["uff"].file, "--random_state", 0]
-        known += ["--output_dir", self.folder / "results", "--category", CATEGORY, "--eval_mode", "--device", device]
-        return parse_arguments([*map(str, known), *flags])
-
-    def seconds(self, work, device, rounds=1):
-        """(result, smallest seconds of ``rounds`` calls), waiting for the device; a first call is not counted."""
-        result, spent = work() if rounds > 1 else None, []
-        for _ in range(rounds):
-            if torch.device(device).type == "cuda":
-                torch.cuda.synchronize()
-            start = time.perf_counter()
-            result = work()
-            if torch.device(device).type == "cuda":
-                torch.cuda.synchronize()
-            spent.append(time.perf_counter() - start)
-        return result, min(spent)
+        super().__init__(folder, None, device, 1, sizes.train, sizes.good)
+        self.sizes = sizes
 
     def both(self, what, work, compare, rounds=5):
-        """The Line of ``work(device)`` on the device and on the CPU; ``compare(ours, theirs)`` gives (text, right)."""
-        rounds = 1 if self.device.type == "cpu" else rounds
-        ours, seconds = self.seconds(lambda: work(self.device), self.device, rounds)
-        theirs, on_cpu = self.seconds(lambda: work(torch.device("cpu")), "cpu")
-        return Line(what, seconds, on_cpu, *compare(ours, theirs))
+        """The Line of ``work(device)`` on the device and on the CPU; ``compare(ours, theirs)`` gives (text, right).
+        On a GPU the smallest of ``rounds`` calls counts, after a first one that does not."""
+        if self.device.type != "cpu" and rounds > 1:
+            work(self.device)
+        timed = [self.seconds(lambda: work(self.device)) for _ in range(rounds if self.device.type != "cpu" else 1)]
+        theirs, on_cpu = self.seconds(lambda: work(CPU), CPU)
+        return Line(what, min(seconds for _, seconds in timed), on_cpu, *compare(timed[-1][0], theirs))
 
 
 def extraction(place):
     """A part's patches, in full and in mixed precision."""
     lines = []
     for flags, allowed in (((), FEATURES), (("--amp",), MIXED)):
-        methods = {d: M3DM(place.arguments(d, *flags)).method for d in {place.device.type, "cpu"}}
-        args = place.arguments("cpu")
-        sample = next(iter(get_data_loader("train", CATEGORY, args.img_size, args)))[0]
+        methods = {d: place.method("--eval_mode", "--device", d, *flags) for d in {place.device.type, "cpu"}}
+        sample = next(place.samples("train", place.arguments("--device", "cpu")))
 
         def differences(ours, theirs, allowed=allowed):
             apart = {n: float((ours[n].cpu() - theirs[n]).norm() / theirs[n].norm()) for n in theirs}
@@ -138,7 +109,7 @@ def small_steps(place):
 
     def aligned(device):
         moved = (t.to(device) for t in (tokens, points[centres], points, valid))
-        return align(*moved, PICTURE[0]).cpu()
+        return align(*moved, 224).cpu()
 
     return [
         place.both(
@@ -197,19 +168,19 @@ def category(place):
     """The full setting on one category: fit and evaluation."""
 
     def work(device):
-        runner = M3DM(place.arguments(device.type))
-        runner.fit(CATEGORY)
-        runner.evaluate(CATEGORY)
+        runner = M3DM(place.arguments("--eval_mode", "--device", device.type))
+        runner.fit(KIND)
+        runner.evaluate(KIND)
         return runner.evaluation
 
     def same_scores(ours, theirs):
-        apart = float(np.abs(ours.scores / theirs.scores - 1).max())
-        order = spearmanr(ours.scores, theirs.scores).statistic
-        maps = np.linalg.norm(ours.maps - theirs.maps) / np.linalg.norm(theirs.maps)
+        apart = float(np.abs(ours.decision_score / theirs.decision_score - 1).max())
+        order = spearmanr(ours.decision_score, theirs.decision_score).statistic
+        maps = np.linalg.norm(ours.decision_map - theirs.decision_map) / np.linalg.norm(theirs.decision_map)
         text = f"image scores within {apart:.2%}, their order {order:.3f} (Spearman), maps within {maps:.2%}"
         return text, apart <= SCORES and maps <= SCORES
 
-    what = f"full setting, {place.sizes.train} training and {place.sizes.good + 3} test parts"
+    what = f"full setting, {place.sizes.train} training and {place.sizes.good + len(DEFECTS)} test parts"
     return [place.both(what, work, same_scores, rounds=1)]
 
 

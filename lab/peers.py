@@ -17,6 +17,7 @@ from typing import Callable, NamedTuple
 
 import numpy as np
 import torch
+from PIL import Image
 from tabulate import tabulate
 
 if not __package__:
@@ -30,7 +31,7 @@ from feature_extractors.extraction import PatchExtractor
 from feature_extractors.fpfh import fpfh
 from feature_extractors.memory_bank import MemoryBank
 from feature_extractors.nearest_rows import RowSearch
-from lab.make_demo import render_part
+from lab.make_demo import cut_out
 from models.rgb_backbones import LITE0
 
 PARTS = 26  # training parts of the PatchCore row: 784 patches each, about 20,000 rows
@@ -67,7 +68,7 @@ def open3d_fpfh(rounds):
     """FPFH of a generated part's points."""
     import open3d
 
-    xyz = render_part("cookie/train/good/000", (292, 292)).xyz
+    xyz = cut_out("housing", [0, 0]).xyz
     points = np.ascontiguousarray(xyz[(xyz != 0).all(axis=2)], dtype=float)
 
     def theirs():
@@ -115,7 +116,7 @@ def anomalib_patchcore(rounds):
     """Fit and judge with lite0's features of pictures alone; anomalib's weights are random, which takes as long."""
     from anomalib.models.image.patchcore.torch_model import PatchcoreModel
 
-    pictures = [render_part(f"cookie/train/good/{i:03d}").rgb for i in range(PARTS)]
+    pictures = [np.array(Image.fromarray(cut_out("housing", [i, 0]).rgb).resize((224, 224))) for i in range(PARTS)]
     pictures = [((torch.from_numpy(p) / 255 - MEAN) / STD).permute(2, 0, 1)[None].contiguous() for p in pictures]
     extractor, fitted = PatchExtractor.from_checkpoints("none", rgb=LITE0, xyz=None), {}
     extractor.export_rgb()

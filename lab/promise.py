@@ -5,20 +5,7 @@ from collections.abc import Hashable, Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-
-def conformal_limit(scores: ArrayLike, rate: float) -> float:
-    """The limit above which a part fails, so that a new good part fails with a probability of at most ``rate``.
-
-    It is the ceil((1 - rate)(n + 1))-th smallest of the calibration scores [n].
-
-    Raises:
-        ValueError: there are too few scores for this rate.
-    """
-    ordered = np.sort(np.ravel(scores))
-    place = int(np.ceil((1 - rate) * (len(ordered) + 1) - 1e-9))
-    if place > len(ordered):
-        raise ValueError(f"{len(ordered)} calibration scores are too few for a rate of {rate:g}")
-    return float(ordered[place - 1])
+from inspection.verdict import threshold
 
 
 def failed_shares(
@@ -48,6 +35,7 @@ def failed_shares(
 
     Raises:
         ValueError: the pool has too few parts that can be judged.
+        InputError: so few calibration parts promise no such rate.
     """
     pool = np.asarray(pool, dtype=np.float64)
     usable, rng = np.flatnonzero(np.isfinite(pool)), np.random.default_rng(seed)
@@ -57,7 +45,7 @@ def failed_shares(
     found: dict[Hashable, list[float]] = {}
     for _ in range(draws):
         chosen = rng.choice(usable, calibration, replace=False)
-        limit = conformal_limit(pool[chosen], rate)
+        limit = threshold(pool[chosen], rate)
         spare = np.delete(ends, np.union1d(chosen, np.asarray(seen, int)))
         for name in {**groups, joined: ()}:
             scores = np.asarray(groups.get(name, ()), dtype=np.float64)

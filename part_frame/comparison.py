@@ -1,11 +1,13 @@
 """The comparison in place: a part against the same place of normal parts, a nominal-actual comparison.
 
-Four maps, each in units of its normal spread at that place:
+Six maps, each in units of its normal spread at that place:
 
-    height   the height differs, mm
-    colour   brightness or hue differ, after the part's own gain
-    missing  no surface where normal parts have one
-    extra    surface beyond the normal parts' footprint
+    height        the height differs, mm
+    local_height  the height differs otherwise than around it: a dent in a sheet that is a little warped
+    colour        brightness or hue differ, after the part's own gain
+    local_colour  they differ otherwise than around it: a scratch in a light that comes from another side
+    missing       no surface where normal parts have one
+    extra         surface beyond the normal parts' footprint
 
 The spread of a place comes from the training parts, each compared with the others, so that what registration leaves at
 edges is part of it. It is shrunk to the spread around, and never below the floor that the sensor's noise sets, so that
@@ -21,9 +23,12 @@ import numpy as np
 
 from part_frame.pose import DARK
 
-MAPS = ("height", "colour", "missing", "extra")
+MAPS = ("height", "local_height", "colour", "local_colour", "missing", "extra")
 SMOOTH = {"height": 1.2, "colour": 0.8, "missing": 1.5, "extra": 1.5}  # cells: deviations are averaged by this
 FLOOR = {"height": 0.02, "colour": 0.02, "missing": 0.12, "extra": 0.12}  # mm; logarithm; shares of the cells around
+LOCAL = 1 / 14  # of the frame's side: what changes more slowly than this is not local
+BOUND = 6.0  # of the part's median deviation: no place counts more in the mean around it, so a defect leaves no halo
+QUARTER = 4  # the mean around is computed on a grid so many times as coarse: it is smooth
 STEEP = 0.3  # of the distance between the sensor's points: where on a slope a point lies is known no better
 OWN_FLOOR = 0.6  # of the median spread of the part: no place is known better than this
 PRIOR = 5  # the spread around a place counts like so many parts
@@ -48,10 +53,13 @@ class Appearance(NamedTuple):
 
 class Deviation(NamedTuple):
     """How a part differs from normal parts, [S, S] each, signed, not yet in normal spreads: ``height`` mm, ``colour``
-    [S, S, 3], ``missing`` and ``extra`` shares of the cells around."""
+    [S, S, 3], each also without what the places around differ by; ``missing`` and ``extra`` shares of the cells around.
+    """
 
     height: np.ndarray
+    local_height: np.ndarray
     colour: np.ndarray
+    local_colour: np.ndarray
     missing: np.ndarray
     extra: np.ndarray
 
@@ -71,7 +79,9 @@ class Spread(NamedTuple):
     """Normal spread of a Deviation at each place, as learned from training parts; ``hue`` [2]: of a part's hue."""
 
     height: np.ndarray
+    local_height: np.ndarray
     colour: np.ndarray
+    local_colour: np.ndarray
     missing: np.ndarray
     extra: np.ndarray
     hue: np.ndarray
@@ -171,9 +181,10 @@ def deviation(one, nominal, hue=None):
     known = ~np.isnan(one.height) & one.seen & where & ~np.isnan(nominal.height)
     height = np.where(known, one.height, 0) - np.where(np.isnan(nominal.height), 0, nominal.height)
     height = _smoothed(height, known, SMOOTH["height"])
-    visible = (one.seen & where).astype(np.float32)
+    visible = one.seen & where
     differences = one.colour - nominal.colour
-    colour = np.dstack([_smoothed(differences[..., k], visible > 0, SMOOTH["colour"]) for k in range(3)])
+    colour = np.dstack([_smoothed(differences[..., k], visible, SMOOTH["colour"]) for k in range(3)])
+    local_colour = np.dstack([_local(colour[..., k], visible) for k in range(3)])
     footprint = nominal.footprint >= USUAL
     expected = np.where(footprint & one.seen, nominal.valid, 0)
     lacking = expected * np.isnan(one.height)
@@ -181,14 +192,17 @@ def deviation(one, nominal, hue=None):
     usual_lack = cv2.GaussianBlur((expected * (1 - nominal.valid)).astype(np.float32), (0, 0), SMOOTH["missing"])
     beyond = one.part & ~(cv2.dilate((nominal.footprint > 0).astype(np.uint8), _disc(REACH)) > 0)
     extra = cv2.GaussianBlur(beyond.astype(np.float32), (0, 0), SMOOTH["extra"])
-    return Deviation(height, colour, np.maximum(lacking - usual_lack, 0), extra)
+    missing = np.maximum(lacking - usual_lack, 0)
+    return Deviation(height, _local(height, known), colour, local_colour, missing, extra)
 
 
 class Squares(NamedTuple):
     """Sums of squares of the training parts' Deviations, each from the others, and of their shifts of hue."""
 
     height: np.ndarray
+    local_height: np.ndarray
     colour: np.ndarray
+    local_colour: np.ndarray
     missing: np.ndarray
     extra: np.ndarray
     hue: np.ndarray
@@ -197,7 +211,7 @@ class Squares(NamedTuple):
     def without(self, one, shift):
         """The Squares of the other parts; ``one``: a part's Deviation from them, ``shift`` [2]: its shift of hue."""
         own = (*(np.square(getattr(one, name), dtype=np.float64) for name in MAPS), shift**2)
-        return Squares(*(a - b for a, b in zip(self[:5], own)), self.parts - 1)
+        return Squares(*(a - b for a, b in zip(self[:-1], own)), self.parts - 1)
 
 
 def squares_of(parts, sums):
@@ -242,20 +256,22 @@ def spread_of(squares, where, steep=0.0, unknown=False):
     :func:`steepness`; ``unknown`` [S, S] bool: places whose colour tells nothing, see :func:`rim`.
     """
     inside = where & ~np.asarray(unknown)
-    height, missing, extra = (
-        _spread(getattr(squares, name), squares.parts, where, FLOOR[name]) for name in ("height", "missing", "extra")
-    )
-    colour = _spread(squares.colour, squares.parts, inside, FLOOR["colour"])
-    colour = np.where(np.broadcast_to(np.asarray(unknown), where.shape)[..., None], np.float32(UNTOLD), colour)
-    maps = (np.hypot(height, steep).astype(np.float32), colour, missing, extra)
-    return Spread(*maps, np.sqrt(np.maximum(squares.hue, 0) / max(squares.parts, 1)).astype(np.float32))
+    untold = np.broadcast_to(np.asarray(unknown), where.shape)[..., None]
+    maps = {}
+    for name in MAPS:
+        kind = name.removeprefix("local_")
+        one = _spread(getattr(squares, name), squares.parts, inside if kind == "colour" else where, FLOOR[kind])
+        if kind == "height":
+            one = np.hypot(one, steep).astype(np.float32)
+        maps[name] = np.where(untold, np.float32(UNTOLD), one) if kind == "colour" else one
+    return Spread(**maps, hue=np.sqrt(np.maximum(squares.hue, 0) / max(squares.parts, 1)).astype(np.float32))
 
 
 def in_spreads(deviation, spread):
     """{map: [S, S] float32}: a Deviation in normal spreads, not signed; of colours the largest."""
     out = {name: np.abs(getattr(deviation, name)) / getattr(spread, name) for name in MAPS}
-    out["colour"] = out["colour"].max(-1)
-    return {name: np.minimum(values, LARGEST).astype(np.float32) for name, values in out.items()}
+    flat = {name: values.max(-1) if values.ndim == 3 else values for name, values in out.items()}
+    return {name: np.minimum(values, LARGEST).astype(np.float32) for name, values in flat.items()}
 
 
 def _spread(square, count, where, floor):
@@ -280,6 +296,21 @@ def _smoothed(values, known, sigma):
     weight = cv2.GaussianBlur(known.astype(np.float32), (0, 0), sigma)
     mean = cv2.GaussianBlur((values * known).astype(np.float32), (0, 0), sigma) / np.maximum(weight, 0.05)
     return np.where(known, mean, 0).astype(np.float32)
+
+
+def _local(values, known):
+    """Known values without the mean of those around; 0 where none is known."""
+    if not known.any():
+        return np.zeros_like(values)
+    bound = BOUND * float(np.median(np.abs(values[known])))
+    size = max(len(values) // QUARTER, 1)
+    small = [
+        cv2.resize(a.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA)
+        for a in (np.clip(values, -bound, bound) * known, known)
+    ]
+    total, weight = (cv2.GaussianBlur(a, (0, 0), LOCAL * size) for a in small)
+    around = cv2.resize(total / np.maximum(weight, 0.02), values.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return np.where(known, values - around, 0).astype(np.float32)
 
 
 def _disc(radius):

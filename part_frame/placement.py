@@ -177,7 +177,8 @@ class Placement:
             frame=Frame(**facts["frame"]),
             margin=np.inf if facts["margin"] is None else facts["margin"],
             centre=tuple(facts["centre"]),
-            light=facts["light"] and Light(**{**facts["light"], "hues": tuple(facts["light"]["hues"])}),
+            light=facts["light"]
+            and Light(**{k: tuple(v) if isinstance(v, list) else v for k, v in facts["light"].items()}),
             repeats=facts["repeats"] and tuple(facts["repeats"]),
         )
         return cls(**known, **images)

@@ -1,1 +1,1 @@
-"""Adds the scoring to a checkout of the release."""
+"""Patches of source code: adds the scoring to a checkout of the release."""

@@ -1,4 +1,4 @@
-"""The figures of tools/report.py: each function draws one and returns its files as {suffix: bytes}.
+"""Figures: each function draws one and returns its files as {suffix: bytes}.
 
 Charts are PNG and SVG, pictures of parts PNG only. None stands for an undefined metric.
 """
@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 
 BASELINE, PROPOSED, GOOD, DEFECTIVE = "#9aa5b1", "#1f6f8b", "#3b7dd8", "#d1495b"
 CALIBRATED = "#e0a030"
-TERM_COLOURS = ("#1f6f8b", "#e0a030", "#8a5a9e")
+MASK = {"cmap": "gray", "vmin": 0, "vmax": 1}  # styles of ``imshow``
+DISAGREEMENT = {"cmap": "magma", "vmin": 0, "vmax": 1}
 STYLE = {
     "text.usetex": False,
     "text.parse_math": False,
@@ -69,60 +70,23 @@ def metric_bars(names, titles, values):
 
 
 @styled
-def ablation_trend(variants, titles, values):
-    """Mean of each metric for each of the variants, one panel per metric; ``values``: [m][v]."""
-    figure = Figure(figsize=(WIDTH, 3.3), layout="constrained")
-    for axes, title, means in zip(figure.subplots(1, len(titles)), titles, values):
-        heights = [math.nan if mean is None else mean for mean in means]
-        axes.plot(range(len(variants)), heights, "o-", color=PROPOSED, clip_on=False)
-        known = [mean for mean in means if mean is not None]
-        middle, reach = (
-            ((min(known) + max(known)) / 2, max(0.01, (max(known) - min(known)) / 2)) if known else (0.5, 0.5)
-        )
-        axes.set(title=title, xlim=(-0.5, len(variants) - 0.5), ylim=(middle - 1.25 * reach, middle + 1.5 * reach))
-        axes.set_xticks(range(len(variants)), variants, rotation=35, ha="right", rotation_mode="anchor")
-        axes.grid(axis="y", alpha=0.3)
-        for i, mean in enumerate(means):
-            if mean is None:
-                axes.text(i, middle, UNDEFINED, ha="center", va="center", rotation=90, fontsize=8)
-            else:
-                axes.annotate(
-                    f"{mean:.3f}",
-                    (i, mean),
-                    (0, 6),
-                    textcoords="offset points",
-                    ha="center",
-                    fontsize=8,
-                    bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.3},
-                )
-    return _files(figure, "png", "svg")
+def panels(title, shown, size, below=""):
+    """Pictures and maps of one part side by side, as PNG.
 
-
-@styled
-def panels(title, picture, mask, scored, m_dis):
-    """The input, the mask, the maps of the scorings, and M_dis from 0 to 1.
-
-    ``scored``: [(heading, map)] of the baseline, the proposed scoring and, if there is one, calibrated. The first two
-    share a colour scale, the third has its own.
+    Args:
+        shown: [(heading, picture, style of ``imshow``)]; maps with a scale get a colour bar.
+        size: (width, height) in inches.
+        below: text below the pictures.
     """
-    low, high = (float(end([end(m) for _, m in scored[:2]])) for end in (np.min, np.max))
-    scale = {"cmap": "viridis", "vmin": low, "vmax": high}
-    shown = [("input", picture, {}), ("mask", mask, {"cmap": "gray", "vmin": 0, "vmax": 1})]
-    shown += [(*of, scale) for of in scored[:2]] + [("M_dis", m_dis, {"cmap": "magma", "vmin": 0, "vmax": 1})]
-    shown += [(*of, {"cmap": "viridis"}) for of in scored[2:]]
-    more = len(shown) - 5
-    figure = Figure(figsize=(WIDTH, 2.1 if more else 2.35), layout="constrained")
+    figure = Figure(figsize=size, layout="constrained")
     figure.suptitle(title, fontsize=9)
-    # colour bars get columns of their own, so all maps have the same size
-    grid = figure.add_gridspec(1, 7 + 2 * more, width_ratios=(1, 1, 1, 1, 0.06, 1, 0.06) + (1, 0.06) * more)
-    for column, (heading, content, style) in zip((0, 1, 2, 3, 5, 7), shown):
-        axes = figure.add_subplot(grid[column])
+    figure.supxlabel(below, fontsize=7)
+    for axes, (heading, content, style) in zip(figure.subplots(1, len(shown)), shown):
         image = axes.imshow(content, interpolation="nearest", **style)
         axes.set_title(heading, fontsize=8.5)
         axes.set_axis_off()
-        if column in (3, 5, 7):
-            bar = figure.colorbar(image, cax=figure.add_subplot(grid[column + 1]))
-            bar.ax.tick_params(labelsize=7)
+        if style and style is not MASK:
+            figure.colorbar(image, ax=axes, shrink=0.7).ax.tick_params(labelsize=7)
     return _files(figure, "png")
 
 
@@ -158,30 +122,6 @@ def histograms(label, scores, titles):
     figure.supxlabel("image score", fontsize=9)
     figure.supylabel("parts", fontsize=9)
     figure.legend(*grid.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
-    return _files(figure, "png", "svg")
-
-
-@styled
-def stacked_terms(stacks):
-    """Horizontal stacked bars; ``stacks``: {bar: {term: value}}. Negative terms are stacked to the left of 0."""
-    figure = Figure(figsize=(WIDTH, 0.8 + 0.6 * len(stacks)), layout="constrained")
-    axes = figure.subplots()
-    for row, (name, terms) in enumerate(stacks.items()):
-        ends = [0.0, 0.0]
-        for colour, (term, value) in zip(TERM_COLOURS, terms.items()):
-            axes.barh(row, value, 0.55, left=ends[value < 0], color=colour, edgecolor="white")
-            ends[value < 0] += value
-        described = " + ".join(f"{term} {value:.4g}" for term, value in terms.items())
-        axes.text(
-            0,
-            row - 0.33,
-            f"{name} = {sum(terms.values()):.5g}" + (f" = {described}" if len(terms) > 1 else ""),
-            va="bottom",
-            fontsize=8.5,
-        )
-    axes.set(yticks=[], ylim=(len(stacks) - 0.6, -0.75))
-    axes.axvline(0, color="black", linewidth=0.8)
-    axes.spines["left"].set_visible(False)
     return _files(figure, "png", "svg")
 
 

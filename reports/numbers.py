@@ -1,13 +1,10 @@
-"""The numbers of tools/report.py: which parts are shown, how a score comes about, how scorings compare."""
+"""The numbers of tools/report.py: which parts are shown, how scorings compare."""
 
 import zlib
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from common.errors import InputError
-from scoring.ablation import final_terms, modulate_all
-from scoring.evaluation import read
 from scoring.metrics import count_below
 from scoring.scorings import BASELINE, CALIBRATED
 from scoring.significance import PixelCounts, delong_test, difference_by_draws, difference_by_error, resample_weights
@@ -69,44 +66,6 @@ def shown_parts(category, seed):
     drawn = np.random.default_rng([seed, zlib.crc32(category.name.encode())]).integers(len(category.saved.label))
     shown.setdefault(int(drawn), []).append("random draw")
     return shown
-
-
-def part_to_explain(category):
-    """Number of the defective part that gains most; None if no part is defective."""
-    defective, both = np.flatnonzero(category.saved.label), separations(category)
-    if not len(defective):
-        return None
-    return int(defective[0] if both is None else defective[np.argmax((both[1] - both[0])[defective])])
-
-
-def find_sample(paths, sample):
-    """(file number, part number) of the part with the path ``sample``.
-
-    Raises:
-        InputError: no file has it.
-    """
-    for place, path in enumerate(paths):
-        saved = read(path)
-        if sample in saved.path:
-            return place, saved.path.index(sample)
-    raise InputError(f"{sample}: no part with this path in the saved maps; give --sample one like {saved.path[0]}")
-
-
-def breakdown(saved, index, parameters):
-    """How the proposed score of part ``index`` comes about (Xu et al., sections 3.5 and 3.6).
-
-    Returns:
-        (Statistics and Terms of the part, {"S_robust" or "S_final": {term: value}}); the terms add up.
-    """
-    stats = modulate_all(saved.decision_map, saved.samples, parameters)[1]
-    terms = final_terms(stats, parameters)
-    s, t = (type(of)(*(float(column[index]) for column in of)) for of in (stats, terms))
-    alpha, beta, gamma = parameters.weights
-    sums = {
-        "S_robust": {"α Q95": alpha * s.q95, "β mean(M_pix)": beta * s.mean, "γ mean(M_dis)": gamma * s.mean_dis},
-        "S_final": {"(1 − w) S_base": (1 - t.w) * t.base, "w S_robust": t.w * t.robust, "S_rec": t.rec},
-    }
-    return s, t, sums
 
 
 def summary_of(category, seed):

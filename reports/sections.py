@@ -4,17 +4,13 @@ import numpy as np
 
 import scoring_addon
 from reports import figures
-from reports.numbers import COMPARED, PROPOSED, breakdown, separations, verdict
+from reports.numbers import COMPARED, PROPOSED, separations, verdict
 from reports.page import Link
-from reports.tables import FURTHER
 from runs.results import UNDEFINED
-from scoring.evaluation import bank_maps, units_of
 from scoring.metrics import mean
 from scoring.scorings import BASELINE, CALIBRATED, SCORINGS
-from scoring.shares import map_terms, score_shares
 
 METRICS = {"image_rocauc": "image ROCAUC", "pixel_rocauc": "pixel ROCAUC", "au_pro": "AU-PRO"}
-BANKS = {"xyz": "3D", "rgb": "RGB", "fusion": "fusion"}
 VARIANTS = (BASELINE, "disagreement_only", "disagreement_base", "partial", "full", PROPOSED)
 
 
@@ -130,14 +126,10 @@ def summary_section(page, summaries):
         [mean([getattr(of.metrics[name], metric) for of in summaries if name in of.metrics]) for name in variants]
         for metric in METRICS
     ]
-    page.figure(
-        "ablation",
-        figures.ablation_trend(variants, list(METRICS.values()), means),
-        "The three metrics' means over the ablation variants",
-        "Mean over categories of each variant, as the paper's Figure 5. The axes do not begin at 0. The five variants "
-        "behind the baseline share "
-        "one pixel map, so that only their image scores differ."
-        + (" Calibrated is ours and none of the paper's variants." if every else ""),
+    page.tag(
+        "p",
+        "Mean over categories of each variant. The five variants behind the baseline share one pixel map, so that only "
+        "their image scores differ." + (" Calibrated is ours and none of the paper's variants." if every else ""),
     )
     page.table(
         ["variant", "pixel map", "image score", *METRICS.values()],
@@ -169,16 +161,24 @@ def category_section(page, category, chosen, prefix, anchor):
     )
     titles = {"baseline": BASELINE, "proposed": PROPOSED, CALIBRATED: CALIBRATED}
     for index, reasons in chosen.items():
+        maps = {
+            name: (f"{title}: {category.scored[name].image_preds[index]:.4g}", category.scored[name].predictions[index])
+            for title, name in titles.items()
+            if name in category.scored
+        }
+        both_maps = [maps[name][1] for name in (BASELINE, PROPOSED)]
+        scale = {"cmap": "viridis", "vmin": np.min(both_maps), "vmax": np.max(both_maps)}
+        m_dis = scoring_addon.disagreement_map(saved.samples[index].rgb, saved.samples[index].xyz)
+        shown_maps = [(*of, {"cmap": "viridis"} if name == CALIBRATED else scale) for name, of in maps.items()]
         drawn = figures.panels(
             f"{saved.path[index]} ({saved.defect[index]})",
-            saved.picture[index],
-            saved.mask[index],
             [
-                (f"{title}: {category.scored[name].image_preds[index]:.4g}", category.scored[name].predictions[index])
-                for title, name in titles.items()
-                if name in category.scored
+                ("input", saved.picture[index], {}),
+                ("mask", saved.mask[index], figures.MASK),
+                *shown_maps,
+                ("M_dis", m_dis, figures.DISAGREEMENT),
             ],
-            scoring_addon.disagreement_map(saved.samples[index].rgb, saved.samples[index].xyz),
+            (figures.WIDTH, 2.35),
         )
         reason = " and ".join(reasons)
         if both is None:
@@ -203,95 +203,6 @@ def category_section(page, category, chosen, prefix, anchor):
         "Image scores of good and defective parts under every scoring; within a panel both share their bins, scales "
         "differ between panels.",
     )
-
-
-def explanation_section(page, category, index, parameters):
-    """The terms that add up to the proposed score of part ``index``, and to its calibrated score if there is one."""
-    saved, (s, t, sums) = category.saved, breakdown(category.saved, index, parameters)
-    (alpha, beta, gamma), (eta1, eta2) = parameters.weights, parameters.eta
-    page.tag("h2", "One score explained")
-    page.tag(
-        "p",
-        f"{saved.path[index]} of {category.name} ({'defective' if saved.label[index] else 'good'}); released score "
-        f"{saved.decision_score[index]:.5g}. "
-        "~ marks a statistic after min-max normalisation over the category's test set.",
-    )
-    recovery = "δ max(0, Q95 − S_base)"
-    if parameters.recovery == "normalized":
-        recovery = "δ R max(0, Q̃95 − S̃_base) · range of S_base"
-    how = {
-        "α Q95": f"{alpha:g} · {s.q95:.5g}",
-        "β mean(M_pix)": f"{beta:g} · {s.mean:.5g}",
-        "γ mean(M_dis)": f"{gamma:g} · {s.mean_dis:.5g}",
-        "(1 − w) S_base": f"{1 - t.w:.5g} · {s.base:.5g}",
-        "w S_robust": f"{t.w:.5g} · {t.robust:.5g}",
-        "S_rec": recovery,
-    }
-    rows = [
-        ("S_base", f"mean of the {parameters.topk} largest values of M_pix", s.base),
-        *((term, how[term], value) for term, value in sums["S_robust"].items()),
-        ("S_robust", "sum of the three", t.robust),
-        ("R", f"1 − |S̃_base − Q̃95| = 1 − |{t.base_n:.5g} − {t.q95_n:.5g}|", t.r),
-        ("C", f"|S̃_base − S̃_robust| = |{t.base_n:.5g} − {t.robust_n:.5g}|", t.c),
-        ("w", f"σ(η1 C − η2 R) = σ({eta1:g} · {t.c:.5g} − {eta2:g} · {t.r:.5g})", t.w),
-        *((term, how[term], value) for term, value in sums["S_final"].items()),
-        ("S_final", "sum of the three", t.final),
-    ]
-    page.table(["quantity", "how", "value"], [[name, how, f"{value:.6g}"] for name, how, value in rows], sums=(4, 11))
-    page.figure(
-        "explained",
-        figures.stacked_terms({"S_base": {"S_base": s.base}, **sums}),
-        "Bars of S_base, S_robust and S_final, stacked by their terms",
-        "What S_robust and S_final are made of, in the order named above each bar, next to S_base.",
-    )
-    if CALIBRATED in category.scored:
-        _explain_calibrated(page, category, index, parameters)
-
-
-def _explain_calibrated(page, category, index, parameters):
-    saved, units, maps = category.saved, units_of(category.saved), bank_maps(category.saved)[index]
-    terms = map_terms(CALIBRATED, maps, {}, parameters, units)
-    shares = score_shares(CALIBRATED, terms, maps, {}, {}, parameters, None, units)
-    page.tag("h3", "The same part's calibrated score, in shares of the banks")
-    page.tag(
-        "p",
-        f"{saved.path[index]}: the score is the mean of the {units.topk} largest pixels of the "
-        f"calibrated map, and each pixel's value is that of the bank which is largest there, (map − level) / "
-        f"unit. So the shares add up to the score. The level and unit of each bank come from {units.parts} "
-        f"normal training parts, whose own scores lie between {min(units.scores):.4g} and "
-        f"{max(units.scores):.4g}.",
-    )
-    rows = [
-        [BANKS.get(bank, bank), *(f"{value:.6g}" for value in (level, scale, shares[bank]))]
-        for bank, level, scale in zip(units.banks, units.level, units.scale)
-    ]
-    rows += [[BANKS.get(bank, bank), "no spread in the training maps", "left out", "0"] for bank in units.left_out]
-    score = float(category.scored[CALIBRATED].image_preds[index])
-    rows.append(["score", "", "", f"{score:.6g}"])
-    page.table(["bank", "level", "unit", "share of the score"], rows, sums=[len(rows) - 1])
-    page.figure(
-        "explained_calibrated",
-        figures.stacked_terms({CALIBRATED: {BANKS.get(bank, bank): share for bank, share in shares.items()}}),
-        "Bar of the calibrated score, stacked by bank",
-        "The calibrated score by bank.",
-    )
-
-
-def further_section(page, found, names):
-    """The metrics of --metrics ``names``: one row per category and scoring, and the mean over the categories.
-
-    ``found``: {category: {scoring: {metric: (value, threshold)}}}.
-    """
-    page.tag("h2", "More metrics")
-    page.tag("p", FURTHER)
-    scorings = list(next(iter(found.values())))
-    values = {(c, scoring): [of[scoring][name][0] for name in names] for c, of in found.items() for scoring in scorings}
-    rows = [[*key, *map(shown, row)] for key, row in values.items()]
-    means = []
-    for scoring in scorings if len(found) > 1 else ():
-        columns = zip(*(row for (_, of), row in values.items() if of == scoring))
-        means.append(["mean", scoring, *(shown(mean(list(column))) for column in columns)])
-    page.table(["category", "scoring", *names], rows + means, sums=range(len(rows), len(rows) + len(means)))
 
 
 def difference(value, base):

@@ -6,7 +6,7 @@ The module imports nothing heavy, so --help and a mistyped flag are answered at 
 import argparse
 
 from common.argument_types import number
-from common.commands import HelpFormatter, Parser, add_device
+from common.commands import HelpFormatter, Parser, add_device, add_switches, add_values
 from data.names import CATEGORIES
 from data.units import unit
 from feature_extractors.settings import METHOD_BANKS
@@ -115,17 +115,14 @@ def _add_method(parser: Parser) -> None:
         "(default: multiple; single for the one-bank methods)",
     )
     add_backbone_arguments(group)
-    group.add_argument(
-        "--use_uff", action="store_true", help="load and use the UFF fusion module; fusion methods need it"
+    add_switches(group, ("use_uff", "load and use the UFF fusion module; fusion methods need it"))
+    add_values(
+        group,
+        ("fusion_module_path", str, "checkpoints/checkpoint-0.pth", "FILE", "UFF checkpoint"),
+        ("checkpoint_dir", str, "checkpoints", "DIR", "folder of the backbones' checkpoints"),
+        ("group_size", WHOLE, 128, "N", "points per group"),
+        ("num_group", number(int, 3, MOST), 1024, "N", "groups per part"),
     )
-    group.add_argument(
-        "--fusion_module_path", default="checkpoints/checkpoint-0.pth", metavar="FILE", help="UFF checkpoint"
-    )
-    group.add_argument(
-        "--checkpoint_dir", default="checkpoints", metavar="DIR", help="folder of the backbones' checkpoints"
-    )
-    group.add_argument("--group_size", type=WHOLE, default=128, metavar="N", help="points per group")
-    group.add_argument("--num_group", type=number(int, 3, MOST), default=1024, metavar="N", help="groups per part")
     group.add_argument(
         "--multiscale",
         action="store_true",
@@ -145,7 +142,7 @@ def _add_data(parser: Parser) -> None:
         "paper ran realiad_d3 with --category fork_crimp_terminal knob-cap limit-switch); folder: your own data, "
         "every folder that has train/good",
     )
-    group.add_argument("--dataset_path", default="datasets/mvtec3d", metavar="DIR", help="folder of the categories")
+    add_values(group, ("dataset_path", str, "datasets/mvtec3d", "DIR", "folder of the categories"))
     group.add_argument(
         "--category",
         nargs="+",
@@ -153,13 +150,8 @@ def _add_data(parser: Parser) -> None:
         help="only these; also folders not on the official list (default: the whole list). "
         "Case, '-', '_' and blanks of a name do not matter; tables and file names show the folder's own",
     )
-    group.add_argument(
-        "--img_size",
-        type=number(int, 56, MOST),
-        default=224,
-        metavar="N",
-        help="side that point clouds are resized to; also of the fusion methods' maps",
-    )
+    side = "side that point clouds are resized to; also of the fusion methods' maps"
+    add_values(group, ("img_size", number(int, 56, MOST), 224, "N", side))
     group.add_argument(
         "--frame",
         default="none",
@@ -174,13 +166,8 @@ def _add_data(parser: Parser) -> None:
         help="places of the part that are not judged, such as a date code: a mask in the part's frame, white where "
         "nothing counts; draw it on NAME_frame.png, which --save_model writes beside the model",
     )
-    group.add_argument(
-        "--max_sample",
-        type=WHOLE,
-        default=400,
-        metavar="N",
-        help="training parts used (one more, as released; see --fix max_sample)",
-    )
+    used = "training parts used (one more, as released; see --fix max_sample)"
+    add_values(group, ("max_sample", WHOLE, 400, "N", used))
     group.add_argument(
         "--shots",
         type=WHOLE,
@@ -196,11 +183,8 @@ def _add_data(parser: Parser) -> None:
         "(default: metres; clouds that do not look like metres are refused. m: they are metres, whatever they look "
         "like)",
     )
-    group.add_argument(
-        "--no_check",
-        action="store_true",
-        help="do not examine the files before the run; a faulty file then shows when its turn comes",
-    )
+    unchecked = "do not examine the files before the run; a faulty file then shows when its turn comes"
+    add_switches(group, ("no_check", unchecked))
     group.add_argument(
         "--num_workers",
         type=number(int, 0, MOST),
@@ -211,25 +195,18 @@ def _add_data(parser: Parser) -> None:
 
 def _add_banks(parser: Parser) -> None:
     group = parser.add_argument_group("memory bank and late fusion")
-    group.add_argument(
-        "--coreset_eps",
-        type=number(float, 0, 0.999, True),
-        default=0.9,
-        metavar="E",
-        help="distortion of the random projection",
-    )
-    group.add_argument(
-        "--f_coreset",
-        type=number(float, 0, 1, True),
-        default=0.1,
-        metavar="F",
-        help="kept fraction of the rows; the paper's runs use 0.2",
-    )
-    group.add_argument(
-        "--asy_memory_bank",
-        type=WHOLE,
-        metavar="N",
-        help="at most N parts in the xyz and fusion banks of the methods with several",
+    share = number(float, 0, 1, True)
+    add_values(
+        group,
+        ("coreset_eps", number(float, 0, 0.999, True), 0.9, "E", "distortion of the random projection"),
+        ("f_coreset", share, 0.1, "F", "kept fraction of the rows; the paper's runs use 0.2"),
+        (
+            "asy_memory_bank",
+            WHOLE,
+            None,
+            "N",
+            "at most N parts in the xyz and fusion banks of the methods with several",
+        ),
     )
     group.add_argument(
         "--half_coreset",
@@ -237,39 +214,19 @@ def _add_banks(parser: Parser) -> None:
         help="pick the coreset in half precision, row by row, as the release does: slow, to "
         "separate this difference from others when comparing with it",
     )
-    group.add_argument(
-        "--random_state",
-        type=SEED,
-        metavar="N",
-        help="seed of the random projection (default: numpy's generator, seeded by --seed)",
+    drawn = "seed of the random projection (default: numpy's generator, seeded by --seed)"
+    add_values(
+        group,
+        ("random_state", SEED, None, "N", drawn),
+        ("ocsvm_nu", share, 0.5, "NU", "of the late fusion's one-class SVMs"),
+        ("ocsvm_maxiter", WHOLE, 1000, "N", "of the late fusion's one-class SVMs"),
     )
-    group.add_argument(
-        "--ocsvm_nu",
-        type=number(float, 0, 1, True),
-        default=0.5,
-        metavar="NU",
-        help="of the late fusion's one-class SVMs",
-    )
-    group.add_argument(
-        "--ocsvm_maxiter", type=WHOLE, default=1000, metavar="N", help="of the late fusion's one-class SVMs"
-    )
-    group.add_argument(
-        "--rm_zero_for_project", action="store_true", help="Point_MAE method: drop all rows that hold a zero"
-    )
+    add_switches(group, ("rm_zero_for_project", "Point_MAE method: drop all rows that hold a zero"))
     for bank, value in (("xyz", 1.0), ("rgb", 0.1), ("fusion", 1.0)):
-        group.add_argument(
-            f"--{bank}_s_lambda",
-            type=number(),
-            default=value,
-            metavar="X",
-            help=f"late-fusion scale of the {bank} score",
-        )
-        group.add_argument(
-            f"--{bank}_smap_lambda",
-            type=number(),
-            default=value,
-            metavar="X",
-            help=f"late-fusion scale of the {bank} map",
+        add_values(
+            group,
+            (f"{bank}_s_lambda", number(), value, "X", f"late-fusion scale of the {bank} score"),
+            (f"{bank}_smap_lambda", number(), value, "X", f"late-fusion scale of the {bank} map"),
         )
 
 
@@ -292,15 +249,13 @@ def _add_fixes(parser: Parser) -> None:
         metavar="NAME",
         help="switch these defects off: " + ", ".join(FIXES) + "; or all; --help_all describes them",
     )
-    group.add_argument("--eval_mode", action="store_true", help="short for --fix eval_mode")
+    add_switches(group, ("eval_mode", "short for --fix eval_mode"))
 
 
 def _add_run(parser: Parser) -> None:
     group = parser.add_argument_group("run and output")
     add_device(group)
-    group.add_argument(
-        "--seed", type=SEED, default=0, metavar="N", help="of numpy, random and torch, set anew for each category"
-    )
+    add_values(group, ("seed", SEED, 0, "N", "of numpy, random and torch, set anew for each category"))
     group.add_argument(
         "--seeds",
         type=SEED,
@@ -317,11 +272,8 @@ def _add_run(parser: Parser) -> None:
         metavar="DIR",
         help="tables, scores, run.json, pictures",
     )
-    group.add_argument(
-        "--overwrite",
-        action="store_true",
-        help="compute everything anew, also what an earlier run of the same command has finished",
-    )
+    anew = "compute everything anew, also what an earlier run of the same command has finished"
+    add_switches(group, ("overwrite", anew))
     group.add_argument(
         "--spool_dir",
         metavar="DIR",
@@ -335,9 +287,7 @@ def _add_run(parser: Parser) -> None:
         help="mixed precision in the networks (float16 on a GPU, bfloat16 on the CPU): faster where the "
         "hardware has it, features differ by about a per cent",
     )
-    group.add_argument(
-        "--save_preds", action="store_true", help="write a picture of each test part to <output_dir>/pred_maps"
-    )
+    add_switches(group, ("save_preds", "write a picture of each test part to <output_dir>/pred_maps"))
     group.add_argument(
         "--save_maps",
         metavar="DIR",
@@ -357,11 +307,8 @@ def _add_run(parser: Parser) -> None:
         metavar="DIR",
         help="write DIR/<category>.m3dm after each fit, for tools/predict.py; needs --eval_mode (without DIR: fitted)",
     )
-    group.add_argument(
-        "--fit_only",
-        action="store_true",
-        help="with --save_model: end with the model and test nothing; no test split is needed",
-    )
+    untested = "with --save_model: end with the model and test nothing; no test split is needed"
+    add_switches(group, ("fit_only", untested))
     group.add_argument(
         "--model_precision",
         choices=("full", "half"),
@@ -376,26 +323,11 @@ def _add_run(parser: Parser) -> None:
         "good parts of that split; a number such as 0.2: this share of the training parts, drawn by --seed; none: "
         "the rate is an estimate without guarantee (default: validation where the category has it, else none)",
     )
-    group.add_argument(
-        "--calibration_dir",
-        metavar="DIR",
-        help="calibrate with the parts below DIR/<category>, or below DIR where that is not there",
+    given = "calibrate with the parts below DIR/<category>, or below DIR where that is not there"
+    add_values(group, ("calibration_dir", str, None, "DIR", given))
+    add_switches(
+        group,
+        ("strict", "with --save_model: write no model if a training or calibration part scores far from the others"),
+        ("save_feature", "write the training parts' patches for UFF training"),
     )
-    group.add_argument(
-        "--strict",
-        action="store_true",
-        help="with --save_model: write no model if a training or calibration part scores far from the others",
-    )
-    group.add_argument("--save_feature", action="store_true", help="write the training parts' patches for UFF training")
-    group.add_argument(
-        "--save_feature_path", default="datasets/patch_lib", metavar="DIR", help="folder for --save_feature"
-    )
-    group.add_argument(
-        "--save_feature_format",
-        default="pt",
-        choices=("pt", "safetensors"),
-        help="file kind of --save_feature; pt: as released; safetensors: with xyz width and checksum",
-    )
-    group.add_argument(
-        "--save_feature_half", action="store_true", help="--save_feature in half precision: half the disk"
-    )
+    add_values(group, ("save_feature_path", str, "datasets/patch_lib", "DIR", "folder for --save_feature"))

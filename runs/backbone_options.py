@@ -16,7 +16,6 @@ RGB_BACKBONE_NAMES = (
 OTHER_RGB, PREFIX = "efficientnet_lite0", "timm:"
 XYZ_BACKBONE_NAMES = ("Point_MAE", "Point_Bert", FPFH)
 LARGEST_SIZE = 4096  # pixels per side
-RADII = ("fpfh_normal_radius", "fpfh_feature_radius")
 RGB_DETAILS = ("rgb_layers", "rgb_size")
 POINT_GROUPS = {"group_size": 128, "num_group": 1024, "multiscale": False}  # {option that FPFH does not use: default}
 
@@ -65,18 +64,6 @@ def add_backbone_arguments(group: argparse._ArgumentGroup) -> None:
         help="point transformer, or (ours) FPFH, fast point feature histograms, which need no weights "
         f"(default: {XYZ_BACKBONE_NAMES[0]}; FPFH for {' and '.join(FPFH_METHODS)})",
     )
-    group.add_argument(
-        "--fpfh_normal_radius",
-        type=number(float, 0, open_low=True),
-        metavar="R",
-        help="FPFH: a normal is fitted to the 30 nearest points, only to those within R metres if given",
-    )
-    group.add_argument(
-        "--fpfh_feature_radius",
-        type=number(float, 0, open_low=True),
-        metavar="R",
-        help=f"FPFH: a histogram is made of the {FPFH_POINTS} nearest points, only of those within R metres if given",
-    )
 
 
 def default_xyz_backbone(method: str) -> str:
@@ -97,12 +84,6 @@ def check_backbones(args: argparse.Namespace, error: Callable[[str], NoReturn]) 
             f"choose --method_name {method.replace(FPFH, 'Point_MAE')}"
         )
     histograms = "xyz" in needed and args.xyz_backbone_name == FPFH
-    given = [name for name in RADII if getattr(args, name) is not None]
-    if given and not histograms:
-        error(
-            f"--{given[0]} needs FPFH: choose --method_name {FPFH_METHODS[0]}, or --xyz_backbone_name FPFH with a "
-            "method that has an xyz bank"
-        )
     given = [name for name in RGB_DETAILS if getattr(args, name) is not None]
     if given and "rgb" not in needed:
         error(f"--{given[0]} needs a method with RGB patches, --method_name {method} has none")

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 from common.commands import available_cores
 from common.errors import InputError
 from common.files import check_writable, remove_leftovers
+from common.locks import Busy
 from common.progress import note
 from data.calibration_parts import VALIDATION, CalibrationFiles, calibration_files
 from data.examination import examine, lines
 from data.findings import Options
 from data.organised_clouds import Reading
-from data.pairing import GOOD, pair, too_few_shots
 from data.part_facts import Facts
 from runs.extra_outputs import Mark, marks
 from runs.options import (
@@ -28,7 +28,7 @@ from runs.options import (
     too_few_parts,
     two_parts_for,
 )
-from runs.runs import Busy, Unit, data_id, file_facts, run_id
+from runs.runs import Unit, data_id, file_facts, run_id
 
 
 class Category(NamedTuple):
@@ -155,13 +155,11 @@ def settle_readings(
     {category: why it is left out}).
 
     Every file is read unless ``options.no_check`` is set. The findings are printed, and kept in ``examination.json`` of
-    the output folder, so that an unchanged data set is not read again. Categories with fewer training parts than
-    ``options.shots`` are left out before any file is read.
+    the output folder, so that an unchanged data set is not read again.
     """
-    faulty = {name: reason for name in names for reason in [_too_few(options, name)] if reason}
-    names, fixes = [name for name in names if name not in faulty], options.fixes
+    fixes = options.fixes
     if options.no_check:
-        return {name: Reading(unit=options.unit or "m", zero_points=fixes.zero_points) for name in names}, {}, faulty
+        return {name: Reading(unit=options.unit or "m", zero_points=fixes.zero_points) for name in names}, {}, {}
     asked = Options(options.img_size, options.min_points, options.unit, fixes.zero_points)
     cache = Path(options.output_dir) / "examination.json"
     found = examine(
@@ -181,22 +179,10 @@ def settle_readings(
             print(f"main.py: {text}", file=sys.stderr)
     usual = {category.name: category.usual for category in found.categories}
     readings = {name: reading for name, reading in found.readings.items() if name not in found.faulty}
-    return readings, usual, {**faulty, **found.faulty}
+    return readings, usual, dict(found.faulty)
 
 
 def _splits(options: RunOptions) -> tuple[str, ...]:
     """The splits that the run reads: the validation parts where they calibrate a model."""
     calibrating = options.save_model and options.calibration_dir is None and options.calibration in (None, VALIDATION)
     return ("train", *(() if options.fit_only else ("test",)), *(("validation",) if calibrating else ()))
-
-
-def _too_few(options: RunOptions, name: str) -> str | None:
-    """Text if a category has too few training parts for ``options.shots``; None if it has enough, or files do not
-    pair."""
-    folder = Path(options.dataset_path) / name / "train" / GOOD
-    if not options.shots or not folder.is_dir():
-        return None
-    found = pair(folder, with_masks=False, with_clouds=bool(options.min_points))
-    if found.problems or len(found.parts) >= options.shots:
-        return None
-    return too_few_shots(folder, len(found.parts), options.shots)

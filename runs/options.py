@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from common.commands import Parser, print_all
+from common.commands import Parser
 from feature_extractors.settings import METHOD_BANKS, REFERENCE, TRAIN_MODE, Fixes, needed_backbones
 from runs.arguments import build_parser
-from runs.backbone_options import RADII, RGB_DETAILS, check_backbones, default_xyz_backbone
-from runs.presets import options_table, parse_with_preset
+from runs.backbone_options import RGB_DETAILS, check_backbones, default_xyz_backbone
+from runs.presets import parse_with_preset
 from scoring.scorings import CALIBRATED, available_scorings, needs_training_parts, scoring_names, scoring_problem
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ Derived = Annotated[T, "derived"]  # follows from other options
 Added = Annotated[T, "added"]
 # options that version 0.9 had: those that could not change a score, and {option: default} of those that could. Every
 # id of a run contains the latter, so that the results of that version are found again
-GONE_NEUTRAL = ("bank_shards", "shard_engine")
-GONE_DECIDING = {"coreset_partitions": None}
+GONE_NEUTRAL = ("bank_shards", "shard_engine", "save_feature_format", "save_feature_half")
+GONE_DECIDING = dict.fromkeys(("coreset_partitions", "fpfh_normal_radius", "fpfh_feature_radius"))
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,6 @@ class RunOptions:
     rgb_layers: list[int] | None
     rgb_size: int | None
     xyz_backbone_name: str
-    fpfh_normal_radius: float | None
-    fpfh_feature_radius: float | None
     use_uff: bool
     fusion_module_path: Neutral[str]
     checkpoint_dir: Neutral[str]
@@ -120,8 +118,6 @@ class RunOptions:
     strict: Neutral[bool]
     save_feature: Neutral[bool]
     save_feature_path: Neutral[str]
-    save_feature_format: Neutral[str]
-    save_feature_half: Neutral[bool]
     fixes: Derived[Fixes]
     min_points: Derived[int]
     train_maps: Derived[bool]
@@ -145,13 +141,8 @@ NEUTRAL = _marked("neutral") | DERIVED | set(GONE_NEUTRAL)
 
 
 def parse_arguments(argv: list[str] | None = None) -> RunOptions:
-    """Parsed and checked options, including those of --preset. A contradiction prints one line and exits with 2;
-    --show_options prints the options and exits with 0."""
-    parser, args, given, from_preset = parse_with_preset(build_parser, argv)
-    if args.show_options:
-        print_all(options_table(args, given, from_preset))
-        parser.exit(0)
-    del args.show_options
+    """Parsed and checked options, including those of --preset. A contradiction prints one line and exits with 2."""
+    parser, args = parse_with_preset(build_parser, argv)
     min_points = _check_method(parser, args)
     args.fixes = Fixes.of([*args.fix, *(["eval_mode"] if args.eval_mode else [])])
     args.fix, args.eval_mode = args.fixes.names, args.fixes.eval_mode
@@ -229,8 +220,6 @@ def _check_outputs(parser: Parser, args: argparse.Namespace) -> None:
     if args.save_model and not args.eval_mode:
         parser.error(TRAIN_MODE)
     needs = {
-        "save_feature_format": (args.save_feature, "--save_feature"),
-        "save_feature_half": (args.save_feature, "--save_feature"),
         "save_train_maps": (args.save_maps, "--save_maps DIR"),
         "model_precision": (args.save_model, "--save_model DIR"),
         "calibration": (args.save_model, "--save_model DIR"),
@@ -287,7 +276,7 @@ def extractor_options(options: RunOptions) -> dict[str, Any]:
         "xyz": options.xyz_backbone_name if "xyz" in needed else None,
         "uff": options.fusion_module_path if options.use_uff else None,
         **{name: getattr(options, name) for name in ("group_size", "num_group", "multiscale", "amp")},
-        **{name: getattr(options, name) for name in (*RGB_DETAILS, *RADII)},
+        **{name: getattr(options, name) for name in RGB_DETAILS},
     }
 
 

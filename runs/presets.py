@@ -76,7 +76,7 @@ def preset_defaults(name: str, method: str, map_source: str = "decision") -> dic
 
 
 def add_preset_arguments(group: argparse._ActionsContainer) -> None:
-    """Add --preset and --show_options to the parser or group of main.py."""
+    """Add --preset to the parser or group of main.py."""
     group.add_argument(
         "--preset",
         default=RELEASED,
@@ -84,16 +84,11 @@ def add_preset_arguments(group: argparse._ActionsContainer) -> None:
         help="options that belong together; a flag given by hand wins. "
         + "; ".join(f"{name}: {preset.use}" for name, preset in PRESETS.items()),
     )
-    group.add_argument(
-        "--show_options",
-        action="store_true",
-        help="print all options as a table and end, before anything is read or checked",
-    )
 
 
 def parse_with_preset(
     build_parser: Callable[[], Parser], argv: list[str] | None = None
-) -> tuple[Parser, argparse.Namespace, set[str], set[str]]:
+) -> tuple[Parser, argparse.Namespace]:
     """Parse a command line whose --preset changes the defaults.
 
     Args:
@@ -101,7 +96,7 @@ def parse_with_preset(
         argv: words of the command line; None: those of the process.
 
     Returns:
-        (parser, parsed options, names of the options on the command line, names of those that the preset decided).
+        (parser, parsed options).
     """
     parser, probe = build_parser(), build_parser()
     asked = parser.parse_args(argv)
@@ -112,24 +107,5 @@ def parse_with_preset(
     if asked.preset == BEST and "method_name" not in given:
         chosen = {name: value for name, value in BEST_METHOD.items() if name not in given}
         method = BEST_METHOD["method_name"]
-    values = {**preset_defaults(asked.preset, method, asked.scoring_map), **chosen}
-    parser.set_defaults(**values)
-    return parser, parser.parse_args(argv), given, set(values) - given
-
-
-def options_table(args: argparse.Namespace, given: set[str], from_preset: set[str]) -> str:
-    """A table of all options, one per line: name, value, and where the value comes from ("" for the default).
-
-    Args:
-        args, given, from_preset: what ``parse_with_preset`` returns.
-    """
-    from tabulate import tabulate
-
-    rows = []
-    for name, value in sorted(vars(args).items()):
-        if name == "show_options":
-            continue
-        source = "given" if name in given else f"preset {args.preset}" if name in from_preset else ""
-        text = " ".join(map(str, value)) if isinstance(value, (list, tuple)) else "" if value is None else str(value)
-        rows.append((f"--{name}", text, source))
-    return tabulate(rows, ["option", "value", "from"], tablefmt="simple", disable_numparse=True)
+    parser.set_defaults(**{**preset_defaults(asked.preset, method, asked.scoring_map), **chosen})
+    return parser, parser.parse_args(argv)

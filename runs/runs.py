@@ -12,29 +12,20 @@ their names:
     <output_dir>/runs/<id>/.<category>-<data>.holder    names that process
 """
 
-import contextlib
 import hashlib
 import json
-import os
-import threading
-import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
-from common.errors import InputError
-from common.files import atomic_write_text, host
+from common.files import atomic_write_text
+from common.locks import hold, is_held
 
 FOLDER = "runs"
 NUMBERS = 2  # version of the results: raised when a change of the program changes them
-SIGN_OF_LIFE = 30  # seconds after which a process touches its holder file again
-DEAD = 600  # seconds without a touch after which a process on another host counts as dead
-
-
-class Busy(InputError):
-    """Another live process computes the same category under the same id."""
 
 
 def run_id(options: Mapping[str, Any], weights: Iterable[Any]) -> str:
@@ -96,74 +87,23 @@ class Unit:
         """Write the record; from now on the category counts as finished."""
         atomic_write_text(self.record, json.dumps(record, indent=2, default=str) + "\n")
 
+    def lock(self) -> AbstractContextManager[None]:
+        """Context that holds the category; it raises Busy if another live process holds it."""
+        return hold(
+            self.folder / f".{self._stem}.lock",
+            lambda who: f"{self.category} is being computed by {who} with the same options; wait for it, or stop it",
+        )
+
     def refuse_if_busy(self) -> None:
         """Raise Busy if another process holds the category; leave no file behind."""
-        if self.folder.is_dir() and (self.folder / f".{self._stem}.lock").exists():
+        if is_held(self.folder / f".{self._stem}.lock"):
             with self.lock():
                 pass
 
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the category while the block runs.
 
-        Raises:
-            Busy: another live process, of this host or another, holds it.
-        """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        holder = self.folder / f".{self._stem}.holder"
-        try:
-            with FileLock(self.folder / f".{self._stem}.lock", timeout=0):  # the system frees it when the process ends
-                self._refuse_other_host(holder)
-                atomic_write_text(holder, json.dumps({"process": os.getpid(), "host": host()}))
-                stop = threading.Event()
-                alive = threading.Thread(target=_touch, args=(holder, stop), daemon=True)
-                alive.start()
-                try:
-                    yield
-                finally:
-                    stop.set()
-                    alive.join()
-                    holder.unlink(missing_ok=True)
-        except Timeout:
-            raise Busy(
-                f"{self.category} is being computed by {_named(holder)} with the same options; wait for it, or stop it"
-            ) from None
-
-    def _refuse_other_host(self, holder: Path) -> None:
-        """Raise Busy if the holder file names a live process on another host, whose lock a network drive may not
-        show."""
-        try:
-            known = json.loads(holder.read_text(encoding="utf-8"))
-            silent = time.time() - holder.stat().st_mtime
-        except (OSError, ValueError):
-            return
-        if known.get("host") != host() and silent < DEAD:
-            raise Busy(
-                f"{self.category} is being computed by {_named(holder)} with the same options, last seen {silent:.0f} "
-                f"s ago; wait for it, "
-                f"or remove {holder} if it is gone"
-            )
-
-
-@contextlib.contextmanager
-def tables_lock(output_dir: str | Path) -> Iterator[None]:
-    """Lock the tables and records at the top of an output folder; wait while another process holds the lock."""
-    with FileLock(Path(output_dir) / ".tables.lock"):
-        yield
-
-
-def _named(holder: Path) -> str:
-    try:
-        known = json.loads(holder.read_text(encoding="utf-8"))
-        return f"process {known['process']} on {known['host']}"
-    except (OSError, ValueError, KeyError):  # it holds the lock but has not written its name yet
-        return "another process"
-
-
-def _touch(path: Path, stop: threading.Event) -> None:
-    while not stop.wait(SIGN_OF_LIFE):
-        with contextlib.suppress(OSError):
-            os.utime(path)
+def tables_lock(output_dir: str | Path) -> FileLock:
+    """The lock on the tables and records at the top of an output folder; to enter it waits for another process."""
+    return FileLock(Path(output_dir) / ".tables.lock")
 
 
 def _hash(content: object, digits: int) -> str:

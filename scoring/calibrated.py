@@ -35,7 +35,7 @@ PRIOR_PARTS = 2
 SOFT, SOFTNESS = 4.2, 4
 # least scale of the maps of the comparison in place, which come in normal spreads: a map that is 0 on all normal parts
 # has no spread of its own
-FLOORS = {"height": 1.0, "colour": 1.0, "missing": 3.0, "extra": 3.0}
+FLOORS = {"height": 1.0, "local_height": 1.0, "colour": 1.0, "local_colour": 1.0, "missing": 3.0, "extra": 3.0}
 LIMIT = 1e6  # calibrated values are clipped to -LIMIT and LIMIT
 NO_SPREAD = 1e-6  # a peak above the level by less than this, relative to both, is rounding
 

@@ -92,11 +92,7 @@ def bank_maps(evaluation: Evaluation) -> list[dict[str, NDArray[Any]]]:
 
 
 def units_of(evaluation: Evaluation) -> BankUnits:
-    """The units of an evaluation's banks.
-
-    Raises:
-        InputError: there are none; the message says why.
-    """
+    """:func:`units_from` of an evaluation."""
     return units_from(evaluation.category, evaluation.training)
 
 

@@ -14,19 +14,8 @@ from scoring.metrics import average_precision, f1_max
 Value = tuple[float | None, float | None]  # a metric and its threshold
 
 EXTRA_METRICS = (
-    "au_pro_1",
-    "au_pro_5",
-    "au_pro_30",
-    "aupimo",
-    "pixel_ap",
-    "image_ap",
-    "image_f1_max",
-    "pg_0",
-    "pg_1",
-    "pg_5",
-    "pb_0",
-    "pb_1",
-    "pb_5",
+    *("au_pro_1", "au_pro_5", "au_pro_30", "aupimo", "pixel_ap"),
+    *("image_ap", "image_f1_max", "pg_0", "pg_1", "pg_5", "pb_0", "pb_1", "pb_5"),
 )
 
 

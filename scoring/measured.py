@@ -40,7 +40,7 @@ class TrainingParts:
     calibrated: BankUnits | None = None
 
     def __post_init__(self) -> None:
-        _freeze(self, "path", "statistics_for", "decision_map", "bank_map")
+        _freeze(self)
 
     @classmethod
     def of(
@@ -63,10 +63,6 @@ class TrainingParts:
         if self.decision_map is not None:
             return list(self.decision_map), samples_of(self.bank_map)
         return self.statistics if self.statistics_for == fitting(parameters) else None
-
-    def without_maps(self) -> "TrainingParts":
-        """A copy with the paths and the statistics only."""
-        return TrainingParts(self.path, self.statistics, self.statistics_for)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,35 +106,18 @@ class Evaluation:
         if self.has_mask is None:
             object.__setattr__(self, "has_mask", np.ones(len(self.path), dtype=bool))
         parts: dict[str, Any] = {
-            "defect": self.defect,
-            "label": self.label,
-            "mask": self.mask,
-            "decision_score": self.decision_score,
-            "decision_map": self.decision_map,
-            "picture": self.path if self.picture is None else self.picture,
-            "has_mask": self.has_mask,
-            **{f"bank_map {name}": maps for name, maps in self.bank_map.items()},
-            **{f"bank_score {name}": scores for name, scores in self.bank_score.items()},
+            name: getattr(self, name)
+            for name in ("defect", "label", "mask", "decision_score", "decision_map", "picture", "has_mask")
+            if getattr(self, name) is not None
         }
+        for kind, of in (("bank_map", self.bank_map), ("bank_score", self.bank_score)):
+            parts |= {f"{kind} {name}": values for name, values in of.items()}
         unfit = [name for name, values in parts.items() if len(values) != len(self.path)]
         if unfit or list(self.bank_map) != list(self.bank_score) or self.mask.shape != self.decision_map.shape:
             raise ValueError(
                 f"evaluation of {self.category}: {unfit[0] if unfit else 'maps'} do not fit {len(self.path)} parts"
             )
-        _freeze(
-            self,
-            "path",
-            "defect",
-            "label",
-            "mask",
-            "decision_score",
-            "decision_map",
-            "bank_score",
-            "bank_map",
-            "picture",
-            "has_mask",
-            "meta",
-        )
+        _freeze(self)
 
     def __len__(self) -> int:
         return len(self.path)
@@ -181,20 +160,20 @@ def units_or_none(maps: Mapping[str, Array]) -> BankUnits | None:
         return None
 
 
-def _freeze(value: object, *names: str) -> None:
-    """Make fields of a frozen dataclass read-only: arrays, dicts of arrays and sequences."""
-    for name in names:
-        content = getattr(value, name)
+def _freeze(value: Any) -> None:
+    """Make the arrays of a frozen dataclass read-only, those in its dicts too, and its sequences tuples."""
+    for name, content in list(vars(value).items()):
         if isinstance(content, np.ndarray):
-            content = content.view()
-            content.setflags(write=False)
+            content = _read_only(content)
         elif isinstance(content, Mapping):
-            content = dict(content)
-            for key, array in content.items():
-                if isinstance(array, np.ndarray):
-                    content[key] = array.view()
-                    content[key].setflags(write=False)
-            content = MappingProxyType(content)
-        elif content is not None:
+            kept = {key: _read_only(of) if isinstance(of, np.ndarray) else of for key, of in content.items()}
+            content = MappingProxyType(kept)
+        elif isinstance(content, list):
             content = tuple(content)
         object.__setattr__(value, name, content)
+
+
+def _read_only(array: Array) -> Array:
+    view = array.view()
+    view.setflags(write=False)
+    return view

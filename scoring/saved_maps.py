@@ -59,13 +59,9 @@ def write(evaluation: Evaluation, path: str | Path, training_maps: bool = False)
     if evaluation.picture is not None:
         arrays["picture"] = evaluation.picture
     if training is not None:
-        arrays.update(
-            {
-                "train_path": np.array(training.path),
-                "train_statistics": np.stack(training.statistics, axis=1),
-                "train_parameters": np.array(json.dumps(training.statistics_for)),
-            }
-        )
+        arrays["train_path"] = np.array(training.path)
+        arrays["train_statistics"] = np.stack(training.statistics, axis=1)
+        arrays["train_parameters"] = np.array(json.dumps(training.statistics_for))
         if training.calibrated is not None:
             arrays["train_calibrated"] = np.array(json.dumps(training.calibrated._asdict()))
         if training_maps and training.decision_map is not None:

@@ -261,81 +261,35 @@ def _at_quantile(values: Any, q: float) -> list[tuple[float, Array]]:
 
 BASELINE, CALIBRATED = "baseline", "calibrated"
 BANKS, FINAL = frozenset((RGB_AND_XYZ,)), frozenset((RGB_AND_XYZ, REFERENCE))
-largest_pixel = per_map(lambda m, _: float(np.max(m)))
-mean_of_largest = per_map(lambda m, parameters: scoring_addon.base_score(m, parameters.topk))
-shares_of_peak = partial(shares_of_largest, count=1)
+# image scores, each with what it is made of
+RELEASED = lambda of, _: of.decision_score, shares_of_decision
+PEAK = per_map(lambda m, _: float(np.max(m))), partial(shares_of_largest, count=1)
+LARGEST = per_map(lambda m, parameters: scoring_addon.base_score(m, parameters.topk)), shares_of_largest
+S_FINAL = final_scores, shares_of_final
+S_PARTIAL = partial(final_scores, partial_terms=True), partial(shares_of_final, partial_terms=True)
+S_FULL = partial(final_scores, tail=True), partial(shares_of_final, tail=True)
+S_UNITS = calibrated_scores, shares_in_units
+PARTIAL_TEXT = "(1-w) S_base + w S_robust with gamma = 0 (ours)"
+FULL_TEXT = "as disagreement, S_robust with gamma (Q99 - Q95) added (ours)"
+UNITS_TEXT = "larger of the banks' maps, each in units of its normal training parts' maps"
 
 SCORINGS = {  # described: pixel map, image score, table of the paper; "ours": the paper leaves it open
     scoring.name: scoring
     for scoring in (
+        Scoring(BASELINE, NOTHING, DECISION, *RELEASED, ("M_fusion", "the released decision score", "Tables 3-8")),
+        Scoring("pixel_max", NOTHING, FUSION, *PEAK, ("M_fusion", "max of the map", "Table 3")),
+        Scoring("pixel_topk", NOTHING, FUSION, *LARGEST, ("M_fusion", "mean of the K largest", "Table 3")),
+        Scoring("disagreement_only", BANKS, MODULATED, *PEAK, ("M_pix", "max of M_pix (ours)", "Tables 7, 8")),
         Scoring(
-            BASELINE,
-            NOTHING,
-            DECISION,
-            lambda of, _: of.decision_score,
-            shares_of_decision,
-            ("M_fusion", "the released decision score", "Tables 3-8"),
-        ),
-        Scoring("pixel_max", NOTHING, FUSION, largest_pixel, shares_of_peak, ("M_fusion", "max of the map", "Table 3")),
-        Scoring(
-            "pixel_topk",
-            NOTHING,
-            FUSION,
-            mean_of_largest,
-            shares_of_largest,
-            ("M_fusion", "mean of the K largest", "Table 3"),
-        ),
-        Scoring(
-            "disagreement_only",
-            BANKS,
-            MODULATED,
-            lambda of, _: of.modulated[1].peak,
-            shares_of_peak,
-            ("M_pix", "max of M_pix (ours)", "Tables 7, 8"),
-        ),
-        Scoring(
-            "disagreement_base",
-            BANKS,
-            MODULATED,
-            lambda of, _: of.modulated[1].base,
-            shares_of_largest,
+            *("disagreement_base", BANKS, MODULATED, *LARGEST),
             ("M_pix", "S_base", "Table 8, Disagreement + Score Calibration"),
         ),
+        Scoring("partial", FINAL, MODULATED, *S_PARTIAL, ("M_pix", PARTIAL_TEXT, "Table 8, Partial; Table 7")),
+        Scoring("full", FINAL, MODULATED, *S_FULL, ("M_pix", FULL_TEXT, "Table 8, Full")),
+        Scoring("disagreement", FINAL, MODULATED, *S_FINAL, ("M_pix", "S_final", "Tables 3-7, Proposed")),
         Scoring(
-            "partial",
-            FINAL,
-            MODULATED,
-            partial(final_scores, partial_terms=True),
-            partial(shares_of_final, partial_terms=True),
-            ("M_pix", "(1-w) S_base + w S_robust with gamma = 0 (ours)", "Table 8, Partial; Table 7"),
-        ),
-        Scoring(
-            "full",
-            FINAL,
-            MODULATED,
-            partial(final_scores, tail=True),
-            partial(shares_of_final, tail=True),
-            ("M_pix", "as disagreement, S_robust with gamma (Q99 - Q95) added (ours)", "Table 8, Full"),
-        ),
-        Scoring(
-            "disagreement",
-            FINAL,
-            MODULATED,
-            final_scores,
-            shares_of_final,
-            ("M_pix", "S_final", "Tables 3-7, Proposed"),
-        ),
-        Scoring(
-            CALIBRATED,
-            frozenset((UNITS,)),
-            IN_UNITS,
-            calibrated_scores,
-            shares_in_units,
-            (
-                "larger of the banks' maps, each in units of its normal training parts' maps",
-                "mean of its 64 largest pixels",
-                "ours, not the paper's; docs/scoring.md",
-            ),
+            *(CALIBRATED, frozenset((UNITS,)), IN_UNITS, *S_UNITS),
+            (UNITS_TEXT, "mean of its 64 largest pixels", "ours, not the paper's; docs/scoring.md"),
         ),
     )
 }

@@ -34,26 +34,13 @@ def chosen(parts, model, rescored=None):
         rescored: {number: (score, peak)} of parts that an older version judged.
     """
     rescored, known = rescored or {}, reviewed(parts)
-    scores, peaks, numbers, unscored = list(model.own_scores), list(model.own_peaks), [], 0
-    for part in calibrating(known, model)[-MOST_PARTS:]:
-        if part.model == model.sha256:
-            found = part.score, part.content["peak"]
-        elif part.number in rescored:
-            found = rescored[part.number]
-        else:
-            unscored += 1
-            continue
-        scores.append(found[0])
-        peaks.append(found[1])
-        numbers.append(part.number)
-    return Calibration(
-        [float(s) for s in scores],
-        [float(p) for p in peaks],
-        numbers,
-        len(model.own_scores),
-        len(parts) - len(known),
-        unscored,
-    )
+    used = calibrating(known, model)[-MOST_PARTS:]
+    found = {part.number: (part.score, part.content["peak"]) for part in used if part.model == model.sha256}
+    found |= {part.number: rescored[part.number] for part in used if part.number in rescored.keys() - found.keys()}
+    numbers = sorted(found)
+    scores = [float(score) for score in (*model.own_scores, *(found[number][0] for number in numbers))]
+    peaks = [float(peak) for peak in (*model.own_peaks, *(found[number][1] for number in numbers))]
+    return Calibration(scores, peaks, numbers, len(model.own_scores), len(parts) - len(known), len(used) - len(numbers))
 
 
 def calibrating(known, model):
@@ -112,13 +99,7 @@ def compared(parts, old, new):
 
 def training_parts(journal, recipe):
     """The parts that may train the next version: reviewed as good, and never drawn; their scans may be gone."""
-    found = journal.events(
-        "v.kind = 'verdict' AND v.recipe = ? AND v.chance IS NULL AND EXISTS (SELECT 1 FROM events r WHERE "
-        "r.part = v.number AND r.kind = 'review')",
-        (recipe,),
-        "v.number DESC",
-        MOST_PARTS,
-        review=True,
-    )
+    where = "v.recipe = ? AND v.chance IS NULL AND v.number IN (SELECT part FROM events WHERE kind = 'review')"
+    found = journal.events(where, (recipe,), "v.number DESC", MOST_PARTS, review=True)
     used = ("check", "judged_before")  # master parts, and recordings whose first verdict decides how they serve
     return [part for part in found if truth(part) == GOOD and not any(part.content.get(name) for name in used)]

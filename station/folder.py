@@ -8,13 +8,14 @@ Judged recordings go to ``done/``, those that could not be judged to ``failed/``
 is about to be moved is noted in a hidden file first, so that a killed process leaves no half-moved recording.
 """
 
-import concurrent.futures
 import contextlib
 import json
 import os
-import shutil
+import re
+import stat
 import threading
 import time
+import uuid
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,17 +24,15 @@ from common.files import atomic_write_text
 from data.pairing import natural
 from inspection.verdict import CANNOT_JUDGE
 from station.journal import JournalError
-from station.judging import Files
 from station.service import STOPPING, Busy, Recording
-from station.store import suffix_of
 
 WORDS = {"rgb": "rgb", "color": "rgb", "colour": "rgb", "image": "rgb", "xyz": "xyz", "cloud": "xyz", "depth": "depth"}
+WITH_WORD = re.compile("({0})[-_. ](.+)|(.+)[-_. ]({0})".format("|".join(WORDS)), re.IGNORECASE)
 SUFFIXES = {".png": "rgb", ".jpg": "rgb", ".jpeg": "rgb", ".bmp": "rgb", ".tif": "xyz", ".tiff": "xyz"}
-IGNORED = (".tmp", ".part", ".partial", ".crdownload", ".json")
 DONE, FAILED = "done", "failed"
 MOVING = ".moving.json"
 CHECK = "check_"  # a recording whose name begins so is a master part
-AGAIN = 2.0  # seconds until a station that is busy, or a journal that cannot be written, is tried again
+AGAIN = 2.0  # seconds until a folder that is away, or a journal that cannot be written, is tried again
 
 
 class Pair(NamedTuple):
@@ -46,23 +45,14 @@ class Pair(NamedTuple):
 
 def kind_and_name(relative):
     """(kind, name) of a file by its path relative to the watched folder; None if it is no recording's file."""
-    suffix = relative.suffix.lower()
-    if suffix not in SUFFIXES:
-        return None
-    folders = list(relative.parts[:-1])
-    for number in reversed(range(len(folders))):
-        if folders[number].lower() in WORDS:
-            kind = WORDS[folders.pop(number).lower()]
-            return kind, "/".join([*folders, relative.stem])
-    stem = relative.stem
-    for sign in "_-. ":
-        first, _, rest = stem.partition(sign)
-        if rest and first.lower() in WORDS:
-            return WORDS[first.lower()], "/".join([*folders, rest])
-        rest, _, last = stem.rpartition(sign)
-        if rest and last.lower() in WORDS:
-            return WORDS[last.lower()], "/".join([*folders, rest])
-    return SUFFIXES[suffix], "/".join([*folders, stem])
+    kind, stem, folders = SUFFIXES.get(relative.suffix.lower()), relative.stem, list(relative.parts[:-1])
+    named = [number for number, folder in enumerate(folders) if folder.lower() in WORDS]
+    if kind and named:
+        kind = WORDS[folders.pop(named[-1]).lower()]
+    elif kind and (found := WITH_WORD.fullmatch(stem)):
+        first, after, before, last = found.groups()
+        kind, stem = WORDS[(first or last).lower()], after or before
+    return kind and (kind, "/".join([*folders, stem]))
 
 
 class Folder:
@@ -86,129 +76,101 @@ class Folder:
         from watchfiles import watch
 
         self.finish_moves()
-        milliseconds = max(50, int(1000 * self._settle / 2))
-        for _ in watch(
-            self.incoming,
-            stop_event=self.stop,
-            force_polling=self._poll or None,
-            debounce=milliseconds,
-            rust_timeout=milliseconds,
-            yield_on_timeout=True,
-            raise_interrupt=False,
-        ):
+        often = max(50, int(1000 * self._settle / 2))  # milliseconds
+        times = {"debounce": often, "rust_timeout": often, "yield_on_timeout": True}
+        polling = {"force_polling": self._poll or None, "raise_interrupt": False, "stop_event": self.stop}
+        for _ in watch(self.incoming, **times, **polling):
             try:
                 self.judge_all(self.look())
             except OSError as error:  # such as a network share that is away for a while
                 tell("station.py", f"{error.filename or self.incoming}: {error.strerror or error}; trying again")
                 self.stop.wait(AGAIN)
-            if self._station.state == STOPPING:
+            if self._stopping:
                 return
+
+    @property
+    def _stopping(self):
+        return self.stop.is_set() or self._station.state == STOPPING
 
     # ------------------------------------------------------------ looking
 
     def look(self, now=None):
         """[:class:`Pair`] that are complete, in order of arrival."""
         now, found, seen = time.monotonic() if now is None else now, {}, {}
-        for path, stat in _files(self.incoming):
-            relative = path.relative_to(self.incoming)
-            known = kind_and_name(relative)
-            if known is None:
-                continue
-            facts = stat.st_size, stat.st_mtime_ns
-            before, since = self._seen.get(path, (None, now))
-            seen[path] = facts, since if before == facts else now
-            found.setdefault(known[1], {}).setdefault(known[0], []).append((path, *facts))
-        self._seen = seen
-        pairs = []
+        for path, facts in _files(self.incoming):
+            known = kind_and_name(path.relative_to(self.incoming))
+            if known is not None:
+                before, since = self._seen.get(path, (None, now))
+                seen[path] = facts, since if before == facts else now
+                kind, name = known
+                found.setdefault(name, {}).setdefault(kind, []).append(path)
+        self._seen, pairs = seen, []
         for name, kinds in found.items():
-            pair = self._complete(name, kinds, now)
-            if pair is not None:
-                pairs.append(pair)
+            other = "xyz" if "xyz" in kinds else "depth"
+            paths = {kind: min(kinds[kind]) for kind in ("rgb", other) if kind in kinds}
+            if len(paths) == 2 and all(self._settled(path, now) for path in paths.values()):
+                pairs.append(Pair(name, paths, max(seen[path][0][1] for path in paths.values())))
         return sorted(pairs, key=lambda pair: (pair.changed, natural(pair.name)))
 
-    def _complete(self, name, kinds, now):
-        other = "xyz" if "xyz" in kinds else "depth"
-        if "rgb" not in kinds or other not in kinds:
-            return None
-        files = {kind: sorted(kinds[kind])[0] for kind in ("rgb", other)}
-        for path, *facts in files.values():
-            known, since = self._seen[path]
-            if now - since < self._settle or self._unmovable.get(path) == known:
-                return None
-        return Pair(name, {kind: file[0] for kind, file in files.items()}, max(file[2] for file in files.values()))
+    def _settled(self, path, now):
+        facts, since = self._seen[path]
+        return now - since >= self._settle and self._unmovable.get(path) != facts
 
     # ------------------------------------------------------------ judging
 
     def judge_all(self, pairs):
         """Judge ``pairs`` one after the other and move them, until ``stop`` is set."""
         for pair in pairs:
-            if self.stop.is_set() or self._station.state == STOPPING:
-                return
             with contextlib.suppress(FileNotFoundError):  # it has vanished meanwhile
-                if all(self._seen[path][0] == _facts(path) for path in pair.paths.values()):
+                if all(self._seen[path][0] == _facts(os.stat(path)) for path in pair.paths.values()):
                     self._judge(pair)
 
     def _judge(self, pair):
         answer = None
-        while answer is None and not self.stop.is_set():
+        while answer is None:
+            if self._stopping:
+                return
             try:
                 answer = self._answer(pair)
-            except (Busy, JournalError) as error:
-                if self._station.state == STOPPING:
-                    return
-                if isinstance(error, JournalError):
-                    tell("station.py", f"{pair.name}: {error}; trying again")
-                self.stop.wait(AGAIN if isinstance(error, JournalError) else 0.1)
-        if answer is not None:
-            try:
-                self._move(pair, answer)
-            except OSError as error:
-                tell("station.py", f"{error.filename}: is judged, but cannot be moved ({error.strerror}); it stays")
-                self._unmovable |= {path: self._seen[path][0] for path in pair.paths.values()}
+            except Busy:
+                self.stop.wait(0.1)
+            except JournalError as error:
+                tell("station.py", f"{pair.name}: {error}; trying again")
+                self.stop.wait(AGAIN)
+        try:
+            self._move(pair, answer)
+        except OSError as error:
+            tell("station.py", f"{error.filename}: is judged, but cannot be moved ({error.strerror}); it stays")
+            self._unmovable |= {path: self._seen[path][0] for path in pair.paths.values()}
 
     def _answer(self, pair):
         """The station's answer; a recording that it refuses gets one too."""
-        recipe, name = self._recipe, pair.name
-        first, _, rest = name.partition("/")
+        recipe, (first, _, rest) = self._recipe, pair.name.partition("/")
         if rest and first in self._station.recipes.names:
-            recipe, name = first, rest
-        folder = self._station.store.new_folder()
+            recipe = first
+        serial = pair.name.rpartition("/")[2]
+        with contextlib.ExitStack() as opened:
+            sources = {kind: opened.enter_context(open(path, "rb")) for kind, path in pair.paths.items()}
+            arrived = self._station.store.take(sources)
+        recording = Recording(arrived, pair.name, recipe, serial, {}, serial.startswith(CHECK))
         try:
-            paths = {}
-            for kind, path in pair.paths.items():
-                paths[kind] = folder / f"{kind}{suffix_of(path)}"
-                shutil.copyfile(path, paths[kind])
-            files = Files(paths["rgb"], paths.get("xyz"), paths.get("depth"))
-            serial = name.rpartition("/")[2]
-            recording = Recording(folder, files, pair.name, recipe, serial, {}, serial.startswith(CHECK))
-            waiting = self._station.submit(recording)
-        except BaseException:
-            self._station.store.drop(folder)
-            raise
-        try:
-            return waiting.result()
+            return self._station.submit(recording).result()
         except InputError as error:
             return {"id": None, "verdict": CANNOT_JUDGE, "explanation": str(error)}
-        except concurrent.futures.CancelledError:
-            raise Busy("the station is stopping", 1) from None
 
     # ------------------------------------------------------------ moving
 
     def _move(self, pair, answer):
-        where = self.incoming / (FAILED if answer["verdict"] == CANNOT_JUDGE else DONE)
-        number, mark = 1, ""
-        while (where / f"{pair.name}{mark}.verdict.json").exists():
+        where, number, mark = FAILED if answer["verdict"] == CANNOT_JUDGE else DONE, 1, ""
+        while (self.incoming / where / f"{pair.name}{mark}.verdict.json").exists():
             number += 1
             mark = f"~{number}"
         moves = {}
         for path in pair.paths.values():
             inside = path.relative_to(self.incoming)
-            moves[inside.as_posix()] = (
-                (where / inside).with_stem(inside.stem + mark).relative_to(self.incoming).as_posix()
-            )
-        verdict = (where / f"{pair.name}{mark}.verdict.json").relative_to(self.incoming).as_posix()
-        plan = {"moves": moves, "verdict": verdict, "answer": answer}
-        note = self.incoming / f".{abs(hash(pair.name)):x}{MOVING}"
+            moves[inside.as_posix()] = (where / inside.with_stem(inside.stem + mark)).as_posix()
+        plan = {"moves": moves, "verdict": f"{where}/{pair.name}{mark}.verdict.json", "answer": answer}
+        note = self.incoming / f".{uuid.uuid4().hex}{MOVING}"
         atomic_write_text(note, json.dumps(plan))
         self._carry_out(note, plan)
 
@@ -223,28 +185,26 @@ class Folder:
             with contextlib.suppress(FileNotFoundError):
                 os.replace(self.incoming / source, self.incoming / target)
         told = {**plan["answer"], "files": list(plan["moves"].values())}
-        text = json.dumps(told, ensure_ascii=False, indent=1) + "\n"
-        atomic_write_text(self.incoming / plan["verdict"], text)
+        atomic_write_text(self.incoming / plan["verdict"], json.dumps(told, ensure_ascii=False, indent=1) + "\n")
         note.unlink(missing_ok=True)
 
 
 def _files(folder):
-    """Yield (path, stat) of the files below the watched folder that are not hidden, unfinished or moved away."""
-    waiting = [(Path(folder), True)]
-    while waiting:
-        place, top = waiting.pop()
-        with contextlib.suppress(FileNotFoundError), os.scandir(place) as entries:
-            for entry in entries:
-                if entry.name.startswith(".") or entry.name.lower().endswith(IGNORED):
-                    continue
-                with contextlib.suppress(FileNotFoundError):
-                    if entry.is_dir(follow_symlinks=False):
-                        if not (top and entry.name in (DONE, FAILED)):
-                            waiting.append((Path(entry.path), False))
-                    elif entry.is_file(follow_symlinks=False):
-                        yield Path(entry.path), entry.stat(follow_symlinks=False)
+    """Yield (path, facts) of the regular files below the watched folder that are not hidden or moved away."""
+
+    def raise_others(error):
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    for place, folders, names in os.walk(folder, onerror=raise_others):
+        away = (DONE, FAILED) if Path(place) == Path(folder) else ()
+        folders[:] = [name for name in folders if not name.startswith(".") and name not in away]
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                path = Path(place, name)
+                if not name.startswith(".") and stat.S_ISREG((found := path.lstat()).st_mode):
+                    yield path, _facts(found)
 
 
-def _facts(path):
-    stat = path.stat()
-    return stat.st_size, stat.st_mtime_ns
+def _facts(found):
+    return found.st_size, found.st_mtime_ns

@@ -4,10 +4,11 @@ Events are only ever appended: triggers refuse changes, and each event carries t
 before it (``chain``), so that :meth:`Journal.verify` finds an event that was changed with other tools. A commit is on
 the disk before ``append`` returns (WAL, ``synchronous=FULL``).
 
-Two more tables are not events and do change: ``kept``, which scans and pictures are still there, and ``outbox``, which
-events a webhook has not taken yet.
+Three more tables are not events and do change: ``kept``, which scans and pictures are still there; ``open``, which
+parts wait for a review; and ``outbox``, which events a webhook has not taken yet.
 """
 
+import contextlib
 import hashlib
 import json
 import secrets
@@ -19,8 +20,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from common.errors import InputError
+from inspection.verdict import CANNOT_JUDGE, FAIL
 
-VERSION = 1
+VERSION = 2
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
     number INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, epoch REAL NOT NULL, part INTEGER, recipe TEXT,
@@ -39,12 +41,18 @@ CREATE INDEX IF NOT EXISTS of_ranked ON events(recipe, number, ranked) WHERE ran
 CREATE TRIGGER IF NOT EXISTS no_update BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'append only'); END;
 CREATE TRIGGER IF NOT EXISTS no_delete BEFORE DELETE ON events BEGIN SELECT RAISE(ABORT, 'append only'); END;
 CREATE TABLE IF NOT EXISTS kept (part INTEGER PRIMARY KEY, class TEXT NOT NULL, epoch REAL NOT NULL, bytes INTEGER);
+CREATE TABLE IF NOT EXISTS open (part INTEGER PRIMARY KEY, drawn INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS of_drawn ON open(drawn, part);
 CREATE TABLE IF NOT EXISTS outbox (event INTEGER PRIMARY KEY, attempts INTEGER NOT NULL DEFAULT 0,
     due REAL NOT NULL DEFAULT 0, error TEXT, dead INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX IF NOT EXISTS waiting ON outbox(due) WHERE dead = 0;
 CREATE TABLE IF NOT EXISTS secret (key TEXT NOT NULL);
 """
-COLUMNS = "kind epoch part recipe model serial name recording key verdict p_value score chance ranked content".split()
+FILL = """
+INSERT OR IGNORE INTO open SELECT v.number, v.chance IS NOT NULL FROM events v WHERE v.kind = 'verdict'
+    AND (v.chance IS NOT NULL OR v.verdict IN ('fail', 'cannot judge')) AND NOT json_extract(v.content, '$.check')
+    AND NOT EXISTS (SELECT 1 FROM events r WHERE r.part = v.number AND r.kind = 'review');
+"""  # for a journal of version 1
 REVIEW = (
     "(SELECT r.content FROM events r WHERE r.part = v.number AND r.kind = 'review' ORDER BY r.number DESC LIMIT 1) "
     "AS review"
@@ -89,26 +97,21 @@ class Event(NamedTuple):
         return iso(self.epoch)
 
 
+COLUMNS = Event._fields[1:-1]
+
+
 def iso(epoch):
     """Seconds since 1970 as ISO 8601 in UTC."""
     return datetime.fromtimestamp(epoch, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def epoch_of(text):
-    """Seconds since 1970 of a date or time in ISO 8601; without a zone it is UTC.
-
-    Raises:
-        InputError: the text is no such time.
-    """
-    try:
-        found = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
-    except ValueError:
-        raise InputError(f"{text!r} is no date or time; write it as 2026-07-31 or 2026-07-31T06:00:00") from None
-    return (found if found.tzinfo else found.replace(tzinfo=timezone.utc)).timestamp()
+def epoch_of(moment):
+    """Seconds since 1970 of a datetime; without a zone it is UTC."""
+    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
 
 
 class Journal:
-    """An open journal. Any thread may use it; each thread reads by its own connection.
+    """An open journal. Any thread may use it.
 
     Args:
         path: the SQLite file; made if it is missing.
@@ -121,7 +124,7 @@ class Journal:
 
     def __init__(self, path, write=True, webhook=False):
         self.path, self.webhook, self._write, self._lock = Path(path), webhook, write, threading.RLock()
-        self._local, self._open = threading.local(), []
+        self._idle = []  # connections that read; as many as there were reads at the same time
         try:
             if not write and not self.path.is_file():
                 raise InputError(f"{path}: no such journal")
@@ -131,7 +134,7 @@ class Journal:
             if version > VERSION:
                 raise InputError(f"{path}: is a journal of version {version}; use a newer program")
             if write:
-                self._db.executescript(SCHEMA + f"PRAGMA user_version = {VERSION};")
+                self._db.executescript(SCHEMA + FILL * (version < 2) + f"PRAGMA user_version = {VERSION};")
             with self._lock, self._db:
                 if write and not self._db.execute("SELECT key FROM secret").fetchone():
                     self._db.execute("INSERT INTO secret VALUES (?)", (secrets.token_hex(32),))
@@ -146,14 +149,13 @@ class Journal:
             db.execute("PRAGMA synchronous = FULL")
         else:
             db = sqlite3.connect(f"{self.path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False)
-        self._open.append(db)
         return db
 
     def close(self):
         """Close all connections."""
         with self._lock:
-            while self._open:
-                self._open.pop().close()
+            for db in (self._db, *self._idle):
+                db.close()
 
     # ------------------------------------------------------------ writing
 
@@ -167,36 +169,30 @@ class Journal:
             columns: further columns, see :class:`Event`.
 
         Raises:
-            JournalError: it could not be written.
-            sqlite3.IntegrityError: an event with this ``key`` is there already.
+            JournalError: it could not be written, or an event with this ``key`` is there already.
         """
         row = dict.fromkeys(COLUMNS) | {"ranked": 0, **columns, "kind": kind, "epoch": time.time()}
         for name in ("p_value", "score", "chance"):  # SQLite gives them back as floats; the chain needs them alike
             row[name] = None if row[name] is None else float(row[name])
-        marks = ", ".join("?" * (len(COLUMNS) + 1))
-        with self._lock:
-            try:
-                with self._db:
-                    self._db.execute("BEGIN IMMEDIATE")  # another program may add events too
-                    last = self._db.execute("SELECT epoch, chain FROM events ORDER BY number DESC LIMIT 1").fetchone()
-                    before, chain = last or (0.0, "")
-                    if row["epoch"] < before - 1:
-                        content = {**content, "clock": f"set back by {before - row['epoch']:.0f} s"}
-                    row["content"] = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-                    values = [*(row[name] for name in COLUMNS), _link(chain, row)]
-                    number = self._db.execute(
-                        f"INSERT INTO events ({', '.join(COLUMNS)}, chain) VALUES ({marks})", values
-                    ).lastrowid
-                    if kept is not None:
-                        self._db.execute(
-                            "INSERT INTO kept VALUES (?, ?, ?, ?)", (number, kept[0], row["epoch"], kept[1])
-                        )
-                    if self.webhook and kind in ("verdict", "review"):
-                        self._db.execute("INSERT INTO outbox (event) VALUES (?)", (number,))
-            except sqlite3.IntegrityError:
-                raise
-            except sqlite3.Error as error:
-                raise JournalError(f"the journal cannot be written ({error})") from None
+        with self._writing() as db:
+            last = db.execute("SELECT epoch, chain FROM events ORDER BY number DESC LIMIT 1").fetchone()
+            before, chain = last or (0.0, "")
+            if row["epoch"] < before - 1:
+                content = {**content, "clock": f"set back by {before - row['epoch']:.0f} s"}
+            row["content"] = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+            names = ", ".join((*COLUMNS, "chain"))
+            marks = ", ".join("?" * (len(COLUMNS) + 1))
+            values = [*(row[name] for name in COLUMNS), _link(chain, row)]
+            number = db.execute(f"INSERT INTO events ({names}) VALUES ({marks})", values).lastrowid
+            if kept is not None:
+                db.execute("INSERT INTO kept VALUES (?, ?, ?, ?)", (number, kept[0], row["epoch"], kept[1]))
+            drawn = row["chance"] is not None
+            if kind == "verdict" and (drawn or row["verdict"] in (FAIL, CANNOT_JUDGE)) and not content.get("check"):
+                db.execute("INSERT INTO open VALUES (?, ?)", (number, drawn))
+            elif kind == "review":
+                db.execute("DELETE FROM open WHERE part = ?", (row["part"],))
+            if self.webhook and kind in ("verdict", "review"):
+                db.execute("INSERT INTO outbox (event) VALUES (?)", (number,))
         return Event(number, *(row[name] for name in COLUMNS[:-1]), json.loads(row["content"]))
 
     def execute(self, statement, values=()):
@@ -205,22 +201,35 @@ class Journal:
         Raises:
             JournalError: it could not be written.
         """
-        with self._lock:
-            try:
-                with self._db:
-                    self._db.execute(statement, values)
-            except sqlite3.Error as error:
-                raise JournalError(f"the journal cannot be written ({error})") from None
+        with self._writing() as db:
+            db.execute(statement, values)
+
+    @contextlib.contextmanager
+    def _writing(self):
+        """The connection that writes, in a transaction; another program may write too, before or after it."""
+        try:
+            with self._lock, self._db:
+                self._db.execute("BEGIN IMMEDIATE")
+                yield self._db
+        except sqlite3.Error as error:
+            raise JournalError(f"the journal cannot be written ({error})") from None
 
     # ------------------------------------------------------------ reading
 
+    def query(self, statement, values=()):
+        """The cursor of a SELECT on a connection of its own, for more rows than memory should hold."""
+        return self._connect().execute(statement, values)
+
     def rows(self, statement, values=()):
-        """The rows of a SELECT, from this thread's connection."""
-        db = getattr(self._local, "db", None)
-        if db is None:
-            with self._lock:
-                db = self._local.db = self._connect()
-        return db.execute(statement, values).fetchall()
+        """The rows of a SELECT."""
+        try:
+            db = self._idle.pop()
+        except IndexError:
+            db = self._connect()
+        try:
+            return db.execute(statement, values).fetchall()
+        finally:
+            self._idle.append(db)
 
     def events(self, where, values=(), order="v.number", limit=-1, review=False):
         """[Event] for an SQL condition on the table ``v``; with ``review`` also each part's newest review."""
@@ -274,18 +283,16 @@ class Journal:
             if value is not None:
                 where, values = f"{where} AND {condition}", [*values, value]
         if text:
-            low, high = text, text + "\U0010ffff"
-            where += " AND ((v.serial >= ? AND v.serial < ?) OR (v.name >= ? AND v.name < ?))"
-            values += [low, high, low, high]
+            begins = "SELECT number FROM events WHERE {0} >= ? AND {0} < ?".format
+            where += f" AND v.number IN ({begins('serial')} UNION {begins('name')})"
+            values += [text, text + "\U0010ffff"] * 2
         return self.events(where, values, "v.number DESC", limit, review=True)
 
-    def to_review(self, days, limit=100):
-        """Verdicts of the last ``days`` that wait for a review: drawn ones first, then fails and cannot-judges."""
-        new = "v.epoch >= ? AND NOT EXISTS (SELECT 1 FROM events r WHERE r.part = v.number AND r.kind = 'review')"
-        since = time.time() - days * DAY
-        drawn = self.events(f"v.kind = 'verdict' AND v.chance IS NOT NULL AND {new}", (since,), limit=limit)
-        others = f"v.kind = 'verdict' AND v.verdict IN ('fail', 'cannot judge') AND v.chance IS NULL AND {new}"
-        return drawn + self.events(others, (since,), "v.number DESC", max(0, limit - len(drawn)))
+    def to_review(self, limit=100):
+        """Verdicts that wait for a review: drawn ones first, then fails and cannot-judges, but for master parts."""
+        chosen = "v.number IN (SELECT part FROM open WHERE drawn = ? ORDER BY part {} LIMIT ?)".format
+        drawn = self.events(chosen("ASC"), (1, limit))
+        return drawn + self.events(chosen("DESC"), (0, limit - len(drawn)), "v.number DESC")
 
     def sampled(self, recipe):
         """The newest MOST_DRAWN parts of a recipe that were drawn for review, with reviews, in the order of judging."""
@@ -299,10 +306,8 @@ class Journal:
             InputError: an event was changed or taken out; the message names the first.
         """
         chain, count = "", 0
-        db = self._connect()
-        for number, *values, link in db.execute(
-            f"SELECT number, {', '.join(COLUMNS)}, chain FROM events ORDER BY number"
-        ):
+        every = f"SELECT number, {', '.join(COLUMNS)}, chain FROM events ORDER BY number"
+        for number, *values, link in self.query(every):
             chain, count = _link(chain, dict(zip(COLUMNS, values))), count + 1
             if chain != link:
                 raise InputError(f"{self.path}: event {number}, or one before it, is not as it was written")

@@ -32,8 +32,8 @@ class Judged:
     Attributes:
         verdict, p_value, score, threshold: as in ``inspection.judgement.Judgement``.
         peak: the map's largest value; None if the part cannot be judged.
-        regions: [dict] of pixels, area_mm2, depth_mm, peak, place, box, shares, nearest, and in_place, where the model
-            has a frame; the highest peak first.
+        regions: [dict] of text (what is wrong there, in words), pixels, area_mm2, depth_mm, peak, place, box, shares,
+            nearest, and in_place, where the model has a frame; the highest peak first.
         explanation: a sentence.
         statistics: {name: number} in which drift is looked for; empty if the part cannot be judged.
         fingerprint: of the scan's content, as in the model's file; "" if the files cannot be read.
@@ -112,40 +112,38 @@ class Model:
         """:class:`Judged` of :class:`Files`; files that cannot be read give "cannot judge" and the reason."""
         from data.scans import fingerprint, read_scan
         from inspection.saved_model import reading_of
+        from station.pictures import draw
 
         inspector, mark, statistics = self._inspector, "", {}
         start = time.perf_counter()
+        spent = lambda: 1000 * (time.perf_counter() - start)
         try:
             if files.xyz is not None:
                 scan = read_scan(files.rgb, files.xyz, reading_of(inspector.model))
                 mark, statistics = fingerprint(scan), _scan_statistics(scan.rgb, scan.xyz[..., 2])
                 found = inspector.judge(scan.rgb, scan.xyz)
             else:
-                if not hasattr(inspector, "judge_depth"):
-                    raise InputError("this model knows no camera: send xyz instead of depth")
                 rgb, depth = _read_depth(files, inspector)
                 mark, statistics = sha256_of(files.depth), _scan_statistics(rgb, depth)
                 found = inspector.judge_depth(rgb, depth)
         except InputError as error:
-            return self.refused(_without_folder(str(error), files), mark, 1000 * (time.perf_counter() - start))
-        milliseconds = 1000 * (time.perf_counter() - start)
-        told = found.as_json()
-        if found.score is None:
-            statistics = {}
-        else:
-            statistics |= {"score": found.score, **{f"{name} score": v for name, v in found.explanation.shares.items()}}
+            text = str(error)
+            for path in filter(None, files):
+                text = text.replace(f"{path.parent}/", "")
+            return self.refused(text, mark, spent())
+        shares = {f"{name} score": value for name, value in found.explanation.shares.items()}
         return Judged(
             found.verdict,
             found.p_value,
             found.score,
             found.threshold,
             None if found.map is None else float(np.max(found.map)),
-            [_region(region) for region in told["regions"][:MOST_REGIONS]],
-            _with_plain_names(found),
-            statistics,
+            _regions(found),
+            _with_plain_names(found.explanation.text, found),
+            {} if found.score is None else {**statistics, "score": found.score, **shares},
             mark,
-            milliseconds,
-            None if found.picture is None else lambda folder: _draw(folder, found, inspector),
+            spent(),
+            None if found.picture is None else lambda folder: draw(folder, found, inspector),
         )
 
     def refused(self, reason, mark="", milliseconds=0.0):
@@ -183,31 +181,22 @@ def _scan_statistics(rgb, z):
     return {"light": float(rgb[::2, ::2].mean()) / 255, "missing points": missing}
 
 
-def _region(region):
-    """A region as JSON without its contours; of the nearest normal part only the name, not where it lies."""
-    kept = {name: value for name, value in region.items() if name != "contours"}
-    if kept.get("nearest"):
-        kept["nearest"] = {**kept["nearest"], "name": Path(kept["nearest"]["name"]).stem}
-    return json.loads(json.dumps(kept, default=float))
+def _regions(judgement):
+    """The regions as JSON without contours; of the nearest normal parts only the names, not where they lie."""
+    from inspection.judgement import region_text
+
+    told = judgement.as_json()["regions"][:MOST_REGIONS]
+    for region, found in zip(told, judgement.regions):
+        region["text"] = _with_plain_names(region_text(found), judgement)
+        del region["contours"]
+        if region["nearest"]:
+            region["nearest"]["name"] = Path(region["nearest"]["name"]).stem
+    return json.loads(json.dumps(told, default=float))
 
 
-def _with_plain_names(judgement):
-    """The explanation, with the names of normal parts but not where they lie."""
-    text = judgement.explanation.text
+def _with_plain_names(text, judgement):
+    """A text with the names of normal parts, but not where they lie."""
     for region in judgement.regions:
         if region.nearest is not None and region.nearest.name:
             text = text.replace(region.nearest.name, f"part {Path(region.nearest.name).stem}")
     return text
-
-
-def _without_folder(text, files):
-    for path in files:
-        text = text if path is None else text.replace(str(path), path.stem).replace(str(path.parent), "")
-    return text
-
-
-def _draw(folder, judgement, inspector):
-    from inspection.judged_parts import normal_picture
-    from station.pictures import draw
-
-    return draw(folder, judgement, normal_picture(judgement, inspector))

@@ -13,17 +13,21 @@ Namespace ``urn:m3dm:station``, below Objects:
     Station/Result/ModelId   String
 """
 
-import asyncio
 import math
+import queue
 import threading
 from datetime import datetime, timezone
 
 NAMESPACE = "urn:m3dm:station"
 LOOK_SECONDS = 0.2  # between two looks at the state
+UNKNOWN = {  # before the first part, and of a part that has no such value
+    **dict.fromkeys(("State", "Recipe", "Verdict", "Serial", "ModelId"), ""),
+    **{"PValue": -1.0, "Score": math.nan, "Time": datetime(1970, 1, 1, tzinfo=timezone.utc), "Id": 0},
+}
 
 
 class OpcUa:
-    """A server in a thread of its own.
+    """The server.
 
     Args:
         station: ``station.service.Station``.
@@ -33,80 +37,54 @@ class OpcUa:
 
     def __init__(self, station, endpoint):
         self._station, self._endpoint = station, endpoint
-        self._stop, self._new, self._loop = threading.Event(), None, None
-        self.started, self.problem = threading.Event(), None
-        station.listen(self.hear)
+        self._stop, self._new = threading.Event(), queue.Queue()
+        station.listen(lambda event: self._new.put(event) if event.kind == "verdict" else None)
 
     def start(self):
-        """Begin to serve; returns once clients can connect.
+        """Begin to serve.
 
         Raises:
             OSError: the address cannot be used.
         """
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="opcua", daemon=True)
-        self._thread.start()
-        self.started.wait(20)
-        if self.problem:
-            raise OSError(f"--opcua {self._endpoint}: {self.problem}")
+        from asyncua import ua
+        from asyncua.sync import Server
 
-    def hear(self, event):
-        """Show a verdict."""
-        if event.kind == "verdict" and self._loop is not None:
-            self._loop.call_soon_threadsafe(self._new.put_nowait, event)
+        self._server = Server()
+        self._server.set_endpoint(self._endpoint)
+        self._server.set_server_name("M3DM station")
+        self._server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
+        space = self._server.register_namespace(NAMESPACE)
+        station = self._server.nodes.objects.add_object(space, "Station")
+        result, kinds = station.add_object(space, "Result"), ua.VariantType
+        add = lambda parent, name, kind: parent.add_variable(space, name, ua.Variant(UNKNOWN[name], kind))
+        self._nodes = {name: add(station, name, kinds.String) for name in ("State", "Recipe")}
+        self._nodes |= {name: add(result, name, kinds.String) for name in ("Verdict", "Serial", "ModelId")}
+        self._nodes |= {name: add(result, name, kinds.Double) for name in ("PValue", "Score")}
+        self._nodes |= {"Time": add(result, "Time", kinds.DateTime), "Id": add(result, "Id", kinds.Int64)}
+        self._types = {"Time": kinds.DateTime, "Id": kinds.Int64}
+        try:
+            self._server.start()
+        except OSError as error:
+            self._server.tloop.stop()
+            raise OSError(f"--opcua {self._endpoint}: {error.strerror or error}") from None
+        self._thread = threading.Thread(target=self._show, name="opcua", daemon=True)
+        self._thread.start()
 
     def end(self):
         """Stop to serve."""
         self._stop.set()
         self._thread.join(5)
+        self._server.stop()
 
-    async def _serve(self):
-        from asyncua import Server, ua
-
-        server = Server()
-        try:
-            await server.init()
-            server.set_endpoint(self._endpoint)
-            server.set_server_name("M3DM station")
-            server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
-            space = await server.register_namespace(NAMESPACE)
-            station = await server.nodes.objects.add_object(space, "Station")
-            result = await station.add_object(space, "Result")
-            nodes = {
-                "State": await station.add_variable(space, "State", self._station.state),
-                "Recipe": await station.add_variable(space, "Recipe", ""),
-            }
-            never = datetime(1970, 1, 1, tzinfo=timezone.utc)
-            for name, value in (
-                ("Verdict", ""),
-                ("Serial", ""),
-                ("PValue", -1.0),
-                ("Score", math.nan),
-                ("ModelId", ""),
-            ):
-                nodes[name] = await result.add_variable(space, name, value)
-            nodes["Time"] = await result.add_variable(space, "Time", never, ua.VariantType.DateTime)
-            nodes["Id"] = await result.add_variable(space, "Id", 0, ua.VariantType.Int64)
-            self._loop, self._new = asyncio.get_running_loop(), asyncio.Queue()
-            async with server:
-                self.started.set()
-                await self._show(nodes, ua)
-        except OSError as error:
-            self.problem = error.strerror or str(error)
-        finally:
-            self.started.set()
-
-    async def _show(self, nodes, ua):
+    def _show(self):
         while not self._stop.is_set():
-            await nodes["State"].write_value(self._station.state)
+            self._nodes["State"].write_value(self._station.state)
             try:
-                event = await asyncio.wait_for(self._new.get(), LOOK_SECONDS)
-            except asyncio.TimeoutError:
+                event = self._new.get(timeout=LOOK_SECONDS)
+            except queue.Empty:
                 continue
-            await nodes["Recipe"].write_value(event.recipe)
-            await nodes["Verdict"].write_value(event.verdict)
-            await nodes["Serial"].write_value(event.serial or "")
-            await nodes["PValue"].write_value(-1.0 if event.p_value is None else event.p_value)
-            await nodes["Score"].write_value(math.nan if event.score is None else event.score)
-            await nodes["ModelId"].write_value(f"{event.recipe}:{event.model[:12]}")
-            await nodes["Time"].write_value(datetime.fromtimestamp(event.epoch, timezone.utc), ua.VariantType.DateTime)
-            await nodes["Id"].write_value(event.number, ua.VariantType.Int64)
+            told = {"Recipe": event.recipe, "Verdict": event.verdict, "Serial": event.serial}
+            told |= {"PValue": event.p_value, "Score": event.score, "ModelId": f"{event.recipe}:{event.model[:12]}"}
+            told |= {"Time": datetime.fromtimestamp(event.epoch, timezone.utc), "Id": event.number}
+            for name, value in told.items():
+                self._nodes[name].write_value(UNKNOWN[name] if value is None else value, self._types.get(name))

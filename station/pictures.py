@@ -5,32 +5,32 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from common.files import atomic_path
-
 SIDE = 672  # pixels; three times the networks' picture
 OUTLINE, SHADOW = (255, 0, 200), (0, 0, 0)
 QUALITY = 85  # of JPEG
 PART, DEPTH, NORMAL = "part", "depth", "normal"
 
 
-def draw(folder, judgement, normal):
+def draw(folder, judgement, inspector):
     """Write the pictures of a judgement into ``folder``; returns their names.
 
     Args:
         judgement: ``inspection.judgement.Judgement`` with a picture.
-        normal: picture [H, W, 3] uint8 of a normal part.
+        inspector: that has made it, for the picture of a normal part.
     """
+    from inspection.judged_parts import normal_picture
     from inspection.judged_pictures import depth_picture
 
     outlined = _square(judgement.picture)
     if judgement.map is not None:
         _outline(outlined, judgement)
-    made = {PART: outlined, NORMAL: _square(normal)}
+    made = {PART: outlined, NORMAL: _square(normal_picture(judgement, inspector))}
     if judgement.cloud is not None:
         made[DEPTH] = depth_picture(judgement.cloud, SIDE)
     for name, picture in made.items():
-        with atomic_path(Path(folder) / f"{name}.jpg") as temporary:
-            picture.save(temporary, "JPEG", quality=QUALITY)
+        temporary = Path(folder) / f".{name}"
+        picture.save(temporary, "JPEG", quality=QUALITY)
+        temporary.replace(Path(folder) / f"{name}.jpg")
     return sorted(made)
 
 

@@ -39,20 +39,16 @@ class Recipes:
     def __init__(self, folder, journal, loader):
         self.folder, self._journal, self._loader = Path(folder), journal, loader
         self._active, self._others, self._lock, self._hashes = {}, {}, threading.RLock(), {}
-        if not self._files():
+        if not self.versions():
             raise InputError(f"{folder}: holds no model (*{SUFFIX}); main.py --save_model writes them")
-
-    def _files(self):
-        return [self.folder] if self.folder.is_file() else sorted(self.folder.glob(f"*{SUFFIX}"))
 
     def versions(self, recipe=None):
         """[Version] of the files that are there now, of all recipes or of one."""
         found = []
-        for path in self._files():
+        for path in [self.folder] if self.folder.is_file() else sorted(self.folder.glob(f"*{SUFFIX}")):
             name = path.name.removesuffix(SUFFIX).partition("@")[0]
             if recipe in (None, name):
-                stat = path.stat()
-                facts = path, stat.st_size, stat.st_mtime_ns
+                facts = path, path.stat().st_size, path.stat().st_mtime_ns
                 if facts not in self._hashes:
                     self._hashes[facts] = sha256_of(path)
                 found.append(Version(name, path.name, self._hashes[facts], path))
@@ -100,10 +96,9 @@ class Recipes:
         Raises:
             InputError: no file has this SHA-256, or it cannot be used.
         """
-        if recipe in self._active and self._active[recipe].sha256 == sha256:
-            return self._active[recipe]
-        if recipe in self._others and self._others[recipe].sha256 == sha256:
-            return self._others[recipe]
+        for known in (self._active.get(recipe), self._others.get(recipe)):
+            if known is not None and known.sha256 == sha256:
+                return known
         version = next((v for v in self.versions(recipe) if v.sha256 == sha256), None)
         if version is None:
             raise InputError(f"{recipe}: no file of this version is there any more; put it back to use it")
@@ -130,16 +125,13 @@ class Recipes:
         model, old = self.loaded(recipe, sha256), self._active[recipe]
         if old.sha256 == sha256:
             raise InputError(f"{recipe}: this version judges already")
-        if not self._was_known(recipe, sha256):
+        if not any(self._journal.last(kind, recipe, sha256) for kind in ("comparison", "promotion")):
             raise InputError(f"{recipe}: compare this version with the one that judges before you promote it")
         version = next(v for v in self.versions(recipe) if v.sha256 == sha256)
         self._record(version, by, note, old.sha256)
         with self._lock:
             self._active[recipe] = model
             self._others[recipe] = old
-
-    def _was_known(self, recipe, sha256):
-        return self._journal.last("comparison", recipe, sha256) or self._journal.last("promotion", recipe, sha256)
 
     def roll_back(self, recipe, by):
         """Let the version judge that did so before.
@@ -172,12 +164,12 @@ class Recipes:
         """
         with self._lock:
             model = self._active[recipe]
-            rescored = self.rescored(model)
-            found = calibration.chosen(self._journal.sampled(recipe), model, rescored)
+            found, rescored = self.preview(recipe), self.rescored(model)
             self._active[recipe] = self._calibrated(model, found, rescored, by)
         return found
 
     def _calibrated(self, model, found, rescored, by):
+        """The model with these calibration parts, once they are in the journal."""
         trial = model.calibrated_with(found.scores, found.peaks, 0)  # refused before anything is written
         content = {**found._asdict(), "rescored": rescored, "by": by, "promise": trial.promise}
         event = self._journal.append("calibration", content, recipe=model.recipe, model=model.sha256)
@@ -197,7 +189,7 @@ class Recipes:
             InputError: the version cannot be used, or has too few calibration parts.
         """
         old, new = self._active[recipe], self.loaded(recipe, sha256)
-        parts, rescored = self._journal.sampled(recipe), {}
+        parts, rescored, used, verdicts = self._journal.sampled(recipe), {}, [], ([], [])
         for part in calibration.calibrating(calibration.reviewed(parts), new)[-calibration.MOST_PARTS :]:
             if stop():
                 return None
@@ -208,7 +200,6 @@ class Recipes:
         found = calibration.chosen(parts, new, rescored)
         if found.numbers:
             new = self._others[recipe] = self._calibrated(new, found, rescored, by)
-        used, verdicts = [], ([], [])
         for part in calibration.comparing(parts, (old, new)):
             if stop():
                 return None

@@ -4,20 +4,20 @@ import contextlib
 import hashlib
 import json
 import queue
-import shutil
+import re
 import sqlite3
 import threading
 import time
+from collections import Counter
 from concurrent.futures import Future
+from pathlib import Path
 from typing import NamedTuple
 
 from common.errors import InputError, tell
-from common.files import sha256_of
-from inspection.verdict import PASS, VERDICTS
-from station import answers, sampling
+from inspection.verdict import PASS
+from station import sampling
 from station.journal import JournalError
-from station.judging import Files
-from station.store import DRAWN, FAILED, PASSED, PICTURES, size_of
+from station.store import DRAWN, FAILED, PASSED, PICTURES, Arrived, size_of
 from station.watching import Watches
 
 TIDY_SECONDS, WATCH_SECONDS = 60.0, 0.2  # between two looks: at what is kept; at how long the part at hand takes
@@ -36,14 +36,10 @@ class Busy(Exception):
 
 
 class Recording(NamedTuple):
-    """A part that has come in.
+    """A part that has come in. ``check``: a master part or the like, which counts in no rate, is not drawn and is not
+    watched for drift."""
 
-    ``folder``: from ``Store.new_folder``, holds ``files`` alone; ``check``: a master part or the like, which counts in
-    no rate, is not drawn and is not watched for drift.
-    """
-
-    folder: object
-    files: Files
+    arrived: Arrived
     name: str | None = None
     recipe: str | None = None
     serial: str | None = None
@@ -60,21 +56,10 @@ class Settings(NamedTuple):
 
 
 class _Job:
-    def __init__(self, recording):
-        self.recording, self.answer, self.started, self.lock = recording, Future(), None, threading.Lock()
-        self.settled = False
+    """A part in the queue. Who answers it holds ``lock``: the judge, or who gives it up."""
 
-    def settle(self, result=None, error=None):
-        """Answer the job; False if it was answered already."""
-        with self.lock:
-            if self.settled:
-                return False
-            self.settled = True
-        if error is not None:
-            self.answer.set_exception(error)
-        else:
-            self.answer.set_result(result)
-        return True
+    def __init__(self, recording):
+        self.recording, self.answer, self.lock, self.started = recording, Future(), threading.Lock(), 0.0
 
 
 class Station:
@@ -83,22 +68,29 @@ class Station:
     Args:
         journal, recipes, store: what it works with.
         settings: :class:`Settings`.
+
+    Attributes:
+        state: LOADING, READY, STOPPING or STUCK.
+        counts: {(recipe, verdict): parts judged since the start}.
+        seconds_spent: on these parts.
+        events: number of events told since the start.
     """
 
     def __init__(self, journal, recipes, store, settings=Settings()):
         self.journal, self.recipes, self.store, self.settings = journal, recipes, store, settings
-        self.watches, self.state, self.counts = Watches(journal), LOADING, {}
-        self.seconds_spent = 0.0
+        self.watches, self.state, self.counts = Watches(journal), LOADING, Counter()
+        self.seconds_spent, self.events = 0.0, 0
         self._queue, self._drawings = queue.Queue(settings.waiting), queue.Queue(DRAWINGS)
         self._listeners, self._at_hand, self._ended = [], None, threading.Event()
-        self._worker = None
+        self._worker = threading.Thread(target=self._work, name="judge", daemon=True)
 
     def listen(self, hear):
-        """Have ``hear(event)`` called after each event of a verdict, review, promotion, calibration or alarm."""
+        """Have ``hear(event)`` called after each verdict, review, comparison and alarm."""
         self._listeners.append(hear)
 
     def tell_all(self, event):
         """Tell the listeners of an event; one that fails disturbs nobody."""
+        self.events += 1
         for hear in tuple(self._listeners):
             try:
                 hear(event)
@@ -113,19 +105,15 @@ class Station:
         Raises:
             InputError: a model cannot be used.
         """
+        self.store.begin()
         self.recipes.load_all()
-        for name in self.recipes.names:
-            self.watches.of(self.recipes.get(name))
         models = {name: self.recipes.get(name).sha256 for name in self.recipes.names}
-        facts = {"models": models, **self.settings._asdict(), **self.store.rules._asdict()}
-        self.journal.append("start", facts)
-        self._worker = threading.Thread(target=self._work, name="judge", daemon=True)
-        for thread in (
-            self._worker,
-            threading.Thread(target=self._draw, name="draw", daemon=True),
-            threading.Thread(target=self._look_after, name="look after", daemon=True),
-        ):
-            thread.start()
+        for name in models:
+            self.watches.of(self.recipes.get(name))
+        self.journal.append("start", {"models": models, **self.settings._asdict(), **self.store.rules._asdict()})
+        self._worker.start()
+        for work in (self._draw, self._look_after):
+            threading.Thread(target=work, daemon=True).start()
         if self.state == LOADING:
             self.state = READY
 
@@ -141,11 +129,11 @@ class Station:
         """Wait at most so many seconds for the part at hand and the pictures; returns whether all was finished."""
         self.begin_stop()
         end = time.monotonic() + seconds
-        if self._worker is not None:
-            self._worker.join(max(0.0, end - time.monotonic()))
-            while self._drawings.unfinished_tasks and time.monotonic() < end:
-                time.sleep(0.02)
-        return self._worker is None or not self._worker.is_alive()
+        if self._worker.ident is not None:  # it was started
+            self._worker.join(seconds)
+        while self._drawings.unfinished_tasks and time.monotonic() < end:
+            time.sleep(0.02)
+        return not self._worker.is_alive()
 
     @property
     def waiting(self):
@@ -158,130 +146,117 @@ class Station:
         """Put a recording into the queue; returns the Future of its answer, a dict.
 
         The Future raises Busy if the station stops before it comes to the part, InputError for an unknown recipe, and
-        JournalError if the verdict could not be written.
+        JournalError if the verdict could not be written. The recording's folder is kept or removed in any case.
 
         Raises:
             Busy: it is not taken.
         """
-        if self.state != READY:
-            raise Busy(f"the station is {self.state}", 5)
         job = _Job(recording)
         try:
+            if self.state != READY:
+                raise Busy(f"the station is {self.state}", 5)
             self._queue.put_nowait(job)
-        except queue.Full:
-            judged = sum(self.counts.values())
-            mean = self.seconds_spent / judged if judged else 1.0
+        except (Busy, queue.Full) as error:
+            self.store.drop(recording.arrived)
+            if isinstance(error, Busy):
+                raise
+            mean = self.seconds_spent / max(1, sum(self.counts.values())) or 1.0
             raise Busy(f"{self.settings.waiting} parts are waiting already", mean * self.settings.waiting / 2) from None
-        if self.state != READY:  # stopped meanwhile: begin_stop may have emptied the queue before
+        if self.state == STOPPING:  # begun meanwhile: begin_stop may have emptied the queue before
             self._send_back(job)
         return job.answer
 
     def _send_back(self, job):
-        job.settle(error=Busy(f"the station is {self.state}", 10))
-        self.store.drop(job.recording.folder)
+        with job.lock:
+            if not job.answer.done():
+                job.answer.set_exception(Busy(f"the station is {self.state}", 10))
+        self.store.drop(job.recording.arrived)
 
     def _work(self):
         while not self._ended.is_set():
-            try:
-                job = self._queue.get(timeout=WATCH_SECONDS)
-            except queue.Empty:
-                continue
-            job.started, self._at_hand = time.monotonic(), job
-            try:
+            with contextlib.suppress(queue.Empty):
+                self._take(self._queue.get(timeout=WATCH_SECONDS))
+
+    def _take(self, job):
+        job.started, self._at_hand = time.monotonic(), job
+        try:
+            if not job.answer.done() and job.answer.set_running_or_notify_cancel():
                 self._judge(job)
-            except Exception as error:  # whatever it is: one part's trouble must not end the station
-                if not isinstance(error, (JournalError, InputError)):
-                    tell("station.py", f"{type(error).__name__}: {error}")
-                job.settle(error=error)
-            finally:
-                self._at_hand = None
-                self.store.drop(job.recording.folder)
-                if self.state == STUCK:
-                    self.state = READY
+        except Exception as error:  # whatever it is: one part's trouble must not end the station
+            if not isinstance(error, (JournalError, InputError)):
+                tell("station.py", f"{type(error).__name__}: {error}")
+            with job.lock:
+                if not job.answer.done():
+                    job.answer.set_exception(error)
+        finally:
+            self._at_hand = None
+            self.store.drop(job.recording.arrived)
+            if self.state == STUCK:
+                self.state = READY
 
     def _judge(self, job):
         recording = job.recording
-        model = self.recipes.get(recording.recipe)
-        hashes = {kind: sha256_of(path) for kind, path in recording.files._asdict().items() if path is not None}
-        content_hash = _digest(hashes)
-        key = _digest([hashes, model.sha256, model.options, recording.check])
+        model, sha256 = self.recipes.get(recording.recipe), recording.arrived.sha256
+        content_hash = _digest(sha256)
+        key = _digest([sha256, model.sha256, model.options, recording.check])
         known = self.journal.by_key(key)
         if known is not None:
-            job.settle({**self.answer(known), "repeated": True})
+            with job.lock:
+                if not job.answer.done():
+                    job.answer.set_result({**self.answer(known), "repeated": True})
             return
         before = self.journal.first_of(content_hash, model.recipe)  # by another version, calibration or option
         counts = not recording.check and before is None  # a part counts once, and a master part never
         draw = sampling.draw(self.journal.secret, content_hash, self.settings.every if counts else 0)
-        judged = model.judge(recording.files)
+        judged = model.judge(recording.arrived.files)
         with job.lock:  # from here on the part is not given up any more
-            if job.settled:
+            if job.answer.done():
                 return
             ranks, alarms = self.watches.add(model, judged.statistics, draw) if counts else ({}, ())
             ranked = 0 if not (counts and judged.statistics) else 1 if ranks else 2
             room = self.store.has_room
             kind = DRAWN if draw.chance is not None else PASSED if judged.verdict == PASS else FAILED
-            kept = (kind, size_of(recording.folder)) if room else None
-            content = self._content(job, model, judged, draw, hashes, ranks)
-            if before is not None:
-                content["judged_before"] = before
+            kept = (kind, size_of(recording.arrived)) if room else None
+            more = {"ranks": ranks} | ({} if before is None else {"judged_before": before})
             if not room:
-                content["pictures"] = False
-                content["note"] = "the disk is nearly full: files and pictures are not kept"
+                more |= {"pictures": False, "note": "the disk is nearly full: files and pictures are not kept"}
             try:
-                event = self._append(recording, model, judged, (content_hash, key), draw, ranked, content, kept)
+                columns = {"ranked": ranked, "recording": content_hash, "key": key}
+                event = self._append(job, model, judged, draw, more, kept, **columns)
             except JournalError:
                 self.watches.forget(model)  # it has ranked a part that is not in the journal
                 raise
-            job.settled = True
-        if room:
-            self._keep(event, recording, judged)
-        self._count(model, judged, job)
-        job.answer.set_result(self.answer(event))
+            if room:
+                self._keep(event, recording, judged)
+            job.answer.set_result(self.answer(event))
+        self.counts[model.recipe, judged.verdict] += 1
+        self.seconds_spent += time.monotonic() - job.started
         if alarms:
-            self._alarm(model, alarms)
+            columns = {"recipe": model.recipe, "model": model.sha256}
+            self.tell_all(self.journal.append("drift alarm", {"statistics": alarms}, **columns))
         self.tell_all(event)
 
-    def _content(self, job, model, judged, draw, hashes, ranks):
-        recording = job.recording
-        return {
-            "sha256": hashes,
-            "fingerprint": judged.fingerprint,
+    def _append(self, job, model, judged, draw, more, kept=None, **columns):
+        recording, stated = job.recording, ("fingerprint", "threshold", "peak", "regions", "explanation", "statistics")
+        content = {
+            **{name: getattr(judged, name) for name in stated},
+            "sha256": recording.arrived.sha256,
             "options": model.options,
-            "threshold": judged.threshold,
-            "peak": judged.peak,
-            "regions": judged.regions,
-            "explanation": judged.explanation,
             "milliseconds": round(judged.milliseconds, 2),
-            "statistics": judged.statistics,
-            "ranks": ranks,
             "role": draw.role,
             "tie": draw.tie,
             "metadata": recording.metadata,
             "check": recording.check,
             "pictures": bool(judged.draw),
+            **more,
         }
-
-    def _append(self, recording, model, judged, hashes, draw, ranked, content, kept):
-        return self.journal.append(
-            "verdict",
-            content,
-            kept,
-            recipe=model.recipe,
-            model=model.sha256,
-            serial=recording.serial,
-            name=recording.name,
-            recording=hashes[0],
-            key=hashes[1],
-            verdict=judged.verdict,
-            p_value=judged.p_value,
-            score=judged.score,
-            chance=draw.chance,
-            ranked=ranked,
-        )
+        columns |= {name: getattr(judged, name) for name in ("verdict", "p_value", "score")}
+        columns |= {"serial": recording.serial, "name": recording.name, "recipe": model.recipe, "model": model.sha256}
+        return self.journal.append("verdict", content, kept, chance=draw.chance, **columns)
 
     def _keep(self, event, recording, judged):
         try:
-            self.store.keep(event.number, recording.folder)
+            self.store.keep(event.number, recording.arrived)
         except OSError as error:
             self._lost(event, error)
             return
@@ -293,20 +268,11 @@ class Station:
         with contextlib.suppress(JournalError):
             self.journal.append("note", {"note": "files or pictures could not be kept"}, part=event.number)
 
-    def _count(self, model, judged, job):
-        self.counts[model.recipe, judged.verdict] = self.counts.get((model.recipe, judged.verdict), 0) + 1
-        self.seconds_spent += time.monotonic() - job.started
-
-    def _alarm(self, model, names):
-        event = self.journal.append("drift alarm", {"statistics": names}, recipe=model.recipe, model=model.sha256)
-        self.tell_all(event)
-
     def _draw(self):
         while True:
             event, draw = self._drawings.get()
             try:
                 draw(self.store.folder_of(event.number))
-                self.store.measure(event.number)
             except Exception as error:  # a picture less is no reason to stop
                 self._lost(event, error)
             finally:
@@ -328,22 +294,18 @@ class Station:
         if not job.lock.acquire(timeout=0.01):
             return  # its verdict is being written
         try:
-            if job.settled:
+            if job.answer.done():
                 return
-            job.settled = True
-        finally:
-            job.lock.release()
-        self.state = STUCK if self.state == READY else self.state
-        try:
-            model, recording = self.recipes.get(job.recording.recipe), job.recording
+            self.state = STUCK if self.state == READY else self.state
+            model = self.recipes.get(job.recording.recipe)
             judged = model.refused(f"judging took longer than {self.settings.part_seconds:g} s")
-            draw = sampling.Draw(None, None, 0.5, 0.5)
-            content = self._content(job, model, judged, draw, {}, {})
-            event = self._append(recording, model, judged, (None, None), draw, 0, content, None)
+            event = self._append(job, model, judged, sampling.Draw(None, None, 0.5, 0.5), {"ranks": {}})
             job.answer.set_result(self.answer(event))
             self.tell_all(event)
         except Exception as error:
             job.answer.set_exception(error)
+        finally:
+            job.lock.release()
 
     # ------------------------------------------------------------ people
 
@@ -375,8 +337,20 @@ class Station:
     # ------------------------------------------------------------ answers
 
     def answer(self, event):
-        """A verdict as the JSON that everybody gets."""
-        return answers.answer(event, self.pictures(event))
+        """The JSON of a verdict's event: what /judge answers, what pages, webhook and MQTT get."""
+        stated = ("threshold", "regions", "explanation", "milliseconds", "metadata", "check")
+        sometimes = ("judged_before", "note", "clock")
+        return {
+            "id": event.number,
+            **{name: getattr(event, name) for name in ("time", "verdict", "p_value", "score", "name", "serial")},
+            **{name: event.content[name] for name in stated},
+            "model": event.recipe,
+            "model_id": f"{event.recipe}:{event.model[:12]}",
+            "drawn_for_review": event.chance is not None,
+            "pictures": self.pictures(event),
+            "review": event.review,
+            **{name: event.content[name] for name in sometimes if name in event.content},
+        }
 
     def pictures(self, event):
         """{name: address} of a part's pictures, as long as they are kept; they are drawn a moment after the verdict."""
@@ -385,15 +359,12 @@ class Station:
             return {}
         return {name: f"/parts/{event.number}/pictures/{name}.jpg" for name in PICTURES}
 
-    def numbers(self):
-        """{(recipe, verdict): parts judged since the start}, with zeros."""
-        zeros = {(name, verdict): 0 for name in self.recipes.names for verdict in VERDICTS}
-        return {**zeros, **self.counts}
-
-    @property
-    def disk_free(self):
-        """Bytes that are free on the journal's disk."""
-        return shutil.disk_usage(self.journal.path.parent).free
+    def without_folders(self, error):
+        """An error's text without folders of this machine, for answers."""
+        text = str(error)
+        for folder in (self.journal.path.parent.resolve(), self.recipes.folder.resolve(), Path.cwd()):
+            text = text.replace(f"{folder}/", "").replace(str(folder), "")
+        return re.sub(r"/\S+/", "", text)
 
 
 def _digest(facts):

@@ -5,6 +5,7 @@ If all of it exceeds the allowed size, the oldest passed parts go first, then th
 is nearly full nothing is kept any more, so that the journal can go on.
 """
 
+import hashlib
 import shutil
 import threading
 import time
@@ -18,7 +19,8 @@ from station.judging import Files
 SIGNATURES = ((b"\x89PNG", ".png"), (b"\xff\xd8", ".jpg"), (b"II", ".tiff"), (b"MM", ".tiff"), (b"BM", ".bmp"))
 FAILED, DRAWN, PASSED = "failed", "drawn", "passed"
 PICTURES = ("part", "depth", "normal")
-GIB = 2**30
+OF_PICTURES = 500_000  # bytes that a part's three pictures take at most
+MIB, GIB = 2**20, 2**30
 
 
 class Rules(NamedTuple):
@@ -31,28 +33,53 @@ class Rules(NamedTuple):
     free_bytes: float = 2 * GIB  # of the disk; with less free nothing is kept
 
 
+class Arrived(NamedTuple):
+    """A part's files as they have come: a folder that holds them alone, and {kind: SHA-256}."""
+
+    folder: Path
+    files: Files
+    sha256: dict
+
+
 class Store:
     """The folder of kept files, a folder for each part; ``kept`` of the journal is its index."""
 
     def __init__(self, folder, journal, rules=Rules()):
         self._folder, self._journal, self.rules, self._lock = Path(folder), journal, rules, threading.Lock()
         self._arriving = self._folder / "arriving"
-        shutil.rmtree(self._arriving, ignore_errors=True)  # what a killed process left
+
+    def begin(self):
+        """Make the folder, and remove what a killed process left of parts that had just come."""
+        shutil.rmtree(self._arriving, ignore_errors=True)
         self._arriving.mkdir(parents=True)
 
-    def new_folder(self):
-        """A fresh folder for the files of a part that has just come.
+    def take(self, sources):
+        """:class:`Arrived` from a part's files, {"rgb", "xyz" or "depth": open binary file}.
 
         Raises:
-            OSError: it cannot be made.
+            OSError: they cannot be read, or not be stored.
         """
-        folder = self._arriving / uuid.uuid4().hex
+        folder, paths, hashes = self._arriving / uuid.uuid4().hex, {}, {}
         folder.mkdir()
-        return folder
+        try:
+            for kind, source in sources.items():
+                block, digest = source.read(MIB), hashlib.sha256()
+                suffix = next((suffix for signature, suffix in SIGNATURES if block.startswith(signature)), "")
+                paths[kind] = folder / f"{kind}{suffix}"
+                with open(paths[kind], "wb") as file:
+                    while block:
+                        file.write(block)
+                        digest.update(block)
+                        block = source.read(MIB)
+                hashes[kind] = digest.hexdigest()
+        except OSError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return Arrived(folder, Files(paths["rgb"], paths.get("xyz"), paths.get("depth")), hashes)
 
-    def drop(self, folder):
-        """Remove a folder from :meth:`new_folder`, if it is still there."""
-        shutil.rmtree(folder, ignore_errors=True)
+    def drop(self, arrived):
+        """Remove an arrived part's folder, if it is still there."""
+        shutil.rmtree(arrived.folder, ignore_errors=True)
 
     @property
     def has_room(self):
@@ -61,29 +88,26 @@ class Store:
 
     def folder_of(self, number):
         """The folder of a kept part."""
-        return part_folder(self._folder, number)
+        return self._folder / f"{number // 1000:06d}" / str(number)
 
-    def keep(self, number, folder):
-        """Keep the folder of an arrived part under its number, which is in the index already.
+    def keep(self, number, arrived):
+        """Keep an arrived part's folder under the part's number, which is in the index already.
 
         Raises:
             OSError: it could not be kept.
         """
         target = self.folder_of(number)
         target.parent.mkdir(parents=True, exist_ok=True)
-        folder.rename(target)
-
-    def measure(self, number):
-        """Write a kept part's size, after pictures were added, into the index.
-
-        Raises:
-            OSError, JournalError: it could not be done.
-        """
-        self._journal.execute("UPDATE kept SET bytes = ? WHERE part = ?", (size_of(self.folder_of(number)), number))
+        arrived.folder.rename(target)
 
     def files_of(self, number):
         """The kept :class:`Files` of a part, or None."""
-        return files_in(self._folder, number)
+        found = {}
+        for path in sorted(self.folder_of(number).glob("*")):
+            if path.name != "depth.jpg":  # the drawn picture of the depth; an uploaded depth is no JPEG
+                found.setdefault(path.stem, path)
+        files = Files(*(found.get(kind) for kind in Files._fields))
+        return files if files.rgb and (files.xyz or files.depth) else None
 
     def picture(self, number, name):
         """The path of a part's picture, or None."""
@@ -91,25 +115,19 @@ class Store:
         return path if name in PICTURES and path.is_file() else None
 
     def tidy(self):
-        """Remove what the rules do not keep any more; returns how many parts."""
+        """Remove what the rules do not keep any more; parts of that age wait for no review either."""
         with self._lock:
-            rules, now = self.rules, time.time()
             ring = "SELECT part FROM kept WHERE class = ? ORDER BY part DESC LIMIT -1 OFFSET ?"
-            gone = [row[0] for row in self._journal.rows(ring, (PASSED, rules.passed))]
-            gone += [row[0] for row in self._journal.rows(ring, (DRAWN, rules.drawn))]
+            gone = self._journal.rows(ring, (PASSED, self.rules.passed))
+            gone += self._journal.rows(ring, (DRAWN, self.rules.drawn))
             old = "SELECT part FROM kept WHERE class = ? AND epoch < ?"
-            gone += [row[0] for row in self._journal.rows(old, (FAILED, now - rules.days * DAY))]
-            self._remove(gone)
-            size = self._journal.rows("SELECT COALESCE(SUM(bytes), 0) FROM kept")[0][0]
-            if size > rules.most_bytes:
-                for number, own in self._journal.rows(
-                    "SELECT part, bytes FROM kept ORDER BY class <> 'passed', class = 'drawn', part"
-                ):
-                    if size <= rules.most_bytes:
-                        break
-                    self._remove([number])
-                    size, gone = size - own, [*gone, number]
-            return len(gone)
+            gone += self._journal.rows(old, (FAILED, since := time.time() - self.rules.days * DAY))
+            self._remove(number for (number,) in gone)
+            order = "ORDER BY class = 'passed', class <> 'drawn', part DESC"  # the last are the first to go
+            most = f"SELECT part FROM (SELECT part, SUM(bytes) OVER ({order}) AS size FROM kept) WHERE size > ?"
+            self._remove(number for (number,) in self._journal.rows(most, (self.rules.most_bytes,)))
+            last = "SELECT number FROM events WHERE kind = 'verdict' AND epoch < ? ORDER BY epoch DESC LIMIT 1"
+            self._journal.execute(f"DELETE FROM open WHERE part <= ({last})", (since,))
 
     def _remove(self, numbers):
         for number in numbers:
@@ -117,37 +135,11 @@ class Store:
             self._journal.execute("DELETE FROM kept WHERE part = ?", (number,))
 
 
-def size_of(folder):
-    """Bytes of the files in a folder."""
-    return sum(path.stat().st_size for path in folder.iterdir())
+def size_of(arrived):
+    """Bytes that an arrived part will take, with its pictures."""
+    return OF_PICTURES + sum(path.stat().st_size for path in arrived.files if path)
 
 
 def store_of(journal_path):
     """The folder of what is kept, beside the journal."""
     return Path(f"{journal_path}.files")
-
-
-def part_folder(folder, number):
-    """The folder of a part in a store's folder."""
-    return Path(folder) / f"{number // 1000:06d}" / str(number)
-
-
-def files_in(folder, number):
-    """The :class:`Files` of a part that a store's folder keeps, or None."""
-    inside = part_folder(folder, number)
-    kinds = {kind: next(iter(_uploaded(inside, kind)), None) for kind in ("rgb", "xyz", "depth")}
-    if kinds["rgb"] is None or (kinds["xyz"] is None) == (kinds["depth"] is None):
-        return None
-    return Files(kinds["rgb"], kinds["xyz"], kinds["depth"])
-
-
-def _uploaded(inside, kind):
-    """Files of a kind as they came; the drawn picture of the depth is a JPEG too, an uploaded depth never is."""
-    return (path for path in sorted(inside.glob(f"{kind}*")) if not (kind == "depth" and path.suffix == ".jpg"))
-
-
-def suffix_of(path):
-    """The suffix that fits a file's first bytes; "" if they are unknown."""
-    with open(path, "rb") as file:
-        head = file.read(4)
-    return next((suffix for signature, suffix in SIGNATURES if head.startswith(signature)), "")

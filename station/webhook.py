@@ -8,7 +8,6 @@ import json
 import sqlite3
 import threading
 import time
-import urllib.error
 import urllib.request
 
 from common.errors import tell
@@ -57,29 +56,25 @@ class Webhook:
         for number, attempts in journal.rows(due, (time.time(),)):
             if self.stop.is_set():
                 return
-            problem = self._send(number)
-            if problem is None:
+            try:
+                self._send(number)
+            except OSError as error:
+                problem = str(error)
+                dead, wait = attempts + 1 >= ATTEMPTS, self._first_wait * 2**attempts
+                if dead:
+                    tell(
+                        "station.py", f"webhook: event {number} was not taken {ATTEMPTS} times ({problem}); it is dead"
+                    )
+                values = attempts + 1, time.time() + wait, problem, int(dead), number
+                journal.execute("UPDATE outbox SET attempts = ?, due = ?, error = ?, dead = ? WHERE event = ?", values)
+            else:
                 journal.execute("DELETE FROM outbox WHERE event = ?", (number,))
-                continue
-            dead, wait = attempts + 1 >= ATTEMPTS, self._first_wait * 2**attempts
-            if dead:
-                tell("station.py", f"webhook: event {number} was not taken {ATTEMPTS} times ({problem}); it is dead")
-            values = attempts + 1, time.time() + wait, problem, int(dead), number
-            journal.execute("UPDATE outbox SET attempts = ?, due = ?, error = ?, dead = ? WHERE event = ?", values)
 
     def _send(self, number):
-        """None if the event was taken, else why not."""
         (event,) = self._station.journal.events("v.number = ?", (number,), review=True)
-        told = {"event": number, "kind": event.kind, "time": event.time}
         about = event if event.kind == "verdict" else self._station.journal.part(event.part)
-        told["part"] = self._station.answer(about)
-        request = urllib.request.Request(self._address, json.dumps(told).encode(), method="POST")
-        request.add_header("Content-Type", "application/json")
-        request.add_header("X-M3DM-Event", str(number))
-        try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT):
-                return None
-        except urllib.error.HTTPError as error:
-            return f"HTTP {error.code}"
-        except OSError as error:
-            return str(getattr(error, "reason", error))
+        told = {"event": number, "kind": event.kind, "time": event.time, "part": self._station.answer(about)}
+        headers = {"Content-Type": "application/json", "X-M3DM-Event": str(number)}
+        request = urllib.request.Request(self._address, json.dumps(told).encode(), headers, method="POST")
+        with urllib.request.urlopen(request, timeout=TIMEOUT):
+            pass

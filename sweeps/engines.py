@@ -11,23 +11,31 @@ from collections import Counter, deque
 from pathlib import Path
 
 import psutil
-from filelock import FileLock, Timeout
 
 from common.commands import available_cores
 from common.errors import InputError
-from common.files import host
-from sweeps.jobs import Begun, Ended, begin, examination_of, main_command
+from common.locks import hold
+from sweeps.jobs import Event, begin, examination_of, main_command
 from sweeps.plan import fill_in, job_folder
 
 ENGINES = ("serial", "processes", "ray")
 ATTEMPTS = 2  # how often a job is tried whose process is killed
 TICK = 0.02  # seconds between two checks of the processes
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-LOCK, HOLDER = ".sweep.lock", ".sweep.holder"
+LOCK = ".sweep.lock"
+
+
+def driving(out):
+    """Context that holds a sweep's folder, so that only one driver works on it.
+
+    Raises:
+        InputError: another driver does.
+    """
+    return hold(Path(out) / LOCK, lambda who: f"{out}: this sweep is being run by {who}; wait for it, or stop it")
 
 
 def run(engine, plan, jobs, out, workers=None, program=None):
-    """Run ``jobs`` of ``plan``; yields Begun and Ended, and None several times a second.
+    """Run ``jobs`` of ``plan``; yields Events.
 
     A failing job does not stop the others. Closing the generator stops the running jobs, which keep what they have.
 
@@ -74,24 +82,24 @@ def find_slots(resources, workers, devices, cores, memory_gib):
     Raises:
         InputError: a job, or the number of workers, does not fit on this machine.
     """
-    room = {"cores": cores // (resources.cpus or 1)} if resources.cpus or not devices else {}
+    room = {}
     if devices:
         room["GPUs"] = len(devices) * int(1 / (resources.gpus or 1) + 1e-9)
     if resources.memory_gib:
         room["GiB of memory"] = int(memory_gib // resources.memory_gib)
     for what, fitting in room.items():
-        if fitting < 1:
-            raise InputError(f"resources in the sweep file: this machine has too few {what} for a job")
-    limits = {what: fitting for what, fitting in room.items() if what != "cores"}  # cores may be shared
-    for what, fitting in limits.items():
-        if workers and workers > fitting:
+        if workers and workers > fitting > 0:
             raise InputError(
                 f"--workers {workers}: this machine has {what} for {fitting}; change --workers or resources"
             )
+    if resources.cpus or not devices:
+        room["cores"] = cores // (resources.cpus or 1)  # workers that are asked for may share them
+    for what, fitting in room.items():
+        if fitting < 1:
+            raise InputError(f"resources in the sweep file: this machine has too few {what} for a job")
     if workers is None:
         workers = min(room.values()) if devices or resources.cpus else 1
-    threads = resources.cpus or max(1, cores // workers)
-    slots = [dict.fromkeys(THREADS, str(threads)) for _ in range(workers)]
+    slots = [dict.fromkeys(THREADS, str(resources.cpus or max(1, cores // workers))) for _ in range(workers)]
     for number, slot in enumerate(slots):
         if devices or resources.gpus == 0:
             slot["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)] if devices else ""
@@ -137,10 +145,10 @@ def run_here(slots, jobs, program, folder_of, examination_of, logged=True):
             while waiting and free:
                 job = waiting.popleft()
                 count[job] += 1
-                yield Begun(job)
+                yield Event(job)
                 attempt, outcome = begin(job, folder_of(job), program, free[0], examination_of(job), logged)
                 if outcome:
-                    yield Ended(job, outcome)
+                    yield Event(job, outcome)
                 else:
                     running.append((attempt, free.popleft()))
             for attempt, slot in list(running):
@@ -152,42 +160,10 @@ def run_here(slots, jobs, program, folder_of, examination_of, logged=True):
                 again = outcome.killed and count[attempt.job] < ATTEMPTS
                 if again:
                     waiting.append(attempt.job)
-                yield Ended(attempt.job, outcome, again)
+                yield Event(attempt.job, outcome, again)
             time.sleep(TICK)
-            yield None
     finally:
         for attempt, _ in running:
             attempt.ask_to_stop()  # ask all before waiting, so that they stop at the same time
         for attempt, _ in running:
             attempt.stop()
-
-
-@contextlib.contextmanager
-def driving(out):
-    """Hold a sweep's folder while the block runs, so that only one driver works on it.
-
-    Raises:
-        InputError: another driver does.
-    """
-    holder = Path(out) / HOLDER
-    lock = FileLock(Path(out) / LOCK)
-    try:
-        lock.acquire(timeout=1)  # "status" holds it for a moment
-    except Timeout:
-        who = holder.read_text(encoding="utf-8").strip() if holder.is_file() else "another process"
-        raise InputError(f"{out}: this sweep is being run by {who}; wait for it, or stop it") from None
-    try:
-        holder.write_text(f"process {os.getpid()} on {host()}\n", encoding="utf-8")
-        yield
-    finally:
-        holder.unlink(missing_ok=True)
-        lock.release()
-
-
-def driven(out):
-    """Whether a driver runs the sweep in this folder."""
-    try:
-        with FileLock(Path(out) / LOCK, timeout=0):
-            return False
-    except Timeout:
-        return True

@@ -2,12 +2,11 @@
 
 <job>/log.txt holds the output of main.py in all attempts; a line that begins with "--- " tells when an attempt began
 and how it ended. main.py itself locks its results and continues. It ends with the process that began it: on Linux the
-kernel sends it SIGTERM when that is gone; elsewhere it goes on to its end, and its lock tells a later attempt so.
+kernel sends it SIGTERM when that is gone; elsewhere it goes on to its end, and a later attempt waits for its lock.
 """
 
 import contextlib
 import ctypes
-import json
 import os
 import shlex
 import shutil
@@ -19,18 +18,16 @@ import zlib
 from pathlib import Path
 from typing import NamedTuple
 
-import psutil
-
 from common.errors import InputError
 from common.files import atomic_path, host
-from runs.runs import DEAD
+from common.locks import is_held
 from sweeps.plan import SweepJob, fill_in, finished, job_folder
 
 LOG = "log.txt"
 MARK, END = "--- ", "--- ended: "
 LAST = 8  # lines of a failed job's output that are shown
 PATIENCE = 60  # seconds that a job has to stop when asked to
-DONE, FAILED, STOPPED, RUNNING, LOST, WAITING = "done", "failed", "stopped", "running", "lost", "waiting"
+DONE, FAILED, STOPPED, RUNNING, WAITING = "done", "failed", "stopped", "running", "waiting"
 PR_SET_PDEATHSIG = 1  # prctl(2)
 LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
@@ -59,17 +56,12 @@ class Outcome(NamedTuple):
         return self.state == FAILED and self.exit_code is not None and self.exit_code < 0
 
 
-class Begun(NamedTuple):
-    """A job has begun; with Ray: it was handed over to the cluster."""
+class Event(NamedTuple):
+    """A job has begun (``outcome`` is None; with Ray: it was handed over), or an attempt has ended; ``again``: it was
+    killed and will be tried again."""
 
     job: SweepJob
-
-
-class Ended(NamedTuple):
-    """A job has ended; ``again``: it was killed and will be tried again."""
-
-    job: SweepJob
-    outcome: Outcome
+    outcome: Outcome | None = None
     again: bool = False
 
 
@@ -102,7 +94,9 @@ class Attempt:
         self.job, self.folder, self._begun, self._asked = job, Path(folder), time.time(), False
         command = [*program, *fill_in(job.words(self.folder), {**os.environ, **environment})]
         self.folder.mkdir(parents=True, exist_ok=True)
-        _wait_for_earlier(self.folder)
+        end = time.monotonic() + PATIENCE  # for a main.py whose driver or worker was killed; the next one says so
+        while computing(self.folder) and time.monotonic() < end:
+            time.sleep(0.05)
         self._examination, self._log = examination, open(self.folder / LOG, "a+b") if logged else None
         if examination and not (self.folder / "examination.json").exists():
             _copy(examination, self.folder / "examination.json")
@@ -125,16 +119,16 @@ class Attempt:
         code = self.process.poll()
         if code is None:
             return None
-        self._kill_group()  # a killed process may have left children
         seconds = time.time() - self._begun
         done = code == 0 and (not self._log or finished(self.folder, self.job) is not None)
-        state = DONE if done else STOPPED if self._asked else FAILED
-        lines = () if done or not self._log else self._last_lines()
-        if code == 0 and not done:
-            lines = (*lines, f"main.py ended with 0, but {self.folder / 'run.json'} does not hold this job")
+        state, lines = DONE if done else STOPPED if self._asked else FAILED, ()
         if self._log:
             with self._log, contextlib.suppress(OSError):  # on a full disk the Outcome still tells how it ended
+                self._log.seek(self._from)
+                lines = () if done else _lines(self._log.read())
                 self._write(f"{END}{state}, exit code {code}, after {seconds:.1f} s")
+        if code == 0 and not done:
+            lines = (*lines, f"main.py ended with 0, but {self.folder / 'run.json'} does not hold this job")
         if done and self._examination and not self._examination.exists():
             _copy(self.folder / "examination.json", self._examination)
         return Outcome(state, code, seconds, host(), lines)
@@ -155,91 +149,9 @@ class Attempt:
             self.process.wait()
         return self.poll()
 
-    def _kill_group(self):
-        if os.name == "posix":
-            with contextlib.suppress(OSError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-
     def _write(self, line):
         self._log.write(f"{line}\n".encode(errors="replace"))
         self._log.flush()
-
-    def _last_lines(self):
-        self._log.seek(self._from)
-        return _lines(self._log.read())
-
-
-def _end_with(parent):
-    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:  # it is gone already
-        os._exit(143)
-
-
-def _wait_for_earlier(folder):
-    """Wait until a main.py whose driver or worker was killed has ended, too. If it does not, the next one says so."""
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end and any(_lives(holder, here=True) for holder in folder.glob("runs/*/.*.holder")):
-        time.sleep(0.05)
-
-
-def forget_lost_hosts(folder, lost):
-    """Remove the locks of hosts that are gone (their names); main.py would wait ten minutes for their sign of life."""
-    for holder in Path(folder).glob("runs/*/.*.holder"):
-        if _named(holder).get("host") in lost:
-            holder.unlink(missing_ok=True)
-
-
-def state_of(out, job, driven):
-    """(state, last lines) of a job, from its files alone; ``driven``: whether a driver runs the sweep."""
-    folder = job_folder(out, job)
-    if finished(folder, job) is not None:
-        return DONE, ()
-    try:
-        text = (folder / LOG).read_bytes()
-    except OSError:
-        text = b""
-    marks = [line for line in text.decode("utf-8", "replace").splitlines() if line.startswith(MARK)]
-    if marks and marks[-1].startswith(END):
-        return marks[-1].removeprefix(END).split(",")[0], _lines(text)
-    if any(_lives(holder) for holder in folder.glob("runs/*/.*.holder")):  # also a printed line run by a scheduler
-        return RUNNING, ()
-    return ((RUNNING if driven else LOST) if marks else WAITING), ()
-
-
-def _lines(text):
-    lines = [line.rstrip() for line in text[-20000:].decode("utf-8", "replace").splitlines()]
-    return tuple(line for line in lines if line and not line.startswith(MARK))[-LAST:]
-
-
-def _named(holder):
-    try:
-        return json.loads(holder.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-
-
-def _lives(holder, here=False):
-    """Whether the process that a lock's file names lives; ``here``: only if it runs on this host."""
-    known = _named(holder)
-    if known.get("host") != host():
-        with contextlib.suppress(OSError):
-            return not here and bool(known) and time.time() - holder.stat().st_mtime < DEAD
-        return False
-    with contextlib.suppress(psutil.Error):
-        return psutil.Process(known["process"]).status() != psutil.STATUS_ZOMBIE
-    return False
-
-
-def _copy(source, target):
-    with contextlib.suppress(OSError), atomic_path(target) as temporary:
-        shutil.copyfile(source, temporary)
-
-
-def examination_of(out, job):
-    """The file in which a sweep's jobs with the same data keep what they have found in its files."""
-    options = dict(job.options)
-    where = repr([options.get(name) for name in ("dataset_path", "img_size", "unit")])
-    return Path(out) / "examinations" / f"{job.name.rsplit('-seed', 1)[0]}-{zlib.crc32(where.encode()):08x}.json"
 
 
 def begin(job, folder, program, environment, examination=None, logged=True):
@@ -251,3 +163,48 @@ def begin(job, folder, program, environment, examination=None, logged=True):
     except OSError as error:
         lines = (f"{error.filename or folder}: {error.strerror or error}",)
     return None, Outcome(FAILED, None, 0.0, host(), lines)
+
+
+def _end_with(parent):
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # it is gone already
+        os._exit(143)
+
+
+def computing(folder):
+    """Whether a main.py computes in a job's folder: it holds a lock there."""
+    return any(is_held(lock) for lock in Path(folder).glob("runs/*/.*.lock"))
+
+
+def state_of(out, job, driven):
+    """(state, last lines) of a job, from its files alone; ``driven``: whether a driver runs the sweep."""
+    folder = job_folder(out, job)
+    if finished(folder, job) is not None:
+        return DONE, ()
+    if computing(folder):  # also a printed line run by a scheduler
+        return RUNNING, ()
+    try:
+        text = (folder / LOG).read_bytes()
+    except OSError:
+        return WAITING, ()
+    ends = [line for line in text.decode("utf-8", "replace").splitlines() if line.startswith(MARK)]
+    if ends and ends[-1].startswith(END):
+        return ends[-1].removeprefix(END).split(",")[0], _lines(text)
+    return (RUNNING, ()) if driven else (STOPPED, _lines(text))  # not yet at its lock; killed with its driver
+
+
+def _lines(text):
+    lines = [line.rstrip() for line in text[-20000:].decode("utf-8", "replace").splitlines()]
+    return tuple(line for line in lines if line and not line.startswith(MARK))[-LAST:]
+
+
+def examination_of(out, job):
+    """The file in which a sweep's jobs with the same data keep what they have found in its files."""
+    options = dict(job.options)
+    where = repr([options.get(name) for name in ("dataset_path", "img_size", "unit")])
+    return Path(out) / "examinations" / f"{job.name.rsplit('-seed', 1)[0]}-{zlib.crc32(where.encode()):08x}.json"
+
+
+def _copy(source, target):
+    with contextlib.suppress(OSError), atomic_path(target) as temporary:
+        shutil.copyfile(source, temporary)

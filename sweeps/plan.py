@@ -40,7 +40,6 @@ REFUSED = {
     "seeds": "a sweep has a job per seed; write seed in grid",
     "fit_only": "a sweep compares results of test parts",
     "overwrite": "a finished job is kept; remove its folder, or sweep into another one",
-    "show_options": "a job computes",
 }
 PLACE = ("dataset_path", "dataset_type", "checkpoint_dir", "fusion_module_path")  # neutral; name data or weights
 AXES = ("category", "seed", "scoring")  # not part of a setting: columns of the tables, averaged over, rows

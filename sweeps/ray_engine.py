@@ -8,27 +8,15 @@ come back as the task's value. The module needs requirements-ray.txt.
 import contextlib
 import logging
 import os
-import re
 import tempfile
 import time
 from collections import deque
 from pathlib import Path
 
 from common.errors import InputError
-from sweeps.engines import HOLDER, THREADS
-from sweeps.jobs import (
-    FAILED,
-    LAST,
-    PATIENCE,
-    STOPPED,
-    Begun,
-    Ended,
-    Outcome,
-    begin,
-    examination_of,
-    forget_lost_hosts,
-    main_command,
-)
+from common.locks import holder_of
+from sweeps.engines import LOCK, THREADS
+from sweeps.jobs import FAILED, LAST, PATIENCE, STOPPED, Event, Outcome, begin, examination_of, main_command
 from sweeps.plan import job_folder
 
 RETRIES = 3  # of a task whose worker or node was lost
@@ -39,31 +27,26 @@ NAMES = {"num_cpus": "CPU", "num_gpus": "GPU", "memory": "memory"}
 def run_on_ray(plan, jobs, out, workers, program):
     """Run jobs like ``sweeps.engines.run``, on the cluster that RAY_ADDRESS names, else on the one that ``ray start``
     began on this machine, else on a new one on this machine alone."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # send no statistics to Ray's makers
     try:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # send no statistics to Ray's makers
         import ray
     except ImportError as error:
         raise InputError(f"--engine ray needs Ray: pip install -r requirements-ray.txt ({error})") from None
-    return _run(ray, plan, jobs, out, workers, program)
-
-
-def _run(ray, plan, jobs, out, workers, program):
     waiting, flying = deque(jobs), {}
     try:
         _connect(ray)
         asked = _asked(ray, plan)
         task = ray.remote(max_retries=RETRIES, **asked)(compute)
         environment = dict.fromkeys(THREADS, str(asked["num_cpus"]))
-        driver = (out / HOLDER).read_text(encoding="utf-8")
+        driver = _driver(out)
         while waiting or flying:
             while waiting and (workers is None or len(flying) < workers):
                 job = waiting.popleft()
                 flying[task.remote(job, str(out), driver, environment, program)] = job
-                yield Begun(job)
+                yield Event(job)
             for reference in ray.wait(list(flying), timeout=TICK)[0]:
                 job = flying.pop(reference)
-                yield Ended(job, _received(ray, reference, job, out))
-            yield None
+                yield Event(job, _received(ray, reference, job, out))
     finally:
         for reference in flying:
             ray.cancel(reference)
@@ -80,16 +63,12 @@ def compute(job, out, driver, environment, program):
         driver: content of the file that names the driver, by which a node knows that it sees the sweep's own folder.
             If it does not, the Outcome has the job's files.
     """
-    import ray
-
     out = Path(out)
     with contextlib.ExitStack() as stack:
-        shared = (out / HOLDER).is_file() and (out / HOLDER).read_text(encoding="utf-8") == driver
+        shared = _driver(out) == driver
         if not shared:
             out = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="m3dm-sweep-")))
         folder = job_folder(out, job)
-        nodes = [(re.sub(r"[^A-Za-z0-9-]", "-", node["NodeManagerHostname"]), node["Alive"]) for node in ray.nodes()]
-        forget_lost_hosts(folder, {name for name, _ in nodes} - {name for name, alive in nodes if alive})
         examination = examination_of(out, job) if shared else None
         attempt, outcome = begin(job, folder, program or main_command(), environment, examination)
         try:
@@ -102,13 +81,17 @@ def compute(job, out, driver, environment, program):
         return outcome._replace(files={path.relative_to(folder).as_posix(): path.read_bytes() for path in paths})
 
 
+def _driver(out):
+    """What names the driver in a sweep's folder; "" where the folder is not that of the sweep."""
+    holder = holder_of(out / LOCK)
+    return holder.read_text(encoding="utf-8") if holder.is_file() else ""
+
+
 def _received(ray, reference, job, out):
     """The Outcome of a task that has ended; its files are written into the sweep's folder."""
     try:
         outcome = ray.get(reference)
-        for name, content in sorted(
-            outcome.files.items(), key=lambda of: of[0] == "run.json"
-        ):  # that marks it finished
+        for name, content in sorted(outcome.files.items(), key=lambda of: of[0] == "run.json"):  # this one ends it
             path = job_folder(out, job) / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)

@@ -1,36 +1,51 @@
-"""The results of a sweep's finished jobs, from their folders: scores and metrics, and pixel metrics of resampled test
-parts from their saved maps."""
+"""What a sweep's finished jobs have found: scores by row, category and seed, means over seeds, paired differences.
 
-import argparse
+Two kinds of chance are kept apart. Chance of the training (seeds): mean, standard deviation, and Student's interval of
+the mean. Chance of the test parts, for the mean over the given seeds: DeLong's test of image ROCAUC. Categories have
+different parts, so their errors are independent, and their mean has an error as well.
+"""
+
 import contextlib
 import csv
-import json
+import math
 import os
 import re
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from scipy import stats
 
-import scoring_addon
-from common.commands import available_cores
 from common.errors import InputError
 from common.files import atomic_path
-from common.progress import track
-from common.signals import begin_worker, beginning_workers
 from runs.results import metrics_of, untrained_note
-from scoring.evaluation import SUFFIX, read, score
-from scoring.significance import METRICS, PixelCounts, image_rocauc
-from sweeps.compare import IMAGE, RESAMPLES, JobScores, SweepRow, part_weights
+from scoring.metrics import Metrics
+from scoring.saved_maps import SUFFIX
+from scoring.significance import LEVEL, METRICS, delong_test
 from sweeps.plan import category_of, finished, job_folder, shown
 
-KEPT = "resampled.npz"
-PIXEL = METRICS[1:]
-NO_MAPS = "no saved maps (save_maps: true in options keeps them)"
-STOPPED = 'not computed, since the sweep was stopped; "sweep.py tables" does it'
-SAME = 1e-9  # largest accepted difference from the metric that the run itself wrote
+IMAGE = METRICS[0]
+MEAN = "Mean"
+BY_SCORING, BY_SETTING = "scoring", "setting"  # compared with the setting's baseline; with the first setting
+NO_TEST = "pixel metrics; tools/rescore.py --intervals has their intervals, from saved maps"
+ONE_HALF = float(stats.norm.ppf((1 + LEVEL) / 2))  # standard errors from the middle of an interval to its end
+
+
+class SweepRow(NamedTuple):
+    """A row of the tables: a setting of the grid and a scoring."""
+
+    setting: tuple
+    scoring: str
+
+
+class JobScores(NamedTuple):
+    """The results of one row, category and seed: metrics; paths, labels [n] 0/1 and image scores [n] of the test parts,
+    sorted by path."""
+
+    metrics: Metrics
+    paths: tuple
+    label: np.ndarray
+    scores: np.ndarray
 
 
 class SweepResults(NamedTuple):
@@ -50,8 +65,59 @@ class SweepResults(NamedTuple):
     notes: tuple
 
 
-def gather(out, plan, stopped=False) -> SweepResults:
-    """The SweepResults of a sweep's folder; ``stopped``: resample nothing anew, since the user wants an end.
+class SeedMean(NamedTuple):
+    """Mean over seeds: their number, mean, standard deviation and Student's 95 % interval of the mean (None for a
+    single seed)."""
+
+    seeds: int
+    mean: float
+    sd: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+class SweepDifference(NamedTuple):
+    """Row minus reference, for one category or the mean over categories; both have the same seeds and test parts.
+
+    Attributes:
+        family: BY_SCORING or BY_SETTING.
+        categories, seeds, parts: numbers that the difference is made from; ``seeds`` is the smallest of a category.
+        value, error: the difference, and its standard error over test parts; None: not tested, and ``note`` says why.
+        holm: the p value, corrected over the rows of one family, metric and category.
+    """
+
+    family: str
+    row: SweepRow
+    reference: SweepRow
+    category: str
+    categories: int
+    seeds: int
+    parts: int
+    value: float
+    error: float | None = None
+    holm: float | None = None
+    note: str = ""
+
+    @property
+    def interval(self) -> tuple[float | None, float | None]:
+        """The 95 % interval over test parts."""
+        if self.error is None:
+            return None, None
+        return self.value - ONE_HALF * self.error, self.value + ONE_HALF * self.error
+
+    @property
+    def p(self) -> float | None:
+        """Two-sided p value."""
+        if not self.error:
+            return None if self.error is None else float(abs(self.value) < 1e-12)
+        return float(2 * stats.norm.sf(abs(self.value) / self.error))
+
+
+# ---------------------------------------------------------------- from the jobs' folders
+
+
+def gather(out: Path, plan: Any) -> SweepResults:
+    """The SweepResults of a sweep's folder.
 
     Raises:
         InputError: a finished job's scores cannot be read.
@@ -59,36 +125,32 @@ def gather(out, plan, stopped=False) -> SweepResults:
     records = {job: finished(job_folder(out, job), job) for job in plan.jobs}
     done = {job: record for job, record in records.items() if record is not None}
     spelled = {job.category: category_of(record, job) for job, record in done.items()}
-    table = {SweepRow(s, name): {} for s in plan.settings for name in _scorings(done.values())}
-    planned = {}
+    found: dict = {}
+    planned: dict = {}
     for job in plan.jobs:
         planned.setdefault((job.setting, spelled.get(job.category, job.category)), set()).add(job.seed)
-    pixels = _resample_all(out, done, stopped)
     for job, record in sorted(done.items(), key=lambda of: of[0].seed):
         category = spelled[job.category]
-        scored = metrics_of(record["categories"][category])
-        paths, label, scores = read_scores(job_folder(out, job) / f"scores_{category}.csv", list(scored))
-        resampled, lacks = pixels[job]
-        weights = part_weights(category, label)
-        for scoring, values in scored.items():
-            metrics, arrays = {metric: getattr(values, metric) for metric in METRICS}, dict(resampled.get(scoring, {}))
-            if metrics[IMAGE] is not None:
-                arrays[IMAGE] = image_rocauc(label != 0, scores[scoring], weights)
-            row = table[SweepRow(job.setting, scoring)].setdefault(category, {})
-            row.setdefault(job.seed, JobScores(metrics, paths, label, scores[scoring], arrays, lacks))
-    order = [spelled.get(category, category) for category in dict.fromkeys(job.category for job in plan.jobs)]
-    table = {row: {name: of[name] for name in order if name in of} for row, of in table.items() if of}
+        metrics = metrics_of(record["categories"][category])
+        paths, label, scores = read_scores(job_folder(out, job) / f"scores_{category}.csv", list(metrics))
+        for scoring, of in metrics.items():
+            row = found.setdefault(SweepRow(job.setting, scoring), {}).setdefault(category, {})
+            row.setdefault(job.seed, JobScores(of, paths, label, scores[scoring]))
+    names = dict.fromkeys(name for of in done.values() for cat in of["categories"].values() for name in cat["metrics"])
+    scorings = sorted(names, key=lambda name: name != "baseline")  # the baseline first, then in the jobs' order
+    categories = [spelled.get(category, category) for category in dict.fromkeys(job.category for job in plan.jobs)]
+    table = {
+        row: {category: found[row][category] for category in categories if category in found[row]}
+        for row in (SweepRow(setting, scoring) for setting in plan.settings for scoring in scorings)
+        if row in found
+    }
     return SweepResults(table, planned, len(done), len(plan.jobs), _notes(done.values()))
 
 
-def _scorings(records):
-    """Names of all scorings; the baseline first, then in the jobs' order."""
-    names = dict.fromkeys(name for of in records for cat in of["categories"].values() for name in cat["metrics"])
-    return sorted(names, key=lambda name: name != "baseline")
-
-
-def _notes(records):
-    weights, versions, standins = {}, {}, set()
+def _notes(records: Any) -> tuple:
+    weights: dict = {}
+    versions: dict = {}
+    standins = set()
     for record in records:
         for file in record["weights"]:
             weights.setdefault(file["network"], set()).add(file["sha256"])
@@ -106,7 +168,7 @@ def _notes(records):
     )
 
 
-def read_scores(path, scorings):
+def read_scores(path: Path, scorings: list) -> tuple[tuple, np.ndarray, dict]:
     """(paths, labels [n], {scoring: [n]}) in a scores_<category>.csv, sorted by path.
 
     Raises:
@@ -115,98 +177,15 @@ def read_scores(path, scorings):
     try:
         with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
             rows = sorted(csv.DictReader(file), key=lambda row: row["path"])
-        label = np.array([int(row["label"]) for row in rows], np.uint8)
-        return (
-            tuple(row["path"] for row in rows),
-            label,
-            {name: np.array([float(row[name]) for row in rows]) for name in scorings},
-        )
+        scores = {name: np.array([float(row[name]) for row in rows]) for name in scorings}
+        return tuple(row["path"] for row in rows), np.array([int(row["label"]) for row in rows], np.uint8), scores
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{path}: cannot be read ({type(error).__name__}: {error}); remove the job's folder and run the sweep again"
         ) from None
 
 
-# ---------------------------------------------------------------- saved maps
-
-
-def _resample_all(out, done, stopped):
-    """{job: what :func:`resample` returns} of the finished jobs {job: record}; on all cores where much is to do."""
-    todo = [(job_folder(out, job), record, category_of(record, job)) for job, record in done.items()]
-    missing = [of for of in todo if (of[0] / "maps").is_dir() and not (of[0] / KEPT).exists()]
-    workers = min(len(missing), available_cores())
-    if workers > 1 and not stopped:
-        with ProcessPoolExecutor(workers, get_context("spawn"), begin_worker) as pool:
-            with beginning_workers():
-                results = pool.map(resample, *zip(*missing))
-            for _ in track(results, len(missing), "intervals of the pixel metrics", "job"):
-                pass  # each leaves a file, which is read below
-    return {job: resample(*of, stopped) for job, of in zip(done, todo)}
-
-
-def resample(folder, record, category, stopped=False):
-    """Pixel metrics of a job's saved maps for resampled test parts; a file keeps them.
-
-    Args:
-        folder: Path of the job.
-        record: its run.json, a dict.
-        category: as its files spell it.
-        stopped: compute nothing; results that the file keeps are still returned.
-
-    Returns:
-        ({scoring: {metric: [1 + RESAMPLES] values, the full test set's first}}, ""), or ({}, why there are none).
-    """
-    path, own = folder / "maps" / f"{category}{SUFFIX}", record["categories"][category]["metrics"]
-    if not path.is_file():
-        return {}, NO_MAPS
-    facts = path.stat()
-    mark = json.dumps([facts.st_size, facts.st_mtime_ns, record["id"], RESAMPLES, sorted(own)])
-    kept = _kept(folder / KEPT, mark)
-    if kept is not None or stopped:
-        return ({}, STOPPED) if kept is None else (kept, "")
-    try:
-        saved = read(path)
-    except InputError as error:
-        return {}, str(error)
-    if saved.meta.get("run") != record["id"]:
-        return {}, "the saved maps are of another run"
-    if not saved.has_mask.all():
-        return {}, "defective test parts without a mask"
-    options = argparse.Namespace(**record["options"])
-    scored = score(saved, list(own), scoring_addon.parameters_from(options), options.scoring_reference)
-    order = np.argsort(np.array(saved.path), kind="stable")
-    weights = part_weights(category, saved.label[order])
-    known, out = {}, {}
-    for name in own:
-        maps = scored[name].predictions
-        if id(maps) not in known:  # scorings share maps
-            counts = PixelCounts(saved.mask[order], [maps[i] for i in order])
-            known[id(maps)] = {"pixel_rocauc": counts.rocauc(weights), "au_pro": counts.au_pro(weights)}
-        out[name] = {metric: known[id(maps)][metric] for metric in PIXEL if own[name][metric] is not None}
-        off = [metric for metric, values in out[name].items() if abs(values[0] - own[name][metric]) > SAME]
-        if off:
-            return {}, f"the saved maps do not give the run's own {off[0]}"
-    arrays = {f"{name} {metric}": values for name, of in out.items() for metric, values in of.items()}
-    with atomic_path(folder / KEPT) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, mark=np.array(mark), **arrays)
-    return out, ""
-
-
-def _kept(path, mark):
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            if str(file["mark"]) != mark:
-                return None
-            out = {name: {} for name in json.loads(mark)[-1]}
-            for key in set(file.files) - {"mark"}:
-                name, metric = key.rsplit(" ", 1)
-                out[name][metric] = file[key]
-            return out
-    except Exception:  # missing or damaged: compute it again
-        return None
-
-
-def link_maps(out, plan):
+def link_maps(out: Path, plan: Any) -> None:
     """Link the finished jobs' saved maps as <out>/maps/<setting>/seed_<n>/<category>.npz, which looks like the folder
     of one run over all categories. A grid without settings gets the name "all".
 
@@ -218,7 +197,7 @@ def link_maps(out, plan):
         if source is None or finished(job_folder(out, job), job) is None:
             continue
         setting = re.sub(r"[^A-Za-z0-9.=+_-]+", "-", "_".join(map(shown, job.setting))) or "all"
-        target = Path(out) / "maps" / setting / f"seed_{job.seed}" / source.name
+        target = out / "maps" / setting / f"seed_{job.seed}" / source.name
         if target.exists() and os.path.samefile(source, target):
             continue
         with atomic_path(target) as temporary:
@@ -227,3 +206,123 @@ def link_maps(out, plan):
                 os.link(source, temporary)
             if not os.path.exists(temporary):  # no hard links here, or another drive
                 os.symlink(os.path.abspath(source), temporary)
+
+
+# ---------------------------------------------------------------- means and differences
+
+
+def over_seeds(values: list) -> SeedMean:
+    """The SeedMean of values, one per seed."""
+    n, mean = len(values), float(np.mean(values))
+    if n < 2:
+        return SeedMean(n, mean)
+    sd = float(np.std(values, ddof=1))
+    half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * sd / math.sqrt(n)
+    return SeedMean(n, mean, sd, mean - half, mean + half)
+
+
+def means(found: dict, metric: str, planned: dict) -> tuple[dict, list]:
+    """Means over seeds of one row.
+
+    Args:
+        found: {category: {seed: JobScores}}.
+        planned: {category: seeds that the sweep has}; a category is complete if it has a value for all of them.
+
+    Returns:
+        ({category: SeedMean, MEAN: SeedMean over the complete categories}, [complete categories]). A category without
+        a value is absent; MEAN is absent if the complete categories have different seeds.
+    """
+    out, complete = {}, {}
+    for category, of_seed in found.items():
+        known = {seed: getattr(of.metrics, metric) for seed, of in of_seed.items()}
+        known = {seed: value for seed, value in known.items() if value is not None}
+        if known:
+            out[category] = over_seeds(list(known.values()))
+            if set(known) == set(planned.get(category, known)):
+                complete[category] = known
+    seeds = {tuple(sorted(known)) for known in complete.values()}
+    if len(seeds) == 1:
+        out[MEAN] = over_seeds([np.mean([of[seed] for of in complete.values()]) for seed in seeds.pop()])
+    return out, list(complete)
+
+
+def differences(table: dict, metric: str) -> list[SweepDifference]:
+    """All comparisons: every scoring with the baseline of its setting, and every setting with the grid's first setting
+    under the same scoring; p values with Holm's correction.
+
+    Args:
+        table: {SweepRow: {category: {seed: JobScores}}}.
+    """
+    rows = list(table)
+    pairs = [(BY_SCORING, row, SweepRow(row.setting, "baseline")) for row in rows]
+    pairs += [(BY_SETTING, row, SweepRow(rows[0].setting, row.scoring)) for row in rows]
+    found: list[SweepDifference] = []
+    for pair in pairs:
+        _, row, reference = pair
+        if row == reference or reference not in table:
+            continue
+        of = [_difference(pair, category, table[row][category], table[reference], metric) for category in table[row]]
+        known = [one for one in of if one is not None]
+        found += known
+        used = [one for one in known if one.error is not None or metric != IMAGE]
+        if used and len(known) > 1:
+            found.append(_mean_difference(used, len(known) - len(used)))
+    return _corrected(found)
+
+
+def _difference(pair: tuple, category: str, ones: dict, others: dict, metric: str) -> SweepDifference | None:
+    """The difference in one category; None if the rows share no seed."""
+    others = others.get(category, {})
+    seeds = [
+        seed
+        for seed in sorted(set(ones) & set(others))
+        if None not in (getattr(ones[seed].metrics, metric), getattr(others[seed].metrics, metric))
+    ]
+    if not seeds:
+        return None
+    a, b = [ones[seed] for seed in seeds], [others[seed] for seed in seeds]
+    value = float(
+        np.mean([getattr(of.metrics, metric) for of in a]) - np.mean([getattr(of.metrics, metric) for of in b])
+    )
+    one = SweepDifference(*pair, category, 1, len(seeds), len(a[0].paths), value)
+    if len({(job.paths, job.label.tobytes()) for job in a + b}) > 1:
+        return one._replace(note="the jobs' test parts differ")
+    if metric != IMAGE:
+        return one._replace(note=NO_TEST)
+    tested = delong_test(a[0].label, [job.scores for job in a], [job.scores for job in b])
+    if tested is None:
+        return one._replace(note="fewer than two good or two defective test parts")
+    return one._replace(error=tested[1])
+
+
+def _mean_difference(of: list[SweepDifference], left_out: int) -> SweepDifference:
+    errors = [one.error for one in of if one.error is not None]
+    return of[0]._replace(
+        category=MEAN,
+        categories=len(of),
+        seeds=min(one.seeds for one in of),
+        parts=sum(one.parts for one in of),
+        value=float(np.mean([one.value for one in of])),
+        error=math.sqrt(sum(error**2 for error in errors)) / len(of) if errors else None,
+        note=f"without {left_out} categories that could not be tested" if left_out else of[0].note,
+    )
+
+
+def _corrected(found: list[SweepDifference]) -> list[SweepDifference]:
+    groups: dict = {}
+    for number, one in enumerate(found):
+        if one.p is not None:
+            groups.setdefault((one.family, one.category), []).append(number)
+    for numbers in groups.values():
+        for number, p in zip(numbers, holm([found[number].p for number in numbers])):
+            found[number] = found[number]._replace(holm=p)
+    return found
+
+
+def holm(p_values: list) -> list[float]:
+    """Holm's adjusted p values (Scandinavian Journal of Statistics 6, 1979), in the given order."""
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    for rank, number in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        largest = max(largest, min(1.0, p_values[number] * (len(p_values) - rank)))
+        adjusted[number] = largest
+    return adjusted

@@ -8,7 +8,7 @@ from common.progress import note
 from runs.options import default_of, recorded_options
 from runs.results import metrics_of, read_run, write_seeds
 from sweeps.engines import run_here
-from sweeps.jobs import Begun, Ended, main_command
+from sweeps.jobs import main_command
 from sweeps.plan import SweepJob, frozen
 
 OWN = ("save_maps", "save_model")  # folders in which each seed has one of its own
@@ -31,11 +31,10 @@ def run_seeds(args, program=None) -> int:
         [{}], jobs, program or main_command(), lambda job: out / job.name, lambda _: out / "examination.json", False
     )
     try:
-        for event in events:
-            if isinstance(event, Begun):
-                note(f"seed {event.job.seed}:")
-            elif isinstance(event, Ended) and not event.again:
-                job, outcome, _ = event
+        for job, outcome, again in events:
+            if outcome is None:
+                note(f"seed {job.seed}:")
+            elif not again:
                 codes[job] = FAILED if outcome.exit_code is None else outcome.exit_code
                 if outcome.exit_code not in (FINE, FAILED):
                     why = " ".join(outcome.lines) or f"main.py ended with exit code {outcome.exit_code}"

@@ -1,9 +1,9 @@
 """Tables and figure of a sweep's finished jobs; they do not depend on when or where the jobs ran.
 
 tables.md          mean ± standard deviation over seeds, one row per setting and scoring; paired differences
-cells.csv          the same in full precision, with both kinds of intervals
+cells.csv          the same in full precision
 differences.csv    all comparisons, with intervals, p values and Holm's correction
-figure.png         means over the categories; curves if an option of the grid has numbers as values
+figure.png         curves of the means over the categories, if an option of the grid has three or more numbers
 """
 
 import csv
@@ -13,42 +13,41 @@ from pathlib import Path
 from tabulate import tabulate
 
 from common.files import atomic_path, atomic_write_text
-from runs.results import TABLES, UNDEFINED, column_title, escaped, row_title
+from runs.results import TABLES, column_title, escaped, row_title
 from scoring.significance import METRICS
-from sweeps.compare import BY_SCORING, BY_SETTING, MEAN, SweepRow, differences, means
 from sweeps.plan import shown
+from sweeps.results import BY_SCORING, BY_SETTING, MEAN, SweepRow, differences, means
 
-FILES = ("tables.md", "cells.csv", "differences.csv", "figure.png")
+FILES = ("tables.md", "cells.csv", "differences.csv")
+FIGURE = "figure.png"
 MISSING = "-"
 FAMILIES = {
     BY_SCORING: "scorings against the baseline of the same setting",
     BY_SETTING: "settings against the first one, same scoring",
 }
 NAMES = {metric: heading.replace(" Results", "") for metric, (heading, _) in TABLES.items()}
-CELLS = "categories seeds seeds_planned mean sd seeds_low seeds_high parts_low parts_high".split()
-DIFFERENCES = "category categories seeds parts difference low high p p_holm test note".split()
+CELLS = "categories seeds seeds_planned mean sd seeds_low seeds_high".split()
+DIFFERENCES = "category categories seeds parts difference low high p p_holm note".split()
 
 
 def write_tables(out, plan, results):
-    """Write the four files into ``out``; returns the text of tables.md. Without a finished job there is no figure."""
+    """Write the files into ``out``; returns the text of tables.md."""
     out = Path(out)
-    cells = {metric: cells_of(results, metric) for metric in METRICS}
+    cells = {
+        metric: {
+            row: means(of, metric, {category: results.planned[row.setting, category] for category in of})
+            for row, of in results.table.items()
+        }
+        for metric in METRICS
+    }
     found = {metric: differences(results.table, metric) for metric in METRICS}
     text = markdown(plan, results, cells, found)
-    atomic_write_text(out / "tables.md", text)
-    atomic_write_text(out / "cells.csv", cells_csv(plan, results, cells))
-    atomic_write_text(out / "differences.csv", differences_csv(plan, found))
-    if results.table:
-        draw(out / "figure.png", plan, cells)
+    for name, content in zip(FILES, (text, cells_csv(plan, results, cells), differences_csv(plan, found))):
+        atomic_write_text(out / name, content)
+    axis = number_axis(plan)
+    if axis and results.table:
+        draw(out / FIGURE, plan, cells, axis)
     return text
-
-
-def cells_of(results, metric):
-    """{SweepRow: ({category or MEAN: SeedMean}, [complete categories])}."""
-    return {
-        row: means(of, metric, {category: results.planned[row.setting, category] for category in of})
-        for row, of in results.table.items()
-    }
 
 
 def title(plan, row):
@@ -67,22 +66,20 @@ def _method(plan, row):
 def markdown(plan, results, cells, found):
     """The text of tables.md."""
     seeds = sorted({job.seed for job in plan.jobs})
-    one = len(seeds) == 1
     texts = [f"{results.done} of {results.jobs} jobs are finished."]
-    words = "over test parts (bootstrap)" if one else "of the mean over seeds (Student)"
     all_categories = {category for _, category in results.planned}
     for metric in METRICS if results.table else ():
         categories = list(dict.fromkeys(c for of, _ in cells[metric].values() for c in of if c != MEAN))
         rows = []
         for row, (of, complete) in cells[metric].items():
-            known = [_cell(of.get(c), len(results.planned.get((row.setting, c), ())), one) for c in categories]
-            mean = _cell(of.get(MEAN), 0, one)
+            known = [_cell(of.get(c), len(results.planned.get((row.setting, c), ()))) for c in categories]
+            mean = _cell(of.get(MEAN), 0)
             if MEAN in of and len(complete) < len(all_categories):
                 mean += f" ({len(complete)} of {len(all_categories)} categories)"
             rows.append([escaped(title(plan, row)), *known, mean])
         texts.append(
             f"## {NAMES[metric]}\n\nMean ± standard deviation over seeds {', '.join(map(str, seeds))}; in brackets the "
-            f"95 % interval {words}, where it is known.\n\n"
+            "95 % interval of the mean over seeds (Student), where it is known.\n\n"
             + _table(["Method", *map(column_title, categories), MEAN], rows)
         )
         for family in FAMILIES:
@@ -91,14 +88,12 @@ def markdown(plan, results, cells, found):
     return "\n\n".join([*texts, *(results.notes if results.table else ())]) + "\n"
 
 
-def _cell(mean, planned, one_seed):
+def _cell(mean, planned):
     if mean is None:
         return MISSING
     text = f"{mean.mean:.3f}"
     if mean.sd is not None:
         text += f" ± {mean.sd:.3f} [{mean.low:.3f}, {mean.high:.3f}]"
-    elif one_seed and mean.parts_low is not None:
-        text += f" [{mean.parts_low:.3f}, {mean.parts_high:.3f}]"
     return text + (f" ({mean.seeds} of {planned} seeds)" if mean.seeds < planned else "")
 
 
@@ -109,11 +104,10 @@ def _difference_table(plan, metric, family, found):
         [f"{escaped(title(plan, a))} minus {escaped(title(plan, b))}", *(_shown(by.get((a, b, c))) for c in columns)]
         for a, b in dict.fromkeys((d.row, d.reference) for d in found)
     ]
-    test = "DeLong's test" if metric == METRICS[0] else "bootstrap over test images"
     notes = dict.fromkeys(d.note for d in found if d.note)
     return (
-        f"### {NAMES[metric]}: {FAMILIES[family]}\n\nMean difference over the seeds, its 95 % interval over test parts "
-        f"and p ({test}), Holm-corrected over this table's rows.\n\n"
+        f"### {NAMES[metric]}: {FAMILIES[family]}\n\nMean difference over the seeds; where tested, its 95 % interval "
+        "over test parts and p (DeLong's test), Holm-corrected over this table's rows.\n\n"
         + _table(["Difference", *(c if c == MEAN else column_title(c) for c in columns)], rows)
         + "".join(f"\n\nNot tested where no interval stands: {note}." for note in notes)
     )
@@ -122,7 +116,8 @@ def _difference_table(plan, metric, family, found):
 def _shown(of):
     if of is None:
         return MISSING
-    return f"{of.value:+.3f}" + ("" if of.holm is None else f" [{of.low:+.3f}, {of.high:+.3f}] p={of.holm:.2g}")
+    low, high = of.interval
+    return f"{of.value:+.3f}" + ("" if of.holm is None else f" [{low:+.3f}, {high:+.3f}] p={of.holm:.2g}")
 
 
 def _table(header, rows):
@@ -151,8 +146,8 @@ def differences_csv(plan, found):
     lines = [["metric", "family", *key, *(f"reference_{name}" for name in key), *DIFFERENCES]]
     for metric in METRICS:
         for d in found[metric]:
-            values = d[d._fields.index("category") :]
-            lines.append([d.metric, d.family, *_key(plan, d.row), *_key(plan, d.reference), *values])
+            values = (d.categories, d.seeds, d.parts, d.value, *d.interval, d.p, d.holm, d.note)
+            lines.append([metric, d.family, *_key(plan, d.row), *_key(plan, d.reference), d.category, *values])
     return _csv(lines)
 
 
@@ -175,29 +170,6 @@ def _csv(lines):
 # ---------------------------------------------------------------- figure
 
 
-def draw(path, plan, cells):
-    """Draw the means over the categories: curves over the grid's numeric option, or one dot per row. Error bars are one
-    standard deviation over seeds."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    axis = number_axis(plan)
-    rows = list(next(iter(cells.values())))
-    figure = Figure(figsize=(13, 4 if axis else 1.5 + 0.3 * len(rows)), layout="constrained")
-    FigureCanvasAgg(figure)
-    for metric, axes in zip(METRICS, figure.subplots(1, 3, sharey=not axis)):
-        known = {row: of[MEAN] for row, (of, _) in cells[metric].items() if MEAN in of}
-        (_curves if axis else _dots)(axes, plan, known, axis or rows)
-        axes.set_title(NAMES[metric])
-        axes.grid(alpha=0.3)
-        if not known:
-            axes.text(0.5, 0.5, UNDEFINED, transform=axes.transAxes, ha="center")
-        elif axis and not any(other.get_legend() for other in figure.axes):
-            axes.legend(fontsize="small")
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=100, metadata={"Software": None})
-
-
 def number_axis(plan):
     """The grid's first option with at least three values, all of them numbers; None if there is none."""
     for name in _axes(plan):
@@ -207,25 +179,30 @@ def number_axis(plan):
     return None
 
 
-def _curves(axes, plan, known, axis):
-    lines = {}
-    for row, mean in known.items():
-        rest = tuple(pair for pair in row.setting if pair[0] != axis)
-        lines.setdefault(title(plan, SweepRow(rest, row.scoring)), {})[dict(row.setting)[axis]] = mean
-    for name, of in lines.items():
-        x = sorted(of)
-        axes.errorbar(x, [of[v].mean for v in x], [of[v].sd or 0 for v in x], label=name, marker="o", capsize=3)
-    values = sorted({x for of in lines.values() for x in of})
-    if values and values[0] > 0 and values[-1] / values[0] >= 10:
-        axes.set_xscale("log")
-    axes.set_xticks(values, [f"{x:g}" for x in values])
-    axes.minorticks_off()
-    axes.set_xlabel(axis)
+def draw(path, plan, cells, axis):
+    """Draw the means over the categories as curves over the grid's option ``axis``. Error bars are one standard
+    deviation over seeds."""
+    from matplotlib.figure import Figure
 
-
-def _dots(axes, plan, known, rows):
-    for number, row in enumerate(rows):
-        if row in known:
-            axes.errorbar(known[row].mean, number, xerr=known[row].sd or 0, marker="o", capsize=3, color="C0")
-    axes.set_yticks(range(len(rows)), [title(plan, row) for row in rows])
-    axes.set_ylim(len(rows) - 0.5, -0.5)
+    figure = Figure(figsize=(13, 4), layout="constrained")
+    for metric, axes in zip(METRICS, figure.subplots(1, 3)):
+        lines = {}
+        for row, (of, _) in cells[metric].items():
+            if MEAN in of:
+                rest = tuple(pair for pair in row.setting if pair[0] != axis)
+                line = lines.setdefault(title(plan, SweepRow(rest, row.scoring)), {})
+                line[dict(row.setting)[axis]] = of[MEAN]
+        for name, of in lines.items():
+            x = sorted(of)
+            axes.errorbar(x, [of[v].mean for v in x], [of[v].sd or 0 for v in x], label=name, marker="o", capsize=3)
+        values = sorted({x for of in lines.values() for x in of})
+        if values and values[0] > 0 and values[-1] / values[0] >= 10:
+            axes.set_xscale("log")
+        axes.set_xticks(values, [f"{x:g}" for x in values])
+        axes.minorticks_off()
+        axes.set(title=NAMES[metric], xlabel=axis)
+        axes.grid(alpha=0.3)
+    if figure.axes[0].has_data():
+        figure.axes[0].legend(fontsize="small")
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=100, metadata={"Software": None})

@@ -72,26 +72,10 @@ def arguments(checkpoints, dataset_path):
     """Function: options of a run on the fixture category, with extra flags."""
 
     def build(*flags):
-        return parse_arguments(
-            [
-                "--use_uff",
-                "--fusion_module_path",
-                str(checkpoints / "uff_pretrain.pth"),
-                "--checkpoint_dir",
-                str(checkpoints),
-                "--dataset_path",
-                str(dataset_path),
-                "--category",
-                "cookie",
-                "--random_state",
-                "0",
-                "--num_workers",
-                "0",
-                "--device",
-                "cpu",
-                *flags,
-            ]
-        )
+        uff = f"--fusion_module_path={checkpoints / 'uff_pretrain.pth'}"
+        where = [uff, f"--checkpoint_dir={checkpoints}", f"--dataset_path={dataset_path}"]
+        words = "--use_uff --category cookie --random_state 0 --num_workers 0 --device cpu"
+        return parse_arguments([*where, *words.split(), *flags])
 
     return build
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lab.make_downloads import write_png, write_tiff
+from tests.downloads import write_png, write_tiff
 
 
 def picture(height=60, width=75, seed=0):

@@ -25,27 +25,20 @@ def make_part(number, order="matching", xyz_dim=XYZ, rgb_dim=RGB, grid=GRID, bac
     )
 
 
-def write_parts(folder, count, suffix=".pt", half=False, first=0, **options):
+def write_parts(folder, count, half=False, first=0, **options):
     """Write ``count`` parts as files ``toy<n>`` into ``folder``, which is returned."""
     for number in range(first, first + count):
-        xyz_dim = options.get("xyz_dim", XYZ)
-        save_patch_pair(folder / f"toy{number}{suffix}", make_part(number, **options), half, xyz_dim)
+        part = make_part(number, **options)
+        if half:
+            torch.save(part.half(), folder / f"toy{number}.pt")
+        else:
+            save_patch_pair(folder / f"toy{number}.pt", part)
     return folder
 
 
 def command(data, output, *flags):
     """Arguments of fusion_pretrain.py."""
-    return [
-        "--data_path",
-        str(data),
-        "--output_dir",
-        str(output),
-        "--device",
-        "cpu",
-        "--num_workers",
-        "1",
-        *map(str, flags),
-    ]
+    return [f"--data_path={data}", f"--output_dir={output}", *"--device cpu --num_workers 1".split(), *map(str, flags)]
 
 
 def load(path):

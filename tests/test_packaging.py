@@ -152,18 +152,7 @@ def test_every_command_answers(installed):
     assert done.stderr == "check_dataset.py: nowhere: no such folder\n"
 
 
-FIT = (
-    "--method_name",
-    "FPFH",
-    "--dataset_path",
-    "parts",
-    "--category",
-    "cookie",
-    "--num_workers",
-    0,
-    "--device",
-    "cpu",
-)
+FIT = "--method_name FPFH --dataset_path parts --category cookie --num_workers 0 --device cpu".split()
 
 
 @pytest.mark.slow
@@ -181,7 +170,7 @@ def test_a_fit_and_a_verdict_in_the_program(installed):
 
 @pytest.mark.slow
 def test_a_sweep_on_the_process_pool(installed):
-    options = "\n".join(f"  {str(k)[2:]}: {v}" for k, v in zip(FIT[::2], FIT[1::2]) if k != "--category")
+    options = "\n".join(f"  {k[2:]}: {v}" for k, v in zip(FIT[::2], FIT[1::2]) if k != "--category")
     grid = "\ngrid:\n  category: [cookie]\n  seed: [0, 1]\n"
     (installed.program / "sweep.yaml").write_text(f"options:\n{options}{grid}")
     words = ("sweep.yaml", "-o", "swept", "--engine", "processes", "--workers", 2)

@@ -6,6 +6,7 @@ python tools/check_dataset.py datasets/mvtec3d
 from collections import Counter
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from statistics import median
 
 from tabulate import tabulate
 
@@ -43,40 +44,21 @@ def build_parser():
         description="Read every file of a data set as main.py does. Errors would stop a run, warnings would not. "
         "Exit code: 0 no errors, 1 errors, 2 no data set.",
     )
-    parser.add_argument("path", type=Path, metavar="PATH", help="folder of the categories")
-    parser.add_argument(
-        "--dataset_type",
-        default="folder",
-        choices=("folder", *CATEGORIES),
-        metavar="NAME",
-        help=f"{', '.join(CATEGORIES)}: a missing category of the official list is an error; "
-        "folder: every folder that has train or test",
-    )
-    parser.add_argument("--category", nargs="+", metavar="NAME", help="only these (default: all)")
-    parser.add_argument(
-        "--img_size",
-        type=number(int, 56),
-        default=224,
-        metavar="N",
-        help="side at which valid points are counted, main.py's --img_size",
-    )
-    parser.add_argument(
-        "--num_group",
-        type=number(int, 3),
-        default=1024,
-        metavar="N",
-        help="parts with fewer valid points are named, main.py's --num_group",
-    )
-    parser.add_argument(
-        "--unit", type=unit, metavar="UNIT", help="of the coordinates, main.py's --unit (default: metres are expected)"
-    )
-    parser.add_argument("--fix", choices=("zero_points",), nargs="+", default=[], help="main.py's --fix zero_points")
-    parser.add_argument(
-        "--calibration_dir",
-        type=Path,
-        metavar="DIR",
-        help="normal parts that calibrate a saved model, main.py's --calibration_dir",
-    )
+    add = parser.add_argument
+    add("path", type=Path, metavar="PATH", help="folder of the categories")
+    text = f"{', '.join(CATEGORIES)}: a missing category of the official list is an error; "
+    text += "folder: every folder that has train or test"
+    add("--dataset_type", default="folder", choices=("folder", *CATEGORIES), metavar="NAME", help=text)
+    add("--category", nargs="+", metavar="NAME", help="only these (default: all)")
+    text = "side at which valid points are counted, main.py's --img_size"
+    add("--img_size", type=number(int, 56), default=224, metavar="N", help=text)
+    text = "parts with fewer valid points are named, main.py's --num_group"
+    add("--num_group", type=number(int, 3), default=1024, metavar="N", help=text)
+    text = "of the coordinates, main.py's --unit (default: metres are expected)"
+    add("--unit", type=unit, metavar="UNIT", help=text)
+    add("--fix", choices=("zero_points",), nargs="+", default=[], help="main.py's --fix zero_points")
+    text = "normal parts that calibrate a saved model, main.py's --calibration_dir"
+    add("--calibration_dir", type=Path, metavar="DIR", help=text)
     add_workers(parser)
     return parser
 
@@ -98,10 +80,8 @@ def check(args):
         return FAILED
     for reason in missing.values():
         print(f"error: {reason}")
-    print(
-        f"categories: {len(names)}; errors: {errors}; warnings: {warnings}: "
-        + ("a run would fail or leave categories out" if errors else "ready to run")
-    )
+    ready = "a run would fail or leave categories out" if errors else "ready to run"
+    print(f"categories: {len(names)}; errors: {errors}; warnings: {warnings}: {ready}")
     return FAILED if errors else FINE
 
 
@@ -122,65 +102,35 @@ def categories(args):
             raise InputError(f"{args.path}: none of the {len(missing)} categories of {args.dataset_type} is there")
         return names, missing
     # list folders without train/good too: a run leaves them out
-    names = sorted(
-        p.name
-        for p in args.path.iterdir()
-        if not is_junk_folder(p.name) and ((p / "train").is_dir() or (p / "test").is_dir())
-    )
+    folders = [p for p in args.path.iterdir() if (p / "train").is_dir() or (p / "test").is_dir()]
+    names = sorted(p.name for p in folders if not is_junk_folder(p.name))
     return (names, {}) if names else find_categories(args.path, args.dataset_type)
 
 
 def report(found, args):
     """The text to print about a Category."""
-    table = []
-    for row in sorted(found.rows, key=lambda row: ORDER.get(row.split, 3)):
-        counts = [row.counts["rgb"], row.counts["xyz"], row.counts["gt"]]
-        if not row.used:
-            table.append([row.split, row.defect, *counts, "not read by a run"])
-            continue
-        facts = [part.facts for part in row.parts]
-        points = sorted(counted(f, "zero_points" in args.fix) for f in facts if f.points is not None)
-        middle = (points[(len(points) - 1) // 2][0] + points[len(points) // 2][0]) / 2 if points else None
-        shares = (
-            " / ".join(f"{p / args.img_size**2:.3f}" for p in (points[0][0], middle, points[-1][0])) if points else "-"
-        )
-        table.append(
-            [
-                row.split,
-                row.defect,
-                *counts,
-                kinds(f.picture for f in facts),
-                kinds(f.tiff for f in facts),
-                shares,
-                sum(distinct < args.num_group for _, distinct in points),
-            ]
-        )
-    header = [
-        "split",
-        "defect",
-        "rgb",
-        "xyz",
-        "gt",
-        "pictures",
-        "tiffs",
-        f"valid share at {args.img_size}×{args.img_size}, min / median / max",
-        f"below {args.num_group}",
-    ]
-    texts = [
-        f"{level}: {text}"
-        for level, groups in (("error", found.faults), ("warning", found.warnings), ("note", found.notes))
-        for text in findings(groups, SHOWN if level != "note" else 1)
-    ]
-    return "\n".join(
-        [
-            f"## {found.name}",
-            "",
-            tabulate(table, header, tablefmt="pipe", disable_numparse=True),
-            "",
-            *texts,
-            *([""] if texts else []),
-        ]
+    header = ["split", "defect", "rgb", "xyz", "gt", "pictures", "tiffs"]
+    share = f"valid share at {args.img_size}×{args.img_size}, min / median / max"
+    rows = sorted(found.rows, key=lambda row: ORDER.get(row.split, 3))
+    table = tabulate(
+        [_cells(row, args) for row in rows], [*header, share, f"below {args.num_group}"], "pipe", disable_numparse=True
     )
+    levels = ("error", found.faults, SHOWN), ("warning", found.warnings, SHOWN), ("note", found.notes, 1)
+    texts = [f"{level}: {text}" for level, groups, shown in levels for text in findings(groups, shown)]
+    return "\n".join([f"## {found.name}", "", table, "", *texts, *([""] if texts else [])])
+
+
+def _cells(row, args):
+    """The cells of a defect folder in the table."""
+    cells = [row.split, row.defect, *(row.counts[kind] for kind in ("rgb", "xyz", "gt"))]
+    if not row.used:
+        return [*cells, "not read by a run"]
+    facts = [part.facts for part in row.parts]
+    points = [counted(f, "zero_points" in args.fix) for f in facts if f.points is not None]
+    valid = [count / args.img_size**2 for count, _ in points]
+    shares = " / ".join(f"{of(valid):.3f}" for of in (min, median, max)) if valid else "-"
+    few = sum(distinct < args.num_group for _, distinct in points)
+    return [*cells, kinds(f.picture for f in facts), kinds(f.tiff for f in facts), shares, few]
 
 
 def findings(groups, shown):

@@ -3,13 +3,10 @@
     python tools/compare_runs.py results_a results_b
     python tools/compare_runs.py ~/M3DM/results
 
-With one folder, its scorings are compared with its baseline: in scoring.md, which a patched checkout writes of one pass
-(the last run counts, and of several rows of a name the last); else in its last table; where that has a single row, it
-is compared with the table before it. With two, the last table of each file counts, rows are matched by their Method
-column, and --rows takes a name from each, as in --rows baseline disagreement.
+With two folders, the last table of each file counts, and rows are matched by their Method column. With one, both rows
+of the last run in scoring.md, which a patched checkout writes of one pass.
 """
 
-import os
 import re
 import sys
 from pathlib import Path
@@ -22,7 +19,7 @@ if not __package__:
 
 from common.commands import FAILED, FINE, Parser, prose_and_examples, run_command
 from common.errors import InputError
-from runs.results import DIFFERENCE, TABLES, UNDEFINED, row_title
+from runs.results import DIFFERENCE, TABLES, UNDEFINED
 
 MEAN = "Mean"
 
@@ -42,19 +39,26 @@ def main(argv=None):
 def compare(args):
     """Print the differences; returns the exit code."""
     faults, texts = [], []
-    args.b = args.b or args.a
-    for folder in (args.a, args.b):
+    for folder in filter(None, (args.a, args.b)):
         if not Path(folder).is_dir():
             raise InputError(
                 f"{folder}: no such folder; give a folder with {', '.join(name for _, name in TABLES.values())}"
             )
-    one_pass = Path(args.a) / "scoring.md"
-    if os.path.samefile(args.a, args.b) and one_pass.is_file() and not args.rows:
+    if args.b is None:
+        one_pass = Path(args.a) / "scoring.md"
+        if not one_pass.is_file():
+            raise InputError(f"{one_pass}: missing; give two folders, or the results of a patched checkout")
         for heading, table in read_one_pass(one_pass).items():
             texts.append(difference(heading, table, "baseline", table, "disagreement", faults))
-    for heading, name in TABLES.values() if not texts else ():
-        pairs = find_pairs(Path(args.a) / name, Path(args.b) / name, args.rows, faults)
-        texts.extend(difference(heading, *pair, faults) for pair in pairs)
+    for heading, name in TABLES.values() if args.b else ():
+        paths = Path(args.a) / name, Path(args.b) / name
+        missing = [f"{path}: missing" for path in paths if not path.is_file()]
+        faults += missing
+        if not missing:
+            a, b = (read_tables(path)[-1] for path in paths)
+            pairs = ((a, b), (b, a))
+            faults += [f"only in {x.name}: {row}" for x, y in pairs for row in x.rows if row not in y.rows]
+            texts += [difference(heading, a, row, b, row, faults) for row in a.rows if row in b.rows]
     if not texts:
         raise InputError(f"nothing to compare: {'; '.join(faults)}")
     print("\n".join(texts), flush=True)
@@ -68,13 +72,7 @@ def build_parser():
     prose, examples = prose_and_examples(__doc__)
     parser = Parser(prog="compare_runs.py", description=prose, epilog=examples)
     parser.add_argument("a", metavar="A", help="results folder of the first run")
-    parser.add_argument("b", metavar="B", nargs="?", help="results folder of the second run (default: A)")
-    parser.add_argument(
-        "--rows",
-        nargs=2,
-        metavar=("ROW_A", "ROW_B"),
-        help="compare this row of A with that of B: a Method as the table has it, or a scoring's name",
-    )
+    parser.add_argument("b", metavar="B", nargs="?", help="results folder of the second run")
     return parser
 
 
@@ -154,50 +152,6 @@ def number_of(cell, path, line):
         return None if cell in (UNDEFINED, "nan", "") else float(cell)
     except ValueError:
         raise InputError(f"{path}: line {line}: {cell!r} is no number") from None
-
-
-def find_pairs(path_a, path_b, rows, faults):
-    """The pairs to compare: [(Table, Method, Table, Method)]. What only one of the two files has is added to
-    ``faults``."""
-    there = [path.is_file() for path in (path_a, path_b)]
-    if not all(there):
-        faults.extend(f"{path}: missing" for path, found in zip((path_a, path_b), there) if not found)
-        return []
-    tables = read_tables(path_a)
-    a, b = tables[-1], read_tables(path_b)[-1]
-    if rows:
-        return [(a, find_row(a, rows[0]), b, find_row(b, rows[1]))]
-    if os.path.samefile(path_a, path_b):
-        if len(a.rows) > 1:
-            first, *others = a.rows
-            return [(a, first, a, other) for other in others]
-        if len(tables) < 2:
-            raise InputError(f"{path_a}: one table with one row; give two results folders")
-        a = tables[-2]
-    faults.extend(
-        f"only in {one.name}: {row}" for one, other in ((a, b), (b, a)) for row in one.rows if row not in other.rows
-    )
-    return [(a, row, b, row) for row in a.rows if row in b.rows]
-
-
-def find_row(table, name):
-    """The Method that ``name`` means: the full text, or the name of its scoring.
-
-    Raises:
-        InputError: no row matches, or several do.
-    """
-    plain = [row for row in table.rows if not row.endswith("]")]
-    found = [row for row in table.rows if row == name] or [
-        row for method in plain for row in [row_title(method, name)] if row in table.rows
-    ]
-    found = found or [row for row in table.rows if row.endswith(f" [{name}]")]
-    if len(found) != 1:
-        raise InputError(
-            f"{table.name}: no row {name}; there are: {', '.join(table.rows)}"
-            if not found
-            else f"{table.name}: {name} can be: {', '.join(found)}"
-        )
-    return found[0]
 
 
 def difference(heading, a, row_a, b, row_b, faults):

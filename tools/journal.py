@@ -9,9 +9,9 @@ OUT/rgb and OUT/xyz (or OUT/depth), for the fit of the next version; the journal
 """
 
 import csv
-import json
 import shutil
 import sys
+from datetime import datetime
 from pathlib import Path
 
 if not __package__:
@@ -21,11 +21,35 @@ from common.commands import FINE, HelpFormatter, Parser, prose_and_examples, run
 from common.errors import InputError
 from common.signals import run_to_the_end
 
-COLUMNS = (
-    "id time name serial model model_sha256 verdict p_value score threshold regions explanation milliseconds "
-    "rgb_sha256 xyz_sha256 depth_sha256 options metadata check sampling_probability role review review_kind "
-    "reviewed_by review_note"
-).split()
+CONTENT, REVIEW = "json_extract(v.content, '$.{}')".format, "json_extract(r.content, '$.{}')".format
+TEXT, NUMBER, WHOLE, TRUTH = "string", "float64", "int64", "bool_"  # of a column of Parquet
+COLUMNS = {  # of the export: what it is in the journal, and its type in Parquet
+    "id": ("v.number", WHOLE),
+    "time": ("v.epoch", TEXT),
+    "name": ("v.name", TEXT),
+    "serial": ("v.serial", TEXT),
+    "model": ("v.recipe", TEXT),
+    "model_sha256": ("v.model", TEXT),
+    "verdict": ("v.verdict", TEXT),
+    "p_value": ("v.p_value", NUMBER),
+    "score": ("v.score", NUMBER),
+    "threshold": (CONTENT("threshold"), NUMBER),
+    "regions": (CONTENT("regions"), TEXT),
+    "explanation": (CONTENT("explanation"), TEXT),
+    "milliseconds": (CONTENT("milliseconds"), NUMBER),
+    "rgb_sha256": (CONTENT("sha256.rgb"), TEXT),
+    "xyz_sha256": (CONTENT("sha256.xyz"), TEXT),
+    "depth_sha256": (CONTENT("sha256.depth"), TEXT),
+    "options": (CONTENT("options"), TEXT),
+    "metadata": (CONTENT("metadata"), TEXT),
+    "check": (CONTENT("check"), TRUTH),
+    "sampling_probability": ("v.chance", NUMBER),
+    "role": (CONTENT("role"), TEXT),
+    "review": (REVIEW("truth"), TEXT),
+    "review_kind": (REVIEW("kind"), TEXT),
+    "reviewed_by": (REVIEW("by"), TEXT),
+    "review_note": (REVIEW("note"), TEXT),
+}
 AT_ONCE = 5000  # rows in memory
 
 
@@ -41,7 +65,8 @@ def build_parser():
     training = commands.add_parser("training", help="copy parts that may train the next version")
     for command in (export, verify, training):
         command.add_argument("journal", type=Path, metavar="JOURNAL", help="the station's SQLite file")
-    export.add_argument("--since", metavar="TIME", help="only verdicts from this time on, as 2026-07-31 (UTC)")
+    since = "only verdicts from this time on, as 2026-07-31 or 2026-07-31T06:00:00 (UTC)"
+    export.add_argument("--since", type=datetime.fromisoformat, metavar="TIME", help=since)
     export.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help=".csv or .parquet")
     training.add_argument("--model", required=True, metavar="NAME", help="the recipe")
     training.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="folder of the copies")
@@ -58,82 +83,45 @@ def export(args):
     """Write the verdicts; returns the exit code.
 
     Raises:
-        InputError: the journal or the time cannot be used, or the file is of another kind.
+        InputError: the journal cannot be used, or the file is of another kind.
     """
     from common.files import atomic_path
-    from station.journal import Journal, epoch_of
+    from station.journal import Journal, epoch_of, iso
 
-    writers = {".csv": write_csv, ".parquet": write_parquet}
-    write = writers.get(args.output.suffix.lower())
+    write = {".csv": write_csv, ".parquet": write_parquet}.get(args.output.suffix.lower())
     if write is None:
         raise InputError(f"{args.output}: has to end in .csv or .parquet")
-    journal = Journal(args.journal, write=False)
-    since = epoch_of(args.since) if args.since else 0.0
+    rows = Journal(args.journal, write=False).query(
+        f"SELECT {', '.join(source for source, _ in COLUMNS.values())} FROM events v LEFT JOIN events r ON r.number = "
+        "(SELECT MAX(number) FROM events WHERE part = v.number AND kind = 'review') "
+        "WHERE v.kind = 'verdict' AND v.epoch >= ? ORDER BY v.number",
+        (epoch_of(args.since) if args.since else 0.0,),
+    )
+    ways = [{"time": iso, "check": bool}.get(name, lambda value: value) for name in COLUMNS]
+    told = lambda: [[way(value) for way, value in zip(ways, row)] for row in rows.fetchmany(AT_ONCE)]
     with atomic_path(args.output) as temporary:
-        count = write(temporary, batches(journal, since))
+        count = write(temporary, iter(told, []))
     print(f"journal.py: {count} verdicts in {args.output}", file=sys.stderr)
     return FINE
 
 
-def batches(journal, since):
-    """Yield lists of rows, each a dict of COLUMNS, the oldest first."""
-    last = 0
-    while True:
-        where = "v.kind = 'verdict' AND v.number > ? AND v.epoch >= ?"
-        events = journal.events(where, (last, since), limit=AT_ONCE, review=True)
-        if not events:
-            return
-        yield [row_of(event) for event in events]
-        last = events[-1].number
-
-
-def row_of(event):
-    """A verdict's row."""
-    content, review = event.content, event.review or {}
-    values = (
-        event.number,
-        event.time,
-        event.name,
-        event.serial,
-        event.recipe,
-        event.model,
-        event.verdict,
-        event.p_value,
-        event.score,
-        content["threshold"],
-        json.dumps(content["regions"]),
-        content["explanation"],
-        content["milliseconds"],
-        *(content["sha256"].get(kind) for kind in ("rgb", "xyz", "depth")),
-        json.dumps(content["options"]),
-        json.dumps(content["metadata"], ensure_ascii=False),
-        content["check"],
-        event.chance,
-        content["role"],
-        *(review.get(name) for name in ("truth", "kind", "by", "note")),
-    )
-    return dict(zip(COLUMNS, values, strict=True))
-
-
 def write_csv(path, found):
-    """Write rows as CSV; text that a spreadsheet would take for a formula gets an apostrophe. Returns their number."""
+    """Write lists of rows as CSV; text that a spreadsheet would take for a formula gets an apostrophe. Returns their
+    number."""
+    formula = ("=", "+", "-", "@", "\t")
+    plain = lambda value: f"'{value}" if isinstance(value, str) and value.startswith(formula) else value
     count = 0
     with open(path, "w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
         for rows in found:
-            writer.writerows({name: plain(value) for name, value in row.items()} for row in rows)
+            writer.writerows(map(plain, row) for row in rows)
             count += len(rows)
     return count
 
 
-def plain(value):
-    """A value for a cell of CSV."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t")) else value
-
-
 def write_parquet(path, found):
-    """Write rows as Parquet; returns their number.
+    """Write lists of rows as Parquet; returns their number.
 
     Raises:
         InputError: pyarrow is missing.
@@ -143,12 +131,11 @@ def write_parquet(path, found):
         from pyarrow.parquet import ParquetWriter
     except ImportError:
         raise InputError("Parquet needs pyarrow: pip install -r requirements-parquet.txt, or write .csv") from None
-    kinds = {"id": arrow.int64(), "check": arrow.bool_()}
-    kinds |= dict.fromkeys(("p_value", "score", "threshold", "milliseconds", "sampling_probability"), arrow.float64())
-    schema, count = arrow.schema([(name, kinds.get(name, arrow.string())) for name in COLUMNS]), 0
+    schema = arrow.schema([(name, getattr(arrow, kind)()) for name, (_, kind) in COLUMNS.items()])
+    count = 0
     with ParquetWriter(path, schema) as writer:
         for rows in found:
-            writer.write_table(arrow.Table.from_pylist(rows, schema))
+            writer.write_table(arrow.table(list(zip(*rows)), schema=schema))
             count += len(rows)
     return count
 
@@ -157,8 +144,9 @@ def verify(args):
     """Check the chain; returns the exit code."""
     from station.journal import Journal
 
-    count = Journal(args.journal, write=False).verify()
-    print(f"journal.py: {count} events, each as it was written")
+    journal = Journal(args.journal, write=False)
+    count, chain = journal.verify(), journal.rows("SELECT chain FROM events ORDER BY number DESC LIMIT 1")
+    print(f"journal.py: {count} events, each as it was written; the last chain: {chain[0][0] if chain else 'none'}")
     return FINE
 
 
@@ -170,12 +158,12 @@ def training(args):
     """
     from station.calibration import training_parts
     from station.journal import Journal
-    from station.store import files_in, store_of
+    from station.store import Store, store_of
 
-    journal = Journal(args.journal)
-    copied = 0
+    journal, copied = Journal(args.journal), 0
+    store = Store(store_of(args.journal), journal)
     for event in training_parts(journal, args.model):
-        files = files_in(store_of(args.journal), event.number)
+        files = store.files_of(event.number)
         if files is None:
             continue
         for kind, path in files._asdict().items():

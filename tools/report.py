@@ -21,11 +21,10 @@ from common.files import check_writable
 from common.progress import note, track
 from inspection.predictions import LINES
 from reports import sections
-from reports.numbers import find_sample, part_to_explain, shown_parts, summary_of
+from reports.numbers import shown_parts, summary_of
 from reports.page import Page
 from reports.plant_report import write_plant_report
 from reports.scored import left_out_text, scored_category
-from reports.tables import add_metrics_argument
 from runs.help_tables import scoring_table
 from scoring.evaluation import find_saved
 from scoring.scorings import add_scoring_parameters
@@ -39,21 +38,16 @@ def main(argv=None):
 def write_page(args):
     """Write the page that the options ask for; returns the exit code."""
     if (Path(args.folder) / LINES).is_file():
-        if args.category or args.sample or args.metrics:
-            raise InputError(f"{args.folder}: holds verdicts: --category, --sample and --metrics are for saved maps")
+        if args.category:
+            raise InputError(f"{args.folder}: holds verdicts: --category is for saved maps")
         check_writable(args.output or args.folder)
         print(write_plant_report(args.folder, args.output or args.folder))
         return FINE
     if args.output is None:
         raise InputError(f"{args.folder}: holds no verdicts ({LINES}); for saved maps give -o OUT too")
     check_writable(args.output)
-    page = make_report(
-        find_saved(args.folder, args.category),
-        args.sample,
-        args.seed,
-        scoring_addon.parameters_from(args),
-        args.metrics,
-    )
+    paths = find_saved(args.folder, args.category)
+    page = make_report(paths, args.seed, scoring_addon.parameters_from(args))
     page.write(args.output, "Disagreement-guided scoring")
     print(Path(args.output) / "report.html")
     return FINE
@@ -66,46 +60,30 @@ def build_parser():
     parser.add_argument("folder", metavar="DIR", help="what predict.py -o DIR or main.py --save_maps DIR wrote")
     parser.add_argument("-o", "--output", metavar="OUT", help="gets report.html (default for verdicts: DIR)")
     parser.add_argument("--category", nargs="+", metavar="NAME", help="only these (default: all that are saved)")
-    parser.add_argument(
-        "--sample",
-        metavar="PATH",
-        help="the part whose score is explained, as its path stands in scores_<category>.csv "
-        "(default: the first category's defective part with the largest gain)",
-    )
-    add_metrics_argument(parser)
     parser.add_argument("--seed", type=number(int, 0), default=0, metavar="N", help="of the random draw of parts")
     group = parser.add_argument_group("scoring", "parameters; the page shows every scoring")
     add_scoring_parameters(group, ("test",))
     return parser
 
 
-def make_report(paths, sample, seed, parameters, names=()):
+def make_report(paths, seed, parameters):
     """The Page about files of saved maps.
 
     Args:
         paths: the files, one per category.
-        sample: path of the part whose score is explained; None: the first category's defective part that gains most.
         seed: of the randomly drawn parts and of the resamples.
         parameters: of the scoring, ``scoring_addon.Parameters``.
-        names: further metrics to show.
 
     Raises:
-        InputError: a file cannot be scored, or none has the part ``sample``.
+        InputError: a file cannot be scored.
     """
-    explained = find_sample(paths, sample) if sample is not None else None
-    explanation, of_categories, summaries, missing, more = Page(), Page(), [], {}, {}
+    of_categories, summaries, missing = Page(), [], {}
     for place, path in enumerate(track(paths, len(paths), "report", "category")):
-        category = scored_category(path, choose=lambda _: (parameters, "test"), further=names)
-        name = category.name
+        category = scored_category(path, choose=lambda _: (parameters, "test"))
         summaries.append(summary_of(category, seed))
-        missing.update({name: category.lacks} if category.lacks else {})
-        more[name] = category.extra
-        prefix = f"{place:02d}_" + re.sub(r"[^A-Za-z0-9_-]+", "_", name)[:40]
+        missing.update({category.name: category.lacks} if category.lacks else {})
+        prefix = f"{place:02d}_" + re.sub(r"[^A-Za-z0-9_-]+", "_", category.name)[:40]
         sections.category_section(of_categories, category, shown_parts(category, seed), prefix, f"c{place}")
-        if explained is None and part_to_explain(category) is not None:
-            explained = place, part_to_explain(category)
-        if explained is not None and place == explained[0]:
-            sections.explanation_section(explanation, category, explained[1], parameters)
     left_out = left_out_text(missing)
     if left_out:
         note(f"report.py: note: {left_out}", sys.stderr)
@@ -113,11 +91,8 @@ def make_report(paths, sample, seed, parameters, names=()):
     sections.verdict_section(page, summaries)
     sections.caption_section(page, summaries, parameters, left_out)
     sections.summary_section(page, summaries)
-    if names:
-        sections.further_section(page, more, names)
-    for part in (explanation, of_categories):
-        page.body += part.body
-        page.files.update(part.files)
+    page.body += of_categories.body
+    page.files.update(of_categories.files)
     return page
 
 

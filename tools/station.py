@@ -16,7 +16,7 @@ from pathlib import Path
 if not __package__:
     import checkout  # noqa: F401  puts the checkout on the path
 
-from common.argument_types import number
+from common.argument_types import number, share
 from common.commands import FAILED, FINE, HelpFormatter, Parser, add_device, prose_and_examples, run_command
 from common.errors import InputError, show_warnings, tell
 from common.files import check_writable
@@ -24,7 +24,6 @@ from common.progress import note
 from common.signals import run_to_the_end
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
-PORT = 8000
 LAST_SECONDS = 25.0  # for the part at hand after a signal
 
 
@@ -32,72 +31,35 @@ def build_parser():
     """The argument parser."""
     description, epilog = __doc__.splitlines()[0], prose_and_examples(__doc__)[1]
     parser = Parser(prog="station.py", formatter_class=HelpFormatter, description=description, epilog=epilog)
-    add = parser.add_argument
+    add, count, amount = parser.add_argument, number(int, 0), number(float, 0)
     add("--models", type=Path, required=True, metavar="DIR", help="RECIPE.m3dm files, further versions RECIPE@X.m3dm")
     add("--journal", type=Path, required=True, metavar="FILE", help="SQLite file of all verdicts; made if missing")
-    add("--port", type=number(int, 0, 65535), metavar="N", help="of HTTP (default: 8000, none with --watch alone)")
-    add(
-        "--host",
-        default="127.0.0.1",
-        metavar="ADDRESS",
-        help="to listen at; another than this machine's own needs --token_file",
-    )
+    add("--port", type=number(int, 0, 65535), default=8000, metavar="N", help="of HTTP and the page")
+    add("--host", default=LOCAL[0], metavar="ADDRESS", help="to listen at; others than this one need --token_file")
     add("--token_file", type=Path, metavar="FILE", help="one line that callers have to show")
     add("--watch", type=Path, metavar="DIR", help="folder that cameras write into")
     add("--recipe", metavar="NAME", help="for the parts of --watch, where there are several recipes")
-    add(
-        "--settle",
-        type=number(float, 0.05, 3600),
-        default=1.0,
-        metavar="SECONDS",
-        help="without a change, until a file in --watch is complete",
-    )
+    add("--settle", type=number(float, 0.05), default=1.0, metavar="S", help="a file in --watch is complete after")
     add("--poll", action="store_true", help="look into --watch in turns, as network shares need")
     judging = parser.add_argument_group("judging")
     add = judging.add_argument
-    add(
-        "--false_alarm",
-        type=number(float, 0, 1, True),
-        default=0.05,
-        metavar="A",
-        help="promised share of good parts that fail",
-    )
+    add("--false_alarm", type=share, default=0.05, metavar="A", help="promised share of good parts that fail")
     add("--checkpoint_dir", type=Path, default=Path("checkpoints"), metavar="DIR", help="the networks' checkpoints")
     add("--fusion_module_path", type=Path, metavar="FILE", help="UFF checkpoint, where it is not in --checkpoint_dir")
     add("--scoring", metavar="NAME", help="which of the model's scorings decides (default: its first)")
     add("--no_gate", action="store_true", help="judge also scans unlike the training scans")
-    add(
-        "--sample",
-        type=number(int, 0, 10**6),
-        default=50,
-        metavar="N",
-        help="draw 1 in N parts for review before they are judged; 0: none",
-    )
+    add("--sample", type=count, default=50, metavar="N", help="draw 1 in N parts for review, before judging; 0: none")
     add_device(judging)
-    limits = parser.add_argument_group("limits")
-    add = limits.add_argument
-    add("--waiting", type=number(int, 1, 10000), default=32, metavar="N", help="parts in the queue; then 503")
-    add("--part_seconds", type=number(float, 0, 3600, True), default=60.0, metavar="S", help="for one part")
-    add("--upload_mib", type=number(float, 0, 4096, True), default=256.0, metavar="MIB", help="of one upload")
-    add(
-        "--keep_days",
-        type=number(float, 0, 36500),
-        default=90.0,
-        metavar="DAYS",
-        help="files of fails and cannot-judges",
-    )
-    add("--keep_passed", type=number(int, 0), default=1000, metavar="N", help="files of the newest passed parts")
-    add("--keep_drawn", type=number(int, 0), default=3000, metavar="N", help="files of the newest drawn parts")
-    add("--keep_gib", type=number(float, 0), default=50.0, metavar="GIB", help="all files together")
-    add(
-        "--free_gib",
-        type=number(float, 0),
-        default=2.0,
-        metavar="GIB",
-        help="of the disk; with less, no files are kept, verdicts still are",
-    )
-    line = parser.add_argument_group("to the line")
-    add = line.add_argument
+    add = parser.add_argument_group("limits").add_argument
+    add("--waiting", type=number(int, 1), default=32, metavar="N", help="parts in the queue; then 503")
+    add("--part_seconds", type=number(float, 0, open_low=True), default=60.0, metavar="S", help="for one part")
+    add("--upload_mib", type=number(float, 0, open_low=True), default=256.0, metavar="MIB", help="of one upload")
+    add("--keep_days", type=amount, default=90.0, metavar="DAYS", help="files of fails and cannot-judges")
+    add("--keep_passed", type=count, default=1000, metavar="N", help="files of the newest passed parts")
+    add("--keep_drawn", type=count, default=3000, metavar="N", help="files of the newest drawn parts")
+    add("--keep_gib", type=amount, default=50.0, metavar="GIB", help="all files together")
+    add("--free_gib", type=amount, default=2.0, metavar="GIB", help="of the disk; with less, verdicts alone are kept")
+    add = parser.add_argument_group("to the line").add_argument
     add("--webhook", metavar="URL", help="gets each verdict and review as JSON")
     add("--mqtt", metavar="URL", help="mqtt://HOST:1883; needs requirements-mqtt.txt")
     add("--mqtt_prefix", default="m3dm", metavar="TOPIC", help="of the topics")
@@ -129,11 +91,10 @@ def run(args):
         raise InputError(f"{args.watch}: is no folder to watch; make it first")
     check_writable(args.journal.parent)
     try:
-        held = FileLock(f"{args.journal}.lock").acquire(timeout=0)
+        with FileLock(f"{args.journal}.lock", timeout=0):
+            return serve(args, token)
     except Timeout:
         raise InputError(f"{args.journal}: another station writes this journal; stop it first") from None
-    with held:
-        return serve(args, token)
 
 
 def serve(args, token):
@@ -147,17 +108,8 @@ def serve(args, token):
 
     def loader(path, recipe, sha256):
         note(f"station.py: loading {path.name}", sys.stderr)
-        return load(
-            path,
-            recipe,
-            sha256,
-            args.checkpoint_dir,
-            args.device,
-            args.false_alarm,
-            args.scoring,
-            not args.no_gate,
-            args.fusion_module_path,
-        )
+        options = args.checkpoint_dir, args.device, args.false_alarm, args.scoring
+        return load(path, recipe, sha256, *options, not args.no_gate, args.fusion_module_path)
 
     journal = Journal(args.journal, webhook=bool(args.webhook))
     recipes = Recipes(args.models, journal, loader)
@@ -166,18 +118,14 @@ def serve(args, token):
     station = Station(journal, recipes, store, Settings(args.sample, args.waiting, args.part_seconds))
     lines = connections(args, station)
     folder = Folder(args.watch, station, args.recipe, args.settle, args.poll) if args.watch else None
-    server = listening = None
-    if args.port is not None or folder is None:
-        server, listening = http_server(args, station, token)
-    ended, problems = threading.Event(), []
+    server, listening = http_server(args, station, token)
+    problems = []
 
     def stop(*_):
         station.begin_stop()
-        ended.set()
+        server.should_exit = True
         if folder is not None:
             folder.stop.set()
-        if server is not None:
-            server.should_exit = True
 
     def work():
         try:
@@ -187,38 +135,32 @@ def serve(args, token):
                 note(f"station.py: {model.id}: {model.promise}; {model.memory / 2**20:.0f} MiB", sys.stderr)
             if folder is not None:
                 folder.run()
-                stop()
         except Exception as error:
             problems.append(error)
             stop()
 
-    stops = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN]
-    before = {n: signal.signal(n, stop) for n in stops}
-    try:
-        for connection in lines:
-            connection.start()
-        thread = threading.Thread(target=work, name="station", daemon=True)
-        thread.start()
-        if server is not None:
-            server.run(sockets=[listening])
-            stop()
-        ended.wait()
-        finished = station.finish(LAST_SECONDS)
-        thread.join(LAST_SECONDS if finished else 0)
-        for connection in lines:
-            connection.end()
-    finally:
-        for signal_number, handler in before.items():
-            signal.signal(signal_number, handler)
-    if problems:
-        if isinstance(problems[0], JournalError):
-            tell("station.py", problems[0])
-            return FAILED
-        raise problems[0]
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(signal_number) != signal.SIG_IGN:
+            signal.signal(signal_number, stop)
+    for connection in lines:
+        connection.start()
+    thread = threading.Thread(target=work, name="station", daemon=True)
+    thread.start()
+    server.run(sockets=[listening])
+    stop()
+    finished = station.finish(LAST_SECONDS)
+    thread.join(LAST_SECONDS if finished else 0)
+    for connection in lines:
+        connection.end()
     if not finished:
         tell("station.py", f"the part at hand did not end within {LAST_SECONDS:g} s; it is not recorded")
         return FAILED
     journal.close()
+    if problems and isinstance(problems[0], JournalError):
+        tell("station.py", problems[0])
+        return FAILED
+    if problems:
+        raise problems[0]
     return FINE
 
 
@@ -260,26 +202,20 @@ def http_server(args, station, token):
 
     import uvicorn
 
-    from station.api import MIB, make_app
+    from station.api import make_app
+    from station.store import MIB
 
     class Server(uvicorn.Server):
-        @contextlib.contextmanager
-        def capture_signals(self):
-            yield
+        capture_signals = contextlib.nullcontext
 
-    port = PORT if args.port is None else args.port
     family = socket.AF_INET6 if ":" in args.host else socket.AF_INET
     try:
-        listening = socket.create_server((args.host, port), family=family)
+        listening = socket.create_server((args.host, args.port), family=family)
     except OSError as error:
-        raise InputError(f"--port {port}: {args.host} cannot be listened at ({error.strerror or error})") from None
-    config = uvicorn.Config(
-        make_app(station, token, int(args.upload_mib * MIB)),
-        log_level="warning",
-        access_log=False,
-        lifespan="off",
-        timeout_graceful_shutdown=int(LAST_SECONDS),
-    )
+        raise InputError(f"--port {args.port}: {args.host} cannot be listened at ({error.strerror or error})") from None
+    app = make_app(station, token, int(args.upload_mib * MIB))
+    options = {"log_level": "warning", "access_log": False, "lifespan": "off"}
+    config = uvicorn.Config(app, timeout_graceful_shutdown=int(LAST_SECONDS), **options)
     shown = f"[{args.host}]" if ":" in args.host else args.host
     note(f"station.py: http://{shown}:{listening.getsockname()[1]}", sys.stderr)
     return Server(config), listening
@@ -296,9 +232,7 @@ def read_lines(path, count):
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
     if len(lines) < count or not all(lines):
-        raise InputError(
-            f"{path}: has to have {count} line{'s' * (count > 1)} that {'are' if count > 1 else 'is'} not empty"
-        )
+        raise InputError(f"{path}: its first {count} lines have to be there and not empty")
     return lines
 
 

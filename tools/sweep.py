@@ -25,10 +25,11 @@ from common.commands import FAILED as SOME_FAILED
 from common.commands import FINE, REFUSED, Parser, prose_and_examples, run_command
 from common.errors import InputError, tell
 from common.files import atomic_write_text, check_writable, remove_leftovers
+from common.locks import is_held
 from common.progress import duration, note
 from common.signals import run_to_the_end
-from sweeps.engines import ENGINES, driven, driving, run
-from sweeps.jobs import DONE, FAILED, LOG, Ended, main_command, state_of
+from sweeps.engines import ENGINES, LOCK, driving, run
+from sweeps.jobs import DONE, FAILED, LOG, main_command, state_of
 from sweeps.plan import fill_in, finished, job_folder, plan, read
 from sweeps.results import gather, link_maps
 from sweeps.tables import FILES, write_tables
@@ -95,7 +96,7 @@ def sweep(args, program):
         write_plan(out, planned)
         todo = [job for job in planned.jobs if args.recheck or not _finished(out, job)]
         failed, stopped = run_jobs(args, planned, todo, out, program)
-        text, results = tables(out, planned, stopped)
+        text, results = tables(out, planned)
     print(f"\n{text}", flush=True)
     note(f"{', '.join(FILES)} are in {out}")
     for job, outcome in failed.items():
@@ -116,9 +117,8 @@ def run_jobs(args, planned, todo, out, program):
     failed, ended = {}, len(planned.jobs) - len(todo)
     events = run(args.engine, planned, todo, out, args.workers, program)
     try:
-        for event in events:
-            if isinstance(event, Ended):
-                job, outcome, again = event
+        for job, outcome, again in events:
+            if outcome is not None:
                 ended += not again
                 again_text = "; it is begun again" if again else ""
                 note(f"[{ended} of {len(planned.jobs)}] {_ended(out, job, outcome)}{again_text}")
@@ -143,10 +143,9 @@ def _ended(out, job, outcome):
     return "\n".join([text, *(f"    {line}" for line in outcome.lines)])
 
 
-def tables(out, planned, stopped=False):
-    """Write the tables and the figure of the finished jobs; returns (the text of tables.md, SweepResults). ``stopped``:
-    compute no new resamples, since the user wants an end."""
-    results = gather(out, planned, stopped)
+def tables(out, planned):
+    """Write the tables and the figure of the finished jobs; returns (the text of tables.md, SweepResults)."""
+    results = gather(out, planned)
     text = write_tables(out, planned, results)
     try:
         link_maps(out, planned)
@@ -191,7 +190,7 @@ def show_status(args):
     """Print one line per job with its state, and the last lines of failed jobs; returns the exit code: 1 if jobs are
     not finished."""
     out = Path(args.folder).resolve()
-    planned, lives, counts = read_plan(out), driven(out), Counter()
+    planned, lives, counts = read_plan(out), is_held(out / LOCK), Counter()
     for job in planned.jobs:
         state, lines = state_of(out, job, lives)
         counts[state] += 1

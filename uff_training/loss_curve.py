@@ -1,11 +1,11 @@
-"""The loss curve of a training: always as CSV and PNG, and for TensorBoard if it is installed."""
+"""The loss curve of a training, as CSV and PNG."""
 
 import csv
 import math
 import os
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from common.files import atomic_path, atomic_write_text
 
@@ -35,16 +35,12 @@ class LossCurve:
         atomic_write_text(self.csv, "\n".join(lines) + "\n")
         self._file = open(self.csv, "a", encoding="utf-8")
         self._drawn = -math.inf
-        self._board = _tensorboard(Path(folder) / "tensorboard", steps)
 
     def add(self, point: Point) -> None:
         """Append one step; it is written to the file at once."""
         self.points.append(point)
         self._file.write(",".join(map(repr, point)) + "\n")
         self._file.flush()
-        if self._board:
-            for name in ("loss", "lr", "accuracy"):
-                self._board.add_scalar(f"uff/{name}", getattr(point, name), point.step)
 
     def draw(self, seconds: float = 0) -> None:
         """Sync the CSV file to disk; plot all steps so far, unless the last plot is less than ``seconds`` old."""
@@ -70,8 +66,6 @@ class LossCurve:
         if self.points:
             self.draw()
         self._file.close()
-        if self._board:
-            self._board.close()
 
 
 def read_curve(path: str | Path) -> list[Point]:
@@ -86,11 +80,3 @@ def read_curve(path: str | Path) -> list[Point]:
             except (TypeError, ValueError, KeyError):
                 break
     return points
-
-
-def _tensorboard(folder: Path, steps: int) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        return None
-    return SummaryWriter(str(folder), purge_step=steps)

@@ -1,7 +1,6 @@
 """Files of patch pairs, the input of UFF training: main.py --save_feature writes them, fusion_pretrain.py reads them.
 
-One file holds one part's patches [P, xyz width + RGB width], float32 or half precision, xyz first. A ``.pt`` file holds
-the tensor alone, as released; a ``.safetensors`` file the tensor ``patches``, with xyz width and checksum as metadata.
+One file holds one part's patches [P, xyz width + RGB width], xyz first, as a tensor alone, as released.
 
 Row y·2g + x of a part belongs to the cell (y, x) of a 2g × 2g grid. The RGB patches come from a g × g grid (g = 28),
 so four rows share one RGB patch. For two-bank methods the release writes the RGB patches in another order (defect 7):
@@ -11,9 +10,8 @@ is in four rows, the two orders can be told apart and converted into each other.
 
 import hashlib
 import zipfile
-import zlib
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import torch
 
@@ -21,19 +19,12 @@ from common.errors import InputError
 from common.files import atomic_path
 
 XYZ_DIM = 1152  # width of Point-MAE's and Point-BERT's patches
-SUFFIXES = (".pt", ".safetensors")
+SUFFIX = ".pt"
 ORDERS = ("matching", "released")
 BACKGROUNDS = ("any_zero", "all_zero")
 BACKGROUND_RUN = 16  # a row that begins with so many zeros is background: no histogram feature has that many
 HOW = "write it again with main.py --save_feature"
 WRITING = "main.py --method_name DINO+Point_MAE --save_feature --fix save_feature writes patch pairs"
-
-
-class Stored(NamedTuple):
-    """A file's content: patches [P, C] as stored, and the xyz width if the file names it."""
-
-    patches: torch.Tensor
-    xyz_dim: Optional[int]
 
 
 class PairFolder(NamedTuple):
@@ -61,75 +52,42 @@ class Pairs(NamedTuple):
 # ---------------------------------------------------------------- one file
 
 
-def save_patch_pair(path: str | Path, tensor: torch.Tensor, half: bool = False, xyz_dim: int = XYZ_DIM) -> None:
-    """Write one part's patches in one step.
-
-    In half precision no non-zero value becomes zero, since zeros mark the background.
-
-    Args:
-        path: the file; its name ends in ``.pt`` (the released layout) or ``.safetensors``.
-        tensor: [P, C], xyz patches first.
-        half: float16 instead of float32.
-        xyz_dim: number of xyz columns; stored in ``.safetensors`` files.
+def save_patch_pair(path: str | Path, tensor: torch.Tensor) -> None:
+    """Write one part's patches [P, C], xyz patches first, in one step.
 
     Raises:
-        InputError: the name has another ending, or values are not finite or too large for half precision.
+        InputError: values are not finite.
     """
-    path, patches = Path(path), tensor.detach().cpu().float().contiguous()
-    if path.suffix not in SUFFIXES:
-        raise InputError(f"{path}: patch pairs are written as {' or '.join(SUFFIXES)}; choose one of these endings")
-    if patches.ndim != 2 or not 0 < xyz_dim < patches.shape[1]:
-        raise InputError(
-            f"{path}: patches of shape {list(patches.shape)} have no xyz half of width {xyz_dim} beside an RGB half"
-        )
-    if half:
-        halved = patches.half()
-        least = torch.finfo(torch.float16).smallest_normal / 2**10
-        lost = (halved == 0) & (patches != 0)
-        patches = torch.where(lost, least * patches.sign(), halved.float()).half()
+    patches = tensor.detach().cpu().float().contiguous()
     if not patches.isfinite().all():
-        raise InputError(f"{path}: not written: patches hold NaN or values too large{' for half precision' * half}")
+        raise InputError(f"{path}: not written: patches hold NaN or infinite values")
     with atomic_path(path) as temporary:
-        if path.suffix == ".pt":
-            torch.save(patches, temporary)
-        else:
-            from safetensors.torch import save_file
-
-            save_file({"patches": patches}, temporary, {"xyz_dim": str(xyz_dim), "crc32": str(_checksum(patches))})
+        torch.save(patches, temporary)
 
 
-def read_patch_pair(path: str | Path) -> Stored:
-    """Patches of a file; every byte is checked against the file's checksums.
-
-    Returns:
-        Stored, with the patches in the file's precision.
+def read_patch_pair(path: str | Path) -> torch.Tensor:
+    """Patches [P, C] of a file in its own precision; every byte is checked against the file's checksums.
 
     Raises:
         InputError: the file is empty, damaged or holds something other than patch pairs.
     """
-    stored = _open(path)
-    try:
-        if Path(path).suffix == ".pt":
-            if zipfile.is_zipfile(path):
-                with zipfile.ZipFile(path) as archive:
-                    damaged = archive.testzip() is not None
-                stored = _open(path, mapped=False)
-            else:  # before torch 1.6: no checksum
-                damaged = False
-        else:
-            known = _metadata(path).get("crc32")
-            damaged = known is not None and int(known) != _checksum(stored.patches)
-    except (OSError, ValueError, zipfile.BadZipFile, RuntimeError):
-        damaged = True
-    if damaged:
-        raise InputError(f"{path}: damaged: its bytes do not fit its checksum; {HOW}")
-    if not stored.patches.isfinite().all():
+    patches = _open(path)
+    if zipfile.is_zipfile(path):  # else written before torch 1.6: no checksum
+        try:
+            with zipfile.ZipFile(path) as archive:
+                damaged = archive.testzip() is not None
+        except (OSError, ValueError, zipfile.BadZipFile, RuntimeError):
+            damaged = True
+        if damaged:
+            raise InputError(f"{path}: damaged: its bytes do not fit its checksum; {HOW}")
+        patches = _open(path, mapped=False)
+    if not patches.isfinite().all():
         raise InputError(f"{path}: holds NaN or infinite values; {HOW}")
-    return stored
+    return patches
 
 
-def _open(path, mapped=True):
-    """The Stored of a file. ``mapped``: only the header is read now, values when they are used."""
+def _open(path: str | Path, mapped: bool = True) -> torch.Tensor:
+    """The patches of a file. ``mapped``: only the header is read now, values when they are used."""
     path = Path(path)
     try:
         size = path.stat().st_size
@@ -137,19 +95,9 @@ def _open(path, mapped=True):
         raise InputError(f"{path}: cannot be read ({error.strerror}); {HOW}") from None
     if size == 0:
         raise InputError(f"{path}: empty file; {HOW}")
-    xyz_dim = None
     try:
-        if path.suffix == ".pt":
-            mapped = mapped and zipfile.is_zipfile(path)
-            patches = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-        else:
-            from safetensors import safe_open
-
-            metadata = _metadata(path)
-            with safe_open(path, "pt") as file:
-                names = list(file.keys())
-                patches = file.get_tensor("patches") if "patches" in names else names
-            xyz_dim = int(metadata["xyz_dim"]) if "xyz_dim" in metadata else None
+        mapped = mapped and zipfile.is_zipfile(path)
+        patches = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # zip, pickle, header and tensor errors of all kinds
         reason = str(error).splitlines()[0][:150] if str(error) else type(error).__name__
         raise InputError(f"{path}: cannot be read (damaged, or no file of patch pairs: {reason}); {HOW}") from None
@@ -160,29 +108,18 @@ def _open(path, mapped=True):
         raise InputError(f"{path}: holds {found} and not patch pairs, a float tensor [patches, width]; {HOW}")
     if not patches.numel():
         raise InputError(f"{path}: holds no patches (shape {list(patches.shape)}); {HOW}")
-    return Stored(patches, xyz_dim)
-
-
-def _metadata(path):
-    from safetensors import safe_open
-
-    with safe_open(path, "pt") as file:
-        return file.metadata() or {}
-
-
-def _checksum(patches):
-    return zlib.crc32(patches.contiguous().numpy())
+    return patches
 
 
 # ---------------------------------------------------------------- a folder
 
 
-def find_pair_files(folder: str | Path, xyz_dim: int | None = None, rgb_dim: int | None = None) -> PairFolder:
+def find_pair_files(folder: str | Path, xyz_dim: int | None = None) -> PairFolder:
     """The patch-pair files of a folder, their headers checked and their widths found.
 
     Args:
-        xyz_dim, rgb_dim: the widths, if known. Else a ``.safetensors`` file names its xyz width, and background rows of
-            a ``.pt`` file show it (they are zero only in the xyz half). Without background rows it is 1152.
+        xyz_dim: the xyz width, if known. Else background rows show it (they are zero only in the xyz half). Without
+            background rows it is 1152.
 
     Raises:
         InputError: there are no files, a file is unusable, or files have different widths.
@@ -190,31 +127,23 @@ def find_pair_files(folder: str | Path, xyz_dim: int | None = None, rgb_dim: int
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; {WRITING}")
-    paths = tuple(sorted(p for p in folder.iterdir() if p.suffix in SUFFIXES and not p.name.startswith(".")))
+    paths = tuple(sorted(p for p in folder.iterdir() if p.suffix == SUFFIX and not p.name.startswith(".")))
     if not paths:
-        raise InputError(f"{folder}: no {' or '.join(SUFFIXES)} files; {WRITING}")
-    twice = [p for p in paths if p.suffix == ".pt" and p.with_suffix(".safetensors") in paths]
-    if twice:
-        raise InputError(f"{twice[0]}: the same part is there as .safetensors too; delete one of them")
+        raise InputError(f"{folder}: no {SUFFIX} files; {WRITING}")
     first = _open(paths[0])
-    width = first.patches.shape[1]
-    given = xyz_dim or first.xyz_dim or _shown_xyz_dim(first.patches) or (width - rgb_dim if rgb_dim else XYZ_DIM)
-    for path in paths:
-        stored = _open(path)
-        if stored.patches.shape[1] != width:
+    width = first.shape[1]
+    for path in paths[1:]:
+        other = _open(path).shape[1]
+        if other != width:
             raise InputError(
-                f"{path}: patches are {stored.patches.shape[1]} wide, those of {paths[0].name} {width}: "
+                f"{path}: patches are {other} wide, those of {paths[0].name} {width}: "
                 "one training takes files of one pair of backbones; use a folder for each"
             )
-        if stored.xyz_dim not in (None, given):
-            raise InputError(
-                f"{path}: says that {stored.xyz_dim} columns are xyz, not {given}; use a folder for each "
-                "pair of backbones, or leave out --xyz_dim"
-            )
-    if not 0 < given < width or rgb_dim not in (None, width - given):
+    given = xyz_dim or _shown_xyz_dim(first) or XYZ_DIM
+    if not 0 < given < width:
         raise InputError(
-            f"{paths[0]}: patches are {width} wide, which is not xyz {given} + RGB "
-            f"{rgb_dim or 'at least 1'}; give the backbones' widths: --xyz_dim, --rgb_dim"
+            f"{paths[0]}: patches are {width} wide, so xyz {given} leaves nothing to RGB; give the xyz backbone's "
+            "width: --xyz_dim"
         )
     return PairFolder(paths, given, width - given)
 
@@ -247,7 +176,7 @@ def load_pairs(path: str | Path, xyz_dim: int, order: str = "matching", backgrou
     Raises:
         InputError: the file is damaged, has another xyz width, or holds UFF's output instead of its input.
     """
-    patches = read_patch_pair(path).patches.float()
+    patches = read_patch_pair(path).float()
     shown = _shown_xyz_dim(patches)
     if shown is not None and shown != xyz_dim and not (_leading_zeros(patches) == xyz_dim).any():
         raise InputError(

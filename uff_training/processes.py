@@ -92,28 +92,20 @@ class Processes(NamedTuple):
 ALONE = Processes()
 
 
-def start(device: str = "auto", backend: str = "auto") -> Processes:
-    """Join the other processes, if torchrun started several.
+def start(device: str = "auto") -> Processes:
+    """Join the other processes, if torchrun started several: by nccl on CUDA, else by gloo.
 
     Args:
         device: "auto", "cpu", "cuda" or "mps"; "auto" is CUDA if there is a GPU, else the CPU.
-        backend: "auto", "gloo" or "nccl"; "auto" is nccl on CUDA, else gloo.
-
-    Returns:
-        Processes.
 
     Raises:
-        InputError: the device or the backend is missing, or this host has fewer devices than processes.
+        InputError: the device is missing, or this host has fewer devices than processes.
     """
     told = os.environ
     processes = Processes(int(told.get("RANK", 0)), int(told.get("WORLD_SIZE", 1)), int(told.get("LOCAL_RANK", 0)))
     found = choose_device(device, processes.local_rank)
     if processes.world > 1:
-        if backend == "auto":
-            backend = "nccl" if found.type == "cuda" else "gloo"
-        if backend == "nccl" and (found.type != "cuda" or not dist.is_nccl_available()):
-            raise InputError(f"--backend nccl needs CUDA devices, this process is on {found.type}; use --backend gloo")
-        dist.init_process_group(backend)
+        dist.init_process_group("nccl" if found.type == "cuda" else "gloo")
     return processes._replace(device=found)
 
 

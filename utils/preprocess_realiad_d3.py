@@ -133,7 +133,9 @@ def convert(files, folder, name, convention):
         InputError: a file cannot be used, or no pixel was measured.
     """
     rgb = np.asarray(read_picture(files[0], "RGB"))
-    xyz, _, notes = read_unexamined(files[1], "m") if convention == "sensor" else (by_pixel(read_tiff(files[1])), 0, [])
+    xyz, _, notes = (
+        read_unexamined(files[1], "m") if convention == "sensor" else (by_pixel(read_tiff(files[1])[0]), 0, [])
+    )
     if not xyz.all(axis=2).any():
         raise InputError(f"{files[1]}: no pixel was measured; fetch it again or take the sample out")
     height, width = aspect_size(xyz.shape, rgb.shape)

@@ -134,7 +134,7 @@ def convert(sample, target, seed, keep_touching, unit=None):
                 "they have to be equal"
             )
     try:
-        rgb, xyz, touching = isolate(rgb, xyz, seed, keep_touching)[:3]
+        rgb, xyz, touching = isolate(rgb, xyz, seed, keep_touching)
     except InputError as error:
         raise InputError(f"{sample.xyz}: {error}") from None
     where = Path(sample.name)

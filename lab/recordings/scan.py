@@ -14,11 +14,13 @@ GAMMA = (np.linspace(0, 1, 8192) ** (1 / 1.8) * 255 + 0.5).astype(np.uint8)
 
 @dataclass(frozen=True)
 class Scan:
-    """``picture`` uint8 [h, w, 3], ``depth`` uint16 counts [H, W] (0: none), ``mask`` bool [H, W] of the defect."""
+    """``picture`` uint8 [h, w, 3], ``depth`` uint16 counts [H, W] (0: none), ``mask`` bool [H, W] of the defect,
+    ``part`` bool [H, W] where the part is."""
 
     picture: Array
     depth: Array
     mask: Array
+    part: Array
 
 
 @dataclass(frozen=True)
@@ -248,7 +250,8 @@ def scan(kind: Kind, surface: Surface, day: Day, rng: np.random.Generator, good:
         mask.ravel()[hits.pixels[painted]] = True
     same = (camera.width, camera.height) == camera.picture
     seen = hits if same else cast(camera, grid, surface.height, pose, *camera.picture, top)
-    return Scan(photograph(kind, seen, sent, bare, moved, day, rng), counts, mask)
+    picture = photograph(kind, seen, sent, bare, moved, day, rng)
+    return Scan(picture, counts, mask, ~table.reshape(depth.shape))
 
 
 def visible_height(kind: Kind, largest: float) -> float:

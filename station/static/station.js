@@ -2,6 +2,7 @@
 "use strict";
 
 const NAME = "m3dm-reviewer";
+let busy = false, old = false, renewed = 0;
 
 function prepare() {
   for (const field of document.querySelectorAll("input.by")) {
@@ -10,48 +11,50 @@ function prepare() {
   }
 }
 
-let renewing = false, again = false;
+function connection(text) { document.getElementById("connection").textContent = text; }
 
 async function renew() {  // one at a time: an older answer must not come after a newer one
-  again = true;
-  if (renewing) return;
-  renewing = true;
-  try {
-    while (again) {
-      again = false;
-      await renewOnce();
+  old = true;
+  while (old && !busy) {
+    if (document.activeElement?.closest("form")) return connection("There is a newer part: leave the form to see it");
+    [busy, old] = [true, false];
+    try {
+      const answer = await fetch(location.href);
+      if (answer.ok) show(new DOMParser().parseFromString(await answer.text(), "text/html"));
+    } finally {
+      busy = false;
     }
-  } finally {
-    renewing = false;
   }
 }
 
-async function renewOnce() {
-  const typed = document.activeElement;
-  if (typed && typed.matches("input, select")) return;  // somebody writes: do not take it away
-  const answer = await fetch(location.href);
-  if (!answer.ok) return;
-  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-  document.querySelector("main").replaceChildren(...page.querySelector("main").childNodes);
-  document.querySelector("header nav").replaceChildren(...page.querySelector("header nav").childNodes);
+function show(page) {
+  for (const part of ["main", "header nav"]) {
+    document.querySelector(part).replaceChildren(...page.querySelector(part).childNodes);
+  }
   document.title = page.title;
+  renewed = Date.now();
   const verdict = document.querySelector(".verdict"), announce = document.getElementById("announce");
   const said = verdict ? `${verdict.innerText.slice(1).trim()}: ${document.querySelector(".who strong").innerText}` : "";
   if (announce.textContent !== said) announce.textContent = said;
+  connection("");
   prepare();
 }
 
-const kinds = (document.body.dataset.live || "").split(" ").filter(Boolean);
-if (kinds.length) {
-  const connection = document.getElementById("connection");
+if (document.body.dataset.live) {
   const source = new EventSource("/live");
-  source.onopen = () => { connection.textContent = ""; };
-  source.onerror = () => { connection.textContent = "No connection: this page may be old"; };
+  let told = null;
+  source.onerror = () => connection("No connection: this page may be old");
   source.onmessage = (event) => {
-    const kind = JSON.parse(event.data).kind.replaceAll(" ", "-");
-    if (kind === "hello" || kinds.includes(kind)) renew();  // hello: from here on nothing is missed, before it may be
+    if (event.data !== told) renew();  // the first one too: what came before it may have been missed
+    told = event.data;
   };
+  source.onopen = () => connection("");
+  document.addEventListener("focusout", () => setTimeout(() => old && renew()));
 }
+
+document.addEventListener("submit", (event) => {
+  if (Date.now() - renewed < 500) event.preventDefault();  // it was meant for the part before
+});
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || event.target.matches("input, select")) return;
@@ -60,9 +63,9 @@ document.addEventListener("keydown", (event) => {
   if (link) link.click();
   else if (button) {
     event.preventDefault();
-    const name = button.form.querySelector("input.by");
-    if (!name.value) name.focus();
-    else if (event.key === "d" && !button.form.kind.value) button.form.kind.focus();
+    const { by, kind } = button.form;
+    if (!by.value) by.focus();
+    else if (event.key === "d" && !kind.value) kind.focus();
     else button.click();
   }
 });

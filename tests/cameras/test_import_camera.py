@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cameras.intrinsics import Intrinsics, fit_to, intrinsics_from, points_from_depth, read_intrinsics
 from common.errors import InputError
-from lab.make_camera import camera_of, record, write_camera_info, write_realsense
+from tests.camera_files import camera_of, record, write_camera_info, write_realsense
 
 CAMERA = Intrinsics(600.0, 602.0, 317.5, 238.25, (480, 640))
 MATRIX = [600.0, 0.0, 317.5, 0.0, 602.0, 238.25, 0.0, 0.0, 1.0]
@@ -95,11 +95,6 @@ def test_distortion_is_noted_and_the_rectified_matrix_taken(tmp_path):
     camera = read_intrinsics(write(tmp_path / "b.json", bent))
     x, y = 322.5 / 600, 241.75 / 602
     assert f"{0.1 * (x * x + y * y) * np.hypot(322.5, 241.75):.1f} pixels" in camera.notes[0]
-
-
-def test_depth_scale_as_counts_per_metre(tmp_path):
-    content = {"fx": 600, "fy": 602, "cx": 317.5, "cy": 238.25, "depth_scale": 1000.0}
-    assert read_intrinsics(write(tmp_path / "a.json", content)).unit == 0.001
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from PIL import Image
 
 from cameras.recordings import Files, part_names
 from data import folders
-from lab.make_camera import write_ply
+from tests.camera_files import write_ply
 from tests.field.parts import part, points_of, record, save, save_camera, save_depth
 from tools import import_parts
 
@@ -303,13 +303,22 @@ def test_pictures_are_turned_as_their_tag_says(tmp_path, bring, tag, stored):
     assert code == 0 and "orientation tag" in text and np.abs(found - rgb).mean() < 4
 
 
-def test_pictures_that_may_not_be_aligned_are_named(tmp_path, bring):
-    rgb, mm, _ = part(0)
+@pytest.mark.parametrize("kind", ["same view", "wider depth", "no outline"])
+def test_pictures_of_another_size_are_named_where_they_do_not_fit(tmp_path, bring, kind):
+    """A warning that is always there says nothing: where picture and scan show the part at one place, there is none."""
+    picture, mm, _ = part(0)
     save_camera(tmp_path / "camera.json")
-    Image.fromarray(rgb).resize((240, 180)).save(save(tmp_path / "rec/1_color.png", rgb))
+    shown = Image.fromarray(picture * 0 if kind == "no outline" else picture)
+    box = (26, 15, 145, 104) if kind == "wider depth" else (0, 0, 160, 120)
+    save(tmp_path / "rec/1_color.png", np.asarray(shown.crop(box).resize((240, 180))))
     save_depth(tmp_path / "rec/1_depth.png", mm)
     code, text, _ = bring("--unit", "mm")
-    assert code == 0 and "pictures of 180×240 pixels are scaled to scans of 120×160" in text
+    warning = {
+        "same view": "",
+        "wider depth": "with the scan's 1.3 times as large",
+        "no outline": "no outline of a part",
+    }
+    assert code == 0 and warning[kind] in text and ("warning" in text) == (kind != "same view"), text
 
 
 def test_how_large_the_part_is(tmp_path, bring):

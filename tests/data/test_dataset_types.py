@@ -5,12 +5,9 @@ import pytest
 import torch
 
 from common.errors import InputError
-from data.names import CATEGORIES
 from data.organised_clouds import valid_points
 from dataset import TrainDataset, find_categories, read_points
-from runs.options import parse_arguments
 from tests.make_data import add_part, make_category, points
-from tools import check_dataset
 
 
 @pytest.fixture
@@ -29,16 +26,6 @@ def refusal(call, *words):
     with pytest.raises(InputError) as info:
         call()
     assert len(str(info.value).splitlines()) == 1 and [str(w) for w in words if str(w) not in str(info.value)] == []
-
-
-def test_a_new_data_set_needs_one_entry(data, monkeypatch, capsys):
-    """Its type and categories in ``data.names``: main.py, the check and the choice of categories follow."""
-    monkeypatch.setitem(CATEGORIES, "pumps", ("gear", "vane"))
-    root = data("Gear", "vane")
-    assert parse_arguments(["--use_uff", "--dataset_type", "pumps"]).dataset_type == "pumps"
-    assert find_categories(root, "pumps") == (["Gear", "vane"], {})
-    assert check_dataset.main([str(root), "--dataset_type", "pumps", "--workers", "1"]) == 0
-    assert "categories: 2; errors: 0" in capsys.readouterr().out
 
 
 def test_official_names_in_other_spellings(data):
@@ -65,6 +52,7 @@ def test_refusals(data, tmp_path):
     root = data("one", "two", "T-wo")
     refusal(lambda: find_categories(root, "folder", ["one", "three"]), root / "three", "one", "two")
     refusal(lambda: find_categories(root, "folder", ["TWO"]), "two", "T-wo")
+    assert find_categories(root, "folder", ["T-wo"]) == (["T-wo"], {})  # the exact name wins
     refusal(lambda: find_categories(root, "folder", ["one/train"]), "one/train", "not a path")
     refusal(lambda: find_categories(root / "one", "folder"), root / "one", "--category one")
 

@@ -12,7 +12,7 @@ from data import examination
 from data.examination import examine, lines
 from data.findings import Options
 from data.organised_clouds import find_missing
-from dataset import TestDataset, TrainDataset
+from dataset import TrainDataset
 from tests.make_data import make_scans, scan, write_png, write_tiff
 from tools import check_dataset
 
@@ -33,13 +33,6 @@ def text_of(groups, kind):
 
 def hidden(value):
     return lambda cloud: np.where((cloud == 0).all(-1, keepdims=True), np.float32(value), cloud)
-
-
-def test_sound(tmp_path):
-    make_scans(tmp_path)
-    found = look(tmp_path)
-    assert (found.faults, found.warnings, found.notes) == ((), (), ()) and found.has_masks
-    assert found.reading._replace(examined=False) == type(found.reading)()
 
 
 @pytest.mark.parametrize("where, factor", [("test", 1000), ("test", 100), ("train", 1000), ("test/hole", 0.001)])
@@ -81,19 +74,6 @@ def test_surfaces_are_not_taken_for_missing():
     up = np.repeat(surface, 16, axis=0)
     for points in (surface, flat, coarse, up, np.full_like(surface, 0.3), surface - surface.mean(0)):
         assert find_missing(points, 40000) == ()
-
-
-def test_folders_and_masks(tmp_path):
-    folder = make_scans(tmp_path)
-    for name in (".ipynb_checkpoints", "@eaDir", "scratch"):
-        (folder / "test" / name).mkdir()
-    shutil.rmtree(folder / "test/hole/gt")
-    found = look(tmp_path)
-    assert kinds(found.warnings) == {"folder skipped": 3, "no masks": 1} and found.faults == () and not found.has_masks
-    data = TestDataset("toy", 64, tmp_path)
-    assert len(data) == 4 and not data.has_masks
-    shutil.rmtree(folder / "train/good")
-    assert "train/good" in text_of(look(tmp_path).faults, "folders")
 
 
 def test_check_dataset_and_the_module_agree(tmp_path, capsys):

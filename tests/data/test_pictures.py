@@ -3,11 +3,10 @@
 import imagecodecs
 import numpy as np
 import pytest
-import tifffile
 from PIL import Image
 
 from common.errors import InputError
-from data.pictures import load_mask, load_picture, read_defect, read_picture
+from data.pictures import read_defect, read_picture
 
 SPOT = np.zeros((64, 64), bool)
 SPOT[20:30, 20:30] = True
@@ -36,32 +35,22 @@ instances[SPOT] = np.arange(100) % 40 + 1
 red_shades = colour((255, 0, 0))
 red_shades[20, 20:30, 0] = 200
 MASKS = {  # how annotation tools write 100 defective pixels
-    "white": grey(255),
     "ones": grey(1),
-    "class two": grey(2),
     "classes 1, 2, 3": classes,
     "forty instances": instances,
     "dark grey": grey(100),
     "light grey": grey(200),
-    "red": colour((255, 0, 0)),
     "dark red": colour((128, 0, 0)),
     "blue": colour((0, 0, 9)),
     "shades of red": red_shades,
-    "1 bit": Image.fromarray(SPOT),
-    "palette red": palette([(0, 0, 0), (128, 0, 0)]),
     "palette, black last": palette([(128, 0, 0), (0, 0, 0)], 1 - SPOT.astype(np.uint8)),
     "palette on white": palette([(255, 255, 255), (200, 0, 0)]),
     "palette transparent": palette([(255, 0, 0), (255, 255, 255)], transparency=0),
     "red on white": colour((255, 0, 0), (255, 255, 255)),
     "red on grey": colour((255, 0, 0), (90, 90, 90)),
-    "white on transparent": np.dstack([np.full((64, 64, 3), 255), grey(255)]).astype(np.uint8),
-    "half transparent": np.dstack([np.full((64, 64, 3), 255), grey(128)]).astype(np.uint8),
-    "black on transparent": np.dstack([np.zeros((64, 64, 3)), grey(255)]).astype(np.uint8),
     "red on opaque black": np.dstack([colour((255, 0, 0)), np.full((64, 64), 255)]).astype(np.uint8),
     "nothing is opaque": np.dstack([grey(255)] * 3 + [np.zeros((64, 64), np.uint8)]),
-    "grey and alpha": np.dstack([np.full((64, 64), 255, np.uint8), grey(255)]),
     "grey, opaque": np.dstack([grey(255), np.full((64, 64), 255, np.uint8)]),
-    "16 bits": grey(65535, dtype=np.uint16),
     "16 bits, class two": grey(2, dtype=np.uint16),
     "16 bits, 4095": grey(4095, dtype=np.uint16),
 }
@@ -81,14 +70,6 @@ def test_a_ramp_counts_from_above_half(tmp_path, dtype, top):
     np.testing.assert_array_equal(read_defect(tmp_path / "mask.png"), ramp > top / 2)
 
 
-def test_what_is_found_is_told(tmp_path):
-    Image.fromarray(grey(2)).save(tmp_path / "a.png")
-    Image.fromarray(colour((255, 0, 0), (255, 255, 255))).save(tmp_path / "b.png")
-    assert (
-        load_mask(tmp_path / "a.png")[1:] == (2, None) and "255, 255, 255" in load_mask(tmp_path / "b.png").background
-    )
-
-
 def test_empty_masks_stay_empty(tmp_path):
     noisy = np.random.default_rng(0).integers(0, 4, (64, 64)).astype(np.uint8)
     for name, content in (("a.png", grey(0)), ("b.png", colour((0, 0, 0))), ("c.jpg", noisy)):
@@ -103,12 +84,6 @@ def test_jpeg_of_any_mode(tmp_path, mode):
     image.save(tmp_path / "a.jpg", quality=95)
     wanted = np.asarray(image.convert("RGB")).astype(int)
     assert np.abs(np.asarray(read_picture(tmp_path / "a.jpg", "RGB")).astype(int) - wanted).mean() < 4
-
-
-def test_planes_of_a_deep_tiff(tmp_path):
-    deep = np.random.default_rng(0).integers(0, 65536, (9, 12, 3)).astype(np.uint16)
-    tifffile.imwrite(tmp_path / "a.tif", np.moveaxis(deep, 2, 0), photometric="rgb", planarconfig="separate")
-    np.testing.assert_array_equal(load_picture(tmp_path / "a.tif").content, deep)
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", imagecodecs.png_encode(np.ones((60, 60, 3), np.uint16))[:60]])

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from data import conversion
-from lab.make_downloads import make_eyecandies, make_mvtec3d, make_realiad_d3
+from tests.downloads import make_eyecandies, make_mvtec3d, make_realiad_d3
 from utils import preprocess_eyecandies, preprocess_realiad_d3, preprocessing
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -179,14 +179,6 @@ def test_named_categories_and_other_options_in_one_folder(tmp_path, capsys):
         == 2
     )
     assert "preprocessing.py" in capsys.readouterr().err
-
-
-def test_a_broken_record_is_refused(tmp_path, capsys):
-    make_mvtec3d(tmp_path / "src", "bagel", train=1)
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "preprocessing.json").write_text("{")
-    assert preprocessing.main([str(tmp_path / "src"), "-o", str(tmp_path / "out")]) == 2
-    assert "preprocessing.json" in capsys.readouterr().err
 
 
 def test_a_killed_worker_is_reported(tmp_path):

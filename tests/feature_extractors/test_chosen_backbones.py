@@ -130,8 +130,7 @@ def run(tmp_path, data, weights, *flags):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("half, kind", [(True, "safetensors"), (False, "pt")])
-def test_a_run_with_another_size_and_layers(tmp_path, data, weights, half, kind):
+def test_a_run_with_another_size_and_layers(tmp_path, data, weights):
     flags = [
         "--rgb_backbone_name",
         NAME,
@@ -146,9 +145,6 @@ def test_a_run_with_another_size_and_layers(tmp_path, data, weights, half, kind)
         "--save_feature",
         "--save_feature_path",
         str(tmp_path / "pairs"),
-        "--save_feature_format",
-        kind,
-        *["--save_feature_half"] * half,
         "--fix",
         "save_feature",
         "late_fusion",
@@ -161,16 +157,16 @@ def test_a_run_with_another_size_and_layers(tmp_path, data, weights, half, kind)
     assert record["options"]["rgb_layers"] == [3] and record["categories"]["toy"]["banks"]["rgb"][1] == 128
     saved = evaluation.read(tmp_path / "maps" / "toy.npz")
     assert saved.picture.shape == (2, 224, 224, 3) and set(saved.bank_map) == {"xyz", "rgb"}
-    folder = find_pair_files(tmp_path / "pairs", FPFH_DIM if kind == "pt" else None)  # .pt does not name its widths
-    assert [path.name for path in folder.paths] == [f"toy{i}.{kind}" for i in range(2)]
+    folder = find_pair_files(tmp_path / "pairs", FPFH_DIM)  # a file does not name its widths
+    assert [path.name for path in folder.paths] == [f"toy{i}.pt" for i in range(2)]
     assert (folder.xyz_dim, folder.rgb_dim) == (FPFH_DIM, 128)
-    stored = read_patch_pair(folder.paths[0]).patches
-    assert stored.dtype == (torch.float16 if half else torch.float32) and stored.shape == (3136, FPFH_DIM + 128)
+    stored = read_patch_pair(folder.paths[0])
+    assert stored.dtype == torch.float32 and stored.shape == (3136, FPFH_DIM + 128)
     sample = samples(data, rgb_size=256)[0]
     expected = PatchExtractor.from_checkpoints(weights, NAME, "FPFH", rgb_layers=[3], rgb_size=256).extract(sample)
     pairs = load_pairs(folder.paths[0], FPFH_DIM, background="all_zero")
     assert pairs.order == "matching" and len(pairs.xyz) == 3136
-    torch.testing.assert_close(pairs.xyz, expected["xyz"], rtol=1e-3, atol=1e-3 if half else 0)
+    torch.testing.assert_close(pairs.xyz, expected["xyz"], rtol=1e-3, atol=0)
     torch.testing.assert_close(pairs.rgb, to_xyz_grid(expected["rgb"]), rtol=1e-3, atol=1e-3)
 
 
@@ -179,7 +175,6 @@ def test_a_run_with_another_size_and_layers(tmp_path, data, weights, half, kind)
     "flags",
     [
         ["--method_name", "FPFH"],
-        ["--method_name", "FPFH", "--fpfh_feature_radius", "1e-9"],
         ["--method_name", "DINO", "--rgb_backbone_name", NAME, "--amp"],
         ["--method_name", "Point_MAE", "--xyz_backbone_name", "FPFH", "--zero"],
         ["--method_name", "DINO+Point_MAE+add", "--rgb_backbone_name", NAME, "--xyz_backbone_name", "FPFH"],

@@ -4,18 +4,42 @@ import numpy as np
 import pytest
 
 from common.errors import InputError
-from inspection.outlying import check_outlying, outlying
+from inspection.outlying import check_outlying, outlying, unlike_in_place
+from part_frame.comparison import Appearance
+from part_frame.reference import PlaceReference
 
 NAMES = [f"{n}.png" for n in range(13)]
 GOOD = [0.9, 1.6, 1.3, 1.3, 1.7, 1.2, 1.0, 1.0, 1.1, 0.8, 1.4, 1.2, 0.9]
+SIZE = 96
+
+
+def reference(parts, dented=(), at=lambda n: (40, 40), soft=0.0, seed=0):
+    """A PlaceReference of ``parts`` domes; the ``dented`` ones have a dent of 1 mm at ``at(n)``, 8 cells wide.
+
+    ``soft``: mm by which each dome is as high as no other."""
+    rng, found = np.random.default_rng(seed), PlaceReference()
+    rows, columns = np.mgrid[:SIZE, :SIZE]
+    part = np.hypot(rows - 48, columns - 48) < 36
+    for n in range(parts):
+        height = (10 + rng.normal(0, soft)) * np.sqrt(
+            np.clip(1 - ((rows - 48) ** 2 + (columns - 48) ** 2) / 50**2, 0, 1)
+        )
+        height = height + rng.normal(0, 0.05, height.shape)
+        if n in dented:
+            height[np.hypot(rows - at(n)[0], columns - at(n)[1]) < 4] -= 1
+        colour = np.stack([5 + rng.normal(0, 0.03, part.shape), part * 0.0, part * 0.0], -1)
+        seen = np.ones_like(part)
+        found.add(Appearance(np.where(part, height, np.nan).astype(np.float32), colour.astype(np.float32), seen, part))
+    found.finish()
+    return found
 
 
 @pytest.mark.parametrize("far", [[3], [0, 5, 12]])
 def test_far_parts_are_named_with_their_scores(far):
     scores = [10.9 if n in far else score for n, score in enumerate(GOOD)]
     told = outlying(NAMES, scores)
-    assert [text.split(":")[0] for text in told] == [NAMES[n] for n in far]
-    assert all("scores 10.9, the others 0." in text and "to 1.7" in text for text in told)
+    assert list(told) == [NAMES[n] for n in far]
+    assert all("scores 10.9, the others 0." in text and "to 1.7" in text for text in told.values())
 
 
 def test_usual_scores_are_not_named():
@@ -27,9 +51,27 @@ def test_usual_scores_are_not_named():
     assert not outlying(NAMES, steady) and outlying(NAMES, [*steady[:-1], 1.6])
 
 
+@pytest.mark.parametrize("dented", [[3], [0, 5, 12], [1, 2, 3, 4, 5]])
+@pytest.mark.parametrize("where", ["one place", "other places"])
+def test_parts_with_one_defect_do_not_hide_each_other(dented, where):
+    at = {"one place": lambda n: (40, 40), "other places": lambda n: (30 + 3 * n, 50)}[where]
+    told = unlike_in_place(NAMES, reference(13, dented, at))
+    assert sorted(told) == sorted(NAMES[n] for n in dented) and all("its height differs" in t for t in told.values())
+
+
+@pytest.mark.parametrize("parts, soft", [(5, 0.0), (8, 0.3), (13, 0.0), (13, 1.0)])
+def test_good_parts_are_like_the_others(parts, soft):
+    for seed in range(5):
+        assert not unlike_in_place(NAMES[:parts], reference(parts, soft=soft, seed=seed))
+
+
+def test_a_model_that_knows_no_single_parts_compares_none():
+    assert unlike_in_place(NAMES, PlaceReference.restored(reference(13, [3]).state())) == {}
+
+
 def test_named_or_refused(caplog):
-    check_outlying(NAMES, [*GOOD[:-1], 9.0], strict=False)
-    assert "12.png: scores 9" in caplog.text
+    check_outlying(NAMES, [*GOOD[:-1], 9.0], strict=False, reference=reference(13, [3]))
+    assert "12.png: scores 9" in caplog.text and "3.png: its height" in caplog.text
     with pytest.raises(InputError, match=r"^12.png: scores 9.*--strict"):
         check_outlying(NAMES, [*GOOD[:-1], 9.0], strict=True)
     check_outlying(NAMES, GOOD, strict=True)

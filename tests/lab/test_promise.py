@@ -3,16 +3,7 @@
 import numpy as np
 import pytest
 
-from inspection.verdict import threshold
-from lab.promise import conformal_limit, failed_shares
-
-
-@pytest.mark.parametrize("count, rate", [(19, 0.05), (20, 0.05), (40, 0.05), (59, 0.1), (7, 0.2)])
-def test_the_limit_is_that_of_the_verdicts(count, rate):
-    scores = np.random.default_rng(count).normal(size=count)
-    assert conformal_limit(scores, rate) == threshold(scores, rate)
-    with pytest.raises(ValueError, match="too few"):
-        conformal_limit(scores[:3], rate)
+from lab.promise import failed_shares
 
 
 def test_good_parts_fail_as_promised_and_defects_are_found():

@@ -44,7 +44,10 @@ def test_defects_of_one_kind_leave_the_other_maps(count):
     usual = left_out(count)
     for defect, kind in (("dent", "height"), ("stain", "colour"), ("missing", "missing")):
         scores = judged(count, defect)[1]
-        assert all(scores[name] < usual[name] + 1 for name in MAPS if name != kind), (defect, scores)
+        assert all(scores[name] < usual[name] + 1 for name in MAPS if name.removeprefix("local_") != kind), (
+            defect,
+            scores,
+        )
 
 
 @pytest.mark.parametrize("count", COUNTS)
@@ -61,6 +64,21 @@ def test_a_dent_is_measured_in_mm_and_a_lump_has_the_other_sign():
     assert of.height[row, column] == pytest.approx(-DENT, abs=0.08)
     raised = placed.appearance._replace(height=placed.appearance.height + np.where(maps["height"] > 10, 2 * DENT, 0))
     assert reference(6, turn=180)[1].deviation(raised).height[row, column] == pytest.approx(DENT, abs=0.08)
+
+
+@pytest.mark.parametrize("kind, rise", [("height", 1.0), ("colour", 0.2)])
+def test_what_changes_slowly_is_not_local(kind, rise):
+    """A part that is warped, or lit from another side, differs; its local maps stay, and show a dent or a stain."""
+    placed, _, _, _ = judged(6)
+    normal = reference(6, turn=180)[1]
+    slope = rise * np.linspace(-1, 1, len(placed.appearance.height), dtype=np.float32)[:, None]
+    change = {"height": slope, "colour": slope[..., None] * np.array([1, 0, 0], np.float32)}[kind]
+    plain, of = (
+        normal.maps(one)[0]
+        for one in (placed.appearance, placed.appearance._replace(**{kind: getattr(placed.appearance, kind) + change}))
+    )
+    local = f"local_{kind}"
+    assert of[kind] > plain[kind] + 2 and of[kind] - plain[kind] > 3 * (of[local] - plain[local])
 
 
 def test_the_footprint_is_the_normal_parts():

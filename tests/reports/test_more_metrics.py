@@ -1,18 +1,14 @@
-"""--metrics: in the tables of rescore.py and report.py what the metrics themselves give; without it nothing changes."""
+"""--metrics: in the tables of rescore.py what the metrics themselves give; without it nothing changes."""
 
 import csv
-import re
 
 import pytest
 
 from reports import paper_tables
-from reports.page import Page
-from reports.scored import scored_category
-from reports.sections import further_section
 from scoring.decision_metrics import aupimo, defective_failed
 from scoring.evaluation import read, score
 from tests.make_maps import write_category
-from tools import report, rescore
+from tools import rescore
 
 NAMES = ("au_pro_1", "au_pro_5", "aupimo", "pg_5", "pb_5")
 
@@ -48,32 +44,3 @@ def test_tables_of_rescore_have_them_as_rows_beside_todays(folder, tmp_path):
     found = {row[1]: [float(v) for v in row[2:4]] for row in more if row[0] == title and row[1] in NAMES}
     for place, category in enumerate(("bagel", "rope")):
         assert (found["aupimo"][place], found["pb_5"][place]) == expected(folder, category, "full")
-
-
-def test_own_data_has_them_too(tmp_path):
-    write_category(tmp_path / "maps" / "mine.npz", "mine", size=64)
-    assert rescore.main([str(tmp_path / "maps"), "-o", str(tmp_path), "--metrics", "au_pro_5", "pg_5"]) == 0
-    metrics = [row[1] for row in rows_of(tmp_path / "table_own.csv") if row[0] == "baseline"]
-    assert metrics == [*paper_tables.METRICS, "au_pro_5", "pg_5"]
-
-
-def test_the_report_has_a_table_of_them(folder):
-    paths = [folder / "bagel.npz", folder / "rope.npz"]
-    found = {path.stem: scored_category(path, further=NAMES).extra for path in paths}
-    page = Page()
-    further_section(page, found, NAMES)
-    text = page.html("a title")
-    assert "good parts are false alarms" in text
-    table = text[text.index("<h2>More metrics") :]
-    cells = [re.findall(r"<td[^>]*>([^<]*)</td>", row) for row in table.split("<tr")]
-    rows = {tuple(row[:2]): row[2:] for row in cells if len(row) == 2 + len(NAMES)}
-    assert rows["rope", "disagreement"][NAMES.index("pb_5")] == f"{expected(folder, 'rope', 'disagreement')[1]:.4f}"
-    mean = sum(expected(folder, category, "baseline")[0] for category in ("bagel", "rope")) / 2
-    assert rows["mean", "baseline"][NAMES.index("aupimo")] == f"{mean:.4f}"
-
-
-def test_what_is_no_metric_is_refused(folder, tmp_path, capsys):
-    for tool, flags in ((rescore, []), (report, [])):
-        with pytest.raises(SystemExit) as stopped:
-            tool.main([str(folder), "-o", str(tmp_path / "no"), *flags, "--metrics", "au_pro_7"])
-        assert stopped.value.code == 2 and "au_pro_7" in capsys.readouterr().err

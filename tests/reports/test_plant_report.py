@@ -69,7 +69,7 @@ def test_verdicts_first_then_failed_parts_rates_and_trend(judged, capsys):
 
 def test_what_is_no_set_of_verdicts(judged, tmp_path, capsys):
     for words, told in (
-        ([judged, "--sample", "a"], "are for saved maps"),
+        ([judged, "--category", "a"], "is for saved maps"),
         ([tmp_path / "other"], "holds no verdicts (verdicts.jsonl); for saved maps give -o OUT too"),
     ):
         assert report.main(list(map(str, words))) == 2

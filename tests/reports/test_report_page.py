@@ -4,13 +4,11 @@ import base64
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from jinja2 import UndefinedError
 
 from reports.page import Link, Page
 
-ODD = """<script>alert("1")</script> & 'x' {{ title }} {% raw %}"""
 # what HTML keeps of a text; a reader of HTML replaces other control characters and line ends
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs"), min_codepoint=32), min_size=1)
 
@@ -43,6 +41,7 @@ def page_with(text):
 
 @settings(max_examples=30, deadline=None)
 @given(TEXT)
+@example("""<script>alert("1")</script> & 'x' {{ title }} {% raw %}""")
 def test_texts_come_out_as_they_went_in(text):
     read = Reader(page_with(text).html(text))
     known = {name for name, _ in Reader(page_with("x").html("x")).elements}
@@ -50,11 +49,6 @@ def test_texts_come_out_as_they_went_in(text):
     assert dict(read.elements)["h2"] == {"id": text, "class": text}
     assert dict(read.elements)["a"] == {"href": text} and dict(read.elements)["img"]["alt"] == text
     assert "".join(read.texts).count(text) >= 8
-
-
-def test_text_that_looks_like_html_or_a_template_stays_text():
-    page = page_with(ODD).html("a title")
-    assert "<script" not in page and "alert" in page and Reader(page).texts.count(ODD) == 7
 
 
 @pytest.mark.parametrize(
@@ -89,10 +83,3 @@ def test_figures_are_on_the_page_and_beside_it(tmp_path, files, kind, shown):
     }
     source = dict(Reader((tmp_path / "report.html").read_text(encoding="utf-8")).elements)["img"]["src"]
     assert source == f"data:image/{kind};base64,{base64.b64encode(shown).decode()}"
-
-
-def test_a_value_that_the_template_lacks_is_an_error():
-    page = page_with("x")
-    del page.body[0]["text"]
-    with pytest.raises(UndefinedError):
-        page.html("t")

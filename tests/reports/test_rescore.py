@@ -7,17 +7,14 @@ import numpy as np
 import pytest
 
 import scoring_addon
-from common.errors import InputError
 from reports import paper_tables, parameter_grid
-from scoring.evaluation import extra_metrics, metrics, read, score, write
+from scoring.evaluation import metrics, read, score, write
 from scoring.extra_metrics import EXTRA_METRICS
 from scoring.metrics import compute_metrics
 from scoring.scorings import SCORINGS
 from tests.make_maps import make_evaluation, write_category
 from tests.scoring.reference_scoring import score_all
 from tools import rescore
-
-PAPER = [name for name in SCORINGS if name != "calibrated"]
 
 
 @pytest.fixture(scope="module")
@@ -145,16 +142,6 @@ def test_intervals_and_more_metrics(folder, tmp_path):
     assert all(row[4] == "-" for row in rows if not row[2].startswith(("image_f1_max", "pg_", "pb_")))
 
 
-def test_metrics_are_shared_by_map_but_not_by_score(folder):
-    saved = read(folder / "bagel.npz")
-    scored = score(saved, list(PAPER))
-    found = metrics(saved, scored)
-    for name in PAPER:
-        np.testing.assert_allclose([*found[name]], own_metrics(folder / "bagel.npz", name), atol=1e-12)
-    extra = extra_metrics(saved, scored, ["au_pro_30", "image_ap"])
-    assert extra["disagreement"]["au_pro_30"] == extra["partial"]["au_pro_30"] != extra["baseline"]["au_pro_30"]
-
-
 @pytest.mark.parametrize(
     "break_it, message",
     [
@@ -210,15 +197,6 @@ def test_saved_statistics_serve_as_reference_for_their_own_parameters(tmp_path, 
         == 2
     )
     assert len(capsys.readouterr().err.splitlines()) == 2
-
-
-def test_saved_maps_come_back(tmp_path):
-    saved = read(write_category(tmp_path / "x.npz", "x", good=2, defective=1, train=2, size=16))
-    assert saved.category == "x" and [*saved.label] == [1, 0, 0] and saved.decision_map.shape == (3, 16, 16)
-    assert len(saved.samples) == 3 and saved.samples[0].bank.dtype == np.float32
-    assert len(saved.training.reference(scoring_addon.DEFAULTS)[1]) == 2
-    with pytest.raises(InputError, match="cannot be read"):
-        read(tmp_path / "missing.npz")
 
 
 def test_pixel_metrics_without_masks_are_undefined_in_every_table(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 
 import main
 from feature_extractors.multiple_features import METHODS
-from feature_extractors.settings import FPFH, FPFH_METHODS, METHOD_BANKS, Fixes, Settings, needed_backbones
+from feature_extractors.settings import FPFH, FPFH_METHODS, METHOD_BANKS, Fixes, needed_backbones
 from models import models
 from runs.arguments import COMMON, FIXES, build_parser
 from runs.backbone_options import RGB_BACKBONE_NAMES, XYZ_BACKBONE_NAMES
@@ -32,80 +32,6 @@ from runs.runs import run_id
 from tests.command_lines import parse, usage_error
 
 ROOT = Path(__file__).resolve().parents[2]
-DEFAULTS = {
-    "method_name": "DINO+Point_MAE+Fusion",
-    "max_sample": 400,
-    "memory_bank": "multiple",
-    "rgb_backbone_name": "vit_base_patch8_224_dino",
-    "xyz_backbone_name": "Point_MAE",
-    "fusion_module_path": "checkpoints/checkpoint-0.pth",
-    "save_feature": False,
-    "save_feature_path": "datasets/patch_lib",
-    "use_uff": False,
-    "save_preds": False,
-    "group_size": 128,
-    "num_group": 1024,
-    "random_state": None,
-    "dataset_type": "mvtec3d",
-    "dataset_path": "datasets/mvtec3d",
-    "img_size": 224,
-    "frame": "none",
-    "ignore": None,
-    "xyz_s_lambda": 1.0,
-    "xyz_smap_lambda": 1.0,
-    "rgb_s_lambda": 0.1,
-    "rgb_smap_lambda": 0.1,
-    "fusion_s_lambda": 1.0,
-    "fusion_smap_lambda": 1.0,
-    "coreset_eps": 0.9,
-    "f_coreset": 0.1,
-    "asy_memory_bank": None,
-    "ocsvm_nu": 0.5,
-    "ocsvm_maxiter": 1000,
-    "rm_zero_for_project": False,
-    "scoring": ["baseline"],
-    "scoring_lambda": 0.5,
-    "scoring_topk": 64,
-    "scoring_weights": [0.6, 0.25, 0.15],
-    "scoring_eta": [1.0, 1.0],
-    "scoring_delta": 0.2,
-    "scoring_map": "decision",
-    "category": None,
-    "fix": [],
-    "eval_mode": False,
-    "device": "auto",
-    "num_workers": None,
-    "output_dir": "results",
-    "checkpoint_dir": "checkpoints",
-    "seed": 0,
-    "seeds": None,
-    "multiscale": False,
-    "save_maps": None,
-    "save_train_maps": False,
-    "scoring_recovery": "printed",
-    "scoring_reference": "test",
-    "shots": None,
-    "spool_dir": "results",
-    "amp": False,
-    "overwrite": False,
-    "half_coreset": False,
-    "unit": None,
-    "no_check": False,
-    "rgb_layers": None,
-    "rgb_size": None,
-    "fpfh_normal_radius": None,
-    "fpfh_feature_radius": None,
-    "save_feature_format": "pt",
-    "save_feature_half": False,
-    "save_model": None,
-    "strict": False,
-    "fit_only": False,
-    "model_precision": "full",
-    "calibration": None,
-    "calibration_dir": None,
-    "quiet": False,
-    "preset": "released",
-}
 ONE_BANK = ("DINO", "Point_MAE", "Fusion", "FPFH", "Reference")  # Reference has none, which is one way of "single"
 
 IDS = [  # as version 0.9 gave them
@@ -134,30 +60,18 @@ def test_ids_follow_from_what_can_change_a_score():
         return deciding_options(recorded_options(parse(*flags)))
 
     same = ("--device", "cpu", "--num_workers", "3", "--output_dir", "x", "--dataset_path", "y", "--save_preds")
-    assert deciding() == deciding(*same) == deciding("--save_feature", "--save_feature_half") != deciding("--seed", "1")
+    assert deciding() == deciding(*same) == deciding("--save_feature") != deciding("--seed", "1")
     model = ("--eval_mode", "--save_model", "m")
     assert deciding("--eval_mode") == deciding(*model, "--calibration", "validation")
     assert deciding(*model, "--calibration", "0.2") != deciding(*model, "--calibration", "0.3")
 
 
-def test_defaults():
-    assert recorded_options(parse_arguments(["--use_uff"])) == {**DEFAULTS, "use_uff": True}
-    assert not build_parser().parse_args([]).use_uff
-
-
 def test_options_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
         parse().seed = 1  # type: ignore[misc]
-    flags = set(vars(build_parser().parse_args([]))) - {"show_options"} | {"memory_bank", "xyz_backbone_name"}
+    flags = set(vars(build_parser().parse_args([]))) | {"memory_bank", "xyz_backbone_name"}
     derived = {"fixes", "min_points", "train_maps", "held_out", "readings", "usual"}
     assert {field.name for field in dataclasses.fields(RunOptions)} == flags | derived
-
-
-@pytest.mark.parametrize("method", METHOD_BANKS)
-def test_memory_bank_follows_from_the_method(method):
-    fitting = "single" if len(METHOD_BANKS[method]) < 2 else "multiple"
-    assert parse("--use_uff", method=method).memory_bank == fitting
-    assert parse("--use_uff", "--memory_bank", fitting, method=method).memory_bank == fitting
 
 
 def test_names_agree_with_the_networks():
@@ -203,20 +117,6 @@ CONTRADICTIONS = [
 def test_contradiction(capsys, flags, named):
     line = usage_error(capsys, *flags)
     assert named in line and (not flags or flags[1] in line)
-
-
-@pytest.mark.parametrize(
-    "flags",
-    [
-        ["--scoring", "disagreement"],
-        ["--scoring", "disagreement", "--method_name", "DINO+Point_MAE+add"],
-        ["--save_feature"],
-        ["--scoring_map", "bank", "--use_uff", "--method_name", "DINO+Point_MAE+Fusion"],
-        ["--save_feature", "--use_uff", "--method_name", "Fusion"],
-    ],
-)
-def test_sensible_combination(flags):
-    parse(*flags)
 
 
 def test_every_combination_of_method_scoring_and_map_works_or_is_refused(capsys):
@@ -270,7 +170,6 @@ XYZ = ((), *(("--xyz_backbone_name", name) for name in XYZ_BACKBONE_NAMES))
 MORE = (
     ("--rgb_layers", "2", "3"),
     ("--rgb_size", "256"),
-    ("--fpfh_normal_radius", "0.01"),
     ("--multiscale",),
     ("--num_group", "512"),
     ("--rm_zero_for_project",),
@@ -287,7 +186,6 @@ def test_every_combination_of_backbones_works_or_is_refused(capsys, method):
         sensible = not (
             (method in FPFH_METHODS and named != FPFH)
             or (more[0].startswith("--rgb_") and not (rgb[1:] == ("timm:resnet18",) and "rgb" in needed))
-            or (more[0].startswith("--fpfh") and not histograms)
             or (more[0] in ("--multiscale", "--num_group", "--rm_zero_for_project") and histograms)
         )
         words = ("--use_uff", "--method_name", method, *rgb, *xyz, *more)
@@ -308,10 +206,6 @@ REFUSED = [
     (("--rgb_layers", "0"), "at least 1"),
     (("--rgb_layers", "x"), "whole number"),
     (("--rgb_size", "31"), "from 32"),
-    (("--fpfh_normal_radius", "0"), "more than 0"),
-    (("--fpfh_feature_radius", "nan"), "nan"),
-    (("--save_feature_half",), "--save_feature_half needs --save_feature"),
-    (("--save_feature_format", "safetensors"), "--save_feature_format needs --save_feature"),
     (("--xyz_backbone_name", "fpfh"), "FPFH"),
     (("--method_name", "DINO+FPFH", "--xyz_backbone_name", "Point_Bert"), "--method_name DINO+Point_MAE"),
     (("--method_name", "FPFH", "--save_feature"), "--method_name FPFH has one"),
@@ -353,23 +247,14 @@ def test_which_scoring_decides_in_a_saved_model():
         assert model_scorings(options)[0] == first and sorted(model_scorings(options)) == sorted(options.scoring)
 
 
-def test_the_settings_follow_the_command_line():
-    settings, released = Settings(**method_settings(parse_arguments(["--use_uff"]))), Settings()
-    for name in {field.name for field in dataclasses.fields(released)} - {"spool_dir", "score_lambdas", "map_lambdas"}:
-        assert getattr(settings, name) == getattr(released, name), name
-    assert dict(settings.score_lambdas) == dict(released.score_lambdas)
-    assert dict(settings.map_lambdas) == dict(released.map_lambdas)
-
-
 def test_what_differs_from_the_defaults():
     def changed(*flags):
         return changed_options(recorded_options(parse_arguments(list(flags))))
 
     assert changed("--method_name", "FPFH") == {"method_name": "FPFH"}
-    assert changed("--method_name", "DINO+Point_MAE", "--xyz_backbone_name", "FPFH", "--fpfh_normal_radius", "0.1") == {
+    assert changed("--method_name", "DINO+Point_MAE", "--xyz_backbone_name", "FPFH") == {
         "method_name": "DINO+Point_MAE",
         "xyz_backbone_name": "FPFH",
-        "fpfh_normal_radius": 0.1,
     }
     assert default_of("xyz_backbone_name") == "Point_MAE" and default_of("xyz_backbone_name", "FPFH") == "FPFH"
 
@@ -416,17 +301,6 @@ def test_a_preset_fits_every_method(preset, method):
     if preset == PAPER:
         both = {"rgb", "xyz"} <= set(METHOD_BANKS[method])
         assert options.scoring == (["baseline", "disagreement"] if both else ["baseline"])
-
-
-def test_show_options_prints_the_options_and_does_no_work(capsys):
-    with pytest.raises(SystemExit) as ended:
-        parse_arguments(["--preset", PAPER, "--show_options", "--seed", "7", "--f_coreset", "0.3"])
-    out, err = capsys.readouterr()
-    assert ended.value.code == 0 and err == ""
-    rows = {line.split()[0]: line.split()[1:] for line in out.splitlines()[2:]}
-    assert rows["--seed"] == ["7", "given"] and rows["--f_coreset"] == ["0.3", "given"]
-    assert rows["--num_workers"] == ["4", "preset", "paper"] and rows["--img_size"] == ["224"]
-    assert set(rows) == {f"--{name}" for name in vars(build_parser().parse_args([]))} - {"--show_options"}
 
 
 # ---------------------------------------------------------------- help

@@ -1,18 +1,19 @@
-"""The locks of an output folder and of a unit of work: two processes, another host, signs of life."""
+"""The locks of an output folder and of a unit of work: two processes at a time, one that is killed."""
 
-import json
 import multiprocessing
-import os
-import threading
-import time
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from common.files import host
+from common.locks import Busy
 from runs import runs
 from runs.results import Tables, comment_of
 from scoring.metrics import Metrics
 
+ROOT = Path(__file__).resolve().parents[2]
 TABLES = ("image_rocauc_results.md", "pixel_rocauc_results.md", "aupro_results.md")
 
 
@@ -41,32 +42,23 @@ def test_two_processes_lose_no_table(tmp_path):
         assert sorted(found) == sorted(f"{name}{i}" for name in "ab" for i in range(20))
 
 
-def test_the_lock_of_another_host_is_recognised(tmp_path):
+def test_a_held_unit_names_its_holder_and_is_free_when_that_is_killed(tmp_path):
     unit = runs.Unit(tmp_path, "id", "one", "data")
-    holder = tmp_path / "runs" / "id" / ".one-data.holder"
-    holder.parent.mkdir(parents=True)
-    holder.write_text(json.dumps({"process": 77, "host": "elsewhere"}))
-    with pytest.raises(runs.Busy, match="process 77 on elsewhere.*last seen.*remove"):
-        with unit.lock():
-            pass
-    os.utime(holder, (time.time() - runs.DEAD - 1,) * 2)  # no sign of life for long
+    code = """
+import sys, time
+from runs.runs import Unit
+with Unit(*sys.argv[1:]).lock():
+    print("held", flush=True)
+    time.sleep(99)
+"""
+    words = [sys.executable, "-c", code, str(tmp_path), "id", "one", "data"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, cwd=ROOT) as process:
+        process.stdout.readline()
+        for take in (unit.refuse_if_busy, unit.lock().__enter__):
+            with pytest.raises(Busy, match=f"one is being computed by process {process.pid} on {host()}"):
+                take()
+        process.kill()
+    unit.refuse_if_busy()
     with unit.lock():
-        assert json.loads(holder.read_text())["process"] == os.getpid()
-        with pytest.raises(runs.Busy, match=f"process {os.getpid()} on {host()}"):
-            with unit.lock():
-                pass
-    assert not holder.exists()
-
-
-def test_a_held_lock_gives_signs_of_life(tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "SIGN_OF_LIFE", 0.01)
-    unit = runs.Unit(tmp_path, "id", "one", "data")
-    with unit.lock():
-        holder = tmp_path / "runs" / "id" / ".one-data.holder"
-        os.utime(holder, (0, 0))
-        for _ in range(500):
-            time.sleep(0.01)
-            if holder.stat().st_mtime > 0:
-                break
-        assert holder.stat().st_mtime > 0
-    assert not [t for t in threading.enumerate() if t.name.startswith("Thread") and t.daemon and "_touch" in str(t)]
+        pass
+    assert not list(tmp_path.rglob("*.holder"))

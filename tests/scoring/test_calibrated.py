@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from common.errors import InputError
 from scoring import calibrated as c
-from scoring.shares import map_terms, region_shares, score_shares
+from scoring.shares import map_terms, score_shares
 from scoring_addon import DEFAULTS
 
 BANKS = ("xyz", "rgb", "fusion")
@@ -63,29 +63,12 @@ def test_statistics_and_map_are_what_the_text_says(parts):
     assert statistics.scores == pytest.approx(own)
 
 
-def test_one_unit_is_a_normal_parts_hottest_spot():
-    maps = normal_maps(40, banks=("rgb",))
-    statistics = c.bank_units(maps)
-    assert np.mean(statistics.scores) == pytest.approx(1)
-    assert np.mean(c.calibrated_map(maps, statistics)) == pytest.approx(0, abs=1e-12)
-    twice = c.bank_units({"rgb": maps["rgb"], "xyz": 1e-3 * maps["rgb"] + 7})
-    assert twice.scores == pytest.approx(statistics.scores)
-
-
 def test_a_banks_unit_and_offset_do_not_matter():
     maps, test = normal_maps(6), one(normal_maps(1, seed=5))
     before = c.calibrated_map(test, c.bank_units(maps))
     changed = {bank: 300 * maps[bank] - 20 if bank == "xyz" else maps[bank] for bank in BANKS}
     test["xyz"] = 300 * test["xyz"] - 20
     np.testing.assert_allclose(c.calibrated_map(test, c.bank_units(changed)), before, atol=1e-9)
-
-
-def test_background_hardly_matters():
-    maps = normal_maps(8, size=32)
-    border = ((0, 0), (16, 16), (16, 16))
-    padded = {bank: np.pad(values, border, constant_values=values.min()) for bank, values in maps.items()}
-    ratio = np.divide(c.bank_units(padded).scale, c.bank_units(maps).scale)
-    assert np.ptp(ratio) < 0.05 * ratio.mean()  # a common factor; the banks keep their say
 
 
 @pytest.mark.parametrize("bank", BANKS)
@@ -196,22 +179,6 @@ def test_what_is_refused():
             c.calibrated_map({bank: np.zeros((8, 8)) for bank in wrong}, statistics)
 
 
-def test_a_region_is_explained_by_its_mean():
-    statistics, test = c.bank_units(normal_maps(3)), one(normal_maps(1, seed=8))
-    region = np.zeros((24, 24), bool)
-    region[2:9, 4:7] = True
-    terms = map_terms("calibrated", test, {}, DEFAULTS, statistics)
-    shares = region_shares(terms, region, (0, 0, 24, 24))
-    assert sum(shares.values()) == pytest.approx(c.calibrated_map(test, statistics)[region].mean())
-
-
-def test_equal_banks_share_equally():
-    maps, test = normal_maps(5, banks=("rgb",)), one(normal_maps(1, seed=1, banks=("rgb",)))
-    statistics = c.bank_units({"rgb": maps["rgb"], "xyz": maps["rgb"]})
-    shares = shares_of({"rgb": test["rgb"], "xyz": test["rgb"]}, statistics)
-    assert shares["rgb"] == shares["xyz"] > 0
-
-
 @pytest.mark.parametrize(
     "spoil",
     [{"scale": [0.0, 1.0, 1.0]}, {"level": [1.0]}, {"parts": 9}, {"banks": None}, {"level": [float("nan"), 0, 0]}],
@@ -223,9 +190,3 @@ def test_statistics_survive_json(spoil):
     for wrong in ({**written, **spoil}, {"banks": ["rgb"]}):
         with pytest.raises(ValueError, match="training statistics"):
             c.restored(wrong)
-
-
-def test_parts_at_once_are_the_parts_one_by_one():
-    statistics, tests = c.bank_units(normal_maps(3)), normal_maps(4, seed=6)
-    for i, found in enumerate(c.calibrated_map(tests, statistics)):
-        np.testing.assert_array_equal(found, c.calibrated_map(one(tests, i), statistics))

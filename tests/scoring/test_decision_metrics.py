@@ -56,22 +56,6 @@ def test_aupimo_at_rates_between_pixels(bounds):
         assert found[i] == pytest.approx(plain_aupimo(masks[i], maps[i], maps[:4], *bounds), abs=0.01)
 
 
-def test_aupimo_of_perfect_and_blind_maps_and_of_other_scales():
-    masks, maps = small_maps(0, ties=False)
-    assert aupimo(masks, 100.0 * masks + maps, (1e-3, 1e-2)) == pytest.approx(1)
-    assert aupimo(masks, maps - 100.0 * masks, (1e-3, 1e-2)) == 0
-    assert aupimo(masks, np.exp(maps / 3), (1e-3, 1e-2)) == aupimo(masks, maps, (1e-3, 1e-2))
-    assert aupimo(masks, np.zeros_like(maps), (1e-3, 1.0)) is None  # one threshold, at which every pixel is above
-
-
-def test_images_of_different_size_count_alike():
-    masks, maps = small_maps(3, ties=False)
-    twice = [np.repeat(np.repeat(m, 2, 0), 2, 1) if i % 2 else m for i, m in enumerate(maps)]
-    twice_masks = [np.repeat(np.repeat(m, 2, 0), 2, 1) if i % 2 else m for i, m in enumerate(masks)]
-    bounds = (1e-3, 1e-1)
-    np.testing.assert_allclose(aupimo_per_image(twice_masks, twice, bounds), aupimo_per_image(masks, maps, bounds))
-
-
 def test_undefined_and_wrong():
     masks, maps = small_maps(0, ties=False)
     assert aupimo(masks[4:], maps[4:]) is None and aupimo(masks[:4], maps[:4]) is None

@@ -82,8 +82,8 @@ def options(*argv):
 class Method:
     """What the hooks need of a method object; the metrics are sums, so that every entry counts."""
 
-    def __init__(self, args, resets=False):
-        self.args, self.resets, self.category = args, resets, None
+    def __init__(self, args):
+        self.args = args
         self.image_preds, self.predictions, self.pixel_preds = [], [], []
 
     def predict(self, decision, rgb, xyz, fusion=None):
@@ -100,9 +100,6 @@ class Method:
         scoring_addon.apply(self)
         self.image_rocauc, self.pixel_rocauc = np.sum(self.image_preds), np.sum(self.pixel_preds)
         self.au_pro = np.sum([m.sum() for m in self.predictions])
-        self.last = self.image_preds, self.predictions, self.pixel_preds
-        if self.resets:
-            self.image_preds, self.predictions, self.pixel_preds = [], [], []
 
 
 @pytest.fixture(autouse=True)
@@ -119,58 +116,12 @@ def run_round(method, seed, n=4):
     return maps
 
 
-@pytest.mark.parametrize("resets", [False, True])
-def test_each_call_scores_what_was_recorded_since_the_last(resets, folder):
-    method, ends, known = Method(options("disagreement"), resets), 0, []
-    for seed, n in ((1, 4), (2, 6), (3, 1)):
-        addon.check(SimpleNamespace(methods={"m": method}), "bagel", str(seed))
-        scores, maps = reference(*run_round(method, seed, n))
-        ends = n if resets else ends + n
-        known = [] if resets else known
-        known.append(scores)
-        image_preds, predictions, pixel_preds = method.last
-        assert [p.shape for p in image_preds] == [(1,)] * ends == [(1,)] * len(predictions)
-        np.testing.assert_allclose(np.ravel(image_preds), np.concatenate(known))
-        np.testing.assert_allclose(np.stack(predictions[-n:]), maps)
-        np.testing.assert_allclose(pixel_preds[-n * 1024 :], maps.ravel())
-        assert len(pixel_preds) == ends * 1024 and isinstance(pixel_preds, list)
-        if not resets:  # a call without new samples changes nothing
-            before = [np.array(of) for of in method.last]
-            method.calculate_metrics()
-            assert all(np.array_equal(a, b) for a, b in zip(before, method.last))
-    text = (folder / "results" / "scoring.md").read_text()
-    assert [line.split(", run")[0] for line in text.splitlines() if line[:1] == "#"] == [
-        f"## bagel {seed}" for seed in (1, 2, 3)
-    ]
-
-
-def test_both_rows_are_of_the_same_maps(folder):
-    method = Method(options("disagreement"))
-    decision, rgb, xyz = run_round(method, 5)
-    scores, maps = reference(decision, rgb, xyz)
-    rows = [line.strip("| \n").split(" | ") for line in (folder / "results/scoring.md").read_text().splitlines()[4:]]
-    first = [decision.mean((1, 2)).sum(), decision.sum(), decision.sum()]
-    second = [scores.sum(), maps.sum(), maps.sum()]
-    assert [row[0] for row in rows[1:]] == ["baseline", "disagreement", "difference"]
-    for row, expected in zip(rows[1:], (first, second, np.subtract(second, first))):
-        np.testing.assert_allclose([float(v) for v in row[1:]], expected, atol=0.0011)
-    assert np.isclose(method.image_rocauc, scores.sum())
-
-
 def test_a_checkout_that_asks_for_nothing_is_left_alone(folder):
     for args in (options("baseline"), SimpleNamespace(), None):
         method = Method(args)
         addon.check(SimpleNamespace(methods={"m": method}, args=args))
         run_round(method, 1)
         assert not [name for name in vars(method) if name.startswith("scoring")] and not list(folder.iterdir())
-
-
-def test_recorded_maps_are_copies():
-    method, (decision, _, _) = Method(options("disagreement")), random_maps(1)
-    first = decision[0].copy()
-    addon.record(method, decision[0][None], decision[1], decision[2])
-    decision[0] *= 0
-    assert np.array_equal(method.scoring_samples[0].rgb, first)
 
 
 def test_tensors_that_need_a_gradient_are_recorded():
@@ -195,55 +146,12 @@ def test_the_fusion_banks_map_and_options_in_a_dictionary():
     np.testing.assert_allclose(np.stack(method.predictions), reference(rgb, rgb, xyz, 0.7)[1])
 
 
-class Foreign:
-    predictions: list = []
-
-    def __init__(self, args):
-        self.args = args
-
-    def calculate_metrics(self):
-        pass
-
-
-class Hiding(Method):
-    def predict(self, *maps):
-        self.predictions.append(maps[0])
-
-
-class Passing(Method):
-    def predict(self, *maps):
-        super().predict(*maps)
-
-
-class TwoBanks(Method):
-    def predict(self, decision, rgb, xyz):
-        import scoring_addon
-
-        scoring_addon.record(self, rgb, xyz, None)
-
-
-@pytest.mark.parametrize(
-    "kind, argv, word",
-    [
-        (Foreign, (), "Foreign"),
-        (Hiding, (), "Hiding"),
-        (TwoBanks, ("--scoring_map", "bank"), "TwoBanks has none"),
-        (lambda args: Method(None), (), "self.args"),
-        (None, (), "no method"),
-    ],
-)
-def test_methods_that_cannot_be_scored_are_refused_before_any_work(kind, argv, word, capsys):
-    args = options("disagreement", *argv)
-    runner = SimpleNamespace(args=args, methods={"m": kind(args)} if kind else {})
+@pytest.mark.parametrize("methods, word", [({"m": Method(None)}, "self.args"), ({}, "no method")])
+def test_a_runner_that_cannot_be_scored_is_refused_before_any_work(methods, word, capsys):
     with pytest.raises(SystemExit) as end:
-        addon.check(runner)
+        addon.check(SimpleNamespace(args=options("disagreement"), methods=methods))
     err = capsys.readouterr().err
     assert end.value.code == 2 and word in err and len(err.splitlines()) == 1
-
-
-def test_a_class_that_inherits_the_lines_is_allowed():
-    args = options("disagreement")
-    addon.check(SimpleNamespace(args=args, methods={"a": Passing(args)}, other=TwoBanks(args)))
 
 
 def test_a_foreign_parser_takes_one_name_only(capsys):

@@ -1,5 +1,6 @@
 """A station with a stub judge, real in everything else."""
 
+import io
 import time
 
 import pytest
@@ -8,7 +9,6 @@ from starlette.testclient import TestClient
 from common.files import sha256_of
 from station.api import make_app
 from station.journal import Journal
-from station.judging import Files
 from station.recipes import Recipes
 from station.service import Recording, Settings, Station
 from station.store import Rules, Store, store_of
@@ -70,11 +70,8 @@ def client(station):
 def send(station, score, wait=True, **more):
     """Have a station judge a part of this score; the answer, or its Future."""
     fields = {name: more.pop(name) for name in ("serial", "name", "recipe", "check") if name in more}
-    folder = station.store.new_folder()
-    rgb, xyz = part(score, **more)
-    (folder / "rgb").write_bytes(rgb)
-    (folder / "xyz").write_bytes(xyz)
-    future = station.submit(Recording(folder, Files(folder / "rgb", folder / "xyz", None), **fields))
+    arrived = station.store.take(dict(zip(("rgb", "xyz"), map(io.BytesIO, part(score, **more)))))
+    future = station.submit(Recording(arrived, **fields))
     return future.result(60) if wait else future
 
 

@@ -77,9 +77,6 @@ def test_drift_is_found_soon(streams, shift, most):
 
 
 def test_a_rank_counts_those_above():
-    ranks = Ranks([1.0, 2.0, 2.0, 3.0])
-    assert ranks.add(2.0, 0.5) == pytest.approx((1 + 0.5 * 3) / 5)
-    assert ranks.add(9.0, 0.25) == pytest.approx(0.25 / 6) and ranks.values.tolist() == [1, 2, 2, 2, 3, 9]
     rng, plain, made = np.random.default_rng(0), [], Ranks()
     for value in rng.integers(0, 9, 300).astype(float):
         tie = rng.random()

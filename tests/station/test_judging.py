@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from common.errors import InputError
 from common.files import sha256_of
@@ -43,8 +44,27 @@ def test_the_verdict_is_the_inspectors(inspector, recordings):
         shares = sum(value for name, value in found.statistics.items() if name.endswith(" score"))
         assert shares == pytest.approx(found.score, rel=1e-4)
         assert "/" not in found.explanation and all("contours" not in region for region in found.regions)
+        assert found.verdict == "pass" or found.regions[0]["text"] in found.explanation
         verdicts.add(found.verdict)
     assert "fail" in verdicts
+
+
+def test_a_depth_picture_is_judged_as_its_points(data, recordings, tmp_path):
+    _, path = fitted_runner(options_for(data, "DINO+Point_MAE", *EVERY))
+    model = Model("toy", "a" * 64, Inspector(read_saved(path), PoolingExtractor(), false_alarm=0.2, gate=False))
+    files = Files(recordings[0].rgb, None, tmp_path / "depth.png")
+    rgb, xyz = read_scan(*recordings[0][:2])
+    counts = np.round(xyz[..., 2] * 1e4)
+    Image.fromarray(counts.astype(np.uint16)).save(files.depth)
+    assert "keeps no camera" in model.judge(files).explanation
+    height, width = counts.shape
+    camera = {"fx": 90.0, "fy": 80.0, "cx": 31.0, "cy": 33.0, "size": (height, width), "unit": 1e-4, "cropped": False}
+    model._inspector.model.meta["camera"] = camera
+    v, u = np.mgrid[:height, :width]
+    points = np.stack([(u - 31) * counts / 90, (v - 33) * counts / 80, counts], -1) * 1e-4
+    found, expected = model.judge(files), model._inspector.judge(rgb, points.astype(np.float32))
+    assert (found.verdict, found.score) == (expected.verdict, pytest.approx(expected.score, rel=1e-5))
+    assert found.fingerprint == sha256_of(files.depth) and found.statistics["score"] == found.score
 
 
 def test_recalibration_is_that_of_a_model_saved_with_these_parts(inspector, recordings):
@@ -62,11 +82,8 @@ def test_recalibration_is_that_of_a_model_saved_with_these_parts(inspector, reco
     exact = Inspector(saved._replace(arrays={**saved.arrays, **arrays}), PoolingExtractor(), 0.2)
     for files in recordings:
         found, expected = made.judge(files), exact.judge(*read_scan(files.rgb, files.xyz))
-        assert (found.verdict, found.p_value, found.threshold) == (
-            expected.verdict,
-            expected.p_value,
-            expected.threshold,
-        )
+        of = lambda judged: (judged.verdict, judged.p_value, judged.threshold)
+        assert of(found) == of(expected)
         assert [r["pixels"] for r in found.regions] == [r.pixels for r in expected.regions[:20]]
         assert f"{expected.threshold:.4g}" in found.explanation
     assert made.options["calibration"] == 7 and model.judge(recordings[0]).threshold == inspector.threshold
@@ -83,17 +100,15 @@ def test_what_cannot_be_read_cannot_be_judged(inspector, recordings, tmp_path):
         (Files(tmp_path / "empty", good.xyz, None), "empty: cannot be read as picture"),
         (Files(good.rgb, tmp_path / "empty", None), "empty"),
         (Files(good.rgb, tmp_path / "flat.tiff", None), "flat"),
-        (Files(good.rgb, None, good.rgb), "no camera|depth"),
     ):
         found = model.judge(files)
         assert found.verdict == "cannot judge" and found.score is None and found.statistics == {}
+        assert words in found.explanation
         assert str(tmp_path) not in found.explanation and str(good.rgb.parent) not in found.explanation
         assert found.draw is None
 
 
 def test_pictures(inspector, recordings, tmp_path):
-    from PIL import Image
-
     found = next(j for j in map(Model("toy", "a" * 64, inspector).judge, recordings) if j.regions)
     assert found.draw(tmp_path) == ["depth", "normal", "part"]
     sizes = [Image.open(tmp_path / f"{name}.jpg").size for name in ("part", "depth", "normal")]

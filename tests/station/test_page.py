@@ -75,18 +75,19 @@ def test_a_shift(browser, address, place):
     assert "No part yet" in text(browser, "main")
     send(station, 3, serial="A1", draw=True)
     until(lambda: "PASS" in text(browser, ".verdict"))  # it has updated itself
-    until(lambda: "PASS: A1" in text(browser, "#announce") or "PASS: A1" in browser.page_source)
     part = send(station, 50, serial="A2 <b>", draw=True)
     until(lambda: "FAIL" in text(browser, ".verdict"))
-    assert (
-        browser.title == "FAIL" and "A2 <b>" in text(browser, ".who") and "0.8 mm nearer" in text(browser, ".details")
-    )
+    assert browser.title == "FAIL" and "A2 <b>" in text(browser, ".who") and "score 50" in text(browser, ".details")
     loaded = "return [...document.images].every(i => i.complete && i.naturalWidth === 672) && document.images.length"
     until(lambda: browser.execute_script(loaded) == 3)
     press(browser, "g")  # no name yet: the key asks for it
     assert browser.execute_script("return document.activeElement.name") == "by"
-    press(browser, "Eva\t")
+    press(browser, "Eva")
+    send(station, 4, serial="A4")
+    until(lambda: "newer part" in text(browser, "#connection"))  # what somebody fills in is not taken away
+    assert "FAIL" in text(browser, ".verdict")
     browser.execute_script("document.activeElement.blur()")
+    until(lambda: "PASS" in text(browser, ".verdict") and not text(browser, "#connection"))
     press(browser, "2")  # the review page
     until(lambda: "1 to review" in text(browser, "h1"))
     assert browser.execute_script("return document.querySelector('input.by').value") == "Eva"
@@ -110,7 +111,6 @@ def test_a_shift(browser, address, place):
 def test_a_station_that_stops_is_told(browser, address, place):
     (station,) = place.running
     visit(browser, address)
-    until(lambda: browser.execute_script("return document.readyState") == "complete")
     station.begin_stop()
     until(lambda: "No connection" in text(browser, "#connection"))
 
@@ -130,16 +130,49 @@ def test_nothing_is_cut_off_and_the_verdict_is_large(browser, address, place, wi
     assert tall >= (130 if width > 1000 else 50)
 
 
-def test_a_screen_reader_finds_its_way(browser, address, place):
-    (station,) = place.running
-    send(station, 50, draw=True)
-    for path in ("/", "/review", "/history", "/quality"):
-        visit(browser, address + path)
-        nameless = browser.execute_script(
-            "return [...document.querySelectorAll('input:not([type=hidden]), select, button, a, img')].filter(e => "
-            "!(e.labels?.length || e.innerText?.trim() || e.alt || e.textContent.trim())).map(e => e.outerHTML)"
+def accessible(browser):
+    """[(role, name, {property: value})] as a screen reader gets them."""
+    nodes = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    value = lambda node, key: node.get(key, {}).get("value", "")
+    properties = lambda node: {p["name"]: p["value"].get("value") for p in node.get("properties", ())}
+    return [(value(n, "role"), value(n, "name"), properties(n)) for n in nodes if not n["ignored"]]
+
+
+def tabbed(browser):
+    """What Tab reaches from the top of the page, once around; each shows that it has the focus."""
+    reached = []
+    browser.execute_script("document.activeElement.blur()")
+    while True:
+        press(browser, "\ue004")
+        at, outline = browser.execute_script(
+            "const e = document.activeElement, s = getComputedStyle(e); e.dataset.at ||= String(Math.random());"
+            "return [e !== document.body && e.dataset.at, s.outlineStyle === 'solid' && parseFloat(s.outlineWidth)]"
         )
-        assert nameless == [], path
-        heads = browser.execute_script("return [...document.querySelectorAll('h1')].length")
-        assert heads == 1 and browser.execute_script("return document.documentElement.lang") == "en"
-        assert browser.execute_script("return !!document.querySelector('main#main') && !!document.querySelector('nav')")
+        if not at or at in reached:
+            return len(reached)
+        assert outline and outline >= 2, browser.execute_script("return document.activeElement.outerHTML")
+        reached.append(at)
+
+
+def test_keyboard_and_screen_reader(browser, address, place):
+    (station,) = place.running
+    part = send(station, 50, serial="A1", draw=True)
+    named = {"link", "button", "textbox", "searchbox", "combobox", "image", "heading", "navigation", "form"}
+    for path in ("/", "/review", "/history", "/quality", f"/view/{part['id']}", "/docs"):
+        visit(browser, address + path)
+        found = accessible(browser)
+        assert [(role, name) for role, name, _ in found if role in named and not name.strip()] == [], path
+        roles = [role for role, _, _ in found]
+        assert roles.count("main") == roles.count("navigation") == 1 and "contentinfo" in roles, path
+        assert sum(role == "heading" and more.get("level") == 1 for role, _, more in found) == 1, path
+        controls = "a[href], button:enabled, input:not([type=hidden]), select"
+        count = browser.execute_script("return [...document.querySelectorAll(arguments[0])].length", controls)
+        assert tabbed(browser) == count > 6, path
+    visit(browser, address)
+    names = [name for role, name, _ in accessible(browser) if role == "image"]
+    assert names == ["This part with 1 outlined region", "A normal part", "Depth of this part: near is bright"]
+    send(station, 3, serial="A2")
+    said = lambda: [more for role, name, more in accessible(browser) if name == "PASS: A2" and role == "StaticText"]
+    until(said)
+    live = browser.execute_script("return document.getElementById('announce').ariaLive")
+    assert live == "assertive" and text(browser, "#announce") == "PASS: A2"

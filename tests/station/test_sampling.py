@@ -16,26 +16,9 @@ from tests.station.stub import StubModel
 def event(number, score, truth=None, chance=0.1, role="calibration", model="m", answer="pass", mark=None):
     """A judged part as the journal has it."""
     content = {"peak": score, "role": role if chance else None, "fingerprint": mark or str(number)}
-    review = truth and {"truth": truth}
-    return Event(
-        number,
-        "verdict",
-        0.0,
-        None,
-        "knob",
-        model,
-        None,
-        None,
-        None,
-        None,
-        answer,
-        0.5,
-        score,
-        chance,
-        0,
-        content,
-        review,
-    )
+    known = dict.fromkeys(Event._fields) | {"number": number, "kind": "verdict", "epoch": 0.0, "recipe": "knob"}
+    known |= {"model": model, "verdict": answer, "p_value": 0.5, "score": score, "chance": chance, "content": content}
+    return Event(**{**known, "ranked": 0, "review": truth and {"truth": truth}})
 
 
 def test_draws_depend_on_files_and_key_alone():
@@ -51,39 +34,20 @@ def test_draws_depend_on_files_and_key_alone():
     assert sampling.draw(b"key", "file", 0).chance is None
 
 
-def test_the_draw_does_not_depend_on_the_verdict(place):
-    station = place.start(Settings(every=2))
-    answer = send(station, 50)
-    place.stop(station)
-    place.add_model("knob.m3dm", "second", -45.0)  # the same files, another verdict
-    station = place.start(Settings(every=2))
-    again = send(station, 50)
-    assert (answer["verdict"], again["verdict"]) == ("fail", "pass")
-    draws = [sampling.draw(station.journal.secret, e.recording, 2).chance for e in station.journal.parts()]
-    assert draws[0] == draws[1] and answer["drawn_for_review"] == (draws[0] is not None)
-    assert not again["drawn_for_review"] and again["judged_before"] == answer["id"]
-
-
 def test_a_recording_counts_once_however_often_it_is_judged(place):
     station = place.start(Settings(every=1))
-    first = send(station, 50)
-    master = send(station, 60, check=True)
+    first, master = send(station, 50), send(station, 50, check=True)
+    assert master["id"] != first["id"] and send(station, 50) == {**first, "repeated": True}
     place.stop(station)
     place.add_model("knob.m3dm", "second", -45.0)
     station = place.start(Settings(every=1))
     again = send(station, 50)
-    assert again["judged_before"] == first["id"] and not master["drawn_for_review"]
+    assert (first["verdict"], again["verdict"]) == ("fail", "pass") and again["judged_before"] == first["id"]
+    assert first["drawn_for_review"] and not again["drawn_for_review"] and not master["drawn_for_review"]
     assert [part.number for part in station.journal.sampled("knob")] == [first["id"]]
     assert station.watches.of(station.recipes.get()).parts == 0  # of the new version's stream
     station.review(again["id"], "good", "Eva")
     assert calibration.training_parts(station.journal, "knob") == []
-
-
-def test_parts_after_one_without_review_do_not_count():
-    parts = [event(1, 1.0, "good"), event(2, 2.0), event(3, 3.0, "good")]
-    assert [part.number for part in sampling.reviewed(parts)] == [1]
-    found = calibration.chosen(parts, StubModel("knob", "m", range(19)))
-    assert (found.numbers, found.waiting, found.from_file, len(found.scores)) == ([1], 2, 19, 20)
 
 
 def test_what_calibrates():
@@ -102,7 +66,9 @@ def test_what_calibrates():
     ]
     found = calibration.chosen(parts, model, {9: (0.9, 0.8)})
     assert found.numbers == [1, 9] and found.scores[-2:] == [1.0, 0.9] and found.peaks[-1] == 0.8
-    assert found.unscored == 1
+    assert (found.unscored, found.from_file, found.waiting) == (1, 19, 0)
+    late = calibration.chosen([*parts[:1], event(1.5, 2.0), *parts[1:]], model)  # one waits for its review
+    assert (late.numbers, late.waiting) == ([1], 9)
     assert [p.number for p in calibration.comparing(parts, (model,))] == [4]
 
 
@@ -220,12 +186,9 @@ def test_a_version_is_compared_before_it_is_promoted_and_rolled_back(place):
     assert station.recipes.get("knob").sha256 == old.sha256
     promotions = [(e.model, e.content["by"]) for e in station.journal.events("v.kind = 'promotion'")]
     assert promotions == [(old.sha256, "the station's start"), (sha256, "Eva"), (old.sha256, "Eva")]
-    for call in (
-        lambda: station.recipes.promote("knob", "0" * 64, "Eva"),
-        lambda: station.recipes.promote("knob", old.sha256, "Eva"),
-    ):
-        with pytest.raises(InputError, match="no file of this version|judges already"):
-            call()
+    for sha256, words in (("0" * 64, "no file of this version"), (old.sha256, "judges already")):
+        with pytest.raises(InputError, match=words):
+            station.recipes.promote("knob", sha256, "Eva")
 
 
 def test_a_model_replaced_on_the_disk_is_another_version_only_at_the_next_start(place):

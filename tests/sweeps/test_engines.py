@@ -13,9 +13,7 @@ import psutil
 import pytest
 
 from common.errors import InputError
-from common.files import host
-from sweeps import jobs
-from sweeps.engines import driving, find_slots
+from sweeps.engines import find_slots
 from sweeps.plan import Resources
 from sweeps.tables import FILES
 from tools import sweep
@@ -51,7 +49,7 @@ def run(file, out, *flags):
 
 
 def results(out):
-    """The contents of the tables, the CSV files and the figure."""
+    """The contents of the tables and the CSV files."""
     return {name: (out / name).read_bytes() for name in FILES}
 
 
@@ -249,24 +247,6 @@ def test_main_that_says_0_without_results_has_failed(file, tmp_path, capsys):
     assert sweep.main([str(file), "-o", str(tmp_path / "out"), "--quiet", *map(str, POOL)], program=program) == 1
     err = capsys.readouterr().err
     assert err.count("    nothing") == JOBS == err.count("does not hold this job")
-
-
-def test_locks_of_lost_hosts_are_forgotten(tmp_path):
-    folder = tmp_path / "runs" / "id"
-    folder.mkdir(parents=True)
-    for name in ("gone", "alive", host()):
-        (folder / f".{name}.holder").write_text(json.dumps({"process": os.getpid(), "host": name}))
-    jobs.forget_lost_hosts(tmp_path, {"gone"})
-    assert sorted(path.name for path in folder.iterdir()) == sorted((".alive.holder", f".{host()}.holder"))
-
-
-def test_one_driver_per_folder(tmp_path):
-    with driving(tmp_path):
-        with pytest.raises(InputError, match=f"run by process {os.getpid()} on"):
-            with driving(tmp_path):
-                pass
-    with driving(tmp_path):
-        pass
 
 
 def test_threads_and_gpus_of_the_workers():

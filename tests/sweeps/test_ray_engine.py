@@ -75,7 +75,7 @@ def test_the_same_results_and_nothing_twice(two, whole, tmp_path):
 
 
 def test_nodes_that_do_not_share_the_folder(two, whole, tmp_path, monkeypatch):
-    monkeypatch.setattr(ray_engine, "HOLDER", "sweep.json")  # here; the workers' module looks for another file
+    monkeypatch.setattr(ray_engine, "_driver", lambda _: "another driver")  # here; the workers read the file
     assert run(two.file(), tmp_path / "out", *RAY) == 0
     assert results(tmp_path / "out") == whole and set(computed(two.folder).values()) == {1}
     log = next((tmp_path / "out").glob("jobs/*/log.txt")).read_text()

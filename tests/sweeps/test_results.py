@@ -1,34 +1,110 @@
 """sweeps/results.py and tables.py: finished jobs' files become tables; each number is looked up again."""
 
 import csv
-import dataclasses
+import itertools
 import json
-import os
 import shutil
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
 
 from common.errors import InputError
-from runs.options import parse_arguments, recorded_options
-from scoring import evaluation
-from scoring.metrics import compute_metrics
-from scoring.significance import PixelCounts, delong_test
-from sweeps import results
-from sweeps.compare import RESAMPLES, over_seeds, part_weights
+from scoring.metrics import Metrics, roc_auc
+from scoring.significance import delong_test
 from sweeps.plan import plan, read
-from sweeps.results import gather, link_maps, read_scores, resample
+from sweeps.results import MEAN, JobScores, SweepRow, differences, gather, holm, means, over_seeds, read_scores
 from sweeps.tables import number_axis
-from tests.make_maps import make_evaluation
-from tests.scoring.reference_scoring import score_all
 from tests.sweeps.test_engines import POOL, run
 from tools import sweep
 
-SCORINGS = ["baseline", "pixel_max", "disagreement"]
 TEXT = """
 options: {method_name: DINO, device: cpu, dataset_path: "${FAKE_DATA}", scoring: [pixel_max]}
 grid: {category: [one, two], seed: [0, 1], shots: [1, 2, 50]}
 """
+A, B, A_MAX, B_MAX = (SweepRow((("shots", n),), s) for s in ("baseline", "pixel_max") for n in (1, 5))
+SEEDS = (0, 1, 2)
+
+
+# ---------------------------------------------------------------- statistics
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
+def test_holm_is_the_closure_of_bonferroni(p_values):
+    """Marcus, Peritz and Gabriel: a hypothesis falls where every intersection that holds it does."""
+    numbers = range(len(p_values))
+    groups = [g for size in numbers for g in itertools.combinations(numbers, size + 1)]
+    expected = [max(min(1.0, len(g) * min(p_values[i] for i in g)) for g in groups if n in g) for n in numbers]
+    np.testing.assert_allclose(holm(p_values), expected, atol=1e-15)
+
+
+def test_over_seeds_is_students_interval():
+    values = [0.7, 0.75, 0.9, 0.71]
+    interval = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    np.testing.assert_allclose(over_seeds(values)[1:], [np.mean(values), np.std(values, ddof=1), *interval], rtol=1e-12)
+    assert over_seeds([0.5]) == (1, 0.5, None, None, None)
+
+
+def scored(category, seed, lift, n=40, paths=None):
+    rng, label = np.random.default_rng(seed + 100 * len(category)), np.arange(n) % 2
+    values = rng.normal(size=n) + lift * label
+    return JobScores(Metrics(roc_auc(label, values), 0.1 * lift, None), paths or tuple(range(n)), label, values)
+
+
+def table(**options):
+    lifts = {A: 0.5, B: 0.6, A_MAX: 2.0, B_MAX: 2.2}
+    return {
+        row: {c: {seed: scored(c, seed, lift, **options) for seed in SEEDS} for c in ("one", "three")}
+        for row, lift in lifts.items()
+    }
+
+
+def test_differences_of_image_scores():
+    full = table()
+    found = {(d.row, d.reference, d.category): d for d in differences(full, "image_rocauc")}
+    assert set(found) == {
+        (*pair, c) for pair in ((A_MAX, A), (B_MAX, B), (B, A), (B_MAX, A_MAX)) for c in ("one", "three", MEAN)
+    }
+    expected = {}
+    for category in ("one", "three"):
+        a, b = ([full[row][category][seed].scores for seed in SEEDS] for row in (A_MAX, A))
+        value, error, p = expected[category] = delong_test(full[A][category][0].label, a, b)
+        d, other = found[A_MAX, A, category], found[B_MAX, B, category]
+        assert (d.value, d.p) == (pytest.approx(value, abs=1e-12), pytest.approx(p)) and d.parts == 40 and d.seeds == 3
+        assert (d.interval[1] - d.interval[0]) / 2 == pytest.approx(1.959964 * error, rel=1e-6)
+        assert [d.holm, other.holm] == pytest.approx(holm([d.p, other.p]))
+    mean, (values, errors, _) = found[A_MAX, A, MEAN], zip(*expected.values())
+    assert mean.value == pytest.approx(np.mean(values)) and mean.categories == 2 and mean.parts == 80
+    assert mean.error == pytest.approx(np.hypot(*errors) / 2, rel=1e-9)
+    assert all(d.p == 1 and d.value == 0 for d in differences({A: full[A], B: full[A]}, "image_rocauc"))
+
+
+def test_what_cannot_be_tested_says_why():
+    found = differences(table(), "pixel_rocauc")
+    assert found and all(d.p is None and d.holm is None and "rescore.py --intervals" in d.note for d in found)
+    assert [d.value for d in found if (d.row, d.reference) == (A_MAX, A)] == 3 * [pytest.approx(0.15)]
+    assert differences(table(), "au_pro") == []  # undefined in every job
+    few = differences(table(n=3), "image_rocauc")
+    assert all(d.note == "fewer than two good or two defective test parts" and d.error is None for d in few)
+    one, apart = {0: scored("one", 0, 1)}, {1: scored("one", 1, 1)}
+    (d,) = differences({A: {"one": one}, B: {"one": {0: scored("one", 0, 1, paths=("a", "b") * 20)}}}, "image_rocauc")
+    assert d.note == "the jobs' test parts differ" and d.p is None
+    assert differences({A: {"one": one}, B: {"one": apart}}, "image_rocauc") == []  # no seed in common
+
+
+def test_the_mean_is_of_complete_categories():
+    full, planned = table()[A], {"one": SEEDS, "three": SEEDS}
+    found, complete = means(full, "image_rocauc", planned)
+    assert complete == ["one", "three"]
+    assert found[MEAN] == over_seeds([np.mean([full[c][seed].metrics.image_rocauc for c in full]) for seed in SEEDS])
+    part = {"one": full["one"], "three": {0: full["three"][0]}}
+    found, complete = means(part, "image_rocauc", planned)
+    assert complete == ["one"] and found[MEAN] == found["one"] and found["three"].seeds == 1
+
+
+# ---------------------------------------------------------------- from files to tables
 
 
 @pytest.fixture(scope="module")
@@ -59,24 +135,23 @@ def test_cells_and_differences_follow_from_the_jobs(done):
         names = ["one", "two"] if cell["category"] == "Mean" else [cell["category"]]
         of = [[known[name, cell["shots"], seed][0]["categories"][name]["metrics"] for name in names] for seed in (0, 1)]
         expected = over_seeds([np.mean([m[cell["scoring"]][cell["metric"]] for m in seed]) for seed in of])
-        assert [float(cell[n]) for n in ("mean", "sd", "seeds_low", "seeds_high")] == pytest.approx(expected[1:5])
-        assert (cell["parts_low"] != "") == (cell["metric"] == "image_rocauc")
+        assert [float(cell[n]) for n in ("mean", "sd", "seeds_low", "seeds_high")] == pytest.approx(expected[1:])
     found = lines(done / "differences.csv")
     image = [d for d in found if d["metric"] == "image_rocauc"]
     assert len(image) == (3 + 2 * 2) * 3
     for d in image:
         assert d["family"] == ("scoring" if d["scoring"] != d["reference_scoring"] else "setting")
-        sides = []
-        for scoring, shots in ((d["scoring"], d["shots"]), (d["reference_scoring"], d["reference_shots"])):
-            folders = [known[d["category"], shots, seed][1] for seed in (0, 1)] if d["category"] != "Mean" else []
-            back = [read_scores(folder / f"scores_{d['category']}.csv", [scoring]) for folder in folders]
-            sides.append([scores[scoring] for _, _, scores in back])
-        if back:
+        assert float(d["p_holm"]) >= float(d["p"]) and d["seeds"] == "2"
+        if d["category"] != "Mean":
+            sides = []
+            for scoring, shots in ((d["scoring"], d["shots"]), (d["reference_scoring"], d["reference_shots"])):
+                folders = [known[d["category"], shots, seed][1] for seed in (0, 1)]
+                back = [read_scores(folder / f"scores_{d['category']}.csv", [scoring]) for folder in folders]
+                sides.append([scores[scoring] for _, _, scores in back])
             value, _, p = delong_test(back[0][1], *sides)
             assert (float(d["difference"]), float(d["p"])) == (pytest.approx(value), pytest.approx(p))
-        assert float(d["p_holm"]) >= float(d["p"]) and d["test"] == "DeLong" and d["seeds"] == "2"
     pixel = [d for d in found if d["metric"] == "pixel_rocauc"]
-    assert pixel and all(d["p"] == "" and "save_maps" in d["note"] for d in pixel)
+    assert pixel and all(d["p"] == "" and "rescore.py" in d["note"] for d in pixel)
     text = (done / "tables.md").read_text()
     cell = next(c for c in cells if (c["shots"], c["scoring"], c["category"]) == ("50", "pixel_max", "two"))
     row = next(line for line in text.splitlines() if line.startswith("| DINO shots=50 [pixel_max] "))
@@ -101,106 +176,15 @@ def test_unequal_versions_and_damaged_scores_are_told(done, tmp_path):
         read_scores(scores, ["pixel_max"])
 
 
-def test_scorings_in_the_grid_are_rows_of_one_setting(tmp_path, monkeypatch, capsys):
+def test_scorings_in_the_grid_are_rows_of_one_setting(tmp_path, monkeypatch):
     monkeypatch.setenv("FAKE_DATA", str(tmp_path))
     file = tmp_path / "sweep.yaml"
     text = TEXT.replace(", scoring: [pixel_max]", "").replace("seed: [0, 1]", "seed: [0]").replace("one, two", "one")
     file.write_text(text.replace("shots: [1, 2, 50]", "scoring: [pixel_max, pixel_topk]"))
     assert run(file, tmp_path / "out") == 0
-    assert "interval over test parts (bootstrap)" in capsys.readouterr().out
     gathered = gather(tmp_path / "out", plan(read(file), file))
     assert [row.scoring for row in gathered.table] == ["baseline", "pixel_max", "pixel_topk"] and gathered.done == 2
     assert {(d["scoring"], d["reference_scoring"]) for d in lines(tmp_path / "out" / "differences.csv")} == {
         ("pixel_max", "baseline"),
         ("pixel_topk", "baseline"),
     }
-
-
-# ---------------------------------------------------------------- saved maps
-
-
-@pytest.fixture
-def job(tmp_path):
-    """(folder, record, Evaluation) of a job with saved maps; its parts do not lie in the order of their paths."""
-    options = recorded_options(parse_arguments(["--method_name", "DINO+Point_MAE", "--scoring", *SCORINGS]))
-    made = make_evaluation(fusion=False, good=8, defective=6)
-    saved = dataclasses.replace(made, meta={**made.meta, "options": options, "run": "abc"})
-    evaluation.write(saved, tmp_path / "maps" / "cookie.npz")
-    metrics = evaluation.metrics(saved, evaluation.score(saved, SCORINGS))
-    of = {"metrics": {name: dataclasses.asdict(m) for name, m in metrics.items()}}
-    record = {"id": "abc", "options": json.loads(json.dumps(options)), "categories": {"cookie": of}}
-    return tmp_path, record, saved
-
-
-def test_the_full_set_and_the_resamples(job):
-    folder, record, saved = job
-    found, why = resample(folder, record, "cookie")
-    assert why == "" and list(found) == SCORINGS
-    order = sorted(range(len(saved)), key=lambda i: saved.path[i])
-    assert order != list(range(len(saved)))
-    weights = part_weights("cookie", saved.label[order])
-    scored = score_all(SCORINGS, saved.decision_score, list(saved.decision_map), saved.samples)
-    for name in SCORINGS:
-        own = record["categories"]["cookie"]["metrics"][name]
-        for metric in ("pixel_rocauc", "au_pro"):
-            assert found[name][metric].shape == (RESAMPLES + 1,)
-            assert found[name][metric][0] == pytest.approx(own[metric], abs=1e-12)
-        # a resample by hand: each part as often as it was drawn
-        drawn = np.repeat(order, weights[3].astype(int))
-        maps, masks = [scored[name].predictions[i] for i in drawn], saved.mask[drawn]
-        flat, peaks, paths = np.concatenate([m.ravel() for m in maps]), [m.max() for m in maps], list(map(str, drawn))
-        by_hand = compute_metrics(saved.label[drawn], peaks, masks.ravel() != 0, flat, masks, maps, paths)
-        assert found[name]["pixel_rocauc"][3] == pytest.approx(by_hand.pixel_rocauc, abs=1e-9)
-        assert found[name]["au_pro"][3] == pytest.approx(by_hand.au_pro, abs=0.02)  # thresholds of the full set
-
-
-def test_it_is_computed_once_per_maps(job, monkeypatch):
-    folder, record, _ = job
-    assert resample(folder, record, "cookie", stopped=True) == ({}, results.STOPPED)
-    first, _ = resample(folder, record, "cookie")
-    with monkeypatch.context() as patch:
-        patch.setattr(results, "read", lambda *_: pytest.fail("read again"))
-        again, _ = resample(folder, record, "cookie", stopped=True)
-    assert all((again[n][m] == first[n][m]).all() for n in SCORINGS for m in ("pixel_rocauc", "au_pro"))
-    calls = []
-    monkeypatch.setattr(results, "PixelCounts", lambda *args: calls.append(1) or PixelCounts(*args))
-    os.utime(folder / "maps" / "cookie.npz", ns=(1, 1))  # other maps
-    resample(folder, record, "cookie")
-    (folder / results.KEPT).write_bytes(b"damaged")
-    resample(folder, record, "cookie")
-    assert len(calls) == 4  # M_fusion and M_pix, twice
-
-
-def test_maps_that_do_not_belong_are_not_used(job):
-    folder, record, saved = job
-    assert resample(folder, {**record, "id": "other"}, "cookie") == ({}, "the saved maps are of another run")
-    wrong = json.loads(json.dumps(record))
-    wrong["categories"]["cookie"]["metrics"]["baseline"]["au_pro"] += 1e-6
-    assert resample(folder, wrong, "cookie") == ({}, "the saved maps do not give the run's own au_pro")
-    lacking = dataclasses.replace(saved, has_mask=np.arange(len(saved)) > 0)
-    evaluation.write(lacking, folder / "maps" / "cookie.npz")
-    assert resample(folder, record, "cookie") == ({}, "defective test parts without a mask")
-    (folder / "maps" / "cookie.npz").write_bytes(b"PK")
-    assert "cannot be read" in resample(folder, record, "cookie")[1]
-    (folder / "maps" / "cookie.npz").unlink()
-    assert resample(folder, record, "cookie") == ({}, results.NO_MAPS)
-
-
-@pytest.mark.slow
-def test_maps_of_all_jobs_side_by_side(job, tmp_path, monkeypatch):
-    folder, record, _ = job
-    first, _ = resample(folder, record, "cookie")
-    options = {"method_name": "DINO+Point_MAE", "save_maps": True, "category": "cookie"}
-    planned = plan({"options": options, "grid": {"seed": [0, 1]}}, "x")
-    folders = [tmp_path / "out" / "jobs" / one.name for one in planned.jobs]
-    for one in folders:
-        shutil.copytree(folder / "maps", one / "maps")
-    monkeypatch.setattr(results, "finished", lambda *_: record)
-    monkeypatch.setattr(results, "available_cores", lambda: 2)
-    found = results._resample_all(tmp_path / "out", dict.fromkeys(planned.jobs, record), False)
-    for one in planned.jobs:
-        assert all((found[one][0][n][m] == first[n][m]).all() for n in SCORINGS for m in first[n])
-    link_maps(tmp_path / "out", planned)
-    for seed, one in enumerate(folders):
-        linked = tmp_path / "out" / "maps" / "all" / f"seed_{seed}" / "cookie.npz"
-        assert linked.samefile(one / "maps" / "cookie.npz")

@@ -40,7 +40,7 @@ def launch(arguments):
 @pytest.mark.parametrize("negatives", ["gathered", "own"])
 def test_two_processes(data, tmp_path, negatives):
     for number in range(8):  # parts differ in background, so the processes in their number of pairs
-        save_patch_pair(data / f"toy{number}.pt", make_part(number, background=number % 3 == 0), False, XYZ)
+        save_patch_pair(data / f"toy{number}.pt", make_part(number, background=number % 3 == 0))
     two, one = tmp_path / "two", tmp_path / "one"
     flags = ("--accum_iter", 2, "--epochs", 2, "--negatives", negatives)
     launched = launch(command(data, two, "--batch_size", 2, *flags))

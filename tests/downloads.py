@@ -1,24 +1,15 @@
-"""Write small generated downloads of the three data sets, with their folders, file names, types, sizes and quirks.
+"""Small generated downloads of the three data sets, with their folders, file names, types, sizes and quirks.
 
 The scenes have a known geometry, against which the preprocessing is tested.
-python lab/make_downloads.py demo/downloads
 """
 
 import json
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import tifffile
 from PIL import Image
-
-if not __package__:
-    import checkout  # noqa: F401  puts the checkout on the path
-
-from common.commands import FINE, Parser, add_target, run_command
-from common.files import check_writable
-from data.names import CATEGORIES
 
 EYECANDIES_FOCAL = 711.11  # pixels
 NORMAL = np.array([0.05, -0.03, 1]) / np.linalg.norm([0.05, -0.03, 1])  # normal of the MVTec scene's plane
@@ -254,26 +245,3 @@ def make_realiad_d3(
             write_png(folder / where / "ps" / f"{sample}_ps.jpg", picture)
             write_tiff(folder / where / "xyz" / names["xyz"].format(**fields), points)
     return folder
-
-
-def main(argv=None):
-    """Run the command line; returns the exit code: 0 fine, 1 failed on the way, 2 refused."""
-    parser = Parser(prog="make_downloads.py", description=" ".join(__doc__.splitlines()[:2]))
-    add_target(parser, f"folder for {', '.join(CATEGORIES)}, each with one category of real size and few parts")
-    return run_command("make_downloads.py", parser.parse_args(argv), make_all)
-
-
-def make_all(args):
-    """Write the three downloads; returns the exit code."""
-    check_writable(args.out)
-    for folder in (
-        make_mvtec3d(args.out / "mvtec3d", "dowel", (400, 400), train=4, good=2, bad=2),
-        make_eyecandies(args.out / "eyecandies", "Candy Cane", 512, train=4, test=(False, True, False, True)),
-        make_realiad_d3(args.out / "realiad_d3", "Knob_Cap", (600, 800), (600, 800), train=4, good=2),
-    ):
-        print(f"{folder}: generated")
-    return FINE
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,14 +1,8 @@
-"""Write small generated camera recordings of each kind that tools/import_parts.py reads.
-
-    python lab/make_camera.py demo/recordings
-
-The kinds are depth images with intrinsics (PNG, tiff), PCD, PLY and npz arrays. OUT/<kind>/<train_good, test_good,
-test_dent>/ holds the files of a few parts: a knob of two balls on a table, seen by a pinhole camera.
-"""
+"""Small generated files of each kind that tools/import_parts.py reads: depth images with intrinsics (PNG, tiff), PCD,
+PLY and npz arrays of a knob of two balls on a table, seen by a pinhole camera. The true geometry is known."""
 
 import json
 import struct
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,13 +10,7 @@ import numpy as np
 import tifffile
 from PIL import Image
 
-if not __package__:
-    import checkout  # noqa: F401  puts the checkout on the path
-
 from cameras.intrinsics import Intrinsics
-from common.argument_types import number
-from common.commands import FINE, Parser, add_target, run_command
-from common.files import check_writable
 
 DISTANCE = 0.45  # metres from the camera to the table, along the optical axis
 TILT = np.array([0.06, -0.04, -1.0])  # the table's normal, towards the camera
@@ -249,25 +237,6 @@ def make_recording(root, kind, parts=4, size=(240, 320)):
     return folder
 
 
-def main(argv=None):
-    """Run the command line; returns the exit code: 0 fine, 1 failed on the way, 2 refused."""
-    parser = Parser(prog="make_camera.py", description=__doc__.splitlines()[0])
-    add_target(parser, "folder for the recordings")
-    parser.add_argument(
-        "--kinds", nargs="+", choices=sorted(KINDS), default=sorted(KINDS), metavar="KIND", help="which"
-    )
-    parser.add_argument("--train", type=number(int, 1), default=4, metavar="N", help="training parts")
-    return run_command("make_camera.py", parser.parse_args(argv), make_recordings)
-
-
-def make_recordings(args):
-    """Write the recordings that the options ask for; returns the exit code."""
-    check_writable(args.out)
-    for kind in args.kinds:
-        print(f"{make_recording(args.out, kind, args.train)}: generated")
-    return FINE
-
-
 def _save(path, picture):
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     picture.save(path)
@@ -278,7 +247,3 @@ def _write_bytes(path, content):
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_bytes(content)
     return Path(path)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
