@@ -116,7 +116,7 @@ class Bench:
 
     def samples(self, split, args):
         """Yield the samples of a split. A hundredth of a millimetre of noise breaks the ties that a camera's whole
-        counts make: of two points equally far away, either may be a neighbour, and features differ by 1e-3."""
+        counts make: of two points equally far away, either may be a neighbour."""
         generator = torch.Generator().manual_seed(0)
         for (rgb, xyz, depth), *_ in get_data_loader(split, KIND, args.img_size, args):
             yield rgb, xyz + 1e-5 * torch.randn(xyz.shape, generator=generator) * (xyz != 0), depth
