@@ -22,9 +22,14 @@ class Alignment(NamedTuple):
     scale: float  # of the scan's outline, for that
 
     @property
+    def fits(self) -> bool:
+        """Whether the outlines agree."""
+        return self.overlap >= FITS
+
+    @property
     def is_off(self) -> bool:
         """Whether the outlines do not agree where they are, but do elsewhere."""
-        return self.overlap < FITS and self.best > max(FOUND, self.overlap + GAIN)
+        return not self.fits and self.best > max(FOUND, self.overlap + GAIN)
 
 
 def alignment(picture, xyz):

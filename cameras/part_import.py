@@ -19,6 +19,7 @@ from data.units import measure as size_of
 
 MIXED = 5.0  # a scan this many times as large or small as the others is in another unit; so is a recognised unit
 CONSISTENT = (0.003, 7.0)  # metres: a scan of another extent gets a note, even if the user named the unit
+PROBED_SIDE = 640  # pixels: larger scans are thinned for what is found out before the import
 NUDGE = np.float32(1e-7)  # metres; replaces a measured coordinate of 0, which would be read as background
 
 
@@ -48,7 +49,9 @@ class Probe(NamedTuple):
 
     path: Path  # of the cloud
     picture: Image.Image | None
-    scan: Measured
+    size: tuple  # (height, width) of the scan
+    points: np.ndarray  # [h, w, 3], of every so many pixels, in the file's unit, 0 where nothing was measured
+    whole_numbers: bool  # see Measured
 
 
 def probe(parts, plan):
@@ -60,7 +63,11 @@ def probe(parts, plan):
     found, errors = [], []
     for files in parts:
         try:
-            found.append(Probe(files.cloud, *_read(files, plan, [])))
+            picture, scan = _read(files, plan, [])
+            step = max(1, max(scan.measured.shape) // PROBED_SIDE)
+            points = np.where(scan.measured[..., None], scan.points, 0)
+            points = points[::step, ::step] if points[::step, ::step].any() else points
+            found.append(Probe(files.cloud, picture, scan.measured.shape, points, scan.whole_numbers))
         except (InputError, OSError) as error:
             errors.append(InputError(error))
     if not found:
@@ -76,7 +83,7 @@ def settle_unit(probes, plan):
     """
     extent, distance = _usual_size(probes)
     try:
-        unit = plan.unit or recognise_unit(extent, distance, probes[-1].scan.whole_numbers)
+        unit = plan.unit or recognise_unit(extent, distance, probes[-1].whole_numbers)
     except InputError as error:
         raise InputError(f"{probes[0].path}: {error}") from None
     return plan._replace(unit=unit, extent=extent * unit.metres if len(probes) > 1 else None)
@@ -88,7 +95,7 @@ def told_of(probes, plan):
     extent, distance = _usual_size(probes)
     across = f"{extent * unit.metres:.3g} m across and {distance * unit.metres:.3g} m away"
     try:
-        seen = recognise_unit(extent, distance, probes[-1].scan.whole_numbers)
+        seen = recognise_unit(extent, distance, probes[-1].whole_numbers)
     except InputError:
         seen = None
     if seen and not 1 / MIXED < seen.metres / unit.metres < MIXED:
@@ -103,7 +110,7 @@ def _misaligned(probes, metres):
     from cameras.alignment import alignment
 
     pictured = [one for one in probes if one.picture is not None]
-    fits = [alignment(np.asarray(one.picture), one.scan.points * metres) for one in pictured]
+    fits = [alignment(np.asarray(one.picture), one.points * metres) for one in pictured]
     known = [fit for fit in fits if fit]
     off = [fit for fit in known if fit.is_off]
     if len(off) > len(known) / 2:
@@ -114,9 +121,9 @@ def _misaligned(probes, metres):
             f"{best:.0%} with the scan's {scale:.2g} times as large: is the depth aligned to the picture (the camera's "
             "software can do it)? else colours and masks lie beside their points; look at the contact sheet"
         ]
-    sizes = [(one.picture.size[::-1], one.scan.measured.shape) for one in pictured]
+    sizes = [(one.picture.size[::-1], one.size) for one in pictured]
     scaled = next((pair for pair in sizes if sorted(pair[0]) != sorted(pair[1])), None)
-    if not scaled or known:
+    if not scaled or any(fit.fits for fit in known):
         return []
     (tall, wide), (rows, columns) = scaled
     return [
@@ -127,7 +134,7 @@ def _misaligned(probes, metres):
 
 def _usual_size(probes):
     """(extent, distance) in the file's unit."""
-    sizes = [size_of(one.scan.points[one.scan.measured]) for one in probes]
+    sizes = [size_of(one.points[one.points.any(axis=2)]) for one in probes]
     return median(size.extent for size in sizes), median(size.distance for size in sizes)
 
 

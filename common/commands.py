@@ -138,33 +138,6 @@ def add_workers(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def add_target(parser: argparse._ActionsContainer, text: str) -> None:
-    """Add OUT, the folder for a command's generated files, given as the only positional word or after -o.
-
-    The parsed value is ``out``.
-
-    Args:
-        text: the help text.
-    """
-    where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("out", nargs="?", type=Path, action=_Given, metavar="OUT", help=text)
-    where.add_argument("-o", "--output", dest="out", type=Path, metavar="OUT", help="another way to give OUT")
-
-
-class _Given(argparse.Action):
-    """Keeps the value of -o if the positional word is missing."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: object,
-        option_string: str | None = None,
-    ) -> None:
-        if values is not None:
-            setattr(namespace, self.dest, values)
-
-
 def available_cores() -> int:
     """Number of cores that this process may use, at most MOST_PROCESSES."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

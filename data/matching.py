@@ -59,16 +59,12 @@ def match(first, second, root: Optional[Path] = None) -> Match:
             continue
         partner = {keys[0][key][0]: keys[1][key][0] for key in common}
         taken = set(partner.values())
-        found = Match(
-            partner,
-            how if partner else "",
-            tuple(p for p in first if p not in partner),
-            tuple(p for p in second if p not in taken),
-        )
+        missing = tuple(p for p in first if p not in partner)
+        extra = tuple(p for p in second if p not in taken)
+        found = Match(partner, how if partner else "", missing, extra)
         if found.complete:
             return found
-        whole = not (found.missing and found.extra)
-        if (whole or not weak) and len(partner) > len(best.partner):
+        if not (weak and missing and extra) and len(partner) > len(best.partner):
             best = found
     return best._replace(doubles=doubles)
 

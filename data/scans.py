@@ -106,17 +106,16 @@ def find_scans(folder, with_masks=False, with_clouds=True) -> Scans:
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: is no folder; give one with rgb/ and xyz/ in it or below it")
-    tree = walk(folder)
-    parts, incomplete = [], {}
+    tree, parts, incomplete = walk(folder), [], {}
     for place in sorted({path.parent for path in tree.folders if path.name in ("rgb", "xyz") and path != folder}):
         found = pair(place, with_masks and (place / "gt").is_dir(), with_clouds)
         for part in found.incomplete:
-            lacks = [text for path, text in zip(part, LACKING) if path is None and (text != LACKING[2] or with_masks)]
-            if with_clouds is False:
-                lacks = [text for text in lacks if text != LACKING[1]]
+            lacks = [
+                text for path, text, of in zip(part, LACKING, (True, with_clouds, with_masks)) if path is None and of
+            ]
             incomplete[next(path for path in part if path)] = " and ".join(lacks) or found.problems[0]
-        for text in found.problems if not found.incomplete else ():
-            incomplete[place] = text
+        if found.problems and not found.incomplete:
+            incomplete[place] = found.problems[-1]
         parts += [PartFiles(part.rgb.relative_to(folder).as_posix(), *part) for part in found.parts]
     return Scans(tuple(sorted(parts, key=lambda part: natural(part.name))), incomplete, tree.unreadable)
 

@@ -23,7 +23,7 @@ Maps = NDArray[Any]
 
 SPREADS, TIMES = 6.0, 1.5  # robust spreads above the median, and times the median of the others
 PER_MAD = 1.4826  # standard deviations of a normal distribution in its median absolute deviation
-FEWEST = 5  # parts of which a median says something
+FEWEST, FEWEST_IN_PLACE = 5, 8  # parts of which a median says something; also of their spread at each place
 AROUND, CELLS = 9, 64  # cells: width of the square that a spread is taken from, too; how many a score averages
 MOST = 60  # parts that the middle and the spread of a place are taken from
 FLOOR = 0.02  # mm, and logarithm of the brightness: no spread is smaller
@@ -56,7 +56,7 @@ def unlike_in_place(names: Sequence[str], reference: PlaceReference) -> dict[str
         reference: the ``part_frame.reference.PlaceReference`` of the fit, which still holds the parts.
     """
     count = len(names)
-    if count < FEWEST or reference.parts != count:
+    if count < FEWEST_IN_PLACE or reference.parts != count:
         return {}
     usual = _Usual(np.stack([_maps(reference, n) for n in range(min(count, MOST))]), reference.compared)
     scores = np.stack([usual.scores(_maps(reference, n)) for n in range(count)])

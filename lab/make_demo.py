@@ -23,7 +23,7 @@ if not __package__:
     import checkout  # noqa: F401  puts the checkout on the path
 
 from common.argument_types import number
-from common.commands import FINE, Parser, add_target, run_command
+from common.commands import FINE, Parser, run_command
 from common.errors import InputError
 from common.files import atomic_path, check_writable
 from lab.recordings.kinds import KINDS
@@ -110,7 +110,7 @@ def _write_part(folder: Path, name: str, part: Part) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0 fine, 1 failed on the way, 2 refused."""
     parser = Parser(prog="make_demo.py", description=__doc__.splitlines()[0])
-    add_target(parser, "folder for data/ and checkpoints/")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder for data/ and checkpoints/")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=["housing"], metavar="KIND", help=", ".join(KINDS))
     parser.add_argument("--train", type=number(int, 1), default=5, metavar="N", help="training parts")
     parser.add_argument("--good", type=number(int, 0), default=4, metavar="N", help="good test parts")

@@ -5,6 +5,7 @@ Published values are means over categories, in the order image ROCAUC, pixel ROC
 
 from typing import NamedTuple, Optional
 
+from data import names
 from data.names import same_name
 
 METRICS = ("image_rocauc", "pixel_rocauc", "au_pro")
@@ -106,12 +107,10 @@ TABLES = (
 
 # categories of the paper's runs, by data set; in the spelling of same_name
 CATEGORIES = {
-    name: tuple(members.split())
-    for name, members in {
-        "mvtec3d": "bagel cablegland carrot cookie dowel foam peach potato rope tire",
-        "eyecandies": "candycane chocolatecookie chocolatepraline confetto gummybear hazelnuttruffle licoricesandwich "
-        "lollipop marshmallow peppermintcandy",
-        "realiad_d3": "forkcrimpterminal knobcap limitswitch",
+    dataset: tuple(map(same_name, members))
+    for dataset, members in {
+        **names.CATEGORIES,
+        "realiad_d3": ("fork_crimp_terminal", "knob-cap", "limit-switch"),
     }.items()
 }
 F_CORESET = 0.2
@@ -129,7 +128,7 @@ GRID = {
 
 def dataset_of(categories):
     """The data set to which more than half of ``categories`` belong; None if there is none."""
-    names = {same_name(c) for c in categories}
-    known = {dataset: len(names & set(members)) for dataset, members in CATEGORIES.items()}
+    asked = {same_name(c) for c in categories}
+    known = {dataset: len(asked & set(members)) for dataset, members in CATEGORIES.items()}
     best = max(known, key=known.get)
-    return best if 2 * known[best] > len(names) else None
+    return best if 2 * known[best] > len(asked) else None

@@ -212,13 +212,19 @@ def write_scores(path: str | Path, evaluation: Any, scored: Mapping[str, Any]) -
         evaluation: Evaluation.
         scored: {scoring: Scored}.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "defect", "label", *scored, *(f"bank_{bank}" for bank in evaluation.bank_score)])
     columns = [*(of.image_preds for of in scored.values()), *evaluation.bank_score.values()]
+    rows: list[list[Any]] = [["path", "defect", "label", *scored, *(f"bank_{bank}" for bank in evaluation.bank_score)]]
     for i, fields in enumerate(zip(evaluation.path, evaluation.defect, map(int, evaluation.label))):
-        writer.writerow([*fields, *(repr(float(column[i])) for column in columns)])
-    atomic_write_text(path, text.getvalue())
+        rows.append([*fields, *(float(column[i]) for column in columns)])
+    atomic_write_text(path, csv_text(rows))
+
+
+def csv_text(rows: Iterable[Iterable[Any]]) -> str:
+    """The text of a CSV file: floats in full precision, None as an empty cell."""
+    text = io.StringIO()
+    cells = [["" if v is None else repr(float(v)) if isinstance(v, float) else v for v in row] for row in rows]
+    csv.writer(text, lineterminator="\n").writerows(cells)
+    return text.getvalue()
 
 
 def write_run(folder: str | Path, content: Mapping[str, Any]) -> None:

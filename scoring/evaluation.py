@@ -9,6 +9,7 @@ describes the file format. These names can be imported from here as well.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -125,16 +126,13 @@ def metrics(evaluation: Evaluation, scored: Mapping[str, Scored]) -> dict[str, M
     Returns:
         {name: Metrics}; pixel metrics are None where a defective part has no mask.
     """
-    labels, masks, has_masks = evaluation.label, evaluation.mask, evaluation.complete_masks
-    pixel_labels, out = masks.reshape(-1) != 0, {}
-    known: dict[int, tuple[float | None, float | None]] = {}
-    for name, (image_scores, maps) in scored.items():
-        if not has_masks:
-            known[id(maps)] = None, None
-        elif id(maps) not in known:
-            found = compute_metrics(labels, image_scores, pixel_labels, _flat(maps), masks, maps, evaluation.path)
-            known[id(maps)] = found.pixel_rocauc, found.au_pro
-        out[name] = Metrics(roc_auc(labels, image_scores, evaluation.path), *known[id(maps)])
+    labels, masks = evaluation.label, evaluation.mask if evaluation.complete_masks else None
+    known: dict[int, Metrics] = {}
+    out = {}
+    for name, (scores, maps) in scored.items():
+        if id(maps) not in known:
+            known[id(maps)] = compute_metrics(labels, scores, masks, maps, evaluation.path)
+        out[name] = replace(known[id(maps)], image_rocauc=roc_auc(labels, scores, evaluation.path))
     return out
 
 
@@ -144,7 +142,3 @@ def extra_metrics(
     """{scoring: {name: (value, threshold)}} of ``extra_metrics.py``; pixel metrics are None if a mask is missing."""
     masks = evaluation.mask if evaluation.complete_masks else None
     return _extra_metrics.extra_metrics(evaluation.label, masks, scored, names)
-
-
-def _flat(maps: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    return np.concatenate([np.ravel(m) for m in maps])

@@ -99,30 +99,25 @@ def one_class(labels: ArrayLike) -> bool:
 
 
 def compute_metrics(
-    image_labels: ArrayLike,
-    image_preds: ArrayLike,
-    pixel_labels: ArrayLike,
-    pixel_preds: ArrayLike,
+    labels: ArrayLike,
+    scores: ArrayLike,
     gts: Sequence[NDArray[Any]] | NDArray[Any] | None,
-    predictions: Sequence[NDArray[Any]] | NDArray[Any],
+    maps: Sequence[NDArray[Any]] | NDArray[Any],
     names: Sequence[str] | None = None,
 ) -> Metrics:
     """The three metrics of one category.
 
     Args:
-        image_labels, image_preds: [n] 0/1 labels and image scores.
-        pixel_labels, pixel_preds: [n·H·W] 0/1 labels and pixel scores.
-        gts, predictions: sequences of n masks and n anomaly maps, [H, W] each. None if defective parts have no masks;
-            then the pixel metrics are undefined.
+        labels, scores: [n] 0/1 labels and image scores.
+        gts, maps: sequences of n masks (non-zero where defective) and n anomaly maps, [H, W] each. gts is None if
+            defective parts have no masks; then the pixel metrics are undefined.
         names: of the n parts, for messages.
-
-    Returns:
-        Metrics.
 
     Raises:
         InputError: ``names`` is given, and a part's score or map holds NaN or inf.
     """
-    image = roc_auc(np.ravel(image_labels), np.ravel(image_preds), names)
+    image = roc_auc(np.ravel(labels), np.ravel(scores), names)
     if gts is None:
         return Metrics(image, None, None)
-    return Metrics(image, roc_auc(pixel_labels, pixel_preds, names), calculate_au_pro(gts, predictions, names=names)[0])
+    inside, pixels = np.concatenate([np.ravel(gt) != 0 for gt in gts]), np.concatenate([np.ravel(m) for m in maps])
+    return Metrics(image, roc_auc(inside, pixels, names), calculate_au_pro(gts, maps, names=names)[0])

@@ -63,30 +63,22 @@ class Folder:
         station: ``station.service.Station``.
         recipe: for recordings in no recipe's folder; None: the only one.
         settle: seconds without a change after which a file is complete.
-        poll: ask for changes in turns, as network shares need, instead of being told.
     """
 
-    def __init__(self, incoming, station, recipe=None, settle=1.0, poll=False):
+    def __init__(self, incoming, station, recipe=None, settle=1.0):
         self.incoming, self._station, self._recipe = Path(incoming), station, recipe
-        self._settle, self._poll, self._seen, self._unmovable = settle, poll, {}, {}
+        self._settle, self._seen, self._unmovable = settle, {}, {}
         self.stop = threading.Event()
 
     def run(self):
-        """Watch until ``stop`` is set or the station stops."""
-        from watchfiles import watch
-
+        """Look again and again, as network shares need, until ``stop`` is set or the station stops."""
         self.finish_moves()
-        often = max(50, int(1000 * self._settle / 2))  # milliseconds
-        times = {"debounce": often, "rust_timeout": often, "yield_on_timeout": True}
-        polling = {"force_polling": self._poll or None, "raise_interrupt": False, "stop_event": self.stop}
-        for _ in watch(self.incoming, **times, **polling):
+        while not self.stop.wait(self._settle / 2) and not self._stopping:
             try:
                 self.judge_all(self.look())
             except OSError as error:  # such as a network share that is away for a while
                 tell("station.py", f"{error.filename or self.incoming}: {error.strerror or error}; trying again")
                 self.stop.wait(AGAIN)
-            if self._stopping:
-                return
 
     @property
     def _stopping(self):

@@ -36,7 +36,6 @@ class Judged:
             nearest, and in_place, where the model has a frame; the highest peak first.
         explanation: a sentence.
         statistics: {name: number} in which drift is looked for; empty if the part cannot be judged.
-        fingerprint: of the scan's content, as in the model's file; "" if the files cannot be read.
         milliseconds: to read the files and judge them.
         draw: function of a folder that writes the pictures and returns their names; None: there is nothing to draw.
     """
@@ -49,7 +48,6 @@ class Judged:
     regions: list
     explanation: str
     statistics: dict
-    fingerprint: str
     milliseconds: float
     draw: Callable | None = None
 
@@ -110,27 +108,25 @@ class Model:
 
     def judge(self, files):
         """:class:`Judged` of :class:`Files`; files that cannot be read give "cannot judge" and the reason."""
-        from data.scans import fingerprint, read_scan
-        from inspection.saved_model import reading_of
         from station.pictures import draw
 
-        inspector, mark, statistics = self._inspector, "", {}
+        inspector = self._inspector
         start = time.perf_counter()
         spent = lambda: 1000 * (time.perf_counter() - start)
         try:
             if files.xyz is not None:
-                scan = read_scan(files.rgb, files.xyz, reading_of(inspector.model))
-                mark, statistics = fingerprint(scan), _scan_statistics(scan.rgb, scan.xyz[..., 2])
+                scan = self._scan(files)
+                statistics = _scan_statistics(scan.rgb, scan.xyz[..., 2])
                 found = inspector.judge(scan.rgb, scan.xyz)
             else:
                 rgb, depth = _read_depth(files, inspector)
-                mark, statistics = sha256_of(files.depth), _scan_statistics(rgb, depth)
+                statistics = _scan_statistics(rgb, depth)
                 found = inspector.judge_depth(rgb, depth)
         except InputError as error:
             text = str(error)
             for path in filter(None, files):
                 text = text.replace(f"{path.parent}/", "")
-            return self.refused(text, mark, spent())
+            return self.refused(text, spent())
         shares = {f"{name} score": value for name, value in found.explanation.shares.items()}
         return Judged(
             found.verdict,
@@ -141,15 +137,30 @@ class Model:
             _regions(found),
             _with_plain_names(found.explanation.text, found),
             {} if found.score is None else {**statistics, "score": found.score, **shares},
-            mark,
             spent(),
             None if found.picture is None else lambda folder: draw(folder, found, inspector),
         )
 
-    def refused(self, reason, mark="", milliseconds=0.0):
+    def fingerprint(self, files):
+        """Of a recording's content, as in the model's file; "" if it cannot be read, or is a depth picture, of which no
+        model keeps one."""
+        from data.scans import fingerprint
+
+        try:
+            return fingerprint(self._scan(files)) if files.xyz is not None else ""
+        except InputError:
+            return ""
+
+    def _scan(self, files):
+        from data.scans import read_scan
+        from inspection.saved_model import reading_of
+
+        return read_scan(files.rgb, files.xyz, reading_of(self._inspector.model))
+
+    def refused(self, reason, milliseconds=0.0):
         """:class:`Judged` of a recording that cannot be judged for a ``reason``."""
         limit = self._inspector.threshold
-        return Judged(verdict.CANNOT_JUDGE, None, None, limit, None, [], reason, {}, mark, milliseconds)
+        return Judged(verdict.CANNOT_JUDGE, None, None, limit, None, [], reason, {}, milliseconds)
 
 
 def load(path, recipe, sha256, checkpoint_dir, device, false_alarm, scoring, gate, fusion_module_path):

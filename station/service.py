@@ -209,6 +209,7 @@ class Station:
         counts = not recording.check and before is None  # a part counts once, and a master part never
         draw = sampling.draw(self.journal.secret, content_hash, self.settings.every if counts else 0)
         judged = model.judge(recording.arrived.files)
+        mark = model.fingerprint(recording.arrived.files) if draw.chance is not None else ""
         with job.lock:  # from here on the part is not given up any more
             if job.answer.done():
                 return
@@ -217,7 +218,7 @@ class Station:
             room = self.store.has_room
             kind = DRAWN if draw.chance is not None else PASSED if judged.verdict == PASS else FAILED
             kept = (kind, size_of(recording.arrived)) if room else None
-            more = {"ranks": ranks} | ({} if before is None else {"judged_before": before})
+            more = {"ranks": ranks, "fingerprint": mark} | ({} if before is None else {"judged_before": before})
             if not room:
                 more |= {"pictures": False, "note": "the disk is nearly full: files and pictures are not kept"}
             try:
@@ -237,7 +238,7 @@ class Station:
         self.tell_all(event)
 
     def _append(self, job, model, judged, draw, more, kept=None, **columns):
-        recording, stated = job.recording, ("fingerprint", "threshold", "peak", "regions", "explanation", "statistics")
+        recording, stated = job.recording, ("threshold", "peak", "regions", "explanation", "statistics")
         content = {
             **{name: getattr(judged, name) for name in stated},
             "sha256": recording.arrived.sha256,
@@ -299,7 +300,9 @@ class Station:
             self.state = STUCK if self.state == READY else self.state
             model = self.recipes.get(job.recording.recipe)
             judged = model.refused(f"judging took longer than {self.settings.part_seconds:g} s")
-            event = self._append(job, model, judged, sampling.Draw(None, None, 0.5, 0.5), {"ranks": {}})
+            event = self._append(
+                job, model, judged, sampling.Draw(None, None, 0.5, 0.5), {"ranks": {}, "fingerprint": ""}
+            )
             job.answer.set_result(self.answer(event))
             self.tell_all(event)
         except Exception as error:

@@ -6,14 +6,12 @@ differences.csv    all comparisons, with intervals, p values and Holm's correcti
 figure.png         curves of the means over the categories, if an option of the grid has three or more numbers
 """
 
-import csv
-import io
 from pathlib import Path
 
 from tabulate import tabulate
 
 from common.files import atomic_path, atomic_write_text
-from runs.results import TABLES, column_title, escaped, row_title
+from runs.results import TABLES, column_title, csv_text, escaped, row_title
 from scoring.significance import METRICS
 from sweeps.plan import shown
 from sweeps.results import BY_SCORING, BY_SETTING, MEAN, SweepRow, differences, means
@@ -137,7 +135,7 @@ def cells_csv(plan, results, cells):
                 planned = len(results.planned.get((row.setting, category), range(mean.seeds)))
                 count = len(complete) if category == MEAN else 1
                 lines.append([metric, *_key(plan, row), category, count, mean.seeds, planned, *mean[1:]])
-    return _csv(lines)
+    return csv_text(lines)
 
 
 def differences_csv(plan, found):
@@ -148,7 +146,7 @@ def differences_csv(plan, found):
         for d in found[metric]:
             values = (d.categories, d.seeds, d.parts, d.value, *d.interval, d.p, d.holm, d.note)
             lines.append([metric, d.family, *_key(plan, d.row), *_key(plan, d.reference), d.category, *values])
-    return _csv(lines)
+    return csv_text(lines)
 
 
 def _axes(plan):
@@ -158,13 +156,6 @@ def _axes(plan):
 def _key(plan, row):
     values = dict(row.setting)
     return [_method(plan, row), *(shown(("", values[axis]))[1:] for axis in _axes(plan)), row.scoring]
-
-
-def _csv(lines):
-    text = io.StringIO()
-    exact = [["" if v is None else repr(v) if isinstance(v, float) else v for v in line] for line in lines]
-    csv.writer(text, lineterminator="\n").writerows(exact)
-    return text.getvalue()
 
 
 # ---------------------------------------------------------------- figure

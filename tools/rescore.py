@@ -5,8 +5,6 @@ python tools/rescore.py maps -o tables
 """
 
 import argparse
-import csv
-import io
 import sys
 from pathlib import Path
 
@@ -24,7 +22,7 @@ from reports import tables
 from reports.parameter_grid import grid_table
 from reports.scored import left_out_text, scored_category
 from runs.help_tables import scoring_table
-from runs.results import UNDEFINED, escaped
+from runs.results import UNDEFINED, csv_text, escaped
 from scoring.evaluation import find_saved
 from scoring.scorings import add_scoring_arguments
 
@@ -123,11 +121,8 @@ def write(folder, name, caption, header, rows):
 
     texts = [[shown(place, value) for place, value in enumerate(row)] for row in rows]
     text = caption + "\n\n" + tabulate(texts, map(escaped, header), tablefmt="pipe", disable_numparse=True) + "\n"
-    table = io.StringIO()
-    cells = [["" if v is None else repr(v) if isinstance(v, float) else v for v in row] for row in rows]
-    csv.writer(table, lineterminator="\n").writerows([header, *cells])
     atomic_write_text(Path(folder) / f"{name}.md", text)
-    atomic_write_text(Path(folder) / f"{name}.csv", table.getvalue())
+    atomic_write_text(Path(folder) / f"{name}.csv", csv_text([header, *rows]))
     print((text if len(rows) <= PRINTED else f"{caption}\n({len(rows)} rows: {Path(folder) / name}.csv)\n"), flush=True)
 
 

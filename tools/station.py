@@ -40,7 +40,6 @@ def build_parser():
     add("--watch", type=Path, metavar="DIR", help="folder that cameras write into")
     add("--recipe", metavar="NAME", help="for the parts of --watch, where there are several recipes")
     add("--settle", type=number(float, 0.05), default=1.0, metavar="S", help="a file in --watch is complete after")
-    add("--poll", action="store_true", help="look into --watch in turns, as network shares need")
     judging = parser.add_argument_group("judging")
     add = judging.add_argument
     add("--false_alarm", type=share, default=0.05, metavar="A", help="promised share of good parts that fail")
@@ -117,7 +116,7 @@ def serve(args, token):
     store = Store(store_of(args.journal), journal, rules)
     station = Station(journal, recipes, store, Settings(args.sample, args.waiting, args.part_seconds))
     lines = connections(args, station)
-    folder = Folder(args.watch, station, args.recipe, args.settle, args.poll) if args.watch else None
+    folder = Folder(args.watch, station, args.recipe, args.settle) if args.watch else None
     server, listening = http_server(args, station, token)
     problems = []
 

@@ -27,16 +27,20 @@ async function renew() {  // one at a time: an older answer must not come after 
   }
 }
 
+const PARTS = ["main", "header nav"];
+const html = (page) => PARTS.map((part) => page.querySelector(part).innerHTML).join();
+let shown = html(document);
+
 function show(page) {
-  for (const part of ["main", "header nav"]) {
-    document.querySelector(part).replaceChildren(...page.querySelector(part).childNodes);
-  }
+  connection("");
+  if (html(page) === shown) return;  // else the focus would be lost for nothing
+  shown = html(page);
+  for (const part of PARTS) document.querySelector(part).replaceChildren(...page.querySelector(part).childNodes);
   document.title = page.title;
   renewed = Date.now();
   const verdict = document.querySelector(".verdict"), announce = document.getElementById("announce");
   const said = verdict ? `${verdict.innerText.slice(1).trim()}: ${document.querySelector(".who strong").innerText}` : "";
   if (announce.textContent !== said) announce.textContent = said;
-  connection("");
   prepare();
 }
 

@@ -12,6 +12,7 @@ from common.errors import InputError
 from tests.camera_files import camera_of, record, write_camera_info, write_realsense
 
 CAMERA = Intrinsics(600.0, 602.0, 317.5, 238.25, (480, 640))
+SIZES = {"width": 640, "height": 480}
 MATRIX = [600.0, 0.0, 317.5, 0.0, 602.0, 238.25, 0.0, 0.0, 1.0]
 
 
@@ -20,15 +21,10 @@ def write(path, content):
     return path
 
 
-@given(
-    st.floats(50, 5000),
-    st.floats(50, 5000),
-    st.floats(10, 60),
-    st.floats(10, 40),
-    st.integers(0, 69),
-    st.integers(0, 49),
-    st.floats(0.1, 10),
-)
+FOCAL = st.floats(50, 5000)
+
+
+@given(FOCAL, FOCAL, st.floats(10, 60), st.floats(10, 40), st.integers(0, 69), st.integers(0, 49), st.floats(0.1, 10))
 def test_points_project_onto_their_pixel(fx, fy, cx, cy, u, v, depth):
     point = points_from_depth(np.full((50, 70), depth), Intrinsics(fx, fy, cx, cy))[v, u]
     assert point[2] == depth
@@ -43,22 +39,9 @@ def test_points_of_a_known_scene():
 @pytest.mark.parametrize(
     "content",
     [
-        {
-            "width": 640,
-            "height": 480,
-            "ppx": 317.5,
-            "ppy": 238.25,
-            "fx": 600,
-            "fy": 602,
-            "model": "none",
-            "coeffs": [0, 0, 0, 0, 0],
-        },
-        {
-            "width": 640,
-            "height": 480,
-            "intrinsic_matrix": [600.0, 0, 0, 0, 602.0, 0, 317.5, 238.25, 1],
-        },  # column by column
-        {"camera": {"width": 640, "height": 480, "K": [[600, 0, 317.5], [0, 602, 238.25], [0, 0, 1]]}},
+        {**SIZES, "ppx": 317.5, "ppy": 238.25, "fx": 600, "fy": 602, "model": "none", "coeffs": [0, 0, 0, 0, 0]},
+        {**SIZES, "intrinsic_matrix": [600.0, 0, 0, 0, 602.0, 0, 317.5, 238.25, 1]},  # column by column
+        {"camera": {**SIZES, "K": [[600, 0, 317.5], [0, 602, 238.25], [0, 0, 1]]}},
     ],
 )
 def test_json(tmp_path, content):
@@ -104,14 +87,7 @@ def test_distortion_is_noted_and_the_rectified_matrix_taken(tmp_path):
         ("a.yaml", "a: [", "cannot be read"),
         ("a.json", "{}", "no intrinsics"),
         ("a.yaml", "", "no intrinsics"),
-        (
-            "a.json",
-            {
-                "color": {"fx": 600, "fy": 600, "cx": 320, "cy": 240},
-                "depth": {"fx": 500, "fy": 500, "cx": 320, "cy": 240},
-            },
-            "several cameras",
-        ),
+        ("a.json", {name: {"fx": f, "fy": f, "cx": 320, "cy": 240} for name, f in (("a", 600), ("b", 500))}, "several"),
         ("a.json", {"CalibrationInformation": {"Cameras": []}}, "raw calibration"),
         ("a.json", {"fx": 0.9, "fy": 1.2, "cx": 0.5, "cy": 0.5}, "in pixels"),
     ],
@@ -123,19 +99,11 @@ def test_unusable_files(tmp_path, name, content, text):
 
 
 @pytest.mark.parametrize(
-    "words",
-    [
-        ["1", "2", "3"],
-        ["600", "600", "320", "x"],
-        ["-600", "600", "320", "240"],
-        ["320", "240", "1", "1"],
-        ["nothing.json"],
-        ["600", "inf", "320", "240"],
-    ],
+    "words", ["1 2 3", "600 600 320 x", "-600 600 320 240", "320 240 1 1", "nothing.json", "600 inf 320 240"]
 )
 def test_unusable_words(words):
     with pytest.raises(InputError):
-        intrinsics_from(words)
+        intrinsics_from(words.split())
 
 
 def test_intrinsics_of_another_resolution_are_scaled():

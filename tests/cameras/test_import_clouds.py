@@ -41,13 +41,8 @@ def test_ply(tmp_path, encoding, colours, kind):
 
 @pytest.mark.parametrize("encoding", ["ascii", "binary_big_endian"])
 def test_ply_with_its_size(tmp_path, encoding):
-    write_ply(
-        tmp_path / "a.ply",
-        POINTS,
-        None,
-        encoding,
-        (f"obj_info num_cols {SIZE[1]}", f"obj_info num_rows {SIZE[0]}", "comment made by hand"),
-    )
+    told = f"obj_info num_cols {SIZE[1]}", f"obj_info num_rows {SIZE[0]}", "comment made by hand"
+    write_ply(tmp_path / "a.ply", POINTS, None, encoding, told)
     np.testing.assert_array_equal(read_scan(tmp_path / "a.ply").values.astype(np.float32), POINTS)
 
 
@@ -55,11 +50,9 @@ def test_ply_with_the_camera_that_pcl_writes(tmp_path):
     rows = np.ascontiguousarray(POINTS.reshape(-1, 3))
     camera = np.zeros(1, [("view_px", "<f4"), ("viewportx", "<i4"), ("viewporty", "<i4")])
     camera["viewportx"], camera["viewporty"] = SIZE[1], SIZE[0]
-    head = (
-        f"ply\nformat binary_little_endian 1.0\nelement vertex {len(rows)}\nproperty float x\nproperty float "
-        f"y\nproperty float z\n"
-        "element camera 1\nproperty float view_px\nproperty int viewportx\nproperty int viewporty\nend_header\n"
-    )
+    head = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(rows)}\n"
+    head += "property float x\nproperty float y\nproperty float z\nelement camera 1\n"
+    head += "property float view_px\nproperty int viewportx\nproperty int viewporty\nend_header\n"
     (tmp_path / "a.ply").write_bytes(head.encode() + rows.tobytes() + camera.tobytes())
     np.testing.assert_array_equal(read_scan(tmp_path / "a.ply").values.astype(np.float32), POINTS)
 
@@ -116,11 +109,8 @@ def test_unorganised_is_refused(tmp_path):
     scan = read_scan(tmp_path / "a.pcd")
     np.testing.assert_array_equal(organise("x", scan, SIZE).values.astype(np.float32), POINTS)
     shuffled = np.random.default_rng(0).permutation(flat)
-    for cloud, size, text in (
-        (flat[:-1], SIZE, "not 70×90"),
-        (flat, None, "--size"),
-        (shuffled, SIZE, "not in their order"),
-    ):
+    refused = (flat[:-1], SIZE, "not 70×90"), (flat, None, "--size"), (shuffled, SIZE, "not in their order")
+    for cloud, size, text in refused:
         with pytest.raises(InputError, match=text) as error:
             organise("cloud.npy", Scan(cloud), size)
         assert str(error.value).startswith("cloud.npy: is unorganised")

@@ -58,16 +58,7 @@ def test_pairs(tmp_path, names):
 
 
 def test_masks_and_what_lacks_one(tmp_path):
-    fill(
-        tmp_path,
-        "rgb/1.png",
-        "rgb/2.png",
-        "rgb/3.png",
-        "depth/1.png",
-        "depth/2.png",
-        "depth/4.png",
-        "ground_truth/001_mask.png",
-    )
+    fill(tmp_path, *(f"rgb/{n}.png" for n in "123"), *(f"depth/{n}.png" for n in "124"), "ground_truth/001_mask.png")
     assert paired(tmp_path) == (
         [("rgb/1.png", "depth/1.png", "ground_truth/001_mask.png")],
         ["depth/4.png", "rgb/2.png", "rgb/3.png"],

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from common import commands, progress
-from common.commands import HELP_WIDTH, Parser, add_target, run_command
+from common.commands import HELP_WIDTH, Parser, run_command
 from common.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -81,23 +81,6 @@ def test_a_file_of_a_checkout_runs_from_anywhere_without_installation(program, t
         (ROOT / name).read_text(encoding="utf-8") for name in PROGRAMS if Path(name).parent == Path(program).parent
     ]
     assert all(("    import checkout" in text) == ("/" in program) for text in alike)  # so the others do, too
-
-
-@pytest.mark.parametrize("words", [["there"], ["-o", "there"], ["--output", "there", "--n"], ["--n", "there"]])
-def test_the_folder_of_a_generator_is_given_either_way(words):
-    parser = Parser(prog="x")
-    add_target(parser, "folder")
-    parser.add_argument("--n", action="store_true")
-    assert parser.parse_args(words).out == Path("there")
-
-
-@pytest.mark.parametrize("words, told", [([], "required"), (["a", "-o", "b"], "not allowed with")])
-def test_the_folder_of_a_generator_is_given_once(words, told, capsys):
-    parser = Parser(prog="x")
-    add_target(parser, "folder")
-    with pytest.raises(SystemExit):
-        parser.parse_args(words)
-    assert told in capsys.readouterr().err
 
 
 def stopped_by(error):

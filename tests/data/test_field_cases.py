@@ -35,19 +35,8 @@ def sound(tmp_path_factory):
 
 
 def arguments(data, out, *flags):
-    return parse(
-        "--dataset_type",
-        "folder",
-        "--dataset_path",
-        str(data),
-        "--output_dir",
-        str(out),
-        "--num_group",
-        "64",
-        "--device",
-        "cpu",
-        *flags,
-    )
+    where = ["--dataset_path", str(data), "--output_dir", str(out)]
+    return parse(*"--dataset_type folder --num_group 64 --device cpu".split(), *where, *flags)
 
 
 def said(text, level):
@@ -78,24 +67,9 @@ def test_field_cases(sound, tmp_path, capsys, caplog, name):
         for line in said(checked, kind)[:1]:
             assert line in text
     if level == "error":
-        assert (
-            main.main(
-                [
-                    "--method_name",
-                    "Point_MAE",
-                    "--dataset_type",
-                    "folder",
-                    "--num_group",
-                    "64",
-                    *flags,
-                    "--dataset_path",
-                    str(tmp_path / "data"),
-                    "--output_dir",
-                    str(tmp_path / "out"),
-                ]
-            )
-            == 2
-        )
+        words = "--method_name Point_MAE --dataset_type folder --num_group 64".split()
+        where = ["--dataset_path", str(tmp_path / "data"), "--output_dir", str(tmp_path / "out")]
+        assert main.main([*words, *flags, *where]) == 2
         assert "toy" in capsys.readouterr().err
         return
     found = read_all(tmp_path / "data", readings)

@@ -32,22 +32,18 @@ def content(folder):
     return {path: data for path, (data, _) in snapshot(folder).items() if path.endswith((".png", ".tiff"))}
 
 
+def source_and_output(source, out):
+    return [source, "-o", out]
+
+
 COMMANDS = {
-    "preprocessing.py": (
-        lambda root: make_mvtec3d(root, "bagel", train=4),
-        lambda source, out: [source, "-o", out],
-        preprocessing,
-    ),
+    "preprocessing.py": (lambda root: make_mvtec3d(root, "bagel", train=4), source_and_output, preprocessing),
     "preprocess_eyecandies.py": (
         lambda root: make_eyecandies(root, train=4),
         lambda source, out: ["--dataset_path", source, "--target_dir", out],
         preprocess_eyecandies,
     ),
-    "preprocess_realiad_d3.py": (
-        lambda root: make_realiad_d3(root, train=4),
-        lambda source, out: [source, "-o", out],
-        preprocess_realiad_d3,
-    ),
+    "preprocess_realiad_d3.py": (lambda root: make_realiad_d3(root, train=4), source_and_output, preprocess_realiad_d3),
 }
 
 
@@ -162,22 +158,15 @@ def test_named_categories_and_other_options_in_one_folder(tmp_path, capsys):
     command = [str(tmp_path / "src"), "-o", str(tmp_path / "out"), "--workers", "1"]
     assert preprocessing.main([*command, "--categories", "bagel"]) == 1
     assert preprocessing.main([*command, "--categories", "CABLE-gland", "My-Part/"]) == 0
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
-        "bagel",
-        "cable_gland",
-        "my_part",
-        "preprocessing.json",
-    ]
-    assert list(json.loads((tmp_path / "out" / "preprocessing.json").read_text())["failures"]) == [
-        "bagel/train/good/000"
-    ]
+    there = sorted(p.name for p in (tmp_path / "out").iterdir())
+    assert there == ["bagel", "cable_gland", "my_part", "preprocessing.json"]
+    record = json.loads((tmp_path / "out" / "preprocessing.json").read_text())
+    assert list(record["failures"]) == ["bagel/train/good/000"]
     capsys.readouterr()
     assert preprocessing.main([*command, "--seed", "1"]) == 2 and "--seed 0" in capsys.readouterr().err
     make_eyecandies(tmp_path / "candies", train=1, test=())
-    assert (
-        preprocess_eyecandies.main(["--dataset_path", str(tmp_path / "candies"), "--target_dir", str(tmp_path / "out")])
-        == 2
-    )
+    words = ["--dataset_path", str(tmp_path / "candies"), "--target_dir", str(tmp_path / "out")]
+    assert preprocess_eyecandies.main(words) == 2
     assert "preprocessing.py" in capsys.readouterr().err
 
 

@@ -1,12 +1,17 @@
 """Parts that lie far from the others are named; what good parts do by chance is not."""
 
+import re
+
 import numpy as np
 import pytest
 
+import main as run_main
 from common.errors import InputError
 from inspection.outlying import check_outlying, outlying, unlike_in_place
 from part_frame.comparison import Appearance
 from part_frame.reference import PlaceReference
+from tests.inspection.test_in_place import write
+from tests.part_frame.scenes import good, scan
 
 NAMES = [f"{n}.png" for n in range(13)]
 GOOD = [0.9, 1.6, 1.3, 1.3, 1.7, 1.2, 1.0, 1.0, 1.1, 0.8, 1.4, 1.2, 0.9]
@@ -59,7 +64,7 @@ def test_parts_with_one_defect_do_not_hide_each_other(dented, where):
     assert sorted(told) == sorted(NAMES[n] for n in dented) and all("its height differs" in t for t in told.values())
 
 
-@pytest.mark.parametrize("parts, soft", [(5, 0.0), (8, 0.3), (13, 0.0), (13, 1.0)])
+@pytest.mark.parametrize("parts, soft", [(8, 0.0), (8, 0.3), (13, 0.0), (13, 1.0)])
 def test_good_parts_are_like_the_others(parts, soft):
     for seed in range(5):
         assert not unlike_in_place(NAMES[:parts], reference(parts, soft=soft, seed=seed))
@@ -75,3 +80,18 @@ def test_named_or_refused(caplog):
     with pytest.raises(InputError, match=r"^12.png: scores 9.*--strict"):
         check_outlying(NAMES, [*GOOD[:-1], 9.0], strict=True)
     check_outlying(NAMES, GOOD, strict=True)
+
+
+def test_a_fit_names_all_dented_training_parts(tmp_path, caplog, capsys):
+    folder = tmp_path / "data/plate/train/good"
+    for number, one in enumerate(good(9, first=3)):
+        write(folder, one, f"{number:03d}")
+    for number in (901, 902, 903):
+        write(folder, scan(number, number % 7, (1, -2), defects=("dent",)), f"{number}")
+    fit = f"--preset best --method_name Reference --dataset_type folder --dataset_path {tmp_path}/data --fit_only"
+    where = ["--output_dir", str(tmp_path / "out"), "--save_model", str(tmp_path / "m"), "--num_workers", "0"]
+    assert run_main.main([*fit.split(), *where, "--strict"]) == 1 and not list((tmp_path / "m").rglob("*.m3dm"))
+    assert "(and 2 more) (--strict: no model is written)" in capsys.readouterr().err
+    assert run_main.main([*fit.split(), *where]) == 0
+    assert re.findall(r"good/rgb/(\d+)\.png: its height differs", caplog.text) == ["901", "902", "903"]
+    assert "look at it" not in re.sub(r"rgb/90\d\.png: .*", "", caplog.text)

@@ -38,16 +38,7 @@ def own_metrics(path, name, parameters=scoring_addon.DEFAULTS, reference=False):
     saved = read(path)
     known = saved.training.reference(parameters) if reference else None
     scored = score_all([name], saved.decision_score, saved.decision_map, saved.samples, parameters, known)[name]
-    return [
-        *compute_metrics(
-            saved.label,
-            scored.image_preds,
-            saved.mask.ravel(),
-            np.ravel(scored.predictions),
-            saved.mask,
-            scored.predictions,
-        )
-    ]
+    return [*compute_metrics(saved.label, scored.image_preds, saved.mask, scored.predictions)]
 
 
 def test_tables_hold_what_the_scorings_give(folder, tmp_path):

@@ -83,12 +83,12 @@ def test_diagonal_pixels_are_one_region():
 
 def test_undefined_metrics_are_none():
     zeros, noise = np.zeros((2, 8, 8), np.uint8), np.random.default_rng(0).random((2, 8, 8))
-    assert [*compute_metrics([0, 0], [0.1, 0.2], zeros.ravel(), noise.ravel(), zeros, noise)] == [None, None, None]
+    assert [*compute_metrics([0, 0], [0.1, 0.2], zeros, noise)] == [None, None, None]
     ones = np.ones_like(zeros)
     assert calculate_au_pro(ones, noise)[0] is None
     half = zeros.copy()
     half[:, :4] = 1
-    image, pixel, au_pro = compute_metrics([1, 1], [0.1, 0.2], half.ravel(), noise.ravel(), half, noise)
+    image, pixel, au_pro = compute_metrics([1, 1], [0.1, 0.2], half, noise)
     assert image is None and pixel is not None and au_pro is not None
 
 
@@ -117,9 +117,9 @@ def test_a_map_that_holds_no_numbers_is_refused_with_the_parts_name(value):
         with pytest.raises(InputError, match=word):
             calculate_au_pro(gts, maps, names=names)
     with pytest.raises(InputError, match="hole/rgb/001.png"):
-        compute_metrics([0, 1, 1], [0.1, 0.2, 0.3], gts.ravel(), maps.ravel(), gts, maps, named)
+        compute_metrics([0, 1, 1], [0.1, 0.2, 0.3], gts, maps, named)
     with pytest.raises(InputError, match="^b: "):
-        compute_metrics([0, 1, 1], [0.1, value, 0.3], gts.ravel(), maps.ravel(), gts, maps, ["a", "b", "c"])
+        compute_metrics([0, 1, 1], [0.1, value, 0.3], gts, maps, ["a", "b", "c"])
 
 
 @settings(deadline=None, max_examples=60)

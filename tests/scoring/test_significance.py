@@ -104,7 +104,7 @@ def slow_fixed_au_pro(gts, maps, order, limit=0.3, thresholds=100):
 def metrics_of(labels, gts, scored, order):
     image_preds, maps = scored
     pixels, masks = [maps[i] for i in order], [gts[i] for i in order]
-    return compute_metrics(labels[order], image_preds[order], np.ravel(masks), np.ravel(pixels), masks, pixels)
+    return compute_metrics(labels[order], image_preds[order], masks, pixels)
 
 
 @pytest.mark.parametrize("levels", [0, 8])

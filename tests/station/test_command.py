@@ -100,7 +100,7 @@ def test_refusals_are_one_line(place, words, told, capsys):
     assert code == 2 and told in capsys.readouterr().err.strip().splitlines()[-1]
 
 
-def test_serve_stop_and_go_on(place, run):
+def test_serve_stop_and_go_on(place, run, tmp_path):
     running = run()
     first = running.judge(50)
     words = ["--models", place.models, "--journal", place.journal_path, "--port", "0"]
@@ -115,9 +115,13 @@ def test_serve_stop_and_go_on(place, run):
         assert running.end() == 0 and time.monotonic() - start < 8
     slow.join()
     assert answers[0]["verdict"] == "pass"
-    running = run()
+    incoming = tmp_path / "in"
+    incoming.mkdir()
+    running = run("--watch", incoming, "--settle", "0.1")
     assert running.judge(50) == {**first, "repeated": True}
     assert [p["id"] for p in httpx.get(running.address + "/parts").json()] == [answers[0]["id"], first["id"]]
+    fill(incoming, "a", 7)
+    until((incoming / "done/a.verdict.json").exists)
     assert running.end(signal.SIGINT) == 0
 
 

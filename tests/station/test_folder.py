@@ -176,10 +176,9 @@ def test_a_busy_station_is_waited_for(place, incoming):
     assert [e.score for e in station.journal.parts()] == [1, 91, 90] and all(b.result(1) for b in busy)
 
 
-@pytest.mark.parametrize("poll", [False, True])
-def test_a_watched_folder(station, incoming, poll):
+def test_a_watched_folder(station, incoming):
     write(incoming, "before")
-    folder = Folder(incoming, station, settle=0.1, poll=poll)
+    folder = Folder(incoming, station, settle=0.1)
     thread = threading.Thread(target=folder.run)
     thread.start()
     until(lambda: (incoming / "done/before.verdict.json").exists())
