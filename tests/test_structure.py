@@ -108,7 +108,7 @@ def test_no_torch_where_no_network_runs(module):
 
 
 def test_what_judges_a_part_loads_nothing_slow_that_it_does_not_need():
-    slow = {"timm", "torchvision", "torch._dynamo", "sklearn", "scipy.stats", "scipy.spatial"}
+    slow = {"timm", "torchvision", "torch._dynamo", "sklearn", "scipy.stats", "scipy.spatial", "matplotlib"}
     code = f"import sys, inspection.judged_parts; print(*({slow} & {{*sys.modules}}))"
     assert not subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True).stdout.split()
 
