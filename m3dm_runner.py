@@ -229,17 +229,17 @@ class M3DM:
         camera = read_record(Path(args.dataset_path) / class_name / "train" / GOOD).get("camera")
         usual = args.usual.get(class_name)
         recorded = json.loads(json.dumps(recorded_options(args), default=str))
+        about = {
+            **about,
+            "extractor": options,
+            "weights": weights,
+            "options": recorded,
+            "seed": args.seed,
+            "camera": camera,
+            "min_points": args.min_points,
+            "usual": usual and usual._asdict(),
+        }
         with self.timings("model"):
-            about = {
-                **about,
-                "extractor": options,
-                "weights": weights,
-                "options": recorded,
-                "seed": args.seed,
-                "camera": camera,
-                "min_points": args.min_points,
-                "usual": usual and usual._asdict(),
-            }
             found = write_fitted(path, scorer, args.method_name, self._model, about, args.model_precision, args.strict)
             for text in found:
                 logging.warning("%s: %s", class_name, text)

@@ -7,7 +7,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
@@ -23,7 +22,6 @@ OUTLINE = (255, 0, 200)
 VERDICT_COLOURS = {"pass": (0, 120, 40), "fail": (190, 0, 0), "cannot judge": (176, 106, 0)}
 SHOWN = 5  # regions that are described; the rest is counted
 LEAST_MM = 0.5  # the colour scale of deviations reaches at least so far
-FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"  # DejaVu has every sign of the texts
 
 
 def draw_judgement(path: Path, title: str, judgement: Judgement, normal: NDArray[Any] | None = None) -> None:
@@ -99,8 +97,15 @@ def depth_picture(cloud: NDArray[Any], size: int = SMALL) -> Image.Image:
 
 def _coloured(shades: NDArray[Any], there: NDArray[np.bool_], colours: str, size: int | tuple[int, int]) -> Image.Image:
     """A PIL picture of shades [H, W] from 0 to 1 in a colour map; grey where they are not ``there``."""
-    picture = matplotlib.colormaps[colours](np.nan_to_num(np.clip(shades, 0, 1)))[..., :3] * 255
+    picture = _in_colours(np.nan_to_num(np.clip(shades, 0, 1)), colours)
     return _resized(np.where(np.expand_dims(there, -1), picture, UNMEASURED).astype(np.uint8), size)
+
+
+def _in_colours(shades: NDArray[Any], colours: str) -> NDArray[Any]:
+    """[H, W, 3] from 0 to 255: shades [H, W] from 0 to 1 in a colour map."""
+    from matplotlib import colormaps  # slow to load, and without pictures nothing needs it
+
+    return np.asarray(colormaps[colours](shades)[..., :3] * 255)
 
 
 def write_ply(path: Path, judgement: Judgement) -> None:
@@ -115,7 +120,7 @@ def write_ply(path: Path, judgement: Judgement) -> None:
     if judgement.map is not None:
         low, high = float(np.median(judgement.map)), judgement.pixel_threshold
         heat = np.clip((judgement.map - low) / max(high - low, 1e-30), 0, 1)[..., None] ** 2
-        hot = matplotlib.colormaps["inferno"](0.25 + 0.6 * heat[..., 0])[..., :3] * 255
+        hot = _in_colours(0.25 + 0.6 * heat[..., 0], "inferno")
         colours = (colours * (1 - 0.65 * heat) + hot * 0.65 * heat).astype(np.uint8)
     content = trimesh.PointCloud(cloud[there], colours[there]).export(file_type="ply")
     with atomic_path(path) as temporary:
@@ -145,4 +150,7 @@ def _resized(picture: NDArray[Any] | None, size: int | tuple[int, int]) -> Image
 
 @lru_cache
 def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(FONTS / f"DejaVuSans{'-Bold' * bold}.ttf", size)
+    from matplotlib import get_data_path
+
+    fonts = Path(get_data_path()) / "fonts" / "ttf"  # DejaVu has every sign of the texts
+    return ImageFont.truetype(fonts / f"DejaVuSans{'-Bold' * bold}.ttf", size)

@@ -104,8 +104,8 @@ def rank(parts: int, alpha: float | Fraction) -> int:
         there = "there are none"
         if parts:
             there = f"there are {parts}; calibrate with more, or ask for a rate of {lowest_rate(parts)} or more"
-        needed = f"needs at least {parts_needed(alpha)} calibration parts"
-        raise InputError(f"a false-alarm rate of {percent(alpha)} {needed}, {there}")
+        needed = f"{parts_needed(alpha)} calibration parts"
+        raise InputError(f"a false-alarm rate of {percent(alpha)} needs at least {needed}, {there}")
     return k
 
 

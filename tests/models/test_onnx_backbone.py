@@ -12,7 +12,6 @@ from common.errors import InputError
 from feature_extractors.extraction import PatchExtractor
 from feature_extractors.memory_bank import MemoryBank
 from inspection.inspector import Inspector
-from inspection.saved_model import as_dicts
 from models import onnx_backbone
 from models.onnx_backbone import TOLERANCE, OnnxBackbone, export_backbone
 from models.rgb_backbones import LITE0, RGBBackbone
@@ -70,7 +69,7 @@ def test_a_model_judges_alike_by_either_runtime(tmp_path, monkeypatch):
     root = make_parts(tmp_path, train=3, validation=4)
     asked = options_for(root, "DINO", "--rgb_backbone_name", LITE0, "--scoring", "baseline")
     args = examined(dataclasses.replace(asked, use_uff=False))
-    weights = as_dicts(weight_files(rgb=LITE0))
+    weights = [file._asdict() for file in weight_files(rgb=LITE0)]
     path = fitted_runner(args, m3dm_runner.build_extractor(args), weights)[1]
     by_onnx = Inspector.load(path, device="cpu", false_alarm=0.2)
     monkeypatch.setattr("feature_extractors.extraction.is_installed", lambda *_: False)
