@@ -20,7 +20,7 @@ from common.files import atomic_path
 from common.progress import note, track
 from data.conversion import read_record
 from data.pairing import GOOD
-from data.pictures import read_defect
+from data.pictures import FRAME_WHITE, read_ignored
 from data.scans import PartFiles, read_scan
 from dataset import MM, get_data_loader
 from feature_extractors.extraction import PatchExtractor
@@ -37,6 +37,7 @@ from scoring.scorings import CALIBRATED
 from uff_training.patch_pairs import save_patch_pair
 
 NO_FRAME = "none"  # --frame, as released
+MUCH = 0.3  # of the part: more than this is seldom meant to be ignored
 LEARNED = 60  # training parts from which the frame is learned
 PICTURE = 2  # cells of the picture in the frame per cell of height
 
@@ -128,7 +129,10 @@ class M3DM:
         with self.timings("coreset"):
             method.run_coreset()
         if args.ignore and method.reference is not None:
-            method.reference.ignore(read_defect(args.ignore))
+            share = method.reference.ignore(read_ignored(args.ignore))
+            print(f"{class_name}: {100 * share:.1f} % of the part are not judged ({args.ignore})")
+            if share > MUCH:
+                logging.warning("%s: white is what is not judged: is %s meant so?", class_name, args.ignore)
         if method.needs_late_fusion_pass:
             added = args.memory_bank == "single"  # the release has no such pass for these methods
             what = "training maps" if added else "late fusion"
@@ -253,7 +257,8 @@ class M3DM:
         dataset = get_data_loader("train", class_name, self.args.img_size, self.args).dataset
         scan = read_scan(*dataset.files[0][:2], dataset.reading)
         with atomic_path(path) as temporary:
-            Image.fromarray(frame.place(scan.rgb, scan.xyz * MM, poses.get(0)).picture).save(temporary, "PNG")
+            picture = frame.place(scan.rgb, scan.xyz * MM, poses.get(0)).picture
+            Image.fromarray(np.minimum(picture, FRAME_WHITE)).save(temporary, "PNG")
 
     def restore(self, path, about):
         """Restore the method from the model that an earlier run of this category wrote; returns whether that worked."""

@@ -29,6 +29,7 @@ ORIENTATIONS = {
     7: "with rows and columns exchanged and turned by 180°",
     8: "turned by 90° to the left",
 }
+FRAME_WHITE = 250  # brightest value of NAME_frame.png, so that what is painted white on it can be told
 LOSSY = 32  # JPEG artefacts in the background are smaller than this
 
 
@@ -201,6 +202,20 @@ def _marked(values, full, lossy):
 def read_defect(path):
     """Defect mask [H, W] bool in a file, see ``load_mask``."""
     return load_mask(path).defect
+
+
+def read_ignored(path):
+    """[H, W] bool: the white places of a picture that was painted for ``main.py --ignore``.
+
+    It is black elsewhere, or a copy of NAME_frame.png, whose own brightest value is ``FRAME_WHITE``.
+
+    Raises:
+        InputError: the file is unreadable, or nothing in it is white.
+    """
+    white = (np.asarray(read_picture(path, "RGB")) > FRAME_WHITE).all(2)
+    if not white.any():
+        raise InputError(f"{path}: nothing in it is white: paint what is not to be judged white on NAME_frame.png")
+    return white
 
 
 def resize_mask(defect, size):

@@ -21,17 +21,17 @@ from inspection import gate as scan_health
 from inspection import verdict
 from inspection.fitted import restored_method
 from inspection.in_place import InPlace
-from inspection.judgement import Judgement, Matches, cannot_judge, explained, inspect_regions, region_text
+from inspection.judgement import Judgement, Matches, cannot_judge, explained, inspect_regions
 from inspection.one_part import MethodFacts, Prepared, Result, Scorer, prepare
 from inspection.promise import check_rate, needs_clouds, promise_of
 from inspection.saved_model import SavedModel, check_weights, damaged, picture_of_part, read_saved
 from models.weights import used_weights
 from part_frame.comparison import MAPS
+from scoring.calibrated import TOPK
 from scoring.scorings import Shares, Terms
 from scoring.shares import map_terms, score_shares
 from scoring_addon import Parameters
 
-HIGHEST = 0.8  # of the map's largest value: what is around it is the strongest place of a part that fails
 PLACED = (
     "a scan is not judged if no part is found in it, or two, if its points are not as dense as at the fit, or if its "
     "picture has no colour, exchanged channels or an exposure that no gain mends"
@@ -229,13 +229,13 @@ class Inspector:
             placed, in_place = prepared.placed, None
             if placed is not None:
                 in_place = InPlace(self._method.reference, placed.appearance, self._method.placement.frame.pitch)
-            regions = inspect_regions(pixels, self.pixel_threshold, prepared.cloud, terms, matches, in_place)
-            explanation = explained(found.verdict, found, shares, regions, placed.doubt if placed else "")
+            facts = prepared.cloud, terms, matches, in_place
+            regions, first = inspect_regions(pixels, self.pixel_threshold, *facts), ""
             if found.verdict == verdict.FAIL and not regions and in_place is not None:
-                # no place is above the pixel threshold: the regions' own promise holds, but a fail needs a place
-                strongest = inspect_regions(pixels, HIGHEST * np.max(pixels), prepared.cloud, terms, matches, in_place)
-                text = f"strongest: {region_text(strongest[0])}; {explanation.text}"
-                explanation = explanation._replace(text=text)
+                # no place is above the pixel threshold, whose promise is another; but a fail needs a place
+                regions, first = inspect_regions(pixels, lowest_of_score(pixels), *facts)[:1], "strongest: "
+            explanation = explained(found.verdict, found, shares, regions, placed.doubt if placed else "")
+            explanation = explanation._replace(text=first + explanation.text)
         return Judgement(
             found.verdict,
             found.p_value,
@@ -265,6 +265,13 @@ class Inspector:
         terms = map_terms(self.scoring, banks.maps, of_maps, parameters, units)
         known: tuple[Any, ...] = parameters, training and training.statistics, units
         return terms, score_shares(self.scoring, terms, banks.maps, banks.scores, of_scores, *known)
+
+
+def lowest_of_score(pixels: ArrayLike) -> float:
+    """A value just below the map's pixels [H, W] whose mean is the score of ``calibrated``."""
+    values = np.ravel(pixels)
+    count = min(TOPK + 1, values.size)
+    return float(np.partition(values, values.size - count)[values.size - count])
 
 
 def gate_text(ranges: scan_health.ScanRanges | None, gate: bool) -> str:

@@ -6,11 +6,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 CONNECTED = np.ones((3, 3), int)  # diagonal neighbours belong together, as in AU-PRO
+GAP = 2  # pixels: what lies so near is one region, so that an edge of a hole does not fall into crumbs
 MM = 1000.0  # a metre
 
 
 class Region(NamedTuple):
-    """A connected set of pixels above the threshold. Pixel centres have whole coordinates, x to the right, y down."""
+    """Pixels above the threshold that lie together. Pixel centres have whole coordinates, x to the right, y down."""
 
     pixels: int
     area_mm2: float | None  # as the sensor sees it: projected to the plane of x and y; None without a cloud
@@ -23,7 +24,7 @@ class Region(NamedTuple):
 
 
 def find_regions(score_map: ArrayLike, threshold: float, cloud: ArrayLike | None = None) -> tuple[Region, ...]:
-    """Regions of a map above ``threshold``, the one with the highest peak first.
+    """Regions of a map above ``threshold``, the one that exceeds it most, summed over its pixels, first.
 
     Args:
         score_map: [H, W], finite.
@@ -34,7 +35,9 @@ def find_regions(score_map: ArrayLike, threshold: float, cloud: ArrayLike | None
     from scipy import ndimage
 
     score_map = np.asarray(score_map, np.float64)
-    labels, count = ndimage.label(score_map > threshold, CONNECTED)
+    above = score_map > threshold
+    labels, count = ndimage.label(ndimage.binary_dilation(above, CONNECTED, (GAP + 1) // 2), CONNECTED)
+    labels = labels * above
     if not count:
         return ()
     measured, sizes = None, None
@@ -61,7 +64,12 @@ def find_regions(score_map: ArrayLike, threshold: float, cloud: ArrayLike | None
                 unmeasured=None if measured is None else int((mask & ~measured[rows, columns]).sum()),
             )
         )
-    return tuple(sorted(regions, key=lambda region: -region.peak))
+    return tuple(sorted(regions, key=lambda of: -float((score_map[_window(of)] - threshold)[of.mask].sum())))
+
+
+def _window(region: Region) -> tuple[slice, slice]:
+    left, top, right, bottom = region.box
+    return slice(top, bottom), slice(left, right)
 
 
 def measured_pixels(cloud: NDArray[Any]) -> NDArray[np.bool_]:

@@ -110,9 +110,11 @@ class PlaceReference:
         return {name: float(np.mean(np.partition(of.ravel(), -TOPK)[-TOPK:])) for name, of in found.items()}, found
 
     def ignore(self, mask):
-        """Leave the places of a mask [H, W] (bool, in the part's frame, any size) out of every map."""
+        """Leave the places of a mask [H, W] (bool, in the part's frame, any size) out of every map; returns their share
+        of the places that are compared."""
         size = self.nominal.height.shape[::-1]
         self.ignored = cv2.resize(np.asarray(mask, np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+        return float(self.ignored[compared(self.nominal)].mean())
 
     @property
     def compared(self):

@@ -163,8 +163,8 @@ def _add_data(parser: Parser) -> None:
     group.add_argument(
         "--ignore",
         metavar="MASK.png",
-        help="places of the part that are not judged, such as a date code: a mask in the part's frame, white where "
-        "nothing counts; draw it on NAME_frame.png, which --save_model writes beside the model",
+        help="places of the part that are not judged, such as a date code: painted white on a copy of NAME_frame.png, "
+        "which --save_model writes beside the model",
     )
     used = "training parts used (one more, as released; see --fix max_sample)"
     add_values(group, ("max_sample", WHOLE, 400, "N", used))

@@ -18,6 +18,7 @@ from data.examination import examine, lines
 from data.findings import Options
 from data.organised_clouds import Reading
 from data.part_facts import Facts
+from data.pictures import read_ignored
 from runs.extra_outputs import Mark, marks
 from runs.options import (
     RunOptions,
@@ -81,6 +82,8 @@ def prepare(options: RunOptions, names: list[str], missing: Mapping[str, str], n
         if folder:
             check_writable(folder)
             remove_leftovers(folder)
+    if options.ignore:
+        read_ignored(options.ignore)
     readings, usual, faulty = settle_readings(options, names)
     failed = {**missing, **faulty}
     options = replace(options, readings=readings, usual=usual)

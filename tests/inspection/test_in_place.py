@@ -144,3 +144,24 @@ def test_the_plain_way_from_normal_parts_to_verdicts(tmp_path, capsys):
     assert re.match(r"(strongest: )?no surface over", told["missing"])
     assert "mm higher than good parts" in told["extra"] or "where good parts have none" in told["extra"]
     assert "nothing lies on the table" in rows["table"]["reason"] and len(list((out / "pictures").rglob("*.png"))) == 8
+
+    frame, mask = tmp_path / "m" / "plate_frame.png", tmp_path / "mask.png"
+    again = [*fit.split(), "--save_model", str(tmp_path / "m"), "--fit_only", "--num_workers", "0", "--ignore"]
+    assert run_main.main([*again, str(frame)]) == 2  # nothing was painted on it
+    assert "nothing in it is white" in capsys.readouterr().err
+    left, top, right, bottom = next(line for line in lines if line["path"].startswith("dent"))["regions"][0]["box"]
+    picture = np.array(Image.open(frame))
+    cells = len(picture) / 224
+    picture[int((top - 8) * cells) : int((bottom + 8) * cells), int((left - 8) * cells) : int((right + 8) * cells)] = (
+        255
+    )
+    Image.fromarray(picture).save(mask)
+    assert run_main.main([*again, str(mask)]) == 0
+    assert re.search(r"plate: \d+\.\d % of the part are not judged", capsys.readouterr().out)
+    assert (
+        predict.main([asked[0], str(tmp_path / "new"), "-o", str(tmp_path / "out2"), *asked[4:], "--num_workers", "0"])
+        == 1
+    )
+    told = [json.loads(line) for line in (tmp_path / "out2" / "verdicts.jsonl").read_text().splitlines()]
+    verdicts = {line["path"].partition("/")[0]: line["verdict"] for line in told}
+    assert (verdicts["dent"], verdicts["stain"]) == ("pass", "fail")

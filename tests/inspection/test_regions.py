@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from matplotlib.path import Path as Polygon
+from scipy import ndimage
 
 from inspection.regions import find_regions, measured_pixels, pixel_areas
 
@@ -32,7 +33,7 @@ def test_boxes_of_known_size():
     scores, cloud = np.zeros((40, 60)), plane(40, 60)
     scores[5:11, 7:20], scores[30:33, 50:60] = 2, 3
     scores[8, 9], scores[20, 20] = 2.5, 1
-    high, low = find_regions(scores, 1, cloud)
+    low, high = find_regions(scores, 1, cloud)  # by what lies above the threshold in all: 78.5 and 60
     assert (low.pixels, low.box, low.peak, low.place) == (78, (7, 5, 20, 11), 2.5, (8, 9))
     assert (high.pixels, high.box, high.peak, high.place) == (30, (50, 30, 60, 33), 3, (30, 50))
     assert low.area_mm2 == pytest.approx(78 * 0.25) and high.area_mm2 == pytest.approx(30 * 0.25)
@@ -59,10 +60,12 @@ def test_regions_are_the_pixels_above_and_outlines_surround_them(levels):
         own[top:bottom, left:right] = region.mask
         seen += own
         assert region.pixels == own.sum() and region.peak == levels[own].max() == levels[region.place]
-        assert region.mask.any(0).all() and region.mask.any(1).all()
+        ends = region.mask[[0, -1]].any(1).all() and region.mask[:, [0, -1]].any(0).all()
+        assert ends and not (ndimage.binary_dilation(own, np.ones((5, 5))) & (levels > 1.5) & ~own).any()  # apart
         np.testing.assert_array_equal(inside(region, levels.shape), own)
     np.testing.assert_array_equal(seen, levels > 1.5)
-    assert [r.peak for r in regions] == sorted((r.peak for r in regions), reverse=True)
+    excess = [(levels[r.box[1] : r.box[3], r.box[0] : r.box[2]][r.mask] - 1.5).sum() for r in regions]
+    assert excess == sorted(excess, reverse=True)
 
 
 def test_a_ring_has_two_outlines():
