@@ -1,1 +1,1 @@
-"""Patches of source code: adds the scoring to a checkout of the release."""
+"""Adds the scoring to a checkout of the release."""

@@ -28,7 +28,8 @@ NOTHING = "nothing was changed"
 def main(argv=None):
     """Run the command line; returns the exit code.
 
-    0: fine; 1: --check found that it cannot be done, --selftest failed, or --revert left a file; 2: refused.
+    0: fine; 1: --check found that it cannot be done, --selftest failed, --revert left a file, or the report could not
+    be written; 2: refused.
     """
     args = build_parser().parse_args(argv)
     try:
@@ -46,7 +47,13 @@ def main(argv=None):
         code, lines, errors = FAILED, [], ["interrupted; " + NOTHING]
     for error in errors:
         print("apply.py: {}".format(error), file=sys.stderr)
-    print("\n".join(lines), end="\n" if lines else "")
+    try:  # what was done is done, whoever reads of it
+        print("\n".join(lines), end="\n" if lines else "", flush=True)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes once more when it ends
+        text = "apply.py: {} (the report could not be written: {})"
+        print(text.format(lines[-1], error.strerror), file=sys.stderr)
+        return code or FAILED
     return code
 
 
@@ -65,13 +72,18 @@ def build_parser():
     what.add_argument("--revert", action="store_true", help="remove what was inserted, nothing else")
     text = "run a patched copy on generated samples, on the CPU, without weights; OPTIONS: for main.py, in quotes"
     what.add_argument("--selftest", nargs="?", const="", metavar="OPTIONS", help=text)
+    what.add_argument("--workflow", action="store_true", help="write a GitHub workflow with the self-test into it")
     return parser
 
 
 def _run(root, args):
     """(exit code, lines for stdout, lines for stderr)."""
     if args.revert:
-        return _revert(root)
+        return _revert(root, args)
+    if args.workflow:
+        new = {path: data for path, data in selftest.workflow_files(root, args.main).items() if not path.exists()}
+        write_all(new)
+        return FINE, ["{}: written".format(path) for path in new] or ["both files are there, nothing to do"], []
     if not (root / args.main).is_file():
         scripts = [path.name for path in sorted(root.glob("*.py")) if b".parse_args(" in path.read_bytes()]
         found = "; --main names the script that parses the options: " + ", ".join(scripts) if scripts else ""
@@ -160,12 +172,12 @@ def _patched(root):
     return [source for source in sources if source.our_lines()]
 
 
-def _revert(root):
-    """Remove the inserted lines, and the copied file if nothing else needs it."""
+def _revert(root, args):
+    """Remove the inserted lines, and the copied files if nothing else needs them."""
     patched, target, errors = _patched(root), root / ADDON, []
     changes = {Path(os.path.realpath(str(source.path))): source.without_our_lines().data for source in patched}
     lines = ["{}: line {}: removed".format(s.name, i + 1) for s in patched for i in sorted(s.our_lines())]
-    copied = []
+    copied = [path for path, data in selftest.workflow_files(root, args.main).items() if _bytes(path) == data]
     if os.path.lexists(str(target)):
         left = [path for path in python_files(root) if path != target and _imports(path, changes)]
         if not _is_ours(target, root):
@@ -196,6 +208,10 @@ def _is_ours(target, root):
     """Whether the file is a scoring_addon.py copied by this project: the present version, or one that lines name."""
     versions = {version for source in _patched(root) for version in source.our_lines().values()}
     return target.is_file() and digest(target.read_bytes()) in versions | {digest((PROJECT / ADDON).read_bytes())}
+
+
+def _bytes(path):
+    return path.read_bytes() if path.is_file() else None
 
 
 if __name__ == "__main__":

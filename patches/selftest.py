@@ -1,10 +1,11 @@
 """Smoke test of a patched M3DM checkout: its own main.py, runner and classes, on the CPU, in about a minute.
 
-    python patches/apply.py CHECKOUT --selftest ["options of its main.py"]
+    python selftest.py CHECKOUT [--main NAME] [--category NAME] [options of its main.py]
 
 It works in a copy. A few generated samples take the place of the data, random features that of the networks (class
 Model), empty modules that of CUDA packages that are not installed; everything else is the checkout's own code. Each
-round of test samples is computed a second time, by other code, from what compute_single_s_s_map returned.
+round of test samples is computed a second time, by other code, from what compute_single_s_s_map returned. With
+--category nothing is replaced but the list of categories, so data and weights have to be at hand.
 Needs what the checkout needs. Exit code: 0 fine, 1 a difference, or it could not run.
 """
 
@@ -17,8 +18,10 @@ import runpy
 import shutil
 import subprocess
 import sys
+import tempfile
 import traceback
 import types
+from pathlib import Path
 
 import numpy as np
 
@@ -28,6 +31,39 @@ NEEDED = ("numpy", "torch", "sklearn", "scipy", "pandas", "tabulate", "tqdm", "P
 # options that keep it small, each used only if the checkout has it
 SMALL = {"--f_coreset": "1", "--num_group": "64", "--group_size": "16", "--ocsvm_maxiter": "50"}
 STUBS = "scoring_selftest_stubs"
+WORKFLOW = """\
+name: scoring add-on
+on: [push, pull_request]
+jobs:
+  selftest:  # generated samples: no data, no weights, no GPU
+    runs-on: ubuntu-latest
+    steps:
+      - uses: actions/checkout@v4
+      - uses: actions/setup-python@v5
+        with: {python-version: "3.10"}
+      - run: pip install torch torchvision --index-url https://download.pytorch.org/whl/cpu
+      - run: pip install "numpy<2" scikit-learn scipy pandas tabulate tqdm pillow matplotlib timm
+      - run: python .github/scoring_selftest.py . --main MAIN
+  subset:  # one category of real data; set the repository variable on a runner that has data and weights
+    if: vars.SCORING_CATEGORY != ''
+    runs-on: self-hosted
+    steps:
+      - uses: actions/checkout@v4
+        with: {clean: false}
+      - run: >-
+          python .github/scoring_selftest.py . --main MAIN --category "${{ vars.SCORING_CATEGORY }}"
+          ${{ vars.SCORING_OPTIONS }}
+"""
+
+
+def workflow_files(root, entry):
+    """{path: bytes} of the workflow and of the copy of this file that it runs."""
+    folder = Path(root) / ".github"
+    text = WORKFLOW.replace("MAIN", entry).encode()
+    return {
+        folder / "workflows" / "scoring_addon.yml": text,
+        folder / "scoring_selftest.py": Path(__file__).read_bytes(),
+    }
 
 
 def copy_of(root, target, files):
@@ -43,19 +79,24 @@ def copy_of(root, target, files):
     return target
 
 
-def run(copy, entry, options):
+def run(copy, entry, options, category=""):
     """Run a patched copy of a checkout, which is changed; returns (exit code, [line])."""
     texts = {path: path.read_bytes() for path in copy.rglob("*.py") if path.name not in (entry, "scoring_addon.py")}
     declared = (copy / entry).read_bytes() + b"".join(texts.values())
-    small = [word for flag, value in SMALL.items() if flag not in options for word in (flag, value)]
-    options = [*options, *(w for i, w in enumerate(small) if small[i - i % 2].encode() in declared)]
-    options += ["--use_uff"] if b"--use_uff" in declared and "--use_uff" not in options else []
+    if not category:
+        small = [word for flag, value in SMALL.items() if flag not in options for word in (flag, value)]
+        options = [*options, *(w for i, w in enumerate(small) if small[i - i % 2].encode() in declared)]
+        options += ["--use_uff"] if b"--use_uff" in declared and "--use_uff" not in options else []
     for path, text in texts.items():
-        names = set(re.findall(rb"^(?:def|class) (\w+_classes|get_data_loader|Model)\(", text, re.M))
+        names = set(re.findall(rb"^def (\w+_classes)\(", text, re.M))
+        if not category:
+            names |= set(re.findall(rb"^def (get_data_loader)\(", text, re.M)) | set(
+                re.findall(rb"^class (Model)\(", text, re.M)
+            )
         lines = [b"import %s" % STUBS.encode()] + [b"%s = %s.%s" % (n, STUBS.encode(), _stub(n)) for n in sorted(names)]
         if names:
             path.write_bytes(text + b"\n" + b"\n".join(lines) + b"\n")
-    command = [sys.executable, "-B", os.path.abspath(__file__), entry, *options]
+    command = [sys.executable, "-B", os.path.abspath(__file__), "--inside", entry, category, *options]
     environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2"), "MPLBACKEND": "Agg"}
     uses_torch = any(b"import torch" in text for text in texts.values())
     environment["SCORING_SELFTEST_TORCH"] = "1" if uses_torch else ""
@@ -258,13 +299,17 @@ def _without_cuda():
     )
 
 
-def inside(entry, *options):
+def inside(entry, category, *options):
     """Run the script and print what was found, one line per round; returns the exit code."""
     sys.path.insert(0, os.getcwd())
     sys.modules[STUBS] = sys.modules[__name__]
-    sys.meta_path.append(Empty())
-    if os.environ["SCORING_SELFTEST_TORCH"]:
-        _without_cuda()
+    if category:
+        globals()["CATEGORIES"] = (category,)
+    else:
+        empty = Empty()
+        sys.meta_path.append(empty)
+        if os.environ["SCORING_SELFTEST_TORCH"]:
+            _without_cuda()
     import scoring_addon
 
     watch(scoring_addon)
@@ -289,5 +334,21 @@ def inside(entry, *options):
     return 1 if bad or failure or not _found else 0
 
 
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkout", type=Path)
+    parser.add_argument("--main", default="main.py")
+    parser.add_argument("--category", default="")
+    args, options = parser.parse_known_args(argv)
+    root = args.checkout.resolve()
+    if not (root / "scoring_addon.py").is_file():
+        parser.error("{}: has no scoring_addon.py; patches/apply.py puts it there".format(args.checkout))
+    hidden = [p for p in root.rglob("*.py") if not any(part[0] == "." for part in p.relative_to(root).parts)]
+    with tempfile.TemporaryDirectory() as folder:
+        code, lines = run(copy_of(root, Path(folder) / "checkout", hidden), args.main, options, args.category)
+    print("\n".join(lines))
+    return code
+
+
 if __name__ == "__main__":
-    sys.exit(inside(*sys.argv[1:]))
+    sys.exit(inside(*sys.argv[2:]) if sys.argv[1:2] == ["--inside"] else main())

@@ -337,10 +337,7 @@ def elsewhere():
                  '    return parser\n\n\nif __name__ == "__main__":\n    run_all(get_parser().parse_args())\n'),
             ],
             RUN: [("import multiple_features\n", "import multiple_features\nfrom my_methods.deep import triple\n"),
-                  ("multiple_features.TripleFeatures", "triple.TripleFeatures"),
-                  ("method.calculate_metrics()", "method.calculate_metrics([rgb_path], save=False)")],
-            BASE: [("    def calculate_metrics(self):\n", "    def calculate_metrics(\n        self, path_list=None, "
-                    '*, save=True\n    ) -> None:\n        """Three metrics."""\n')],
+                  ("multiple_features.TripleFeatures", "triple.TripleFeatures")],
         }
     )  # fmt: skip
     files["Test.py"], files["runners/hybrid.py"] = files.pop("main.py"), files.pop(RUN)
@@ -360,6 +357,42 @@ def renamed():
     files = {**TREE, "m3dm_runner1.py": RUNNER}
     del files[RUN]
     return files
+
+
+def black():
+    """One argument per line, type hints, other names of locals, a docstring, metrics that take arguments."""
+    pairs, names = [], {"xyz": "a", "rgb": "b", "fusion": "c"}
+    for modal, name in names.items():
+        call = f"{CALL}({modal}_patch, {modal}_patch, feature_map_dims, modal='{modal}')"
+        new = f"{CALL}(\n            {modal}_patch,\n            {modal}_patch,\n            feature_map_dims,\n"
+        pairs.append(
+            (
+                f"s_{modal}, s_map_{modal} = {call}",
+                f's_{name}, m_{name} = {new}            "{modal}",\n        )  # bank',
+            )
+        )
+        pairs.append((f"s_map_{modal}", f"m_{name}"))
+    return edited(
+        {
+            BASE: [
+                ("    def calculate_metrics(self):\n", "    def calculate_metrics(\n        self, path_list=None, *, "
+                 'save=True\n    ) -> None:\n        """Three metrics."""\n'),
+            ],
+            RUN: [("method.calculate_metrics()", "method.calculate_metrics([rgb_path], save=False)")],
+            "main.py": [("import argparse\n", '"""Runs."""\nfrom __future__ import annotations\nimport argparse\n')],
+        },
+        {**TREE, FULL: _renamed_locals(pairs)},
+    )  # fmt: skip
+
+
+def _renamed_locals(pairs):
+    start = MULTIPLE.index("        '''one entry")
+    text = MULTIPLE[start:]
+    for old, new in pairs:
+        text = text.replace(old, new)
+    for modal, name in {"xyz": "a", "rgb": "b", "fusion": "c"}.items():
+        text = text.replace(f"s_{modal}", f"s_{name}")
+    return MULTIPLE[:start] + text
 
 
 def in_a_loop():

@@ -15,7 +15,7 @@ from patches import apply
 from patches.edit import MARKER
 from tests.patches import make_checkout as make
 from tests.patches.make_checkout import BASE, FULL, MULTIPLE, ONE, RUN, TREE, edited, lines_end, write_tree
-from tests.patches.run_checkout import APPLY, ROOT, compare_with_reference, contents, python, run
+from tests.patches.run_checkout import APPLY, ROOT, TABLES, compare_with_reference, contents, python, run
 
 
 class Shape(NamedTuple):
@@ -44,6 +44,8 @@ SHAPES = {
     "two banks": Shape(lambda: {**TREE, FULL: MULTIPLE[: MULTIPLE.index("class Triple")]}, lines=5, runs=(TWO,)),
     "a runner elsewhere": Shape(make.elsewhere, flags=("--main", "Test.py")),
     "a renamed runner": Shape(make.renamed, before_run={"m3dm_runner1.py": RUN}),
+    "black": Shape(make.black),
+    "mixed line endings": Shape(lambda: lines_end(["\n", "\r\n"])),
     "CRLF, BOM, tabs, no line end": Shape(
         lambda: {path: "\ufeff" + text.rstrip("\n").replace("    ", "\t") for path, text in lines_end(["\r\n"]).items()}
     ),
@@ -129,8 +131,15 @@ def test_a_checkout_of_any_shape_under_python_3_8(name, tmp_path):
 
 
 def enhanced():
-    """A runner that predicts with a function that runs none of the classes' maps."""
-    return edited({RUN: [("method.predict(sample, mask, label)", "method.predict_enhanced(sample, mask, label)")]})
+    """A runner that predicts with a function that runs none of the classes' maps, in a main.py with a fixed method."""
+    return edited(
+        {
+            RUN: [("method.predict(sample, mask, label)", "method.predict_enhanced(sample, mask, label)")],
+            "main.py": [
+                ("        runner.fit(name)\n", "        runner.methods['DINO'].depth = 1\n        runner.fit(name)\n")
+            ],
+        }
+    )
 
 
 def one_with(path, *pairs):
@@ -192,6 +201,12 @@ def test_at_most_ten_lines_and_the_choice_of_classes(tmp_path, capsys):
     assert text.count(MARKER) == 1 and MARKER in text[text.index("class Ours5") :]
 
 
+def test_a_fixed_method_is_said(tmp_path, capsys):
+    files = edited({"main.py": [("    run_all(args)\n", "    args.method_name = 'DINO'\n    run_all(args)\n")]})
+    assert apply.main([str(write_tree(tmp_path, files)), "--check"]) == 0
+    assert "main.py: line 34: works with a fixed method" in capsys.readouterr().out
+
+
 def test_lines_inserted_by_hand_count(tmp_path, capsys):
     by_hand = "        import scoring_addon; scoring_addon.record(self, s_map_rgb, s_map_xyz, s_map_fusion)\n"
     files = edited({FULL: [("        s = s_xyz + 0.1", by_hand + "        s = s_xyz + 0.1")]})
@@ -214,6 +229,27 @@ def test_a_self_test_that_fails_says_so(tmp_path, capsys):
     assert apply.main([str(folder), "--selftest", "--method_name DINO"]) == 1
     assert "main.py ended with code 2" in capsys.readouterr().out
     assert contents(folder) == contents(write_tree(tmp_path / "c", TREE))
+
+
+def test_the_workflow_runs_the_self_test_in_the_fork(tmp_path, capsys):
+    folder = write_tree(tmp_path, TREE)
+    before = contents(folder)
+    assert apply.main([str(folder)]) == 0 and apply.main([str(folder), "--workflow"]) == 0
+    text = (folder / ".github/workflows/scoring_addon.yml").read_text()
+    command = next(line.split("run: python ")[1] for line in text.splitlines() if "run: python " in line)
+    assert "passed" in python(folder, *command.split())
+    (folder / "categories.txt").write_text("")
+    real = python(folder, ".github/scoring_selftest.py", ".", "--category", "bagel")
+    assert real.count("8 samples recorded and scored") == 1 and "passed" in real  # the checkout's own data
+    (folder / "categories.txt").unlink()
+    assert apply.main([str(folder), "--revert"]) == 0 and contents(folder) == before
+
+
+def test_results_tables_have_their_folder(tmp_path, capsys):
+    folder = write_tree(tmp_path, TREE)
+    assert apply.main([str(folder)]) == 0 and "results: made" in capsys.readouterr().out
+    python(folder, "main.py", "--scoring", "disagreement")
+    assert {path.name for path in (folder / "results").iterdir()} == {*TABLES, "scoring.md"}
 
 
 def test_old_numpy_has_what_the_add_on_uses():
