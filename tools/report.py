@@ -1,6 +1,6 @@
 """Write a page about parts that predict.py has judged, or about the saved maps of a run and its scorings.
 
-    python tools/report.py judged               # what predict.py -o judged wrote: judged/report.html
+    python tools/report.py judged             # what predict.py -o judged wrote: judged/report.html
     python tools/report.py maps -o report          # what main.py --save_maps maps wrote
 
 The page contains its pictures, so it can be sent as a single file. That about maps has its figures in OUT/figures too.
