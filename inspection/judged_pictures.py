@@ -73,7 +73,7 @@ def _side(judgement: Judgement, normal: NDArray[Any] | None) -> Iterator[tuple[s
     """Yield (title, panel) beside the part: how it deviates, and a normal part."""
     if judgement.height_mm is not None:
         limit = max(LEAST_MM, float(np.nanpercentile(np.abs(judgement.height_mm), 99.8)))
-        title = f"against good parts: −{limit:.1f} mm blue, +{limit:.1f} mm red; dark: no point"
+        title = f"height: −{limit:.1f} mm blue, +{limit:.1f} mm red"
         yield title, _deviation(judgement.height_mm, limit)
     elif judgement.cloud is not None:
         yield "cloud: depth, near is bright", depth_picture(judgement.cloud)
