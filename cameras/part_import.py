@@ -38,7 +38,7 @@ class Plan(NamedTuple):
     picture_bits: int = 16  # number of bits used in pictures of more than 8 bits
 
 
-class Measured(NamedTuple):
+class MeasuredScan(NamedTuple):
     """A scan on its pixel grid, in the file's unit."""
 
     points: np.ndarray  # [H, W, 3] float64
@@ -55,7 +55,7 @@ class Probe(NamedTuple):
     picture: Image.Image | None
     size: tuple  # (height, width) of the scan
     points: np.ndarray  # [h, w, 3], of every so many pixels, in the file's unit, 0 where nothing was measured
-    whole_numbers: bool  # see Measured
+    whole_numbers: bool  # see MeasuredScan
 
 
 def probe(parts, plan):
@@ -143,7 +143,7 @@ def _usual_size(probes):
 
 
 def _read(files, plan, notes):
-    """(picture or None, Measured) of ``files``; what was assumed is added to ``notes``."""
+    """(picture or None, MeasuredScan) of ``files``; what was assumed is added to ``notes``."""
     picture = None if files.picture is None else read_shown(files.picture, plan.picture_bits, notes)
     scan = measure(files, plan, None if picture is None else picture.size[::-1])
     notes += scan.notes
@@ -153,7 +153,7 @@ def _read(files, plan, notes):
 
 
 def measure(files, plan, picture_size=None):
-    """The Measured scan of ``files`` (a ``Files``), with ``plan``'s camera and flip.
+    """The MeasuredScan scan of ``files`` (a ``Files``), with ``plan``'s camera and flip.
 
     Args:
         picture_size: (height, width) of the picture, for clouds without a size.
@@ -172,13 +172,13 @@ def measure(files, plan, picture_size=None):
         raise InputError(f"{files.cloud}: no pixel was measured; record the part again or take it out")
     notes = (*scan.notes, *notes)
     if values.ndim == 3:
-        return Measured(np.where(measured[..., None], values, 0.0), measured, colours, False, notes)
+        return MeasuredScan(np.where(measured[..., None], values, 0.0), measured, colours, False, notes)
     if plan.camera is None:
         needs = "needs the camera's intrinsics: --intrinsics fx fy cx cy, or --intrinsics FILE.json or .yaml"
         raise InputError(f"{files.cloud}: is a depth image, which {needs}")
     camera = fit_to(plan.camera, (height, width), files.cloud)
     points = points_from_depth(np.where(measured, values, 0), camera)
-    return Measured(points, measured, colours, values.dtype.kind in "iu", (*notes, *camera.notes))
+    return MeasuredScan(points, measured, colours, values.dtype.kind in "iu", (*notes, *camera.notes))
 
 
 def import_part(files, plan, folder, name):

@@ -21,7 +21,7 @@ IN_MEMORY = 2 * 2**30  # bytes of training rows that are kept in memory; more go
 ROWS_NEEDED = 3  # fewest rows of a memory bank that can score
 
 
-class Measured(NamedTuple):
+class BankScores(NamedTuple):
     """A part measured against each bank, in bank order: scores {bank: float}, maps {bank: [S, S] float32 array}, and
     {bank: [P] int64 array, each patch's nearest row}; the comparison in place has no rows."""
 
@@ -35,7 +35,7 @@ class Judged(NamedTuple):
 
     score: float
     map: np.ndarray
-    banks: Measured
+    banks: BankScores
 
 
 class Features(ReleasedNames):
@@ -73,7 +73,7 @@ class Features(ReleasedNames):
         self.class_name, self.added, self.measured = "", 0, 0
         self.training = None
         self.placement = self.reference = None  # where parts lie and the comparison in place, if there is a frame
-        self._unseen = []  # one Measured per training part, measured without its own rows
+        self._unseen = []  # one BankScores per training part, measured without its own rows
         super().__init__()
 
     def use_frame(self, placement):
@@ -267,7 +267,7 @@ class Features(ReleasedNames):
 
     @torch.no_grad()
     def measure(self, patches, excluding_part=None):
-        """Measured of one sample's patches, without the rows of the training part ``excluding_part``, if given."""
+        """BankScores of one sample's patches, without the rows of the training part ``excluding_part``, if given."""
         results = {name: bank.measure(patches[name], excluding_part) for name, bank in self.banks.items()}
         scores, maps = {}, {}
         if results:  # one transfer per sample
@@ -280,7 +280,7 @@ class Features(ReleasedNames):
             scores, maps = scores | in_place[0], maps | in_place[1]
             if self.reference.ignored is not None:
                 maps = {name: np.where(self.reference.ignored, of.dtype.type(0), of) for name, of in maps.items()}
-        return Measured(scores, maps, {name: of.nearest.cpu().numpy() for name, of in results.items()})
+        return BankScores(scores, maps, {name: of.nearest.cpu().numpy() for name, of in results.items()})
 
     def _own(self, banks):
         """Scores and maps of the method's own banks, which its decision is made of; the comparison in place is not."""

@@ -26,7 +26,7 @@ NEEDED = 3  # fewest rows that can score: a patch's nearest row, and the two row
 NO_PART = -1
 
 
-class Measured(NamedTuple):
+class NearestRows(NamedTuple):
     """One sample measured against one bank: its score (0-d tensor); of each patch the distance to its nearest row [P],
     and that row's index [P] int64."""
 
@@ -162,7 +162,7 @@ class MemoryBank:
             excluding_part: number of a training part whose rows are left out.
 
         Returns:
-            Measured.
+            NearestRows.
 
         Raises:
             InputError: fewer than 3 rows are left.
@@ -182,7 +182,7 @@ class MemoryBank:
         patches = (patches.to(self.search.device) - self.mean) / self.std
         excluded = None if excluding_part is None else self._part_there == excluding_part
         nearest = self.search.nearest(patches, excluded)
-        return Measured(self._score(patches, nearest, excluded), *nearest)
+        return NearestRows(self._score(patches, nearest, excluded), *nearest)
 
     def _score(self, patches, nearest, excluded):
         farthest = nearest.distance.argmax(0, keepdim=True)  # [1], since indexing by a number would wait for the GPU

@@ -85,7 +85,7 @@ def mask_of_map(mask, size):
 
 
 def stacked(measured, kind):
-    """{bank: [n, ...] array} from n Measured; ``kind``: "scores" (float64) or "maps" (float32)."""
+    """{bank: [n, ...] array} from n BankScores; ``kind``: "scores" (float64) or "maps" (float32)."""
     values = [getattr(of, kind) for of in measured]
     return {
         name: np.stack([np.asarray(of[name], np.float64 if kind == "scores" else np.float32) for of in values])
