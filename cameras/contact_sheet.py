@@ -26,7 +26,7 @@ FRAME_WIDTH = 36  # pixels: least width of the map of the whole frame
 ROOM = 1.6  # the shown window is this many times as large as the measured area, so that misplaced parts are visible
 BROAD = 240  # panels of at least this width have lines of three pixels, narrower ones of one
 LEGEND = (
-    "left: picture, small in it the whole frame · middle: depth, red near, blue far, grey not measured · right: both"
+    "left: picture; in its corner the whole frame · middle: depth, red near, blue far, grey not measured · right: both"
 )
 
 
@@ -93,7 +93,7 @@ def make_tile(folder, width, name, label=""):
     xyz = tifffile.imread(folder / "xyz" / f"{name}.tiff")
     measured, part = xyz.any(2), part_pixels(xyz)
     height = round(width * picture.height / picture.width)
-    left, top, share = window(measured)
+    left, top, share = window(part if part.any() else measured)
     rows = ((top + share * (np.arange(height) + 0.5) / height) * xyz.shape[0]).astype(int)
     columns = ((left + share * (np.arange(width) + 0.5) / width) * xyz.shape[1]).astype(int)
     box = [left * picture.width, top * picture.height, (left + share) * picture.width, (top + share) * picture.height]
@@ -132,14 +132,14 @@ def _with_frame(photo, part):
     return out
 
 
-def window(measured):
-    """(left, top, share) of the image, each from 0 to 1: a square window around the measured pixels [H, W].
+def window(part):
+    """(left, top, share) of the image, each from 0 to 1: a square window around the pixels of the part [H, W].
 
     If the window would cover more than three quarters of the image's side, it is the whole image.
     """
     ends = []
-    for axis, side in ((0, measured.shape[1]), (1, measured.shape[0])):
-        there = np.flatnonzero(measured.any(axis))
+    for axis, side in ((0, part.shape[1]), (1, part.shape[0])):
+        there = np.flatnonzero(part.any(axis))
         ends.append((there[0] / side, (there[-1] + 1) / side) if len(there) else (0, 1))
     ends = np.array(ends)
     share = float(ROOM * (ends[:, 1] - ends[:, 0]).max())

@@ -12,6 +12,7 @@ from part_frame.reference import PlaceReference
 
 HALF = 0.5  # of the region's largest deviation: places with at least this much make its value
 DEEPEST = 90  # percent of the strong places that are no deeper than what is told
+CLEAR = 4.0  # normal spreads: where half of a region's places differ in height by more, a region of colour tells it too
 LIGHTER = 0.05  # logarithm: smaller differences of brightness are not named
 HUES = ("redder", "greener"), ("bluer", "yellower")  # above, below 0
 
@@ -20,9 +21,9 @@ class PlaceFacts(NamedTuple):
     """A region in the part's frame.
 
     ``x_mm``, ``y_mm``: its middle from the frame's middle, x to the right and y upwards; ``kind``: the map that is
-    largest in it; ``height_mm``: how much higher than good parts, negative: lower, None where nothing was measured;
-    ``usual_mm``: normal spread of the height there; ``brightness``, ``hues``: logarithms; ``surface``: share of the
-    normal parts that have surface there.
+    largest in it; ``height_mm``: how much higher than good parts, negative: lower, None where nothing was measured or,
+    of a region that another map shows, where it is usual; ``usual_mm``: normal spread of the height there;
+    ``brightness``, ``hues``: logarithms; ``surface``: share of the normal parts that have surface there.
     """
 
     x_mm: float
@@ -67,6 +68,8 @@ class InPlace:
         known = self._measured[window][mask]
         strong = known & (np.abs(height) >= HALF * np.abs(height).max(initial=0)) & (height != 0)
         bright = np.abs(colour).sum(1) >= HALF * np.abs(colour).sum(1).max(initial=0)
+        if not kind.endswith("height") and np.median(np.abs(height) / spread) < CLEAR:
+            strong = np.zeros_like(strong)
         return PlaceFacts(
             float((left + columns.mean() - middle) * self._pitch),
             float((middle - top - rows.mean()) * self._pitch),
@@ -83,20 +86,20 @@ def place_text(facts: PlaceFacts, area_mm2: float | None, names: Mapping[str, st
     """A region in words, as a person at the line reads it. ``names``: {bank: its name in words}."""
     where = f"over {area_mm2:.2g} mm²" if area_mm2 is not None and area_mm2 < 10 else f"over {area_mm2 or 0:.0f} mm²"
     where += f" at x {facts.x_mm:.1f}, y {facts.y_mm:.1f} mm of the part"
+    usual = f"{where} (good parts there: ±{facts.usual_mm:.2g} mm)"
     if facts.kind in ("height", "local_height") and facts.height_mm is not None:
         around = ", measured from the surface around it," if facts.kind == "local_height" else ""
-        told = f"{_height(facts.height_mm)} than good parts{around}"
-        return f"{told} {where} (good parts there: ±{facts.usual_mm:.2g} mm)"
+        return f"{_height(facts.height_mm)} than good parts{around} {usual}"
     if facts.kind in ("colour", "local_colour"):
+        if facts.height_mm is not None:
+            return f"{_height(facts.height_mm)} and {_colour(facts)} {usual}"
         return f"{_colour(facts)} {where}"
     if facts.kind == "missing":
         return f"no surface {where}, where good parts have one"
     if facts.kind == "extra":
         return f"surface {where}, where good parts have none"
     text = f"unlike good parts in {names.get(facts.kind, facts.kind)} {where}"
-    if facts.height_mm is not None and abs(facts.height_mm) > 3 * facts.usual_mm:
-        text += f", {_height(facts.height_mm)} than these"
-    return text
+    return text if facts.height_mm is None else f"{text}, {_height(facts.height_mm)} than these"
 
 
 def _deepest(heights: NDArray[Any]) -> float:

@@ -88,19 +88,25 @@ TEXTS = [
     ),
     (dict(height_mm=0.12), 4.2, "0.12 mm higher than good parts over 4.2 mm² at x 12.5"),
     (dict(kind="colour", brightness=-0.2), 20, "18 % darker than good parts over 20 mm²"),
+    (
+        dict(kind="colour", brightness=-0.2, height_mm=-0.8),
+        20,
+        "0.8 mm lower and 18 % darker than good parts over 20 mm²",
+    ),
     (dict(kind="colour", hues=(-0.2, 0.1)), 20, "greener over 20 mm²"),
     (dict(kind="colour", brightness=0.2, hues=(0.1, -0.3)), 20, f"22 % brighter than good parts and yellower {OVER}"),
     (dict(kind="colour"), 20, f"another colour than good parts {OVER}"),
     (dict(kind="missing"), 20, f"no surface {OVER}, where good parts have one"),
     (dict(kind="extra"), 20, f"surface {OVER}, where good parts have none"),
-    (dict(kind="rgb", height_mm=0.1), 20, f"unlike good parts in RGB features {OVER}"),
-    (dict(kind="xyz"), 20, f"unlike good parts in xyz {OVER}, 0.8 mm lower than these"),
+    (dict(kind="rgb"), 20, f"unlike good parts in RGB features {OVER}"),
+    (dict(kind="xyz", height_mm=-0.8), 20, f"unlike good parts in xyz {OVER}, 0.8 mm lower than these"),
 ]
 
 
 @pytest.mark.parametrize("change, area, text", TEXTS)
 def test_the_words(change, area, text):
-    told = place_text(FACTS._replace(**change), area, {"rgb": "RGB features"})
+    known = {} if change.get("kind", "height").endswith("height") else {"height_mm": None}
+    told = place_text(FACTS._replace(**{**known, **change}), area, {"rgb": "RGB features"})
     assert told.startswith(text)
     assert bool(re.search("mm (lower|higher)", told)) == bool(re.search("mm (lower|higher)", text))
 
