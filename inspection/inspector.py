@@ -268,7 +268,8 @@ class Inspector:
 
 
 def lowest_of_score(pixels: ArrayLike) -> float:
-    """A value just below the map's pixels [H, W] whose mean is the score of ``calibrated``."""
+    """The threshold that leaves the pixels of a map [H, W] that make its score: ``calibrated`` takes the mean of the
+    largest ones, and this is the largest value below them."""
     values = np.ravel(pixels)
     count = min(TOPK + 1, values.size)
     return float(np.partition(values, values.size - count)[values.size - count])

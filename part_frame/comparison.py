@@ -52,8 +52,11 @@ class Appearance(NamedTuple):
 
 
 class Deviation(NamedTuple):
-    """How a part differs from normal parts, [S, S] each, signed, not yet in normal spreads: ``height`` mm, ``colour``
-    [S, S, 3], each also without what the places around differ by; ``missing`` and ``extra`` shares of the cells around.
+    """How a part differs from normal parts, [S, S] each, signed, not yet in normal spreads.
+
+    ``height``: mm; ``colour`` [S, S, 3]: logarithms. ``local_height`` and ``local_colour``: the same, less what the
+    places around differ by. Example: a sheet that is warped by 0.3 mm and has a dent of 0.8 mm differs by 1.1 mm in the
+    dent, locally by 0.8 mm. ``missing``, ``extra``: shares of the cells around.
     """
 
     height: np.ndarray
@@ -299,7 +302,7 @@ def _smoothed(values, known, sigma):
 
 
 def _local(values, known):
-    """Known values without the mean of those around; 0 where none is known."""
+    """By how much each known value differs from the mean of the known values around it; 0 where none is known."""
     if not known.any():
         return np.zeros_like(values)
     bound = BOUND * float(np.median(np.abs(values[known])))

@@ -183,10 +183,14 @@ def run_alone(args, found, common):
     more = f" (and {len(told) - 1} more parts: column warning)" if len(told) > 1 else ""
     for text in (*(f"predict.py: {text}" for text in found.unreadable), *(f"warning: {of}{more}" for of in told[:1])):
         print(text, file=sys.stderr)
+    lacking = [row["problem"] for row in rows if row.get("problem")]
+    if lacking:
+        what = f"{len(lacking)} judged parts lack files: {lacking[0]}"
+        print(f"predict.py: {what}; make room: the same command writes them", file=sys.stderr)
     passed, failed, unjudged = (sum(row["verdict"] == of for row in rows) for of in ("pass", "fail", "cannot judge"))
     counts = f"{passed} pass, {failed} fail, {unjudged} cannot be judged"
     print(f"predict.py: {done.recording}: {len(rows)} parts: {counts}", file=sys.stderr)
-    return FAILED if unjudged or stopped or found.unreadable or any(row.get("problem") for row in rows) else FINE
+    return FAILED if unjudged or stopped or found.unreadable or lacking else FINE
 
 
 def judge_parts(args, parts, files, done):

@@ -130,6 +130,21 @@ def test_the_same_command_goes_on(model, predicted, tmp_path, capsys, monkeypatc
     assert calls == [4, 4]
 
 
+def test_a_full_disk_is_told_and_pictures_come_later(model, predicted, monkeypatch, capsys):
+    def full(path, *_):
+        raise OSError(28, "No space left on device", str(path))
+
+    test = model.parent.parent / CATEGORY / "test"
+    with monkeypatch.context() as patched:
+        patched.setattr("inspection.judged_parts.draw_judgement", full)
+        code, rows = predicted(test, "--pictures")
+    (told,) = [line for line in capsys.readouterr().err.splitlines() if "lack files" in line]
+    assert code == 1 and len(rows) == 4 and "4 judged parts lack files" in told and "No space left on device" in told
+    code, again = predicted(test, "--pictures")
+    assert code == 0 and [row["score"] for row in again] == [row["score"] for row in rows]
+    assert "lack files" not in capsys.readouterr().err
+
+
 def test_an_interruption_keeps_what_is_judged(model, predicted, tmp_path, capsys, monkeypatch):
     from inspection.inspector import Inspector
 
