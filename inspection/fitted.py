@@ -25,7 +25,6 @@ from scoring.ablation import Statistics
 from scoring.calibrated import restored
 from scoring.evaluation import TrainingParts
 
-PRECISIONS = ("full", "half")
 # settings that change how a fit runs, but not its result
 NOT_KEPT = ("spool_dir", "training_maps")
 GONE = ("coreset_partitions",)  # settings of version 0.9 that decided which rows are in the banks, and no more

@@ -21,7 +21,6 @@ from common.files import atomic_path
 XYZ_DIM = 1152  # width of Point-MAE's and Point-BERT's patches
 SUFFIX = ".pt"
 ORDERS = ("matching", "released")
-BACKGROUNDS = ("any_zero", "all_zero")
 BACKGROUND_RUN = 16  # a row that begins with so many zeros is background: no histogram feature has that many
 HOW = "write it again with main.py --save_feature"
 WRITING = "main.py --method_name DINO+Point_MAE --save_feature --fix save_feature writes patch pairs"
