@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -157,6 +157,9 @@ def test_equals_open3d(seed, radius):
 def test_neither_turning_nor_scaling_nor_order_matters(seed, count, scale):
     points = bumps(seed, count)
     expected = fpfh(points, SMALL)
+    for k in range(4):  # where rounding alone puts a pair into another bin, a third of the rows change
+        shaken = points * (1 + 1e-7 * np.random.default_rng(k).normal(size=points.shape))
+        assume(np.abs(fpfh(shaken, SMALL) - expected).max() < 1e-2)
     rotation = Rotation.random(random_state=seed % 1000).as_matrix()
     order = np.random.default_rng(seed).permutation(count)
     got = fpfh(scale * (points @ rotation.T)[order], SMALL)
