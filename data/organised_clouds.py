@@ -13,7 +13,7 @@ import tifffile
 from common.errors import InputError
 from data.pairing import CONVERT
 from data.pictures import read_picture  # noqa: F401  can be imported from here too
-from data.units import measure, metres_of, unit_fault
+from data.units import WrongUnit, measure, metres_of, unit_fault
 
 SMALLEST_SIDE = 56  # pixels, the side of the patch grid that points are aligned to
 SHARE, REPEATED, MOST_VALUES = 0.01, 10, 3  # limits for values that stand for "not measured", see find_missing
@@ -81,7 +81,7 @@ def read_tiff(path, integers=False):
         raise InputError(f"{path}: {what}; {CONVERT}")
     if points.dtype.kind != "f" and not (integers and points.dtype.kind in "iu"):
         mend = "give --unit if these are millimetres or centimetres"
-        raise InputError(f"{path}: holds {points.dtype}, expected float coordinates in metres; {mend}")
+        raise WrongUnit(f"{path}: holds {points.dtype}, expected float coordinates in metres; {mend}")
     return points, notes + more
 
 
@@ -149,7 +149,7 @@ def read_unexamined(path, unit=None):
         as texts).
 
     Raises:
-        InputError: as ``read_tiff``, or coordinates that cannot be in ``unit``.
+        InputError: as ``read_tiff``; WrongUnit where the coordinates cannot be in ``unit``.
     """
     cloud = read_cloud(path, (unit or "m") != "m")
     values = own_missing(cloud.points)
@@ -164,7 +164,7 @@ def read_unexamined(path, unit=None):
         size, factor = measure(surface), metres_of(unit or "m")
         fault = unit_fault(size.extent / factor, size.distance / factor, unit)
         if fault:
-            raise InputError(f"{path}: {fault}")
+            raise WrongUnit(f"{path}: {fault}")
     return points, cloud.broken, [f"{path}: {text}" for text in notes]
 
 

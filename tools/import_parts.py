@@ -33,9 +33,7 @@ PROBED = 5  # scans from which the unit is recognised
 
 def main(argv=None):
     """Run the command line; returns the exit code: 0 fine, 1 something failed, 2 refused before any work."""
-    args = build_parser().parse_args(argv)
-    command = sys.argv[1:] if argv is None else argv
-    return conversion.run_command(PROGRAM, args, functools.partial(import_parts, command=command))
+    return conversion.run(build_parser(), argv, import_parts)
 
 
 def build_parser():
