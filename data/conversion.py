@@ -141,7 +141,7 @@ def job_of(target, name, convert, files, *settings):
 
 
 def check_sizes(path, rgb, *others):
-    """Make sure that the ``others``, each (path, array [H, W, ...] or None), have as many pixels as ``rgb`` of ``path``.
+    """Make sure that the ``others``, each (path, array [H, W, ...] or None), have the size of ``rgb`` from ``path``.
 
     Raises:
         InputError: they have not.
@@ -313,24 +313,24 @@ class Record:
         if not self.earlier:
             self._write({**self.content, "state": "running"})
 
-    def finish(self, outcome, categories, extra=None):
-        """Write the counts, failures and warnings of a run over ``categories``, unless the run changed nothing.
-        Failures and warnings of other categories are kept."""
-        kept, skipped = {}, set(outcome.skipped)
-        for key in ("failures", "warnings"):
+    def finish(self, outcome, categories, extra):
+        """Write the counts, failures and warnings of a run over ``categories``, and what is ``extra``, unless the run
+        changed nothing. Failures and warnings of other categories are kept, and warnings of samples done before."""
+
+        def kept(key, skipped=()):
             earlier = self.earlier.get(key, {}).items()
-            others = {name: text for name, text in earlier if name.split("/")[0] not in categories}
-            kept[key] = {**others, **{name: text for name, text in earlier if key == "warnings" and name in skipped}}
+            return {name: text for name, text in earlier if name in skipped or name.split("/")[0] not in categories}
+
         content = {
             **self.content,
             "state": "interrupted" if outcome.stopped else "finished",
             "seconds": round(time.time() - self.started, 1),
             "counts": {"written": len(outcome.written), "skipped": len(outcome.skipped), "failed": len(outcome.failed)},
-            "failures": {**kept["failures"], **outcome.failed},
-            "warnings": {**kept["warnings"], **outcome.warnings},
-            **(extra or {}),
+            "failures": {**kept("failures"), **outcome.failed},
+            "warnings": {**kept("warnings", set(outcome.skipped)), **outcome.warnings},
+            **extra,
         }
-        compared = ("state", "failures", "warnings", *(extra or {}))
+        compared = ("state", "failures", "warnings", *extra)
         if outcome.written or any(content[key] != self.earlier.get(key) for key in compared):
             self._write(content)
 
@@ -339,25 +339,13 @@ class Record:
 
 
 def convert(record, target, categories, jobs, unpaired, workers, publish=None):
-    """Do ``jobs``, write ``record`` and print the results; returns the exit code.
+    """Do ``jobs``, write ``record`` and print the results; returns (exit code, Outcome).
 
     Args:
         target: folder that is written to.
         categories: names of the categories of this run.
         unpaired: {sample: reason} for samples that could not become a job.
         publish: function of the Outcome that is called before the record is written; it returns more of its content.
-    """
-    prepare(record, target, jobs, unpaired)
-    outcome = run_jobs(jobs, workers)
-    outcome.failed.update(unpaired)
-    more = publish(outcome) if publish else {}
-    code = report(record.content["program"], outcome, target)  # before the record, which a full disk may refuse
-    record.finish(outcome, categories, more)
-    return code
-
-
-def prepare(record, target, jobs, unpaired):
-    """Check, before the first job, that there are samples and that ``target`` can be written to.
 
     Raises:
         InputError: there is no sample, or ``target`` cannot be written to.
@@ -367,10 +355,15 @@ def prepare(record, target, jobs, unpaired):
     if not all(job.mark.exists() for job in jobs):
         check_writable(target)
         record.begin()
+    outcome = run_jobs(jobs, workers)
+    outcome.failed.update(unpaired)
+    more = publish(outcome) if publish else {}
+    _print_results(record.content["program"], outcome, target)  # before the record, which a full disk may refuse
+    record.finish(outcome, categories, more)
+    return (FAILED if outcome.failed or outcome.stopped else FINE), outcome
 
 
-def report(program, outcome, target):
-    """Print the results of the jobs; returns the exit code."""
+def _print_results(program, outcome, target):
     for kind, texts in (("warning", outcome.warnings), ("failed", outcome.failed)):
         for name, text in list(texts.items())[:SHOWN]:
             print(f"{kind}: {name}: {text}", file=sys.stderr)
@@ -380,4 +373,3 @@ def report(program, outcome, target):
     print(f"{target}: {written} samples written, {skipped} were there, {failed} failed")
     if outcome.stopped:
         tell(program, GOES_ON)
-    return FAILED if outcome.failed or outcome.stopped else FINE

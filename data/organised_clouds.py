@@ -32,7 +32,7 @@ class Reading(NamedTuple):
     # True: only (0, 0, 0) is background. False: any point with a coordinate 0 is (the release's rule)
     zero_points: bool = False
     picture_bits: int = 16  # bits in use in 16-bit pictures
-    examined: bool = False  # whether an examination has reported what is odd about the files
+    examined: bool = False  # in models and run ids: whether an examination found this
 
 
 class Cloud(NamedTuple):

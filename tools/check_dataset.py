@@ -17,8 +17,8 @@ from common.argument_types import number
 from common.commands import FAILED, FINE, HelpFormatter, Parser, add_workers, prose_and_examples, run_command
 from common.errors import InputError, tell
 from common.signals import run_to_the_end
-from data.examination import EXAMPLES, TITLES, Options, examine_each
-from data.findings import counted
+from data.examination import EXAMPLES, examine_each
+from data.findings import KINDS, Options, counted
 from data.folders import is_junk_folder
 from data.names import CATEGORIES, find_categories
 from data.units import unit
@@ -87,9 +87,8 @@ def check(args):
 
 def without_clouds(found):
     """A Category without clouds, of which only a method that reads them may complain."""
-    lacking = tuple(group for group in found.faults if group.kind == "no clouds")
-    faults = tuple(group for group in found.faults if group.kind != "no clouds")
-    return found._replace(faults=faults, notes=(*lacking, *found.notes))
+    groups = (group._replace(level="note") if group.kind == "no clouds" else group for group in found.groups)
+    return found._replace(groups=tuple(groups))
 
 
 def categories(args):
@@ -138,7 +137,7 @@ def findings(groups, shown):
     for group in groups:
         yield from group.examples[:shown]
         if group.count > shown:
-            yield f"{group.category}: {group.count - shown:,} more {TITLES[group.kind]}"
+            yield f"{group.category}: {group.count - shown:,} more {KINDS[group.kind][1]}"
 
 
 def kinds(texts):

@@ -8,7 +8,6 @@ parts (M3DM reads no masks of good ones). Points are float32, which M3DM compute
 stopped run continues where it was; finished samples are left as they are.
 """
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +52,7 @@ def preprocess(args, command):
     record = common.Record(args.target_dir, PROGRAM, command, vars(args))
     looked_for = " and ".join(f"{source}/data" for source in SPLITS)
     jobs, missing = common.list_jobs(categories, lambda *of: list_category(*of, args.target_dir), looked_for)
-    return common.convert(record, args.target_dir, categories, jobs, missing, args.workers)
+    return common.convert(record, args.target_dir, categories, jobs, missing, args.workers)[0]
 
 
 def list_category(category, folder, target):

@@ -16,7 +16,6 @@ where it was; finished samples are left as they are.
 """
 
 import fnmatch
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +64,7 @@ def preprocess(args, command):
     record = common.Record(args.output, PROGRAM, command, vars(args), ("xyz",), coordinates)
     looked_for = " and ".join(f"{split}/<defect>/{{rgb,xyz}}" for split in SPLITS)
     jobs, unpaired = common.list_jobs(categories, of_category, looked_for)
-    return common.convert(record, args.output, categories, jobs, unpaired, args.workers)
+    return common.convert(record, args.output, categories, jobs, unpaired, args.workers)[0]
 
 
 def list_category(category, folder, target, convention):

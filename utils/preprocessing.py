@@ -78,7 +78,7 @@ def preprocess(args, command):
     )
     check_unit([job for job in jobs if _category(job.name) not in replaced], args.unit)
     if not args.in_place:
-        return common.convert(record, args.output, categories, jobs, unpaired, args.workers)
+        return common.convert(record, args.output, categories, jobs, unpaired, args.workers)[0]
     # of a replaced category nothing is converted, since this mark exists
     jobs = [job._replace(mark=job.files[0]) if _category(job.name) in replaced else job for job in jobs]
 
@@ -98,7 +98,7 @@ def preprocess(args, command):
             print(f"{categories[name]}: {left}", file=sys.stderr)
         return {"in_place": sorted(finished)}
 
-    return common.convert(record, source, categories, jobs, unpaired, args.workers, publish)
+    return common.convert(record, source, categories, jobs, unpaired, args.workers, publish)[0]
 
 
 def list_category(category, folder, target, settings):
