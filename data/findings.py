@@ -13,39 +13,39 @@ from data.splits import GREY, differences
 from data.units import metres_of, unit_fault
 
 KINDS = {  # of findings: their level, what several of them are called
-    "pairing": ("files that do not pair"),
-    "folders": ("folders that are missing or empty"),
-    "unreadable": ("folders that cannot be read"),
-    "picture": ("pictures that cannot be read"),
-    "cloud": ("point clouds that cannot be read"),
-    "mask": ("masks that cannot be read"),
-    "no points": ("parts without a valid point"),
-    "no clouds": ("folders without clouds"),
-    "unit": ("coordinates that are not in metres"),
-    "mixed units": ("parts in another unit than the training parts"),
-    "broken": ("point clouds with NaN or inf"),
+    "pairing": ("fault", "files that do not pair"),
+    "folders": ("fault", "folders that are missing or empty"),
+    "unreadable": ("fault", "folders that cannot be read"),
+    "picture": ("fault", "pictures that cannot be read"),
+    "cloud": ("fault", "point clouds that cannot be read"),
+    "mask": ("fault", "masks that cannot be read"),
+    "no points": ("fault", "parts without a valid point"),
+    "no clouds": ("fault", "folders without clouds"),
+    "unit": ("fault", "coordinates that are not in metres"),
+    "mixed units": ("fault", "parts in another unit than the training parts"),
+    "broken": ("warning", "point clouds with NaN or inf"),
     "missing": ("warning", 'point clouds with a value that stands for "not measured"'),
-    "zero points": ("point clouds that lose points with a coordinate 0"),
-    "few points": ("parts with too few points"),
-    "mask empty": ("empty masks of defective parts"),
-    "mask large": ("masks that cover too much"),
-    "mask of good": ("masks of good parts"),
-    "mask background": ("masks without black or transparent background"),
-    "aspect": ("parts whose files differ in aspect"),
-    "outline": ("point clouds that do not lie on their pictures"),
-    "orientation": ("pictures that viewers show turned"),
-    "twice": ("parts that are there twice"),
-    "unusual": ("unusual parts"),
-    "other recording": ("folders recorded in another way than train/good"),
-    "one class": ("test splits of one kind"),
-    "folder skipped": ("folders skipped"),
-    "files not read": ("folders with files that are not read"),
-    "no masks": ("defect folders without masks"),
-    "paired by position": ("folders paired by position"),
-    "paired by number": ("folders paired by number"),
-    "16-bit picture": ("16-bit pictures"),
-    "tiff layout": ("tiffs of an unusual layout"),
-    "convention": ("coordinates of another convention"),
+    "zero points": ("warning", "point clouds that lose points with a coordinate 0"),
+    "few points": ("warning", "parts with too few points"),
+    "mask empty": ("warning", "empty masks of defective parts"),
+    "mask large": ("warning", "masks that cover too much"),
+    "mask of good": ("warning", "masks of good parts"),
+    "mask background": ("warning", "masks without black or transparent background"),
+    "aspect": ("warning", "parts whose files differ in aspect"),
+    "outline": ("warning", "point clouds that do not lie on their pictures"),
+    "orientation": ("warning", "pictures that viewers show turned"),
+    "twice": ("warning", "parts that are there twice"),
+    "unusual": ("warning", "unusual parts"),
+    "other recording": ("warning", "folders recorded in another way than train/good"),
+    "one class": ("warning", "test splits of one kind"),
+    "folder skipped": ("warning", "folders skipped"),
+    "files not read": ("warning", "folders with files that are not read"),
+    "no masks": ("warning", "defect folders without masks"),
+    "paired by position": ("warning", "folders paired by position"),
+    "paired by number": ("note", "folders paired by number"),
+    "16-bit picture": ("note", "16-bit pictures"),
+    "tiff layout": ("note", "tiffs of an unusual layout"),
+    "convention": ("note", "coordinates of another convention"),
 }
 OTHER_UNIT = 5.0  # a part this many times as large and as far away as the training parts is in another unit
 ENOUGH = 100  # fewest points for a meaningful extent
@@ -170,10 +170,8 @@ def judge_part(part, options, convention=None):
         shown = ", ".join(f"{what} {height}×{width}" for what, (height, width) in sizes.items())
         yield "aspect", f"{part.path}: {shown}: different aspect, so pixels do not lie on each other"
     elif facts.misfit and options.min_points:
-        yield (
-            "outline",
-            f"{files.xyz}: {facts.misfit}: the cloud may be mirrored, shifted or cropped against the picture",
-        )
+        why = "the cloud may be mirrored, shifted or cropped against the picture"
+        yield "outline", f"{files.xyz}: {facts.misfit}: {why}"
 
 
 def _judge_cloud(facts, options, convention):

@@ -8,6 +8,7 @@ parts (M3DM reads no masks of good ones). Points are float32, which M3DM compute
 stopped run continues where it was; finished samples are left as they are.
 """
 
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -96,20 +97,25 @@ def convert(files, folder, name):
     return []
 
 
+@contextmanager
+def reading(path, needs):
+    """Errors in the block become an InputError that says what the file ``needs``, for a file that is damaged."""
+    try:
+        yield
+    except Exception as error:  # the libraries raise many kinds
+        raise InputError(f"{path}: needs {needs} ({type(error).__name__}: {error}); fetch it again") from None
+
+
 def read_depth(path, low, high):
     """Depth image [H, W] float64 in metres; its 16-bit values span ``low`` to ``high``.
 
     Raises:
         InputError: the file is unreadable, or not a grey 16-bit image.
     """
-    try:
-        with Image.open(path) as picture:
-            mode, values = picture.mode, np.asarray(picture)
-    except Exception as error:  # PIL raises many kinds for damaged files
-        why = error or type(error).__name__
-        raise InputError(f"{path}: cannot be read as picture ({why}); fetch it again") from None
-    if mode[:1] != "I":
-        raise InputError(f"{path}: is a picture of mode {mode}, expected grey with 16 bits; fetch it again")
+    with reading(path, "a grey picture with 16 bits"), Image.open(path) as picture:
+        values = np.asarray(picture)
+        if picture.mode[:1] != "I":
+            raise ValueError(f"mode {picture.mode}")
     return values / 65535 * (high - low) + low
 
 
@@ -119,15 +125,12 @@ def read_range(path):
     Raises:
         InputError: the file is unreadable, or does not hold these two numbers.
     """
-    try:
+    with reading(path, "normalization: {min, max} with 0 ≤ min < max"):
         content = yaml.safe_load(path.read_text(encoding="utf-8"))["normalization"]
         low, high = float(content["min"]), float(content["max"])
         if not 0 <= low < high < np.inf:
             raise ValueError(f"min {low}, max {high}")
-        return low, high
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        needs = "needs normalization: {min, max} with 0 ≤ min < max"
-        raise InputError(f"{path}: {needs} ({type(error).__name__}: {error}); fetch it again") from None
+    return low, high
 
 
 def read_pose(path):
@@ -136,13 +139,11 @@ def read_pose(path):
     Raises:
         InputError: the file is unreadable, or holds no invertible 4×4 matrix.
     """
-    try:
+    with reading(path, "an invertible matrix of 4×4 numbers"):
         pose = np.loadtxt(path, dtype=np.float64)
         if pose.shape != (4, 4) or not np.isfinite(pose).all() or not np.linalg.det(pose):
             raise ValueError(f"shape {pose.shape}")
-        return pose
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: needs an invertible matrix of 4×4 numbers ({error}); fetch it again") from None
+    return pose
 
 
 def to_points(depth, pose):
