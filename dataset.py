@@ -25,7 +25,7 @@ from data.organised_clouds import (
     resize_organized_pc,
     valid_points,
 )
-from data.pairing import GOOD, defect_folders, pair, too_few_shots
+from data.pairing import GOOD, defect_folders, pair
 from data.pictures import read_defect, read_mask, read_picture
 from data.scans import Scan, read_scan
 from part_frame.framed import framed
@@ -150,7 +150,8 @@ class TrainDataset(_Split):
             self.labels = [0] * len(self.files)
         if shots is not None:
             if shots > len(self.files):
-                raise InputError(too_few_shots(self.folder / GOOD, len(self.files), shots))
+                few = f"{len(self.files)} training parts, fewer than --shots {shots}; lower it or add parts"
+                raise InputError(f"{self.folder / GOOD}: {few}")
             self.files = [self.files[i] for i in few_shots(len(self.files), shots, seed, class_name)]
             self.labels = [0] * shots
 

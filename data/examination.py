@@ -201,13 +201,11 @@ def _list(folder, splits, options):
         text = "has no point clouds (xyz/): only methods that read none run on it, such as main.py --method_name DINO"
         findings.append(("no clouds", f"{folder}: {text}"))
     for split in splits:
-        folders, notes = defect_folders(folder / split)
-        good = folder / split / GOOD
-        if split == "train" and good.is_dir() and good not in folders:  # an empty one is no folder to skip
-            folders, notes = [*folders, good], [note for note in notes if note.folder != good]
+        folders, notes = defect_folders(folder / split, GOOD if split == "train" else "")
         findings += [(note.kind, note.text) for note in notes]
-        if split == "train" and not good.is_dir():
-            findings.append(("folders", f"{good}: missing folder: the category's normal training parts belong there"))
+        if split == "train" and not (folder / split / GOOD).is_dir():
+            text = "missing folder: the category's normal training parts belong there"
+            findings.append(("folders", f"{folder / split / GOOD}: {text}"))
         elif split == "test" and not folders and not any(note.kind == "unreadable" for note in notes):
             text = "missing or empty: the category's test parts belong there, one folder a defect, and good"
             findings.append(("folders", f"{folder / split}: {text}"))
