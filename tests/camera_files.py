@@ -1,7 +1,6 @@
 """Small generated files of each kind that tools/import_parts.py reads: depth images with intrinsics (PNG, tiff), PCD,
 PLY and npz arrays of the part of ``tests/field/parts.py``, seen by a pinhole camera. The true geometry is known."""
 
-import json
 import struct
 from pathlib import Path
 from typing import NamedTuple
@@ -100,19 +99,6 @@ def _as_text(rows):
     return "".join(" ".join(row) + "\n" for row in values).encode()
 
 
-def write_depth_png(path, depth, metres=0.001):
-    """Write depth [H, W] in metres as 16-bit PNG in counts of ``metres``, 0 where it is NaN."""
-    return _save(path, Image.fromarray(np.rint(np.nan_to_num(depth) / metres).astype(np.uint16)))
-
-
-def write_realsense(path, camera, scale=None):
-    """Write intrinsics as JSON with the field names of the RealSense library."""
-    size, model = {"width": camera.size[1], "height": camera.size[0]}, "distortion.none"
-    four = {"ppx": camera.cx, "ppy": camera.cy, "fx": camera.fx, "fy": camera.fy}
-    content = {"depth": {**size, **four, "model": model, "coeffs": [0.0] * 5}}
-    return _write_bytes(path, json.dumps(content | ({"depth_scale": scale} if scale else {})).encode())
-
-
 def write_camera_info(path, camera, bend=(0, 0, 0, 0, 0)):
     """Write intrinsics as a ROS camera_info YAML file."""
     matrix = [camera.fx, 0.0, camera.cx, 0.0, camera.fy, camera.cy, 0.0, 0.0, 1.0]
@@ -127,22 +113,24 @@ def write_camera_info(path, camera, bend=(0, 0, 0, 0, 0)):
 
 
 def _depth_png(folder, name, part):
-    _save(folder / "color" / f"{name}.png", Image.fromarray(part.rgb))
-    write_depth_png(folder / "depth" / f"{name}.png", part.depth)
-    write_realsense(folder.parent / "camera.json", part.camera)
+    parts.save(folder / "color" / f"{name}.png", part.rgb)
+    parts.save_depth(folder / "depth" / f"{name}.png", part.depth * 1000)
+    parts.save_camera(folder.parent / "camera.json", part.camera.size)
 
 
 def _depth_tiff(folder, name, part):
     # a colour camera of higher resolution with the same view
-    size = 2 * part.depth.shape[1], 2 * part.depth.shape[0]
-    _save(folder / f"rgb_{int(name)}.jpg", Image.fromarray(part.rgb).resize(size, Image.BICUBIC))
-    (folder / "x").parent.mkdir(parents=True, exist_ok=True)
+    parts.save(folder / f"rgb_{int(name)}.jpg", _doubled(part.rgb, Image.BICUBIC))
     tifffile.imwrite(folder / f"depth_{name}.tiff", part.depth.astype(np.float32))
     write_camera_info(folder.parent / "camera_info.yaml", part.camera)
 
 
+def _doubled(array, method):
+    return np.asarray(Image.fromarray(array).resize((2 * array.shape[1], 2 * array.shape[0]), method))
+
+
 def _pcd(folder, name, part):
-    _save(folder / f"{name}_color.png", Image.fromarray(part.rgb))
+    parts.save(folder / f"{name}_color.png", part.rgb)
     write_pcd(folder / f"{name}_cloud.pcd", part.points, part.rgb, "binary_compressed")
 
 
@@ -159,28 +147,21 @@ def _npz(folder, name, part):
 KINDS = {"depth_png": _depth_png, "depth_tiff": _depth_tiff, "pcd": _pcd, "ply": _ply, "npz": _npz}
 
 
-def make_recording(root, kind, parts=4, size=(240, 320)):
-    """Write ``root``/``kind`` with ``parts`` training parts, two good and two dented test parts; returns the folder
+def make_recording(root, kind, count=4, size=(240, 320)):
+    """Write ``root``/``kind`` with ``count`` training parts, two good and two dented test parts; returns the folder
     ``root``/``kind``."""
     folder = Path(root) / kind
-    for first, (where, count) in enumerate((("train_good", parts), ("test_good", 2), ("test_dent", 2))):
-        for i in range(count):
+    for first, (where, number) in enumerate((("train_good", count), ("test_good", 2), ("test_dent", 2))):
+        for i in range(number):
             name, part = f"{i + 1:03d}", record(1000 * first + i, size, where == "test_dent")
             KINDS[kind](folder / where, name, part)
             if part.defect.any():
                 like = next(path for path in sorted((folder / where).rglob(f"*{name}*")) if path.parent.name != "mask")
-                mask = Image.fromarray(part.defect.astype(np.uint8) * 255)
+                mask, own = part.defect.astype(np.uint8) * 255, like.stem
                 if kind == "depth_tiff":
-                    mask = mask.resize((2 * size[1], 2 * size[0]), Image.NEAREST)
-                own = f"rgb_{int(name)}" if kind == "depth_tiff" else like.stem
-                _save(folder / where / "mask" / f"{own}.png", mask)
+                    mask, own = _doubled(mask, Image.NEAREST), f"rgb_{int(name)}"
+                parts.save(folder / where / "mask" / f"{own}.png", mask)
     return folder
-
-
-def _save(path, picture):
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path)
-    return Path(path)
 
 
 def _write_bytes(path, content):

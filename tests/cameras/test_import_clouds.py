@@ -9,7 +9,8 @@ from PIL import Image
 from cameras.missing import measured_pixels
 from cameras.readers import Scan, organise, read_scan
 from common.errors import InputError
-from tests.camera_files import record, write_depth_png, write_pcd, write_ply
+from tests.camera_files import record, write_pcd, write_ply
+from tests.field.parts import save_depth
 
 SIZE = (70, 90)
 PART = record(1, SIZE)
@@ -75,7 +76,7 @@ def test_arrays_of_points(tmp_path, write, notes):
 
 def test_arrays_of_depth(tmp_path):
     depth = np.rint(np.nan_to_num(PART.depth) * 1000).astype(np.uint16)
-    write_depth_png(tmp_path / "a.png", PART.depth)
+    save_depth(tmp_path / "a.png", PART.depth * 1000)
     tifffile.imwrite(tmp_path / "a.tif", depth)
     np.save(tmp_path / "a.npy", depth)
     np.savez(tmp_path / "a.npz", depth=depth[..., None], rgb=PART.rgb)
