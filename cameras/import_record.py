@@ -35,7 +35,9 @@ class PartsRecord(Record):
         for name, files in named.items():
             own = {"files": [p.relative_to(source).as_posix() for p in files.paths]}
             own["sha256"] = [_content(path) for path in files.paths]
-            before = {"sha256": own["sha256"], **known.get(name, own)}  # earlier versions recorded no sha256
+            before = {"sha256": (), **known.get(name, own)}
+            if "bytes" in before and before["bytes"] == [path.stat().st_size for path in files.paths]:
+                before["sha256"] = own["sha256"]  # version 0.9 recorded sizes
             known[name], mark = own, mark_of(folder, name)
             changed = _contents(before) ^ _contents(own)
             if mark.exists() and changed:

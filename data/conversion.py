@@ -78,14 +78,14 @@ def run(parser, argv, work):
     return run_command(parser.prog, parser.parse_args(argv), functools.partial(work, command=command), GOES_ON)
 
 
-def find_categories(root, asked, dataset_type):
+def find_categories(root, asked, dataset_type, target=None):
     """{official name, or the user's own: folder} of the categories ``asked`` for; by default of all official ones that
     exist in ``root``.
 
     Raises:
-        InputError: ``root`` or a category asked for is missing, or ``root`` has no category.
+        InputError: ``root`` or a category asked for is missing, ``root`` has no category, or writing to ``target``
+            could change the download: it is the download itself or lies in one of its categories.
     """
-    root = Path(root)
     if not root.is_dir():
         raise InputError(f"{root}: missing folder: give the folder that holds the data set's categories")
     there = ", ".join(sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))) or "none"
@@ -102,20 +102,11 @@ def find_categories(root, asked, dataset_type):
         wanted = f"give the folder that holds {', '.join(CATEGORIES[dataset_type][:3])} …"
         none = "none of the data set's categories is in it"
         raise InputError(f"{root}: {none}; folders in it: {there}; {wanted}, or name folders with --categories")
-    return found
-
-
-def check_apart(target, root, categories):
-    """Make sure that writing to ``target`` cannot change the download.
-
-    Raises:
-        InputError: ``target`` is the download itself or lies in one of its categories.
-    """
-    target = Path(target)
-    for name, folder in categories.items():
-        inside = folder.resolve() in (target.resolve(), *target.resolve().parents)
-        if inside or target.resolve() == Path(root).resolve() or (target / name).resolve() == folder.resolve():
+    for name, folder in found.items() if target else ():
+        place, own = target.resolve(), folder.resolve()
+        if own in (place, *place.parents) or place == root.resolve() or (target / name).resolve() == own:
             raise InputError(f"{target}: would write into the download at {root}; give another folder for the result")
+    return found
 
 
 def list_jobs(categories, of_category, looked_for):

@@ -48,8 +48,7 @@ def build_parser():
 
 def preprocess(args, command):
     """Convert what the options ask for; returns the exit code."""
-    categories = common.find_categories(args.dataset_path, args.categories, "eyecandies")
-    common.check_apart(args.target_dir, args.dataset_path, categories)
+    categories = common.find_categories(args.dataset_path, args.categories, "eyecandies", args.target_dir)
     record = common.Record(args.target_dir, PROGRAM, command, vars(args))
     looked_for = " and ".join(f"{source}/data" for source in SPLITS)
     jobs, missing = common.list_jobs(categories, lambda *of: list_category(*of, args.target_dir), looked_for)

@@ -58,8 +58,7 @@ def preprocess(args, command):
     def of_category(category, folder):
         return list_category(category, folder, args.output, args.xyz)
 
-    categories = common.find_categories(args.source, args.categories, "realiad_d3")
-    common.check_apart(args.output, args.source, categories)
+    categories = common.find_categories(args.source, args.categories, "realiad_d3", args.output)
     coordinates = "millimetres" if args.xyz == "sensor" else "pixels"
     record = common.Record(args.output, PROGRAM, command, vars(args), ("xyz",), coordinates)
     looked_for = " and ".join(f"{split}/<defect>/{{rgb,xyz}}" for split in SPLITS)

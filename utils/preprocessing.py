@@ -62,9 +62,7 @@ def preprocess(args, command):
     is preprocessed twice.
     """
     source, stage = args.source, args.source / STAGE
-    categories = common.find_categories(source, args.categories, "mvtec3d")
-    if not args.in_place:
-        common.check_apart(args.output, source, categories)
+    categories = common.find_categories(source, args.categories, "mvtec3d", args.output)
     record = common.Record(args.output or source, PROGRAM, command, vars(args), ("seed", "unit"))
     finished = set(common.read_record(source).get("in_place", ()))
     replaced = finished | {name for name in categories if (stage / name / COMPLETE).exists()}
