@@ -173,10 +173,12 @@ def _parser_place(tree):
     if not calls:
         raise Fault("{}: neither it nor a file it imports calls parse_args()".format(tree.entry.name), PARSER)
     at = "; ".join("{}: line {}".format(s.name, n.lineno) for s, n in calls)
-    if len(calls) > 1:
-        raise Fault(at + ": options are parsed in several places; it is not certain which are wanted", PARSER)
     source, parser = calls[0][0], calls[0][1].func.value
-    statement = blocks_around(source.tree, calls[0][1])[-1][1]
+    chains = [blocks_around(source.tree, node) for s, node in calls if s is source]
+    within = {next((id(s) for _, s in reversed(chain) if isinstance(s, FUNCTIONS)), 0) for chain in chains}
+    if len({ast.dump(n.func.value) for _, n in calls}) > 1 or len(within) > 1 or len(chains) < len(calls):
+        raise Fault(at + ": options are parsed in several places; it is not certain which are wanted", PARSER)
+    statement = common_level(chains)[1]
     if isinstance(parser, ast.Call):  # get_parser().parse_args(): before its return
         made = [(s, n) for s, n in tree.nodes if isinstance(n, ast.FunctionDef) and n.name == called(parser)]
         ends = [(s, r) for s, n in made for r in ast.walk(n) if isinstance(r, ast.Return)]
