@@ -64,7 +64,7 @@ def _method(plan, row):
 def markdown(plan, results, cells, found):
     """The text of tables.md."""
     seeds = sorted({job.seed for job in plan.jobs})
-    texts = [f"{results.done} of {results.jobs} jobs are finished."]
+    texts = [f"{len(results.done)} of {results.jobs} jobs are finished."]
     all_categories = {category for _, category in results.planned}
     for metric in METRICS if results.table else ():
         categories = list(dict.fromkeys(c for of, _ in cells[metric].values() for c in of if c != MEAN))
