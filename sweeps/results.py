@@ -67,11 +67,21 @@ class SweepResults(NamedTuple):
     notes: tuple
 
 
-class SeedMean(NamedTuple):
-    """Mean over seeds: their number, mean, standard deviation and Student's 95 % interval of the mean (None for a
-    single seed)."""
+class SweepCell(NamedTuple):
+    """Mean over seeds of one row, in one category or in the mean over the complete categories, those that have a value
+    for every seed.
 
+    Attributes:
+        categories: number that it is made from.
+        seeds, planned: number of seeds that have a value, and of the whole sweep.
+        sd, low, high: standard deviation and Student's 95 % interval of the mean; None for a single seed.
+    """
+
+    row: SweepRow
+    category: str
+    categories: int
     seeds: int
+    planned: int
     mean: float
     sd: float | None = None
     low: float | None = None
@@ -152,24 +162,28 @@ def gather(out: Path, plan: Any) -> SweepResults:
 
 
 def _notes(records: Any) -> tuple:
-    weights: dict = {}
-    versions: dict = {}
-    standins = set()
-    for record in records:
-        for file in record["weights"]:
-            weights.setdefault(file["network"], set()).add(file["sha256"])
-            standins |= {file["path"]} if file["standin"] else set()
-        for package, number in record["versions"].items():
-            versions.setdefault(package, set()).add(str(number))
+    """Texts on untrained weights, and on what is not the same in all jobs."""
+    files = [file for record in records for file in record["weights"]]
+    standins = sorted({file["path"] for file in files if file["standin"]})
+    versions = [
+        pair for record in records for pair in record["versions"].items() if pair[0] not in ("platform", "cpus")
+    ]
     return (
-        *([untrained_note(sorted(standins))] if standins else []),
-        *(f"NOT THE SAME WEIGHTS in all jobs: {name}." for name, known in weights.items() if len(known) > 1),
+        *([untrained_note(standins)] if standins else []),
         *(
-            f"Not the same {name} in all jobs: {', '.join(sorted(known))}."
-            for name, known in versions.items()
-            if len(known) > 1 and name not in ("platform", "cpus")
+            f"NOT THE SAME WEIGHTS in all jobs: {network}."
+            for network in _unequal([(file["network"], file["sha256"]) for file in files])
         ),
+        *(f"Not the same {name} in all jobs: {', '.join(known)}." for name, known in _unequal(versions).items()),
     )
+
+
+def _unequal(pairs: list) -> dict:
+    """{name: its sorted values} of the names that have several."""
+    known: dict = {}
+    for name, value in pairs:
+        known.setdefault(name, set()).add(str(value))
+    return {name: sorted(values) for name, values in known.items() if len(values) > 1}
 
 
 def read_scores(path: Path, scorings: list) -> tuple[tuple, np.ndarray, dict]:
@@ -213,39 +227,37 @@ def link_maps(out: Path, jobs: Iterable[SweepJob]) -> None:
 # ---------------------------------------------------------------- means and differences
 
 
-def over_seeds(values: list) -> SeedMean:
-    """The SeedMean of values, one per seed."""
+def over_seeds(values: list) -> tuple[float, ...]:
+    """(mean, standard deviation, ends of Student's interval) of values, one per seed; of a single one the mean."""
     n, mean = len(values), float(np.mean(values))
     if n < 2:
-        return SeedMean(n, mean)
+        return (mean,)
     sd = float(np.std(values, ddof=1))
     half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * sd / math.sqrt(n)
-    return SeedMean(n, mean, sd, mean - half, mean + half)
+    return mean, sd, mean - half, mean + half
 
 
-def means(found: dict, metric: str, planned: dict) -> tuple[dict, list]:
-    """Means over seeds of one row.
+def cells(table: dict, planned: dict, metric: str) -> list[SweepCell]:
+    """The SweepCells of a metric, row by row; ``table``, ``planned``: as of SweepResults.
 
-    Args:
-        found: {category: {seed: JobScores}}.
-        planned: {category: seeds that the sweep has}; a category is complete if it has a value for all of them.
-
-    Returns:
-        ({category: SeedMean, MEAN: SeedMean over the complete categories}, [complete categories]). A category without
-        a value is absent; MEAN is absent if the complete categories have different seeds.
+    A category without a value is absent, and so is the mean where the complete categories have different seeds.
     """
-    out, complete = {}, {}
-    for category, of_seed in found.items():
-        known = {seed: getattr(of.metrics, metric) for seed, of in of_seed.items()}
-        known = {seed: value for seed, value in known.items() if value is not None}
-        if known:
-            out[category] = over_seeds(list(known.values()))
-            if set(known) == set(planned.get(category, known)):
+    found = []
+    for row, of_category in table.items():
+        complete = {}
+        for category, of_seed in of_category.items():
+            known = {seed: getattr(of.metrics, metric) for seed, of in of_seed.items()}
+            known = {seed: value for seed, value in known.items() if value is not None}
+            wanted = planned[row.setting, category]
+            if known:
+                found.append(SweepCell(row, category, 1, len(known), len(wanted), *over_seeds(list(known.values()))))
+            if known and set(known) == set(wanted):
                 complete[category] = known
-    seeds = {tuple(sorted(known)) for known in complete.values()}
-    if len(seeds) == 1:
-        out[MEAN] = over_seeds([np.mean([of[seed] for of in complete.values()]) for seed in seeds.pop()])
-    return out, list(complete)
+        seeds = {tuple(sorted(known)) for known in complete.values()}
+        if len(seeds) == 1:
+            values = [np.mean([of[seed] for of in complete.values()]) for seed in seeds.pop()]
+            found.append(SweepCell(row, MEAN, len(complete), len(values), len(values), *over_seeds(values)))
+    return found
 
 
 def differences(table: dict, metric: str) -> list[SweepDifference]:
