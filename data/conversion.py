@@ -72,10 +72,10 @@ def command_parser(prog, text):
     return Parser(prog=prog, description=description, formatter_class=HelpFormatter, epilog=epilog)
 
 
-def run(parser, argv, work):
+def run(program, parser, argv, work):
     """Run ``work(args, command)`` with the words ``argv`` (None: those of the process); returns the exit code."""
     command = sys.argv[1:] if argv is None else argv
-    return run_command(parser.prog, parser.parse_args(argv), functools.partial(work, command=command), GOES_ON)
+    return run_command(program, parser.parse_args(argv), functools.partial(work, command=command), GOES_ON)
 
 
 def find_categories(root, asked, dataset_type, target=None):

@@ -1,6 +1,7 @@
-"""Read every file of a data set as a run would, and report what would stop the run or spoil its results.
+"""Read every file of a data set as main.py does. Errors would stop a run, warnings would not. Exit code: 0 no errors, 1
+errors, 2 no data set.
 
-python tools/check_dataset.py datasets/mvtec3d
+    python tools/check_dataset.py datasets/mvtec3d
 """
 
 from collections import Counter
@@ -30,20 +31,14 @@ ORDER = {"train": 0, "validation": 1, "test": 2}
 
 def main(argv=None):
     """Run the command line. Returns the exit code: 0 a run would succeed, 1 it would not, 2 there is no data set."""
-    return run_command(
-        PROGRAM, build_parser().parse_args(argv), check, "interrupted; categories not shown were not checked"
-    )
+    stopped = "interrupted; categories not shown were not checked"
+    return run_command(PROGRAM, build_parser().parse_args(argv), check, stopped)
 
 
 def build_parser():
     """The argument parser."""
-    parser = Parser(
-        prog="check_dataset.py",
-        formatter_class=HelpFormatter,
-        epilog=prose_and_examples(__doc__)[1],
-        description="Read every file of a data set as main.py does. Errors would stop a run, warnings would not. "
-        "Exit code: 0 no errors, 1 errors, 2 no data set.",
-    )
+    description, epilog = prose_and_examples(__doc__)
+    parser = Parser(prog=PROGRAM, formatter_class=HelpFormatter, epilog=epilog, description=description)
     add = parser.add_argument
     add("path", type=Path, metavar="PATH", help="folder of the categories")
     text = f"{', '.join(CATEGORIES)}: a missing category of the official list is an error; "

@@ -34,7 +34,7 @@ PROBED = 5  # scans from which the unit is recognised
 
 def main(argv=None):
     """Run the command line; returns the exit code: 0 fine, 1 something failed, 2 refused before any work."""
-    return conversion.run(build_parser(), argv, import_parts)
+    return conversion.run(PROGRAM, build_parser(), argv, import_parts)
 
 
 def build_parser():

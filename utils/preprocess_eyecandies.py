@@ -33,7 +33,7 @@ PICTURE, DEPTH, RANGE, POSE, MASK = "_image_4.png", "_depth.png", "_info_depth.y
 
 def main(argv=None):
     """Run the command line; returns the exit code: 0 fine, 1 something failed, 2 refused before any work."""
-    return common.run(build_parser(), argv, preprocess)
+    return common.run(PROGRAM, build_parser(), argv, preprocess)
 
 
 def build_parser():

@@ -38,7 +38,7 @@ PICTURES, CLOUDS = ("*l05*rgb*.jpg", "*l05*rgb*.jpeg"), ("*.tiff", "*.tif")
 
 def main(argv=None):
     """Run the command line; returns the exit code: 0 fine, 1 something failed, 2 refused before any work."""
-    return common.run(build_parser(), argv, preprocess)
+    return common.run(PROGRAM, build_parser(), argv, preprocess)
 
 
 def build_parser():

@@ -33,7 +33,7 @@ COMPLETE = "complete"  # file in a category's stage: all results are there, and 
 
 def main(argv=None):
     """Run the command line; returns the exit code: 0 fine, 1 something failed, 2 refused before any work."""
-    return common.run(build_parser(), argv, preprocess)
+    return common.run(PROGRAM, build_parser(), argv, preprocess)
 
 
 def build_parser():
