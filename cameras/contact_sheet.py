@@ -8,6 +8,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
+import cv2
 import numpy as np
 import tifffile
 from PIL import Image, ImageDraw, ImageFont
@@ -124,15 +125,11 @@ def window(part):
 
     If the window would cover more than three quarters of the image's side, it is the whole image.
     """
-    ends = []
-    for axis, side in ((0, part.shape[1]), (1, part.shape[0])):
-        there = np.flatnonzero(part.any(axis))
-        ends.append((there[0] / side, (there[-1] + 1) / side) if len(there) else (0, 1))
-    ends = np.array(ends)
-    share = float(ROOM * (ends[:, 1] - ends[:, 0]).max())
-    if share > 0.75:
+    left, top, width, height = np.divide(cv2.boundingRect(part.astype(np.uint8)), part.shape[::-1] * 2)
+    share = float(ROOM * max(width, height))
+    if not 0 < share <= 0.75:
         return 0.0, 0.0, 1.0
-    left, top = np.clip(ends.mean(1) - share / 2, 0, 1 - share)
+    left, top = np.clip((left + width / 2 - share / 2, top + height / 2 - share / 2), 0, 1 - share)
     return float(left), float(top), share
 
 
