@@ -11,8 +11,9 @@ from data import examination
 from data.examination import examine, lines
 from data.findings import Options
 from data.organised_clouds import find_missing
+from data.part_facts import Job, read_part
 from dataset import TrainDataset
-from tests.make_data import make_scans, scan, write_png, write_tiff
+from tests.make_data import add_part, make_scans, picture_of, scan, write_png, write_tiff
 from tools import check_dataset
 
 
@@ -113,3 +114,12 @@ def test_categories_with_faults(tmp_path):
     found = examine(tmp_path, ["toy", "large", "none"])
     assert set(found.faulty) == {"large", "none"} and set(found.readings) == {"toy", "large", "none"}
     assert "--unit mm" in found.faulty["large"] and "missing or empty" in found.faulty["none"]
+
+
+def test_outlines_that_cannot_be_seen(tmp_path):
+    """A picture without a plain border, a cloud without one, and a picture that says nothing."""
+    rng = np.random.default_rng(0)
+    hidden = [(rng.integers(0, 256, (64, 64, 3)), scan()[:, ::-1]), (picture_of(scan()), scan() + 0.01)]
+    for rgb, xyz in [*hidden, (np.full((64, 64, 3), 77), scan())]:
+        files = add_part(tmp_path, "train/good", "0", rgb.astype(np.uint8), np.ascontiguousarray(xyz))
+        assert read_part(Job(str(files[0]), str(files[1]), None, 224, None, False)).misfit is None
