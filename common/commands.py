@@ -17,6 +17,7 @@ from common import progress
 from common.argument_types import number
 from common.errors import InputError, tell
 from common.signals import first_signal_stops
+from common.threads import allowed_cores
 
 FINE, FAILED, REFUSED = 0, 1, 2  # exit codes: all well; something failed during the work; refused before any work
 MOST_PROCESSES = 61  # limit of a process pool on Windows
@@ -133,8 +134,7 @@ def add_workers(parser: argparse._ActionsContainer) -> None:
 
 def available_cores() -> int:
     """Number of cores that this process may use, at most MOST_PROCESSES."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, MOST_PROCESSES)
+    return min(allowed_cores(), MOST_PROCESSES)
 
 
 def run_command(program: str, args: Any, work: Callable[[Any], int], goes_on: str = "interrupted") -> int:
