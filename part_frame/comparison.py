@@ -163,16 +163,15 @@ def hue_shift(one, nominal):
     return np.median((one.colour - nominal.colour)[where][:, 1:], 0) if where.any() else np.zeros(2)
 
 
-def deviation(one, nominal, hue=None):
+def deviation(one, nominal, hue):
     """The :class:`Deviation` of an Appearance whose gain is taken away already (:func:`gained`).
 
     ``hue`` [2]: spread of the normal parts' hue; the part's own shift of hue is taken away up to HUE of these.
     """
     where = compared(nominal)
-    if hue is not None:
-        limit = HUE * np.maximum(hue, HUE_FLOOR)
-        shift = np.clip(hue_shift(one, nominal), -limit, limit)
-        one = one._replace(colour=one.colour - np.array([0, *shift], np.float32))
+    limit = HUE * np.maximum(hue, HUE_FLOOR)
+    shift = np.clip(hue_shift(one, nominal), -limit, limit)
+    one = one._replace(colour=one.colour - np.array([0, *shift], np.float32))
     known = ~np.isnan(one.height) & one.seen & where & ~np.isnan(nominal.height)
     height = np.where(known, one.height, 0) - np.where(np.isnan(nominal.height), 0, nominal.height)
     height = _smoothed(height, known, SMOOTH["height"])
@@ -230,7 +229,7 @@ def rim(nominal, points):
     return grown(footprint, width) & grown(~footprint, width)
 
 
-def spread_of(squares, where, steep=0.0, unknown=False):
+def spread_of(squares, where, steep, unknown):
     """The :class:`Spread` that Squares give.
 
     ``where`` [S, S] bool: the places that are compared; ``steep`` [S, S]: least spread of the height, see

@@ -57,15 +57,13 @@ class Found(NamedTuple):
     turn: float
 
 
-def image_of(laid, picture, size=FINE):
+def image_of(laid, picture):
     """The :class:`Image` of a Laid and its picture in the frame [P, P, 3]."""
     height = np.where(np.isnan(laid.height), 0, laid.height).astype(np.float32)
     known = (~np.isnan(laid.height)).astype(np.float32)
-    small = [cv2.resize(a, (size, size), interpolation=cv2.INTER_AREA) for a in (height * known, known)]
-    hollow = small[1] < 0.3
-    height = np.where(hollow, 0, small[0] / np.maximum(small[1], 0.3)).astype(np.float32)
-    part = cv2.resize(laid.part.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA)
-    grey = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (size, size), interpolation=cv2.INTER_AREA)
+    raw = height * known, known, laid.part.astype(np.float32), cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    total, share, part, grey = (cv2.resize(of, (FINE, FINE), interpolation=cv2.INTER_AREA) for of in raw)
+    height = np.where(share < 0.3, 0, total / np.maximum(share, 0.3)).astype(np.float32)
     light = np.log(grey.astype(np.float32) + DARK)
     weight = cv2.GaussianBlur(part, (0, 0), SHADING)
     around = cv2.GaussianBlur(light * part, (0, 0), SHADING) / np.maximum(weight, 1e-3)
