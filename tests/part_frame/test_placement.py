@@ -134,19 +134,6 @@ def test_a_part_of_another_colour_is_no_scan_to_repeat(colour):
     assert placed.laid.part.any()
 
 
-@pytest.mark.parametrize(
-    "change", [dict(light=0.7), dict(light=1.25), dict(thick=0.3), dict(defects=("cut", "stain"))], ids=str
-)
-def test_what_is_a_defect_or_mended_is_judged(change):
-    place(learned(**PLATES)[1], scan(1, 50, **change))
-
-
-def test_a_part_of_another_colour_is_no_other_camera():
-    one = scan(1, 50)
-    blue = np.where((one.rgb[..., :1] > 150), np.uint8([150, 60, 90]), one.rgb)
-    place(learned(**PLATES)[1], one._replace(rgb=blue))
-
-
 @pytest.mark.parametrize("options", [PLATES, dict(count=4, turn=6), HEXAGONS], ids=["free", "small", "hexagons"])
 def test_a_restored_placement_places_the_same(options):
     _, placement, _ = learned(**options)
