@@ -37,7 +37,8 @@ def test_a_part_is_found_at_any_turn(options, angle, shift, seed):
     shape = options.get("shape", plate)
     straight = place(placement, scan(99, 0, shape=shape)).laid
     turned = place(placement, scan(seed, angle, (shift, -shift), shape)).laid
-    along_rows = abs((angle + 45) % 90 - 45) < 5
+    period = 90 if shape is plate else 30  # of the angles at which an edge lies along rows or columns
+    along_rows = abs((angle + period / 2) % period - period / 2) < 5
     assert apart(turned.pose.angle, straight.pose.angle + angle) < (1.0 if along_rows else 0.5)
     both = ~np.isnan(turned.height) & ~np.isnan(straight.height) & turned.part & straight.part
     assert both.sum() > 0.95 * straight.part.sum()
