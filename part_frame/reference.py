@@ -92,7 +92,8 @@ class PlaceReference:
         found = comparison.in_spreads(of, spread)
         if self.ignored is not None:
             found = {name: np.where(self.ignored, np.float32(0), values) for name, values in found.items()}
-        return {name: float(np.mean(np.partition(of.ravel(), -TOPK)[-TOPK:])) for name, of in found.items()}, found
+        # sorted: most places of a map are 0, and np.partition takes twenty times as long among equal values
+        return {name: float(np.mean(np.sort(of, axis=None)[-TOPK:])) for name, of in found.items()}, found
 
     def ignore(self, mask):
         """Leave the places of a mask [H, W] (bool, in the part's frame, any size) out of every map; returns their share
