@@ -244,7 +244,7 @@ class M3DM:
             "usual": usual and usual._asdict(),
         }
         with self.timings("model"):
-            found = write_fitted(path, scorer, args.method_name, self._model, about, args.model_precision, args.strict)
+            found = write_fitted(path, scorer, args.method_name, self._model, about, strict=args.strict)
             for text in found:
                 logging.warning("%s: %s", class_name, text)
         self.save_frame(Path(path).with_name(f"{class_name}_frame.png"), class_name)

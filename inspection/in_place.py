@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from inspection.regions import CONNECTED
 from part_frame.comparison import Appearance
 from part_frame.reference import PlaceReference
 
+CONNECTED = np.ones((3, 3), int)  # diagonal neighbours belong together, as in AU-PRO
 HALF = 0.5  # of the region's largest deviation: places with at least this much make its value
 DEEPEST = 90  # percent of the strong places that are no deeper than what is told
 CLEAR = 4.0  # normal spreads: where half of a region's places differ in height by more, a region of colour tells it too

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from inspection.promise import check_rate, promise_of
 
 from common.errors import InputError
 from data.scans import read_scan
@@ -15,7 +16,6 @@ from feature_extractors.multiple_features import METHODS
 from inspection.inspector import Inspector
 from inspection.judgement import explained
 from inspection.model_file import read_model, write_model
-from inspection.promise import check_rate, promise_of
 from inspection.saved_model import check_weights, read_saved
 from inspection.verdict import Decision
 from models.weights import WeightFile
