@@ -3,13 +3,10 @@
     python tools/predict.py fitted/knob.m3dm REPEATS -o repeats
     python tools/repeatability.py repeats
 
-Scans of one part lie in one folder (PART/rgb, PART/xyz), or --group_pattern finds the part's name in each path. OUT
-gets repeatability.md.
+Scans of one part lie in one folder (PART/rgb, PART/xyz). The folder of verdicts gets repeatability.md.
 """
 
-import argparse
 import csv
-import re
 import sys
 from pathlib import Path, PurePosixPath
 
@@ -44,27 +41,14 @@ def build_parser():
     description, epilog = __doc__.splitlines()[0], prose_and_examples(__doc__)[1]
     parser = Parser(prog="repeatability.py", description=description, epilog=epilog)
     parser.add_argument("verdicts", type=Path, metavar="DIR", help="folder that predict.py -o wrote")
-    parser.add_argument("-o", "--output", type=Path, metavar="OUT", help="where the report goes (default: DIR)")
-    text = (
-        "finds the part's name in a scan's path: its first group, or all of it, as in 'part[0-9]+' "
-        "(default: the scan's folder)"
-    )
-    parser.add_argument("--group_pattern", type=_pattern, metavar="REGEX", help=text)
     text = "what the parts really are: columns part and label (good or defective)"
     parser.add_argument("--labels", type=Path, metavar="CSV", help=text)
     return parser
 
 
-def _pattern(text):
-    try:
-        return re.compile(text)
-    except re.error as error:
-        raise argparse.ArgumentTypeError(f"{text}: is no regular expression ({error})") from None
-
-
 def write_report(args):
     """Write the report that the options ask for, and print it; returns the exit code."""
-    scans, output = read_scans(args.verdicts, args.group_pattern), args.output or args.verdicts
+    scans = read_scans(args.verdicts)
     text = report(scans, args.verdicts)
     if args.labels is not None:
         labels, parts = read_labels(args.labels), [part for part, _ in scans]
@@ -72,37 +56,26 @@ def write_report(args):
         if missing is not None:
             raise InputError(f"{args.labels}: has no label for part {missing} of {args.verdicts}")
         text += against_labels([row["verdict"] for _, row in scans], [labels[part] for part in parts])
-    check_writable(output)
-    atomic_write_text(output / "repeatability.md", text)
+    check_writable(args.verdicts)
+    atomic_write_text(args.verdicts / "repeatability.md", text)
     print(text)
     return FINE
 
 
-def part_of(path, pattern=None):
-    """The part that a scan's path names: what the first group (without groups the whole) of the regular expression
-    ``pattern`` finds in it; None: the scan's folder, for ``PART/rgb/000.png`` the one above ``rgb``.
-
-    Raises:
-        InputError: the pattern does not match the path.
-    """
-    if pattern is None:
-        folder = PurePosixPath(path).parent
-        return str(folder.parent if folder.name == "rgb" else folder)
-    found = pattern.search(path)
-    name = found and (found[1] if found.re.groups else found[0])
-    if not name:
-        raise InputError(f"{path}: the pattern {pattern.pattern} finds no part's name in it")
-    return name
+def part_of(path):
+    """The part that a scan's path names: its folder, for ``PART/rgb/000.png`` the one above ``rgb``."""
+    folder = PurePosixPath(path).parent
+    return str(folder.parent if folder.name == "rgb" else folder)
 
 
-def read_scans(folder, pattern=None):
+def read_scans(folder):
     """[(part, row)] of the verdicts in a folder.
 
     Raises:
         InputError: a file cannot be read, verdicts are at different thresholds, or no part has two scans that were
             judged.
     """
-    scans = [(part_of(row["path"], pattern), row) for row in read_lines(folder / LINES)]
+    scans = [(part_of(row["path"]), row) for row in read_lines(folder / LINES)]
     if not scans:
         raise InputError(f"{folder}: no verdicts ({LINES}); give the folder that predict.py -o wrote")
     judged = [(part, row["threshold"]) for part, row in scans if row.get("score") is not None]
@@ -115,7 +88,7 @@ def read_scans(folder, pattern=None):
     if len(judged) == len({part for part, _ in judged}):
         raise InputError(
             f"{folder}: none of the {len({part for part, _ in scans})} parts has two scans that were judged; put "
-            "scans of one part into one folder, or name the parts with --group_pattern"
+            "scans of one part into one folder"
         )
     return scans
 

@@ -58,12 +58,6 @@ def test_the_same_command_again_keeps_it_and_a_lost_model_is_made_anew(data, mon
     assert len(path.read_bytes()) == pytest.approx(len(first), abs=200)
 
 
-def test_without_the_flag_a_missing_test_split_is_refused(data, capsys):
-    assert main.main(words(data)) == 2
-    assert "test" in capsys.readouterr().err
-    assert not (data.parent / "models" / f"{CATEGORY}.m3dm").exists()
-
-
 def test_a_run_that_tests_is_another_run(data, capsys):
     assert main.main(words(data, "--fit_only")) == 0
     make_parts(data.parent / "other", train=4, test=2)
