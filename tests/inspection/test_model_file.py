@@ -80,9 +80,7 @@ VALUES = st.integers() | st.text() | st.none() | st.floats(allow_nan=False, allo
 
 @settings(max_examples=25, deadline=None)
 @given(
-    st.dictionaries(
-        NAMES, hnp.arrays(KINDS_OF_ARRAYS, hnp.array_shapes(min_dims=0, max_side=4, min_side=0)), max_size=4
-    ),
+    st.dictionaries(NAMES, hnp.arrays(KINDS, SHAPES), max_size=4),
     st.dictionaries(NAMES, st.recursive(VALUES, lambda inner: st.lists(inner, max_size=3)), max_size=3),
 )
 def test_any_arrays_and_metadata_read_back(tmp_path_factory, arrays, meta):
