@@ -19,24 +19,20 @@ HUES = ("redder", "greener"), ("bluer", "yellower")  # above, below 0
 
 
 class PlaceFacts(NamedTuple):
-    """A region in the part's frame.
+    """A region in the part's frame."""
 
-    ``x_mm``, ``y_mm``: its middle from the frame's middle, x to the right and y upwards; ``kind``: the map that is
-    largest in it; ``height_mm``: how much higher than good parts, negative: lower, None where nothing was measured or,
-    of a region that another map shows, where it is usual; ``usual_mm``: normal spread of the height there;
-    ``brightness``, ``hues``: logarithms; ``surface``: share of the normal parts that have surface there; ``area_mm2``:
-    of the places around it that differ at least half as much, in height or, of a region of colour, in colour: what is
-    above the pixel threshold can be far less. None for other regions.
-    """
-
-    x_mm: float
+    x_mm: float  # x_mm, y_mm: its middle from the frame's middle, x to the right and y upwards
     y_mm: float
-    kind: str
+    kind: str  # the map that is largest in it
+    # above good parts, negative: lower; None where nothing was measured or, of a region that another map shows, where
+    # it is usual
     height_mm: float | None
-    usual_mm: float
-    brightness: float
+    usual_mm: float  # normal spread of the height there
+    brightness: float  # brightness, hues: logarithms
     hues: tuple[float, float]
-    surface: float
+    surface: float  # share of the normal parts that have surface there
+    # of the places around it that differ at least half as much, in height or, of a region of colour, in colour: what is
+    # above the pixel threshold can be far less; None for other regions
     area_mm2: float | None = None
 
 

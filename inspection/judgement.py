@@ -28,39 +28,22 @@ class Explanation(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Judgement:
-    """An Inspector's result for one part.
+    """An Inspector's result for one part; arrays are read-only."""
 
-    Attributes:
-        verdict: "pass", "fail" or "cannot judge".
-        p_value: share of normal parts with a score at least as high, from the calibration parts; None if the part
-            cannot be judged.
-        score, threshold: the part fails if its score is above the threshold.
-        map: [S, S] float, read-only; larger = more anomalous; None if the part cannot be judged.
-        pixel_threshold: regions are where the map is above it.
-        regions: tuple of Region, highest peak first.
-        explanation: Explanation.
-        reason: why the part cannot be judged; "" if it can.
-        scores: {scoring: score} of all scorings in the model.
-        seconds: {step: seconds}.
-        height_mm: [S, S] by how much the part is higher than good parts, NaN where not measured; None without a frame.
-        picture, cloud: the networks' input for display: image [224, 224, 3] uint8, points [S, S, 3] float32 metres;
-            cloud is None where none is read.
-    """
-
-    verdict: str
-    p_value: float | None
+    verdict: str  # "pass", "fail" or "cannot judge"
+    p_value: float | None  # share of normal parts with a score at least as high; None if the part cannot be judged
     score: float | None
-    threshold: float
-    map: NDArray[Any] | None
-    pixel_threshold: float
-    regions: tuple[Region, ...]
+    threshold: float  # the part fails if its score is above it
+    map: NDArray[Any] | None  # [S, S] float; larger = more anomalous; None if the part cannot be judged
+    pixel_threshold: float  # regions are where the map is above it
+    regions: tuple[Region, ...]  # the one that exceeds it most first
     explanation: Explanation
-    reason: str = ""
-    scores: Mapping[str, float] = field(default_factory=dict)
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    picture: NDArray[np.uint8] | None = None
-    cloud: NDArray[Any] | None = None
-    height_mm: NDArray[Any] | None = None
+    reason: str = ""  # why the part cannot be judged
+    scores: Mapping[str, float] = field(default_factory=dict)  # {scoring: score} of all scorings in the model
+    seconds: Mapping[str, float] = field(default_factory=dict)  # {step: seconds}
+    picture: NDArray[np.uint8] | None = None  # [224, 224, 3], of a part in a frame in its resolution; for display
+    cloud: NDArray[Any] | None = None  # [S, S, 3] float32 metres, for display; None where none is read
+    height_mm: NDArray[Any] | None = None  # [S, S] above good parts, NaN where not measured; None without a frame
 
     def __post_init__(self) -> None:
         for name in ("map", "picture", "cloud", "height_mm"):

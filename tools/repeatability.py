@@ -99,18 +99,17 @@ def read_labels(path):
     Raises:
         InputError: the file cannot be read, a label is an unknown word, or it contradicts an earlier one.
     """
-    labels: dict[str, bool] = {}
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             rows = [(row["part"], row["label"]) for row in csv.DictReader(file)]
     except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
         raise InputError(f"{path}: cannot be read, or lacks the columns part and label ({error})") from None
+    labels = dict(rows)
     for part, label in rows:
-        if label not in LABELS:
-            raise InputError(f"{path}: part {part}: label {label!r} is none of: {', '.join(LABELS)}")
-        if labels.setdefault(part, LABELS[label]) != LABELS[label]:
-            raise InputError(f"{path}: part {part} has both labels")
-    return labels
+        if label not in LABELS or label != labels[part]:
+            wrong = "has both labels" if label in LABELS else f"label {label!r} is none of: {', '.join(LABELS)}"
+            raise InputError(f"{path}: part {part}: {wrong}")
+    return {part: LABELS[label] for part, label in rows}
 
 
 def report(scans, source):

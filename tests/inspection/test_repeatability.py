@@ -113,7 +113,7 @@ def test_report_of_a_generated_set(tmp_path, judged, rows, capsys):
         (lambda rows: [*rows, {**rows[0], "threshold": 0.5}], None, "mixes verdicts at thresholds"),
         (list, [GOOD[1:]], "has no label for part part00"),
         (list, [[["part00", "bad"]]], "part part00: label 'bad' is none of"),
-        (list, [[*GOOD, ["part00", "good"]]], "part part00 has both labels"),
+        (list, [[*GOOD, ["part00", "good"]]], "part part00: has both labels"),
         (list, [GOOD, ("part", "what")], "cannot be read, or lacks the columns part and label"),
     ],
 )
