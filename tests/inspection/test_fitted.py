@@ -80,17 +80,6 @@ def test_a_model_of_half_precision_of_version_0_9_still_judges():
     assert again.judge(part(9)).score == pytest.approx(method.judge(part(9)).score, rel=1e-2)
 
 
-def test_places_of_rows_lead_back_to_the_patches():
-    method = fitted("Point_MAE")
-    bank = method.banks["xyz"]
-    for row, number, place in zip(bank.rows[:50], bank.part[:50], bank.place[:50]):
-        assert torch.equal(row, (part(int(number))["xyz"][int(place)] - bank.mean) / bank.std)
-    judged = method.judge_patches(part(1))
-    known = {int(p): i for i, (p, of) in enumerate(zip(bank.place, bank.part)) if int(of) == 1}
-    place, row = next(iter(known.items()))
-    assert judged.banks.nearest["xyz"][place] == row and judged.score == method.judge(part(1)).score
-
-
 def test_train_mode_and_other_networks_are_refused():
     with pytest.raises(InputError, match="train mode"):
         state_of(fitted("Point_MAE", Fixes()), "Point_MAE")

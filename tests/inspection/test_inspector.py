@@ -18,7 +18,7 @@ from inspection.model_file import read_model, write_model
 from inspection.saved_model import check_weights, read_saved
 from inspection.verdict import Decision, check_rate, promise_of
 from models.weights import WeightFile
-from runs.options import model_scorings, parse_arguments
+from runs.options import deciding_options, model_scorings, parse_arguments, recorded_options
 from tests.fakes import FakeExtractor, PoolingExtractor
 from tests.make_data import picture_of, scan, write_png
 from tests.make_models import CATEGORY, fitted_runner, make_parts, options_for
@@ -265,20 +265,13 @@ def test_other_networks_are_refused(fitted):
         Inspector(model, FakeExtractor(rgb=5, xyz=7), 0.2)
 
 
-@pytest.mark.parametrize(
-    "words, told",
-    [
-        (["--save_model", "m"], "--save_model needs --eval_mode: in train mode"),
-        (["--calibration", "0.2"], "--calibration needs --save_model"),
-        (["--calibration_dir", "d"], "--calibration_dir needs --save_model"),
-        (["--fit_only"], "--fit_only needs --save_model"),
-        (["--save_model", "m", "--eval_mode", "--fit_only", "--save_preds"], "--save_preds needs test parts"),
-        (["--save_model", "m", "--eval_mode", "--fit_only", "--seeds", "0", "1"], "--seeds needs test parts"),
-        (["--save_model", "m", "--eval_mode", "--calibration_dir", "d", "--calibration", "none"], "already says which"),
-    ],
-)
-def test_options_that_make_no_sense_are_refused_before_any_work(capsys, words, told):
-    with pytest.raises(SystemExit) as info:
-        parse_arguments(["--method_name", "DINO", *words])
-    err = capsys.readouterr().err
-    assert info.value.code == 2 and told in err and len(err.splitlines()) == 1
+def test_a_share_makes_another_run_and_contradicts_a_folder(capsys):
+    base = ["--method_name", "DINO", "--eval_mode", "--save_model", "m"]
+    plain, other, share = (
+        deciding_options(recorded_options(parse_arguments([*base, *words])))
+        for words in ((), ("--calibration_dir", "d"), ("--calibration", "0.2"))
+    )
+    assert other == plain and share == {**plain, "calibration": 0.2}
+    with pytest.raises(SystemExit):
+        parse_arguments([*base, "--calibration_dir", "d", "--calibration", "none"])
+    assert "already says which" in capsys.readouterr().err
