@@ -117,20 +117,6 @@ def _files(data, name):
     return rgb, rgb.parent.parent / "xyz" / f"{rgb.stem}.tiff"
 
 
-@pytest.mark.parametrize("gate", [True, False])
-def test_a_dead_sensor_is_named_with_and_without_the_gate(fitted, gate):
-    made = Inspector(read_saved(fitted[1]), PoolingExtractor(), 0.2, gate=gate)
-    cloud = scan(seed=5)
-    rgb = picture_of(cloud)
-    for scanned, words in (
-        ((np.zeros_like(rgb), cloud), "the picture is black"),
-        ((rgb, np.zeros_like(cloud)), "the cloud is empty"),
-    ):
-        judged = made.judge(*scanned)
-        assert judged.verdict == "cannot judge" and words in judged.reason and "rescan" in judged.reason
-        assert judged.p_value is judged.score is judged.map is None and judged.regions == ()
-
-
 def test_the_gate_tells_what_is_missing(fitted, inspector):
     cloud = scan(seed=7)
     cloud[np.random.default_rng(0).random(cloud.shape[:2]) < 0.4] = 0
