@@ -8,7 +8,6 @@ A version that was brought back stays in the history too, and nothing is ever de
 """
 
 import contextlib
-import os
 import shutil
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import NamedTuple
 
 from common.errors import InputError
 from common.files import atomic_path
-from inspection.model_file import SUFFIX, WRONG, read_meta
+from inspection.model_file import SUFFIX, WRONG, damaged, read_meta
 
 ID_DIGITS = 12
 
@@ -50,7 +49,7 @@ def version_of(path: Path) -> Version:
         parts = f"{trained} training parts, {source if calibration['promised'] else 'no calibration parts'}"
         return Version(path, checksum[:ID_DIGITS], written, parts, meta["fitted"]["method"])
     except WRONG as error:
-        raise InputError(f"{path}: is no sound model ({type(error).__name__}: {error})") from None
+        raise damaged(path, error) from None
 
 
 def keep(path: Path) -> Path | None:
@@ -69,11 +68,7 @@ def keep(path: Path) -> Path | None:
         name, written = "damaged", _changed(path)
     target = folder_of(path) / f"{written.replace(':', '-')}_{name}{SUFFIX}"
     if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(path, target)  # a second name: the model is replaced, never changed
-        except OSError:  # the disk knows no hard links
-            _copy(path, target)
+        _copy(path, target)
     return target
 
 

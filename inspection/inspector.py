@@ -4,12 +4,14 @@ inspector = Inspector.load("models/bagel.m3dm", checkpoint_dir="checkpoints")
 judgement = inspector.judge(rgb, xyz)        # arrays [H, W, 3]: uint8, and metres
 """
 
+import io
 import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from PIL import Image
 
 from cameras.intrinsics import Intrinsics, fit_to, points_from_depth
 from common.clock import Clock
@@ -23,10 +25,10 @@ from inspection.fitted import restored_method
 from inspection.gate import ScanRanges
 from inspection.in_place import InPlace
 from inspection.judgement import Explanation, Judgement, explained
-from inspection.model_file import WRONG, tuples
+from inspection.model_file import WRONG, damaged, tuples
 from inspection.one_part import Preparation, Prepared, Scorer
 from inspection.regions import Matches, inspect_regions
-from inspection.saved_model import SavedModel, check_weights, damaged, picture_of_part, read_saved
+from inspection.saved_model import SavedModel, check_weights, read_saved
 from models.weights import used_weights
 from part_frame.comparison import MAPS
 from scoring.calibrated import TOPK
@@ -224,7 +226,10 @@ class Inspector:
 
     def picture_of(self, number: int) -> NDArray[np.uint8]:
         """Image [224, 224, 3] uint8 of the training part ``number``, for display."""
-        return picture_of_part(self.model, number)
+        arrays = self.model.arrays
+        start, end = (int(of) for of in (0, *arrays["parts.picture_ends"])[number : number + 2])
+        stream = io.BytesIO(arrays["parts.pictures"][start:end].tobytes())
+        return np.asarray(Image.open(stream).convert("RGB"))
 
     def _explain(self, banks: BankScores) -> tuple[Terms, Shares]:
         """(terms that add up to the map, shares that add up to the score)."""

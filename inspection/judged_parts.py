@@ -19,7 +19,7 @@ from inspection import verdict
 from inspection.inspector import Inspector
 from inspection.judgement import Judgement
 from inspection.one_part import Prepared
-from inspection.saved_model import SavedModel, examined_with, reading_of
+from inspection.saved_model import examined_with, reading_of
 from part_frame.placement import Placed
 
 
@@ -72,12 +72,6 @@ def load_parts(parts: Sequence[PartFiles], inspector: Inspector, workers: int) -
         yield loaded._replace(prepared=prepared._replace(sample=tuple(map(torch.from_numpy, prepared.sample))))
 
 
-def fitted_with(model: SavedModel) -> dict[str, str]:
-    """{fingerprint: "training" or "calibration"} of the parts that the model was fitted or calibrated with."""
-    calibration, training = model.meta["calibration"]["fingerprints"], model.meta["training_parts"]["fingerprints"]
-    return {**dict.fromkeys(calibration, "calibration"), **dict.fromkeys(training, "training")}
-
-
 def row_of(
     part: PartFiles, loaded: Loaded, inspector: Inspector, label: int | None
 ) -> tuple[dict[str, Any], Judgement]:
@@ -96,9 +90,9 @@ def row_of(
             row["reason"] = f"{loaded.warning}: {row['reason']}"
     if label is not None:
         row["label"] = label
-        known = fitted_with(inspector.model).get(loaded.fingerprint)
-        if known:
-            row["known"] = known
+        for kind, key in (("calibration", "calibration"), ("training", "training_parts")):
+            if loaded.fingerprint in inspector.model.meta[key]["fingerprints"]:
+                row["known"] = kind  # the model was fitted or calibrated with it
         if label and part.gt is not None and judgement.map is not None:
             row["defect_hit"] = _hit(part.gt, judgement, judgement.map.shape[0], loaded.prepared.placed)
     return row, judgement

@@ -34,7 +34,6 @@ Meta = dict[str, Any]
 FORMAT, VERSION = "m3dm-model", 1
 SUFFIX = ".m3dm"
 METADATA, CHECKSUM, DIGEST_BYTES = "__metadata__", ".sha256", 32
-BLOCK = 1 << 24  # bytes hashed at a time
 LONGEST_HEADER = 100_000_000  # bytes, the limit of the safetensors library
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "U8": "|u1", "BOOL": "|b1"}
 CODES = {np.dtype(kind): code for code, kind in DTYPES.items()}
@@ -89,11 +88,9 @@ def read_model(path: str | Path) -> tuple[dict[str, NDArray[Any]], Meta]:
         InputError: the file cannot be read, is no model file, is cut off, damaged, or of a newer format.
     """
     data, header, start = _opened(path)
-    digest, end = hashlib.sha256(), len(data) - DIGEST_BYTES
     with memoryview(data) as view:
-        for begin in range(0, end, BLOCK):
-            digest.update(view[begin : min(begin + BLOCK, end)])
-    if digest.digest() != data[end:]:
+        digest = hashlib.sha256(view[:-DIGEST_BYTES]).digest()
+    if digest != data[-DIGEST_BYTES:]:
         text = f"is damaged or was changed: its checksum does not fit its contents; {MENDING}, or copy it again"
         raise InputError(f"{path}: {text}")
     try:
@@ -105,8 +102,7 @@ def read_model(path: str | Path) -> tuple[dict[str, NDArray[Any]], Meta]:
                 arrays[name] = values.reshape(shape)
         return arrays, json.loads(header[METADATA]["meta"])
     except WRONG as error:  # the checksum is right: somebody wrote the file like this
-        text = f"is no model of this program, though its checksum is right ({error})"
-        raise InputError(f"{path}: {text}; {MENDING}") from None
+        raise damaged(path, error) from None
 
 
 def read_meta(path: str | Path) -> tuple[Meta, str]:
@@ -119,7 +115,12 @@ def read_meta(path: str | Path) -> tuple[Meta, str]:
     try:
         return json.loads(header[METADATA]["meta"]), data[-DIGEST_BYTES:].hex()
     except WRONG as error:
-        raise InputError(f"{path}: is no model of this program ({error}); {MENDING}") from None
+        raise damaged(path, error) from None
+
+
+def damaged(path: str | Path, error: Exception) -> InputError:
+    """The InputError of a model whose content is wrong though its form is right."""
+    return InputError(f"{path}: is no sound model ({type(error).__name__}: {error}); {MENDING}")
 
 
 def tuples(content: Any) -> Any:
@@ -134,9 +135,7 @@ def _pieces(header: bytes, arrays: Iterable[NDArray[Any]]) -> Iterator[bytes | m
     yield len(header).to_bytes(8, "little")
     yield header
     for array in arrays:
-        flat = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1).view(np.uint8)
-        for begin in range(0, len(flat), BLOCK):
-            yield flat[begin : begin + BLOCK].data
+        yield np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1).view(np.uint8).data
 
 
 def _opened(path: str | Path) -> tuple[mmap.mmap | bytes, Meta, int]:

@@ -34,7 +34,7 @@ from data.scans import PartFiles, Scan, fingerprint, read_scan
 from dataset import MM, sample_of
 from inspection import gate, history
 from inspection.fitted import state_of
-from inspection.model_file import WRONG, Arrays, Meta, read_model, tuples, write_model
+from inspection.model_file import WRONG, Arrays, Meta, damaged, read_model, tuples, write_model
 from inspection.one_part import DEPTH_GRID, Preparation, Scorer, depth_grid, small_picture
 from inspection.outlying import check_outlying
 from inspection.verdict import check_calibration
@@ -264,11 +264,6 @@ def read_saved(path: str | Path) -> SavedModel:
     return SavedModel(path, arrays, meta)
 
 
-def damaged(path: Path, error: Exception) -> InputError:
-    """The InputError of a model with a correct checksum but wrong content."""
-    return InputError(f"{path}: is no sound model ({type(error).__name__}: {error}); write it again with --save_model")
-
-
 def _check(arrays: Arrays, meta: Meta) -> None:
     if meta["layout"] != LAYOUT:
         raise ValueError(f"layout {meta['layout']!r}")
@@ -314,10 +309,3 @@ def examined_with(model: SavedModel) -> tuple[Options, Facts]:
     version 0.9 know nothing of the latter."""
     meta, settings = model.meta, model.meta["fitted"]["settings"]
     return Options(settings["img_size"], meta.get("min_points", 1)), Facts(**tuples(meta.get("usual") or {}))
-
-
-def picture_of_part(model: SavedModel, number: int) -> NDArray[np.uint8]:
-    """Image [224, 224, 3] uint8 of a training part."""
-    start, end = (int(of) for of in (0, *model.arrays["parts.picture_ends"])[number : number + 2])
-    data = model.arrays["parts.pictures"][start:end].tobytes()
-    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))

@@ -102,7 +102,7 @@ def run(args):
     Raises:
         InputError: something cannot be used; raised before any work.
     """
-    from inspection.model_file import WRONG, read_meta
+    from inspection.model_file import WRONG, damaged, read_meta
     from inspection.predictions import Predictions, locked
     from inspection.verdict import check_rate, needs_clouds
 
@@ -111,7 +111,7 @@ def run(args):
         scoring = check_rate(args.model, meta, args.false_alarm, args.scoring)
         with_clouds = needs_clouds(meta)
     except WRONG as error:
-        raise InputError(f"{args.model}: is no sound model ({type(error).__name__}: {error})") from None
+        raise damaged(args.model, error) from None
     if args.rgb is not None and args.xyz is None and with_clouds:
         raise InputError(f"{args.model}: the model reads clouds: give --xyz FILE too")
     found = find(args, with_clouds)

@@ -190,12 +190,11 @@ def some(*args):
 model_file._pieces = some
 if point in ("fsync", "replace"):
     setattr(os, point, die)
-model_file.BLOCK = 1000
-model_file.write_model(path, {"a": np.full(200_000, 1.0)}, {"i": 1})
+model_file.write_model(path, {name: np.full(200_000, 1.0) for name in "ab"}, {"i": 1})
 """
 
 
-@pytest.mark.parametrize("point, new", [("piece 0", 0), ("piece 40", 0), ("fsync", 0), ("replace", 0), ("none", 1)])
+@pytest.mark.parametrize("point, new", [("piece 0", 0), ("piece 3", 0), ("fsync", 0), ("replace", 0), ("none", 1)])
 def test_killed_at(tmp_path, point, new):
     path = tmp_path / "a.m3dm"
     write_model(path, {"a": np.zeros(200_000)}, {"i": 0})

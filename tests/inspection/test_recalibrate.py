@@ -1,6 +1,5 @@
 """tools/recalibrate.py: new calibration parts without a fit; versions of a model, and the way back."""
 
-import os
 import shutil
 
 import numpy as np
@@ -8,7 +7,6 @@ import pytest
 
 from inspection import history
 from inspection.inspector import Inspector
-from inspection.model_file import read_model, write_model
 from inspection.saved_model import read_saved
 from tests.make_data import add_part, picture_of, scan
 from tests.make_models import CATEGORY, fitted_runner, make_parts, options_for
@@ -111,15 +109,3 @@ def test_a_fit_over_a_model_keeps_it(tmp_path):
     fitted_runner(options)
     assert any("damaged" in file.name for file in history.folder_of(path).iterdir())
     assert len(history.versions(path)) == 2
-
-
-def test_a_disk_without_hard_links(model, monkeypatch):
-    def refused(*_):
-        raise OSError("not supported")
-
-    monkeypatch.setattr(os, "link", refused)
-    content = model.read_bytes()
-    kept = history.keep(model)
-    arrays, meta = read_model(model)
-    write_model(model, {key: np.array(a) for key, a in arrays.items()}, {**meta, "written": history.now()})
-    assert kept.read_bytes() == content != model.read_bytes() and history.keep(model) != kept
