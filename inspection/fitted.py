@@ -2,6 +2,11 @@
 
 They hold everything the method has learned: its banks, its late fusion and its training statistics. They do not hold
 the networks (the saved model names their weight files by sha256) nor the rows that the coresets dropped.
+
+    arrays   bank.<name>.*        rows, norms, part, place; bound.* of a large bank; SCALING lies in the facts
+             placement.*, place.* the frame, and the normal parts in it
+             late_fusion.*        of the methods that have one
+             training.statistics  [t, 6] of the training parts, for scorings that normalise by them
 """
 
 from collections.abc import Mapping
@@ -28,52 +33,46 @@ from scoring.evaluation import TrainingParts
 # settings that change how a fit runs, but not its result
 NOT_KEPT = ("spool_dir", "training_maps")
 GONE = ("coreset_partitions",)  # settings of version 0.9 that decided which rows are in the banks, and no more
-HALF_MAX = float(np.finfo(np.float16).max)
 BOUND = ("centre", "directions", "z")
+SCALING = ("mean", "std", "weight_eps", "divisor")
 
 
-def state_of(method: Features, name: str, precision: str = "full") -> tuple[dict[str, NDArray[Any]], Meta]:
+def state_of(method: Features, name: str) -> tuple[dict[str, NDArray[Any]], Meta]:
     """(arrays, JSON-able facts) of a fitted method in eval mode.
 
     Args:
         method: its banks are finished and its late fusion is fitted.
         name: its name, a key of ``METHODS``.
-        precision: "full"; "half" stores the banks' rows as float16.
 
     Raises:
-        InputError: the method is in train mode, or a row exceeds what float16 holds.
+        InputError: the method is in train mode.
     """
     if not method.fixes.eval_mode:
         raise InputError(TRAIN_MODE)
-    arrays: dict[str, NDArray[Any]] = {}
-    banks, place = {}, None
+    learned: dict[str, dict[str, Any]] = {}  # {prefix: {name: array or tensor}}
+    banks, place, training = {}, None, method.training
     for bank_name, bank in method.banks.items():
-        rows, bound = bank.rows.cpu().numpy(), None
-        of = {key: getattr(bank, key).numpy().astype(np.int32) for key in ("part", "place")}
-        if precision == "half":
-            if len(rows) and np.abs(rows).max() > HALF_MAX:
-                text = f"the {bank_name} bank holds values beyond half precision"
-                raise InputError(f"{text}; use --model_precision full")
-            of["rows"] = rows.astype(np.float16)
-        else:
-            of["rows"], of["norms"], bound = rows, bank.search.norms.cpu().numpy(), bank.search.bound
-            if bound is not None:
-                of.update({f"bound.{key}": getattr(bound, key).numpy() for key in BOUND})
-        arrays.update({f"bank.{bank_name}.{key}": value for key, value in of.items()})
-        banks[bank_name] = {key: getattr(bank, key) for key in ("mean", "std", "weight_eps", "divisor")}
+        bound = bank.search.bound
+        own = {"part": bank.part.int(), "place": bank.place.int(), "rows": bank.rows, "norms": bank.search.norms}
+        of_bound = {} if bound is None else {f"bound.{key}": getattr(bound, key) for key in BOUND}
+        learned[f"bank.{bank_name}"] = {**own, **of_bound}
+        banks[bank_name] = {key: getattr(bank, key) for key in SCALING}
         banks[bank_name]["largest_norm"] = None if bound is None else bound.largest_norm
     if method.reference is not None:
         placement: Any = method.placement
-        of_place, place = placement.state()
-        arrays.update({f"placement.{key}": value for key, value in of_place.items()})
-        arrays.update({f"place.{key}": value for key, value in method.reference.state().items()})
+        learned["placement"], place = placement.state()
+        learned["place"] = method.reference.state()
     late_fusion = getattr(method, "late_fusion", None)
     if late_fusion is not None and late_fusion.score_model is not None:
-        arrays.update({f"late_fusion.{key}": value for key, value in late_fusion.state().items()})
-    training = method.training
+        learned["late_fusion"] = late_fusion.state()
     if training is not None:
-        arrays["training.statistics"] = np.stack(training.statistics, axis=1)
+        learned["training"] = {"statistics": np.stack(training.statistics, axis=1)}
     settings = {key: value for key, value in vars(method.settings).items() if key not in NOT_KEPT}
+    arrays = {
+        f"{prefix}.{key}": of.cpu().numpy() if isinstance(of, torch.Tensor) else of
+        for prefix, own in learned.items()
+        for key, of in own.items()
+    }
     return arrays, {
         "method": name,
         "fixes": method.fixes.names,
@@ -81,7 +80,7 @@ def state_of(method: Features, name: str, precision: str = "full") -> tuple[dict
         "banks": banks,
         "class_name": method.class_name,
         "added": method.added,
-        "precision": precision,
+        "precision": "full",  # version 0.9 could also write "half": rows as float16
         "training": training
         and {
             "path": list(training.path),
@@ -140,25 +139,20 @@ def bank_bytes(arrays: Arrays) -> int:
 
 def _bank(own: Arrays, of: Meta, device: torch.device) -> MemoryBank:
     """The finished MemoryBank of its arrays and facts; what a search needs is made anew where it was not kept."""
-    rows, search = _tensor(own["rows"], torch.float32).to(device), None
-    bounded = "bound.z" in own
-    if "norms" in own and (bounded or len(rows) < FEWEST_BOUNDED or rows.is_cuda):
+    # copied: torch needs writable memory, and model files are mapped read-only
+    known = {key: torch.from_numpy(np.array(array)) for key, array in own.items()}
+    rows, search, bounded = known["rows"].float().to(device), None, "bound.z" in known
+    if "norms" in known and (bounded or len(rows) < FEWEST_BOUNDED or rows.is_cuda):
         bound = None
         if bounded and rows.device.type == "cpu":
-            centre, directions, z = (_tensor(own[f"bound.{key}"]) for key in BOUND)
+            centre, directions, z = (known[f"bound.{key}"] for key in BOUND)
             bound = LowerBound.of_known(centre, directions, z, of["largest_norm"])
-        search = RowSearch.of_known(rows, _tensor(own["norms"]).to(rows.device), bound)
-    part, place = (_tensor(own[key], torch.long) for key in ("part", "place"))
-    scaling = of["mean"], of["std"], of["weight_eps"], of["divisor"]
-    bank: MemoryBank = MemoryBank.of_rows(rows, part, place, *scaling, search)
+        search = RowSearch.of_known(rows, known["norms"].to(rows.device), bound)
+    mean, std, weight_eps, divisor = (of[key] for key in SCALING)
+    numbers = known["part"].long(), known["place"].long()
+    bank: MemoryBank = MemoryBank.of_rows(rows, *numbers, mean, std, weight_eps, divisor, search)
     return bank
 
 
 def _below(prefix: str, arrays: Arrays) -> dict[str, NDArray[Any]]:
     return {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
-
-
-def _tensor(array: NDArray[Any], kind: torch.dtype | None = None) -> torch.Tensor:
-    """A tensor with a copy of ``array``: torch needs writable memory, and model files are mapped read-only."""
-    tensor = torch.from_numpy(np.array(array))
-    return tensor if kind is None else tensor.to(kind)

@@ -17,7 +17,6 @@ But the gate must not remove any of the score's calibration parts.
 
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from common.errors import InputError
 from data.scans import checked_arrays
+from inspection.model_file import tuples
 from inspection.regions import MM, measured_pixels, pixel_areas
 from inspection.verdict import exact_rate, parts_needed, percent, rank
 
@@ -54,47 +54,41 @@ class Kind(NamedTuple):
     resolution: float
 
 
+# {name: value} of one scan; lengths in mm as the sensor sees them. Those of a cloud are None where none is read.
+ScanStatistics = dict[str, float | None]
+
 KINDS = {
+    # share of the pixels within the cloud's outline that have no point
     "missing": Kind("{value} of the points are missing ({range})", 100, 0, " %", 0.005),
+    # of the pixels with a point, without their tilt
     "valid_area": Kind("{value} of surface are measured ({range})", 1, 0, " mm²", 1.0),
+    # along the cloud's three main axes, 1st to 99th percentile
     "length": Kind("the part is {value} long ({range})", 1, 1, " mm", 0.5),
     "width": Kind("the part is {value} wide ({range})", 1, 1, " mm", 0.5),
     "thickness": Kind("the part is {value} thick ({range})", 1, 1, " mm", 0.5),
+    # mean of the points
     "centre_x": Kind("the part's centre lies at x = {value} ({range})", 1, 1, " mm", 0.5),
     "centre_y": Kind("the part's centre lies at y = {value} ({range})", 1, 1, " mm", 0.5),
+    # median depth
     "distance": Kind("the part is {value} from the sensor ({range})", 1, 1, " mm", 0.5),
+    # between the plane through the points and the sensor's
     "tilt": Kind("the part is tilted by {value} ({range})", 1, 1, "°", 0.5),
+    # (var x - var y) / (var x + var y): 1 for a line along x, -1 along y, 0 if round
     "turn_straight": Kind("the part is turned: elongation along x {value} ({range})", 1, 2, "", 0.01),
+    # 2 cov(x, y) / (var x + var y): 1 and -1 for lines along the diagonals
     "turn_diagonal": Kind("the part is turned: elongation along the diagonal {value} ({range})", 1, 2, "", 0.01),
+    # mean of the part's pixels, 1 is white
     "brightness": Kind("the picture's brightness is {value} ({range})", 100, 0, " %", 0.01),
+    # share of the part's pixels with a channel at SATURATED or more
     "saturated": Kind("{value} of the picture are overexposed ({range})", 100, 0, " %", 0.01),
+    # standard deviation of the Laplacian divided by that of the grey values, within the part
     "sharpness": Kind("the picture's sharpness is {value} ({range})", 1, 2, "", 0.02),
+    # intersection over union of the outlines of picture and cloud; None without a black background
     "outline": Kind("picture and cloud agree on {value} of the part's outline ({range})", 100, 0, " %", 0.01),
 }
 
 
-class ScanStatistics(NamedTuple):
-    """Statistics of one scan; lengths in mm as the sensor sees them. Those of a cloud are None where none is read."""
-
-    missing: float | None  # share of the pixels within the cloud's outline that have no point
-    valid_area: float | None  # mm² of the pixels with a point, without their tilt
-    length: float | None  # length, width, thickness: along the cloud's three main axes, 1st to 99th percentile
-    width: float | None
-    thickness: float | None
-    centre_x: float | None  # mean of the points
-    centre_y: float | None
-    distance: float | None  # median depth
-    tilt: float | None  # degrees between the plane through the points and the sensor's
-    turn_straight: float | None  # (var x - var y) / (var x + var y): 1 for a line along x, -1 along y, 0 if round
-    turn_diagonal: float | None  # 2 cov(x, y) / (var x + var y): 1 and -1 for lines along the diagonals
-    brightness: float  # mean grey of the part's pixels, 1 is white
-    saturated: float  # share of the part's pixels with a channel at 250 or more
-    sharpness: float  # standard deviation of the Laplacian divided by that of the grey values, within the part
-    outline: float | None  # intersection over union of the outlines of picture and cloud; None without black background
-
-
-@dataclass(frozen=True)
-class ScanRanges:
+class ScanRanges(NamedTuple):
     """The ranges of good scans, made by :func:`learn`."""
 
     names: tuple[str, ...]  # the statistics that are compared
@@ -107,32 +101,22 @@ class ScanRanges:
     promised: bool  # True: at most alpha of good scans are refused; False: the ranges are widened
     widening: float
 
-    def as_json(self) -> dict[str, Any]:
-        """A dict that fits into JSON."""
-        return asdict(self)
-
     @classmethod
     def from_json(cls, content: Any) -> "ScanRanges":
-        """The ScanRanges in a dict from :meth:`as_json`; tuples may have become lists.
+        """The ScanRanges in a dict from ``_asdict()``; tuples may have become lists.
 
         Raises:
             InputError: ``content`` is something else.
         """
         try:
-            known: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
-            made = cls(**known)
-            sizes = {len(values) for values in (made.names, made.low, made.high, made.seen_low, made.seen_high)}
-            fits = len(sizes) == 1 and set(made.names) <= set(KINDS) and bool(np.isfinite([made.low, made.high]).all())
+            made = cls(**tuples(content))
+            fits = len(set(map(len, made[:5]))) == 1 and set(made.names) <= set(KINDS)
+            fits = fits and bool(np.isfinite([made.low, made.high]).all())
         except (TypeError, AttributeError, ValueError):
             fits = False
         if not fits:
             raise InputError("the ranges of good scans are damaged or of another version")
         return made
-
-    @property
-    def with_clouds(self) -> bool:
-        """Whether statistics of the cloud are compared; False if the training parts had none."""
-        return "missing" in self.names
 
     @property
     def promise_text(self) -> str:
@@ -145,15 +129,6 @@ class ScanRanges:
             f"the refusal of good scans is not promised: {percent(self.alpha)} with {len(self.names)} statistics needs "
             f"{scans}; the ranges seen, widened by {percent(self.widening)} on either side, are used"
         )
-
-
-class Health(NamedTuple):
-    """Whether a scan can be judged, why not (one line, or ""), and the names of the statistics outside their ranges,
-    the farthest outside first."""
-
-    fine: bool
-    reason: str
-    outside: tuple[str, ...]
 
 
 # ---------------------------------------------------------------- measuring
@@ -199,8 +174,7 @@ def measure(rgb: ArrayLike, xyz: ArrayLike, clouds: bool = True) -> ScanStatisti
     if not clouds:
         picture = _thin(whole)
         everywhere = np.ones(picture.shape[:2], bool)
-        found: dict[str, Any] = {**dict.fromkeys(KINDS), **_exposure(whole, picture, everywhere)}
-        return ScanStatistics(**found)
+        return {**dict.fromkeys(KINDS), **_exposure(whole, picture, everywhere)}
     cloud = _thin(points_whole)
     picture, measured = _thin(whole, cloud.shape[:2]), measured_pixels(cloud)
     points = int(np.count_nonzero(measured))
@@ -213,13 +187,14 @@ def measure(rgb: ArrayLike, xyz: ArrayLike, clouds: bool = True) -> ScanStatisti
     if np.count_nonzero(~lit) >= BACKGROUND * lit.size:
         lit = _outline(lit)
         agreement = float(np.count_nonzero(lit & outline) / np.count_nonzero(lit | outline))
-    return ScanStatistics(
-        missing=1 - points / np.count_nonzero(outline),
-        valid_area=_area(cloud, points),
+    sizes = pixel_areas(cloud)
+    return {
+        "missing": float(1 - points / np.count_nonzero(outline)),
+        "valid_area": float(points * np.nanmedian(sizes)) if not np.isnan(sizes).all() else 0.0,
         **_shape(cloud[measured] * MM),
         **_exposure(whole, picture, outline),
-        outline=agreement,
-    )
+        "outline": agreement,
+    }
 
 
 def _thin(array: NDArray[Any], shape: tuple[int, ...] | None = None) -> NDArray[Any]:
@@ -242,11 +217,6 @@ def _outline(pixels: NDArray[np.bool_]) -> NDArray[np.bool_]:
     outside = ndimage.label(np.pad(~(closed | pixels), 1, constant_values=True))[0]  # binary_fill_holes, but faster
     inside: NDArray[np.bool_] = (outside != outside[0, 0])[1:-1, 1:-1]
     return inside
-
-
-def _area(cloud: NDArray[Any], points: int) -> float:
-    sizes = pixel_areas(cloud)
-    return float(points * np.nanmedian(sizes)) if not np.isnan(sizes).all() else 0.0
 
 
 def _shape(points: NDArray[Any]) -> dict[str, float]:
@@ -320,8 +290,8 @@ def learn(scans: Iterable[ScanStatistics], alpha: float = ALPHA_GATE) -> ScanRan
             "or use --no_gate"
         )
     widening = WIDENING[0] + WIDENING[1] / len(scans)
-    names = tuple(name for name in KINDS if all(getattr(scan, name) is not None for scan in scans))
-    values = np.sort([[getattr(scan, name) for name in names] for scan in scans], axis=0)
+    names = tuple(name for name in KINDS if all(scan[name] is not None for scan in scans))
+    values = np.sort(np.array([[scan[name] for name in names] for scan in scans], np.float64), axis=0)
     resolution = np.array([KINDS[name].resolution for name in names])
     promised = len(scans) >= needed(len(names), alpha)
     k = rank(len(scans), exact_rate(alpha) / (2 * len(names))) if promised else 1
@@ -331,29 +301,28 @@ def learn(scans: Iterable[ScanStatistics], alpha: float = ALPHA_GATE) -> ScanRan
     return ScanRanges(names, low, high, seen_low, seen_high, len(scans), float(alpha), promised, widening)
 
 
-def judge(statistics: ScanStatistics, ranges: ScanRanges) -> Health:
-    """The :class:`Health` of a scan: its statistics compared with the ranges of good scans."""
+def unlike(statistics: ScanStatistics, ranges: ScanRanges) -> str:
+    """Why a scan with these statistics cannot be judged, in one line, what is farthest outside its range first; "" if
+    all are like those of good scans."""
     outside = []
-    bounds = zip(ranges.names, ranges.low, ranges.high, ranges.seen_low, ranges.seen_high)
-    for name, low, high, seen_low, seen_high in bounds:
-        value = getattr(statistics, name)
+    for name, low, high, *seen in zip(*ranges[:5]):
+        value = statistics[name]
         if value is None:
-            outside.append((math.inf, name, "the picture has no black background (training: all have)"))
+            outside.append((math.inf, "the picture has no black background (training: all have)"))
         elif not low <= value <= high:
-            far = (low - value if value < low else value - high) / max(high - low, KINDS[name].resolution)
-            outside.append((far, name, _told(name, value, seen_low, seen_high)))
-    outside.sort(key=lambda entry: -entry[0])
-    reason = "; ".join(text for _, _, text in outside)
-    return Health(not outside, f"{reason}: rescan" if reason else "", tuple(name for _, name, _ in outside))
+            far = max(low - value, value - high) / max(high - low, KINDS[name].resolution)
+            outside.append((far, _told(name, value, *seen)))
+    reason = "; ".join(text for _, text in sorted(outside, key=lambda entry: -entry[0]))
+    return f"{reason}: rescan" if reason else ""
 
 
-def check(rgb: ArrayLike, xyz: ArrayLike, ranges: ScanRanges) -> Health:
-    """The :class:`Health` of a scan: first dead sensors are looked for, then the ranges compared. Arguments as in
-    :func:`measure` and :func:`judge`; the cloud counts if it is compared."""
+def check(rgb: ArrayLike, xyz: ArrayLike, ranges: ScanRanges) -> str:
+    """As :func:`unlike`, for a scan: first dead sensors are looked for. Arguments as in :func:`measure`; the cloud
+    counts if it is compared."""
     try:
-        return judge(measure(rgb, xyz, ranges.with_clouds), ranges)
+        return unlike(measure(rgb, xyz, "missing" in ranges.names), ranges)
     except DeadSensor as dead:
-        return Health(False, f"{dead}: rescan", ())
+        return f"{dead}: rescan"
 
 
 def _told(name: str, value: float, low: float, high: float) -> str:

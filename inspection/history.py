@@ -8,7 +8,6 @@ A version that was brought back stays in the history too, and nothing is ever de
 """
 
 import contextlib
-import os
 import shutil
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import NamedTuple
 
 from common.errors import InputError
 from common.files import atomic_path
-from inspection.model_file import SUFFIX, read_meta
+from inspection.model_file import SUFFIX, WRONG, damaged, read_meta
 
 ID_DIGITS = 12
 
@@ -43,14 +42,14 @@ def version_of(path: Path) -> Version:
         InputError: the file cannot be read, or is no model.
     """
     meta, checksum = read_meta(path)
-    written = meta.get("written") or _iso(path.stat().st_mtime)  # version 0.9 did not write it
+    written = meta.get("written") or _changed(path)  # version 0.9 did not write it
     try:
         calibration, trained = meta["calibration"], len(meta["training_parts"]["names"])
         source = f"{calibration['parts']} calibration parts ({calibration['source']})"
         parts = f"{trained} training parts, {source if calibration['promised'] else 'no calibration parts'}"
         return Version(path, checksum[:ID_DIGITS], written, parts, meta["fitted"]["method"])
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{path}: is no sound model ({type(error).__name__}: {error})") from None
+    except WRONG as error:
+        raise damaged(path, error) from None
 
 
 def keep(path: Path) -> Path | None:
@@ -58,7 +57,7 @@ def keep(path: Path) -> Path | None:
     model. A damaged one is kept too.
 
     Raises:
-        InputError: it cannot be written.
+        OSError: it cannot be written.
     """
     if not path.is_file():
         return None
@@ -66,17 +65,10 @@ def keep(path: Path) -> Path | None:
         version = version_of(path)
         name, written = version.id, version.written
     except InputError:
-        name, written = "damaged", _iso(path.stat().st_mtime)
+        name, written = "damaged", _changed(path)
     target = folder_of(path) / f"{written.replace(':', '-')}_{name}{SUFFIX}"
     if not target.exists():
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                os.link(path, target)  # a second name: the model is replaced, never changed
-            except OSError:  # the disk knows no hard links
-                _copy(path, target)
-        except OSError as error:
-            raise InputError(f"{target}: cannot be written ({error.strerror or error}); make room") from None
+        _copy(path, target)
     return target
 
 
@@ -98,27 +90,23 @@ def roll_back(path: Path, wanted: str | None = None) -> Version:
         wanted: start of the version's id; None: the version before the present one.
 
     Raises:
-        InputError: there is no such version, or it cannot be written.
+        InputError: there is no such version.
+        OSError: it cannot be written.
     """
-    known, present = versions(path), None
-    with contextlib.suppress(InputError):
-        present = version_of(path)
+    known = versions(path)
+    present = next((version.written for version in known if version.path == path), None)
     if wanted is None:
-        known = [v for v in known if present is None or v.written < present.written]
-        if not known:
-            raise InputError(f"{path}: there is no version before this one; --history lists them")
+        known = [version for version in known if present is None or version.written < present][-1:]
+        told = "there is no version before this one"
     else:
-        known = [v for v in known if v.id.startswith(wanted)]
-        if len(known) != 1:
-            text = f"{len(known)} versions have an id that begins with {wanted}"
-            raise InputError(f"{path}: {text}; --history lists them")
+        known = [version for version in known if version.id.startswith(wanted)]
+        told = f"{len(known)} versions have an id that begins with {wanted}"
+    if len(known) != 1:
+        raise InputError(f"{path}: {told}; --history lists them")
     keep(path)
-    if known[-1].path != path:
-        try:
-            _copy(known[-1].path, path)
-        except OSError as error:
-            raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
-    return known[-1]
+    if known[0].path != path:
+        _copy(known[0].path, path)
+    return known[0]
 
 
 def now() -> str:
@@ -126,8 +114,8 @@ def now() -> str:
     return datetime.now().astimezone().isoformat()
 
 
-def _iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds).astimezone().isoformat()
+def _changed(path: Path) -> str:
+    return datetime.fromtimestamp(path.stat().st_mtime).astimezone().isoformat()
 
 
 def _copy(path: Path, target: Path) -> None:

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from inspection.regions import CONNECTED
 from part_frame.comparison import Appearance
 from part_frame.reference import PlaceReference
 
+CONNECTED = np.ones((3, 3), int)  # diagonal neighbours belong together, as in AU-PRO
 HALF = 0.5  # of the region's largest deviation: places with at least this much make its value
 DEEPEST = 90  # percent of the strong places that are no deeper than what is told
 CLEAR = 4.0  # normal spreads: where half of a region's places differ in height by more, a region of colour tells it too
@@ -19,24 +19,20 @@ HUES = ("redder", "greener"), ("bluer", "yellower")  # above, below 0
 
 
 class PlaceFacts(NamedTuple):
-    """A region in the part's frame.
+    """A region in the part's frame."""
 
-    ``x_mm``, ``y_mm``: its middle from the frame's middle, x to the right and y upwards; ``kind``: the map that is
-    largest in it; ``height_mm``: how much higher than good parts, negative: lower, None where nothing was measured or,
-    of a region that another map shows, where it is usual; ``usual_mm``: normal spread of the height there;
-    ``brightness``, ``hues``: logarithms; ``surface``: share of the normal parts that have surface there; ``area_mm2``:
-    of the places around it that differ at least half as much, in height or, of a region of colour, in colour: what is
-    above the pixel threshold can be far less. None for other regions.
-    """
-
-    x_mm: float
+    x_mm: float  # x_mm, y_mm: its middle from the frame's middle, x to the right and y upwards
     y_mm: float
-    kind: str
+    kind: str  # the map that is largest in it
+    # above good parts, negative: lower; None where nothing was measured or, of a region that another map shows, where
+    # it is usual
     height_mm: float | None
-    usual_mm: float
-    brightness: float
+    usual_mm: float  # normal spread of the height there
+    brightness: float  # brightness, hues: logarithms
     hues: tuple[float, float]
-    surface: float
+    surface: float  # share of the normal parts that have surface there
+    # of the places around it that differ at least half as much, in height or, of a region of colour, in colour: what is
+    # above the pixel threshold can be far less; None for other regions
     area_mm2: float | None = None
 
 

@@ -4,27 +4,31 @@ inspector = Inspector.load("models/bagel.m3dm", checkpoint_dir="checkpoints")
 judgement = inspector.judge(rgb, xyz)        # arrays [H, W, 3]: uint8, and metres
 """
 
+import io
 import threading
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from PIL import Image
 
 from cameras.intrinsics import Intrinsics, fit_to, points_from_depth
 from common.clock import Clock
 from common.devices import choose_device
 from common.errors import InputError
-from data.scans import Scan, scan_of
+from data.scans import scan_of
 from feature_extractors.extraction import PatchExtractor
-from inspection import gate as scan_health
+from feature_extractors.features import BankScores
 from inspection import verdict
 from inspection.fitted import restored_method
+from inspection.gate import ScanRanges
 from inspection.in_place import InPlace
-from inspection.judgement import Judgement, Matches, cannot_judge, explained, inspect_regions
-from inspection.one_part import MethodFacts, Prepared, Result, Scorer, prepare
-from inspection.promise import check_rate, needs_clouds, promise_of
-from inspection.saved_model import SavedModel, check_weights, damaged, picture_of_part, read_saved
+from inspection.judgement import Explanation, Judgement, explained
+from inspection.model_file import WRONG, damaged, tuples
+from inspection.one_part import Preparation, Prepared, Scorer
+from inspection.regions import Matches, inspect_regions
+from inspection.saved_model import SavedModel, check_weights, read_saved
 from models.weights import used_weights
 from part_frame.comparison import MAPS
 from scoring.calibrated import TOPK
@@ -38,29 +42,6 @@ PLACED = (
 )
 
 
-class Preparation(NamedTuple):
-    """Prepares scans for the networks; works in any process.
-
-    ``facts``: about the method; ``ranges``: the health gate's ranges of good scans, None: no gate; ``clouds``: whether
-    clouds are read.
-    """
-
-    facts: MethodFacts
-    ranges: scan_health.ScanRanges | None
-    clouds: bool = True
-
-    def __call__(self, scan: Scan, problem: str = "") -> Prepared:
-        """The scan Prepared, which cannot be judged for ``problem`` if that is given; a dead sensor is reported even
-        without the gate."""
-        if not problem and self.ranges is not None:
-            problem = scan_health.check(scan.rgb, scan.xyz, self.ranges).reason
-        elif not problem:
-            dead = scan_health.dead_sensor(scan.rgb, scan.xyz, self.clouds)
-            problem = f"{dead}: rescan" if dead else ""
-        prepared = prepare(scan, self.facts, problem)
-        return prepared if self.clouds else prepared._replace(cloud=None)
-
-
 def loaded(model: SavedModel, extractor: PatchExtractor, gate: bool = True) -> tuple[Scorer, Preparation]:
     """(Scorer, Preparation) of a model; ``gate``: whether scans unlike those of the fit are not judged.
 
@@ -70,12 +51,11 @@ def loaded(model: SavedModel, extractor: PatchExtractor, gate: bool = True) -> t
     meta = model.meta
     try:
         known = meta["scoring"]
-        values = {key: tuple(v) if isinstance(v, list) else v for key, v in known["parameters"].items()}
         method = restored_method(model.arrays, meta["fitted"], extractor)
-        scorer = Scorer(method, known["names"], Parameters(**values), known["reference"])
-        ranges = scan_health.ScanRanges.from_json(meta["scan"]) if gate and meta["scan"] else None
-        return scorer, Preparation(MethodFacts.of(method), ranges, needs_clouds(meta))
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        scorer = Scorer(method, known["names"], Parameters(**tuples(known["parameters"])), known["reference"])
+        ranges = ScanRanges.from_json(meta["scan"]) if gate and meta["scan"] else None
+        return scorer, Preparation.of(method, ranges, verdict.needs_clouds(meta))
+    except WRONG as error:
         raise damaged(model.path, error) from None
 
 
@@ -114,8 +94,8 @@ class Inspector:
         gate: bool = True,
     ) -> None:
         meta = model.meta
-        self.scoring = check_rate(model.path, meta, false_alarm, scoring)
-        self.promise = promise_of(meta, false_alarm)
+        self.scoring = verdict.check_rate(model.path, meta, false_alarm, scoring)
+        self.promise = verdict.promise_of(meta, false_alarm)
         self.alpha, self.promised = false_alarm, meta["calibration"]["promised"]
         self._scorer, self.preparation = loaded(model, extractor, gate)
         self._method: Any = self._scorer.method  # the rooms below have no types yet
@@ -158,7 +138,7 @@ class Inspector:
                 errors of the class.
         """
         model = read_saved(path)
-        check_rate(model.path, model.meta, false_alarm, scoring)
+        verdict.check_rate(model.path, model.meta, false_alarm, scoring)
         extractor = extractor_of(model, checkpoint_dir, device, fusion_module_path)
         return cls(model, extractor, false_alarm, scoring, gate)
 
@@ -217,53 +197,48 @@ class Inspector:
                     result = self._scorer.judge(prepared.sample, clock=clock)
             except InputError as error:
                 problem = str(error)
+        shown: dict[str, Any] = {"picture": prepared.picture, "cloud": prepared.cloud, "seconds": clock}
         if problem:
-            shown = prepared.picture, prepared.cloud
-            return cannot_judge(self.threshold, self.pixel_threshold, problem, clock, *shown)
+            why = (), Explanation({}, problem), problem
+            return Judgement(
+                verdict.CANNOT_JUDGE, None, None, self.threshold, None, self.pixel_threshold, *why, **shown
+            )
         with clock("verdict"):
             score, pixels = result.scored[self.scoring]
             found = verdict.decide(self._scores, score, self.alpha)
-            terms, shares = self._explain(result)
+            terms, shares = self._explain(result.judged.banks)
             depths, size = self.model.arrays["parts.depth"], self._method.map_size
             matches = Matches(result.judged.banks.nearest, self._rows, self.training_names, depths, size)
-            placed, in_place = prepared.placed, None
+            placed, in_place, doubt = prepared.placed, None, ""
             if placed is not None:
                 in_place = InPlace(self._method.reference, placed.appearance, self._method.placement.frame.pitch)
+                shown["height_mm"], doubt = in_place.height_mm, placed.doubt
             facts = prepared.cloud, terms, matches, in_place
             regions, first = inspect_regions(pixels, self.pixel_threshold, *facts), ""
             if found.verdict == verdict.FAIL and not regions and in_place is not None:
                 # no place is above the pixel threshold, whose promise is another; but a fail needs a place
                 regions, first = inspect_regions(pixels, lowest_of_score(pixels), *facts)[:1], "strongest: "
-            explanation = explained(found.verdict, found, shares, regions, placed.doubt if placed else "")
+            explanation = explained(found, shares, regions, doubt)
             explanation = explanation._replace(text=first + explanation.text)
-        return Judgement(
-            found.verdict,
-            found.p_value,
-            found.score,
-            found.threshold,
-            np.asarray(pixels),
-            self.pixel_threshold,
-            regions,
-            explanation,
-            scores={name: of[0] for name, of in result.scored.items()},
-            seconds=clock,
-            picture=prepared.picture,
-            cloud=prepared.cloud,
-            height_mm=None if in_place is None else in_place.height_mm,
-        )
+        scores = {name: of[0] for name, of in result.scored.items()}
+        about = regions, explanation, "", scores
+        return Judgement(*found, np.asarray(pixels), self.pixel_threshold, *about, **shown)
 
     def picture_of(self, number: int) -> NDArray[np.uint8]:
         """Image [224, 224, 3] uint8 of the training part ``number``, for display."""
-        return picture_of_part(self.model, number)
+        arrays = self.model.arrays
+        start, end = (int(of) for of in (0, *arrays["parts.picture_ends"])[number : number + 2])
+        stream = io.BytesIO(arrays["parts.pictures"][start:end].tobytes())
+        return np.asarray(Image.open(stream).convert("RGB"))
 
-    def _explain(self, result: Result) -> tuple[Terms, Shares]:
-        training, banks = self._method.training, result.judged.banks
-        of_scores, of_maps = (
-            {**dict.fromkeys(MAPS, 0.0), **of} for of in self._method.weights
-        )  # in place: not in the decision
-        parameters, units = self._scorer.parameters, training and training.calibrated
+    def _explain(self, banks: BankScores) -> tuple[Terms, Shares]:
+        """(terms that add up to the map, shares that add up to the score)."""
+        nothing = dict.fromkeys(MAPS, 0.0)  # in place: not in the decision
+        of_scores, of_maps = ({**nothing, **of} for of in self._method.weights)
+        training, parameters = self._method.training, self._scorer.parameters
+        units, statistics = training and training.calibrated, training and training.statistics
         terms = map_terms(self.scoring, banks.maps, of_maps, parameters, units)
-        known: tuple[Any, ...] = parameters, training and training.statistics, units
+        known = parameters, statistics, units
         return terms, score_shares(self.scoring, terms, banks.maps, banks.scores, of_scores, *known)
 
 
@@ -275,7 +250,7 @@ def lowest_of_score(pixels: ArrayLike) -> float:
     return float(np.partition(values, values.size - count)[values.size - count])
 
 
-def gate_text(ranges: scan_health.ScanRanges | None, gate: bool) -> str:
+def gate_text(ranges: ScanRanges | None, gate: bool) -> str:
     """A sentence on what the health gate guarantees."""
     if not gate:
         return "no health gate (--no_gate): only a dead sensor is reported"

@@ -1,4 +1,4 @@
-"""The steps of tools/predict.py for each part (reading in another process, its row, its pictures); the evaluation."""
+"""The steps of tools/predict.py for each part (reading in another process, its row, its picture); the evaluation."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,30 +17,28 @@ from data.scans import PartFiles, fingerprint, read_scan
 from dataset import RGB_SIZE, Loader, begin_loading
 from inspection import verdict
 from inspection.inspector import Inspector
-from inspection.judged_pictures import draw_judgement, write_ply
 from inspection.judgement import Judgement
 from inspection.one_part import Prepared
-from inspection.saved_model import SavedModel, examined_with, reading_of
+from inspection.saved_model import examined_with, reading_of
 from part_frame.placement import Placed
 
 
-class Read(NamedTuple):
-    """What reading a part's files has found: whether they could be read, texts of warnings, the scan's fingerprint."""
+class Loaded(NamedTuple):
+    """A part that was read."""
 
-    complete: bool
-    warnings: tuple[str, ...] = ()
+    prepared: Prepared
+    seconds: float
+    complete: bool = False  # whether its files could be read
+    warning: str = ""
     fingerprint: str = ""
 
 
-Loaded = tuple[Prepared, Read, float]  # the last: seconds
-
-
 class _Parts(Dataset[Loaded]):
-    """Prepared parts; their tensors as arrays, which reach another process without shared memory."""
+    """Loaded parts; their tensors as arrays, which reach another process without shared memory."""
 
     def __init__(self, parts: Sequence[PartFiles], inspector: Inspector) -> None:
         self._parts, self._reading = parts, reading_of(inspector.model)
-        self._preparation, (self._options, self._usual) = inspector.preparation, examined_with(inspector.model)
+        self._preparation, self._examined = inspector.preparation, examined_with(inspector.model)
 
     def __len__(self) -> int:
         return len(self._parts)
@@ -50,17 +48,14 @@ class _Parts(Dataset[Loaded]):
         try:
             scan = read_scan(part.rgb, part.xyz, self._reading)
         except InputError as error:
-            return Prepared((), None, None, str(error)), Read(False), time.perf_counter() - start
-        found = examine_scans([part], self._reading, self._options, self._usual)[0]
+            return Loaded(Prepared((), None, None, str(error)), time.perf_counter() - start)
+        found = examine_scans([part], self._reading, *self._examined)[0]
         faults = [text for level, kind, text in found if level == "fault" and kind != "no points"]  # the gate says that
-        warnings = tuple(
-            text.removeprefix(f"{part.rgb}: ").removeprefix(f"{part.xyz}: ")
-            for level, _, text in found
-            if level == "warning"
-        )
+        warnings = [text for level, _, text in found if level == "warning"]
+        warning = "; ".join(text.removeprefix(f"{part.rgb}: ").removeprefix(f"{part.xyz}: ") for text in warnings)
         prepared = self._preparation(scan, faults[0] if faults else "")
         prepared = prepared._replace(sample=tuple(of.numpy() for of in prepared.sample))
-        return prepared, Read(True, warnings, fingerprint(scan)), time.perf_counter() - start
+        return Loaded(prepared, time.perf_counter() - start, True, warning, fingerprint(scan))
 
 
 def _as_it_is(item: Any) -> Any:
@@ -68,34 +63,39 @@ def _as_it_is(item: Any) -> Any:
 
 
 def load_parts(parts: Sequence[PartFiles], inspector: Inspector, workers: int) -> Iterator[Loaded]:
-    """Yield (Prepared, Read, seconds) for each of ``parts``, read in ``workers`` processes."""
+    """Yield each of ``parts`` Loaded, read in ``workers`` processes."""
     data = _Parts(parts, inspector)
-    loader = Loader(data, batch_size=None, num_workers=workers, collate_fn=_as_it_is, worker_init_fn=begin_loading)
-    for prepared, read, seconds in loader:
-        yield prepared._replace(sample=tuple(map(torch.from_numpy, prepared.sample))), read, seconds
-
-
-def fitted_with(model: SavedModel) -> dict[str, str]:
-    """{fingerprint: "training" or "calibration"} of the parts that the model was fitted or calibrated with."""
-    calibration, training = model.meta["calibration"]["fingerprints"], model.meta["training_parts"]["fingerprints"]
-    return {**dict.fromkeys(calibration, "calibration"), **dict.fromkeys(training, "training")}
+    for loaded in Loader(
+        data, batch_size=None, num_workers=workers, collate_fn=_as_it_is, worker_init_fn=begin_loading
+    ):
+        prepared = loaded.prepared
+        yield loaded._replace(prepared=prepared._replace(sample=tuple(map(torch.from_numpy, prepared.sample))))
 
 
 def row_of(
-    part: PartFiles, judgement: Judgement, milliseconds: float, placed: Placed | None, label: int | None
-) -> dict[str, Any]:
-    """A part's dict for verdicts.jsonl and verdicts.csv.
+    part: PartFiles, loaded: Loaded, inspector: Inspector, label: int | None
+) -> tuple[dict[str, Any], Judgement]:
+    """(a part's dict for verdicts.jsonl and verdicts.csv, its Judgement).
 
     Args:
-        placed: the part in its frame, if there is one.
         label: 1 for a defective part, 0 for a good one; None: not known.
     """
+    started = time.perf_counter()
+    judgement = inspector.judge_prepared(loaded.prepared)
+    milliseconds = 1000 * (loaded.seconds + time.perf_counter() - started)
     row = {"path": part.name, **judgement.as_json(), "milliseconds": milliseconds}
+    if loaded.warning:
+        row["warning"] = loaded.warning
+        if row["reason"]:  # another resolution is the cause of what was found first
+            row["reason"] = f"{loaded.warning}: {row['reason']}"
     if label is not None:
         row["label"] = label
+        for kind, key in (("calibration", "calibration"), ("training", "training_parts")):
+            if loaded.fingerprint in inspector.model.meta[key]["fingerprints"]:
+                row["known"] = kind  # the model was fitted or calibrated with it
         if label and part.gt is not None and judgement.map is not None:
-            row["defect_hit"] = _hit(part.gt, judgement, judgement.map.shape[0], placed)
-    return row
+            row["defect_hit"] = _hit(part.gt, judgement, judgement.map.shape[0], loaded.prepared.placed)
+    return row, judgement
 
 
 def _hit(gt: Path, judgement: Judgement, side: int, placed: Placed | None) -> bool:
@@ -105,30 +105,7 @@ def _hit(gt: Path, judgement: Judgement, side: int, placed: Placed | None) -> bo
     else:
         small = torch.nn.functional.interpolate(read_mask(gt, RGB_SIZE)[None], size=(side, side), mode="nearest")
         mask = small[0, 0].numpy() != 0
-    boxes = [(region.mask, *region.box) for region in judgement.regions]
-    return any(bool(mask[top:bottom, left:right][own].any()) for own, left, top, right, bottom in boxes)
-
-
-def write_extras(
-    output: Path, names: Mapping[str, str], part: PartFiles, judgement: Judgement, inspector: Inspector
-) -> str:
-    """Write the extra files of a part: ``names`` {"pictures" or "ply": name below that folder of ``output``}.
-
-    Returns why some could not be written; "" if all were.
-    """
-    if judgement.picture is None:
-        return ""
-    problems = []
-    for kind, name in names.items():
-        path = output / kind / name
-        try:
-            if kind == "pictures":
-                draw_judgement(path, part.name, judgement, normal_picture(judgement, inspector))
-            else:
-                write_ply(path, judgement)
-        except OSError as error:
-            problems.append(f"{error.filename or path}: {error.strerror or error}")
-    return "; ".join(problems)
+    return any(bool(region.inside(mask).any()) for region in judgement.regions)
 
 
 def normal_picture(judgement: Judgement, inspector: Inspector) -> NDArray[Any]:

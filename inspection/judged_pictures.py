@@ -1,5 +1,4 @@
-"""Files to look at for a judged part: a PNG that says PASS, FAIL or CANNOT JUDGE from three metres away and shows
-where; a PLY with the coloured cloud."""
+"""The picture of a judged part: a PNG that says PASS, FAIL or CANNOT JUDGE from three metres away and shows where."""
 
 import textwrap
 from collections.abc import Iterator
@@ -98,34 +97,10 @@ def depth_picture(cloud: NDArray[Any], size: int = SMALL) -> Image.Image:
 
 def _coloured(shades: NDArray[Any], there: NDArray[np.bool_], colours: str, size: int | tuple[int, int]) -> Image.Image:
     """A PIL picture of shades [H, W] from 0 to 1 in a colour map; grey where they are not ``there``."""
-    picture = _in_colours(np.nan_to_num(np.clip(shades, 0, 1)), colours)
-    return _resized(np.where(np.expand_dims(there, -1), picture, UNMEASURED).astype(np.uint8), size)
-
-
-def _in_colours(shades: NDArray[Any], colours: str) -> NDArray[Any]:
-    """[H, W, 3] from 0 to 255: shades [H, W] from 0 to 1 in a colour map."""
     from matplotlib import colormaps  # slow to load, and without pictures nothing needs it
 
-    return np.asarray(colormaps[colours](shades)[..., :3] * 255)
-
-
-def write_ply(path: Path, judgement: Judgement) -> None:
-    """Write the cloud of a judged part as PLY in metres, with the picture's colours and the anomaly map blended in."""
-    import trimesh
-
-    if judgement.cloud is None or judgement.picture is None:
-        return
-    cloud, there = judgement.cloud, measured_pixels(judgement.cloud)
-    size = cloud.shape[1], cloud.shape[0]
-    colours = np.asarray(Image.fromarray(judgement.picture).resize(size, Image.Resampling.BILINEAR))
-    if judgement.map is not None:
-        low, high = float(np.median(judgement.map)), judgement.pixel_threshold
-        heat = np.clip((judgement.map - low) / max(high - low, 1e-30), 0, 1)[..., None] ** 2
-        hot = _in_colours(0.25 + 0.6 * heat[..., 0], "inferno")
-        colours = (colours * (1 - 0.65 * heat) + hot * 0.65 * heat).astype(np.uint8)
-    content = trimesh.PointCloud(cloud[there], colours[there]).export(file_type="ply")
-    with atomic_path(path) as temporary:
-        Path(temporary).write_bytes(content)
+    picture = np.asarray(colormaps[colours](np.nan_to_num(np.clip(shades, 0, 1)))[..., :3] * 255)
+    return _resized(np.where(np.expand_dims(there, -1), picture, UNMEASURED).astype(np.uint8), size)
 
 
 def outlined(judgement: Judgement, side: int = LARGE) -> Image.Image:

@@ -33,11 +33,11 @@ Meta = dict[str, Any]
 
 FORMAT, VERSION = "m3dm-model", 1
 SUFFIX = ".m3dm"
-CHECKSUM, DIGEST_BYTES = ".sha256", 32
-BLOCK = 1 << 24  # bytes hashed at a time
+METADATA, CHECKSUM, DIGEST_BYTES = "__metadata__", ".sha256", 32
 LONGEST_HEADER = 100_000_000  # bytes, the limit of the safetensors library
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "U8": "|u1", "BOOL": "|b1"}
 CODES = {np.dtype(kind): code for code, kind in DTYPES.items()}
+WRONG = (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError)  # of content that does not fit
 MENDING = "write it again with --save_model"
 
 
@@ -53,30 +53,22 @@ def write_model(path: str | Path, arrays: Arrays, meta: Meta) -> None:
         InputError: the folder cannot be written to, or the disk is full.
         KeyError, TypeError, ValueError: an array's type or ``meta`` cannot be stored (JSON has no NaN and no infinity).
     """
-    ordered = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))
+    ordered = {name: arrays[name] for name in sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))}
     text = json.dumps(meta, ensure_ascii=False, allow_nan=False)
-    header: Meta = {"__metadata__": {"format": FORMAT, "version": str(VERSION), "meta": text}}
+    header: Meta = {METADATA: {"format": FORMAT, "version": str(VERSION), "meta": text}}
     position = 0
-    for name in ordered:
-        array = arrays[name]
-        place = [position, position + array.nbytes]
+    for name, array in {**ordered, CHECKSUM: np.zeros(DIGEST_BYTES, np.uint8)}.items():
+        place = [position, position := position + array.nbytes]
         kind = CODES[array.dtype.newbyteorder("<")]
         header[name] = {"dtype": kind, "shape": list(array.shape), "data_offsets": place}
-        position += array.nbytes
-    header[CHECKSUM] = {"dtype": "U8", "shape": [DIGEST_BYTES], "data_offsets": [position, position + DIGEST_BYTES]}
     head = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
-    head += b" " * (-len(head) % 8)
     digest = hashlib.sha256()
     try:
-        with atomic_path(path) as temporary:
-            with open(temporary, "wb") as file:
-                for piece in _pieces(head, (arrays[name] for name in ordered)):
-                    digest.update(piece)
-                    file.write(piece)
-                file.write(digest.digest())
-                file.flush()
-                os.fsync(file.fileno())
-        _sync_folder(Path(path).parent)
+        with atomic_path(path) as temporary, open(temporary, "wb") as file:
+            for piece in _pieces(head + b" " * (-len(head) % 8), ordered.values()):
+                digest.update(piece)
+                file.write(piece)
+            file.write(digest.digest())
     except OSError as error:
         reason = error.strerror or error
         raise InputError(f"{path}: cannot be written ({reason}); choose another folder or make room") from None
@@ -95,20 +87,22 @@ def read_model(path: str | Path) -> tuple[dict[str, NDArray[Any]], Meta]:
     Raises:
         InputError: the file cannot be read, is no model file, is cut off, damaged, or of a newer format.
     """
-    data = _mapped(path)
-    header, start = _header(path, data)
-    _check(path, data)
+    data, header, start = _opened(path)
+    with memoryview(data) as view:
+        digest = hashlib.sha256(view[:-DIGEST_BYTES]).digest()
+    if digest != data[-DIGEST_BYTES:]:
+        text = f"is damaged or was changed: its checksum does not fit its contents; {MENDING}, or copy it again"
+        raise InputError(f"{path}: {text}")
     try:
         arrays = {}
         for name, entry in header.items():
-            if name not in ("__metadata__", CHECKSUM):
+            if name not in (METADATA, CHECKSUM):
                 shape, begin = entry["shape"], start + entry["data_offsets"][0]
                 values = np.frombuffer(data, DTYPES[entry["dtype"]], int(np.prod(shape, dtype=np.int64)), begin)
                 arrays[name] = values.reshape(shape)
-        return arrays, json.loads(header["__metadata__"]["meta"])
-    except (KeyError, TypeError, ValueError) as error:  # the checksum is right: somebody wrote the file like this
-        text = f"is no model of this program, though its checksum is right ({error})"
-        raise InputError(f"{path}: {text}; {MENDING}") from None
+        return arrays, json.loads(header[METADATA]["meta"])
+    except WRONG as error:  # the checksum is right: somebody wrote the file like this
+        raise damaged(path, error) from None
 
 
 def read_meta(path: str | Path) -> tuple[Meta, str]:
@@ -117,23 +111,23 @@ def read_meta(path: str | Path) -> tuple[Meta, str]:
     Raises:
         InputError: the file cannot be read, is no model file, is cut off, or of a newer format.
     """
-    data = _mapped(path)
-    header, _ = _header(path, data)
+    data, header, _ = _opened(path)
     try:
-        return json.loads(header["__metadata__"]["meta"]), data[-DIGEST_BYTES:].hex()
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: is no model of this program ({error}); {MENDING}") from None
+        return json.loads(header[METADATA]["meta"]), data[-DIGEST_BYTES:].hex()
+    except WRONG as error:
+        raise damaged(path, error) from None
 
 
-def _mapped(path: str | Path) -> mmap.mmap | bytes:
-    """The bytes of the file, memory-mapped; raises InputError if it cannot be read."""
-    if Path(path).is_dir():
-        raise InputError(f"{path}: cannot be read: it is a folder; give one of its *{SUFFIX} files")
-    try:
-        with open(path, "rb") as file:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if os.fstat(file.fileno()).st_size else b""
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+def damaged(path: str | Path, error: Exception) -> InputError:
+    """The InputError of a model whose content is wrong though its form is right."""
+    return InputError(f"{path}: is no sound model ({type(error).__name__}: {error}); {MENDING}")
+
+
+def tuples(content: Any) -> Any:
+    """What JSON gave, with tuples in the place of lists, as the immutable results here hold them."""
+    if isinstance(content, dict):
+        return {key: tuples(value) for key, value in content.items()}
+    return tuple(map(tuples, content)) if isinstance(content, list) else content
 
 
 def _pieces(header: bytes, arrays: Iterable[NDArray[Any]]) -> Iterator[bytes | memoryview]:
@@ -141,60 +135,38 @@ def _pieces(header: bytes, arrays: Iterable[NDArray[Any]]) -> Iterator[bytes | m
     yield len(header).to_bytes(8, "little")
     yield header
     for array in arrays:
-        flat = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1).view(np.uint8)
-        for begin in range(0, len(flat), BLOCK):
-            yield flat[begin : begin + BLOCK].data
+        yield np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1).view(np.uint8).data
 
 
-def _header(path: str | Path, data: mmap.mmap | bytes) -> tuple[Meta, int]:
-    """(header, position of the arrays).
+def _opened(path: str | Path) -> tuple[mmap.mmap | bytes, Meta, int]:
+    """(the file's bytes, memory-mapped; its header; position of the arrays).
 
     Raises:
-        InputError: the file is no model file, of a newer format, or cut off.
+        InputError: the file cannot be read, is no model file, of a newer format, or cut off.
     """
-    length = int.from_bytes(data[:8], "little")
-    start = 8 + length
-    text = f"is no model of this program, or its head is damaged; give a {SUFFIX} file that --save_model wrote"
-    foreign = InputError(f"{path}: {text}")
-    if len(data) < 8 or not 2 <= length <= LONGEST_HEADER or (start > len(data) and data[8:9] != b"{"):
-        raise foreign
-    again = f"{MENDING}, or copy it again"
-    if start > len(data):
-        told = f"{len(data)} bytes, its head alone says {start}"
-        raise InputError(f"{path}: is cut off or damaged: {told}; {again}")
+    if Path(path).is_dir():
+        raise InputError(f"{path}: cannot be read: it is a folder; give one of its *{SUFFIX} files")
+    data: mmap.mmap | bytes = b""
     try:
-        header = json.loads(data[8:start])
-        name, version = header["__metadata__"]["format"], int(header["__metadata__"]["version"])
-        end = start + max(entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__")
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError):
-        raise foreign from None
-    if name != FORMAT:
-        raise foreign
+        with open(path, "rb") as file:
+            if os.fstat(file.fileno()).st_size:
+                data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    start = 8 + int.from_bytes(data[:8], "little")
+    try:
+        header = json.loads(data[8 : min(start, LONGEST_HEADER)])
+        name, version = header[METADATA]["format"], int(header[METADATA]["version"])
+        end = start + max(entry["data_offsets"][1] for key, entry in header.items() if key != METADATA)
+        if name != FORMAT:
+            raise ValueError(name)
+    except WRONG:
+        text = "is no model of this program, or its head is cut off or damaged"
+        raise InputError(f"{path}: {text}; give a {SUFFIX} file that --save_model wrote, or copy it again") from None
     if version > VERSION:
         newer = f"has format {version}, newer than the {VERSION} that this program reads, or is damaged"
         raise InputError(f"{path}: {newer}; use a newer program")
     if len(data) < end:
-        raise InputError(f"{path}: is cut off: {len(data)} of {end} bytes are there; {again}")
-    return header, start
-
-
-def _check(path: str | Path, data: mmap.mmap | bytes) -> None:
-    """Raise InputError unless the last 32 bytes are the SHA-256 of all others."""
-    digest, end = hashlib.sha256(), len(data) - DIGEST_BYTES
-    with memoryview(data) as view:
-        for begin in range(0, end, BLOCK):
-            digest.update(view[begin : min(begin + BLOCK, end)])
-    if digest.digest() != data[-DIGEST_BYTES:]:
-        raise InputError(
-            f"{path}: is damaged or was changed: its checksum does not fit its contents; {MENDING}, or copy it again"
-        )
-
-
-def _sync_folder(folder: Path) -> None:
-    """Sync ``folder``, so that a rename in it survives a power cut, if the system supports that."""
-    if os.name != "nt":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        text = f"is cut off: {len(data)} of {end} bytes are there; {MENDING}, or copy it again"
+        raise InputError(f"{path}: {text}")
+    return data, header, start

@@ -19,6 +19,7 @@ from dataset import IMAGENET_MEAN, IMAGENET_STD, MM, RGB_SIZE, placed_sample, sa
 from feature_extractors.features import Features, Judged
 from feature_extractors.released import stacked
 from feature_extractors.settings import needed_backbones
+from inspection import gate
 from part_frame.framed import framed
 from part_frame.placement import CannotPlace, Placed, Placement
 from scoring import evaluation
@@ -49,51 +50,57 @@ class Result(NamedTuple):
         return {name: (score, float(np.max(pixels))) for name, (score, pixels) in self.scored.items()}
 
 
-class MethodFacts(NamedTuple):
-    """What :func:`prepare` has to know of a method; another process may have it."""
+class Preparation(NamedTuple):
+    """Prepares scans for a method; works in any process.
 
-    banks: tuple[str, ...]
+    Calling it looks first whether the scan can be judged at all; :meth:`prepare` leaves that out.
+    """
+
+    networks_read_clouds: bool
     img_size: int  # sides in pixels of cloud, image and map
     rgb_size: int
     map_size: int
     zero_points: bool  # --fix zero_points
     placement: Placement | None
+    ranges: gate.ScanRanges | None  # of good scans; None: only a dead sensor is reported
+    clouds: bool  # whether scans have one
 
     @classmethod
-    def of(cls, method: Features) -> "MethodFacts":
-        """The facts about a method."""
+    def of(cls, method: Features, ranges: gate.ScanRanges | None = None, clouds: bool = True) -> "Preparation":
+        """That of a fitted method."""
         settings, size = method.settings, method.extractor.rgb_size
         sizes = settings.img_size, size, method.map_size
-        return cls(tuple(method.bank_names), *sizes, method.fixes.zero_points, method.placement)
+        reads = "xyz" in needed_backbones(tuple(method.bank_names))
+        return cls(reads, *sizes, method.fixes.zero_points, method.placement, ranges, clouds)
 
+    def __call__(self, scan: Scan, problem: str = "") -> Prepared:
+        """The scan Prepared, after the gate; ``problem``: why it cannot be judged, if that is known already."""
+        if not problem and self.ranges is not None:
+            problem = gate.check(scan.rgb, scan.xyz, self.ranges)
+        elif not problem:
+            dead = gate.dead_sensor(scan.rgb, scan.xyz, self.clouds)
+            problem = f"{dead}: rescan" if dead else ""
+        return self.prepare(scan, problem)
 
-def prepare(scan: Scan, facts: MethodFacts, problem: str = "", pose: Any = None) -> Prepared:
-    """Prepare a scan; this can run in another process.
-
-    Args:
-        scan: the part.
-        facts: about the method.
-        problem: why the scan cannot be judged, if that is known already; else "".
-        pose: the part's Pose in the frame, if it is known.
-    """
-    placement = facts.placement
-    placed = None
-    if placement is not None and not problem:
-        try:
-            placed = placement.place(scan.rgb, scan.xyz * MM, pose)
-        except CannotPlace as error:
-            problem = str(error)
-    if placed is not None:
-        scan = Scan(*framed(placed, placement))
-        sample = placed_sample(placed, placement, facts.img_size, facts.rgb_size)
-    else:
-        sample = sample_of(scan, facts.img_size, facts.rgb_size)
-    reads_clouds = "xyz" in needed_backbones(facts.banks)
-    if not problem and reads_clouds and not len(valid_points(sample[1][0], facts.zero_points)):
-        problem = "no valid point is left in the cloud (x, y and z non-zero and finite): rescan"
-    small = resize_organized_pc(scan.xyz, facts.map_size).permute(1, 2, 0).contiguous().numpy()
-    picture = small_picture(sample) if placed is None else scan.rgb
-    return Prepared(sample, picture, small, problem, placed)
+    def prepare(self, scan: Scan, problem: str = "", pose: Any = None) -> Prepared:
+        """The scan Prepared; ``pose``: the part's Pose in the frame, if it is known."""
+        placement, placed = self.placement, None
+        if placement is not None and not problem:
+            try:
+                placed = placement.place(scan.rgb, scan.xyz * MM, pose)
+            except CannotPlace as error:
+                problem = str(error)
+        if placed is not None:
+            scan = Scan(*framed(placed, placement))
+            sample = placed_sample(placed, placement, self.img_size, self.rgb_size)
+        else:
+            sample = sample_of(scan, self.img_size, self.rgb_size)
+        if not problem and self.networks_read_clouds and not len(valid_points(sample[1][0], self.zero_points)):
+            problem = "no valid point is left in the cloud (x, y and z non-zero and finite): rescan"
+        small = None
+        if self.clouds:
+            small = resize_organized_pc(scan.xyz, self.map_size).permute(1, 2, 0).contiguous().numpy()
+        return Prepared(sample, small_picture(sample) if placed is None else scan.rgb, small, problem, placed)
 
 
 def small_picture(sample: Sequence[torch.Tensor]) -> NDArray[np.uint8]:
@@ -132,12 +139,12 @@ class Scorer:
         self.names = [name for name in dict.fromkeys(names) if not needs_test_set(name, reference)] or ["baseline"]
 
     def judge(self, sample: Sequence[Any], excluding_part: int | None = None, clock: Clock | None = None) -> Result:
-        """Score one part: Result.
+        """Score one part.
 
         Args:
             sample: as a loader gives it.
             excluding_part: number of a training part whose rows are left out.
-            clock: ``common.clock.Clock`` that measures extraction, search and scoring.
+            clock: measures extraction, search and scoring.
 
         Raises:
             InputError: the score or the map is not finite.

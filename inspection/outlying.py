@@ -19,8 +19,6 @@ from numpy.typing import ArrayLike, NDArray
 from common.errors import InputError
 from part_frame.reference import PlaceReference
 
-Maps = NDArray[Any]
-
 SPREADS, TIMES = 6.0, 1.5  # robust spreads above the median, and times the median of the others
 PER_MAD = 1.4826  # standard deviations of a normal distribution in its median absolute deviation
 FEWEST, FEWEST_IN_PLACE = 5, 8  # parts of which a median says something; also of their spread at each place
@@ -60,44 +58,32 @@ def unlike_in_place(names: Sequence[str], reference: PlaceReference) -> dict[str
     count = len(names)
     if count < FEWEST_IN_PLACE or reference.parts != count:
         return {}
-    maps = np.stack([_maps(reference, n) for n in range(min(count, MOST))])
-    usual = _Usual(maps, reference.compared, reference.steep)
-    scores = np.stack([usual.scores(_maps(reference, n)) for n in range(count)])
+    maps, compared = np.stack([_maps(reference, n) for n in range(min(count, MOST))]), reference.compared
+    middle = np.median(maps, axis=0)
+    spread = PER_MAD * np.median(np.abs(maps - middle), axis=0).astype(np.float32) * compared
+    share = np.maximum(cv2.blur(compared.astype(np.float32), (AROUND, AROUND)), 1e-3)
+    around = [cv2.blur(of, (AROUND, AROUND)) / share for of in spread]
+    floor = np.maximum(FLOOR, np.median(spread[:, compared], axis=1))[:, None, None]
+    # a registration that is off by a little shows at edges, in each part at others: the median does not know it
+    spread = np.hypot(np.maximum(np.maximum(spread, around), floor), reference.steep)
+    scores = []
+    for n in range(count):
+        away = (np.abs(_maps(reference, n) - middle) * compared / spread).astype(np.float32)
+        cells = np.stack([cv2.blur(of, (3, 3))[compared] for of in away])
+        scores.append(np.sort(cells, axis=1)[:, -CELLS:].mean(axis=1))
     told: dict[str, str] = {}
-    for kind, of in zip(("height", "brightness"), scores.T):
+    for kind, of in zip(("height", "brightness"), np.array(scores).T):
         far = of > max(IN_PLACE, TIMES_IN_PLACE * np.median(of))
         for n in np.flatnonzero(far).tolist():
-            away = f"differs at a place by {of[n]:.2g} spreads, that of the others by up to {of[~far].max():.2g}"
-            told.setdefault(names[n], f"{names[n]}: {LOOK}: its {kind} {away}; {MEND}")
+            text = f"differs at a place by {of[n]:.2g} spreads, that of the others by up to {of[~far].max():.2g}"
+            told.setdefault(names[n], f"{names[n]}: {LOOK}: its {kind} {text}; {MEND}")
     return told
 
 
-def _maps(reference: PlaceReference, number: int) -> Maps:
+def _maps(reference: PlaceReference, number: int) -> NDArray[Any]:
     """[2, S, S]: how a training part differs from the others in height and brightness."""
     found = reference.deviation(reference.kept(number), excluding=number)
     return np.asarray(np.nan_to_num(np.stack([found.height, found.colour[..., 0]])))
-
-
-class _Usual:
-    """Median and robust spread at each place of the maps [n, 2, S, S] of parts, where they are ``compared`` [S, S].
-
-    ``steep`` [2, S, S]: the spread that steep places have at least. A registration that is off by a little shows at
-    edges, in each part at others, so that the median of the parts does not know it.
-    """
-
-    def __init__(self, maps: Maps, compared: Maps, steep: Maps) -> None:
-        self.compared, self.middle = compared, np.median(maps, axis=0)
-        share = np.maximum(cv2.blur(compared.astype(np.float32), (AROUND, AROUND)), 1e-3)
-        spread = PER_MAD * np.median(np.abs(maps - self.middle), axis=0).astype(np.float32) * compared
-        around = [cv2.blur(of, (AROUND, AROUND)) / share for of in spread]
-        floor = np.maximum(FLOOR, np.median(spread[:, compared], axis=1))[:, None, None]
-        self.spread = np.hypot(np.maximum(np.maximum(spread, around), floor), steep)
-
-    def scores(self, maps: Maps) -> Maps:
-        """[2] mean of the largest cells of a part's maps [2, S, S], in spreads from the middle."""
-        away = (np.abs(maps - self.middle) * self.compared / self.spread).astype(np.float32)
-        cells = np.stack([cv2.blur(of, (3, 3))[self.compared] for of in away])
-        return np.asarray(np.sort(cells, axis=1)[:, -CELLS:].mean(axis=1))
 
 
 def check_outlying(

@@ -24,7 +24,6 @@ from inspection.verdict import CANNOT_JUDGE
 
 Row = dict[str, Any]  # a part's verdict
 Files = list[list[int]] | None  # sizes and modification times of a part's files; None: not all of them are there
-Key = tuple[str, str, str]
 
 LINES, TABLE, LOCK = "verdicts.jsonl", "verdicts.csv", ".verdicts.lock"
 COLUMNS = (
@@ -64,16 +63,16 @@ class Predictions:
 
     def __init__(self, folder: Path, place: Path, judged_with: Mapping[str, str]) -> None:
         self._path, self._table, self._common = folder / LINES, folder / TABLE, judged_with
-        self.rows = {key_of(row): row for row in read_lines(self._path)}
+        self.rows = {_key(row["folder"], row["path"], row.get("files")): row for row in read_lines(self._path)}
         self.place = place.resolve().as_posix()
-        self.recording = self._name()
+        known: dict[str, str] = {row["folder"]: row["recording"] for row in self.rows.values()}
+        steps = [step for step in self.place.split("/") if step] or ["/"]
+        names = ("/".join(steps[-count:]) for count in range(1, len(steps) + 1))
+        new = next((name for name in names if name not in known.values()), self.place)
+        self.recording = known.get(self.place, new)
         self._waiting = {key for key, row in self.rows.items() if key[0] == self.place and row.get("files") is None}
-        try:
-            self._file = open(self._path, "a", encoding="utf-8", errors="surrogateescape")
-            if self._path.stat().st_size and not _ends_a_line(self._path):
-                self._file.write("\n")  # a killed process left half a line
-        except OSError as error:
-            raise InputError(f"{self._path}: cannot be written ({error.strerror or error})") from None
+        atomic_write_text(self._path, "".join(map(_line, self.rows.values())))  # a killed process left half a line
+        self._file = open(self._path, "a", encoding="utf-8", errors="surrogateescape")
 
     def known(self, path: str, files: Files) -> Row | None:
         """The part's row, if it was judged already from the same files with the same model and options; else None."""
@@ -83,24 +82,26 @@ class Predictions:
 
     def of(self, path: str, files: Files) -> Row | None:
         """The row of a part of this recording; None if there is none."""
-        return self.rows.get((self.place, path, json.dumps(files)))
+        return self.rows.get(_key(self.place, path, files))
 
     def add(self, row: Row) -> None:
         """Add a part's dict, which has "path", "verdict" and "files" (None: judge it again), and write its line."""
-        now = datetime.now().astimezone().isoformat(timespec="seconds")
-        row = {**row, **self._common, "time": now, "recording": self.recording, "folder": self.place}
-        self.rows[key_of(row)] = row
-        self._waiting.discard(key_of(row))
-        self._file.write(_line(row))
+        now, key = (
+            datetime.now().astimezone().isoformat(timespec="seconds"),
+            _key(self.place, row["path"], row["files"]),
+        )
+        self.rows[key] = {**row, **self._common, "time": now, "recording": self.recording, "folder": self.place}
+        self._waiting.discard(key)
+        self._file.write(_line(self.rows[key]))
         self._file.flush()
 
-    def free_name(self, kind: str, part: str, files: Files, name: str) -> str:
-        """The name of an extra file of the part below the folder ``kind`` (such as "pictures"): ``name``; with the
-        recording before it and a number behind it where another part's file is called so."""
-        path, own = PurePosixPath(name.lstrip("/")), (self.place, part, json.dumps(files))
-        taken = {row[kind]: key for key, row in self.rows.items() if kind in row}
-        numbered = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in itertools.count(2))
-        names = itertools.chain((path, self.recording / path), (self.recording / other for other in numbered))
+    def picture_name(self, path: str, files: Files, name: str) -> str:
+        """The name of the part's picture below "pictures": ``name``; with the recording before it and a number behind
+        it where another part's picture is called so."""
+        wanted, own = PurePosixPath(name.lstrip("/")), _key(self.place, path, files)
+        taken = {row["pictures"]: key for key, row in self.rows.items() if "pictures" in row}
+        numbered = (wanted.with_name(f"{wanted.stem}-{number}{wanted.suffix}") for number in itertools.count(2))
+        names = itertools.chain((wanted, self.recording / wanted), (self.recording / other for other in numbered))
         return next(str(name) for name in names if taken.get(str(name), own) == own)
 
     def finish(self) -> None:
@@ -114,24 +115,6 @@ class Predictions:
         )
         atomic_write_text(self._path, "".join(map(_line, rows)))
         atomic_write_text(self._table, table(rows))
-
-    def close(self) -> None:
-        """Close the file of lines; write no table."""
-        self._file.close()
-
-    def _name(self) -> str:
-        """The recording's name, that of earlier verdicts if there are any."""
-        known: dict[str, str] = {row["folder"]: row["recording"] for row in self.rows.values()}
-        if self.place in known:
-            return known[self.place]
-        steps = [step for step in self.place.split("/") if step] or ["/"]
-        names = ("/".join(steps[-count:]) for count in range(1, len(steps) + 1))
-        return next((name for name in names if name not in known.values()), self.place)
-
-
-def key_of(row: Row) -> Key:
-    """(folder, path, files): what tells a part's verdict from all others."""
-    return row["folder"], row["path"], json.dumps(row.get("files"))
 
 
 def read_lines(path: Path) -> list[Row]:
@@ -148,12 +131,10 @@ def read_lines(path: Path) -> list[Row]:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
     rows = []
     for line in text.split("\n"):
-        try:
+        with contextlib.suppress(ValueError, TypeError):  # a killed process leaves half a line
             row = json.loads(line)
             if {"path", "verdict", "judged_with"} <= set(row):
                 rows.append({"folder": "", "recording": "", "time": "", **row})  # version 0.9 did not write these
-        except (ValueError, TypeError):
-            continue  # a killed process leaves half a line
     return rows
 
 
@@ -162,32 +143,21 @@ def table(rows: Sequence[Row]) -> str:
     shares = sorted({f"share_{name}" for row in rows for name in row.get("shares", ())})
     scores = list(dict.fromkeys(f"score_{name}" for row in rows for name in row.get("scores", ())))
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*COLUMNS, *shares, *scores])
+    writer = csv.DictWriter(text, [*COLUMNS, *shares, *scores], extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
     for row in rows:
-        regions = row.get("regions", ())
-        area = sum(r["area_mm2"] for r in regions if r["area_mm2"] is not None)
-        judged = row["verdict"] != CANNOT_JUDGE
-        values = {
-            **row,
-            "regions": len(regions) if judged else None,
-            "area_mm2": float(area) if judged else None,
-            **{f"share_{name}": value for name, value in row.get("shares", {}).items()},
-            **{f"score_{name}": value for name, value in row.get("scores", {}).items()},
-        }
-        writer.writerow([_cell(values.get(name)) for name in (*COLUMNS, *shares, *scores)])
+        regions, judged = row.get("regions", ()), row["verdict"] != CANNOT_JUDGE
+        area = sum((r["area_mm2"] for r in regions if r["area_mm2"] is not None), 0.0)
+        counted = {"regions": len(regions), "area_mm2": area} if judged else {"regions": None}
+        parts = ((f"{kind[:-1]}_{of}", v) for kind in ("shares", "scores") for of, v in row.get(kind, {}).items())
+        writer.writerow({**row, **counted, **dict(parts)})
     return text.getvalue()
 
 
-def _cell(value: Any) -> Any:
-    return "" if value is None else repr(value) if isinstance(value, float) else value
+def _key(folder: str, path: str, files: Files) -> tuple[str, str, str]:
+    """What tells a part's verdict from all others."""
+    return folder, path, json.dumps(files)
 
 
 def _line(row: Row) -> str:
     return json.dumps(row, ensure_ascii=False) + "\n"
-
-
-def _ends_a_line(path: Path) -> bool:
-    with open(path, "rb") as file:
-        file.seek(-1, 2)
-        return file.read() == b"\n"

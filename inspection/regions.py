@@ -1,17 +1,35 @@
-"""Regions where a part's anomaly map is above the pixel threshold: outline, box, size in pixels and mm²."""
+"""Regions where a part's anomaly map is above the pixel threshold: outline, size, and what differs there."""
 
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-CONNECTED = np.ones((3, 3), int)  # diagonal neighbours belong together, as in AU-PRO
+from inspection.in_place import CONNECTED, InPlace, PlaceFacts
+from part_frame.comparison import MAPS
+from scoring.scorings import Shares, Terms
+from scoring.shares import DISAGREEMENT, region_shares
+
 GAP = 2  # pixels: what lies so near is one region, so that an edge of a hole does not fall into crumbs
 MM = 1000.0  # a metre
 
 
+class Match(NamedTuple):
+    """The normal patch in a bank that is nearest to a place on the part."""
+
+    bank: str
+    part: int  # number of the training part; -1: the bank's background row
+    name: str  # rgb path of the training part; "" for background
+    place: tuple[int, int] | None  # (row, column) of the patch's middle, in the map's pixels; None for background
+
+
 class Region(NamedTuple):
-    """Pixels above the threshold that lie together. Pixel centres have whole coordinates, x to the right, y down."""
+    """Pixels above the threshold that lie together. Pixel centres have whole coordinates, x to the right, y down.
+
+    :func:`find_regions` finds the first eight fields, :func:`inspect_regions` the others.
+    """
 
     pixels: int
     area_mm2: float | None  # as the sensor sees it: projected to the plane of x and y; None without a cloud
@@ -21,6 +39,16 @@ class Region(NamedTuple):
     contours: tuple[NDArray[Any], ...]  # closed lines [k, 2] of x, y at the threshold: outlines, and those of holes
     mask: NDArray[np.bool_]  # [bottom - top, right - left]
     unmeasured: int | None  # its pixels without a point; None without a cloud
+    depth_mm: float | None = None  # median of the depth minus the nearest normal patches'; above 0: farther away
+    shares: Shares = {}  # {"xyz", "rgb", "fusion", "disagreement": share}; they add up to the region's mean map value
+    nearest: Match | None = None  # normal patch nearest to the peak, in the bank with the largest share
+    in_place: PlaceFacts | None = None  # what the comparison in place says; None without a frame
+
+    def inside(self, values: NDArray[Any]) -> NDArray[Any]:
+        """[n] those of an image's values [H, W] that belong to the region."""
+        left, top, right, bottom = self.box
+        own: NDArray[Any] = values[top:bottom, left:right][self.mask]
+        return own
 
 
 def find_regions(score_map: ArrayLike, threshold: float, cloud: ArrayLike | None = None) -> tuple[Region, ...]:
@@ -59,17 +87,12 @@ def find_regions(score_map: ArrayLike, threshold: float, cloud: ArrayLike | None
                 peak=float(values.max()),
                 place=(rows.start + int(row), columns.start + int(column)),
                 box=(columns.start, rows.start, columns.stop, rows.stop),
-                contours=_contours(padded_map, padded_labels, number, rows, columns, threshold, low),
+                contours=_contours(padded_map, padded_labels, number, (rows, columns), threshold, low),
                 mask=mask,
                 unmeasured=None if measured is None else int((mask & ~measured[rows, columns]).sum()),
             )
         )
-    return tuple(sorted(regions, key=lambda of: -float((score_map[_window(of)] - threshold)[of.mask].sum())))
-
-
-def _window(region: Region) -> tuple[slice, slice]:
-    left, top, right, bottom = region.box
-    return slice(top, bottom), slice(left, right)
+    return tuple(sorted(regions, key=lambda of: -float((of.inside(score_map) - threshold).sum())))
 
 
 def measured_pixels(cloud: NDArray[Any]) -> NDArray[np.bool_]:
@@ -109,20 +132,111 @@ def _contours(
     padded_map: NDArray[Any],
     padded_labels: NDArray[Any],
     number: int,
-    rows: slice,
-    columns: slice,
+    place: tuple[slice, slice],
     threshold: float,
     low: float,
 ) -> tuple[NDArray[Any], ...]:
-    """Lines at ``threshold`` around one region. Map and labels are padded by one pixel; in the map the padding is below
-    the threshold."""
+    """Lines at ``threshold`` around region ``number`` in the box ``place``. Map and labels are padded by one pixel; in
+    the map the padding is ``low``, which is below the threshold."""
     from contourpy import LineType, contour_generator
 
-    # the region's box plus one pixel on each side
-    window = slice(rows.start, rows.stop + 2), slice(columns.start, columns.stop + 2)
+    rows, columns = place
+    window = slice(rows.start, rows.stop + 2), slice(columns.start, columns.stop + 2)  # a pixel more on each side
     other = (padded_labels[window] != 0) & (padded_labels[window] != number)
-    lines: Any = contour_generator(z=np.where(other, low, padded_map[window]), line_type=LineType.Separate).lines(
-        threshold
-    )
+    z = np.where(other, low, padded_map[window])
+    lines: Any = contour_generator(z=z, line_type=LineType.Separate).lines(threshold)
     most = np.array(padded_map.shape[::-1]) - 2.5
     return tuple(np.clip(line + (columns.start - 1, rows.start - 1), -0.5, most) for line in lines)
+
+
+def inspect_regions(
+    pixels: NDArray[Any],
+    threshold: float,
+    cloud: NDArray[Any] | None,
+    terms: Terms,
+    matches: "Matches",
+    in_place: InPlace | None = None,
+) -> tuple[Region, ...]:
+    """The regions of a map with all that is known of them.
+
+    Args:
+        pixels: [S, S] map.
+        threshold: pixel threshold.
+        cloud: [S, S, 3] metres, 0 where nothing was measured; None: none is read.
+        terms: {term: [S, S]}, which add up to the map.
+        matches: Matches.
+        in_place: InPlace of a part in a frame.
+    """
+    found = []
+    for region in find_regions(pixels, threshold, cloud):
+        shares = region_shares(terms, region.mask, region.box)
+        banks = [name for name in shares if name != DISAGREEMENT and name not in MAPS]
+        bank = max(banks, key=shares.__getitem__, default=None)
+        match, deeper = (matches.at(bank, region.place) if bank else None), None
+        facts = None if in_place is None else in_place.facts(region.mask, region.box, shares)
+        if facts is None and bank and cloud is not None:
+            deeper = _deeper(region, cloud[..., 2], matches.depth(bank))
+        found.append(region._replace(depth_mm=deeper, shares=shares, nearest=match, in_place=facts))
+    return tuple(found)
+
+
+def _deeper(region: Region, depth: NDArray[Any], expected: NDArray[Any]) -> float | None:
+    """Median difference in mm over the region of two depths [S, S] in metres; None if one of them is unknown."""
+    depth, expected = region.inside(depth), region.inside(expected)
+    both = (depth != 0) & (expected != 0) & np.isfinite(depth)
+    return float(np.median(depth[both] - expected[both]) * MM) if both.any() else None
+
+
+class Matches:
+    """The nearest normal patch of each place on a part.
+
+    Args:
+        nearest: {bank: [P] int64}, each patch's nearest row of the bank; patches row-major on a square grid.
+        banks: {bank: (part [R], place [R])}, the training part of each row and the patch's position in it; -1 for a
+            row that comes from no part.
+        names: the training parts' names.
+        depths: [t, 56, 56] depths of the training parts in metres, 0 where nothing was measured.
+        size: side of the map in pixels.
+    """
+
+    def __init__(
+        self,
+        nearest: Mapping[str, NDArray[np.int64]],
+        banks: Mapping[str, tuple[NDArray[Any], NDArray[Any]]],
+        names: Sequence[str],
+        depths: NDArray[Any],
+        size: int,
+    ) -> None:
+        self._rows, self._banks, self._names, self._depths, self._size = nearest, banks, names, depths, size
+
+    def at(self, bank: str, place: tuple[int, int]) -> Match:
+        """The Match of the map's pixel ``place``, (row, column)."""
+        side = self._side(bank)
+        row, column = (min(int(p) * side // self._size, side - 1) for p in place)
+        part, patch = (int(of[self._rows[bank][row * side + column]]) for of in self._banks[bank])
+        if part < 0:
+            return Match(bank, -1, "", None)
+        row, column = (round((p + 0.5) * self._size / side - 0.5) for p in divmod(patch, side))
+        return Match(bank, part, self._names[part], (row, column))
+
+    def depth(self, bank: str) -> NDArray[Any]:
+        """[S, S] metres: the depth of each pixel's nearest normal patch, 0 where it is not known."""
+        side, grid = self._side(bank), self._depths.shape[1]
+        part, patch = (of[self._rows[bank]] for of in self._banks[bank])
+        known = (part >= 0) & (patch >= 0)
+        row, column = (np.where(known, p, 0) for p in np.divmod(patch, side))
+        step = grid // side
+        cells = [
+            self._depths[np.where(known, part, 0), row * step + i, column * step + j]
+            for i in range(step)
+            for j in range(step)
+        ]
+        depths = np.stack(cells)
+        count = (depths != 0).sum(axis=0)
+        mean = np.where(known & (count > 0), depths.sum(axis=0) / np.maximum(count, 1), 0).reshape(side, side)
+        index = np.arange(self._size) * side // self._size
+        there: NDArray[Any] = mean[index[:, None], index]
+        return there
+
+    def _side(self, bank: str) -> int:
+        return math.isqrt(len(self._rows[bank]))

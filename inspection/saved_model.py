@@ -1,6 +1,6 @@
 """The saved model of a category: one file with the fitted method and everything else that a verdict needs.
 
-    arrays   bank.*, late_fusion.*, training.*     see inspection/fitted.py
+    arrays   bank.*, late_fusion.*, placement.*, place.*, training.*     see inspection/fitted.py
              calibration.score.<scoring>           [n] scores of the calibration parts
              calibration.peak.<scoring>            [n] largest values of their maps
              rgb_onnx                              bytes of the RGB backbone, if ONNX Runtime ran it at the fit
@@ -33,11 +33,11 @@ from data.part_facts import Facts
 from data.scans import PartFiles, Scan, fingerprint, read_scan
 from dataset import MM, sample_of
 from inspection import gate, history
-from inspection.fitted import restored_method, state_of
-from inspection.model_file import Arrays, Meta, read_model, write_model
-from inspection.one_part import DEPTH_GRID, MethodFacts, Scorer, depth_grid, prepare, small_picture
+from inspection.fitted import state_of
+from inspection.model_file import WRONG, Arrays, Meta, damaged, read_model, tuples, write_model
+from inspection.one_part import DEPTH_GRID, Preparation, Scorer, depth_grid, small_picture
 from inspection.outlying import check_outlying
-from inspection.verdict import check_apart
+from inspection.verdict import check_calibration
 from models.weights import WeightFile
 from part_frame.framed import framed
 from part_frame.placement import CannotPlace, Placement
@@ -59,7 +59,7 @@ class PartRecord(NamedTuple):
     dead: str  # which sensor gave no data; "" if none
     depth: NDArray[np.float32]  # [56, 56] metres
     picture: bytes  # JPEG
-    unplaced: str = ""  # why the part cannot be laid into the frame; "" if it can, or there is none
+    unplaced: str  # why the part cannot be laid into the frame; "" if it can, or there is none
 
 
 class ModelParts(NamedTuple):
@@ -106,53 +106,19 @@ def read_parts(
         InputError: a file cannot be read; a calibration part is also a training part, is there twice, or has no data
             from a sensor.
     """
-    if any(part.xyz is None for part in files):  # what is compared has to be read in one way
-        files = [part._replace(xyz=None) for part in files]
-        calibration = calibration._replace(parts=tuple(part._replace(xyz=None) for part in calibration.parts))
     known = poses or {}
-    training = _records(files, reading, img_size, f"{label}: training scans", placement, known)
-    calibrating = _records(calibration.parts, reading, img_size, f"{label}: calibration scans", placement, {})
-    for record in calibrating:
-        if record.unplaced:
-            logging.warning("%s: cannot be judged, so it does not calibrate: %s", record.name, record.unplaced)
-    left = [number for number, record in enumerate(calibrating) if not record.unplaced]
-    calibration = calibration._replace(parts=tuple(calibration.parts[number] for number in left))
-    calibrating = [calibrating[number] for number in left]
-    check_apart(_marks(training), _marks(calibrating))
-    seen: dict[str, str] = {}
-    for r in calibrating:
-        if r.dead:
-            raise InputError(f"{r.name}: cannot calibrate: {r.dead}; remove this part")
-        if r.fingerprint in seen:
-            text = f"is the same part as {seen[r.fingerprint]}: a calibration part counts once; remove one of them"
-            raise InputError(f"{r.name}: {text}")
-        seen[r.fingerprint] = r.name
-    return ModelParts(training, calibrating, files, calibration, reading, known)
+    if any(part.xyz is None for part in files):  # what is compared has to be read in one way
+        files, calibrating = ([part._replace(xyz=None) for part in of] for of in (files, calibration.parts))
+        calibration = calibration._replace(parts=tuple(calibrating))
 
-
-def _marks(records: Sequence[PartRecord]) -> dict[str, str]:
-    return {r.name: r.fingerprint for r in records}
-
-
-def _records(
-    parts: Sequence[PartFiles],
-    reading: Reading,
-    img_size: int,
-    label: str,
-    placement: Placement | None,
-    poses: Mapping[int, Any],
-) -> list[PartRecord]:
-    """Read PartFiles in threads."""
-
-    def record(number: int, part: PartFiles) -> PartRecord:
+    def record(part: PartFiles, pose: Any = None) -> PartRecord:
         scan = read_scan(part.rgb, part.xyz, reading)
-        mark, shown, unplaced = fingerprint(scan), scan, ""
+        mark, shown, statistics, dead, unplaced = fingerprint(scan), scan, None, "", ""
         if placement is not None:
             try:
-                shown = Scan(*framed(placement.place(scan.rgb, scan.xyz * MM, poses.get(number)), placement))
+                shown = Scan(*framed(placement.place(scan.rgb, scan.xyz * MM, pose), placement))
             except CannotPlace as error:
                 unplaced = str(error)
-        statistics, dead = None, ""
         try:
             statistics = gate.measure(scan.rgb, scan.xyz, part.xyz is not None)
         except gate.DeadSensor as error:
@@ -162,17 +128,24 @@ def _records(
         return PartRecord(part.name, mark, statistics, dead, depth_grid(shown.xyz), stream.getvalue(), unplaced)
 
     with ThreadPoolExecutor(min(MOST_THREADS, available_cores())) as pool:
-        return list(track(pool.map(record, range(len(parts)), parts), len(parts), label))
+        found = pool.map(record, files, map(known.get, range(len(files))))
+        training = list(track(found, len(files), f"{label}: training scans"))
+        found = pool.map(record, calibration.parts)
+        records = list(track(found, len(calibration.parts), f"{label}: calibration scans"))
+    kept = [(part, r) for part, r in zip(calibration.parts, records) if not r.unplaced]
+    for r in records:
+        if r.unplaced:
+            logging.warning("%s: cannot be judged, so it does not calibrate: %s", r.name, r.unplaced)
+    check_calibration({r.fingerprint: r.name for r in training}, [(r.name, r.fingerprint) for _, r in kept])
+    for _, r in kept:
+        if r.dead:
+            raise InputError(f"{r.name}: cannot calibrate: {r.dead}; remove this part")
+    calibration = calibration._replace(parts=tuple(part for part, _ in kept))
+    return ModelParts(training, [r for _, r in kept], files, calibration, reading, known)
 
 
 def write_fitted(
-    path: str | Path,
-    scorer: Scorer,
-    name: str,
-    parts: ModelParts,
-    about: Meta,
-    precision: str = "full",
-    strict: bool = False,
+    path: str | Path, scorer: Scorer, name: str, parts: ModelParts, about: Meta, strict: bool = False
 ) -> list[str]:
     """Calibrate a fitted method, and write its model. If there are no calibration parts, the training parts replace
     them, each measured without its own rows.
@@ -184,7 +157,6 @@ def write_fitted(
         parts: of the model.
         about: further metadata: extractor ({option: value} of ``PatchExtractor.from_checkpoints``, without the folder),
             weights (a dict per WeightFile), run, options, seed.
-        precision: "full" or "half".
         strict: refuse training and calibration parts that score far from the others, instead of warning.
 
     Returns:
@@ -193,41 +165,32 @@ def write_fitted(
     Raises:
         InputError: nothing can be written, the method is in train mode, or ``strict`` refuses.
     """
-    method, warnings, training = scorer.method, [], parts.training
-    arrays, facts = state_of(method, name, precision)
-    if precision == "half":  # calibrate with the rounded rows that the model will judge with
-        rounded = restored_method(arrays, facts, method.extractor)
-        rounded.reference, method = method.reference, rounded  # it still knows the single training parts
-        scorer = Scorer(method, scorer.names, scorer.parameters, scorer.reference)
+    method, training = scorer.method, parts.training
+    arrays, facts = state_of(method, name)
     if method.extractor.rgb_onnx is not None:
         arrays["rgb_onnx"] = np.frombuffer(method.extractor.rgb_onnx, np.uint8)
     estimated = parts.calibration_files.source == NONE
     results, note = _measured(scorer, parts, estimated)
-    warnings += [note] if note else []
+    warnings = [note] if note else []
     arrays.update(calibration_arrays(scorer.names, results))
     records, scan = (training if estimated else parts.calibration)[: len(results)], None
-    alive = [r.statistics for r in (*training, *parts.calibration) if r.statistics is not None]
-    try:
-        scan = gate.learn(alive).as_json() if method.placement is None else None
-    except InputError as error:
-        warnings.append(f"no health gate: {error}")
+    if method.placement is None:
+        try:
+            alive = [r.statistics for r in (*training, *parts.calibration) if r.statistics is not None]
+            scan = gate.learn(alive)._asdict()
+        except InputError as error:
+            warnings.append(f"no health gate: {error}")
     warnings += [f"{r.name}: {r.dead}: this training scan is left out of the health gate" for r in training if r.dead]
     arrays["parts.depth"] = np.stack([r.depth for r in training]) if training else np.zeros((0, DEPTH_GRID, DEPTH_GRID))
     arrays["parts.pictures"] = np.frombuffer(b"".join(r.picture for r in training), np.uint8)
     arrays["parts.picture_ends"] = np.cumsum([len(r.picture) for r in training], dtype=np.int64)
+    source = (ESTIMATE if estimated else parts.calibration_files.source), parts.calibration_files.where
     meta = {
         "layout": LAYOUT,
         "fitted": facts,
         "reading": parts.reading._asdict(),
         "scoring": {"names": scorer.names, "parameters": scorer.parameters._asdict(), "reference": scorer.reference},
-        "calibration": {
-            "source": ESTIMATE if estimated else parts.calibration_files.source,
-            "where": parts.calibration_files.where,
-            "promised": not estimated,
-            "parts": len(results),
-            "names": [r.name for r in records],
-            "fingerprints": [r.fingerprint for r in records],
-        },
+        "calibration": calibration_meta(*source, not estimated, [(r.name, r.fingerprint) for r in records]),
         "training_parts": {"names": [r.name for r in training], "fingerprints": [r.fingerprint for r in training]},
         "scan": scan,
         "versions": {**environment(), "rgb": method.extractor.rgb_runtime},
@@ -245,11 +208,16 @@ def write_fitted(
 
 def calibration_arrays(names: Sequence[str], values: Sequence[Values]) -> dict[str, NDArray[np.float64]]:
     """{name in the file: [n] values} of n calibration parts, for each scoring; nothing without parts."""
-    arrays = {}
-    for name in names if values else ():
-        for place, kind in enumerate(("score", "peak")):
-            arrays[f"calibration.{kind}.{name}"] = np.array([of[name][place] for of in values])
-    return arrays
+    kinds = enumerate(("score", "peak")) if values else ()
+    return {
+        f"calibration.{kind}.{name}": np.array([of[name][i] for of in values]) for i, kind in kinds for name in names
+    }
+
+
+def calibration_meta(source: str, where: str, promised: bool, parts: Sequence[tuple[str, str]]) -> Meta:
+    """What the metadata say of the calibration parts; ``parts``: (name, fingerprint) of each."""
+    of_parts = {"names": [name for name, _ in parts], "fingerprints": [mark for _, mark in parts]}
+    return {"source": source, "where": where, "promised": promised, "parts": len(parts), **of_parts}
 
 
 def _measured(scorer: Scorer, parts: ModelParts, without_own_rows: bool) -> tuple[list[Values], str]:
@@ -258,15 +226,15 @@ def _measured(scorer: Scorer, parts: ModelParts, without_own_rows: bool) -> tupl
     files = parts.training_files if without_own_rows else parts.calibration_files.parts
     if without_own_rows and len(files) < 2:
         return [], "no calibration parts, and one training part alone cannot be measured without its own rows"
-    facts = MethodFacts.of(scorer.method)
-    label = f"{scorer.method.class_name}: {'leave-one-out' if without_own_rows else 'calibration'}"
-    for number, part in enumerate(track(files, len(files), label)):
+    preparation, label = Preparation.of(scorer.method), "leave-one-out" if without_own_rows else "calibration"
+    for number, part in enumerate(track(files, len(files), f"{scorer.method.class_name}: {label}")):
+        own = number if without_own_rows else None
         scan = read_scan(part.rgb, part.xyz, parts.reading)
-        prepared = prepare(scan, facts, pose=parts.poses.get(number) if without_own_rows else None)
+        prepared = preparation.prepare(scan, pose=None if own is None else parts.poses.get(own))
         try:
             if prepared.problem:
                 raise InputError(prepared.problem)
-            found.append(scorer.judge(prepared.sample, number if without_own_rows else None).values())
+            found.append(scorer.judge(prepared.sample, own).values())
         except InputError as error:
             if not without_own_rows:
                 raise InputError(f"{part.rgb}: cannot calibrate: {error}") from None
@@ -287,26 +255,20 @@ def read_saved(path: str | Path) -> SavedModel:
     arrays, meta = read_model(path)
     layout = meta.get("layout")
     if isinstance(layout, int) and layout > LAYOUT:
-        raise InputError(
-            f"{path}: has layout {layout}, newer than the {LAYOUT} that this program reads; use a newer program"
-        )
+        newer = f"has layout {layout}, newer than the {LAYOUT} that this program reads"
+        raise InputError(f"{path}: {newer}; use a newer program")
     try:
         _check(arrays, meta)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except WRONG as error:
         raise damaged(path, error) from None
     return SavedModel(path, arrays, meta)
-
-
-def damaged(path: Path, error: Exception) -> InputError:
-    """The InputError of a model with a correct checksum but wrong content."""
-    return InputError(f"{path}: is no sound model ({type(error).__name__}: {error}); write it again with --save_model")
 
 
 def _check(arrays: Arrays, meta: Meta) -> None:
     if meta["layout"] != LAYOUT:
         raise ValueError(f"layout {meta['layout']!r}")
-    fitted, calibration, count = meta["fitted"], meta["calibration"], len(meta["training_parts"]["names"])
-    for name in fitted["banks"]:
+    calibration, count = meta["calibration"], len(meta["training_parts"]["names"])
+    for name in meta["fitted"]["banks"]:
         rows, part, place = (arrays[f"bank.{name}.{key}"] for key in ("rows", "part", "place"))
         if rows.ndim != 2 or not len(rows) == len(part) == len(place) or not np.isfinite(rows).all():
             raise ValueError(f"the {name} bank")
@@ -339,25 +301,11 @@ def check_weights(model: SavedModel, weights: Sequence[WeightFile]) -> None:
 
 def reading_of(model: SavedModel) -> Reading:
     """The Reading with which the model's files were read; it is marked as examined."""
-    values = dict(model.meta["reading"])
-    if values["missing"] is not None:
-        values["missing"] = tuple(tuple(point) for point in values["missing"])
-    return Reading(**values)
+    return Reading(**tuples(model.meta["reading"]))
 
 
 def examined_with(model: SavedModel) -> tuple[Options, Facts]:
     """(Options, Facts of what the training parts have in common) with which scans to be judged are examined; models of
     version 0.9 know nothing of the latter."""
     meta, settings = model.meta, model.meta["fitted"]["settings"]
-    known: dict[str, Any] = {
-        key: tuple(of) if isinstance(of, list) else of for key, of in (meta.get("usual") or {}).items()
-    }
-    return Options(settings["img_size"], meta.get("min_points", 1)), Facts(**known)
-
-
-def picture_of_part(model: SavedModel, number: int) -> NDArray[np.uint8]:
-    """Image [224, 224, 3] uint8 of a training part."""
-    ends = model.arrays["parts.picture_ends"]
-    start = int(ends[number - 1]) if number else 0
-    data = model.arrays["parts.pictures"][start : int(ends[number])].tobytes()
-    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    return Options(settings["img_size"], meta.get("min_points", 1)), Facts(**tuples(meta.get("usual") or {}))

@@ -17,6 +17,7 @@ The module imports numpy and tabulate, and scipy only when an interval is asked 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 from tabulate import tabulate
 
 from common.errors import InputError
+from inspection.model_file import Meta
 
 PASS, FAIL, CANNOT_JUDGE = "pass", "fail", "cannot judge"
 VERDICTS = (PASS, FAIL, CANNOT_JUDGE)
@@ -45,10 +47,7 @@ class Promise(NamedTuple):
 
     alpha: float
     parts: int  # n
-    rank: int  # k: a part fails above the k-th largest calibration score
-    expected: float  # k / (n + 1): the mean rate over draws of the calibration parts, if scores are continuous
-    bound: float  # for these calibration parts, the rate is at most this with ``confidence``
-    confidence: float
+    bound: float  # for these calibration parts, the rate is at most this with CONFIDENCE
 
 
 class Rate(NamedTuple):
@@ -114,7 +113,7 @@ def lowest_rate(parts: int) -> float:
     return math.ceil(Fraction(10**5, parts + 1)) / 10**5
 
 
-def promise(parts: int, alpha: float, confidence: float = CONFIDENCE) -> Promise:
+def promise(parts: int, alpha: float) -> Promise:
     """The Promise of ``parts`` calibration parts at ``alpha``.
 
     Over draws of the calibration parts, the rate of false alarms has the distribution Beta(k, n + 1 - k) if scores are
@@ -126,21 +125,65 @@ def promise(parts: int, alpha: float, confidence: float = CONFIDENCE) -> Promise
     from scipy.special import betaincinv  # scipy.stats, which has the same, takes 0.7 s to import
 
     k = rank(parts, alpha)
-    bound = float(betaincinv(k, parts + 1 - k, confidence))
-    return Promise(float(alpha), parts, k, k / (parts + 1), bound, confidence)
+    return Promise(float(alpha), parts, float(betaincinv(k, parts + 1 - k, CONFIDENCE)))
 
 
 def promise_text(given: Promise) -> str:
     """One sentence that states a :class:`Promise`."""
     return (
         f"at most {percent(given.alpha)} of good parts fail, on average over all sets of {given.parts} calibration "
-        f"parts; with the set at hand at most {percent(given.bound)}, with {percent(given.confidence)} confidence"
+        f"parts; with the set at hand at most {percent(given.bound)}, with {percent(CONFIDENCE)} confidence"
     )
 
 
 def percent(share: float | Fraction) -> str:
     """A share as people write it: 0.05 → "5 %", 0.0333 → "3.33 %"."""
     return f"{100 * float(share):.3g} %"
+
+
+# ---------------------------------------------------------------- a saved model's promise, from its metadata alone
+
+
+def needs_clouds(meta: Meta) -> bool:
+    """Whether parts to be judged need a cloud: the method reads clouds, or its training parts had some, with which
+    the gate compares. ``meta``: the model's metadata."""
+    fitted, scan = meta["fitted"], meta["scan"]
+    compared = scan is not None and "missing" in scan["names"]
+    return fitted.get("placement") is not None or set(fitted["banks"]) != {"rgb"} or compared
+
+
+def check_rate(path: Path, meta: Meta, false_alarm: float, scoring: str | None = None) -> str:
+    """The name of the scoring that decides.
+
+    Args:
+        path, meta: the model's file, for messages, and its metadata.
+        false_alarm: share of good parts that fail.
+        scoring: the scoring asked for; None: the model's first.
+
+    Raises:
+        InputError: too few calibration parts for ``false_alarm``, or the model does not have the scoring.
+    """
+    names: list[str] = meta["scoring"]["names"]
+    if scoring is not None and scoring not in names:
+        raise InputError(f"{path}: does not know the scoring {scoring}; it knows: {', '.join(names)}")
+    try:
+        rank(meta["calibration"]["parts"], false_alarm)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    return scoring or names[0]
+
+
+def promise_of(meta: Meta, false_alarm: float) -> str:
+    """A sentence on what the model guarantees at the rate ``false_alarm``, which :func:`check_rate` has accepted."""
+    calibration = meta["calibration"]
+    if calibration["promised"]:
+        return promise_text(promise(calibration["parts"], false_alarm))
+    return (
+        f"no guarantee, only an estimate: there are no calibration parts, so the {calibration['parts']} training parts "
+        f"stand in for them, each measured without its own rows; about {percent(false_alarm)} of good parts fail if "
+        "they are as unlike the banks as these. tools/recalibrate.py gives the model calibration parts, and with them "
+        "a promise"
+    )
 
 
 # ---------------------------------------------------------------- scores
@@ -187,23 +230,30 @@ def decide(calibration: ArrayLike, score: float, alpha: float | Fraction) -> Dec
     return Decision(FAIL if p <= alpha else PASS, p, float(score), limit)
 
 
-def check_apart(bank_parts: Mapping[str, str], calibration_parts: Mapping[str, str]) -> None:
-    """Refuse calibration parts that are in a bank: their scores say nothing about new parts.
+def check_calibration(bank_parts: Mapping[str, str], calibration_parts: Sequence[tuple[str, str]]) -> None:
+    """Refuse calibration parts that are in a bank, since their scores say nothing about new parts, or there twice.
 
     Args:
-        bank_parts, calibration_parts: {name: fingerprint of the part's contents}.
+        bank_parts: {fingerprint of the part's contents: name}.
+        calibration_parts: (name, fingerprint) of each.
 
     Raises:
-        InputError: there are such parts; the message names the first and says how many there are.
+        InputError: there are such parts; the message names the first.
     """
-    known = {fingerprint: name for name, fingerprint in bank_parts.items()}
-    twice = [(name, known[fingerprint]) for name, fingerprint in calibration_parts.items() if fingerprint in known]
-    if twice:
-        same = "" if twice[0][0] == twice[0][1] else f" (as {twice[0][1]})"
+    known = [(name, bank_parts[mark]) for name, mark in calibration_parts if mark in bank_parts]
+    if known:
+        name, inside = known[0]
+        same = "" if name == inside else f" (as {inside})"
         raise InputError(
-            f"{twice[0][0]}: is a training part{same}, {len(twice)} of the {len(calibration_parts)} calibration parts "
+            f"{name}: is a training part{same}, {len(known)} of the {len(calibration_parts)} calibration parts "
             "are; a part in the banks cannot calibrate, take it out of one of the two"
         )
+    seen: dict[str, str] = {}
+    for name, mark in calibration_parts:
+        if mark in seen:
+            text = f"is the same part as {seen[mark]}, which calibrates already: a part counts once"
+            raise InputError(f"{name}: {text}; remove one of them")
+        seen[mark] = name
 
 
 def _finite(values: ArrayLike, name: str) -> NDArray[np.float64]:

@@ -22,7 +22,7 @@ from pathlib import Path
 if not __package__:
     import checkout  # noqa: F401  puts the checkout on the path
 
-from common.commands import FINE, HelpFormatter, Parser, add_networks, prose_and_examples, run_command
+from common.commands import FINE, Parser, add_networks, add_switches, prose_and_examples, run_command
 from common.errors import InputError, show_warnings
 from common.signals import run_to_the_end
 
@@ -30,24 +30,19 @@ from common.signals import run_to_the_end
 def build_parser():
     """The argument parser."""
     description, epilog = prose_and_examples(__doc__)
-    parser = Parser(prog="recalibrate.py", formatter_class=HelpFormatter, description=description, epilog=epilog)
+    parser = Parser(prog="recalibrate.py", description=description, epilog=epilog)
     parser.add_argument("model", type=Path, metavar="MODEL", help="file that main.py --save_model wrote")
     parser.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="good parts that shall calibrate")
-    parser.add_argument(
-        "-o", "--output", type=Path, metavar="FILE", help="write this file (default: MODEL is replaced)"
+    text = "write this file (default: MODEL is replaced)"
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help=text)
+    add_switches(
+        parser,
+        ("add", "keep the calibration parts before, see above"),
+        ("strict", "refuse parts that score far from the others, instead of naming them"),
+        ("history", "list the model's versions"),
     )
-    parser.add_argument("--add", action="store_true", help="keep the calibration parts before, see above")
-    parser.add_argument(
-        "--strict", action="store_true", help="refuse parts that score far from the others, instead of naming them"
-    )
-    parser.add_argument("--history", action="store_true", help="list the model's versions")
-    parser.add_argument(
-        "--roll_back",
-        nargs="?",
-        const="",
-        metavar="ID",
-        help="bring back the version before, or the one whose id begins with ID",
-    )
+    text = "bring back the version before, or the one whose id begins with ID"
+    parser.add_argument("--roll_back", nargs="?", const="", metavar="ID", help=text)
     add_networks(parser)
     return parser
 
@@ -91,21 +86,19 @@ def recalibrate(args):
     from inspection import history
     from inspection.inspector import extractor_of
     from inspection.model_file import write_model
-    from inspection.promise import needs_clouds
-    from inspection.recalibration import check_files, good_parts, recalibrated
+    from inspection.recalibration import good_parts, recalibrated
     from inspection.saved_model import read_saved
     from inspection.verdict import lowest_rate, percent
 
     path = args.output or args.model
     check_writable(path.parent)
     model = read_saved(args.model)
-    parts = good_parts(args.folder, needs_clouds(model.meta))
-    check_files(model, parts)
+    parts = good_parts(model, args.folder)
     extractor = extractor_of(model, args.checkpoint_dir, args.device, args.fusion_module_path)
-    arrays, meta = recalibrated(model, extractor, args.folder, parts, args.add, args.strict)
+    new = recalibrated(model, extractor, args.folder, parts, args.add, args.strict)
     before = history.keep(path)
-    write_model(path, arrays, meta)
-    count = meta["calibration"]["parts"]
+    write_model(path, new.arrays, new.meta)
+    count = new.meta["calibration"]["parts"]
     print(f"{path}: {count} calibration parts: false-alarm rates from {percent(lowest_rate(count))} can be promised")
     if before:
         print(f"recalibrate.py: the version before is {before}; --roll_back brings it back", file=sys.stderr)

@@ -58,21 +58,6 @@ def test_the_same_command_again_keeps_it_and_a_lost_model_is_made_anew(data, mon
     assert len(path.read_bytes()) == pytest.approx(len(first), abs=200)
 
 
-def test_without_the_flag_a_missing_test_split_is_refused(data, capsys):
-    assert main.main(words(data)) == 2
-    assert "test" in capsys.readouterr().err
-    assert not (data.parent / "models" / f"{CATEGORY}.m3dm").exists()
-
-
-def test_a_run_that_tests_is_another_run(data, capsys):
-    assert main.main(words(data, "--fit_only")) == 0
-    make_parts(data.parent / "other", train=4, test=2)
-    shutil.copytree(data.parent / "other" / CATEGORY / "test", data / CATEGORY / "test")
-    assert main.main(words(data)) == 0
-    assert (data.parent / "results" / f"scores_{CATEGORY}.csv").is_file()
-    assert "complete already" not in capsys.readouterr().out
-
-
 def test_a_model_that_cannot_be_written_is_no_finished_fit(data, monkeypatch, capsys):
     def full(*_):
         raise OSError(28, "No space left on device", "models/toy.m3dm")

@@ -60,14 +60,6 @@ def refusal(path, data):
     return str(info.value)
 
 
-def test_reads_back(small):
-    arrays, meta = read_model(small[0])
-    same(arrays, ARRAYS)
-    assert meta == META
-    assert not any(array.flags.writeable for array in arrays.values())
-    assert all(array.flags.aligned for array in arrays.values())
-
-
 def test_the_library_reads_the_same(small):
     with safe_open(small[0], "np") as file:
         assert file.metadata()["format"] == "m3dm-model" and json.loads(file.metadata()["meta"]) == META
@@ -80,30 +72,23 @@ def test_the_same_model_gives_the_same_bytes(small, tmp_path):
     assert (tmp_path / "again.m3dm").read_bytes() == small[1]
 
 
+KINDS = st.sampled_from([">f8", "<f4", "<f2", ">i4", "|b1", "|u1", "<i8"])
+SHAPES = hnp.array_shapes(min_dims=0, max_side=4, min_side=0)
+NAMES = st.text(max_size=5).filter(lambda name: name not in (".sha256", "__metadata__"))
+VALUES = st.integers() | st.text() | st.none() | st.floats(allow_nan=False, allow_infinity=False)
+
+
 @settings(max_examples=25, deadline=None)
 @given(
-    st.dictionaries(
-        st.text(max_size=5).filter(lambda n: n not in (".sha256", "__metadata__")),
-        hnp.arrays(
-            st.sampled_from([">f8", "<f4", "<f2", ">i4", "|b1", "|u1", "<i8"]),
-            hnp.array_shapes(min_dims=0, max_side=4, min_side=0),
-        ),
-        max_size=4,
-    ),
-    st.dictionaries(
-        st.text(max_size=5),
-        st.recursive(
-            st.integers() | st.text() | st.none() | st.floats(allow_nan=False, allow_infinity=False),
-            lambda inner: st.lists(inner, max_size=3),
-        ),
-        max_size=3,
-    ),
+    st.dictionaries(NAMES, hnp.arrays(KINDS, SHAPES), max_size=4),
+    st.dictionaries(NAMES, st.recursive(VALUES, lambda inner: st.lists(inner, max_size=3)), max_size=3),
 )
 def test_any_arrays_and_metadata_read_back(tmp_path_factory, arrays, meta):
     path = tmp_path_factory.getbasetemp() / "any.m3dm"
     write_model(path, arrays, meta)
     found, found_meta = read_model(path)
     same(found, arrays)
+    assert not any(array.flags.writeable or not array.flags.aligned for array in found.values())
     assert found_meta == meta
 
 
@@ -196,44 +181,25 @@ from inspection import model_file
 path, point = sys.argv[1:]
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
-pieces, replace = model_file._pieces, os.replace
+pieces = model_file._pieces
 def some(*args):
     for i, piece in enumerate(pieces(*args)):
         if point == f"piece {i}":
-            sys.stdout.flush(); die()
+            die()
         yield piece
-if point.startswith("piece"):
-    model_file._pieces = some
-elif point == "fsync":
-    os.fsync = die
-elif point == "replace":
-    os.replace = die
-elif point == "folder":
-    model_file._sync_folder = die
-model_file.BLOCK = 1000
-print("begun", flush=True)
-for i in range(1 if point != "loop" else 10**9):
-    model_file.write_model(path, {"a": np.full(200_000, i + 1.0)}, {"i": i + 1})
+model_file._pieces = some
+if point in ("fsync", "replace"):
+    setattr(os, point, die)
+model_file.write_model(path, {name: np.full(200_000, 1.0) for name in "ab"}, {"i": 1})
 """
 
 
-def start(path, point):
-    return subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(path), point],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-
-
-@pytest.mark.parametrize(
-    "point, new",
-    [("piece 0", 0), ("piece 1", 0), ("piece 40", 0), ("fsync", 0), ("replace", 0), ("folder", 1), ("none", 1)],
-)
+@pytest.mark.parametrize("point, new", [("piece 0", 0), ("piece 3", 0), ("fsync", 0), ("replace", 0), ("none", 1)])
 def test_killed_at(tmp_path, point, new):
     path = tmp_path / "a.m3dm"
     write_model(path, {"a": np.zeros(200_000)}, {"i": 0})
-    process = start(path, point)
-    assert process.communicate()[0] == b"begun\n" and process.returncode == (0 if point == "none" else -signal.SIGKILL)
+    words = [sys.executable, "-c", WRITER, str(path), point]
+    code = subprocess.run(words, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}).returncode
+    assert code == (0 if point == "none" else -signal.SIGKILL)
     arrays, meta = read_model(path)
     assert meta == {"i": new} and (arrays["a"] == new).all()

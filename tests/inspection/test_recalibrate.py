@@ -1,6 +1,5 @@
 """tools/recalibrate.py: new calibration parts without a fit; versions of a model, and the way back."""
 
-import os
 import shutil
 
 import numpy as np
@@ -8,7 +7,6 @@ import pytest
 
 from inspection import history
 from inspection.inspector import Inspector
-from inspection.model_file import read_model, write_model
 from inspection.saved_model import read_saved
 from tests.make_data import add_part, picture_of, scan
 from tests.make_models import CATEGORY, fitted_runner, make_parts, options_for
@@ -47,6 +45,11 @@ def test_the_scores_of_the_new_parts_calibrate(model, tmp_path, capsys):
     kept = [key for key in before.arrays if not key.startswith("calibration.")]
     assert kept and all(np.array_equal(before.arrays[key], after.arrays[key]) for key in kept)
 
+    other = tmp_path / "other" / "night.m3dm"  # another file: the model stays
+    assert main([str(model), str(new), "-o", str(other), "--device", "cpu"]) == 0
+    assert len(read_saved(other).arrays[SCORE]) == 7 and not history.folder_of(other).exists()
+    assert len(history.versions(model)) == 2
+
     assert main([str(model), str(recordings(tmp_path / "more", 3100, 3)), "--add", "--device", "cpu"]) == 0
     both = read_saved(model)
     assert np.array_equal(both.arrays[SCORE][:7], after.arrays[SCORE]) and len(both.arrays[SCORE]) == 10
@@ -64,14 +67,6 @@ def test_the_scores_of_the_new_parts_calibrate(model, tmp_path, capsys):
     assert main([str(model), "--roll_back", ids[2][:6]]) == 0  # and forward
     assert np.array_equal(read_saved(model).arrays[SCORE], both.arrays[SCORE])
     assert [version.id for version in history.versions(model)] == ids
-
-
-def test_another_file_may_be_written(model, tmp_path):
-    content = model.read_bytes()
-    other = tmp_path / "other" / "night.m3dm"
-    assert main([str(model), str(recordings(tmp_path / "new", 3000, 4)), "-o", str(other), "--device", "cpu"]) == 0
-    assert model.read_bytes() == content and len(read_saved(other).arrays[SCORE]) == 4
-    assert not history.folder_of(model).exists() and not history.folder_of(other).exists()
 
 
 def test_refusals_leave_the_model_as_it_is(toy_model, model, tmp_path, capsys):
@@ -114,15 +109,3 @@ def test_a_fit_over_a_model_keeps_it(tmp_path):
     fitted_runner(options)
     assert any("damaged" in file.name for file in history.folder_of(path).iterdir())
     assert len(history.versions(path)) == 2
-
-
-def test_a_disk_without_hard_links(model, monkeypatch):
-    def refused(*_):
-        raise OSError("not supported")
-
-    monkeypatch.setattr(os, "link", refused)
-    content = model.read_bytes()
-    kept = history.keep(model)
-    arrays, meta = read_model(model)
-    write_model(model, {key: np.array(a) for key, a in arrays.items()}, {**meta, "written": history.now()})
-    assert kept.read_bytes() == content != model.read_bytes() and history.keep(model) != kept

@@ -98,13 +98,6 @@ def test_pixels_without_a_point_count_with_the_size_of_the_others():
     assert region.area_mm2 is None
 
 
-def test_noise_of_depth_and_a_step_do_not_change_the_area():
-    rng, cloud = np.random.default_rng(0), plane(50, 50)
-    cloud[:, 25:, 2] += 0.02
-    cloud[..., 2] += rng.normal(scale=0.001, size=(50, 50))
-    assert np.nanmedian(pixel_areas(cloud)) == pytest.approx(0.25)
-
-
 def test_pixels_with_nan_are_not_measured():
     cloud = plane(4, 5)
     cloud[0, 0], cloud[1, 1, 2], cloud[2, 2] = 0, np.nan, np.inf

@@ -58,7 +58,7 @@ def test_from_pictures_to_verdicts(model, tmp_path, capsys):
     assert rows["stain/rgb/000.png"]["explanation"].count("the nearest normal patch: ") == 1
     with Image.open(out / "pictures/stain/rgb/000.png") as picture:
         assert picture.size[0] > 1000
-    assert predict.main(list(map(str, [*words, "--ply"]))) == 2 and "leave out --ply" in capsys.readouterr().err
+    capsys.readouterr()
     one = [model, "--rgb", test / "stain/rgb/000.png", "-o", tmp_path / "one", *words[4:]]
     assert predict.main(list(map(str, one))) == 0
     assert ": fail, p " in capsys.readouterr().out
