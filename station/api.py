@@ -1,6 +1,7 @@
 """The station over HTTP: what machines ask for. ``pages`` adds what people look at."""
 
 import asyncio
+import json
 import shutil
 import time
 from datetime import datetime
@@ -15,9 +16,10 @@ from starlette.middleware import Middleware
 
 from common.errors import InputError
 from inspection.verdict import VERDICTS
+from station import pages
 from station.guard import Guard
 from station.journal import JournalError, epoch_of
-from station.service import READY, Busy, Recording
+from station.service import READY, Busy
 from station.store import MIB
 
 MOST_FIELDS, LONGEST = 32, 1000  # of metadata: fields, and characters of each
@@ -34,8 +36,6 @@ def make_app(station, token=None, most_bytes=256 * MIB):
         token: as in ``station.guard.Guard``.
         most_bytes: of an upload.
     """
-    from station import pages
-
     app = FastAPI(
         title="M3DM station",
         description="Judges parts: pass, fail, or cannot judge.",
@@ -56,6 +56,12 @@ def make_app(station, token=None, most_bytes=256 * MIB):
     @app.exception_handler(InputError)
     async def refused(request, error):
         return JSONResponse({"detail": station.without_folders(error)}, 404)
+
+    def found_part(number):
+        found = station.journal.part(number)
+        if found is None:
+            raise HTTPException(404, "there is no part with this id")
+        return found
 
     @app.post("/judge", tags=["judging"])
     async def judge(
@@ -79,13 +85,13 @@ def make_app(station, token=None, most_bytes=256 * MIB):
             raise Busy(f"the station is {station.state}", 5)
         station.recipes.get(model)
         uploads = {kind: upload.file for kind, upload in (("rgb", rgb), ("xyz", xyz), ("depth", depth)) if upload}
+        facts = {"name": name or rgb.filename, "recipe": model, "serial": serial, "metadata": metadata, "check": check}
         try:
-            arrived = await run_in_threadpool(station.store.take, uploads)
+            recording = await run_in_threadpool(station.store.take, uploads, **facts)
         except OSError:
             raise Busy("the upload cannot be stored: the disk may be full", 60) from None
         for upload in uploads.values():
             upload.close()  # its memory, while the part waits
-        recording = Recording(arrived, name or rgb.filename, model, serial, metadata, check)
         return await asyncio.wrap_future(station.submit(recording))
 
     @app.get("/health", tags=["state"])
@@ -97,7 +103,6 @@ def make_app(station, token=None, most_bytes=256 * MIB):
     @app.get("/models", tags=["state"])
     def models() -> list[dict]:
         """The recipes: which version judges, what it promises, its memory, whether its parts drift."""
-        found = [station.recipes.get(name) for name in station.recipes.names]
         return [
             {
                 "model": model.recipe,
@@ -110,7 +115,7 @@ def make_app(station, token=None, most_bytes=256 * MIB):
                 "memory_bytes": model.memory,
                 "drift": {"alarm": list(watch.alarmed), "parts": watch.parts},
             }
-            for model, watch in ((model, station.watches.of(model)) for model in found)
+            for model, watch in station.judging
         ]
 
     @app.get("/parts", tags=["journal"])
@@ -129,12 +134,12 @@ def make_app(station, token=None, most_bytes=256 * MIB):
     @app.get("/parts/{number}", tags=["journal"])
     def part(number: int) -> dict:
         """One judged part and its newest review."""
-        return station.answer(found_part(station, number))
+        return station.answer(found_part(number))
 
     @app.get("/parts/{number}/pictures/{name}.jpg", tags=["journal"], response_class=FileResponse)
     async def picture(number: int, name: str):
         """A picture of a part: part (with outlined regions), depth, or normal (a normal part)."""
-        event = await run_in_threadpool(found_part, station, number)
+        event = await run_in_threadpool(found_part, number)
         end = time.monotonic() + PATIENCE
         while (path := station.store.picture(number, name)) is None:
             if name not in station.pictures(event) or time.monotonic() > end:
@@ -166,34 +171,20 @@ async def _live(station):
         await asyncio.sleep(0.3)
 
 
-def found_part(station, number):
-    """The verdict with this number; 404 if there is none."""
-    found = station.journal.part(number)
-    if found is None:
-        raise HTTPException(404, "there is no part with this id")
-    return found
-
-
 def metrics_text(station):
     """Prometheus' text format."""
-    label = lambda text: text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    names, free = station.recipes.names, shutil.disk_usage(station.journal.path.parent).free
-    parts = {
-        f'{{model="{label(name)}",verdict="{verdict}"}}': station.counts[name, verdict]
-        for name in names
-        for verdict in VERDICTS
-    }
-    alarms = {
-        f'{{model="{label(name)}"}}': int(bool(station.watches.of(station.recipes.get(name)).alarmed)) for name in names
-    }
+    quoted = lambda text: json.dumps(text, ensure_ascii=False)  # its escapes are those of Prometheus
+    names = station.recipes.names
+    counts = {f'{{model={quoted(m)},verdict="{v}"}}': station.counts[m, v] for m in names for v in VERDICTS}
+    alarms = {f"{{model={quoted(m.recipe)}}}": int(bool(watch.alarmed)) for m, watch in station.judging}
     told = []
     for name, kind, values in (
-        ("parts_total", "counter", parts),
+        ("parts_total", "counter", counts),
         ("seconds_total", "counter", {"": station.seconds_spent}),
         ("ready", "gauge", {"": int(station.state == READY)}),
         ("waiting_parts", "gauge", {"": station.waiting}),
         ("memory_bytes", "gauge", {"": psutil.Process().memory_info().rss}),
-        ("disk_free_bytes", "gauge", {"": free}),
+        ("disk_free_bytes", "gauge", {"": shutil.disk_usage(station.journal.path.parent).free}),
         ("drift_alarm", "gauge", alarms),
     ):
         told.append(f"# TYPE m3dm_station_{name} {kind}")

@@ -11,9 +11,15 @@ detection", 2021). Several statistics are watched: half of delta belongs to the 
 others, so that the promise holds for all of them together (union bound).
 
 What can raise it: another light, another sensor, another material, and more defective parts.
+
+The journal has all that is needed to go on after a restart: each start, each part's statistics and random number.
 """
 
 import bisect
+import json
+import math
+import threading
+import time
 from array import array
 
 import numpy as np
@@ -29,24 +35,18 @@ EVERY_PART = 20_000  # parts since the start that are all ranked; then part t is
 class Jumper:
     """A test martingale on ranks that are uniform on [0, 1] without drift; ``streams`` of them side by side."""
 
-    def __init__(self, streams=()):
-        shape = (*streams, len(JUMPS), len(STAKES)) if streams else (len(JUMPS), len(STAKES))
-        self.capital = np.full(shape, 1 / len(JUMPS) / len(STAKES))
-        self.log_scale = np.zeros(shape[:-2])  # capital is kept near 1, so that it cannot overflow
+    def __init__(self, streams):
+        self.capital = np.full((streams, len(JUMPS), len(STAKES)), 1 / len(JUMPS) / len(STAKES))
+        self.log_value = np.zeros(streams)  # natural logarithm of the capital; ``capital`` itself is kept near 1
 
     def bet(self, rank):
-        """Bet on the next rank, in [0, 1] and of the shape ``streams``."""
+        """Bet on the next rank [streams], in [0, 1]."""
         total = self.capital.sum(-1, keepdims=True)
         moved = (1 - JUMPS[:, None]) * self.capital + JUMPS[:, None] * total / len(STAKES)
         self.capital = moved * (1 + STAKES * (np.asarray(rank)[..., None, None] - 0.5))
         total = self.capital.sum((-2, -1))
         self.capital /= total[..., None, None]
-        self.log_scale = self.log_scale + np.log(total)
-
-    @property
-    def log_value(self):
-        """Natural logarithm of the capital; it begins at 0."""
-        return self.log_scale
+        self.log_value = self.log_value + np.log(total)
 
 
 class Ranks:
@@ -70,57 +70,97 @@ class Watch:
     Args:
         calibration: scores of the calibration parts.
         started: epoch of the start.
+        model: SHA-256 of the model's file.
     """
 
-    def __init__(self, calibration, started):
-        self.started, self.parts, self.ranked, self.alarmed = started, 0, 0, ()
-        self._ranks, self._jumper = {SCORE: Ranks(calibration)}, Jumper((1,))
+    def __init__(self, calibration, started, model=None):
+        self.started, self.model, self.parts, self.alarmed = started, model, 0, ()
+        self._ranks, self._jumper = {SCORE: Ranks(calibration)}, None
 
     def wants(self, thin):
         """Whether the next part is ranked: it depends on how many there were, and on the part's own random number
         ``thin`` in (0, 1); never on what was measured."""
         return thin * (self.parts + 1) < EVERY_PART
 
-    def skip(self):
-        """Count a part that is not ranked."""
-        self.parts += 1
-
     def add(self, statistics, tie):
-        """Rank a part; returns {statistic: rank}. The statistics of the first part are those that are watched; all
-        later parts have to have them."""
-        if not self.ranked:
-            self._begin(statistics)
-        found = {name: ranks.add(statistics[name], tie) for name, ranks in self._ranks.items()}
-        self._bet(list(found.values()))
-        return found
-
-    def replay(self, rows):
-        """Take up the parts of a journal: ``rows`` of (statistics, ranks), in order."""
-        for statistics, ranks in rows:
-            if not self.ranked:
-                self._begin(ranks)
-            for name, seen in self._ranks.items():
-                seen.values.append(statistics[name])
-            self._bet([ranks[name] for name in self._ranks])
-        for seen in self._ranks.values():
-            seen.values = array("d", sorted(seen.values))
-
-    def _begin(self, names):
-        self._ranks |= {name: Ranks() for name in names if name != SCORE}
-        self._jumper = Jumper((len(self._ranks),))
-        self._limits = np.array([self.limit(name) for name in self._ranks])
-
-    def _bet(self, ranks):
-        self._jumper.bet(ranks)
-        self.parts, self.ranked = self.parts + 1, self.ranked + 1
-        if (self._jumper.log_value >= self._limits).any():
-            over = [name for name, is_over in zip(self._ranks, self._jumper.log_value >= self._limits) if is_over]
-            self.alarmed = tuple(dict.fromkeys((*self.alarmed, *over)))
-
-    def limit(self, name):
-        """Logarithm of the capital at which a statistic raises the alarm."""
-        return float(np.log(2 / DELTA if name == SCORE else 2 * (len(self._ranks) - 1) / DELTA))
+        """Rank a part and bet on its ranks. The statistics of the first part are those that are watched; all later
+        parts have to have them."""
+        if self._jumper is None:
+            self._ranks |= {name: Ranks() for name in statistics if name != SCORE}
+            self._jumper = Jumper(len(self._ranks))
+        self._jumper.bet(np.array([ranks.add(statistics[name], tie) for name, ranks in self._ranks.items()]))
+        self.parts += 1
+        over = [name for name, (value, limit) in self.state().items() if value >= limit]
+        self.alarmed = tuple(dict.fromkeys((*self.alarmed, *over)))
 
     def state(self):
         """{statistic: (logarithm of the capital, the one that raises the alarm)}."""
-        return {name: (float(v), self.limit(name)) for name, v in zip(self._ranks, self._jumper.log_value)}
+        values = (0.0,) if self._jumper is None else self._jumper.log_value.tolist()
+        others = max(len(values) - 1, 1)
+        limits = [math.log(2 / DELTA if name == SCORE else 2 * others / DELTA) for name in self._ranks]
+        return dict(zip(self._ranks, zip(values, limits)))
+
+
+class Watches:
+    """A :class:`Watch` per recipe. A new start is made with each model version, each year, and when a person asks for
+    it; each is an event."""
+
+    def __init__(self, journal):
+        self._journal, self._of, self._lock = journal, {}, threading.RLock()
+
+    def of(self, model):
+        """The Watch of a model's stream; made or taken up from the journal if need be."""
+        with self._lock:
+            watch = self._of.get(model.recipe)
+            if watch is None or watch.model != model.sha256:
+                watch = self._of[model.recipe] = self._taken_up(model)
+            if time.time() - watch.started > YEAR:
+                watch = self.start(model, "a year is over")
+            return watch
+
+    def start(self, model, why, by="the station"):
+        """Begin anew, with the model's present calibration scores; returns the Watch."""
+        with self._lock:
+            content = {"reason": why, "by": by, "scores": [float(score) for score in model.scores]}
+            event = self._journal.append("drift start", content, recipe=model.recipe, model=model.sha256)
+            self._of[model.recipe] = Watch(model.scores, event.epoch, model.sha256)
+            return self._of[model.recipe]
+
+    def _taken_up(self, model):
+        last = self._journal.last("drift start", model.recipe)
+        if last is None or last.model != model.sha256:
+            return self.start(model, "first start" if last is None else "another model version")
+        watch = Watch(last.content["scores"], last.epoch, model.sha256)
+        since, values = "recipe = ? AND number > ? AND model = ?", (model.recipe, last.number, model.sha256)
+        ranked = f"SELECT content FROM events WHERE {since} AND ranked = 1 ORDER BY number"
+        for content in (json.loads(text) for (text,) in self._journal.rows(ranked, values)):
+            watch.add(content["statistics"], content["tie"])
+        counted = f"SELECT COUNT(*) FROM events WHERE {since} AND ranked > 0"
+        watch.parts = self._journal.rows(counted, values)[0][0]
+        return watch
+
+    def forget(self, model):
+        """Take the Watch up from the journal again when it is needed next."""
+        with self._lock:
+            self._of.pop(model.recipe, None)
+
+    def add(self, model, statistics, draw):
+        """Rank a part, or only count it in a very long stream.
+
+        Args:
+            statistics: {name: number}; empty for a part that could not be judged.
+            draw: ``station.sampling.Draw``.
+
+        Returns:
+            (1 if it is ranked, 2 if it is only counted, else 0; the statistics that raise the alarm with this part).
+        """
+        with self._lock:
+            watch = self.of(model)
+            if not statistics:
+                return 0, ()
+            if not watch.wants(draw.thin):
+                watch.parts += 1
+                return 2, ()
+            before = watch.alarmed
+            watch.add(statistics, draw.tie)
+            return 1, tuple(name for name in watch.alarmed if name not in before)

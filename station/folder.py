@@ -24,7 +24,7 @@ from common.files import atomic_write_text
 from data.pairing import natural
 from inspection.verdict import CANNOT_JUDGE
 from station.journal import JournalError
-from station.service import STOPPING, Busy, Recording
+from station.service import STOPPING, Busy
 
 WORDS = {"rgb": "rgb", "color": "rgb", "colour": "rgb", "image": "rgb", "xyz": "xyz", "cloud": "xyz", "depth": "depth"}
 WITH_WORD = re.compile("({0})[-_. ](.+)|(.+)[-_. ]({0})".format("|".join(WORDS)), re.IGNORECASE)
@@ -32,15 +32,15 @@ SUFFIXES = {".png": "rgb", ".jpg": "rgb", ".jpeg": "rgb", ".bmp": "rgb", ".tif":
 DONE, FAILED = "done", "failed"
 MOVING = ".moving.json"
 CHECK = "check_"  # a recording whose name begins so is a master part
-AGAIN = 2.0  # seconds until a folder that is away, or a journal that cannot be written, is tried again
+BUSY, AGAIN = 0.1, 2.0  # seconds until a busy station, and until a folder or journal that is away, is tried again
 
 
 class Pair(NamedTuple):
-    """A complete recording: its name with slashes, {kind: path}, the newest change of its files in ns."""
+    """A complete recording: its name with slashes, {kind: path}, {path: (size, time of the last change in ns)}."""
 
     name: str
     paths: dict
-    changed: int
+    facts: dict
 
 
 def kind_and_name(relative):
@@ -88,25 +88,22 @@ class Folder:
 
     def look(self, now=None):
         """[:class:`Pair`] that are complete, in order of arrival."""
-        now, found, seen = time.monotonic() if now is None else now, {}, {}
+        now, names, seen, pairs = time.monotonic() if now is None else now, {}, {}, []
         for path, facts in _files(self.incoming):
             known = kind_and_name(path.relative_to(self.incoming))
             if known is not None:
                 before, since = self._seen.get(path, (None, now))
                 seen[path] = facts, since if before == facts else now
-                kind, name = known
-                found.setdefault(name, {}).setdefault(kind, []).append(path)
-        self._seen, pairs = seen, []
-        for name, kinds in found.items():
+                names.setdefault(known[1], {}).setdefault(known[0], []).append(path)
+        self._seen = seen
+        for name, kinds in names.items():
             other = "xyz" if "xyz" in kinds else "depth"
             paths = {kind: min(kinds[kind]) for kind in ("rgb", other) if kind in kinds}
-            if len(paths) == 2 and all(self._settled(path, now) for path in paths.values()):
-                pairs.append(Pair(name, paths, max(seen[path][0][1] for path in paths.values())))
-        return sorted(pairs, key=lambda pair: (pair.changed, natural(pair.name)))
-
-    def _settled(self, path, now):
-        facts, since = self._seen[path]
-        return now - since >= self._settle and self._unmovable.get(path) != facts
+            facts = {path: seen[path][0] for path in paths.values()}
+            settled = all(now - seen[path][1] >= self._settle for path in facts)
+            if len(paths) == 2 and settled and self._unmovable.get(name) != facts:
+                pairs.append(Pair(name, paths, facts))
+        return sorted(pairs, key=lambda pair: (max(time for _, time in pair.facts.values()), natural(pair.name)))
 
     # ------------------------------------------------------------ judging
 
@@ -114,26 +111,19 @@ class Folder:
         """Judge ``pairs`` one after the other and move them, until ``stop`` is set."""
         for pair in pairs:
             with contextlib.suppress(FileNotFoundError):  # it has vanished meanwhile
-                if all(self._seen[path][0] == _facts(os.stat(path)) for path in pair.paths.values()):
+                if all(facts == _facts(os.stat(path)) for path, facts in pair.facts.items()):
                     self._judge(pair)
 
     def _judge(self, pair):
-        answer = None
-        while answer is None:
-            if self._stopping:
-                return
+        """Judge and move a pair, once the station takes it."""
+        while not self._stopping:
             try:
-                answer = self._answer(pair)
+                return self._move(pair, self._answer(pair))
             except Busy:
-                self.stop.wait(0.1)
+                self.stop.wait(BUSY)
             except JournalError as error:
                 tell("station.py", f"{pair.name}: {error}; trying again")
                 self.stop.wait(AGAIN)
-        try:
-            self._move(pair, answer)
-        except OSError as error:
-            tell("station.py", f"{error.filename}: is judged, but cannot be moved ({error.strerror}); it stays")
-            self._unmovable |= {path: self._seen[path][0] for path in pair.paths.values()}
 
     def _answer(self, pair):
         """The station's answer; a recording that it refuses gets one too."""
@@ -141,10 +131,10 @@ class Folder:
         if rest and first in self._station.recipes.names:
             recipe = first
         serial = pair.name.rpartition("/")[2]
+        facts = {"name": pair.name, "recipe": recipe, "serial": serial, "check": serial.startswith(CHECK)}
         with contextlib.ExitStack() as opened:
             sources = {kind: opened.enter_context(open(path, "rb")) for kind, path in pair.paths.items()}
-            arrived = self._station.store.take(sources)
-        recording = Recording(arrived, pair.name, recipe, serial, {}, serial.startswith(CHECK))
+            recording = self._station.store.take(sources, **facts)
         try:
             return self._station.submit(recording).result()
         except InputError as error:
@@ -163,8 +153,12 @@ class Folder:
             moves[inside.as_posix()] = (where / inside.with_stem(inside.stem + mark)).as_posix()
         plan = {"moves": moves, "verdict": f"{where}/{pair.name}{mark}.verdict.json", "answer": answer}
         note = self.incoming / f".{uuid.uuid4().hex}{MOVING}"
-        atomic_write_text(note, json.dumps(plan))
-        self._carry_out(note, plan)
+        try:
+            atomic_write_text(note, json.dumps(plan))
+            self._carry_out(note, plan)
+        except OSError as error:
+            tell("station.py", f"{error.filename}: is judged, but cannot be moved ({error.strerror}); it stays")
+            self._unmovable[pair.name] = pair.facts
 
     def finish_moves(self):
         """Complete what a killed process had begun to move."""

@@ -1,14 +1,14 @@
 """What stands before every request: its size, the host and the origin, and the token."""
 
+import base64
 import hmac
 from urllib.parse import urlsplit
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse
+from starlette.responses import JSONResponse
 
-COOKIE = "m3dm_station"
-OPEN = ("/login", "/static/", "/health")  # also without the token
+OPEN = "/health"  # also without the token
 LOCAL = ("127.0.0.1", "localhost", "[::1]", "testserver")
 HEADERS = {
     "content-security-policy": "default-src 'self'; frame-ancestors 'none'; form-action 'self'; base-uri 'none'",
@@ -22,8 +22,9 @@ class Guard:
     """ASGI middleware.
 
     Args:
-        token: what callers show as ``Authorization: Bearer``, or the page as a cookie; None: nothing is asked for, and
-            only requests to this machine's own name are taken, so that no web page elsewhere can reach the station.
+        token: what programs show as ``Authorization: Bearer``, and people as the password that the browser asks for;
+            None: nothing is asked for, and only requests to this machine's own name are taken, so that no web page
+            elsewhere can reach the station.
         most_bytes: of a request's body, which has to be told in advance.
     """
 
@@ -52,15 +53,18 @@ class Guard:
             return refused(403, "this station serves its own machine only")
         if request.method not in ("GET", "HEAD") and origin and urlsplit(origin).netloc != host:
             return refused(403, "a page of another origin may not do this")
-        shown = headers.get("authorization", "").removeprefix("Bearer ").strip(), request.cookies.get(COOKIE, "")
-        if self.token is None or path.startswith(OPEN) or any(same(text, self.token) for text in shown):
+        if self.token is None or path == OPEN or hmac.compare_digest(_shown(headers), self.token.encode()):
             return None
-        if "text/html" in headers.get("accept", ""):
-            return RedirectResponse("/login", 303)
         words = "show the station's token: Authorization: Bearer TOKEN"
-        return refused(401, words, {"www-authenticate": "Bearer"})
+        return refused(401, words, {"www-authenticate": 'Basic realm="station: any name, and the token"'})
 
 
-def same(text, token):
-    """Whether two texts are the same, in a time that does not tell how much of them is."""
-    return hmac.compare_digest(text.encode(), token.encode())
+def _shown(headers):
+    """The token that a request shows, as bytes."""
+    scheme, _, shown = headers.get("authorization", "").partition(" ")
+    if scheme != "Basic":
+        return shown.strip().encode() if scheme == "Bearer" else b""
+    try:
+        return base64.b64decode(shown).partition(b":")[2]
+    except ValueError:
+        return b""

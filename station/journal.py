@@ -1,29 +1,29 @@
 """The journal: every verdict, review, calibration, promotion and alarm as an event in one SQLite file.
 
-Events are only ever appended: triggers refuse changes, and each event carries the SHA-256 of itself and of the event
-before it (``chain``), so that :meth:`Journal.verify` finds an event that was changed with other tools. A commit is on
-the disk before ``append`` returns (WAL, ``synchronous=FULL``).
+Events are only ever appended; triggers refuse changes. A commit is on the disk before ``append`` returns (WAL,
+``synchronous=FULL``).
 
 Three more tables are not events and do change: ``kept``, which scans and pictures are still there; ``open``, which
 parts wait for a review; and ``outbox``, which events a webhook has not taken yet.
 """
 
 import contextlib
-import hashlib
 import json
 import secrets
 import sqlite3
 import threading
 import time
+from collections import namedtuple
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import NamedTuple
 
 from common.errors import InputError
 from inspection.verdict import CANNOT_JUDGE, FAIL
 
 VERSION = 2
-SCHEMA = """
+# the column "chain" is empty: earlier programs wrote a hash there
+SCHEMA = f"""
+PRAGMA user_version = {VERSION};
 CREATE TABLE IF NOT EXISTS events (
     number INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, epoch REAL NOT NULL, part INTEGER, recipe TEXT,
     model TEXT, serial TEXT, name TEXT, recording TEXT, key TEXT, verdict TEXT, p_value REAL, score REAL, chance REAL,
@@ -48,16 +48,11 @@ CREATE TABLE IF NOT EXISTS outbox (event INTEGER PRIMARY KEY, attempts INTEGER N
 CREATE INDEX IF NOT EXISTS waiting ON outbox(due) WHERE dead = 0;
 CREATE TABLE IF NOT EXISTS secret (key TEXT NOT NULL);
 """
-FILL = """
-INSERT OR IGNORE INTO open SELECT v.number, v.chance IS NOT NULL FROM events v WHERE v.kind = 'verdict'
-    AND (v.chance IS NOT NULL OR v.verdict IN ('fail', 'cannot judge')) AND NOT json_extract(v.content, '$.check')
-    AND NOT EXISTS (SELECT 1 FROM events r WHERE r.part = v.number AND r.kind = 'review');
-"""  # for a journal of version 1
-REVIEW = (
-    "(SELECT r.content FROM events r WHERE r.part = v.number AND r.kind = 'review' ORDER BY r.number DESC LIMIT 1) "
-    "AS review"
+REVIEW = "(SELECT content FROM events r WHERE r.part = v.number AND r.kind = 'review' ORDER BY r.number DESC LIMIT 1)"
+COLUMNS = (
+    *("kind", "epoch", "part", "recipe", "model", "serial", "name", "recording", "key"),
+    *("verdict", "p_value", "score", "chance", "ranked", "content"),
 )
-DAY = 86400.0  # seconds
 MOST_DRAWN = 5000  # drawn parts that rates and calibration look back on
 
 
@@ -65,39 +60,18 @@ class JournalError(Exception):
     """An event could not be written, so nothing may be answered: the disk is full or the file is not writable."""
 
 
-class Event(NamedTuple):
+class Event(namedtuple("Event", ("number", *COLUMNS, "review"), defaults=(None,))):
     """One event.
 
     ``part``: number of the verdict that it is about; ``recording``: SHA-256 over the files; ``chance``: the sampling
     probability of a part that was drawn for review, None for all others; ``ranked``: 1 if it was ranked for drift, 2 if
-    it was only counted; ``review``: the newest review's content, where it was asked for.
+    it was only counted; ``content``: dict; ``review``: the newest review's content; None: there is none.
     """
-
-    number: int
-    kind: str
-    epoch: float
-    part: int | None
-    recipe: str | None
-    model: str | None
-    serial: str | None
-    name: str | None
-    recording: str | None
-    key: str | None
-    verdict: str | None
-    p_value: float | None
-    score: float | None
-    chance: float | None
-    ranked: int
-    content: dict
-    review: dict | None = None
 
     @property
     def time(self):
         """The time as ISO 8601 in UTC, to the millisecond."""
         return iso(self.epoch)
-
-
-COLUMNS = Event._fields[1:-1]
 
 
 def iso(epoch):
@@ -119,43 +93,32 @@ class Journal:
         webhook: whether verdicts and reviews also go into the outbox.
 
     Raises:
-        InputError: the file is no journal, is of a newer version, or cannot be opened.
+        InputError: the file is no journal, is of another version, or cannot be opened.
     """
 
     def __init__(self, path, write=True, webhook=False):
-        self.path, self.webhook, self._write, self._lock = Path(path), webhook, write, threading.RLock()
-        self._idle = []  # connections that read; as many as there were reads at the same time
+        self.path, self.webhook, self._lock = Path(path), webhook, threading.Lock()
         try:
-            if not write and not self.path.is_file():
-                raise InputError(f"{path}: no such journal")
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = self._connect()
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version > VERSION:
-                raise InputError(f"{path}: is a journal of version {version}; use a newer program")
             if write:
-                self._db.executescript(SCHEMA + FILL * (version < 2) + f"PRAGMA user_version = {VERSION};")
-            with self._lock, self._db:
-                if write and not self._db.execute("SELECT key FROM secret").fetchone():
-                    self._db.execute("INSERT INTO secret VALUES (?)", (secrets.token_hex(32),))
-            self.secret = bytes.fromhex(self._db.execute("SELECT key FROM secret").fetchone()[0])
-        except (sqlite3.Error, OSError, TypeError) as error:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._db = sqlite3.connect(self.path, timeout=30, check_same_thread=False)
+                self._db.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
+            elif not self.path.is_file():
+                raise InputError(f"{path}: no such journal")
+            version = self.rows("PRAGMA user_version")[0][0]
+            if version not in (0, VERSION):
+                raise InputError(f"{path}: is a journal of version {version}; this program uses version {VERSION}")
+            if write:
+                self._db.executescript(SCHEMA)
+                once = "INSERT INTO secret SELECT ? WHERE NOT EXISTS (SELECT * FROM secret)"
+                self.execute(once, (secrets.token_hex(32),))
+            self.secret = bytes.fromhex(self.rows("SELECT key FROM secret")[0][0])
+        except (sqlite3.Error, OSError, JournalError, IndexError) as error:
             raise InputError(f"{path}: cannot be used as journal ({error}); name another file with --journal") from None
 
-    def _connect(self):
-        if self._write:
-            db = sqlite3.connect(self.path, timeout=30, check_same_thread=False)
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = FULL")
-        else:
-            db = sqlite3.connect(f"{self.path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False)
-        return db
-
     def close(self):
-        """Close all connections."""
-        with self._lock:
-            for db in (self._db, *self._idle):
-                db.close()
+        """Close the connection that writes."""
+        self._db.close()
 
     # ------------------------------------------------------------ writing
 
@@ -163,7 +126,7 @@ class Journal:
         """Write an event and return it once it is on the disk.
 
         Args:
-            kind: verdict, review, calibration, comparison, promotion, drift start, drift alarm, role, start or note.
+            kind: verdict, review, calibration, comparison, promotion, drift start, drift alarm, role or start.
             content: dict that fits into JSON.
             kept: (class, bytes) of the files that will be kept of this part, for the index; None: none.
             columns: further columns, see :class:`Event`.
@@ -172,18 +135,13 @@ class Journal:
             JournalError: it could not be written, or an event with this ``key`` is there already.
         """
         row = dict.fromkeys(COLUMNS) | {"ranked": 0, **columns, "kind": kind, "epoch": time.time()}
-        for name in ("p_value", "score", "chance"):  # SQLite gives them back as floats; the chain needs them alike
-            row[name] = None if row[name] is None else float(row[name])
         with self._writing() as db:
-            last = db.execute("SELECT epoch, chain FROM events ORDER BY number DESC LIMIT 1").fetchone()
-            before, chain = last or (0.0, "")
+            (before,) = db.execute("SELECT epoch FROM events ORDER BY number DESC LIMIT 1").fetchone() or (0.0,)
             if row["epoch"] < before - 1:
                 content = {**content, "clock": f"set back by {before - row['epoch']:.0f} s"}
             row["content"] = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-            names = ", ".join((*COLUMNS, "chain"))
-            marks = ", ".join("?" * (len(COLUMNS) + 1))
-            values = [*(row[name] for name in COLUMNS), _link(chain, row)]
-            number = db.execute(f"INSERT INTO events ({names}) VALUES ({marks})", values).lastrowid
+            statement = f"INSERT INTO events ({', '.join(row)}, chain) VALUES ({'?, ' * len(row)} '')"
+            number = db.execute(statement, tuple(row.values())).lastrowid
             if kept is not None:
                 db.execute("INSERT INTO kept VALUES (?, ?, ?, ?)", (number, kept[0], row["epoch"], kept[1]))
             drawn = row["chance"] is not None
@@ -193,10 +151,10 @@ class Journal:
                 db.execute("DELETE FROM open WHERE part = ?", (row["part"],))
             if self.webhook and kind in ("verdict", "review"):
                 db.execute("INSERT INTO outbox (event) VALUES (?)", (number,))
-        return Event(number, *(row[name] for name in COLUMNS[:-1]), json.loads(row["content"]))
+        return Event(number, **{**row, "content": json.loads(row["content"])})
 
     def execute(self, statement, values=()):
-        """Change ``kept`` or ``outbox``.
+        """Change ``kept``, ``open`` or ``outbox``.
 
         Raises:
             JournalError: it could not be written.
@@ -218,31 +176,25 @@ class Journal:
 
     def query(self, statement, values=()):
         """The cursor of a SELECT on a connection of its own, for more rows than memory should hold."""
-        return self._connect().execute(statement, values)
+        address = f"{self.path.resolve().as_uri()}?mode=ro"
+        return sqlite3.connect(address, uri=True, check_same_thread=False).execute(statement, values)
 
     def rows(self, statement, values=()):
         """The rows of a SELECT."""
-        try:
-            db = self._idle.pop()
-        except IndexError:
-            db = self._connect()
-        try:
-            return db.execute(statement, values).fetchall()
-        finally:
-            self._idle.append(db)
+        cursor = self.query(statement, values)
+        with contextlib.closing(cursor.connection):
+            return cursor.fetchall()
 
-    def events(self, where, values=(), order="v.number", limit=-1, review=False):
-        """[Event] for an SQL condition on the table ``v``; with ``review`` also each part's newest review."""
+    def events(self, where, values=(), order="v.number", limit=-1):
+        """[Event] for an SQL condition on the table ``v``, each with its newest review."""
         chosen = ", ".join(f"v.{name}" for name in ("number", *COLUMNS))
-        found = self.rows(
-            f"SELECT {chosen}, {REVIEW if review else 'NULL'} FROM events v WHERE {where} ORDER BY {order} LIMIT ?",
-            (*values, limit),
-        )
-        return [Event(*row[:-2], json.loads(row[-2]), row[-1] and json.loads(row[-1])) for row in found]
+        statement = f"SELECT {chosen}, {REVIEW} FROM events v WHERE {where} ORDER BY {order} LIMIT ?"
+        found = self.rows(statement, (*values, limit))
+        return [Event(*row, json.loads(content), review and json.loads(review)) for *row, content, review in found]
 
     def by_key(self, key):
         """The verdict with this key, or None."""
-        return next(iter(self.events("v.key = ?", (key,), review=True)), None)
+        return next(iter(self.events("v.key = ?", (key,))), None)
 
     def first_of(self, recording, recipe):
         """Number of the first verdict of a recipe on the same files, whatever judged them; or None."""
@@ -250,18 +202,14 @@ class Journal:
         return self.rows(first, (recording, recipe))[0][0]
 
     def part(self, number):
-        """The verdict with this number and its newest review, or None."""
-        if not 0 < number < 2**63:
-            return None
-        return next(iter(self.events("v.number = ? AND v.kind = 'verdict'", (number,), review=True)), None)
+        """The verdict with this number, or None."""
+        known = 0 < number < 2**63 and self.events("v.number = ? AND v.kind = 'verdict'", (number,))
+        return known[0] if known else None
 
     def last(self, kind, recipe=None, model=None):
         """The newest event of a kind, of a recipe and model where these are given; or None."""
-        where, values = "v.kind = ?", [kind]
-        for name, value in (("recipe", recipe), ("model", model)):
-            if value is not None:
-                where, values = f"{where} AND v.{name} = ?", [*values, value]
-        return next(iter(self.events(where, values, "v.number DESC", 1)), None)
+        where = "v.kind = ?1 AND (?2 IS NULL OR v.recipe = ?2) AND (?3 IS NULL OR v.model = ?3)"
+        return next(iter(self.events(where, (kind, recipe, model), "v.number DESC", 1)), None)
 
     def parts(self, limit=100, verdict=None, recipe=None, since=None, text=None, before=None):
         """Verdicts with reviews, the newest first.
@@ -273,20 +221,14 @@ class Journal:
             text: only those whose serial or recording's name begins with it.
             before: only those with a smaller number.
         """
-        where, values = "v.kind = 'verdict'", []
-        for condition, value in (
-            ("v.verdict = ?", verdict),
-            ("v.recipe = ?", recipe),
-            ("v.epoch >= ?", since),
-            ("v.number < ?", before),
-        ):
-            if value is not None:
-                where, values = f"{where} AND {condition}", [*values, value]
+        asked = {"v.verdict = ?": verdict, "v.recipe = ?": recipe, "v.epoch >= ?": since, "v.number < ?": before}
+        asked = {condition: value for condition, value in asked.items() if value is not None}
+        where, values = " AND ".join(["v.kind = 'verdict'", *asked]), [*asked.values()]
         if text:
             begins = "SELECT number FROM events WHERE {0} >= ? AND {0} < ?".format
             where += f" AND v.number IN ({begins('serial')} UNION {begins('name')})"
             values += [text, text + "\U0010ffff"] * 2
-        return self.events(where, values, "v.number DESC", limit, review=True)
+        return self.events(where, values, "v.number DESC", limit)
 
     def to_review(self, limit=100):
         """Verdicts that wait for a review: drawn ones first, then fails and cannot-judges, but for master parts."""
@@ -296,24 +238,4 @@ class Journal:
 
     def sampled(self, recipe):
         """The newest MOST_DRAWN parts of a recipe that were drawn for review, with reviews, in the order of judging."""
-        drawn = "v.recipe = ? AND v.chance IS NOT NULL"
-        return self.events(drawn, (recipe,), "v.number DESC", MOST_DRAWN, review=True)[::-1]
-
-    def verify(self):
-        """Check the chain of all events; returns the number of events.
-
-        Raises:
-            InputError: an event was changed or taken out; the message names the first.
-        """
-        chain, count = "", 0
-        every = f"SELECT number, {', '.join(COLUMNS)}, chain FROM events ORDER BY number"
-        for number, *values, link in self.query(every):
-            chain, count = _link(chain, dict(zip(COLUMNS, values))), count + 1
-            if chain != link:
-                raise InputError(f"{self.path}: event {number}, or one before it, is not as it was written")
-        return count
-
-
-def _link(before, row):
-    values = json.dumps([row[name] for name in COLUMNS], ensure_ascii=False)
-    return hashlib.sha256((before + values).encode()).hexdigest()
+        return self.events("v.recipe = ? AND v.chance IS NOT NULL", (recipe,), "v.number DESC", MOST_DRAWN)[::-1]

@@ -1,54 +1,46 @@
-"""The only module of the station that knows the Inspector: it loads a model's file and judges a recording's files."""
+"""The only module of the station that knows the Inspector: it loads a model's file, judges a recording's files, and
+draws the pictures that the page shows."""
 
 import copy
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from common.errors import InputError
 from common.files import sha256_of
+from data.pictures import load_picture, read_picture
+from data.scans import fingerprint, read_scan
 from inspection import verdict
+from inspection.inspector import Inspector
+from inspection.judged_parts import normal_picture
+from inspection.judged_pictures import depth_picture, outlined
+from inspection.judgement import region_text
+from inspection.saved_model import reading_of
 
 MOST_REGIONS = 20  # of a part; a map can fall into hundreds
+SIDE = 672  # pixels of a picture; three times the networks' picture
+QUALITY = 85  # of JPEG
 
 
-class Files(NamedTuple):
-    """A recording: picture, and organised cloud or depth picture."""
-
-    rgb: Path
-    xyz: Path | None
-    depth: Path | None
-
-
-@dataclass(frozen=True, eq=False)
-class Judged:
+class Judged(NamedTuple):
     """What a model says about one recording.
 
-    Attributes:
-        verdict, p_value, score, threshold: as in ``inspection.judgement.Judgement``.
-        peak: the map's largest value; None if the part cannot be judged.
-        regions: [dict] of text (what is wrong there, in words), pixels, area_mm2, depth_mm, peak, place, box, shares,
-            nearest, and in_place, where the model has a frame; the highest peak first.
-        explanation: a sentence.
-        statistics: {name: number} in which drift is looked for; empty if the part cannot be judged.
-        milliseconds: to read the files and judge them.
-        draw: function of a folder that writes the pictures and returns their names; None: there is nothing to draw.
+    ``content``: dict of the limit ``threshold``; ``peak``, the map's largest value; ``regions``, [dict] of text (what
+    is wrong there, in words), pixels, area_mm2, depth_mm, peak, place, box, shares, nearest, and in_place where the
+    model has a frame, the highest peak first; the sentence ``explanation``; ``statistics`` {name: number} in which
+    drift is looked for, empty if the part cannot be judged; and ``milliseconds`` to read the files and judge them.
+    ``draw``: function of a folder that writes the pictures; None: there is nothing to draw.
     """
 
     verdict: str
     p_value: float | None
     score: float | None
-    threshold: float
-    peak: float | None
-    regions: list
-    explanation: str
-    statistics: dict
-    milliseconds: float
+    content: dict
     draw: Callable | None = None
 
 
@@ -74,8 +66,7 @@ class Model:
         self.peaks = np.asarray(arrays[f"calibration.peak.{inspector.scoring}"])
         kept = len(self.scores) if inspector.promised else 0
         self.own_scores, self.own_peaks = self.scores[:kept], self.peaks[:kept]
-        self.known = {"training": set(meta["training_parts"]["fingerprints"])}
-        self.known["calibration"] = set(meta["calibration"]["fingerprints"]) - self.known["training"]
+        self.known = {*meta["training_parts"]["fingerprints"], *meta["calibration"]["fingerprints"]}
         self.options = {"false_alarm": inspector.alpha, "scoring": inspector.scoring, "calibration": 0}
         self.options["gate"] = inspector.preparation.ranges is not None
 
@@ -95,72 +86,61 @@ class Model:
         Raises:
             InputError: they are too few for the promised rate.
         """
-        given = verdict.promise(len(scores), self.alpha)
-        inspector = copy.copy(self._inspector)
-        inspector._scores = np.asarray(scores, np.float64)
-        inspector.threshold = verdict.threshold(scores, self.alpha)
+        made, inspector = copy.copy(self), copy.copy(self._inspector)
+        made.promise = verdict.promise_text(verdict.promise(len(scores), self.alpha))
+        made.scores, made.peaks = np.asarray(scores, np.float64), np.asarray(peaks, np.float64)
+        inspector._scores, inspector.threshold = made.scores, verdict.threshold(scores, self.alpha)
         inspector.pixel_threshold = verdict.threshold(peaks, self.alpha)
-        made = copy.copy(self)
-        made._inspector, made.promise = inspector, verdict.promise_text(given)
-        made.scores, made.peaks = inspector._scores, np.asarray(peaks, np.float64)
-        made.options = {**self.options, "calibration": number}
+        made._inspector, made.options = inspector, {**self.options, "calibration": number}
         return made
 
     def judge(self, files):
-        """:class:`Judged` of :class:`Files`; files that cannot be read give "cannot judge" and the reason."""
-        from station.pictures import draw
-
-        inspector = self._inspector
+        """:class:`Judged` of ``station.store.Files``; files that cannot be read give "cannot judge" and the reason."""
         start = time.perf_counter()
-        spent = lambda: 1000 * (time.perf_counter() - start)
+        spent = lambda: round(1000 * (time.perf_counter() - start), 2)
+        inspector = self._inspector
         try:
             if files.xyz is not None:
-                scan = self._scan(files)
-                statistics = _scan_statistics(scan.rgb, scan.xyz[..., 2])
-                found = inspector.judge(scan.rgb, scan.xyz)
+                rgb, xyz = self._scan(files)
+                z, found = xyz[..., 2], inspector.judge(rgb, xyz)
             else:
-                rgb, depth = _read_depth(files, inspector)
-                statistics = _scan_statistics(rgb, depth)
-                found = inspector.judge_depth(rgb, depth)
+                rgb, z = self._depth(files)
+                found = inspector.judge_depth(rgb, z)
         except InputError as error:
             text = str(error)
             for path in filter(None, files):
                 text = text.replace(f"{path.parent}/", "")
             return self.refused(text, spent())
-        shares = {f"{name} score": value for name, value in found.explanation.shares.items()}
-        return Judged(
-            found.verdict,
-            found.p_value,
-            found.score,
-            found.threshold,
-            None if found.map is None else float(np.max(found.map)),
-            _regions(found),
-            _with_plain_names(found.explanation.text, found),
-            {} if found.score is None else {**statistics, "score": found.score, **shares},
-            spent(),
-            None if found.picture is None else lambda folder: draw(folder, found, inspector),
-        )
+        drawn = None if found.picture is None else lambda folder: draw(folder, found, inspector)
+        content = {
+            "threshold": found.threshold,
+            "peak": None if found.map is None else float(np.max(found.map)),
+            "regions": _regions(found),
+            "explanation": _with_plain_names(found.explanation.text, found),
+            "statistics": {} if found.score is None else _statistics(rgb, z, found),
+            "milliseconds": spent(),
+        }
+        return Judged(found.verdict, found.p_value, found.score, content, drawn)
 
     def fingerprint(self, files):
         """Of a recording's content, as in the model's file; "" if it cannot be read, or is a depth picture, of which no
         model keeps one."""
-        from data.scans import fingerprint
-
         try:
             return fingerprint(self._scan(files)) if files.xyz is not None else ""
         except InputError:
             return ""
 
     def _scan(self, files):
-        from data.scans import read_scan
-        from inspection.saved_model import reading_of
-
         return read_scan(files.rgb, files.xyz, reading_of(self._inspector.model))
+
+    def _depth(self, files):
+        rgb = np.asarray(read_picture(files.rgb, "RGB", reading_of(self._inspector.model).picture_bits))
+        return rgb, np.asarray(load_picture(files.depth).content)
 
     def refused(self, reason, milliseconds=0.0):
         """:class:`Judged` of a recording that cannot be judged for a ``reason``."""
-        limit = self._inspector.threshold
-        return Judged(verdict.CANNOT_JUDGE, None, None, limit, None, [], reason, {}, milliseconds)
+        content = {"threshold": self._inspector.threshold, "peak": None, "regions": [], "explanation": reason}
+        return Judged(verdict.CANNOT_JUDGE, None, None, {**content, "statistics": {}, "milliseconds": milliseconds})
 
 
 def load(path, recipe, sha256, checkpoint_dir, device, false_alarm, scoring, gate, fusion_module_path):
@@ -169,33 +149,34 @@ def load(path, recipe, sha256, checkpoint_dir, device, false_alarm, scoring, gat
     Raises:
         InputError: as ``Inspector.load``; or the file was replaced meanwhile.
     """
-    from inspection.inspector import Inspector
-
     inspector = Inspector.load(path, checkpoint_dir, device, false_alarm, scoring, gate, fusion_module_path)
     if sha256_of(path) != sha256:
         raise InputError(f"{path}: was replaced while it was read; try again")
     return Model(recipe, sha256, inspector, path.stat().st_size)
 
 
-def _read_depth(files, inspector):
-    from data.pictures import load_picture, read_picture
-    from inspection.saved_model import reading_of
+def draw(folder, judgement, inspector):
+    """Write the pictures of a judgement into ``folder``: the part with outlined regions, its depth, a normal part."""
+    normal = Image.fromarray(np.ascontiguousarray(normal_picture(judgement, inspector)))
+    made = {"part": outlined(judgement, SIDE), "normal": normal.resize((SIDE, SIDE), Image.Resampling.BICUBIC)}
+    if judgement.cloud is not None:
+        made["depth"] = depth_picture(judgement.cloud, SIDE)
+    for name, picture in made.items():
+        temporary = Path(folder) / f".{name}"
+        picture.save(temporary, "JPEG", quality=QUALITY)
+        temporary.replace(Path(folder) / f"{name}.jpg")
 
-    rgb = np.asarray(read_picture(files.rgb, "RGB", reading_of(inspector.model).picture_bits))
-    return rgb, np.asarray(load_picture(files.depth).content)
 
-
-def _scan_statistics(rgb, z):
-    """Light and missing points of a scan, on every second row and column."""
+def _statistics(rgb, z, judgement):
+    """Light and missing points of a scan, on every second row and column, its score and each map's share of it."""
     z = z[::2, ::2]
     missing = 1 - np.count_nonzero(np.isfinite(z) & (z != 0)) / z.size
-    return {"light": float(rgb[::2, ::2].mean()) / 255, "missing points": missing}
+    found = {"light": float(rgb[::2, ::2].mean()) / 255, "missing points": missing, "score": judgement.score}
+    return found | {f"{name} score": value for name, value in judgement.explanation.shares.items()}
 
 
 def _regions(judgement):
     """The regions as JSON without contours; of the nearest normal parts only the names, not where they lie."""
-    from inspection.judgement import region_text
-
     told = judgement.as_json()["regions"][:MOST_REGIONS]
     for region, found in zip(told, judgement.regions):
         region["text"] = _with_plain_names(region_text(found), judgement)

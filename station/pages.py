@@ -1,7 +1,7 @@
 """What people look at: the last part, the parts to review, history, quality. Rendered here, no build step."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import BackgroundTasks, Form, HTTPException, Request
 from fastapi.responses import RedirectResponse
@@ -12,14 +12,14 @@ from common.errors import InputError, tell
 from inspection.verdict import VERDICTS, percent
 from station import charts, sampling
 from station.calibration import training_parts
-from station.guard import COOKIE, same
 from station.service import READY
 
 HERE = Path(__file__).parent
 PER_PAGE = 50
 TREND = 200  # parts
 COMPARING = "comparing: please look again later"
-By = Annotated[str, Form(max_length=100)]
+By = Annotated[str, Form(max_length=100, pattern=r"\S")]
+Words = Annotated[str, Form(max_length=1000)]
 
 
 def add(app, station, token):
@@ -34,24 +34,21 @@ def add(app, station, token):
     comparing: dict[str, str] = {}  # recipe → what its comparison is doing or why it ended
 
     def show(request, name, status=200, **values):
-        if station.state == READY:
-            values["alarms"] = [name for name in recipes.names if station.watches.of(recipes.get(name)).alarmed]
-        values |= {"state": station.state, "to_review": len(journal.to_review())}
+        alarms = [model.recipe for model, watch in station.judging if watch.alarmed]
+        values |= {"alarms": alarms, "state": station.state, "to_review": len(journal.to_review())}
         return templates.TemplateResponse(request, name, values, status)
 
-    def part_page(request, name, event, others=(), **values):
-        kinds = journal.rows(
-            "SELECT DISTINCT json_extract(content, '$.kind') FROM (SELECT content FROM events WHERE kind = 'review' "
-            "ORDER BY number DESC LIMIT 500) ORDER BY 1"
-        )
-        values["kinds"] = [kind for (kind,) in kinds if kind]
-        part, others = event and station.answer(event), [station.answer(other) for other in others]
-        return show(request, name, part=part, others=others, **values)
+    def parts_page(request, name, events, **values):
+        """A page of parts; the first of them is shown large."""
+        return show(request, name, parts=[station.answer(event) for event in events], **values)
 
     @app.get("/", include_in_schema=False)
     def last(request: Request):
-        newest, *others = [*journal.parts(8), None]
-        return part_page(request, "last.html", newest, others[:-1])
+        return parts_page(request, "last.html", journal.parts(8))
+
+    @app.get("/review", include_in_schema=False)
+    def queue(request: Request):
+        return parts_page(request, "review.html", journal.to_review(PER_PAGE))
 
     @app.get("/view/{number}", include_in_schema=False)
     def view(request: Request, number: int):
@@ -59,29 +56,19 @@ def add(app, station, token):
         if event is None:
             return show(request, "message.html", 404, text="There is no part with this number.")
         history = journal.events("v.part = ? AND v.kind = 'review'", (number,))
-        return part_page(request, "part.html", event, history=history)
-
-    @app.get("/review", include_in_schema=False)
-    def queue(request: Request):
-        first, *others = [*journal.to_review(PER_PAGE), None]
-        return part_page(request, "review.html", first, others[:-1])
+        return parts_page(request, "part.html", [event], history=history)
 
     @app.post("/view/{number}/review", include_in_schema=False)
     def review(
-        request: Request,
         number: int,
-        truth: Annotated[str, Form()] = "",
-        by: By = "",
-        kind: By = "",
-        note: Annotated[str, Form(max_length=1000)] = "",
-        next: Annotated[str, Form()] = "",
+        truth: Annotated[Literal[sampling.TRUTHS], Form()],
+        by: By,
+        kind: Words = "",
+        note: Words = "",
+        next: Words = "",
     ):
-        try:
-            station.review(number, truth, by, kind if truth == sampling.DEFECT else "", note)
-        except KeyError:
-            raise HTTPException(404, "there is no part with this id") from None
-        except InputError as error:
-            return show(request, "message.html", 422, text=str(error))
+        kind = kind.strip() if truth == sampling.DEFECT else ""
+        station.review(number, truth, by.strip(), kind, note.strip())
         return RedirectResponse("/review" if next == "/review" else f"/view/{number}", 303)
 
     @app.get("/history", include_in_schema=False)
@@ -89,24 +76,15 @@ def add(app, station, token):
         found = journal.parts(PER_PAGE, verdict if verdict in VERDICTS else None, text=search.strip(), before=before)
         values = {"search": search, "verdict": verdict, "verdicts": VERDICTS, "more": len(found) == PER_PAGE}
         trends = [(name, charts.trend(journal.parts(TREND, recipe=name)[::-1])) for name in recipes.names]
-        return show(request, "history.html", parts=[station.answer(e) for e in found], trends=trends, **values)
+        return parts_page(request, "history.html", found, trends=trends, **values)
 
     @app.get("/quality", include_in_schema=False)
     def quality(request: Request, told: str = ""):
-        if station.state != READY:
-            return show(request, "message.html", 503, text=f"The station is {station.state}.")
-        facts = [recipe_facts(station, name, comparing.get(name, "")) for name in recipes.names]
-        return show(request, "quality.html", recipes=facts, told=told, every=station.settings.every)
+        facts = [{**_facts(station, *of), "comparing": comparing.get(of[0].recipe, "")} for of in station.judging]
+        return show(request, "quality.html", recipes=facts, told=told, every=station.settings.sample)
 
     @app.post("/quality/{recipe}/{action}", include_in_schema=False)
-    def act(
-        request: Request,
-        background: BackgroundTasks,
-        recipe: str,
-        action: str,
-        by: By = "",
-        version: Annotated[str, Form()] = "",
-    ):
+    def act(request: Request, background: BackgroundTasks, recipe: str, action: str, by: By, version: Words = ""):
         """Do what a button of the page asks for."""
         actions = {
             "recalibrate": ("recalibrated", lambda: recipes.recalibrate(recipe, by)),
@@ -119,8 +97,6 @@ def add(app, station, token):
             raise HTTPException(404, "there is no such recipe or action")
         told, work = actions[action]
         try:
-            if not by.strip():
-                raise InputError("your name is missing: the journal keeps who did it")
             if action == "compare" and comparing.get(recipe) == COMPARING:
                 raise InputError("a comparison is running already")
             work()
@@ -145,24 +121,11 @@ def add(app, station, token):
         about = app.openapi()
         return show(request, "docs.html", paths=about["paths"], schemas=about["components"]["schemas"])
 
-    @app.get("/login", include_in_schema=False)
-    def login(request: Request):
-        return templates.TemplateResponse(request, "login.html", {"wrong": False})
 
-    @app.post("/login", include_in_schema=False)
-    def enter(request: Request, shown: Annotated[str, Form(alias="token")] = ""):
-        if token is None or not same(shown.strip(), token):
-            return templates.TemplateResponse(request, "login.html", {"wrong": True}, 401)
-        answer = RedirectResponse("/", 303)
-        answer.set_cookie(COOKIE, token, httponly=True, samesite="strict", max_age=30 * 86400)
-        return answer
-
-
-def recipe_facts(station, name, comparing):
+def _facts(station, model, watch):
     """What the quality page shows of a recipe."""
-    model, journal = station.recipes.get(name), station.journal
-    watch, sampled = station.watches.of(model), journal.sampled(name)
-    versions = station.recipes.versions(name)
+    journal, name = station.journal, model.recipe
+    sampled, recent = journal.sampled(name), journal.parts(TREND, recipe=name)[::-1]
     last = journal.last("promotion", name)
     return {
         "name": name,
@@ -170,12 +133,11 @@ def recipe_facts(station, name, comparing):
         "rates": sampling.rates(sampled),
         "sampled": len(sampled),
         "preview": station.recipes.preview(name),
-        "versions": [(version, journal.last("comparison", name, version.sha256)) for version in versions],
+        "versions": [(v, journal.last("comparison", name, v.sha256)) for v in station.recipes.versions(name)],
         "before": last and last.content["before"],
-        "comparing": comparing,
         "drift": sorted(watch.state().items(), key=lambda item: item[1][1] - item[1][0]),
         "watch": watch,
         "shifts": charts.shifts(journal, name),
-        "cusum": charts.cusum_text(journal.parts(TREND, recipe=name)[::-1]),
+        "cusum": charts.cusum_text(recent),
         "training": len(training_parts(journal, name)),
     }

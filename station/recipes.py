@@ -11,6 +11,7 @@ from typing import NamedTuple
 from common.errors import InputError
 from common.files import sha256_of
 from station import calibration
+from station.sampling import reviewed
 
 SUFFIX = ".m3dm"
 
@@ -19,7 +20,6 @@ class Version(NamedTuple):
     """A model's file."""
 
     recipe: str
-    file: str  # its name
     sha256: str
     path: Path
 
@@ -51,7 +51,7 @@ class Recipes:
                 facts = path, path.stat().st_size, path.stat().st_mtime_ns
                 if facts not in self._hashes:
                     self._hashes[facts] = sha256_of(path)
-                found.append(Version(name, path.name, self._hashes[facts], path))
+                found.append(Version(name, self._hashes[facts], path))
         return found
 
     @property
@@ -67,15 +67,14 @@ class Recipes:
         """
         for recipe in sorted({version.recipe for version in self.versions()}):
             there, last = self.versions(recipe), self._journal.last("promotion", recipe)
-            version = next((v for v in there if last and v.sha256 == last.model), None)
-            if version is None:
-                version = next((v for v in there if v.file == f"{recipe}{SUFFIX}"), there[0])
+            named = [version for version in there if last and version.sha256 == last.model]
+            plain = [version for version in there if version.path.name == f"{recipe}{SUFFIX}"]
+            version = [*named, *plain, *there][0]
             model = self._load(version)
-            if last is None or last.model != version.sha256:
-                why = "first start" if last is None else "the version used before is not there any more"
+            if not named:
+                why = "the version used before is not there any more" if last else "first start"
                 self._record(version, "the station's start", why, last and last.model)
-            with self._lock:
-                self._active[recipe] = model
+            self._active[recipe] = model
 
     def get(self, name=None):
         """The Model that judges.
@@ -90,20 +89,19 @@ class Recipes:
             raise InputError(f"{what}; there are: {', '.join(self.names) or 'none yet'}")
         return self._active[name]
 
-    def loaded(self, recipe, sha256):
-        """The Model of any version of a recipe; loaded if it is not yet. Of those that do not judge one is kept.
-
-        Raises:
-            InputError: no file has this SHA-256, or it cannot be used.
-        """
-        for known in (self._active.get(recipe), self._others.get(recipe)):
-            if known is not None and known.sha256 == sha256:
-                return known
+    def _version(self, recipe, sha256):
         version = next((v for v in self.versions(recipe) if v.sha256 == sha256), None)
         if version is None:
             raise InputError(f"{recipe}: no file of this version is there any more; put it back to use it")
-        self._others[recipe] = self._load(version)
-        return self._others[recipe]
+        return version
+
+    def _loaded(self, version):
+        """The Model of a version; loaded if it is not yet. Of those that do not judge one is kept."""
+        for known in (self._active.get(version.recipe), self._others.get(version.recipe)):
+            if known is not None and known.sha256 == version.sha256:
+                return known
+        self._others[version.recipe] = self._load(version)
+        return self._others[version.recipe]
 
     def _load(self, version):
         model = self._loader(version.path, version.recipe, version.sha256)
@@ -113,25 +111,24 @@ class Recipes:
         return model.calibrated_with(last.content["scores"], last.content["peaks"], last.number)
 
     def _record(self, version, by, note, before):
-        content = {"file": version.file, "by": by, "note": note, "before": before}
+        content = {"file": version.path.name, "by": by, "note": note, "before": before}
         self._journal.append("promotion", content, recipe=version.recipe, model=version.sha256)
 
     def promote(self, recipe, sha256, by, note=""):
         """Let another version judge from now on; the part at hand is finished by the old one.
 
         Raises:
-            InputError: as in :meth:`loaded`; or the version was never compared with the one that judges.
+            InputError: its file is gone or cannot be used; or it was never compared with the one that judges.
         """
-        model, old = self.loaded(recipe, sha256), self._active[recipe]
-        if old.sha256 == sha256:
-            raise InputError(f"{recipe}: this version judges already")
-        if not any(self._journal.last(kind, recipe, sha256) for kind in ("comparison", "promotion")):
-            raise InputError(f"{recipe}: compare this version with the one that judges before you promote it")
-        version = next(v for v in self.versions(recipe) if v.sha256 == sha256)
-        self._record(version, by, note, old.sha256)
         with self._lock:
-            self._active[recipe] = model
-            self._others[recipe] = old
+            version, old = self._version(recipe, sha256), self._active[recipe]
+            if old.sha256 == sha256:
+                raise InputError(f"{recipe}: this version judges already")
+            if not any(self._journal.last(kind, recipe, sha256) for kind in ("comparison", "promotion")):
+                raise InputError(f"{recipe}: compare this version with the one that judges before you promote it")
+            model = self._loaded(version)
+            self._record(version, by, note, old.sha256)
+            self._active[recipe], self._others[recipe] = model, old
 
     def roll_back(self, recipe, by):
         """Let the version judge that did so before.
@@ -146,15 +143,15 @@ class Recipes:
 
     # ------------------------------------------------------------ calibration
 
-    def rescored(self, model):
+    def _rescored(self, model):
         """{number: (score, peak)} of drawn parts that ``model`` has scored anew from their kept scans."""
         last = self._journal.last("calibration", model.recipe, model.sha256)
-        return {int(k): tuple(v) for k, v in last.content["rescored"].items()} if last else {}
+        return {int(number): tuple(of) for number, of in last.content["rescored"].items()} if last else {}
 
     def preview(self, recipe):
         """The Calibration that a recalibration of the judging version would take."""
         model = self._active[recipe]
-        return calibration.chosen(self._journal.sampled(recipe), model, self.rescored(model))
+        return calibration.chosen(self._journal.sampled(recipe), model, self._rescored(model))
 
     def recalibrate(self, recipe, by):
         """Calibrate the judging version with all drawn parts that may calibrate; returns the Calibration.
@@ -163,9 +160,8 @@ class Recipes:
             InputError: they are too few for the promised rate.
         """
         with self._lock:
-            model = self._active[recipe]
-            found, rescored = self.preview(recipe), self.rescored(model)
-            self._active[recipe] = self._calibrated(model, found, rescored, by)
+            model, found = self._active[recipe], self.preview(recipe)
+            self._active[recipe] = self._calibrated(model, found, self._rescored(model), by)
         return found
 
     def _calibrated(self, model, found, rescored, by):
@@ -179,7 +175,7 @@ class Recipes:
         """Prepare a version for promotion: score the calibrating scans anew, and judge the comparing ones with both.
 
         Args:
-            files_of: function of a part's number that gives its kept ``station.judging.Files``, or None.
+            files_of: function of a part's number that gives its kept ``station.store.Files``, or None.
             stop: function that says whether to give up.
 
         Returns:
@@ -188,25 +184,23 @@ class Recipes:
         Raises:
             InputError: the version cannot be used, or has too few calibration parts.
         """
-        old, new = self._active[recipe], self.loaded(recipe, sha256)
-        parts, rescored, used, verdicts = self._journal.sampled(recipe), {}, [], ([], [])
-        for part in calibration.calibrating(calibration.reviewed(parts), new)[-calibration.MOST_PARTS :]:
-            if stop():
-                return None
-            files = files_of(part.number)
-            judged = files and new.judge(files)
-            if judged and judged.score is not None:
-                rescored[part.number] = judged.score, judged.peak
+        old, new = self._active[recipe], self._loaded(self._version(recipe, sha256))
+        parts, rescored = self._journal.sampled(recipe), {}
+        known = reviewed(parts)
+        kept = lambda parts: ((part, files) for part in parts if not stop() and (files := files_of(part.number)))
+        for part, files in kept(calibration.calibrating(known, new)):
+            judged = new.judge(files)
+            if judged.score is not None:
+                rescored[part.number] = judged.score, judged.content["peak"]
+        if stop():
+            return None
         found = calibration.chosen(parts, new, rescored)
         if found.numbers:
             new = self._others[recipe] = self._calibrated(new, found, rescored, by)
-        for part in calibration.comparing(parts, (old, new)):
-            if stop():
-                return None
-            files = files_of(part.number)
-            if files is not None:
-                used.append(part)
-                for model, own in zip((old, new), verdicts):
-                    own.append(model.judge(files).verdict)
+        compared = calibration.serving(known, "comparison", (old, new))
+        judged = [(part, old.judge(files).verdict, new.judge(files).verdict) for part, files in kept(compared)]
+        if stop():
+            return None
+        used, *verdicts = zip(*judged) if judged else ((), (), ())
         content = {**calibration.compared(used, *verdicts), "by": by, "against": old.sha256, "promise": new.promise}
         return self._journal.append("comparison", content, recipe=recipe, model=sha256)

@@ -7,12 +7,13 @@ draw. Reviews of fails alone would be a biased sample: only good parts with high
 
 import hashlib
 import hmac
+from itertools import takewhile
 from typing import NamedTuple
 
 from inspection.verdict import CANNOT_JUDGE, CONFIDENCE, FAIL, PASS
 
 COMPARISON_SHARE = 1 / 3  # of the drawn parts: they compare model versions; the others calibrate
-GOOD, DEFECT, UNCLEAR = "good", "defect", "unclear"
+TRUTHS = GOOD, DEFECT, UNCLEAR = ("good", "defect", "unclear")
 
 
 class Draw(NamedTuple):
@@ -61,12 +62,7 @@ def reviewed(parts):
     Whoever reviews only some of the drawn parts, such as the fails, makes a biased sample of an unbiased one. So what
     comes after a part without review does not count yet.
     """
-    found = []
-    for part in parts:
-        if part.review is None:
-            break
-        found.append(part)
-    return found
+    return list(takewhile(lambda part: part.review is not None, parts))
 
 
 def truth(part):
@@ -85,12 +81,12 @@ def rates(parts):
     """
     known = [part for part in reviewed(parts) if truth(part) != UNCLEAR]
     judged = [part for part in known if part.verdict != CANNOT_JUDGE]
-    good, bad = ([part for part in judged if truth(part) == name] for name in (GOOD, DEFECT))
+    rate = lambda parts, of: weighted_rate([of(part) for part in parts], [1 / part.chance for part in parts])
     return {
-        "false rejects": weighted_rate([p.verdict == FAIL for p in good], [1 / p.chance for p in good]),
-        "escapes": weighted_rate([p.verdict == PASS for p in bad], [1 / p.chance for p in bad]),
-        "not judged": weighted_rate([p.verdict == CANNOT_JUDGE for p in known], [1 / p.chance for p in known]),
-        "defects": weighted_rate([truth(p) == DEFECT for p in known], [1 / p.chance for p in known]),
+        "false rejects": rate([p for p in judged if truth(p) == GOOD], lambda p: p.verdict == FAIL),
+        "escapes": rate([p for p in judged if truth(p) == DEFECT], lambda p: p.verdict == PASS),
+        "not judged": rate(known, lambda p: p.verdict == CANNOT_JUDGE),
+        "defects": rate(known, lambda p: truth(p) == DEFECT),
     }
 
 

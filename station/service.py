@@ -1,26 +1,25 @@
 """The station itself: a bounded queue, one part judged at a time, its verdict written before it is answered."""
 
+import concurrent.futures
 import contextlib
 import hashlib
 import json
 import queue
 import re
-import sqlite3
 import threading
 import time
 from collections import Counter
 from concurrent.futures import Future
 from pathlib import Path
-from typing import NamedTuple
 
 from common.errors import InputError, tell
 from inspection.verdict import PASS
 from station import sampling
+from station.drift import Watches
 from station.journal import JournalError
-from station.store import DRAWN, FAILED, PASSED, PICTURES, Arrived, size_of
-from station.watching import Watches
+from station.store import DRAWN, FAILED, PASSED, PICTURES, Settings, size_of
 
-TIDY_SECONDS, WATCH_SECONDS = 60.0, 0.2  # between two looks: at what is kept; at how long the part at hand takes
+TIDY_SECONDS, LOOK_SECONDS = 60.0, 0.2  # between two looks: at what is kept; at whether the station stops
 DRAWN_AFTER = 60.0  # seconds after a verdict its pictures are there, or never will be
 DRAWINGS = 64  # parts whose pictures wait to be drawn
 LOADING, READY, STOPPING, STUCK = "loading", "ready", "stopping", "stuck"
@@ -35,39 +34,12 @@ class Busy(Exception):
         self.seconds = max(1, round(seconds))
 
 
-class Recording(NamedTuple):
-    """A part that has come in. ``check``: a master part or the like, which counts in no rate, is not drawn and is not
-    watched for drift."""
-
-    arrived: Arrived
-    name: str | None = None
-    recipe: str | None = None
-    serial: str | None = None
-    metadata: dict = {}
-    check: bool = False
-
-
-class Settings(NamedTuple):
-    """Limits of the station."""
-
-    every: int = 50  # 1 in so many parts is drawn for review; 0: none
-    waiting: int = 32  # parts in the queue
-    part_seconds: float = 60.0
-
-
-class _Job:
-    """A part in the queue. Who answers it holds ``lock``: the judge, or who gives it up."""
-
-    def __init__(self, recording):
-        self.recording, self.answer, self.lock, self.started = recording, Future(), threading.Lock(), 0.0
-
-
 class Station:
     """Takes recordings, judges, records, keeps and tells.
 
     Args:
         journal, recipes, store: what it works with.
-        settings: :class:`Settings`.
+        settings: :class:`station.store.Settings`.
 
     Attributes:
         state: LOADING, READY, STOPPING or STUCK.
@@ -79,10 +51,10 @@ class Station:
     def __init__(self, journal, recipes, store, settings=Settings()):
         self.journal, self.recipes, self.store, self.settings = journal, recipes, store, settings
         self.watches, self.state, self.counts = Watches(journal), LOADING, Counter()
-        self.seconds_spent, self.events = 0.0, 0
-        self._queue, self._drawings = queue.Queue(settings.waiting), queue.Queue(DRAWINGS)
-        self._listeners, self._at_hand, self._ended = [], None, threading.Event()
-        self._worker = threading.Thread(target=self._work, name="judge", daemon=True)
+        self.seconds_spent, self.events, self._listeners = 0.0, 0, []
+        self._waiting, self._at_hand = queue.Queue(settings.waiting), queue.SimpleQueue()
+        self._drawings = queue.Queue(DRAWINGS)
+        self._worker = threading.Thread(target=self._work, name="station", daemon=True)
 
     def listen(self, hear):
         """Have ``hear(event)`` called after each verdict, review, comparison and alarm."""
@@ -91,11 +63,9 @@ class Station:
     def tell_all(self, event):
         """Tell the listeners of an event; one that fails disturbs nobody."""
         self.events += 1
-        for hear in tuple(self._listeners):
-            try:
+        for hear in self._listeners:
+            with _told("a line to the plant failed"):
                 hear(event)
-            except Exception as error:  # a broken line to the plant must not stop the judging
-                tell("station.py", f"a listener failed: {error}")
 
     # ------------------------------------------------------------ life
 
@@ -107,12 +77,10 @@ class Station:
         """
         self.store.begin()
         self.recipes.load_all()
-        models = {name: self.recipes.get(name).sha256 for name in self.recipes.names}
-        for name in models:
-            self.watches.of(self.recipes.get(name))
-        self.journal.append("start", {"models": models, **self.settings._asdict(), **self.store.rules._asdict()})
+        models = {model.recipe: model.sha256 for model, _ in self.judging}
+        self.journal.append("start", {"models": models, **self.settings._asdict()})
         self._worker.start()
-        for work in (self._draw, self._look_after):
+        for work in (self._judge, self._keep_house):
             threading.Thread(target=work, daemon=True).start()
         if self.state == LOADING:
             self.state = READY
@@ -120,10 +88,12 @@ class Station:
     def begin_stop(self):
         """Take nothing more; parts in the queue are sent back, the one at hand is finished."""
         self.state = STOPPING
-        self._ended.set()
         with contextlib.suppress(queue.Empty):
             while True:
-                self._send_back(self._queue.get_nowait())
+                recording, answer = self._waiting.get_nowait()
+                self.store.drop(recording)
+                if not answer.cancelled():
+                    answer.set_exception(Busy("the station is stopping", 10))
 
     def finish(self, seconds):
         """Wait at most so many seconds for the part at hand and the pictures; returns whether all was finished."""
@@ -138,12 +108,18 @@ class Station:
     @property
     def waiting(self):
         """Number of parts in the queue."""
-        return self._queue.qsize()
+        return self._waiting.qsize()
 
-    # ------------------------------------------------------------ taking parts
+    @property
+    def judging(self):
+        """[(Model that judges, its ``station.drift.Watch``)] of all recipes."""
+        models = [self.recipes.get(name) for name in self.recipes.names]
+        return [(model, self.watches.of(model)) for model in models]
+
+    # ------------------------------------------------------------ judging
 
     def submit(self, recording):
-        """Put a recording into the queue; returns the Future of its answer, a dict.
+        """Put a :class:`station.store.Recording` into the queue; returns the Future of its answer, a dict.
 
         The Future raises Busy if the station stops before it comes to the part, InputError for an unknown recipe, and
         JournalError if the verdict could not be written. The recording's folder is kept or removed in any case.
@@ -151,166 +127,123 @@ class Station:
         Raises:
             Busy: it is not taken.
         """
-        job = _Job(recording)
+        answer = Future()
         try:
             if self.state != READY:
                 raise Busy(f"the station is {self.state}", 5)
-            self._queue.put_nowait(job)
+            self._waiting.put_nowait((recording, answer))
         except (Busy, queue.Full) as error:
-            self.store.drop(recording.arrived)
+            self.store.drop(recording)
             if isinstance(error, Busy):
                 raise
-            mean = self.seconds_spent / max(1, sum(self.counts.values())) or 1.0
+            mean = self.seconds_spent / max(1, self.counts.total()) or 1.0
             raise Busy(f"{self.settings.waiting} parts are waiting already", mean * self.settings.waiting / 2) from None
         if self.state == STOPPING:  # begun meanwhile: begin_stop may have emptied the queue before
-            self._send_back(job)
-        return job.answer
-
-    def _send_back(self, job):
-        with job.lock:
-            if not job.answer.done():
-                job.answer.set_exception(Busy(f"the station is {self.state}", 10))
-        self.store.drop(job.recording.arrived)
+            self.begin_stop()
+        return answer
 
     def _work(self):
-        while not self._ended.is_set():
+        while self.state != STOPPING:
             with contextlib.suppress(queue.Empty):
-                self._take(self._queue.get(timeout=WATCH_SECONDS))
+                recording, answer = self._waiting.get(timeout=LOOK_SECONDS)
+                try:
+                    if answer.set_running_or_notify_cancel():
+                        self._take(recording, answer)
+                except Exception as error:  # whatever it is: one part's trouble must not end the station
+                    if not isinstance(error, (JournalError, InputError)) or answer.done():
+                        tell("station.py", f"{type(error).__name__}: {error}")
+                    if not answer.done():
+                        answer.set_exception(error)
+                finally:
+                    self.store.drop(recording)
+        self._at_hand.put(None)
 
-    def _take(self, job):
-        job.started, self._at_hand = time.monotonic(), job
-        try:
-            if not job.answer.done() and job.answer.set_running_or_notify_cancel():
-                self._judge(job)
-        except Exception as error:  # whatever it is: one part's trouble must not end the station
-            if not isinstance(error, (JournalError, InputError)):
-                tell("station.py", f"{type(error).__name__}: {error}")
-            with job.lock:
-                if not job.answer.done():
-                    job.answer.set_exception(error)
-        finally:
-            self._at_hand = None
-            self.store.drop(job.recording.arrived)
-            if self.state == STUCK:
-                self.state = READY
-
-    def _judge(self, job):
-        recording = job.recording
-        model, sha256 = self.recipes.get(recording.recipe), recording.arrived.sha256
-        content_hash = _digest(sha256)
-        key = _digest([sha256, model.sha256, model.options, recording.check])
-        known = self.journal.by_key(key)
-        if known is not None:
-            with job.lock:
-                if not job.answer.done():
-                    job.answer.set_result({**self.answer(known), "repeated": True})
-            return
-        before = self.journal.first_of(content_hash, model.recipe)  # by another version, calibration or option
-        counts = not recording.check and before is None  # a part counts once, and a master part never
-        draw = sampling.draw(self.journal.secret, content_hash, self.settings.every if counts else 0)
-        judged = model.judge(recording.arrived.files)
-        mark = model.fingerprint(recording.arrived.files) if draw.chance is not None else ""
-        with job.lock:  # from here on the part is not given up any more
-            if job.answer.done():
-                return
-            ranks, alarms = self.watches.add(model, judged.statistics, draw) if counts else ({}, ())
-            ranked = 0 if not (counts and judged.statistics) else 1 if ranks else 2
-            room = self.store.has_room
-            kind = DRAWN if draw.chance is not None else PASSED if judged.verdict == PASS else FAILED
-            kept = (kind, size_of(recording.arrived)) if room else None
-            more = {"ranks": ranks, "fingerprint": mark} | ({} if before is None else {"judged_before": before})
-            if not room:
-                more |= {"pictures": False, "note": "the disk is nearly full: files and pictures are not kept"}
+    def _judge(self):
+        """Judge what is at hand, in a thread of its own, so that a part that takes too long can be given up."""
+        while (at_hand := self._at_hand.get()) is not None:
+            model, files, judged = at_hand
             try:
-                columns = {"ranked": ranked, "recording": content_hash, "key": key}
-                event = self._append(job, model, judged, draw, more, kept, **columns)
-            except JournalError:
-                self.watches.forget(model)  # it has ranked a part that is not in the journal
-                raise
-            if room:
-                self._keep(event, recording, judged)
-            job.answer.set_result(self.answer(event))
-        self.counts[model.recipe, judged.verdict] += 1
-        self.seconds_spent += time.monotonic() - job.started
+                judged.set_result(model.judge(files))
+            except Exception as error:
+                judged.set_exception(error)
+
+    def _take(self, recording, answer):
+        """Draw, judge, record, keep, answer and tell."""
+        begun, model, sha256 = time.monotonic(), self.recipes.get(recording.recipe), recording.sha256
+        known = {"recording": _digest(sha256), "key": _digest([sha256, model.sha256, model.options, recording.check])}
+        event = self.journal.by_key(known["key"])
+        if event is not None:
+            return answer.set_result({**self.answer(event), "repeated": True})
+        before = self.journal.first_of(known["recording"], model.recipe)  # by another version, calibration or option
+        counts = not recording.check and before is None  # a part counts once, and a master part never
+        draw = sampling.draw(self.journal.secret, known["recording"], self.settings.sample if counts else 0)
+        future = Future()
+        self._at_hand.put((model, recording.files, future))
+        concurrent.futures.wait([future], self.settings.part_seconds)
+        if future.done():
+            judged, more = future.result(), {} if before is None else {"judged_before": before}
+        else:  # it counts nowhere, and its key stays free, so that the same files can be judged later
+            self.state = STUCK if self.state == READY else self.state
+            judged = model.refused(f"judging took longer than {self.settings.part_seconds:g} s")
+            counts, draw, known, more = False, draw._replace(chance=None, role=None), {}, {}
+        alarms, event = self._record(recording, model, judged, counts, draw, known, more)
+        self.counts[model.recipe, event.verdict] += 1
+        self.seconds_spent += time.monotonic() - begun
+        answer.set_result(self.answer(event))
         if alarms:
             columns = {"recipe": model.recipe, "model": model.sha256}
             self.tell_all(self.journal.append("drift alarm", {"statistics": alarms}, **columns))
         self.tell_all(event)
+        concurrent.futures.wait([future])  # its files are not removed before
+        self.state = READY if self.state == STUCK else self.state
 
-    def _append(self, job, model, judged, draw, more, kept=None, **columns):
-        recording, stated = job.recording, ("threshold", "peak", "regions", "explanation", "statistics")
+    def _record(self, recording, model, judged, counts, draw, known, more):
+        """Write the verdict and keep the files; returns (statistics that raise the drift alarm, the event)."""
+        ranked, alarms = self.watches.add(model, judged.content["statistics"], draw) if counts else (0, ())
+        keeps = self.store.has_room and bool(known)
+        if known and not keeps:
+            more = {**more, "note": "the disk is nearly full: files and pictures are not kept"}
         content = {
-            **{name: getattr(judged, name) for name in stated},
-            "sha256": recording.arrived.sha256,
+            **judged.content,
+            "sha256": recording.sha256,
+            "fingerprint": "" if draw.chance is None else model.fingerprint(recording.files),
             "options": model.options,
-            "milliseconds": round(judged.milliseconds, 2),
             "role": draw.role,
             "tie": draw.tie,
             "metadata": recording.metadata,
             "check": recording.check,
-            "pictures": bool(judged.draw),
+            "pictures": bool(keeps and judged.draw),
             **more,
         }
-        columns |= {name: getattr(judged, name) for name in ("verdict", "p_value", "score")}
-        columns |= {"serial": recording.serial, "name": recording.name, "recipe": model.recipe, "model": model.sha256}
-        return self.journal.append("verdict", content, kept, chance=draw.chance, **columns)
-
-    def _keep(self, event, recording, judged):
+        columns = {"serial": recording.serial, "name": recording.name, "recipe": model.recipe, "model": model.sha256}
+        columns |= {"verdict": judged.verdict, "p_value": judged.p_value, "score": judged.score, "ranked": ranked}
+        kind = DRAWN if draw.chance is not None else PASSED if judged.verdict == PASS else FAILED
+        kept = (kind, size_of(recording)) if keeps else None
         try:
-            self.store.keep(event.number, recording.arrived)
-        except OSError as error:
-            self._lost(event, error)
-            return
-        if judged.draw:
-            self._drawings.put((event, judged.draw))
+            event = self.journal.append("verdict", content, kept, chance=draw.chance, **columns, **known)
+        except JournalError:
+            self.watches.forget(model)  # it has ranked a part that is not in the journal
+            raise
+        with _told(f"part {event.number}: its files could not be kept"):
+            if keeps:
+                self.store.keep(event.number, recording)
+            if content["pictures"]:
+                self._drawings.put((event.number, judged.draw))
+        return alarms, event
 
-    def _lost(self, event, error):
-        tell("station.py", f"part {event.number}: its files or pictures could not be kept ({error})")
-        with contextlib.suppress(JournalError):
-            self.journal.append("note", {"note": "files or pictures could not be kept"}, part=event.number)
-
-    def _draw(self):
-        while True:
-            event, draw = self._drawings.get()
-            try:
-                draw(self.store.folder_of(event.number))
-            except Exception as error:  # a picture less is no reason to stop
-                self._lost(event, error)
-            finally:
-                self._drawings.task_done()
-
-    def _look_after(self):
+    def _keep_house(self):
+        """Draw pictures as they are asked for, and look now and then at what is kept."""
         tidied = time.monotonic()
-        while not self._ended.wait(WATCH_SECONDS):
-            job = self._at_hand
-            if job is not None and time.monotonic() - job.started > self.settings.part_seconds:
-                self._give_up(job)
+        while self._worker.is_alive() or not self._drawings.empty():
+            with contextlib.suppress(queue.Empty):
+                number, draw = self._drawings.get(timeout=LOOK_SECONDS)
+                with _told(f"part {number}: its pictures could not be kept"):
+                    draw(self.store.folder_of(number))
+                self._drawings.task_done()
             if time.monotonic() - tidied > TIDY_SECONDS:
-                with contextlib.suppress(JournalError, sqlite3.Error):
+                with _told("old files could not be removed"):
                     self.store.tidy()
                 tidied = time.monotonic()
-
-    def _give_up(self, job):
-        """Answer for a part that takes too long. Its key stays free, so that the same files can be judged later."""
-        if not job.lock.acquire(timeout=0.01):
-            return  # its verdict is being written
-        try:
-            if job.answer.done():
-                return
-            self.state = STUCK if self.state == READY else self.state
-            model = self.recipes.get(job.recording.recipe)
-            judged = model.refused(f"judging took longer than {self.settings.part_seconds:g} s")
-            event = self._append(
-                job, model, judged, sampling.Draw(None, None, 0.5, 0.5), {"ranks": {}, "fingerprint": ""}
-            )
-            job.answer.set_result(self.answer(event))
-            self.tell_all(event)
-        except Exception as error:
-            job.answer.set_exception(error)
-        finally:
-            job.lock.release()
-
-    # ------------------------------------------------------------ people
 
     def review(self, number, truth, by, kind="", note=""):
         """Record what a person says about a part; returns the event.
@@ -321,18 +254,13 @@ class Station:
             kind: of the defect.
 
         Raises:
-            KeyError: there is no such part.
-            InputError: something is missing.
+            InputError: there is no such part.
             JournalError: it could not be written.
         """
         part = self.journal.part(number)
         if part is None:
-            raise KeyError(number)
-        if truth not in (sampling.GOOD, sampling.DEFECT, sampling.UNCLEAR):
-            raise InputError(f"{truth!r}: a part is good, defect or unclear")
-        if not by.strip():
-            raise InputError("a review needs the name of who reviews")
-        content = {"truth": truth, "kind": kind.strip(), "by": by.strip(), "note": note.strip()}
+            raise InputError("there is no part with this number")
+        content = {"truth": truth, "kind": kind, "by": by, "note": note}
         event = self.journal.append("review", content, part=number, recipe=part.recipe, model=part.model)
         self.tell_all(event)
         return event
@@ -368,6 +296,15 @@ class Station:
         for folder in (self.journal.path.parent.resolve(), self.recipes.folder.resolve(), Path.cwd()):
             text = text.replace(f"{folder}/", "").replace(str(folder), "")
         return re.sub(r"/\S+/", "", text)
+
+
+@contextlib.contextmanager
+def _told(what):
+    """Tell of an error in the block, which must not stop the judging."""
+    try:
+        yield
+    except Exception as error:
+        tell("station.py", f"{what} ({error})")
 
 
 def _digest(facts):

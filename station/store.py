@@ -7,45 +7,72 @@ is nearly full nothing is kept any more, so that the journal can go on.
 
 import hashlib
 import shutil
-import threading
 import time
 import uuid
 from pathlib import Path
 from typing import NamedTuple
 
-from station.journal import DAY
-from station.judging import Files
-
 SIGNATURES = ((b"\x89PNG", ".png"), (b"\xff\xd8", ".jpg"), (b"II", ".tiff"), (b"MM", ".tiff"), (b"BM", ".bmp"))
 FAILED, DRAWN, PASSED = "failed", "drawn", "passed"
 PICTURES = ("part", "depth", "normal")
 OF_PICTURES = 500_000  # bytes that a part's three pictures take at most
+DAY = 86400.0  # seconds
 MIB, GIB = 2**20, 2**30
+# "size" adds up all parts that would be kept before this one: passed parts are the first to go, then the oldest
+GONE = """
+WITH ringed AS (SELECT *, ROW_NUMBER() OVER (PARTITION BY class ORDER BY part DESC) AS place FROM kept),
+    young AS (SELECT * FROM ringed WHERE CASE class WHEN 'passed' THEN place <= ? WHEN 'drawn' THEN place <= ?
+        ELSE epoch >= ? END),
+    sized AS (SELECT part, SUM(bytes) OVER (ORDER BY class = 'passed', class <> 'drawn', part DESC) AS size FROM young)
+SELECT part FROM kept WHERE part NOT IN (SELECT part FROM sized WHERE size <= ?)
+"""
 
 
-class Rules(NamedTuple):
-    """How much is kept."""
+class Settings(NamedTuple):
+    """Limits of the station; the flags of the command."""
 
-    days: float = 90  # fails and parts that could not be judged
-    passed: int = 1000  # passed parts
-    drawn: int = 3000  # parts drawn for review: two thirds of them calibrate
-    most_bytes: float = 50 * GIB
-    free_bytes: float = 2 * GIB  # of the disk; with less free nothing is kept
+    sample: int = 50  # 1 in so many parts is drawn for review; 0: none
+    waiting: int = 32  # parts in the queue
+    part_seconds: float = 60.0
+    keep_days: float = 90.0  # files of fails and of parts that could not be judged
+    keep_passed: int = 1000  # files of passed parts
+    keep_drawn: int = 3000  # files of parts drawn for review: two thirds of them calibrate
+    keep_gib: float = 50.0  # all of them
+    free_gib: float = 2.0  # of the disk; with less free nothing is kept
+
+    @classmethod
+    def of(cls, args):
+        """Those of a parsed command line."""
+        return cls(*(getattr(args, name) for name in cls._fields))
 
 
-class Arrived(NamedTuple):
-    """A part's files as they have come: a folder that holds them alone, and {kind: SHA-256}."""
+class Files(NamedTuple):
+    """The files of a recording: picture, and organised cloud or depth picture."""
+
+    rgb: Path
+    xyz: Path | None
+    depth: Path | None
+
+
+class Recording(NamedTuple):
+    """A part that has come in: a folder that holds its files alone, {kind: SHA-256}, and what was said about it.
+    ``check``: a master part or the like, which counts in no rate, is not drawn and is not watched for drift."""
 
     folder: Path
     files: Files
     sha256: dict
+    name: str | None = None
+    recipe: str | None = None
+    serial: str | None = None
+    metadata: dict = {}
+    check: bool = False
 
 
 class Store:
-    """The folder of kept files, a folder for each part; ``kept`` of the journal is its index."""
+    """The folder of kept files beside the journal, a folder for each part; the table ``kept`` is its index."""
 
-    def __init__(self, folder, journal, rules=Rules()):
-        self._folder, self._journal, self.rules, self._lock = Path(folder), journal, rules, threading.Lock()
+    def __init__(self, journal, settings=Settings()):
+        self._folder, self._journal, self.settings = Path(f"{journal.path}.files"), journal, settings
         self._arriving = self._folder / "arriving"
 
     def begin(self):
@@ -53,8 +80,8 @@ class Store:
         shutil.rmtree(self._arriving, ignore_errors=True)
         self._arriving.mkdir(parents=True)
 
-    def take(self, sources):
-        """:class:`Arrived` from a part's files, {"rgb", "xyz" or "depth": open binary file}.
+    def take(self, sources, **facts):
+        """:class:`Recording` of a part's files, {"rgb", "xyz" or "depth": open binary file}, with these ``facts``.
 
         Raises:
             OSError: they cannot be read, or not be stored.
@@ -75,30 +102,30 @@ class Store:
         except OSError:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        return Arrived(folder, Files(paths["rgb"], paths.get("xyz"), paths.get("depth")), hashes)
+        return Recording(folder, Files(*map(paths.get, Files._fields)), hashes, **facts)
 
-    def drop(self, arrived):
-        """Remove an arrived part's folder, if it is still there."""
-        shutil.rmtree(arrived.folder, ignore_errors=True)
+    def drop(self, recording):
+        """Remove a recording's folder, if it is still there."""
+        shutil.rmtree(recording.folder, ignore_errors=True)
 
     @property
     def has_room(self):
         """Whether there is room for another part's files."""
-        return shutil.disk_usage(self._folder).free >= self.rules.free_bytes
+        return shutil.disk_usage(self._folder).free >= self.settings.free_gib * GIB
 
     def folder_of(self, number):
         """The folder of a kept part."""
         return self._folder / f"{number // 1000:06d}" / str(number)
 
-    def keep(self, number, arrived):
-        """Keep an arrived part's folder under the part's number, which is in the index already.
+    def keep(self, number, recording):
+        """Keep a recording's folder under the part's number, which is in the index already.
 
         Raises:
             OSError: it could not be kept.
         """
         target = self.folder_of(number)
         target.parent.mkdir(parents=True, exist_ok=True)
-        arrived.folder.rename(target)
+        recording.folder.rename(target)
 
     def files_of(self, number):
         """The kept :class:`Files` of a part, or None."""
@@ -106,7 +133,7 @@ class Store:
         for path in sorted(self.folder_of(number).glob("*")):
             if path.name != "depth.jpg":  # the drawn picture of the depth; an uploaded depth is no JPEG
                 found.setdefault(path.stem, path)
-        files = Files(*(found.get(kind) for kind in Files._fields))
+        files = Files(*map(found.get, Files._fields))
         return files if files.rgb and (files.xyz or files.depth) else None
 
     def picture(self, number, name):
@@ -116,30 +143,15 @@ class Store:
 
     def tidy(self):
         """Remove what the rules do not keep any more; parts of that age wait for no review either."""
-        with self._lock:
-            ring = "SELECT part FROM kept WHERE class = ? ORDER BY part DESC LIMIT -1 OFFSET ?"
-            gone = self._journal.rows(ring, (PASSED, self.rules.passed))
-            gone += self._journal.rows(ring, (DRAWN, self.rules.drawn))
-            old = "SELECT part FROM kept WHERE class = ? AND epoch < ?"
-            gone += self._journal.rows(old, (FAILED, since := time.time() - self.rules.days * DAY))
-            self._remove(number for (number,) in gone)
-            order = "ORDER BY class = 'passed', class <> 'drawn', part DESC"  # the last are the first to go
-            most = f"SELECT part FROM (SELECT part, SUM(bytes) OVER ({order}) AS size FROM kept) WHERE size > ?"
-            self._remove(number for (number,) in self._journal.rows(most, (self.rules.most_bytes,)))
-            last = "SELECT number FROM events WHERE kind = 'verdict' AND epoch < ? ORDER BY epoch DESC LIMIT 1"
-            self._journal.execute(f"DELETE FROM open WHERE part <= ({last})", (since,))
-
-    def _remove(self, numbers):
-        for number in numbers:
+        rules, since = self.settings, time.time() - self.settings.keep_days * DAY
+        limits = (rules.keep_passed, rules.keep_drawn, since, rules.keep_gib * GIB)
+        for (number,) in self._journal.rows(GONE, limits):
             shutil.rmtree(self.folder_of(number), ignore_errors=True)
             self._journal.execute("DELETE FROM kept WHERE part = ?", (number,))
+        last = "SELECT number FROM events WHERE kind = 'verdict' AND epoch < ? ORDER BY epoch DESC LIMIT 1"
+        self._journal.execute(f"DELETE FROM open WHERE part <= ({last})", (since,))
 
 
-def size_of(arrived):
-    """Bytes that an arrived part will take, with its pictures."""
-    return OF_PICTURES + sum(path.stat().st_size for path in arrived.files if path)
-
-
-def store_of(journal_path):
-    """The folder of what is kept, beside the journal."""
-    return Path(f"{journal_path}.files")
+def size_of(recording):
+    """Bytes that a recording will take, with its pictures."""
+    return OF_PICTURES + sum(path.stat().st_size for path in recording.files if path)

@@ -1,7 +1,6 @@
-"""Works with a station's journal: exports it, checks that nobody has changed it, collects training parts.
+"""Works with a station's journal: exports it, collects training parts.
 
     python tools/journal.py export station.db --since 2026-07-01 -o verdicts.csv      # or .parquet
-    python tools/journal.py verify station.db
     python tools/journal.py training station.db --model knob -o more_good
 
 ``training`` copies the kept recordings of parts that were good after all, and were not drawn for review, into
@@ -57,26 +56,27 @@ def build_parser():
     """The argument parser."""
     prose, examples = prose_and_examples(__doc__)
     parser = Parser(prog="journal.py", formatter_class=HelpFormatter, description=prose, epilog=examples)
-    commands = parser.add_subparsers(
-        dest="command", required=True, metavar="COMMAND", parser_class=Parser, help="what to do"
-    )
-    export = commands.add_parser("export", help="verdicts with reviews as CSV or Parquet")
-    verify = commands.add_parser("verify", help="check the chain of all events")
-    training = commands.add_parser("training", help="copy parts that may train the next version")
-    for command in (export, verify, training):
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser, help="what to do")
+    for work, text in (
+        (export, "verdicts with reviews as CSV or Parquet"),
+        (training, "copy parts that may train the next version"),
+    ):
+        command = commands.add_parser(work.__name__, help=text)
         command.add_argument("journal", type=Path, metavar="JOURNAL", help="the station's SQLite file")
-    since = "only verdicts from this time on, as 2026-07-31 or 2026-07-31T06:00:00 (UTC)"
-    export.add_argument("--since", type=datetime.fromisoformat, metavar="TIME", help=since)
-    export.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help=".csv or .parquet")
-    training.add_argument("--model", required=True, metavar="NAME", help="the recipe")
-    training.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="folder of the copies")
+        command.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help=".csv, .parquet; a folder")
+        command.set_defaults(work=work)
+        if work is training:
+            command.add_argument("--model", required=True, metavar="NAME", help="the recipe")
+        else:
+            since = "only verdicts from this time on, as 2026-07-31 or 2026-07-31T06:00:00 (UTC)"
+            command.add_argument("--since", type=datetime.fromisoformat, metavar="TIME", help=since)
     return parser
 
 
 def main(argv=None):
     """Run the command line; returns the exit code."""
     args = build_parser().parse_args(argv)
-    return run_command("journal.py", args, {"export": export, "verify": verify, "training": training}[args.command])
+    return run_command("journal.py", args, args.work)
 
 
 def export(args):
@@ -91,16 +91,16 @@ def export(args):
     write = {".csv": write_csv, ".parquet": write_parquet}.get(args.output.suffix.lower())
     if write is None:
         raise InputError(f"{args.output}: has to end in .csv or .parquet")
-    rows = Journal(args.journal, write=False).query(
+    found = Journal(args.journal, write=False).query(
         f"SELECT {', '.join(source for source, _ in COLUMNS.values())} FROM events v LEFT JOIN events r ON r.number = "
         "(SELECT MAX(number) FROM events WHERE part = v.number AND kind = 'review') "
         "WHERE v.kind = 'verdict' AND v.epoch >= ? ORDER BY v.number",
         (epoch_of(args.since) if args.since else 0.0,),
     )
     ways = [{"time": iso, "check": bool}.get(name, lambda value: value) for name in COLUMNS]
-    told = lambda: [[way(value) for way, value in zip(ways, row)] for row in rows.fetchmany(AT_ONCE)]
+    some = lambda: [[way(value) for way, value in zip(ways, row)] for row in found.fetchmany(AT_ONCE)]
     with atomic_path(args.output) as temporary:
-        count = write(temporary, iter(told, []))
+        count = write(temporary, iter(some, []))
     print(f"journal.py: {count} verdicts in {args.output}", file=sys.stderr)
     return FINE
 
@@ -140,16 +140,6 @@ def write_parquet(path, found):
     return count
 
 
-def verify(args):
-    """Check the chain; returns the exit code."""
-    from station.journal import Journal
-
-    journal = Journal(args.journal, write=False)
-    count, chain = journal.verify(), journal.rows("SELECT chain FROM events ORDER BY number DESC LIMIT 1")
-    print(f"journal.py: {count} events, each as it was written; the last chain: {chain[0][0] if chain else 'none'}")
-    return FINE
-
-
 def training(args):
     """Copy training parts; returns the exit code.
 
@@ -158,10 +148,10 @@ def training(args):
     """
     from station.calibration import training_parts
     from station.journal import Journal
-    from station.store import Store, store_of
+    from station.store import Store
 
     journal, copied = Journal(args.journal), 0
-    store = Store(store_of(args.journal), journal)
+    store = Store(journal)
     for event in training_parts(journal, args.model):
         files = store.files_of(event.number)
         if files is None:

@@ -17,7 +17,16 @@ if not __package__:
     import checkout  # noqa: F401  puts the checkout on the path
 
 from common.argument_types import number, share
-from common.commands import FAILED, FINE, HelpFormatter, Parser, add_device, prose_and_examples, run_command
+from common.commands import (
+    FAILED,
+    FINE,
+    HelpFormatter,
+    Parser,
+    add_networks,
+    add_values,
+    prose_and_examples,
+    run_command,
+)
 from common.errors import InputError, show_warnings, tell
 from common.files import check_writable
 from common.progress import note
@@ -31,39 +40,46 @@ def build_parser():
     """The argument parser."""
     description, epilog = __doc__.splitlines()[0], prose_and_examples(__doc__)[1]
     parser = Parser(prog="station.py", formatter_class=HelpFormatter, description=description, epilog=epilog)
-    add, count, amount = parser.add_argument, number(int, 0), number(float, 0)
+    add, count, amount, above = parser.add_argument, number(int, 0), number(float, 0), number(float, 0, open_low=True)
     add("--models", type=Path, required=True, metavar="DIR", help="RECIPE.m3dm files, further versions RECIPE@X.m3dm")
     add("--journal", type=Path, required=True, metavar="FILE", help="SQLite file of all verdicts; made if missing")
-    add("--port", type=number(int, 0, 65535), default=8000, metavar="N", help="of HTTP and the page")
-    add("--host", default=LOCAL[0], metavar="ADDRESS", help="to listen at; others than this one need --token_file")
-    add("--token_file", type=Path, metavar="FILE", help="one line that callers have to show")
-    add("--watch", type=Path, metavar="DIR", help="folder that cameras write into")
-    add("--recipe", metavar="NAME", help="for the parts of --watch, where there are several recipes")
-    add("--settle", type=number(float, 0.05), default=1.0, metavar="S", help="a file in --watch is complete after")
+    add_values(
+        parser,
+        ("port", number(int, 0, 65535), 8000, "N", "of HTTP and the page"),
+        ("host", str, LOCAL[0], "ADDRESS", "to listen at; others than this one need --token_file"),
+        ("token_file", Path, None, "FILE", "one line that callers have to show"),
+        ("watch", Path, None, "DIR", "folder that cameras write into"),
+        ("recipe", str, None, "NAME", "for the parts of --watch, where there are several recipes"),
+        ("settle", number(float, 0.05), 1.0, "S", "a file in --watch is complete after"),
+    )
     judging = parser.add_argument_group("judging")
-    add = judging.add_argument
-    add("--false_alarm", type=share, default=0.05, metavar="A", help="promised share of good parts that fail")
-    add("--checkpoint_dir", type=Path, default=Path("checkpoints"), metavar="DIR", help="the networks' checkpoints")
-    add("--fusion_module_path", type=Path, metavar="FILE", help="UFF checkpoint, where it is not in --checkpoint_dir")
-    add("--scoring", metavar="NAME", help="which of the model's scorings decides (default: its first)")
-    add("--no_gate", action="store_true", help="judge also scans unlike the training scans")
-    add("--sample", type=count, default=50, metavar="N", help="draw 1 in N parts for review, before judging; 0: none")
-    add_device(judging)
-    add = parser.add_argument_group("limits").add_argument
-    add("--waiting", type=number(int, 1), default=32, metavar="N", help="parts in the queue; then 503")
-    add("--part_seconds", type=number(float, 0, open_low=True), default=60.0, metavar="S", help="for one part")
-    add("--upload_mib", type=number(float, 0, open_low=True), default=256.0, metavar="MIB", help="of one upload")
-    add("--keep_days", type=amount, default=90.0, metavar="DAYS", help="files of fails and cannot-judges")
-    add("--keep_passed", type=count, default=1000, metavar="N", help="files of the newest passed parts")
-    add("--keep_drawn", type=count, default=3000, metavar="N", help="files of the newest drawn parts")
-    add("--keep_gib", type=amount, default=50.0, metavar="GIB", help="all files together")
-    add("--free_gib", type=amount, default=2.0, metavar="GIB", help="of the disk; with less, verdicts alone are kept")
-    add = parser.add_argument_group("to the line").add_argument
-    add("--webhook", metavar="URL", help="gets each verdict and review as JSON")
-    add("--mqtt", metavar="URL", help="mqtt://HOST:1883; needs requirements-mqtt.txt")
-    add("--mqtt_prefix", default="m3dm", metavar="TOPIC", help="of the topics")
-    add("--mqtt_login_file", type=Path, metavar="FILE", help="user in the first line, password in the second")
-    add("--opcua", metavar="URL", help="opc.tcp://127.0.0.1:4840; needs requirements-opcua.txt")
+    add_networks(judging)
+    judging.add_argument("--no_gate", action="store_true", help="judge also scans unlike the training scans")
+    add_values(
+        judging,
+        ("false_alarm", share, 0.05, "A", "promised share of good parts that fail"),
+        ("scoring", str, None, "NAME", "which of the model's scorings decides (default: its first)"),
+        ("sample", count, 50, "N", "draw 1 in N parts for review, before judging; 0: none"),
+    )
+    add_values(
+        parser.add_argument_group("limits"),
+        ("waiting", number(int, 1), 32, "N", "parts in the queue; then 503"),
+        ("part_seconds", above, 60.0, "S", "for one part"),
+        ("upload_mib", above, 256.0, "MIB", "of one upload"),
+        ("keep_days", amount, 90.0, "DAYS", "files of fails and cannot-judges"),
+        ("keep_passed", count, 1000, "N", "files of the newest passed parts"),
+        ("keep_drawn", count, 3000, "N", "files of the newest drawn parts"),
+        ("keep_gib", amount, 50.0, "GIB", "all files together"),
+        ("free_gib", amount, 2.0, "GIB", "of the disk; with less, verdicts alone are kept"),
+    )
+    add_values(
+        parser.add_argument_group("to the line"),
+        ("webhook", str, None, "URL", "gets each verdict and review as JSON"),
+        ("mqtt", str, None, "URL", "mqtt://HOST:1883; needs requirements-mqtt.txt"),
+        ("mqtt_prefix", str, "m3dm", "TOPIC", "of the topics"),
+        ("mqtt_login_file", Path, None, "FILE", "user in the first line, password in the second"),
+        ("opcua", str, None, "URL", "opc.tcp://127.0.0.1:4840; needs requirements-opcua.txt"),
+    )
     return parser
 
 
@@ -102,26 +118,24 @@ def serve(args, token):
     from station.journal import Journal, JournalError
     from station.judging import load
     from station.recipes import Recipes
-    from station.service import Settings, Station
-    from station.store import GIB, Rules, Store, store_of
+    from station.service import Station
+    from station.store import Settings, Store
 
     def loader(path, recipe, sha256):
         note(f"station.py: loading {path.name}", sys.stderr)
         options = args.checkpoint_dir, args.device, args.false_alarm, args.scoring
         return load(path, recipe, sha256, *options, not args.no_gate, args.fusion_module_path)
 
-    journal = Journal(args.journal, webhook=bool(args.webhook))
+    journal, settings = Journal(args.journal, webhook=bool(args.webhook)), Settings.of(args)
     recipes = Recipes(args.models, journal, loader)
-    rules = Rules(args.keep_days, args.keep_passed, args.keep_drawn, args.keep_gib * GIB, args.free_gib * GIB)
-    store = Store(store_of(args.journal), journal, rules)
-    station = Station(journal, recipes, store, Settings(args.sample, args.waiting, args.part_seconds))
+    station = Station(journal, recipes, Store(journal, settings), settings)
     lines = connections(args, station)
     folder = Folder(args.watch, station, args.recipe, args.settle) if args.watch else None
     server, listening = http_server(args, station, token)
     problems = []
 
     def stop(*_):
-        station.begin_stop()
+        threading.Thread(target=station.begin_stop).start()  # the signal may have come while the queue is locked
         server.should_exit = True
         if folder is not None:
             folder.stop.set()
@@ -129,8 +143,7 @@ def serve(args, token):
     def work():
         try:
             station.start()
-            for name in recipes.names:
-                model = recipes.get(name)
+            for model, _ in station.judging:
                 note(f"station.py: {model.id}: {model.promise}; {model.memory / 2**20:.0f} MiB", sys.stderr)
             if folder is not None:
                 folder.run()
@@ -141,16 +154,15 @@ def serve(args, token):
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(signal_number) != signal.SIG_IGN:
             signal.signal(signal_number, stop)
-    for connection in lines:
-        connection.start()
-    thread = threading.Thread(target=work, name="station", daemon=True)
+    for line in lines:
+        line.start()
+    thread = threading.Thread(target=work, name="starting and folder", daemon=True)
     thread.start()
     server.run(sockets=[listening])
-    stop()
     finished = station.finish(LAST_SECONDS)
     thread.join(LAST_SECONDS if finished else 0)
-    for connection in lines:
-        connection.end()
+    for line in lines:
+        line.end()
     if not finished:
         tell("station.py", f"the part at hand did not end within {LAST_SECONDS:g} s; it is not recorded")
         return FAILED
@@ -169,26 +181,15 @@ def connections(args, station):
     Raises:
         InputError: a package is missing, or an address is of the wrong kind.
     """
-    found = []
-    if args.webhook:
-        from station.webhook import Webhook
+    from station.lines import Mqtt, OpcUa, Webhook
 
-        if not args.webhook.startswith(("http://", "https://")):
-            raise InputError(f"--webhook {args.webhook}: has to begin with http:// or https://")
-        found.append(Webhook(station, args.webhook))
     for package, asked, extra in (("paho", args.mqtt, "mqtt"), ("asyncua", args.opcua, "opcua")):
         if asked and importlib.util.find_spec(package) is None:
             raise InputError(f"--{extra}: pip install -r requirements-{extra}.txt first")
-    if args.mqtt:
-        from station.mqtt import Mqtt
-
-        login = read_lines(args.mqtt_login_file, 2) if args.mqtt_login_file else None
-        found.append(Mqtt(station, args.mqtt, args.mqtt_prefix, login))
-    if args.opcua:
-        from station.opcua import OpcUa
-
-        found.append(OpcUa(station, args.opcua))
-    return found
+    login = read_lines(args.mqtt_login_file, 2) if args.mqtt_login_file else None
+    found = [Webhook(station, args.webhook)] if args.webhook else []
+    found += [Mqtt(station, args.mqtt, args.mqtt_prefix, login)] if args.mqtt else []
+    return found + ([OpcUa(station, args.opcua)] if args.opcua else [])
 
 
 def http_server(args, station, token):

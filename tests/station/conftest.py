@@ -10,8 +10,8 @@ from common.files import sha256_of
 from station.api import make_app
 from station.journal import Journal
 from station.recipes import Recipes
-from station.service import Recording, Settings, Station
-from station.store import Rules, Store, store_of
+from station.service import Station
+from station.store import Settings, Store
 from tests.station.stub import StubModel, part
 
 
@@ -31,13 +31,12 @@ class Place:
         self.offsets[sha256] = offset
         return sha256
 
-    def start(self, settings=Settings(every=0), rules=Rules(free_bytes=0), **options):
-        """A started Station."""
-        journal = Journal(self.journal_path, **options)
+    def start(self, webhook=False, **settings):
+        """A started Station; without settings of its own it draws no part for review and needs no room on the disk."""
+        journal = Journal(self.journal_path, webhook=webhook)
+        settings = Settings(**{"sample": 0, "free_gib": 0, **settings})
         load = lambda path, recipe, sha256: StubModel(recipe, sha256, offset=self.offsets.get(sha256, 0.0))
-        station = Station(
-            journal, Recipes(self.models, journal, load), Store(store_of(self.journal_path), journal, rules), settings
-        )
+        station = Station(journal, Recipes(self.models, journal, load), Store(journal, settings), settings)
         station.start()
         self.running.append(station)
         return station
@@ -70,8 +69,8 @@ def client(station):
 def send(station, score, wait=True, **more):
     """Have a station judge a part of this score; the answer, or its Future."""
     fields = {name: more.pop(name) for name in ("serial", "name", "recipe", "check") if name in more}
-    arrived = station.store.take(dict(zip(("rgb", "xyz"), map(io.BytesIO, part(score, **more)))))
-    future = station.submit(Recording(arrived, **fields))
+    sources = dict(zip(("rgb", "xyz"), map(io.BytesIO, part(score, **more))))
+    future = station.submit(station.store.take(sources, **fields))
     return future.result(60) if wait else future
 
 

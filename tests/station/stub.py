@@ -21,7 +21,7 @@ class StubModel(Model):
         self.scores = self.own_scores = np.asarray(calibration, float)
         self.peaks = self.own_peaks = self.scores
         self.promise, self.gate_promise = "at most 5 % of good parts fail", "no gate"
-        self.known = {"training": set(), "calibration": set()}
+        self.known = set()
         self.options = {"false_alarm": self.alpha, "calibration": 0}
         self.offset, self._inspector = offset, StubInspector(self.scores)
 
@@ -38,10 +38,9 @@ class StubModel(Model):
         region = {"text": "0.8 mm nearer", "pixels": 9, "area_mm2": 2.5, "depth_mm": -0.8}
         regions = [region] if found.verdict == verdict.FAIL else []
         draw = self.draw if told.get("draw") else None
-        return Judged(
-            found.verdict, found.p_value, score, found.threshold, score, regions, f"score {score:g}", statistics,
-            1.0, draw,
-        )  # fmt: skip
+        content = {"threshold": found.threshold, "peak": score, "regions": regions, "explanation": f"score {score:g}"}
+        content |= {"statistics": statistics, "milliseconds": 1.0}
+        return Judged(found.verdict, found.p_value, score, content, draw)
 
     def fingerprint(self, files):
         return hashlib.sha256(files.rgb.read_bytes()).hexdigest()

@@ -10,7 +10,8 @@ from common.files import sha256_of
 from data.scans import read_scan
 from inspection.inspector import Inspector
 from inspection.saved_model import read_saved
-from station.judging import Files, Model, load
+from station.judging import Model, load
+from station.store import Files
 from tests.fakes import PoolingExtractor
 from tests.inspection.test_inspector import EVERY
 from tests.make_models import CATEGORY, fitted_runner, make_parts, options_for
@@ -39,17 +40,21 @@ def test_the_verdict_is_the_inspectors(inspector, recordings, data):
     for files in recordings:
         found, expected = model.judge(files), inspector.judge(*read_scan(files.rgb, files.xyz))
         assert (found.verdict, found.p_value, found.score) == (expected.verdict, expected.p_value, expected.score)
-        assert found.peak == float(expected.map.max()) and len(found.regions) == min(20, len(expected.regions))
-        assert found.statistics["score"] == found.score and 0 < found.statistics["light"] < 1
-        shares = sum(value for name, value in found.statistics.items() if name.endswith(" score"))
+        assert found.content["peak"] == float(expected.map.max()) and len(found.content["regions"]) == min(
+            20, len(expected.regions)
+        )
+        assert found.content["statistics"]["score"] == found.score and 0 < found.content["statistics"]["light"] < 1
+        shares = sum(value for name, value in found.content["statistics"].items() if name.endswith(" score"))
         assert shares == pytest.approx(found.score, rel=1e-4)
-        assert "/" not in found.explanation and all("contours" not in region for region in found.regions)
-        assert found.verdict == "pass" or found.regions[0]["text"] in found.explanation
+        assert "/" not in found.content["explanation"] and all(
+            "contours" not in region for region in found.content["regions"]
+        )
+        assert found.verdict == "pass" or found.content["regions"][0]["text"] in found.content["explanation"]
         verdicts.add(found.verdict)
     assert "fail" in verdicts
     training = sorted((data / CATEGORY / "train/good/rgb").iterdir())
     known = [Files(path, path.parents[1] / "xyz" / f"{path.stem}.tiff", None) for path in training]
-    assert {model.fingerprint(files) for files in known} == model.known["training"]
+    assert {model.fingerprint(files) for files in known} <= model.known
 
 
 def test_a_depth_picture_is_judged_as_its_points(data, recordings, tmp_path):
@@ -59,7 +64,7 @@ def test_a_depth_picture_is_judged_as_its_points(data, recordings, tmp_path):
     rgb, xyz = read_scan(*recordings[0][:2])
     counts = np.round(xyz[..., 2] * 1e4)
     Image.fromarray(counts.astype(np.uint16)).save(files.depth)
-    assert "keeps no camera" in model.judge(files).explanation
+    assert "keeps no camera" in model.judge(files).content["explanation"]
     height, width = counts.shape
     camera = {"fx": 90.0, "fy": 80.0, "cx": 31.0, "cy": 33.0, "size": (height, width), "unit": 1e-4, "cropped": False}
     model._inspector.model.meta["camera"] = camera
@@ -67,14 +72,14 @@ def test_a_depth_picture_is_judged_as_its_points(data, recordings, tmp_path):
     points = np.stack([(u - 31) * counts / 90, (v - 33) * counts / 80, counts], -1) * 1e-4
     found, expected = model.judge(files), model._inspector.judge(rgb, points.astype(np.float32))
     assert (found.verdict, found.score) == (expected.verdict, pytest.approx(expected.score, rel=1e-5))
-    assert model.fingerprint(files) == "" and found.statistics["score"] == found.score
+    assert model.fingerprint(files) == "" and found.content["statistics"]["score"] == found.score
 
 
 def test_recalibration_is_that_of_a_model_saved_with_these_parts(inspector, recordings):
     model = Model("toy", "a" * 64, inspector)
     judged = [model.judge(files) for files in recordings]
     scores = [*model.own_scores, *(j.score for j in judged)]
-    peaks = [*model.own_peaks, *(j.peak for j in judged)]
+    peaks = [*model.own_peaks, *(j.content["peak"] for j in judged)]
     made = model.calibrated_with(scores, peaks, 7)
     arrays = {
         **inspector.model.arrays,
@@ -85,11 +90,11 @@ def test_recalibration_is_that_of_a_model_saved_with_these_parts(inspector, reco
     exact = Inspector(saved._replace(arrays={**saved.arrays, **arrays}), PoolingExtractor(), 0.2)
     for files in recordings:
         found, expected = made.judge(files), exact.judge(*read_scan(files.rgb, files.xyz))
-        of = lambda judged: (judged.verdict, judged.p_value, judged.threshold)
-        assert of(found) == of(expected)
-        assert [r["pixels"] for r in found.regions] == [r.pixels for r in expected.regions[:20]]
-        assert f"{expected.threshold:.4g}" in found.explanation
-    assert made.options["calibration"] == 7 and model.judge(recordings[0]).threshold == inspector.threshold
+        assert (found.verdict, found.p_value) == (expected.verdict, expected.p_value)
+        assert found.content["threshold"] == expected.threshold
+        assert [r["pixels"] for r in found.content["regions"]] == [r.pixels for r in expected.regions[:20]]
+        assert f"{expected.threshold:.4g}" in found.content["explanation"]
+    assert made.options["calibration"] == 7 and model.judge(recordings[0]).content["threshold"] == inspector.threshold
     assert any(model.judge(f).p_value != made.judge(f).p_value for f in recordings)
     with pytest.raises(InputError, match="20 % needs at least 4"):
         model.calibrated_with(scores[:3], peaks[:3], 8)
@@ -105,15 +110,18 @@ def test_what_cannot_be_read_cannot_be_judged(inspector, recordings, tmp_path):
         (Files(good.rgb, tmp_path / "flat.tiff", None), "flat"),
     ):
         found = model.judge(files)
-        assert found.verdict == "cannot judge" and found.score is None and found.statistics == {}
-        assert words in found.explanation
-        assert str(tmp_path) not in found.explanation and str(good.rgb.parent) not in found.explanation
+        assert found.verdict == "cannot judge" and found.score is None and found.content["statistics"] == {}
+        assert words in found.content["explanation"]
+        assert (
+            str(tmp_path) not in found.content["explanation"]
+            and str(good.rgb.parent) not in found.content["explanation"]
+        )
         assert found.draw is None
 
 
 def test_pictures(inspector, recordings, tmp_path):
-    found = next(j for j in map(Model("toy", "a" * 64, inspector).judge, recordings) if j.regions)
-    assert found.draw(tmp_path) == ["depth", "normal", "part"]
+    found = next(j for j in map(Model("toy", "a" * 64, inspector).judge, recordings) if j.content["regions"])
+    found.draw(tmp_path)
     sizes = [Image.open(tmp_path / f"{name}.jpg").size for name in ("part", "depth", "normal")]
     assert sizes == [(672, 672)] * 3
     outlined = np.asarray(Image.open(tmp_path / "part.jpg")).astype(int)
@@ -133,4 +141,4 @@ def test_a_model_that_was_replaced_while_it_was_read(inspector, monkeypatch):
 def test_a_model_without_calibration_parts_has_none_of_its_own(data, tmp_path):
     _, path = fitted_runner(options_for(data, "DINO", "--calibration", "none", "--save_model", tmp_path))
     model = Model("toy", "a" * 64, Inspector(read_saved(path), PoolingExtractor(), 0.2))
-    assert len(model.scores) == 4 and len(model.own_scores) == 0 and len(model.known["training"]) == 4
+    assert len(model.scores) == 4 and len(model.own_scores) == 0 and len(model.known) == 4

@@ -9,7 +9,6 @@ import pytest
 import uvicorn
 
 from station.api import make_app
-from station.service import Settings
 from tests.station.conftest import send, until
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -25,7 +24,7 @@ WIDTHS = ((400, 850), (1024, 768), (1920, 1080))
 @pytest.fixture
 def address(place):
     """The address of a station that is served on loopback; ``place.running[0]`` is the station."""
-    station = place.start(Settings(every=0))
+    station = place.start()
     listening = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(make_app(station), log_level="warning", lifespan="off"))
     thread = threading.Thread(target=lambda: server.run(sockets=[listening]), daemon=True)

@@ -5,10 +5,8 @@ import pytest
 
 from common.errors import InputError
 from inspection import verdict
-from station import sampling
+from station import calibration, sampling
 from station.journal import Event
-from station.recipes import calibration
-from station.service import Settings
 from tests.station.conftest import send, until
 from tests.station.stub import StubModel
 
@@ -35,12 +33,12 @@ def test_draws_depend_on_files_and_key_alone():
 
 
 def test_a_recording_counts_once_however_often_it_is_judged(place):
-    station = place.start(Settings(every=1))
+    station = place.start(sample=1)
     first, master = send(station, 50), send(station, 50, check=True)
     assert master["id"] != first["id"] and send(station, 50) == {**first, "repeated": True}
     place.stop(station)
     place.add_model("knob.m3dm", "second", -45.0)
-    station = place.start(Settings(every=1))
+    station = place.start(sample=1)
     again = send(station, 50)
     assert (first["verdict"], again["verdict"]) == ("fail", "pass") and again["judged_before"] == first["id"]
     assert first["drawn_for_review"] and not again["drawn_for_review"] and not master["drawn_for_review"]
@@ -52,7 +50,7 @@ def test_a_recording_counts_once_however_often_it_is_judged(place):
 
 def test_what_calibrates():
     model = StubModel("knob", "m", range(19))
-    model.known = {"training": {"trained"}, "calibration": {"inside"}}
+    model.known = {"trained", "inside"}
     parts = [
         event(1, 1.0, "good"),
         event(2, 2.0, "defect"),
@@ -67,9 +65,9 @@ def test_what_calibrates():
     found = calibration.chosen(parts, model, {9: (0.9, 0.8)})
     assert found.numbers == [1, 9] and found.scores[-2:] == [1.0, 0.9] and found.peaks[-1] == 0.8
     assert (found.unscored, found.from_file, found.waiting) == (1, 19, 0)
-    late = calibration.chosen([*parts[:1], event(1.5, 2.0), *parts[1:]], model)  # one waits for its review
+    late = calibration.chosen([*parts[:1], event(1.5, 2.0), *parts[1:]], model, {})  # one waits for its review
     assert (late.numbers, late.waiting) == ([1], 9)
-    assert [p.number for p in calibration.comparing(parts, (model,))] == [4]
+    assert [p.number for p in calibration.serving(parts, "comparison", (model,))] == [4]
 
 
 def test_weighted_rates():
@@ -122,7 +120,7 @@ def simulated(policy, days=200, per_day=50, seed=0):
                 answer = "fail" if failed else "pass"
                 parts.append(event(number, float(value), truth, drawn.chance, drawn.role, answer=answer))
         if policy == "drawn":
-            scores = calibration.chosen([p for p in parts if p.chance], model).scores
+            scores = calibration.chosen([p for p in parts if p.chance], model, {}).scores
         elif policy == "queue":
             scores = own + [p.score for p in parts if p.verdict == "fail" and sampling.truth(p) == "good"]
     limit = verdict.threshold(scores, 0.05)
@@ -139,7 +137,7 @@ def test_the_biased_queue_raises_escapes_and_drawn_parts_do_not():
 
 
 def test_a_drawn_review_changes_the_calibration(place):
-    station = place.start(Settings(every=1))
+    station = place.start(sample=1)
     assert send(station, 30)["verdict"] == "fail"
     for i in range(60):
         answer = send(station, 40 + i / 100)
@@ -156,13 +154,13 @@ def test_a_drawn_review_changes_the_calibration(place):
     exact = verdict.decide(found.scores, 30.0, 0.05)
     assert (answer["p_value"], answer["threshold"]) == (exact.p_value, exact.threshold)
     place.stop(station)
-    station = place.start(Settings(every=1))
+    station = place.start(sample=1)
     assert station.recipes.get("knob").scores.tolist() == found.scores
     assert send(station, 30)["repeated"]
 
 
 def test_a_version_is_compared_before_it_is_promoted_and_rolled_back(place):
-    station = place.start(Settings(every=1))
+    station = place.start(sample=1)
     answers = [send(station, score) for score in [*np.arange(0, 18, 0.25), 25, 26, 27, 28, 60]]
     for answer in answers:
         station.review(answer["id"], "defect" if answer["score"] == 60 else "good", "Eva")
@@ -180,7 +178,7 @@ def test_a_version_is_compared_before_it_is_promoted_and_rolled_back(place):
     station.recipes.promote("knob", sha256, "Eva")
     assert station.recipes.get("knob").sha256 == sha256 and send(station, 3.1)["model_id"].endswith(sha256[:12])
     place.stop(station)
-    station = place.start(Settings(every=1))
+    station = place.start(sample=1)
     assert station.recipes.get("knob").sha256 == sha256
     station.recipes.roll_back("knob", "Eva")
     assert station.recipes.get("knob").sha256 == old.sha256
@@ -202,14 +200,3 @@ def test_a_model_replaced_on_the_disk_is_another_version_only_at_the_next_start(
     last = station.journal.last("promotion", "knob").content
     assert last["note"] == "the version used before is not there any more"
     until(lambda: station.waiting == 0)
-
-
-def test_too_few_drawn_parts_cannot_calibrate_alone(place):
-    station = place.start(Settings(every=1))
-    model = station.recipes.get("knob")
-    model.own_scores = model.own_peaks = model.own_scores[:0]  # a model without calibration parts of its own
-    for i in range(12):
-        station.review(send(station, i)["id"], "good", "Eva")
-    with pytest.raises(InputError, match="5 % needs at least 19 calibration parts"):
-        station.recipes.recalibrate("knob", "Eva")
-    assert station.journal.last("calibration") is None

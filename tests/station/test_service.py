@@ -6,15 +6,14 @@ import time
 import pytest
 
 from station.journal import JournalError
-from station.service import READY, STOPPING, STUCK, Busy, Settings
-from station.store import Rules
+from station.service import READY, STOPPING, STUCK, Busy
 from tests.station.conftest import send, until
 
 
 def test_queue_is_bounded_and_stop_finishes_the_part_at_hand(place):
-    station = place.start(Settings(every=0, waiting=3))
+    station = place.start(waiting=3)
     at_hand = send(station, 1, wait=False, sleep=0.6)
-    until(lambda: station._at_hand)
+    until(lambda: not station.waiting)
     waiting = [send(station, 2 + i, wait=False) for i in range(3)]
     with pytest.raises(Busy, match="3 parts are waiting already") as info:
         send(station, 9)
@@ -30,7 +29,7 @@ def test_queue_is_bounded_and_stop_finishes_the_part_at_hand(place):
 
 
 def test_a_part_that_takes_too_long_gets_an_answer_and_can_come_again(place):
-    station = place.start(Settings(every=0, part_seconds=0.3))
+    station = place.start(part_seconds=0.3)
     answer = send(station, 50, wait=False, sleep=1.2).result(5)
     assert answer["verdict"] == "cannot judge" and "longer than 0.3 s" in answer["explanation"]
     assert station.state == STUCK
@@ -38,7 +37,7 @@ def test_a_part_that_takes_too_long_gets_an_answer_and_can_come_again(place):
         send(station, 1)
     until(lambda: station.state == READY)
     assert [event.verdict for event in station.journal.parts()] == ["cannot judge"]
-    station.settings = Settings(every=0)
+    station.settings = station.settings._replace(part_seconds=60)
     assert send(station, 50, sleep=1.2)["verdict"] == "fail"
 
 
@@ -52,14 +51,14 @@ def test_a_judge_that_breaks_ends_no_station(place, monkeypatch):
 
 
 def test_a_full_disk_stops_pictures_before_verdicts(place):
-    station = place.start(rules=Rules(free_bytes=2**62))
+    station = place.start(free_gib=2**40)
     answer = send(station, 50, draw=True)
     assert answer["verdict"] == "fail" and answer["pictures"] == {} and "nearly full" in answer["note"]
     assert station.store.files_of(answer["id"]) is None
 
 
 def test_files_are_kept_by_rules(place, monkeypatch):
-    station = place.start(Settings(every=3), Rules(days=1, passed=2, drawn=3, free_bytes=0))
+    station = place.start(sample=3, keep_days=1, keep_passed=2, keep_drawn=3)
     answers = [send(station, score) for score in [*range(18), *range(50, 68)]]
     kept = lambda of: [a["id"] for a in of if station.store.files_of(a["id"]) is not None]
     assert len(kept(answers)) == len(answers)
@@ -77,7 +76,7 @@ def test_files_are_kept_by_rules(place, monkeypatch):
     monkeypatch.setattr("station.store.time.time", lambda: later)
     station.store.tidy()
     assert kept(failed) == station.journal.to_review() == [] and len(kept(drawn)) == 3
-    station.store.rules = station.store.rules._replace(most_bytes=1)
+    station.store.settings = station.settings._replace(keep_gib=0)
     station.store.tidy()
     assert kept(answers) == [] and station.journal.rows("SELECT * FROM kept") == []
     assert len(station.journal.parts()) == len(answers)  # verdicts stay
@@ -94,9 +93,7 @@ def test_what_is_watched_goes_on_after_a_restart(place):
     after = station.watches.of(station.recipes.get())
     assert after.parts == before.parts == 5 and after.started == before.started
     for name, (value, limit) in before.state().items():
-        assert after.state()[name] == (pytest.approx(value, abs=1e-12), limit)
-    ranks = [{name: seen.values.tolist() for name, seen in watch._ranks.items()} for watch in (before, after)]
-    assert ranks[0] == ranks[1]
+        assert after.state()[name] == (value, limit)
     assert len(station.journal.events("v.kind = 'drift start'")) == 1
     station.watches.start(station.recipes.get(), "lamp changed", "Eva")
     assert station.watches.of(station.recipes.get()).parts == 0
@@ -125,4 +122,4 @@ def test_a_journal_on_a_full_disk_acknowledges_nothing_and_goes_on_later(place):
     acknowledged.append(send(station, 300)["id"])
     watch = station.watches.of(station.recipes.get())
     assert watch.parts == len(acknowledged)  # the lost part was not ranked
-    assert [e.number for e in station.journal.parts(1000)] == acknowledged[::-1] and station.journal.verify()
+    assert [e.number for e in station.journal.parts(1000)] == acknowledged[::-1]
