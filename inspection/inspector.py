@@ -28,8 +28,7 @@ from inspection.saved_model import SavedModel, check_weights, damaged, picture_o
 from models.weights import used_weights
 from part_frame.comparison import MAPS
 from scoring.calibrated import TOPK
-from scoring.scorings import Shares, Terms
-from scoring.shares import map_terms, score_shares
+from scoring.scorings import PartInput, Shares, Terms, terms_and_shares
 from scoring_addon import Parameters
 
 PLACED = (
@@ -262,9 +261,8 @@ class Inspector:
             {**dict.fromkeys(MAPS, 0.0), **of} for of in self._method.weights
         )  # in place: not in the decision
         parameters, units = self._scorer.parameters, training and training.calibrated
-        terms = map_terms(self.scoring, banks.maps, of_maps, parameters, units)
-        known: tuple[Any, ...] = parameters, training and training.statistics, units
-        return terms, score_shares(self.scoring, terms, banks.maps, banks.scores, of_scores, *known)
+        known = parameters, training and training.statistics, units
+        return terms_and_shares(self.scoring, PartInput(banks.maps, banks.scores, of_maps, of_scores, *known))
 
 
 def lowest_of_score(pixels: ArrayLike) -> float:

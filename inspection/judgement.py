@@ -13,8 +13,7 @@ from inspection.in_place import InPlace, PlaceFacts, place_text
 from inspection.regions import MM, Region, find_regions
 from inspection.verdict import CANNOT_JUDGE, FAIL, Decision
 from part_frame.comparison import MAPS
-from scoring.scorings import Shares, Terms
-from scoring.shares import DISAGREEMENT, region_shares
+from scoring.scorings import DISAGREEMENT, Shares, Terms, region_shares
 
 NAMES = {"xyz": "3D", "rgb": "RGB", "fusion": "fusion", DISAGREEMENT: "disagreement"}
 NAMES.update({name: name.replace("_", " ") for name in MAPS})
