@@ -133,35 +133,6 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument("--scoring_reference", choices=("test",), default="test", help=text)
 
 
-def add_parameters(parser: Any) -> None:
-    """Add the options of :func:`parameters_from` to an ``argparse`` parser or group."""
-    options: Tuple[Tuple[str, Any, Any, str], ...] = (
-        ("lambda", _number(float, 0), "L", "strength of the disagreement modulation"),
-        ("topk", _number(int, 1), "K", "number of largest pixels averaged in S_base"),
-        (
-            "weights",
-            _number(float),
-            ("ALPHA", "BETA", "GAMMA"),
-            "weights of Q95, mean and mean disagreement in S_robust",
-        ),
-        ("eta", _number(float), ("ETA1", "ETA2"), "scales of conflict and reliability in the blending weight"),
-        ("delta", _number(float, 0), "D", "strength of the recovery term, 0 whenever K is below 5%% of the pixels"),
-        ("map", None, ("decision", "bank"), "M_fusion: the decision map (ours), or the fusion bank's own map"),
-        (
-            "recovery",
-            None,
-            ("printed", "normalized"),
-            "the recovery term as printed, or (ours) of normalised statistics",
-        ),
-    )
-    for (flag, kind, names, text), default in zip(options, DEFAULTS):
-        form: Dict[str, Any] = {"type": kind, "metavar": names} if kind else {"choices": names}
-        form.update(
-            {"default": list(default), "nargs": len(default)} if isinstance(default, tuple) else {"default": default}
-        )
-        parser.add_argument("--scoring_" + flag, help=text + " (default: %(default)s)", **form)
-
-
 def _number(kind: Callable[[str], Any], low: float = -1e300) -> Callable[[str], Any]:
     def number(text: str) -> Any:
         if not low <= kind(text) <= 1e300:  # nan too; argparse says which option has an "invalid number value"
@@ -171,10 +142,29 @@ def _number(kind: Callable[[str], Any], low: float = -1e300) -> Callable[[str], 
     return number
 
 
+OPTIONS = (  # of the parameters, in their order: name, type or None, names of the values or choices, help
+    ("lambda", _number(float, 0), "L", "strength of the disagreement modulation"),
+    ("topk", _number(int, 1), "K", "number of largest pixels averaged in S_base"),
+    ("weights", _number(float), "ALPHA BETA GAMMA", "weights of Q95, mean and mean disagreement in S_robust"),
+    ("eta", _number(float), "ETA1 ETA2", "scales of conflict and reliability in the blending weight"),
+    ("delta", _number(float, 0), "D", "strength of the recovery term, 0 whenever K is below 5%% of the pixels"),
+    ("map", None, "decision bank", "M_fusion: the decision map (ours), or the fusion bank's own map"),
+    ("recovery", None, "printed normalized", "the recovery term as printed, or (ours) of normalised statistics"),
+)
+
+
+def add_parameters(parser: Any) -> None:
+    """Add the options of :func:`parameters_from` to an ``argparse`` parser or group."""
+    for (flag, kind, words, text), default in zip(OPTIONS, DEFAULTS):
+        names, several = tuple(words.split()), isinstance(default, tuple)
+        form: Dict[str, Any] = {"nargs": len(names), "default": list(default)} if several else {"default": default}
+        form.update({"type": kind, "metavar": names if several else words} if kind else {"choices": names})
+        parser.add_argument("--scoring_" + flag, help=text + " (default: %(default)s)", **form)
+
+
 def parameters_from(args: Any) -> Any:
     """Parameters from parsed options."""
-    flags = ("lambda", "topk", "weights", "eta", "delta", "map", "recovery")
-    values = [getattr(args, "scoring_" + flag) for flag in flags]
+    values = [getattr(args, "scoring_" + flag) for flag, *_ in OPTIONS]
     return Parameters(*(tuple(value) if isinstance(value, list) else value for value in values))
 
 

@@ -32,8 +32,7 @@ from inspection.saved_model import SavedModel, check_weights, read_saved
 from models.weights import used_weights
 from part_frame.comparison import MAPS
 from scoring.calibrated import TOPK
-from scoring.scorings import Shares, Terms
-from scoring.shares import map_terms, score_shares
+from scoring.scorings import PartInput, Shares, Terms, terms_and_shares
 from scoring_addon import Parameters
 
 PLACED = (
@@ -236,10 +235,8 @@ class Inspector:
         nothing = dict.fromkeys(MAPS, 0.0)  # in place: not in the decision
         of_scores, of_maps = ({**nothing, **of} for of in self._method.weights)
         training, parameters = self._method.training, self._scorer.parameters
-        units, statistics = training and training.calibrated, training and training.statistics
-        terms = map_terms(self.scoring, banks.maps, of_maps, parameters, units)
-        known = parameters, statistics, units
-        return terms, score_shares(self.scoring, terms, banks.maps, banks.scores, of_scores, *known)
+        known = parameters, training and training.statistics, training and training.calibrated
+        return terms_and_shares(self.scoring, PartInput(banks.maps, banks.scores, of_maps, of_scores, *known))
 
 
 def lowest_of_score(pixels: ArrayLike) -> float:

@@ -12,8 +12,7 @@ from inspection.in_place import place_text
 from inspection.regions import Region
 from inspection.verdict import FAIL, Decision
 from part_frame.comparison import MAPS
-from scoring.scorings import Shares
-from scoring.shares import DISAGREEMENT
+from scoring.scorings import DISAGREEMENT, Shares
 
 NAMES = {"xyz": "3D", "rgb": "RGB", "fusion": "fusion", DISAGREEMENT: "disagreement"}
 NAMES.update({name: name.replace("_", " ") for name in MAPS})

@@ -9,8 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from inspection.in_place import CONNECTED, InPlace, PlaceFacts
 from part_frame.comparison import MAPS
-from scoring.scorings import Shares, Terms
-from scoring.shares import DISAGREEMENT, region_shares
+from scoring.scorings import DISAGREEMENT, Shares, Terms, region_shares
 
 GAP = 2  # pixels: what lies so near is one region, so that an edge of a hole does not fall into crumbs
 MM = 1000.0  # a metre

@@ -1,27 +1,24 @@
 """The report for the plant: what tools/predict.py has judged into a folder, as one HTML page that can be sent.
 
 Verdicts first, then the parts that failed with their pictures, rates with intervals, the trend, and why parts could not
-be judged. The page holds its pictures, made smaller; Jinja2 escapes every text.
+be judged (templates/plant.html). The page holds its pictures, made smaller.
 """
 
-import base64
 import io
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from PIL import Image
 
 from common.errors import InputError
-from common.files import atomic_path
 from data.pairing import natural
 from inspection.predictions import LINES, Row, read_lines
 from inspection.verdict import CANNOT_JUDGE, FAIL, PASS, VERDICTS, Rate, outcome, percent, rate
+from reports.pages import picture_url, write_page
 
-TEMPLATE = "plant.html"
 SHOWN = 60  # failed parts with pictures; verdicts.csv has all
 PICTURE = 900  # pixels of a picture's longer side on the page
 COLOURS = {PASS: "#00781f", FAIL: "#be0000", CANNOT_JUDGE: "#b06a00"}
@@ -46,14 +43,8 @@ def write_plant_report(folder: str | Path, out: str | Path) -> Path:
     Raises:
         InputError: the folder holds no verdicts.
     """
-    rows = read_judged(folder)
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, undefined=StrictUndefined
-    )
-    page = environment.get_template(TEMPLATE).render(facts_of(rows, Path(folder)), percent=percent)
     path = Path(out) / "report.html"
-    with atomic_path(path) as temporary:  # a file's name may hold bytes that are no UTF-8
-        Path(temporary).write_bytes(page.encode("utf-8", "replace"))
+    write_page("plant.html", path, **facts_of(read_judged(folder), Path(folder)), percent=percent)
     return path
 
 
@@ -102,12 +93,15 @@ def _rates(rows: list[Row]) -> list[tuple[str, Rate]]:
 def _groups(rows: list[Row]) -> list[tuple[str, str, dict[str, int], Rate]]:
     """[(day, recording, {verdict: number}, Rate of parts that fail)], in the order of time."""
     found = []
-    keys = sorted({(row["time"][:10], row["recording"]) for row in rows})
-    for key in keys:
-        own = [row["verdict"] for row in rows if (row["time"][:10], row["recording"]) == key]
-        counts = {name: own.count(name) for name in VERDICTS}
+    for key, own in groupby(sorted(rows, key=_day_and_recording), _day_and_recording):
+        verdicts = [row["verdict"] for row in own]
+        counts = {name: verdicts.count(name) for name in VERDICTS}
         found.append((*key, counts, rate(counts[FAIL], counts[FAIL] + counts[PASS])))
     return found
+
+
+def _day_and_recording(row: Row) -> tuple[str, str]:
+    return row["time"][:10], row["recording"]
 
 
 def _why(row: Row) -> str:
@@ -133,7 +127,7 @@ def _trend(rows: list[Row]) -> str:
         axes.scatter(x, y, s=16, c=colours, rasterized=len(known) > MOST_POINTS)
     lacking = [number for number, value, _ in points if value is None]
     axes.plot(lacking, [0] * len(lacking), "x", color=COLOURS[CANNOT_JUDGE], markersize=6, clip_on=False)
-    for _, own in groupby(rows, key=lambda row: (row["time"][:10], row["recording"])):
+    for _, own in groupby(rows, _day_and_recording):
         if start:
             axes.axvline(start + 0.5, color="#9aa5b1", linewidth=0.8)
         start += len(list(own))
@@ -143,7 +137,7 @@ def _trend(rows: list[Row]) -> str:
     figure.legend(marks, VERDICTS, loc="outside upper right", ncols=3, frameon=False)
     content = io.BytesIO()
     figure.savefig(content, format="svg", dpi=150, metadata={"Date": None})
-    return _url(content.getvalue(), "svg+xml")
+    return picture_url(content.getvalue(), "svg+xml")
 
 
 def _picture(folder: Path, row: Row) -> str:
@@ -156,8 +150,4 @@ def _picture(folder: Path, row: Row) -> str:
             picture.convert("RGB").save(content, "JPEG", quality=80)
     except OSError:
         return ""
-    return _url(content.getvalue(), "jpeg")
-
-
-def _url(content: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+    return picture_url(content.getvalue(), "jpeg")

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 
-import scoring_addon
 from common.files import atomic_path
 from reports import figures
 from scoring.scorings import CALIBRATED
@@ -22,7 +21,7 @@ def save_pictures(folder, evaluation, scored):
         evaluation: Evaluation with pictures.
         scored: {scoring: Scored}.
     """
-    samples = evaluation.samples if len(scored) > 1 else []
+    m_dis = len(scored) > 1 and bool(evaluation.samples)
     others = [name for name in scored if name != CALIBRATED]  # at least the baseline
     shared = _span([scored[name] for name in others])
     spans, text = dict.fromkeys(others, shared), "{:.4g} to {:.4g}".format(*shared)
@@ -32,17 +31,19 @@ def save_pictures(folder, evaluation, scored):
     beyond = (
         f"colours span {text} ({SCALE[1]:.1%} of the category's pixels); larger values look the same as the largest"
     )
+    size = 2.6 * (2 + len(scored) + m_dis), 3.0
     for i, (path, defect) in enumerate(zip(evaluation.path, evaluation.defect)):
-        shown = [("input", evaluation.picture[i], {}), ("mask", evaluation.mask[i], figures.MASK)]
-        for name, of in scored.items():
-            style = {"cmap": "viridis", "vmin": spans[name][0], "vmax": spans[name][1]}
-            shown.append((f"{name}: {float(of.image_preds[i]):.4g}", of.predictions[i], style))
-        if samples:
-            m_dis = scoring_addon.disagreement_map(samples[i].rgb, samples[i].xyz)
-            shown.append(("M_dis", m_dis, figures.DISAGREEMENT))
-        drawn = figures.panels(path, shown, (2.6 * len(shown), 3.0), beyond)
+        maps = [
+            (
+                f"{name}: {float(of.image_preds[i]):.4g}",
+                of.predictions[i],
+                {"cmap": "viridis", "vmin": spans[name][0], "vmax": spans[name][1]},
+            )
+            for name, of in scored.items()
+        ]
+        picture = figures.part_panels(evaluation, i, maps, path, size, m_dis, beyond)
         with atomic_path(Path(folder) / defect / f"{Path(path).stem}.png") as temporary:
-            Path(temporary).write_bytes(drawn["png"])
+            Path(temporary).write_bytes(picture)
 
 
 def _span(scored):

@@ -1,13 +1,19 @@
-"""A file of saved maps, read and scored: what the report's page and the tables are made of."""
+"""A file of saved maps, read and scored, which the report's page and the tables are made of; and a table as files."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from tabulate import tabulate
 
 import scoring_addon
 from common.errors import InputError
-from scoring.evaluation import Evaluation, extra_metrics, metrics, read, score, units_of
+from common.files import atomic_write_text
+from runs.results import UNDEFINED, csv_text, escaped
+from scoring.evaluation import Evaluation, extra_metrics, metrics, read, score
 from scoring.scorings import CALIBRATED, scoring_names
+
+PRINTED = 80  # rows; of a longer table only the caption is printed
 
 
 class ScoredCategory(NamedTuple):
@@ -28,6 +34,32 @@ class ScoredCategory(NamedTuple):
         return self.saved.category
 
 
+class Table(NamedTuple):
+    """A table; None in a row is an undefined value."""
+
+    name: str
+    caption: str
+    header: list
+    rows: list
+
+    def write(self, folder):
+        """Write <name>.md and .csv (unrounded) into ``folder``. Print the markdown; of a long table only the
+        caption."""
+
+        def shown(place, value):
+            if value is None and place > 1:
+                return UNDEFINED
+            return f"{value:.3f}" if isinstance(value, float) else escaped(str(value))
+
+        path = Path(folder) / self.name
+        texts = [[shown(place, value) for place, value in enumerate(row)] for row in self.rows]
+        table = tabulate(texts, map(escaped, self.header), tablefmt="pipe", disable_numparse=True)
+        atomic_write_text(f"{path}.md", f"{self.caption}\n\n{table}\n")
+        atomic_write_text(f"{path}.csv", csv_text([self.header, *self.rows]))
+        shown_rows = f"\n{table}" if len(texts) <= PRINTED else f"({len(texts)} rows: {path}.csv)"
+        print(f"{self.caption}\n{shown_rows}\n", flush=True)
+
+
 def scored_category(path, asked=("all",), choose=lambda _: (scoring_addon.DEFAULTS, "test"), further=()):
     """The ScoredCategory of a file of saved maps.
 
@@ -45,7 +77,7 @@ def scored_category(path, asked=("all",), choose=lambda _: (scoring_addon.DEFAUL
         names = scoring_names(asked, list(saved.bank_map), parameters.map_source)
         if "all" in asked:
             try:
-                units_of(saved)
+                saved.units
             except InputError as error:
                 lacks, names = str(error).split(": ", 2)[-1], [name for name in names if name != CALIBRATED]
         scored = score(saved, names, parameters, reference)
@@ -60,19 +92,5 @@ def scored_category(path, asked=("all",), choose=lambda _: (scoring_addon.DEFAUL
 
 def left_out_text(missing):
     """One line on the categories without calibrated, "" if there are none; ``missing``: {category: why}."""
+    missing = {name: why for name, why in missing.items() if why}
     return f"{CALIBRATED} is left out of {', '.join(missing)}: {next(iter(missing.values()))}" if missing else ""
-
-
-def calibrated_text(evaluations):
-    """A sentence for a caption: how many normal training parts calibrated was computed from, and banks left out."""
-    known = [(saved.category, units_of(saved)) for saved in evaluations]
-    counts = sorted({units.parts for _, units in known})
-    out = [
-        f"{category} without its {' and '.join(units.left_out)} bank, whose training maps show no spread"
-        for category, units in known
-        if units.left_out
-    ]
-    return (
-        f"{CALIBRATED} is ours, not the paper's: banks in units of {' / '.join(map(str, counts))} normal training "
-        f"parts, no test part is read{'; ' + ', '.join(out) if out else ''}."
-    )

@@ -1,80 +1,50 @@
 """The tables of tools/rescore.py: the paper's, that of own data, intervals, further metrics.
 
-Each function returns (caption, header, rows). None is an undefined value, NOT_RUN one that was not computed.
+A value None is undefined, NOT_RUN one that was not computed.
 """
 
-import re
 from itertools import chain
-from pathlib import Path
 
 import scoring_addon
 from data.names import same_name
 from reports import paper_tables
-from reports.paper_tables import METRICS, MULTISCALE
-from reports.scored import calibrated_text
+from reports.paper_tables import MULTISCALE
+from reports.scored import Table
 from runs.options import changed_options, default_of
 from scoring.dominating import dominating_part
-from scoring.extra_metrics import EXTRA_METRICS
-from scoring.metrics import mean
+from scoring.metrics import METRICS, mean
 from scoring.scorings import BASELINE, CALIBRATED
 from scoring.significance import bootstrap_intervals, delong_test
 
 NOT_RUN = "-"
-PAPER = {"f_coreset": paper_tables.F_CORESET, "use_uff": True}  # the paper's options that are not main.py's defaults
+PAPER = {"f_coreset": 0.2, "use_uff": True}  # the paper's options that are not main.py's defaults
 FURTHER = (
     "More metrics, shares from 0 to 1. AU-PRO at 1, 5 and 30 % uses all distinct thresholds. AUPIMO: share of a part's "
     "defect found while 1e-5 to 1e-4 of the pixels of good parts are false alarms. pg_n: good parts passed while at "
     "most n % of the defective ones are missed; pb_n: defective parts failed while at most n % of the good ones are."
+    " F1-max, pg and pb stand with the score from which a part fails. No value: the test set cannot show it."
 )
-THRESHOLDS = " F1-max, pg and pb stand with the score from which a part fails. No value: the test set cannot show it."
-
-
-def add_metrics_argument(parser):
-    """Add --metrics."""
-    parser.add_argument(
-        "--metrics",
-        nargs="+",
-        choices=EXTRA_METRICS,
-        metavar="NAME",
-        default=[],
-        help="more metrics in the tables: " + ", ".join(EXTRA_METRICS) + "; AU-PRO at 1, 5, 30 %% with all thresholds; "
-        "AUPIMO; pg_5: good parts passed with at most 5 %% of the defective missed; pb_5: defective parts failed with "
-        "at most 5 %% of the good failed; docs/scoring.md has their sources",
-    )
-
-
-def suffixes(folders, runs):
-    """[suffix for the file names of each folder's tables], so that no folder overwrites another's; "" if only one
-    folder has this data set."""
-    kinds = [dataset_of(run) for run in runs]
-    names = [re.sub(r"[^A-Za-z0-9_-]+", "_", Path(folder).resolve().name) for folder in folders]
-    return [
-        f"_{name}" + (f"_{i}" if names.count(name) > 1 else "") if kinds.count(kind) > 1 else ""
-        for i, (kind, name) in enumerate(zip(kinds, names))
-    ]
-
-
-def dataset_of(run):
-    """The paper's data set to which a run's categories belong, or None."""
-    return paper_tables.dataset_of([c.name for c in run])
 
 
 def tables_of(run, multiscale=None, further=()):
-    """{number of the paper's table: table} for the run's data set; for another data set {"own": table}.
+    """[Table] of the paper's tables for the run's data set; for another data set one with a row per scoring and metric.
 
     Args:
         run: [ScoredCategory].
         multiscale: [ScoredCategory] of the second run for Table 3, or None.
         further: metrics of --metrics, as further rows.
     """
-    dataset = dataset_of(run)
-    if dataset is None:
-        return {"own": own_table(run, further)}
-    return {
-        table.number: paper_table(table, run, multiscale, further)
-        for table in paper_tables.TABLES
-        if table.dataset == dataset
-    }
+    dataset = paper_tables.dataset_of([c.name for c in run])
+    if dataset is not None:
+        tables = [table for table in paper_tables.TABLES if table.dataset == dataset]
+        return [paper_table(table, run, multiscale, further) for table in tables]
+    rows = [
+        [scoring, metric, *values_of(run, run, scoring, metric)]
+        for scoring in dict.fromkeys(chain(*(c.metrics for c in run)))
+        for metric in (*METRICS, *further)
+    ]
+    caption = "Scorings of own data. " + " ".join(deviations(run))
+    return [Table("table_own", caption, ["scoring", "metric", *(c.name for c in run), "mean"], rows)]
 
 
 def paper_table(table, run, multiscale, further=()):
@@ -96,18 +66,8 @@ def paper_table(table, run, multiscale, further=()):
     if any(row.scoring == MULTISCALE for row in table.rows) and multiscale is None:
         notes.append("The multiscale row is a second run (--multiscale DIR); the paper does not define it.")
     caption = f"Table {table.number}. {table.title}. Published values are means over categories. " + " ".join(notes)
-    return caption, ["setting", "metric", *(c.name for c in run), "mean", "published", "difference"], rows
-
-
-def own_table(run, further=()):
-    """The table of a data set that the paper does not have: one row per scoring and metric."""
-    rows = [
-        [scoring, metric, *values_of(run, run, scoring, metric)]
-        for scoring in dict.fromkeys(chain(*(c.metrics for c in run)))
-        for metric in (*METRICS, *further)
-    ]
-    caption = "Scorings of own data. " + " ".join(deviations(run))
-    return caption, ["scoring", "metric", *(c.name for c in run), "mean"], rows
+    header = ["setting", "metric", *(c.name for c in run), "mean", "published", "difference"]
+    return Table(f"table_{table.number}", caption, header, rows)
 
 
 def values_of(run, source, scoring, metric):
@@ -132,10 +92,8 @@ def deviations(run, expected=None):
     if expected is not None:
         missing = set(expected) - {same_name(c.name) for c in run}
         extra = {c.name for c in run if same_name(c.name) not in expected}
-        if missing:
-            notes.append(f"Categories missing: {', '.join(sorted(missing))}.")
-        if extra:
-            notes.append(f"Categories the paper does not have: {', '.join(sorted(extra))}.")
+        notes += [f"Categories missing: {', '.join(sorted(missing))}."] if missing else []
+        notes += [f"Categories the paper does not have: {', '.join(sorted(extra))}."] if extra else []
     whose = "the paper" if expected else "the default"
     for name, (values, usual) in sorted(changed(saved, PAPER if expected else {}).items()):
         notes.append(f"Run with {name} {' / '.join(sorted(values))}; {whose}: {usual}.")
@@ -143,14 +101,28 @@ def deviations(run, expected=None):
     notes.append(f"Seed {seeds}; the paper does not name its seed." if expected else f"Seed {seeds}.")
     texts = [dominating_part(c.saved.path, c.scored, c.parameters.topk) for c in run if c.reference == "test"]
     notes += [f"{text}." for text in texts if text]
-    calibrated = [c.saved for c in run if CALIBRATED in c.scored]
-    notes += [calibrated_text(calibrated)] if calibrated else []
+    units = {c.name: c.saved.units for c in run if CALIBRATED in c.scored}
+    notes += [calibrated_text(units)] if units else []
     given = {name: sorted({str(getattr(c.parameters, name)) for c in run}) for name in scoring_addon.Parameters._fields}
-    usual = scoring_addon.DEFAULTS._asdict()
+    given["reference"] = sorted({c.reference for c in run})
+    usual = {**scoring_addon.DEFAULTS._asdict(), "reference": "test"}
     other = [f"{name} {' / '.join(values)}" for name, values in given.items() if values != [str(usual[name])]]
-    references = sorted({c.reference for c in run})
-    other += [f"reference {' / '.join(references)}"] if references != ["test"] else []
     return notes + ([f"Scoring parameters other than the paper's: {', '.join(other)}."] if other else [])
+
+
+def calibrated_text(units):
+    """A sentence on how many normal training parts calibrated was computed from, and on banks left out; ``units``:
+    {category: BankUnits}."""
+    counts = " / ".join(map(str, sorted({of.parts for of in units.values()})))
+    out = [
+        f"{category} without its {' and '.join(of.left_out)} bank, whose training maps show no spread"
+        for category, of in units.items()
+        if of.left_out
+    ]
+    return (
+        f"{CALIBRATED} is ours, not the paper's: banks in units of {counts} normal training parts, no test part is "
+        f"read{'; ' + ', '.join(out) if out else ''}."
+    )
 
 
 def changed(saved, paper):
@@ -177,36 +149,35 @@ def shown_option(value):
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def interval_table(runs, args):
+def interval_table(run, args):
     """95 % intervals, one row per category, scoring and metric; DeLong's p value for image ROCAUC."""
     rows = []
-    for c in chain(*runs):
+    for c in run:
         intervals = bootstrap_intervals(c.saved.label, c.saved.mask, c.scored, args.resamples, args.seed)
         for name, of in intervals.items():
+            scores = c.scored[BASELINE].image_preds, c.scored[name].image_preds
+            p = (delong_test(c.saved.label, *scores) or (None,))[-1]
             for metric in METRICS:
-                known = metric == METRICS[0] or c.saved.complete_masks  # else the pixel metrics are undefined
-                entries = (of[metric], of["difference"][metric]) if known else (None, None)
-                bounds = [(entry or {}).get(k) for entry in entries for k in ("value", "low", "high")]
-                p = NOT_RUN
-                if metric == METRICS[0]:
-                    scores = c.scored[BASELINE].image_preds, c.scored[name].image_preds
-                    p = (delong_test(c.saved.label, *scores) or (None,))[-1]
-                rows.append([c.name, name, metric, *bounds, p])
+                image = metric == METRICS[0]
+                known = image or c.saved.masks is not None  # else the pixel metrics are undefined
+                bounds = [*of[metric], *of["difference"][metric]] if known else [None] * 6
+                rows.append([c.name, name, metric, *bounds, p if image else NOT_RUN])
     caption = (
         f"95 % bootstrap intervals ({args.resamples} resamples of test images within a category, stratified by label; "
-        f"AU-PRO's thresholds fixed "
-        "from the full set), differences to baseline, and the two-sided p of DeLong's paired test for the image ROCAUC."
+        "AU-PRO's thresholds fixed from the full set), differences to baseline, and the two-sided p of DeLong's paired "
+        "test for the image ROCAUC."
     )
     differences = ("difference", "difference low", "difference high")
-    return caption, ["category", "scoring", "metric", "value", "low", "high", *differences, "p"], rows
+    header = ["category", "scoring", "metric", "value", "low", "high", *differences, "p"]
+    return Table("intervals", caption, header, rows)
 
 
-def further_table(runs, args):
+def further_table(run, args):
     """The metrics of --metrics with their thresholds, one row per category, scoring and metric."""
     rows = [
         [c.name, scoring, metric, of[metric][0], NOT_RUN if of[metric][1] is None else of[metric][1]]
-        for c in chain(*runs)
+        for c in run
         for scoring, of in c.extra.items()
         for metric in args.metrics
     ]
-    return FURTHER + THRESHOLDS, ["category", "scoring", "metric", "value", "threshold"], rows
+    return Table("metrics", FURTHER, ["category", "scoring", "metric", "value", "threshold"], rows)

@@ -18,7 +18,6 @@ def calculate_au_pro(
     predictions: Sequence[Array] | Array,
     integration_limit: float = 0.3,
     num_thresholds: int | str = 100,
-    names: Sequence[str] | None = None,
 ) -> tuple[float | None, tuple[Array, Array]]:
     """AU-PRO of a set of anomaly maps.
 
@@ -34,7 +33,6 @@ def calculate_au_pro(
         predictions: sequence of [H, W] anomaly maps, larger = more anomalous.
         integration_limit: false-positive rate up to which the curve is integrated.
         num_thresholds: number of thresholds, or "exact".
-        names: names of the parts, for messages; None: messages give their positions.
 
     Returns:
         (au_pro, (fprs, pros)): the area divided by ``integration_limit``, and the curve, sorted by rising
@@ -44,17 +42,10 @@ def calculate_au_pro(
     Raises:
         InputError: a map holds NaN or inf.
     """
-    predictions = [np.asarray(prediction) for prediction in predictions]
-    check_maps(predictions, names)
-    outside: list[Array] = []
-    defective: list[Array] = []
-    of_regions: list[Array] = []
-    for gt, prediction in zip(gts, predictions):
-        gt = np.asarray(gt) != 0
-        outside.append(prediction[~gt])
-        if gt.any():
-            defective.append(prediction[gt])
-            of_regions.append(region_weights(gt))
+    masks, maps = [np.asarray(gt) != 0 for gt in gts], [np.asarray(prediction) for prediction in predictions]
+    check_maps(maps)
+    outside = [values[~mask] for values, mask in zip(maps, masks)]
+    defective = [(values[mask], region_weights(mask)) for values, mask in zip(maps, masks) if mask.any()]
     normal = np.sort(np.concatenate(outside)) if outside else np.empty(0)
     if not defective or not len(normal):
         return None, (np.empty(0), np.empty(0))
@@ -63,8 +54,8 @@ def calculate_au_pro(
         positions = np.append(np.flatnonzero(normal[1:] != normal[:-1]), len(normal) - 1)  # last of each run of ties
     else:
         positions = threshold_positions(len(normal), int(num_thresholds))
-    weights = np.concatenate(of_regions)
-    pros = weight_above(np.concatenate(defective), weights / weights.sum(), normal[positions])
+    scores, weights = map(np.concatenate, zip(*defective))
+    pros = weight_above(scores, weights / weights.sum(), normal[positions])
     fprs = np.append(1.0, 1 - (positions + 1) / len(normal))[::-1]
     pros = np.minimum(np.append(1.0, pros)[::-1], 1.0)  # sums of shares can round to a little more
     return min(float(area_up_to(fprs, pros, integration_limit) / integration_limit), 1.0), (fprs, pros)
@@ -79,12 +70,10 @@ def check_maps(maps: Iterable[Array], names: Sequence[str] | None = None) -> Non
     for position, values in enumerate(maps):
         if not np.isfinite(values).all():
             name = f"part {position}" if names is None else names[position]
-            what = (
-                f"{np.count_nonzero(~np.isfinite(values)):,} of {np.size(values):,} values of its score or map "
-                "are NaN or inf"
-            )
+            count = np.count_nonzero(~np.isfinite(values))
             raise InputError(
-                f"{name}: {what}: metrics would be wrong; look at the part's files with tools/check_dataset.py"
+                f"{name}: {count:,} of {np.size(values):,} values of its score or map are NaN or inf: metrics would be "
+                "wrong; look at the part's files with tools/check_dataset.py"
             )
 
 

@@ -48,9 +48,7 @@ class BankUnits(NamedTuple):
     banks: tuple[str, ...]  # names of the banks that are used
     level: tuple[float, ...]  # level of each bank, in the bank's own units
     scale: tuple[float, ...]  # peak - level of each bank, in the bank's own units; positive
-    left_out: tuple[
-        str, ...
-    ]  # names of banks whose maps have no spread; they are not used, and callers should warn of them
+    left_out: tuple[str, ...]  # names of banks whose maps have no spread; not used, and callers should warn of them
     parts: int  # number of training parts
     topk: int  # K
     scores: tuple[float, ...]  # calibrated image scores of the training parts themselves: an estimate, not a guarantee
@@ -64,9 +62,6 @@ def bank_units(maps: Mapping[str, Array], topk: int = TOPK) -> BankUnits:
             ignored.
         topk: K, the number of pixels averaged in a peak and in an image score; at most an eighth of a map is used.
 
-    Returns:
-        BankUnits.
-
     Raises:
         InputError: there is no part, or no bank has any spread.
         ValueError: the maps have different shapes, or K is below 1.
@@ -78,7 +73,7 @@ def bank_units(maps: Mapping[str, Array], topk: int = TOPK) -> BankUnits:
     if not maps or 0 in next(iter(shapes)):
         raise InputError("calibrated: no training part was measured without its own rows; it needs at least two parts")
     found = {bank: _spread(values, topk, FLOORS.get(bank)) for bank, values in maps.items()}
-    used = [bank for bank, spread in found.items() if spread is not None]
+    used = tuple(bank for bank, spread in found.items() if spread is not None)
     if not used:
         raise InputError(
             "calibrated: the training parts' maps show no spread in any bank, so there is no unit to measure in; "
@@ -90,12 +85,11 @@ def bank_units(maps: Mapping[str, Array], topk: int = TOPK) -> BankUnits:
     learned = np.array([bank not in FLOORS for bank in used])  # the others are in units of their own spread already
     common = log_ratio[learned].mean() if learned.any() else 0.0
     shrunk = np.exp((parts * log_ratio + PRIOR_PARTS * common) / (parts + PRIOR_PARTS))
-    shrunk = np.where(learned, shrunk, rise / deviation * _softness(rise[~learned]))
+    softness = max([1.0, *(rise[~learned] / SOFT)]) ** SOFTNESS
+    scale = deviation * np.where(learned, shrunk, rise / deviation * softness)
     left_out = tuple(bank for bank in maps if bank not in used)
-    scale = tuple((deviation * shrunk).tolist())
-    units = BankUnits(tuple(used), tuple(level.tolist()), scale, left_out, parts, int(topk), ())
-    scores = tuple(image_score(one, topk) for one in calibrated_map(maps, units))
-    return units._replace(scores=scores)
+    units = BankUnits(used, tuple(level.tolist()), tuple(scale.tolist()), left_out, parts, int(topk), ())
+    return units._replace(scores=tuple(image_score(one, topk) for one in calibrated_map(maps, units)))
 
 
 def restored(values: Any) -> BankUnits:
@@ -105,20 +99,20 @@ def restored(values: Any) -> BankUnits:
         ValueError: fields are missing, unknown, or do not fit each other.
     """
     try:
-        fields: dict[str, Any] = {name: tuple(v) if isinstance(v, (list, tuple)) else v for name, v in values.items()}
-        s = BankUnits(**fields)
+        fields: dict[str, Any] = {name: tuple(of) if isinstance(of, list) else of for name, of in values.items()}
+        units = BankUnits(**fields)
         sound = (
-            len(s.banks) == len(s.level) == len(s.scale) > 0
-            and np.isfinite([*s.level, *s.scale]).all()
-            and min(s.scale) > 0
-            and s.parts == len(s.scores) > 0
-            and s.topk >= 1
+            len(units.banks) == len(units.level) == len(units.scale) > 0
+            and np.isfinite([*units.level, *units.scale]).all()
+            and min(units.scale) > 0
+            and units.parts == len(units.scores) > 0
+            and units.topk >= 1
         )
     except (TypeError, AttributeError) as error:
         raise ValueError(f"not calibrated's training statistics: {error}") from None
     if not sound:
         raise ValueError("not calibrated's training statistics: the fields do not fit each other")
-    return s
+    return units
 
 
 def calibrated_banks(maps: Mapping[str, Array], units: BankUnits) -> dict[str, Array]:
@@ -168,15 +162,9 @@ def _largest(values: Array, topk: int) -> Array:
     return np.argpartition(values, values.size - count)[values.size - count :]
 
 
-def _softness(rises: Array) -> float:
-    """Factor by which the maps of the comparison in place are scaled down, from the rises of normal parts in them."""
-    return float(max(1.0, *(rises / SOFT)) ** SOFTNESS) if len(rises) else 1.0
-
-
 def _spread(values: Array, topk: int, floor: float | None = None) -> tuple[float, float, float] | None:
     """(level, standard deviation, peak - level) of maps [t, S, S], or None if they have no spread and no floor."""
-    finite = [part[np.isfinite(part)] for part in values]
-    finite = [part for part in finite if part.size]
+    finite = [part[np.isfinite(part)] for part in values if np.isfinite(part).any()]
     if not finite:
         return None
     pixels = np.concatenate(finite)

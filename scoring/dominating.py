@@ -32,22 +32,21 @@ def dominating_part(
     maps = next((of.predictions for name, of in scored.items() if REFERENCE in SCORINGS[name].needs), None)
     if maps is None or len(maps) < FEWEST:
         return None
-    found: dict[str, list[tuple[str, float]]] = {}
-    statistics = {
-        "S_base": np.array([scoring_addon.base_score(m, topk) for m in maps]),
-        "Q95": np.array([float(np.quantile(m, 0.95)) for m in maps]),
-    }
-    for name, values in statistics.items():
-        order = np.argsort(values, kind="stable")
-        span = values[order[-1]] - values[order[0]]
-        for part, low, high in ((order[-1], 0, -2), (order[0], 1, -1)):
-            if span > 0 and values[order[high]] - values[order[low]] < LEFT * span:
-                found.setdefault(paths[part], []).append((name, (values[order[high]] - values[order[low]]) / span))
+    found: dict[str, list[str]] = {}
+    for name, values in (
+        ("S_base", np.array([scoring_addon.base_score(m, topk) for m in maps])),
+        ("Q95", np.array([np.quantile(m, 0.95) for m in maps])),
+    ):
+        order, span = np.argsort(values, kind="stable"), np.ptp(values)
+        for part in order[[-1, 0]] if span > 0 else ():
+            share = np.ptp(np.delete(values, part)) / span
+            if share < LEFT:
+                found.setdefault(paths[part], []).append(f"{name} ({share:.0%})")
     if not found:
         return None
-    part, what = next(iter(found.items()))
-    shown = " and ".join(f"{name} ({share:.0%})" for name, share in what)
+    part, shares = next(iter(found.items()))
     return (
         f"{part}: this part alone sets the scale on which statistics are normalised over the test set; all other parts "
-        f"lie within a small share of it: {shown}; look at its files, or normalise with --scoring_reference train"
+        f"lie within a small share of it: {' and '.join(shares)}; look at its files, or normalise with "
+        "--scoring_reference train"
     )

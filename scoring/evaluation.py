@@ -1,44 +1,25 @@
 """Scores and metrics of one category, computed from the maps and scores of its test parts.
 
-Every number comes from ``score`` and ``metrics``: runs, rescoring of saved maps, map images and reports all call them.
-This module needs numpy, and scipy and scikit-learn for the metrics. It uses no network and no command line. Maps are
-[S, S], larger = more anomalous; n is the number of test parts.
-
-The input is an ``Evaluation`` (``scoring/measured.py``). ``write`` and ``read`` save and load it; ``saved_maps.py``
-describes the file format. These names can be imported from here as well.
+Every number comes from :func:`score` and :func:`metrics`: runs, rescoring of saved maps, map images and reports call
+them. The input is an ``Evaluation``, which ``write`` and ``read`` save and load (``scoring/measured.py``); those names
+can be imported from here as well. No network, no command line. Maps are [S, S], larger = more anomalous; n is the
+number of test parts.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 import scoring_addon
 from common.errors import InputError
-from scoring import extra_metrics as _extra_metrics
 from scoring.ablation import Scored
-from scoring.calibrated import BankUnits, bank_units
-from scoring.measured import Evaluation, TrainingParts
-from scoring.metrics import Metrics, compute_metrics, roc_auc
-from scoring.saved_maps import SUFFIX, find_saved, read, write
-from scoring.scorings import BASELINE, CALIBRATED, REFERENCE, SCORINGS, UNITS, ScoringInput, score_all, scoring_problem
+from scoring.further_metrics import IMAGE_METRICS, Value, pixel_metrics
+from scoring.measured import SUFFIX, Array, Evaluation, TrainingParts, find_saved, read, units_from, write
+from scoring.metrics import Metrics, compute_metrics
+from scoring.scorings import BASELINE, SCORINGS, ScoringInput, scoring_problem
 from scoring_addon import Parameters
 
-__all__ = [
-    "SUFFIX",
-    "Evaluation",
-    "TrainingParts",
-    "bank_maps",
-    "extra_metrics",
-    "find_saved",
-    "metrics",
-    "read",
-    "score",
-    "units_of",
-    "write",
-]
+__all__ = ["SUFFIX", "Evaluation", "TrainingParts", "bank_maps", "extra_metrics", "find_saved", "metrics", "read"]
+__all__ += ["score", "units_from", "write"]
 
 
 def score(
@@ -66,54 +47,14 @@ def score(
         problem = scoring_problem(name, list(evaluation.bank_map), parameters.map_source)
         if problem:
             raise InputError(f"{evaluation.category}: {problem}")
-    needs = frozenset().union(*(SCORINGS[name].needs for name in names))
-    known: Any = None
-    if reference == "train" and REFERENCE in needs:
-        known = evaluation.training and evaluation.training.reference(parameters)
-        if known is None:
-            raise InputError(
-                f"{evaluation.category}: no training parts' maps are at hand, which --scoring_reference train needs "
-                "with these parameters; save with --save_train_maps"
-            )
-    measured = ScoringInput(
-        np.ravel(np.asarray(evaluation.decision_score, dtype=np.float64)),
-        list(evaluation.decision_map),
-        evaluation.bank_map,
-        evaluation.samples,
-        parameters,
-        known,
-        units_of(evaluation) if UNITS in needs else None,
-    )
-    return score_all(names, measured)
+    measured = ScoringInput(evaluation, parameters, reference)
+    maps = {name: SCORINGS[name].map.maps(measured) for name in names}
+    return {name: Scored(SCORINGS[name].score(measured, own), own) for name, own in maps.items()}
 
 
-def bank_maps(evaluation: Evaluation) -> list[dict[str, NDArray[Any]]]:
+def bank_maps(evaluation: Evaluation) -> list[dict[str, Array]]:
     """n dicts {bank: [S, S]}, one per test part."""
     return [dict(zip(evaluation.bank_map, maps)) for maps in zip(*evaluation.bank_map.values())]
-
-
-def units_of(evaluation: Evaluation) -> BankUnits:
-    """:func:`units_from` of an evaluation."""
-    return units_from(evaluation.category, evaluation.training)
-
-
-def units_from(category: str, training: TrainingParts | None) -> BankUnits:
-    """The units of the banks that training parts taught; ``training``: None if there are no such parts.
-
-    Raises:
-        InputError: there are none; the message names the category and the reason.
-    """
-    if training is not None and training.calibrated is not None:
-        return training.calibrated
-    try:
-        if training is None or not training.bank_map:
-            raise InputError(
-                f"{CALIBRATED}: no statistics of training parts are at hand; maps that were saved before there was "
-                f"this scoring lack them: save them again with main.py --scoring {CALIBRATED} --save_maps DIR"
-            )
-        return bank_units(training.bank_map)  # its InputError says why there are none
-    except InputError as error:
-        raise InputError(f"{category}: {error}") from None
 
 
 def metrics(evaluation: Evaluation, scored: Mapping[str, Scored]) -> dict[str, Metrics]:
@@ -126,19 +67,25 @@ def metrics(evaluation: Evaluation, scored: Mapping[str, Scored]) -> dict[str, M
     Returns:
         {name: Metrics}; pixel metrics are None where a defective part has no mask.
     """
-    labels, masks = evaluation.label, evaluation.mask if evaluation.complete_masks else None
     known: dict[int, Metrics] = {}
     out = {}
     for name, (scores, maps) in scored.items():
-        if id(maps) not in known:
-            known[id(maps)] = compute_metrics(labels, scores, masks, maps, evaluation.path)
-        out[name] = replace(known[id(maps)], image_rocauc=roc_auc(labels, scores, evaluation.path))
+        masks = None if id(maps) in known else evaluation.masks
+        own = compute_metrics(evaluation.label, scores, masks, maps, evaluation.path)
+        out[name] = replace(known.setdefault(id(maps), own), image_rocauc=own.image_rocauc)
     return out
 
 
 def extra_metrics(
     evaluation: Evaluation, scored: Mapping[str, Scored], names: Sequence[str]
-) -> dict[str, dict[str, tuple[float | None, float | None]]]:
-    """{scoring: {name: (value, threshold)}} of ``extra_metrics.py``; pixel metrics are None if a mask is missing."""
-    masks = evaluation.mask if evaluation.complete_masks else None
-    return _extra_metrics.extra_metrics(evaluation.label, masks, scored, names)
+) -> dict[str, dict[str, Value]]:
+    """{scoring: {name: (value, threshold)}} of the metrics ``names`` of ``further_metrics.EXTRA_METRICS``; the pixel
+    metrics are None if a mask is missing, and computed once of a shared list of maps."""
+    known: dict[int, dict[str, Value]] = {}
+    out = {}
+    for scoring, (scores, maps) in scored.items():
+        if id(maps) not in known:
+            known[id(maps)] = pixel_metrics(evaluation.masks, maps, names)
+        image = {name: of(evaluation.label, scores) for name, of in IMAGE_METRICS.items() if name in names}
+        out[scoring] = {**known[id(maps)], **image}
+    return out

@@ -1,4 +1,4 @@
-"""The three metrics of the result tables, and two more (average precision, F1) for data in which defects are rare."""
+"""The three metrics of the result tables."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass
@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from scoring.au_pro import calculate_au_pro, check_maps
+
+METRICS = ("image_rocauc", "pixel_rocauc", "au_pro")
 
 
 @dataclass
@@ -28,24 +30,18 @@ def mean(values: Iterable[float | None]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def roc_auc(labels: ArrayLike, scores: ArrayLike, names: Sequence[str] | None = None) -> float | None:
+def roc_auc(labels: ArrayLike, scores: ArrayLike) -> float | None:
     """ROC AUC of 0/1 ``labels`` [n] and ``scores`` [n]; None if only one class is present.
 
     It is the Mann-Whitney statistic: the share of (1, 0) pairs in which the 1 scores higher; ties count one half.
     scikit-learn's roc_auc_score gives the same number, but takes four seconds for 110 maps.
 
-    Args:
-        names: of the parts, for messages; each part has an equal share of the n scores, in order.
-
     Raises:
-        InputError: ``names`` is given, and a part has a score that is NaN or inf.
-        ValueError: ``names`` is not given, and a score is NaN or inf.
+        ValueError: a score is NaN or inf.
     """
     labels, scores = np.asarray(labels), np.asarray(scores)
     if one_class(labels):
         return None
-    if names is not None and len(names) and len(scores) % len(names) == 0:
-        check_maps(scores.reshape(len(names), -1), names)
     if not np.isfinite(scores).all():
         raise ValueError("scores hold NaN or infinity")
     positive = labels != labels.min()
@@ -61,41 +57,15 @@ def count_below(scores: NDArray[Any], others: NDArray[Any]) -> NDArray[Any]:
     return (np.searchsorted(others, scores, side="left") + np.searchsorted(others, scores, side="right")) / 2
 
 
-def average_precision(labels: ArrayLike, scores: ArrayLike) -> float | None:
-    """scikit-learn's average precision of 0/1 ``labels`` [n] and ``scores`` [n]; None if only one class is present."""
-    if one_class(labels):
-        return None
-    from sklearn.metrics import average_precision_score  # imported here, since that takes a second
-
-    return float(average_precision_score(labels, scores))
-
-
-def f1_max(labels: ArrayLike, scores: ArrayLike) -> tuple[float, float] | None:
-    """The largest F1 over all thresholds; a sample is classified as 1 if score >= threshold.
-
-    Args:
-        labels, scores: [n] 0/1 labels and scores.
-
-    Returns:
-        (F1, the lowest threshold that reaches it); None if only one class is present.
-    """
-    if one_class(labels):
-        return None
-    from sklearn.metrics import precision_recall_curve
-
-    precision, recall, thresholds = precision_recall_curve(labels, scores)
-    total = precision + recall
-    f1 = np.divide(2 * precision * recall, total, out=np.zeros_like(total), where=total > 0)[
-        :-1
-    ]  # the last point has no threshold
-    best = int(np.argmax(f1))
-    return float(f1[best]), float(thresholds[best])
-
-
 def one_class(labels: ArrayLike) -> bool:
     """Whether ``labels`` [n] are all the same."""
     labels = np.asarray(labels)
     return bool(labels.min() == labels.max())
+
+
+def flat_pixels(gts: Iterable[ArrayLike], maps: Iterable[ArrayLike]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """(whether defective, score) of all pixels of n masks and n maps [H, W]."""
+    return np.concatenate([np.ravel(gt) != 0 for gt in gts]), np.concatenate([np.ravel(m) for m in maps])
 
 
 def compute_metrics(
@@ -111,13 +81,15 @@ def compute_metrics(
         labels, scores: [n] 0/1 labels and image scores.
         gts, maps: sequences of n masks (non-zero where defective) and n anomaly maps, [H, W] each. gts is None if
             defective parts have no masks; then the pixel metrics are undefined.
-        names: of the n parts, for messages.
+        names: of the n parts, for messages; None: their positions.
 
     Raises:
-        InputError: ``names`` is given, and a part's score or map holds NaN or inf.
+        InputError: a part's score or map holds NaN or inf.
     """
-    image = roc_auc(np.ravel(labels), np.ravel(scores), names)
+    if not one_class(labels):
+        check_maps(np.ravel(scores), names)
+    image = roc_auc(np.ravel(labels), np.ravel(scores))
     if gts is None:
         return Metrics(image, None, None)
-    inside, pixels = np.concatenate([np.ravel(gt) != 0 for gt in gts]), np.concatenate([np.ravel(m) for m in maps])
-    return Metrics(image, roc_auc(inside, pixels, names), calculate_au_pro(gts, maps, names=names)[0])
+    check_maps(maps, names)
+    return Metrics(image, roc_auc(*flat_pixels(gts, maps)), calculate_au_pro(gts, maps)[0])

@@ -22,18 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 import scoring_addon
+from common.errors import InputError
 from scoring import calibrated as banks_in_units
-from scoring.ablation import (
-    Scored,
-    Statistics,
-    final_terms,
-    fusion_map,
-    map_statistics,
-    modulate_all,
-    partial_parameters,
-)
+from scoring.ablation import Statistics, final_terms, map_statistics, modulate_all, variant_of
 from scoring.calibrated import BankUnits
-from scoring_addon import Parameters, SampleMaps
+from scoring.measured import Evaluation
+from scoring_addon import Parameters
 
 Array = NDArray[Any]
 Maps = list[Array]  # one map [S, S] per part; scorings with the same pixel map share the list
@@ -46,60 +40,65 @@ REFERENCE = "a set of parts over which statistics are normalised"  # the test se
 UNITS = "training parts, from which the banks' units are learned"
 NOTHING: frozenset[str] = frozenset()
 DISAGREEMENT = "disagreement"  # the term of M_pix that comes from M_dis
-TAIL = 0.95, 0.99  # the quantiles of M_pix in S_robust: Q95, and Q99 of the variant "full"
 
 
 @dataclass(frozen=True, eq=False)
 class ScoringInput:
-    """The measurements of n parts, and what normal training parts taught.
+    """n measured parts, and with what they are scored; maps and statistics are computed when a scoring reads them.
 
     Attributes:
-        decision_score: [n], the released image scores.
-        decision_maps: n maps, the released ones.
-        bank_maps: {bank: [n, S, S]}, before the late fusion's lambdas.
-        samples: n SampleMaps; empty if the method lacks an RGB or an xyz bank.
+        parts: the parts, and what normal training parts taught.
         parameters: of the paper's scorings.
-        reference: Statistics [m] of the training parts over which the paper's scorings normalise, or these parts'
-            (decision maps, SampleMaps); None: the n parts themselves are the reference.
-        units: of the banks, for "calibrated"; None if they are not known.
+        reference: the parts whose minima and maxima normalise the statistics: "test" (the n parts) or "train".
     """
 
-    decision_score: Array
-    decision_maps: Maps
-    bank_maps: Mapping[str, Array]
-    samples: Sequence[SampleMaps]
+    parts: Evaluation
     parameters: Parameters
-    reference: Statistics | tuple[Maps, Sequence[SampleMaps]] | None = None
-    units: BankUnits | None = None
+    reference: str = "test"
+
+    @cached_property
+    def decision_maps(self) -> Maps:
+        """The released map of each part."""
+        return list(self.parts.decision_map)
 
     @cached_property
     def fusion_maps(self) -> Maps:
         """M_fusion of each part: the decision map itself, or the fusion bank's."""
-        if self.parameters.map_source == "decision":
-            return self.decision_maps
-        return [fusion_map(d, s, self.parameters) for d, s in zip(self.decision_maps, self.samples)]
+        from_bank = self.parameters.map_source == "bank"
+        return [sample.bank for sample in self.parts.samples] if from_bank else self.decision_maps
 
     @cached_property
     def modulated(self) -> tuple[Maps, Statistics]:
         """(M_pix of each part, Statistics of arrays [n])."""
-        if len(self.samples) != len(self.decision_maps):
-            raise ValueError(f"maps of single banks: {len(self.samples)} parts have them, of {len(self.decision_maps)}")
-        return modulate_all(self.decision_maps, self.samples, self.parameters)
+        return modulate_all(self.decision_maps, self.parts.samples, self.parameters)
 
     @cached_property
     def reference_statistics(self) -> Statistics | None:
-        """The reference's Statistics; None: those of the n parts."""
-        known = self.reference
-        if known is None or isinstance(known, Statistics):
-            return known
-        return modulate_all(known[0], known[1], self.parameters)[1]
+        """Statistics of the training parts that normalise; None: those of the n parts do.
+
+        Raises:
+            InputError: those of training parts are not at hand.
+        """
+        if self.reference == "test":
+            return None
+        training = self.parts.training
+        known = None if training is None else training.reference(self.parameters)
+        if known is None:
+            raise InputError(
+                f"{self.parts.category}: no training parts' maps are at hand, which --scoring_reference train needs "
+                "with these parameters; save with --save_train_maps"
+            )
+        return known
 
     @cached_property
     def calibrated_maps(self) -> Maps:
-        """Each part's map in the banks' units."""
-        assert self.units is not None
-        parts = (dict(zip(self.bank_maps, maps)) for maps in zip(*self.bank_maps.values()))
-        return [banks_in_units.calibrated_map(one, self.units) for one in parts]
+        """Each part's map in the banks' units.
+
+        Raises:
+            InputError: there are no units.
+        """
+        banks, units = self.parts.bank_map, self.parts.units
+        return [banks_in_units.calibrated_map(dict(zip(banks, maps)), units) for maps in zip(*banks.values())]
 
 
 class PartInput(NamedTuple):
@@ -187,17 +186,10 @@ def per_map(value: Callable[[Array, Parameters], float]) -> Callable[[ScoringInp
     return lambda of, maps: np.array([value(one, of.parameters) for one in maps])
 
 
-def final_scores(of: ScoringInput, maps: Maps, tail: bool = False, partial_terms: bool = False) -> Array:
-    """The ``score`` of S_final and its variants; arguments as in :func:`shares_of_final`."""
-    parameters = partial_parameters(of.parameters) if partial_terms else of.parameters
-    scores: Array = final_terms(of.modulated[1], parameters, of.reference_statistics, tail).final
+def final_scores(of: ScoringInput, maps: Maps, variant: str = "") -> Array:
+    """The ``score`` of S_final and its variants, which ``ablation.variant_of`` names."""
+    scores: Array = final_terms(of.modulated[1], of.parameters, of.reference_statistics, variant).final
     return scores
-
-
-def calibrated_scores(of: ScoringInput, maps: Maps) -> Array:
-    """The ``score`` of "calibrated"."""
-    assert of.units is not None
-    return np.array([banks_in_units.image_score(one, of.units.topk) for one in maps])
 
 
 def pixels_at(terms: Terms, *parts: tuple[float, Any]) -> Shares:
@@ -221,21 +213,17 @@ def shares_in_units(part: PartInput, terms: Terms) -> Shares:
     return shares_of_largest(part, terms, min(part.units.topk, max(1, next(iter(terms.values())).size // 8)))
 
 
-def shares_of_final(part: PartInput, terms: Terms, tail: bool = False, partial_terms: bool = False) -> Shares:
-    """The ``attribution`` of S_final; ``tail``: S_robust has γ (Q99 - Q95); ``partial_terms``: γ = 0, no S_rec."""
-    parameters = part.parameters
-    if partial_terms:
-        parameters = partial_parameters(parameters)
+def shares_of_final(part: PartInput, terms: Terms, variant: str = "") -> Shares:
+    """The ``attribution`` of S_final and its variants."""
+    parameters, tail = variant_of(part.parameters, variant)
     alpha, beta, gamma = parameters.weights
     m_pix: Array = np.sum(list(terms.values()), axis=0)
     m_dis = scoring_addon.disagreement_map(part.maps["rgb"], part.maps["xyz"])
-    known = map_statistics(m_pix, m_dis, parameters.topk)
-    own = Statistics(*(np.array([value]) for value in known))
-    found = final_terms(own, parameters, part.reference, tail)
+    own = Statistics(*(np.array([value]) for value in map_statistics(m_pix, m_dis, parameters.topk)))
+    found = final_terms(own, part.parameters, part.reference, variant)
     w = float(found.w[0])
-    upper = gamma if tail else 0.0
     pixels = [(1 - w, _largest(m_pix, parameters.topk)), (w * beta, slice(None))]
-    for factor, q in zip((alpha - upper, upper), TAIL):
+    for factor, q in ((alpha - tail, 0.95), (tail, 0.99)):
         pixels += [(w * factor * f, index) for f, index in _at_quantile(m_pix, q)]
     shares = pixels_at(terms, *pixels)
     shares[DISAGREEMENT] += w * gamma * float(m_dis.mean()) + float(found.rec[0])
@@ -262,13 +250,13 @@ def _at_quantile(values: Any, q: float) -> list[tuple[float, Array]]:
 BASELINE, CALIBRATED = "baseline", "calibrated"
 BANKS, FINAL = frozenset((RGB_AND_XYZ,)), frozenset((RGB_AND_XYZ, REFERENCE))
 # image scores, each with what it is made of
-RELEASED = lambda of, _: of.decision_score, shares_of_decision
+RELEASED = lambda of, _: np.ravel(np.asarray(of.parts.decision_score, np.float64)), shares_of_decision
 PEAK = per_map(lambda m, _: float(np.max(m))), partial(shares_of_largest, count=1)
 LARGEST = per_map(lambda m, parameters: scoring_addon.base_score(m, parameters.topk)), shares_of_largest
 S_FINAL = final_scores, shares_of_final
-S_PARTIAL = partial(final_scores, partial_terms=True), partial(shares_of_final, partial_terms=True)
-S_FULL = partial(final_scores, tail=True), partial(shares_of_final, tail=True)
-S_UNITS = calibrated_scores, shares_in_units
+S_PARTIAL = partial(final_scores, variant="partial"), partial(shares_of_final, variant="partial")
+S_FULL = partial(final_scores, variant="full"), partial(shares_of_final, variant="full")
+S_UNITS = lambda of, maps: np.array([banks_in_units.image_score(m, of.parts.units.topk) for m in maps]), shares_in_units
 PARTIAL_TEXT = "(1-w) S_base + w S_robust with gamma = 0 (ours)"
 FULL_TEXT = "as disagreement, S_robust with gamma (Q99 - Q95) added (ours)"
 UNITS_TEXT = "larger of the banks' maps, each in units of its normal training parts' maps"
@@ -295,22 +283,22 @@ SCORINGS = {  # described: pixel map, image score, table of the paper; "ours": t
 }
 
 
-def score_all(names: Iterable[str], measured: ScoringInput) -> dict[str, Scored]:
-    """{name: Scored} of several scorings in the order of ``names``; scorings with the same pixel map share one list.
+def terms_and_shares(scoring: str, part: PartInput) -> tuple[Terms, Shares]:
+    """({term: [S, S] float64} that add up to the part's pixel map, {term: share} that add up to its image score)."""
+    terms = SCORINGS[scoring].map.terms(part)
+    return terms, SCORINGS[scoring].attribution(part, terms)
 
-    Raises:
-        KeyError: a name is unknown.
-    """
-    maps = {name: SCORINGS[name].map.maps(measured) for name in names}
-    return {name: Scored(SCORINGS[name].score(measured, own), own) for name, own in maps.items()}
+
+def region_shares(terms: Terms, mask: Array, box: tuple[int, int, int, int]) -> Shares:
+    """{term: share} of a region's mean value; ``mask``: bool [h, w] in ``box`` (left, top, right, bottom)."""
+    left, top, right, bottom = box
+    return {name: float(term[top:bottom, left:right][mask].mean()) for name, term in terms.items()}
 
 
 # ---------------------------------------------------------------- what a method can have, and the command line
 
 
-def add_scoring_arguments(
-    group: ArgumentParser | _ArgumentGroup, default: str = BASELINE, references: Sequence[str] = ("test", "train")
-) -> None:
+def add_scoring_arguments(group: ArgumentParser | _ArgumentGroup, default: str = BASELINE) -> None:
     """Add --scoring, which takes several names, and its parameters to an ``argparse`` parser or group."""
     group.add_argument(
         "--scoring",
@@ -321,29 +309,19 @@ def add_scoring_arguments(
         help=f"one or more of: {', '.join(SCORINGS)}; or all; scored from one feature pass; the table at the end "
         f"describes them (default: {default})",
     )
-    add_scoring_parameters(group, references)
-
-
-def add_scoring_parameters(
-    group: ArgumentParser | _ArgumentGroup, references: Sequence[str] = ("test", "train")
-) -> None:
-    """Add the parameters of the paper's scorings; ``references``: the choices of --scoring_reference."""
     scoring_addon.add_parameters(group)
     group.add_argument(
         "--scoring_reference",
-        choices=references,
+        choices=("test", "train"),
         default="test",
-        help="whose minima and maxima normalise the statistics: the test set's"
-        + (", or those of training parts measured without their own rows" if "train" in references else "")
-        + " (default: %(default)s)",
+        help="whose minima and maxima normalise the statistics: the test set's, or those of training parts measured "
+        "without their own rows (default: %(default)s)",
     )
 
 
 def scoring_names(asked: Sequence[str], bank_names: Collection[str], map_source: str = "decision") -> list[str]:
     """The scorings asked for, each once; of "all" those that a method with these banks can have."""
-    if "all" in asked:
-        return available_scorings(bank_names, map_source)
-    return list(dict.fromkeys(asked))
+    return available_scorings(bank_names, map_source) if "all" in asked else list(dict.fromkeys(asked))
 
 
 def available_scorings(bank_names: Collection[str], map_source: str = "decision") -> list[str]:
@@ -358,13 +336,7 @@ def needs_test_set(name: str, reference: str) -> bool:
 
 def needs_training_parts(names: Iterable[str], reference: str, bank_names: Collection[str]) -> str:
     """The flag, as on the command line, for which training parts must be measured without their own rows; "" if none
-    needs it.
-
-    Args:
-        names: names of scorings.
-        reference: --scoring_reference, which one-bank methods do not use.
-        bank_names: the method's banks.
-    """
+    needs it. ``reference``: --scoring_reference, which one-bank methods do not use."""
     for name in names:
         if UNITS in SCORINGS[name].needs:
             return f"--scoring {name}"

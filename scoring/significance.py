@@ -5,7 +5,7 @@ The test parts of one category are the sample; training, seed and category stay 
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,47 +13,14 @@ from scipy.stats import norm
 
 from scoring.ablation import Scored
 from scoring.au_pro import area_up_to, region_weights, threshold_positions, weight_above
-from scoring.metrics import count_below
+from scoring.metrics import METRICS, count_below
+
+__all__ = ["LEVEL", "METRICS", "PixelCounts", "bootstrap_intervals", "delong_test", "image_rocauc", "resample_weights"]
 
 Array = NDArray[Any]
-METRICS = ("image_rocauc", "pixel_rocauc", "au_pro")
 LIMIT = 0.3
 LEVEL = 0.95
-
-
-class Difference(NamedTuple):
-    """A paired difference and its 95 % interval over test parts."""
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def sign(self) -> int:
-        """1 if the interval lies above 0, -1 if below, 0 if it contains 0."""
-        return int(self.low > 0) - int(self.high < 0)
-
-
-def difference_by_error(found: Sequence[Sequence[float]]) -> Difference:
-    """The Difference that is the mean of independent differences, with its interval from standard errors.
-
-    Args:
-        found: [(difference, standard error, ...)], one per category, as :func:`delong_test` returns them.
-    """
-    value = float(np.mean([of[0] for of in found]))
-    half = float(norm.ppf((1 + LEVEL) / 2)) * math.sqrt(sum(of[1] ** 2 for of in found)) / len(found)
-    return Difference(value, value - half, value + half)
-
-
-def difference_by_draws(found: Sequence[tuple[float, Array]]) -> Difference:
-    """The Difference that is the mean of independent differences, with its interval from resamples.
-
-    Args:
-        found: [(difference, resampled differences [r], nan where undefined)], one per category.
-    """
-    drawn = np.mean([of[1] for of in found], axis=0)
-    low, high = np.nanquantile(drawn, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
-    return Difference(float(np.mean([of[0] for of in found])), float(low), float(high))
+BOUNDS = (1 - LEVEL) / 2, (1 + LEVEL) / 2
 
 
 def delong_test(labels: ArrayLike, scores_a: ArrayLike, scores_b: ArrayLike) -> tuple[float, float, float] | None:
@@ -75,27 +42,20 @@ def delong_test(labels: ArrayLike, scores_a: ArrayLike, scores_b: ArrayLike) -> 
     m, n = np.count_nonzero(positive), np.count_nonzero(~positive)
     if min(m, n) < 2:
         return None
-    (ones_a, zeros_a), (ones_b, zeros_b) = (
-        _mean_placements(positive, np.atleast_2d(scores)) for scores in (scores_a, scores_b)
-    )
-    difference = (ones_a - ones_b).sum() / (m * n)
-    variance = np.var((ones_a - ones_b) / n, ddof=1) / m + np.var((zeros_a - zeros_b) / m, ddof=1) / n
+
+    def placements(trainings: ArrayLike) -> list[Array]:
+        """[zeros below each one [m], ones below each zero [n]], means over the trainings; ties count one half."""
+        split = [(scores[positive], scores[~positive]) for scores in np.atleast_2d(trainings)]
+        pairs = [(count_below(ones, np.sort(zeros)), count_below(zeros, np.sort(ones))) for ones, zeros in split]
+        return [np.mean(of, axis=0) for of in zip(*pairs)]
+
+    ones, zeros = (a - b for a, b in zip(placements(scores_a), placements(scores_b)))
+    difference = ones.sum() / (m * n)
+    variance = np.var(ones / n, ddof=1) / m + np.var(zeros / m, ddof=1) / n
     if variance == 0:
         return float(difference), 0.0, float(difference == 0)
     error = math.sqrt(variance)
     return float(difference), error, float(2 * norm.sf(abs(difference) / error))
-
-
-def _mean_placements(positive: Array, trainings: Array) -> tuple[Array, Array]:
-    """:func:`_placements`, averaged over the s rows of ``trainings`` [s, n]."""
-    ones, zeros = zip(*(_placements(positive, scores) for scores in trainings))
-    return np.mean(ones, axis=0), np.mean(zeros, axis=0)
-
-
-def _placements(positive: Array, scores: Array) -> tuple[Array, Array]:
-    """(number of zeros below each one [m], number of ones below each zero [n]); ties count one half."""
-    ones, zeros = scores[positive], scores[~positive]
-    return count_below(ones, np.sort(zeros)), count_below(zeros, np.sort(ones))
 
 
 def bootstrap_intervals(
@@ -115,12 +75,12 @@ def bootstrap_intervals(
         seed: of the draws.
 
     Returns:
-        {name: {metric: interval, ..., "difference": {metric: interval, ...}}} for METRICS, where an interval is
-        {"value", "low", "high"} (the full set's value first), or None where the full set leaves the metric undefined.
-        Resamples that leave a metric undefined are left out of its interval.
+        {name: {metric: interval, ..., "difference": {metric: interval, ...}}} for METRICS, where an interval is (the
+        full set's value, low, high), or three times None where the full set leaves the metric undefined. Resamples
+        that leave a metric undefined are left out of its interval.
     """
     defective = np.ravel(labels) != 0
-    weights = np.vstack([np.ones(len(defective)), resample_weights(defective, resamples, seed)])
+    weights = resample_weights(defective, resamples, seed)
     pixel: dict[int, dict[str, Array]] = {}
     values: dict[str, dict[str, Array]] = {}
     for name, (image_preds, maps) in scored.items():
@@ -139,13 +99,14 @@ def bootstrap_intervals(
 
 
 def resample_weights(labels: Array, resamples: int, seed: int) -> Array:
-    """[resamples, n]: how often each resample contains each image; drawn separately for each class of ``labels`` [n]
-    bool."""
+    """[1 + resamples, n]: how often each resample contains each image; drawn separately for each class of ``labels``
+    [n] bool. The full set, with every image once, comes first."""
     rng = np.random.default_rng(seed)
-    weights = np.zeros((resamples, len(labels)))
+    weights = np.ones((1 + resamples, len(labels)))
     for members in (np.flatnonzero(~labels), np.flatnonzero(labels)):
         if len(members):
-            weights[:, members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), size=resamples)
+            share = np.full(len(members), 1 / len(members))
+            weights[1:, members] = rng.multinomial(len(members), share, size=resamples)
     return weights
 
 
@@ -221,9 +182,8 @@ def _pairs(w_ones: Array, wins: Array, w_zeros: Array, ones: Array, zeros: Array
     return shares
 
 
-def _interval(values: Array) -> dict[str, float] | None:
-    """{"value", "low", "high"} of [1 + resamples] values, the full set's first; None if the full set's is nan."""
+def _interval(values: Array) -> tuple[float | None, ...]:
+    """(value, low, high) of [1 + resamples] values, the full set's first; None if the full set's is nan."""
     if np.isnan(values[0]):
-        return None
-    low, high = np.nanquantile(values[1:], ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
-    return {"value": float(values[0]), "low": float(low), "high": float(high)}
+        return None, None, None
+    return (float(values[0]), *map(float, np.nanquantile(values[1:], BOUNDS)))

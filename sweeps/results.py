@@ -20,8 +20,8 @@ from scipy import stats
 from common.errors import InputError
 from common.files import atomic_path
 from runs.results import metrics_of, untrained_note
+from scoring.measured import SUFFIX
 from scoring.metrics import Metrics
-from scoring.saved_maps import SUFFIX
 from scoring.significance import LEVEL, METRICS, delong_test
 from sweeps.plan import SweepJob, category_of, finished, job_folder, shown
 

@@ -96,7 +96,7 @@ def test_one_name_is_installed(installed):
     assert {name for name in names if not name.endswith(".dist-info")} == {"m3dm"}
     assert {path.parts[1] for path in files if path.parts[0] == "m3dm" and len(path.parts) > 2} >= set(ROOMS)
     assert not [path for path in files if {"tests", "lab"} & set(path.parts) or path.name == "leaked.py"]
-    assert Path("m3dm/reports/templates/report.html") in files
+    assert Path("m3dm/reports/templates/maps.html") in files
 
 
 @pytest.mark.slow

@@ -38,27 +38,13 @@ def main(argv=None):
 
 def compare(args):
     """Print the differences; returns the exit code."""
-    faults, texts = [], []
+    faults = []
     for folder in filter(None, (args.a, args.b)):
         if not Path(folder).is_dir():
             raise InputError(
                 f"{folder}: no such folder; give a folder with {', '.join(name for _, name in TABLES.values())}"
             )
-    if args.b is None:
-        one_pass = Path(args.a) / "scoring.md"
-        if not one_pass.is_file():
-            raise InputError(f"{one_pass}: missing; give two folders, or the results of a patched checkout")
-        for heading, table in read_one_pass(one_pass).items():
-            texts.append(difference(heading, table, "baseline", table, "disagreement", faults))
-    for heading, name in TABLES.values() if args.b else ():
-        paths = Path(args.a) / name, Path(args.b) / name
-        missing = [f"{path}: missing" for path in paths if not path.is_file()]
-        faults += missing
-        if not missing:
-            a, b = (read_tables(path)[-1] for path in paths)
-            pairs = ((a, b), (b, a))
-            faults += [f"only in {x.name}: {row}" for x, y in pairs for row in x.rows if row not in y.rows]
-            texts += [difference(heading, a, row, b, row, faults) for row in a.rows if row in b.rows]
+    texts = of_two_runs(args.a, args.b, faults) if args.b else of_one_pass(Path(args.a) / "scoring.md", faults)
     if not texts:
         raise InputError(f"nothing to compare: {'; '.join(faults)}")
     print("\n".join(texts), flush=True)
@@ -76,82 +62,92 @@ def build_parser():
     return parser
 
 
+def of_two_runs(a, b, faults):
+    """[text] of the rows that the last tables of two results folders have in common; adds to ``faults``."""
+    texts = []
+    for heading, name in TABLES.values():
+        paths = Path(a) / name, Path(b) / name
+        missing = [f"{path}: missing" for path in paths if not path.is_file()]
+        faults += missing
+        if not missing:
+            x, y = (read_tables(path)[-1] for path in paths)
+            faults += [f"only in {x.name}: {row}" for row in x.rows if row not in y.rows]
+            faults += [f"only in {y.name}: {row}" for row in y.rows if row not in x.rows]
+            texts += [difference(heading, x, row, y, row, faults) for row in x.rows if row in y.rows]
+    return texts
+
+
+def of_one_pass(path, faults):
+    """[text] of the metrics of the last run in a patched checkout's scoring.md.
+
+    Raises:
+        InputError: the file is missing, cannot be read, or is not such a file.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: missing; give two folders, or the results of a patched checkout")
+    heads = [line[3:].rpartition(", run of ") for line in read_lines(path) if line.startswith("## ")]
+    tables = read_tables(path)
+    if len(heads) != len(tables) or any(set(table.rows) != {"baseline", "disagreement"} for table in tables):
+        raise InputError(f"{path}: is not what a patched checkout writes; move it away to compare the other tables")
+    last = {name: table.rows for (name, _, run), table in zip(heads, tables) if run == heads[-1][2]}
+    texts = []
+    for title in next(iter(last.values()))["baseline"]:
+        rows = {row: {name: of[row][title] for name, of in last.items()} for row in ("baseline", "disagreement")}
+        table = Table(f"{path}, run of {heads[-1][2]}", rows)
+        texts.append(difference(title, table, "baseline", table, "disagreement", faults))
+    return texts
+
+
+def read_lines(path):
+    """The lines of a file.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+
+
 def read_tables(path):
-    """All tables of a file, oldest first.
+    """All tables of a file, oldest first. The release appends its tables without a line end: "… |" and "| Method …"
+    then share a line.
 
     Raises:
         InputError: the file cannot be read, holds no table, or a table is not a result table.
     """
-    tables, header = [], None
-    for number, line in numbered_lines(path):
-        if not line.startswith("|"):
-            header = None
-            continue
-        cells = [cell.strip() for cell in line.strip("|").split("|")]
-        if header is None:
-            header = cells
-            tables.append(Table(f"{path}, table of line {number}", {}))
-            if cells[0] != "Method" or len(set(cells)) != len(cells):
-                raise InputError(
-                    f"{path}: line {number}: a result table begins with Method and names each category once"
-                )
-        elif set("".join(cells)) <= set(":-"):
-            continue
-        elif len(cells) != len(header):
-            raise InputError(f"{path}: line {number}: {len(cells)} cells under a heading of {len(header)}")
-        elif cells[0] != DIFFERENCE:
-            if cells[0] in tables[-1].rows:
-                raise InputError(f"{path}: line {number}: second row {cells[0]}")
-            tables[-1].rows[cells[0]] = {
-                title: number_of(cell, path, number) for title, cell in zip(header[1:], cells[1:]) if title != MEAN
-            }
+    tables, header = [], []
+    for number, line in enumerate(read_lines(path), 1):
+        for part in re.split(r"(?<=\|)(?=\|\s*Method\s*\|)", line.strip()):
+            cells = [cell.strip() for cell in part.strip("|").split("|")]
+            where = f"{path}: line {number}"
+            if not part.startswith("|") or set("".join(cells)) <= set(":-"):
+                continue
+            if cells[0] == "Method" and len(set(cells)) == len(cells):
+                header = cells
+                tables.append(Table(f"{path}, table of line {number}", {}))
+            elif cells[0] == "Method" or not header:
+                raise InputError(f"{where}: a result table begins with Method and names each category once")
+            elif len(cells) != len(header):
+                raise InputError(f"{where}: {len(cells)} cells under a heading of {len(header)}")
+            elif cells[0] in tables[-1].rows:
+                raise InputError(f"{where}: second row {cells[0]}")
+            elif cells[0] != DIFFERENCE:
+                values = {title: number_of(cell, where) for title, cell in zip(header[1:], cells[1:]) if title != MEAN}
+                tables[-1].rows[cells[0]] = values
     tables = [table for table in tables if table.rows]
     if not tables:
         raise InputError(f"{path}: holds no result table")
     return tables
 
 
-def numbered_lines(path):
-    """[(line number, text)] of a file and an empty line at the end.
-
-    The release appends its tables without a line end; such a line is two, with an empty one between them.
-    """
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
-    out = []
-    for number, line in enumerate([*lines, ""], 1):
-        for i, part in enumerate(re.split(r"(?<=\|)(?=\|\s*Method\s*\|)", line.strip())):
-            out += [(number, "")] * (i > 0) + [(number, part)]
-    return out
-
-
-def read_one_pass(path):
-    """{heading: Table} of the last run in a patched checkout's scoring.md, with the rows baseline and disagreement.
-
-    Raises:
-        InputError: the file cannot be read, or is not such a file.
-    """
-    heads = [line[3:].rpartition(", run of ") for _, line in numbered_lines(path) if line.startswith("## ")]
-    tables = read_tables(path)
-    if len(heads) != len(tables) or any(set(table.rows) != {"baseline", "disagreement"} for table in tables):
-        raise InputError(f"{path}: is not what a patched checkout writes; move it away to compare the other tables")
-    last = [(name, table) for (name, _, run), table in zip(heads, tables) if run == heads[-1][2]]
-    titles = list(last[0][1].rows["baseline"])
-    return {
-        title: Table(f"{path}, run of {heads[-1][2]}",
-                     {row: {name: table.rows[row][title] for name, table in last} for row in last[0][1].rows})
-        for title in titles
-    }  # fmt: skip
-
-
-def number_of(cell, path, line):
+def number_of(cell, where):
     """A cell's value, None where undefined."""
     try:
         return None if cell in (UNDEFINED, "nan", "") else float(cell)
     except ValueError:
-        raise InputError(f"{path}: line {line}: {cell!r} is no number") from None
+        raise InputError(f"{where}: {cell!r} is no number") from None
 
 
 def difference(heading, a, row_a, b, row_b, faults):
@@ -164,24 +160,20 @@ def difference(heading, a, row_a, b, row_b, faults):
         raise InputError(f"{a.name} and {b.name} have no category in common")
     known = [category for category in both if None not in (before[category], after[category])]
 
-    def row(values, form):
-        mean = [sum(values[c] for c in known) / len(known) if known else None]
-        return [
-            UNDEFINED if value is None else format(round(value, 3) + 0.0, form)
-            for value in [values[c] for c in both] + mean
-        ]
+    def with_mean(values):
+        mean = round(sum(values[c] for c in known) / len(known), 3) if known else None
+        return [None if values[c] is None else round(values[c], 3) for c in both] + [mean]
 
-    change = {c: after[c] - before[c] if c in known else None for c in both}
-    cells = [[f"A: {row_a}", *row(before, ".3f")], [f"B: {row_b}", *row(after, ".3f")], ["B - A", *row(change, "+.3f")]]
-    if known:  # difference of the means as shown
-        cells[2][-1] = format(round(float(cells[1][-1]) - float(cells[0][-1]), 3) + 0.0, "+.3f")
-    table = tabulate(
-        cells,
-        ["Method", *both, MEAN],
-        tablefmt="pipe",
-        disable_numparse=True,
-        colalign=["left"] + ["right"] * (len(both) + 1),
-    )
+    def texts(values, form):
+        return [UNDEFINED if value is None else format(round(value, 3) + 0.0, form) for value in values]
+
+    first, second = with_mean(before), with_mean(after)
+    change = [after[c] - before[c] if c in known else None for c in both]
+    change.append(second[-1] - first[-1] if known else None)  # difference of the means as shown
+    rows = [[f"A: {row_a}", *texts(first, ".3f")], [f"B: {row_b}", *texts(second, ".3f")]]
+    rows.append(["B - A", *texts(change, "+.3f")])
+    right = ["left"] + ["right"] * (len(both) + 1)
+    table = tabulate(rows, ["Method", *both, MEAN], tablefmt="pipe", disable_numparse=True, colalign=right)
     return f"## {heading}: B - A\n\nA: {a.name}; B: {b.name}\n\n{table}\n"
 
 

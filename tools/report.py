@@ -3,10 +3,9 @@
     python tools/report.py judged             # what predict.py -o judged wrote: judged/report.html
     python tools/report.py maps -o report          # what main.py --save_maps maps wrote
 
-The page contains its pictures, so it can be sent as a single file. That about maps has its figures in OUT/figures too.
+The page contains its pictures, so it can be sent as a single file.
 """
 
-import re
 import sys
 from pathlib import Path
 
@@ -18,16 +17,11 @@ from common.argument_types import number
 from common.commands import FINE, HelpFormatter, Parser, prose_and_examples, run_command
 from common.errors import InputError
 from common.files import check_writable
-from common.progress import note, track
 from inspection.predictions import LINES
-from reports import sections
-from reports.numbers import shown_parts, summary_of
-from reports.page import Page
+from reports.maps_report import write_report
 from reports.plant_report import write_plant_report
-from reports.scored import left_out_text, scored_category
 from runs.help_tables import scoring_table
 from scoring.evaluation import find_saved
-from scoring.scorings import add_scoring_parameters
 
 
 def main(argv=None):
@@ -47,9 +41,7 @@ def write_page(args):
         raise InputError(f"{args.folder}: holds no verdicts ({LINES}); for saved maps give -o OUT too")
     check_writable(args.output)
     paths = find_saved(args.folder, args.category)
-    page = make_report(paths, args.seed, scoring_addon.parameters_from(args))
-    page.write(args.output, "Disagreement-guided scoring")
-    print(Path(args.output) / "report.html")
+    print(write_report(paths, args.output, args.seed, scoring_addon.parameters_from(args)))
     return FINE
 
 
@@ -62,38 +54,8 @@ def build_parser():
     parser.add_argument("--category", nargs="+", metavar="NAME", help="only these (default: all that are saved)")
     parser.add_argument("--seed", type=number(int, 0), default=0, metavar="N", help="of the random draw of parts")
     group = parser.add_argument_group("scoring", "parameters; the page shows every scoring")
-    add_scoring_parameters(group, ("test",))
+    scoring_addon.add_parameters(group)
     return parser
-
-
-def make_report(paths, seed, parameters):
-    """The Page about files of saved maps.
-
-    Args:
-        paths: the files, one per category.
-        seed: of the randomly drawn parts and of the resamples.
-        parameters: of the scoring, ``scoring_addon.Parameters``.
-
-    Raises:
-        InputError: a file cannot be scored.
-    """
-    of_categories, summaries, missing = Page(), [], {}
-    for place, path in enumerate(track(paths, len(paths), "report", "category")):
-        category = scored_category(path, choose=lambda _: (parameters, "test"))
-        summaries.append(summary_of(category, seed))
-        missing.update({category.name: category.lacks} if category.lacks else {})
-        prefix = f"{place:02d}_" + re.sub(r"[^A-Za-z0-9_-]+", "_", category.name)[:40]
-        sections.category_section(of_categories, category, shown_parts(category, seed), prefix, f"c{place}")
-    left_out = left_out_text(missing)
-    if left_out:
-        note(f"report.py: note: {left_out}", sys.stderr)
-    page = Page()
-    sections.verdict_section(page, summaries)
-    sections.caption_section(page, summaries, parameters, left_out)
-    sections.summary_section(page, summaries)
-    page.body += of_categories.body
-    page.files.update(of_categories.files)
-    return page
 
 
 if __name__ == "__main__":

@@ -6,9 +6,6 @@ python tools/rescore.py maps -o tables
 
 import argparse
 import sys
-from pathlib import Path
-
-from tabulate import tabulate
 
 if not __package__:
     import checkout  # noqa: F401  puts the checkout on the path
@@ -16,17 +13,15 @@ if not __package__:
 import scoring_addon
 from common.argument_types import number
 from common.commands import FINE, Parser, prose_and_examples, run_command
-from common.files import atomic_write_text, check_writable
+from common.files import check_writable
 from common.progress import note, track
 from reports import tables
 from reports.parameter_grid import grid_table
 from reports.scored import left_out_text, scored_category
 from runs.help_tables import scoring_table
-from runs.results import UNDEFINED, csv_text, escaped
 from scoring.evaluation import find_saved
+from scoring.further_metrics import EXTRA_METRICS
 from scoring.scorings import add_scoring_arguments
-
-PRINTED = 80  # rows; of a longer table only the caption is printed
 
 
 def main(argv=None):
@@ -37,18 +32,17 @@ def main(argv=None):
 def rescore(args):
     """Score the saved maps and write the tables that the options ask for; returns the exit code."""
     check_writable(args.output)
-    runs = [score_folder(folder, args) for folder in args.folder]
+    run = score_folder(args.folder, args)
     multiscale = score_folder(args.multiscale, args) if args.multiscale else None
-    for run, suffix in zip(runs, tables.suffixes(args.folder, runs)):
-        for which, table in tables.tables_of(run, multiscale, args.metrics).items():
-            write(args.output, f"table_{which}{suffix}", *table)
-    for name, wanted, make in (
-        ("metrics", args.metrics, tables.further_table),
-        ("intervals", args.intervals, tables.interval_table),
-        ("grid", args.grid, grid_table),
+    for table in tables.tables_of(run, multiscale, args.metrics):
+        table.write(args.output)
+    for wanted, make in (
+        (args.metrics, tables.further_table),
+        (args.intervals, tables.interval_table),
+        (args.grid, grid_table),
     ):
         if wanted:
-            write(args.output, name, *make(runs, args))
+            make(run, args).write(args.output)
     return FINE
 
 
@@ -56,7 +50,7 @@ def build_parser():
     """The argument parser. Scoring parameters that are not given are absent: then those of the run are used."""
     epilog = f"{scoring_table()}\n\n{prose_and_examples(__doc__)[1]}"
     parser = Parser(prog="rescore.py", description=__doc__.splitlines()[0], epilog=epilog)
-    parser.add_argument("folder", nargs="+", help="folders that main.py --save_maps wrote, one per data set")
+    parser.add_argument("folder", metavar="DIR", help="what main.py --save_maps DIR wrote")
     parser.add_argument("-o", "--output", default="tables", metavar="DIR", help="where the .md and .csv files go")
     parser.add_argument("--category", nargs="+", metavar="NAME", help="only these (default: all that are saved)")
     parser.add_argument(
@@ -64,7 +58,16 @@ def build_parser():
         metavar="DIR",
         help="saved maps of a second run with --group_size 64 --num_group 784 --multiscale, for Table 3",
     )
-    tables.add_metrics_argument(parser)
+    parser.add_argument(
+        "--metrics",
+        nargs="+",
+        choices=EXTRA_METRICS,
+        metavar="NAME",
+        default=[],
+        help="more metrics in the tables: " + ", ".join(EXTRA_METRICS) + "; AU-PRO at 1, 5, 30 %% with all thresholds; "
+        "AUPIMO; pg_5: good parts passed with at most 5 %% of the defective missed; pb_5: defective parts failed with "
+        "at most 5 %% of the good failed; docs/scoring.md has their sources",
+    )
     parser.add_argument(
         "--intervals",
         action="store_true",
@@ -105,25 +108,10 @@ def score_folder(folder, args):
         scored_category(path, args.scoring, lambda saved: scoring_of(saved, args), args.metrics)
         for path in track(paths, len(paths), f"scoring {folder}", "category")
     ]
-    missing = {c.name: c.lacks for c in found if c.lacks}
-    if missing:
-        note(f"rescore.py: note: {folder}: {left_out_text(missing)}", sys.stderr)
+    left_out = left_out_text({c.name: c.lacks for c in found})
+    if left_out:
+        note(f"rescore.py: note: {folder}: {left_out}", sys.stderr)
     return found
-
-
-def write(folder, name, caption, header, rows):
-    """Write ``name``.md and ``name``.csv (unrounded). Print the markdown; of a long table only the caption."""
-
-    def shown(place, value):
-        if value is None and place > 1:
-            return UNDEFINED
-        return f"{value:.3f}" if isinstance(value, float) else escaped(str(value))
-
-    texts = [[shown(place, value) for place, value in enumerate(row)] for row in rows]
-    text = caption + "\n\n" + tabulate(texts, map(escaped, header), tablefmt="pipe", disable_numparse=True) + "\n"
-    atomic_write_text(Path(folder) / f"{name}.md", text)
-    atomic_write_text(Path(folder) / f"{name}.csv", csv_text([header, *rows]))
-    print((text if len(rows) <= PRINTED else f"{caption}\n({len(rows)} rows: {Path(folder) / name}.csv)\n"), flush=True)
 
 
 if __name__ == "__main__":

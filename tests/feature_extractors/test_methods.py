@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-import scoring_addon
 from common.errors import InputError
 from dataset import get_data_loader
 from feature_extractors import features
@@ -105,11 +104,11 @@ def test_train_reference_is_made_of_unseen_parts(build, method_name):
     for sample in samples:
         method.add_sample_to_late_fusion_mem_bank(sample)
     method.run_late_fusion()
-    decisions, maps = method.training.reference(scoring_addon.DEFAULTS)
-    assert len(decisions) == len(maps) == 4
+    training = method.training
+    assert len(training.decision_map) == 4
     scores, expected, _ = method.measure(samples[2], excluding_part=2)
-    assert np.array_equal(maps[2].rgb, expected["rgb"]) and np.array_equal(maps[2].xyz, expected["xyz"])
-    assert np.array_equal(decisions[2], method.combine(scores, expected)[1])
+    assert all(np.array_equal(training.bank_map[bank][2], expected[bank]) for bank in ("rgb", "xyz"))
+    assert np.array_equal(training.decision_map[2], method.combine(scores, expected)[1])
     assert expected["rgb"].mean() > 10 * method.measure(samples[2])[1]["rgb"].mean()
 
 

@@ -62,12 +62,7 @@ def test_two_runs_of_a_checkout(tmp_path, capsys):
     tables = shown(out)
     assert err == "" and [t[""] for t in tables] == [f"{heading}: B - A" for heading, _ in TABLES.values()]
     for table in tables:
-        assert (table["Method"], table["Bagel"], table["Peach"], table["Mean"]) == (
-            "B - A",
-            "+0.125",
-            "-0.050",
-            "+0.037",
-        )
+        assert [table[c] for c in ("Method", "Bagel", "Peach", "Mean")] == ["B - A", "+0.125", "-0.050", "+0.037"]
         assert table["rows"] == [f"A: {METHOD}", f"B: {METHOD}", "B - A"]
     assert compare_runs.main([b, a]) == 0
     assert shown(capsys.readouterr().out)[0]["Bagel"] == "-0.125"
@@ -79,9 +74,7 @@ def test_ours_against_a_checkout(tmp_path, capsys):
     assert compare_runs.main([a, b]) == 1
     out, err = capsys.readouterr()
     assert [t["Bagel"] for t in shown(out)] == ["+0.000", "+0.100", "+0.200"]
-    assert f"only in {b}/image_rocauc_results.md, table of line 3: {METHOD} [disagreement]".replace(
-        "/", ""
-    ) in err.replace("/", "").replace("\\", "")
+    assert f"only in {b}/image_rocauc_results.md, table of line 3: {METHOD} [disagreement]" in err
 
 
 def test_what_stands_in_one_run_only_is_named(tmp_path, capsys):
@@ -91,14 +84,8 @@ def test_what_stands_in_one_run_only_is_named(tmp_path, capsys):
     assert compare_runs.main([a, b]) == 1
     out, err = capsys.readouterr()
     table = shown(out)[0]
-    assert (table["Bagel"], table["Peach"], table["Mean"]) == ("+0.100", "undefined", "+0.100") and set(table) == {
-        "",
-        "Method",
-        "Bagel",
-        "Peach",
-        "Mean",
-        "rows",
-    }
+    assert (table["Bagel"], table["Peach"], table["Mean"]) == ("+0.100", "undefined", "+0.100")
+    assert set(table) == {"", "Method", "Bagel", "Peach", "Mean", "rows"}
     assert len(re.findall("category (?:Rope|Tire|Foam)", err)) == 9
     c = of_a_checkout(tmp_path / "c", {"Bagel": 0.6}, method="DINO")
     (tmp_path / "c" / "aupro_results.md").unlink()
@@ -153,23 +140,15 @@ def test_tables_that_the_release_appended_without_a_line_end(tmp_path, capsys):
 
 def test_both_rows_of_one_pass(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    runs = (
-        ("earlier", "bagel", 0.1, 0.2),
-        ("last", "bagel", 0.5, 0.6),
-        ("last", "rope", 0.75, 0.7),
-        ("last", "rope", 0.7, 0.5),
-    )
+    runs = (("earlier", "bagel", 0.1, 0.2), ("last", "bagel", 0.5, 0.6), ("last", "rope", 0.7, 0.5))
     for run, name, before, after in runs:
         monkeypatch.setattr(scoring_addon, "RUN", run)
         scoring_addon._write(name, [before, before, float("nan")], [after, after, 0.5])
     assert compare_runs.main(["results"]) == 0
     out = capsys.readouterr().out
     image, pixel, area = shown(out)
-    assert (image["bagel"], image["rope"], image["Mean"]) == (
-        "+0.100",
-        "-0.200",
-        "-0.050",
-    ) and "Image ROCAUC: B - A" in out
+    assert (image["bagel"], image["rope"], image["Mean"]) == ("+0.100", "-0.200", "-0.050")
+    assert "Image ROCAUC: B - A" in out
     assert pixel["bagel"] == "+0.100" and area["bagel"] == "undefined" and "run of last" in out
     (tmp_path / "results" / "scoring.md").write_text("| Method | A |\n|---|---|\n| m | 1 |\n")
     assert compare_runs.main(["results"]) == 2 and "scoring.md" in capsys.readouterr().err

@@ -9,11 +9,10 @@ import pytest
 import scoring_addon
 from reports import paper_tables, parameter_grid
 from scoring.evaluation import metrics, read, score, write
-from scoring.extra_metrics import EXTRA_METRICS
-from scoring.metrics import compute_metrics
+from scoring.further_metrics import EXTRA_METRICS, defective_failed
+from scoring.metrics import METRICS, compute_metrics
 from scoring.scorings import SCORINGS
 from tests.make_maps import make_evaluation, write_category
-from tests.scoring.reference_scoring import score_all
 from tools import rescore
 
 
@@ -36,8 +35,7 @@ def table(path):
 
 def own_metrics(path, name, parameters=scoring_addon.DEFAULTS, reference=False):
     saved = read(path)
-    known = saved.training.reference(parameters) if reference else None
-    scored = score_all([name], saved.decision_score, saved.decision_map, saved.samples, parameters, known)[name]
+    scored = score(saved, [name], parameters, "train" if reference else "test")[name]
     return [*compute_metrics(saved.label, scored.image_preds, saved.mask, scored.predictions)]
 
 
@@ -48,7 +46,7 @@ def test_tables_hold_what_the_scorings_give(folder, tmp_path):
     assert rows["setting", "metric"] == ["bagel", "cable_gland", "mean", "published", "difference"]
     for title, scoring, published in next(t for t in paper_tables.TABLES if t.number == 8).rows:
         ours = np.array([own_metrics(folder / f"{name}.npz", scoring) for name in ("bagel", "cable_gland")])
-        for i, metric in enumerate(paper_tables.METRICS):
+        for i, metric in enumerate(METRICS):
             expected = [*ours[:, i], ours[:, i].mean(), published[i], ours[:, i].mean() - published[i]]
             np.testing.assert_allclose(np.array(rows[title, metric], float), expected, atol=1e-12)
     text = (tmp_path / "table_7.md").read_text()
@@ -63,7 +61,7 @@ def test_calibrated_is_a_row_of_every_table_and_named_as_ours(folder, tmp_path):
         expected.append([*metrics(saved, score(saved, ["calibrated"]))["calibrated"]])
     for number in (3, 4, 7, 8):
         rows = [row for row in table(tmp_path / f"table_{number}.csv") if row[0] == "calibrated (ours)"]
-        assert [row[1] for row in rows] == list(paper_tables.METRICS) and all(row[5:] == ["-", "-"] for row in rows)
+        assert [row[1] for row in rows] == list(METRICS) and all(row[5:] == ["-", "-"] for row in rows)
         values = np.array([row[2:5] for row in rows], float)
         np.testing.assert_allclose(values[:, :2].T, expected, atol=1e-12)
         text = (tmp_path / f"table_{number}.md").read_text()
@@ -99,11 +97,7 @@ def test_other_data_sets_get_their_table(tmp_path):
 
 
 def test_grid(folder, tmp_path):
-    assert (
-        len(list(parameter_grid.grid_points("all", scoring_addon.DEFAULTS)))
-        == len(set(parameter_grid.grid_points("all", scoring_addon.DEFAULTS)))
-        == 1728
-    )
+    assert len(set(parameter_grid.grid_points("all"))) == len(parameter_grid.grid_points("all")) == 1728
     run(folder, "-o", tmp_path, "--grid", "one", "--scoring_reference", "train")
     rows = table(tmp_path / "grid.csv")
     assert len(rows) == 1 + 1 + 3 + 2 + 3 + 8 + 3
@@ -126,6 +120,10 @@ def test_intervals_and_more_metrics(folder, tmp_path):
         value, low, high, difference, d_low, d_high = map(float, row[3:9])
         assert low <= value <= high and d_low <= difference <= d_high
     assert all((row[9] == "-") == (row[2] != "image_rocauc") for row in rows)
+    extra = [row for row in table(tmp_path / "table_8.csv") if row[:2] == ["full statistical calibration", "pb_5"]][0]
+    saved = (read(folder / f"{name}.npz") for name in ("bagel", "cable_gland"))
+    shares = [defective_failed(of.label, score(of, ["full"])["full"].image_preds, 0.05)[0] for of in saved]
+    assert [float(value) for value in extra[2:4]] == shares and extra[-2:] == ["-", "-"]
     rows = table(tmp_path / "metrics.csv")[1:]
     assert len(rows) == 2 * len(SCORINGS) * len(EXTRA_METRICS)
     assert all(row[3] == "" if row[2] == "aupimo" else 0 <= float(row[3]) <= 1 for row in rows)  # too few pixels
@@ -149,44 +147,17 @@ def test_bad_files_are_refused_in_one_line(tmp_path, capsys, break_it, message):
     assert message in err and len(err.splitlines()) == 1 and str(path.parent) in err
 
 
-def test_missing_training_maps_and_banks_are_refused(tmp_path, capsys):
-    write_category(tmp_path / "a.npz", size=16, fusion=False)
-    for flags, message in (
-        (["--scoring_reference", "train"], "save_train_maps"),
-        (["--scoring_map", "bank"], "fusion bank"),
-    ):
-        assert rescore.main([str(tmp_path), "-o", str(tmp_path / "out"), *flags]) == 2
-        assert message in capsys.readouterr().err
-
-
 def test_saved_statistics_serve_as_reference_for_their_own_parameters(tmp_path, capsys):
     maps = write_category(tmp_path / "maps" / "a.npz", train=3, size=32)
     slim = write_category(tmp_path / "slim" / "a.npz", train=3, size=32, train_maps=False)
     assert read(slim).training.decision_map is None and read(slim).training.statistics.base.shape == (3,)
+    train = ("--scoring_reference", "train")
     for path in (maps, slim):
-        run(
-            path.parent,
-            "-o",
-            path.parent / "out",
-            "--scoring_reference",
-            "train",
-            "--scoring_weights",
-            "0.8",
-            "0.1",
-            "0.1",
-        )
+        run(path.parent, "-o", path.parent / "out", *train, "--scoring_weights", "0.8", "0.1", "0.1")
     first, second = (np.array([r[2] for r in table(p.parent / "out" / "table_4.csv")[4:]], float) for p in (maps, slim))
     np.testing.assert_allclose(first, second, atol=1e-6)  # maps are float32
-    assert (
-        rescore.main(
-            [str(slim.parent), "-o", str(tmp_path / "out"), "--scoring_reference", "train", "--scoring_lambda", "1"]
-        )
-        == 2
-    )
-    assert (
-        rescore.main([str(slim.parent), "-o", str(tmp_path / "out"), "--scoring_reference", "train", "--grid", "one"])
-        == 2
-    )
+    for flags in (("--scoring_lambda", "1"), ("--grid", "one")):
+        assert rescore.main([str(slim.parent), "-o", str(tmp_path / "out"), *train, *flags]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 2
 
 

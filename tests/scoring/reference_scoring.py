@@ -1,8 +1,8 @@
-"""The paper's equations written a second time, for tests; and the scores of the registry, without an Evaluation."""
+"""The paper's equations written a second time, for tests; and scores of bare maps."""
 
 import numpy as np
 
-from scoring import scorings
+from scoring import evaluation
 from scoring_addon import DEFAULTS
 
 
@@ -27,7 +27,14 @@ def reference(decision, rgb, xyz, lam=0.5, k=64, weights=(0.6, 0.25, 0.15), eta=
     return (1 - w) * base + w * robust + delta * np.clip(q95 - base, 0, None), pix
 
 
-def score_all(names, image_preds, predictions, samples, parameters=DEFAULTS, known=None):
-    """{name: Scored} of scorings that need no units, by the registry; ``known``: reference of training parts."""
-    measured = scorings.ScoringInput(np.asarray(image_preds), list(predictions), {}, samples, parameters, known)
-    return scorings.score_all(names, measured)
+def score_maps(names, decision, banks, parameters=DEFAULTS, training=None, released=None):
+    """{name: Scored} of n parts, from their decision maps [n, H, W] and {bank: [n, H, W]}; normalised over
+    ``training`` (TrainingParts) if it is given. ``released``: [n] scores."""
+    n = len(decision)
+    released = np.zeros(n) if released is None else np.asarray(released)
+    parts = evaluation.Evaluation(
+        *("toy", ("part",) * n, ("good",) * n, np.zeros(n, np.uint8), np.zeros(np.shape(decision), np.uint8)),
+        *(released, np.asarray(decision), {bank: released for bank in banks}, dict(banks)),
+        training=training,
+    )
+    return evaluation.score(parts, names, parameters, "train" if training else "test")

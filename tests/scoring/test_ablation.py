@@ -6,18 +6,15 @@ import numpy as np
 import pytest
 
 import scoring_addon as addon
+from scoring.measured import TrainingParts
 from scoring.scorings import CALIBRATED, SCORINGS, add_scoring_arguments, scoring_names
-from tests.scoring.reference_scoring import reference, score_all, tilde
+from tests.scoring.reference_scoring import reference, score_maps, tilde
 
 PAPER = [name for name in SCORINGS if name != CALIBRATED]
 
 
 def random_maps(seed, n=5, size=32):
     return np.random.default_rng(seed).gamma(2.0, size=(3, n, size, size))
-
-
-def samples(rgb, xyz, bank):
-    return [addon.SampleMaps(*maps) for maps in zip(rgb, xyz, bank)]
 
 
 @pytest.mark.parametrize("source", ["decision", "bank"])
@@ -27,7 +24,7 @@ def test_variants_equal_their_definitions(source):
     fusion = bank if source == "bank" else decision
     parameters = addon.DEFAULTS._replace(map_source=source, topk=20)
     released = np.arange(5.0)
-    got = score_all(PAPER, released, list(decision), samples(rgb, xyz, bank), parameters)
+    got = score_maps(PAPER, decision, {"xyz": xyz, "rgb": rgb, "fusion": bank}, parameters, released=released)
     pix = reference(fusion, rgb, xyz)[1]
     top = np.sort(pix.reshape(5, -1))[:, -20:].mean(1)
     q95, q99 = np.quantile(pix, [0.95, 0.99], axis=(1, 2))
@@ -49,31 +46,23 @@ def test_variants_equal_their_definitions(source):
         np.testing.assert_allclose(got[name].image_preds, scores, rtol=1e-9)
         np.testing.assert_allclose(np.stack(got[name].predictions), maps, rtol=1e-12)
     assert got["partial"].predictions is got["disagreement"].predictions
-    scores, maps = addon.score_test_set(list(decision), samples(rgb, xyz, bank), parameters)
+    samples = [addon.SampleMaps(*maps) for maps in zip(rgb, xyz, bank)]
+    scores, maps = addon.score_test_set(list(decision), samples, parameters)
     assert np.array_equal(scores, got["disagreement"].image_preds)  # one arithmetic, to the last digit
     assert np.array_equal(np.stack(maps), np.stack(got["disagreement"].predictions))
 
 
 def test_train_reference_a_part_alone_scores_as_it_does_among_others():
     decision, rgb, xyz = random_maps(3)
-    normal = random_maps(11)
-    known = list(normal[0]), samples(normal[1], normal[2], normal[0])
-    everyone = samples(rgb, xyz, rgb)
+    normal = [dict(zip(("rgb", "xyz", "decision"), maps)) for maps in zip(*random_maps(11))]
+    decided = [part.pop("decision") for part in normal]
+    known = TrainingParts.of(["a"] * len(normal), decided, normal, addon.DEFAULTS)
     for name in ("disagreement", "full", "partial"):
         all_, one = (
-            score_all([name], np.zeros(len(d)), list(d), s, known=known)[name].image_preds
-            for d, s in ((decision, everyone), (decision[2:3], everyone[2:3]))
+            score_maps([name], decision[of], {"rgb": rgb[of], "xyz": xyz[of]}, training=known)[name].image_preds
+            for of in (slice(None), slice(2, 3))
         )
         assert all_[2] == one[0]
-
-
-def test_missing_maps_are_refused():
-    decision, rgb, xyz = random_maps(1)
-    with pytest.raises(ValueError, match="0 parts have them, of 5"):
-        score_all(["full"], np.zeros(5), list(decision), [])
-    with pytest.raises(ValueError, match="fusion bank"):
-        parameters = addon.DEFAULTS._replace(map_source="bank")
-        score_all(["full"], np.zeros(5), list(decision), samples(rgb, xyz, [None] * 5), parameters)
 
 
 def test_names_of_the_command_line():

@@ -9,15 +9,13 @@ import torch
 
 import m3dm_runner
 import main
-from data.scans import read_scan
 from feature_extractors.settings import METHOD_BANKS
-from inspection.inspector import Inspector
-from inspection.saved_model import read_saved
 from reports import pred_maps
 from runs.options import parse_arguments
 from runs.results import metrics_of
 from scoring import calibrated, evaluation, measured
 from tests.fakes import PoolingExtractor
+from tests.make_maps import make_evaluation
 from tests.make_models import CATEGORY, make_parts, words
 from tools import rescore
 
@@ -75,92 +73,40 @@ def test_in_train_mode_the_other_scorings_stay_as_they_are(data, method):
     assert np.isfinite(runs[1].scored["calibrated"].image_preds).all()
 
 
-@pytest.fixture(scope="module")
-def run(data, tmp_path_factory):
-    """(folder, words) of a whole run of main.py with everything that it can write."""
-    folder = tmp_path_factory.mktemp("run")
-    argv = words(
-        data,
-        "DINO+Point_MAE",
-        "--scoring",
-        "baseline",
-        "disagreement",
-        "calibrated",
-        "--eval_mode",
-        "--output_dir",
-        folder / "results",
-        "--save_maps",
-        folder / "maps",
-        "--save_preds",
-        "--save_model",
-        folder / "models",
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        _without_networks(patch)
-        assert main.main(argv) == 0
-    return folder, argv
-
-
-def _without_networks(patch):
-    patch.setattr(m3dm_runner, "build_extractor", lambda args: PoolingExtractor())
-    patch.setattr("models.weights.used_weights", lambda *_: [])
-
-
 @pytest.fixture
 def no_networks(monkeypatch):
-    _without_networks(monkeypatch)
+    monkeypatch.setattr(m3dm_runner, "build_extractor", lambda args: PoolingExtractor())
+    monkeypatch.setattr("models.weights.used_weights", lambda *_: [])
 
 
-def scores_of(folder):
-    with open(folder / "results" / f"scores_{CATEGORY}.csv", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def record_of(folder):
-    return json.loads((folder / "results" / "run.json").read_text())
-
-
-def test_the_files_give_the_runs_numbers(run, tmp_path, capsys):
-    folder, _ = run
-    saved = evaluation.read(folder / "maps" / f"{CATEGORY}.npz")
+def test_the_files_give_the_runs_numbers(data, no_networks, tmp_path):
+    scorings = ("--scoring", "baseline", "disagreement", "calibrated", "--save_maps", tmp_path / "maps")
+    assert main.main(words(data, "DINO+Point_MAE", *scorings, "--eval_mode", "--output_dir", tmp_path)) == 0
+    saved = evaluation.read(tmp_path / "maps" / f"{CATEGORY}.npz")
     scored = evaluation.score(saved, ["calibrated"])["calibrated"]
-    assert [float(row["calibrated"]) for row in scores_of(folder)] == scored.image_preds.tolist()
-    entry = record_of(folder)["categories"][CATEGORY]
+    with open(tmp_path / f"scores_{CATEGORY}.csv", newline="") as file:
+        assert [float(row["calibrated"]) for row in csv.DictReader(file)] == scored.image_preds.tolist()
+    entry = json.loads((tmp_path / "run.json").read_text())["categories"][CATEGORY]
     assert saved.training.decision_map is None
     assert saved.training.calibrated == calibrated.restored(entry["calibrated"])
     assert evaluation.metrics(saved, {"calibrated": scored})["calibrated"] == metrics_of(entry)["calibrated"]
-    assert rescore.main([str(folder / "maps"), "-o", str(tmp_path)]) == 0
+    assert rescore.main([str(tmp_path / "maps"), "-o", str(tmp_path)]) == 0
     rows = list(csv.reader((tmp_path / "table_own.csv").open()))
-    values = [float(row[2]) for row in rows if row[0] == "calibrated"]
-    assert values == [*entry["metrics"]["calibrated"].values()]
-    capsys.readouterr()
+    assert [float(row[2]) for row in rows if row[0] == "calibrated"] == [*entry["metrics"]["calibrated"].values()]
 
 
-def test_pictures_show_calibrated_on_a_scale_of_its_own(run, tmp_path, monkeypatch):
-    saved = evaluation.read(run[0] / "maps" / f"{CATEGORY}.npz")
+def test_pictures_show_calibrated_on_a_scale_of_its_own(tmp_path, monkeypatch):
+    saved = make_evaluation(size=16, train=3)
     scored, drawn = evaluation.score(saved, ["disagreement", "calibrated"]), []
-    monkeypatch.setattr(pred_maps.figures, "panels", lambda *of: drawn.append(of) or {"png": b""})
+    monkeypatch.setattr(pred_maps.figures, "part_panels", lambda *of: drawn.append(of) or b"")
     pred_maps.save_pictures(tmp_path, saved, scored)
     assert len(drawn) == len(saved)
-    for _, panels, _, below in drawn:
+    for _, _, panels, _, _, m_dis, below in drawn:
+        assert m_dis
         scales = {name.partition(":")[0]: style.get("vmax") for name, _, style in panels}
         pixels = np.concatenate([np.ravel(m) for m in scored["calibrated"].predictions])
         assert scales["calibrated"] == np.quantile(pixels, 0.999) != scales["baseline"] == scales["disagreement"]
         assert f"and, of calibrated, {pixels.min():.4g} to" in below
-
-
-def test_a_saved_model_judges_as_the_run(run, data):
-    folder, _ = run
-    model = read_saved(folder / "models" / f"{CATEGORY}.m3dm")
-    assert model.meta["scoring"]["names"] == ["baseline", "calibrated"]
-    inspector = Inspector(model, PoolingExtractor(), 0.2, "calibrated", gate=False)
-    for row in scores_of(folder):
-        rgb = data / row["path"]
-        judged = inspector.judge(*read_scan(rgb, rgb.parents[1] / "xyz" / f"{rgb.stem}.tiff"))
-        assert judged.score == judged.scores["calibrated"] == float(row["calibrated"])
-        assert judged.scores["baseline"] == float(row["baseline"])
-        shares = judged.explanation.shares
-        assert set(shares) == {"xyz", "rgb"} and sum(shares.values()) == pytest.approx(judged.score, rel=1e-9)
 
 
 def test_training_parts_that_teach_nothing_fail_in_one_line(data, no_networks, tmp_path, monkeypatch, capsys):
@@ -170,8 +116,7 @@ def test_training_parts_that_teach_nothing_fail_in_one_line(data, no_networks, t
     def unreachable(*args):
         raise AssertionError("the test parts were measured for nothing")
 
-    for module in (evaluation, measured):
-        monkeypatch.setattr(module, "bank_units", nothing)
+    monkeypatch.setattr(measured, "bank_units", nothing)
     monkeypatch.setattr(m3dm_runner.M3DM, "evaluate", unreachable)
     argv = words(data, "DINO", "--eval_mode", "--output_dir", tmp_path, "--scoring", "baseline", "calibrated")
     assert main.main(argv) == 1

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -122,12 +121,6 @@ def test_a_checkout_that_asks_for_nothing_is_left_alone(folder):
         addon.check(SimpleNamespace(methods={"m": method}, args=args))
         run_round(method, 1)
         assert not [name for name in vars(method) if name.startswith("scoring")] and not list(folder.iterdir())
-
-
-def test_tensors_that_need_a_gradient_are_recorded():
-    method, maps = Method(options("disagreement")), torch.rand(3, 1, 8, 8, requires_grad=True)
-    addon.record(method, *maps)
-    assert all(np.array_equal(a, b[0].detach().numpy()) for a, b in zip(method.scoring_samples[0], maps))
 
 
 def test_samples_without_recorded_maps_are_an_error():

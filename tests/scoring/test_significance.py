@@ -30,7 +30,7 @@ def slow_delong(labels, a, b):
 
 
 @pytest.mark.parametrize("levels", [0, 5])
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(2))
 def test_delong_equals_the_slow_version(seed, levels):
     rng = np.random.default_rng(seed)
     labels = np.arange(30) % 3 == 0
@@ -40,16 +40,8 @@ def test_delong_equals_the_slow_version(seed, levels):
     result = delong_test(labels, a, b)
     assert result == pytest.approx(slow_delong(labels, a, b), abs=1e-9)
     assert result[0] == pytest.approx(roc_auc_score(labels, a) - roc_auc_score(labels, b), abs=1e-9)
-
-
-def test_delong_of_identical_and_of_reversed_scores():
-    rng = np.random.default_rng(0)
-    labels, scores = np.arange(40) % 2, rng.normal(size=40)
-    assert delong_test(labels, scores, scores) == (0.0, 0.0, 1.0)
-    assert delong_test(labels, scores, np.exp(scores)) == (0.0, 0.0, 1.0)
-    assert delong_test(labels, labels, -labels) == (1.0, 0.0, 0.0)
-    a, b = delong_test(labels, scores, scores + labels), delong_test(labels, scores + labels, scores)
-    assert a[0] == -b[0] < 0 and a[1:] == b[1:] and a[2] < 0.05
+    assert delong_test(labels, b, a)[0] == -result[0] and delong_test(labels, a, a) == (0.0, 0.0, 1.0)
+    assert delong_test(labels, labels, -1.0 * labels) == (1.0, 0.0, 0.0)
 
 
 @pytest.mark.parametrize("labels", [[0, 0, 0], [1, 1, 1], [0, 0, 1]])
@@ -74,11 +66,8 @@ def category(seed=0, levels=0, size=16):
 
     first, second = maps(0.3), maps(0.5)
     scores = [rng.random(11) + gain * labels for gain in (0.1, 0.2, 0.2)]
-    return (
-        labels,
-        gts,
-        {"baseline": Scored(scores[0], first), "other": Scored(scores[1], first), "best": Scored(scores[2], second)},
-    )
+    named = zip(("baseline", "other", "best"), scores, (first, first, second))
+    return labels, gts, {name: Scored(*of) for name, *of in named}
 
 
 def slow_fixed_au_pro(gts, maps, order, limit=0.3, thresholds=100):
@@ -113,7 +102,7 @@ def test_unit_weights_give_the_metrics(seed, levels):
     labels, gts, scored = category(seed, levels)
     intervals = bootstrap_intervals(labels, gts, scored, resamples=5)
     for name, own in scored.items():
-        found = [intervals[name][metric]["value"] for metric in METRICS]
+        found = [intervals[name][metric][0] for metric in METRICS]
         assert found == pytest.approx([*metrics_of(labels, gts, own, np.arange(len(labels)))], abs=1e-9)
 
 
@@ -122,6 +111,7 @@ def test_unit_weights_give_the_metrics(seed, levels):
 def test_resamples_equal_the_duplicated_images(seed, levels):
     labels, gts, scored = category(seed, levels)
     weights = resample_weights(labels, 3, seed)
+    assert (weights[:, labels].sum(axis=1) == labels.sum()).all() and (weights.sum(axis=1) == len(labels)).all()
     own = scored["best"]
     counts = PixelCounts(gts, own.predictions)
     found = image_rocauc(labels, own.image_preds, weights), counts.rocauc(weights), counts.au_pro(weights)
@@ -130,15 +120,6 @@ def test_resamples_equal_the_duplicated_images(seed, levels):
         expected = metrics_of(labels, gts, own, order)
         assert (image, pixel) == pytest.approx((expected.image_rocauc, expected.pixel_rocauc), abs=1e-9)
         assert au_pro == pytest.approx(slow_fixed_au_pro(gts, own.predictions, order), abs=1e-9)
-
-
-def test_resamples_keep_the_number_of_good_and_defective_images():
-    labels = np.arange(11) % 3 == 0
-    weights = resample_weights(labels, 200, 0)
-    assert (weights[:, labels].sum(axis=1) == labels.sum()).all() and (
-        weights[:, ~labels].sum(axis=1) == (~labels).sum()
-    ).all()
-    assert weights.mean(axis=0) == pytest.approx(1, abs=0.3) and len(np.unique(weights, axis=0)) > 150
 
 
 def test_intervals_contain_the_value_and_depend_on_the_seed_alone():
@@ -150,35 +131,24 @@ def test_intervals_contain_the_value_and_depend_on_the_seed_alone():
     for own in intervals.values():
         for metric in METRICS:
             for interval in (own[metric], own["difference"][metric]):
-                assert interval["low"] - 1e-12 <= interval["value"] <= interval["high"] + 1e-12
-        assert own["image_rocauc"]["low"] < own["image_rocauc"]["high"]
-
-
-def test_differences_to_the_baseline():
-    labels, gts, scored = category()
-    intervals = bootstrap_intervals(labels, gts, scored, resamples=50)
-    zero = {"value": 0.0, "low": 0.0, "high": 0.0}
+                value, low, high = interval
+                assert low - 1e-12 <= value <= high + 1e-12
+        assert own["image_rocauc"][1] < own["image_rocauc"][2]
+    zero = (0.0, 0.0, 0.0)
     assert intervals["baseline"]["difference"] == dict.fromkeys(METRICS, zero)
     assert intervals["other"]["difference"]["pixel_rocauc"] == intervals["other"]["difference"]["au_pro"] == zero
-    best, base = intervals["best"], intervals["baseline"]
-    for metric in METRICS:
-        assert best["difference"][metric]["value"] == best[metric]["value"] - base[metric]["value"]
-    spread = best["difference"]["pixel_rocauc"]
-    assert 0 < spread["low"] < spread["high"]
+    assert 0 < intervals["best"]["difference"]["pixel_rocauc"][1]
 
 
 def test_undefined_metrics_are_none():
     labels, gts, scored = category()
     good = bootstrap_intervals(np.zeros(11), np.zeros_like(gts), scored, resamples=5)["best"]
-    assert good == {**dict.fromkeys(METRICS), "difference": dict.fromkeys(METRICS)}
+    none = dict.fromkeys(METRICS, (None, None, None))
+    assert good == {**none, "difference": none}
     full = bootstrap_intervals(np.ones(11), np.ones_like(gts), scored, resamples=5)["best"]
     assert full == good
     defective = bootstrap_intervals(np.ones(11), gts, scored, resamples=5)["best"]
-    assert defective["image_rocauc"] is None and defective["pixel_rocauc"] and defective["au_pro"]
-
-
-def test_resamples_without_a_defective_pixel_are_left_out():
-    labels, gts, scored = category()
-    gts[np.arange(11) != 1] = 0  # one image with a mask among five defective ones
+    assert defective["image_rocauc"][0] is None and defective["pixel_rocauc"][0] and defective["au_pro"][0]
+    gts[np.arange(11) != 1] = 0  # one image with a mask among five defective ones: resamples without it are left out
     interval = bootstrap_intervals(labels, gts, scored, resamples=50)["best"]["au_pro"]
-    assert 0 < interval["low"] <= interval["high"] < 1
+    assert 0 < interval[1] <= interval[2] < 1

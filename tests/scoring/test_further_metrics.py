@@ -1,11 +1,19 @@
-"""AUPIMO, PG and PB against recorded numbers of their published implementation, and against plain forms."""
+"""AUPIMO, PG and PB against numbers of their published implementation; average precision and F1 against plain forms."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score
 
-from scoring.decision_metrics import aupimo, aupimo_per_image, defective_failed, good_passed
+from scoring.further_metrics import (
+    UNDEFINED,
+    aupimo_per_image,
+    average_precision,
+    defective_failed,
+    f1_max,
+    good_passed,
+)
 
 PIXELS = 4 * 48 * 48  # of the normal images
 
@@ -45,7 +53,6 @@ def test_aupimo_is_the_published_one(seed, ties, pixels, recorded):
     found = aupimo_per_image(masks, maps, bounds)
     assert np.isnan(found[:4]).all()
     np.testing.assert_allclose(found[4:], recorded, atol=2e-6)
-    assert aupimo(masks, maps, bounds) == pytest.approx(np.mean(recorded), abs=2e-6)
 
 
 @pytest.mark.parametrize("bounds", [(1e-3, 1e-1), (0.002, 0.0307), (0.5, 1.0)])
@@ -56,22 +63,14 @@ def test_aupimo_at_rates_between_pixels(bounds):
         assert found[i] == pytest.approx(plain_aupimo(masks[i], maps[i], maps[:4], *bounds), abs=0.01)
 
 
-def test_undefined_and_wrong():
+def test_undefined():
     masks, maps = small_maps(0, ties=False)
-    assert aupimo(masks[4:], maps[4:]) is None and aupimo(masks[:4], maps[:4]) is None
-    assert aupimo(masks, maps) is None  # 9216 normal pixels show no rate of 1e-5
-    for bounds in ((0, 0.1), (0.2, 0.1), (0.1, 1.1)):
-        with pytest.raises(ValueError, match="bounds"):
-            aupimo(masks, maps, bounds)
-    maps[0, 0, 0] = np.nan
-    with pytest.raises(ValueError, match="NaN"):
-        aupimo(masks, maps, (1e-3, 1e-1))
-    for metric in (good_passed, defective_failed):
-        assert metric([1, 1], [0.0, 1.0], 0.1) is None and metric([0], [0.0], 0.1) is None
-        with pytest.raises(ValueError, match="rate"):
-            metric([0, 1], [0.0, 1.0], 1.0)
-        with pytest.raises(ValueError, match="NaN"):
-            metric([0, 1], [0.0, np.nan], 0.1)
+    assert aupimo_per_image(masks[4:], maps[4:]) is None and aupimo_per_image(masks[:4], maps[:4]) is None
+    assert aupimo_per_image(masks, maps) is None  # 9216 normal pixels show no rate of 1e-5
+    for labels in ([0, 0], [1, 1]):
+        for metric in (good_passed, defective_failed):
+            assert metric(labels, [0.0, 1.0], 0.1) == UNDEFINED
+        assert average_precision(labels, [0.1, 0.2]) is None and f1_max(labels, [0.1, 0.2]) == UNDEFINED
 
 
 def graded_parts():
@@ -89,7 +88,7 @@ def graded_parts():
 def test_pg_and_pb_are_the_published_ones(rate, passed, failed):
     labels, scores = graded_parts()
     for metric, recorded in ((good_passed, passed), (defective_failed, failed)):
-        assert recorded is None or metric(labels, scores, rate).share == pytest.approx(recorded, abs=1e-6)
+        assert recorded is None or metric(labels, scores, rate)[0] == pytest.approx(recorded, abs=1e-6)
 
 
 @settings(max_examples=60, deadline=None)
@@ -99,23 +98,51 @@ def test_pg_and_pb_are_the_published_ones(rate, passed, failed):
 )
 def test_pg_and_pb_are_the_best_threshold_that_keeps_the_rate(parts, rate):
     labels, scores = np.array(parts).T
-    passed, failed = good_passed(labels, scores, rate), defective_failed(labels, scores, rate)
+    (passed, pass_limit), (failed, fail_limit) = (of(labels, scores, rate) for of in (good_passed, defective_failed))
     if labels.min() == labels.max():
         assert passed is None and failed is None
         return
     good, bad = scores[labels == 0], scores[labels == 1]
     thresholds = np.append(np.unique(scores), 99)
-    assert passed.share == max((good < t).mean() for t in thresholds if (bad < t).mean() <= rate + 1e-12)
-    assert failed.share == max((bad >= t).mean() for t in thresholds if (good >= t).mean() <= rate + 1e-12)
-    assert (bad < passed.threshold).mean() <= rate + 1e-12 and (good < passed.threshold).mean() == passed.share
-    if failed.threshold is None:
-        assert failed.share == 0
+    assert passed == max((good < t).mean() for t in thresholds if (bad < t).mean() <= rate + 1e-12)
+    assert failed == max((bad >= t).mean() for t in thresholds if (good >= t).mean() <= rate + 1e-12)
+    assert (bad < pass_limit).mean() <= rate + 1e-12 and (good < pass_limit).mean() == passed
+    if fail_limit is None:
+        assert failed == 0
     else:
-        assert (good >= failed.threshold).mean() <= rate + 1e-12 and (bad >= failed.threshold).mean() == failed.share
+        assert (good >= fail_limit).mean() <= rate + 1e-12 and (bad >= fail_limit).mean() == failed
 
 
 def test_rates_are_not_lost_to_binary_rounding():
     labels, scores = np.repeat([0, 1], [100, 100]), np.tile(np.arange(100.0), 2)
     assert 0.07 * 100 > 7 and 0.29 * 100 < 29
-    assert good_passed(labels, scores, 0.07).share == 0.07 and good_passed(labels, scores, 0.29).share == 0.29
-    assert defective_failed(labels, scores, 0.29).share == 0.29
+    assert good_passed(labels, scores, 0.07)[0] == 0.07 and good_passed(labels, scores, 0.29)[0] == 0.29
+    assert defective_failed(labels, scores, 0.29)[0] == 0.29
+
+
+def slow_precision_recall(labels, scores, threshold):
+    said, hits = (scores >= threshold).sum(), ((scores >= threshold) & (labels == 1)).sum()
+    return hits / said, hits / labels.sum()
+
+
+def slow_f1(labels, scores, threshold):
+    precision, recall = slow_precision_recall(labels, scores, threshold)
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0, 6]))
+def test_average_precision_and_f1_max_equal_the_slow_versions(seed, levels):
+    rng = np.random.default_rng(seed)
+    labels, scores = rng.integers(0, 2, 40), rng.random(40)
+    labels[:2] = 0, 1
+    scores = np.round(scores * levels) / levels if levels else scores
+    thresholds = sorted(set(scores.tolist()), reverse=True)
+    area, before = 0.0, 0.0
+    for precision, recall in (slow_precision_recall(labels, scores, t) for t in thresholds):
+        area, before = area + (recall - before) * precision, recall
+    assert average_precision(labels, scores) == pytest.approx(area, abs=1e-9)
+    assert average_precision(labels, scores) == average_precision_score(labels, scores)
+    value, threshold = f1_max(labels, scores)
+    assert value == pytest.approx(max(slow_f1(labels, scores, t) for t in thresholds), abs=1e-9)
+    assert threshold in thresholds and slow_f1(labels, scores, threshold) == pytest.approx(value, abs=1e-9)
