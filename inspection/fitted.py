@@ -27,7 +27,7 @@ from scoring.evaluation import TrainingParts
 
 # settings that change how a fit runs, but not its result
 NOT_KEPT = ("spool_dir", "training_maps")
-GONE = ("coreset_partitions",)  # settings of version 0.9 that decided which rows are in the banks, and no more
+GONE = ("coreset_partitions", "half_coreset")  # settings of earlier versions that decided which rows are in the banks
 HALF_MAX = float(np.finfo(np.float16).max)
 BOUND = ("centre", "directions", "z")
 
@@ -146,12 +146,11 @@ def _bank(own: Arrays, of: Meta, device: torch.device) -> MemoryBank:
         bound = None
         if bounded and rows.device.type == "cpu":
             centre, directions, z = (_tensor(own[f"bound.{key}"]) for key in BOUND)
-            bound = LowerBound.of_known(centre, directions, z, of["largest_norm"])
-        search = RowSearch.of_known(rows, _tensor(own["norms"]).to(rows.device), bound)
+            bound = LowerBound(centre, directions, z, of["largest_norm"])
+        search = RowSearch(rows, norms=_tensor(own["norms"]).to(rows.device), bound=bound)
     part, place = (_tensor(own[key], torch.long) for key in ("part", "place"))
     scaling = of["mean"], of["std"], of["weight_eps"], of["divisor"]
-    bank: MemoryBank = MemoryBank.of_rows(rows, part, place, *scaling, search)
-    return bank
+    return MemoryBank(rows, part, place, *scaling, search)
 
 
 def _below(prefix: str, arrays: Arrays) -> dict[str, NDArray[Any]]:

@@ -35,7 +35,7 @@ from common.progress import note
 from data.calibration_parts import calibration_files
 from data.scans import find_parts, read_scan
 from dataset import TrainDataset, get_data_loader
-from feature_extractors.coreset import greedy_k_center, project
+from feature_extractors.coreset import greedy_k_center, pick
 from feature_extractors.memory_bank import MemoryBank
 from feature_extractors.nearest_rows import ROUNDING, RowSearch, distinct_rows
 from inspection.fitted import bank_bytes, state_of
@@ -212,7 +212,7 @@ def nearest(bench):
     mean, std = rows.mean(), rows.std()
     rows = (rows - mean) / std
     if len(rows) > BANK:
-        rows = rows[greedy_k_center(project([rows], *rows.shape, args.coreset_eps, 0), BANK)]
+        rows = rows[pick([rows], *rows.shape, BANK, args.coreset_eps, 0)]
     patches = (method.extract(next(bench.samples("test", args)))["xyz"].cpu() - mean) / std
     return [nearest_on(bench, patches, rows, "generated parts", at_least=3)]
 
@@ -298,7 +298,7 @@ def model_memory(bench):
     for name, bank in method.banks.items():
         rows = torch.randn(MODEL_BANK, WIDTHS[name], generator=generator).to(bench.device)
         known = bank.mean, bank.std, bank.weight_eps, bank.divisor
-        method.banks[name] = MemoryBank.of_rows(rows, zeros, zeros, *known)
+        method.banks[name] = MemoryBank(rows, zeros, zeros, *known)
     model = read_saved(saved(bench))
     arrays, facts = state_of(method, model.meta["fitted"]["method"])
     others = {key: a for key, a in model.arrays.items() if not key.startswith("bank.")}

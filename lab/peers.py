@@ -26,10 +26,10 @@ if not __package__:
 from common.argument_types import number
 from common.commands import HelpFormatter, Parser, run_command
 from common.progress import note
-from feature_extractors.coreset import greedy_k_center, project
+from feature_extractors.coreset import pick
 from feature_extractors.extraction import PatchExtractor
 from feature_extractors.fpfh import fpfh
-from feature_extractors.memory_bank import MemoryBank
+from feature_extractors.memory_bank import NO_PART, MemoryBank
 from feature_extractors.nearest_rows import RowSearch
 from lab.make_demo import cut_out
 from models.rgb_backbones import LITE0
@@ -106,7 +106,7 @@ def anomalib_coreset(rounds):
     yield line(
         "coreset, 20,000 rows of 1152 columns to 2,000",
         rounds,
-        lambda: greedy_k_center(project([rows], *rows.shape, 0.9, 0), 2_000),
+        lambda: pick([rows], *rows.shape, 2_000, 0.9, 0),
         lambda: _silently(lambda: KCenterGreedy(rows, 0.1).select_coreset_idxs()),
         "anomalib",
     )
@@ -123,12 +123,10 @@ def anomalib_patchcore(rounds):
     blank = torch.zeros(1, 3, 224, 224)
 
     def our_fit():
-        bank = fitted["ours"] = MemoryBank()
-        for i, picture in enumerate(pictures):
-            bank.add(extractor.extract((picture, blank))["rgb"], i)
-        bank.thin_out(len(bank) // 10, 0.9, 0, "cpu")
-        bank.gather()
-        bank.finish("cpu")
+        rows = torch.cat([extractor.extract((picture, blank))["rgb"] for picture in pictures])
+        rows = rows[pick([rows], *rows.shape, len(rows) // 10, 0.9, 0)]
+        unknown = torch.full((len(rows),), NO_PART)
+        fitted["ours"] = MemoryBank(rows, unknown, unknown)
 
     def their_fit():
         model = PatchcoreModel(layers=["blocks.2", "blocks.4"], backbone="tf_efficientnet_lite0", pre_trained=False)

@@ -217,12 +217,6 @@ def _add_banks(parser: Parser) -> None:
             "at most N parts in the xyz and fusion banks of the methods with several",
         ),
     )
-    group.add_argument(
-        "--half_coreset",
-        action="store_true",
-        help="pick the coreset in half precision, row by row, as the release does: slow, to "
-        "separate this difference from others when comparing with it",
-    )
     drawn = "seed of the random projection (default: numpy's generator, seeded by --seed)"
     add_values(
         group,

@@ -33,7 +33,10 @@ Added = Annotated[T, "added"]
 # options that version 0.9 had: those that could not change a score, and {option: default} of those that could. Every
 # id of a run contains the latter, so that the results of that version are found again
 GONE_NEUTRAL = ("bank_shards", "shard_engine", "save_feature_format", "save_feature_half")
-GONE_DECIDING = dict.fromkeys(("coreset_partitions", "fpfh_normal_radius", "fpfh_feature_radius"))
+GONE_DECIDING = {
+    **dict.fromkeys(("coreset_partitions", "fpfh_normal_radius", "fpfh_feature_radius")),
+    "half_coreset": False,
+}
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,6 @@ class RunOptions:
     max_memory: Added[float | None]
     max_measured: Added[int | None]
     asy_memory_bank: int | None
-    half_coreset: bool
     random_state: int | None
     ocsvm_nu: float
     ocsvm_maxiter: int
@@ -210,8 +212,6 @@ def _check_parts(parser: Parser, args: argparse.Namespace) -> None:
             f"{args.max_sample}"
         )
     needed_by = two_parts_for(args)
-    if args.half_coreset and args.max_memory is not None:
-        parser.error("--half_coreset compares all rows at once; leave out --max_memory")
     if args.shots == 1 and needed_by:
         parser.error(f"--shots 1: {too_few_parts(needed_by)}; use at least --shots 2")
     if args.asy_memory_bank == 1 and needed_by and len(METHOD_BANKS[args.method_name]) > 1:
@@ -290,7 +290,7 @@ def method_settings(options: RunOptions) -> dict[str, Any]:
     """The fields of ``feature_extractors.settings.Settings``."""
     same = (
         *("seed", "img_size", "spool_dir", "rm_zero_for_project", "asy_memory_bank", "max_rows", "max_memory"),
-        *("f_coreset", "coreset_eps", "half_coreset", "random_state", "ocsvm_nu", "ocsvm_maxiter"),
+        *("f_coreset", "coreset_eps", "random_state", "ocsvm_nu", "ocsvm_maxiter"),
     )
     lambdas = {
         f"{title}_lambdas": {bank: getattr(options, f"{bank}_{flag}_lambda") for bank in ("xyz", "rgb", "fusion")}

@@ -72,27 +72,18 @@ def test_uff_heads_may_be_missing_but_nothing_else(tmp_path):
     assert "rgb_mlp.fc2.bias" in refusal(lambda: FeatureFusionBlock.from_checkpoint(path, 4, 4), path)
 
 
-def test_uff_made_for_other_widths(tmp_path):
-    path = save(tmp_path, "uff.pth", {"model": FeatureFusionBlock(4, 8).state_dict()})
-    text = refusal(lambda: FeatureFusionBlock.from_checkpoint(path, 4, 4), path)
-    assert "(8,)" in text or "8)" in text
-
-
 @pytest.mark.parametrize(
     "role, content",
     [
         (POINT_MAE, wrapped(UFF, Small().state_dict())),
         (POINT_MAE, Small().state_dict()),
         (POINT_MAE, wrapped(POINT_BERT, Small().state_dict())),
-        (POINT_BERT, wrapped(POINT_MAE, Small().state_dict())),
         (DINO_BASE, wrapped(UFF, Small().state_dict())),
         (UFF, Small().state_dict()),
         (UFF, {"model": {}}),
         (UFF, {"model": [1]}),
-        (UFF, [1]),
         (UFF, torch.ones(2)),
         (DINO_BASE, {}),
-        (DINO_BASE, [1]),
     ],
 )
 def test_wrong_checkpoint_for_the_role(tmp_path, role, content):
