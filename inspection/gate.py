@@ -174,11 +174,10 @@ def dead_sensor(rgb: ArrayLike, xyz: ArrayLike, clouds: bool = True) -> str | No
         found.append("the picture is black: camera or light is off")
     elif (picture == picture[0, 0]).all():
         found.append("the picture has one colour only: the camera gives no picture")
-    measured = measured_pixels(cloud)
-    points = int(np.count_nonzero(measured))
-    if clouds and points < FEWEST_POINTS:
-        found.append(f"the cloud is empty ({points} points): the 3D sensor gives nothing")
-    elif clouds and (np.ptp(cloud[measured], axis=0) == 0).all():
+    points = cloud[measured_pixels(cloud)]
+    if clouds and len(points) < FEWEST_POINTS:
+        found.append(f"the cloud is empty ({len(points)} points): the 3D sensor gives nothing")
+    elif clouds and all((some == points[0]).all() for some in (points[:FEWEST_POINTS], points)):  # the first tell most
         found.append("all points of the cloud are one: the 3D sensor gives nothing")
     return "; ".join(found) or None
 

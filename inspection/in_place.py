@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from inspection.regions import CONNECTED
 from part_frame.comparison import Appearance
 from part_frame.reference import PlaceReference
 
@@ -23,7 +24,9 @@ class PlaceFacts(NamedTuple):
     ``x_mm``, ``y_mm``: its middle from the frame's middle, x to the right and y upwards; ``kind``: the map that is
     largest in it; ``height_mm``: how much higher than good parts, negative: lower, None where nothing was measured or,
     of a region that another map shows, where it is usual; ``usual_mm``: normal spread of the height there;
-    ``brightness``, ``hues``: logarithms; ``surface``: share of the normal parts that have surface there.
+    ``brightness``, ``hues``: logarithms; ``surface``: share of the normal parts that have surface there; ``area_mm2``:
+    of the places around it that differ at least half as much, in height or, of a region of colour, in colour: what is
+    above the pixel threshold can be far less. None for other regions.
     """
 
     x_mm: float
@@ -34,6 +37,7 @@ class PlaceFacts(NamedTuple):
     brightness: float
     hues: tuple[float, float]
     surface: float
+    area_mm2: float | None = None
 
 
 class InPlace:
@@ -70,20 +74,39 @@ class InPlace:
         bright = np.abs(colour).sum(1) >= HALF * np.abs(colour).sum(1).max(initial=0)
         if not kind.endswith("height") and np.median(np.abs(height) / spread) < CLEAR:
             strong = np.zeros_like(strong)
+        deepest = _deepest(height[strong]) if strong.any() else None
+        area = None
+        if kind.endswith("colour"):
+            differs = np.abs(getattr(self._of, f"{local}colour")).sum(2)
+            area = self._area(differs >= HALF * np.percentile(differs[window][mask], DEEPEST), mask, window)
+        elif kind.endswith("height") and deepest is not None:
+            differs = getattr(self._of, f"{local}height") * np.sign(deepest)
+            area = self._area(differs >= HALF * abs(deepest), mask, window)
         return PlaceFacts(
             float((left + columns.mean() - middle) * self._pitch),
             float((middle - top - rows.mean()) * self._pitch),
             kind,
-            _deepest(height[strong]) if strong.any() else None,
+            deepest,
             float(np.median(spread[strong])) if strong.any() else float(np.median(spread)),
             float(np.median(colour[bright][:, 0])),
             (float(np.median(colour[bright][:, 1])), float(np.median(colour[bright][:, 2]))),
             float(np.median(self._nominal.valid[window][mask])),
+            area,
         )
+
+    def _area(self, differs: NDArray[np.bool_], mask: NDArray[np.bool_], window: tuple[slice, slice]) -> float:
+        """mm² of the pieces of ``differs`` [S, S] that a region touches."""
+        from scipy import ndimage
+
+        labels, _ = ndimage.label(differs, CONNECTED)
+        touched = np.unique(labels[window][mask])
+        return float(np.isin(labels, touched[touched > 0]).sum() * self._pitch**2)
 
 
 def place_text(facts: PlaceFacts, area_mm2: float | None, names: Mapping[str, str]) -> str:
-    """A region in words, as a person at the line reads it. ``names``: {bank: its name in words}."""
+    """A region in words, as a person at the line reads it. ``area_mm2``: of the region, told where the facts have none;
+    ``names``: {bank: its name in words}."""
+    area_mm2 = area_mm2 if facts.area_mm2 is None else facts.area_mm2
     where = f"over {area_mm2:.2g} mm²" if area_mm2 is not None and area_mm2 < 10 else f"over {area_mm2 or 0:.0f} mm²"
     where += f" at x {facts.x_mm:.1f}, y {facts.y_mm:.1f} mm of the part"
     usual = f"{where} (good parts there: ±{facts.usual_mm:.2g} mm)"

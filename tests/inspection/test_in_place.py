@@ -37,6 +37,7 @@ def region_of(defect, seed=50):
 def test_a_dent_in_mm():
     facts, area, text, *_ = region_of("dent")
     assert facts.kind.endswith("height") and -1.1 * DENT < facts.height_mm < -0.75 * DENT and 20 < area < 120
+    assert facts.area_mm2 == pytest.approx(np.pi * 4.5**2, rel=0.3)  # the whole dent, not what is above a threshold
     assert re.fullmatch(
         rf"0\.[678]\d? mm lower than good parts(, measured from the surface around it,)? {WHERE} "
         r"\(good parts there: ±0\.0\d+ mm\)",
