@@ -327,9 +327,9 @@ def changed_options(recorded: Mapping[str, Any]) -> dict[str, Any]:
 
 @lru_cache(maxsize=None)
 def default_of(name: str, method: str = "DINO+Point_MAE+Fusion") -> Any:
-    """main.py's default of the option ``name`` for that method; None for an option that it does not have."""
+    """main.py's default of the option ``name`` for that method; None for an option that it never had."""
     implied = {
         "memory_bank": "single" if len(METHOD_BANKS.get(method, ())) < 2 else "multiple",
         "xyz_backbone_name": default_xyz_backbone(method),
     }
-    return implied[name] if name in implied else vars(build_parser().parse_args([])).get(name)
+    return {**GONE_DECIDING, **vars(build_parser().parse_args([])), **implied}.get(name)
