@@ -47,14 +47,10 @@ def clouds(draw):
 @settings(deadline=None, max_examples=150)
 @given(clouds(), st.integers(1, 50))
 def test_sampling_equals_brute_force(points, count):
-    assert ops.farthest_point_sample(torch.from_numpy(points), count).tolist() == brute_sample(points, count)
-
-
-@settings(deadline=None, max_examples=50)
-@given(clouds(), st.integers(1, 50))
-def test_plain_torch_sampling_equals_brute_force(points, count):
+    expected, tensor = brute_sample(points, count), torch.from_numpy(points)
+    assert ops.farthest_point_sample(tensor, count).tolist() == expected
     admissible = torch.from_numpy((points[:, 0] ** 2 + points[:, 1] ** 2 + points[:, 2] ** 2).astype(np.float64) > 1e-3)
-    assert ops._sample_torch(torch.from_numpy(points), admissible, count).tolist() == brute_sample(points, count)
+    assert ops._sample_torch(tensor, admissible, count).tolist() == expected
 
 
 @settings(deadline=None, max_examples=150)
