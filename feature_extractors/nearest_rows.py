@@ -82,16 +82,11 @@ class RowSearch:
                 bounded = rows.device.type == "cpu" and len(rows) >= FEWEST_BOUNDED
             self.bound = LowerBound.of(rows, self.norms) if bounded else None
 
-    @property
-    def device(self):
-        """The device of the patches and of the results."""
-        return self.rows.device
-
     def nearest(self, patches, excluded=None):
         """Nearest row of each patch.
 
         Args:
-            patches: [P, C].
+            patches: [P, C], on the rows' device.
             excluded: [R] bool tensor, True for rows that are left out; None: no row is left out.
 
         Returns:
