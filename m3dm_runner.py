@@ -6,6 +6,7 @@ import json
 import logging
 import random
 import time
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -121,7 +122,7 @@ class M3DM:
         chosen = {int(number) for number in spread_evenly(count, args.max_measured)}
         with self.timings("memory bank"):
             method.reserve(count)
-            for number, (sample, _) in enumerate(self._first(loader, count, f"{class_name}: memory bank")):
+            for number, (sample, _) in enumerate(track(islice(loader, count), count, f"{class_name}: memory bank")):
                 patches = method.extract(sample)
                 if args.save_feature:
                     self._save_feature(class_name, number, method.feature_to_save(patches))
@@ -142,7 +143,7 @@ class M3DM:
                     for number in track(sorted(chosen), len(chosen), label):
                         method.add_patches_to_late_fusion(method.kept_patches(number), number)
                 else:
-                    for number, (sample, _) in enumerate(self._first(loader, count, label)):
+                    for number, (sample, _) in enumerate(track(islice(loader, count), count, label)):
                         if number in chosen:
                             method.add_patches_to_late_fusion(method.extract(sample), number)
                 paths = [self.training_paths[number] for number in sorted(chosen)]
@@ -194,10 +195,6 @@ class M3DM:
         self._settled = class_name, settled, {index: pose for index, _, pose in placed}
         return self._settled[1:]
 
-    def _units(self):
-        """The BankUnits of the scoring ``calibrated``, or None."""
-        return self.method.training and self.method.training.calibrated
-
     # ------------------------------------------------------------ the saved model
 
     def read_parts(self, class_name, calibration):
@@ -244,7 +241,7 @@ class M3DM:
             "usual": usual and usual._asdict(),
         }
         with self.timings("model"):
-            found = write_fitted(path, scorer, args.method_name, self._model, about, args.model_precision, args.strict)
+            found = write_fitted(path, scorer, args.method_name, self._model, about, strict=args.strict)
             for text in found:
                 logging.warning("%s: %s", class_name, text)
         self.save_frame(Path(path).with_name(f"{class_name}_frame.png"), class_name)
@@ -293,7 +290,7 @@ class M3DM:
         loader = get_data_loader("test", class_name, args.img_size, args, method.placement)
         judged, masks, pictures = [], [], []
         with self.timings("test"):
-            for sample, mask, _, _ in self._first(loader, len(loader), f"{class_name}: test"):
+            for sample, mask, _, _ in track(loader, len(loader), f"{class_name}: test"):
                 judged.append(method.judge(sample))
                 masks.append(mask_of_map(mask, method.map_size))
                 pictures.append(small_picture(sample))
@@ -340,7 +337,7 @@ class M3DM:
         if getattr(method, "late_fusion", None) and method.late_fusion.train_scores:
             entry["late_fusion_weights"] = method.late_fusion.weights
         if CALIBRATED in metrics:
-            entry["calibrated"] = self._units()._asdict()
+            entry["calibrated"] = method.training.calibrated._asdict()
         if self.args.shots:
             entry["shots"] = self.training_paths
         return entry
@@ -352,9 +349,3 @@ class M3DM:
         """
         divider = "-" if class_name[-1:].isdigit() or class_name.endswith("-") else ""
         save_patch_pair(Path(self.args.save_feature_path) / f"{class_name}{divider}{number}.pt", feature)
-
-    @staticmethod
-    def _first(loader, count, label):
-        """Yield the first ``count`` items, with progress."""
-        for _, item in zip(track(range(count), count, label), loader):
-            yield item

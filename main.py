@@ -18,9 +18,8 @@ from runs.options import RunOptions, parse_arguments
 
 if TYPE_CHECKING:  # what imports torch is imported only after the options were checked, since that takes seconds
     from m3dm_runner import M3DM
-    from runs.before_work import Category
     from runs.record import RunRecord
-    from scoring.evaluation import Evaluation
+    from runs.runs import Unit
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -57,60 +56,59 @@ def run_once(options: RunOptions, command: Sequence[str], networks: Callable[[],
     from runs.before_work import prepare
     from runs.record import RunRecord
 
-    prepared = prepare(options, names, missing, networks)
-    record = RunRecord(prepared, command)
-    if not all(category.kept for category in prepared.categories):
+    record, interrupted = RunRecord(prepare(options, names, missing, networks), command), False
+    if not all(unit.kept for unit in record.units):
         record.content["device"] = str(networks().device)
     record.write()
     try:
-        for category in prepared.categories:
+        for unit in record.units:
             raise_if_stopping()
-            run_category(category, record, networks)
+            run_category(unit, record, networks)
     except KeyboardInterrupt:
-        record.interrupt()
-    return FINE if record.finish() else FAILED
+        interrupted = True
+    return FINE if record.finish(interrupted) else FAILED
 
 
-def run_category(category: "Category", record: "RunRecord", networks: Callable[[], Any]) -> None:
+def run_category(unit: "Unit", record: "RunRecord", networks: Callable[[], Any]) -> None:
     """Fit, evaluate and write one category, or keep an earlier run's result.
 
     A failure goes into the record; it does not stop the run.
     """
     options = record.options
     try:
-        if category.kept:
-            record.keep(category, category.kept)
+        if unit.kept:
+            record.keep(unit, unit.kept)
             return
-        with category.unit.lock():
-            kept = None if options.overwrite else category.finished()  # another process may have done it meanwhile
+        with unit.lock():
+            kept = None if options.overwrite else unit.finished()  # another process may have done it meanwhile
             if kept:
-                record.keep(category, kept)
+                record.keep(unit, kept)
                 return
-            note(f"{category.name}: {options.method_name}")
-            compute(category, record, networks)
+            note(f"{unit.category}: {options.method_name}")
+            compute(unit, record, networks)
     except InputError as error:
-        record.fail(category, str(error))
+        record.fail(unit, str(error))
     except OSError as error:
         place = f"{options.output_dir} or {options.spool_dir}"
-        record.fail(category, f"{error.filename or place}: {error.strerror or error}")
+        record.fail(unit, f"{error.filename or place}: {error.strerror or error}")
     except Exception as error:  # an error in one category must not stop the others
         traceback.print_exc()
-        record.fail(category, f"{type(error).__name__}: {error}")
+        record.fail(unit, f"{type(error).__name__}: {error}")
 
 
-def compute(category: "Category", record: "RunRecord", networks: Callable[[], Any]) -> None:
+def compute(unit: "Unit", record: "RunRecord", networks: Callable[[], Any]) -> None:
     """Fit and evaluate a category, and write what the options ask for."""
     from m3dm_runner import M3DM
     from reports import pred_maps
     from runs.results import write_scores
     from scoring import evaluation
 
-    options, name = record.options, category.name
+    options, name = record.options, unit.category
     runner = M3DM(options, networks())
-    fit(category, record, runner)
+    fit(unit, record, runner)
     if options.fit_only:
         if f"{name}: model" not in record.failed:  # else nothing is left of the fit, so the category is not finished
-            record.finish_category(category, {}, runner.record(), lambda: None)
+            record.finish_category(unit, runner.record(), lambda: None)
         return
     about = {
         "method_name": options.method_name,
@@ -122,52 +120,40 @@ def compute(category: "Category", record: "RunRecord", networks: Callable[[], An
         "training_paths": runner.training_paths,
     }
     runner.evaluate(name, about)
-    found, scored, metrics = runner.evaluation, runner.scored, runner.metrics
-    assert found is not None and scored is not None and metrics is not None
-    warn_of_one_class(found)
-    record.finish_category(
-        category, metrics, runner.record(), lambda: write_scores(category.unit.scores, found, scored)
-    )
-    if "features" in category.marks:
-        category.marks["features"].set()
-    if "pictures" in category.marks:  # from here on a failure can cost map images and saved maps, but no result
+    found, scored = runner.evaluation, runner.scored
+    assert found is not None and scored is not None
+    labels = set(found.label.tolist())
+    if len(labels) == 1:
+        lacking = "defective" if labels == {0} else "good"
+        logging.warning("%s: the test split has no %s part: metrics that need one are undefined", name, lacking)
+    record.finish_category(unit, runner.record(), lambda: write_scores(unit.scores, found, scored))
+    if "features" in unit.marks:
+        unit.marks["features"].set()
+    if "pictures" in unit.marks:  # from here on a failure can cost map images and saved maps, but no result
         folder = Path(options.output_dir) / "pred_maps" / name
-        record.extra(category, "pictures", runner.timings, lambda: pred_maps.save_pictures(folder, found, scored))
-    if "maps" in category.marks:
+        record.extra(unit, "pictures", runner.timings, lambda: pred_maps.save_pictures(folder, found, scored))
+    if "maps" in unit.marks:
         training_maps = options.save_train_maps or options.scoring_reference == "train"
         path = Path(str(options.save_maps)) / f"{name}{evaluation.SUFFIX}"
-        record.extra(category, "maps", runner.timings, lambda: evaluation.write(found, path, training_maps))
+        record.extra(unit, "maps", runner.timings, lambda: evaluation.write(found, path, training_maps))
     record.write()
 
 
-def fit(category: "Category", record: "RunRecord", runner: "M3DM") -> None:
+def fit(unit: "Unit", record: "RunRecord", runner: "M3DM") -> None:
     """Fit the category, or restore the fit from a model that a killed run left; write the model if asked for."""
-    from runs.extra_outputs import calibrated_with, model_path
-
-    options, name, calibration = record.options, category.name, category.calibration
-    if calibration is None:
+    name, path = unit.category, unit.model
+    if unit.calibration is None:
         runner.fit(name)
         return
-    path = model_path(options, name)
-    about = {"run": category.unit.name, "calibrated_with": calibrated_with(options, calibration)}
-    if not options.overwrite and path.is_file() and runner.restore(path, about):
+    about = {"run": unit.name, "calibrated_with": unit.calibrated_with}
+    if not record.options.overwrite and path.is_file() and runner.restore(path, about):
         note(f"{name}: {path} holds the fit of an earlier run")
-        category.marks["model"].set()
+        unit.marks["model"].set()
     else:
-        runner.read_parts(name, calibration)
+        runner.read_parts(name, unit.calibration)
         runner.fit(name)
         weights = record.content["weights"]
-        record.extra(category, "model", runner.timings, lambda: runner.save(path, name, weights, about))
-
-
-def warn_of_one_class(found: "Evaluation") -> None:
-    """Warn that metrics are undefined if the test split has only good parts, or none."""
-    labels = set(found.label.tolist())
-    if len(labels) == 1:
-        missing = "defective" if labels == {0} else "good"
-        logging.warning(
-            "%s: the test split has no %s part: metrics that need one are undefined", found.category, missing
-        )
+        record.extra(unit, "model", runner.timings, lambda: runner.save(path, name, weights, about))
 
 
 if __name__ == "__main__":

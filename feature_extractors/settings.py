@@ -41,7 +41,7 @@ def needed_backbones(bank_names):
 class Fixes:
     """Fixes of the release's defects; True switches a fix on, False is as released.
 
-    ``runs.arguments.FIXES`` describes each.
+    ``runs.flags.FIXES`` describes each.
     """
 
     eval_mode: bool = False

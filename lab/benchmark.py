@@ -1,25 +1,26 @@
-"""Measure speed and memory against plain implementations in the same run; exit code 1 if a target is missed.
+"""Measure our steps beside other packages, and the full setting beside its ViT; exit code 1 if a goal is missed.
 
-    python lab/benchmark.py                        # all rows, a quarter of an hour on two cores
-    python lab/benchmark.py --rows extraction      # some
+    python lab/benchmark.py                              # all rows, a quarter of an hour on two cores
+    python lab/benchmark.py --rows extraction fpfh       # some
 
-Parts are generated. Weights are untrained stand-ins, unless --checkpoint_dir names others. Both take as long as real
-ones. docs/speed.md shows a run. Beside other programs: lab/peers.py; on a GPU: lab/on_gpu.py.
+Two steps take turns, and the smallest processor time of each counts, on one thread; on a GPU, time by the clock. Parts
+are generated, and weights are untrained stand-ins, which take as long as real ones. A row whose package is not
+installed is named and left out. docs/speed.md shows a run. What a GPU has to show: lab/on_gpu.py.
 """
 
-import json
-import platform
+import contextlib
+import importlib.util
+import io
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 import traceback
+import warnings
 from pathlib import Path
-from typing import NamedTuple
 
+import numpy as np
 import torch
-from tabulate import tabulate
+from PIL import Image
 
 if not __package__:
     import checkout  # noqa: F401  puts the checkout on the path
@@ -29,85 +30,50 @@ from common.argument_types import number
 from common.clock import Clock
 from common.commands import HelpFormatter, Parser, add_device, run_command
 from common.devices import choose_device
-from common.errors import InputError
-from common.machine import peak_memory_mib
 from common.progress import note
-from data.calibration_parts import calibration_files
 from data.scans import find_parts, read_scan
-from dataset import TrainDataset, get_data_loader
-from feature_extractors.coreset import greedy_k_center, pick
-from feature_extractors.memory_bank import MemoryBank
-from feature_extractors.nearest_rows import ROUNDING, RowSearch, distinct_rows
-from inspection.fitted import bank_bytes, state_of
+from dataset import get_data_loader
+from feature_extractors.coreset import pick
+from feature_extractors.extraction import PatchExtractor
+from feature_extractors.fpfh import fpfh as our_fpfh
+from feature_extractors.memory_bank import NO_PART, MemoryBank
+from feature_extractors.nearest_rows import RowSearch
 from inspection.inspector import Inspector
-from inspection.model_file import write_model
-from inspection.saved_model import read_saved
-from lab.make_demo import write_category
+from lab.commands import command
+from lab.make_demo import cut_out, write_category
+from lab.side_by_side import Row, in_turn, measure, rows_near_a_plane, table
 from lab.standin_checkpoints import RECIPES, write_checkpoints
-from m3dm_runner import M3DM, build_extractor, build_method
-from models.weights import used_weights
-from runs.options import extractor_options, parse_arguments
+from m3dm_runner import build_extractor, build_method
+from models.rgb_backbones import LITE0
+from runs.options import parse_arguments
 
 KIND = "housing"
 TRAIN, GOOD, DEFECTS = 16, 6, ("dent", "stain")  # parts of the generated category; one test part of each defect
-TOLERANCE = 0.05
-BANK = 76_000  # rows: about the xyz bank of bagel (244 training parts) at --f_coreset 0.1
 RATE = 0.2  # of false alarms; high, since a benchmark has few calibration parts
-SHOTS, CALIBRATION = 8, 0.35  # training parts; share of the 16 parts that is used for calibration
-MODEL_BANK, WIDTHS = 20_000, {"rgb": 768, "xyz": 1152, "fusion": 1920}
-
-
-class Figure(NamedTuple):
-    """One line of the table: what was measured, its value and unit, and its target: ``at_most`` or ``at_least``.
-    Both are None where the value is only shown."""
-
-    what: str
-    value: float
-    unit: str
-    at_most: float | None = None
-    at_least: float | None = None
-    note: str = ""
-    correct: bool = True  # the results agree with the plain implementation's
-
-    @property
-    def verdict(self):
-        """The text "met", "met within 5 %", "missed" or "WRONG RESULT"; "" where there is no target."""
-        if not self.correct:
-            return "WRONG RESULT"
-        if self.at_most is None and self.at_least is None:
-            return ""
-        excess = self.value / self.at_most if self.at_most is not None else self.at_least / self.value
-        return "met" if excess <= 1 else "met within 5 %" if excess <= 1 + TOLERANCE else "missed"
-
-    @property
-    def target(self):
-        """The target in words; "" where there is none."""
-        return "" if not self.verdict else f"<= {self.at_most}" if self.at_most is not None else f">= {self.at_least}"
+PICTURES = 26  # of the PatchCore row: 784 patches each, about 20,000 rows
+MEAN, STD = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
 
 
 class Bench:
-    """Generated parts, networks and a clock.
+    """Generated parts and stand-in weights in a temporary ``folder``; ``device``: torch device; ``rounds``: how often
+    what is short is measured; ``train``, ``good``: parts of the generated category."""
 
-    Args:
-        folder: temporary folder for data and, if none are given, checkpoints.
-        checkpoint_dir: folder of checkpoints, or None for stand-ins.
-        device: torch device; rounds: how often what is short is measured.
-        train, good: parts of the generated category.
-    """
-
-    def __init__(self, folder, checkpoint_dir, device, rounds, train=TRAIN, good=GOOD):
+    def __init__(self, folder, device, rounds, train=TRAIN, good=GOOD):
         self.folder, self.device, self.rounds = Path(folder), device, rounds
-        self.checkpoints = Path(checkpoint_dir or self.folder / "checkpoints")
-        if checkpoint_dir is None:
-            write_checkpoints(self.checkpoints, ["dino", "point_mae", "uff"], 0)
+        self.checkpoints = self.folder / "checkpoints"
+        write_checkpoints(self.checkpoints, ["dino", "point_mae", "uff"], 0)
         write_category(self.folder / "data", KIND, train, good, 1, 0, DEFECTS)
 
-    def arguments(self, *flags):
-        """Parsed options of the full setting on the generated parts, with ``flags`` added."""
+    def words(self, *flags):
+        """Command line of main.py for the full setting on the generated parts, with ``flags`` added."""
         known = ["--use_uff", "--checkpoint_dir", self.checkpoints, "--random_state", 0, "--device", self.device.type]
         known += ["--fusion_module_path", self.checkpoints / RECIPES["uff"].file, "--output_dir", self.folder / "out"]
         known += ["--dataset_type", "folder", "--dataset_path", self.folder / "data", "--category", KIND]
-        return parse_arguments([*map(str, known), *map(str, flags)])
+        return [*map(str, known), *map(str, flags)]
+
+    def arguments(self, *flags):
+        """The parsed options."""
+        return parse_arguments(self.words(*flags))
 
     def method(self, *flags):
         """A method object with empty banks."""
@@ -121,251 +87,195 @@ class Bench:
         for (rgb, xyz, depth), *_ in get_data_loader(split, KIND, args.img_size, args):
             yield rgb, xyz + 1e-5 * torch.randn(xyz.shape, generator=generator) * (xyz != 0), depth
 
-    def seconds(self, run, device=None):
-        """(result, seconds) of ``run()``, waiting for the device."""
-        wait = torch.cuda.synchronize if (device or self.device).type == "cuda" else lambda: None
-        wait()
-        start = time.perf_counter()
-        result = run()
-        wait()
-        return result, time.perf_counter() - start
 
-    def compare(self, ours, theirs):
-        """(median seconds of ``ours()``, of ``theirs()``, median over the rounds of theirs / ours); the two are timed
-        in turn."""
-        times = [(self.seconds(ours)[1], self.seconds(theirs)[1]) for _ in range(self.rounds)]
-        return (*(statistics.median(column) for column in zip(*times)), statistics.median(t / o for o, t in times))
-
-
-# ---------------------------------------------------------------- the steps
+# ---------------------------------------------------------------- the full setting
 
 
 def extraction(bench):
-    """Extraction of one sample, against the ViT alone, and step by step for the same values."""
-    figures = []
+    """Extraction of one sample beside the ViT alone; in eval mode its patches are compared with the plain ones."""
     for mode, flags, most in (("eval mode", ["--eval_mode"], 2.4), ("train mode, as released", [], 3.2)):
         method = bench.method(*flags)
         sample = next(bench.samples("train", bench.arguments()))
         rgb, apart = sample[0].to(bench.device), 0.0
         with torch.no_grad():
-            ours = method.extract(sample)
             if flags and bench.device.type == "cpu":  # in train mode the depth is drawn anew
-                plain = reference_m3dm.extract(method, sample)
+                ours, plain = method.extract(sample), reference_m3dm.extract(method, sample)
                 apart = max(float((ours[n] - plain[n]).abs().max() / plain[n].abs().max()) for n in ours)
-            whole, alone, ratio = bench.compare(
-                lambda: method.extract(sample), lambda: method.deep_feature_extractor.forward_rgb_features(rgb)
+            row = in_turn(
+                f"extraction of one sample, {mode}",
+                f"ViT-B/8 alone (goal: at most {most} times it)",
+                lambda: method.extract(sample),
+                lambda: method.deep_feature_extractor.forward_rgb_features(rgb),
+                bench.rounds,
+                bench.device,
+                at_least=1 / most,
             )
-        text = f"{whole:.2f} s, ViT {alone:.2f} s" + (f"; patches within {apart:.0e} of the plain ones" * bool(flags))
-        what = f"extraction of one sample / ViT-B/8 forward, {mode}"
-        figures.append(Figure(what, 1 / ratio, "x", at_most=most, note=text, correct=apart < 1e-4))
-    return figures
-
-
-def k_center(bench):
-    """Greedy k-centre against the plain implementation."""
-    generator, count, width = torch.Generator().manual_seed(3), 60_000, 300
-    rows = torch.randn(count, 20, generator=generator) @ torch.randn(20, width, generator=generator)
-    rows += 0.1 * torch.randn(count, width, generator=generator)
-    ours = statistics.median(
-        bench.seconds(lambda: greedy_k_center(rows, count // 10, bench.device))[1] for _ in range(bench.rounds)
-    )
-    expected, theirs = bench.seconds(lambda: reference_m3dm.k_center(rows, count // 10))
-    picks = greedy_k_center(rows, count // 10, bench.device)
-    same = float((picks == expected).float().mean())
-    radius = [float(RowSearch(rows[p]).nearest(rows).distance.max()) for p in (picks, expected)]
-    return [
-        Figure(
-            f"greedy k-centre, {count} x {width} to {count // 10}, against the plain loop",
-            theirs / ours,
-            "times faster",
-            at_least=25,
-            note=f"{ours:.2f} s, plain {theirs:.0f} s (1 round); {same:.1%} of the picks equal",
-            correct=same == 1 or abs(radius[0] / radius[1] - 1) < 1e-5,
-        )
-    ]
-
-
-def nearest_on(bench, patches, rows, what, at_least):
-    """Nearest rows on the benchmark's device, against the plain form: one matrix product and the minimum."""
-    patches, rows = patches.to(bench.device), rows.to(bench.device)
-    search, building = bench.seconds(lambda: RowSearch(rows))
-    ours, theirs, ratio = bench.compare(
-        lambda: search.nearest(patches), lambda: reference_m3dm.nearest_rows(patches, rows)
-    )
-    (distance, index), (expected, at) = search.nearest(patches), reference_m3dm.nearest_rows(patches, rows)
-    noise = ROUNDING * ((patches**2).sum(1) + (rows**2).sum(1).max())  # rounding of a squared distance, float32
-    apart = ((distance**2 - expected**2).abs() / noise).max()
-    same = float((index == at).float().mean())
-    text = f"{ours:.2f} s, plain {theirs:.2f} s, made ready in {building:.1f} s once per bank; {same:.2%} equal indices"
-    what = f"nearest rows, {len(patches)} x {len(rows)} x {rows.shape[1]}, {what}"
-    return Figure(what, ratio, "times faster", at_least=at_least, note=text, correct=float(apart) <= 1)
-
-
-def nearest(bench):
-    """Nearest rows of a generated part's patches in a bank of coreset rows."""
-    write_category(bench.folder / "more", KIND, 80, 1, 0, 0)
-    flags = "--eval_mode", "--method_name", "Point_MAE", "--memory_bank", "single"
-    args = bench.arguments(*flags, "--dataset_path", bench.folder / "more")
-    method = build_method(args, build_extractor(args))
-    rows = torch.cat([method.extract(sample)["xyz"].cpu() for sample in bench.samples("train", args)])
-    rows = rows[distinct_rows(rows)[0]]
-    mean, std = rows.mean(), rows.std()
-    rows = (rows - mean) / std
-    if len(rows) > BANK:
-        rows = rows[pick([rows], *rows.shape, BANK, args.coreset_eps, 0)]
-    patches = (method.extract(next(bench.samples("test", args)))["xyz"].cpu() - mean) / std
-    return [nearest_on(bench, patches, rows, "generated parts", at_least=3)]
-
-
-class CountingSearch(RowSearch):
-    """A RowSearch that counts how many products of a patch and a row it computes."""
-
-    products = 0
-
-    def _compare(self, patches, exclusions, positions=None):
-        self.products += len(patches) * len(self.rows if positions is None else positions)
-        return super()._compare(patches, exclusions, positions)
-
-
-def spared(bench):
-    """Share of the patch-row products that the exact bounds save, on generated parts and their category's coresets."""
-    method = bench.method("--eval_mode", "--f_coreset", "0.2", "--fix", "coreset_sizes")
-    args = bench.arguments("--eval_mode")
-    for sample in bench.samples("train", args):
-        method.add_sample_to_mem_bank(sample, class_name=KIND)
-    method.run_coreset()
-    patches = [method.extract(sample) for _, sample in zip(range(3), bench.samples("test", args))]
-    made, full = {}, {}
-    for name, bank in method.banks.items():
-        search, full[name] = CountingSearch(bank.rows.cpu(), bounded=True), 0
-        for part in patches:
-            scaled = (part[name].cpu() - bank.mean) / bank.std
-            full[name] += len(distinct_rows(scaled)[0]) * len(bank.rows)
-            search.nearest(scaled)
-        made[name] = search.products
-    each = ", ".join(f"{n} bank of {len(b.rows)} rows {1 - made[n] / full[n]:.2f}" for n, b in method.banks.items())
-    share = 1 - sum(made.values()) / sum(full.values())
-    return [Figure("products spared by the bounds, all banks of a coreset", share, "", at_least=0.5, note=each)]
-
-
-# ---------------------------------------------------------------- a saved model
-
-
-def saved(bench):
-    """Path of a saved model: the full setting, fitted to the benchmark's generated parts. Made at the first call."""
-    path = bench.folder / "models" / f"{KIND}.m3dm"
-    if not path.is_file():
-        args = bench.arguments(
-            *("--eval_mode", "--save_model", path.parent, "--calibration", CALIBRATION, "--shots", SHOTS)
-        )
-        runner = M3DM(args)
-        out = TrainDataset(KIND, args.img_size, args.dataset_path, held_out_share=args.held_out).held_out_files
-        runner.read_parts(KIND, calibration_files(args.dataset_path, KIND, args.calibration, held_out=out))
-        runner.fit(KIND)
-        weights = used_weights(extractor_options(args), lambda: runner.extractor)
-        runner.save(path, KIND, [file._asdict() for file in weights], {})
-    return path
-
-
-def loaded(bench):
-    """The Inspector of the saved model."""
-    return Inspector.load(saved(bench), bench.checkpoints, bench.device.type, RATE, gate=False)
+        text = f"patches within {apart:.0e} of the plain ones" if flags else ""
+        yield row._replace(note=text, right=apart < 1e-4)
 
 
 def one_part(bench):
-    """Seconds of one part from its files to the verdict, split into steps; the banks are as fitted."""
-    inspector, clocks = loaded(bench), []
-    parts = find_parts(bench.folder / "data" / KIND / "test")[:6]
-    for part in parts * max(1, bench.rounds // 2):
-        clock = Clock()
-        with clock("decode"):
+    """Seconds of one part by a saved model of the full setting, from its files to the verdict."""
+    models = bench.folder / "models"
+    flags = "--eval_mode", "--save_model", models, "--calibration", 0.35, "--shots", 8, "--fit_only"
+    command("main.py", *bench.words(*flags))
+    inspector = Inspector.load(models / f"{KIND}.m3dm", bench.checkpoints, bench.device.type, RATE, gate=False)
+    parts, clocks = find_parts(bench.folder / "data" / KIND / "test")[:6], []
+
+    def judge(part):
+        clocks.append(Clock())
+        with clocks[-1]("decode"):
             prepared = inspector.preparation(read_scan(part.rgb, part.xyz))
-        inspector.judge_prepared(prepared, clock)
-        clocks.append(clock)
+        inspector.judge_prepared(prepared, clocks[-1])
+
+    seconds = [measure(lambda: judge(part), bench.device)[1] for part in parts * max(1, bench.rounds // 2)]
     steps = {name: statistics.median(clock[name] for clock in clocks[1:]) for name in clocks[0]}
-    total, text = sum(steps.values()), ", ".join(f"{name} {1000 * s:.0f} ms" for name, s in steps.items())
-    rest = (total - steps["extraction"] - steps["search"]) / total
-    return [
-        Figure("one part, files to verdict", 1000 * total, "ms", note=text),
-        Figure("its decoding, scoring and verdict, share of the whole", rest, "", at_most=0.03),
-    ]
+    text = "by the clock: " + ", ".join(f"{name} {1000 * s:.0f} ms" for name, s in steps.items())
+    yield Row("one part by a saved model, files to verdict", "", min(seconds), note=text)
 
 
-def model_memory(bench):
-    """Resident memory that loading a model of 20,000 rows per modality adds, measured in a separate process."""
-    path, method = bench.folder / "structureless.m3dm", loaded(bench)._method
-    generator, zeros = torch.Generator().manual_seed(0), torch.zeros(MODEL_BANK, dtype=torch.long)
-    for name, bank in method.banks.items():
-        rows = torch.randn(MODEL_BANK, WIDTHS[name], generator=generator).to(bench.device)
-        known = bank.mean, bank.std, bank.weight_eps, bank.divisor
-        method.banks[name] = MemoryBank(rows, zeros, zeros, *known)
-    model = read_saved(saved(bench))
-    arrays, facts = state_of(method, model.meta["fitted"]["method"])
-    others = {key: a for key, a in model.arrays.items() if not key.startswith("bank.")}
-    write_model(path, {**others, **arrays}, {**model.meta, "fitted": facts})
-    call = f"memory_of({str(path)!r}, {str(bench.checkpoints)!r}, {bench.device.type!r})"
-    done = subprocess.run(
-        [sys.executable, "-c", f"from lab.benchmark import memory_of; {call}"],
-        cwd=Path(__file__).resolve().parents[1],
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        raise InputError(f"the process that loads a model failed: {done.stderr.strip().splitlines()[-1]}")
-    found = json.loads(done.stdout.splitlines()[-1])
-    text = "{grown:.0f} MiB; banks and networks {needed:.0f} MiB; peak while loading {peak:.0f} MiB".format(**found)
-    what = "memory of a loaded model / its banks and networks"
-    return [Figure(what, found["grown"] / found["needed"], "x", at_most=1.2, note=text)]
+# ---------------------------------------------------------------- beside other packages
 
 
-def memory_of(path, checkpoints, device):
-    """Load a model and print JSON, in MiB: by how much this process grew, banks and networks, and the peak."""
-    import psutil
+def fpfh(bench):
+    """FPFH of a generated part's points, beside Open3D's."""
+    import open3d
 
-    torch.randn(500, 500) @ torch.randn(500, 500)  # the libraries' own buffers
-    process, unit = psutil.Process(), 2**20
-    before = process.memory_info().rss
-    needed = bank_bytes(read_saved(path).arrays)
-    inspector = Inspector.load(path, checkpoints, device, RATE)  # kept, so that its banks are
-    extractor = inspector._method.extractor
-    needed += sum(t.numel() * t.element_size() for t in (*extractor.parameters(), *extractor.buffers()))
-    found = {"grown": process.memory_info().rss - before, "needed": needed, "peak": peak_memory_mib() * unit - before}
-    print(json.dumps({name: value / unit for name, value in found.items()}))
+    xyz = cut_out("housing", [0, 0]).xyz
+    points = np.ascontiguousarray(xyz[(xyz != 0).all(axis=2)], dtype=float)
+
+    def theirs():
+        cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(points))
+        cloud.estimate_normals(open3d.geometry.KDTreeSearchParamKNN(30))
+        cloud.orient_normals_towards_camera_location(np.zeros(3))
+        open3d.pipelines.registration.compute_fpfh_feature(cloud, open3d.geometry.KDTreeSearchParamKNN(100))
+
+    our_fpfh(points)  # compiled, or loaded from the cache
+    what = f"FPFH of {len(points):,} points"
+    yield in_turn(what, "Open3D", lambda: our_fpfh(points), theirs, bench.rounds, at_least=5)
+
+
+def search(bench):
+    """The nearest of 20,000 rows, with and without structure, beside faiss's exact search."""
+    import faiss
+
+    faiss.omp_set_num_threads(1)
+    near, far = rows_near_a_plane(23_136, 1152), torch.randn(23_136, 1152, generator=torch.Generator().manual_seed(1))
+    for what, all_rows in {"structured": near, "random": far}.items():
+        rows, patches = all_rows[:20_000], all_rows[20_000:]
+        ours, theirs = RowSearch(rows), faiss.IndexFlatL2(1152)
+        theirs.add(rows.numpy())
+        yield in_turn(
+            f"nearest of 20,000 {what} rows, 3136 patches, 1152 columns",
+            "faiss",
+            lambda: ours.nearest(patches),
+            lambda: theirs.search(patches.numpy(), 1),
+            bench.rounds,
+            at_least=1,
+        )
+
+
+def coreset(bench):
+    """A tenth of the rows, random projection included, beside anomalib's.
+
+    anomalib's frees and takes 20 MB for each pick; with glibc's default memory that grew beyond 14 GiB here.
+    """
+    from anomalib.models.components import KCenterGreedy
+
+    for count, goal in ((20_000, 5), (60_000, 20)):
+        rows = rows_near_a_plane(count, 1152)
+        yield in_turn(
+            f"coreset, {count:,} rows of 1152 columns to {count // 10:,}",
+            "anomalib",
+            lambda: pick([rows], *rows.shape, len(rows) // 10, 0.9, 0),
+            lambda: _silently(lambda: KCenterGreedy(rows, 0.1).select_coreset_idxs()),
+            bench.rounds if count == 20_000 else 1,
+            at_least=goal,
+        )
+
+
+def patchcore(bench):
+    """Fit and judge with lite0's features of pictures, beside anomalib's PatchCore; its weights are random, which takes
+    as long."""
+    from anomalib.models.image.patchcore.torch_model import PatchcoreModel
+
+    pictures = [np.array(Image.fromarray(cut_out("housing", [i, 0]).rgb).resize((224, 224))) for i in range(PICTURES)]
+    pictures = [((torch.from_numpy(p) / 255 - MEAN) / STD).permute(2, 0, 1)[None].contiguous() for p in pictures]
+    extractor, fitted = PatchExtractor.from_checkpoints("none", rgb=LITE0, xyz=None), {}
+    extractor.export_rgb()
+    model = PatchcoreModel(layers=["blocks.2", "blocks.4"], backbone="tf_efficientnet_lite0", pre_trained=False)
+
+    def features(picture):
+        return extractor.extract((picture, torch.zeros(1, 3, 224, 224)))["rgb"]
+
+    def our_fit():
+        rows = torch.cat([features(picture) for picture in pictures])
+        rows = rows[pick([rows], *rows.shape, len(rows) // 10, 0.9, 0)]
+        unknown = torch.full((len(rows),), NO_PART)
+        fitted["bank"] = MemoryBank(rows, unknown, unknown)
+
+    def their_fit():
+        model.train()
+        for picture in pictures:
+            model(picture)
+        model.subsample_embedding(0.1)
+        model.eval()
+
+    name = f"anomalib's PatchCore (ours with {extractor.rgb_runtime})"
+    yield in_turn(f"fit of {PICTURES} pictures with lite0", name, our_fit, lambda: _silently(their_fit), 1)
+    judge = (lambda: fitted["bank"].measure(features(pictures[0]))), (lambda: _silently(lambda: model(pictures[0])))
+    yield in_turn("one picture judged", name, *judge, 2 * bench.rounds)
+
+
+def onnx(bench):
+    """lite0's patches by ONNX Runtime, beside torch."""
+    by_torch, by_onnx = (PatchExtractor.from_checkpoints("none", rgb=LITE0, xyz=None) for _ in range(2))
+    if by_onnx.export_rgb():
+        sample = torch.randn(1, 3, 224, 224), torch.zeros(1, 3, 224, 224)
+        extract = (lambda: by_onnx.extract(sample)), (lambda: by_torch.extract(sample))
+        yield in_turn("lite0, one picture", "torch, batch norms folded", *extract, 4 * bench.rounds)
+
+
+def _silently(work):
+    with torch.no_grad(), contextlib.redirect_stderr(io.StringIO()):  # anomalib's progress bars
+        return work()
 
 
 # ---------------------------------------------------------------- the command
 
-ROWS = {row.__name__: row for row in (extraction, nearest, k_center, spared, one_part, model_memory)}
+ROWS = {row.__name__: row for row in (extraction, one_part, fpfh, search, coreset, patchcore, onnx)}
+PACKAGES = {"fpfh": "open3d", "search": "faiss", "coreset": "anomalib", "patchcore": "anomalib", "onnx": "onnxruntime"}
 
 
 def main(argv=None):
-    """Run the command line. Returns the exit code: 0 all targets met, 1 a target missed or a row failed, 2 refused."""
+    """Run the command line. Returns the exit code: 0 all goals met, 1 a goal missed or a row failed, 2 refused."""
     parser = Parser(prog="benchmark.py", description=__doc__.splitlines()[0], formatter_class=HelpFormatter)
     parser.add_argument("--rows", nargs="+", choices=ROWS, metavar="ROW", help="only these: " + ", ".join(ROWS))
-    parser.add_argument("--rounds", type=number(int, 1, 1000), default=5, metavar="N", help="the median is shown")
-    parser.add_argument("--checkpoint_dir", metavar="DIR", help="checkpoints (default: stand-ins, written for the run)")
+    parser.add_argument("--rounds", type=number(int, 1, 1000), default=3, metavar="N", help="turns of each step")
     add_device(parser)
     return run_command("benchmark.py", parser.parse_args(argv), run_rows)
 
 
 def run_rows(options):
     """Measure the rows that the options choose, and print them; returns the exit code."""
-    figures, failed, device = [], [], choose_device(options.device)
+    found, failed, device = [], [], choose_device(options.device)
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")  # of the other packages
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
-        bench = Bench(folder, options.checkpoint_dir, device, options.rounds)
+        bench = Bench(folder, device, options.rounds)
         for name in options.rows or ROWS:
+            if importlib.util.find_spec(PACKAGES.get(name, "torch")) is None:
+                note(f"{name}: left out, {PACKAGES[name]} is not installed")
+                continue
             note(f"{name} ...")
             try:
-                figures += ROWS[name](bench)
+                found += ROWS[name](bench)
             except Exception as error:  # one failed row must not lose the finished ones
                 traceback.print_exc()
                 failed.append(name)
                 print(f"benchmark.py: row {name} failed: {type(error).__name__}: {error}", file=sys.stderr)
-    lines = [(f.what, f"{f.value:.2f} {f.unit}", f.target, f.verdict, f.note) for f in figures]
-    machine = f"{torch.get_num_threads()} threads, {platform.processor() or platform.machine()}, device {device}"
-    print(f"\ntorch {torch.__version__}, {machine}; median of {options.rounds} rounds\n")
-    print(tabulate(lines, ["what", "measured", "target", "verdict", "note"], tablefmt="pipe", disable_numparse=True))
-    return int(bool(failed) or any(f.verdict in ("missed", "WRONG RESULT") for f in figures))
+    print(f"\ntorch {torch.__version__}, device {device}; the smallest of {options.rounds} turns\n\n{table(found)}")
+    return int(bool(failed) or not all(row.fine for row in found))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Measure what each setting finds: on generated cut-out parts, and on recordings of generated parts.
 
     python lab/evidence.py -o evidence                     # all cells; the same command continues
-    python lab/evidence.py -o evidence --cells parts --seeds 0 --minutes 60
+    python lab/evidence.py -o evidence --cells parts --seeds 0
     python lab/evidence.py -o evidence --page              # only the page of what is there
 
 A cell is one kind of part, one setting, one seed (and, for recordings, one number of training parts). "parts": the
@@ -10,18 +10,15 @@ fitted and judged with the commands that README names. OUT/cells gets one JSON f
 these files alone. Generated parts are no benchmark.
 """
 
-import contextlib
-import io
 import json
 import os
 import shutil
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
-
-import numpy as np
 
 if not __package__:
     import checkout  # noqa: F401  puts the checkout on the path
@@ -33,18 +30,19 @@ from common.files import atomic_write_text, check_writable
 from common.progress import note
 from common.signals import raise_if_stopping, run_to_the_end
 from inspection.predictions import LINES, read_lines
+from lab.commands import ROOT, command
 from lab.evidence_page import CURVE as STEP
 from lab.evidence_page import MAIN_SHOTS, write_page
 from lab.make_demo import write_category
 from lab.recordings.kinds import KINDS
+from lab.recordings.write import write_recording
 from lab.standin_checkpoints import RECIPES, write_checkpoints
 from scoring.evaluation import extra_metrics, metrics, read, score
-from scoring.significance import PixelCounts, image_rocauc, resample_weights
 
-ROOT = Path(__file__).resolve().parents[1]
 PARTS, RECORDINGS = "parts", "recordings"
 LITE0 = ["--rgb_backbone_name", "efficientnet_lite0"]
 ALL = ["--fix", "all"]
+BEST = ["--preset", "best"]
 STANDINS = "STANDINS"  # in a setting: the folder of stand-in checkpoints
 UFF = ["--use_uff", "--fusion_module_path", f"{STANDINS}/{RECIPES['uff'].file}", "--checkpoint_dir", STANDINS]
 SCORINGS = ("baseline", "pixel_max", "disagreement", "full", "calibrated")
@@ -56,15 +54,15 @@ SETTINGS = {  # cells → {name of a setting: options of main.py}
             *("--method_name", "DINO+Point_MAE", "--checkpoint_dir", STANDINS, *ALL)
         ],
         "DINO + Point-MAE (stand-ins), three banks": [*UFF, *ALL],
-        "Reference": ["--method_name", "Reference", "--preset", "best"],
-        "all": ["--preset", "best"],
+        "Reference": ["--method_name", "Reference", *BEST],
+        "all": BEST,
     },
     RECORDINGS: {
         "released-like": ["--method_name", "DINO+FPFH", *LITE0, "--fix", "eval_mode"],
-        "banks": ["--method_name", "DINO+FPFH", *LITE0, "--preset", "best", "--frame", "none"],
-        "banks in the part's frame": ["--method_name", "DINO+FPFH", *LITE0, "--preset", "best", "--frame", "auto"],
-        "Reference": ["--method_name", "Reference", "--preset", "best"],
-        "all": ["--preset", "best"],
+        "banks": ["--method_name", "DINO+FPFH", *LITE0, *BEST, "--frame", "none"],
+        "banks in the part's frame": ["--method_name", "DINO+FPFH", *LITE0, *BEST, "--frame", "auto"],
+        "Reference": ["--method_name", "Reference", *BEST],
+        "all": BEST,
     },
 }
 
@@ -84,11 +82,9 @@ class Sizes(NamedTuple):
     days: tuple[str, ...] = ("shifted", "darker15", "darker30", "other_light")
 
 
-QUICK = Sizes(6, 4, 1, 24, 8, 4, 19)
 BRIEF = Sizes(curve=0, days=("darker30",), recorded=14)
 CURVE = (0.125, 0.25, 0.5, 0.75, 1.0)  # factors of a defect's depth and width
 CURVED = ("dent", "scratch")  # a kind's defects that have one of these words in their names get a curve
-RESAMPLES = 200
 
 
 class Cell(NamedTuple):
@@ -103,150 +99,110 @@ class Cell(NamedTuple):
     @property
     def name(self):
         """Its name as part of a path."""
-        words = "-".join([self.cells, self.kind, self.setting, str(self.shots), str(self.seed)])
-        return "".join(c if c.isalnum() or c in "-_" else "_" for c in words)
+        return "".join(c if c.isalnum() or c in "-_" else "_" for c in "-".join(map(str, self)))
+
+    def options(self, out):
+        """The words of main.py's command line that every run of this cell has."""
+        words = SETTINGS[self.cells][self.setting]
+        if any(STANDINS in word for word in words):
+            write_checkpoints(out / "checkpoints", ["dino", "point_mae", "uff"], 0)
+        words = [word.replace(STANDINS, str(out / "checkpoints")) for word in words]
+        return [*words, "--seed", self.seed, "--category", self.kind, "--dataset_type", "folder", "--num_workers", 0]
 
 
 def plan(chosen, seeds, shots, kinds=None, settings=None):
     """[Cell]: seed by seed, kind by kind. The first seed alone has other numbers of training parts than MAIN_SHOTS."""
     found = []
     for seed in seeds:
+        more = [k for k in shots if k != MAIN_SHOTS and seed == seeds[0]]
         for cells in chosen:
-            for kind in KINDS:
-                few = (
-                    [0] if cells == PARTS else [MAIN_SHOTS, *(k for k in shots if k != MAIN_SHOTS and seed == seeds[0])]
-                )
-                found += [Cell(cells, kind, setting, k, seed) for setting in SETTINGS[cells] for k in few]
+            few = [0] if cells == PARTS else [MAIN_SHOTS, *more]
+            found += [Cell(cells, kind, setting, k, seed) for kind in KINDS for setting in SETTINGS[cells] for k in few]
     return [c for c in found if (not kinds or c.kind in kinds) and (not settings or c.setting in settings)]
 
 
 # ---------------------------------------------------------------- computing a cell
 
 
-def command(*words, allowed=(0,)):
-    """Run a command of this project in a process of its own.
-
-    Raises:
-        InputError: its exit code is not in ``allowed``; the message is the last line that it wrote to stderr.
-    """
-    words = [str(word) for word in words]
-    done = subprocess.run([sys.executable, str(ROOT / words[0]), *words[1:]], capture_output=True, text=True)
-    if done.returncode not in allowed:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise InputError(f"{words[0]} ended with {done.returncode}: {last}")
-
-
-def options_of(cell, out):
-    """The words of main.py's command line that every run of this cell has."""
-    words = [word.replace(STANDINS, str(out / "checkpoints")) for word in SETTINGS[cell.cells][cell.setting]]
-    if any(STANDINS in word for word in SETTINGS[cell.cells][cell.setting]):
-        write_checkpoints(out / "checkpoints", ["dino", "point_mae", "uff"], 0)
-    return [*words, "--seed", cell.seed, "--category", cell.kind, "--dataset_type", "folder", "--num_workers", 0]
-
-
 def parts_cell(cell, out, sizes):
-    """The content of a cell about a generated category: metrics of every scoring, and their resamples."""
+    """{scoring: {metric: value}} of a generated category."""
     data = out / "data" / f"seed_{cell.seed}"
     if not (data / f"{cell.kind}.complete").is_file():
         write_category(data, cell.kind, sizes.train, sizes.good, sizes.defective, cell.seed)
         atomic_write_text(data / f"{cell.kind}.complete", "")
     work = out / "work" / cell.name
-    words = ["main.py", *options_of(cell, out), "--dataset_path", data, "--output_dir", work / "results"]
-    words += ["--shots", cell.shots or sizes.train]
-    command(*words, "--scoring", "all", "--save_maps", work / "maps")
+    words = ["--dataset_path", data, "--output_dir", work / "results", "--shots", cell.shots or sizes.train]
+    command("main.py", *cell.options(out), *words, "--scoring", "all", "--save_maps", work / "maps")
     return measured(read(work / "maps" / f"{cell.kind}.npz"))
 
 
 def measured(saved):
-    """{scoring: {metric: value}} of saved maps; the difference of each scoring to the baseline is resampled."""
+    """{scoring: {metric: value}} of saved maps."""
     scored = score(saved, [name for name in SCORINGS if name != "calibrated" or saved.training is not None])
     usual, extra = metrics(saved, scored), extra_metrics(saved, scored, ["au_pro_1"])
-    labels = saved.label != 0
-    weights = np.vstack([np.ones(len(labels)), resample_weights(labels, RESAMPLES, 0)])  # the full test set first
-    drawn = {
-        name: {
-            "image_rocauc": image_rocauc(labels, of.image_preds, weights),
-            "au_pro": PixelCounts(saved.mask, of.predictions).au_pro(weights),
-        }
-        for name, of in scored.items()
-    }
-    return {
-        name: {
-            **{metric: getattr(usual[name], metric) for metric in ("image_rocauc", "pixel_rocauc", "au_pro")},
-            "au_pro_1": extra[name]["au_pro_1"][0],
-            "gains": {m: np.round(drawn[name][m] - drawn["baseline"][m], 5).tolist() for m in drawn[name]},
-        }
-        for name in scored
-    }
+    return {name: {**asdict(usual[name]), "au_pro_1": extra[name]["au_pro_1"][0]} for name in scored}
 
 
 def recordings_cell(cell, out, sizes):
-    """The content of a cell about a recording: score and verdict of every part, by set and defect."""
-    data = out / "imported" / f"{cell.kind}-{cell.seed}"
+    """The content of a cell about a recording: set, defect, verdict and score of every part."""
+    recorded, data = (out / where / f"{cell.kind}-{cell.seed}" for where in ("recorded", "scans"))
     if not (data / "complete").is_file():
         shutil.rmtree(data, ignore_errors=True)
-        import_recording(cell.kind, cell.seed, out / "recorded" / f"{cell.kind}-{cell.seed}", data, sizes)
+        record(cell.kind, cell.seed, recorded, sizes)
+        bring(recorded, data, cell.kind, sizes)
         atomic_write_text(data / "complete", "")
     work = out / "work" / cell.name
-    words = ["main.py", *options_of(cell, out), "--dataset_path", data, "--shots", cell.shots]
-    command(*words, "--output_dir", work / "results", "--save_model", work / "models", "--fit_only")
+    words = ["--dataset_path", data / "fit", "--shots", cell.shots, "--output_dir", work / "results"]
+    command("main.py", *cell.options(out), *words, "--save_model", work / "models", "--fit_only")
     sets = data / "judged" if cell.shots == MAIN_SHOTS else data / "judged" / "same_day"
     command("tools/predict.py", work / "models" / f"{cell.kind}.m3dm", sets, "-o", work / "out", allowed=(0, 1))
     judged = []
-    for row in read_lines(work / "out" / LINES):
-        where = Path(row["path"]).parts
-        place = where.index("test")
-        judged.append([where[place - 1], where[place + 1], row["verdict"], row.get("score")])
+    for row in sorted(read_lines(work / "out" / LINES), key=lambda row: row["path"]):
+        *_, taken, _, _, _, file = Path(row["path"]).parts  # .../set/test/new/rgb/part_0001.png
+        folder = recorded / taken if STEP in taken else recorded
+        truth = folder / ("to_judge_truth.json" if STEP in taken else f"{taken}_truth.json")
+        defect = "good" if taken == "pool" else json.loads(truth.read_text())[Path(file).stem]
+        judged.append([taken, defect, row["verdict"], row.get("score")])
     return {"judged": judged, "calibration": sizes.calibration}
 
 
-def import_recording(kind, seed, recorded, data, sizes):
-    """Write a recording and import it: ``data``/<kind> to fit with, ``data``/judged/{same_day,more}/<set> to judge.
-
-    Sets of the same day: to_judge, and pool (good parts, from which calibration parts are drawn; the model is fitted
-    with the first ones). More: the batches of other days, and steps of the curves.
-    """
-    from lab.recordings.write import write_recording
-    from tools import import_parts
-
+def record(kind, seed, recorded, sizes):
+    """Write a recording, and the steps of the curves in folders of their own."""
     if not (recorded / "camera.json").is_file():
         write_recording(kind, recorded, seed, sizes.recorded, sizes.pool, sizes.judge, list(sizes.days))
-    curved = [name for name in KINDS[kind].faults if any(word in name for word in CURVED)]
-    for defect in curved if sizes.curve else ():
+    for defect in [name for name in KINDS[kind].faults if any(word in name for word in CURVED)] if sizes.curve else ():
         for factor in CURVE:
             folder = recorded / f"{defect}{STEP}{factor:g}"
             if not folder.is_dir():
                 write_recording(kind, folder, seed, 0, 0, sizes.curve, (), [defect], (factor, factor))
-    camera = recorded / "camera.json"
 
-    def bring(files, target, category, split):
-        """Import the pictures and depth images of some parts into a split."""
-        source = data / "sources" / category / split
-        source.mkdir(parents=True)
-        for file in files:
-            os.link(file, source / file.name)
-        words = [source, "-o", target, "--category", category, "--split", split, "--intrinsics", camera]
-        words += ["--quiet", "--no_sheet"]
-        said = io.StringIO()
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-            code = import_parts.main([*map(str, words)])
-        if code:
-            raise InputError(f"tools/import_parts.py ended with {code}: {said.getvalue().strip().splitlines()[-1]}")
 
-    good = sorted((recorded / "train_good").iterdir())
-    pool = sorted((recorded / "more_good").iterdir())  # two files per part
-    bring(good, data, kind, "train/good")
-    bring(pool[: 2 * sizes.calibration], data, kind, "validation/good")
-    bring(pool, data / "judged" / "same_day", "pool", "test/good")
-    for truth in sorted(recorded.rglob("*_truth.json")):
-        taken = truth.with_name(truth.name.removesuffix("_truth.json"))
-        named = taken.name if truth.parent == recorded else truth.parent.name
-        by_defect = {}
-        for part, defect in json.loads(truth.read_text()).items():
-            by_defect.setdefault(defect, []).extend(sorted(taken.glob(f"{part}_*")))
-        for defect, files in by_defect.items():
-            bring(files, data / "judged" / ("same_day" if named == "to_judge" else "more"), named, f"test/{defect}")
-    shutil.rmtree(data / "sources")
+def bring(recorded, data, kind, sizes):
+    """Import a recording: ``data``/fit/<kind> to fit with, ``data``/judged/{same_day,more}/<set> to judge.
+
+    Sets of the same day: to_judge, and pool (good parts, from which calibration parts are drawn; the model is fitted
+    with the first ones). More: the batches of other days, and the steps of the curves.
+    """
+
+    def imported(source, *target):
+        *folders, category, split = target
+        where = "-o", data.joinpath(*folders), "--category", category, "--split", split
+        camera = "--intrinsics", recorded / "camera.json"
+        command("tools/import_parts.py", source, *where, *camera, "--quiet", "--no_sheet")
+
+    first = data / "first"
+    first.mkdir(parents=True)
+    for file in sorted((recorded / "more_good").iterdir())[: 2 * sizes.calibration]:  # two files per part
+        os.link(file, first / file.name)
+    imported(recorded / "train_good", "fit", kind, "train/good")
+    imported(first, "fit", kind, "validation/good")
+    imported(recorded / "more_good", "judged", "same_day", "pool", "test/new")
+    imported(recorded / "to_judge", "judged", "same_day", "to_judge", "test/new")
+    for step in recorded.glob(f"*{STEP}*"):
+        imported(step / "to_judge", "judged", "more", step.name, "test/new")
+    for day in sizes.days:
+        imported(recorded / day, "judged", "more", day, "test/new")
+    shutil.rmtree(first)
 
 
 # ---------------------------------------------------------------- all cells
@@ -254,16 +210,14 @@ def import_recording(kind, seed, recorded, data, sizes):
 
 def run_cells(args):
     """Compute the cells that have no file yet, and write the page; returns the exit code."""
-    out, sizes = args.output, QUICK if args.quick else BRIEF if args.brief else Sizes()
+    out, sizes = args.output, BRIEF if args.brief else Sizes()
     check_writable(out)
     cells = plan(args.cells, args.seeds, args.shots, args.kinds, args.settings)
     if not cells:
         raise InputError("no cell has these kinds and settings")
-    begun, failed = time.monotonic(), {}
-    for place, cell in enumerate(cells):
+    failed = {}
+    for place, cell in enumerate(() if args.page else cells):
         raise_if_stopping()
-        if args.page or (args.minutes is not None and time.monotonic() - begun > 60 * args.minutes):
-            break
         identity = json.loads(json.dumps({"options": SETTINGS[cell.cells][cell.setting], "sizes": sizes}))
         path, start = out / "cells" / f"{cell.name}.json", time.monotonic()
         if path.is_file() and json.loads(path.read_text())["identity"] == identity:
@@ -297,21 +251,11 @@ def main(argv=None):
     parser.add_argument("--kinds", nargs="+", metavar="NAME", help="only these kinds of part")
     parser.add_argument("--settings", nargs="+", metavar="NAME", help="only these settings")
     parser.add_argument("--seeds", nargs="+", type=number(int, 0), default=[0, 1, 2], metavar="N", help="of the parts")
-    parser.add_argument(
-        "--shots",
-        nargs="+",
-        type=number(int, 1, 30),
-        default=[2, 4, 8, 14, 30],
-        metavar="K",
-        help="training parts of a recording; other seeds than the first have 14 alone",
-    )
-    parser.add_argument("--minutes", type=number(float, 0), metavar="M", help="begin no cell after M minutes")
-    parser.add_argument(
-        "--brief",
-        action="store_true",
-        help="of recordings 14 training parts, no curves, and of other days only 30 %% less light",
-    )
-    parser.add_argument("--quick", action="store_true", help="few and small parts, to try the command")
+    text = "training parts of a recording; other seeds than the first have 14 alone"
+    shots = [2, 4, 8, MAIN_SHOTS, 30]
+    parser.add_argument("--shots", nargs="+", type=number(int, 1, 30), default=shots, metavar="K", help=text)
+    text = "of recordings 14 training parts, no curves, and of other days only 30 %% less light"
+    parser.add_argument("--brief", action="store_true", help=text)
     parser.add_argument("--page", action="store_true", help="compute nothing, only make the page")
     return run_command("evidence.py", parser.parse_args(argv), run_cells, "stopped; the same command goes on from here")
 

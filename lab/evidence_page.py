@@ -2,13 +2,14 @@
 
 import json
 from collections import defaultdict
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from tabulate import tabulate
 
 from common.files import atomic_write_text
-from inspection.verdict import CANNOT_JUDGE
-from lab.promise import failed_shares
+from inspection.verdict import CANNOT_JUDGE, threshold
 
 METRICS = {
     "image_rocauc": "image ROCAUC",
@@ -23,29 +24,25 @@ CURVE = "_size_"  # in the name of a set: defect, then the factor of its depth a
 
 def write_page(out, cells, failed):
     """Write OUT/evidence.md about the planned ``cells``; ``failed``: {cell: why}. Returns its path."""
-    found = {}
-    for cell in cells:
-        path = out / "cells" / f"{cell.name}.json"
-        if path.is_file():
-            found[cell] = json.loads(path.read_text())
+    paths = {cell: out / "cells" / f"{cell.name}.json" for cell in cells}
+    found = {cell: json.loads(path.read_text()) for cell, path in paths.items() if path.is_file()}
     parts = {cell: of["found"] for cell, of in found.items() if cell.cells == "parts"}
     rates = {cell: rates_of(of["found"], cell.seed) for cell, of in found.items() if cell.cells == "recordings"}
     commits = ", ".join(sorted({of["commit"] for of in found.values()})) or "none"
-    seconds = sum(of["seconds"] for of in found.values())
+    hours = sum(of["seconds"] for of in found.values()) / 3600
     text = [
         "# What each setting finds",
         f"**Generated parts are no benchmark.** {len(found)} of {len(cells)} cells are there, computed in "
-        f"{seconds / 3600:.1f} h; commits: {commits}. Networks called stand-ins have untrained weights.",
+        f"{hours:.1f} h; commits: {commits}. Networks called stand-ins have untrained weights.",
+        *(main_tables(parts) if parts else []),
+        *(recording_tables(rates) if rates else []),
     ]
-    text += main_tables(parts) if parts else []
-    text += recording_tables(rates) if rates else []
     missing = [" ".join(map(str, cell)) for cell in cells if cell not in found and cell not in failed]
     text += ["## Cells without a result"] if missing or failed else []
     text += [f"- not run: {name}" for name in missing]
     text += [f"- failed: {' '.join(map(str, cell))}: {why}" for cell, why in failed.items()]
-    path = out / "evidence.md"
-    atomic_write_text(path, "\n\n".join(text) + "\n")
-    return path
+    atomic_write_text(out / "evidence.md", "\n\n".join(text) + "\n")
+    return out / "evidence.md"
 
 
 def table(header, rows):
@@ -57,60 +54,81 @@ def table(header, rows):
 
 
 def main_tables(cells):
-    """Texts: one table per metric, mean ± standard deviation over seeds; what calibrated gains on the baseline."""
+    """Texts: one table per metric, mean ± standard deviation over seeds."""
     kinds = list(dict.fromkeys(cell.kind for cell in cells))
-    rows_of = list(dict.fromkeys((cell.setting, scoring) for cell, of in cells.items() for scoring in of))
+    lines = list(dict.fromkeys((cell.setting, scoring) for cell, of in cells.items() for scoring in of))
     text = ["## Generated categories, cut out already"]
     for metric, title in METRICS.items():
+        values = defaultdict(list)
+        for cell, of in cells.items():
+            for scoring, known in of.items():
+                if known[metric] is not None:
+                    values[cell.setting, scoring, cell.kind].append(known[metric])
         rows = []
-        for setting, scoring in rows_of:
-            values = {
-                kind: [
-                    of[scoring][metric]
-                    for cell, of in cells.items()
-                    if (cell.kind, cell.setting) == (kind, setting)
-                    and scoring in of
-                    and of[scoring][metric] is not None
-                ]
-                for kind in kinds
-            }
-            everywhere = [np.mean(of) for of in values.values()] if all(values.values()) else []
-            rows.append([setting, scoring, *map(spread, values.values()), spread(everywhere, False)])
+        for line in lines:
+            each = [values[(*line, kind)] for kind in kinds]
+            mean = f"{np.mean([np.mean(of) for of in each]):.3f}" if all(each) else "-"
+            rows.append([*line, *map(spread, each), mean])
         text += [f"### {title}", table(["setting", "scoring", *kinds, "mean"], rows)]
-    gains = []
-    for setting in dict.fromkeys(cell.setting for cell in cells):
-        own = [
-            of["calibrated"]["gains"] for cell, of in cells.items() if cell.setting == setting and "calibrated" in of
-        ]
-        if own:
-            intervals = [gain(np.mean([of[metric] for of in own], axis=0)) for metric in ("image_rocauc", "au_pro")]
-            gains.append([setting, str(len(own)), *intervals])
-    header = ["setting", "cells", "image ROCAUC", "AU-PRO 30 %"]
-    return [*text, "### calibrated − baseline, 95 % intervals over test parts", table(header, gains)]
+    return text
 
 
-def spread(values, deviation=True):
+def spread(values):
     """Text: mean ± standard deviation; "-" without values."""
-    if not len(values):
+    if not values:
         return "-"
-    return f"{np.mean(values):.3f}" + (f" ± {np.std(values, ddof=1):.3f}" if deviation and len(values) > 1 else "")
-
-
-def gain(values):
-    """Text: the first value, and the 95 % interval of the others, which are resamples."""
-    low, high = np.nanquantile(values[1:], (0.025, 0.975))
-    return f"{values[0]:+.3f} [{low:+.3f}, {high:+.3f}]"
-
-
-def share(drawn):
-    """Text: mean and 95 % interval of drawn shares, in %; "-" for None."""
-    if drawn is None:
-        return "-"
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    return f"{100 * np.mean(drawn):.0f} % [{100 * low:.0f}, {100 * high:.0f}]"
+    return f"{np.mean(values):.3f}" + (f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else "")
 
 
 # ---------------------------------------------------------------- recordings
+
+
+def failed_shares(
+    pool: ArrayLike,
+    groups: Mapping[Hashable, ArrayLike],
+    calibration: int,
+    rate: float = RATE,
+    draws: int = 200,
+    seed: int = 0,
+    seen: Sequence[int] = (),
+    joined: Hashable = "good",
+    resample: bool = False,
+) -> dict[Hashable, NDArray[np.float64]]:
+    """Share of parts that fail, in each of many draws of calibration parts.
+
+    Args:
+        pool: [n] scores of good parts; NaN: a part that cannot be judged, which cannot calibrate and fails.
+        groups: {name: scores} of the other parts, without NaN; inf always fails, -inf never does.
+        calibration: number of parts that a draw takes from the pool.
+        rate: the promised share of good parts that fail.
+        seen: numbers of pool parts that the fitted model has seen; they may calibrate, but are never judged.
+        joined: the group that is joined by the pool's parts which are neither seen nor drawn.
+        resample: draw the judged parts of each group with replacement too, for intervals.
+
+    Returns:
+        {name: [draws]}; groups without parts are left out.
+
+    Raises:
+        ValueError: the pool has too few parts that can be judged.
+        InputError: so few calibration parts promise no such rate.
+    """
+    pool = np.asarray(pool, dtype=np.float64)
+    usable, rng = np.flatnonzero(np.isfinite(pool)), np.random.default_rng(seed)
+    if len(usable) < calibration:
+        raise ValueError(f"{len(usable)} good parts could be judged, {calibration} are needed to calibrate")
+    ends = np.where(np.isnan(pool), np.inf, pool)
+    found: dict[Hashable, list[float]] = defaultdict(list)
+    for _ in range(draws):
+        chosen = rng.choice(usable, calibration, replace=False)
+        limit = threshold(pool[chosen], rate)
+        spare = np.delete(ends, np.union1d(chosen, np.asarray(seen, int)))
+        for name in {**groups, joined: ()}:
+            scores = np.asarray(groups.get(name, ()), dtype=np.float64)
+            scores = np.concatenate([scores, spare]) if name == joined else scores
+            if len(scores):
+                scores = rng.choice(scores, len(scores)) if resample else scores
+                found[name].append(float(np.mean(scores > limit)))
+    return {name: np.array(shares) for name, shares in found.items()}
 
 
 def rates_of(found, seed, draws=200):
@@ -128,64 +146,62 @@ def rates_of(found, seed, draws=200):
     return failed_shares(pool, groups, count, RATE, draws, seed, range(count), ("to_judge", GOOD), resample=True)
 
 
-def mean_rates(cells, where, choose):
-    """[draws]: mean over cells, and over the groups of the set ``where`` that ``choose`` accepts; None without any."""
+def share(cells, where, choose):
+    """Text: mean over cells, and over the groups of the set ``where`` that ``choose`` accepts, with its 95 % interval,
+    in %; "-" without any."""
     per_cell = [[of for (name, defect), of in rates.items() if name == where and choose(defect)] for rates in cells]
     per_cell = [np.mean(groups, axis=0) for groups in per_cell if groups]
-    return np.mean(per_cell, axis=0) if per_cell else None
+    if not per_cell:
+        return "-"
+    drawn = np.mean(per_cell, axis=0)
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    return f"{100 * np.mean(drawn):.0f} % [{100 * low:.0f}, {100 * high:.0f}]"
 
 
-def found_and_failed(cells, where="to_judge"):
+def both_shares(cells, where="to_judge"):
     """Text: defects found; good parts failed."""
-    both = mean_rates(cells, where, lambda d: d != GOOD), mean_rates(cells, where, lambda d: d == GOOD)
-    return "; ".join(map(share, both))
+    return "; ".join(share(cells, where, lambda defect: (defect == GOOD) == good) for good in (False, True))
 
 
 def recording_tables(rates):
-    """Texts of the tables about recordings."""
-    settings = list(dict.fromkeys(cell.setting for cell in rates))
-    kinds = list(dict.fromkeys(cell.kind for cell in rates))
-
-    def of(setting, kind=None, shots=MAIN_SHOTS, seed=None):
-        return [
-            found
-            for cell, found in rates.items()
-            if (cell.setting, cell.shots) == (setting, shots)
-            and kind in (None, cell.kind)
-            and seed in (None, cell.seed)
-        ]
-
-    def one_table(first, lines, cell):
-        return table([first, *settings], [[line, *(cell(setting, line) for setting in settings)] for line in lines])
-
-    days = list(dict.fromkeys(where for found in rates.values() for where, _ in found if CURVE not in where))
-    steps = sorted({where for found in rates.values() for where, _ in found if CURVE in where}, key=step_of)
+    """Texts of the tables about recordings; ``rates``: {cell: its rates_of}."""
+    settings, kinds = (list(dict.fromkeys(getattr(cell, of) for cell in rates)) for of in ("setting", "kind"))
+    sets = list(dict.fromkeys(where for found in rates.values() for where, _ in found))
+    days = [where for where in sets if CURVE not in where]
+    steps = sorted((where for where in sets if CURVE in where), key=step_of)
     defects = sorted({(c.kind, d) for c, found in rates.items() for w, d in found if w == "to_judge" and d != GOOD})
+
+    def of(**wanted):
+        wanted = {"shots": MAIN_SHOTS, **wanted}
+        return [found for cell, found in rates.items() if all(getattr(cell, k) == v for k, v in wanted.items())]
+
+    def by_setting(first, lines, text):
+        """A table with a column per setting; ``lines``: {name: value}; ``text(value, setting)`` fills it."""
+        return table([first, *settings], [[name, *(text(value, s) for s in settings)] for name, value in lines.items()])
+
+    whole = {**{kind: {"kind": kind} for kind in kinds}, "all": {}}
+    each = {f"{kind}: {defect}": (kind, defect) for kind, defect in defects}
     shots, first = sorted({cell.shots for cell in rates}), min(cell.seed for cell in rates)
-    whole = [[kind, *(found_and_failed(of(setting, kind)) for setting in settings)] for kind in kinds]
-    whole += [["all", *(found_and_failed(of(setting)) for setting in settings)]]
-
-    def of_defect(setting, line):
-        return share(mean_rates(of(setting, line[0]), "to_judge", lambda defect: defect == line[1]))
-
-    def of_step(setting, where):
-        return share(mean_rates(of(setting), where, lambda defect: defect != GOOD))
-
-    rows = [[f"{kind}: {defect}", *(of_defect(s, (kind, defect)) for s in settings)] for kind, defect in defects]
-    return [
+    text = [
         f"## Recordings, {MAIN_SHOTS} training parts, 5 % promised",
         "Defects found; good parts failed: means over draws of calibration parts, with 95 % intervals over draws and "
         "resampled parts. A good part that cannot be judged counts as failed, a defective one as not found.",
-        table(["kind", *settings], whole),
+        by_setting("kind", whole, lambda wanted, s: both_shares(of(setting=s, **wanted))),
         "### By defect: share found",
-        table(["defect", *settings], rows),
+        by_setting("defect", each, lambda d, s: share(of(setting=s, kind=d[0]), "to_judge", lambda it: it == d[1])),
         "### On another day, without a new fit",
-        one_table("day", days, lambda setting, day: found_and_failed(of(setting), day)),
+        by_setting("day", dict(zip(days, days)), lambda day, s: both_shares(of(setting=s), day)),
         "### By training parts (first seed)",
-        one_table("training parts", shots, lambda setting, k: found_and_failed(of(setting, shots=k, seed=first))),
-        *(["### The smallest found: depth and width times a factor"] if steps else []),
-        *([one_table("defect × factor", steps, of_step)] if steps else []),
+        by_setting(
+            "training parts", dict(zip(shots, shots)), lambda k, s: both_shares(of(setting=s, shots=k, seed=first))
+        ),
     ]
+    if steps:
+        found = by_setting(
+            "defect × factor", dict(zip(steps, steps)), lambda at, s: share(of(setting=s), at, lambda d: d != GOOD)
+        )
+        text += ["### The smallest found: depth and width times a factor", found]
+    return text
 
 
 def step_of(where):

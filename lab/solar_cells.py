@@ -10,7 +10,6 @@ draws of 40 calibration cells from the 240: the other 200 good ones are judged. 
 
 import csv
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -25,14 +24,14 @@ from common.argument_types import number
 from common.commands import FINE, Parser, run_command
 from common.errors import InputError
 from common.files import atomic_path, atomic_write_text, check_writable
-from lab.promise import failed_shares
+from lab.commands import command
+from lab.evidence_page import RATE, failed_shares
 from scoring.metrics import roc_auc
 from scoring.scorings import CALIBRATED
 
 TYPES = ("mono", "poly")
 PARTS = {"train/good": 60, "test/good": 240, "test/defective": 200}
 CALIBRATION = 40  # of the good test cells; the others and the defective ones are judged
-RATE = 0.05
 OPTIONS = ("--preset", "best", "--method_name", "DINO", "--rgb_backbone_name", "efficientnet_lite0")
 
 
@@ -71,33 +70,24 @@ def write_cells(folder, cells, kind, seed, parts):
                 Image.fromarray(pictures[members.pop()]).convert("RGB").save(temporary, format="PNG")
 
 
-def run_cells(folder, kind, seed, options=OPTIONS):
-    """Fit and test one type: (labels [n], scores [n]) of the test cells, in the order of their names.
-
-    Raises:
-        InputError: main.py failed; the message is its last line.
-    """
-    folder = Path(folder)
-    words = ["--dataset_type", "folder", "--dataset_path", folder / "data", "--category", kind, "--seed", seed]
-    words += ["--output_dir", folder / "results"]
-    main = Path(__file__).resolve().parents[1] / "main.py"
-    done = subprocess.run([sys.executable, main, *options, *map(str, words)], capture_output=True, text=True)
-    if done.returncode:
-        raise InputError(f"main.py failed: {(done.stderr.strip().splitlines() or ['without a word'])[-1]}")
+def run_cells(folder, kind, seed):
+    """Fit and test one type: (labels [n], scores [n]) of the test cells, in the order of their names."""
+    where = "--dataset_type", "folder", "--dataset_path", folder / "data", "--output_dir", folder / "results"
+    command("main.py", *OPTIONS, *where, "--category", kind, "--seed", seed)
     with open(folder / "results" / f"scores_{kind}.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     return np.array([int(row["label"]) for row in rows]), np.array([float(row[CALIBRATED]) for row in rows])
 
 
-def figures(labels, scores, draws=200):
+def figures(labels, scores):
     """{figure: value}: image ROCAUC, and the mean shares that fail over the draws, with their standard deviations."""
-    shares = failed_shares(scores[labels == 0], {"defective": scores[labels == 1]}, CALIBRATION, RATE, draws)
+    shares = failed_shares(scores[labels == 0], {"defective": scores[labels == 1]}, CALIBRATION)
     return {
         "image_rocauc": roc_auc(labels, scores),
         "good_failed": float(shares["good"].mean()),
         "good_failed_sd": float(shares["good"].std()),
-        "defective_failed": float(shares["defective"].mean()),
         "promised": 1 - np.ceil((1 - RATE) * (CALIBRATION + 1) - 1e-9) / (CALIBRATION + 1),
+        "defective_failed": float(shares["defective"].mean()),
     }
 
 
@@ -109,13 +99,12 @@ def try_cells(args):
     cells = load_cells()
     for seed in args.seeds:
         for kind in TYPES:
-            name = f"{kind}, seed {seed}"
+            name, folder = f"{kind}, seed {seed}", args.output / f"seed_{seed}"
             if name not in known:
-                folder = args.output / f"seed_{seed}"
                 write_cells(folder / "data", cells, kind, seed, PARTS)
                 known[name] = figures(*run_cells(folder, kind, seed))
                 atomic_write_text(target, json.dumps(known, indent=1) + "\n")
-    columns = ("image_rocauc", "good_failed", "good_failed_sd", "promised", "defective_failed")
+    columns = list(next(iter(known.values())))
     rows = [[name, *(f"{of[column]:.3f}" for column in columns)] for name, of in sorted(known.items())]
     print(tabulate(rows, ["cells", *columns], tablefmt="pipe", disable_numparse=True))
     return FINE
@@ -125,9 +114,8 @@ def main(argv=None):
     """Run the command line; returns the exit code: 0 fine, 2 refused."""
     parser = Parser(prog="solar_cells.py", description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--output", type=Path, default=Path("solar"), metavar="OUT", help="folder for everything")
-    parser.add_argument(
-        "--seeds", type=number(int, 0), nargs="+", default=[0], metavar="N", help="of the draw of cells"
-    )
+    text = "of the draw of cells"
+    parser.add_argument("--seeds", type=number(int, 0), nargs="+", default=[0], metavar="N", help=text)
     return run_command("solar_cells.py", parser.parse_args(argv), try_cells)
 
 

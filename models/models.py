@@ -172,7 +172,7 @@ class Blocks(nn.Module):
         from timm.models.vision_transformer import Block  # imported here, since that takes two seconds
 
         super().__init__()
-        rates = torch.linspace(0, drop_path, depth).tolist()
+        rates = torch.linspace(0, drop_path, depth, device="cpu").tolist()
         self.blocks = nn.ModuleList(
             Block(width, num_heads, mlp_ratio=4, qkv_bias=False, drop_path=rate, norm_layer=nn.LayerNorm)
             for rate in rates

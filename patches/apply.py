@@ -9,7 +9,6 @@ Runs on the release's Python 3.8 with the standard library alone; --selftest nee
 import argparse
 import ast
 import os
-import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -101,21 +100,11 @@ def _run(root, args):
     if args.check:
         return FINE, [*lines, NOTHING + "; without --check this is inserted" if changes else "already applied"], []
     made = not (root / "results").exists()
-    _uninterrupted({path: data for path, data in changes.values()})
+    write_all(dict(changes.values()))
     (root / "results").mkdir(exist_ok=True)  # the release appends its tables there, at the very end
     lines += ["results: made, for the tables"] if made else []
     last = "done; now: python {} ... --scoring disagreement".format(args.main)
     return FINE, [*lines, last if changes else "{}: already applied, nothing to do".format(args.path)], []
-
-
-def _uninterrupted(changes):
-    """Write files without being interrupted, so that what is said of it is true."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        write_all(changes)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _plan(root, args):
@@ -191,7 +180,7 @@ def _revert(root, args):
         else:
             copied.append(target)
     changes.update(dict.fromkeys(copied))
-    _uninterrupted(changes)
+    write_all(changes)
     lines += ["{}: removed".format(path) for path in copied]
     return (FAILED if errors else FINE), lines or ["{}: nothing to remove".format(root)], errors
 

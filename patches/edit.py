@@ -10,6 +10,7 @@ import hashlib
 import io
 import os
 import re
+import signal
 import stat
 import tokenize
 import warnings
@@ -126,7 +127,7 @@ def python_files(root):
 
 
 def write_all(changes):
-    """Write or delete several files, each in one step; if one fails, the others are restored.
+    """Write or delete several files, each in one step and uninterrupted; if one fails, the others are restored.
 
     Args:
         changes: {path: new bytes, or None to delete}. The last file is written first and deleted last, so put the file
@@ -136,31 +137,29 @@ def write_all(changes):
         InputError: a file cannot be written.
     """
     before = {path: path.read_bytes() if os.path.lexists(str(path)) else None for path in changes}
+    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with contextlib.ExitStack() as stack:  # all temporary files are written before the first replaces its target
-            for path, data in changes.items():
-                if data is not None:
-                    _stage(stack, path, data)
-        for path, data in changes.items():
-            if data is None:
-                os.unlink(str(path))
+        _put(changes)
     except BaseException as error:
-        for path, data in before.items():
-            if data is None:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(str(path))
-            elif not path.exists() or path.read_bytes() != data:
-                with contextlib.ExitStack() as stack:
-                    _stage(stack, path, data)
+        _put({p: old for p, old in before.items() if old != (p.read_bytes() if p.exists() else None)})
         if isinstance(error, OSError):
             name, why = error.filename or list(changes)[0], error.strerror or error
             raise InputError("{}: cannot be written ({}); nothing was changed".format(name, why)) from None
         raise
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
-def _stage(stack, path, data):
-    """Write ``data`` to a temporary file that becomes ``path``, with its permissions, when ``stack`` closes."""
-    if path.exists():
-        stack.callback(os.chmod, str(path), stat.S_IMODE(os.stat(str(path)).st_mode))
-    with open(stack.enter_context(atomic_path(path)), "wb") as file:
-        file.write(data)
+def _put(changes):
+    """Write or delete files; all temporary files are there, with their targets' permissions, before the first replaces
+    its target."""
+    with contextlib.ExitStack() as stack:
+        for path, data in changes.items():
+            if data is not None:
+                if path.exists():
+                    stack.callback(os.chmod, str(path), stat.S_IMODE(os.stat(str(path)).st_mode))
+                with open(stack.enter_context(atomic_path(path)), "wb") as file:
+                    file.write(data)
+    for path in (path for path, data in changes.items() if data is None):
+        os.unlink(str(path))

@@ -16,8 +16,8 @@ from patches.edit import ADDON, Source, python_files
 MODALS = ("rgb", "xyz", "fusion")
 RELEASED = ("TripleFeatures", "DoubleRGBPointFeatures", "DoubleRGBPointFeatures_add")
 MOST_LINES = 10
-METRICS = "calculate_metrics"
-HINTS = (b"compute_single_s_s_map", METRICS.encode())  # a file with a place contains one
+MAP, METRICS = "compute_single_s_s_map", "calculate_metrics"
+HINTS = MAP.encode(), METRICS.encode()  # a file with a place contains one
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 Place = namedtuple("Place", "source line indent code")  # line: index of the line before which it goes
@@ -30,15 +30,15 @@ WHERE = {
     "apply(self)": "as first statement of calculate_metrics",
 }
 PARSER, CHECK, START, RECORD, APPLY = WHERE
+HOOKS = ("add_arguments", "check", "record", "apply")
 
 
 class Fault(Exception):
-    """A place is missing or not certain; ``absent``: it may lie in a file that was not read."""
+    """A place is missing or not certain."""
 
-    def __init__(self, why, code, absent=False):
+    def __init__(self, why, code):
         text = "{}; by hand, insert {}: import scoring_addon; scoring_addon.{}"
         super().__init__(text.format(why, WHERE[code], code))
-        self.absent = absent
 
 
 class Class:
@@ -54,34 +54,37 @@ class Class:
 
 
 class Tree:
-    """The files that are searched, as they were before lines were inserted: those that the script imports, or all."""
+    """The files that are searched, as they were before lines were inserted: those that the script imports; if they
+    compute no maps or measure nothing, all of the checkout that do."""
 
-    def __init__(self, root, entry, everything=False):
-        self.root, self.sources, self.imports, waiting = root, {}, {}, [root / entry]
-        if everything:
-            waiting += [p for p in python_files(root) if p.name != ADDON and any(h in p.read_bytes() for h in HINTS)]
+    def __init__(self, root, entry):
+        self.root, self.sources, self.imports = root, {}, {}
+        self._read([root / entry])
+        if not all(any(hint in source.data for source in self.sources.values()) for hint in HINTS):
+            files = [path for path in python_files(root) if path.name != ADDON]
+            self._read([path for path in files if any(hint in path.read_bytes() for hint in HINTS)])
+        self.entry = self.sources[root / entry]
+        self.nodes = [(source, node) for source in self.sources.values() for node in ast.walk(source.tree)]
+        self.classes = [Class(source, node) for source, node in self.nodes if isinstance(node, ast.ClassDef)]
+        hooks = [n for _, n in self.nodes if isinstance(n, ast.Attribute) and dotted(n.value) == "scoring_addon"]
+        self.by_hand = {hook: [n for n in hooks if n.attr == hook] for hook in HOOKS}
+
+    def _read(self, waiting):
         while waiting:
             path = waiting.pop(0)
             if path not in self.sources:
-                self.sources[path] = Source(path, path.relative_to(root).as_posix()).without_our_lines()
+                self.sources[path] = Source(path, path.relative_to(self.root).as_posix()).without_our_lines()
                 self.imports[path] = self._imported(path)
                 waiting += self.imports[path]
-        self.entry = self.sources[root / entry]
-        nodes = [(source, node) for source in self.sources.values() for node in ast.walk(source.tree)]
-        self.classes = [Class(source, node) for source, node in nodes if isinstance(node, ast.ClassDef)]
-        by_hand = [n for _, n in nodes if isinstance(n, ast.Attribute) and dotted(n.value) == "scoring_addon"]
-        self.by_hand = {
-            hook: [n for n in by_hand if n.attr == hook] for hook in ("add_arguments", "check", "record", "apply")
-        }
 
     def _imported(self, path):
         files = []
         for node in ast.walk(self.sources[path].tree):
             if isinstance(node, (ast.Import, ast.ImportFrom)):
-                level, base = getattr(node, "level", 0), (getattr(node, "module", None) or "").split(".")
+                level, base = getattr(node, "level", 0), getattr(node, "module", None)
                 start = path.parents[min(level, len(path.parents)) - 1] if level else self.root
                 for alias in node.names:
-                    parts = [part for part in [*base, *alias.name.split(".")] if part]
+                    parts = ".".join(filter(None, [base, alias.name])).split(".")
                     stems = [start.joinpath(*parts[: i + 1]) for i in range(len(parts))]
                     files += [f for stem in stems for f in (stem.with_name(stem.name + ".py"), stem / "__init__.py")]
         return [f for f in files if f.name != ADDON and self.root in f.parents and f.is_file()]
@@ -91,9 +94,8 @@ class Tree:
         out = [cls]
         for name in cls.bases:
             named = [c for c in self.classes if c.name == name and c is not cls and c not in seen]
-            near = [c for c in named if c.source is cls.source]
-            near = near or [c for c in named if c.source.path in self.imports[cls.source.path]] or named
-            for base in near[-1:]:  # of several definitions the last counts
+            near = [c for c in named if c.source.path in [cls.source.path, *self.imports[cls.source.path]]]
+            for base in (near or named)[-1:]:  # of several definitions the last counts
                 out += [c for c in self.lineage(base, (*seen, cls)) if c not in out]
         return out
 
@@ -103,7 +105,7 @@ class Tree:
 
 
 def find_places(root, entry, wanted=()):
-    """The places in the files that the script ``entry`` imports; if one is not there, in all files of the checkout.
+    """The places in the checkout of the script ``entry``.
 
     Args:
         wanted: names of the classes to record; empty: all that fit, as far as ten lines allow.
@@ -114,20 +116,14 @@ def find_places(root, entry, wanted=()):
     Raises:
         InputError: a file that may hold a place cannot be parsed.
     """
-    found = _find(Tree(root, entry), wanted)
-    if any(fault.absent for fault in found.faults):
-        found = min(found, _find(Tree(root, entry, everything=True), wanted), key=lambda f: len(f.faults))
-    return Found(found.places, list(dict.fromkeys(map(str, found.faults))), found.notes)
-
-
-def _find(tree, wanted):
+    tree = Tree(root, entry)
     places, faults, notes, chosen = [], [], _fixed_method(tree), []
 
     def add(find, *args):
         try:
             return [place for place in find(*args) if place not in places]
         except Fault as fault:
-            faults.append(fault)
+            faults.append(str(fault))
             return []
 
     places += add(_parser_place, tree)
@@ -136,16 +132,14 @@ def _find(tree, wanted):
         chosen, unclear = _recorded(tree, runners, wanted)
         notes += ["not recorded: {}".format(fault) for fault in unclear]
     except Fault as fault:
-        faults.append(fault)
-    built = {getattr(n, "attr", getattr(n, "id", None)) for r in runners for n in ast.walk(r.source.tree)}
+        faults.append(str(fault))
+    built = {last_name(node) for runner in runners for node in ast.walk(runner.source.tree)}
     left, kept = [], []
     for cls, _, of in sorted(chosen, key=lambda one: (one[0].name not in built, one[0].name not in RELEASED)):
         new = of + add(_metrics_place, tree, cls)
-        if len(places) + len(new) + 2 * len(runners) > MOST_LINES:
-            left.append(cls.name)
-        else:
-            places += new
-            kept.append(cls.name)
+        fits = len(places) + len(new) + 2 * len(runners) <= MOST_LINES
+        places += new if fits else []
+        (kept if fits else left).append(cls.name)
     if kept:
         notes.append("recorded: {}; --scoring refuses other methods".format(", ".join(kept)))
     if left:
@@ -153,7 +147,7 @@ def _find(tree, wanted):
         notes.append(text.format(MOST_LINES, ", ".join(left)))
     for runner in runners if not tree.by_hand["check"] else ():
         places += add(_runner_places, runner, tree, chosen)
-    return Found(places, faults, notes)
+    return Found(places, list(dict.fromkeys(faults)), notes)
 
 
 def _fixed_method(tree):
@@ -174,22 +168,20 @@ def _fixed_method(tree):
 def _parser_place(tree):
     if tree.by_hand["add_arguments"]:
         return []
-    for sources in ([tree.entry], [source for source in tree.sources.values() if source is not tree.entry]):
-        calls = [(s, n) for s in sources for n in ast.walk(s.tree) if called(n) in ("parse_args", "parse_known_args")]
-        if calls:
-            break
-    else:
+    calls = [(s, n) for s, n in tree.nodes if called(n) in ("parse_args", "parse_known_args")]
+    calls = [(s, n) for s, n in calls if s is tree.entry] or calls
+    if not calls:
         raise Fault("{}: neither it nor a file it imports calls parse_args()".format(tree.entry.name), PARSER)
-    source, call = calls[0]
     at = "; ".join("{}: line {}".format(s.name, n.lineno) for s, n in calls)
+    source, parser = calls[0][0], calls[0][1].func.value
     chains = [blocks_around(source.tree, node) for s, node in calls if s is source]
     within = {next((id(s) for _, s in reversed(chain) if isinstance(s, FUNCTIONS)), 0) for chain in chains}
     if len({ast.dump(n.func.value) for _, n in calls}) > 1 or len(within) > 1 or len(chains) < len(calls):
         raise Fault(at + ": options are parsed in several places; it is not certain which are wanted", PARSER)
-    statement, parser = common_level(chains)[1], call.func.value
+    statement = common_level(chains)[1]
     if isinstance(parser, ast.Call):  # get_parser().parse_args(): before its return
-        made = [(s, n) for s in tree.sources.values() for n in ast.walk(s.tree) if isinstance(n, ast.FunctionDef)]
-        ends = [(s, r) for s, n in made if n.name == called(parser) for r in ast.walk(n) if isinstance(r, ast.Return)]
+        made = [(s, n) for s, n in tree.nodes if isinstance(n, ast.FunctionDef) and n.name == called(parser)]
+        ends = [(s, r) for s, n in made for r in ast.walk(n) if isinstance(r, ast.Return)]
         source, statement, parser = (*ends[0], ends[0][1].value) if len(ends) == 1 else (source, statement, parser)
     if dotted(parser) is None:
         raise Fault(at + ": the parser has no name there", PARSER)
@@ -198,7 +190,7 @@ def _parser_place(tree):
         if any(word.startswith("--scoring") for word in words):
             text = "{}: line {}: has an option {} of its own; rename it"
             raise Fault(text.format(source.name, node.lineno, words[0]), PARSER)
-    return [before(source, statement, "add_arguments({})".format(dotted(parser)), PARSER)]
+    return [place(source, statement, "add_arguments({})".format(dotted(parser)), PARSER)]
 
 
 # ---------------------------------------------------------------- 2: the runner
@@ -213,22 +205,21 @@ def _test_functions(cls):
 def _runner_places(runner, tree, chosen):
     if "__init__" not in runner.methods:
         raise Fault("{}: {} has no __init__".format(runner.source.name, runner.name), CHECK)
-    last = runner.methods["__init__"].body[-1]
-    if isinstance(last, (ast.Return, ast.Raise)):
+    init = runner.methods["__init__"]
+    if isinstance(init.body[-1], (ast.Return, ast.Raise)):
         raise Fault("{}: ends with a return".format(runner.at("__init__")), CHECK)
-    places = [after(runner.source, last, "check({})".format(self_of(runner.methods["__init__"])), CHECK)]
+    places = [place(runner.source, init.body[-1], "check({})".format(self_of(init)), CHECK, after=True)]
     starters = {s for cls, name, _ in chosen for f in [tree.functions(cls)] for s in f if name in reach(f, [s])}
-    for name in _test_functions(runner):
-        function = runner.methods[name]
+    for function in (runner.methods[name] for name in _test_functions(runner)):
         calls = [n for n in ast.walk(function) if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)]
         chains = [blocks_around(function, n) for n in calls if n.func.attr in starters | {METRICS}]
         block, statement = common_level(chains)
-        names, objects = [arg.arg for arg in function.args.args[1:2]], {dotted(n.func.value) for n in calls}
+        names, objects = [arg.arg for arg in function.args.args[:2]], {dotted(n.func.value) for n in calls}
         for _, loop in blocks_around(function, statement)[:-1]:
             if isinstance(loop, ast.For) and isinstance(loop.target, ast.Name) and loop.target.id not in objects:
                 names.append(loop.target.id)
-        code = "check({})".format(", ".join([self_of(function), *names]))
-        places.append(before(runner.source, block[is_text(block[0]) and len(block) > 1], code, START))
+        first = block[is_text(block[0]) and len(block) > 1]
+        places.append(place(runner.source, first, "check({})".format(", ".join(names)), START))
     return places
 
 
@@ -245,7 +236,7 @@ def _recorded(tree, runners, wanted):
         return [(c, name, []) for c, name, f in everything if set(tree.by_hand["record"]) & set(ast.walk(f))], []
     if not runners:
         why = "no class calls calculate_metrics of a method object in what {} imports".format(tree.entry.name)
-        raise Fault(why, RECORD, absent=True)
+        raise Fault(why, RECORD)
     tests, trains = set(), set()
     for runner in runners:
         inner = reach(runner.methods, _test_functions(runner))
@@ -268,29 +259,29 @@ def _recorded(tree, runners, wanted):
                 unreached.append(cls.at(name))
         except Fault as fault:
             faults.append(fault)
-    if faults and not found:
+    if found:
+        return found, faults
+    if faults:
         raise faults[0]
-    if not found and unreached:
+    why = "{}: no function assigns the maps of compute_single_s_s_map(..., modal='rgb') and (..., modal='xyz')"
+    why = why.format(", ".join(wanted) or runners[0].source.name)
+    if unreached:
         starts = ", ".join(sorted(str(test) for test in tests if str(test).startswith("predict"))) or "no predict"
-        text = "{}: calls {}, which does not run {}"
-        raise Fault(text.format(runners[0].source.name, starts, ", ".join(unreached)), RECORD, absent=True)
-    if not found:
-        text = "{}: no function assigns the maps of compute_single_s_s_map(..., modal='rgb') and (..., modal='xyz')"
-        raise Fault(text.format(", ".join(wanted) or runners[0].source.name), RECORD, absent=True)
-    return found, faults
+        why = "{}: calls {}, which does not run {}".format(runners[0].source.name, starts, ", ".join(unreached))
+    raise Fault(why, RECORD)
 
 
 def _groups(function):
     """[(statement list, [(modal, statement, expression of the map)])]: where a function knows the RGB and xyz map."""
     groups = {}
     for node in ast.walk(function):
-        if called(node) == "compute_single_s_s_map" and own(getattr(node.func, "value", None), function):
+        if called(node) == MAP and own(getattr(node.func, "value", None), function):
             values = [k.value for k in node.keywords if k.arg == "modal"] or node.args
             modal = next((v.value for v in values if isinstance(v, ast.Constant) and v.value in MODALS), None)
             block, statement = blocks_around(function, node)[-1]
-            groups.setdefault(id(block), (block, []))[1].append((modal, statement, _map_of(statement, node)))
-    known = [(block, [call for call in calls if call[0]]) for block, calls in groups.values()]
-    return [(block, calls) for block, calls in known if {"rgb", "xyz"} <= {modal for modal, _, _ in calls}]
+            if modal:
+                groups.setdefault(id(block), (block, []))[1].append((modal, statement, _map_of(statement, node)))
+    return [group for group in groups.values() if {"rgb", "xyz"} <= {modal for modal, _, _ in group[1]}]
 
 
 def _map_of(statement, call):
@@ -313,19 +304,19 @@ def _record_place(cls, name, block, calls):
     if any(isinstance(s, (ast.For, ast.While, *FUNCTIONS)) for _, s in blocks_around(function, last)[:-1]):
         raise Fault(at + ": stands in a loop", RECORD)
     values = [self_of(function), *(str(maps.get(modal)) for modal in MODALS)]
-    return after(cls.source, last, "record({})".format(", ".join(values)), RECORD)
+    return place(cls.source, last, "record({})".format(", ".join(values)), RECORD, after=True)
 
 
 # ---------------------------------------------------------------- 4: the metrics
 
 
 def _metrics_place(tree, cls):
-    lineage = tree.lineage(cls)
-    definers = [c for c in lineage if METRICS in c.methods]
     if tree.by_hand["apply"]:
         return []
+    lineage = tree.lineage(cls)
+    definers = [c for c in lineage if METRICS in c.methods]
     if not definers:
-        raise Fault("{}: {} has no calculate_metrics".format(cls.source.name, cls.name), APPLY, absent=True)
+        raise Fault("{}: {} has no calculate_metrics".format(cls.source.name, cls.name), APPLY)
     top = definers[-1]
     other = [c for c in tree.classes if c is not top and METRICS in c.methods and top in tree.lineage(c)]
     if other:
@@ -341,7 +332,7 @@ def _metrics_place(tree, cls):
         raise Fault("{}: {} does not keep the options in self.args".format(cls.source.name, cls.name), APPLY)
     values = [a.arg for a in given.args] + (["*" + given.vararg.arg] if given.vararg else [])
     values += ["{0}={0}".format(a.arg) for a in given.kwonlyargs] + (["**" + given.kwarg.arg] if given.kwarg else [])
-    return [before(top.source, body[0], "apply({})".format(", ".join(values)), APPLY)]
+    return [place(top.source, body[0], "apply({})".format(", ".join(values)), APPLY)]
 
 
 # ---------------------------------------------------------------- syntax
@@ -373,9 +364,14 @@ def common_level(chains):
     return [one for one in chains[0] if all(any(one[0] is other[0] for other in chain) for chain in chains)][-1]
 
 
+def last_name(node):
+    """``b`` of ``a.b`` and of ``b``; None for anything else."""
+    return getattr(node, "attr", getattr(node, "id", None))
+
+
 def called(node):
     """Last name of what a call calls; None for anything but a call."""
-    return getattr(node.func, "attr", getattr(node.func, "id", None)) if isinstance(node, ast.Call) else None
+    return last_name(node.func) if isinstance(node, ast.Call) else None
 
 
 def self_of(function):
@@ -400,16 +396,9 @@ def dotted(node):
     return getattr(node, "id", None)
 
 
-def before(source, statement, code, hook):
-    """The Place of ``code`` on a line of its own before a statement; Fault if the statement shares its line."""
+def place(source, statement, code, hook, after=False):
+    """The Place of ``code`` on a line of its own before or after a statement; Fault if that shares its line."""
+    if not source.begins_line(statement) or (after and not source.ends_line(statement)):
+        raise Fault("{}: line {}: shares its line with others".format(source.name, statement.lineno), hook)
     first = min([statement.lineno] + [d.lineno for d in getattr(statement, "decorator_list", [])])
-    if not source.begins_line(statement):
-        raise Fault("{}: line {}: shares its line with others".format(source.name, statement.lineno), hook)
-    return Place(source, first - 1, source.indent(statement), code)
-
-
-def after(source, statement, code, hook):
-    """The Place of ``code`` on a line of its own after a statement; Fault if the statement shares its line."""
-    if not source.begins_line(statement) or not source.ends_line(statement):
-        raise Fault("{}: line {}: shares its line with others".format(source.name, statement.lineno), hook)
-    return Place(source, statement.end_lineno, source.indent(statement), code)
+    return Place(source, statement.end_lineno if after else first - 1, source.indent(statement), code)

@@ -12,56 +12,33 @@ from common.commands import available_cores
 from common.errors import InputError
 from common.files import check_writable, remove_leftovers
 from common.locks import Busy
-from common.progress import note
 from data.calibration_parts import VALIDATION, CalibrationFiles, calibration_files
 from data.examination import examine, lines
 from data.findings import Options
 from data.organised_clouds import Reading
 from data.part_facts import Facts
 from data.pictures import read_ignored
-from runs.extra_outputs import Mark, marks
 from runs.options import (
     RunOptions,
     deciding_options,
     extractor_options,
     parts_used,
     recorded_options,
+    run_id,
     too_few_parts,
     two_parts_for,
 )
-from runs.runs import Unit, data_id, file_facts, run_id
-
-
-class Category(NamedTuple):
-    """A category to run.
-
-    ``unit``: where its results lie; ``marks``: of its other outputs; ``calibration``: the files that calibrate its
-    saved model, None without one; ``kept``: the record of an earlier run that finished it, or None.
-    """
-
-    name: str
-    unit: Unit
-    marks: dict[str, Mark]
-    calibration: CalibrationFiles | None
-    kept: dict[str, Any] | None = None
-
-    def finished(self) -> dict[str, Any] | None:
-        """The category's record if it is finished with every output that is asked for; else None."""
-        record = self.unit.finished()
-        lacking = [output for output, mark in self.marks.items() if not mark.is_set()]
-        if record and lacking:
-            note(f"{self.name}: is finished, but its {' and '.join(lacking)} are not there: it is computed again")
-        return None if lacking else record
+from runs.runs import Unit, data_id, file_facts
 
 
 class Prepared(NamedTuple):
-    """A run before its work: the options with the categories' readings, the run's id, the weight files, the categories,
-    and {category left out: reason}."""
+    """A run before its work: the options with the categories' readings, the run's id, the weight files, a Unit per
+    category, and {category left out: reason}."""
 
     options: RunOptions
     id: str
     weights: list[Any]
-    categories: list[Category]
+    units: list[Unit]
     failed: dict[str, str]
 
 
@@ -78,10 +55,11 @@ def prepare(options: RunOptions, names: list[str], missing: Mapping[str, str], n
     from models.weights import used_weights
 
     features = options.save_feature_path if options.save_feature else None
-    for folder in (options.output_dir, options.spool_dir, options.save_maps, options.save_model, features):
-        if folder:
-            check_writable(folder)
-            remove_leftovers(folder)
+    for folder in filter(
+        None, (options.output_dir, options.spool_dir, options.save_maps, options.save_model, features)
+    ):
+        check_writable(folder)
+        remove_leftovers(folder)
     if options.ignore:
         read_ignored(options.ignore)
     readings, usual, faulty = settle_readings(options, names)
@@ -97,15 +75,27 @@ def prepare(options: RunOptions, names: list[str], missing: Mapping[str, str], n
         first, *rest = failed.values()
         raise InputError(first + (f" (and {len(rest)} more categories without usable files)" if rest else ""))
     for name, reason in failed.items():
-        print(f"main.py: {name} is left out: {reason}", file=sys.stderr)
+        _leave_out(name, reason)
     weights = used_weights(extractor_options(options), networks)
     run = run_id(deciding_options(recorded_options(options)), weights)
-    categories = []
+    units = []
     for name, (facts, calibration) in data.items():
-        unit = Unit(options.output_dir, run, name, facts)
-        category = Category(name, unit, marks(options, name, unit.name, calibration), calibration)
-        categories.append(category._replace(kept=None if options.overwrite else category.finished()))
-    return Prepared(options, run, weights, _without_busy(categories, failed), failed)
+        unit = Unit(options, run, name, facts, calibration)
+        unit.kept = None if options.overwrite else unit.finished()
+        try:
+            if not unit.kept:
+                unit.refuse_if_busy()
+            units.append(unit)
+        except Busy as error:
+            if not units and name == list(data)[-1]:  # so no category is left
+                raise
+            failed[name] = str(error)
+            _leave_out(name, error)
+    return Prepared(options, run, weights, units, failed)
+
+
+def _leave_out(name: str, reason: object) -> None:
+    print(f"main.py: {name} is left out: {reason}", file=sys.stderr)
 
 
 def _files_of(options: RunOptions, name: str) -> tuple[str, CalibrationFiles | None]:
@@ -121,34 +111,11 @@ def _files_of(options: RunOptions, name: str) -> tuple[str, CalibrationFiles | N
             f"{Path(options.dataset_path) / name / 'train'}: {too_few_parts(needed_by)}; give at least two"
         )
     files = [path for split in splits for part in split.files for path in part]
-    calibration = None
-    if options.save_model:
-        calibration = calibration_files(
-            options.dataset_path,
-            name,
-            options.calibration,
-            options.calibration_dir,
-            train.held_out_files,
-            bool(options.min_points),
-        )
     facts = [file_facts(files, options.dataset_path), options.readings[name]._replace(examined=False)]
-    return data_id(facts), calibration
-
-
-def _without_busy(categories: list[Category], failed: dict[str, str]) -> list[Category]:
-    """The categories that no other process computes; the others go into ``failed``. Raises Busy if none is left."""
-    free = []
-    for number, category in enumerate(categories):
-        try:
-            if not category.kept:
-                category.unit.refuse_if_busy()
-            free.append(category)
-        except Busy as error:
-            failed[category.name] = str(error)
-            if not free and number == len(categories) - 1:
-                raise
-            print(f"main.py: {category.name} is left out: {error}", file=sys.stderr)
-    return free
+    if not options.save_model:
+        return data_id(facts), None
+    choice, clouds = (options.calibration, options.calibration_dir), bool(options.min_points)
+    return data_id(facts), calibration_files(options.dataset_path, name, *choice, train.held_out_files, clouds)
 
 
 def settle_readings(
@@ -163,15 +130,14 @@ def settle_readings(
     fixes = options.fixes
     if options.no_check:
         return {name: Reading(unit=options.unit or "m", zero_points=fixes.zero_points) for name in names}, {}, {}
-    asked = Options(options.img_size, options.min_points, options.unit, fixes.zero_points)
-    cache = Path(options.output_dir) / "examination.json"
+    calibrating = options.save_model and options.calibration_dir is None and options.calibration in (None, VALIDATION)
     found = examine(
         options.dataset_path,
         names,
-        splits=_splits(options),
-        options=asked,
+        splits=("train", *(() if options.fit_only else ("test",)), *(("validation",) if calibrating else ())),
+        options=Options(options.img_size, options.min_points, options.unit, fixes.zero_points),
         workers=available_cores(),
-        cache_path=cache,
+        cache_path=Path(options.output_dir) / "examination.json",
         calibration_dir=options.calibration_dir if options.save_model else None,
     )
     for text in lines(found.warnings):
@@ -183,9 +149,3 @@ def settle_readings(
     usual = {category.name: category.usual for category in found.categories}
     readings = {name: reading for name, reading in found.readings.items() if name not in found.faulty}
     return readings, usual, dict(found.faulty)
-
-
-def _splits(options: RunOptions) -> tuple[str, ...]:
-    """The splits that the run reads: the validation parts where they calibrate a model."""
-    calibrating = options.save_model and options.calibration_dir is None and options.calibration in (None, VALIDATION)
-    return ("train", *(() if options.fit_only else ("test",)), *(("validation",) if calibrating else ()))

@@ -3,11 +3,8 @@
 A run's id depends on its options, not on the preset's name: the same options given as flags are the same run.
 """
 
-import argparse
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from common.commands import Parser
 from feature_extractors.settings import METHOD_BANKS, REFERENCE
 from scoring.scorings import CALIBRATED, available_scorings
 
@@ -75,39 +72,3 @@ def preset_defaults(name: str, method: str, map_source: str = "decision") -> dic
         possible = available_scorings(banks, map_source)
         values["scoring"] = [scoring for scoring in values["scoring"] if scoring in possible]
     return values
-
-
-def add_preset_arguments(group: argparse._ActionsContainer) -> None:
-    """Add --preset to the parser or group of main.py."""
-    group.add_argument(
-        "--preset",
-        default=RELEASED,
-        choices=PRESETS,
-        help="options that belong together; a flag given by hand wins. "
-        + "; ".join(f"{name}: {preset.use}" for name, preset in PRESETS.items()),
-    )
-
-
-def parse_with_preset(
-    build_parser: Callable[[], Parser], argv: list[str] | None = None
-) -> tuple[Parser, argparse.Namespace]:
-    """Parse a command line whose --preset changes the defaults.
-
-    Args:
-        build_parser: function without arguments that returns the parser, with those of ``add_preset_arguments`` added.
-        argv: words of the command line; None: those of the process.
-
-    Returns:
-        (parser, parsed options).
-    """
-    parser, probe = build_parser(), build_parser()
-    asked = parser.parse_args(argv)
-    absent = object()  # default of every option, to see which ones are on the command line
-    probe.set_defaults(**dict.fromkeys(vars(asked), absent))
-    given = {name for name, value in vars(probe.parse_args(argv)).items() if value is not absent}
-    method, chosen = asked.method_name, {}
-    if asked.preset == BEST and "method_name" not in given:
-        chosen = {name: value for name, value in BEST_METHOD.items() if name not in given}
-        method = BEST_METHOD["method_name"]
-    parser.set_defaults(**{**preset_defaults(asked.preset, method, asked.scoring_map), **chosen})
-    return parser, parser.parse_args(argv)

@@ -11,9 +11,9 @@ from common.files import atomic_write_text
 from common.machine import environment, peak_memory_mib
 from common.progress import note
 from runs import results, runs
-from runs.before_work import Category, Prepared
-from runs.extra_outputs import model_path
+from runs.before_work import Prepared
 from runs.options import changed_options, recorded_options
+from runs.runs import Unit
 from scoring.metrics import Metrics
 
 INTERRUPTED = "(interrupted)"  # key in ``failed`` that stands for all categories that were not run
@@ -28,25 +28,19 @@ class RunRecord:
 
     Attributes:
         content: what run.json holds.
-        metrics: {category: {scoring: Metrics}} of the finished categories.
         failed: {category or output that failed: reason}.
     """
 
     def __init__(self, prepared: Prepared, command: Sequence[str]):
-        self.options, self.id, self.categories = prepared.options, prepared.id, prepared.categories
+        self.options, self.id, self.units = prepared.options, prepared.id, prepared.units
         self.folder, self.failed = Path(self.options.output_dir), prepared.failed
-        self.metrics: dict[str, dict[str, Metrics]] = {}
-        self._interrupted, self._ended, self._began = False, False, time.time()
+        self._ended, self._began = False, time.time()
         options = recorded_options(self.options)
-        block = f"{self.id}-{runs.data_id([category.unit.name for category in self.categories])}"
+        block = f"{self.id}-{runs.data_id([unit.name for unit in self.units])}"
         changed = {"seed": self.options.seed, **changed_options(options)}
         untrained = results.untrained_note([file.path for file in prepared.weights if file.standin])
-        self._tables = results.Tables(
-            self.options.method_name,
-            block,
-            results.comment_of(block, time.strftime("%Y-%m-%d %H:%M:%S"), changed),
-            untrained,
-        )
+        comment = results.comment_of(block, time.strftime("%Y-%m-%d %H:%M:%S"), changed)
+        self._tables = results.Tables(self.options.method_name, block, comment, untrained)
         self._again = self.options.overwrite  # append a table, even if an earlier run has left one
         self.content: dict[str, Any] = {
             "id": self.id,
@@ -63,27 +57,23 @@ class RunRecord:
 
     # ------------------------------------------------------------ one category
 
-    def keep(self, category: Category, record: dict[str, Any]) -> None:
+    def keep(self, unit: Unit, record: dict[str, Any]) -> None:
         """Take over the record of an earlier run that finished the category."""
-        note(f"{category.name}: kept, finished {record.get('finished', 'earlier')}")
-        self.metrics[category.name] = results.metrics_of(record)
-        self.content["categories"][category.name] = {**record, "kept": True}
-        self._publish(category)
+        note(f"{unit.category}: kept, finished {record.get('finished', 'earlier')}")
+        self.content["categories"][unit.category] = {**record, "kept": True}
+        self._publish(unit)
 
-    def finish_category(
-        self, category: Category, metrics: dict[str, Metrics], entry: dict[str, Any], write_scores: Callable[[], None]
-    ) -> None:
+    def finish_category(self, unit: Unit, entry: dict[str, Any], write_scores: Callable[[], None]) -> None:
         """Write the scores and the record ``entry`` of a category that was computed; from now on it is finished."""
-        self.metrics[category.name] = metrics  # set first, so the tables have it even if writing fails
-        self.content["categories"][category.name] = entry
+        self.content["categories"][unit.category] = entry  # first, so the tables have it even if writing fails
         write_scores()
-        category.unit.finish(entry)
-        self._publish(category)
+        unit.finish(entry)
+        self._publish(unit)
 
-    def extra(self, category: Category, output: str, seconds: dict[str, float], write: Callable[[], None]) -> None:
+    def extra(self, unit: Unit, output: str, seconds: dict[str, float], write: Callable[[], None]) -> None:
         """Write another output, such as maps, and add the time that takes to ``seconds``. The category stays finished
         if that fails."""
-        start, mark = time.perf_counter(), category.marks[output]
+        start, mark = time.perf_counter(), unit.marks[output]
         try:
             write()
             mark.set()
@@ -91,35 +81,36 @@ class RunRecord:
             reason = reason_of(error, mark.path.parent)
             if output != "model":
                 reason += "; its scores and metrics are complete"
-            print(f"main.py: {category.name}: {output} could not be written: {reason}", file=sys.stderr)
-            self.failed[f"{category.name}: {output}"] = reason
+            print(f"main.py: {unit.category}: {output} could not be written: {reason}", file=sys.stderr)
+            self.failed[f"{unit.category}: {output}"] = reason
         seconds["saved maps" if output == "maps" else output] = time.perf_counter() - start
 
-    def fail(self, category: Category, reason: str) -> None:
+    def fail(self, unit: Unit, reason: str) -> None:
         """Note and print that the category failed."""
-        self.failed[category.name] = reason
-        print(f"main.py: {category.name} failed: {reason}", file=sys.stderr)
+        self.failed[unit.category] = reason
+        print(f"main.py: {unit.category} failed: {reason}", file=sys.stderr)
         self.write()
 
     # ------------------------------------------------------------ the run
 
-    def interrupt(self) -> None:
-        """Note that the user stopped the run, and which categories were not finished."""
-        self._interrupted = True
-        names = [category.name for category in self.categories]
-        left = [name for name in names if name not in self.metrics and name not in self.failed]
-        self.failed[INTERRUPTED] = "stopped by the user; the finished categories are kept" + (
-            f"; not finished: {', '.join(left)}; the same command goes on with them" if left else ""
-        )
+    def finish(self, interrupted: bool) -> bool:
+        """Print the tables and list the failures; returns whether all went well.
 
-    def finish(self) -> bool:
-        """Print the tables and list the failures; returns whether all went well."""
-        self._ended = not self._interrupted
+        Args:
+            interrupted: whether the user stopped the run.
+        """
+        if interrupted:
+            names = [unit.category for unit in self.units]
+            left = [name for name in names if name not in {**self.content["categories"], **self.failed}]
+            self.failed[INTERRUPTED] = "stopped by the user; the finished categories are kept" + (
+                f"; not finished: {', '.join(left)}; the same command goes on with them" if left else ""
+            )
+        self._ended = not interrupted
         metrics = self._finished_metrics()
         if metrics:
             self._update_tables()
             print("\n" + self._tables.text(metrics), flush=True)
-        if all(category.kept for category in self.categories) and not self.failed:
+        if all(unit.kept for unit in self.units) and not self.failed:
             there = f"the models in {self.options.save_model} are" if self.options.fit_only else "its tables are"
             note(f"complete already: nothing was computed, {there} there; --overwrite computes it anew")
         self.write()
@@ -142,20 +133,21 @@ class RunRecord:
         except OSError as error:  # such as a full disk: the results can still be printed
             self.failed["run.json"] = reason_of(error, self.folder)
 
-    def _publish(self, category: Category) -> None:
+    def _publish(self, unit: Unit) -> None:
         """Print the category's metrics, and update its scores, the tables and the record in the output folder."""
         if self.options.fit_only:
-            print(f"{category.name}: {model_path(self.options, category.name)}", flush=True)
+            print(f"{unit.category}: {unit.model}", flush=True)
         else:
-            text = category.unit.scores.read_text(encoding="utf-8", errors="surrogateescape")
-            atomic_write_text(self.folder / f"scores_{category.name}.csv", text)
-            for line in results.metric_lines(self.metrics[category.name]):
-                print(f"{category.name}: {line}", flush=True)
+            text = unit.scores.read_text(encoding="utf-8", errors="surrogateescape")
+            atomic_write_text(self.folder / f"scores_{unit.category}.csv", text)
+            for line in results.metric_lines(self._finished_metrics()[unit.category]):
+                print(f"{unit.category}: {line}", flush=True)
             self._update_tables()
         self.write()
 
     def _finished_metrics(self) -> dict[str, dict[str, Metrics]]:
-        return {c.name: self.metrics[c.name] for c in self.categories if self.metrics.get(c.name)}
+        entries = {unit.category: self.content["categories"].get(unit.category) for unit in self.units}
+        return {name: results.metrics_of(entry) for name, entry in entries.items() if entry and entry["metrics"]}
 
     def _update_tables(self) -> None:
         """Update the tables with the categories finished so far; other processes wait meanwhile."""

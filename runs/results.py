@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tabulate import tabulate
 
 from common.files import atomic_write_text
@@ -165,44 +164,6 @@ def _find_block(text: str, block: str) -> tuple[int, int] | None:
 
 def _body(block: str) -> str:
     return "\n".join(line for line in block.splitlines() if not line.startswith(COMMENT)).strip()
-
-
-def write_seeds(output_dir: str | Path, method_name: str, metrics: Mapping[int, CategoryMetrics]) -> str:
-    """Write and return seeds.md: the three tables as mean ± standard deviation over seeds.
-
-    Args:
-        metrics: {seed: {category: {scoring: Metrics}}}; a category counts if every seed has finished it.
-    """
-    seeds = list(metrics)
-    categories = [c for c in metrics[seeds[0]] if all(c in metrics[seed] for seed in seeds)]
-    texts = []
-    for metric, (heading, _) in TABLES.items():
-        rows, baseline = [], None
-        for scoring in metrics[seeds[0]][categories[0]] if categories else ():
-            columns = np.array(
-                [[getattr(metrics[seed][c][scoring], metric) for c in categories] for seed in seeds], dtype=float
-            )
-            columns = np.column_stack([columns, columns.mean(1)])
-            rows.append([row_title(method_name, scoring), *_over_seeds(columns, ".3f")])
-            if baseline is None:
-                baseline = columns
-            else:
-                rows.append([DIFFERENCE, *_over_seeds(columns - baseline, "+.3f")])
-        texts.append(
-            f"## {heading}, mean ± standard deviation over seeds {', '.join(map(str, seeds))}\n\n"
-            + tabulate(rows, ["Method", *map(column_title, categories), "Mean"], tablefmt="pipe", disable_numparse=True)
-            + f"\n\n{DIFFERENCE}: of the same seed, scoring minus baseline, then mean and standard deviation.\n"
-            * (len(rows) > 1)
-        )
-    text = "\n".join(texts)
-    atomic_write_text(Path(output_dir) / "seeds.md", text)
-    return text
-
-
-def _over_seeds(columns: Any, form: str) -> list[str]:
-    """["mean ± standard deviation"] of each column of ``columns`` [seeds, c]."""
-    spread = [f" ± {s:.3f}" for s in columns.std(0, ddof=1)] if len(columns) > 1 else [""] * columns.shape[1]
-    return [UNDEFINED if np.isnan(mean) else f"{mean:{form}}{s}" for mean, s in zip(columns.mean(0), spread)]
 
 
 def write_scores(path: str | Path, evaluation: Any, scored: Mapping[str, Any]) -> None:

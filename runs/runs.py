@@ -12,37 +12,27 @@ their names:
     <output_dir>/runs/<id>/.<category>-<data>.holder    names that process
 """
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from filelock import FileLock
 
 from common.files import atomic_write_text
 from common.locks import hold, is_held
+from common.progress import note
+from data.calibration_parts import CalibrationFiles
+from inspection.model_file import SUFFIX
+from runs.options import RunOptions, model_scorings, short_hash
 
 FOLDER = "runs"
-NUMBERS = 2  # version of the results: raised when a change of the program changes them
-
-
-def run_id(options: Mapping[str, Any], weights: Iterable[Any]) -> str:
-    """Id of a run: 12 hexadecimal digits.
-
-    Args:
-        options: those that can change a result, as a dict that fits into JSON.
-        weights: [WeightFile].
-    """
-    return _hash(
-        {"numbers": NUMBERS, "options": options, "weights": [[file.network, file.sha256] for file in weights]}, 12
-    )
 
 
 def data_id(facts: object) -> str:
     """Id of a category's data: 8 hexadecimal digits; ``facts``: see :func:`file_facts`."""
-    return _hash(facts, 8)
+    return short_hash(facts, 8)
 
 
 def file_facts(paths: Iterable[str | Path | None], root: str | Path) -> list[list[Any]]:
@@ -56,32 +46,80 @@ def file_facts(paths: Iterable[str | Path | None], root: str | Path) -> list[lis
     return sorted(found)
 
 
+class Mark(NamedTuple):
+    """The hidden file beside an output of a run (pictures, features, maps, a model), which names the unit that the
+    output belongs to: a folder's pictures are those of the last run that drew them.
+
+    Attributes:
+        path, text: the hidden file and what it holds.
+        file: the output itself, where it is a single file.
+    """
+
+    path: Path
+    text: str
+    file: Path | None = None
+
+    def is_set(self) -> bool:
+        """Whether the output is there and belongs to the unit."""
+        try:
+            return self.path.read_text(encoding="utf-8").strip() == self.text and (not self.file or self.file.is_file())
+        except OSError:
+            return False
+
+    def set(self) -> None:
+        """Note that the output belongs to the unit."""
+        atomic_write_text(self.path, self.text + "\n")
+
+
 class Unit:
-    """One category of one run: where its results lie, and the lock on them."""
+    """One category of one run: where its results lie, which other outputs are asked for, and the lock on all of them.
 
-    def __init__(self, output_dir: str | Path, run: str, category: str, data: str):
-        self.category, self.folder = category, Path(output_dir) / FOLDER / run
-        self._stem = f"{category}-{data}"
+    Args:
+        data: id of the category's data.
+        calibration: the files that calibrate its saved model; None: no model is saved.
+
+    Attributes:
+        name: of the unit, as marks and models hold it.
+        marks: {output: Mark} of pictures, features, maps and model, as far as they are asked for.
+        kept: the record of an earlier run that finished it, or None.
+    """
+
+    def __init__(
+        self, options: RunOptions, run: str, category: str, data: str, calibration: CalibrationFiles | None = None
+    ):
+        self.category, self.folder = category, Path(options.output_dir) / FOLDER / run
+        self._stem, self.calibration = f"{category}-{data}", calibration
         self.name = f"{run}/{self._stem}"
-
-    @property
-    def scores(self) -> Path:
-        """Path of the scores, CSV."""
-        return self.folder / f"{self._stem}.csv"
-
-    @property
-    def record(self) -> Path:
-        """Path of the record, JSON; the file exists only if the category is finished."""
-        return self.folder / f"{self._stem}.json"
+        self.kept: dict[str, Any] | None = None
+        self.scores, self.record = (self.folder / f"{self._stem}.{suffix}" for suffix in ("csv", "json"))
+        self._lock = self.folder / f".{self._stem}.lock"
+        self.model = Path(options.save_model or "") / f"{category}{SUFFIX}"
+        self.calibrated_with = calibration and _calibrated_with(options, calibration)
+        hidden, with_training = f".{category}.unit", f".{category}.train.unit"
+        asked = (
+            ("pictures", options.save_preds, Path(options.output_dir) / "pred_maps", hidden),
+            ("features", options.save_feature, options.save_feature_path, hidden),
+            ("maps", options.save_maps, options.save_maps, with_training if options.save_train_maps else hidden),
+        )
+        self.marks = {
+            output: Mark(Path(str(folder)) / file, self.name) for output, wanted, folder, file in asked if wanted
+        }
+        if calibration:
+            text = f"{self.name} {self.calibrated_with}"
+            self.marks["model"] = Mark(self.model.with_name(f".{category}.model.unit"), text, self.model)
 
     def finished(self) -> dict[str, Any] | None:
-        """The record of the finished category, a dict; None if it is not finished or the file is damaged."""
+        """The category's record, a dict, if it is finished with every output that is asked for; else None."""
         try:
             record: dict[str, Any] = json.loads(self.record.read_text(encoding="utf-8"))
-            tested = record["metrics"] != {}  # --fit_only leaves none
-            return record if self.scores.is_file() or not tested else None
-        except (OSError, ValueError, KeyError, TypeError):
+            if record["metrics"] and not self.scores.is_file():  # --fit_only leaves neither
+                return None
+        except (OSError, ValueError, KeyError, TypeError):  # not finished, or the file is damaged
             return None
+        lacking = [output for output, mark in self.marks.items() if not mark.is_set()]
+        if lacking:
+            note(f"{self.category}: is finished, but its {' and '.join(lacking)} are not there: it is computed again")
+        return None if lacking else record
 
     def finish(self, record: Mapping[str, Any]) -> None:
         """Write the record; from now on the category counts as finished."""
@@ -90,22 +128,27 @@ class Unit:
     def lock(self) -> AbstractContextManager[None]:
         """Context that holds the category; it raises Busy if another live process holds it."""
         return hold(
-            self.folder / f".{self._stem}.lock",
+            self._lock,
             lambda who: f"{self.category} is being computed by {who} with the same options; wait for it, or stop it",
         )
 
     def refuse_if_busy(self) -> None:
         """Raise Busy if another process holds the category; leave no file behind."""
-        if is_held(self.folder / f".{self._stem}.lock"):
+        if is_held(self._lock):
             with self.lock():
                 pass
+
+
+def _calibrated_with(options: RunOptions, calibration: CalibrationFiles) -> str:
+    """A hash of everything that a model's calibration depends on: precision, source, scorings, and names, sizes and
+    times of the files."""
+    facts: list[object] = ["full", calibration.source, model_scorings(options)]
+    for part in calibration.parts:
+        stats = [Path(path).stat() for path in (part.rgb, part.xyz) if path]
+        facts += [[part.name, stat.st_size, stat.st_mtime_ns] for stat in stats]
+    return short_hash(facts, 8)
 
 
 def tables_lock(output_dir: str | Path) -> FileLock:
     """The lock on the tables and records at the top of an output folder; to enter it waits for another process."""
     return FileLock(Path(output_dir) / ".tables.lock")
-
-
-def _hash(content: object, digits: int) -> str:
-    text = json.dumps(content, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:digits]

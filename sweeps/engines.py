@@ -6,8 +6,9 @@ A job is the same command line in each engine, so results do not depend on the e
 import contextlib
 import os
 import subprocess
-import time
+import threading
 from collections import Counter, deque
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import psutil
@@ -15,12 +16,12 @@ import psutil
 from common.commands import available_cores
 from common.errors import InputError
 from common.locks import hold
-from sweeps.jobs import Event, begin, examination_of, main_command
+from sweeps.jobs import examination_of, run_job
 from sweeps.plan import fill_in, job_folder
 
 ENGINES = ("serial", "processes", "ray")
 ATTEMPTS = 2  # how often a job is tried whose process is killed
-TICK = 0.02  # seconds between two checks of the processes
+TICK = 0.1  # seconds between two looks for a signal
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 LOCK = ".sweep.lock"
 
@@ -34,36 +35,41 @@ def driving(out):
     return hold(Path(out) / LOCK, lambda who: f"{out}: this sweep is being run by {who}; wait for it, or stop it")
 
 
-def run(engine, plan, jobs, out, workers=None, program=None):
-    """Run ``jobs`` of ``plan``; yields Events.
-
-    A failing job does not stop the others. Closing the generator stops the running jobs, which keep what they have.
+def run(engine, plan, jobs, out, ended, workers=None, program=None):
+    """Run ``jobs`` of ``plan``. A failing job does not stop the others.
 
     Args:
         engine: name in ENGINES.
         plan: SweepPlan, for its resources.
         jobs: [SweepJob], in the order in which they are begun.
         out: the sweep's folder.
+        ended: function (job, Outcome, again) that is called when an attempt has ended; ``again``: the job was killed
+            and is tried again.
         workers: jobs at a time; None: as many as the resources allow.
         program: the words that start main.py; None: this project's.
 
     Raises:
         InputError: this machine lacks the resources, a variable is not set, or Ray is missing. It is raised before any
             job begins.
+        KeyboardInterrupt: the user has stopped; the jobs that ran have kept what they have.
     """
     out = Path(out).resolve()
     if engine == "ray":
         from sweeps.ray_engine import run_on_ray
 
-        return run_on_ray(plan, jobs, out, workers, program)
+        run_on_ray(plan, jobs, out, ended, workers, program)
+        return
     for job in jobs:
         fill_in(job.words(job_folder(out, job)))
     if engine == "serial" and (workers or 1) != 1:
         raise InputError("--engine serial runs one job at a time; use --engine processes with --workers")
     memory = psutil.virtual_memory().total / 2**30
     slots = find_slots(plan.resources, 1 if engine == "serial" else workers, gpus(plan), available_cores(), memory)
-    program = program or main_command()
-    return run_here(slots, jobs, program, lambda job: job_folder(out, job), lambda job: examination_of(out, job))
+
+    def work(job, slot, stop):
+        return run_job(job, job_folder(out, job), program, slot, examination_of(out, job), stop)
+
+    run_here(slots, jobs, work, ended)
 
 
 def find_slots(resources, workers, devices, cores, memory_gib):
@@ -130,40 +136,29 @@ def gpus(plan):
     return names
 
 
-def run_here(slots, jobs, program, folder_of, examination_of, logged=True):
-    """Run jobs as processes of this machine, one per slot; yields as :func:`run`.
+def run_here(slots, jobs, work, ended):
+    """Run jobs as processes of this machine, one per slot.
 
     Args:
         slots: as :func:`find_slots` returns them.
-        jobs, program: as in :func:`run`.
-        folder_of: function job → its folder.
-        examination_of, logged: function job → ``examination``, and ``logged``, of ``sweeps.jobs.Attempt``.
+        jobs, ended: as of :func:`run`.
+        work: function (job, slot, threading.Event that stops it) → Outcome.
     """
-    waiting, free, running, count = deque(jobs), deque(slots), [], Counter()
-    try:
-        while waiting or running:
-            while waiting and free:
-                job = waiting.popleft()
-                count[job] += 1
-                yield Event(job)
-                attempt, outcome = begin(job, folder_of(job), program, free[0], examination_of(job), logged)
-                if outcome:
-                    yield Event(job, outcome)
-                else:
-                    running.append((attempt, free.popleft()))
-            for attempt, slot in list(running):
-                outcome = attempt.poll()
-                if outcome is None:
-                    continue
-                running.remove((attempt, slot))
-                free.append(slot)
-                again = outcome.killed and count[attempt.job] < ATTEMPTS
-                if again:
-                    waiting.append(attempt.job)
-                yield Event(attempt.job, outcome, again)
-            time.sleep(TICK)
-    finally:
-        for attempt, _ in running:
-            attempt.ask_to_stop()  # ask all before waiting, so that they stop at the same time
-        for attempt, _ in running:
-            attempt.stop()
+    stop, free, waiting, running, count = threading.Event(), deque(slots), deque(jobs), {}, Counter()
+    with ThreadPoolExecutor(len(slots)) as pool:
+        try:
+            while waiting or running:
+                while waiting and free:
+                    job, slot = waiting.popleft(), free.popleft()
+                    count[job] += 1
+                    running[pool.submit(work, job, slot, stop)] = job, slot
+                for future in wait(running, TICK, FIRST_COMPLETED)[0]:  # a wait without end would hide a signal
+                    job, slot = running.pop(future)
+                    free.append(slot)
+                    outcome = future.result()
+                    again = outcome.killed and count[job] < ATTEMPTS
+                    if again:
+                        waiting.append(job)
+                    ended(job, outcome, again)
+        finally:
+            stop.set()

@@ -21,13 +21,14 @@ from typing import NamedTuple
 from common.errors import InputError
 from common.files import atomic_path, host
 from common.locks import is_held
-from sweeps.plan import SweepJob, fill_in, finished, job_folder
+from sweeps.plan import fill_in, finished, job_folder
 
 LOG = "log.txt"
 MARK, END = "--- ", "--- ended: "
 LAST = 8  # lines of a failed job's output that are shown
 PATIENCE = 60  # seconds that a job has to stop when asked to
 DONE, FAILED, STOPPED, RUNNING, WAITING = "done", "failed", "stopped", "running", "waiting"
+TICK = 0.02  # seconds between two looks at a process
 PR_SET_PDEATHSIG = 1  # prctl(2)
 LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
@@ -37,32 +38,21 @@ class Outcome(NamedTuple):
 
     Attributes:
         state: DONE, FAILED or STOPPED.
+        lines: its last lines, unless it is done.
         exit_code: main.py's; negative: the signal that killed it; None: it never ran.
         seconds, host: how long and where it ran.
-        lines: its last lines, unless it is done.
-        files: {path below the job's folder: content}, if the folder does not lie in the sweep's.
     """
 
     state: str
-    exit_code: int | None
-    seconds: float
-    host: str
     lines: tuple = ()
-    files: dict | None = None
+    exit_code: int | None = None
+    seconds: float = 0.0
+    host: str = ""
 
     @property
     def killed(self) -> bool:
         """Whether a signal ended the attempt, so that another attempt makes sense."""
         return self.state == FAILED and self.exit_code is not None and self.exit_code < 0
-
-
-class Event(NamedTuple):
-    """A job has begun (``outcome`` is None; with Ray: it was handed over), or an attempt has ended; ``again``: it was
-    killed and will be tried again."""
-
-    job: SweepJob
-    outcome: Outcome | None = None
-    again: bool = False
 
 
 def main_command() -> list[str]:
@@ -73,96 +63,83 @@ def main_command() -> list[str]:
     return [sys.executable, str(Path(__file__).resolve().parents[1] / "main.py")]
 
 
-class Attempt:
-    """A job begun on this host.
+def run_job(job, folder, program, environment, examination, stop=None, logged=True):
+    """Run a job on this host to its end; returns its Outcome. KeyboardInterrupt asks main.py to write what it has.
 
     Args:
         job: SweepJob.
         folder: Path of the job; it is created.
-        program: the words that start main.py.
+        program: the words that start main.py; None: this project's.
         environment: {name: value} in addition to this process's.
         examination: file that keeps what earlier jobs have found in the data's files, so that one reads them for all.
+        stop: threading.Event that acts as KeyboardInterrupt, for a thread other than the main one.
         logged: whether output goes to the log; else it goes where this process's does, and the job counts as done by
             its exit code.
-
-    Raises:
-        OSError: the folder cannot be written.
-        InputError: a variable is not set here.
     """
-
-    def __init__(self, job, folder, program, environment, examination=None, logged=True):
-        self.job, self.folder, self._begun, self._asked = job, Path(folder), time.time(), False
-        command = [*program, *fill_in(job.words(self.folder), {**os.environ, **environment})]
-        self.folder.mkdir(parents=True, exist_ok=True)
-        end = time.monotonic() + PATIENCE  # for a main.py whose driver or worker was killed; the next one says so
-        while computing(self.folder) and time.monotonic() < end:
-            time.sleep(0.05)
-        self._examination, self._log = examination, open(self.folder / LOG, "a+b") if logged else None
-        if examination and not (self.folder / "examination.json").exists():
-            _copy(examination, self.folder / "examination.json")
-        if self._log:
-            self._write(f"{MARK}{time.strftime('%Y-%m-%d %H:%M:%S')} on {host()}: {shlex.join(command)}")
-            self._from = self._log.tell()
-        parent = os.getpid()
-        self.process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=self._log and subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C reaches this process alone, which asks main.py to stop
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
-            preexec_fn=LIBC and (lambda: _end_with(parent)),
-        )
-
-    def poll(self):
-        """The Outcome if the process has ended; None while it runs."""
-        code = self.process.poll()
-        if code is None:
-            return None
-        seconds = time.time() - self._begun
-        done = code == 0 and (not self._log or finished(self.folder, self.job) is not None)
-        state, lines = DONE if done else STOPPED if self._asked else FAILED, ()
-        if self._log:
-            with self._log, contextlib.suppress(OSError):  # on a full disk the Outcome still tells how it ended
-                self._log.seek(self._from)
-                lines = () if done else _lines(self._log.read())
-                self._write(f"{END}{state}, exit code {code}, after {seconds:.1f} s")
-        if code == 0 and not done:
-            lines = (*lines, f"main.py ended with 0, but {self.folder / 'run.json'} does not hold this job")
-        if done and self._examination and not self._examination.exists():
-            _copy(self.folder / "examination.json", self._examination)
-        return Outcome(state, code, seconds, host(), lines)
-
-    def ask_to_stop(self):
-        """Ask main.py to write what it has and to end."""
-        self._asked = True
-        if self.process.poll() is None:
-            self.process.terminate()
-
-    def stop(self):
-        """Stop and wait; returns the Outcome."""
-        self.ask_to_stop()
-        try:
-            self.process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        return self.poll()
-
-    def _write(self, line):
-        self._log.write(f"{line}\n".encode(errors="replace"))
-        self._log.flush()
-
-
-def begin(job, folder, program, environment, examination=None, logged=True):
-    """(the Attempt, None), or (None, the Outcome) if the job cannot begin; arguments as of :class:`Attempt`."""
+    folder = Path(folder)
     try:
-        return Attempt(job, folder, program, environment, examination, logged), None
+        command = [*(program or main_command()), *fill_in(job.words(folder), {**os.environ, **environment})]
+        folder.mkdir(parents=True, exist_ok=True)
+        end = time.monotonic() + PATIENCE  # for a main.py whose driver or worker was killed; the next one says so
+        while computing(folder) and time.monotonic() < end and not (stop and stop.is_set()):
+            time.sleep(TICK)
+        if not (folder / "examination.json").exists():
+            _copy(examination, folder / "examination.json")
+        with open(folder / LOG, "a+b") if logged else contextlib.nullcontext() as log:
+            outcome = _run(job, folder, command, environment, stop, log)
     except InputError as error:
-        lines = (str(error),)
+        return Outcome(FAILED, (str(error),), host=host())
     except OSError as error:
-        lines = (f"{error.filename or folder}: {error.strerror or error}",)
-    return None, Outcome(FAILED, None, 0.0, host(), lines)
+        return Outcome(FAILED, (f"{error.filename or folder}: {error.strerror or error}",), host=host())
+    if outcome.state == DONE and not examination.exists():
+        _copy(folder / "examination.json", examination)
+    return outcome
+
+
+def _run(job, folder, command, environment, stop, log):
+    """Run the process; ``log``: the file that takes its output, or None."""
+    begun, parent, state = time.time(), os.getpid(), FAILED
+    _write(log, f"{MARK}{time.strftime('%Y-%m-%d %H:%M:%S')} on {host()}: {shlex.join(command)}")
+    start = log and log.tell()
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log and subprocess.STDOUT,
+        start_new_session=True,  # Ctrl-C reaches this process alone, which asks main.py to stop
+        env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
+        preexec_fn=LIBC and (lambda: _end_with(parent)),
+    )
+    try:
+        while process.poll() is None and not (stop and stop.is_set()):
+            time.sleep(TICK)
+    except KeyboardInterrupt:  # a cancelled task of Ray
+        pass
+    if process.poll() is None:
+        state = STOPPED
+        process.terminate()
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    code, lines = process.wait(), ()
+    if code == 0 and (log is None or finished(folder, job) is not None):
+        state = DONE
+    seconds = time.time() - begun
+    with contextlib.suppress(OSError):  # on a full disk the Outcome still tells how it ended
+        if log and state != DONE:
+            log.seek(start)
+            lines = _lines(log.read())
+        _write(log, f"{END}{state}, exit code {code}, after {seconds:.1f} s")
+    if code == 0 and state != DONE:
+        lines = (*lines, f"main.py ended with 0, but {folder / 'run.json'} does not hold this job")
+    return Outcome(state, lines, code, seconds, host())
+
+
+def _write(log, line):
+    if log:
+        log.write(f"{line}\n".encode(errors="replace"))
+        log.flush()
 
 
 def _end_with(parent):

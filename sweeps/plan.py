@@ -15,10 +15,8 @@ of the paths of its data, as the file gives them. So a sweep may grow, and finis
 
 import contextlib
 import difflib
-import hashlib
 import io
 import itertools
-import json
 import os
 import re
 from pathlib import Path
@@ -29,9 +27,9 @@ import yaml
 
 from common.errors import InputError
 from data.names import CATEGORIES, same_name
-from runs.options import deciding_options, default_of, parse_arguments, recorded_options
+from runs.flags import FLAGS
+from runs.options import deciding_options, default_of, parse_arguments, recorded_options, run_id, short_hash
 from runs.results import read_run
-from runs.runs import run_id
 
 PARTS = {"options": dict, "grid": dict, "exclude": list, "resources": dict}
 REFUSED = {
@@ -44,6 +42,11 @@ REFUSED = {
 PLACE = ("dataset_path", "dataset_type", "checkpoint_dir", "fusion_module_path")  # neutral; name data or weights
 AXES = ("category", "seed", "scoring")  # not part of a setting: columns of the tables, averaged over, rows
 OUTPUTS = ("save_preds", "save_maps", "save_train_maps", "save_feature")
+POSSIBLE = {  # of one job
+    "gpus": lambda x: 0 <= x <= 1,  # main.py uses one at most
+    "cpus": lambda x: isinstance(x, int) and x >= 1,
+    "memory_gib": lambda x: x > 0,
+}
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -83,7 +86,12 @@ class SweepJob(NamedTuple):
             options["save_maps"] = f"{folder}/maps"
         if options.get("save_feature"):
             options.setdefault("save_feature_path", f"{folder}/features")
-        return words_of({**options, "output_dir": folder})
+        words = []
+        for name, value in {**options, "output_dir": folder}.items():
+            if value not in (None, ()) and value is not False:
+                values = [] if value is True else value if isinstance(value, tuple) else [value]
+                words += [f"--{name}", *map(str, values)]
+        return words
 
 
 class SweepPlan(NamedTuple):
@@ -103,16 +111,6 @@ class SweepPlan(NamedTuple):
     def on_gpu(self) -> bool:
         """Whether jobs may use a GPU."""
         return self.content["options"].get("device") != "cpu" and self.resources.gpus != 0
-
-
-def words_of(options: dict[str, Any]) -> list[str]:
-    """The words of a command line: --name and its values; nothing for None, False and an empty list."""
-    found = []
-    for name, value in options.items():
-        if value is not None and value is not False and value != ():
-            values = [] if value is True else value if isinstance(value, (list, tuple)) else [value]
-            found += [f"--{name}", *map(str, values)]
-    return found
 
 
 def shown(pair: tuple[str, Any]) -> str:
@@ -162,70 +160,75 @@ def plan(content, name) -> SweepPlan:
     Raises:
         InputError: a key or value has no meaning, main.py would refuse a job, or no job is left.
     """
-    options, grid, exclude, resources = _checked(content, name)
-    grid = {"seed": [options.get("seed", 0)], **grid, "category": _categories(name, options, grid)}
-    exclude = [{axis: str(v) if axis == "category" else v for axis, v in one.items()} for one in exclude]
-    names = ["seed", *(axis for axis in grid if axis not in ("seed", "category")), "category"]  # slowest first
-    jobs: dict[str, SweepJob] = {}
-    for values in itertools.product(*(grid[axis] for axis in names)):
-        chosen = dict(zip(names, values))
-        if any(all(_same(chosen[axis], value) for axis, value in one.items()) for one in exclude):
-            continue
-        job = _job(name, options, chosen)
-        if job.name in jobs:
-            raise InputError(f"{name}: grid: the job {job.title} is given twice")
-        jobs[job.name] = job
-    if not jobs:
-        raise InputError(f"{name}: exclude leaves no job")
+    try:
+        options, grid, exclude, resources = _checked(content)
+        grid = {"seed": [options.get("seed", 0)], **grid, "category": _categories(options, grid)}
+        exclude = [{axis: str(v) if axis == "category" else v for axis, v in one.items()} for one in exclude]
+        names = ["seed", *(axis for axis in grid if axis not in ("seed", "category")), "category"]  # slowest first
+        jobs: dict[str, SweepJob] = {}
+        for values in itertools.product(*(grid[axis] for axis in names)):
+            chosen = dict(zip(names, values))
+            if any(all(_same(chosen[axis], value) for axis, value in one.items()) for one in exclude):
+                continue
+            job = _job(options, chosen)
+            if job.name in jobs:
+                raise InputError(f"grid: the job {job.title} is given twice")
+            jobs[job.name] = job
+        if not jobs:
+            raise InputError("exclude leaves no job")
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
     content = dict(zip(PARTS, (options, content.get("grid") or {}, exclude, resources)))
     settings = tuple(dict.fromkeys(job.setting for job in jobs.values()))
     return SweepPlan(content, tuple(jobs.values()), settings, Resources(**resources))
 
 
-def _checked(content, name):
+def _checked(content):
     """The four parts of a file, as far as they can be checked without main.py's parser."""
     if not isinstance(content, dict):
-        raise InputError(f"{name}: is not keys with values: {', '.join(PARTS)}")
-    for key in content:
+        raise InputError(f"is not keys with values: {', '.join(PARTS)}")
+    for key, value in content.items():
         if key not in PARTS:
-            raise InputError(f"{name}: {key}: unknown key{_meant(key, PARTS)}")
-        if not isinstance(content[key], (PARTS[key], type(None))):
+            raise InputError(f"{key}: unknown key{_meant(key, PARTS)}")
+        if not isinstance(value, (PARTS[key], type(None))):
             kind = "a list" if PARTS[key] is list else "keys with values"
-            raise InputError(f"{name}: {key}: {content[key]!r} is not {kind}")
+            raise InputError(f"{key}: {value!r} is not {kind}")
     options, grid, exclude, resources = (content.get(key) or kind() for key, kind in PARTS.items())
-    known = set(recorded_options(parse_arguments(["--method_name", "DINO"])))
-    for part, option, value in [(p, *pair) for p, of in (("options", options), ("grid", grid)) for pair in of.items()]:
-        where = f"{name}: {part}.{option}"
-        if option in REFUSED:
-            raise InputError(f"{where}: not here: {REFUSED[option]}")
-        if option not in known:
-            raise InputError(f"{where}: unknown option{_meant(option, known)}; main.py --help lists them")
-        if part == "grid" and (option in options or option == "save_maps" or not isinstance(value, list) or not value):
-            told = "stands in options, too; keep one" if option in options else f"{value!r} is not a list of values"
-            raise InputError(f"{where}: {'belongs to options' if option == 'save_maps' else told}")
-        if option == "save_maps" and not isinstance(value, bool):
-            raise InputError(f"{where}: {value!r} is not true or false; maps lie in the job's folder")
-        if option in ("category", "seed"):
-            for one in value if isinstance(value, list) else [value]:
-                if not isinstance(one, (str, int)) or isinstance(one, bool):
-                    raise InputError(f"{where}: {one!r} is neither text nor number; quote it")
+    for part, of in (("options", options), ("grid", grid)):
+        for option, value in of.items():
+            wrong = _wrong_option(part, option, value, options)
+            if wrong:
+                raise InputError(f"{part}.{option}: {wrong}")
     for one in exclude:
         for option, value in one.items() if isinstance(one, dict) and one else [("", one)]:
             if option not in grid or not any(_same(value, known) for known in grid[option]):
-                raise InputError(
-                    f"{name}: exclude.{option}: {value!r} is no value in grid, so nothing would be left out"
-                )
-    fits = {
-        "gpus": lambda x: 0 <= x <= 1,  # main.py uses one at most
-        "cpus": lambda x: isinstance(x, int) and x >= 1,
-        "memory_gib": lambda x: x > 0,
-    }
+                raise InputError(f"exclude.{option}: {value!r} is no value in grid, so nothing would be left out")
     for key, value in resources.items():
-        if key not in fits:
-            raise InputError(f"{name}: resources.{key}: unknown key; known: {', '.join(fits)}")
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not fits[key](value):
-            raise InputError(f"{name}: resources.{key}: {value!r} is not possible for one job")
+        if key not in POSSIBLE:
+            raise InputError(f"resources.{key}: unknown key; known: {', '.join(POSSIBLE)}")
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not POSSIBLE[key](value):
+            raise InputError(f"resources.{key}: {value!r} is not possible for one job")
     return options, grid, exclude, resources
+
+
+def _wrong_option(part, option, value, options):
+    """What is wrong with an option of the file that main.py's parser would not find, or would tell less clearly."""
+    if option in REFUSED:
+        return f"not here: {REFUSED[option]}"
+    if option not in FLAGS:
+        return f"unknown option{_meant(option, FLAGS)}; main.py --help lists them"
+    if option == "save_maps":
+        told = f"{value!r} is not true or false; maps lie in the job's folder"
+        return "belongs to options" if part == "grid" else None if isinstance(value, bool) else told
+    if part == "grid" and option in options:
+        return "stands in options, too; keep one"
+    if part == "grid" and (not isinstance(value, list) or not value):
+        return f"{value!r} is not a list of values"
+    if option in ("category", "seed"):
+        for one in value if isinstance(value, list) else [value]:
+            if not isinstance(one, (str, int)) or isinstance(one, bool):
+                return f"{one!r} is neither text nor number; quote it"
+    return None
 
 
 def _meant(key, known):
@@ -238,43 +241,39 @@ def _same(one, other):
     return one == other and isinstance(one, bool) == isinstance(other, bool)
 
 
-def _categories(name, options, grid):
+def _categories(options, grid):
     """The categories of the jobs: the grid's, else the options', else the data set's official list."""
     names = grid.get("category", options.get("category"))
     if names is None:
         dataset = options.get("dataset_type", default_of("dataset_type"))
         if "dataset_type" in grid or dataset not in CATEGORIES:
-            raise InputError(f"{name}: grid.category is missing: list the categories")
+            raise InputError("grid.category is missing: list the categories")
         names = CATEGORIES[dataset]
     names = [str(one) for one in (names if isinstance(names, (list, tuple)) else [names])]
     alike = [one for one in names if [same_name(other) for other in names].count(same_name(one)) > 1]
     if alike:
-        raise InputError(f"{name}: category: {', '.join(alike)} are one category")
+        raise InputError(f"category: {', '.join(alike)} are one category")
     return names
 
 
-def _job(name, options, chosen):
-    options = {**options, **chosen}
-    options = {option: value for option, value in options.items() if value is not None and value is not False}
+def _job(options, chosen):
+    """The SweepJob of a combination of the grid: {option: value}."""
+    options = {name: value for name, value in {**options, **chosen}.items() if value is not None and value is not False}
     category, title = chosen["category"], ", ".join(map(shown, chosen.items()))
-    job = SweepJob("", category, 0, (), tuple((option, frozen(value)) for option, value in options.items()))
+    setting = tuple((option, frozen(value)) for option, value in chosen.items() if option not in AXES)
+    job = SweepJob("", category, 0, setting, tuple((option, frozen(value)) for option, value in options.items()))
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
             parsed = parse_arguments(job.words("job"))
     except SystemExit:
         text = said.getvalue().strip().replace("main.py: error: ", "").replace(" (--help lists the flags)", "")
-        raise InputError(f"{name}: main.py would refuse {title}: {text}") from None
+        raise InputError(f"main.py would refuse {title}: {text}") from None
     place = {option: options.get(option) for option in PLACE}
-    deciding = [deciding_options(recorded_options(parsed)), place, same_name(category)]
-    text = json.dumps(deciding, sort_keys=True, default=str)
-    slug = re.sub(r"[^A-Za-z0-9_-]+", "-", category)[:60].strip("-")
-    digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
-    return job._replace(
-        name=f"{slug or 'category'}-seed{parsed.seed}-{digest}",  # without words of the grid, which may get more axes
-        seed=parsed.seed,
-        setting=tuple((option, frozen(value)) for option, value in chosen.items() if option not in AXES),
-    )
+    digest = short_hash([deciding_options(recorded_options(parsed)), place, same_name(category)], 8)
+    slug = re.sub(r"[^A-Za-z0-9_-]+", "-", category)[:60].strip("-") or "category"
+    # without words of the grid, which may get more axes
+    return job._replace(name=f"{slug}-seed{parsed.seed}-{digest}", seed=parsed.seed)
 
 
 def frozen(value):

@@ -1,30 +1,29 @@
 """Running a sweep's jobs on a Ray cluster: a job is a Ray task, which runs main.py as a process and waits for it.
 
 Ray places the tasks by what they take, and repeats those whose worker or node is gone. The project has to be on every
-host, at the same path or installed. A node that sees the sweep's folder works there; from any other, the job's files
-come back as the task's value. The module needs requirements-ray.txt.
+host, at the same path or installed, and all hosts share the sweep's folder. The module needs requirements-ray.txt.
 """
 
-import contextlib
 import logging
 import os
-import tempfile
 import time
 from collections import deque
 from pathlib import Path
 
 from common.errors import InputError
+from common.files import host
 from common.locks import holder_of
 from sweeps.engines import LOCK, THREADS
-from sweeps.jobs import FAILED, LAST, PATIENCE, STOPPED, Event, Outcome, begin, examination_of, main_command
+from sweeps.jobs import FAILED, LAST, PATIENCE, STOPPED, Outcome, examination_of, run_job
 from sweeps.plan import job_folder
 
 RETRIES = 3  # of a task whose worker or node was lost
-TICK = 0.1  # seconds between two checks of a process, or of the tasks
+TICK = 0.1  # seconds between two looks at the tasks
+UNSEEN = 20  # seconds until a host has to see what the driver has written, which a network drive may delay
 NAMES = {"num_cpus": "CPU", "num_gpus": "GPU", "memory": "memory"}
 
 
-def run_on_ray(plan, jobs, out, workers, program):
+def run_on_ray(plan, jobs, out, ended, workers, program):
     """Run jobs like ``sweeps.engines.run``, on the cluster that RAY_ADDRESS names, else on the one that ``ray start``
     began on this machine, else on a new one on this machine alone."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # send no statistics to Ray's makers
@@ -37,69 +36,50 @@ def run_on_ray(plan, jobs, out, workers, program):
         _connect(ray)
         asked = _asked(ray, plan)
         task = ray.remote(max_retries=RETRIES, **asked)(compute)
-        environment = dict.fromkeys(THREADS, str(asked["num_cpus"]))
-        driver = _driver(out)
+        environment, driver = dict.fromkeys(THREADS, str(asked["num_cpus"])), _driver(out)
         while waiting or flying:
             while waiting and (workers is None or len(flying) < workers):
                 job = waiting.popleft()
                 flying[task.remote(job, str(out), driver, environment, program)] = job
-                yield Event(job)
             for reference in ray.wait(list(flying), timeout=TICK)[0]:
-                job = flying.pop(reference)
-                yield Event(job, _received(ray, reference, job, out))
+                ended(flying.pop(reference), _outcome(ray, reference), False)
     finally:
         for reference in flying:
             ray.cancel(reference)
         if flying:
-            for reference in ray.wait(list(flying), num_returns=len(flying), timeout=PATIENCE)[0]:
-                _received(ray, reference, flying[reference], out)
+            ray.wait(list(flying), num_returns=len(flying), timeout=PATIENCE)
         ray.shutdown()
 
 
 def compute(job, out, driver, environment, program):
-    """The Ray task: run ``job`` on this node; returns its Outcome.
+    """The Ray task: run ``job`` on this host; returns its Outcome.
 
     Args:
-        driver: content of the file that names the driver, by which a node knows that it sees the sweep's own folder.
-            If it does not, the Outcome has the job's files.
+        driver: content of the file that names the driver, by which a host knows that it sees the sweep's own folder.
     """
-    out = Path(out)
-    with contextlib.ExitStack() as stack:
-        shared = _driver(out) == driver
-        if not shared:
-            out = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="m3dm-sweep-")))
-        folder = job_folder(out, job)
-        examination = examination_of(out, job) if shared else None
-        attempt, outcome = begin(job, folder, program or main_command(), environment, examination)
-        try:
-            while outcome is None:
-                time.sleep(TICK)
-                outcome = attempt.poll()
-        except KeyboardInterrupt:  # cancelled
-            outcome = attempt.stop()
-        paths = [] if shared else [path for path in folder.rglob("*") if path.is_file()]
-        return outcome._replace(files={path.relative_to(folder).as_posix(): path.read_bytes() for path in paths})
+    end = time.monotonic() + UNSEEN
+    while _driver(out) != driver:
+        if time.monotonic() > end:
+            line = f"{host()} does not see the sweep's folder {out}; give -o a folder that all hosts share"
+            return Outcome(FAILED, (line,), host=host())
+        time.sleep(TICK)
+    return run_job(job, job_folder(out, job), program, environment, examination_of(out, job))
 
 
 def _driver(out):
     """What names the driver in a sweep's folder; "" where the folder is not that of the sweep."""
-    holder = holder_of(out / LOCK)
+    holder = holder_of(Path(out) / LOCK)
     return holder.read_text(encoding="utf-8") if holder.is_file() else ""
 
 
-def _received(ray, reference, job, out):
-    """The Outcome of a task that has ended; its files are written into the sweep's folder."""
+def _outcome(ray, reference):
+    """The Outcome of a task that has ended."""
     try:
-        outcome = ray.get(reference)
-        for name, content in sorted(outcome.files.items(), key=lambda of: of[0] == "run.json"):  # this one ends it
-            path = job_folder(out, job) / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-        return outcome._replace(files=None)
-    except (ray.exceptions.TaskCancelledError, OSError) as error:
-        return Outcome(STOPPED, None, 0.0, "", (str(error),))
+        return ray.get(reference)
+    except ray.exceptions.TaskCancelledError as error:
+        return Outcome(STOPPED, (str(error),))
     except ray.exceptions.RayError as error:  # lost too often, or the task itself failed
-        return Outcome(FAILED, None, 0.0, "", tuple(filter(str.strip, str(error).splitlines()))[-LAST:])
+        return Outcome(FAILED, tuple(filter(str.strip, str(error).splitlines()))[-LAST:])
 
 
 def _connect(ray):

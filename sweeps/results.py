@@ -5,11 +5,12 @@ the mean. Chance of the test parts, for the mean over the given seeds: DeLong's 
 different parts, so their errors are independent, and their mean has an error as well.
 """
 
-import contextlib
 import csv
+import itertools
 import math
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ from runs.results import metrics_of, untrained_note
 from scoring.metrics import Metrics
 from scoring.saved_maps import SUFFIX
 from scoring.significance import LEVEL, METRICS, delong_test
-from sweeps.plan import category_of, finished, job_folder, shown
+from sweeps.plan import SweepJob, category_of, finished, job_folder, shown
 
 IMAGE = METRICS[0]
 MEAN = "Mean"
@@ -54,22 +55,33 @@ class SweepResults(NamedTuple):
     Attributes:
         table: {SweepRow: {category: {seed: JobScores}}}, rows and categories in the plan's order.
         planned: {(setting, category): {seed}} of the whole sweep.
-        done, jobs: number of finished jobs, and of all jobs.
+        done: the finished jobs.
+        jobs: number of all jobs.
         notes: texts to put under the tables.
     """
 
     table: dict
     planned: dict
-    done: int
+    done: tuple
     jobs: int
     notes: tuple
 
 
-class SeedMean(NamedTuple):
-    """Mean over seeds: their number, mean, standard deviation and Student's 95 % interval of the mean (None for a
-    single seed)."""
+class SweepCell(NamedTuple):
+    """Mean over seeds of one row, in one category or in the mean over the complete categories, those that have a value
+    for every seed.
 
+    Attributes:
+        categories: number that it is made from.
+        seeds, planned: number of seeds that have a value, and of the whole sweep.
+        sd, low, high: standard deviation and Student's 95 % interval of the mean; None for a single seed.
+    """
+
+    row: SweepRow
+    category: str
+    categories: int
     seeds: int
+    planned: int
     mean: float
     sd: float | None = None
     low: float | None = None
@@ -80,13 +92,11 @@ class SweepDifference(NamedTuple):
     """Row minus reference, for one category or the mean over categories; both have the same seeds and test parts.
 
     Attributes:
-        family: BY_SCORING or BY_SETTING.
         categories, seeds, parts: numbers that the difference is made from; ``seeds`` is the smallest of a category.
         value, error: the difference, and its standard error over test parts; None: not tested, and ``note`` says why.
         holm: the p value, corrected over the rows of one family, metric and category.
     """
 
-    family: str
     row: SweepRow
     reference: SweepRow
     category: str
@@ -97,6 +107,11 @@ class SweepDifference(NamedTuple):
     error: float | None = None
     holm: float | None = None
     note: str = ""
+
+    @property
+    def family(self) -> str:
+        """BY_SCORING or BY_SETTING."""
+        return BY_SCORING if self.row.setting == self.reference.setting else BY_SETTING
 
     @property
     def interval(self) -> tuple[float | None, float | None]:
@@ -124,11 +139,12 @@ def gather(out: Path, plan: Any) -> SweepResults:
     """
     records = {job: finished(job_folder(out, job), job) for job in plan.jobs}
     done = {job: record for job, record in records.items() if record is not None}
-    spelled = {job.category: category_of(record, job) for job, record in done.items()}
+    spelled = {job.category: job.category for job in plan.jobs}  # as the file has it → as the data set has it
+    spelled.update({job.category: category_of(record, job) for job, record in done.items()})
     found: dict = {}
     planned: dict = {}
     for job in plan.jobs:
-        planned.setdefault((job.setting, spelled.get(job.category, job.category)), set()).add(job.seed)
+        planned.setdefault((job.setting, spelled[job.category]), set()).add(job.seed)
     for job, record in sorted(done.items(), key=lambda of: of[0].seed):
         category = spelled[job.category]
         metrics = metrics_of(record["categories"][category])
@@ -136,36 +152,38 @@ def gather(out: Path, plan: Any) -> SweepResults:
         for scoring, of in metrics.items():
             row = found.setdefault(SweepRow(job.setting, scoring), {}).setdefault(category, {})
             row.setdefault(job.seed, JobScores(of, paths, label, scores[scoring]))
-    names = dict.fromkeys(name for of in done.values() for cat in of["categories"].values() for name in cat["metrics"])
+    names = dict.fromkeys(
+        name for job, of in done.items() for name in of["categories"][spelled[job.category]]["metrics"]
+    )
     scorings = sorted(names, key=lambda name: name != "baseline")  # the baseline first, then in the jobs' order
-    categories = [spelled.get(category, category) for category in dict.fromkeys(job.category for job in plan.jobs)]
-    table = {
-        row: {category: found[row][category] for category in categories if category in found[row]}
-        for row in (SweepRow(setting, scoring) for setting in plan.settings for scoring in scorings)
-        if row in found
-    }
-    return SweepResults(table, planned, len(done), len(plan.jobs), _notes(done.values()))
+    rows = [row for row in itertools.starmap(SweepRow, itertools.product(plan.settings, scorings)) if row in found]
+    table = {row: {c: found[row][c] for c in spelled.values() if c in found[row]} for row in rows}
+    return SweepResults(table, planned, tuple(done), len(plan.jobs), _notes(done.values()))
 
 
 def _notes(records: Any) -> tuple:
-    weights: dict = {}
-    versions: dict = {}
-    standins = set()
-    for record in records:
-        for file in record["weights"]:
-            weights.setdefault(file["network"], set()).add(file["sha256"])
-            standins |= {file["path"]} if file["standin"] else set()
-        for package, number in record["versions"].items():
-            versions.setdefault(package, set()).add(str(number))
+    """Texts on untrained weights, and on what is not the same in all jobs."""
+    files = [file for record in records for file in record["weights"]]
+    standins = sorted({file["path"] for file in files if file["standin"]})
+    versions = [
+        pair for record in records for pair in record["versions"].items() if pair[0] not in ("platform", "cpus")
+    ]
     return (
-        *([untrained_note(sorted(standins))] if standins else []),
-        *(f"NOT THE SAME WEIGHTS in all jobs: {name}." for name, known in weights.items() if len(known) > 1),
+        *([untrained_note(standins)] if standins else []),
         *(
-            f"Not the same {name} in all jobs: {', '.join(sorted(known))}."
-            for name, known in versions.items()
-            if len(known) > 1 and name not in ("platform", "cpus")
+            f"NOT THE SAME WEIGHTS in all jobs: {network}."
+            for network in _unequal([(file["network"], file["sha256"]) for file in files])
         ),
+        *(f"Not the same {name} in all jobs: {', '.join(known)}." for name, known in _unequal(versions).items()),
     )
+
+
+def _unequal(pairs: list) -> dict:
+    """{name: its sorted values} of the names that have several."""
+    known: dict = {}
+    for name, value in pairs:
+        known.setdefault(name, set()).add(str(value))
+    return {name: sorted(values) for name, values in known.items() if len(values) > 1}
 
 
 def read_scores(path: Path, scorings: list) -> tuple[tuple, np.ndarray, dict]:
@@ -185,65 +203,61 @@ def read_scores(path: Path, scorings: list) -> tuple[tuple, np.ndarray, dict]:
         ) from None
 
 
-def link_maps(out: Path, plan: Any) -> None:
+def link_maps(out: Path, jobs: Iterable[SweepJob]) -> None:
     """Link the finished jobs' saved maps as <out>/maps/<setting>/seed_<n>/<category>.npz, which looks like the folder
     of one run over all categories. A grid without settings gets the name "all".
 
     Raises:
         OSError: neither hard nor symbolic links work.
     """
-    for job in plan.jobs:
-        source = next((job_folder(out, job) / "maps").glob(f"*{SUFFIX}"), None)
-        if source is None or finished(job_folder(out, job), job) is None:
-            continue
+    for job in jobs:
         setting = re.sub(r"[^A-Za-z0-9.=+_-]+", "-", "_".join(map(shown, job.setting))) or "all"
-        target = out / "maps" / setting / f"seed_{job.seed}" / source.name
-        if target.exists() and os.path.samefile(source, target):
-            continue
-        with atomic_path(target) as temporary:
-            os.unlink(temporary)
-            with contextlib.suppress(OSError):
-                os.link(source, temporary)
-            if not os.path.exists(temporary):  # no hard links here, or another drive
-                os.symlink(os.path.abspath(source), temporary)
+        for source in (job_folder(out, job) / "maps").glob(f"*{SUFFIX}"):
+            target = out / "maps" / setting / f"seed_{job.seed}" / source.name
+            if target.exists() and os.path.samefile(source, target):
+                continue
+            with atomic_path(target) as temporary:
+                os.unlink(temporary)
+                try:
+                    os.link(source, temporary)
+                except OSError:  # no hard links here, or another drive
+                    os.symlink(os.path.abspath(source), temporary)
 
 
 # ---------------------------------------------------------------- means and differences
 
 
-def over_seeds(values: list) -> SeedMean:
-    """The SeedMean of values, one per seed."""
+def over_seeds(values: list) -> tuple[float, ...]:
+    """(mean, standard deviation, ends of Student's interval) of values, one per seed; of a single one the mean."""
     n, mean = len(values), float(np.mean(values))
     if n < 2:
-        return SeedMean(n, mean)
+        return (mean,)
     sd = float(np.std(values, ddof=1))
     half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * sd / math.sqrt(n)
-    return SeedMean(n, mean, sd, mean - half, mean + half)
+    return mean, sd, mean - half, mean + half
 
 
-def means(found: dict, metric: str, planned: dict) -> tuple[dict, list]:
-    """Means over seeds of one row.
+def cells(table: dict, planned: dict, metric: str) -> list[SweepCell]:
+    """The SweepCells of a metric, row by row; ``table``, ``planned``: as of SweepResults.
 
-    Args:
-        found: {category: {seed: JobScores}}.
-        planned: {category: seeds that the sweep has}; a category is complete if it has a value for all of them.
-
-    Returns:
-        ({category: SeedMean, MEAN: SeedMean over the complete categories}, [complete categories]). A category without
-        a value is absent; MEAN is absent if the complete categories have different seeds.
+    A category without a value is absent, and so is the mean where the complete categories have different seeds.
     """
-    out, complete = {}, {}
-    for category, of_seed in found.items():
-        known = {seed: getattr(of.metrics, metric) for seed, of in of_seed.items()}
-        known = {seed: value for seed, value in known.items() if value is not None}
-        if known:
-            out[category] = over_seeds(list(known.values()))
-            if set(known) == set(planned.get(category, known)):
+    found = []
+    for row, of_category in table.items():
+        complete = {}
+        for category, of_seed in of_category.items():
+            known = {seed: getattr(of.metrics, metric) for seed, of in of_seed.items()}
+            known = {seed: value for seed, value in known.items() if value is not None}
+            wanted = planned[row.setting, category]
+            if known:
+                found.append(SweepCell(row, category, 1, len(known), len(wanted), *over_seeds(list(known.values()))))
+            if known and set(known) == set(wanted):
                 complete[category] = known
-    seeds = {tuple(sorted(known)) for known in complete.values()}
-    if len(seeds) == 1:
-        out[MEAN] = over_seeds([np.mean([of[seed] for of in complete.values()]) for seed in seeds.pop()])
-    return out, list(complete)
+        seeds = {tuple(sorted(known)) for known in complete.values()}
+        if len(seeds) == 1:
+            values = [np.mean([of[seed] for of in complete.values()]) for seed in seeds.pop()]
+            found.append(SweepCell(row, MEAN, len(complete), len(values), len(values), *over_seeds(values)))
+    return found
 
 
 def differences(table: dict, metric: str) -> list[SweepDifference]:
@@ -254,15 +268,14 @@ def differences(table: dict, metric: str) -> list[SweepDifference]:
         table: {SweepRow: {category: {seed: JobScores}}}.
     """
     rows = list(table)
-    pairs = [(BY_SCORING, row, SweepRow(row.setting, "baseline")) for row in rows]
-    pairs += [(BY_SETTING, row, SweepRow(rows[0].setting, row.scoring)) for row in rows]
+    pairs = [(row, SweepRow(row.setting, "baseline")) for row in rows]
+    pairs += [(row, SweepRow(rows[0].setting, row.scoring)) for row in rows]
     found: list[SweepDifference] = []
-    for pair in pairs:
-        _, row, reference = pair
+    for row, reference in pairs:
         if row == reference or reference not in table:
             continue
-        of = [_difference(pair, category, table[row][category], table[reference], metric) for category in table[row]]
-        known = [one for one in of if one is not None]
+        both = [(category, of, table[reference].get(category, {})) for category, of in table[row].items()]
+        known = [one for of in both if (one := _difference(row, reference, *of, metric)) is not None]
         found += known
         used = [one for one in known if one.error is not None or metric != IMAGE]
         if used and len(known) > 1:
@@ -271,22 +284,16 @@ def differences(table: dict, metric: str) -> list[SweepDifference]:
 
 
 def _difference(
-    pair: tuple[str, SweepRow, SweepRow], category: str, ones: dict, others: dict, metric: str
+    row: SweepRow, reference: SweepRow, category: str, ones: dict, others: dict, metric: str
 ) -> SweepDifference | None:
-    """The difference in one category; None if the rows share no seed."""
-    others = others.get(category, {})
-    seeds = [
-        seed
-        for seed in sorted(set(ones) & set(others))
-        if None not in (getattr(ones[seed].metrics, metric), getattr(others[seed].metrics, metric))
-    ]
-    if not seeds:
+    """The difference in one category between {seed: JobScores}; None if the rows share no seed."""
+    pairs = [(ones[seed], others[seed]) for seed in sorted(set(ones) & set(others))]
+    pairs = [pair for pair in pairs if None not in [getattr(of.metrics, metric) for of in pair]]
+    if not pairs:
         return None
-    a, b = [ones[seed] for seed in seeds], [others[seed] for seed in seeds]
-    value = float(
-        np.mean([getattr(of.metrics, metric) for of in a]) - np.mean([getattr(of.metrics, metric) for of in b])
-    )
-    one = SweepDifference(*pair, category, 1, len(seeds), len(a[0].paths), value)
+    a, b = zip(*pairs)
+    mean, other = (float(np.mean([getattr(of.metrics, metric) for of in side])) for side in (a, b))
+    one = SweepDifference(row, reference, category, 1, len(pairs), len(a[0].paths), mean - other)
     if len({(job.paths, job.label.tobytes()) for job in a + b}) > 1:
         return one._replace(note="the jobs' test parts differ")
     if metric != IMAGE:

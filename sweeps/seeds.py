@@ -2,13 +2,17 @@
 
 from pathlib import Path
 
+import numpy as np
+from tabulate import tabulate
+
 from common.commands import FAILED, FINE, REFUSED
 from common.errors import tell
+from common.files import atomic_write_text
 from common.progress import note
 from runs.options import default_of, recorded_options
-from runs.results import metrics_of, read_run, write_seeds
+from runs.results import DIFFERENCE, TABLES, UNDEFINED, column_title, metrics_of, read_run, row_title
 from sweeps.engines import run_here
-from sweeps.jobs import main_command
+from sweeps.jobs import run_job
 from sweeps.plan import SweepJob, frozen
 
 OWN = ("save_maps", "save_model")  # folders in which each seed has one of its own
@@ -27,24 +31,28 @@ def run_seeds(args, program=None) -> int:
     """
     out = Path(args.output_dir)
     jobs, codes, table = [seed_job(args, seed) for seed in dict.fromkeys(args.seeds)], {}, ""
-    events = run_here(
-        [{}], jobs, program or main_command(), lambda job: out / job.name, lambda _: out / "examination.json", False
-    )
+
+    def work(job, slot, stop):
+        note(f"seed {job.seed}:")
+        return run_job(job, out / job.name, program, slot, out / "examination.json", stop, logged=False)
+
+    def ended(job, outcome, again):
+        nonlocal table
+        if again:
+            return
+        codes[job] = FAILED if outcome.exit_code is None else outcome.exit_code
+        if outcome.exit_code not in (FINE, FAILED):
+            why = " ".join(outcome.lines) or f"main.py ended with exit code {outcome.exit_code}"
+            tell("main.py", f"seed {job.seed}: {why}")
+        table = _write_table(args, codes) or table
+
     try:
-        for job, outcome, again in events:
-            if outcome is None:
-                note(f"seed {job.seed}:")
-            elif not again:
-                codes[job] = FAILED if outcome.exit_code is None else outcome.exit_code
-                if outcome.exit_code not in (FINE, FAILED):
-                    why = " ".join(outcome.lines) or f"main.py ended with exit code {outcome.exit_code}"
-                    tell("main.py", f"seed {job.seed}: {why}")
-                table = _write_table(args, codes) or table
-    except KeyboardInterrupt:
-        events.close()  # the running seed writes what it has
-        left = [str(job.seed) for job in jobs if job not in codes]
-        tell("main.py", f"interrupted; not finished: seed {', '.join(left)}; the same command goes on with them")
-        codes.update(dict.fromkeys((job for job in jobs if job not in codes), FAILED))
+        run_here([{}], jobs, work, ended)
+    except KeyboardInterrupt:  # the running seed has written what it has
+        left = [job for job in jobs if job not in codes]
+        seeds = ", ".join(str(job.seed) for job in left)
+        tell("main.py", f"interrupted; not finished: seed {seeds}; the same command goes on with them")
+        codes.update(dict.fromkeys(left, FAILED))
         table = _write_table(args, codes) or table
     if table:
         print("\n" + table, flush=True)
@@ -72,8 +80,46 @@ def _write_table(args, jobs):
         if record.get("command") == job.words(folder):  # else an earlier command left it
             found = {name: metrics_of(of) for name, of in record["categories"].items() if of["metrics"]}
             metrics.update({job.seed: found} if found else {})
+    text = table_over_seeds(args.method_name, metrics) if metrics else ""
     try:
-        return write_seeds(args.output_dir, args.method_name, metrics) if metrics else ""
+        if text:
+            atomic_write_text(Path(args.output_dir) / "seeds.md", text)
+        return text
     except OSError as error:
         tell("main.py", f"{args.output_dir}/seeds.md cannot be written: {error.strerror or error}")
         return ""
+
+
+def table_over_seeds(method_name, metrics) -> str:
+    """The text of seeds.md: the three tables as mean ± standard deviation over seeds.
+
+    Args:
+        metrics: {seed: {category: {scoring: Metrics}}}; a category counts if every seed has finished it.
+    """
+    seeds = list(metrics)
+    categories = [c for c in metrics[seeds[0]] if all(c in metrics[seed] for seed in seeds)]
+    texts = []
+    for metric, (heading, _) in TABLES.items():
+        rows, baseline = [], None
+        for scoring in metrics[seeds[0]][categories[0]] if categories else ():
+            values = [[getattr(metrics[seed][c][scoring], metric) for c in categories] for seed in seeds]
+            columns = np.array(values, dtype=float)
+            columns = np.column_stack([columns, columns.mean(1)])
+            rows.append([row_title(method_name, scoring), *_over_seeds(columns, ".3f")])
+            if baseline is None:
+                baseline = columns
+            else:
+                rows.append([DIFFERENCE, *_over_seeds(columns - baseline, "+.3f")])
+        texts.append(
+            f"## {heading}, mean ± standard deviation over seeds {', '.join(map(str, seeds))}\n\n"
+            + tabulate(rows, ["Method", *map(column_title, categories), "Mean"], tablefmt="pipe", disable_numparse=True)
+            + f"\n\n{DIFFERENCE}: of the same seed, scoring minus baseline, then mean and standard deviation.\n"
+            * (len(rows) > 1)
+        )
+    return "\n".join(texts)
+
+
+def _over_seeds(columns, form):
+    """["mean ± standard deviation"] of each column of ``columns`` [seeds, c]."""
+    spread = [f" ± {s:.3f}" for s in columns.std(0, ddof=1)] if len(columns) > 1 else [""] * columns.shape[1]
+    return [UNDEFINED if np.isnan(mean) else f"{mean:{form}}{s}" for mean, s in zip(columns.mean(0), spread)]

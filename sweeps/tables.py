@@ -14,7 +14,7 @@ from common.files import atomic_path, atomic_write_text
 from runs.results import TABLES, column_title, csv_text, escaped, row_title
 from scoring.significance import METRICS
 from sweeps.plan import shown
-from sweeps.results import BY_SCORING, BY_SETTING, MEAN, SweepRow, differences, means
+from sweeps.results import BY_SCORING, BY_SETTING, MEAN, SweepRow, cells, differences
 
 FILES = ("tables.md", "cells.csv", "differences.csv")
 FIGURE = "figure.png"
@@ -31,20 +31,14 @@ DIFFERENCES = "category categories seeds parts difference low high p p_holm note
 def write_tables(out, plan, results):
     """Write the files into ``out``; returns the text of tables.md."""
     out = Path(out)
-    cells = {
-        metric: {
-            row: means(of, metric, {category: results.planned[row.setting, category] for category in of})
-            for row, of in results.table.items()
-        }
-        for metric in METRICS
-    }
-    found = {metric: differences(results.table, metric) for metric in METRICS}
-    text = markdown(plan, results, cells, found)
-    for name, content in zip(FILES, (text, cells_csv(plan, results, cells), differences_csv(plan, found))):
+    found = {metric: cells(results.table, results.planned, metric) for metric in METRICS}
+    compared = {metric: differences(results.table, metric) for metric in METRICS}
+    text = markdown(plan, results, found, compared)
+    for name, content in zip(FILES, (text, cells_csv(plan, found), differences_csv(plan, compared))):
         atomic_write_text(out / name, content)
     axis = number_axis(plan)
     if axis and results.table:
-        draw(out / FIGURE, plan, cells, axis)
+        draw(out / FIGURE, plan, found, axis)
     return text
 
 
@@ -61,38 +55,41 @@ def _method(plan, row):
 # ---------------------------------------------------------------- markdown
 
 
-def markdown(plan, results, cells, found):
+def markdown(plan, results, found, compared):
     """The text of tables.md."""
     seeds = sorted({job.seed for job in plan.jobs})
-    texts = [f"{results.done} of {results.jobs} jobs are finished."]
-    all_categories = {category for _, category in results.planned}
+    texts = [f"{len(results.done)} of {results.jobs} jobs are finished."]
+    total = len({category for _, category in results.planned})
     for metric in METRICS if results.table else ():
-        categories = list(dict.fromkeys(c for of, _ in cells[metric].values() for c in of if c != MEAN))
-        rows = []
-        for row, (of, complete) in cells[metric].items():
-            known = [_cell(of.get(c), len(results.planned.get((row.setting, c), ()))) for c in categories]
-            mean = _cell(of.get(MEAN), 0)
-            if MEAN in of and len(complete) < len(all_categories):
-                mean += f" ({len(complete)} of {len(all_categories)} categories)"
-            rows.append([escaped(title(plan, row)), *known, mean])
+        of = {(cell.row, cell.category): cell for cell in found[metric]}
+        categories = list(dict.fromkeys(category for _, category in of if category != MEAN))
+        rows = [
+            [escaped(title(plan, row)), *(_cell(of.get((row, category)), total) for category in (*categories, MEAN))]
+            for row in results.table
+        ]
         texts.append(
             f"## {NAMES[metric]}\n\nMean ± standard deviation over seeds {', '.join(map(str, seeds))}; in brackets the "
             "95 % interval of the mean over seeds (Student), where it is known.\n\n"
             + _table(["Method", *map(column_title, categories), MEAN], rows)
         )
         for family in FAMILIES:
-            mine = [d for d in found[metric] if d.family == family]
+            mine = [d for d in compared[metric] if d.family == family]
             texts += [_difference_table(plan, metric, family, mine)] if mine else []
     return "\n\n".join([*texts, *(results.notes if results.table else ())]) + "\n"
 
 
-def _cell(mean, planned):
-    if mean is None:
+def _cell(cell, total):
+    """Text of a SweepCell or None; ``total``: number of all categories."""
+    if cell is None:
         return MISSING
-    text = f"{mean.mean:.3f}"
-    if mean.sd is not None:
-        text += f" ± {mean.sd:.3f} [{mean.low:.3f}, {mean.high:.3f}]"
-    return text + (f" ({mean.seeds} of {planned} seeds)" if mean.seeds < planned else "")
+    text = f"{cell.mean:.3f}"
+    if cell.sd is not None:
+        text += f" ± {cell.sd:.3f} [{cell.low:.3f}, {cell.high:.3f}]"
+    if cell.seeds < cell.planned:
+        text += f" ({cell.seeds} of {cell.planned} seeds)"
+    if cell.category == MEAN and cell.categories < total:
+        text += f" ({cell.categories} of {total} categories)"
+    return text
 
 
 def _difference_table(plan, metric, family, found):
@@ -126,24 +123,18 @@ def _table(header, rows):
 # ---------------------------------------------------------------- CSV
 
 
-def cells_csv(plan, results, cells):
+def cells_csv(plan, found):
     """The text of cells.csv: one line per metric, row and category."""
-    lines = [["metric", "method", *_axes(plan), "scoring", "category", *CELLS]]
-    for metric in METRICS:
-        for row, (of, complete) in cells[metric].items():
-            for category, mean in of.items():
-                planned = len(results.planned.get((row.setting, category), range(mean.seeds)))
-                count = len(complete) if category == MEAN else 1
-                lines.append([metric, *_key(plan, row), category, count, mean.seeds, planned, *mean[1:]])
-    return csv_text(lines)
+    header = ["metric", "method", *_axes(plan), "scoring", "category", *CELLS]
+    return csv_text([header, *([m, *_key(plan, cell.row), *cell[1:]] for m in METRICS for cell in found[m])])
 
 
-def differences_csv(plan, found):
+def differences_csv(plan, compared):
     """The text of differences.csv: one line per comparison, metric and category."""
     key = ["method", *_axes(plan), "scoring"]
     lines = [["metric", "family", *key, *(f"reference_{name}" for name in key), *DIFFERENCES]]
     for metric in METRICS:
-        for d in found[metric]:
+        for d in compared[metric]:
             values = (d.categories, d.seeds, d.parts, d.value, *d.interval, d.p, d.holm, d.note)
             lines.append([metric, d.family, *_key(plan, d.row), *_key(plan, d.reference), d.category, *values])
     return csv_text(lines)
@@ -170,7 +161,7 @@ def number_axis(plan):
     return None
 
 
-def draw(path, plan, cells, axis):
+def draw(path, plan, found, axis):
     """Draw the means over the categories as curves over the grid's option ``axis``. Error bars are one standard
     deviation over seeds."""
     from matplotlib.figure import Figure
@@ -178,11 +169,11 @@ def draw(path, plan, cells, axis):
     figure = Figure(figsize=(13, 4), layout="constrained")
     for metric, axes in zip(METRICS, figure.subplots(1, 3)):
         lines = {}
-        for row, (of, _) in cells[metric].items():
-            if MEAN in of:
-                rest = tuple(pair for pair in row.setting if pair[0] != axis)
-                line = lines.setdefault(title(plan, SweepRow(rest, row.scoring)), {})
-                line[dict(row.setting)[axis]] = of[MEAN]
+        for cell in found[metric]:
+            if cell.category == MEAN:
+                rest = tuple(pair for pair in cell.row.setting if pair[0] != axis)
+                line = lines.setdefault(title(plan, SweepRow(rest, cell.row.scoring)), {})
+                line[dict(cell.row.setting)[axis]] = cell
         for name, of in lines.items():
             x = sorted(of)
             axes.errorbar(x, [of[v].mean for v in x], [of[v].sd or 0 for v in x], label=name, marker="o", capsize=3)

@@ -94,40 +94,41 @@ def sweep(args, program):
     with driving(out):
         remove_leftovers(out)
         write_plan(out, planned)
-        todo = [job for job in planned.jobs if args.recheck or not _finished(out, job)]
-        failed, stopped = run_jobs(args, planned, todo, out, program)
+        failed, stopped = run_jobs(args, planned, out, program)
         text, results = tables(out, planned)
     print(f"\n{text}", flush=True)
     note(f"{', '.join(FILES)} are in {out}")
     for job, outcome in failed.items():
         tell("sweep.py", f"not finished: {_ended(out, job, outcome)}")
+    left = results.jobs - len(results.done)
     if stopped:
-        left = results.jobs - results.done
         tell(
             "sweep.py",
             f"stopped by the user; {left} of {results.jobs} jobs are not finished; the same command continues",
         )
     if len(failed) == results.jobs and all(outcome.exit_code in (None, REFUSED) for outcome in failed.values()):
         return REFUSED
-    return FINE if results.done == results.jobs and not failed else SOME_FAILED
+    return SOME_FAILED if left or failed else FINE
 
 
-def run_jobs(args, planned, todo, out, program):
-    """Run the jobs and print a line for each that ends; returns ({failed job: Outcome}, whether the user stopped)."""
-    failed, ended = {}, len(planned.jobs) - len(todo)
-    events = run(args.engine, planned, todo, out, args.workers, program)
+def run_jobs(args, planned, out, program):
+    """Run the jobs that are not finished, and print a line for each that ends; returns ({failed job: Outcome}, whether
+    the user stopped)."""
+    todo = [job for job in planned.jobs if args.recheck or finished(job_folder(out, job), job) is None]
+    failed, count = {}, len(planned.jobs) - len(todo)
+
+    def ended(job, outcome, again):
+        nonlocal count
+        count += not again
+        again_text = "; it is begun again" if again else ""
+        note(f"[{count} of {len(planned.jobs)}] {_ended(out, job, outcome)}{again_text}")
+        if outcome.state == FAILED and not again:
+            failed[job] = outcome
+
     try:
-        for job, outcome, again in events:
-            if outcome is not None:
-                ended += not again
-                again_text = "; it is begun again" if again else ""
-                note(f"[{ended} of {len(planned.jobs)}] {_ended(out, job, outcome)}{again_text}")
-                if outcome.state == FAILED and not again:
-                    failed[job] = outcome
+        run(args.engine, planned, todo, out, ended, args.workers, program)
     except KeyboardInterrupt:
         return failed, True
-    finally:
-        events.close()
     return failed, False
 
 
@@ -148,7 +149,7 @@ def tables(out, planned):
     results = gather(out, planned)
     text = write_tables(out, planned, results)
     try:
-        link_maps(out, planned)
+        link_maps(out, results.done)
     except OSError as error:
         tell("sweep.py", f"{error.filename or out / 'maps'}: maps cannot be linked ({error.strerror or error})")
     return text, results
@@ -174,16 +175,12 @@ def read_plan(out):
     return plan(content, str(path))
 
 
-def _finished(out, job):
-    return finished(job_folder(out, job), job) is not None
-
-
 def make_tables(args):
     """Make tables and figure of the finished jobs; returns the exit code: 1 if jobs are not finished."""
     out = Path(args.folder).resolve()
     text, results = tables(out, read_plan(out))
     print(f"{text}\n{', '.join(FILES)} are in {out}", flush=True)
-    return FINE if results.done == results.jobs else SOME_FAILED
+    return FINE if len(results.done) == results.jobs else SOME_FAILED
 
 
 def show_status(args):

@@ -20,37 +20,29 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m lab.recordings", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("kind", nargs="?", choices=list(KINDS), metavar="KIND", help=", ".join(KINDS))
-    parser.add_argument("out", nargs="?", metavar="OUT", help="folder to write")
+    parser.add_argument("folder", nargs="?", metavar="OUT", help="folder to write")
     parser.add_argument("--list", action="store_true", help="print the kinds and their defects, and stop")
     parser.add_argument("--seed", type=int, default=0, help="settles every byte (default 0)")
-    parser.add_argument("--train", type=int, default=14, help="good parts in train_good (default 14)")
-    parser.add_argument("--more", type=int, default=20, help="good parts in more_good (default 20)")
-    parser.add_argument("--judge", type=int, default=24, help="parts in to_judge, half of them good (default 24)")
+    for name, number, text in (
+        ("--train", 14, "good parts in train_good"),
+        ("--more", 20, "good parts in more_good"),
+        ("--judge", 24, "parts in to_judge, half of them good"),
+    ):
+        parser.add_argument(name, type=int, default=number, help=f"{text} (default {number})")
     parser.add_argument("--batches", nargs="*", default=[], choices=list(DAYS), help="the parts to judge on other days")
     parser.add_argument("--defects", nargs="*", default=[], help="only these defects")
-    parser.add_argument(
-        "--defect_size", nargs=2, type=float, default=(1.0, 1.0), metavar=("DEPTH", "WIDTH"), help="factors, 1 is usual"
-    )
-    options = parser.parse_args(arguments)
-    if options.list:
+    text = "factors, 1 is usual"
+    parser.add_argument("--defect_size", nargs=2, type=float, default=(1, 1), metavar=("DEPTH", "WIDTH"), help=text)
+    options = vars(parser.parse_args(arguments))
+    if options.pop("list"):
         for kind in KINDS.values():
             print(f"{kind.name}: {kind.sentence}")
-            print("".join(f"    {name}: {sentence}\n" for name, sentence in kind.faults.items()), end="")
+            print(*(f"    {name}: {defect.sentence}" for name, defect in kind.faults.items()), sep="\n")
         return 0
-    if not options.out:
+    if not options["folder"]:
         parser.error("KIND and OUT are needed (or --list)")
     try:
-        write_recording(
-            options.kind,
-            options.out,
-            options.seed,
-            options.train,
-            options.more,
-            options.judge,
-            options.batches,
-            options.defects,
-            tuple(options.defect_size),
-        )
+        write_recording(**options)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2

@@ -1,12 +1,24 @@
 """Defects that many kinds of part share. Each takes the surface and gives another one; lengths in mm."""
 
 from dataclasses import replace
+from functools import wraps
 
 import numpy as np
-from scipy.ndimage import binary_erosion, distance_transform_edt
+from scipy.ndimage import distance_transform_edt
 
 from lab.recordings.scene import Array, Fault, Grid, Surface
 from lab.recordings.shapes import noise
+
+
+def defect(make):
+    """``make(surface, where, fault, *values)`` as a function of the name of the place and the values, which gives the
+    ``change`` of a ``Defect``."""
+
+    @wraps(make)
+    def change(place_name, *values):
+        return lambda surface, places, fault: make(surface, places[place_name], fault, *values)
+
+    return change
 
 
 def place(grid: Grid, where: Array, fault: Fault, margin: float) -> tuple[float, float]:
@@ -25,8 +37,10 @@ def blob(grid: Grid, x: float, y: float, radius: float, fault: Fault, rough: flo
     return far - radius * (1 + rough * uneven)
 
 
-def press(grid: Grid, surface: Surface, where: Array, fault: Fault, depth: float, width: float) -> Surface:
+@defect
+def press(surface: Surface, where: Array, fault: Fault, depth: float, width: float) -> Surface:
     """A dent (or with a negative ``depth`` a bump) with a round floor; ``width`` is where it is half as deep."""
+    grid = surface.grid
     depth, width = depth * fault.depth, width * fault.width
     x, y = place(grid, where, fault, 0.8 * width)
     a = fault.rng.uniform(0, np.pi)
@@ -35,8 +49,10 @@ def press(grid: Grid, surface: Surface, where: Array, fault: Fault, depth: float
     return replace(surface, height=np.where(surface.body, np.maximum(surface.height - depth * hollow, 0.05), 0))
 
 
-def scratch(grid: Grid, surface: Surface, where: Array, fault: Fault, length: float, width: float, factor) -> Surface:
+@defect
+def scratch(surface: Surface, where: Array, fault: Fault, length: float, width: float, factor) -> Surface:
     """A line that the picture shows and the depth does not; ``factor`` changes the colour (a number or [3])."""
+    grid = surface.grid
     width = width * fault.width
     for _ in range(40):  # until most of it lies where it may
         x, y = place(grid, where, fault, width)
@@ -52,16 +68,20 @@ def scratch(grid: Grid, surface: Surface, where: Array, fault: Fault, length: fl
     return replace(surface, colour=colour)
 
 
-def stain(grid: Grid, surface: Surface, where: Array, fault: Fault, radius: float, colour, strength=0.8) -> Surface:
+@defect
+def stain(surface: Surface, where: Array, fault: Fault, radius: float, colour, strength=0.8) -> Surface:
     """A spot of another colour with a soft, uneven border."""
+    grid = surface.grid
     radius = radius * fault.width
     x, y = place(grid, where, fault, radius)
     share = np.clip(-blob(grid, x, y, radius, fault) / (0.25 * radius) + 0.3, 0, 1)
     return surface.with_colour(surface.body, colour, np.minimum(strength * fault.depth, 1) * share)
 
 
-def lump(grid: Grid, surface: Surface, where: Array, fault: Fault, radius: float, tall: float, colour) -> Surface:
+@defect
+def lump(surface: Surface, where: Array, fault: Fault, radius: float, tall: float, colour) -> Surface:
     """A foreign body that lies on the part."""
+    grid = surface.grid
     radius, tall = radius * fault.width, tall * fault.depth
     x, y = place(grid, where, fault, radius)
     far = blob(grid, x, y, radius, fault, 0.2)
@@ -72,13 +92,14 @@ def lump(grid: Grid, surface: Surface, where: Array, fault: Fault, radius: float
     return replace(surface.with_colour(inside, colour), height=height.astype(np.float32), body=surface.body | inside)
 
 
-def break_off(grid: Grid, surface: Surface, x: float, y: float, radius: float, fault: Fault) -> Surface:
+def break_off(surface: Surface, x: float, y: float, radius: float, fault: Fault) -> Surface:
     """A piece missing around a place, with a rough line of break."""
-    return surface.cut((blob(grid, x, y, radius * fault.width, fault, 0.12) < 0) & surface.body)
+    return surface.cut((blob(surface.grid, x, y, radius * fault.width, fault, 0.12) < 0) & surface.body)
 
 
-def bend(grid: Grid, surface: Surface, x: float, y: float, angle: float, lift: float, fault: Fault) -> Surface:
+def bend(surface: Surface, x: float, y: float, angle: float, lift: float, fault: Fault) -> Surface:
     """Bent up beyond a line through a place; the line's far side lies toward ``angle`` degrees."""
+    grid = surface.grid
     a = np.deg2rad(angle)
     beyond = np.clip((grid.x - x) * np.cos(a) + (grid.y - y) * np.sin(a), 0, None)
     reach = float(beyond[surface.body].max())
@@ -86,9 +107,9 @@ def bend(grid: Grid, surface: Surface, x: float, y: float, angle: float, lift: f
     return replace(surface, height=np.where(surface.body, surface.height + rise, 0).astype(np.float32))
 
 
-def specks(grid: Grid, surface: Surface, rng: np.random.Generator, number: int, radius: float, factor=0.75) -> Surface:
+def specks(surface: Surface, rng: np.random.Generator, number: int, radius: float, factor=0.75) -> Surface:
     """Harmless marks that good parts carry: a few faint dots, and a faint hairline now and then."""
-    colour = surface.colour.copy()
+    grid, colour = surface.grid, surface.colour.copy()
     h, w = grid.shape
     for _ in range(rng.integers(number // 2, number + 1)):
         row, column, size = rng.integers(h), rng.integers(w), rng.uniform(0.4, 1) * radius / grid.pitch
@@ -102,8 +123,3 @@ def specks(grid: Grid, surface: Surface, rng: np.random.Generator, number: int, 
         u, v = (grid.x - x) * np.cos(a) + (grid.y - y) * np.sin(a), (grid.y - y) * np.cos(a) - (grid.x - x) * np.sin(a)
         colour *= np.where((np.abs(u) < 6 * radius) & (np.abs(v) < grid.pitch), 1 + (factor - 1) * 0.4, 1)[..., None]
     return replace(surface, colour=colour)
-
-
-def inner(where: Array, cells: int) -> Array:
-    """``where`` without its outermost cells."""
-    return binary_erosion(where, iterations=cells)

@@ -1,7 +1,7 @@
 """One part laid on the table and recorded: rays onto its surface, then what the sensor and the picture make of them."""
 
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from scipy.ndimage import binary_dilation, gaussian_filter
@@ -12,8 +12,7 @@ from lab.recordings.shapes import noise
 GAMMA = (np.linspace(0, 1, 8192) ** (1 / 1.8) * 255 + 0.5).astype(np.uint8)
 
 
-@dataclass(frozen=True)
-class Scan:
+class Scan(NamedTuple):
     """``picture`` uint8 [h, w, 3], ``depth`` uint16 counts [H, W] (0: none), ``mask`` bool [H, W] of the defect,
     ``part`` bool [H, W] where the part is."""
 
@@ -23,8 +22,7 @@ class Scan:
     part: Array
 
 
-@dataclass(frozen=True)
-class Pose:
+class Pose(NamedTuple):
     """Where a part lies: its turn (radians) and its middle on the table (mm)."""
 
     turn: float
@@ -37,8 +35,7 @@ class Pose:
         return c * x + s * y, c * y - s * x
 
 
-@dataclass(frozen=True)
-class Hits:
+class Hits(NamedTuple):
     """Where the rays that may meet a part end: flat pixel numbers [N], places on the part [N], depth [H, W]."""
 
     pixels: Array
@@ -142,15 +139,16 @@ def shade(kind: Kind, surface: Surface, pose: Pose, day: Day, rng: np.random.Gen
 
     received = light.ambient + 0.75 * toward(key) * lit + 0.2 * toward(fill)
     bare = light.ambient + 0.75 * key[2] + 0.2 * fill[2]
-    shine = kind.gloss * (glance(key) ** kind.hardness * lit + 0.4 * glance(fill) ** (kind.hardness / 2))
+    gloss, hardness, mirror = kind.finish
+    shine = gloss * (glance(key) ** hardness * lit + 0.4 * glance(fill) ** (hardness / 2))
     sent = np.empty((*grid.shape, 4), np.float32)
     sent[..., :3] = np.where(surface.body[..., None], surface.colour * received[..., None] + shine[..., None], 0)
     sent[..., 3] = np.where(surface.body, 0, received)
     lost = np.zeros(grid.shape, np.float32)
-    if kind.mirror:
+    if mirror:
         projector = lamp(175, 72, pose.turn)  # beside the eye
         steep = np.clip((0.95 - up) / 0.35, 0, 1) * np.clip(1.9 - 2 * toward(projector), 0.05, 0.8)
-        lost = kind.mirror * np.where(surface.body, np.maximum(glance(projector) ** 240, steep), 0)
+        lost = mirror * np.where(surface.body, np.maximum(glance(projector) ** 240, steep), 0)
         lost = lost.astype(np.float32)
     return sent, float(bare), lost
 
@@ -226,8 +224,9 @@ def _cells(camera: Camera, width: int, rows: int, pitch: float) -> Array:
 def scan(kind: Kind, surface: Surface, day: Day, rng: np.random.Generator, good: Surface | None = None) -> Scan:
     """Record ``surface``; ``good`` is the same part without its defect, for the mask."""
     camera, grid = kind.camera, kind.grid
-    turn = np.deg2rad(rng.uniform(-kind.turn, kind.turn) + (180 * rng.integers(2) if kind.either_way else 0))
-    shift = rng.uniform(-kind.play, kind.play, 2) + day.shift
+    play, most, either_way = kind.lies
+    turn = np.deg2rad(rng.uniform(-most, most) + (180 * rng.integers(2) if either_way else 0))
+    shift = rng.uniform(-play, play, 2) + day.shift
     pose = Pose(float(turn), float(shift[0]), float(shift[1]))
     sent, bare, lost = shade(kind, surface, pose, day, rng)
     top = float(max(s.height.max() for s in (surface, good or surface))) + 0.05

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -38,12 +39,23 @@ class Grid:
 
 @dataclass(frozen=True)
 class Surface:
-    """One part on its grid: ``height`` above the table [H, W], ``colour`` (share of light sent back) [H, W, 3] and
+    """One part on its ``grid``: ``height`` above the table [H, W], ``colour`` (share of light sent back) [H, W, 3] and
     ``body`` (where the part is) [H, W]."""
 
+    grid: Grid
     height: Array
     colour: Array
     body: Array
+
+    @classmethod
+    def painted(cls, grid: Grid, height: Array, body: Array, tone: Array, tint) -> "Surface":
+        """A surface of one colour ``tint`` [3], brighter and darker by ``tone`` [H, W]; 0 high outside ``body``."""
+        colour = (tone[..., None] * np.asarray(tint)).astype(np.float32)
+        return cls(grid, np.where(body, height, 0).astype(np.float32), colour, body)
+
+    def with_height(self, height: Array) -> "Surface":
+        """The same with another height [H, W]."""
+        return replace(self, height=height.astype(np.float32))
 
     def with_colour(self, where: Array, colour, strength: Array | float = 1.0) -> "Surface":
         """Paint: ``where`` [H, W] takes ``colour`` with ``strength`` 0 to 1."""
@@ -85,24 +97,20 @@ class Camera:
     speckle: float = 3.3  # noise above so many spreads leaves a hole
     edge_loss: float = 0.35
 
+    @lru_cache(maxsize=4)
     def rays(self, width: int, height: int) -> tuple[Array, Array, Array]:
         """For a picture of ``width`` x ``height``: the eye [3] and each pixel's direction [3, H, W] in the table's
         frame (of length 1 along the optical axis), and where it meets the table: x, y, depth [3, H, W]."""
-        return _rays(self, width, height)
-
-
-@lru_cache(maxsize=4)
-def _rays(camera: Camera, width: int, height: int) -> tuple[Array, Array, Array]:
-    scale = width / camera.width
-    cx, cy = ((c + 0.5) * scale - 0.5 for c in principal_point(camera))
-    u, v = np.meshgrid(np.arange(width) - cx, np.arange(height) - cy)
-    c, s, cr, sr = (f(np.deg2rad(a)) for a in (camera.tilt, camera.roll) for f in (np.cos, np.sin))
-    turn = np.array([[1, 0, 0], [0, c, s], [0, s, -c]]) @ np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
-    flat = np.stack([u, v, np.full_like(u, camera.focal * scale)]) / (camera.focal * scale)
-    eye, ray = -camera.distance * turn[:, 2], np.tensordot(turn, flat, 1)
-    depth = -eye[2] / ray[2]
-    meets = np.stack([eye[0] + depth * ray[0], eye[1] + depth * ray[1], depth])
-    return eye, ray.astype(np.float32), meets.astype(np.float32)
+        scale = width / self.width
+        cx, cy = ((c + 0.5) * scale - 0.5 for c in principal_point(self))
+        u, v = np.meshgrid(np.arange(width) - cx, np.arange(height) - cy)
+        c, s, cr, sr = (f(np.deg2rad(a)) for a in (self.tilt, self.roll) for f in (np.cos, np.sin))
+        turn = np.array([[1, 0, 0], [0, c, s], [0, s, -c]]) @ np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
+        flat = np.stack([u, v, np.full_like(u, self.focal * scale)]) / (self.focal * scale)
+        eye, ray = -self.distance * turn[:, 2], np.tensordot(turn, flat, 1)
+        depth = -eye[2] / ray[2]
+        meets = np.stack([eye[0] + depth * ray[0], eye[1] + depth * ray[1], depth])
+        return eye, ray.astype(np.float32), meets.astype(np.float32)
 
 
 def principal_point(camera: Camera) -> tuple[float, float]:
@@ -121,27 +129,23 @@ class Table:
     pitch: float = 0.5
 
     @property
+    @lru_cache(maxsize=2)
     def tile(self) -> tuple[Array, Array]:
         """Brightness factor and height, both [1024, 1024]; they repeat."""
-        return _tile(self)
-
-
-@lru_cache(maxsize=2)
-def _tile(table: Table) -> tuple[Array, Array]:
-    rng, shape = np.random.default_rng(len(table.style)), (1024, 1024)
-    cloud, fine = noise(rng, shape, 1.6, wrap=True), noise(rng, shape, 0.7, wrap=True)
-    wave = np.abs(np.fft.ifft2(np.fft.fft2(rng.standard_normal(shape)) * _low_pass(shape, 90)).real)
-    wave /= wave.max()
-    height = table.unevenness * wave
-    if table.style == "belt":
-        rows, columns = np.mgrid[:1024, :1024] * (2 * np.pi / 8)
-        weave = np.sin(rows) * np.sin(columns)
-        bright = 1 + 0.16 * weave + 0.05 * cloud + 0.1 * (wave - 0.5)
-        return bright.astype(np.float32), (height + 0.1 * weave).astype(np.float32)
-    grain = {"mat": (0.07, 0.06), "light": (0.012, 0.012)}[table.style]
-    specks = np.where(cloud > 4.0, -0.25 if table.style == "light" else 0.5, 0)
-    bright = 1 + grain[0] * cloud + grain[1] * fine + 0.06 * (wave - 0.5) + specks
-    return bright.astype(np.float32), height.astype(np.float32)
+        rng, shape = np.random.default_rng(len(self.style)), (1024, 1024)
+        cloud, fine = noise(rng, shape, 1.6, wrap=True), noise(rng, shape, 0.7, wrap=True)
+        wave = np.abs(np.fft.ifft2(np.fft.fft2(rng.standard_normal(shape)) * _low_pass(shape, 90)).real)
+        wave /= wave.max()
+        height = self.unevenness * wave
+        if self.style == "belt":
+            rows, columns = np.mgrid[:1024, :1024] * (2 * np.pi / 8)
+            weave = np.sin(rows) * np.sin(columns)
+            bright = 1 + 0.16 * weave + 0.05 * cloud + 0.1 * (wave - 0.5)
+            return bright.astype(np.float32), (height + 0.1 * weave).astype(np.float32)
+        grain = {"mat": (0.07, 0.06), "light": (0.012, 0.012)}[self.style]
+        specks = np.where(cloud > 4.0, -0.25 if self.style == "light" else 0.5, 0)
+        bright = 1 + grain[0] * cloud + grain[1] * fine + 0.06 * (wave - 0.5) + specks
+        return bright.astype(np.float32), height.astype(np.float32)
 
 
 def _low_pass(shape: tuple[int, int], cells: float) -> Array:
@@ -149,8 +153,7 @@ def _low_pass(shape: tuple[int, int], cells: float) -> Array:
     return np.exp(-((fy[:, None] ** 2 + fx[None, :] ** 2) * cells**2) * 4)
 
 
-@dataclass(frozen=True)
-class Light:
+class Light(NamedTuple):
     """A lamp at ``azimuth`` (where it stands) and ``elevation``, with ``ambient`` light from all sides."""
 
     azimuth: float
@@ -159,8 +162,7 @@ class Light:
     exposure: float = 1.0
 
 
-@dataclass(frozen=True)
-class Day:
+class Day(NamedTuple):
     """What is another way than when the good parts were recorded."""
 
     shift: tuple[float, float] = (0.0, 0.0)
@@ -177,10 +179,34 @@ DAYS = {
 }
 
 
+class Lies(NamedTuple):
+    """How a part lies: up to ``play`` mm beside the middle, turned by up to ``turn``."""
+
+    play: float
+    turn: float
+    either_way: bool = False  # turned by half a turn as often as not
+
+
+class Finish(NamedTuple):
+    """How a surface shines."""
+
+    gloss: float
+    hardness: float
+    mirror: float = 0.0  # how readily shiny slopes lose their depth
+
+
+class Defect(NamedTuple):
+    """A defect in words, and its ``change(surface, places, fault)``; None: the kind's ``build`` makes it."""
+
+    sentence: str
+    change: Callable[[Surface, dict[str, Array], Fault], Surface] | None = None
+
+
 @dataclass(frozen=True)
 class Kind:
-    """A kind of part. ``build(grid, rng, fault)`` makes one; good and faulty parts draw the same numbers from ``rng``
-    so that the fault alone tells them apart (``fault.rng`` is for the fault)."""
+    """A kind of part. ``build(grid, rng, fault)`` makes one: its surface, and by name the places [H, W] where defects
+    may lie. Good and faulty parts draw the same numbers from ``rng``, so that the fault alone tells them apart
+    (``fault.rng`` is for the fault)."""
 
     name: str
     sentence: str
@@ -188,11 +214,13 @@ class Kind:
     camera: Camera
     table: Table
     light: Light
-    play: float
-    turn: float
-    build: Callable[[Grid, np.random.Generator, Fault], Surface]
-    faults: dict[str, str]
-    gloss: float = 0.1
-    hardness: float = 20.0
-    mirror: float = 0.0  # how readily shiny slopes lose their depth
-    either_way: bool = False  # lies turned by half a turn as often as not
+    lies: Lies
+    finish: Finish
+    build: Callable[[Grid, np.random.Generator, Fault], tuple[Surface, dict[str, Array]]]
+    faults: dict[str, Defect]
+
+    def part(self, rng: np.random.Generator, fault: Fault = Fault()) -> Surface:
+        """One part; ``fault``: by default none."""
+        surface, places = self.build(self.grid, rng, fault)
+        change = self.faults[fault.name].change if fault.name else None
+        return change(surface, places, fault) if change else surface

@@ -3,8 +3,8 @@
 import json
 import zlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -16,8 +16,7 @@ from lab.recordings.scene import DAYS, Camera, Day, Fault, Kind, Surface, princi
 GOOD = "good"
 
 
-@dataclass(frozen=True)
-class Size:
+class Size(NamedTuple):
     """How large one defect came out: its largest change of height (mm), its area (mm2), and its largest change of
     colour (share of light sent back)."""
 
@@ -31,14 +30,14 @@ def record_part(
 ) -> tuple[Scan, Size | None]:
     """Make and record one part. ``seed``: the part's numbers, then the scan's last; ``fault``: one of ``kind.faults``
     or "good"; ``depth`` and ``width`` scale the defect. The size is None for a good part."""
-    part, of_scan = list(seed[:-1]), np.random.default_rng([*seed, 2])
-    good = kind.build(kind.grid, np.random.default_rng([*part, 0]), Fault())
+    *part, _ = seed
+    of_scan, good = np.random.default_rng([*seed, 2]), kind.part(np.random.default_rng([*part, 0]))
     if fault == GOOD:
         return scan(kind, good, day, of_scan), None
     if fault not in kind.faults:
         raise ValueError(f"{kind.name} has no defect {fault!r}; it has {', '.join(kind.faults)}")
     wrong = Fault(fault, np.random.default_rng([*part, 1]), depth, width)
-    surface = kind.build(kind.grid, np.random.default_rng([*part, 0]), wrong)
+    surface = kind.part(np.random.default_rng([*part, 0]), wrong)
     return scan(kind, surface, day, of_scan, good), _size(kind, surface, good)
 
 
@@ -80,16 +79,15 @@ def write_recording(
         for i in range(number):
             _write_scan(root / name, i, record_part(which, [*base, part_set, i, 0])[0])
     order = _order(np.random.default_rng([*base, 9]), judge, list(defects or which.faults))
-    for day, name in enumerate(("to_judge", *batches) if judge else ()):
+    for name in ("to_judge", *batches) if judge else ():
         truth, sizes = {}, {}
-        number = 0 if name == "to_judge" else 1 + list(DAYS).index(name)
+        day = 1 + list(DAYS).index(name) if name in DAYS else 0
         for i, fault in enumerate(order):
-            seen = DAYS.get(name, Day())
-            taken, size = record_part(which, [*base, 2, i, number], fault, *defect_size, seen)
+            taken, size = record_part(which, [*base, 2, i, day], fault, *defect_size, DAYS.get(name, Day()))
             part = _write_scan(root / name, i, taken)
             truth[part] = fault
             if size:
-                sizes[part] = asdict(size)
+                sizes[part] = size._asdict()
                 _write_png(root / f"{name}_truth" / f"{part}.png", taken.mask.astype(np.uint8) * 255)
         _write_json(root / f"{name}_truth.json", truth)
         _write_json(root / f"{name}_sizes.json", sizes)

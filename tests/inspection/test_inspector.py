@@ -51,11 +51,10 @@ def test_scans(data):
 test_scans.__test__ = False
 
 
-@pytest.mark.parametrize("precision", ["full", "half"])
 @pytest.mark.parametrize("method", METHODS)
-def test_the_scores_are_those_of_the_run(data, tmp_path, method, precision):
+def test_the_scores_are_those_of_the_run(data, tmp_path, method):
     flags = ["--scoring", "all", *(EVERY[2:] if len(METHODS[method].bank_names) > 1 else [])]
-    args = options_for(data, method, *flags, "--save_model", tmp_path, "--model_precision", precision)
+    args = options_for(data, method, *flags, "--save_model", tmp_path)
     runner, path = fitted_runner(args)
     runner.evaluate(CATEGORY)
     made = Inspector(read_saved(path), PoolingExtractor(), false_alarm=0.2)
@@ -63,13 +62,8 @@ def test_the_scores_are_those_of_the_run(data, tmp_path, method, precision):
     for number, found in enumerate(test_scans(data)):
         judged = made.judge(*found)
         for name, score in judged.scores.items():
-            expected = runner.scored[name].image_preds[number]
-            if precision == "full":
-                assert score == expected, name
-            elif name == "baseline":
-                assert score == pytest.approx(expected, rel=0.1)
-        if precision == "full":
-            assert np.array_equal(judged.map, runner.scored[made.scoring].predictions[number])
+            assert score == runner.scored[name].image_preds[number], name
+        assert np.array_equal(judged.map, runner.scored[made.scoring].predictions[number])
 
 
 def test_scorings_that_need_the_test_set_are_left_out(data, tmp_path):
@@ -287,7 +281,6 @@ def test_other_networks_are_refused(fitted):
     [
         (["--save_model", "m"], "--save_model needs --eval_mode: in train mode"),
         (["--calibration", "0.2"], "--calibration needs --save_model"),
-        (["--model_precision", "half"], "--model_precision needs --save_model"),
         (["--calibration_dir", "d"], "--calibration_dir needs --save_model"),
         (["--fit_only"], "--fit_only needs --save_model"),
         (["--save_model", "m", "--eval_mode", "--fit_only", "--save_preds"], "--save_preds needs test parts"),
@@ -310,7 +303,7 @@ def test_only_a_share_makes_another_run():
             [],
             ["--save_model", "m"],
             ["--save_model", "m", "--calibration", "none"],
-            ["--save_model", "m", "--calibration_dir", "d", "--model_precision", "half"],
+            ["--save_model", "m", "--calibration_dir", "d"],
             ["--save_model", "m", "--calibration", "0.2"],
         )
     )

@@ -1,65 +1,49 @@
-"""The benchmark's verdicts and exit codes, and what two of its rows count and compare."""
+"""The benchmark's verdicts and exit codes, and how two steps are measured in turn."""
 
 import pytest
-import torch
 
-import reference_m3dm
-from feature_extractors.nearest_rows import RowSearch
 from lab import benchmark
-from lab.benchmark import Bench, CountingSearch, Figure
+from lab.side_by_side import Row, in_turn
 
 
 @pytest.mark.parametrize(
-    "figure, verdict",
+    "row, verdict",
     [
-        (Figure("", 2.4, "x", at_most=2.4), "met"),
-        (Figure("", 2.5, "x", at_most=2.4), "met within 5 %"),
-        (Figure("", 2.6, "x", at_most=2.4), "missed"),
-        (Figure("", 24, "x", at_least=25), "met within 5 %"),
-        (Figure("", 20, "x", at_least=25), "missed"),
-        (Figure("", 99, "x", at_least=25, correct=False), "WRONG RESULT"),
-        (Figure("", 3, "s"), ""),
+        (Row("", "", 1, 24, at_least=24), "met"),
+        (Row("", "", 1, 24, at_least=25), "met within 5 %"),
+        (Row("", "", 1, 20, at_least=25), "missed"),
+        (Row("", "", 1, 99, at_least=25, right=False), "WRONG RESULT"),
+        (Row("", "", 3), ""),
     ],
 )
-def test_verdicts(figure, verdict):
-    assert figure.verdict == verdict
+def test_verdicts(row, verdict):
+    assert row.verdict == verdict and row.fine == (verdict in ("met", "met within 5 %", ""))
 
 
-def test_a_missed_target_is_exit_code_1_and_a_failing_row_keeps_those_that_are_done(monkeypatch, capsys):
+def test_two_steps_take_turns_and_their_results_are_compared():
+    called = []
+    steps = (lambda: called.append("ours") or 1), (lambda: called.append("theirs") or 2)
+    row = in_turn("sum", "plain", *steps, 3, same=lambda a, b: (f"{a} and {b}", a == b), note="first")
+    assert called == ["ours", "theirs"] * 3 and row.note == "first; 1 and 2" and row.verdict == "WRONG RESULT"
+    assert row.ours >= 0 and row.theirs >= 0
+
+
+def test_a_missed_goal_is_exit_code_1_and_a_failing_row_keeps_those_that_are_done(monkeypatch, capsys):
     def broken(_):
+        yield Row("half", "", 1)
         raise RuntimeError("out of memory, say")
 
     rows = {
-        "fast": lambda _: [Figure("fast", 30.0, "times", at_least=25)],
-        "small": lambda _: [Figure("small", 3.0, "GiB", at_most=2.4)],
+        "fast": lambda _: [Row("fast", "slow", 1, 30, at_least=25)],
+        "small": lambda _: [Row("small", "slow", 1, 20, at_least=25)],
         "bad": broken,
-        "last": lambda _: [Figure("last", 2.0, "x")],
+        "absent": lambda _: [Row("absent", "", 1)],
     }
     monkeypatch.setattr(benchmark, "Bench", lambda *_: None)
     monkeypatch.setattr(benchmark, "ROWS", rows)
-    for chosen, code in ((["fast", "last"], 0), (["fast", "small"], 1), (["bad", "last"], 1)):
+    monkeypatch.setattr(benchmark, "PACKAGES", {"absent": "no_such_package"})
+    for chosen, code in ((["fast", "absent"], 0), (["fast", "small"], 1), (["bad", "fast"], 1)):
         assert benchmark.main(["--device", "cpu", "--rows", *chosen]) == code
     out, err = capsys.readouterr()
-    assert "row bad failed: RuntimeError: out of memory, say" in err
-    assert out.count("| fast ") == 2 and out.count("| last ") == 2 and "missed" in out
-
-
-def test_nearest_rows_are_compared_with_the_plain_form(monkeypatch):
-    bench = object.__new__(Bench)
-    bench.device, bench.rounds = torch.device("cpu"), 1
-    generator = torch.Generator().manual_seed(0)
-    rows, patches = torch.randn(300, 80, generator=generator), torch.randn(20, 80, generator=generator)
-    figure = benchmark.nearest_on(bench, patches, rows, "test", at_least=0.001)
-    assert figure.correct and figure.verdict == "met" and "100.00% equal indices" in figure.note
-    monkeypatch.setattr(reference_m3dm, "nearest_rows", lambda p, r: torch.cdist(p, r[150:]).min(1))
-    assert benchmark.nearest_on(bench, patches, rows, "test", at_least=0.001).verdict == "WRONG RESULT"
-
-
-def test_spared_products_are_counted():
-    generator = torch.Generator().manual_seed(0)
-    centres = 5 * torch.randn(8, 80, generator=generator)
-    rows, patches = (centres.repeat(n // 8, 1) + 0.1 * torch.randn(n, 80, generator=generator) for n in (800, 2000))
-    plain, bounded = CountingSearch(rows, bounded=False), CountingSearch(rows, bounded=True)
-    found = [search.nearest(patches).index for search in (plain, bounded, RowSearch(rows))]
-    assert plain.products == 800 * 2000 > bounded.products
-    assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
+    assert "row bad failed: RuntimeError: out of memory, say" in err and "| half " in out
+    assert out.count("| fast ") == 3 and "missed" in out and "absent: left out" in out + err

@@ -8,7 +8,9 @@ import pytest
 
 from common.errors import InputError
 from lab import evidence, evidence_page
+from lab.commands import command
 from lab.evidence import PARTS, RECORDINGS, Cell
+from lab.evidence_page import failed_shares
 from scoring.evaluation import extra_metrics, metrics, score
 from tests.make_maps import make_evaluation
 
@@ -58,14 +60,31 @@ def test_cells_are_computed_once_and_failed_ones_named(tmp_path, monkeypatch, ca
 
 def test_measured_are_the_metrics():
     saved = make_evaluation(size=32, train=3)
-    found = evidence.measured(saved)
     scored = score(saved, ["calibrated"])
     usual, extra = metrics(saved, scored)["calibrated"], extra_metrics(saved, scored, ["au_pro_1"])["calibrated"]
-    own, base = found["calibrated"], found["baseline"]
-    assert (own["image_rocauc"], own["pixel_rocauc"], own["au_pro"]) == tuple(usual)
-    assert own["au_pro_1"] == extra["au_pro_1"][0]
-    assert own["gains"]["au_pro"][0] == pytest.approx(own["au_pro"] - base["au_pro"], abs=2e-5)
-    assert not any(base["gains"]["au_pro"]) and len(own["gains"]["image_rocauc"]) == 1 + evidence.RESAMPLES
+    own = evidence.measured(saved)["calibrated"]
+    assert list(own.values()) == [*usual, extra["au_pro_1"][0]]
+
+
+def test_good_parts_fail_as_promised_and_defects_are_found():
+    rng = np.random.default_rng(0)
+    found = [
+        failed_shares(rng.normal(size=60), {"dent": rng.normal(size=30) + 9}, 20, draws=40, seed=i) for i in range(60)
+    ]
+    assert np.mean([of["good"] for of in found]) == pytest.approx(1 / 21, abs=0.006)
+    assert all((of["dent"] == 1).all() and len(of["good"]) == 40 for of in found)
+
+
+def test_parts_that_cannot_be_judged_and_parts_that_the_model_has_seen():
+    pool = np.r_[np.full(20, 1.0), np.nan, np.nan]
+    shares = failed_shares(pool, {"good": [0.5, np.inf], "dent": [2, -np.inf]}, 20, draws=3)
+    assert (shares["good"] == 3 / 4).all() and (shares["dent"] == 0.5).all()
+    seen = failed_shares(pool, {}, 20, draws=3, seen=range(20))
+    assert (seen["good"] == 1).all()
+    with pytest.raises(ValueError, match="20 good parts could be judged, 21 are needed"):
+        failed_shares(pool, {}, 21)
+    drawn = failed_shares(np.arange(40.0), {"dent": [1, 99]}, 20, draws=50, resample=True)["dent"]
+    assert set(drawn) == {0, 0.5, 1}
 
 
 def test_the_recordings_tables(tmp_path, monkeypatch):
@@ -98,13 +117,13 @@ def test_the_recordings_tables(tmp_path, monkeypatch):
 
 def test_commands_that_fail_end_in_one_line():
     with pytest.raises(InputError, match="tools/rescore.py ended with 2: .*nowhere"):
-        evidence.command("tools/rescore.py", "nowhere")
+        command("tools/rescore.py", "nowhere")
 
 
 def test_options_of_a_setting_name_the_stand_in_weights(tmp_path, monkeypatch):
     written = []
     monkeypatch.setattr(evidence, "write_checkpoints", lambda folder, names, seed: written.append(folder))
     monkeypatch.setitem(SETTINGS[PARTS], "one", evidence.UFF)
-    words = evidence.options_of(Cell(PARTS, "cookie", "one", 0, 3), tmp_path)
+    words = Cell(PARTS, "cookie", "one", 0, 3).options(tmp_path)
     assert written == [tmp_path / "checkpoints"] and str(tmp_path / "checkpoints" / "uff_pretrain.pth") in words
     assert words[words.index("--seed") + 1] == 3 and words[words.index("--category") + 1] == "cookie"

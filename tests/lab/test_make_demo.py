@@ -26,6 +26,10 @@ def test_layout_and_the_same_bytes_twice_and_earlier_parts_stay(tmp_path, capsys
     wanted = {f"data/tray/{p.format(kind)}.{end}" for p in parts for kind, end in (("rgb", "png"), ("xyz", "tiff"))}
     wanted |= {f"data/tray/{p.format('gt')}.png" for p in parts if p.startswith("test")}
     assert set(first) == wanted and first == second
+    folder = tmp_path / "a/data/tray/test/crushed"
+    rgb, xyz = np.asarray(Image.open(folder / "rgb/000.png")), tifffile.imread(folder / "xyz/000.tiff")
+    gt = np.asarray(Image.open(folder / "gt/000.png"))
+    assert rgb.shape == xyz.shape == (*gt.shape, 3) and xyz.dtype == np.float32 and set(np.unique(gt)) == {0, 255}
     kept = {name: content for name, content in first.items() if "good" in name or "crushed" in name}
     assert len(larger) == len(kept) + 5 and kept.items() <= larger.items()
     assert all(first[name] != content for name, content in other.items() if "good/gt" not in name)
@@ -48,14 +52,6 @@ def test_a_part_lies_on_the_rays_of_its_camera_and_the_rest_is_zero(name):
     assert part.mask.any() and not cut_out(name, [3, 0]).mask.any()
 
 
-def test_files_hold_the_parts(tmp_path):
-    assert main([str(tmp_path), *SMALL, "crushed"]) == 0
-    folder = tmp_path / "data/tray/test/crushed"
-    rgb, xyz = np.asarray(Image.open(folder / "rgb/000.png")), tifffile.imread(folder / "xyz/000.tiff")
-    gt = np.asarray(Image.open(folder / "gt/000.png"))
-    assert rgb.shape == xyz.shape == (*gt.shape, 3) and xyz.dtype == np.float32 and set(np.unique(gt)) == {0, 255}
-
-
 def test_checkpoint_files_are_kept_unless_damaged(tmp_path):
     path = tmp_path / "uff_pretrain.pth"
     assert write_checkpoints(tmp_path, ["uff"]) == {path: "written"}
@@ -67,8 +63,5 @@ def test_checkpoint_files_are_kept_unless_damaged(tmp_path):
     assert path.read_bytes() == content
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
     torch.testing.assert_close(
-        files.read_checkpoint(path, files.UFF)["rgb_norm.bias"],
-        draw("rgb_norm.bias", (768,), "bias", 0),
-        rtol=0,
-        atol=0,
+        files.read_checkpoint(path, files.UFF)["rgb_norm.bias"], draw("rgb_norm.bias", (768,), 0), rtol=0, atol=0
     )

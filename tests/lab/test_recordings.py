@@ -9,7 +9,7 @@ from PIL import Image
 from lab.recordings.__main__ import main
 from lab.recordings.kinds import KINDS
 from lab.recordings.scan import scan
-from lab.recordings.scene import DAYS, Day, Fault
+from lab.recordings.scene import DAYS, Day
 from lab.recordings.write import record_part, write_recording
 
 
@@ -52,7 +52,7 @@ def test_good_parts_differ_and_a_defect_changes_what_is_under_its_mask_and_littl
     kind, part = KINDS[name], [0, 3, 0]
     fault = sorted(kind.faults)[len(name) % 4]
     taken, size = record_part(kind, [*part, 0], fault)
-    good = kind.build(kind.grid, np.random.default_rng([*part, 0]), Fault())
+    good = kind.part(np.random.default_rng([*part, 0]))
     same = scan(kind, good, Day(), np.random.default_rng([*part, 0, 2]))
     other, no_size = record_part(kind, [0, 3, 1, 0])
     assert not other.mask.any() and no_size is None

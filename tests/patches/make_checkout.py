@@ -360,39 +360,24 @@ def renamed():
 
 
 def black():
-    """One argument per line, type hints, other names of locals, a docstring, metrics that take arguments."""
-    pairs, names = [], {"xyz": "a", "rgb": "b", "fusion": "c"}
-    for modal, name in names.items():
-        call = f"{CALL}({modal}_patch, {modal}_patch, feature_map_dims, modal='{modal}')"
-        new = f"{CALL}(\n            {modal}_patch,\n            {modal}_patch,\n            feature_map_dims,\n"
-        pairs.append(
-            (
-                f"s_{modal}, s_map_{modal} = {call}",
-                f's_{name}, m_{name} = {new}            "{modal}",\n        )  # bank',
-            )
-        )
-        pairs.append((f"s_map_{modal}", f"m_{name}"))
+    """One argument per line, a type hint, a docstring, metrics that take arguments."""
+    calls = [
+        (f"{CALL}({modal}_patch, {modal}_patch, feature_map_dims, modal='{modal}')",
+         f"{CALL}(\n            {modal}_patch,\n            {modal}_patch,\n            feature_map_dims,\n"
+         f'            "{modal}",\n        )  # bank')
+        for modal in ("xyz", "rgb", "fusion")
+    ]  # fmt: skip
     return edited(
         {
+            FULL: calls,
             BASE: [
                 ("    def calculate_metrics(self):\n", "    def calculate_metrics(\n        self, path_list=None, *, "
                  'save=True\n    ) -> None:\n        """Three metrics."""\n'),
             ],
             RUN: [("method.calculate_metrics()", "method.calculate_metrics([rgb_path], save=False)")],
             "main.py": [("import argparse\n", '"""Runs."""\nfrom __future__ import annotations\nimport argparse\n')],
-        },
-        {**TREE, FULL: _renamed_locals(pairs)},
+        }
     )  # fmt: skip
-
-
-def _renamed_locals(pairs):
-    start = MULTIPLE.index("        '''one entry")
-    text = MULTIPLE[start:]
-    for old, new in pairs:
-        text = text.replace(old, new)
-    for modal, name in {"xyz": "a", "rgb": "b", "fusion": "c"}.items():
-        text = text.replace(f"s_{modal}", f"s_{name}")
-    return MULTIPLE[:start] + text
 
 
 def in_a_loop():

@@ -168,21 +168,6 @@ def test_the_released_command_with_the_flag(checkpoints, flags, tmp_path):  # no
     assert cookie["training_parts"] == 4 and len(cookie["late_fusion_weights"]["score"]) == 3
 
 
-def test_the_defaults_once(checkpoints, flags, dataset_path, tmp_path):  # noqa: F811
-    """One process that loads, train mode, 1024 groups of 128 points: what a user gets who sets nothing."""
-    copy_category(dataset_path, tmp_path / "data" / "two", train=1)
-    flags[flags.index(str(dataset_path))] = str(tmp_path / "data")
-    words = [*full_setting(checkpoints), *flags, "--category", "two", "--no_check"]
-    done = subprocess.run([sys.executable, "main.py", *words], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    run = json.loads((tmp_path / "results" / "run.json").read_text())
-    options, two = run["options"], run["categories"]["two"]
-    assert [options[name] for name in ("num_group", "group_size", "fix", "num_workers")] == [1024, 128, [], None]
-    rows, columns = two["banks"]["xyz"]
-    assert 50 < rows <= 1 + 313 and columns == 1152  # a tenth of 3136, less those that hold a zero, and one of zeros
-    assert two["banks"]["rgb"] == [31, 768] and two["banks"]["fusion"] == [31, 1920]  # a tenth of the xyz bank's 313
-
-
 def test_fewer_points_than_groups_is_scored(checkpoints, flags, dataset_path, tmp_path, caplog):  # noqa: F811
     import numpy as np
     import tifffile

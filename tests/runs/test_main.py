@@ -1,6 +1,5 @@
 """main.py as a user runs it: files, exit codes, what is kept, what is computed again, what a failure costs."""
 
-import csv
 import json
 import shutil
 
@@ -12,6 +11,7 @@ import m3dm_runner
 import models.weights
 from runs.runs import Unit
 from scoring.evaluation import read
+from tests.command_lines import parse, read_csv
 from tests.runs.conftest import WEIGHTS
 
 TABLES = ("image_rocauc_results.md", "pixel_rocauc_results.md", "aupro_results.md")
@@ -24,11 +24,6 @@ def results(tmp_path):
 
 def record(results):
     return json.loads((results / "run.json").read_text())
-
-
-def read_csv(path):
-    with open(path, newline="") as file:
-        return list(csv.reader(file))
 
 
 def test_files_of_a_run(run, results, capsys):
@@ -139,6 +134,7 @@ def test_a_split_with_one_label_only(run, parts, results, tmp_path, capsys, capl
     [
         ("--save_preds", "reports.pred_maps.save_pictures", "pictures"),
         ("--save_maps", "scoring.evaluation.write", "maps"),
+        (None, "runs.results.Tables.update", "tables"),
     ],
 )
 def test_a_full_disk_names_the_place_and_keeps_the_scores(
@@ -148,24 +144,15 @@ def test_a_full_disk_names_the_place_and_keeps_the_scores(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(writer, full)
-    place = tmp_path / "maps" if output == "maps" else results / "pred_maps"
-    assert run(flag, *([place] if output == "maps" else [])) == 1
+    place = {"maps": tmp_path / "maps", "pictures": results / "pred_maps", "tables": results}[output]
+    assert run(*filter(None, [flag, place if output == "maps" else None])) == 1
     out, err = capsys.readouterr()
-    line = f"one: {output}: {place}: No space left on device; its scores and metrics are complete"
-    assert f"not finished: {line}" in err and "Traceback" not in err and "One |" in out
-    found = record(results)
-    assert "one" in found["categories"] and f"one: {output}" in found["failed"]
+    reason = f"{place}: No space left on device"
+    key = "tables" if output == "tables" else f"one: {output}"
+    assert f"not finished: {key}: {reason}" in err and "Traceback" not in err and "One |" in out
+    assert output == "tables" or f"{reason}; its scores and metrics are complete" in err
+    assert "one" in record(results)["categories"] and key in record(results)["failed"]
     assert len(read_csv(results / "scores_one.csv")) == 3
-
-
-def test_a_full_disk_for_tables_still_prints_them(run, results, monkeypatch, capsys):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("runs.results.Tables.update", full)
-    assert run() == 1
-    out, err = capsys.readouterr()
-    assert "One |" in out and f"not finished: tables: {results}: No space left on device" in err
 
 
 def test_a_category_that_another_process_computes_is_left_out(run, results, capsys):
@@ -175,7 +162,7 @@ def test_a_category_that_another_process_computes_is_left_out(run, results, caps
     (lock,) = (results / "runs").glob("*/.one-*.lock")
     category, data = lock.name[1 : -len(".lock")].rsplit("-", 1)
     capsys.readouterr()
-    with Unit(results, lock.parent.name, category, data).lock():
+    with Unit(parse("-o", str(results)), lock.parent.name, category, data).lock():
         assert run() == 2
         err = capsys.readouterr().err
         assert err.startswith("main.py: one is being computed by process") and len(err.splitlines()) == 1

@@ -18,9 +18,9 @@ sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
 
+from common.locks import hold
 from common.signals import first_signal_stops
-from runs.options import deciding_options, parse_arguments, recorded_options
-from runs.runs import Unit, run_id
+from runs.options import deciding_options, parse_arguments, recorded_options, run_id
 
 LABEL = np.arange(20) % 2
 
@@ -43,7 +43,7 @@ def main():
     if not Path(args.dataset_path).is_dir():
         print(f"main.py: {args.dataset_path}: no such folder", file=sys.stderr)
         return 2
-    with Unit(out, run, category, "data").lock():
+    with hold(out / "runs" / run / f".{category}-data.lock", lambda who: f"{category} is being computed by {who}"):
         threads, gpus = os.environ.get("OMP_NUM_THREADS"), os.environ.get("CUDA_VISIBLE_DEVICES")
         print(f"{category}: begun with {threads} threads on {gpus}", flush=True)
         note("begin", args)

@@ -6,6 +6,7 @@ import json
 import pytest
 
 import main
+from scoring.significance import METRICS
 from tests.command_lines import TINY, copy_category
 from tools import rescore, sweep
 
@@ -44,8 +45,7 @@ def test_the_jobs_are_main_s_runs(checkpoints, dataset_path, tmp_path, monkeypat
     assert [row[:3] for row in rows[0]] == [row[:3] for row in rows[1]] and rows[0][0] == rows[1][0]
     for row, other in zip(rows[0][1:], rows[1][1:]):  # another number of threads rounds sums otherwise
         assert [float(x) for x in row[3:]] == pytest.approx([float(x) for x in other[3:]], rel=1e-4)
-    found = list(csv.DictReader((out / "differences.csv").open()))
-    assert {d["metric"] for d in found} == {"image_rocauc", "pixel_rocauc", "au_pro"}
+    assert {d["metric"] for d in csv.DictReader((out / "differences.csv").open())} == {*METRICS}
     linked = out / "maps" / "shots=2" / "seed_0" / "one.npz"
     assert linked.samefile(folders[2] / "maps" / "one.npz")
     assert rescore.main([str(linked.parent), "-o", str(tmp_path / "tables")]) == 0

@@ -200,8 +200,7 @@ def test_where_every_job_is_refused(file, tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("FAKE_DATA")
     assert run(file, tmp_path / "other", "--quiet") == 2
     err = capsys.readouterr().err
-    assert err.startswith("sweep.py: the sweep file uses ${FAKE_DATA}, and FAKE_DATA is not set")
-    assert err.count("\n") == 1
+    assert err == "sweep.py: the sweep file uses ${FAKE_DATA}, and FAKE_DATA is not set here; export FAKE_DATA=...\n"
     for command in ("tables", "status"):
         assert sweep.main([command, str(tmp_path)]) == 2
     assert "sweep.json: cannot be read" in capsys.readouterr().err
@@ -249,33 +248,32 @@ def test_main_that_says_0_without_results_has_failed(file, tmp_path, capsys):
     assert err.count("    nothing") == JOBS == err.count("does not hold this job")
 
 
-def test_threads_and_gpus_of_the_workers():
-    none = Resources()
-
-    def threads(slots):
-        return [slot["OMP_NUM_THREADS"] for slot in slots]
-
-    def devices(slots):
-        return [slot["CUDA_VISIBLE_DEVICES"] for slot in slots]
-
-    assert threads(find_slots(none, None, (), 8, 64)) == ["8"]
-    assert threads(find_slots(none, 3, (), 8, 64)) == ["2", "2", "2"]
-    assert threads(find_slots(none, 16, (), 8, 64)) == ["1"] * 16
-    assert threads(find_slots(Resources(cpus=3), None, (), 8, 64)) == ["3", "3"]
-    assert threads(find_slots(Resources(cpus=3, memory_gib=40), None, (), 8, 64)) == ["3"]
-    slots = find_slots(none, None, ("0", "1"), 8, 64)
-    assert devices(slots) == ["0", "1"] and threads(slots) == ["4", "4"]
-    slots = find_slots(Resources(gpus=0.5), None, ("GPU-a", "GPU-b"), 8, 64)
-    assert devices(slots) == ["GPU-a", "GPU-b"] * 2 and threads(slots) == ["2"] * 4
-    assert devices(find_slots(Resources(gpus=0), 1, (), 8, 64)) == [""]
-    for wrong in (
-        (Resources(gpus=0.5), 5, ("0", "1")),
-        (Resources(memory_gib=30), 3, ()),
-        (Resources(memory_gib=65), None, ()),
-        (Resources(cpus=9), None, ()),
-    ):
+@pytest.mark.parametrize(
+    "resources, workers, devices, threads, seen",  # on 8 cores and 64 GiB
+    [
+        ({}, None, "", "8", None),
+        ({}, 3, "", "222", None),
+        ({}, 16, "", "1" * 16, None),
+        ({"cpus": 3}, None, "", "33", None),
+        ({"cpus": 3, "memory_gib": 40}, None, "", "3", None),
+        ({}, None, "ab", "44", "ab"),
+        ({"gpus": 0.5}, None, "ab", "2222", "abab"),
+        ({"gpus": 0}, 1, "", "8", [""]),
+        ({"gpus": 0.5}, 5, "ab", None, None),
+        ({"memory_gib": 30}, 3, "", None, None),
+        ({"memory_gib": 65}, None, "", None, None),
+        ({"cpus": 9}, None, "", None, None),
+    ],
+)
+def test_threads_and_gpus_of_the_workers(resources, workers, devices, threads, seen):
+    words = (Resources(**resources), workers, tuple(devices), 8, 64)
+    if threads is None:
         with pytest.raises(InputError):
-            find_slots(*wrong, 8, 64)
+            find_slots(*words)
+        return
+    slots = find_slots(*words)
+    assert [slot["OMP_NUM_THREADS"] for slot in slots] == list(threads)
+    assert [slot.get("CUDA_VISIBLE_DEVICES") for slot in slots] == list(seen or [None] * len(threads))
 
 
 def test_the_workers_see_their_gpus_and_threads(file, tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ import psutil
 import pytest
 
 from sweeps import ray_engine
+from sweeps.jobs import FAILED
 from tests.sweeps.test_engines import DRIVER, JOBS, TEXT, busy, computed, results, run, wait_for, whole  # noqa: F401
 
 ray = pytest.importorskip("ray")
@@ -74,12 +75,11 @@ def test_the_same_results_and_nothing_twice(two, whole, tmp_path):
     assert results(tmp_path / "out") == whole and set(computed(two.folder, "begin").values()) == {1}
 
 
-def test_nodes_that_do_not_share_the_folder(two, whole, tmp_path, monkeypatch):
-    monkeypatch.setattr(ray_engine, "_driver", lambda _: "another driver")  # here; the workers read the file
-    assert run(two.file(), tmp_path / "out", *RAY) == 0
-    assert results(tmp_path / "out") == whole and set(computed(two.folder).values()) == {1}
-    log = next((tmp_path / "out").glob("jobs/*/log.txt")).read_text()
-    assert "--output_dir" in log and str(tmp_path) not in log  # it was computed elsewhere
+def test_a_host_that_does_not_see_the_folder_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(ray_engine, "UNSEEN", 0)
+    outcome = ray_engine.compute(None, str(tmp_path / "out"), "process 7 on another", {}, None)
+    assert outcome.state == FAILED and "give -o a folder that all hosts share" in outcome.lines[0]
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_killed_worker_is_repeated(two, whole, tmp_path):

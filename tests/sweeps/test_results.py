@@ -15,8 +15,7 @@ from common.errors import InputError
 from scoring.metrics import Metrics, roc_auc
 from scoring.significance import delong_test
 from sweeps.plan import plan, read
-from sweeps.results import MEAN, JobScores, SweepRow, differences, gather, holm, means, over_seeds, read_scores
-from sweeps.tables import number_axis
+from sweeps.results import MEAN, JobScores, SweepRow, cells, differences, gather, holm, over_seeds, read_scores
 from tests.sweeps.test_engines import POOL, run
 from tools import sweep
 
@@ -43,8 +42,8 @@ def test_holm_is_the_closure_of_bonferroni(p_values):
 def test_over_seeds_is_students_interval():
     values = [0.7, 0.75, 0.9, 0.71]
     interval = stats.ttest_1samp(values, 0).confidence_interval(0.95)
-    np.testing.assert_allclose(over_seeds(values)[1:], [np.mean(values), np.std(values, ddof=1), *interval], rtol=1e-12)
-    assert over_seeds([0.5]) == (1, 0.5, None, None, None)
+    np.testing.assert_allclose(over_seeds(values), [np.mean(values), np.std(values, ddof=1), *interval], rtol=1e-12)
+    assert over_seeds([0.5]) == (0.5,)
 
 
 def scored(category, seed, lift, n=40, paths=None):
@@ -95,13 +94,14 @@ def test_what_cannot_be_tested_says_why():
 
 
 def test_the_mean_is_of_complete_categories():
-    full, planned = table()[A], {"one": SEEDS, "three": SEEDS}
-    found, complete = means(full, "image_rocauc", planned)
-    assert complete == ["one", "three"]
-    assert found[MEAN] == over_seeds([np.mean([full[c][seed].metrics.image_rocauc for c in full]) for seed in SEEDS])
+    full = table()[A]
+    planned = {(A.setting, category): SEEDS for category in full}
+    one, three, mean = cells({A: full}, planned, "image_rocauc")
+    values = [np.mean([full[c][seed].metrics.image_rocauc for c in full]) for seed in SEEDS]
+    assert mean[:5] == (A, MEAN, 2, 3, 3) and mean[5:] == over_seeds(values)
     part = {"one": full["one"], "three": {0: full["three"][0]}}
-    found, complete = means(part, "image_rocauc", planned)
-    assert complete == ["one"] and found[MEAN] == found["one"] and found["three"].seeds == 1
+    one, three, mean = cells({A: part}, planned, "image_rocauc")
+    assert mean[1:5] == (MEAN, 1, 3, 3) and mean[5:] == one[5:] and three[1:5] == ("three", 1, 1, 3)
 
 
 # ---------------------------------------------------------------- from files to tables
@@ -124,19 +124,15 @@ def lines(path):
 
 
 def test_cells_and_differences_follow_from_the_jobs(done):
-    known = {}
-    for path in done.glob("jobs/*/run.json"):
-        record = json.loads(path.read_text())
-        options = record["options"]
-        known[options["category"][0], str(options["shots"]), options["seed"]] = record, path.parent
-    cells = lines(done / "cells.csv")
+    records = [(json.loads(path.read_text()), path.parent) for path in done.glob("jobs/*/run.json")]
+    known = {(of["category"][0], str(of["shots"]), of["seed"]): one for one in records for of in [one[0]["options"]]}
+    cells, found = lines(done / "cells.csv"), lines(done / "differences.csv")
     assert len(cells) == 3 * 2 * 3 * 2  # settings, scorings, categories and mean, metrics: AU-PRO is undefined
     for cell in cells:
         names = ["one", "two"] if cell["category"] == "Mean" else [cell["category"]]
         of = [[known[name, cell["shots"], seed][0]["categories"][name]["metrics"] for name in names] for seed in (0, 1)]
         expected = over_seeds([np.mean([m[cell["scoring"]][cell["metric"]] for m in seed]) for seed in of])
-        assert [float(cell[n]) for n in ("mean", "sd", "seeds_low", "seeds_high")] == pytest.approx(expected[1:])
-    found = lines(done / "differences.csv")
+        assert [float(cell[n]) for n in ("mean", "sd", "seeds_low", "seeds_high")] == pytest.approx(expected)
     image = [d for d in found if d["metric"] == "image_rocauc"]
     assert len(image) == (3 + 2 * 2) * 3
     for d in image:
@@ -158,7 +154,6 @@ def test_cells_and_differences_follow_from_the_jobs(done):
     assert f"{float(cell['mean']):.3f} ± {float(cell['sd']):.3f} [" in row.split("|")[3] and len(row.split("|")) == 6
     assert text.startswith("12 of 12 jobs are finished.") and "UNTRAINED" in text
     assert (done / "figure.png").read_bytes().startswith(b"\x89PNG")
-    assert number_axis(plan(read(done.parent / "sweep.yaml"), "")) == "shots"
 
 
 def test_unequal_versions_and_damaged_scores_are_told(done, tmp_path):
@@ -183,7 +178,9 @@ def test_scorings_in_the_grid_are_rows_of_one_setting(tmp_path, monkeypatch):
     file.write_text(text.replace("shots: [1, 2, 50]", "scoring: [pixel_max, pixel_topk]"))
     assert run(file, tmp_path / "out") == 0
     gathered = gather(tmp_path / "out", plan(read(file), file))
-    assert [row.scoring for row in gathered.table] == ["baseline", "pixel_max", "pixel_topk"] and gathered.done == 2
+    assert [row.scoring for row in gathered.table] == ["baseline", "pixel_max", "pixel_topk"] and len(
+        gathered.done
+    ) == 2
     assert {(d["scoring"], d["reference_scoring"]) for d in lines(tmp_path / "out" / "differences.csv")} == {
         ("pixel_max", "baseline"),
         ("pixel_topk", "baseline"),

@@ -1,5 +1,11 @@
-"""The kinds of part, one module each. ``KINDS``: by name."""
+"""The kinds of part, by what they are made of. ``KINDS``: by name."""
 
-from lab.recordings.kinds import board, bun, connector, flange, gasket, housing, stamping, tray
+from lab.recordings.kinds import metal, moulded, natural
 
-KINDS = {m.KIND.name: m.KIND for m in (housing, flange, bun, stamping, gasket, board, connector, tray)}
+KINDS = {
+    kind.name: kind
+    for kind in (
+        *(metal.HOUSING, metal.FLANGE, natural.BUN, metal.STAMPING),
+        *(moulded.GASKET, natural.BOARD, moulded.CONNECTOR, moulded.TRAY),
+    )
+}
