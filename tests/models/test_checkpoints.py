@@ -11,7 +11,6 @@ from torch import nn
 from common.errors import InputError
 from models.checkpoints import DINO_BASE, POINT_BERT, POINT_MAE, UFF, load_into, read_checkpoint
 from models.feature_fusion import FeatureFusionBlock
-from tests.runs.test_refusals import save
 
 
 class Small(nn.Module):
@@ -26,6 +25,11 @@ class Touch:
 
     def __reduce__(self):
         return Path.touch, (self.path,)
+
+
+def save(folder, name, content):
+    torch.save(content, folder / name)
+    return folder / name
 
 
 def refusal(call, path):
