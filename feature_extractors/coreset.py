@@ -26,42 +26,24 @@ Example: ten points of a plane, three picks, a pool of three; six rows at a time
 The picks are 0, 4, 7. Rows 1 and 2 were never measured against pick 4, and need not have been.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from common.errors import InputError
-from feature_extractors.nearest_rows import RowSearch, distinct_rows
+from feature_extractors.nearest_rows import SAMPLE, RowSearch, distinct_rows
 
-SAMPLE = 16384  # rows from which the principal directions are computed: more rows hardly change them
+# sizes of the work steps; they change the speed, never the picks
+POOL = 512  # rows in the candidate pool
+TOGETHER = 32  # times the pool's rows are brought up to date at once
+PRODUCTS = 2**21  # entries in one block of products: it fits into a cache of 8 MiB
+PAIRS = 2**15  # pairs of rows compared exactly in one step
+COMPACT = 64  # picks after which the pool drops rows below the limit
+
 SPACING_SAMPLE = 1024  # rows from which the spacing of neighbours is estimated: all their pairs are measured
 LEFT_OVER = 0.01  # share of the squared spacing that the short form of the rows may leave out on average
 RADIUS_BLOCK = 4096  # rows measured at once
 BYTES = 4 * 6  # per number of a chunk: its rows, the distinct ones, their short forms, and the picks of all chunks
 ROUNDING = 1e-6  # bound of the float32 rounding of a squared distance, as a share of the two squared norms
-
-
-class Sizes(NamedTuple):
-    """Sizes of the work steps; they change the speed, never the picks.
-
-    pool: rows in the candidate pool.
-    wider: how many times the pool's rows are brought up to date together.
-    block: entries in one block of products.
-    pairs: pairs of rows compared exactly in one step.
-    compact: picks after which the pool drops rows below the limit; on a GPU the host waits only then.
-    """
-
-    pool: int
-    wider: int
-    block: int
-    pairs: int
-    compact: int
-
-
-ON_CPU = Sizes(pool=512, wider=32, block=2**21, pairs=2**15, compact=64)  # a block fits into a cache of 8 MiB
-ON_GPU = Sizes(pool=8192, wider=16, block=2**26, pairs=2**18, compact=128)  # 256 MiB; few waits and few launches
 
 
 def project(blocks, count, width, eps, random_state):
@@ -73,57 +55,47 @@ def project(blocks, count, width, eps, random_state):
         eps: allowed distortion of distances, in (0, 1).
         random_state: seed; None: numpy's global generator.
 
-    Returns:
-        [N, C'] float32; the rows themselves if C' would exceed C.
+    Yields:
+        The projected blocks, float32 tensors [n, C']; as they are if C' would exceed C.
     """
-    return torch.cat([*projected(blocks, count, width, eps, random_state)])
+    from sklearn.random_projection import SparseRandomProjection  # imported here, since that takes a second
 
-
-def projected_width(count, width, eps):
-    """C' of :func:`project`."""
-    from sklearn.random_projection import johnson_lindenstrauss_min_dim
-
-    target = int(johnson_lindenstrauss_min_dim(count, eps=eps))
-    return target if 0 < target <= width else width
-
-
-def projected(blocks, count, width, eps, random_state):
-    """As :func:`project`, block by block: yields tensors [n, C']."""
-    from sklearn.random_projection import SparseRandomProjection, johnson_lindenstrauss_min_dim  # it takes a second
-
-    target = int(johnson_lindenstrauss_min_dim(count, eps=eps))
-    if not 0 < target <= width:
+    columns = _columns(count, width, eps)
+    if columns is None:
         yield from blocks
         return
-    projection = SparseRandomProjection(n_components=target, random_state=random_state)
+    projection = SparseRandomProjection(n_components=columns, random_state=random_state)
     projection.fit(np.zeros((1, width), np.float32))
     for block in blocks:
         yield torch.from_numpy(projection.transform(block.numpy()))
 
 
-def greedy_k_center(rows, count, device="cpu", progress=None):
-    """Greedy k-centre: start with row 0, then always the row farthest from all picked ones (ties: lowest index).
+def _columns(count, width, eps):
+    """C' of :func:`project`; None if it would exceed C."""
+    from sklearn.random_projection import johnson_lindenstrauss_min_dim
 
-    The module's docstring explains the algorithm. Of equal rows only the first takes part, since picking it leaves the
-    others at distance 0. In the pool, float32 distances are computed from differences, not from products, so that near
-    rows keep their order. The bounds come from products and are widened by their rounding.
+    columns = int(johnson_lindenstrauss_min_dim(count, eps=eps))
+    return columns if 0 < columns <= width else None
+
+
+def pick(blocks, count, width, picks, eps, random_state=None, max_memory=None, device="cpu", progress=None):
+    """The coreset of many rows: projected by :func:`project`, then picked by :func:`greedy_k_center`.
 
     Args:
-        rows: [N, C] float32 tensor (CPU).
-        count: number of picks; at most N are made.
-        device: where the work is done; only distinct rows are moved there.
-        progress: label of a progress bar; None: no bar.
+        blocks, count, width, eps, random_state: as in :func:`project`.
+        picks: number of picks; at least one is made.
+        max_memory: GiB; rows that need more are picked chunk by chunk, see :func:`k_center_by_chunks`. The chunks hold
+            at least twice ``picks`` rows: less memory needs fewer picks. None: no limit.
+        device, progress: as in :func:`greedy_k_center`.
 
     Returns:
-        [min(count, N)] int64 tensor (CPU), in the order picked; filled up with row 0 once every distinct row is
-        picked, as in the release.
+        [min(picks, N)] int64 tensor (CPU), numbers of rows; row 0 comes first.
     """
-    first, _ = distinct_rows(rows)
-    picks = torch.zeros(min(count, len(rows)), dtype=torch.long)
-    if len(first) < len(rows):
-        rows = rows[first]
-    picks[: len(first)] = first[FarthestFirst(rows.to(device), min(count, len(rows))).run(progress)]
-    return picks
+    picks, chunk = max(1, picks), count
+    if max_memory is not None:
+        columns = _columns(count, width, eps) or width
+        chunk = min(count, max(2 * picks, int(max_memory * 2**30) // (BYTES * columns)))
+    return k_center_by_chunks(project(blocks, count, width, eps, random_state), picks, chunk, device, progress)
 
 
 def k_center_by_chunks(blocks, count, chunk, device="cpu", progress=None):
@@ -139,7 +111,7 @@ def k_center_by_chunks(blocks, count, chunk, device="cpu", progress=None):
     Args:
         blocks: iterable of float32 tensors [n, C] (CPU), N rows in all.
         count: number of picks; at most N are made.
-        chunk: rows that are reduced at once, at least twice ``count``.
+        chunk: rows that are reduced at once, at least twice ``count``, unless there are no more rows.
         device, progress: as in :func:`greedy_k_center`.
 
     Returns:
@@ -168,43 +140,35 @@ def _regrouped(blocks, size):
     yield torch.cat(held)
 
 
-def rows_at_once(max_memory, width, count):
-    """The ``chunk`` of :func:`k_center_by_chunks` that needs about ``max_memory`` GiB for rows of ``width`` columns.
-
-    At least twice ``count``, as a chunk has to be: less memory needs a smaller ``count``.
-    """
-    return max(2 * count, int(max_memory * 2**30) // (BYTES * width))
-
-
 def radius(rows, picks):
     """The largest distance of a row [N, C] to its nearest pick, from products in float32; a coreset's quality."""
     search = RowSearch(rows[picks], bounded=False)
     return max(float(search.nearest(block).distance.max()) for block in rows.split(RADIUS_BLOCK))
 
 
-def greedy_k_center_half(rows, count, device="cpu", progress=None):
-    """Greedy k-centre in half precision, as in the release: plain and slow, for comparisons.
+def greedy_k_center(rows, count, device="cpu", progress=None):
+    """Greedy k-centre: start with row 0, then always the row farthest from all picked ones (ties: lowest index).
 
-    Rows, differences and distances are float16. So many rows are equally far, and the picks differ from those of
-    :func:`greedy_k_center`. Of equally far rows the lowest index is picked; the release does not always do that.
+    The module's docstring explains the algorithm. Of equal rows only the first takes part, since picking it leaves the
+    others at distance 0. In the pool, float32 distances are computed from differences, not from products, so that near
+    rows keep their order. The bounds come from products and are widened by their rounding.
 
-    Args, returns: as :func:`greedy_k_center`.
+    Args:
+        rows: [N, C] float32 tensor (CPU).
+        count: number of picks; at most N are made.
+        device: where the work is done; only distinct rows are moved there.
+        progress: label of a progress bar; None: no bar.
 
-    Raises:
-        InputError: a row or a distance exceeds what float16 holds (65504).
+    Returns:
+        [min(count, N)] int64 tensor (CPU), in the order picked; filled up with row 0 once every distinct row is
+        picked, as in the release.
     """
-    rows = rows.to(device).half()
-    picks = torch.zeros(min(count, len(rows)), dtype=torch.long, device=device)
-    nearest = torch.full((len(rows),), torch.inf, device=device, dtype=torch.half)
-    for i in tqdm(
-        range(1, len(picks)), desc=progress, disable=None if progress else True, leave=False, unit="row", mininterval=1
-    ):
-        distance = torch.linalg.vector_norm(rows - rows[picks[i - 1 : i]], dim=1)
-        torch.minimum(nearest, distance, out=nearest)
-        picks[i] = nearest.argmax()
-        if i == 1 and not nearest.isfinite().all():
-            raise InputError("coreset in half precision: distances exceed what float16 holds; leave half precision off")
-    return picks.cpu()
+    first, _ = distinct_rows(rows)
+    picks = torch.zeros(min(count, len(rows)), dtype=torch.long)
+    if len(first) < len(rows):
+        rows = rows[first]
+    picks[: len(first)] = first[FarthestFirst(rows.to(device), min(count, len(rows))).run(progress)]
+    return picks
 
 
 class FarthestFirst:
@@ -217,8 +181,7 @@ class FarthestFirst:
 
     def __init__(self, rows, count):
         size = len(rows)
-        self.rows, self.waits = rows, rows.device.type == "cpu"
-        self.sizes = ON_CPU if self.waits else ON_GPU
+        self.rows = rows
         centred = rows - rows.mean(0)  # centred rows are shorter, so products round less
         self.norms = _squared_norms(centred)
         self.reduced, self.reduced_negated = _reduced(centred, self.norms, _directions(centred, self.norms))
@@ -230,11 +193,10 @@ class FarthestFirst:
     def run(self, progress):
         """Make the picks; returns them, [count] int64 (CPU)."""
         count = len(self.picked)
-        with tqdm(
-            total=count, desc=progress, disable=None if progress else True, leave=False, unit="row", mininterval=1
-        ) as bar:
+        hidden = None if progress else True  # None: hidden where the output is no terminal
+        with tqdm(total=count, desc=progress, disable=hidden, leave=False, unit="row", mininterval=1) as bar:
             while self.done < count:
-                before, size = self.done, self.sizes.pool
+                before, size = self.done, POOL
                 while True:
                     candidate_pool, limit = self._farthest(size)
                     self._pick_within(candidate_pool, limit)
@@ -252,59 +214,45 @@ class FarthestFirst:
         if size >= len(self.rows):
             return torch.arange(len(self.rows), device=self.rows.device), -torch.inf
         while True:
-            bounds, index = self.bound.topk(min(self.sizes.wider * size, len(self.rows)))
+            bounds, index = self.bound.topk(min(TOGETHER * size, len(self.rows)))
             stale = self.seen[index] < self.done
-            limit, some_are = torch.stack(
-                [bounds[size].double(), stale[: size + 1].any().double()]
-            ).tolist()  # one wait
-            if not some_are:
-                return index[:size].sort().values, limit
+            if not stale[: size + 1].any():
+                return index[:size].sort().values, float(bounds[size])
             self._tighten(index[stale])
 
     def _tighten(self, index):
         """Bring the bounds of the rows ``index`` [M] up to date.
 
-        ‖a - b‖² = ‖a‖² + (‖b‖² - 2 a·b). Only the bracket depends on b, so the minimum is taken over
-        it. For a·b see :func:`_reduced`.
+        ‖a - b‖² = ‖a‖² + (‖b‖² - 2 a·b). Only the bracket depends on b, so the minimum is taken over it. For a·b see
+        :func:`_reduced`.
         """
         seen, order = self.seen[index].sort()
         since, counts = (values.tolist() for values in seen.unique_consecutive(return_counts=True))
         for start, together in zip(since, index[order].split(counts)):
             new = self.picked[start : self.done]
             others, bias = self.reduced_negated[new].T, self.norms[new] * (1 + ROUNDING)
-            for some in together.split(max(1, self.sizes.block // len(new))):
-                squared = torch.addmm(bias, self.reduced[some], others, alpha=-2).amin(1) + self.norms[some] * (
-                    1 + ROUNDING
-                )
+            for some in together.split(max(1, PRODUCTS // len(new))):
+                squared = torch.addmm(bias, self.reduced[some], others, alpha=-2).amin(1)
+                squared += self.norms[some] * (1 + ROUNDING)
                 self.bound[some] = torch.minimum(self.bound[some], squared)
         self.seen[index] = self.done
 
     def _pick_within(self, candidate_pool, limit):
-        """Pick rows of the pool as long as the farthest lies above ``limit``; of equally far rows the first.
-
-        On the CPU the host waits for each pick. On a GPU ``compact`` picks are made at a time, and the valid ones are
-        counted at the end: once a farthest row is not above the limit, no later one is.
-        """
+        """Pick rows of the pool as long as the farthest lies above ``limit``; of equally far rows the first."""
         rows, nearest = self.rows[candidate_pool], self._exact_nearest(candidate_pool)
-        floor = max(limit, 0.0) ** 0.5 * (1 + 1e-6)
+        floor, first = max(limit, 0.0) ** 0.5 * (1 + 1e-6), self.done
         while self.done < len(self.picked):
-            above = (nearest > floor).nonzero()[:, 0]  # rows below the limit can no longer be picked here
-            if not len(above):
-                break
-            rows, nearest, candidate_pool = rows[above], nearest[above], candidate_pool[above]
-            asked, chosen, heights = min(self.sizes.compact, len(self.picked) - self.done), [], []
-            while len(chosen) < asked:
-                height, best = nearest.max(0, keepdim=True)
-                if self.waits and not float(height) > floor:
+            if (self.done - first) % COMPACT == 0:  # rows below the limit can no longer be picked here
+                above = (nearest > floor).nonzero()[:, 0]
+                rows, nearest, candidate_pool = rows[above], nearest[above], candidate_pool[above]
+                if not len(above):
                     break
-                heights.append(height)
-                chosen.append(candidate_pool[best])
-                torch.minimum(nearest, distances(rows, rows[best])[:, 0], out=nearest)
-            made = len(chosen) if self.waits else int((torch.cat(heights) > floor).sum())
-            self.picked[self.done : self.done + made] = torch.cat(chosen)[:made]
-            self.done += made
-            if made < asked:
+            height, best = nearest.max(0, keepdim=True)
+            if not float(height) > floor:
                 break
+            self.picked[self.done] = candidate_pool[best]
+            self.done += 1
+            torch.minimum(nearest, distances(rows, rows[best])[:, 0], out=nearest)
 
     def _exact_nearest(self, candidate_pool):
         """Distance [P] of each row of the pool to its nearest pick, from differences.
@@ -315,19 +263,16 @@ class FarthestFirst:
         norms, nearest = self.norms[centers], torch.full((len(candidate_pool),), torch.inf, device=self.rows.device)
         below, above = self.reduced[centers].T, self.reduced_negated[centers].T
         largest = norms.max()
-        for at in torch.arange(len(candidate_pool), device=self.rows.device).split(
-            max(1, self.sizes.block // len(centers))
-        ):
+        numbers = torch.arange(len(candidate_pool), device=self.rows.device)
+        for at in numbers.split(max(1, PRODUCTS // len(centers))):
             some = candidate_pool[at]
-            upper = torch.addmm(norms, self.reduced[some], above, alpha=-2)  # without the row's own norm, see _tighten
-            lower = (
-                upper
-                if self.reduced is self.reduced_negated
-                else torch.addmm(norms, self.reduced[some], below, alpha=-2)
-            )
+            # without the row's own norm, see _tighten
+            lower = upper = torch.addmm(norms, self.reduced[some], above, alpha=-2)
+            if self.reduced is not self.reduced_negated:
+                lower = torch.addmm(norms, self.reduced[some], below, alpha=-2)
             limit = upper.amin(1) + 2 * ROUNDING * (self.norms[some] + largest)
             row, center = (lower <= limit[:, None]).nonzero(as_tuple=True)
-            for r, c in zip(row.split(self.sizes.pairs), center.split(self.sizes.pairs)):
+            for r, c in zip(row.split(PAIRS), center.split(PAIRS)):
                 exact = distances(self.rows[some[r]][:, None], self.rows[centers[c]][:, None])[:, 0, 0]
                 nearest.scatter_reduce_(0, at[r], exact, "amin")
         return nearest

@@ -10,7 +10,7 @@ from torch import nn
 from common.errors import InputError
 from data.organised_clouds import valid_points
 from feature_extractors.alignment import GRID, align
-from feature_extractors.fpfh import FPFH_DIM, FpfhSettings, fpfh_patches
+from feature_extractors.fpfh import FPFH_DIM, fpfh_patches
 from feature_extractors.settings import FPFH
 from models.checkpoints import UFF, require
 from models.feature_fusion import FeatureFusionBlock
@@ -40,11 +40,10 @@ class PatchExtractor(nn.Module):
         group_sizes: points per group; if there are several sizes, their xyz patches are averaged.
         amp: run the networks in mixed precision.
         device: torch device or its name.
-        fpfh: FpfhSettings; xyz patches are then FPFH histograms, even if there is a point transformer. None: xyz
-            patches come from the point transformer.
+        fpfh: whether xyz patches are FPFH histograms; otherwise they come from the point transformer.
     """
 
-    def __init__(self, backbones, fusion=None, group_sizes=(128,), amp=False, device="cpu", fpfh=None):
+    def __init__(self, backbones, fusion=None, group_sizes=(128,), amp=False, device="cpu", fpfh=False):
         super().__init__()
         self.deep_feature_extractor, self.fusion, self.fpfh = backbones, fusion, fpfh
         self.group_sizes, self.amp, self.device = tuple(group_sizes), amp, torch.device(device)
@@ -83,16 +82,16 @@ class PatchExtractor(nn.Module):
             group_size, num_group: points per group, groups per part.
             multiscale: average the xyz patches of two group sizes, the given one and twice it.
             rgb_layers, rgb_size: options of a backbone of ``models.rgb_backbones``; None: its defaults.
-            fpfh_normal_radius, fpfh_feature_radius: radii of ``FpfhSettings`` in metres; None: no limit.
+            fpfh_normal_radius, fpfh_feature_radius: in the models of version 0.9; None.
             rgb_onnx: :attr:`rgb_onnx` of the fit's extractor; ONNX Runtime runs it where it is installed, on a CPU and
                 without ``amp``. Otherwise, and with None, torch runs the backbone ``rgb``; see :attr:`rgb_runtime`.
 
         Raises:
             InputError: a checkpoint is missing or does not fit, or the RGB backbone is not suitable.
         """
-        fpfh = (
-            FpfhSettings(normal_radius=fpfh_normal_radius, feature_radius=fpfh_feature_radius) if xyz == FPFH else None
-        )
+        if fpfh_normal_radius is not None or fpfh_feature_radius is not None:
+            raise InputError("the model's FPFH have a radius, as version 0.9 could be asked for: fit the model again")
+        fpfh = xyz == FPFH
         if uff is not None:
             require(uff, UFF)  # before the backbones are loaded or downloaded
         if torch.device(device).type != "cpu" or amp or not is_installed():
@@ -101,7 +100,7 @@ class PatchExtractor(nn.Module):
         backbones = Model(device, rgb, xyz, group_size, num_group, folder, rgb_layers, rgb_size, rgb_onnx)
         fusion = None
         if uff is not None:
-            widths = FPFH_DIM if fpfh else XYZ_DIM, getattr(backbones, "rgb_dim", RGB_DIM)
+            widths = FPFH_DIM if fpfh else XYZ_DIM, backbones.rgb_dim or RGB_DIM
             fusion = FeatureFusionBlock.from_checkpoint(uff, *widths)
         group_sizes = (group_size, 2 * group_size) if multiscale else (group_size,)
         return cls(backbones, fusion, group_sizes, amp, device, fpfh)
@@ -148,8 +147,8 @@ class PatchExtractor(nn.Module):
         model, widths = self.deep_feature_extractor, {}
         if model.rgb_backbone is not None:
             widths["rgb"] = model.rgb_dim
-        if self.fpfh is not None or model.xyz_backbone is not None:
-            widths["xyz"] = XYZ_DIM if self.fpfh is None else FPFH_DIM
+        if self.fpfh or model.xyz_backbone is not None:
+            widths["xyz"] = FPFH_DIM if self.fpfh else XYZ_DIM
         if self.fusion is not None and len(widths) == 2:
             widths["fusion"] = sum(widths.values())
         return widths
@@ -209,10 +208,10 @@ class PatchExtractor(nn.Module):
 
     def _xyz_patches(self, xyz, zero_points):
         valid = valid_points(xyz, zero_points)
-        if self.fpfh is not None:
+        if self.fpfh:
             there = torch.zeros(xyz[0].numel(), dtype=torch.bool)
             there[valid.cpu()] = True
-            return fpfh_patches(xyz, self.fpfh, there.view(xyz.shape[1:])).to(self.device)
+            return fpfh_patches(xyz, there.view(xyz.shape[1:])).to(self.device)
         points, valid = xyz.flatten(1).T[valid].to(self.device), valid.to(self.device)
         with self._precision():
             tokens, center = self.deep_feature_extractor.xyz_backbone.forward_sizes(points, self.group_sizes)

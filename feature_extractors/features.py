@@ -1,15 +1,18 @@
 """The base class of every method: a sample's patches are compared with memory banks, which gives its score and map."""
 
+import logging
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from common.errors import InputError
+from feature_extractors import coreset
 from feature_extractors.extraction import PATCHES_PER_PART
-from feature_extractors.memory_bank import MemoryBank, anomaly_map
+from feature_extractors.late_fusion import LateFusion
+from feature_extractors.memory_bank import NEEDED, NO_PART, MemoryBank, anomaly_map
 from feature_extractors.released import ReleasedNames
-from feature_extractors.row_store import BYTES, require_space
+from feature_extractors.row_store import BYTES, RowStore, require_space
 from feature_extractors.settings import Fixes, Settings
 from part_frame.finding import VALID
 from part_frame.reference import MOST, PlaceReference, unpacked
@@ -18,7 +21,6 @@ from scoring_addon import DEFAULTS
 
 FIXED_MAP_SIZE = 224
 IN_MEMORY = 2 * 2**30  # bytes of training rows that are kept in memory; more go to a file in ``spool_dir``
-ROWS_NEEDED = 3  # fewest rows of a memory bank that can score
 
 
 class BankScores(NamedTuple):
@@ -41,7 +43,8 @@ class Judged(NamedTuple):
 class Features(ReleasedNames):
     """A method: a patch extractor, memory banks, and a rule that combines the banks' scores.
 
-    A subclass names its banks, prepares them, and combines their scores. Calls come in this order:
+    A subclass names its banks and says how they are scaled, how many rows they keep, and whether a late fusion combines
+    their scores; otherwise these are added. Calls come in this order:
 
     1. ``add_sample_to_mem_bank`` for each training part, then ``run_coreset``;
     2. if ``needs_late_fusion_pass``: ``add_sample_to_late_fusion_mem_bank`` for each training part again, then
@@ -53,13 +56,18 @@ class Features(ReleasedNames):
         fixes: Fixes.
         settings: fields of ``feature_extractors.settings.Settings``.
 
+    Attributes:
+        stores: {bank: RowStore} of all training rows, unscaled.
+        banks: {bank: MemoryBank}, set by ``run_coreset``.
+        late_fusion: LateFusion, or None.
+
     Raises:
         InputError: the extractor lacks a backbone or the fusion module.
     """
 
     bank_names = ()
     fixed_map_size = FIXED_MAP_SIZE  # None: maps have the side ``img_size``
-    weight_eps, divisor = 0.0, 1.0
+    weight_eps, divisor = 0.0, 1.0  # of the memory banks
     learns = False  # whether a late fusion is fitted to the training parts
 
     def __init__(self, extractor, fixes=Fixes(), **settings):
@@ -68,10 +76,13 @@ class Features(ReleasedNames):
         extractor.train(not fixes.eval_mode)
         extractor.reseed(self.settings.seed)
         self.device = extractor.device
-        self.banks = self._empty_banks()
+        self.stores, self.banks = {name: RowStore() for name in self.bank_names}, {}
         self.map_size = self.fixed_map_size or self.settings.img_size
         self.class_name, self.added, self.measured = "", 0, 0
-        self.training = None
+        self.training = self.late_fusion = None
+        if self.learns:
+            options = {"nu": self.settings.ocsvm_nu, "max_iter": self.settings.ocsvm_maxiter}
+            self.late_fusion = LateFusion(*self.lambdas(), **options)
         self.placement = self.reference = None  # where parts lie and the comparison in place, if there is a frame
         self._unseen = []  # one BankScores per training part, measured without its own rows
         super().__init__()
@@ -97,24 +108,18 @@ class Features(ReleasedNames):
         Raises:
             InputError: the disk has too little space, or a bank would keep too few rows to score.
         """
-        for name, count in self.rows_expected(parts).items():
-            if count < ROWS_NEEDED:
+        rows = {name: PATCHES_PER_PART[name] * self.parts_taken(name, parts) for name in self.bank_names}
+        for name, count in self.rows_kept(rows).items():
+            if count < NEEDED:
                 raise InputError(
-                    f"the {name} bank would keep {count} rows of {parts} training parts, {ROWS_NEEDED} are needed to "
-                    f"score: "
-                    "raise --f_coreset or give more training parts"
+                    f"the {name} bank would keep {count} rows of {parts} training parts, {NEEDED} are needed to "
+                    "score: raise --f_coreset or give more training parts"
                 )
+        folder = self.settings.spool_dir
         needed = parts * sum(PATCHES_PER_PART[name] * self.extractor.widths[name] * BYTES for name in self.bank_names)
-        if self.settings.spool_dir is not None and needed > IN_MEMORY:
-            require_space(self.settings.spool_dir, needed)
-            self.banks = self._empty_banks(self.settings.spool_dir)
-
-    def rows_expected(self, parts):
-        """{bank: largest number of rows it can keep of ``parts`` training parts}, estimated before extraction."""
-        return {name: self.share(parts * PATCHES_PER_PART[name]) for name in self.bank_names}
-
-    def _empty_banks(self, spool_dir=None):
-        return {name: MemoryBank(self.weight_eps, self.divisor, spool_dir) for name in self.bank_names}
+        if folder is not None and needed > IN_MEMORY:
+            require_space(folder, needed)
+            self.stores = {name: RowStore(folder) for name in self.bank_names}
 
     def add_sample_to_mem_bank(self, sample, class_name=None):
         """Extract one training part and add it to the banks; progress bars show ``class_name``."""
@@ -123,65 +128,82 @@ class Features(ReleasedNames):
 
     def add_patches(self, patches, measured=True):
         """Add one training part's extracted patches to the banks; ``measured``: whether it will be measured."""
-        for name, bank in self.banks.items():
-            if self.has_room(name):
-                bank.add(patches[name], self.added)
-        if self.reference is not None:
-            self.reference.add(patches["appearance"] if measured or self.added < MOST else None)
         self.added += 1
-
-    def has_room(self, name):
-        """Whether the bank ``name`` takes the next training part."""
-        return True
+        for name, store in self.stores.items():
+            if self.parts_taken(name, self.added) == self.added:
+                store.append(patches[name])
+        if self.reference is not None:
+            self.reference.add(patches["appearance"] if measured or self.added <= MOST else None)
 
     def feature_to_save(self, patches):
         """[3136, C] tensor that --save_feature writes for a part; here UFF's output, as released."""
         return patches["fusion"]
 
     def run_coreset(self):
-        """Turn the collected patches into the final banks."""
+        """Turn the collected patches into the final banks: scale them, and reduce them to their coresets."""
         if not self.added:
             raise InputError("the memory banks are empty: no training part was added")
-        self.prepare_banks()
+        found = {name: self.rows_that_count(store) for name, store in self.stores.items()}
+        kept = self.rows_kept({name: len(rows) for name, rows in found.items()})
+        self.banks = {name: self._reduced(name, rows, kept[name]) for name, rows in found.items()}
         if self.reference is not None:
             self.reference.finish()
-        for bank in self.banks.values():
-            bank.finish(self.device)
         if not (self.needs_late_fusion_pass and self.keeps_patches):
             self.release_patches()
 
-    def prepare_banks(self):
-        """Scale the banks, reduce them to their coresets, and load the kept rows."""
-        raise NotImplementedError
+    def _reduced(self, name, rows, count):
+        """The MemoryBank of ``count`` of the rows at the positions ``rows`` of a store, or of all if --f_coreset and
+        --max_rows leave them all."""
+        s, store, (mean, std) = self.settings, self.stores[name], self.scaling(name)
+        if s.f_coreset < 1 or s.max_rows is not None and count < len(rows):
+            label = f"{self.class_name}: coreset of the {name} bank"
+            size, options = (len(rows), store.width), (s.coreset_eps, s.random_state, s.max_memory, self.device, label)
+            rows = rows[coreset.pick(store.blocks(rows, mean, std), *size, count, *options)]
+        values, start = torch.empty(len(rows), store.width), 0
+        for block in store.blocks(rows, mean, std):
+            values[start : start + len(block)] = block
+            start += len(block)
+        part, place = store.origin(rows)
+        background = self.background(name, mean, std)
+        if background is not None:  # it takes the place of all rows that hold an exact zero
+            filled = (values != 0).all(1)
+            values = torch.cat([values[filled], values.new_full((1, store.width), background)])
+            part, place = (torch.cat([of[filled], of.new_full((1,), NO_PART)]) for of in (part, place))
+        return MemoryBank(values.to(self.device), part, place, mean, std, self.weight_eps, self.divisor)
 
-    def thin_out(self, name, count):
-        """Reduce the bank ``name`` to a coreset of ``count`` rows, all if no fewer are asked for, and gather it."""
-        s, bank = self.settings, self.banks[name]
-        if s.f_coreset < 1 or s.max_rows is not None and count < len(bank):
-            bank.thin_out(
-                count,
-                s.coreset_eps,
-                s.random_state,
-                self.device,
-                f"{self.class_name}: coreset of the {name} bank",
-                s.half_coreset,
-                s.max_memory,
-            )
-        bank.gather()
+    # what a subclass decides about its banks
+
+    def parts_taken(self, name, parts):
+        """How many of ``parts`` training parts, the first ones, go into the bank ``name``."""
+        return parts
+
+    def rows_that_count(self, store):
+        """Positions [R] int64 of a store's rows that a bank can be made of."""
+        return torch.arange(len(store))
+
+    def rows_kept(self, rows):
+        """{bank: number of rows that ``f_coreset`` and ``max_rows`` keep} of ``rows``, {bank: number of rows}."""
+        return {name: self.share(count) for name, count in rows.items()}
 
     def share(self, rows):
         """The number of rows that ``f_coreset`` and ``max_rows`` keep of ``rows``."""
         count, most = int(self.settings.f_coreset * rows), self.settings.max_rows
         return count if most is None else min(count, most)
 
-    def rows_kept(self, name):
-        """The number of rows that :meth:`share` keeps of the bank ``name``'s present rows."""
-        return self.share(len(self.banks[name]))
+    def scaling(self, name):
+        """(mean, std): a bank holds each patch v as (v - mean) / std."""
+        return 0.0, 1.0
+
+    def background(self, name, mean, std):
+        """The value of all columns of the one row that stands for background; None: there is no such row."""
+        return None
+
+    # ------------------------------------------------------------ training parts measured against the banks
 
     @property
     def needs_late_fusion_pass(self):
-        """Whether the training parts have to be measured against the banks; here only if a scoring needs that."""
-        return self.settings.training_maps
+        """Whether the training parts have to be measured against the banks: for the late fusion or for a scoring."""
+        return self.learns or self.settings.training_maps
 
     @property
     def keeps_patches(self):
@@ -190,19 +212,19 @@ class Features(ReleasedNames):
         This holds if every bank took every part, and the networks are in eval mode or do not depend on the mode. In
         train mode, as released, a part's features differ each time.
         """
-        return self.extractor.steady and all(bank.store.parts == self.added for bank in self.banks.values())
+        return self.extractor.steady and all(store.parts == self.added for store in self.stores.values())
 
     def kept_patches(self, number):
         """Patches of the training part ``number``, as :meth:`extract` gave them."""
-        kept = {name: bank.store.part(number).to(self.device) for name, bank in self.banks.items()}
+        kept = {name: store.part(number).to(self.device) for name, store in self.stores.items()}
         if self.reference is not None:
             kept["appearance"] = self.reference.kept(number)
         return kept
 
     def release_patches(self):
         """Free the memory or disk space of the training rows."""
-        for bank in self.banks.values():
-            bank.store.close()
+        for store in self.stores.values():
+            store.close()
 
     def add_sample_to_late_fusion_mem_bank(self, sample):
         """Extract and measure one training part for the late fusion; parts come in the same order as before."""
@@ -214,26 +236,21 @@ class Features(ReleasedNames):
         number: the training part's; None: one more than the last call's.
         """
         number = self.measured if number is None else number
-        alone = self.added < 2  # without the rows of the only training part, the banks are empty
-        if alone and self.fixes.late_fusion and self.learns:
+        self.measured = number + 1
+        own_left_out = self.learns and self.fixes.late_fusion
+        unseen = None
+        if self.added > 1 and (self.settings.training_maps or own_left_out):
+            unseen = self.measure(patches, number)
+            if self.settings.training_maps:
+                self._unseen.append(unseen)
+        elif own_left_out:  # without the rows of the only training part, the banks are empty
             raise InputError(
                 "a single training part cannot be measured without its own rows, which --fix late_fusion does; "
                 "give at least two"
             )
-        unseen = None
-        if not alone and (self.settings.training_maps or self.learns and self.fixes.late_fusion):
-            unseen = self.measure(patches, number)
-        if self.settings.training_maps and not alone:
-            self._unseen.append(unseen)
         if self.learns:
-            self.learn(*self._own(unseen if self.fixes.late_fusion else self.measure(patches)))
-        self.measured = number + 1
-
-    def learn(self, scores, maps):
-        """Give one training part's scores and maps to the late fusion; here there is none."""
-
-    def fit_late_fusion(self):
-        """Fit the late fusion to the training parts given to :meth:`learn`; here there is none."""
+            scores, maps = self._own(unseen if own_left_out else self.measure(patches))
+            self.late_fusion.add([*scores.values()], [*maps.values()])
 
     def run_late_fusion(self, paths=None, parameters=DEFAULTS):
         """Fit the late fusion to the measured training parts.
@@ -246,12 +263,28 @@ class Features(ReleasedNames):
             parameters: ``scoring_addon.Parameters``, for the statistics in ``TrainingParts``.
         """
         self.release_patches()
-        self.fit_late_fusion()
+        if self.learns:
+            self._fit_late_fusion()
         if self._unseen:
             decision = [self.combine(*self._own(part))[1] for part in self._unseen]
             paths = [str(i) for i in range(len(decision))] if paths is None else paths
             self.training = TrainingParts.of(paths, decision, [part.maps for part in self._unseen], parameters)
             self._unseen = []
+
+    def _fit_late_fusion(self):
+        if self.settings.f_coreset >= 1 and self.extractor.steady and not self.fixes.late_fusion:
+            logging.warning(
+                "with --f_coreset 1 in eval mode the training parts lie in the banks themselves: the late fusion "
+                "learns from rounding noise (defect 15); use a smaller --f_coreset or --fix late_fusion"
+            )
+        for kind, values in self.late_fusion.fit().weights.items():
+            if min(values) < 0:
+                logging.warning(
+                    "the late fusion's %s weights are partly negative: %s: where a map is negative, disagreement "
+                    "lowers it",
+                    kind,
+                    dict(zip(self.bank_names, values)),
+                )
 
     # ------------------------------------------------------------ test
 
@@ -268,7 +301,7 @@ class Features(ReleasedNames):
     @torch.no_grad()
     def measure(self, patches, excluding_part=None):
         """BankScores of one sample's patches, without the rows of the training part ``excluding_part``, if given."""
-        results = {name: bank.measure(patches[name], excluding_part) for name, bank in self.banks.items()}
+        results = {name: self.banks[name].measure(patches[name], excluding_part) for name in self.bank_names}
         scores, maps = {}, {}
         if results:  # one transfer per sample
             values = torch.cat([torch.cat([of.score[None], of.distance]) for of in results.values()]).cpu()
@@ -282,16 +315,23 @@ class Features(ReleasedNames):
                 maps = {name: np.where(self.reference.ignored, of.dtype.type(0), of) for name, of in maps.items()}
         return BankScores(scores, maps, {name: of.nearest.cpu().numpy() for name, of in results.items()})
 
+    @property
+    def decides_by(self):
+        """Names of the maps that the decision is made of: the banks; the comparison in place is not among them."""
+        return self.bank_names
+
     def _own(self, banks):
-        """Scores and maps of the method's own banks, which its decision is made of; the comparison in place is not."""
-        return tuple({name: of[name] for name in self.bank_names} for of in (banks.scores, banks.maps))
+        return tuple({name: of[name] for name in self.decides_by} for of in (banks.scores, banks.maps))
 
     def combine(self, scores, maps):
-        """The method's image score [1] and map [S, S] from the banks' scores and maps; here those of its only bank."""
-        (name,) = self.bank_names
-        return np.array([scores[name]]), maps[name]
+        """The method's image score [1] and map [S, S] from the scores and maps that it decides by: their late fusion,
+        else their sums."""
+        if self.learns:
+            return self.late_fusion.predict([*scores.values()], [*maps.values()])
+        return np.array([sum(scores.values())]), sum(maps.values())
 
     @property
     def weights(self):
-        """Factors of the banks' scores and maps in :meth:`combine`, which adds the products: two {bank: float}."""
-        return dict.fromkeys(self.bank_names, 1.0), dict.fromkeys(self.bank_names, 1.0)
+        """Factors of the scores and maps in :meth:`combine`, which adds the products: two {bank: float}."""
+        factors = self.late_fusion.factors if self.learns else 2 * [[1.0] * len(self.decides_by)]
+        return tuple(dict(zip(self.decides_by, of)) for of in factors)

@@ -7,9 +7,7 @@ Back to the Feature, 2022, report image-level results of memory banks on FPFH.
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Optional
 
 import numpy as np
 import torch
@@ -21,32 +19,15 @@ from feature_extractors.alignment import GRID
 from feature_extractors.settings import FPFH_POINTS
 
 FPFH_DIM = 3 * 11
+NORMAL_POINTS = 30  # nearest points that a normal is fitted to, the point itself included
 LEAVES = 64  # leaves of points that a thread works on at once
 
 
-@dataclass(frozen=True)
-class FpfhSettings:
-    """Size of each point's neighbourhood.
-
-    Attributes:
-        normal_points: number of nearest points that a normal is fitted to, the point itself included.
-        feature_points: number of nearest points that a histogram is made of, the point itself included.
-        normal_radius, feature_radius: points farther away than this are left out, in the cloud's unit (metres); None:
-            no limit.
-    """
-
-    normal_points: int = 30
-    feature_points: int = FPFH_POINTS
-    normal_radius: Optional[float] = None
-    feature_radius: Optional[float] = None
-
-
-def fpfh_patches(xyz, settings=FpfhSettings(), valid=None):
+def fpfh_patches(xyz, valid=None):
     """FPFH of an organised cloud on the patch grid.
 
     Args:
         xyz: tensor [3, S, S] or array [H, W, 3]; background 0.
-        settings: FpfhSettings.
         valid: [S, S] or [H, W] bool, the pixels with a measured point; by default those whose x, y and z are all
             non-zero.
 
@@ -63,11 +44,11 @@ def fpfh_patches(xyz, settings=FpfhSettings(), valid=None):
         xyz = xyz.detach().cpu().permute(1, 2, 0).numpy()
     valid = (xyz != 0).all(axis=2) if valid is None else np.asarray(valid, bool)
     picture = np.zeros((FPFH_DIM, *valid.shape), np.float32)
-    picture[:, valid] = fpfh(xyz[valid], settings).T
+    picture[:, valid] = fpfh(xyz[valid]).T
     return F.adaptive_avg_pool2d(torch.from_numpy(picture)[None], GRID)[0].flatten(1).T.contiguous().to(device)
 
 
-def fpfh(points, settings=FpfhSettings()):
+def fpfh(points, normal_points=NORMAL_POINTS, feature_points=FPFH_POINTS):
     """FPFH of points.
 
     A point forms a pair with each of its nearest points. The source of a pair is the end whose normal is nearer to the
@@ -88,6 +69,8 @@ def fpfh(points, settings=FpfhSettings()):
 
     Args:
         points: [N, 3] floats.
+        normal_points, feature_points: nearest points that a normal is fitted to, and that a histogram is made of, the
+            point itself included; ``feature_points`` is not the smaller one.
 
     Returns:
         [N, 33] float32.
@@ -101,9 +84,7 @@ def fpfh(points, settings=FpfhSettings()):
     if len(points) < 2:
         return np.zeros((len(points), FPFH_DIM), np.float32)
     loops = _loops()
-    of_normal, of_feature = (min(n, len(points)) for n in (settings.normal_points, settings.feature_points))
-    few, many = sorted((of_normal, of_feature))
-    reaches = [np.inf if r is None else r * r for r in (settings.normal_radius, settings.feature_radius)]
+    few, many = min(normal_points, len(points)), min(feature_points, len(points))
     order = loops.order_by_place(points)
     points = points[order]
     boxes = loops.boxes_of(points)
@@ -112,21 +93,16 @@ def fpfh(points, settings=FpfhSettings()):
     pairs[:, :3] = points - points.mean(0)
     mixed = np.empty((len(points), FPFH_DIM), np.float32)
 
-    def surroundings(first, last):
-        loops.nearest(points, boxes, few, many, first, last, index, squared)
-        loops.normals(points, index, squared, of_normal, reaches[0], first, last, pairs[:, 4:7])
-
-    def histograms(first, last):
-        loops.single_histograms(pairs, index, squared, of_feature, reaches[1], first, last, single)
-
-    def means(first, last):
-        loops.add_weighted_means(single, index, squared, of_feature, reaches[1], first, last, mixed)
-
+    steps = [  # each needs all results of the one before
+        lambda *part: loops.nearest(points, boxes, few, many, *part, index, squared),
+        lambda *part: loops.normals(points, index, few, *part, pairs[:, 4:7]),
+        lambda *part: loops.single_histograms(pairs, index, squared, *part, single),
+        lambda *part: loops.add_weighted_means(single, index, squared, *part, mixed),
+    ]
     starts = range(0, len(boxes), LEAVES)
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        for work in (surroundings, histograms, means):  # each needs all results of the one before
-            for _ in pool.map(lambda start, work=work: work(start, min(start + LEAVES, len(boxes))), starts):
-                pass
+        for step in steps:
+            list(pool.map(lambda start, step=step: step(start, min(start + LEAVES, len(boxes))), starts))
     features = np.empty_like(mixed)
     features[order] = mixed
     return features

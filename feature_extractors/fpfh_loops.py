@@ -106,18 +106,10 @@ def order_by_place(points):
     return order
 
 
-@_compiled
 def boxes_of(points):
     """[L, 6]: least and largest x, y and z of each leaf of ``points`` [N, 3]."""
-    count = (len(points) + LEAF - 1) // LEAF
-    boxes = np.empty((count, 6))
-    for leaf in range(count):
-        for a in range(3):
-            least, most = np.inf, -np.inf
-            for i in range(leaf * LEAF, min(len(points), (leaf + 1) * LEAF)):
-                least, most = min(least, points[i, a]), max(most, points[i, a])
-            boxes[leaf, a], boxes[leaf, a + 3] = least, most
-    return boxes
+    leaves = np.arange(0, len(points), LEAF)
+    return np.hstack([extreme.reduceat(points, leaves) for extreme in (np.minimum, np.maximum)])
 
 
 @_compiled
@@ -177,23 +169,13 @@ def nearest(points, boxes, few, many, first, last, index, squared):
     count = len(points)
     near, number = np.empty((3, count + 1)), np.empty(count + 1, np.int64)
     away, kept, place = np.empty(count), np.empty(count + 1), np.empty(count + 1, np.int64)
-    reach = 0.0
+    # a first guess from the points around in memory
+    start = max(0, min(first * LEAF - many, count - 2 * many))
+    beside = points[start : start + 2 * many] - points[first * LEAF]
+    reach = np.partition(beside[:, 0] ** 2 + beside[:, 1] ** 2 + beside[:, 2] ** 2, many - 1)[many - 1]
+    limit, inner = reach, reach * few / many
     for leaf in range(first, last):
         start, stop = leaf * LEAF, min(count, (leaf + 1) * LEAF)
-        if leaf == first:  # a guess from the points around in memory
-            some = max(0, min(start - many, count - 2 * many))
-            for i in range(some, min(count, some + 2 * many)):
-                away[i - some] = (
-                    (points[i, 0] - points[start, 0]) ** 2
-                    + (points[i, 1] - points[start, 1]) ** 2
-                    + (points[i, 2] - points[start, 2]) ** 2
-                )
-                place[i - some] = i
-            _select(away, place, 0, min(count, some + 2 * many) - some, many)
-            reach = 0.0
-            for i in range(many):
-                reach = max(reach, away[i])
-            limit, inner = reach, reach * few / many
         while True:
             found = _gather(points, boxes, leaf, reach, near, number)
             if found < many:
@@ -238,12 +220,11 @@ def nearest(points, boxes, few, many, first, last, index, squared):
 
 
 @_compiled
-def _flattest(xx, xy, xz, yy, yz, zz, a, v):
+def _flattest(a, v):
     """(the direction x, y, z in which a symmetric matrix is smallest, its largest eigenvalue), by Jacobi's rotations.
 
-    ``a`` and ``v`` [3, 3] are room to work in.
+    ``a`` [3, 3] is the matrix; it and ``v`` [3, 3] are written.
     """
-    a[0, 0], a[0, 1], a[0, 2], a[1, 0], a[1, 1], a[1, 2], a[2, 0], a[2, 1], a[2, 2] = xx, xy, xz, xy, yy, yz, xz, yz, zz
     for i in range(3):
         for j in range(3):
             v[i, j] = i == j
@@ -273,36 +254,30 @@ def _flattest(xx, xy, xz, yy, yz, zz, a, v):
 
 
 @_compiled
-def normals(points, index, squared, few, reach, first, last, out):
+def normals(points, index, few, first, last, out):
     """Normals of unit length, turned to the camera, which is at 0: where the ``few`` nearest points spread least.
 
-    Points beyond the squared distance ``reach`` do not count. If fewer than 3 are left, or all lie at one place, the
-    normal points to the camera. ``out`` [N, 3] float32 is written.
+    If there are fewer than 3, or all lie at one place, the normal points to the camera. ``out`` [N, 3] float32 is
+    written.
     """
-    matrix, axes = np.empty((3, 3)), np.empty((3, 3))
+    total, matrix, axes = np.empty(3), np.empty((3, 3)), np.empty((3, 3))
     for i in range(first * LEAF, min(len(points), last * LEAF)):
-        count, x, y, z, xx, xy, xz, yy, yz, zz = 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+        total[:] = 0
+        matrix[:] = 0
         for k in range(few):
-            if squared[i, k] <= reach:
-                j = index[i, k]
-                dx, dy, dz = points[j, 0] - points[i, 0], points[j, 1] - points[i, 1], points[j, 2] - points[i, 2]
-                count += 1
-                x, y, z = x + dx, y + dy, z + dz
-                xx, xy, xz = xx + dx * dx, xy + dx * dy, xz + dx * dz
-                yy, yz, zz = yy + dy * dy, yz + dy * dz, zz + dz * dz
+            j = index[i, k]
+            for p in range(3):
+                total[p] += points[j, p] - points[i, p]
+                for q in range(p, 3):
+                    matrix[p, q] += (points[j, p] - points[i, p]) * (points[j, q] - points[i, q])
         a, b, c, spread = 0.0, 0.0, 0.0, 0.0
-        if count >= 3:
-            x, y, z = x / count, y / count, z / count
-            a, b, c, spread = _flattest(
-                xx - count * x * x,
-                xy - count * x * y,
-                xz - count * x * z,
-                yy - count * y * y,
-                yz - count * y * z,
-                zz - count * z * z,
-                matrix,
-                axes,
-            )
+        if few >= 3:
+            total /= few
+            for p in range(3):
+                for q in range(p, 3):
+                    matrix[p, q] -= few * total[p] * total[q]
+                    matrix[q, p] = matrix[p, q]
+            a, b, c, spread = _flattest(matrix, axes)
         dx, dy, dz = -points[i, 0], -points[i, 1], -points[i, 2]
         if spread <= 0:
             length = np.sqrt(dx * dx + dy * dy + dz * dz)
@@ -312,7 +287,7 @@ def normals(points, index, squared, few, reach, first, last, out):
 
 
 @_compiled
-def single_histograms(points, index, squared, many, reach, first, last, out):
+def single_histograms(points, index, squared, first, last, out):
     """The simplified histograms, see ``feature_extractors.fpfh.fpfh``; ``out`` [N, WIDE] float32, 0, is written.
 
     ``points``: [N, 8] float32: centred places, so that they keep their precision, a 0, normals, a 0.
@@ -325,7 +300,7 @@ def single_histograms(points, index, squared, many, reach, first, last, out):
     for i in range(first * LEAF, min(len(points), last * LEAF)):
         px, py, pz = points[i, 0], points[i, 1], points[i, 2]
         nx, ny, nz = points[i, 4], points[i, 5], points[i, 6]
-        total = 0
+        total, many = 0, index.shape[1]
         for start in range(0, many, PAIRS):
             stop = min(PAIRS, many - start)
             for k in range(stop):
@@ -355,7 +330,7 @@ def single_histograms(points, index, squared, many, reach, first, last, out):
                 bins[1, k] = middle if parallel else np.int32((triple / sine + one) * half)
                 bins[2, k] = middle if parallel else np.int32((own + one) * half)
             for k in range(stop):
-                if 0 < squared[i, start + k] <= reach:
+                if squared[i, start + k] > 0:
                     total += 1
                     out[i, bins[0, k]] += one
                     out[i, BINS + min(max(bins[1, k], 0), BINS - 1)] += one
@@ -366,28 +341,24 @@ def single_histograms(points, index, squared, many, reach, first, last, out):
 
 
 @_compiled
-def add_weighted_means(single, index, squared, many, reach, first, last, out):
+def add_weighted_means(single, index, squared, first, last, out):
     """Each point's histogram plus the mean of its neighbours' with weights 1/distance².
 
     Args:
         single: [N, WIDE]; out: [N, 33] float32, written.
     """
-    mean, weight = np.empty(WIDE, np.float32), np.empty(many + 3, np.float32)
+    many = index.shape[1]
+    mean, weight = np.empty(WIDE, np.float32), np.empty(many, np.float32)
     for i in range(first * LEAF, min(len(single), last * LEAF)):
         largest = 0.0
         for k in range(many):
-            largest = max(largest, squared[i, k] if squared[i, k] <= reach else 0.0)
+            largest = max(largest, squared[i, k])
         for k in range(many):
-            counts = (squared[i, k] > 0) & (squared[i, k] <= reach)
-            weight[k] = largest / squared[i, k] if counts else 0.0
+            weight[k] = largest / squared[i, k] if squared[i, k] > 0 else 0.0
         mean[:] = 0
         for k in range(0, many - 3, 4):
-            p, q, r, s = (
-                np.uint32(index[i, k]),
-                np.uint32(index[i, k + 1]),
-                np.uint32(index[i, k + 2]),
-                np.uint32(index[i, k + 3]),
-            )
+            p, q = np.uint32(index[i, k]), np.uint32(index[i, k + 1])
+            r, s = np.uint32(index[i, k + 2]), np.uint32(index[i, k + 3])
             for b in range(WIDE):
                 mean[b] += (weight[k] * single[p, b] + weight[k + 1] * single[q, b]) + (
                     weight[k + 2] * single[r, b] + weight[k + 3] * single[s, b]

@@ -1,4 +1,9 @@
-"""Exact search for each patch's nearest row in a memory bank."""
+"""Exact search for each patch's nearest row in a memory bank.
+
+*Bound*: orthonormal directions Q split a vector v into Qᵀv and a rest at right angles to Q, of length ρ(v). Rests of
+lengths ρ and ρ' are at least |ρ - ρ'| apart, so ‖p - r‖ ≥ ‖z(p) - z(r)‖ with z(v) = (Qᵀv, ρ(v)). Any Q gives a valid
+bound; the rows' principal directions give a tight one. So few rows have to be compared in all columns.
+"""
 
 from typing import NamedTuple
 
@@ -26,104 +31,128 @@ class Nearest(NamedTuple):
     index: torch.Tensor
 
 
+class LowerBound(NamedTuple):
+    """What the lower bound of the distances to R rows needs; the module's docstring has the formula.
+
+    centre: [C], subtracted first; directions: [C, DIRECTIONS], Q; z: [R, DIRECTIONS + 1]; largest_norm: the largest
+    squared norm of a row.
+    """
+
+    centre: torch.Tensor
+    directions: torch.Tensor
+    z: torch.Tensor
+    largest_norm: float
+
+    @classmethod
+    def of(cls, rows, norms):
+        """The bound for ``rows`` [R, C] with squared norms ``norms`` [R]."""
+        sample = rows[:: max(1, len(rows) // SAMPLE)]
+        centre = sample.mean(0)
+        sample = sample - centre
+        directions = torch.linalg.eigh(sample.T @ sample).eigenvectors
+        directions = directions[:, -DIRECTIONS:].flip(1).contiguous()  # the most spread first
+        bound = cls(centre, directions, None, float(norms.max()))
+        return bound._replace(z=torch.cat([bound.project(block) for block in rows.split(ROWS_A_BLOCK)]))
+
+    def project(self, v):
+        """z [n, DIRECTIONS + 1] of vectors [n, C]."""
+        v = v - self.centre
+        along = v @ self.directions
+        return torch.cat([along, torch.linalg.vector_norm(v - along @ self.directions.T, dim=1, keepdim=True)], dim=1)
+
+
 class RowSearch:
     """Rows of a memory bank, prepared for the search.
 
     Distances are computed in float32 as ‖p‖² + ‖r‖² - 2 p·r, with one matrix product, as in the release.
-    With 1000 columns of unit scale, rounding makes the distance of a row to itself about 0.02. The rows' squared norms
-    are kept.
+    With 1000 columns of unit scale, rounding makes the distance of a row to itself about 0.02.
 
     Args:
         rows: [R, C] float32 tensor; searched on its device.
         bounded: whether to use a :class:`LowerBound`; None: if it pays.
-
-    Attributes:
-        rows: as given.
-        norms: [R], the rows' squared norms.
+        norms: [R], the rows' squared norms, if they are known; the bound is then ``bound``.
         bound: LowerBound, or None.
     """
 
-    def __init__(self, rows, bounded=None):
-        self.rows = rows
-        self.norms = torch.cat([(block * block).sum(1) for block in rows.split(ROWS_A_BLOCK)])
-        if bounded is None:  # on a GPU the products are cheap, but the bound makes it wait for the host
-            bounded = rows.device.type == "cpu" and len(rows) >= FEWEST_BOUNDED
-        self.bound = LowerBound(rows, self.norms) if bounded else None
-
-    @classmethod
-    def of_known(cls, rows, norms, bound=None):
-        """A search over ``rows`` [R, C] from known ``norms`` [R] and a known LowerBound."""
-        search = cls.__new__(cls)
-        search.rows, search.norms, search.bound = rows, norms, bound
-        return search
-
-    @property
-    def device(self):
-        """The device of the patches and of the results."""
-        return self.rows.device
+    def __init__(self, rows, bounded=None, norms=None, bound=None):
+        self.rows, self.norms, self.bound = rows, norms, bound
+        if norms is None:
+            self.norms = torch.cat([(block * block).sum(1) for block in rows.split(ROWS_A_BLOCK)])
+            if bounded is None:  # on a GPU the products are cheap, but the bound makes it wait for the host
+                bounded = rows.device.type == "cpu" and len(rows) >= FEWEST_BOUNDED
+            self.bound = LowerBound.of(rows, self.norms) if bounded else None
 
     def nearest(self, patches, excluded=None):
         """Nearest row of each patch.
 
         Args:
-            patches: [P, C].
+            patches: [P, C], on the rows' device.
             excluded: [R] bool tensor, True for rows that are left out; None: no row is left out.
 
         Returns:
             Nearest of [P] each.
         """
+        norms = self._norms(excluded)
         merged = patches.device.type == "cpu"
         if merged:  # equal patches (background) are looked up once
             first, inverse = distinct_rows(patches)
             patches = patches[first]
         own = (patches * patches).sum(1)
-        squared, index = (self._compare if self.bound is None else self._compare_with_candidates)(patches, excluded)
+        squared, index = (self._compare if self.bound is None else self._compare_with_candidates)(patches, norms)
         distance = (squared + own).clamp_(min=0).sqrt_()
         return Nearest(distance[inverse], index[inverse]) if merged else Nearest(distance, index)
 
-    def from_row(self, index):
-        """Squared distances [R] from the row at ``index`` ([1] int64) to all rows, minus that row's squared norm.
+    def nearest_of_row(self, index, count, excluded=None):
+        """Indices [count] of the rows nearest to the row at ``index`` ([1] int64), without that row and the excluded
+        ones; of equally near rows the first. No value is sent to the host, so a GPU need not wait."""
+        away = torch.addmv(self._norms(excluded), self.rows, self.rows[index][0], alpha=-2)
+        found = [index]
+        for _ in range(count):
+            away.index_fill_(0, found[-1], torch.inf)
+            found.append(away.argmin(0, keepdim=True))
+        return torch.cat(found[1:])
 
-        They rank the rows by their distance to it.
-        """
-        return torch.addmv(self.norms, self.rows, self.rows[index][0], alpha=-2)
+    def _norms(self, excluded):
+        """The squared norms; infinite for excluded rows, so that no row is farther away."""
+        return self.norms if excluded is None else self.norms.masked_fill(excluded, torch.inf)
 
-    def _compare(self, patches, excluded, positions=None):
+    def _compare(self, patches, norms, positions=None):
         """The nearest rows by comparing with all rows, or with the rows at positions ``positions``, block by block.
 
         Returns:
             Nearest, with squared distances minus the patches' own squared norms.
         """
-        count = len(self.rows if positions is None else positions)
+        count, on_cpu = len(self.rows if positions is None else positions), patches.device.type == "cpu"
         best = patches.new_full((len(patches),), torch.inf)
         index = torch.zeros(len(patches), dtype=torch.long, device=patches.device)
-        size = rows_per_block(len(patches), patches.device)
+        size = (PRODUCTS if on_cpu else PRODUCTS_GPU) // max(1, len(patches))
+        size = max(512, min(size, ROWS_A_BLOCK) // ALIGNED * ALIGNED)
         room = patches.new_empty(len(patches) * min(size, count))  # for all blocks: new memory costs time
         for start in range(0, count, size):
             some = slice(start, start + size) if positions is None else positions[start : start + size]
             rows = self.rows[some]
             squared = room[: len(patches) * len(rows)].view(len(patches), len(rows))  # without the patches' own norms
-            torch.addmm(self.norms[some], patches, rows.T, alpha=-2, out=squared)
-            least = _leave_out(squared, excluded, some).amin(1)
+            torch.addmm(norms[some], patches, rows.T, alpha=-2, out=squared)
+            least = squared.amin(1)
             closer = least < best
-            if patches.device.type == "cpu":  # positions are slow to find, and later blocks improve few patches
+            if on_cpu:  # positions are slow to find, and later blocks improve few patches
                 closer = closer.nonzero()[:, 0]
-                nearest = squared[closer].argmin(1)
-                best[closer] = least[closer]
-                index[closer] = nearest + start if positions is None else some[nearest]
+                squared, least = squared[closer], least[closer]
+            nearest = squared.argmin(1)
+            nearest = nearest + start if positions is None else some[nearest]
+            if on_cpu:
+                best[closer], index[closer] = least, nearest
             else:
-                nearest = squared.argmin(1)
-                nearest = nearest + start if positions is None else some[nearest]
                 best, index = torch.where(closer, least, best), torch.where(closer, nearest, index)
         return Nearest(best, index)
 
-    def _compare_with_candidates(self, patches, excluded):
+    def _compare_with_candidates(self, patches, norms):
         """As :meth:`_compare`, but only with rows whose lower bound does not exceed an upper bound.
 
         Patches are handled in groups of similar ones. A patch's upper bound is its distance to the row with the
         smallest lower bound. The rows that may be nearest to any patch of a group are compared with the whole group.
         """
-        bound = self.bound
+        bound, excluded = self.bound, (~norms.isfinite()).nonzero()[:, 0]
         z = bound.project(patches)
         slack = ROUNDING * ((patches * patches).sum(1) + bound.largest_norm)
         order = z[:, 0].argsort()
@@ -131,70 +160,16 @@ class RowSearch:
         found = Nearest(torch.empty(len(z)), torch.empty(len(z), dtype=torch.long))
         for i, group in enumerate(groups):
             lower = torch.cdist(z[group], bound.z, compute_mode="use_mm_for_euclid_dist")
-            guess = _leave_out(lower, excluded, slice(None)).argmin(1)
+            guess = lower.index_fill_(1, excluded, torch.inf).argmin(1)
             upper = torch.linalg.vector_norm(patches[group] - self.rows[guess], dim=1)
             limit = (upper * upper + slack[group]).sqrt_()
             candidates = (lower <= limit[:, None]).any(0).nonzero()[:, 0]  # none of them is excluded
             if len(candidates) > MOST_LEFT * len(self.rows):  # the features have no structure that it could use
                 left = torch.cat(groups[i:])
-                found.distance[left], found.index[left] = self._compare(patches[left], excluded)
+                found.distance[left], found.index[left] = self._compare(patches[left], norms)
                 break
-            found.distance[group], found.index[group] = self._compare(patches[group], None, candidates)
+            found.distance[group], found.index[group] = self._compare(patches[group], norms, candidates)
         return found
-
-
-def rows_per_block(patches, device):
-    """The number of bank rows that are compared at once with ``patches`` patches on ``device``."""
-    size = (PRODUCTS if device.type == "cpu" else PRODUCTS_GPU) // max(1, patches)
-    return max(512, min(size, ROWS_A_BLOCK) // ALIGNED * ALIGNED)
-
-
-def _leave_out(distances, excluded, some):
-    """``distances`` [n, m] to the bank rows ``some``, with the columns of excluded rows set to infinity; in place."""
-    if excluded is None:
-        return distances
-    if distances.device.type != "cpu":  # on a GPU, nonzero() would make the host wait
-        return distances.masked_fill_(excluded[some], torch.inf)
-    return distances.index_fill_(1, excluded[some].nonzero()[:, 0], torch.inf)
-
-
-class LowerBound:
-    """A lower bound of the distances from patches to rows, computed in few dimensions.
-
-    Orthonormal directions Q split a vector v into Qᵀv and a rest at right angles to Q, of length ρ(v). Rests of
-    lengths ρ and ρ' are at least |ρ - ρ'| apart, so ‖p - r‖ ≥ ‖z(p) - z(r)‖ with z(v) = (Qᵀv, ρ(v)).
-    Any Q gives a valid bound; the rows' principal directions give a tight one.
-
-    Args:
-        rows: [R, C]; norms: [R], their squared norms.
-
-    Attributes:
-        centre, directions: [C] and [C, DIRECTIONS], of the projection.
-        z: [R, DIRECTIONS + 1].
-        largest_norm: the largest squared norm of a row.
-    """
-
-    def __init__(self, rows, norms):
-        sample = rows[:: max(1, len(rows) // SAMPLE)]
-        self.centre = sample.mean(0)
-        sample = sample - self.centre
-        directions = torch.linalg.eigh(sample.T @ sample).eigenvectors
-        self.directions = directions[:, -DIRECTIONS:].flip(1).contiguous()  # the most spread first
-        self.largest_norm = float(norms.max())
-        self.z = torch.cat([self.project(block) for block in rows.split(ROWS_A_BLOCK)])
-
-    @classmethod
-    def of_known(cls, centre, directions, z, largest_norm):
-        """A bound from known attributes."""
-        bound = cls.__new__(cls)
-        bound.centre, bound.directions, bound.z, bound.largest_norm = centre, directions, z, largest_norm
-        return bound
-
-    def project(self, v):
-        """z [n, DIRECTIONS + 1] of vectors [n, C]."""
-        v = v - self.centre
-        along = v @ self.directions
-        return torch.cat([along, torch.linalg.vector_norm(v - along @ self.directions.T, dim=1, keepdim=True)], dim=1)
 
 
 def distinct_rows(rows):

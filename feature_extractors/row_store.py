@@ -27,7 +27,7 @@ class RowStore:
     """
 
     def __init__(self, folder=None):
-        self._file = io.BytesIO() if folder is None else tempfile.TemporaryFile(dir=folder, buffering=0)
+        self._file = io.BytesIO() if folder is None else tempfile.TemporaryFile(dir=folder)
         self.width, self.starts = None, [0]
         self._mean, self._squares = 0.0, 0.0  # mean of all values, and sum of their squared differences to it
 
@@ -44,7 +44,7 @@ class RowStore:
         rows = rows.to("cpu", torch.float32).contiguous()
         self.width = rows.shape[1]
         self._file.seek(0, io.SEEK_END)
-        self._write(memoryview(rows.numpy()).cast("B"))
+        self._file.write(rows.numpy())
         var, mean = torch.var_mean(rows, correction=0)
         before, count = len(self) * self.width, rows.numel()
         shift = float(mean) - self._mean  # merges the moments of two sets (Chan, Golub and LeVeque 1979)
@@ -60,38 +60,34 @@ class RowStore:
         """Rows [P, C] of part ``number``, counted from 0 in the order appended."""
         return self._read(self.starts[number], self.starts[number + 1])
 
-    def blocks(self, index):
-        """Yield the rows at the positions ``index`` [R] int64, in this order, in tensors [n, C] of bounded size."""
+    def blocks(self, index, mean=0.0, std=1.0):
+        """Yield the rows v at the positions ``index`` [R] int64, in this order, as (v - mean) / std, in tensors [n, C]
+        of bounded size."""
         for some in index.split(max(1, BLOCK // self.width)):
-            yield self._take(some.numpy())
+            order = np.argsort(some.numpy(), kind="stable")
+            ordered = some.numpy()[order]
+            rows = torch.empty(len(some), self.width)
+            breaks = np.flatnonzero(np.diff(ordered) != 1) + 1  # runs of consecutive rows are read at once
+            for run in np.split(np.arange(len(some)), breaks):
+                rows[torch.from_numpy(order[run])] = self._read(ordered[run[0]], ordered[run[-1]] + 1)
+            yield rows.sub_(mean).div_(std)
+
+    def origin(self, index):
+        """(part [R], place in the part [R]) of the rows at the positions ``index`` [R] int64."""
+        starts = torch.tensor(self.starts)
+        part = torch.searchsorted(starts, index, right=True) - 1
+        return part, index - starts[part]
 
     def close(self):
         """Free the memory or the disk space."""
         self._file.close()
 
-    def _take(self, index):
-        order = np.argsort(index, kind="stable")
-        ordered = index[order]
-        rows = torch.empty(len(index), self.width)
-        breaks = np.flatnonzero(np.diff(ordered) != 1) + 1  # runs of consecutive rows are read at once
-        for run in np.split(np.arange(len(index)), breaks):
-            rows[torch.from_numpy(order[run])] = self._read(ordered[run[0]], ordered[run[-1]] + 1)
-        return rows
-
     def _read(self, start, stop):
         rows = torch.empty(int(stop - start), self.width)
-        target = memoryview(rows.numpy()).cast("B")
         self._file.seek(int(start) * self.width * BYTES)
-        while target:
-            got = self._file.readinto(target)
-            if not got:
-                raise OSError("the spool of training rows ends too early")
-            target = target[got:]
+        if self._file.readinto(rows.numpy()) < rows.numel() * BYTES:
+            raise OSError("the spool of training rows ends too early")
         return rows
-
-    def _write(self, data):
-        while data:
-            data = data[self._file.write(data) :]
 
 
 def require_space(folder, needed):

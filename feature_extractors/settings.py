@@ -82,7 +82,6 @@ class Settings:
         seed: seed of random, numpy and torch, set when the method is made.
         f_coreset: fraction of the rows that the coreset keeps, in (0, 1].
         coreset_eps: allowed distortion of distances in the random projection, in (0, 1).
-        half_coreset: pick the coreset in half precision, row by row, as the release does (slow, for comparison).
         random_state: seed of the random projection; None: numpy's global generator.
         img_size: side of the maps in pixels, for the methods whose maps are not always 224.
         max_rows: largest number of rows of a bank, whatever their share; None: no limit.
@@ -98,7 +97,6 @@ class Settings:
     seed: int = 0
     f_coreset: float = 0.1
     coreset_eps: float = 0.9
-    half_coreset: bool = False
     random_state: Optional[int] = None
     img_size: int = 224
     max_rows: Optional[int] = None

@@ -32,7 +32,7 @@ from scoring.evaluation import TrainingParts
 
 # settings that change how a fit runs, but not its result
 NOT_KEPT = ("spool_dir", "training_maps")
-GONE = ("coreset_partitions",)  # settings of version 0.9 that decided which rows are in the banks, and no more
+GONE = ("coreset_partitions", "half_coreset")  # settings of earlier versions that decided which rows are in the banks
 BOUND = ("centre", "directions", "z")
 SCALING = ("mean", "std", "weight_eps", "divisor")
 
@@ -146,12 +146,10 @@ def _bank(own: Arrays, of: Meta, device: torch.device) -> MemoryBank:
         bound = None
         if bounded and rows.device.type == "cpu":
             centre, directions, z = (known[f"bound.{key}"] for key in BOUND)
-            bound = LowerBound.of_known(centre, directions, z, of["largest_norm"])
-        search = RowSearch.of_known(rows, known["norms"].to(rows.device), bound)
-    mean, std, weight_eps, divisor = (of[key] for key in SCALING)
-    numbers = known["part"].long(), known["place"].long()
-    bank: MemoryBank = MemoryBank.of_rows(rows, *numbers, mean, std, weight_eps, divisor, search)
-    return bank
+            bound = LowerBound(centre, directions, z, of["largest_norm"])
+        search = RowSearch(rows, norms=known["norms"].to(rows.device), bound=bound)
+    scaling = (of[key] for key in SCALING)
+    return MemoryBank(rows, known["part"].long(), known["place"].long(), *scaling, search)
 
 
 def _below(prefix: str, arrays: Arrays) -> dict[str, NDArray[Any]]:

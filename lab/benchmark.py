@@ -33,10 +33,10 @@ from common.devices import choose_device
 from common.progress import note
 from data.scans import find_parts, read_scan
 from dataset import get_data_loader
-from feature_extractors.coreset import greedy_k_center, project
+from feature_extractors.coreset import pick
 from feature_extractors.extraction import PatchExtractor
 from feature_extractors.fpfh import fpfh as our_fpfh
-from feature_extractors.memory_bank import MemoryBank
+from feature_extractors.memory_bank import NO_PART, MemoryBank
 from feature_extractors.nearest_rows import RowSearch
 from inspection.inspector import Inspector
 from lab.commands import command
@@ -187,7 +187,7 @@ def coreset(bench):
         yield in_turn(
             f"coreset, {count:,} rows of 1152 columns to {count // 10:,}",
             "anomalib",
-            lambda: greedy_k_center(project([rows], *rows.shape, 0.9, 0), len(rows) // 10),
+            lambda: pick([rows], *rows.shape, len(rows) // 10, 0.9, 0),
             lambda: _silently(lambda: KCenterGreedy(rows, 0.1).select_coreset_idxs()),
             bench.rounds if count == 20_000 else 1,
             at_least=goal,
@@ -201,7 +201,7 @@ def patchcore(bench):
 
     pictures = [np.array(Image.fromarray(cut_out("housing", [i, 0]).rgb).resize((224, 224))) for i in range(PICTURES)]
     pictures = [((torch.from_numpy(p) / 255 - MEAN) / STD).permute(2, 0, 1)[None].contiguous() for p in pictures]
-    extractor, bank = PatchExtractor.from_checkpoints("none", rgb=LITE0, xyz=None), MemoryBank()
+    extractor, fitted = PatchExtractor.from_checkpoints("none", rgb=LITE0, xyz=None), {}
     extractor.export_rgb()
     model = PatchcoreModel(layers=["blocks.2", "blocks.4"], backbone="tf_efficientnet_lite0", pre_trained=False)
 
@@ -209,11 +209,10 @@ def patchcore(bench):
         return extractor.extract((picture, torch.zeros(1, 3, 224, 224)))["rgb"]
 
     def our_fit():
-        for i, picture in enumerate(pictures):
-            bank.add(features(picture), i)
-        bank.thin_out(len(bank) // 10, 0.9, 0, "cpu")
-        bank.gather()
-        bank.finish("cpu")
+        rows = torch.cat([features(picture) for picture in pictures])
+        rows = rows[pick([rows], *rows.shape, len(rows) // 10, 0.9, 0)]
+        unknown = torch.full((len(rows),), NO_PART)
+        fitted["bank"] = MemoryBank(rows, unknown, unknown)
 
     def their_fit():
         model.train()
@@ -224,7 +223,7 @@ def patchcore(bench):
 
     name = f"anomalib's PatchCore (ours with {extractor.rgb_runtime})"
     yield in_turn(f"fit of {PICTURES} pictures with lite0", name, our_fit, lambda: _silently(their_fit), 1)
-    judge = (lambda: bank.measure(features(pictures[0]))), (lambda: _silently(lambda: model(pictures[0])))
+    judge = (lambda: fitted["bank"].measure(features(pictures[0]))), (lambda: _silently(lambda: model(pictures[0])))
     yield in_turn("one picture judged", name, *judge, 2 * bench.rounds)
 
 

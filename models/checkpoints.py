@@ -7,9 +7,8 @@ under ``["model"]``; DINO ViTs are plain state dicts.
 import argparse
 import pickle
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import NamedTuple, Optional
 
 import torch
 
@@ -19,8 +18,7 @@ M3DM_README = 'the links under "Checkpoints" in the README of github.com/nomewan
 DINO_FILES = "https://dl.fbaipublicfiles.com/dino"
 
 
-@dataclass(frozen=True)
-class Role:
+class Role(NamedTuple):
     """The purpose of a checkpoint file: the network's title, its usual file name, its source, and its layout."""
 
     title: str
@@ -39,8 +37,8 @@ POINT_MAE = Role("Point-MAE (xyz backbone)", "pointmae_pretrain.pth", M3DM_READM
 POINT_BERT = Role(
     "Point-BERT (xyz backbone)", "Point-BERT.pth", M3DM_README, "base_model", "transformer_q.", ("cls_head",)
 )
-STANDIN = "untrained_standin"  # key that marks a file as written by lab/standin_checkpoints.py
 UFF = Role("UFF (fusion module, --fusion_module_path)", None, f"{M3DM_README} (uff_pretrain.pth)", "model")
+STANDIN = "untrained_standin"  # key that marks a file as written by lab/standin_checkpoints.py
 
 
 def require(path, role):
@@ -58,19 +56,25 @@ def read_file(path, role):
     require(path, role)
     try:
         return _load(path)
-    except pickle.UnpicklingError as error:
-        unsafe = next((line.strip() for line in str(error).splitlines() if "GLOBAL" in line), None)
-        if unsafe:
-            raise InputError(
-                f"{path}: refused as {role.title} checkpoint: it holds more than weights ({unsafe}); save its "
-                "state dict alone with torch.save"
-            ) from None
-        reason = "no torch file, or damaged"
     except Exception as error:  # zip, pickle and tensor errors of all kinds
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        reason = reason_of(error)
+        if isinstance(error, pickle.UnpicklingError):
+            unsafe = next((line.strip() for line in str(error).splitlines() if "GLOBAL" in line), None)
+            if unsafe:
+                raise InputError(
+                    f"{path}: refused as {role.title} checkpoint: it holds more than weights ({unsafe}); save its "
+                    "state dict alone with torch.save"
+                ) from None
+            reason = "no torch file, or damaged"
     raise InputError(
         f"{path}: cannot be read as {role.title} checkpoint ({reason}); download it again from {role.source}"
     )
+
+
+def reason_of(error):
+    """What an exception of a library says, in one line."""
+    lines = str(error).strip().splitlines()
+    return " ".join(line.strip() for line in lines[:2])[:200] or type(error).__name__
 
 
 def read_checkpoint(path, role):
@@ -80,24 +84,19 @@ def read_checkpoint(path, role):
         InputError: the file is missing, unreadable, unsafe to load or has another layout.
     """
     content = read_file(path, role)
-    state = content
+    of_role = content
     if role.entry is not None:
-        state = content.get(role.entry) if isinstance(content, dict) else None
-    if not isinstance(state, dict) or not state:
+        of_role = content.get(role.entry) if isinstance(content, dict) else None
+    if not isinstance(of_role, dict) or not of_role:
         found = ", ".join(map(repr, list(content)[:4])) if isinstance(content, dict) else type(content).__name__
         lacking = f"no {role.entry!r} entry" if role.entry else "no weights"
-        raise InputError(
-            f"{path}: not a {role.title} checkpoint: it has {lacking} (found: {found or 'nothing'}); "
-            f"get the right file from {role.source}"
-        )
-    state = {str(key).removeprefix("module."): value for key, value in state.items() if key != STANDIN}
-    chosen = {key.removeprefix(role.prefix): value for key, value in state.items() if key.startswith(role.prefix)}
-    if not chosen:
-        raise InputError(
-            f"{path}: not a {role.title} checkpoint: no key begins with 'module.{role.prefix}' "
-            f"(found: {next(iter(state))!r}); get the right file from {role.source}"
-        )
-    return {key: value for key, value in chosen.items() if not key.startswith(role.ignored or ("\0",))}
+        raise _unfit(path, role, f"it has {lacking} (found: {found or 'nothing'})")
+    of_role = {str(key).removeprefix("module."): value for key, value in of_role.items() if key != STANDIN}
+    state = {key.removeprefix(role.prefix): value for key, value in of_role.items() if key.startswith(role.prefix)}
+    if not state:
+        found = next(iter(of_role))
+        raise _unfit(path, role, f"no key begins with 'module.{role.prefix}' (found: {found!r})")
+    return {key: value for key, value in state.items() if not key.startswith(role.ignored)}
 
 
 def is_standin(path):
@@ -107,12 +106,6 @@ def is_standin(path):
     except Exception:  # the code that loads the file reports what is wrong
         return False
     return isinstance(content, dict) and STANDIN in content
-
-
-def _load(path, **options):
-    with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch warns about old pickle protocols
-        return torch.load(path, map_location="cpu", weights_only=True, **options)
 
 
 def load_into(module, path, role, optional=()):
@@ -125,24 +118,28 @@ def load_into(module, path, role, optional=()):
         InputError: a key is missing, unexpected or of another shape; the message names the file and the key.
     """
     state, wanted = read_checkpoint(path, role), module.state_dict()
-    optional = tuple(optional) or ("\0",)
-    missing = [
-        k for k in wanted if k not in state and not k.startswith(optional) and not k.endswith("num_batches_tracked")
-    ]
-    unexpected = [k for k in state if k not in wanted]
+    needed = [key for key in wanted if not key.startswith(tuple(optional)) and not key.endswith("num_batches_tracked")]
+    missing, unexpected = [key for key in needed if key not in state], [key for key in state if key not in wanted]
     for keys, what in ((missing, "is missing"), (unexpected, "is unexpected")):
         if keys:
             more = f" (and {len(keys) - 1} more)" if len(keys) > 1 else ""
-            raise InputError(
-                f"{path}: not a fitting {role.title} checkpoint: key {keys[0]!r} {what}{more}; "
-                f"get the right file from {role.source}"
-            )
+            raise _unfit(path, role, f"key {keys[0]!r} {what}{more}")
     for key, value in state.items():
         shape = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
         if shape != tuple(wanted[key].shape):
-            raise InputError(
-                f"{path}: not a fitting {role.title} checkpoint: {key!r} has shape {shape}, "
-                f"the chosen backbones need {tuple(wanted[key].shape)}; give a checkpoint made for them"
-            )
+            needed = f"the chosen backbones need {tuple(wanted[key].shape)}"
+            raise _unfit(path, role, f"{key!r} has shape {shape}, {needed}", "give a checkpoint made for them")
     module.load_state_dict(state, strict=False)
     return module
+
+
+def _load(path, **options):
+    with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns about old pickle protocols
+        return torch.load(path, map_location="cpu", weights_only=True, **options)
+
+
+def _unfit(path, role, what, advice=None):
+    """The error that the file at ``path`` is no checkpoint for ``role``."""
+    advice = advice or f"get the right file from {role.source}"
+    return InputError(f"{path}: not a fitting {role.title} checkpoint: {what}; {advice}")

@@ -48,12 +48,11 @@ class Model(nn.Module):
             role, encoder_dims = XYZ_BACKBONES[xyz_backbone_name]
             self.xyz_backbone = PointTransformer(group_size, num_group, encoder_dims)
             checkpoints.load_into(self.xyz_backbone, Path(checkpoint_dir) / role.file, role)
-        if rgb_backbone_name:
-            if rgb_onnx is not None:
-                self.rgb_backbone = OnnxBackbone(rgb_onnx)
-            else:
-                self.rgb_backbone = build_rgb_backbone(rgb_backbone_name, checkpoint_dir, rgb_layers, rgb_size)
-            self.rgb_dim = self.rgb_backbone.embed_dim
+        if rgb_onnx is not None:
+            self.rgb_backbone = OnnxBackbone(rgb_onnx)
+        elif rgb_backbone_name:
+            self.rgb_backbone = build_rgb_backbone(rgb_backbone_name, checkpoint_dir, rgb_layers, rgb_size)
+        self.rgb_dim = getattr(self.rgb_backbone, "embed_dim", None)
         self.to(device)
 
     def forward_rgb_features(self, rgb):
@@ -198,42 +197,36 @@ class PointTransformer(nn.Module):
         self.blocks = Blocks(self.WIDTH, self.DEPTH, self.HEADS, self.DROP_PATH)
         self.norm = nn.LayerNorm(self.WIDTH)
 
-    def group(self, points, group_sizes):
+    def group(self, points, group_size):
         """Centres and groups of a point cloud.
 
         Args:
-            points: [N, 3]; if N is below num_group or a group size, the points are repeated in order to reach it.
-            group_sizes: numbers of points per group.
+            points: [N, 3]; if N is below num_group or the group size, the points are repeated in order to reach it.
+            group_size: K, the number of points per group.
 
         Returns:
-            (indices of the centres [G], centres [G, 3], for each group size K the indices of its groups' points
-            [G, K]).
+            (indices of the centres [G], centres [G, 3], indices of the groups' points [G, K], nearest first).
         """
-        totals = [max(len(points), self.num_group, size) for size in group_sizes]
-        repeated = torch.arange(max(totals), device=points.device) % len(points)
+        total = max(len(points), self.num_group, group_size)
+        repeated = torch.arange(total, device=points.device) % len(points)
         points = points[repeated]
         center_index = farthest_point_sample(points, self.num_group)  # repetitions are never farther than the originals
-        found = {}  # {number of points searched: neighbours' indices, for the largest group size with this number}
-        for total in totals:
-            if total not in found:
-                most = max(size for size, of in zip(group_sizes, totals) if of == total)
-                found[total] = repeated[nearest_points(points[center_index], points[:total], most)[0]]
-        neighbours = [found[total][:, :size] for size, total in zip(group_sizes, totals)]  # nearest first
-        return repeated[center_index], points[center_index], neighbours
+        neighbours = nearest_points(points[center_index], points, group_size)[0]
+        return repeated[center_index], points[center_index], repeated[neighbours]
 
-    def forward(self, points, group_size=None):
+    def forward(self, points):
         """(tokens [num_group, 1152], centres [num_group, 3]) of a point cloud [N, 3], N >= 1."""
-        (tokens,), center = self.forward_sizes(points, [group_size or self.group_size])
+        (tokens,), center = self.forward_sizes(points, [self.group_size])
         return tokens, center
 
     def forward_sizes(self, points, group_sizes):
         """As :meth:`forward`, for several group sizes: (list of tokens [num_group, 1152], centres [num_group, 3])."""
-        _, center, groups = self.group(points, group_sizes)
+        _, center, neighbours = self.group(points, max(group_sizes))
         half = torch.is_autocast_enabled(points.device.type) and not self.training
         tokens = []
-        for neighbours in groups:
+        for size in group_sizes:
             with torch.autocast(points.device.type, enabled=half):  # batch statistics need full precision
-                of_groups = self.encoder(points[neighbours] - center[:, None])
+                of_groups = self.encoder(points[neighbours[:, :size]] - center[:, None])
             tokens.append(self.transform(of_groups, center))
         return tokens, center
 

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from common.errors import InputError
+from models.checkpoints import reason_of
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")  # needed for the export
 RUNTIME = "onnxruntime"  # needed to run it
@@ -61,7 +62,6 @@ class OnnxBackbone(nn.Module):
 
     Attributes:
         name, size, layers, embed_dim: those of the exported backbone.
-        weights: None, since the weights are in ``data``.
         data: as given.
 
     Raises:
@@ -80,10 +80,10 @@ class OnnxBackbone(nn.Module):
             self.session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
             facts = json.loads(self.session.get_modelmeta().custom_metadata_map[FACTS])
         except Exception as error:  # its exceptions have no common type
-            reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-            raise InputError(f"the model's ONNX backbone cannot be read ({reason}); fit the model again") from None
+            told = f"the model's ONNX backbone cannot be read ({reason_of(error)}); fit the model again"
+            raise InputError(told) from None
         self.name, self.size, self.layers = facts["name"], facts["size"], tuple(facts["layers"])
-        self.embed_dim, self.weights, self.data = facts["width"], None, data
+        self.embed_dim, self.data = facts["width"], data
 
     def forward(self, rgb: torch.Tensor) -> torch.Tensor:
         """Patches [B, 784, embed_dim], row-major, of ImageNet-normalised images [B, 3, size, size] on the CPU."""

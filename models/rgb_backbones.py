@@ -6,6 +6,7 @@ from torch import nn
 
 from common.errors import InputError
 from models import checkpoints
+from models.checkpoints import reason_of
 from models.lite0 import Lite0, weights_file
 
 # released name → (timm's name, role of the local DINO file or None); for the two supervised models, the tags name the
@@ -33,20 +34,19 @@ class RGBBackbone(nn.Module):
         layers: numbers of the blocks (patch grids) or levels (pyramids) to use, counted from 1; None: the last block,
             or the levels of stride 8 and 16.
         size: side of the input images in pixels.
-        weights: path of the weight file; None if unknown.
 
     Attributes:
         embed_dim: number of columns of the patches.
         layers: tuple of the layers used.
-        size, weights: as given.
+        name, size: as given.
 
     Raises:
         InputError: the model gives no spatial features, has no such layer, or takes no images of this size.
     """
 
-    def __init__(self, model, name, layers=None, size=SIZE, weights=None):
+    def __init__(self, model, name, layers=None, size=SIZE):
         super().__init__()
-        self.model, self.name, self.size, self.weights = model, name, size, weights
+        self.model, self.name, self.size = model, name, size
         info = list(getattr(model, "feature_info", None) or ())
         if not info or not hasattr(model, "forward_intermediates"):
             raise InputError(
@@ -55,7 +55,8 @@ class RGBBackbone(nn.Module):
             )
         strides = [level.get("reduction") for level in info]
         self.is_grid = len(set(strides)) == 1 and len(strides) > 1
-        self.layers = tuple(layers) if layers else self._default_layers(strides)
+        usual = [] if self.is_grid else [i for i, stride in enumerate(strides, 1) if stride in STRIDES]
+        self.layers = tuple(layers or usual or [len(strides)])
         wrong = [layer for layer in self.layers if not 1 <= layer <= len(info)]
         if wrong:
             raise InputError(f"--rgb_layers {wrong[0]}: {name} has the layers 1 to {len(info)}")
@@ -77,20 +78,15 @@ class RGBBackbone(nn.Module):
         self.eval().requires_grad_(False)
         self.embed_dim = self._width()
 
-    def _default_layers(self, strides):
-        chosen = [] if self.is_grid else [i for i, stride in enumerate(strides, 1) if stride in STRIDES]
-        return tuple(chosen) or (len(strides),)
-
     def _width(self):
         """Number of columns of the patches; a pass over an empty image also tests for spatial features."""
         try:
             with torch.no_grad():
                 levels = self._levels(torch.zeros(1, 3, self.size, self.size))
         except Exception as error:  # models raise many types
-            reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
             raise InputError(
                 f"--rgb_backbone_name {self.name}: fails on pictures of {self.size}×{self.size} pixels "
-                f"({reason}); try another --rgb_size or backbone"
+                f"({reason_of(error)}); try another --rgb_size or backbone"
             ) from None
         if any(level.ndim != 4 or min(level.shape[2:]) < 2 for level in levels):
             raise InputError(
@@ -146,11 +142,9 @@ def build_rgb_backbone(name, checkpoint_dir="checkpoints", layers=None, size=Non
     """
     size = size or SIZE
     if name == LITE0:
-        path = weights_file()
-        return RGBBackbone(Lite0(path), name, layers, size, path)
+        return RGBBackbone(Lite0(weights_file()), name, layers, size)
     from models import timm_models
 
     if name in RGB_BACKBONES:
         return timm_models.load_released(*RGB_BACKBONES[name], checkpoint_dir)
-    model, path = timm_models.load(name.removeprefix(PREFIX), checkpoint_dir, size)
-    return RGBBackbone(model, name, layers, size, path)
+    return RGBBackbone(timm_models.load(name.removeprefix(PREFIX), checkpoint_dir, size), name, layers, size)

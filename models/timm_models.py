@@ -12,6 +12,7 @@ import torch
 
 from common.errors import InputError
 from models import checkpoints
+from models.checkpoints import reason_of
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")  # suffixes of local files, in the order of the search
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")  # what timm downloads from a model's page
@@ -36,8 +37,7 @@ def load_released(timm_name, role, folder):
 
 
 def load(given, folder, size):
-    """(timm's model ``given`` with its classifier and weights, for images of ``size``; path of the weight file or
-    None).
+    """timm's model ``given`` with its classifier and weights, for images of ``size``.
 
     Args:
         given: "NAME" or "NAME.TAG".
@@ -58,21 +58,18 @@ def load(given, folder, size):
     page = f"https://huggingface.co/{config.hf_hub_id or 'timm'}"
     try:
         try:
-            model = timm.create_model(full, img_size=size, **options)
+            return timm.create_model(full, img_size=size, **options)
         except TypeError:  # convolutional networks have no such argument; raised before anything is loaded
-            model = timm.create_model(full, **options)
+            return timm.create_model(full, **options)
     except Exception as error:  # reading, downloading and loading raise many types
         if local:
-            lines = str(error).strip().splitlines()
-            reason = " ".join(line.strip() for line in lines[:2])[:200] or type(error).__name__
             raise InputError(
-                f"{local}: does not fit timm's {full} ({reason}); get the file from {page}, or remove it"
+                f"{local}: does not fit timm's {full} ({reason_of(error)}); get the file from {page}, or remove it"
             ) from None
         raise InputError(
             f"{paths[0]}: missing, and timm's download of {full} failed ({type(error).__name__}); get "
             f"model.safetensors from {page}, or run once with network access"
         ) from None
-    return model, local or downloaded(config)
 
 
 def weights_path(given, folder):

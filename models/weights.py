@@ -36,13 +36,14 @@ def weight_files(folder="checkpoints", rgb=None, xyz=None, uff=None, **_):
     Raises:
         InputError: there is no such RGB backbone, or the package with its weights is not installed.
     """
-    files = []
+    folder, files = Path(folder), []
     if xyz in XYZ_BACKBONES:  # FPFH has no weights
-        files.append(_local(Path(folder) / XYZ_BACKBONES[xyz][0].file, XYZ_BACKBONES[xyz][0]))
+        role = XYZ_BACKBONES[xyz][0]
+        files.append(_weight_file(role.title, folder / role.file, "file"))
     if rgb is not None:
         files.append(_rgb_file(rgb, folder))
     if uff is not None:
-        files.append(_local(Path(uff), checkpoints.UFF))
+        files.append(_weight_file(checkpoints.UFF.title, Path(uff), "file"))
     return files
 
 
@@ -73,26 +74,22 @@ def weights_of_tensors(network, module):
 def _rgb_file(name, folder):
     """WeightFile of the RGB backbone ``name``; None if timm has not downloaded it yet."""
     if name == LITE0:
-        return _file(name, weights_file(), "Python package")
+        return _weight_file(name, weights_file(), "Python package")
     from models import timm_models
 
-    if name in RGB_BACKBONES:
-        name, role = RGB_BACKBONES[name]
-        path = role and Path(folder) / role.file
-        if path and path.is_file():
-            return _local(path, role)
-        path = timm_models.downloaded(timm_models.config_of(name))
-    else:
+    if name not in RGB_BACKBONES:
         path = timm_models.weights_path(name.removeprefix(PREFIX), folder)
-    if path is None:
+    else:
+        name, role = RGB_BACKBONES[name]
+        if role and (folder / role.file).is_file():
+            return _weight_file(role.title, folder / role.file, "file")
+        path = timm_models.downloaded(timm_models.config_of(name))
+    local = path is not None and path.resolve().is_relative_to(folder.resolve())
+    return _weight_file(name, path, "file" if local else "timm download")
+
+
+def _weight_file(network, path, source):
+    if path is None or not path.is_file():
         return None
-    local = path.resolve().is_relative_to(Path(folder).resolve())
-    return _file(name, path, "file" if local else "timm download", local and checkpoints.is_standin(path))
-
-
-def _local(path, role):
-    return _file(role.title, path, "file", checkpoints.is_standin(path)) if path.is_file() else None
-
-
-def _file(network, path, source, standin=False):
-    return WeightFile(network, str(Path(path).resolve()), path.stat().st_size, sha256_of(path), source, standin)
+    standin = source == "file" and checkpoints.is_standin(path)
+    return WeightFile(network, str(path.resolve()), path.stat().st_size, sha256_of(path), source, standin)

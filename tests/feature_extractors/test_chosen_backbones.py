@@ -14,7 +14,7 @@ import main
 from common.errors import InputError
 from dataset import get_data_loader
 from feature_extractors.extraction import PatchExtractor, to_xyz_grid
-from feature_extractors.fpfh import FPFH_DIM, FpfhSettings, fpfh_patches
+from feature_extractors.fpfh import FPFH_DIM, fpfh_patches
 from feature_extractors.multiple_features import METHODS
 from feature_extractors.settings import Fixes
 from models.feature_fusion import FeatureFusionBlock
@@ -48,16 +48,22 @@ def samples(data, split="train", **options):
 
 
 def test_patches_are_those_of_the_backbone_and_the_histograms(weights, data):
-    radii = {"fpfh_normal_radius": 0.02, "fpfh_feature_radius": 0.03}
-    extractor = PatchExtractor.from_checkpoints(weights, NAME, "FPFH", **radii)
+    extractor = PatchExtractor.from_checkpoints(weights, NAME, "FPFH")
     assert extractor.widths == {"rgb": WIDTH, "xyz": FPFH_DIM} and extractor.steady
     sample = samples(data)[0]
     patches = extractor.extract(sample)
     with torch.no_grad():
         assert torch.equal(patches["rgb"], extractor.deep_feature_extractor.rgb_backbone(sample[0])[0])
-    settings = FpfhSettings(normal_radius=0.02, feature_radius=0.03)
-    assert torch.equal(patches["xyz"], fpfh_patches(sample[1][0], settings))
-    assert not torch.equal(patches["xyz"], fpfh_patches(sample[1][0]))
+    assert torch.equal(patches["xyz"], fpfh_patches(sample[1][0]))
+    mixed = PatchExtractor.from_checkpoints(weights, NAME, "FPFH", amp=True).extract(sample)
+    assert mixed["rgb"].dtype == torch.float32 and torch.equal(patches["xyz"], mixed["xyz"])
+    assert 0 < (patches["rgb"] - mixed["rgb"]).norm() / patches["rgb"].norm() < 0.05
+
+
+def test_histograms_of_a_radius_are_refused(weights):
+    """Models of version 0.9 may name one."""
+    with pytest.raises(InputError, match="fit the model again"):
+        PatchExtractor.from_checkpoints(weights, NAME, "FPFH", fpfh_normal_radius=None, fpfh_feature_radius=0.02)
 
 
 def test_background_follows_the_rule_for_zeros(weights):
@@ -84,15 +90,6 @@ def test_a_fusion_module_of_these_widths_is_used(weights, data, tmp_path):
     torch.save({"model": FeatureFusionBlock().state_dict()}, tmp_path / "released.pth")
     with pytest.raises(InputError, match="released.pth: not a fitting UFF.*the chosen backbones need"):
         PatchExtractor.from_checkpoints(weights, NAME, "FPFH", tmp_path / "released.pth")
-
-
-def test_mixed_precision_gives_nearly_the_same(weights, data):
-    sample = samples(data)[0]
-    full, mixed = (
-        PatchExtractor.from_checkpoints(weights, NAME, "FPFH", amp=amp).extract(sample) for amp in (False, True)
-    )
-    assert mixed["rgb"].dtype == torch.float32 and torch.equal(full["xyz"], mixed["xyz"])
-    assert 0 < (full["rgb"] - mixed["rgb"]).norm() / full["rgb"].norm() < 0.05
 
 
 def test_each_training_part_is_extracted_once_and_banks_have_their_own_scale(weights, data):

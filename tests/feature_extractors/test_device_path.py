@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from feature_extractors import alignment, extraction
+from feature_extractors import extraction
+from feature_extractors.memory_bank import MemoryBank
 from m3dm_runner import build_extractor, build_method
 
 GPU = torch.device("cuda")
@@ -24,12 +25,11 @@ def without_data(module):
 def test_no_host_round_trips_inside_a_sample(arguments, monkeypatch, mode):
     args = arguments("--num_group", "64", *mode)
     method = build_method(args, build_extractor(args))
-    side = alignment.pooling_side(224, torch.device("cpu"))  # once per run, not once per sample
     xyz = torch.rand(1, 3, 224, 224) + 0.1
     valid = extraction.valid_points(xyz[0])  # the sample itself comes from the host
     monkeypatch.setattr(extraction, "valid_points", lambda *_: valid)
+    unknown = torch.empty(0, dtype=torch.long)  # nothing is left out, so no row needs its part
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
-        monkeypatch.setattr(alignment, "pooling_side", lambda size, device: torch.empty(side.shape, device=device))
         without_data(method.extractor)
         method.device = method.extractor.device = GPU
         patches = method.extract((torch.randn(1, 3, 224, 224), xyz, None))
@@ -37,7 +37,7 @@ def test_no_host_round_trips_inside_a_sample(arguments, monkeypatch, mode):
             name: (shape, "cuda", torch.float32)
             for name, shape in (("rgb", (784, 768)), ("xyz", (3136, 1152)), ("fusion", (3136, 1920)))
         }
-        for name, bank in method.banks.items():
-            bank.rows = torch.empty(20000, patches[name].shape[1], device=GPU)
+        for name in method.bank_names:
+            bank = MemoryBank(torch.empty(20000, patches[name].shape[1], device=GPU), unknown, unknown)
             score, distance, _ = bank.measure(patches[name])
             assert score.shape == () and distance.shape == (len(patches[name]),) and distance.device.type == "cuda"

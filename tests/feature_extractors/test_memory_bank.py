@@ -1,4 +1,4 @@
-"""Coreset, nearest rows, scores, maps and late fusion against slow, obvious versions."""
+"""Memory banks, their training rows, maps and late fusion against slow, obvious versions."""
 
 import numpy as np
 import pytest
@@ -9,116 +9,29 @@ from PIL import Image, ImageFilter
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.distance import cdist
 from sklearn.linear_model import SGDOneClassSVM
-from sklearn.random_projection import SparseRandomProjection
 
-import reference_m3dm
 from common.errors import InputError
-from feature_extractors import coreset
-from feature_extractors.coreset import greedy_k_center, project
+from feature_extractors import row_store
 from feature_extractors.late_fusion import LateFusion
-from feature_extractors.memory_bank import MemoryBank, anomaly_map
+from feature_extractors.memory_bank import NO_PART, MemoryBank, anomaly_map
 from feature_extractors.nearest_rows import RowSearch
-from tests.conftest import fixture
+from feature_extractors.row_store import RowStore, require_space
 
 
-def replay(rows, picks):
-    """Whether each pick was, up to 1e-5, a farthest row of those before it (float64)."""
-    rows = rows.astype(np.float64)
-    nearest = np.full(len(rows), np.inf)
-    for before, pick in zip(picks, picks[1:]):
-        nearest = np.minimum(nearest, np.linalg.norm(rows - rows[before], axis=1))
-        if nearest[pick] < (1 - 1e-5) * nearest.max():
-            return False
-    return True
+def bank_of(*parts, **options):
+    """A MemoryBank of the rows of several parts."""
+    number = torch.cat([torch.full((len(rows),), i) for i, rows in enumerate(parts)])
+    return MemoryBank(torch.cat(parts), number, torch.cat([torch.arange(len(rows)) for rows in parts]), **options)
 
 
-@settings(deadline=None, max_examples=80)
-@given(
-    st.integers(0, 2**32 - 1),
-    st.integers(1, 150),
-    st.integers(1, 20),
-    st.booleans(),
-    st.sampled_from([1, 4, 16, 1000]),
-    st.floats(0, 100),
-    st.sampled_from([None, 0.0, 0.01, 0.1]),
-)
-def test_greedy_k_center_picks_a_farthest_row_each_time(seed, count, width, duplicates, pool, offset, noise):
-    rng = np.random.default_rng(seed)
-    rows = rng.standard_normal((count, width))
-    if noise is not None:  # rows near a plane, for which fewer columns are compared
-        rows = rows[:, :1] @ rng.standard_normal((1, width)) + noise * rows
-    rows = (rows + offset).astype(np.float32)
-    if duplicates:
-        rows = rows[rng.integers(0, count, count)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(coreset, "ON_CPU", coreset.ON_CPU._replace(pool=pool))
-        picks = greedy_k_center(torch.from_numpy(rows), count).tolist()
-    assert picks[0] == 0 and len(picks) == count
-    distinct = len(np.unique(rows, axis=0))
-    assert replay(rows, picks[:distinct]) and not any(picks[distinct:])
-
-
-@pytest.mark.parametrize("pool", [3, 50, 1000])
-def test_greedy_k_center_equals_the_plain_loop(pool, monkeypatch):
-    monkeypatch.setattr(coreset, "ON_CPU", coreset.ON_CPU._replace(pool=pool))
-    rng = np.random.default_rng(1)
-    rows = rng.standard_normal((1500, 12)) @ rng.standard_normal((12, 40)) + 0.1 * rng.standard_normal((1500, 40))
-    rows[200:400] = rows[7]  # background
-    rows = rows.astype(np.float32)
-    rows = torch.from_numpy(rows)
-    assert torch.equal(greedy_k_center(rows, 300), reference_m3dm.k_center(rows, 300))
-
-
-@settings(deadline=None, max_examples=25)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 300), st.sampled_from([1, 7, 128]), st.booleans())
-def test_sizes_for_a_gpu_make_the_same_picks(seed, count, compact, ties):
-    rows = np.random.default_rng(seed).standard_normal((300, 6)).astype(np.float32)
-    rows = torch.from_numpy(rows.round() if ties else rows)
-
-    class OnGpu(coreset.FarthestFirst):
-        waits = property(lambda _: False, lambda *_: None)
-
-    with pytest.MonkeyPatch.context() as patch:
-        expected = greedy_k_center(rows, count)
-        patch.setattr(coreset, "FarthestFirst", OnGpu)
-        patch.setattr(coreset, "ON_CPU", coreset.ON_GPU._replace(pool=20, compact=compact))
-        assert torch.equal(greedy_k_center(rows, count), expected)
-
-
-@pytest.mark.parametrize("half", [False, True])
-def test_picks_in_half_precision(half):
-    """The release's own, recorded with its half precision on; two equally far rows stand the other way round there."""
-    recorded = fixture("coreset")
-    rng = np.random.Generator(np.random.PCG64(3))
-    z = rng.standard_normal((4000, 20), np.float32) @ rng.standard_normal((20, 300), np.float32)
-    z = z + np.float32(0.1) * rng.standard_normal((4000, 300), np.float32)
-    bank = MemoryBank()
-    bank.add(torch.from_numpy(z), 0)
-    bank.thin_out(400, 0.9, 0, "cpu", half=half)
-    theirs = recorded["picks_half" if half else "picks"]
-    assert (bank._kept.numpy() == theirs).mean() >= 0.99 and set(bank._kept.tolist()) == set(theirs.tolist())
-    assert (bank._kept.numpy() == recorded["picks" if half else "picks_half"]).mean() < 0.8
-
-
-def test_projection_is_scikit_learns_and_falls_back_to_the_rows():
-    rows = torch.randn(500, 400)
-    expected = SparseRandomProjection(eps=0.9, random_state=3).fit_transform(rows.numpy())
-    np.testing.assert_allclose(project(rows.split(99), 500, 400, 0.9, 3), expected, rtol=1e-5, atol=1e-5)
-    assert torch.equal(project([rows[:, :20]], 500, 20, 0.9, 3), rows[:, :20])
-
-
-@pytest.mark.parametrize("eps, divisor, root", [(0, 1, 4), (1e-5, 1, 4), (0, 1000, 4)])
-def test_score_equals_the_formula(eps, divisor, root):
-    rng = np.random.default_rng(2)
+@pytest.mark.parametrize("eps, divisor", [(0, 1), (1e-5, 1), (0, 1000)])
+def test_score_equals_the_formula(eps, divisor):
+    rng, root = np.random.default_rng(2), 4
     rows, patches = rng.standard_normal((50, 16)), rng.standard_normal((12, 16)) * 2
-    bank = MemoryBank(eps, divisor)
-    bank.add(torch.from_numpy(rows).float(), 0)
     mean, std = 0.3, 1.7
-    bank.scale(mean, std)
-    bank.gather()
+    bank = bank_of(torch.from_numpy(rows).float(), mean=mean, std=std, weight_eps=eps, divisor=divisor)
     score, distance, _ = bank.measure(torch.from_numpy(patches).float())
-
-    rows, patches = (rows - mean) / std, (patches - mean) / std
+    patches = (patches - mean) / std
     d = cdist(patches, rows)
     p = d.min(1).argmax()
     near = np.argsort(cdist(rows[[d[p].argmin()]], rows)[0])[1:3]
@@ -128,46 +41,64 @@ def test_score_equals_the_formula(eps, divisor, root):
 
 
 def test_own_rows_can_be_left_out():
-    bank, parts = MemoryBank(), torch.randn(3, 10, 4)
-    for i, part in enumerate(parts):
-        bank.add(part, i)
-    bank.gather()
-    bank.append_row(0.0)
-    assert bank.part.tolist() == [0] * 10 + [1] * 10 + [2] * 10 + [-1]
+    parts = torch.randn(3, 10, 4)
+    bank = bank_of(*parts, torch.zeros(1, 4))
+    bank.part[-1] = NO_PART
+    bank = MemoryBank(bank.rows, bank.part, bank.place)
     others = torch.cat([parts[0], parts[2], torch.zeros(1, 4)])
-    np.testing.assert_allclose(
-        bank.measure(parts[1], excluding_part=1)[1], RowSearch(others).nearest(parts[1]).distance, atol=1e-6
-    )
-    assert bank.measure(parts[1])[1].max() < 1e-2 < bank.measure(parts[1], excluding_part=1)[1].max()
+    without = bank.measure(parts[1], excluding_part=1)
+    np.testing.assert_allclose(without.distance, RowSearch(others).nearest(parts[1]).distance, atol=1e-6)
+    assert bank.measure(parts[1]).distance.max() < 1e-2 < without.distance.max()
 
 
-def test_a_bank_too_small_without_the_part_is_refused():
-    bank = MemoryBank()
-    for i in range(2):
-        bank.add(torch.randn(2, 3), i)
-    bank.gather()
+def test_a_bank_too_small_is_refused():
+    bank = bank_of(torch.randn(2, 3), torch.randn(2, 3))
     bank.measure(torch.randn(2, 3))
-    with pytest.raises(InputError, match="a memory bank of 2 rows"):
+    with pytest.raises(InputError, match="a memory bank of 2 rows.*f_coreset"):
         bank.measure(torch.randn(2, 3), excluding_part=1)
 
 
-def test_a_bank_that_changes_is_made_ready_anew():
-    bank = MemoryBank()
-    bank.add(torch.randn(9, 3) + 9, 0)
-    bank.gather()
-    before = bank.measure(torch.zeros(1, 3)).distance
-    bank.append_row(0.0)
-    assert float(bank.measure(torch.zeros(1, 3)).distance) == 0 < float(before)
+@pytest.mark.parametrize("spooled", [False, True])
+@settings(deadline=None, max_examples=40)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    parts=st.lists(st.integers(1, 30), min_size=1, max_size=6),
+    width=st.integers(1, 9),
+    offset=st.floats(-1e3, 1e3),
+)
+def test_training_rows_come_back_as_they_were(tmp_path_factory, spooled, seed, parts, width, offset):
+    rng = np.random.default_rng(seed)
+    folder = tmp_path_factory.mktemp("spool")
+    added = [torch.from_numpy((rng.standard_normal((count, width)) + offset).astype(np.float32)) for count in parts]
+    store, rows = RowStore(folder if spooled else None), torch.cat(added)
+    for part in added:
+        store.append(part)
+    assert len(store) == len(rows) and store.parts == len(parts)
+    for number, part in enumerate(added):
+        assert torch.equal(store.part(number), part)
+    index = torch.from_numpy(rng.integers(0, len(rows), 50))  # any order, some twice
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(row_store, "BLOCK", 20)
+        blocks = list(store.blocks(index, 0.5, 2.0))
+    assert torch.equal(torch.cat(blocks), (rows[index] - 0.5) / 2) and max(map(len, blocks)) <= max(1, 20 // width)
+    for row, part, place in zip(index, *store.origin(index)):
+        assert torch.equal(added[part][place], rows[row])
+    mean, std = store.mean_std()
+    assert mean == pytest.approx(float(rows.double().mean()), rel=1e-5, abs=1e-5)
+    if rows.numel() > 1:
+        assert std == pytest.approx(float(rows.double().std()), rel=1e-3, abs=1e-4)
+    assert not list(folder.iterdir())  # not even while it is in use
+    store.close()
+    assert store.parts == 0
 
 
-def test_zero_rows_and_too_small_banks():
-    bank = MemoryBank()
-    bank.add(torch.tensor([[1.0, 0.0], [1.0, 2.0], [0.0, 0.0]]), 0)
-    bank.gather()
-    bank.drop_rows_with_zero()
-    assert bank.rows.tolist() == [[1, 2]] and len(bank) == 1
-    with pytest.raises(InputError, match="f_coreset"):
-        bank.measure(torch.ones(1, 2))
+def test_too_little_room_is_refused(tmp_path):
+    with pytest.raises(
+        InputError, match=r"need 1048576.0 GiB there, .* free; make room, or choose another disk with --spool_dir"
+    ):
+        require_space(tmp_path, 2**50)
+    require_space(tmp_path / "new", 1)
+    assert (tmp_path / "new").is_dir()
 
 
 def test_map_is_upsampled_and_blurred_through_8_bits():
@@ -178,16 +109,9 @@ def test_map_is_upsampled_and_blurred_through_8_bits():
     levels = Image.fromarray(np.floor(grid / grid.max() * np.float32(255)).astype(np.uint8)).filter(
         ImageFilter.GaussianBlur(4)
     )
-    np.testing.assert_allclose(anomaly_map(distance, 224), np.asarray(levels) / 255 * grid.max(), rtol=1e-5)
-    np.testing.assert_allclose(
-        anomaly_map(distance, 224, float_blur=True), gaussian_filter(grid, 4, mode="nearest", truncate=4), rtol=1e-5
-    )
-    assert (
-        len(np.unique(anomaly_map(distance, 224))) <= 256 < len(np.unique(anomaly_map(distance, 224, float_blur=True)))
-    )
-
-
-def test_an_all_zero_map_stays_zero():
+    rounded, exact = anomaly_map(distance, 224), anomaly_map(distance, 224, float_blur=True)
+    np.testing.assert_allclose(rounded, np.asarray(levels) / 255 * grid.max(), rtol=1e-5)
+    np.testing.assert_allclose(exact, gaussian_filter(grid, 4, mode="nearest", truncate=4), rtol=1e-5)
     for float_blur in (False, True):
         assert not anomaly_map(torch.zeros(3136), 100, float_blur).any()
 

@@ -1,12 +1,17 @@
 """What the options change in the methods: sizes, scales, --fix, --save_feature, maps of another size."""
 
+import io
+import shutil
+
 import numpy as np
 import pytest
 import torch
 
 from common.errors import InputError
+from data.organised_clouds import read_picture
 from dataset import get_data_loader
 from feature_extractors import features
+from inspection.one_part import small_picture
 from m3dm_runner import M3DM, build_method
 from runs.options import parse_arguments
 from tests.fakes import FakeExtractor
@@ -40,38 +45,35 @@ def banked(method, samples):
     return method
 
 
-def test_sizes_are_chained_as_released(build):
-    method = banked(*build())
-    kept = int(0.1 * 4 * 3136)
-    assert [len(method.banks[n]) for n in ("xyz", "rgb", "fusion")] == [kept + 1, int(0.1 * kept), int(0.1 * kept)]
+KEPT = int(0.1 * 4 * 3136)
 
 
-def test_fix_coreset_sizes(build):
-    method = banked(*build("--fix", "coreset_sizes"))
-    assert [len(method.banks[n]) for n in ("xyz", "rgb", "fusion")] == [
-        int(0.1 * 4 * 3136) + 1,
-        int(0.1 * 4 * 784),
-        int(0.1 * 4 * 3136),
-    ]
+@pytest.mark.parametrize(
+    "flags, sizes",
+    [
+        ((), (KEPT + 1, int(0.1 * KEPT), int(0.1 * KEPT))),  # chained, as released
+        (("--fix", "coreset_sizes"), (KEPT + 1, int(0.1 * 4 * 784), KEPT)),
+        (("--max_rows", "300"), (301, 30, 30)),
+        (("--asy_memory_bank", "2", "--f_coreset", "1"), (2 * 3136 + 1, 4 * 784, 2 * 3136)),
+    ],
+)
+def test_sizes(build, flags, sizes):
+    banks = banked(*build(*flags)).banks
+    assert tuple(len(banks[name]) for name in ("xyz", "rgb", "fusion")) == sizes
 
 
-def test_all_banks_have_the_xyz_mean_and_rgb_std_as_released(build):
-    method, samples = build()
-    banked(method, samples)
-    xyz, rgb = (torch.cat([s[n] for s in samples]) for n in ("xyz", "rgb"))
-    for bank in method.banks.values():
-        assert bank.mean == pytest.approx(float(xyz.double().mean()), rel=1e-5)
-        assert bank.std == pytest.approx(float(rgb.double().std()), rel=1e-5)
-
-
-def test_fix_scaling(build):
-    method, samples = build("--fix", "scaling", "--f_coreset", "1")
+@pytest.mark.parametrize("fix", [False, True])
+def test_all_banks_have_the_xyz_mean_and_rgb_std_as_released(build, fix):
+    method, samples = build("--f_coreset", "1", *["--fix", "scaling"] * fix)
     banked(method, samples)
     for name, bank in method.banks.items():
-        rows = torch.cat([s[name] for s in samples])
-        assert bank.mean == pytest.approx(float(rows.double().mean()), rel=1e-5)
-        assert bank.std == pytest.approx(float(rows.double().std()), rel=1e-5)
-    assert method.banks["rgb"].rows.mean().abs() < 1e-3
+        of_mean, of_std = (
+            torch.cat([s[of] for s in samples]).double() for of in ((name,) * 2 if fix else ("xyz", "rgb"))
+        )
+        assert bank.mean == pytest.approx(float(of_mean.mean()), rel=1e-5)
+        assert bank.std == pytest.approx(float(of_std.std()), rel=1e-5)
+    rows = (samples[2]["rgb"] - method.banks["rgb"].mean) / method.banks["rgb"].std
+    torch.testing.assert_close(method.banks["rgb"].rows[2 * 784 : 3 * 784], rows)
 
 
 def test_zero_row(build):
@@ -125,22 +127,15 @@ def test_negative_late_fusion_weights_are_warned_about(build, caplog):
 
 def test_one_training_part_saves_no_reference(build, tmp_path):
     method, samples = build("--save_maps", str(tmp_path), parts=1)
-    banked(method, samples)
-    method.add_sample_to_late_fusion_mem_bank(samples[0])
+    banked(method, samples).add_sample_to_late_fusion_mem_bank(samples[0])
     method.run_late_fusion()
     assert method.training is None
 
 
-def test_asymmetric_banks(build):
-    method = banked(*build("--asy_memory_bank", "2", "--f_coreset", "1"))
-    assert [len(method.banks[n]) for n in ("xyz", "rgb", "fusion")] == [2 * 3136 + 1, 4 * 784, 2 * 3136]
-
-
 def test_rm_zero_for_project(build):
     method = banked(*build("--method_name", "Point_MAE", "--rm_zero_for_project", "--f_coreset", "1"))
-    assert (
-        len(method.patch_lib) == 4 * 3036 + 1 and not method.patch_lib[-1].any() and (method.patch_lib[:-1] != 0).all()
-    )
+    rows = method.patch_lib
+    assert len(rows) == 4 * 3036 + 1 and not rows[-1].any() and (rows[:-1] != 0).all()
 
 
 @pytest.mark.parametrize("fix", [(), ("--fix", "save_feature")])
@@ -191,12 +186,7 @@ def test_spooled_banks_equal_those_in_memory(build, monkeypatch, tmp_path):
         monkeypatch.setattr(features, "IN_MEMORY", limit)
         method, samples = build("--spool_dir", str(tmp_path), "--random_state", "0", *flags)
         method.reserve(len(samples))
-        spooled.append(
-            all(
-                hasattr(bank.store._file, "fileno") and not hasattr(bank.store._file, "getbuffer")
-                for bank in method.banks.values()
-            )
-        )
+        assert all(isinstance(store._file, io.BytesIO) == (limit > 0) for store in method.stores.values())
         banked(method, samples)
         for sample in samples:
             method.add_patches_to_late_fusion(sample)
@@ -204,10 +194,8 @@ def test_spooled_banks_equal_those_in_memory(build, monkeypatch, tmp_path):
         return [(bank.rows, bank.part) for bank in method.banks.values()]
 
     for flags in ((), ("--f_coreset", "1", "--fix", "all")):
-        spooled = []
         for (a, b), (c, d) in zip(rows(0, *flags), rows(2**40, *flags)):
             assert torch.equal(a, c) and torch.equal(b, d)
-        assert spooled == [True, False]
     assert not list(tmp_path.iterdir())
 
 
@@ -303,18 +291,12 @@ def test_a_bank_too_small_to_score_is_refused_before_extraction(runner):
 
 
 def test_the_picture_comes_back_from_the_normalised_tensor(dataset_path):
-    from data.organised_clouds import read_picture
-    from inspection.one_part import small_picture
-
     args = parse_arguments(["--method_name", "DINO", "--dataset_path", str(dataset_path), "--num_workers", "0"])
     sample, _, _, path = next(iter(get_data_loader("test", "cookie", 224, args)))
-    expected = np.asarray(read_picture(path[0], "RGB").resize((224, 224), 3))
-    assert np.array_equal(small_picture(sample), expected)
+    assert np.array_equal(small_picture(sample), np.asarray(read_picture(path[0], "RGB").resize((224, 224), 3)))
 
 
 def test_a_defect_folder_without_masks_beside_one_with_them(runner, dataset_path, tmp_path):
-    import shutil
-
     shutil.copytree(dataset_path / "cookie", tmp_path / "cookie")
     shutil.rmtree(tmp_path / "cookie" / "test" / "hole" / "gt")
     run = runner("--dataset_path", str(tmp_path))

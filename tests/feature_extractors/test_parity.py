@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from data.organised_clouds import valid_points
-from feature_extractors.coreset import greedy_k_center, project
+from feature_extractors.coreset import pick
 from tests.conftest import fixture
 
 
@@ -31,7 +31,7 @@ def first_points(passes):
 def test_centres_and_neighbours_are_the_recorded_ones(full_method, first_points):
     recorded = fixture("features_eval")
     transformer = full_method.deep_feature_extractor.xyz_backbone
-    index, center, (neighbours,) = transformer.group(first_points, [transformer.group_size])
+    index, center, neighbours = transformer.group(first_points, transformer.group_size)
     assert np.array_equal(index, recorded["center_index"])
     assert np.array_equal(center, recorded["center"])
     assert np.array_equal(np.sort(neighbours[recorded["group_rows"]], axis=1), recorded["group_sorted"])
@@ -66,7 +66,7 @@ def test_coreset_picks():
     z = z + np.float32(0.1) * rng.standard_normal((4000, 300), np.float32)
     recorded = fixture("coreset")
     assert relative(z[0], recorded["first_row"]) < 1e-5 and relative(z[-1], recorded["last_row"]) < 1e-5
-    picks = greedy_k_center(project([torch.from_numpy(z)], *z.shape, 0.9, 0), 400).numpy()
+    picks = pick([torch.from_numpy(z)], *z.shape, 400, 0.9, 0).numpy()
     assert np.isin(recorded["picks"], picks).mean() >= 0.99
     assert (recorded["picks"] == picks).mean() >= 0.95
 

@@ -3,18 +3,16 @@
 import json
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import m3dm_runner
 import main
 from common.errors import InputError
 from dataset import TrainDataset, few_shots, get_data_loader
+from runs.options import parts_used
 from scoring.evaluation import read
 from tests.command_lines import TINY, copy_category, flags, parse, usage_error  # noqa: F401 (flags is a fixture)
-from tests.fakes import FakeExtractor
-from tests.make_data import add_part, picture
+from tests.make_data import add_part
 
 NAMES = st.text("ab-_ C", min_size=1, max_size=6)
 
@@ -48,68 +46,16 @@ def test_dataset_and_loader_give_the_chosen_parts(tmp_path):
     assert loader.dataset.files == data.files and len(list(loader)) == 3
 
 
-class Recorder:
-    """A method that only notes the pictures it is shown, by pass."""
-
-    needs_late_fusion_pass, keeps_patches = True, False
-
-    def __init__(self, *_, **__):
-        self.passes = {"bank": [], "late fusion": []}
-
-    def extract(self, sample):
-        return sample[0][0]
-
-    def add_patches(self, patches, measured):
-        self.passes["bank"].append(patches)
-
-    def add_patches_to_late_fusion(self, patches, number):
-        assert number == len(self.passes["late fusion"])
-        self.passes["late fusion"].append(patches)
-
-    def run_coreset(self):
-        pass
-
-    def run_late_fusion(self, *_):
-        pass
-
-    def reserve(self, parts):
-        self.expected = parts
-
-
 @pytest.mark.parametrize(
-    "given, wanted",
-    [
-        (["--shots", "3", "--seed", "5"], few_shots(8, 3, 5, "toy")),
-        (["--max_sample", "3"], [0, 1, 2, 3]),
-        (["--max_sample", "3", "--fix", "max_sample"], [0, 1, 2]),
-        (["--shots", "8"], list(range(8))),
-        ([], list(range(8))),
-    ],
+    "given, count",
+    [("--shots 3", 3), ("--max_sample 3", 4), ("--max_sample 3 --fix max_sample", 3), ("--shots 8", 8), ("", 8)],
 )
-def test_both_passes_see_the_same_parts(tmp_path, monkeypatch, given, wanted):
-    for i in range(8):
-        add_part(tmp_path, "train/good", f"{i:03d}", picture(seed=i))
-    monkeypatch.setitem(m3dm_runner.METHODS, "DINO+Point_MAE", Recorder)
-    runner = m3dm_runner.M3DM(
-        parse("--dataset_path", str(tmp_path), "--device", "cpu", "--num_workers", "0", *given), FakeExtractor()
-    )
-    runner.fit("toy")
-    data = TrainDataset("toy", 224, tmp_path)
-    for seen in runner.method.passes.values():
-        assert len(seen) == len(wanted) and all(torch.equal(rgb, data[i][0][0]) for rgb, i in zip(seen, wanted))
-    assert runner.training_paths == [f"toy/train/good/rgb/{i:03d}.png" for i in wanted]
+def test_number_of_parts_that_are_used(given, count):
+    """As released, --max_sample uses one more."""
+    assert parts_used(parse(*given.split()), 8) == count
 
 
-@pytest.mark.parametrize(
-    "extra",
-    [
-        ["--fix", "late_fusion"],
-        ["--fix", "all"],
-        ["--scoring_reference", "train"],
-        ["--scoring", "calibrated"],
-        ["--scoring", "all"],
-    ],
-)
+@pytest.mark.parametrize("extra", [["--fix", "late_fusion"], ["--scoring_reference", "train"], ["--scoring", "all"]])
 def test_one_part_cannot_be_measured_without_itself(capsys, extra):
     assert "--shots 1" in usage_error(capsys, "--method_name", "DINO+Point_MAE", "--shots", "1", *extra)
     assert parse("--shots", "2", *extra).shots == 2

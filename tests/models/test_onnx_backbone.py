@@ -10,7 +10,7 @@ from PIL import Image
 import m3dm_runner
 from common.errors import InputError
 from feature_extractors.extraction import PatchExtractor
-from feature_extractors.memory_bank import MemoryBank
+from feature_extractors.memory_bank import NO_PART, MemoryBank
 from inspection.inspector import Inspector
 from models import onnx_backbone
 from models.onnx_backbone import TOLERANCE, OnnxBackbone, export_backbone
@@ -46,11 +46,8 @@ def test_features_and_scores_are_those_of_torch():
     assert onnx_one.widths == torch_one.widths == {"rgb": 152} and onnx_one.steady
     scores = {}
     for name, extractor in {"torch": torch_one, "fitted": fitted, "onnx": onnx_one}.items():
-        bank = MemoryBank()
-        for number in range(3):
-            bank.add(extractor.extract(sample(number))["rgb"], number)
-        bank.gather()
-        bank.finish("cpu")
+        rows = torch.cat([extractor.extract(sample(number))["rgb"] for number in range(3)])
+        bank = MemoryBank(rows, *2 * [torch.full((len(rows),), NO_PART)])
         parts = [sample(7), sample(8), sample(7, True), sample(8, True)]
         scores[name] = torch.stack([bank.measure(extractor.extract(part)["rgb"]).score for part in parts])
     assert torch.equal(scores["fitted"], scores["onnx"])
