@@ -20,14 +20,12 @@ from common.signals import begin_worker, beginning_workers, raise_if_stopping
 from data.names import CATEGORIES, find_categories, printable, same_name  # noqa: F401  found here too
 from data.organised_clouds import (
     Reading,
-    count_distinct,
     organized_pc_to_depth_map,
-    point_keys,
     read_tiff_organized_pc,
     resize_organized_pc,
     valid_points,
 )
-from data.pairing import GOOD, defect_folders, pair, too_few_shots
+from data.pairing import GOOD, defect_folders, pair
 from data.pictures import read_defect, read_mask, read_picture
 from data.scans import Scan, read_scan
 from part_frame.framed import framed
@@ -64,14 +62,13 @@ class _Split(Dataset):
         class_name: category.
         img_size: side in pixels that point clouds are resized to (images: ``rgb_size``).
         dataset_path: folder of the categories.
-        min_points: a part with fewer distinct valid points causes a warning, a part without any an error; 0 where the
-            method uses no points: folders without ``xyz`` are then read too, as if nothing was measured.
+        min_points: 0 where the method uses no points: folders without ``xyz`` are then read too, as if nothing was
+            measured; else a part without any point is an error.
         reading: ``Reading`` that says how the files are read; the examination of the data set finds it.
 
     Attributes:
         files: [(rgb, xyz, gt or None)], one entry per part.
         labels: [0 or 1], 1 for parts of a defect folder.
-        has_masks: whether every defective part has a mask; if not, pixel metrics are undefined.
     """
 
     split = None
@@ -83,28 +80,22 @@ class _Split(Dataset):
         self.min_points, self.reading = min_points, reading
         self.files = self._list()
         self.labels = [int(rgb.parent.parent.name != GOOD) for rgb, _, _ in self.files]
-        self.has_masks = all(gt is not None for (_, _, gt), label in zip(self.files, self.labels) if label)
         self.placement, self.poses = None, {}  # where parts lie, and the Pose of files whose pose is known
-        self.warned = torch.zeros(len(self.files), dtype=torch.uint8)  # one warning per file, not one per pass
 
     def __len__(self):
         return len(self.files)
 
-    def _sample(self, index):
+    def _sample(self, index, placed=None):
         """(rgb [3, R, R], R = ``rgb_size``, xyz [3, S, S], depth [3, S, S]); in a frame also the packed appearance."""
         rgb_path, xyz_path = self.files[index][:2]
         if self.placement is not None:
-            return tuple(
-                of[0] for of in placed_sample(self._placed(index), self.placement, self.img_size, self.rgb_size)
-            )
+            sample = placed_sample(placed or self._placed(index), self.placement, self.img_size, self.rgb_size)
+            return tuple(of[0] for of in sample)
         rgb = picture_tensor(read_picture(rgb_path, "RGB", self.reading.picture_bits), self.rgb_size)
         if xyz_path is None:  # nothing is measured at any pixel
             xyz = torch.zeros(3, self.img_size, self.img_size)
-            return rgb, xyz, organized_pc_to_depth_map(xyz)
-        xyz, _, notes = read_points(xyz_path, self.img_size, self.min_points, self.reading)
-        if notes and not self.reading.examined and not self.warned[index]:
-            self.warned[index] = 1
-            logging.warning("%s: %s", xyz_path, "; ".join(notes))
+        else:
+            xyz = read_points(xyz_path, self.img_size, self.min_points, self.reading)
         return rgb, xyz, organized_pc_to_depth_map(xyz)
 
     def _placed(self, index):
@@ -159,7 +150,8 @@ class TrainDataset(_Split):
             self.labels = [0] * len(self.files)
         if shots is not None:
             if shots > len(self.files):
-                raise InputError(too_few_shots(self.folder / GOOD, len(self.files), shots))
+                few = f"{len(self.files)} training parts, fewer than --shots {shots}; lower it or add parts"
+                raise InputError(f"{self.folder / GOOD}: {few}")
             self.files = [self.files[i] for i in few_shots(len(self.files), shots, seed, class_name)]
             self.labels = [0] * shots
 
@@ -175,7 +167,7 @@ class TrainDataset(_Split):
 class TestDataset(_Split):
     """Test parts; an item is (sample as in TrainDataset, mask [1, 224, 224], label 0 or 1, rgb path).
 
-    A defective part without a mask file gets a mask of zeros, and ``has_masks`` is False.
+    A defective part without a mask file gets a mask of zeros.
 
     Raises:
         InputError: no ``test`` split, no files in it, or files that do not pair.
@@ -187,10 +179,8 @@ class TestDataset(_Split):
     def _list(self):
         folders, _ = defect_folders(self.folder)
         if not folders:
-            raise InputError(
-                f"{self.folder}: missing or empty: the category's test parts belong there, one folder a defect, and "
-                f"good"
-            )
+            text = "missing or empty: the category's test parts belong there, one folder a defect, and good"
+            raise InputError(f"{self.folder}: {text}")
         return [
             files
             for folder in folders
@@ -199,20 +189,16 @@ class TestDataset(_Split):
 
     def __getitem__(self, index):
         rgb_path, _, gt_path = self.files[index]
-        if self.placement is not None:
-            return self._placed_item(index)
-        mask = torch.zeros(1, RGB_SIZE, RGB_SIZE) if gt_path is None else read_mask(gt_path, RGB_SIZE)
-        return self._sample(index), mask, self.labels[index], str(rgb_path)
-
-    def _placed_item(self, index):
-        rgb_path, xyz_path, gt_path = self.files[index]
-        placed, size = self._placed(index), self.placement.frame.cells
-        mask = np.zeros((size, size), bool)
-        if gt_path is not None:
-            mask = placed.laid.laid(read_defect(gt_path), placed.shape)
-        sample = placed_sample(placed, self.placement, self.img_size, self.rgb_size)
-        mask = torch.from_numpy(mask.astype(np.float32))[None]
-        return tuple(of[0] for of in sample), mask, self.labels[index], str(rgb_path)
+        placed = None if self.placement is None else self._placed(index)
+        if gt_path is None:
+            size = RGB_SIZE if placed is None else self.placement.frame.cells
+            mask = torch.zeros(1, size, size)
+        elif placed is None:
+            mask = read_mask(gt_path, RGB_SIZE)
+        else:
+            laid = placed.laid.laid(read_defect(gt_path), placed.shape)
+            mask = torch.from_numpy(laid.astype(np.float32))[None]
+        return self._sample(index, placed), mask, self.labels[index], str(rgb_path)
 
 
 def picture_tensor(picture, size=RGB_SIZE):
@@ -272,29 +258,15 @@ def _drawn(count, number, seed):
 
 
 def read_points(path, size, min_points, reading=Reading()):
-    """Read a part's point cloud as a run does.
-
-    Returns:
-        (xyz [3, size, size] in metres, its number of valid points, [warning texts]).
+    """A part's point cloud as a run reads it: xyz [3, size, size] in metres.
 
     Raises:
         InputError: the file is unreadable, or has no valid point although ``min_points`` is above 0.
     """
-    points, broken = read_tiff_organized_pc(path, reading)
-    xyz = resize_organized_pc(points, size)
-    valid = valid_points(xyz, reading.zero_points)
-    found = len(valid)
-    notes = (
-        [f"{broken} pixels with NaN or inf are taken as background, {found} valid points are left"] if broken else []
-    )
-    if min_points and not found:
+    xyz = resize_organized_pc(read_tiff_organized_pc(path, reading)[0], size)
+    if min_points and not len(valid_points(xyz, reading.zero_points)):
         raise InputError(f"{path}: no valid point is left (x, y and z non-zero and finite); remove or rescan this part")
-    if min_points:
-        distinct = count_distinct(point_keys(xyz.flatten(1).T[valid].numpy()))
-        if distinct < min_points:
-            what = f"{found} valid points" if found == distinct else f"{found} valid points, {distinct} distinct"
-            notes.append(f"{what}, fewer than the {min_points} that its 3D features take: they say little of it")
-    return xyz, found, notes
+    return xyz
 
 
 def pair_files(folder, with_masks, with_clouds=True):
@@ -307,9 +279,8 @@ def pair_files(folder, with_masks, with_clouds=True):
     """
     found = pair(folder, with_masks, with_clouds)
     if found.problems:
-        raise InputError(
-            found.problems[0] + (f" (and {len(found.problems) - 1} more files)" if len(found.problems) > 1 else "")
-        )
+        more = f" (and {len(found.problems) - 1} more files)" if len(found.problems) > 1 else ""
+        raise InputError(found.problems[0] + more)
     return [tuple(part) for part in found.parts]
 
 
@@ -372,20 +343,13 @@ def get_data_loader(split, class_name, img_size, args, placement=None, poses=Non
     reading, workers = getattr(args, "readings", {}).get(class_name, Reading()), getattr(args, "num_workers", None)
     if workers is None:
         workers = default_workers(getattr(args, "device", "cpu"))
-    data = (
-        TrainDataset(
-            *common, getattr(args, "shots", None), getattr(args, "seed", 0), reading, getattr(args, "held_out", None)
-        )
-        if split == "train"
-        else TestDataset(*common, reading)
-    )
+    if split == "train":
+        chosen = getattr(args, "shots", None), getattr(args, "seed", 0), reading, getattr(args, "held_out", None)
+        data = TrainDataset(*common, *chosen)
+    else:
+        data = TestDataset(*common, reading)
     data.rgb_size = getattr(args, "rgb_size", None) or RGB_SIZE
     data.placement, data.poses = placement, poses or {}
-    if workers:
-        try:
-            data.warned.share_memory_()  # otherwise the workers would repeat each warning in every pass
-        except (RuntimeError, OSError):
-            pass  # without shared memory the Loader reports what to do
     return Loader(data, batch_size=1, shuffle=False, num_workers=workers, worker_init_fn=begin_loading)
 
 

@@ -15,42 +15,55 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from tqdm import tqdm
 
+from common.devices import choose_device
 from common.errors import InputError
-from common.files import atomic_path
+from common.files import atomic_path, atomic_write_text, check_writable
+from common.progress import note, track
 from models.checkpoints import UFF, read_file
 from models.feature_fusion import FeatureFusionBlock
-from uff_training.loss_curve import LossCurve, Point
 from uff_training.matching_loss import matching_loss
-from uff_training.patch_pairs import PairFolder, load_pairs
-from uff_training.processes import ALONE, Processes
-from uff_training.training_plan import TrainingSettings, epoch_order, learning_rate, plan
+from uff_training.patch_pairs import find_pair_files, load_pairs
+from uff_training.training_plan import epoch_order, learning_rate, plan
 
-NO_EFFECT = ("num_workers", "save_every")  # settings that may differ when a training resumes
+NOT_RECORDED = ("device", "quiet", "resume", "overwrite", "local_rank")  # options that a checkpoint does not name
+NO_EFFECT = ("num_workers", "save_every", "data_path", "output_dir")  # these may differ when a training resumes
 BYTES_PER_WEIGHT = 12  # in a checkpoint: the weight and AdamW's two moments
 BETAS = 0.9, 0.95
-SECONDS_PER_PICTURE = 10  # between plots of the loss curve: drawing takes longer than a small folder's epoch
+CURVE = "uff_loss.csv"
 
 
-class Trained(NamedTuple):
-    """Result: the last checkpoint, the number of optimiser steps, loss and matching accuracy of the last step."""
+class Point(NamedTuple):
+    """One optimiser step: epoch, number from 0, learning rate, mean loss, matching accuracy, pairs per batch."""
 
-    checkpoint: Path
-    steps: int
+    epoch: int
+    step: int
+    lr: float
     loss: float
     accuracy: float
-
-
-class _Batch(NamedTuple):
-    loss: float
-    hits: float
     pairs: float
+
+
+def read_curve(folder: Path) -> list[Point]:
+    """[Point] of the loss curve in a folder, without a row that a kill has cut off; [] if there is none."""
+    points: list[Point] = []
+    if (folder / CURVE).is_file():
+        for row in (folder / CURVE).read_text(encoding="utf-8").splitlines()[1:]:
+            with contextlib.suppress(TypeError, ValueError):
+                points.append(
+                    Point(*(kind(text) for kind, text in zip(Point.__annotations__.values(), row.split(","))))
+                )
+    return points
+
+
+def write_curve(folder: Path, points: list[Point]) -> None:
+    """Write the loss curve of all steps so far."""
+    lines = [",".join(Point._fields), *(",".join(map(repr, point)) for point in points)]
+    atomic_write_text(folder / CURVE, "\n".join(lines) + "\n")
 
 
 def read_ahead(read: Callable[[Any], Any], items: Iterable[Any], threads: int) -> Generator[Any, None, None]:
@@ -69,59 +82,51 @@ def read_ahead(read: Callable[[Any], Any], items: Iterable[Any], threads: int) -
 
 
 class Training:
-    """One training: the fusion module, its optimiser, and the steps and epochs done.
+    """One training: the files, the fusion module, its optimiser, and the steps and epochs done.
 
     Args:
-        folder: PairFolder from :func:`uff_training.patch_pairs.find_pair_files`.
-        settings: TrainingSettings.
-        output_dir: folder for checkpoints and the loss curve.
-        processes: from :func:`uff_training.processes.start`.
-        recorded: further entries for ``args`` in the checkpoints.
+        options: those of fusion_pretrain.py; with ``resume`` the training continues a checkpoint.
 
     Raises:
-        InputError: there are too few files, the processes see different files, or the checkpoints do not fit on the
-            disk.
+        InputError: the files, the output folder or the checkpoint cannot be used, or the checkpoints do not fit on the
+            disk. Nothing was changed.
     """
 
-    def __init__(
-        self,
-        folder: PairFolder,
-        settings: TrainingSettings,
-        output_dir: str | Path,
-        processes: Processes = ALONE,
-        recorded: dict[str, str] | None = None,
-    ):
-        self.folder, self.settings, self.output_dir, self.processes = folder, settings, Path(output_dir), processes
-        self.device = processes.device
-        self.args = {
-            **(recorded or {}),
-            **asdict(settings),
-            "xyz_dim": folder.xyz_dim,
-            "rgb_dim": folder.rgb_dim,
-            "files": len(folder.paths),
-            "files_sha256": folder.digest(),
-            "processes": processes.world,
-        }
-        if not processes.agree_on(self.args["files_sha256"]):
-            raise InputError("the processes see different files; give every host the same folder of patch pairs")
-        self.plan = plan(len(folder.paths), settings, processes.world)
-        torch.manual_seed(settings.seed)
-        self.model = FeatureFusionBlock(folder.xyz_dim, folder.rgb_dim).to(self.device)
-        for parameter in self.model.parameters():
-            processes.broadcast(parameter.data)
+    def __init__(self, options: argparse.Namespace):
+        self.options, self.output_dir = options, Path(options.output_dir)
+        self.device = choose_device(options.device)
+        self.folder = find_pair_files(options.data_path, options.xyz_dim)
+        found = checkpoints_in(self.output_dir)
+        check_writable(self.output_dir)
+        if found and options.resume is None and not options.overwrite:
+            raise InputError(
+                f"{found[max(found)]}: a training has been here; --resume goes on with it, --overwrite starts anew "
+                "and deletes its checkpoints, or choose another --output_dir"
+            )
+        if options.resume == "" and not found:
+            raise InputError(f"{self.output_dir}: no checkpoint-<epoch>.pth to go on from; leave out --resume")
+        self.args = {name: value for name, value in vars(options).items() if name not in NOT_RECORDED}
+        self.args.update(xyz_dim=self.folder.xyz_dim, rgb_dim=self.folder.rgb_dim, files=len(self.folder.paths))
+        self.args.update(files_sha256=self.folder.digest(), processes=1)
+        self.plan = plan(len(self.folder.paths), options)
+        torch.manual_seed(options.seed)
+        self.model = FeatureFusionBlock(self.folder.xyz_dim, self.folder.rgb_dim).to(self.device)
         weights = self.model.parameters()
-        self.optimizer = torch.optim.AdamW(weights, settings.lr, BETAS, weight_decay=settings.weight_decay)
-        self.mixed = settings.precision == "mixed" or (settings.precision == "auto" and self.device.type == "cuda")
+        self.optimizer = torch.optim.AdamW(weights, options.lr, BETAS, weight_decay=options.weight_decay)
+        self.mixed = options.precision == "mixed" or (options.precision == "auto" and self.device.type == "cuda")
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.mixed and self.device.type == "cuda")
         self.steps, self.epoch = 0, 0
         self._noted: set[object] = set()
-        with processes.together():
-            if processes.first:
-                self._require_space()
+        self._require_space()
+        if options.resume is not None:
+            self._resume(options.resume or found[max(found)])
+        elif options.overwrite:
+            for path in found.values():
+                path.unlink()
 
     def _require_space(self):
         weights = sum(p.numel() for p in self.model.parameters())
-        saved = math.ceil(self.plan.epochs / self.settings.save_every)
+        saved = math.ceil(self.plan.epochs / self.options.save_every)
         needed, free = saved * weights * BYTES_PER_WEIGHT, shutil.disk_usage(self.output_dir).free
         if needed > free:
             raise InputError(
@@ -139,45 +144,33 @@ class Training:
         """Write the checkpoint of the epoch that is done; returns its path."""
         # a disabled scaler has an empty state, and an active scaler such as the release's refuses to load it
         scaler = self.scaler if self.scaler.is_enabled() else torch.amp.GradScaler("cpu")
+        content = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "epoch": self.epoch,
+            "scaler": scaler.state_dict(),
+            "args": {**self.args, "steps_done": self.steps},  # plain values: torch.load(weights_only=True)
+        }
         with atomic_path(self.checkpoint_path(self.epoch)) as temporary:
-            torch.save(
-                {
-                    "model": self.model.state_dict(),
-                    "optimizer": self.optimizer.state_dict(),
-                    "epoch": self.epoch,
-                    "scaler": scaler.state_dict(),
-                    "args": {**self.args, "steps_done": self.steps},  # plain values: torch.load(weights_only=True)
-                },
-                temporary,
-            )
+            torch.save(content, temporary)
         return self.checkpoint_path(self.epoch)
 
-    def resume(self, path: str | Path) -> None:
-        """Resume after the epoch of the checkpoint at ``path``.
-
-        Raises:
-            InputError: the checkpoint is not of this training: its layout, settings or files differ.
-        """
-        with self.processes.together():
-            self._resume(path)
-
     def _resume(self, path):
+        """Go on after the epoch of a checkpoint, which has to be of this training."""
         content = read_file(path, UFF)
         args = content.get("args") if isinstance(content, dict) else None
         known = vars(args) if isinstance(args, argparse.Namespace) else args  # version 0.9 wrote a Namespace
-        known = known if isinstance(known, dict) else {}
-        if "steps_done" not in known:
+        if not isinstance(known, dict) or "steps_done" not in known:
             raise InputError(
-                f"{path}: no training of this program can go on from it (no count of steps); "
-                "start anew without --resume"
+                f"{path}: no training of this program can go on from it (no count of steps); start anew without "
+                "--resume"
             )
-        for name in (*asdict(self.settings), "xyz_dim", "rgb_dim", "files", "files_sha256", "processes"):
-            if name not in NO_EFFECT and known.get(name) != self.args[name]:
-                what = f"{name} {known.get(name)}, now {self.args[name]}"
-                what = "files or their sizes" if name == "files_sha256" else what
+        for name, now in self.args.items():
+            if name not in NO_EFFECT and known.get(name) != now:
+                what = "files or their sizes" if name == "files_sha256" else f"{name} {known.get(name)}, now {now}"
                 raise InputError(
-                    f"{path}: was trained with other {what}; give the same options and files, "
-                    "or start anew without --resume"
+                    f"{path}: was trained with other {what}; give the same options and files, or start anew without "
+                    "--resume"
                 )
         try:
             self.model.load_state_dict(content["model"])
@@ -191,63 +184,50 @@ class Training:
 
     # ------------------------------------------------------------ the loop
 
-    def run(self, quiet: bool = False) -> Trained:
-        """Train to the end; the first process writes the checkpoints and, in each epoch, the loss curve.
-
-        Args:
-            quiet: show no progress on the screen.
+    def run(self) -> tuple[Path, Point | None]:
+        """Train to the end; writes the checkpoints and, after each epoch, the loss curve.
 
         Returns:
-            Trained.
+            (the last checkpoint, its last step).
 
         Raises:
             InputError: a file is damaged, or the loss is not finite; the message names the step and the file.
         """
-        shown = self.processes.first and not quiet
-        curve = LossCurve(self.output_dir, self.steps) if self.processes.first else None
-        bar = tqdm(total=self.plan.steps, initial=self.steps, unit="step", desc="UFF", disable=None if shown else True)
-        point = curve.points[-1] if curve and curve.points else None
+        points = [point for point in read_curve(self.output_dir) if point.step < self.steps]
         path = self.checkpoint_path(self.epoch - 1)
-        with contextlib.closing(bar), contextlib.closing(curve) if curve else contextlib.nullcontext():
-            while self.steps < self.plan.steps:
-                begun, first = time.perf_counter(), self.steps
-                for point in self._epoch():
-                    if curve:
-                        curve.add(point)
-                    bar.set_postfix(loss=f"{point.loss:.4f}", matched=f"{point.accuracy:.1%}", refresh=False)
-                    bar.update()
-                last = self.steps >= self.plan.steps
-                if self.processes.first and (last or (self.epoch + 1) % self.settings.save_every == 0):
-                    path = self.save()
-                if curve:
-                    curve.draw(SECONDS_PER_PICTURE)
-                if shown and point:
-                    seconds = (time.perf_counter() - begun) / (self.steps - first)
-                    bar.write(
-                        f"epoch {self.epoch + 1}/{self.plan.epochs}, step {self.steps}/{self.plan.steps}: "
-                        f"loss {point.loss:.4f}, {point.accuracy:.1%} of pairs matched, {seconds:.2g} s per step"
-                    )
-                self.epoch += 1
-        return Trained(path, self.steps, point.loss if point else math.nan, point.accuracy if point else math.nan)
+        while self.steps < self.plan.steps:
+            begun, first = time.perf_counter(), self.steps
+            label = f"UFF: epoch {self.epoch + 1} of {self.plan.epochs}"
+            coming = min(self.plan.steps_per_epoch, self.plan.steps - first)
+            try:
+                for point in track(self._epoch(), coming, label, "step"):
+                    points.append(point)
+            finally:
+                write_curve(self.output_dir, points)
+            if self.steps >= self.plan.steps or (self.epoch + 1) % self.options.save_every == 0:
+                path = self.save()
+            seconds = (time.perf_counter() - begun) / (self.steps - first)
+            note(
+                f"epoch {self.epoch + 1}/{self.plan.epochs}, step {self.steps}/{self.plan.steps}: loss "
+                f"{points[-1].loss:.4f}, {points[-1].accuracy:.1%} of pairs matched, {seconds:.2g} s per step"
+            )
+            self.epoch += 1
+        return path, points[-1] if points else None
 
     def _epoch(self) -> Generator[Point, None, None]:
         """Train one epoch; yields a Point per optimiser step."""
-        settings = self.settings
-        batches = epoch_order(len(self.folder.paths), self.epoch, settings, self.plan, self.processes)
-        batches = batches[: (self.plan.steps - self.steps) * settings.accum_iter]
-        parts = read_ahead(self._read, [number for batch in batches for number in batch], settings.num_workers)
+        options = self.options
+        batches = epoch_order(len(self.folder.paths), self.epoch, self.plan, options)
+        batches = batches[: (self.plan.steps - self.steps) * options.accum_iter]
+        parts = read_ahead(self._read, [number for batch in batches for number in batch], options.num_workers)
         with contextlib.closing(parts):
-            for start in range(0, len(batches), settings.accum_iter):
-                count = len(batches[start : start + settings.accum_iter])
-                yield self._step((self._next_batch(parts) for _ in range(count)), count)
+            for start in range(0, len(batches), options.accum_iter):
+                count = len(batches[start : start + options.accum_iter])
+                yield self._step(([self._next(parts) for _ in range(options.batch_size)] for _ in range(count)), count)
 
     def _read(self, number):
-        settings = self.settings
-        return load_pairs(self.folder.paths[number], self.folder.xyz_dim, settings.pair_order, settings.background)
-
-    def _next_batch(self, parts):
-        with self.processes.together():
-            return [self._next(parts) for _ in range(self.settings.batch_size)]
+        options = self.options
+        return load_pairs(self.folder.paths[number], self.folder.xyz_dim, options.pair_order, options.background)
 
     def _next(self, parts):
         """The next file's pairs; each kind of warning about them is given once."""
@@ -255,35 +235,36 @@ class Training:
             pairs = next(parts)
         except InputError as error:
             raise InputError(f"{error} (stopped at step {self.steps}, epoch {self.epoch})") from None
-        wanted, name = self.settings.pair_order, pairs.path
+        wanted, name = self.options.pair_order, pairs.path
         if not len(pairs.xyz):
             self._warn_once(name, f"{name}: no usable patches (every xyz patch holds a zero); it teaches nothing")
         if pairs.order == "unknown":
-            self._warn_once(
-                "unknown",
-                f"{name}: the order of its RGB patches cannot be told; pairs are taken as they "
-                "stand, here and in all such files",
-            )
+            told = "the order of its RGB patches cannot be told; pairs are taken as they stand"
+            self._warn_once("unknown", f"{name}: {told}, here and in all such files")
         elif pairs.order != wanted:
             told = "matched to their xyz patches again" if wanted == "matching" else "scrambled as the release does"
-            self._warn_once(
-                "order", f"{name}: RGB patches are in {pairs.order} order; they are {told}, here and in all such files"
-            )
+            told = f"RGB patches are in {pairs.order} order; they are {told}"
+            self._warn_once("order", f"{name}: {told}, here and in all such files")
         return pairs
 
     def _warn_once(self, key, message):
-        if self.processes.first and key not in self._noted:
+        if key not in self._noted:
             logging.warning(message)
         self._noted.add(key)
 
     def _step(self, batches, count):
         """One optimiser step over ``count`` batches, each a list of Pairs; returns its Point."""
-        rate = learning_rate(self.steps, self.plan, self.settings)
+        rate = learning_rate(self.steps, self.plan, self.options)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
         done = [self._batch(parts, count) for parts in batches]
-        self._share_gradients()
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        if not self.scaler.is_enabled() and not all(gradient.isfinite().all() for gradient in gradients):
+            raise InputError(
+                f"gradients are not finite at step {self.steps} (epoch {self.epoch}); "
+                "the last checkpoint is still good: lower --lr, or --precision float32"
+            )
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.steps += 1
@@ -291,28 +272,25 @@ class Training:
         return Point(self.epoch, self.steps - 1, rate, loss / count, hits / pairs, pairs / count)
 
     def _batch(self, parts, count):
-        """Loss and gradients of one batch."""
+        """Gradients of one batch; returns its loss, hits and number of pairs."""
         xyz, rgb = (torch.cat([getattr(part, name) for part in parts]).to(self.device) for name in ("xyz", "rgb"))
         half = torch.float16 if self.device.type == "cuda" else torch.bfloat16
         with torch.autocast(self.device.type, enabled=self.mixed, dtype=half):
             queries, keys = self.model.match(xyz, rgb)
-        gathered = self.settings.negatives == "gathered"
-        matching = matching_loss(queries.float(), keys.float(), self.processes, gathered)
-        share = torch.tensor([matching.loss.item(), matching.hits, matching.rows], device=self.device)
-        batch = _Batch(*self.processes.sum(share).tolist())
+        loss, hits = matching_loss(queries.float(), keys.float())
         where = f"step {self.steps} (epoch {self.epoch})"
-        if not math.isfinite(batch.loss):
+        if not math.isfinite(loss.item()):
             raise InputError(
                 f"the loss is not a finite number at {where}: {self._culprit(parts)}; "
                 "the last checkpoint is still good: lower --lr or mend the file"
             )
-        if not batch.pairs:
+        if not len(queries):
             raise InputError(
                 f"no usable patches at {where} in {_names(parts)}: every xyz patch holds a zero; "
                 "for histograms such as FPFH give --background all_zero"
             )
-        self.scaler.scale(matching.loss / count).backward()
-        return batch
+        self.scaler.scale(loss / count).backward()
+        return loss.item(), hits, len(queries)
 
     @torch.no_grad()
     def _culprit(self, parts):
@@ -325,19 +303,6 @@ class Training:
         if bad and (len(bad) < len(parts) or len(parts) == 1):
             return f"embeddings of {_names(bad)} are not finite"
         return f"{'the weights have diverged' if bad else 'loss too large'}, files of the batch: {_names(parts)}"
-
-    def _share_gradients(self):
-        """Sum the gradients over the processes; without a gradient scaler, also check that they are finite."""
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        if self.processes.world > 1:
-            joined = self.processes.sum(torch.cat([gradient.flatten() for gradient in gradients]))
-            for gradient, part in zip(gradients, joined.split([g.numel() for g in gradients])):
-                gradient.copy_(part.view_as(gradient))
-        if not self.scaler.is_enabled() and not all(gradient.isfinite().all() for gradient in gradients):
-            raise InputError(
-                f"gradients are not finite at step {self.steps} (epoch {self.epoch}); "
-                "the last checkpoint is still good: lower --lr, or --precision float32"
-            )
 
 
 def _names(parts):

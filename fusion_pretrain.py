@@ -4,30 +4,24 @@ python fusion_pretrain.py --data_path datasets/patch_lib --output_dir uff --epoc
 """
 
 import argparse
-from typing import TYPE_CHECKING
+import os
 
 from common.argument_types import number
-from common.commands import HelpFormatter, Parser, add_device, add_switches, add_values, prose_and_examples
+from common.commands import FAILED, FINE, Parser, add_device, add_switches, add_values, prose_and_examples, run_command
 from common.errors import InputError, show_warnings, tell
-from common.files import check_writable
-from common.signals import first_signal_stops, run_to_the_end
-
-if TYPE_CHECKING:
-    from engine_fusion_pretrain import Training
-    from uff_training.processes import Processes
+from common.progress import note
+from common.signals import run_to_the_end
 
 PROGRAM = "fusion_pretrain.py"
-FINE, FAILED, REFUSED = 0, 1, 2
+GOES_ON = "interrupted; --resume goes on after the last epoch that was finished"
 
 
 def build_parser() -> Parser:
     """The argument parser of fusion_pretrain.py; defaults are the release's."""
     parser = Parser(
-        prog="fusion_pretrain.py",
-        formatter_class=HelpFormatter,
-        description="Train UFF on files of patch pairs. Runs on one device, or on several processes under torchrun. "
-        "Writes checkpoint-<epoch>.pth for main.py --use_uff --fusion_module_path, and the loss curve uff_loss.csv and "
-        "uff_loss.png.",
+        prog=PROGRAM,
+        description="Train UFF on files of patch pairs. Writes checkpoint-<epoch>.pth for main.py --use_uff "
+        "--fusion_module_path, and the loss curve uff_loss.csv.",
         epilog=prose_and_examples(__doc__)[1],
     )
     most = 2**31 - 1
@@ -61,7 +55,7 @@ def build_parser() -> Parser:
     )
     add_values(
         group,
-        ("batch_size", whole, 16, "N", "parts per batch and process; the last incomplete batch is dropped"),
+        ("batch_size", whole, 16, "N", "parts per batch; the last incomplete batch is dropped"),
         ("accum_iter", whole, 16, "N", "batches per optimiser step"),
         ("epochs", whole, 3, "N", "passes over the files"),
         ("steps", whole, None, "N", "optimiser steps instead of --epochs (the CVPR paper: 750)"),
@@ -71,13 +65,6 @@ def build_parser() -> Parser:
         ("warmup_steps", number(int, 0, most), None, "N", steps),
         ("weight_decay", number(float, 0), 0.01, "X", "of AdamW (the release has the flag and always takes 0.01)"),
         ("seed", number(int, 0, 2**32 - 1), 0, "N", "of the first weights and the order of the files"),
-    )
-    group.add_argument(
-        "--negatives",
-        default="gathered",
-        choices=("gathered", "own"),
-        help="under torchrun: pairs are told apart from those of all processes, as one process with all of "
-        "them does; or of their own only",
     )
     group.add_argument(
         "--precision", default="auto", choices=("auto", "float32", "mixed"), help="auto: mixed on CUDA, else float32"
@@ -106,7 +93,7 @@ def build_parser() -> Parser:
     )
     anew = "start anew where --output_dir has checkpoints, which are deleted"
     add_switches(group, ("overwrite", anew))
-    group.add_argument("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)  # older launchers add it
+    group.add_argument("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)  # the release's launcher
     return parser
 
 
@@ -118,74 +105,34 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("--resume goes on, --overwrite starts anew: give one of them")
     if args.min_lr > args.lr:
         parser.error(f"--min_lr {args.min_lr} is more than --lr {args.lr}")
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        parser.error("the launcher started several processes, one trains: give it --nproc_per_node 1 and one host")
     show_warnings()
-    begun = False
-    from uff_training import processes  # imported only after the options were checked: torch takes seconds
-
-    try:
-        with first_signal_stops(PROGRAM):
-            training = prepare(args, processes.start(args.device))
-            begun = True
-            trained = training.run(quiet=args.quiet)
-    except InputError as error:
-        tell(PROGRAM, error)
-        if isinstance(error, processes.StoppedTogether):
-            processes.wait()  # torchrun stops the others as soon as one ends; wait until all have printed their reason
-        return FAILED if begun else REFUSED
-    except OSError as error:
-        tell(PROGRAM, f"{error.filename or args.output_dir}: {error.strerror or error}")
-        return FAILED if begun else REFUSED
-    except KeyboardInterrupt:
-        tell(PROGRAM, "interrupted; --resume goes on after the last epoch that was finished")
-        return FAILED
-    finally:
-        processes.stop()
-    if training.processes.first:
-        print(
-            f"{trained.checkpoint}: {trained.steps} steps, loss {trained.loss:.4f}, {trained.accuracy:.1%} of pairs "
-            f"matched; use it with main.py --use_uff --fusion_module_path {trained.checkpoint}"
-        )
-    return FINE
+    return run_command(PROGRAM, args, train, GOES_ON)
 
 
-def prepare(args: argparse.Namespace, processes: "Processes") -> "Training":
-    """Check data and output folder, and build the Training; with --resume, restored from its checkpoint.
+def train(args: argparse.Namespace) -> int:
+    """Train as the options say; returns the exit code.
 
     Raises:
-        InputError: data, output folder or checkpoint cannot be used.
+        InputError: data, output folder or checkpoint cannot be used; nothing was done.
     """
-    import engine_fusion_pretrain as engine
-    from uff_training.patch_pairs import find_pair_files
-    from uff_training.training_plan import TrainingSettings
+    from engine_fusion_pretrain import Training  # imported only after the options were checked: torch takes seconds
 
-    settings = TrainingSettings(**{name: getattr(args, name) for name in TrainingSettings.__dataclass_fields__})
-    with processes.together():
-        folder = find_pair_files(args.data_path, args.xyz_dim)
-        found = engine.checkpoints_in(args.output_dir)
-        if processes.first:
-            check_writable(args.output_dir)
-            if found and args.resume is None and not args.overwrite:
-                raise InputError(
-                    f"{found[max(found)]}: a training has been here; --resume goes on with it, --overwrite starts "
-                    "anew and deletes its checkpoints, or choose another --output_dir"
-                )
-        if args.resume == "" and not found:
-            raise InputError(f"{args.output_dir}: no checkpoint-<epoch>.pth to go on from; leave out --resume")
-    recorded = {"data_path": args.data_path, "output_dir": args.output_dir}
-    training = engine.Training(folder, settings, args.output_dir, processes, recorded)
-    if args.resume is not None:
-        training.resume(args.resume or found[max(found)])
-    elif args.overwrite and processes.first:
-        for path in found.values():
-            path.unlink()
-    if processes.first and not args.quiet:
-        print(
-            f"{len(folder.paths)} files of xyz {folder.xyz_dim} + RGB {folder.rgb_dim}; {training.plan.steps} "
-            f"optimiser steps in {training.plan.epochs} epochs, {training.plan.warmup} of them warm-up; "
-            f"{processes.world} process{'es' * (processes.world > 1)} on {processes.device.type}",
-            flush=True,
-        )
-    return training
+    training = Training(args)
+    folder, plan = training.folder, training.plan
+    note(
+        f"{len(folder.paths)} files of xyz {folder.xyz_dim} + RGB {folder.rgb_dim}; {plan.steps} optimiser steps in "
+        f"{plan.epochs} epochs, {plan.warmup} of them warm-up; on {training.device.type}"
+    )
+    try:
+        checkpoint, last = training.run()
+    except InputError as error:
+        tell(PROGRAM, error)
+        return FAILED
+    told = f"loss {last.loss:.4f}, {last.accuracy:.1%} of pairs matched; " if last else ""
+    print(f"{checkpoint}: {plan.steps} steps, {told}use it with main.py --use_uff --fusion_module_path {checkpoint}")
+    return FINE
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
 
+import cv2
 import numpy as np
 import tifffile
 from PIL import Image, ImageDraw, ImageFont
@@ -25,30 +25,11 @@ GAP, PANEL_GAP, TEXT = 14, 3, 15  # pixels
 FRAME_WIDTH = 36  # pixels: least width of the map of the whole frame
 ROOM = 1.6  # the shown window is this many times as large as the measured area, so that misplaced parts are visible
 BROAD = 240  # panels of at least this width have lines of three pixels, narrower ones of one
+PAGES = (460, 1, 1), (320, 1, 4), (240, 2, 5), (176, 3, 8)  # width of a panel, parts side by side, in a column
+KEY = (LINE, "outline of the scan: it has to follow the part in the picture"), (DEFECT, "mask")
 LEGEND = (
     "left: picture; in its corner the whole frame · middle: depth, red near, blue far, grey not measured · right: both"
 )
-
-
-class Page(NamedTuple):
-    """Layout of a page: width of a panel in pixels, number of parts side by side, number of parts in a column."""
-
-    panel: int
-    columns: int
-    rows: int
-
-
-class Tile(NamedTuple):
-    """One part on the sheet."""
-
-    panels: np.ndarray  # [h, 3 w + gaps, 3] uint8
-    texts: tuple  # lines of text below the panels
-
-
-def layout_for(count):
-    """Page for ``count`` parts; fewer parts are shown larger."""
-    pages = Page(460, 1, 1), Page(320, 1, 4), Page(240, 2, 5), Page(176, 3, 8)
-    return next((page for page in pages if count <= page.columns * page.rows), pages[-1])
 
 
 def write_contact_sheet(folder, names, title, labels, workers=1):
@@ -56,7 +37,7 @@ def write_contact_sheet(folder, names, title, labels, workers=1):
 
     Args:
         folder: a defect folder of the layout, with rgb, xyz and perhaps gt.
-        names: file names of the parts, without suffix.
+        names: file names of the parts, without suffix; fewer parts are shown larger.
         title: first line of each page.
         labels: {name: text beside the name}.
         workers: number of processes.
@@ -64,18 +45,19 @@ def write_contact_sheet(folder, names, title, labels, workers=1):
     Returns:
         List of the pages' paths.
     """
-    folder, page = Path(folder), layout_for(len(names))
-    count = -(-len(names) // (page.columns * page.rows))
+    folder = Path(folder)
+    panel, columns, rows = next((page for page in PAGES if len(names) <= page[1] * page[2]), PAGES[-1])
+    count = -(-len(names) // (columns * rows))
     paths = [folder / f"contact_sheet{f'_{i}' * (count > 1)}.png" for i in range(1, count + 1)]
     pool = ProcessPoolExecutor(workers, initializer=begin_worker) if workers > 1 and len(names) > 8 else None
     try:
         with beginning_workers():
-            make = partial(make_tile, folder, page.panel)
+            make = partial(make_tile, folder, panel)
             tiles = (pool.map if pool else map)(make, names, [labels.get(name, "") for name in names])
         tiles = iter(tqdm(tiles, total=len(names), desc="contact sheet", disable=None, leave=False, unit="part"))
         for number, path in enumerate(paths, 1):
             more = f" · page {number} of {count}" if count > 1 else ""
-            sheet = draw_page(list(islice(tiles, page.columns * page.rows)), page, title + more)
+            sheet = draw_page(list(islice(tiles, columns * rows)), columns, title + more)
             with atomic_path(path) as temporary:
                 sheet.save(temporary, format="PNG")
     finally:
@@ -87,7 +69,7 @@ def write_contact_sheet(folder, names, title, labels, workers=1):
 
 
 def make_tile(folder, width, name, label=""):
-    """Tile of the part ``name`` in ``folder`` with panels of ``width`` pixels."""
+    """Picture of the part ``name`` in ``folder``: three panels of ``width`` pixels, and lines of text below them."""
     with Image.open(folder / "rgb" / f"{name}.png") as file:
         picture = file.convert("RGB")
     xyz = tifffile.imread(folder / "xyz" / f"{name}.tiff")
@@ -105,13 +87,19 @@ def make_tile(folder, width, name, label=""):
         with Image.open(mask) as file:
             defect = np.asarray(file.convert("L").resize((width, height), Image.BOX, box=box)) > 0
         _draw_outline(overlay, defect, DEFECT)
-    if share < 1:
-        photo = _with_frame(photo, part)
-    between = np.full((height, PANEL_GAP, 3), PAPER, np.uint8)
-    depth = in_colour(xyz[..., 2][rows][:, columns], measured[rows][:, columns])
+    photo = _with_frame(photo, part) if share < 1 else photo
     enlarged = f" · enlarged {1 / share:.1f} times" if share < 1 else ""
-    texts = f"{name}   {label}".rstrip(), facts(xyz, measured, part) + enlarged
-    return Tile(np.concatenate([photo, between, depth, between, overlay], axis=1), texts)
+    depth = in_colour(xyz[..., 2][rows][:, columns], measured[rows][:, columns])
+    size, wide = min(TEXT, 12 + width // 80), 3 * width + 2 * PANEL_GAP
+    lines = [(line, FAINT) for line in _wrapped(facts(xyz, measured, part) + enlarged, size, wide)]
+    lines = [(line, INK) for line in _wrapped(f"{name}   {label}".rstrip(), size, wide)] + lines
+    tile = Image.new("RGB", (wide, height + 3 + len(lines) * (size + 3)), PAPER)
+    for number, panel in enumerate((photo, depth, overlay)):
+        tile.paste(Image.fromarray(panel), (number * (width + PANEL_GAP), 0))
+    draw = ImageDraw.Draw(tile)
+    for number, (line, colour) in enumerate(lines):
+        draw.text((0, height + 3 + number * (size + 3)), line, font=_font(size), fill=colour)
+    return tile
 
 
 def _draw_outline(photo, mask, colour, width=1):
@@ -137,15 +125,11 @@ def window(part):
 
     If the window would cover more than three quarters of the image's side, it is the whole image.
     """
-    ends = []
-    for axis, side in ((0, part.shape[1]), (1, part.shape[0])):
-        there = np.flatnonzero(part.any(axis))
-        ends.append((there[0] / side, (there[-1] + 1) / side) if len(there) else (0, 1))
-    ends = np.array(ends)
-    share = float(ROOM * (ends[:, 1] - ends[:, 0]).max())
-    if share > 0.75:
+    left, top, width, height = np.divide(cv2.boundingRect(part.astype(np.uint8)), part.shape[::-1] * 2)
+    share = float(ROOM * max(width, height))
+    if not 0 < share <= 0.75:
         return 0.0, 0.0, 1.0
-    left, top = np.clip(ends.mean(1) - share / 2, 0, 1 - share)
+    left, top = np.clip((left + width / 2 - share / 2, top + height / 2 - share / 2), 0, 1 - share)
     return float(left), float(top), share
 
 
@@ -171,32 +155,25 @@ def in_colour(z, measured):
     return np.where(measured[..., None], colours, np.uint8(MISSING))
 
 
-def draw_page(tiles, page, title):
-    """PIL image of a page with ``tiles``."""
-    wide = 3 * page.panel + 2 * PANEL_GAP
-    columns, small = min(page.columns, len(tiles)), min(TEXT, 12 + page.panel // 80)
-    width = max(columns * (wide + GAP) + GAP, 760)
-    texts = [[(line, n) for n, text in enumerate(t.texts) for line in _wrapped(text, small, wide)] for t in tiles]
+def draw_page(tiles, columns, title):
+    """PIL image of a page with ``tiles``, so many ``columns`` side by side."""
+    wide, step = tiles[0].width + GAP, max(tile.height for tile in tiles) + GAP
+    columns = min(columns, len(tiles))
+    width = max(columns * wide + GAP, 760)
     head = [(line, TEXT + 2, INK, True) for line in _wrapped(title, TEXT + 2, width - 2 * GAP, True)]
     head += [(line, TEXT, FAINT, False) for line in _wrapped(LEGEND, TEXT, width - 2 * GAP)]
-    step = max(t.panels.shape[0] for t in tiles) + max(map(len, texts)) * (small + 4) + GAP
     top = GAP + (len(head) + 1) * (TEXT + 7)
-    sheet = Image.new("RGB", (width, top + GAP + -(-len(tiles) // page.columns) * step + GAP), PAPER)
+    sheet = Image.new("RGB", (width, top + GAP + -(-len(tiles) // columns) * step), PAPER)
     draw = ImageDraw.Draw(sheet)
     for number, (line, size, colour, bold) in enumerate(head):
         draw.text((GAP, GAP + number * (TEXT + 7)), line, font=_font(size, bold), fill=colour)
-    x, y = GAP, GAP + len(head) * (TEXT + 7)
-    for colour, text in ((LINE, "outline of the scan: it has to follow the part in the picture"), (DEFECT, "mask")):
+    x, y = GAP, top - TEXT - 7
+    for colour, text in KEY:
         draw.line((x, y + TEXT // 2 + 1, x + 22, y + TEXT // 2 + 1), fill=colour, width=3)
         draw.text((x + 30, y), text, font=_font(TEXT), fill=FAINT)
         x += 54 + int(_font(TEXT).getlength(text))
     for number, tile in enumerate(tiles):
-        x, y = GAP + number % columns * (wide + GAP), top + GAP + number // columns * step
-        sheet.paste(Image.fromarray(tile.panels), (x, y))
-        y += tile.panels.shape[0] + 3
-        for line, place in texts[number]:
-            draw.text((x, y), line, font=_font(small), fill=FAINT if place else INK)
-            y += small + 3
+        sheet.paste(tile, (GAP + number % columns * wide, top + GAP + number // columns * step))
     return sheet
 
 

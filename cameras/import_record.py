@@ -1,5 +1,6 @@
 """preprocessing.json of an imported split: which part came from which files, and what has changed since."""
 
+from cameras.recordings import part_names
 from common.errors import InputError
 from common.files import sha256_of
 from data.conversion import Record, mark_of
@@ -14,8 +15,6 @@ class PartsRecord(Record):
         Raises:
             InputError: the split holds parts of another recording.
         """
-        from cameras.recordings import part_names
-
         whose, known = str(source.resolve()), dict(self.earlier.get("parts", {}))
         if self.earlier.get("source", whose) != whose:
             raise InputError(
@@ -26,9 +25,8 @@ class PartsRecord(Record):
         clouds = [files.cloud.relative_to(source).as_posix() for files in parts]
         new = [files for files, cloud in zip(parts, clouds) if cloud not in name_of]
         names = {files.cloud: name for name, files in part_names(source, new, tuple(known)).items()}
-        named = {name_of.get(cloud) or names[files.cloud]: files for files, cloud in zip(parts, clouds)}
         self.content.update(source=whose, parts=known)
-        return named
+        return {name_of.get(cloud) or names[files.cloud]: files for files, cloud in zip(parts, clouds)}
 
     def renew(self, folder, source, named):
         """Have parts written anew whose files are not those of their import; returns texts on them, and on parts whose
@@ -37,14 +35,15 @@ class PartsRecord(Record):
         for name, files in named.items():
             own = {"files": [p.relative_to(source).as_posix() for p in files.paths]}
             own["sha256"] = [_content(path) for path in files.paths]
-            before, known[name] = known.get(name, own), own
-            mark = mark_of(folder, name)
-            if not mark.exists() or _same(before, own, files.paths):
-                continue
-            changed = set(zip(before["files"], before.get("sha256", ()))) ^ set(zip(own["files"], own["sha256"]))
-            shown = ", ".join(sorted({path for path, _ in changed}) or own["files"])
-            told.append(f"{name}: imported anew, since its files are not those of its import: {shown}")
-            mark.unlink()
+            before = {"sha256": (), **known.get(name, own)}
+            if "bytes" in before and before["bytes"] == [path.stat().st_size for path in files.paths]:
+                before["sha256"] = own["sha256"]  # version 0.9 recorded sizes
+            known[name], mark = own, mark_of(folder, name)
+            changed = _contents(before) ^ _contents(own)
+            if mark.exists() and changed:
+                shown = ", ".join(sorted({path for path, _ in changed}))
+                told.append(f"{name}: imported anew, since its files are not those of its import: {shown}")
+                mark.unlink()
         for name in known.keys() - named.keys():
             if mark_of(folder, name).exists():
                 gone = f"its files ({', '.join(known[name]['files'])}) are no longer in {source}"
@@ -57,15 +56,12 @@ class PartsRecord(Record):
         self._write(self.earlier)
 
 
+def _contents(entry):
+    return set(zip(entry["files"], entry["sha256"]))
+
+
 def _content(path):
     try:
         return sha256_of(path)
     except OSError:  # reading the part will report that
         return ""
-
-
-def _same(before, own, paths):
-    """Whether a part's entry is still true; earlier versions recorded sizes in bytes."""
-    if before["files"] == own["files"] and "sha256" not in before:
-        return before.get("bytes") == [path.stat().st_size for path in paths]
-    return before == own

@@ -165,15 +165,13 @@ def _from_node(node):
 
 def _noting(camera, bend):
     """``camera``, with a note if lens distortion (k1, k2, p1, p2, k3) moves the image's corner by more than a pixel."""
+    import cv2  # imported here, since programs that judge arrays need no camera's file
+
     height, width = camera.size or (2 * camera.cy, 2 * camera.cx)
     x, y = max(camera.cx, width - camera.cx) / camera.fx, max(camera.cy, height - camera.cy) / camera.fy
-    k1, k2, p1, p2, k3 = bend
-    square = x * x + y * y
-    radial = k1 * square + k2 * square**2 + k3 * square**3
-    shift = np.hypot(
-        camera.fx * (x * radial + 2 * p1 * x * y + p2 * (square + 2 * x * x)),
-        camera.fy * (y * radial + p1 * (square + 2 * y * y) + 2 * p2 * x * y),
-    )
+    scale = np.diag([camera.fx, camera.fy, 1.0])
+    seen = cv2.projectPoints(np.array([[x, y, 1.0]]), np.zeros(3), np.zeros(3), scale, np.array(bend))[0].ravel()
+    shift = np.hypot(*(seen - (camera.fx * x, camera.fy * y)))
     if not shift > SHIFT:
         return camera
     text = f"the lens distortion, {shift:.1f} pixels in the corner, is not removed: give rectified images"

@@ -15,8 +15,7 @@ from data.conversion import mark_of, save_sample
 from data.foreground import isolate, pad_square
 from data.organised_clouds import SMALLEST_SIDE
 from data.pictures import load_picture, orientation, read_defect, to_8_bits
-from data.units import VIEW, Unit, recognise_unit
-from data.units import measure as size_of
+from data.units import VIEW, Unit, measure, recognise_unit
 
 KEPT = 0.8  # share of the points off the plane that the part should hold
 MIXED = 5.0  # a scan this many times as large or small as the others is in another unit; so is a recognised unit
@@ -38,28 +37,20 @@ class Plan(NamedTuple):
     picture_bits: int = 16  # number of bits used in pictures of more than 8 bits
 
 
-class MeasuredScan(NamedTuple):
-    """A scan on its pixel grid, in the file's unit."""
-
-    points: np.ndarray  # [H, W, 3] float64
-    measured: np.ndarray  # [H, W] bool
-    colours: np.ndarray | None  # [H, W, 3] uint8
-    whole_numbers: bool  # whether it is a depth image of whole numbers
-    notes: tuple
-
-
-class Probe(NamedTuple):
-    """A part that was read before the import."""
+class Read(NamedTuple):
+    """A part's picture and scan, the latter in the file's unit."""
 
     path: Path  # of the cloud
     picture: Image.Image | None
-    size: tuple  # (height, width) of the scan
-    points: np.ndarray  # [h, w, 3], of every so many pixels, in the file's unit, 0 where nothing was measured
-    whole_numbers: bool  # see MeasuredScan
+    points: np.ndarray  # [H, W, 3] float64, 0 where nothing was measured
+    measured: np.ndarray  # [H, W] bool
+    colours: np.ndarray | None  # [H, W, 3] uint8, the cloud's own
+    whole_numbers: bool  # whether it is a depth image of whole numbers
+    notes: tuple  # texts on what was assumed
 
 
 def probe(parts, plan):
-    """[Probe] of those of ``parts`` (each a ``Files``) that can be read.
+    """[Read] of those of ``parts`` (each a ``Files``) that can be read, with the points of every so many pixels.
 
     Raises:
         InputError: none can.
@@ -67,11 +58,10 @@ def probe(parts, plan):
     found, errors = [], []
     for files in parts:
         try:
-            picture, scan = _read(files, plan, [])
-            step = max(1, max(scan.measured.shape) // PROBED_SIDE)
-            points = np.where(scan.measured[..., None], scan.points, 0)
-            points = points[::step, ::step] if points[::step, ::step].any() else points
-            found.append(Probe(files.cloud, picture, scan.measured.shape, points, scan.whole_numbers))
+            part = read_files(files, plan)
+            step = max(1, max(part.measured.shape) // PROBED_SIDE)
+            some = part.points[::step, ::step]
+            found.append(part._replace(points=some if some.any() else part.points))
         except (InputError, OSError) as error:
             errors.append(InputError(error))
     if not found:
@@ -107,25 +97,22 @@ def told_of(probes, plan):
         texts.append(f"{first.path}: {looks}; {unit.found} makes it {across}")
     elif not VIEW[0] <= extent * unit.metres <= VIEW[1]:
         texts.append(f"{first.path}: {unit.found} makes it {across}: is that the unit?")
-    return texts + _misaligned(probes, unit.metres)
+    return texts + _misaligned([one for one in probes if one.picture is not None], unit.metres)
 
 
 def _misaligned(probes, metres):
     from cameras.alignment import alignment
 
-    pictured = [one for one in probes if one.picture is not None]
-    fits = [alignment(np.asarray(one.picture), one.points * metres) for one in pictured]
-    known = [fit for fit in fits if fit]
+    known = [fit for one in probes if (fit := alignment(np.asarray(one.picture), one.points * metres))]
     off = [fit for fit in known if fit.is_off]
     if len(off) > len(known) / 2:
-        share, best = (median(getattr(fit, what) for fit in off) for what in ("overlap", "best"))
-        scale = median(fit.scale for fit in off)
+        share, best, scale = (median(getattr(fit, what) for fit in off) for what in ("overlap", "best", "scale"))
         return [
-            f"{pictured[0].path.parent}: the part's outlines in picture and scan overlap by {share:.0%}, and by "
+            f"{probes[0].path.parent}: the part's outlines in picture and scan overlap by {share:.0%}, and by "
             f"{best:.0%} with the scan's {scale:.2g} times as large: is the depth aligned to the picture (the camera's "
             "software can do it)? else colours and masks lie beside their points; look at the contact sheet"
         ]
-    sizes = [(one.picture.size[::-1], one.size) for one in pictured]
+    sizes = [(one.picture.size[::-1], one.measured.shape) for one in probes]
     scaled = next((pair for pair in sizes if sorted(pair[0]) != sorted(pair[1])), None)
     if not scaled or any(fit.fits for fit in known):
         return []
@@ -138,50 +125,45 @@ def _misaligned(probes, metres):
 
 def _usual_size(probes):
     """(extent, distance) in the file's unit."""
-    sizes = [size_of(one.points[one.points.any(axis=2)]) for one in probes]
+    sizes = [measure(points[points.any(axis=2)]) for points in (one.points for one in probes)]
     return median(size.extent for size in sizes), median(size.distance for size in sizes)
 
 
-def _read(files, plan, notes):
-    """(picture or None, MeasuredScan) of ``files``; what was assumed is added to ``notes``."""
-    picture = None if files.picture is None else read_shown(files.picture, plan.picture_bits, notes)
-    scan = measure(files, plan, None if picture is None else picture.size[::-1])
-    notes += scan.notes
-    if picture is not None:
-        picture = _turned(picture, scan.measured.shape, files.picture, notes)
-    return picture, scan
-
-
-def measure(files, plan, picture_size=None):
-    """The MeasuredScan scan of ``files`` (a ``Files``), with ``plan``'s camera and flip.
-
-    Args:
-        picture_size: (height, width) of the picture, for clouds without a size.
+def read_files(files, plan) -> Read:
+    """The Read of ``files`` (a ``Files``), with ``plan``'s camera and flip.
 
     Raises:
-        InputError: the cloud is unorganised, depth has no intrinsics, the scan is too small, or no pixel was measured.
+        InputError: a file is unreadable, the cloud is unorganised, depth has no intrinsics, the scan is too small, or
+            no pixel was measured.
     """
-    scan = organise(files.cloud, read_scan(files.cloud), plan.size or picture_size)
+    path, notes = files.cloud, []
+    picture = None if files.picture is None else read_shown(files.picture, plan.picture_bits, notes)
+    scan = organise(path, read_scan(path), plan.size or (None if picture is None else picture.size[::-1]))
     values, colours = (a if a is None else flipped(a, plan.flip) for a in (scan.values, scan.colours))
-    height, width = values.shape[:2]
-    if min(height, width) < SMALLEST_SIDE:
-        few = f"has {height}×{width} pixels, fewer than {SMALLEST_SIDE} a side"
-        raise InputError(f"{files.cloud}: {few}; save the scan in the sensor's full resolution")
-    measured, notes = measured_pixels(values)
+    size = values.shape[:2]
+    if min(size) < SMALLEST_SIDE:
+        few = f"has {size[0]}×{size[1]} pixels, fewer than {SMALLEST_SIDE} a side"
+        raise InputError(f"{path}: {few}; save the scan in the sensor's full resolution")
+    measured, marks = measured_pixels(values)
     if not measured.any():
-        raise InputError(f"{files.cloud}: no pixel was measured; record the part again or take it out")
-    notes = (*scan.notes, *notes)
-    if values.ndim == 3:
-        return MeasuredScan(np.where(measured[..., None], values, 0.0), measured, colours, False, notes)
-    if plan.camera is None:
+        raise InputError(f"{path}: no pixel was measured; record the part again or take it out")
+    notes += [*scan.notes, *marks]
+    is_depth = values.ndim == 2
+    if is_depth and plan.camera is None:
         needs = "needs the camera's intrinsics: --intrinsics fx fy cx cy, or --intrinsics FILE.json or .yaml"
-        raise InputError(f"{files.cloud}: is a depth image, which {needs}")
-    camera = fit_to(plan.camera, (height, width), files.cloud)
-    points = points_from_depth(np.where(measured, values, 0), camera)
-    return MeasuredScan(points, measured, colours, values.dtype.kind in "iu", (*notes, *camera.notes))
+        raise InputError(f"{path}: is a depth image, which {needs}")
+    if is_depth:
+        camera = fit_to(plan.camera, size, path)
+        points = points_from_depth(np.where(measured, values, 0), camera)
+        notes += camera.notes
+    else:
+        points = np.where(measured[..., None], values, 0.0)
+    if picture is not None:
+        picture = _turned(picture, size, files.picture, notes)
+    return Read(path, picture, points, measured, colours, is_depth and values.dtype.kind in "iu", tuple(notes))
 
 
-def import_part(files, plan, folder, name):
+def import_part(files, folder, name, plan):
     """Convert the part of ``files`` by ``plan``, and write it as ``folder``/{rgb,xyz,gt}/``name``.
 
     Returns:
@@ -190,17 +172,18 @@ def import_part(files, plan, folder, name):
     Raises:
         InputError: a file cannot be used, sizes do not fit, or the plane cannot be removed.
     """
-    folder, notes = Path(folder), []
     for stale in (p for kind in ("rgb", "xyz", "gt") for p in (folder / kind).glob(f".{name}-*.tmp")):
         stale.unlink(missing_ok=True)  # left by a run that was killed while it wrote this part
-    picture, scan = _read(files, plan, notes)
-    points, size = scan.points * plan.unit.metres, scan.measured.shape
-    _check_extent(files.cloud, size_of(points[scan.measured]).extent, plan, notes)
-    if picture is None and scan.colours is None:
+    part = read_files(files, plan)
+    notes, points, size = list(part.notes), part.points * plan.unit.metres, part.measured.shape
+    _check_extent(files.cloud, measure(points[part.measured]).extent, plan, notes)
+    if part.picture is None and part.colours is None:
         mend = "add a picture that belongs to it, or say which with --picture_glob"
         raise InputError(f"{files.cloud}: has no colours and no picture; {mend}")
-    rgb = scan.colours if picture is None else np.asarray(fitted(picture, size, files.picture, files.cloud))
-    arrays = rgb, as_layout(points, scan.measured), _mask(files, size, notes)
+    rgb = part.colours
+    if part.picture is not None:
+        rgb = np.asarray(fitted(part.picture, size, files.picture, files.cloud))
+    arrays = rgb, as_layout(points, part.measured), _mask(files, size, notes)
     if plan.crop:
         arrays = _cropped(arrays, plan.crop, files.cloud)
     if plan.remove_plane:
@@ -274,10 +257,7 @@ def read_shown(path, bits, notes):
         if picture.bits < bits:
             dark = f"it is dark without --picture_bits {picture.bits}, the same for all splits"
             notes.append(f"{path.name}: a picture of 16 bits that fills {picture.bits}; {dark}")
-    try:
-        return to_8_bits(picture, "RGB", bits)
-    except ValueError as error:
-        raise InputError(f"{path}: cannot be read as picture ({error})") from None
+    return to_8_bits(picture, "RGB", path, bits)
 
 
 def _turned(picture, size, path, notes):

@@ -4,6 +4,7 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import tifffile
 
@@ -33,10 +34,7 @@ def part_pixels(xyz):
 
 def size_of(part) -> PartSize:
     """PartSize of a part's pixels [H, W]."""
-    rows, columns = np.flatnonzero(part.any(axis=1)), np.flatnonzero(part.any(axis=0))
-    if not len(rows):
-        return PartSize(0.0, 0, 0)
-    return PartSize(float(part.mean()), int(columns[-1] - columns[0] + 1), int(rows[-1] - rows[0] + 1))
+    return PartSize(float(part.mean()), *cv2.boundingRect(part.astype(np.uint8))[2:])
 
 
 def usual_size(paths) -> PartSize:

@@ -17,6 +17,7 @@ from common import progress
 from common.argument_types import number
 from common.errors import InputError, tell
 from common.signals import first_signal_stops
+from common.threads import allowed_cores
 
 FINE, FAILED, REFUSED = 0, 1, 2  # exit codes: all well; something failed during the work; refused before any work
 MOST_PROCESSES = 61  # limit of a process pool on Windows
@@ -33,24 +34,17 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         super().__init__(prog, max_help_position=28, width=HELP_WIDTH)
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
+        text = action.help or ""
         if action.default is argparse.SUPPRESS:  # the command finds the value itself, so there is no default to show
-            return (action.help or "").replace(" (default: %(default)s)", "")
-        if (
-            action.default is None
-            or action.default is False
-            or action.default == []
-            or "(default" in (action.help or "")
-        ):
+            return text.replace(" (default: %(default)s)", "")
+        if action.default is False or action.default in (None, []) or "(default" in text:
             return action.help
         return super()._get_help_string(action)
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        return "\n\n".join(self._fill_paragraph(part, width, indent) for part in text.strip("\n").split("\n\n"))
-
-    def _fill_paragraph(self, text: str, width: int, indent: str) -> str:
         filled: list[str] = []
-        for indented, lines in groupby(text.splitlines(), lambda line: line.startswith(" ")):
-            filled += lines if indented else [super()._fill_text("\n".join(lines), width, indent)]
+        for as_it_is, lines in groupby(text.strip("\n").splitlines(), lambda line: line[:1] in ("", " ")):
+            filled += lines if as_it_is else [super()._fill_text("\n".join(lines), width, indent)]
         return "\n".join(filled)
 
 
@@ -140,8 +134,7 @@ def add_workers(parser: argparse._ActionsContainer) -> None:
 
 def available_cores() -> int:
     """Number of cores that this process may use, at most MOST_PROCESSES."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, MOST_PROCESSES)
+    return min(allowed_cores(), MOST_PROCESSES)
 
 
 def run_command(program: str, args: Any, work: Callable[[Any], int], goes_on: str = "interrupted") -> int:

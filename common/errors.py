@@ -19,10 +19,8 @@ class InputError(Exception):
 
 
 def tell(program: str, text: object) -> None:
-    """Write the line "<program>: <text>" to stderr in one write, so that lines of several processes do not mix.
-
-    print() writes text and newline separately if Python does not buffer, as under torchrun.
-    """
+    """Write the line "<program>: <text>" to stderr in one write, so that lines of several processes do not mix: print()
+    may write text and newline separately."""
     sys.stderr.write(f"{program}: {text}\n")
     sys.stderr.flush()
 

@@ -72,10 +72,6 @@ def track(items: Iterable[T], total: int, label: str, unit: str = "part") -> Ite
 def duration(seconds: float) -> str:
     """A duration as people write it, such as "2 h 05 min", "7 min" or "30 s"."""
     minutes = round(seconds / 60)
-    return (
-        f"{minutes // 60} h {minutes % 60:02d} min"
-        if minutes >= 60
-        else f"{minutes} min"
-        if minutes
-        else f"{seconds:.0f} s"
-    )
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"{minutes} min" if minutes else f"{seconds:.0f} s"

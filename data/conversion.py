@@ -1,11 +1,12 @@
-"""Shared by the preprocessing commands: choice of categories, conversion of samples in one or more processes, and
-preprocessing.json.
+"""Shared by the preprocessing commands and the import: which samples there are, their conversion in one or more
+processes, and preprocessing.json.
 
 A command lists its samples as jobs. A job is done if its mark exists, the file that it writes last. So a stopped run
 continues where it was, and a second run finds nothing to do. A sample that cannot be converted is recorded; the others
 are still converted.
 """
 
+import functools
 import json
 import multiprocessing
 import sys
@@ -23,8 +24,7 @@ from PIL import Image
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from common import commands
-from common.commands import FAILED, FINE, HelpFormatter, Parser, add_workers, prose_and_examples
+from common.commands import FAILED, FINE, HelpFormatter, Parser, add_workers, prose_and_examples, run_command
 from common.errors import InputError, tell
 from common.files import atomic_path, atomic_write_text, check_writable
 from common.progress import is_quiet
@@ -34,6 +34,7 @@ from data.names import CATEGORIES, find_folder, same_name
 RECORD = "preprocessing.json"
 PACKAGES = ("numpy", "scipy", "pillow", "tifffile")
 SHOWN = 20  # failures and warnings that are printed; preprocessing.json has all
+GOES_ON = "interrupted; the same command goes on from here"
 
 
 class Job(NamedTuple):
@@ -42,6 +43,7 @@ class Job(NamedTuple):
     name: str  # "<category>/<split>/<defect>/<sample>" as written
     mark: Path  # the file that is written last
     work: Callable  # takes no arguments and can be pickled; returns a list of warnings; raises InputError or OSError
+    files: tuple = ()  # of the download
 
 
 class Outcome(NamedTuple):
@@ -56,8 +58,7 @@ class Outcome(NamedTuple):
 
 def build_parser(prog, text, dataset_type):
     """Parser with the options that all preprocessing commands have; ``text``: the command's docstring."""
-    description, epilog = text.splitlines()[0], prose_and_examples(text)[1]
-    parser = Parser(prog=prog, description=description, formatter_class=HelpFormatter, epilog=epilog)
+    parser = command_parser(prog, text)
     text = 'only these; case, "-", "_" and blanks do not matter (default: those of the official list that are there: '
     text += f"{', '.join(CATEGORIES[dataset_type])})"
     parser.add_argument("--category", "--categories", dest="categories", nargs="+", metavar="NAME", help=text)
@@ -65,14 +66,26 @@ def build_parser(prog, text, dataset_type):
     return parser
 
 
-def find_categories(root, asked, dataset_type):
+def command_parser(prog, text):
+    """Parser of a command whose docstring is ``text``: its first line is the description, the rest the epilog."""
+    description, epilog = text.splitlines()[0], prose_and_examples(text)[1]
+    return Parser(prog=prog, description=description, formatter_class=HelpFormatter, epilog=epilog)
+
+
+def run(program, parser, argv, work):
+    """Run ``work(args, command)`` with the words ``argv`` (None: those of the process); returns the exit code."""
+    command = sys.argv[1:] if argv is None else argv
+    return run_command(program, parser.parse_args(argv), functools.partial(work, command=command), GOES_ON)
+
+
+def find_categories(root, asked, dataset_type, target=None):
     """{official name, or the user's own: folder} of the categories ``asked`` for; by default of all official ones that
     exist in ``root``.
 
     Raises:
-        InputError: ``root`` or a category asked for is missing, or ``root`` has no category.
+        InputError: ``root`` or a category asked for is missing, ``root`` has no category, or writing to ``target``
+            could change the download: it is the download itself or lies in one of its categories.
     """
-    root = Path(root)
     if not root.is_dir():
         raise InputError(f"{root}: missing folder: give the folder that holds the data set's categories")
     there = ", ".join(sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))) or "none"
@@ -89,20 +102,45 @@ def find_categories(root, asked, dataset_type):
         wanted = f"give the folder that holds {', '.join(CATEGORIES[dataset_type][:3])} …"
         none = "none of the data set's categories is in it"
         raise InputError(f"{root}: {none}; folders in it: {there}; {wanted}, or name folders with --categories")
+    for name, folder in found.items() if target else ():
+        place, own = target.resolve(), folder.resolve()
+        if own in (place, *place.parents) or place == root.resolve() or (target / name).resolve() == own:
+            raise InputError(f"{target}: would write into the download at {root}; give another folder for the result")
     return found
 
 
-def check_apart(target, root, categories):
-    """Make sure that writing to ``target`` cannot change the download.
+def list_jobs(categories, of_category, looked_for):
+    """([Job], {sample: what it lacks}) of the categories {name: folder}.
+
+    Args:
+        of_category: function of a name and a folder that returns the same for one category.
+        looked_for: text on the files that are samples, for a category that has none.
+    """
+    jobs, unpaired = [], {}
+    for category, folder in categories.items():
+        own, lacking = of_category(category, folder)
+        jobs += own
+        none = {} if own else {category: f"{folder}: no sample found in {looked_for}"}
+        unpaired.update(lacking or none)
+    return jobs, unpaired
+
+
+def job_of(target, name, convert, files, *settings):
+    """The Job that calls ``convert(files, folder, name, *settings)`` for the sample ``name`` below ``target``."""
+    folder, own = Path(target, name).parent, Path(name).name
+    return Job(name, mark_of(folder, own), functools.partial(convert, files, folder, own, *settings), tuple(files))
+
+
+def check_sizes(path, rgb, *others):
+    """Make sure that the ``others``, each (path, array [H, W, ...] or None), have the size of ``rgb`` from ``path``.
 
     Raises:
-        InputError: ``target`` is the download itself or lies in one of its categories.
+        InputError: they have not.
     """
-    target = Path(target)
-    for name, folder in categories.items():
-        inside = folder.resolve() in (target.resolve(), *target.resolve().parents)
-        if inside or target.resolve() == Path(root).resolve() or (target / name).resolve() == folder.resolve():
-            raise InputError(f"{target}: would write into the download at {root}; give another folder for the result")
+    for other, array in others:
+        if array is not None and array.shape[:2] != rgb.shape[:2]:
+            own, wanted = (f"{of.shape[0]}×{of.shape[1]}" for of in (array, rgb))
+            raise InputError(f"{other}: has {own} pixels, {path} {wanted}; they have to be equal")
 
 
 def save_sample(folder, name, rgb, xyz, gt=None):
@@ -143,14 +181,10 @@ def run_jobs(jobs, workers):
     return outcome._replace(stopped=run(pending, min(workers, len(pending)), outcome))
 
 
-def _bar(items, count):
-    return tqdm(items, total=count, disable=is_quiet() or None, unit="sample", dynamic_ncols=True)
-
-
 def _run_here(pending, _, outcome):
     try:
         with threadpool_limits(1):  # as in the workers, so that results agree to the last bit
-            for job in _bar(pending, len(pending)):
+            for job in tqdm(pending, disable=is_quiet() or None, unit="sample", dynamic_ncols=True):
                 with held():
                     _note(outcome, job.name, *_attempt(job))
     except KeyboardInterrupt:
@@ -167,7 +201,8 @@ def _run_in_processes(pending, workers, outcome):
             for job in pending:
                 with beginning_workers():
                     futures[pool.submit(_attempt, job)] = job
-            for future in _bar(as_completed(futures), len(futures)):
+            hidden, done = is_quiet() or None, as_completed(futures)
+            for future in tqdm(done, total=len(futures), disable=hidden, unit="sample", dynamic_ncols=True):
                 future.result()
         except KeyboardInterrupt:
             stopped = True
@@ -269,24 +304,24 @@ class Record:
         if not self.earlier:
             self._write({**self.content, "state": "running"})
 
-    def finish(self, outcome, categories, extra=None):
-        """Write the counts, failures and warnings of a run over ``categories``, unless the run changed nothing.
-        Failures and warnings of other categories are kept."""
-        kept, skipped = {}, set(outcome.skipped)
-        for key in ("failures", "warnings"):
+    def finish(self, outcome, categories, extra):
+        """Write the counts, failures and warnings of a run over ``categories``, and what is ``extra``, unless the run
+        changed nothing. Failures and warnings of other categories are kept, and warnings of samples done before."""
+
+        def kept(key, skipped=()):
             earlier = self.earlier.get(key, {}).items()
-            others = {name: text for name, text in earlier if name.split("/")[0] not in categories}
-            kept[key] = {**others, **{name: text for name, text in earlier if key == "warnings" and name in skipped}}
+            return {name: text for name, text in earlier if name in skipped or name.split("/")[0] not in categories}
+
         content = {
             **self.content,
             "state": "interrupted" if outcome.stopped else "finished",
             "seconds": round(time.time() - self.started, 1),
             "counts": {"written": len(outcome.written), "skipped": len(outcome.skipped), "failed": len(outcome.failed)},
-            "failures": {**kept["failures"], **outcome.failed},
-            "warnings": {**kept["warnings"], **outcome.warnings},
-            **(extra or {}),
+            "failures": {**kept("failures"), **outcome.failed},
+            "warnings": {**kept("warnings", set(outcome.skipped)), **outcome.warnings},
+            **extra,
         }
-        compared = ("state", "failures", "warnings", *(extra or {}))
+        compared = ("state", "failures", "warnings", *extra)
         if outcome.written or any(content[key] != self.earlier.get(key) for key in compared):
             self._write(content)
 
@@ -294,28 +329,14 @@ class Record:
         atomic_write_text(self.path, json.dumps(content, indent=2, default=str) + "\n")
 
 
-def run_command(program, args, work):
-    """``common.commands.run_command`` for a command that continues where it was stopped."""
-    return commands.run_command(program, args, work, "interrupted; the same command goes on from here")
-
-
-def convert(program, record, target, categories, jobs, unpaired, workers):
-    """Do ``jobs``, write the Record of ``target`` and print the results; returns the exit code.
+def convert(record, target, categories, jobs, unpaired, workers, publish=None):
+    """Do ``jobs``, write ``record`` and print the results; returns (exit code, Outcome).
 
     Args:
+        target: folder that is written to.
         categories: names of the categories of this run.
         unpaired: {sample: reason} for samples that could not become a job.
-    """
-    prepare(record, target, jobs, unpaired)
-    outcome = run_jobs(jobs, workers)
-    outcome.failed.update(unpaired)
-    code = report(program, outcome, target)  # before the record, whose writing may fail on a full disk
-    record.finish(outcome, categories)
-    return code
-
-
-def prepare(record, target, jobs, unpaired):
-    """Check, before the first job, that there are samples and that ``target`` can be written to.
+        publish: function of the Outcome that is called before the record is written; it returns more of its content.
 
     Raises:
         InputError: there is no sample, or ``target`` cannot be written to.
@@ -325,10 +346,15 @@ def prepare(record, target, jobs, unpaired):
     if not all(job.mark.exists() for job in jobs):
         check_writable(target)
         record.begin()
+    outcome = run_jobs(jobs, workers)
+    outcome.failed.update(unpaired)
+    more = publish(outcome) if publish else {}
+    _print_results(record.content["program"], outcome, target)  # before the record, which a full disk may refuse
+    record.finish(outcome, categories, more)
+    return (FAILED if outcome.failed or outcome.stopped else FINE), outcome
 
 
-def report(program, outcome, target):
-    """Print the results of the jobs; returns the exit code."""
+def _print_results(program, outcome, target):
     for kind, texts in (("warning", outcome.warnings), ("failed", outcome.failed)):
         for name, text in list(texts.items())[:SHOWN]:
             print(f"{kind}: {name}: {text}", file=sys.stderr)
@@ -337,5 +363,4 @@ def report(program, outcome, target):
     written, skipped, failed = len(outcome.written), len(outcome.skipped), len(outcome.failed)
     print(f"{target}: {written} samples written, {skipped} were there, {failed} failed")
     if outcome.stopped:
-        tell(program, "interrupted; the same command goes on from here")
-    return FAILED if outcome.failed or outcome.stopped else FINE
+        tell(program, GOES_ON)

@@ -16,7 +16,17 @@ from tqdm import tqdm
 from common.errors import InputError
 from common.files import atomic_write_text
 from common.signals import begin_worker, beginning_workers
-from data.findings import CALIBRATION, Options, Row, TestedPart, judge, judge_part, settle_missing, times_as_large
+from data.findings import (
+    CALIBRATION,
+    KINDS,
+    Options,
+    Row,
+    TestedPart,
+    judge,
+    judge_part,
+    settle_missing,
+    times_as_large,
+)
 from data.names import find_folder
 from data.organised_clouds import Reading
 from data.pairing import GOOD, SUFFIXES, Part, defect_folders, pair, part_files
@@ -27,47 +37,13 @@ from data.splits import told_apart, usual_of
 SPLITS = ("train", "test", "validation")
 EXAMPLES = 10  # number of texts kept of each kind
 FEW_JOBS = 4  # up to this number of jobs, no other processes are started
-TITLES = {
-    "pairing": "files that do not pair",
-    "folders": "folders that are missing or empty",
-    "unreadable": "folders that cannot be read",
-    "picture": "pictures that cannot be read",
-    "cloud": "point clouds that cannot be read",
-    "mask": "masks that cannot be read",
-    "no points": "parts without a valid point",
-    "unit": "coordinates that are not in metres",
-    "mixed units": "parts in another unit than the training parts",
-    "broken": "point clouds with NaN or inf",
-    "missing": 'point clouds with a value that stands for "not measured"',
-    "zero points": "point clouds that lose points with a coordinate 0",
-    "few points": "parts with too few points",
-    "mask empty": "empty masks of defective parts",
-    "mask large": "masks that cover too much",
-    "mask of good": "masks of good parts",
-    "mask background": "masks without black or transparent background",
-    "aspect": "parts whose files differ in aspect",
-    "outline": "point clouds that do not lie on their pictures",
-    "orientation": "pictures that viewers show turned",
-    "twice": "parts that are there twice",
-    "unusual": "unusual parts",
-    "other recording": "folders recorded in another way than train/good",
-    "one class": "test splits of one kind",
-    "folder skipped": "folders skipped",
-    "files not read": "folders with files that are not read",
-    "no masks": "defect folders without masks",
-    "no clouds": "folders without clouds",
-    "paired by position": "folders paired by position",
-    "paired by number": "folders paired by number",
-    "16-bit picture": "16-bit pictures",
-    "tiff layout": "tiffs of an unusual layout",
-    "convention": "coordinates of another convention",
-}
 
 
 class Group(NamedTuple):
     """All findings of one kind in one category."""
 
-    kind: str
+    level: str  # "fault": would stop a run, or make its numbers wrong; "warning": may spoil them; "note": an assumption
+    kind: str  # a key of KINDS
     category: str
     count: int
     examples: tuple  # the first texts; each names the file
@@ -78,11 +54,16 @@ class Category(NamedTuple):
 
     name: str
     rows: tuple  # Rows, one per defect folder
-    faults: tuple  # Groups that would stop a run, or make its numbers wrong
-    warnings: tuple  # Groups that may spoil a run's numbers
-    notes: tuple  # Groups of assumptions
+    groups: tuple  # of Group
     reading: Reading  # how a run has to read the category's files
-    has_masks: bool  # whether every defective test part has a mask; if not, pixel metrics are undefined
+
+    faults = property(lambda self: self.of("fault"), doc="Groups that would stop a run, or make its numbers wrong.")
+    warnings = property(lambda self: self.of("warning"), doc="Groups that may spoil a run's numbers.")
+    notes = property(lambda self: self.of("note"), doc="Groups of assumptions.")
+
+    def of(self, level):
+        """The Groups of a level."""
+        return tuple(group for group in self.groups if group.level == level)
 
     @property
     def usual(self) -> Facts:
@@ -95,12 +76,12 @@ class Examination(NamedTuple):
 
     categories: tuple  # of Category
 
-    faults = property(lambda self: self._all("faults"), doc="All faults: tuple of Group.")
-    warnings = property(lambda self: self._all("warnings"), doc="All warnings: tuple of Group.")
-    notes = property(lambda self: self._all("notes"), doc="All assumptions: tuple of Group.")
+    faults = property(lambda self: self._all("fault"), doc="All faults: tuple of Group.")
+    warnings = property(lambda self: self._all("warning"), doc="All warnings: tuple of Group.")
+    notes = property(lambda self: self._all("note"), doc="All assumptions: tuple of Group.")
 
     def _all(self, level):
-        return tuple(group for category in self.categories for group in getattr(category, level))
+        return tuple(group for category in self.categories for group in category.of(level))
 
     @property
     def readings(self):
@@ -124,14 +105,7 @@ def examine(dataset_path, categories, **settings) -> Examination:
 
 
 def examine_each(
-    dataset_path,
-    categories,
-    splits=SPLITS,
-    options=Options(),
-    workers=1,
-    progress=True,
-    cache_path=None,
-    calibration_dir=None,
+    dataset_path, categories, splits=SPLITS, options=Options(), workers=1, cache_path=None, calibration_dir=None
 ):
     """Examine a data set; yields each Category as soon as it is done.
 
@@ -141,7 +115,6 @@ def examine_each(
         splits: splits that a run reads; of ``validation``, only ``good`` is read, and it need not be there.
         options: Options.
         workers: number of processes.
-        progress: whether to show a progress bar (on a terminal only).
         cache_path: JSON file that keeps the facts found; files with the same name, size and time are not read again.
             None: nothing is kept.
         calibration_dir: a folder of parts that are read as well: its sub-folder with the category's name, if there is
@@ -154,18 +127,20 @@ def examine_each(
             if calibration_dir is not None:
                 row, more = _calibration(Path(calibration_dir), name, options)
                 rows, findings = [*rows, row], findings + more
-            jobs = [_job(part, options) for row in rows if row.used for part in row.parts]
+            jobs = [_job(part, options) for row in rows for part in row.parts]
             if pool is None and workers > 1 and len(jobs) > FEW_JOBS:
                 pool = ProcessPoolExecutor(workers, initializer=begin_worker)
-            label = name if progress else None
-            facts = cache.read(jobs, pool, label)
+            facts = cache.read(jobs, pool, name)
             missing = settle_missing(facts)
             if missing:  # found in some files; other files may contain it too, only less often
                 again = [i for i, fact in enumerate(facts) if fact.missing != missing]
-                known = cache.read([jobs[i]._replace(missing=missing) for i in again], pool, label)
+                known = cache.read([jobs[i]._replace(missing=missing) for i in again], pool, name)
                 for i, fact in zip(again, known):
                     facts[i] = fact
-            yield _category(Path(dataset_path), name, rows, facts, findings, options, missing)
+            left = iter(facts)
+            rows = [row._replace(parts=tuple(part._replace(facts=next(left)) for part in row.parts)) for row in rows]
+            found, reading = judge(Path(dataset_path), name, rows, _without_clouds(options, findings), missing)
+            yield Category(name, tuple(rows), _groups(name, [*findings, *found]), reading)
     finally:
         if pool:
             pool.shutdown(cancel_futures=True)  # "with" would read all remaining files after an interruption
@@ -183,20 +158,20 @@ def examine_scans(parts, reading=Reading(), options=Options(), usual=Facts()):
 
     Returns:
         List with one tuple per part, of (level, kind, text): "fault" if the part cannot be read, has no point or is in
-        another unit, "warning" if a verdict may be wrong. ``kind`` is a key of TITLES, each text names the file.
+        another unit, "warning" if a verdict may be wrong. ``kind`` is a key of KINDS, each text names the file.
     """
     options, found = options._replace(unit=reading.unit, zero_points=reading.zero_points), []
     for part in parts:
         tested = TestedPart("scan", GOOD, part.rgb, Part(part.rgb, part.xyz, None))
         facts = read_part(_job(tested, options)._replace(missing=reading.missing))
-        findings = [f for f in judge_part(tested._replace(facts=facts), options) if f[0] != "note"]
+        findings = list(judge_part(tested._replace(facts=facts), options))
         large = times_as_large(facts, usual.extent, usual.distance) if facts.extent and usual.extent else None
         if large and options.min_points:
-            findings.append(("fault", "unit", f"{part.xyz}: {large}: give it in the unit of the training parts"))
+            findings.append(("unit", f"{part.xyz}: {large}: give it in the unit of the training parts"))
         else:
             apart = told_apart([facts], [usual], bool(options.min_points))
-            findings += [("warning", "other recording", f"{part.rgb}: {text}") for text in apart]
-        found.append(tuple(findings))
+            findings += [("other recording", f"{part.rgb}: {text}") for text in apart]
+        found.append(tuple((KINDS[kind][0], kind, text) for kind, text in findings if KINDS[kind][0] != "note"))
     return found
 
 
@@ -208,7 +183,7 @@ def lines(groups, shown=3):
             out.append(group.examples[0])
             continue
         some = "" if group.count <= shown else ", for instance"
-        out.append(f"{group.category}: {TITLES[group.kind]}: {group.count:,}{some}")
+        out.append(f"{group.category}: {KINDS[group.kind][1]}: {group.count:,}{some}")
         out += [f"  {text}" for text in group.examples[:shown]]
     return out
 
@@ -219,49 +194,37 @@ def _job(part, options):
 
 
 def _list(folder, splits, options):
-    """([Row without facts], [(level, kind, text)]) of a category."""
+    """([Row without facts], [(kind, text)]) of a category."""
     rows, findings = [], []
-    with_clouds = bool(options.min_points) and _has_clouds(folder)
+    with_clouds = bool(options.min_points) and (not any(folder.glob("*/*/rgb")) or any(folder.glob("*/*/xyz")))
     if options.min_points and not with_clouds:
         text = "has no point clouds (xyz/): only methods that read none run on it, such as main.py --method_name DINO"
-        findings.append(("fault", "no clouds", f"{folder}: {text}"))
+        findings.append(("no clouds", f"{folder}: {text}"))
     for split in splits:
-        folders, notes = defect_folders(folder / split)
-        good = folder / split / GOOD
-        if split == "train" and good.is_dir() and good not in folders:  # an empty one is no folder to skip
-            folders, notes = [*folders, good], [note for note in notes if note.folder != good]
-        findings += [("fault" if note.kind == "unreadable" else "warning", note.kind, note.text) for note in notes]
-        if split == "train" and not good.is_dir():
+        folders, notes = defect_folders(folder / split, GOOD if split == "train" else "")
+        findings += [(note.kind, note.text) for note in notes]
+        if split == "train" and not (folder / split / GOOD).is_dir():
             text = "missing folder: the category's normal training parts belong there"
-            findings.append(("fault", "folders", f"{good}: {text}"))
+            findings.append(("folders", f"{folder / split / GOOD}: {text}"))
         elif split == "test" and not folders and not any(note.kind == "unreadable" for note in notes):
             text = "missing or empty: the category's test parts belong there, one folder a defect, and good"
-            findings.append(("fault", "folders", f"{folder / split}: {text}"))
+            findings.append(("folders", f"{folder / split}: {text}"))
         for defect in folders:
             if split != "test" and defect.name != GOOD:
                 rows.append(_unread(split, defect))
                 continue
             pairing = pair(defect, split == "test" and defect.name != GOOD, with_clouds)
-            findings += [("fault", "pairing", text) for text in pairing.problems]
-            levels = {"paired by number": "note"}
-            findings += [(levels.get(note.kind, "warning"), note.kind, note.text) for note in pairing.notes]
-            rows.append(Row(split, defect.name, _counts(defect), True, _parts(defect, split, pairing)))
+            findings += [("pairing", text) for text in pairing.problems]
+            findings += [(note.kind, note.text) for note in pairing.notes]
+            rows.append(_unread(split, defect)._replace(used=True, parts=_parts(defect, split, pairing)))
     others = sorted({d.parents[1] for d in folder.glob("[!.]*/*/rgb") if d.parents[1].name not in splits})
-    inside = [(split.name, d) for split in others for d in sorted(split.iterdir())]
-    return rows + [_unread(split, d) for split, d in inside if d.is_dir() and not d.name.startswith(".")], findings
-
-
-def _counts(folder):
-    return {kind: len(part_files(folder, kind)) for kind in SUFFIXES}
+    unread = [(split.name, d) for split in others for d in sorted(split.glob("[!.]*")) if d.is_dir()]
+    return rows + [_unread(*of) for of in unread], findings
 
 
 def _unread(split, folder):
     """The Row of a defect folder that a run does not read."""
-    return Row(split, folder.name, _counts(folder), False, ())
-
-
-def _has_clouds(folder):
-    return not any(folder.glob("*/*/rgb")) or any(folder.glob("*/*/xyz"))
+    return Row(split, folder.name, {kind: len(part_files(folder, kind)) for kind in SUFFIXES}, False, ())
 
 
 def _parts(folder, split, pairing):
@@ -281,85 +244,68 @@ def _calibration(folder, name, options):
     try:
         scans = find_scans(place, with_clouds=bool(options.min_points))
     except InputError as error:
-        return Row(CALIBRATION, GOOD, dict.fromkeys(SUFFIXES, 0), True, ()), [("fault", "folders", str(error))]
-    findings = [("fault", "unreadable", text) for text in scans.unreadable]
-    findings += [("fault", "pairing", f"{path}: {reason}") for path, reason in scans.incomplete.items()]
+        return Row(CALIBRATION, GOOD, dict.fromkeys(SUFFIXES, 0), True, ()), [("folders", str(error))]
+    findings = [("unreadable", text) for text in scans.unreadable]
+    findings += [("pairing", f"{path}: {reason}") for path, reason in scans.incomplete.items()]
     parts = tuple(TestedPart(CALIBRATION, GOOD, p.rgb, Part(p.rgb, p.xyz, None)) for p in scans.parts)
     return Row(CALIBRATION, GOOD, {"rgb": len(parts), "xyz": len(parts), "gt": 0}, True, parts), findings
 
 
-def _category(root, name, rows, facts, findings, options, missing):
-    left = iter(facts)
-    rows = tuple(row._replace(parts=tuple(part._replace(facts=next(left)) for part in row.parts)) for row in rows)
-    if any(kind == "no clouds" for _, kind, _ in findings):
-        options = options._replace(min_points=0)
-    found, reading = judge(root, name, rows, options, missing)
-    groups = {"fault": {}, "warning": {}, "note": {}}
-    for level, kind, text in (*findings, *found):
-        groups[level].setdefault(kind, []).append(text)
-    levels = [
-        tuple(Group(kind, name, len(texts), tuple(texts[:EXAMPLES])) for kind, texts in of.items())
-        for of in groups.values()
-    ]
-    defective = [row for row in rows if row.used and row.split == "test" and row.defect != GOOD]
-    masks = [part.files.gt is not None for row in defective for part in row.parts]
-    return Category(name, rows, *levels, reading, all(masks))
+def _without_clouds(options, findings):
+    return options._replace(min_points=0) if any(kind == "no clouds" for kind, _ in findings) else options
+
+
+def _groups(name, findings):
+    texts: dict = {}
+    for kind, text in findings:
+        texts.setdefault(kind, []).append(text)
+    return tuple(Group(KINDS[k][0], k, name, len(of), tuple(of[:EXAMPLES])) for k, of in texts.items())
 
 
 class _Cache:
-    """The facts that earlier examinations found, in a JSON file."""
+    """The facts that earlier examinations found, in a JSON file: {job with its files' sizes and times: facts}."""
 
     def __init__(self, path):
         self.path, self.known, self.changed = path and Path(path), {}, False
         try:
             content = json.loads(self.path.read_text(encoding="utf-8")) if path else {}
-            if content.get("version") == VERSION:
-                self.known = content["parts"]
+            self.known = content["parts"] if content.get("version") == VERSION else {}
         except (OSError, ValueError, KeyError, AttributeError):
             pass  # there is no file, or it is damaged: all files are read
 
-    def read(self, jobs, pool, label):
-        """[Facts] of the Jobs, from the cache if their files have not changed."""
-        stamps = [_stamp(job) if self.path else None for job in jobs]
-        keys = [json.dumps(job) for job in jobs]
-        out = [self._look_up(key, stamp) for key, stamp in zip(keys, stamps)]
+    def read(self, jobs, pool, name):
+        """[Facts] of the Jobs of the category ``name``, from the cache if their files have not changed."""
+        keys = [_key(job) if self.path else None for job in jobs]
+        out = [Facts(**_tuples(self.known[key])) if key in self.known else None for key in keys]
         lacking = [i for i, facts in enumerate(out) if facts is None]
         todo = [jobs[i] for i in lacking]
         with beginning_workers():
             found = pool.map(read_part, todo) if pool else map(read_part, todo)
-        text, hidden = label and f"{label}: examining", None if label else True
-        bar = tqdm(found, total=len(todo), desc=text, unit="part", leave=False, disable=hidden)
+        bar = tqdm(found, total=len(todo), desc=f"{name}: examining", unit="part", leave=False, disable=None)
         for i, facts in zip(lacking, bar):
             out[i] = facts
-            if self.path and stamps[i]:
-                self.known[keys[i]] = {"files": stamps[i], "facts": facts._asdict()}
-                self.changed = True
+            if keys[i]:
+                self.known[keys[i]], self.changed = facts._asdict(), True
         return out
 
-    def _look_up(self, key, stamp):
-        entry = self.known.get(key)
-        try:
-            if not entry or not stamp or entry["files"] != stamp:
-                return None
-            return Facts(**{k: _tuples(v) for k, v in entry["facts"].items()})
-        except (TypeError, KeyError, AttributeError):
-            return None
-
     def write(self):
-        if self.path and self.changed:
+        if self.changed:
             try:
                 atomic_write_text(self.path, json.dumps({"version": VERSION, "parts": self.known}) + "\n")
             except OSError:
                 pass  # the cache only saves time; writing the results will report a problem with the disk
 
 
-def _stamp(job):
-    """[[size, time]] of a Job's files; None if a file cannot be accessed."""
+def _key(job):
+    """Text of a Job and its files' sizes and times; None if a file cannot be accessed."""
     try:
-        return [[s.st_size, s.st_mtime_ns] for s in (os.stat(path) for path in job[:3] if path)]
+        return json.dumps([job, [(s.st_size, s.st_mtime_ns) for s in (os.stat(path) for path in job[:3] if path)]])
     except OSError:
         return None
 
 
 def _tuples(value):
+    """JSON's content with tuples for lists."""
+    if isinstance(value, dict):
+        return {key: _tuples(of) for key, of in value.items()}
     return tuple(map(_tuples, value)) if isinstance(value, list) else value

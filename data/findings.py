@@ -1,4 +1,4 @@
-"""Judges the facts of a category's parts: finds faults and warnings, and how a run has to read the files."""
+"""What can be wrong with a data set: judges the facts of its parts, and finds how a run has to read the files."""
 
 import json
 from math import dist
@@ -12,6 +12,41 @@ from data.part_facts import MASK_SIZE, Facts
 from data.splits import GREY, differences
 from data.units import metres_of, unit_fault
 
+KINDS = {  # of findings: their level, what several of them are called
+    "pairing": ("fault", "files that do not pair"),
+    "folders": ("fault", "folders that are missing or empty"),
+    "unreadable": ("fault", "folders that cannot be read"),
+    "picture": ("fault", "pictures that cannot be read"),
+    "cloud": ("fault", "point clouds that cannot be read"),
+    "mask": ("fault", "masks that cannot be read"),
+    "no points": ("fault", "parts without a valid point"),
+    "no clouds": ("fault", "folders without clouds"),
+    "unit": ("fault", "coordinates that are not in metres"),
+    "mixed units": ("fault", "parts in another unit than the training parts"),
+    "broken": ("warning", "point clouds with NaN or inf"),
+    "missing": ("warning", 'point clouds with a value that stands for "not measured"'),
+    "zero points": ("warning", "point clouds that lose points with a coordinate 0"),
+    "few points": ("warning", "parts with too few points"),
+    "mask empty": ("warning", "empty masks of defective parts"),
+    "mask large": ("warning", "masks that cover too much"),
+    "mask of good": ("warning", "masks of good parts"),
+    "mask background": ("warning", "masks without black or transparent background"),
+    "aspect": ("warning", "parts whose files differ in aspect"),
+    "outline": ("warning", "point clouds that do not lie on their pictures"),
+    "orientation": ("warning", "pictures that viewers show turned"),
+    "twice": ("warning", "parts that are there twice"),
+    "unusual": ("warning", "unusual parts"),
+    "other recording": ("warning", "folders recorded in another way than train/good"),
+    "one class": ("warning", "test splits of one kind"),
+    "folder skipped": ("warning", "folders skipped"),
+    "files not read": ("warning", "folders with files that are not read"),
+    "no masks": ("warning", "defect folders without masks"),
+    "paired by position": ("warning", "folders paired by position"),
+    "paired by number": ("note", "folders paired by number"),
+    "16-bit picture": ("note", "16-bit pictures"),
+    "tiff layout": ("note", "tiffs of an unusual layout"),
+    "convention": ("note", "coordinates of another convention"),
+}
 OTHER_UNIT = 5.0  # a part this many times as large and as far away as the training parts is in another unit
 ENOUGH = 100  # fewest points for a meaningful extent
 LOST = 0.001  # warn if more than this share of the points has a coordinate of exactly 0
@@ -79,22 +114,23 @@ def judge(root, name, rows, options, missing):
         missing: see ``settle_missing``.
 
     Returns:
-        ([(level, kind, text)], Reading); the level is "fault", "warning" or "note".
+        ([(kind, text)], Reading); the kind is a key of KINDS.
     """
-    parts, convention = [part for row in rows if row.used for part in row.parts], read_convention(root)
+    parts, convention = [part for row in rows for part in row.parts], read_convention(root)
     found = [finding for part in parts for finding in judge_part(part, options, convention)]
     tested = {part.defect != GOOD for part in parts if part.split == "test"}
     if len(tested) == 1:
         text = f"no {'good' if True in tested else 'defective'} parts: metrics that need them are undefined"
-        found.append(("warning", "one class", f"{root / name / 'test'}: {text}"))
+        found.append(("one class", f"{root / name / 'test'}: {text}"))
     mixed = _mixed(parts) if options.min_points else []
     if not mixed:
         found += _unit(root / name, parts, options, convention) if options.min_points else []
-        found += [("warning", "unusual", text) for text in unusual_parts(parts, options)]
-        found += [("warning", *text) for text in differences(rows, bool(options.min_points))]
+        found += [("unusual", text) for text in unusual_parts(parts, options)]
+        found += [("other recording", text) for text in differences(rows, bool(options.min_points))]
     deep = [part.facts.picture_bits for part in parts if (part.facts.picture or "").endswith("16 bits")]
-    reading = Reading(options.unit or "m", missing, options.zero_points, max(deep, default=16), True)
-    return [*found, *mixed, *_copies(parts)], reading
+    return [*found, *mixed, *_copies(parts)], Reading(
+        options.unit or "m", missing, options.zero_points, max(deep, default=16), True
+    )
 
 
 def read_convention(root):
@@ -117,53 +153,52 @@ def counted(facts, zero_points):
 
 
 def judge_part(part, options, convention=None):
-    """Yield the findings (level, kind, text) on one TestedPart."""
+    """Yield the findings (kind, text) on one TestedPart."""
     facts, files, defective = part.facts, part.files, part.defect != GOOD
-    for kind, text in facts.errors:
-        yield ("fault" if kind != "mask" or defective else "warning"), kind, text
-    for kind, text in facts.notes:
-        yield "warning" if kind == "orientation" else "note", kind, text
+    for kind, text in (*facts.errors, *facts.notes):
+        yield ("mask of good" if kind == "mask" and not defective else kind), text
     if facts.points is not None and options.min_points:
-        for level, kind, text in _judge_cloud(facts, options, convention):
-            yield level, kind, f"{files.xyz}: {text}"
+        for kind, text in _judge_cloud(facts, options, convention):
+            yield kind, f"{files.xyz}: {text}"
     if facts.mask_share is not None:
         for kind, text in _judge_mask(facts, options, defective):
-            yield "warning", kind, f"{part.mask}: {text}"
+            yield kind, f"{part.mask}: {text}"
     sizes = {"picture": facts.picture_size, "point cloud": facts.tiff_size, "mask": facts.mask_size}
     sizes = {what: size for what, size in sizes.items() if size}
     aspects = [height / width for height, width in sizes.values()]
     if aspects and max(aspects) > ASPECT * min(aspects):
         shown = ", ".join(f"{what} {height}×{width}" for what, (height, width) in sizes.items())
-        yield "warning", "aspect", f"{part.path}: {shown}: different aspect, so pixels do not lie on each other"
+        yield "aspect", f"{part.path}: {shown}: different aspect, so pixels do not lie on each other"
     elif facts.misfit and options.min_points:
-        text = f"{facts.misfit}: the cloud may be mirrored, shifted or cropped against the picture"
-        yield "warning", "outline", f"{files.xyz}: {text}"
+        why = "the cloud may be mirrored, shifted or cropped against the picture"
+        yield "outline", f"{files.xyz}: {facts.misfit}: {why}"
 
 
 def _judge_cloud(facts, options, convention):
+    """Yield (kind, text)."""
     count, distinct = counted(facts, options.zero_points)
     if not count:
         text = "no valid point is left (x, y and z non-zero and finite); remove or rescan this part"
-        yield "fault", "no points", text
+        yield "no points", text
         return
     if facts.broken:
         left = f"{count:,} points are left at {options.img_size}×{options.img_size}"
-        yield "warning", "broken", f"{facts.broken:,} pixels with NaN or inf are taken as background; {left}"
+        yield "broken", f"{facts.broken:,} pixels with NaN or inf are taken as background; {left}"
     if distinct < options.min_points:
         what = f"{count:,} valid points" if count == distinct else f"{count:,} valid points, {distinct:,} distinct"
         text = f"{what}, fewer than the {options.min_points:,} that its 3D features take: they say little of it"
-        yield "warning", "few points", text
+        yield "few points", text
     if facts.hidden:
         share = f"{facts.hidden / options.img_size**2:.1%} of the pixels: not measured, taken as background"
-        yield "warning", "missing", f"{missing_text(facts.missing)} fills {share}"
+        yield "missing", f"{missing_text(facts.missing)} fills {share}"
     total = facts.points + facts.edge_points
     if not options.zero_points and facts.edge_points > LOST * total and convention != "pixels":
         text = f"{facts.edge_points:,} of {total:,} points have a coordinate that is exactly 0 and are lost, as in the "
-        yield "warning", "zero points", text + "release; --fix zero_points keeps them"
+        yield "zero points", text + "release; --fix zero_points keeps them"
 
 
 def _judge_mask(facts, options, defective):
-    """Yield (kind, text) of warnings."""
+    """Yield (kind, text)."""
     if not defective:
         if facts.mask_share:
             yield "mask of good", "mask of a good part is not empty; a run takes the part as good"
@@ -194,7 +229,7 @@ def _mixed(parts):
     sized, extent, distance = _usual(parts)
     told = [(part, times_as_large(part.facts, extent, distance)) for part in sized]
     why = "the data set mixes units; convert it to one"
-    return [("fault", "mixed units", f"{part.files.xyz}: {text}: {why}") for part, text in told if text]
+    return [("mixed units", f"{part.files.xyz}: {text}: {why}") for part, text in told if text]
 
 
 def times_as_large(facts, extent, distance):
@@ -215,14 +250,14 @@ def _unit(folder, parts, options, convention):
         return []
     if options.unit is None and CONVENTIONS.get(convention):
         text = f"coordinates are {CONVENTIONS[convention]}, as preprocessing.json says; they are not changed"
-        return [("note", "convention", f"{folder}: {text}")]
+        return [("convention", f"{folder}: {text}")]
     fault = unit_fault(extent, distance, options.unit)
     count = len([p for p in sized if p.split == "train"] or sized)
-    return [("fault", "unit", f"{folder}: {fault} (median of {count} parts)")] if fault else []
+    return [("unit", f"{folder}: {fault} (median of {count} parts)")] if fault else []
 
 
 def unusual_parts(parts, options=Options()):
-    """Texts that name TestedParts unlike the training parts.
+    """Yield texts that name TestedParts unlike the training parts.
 
     A part is unusual for one of these reasons:
 
@@ -234,11 +269,11 @@ def unusual_parts(parts, options=Options()):
     - It is a training or calibration part and stretches the range of their extents, distances, point spacings or
       brightness: it lies more than 10 times their usual spread from the middle. Or it alone has no colour.
     """
-    reasons = [[] for _ in parts]
-    for i, text in (*(_misplaced(parts, options) if options.min_points else ()), *_stretching(parts, options)):
-        reasons[i].append(text)
-    told = [(part, "; ".join(texts)) for part, texts in zip(parts, reasons) if texts]
-    return [f"{part.files.xyz or part.path}: {text}: {WHY.get(part.split, WHY_OTHERS)}" for part, text in told]
+    told = [*(_misplaced(parts, options) if options.min_points else ()), *_stretching(parts, options)]
+    for number, part in enumerate(parts):
+        texts = [text for own, text in told if own == number]
+        if texts:
+            yield f"{part.files.xyz or part.path}: {'; '.join(texts)}: {WHY.get(part.split, WHY_OTHERS)}"
 
 
 def _misplaced(parts, options):
@@ -265,20 +300,16 @@ def _misplaced(parts, options):
 
 def _stretching(parts, options):
     """Yield (number of a training or calibration part, what of it lies far from the others)."""
-    normal = [
-        (i, p.facts) for i, p in enumerate(parts) if p.split != "test" and (p.files.xyz or not options.min_points)
-    ]
-    for what, least in STEADY.items():
-        if what == "brightness":
-            values, factor, unit = {i: sum(f.colour) / 3 for i, f in normal if f.colour}, 1.0, " of 255"
-        else:
-            values = {i: getattr(f, what) for i, f in normal if options.min_points and getattr(f, what) is not None}
-            factor, unit = metres_of(options.unit or "m"), " m"
+    clouds = bool(options.min_points)
+    normal = [(i, p.facts) for i, p in enumerate(parts) if p.split != "test" and (p.files.xyz or not clouds)]
+    for what, least in STEADY.items() if clouds else [("brightness", STEADY["brightness"])]:
+        values = {i: getattr(facts, what) for i, facts in normal if getattr(facts, what) is not None}
         if len(values) < 4:
             continue
-        middle = median(values.values())
+        middle, levels = median(values.values()), what == "brightness"
         spread = 1.4826 * median(abs(value - middle) for value in values.values())
-        usual = max(spread, least if what == "brightness" else least * middle)
+        usual = max(spread, least if levels else least * middle)
+        factor, unit = (1.0, " of 255") if levels else (metres_of(options.unit or "m"), " m")
         for i, value in values.items():
             if abs(value - middle) > SPREADS * usual:
                 yield i, f"{what} {value * factor:.3g}{unit}, the others have {middle * factor:.3g}{unit}"
@@ -305,4 +336,4 @@ def _copies(parts):
         more = f" and {len(same) - SHOWN_COPIES} more" if len(same) > SHOWN_COPIES else ""
         splits = list(dict.fromkeys(SPLIT_NAMES.get(p.split, p.split) for p in same))
         where = f" in {' and '.join(splits)}" if len(splits) > 1 else ""
-        yield "warning", "twice", f"{names}{more}: the same {what}{where}"
+        yield "twice", f"{names}{more}: the same {what}{where}"

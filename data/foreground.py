@@ -113,9 +113,7 @@ def pad_square(array):
 
     The array is centred; an odd row or column of padding goes to the bottom or right.
     """
-    height, width = array.shape[:2]
-    side = -(-max(height, width) // STEP) * STEP
-    top, left = (side - height) // 2, (side - width) // 2
-    out = np.zeros((side, side, *array.shape[2:]), array.dtype)
-    out[top : top + height, left : left + width] = array
-    return out
+    side = -(-max(array.shape[:2]) // STEP) * STEP
+    before = [(side - own) // 2 for own in array.shape[:2]]
+    widths = [(first, side - own - first) for first, own in zip(before, array.shape)]
+    return np.pad(array, widths + [(0, 0)] * (array.ndim - 2))

@@ -4,6 +4,7 @@ import bisect
 import re
 import unicodedata
 from datetime import datetime, timezone
+from os.path import commonprefix
 from pathlib import Path
 from typing import NamedTuple, Optional
 
@@ -159,15 +160,10 @@ def _differing(texts):
 
 
 def _without_common_ends(texts):
-    start = len(_common(texts))
+    start = len(commonprefix(texts))
     rest = [text[start:] for text in texts]
-    end = len(_common([text[::-1] for text in rest]))
+    end = len(commonprefix([text[::-1] for text in rest]))
     return [text[: len(text) - end] for text in rest]
-
-
-def _common(texts):
-    low, high = min(texts), max(texts)
-    return low[: next((i for i, (a, b) in enumerate(zip(low, high)) if a != b), min(len(low), len(high)))]
 
 
 def _same_time(first, second):

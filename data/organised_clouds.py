@@ -13,7 +13,7 @@ import tifffile
 from common.errors import InputError
 from data.pairing import CONVERT
 from data.pictures import read_picture  # noqa: F401  can be imported from here too
-from data.units import measure, metres_of, unit_fault
+from data.units import WrongUnit, measure, metres_of, unit_fault
 
 SMALLEST_SIDE = 56  # pixels, the side of the patch grid that points are aligned to
 SHARE, REPEATED, MOST_VALUES = 0.01, 10, 3  # limits for values that stand for "not measured", see find_missing
@@ -32,7 +32,7 @@ class Reading(NamedTuple):
     # True: only (0, 0, 0) is background. False: any point with a coordinate 0 is (the release's rule)
     zero_points: bool = False
     picture_bits: int = 16  # bits in use in 16-bit pictures
-    examined: bool = False  # whether an examination has reported what is odd about the files
+    examined: bool = False  # in models and run ids: whether an examination found this
 
 
 class Cloud(NamedTuple):
@@ -81,7 +81,7 @@ def read_tiff(path, integers=False):
         raise InputError(f"{path}: {what}; {CONVERT}")
     if points.dtype.kind != "f" and not (integers and points.dtype.kind in "iu"):
         mend = "give --unit if these are millimetres or centimetres"
-        raise InputError(f"{path}: holds {points.dtype}, expected float coordinates in metres; {mend}")
+        raise WrongUnit(f"{path}: holds {points.dtype}, expected float coordinates in metres; {mend}")
     return points, notes + more
 
 
@@ -149,7 +149,7 @@ def read_unexamined(path, unit=None):
         as texts).
 
     Raises:
-        InputError: as ``read_tiff``, or coordinates that cannot be in ``unit``.
+        InputError: as ``read_tiff``; WrongUnit where the coordinates cannot be in ``unit``.
     """
     cloud = read_cloud(path, (unit or "m") != "m")
     values = own_missing(cloud.points)
@@ -164,7 +164,7 @@ def read_unexamined(path, unit=None):
         size, factor = measure(surface), metres_of(unit or "m")
         fault = unit_fault(size.extent / factor, size.distance / factor, unit)
         if fault:
-            raise InputError(f"{path}: {fault}")
+            raise WrongUnit(f"{path}: {fault}")
     return points, cloud.broken, [f"{path}: {text}" for text in notes]
 
 

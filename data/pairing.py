@@ -37,11 +37,10 @@ class Part(NamedTuple):
 
 
 class Note(NamedTuple):
-    """A message about a file or folder: its kind, the text, which names the path, and the folder that is skipped."""
+    """A message about a file or folder: its kind, and the text, which names the path."""
 
     kind: str
     text: str
-    folder: Optional[Path] = None
 
 
 class Pairing(NamedTuple):
@@ -53,11 +52,12 @@ class Pairing(NamedTuple):
     incomplete: tuple  # of Part: those that lack a file
 
 
-def defect_folders(split):
+def defect_folders(split, needed=""):
     """(folders, notes) of a split: the folders that hold parts, sorted, and a Note on each folder that is skipped.
 
-    Empty folders are skipped, and those that notebooks, network drives and archives leave behind
-    (``.ipynb_checkpoints``, ``@eaDir``, ``__MACOSX``). A Note of the kind "unreadable" is a fault: parts may be there.
+    Empty folders are skipped (but for the ``needed`` one), and those that notebooks, network drives and archives leave
+    behind (``.ipynb_checkpoints``, ``@eaDir``, ``__MACOSX``). A Note of the kind "unreadable" is a fault: parts may be
+    there.
     """
     split = Path(split)
     folders, notes = [], []
@@ -72,10 +72,10 @@ def defect_folders(split):
             continue
         tree = walk(folder)
         notes += [Note("unreadable", text) for text in tree.unreadable]
-        if tree.files:
+        if tree.files or folder.name == needed:
             folders.append(folder)
         elif not tree.unreadable:
-            notes.append(Note("folder skipped", f"{folder}: is empty and is skipped", folder))
+            notes.append(Note("folder skipped", f"{folder}: is empty and is skipped"))
     return folders, notes
 
 
@@ -113,11 +113,6 @@ def pair(folder, with_masks, with_clouds=True):
         mend = f"call it {GOOD}, or give the defect another name"
         twice.append(f"{folder}: a folder of this name counts as a defect; {mend}")
     return found._replace(problems=(*twice, *found.problems), notes=(*found.notes, *notes))
-
-
-def too_few_shots(folder, count, shots):
-    """The text that refuses ``count`` training parts in ``folder``."""
-    return f"{folder}: {count} training parts, fewer than --shots {shots}; lower it or add parts"
 
 
 def natural(text):

@@ -25,7 +25,7 @@ from data.units import measure
 MASK_SIZE = 224
 PICTURE_STEP = 56  # side of the grid on which outlines are compared
 STEPS = 64  # rows of a cloud from which the spacing of its points is taken
-VERSION = 3  # of the facts; a cache with another version is not used
+VERSION = 4  # of the facts; a cache with another version is not used
 
 
 class Job(NamedTuple):
@@ -73,6 +73,11 @@ class Facts(NamedTuple):
     mask_largest: float = 0
     mask_background: Optional[str] = None
 
+    @property
+    def brightness(self) -> Optional[float]:
+        """Mean of the colour's channels."""
+        return sum(self.colour) / 3 if self.colour else None
+
 
 def read_part(job):
     """The Facts of a Job's files. Unreadable files are recorded in ``errors``; they raise nothing."""
@@ -96,11 +101,7 @@ def read_part(job):
 def _picture(job, values, notes):
     """Add a picture's facts to ``values`` and ``notes``; returns the picture on a small grid, [56, 56, 3] float32."""
     path, picture = job.rgb, load_picture(job.rgb)
-    try:
-        shown = to_8_bits(picture, "RGB", picture.bits)
-    except ValueError as error:
-        raise InputError(f"{path}: cannot be read as picture ({error})") from None
-    pixels = np.asarray(shown)
+    pixels = np.asarray(to_8_bits(picture, "RGB", path, picture.bits))
     values.update(
         picture=f"{picture.size[0]}×{picture.size[1]} {picture.mode}",
         picture_size=picture.size,

@@ -110,17 +110,18 @@ def orientation(image):
     return ORIENTATIONS.get(image.getexif().get(ORIENTATION_TAG, 1), "")
 
 
-def to_8_bits(picture, mode, bits=16):
+def to_8_bits(picture, mode, path, bits=16):
     """A Picture as an 8-bit PIL picture of ``mode`` ("RGB" or "L"). Values of a deeper file are scaled: the largest
     number of ``bits`` bits becomes 255.
 
     Raises:
-        ValueError: the values are floating-point.
+        InputError: the values are floating-point; the message names ``path``.
     """
     if isinstance(picture.content, Image.Image):
         return picture.content if picture.content.mode == mode else picture.content.convert(mode)
     if picture.content.dtype.kind == "f":
-        raise ValueError(f"holds {picture.content.dtype}; convert it to 8 or 16 bits")
+        why = f"holds {picture.content.dtype}; convert it to 8 or 16 bits"
+        raise InputError(f"{path}: cannot be read as picture ({why})")
     scaled = np.minimum(picture.content.astype(np.float32) * np.float32(255 / (2**bits - 1)) + 0.5, 255)
     return Image.fromarray(scaled.astype(np.uint8)).convert(mode)
 
@@ -134,11 +135,7 @@ def read_picture(path, mode, bits=16):
     Raises:
         InputError: the file is unreadable or truncated, or its values are floating-point.
     """
-    picture = load_picture(path)
-    try:
-        return to_8_bits(picture, mode, bits)
-    except ValueError as error:
-        raise InputError(f"{path}: cannot be read as picture ({error})") from None
+    return to_8_bits(load_picture(path), mode, path, bits)
 
 
 def load_mask(path):

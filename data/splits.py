@@ -21,7 +21,7 @@ def usual_of(rows) -> Facts:
 
     JSON holds it (``_asdict``), so a model can keep it, to tell scans of another camera.
     """
-    known = [part.facts for row in rows if row.used and row.split == "train" for part in row.parts]
+    known = [part.facts for row in rows if row.split == "train" for part in row.parts]
     coloured, rays = [f for f in known if f.colour], [f.rays for f in known if f.rays]
     return Facts(
         picture_size=_most(f.picture_size for f in known),
@@ -42,45 +42,36 @@ def _most(values):
 
 def told_apart(facts, known, with_clouds=True):
     """Texts on what the parts of ``facts`` differ in from those of ``known``, apart from defects."""
-    checks = [_size, _colour, *([_cloud_size, _spacing, _rays] if with_clouds else [])]
-    return [text for text in (check(facts, known) for check in checks) if text]
+    texts = [_size("pictures have", "picture_size", facts, known), _colour(facts, known)]
+    if with_clouds:
+        texts += [_size("point clouds have", "tiff_size", facts, known), _spacing(facts, known), _rays(facts, known)]
+    return [text for text in texts if text]
 
 
 def differences(rows, with_clouds=True):
-    """[(kind, text)] on the folders whose parts differ from train/good.
+    """Texts on the folders whose parts differ from train/good.
 
     Args:
         rows: Rows with facts.
         with_clouds: whether the method reads clouds.
     """
-    used = [row for row in rows if row.used and row.parts]
+    used = [row for row in rows if row.parts]
     reference = next((row for row in used if row.split == "train"), None)
     if reference is None:
         return []
-    known, found = _complete(reference, with_clouds), []
-    for row in used:
-        if row is reference:
-            continue
-        for text in told_apart(_complete(row, with_clouds), known, with_clouds):
-            why = "another camera, mode or day is told from a defect by no method"
-            found.append(("other recording", f"{row.parts[0].path.parents[1]}: {text}: {why}"))
-    return found
+    why = "another camera, mode or day is told from a defect by no method"
+    read = [[part.facts for part in row.parts if part.files.xyz or not with_clouds] for row in used]
+    known = read[used.index(reference)]
+    return [
+        f"{row.parts[0].path.parents[1]}: {text}: {why}"
+        for row, facts in zip(used, read)
+        if row is not reference
+        for text in told_apart(facts, known, with_clouds)
+    ]
 
 
-def _complete(row, with_clouds):
-    return [part.facts for part in row.parts if part.files.xyz or not with_clouds]
-
-
-def _size(facts, known):
-    return _sizes("pictures have", [f.picture_size for f in facts], [f.picture_size for f in known])
-
-
-def _cloud_size(facts, known):
-    return _sizes("point clouds have", [f.tiff_size for f in facts], [f.tiff_size for f in known])
-
-
-def _sizes(what, sizes, known):
-    own, others = Counter(filter(None, sizes)), Counter(filter(None, known))
+def _size(what, field, facts, known):
+    own, others = (Counter(filter(None, (getattr(f, field) for f in some))) for some in (facts, known))
     if not own or not others or set(own) & set(others):
         return None
     shown, usual = (counts.most_common(1)[0][0] for counts in (own, others))

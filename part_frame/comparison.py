@@ -16,6 +16,7 @@ prints, and its heavy tails at edges hid burrs.
 The footprint is the normal parts', never the judged part's, or missing material would hide itself.
 """
 
+from collections import namedtuple
 from typing import NamedTuple
 
 import cv2
@@ -23,7 +24,6 @@ import numpy as np
 
 from part_frame.pose import DARK
 
-MAPS = ("height", "local_height", "colour", "local_colour", "missing", "extra")
 SMOOTH = {"height": 1.2, "colour": 0.8, "missing": 1.5, "extra": 1.5}  # cells: deviations are averaged by this
 FLOOR = {"height": 0.02, "colour": 0.02, "missing": 0.12, "extra": 0.12}  # mm; logarithm; shares of the cells around
 LOCAL = 1 / 14  # of the frame's side: what changes more slowly than this is not local
@@ -67,6 +67,9 @@ class Deviation(NamedTuple):
     extra: np.ndarray
 
 
+MAPS = Deviation._fields
+
+
 class Nominal(NamedTuple):
     """The normal parts: means [S, S]; ``height`` mm, ``colour`` [S, S, 3], ``valid``: share of parts measured there,
     ``footprint``: share of parts that have surface there; ``parts``: their number."""
@@ -78,16 +81,16 @@ class Nominal(NamedTuple):
     parts: int
 
 
-class Spread(NamedTuple):
-    """Normal spread of a Deviation at each place, as learned from training parts; ``hue`` [2]: of a part's hue."""
+class Squares(namedtuple("Squares", (*MAPS, "hue", "parts"))):
+    """Sums of squares of the training parts' Deviations, each from the others, and of their shifts of hue."""
 
-    height: np.ndarray
-    local_height: np.ndarray
-    colour: np.ndarray
-    local_colour: np.ndarray
-    missing: np.ndarray
-    extra: np.ndarray
-    hue: np.ndarray
+    def without(self, one, shift):
+        """The Squares of the other parts; ``one``: a part's Deviation from them, ``shift`` [2]: its shift of hue."""
+        return Squares(*(a - b for a, b in zip(self[:-1], (*map(_square, one), shift**2))), self.parts - 1)
+
+
+# Normal spread of a Deviation at each place, as learned from training parts; ``hue`` [2]: of a part's hue.
+Spread = namedtuple("Spread", (*MAPS, "hue"))
 
 
 def appearance(laid, picture):
@@ -98,11 +101,6 @@ def appearance(laid, picture):
     green = logarithm[..., 1]
     colour = np.dstack([logarithm.mean(2), logarithm[..., 0] - green, logarithm[..., 2] - green])
     return Appearance(laid.height, colour.astype(np.float32), laid.seen, laid.part)
-
-
-def nominal(parts):
-    """The Nominal of a list of Appearances."""
-    return nominal_of(Sums.of(parts))
 
 
 class Sums(NamedTuple):
@@ -128,34 +126,28 @@ class Sums(NamedTuple):
         """Sums of the other parts."""
         return Sums(*(a - b for a, b in zip(self[:5], _own_sums(one))), self.parts - 1)
 
+    def nominal(self):
+        """The Nominal of these parts."""
+        seen = np.maximum(self.seen, 1)
+        return Nominal(
+            np.where(self.measured > 0, self.height / np.maximum(self.measured, 1), np.nan).astype(np.float32),
+            (self.colour / seen[..., None]).astype(np.float32),
+            (self.measured / seen).astype(np.float32),
+            (self.part / seen).astype(np.float32),
+            self.parts,
+        )
+
 
 def _own_sums(one):
     known = ~np.isnan(one.height) & one.seen
-    return (
-        np.where(known, one.height, 0).astype(np.float64),
-        known.astype(np.float64),
-        np.where(one.seen[..., None], one.colour, 0).astype(np.float64),
-        one.seen.astype(np.float64),
-        (one.part & one.seen).astype(np.float64),
-    )
-
-
-def nominal_of(sums):
-    """The Nominal of Sums."""
-    some = np.maximum(sums.measured, 1)
-    return Nominal(
-        np.where(sums.measured > 0, sums.height / some, np.nan).astype(np.float32),
-        (sums.colour / np.maximum(sums.seen, 1)[..., None]).astype(np.float32),
-        (sums.measured / np.maximum(sums.seen, 1)).astype(np.float32),
-        (sums.part / np.maximum(sums.seen, 1)).astype(np.float32),
-        sums.parts,
-    )
+    part = one.part & one.seen
+    sums = np.where(known, one.height, 0), known, np.where(one.seen[..., None], one.colour, 0), one.seen, part
+    return [of.astype(np.float64) for of in sums]
 
 
 def compared(nominal):
     """[S, S] bool: the places that are compared: the normal parts' footprint and a little around it."""
-    footprint = (nominal.footprint >= USUAL).astype(np.uint8)
-    return cv2.dilate(footprint, _disc(REACH)) > 0
+    return grown(nominal.footprint >= USUAL, REACH)
 
 
 def gained(one, nominal):
@@ -171,16 +163,15 @@ def hue_shift(one, nominal):
     return np.median((one.colour - nominal.colour)[where][:, 1:], 0) if where.any() else np.zeros(2)
 
 
-def deviation(one, nominal, hue=None):
+def deviation(one, nominal, hue):
     """The :class:`Deviation` of an Appearance whose gain is taken away already (:func:`gained`).
 
     ``hue`` [2]: spread of the normal parts' hue; the part's own shift of hue is taken away up to HUE of these.
     """
     where = compared(nominal)
-    if hue is not None:
-        limit = HUE * np.maximum(hue, HUE_FLOOR)
-        shift = np.clip(hue_shift(one, nominal), -limit, limit)
-        one = one._replace(colour=one.colour - np.array([0, *shift], np.float32))
+    limit = HUE * np.maximum(hue, HUE_FLOOR)
+    shift = np.clip(hue_shift(one, nominal), -limit, limit)
+    one = one._replace(colour=one.colour - np.array([0, *shift], np.float32))
     known = ~np.isnan(one.height) & one.seen & where & ~np.isnan(nominal.height)
     height = np.where(known, one.height, 0) - np.where(np.isnan(nominal.height), 0, nominal.height)
     height = _smoothed(height, known, SMOOTH["height"])
@@ -193,28 +184,10 @@ def deviation(one, nominal, hue=None):
     lacking = expected * np.isnan(one.height)
     lacking = cv2.GaussianBlur(lacking.astype(np.float32), (0, 0), SMOOTH["missing"])
     usual_lack = cv2.GaussianBlur((expected * (1 - nominal.valid)).astype(np.float32), (0, 0), SMOOTH["missing"])
-    beyond = one.part & ~(cv2.dilate((nominal.footprint > 0).astype(np.uint8), _disc(REACH)) > 0)
+    beyond = one.part & ~grown(nominal.footprint > 0, REACH)
     extra = cv2.GaussianBlur(beyond.astype(np.float32), (0, 0), SMOOTH["extra"])
     missing = np.maximum(lacking - usual_lack, 0)
     return Deviation(height, _local(height, known), colour, local_colour, missing, extra)
-
-
-class Squares(NamedTuple):
-    """Sums of squares of the training parts' Deviations, each from the others, and of their shifts of hue."""
-
-    height: np.ndarray
-    local_height: np.ndarray
-    colour: np.ndarray
-    local_colour: np.ndarray
-    missing: np.ndarray
-    extra: np.ndarray
-    hue: np.ndarray
-    parts: int
-
-    def without(self, one, shift):
-        """The Squares of the other parts; ``one``: a part's Deviation from them, ``shift`` [2]: its shift of hue."""
-        own = (*(np.square(getattr(one, name), dtype=np.float64) for name in MAPS), shift**2)
-        return Squares(*(a - b for a, b in zip(self[:-1], own)), self.parts - 1)
 
 
 def squares_of(parts, sums):
@@ -227,12 +200,16 @@ def squares_of(parts, sums):
     Returns:
         (Squares, [Deviation] of each part from the others, shifts of hue [n, 2]).
     """
-    others = [nominal_of(sums.without(one)) for one in parts]
+    others = [sums.without(one).nominal() for one in parts]
     shifts = np.array([hue_shift(one, other) for one, other in zip(parts, others)])
     hue = np.sqrt((shifts**2).mean(0))
     found = [deviation(gained(one, other), other, hue) for one, other in zip(parts, others)]
-    squares = [np.sum([np.square(getattr(one, name), dtype=np.float64) for one in found], 0) for name in MAPS]
+    squares = [np.sum([_square(one) for one in of], 0) for of in zip(*found)]
     return Squares(*squares, (shifts**2).sum(0), len(parts)), found, shifts
+
+
+def _square(values):
+    return np.square(values, dtype=np.float64)
 
 
 def steepness(values, points):
@@ -248,11 +225,11 @@ def steepness(values, points):
 def rim(nominal, points):
     """[S, S] bool: places so near the edge of a part that was cut out of its picture that chance decides whether they
     are black; ``points`` as in :func:`steepness`."""
-    footprint, around = (nominal.footprint >= USUAL).astype(np.uint8), _disc(int(np.ceil(1.5 * points)))
-    return (cv2.dilate(footprint, around) > 0) & (cv2.erode(footprint, around) == 0)
+    footprint, width = nominal.footprint >= USUAL, int(np.ceil(1.5 * points))
+    return grown(footprint, width) & grown(~footprint, width)
 
 
-def spread_of(squares, where, steep=0.0, unknown=False):
+def spread_of(squares, where, steep, unknown):
     """The :class:`Spread` that Squares give.
 
     ``where`` [S, S] bool: the places that are compared; ``steep`` [S, S]: least spread of the height, see
@@ -316,5 +293,7 @@ def _local(values, known):
     return np.where(known, values - around, 0).astype(np.float32)
 
 
-def _disc(radius):
-    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+def grown(mask, radius):
+    """A mask [S, S] (bool) with all places that are at most so many cells away from it."""
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    return cv2.dilate(mask.astype(np.uint8), disc) > 0

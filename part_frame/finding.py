@@ -69,8 +69,7 @@ def find_part(rgb, xyz, way=None):
 
 def _valid(rgb, xyz, there):
     """Background that was cut out already: the points are the part."""
-    ring = np.concatenate([there[0], there[-1], there[:, 0], there[:, -1]])
-    if ring.mean() > RING or there.mean() > CUT_OUT:
+    if _border(there) > RING or there.mean() > CUT_OUT:
         return "points reach to the edges of the view"
     mask, pieces = _pieces(there, there)
     if not pieces:

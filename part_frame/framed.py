@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 
+from part_frame.comparison import grown
 from part_frame.finding import VIEW
 
 AROUND = 3  # cells around the part that are shown too
@@ -18,8 +19,7 @@ def shown(placed, placement):
     if placement.reference is not None:
         size = where.shape[::-1]
         where = where | (cv2.resize(placement.reference.part, size, interpolation=cv2.INTER_LINEAR) > USUAL)
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * AROUND + 1,) * 2)
-    return cv2.dilate(where.astype(np.uint8), kernel) > 0
+    return grown(where, AROUND)
 
 
 def framed(placed, placement):

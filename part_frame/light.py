@@ -62,10 +62,8 @@ def _hues(colours):
 def usual(lights):
     """The Light that stands for training parts: medians, the least colour and the largest clipped share."""
     return Light(
-        *(
-            tuple(float(np.median([getattr(of, name)[k] for of in lights])) for k in (0, 1))
-            for name in ("hues", "around")
-        ),
+        tuple(np.median([of.hues for of in lights], 0).tolist()),
+        tuple(np.median([of.around for of in lights], 0).tolist()),
         float(np.median([of.brightness for of in lights])),
         min(of.colour for of in lights),
         max(of.clipped for of in lights),

@@ -31,7 +31,14 @@ SPACING = 1.25  # points this much closer or farther apart than at the fit: anot
 TOUCHES = 0.02  # of the border: a part that covers this much more of it than any training part is cut off
 CONFIDENT = 0.25  # of the least difference between the two best turns of the training parts
 NOISE_FLOOR = 0.05, 0.02  # mm, logarithm: of the reference
+FIRST_NOISE = Noise(*(np.float32(2 * floor) for floor in NOISE_FLOOR))  # before the parts have shown theirs
 DEPTH_FOOT = 2.0  # percentile of the heights of a part without a table that stands for its foot
+HOW = {
+    TABLE: "the part is what lies above the table",
+    VALID: "the part is where there are points (the background was cut out)",
+    PICTURE: "the part is what the picture shows on its background",
+    VIEW: "the part fills the view",
+}
 
 
 class CannotPlace(Exception):
@@ -50,7 +57,6 @@ class Staged(NamedTuple):
     area: float
     pieces: tuple
     border: float
-    way: str
     corner: tuple
     shape: tuple
 
@@ -100,19 +106,17 @@ class Placement:
     light: Light | None = None
 
     def __post_init__(self):
-        object.__setattr__(self, "_registration", None)
+        registration = None
         if self.reference is not None:
-            object.__setattr__(self, "_registration", _registration(self.reference, self.noise, self))
+            pitch = self.frame.side / FINE
+            registration = Registration(self.reference, self.noise, TURNS[self.alignment], pitch)
+        object.__setattr__(self, "_registration", registration)
 
     def describe(self):
         """Sentences on what was settled, for the person who fits."""
-        how = {
-            TABLE: "the part is what lies above the table",
-            VALID: "the part is where there are points (the background was cut out)",
-            VIEW: "the part fills the view",
-        }.get(self.way, "the part is what the picture shows on its background")
-        text = f"{how}; frame {self.frame.side:.0f} mm wide, {self.frame.pitch:.2f} mm per cell"
-        text += f" (points are {self.frame.spacing:.2f} mm apart)"
+        frame, how = self.frame, HOW.get(self.way, HOW[PICTURE])
+        text = f"{how}; frame {frame.side:.0f} mm wide, {frame.pitch:.2f} mm per cell"
+        text += f" (points are {frame.spacing:.2f} mm apart)"
         if self.alignment == NONE:
             return text + "; parts are not turned: they do not have one shape that can be laid onto another"
         return text + (
@@ -131,14 +135,15 @@ class Placement:
         Raises:
             CannotPlace: there is no part, or two, or it is cut off, or the points are not as dense as at the fit.
         """
-        staged = self._checked(self.stage(rgb, xyz))
-        laid, picture = self.lay(staged, staged.middle if pose is None else pose)
+        staged = self._checked(_stage(rgb, xyz, self.way))
+        middle = Pose(*self.centre) if self.way == VIEW else staged.middle
+        laid, picture = self.lay(staged, middle if pose is None else pose)
         unlike = self.light and fault(self._light(laid, picture), self.light)
         if unlike:
             raise CannotPlace(unlike)
         if self._registration is None or pose is not None:
             return Placed(laid, picture, appearance(laid, picture), 0.0, "", staged.shape)
-        found = self._registration.find(without(image_of(laid, picture), self.still), staged.middle)
+        found = self._registration.find(without(image_of(laid, picture), self.still), middle)
         laid, picture = self.lay(staged, found.pose)
         doubt = ""
         if found.second - found.cost < CONFIDENT * self.margin and np.isfinite(self.margin):
@@ -185,14 +190,6 @@ class Placement:
 
     # ------------------------------------------------------------ steps of ``place``
 
-    def stage(self, rgb, xyz, way=None):
-        """The :class:`Staged` of a raw scan, as :meth:`place` begins with.
-
-        Raises:
-            CannotPlace: no part is found.
-        """
-        return _stage(rgb, xyz, way or self.way, self)
-
     def lay(self, staged, pose):
         """(Laid, picture) of a Staged scan at a Pose."""
         laid = lay(staged.places, staged.mask, self.frame, pose, staged.corner, staged.shape)
@@ -223,7 +220,8 @@ class Placement:
         return staged
 
 
-def _stage(rgb, xyz, way, placement=None):
+def _stage(rgb, xyz, way):
+    """The Staged of a raw scan; raises CannotPlace if no part is found."""
     there = measured(xyz)
     try:
         found = find_part(rgb, xyz, way)
@@ -241,12 +239,8 @@ def _stage(rgb, xyz, way, placement=None):
         places[..., 2] -= foot
     spacing = spacing_of(places, mask)
     middle = Pose(float(inside[:, 0].mean()), float(inside[:, 1].mean()))
-    if found.way == VIEW and placement is not None:
-        middle = Pose(*placement.centre)
-    area = float(whole.sum() * spacing**2)
-    corner = window[0].start, window[1].start
-    facts = middle, spacing, area, found.pieces, found.border, found.way
-    return Staged(rgb, places, whole, *facts, corner, found.mask.shape)
+    facts = middle, spacing, float(whole.sum() * spacing**2), found.pieces, found.border
+    return Staged(rgb, places, whole, *facts, (window[0].start, window[1].start), found.mask.shape)
 
 
 def learn(scans, cells, picture, alignment=None):
@@ -284,23 +278,22 @@ def learn(scans, cells, picture, alignment=None):
         border=max(part.border for part in parts),
     )
     if way == VIEW:
-        middle = np.median([[part.middle.x, part.middle.y] for part in parts], 0)
-        base = dataclasses.replace(base, centre=(float(middle[0]), float(middle[1])))
-        base = _with_light(base, parts, [Pose(*base.centre)] * len(parts))
-        return base, [(name, part, Pose(*base.centre)) for name, part in staged], lost
-    placement, poses = _aligned(base, parts, alignment)
-    side = _side(parts, way, poses)
-    placement = dataclasses.replace(placement, frame=Frame(cells, side / cells, spacing))
-    if placement.alignment != NONE:  # the reference anew, in the frame's final size
-        images = [_image(placement, part, part.middle) for part in parts]
-        placement, poses, _ = _register(placement, parts, images, placement.alignment)
-    placement = _with_light(placement, parts, poses)
-    return placement, [(name, part, pose) for (name, part), pose in zip(staged, poses)], lost
-
-
-def _with_light(placement, parts, poses):
+        middle = np.median([part.middle[:2] for part in parts], 0)
+        placement = dataclasses.replace(base, centre=(float(middle[0]), float(middle[1])))
+        poses = [Pose(*placement.centre)] * len(parts)
+    else:
+        placement, poses = _aligned(base, parts, alignment)
+        placement = dataclasses.replace(placement, frame=Frame(cells, _side(parts, way, poses) / cells, spacing))
+        if placement.alignment != NONE:  # the reference anew, in the frame's final size
+            placement, poses, _ = _register(placement, parts, _images(placement, parts), placement.alignment)
     lights = [placement._light(*placement.lay(part, pose)) for part, pose in zip(parts, poses)]
-    return dataclasses.replace(placement, light=usual(lights))
+    placed = [(name, part, pose) for (name, part), pose in zip(staged, poses)]
+    return dataclasses.replace(placement, light=usual(lights)), placed, lost
+
+
+def _images(placement, parts):
+    """Images of the parts, laid around their middles and not turned."""
+    return [image_of(*placement.lay(part, part.middle)) for part in parts]
 
 
 def _common_way(scans):
@@ -334,7 +327,7 @@ def _aligned(base, parts, forced):
     middles = [part.middle for part in parts]
     if len(parts) < 2 or forced == NONE:
         return base, middles
-    images = [_image(base, part, part.middle) for part in parts]
+    images = _images(base, parts)
     tried = {a: _register(base, parts, images, a) for a in (SMALL, FREE)}
     still = tried[FREE][0].still
     bare = [without(one, still) for one in images]  # light that stays while parts turn must not speak for small turns
@@ -349,19 +342,15 @@ def _aligned(base, parts, forced):
 
 def _cost(images, warps, pitch):
     """Median cost of the parts at their warps, each against the mean of the others."""
-    laid, noise = [warped(one, warp) for one, warp in zip(images, warps)], _first_noise()
+    laid = [warped(one, warp) for one, warp in zip(images, warps)]
     return float(
         np.median(
             [
-                Registration(_mean(laid[:k] + laid[k + 1 :]), noise, 0.0, pitch).cost(one, warp)
+                Registration(_mean_without(laid, k), FIRST_NOISE, 0.0, pitch).cost(one, warp)
                 for k, (one, warp) in enumerate(zip(images, warps))
             ]
         )
     )
-
-
-def _first_noise():
-    return Noise(*(np.float32(2 * floor) for floor in NOISE_FLOOR))
 
 
 def _span(poses):
@@ -372,27 +361,26 @@ def _span(poses):
 
 
 def _register(base, parts, images, alignment):
-    """(Placement with a reference, poses, warps).
-
-    ``images``: Images of the parts, laid around their middles and not turned.
-    """
-    pitch = base.frame.side / FINE
-    still = None
+    """(Placement with a reference, poses, warps) from the Images of the parts."""
+    pitch, turns, still = base.frame.side / FINE, TURNS[alignment], None
     if alignment == FREE:
         nothing = np.zeros_like(images[0].part)
         # the median: where a few parts happen to lie alike, their print stands in a mean, and would be taken for light
         still = Image(nothing, np.median([one.light for one in images], 0).astype(np.float32), nothing)
         images = [without(one, still) for one in images]
-    noise = _first_noise()
-    warps = _first_warps(parts, images, alignment, noise, pitch)
+    noise = FIRST_NOISE
+    tried = []  # poses relative to the training part that the others are most like, of the first few
+    for first in images[:3]:
+        registration = Registration(first, noise, turns, pitch)
+        tried.append([registration.find(one, part.middle) for one, part in zip(images, parts)])
+    found = min(tried, key=lambda poses: float(np.median([of.cost for of in poses])))
+    laid = [warped(one, of.warp) for one, of in zip(images, found)]
     for _ in range(ROUNDS):
-        laid = [warped(one, warp) for one, warp in zip(images, warps)]
-        found = []
-        for k, (one, part) in enumerate(zip(images, parts)):  # each against the mean of the others
-            registration = Registration(_mean(laid[:k] + laid[k + 1 :]), noise, TURNS[alignment], pitch)
-            found.append(registration.find(one, part.middle))
-        warps = [of.warp for of in found]
-        laid = [warped(one, warp) for one, warp in zip(images, warps)]
+        found = [  # each against the mean of the others
+            Registration(_mean_without(laid, k), noise, turns, pitch).find(one, part.middle)
+            for k, (one, part) in enumerate(zip(images, parts))
+        ]
+        laid = [warped(one, of.warp) for one, of in zip(images, found)]
         mean, few = _mean(laid), np.sqrt((len(parts) + 1) / max(len(parts) - 1, 1))
         residuals = (np.sqrt(np.mean([(of[k] - mean[k]) ** 2 for of in laid], 0)) * few for k in (0, 1))
         noise = Noise(*(_noise_map(r, mean.part, floor) for r, floor in zip(residuals, NOISE_FLOOR)))
@@ -405,19 +393,7 @@ def _register(base, parts, images, alignment):
         margin=min((of.second - of.cost for of in found if np.isfinite(of.second)), default=np.inf),
         repeats=_repeats(parts, images, laid, alignment, noise, pitch),
     )
-    return placement, [of.pose for of in found], warps
-
-
-def _first_warps(parts, images, alignment, noise, pitch):
-    """Warps relative to the training part that the others are most like, of the first few."""
-    best = None
-    for k in range(min(3, len(parts))):
-        registration = Registration(images[k], noise, TURNS[alignment], pitch)
-        found = [registration.find(one, part.middle) for one, part in zip(images, parts)]
-        cost = float(np.median([of.cost for of in found]))
-        if best is None or cost < best[0]:
-            best = cost, [of.warp for of in found]
-    return best[1]
+    return placement, [of.pose for of in found], [of.warp for of in found]
 
 
 def _repeats(parts, images, laid, alignment, noise, pitch):
@@ -437,7 +413,11 @@ def _repeats(parts, images, laid, alignment, noise, pitch):
 
 
 def _mean(images):
-    return Image(*(np.mean([one[k] for one in images], 0).astype(np.float32) for k in range(3)))
+    return Image(*(np.mean(of, 0).astype(np.float32) for of in zip(*images)))
+
+
+def _mean_without(images, k):
+    return _mean(images[:k] + images[k + 1 :])
 
 
 def _differs(images):
@@ -454,11 +434,3 @@ def _noise_map(residual, part, floor):
     """Spread per cell: at least the median on the part, so that few parts do not look certain anywhere."""
     usual = float(np.median(residual[part > 0.5])) if (part > 0.5).any() else floor
     return np.maximum(residual, max(usual, floor)).astype(np.float32)
-
-
-def _image(placement, staged, pose):
-    return image_of(*placement.lay(staged, pose))
-
-
-def _registration(reference, noise, placement):
-    return Registration(reference, noise, TURNS[placement.alignment], placement.frame.side / FINE)

@@ -25,6 +25,7 @@ SHADING = 8.0  # cells: brightness that changes more slowly than this is light, 
 BLUR = 1.2  # cells: images are smoothed by this before they are compared
 UNSURE = 1.0  # cells: places where the reference changes are known no better than a shift by so much leaves
 STEEP = 0.8  # logarithm: by how much a surface of slope 1 or more can change its brightness as the part turns
+INVERSE = cv2.WARP_INVERSE_MAP  # cells of the result are looked up at the warp; else warpAffine inverts it itself
 DARK = 8.0  # of 255: added before the logarithm, so that sensor noise in dark places does not count as colour
 
 
@@ -56,15 +57,13 @@ class Found(NamedTuple):
     turn: float
 
 
-def image_of(laid, picture, size=FINE):
+def image_of(laid, picture):
     """The :class:`Image` of a Laid and its picture in the frame [P, P, 3]."""
     height = np.where(np.isnan(laid.height), 0, laid.height).astype(np.float32)
     known = (~np.isnan(laid.height)).astype(np.float32)
-    small = [cv2.resize(a, (size, size), interpolation=cv2.INTER_AREA) for a in (height * known, known)]
-    hollow = small[1] < 0.3
-    height = np.where(hollow, 0, small[0] / np.maximum(small[1], 0.3)).astype(np.float32)
-    part = cv2.resize(laid.part.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA)
-    grey = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (size, size), interpolation=cv2.INTER_AREA)
+    raw = height * known, known, laid.part.astype(np.float32), cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    total, share, part, grey = (cv2.resize(of, (FINE, FINE), interpolation=cv2.INTER_AREA) for of in raw)
+    height = np.where(share < 0.3, 0, total / np.maximum(share, 0.3)).astype(np.float32)
     light = np.log(grey.astype(np.float32) + DARK)
     weight = cv2.GaussianBlur(part, (0, 0), SHADING)
     around = cv2.GaussianBlur(light * part, (0, 0), SHADING) / np.maximum(weight, 1e-3)
@@ -89,9 +88,7 @@ def _tilt(height, part):
 
 def warped(image, warp):
     """An Image seen in the reference's cells; ``warp`` as in :class:`Found`."""
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    size = image.height.shape[::-1]
-    return Image(*(cv2.warpAffine(a, warp, size, flags=flags, borderMode=cv2.BORDER_REPLICATE) for a in image))
+    return Image(*(_moved(of, warp, INVERSE) for of in image))
 
 
 def without(image, still):
@@ -113,7 +110,8 @@ class Registration:
         self.reference, self.noise, self.pitch = reference, noise, pitch
         self.angles = np.arange(-180, 180, STEP) if turns >= 180 else np.arange(-turns, turns + STEP / 2, STEP)
         small = cv2.resize(_composite(reference, noise), (COARSE, COARSE), interpolation=cv2.INTER_AREA)
-        turned = np.stack([_standard(_turned(small, angle)) for angle in self.angles])
+        # what a part turned by an angle looks like: the cell p of the reference is found at rotation(angle) p
+        turned = np.stack([_standard(_moved(small, _rotation(angle, len(small)))) for angle in self.angles])
         self._turned = turned - turned.mean(0)  # what looks the same at every turn tells nothing
         self._target = _composite(reference, noise)
         domain = (reference.part > 0.5).astype(np.float32)
@@ -139,7 +137,7 @@ class Registration:
         found.sort(key=lambda entry: entry[0])
         cost, warp = self._undisturbed(image, own, *found[0])
         turn = _angle(warp)
-        others = [(c, abs(_wrapped(_angle(w) - turn))) for c, w in found[1:]]
+        others = [(c, abs((_angle(w) - turn + 180) % 360 - 180)) for c, w in found[1:]]
         others = [(c, by) for c, by in others if by > APART]
         second, by = min(others, default=(np.inf, 0.0))
         return Found(warp, _composed(pose, warp, self.pitch, len(own)), cost, second, by)
@@ -161,10 +159,7 @@ class Registration:
 
     def _squares(self, image, warp):
         """([squared differences in noise widths of height, of light], [R, R] bool the reference's domain)."""
-        size = image.height.shape[::-1]
-        lay = [
-            cv2.warpAffine(a, warp, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for a in self._laid
-        ]
+        lay = [_moved(of, warp) for of in self._laid]
         return [((image[k] - lay[k]) / lay[k + 2]) ** 2 for k in (0, 1)], lay[4] > 0.5
 
     def _undisturbed(self, image, own, cost, warp):
@@ -185,10 +180,9 @@ class Registration:
 
         The part is turned first, since OpenCV's ECC takes the angle from its sine and so loses turns above 90°.
         """
-        turn, size = _rotation(angle, len(own)), own.shape[::-1]
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        turned = cv2.warpAffine(own, turn, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-        mask = None if trusted is None else cv2.warpAffine(trusted.astype(np.uint8), turn, size, flags=flags)
+        turn = _rotation(angle, len(own))
+        turned = _moved(own, turn, INVERSE)
+        mask = None if trusted is None else _moved(trusted.astype(np.uint8), turn, INVERSE, cv2.BORDER_CONSTANT)
         criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, ITERATIONS, PRECISION)
         start = np.eye(2, 3, dtype=np.float32)
         try:
@@ -208,9 +202,8 @@ def _composite(image, noise):
 
 def _change(image):
     """[R, R]: by how much an image changes per cell."""
-    return np.hypot(
-        *(cv2.Sobel(image, cv2.CV_32F, *d, scale=1 / 8, borderType=cv2.BORDER_REPLICATE) for d in ((1, 0), (0, 1)))
-    )
+    along = {"scale": 1 / 8, "borderType": cv2.BORDER_REPLICATE}
+    return np.hypot(cv2.Sobel(image, cv2.CV_32F, 1, 0, **along), cv2.Sobel(image, cv2.CV_32F, 0, 1, **along))
 
 
 def _standard(image):
@@ -225,12 +218,9 @@ def _rotation(angle, size):
     return np.array([[c, -s, middle - c * middle + s * middle], [s, c, middle - s * middle - c * middle]])
 
 
-def _turned(image, angle):
-    """What a part turned by ``angle`` looks like: the cell p of the reference is found at rotation(angle) p."""
-    flags = cv2.INTER_LINEAR  # warpAffine inverts the matrix itself
-    return cv2.warpAffine(
-        image, _rotation(angle, len(image)), image.shape[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE
-    )
+def _moved(image, warp, direction=0, border=cv2.BORDER_REPLICATE):
+    """An image [R, R] moved by a warp [2, 3] of cells."""
+    return cv2.warpAffine(image, warp, image.shape[::-1], flags=cv2.INTER_LINEAR | direction, borderMode=border)
 
 
 def _peaks(angles, likeness):
@@ -248,10 +238,6 @@ def _peaks(angles, likeness):
 
 def _angle(warp):
     return float(np.rad2deg(np.arctan2(warp[1, 0], warp[0, 0])))
-
-
-def _wrapped(angle):
-    return (angle + 180) % 360 - 180
 
 
 def _composed(pose, warp, pitch, size):

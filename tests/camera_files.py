@@ -1,7 +1,6 @@
 """Small generated files of each kind that tools/import_parts.py reads: depth images with intrinsics (PNG, tiff), PCD,
-PLY and npz arrays of a knob of two balls on a table, seen by a pinhole camera. The true geometry is known."""
+PLY and npz arrays of the part of ``tests/field/parts.py``, seen by a pinhole camera. The true geometry is known."""
 
-import json
 import struct
 from pathlib import Path
 from typing import NamedTuple
@@ -11,14 +10,7 @@ import tifffile
 from PIL import Image
 
 from cameras.intrinsics import Intrinsics
-
-DISTANCE = 0.45  # metres from the camera to the table, along the optical axis
-TILT = np.array([0.06, -0.04, -1.0])  # the table's normal, towards the camera
-BALLS = (
-    (-0.012, 0.008, 0.038),
-    (0.026, -0.018, 0.022),
-)  # x, y, radius in metres; their centres lie a third of the radius below the table
-LIGHT = np.array([-0.4, -0.5, -0.77])  # towards the light
+from tests.field import parts
 
 
 class Recording(NamedTuple):
@@ -32,46 +24,14 @@ class Recording(NamedTuple):
     camera: Intrinsics
 
 
-def camera_of(size):
-    """Intrinsics of a camera that sees the middle 18 cm of the table with ``size`` (height, width) pixels."""
-    focal = min(size) * DISTANCE / 0.18
-    return Intrinsics(round(focal, 3), round(focal * 1.003, 3), size[1] / 2 - 3.3, size[0] / 2 + 2.2, tuple(size))
-
-
-def record(seed=0, size=(240, 320), dented=False, missing=0.02):
-    """Recording of one part: two balls sunk in a table. Each pixel's point is where its ray meets the scene.
-    ``missing``: share of the pixels without a measurement."""
-    rng, camera = np.random.default_rng(seed), camera_of(size)
-    v, u = np.mgrid[: size[0], : size[1]]
-    rays = np.stack([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy, np.ones(size)], axis=-1)
-    normal = TILT / np.linalg.norm(TILT)
-    depth = DISTANCE * normal[2] / (rays @ normal)
-    facing, part = np.broadcast_to(normal, rays.shape).copy(), np.zeros(size, bool)
-    shift, grow = rng.uniform(-0.006, 0.006, 2), rng.uniform(0.94, 1.06)
-    for x, y, radius in BALLS:
-        radius *= grow
-        table = DISTANCE - (normal[0] * (x + shift[0]) + normal[1] * (y + shift[1])) / normal[2]
-        centre = np.array([x + shift[0], y + shift[1], table + radius / 3])
-        a, b = (rays**2).sum(2), rays @ centre
-        root = b**2 - a * (centre @ centre - radius**2)
-        near = np.where(root > 0, (b - np.sqrt(np.maximum(root, 0))) / a, np.inf)
-        closer = near < depth
-        depth = np.where(closer, near, depth)
-        facing[closer] = ((rays * depth[..., None] - centre) / radius)[closer]
-        part |= closer
-    points = rays * depth[..., None]
-    dent = (
-        np.hypot(points[..., 0] - shift[0] + 0.022, points[..., 1] - shift[1] - 0.004)
-        if dented
-        else np.full(size, np.inf)
-    )
-    defect = part & (dent < 0.008)
-    depth = depth + np.where(defect, 0.003 * (1 - (dent / 0.008) ** 2), 0) + 0.00005 * rng.standard_normal(size)
-    depth[rng.random(size) < missing] = np.nan
-    shade = 0.35 + 0.65 * np.clip(facing @ (LIGHT / np.linalg.norm(LIGHT)), 0, 1)
-    paint = np.where(part[..., None], (214, 120, 60), (150, 158, 170)) * np.where(defect, 0.6, 1)[..., None]
-    rgb = np.clip(paint * shade[..., None] + rng.normal(0, 3, (*size, 3)), 0, 255).astype(np.uint8)
-    return Recording(rgb, depth, rays * depth[..., None], part, defect, camera)
+def record(seed=0, size=(240, 320), dented=False):
+    """Recording of one part on a table. A fiftieth of the pixels has no measurement."""
+    rgb, depth, defect = parts.part(seed, size, dented)
+    part = np.isfinite(parts.part(seed, size, dented, table=False)[1])
+    depth[np.random.default_rng(seed).random(size) < 0.02] = np.nan
+    focal = parts.FOCAL * min(size) / 120
+    camera = Intrinsics(focal, focal, size[1] / 2 - 0.5, size[0] / 2 - 0.5, size)
+    return Recording(rgb, depth / 1000, parts.points_of(depth) / 1000, part, defect, camera)
 
 
 def write_pcd(path, points, colours=None, encoding="binary", height=None):
@@ -90,27 +50,23 @@ def write_pcd(path, points, colours=None, encoding="binary", height=None):
         rows["rgb"] = red << 16 | green << 8 | blue
     names = " ".join(name for name, _ in kinds)
     height = height or points.shape[0]
-    head = (
-        f"# .PCD v0.7 - Point Cloud Data file format\nVERSION 0.7\nFIELDS {names}\nSIZE "
-        f"{' '.join('4' for _ in kinds)}\n"
-        f"TYPE {' '.join(kind[1].upper() for _, kind in kinds)}\nCOUNT {' '.join('1' for _ in kinds)}\nWIDTH "
-        f"{count // height}\nHEIGHT {height}\n"
-        f"VIEWPOINT 0 0 0 1 0 0 0\nPOINTS {count}\nDATA {encoding}\n"
-    )
+    head = [
+        *("# .PCD v0.7 - Point Cloud Data file format", "VERSION 0.7", f"FIELDS {names}"),
+        f"SIZE {' '.join('4' for _ in kinds)}",
+        f"TYPE {' '.join(kind[1].upper() for _, kind in kinds)}",
+        *(f"COUNT {' '.join('1' for _ in kinds)}", f"WIDTH {count // height}", f"HEIGHT {height}"),
+        *("VIEWPOINT 0 0 0 1 0 0 0", f"POINTS {count}", f"DATA {encoding}", ""),
+    ]
     if encoding == "ascii":
-        body = "".join(
-            " ".join(f"{value:.9g}" if isinstance(value, float) else str(value) for value in row) + "\n"
-            for row in rows.tolist()
-        ).encode()
+        body = _as_text(rows)
     elif encoding == "binary":
         body = rows.tobytes()
     else:
         plain = b"".join(rows[name].tobytes() for name, _ in kinds)  # all values of one field, then of the next
-        packed = b"".join(
-            bytes([len(plain[i : i + 32]) - 1]) + plain[i : i + 32] for i in range(0, len(plain), 32)
-        )  # LZF: literals only
+        blocks = [plain[i : i + 32] for i in range(0, len(plain), 32)]
+        packed = b"".join(bytes([len(block) - 1]) + block for block in blocks)  # LZF: literals only
         body = struct.pack("<II", len(packed), len(plain)) + packed
-    return _write_bytes(path, head.encode() + body)
+    return _write_bytes(path, "\n".join(head).encode() + body)
 
 
 def write_ply(path, points, colours=None, encoding="binary_little_endian", head_lines=(), kind="float"):
@@ -134,36 +90,13 @@ def write_ply(path, points, colours=None, encoding="binary_little_endian", head_
         "end_header",
         "",
     ]
-    if encoding == "ascii":
-        body = "".join(
-            " ".join(f"{value:.9g}" if isinstance(value, float) else str(value) for value in row) + "\n"
-            for row in rows.tolist()
-        ).encode()
-    else:
-        body = rows.tobytes()
+    body = _as_text(rows) if encoding == "ascii" else rows.tobytes()
     return _write_bytes(path, "\n".join(head).encode() + body)
 
 
-def write_depth_png(path, depth, metres=0.001):
-    """Write depth [H, W] in metres as 16-bit PNG in counts of ``metres``, 0 where it is NaN."""
-    return _save(path, Image.fromarray(np.rint(np.nan_to_num(depth) / metres).astype(np.uint16)))
-
-
-def write_realsense(path, camera, scale=None):
-    """Write intrinsics as JSON with the field names of the RealSense library."""
-    content = {
-        "width": camera.size[1],
-        "height": camera.size[0],
-        "ppx": camera.cx,
-        "ppy": camera.cy,
-        "fx": camera.fx,
-        "fy": camera.fy,
-        "model": "distortion.none",
-        "coeffs": [0.0] * 5,
-    }
-    return _write_bytes(
-        path, json.dumps({"depth": content, **({"depth_scale": scale} if scale else {})}, indent=2).encode()
-    )
+def _as_text(rows):
+    values = ([f"{value:.9g}" if isinstance(value, float) else str(value) for value in row] for row in rows.tolist())
+    return "".join(" ".join(row) + "\n" for row in values).encode()
 
 
 def write_camera_info(path, camera, bend=(0, 0, 0, 0, 0)):
@@ -180,33 +113,30 @@ def write_camera_info(path, camera, bend=(0, 0, 0, 0, 0)):
 
 
 def _depth_png(folder, name, part):
-    _save(folder / "color" / f"{name}.png", Image.fromarray(part.rgb))
-    write_depth_png(folder / "depth" / f"{name}.png", part.depth)
-    write_realsense(folder.parent / "camera.json", part.camera)
+    parts.save(folder / "color" / f"{name}.png", part.rgb)
+    parts.save_depth(folder / "depth" / f"{name}.png", part.depth * 1000)
+    parts.save_camera(folder.parent / "camera.json", part.camera.size)
 
 
 def _depth_tiff(folder, name, part):
-    height, width = part.depth.shape
-    _save(
-        folder / f"rgb_{int(name)}.jpg", Image.fromarray(part.rgb).resize((2 * width, 2 * height), Image.BICUBIC)
-    )  # a colour camera of higher resolution with the same view
-    (folder / "x").parent.mkdir(parents=True, exist_ok=True)
+    # a colour camera of higher resolution with the same view
+    parts.save(folder / f"rgb_{int(name)}.jpg", _doubled(part.rgb, Image.BICUBIC))
     tifffile.imwrite(folder / f"depth_{name}.tiff", part.depth.astype(np.float32))
     write_camera_info(folder.parent / "camera_info.yaml", part.camera)
 
 
+def _doubled(array, method):
+    return np.asarray(Image.fromarray(array).resize((2 * array.shape[1], 2 * array.shape[0]), method))
+
+
 def _pcd(folder, name, part):
-    _save(folder / f"{name}_color.png", Image.fromarray(part.rgb))
+    parts.save(folder / f"{name}_color.png", part.rgb)
     write_pcd(folder / f"{name}_cloud.pcd", part.points, part.rgb, "binary_compressed")
 
 
 def _ply(folder, name, part):  # as Zivid cameras write it: millimetres, colours, all pixels
-    write_ply(
-        folder / f"{name}.ply",
-        part.points * 1000,
-        part.rgb,
-        head_lines=(f"obj_info num_cols {part.depth.shape[1]}", f"obj_info num_rows {part.depth.shape[0]}"),
-    )
+    head = f"obj_info num_cols {part.depth.shape[1]}", f"obj_info num_rows {part.depth.shape[0]}"
+    write_ply(folder / f"{name}.ply", part.points * 1000, part.rgb, head_lines=head)
 
 
 def _npz(folder, name, part):
@@ -217,30 +147,21 @@ def _npz(folder, name, part):
 KINDS = {"depth_png": _depth_png, "depth_tiff": _depth_tiff, "pcd": _pcd, "ply": _ply, "npz": _npz}
 
 
-def make_recording(root, kind, parts=4, size=(240, 320)):
-    """Write ``root``/``kind`` with ``parts`` training parts, two good and two dented test parts; returns the folder
+def make_recording(root, kind, count=4, size=(240, 320)):
+    """Write ``root``/``kind`` with ``count`` training parts, two good and two dented test parts; returns the folder
     ``root``/``kind``."""
     folder = Path(root) / kind
-    for first, (where, count) in enumerate((("train_good", parts), ("test_good", 2), ("test_dent", 2))):
-        for i in range(count):
+    for first, (where, number) in enumerate((("train_good", count), ("test_good", 2), ("test_dent", 2))):
+        for i in range(number):
             name, part = f"{i + 1:03d}", record(1000 * first + i, size, where == "test_dent")
             KINDS[kind](folder / where, name, part)
             if part.defect.any():
                 like = next(path for path in sorted((folder / where).rglob(f"*{name}*")) if path.parent.name != "mask")
-                mask = Image.fromarray(part.defect.astype(np.uint8) * 255)
+                mask, own = part.defect.astype(np.uint8) * 255, like.stem
                 if kind == "depth_tiff":
-                    mask = mask.resize((2 * size[1], 2 * size[0]), Image.NEAREST)
-                _save(
-                    folder / where / "mask" / f"{'rgb_' + str(int(name)) if kind == 'depth_tiff' else like.stem}.png",
-                    mask,
-                )
+                    mask, own = _doubled(mask, Image.NEAREST), f"rgb_{int(name)}"
+                parts.save(folder / where / "mask" / f"{own}.png", mask)
     return folder
-
-
-def _save(path, picture):
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path)
-    return Path(path)
 
 
 def _write_bytes(path, content):

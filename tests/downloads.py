@@ -8,29 +8,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import tifffile
 from PIL import Image
+
+from tests.make_data import write_png, write_tiff
 
 EYECANDIES_FOCAL = 711.11  # pixels
 NORMAL = np.array([0.05, -0.03, 1]) / np.linalg.norm([0.05, -0.03, 1])  # normal of the MVTec scene's plane
 DISTANCE = 0.45  # metres from the camera to that plane
-
-
-def write_png(path, content):
-    """Write an array or a PIL picture; the suffix of the name decides the format."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    (content if isinstance(content, Image.Image) else Image.fromarray(content)).save(path)
-    return path
-
-
-def write_tiff(path, content):
-    """Write an array [H, W, C] as one page."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    kind = "rgb" if content.shape[-1] == 3 else "minisblack"
-    tifffile.imwrite(path, content, photometric=kind, planarconfig="contig")
-    return path
 
 
 class Scene(NamedTuple):
@@ -79,21 +63,12 @@ def make_mvtec3d(
     (folder / "calibration" / "camera_parameters.json").write_text(
         json.dumps({"focal_length": 0.024, "height": size[0], "width": size[1]})
     )
-    parts = [
-        ("train/good", train),
-        ("validation/good", validation),
-        ("test/good", good),
-        *((f"test/{defect}", bad) for defect in defects),
-    ]
+    parts = [("train/good", train), ("validation/good", validation), ("test/good", good)]
+    parts += [(f"test/{defect}", bad) for defect in defects]
     for seed, (where, number) in enumerate((where, number) for where, count in parts for number in range(count)):
         part = scene(size, seed, shift)
-        defect = (
-            part.larger
-            & (part.height > 0.01)
-            & (np.indices(size)[0] < size[0] // 2)
-            & where.startswith("test")
-            & (where != "test/good")
-        )
+        upper, bad_part = np.indices(size)[0] < size[0] // 2, where.startswith("test") and where != "test/good"
+        defect = part.larger & (part.height > 0.01) & upper & bad_part
         part.xyz[..., 2] += 0.003 * (defect & part.measured)
         part.rgb[defect] //= 2
         write_png(folder / where / "rgb" / f"{number:03d}.png", part.rgb)
@@ -132,10 +107,8 @@ def candy(side=512, tilt=0.15, lean=0.02, distance=2.5):
     pose = np.eye(4)
     pose[:3, :3], pose[:3, 3] = rotation, -rotation @ eye
     v, u = np.mgrid[:side, :side]
-    rays = (
-        np.stack([(u - side / 2) / EYECANDIES_FOCAL, (v - side / 2) / EYECANDIES_FOCAL, np.ones((side, side))], axis=-1)
-        @ rotation
-    )
+    across, down = (u - side / 2) / EYECANDIES_FOCAL, (v - side / 2) / EYECANDIES_FOCAL
+    rays = np.stack([across, down, np.ones((side, side))], axis=-1) @ rotation
     on_ground = ground[:, 1] @ (middle - eye) / (rays @ ground[:, 1])
     centre = middle + [0.031 * view, 0, 0]
     a, b, c = (rays**2).sum(-1), rays @ (eye - centre), ((eye - centre) ** 2).sum() - (0.2 * view) ** 2
@@ -156,15 +129,11 @@ def write_candy(stem, thing, seed=0, test=None):
 
     defect = thing.ball & (np.indices((side, side))[1] < side // 2) & bool(test)
     for light in range(6):
-        picture = (
-            np.where(thing.ball[..., None], (200, 60 + 20 * light, 80), 150)
-            + rng.integers(-9, 10, (side, side, 3))
-            - 60 * defect[..., None]
-        )
+        plain = np.where(thing.ball[..., None], (200, 60 + 20 * light, 80), 150)
+        picture = plain + rng.integers(-9, 10, (side, side, 3)) - 60 * defect[..., None]
         write_png(path(f"_image_{light}.png"), picture.clip(0).astype(np.uint8))
-    write_png(
-        path("_depth.png"), Image.fromarray(np.rint((thing.depth - low) / (high - low) * 65535).astype(np.uint16))
-    )
+    counts = np.rint((thing.depth - low) / (high - low) * 65535)
+    write_png(path("_depth.png"), Image.fromarray(counts.astype(np.uint16)))
     write_png(path("_normals.png"), np.zeros((side, side, 3), np.uint8))
     path("_info_depth.yaml").write_text(f"normalization:\n  max: {high!r}\n  min: {low!r}\n", encoding="utf-8")
     path("_metadata.yaml").write_text(f"anomalous: {int(bool(test))}\n", encoding="utf-8")
@@ -183,12 +152,8 @@ def make_eyecandies(root, category="CandyCane", side=64, train=2, test=(False, T
     for number in range(train):
         write_candy(folder / "train" / "data" / f"{number:03d}", candy(side, 0.1 + 0.02 * number), number)
     for number, bad in enumerate(test):
-        write_candy(
-            folder / "test_public" / "data" / f"{number:02d}",
-            candy(side, 0.1 + 0.02 * (train + number)),
-            100 + number,
-            bad,
-        )
+        thing, stem = candy(side, 0.1 + 0.02 * (train + number)), folder / "test_public" / "data" / f"{number:02d}"
+        write_candy(stem, thing, 100 + number, bad)
     return folder
 
 
@@ -197,9 +162,9 @@ def chip(size, seed=0, dtype=np.float32):
     rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[: size[0], : size[1]]
     x, y = (columns / size[1] - 0.5) * 40 + 0.013, (rows / size[0] - 0.5) * 40 + 0.017
-    z = np.where(
-        np.hypot(x, y) < 15, 300 - 4 * np.exp(-((np.hypot(x, y) / 8) ** 2)) + 0.01 * rng.standard_normal(size), np.nan
-    )
+    away = np.hypot(x, y)
+    bulge = 300 - 4 * np.exp(-((away / 8) ** 2)) + 0.01 * rng.standard_normal(size)
+    z = np.where(away < 15, bulge, np.nan)
     return np.stack([x, y, z], axis=-1).astype(dtype)
 
 
@@ -236,9 +201,8 @@ def make_realiad_d3(
             picture = (np.where(shape[..., None], (90, 120, 10 * seed), 15)).astype(np.uint8)
             if "GOOD" not in where:
                 picture[shape & (np.indices(rgb_size)[0] < rgb_size[0] // 2)] += np.uint8((0, 60, 0))
-                mask = np.isfinite(chip(gt_size or rgb_size, seed)[..., 2]) & (
-                    np.indices(gt_size or rgb_size)[0] < (gt_size or rgb_size)[0] // 2
-                )
+                own = gt_size or rgb_size
+                mask = np.isfinite(chip(own, seed)[..., 2]) & (np.indices(own)[0] < own[0] // 2)
                 write_png(folder / where / "gt" / "rgb" / names["gt"].format(**fields), mask.astype(np.uint8) * 255)
             write_png(folder / where / "rgb" / sample / names["rgb"].format(**fields), picture)  # the name says JPEG
             write_png(folder / where / "rgb" / sample / f"{sample}_20240101_L01_{seed}_RGB.jpg", picture // 2)

@@ -5,134 +5,120 @@ import re
 import numpy as np
 from PIL import Image
 
-from tests.field_files import ANYTHING, FILES, QUIET, SAME
 from tests.make_field_cases import (
     MASK,
     background,
     both,
     clouds,
     copied,
+    doubles,
     left_behind,
     masks,
     one,
+    pages,
     palette,
     pictures,
     removed,
     renamed,
+    resaved,
     scattered,
     with_z,
+    write_pages,
 )
 
-# name: (change, flags, (level, pattern of the message), whether a run reads the same as from the sound set)
+SAME, ANYTHING = "reads the same", None
+
+
+def same(change, *flags, reads=SAME):
+    """A case: nothing is said, and a run with ``flags`` reads what the sound set holds."""
+    return change, flags, ("", ""), reads
+
+
+def noted(words, change, *flags):
+    """A case: the pattern ``words`` is in a note, and a run reads what the sound set holds."""
+    return change, flags, ("note", words), SAME
+
+
+def warned(words, change, *flags, reads=ANYTHING):
+    """A case: the pattern ``words`` is in a warning."""
+    return change, flags, ("warning", words), reads
+
+
+def refused(words, change, *flags):
+    """A case: the pattern ``words`` is in an error."""
+    return change, flags, ("error", words), ANYTHING
+
+
 CASES = {
-    "sound": (lambda folder: None, [], QUIET, SAME),
+    "sound": same(lambda folder: None),
     # units
-    "millimetres": (clouds(lambda p: p * 1000), [], ("error", "look like millimetres.*--unit mm"), ANYTHING),
-    "millimetres, said": (clouds(lambda p: p * 1000), ["--unit", "mm"], QUIET, SAME),
-    "whole millimetres": (
-        clouds(lambda p: np.rint(p * 1000).astype(np.int16)),
-        [],
-        ("error", "int16.*--unit"),
-        ANYTHING,
+    "millimetres": refused("look like millimetres.*--unit mm", clouds(lambda p: p * 1000)),
+    "millimetres, said": same(clouds(lambda p: p * 1000), "--unit", "mm"),
+    "whole millimetres": refused("int16.*--unit", clouds(lambda p: np.rint(p * 1000).astype(np.int16))),
+    "whole millimetres as uint16": refused(
+        "uint16.*--unit", clouds(lambda p: np.rint(np.abs(p) * 1000).astype(np.uint16))
     ),
-    "whole millimetres as uint16": (
-        clouds(lambda p: np.rint(np.abs(p) * 1000).astype(np.uint16)),
-        [],
-        ("error", "uint16.*--unit"),
-        ANYTHING,
-    ),
-    "centimetres": (clouds(lambda p: p * 100), [], ("error", "look like centimetres.*--unit cm"), ANYTHING),
-    "centimetres, said": (clouds(lambda p: p * 100), ["--unit", "cm"], QUIET, SAME),
-    "micrometres": (clouds(lambda p: p * 1e6), [], ("error", "micrometres"), ANYTHING),
-    "micrometres as millimetres": (clouds(lambda p: p * 1e6), ["--unit", "mm"], ("error", "--unit mm"), ANYTHING),
-    "metres, said to be millimetres": (lambda folder: None, ["--unit", "mm"], ("error", "--unit mm"), ANYTHING),
-    "test in millimetres": (
-        clouds(lambda p: p * 1000, "test"),
-        [],
-        ("error", "1,?000 times as large.*mixes"),
-        ANYTHING,
-    ),
-    "test in centimetres": (clouds(lambda p: p * 100, "test/good"), [], ("error", "100 times as large"), ANYTHING),
-    "one training part in millimetres": (one(1, lambda p: p * 1000), [], ("error", "mixes units"), ANYTHING),
-    "mixed, one unit said": (
-        clouds(lambda p: p * 1000, "test"),
-        ["--unit", "mm"],
-        ("error", "mixes units|--unit mm"),
-        ANYTHING,
-    ),
-    "coordinates of a map": (
+    "centimetres": refused("look like centimetres.*--unit cm", clouds(lambda p: p * 100)),
+    "centimetres, said": same(clouds(lambda p: p * 100), "--unit", "cm"),
+    "micrometres": refused("micrometres", clouds(lambda p: p * 1e6)),
+    "micrometres as millimetres": refused("--unit mm", clouds(lambda p: p * 1e6), "--unit", "mm"),
+    "metres, said to be millimetres": refused("--unit mm", lambda folder: None, "--unit", "mm"),
+    "test in millimetres": refused("1,?000 times as large.*mixes", clouds(lambda p: p * 1000, "test")),
+    "test in centimetres": refused("100 times as large", clouds(lambda p: p * 100, "test/good")),
+    "one training part in millimetres": refused("mixes units", one(1, lambda p: p * 1000)),
+    "mixed, one unit said": refused("mixes units|--unit mm", clouds(lambda p: p * 1000, "test"), "--unit", "mm"),
+    "coordinates of a map": refused(
+        "from the origin.*take the offset away",
         clouds(lambda p: np.where(p == 0, 0, p.astype(np.float64) + np.array([4.5e6, 6e5, 0]))),
-        [],
-        ("error", "from the origin.*take the offset away"),
-        ANYTHING,
     ),
     # masks
-    "red": (masks(lambda m: np.stack([m, 0 * m, 0 * m], -1)), [], QUIET, SAME),
-    "class two": (masks(lambda m: m // 255 * 2), [], QUIET, SAME),
-    "palette": (masks(palette((0, 0, 0), (128, 0, 0))), [], QUIET, SAME),
-    "white on transparent": (masks(lambda m: np.dstack([m * 0 + 255] * 3 + [m])), [], QUIET, SAME),
-    "black on transparent": (masks(lambda m: np.dstack([m * 0] * 3 + [m])), [], QUIET, SAME),
-    "red, half transparent": (masks(lambda m: np.dstack([m, m * 0, m * 0, m // 2])), [], QUIET, SAME),
-    "grey and alpha": (masks(lambda m: np.dstack([m * 0 + 255, m])), [], QUIET, SAME),
-    "1 bit": (masks(lambda m: Image.fromarray(m).convert("1")), [], QUIET, SAME),
-    "1 bit tiff": (masks(lambda m: m > 0, ".tiff", photometric="minisblack"), [], QUIET, SAME),
-    "1 bit tiff, white is zero": (masks(lambda m: m == 0, ".tiff", photometric="miniswhite"), [], QUIET, SAME),
-    "16 bits, white is zero": (
-        masks(lambda m: 65535 - m.astype(np.uint16) * 257, ".tiff", photometric="miniswhite"),
-        [],
-        QUIET,
-        SAME,
+    "red": same(masks(lambda m: np.stack([m, 0 * m, 0 * m], -1))),
+    "class two": same(masks(lambda m: m // 255 * 2)),
+    "palette": same(masks(palette((0, 0, 0), (128, 0, 0)))),
+    "white on transparent": same(masks(lambda m: np.dstack([m * 0 + 255] * 3 + [m]))),
+    "black on transparent": same(masks(lambda m: np.dstack([m * 0] * 3 + [m]))),
+    "red, half transparent": same(masks(lambda m: np.dstack([m, m * 0, m * 0, m // 2]))),
+    "grey and alpha": same(masks(lambda m: np.dstack([m * 0 + 255, m]))),
+    "1 bit": same(masks(lambda m: Image.fromarray(m).convert("1"))),
+    "1 bit tiff": same(masks(lambda m: m > 0, ".tiff", photometric="minisblack")),
+    "1 bit tiff, white is zero": same(masks(lambda m: m == 0, ".tiff", photometric="miniswhite")),
+    "16 bits, white is zero": same(
+        masks(lambda m: 65535 - m.astype(np.uint16) * 257, ".tiff", photometric="miniswhite")
     ),
-    "16 bits": (masks(lambda m: m.astype(np.uint16) * 257), [], QUIET, SAME),
-    "16 bits, class one": (masks(lambda m: (m // 255).astype(np.uint16)), [], QUIET, SAME),
-    "16 bits, 255": (masks(lambda m: m.astype(np.uint16)), [], QUIET, SAME),
-    "32-bit numbers": (masks(lambda m: (m // 255).astype(np.int32), ".tif"), [], QUIET, SAME),
-    "floats 0 and 1": (masks(lambda m: (m // 255).astype(np.float32), ".tif"), [], QUIET, SAME),
-    "compressed tiff": (masks(lambda m: m, ".TIF", compression="lzw"), [], QUIET, SAME),
-    "bmp": (masks(lambda m: m, ".bmp"), [], QUIET, SAME),
-    "jpeg": (masks(lambda m: m, ".jpg", quality=95), [], QUIET, ANYTHING),
-    "a photo with the mask as alpha": (
-        masks(lambda m: np.dstack([np.random.default_rng(0).integers(1, 255, (64, 64, 3)), m]).astype(np.uint8)),
-        [],
-        QUIET,
-        SAME,
+    "16 bits": same(masks(lambda m: m.astype(np.uint16) * 257)),
+    "16 bits, class one": same(masks(lambda m: (m // 255).astype(np.uint16))),
+    "16 bits, 255": same(masks(lambda m: m.astype(np.uint16))),
+    "32-bit numbers": same(masks(lambda m: (m // 255).astype(np.int32), ".tif")),
+    "floats 0 and 1": same(masks(lambda m: (m // 255).astype(np.float32), ".tif")),
+    "compressed tiff": same(masks(lambda m: m, ".TIF", compression="lzw")),
+    "bmp": same(masks(lambda m: m, ".bmp")),
+    "jpeg": same(masks(lambda m: m, ".jpg", quality=95), reads=ANYTHING),
+    "a photo with the mask as alpha": same(
+        masks(lambda m: np.dstack([np.random.default_rng(0).integers(1, 255, (64, 64, 3)), m]).astype(np.uint8))
     ),
-    "masks as arrays": (
-        both(removed("test/hole/gt/*"), left_behind("test/hole/gt/006.npy")),
-        [],
-        ("warning", "1 .npy not read"),
-        ANYTHING,
-    ),
-    "another class number in each mask": (
+    "masks as arrays": warned("1 .npy not read", both(removed("test/hole/gt/*"), left_behind("test/hole/gt/006.npy"))),
+    "another class number in each mask": same(
         lambda folder: [
             Image.fromarray(MASK // 255 * (n + 1)).save(p) for n, p in enumerate(sorted(folder.glob("test/hole/gt/*")))
-        ],
-        [],
-        QUIET,
-        SAME,
+        ]
     ),
-    "mask with a suffix": (renamed("{n:03}_mask{s}", ["gt"]), [], ("note", "paired by the number"), SAME),
-    "mask with a word before": (renamed("GT_{n}{s}", ["gt"]), [], ("note", "paired by the number"), SAME),
-    "inverted": (masks(lambda m: 255 - m), [], ("warning", "inverted"), ANYTHING),
-    "inverted 1 bit": (masks(lambda m: Image.fromarray(255 - m).convert("1")), [], ("warning", "inverted"), ANYTHING),
-    "inverted palette": (
-        masks(lambda m: palette((255, 255, 255), (0, 0, 0))(m)),
-        [],
-        ("warning", "inverted"),
-        ANYTHING,
-    ),
-    "inverted classes": (masks(lambda m: 1 - m // 255), [], ("warning", "inverted"), ANYTHING),
-    "inverted 16 bits": (masks(lambda m: 65535 - m.astype(np.uint16) * 257), [], ("warning", "inverted"), ANYTHING),
-    "inverted alpha": (masks(lambda m: np.dstack([m * 0] * 3 + [255 - m])), [], ("warning", "inverted"), ANYTHING),
-    "all white": (masks(lambda m: m * 0 + 255), [], ("warning", "covers 100%"), ANYTHING),
-    "empty": (masks(lambda m: m * 0), [], ("warning", "empty.*largest value in the file is 0"), ANYTHING),
-    "a dark ramp": (masks(lambda m: (m // 255 * np.arange(1, 65)).astype(np.uint8)), [], QUIET, SAME),
-    "one mask missing": (removed("test/hole/gt/007.png"), [], ("error", "006.png|007.png"), ANYTHING),
-    "no mask": (removed("test/hole/gt"), [], ("warning", "pixel metrics are undefined"), ANYTHING),
-    "no mask in an empty folder": (removed("test/hole/gt/*"), [], ("warning", "pixel metrics are undefined"), ANYTHING),
+    "mask with a suffix": noted("paired by the number", renamed("{n:03}_mask{s}", ["gt"])),
+    "mask with a word before": noted("paired by the number", renamed("GT_{n}{s}", ["gt"])),
+    "inverted": warned("inverted", masks(lambda m: 255 - m)),
+    "inverted 1 bit": warned("inverted", masks(lambda m: Image.fromarray(255 - m).convert("1"))),
+    "inverted palette": warned("inverted", masks(lambda m: palette((255, 255, 255), (0, 0, 0))(m))),
+    "inverted classes": warned("inverted", masks(lambda m: 1 - m // 255)),
+    "inverted 16 bits": warned("inverted", masks(lambda m: 65535 - m.astype(np.uint16) * 257)),
+    "inverted alpha": warned("inverted", masks(lambda m: np.dstack([m * 0] * 3 + [255 - m]))),
+    "all white": warned("covers 100%", masks(lambda m: m * 0 + 255)),
+    "empty": warned("empty.*largest value in the file is 0", masks(lambda m: m * 0)),
+    "a dark ramp": same(masks(lambda m: (m // 255 * np.arange(1, 65)).astype(np.uint8))),
+    "one mask missing": refused("006.png|007.png", removed("test/hole/gt/007.png")),
+    "no mask": warned("pixel metrics are undefined", removed("test/hole/gt")),
+    "no mask in an empty folder": warned("pixel metrics are undefined", removed("test/hole/gt/*")),
     # points that were not measured
     **{
-        f"missing is {name}": (background(value), [], ("warning", re.escape(said)), SAME)
+        f"missing is {name}": warned(re.escape(said), background(value), reads=SAME)
         for name, value, said in (
             ("-1", -1, "(-1, -1, -1)"),
             ("-9999", -9999, "(-9999, -9999, -9999)"),
@@ -145,33 +131,31 @@ CASES = {
         )
     },
     **{
-        f"missing is z = {z}": (with_z(z), [], ("warning", re.escape(f"z = {z}") + " fills"), SAME)
+        f"missing is z = {z}": warned(re.escape(f"z = {z}") + " fills", with_z(z), reads=SAME)
         for z in (-1, 65.535, -9999, 0, -0.001)
     },
-    "missing is NaN": (background(np.nan), [], ("warning", "NaN or inf.*points are left"), SAME),
-    "missing is inf": (background(np.inf), [], ("warning", "NaN or inf.*points are left"), SAME),
-    "z is NaN": (with_z(np.nan), [], ("warning", "NaN or inf"), SAME),
-    "missing is 65535 in millimetres": (
+    "missing is NaN": warned("NaN or inf.*points are left", background(np.nan), reads=SAME),
+    "missing is inf": warned("NaN or inf.*points are left", background(np.inf), reads=SAME),
+    "z is NaN": warned("NaN or inf", with_z(np.nan), reads=SAME),
+    "missing is 65535 in millimetres": warned(
+        re.escape("(0, 0, 65535)"),
         both(clouds(lambda p: p * 1000), background((0, 0, 65535))),
-        ["--unit", "mm"],
-        ("warning", re.escape("(0, 0, 65535)")),
-        SAME,
+        "--unit",
+        "mm",
+        reads=SAME,
     ),
-    "missing is -1 in millimetres": (
-        both(clouds(lambda p: p * 1000), background(-1)),
-        ["--unit", "mm"],
-        ("warning", re.escape("(-1, -1, -1)")),
-        SAME,
+    "missing is -1 in millimetres": warned(
+        re.escape("(-1, -1, -1)"), both(clouds(lambda p: p * 1000), background(-1)), "--unit", "mm", reads=SAME
     ),
-    "two values": (
+    "two values": warned(
+        re.escape("(-1, -1, -1), (0, 0, 65.535)"),
         both(background(-1), clouds(lambda p: np.where(np.arange(64)[:, None] < 3, np.float32([0, 0, 65.535]), p))),
-        [],
-        ("warning", re.escape("(-1, -1, -1), (0, 0, 65.535)")),
-        SAME,
+        reads=SAME,
     ),
-    "a plate far behind": (with_z(1.5), [], ("warning", "z = 1.5 fills"), SAME),
+    "a plate far behind": warned("z = 1.5 fills", with_z(1.5), reads=SAME),
     # coordinates 0
-    "height map": (
+    "height map": warned(
+        "exactly 0 and are lost.*--fix zero_points",
         clouds(
             lambda p: np.stack(
                 np.broadcast_arrays(
@@ -182,83 +166,135 @@ CASES = {
                 -1,
             ).astype(np.float32)
         ),
-        [],
-        ("warning", "exactly 0 and are lost.*--fix zero_points"),
-        ANYTHING,
     ),
     # points
-    "all points equal": (
-        clouds(lambda p: np.where(p == 0, p, np.float32([0.1, 0.1, 0.4]))),
-        [],
-        ("warning", "1 distinct"),
-        ANYTHING,
+    "all points equal": warned("1 distinct", clouds(lambda p: np.where(p == 0, p, np.float32([0.1, 0.1, 0.4])))),
+    "a coarse grid": warned(
+        "distinct, fewer than the", clouds(lambda p: np.where(p == 0, p, np.round(p * 50) / 50 + np.float32(0.001)))
     ),
-    "a coarse grid": (
-        clouds(lambda p: np.where(p == 0, p, np.round(p * 50) / 50 + np.float32(0.001))),
-        [],
-        ("warning", "distinct, fewer than the"),
-        ANYTHING,
+    "no point": refused("no valid point", one(4, lambda p: p * 0)),
+    "no point but NaN": refused("no valid point", one(4, lambda p: p * np.nan)),
+    "nearly empty": warned("nearly empty: .* points are left", one(4, lambda p: scattered(p, 0.005))),
+    "far away": warned(
+        "004.tiff: its centre lies 100 m from", one(4, lambda p: np.where(p == 0, 0, p + np.float32([100, 0, 0])))
     ),
-    "no point": (one(4, lambda p: p * 0), [], ("error", "no valid point"), ANYTHING),
-    "no point but NaN": (one(4, lambda p: p * np.nan), [], ("error", "no valid point"), ANYTHING),
-    "nearly empty": (
-        one(4, lambda p: scattered(p, 0.005)),
-        [],
-        ("warning", "nearly empty: .* points are left"),
-        ANYTHING,
+    "far away in depth": warned(
+        "004.tiff: its centre lies 100 m from", one(4, lambda p: np.where(p == 0, 0, p + np.float32([0, 0, 100])))
     ),
-    "far away": (
-        one(4, lambda p: np.where(p == 0, 0, p + np.float32([100, 0, 0]))),
-        [],
-        ("warning", "004.tiff: its centre lies 100 m from"),
-        ANYTHING,
+    "a far training part": warned(
+        "002.tiff: its centre lies 100 m from", one(2, lambda p: np.where(p == 0, 0, p + np.float32([0, 100, 0])))
     ),
-    "far away in depth": (
-        one(4, lambda p: np.where(p == 0, 0, p + np.float32([0, 0, 100]))),
-        [],
-        ("warning", "004.tiff: its centre lies 100 m from"),
-        ANYTHING,
-    ),
-    "a far training part": (
-        one(2, lambda p: np.where(p == 0, 0, p + np.float32([0, 100, 0]))),
-        [],
-        ("warning", "002.tiff: its centre lies 100 m from"),
-        ANYTHING,
-    ),
-    "a few points far off": (
+    "a few points far off": warned(
+        "004.tiff: its points reach over 65.* m",
         clouds(lambda p: np.where(np.arange(4096).reshape(64, 64, 1) % 400 == 9, np.float32([0, 0, 65.535]), p)),
-        [],
-        ("warning", "004.tiff: its points reach over 65.* m"),
-        ANYTHING,
     ),
     # the same twice
-    "in train and test": (
+    "in train and test": warned(
+        "000.png = .*004.png: the same part in training and test",
         copied("train/good/{kind}/000.{suffix}", "test/good/{kind}/004.{suffix}"),
-        [],
-        ("warning", "000.png = .*004.png: the same part in training and test"),
-        ANYTHING,
     ),
-    "good and defective": (
-        copied("test/good/{kind}/004.{suffix}", "test/hole/{kind}/006.{suffix}"),
-        [],
-        ("warning", "004.png = .*006.png: the same part"),
-        ANYTHING,
+    "good and defective": warned(
+        "004.png = .*006.png: the same part", copied("test/good/{kind}/004.{suffix}", "test/hole/{kind}/006.{suffix}")
     ),
-    "twice in training": (
-        copied("train/good/{kind}/000.{suffix}", "train/good/{kind}/001.{suffix}"),
-        [],
-        ("warning", "000.png = .*001.png: the same part"),
-        ANYTHING,
+    "twice in training": warned(
+        "000.png = .*001.png: the same part", copied("train/good/{kind}/000.{suffix}", "train/good/{kind}/001.{suffix}")
     ),
     # cloud and picture
-    "mirrored": (
-        clouds(lambda p: np.ascontiguousarray(p[:, ::-1])),
-        [],
-        ("warning", "mirrored left to right"),
-        ANYTHING,
+    "mirrored": warned("mirrored left to right", clouds(lambda p: np.ascontiguousarray(p[:, ::-1]))),
+    "shifted": warned("shifted by", clouds(lambda p: np.roll(p, 9, 1))),
+    "cropped": warned("different aspect", clouds(lambda p: np.ascontiguousarray(p[:, :58]))),
+    "another size, the same view": same(pictures(lambda path, image: image.resize((100, 101)).save(path))),
+    # names
+    "padded on one side": noted(
+        "paired by the number", both(renamed("img_{n}{s}", ["rgb"]), renamed("{n:04}{s}", ["xyz"]))
     ),
-    "shifted": (clouds(lambda p: np.roll(p, 9, 1)), [], ("warning", "shifted by"), ANYTHING),
-    "cropped": (clouds(lambda p: np.ascontiguousarray(p[:, :58])), [], ("warning", "different aspect"), ANYTHING),
-    "another size, the same view": (pictures(lambda path, image: image.resize((100, 101)).save(path)), [], QUIET, SAME),
-    **FILES,
+    "two numbers": noted(
+        "paired by the number", both(renamed("cam1_part{n}_v2{s}", ["rgb"]), renamed("part{n:05}_xyz{s}", ["xyz"]))
+    ),
+    "two numbers in another order": noted(
+        "paired by the number", both(renamed("2024_{n}{s}", ["rgb"]), renamed("{n:05}_2025{s}", ["xyz"]))
+    ),
+    "numbered from 1 on one side": noted("number", renamed("c_{n:03}{s}", ["xyz"], "test/good")),
+    "other numbers": refused(
+        "same number",
+        both(
+            renamed("a{n}{s}", ["rgb"]),
+            lambda f: [
+                p.rename(p.with_name(f"b{int(p.stem) + 1}.tiff")) for p in sorted(f.glob("*/*/xyz/*"), reverse=True)
+            ],
+        ),
+    ),
+    # suffixes and formats
+    "tif": same(renamed("{n:03}.tif", ["xyz"])),
+    "upper case": same(both(renamed("{n:03}.TIFF", ["xyz"]), renamed("{n:03}.PNG", ["rgb", "gt"]))),
+    "jpg": same(resaved(".jpg")),
+    "JPEG": same(resaved(".JPEG")),
+    "bmp pictures": same(resaved(".bmp")),
+    "tiff pictures": same(resaved(".tif", compression="tiff_lzw")),
+    "webp": refused("no pictures.*webp", resaved(".webp")),
+    "mixed suffixes": same(
+        pictures(lambda path, image: image.save(path.with_suffix(".bmp")) or path.unlink(), "test/good")
+    ),
+    "grey pictures": same(pictures(lambda path, image: image.convert("L").save(path))),
+    "pictures with alpha": same(pictures(lambda path, image: image.convert("RGBA").save(path))),
+    "16-bit pictures": noted(
+        "16 bits",
+        pictures(lambda path, image: Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 16).save(path)),
+    ),
+    **{
+        f"{name} tiff": same(clouds(lambda p: p, **options))
+        for name, options in (
+            ("lzw", {"compression": "lzw", "photometric": "rgb"}),
+            ("zstd", {"compression": "zstd", "photometric": "rgb"}),
+            ("deflate with predictor", {"compression": "zlib", "predictor": 3, "photometric": "rgb"}),
+            ("tiled", {"tile": (16, 16), "photometric": "rgb"}),
+            ("big-endian", {"byteorder": ">", "photometric": "rgb"}),
+            ("big", {"bigtiff": True, "photometric": "rgb"}),
+        )
+    },
+    "double tiff": same(clouds(lambda p: p.astype(np.float64))),
+    "planes": noted("planes or pages", clouds(pages, photometric="rgb", planarconfig="separate")),
+    "stack": noted("planes or pages", clouds(pages, photometric="minisblack")),
+    "pages": noted("planes or pages", write_pages),
+    "intensity": noted(
+        "fourth of the channels",
+        clouds(lambda p: np.concatenate([p, p[..., :1] * 0 + 7], -1), photometric="minisblack"),
+    ),
+    "four planes": noted(
+        "fourth of the channels",
+        clouds(lambda p: pages(np.concatenate([p, p[..., :1] * 0 + 7], -1)), photometric="minisblack"),
+    ),
+    "depth": refused("depth only.*tools/import_parts.py", clouds(lambda p: p[..., 2])),
+    "depth of one channel": refused(
+        "depth only.*tools/import_parts.py", clouds(lambda p: p[..., 2:], photometric="minisblack")
+    ),
+    "two channels": refused("import_parts.py", clouds(lambda p: p[..., :2], photometric="minisblack")),
+    "a list of points": refused(
+        "list of points.*tools/import_parts.py", clouds(lambda p: p.reshape(-1, 3), photometric="minisblack")
+    ),
+    "small": refused("48×64 pixels.*tools/import_parts.py", clouds(lambda p: p[:48])),
+    "ply": refused("ply.*tools/import_parts.py", renamed("{n:03}.ply", ["xyz"])),
+    "a picture for a cloud": refused("uint8", clouds(lambda p: (p * 255).astype(np.uint8))),
+    "cut short": refused(
+        "004.tiff: cannot be read",
+        lambda f: [p.write_bytes(p.read_bytes()[:5000]) for p in f.glob("test/good/xyz/004*")],
+    ),
+    "no bytes": refused(
+        "004.png: cannot be read", lambda f: [p.write_bytes(b"") for p in f.glob("test/good/rgb/004*")]
+    ),
+    # what programs leave behind
+    **{
+        name: warned(f"{re.escape(name)}: is no defect folder", left_behind(f"test/{name}/"), reads=SAME)
+        for name in (".ipynb_checkpoints", "@eaDir", "__MACOSX", "#recycle", "$RECYCLE.BIN")
+    },
+    "notebooks beside the good parts": warned(
+        "ipynb_checkpoints: is no", left_behind("train/.ipynb_checkpoints/rgb/000.png"), reads=SAME
+    ),
+    "an empty defect folder": warned(
+        "scratch: is empty", left_behind("test/scratch/rgb/", "test/scratch/gt/"), reads=SAME
+    ),
+    "thumbnails": same(left_behind("test/good/rgb/Thumbs.db", "train/good/xyz/desktop.ini", "test/.DS_Store")),
+    "doubles": same(doubles),
+    "folders inside": same(left_behind("test/good/rgb/@eaDir/004.png", "train/good/xyz/.ipynb_checkpoints/000.tiff")),
+    "a defect folder of something else": refused("notes", left_behind("test/notes/readme.txt")),
 }

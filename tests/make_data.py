@@ -4,8 +4,25 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import tifffile
+from PIL import Image
 
-from tests.downloads import write_png, write_tiff
+
+def write_png(path, content):
+    """Write an array or a PIL picture; the suffix of the name decides the format."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (content if isinstance(content, Image.Image) else Image.fromarray(content)).save(path)
+    return path
+
+
+def write_tiff(path, content):
+    """Write an array [H, W, C] as one page."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kind = "rgb" if content.shape[-1] == 3 else "minisblack"
+    tifffile.imwrite(path, content, photometric=kind, planarconfig="contig")
+    return path
 
 
 def picture(height=60, width=75, seed=0):

@@ -14,21 +14,18 @@ ROWS, COLUMNS = ((np.mgrid[:64, :64] + 0.5) / 64 - 0.5) * 0.1
 RAYS = np.stack([COLUMNS + 1e-5, ROWS + 1e-5, np.ones((64, 64))], -1).astype(np.float32)
 
 
-# ---------------------------------------------------------------- changes to a sound category
+def change(function):
+    """``function`` of a folder and more, as a function of the more that returns a change: a function of the folder."""
+    return lambda *args, **options: lambda folder: function(folder, *args, **options)
 
 
-def clouds(change, where="", **options):
-    """A change: write each tiff (below ``where``) anew with ``change(points)``."""
-
-    def apply(folder):
-        for path in sorted((folder / where).rglob("*.tiff")):
-            changed = change(tifffile.imread(path))
-            if options:
-                tifffile.imwrite(path, changed, **options)
-            else:
-                tifffile.imwrite(path, changed, photometric="rgb" if changed.shape[-1] == 3 else "minisblack")
-
-    return apply
+@change
+def clouds(folder, edit, where="", **options):
+    """Write each tiff (below ``where``) anew with ``edit(points)``."""
+    for path in sorted((folder / where).rglob("*.tiff")):
+        edited = edit(tifffile.imread(path))
+        kind = {"photometric": "rgb" if edited.shape[-1] == 3 else "minisblack"}
+        tifffile.imwrite(path, edited, **(options or kind))
 
 
 def background(value):
@@ -41,81 +38,63 @@ def with_z(z):
     return background(np.where(np.arange(3) == 2, np.float32(z), RAYS))
 
 
-def masks(make, suffix=".png", **options):
-    """A change: write each mask anew as ``make(mask)``, an array or a PIL picture."""
-
-    def apply(folder):
-        for path in sorted(folder.glob("test/hole/gt/*")):
-            path.unlink()
-            made, path = make(MASK), path.with_suffix(suffix)
-            if suffix.startswith(".tif") and isinstance(made, np.ndarray):
-                tifffile.imwrite(path, made, **options)
-            else:
-                (made if isinstance(made, Image.Image) else Image.fromarray(made)).save(path, **options)
-
-    return apply
+@change
+def masks(folder, make, suffix=".png", **options):
+    """Write each mask anew as ``make(mask)``, an array or a PIL picture."""
+    for path in sorted(folder.glob("test/hole/gt/*")):
+        path.unlink()
+        made, path = make(MASK), path.with_suffix(suffix)
+        if suffix.startswith(".tif") and isinstance(made, np.ndarray):
+            tifffile.imwrite(path, made, **options)
+        else:
+            (made if isinstance(made, Image.Image) else Image.fromarray(made)).save(path, **options)
 
 
-def palette(*colours, transparent=None, bits=None):
+def palette(*colours):
+    """A function that makes a picture with a palette of a mask."""
+
     def make(mask):
         image = Image.fromarray(mask // 255)
         image.putpalette([value for colour in colours for value in colour])
-        if transparent is not None:
-            image.info["transparency"] = transparent
         return image
 
     return make
 
 
-def renamed(pattern, kinds, where="*/*"):
-    """A change: rename the files of ``kinds`` by ``pattern``, which has ``n``, the part's number, and ``s``, the
-    suffix."""
-
-    def apply(folder):
-        for kind in kinds:
-            for path in sorted(folder.glob(f"{where}/{kind}/*")):
-                path.rename(path.with_name(pattern.format(n=int(path.stem), s=path.suffix)))
-
-    return apply
+@change
+def renamed(folder, pattern, kinds, where="*/*"):
+    """Rename the files of ``kinds`` by ``pattern``, which has ``n``, the part's number, and ``s``, the suffix."""
+    for path in (path for kind in kinds for path in sorted(folder.glob(f"{where}/{kind}/*"))):
+        path.rename(path.with_name(pattern.format(n=int(path.stem), s=path.suffix)))
 
 
-def pictures(save, where="*/*"):
-    def apply(folder):
-        for path in sorted(folder.glob(f"{where}/rgb/*")):
-            save(path, Image.open(path).copy())
-
-    return apply
+@change
+def pictures(folder, save, where="*/*"):
+    """Call ``save(path, picture)`` for each picture."""
+    for path in sorted(folder.glob(f"{where}/rgb/*")):
+        save(path, Image.open(path).copy())
 
 
 def resaved(suffix, **options):
-    def save(path, image):
-        path.unlink()
-        image.save(path.with_suffix(suffix), **options)
-
-    return pictures(save)
+    """A change: write each picture with another suffix."""
+    return pictures(lambda path, image: path.unlink() or image.save(path.with_suffix(suffix), **options))
 
 
-def both(*changes):
-    def apply(folder):
-        for change in changes:
-            change(folder)
+@change
+def both(folder, *changes):
+    """Several changes."""
+    for one_of_them in changes:
+        one_of_them(folder)
 
-    return apply
 
-
-def left_behind(*names):
-    """A change: add files that programs leave behind; a name that ends in "/" is a folder."""
-
-    def apply(folder):
-        for name in names:
-            path = folder / name
-            if name.endswith("/"):
-                path.mkdir(parents=True)
-            else:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(b"left behind")
-
-    return apply
+@change
+def left_behind(folder, *names):
+    """Add files that programs leave behind; a name that ends in "/" is a folder."""
+    for name in names:
+        path = folder / name
+        (path if name.endswith("/") else path.parent).mkdir(parents=True, exist_ok=True)
+        if not name.endswith("/"):
+            path.write_bytes(b"left behind")
 
 
 def doubles(folder):
@@ -124,33 +103,25 @@ def doubles(folder):
         path.with_name(f"._{path.name}").write_bytes(b"\0\5\26\7")
 
 
-def removed(*patterns):
-    def apply(folder):
-        for pattern in patterns:
-            for path in sorted(folder.glob(pattern)):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-    return apply
+@change
+def removed(folder, pattern):
+    """Remove what fits ``pattern``."""
+    for path in sorted(folder.glob(pattern)):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def copied(source, target):
-    def apply(folder):
-        for kind, suffix in (("rgb", "png"), ("xyz", "tiff")):
-            shutil.copy(
-                folder / source.format(kind=kind, suffix=suffix), folder / target.format(kind=kind, suffix=suffix)
-            )
-
-    return apply
+@change
+def copied(folder, source, target):
+    """Copy a part's picture and cloud."""
+    for kind, suffix in (("rgb", "png"), ("xyz", "tiff")):
+        shutil.copy(*(folder / path.format(kind=kind, suffix=suffix) for path in (source, target)))
 
 
-def one(number, change):
-    """A change: write the cloud of this ``number`` anew with ``change(points)``."""
-
-    def apply(folder):
-        (path,) = folder.glob(f"*/*/xyz/{number:03}.tiff")
-        write_tiff(path, change(tifffile.imread(path)).astype(np.float32))
-
-    return apply
+@change
+def one(folder, number, edit):
+    """Write the cloud of this ``number`` anew with ``edit(points)``."""
+    (path,) = folder.glob(f"*/*/xyz/{number:03}.tiff")
+    write_tiff(path, edit(tifffile.imread(path)).astype(np.float32))
 
 
 def pages(points):

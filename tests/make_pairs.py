@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from fusion_pretrain import build_parser
 from uff_training.patch_pairs import patch_of_row, reorder, save_patch_pair
 
 XYZ, RGB, GRID = 48, 32, 6
@@ -39,6 +40,13 @@ def write_parts(folder, count, half=False, first=0, **options):
 def command(data, output, *flags):
     """Arguments of fusion_pretrain.py."""
     return [f"--data_path={data}", f"--output_dir={output}", *"--device cpu --num_workers 1".split(), *map(str, flags)]
+
+
+def options(data="", output="", **changed):
+    """The options of fusion_pretrain.py, some of them changed."""
+    found = build_parser().parse_args(command(data, output))
+    vars(found).update(changed)
+    return found
 
 
 def load(path):

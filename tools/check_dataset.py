@@ -1,6 +1,7 @@
-"""Read every file of a data set as a run would, and report what would stop the run or spoil its results.
+"""Read every file of a data set as main.py does. Errors would stop a run, warnings would not. Exit code: 0 no errors, 1
+errors, 2 no data set.
 
-python tools/check_dataset.py datasets/mvtec3d
+    python tools/check_dataset.py datasets/mvtec3d
 """
 
 from collections import Counter
@@ -17,8 +18,8 @@ from common.argument_types import number
 from common.commands import FAILED, FINE, HelpFormatter, Parser, add_workers, prose_and_examples, run_command
 from common.errors import InputError, tell
 from common.signals import run_to_the_end
-from data.examination import EXAMPLES, TITLES, Options, examine_each
-from data.findings import counted
+from data.examination import EXAMPLES, examine_each
+from data.findings import KINDS, Options, counted
 from data.folders import is_junk_folder
 from data.names import CATEGORIES, find_categories
 from data.units import unit
@@ -30,20 +31,14 @@ ORDER = {"train": 0, "validation": 1, "test": 2}
 
 def main(argv=None):
     """Run the command line. Returns the exit code: 0 a run would succeed, 1 it would not, 2 there is no data set."""
-    return run_command(
-        PROGRAM, build_parser().parse_args(argv), check, "interrupted; categories not shown were not checked"
-    )
+    stopped = "interrupted; categories not shown were not checked"
+    return run_command(PROGRAM, build_parser().parse_args(argv), check, stopped)
 
 
 def build_parser():
     """The argument parser."""
-    parser = Parser(
-        prog="check_dataset.py",
-        formatter_class=HelpFormatter,
-        epilog=prose_and_examples(__doc__)[1],
-        description="Read every file of a data set as main.py does. Errors would stop a run, warnings would not. "
-        "Exit code: 0 no errors, 1 errors, 2 no data set.",
-    )
+    description, epilog = prose_and_examples(__doc__)
+    parser = Parser(prog=PROGRAM, formatter_class=HelpFormatter, epilog=epilog, description=description)
     add = parser.add_argument
     add("path", type=Path, metavar="PATH", help="folder of the categories")
     text = f"{', '.join(CATEGORIES)}: a missing category of the official list is an error; "
@@ -87,9 +82,8 @@ def check(args):
 
 def without_clouds(found):
     """A Category without clouds, of which only a method that reads them may complain."""
-    lacking = tuple(group for group in found.faults if group.kind == "no clouds")
-    faults = tuple(group for group in found.faults if group.kind != "no clouds")
-    return found._replace(faults=faults, notes=(*lacking, *found.notes))
+    groups = (group._replace(level="note") if group.kind == "no clouds" else group for group in found.groups)
+    return found._replace(groups=tuple(groups))
 
 
 def categories(args):
@@ -138,7 +132,7 @@ def findings(groups, shown):
     for group in groups:
         yield from group.examples[:shown]
         if group.count > shown:
-            yield f"{group.category}: {group.count - shown:,} more {TITLES[group.kind]}"
+            yield f"{group.category}: {group.count - shown:,} more {KINDS[group.kind][1]}"
 
 
 def kinds(texts):

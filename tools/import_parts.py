@@ -11,19 +11,20 @@ part_0007_color.png and part_0007_depth.png. A stopped run continues where it wa
 changed in it, is imported by the same command.
 """
 
-import functools
 import re
 import sys
+from functools import partial
 from pathlib import Path
 
 if not __package__:
     import checkout  # noqa: F401  puts the checkout on the path
 
 from common.argument_types import number
-from common.commands import HelpFormatter, Parser, add_workers, prose_and_examples
+from common.commands import add_workers
 from common.errors import InputError
 from common.signals import run_to_the_end
 from data import conversion
+from data.conversion import mark_of
 
 PROGRAM = "import_parts.py"
 DECISIVE = ("intrinsics", "unit", "size", "flip", "crop", "remove_plane", "picture_bits")
@@ -33,15 +34,12 @@ PROBED = 5  # scans from which the unit is recognised
 
 def main(argv=None):
     """Run the command line; returns the exit code: 0 fine, 1 something failed, 2 refused before any work."""
-    args = build_parser().parse_args(argv)
-    command = sys.argv[1:] if argv is None else argv
-    return conversion.run_command(PROGRAM, args, functools.partial(import_parts, command=command))
+    return conversion.run(PROGRAM, build_parser(), argv, import_parts)
 
 
 def build_parser():
     """The argument parser."""
-    description, epilog = __doc__.splitlines()[0], prose_and_examples(__doc__)[1]
-    parser = Parser(prog=PROGRAM, description=description, formatter_class=HelpFormatter, epilog=epilog)
+    parser = conversion.command_parser(PROGRAM, __doc__)
     add = parser.add_argument
     add("source", type=Path, metavar="SOURCE", help="folder of the recording; its files may lie in it or below")
     add("-o", "--output", type=Path, required=True, metavar="OUT", help="folder of the data set")
@@ -83,9 +81,9 @@ def import_parts(args, command):
     from cameras.part_import import import_part
     from cameras.recordings import find_recording
 
-    target, label = check_target(args)
-    defective = args.split.startswith("test/") and args.split != "test/good"
-    globs = args.picture_glob, args.cloud_glob, args.mask_glob
+    label, defective = f"{args.category}/{args.split}", args.split.startswith("test/") and args.split != "test/good"
+    check_names(args)
+    target, globs = args.output / label, (args.picture_glob, args.cloud_glob, args.mask_glob)
     found = find_recording(args.source, *globs, args.by_order, defective)
     parts = found.parts
     if not parts:
@@ -100,17 +98,14 @@ def import_parts(args, command):
     warn(found.notes)
     named = record.name_parts(args.source, parts)
     jobs = [
-        conversion.Job(f"{label}/{name}", conversion.mark_of(target, name), functools.partial(import_part, *job, name))
-        for name, job in ((name, (files, plan, target)) for name, files in named.items())
+        conversion.Job(f"{label}/{name}", mark_of(target, name), partial(import_part, files, target, name, plan))
+        for name, files in named.items()
     ]
     shown = " with ".join(p.relative_to(args.source).as_posix() for p in parts[0].paths)
     print(f"{args.source}: {len(parts)} parts, for instance {shown}; unit {plan.unit.name} ({plan.unit.found})")
     warn(record.renew(target, args.source, named))
-    conversion.prepare(record, target, jobs, found.lonely)
-    outcome = conversion.run_jobs(jobs, args.workers)
-    outcome.failed.update({f"{label}/{name}": reason for name, reason in found.lonely.items()})
-    code = conversion.report(PROGRAM, outcome, target)
-    record.finish(outcome, [args.category])
+    lonely = {f"{label}/{name}": reason for name, reason in found.lonely.items()}
+    code, outcome = conversion.convert(record, target, [args.category], jobs, lonely, args.workers)
     if not outcome.stopped:
         tell_size(target, named)
         if not args.no_sheet:
@@ -130,13 +125,13 @@ def tell_size(target, names):
     """Print how large the part is in the frame, from a few of the parts that were written."""
     from cameras.part_size import size_text, usual_size
 
-    there = [target / "xyz" / f"{name}.tiff" for name in names if conversion.mark_of(target, name).exists()]
+    there = [target / "xyz" / f"{name}.tiff" for name in names if mark_of(target, name).exists()]
     if some := _few(there):
         print(f"{target}: what is measured of a part {size_text(usual_size(some))} (median of {len(some)})")
 
 
-def check_target(args):
-    """(folder of the split, its name "<category>/<split>/<kind>").
+def check_names(args):
+    """Make sure that the result has a place.
 
     Raises:
         InputError: --split or --category is no valid name, or the output lies inside the recording.
@@ -146,10 +141,9 @@ def check_target(args):
         raise InputError(f"--split {args.split}: has to be {kinds}")
     if not re.fullmatch(r"[^/\\.][^/\\]*", args.category):
         raise InputError(f"--category {args.category}: has to be the name of a folder")
-    target = args.output / args.category / args.split
-    if args.source.resolve() in (target.resolve(), *target.resolve().parents):
+    target = (args.output / args.category / args.split).resolve()
+    if args.source.resolve() in (target, *target.parents):
         raise InputError(f"{args.output}: lies in the recording {args.source}; give another folder for the result")
-    return target, f"{args.category}/{args.split}"
 
 
 def check_alike(args):
@@ -200,7 +194,7 @@ def write_sheet(target, label, parts, plan, failed, workers):
     """Write the contact sheet of all parts in ``target``."""
     from cameras.contact_sheet import write_contact_sheet
 
-    names = [name for name in parts if conversion.mark_of(target, name).exists()]
+    names = [name for name in parts if mark_of(target, name).exists()]
     if not names:
         return
     title = f"{label} · {len(names)} part{'s' * (len(names) > 1)}" + (f", {failed} failed" if failed else "")

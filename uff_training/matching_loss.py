@@ -6,49 +6,32 @@ batch. The loss is twice the mean over i of  log sum_j exp(q_i · k_j) − q_i �
 of the gradient is computed together with its logits.
 """
 
-from typing import NamedTuple
-
 import torch
-
-from uff_training.processes import ALONE, Processes
 
 BLOCK = 2**25  # logits held at a time: 128 MiB of float32
 
 
-class Matching(NamedTuple):
-    """This process's share of a batch's loss and matching accuracy."""
-
-    loss: torch.Tensor  # scalar; the sum over the processes is the loss of the batch
-    hits: int  # queries whose best key is their own
-    rows: int  # queries
-
-
 class _MatchingLoss(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, queries, keys, processes, gathered, block):
-        count = torch.tensor(float(len(queries)), device=queries.device)
-        every, first = processes.gather_rows(keys) if gathered else (keys, 0)
-        pairs = float(processes.sum(count)) if gathered else float(count) * processes.world
+    def forward(ctx, queries, keys, block):
         exact = torch.float64 if queries.device.type != "mps" else torch.float32  # MPS has no float64
         loss = torch.zeros((), dtype=exact, device=queries.device)
         hits = torch.zeros((), dtype=torch.long, device=queries.device)
-        d_queries, d_every = torch.empty_like(queries), torch.zeros_like(every)
-        step = max(1, block // max(1, len(every)))
+        d_queries, d_keys = torch.empty_like(queries), torch.zeros_like(keys)
+        step = max(1, block // max(1, len(keys)))
         for start in range(0, len(queries), step):
             rows = queries[start : start + step]
-            logits = rows @ every.T
-            own = torch.arange(start + first, start + first + len(rows), device=queries.device)[:, None]
+            logits = rows @ keys.T
+            own = torch.arange(start, start + len(rows), device=queries.device)[:, None]
             hits += (logits.argmax(1, keepdim=True) == own).sum()
             normaliser = logits.logsumexp(1, keepdim=True)
             loss += (normaliser - logits.gather(1, own)).sum().to(loss.dtype)
             slope = logits.sub_(normaliser).exp_()  # with the next line: gradient by the logits, softmax - one-hot
             slope.scatter_add_(1, own, slope.new_full(own.shape, -1))
-            d_queries[start : start + step] = slope @ every
-            d_every += slope.T @ rows
-        if gathered:
-            processes.sum(d_every)
-        scale = 2 / max(pairs, 1)
-        ctx.save_for_backward(d_queries * scale, d_every[first : first + len(keys)] * scale)
+            d_queries[start : start + step] = slope @ keys
+            d_keys += slope.T @ rows
+        scale = 2 / max(len(queries), 1)
+        ctx.save_for_backward(d_queries * scale, d_keys * scale)
         ctx.mark_non_differentiable(hits)
         return (loss * scale).to(queries.dtype), hits
 
@@ -56,23 +39,18 @@ class _MatchingLoss(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx, d_loss, _):
         d_queries, d_keys = ctx.saved_tensors
-        return d_loss * d_queries, d_loss * d_keys, None, None, None
+        return d_loss * d_queries, d_loss * d_keys, None
 
 
-def matching_loss(
-    queries: torch.Tensor, keys: torch.Tensor, processes: Processes = ALONE, gathered: bool = True, block: int = BLOCK
-) -> Matching:
+def matching_loss(queries: torch.Tensor, keys: torch.Tensor, block: int = BLOCK) -> tuple[torch.Tensor, int]:
     """Contrastive loss of matching pairs.
 
     Args:
-        queries, keys: [R, C]; row i of one matches row i of the other. R may be 0 and may differ between processes.
-        processes: the processes that train together.
-        gathered: if True, compare with the keys of all processes, as one process with all pairs would. If False, each
-            process compares with its own keys, and the loss is the mean over the processes.
+        queries, keys: [R, C]; row i of one matches row i of the other. R may be 0.
         block: number of logits held at a time.
 
     Returns:
-        Matching. The gradients are shares as well: their sum over the processes is the gradient of the batch's loss.
+        (loss, a scalar; number of queries whose best key is their own).
     """
-    loss, hits = _MatchingLoss.apply(queries, keys, processes, gathered, block)
-    return Matching(loss, int(hits), len(queries))
+    loss, hits = _MatchingLoss.apply(queries, keys, block)
+    return loss, int(hits)

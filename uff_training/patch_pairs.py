@@ -19,7 +19,6 @@ from common.errors import InputError
 from common.files import atomic_path
 
 XYZ_DIM = 1152  # width of Point-MAE's and Point-BERT's patches
-SUFFIX = ".pt"
 ORDERS = ("matching", "released")
 BACKGROUND_RUN = 16  # a row that begins with so many zeros is background: no histogram feature has that many
 HOW = "write it again with main.py --save_feature"
@@ -29,7 +28,7 @@ WRITING = "main.py --method_name DINO+Point_MAE --save_feature --fix save_featur
 class PairFolder(NamedTuple):
     """The files for a training, and the widths of their xyz and RGB patches."""
 
-    paths: tuple
+    paths: tuple[Path, ...]
     xyz_dim: int
     rgb_dim: int
 
@@ -68,7 +67,7 @@ def read_patch_pair(path: str | Path) -> torch.Tensor:
     """Patches [P, C] of a file in its own precision; every byte is checked against the file's checksums.
 
     Raises:
-        InputError: the file is empty, damaged or holds something other than patch pairs.
+        InputError: the file is damaged or holds something other than patch pairs.
     """
     patches = _open(path)
     if zipfile.is_zipfile(path):  # else written before torch 1.6: no checksum
@@ -87,26 +86,17 @@ def read_patch_pair(path: str | Path) -> torch.Tensor:
 
 def _open(path: str | Path, mapped: bool = True) -> torch.Tensor:
     """The patches of a file. ``mapped``: only the header is read now, values when they are used."""
-    path = Path(path)
-    try:
-        size = path.stat().st_size
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); {HOW}") from None
-    if size == 0:
-        raise InputError(f"{path}: empty file; {HOW}")
     try:
         mapped = mapped and zipfile.is_zipfile(path)
         patches = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except Exception as error:  # zip, pickle, header and tensor errors of all kinds
-        reason = str(error).splitlines()[0][:150] if str(error) else type(error).__name__
-        raise InputError(f"{path}: cannot be read (damaged, or no file of patch pairs: {reason}); {HOW}") from None
-    if not isinstance(patches, torch.Tensor) or patches.ndim != 2 or not patches.is_floating_point():
-        found = type(patches).__name__
-        if isinstance(patches, torch.Tensor):
-            found = f"{patches.dtype} {list(patches.shape)}"
+    except Exception as error:  # system, zip, pickle, header and tensor errors of all kinds
+        reason = "empty" if isinstance(error, EOFError) else (str(error).splitlines() or [type(error).__name__])[0]
+        reason = f"damaged, or no file of patch pairs: {reason[:150]}"
+        raise InputError(f"{path}: cannot be read ({reason}); {HOW}") from None
+    is_tensor = isinstance(patches, torch.Tensor)
+    if not is_tensor or patches.ndim != 2 or not patches.is_floating_point() or not patches.numel():
+        found = f"{patches.dtype} {list(patches.shape)}" if is_tensor else type(patches).__name__
         raise InputError(f"{path}: holds {found} and not patch pairs, a float tensor [patches, width]; {HOW}")
-    if not patches.numel():
-        raise InputError(f"{path}: holds no patches (shape {list(patches.shape)}); {HOW}")
     return patches
 
 
@@ -124,11 +114,9 @@ def find_pair_files(folder: str | Path, xyz_dim: int | None = None) -> PairFolde
         InputError: there are no files, a file is unusable, or files have different widths.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; {WRITING}")
-    paths = tuple(sorted(p for p in folder.iterdir() if p.suffix == SUFFIX and not p.name.startswith(".")))
+    paths = tuple(sorted(p for p in folder.glob("*.pt") if not p.name.startswith(".")))
     if not paths:
-        raise InputError(f"{folder}: no {SUFFIX} files; {WRITING}")
+        raise InputError(f"{folder}: {'no .pt files' if folder.is_dir() else 'no such folder'}; {WRITING}")
     first = _open(paths[0])
     width = first.shape[1]
     for path in paths[1:]:
@@ -147,20 +135,17 @@ def find_pair_files(folder: str | Path, xyz_dim: int | None = None) -> PairFolde
     return PairFolder(paths, given, width - given)
 
 
+def _leading_zeros(patches):
+    """[R]: the number of zeros at the beginning of each row of ``patches`` [P, C] that begins with BACKGROUND_RUN."""
+    zero = patches == 0
+    return zero[zero[:, :BACKGROUND_RUN].all(1)].long().cumprod(1).sum(1)
+
+
 def _shown_xyz_dim(patches):
     """The xyz width, read from background rows, which are zero only in the xyz half; None if there are none."""
     runs = _leading_zeros(patches)
     runs = runs[(runs >= BACKGROUND_RUN) & (runs < patches.shape[1])]
     return int(runs.mode().values) if len(runs) else None
-
-
-def _leading_zeros(patches):
-    """[P]: the number of zeros at the beginning of each row of ``patches`` [P, C]; 0 if below BACKGROUND_RUN."""
-    zero = patches == 0
-    begins = zero[:, :BACKGROUND_RUN].all(1).nonzero()[:, 0]
-    runs = torch.zeros(len(patches), dtype=torch.long)
-    runs[begins] = zero[begins].long().cumprod(1).sum(1)
-    return runs
 
 
 def load_pairs(path: str | Path, xyz_dim: int, order: str = "matching", background: str = "any_zero") -> Pairs:
@@ -200,8 +185,7 @@ def _fused(xyz):
     that two corners are equal."""
     side = int(len(xyz) ** 0.5)
     corners = xyz[[0, side - 1, len(xyz) - side, len(xyz) - 1]] if side > 1 else xyz[:1]
-    alike = [(a == b).all() for i, a in enumerate(corners) for b in corners[:i]]
-    return any(alike) and not (xyz == 0).all(1).any()
+    return len(corners.unique(dim=0)) < len(corners) and not (xyz == 0).all(1).any()
 
 
 # ---------------------------------------------------------------- the order of the RGB patches
@@ -217,11 +201,12 @@ def patch_of_row(rows: int, order: str) -> torch.Tensor:
     return y // 2 * side + x // 2
 
 
-def _row_of_patch(rows, order):
-    """[rows / 4]: for each RGB patch, the number of a row that holds it."""
-    row = torch.empty(rows // 4, dtype=torch.long)
-    row[patch_of_row(rows, order)] = torch.arange(rows)
-    return row
+def reorder(rgb: torch.Tensor, found: str, wanted: str) -> torch.Tensor:
+    """RGB patches [P, C], which are in the order ``found``, put into the order ``wanted``."""
+    rows = len(rgb)
+    row_of_patch = torch.empty(rows // 4, dtype=torch.long)
+    row_of_patch[patch_of_row(rows, found)] = torch.arange(rows)  # of its four rows, the last
+    return rgb[row_of_patch[patch_of_row(rows, wanted)]]
 
 
 def pair_order(rgb: torch.Tensor) -> str:
@@ -229,12 +214,4 @@ def pair_order(rgb: torch.Tensor) -> str:
     rows = len(rgb)
     if rows % 4 or int((rows // 4) ** 0.5) ** 2 * 4 != rows:
         return "unknown"
-    for order in ORDERS:
-        if (rgb == rgb[_row_of_patch(rows, order)[patch_of_row(rows, order)]]).all():
-            return order
-    return "unknown"
-
-
-def reorder(rgb: torch.Tensor, found: str, wanted: str) -> torch.Tensor:
-    """RGB patches [P, C], which are in the order ``found``, put into the order ``wanted``."""
-    return rgb[_row_of_patch(len(rgb), found)[patch_of_row(len(rgb), wanted)]]
+    return next((order for order in ORDERS if torch.equal(rgb, reorder(rgb, order, order))), "unknown")

@@ -8,8 +8,7 @@ parts (M3DM reads no masks of good ones). Points are float32, which M3DM compute
 stopped run continues where it was; finished samples are left as they are.
 """
 
-import functools
-import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -29,115 +28,81 @@ FOCAL = 711.11  # pixels
 LOWEST, FURTHEST, WIDEST = -0.02, 1.8, 1.0  # limits of y, z and |x| for points that are kept, in the ground's frame
 SCALE = 0.1
 SPLITS = {"train": "train", "test_public": "test"}  # name in the download → name written
-NEEDED = ("_image_4.png", "_depth.png", "_info_depth.yaml", "_pose.txt")
-MASK = "_mask.png"
+PICTURE, DEPTH, RANGE, POSE, MASK = "_image_4.png", "_depth.png", "_info_depth.yaml", "_pose.txt", "_mask.png"
 
 
 def main(argv=None):
     """Run the command line; returns the exit code: 0 fine, 1 something failed, 2 refused before any work."""
-    args = build_parser().parse_args(argv)
-    command = sys.argv[1:] if argv is None else argv
-    return common.run_command(PROGRAM, args, functools.partial(preprocess, command=command))
+    return common.run(PROGRAM, build_parser(), argv, preprocess)
 
 
 def build_parser():
     """The argument parser."""
     parser = common.build_parser(PROGRAM, __doc__, "eyecandies")
-    parser.add_argument(
-        "--dataset_path", type=Path, required=True, metavar="SRC", help="the download: folder of the categories"
-    )
-    parser.add_argument(
-        "-o",
-        "--output",
-        "--target_dir",
-        dest="target_dir",
-        type=Path,
-        required=True,
-        metavar="DST",
-        help="folder for the result",
-    )
+    add, text = parser.add_argument, "the download: folder of the categories"
+    add("--dataset_path", type=Path, required=True, metavar="SRC", help=text)
+    names = ("-o", "--output", "--target_dir")
+    add(*names, dest="target_dir", type=Path, required=True, metavar="DST", help="folder for the result")
     return parser
 
 
 def preprocess(args, command):
     """Convert what the options ask for; returns the exit code."""
-    categories = common.find_categories(args.dataset_path, args.categories, "eyecandies")
-    common.check_apart(args.target_dir, args.dataset_path, categories)
+    categories = common.find_categories(args.dataset_path, args.categories, "eyecandies", args.target_dir)
     record = common.Record(args.target_dir, PROGRAM, command, vars(args))
-    jobs, missing = list_jobs(categories, args.target_dir)
-    return common.convert(PROGRAM, record, args.target_dir, categories, jobs, missing, args.workers)
+    looked_for = " and ".join(f"{source}/data" for source in SPLITS)
+    jobs, missing = common.list_jobs(categories, lambda *of: list_category(*of, args.target_dir), looked_for)
+    return common.convert(record, args.target_dir, categories, jobs, missing, args.workers)[0]
 
 
-def list_jobs(categories, target):
-    """(jobs, {sample: what it lacks}) of the categories {name: folder}. A sample has a depth image or a picture."""
+def list_category(category, folder, target):
+    """([Job], {sample: what it lacks}) of the category in ``folder``. A sample has a depth image or a picture."""
     jobs, missing = [], {}
-    for category, folder in categories.items():
-        before = len(jobs) + len(missing)
-        for source, split in SPLITS.items():
-            data = folder / source / "data"
-            needed = NEEDED + ((MASK,) if split == "test" else ())
-            there = {p.name for p in data.glob("*") if not p.name.startswith(".")}
-            for stem in sorted(
-                {
-                    name.removesuffix(end)
-                    for name in there
-                    for end in ("_depth.png", "_image_4.png")
-                    if name.endswith(end)
-                }
-            ):
-                name = f"{category}/{split}/{stem.zfill(3)}"
-                lacking = [stem + end for end in needed if stem + end not in there]
-                if lacking:
-                    missing[name] = f"{data}: {', '.join(lacking)} missing"
-                    continue
-                good, bad = (
-                    common.mark_of(target / category / split / kind, stem.zfill(3)) for kind in ("good", "bad")
-                )
-                jobs.append(
-                    common.Job(
-                        name,
-                        bad if bad.exists() else good,  # only the mask tells good from bad
-                        functools.partial(
-                            convert, data / stem, target / category / split, stem.zfill(3), split == "test"
-                        ),
-                    )
-                )
-        if len(jobs) + len(missing) == before:
-            missing[category] = f"{folder}: no sample found in {' and '.join(f'{source}/data' for source in SPLITS)}"
+    for source, split in SPLITS.items():
+        data = folder / source / "data"
+        ends = (PICTURE, DEPTH, RANGE, POSE) + ((MASK,) if split == "test" else ())
+        there = {path.name for path in data.glob("[!.]*")}
+        found = {name.removesuffix(end) for end in (DEPTH, PICTURE) for name in there if name.endswith(end)}
+        for stem in sorted(found):
+            name = f"{category}/{split}/{stem.zfill(3)}"
+            lacking = [stem + end for end in ends if stem + end not in there]
+            if lacking:
+                missing[name] = f"{data}: {', '.join(lacking)} missing"
+                continue
+            job = common.job_of(target, name, convert, [data / (stem + end) for end in ends])
+            good, bad = (common.mark_of(target / category / split / kind, stem.zfill(3)) for kind in ("good", "bad"))
+            jobs.append(job._replace(mark=bad if bad.exists() else good))  # only the mask tells good from bad
     return jobs, missing
 
 
-def convert(stem, folder, name, masked):
-    """Convert the sample whose files begin with ``stem`` into ``folder``/{good,bad}; returns [], since it has no
-    warnings.
+def convert(files, folder, name):
+    """Convert a sample's ``files`` (picture, depth, its range, pose and in the test split a mask) into
+    ``folder``/{good,bad}; returns [], since it has no warnings.
 
     Raises:
         InputError: a file cannot be used, or only background is left.
     """
-
-    def path(end):
-        return stem.with_name(stem.name + end)
-
-    rgb = np.asarray(read_picture(path("_image_4.png"), "RGB"))
-    points = to_points(
-        read_depth(path("_depth.png"), *read_range(path("_info_depth.yaml"))), read_pose(path("_pose.txt"))
-    )
+    picture, depth, limits, pose, *mask = files
+    rgb = np.asarray(read_picture(picture, "RGB"))
+    points = to_points(read_depth(depth, *read_range(limits)), read_pose(pose))
     try:
         xyz = drop_background(points)
     except InputError as error:
-        raise InputError(f"{path('_depth.png')}: {error}") from None
-    gt = np.asarray(read_picture(path(MASK), "L")) > 0 if masked else np.zeros(rgb.shape[:2], bool)
-    for end, other in (("_depth.png", xyz), (MASK, gt)):
-        if other.shape[:2] != rgb.shape[:2]:
-            raise InputError(
-                f"{path(end)}: has {other.shape[0]}×{other.shape[1]} pixels, {path('_image_4.png')} "
-                f"{rgb.shape[0]}×{rgb.shape[1]}; "
-                "they have to be equal"
-            )
-    common.save_sample(
-        folder / ("bad" if gt.any() else "good"), name, rgb, xyz, gt.astype(np.uint8) * 255 if gt.any() else None
-    )
+        raise InputError(f"{depth}: {error}") from None
+    gt = np.asarray(read_picture(mask[0], "L")) > 0 if mask else np.zeros(rgb.shape[:2], bool)
+    common.check_sizes(picture, rgb, (depth, xyz), (mask and mask[0], gt))
+    bad = gt.any()
+    common.save_sample(folder / ("bad" if bad else "good"), name, rgb, xyz, gt.astype(np.uint8) * 255 if bad else None)
     return []
+
+
+@contextmanager
+def reading(path, needs):
+    """Errors in the block become an InputError that says what the file ``needs``, for a file that is damaged."""
+    try:
+        yield
+    except Exception as error:  # the libraries raise many kinds
+        raise InputError(f"{path}: needs {needs} ({type(error).__name__}: {error}); fetch it again") from None
 
 
 def read_depth(path, low, high):
@@ -146,15 +111,10 @@ def read_depth(path, low, high):
     Raises:
         InputError: the file is unreadable, or not a grey 16-bit image.
     """
-    try:
-        with Image.open(path) as picture:
-            mode, values = picture.mode, np.asarray(picture)
-    except Exception as error:  # PIL raises many kinds for damaged files
-        raise InputError(
-            f"{path}: cannot be read as picture ({error or type(error).__name__}); fetch it again"
-        ) from None
-    if mode[:1] != "I":
-        raise InputError(f"{path}: is a picture of mode {mode}, expected grey with 16 bits; fetch it again")
+    with reading(path, "a grey picture with 16 bits"), Image.open(path) as picture:
+        values = np.asarray(picture)
+        if picture.mode[:1] != "I":
+            raise ValueError(f"mode {picture.mode}")
     return values / 65535 * (high - low) + low
 
 
@@ -164,17 +124,12 @@ def read_range(path):
     Raises:
         InputError: the file is unreadable, or does not hold these two numbers.
     """
-    try:
+    with reading(path, "normalization: {min, max} with 0 ≤ min < max"):
         content = yaml.safe_load(path.read_text(encoding="utf-8"))["normalization"]
         low, high = float(content["min"]), float(content["max"])
         if not 0 <= low < high < np.inf:
             raise ValueError(f"min {low}, max {high}")
-        return low, high
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        raise InputError(
-            f"{path}: needs normalization: {{min, max}} with 0 ≤ min < max ({type(error).__name__}: {error}); "
-            "fetch it again"
-        ) from None
+    return low, high
 
 
 def read_pose(path):
@@ -183,13 +138,11 @@ def read_pose(path):
     Raises:
         InputError: the file is unreadable, or holds no invertible 4×4 matrix.
     """
-    try:
+    with reading(path, "an invertible matrix of 4×4 numbers"):
         pose = np.loadtxt(path, dtype=np.float64)
         if pose.shape != (4, 4) or not np.isfinite(pose).all() or not np.linalg.det(pose):
             raise ValueError(f"shape {pose.shape}")
-        return pose
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: needs an invertible matrix of 4×4 numbers ({error}); fetch it again") from None
+    return pose
 
 
 def to_points(depth, pose):

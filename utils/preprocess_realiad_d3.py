@@ -16,8 +16,6 @@ where it was; finished samples are left as they are.
 """
 
 import fnmatch
-import functools
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -30,19 +28,17 @@ from common.errors import InputError
 from common.signals import run_to_the_end
 from data import conversion as common
 from data.organised_clouds import read_tiff, read_unexamined
+from data.pairing import GOOD
 from data.pictures import read_defect, read_picture
 
 PROGRAM = "preprocess_realiad_d3.py"
 SPLITS = ("train", "test")
-GOOD = "good"
-DECISIVE = ("xyz",)
+PICTURES, CLOUDS = ("*l05*rgb*.jpg", "*l05*rgb*.jpeg"), ("*.tiff", "*.tif")
 
 
 def main(argv=None):
     """Run the command line; returns the exit code: 0 fine, 1 something failed, 2 refused before any work."""
-    args = build_parser().parse_args(argv)
-    command = sys.argv[1:] if argv is None else argv
-    return common.run_command(PROGRAM, args, functools.partial(preprocess, command=command))
+    return common.run(PROGRAM, build_parser(), argv, preprocess)
 
 
 def build_parser():
@@ -50,78 +46,55 @@ def build_parser():
     parser = common.build_parser(PROGRAM, __doc__, "realiad_d3")
     parser.add_argument("source", type=Path, metavar="SRC", help="the download: folder of the categories")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DST", help="folder for the result")
-    parser.add_argument(
-        "--xyz",
-        default="sensor",
-        choices=("sensor", "pixel"),
-        help="sensor: as measured, background where nothing was; pixel: x and y "
-        "are the pixel's row and column, missing z the file's smallest, as in the data set's own M3DM fork",
-    )
+    text = "sensor: as measured, background where nothing was; pixel: x and y are the pixel's row and column, missing "
+    text += "z the file's smallest, as in the data set's own M3DM fork"
+    parser.add_argument("--xyz", default="sensor", choices=("sensor", "pixel"), help=text)
     return parser
 
 
 def preprocess(args, command):
     """Convert what the options ask for; returns the exit code."""
-    categories = common.find_categories(args.source, args.categories, "realiad_d3")
-    common.check_apart(args.output, args.source, categories)
+
+    def of_category(category, folder):
+        return list_category(category, folder, args.output, args.xyz)
+
+    categories = common.find_categories(args.source, args.categories, "realiad_d3", args.output)
     coordinates = "millimetres" if args.xyz == "sensor" else "pixels"
-    record = common.Record(args.output, PROGRAM, command, vars(args), DECISIVE, coordinates)
-    jobs, unpaired = list_jobs(categories, args.output, args.xyz)
-    return common.convert(PROGRAM, record, args.output, categories, jobs, unpaired, args.workers)
+    record = common.Record(args.output, PROGRAM, command, vars(args), ("xyz",), coordinates)
+    looked_for = " and ".join(f"{split}/<defect>/{{rgb,xyz}}" for split in SPLITS)
+    jobs, unpaired = common.list_jobs(categories, of_category, looked_for)
+    return common.convert(record, args.output, categories, jobs, unpaired, args.workers)[0]
 
 
-def list_jobs(categories, target, convention):
-    """(jobs, {sample: why it has no job}) of the categories {name: folder}."""
+def list_category(category, folder, target, convention):
+    """([Job], {sample: why it has no job}) of the category in ``folder``."""
     jobs, unpaired = [], {}
-    for category, folder in categories.items():
-        before = len(jobs) + len(unpaired)
-        for source in (
-            d
-            for split in SPLITS
-            for d in sorted((folder / split).glob("*"))
-            if d.is_dir() and not d.name.startswith(".")
-        ):
-            good = source.name.lower() == GOOD
-            where = Path(category) / source.parent.name / (GOOD if good else source.name)
-            kinds = {
-                "rgb": find_files(source / "rgb", "*l05*rgb*.jpg", "*l05*rgb*.jpeg"),
-                "xyz": find_files(source / "xyz", "*.tiff", "*.tif"),
-            }
-            if not good:
-                kinds["gt"] = find_files(source / "gt" / "rgb", "*.png")
-            for sample in sorted(set().union(*kinds.values())):
-                files = [kind.get(sample, []) for kind in kinds.values()]
-                wrong = [
-                    f"{len(f) or 'no'} file{'s' * (len(f) > 1)} in {'gt/rgb' if kind == 'gt' else kind}"
-                    for kind, f in zip(kinds, files)
-                    if len(f) != 1
-                ]
-                name = (where / sample).as_posix()
-                if wrong:
-                    unpaired[name] = f"{source}: sample {sample} has {' and '.join(wrong)}, one each is needed"
-                else:
-                    jobs.append(
-                        common.Job(
-                            name,
-                            common.mark_of(target / where, sample),
-                            functools.partial(convert, [f[0] for f in files], target / where, sample, convention),
-                        )
-                    )
-        if len(jobs) + len(unpaired) == before:
-            unpaired[category] = (
-                f"{folder}: no sample found in {' and '.join(f'{split}/<defect>/' + '{rgb,xyz}' for split in SPLITS)}"
-            )
+    for source in (place for split in SPLITS for place in sorted((folder / split).glob("[!.]*")) if place.is_dir()):
+        good = source.name.lower() == GOOD
+        kinds = {"rgb": find_files(source / "rgb", PICTURES), "xyz": find_files(source / "xyz", CLOUDS)}
+        if not good:
+            kinds["gt/rgb"] = find_files(source / "gt" / "rgb", ("*.png",))
+        for sample in sorted(set().union(*kinds.values())):
+            name = f"{category}/{source.parent.name}/{GOOD if good else source.name}/{sample}"
+            files = {kind: found.get(sample, []) for kind, found in kinds.items()}
+            wrong = [
+                f"{len(paths) or 'no'} file{'s' * (len(paths) > 1)} in {kind}"
+                for kind, paths in files.items()
+                if len(paths) != 1
+            ]
+            if wrong:
+                unpaired[name] = f"{source}: sample {sample} has {' and '.join(wrong)}, one each is needed"
+            else:
+                jobs.append(common.job_of(target, name, convert, [path for (path,) in files.values()], convention))
     return jobs, unpaired
 
 
-def find_files(folder, *patterns):
+def find_files(folder, patterns):
     """{sample id: [files]} of the files at any depth below ``folder`` whose lower-case name matches a pattern. The id
     is the name up to the first "_"."""
     found = {}
-    for path in sorted(folder.rglob("*")):
-        if any(fnmatch.fnmatchcase(path.name.lower(), pattern) for pattern in patterns) and not path.name.startswith(
-            "."
-        ):
+    for path in sorted(folder.rglob("[!.]*")):
+        if any(fnmatch.fnmatchcase(path.name.lower(), pattern) for pattern in patterns):
             found.setdefault(path.stem.split("_")[0], []).append(path)
     return found
 
@@ -132,10 +105,11 @@ def convert(files, folder, name, convention):
     Raises:
         InputError: a file cannot be used, or no pixel was measured.
     """
-    rgb = np.asarray(read_picture(files[0], "RGB"))
-    xyz, _, notes = (
-        read_unexamined(files[1], "m") if convention == "sensor" else (by_pixel(read_tiff(files[1])[0]), 0, [])
-    )
+    rgb, notes = np.asarray(read_picture(files[0], "RGB")), []
+    if convention == "sensor":
+        xyz, _, notes = read_unexamined(files[1], "m")
+    else:
+        xyz = by_pixel(read_tiff(files[1])[0])
     if not xyz.all(axis=2).any():
         raise InputError(f"{files[1]}: no pixel was measured; fetch it again or take the sample out")
     height, width = aspect_size(xyz.shape, rgb.shape)

@@ -314,9 +314,9 @@ def test_pictures_of_another_size_are_named_where_they_do_not_fit(tmp_path, brin
     save_depth(tmp_path / "rec/1_depth.png", mm)
     code, text, _ = bring("--unit", "mm")
     warning = {
-        "same view": "",
         "wider depth": "with the scan's 1.3 times as large",
         "no outline": "no outline of a part",
+        "same view": "",
     }
     assert code == 0 and warning[kind] in text and ("warning" in text) == (kind != "same view"), text
 

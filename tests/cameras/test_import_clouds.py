@@ -9,7 +9,8 @@ from PIL import Image
 from cameras.missing import measured_pixels
 from cameras.readers import Scan, organise, read_scan
 from common.errors import InputError
-from tests.camera_files import record, write_depth_png, write_pcd, write_ply
+from tests.camera_files import record, write_pcd, write_ply
+from tests.field.parts import save_depth
 
 SIZE = (70, 90)
 PART = record(1, SIZE)
@@ -37,13 +38,6 @@ def test_ply(tmp_path, encoding, colours, kind):
     scan = organise("a.ply", scan, SIZE)
     np.testing.assert_array_equal(scan.values.astype(np.float32), POINTS)
     np.testing.assert_array_equal(scan.colours, colours)
-
-
-@pytest.mark.parametrize("encoding", ["ascii", "binary_big_endian"])
-def test_ply_with_its_size(tmp_path, encoding):
-    told = f"obj_info num_cols {SIZE[1]}", f"obj_info num_rows {SIZE[0]}", "comment made by hand"
-    write_ply(tmp_path / "a.ply", POINTS, None, encoding, told)
-    np.testing.assert_array_equal(read_scan(tmp_path / "a.ply").values.astype(np.float32), POINTS)
 
 
 def test_ply_with_the_camera_that_pcl_writes(tmp_path):
@@ -82,7 +76,7 @@ def test_arrays_of_points(tmp_path, write, notes):
 
 def test_arrays_of_depth(tmp_path):
     depth = np.rint(np.nan_to_num(PART.depth) * 1000).astype(np.uint16)
-    write_depth_png(tmp_path / "a.png", PART.depth)
+    save_depth(tmp_path / "a.png", PART.depth * 1000)
     tifffile.imwrite(tmp_path / "a.tif", depth)
     np.save(tmp_path / "a.npy", depth)
     np.savez(tmp_path / "a.npz", depth=depth[..., None], rgb=PART.rgb)
@@ -93,14 +87,6 @@ def test_arrays_of_depth(tmp_path):
     np.testing.assert_array_equal(scan.colours, PART.rgb)
     tifffile.imwrite(tmp_path / "b.tiff", PART.depth.astype(np.float32))
     np.testing.assert_array_equal(read_scan(tmp_path / "b.tiff").values, PART.depth.astype(np.float32))
-
-
-def test_organised_by_row_and_by_column():
-    for points, word in ((POINTS, "row by row"), (POINTS.transpose(1, 0, 2), "column by column")):
-        scan = organise("x", Scan(points.reshape(-1, 3), points.reshape(-1, 3)), SIZE)
-        np.testing.assert_array_equal(scan.values, POINTS)
-        np.testing.assert_array_equal(scan.colours, POINTS)
-        assert word in scan.notes[0]
 
 
 def test_unorganised_is_refused(tmp_path):
@@ -160,13 +146,6 @@ def test_markers_in_points(point):
     assert len(notes) == any(point)
 
 
-def test_marker_in_z_alone():
-    points = PART.points.copy()
-    points[..., :2] = np.moveaxis(np.indices(SIZE)[::-1], 0, -1) * 0.001
-    points[..., 2] = np.where(np.isnan(points[..., 2]), -1, points[..., 2])
-    np.testing.assert_array_equal(measured_pixels(points)[0], np.isfinite(PART.depth))
-
-
 def test_surfaces_are_no_markers():
     """Whole numbers repeat on a flat table; a flat table behind a flat part is one depth; a height map passes
     through 0."""
@@ -179,10 +158,3 @@ def test_surfaces_are_no_markers():
     heights = np.stack([*np.indices(SIZE)[::-1] * 0.001, (flat - 0.5) * 0.01], axis=-1)
     measured = measured_pixels(heights)[0]
     assert measured.sum() == measured.size - 1  # (0, 0, 0) is background in every convention
-
-
-def test_largest_whole_number_is_not_measured():
-    depth = np.full(SIZE, 450, np.uint16)
-    depth[:10] = 65535
-    measured, notes = measured_pixels(depth)
-    assert measured.sum() == 60 * 90 and "65535" in notes[0]

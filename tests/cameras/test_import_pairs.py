@@ -19,11 +19,8 @@ def fill(root, *names):
         if path.suffix in (".pcd", ".ply", ".npy", ".npz"):
             path.write_bytes(b"")
         elif path.suffix in (".tif", ".tiff"):
-            tifffile.imwrite(
-                path,
-                np.ones((4, 4), np.float32) if deep else np.ones((4, 4, 3), np.uint8),
-                photometric="minisblack" if deep else "rgb",
-            )
+            array, kind = (np.ones((4, 4), np.float32), "minisblack") if deep else (np.ones((4, 4, 3), np.uint8), "rgb")
+            tifffile.imwrite(path, array, photometric=kind)
         else:
             Image.fromarray(np.full((4, 4), 300, np.uint16) if deep else np.zeros((4, 4, 3), np.uint8)).save(path)
     return root
@@ -39,44 +36,35 @@ def paired(root, **options):
 @pytest.mark.parametrize(
     "names",
     [
-        [("rgb/0.png", "xyz/0.tiff"), ("rgb/1.png", "xyz/1.tiff")],
-        [("color_9.png", "depth_0009.png"), ("color_10.png", "depth_0010.png")],
-        [("rs_Color_7.png", "rs_Depth_7.png"), ("rs_Color_12.png", "rs_Depth_12.png")],
-        [
-            ("camera_color_image/a 1.jpg", "camera_depth_image/a 1.png"),
-            ("camera_color_image/a 2.jpg", "camera_depth_image/a 2.png"),
-        ],
-        [("one/scan.png", "one/scan.pcd"), ("two/scan.png", "two/scan.pcd")],
-        [("scan.png", "scan.cloud.pcd"), ("scan2.png", "scan2.cloud.pcd")],
-        [("ColorImage003.bmp", "part_cloud_03.npy"), ("ColorImage004.bmp", "part_cloud_04.npy")],
-        [("left/p1_v2.png", "depth/p1_v2_depth.tiff"), ("left/p2_v1.png", "depth/p2_v1_depth.tiff")],
+        ["rgb/0.png xyz/0.tiff", "rgb/1.png xyz/1.tiff"],
+        ["color_9.png depth_0009.png", "color_10.png depth_0010.png"],
+        ["rs_Color_7.png rs_Depth_7.png", "rs_Color_12.png rs_Depth_12.png"],
+        ["color_image/a-1.jpg depth_image/a-1.png", "color_image/a-2.jpg depth_image/a-2.png"],
+        ["one/scan.png one/scan.pcd", "two/scan.png two/scan.pcd"],
+        ["scan.png scan.cloud.pcd", "scan2.png scan2.cloud.pcd"],
+        ["ColorImage003.bmp part_cloud_03.npy", "ColorImage004.bmp part_cloud_04.npy"],
+        ["left/p1_v2.png depth/p1_v2_depth.tiff", "left/p2_v1.png depth/p2_v1_depth.tiff"],
     ],
 )
 def test_pairs(tmp_path, names):
-    fill(tmp_path, *(name for pair in reversed(names) for name in pair))
-    assert paired(tmp_path) == ([(*pair, None) for pair in names], [])
+    fill(tmp_path, *" ".join(reversed(names)).split())
+    assert paired(tmp_path) == ([(*pair.split(), None) for pair in names], [])
 
 
 def test_masks_and_what_lacks_one(tmp_path):
     fill(tmp_path, *(f"rgb/{n}.png" for n in "123"), *(f"depth/{n}.png" for n in "124"), "ground_truth/001_mask.png")
-    assert paired(tmp_path) == (
-        [("rgb/1.png", "depth/1.png", "ground_truth/001_mask.png")],
-        ["depth/4.png", "rgb/2.png", "rgb/3.png"],
-    )
-    assert paired(tmp_path, with_masks=False)[0] == [
-        ("rgb/1.png", "depth/1.png", None),
-        ("rgb/2.png", "depth/2.png", None),
-    ]
+    mask, lonely = "ground_truth/001_mask.png", ["depth/4.png", "rgb/2.png", "rgb/3.png"]
+    assert paired(tmp_path) == ([("rgb/1.png", "depth/1.png", mask)], lonely)
+    unmasked = [(f"rgb/{n}.png", f"depth/{n}.png", None) for n in "12"]
+    assert paired(tmp_path, with_masks=False)[0] == unmasked
 
 
 def test_globs_and_order(tmp_path):
     fill(tmp_path, "color/a1.png", "color/a2.png", "ir/a1.png", "ir/a2.png", "depth/t105.png", "depth/t107.png")
     with pytest.raises(InputError, match="no depth image or cloud has the same name or number"):
         find_recording(tmp_path, picture_glob="color/*.png")
-    assert paired(tmp_path, picture_glob="color/*.png", by_order=True) == (
-        [("color/a1.png", "depth/t105.png", None), ("color/a2.png", "depth/t107.png", None)],
-        [],
-    )
+    ordered = [("color/a1.png", "depth/t105.png", None), ("color/a2.png", "depth/t107.png", None)]
+    assert paired(tmp_path, picture_glob="color/*.png", by_order=True) == (ordered, [])
     with pytest.raises(InputError, match="needs as many"):
         find_recording(tmp_path, by_order=True)
 

@@ -10,7 +10,8 @@ import tifffile
 from PIL import Image
 
 from dataset import TestDataset
-from tests.camera_files import KINDS, make_recording, record, write_depth_png, write_realsense
+from tests.camera_files import KINDS, make_recording, record
+from tests.field.parts import save, save_camera, save_depth
 from tools import check_dataset, import_parts
 
 SIZE = (96, 128)
@@ -66,7 +67,7 @@ def test_each_kind_of_recording(tmp_path, capsys, kind):
             assert gt is None or np.array_equal(gt > 0, seen.defect)
     assert check_dataset.main([str(tmp_path / "data"), "--workers", "1", "--num_group", "128"]) == 0
     assert "errors: 0; warnings: 0" in capsys.readouterr().out
-    assert TestDataset("knob", 224, tmp_path / "data").has_masks
+    assert all(gt or "good" in rgb.parts for rgb, _, gt in TestDataset("knob", 224, tmp_path / "data").files)
 
 
 def test_it_goes_on_where_it_was(tmp_path, recording, capsys):
@@ -196,19 +197,20 @@ def test_another_unit_than_the_one_recognised(tmp_path, recording, capsys):
 
 def test_one_scan_in_another_unit_fails(tmp_path, recording, capsys):
     part = record(1, SIZE)
-    write_depth_png(recording / "train_good/depth/002.png", part.depth, 0.0001)
+    save_depth(recording / "train_good/depth/002.png", part.depth * 1000, 0.1)
     assert bring(recording / "train_good", tmp_path / "data") == 1
     err = capsys.readouterr().err
     assert "002.png" in err and "another unit" in err
 
 
 def test_depth_scale_of_the_camera(tmp_path):
-    folder, part = tmp_path / "rec/a", record(3, SIZE)
+    folder, part, camera = tmp_path / "rec/a", record(3, SIZE), tmp_path / "rec/camera.json"
     for name in ("1", "2"):
-        write_depth_png(folder / f"depth_{name}.png", part.depth, 0.00025)
-        Image.fromarray(part.rgb).save(folder / f"color_{name}.png")
-    write_realsense(folder.parent / "camera.json", part.camera, 0.00025)
-    words = ["-o", str(tmp_path / "data"), "--category", "knob", "--intrinsics", str(folder.parent / "camera.json")]
+        save_depth(folder / f"depth_{name}.png", part.depth * 1000, 0.25)
+        save(folder / f"color_{name}.png", part.rgb)
+    save_camera(camera, SIZE)  # in the form of the RealSense library
+    camera.write_text(json.dumps({"depth": json.loads(camera.read_text()), "depth_scale": 0.00025}))
+    words = ["-o", str(tmp_path / "data"), "--category", "knob", "--intrinsics", str(camera)]
     assert import_parts.main([str(folder), *words, "--workers", "1"]) == 0
     measured = np.isfinite(part.depth)
     np.testing.assert_allclose(

@@ -10,7 +10,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from common.errors import tell
 from common.progress import track
 from common.signals import first_signal_stops, held, raise_if_stopping
 
@@ -145,13 +144,6 @@ def test_no_worker_shows_a_traceback_whenever_the_group_is_told(number, delay):
     os.killpg(process.pid, number)
     _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (1, "")
-
-
-def test_an_ending_line_is_one_write(monkeypatch):
-    written = []
-    monkeypatch.setattr(sys, "stderr", type("Unbuffered", (), {"write": written.append, "flush": lambda: None}))
-    tell("here", "it ends")
-    assert written == ["here: it ends\n"]
 
 
 def test_a_worker_ends_when_its_parent_was_killed(tmp_path):

@@ -67,7 +67,7 @@ def test_eyecandies_dropped_points_are_background(tmp_path):
     _, path, _ = add_part(tmp_path, "train/good", xyz=cloud)
     (_, xyz, _), _ = TrainDataset("toy", 224, tmp_path)[0]
     assert valid_points(xyz).tolist() == list(range(100 * 224, 224 * 224))
-    assert read_points(path, 224, 1)[1:] == (124 * 224, [])
+    assert len(valid_points(read_points(path, 224, 1))) == 124 * 224
     cloud[:] = (0, 0.03, -0.2)
     _, path, _ = add_part(tmp_path, "train/good", xyz=cloud)
     refusal(lambda: TrainDataset("toy", 224, tmp_path, 1)[0], path, "no valid point")
@@ -82,4 +82,3 @@ def test_real_iad_holes_in_z_alone(tmp_path):
     background = torch.ones(60, 60, dtype=torch.bool)
     background[1::2] = False
     assert torch.equal(xyz.any(dim=0), ~background) and not xyz[:, background].any()
-    assert "2400 pixels" in read_points(path, 60, 1)[2][0]

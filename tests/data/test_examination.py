@@ -6,7 +6,6 @@ import shutil
 
 import numpy as np
 import pytest
-import tifffile
 
 from data import examination
 from data.examination import examine, lines
@@ -33,15 +32,6 @@ def text_of(groups, kind):
 
 def hidden(value):
     return lambda cloud: np.where((cloud == 0).all(-1, keepdims=True), np.float32(value), cloud)
-
-
-@pytest.mark.parametrize("where, factor", [("test", 1000), ("test", 100), ("train", 1000), ("test/hole", 0.001)])
-def test_mixed_units_are_always_refused(tmp_path, where, factor):
-    files = sorted((make_scans(tmp_path, train=6) / where).rglob("*.tiff"))[:2]
-    for path in files:
-        write_tiff(path, tifffile.imread(path) * np.float32(factor))
-    for unit in (None, "m", "mm"):
-        assert kinds(look(tmp_path, unit=unit).faults) == {"mixed units": 2}
 
 
 @pytest.mark.parametrize(

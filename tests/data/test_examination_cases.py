@@ -248,7 +248,7 @@ def test_folders_without_clouds(tmp_path, check, capsys):
     assert code == 0 and "note: " in (out := capsys.readouterr().out) and "--method_name DINO" in out
     words = ["--dataset_type", "folder", "--dataset_path", str(tmp_path / "ds"), "--output_dir", str(tmp_path / "out")]
     found = examine(tmp_path / "ds", ["knob"], options=Options(min_points=0)).categories[0]
-    assert found.faults == found.warnings == () and found.has_masks
+    assert found.faults == found.warnings == ()
     (rgb, xyz, _), mask, label, _ = TestDataset("knob", 224, tmp_path / "ds", reading=found.reading)[0]
     assert rgb.any() and not xyz.any() and mask.any() and label == 1
     code = main.main(["--method_name", "Point_MAE", *words])

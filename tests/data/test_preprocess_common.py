@@ -32,34 +32,23 @@ def content(folder):
     return {path: data for path, (data, _) in snapshot(folder).items() if path.endswith((".png", ".tiff"))}
 
 
-def source_and_output(source, out):
-    return [source, "-o", out]
-
-
 COMMANDS = {
-    "preprocessing.py": (lambda root: make_mvtec3d(root, "bagel", train=4), source_and_output, preprocessing),
+    "preprocessing.py": (make_mvtec3d, ("{}", "-o", "{}"), preprocessing),
     "preprocess_eyecandies.py": (
-        lambda root: make_eyecandies(root, train=4),
-        lambda source, out: ["--dataset_path", source, "--target_dir", out],
+        make_eyecandies,
+        ("--dataset_path", "{}", "--target_dir", "{}"),
         preprocess_eyecandies,
     ),
-    "preprocess_realiad_d3.py": (lambda root: make_realiad_d3(root, train=4), source_and_output, preprocess_realiad_d3),
+    "preprocess_realiad_d3.py": (make_realiad_d3, ("{}", "-o", "{}"), preprocess_realiad_d3),
 }
 
 
-def run(program, *flags, **kwargs):
-    """A command as a user runs it."""
-    return subprocess.run(
-        [sys.executable, str(ROOT / "utils" / program), *map(str, flags)], capture_output=True, text=True, **kwargs
-    )
-
-
-@pytest.mark.parametrize("program", ["preprocessing.py"])
-def test_processes_write_the_same_bytes(tmp_path, program):
-    make, flags, _ = COMMANDS[program]
-    make(tmp_path / "src")
+def test_processes_write_the_same_bytes(tmp_path):
+    make_mvtec3d(tmp_path / "src", "bagel", train=4)
     for workers in (1, 2):
-        done = run(program, *flags(tmp_path / "src", tmp_path / str(workers)), "--workers", workers, cwd=tmp_path)
+        flags = tmp_path / "src", "-o", tmp_path / str(workers), "--workers", workers
+        words = [sys.executable, str(ROOT / "utils/preprocessing.py"), *map(str, flags)]
+        done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert "samples written, 0 were there, 0 failed" in done.stdout and not done.stderr
     assert content(tmp_path / "1") == content(tmp_path / "2") and len(content(tmp_path / "1")) > 8
@@ -71,30 +60,21 @@ def test_a_stopped_run_goes_on(tmp_path, capsys, workers, number):
     others."""
     make_mvtec3d(tmp_path / "src", "bagel", (200, 200), train=9)
     command = [str(tmp_path / "src"), "-o", str(tmp_path / "out"), "--workers", str(workers)]
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "utils" / "preprocessing.py"), *command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    words, pipe = [sys.executable, str(ROOT / "utils" / "preprocessing.py"), *command], subprocess.PIPE
+    process = subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
     deadline = time.time() + 60
     while not list(tmp_path.glob("out/bagel/*/*/rgb/*.png")) and time.time() < deadline:
         time.sleep(0.01)
     os.killpg(process.pid, number)  # the whole group, as Ctrl-C at a terminal does
     out, err = process.communicate(timeout=60)
     assert process.returncode == 1 and "interrupted" in err and "Traceback" not in err
-    assert (
-        not list(tmp_path.rglob("*.tmp"))
-        and json.loads((tmp_path / "out" / "preprocessing.json").read_text())["state"] == "interrupted"
-    )
+    record = tmp_path / "out/preprocessing.json"
+    assert not list(tmp_path.rglob("*.tmp")) and json.loads(record.read_text())["state"] == "interrupted"
     before = snapshot(tmp_path / "out")
     done = len([path for path in before if "/rgb/" in path])
     assert 1 <= done < 12
-    assert (
-        preprocessing.main(command) == 0
-        and f"{12 - done} samples written, {done} were there" in capsys.readouterr().out
-    )
+    assert preprocessing.main(command) == 0
+    assert f"{12 - done} samples written, {done} were there" in capsys.readouterr().out
     after = snapshot(tmp_path / "out")
     assert all(after[path] == before[path] for path in before if "/rgb/" in path)
     assert json.loads(after["preprocessing.json"][0])["counts"] == {"written": 12 - done, "skipped": done, "failed": 0}
@@ -103,11 +83,9 @@ def test_a_stopped_run_goes_on(tmp_path, capsys, workers, number):
     assert content(tmp_path / "clean") == content(tmp_path / "out")
 
 
-@pytest.mark.parametrize("program", ["preprocess_realiad_d3.py"])
-def test_a_full_disk_fails_samples_not_the_run(tmp_path, monkeypatch, capsys, program):
-    make, flags, module = COMMANDS[program]
-    make(tmp_path / "src")
-    command = [*map(str, flags(tmp_path / "src", tmp_path / "out")), "--workers", "1"]
+def test_a_full_disk_fails_samples_not_the_run(tmp_path, monkeypatch, capsys):
+    make_realiad_d3(tmp_path / "src", train=4)
+    command = [str(tmp_path / "src"), "-o", str(tmp_path / "out"), "--workers", "1"]
     write, calls = conversion.tifffile.imwrite, []
 
     def full(path, *args, **kwargs):
@@ -117,14 +95,12 @@ def test_a_full_disk_fails_samples_not_the_run(tmp_path, monkeypatch, capsys, pr
         return write(path, *args, **kwargs)
 
     monkeypatch.setattr(conversion.tifffile, "imwrite", full)
-    assert module.main(command) == 1
+    record = tmp_path / "out/preprocessing.json"
+    assert preprocess_realiad_d3.main(command) == 1
     err = capsys.readouterr().err
-    assert (
-        err.count("No space left on device") == 1 and str(tmp_path / "out") in err and not list(tmp_path.rglob("*.tmp"))
-    )
-    assert json.loads((tmp_path / "out" / "preprocessing.json").read_text())["counts"]["failed"] == 1
-    assert module.main(command) == 0
-    assert json.loads((tmp_path / "out" / "preprocessing.json").read_text())["failures"] == {}
+    assert err.count("No space left on device") == 1 and str(tmp_path / "out") in err
+    assert not list(tmp_path.rglob("*.tmp")) and json.loads(record.read_text())["counts"]["failed"] == 1
+    assert preprocess_realiad_d3.main(command) == 0 and json.loads(record.read_text())["failures"] == {}
 
 
 @pytest.mark.parametrize("program", COMMANDS)
@@ -144,7 +120,9 @@ def test_refusals(tmp_path, capsys, program):
         ("src", "out", ("--categories", "nothing"), "--categories"),
         ("src", "file", (), "cannot be written"),
     ):
-        assert module.main([*map(str, flags(tmp_path / source, tmp_path / out)), *extra]) == 2, text
+        places = iter((tmp_path / source, tmp_path / out))
+        words = [str(next(places)) if word == "{}" else word for word in flags]
+        assert module.main([*words, *extra]) == 2, text
         err = capsys.readouterr().err
         assert text in err and err.count("\n") == 1 and "Traceback" not in err
     assert snapshot(tmp_path) == before
@@ -158,8 +136,8 @@ def test_named_categories_and_other_options_in_one_folder(tmp_path, capsys):
     command = [str(tmp_path / "src"), "-o", str(tmp_path / "out"), "--workers", "1"]
     assert preprocessing.main([*command, "--categories", "bagel"]) == 1
     assert preprocessing.main([*command, "--categories", "CABLE-gland", "My-Part/"]) == 0
-    there = sorted(p.name for p in (tmp_path / "out").iterdir())
-    assert there == ["bagel", "cable_gland", "my_part", "preprocessing.json"]
+    names = ["bagel", "cable_gland", "my_part", "preprocessing.json"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == names
     record = json.loads((tmp_path / "out" / "preprocessing.json").read_text())
     assert list(record["failures"]) == ["bagel/train/good/000"]
     capsys.readouterr()
@@ -174,9 +152,8 @@ def test_a_killed_worker_is_reported(tmp_path):
     """A process that the system kills, for want of memory, say, fails what is left in one line each; nothing hangs."""
     jobs = [conversion.Job(f"a/{i}", tmp_path / str(i), die) for i in range(3)]
     outcome = conversion.run_jobs(jobs, 2)
-    assert set(outcome.failed) == {"a/0", "a/1", "a/2"} and all(
-        "fewer --workers" in text for text in outcome.failed.values()
-    )
+    assert set(outcome.failed) == {"a/0", "a/1", "a/2"}
+    assert all("fewer --workers" in text for text in outcome.failed.values())
 
 
 def die():

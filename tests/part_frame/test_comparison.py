@@ -2,10 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from part_frame.comparison import MAPS, deviation, gained
+from part_frame.comparison import MAPS
 from part_frame.reference import PlaceReference, packed, unpacked
 from tests.part_frame.scenes import DENT, PLACES, THICK, learned, reference, scan
 
@@ -32,22 +30,14 @@ def left_out(count):
 @pytest.mark.parametrize("count", COUNTS)
 def test_a_defect_shows_in_its_map_at_its_place(count, defect):
     placed, scores, maps, one = judged(count, defect)
-    kind = KINDS[defect]
-    assert scores[kind] > 1.5 * left_out(count)[kind] + 1
+    kind, usual = KINDS[defect], left_out(count)
+    assert scores[kind] > 1.5 * usual[kind] + 1
+    if defect in ("dent", "stain", "missing"):  # others change more than one map
+        others = [name for name in MAPS if name.removeprefix("local_") != kind]
+        assert all(scores[name] < usual[name] + 1 for name in others), scores
     row, column = np.unravel_index(maps[kind].argmax(), maps[kind].shape)
     pixel = int(np.rint(placed.laid.row[row, column])), int(np.rint(placed.laid.column[row, column]))
     assert np.hypot(*(one.at[pixel] - PLACES[defect])) < {"cut": 20}.get(defect, 5.5)  # mm; cut: a whole end
-
-
-@pytest.mark.parametrize("count", COUNTS)
-def test_defects_of_one_kind_leave_the_other_maps(count):
-    usual = left_out(count)
-    for defect, kind in (("dent", "height"), ("stain", "colour"), ("missing", "missing")):
-        scores = judged(count, defect)[1]
-        assert all(scores[name] < usual[name] + 1 for name in MAPS if name.removeprefix("local_") != kind), (
-            defect,
-            scores,
-        )
 
 
 @pytest.mark.parametrize("count", COUNTS)
@@ -119,16 +109,6 @@ def test_a_restored_reference_compares_the_same():
         assert not made.compared[:40].any() and again.nominal.parts == 6
     finally:
         made.ignored = None
-
-
-@settings(max_examples=15, deadline=None)
-@given(st.floats(-1.5, 1.5), st.sampled_from(["good", "stain"]))
-def test_brightness_as_a_whole_is_no_deviation(gain, defect):
-    appearance = judged(6, *[defect] * (defect != "good"))[0].appearance
-    normal = reference(6, turn=180)[1].nominal
-    brighter = appearance._replace(colour=appearance.colour + np.float32([gain, 0, 0]))
-    of, other = (deviation(gained(a, normal), normal) for a in (appearance, brighter))
-    assert np.allclose(of.colour, other.colour, atol=1e-4)
 
 
 @pytest.mark.parametrize("light", [0.72, 0.85, 1.2])

@@ -37,7 +37,8 @@ def test_a_part_is_found_at_any_turn(options, angle, shift, seed):
     shape = options.get("shape", plate)
     straight = place(placement, scan(99, 0, shape=shape)).laid
     turned = place(placement, scan(seed, angle, (shift, -shift), shape)).laid
-    along_rows = abs((angle + 45) % 90 - 45) < 5
+    period = 90 if shape is plate else 30  # of the angles at which an edge lies along rows or columns
+    along_rows = abs((angle + period / 2) % period - period / 2) < 5
     assert apart(turned.pose.angle, straight.pose.angle + angle) < (1.0 if along_rows else 0.5)
     both = ~np.isnan(turned.height) & ~np.isnan(straight.height) & turned.part & straight.part
     assert both.sum() > 0.95 * straight.part.sum()
@@ -132,19 +133,6 @@ def test_a_part_of_another_colour_is_no_scan_to_repeat(colour):
     """A blue part looks like red and blue exchanged, a grey one like no colour: the table tells."""
     placed = place(learned(**PLATES)[1], tinted(scan(70, 33), colour))
     assert placed.laid.part.any()
-
-
-@pytest.mark.parametrize(
-    "change", [dict(light=0.7), dict(light=1.25), dict(thick=0.3), dict(defects=("cut", "stain"))], ids=str
-)
-def test_what_is_a_defect_or_mended_is_judged(change):
-    place(learned(**PLATES)[1], scan(1, 50, **change))
-
-
-def test_a_part_of_another_colour_is_no_other_camera():
-    one = scan(1, 50)
-    blue = np.where((one.rgb[..., :1] > 150), np.uint8([150, 60, 90]), one.rgb)
-    place(learned(**PLATES)[1], one._replace(rgb=blue))
 
 
 @pytest.mark.parametrize("options", [PLATES, dict(count=4, turn=6), HEXAGONS], ids=["free", "small", "hexagons"])

@@ -28,11 +28,9 @@ def check(capfd):
 
 def cells(text, category):
     """{(split, defect): [cell]} of a category's table."""
-    part = text.split(f"## {category}\n")[1].split("\n## ")[0]
-    rows = [
-        [cell.strip() for cell in line.strip("|").split("|")] for line in part.splitlines() if line.startswith("|")
-    ][2:]
-    return {tuple(row[:2]): row[2:] for row in rows}
+    lines = text.split(f"## {category}\n")[1].split("\n## ")[0].splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    return {tuple(row[:2]): row[2:] for row in rows[2:]}
 
 
 def found(text, kind):
@@ -53,40 +51,24 @@ def test_sound_data(tmp_path, check):
     assert out.splitlines()[-1] == "categories: 1; errors: 0; warnings: 0: ready to run"
     assert "valid share at 224×224" in out
     table = cells(out, "toy")
-    assert table["train", "good"] == [
-        "3",
-        "3",
-        "0",
-        "60×75 RGB (2), 60×120 RGB (1)",
-        "60×75 float32 (2), 60×120 float64 (1)",
-        "0.750 / 1.000 / 1.000",
-        "0",
-    ]
+    counts, kinds = ["3", "3", "0"], ["60×75 RGB (2), 60×120 RGB (1)", "60×75 float32 (2), 60×120 float64 (1)"]
+    assert table["train", "good"] == [*counts, *kinds, "0.750 / 1.000 / 1.000", "0"]
     assert table["test", "hole"] == ["1", "1", "1", "60×75 RGB", "60×75 float32", "1.000 / 1.000 / 1.000", "0"]
     assert table["validation", "good"][:4] == ["1", "1", "0", "60×75 RGB"]
     assert table["extra", "good"][:4] == ["1", "1", "0", "not read by a run"]
     assert list(table) == [*((s, "good") for s in ("train", "validation", "test")), ("test", "hole"), ("extra", "good")]
 
 
-def truncate(path, kept=60):
-    path.write_bytes(path.read_bytes()[:kept])
-
-
 def test_every_file_is_named_not_only_the_first(tmp_path, check):
     folder = make_category(tmp_path)
     for name in ("001", "002", "003"):
         add_part(tmp_path, "test/hole", name, gt=spot())
-    bad = [
-        folder / "train/good/rgb/000.png",
-        folder / "train/good/xyz/000.tiff",
-        folder / "train/good/xyz/001.tiff",
-        folder / "test/good/rgb/000.png",
-    ]
-    bad += [
-        folder / f"test/hole/{kind}" for kind in ("rgb/001.png", "xyz/002.tiff", "gt/003.png")
-    ]  # all in a folder that does not pair
+    bad = [folder / f"train/good/{name}" for name in ("rgb/000.png", "xyz/000.tiff", "xyz/001.tiff")]
+    bad.append(folder / "test/good/rgb/000.png")
+    # all in a folder that does not pair
+    bad += [folder / f"test/hole/{kind}" for kind in ("rgb/001.png", "xyz/002.tiff", "gt/003.png")]
     for path in bad:
-        truncate(path, 40)
+        path.write_bytes(path.read_bytes()[:40])
     (folder / "test/hole/xyz/000.tiff").unlink()
     (folder / "test/hole/gt/002.png").unlink()
     missing = [folder / "test/hole/rgb/000.png", folder / "test/hole/rgb/002.png"]
@@ -112,24 +94,16 @@ def test_points_are_counted_at_the_runs_size(tmp_path, check):
 
 
 @pytest.mark.parametrize(
-    "flags, named",
-    [
-        (["nowhere"], "nowhere"),
-        (["empty"], "empty"),
-        (["data/toy"], "--category toy"),
-        (["file"], "file"),
-        (["data", "--dataset_type", "mvtec3d"], "mvtec3d"),
-        (["data", "--category", "x"], "x"),
-    ],
+    "words", ["nowhere", "empty", "data/toy", "file", "data --dataset_type mvtec3d", "data --category x"]
 )
-def test_no_data_set(tmp_path, check, flags, named):
+def test_no_data_set(tmp_path, check, words):
     make_category(tmp_path / "data")
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("x")
-    code, out, err = check(tmp_path / flags[0], *flags[1:])
-    assert (
-        code == 2 and out == "" and len(err.splitlines()) == 1 and err.startswith("check_dataset.py: ") and named in err
-    )
+    path, *flags = words.split()
+    code, out, err = check(tmp_path / path, *flags)
+    named = "--category toy" if path == "data/toy" else words.split()[-1]
+    assert code == 2 and out == "" and err.count("\n") == 1 and err.startswith("check_dataset.py: ") and named in err
 
 
 def test_a_category_without_training_parts_is_an_error(tmp_path, check):
@@ -140,30 +114,21 @@ def test_a_category_without_training_parts_is_an_error(tmp_path, check):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted(tmp_path, kind):
+def test_interrupted(tmp_path):
     make_category(tmp_path, "a")
     large = add_part(tmp_path, "train/good", "000", picture(1500, 1500), points(60, 60), category="b")
     for i in range(1, 3000):  # many names of one part: far more to read than the test waits for
         for path in large[:2]:
             os.link(path, path.with_stem(f"{i:04d}"))
-    process = subprocess.Popen(
-        [sys.executable, "tools/check_dataset.py", str(tmp_path)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
-    )
+    command, pipe = [sys.executable, "tools/check_dataset.py", str(tmp_path)], subprocess.PIPE
+    utf8 = {"encoding": "utf-8", "env": {**os.environ, "PYTHONIOENCODING": "utf-8"}}
+    process = subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, **utf8)
     while "| test" not in process.stdout.readline():
         assert process.poll() is None
     time.sleep(0.2)
-    process.send_signal(kind)
+    process.send_signal(signal.SIGTERM)
     start = time.time()
     out, err = process.communicate(timeout=60)
-    assert (
-        process.returncode == 1
-        and "## b" not in out
-        and err.splitlines() == ["check_dataset.py: interrupted; categories not shown were not checked"]
-    )
+    assert process.returncode == 1 and "## b" not in out
+    assert err.splitlines() == ["check_dataset.py: interrupted; categories not shown were not checked"]
     assert time.time() - start < 20

@@ -15,14 +15,12 @@ import pytest
 import torch
 
 import fusion_pretrain
-from engine_fusion_pretrain import Training
+from engine_fusion_pretrain import Training, read_curve
 from models.checkpoints import UFF, read_checkpoint
 from models.feature_fusion import FeatureFusionBlock
-from tests.make_pairs import RGB, XYZ, command, load, make_part, write_parts
-from uff_training.loss_curve import read_curve
-from uff_training.patch_pairs import find_pair_files, load_pairs, patch_of_row
-from uff_training.processes import Processes
-from uff_training.training_plan import TrainingSettings, epoch_order, plan
+from tests.make_pairs import RGB, XYZ, command, load, make_part, options, write_parts
+from uff_training.patch_pairs import load_pairs, patch_of_row
+from uff_training.training_plan import epoch_order, plan
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -32,6 +30,12 @@ def data(tmp_path):
     folder = tmp_path / "patch_lib"
     folder.mkdir()
     return folder
+
+
+@pytest.fixture
+def train(data, tmp_path):
+    """Function: the exit code of fusion_pretrain.py on ``data``, into the folder "out", with more flags."""
+    return lambda *flags: fusion_pretrain.main(command(data, tmp_path / "out", *flags))
 
 
 def same(a, b):
@@ -64,10 +68,11 @@ def test_matching_is_learned_from_matching_pairs_only(data, tmp_path):
     unseen = [make_part(100 + n, grid=grid) for n in range(3)]
     reached = {}
     for order in ("matching", "released"):
-        settings = TrainingSettings(batch_size=2, accum_iter=1, steps=24, pair_order=order)
-        training = Training(find_pair_files(data), settings, tmp_path)
+        training = Training(
+            options(data, tmp_path, batch_size=2, accum_iter=1, steps=24, pair_order=order, overwrite=1)
+        )
         assert matched(training.model, unseen) < 5 * chance
-        training.run(quiet=True)
+        training.run()
         reached[order] = matched(training.model, unseen)
     # in the released order 1 % of a small part's rows match by accident (0.3 % of a part of 3136)
     assert reached["matching"] > 100 * chance and reached["released"] < 5 * chance, reached
@@ -75,27 +80,25 @@ def test_matching_is_learned_from_matching_pairs_only(data, tmp_path):
 
 def test_accumulated_batches_are_one_step_of_their_mean(data, tmp_path):
     write_parts(data, 6)
-    folder, settings = find_pair_files(data), TrainingSettings(batch_size=2, accum_iter=2, epochs=1, warmup_epochs=0)
-    training = Training(folder, settings, tmp_path)
+    asked = options(data, tmp_path, batch_size=2, accum_iter=2, epochs=1, warmup_epochs=0)
+    training = Training(asked)
     torch.manual_seed(0)
     model = FeatureFusionBlock(XYZ, RGB)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.003, betas=(0.9, 0.95), weight_decay=0.01)
-    batches, losses = epoch_order(6, 0, settings, training.plan, Processes()), []
-    for step, (group, rate) in enumerate(
-        ((batches[:2], 0.003), (batches[2:], 0.0015))
-    ):  # a step of two batches, one of one
+    batches, losses = epoch_order(6, 0, training.plan, asked), []
+    for group, rate in ((batches[:2], 0.003), (batches[2:], 0.0015)):  # a step of two batches, one of one
         optimizer.param_groups[0]["lr"] = rate
         optimizer.zero_grad()
         loss = 0
         for numbers in group:
-            xyz, rgb = (torch.cat(parts) for parts in zip(*(load_pairs(folder.paths[n], XYZ)[1:3] for n in numbers)))
-            queries, keys = model.match(xyz, rgb)
+            pairs = [load_pairs(training.folder.paths[n], XYZ)[1:3] for n in numbers]
+            queries, keys = model.match(*(torch.cat(parts) for parts in zip(*pairs)))
             loss = loss + 2 * torch.nn.functional.cross_entropy(queries @ keys.T, torch.arange(len(keys))) / len(group)
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    training.run(quiet=True)
-    points = read_curve(tmp_path / "uff_loss.csv")
+    training.run()
+    points = read_curve(tmp_path)
     assert [p.loss for p in points] == pytest.approx(losses, rel=1e-5) and [p.lr for p in points] == [0.003, 0.0015]
     for name, value in training.model.state_dict().items():
         assert torch.allclose(value, model.state_dict()[name], atol=2e-5), name
@@ -104,23 +107,16 @@ def test_accumulated_batches_are_one_step_of_their_mean(data, tmp_path):
 # ---------------------------------------------------------------- command line, checkpoints
 
 
-def test_the_flags_defaults_are_the_settings():
-    args = fusion_pretrain.build_parser().parse_args([])
-    assert all(getattr(args, name) == value for name, value in vars(TrainingSettings()).items())
-
-
-def test_command_line(data, tmp_path, capsys, caplog):
+def test_command_line(data, train, tmp_path, capsys, caplog):
     write_parts(data, 3, half=True)
     write_parts(data, 2, first=3, order="released")
     output = tmp_path / "out"
-    assert fusion_pretrain.main(command(data, output, "--batch_size", 2, "--accum_iter", 1, "--epochs", 2)) == 0
+    assert train("--batch_size", 2, "--accum_iter", 1, "--epochs", 2, "--local_rank", 0) == 0
     printed = capsys.readouterr().out
     assert f"5 files of xyz {XYZ} + RGB {RGB}; 4 optimiser steps in 2 epochs" in printed
     assert "epoch 2/2, step 4/4: loss" in printed and f"--fusion_module_path {output / 'checkpoint-1.pth'}" in printed
     assert "released order; they are matched to their xyz patches again" in caplog.text
-    names = {p.name for p in output.iterdir()}
-    assert names == {"checkpoint-0.pth", "checkpoint-1.pth", "uff_loss.csv", "uff_loss.png"}
-    assert (output / "uff_loss.png").read_bytes()[:4] == b"\x89PNG"
+    assert {p.name for p in output.iterdir()} == {"checkpoint-0.pth", "checkpoint-1.pth", "uff_loss.csv"}
     with open(output / "uff_loss.csv") as file:
         rows = list(csv.DictReader(file))
     assert [(r["epoch"], r["step"]) for r in rows] == [("0", "0"), ("0", "1"), ("1", "2"), ("1", "3")]
@@ -129,49 +125,36 @@ def test_command_line(data, tmp_path, capsys, caplog):
     content = load(output / "checkpoint-1.pth")
     assert list(content) == ["model", "optimizer", "epoch", "scaler", "args"] and content["epoch"] == 1
     assert content["args"]["lr"] == 0.003 and content["args"]["steps_done"] == 4
-    expected = {
-        f"{half}_{name}.{kind}"
-        for half in ("xyz", "rgb")
-        for name in ("norm", "mlp.fc1", "mlp.fc2", "head")
-        for kind in ("weight", "bias")
-    }
-    assert content["model"].keys() == expected
     torch.amp.GradScaler("cpu").load_state_dict(content["scaler"])  # refuses an empty one
     group = content["optimizer"]["param_groups"][0]
     assert group["betas"] == (0.9, 0.95) and group["weight_decay"] == 0.01 and len(content["optimizer"]["state"]) == 16
     model = FeatureFusionBlock.from_checkpoint(output / "checkpoint-1.pth", XYZ, RGB)
-    assert same(model.state_dict(), content["model"]) and same(
-        read_checkpoint(output / "checkpoint-1.pth", UFF), content["model"]
-    )
+    released = read_checkpoint(output / "checkpoint-1.pth", UFF)
+    assert same(model.state_dict(), content["model"]) and same(released, content["model"])
+    assert {"xyz_norm.weight", "rgb_mlp.fc2.bias", "xyz_head.weight"} <= set(released) and len(released) == 16
 
 
-def test_save_every_overwrite_and_resume_flags(data, tmp_path, capsys):
+def test_save_every_overwrite_and_resume_flags(data, train, tmp_path, capsys):
     write_parts(data, 2)
     output = tmp_path / "out"
-    flags = ("--batch_size", 2, "--accum_iter", 1, "--save_every", 2)
-    assert fusion_pretrain.main(command(data, output, *flags, "--resume")) == 2
-    assert "no checkpoint-<epoch>.pth to go on from" in capsys.readouterr().err
-    assert fusion_pretrain.main(command(data, output, *flags, "--epochs", 3)) == 0
-    assert sorted(p.name for p in output.glob("*.pth")) == ["checkpoint-1.pth", "checkpoint-2.pth"]
-    assert fusion_pretrain.main(command(data, output, *flags, "--epochs", 2)) == 2
-    assert "--resume" in capsys.readouterr().err
+
+    def run(*flags):
+        return train("--batch_size", 2, "--accum_iter", 1, "--save_every", 2, "--epochs", 3, *flags)
+
+    assert run("--resume") == 2 and "no checkpoint-<epoch>.pth to go on from" in capsys.readouterr().err
+    assert run() == 0 and sorted(p.name for p in output.glob("*.pth")) == ["checkpoint-1.pth", "checkpoint-2.pth"]
+    assert run() == 2 and "--resume" in capsys.readouterr().err
     for change, told in ((("--lr", 0.1), "lr"), (("--epochs", 4), "epochs 3, now 4"), (("--seed", 1), "seed")):
-        assert fusion_pretrain.main(command(data, output, "--epochs", 3, *flags, "--resume", *change)) == 2
-        assert told in capsys.readouterr().err
-    before = load(output / "checkpoint-2.pth")
-    old = load(output / "checkpoint-1.pth")
-    torch.save(
-        {**old, "args": argparse.Namespace(**old["args"])}, output / "checkpoint-1.pth"
-    )  # as version 0.9 wrote it
-    assert (
-        fusion_pretrain.main(command(data, output, *flags, "--epochs", 3, "--resume", output / "checkpoint-1.pth")) == 0
-    )
+        assert run("--resume", *change) == 2 and told in capsys.readouterr().err
+    before, old = load(output / "checkpoint-2.pth"), load(output / "checkpoint-1.pth")
+    as_of_0_9 = {**old, "args": argparse.Namespace(**old["args"], negatives="gathered")}
+    torch.save(as_of_0_9, output / "checkpoint-1.pth")
+    assert run("--resume", output / "checkpoint-1.pth") == 0
     assert same(load(output / "checkpoint-2.pth")["model"], before["model"])
-    assert fusion_pretrain.main(command(data, output, *flags, "--epochs", 3, "--resume")) == 0  # nothing left to do
+    assert run("--resume") == 0  # nothing left to do
     write_parts(data, 1, half=True)  # toy0 again, another size
-    assert fusion_pretrain.main(command(data, output, *flags, "--epochs", 3, "--resume")) == 2
-    assert "other files" in capsys.readouterr().err
-    assert fusion_pretrain.main(command(data, output, *flags, "--epochs", 1, "--overwrite")) == 0
+    assert run("--resume") == 2 and "other files" in capsys.readouterr().err
+    assert run("--epochs", 1, "--overwrite") == 0
     assert [p.name for p in output.glob("*.pth")] == ["checkpoint-0.pth"]
 
 
@@ -180,21 +163,15 @@ def test_killed_training_goes_on_to_the_same_end(data, tmp_path):
     write_parts(data, 9)
     flags = ("--batch_size", 2, "--accum_iter", 3, "--epochs", 12)
     killed, whole = tmp_path / "killed", tmp_path / "whole"
+    words = [sys.executable, "fusion_pretrain.py", *command(data, killed, *flags)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    with subprocess.Popen(
-        [sys.executable, "fusion_pretrain.py", *command(data, killed, *flags)],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        while not (killed / "checkpoint-1.pth").exists() or read_curve(killed / "uff_loss.csv")[-1].epoch < 2:
+    with subprocess.Popen(words, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL) as process:
+        while not (killed / "checkpoint-1.pth").exists():
             assert process.poll() is None
             time.sleep(0.002)
         process.send_signal(signal.SIGKILL)
-    done = len(list(killed.glob("checkpoint-*.pth")))
-    assert 2 <= done < 12
-    (killed / "uff_loss.csv").open("a").write("0,9")  # as if the kill had cut a line
+    assert 2 <= len(list(killed.glob("checkpoint-*.pth"))) < 12
+    (killed / "uff_loss.csv").open("a").write("0,9")  # as if the kill had cut a line, as it could in version 0.9
     for output, more in ((killed, ["--resume"]), (whole, [])):
         assert fusion_pretrain.main(command(data, output, *flags, *more)) == 0
     ends = [load(output / "checkpoint-11.pth") for output in (killed, whole)]
@@ -211,75 +188,63 @@ def one_line(capsys, code, *parts):
     return code
 
 
-def test_refused_before_any_work(data, tmp_path, capsys):
-    def run(*flags):
-        return fusion_pretrain.main(command(data, tmp_path / "out", *flags))
-
-    assert one_line(capsys, run(), data, "no .pt") == 2
+def test_refused_before_any_work(data, train, tmp_path, capsys, monkeypatch):
+    assert one_line(capsys, train(), data, "no .pt") == 2
     write_parts(data, 3)
-    assert one_line(capsys, run(), "3 files", "--batch_size 3") == 2
-    assert one_line(capsys, run("--batch_size", 2, "--xyz_dim", 99), "99", "--xyz_dim") == 2
+    assert one_line(capsys, train(), "3 files", "--batch_size 3") == 2
+    assert one_line(capsys, train("--batch_size", 2, "--xyz_dim", 99), "99", "--xyz_dim") == 2
     (data / "toy1.pt").write_bytes(b"")
-    assert one_line(capsys, run("--batch_size", 2), "toy1.pt", "empty") == 2
-    write_parts(data, 1, first=1, rgb_dim=RGB + 1)
-    assert one_line(capsys, run("--batch_size", 2), "toy1.pt", RGB + 1 + XYZ) == 2
+    assert one_line(capsys, train("--batch_size", 2), "toy1.pt", "empty") == 2
     write_parts(data, 1, first=1)
-    (tmp_path / "taken").write_text("a file where a folder should be")
-    assert (
-        one_line(capsys, run("--batch_size", 2, "--output_dir", tmp_path / "taken"), "taken", "cannot be written") == 2
-    )
+    taken = tmp_path / "taken"
+    taken.write_text("a file where a folder should be")
+    assert one_line(capsys, train("--batch_size", 2, "--output_dir", taken), "taken", "cannot be written") == 2
     for flags in (["--lr", "0"], ["--min_lr", "1"], ["--resume", "--overwrite"]):
-        with pytest.raises(SystemExit) as caught:
-            run(*flags)
-        assert caught.value.code == 2
+        with pytest.raises(SystemExit, match="2"):
+            train(*flags)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(SystemExit, match="2"):
+        train("--batch_size", 2)
+    assert "--nproc_per_node 1" in capsys.readouterr().err
 
 
-def test_no_room_for_the_checkpoints(data, tmp_path, capsys, monkeypatch):
+def test_no_room_for_the_checkpoints(data, train, capsys, monkeypatch):
     write_parts(data, 2)
     monkeypatch.setattr("shutil.disk_usage", lambda _: types.SimpleNamespace(free=2**20))
-
-    def run(*flags):
-        return fusion_pretrain.main(command(data, tmp_path / "out", "--batch_size", 2, *flags))
-
-    assert one_line(capsys, run("--epochs", 30), "30 checkpoints", "--save_every") == 2
-    assert run("--epochs", 30, "--save_every", 30) == 0
+    assert one_line(capsys, train("--batch_size", 2, "--epochs", 30), "30 checkpoints", "--save_every") == 2
+    assert train("--batch_size", 2, "--epochs", 30, "--save_every", 30) == 0
 
 
 @pytest.mark.parametrize("value, told", [(math.nan, "NaN"), (3e38, "not a finite number")])
-def test_stops_with_step_and_file(data, tmp_path, capsys, value, told):
+def test_stops_with_step_and_file(data, train, tmp_path, capsys, value, told):
     write_parts(data, 4)
     spoiled = make_part(2)
     spoiled[3, 3:9] = value  # six of 3e38: their sum is infinite
     torch.save(spoiled, data / "toy2.pt")
-    order = epoch_order(4, 0, TrainingSettings(batch_size=2), plan(4, TrainingSettings(batch_size=2)), Processes())
-    code = fusion_pretrain.main(command(data, tmp_path / "out", "--batch_size", 2, "--accum_iter", 1, "--epochs", 5))
+    order = epoch_order(4, 0, plan(4, options(batch_size=2)), options(batch_size=2))
+    code = train("--batch_size", 2, "--accum_iter", 1, "--epochs", 5)
     assert one_line(capsys, code, told, data / "toy2.pt", f"step {[2 in b for b in order].index(True)}") == 1
     assert "toy1.pt" not in capsys.readouterr().err and not list((tmp_path / "out").glob("*.pth"))
 
 
-def test_diverged_weights_are_not_saved(data, tmp_path, capsys):
+def test_diverged_weights_are_not_saved(data, train, tmp_path, capsys):
     write_parts(data, 2)
-    code = fusion_pretrain.main(
-        command(data, tmp_path / "out", "--batch_size", 2, "--accum_iter", 1, "--epochs", 9, "--lr", 1e30)
-    )
+    code = train("--batch_size", 2, "--accum_iter", 1, "--epochs", 9, "--lr", 1e30)
     assert one_line(capsys, code, "finite", "--lr", "step") == 1
     for path in (tmp_path / "out").glob("*.pth"):
         assert all(tensor.isfinite().all() for tensor in load(path)["model"].values())
 
 
-def test_batches_without_usable_patches(data, tmp_path, capsys, caplog):
+def test_batches_without_usable_patches(data, train, capsys, caplog):
     write_parts(data, 2)
     for number in range(2):
         part = make_part(number)
         part[:, 3] = 0
         torch.save(part, data / f"toy{number}.pt")
-
-    def run(*flags):
-        return fusion_pretrain.main(command(data, tmp_path / "out", "--batch_size", 2, *flags))
-
-    assert one_line(capsys, run(), "no usable patches at step 0", "toy0.pt", "--background all_zero") == 1
-    assert run("--background", "all_zero", "--epochs", 1) == 0
+    told = ("no usable patches at step 0", "toy0.pt", "--background all_zero")
+    assert one_line(capsys, train("--batch_size", 2), *told) == 1
+    assert train("--batch_size", 2, "--background", "all_zero", "--epochs", 1) == 0
     write_parts(data, 1)
     caplog.clear()
-    assert run("--epochs", 1, "--overwrite") == 0
+    assert train("--batch_size", 2, "--epochs", 1, "--overwrite") == 0
     assert "toy1.pt: no usable patches" in caplog.text

@@ -59,7 +59,7 @@ def test_files_that_hold_something_else(tmp_path):
         ({"a": 1}, "dict"),
         (torch.zeros(3), "[3]"),
         (torch.zeros(4, 1920, dtype=torch.long), "int64"),
-        (torch.zeros(0, 1920), "no patches"),
+        (torch.zeros(0, 1920), "[0, 1920]"),
     ):
         torch.save(content, path)
         refused(lambda: find_pair_files(tmp_path), path, told)

@@ -21,9 +21,8 @@ from utils.preprocess_eyecandies import drop_background, read_depth, read_pose, 
 def slow(depth, pose):
     """Pixel by pixel, with the rotation there and back, as the conversion is described; [H, W, 3] float64."""
     height, width = depth.shape
-    intrinsics = np.array(
-        [[EYECANDIES_FOCAL, 0, width / 2, 0], [0, EYECANDIES_FOCAL, height / 2, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
-    )
+    intrinsics = np.diag([EYECANDIES_FOCAL, EYECANDIES_FOCAL, 1.0, 1.0])
+    intrinsics[:2, 2] = width / 2, height / 2
     inverse = np.linalg.inv(intrinsics @ pose)
     points = []
     for v in range(height):
@@ -74,17 +73,13 @@ def test_known_points_come_back(tmp_path):
     near = thing.points[-1, 256]
     along = (thing.points - near) @ turned(0.1)  # the ground's frame: x, down, ahead
     kept = (along[..., 1] <= -0.02) & (along[..., 2] <= 1.8) & (np.abs(thing.points[..., 0]) <= 1)
-    unsure = (
-        (np.abs(along[..., 1] + 0.02) < 1e-3)
-        | (np.abs(along[..., 2] - 1.8) < 1e-3)
-        | (np.abs(np.abs(thing.points[..., 0]) - 1) < 1e-3)
-    )
+    edges = along[..., 1] + 0.02, along[..., 2] - 1.8, np.abs(thing.points[..., 0]) - 1
+    unsure = np.any([np.abs(edge) < 1e-3 for edge in edges], axis=0)
     np.testing.assert_array_equal(xyz.any(axis=2)[~unsure], kept[~unsure])
     assert kept.sum() > 10_000 and thing.ball[kept].all()
     both = kept & xyz.any(axis=2)
-    np.testing.assert_allclose(
-        xyz[both], thing.points[both][:, [0, 2, 1]] * (0.1, -0.1, 0.1), atol=step / 10 + 1e-7, rtol=0
-    )
+    wanted = thing.points[both][:, [0, 2, 1]] * (0.1, -0.1, 0.1)
+    np.testing.assert_allclose(xyz[both], wanted, atol=step / 10 + 1e-7, rtol=0)
 
 
 def test_download_to_loader(tmp_path, name="Candy Cane"):
@@ -95,28 +90,14 @@ def test_download_to_loader(tmp_path, name="Candy Cane"):
     assert preprocess_eyecandies.main(command) == 0
     root = tmp_path / "out" / "CandyCane"
     files = sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file())
-    assert files == sorted(
-        [
-            *(f"train/good/{kind}" for i in range(3) for kind in (f"rgb/{i:03d}.png", f"xyz/{i:03d}.tiff")),
-            "test/good/rgb/000.png",
-            "test/good/xyz/000.tiff",
-            *(
-                f"test/bad/{kind}"
-                for i in (1, 2)
-                for kind in (f"rgb/{i:03d}.png", f"xyz/{i:03d}.tiff", f"gt/{i:03d}.png")
-            ),
-        ]
-    )
-    train, test = (
-        TrainDataset("CandyCane", 224, tmp_path / "out", 1),
-        TestDataset("CandyCane", 224, tmp_path / "out", 1),
-    )
+    wanted = [f"train/good/{kind}" for i in range(3) for kind in (f"rgb/{i:03d}.png", f"xyz/{i:03d}.tiff")]
+    wanted += ["test/good/rgb/000.png", "test/good/xyz/000.tiff"]
+    bad = ("rgb/{}.png", "xyz/{}.tiff", "gt/{}.png")
+    assert files == sorted([*wanted, *(f"test/bad/{kind.format(n)}" for n in ("001", "002") for kind in bad)])
+    train, test = (of("CandyCane", 224, tmp_path / "out", 1) for of in (TrainDataset, TestDataset))
     assert len(train) == 3 and all((train[i][0][1] != 0).any() for i in range(3))
-    assert [test[i][2] for i in range(3)] == [1, 1, 0] and [bool(test[i][1].any()) for i in range(3)] == [
-        True,
-        True,
-        False,
-    ]
+    assert [test[i][2] for i in range(3)] == [1, 1, 0]
+    assert [bool(test[i][1].any()) for i in range(3)] == [True, True, False]
     for rgb, xyz, gt in test.files:
         points = tifffile.imread(xyz)
         assert points.shape == (64, 64, 3) and points.dtype == np.float32
@@ -140,12 +121,8 @@ def test_bad_samples_are_named(tmp_path, capsys):
     Image.open(data / "003_depth.png").convert("L").save(data / "003_depth.png")
     (data / "004_info_depth.yaml").write_text("normalization: {min: 2, max: .nan}")
     (data.parents[1] / "test_public" / "data" / "00_mask.png").write_bytes(b"")
-    assert (
-        preprocess_eyecandies.main(
-            ["--dataset_path", str(tmp_path / "src"), "--target_dir", str(tmp_path / "out"), "--workers", "1"]
-        )
-        == 1
-    )
+    words = ["--dataset_path", str(tmp_path / "src"), "--target_dir", str(tmp_path / "out"), "--workers", "1"]
+    assert preprocess_eyecandies.main(words) == 1
     failures = json.loads((tmp_path / "out" / "preprocessing.json").read_text())["failures"]
     reasons = {
         "train/000": "000_image_4.png missing",

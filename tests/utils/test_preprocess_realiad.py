@@ -31,18 +31,15 @@ def test_files_are_paired_by_sample_not_by_position(tmp_path):
     sample."""
     make_realiad_d3(tmp_path / "src", train=11, names={"rgb": "{id}_x_L05_y_RGB_0{seed}.jpg"})
     source = tmp_path / "src" / "knob-cap" / "train" / "GOOD"
-    order = [
-        [p.stem.split("_")[0] for p in sorted(files)]
-        for files in (source.rglob("*L05*RGB*.jpg"), source.rglob("*.tiff"))
-    ]
+    files = source.rglob("*L05*RGB*.jpg"), source.rglob("*.tiff")
+    order = [[p.stem.split("_")[0] for p in sorted(of)] for of in files]
     assert order[0] != order[1] and set(order[0]) == set(order[1])
     assert preprocess(tmp_path / "src", tmp_path / "out") == 0
     good = tmp_path / "out" / "knob-cap" / "train" / "good"
     assert len(list((good / "rgb").iterdir())) == 11
     for number in range(1, 12):
-        np.testing.assert_array_equal(
-            tifffile.imread(good / "xyz" / f"S{number}.tiff"), background_zero(chip((60, 80), number))
-        )
+        points = tifffile.imread(good / "xyz" / f"S{number}.tiff")
+        np.testing.assert_array_equal(points, background_zero(chip((60, 80), number)))
         blue = np.asarray(Image.open(good / "rgb" / f"S{number}.png"))[30, 40, 2]
         assert abs(int(blue) - 10 * number) <= 4  # the JPEG's loss
 
@@ -84,16 +81,14 @@ def test_conventions(tmp_path, size, dtype):
     missing = np.isnan(source[..., 2])
     assert source.dtype == dtype and 0.2 < missing.mean() < 0.7
     sensor = tifffile.imread(tmp_path / "sensor" / "knob-cap" / "train" / "good" / "xyz" / "S1.tiff")
-    assert (
-        sensor.dtype == np.float32 and not sensor[missing].any() and sensor[~missing][:, 2].min() > 290
-    )  # millimetres
+    # millimetres
+    assert sensor.dtype == np.float32 and not sensor[missing].any() and sensor[~missing][:, 2].min() > 290
     np.testing.assert_array_equal(sensor[~missing], source[~missing].astype(np.float32))
     pixel = tifffile.imread(tmp_path / "pixel" / "knob-cap" / "train" / "good" / "xyz" / "S1.tiff")
     np.testing.assert_array_equal(pixel[..., 0], np.arange(size[0])[:, None].repeat(size[1], 1))
     np.testing.assert_array_equal(pixel[..., 1], np.arange(size[1])[None].repeat(size[0], 0))
-    np.testing.assert_array_equal(
-        pixel[..., 2], np.where(missing, np.nanmin(source[..., 2]), source[..., 2]).astype(np.float32)
-    )
+    z = np.where(missing, np.nanmin(source[..., 2]), source[..., 2])
+    np.testing.assert_array_equal(pixel[..., 2], z.astype(np.float32))
     assert (pixel != 0).all(axis=2).sum() == (size[0] - 1) * (
         size[1] - 1
     )  # row 0 and column 0 are lost, as in the fork
@@ -117,19 +112,14 @@ def test_points_and_masks_get_the_aspect_of_the_picture(tmp_path, rgb_size, xyz_
     source = background_zero(chip(xyz_size, 4))
     points, mask = tifffile.imread(folder / "xyz" / "S1.tiff"), Image.open(folder / "gt" / "S1.png")
     raw = Image.open(next((tmp_path / "src" / "knob-cap" / "test" / "scratch" / "gt" / "rgb").glob("S1_*")))
-    assert (
-        Image.open(folder / "rgb" / "S1.png").size == rgb_size[::-1]
-        and points.shape[:2] == wanted_xyz
-        and mask.size == wanted_gt[::-1]
-    )
-    resized = torch.nn.functional.interpolate(
-        torch.from_numpy(source).permute(2, 0, 1)[None], size=wanted_xyz, mode="nearest"
-    )[0].permute(1, 2, 0)
+    assert Image.open(folder / "rgb" / "S1.png").size == rgb_size[::-1]
+    assert points.shape[:2] == wanted_xyz and mask.size == wanted_gt[::-1]
+    planes = torch.from_numpy(source).permute(2, 0, 1)[None]
+    resized = torch.nn.functional.interpolate(planes, size=wanted_xyz, mode="nearest")[0].permute(1, 2, 0)
     np.testing.assert_array_equal(points, resized.numpy())
     np.testing.assert_array_equal(np.asarray(mask), np.asarray(raw.resize(wanted_gt[::-1], Image.NEAREST)))
-    assert {tuple(p) for p in source.reshape(-1, 3)} == {
-        tuple(p) for p in points.reshape(-1, 3)
-    }  # no measurement is lost
+    # no measurement is lost
+    assert {tuple(p) for p in source.reshape(-1, 3)} == {tuple(p) for p in points.reshape(-1, 3)}
     sample, gt = TestDataset("knob-cap", 224, tmp_path / "out", 1)[1][:2]
     part = (sample[1] != 0).all(0).numpy()
     bright = (sample[0][0] > -1).numpy()  # the picture's disc: where its red is not the dark background's
@@ -139,18 +129,11 @@ def test_points_and_masks_get_the_aspect_of_the_picture(tmp_path, rgb_size, xyz_
 def test_download_to_loader(tmp_path, capsys):
     """Any spelling of the category; masks stay on their parts; a second run changes nothing."""
     make_realiad_d3(tmp_path / "src", "Fork_Crimp-Terminal", defects=("scratch", "Bent"))
-    make_realiad_d3(
-        tmp_path / "src",
-        "limit-switch",
-        names={"rgb": "{id}_l05_{seed}_rgb.JPG", "xyz": "{id}.TIFF"},
-        rgb_size=(90, 90),
-        xyz_size=(90, 90),
-    )
+    names, size = {"rgb": "{id}_l05_{seed}_rgb.JPG", "xyz": "{id}.TIFF"}, (90, 90)
+    make_realiad_d3(tmp_path / "src", "limit-switch", names=names, rgb_size=size, xyz_size=size)
     assert preprocess(tmp_path / "src", tmp_path / "out") == 0
-    for category, defects in (
-        ("fork_crimp_terminal", ["Bent", "good", "scratch"]),
-        ("limit-switch", ["good", "scratch"]),
-    ):
+    wanted = {"fork_crimp_terminal": ["Bent", "good", "scratch"], "limit-switch": ["good", "scratch"]}
+    for category, defects in wanted.items():
         folder = tmp_path / "out" / category
         assert sorted(p.name for p in (folder / "test").iterdir()) == defects and not list(folder.rglob("*.jpg"))
         train, test = TrainDataset(category, 224, tmp_path / "out", 1), TestDataset(category, 224, tmp_path / "out", 1)
@@ -159,9 +142,8 @@ def test_download_to_loader(tmp_path, capsys):
             sample, mask, label, _ = test[i]
             assert label == ("good" not in rgb.parts) and mask.any() == bool(label) and rgb.stem == xyz.stem
             if gt:
-                assert (sample[1] != 0).all(0)[mask[0] > 0].float().mean() > 0.95 and set(
-                    np.unique(Image.open(gt))
-                ) == {0, 255}
+                assert (sample[1] != 0).all(0)[mask[0] > 0].float().mean() > 0.95
+                assert set(np.unique(Image.open(gt))) == {0, 255}
     assert check_dataset.main([str(tmp_path / "out"), "--workers", "1", "--num_group", "64"]) == 0
     after = snapshot(tmp_path / "out")
     capsys.readouterr()
