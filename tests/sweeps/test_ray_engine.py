@@ -86,9 +86,10 @@ def test_a_killed_worker_is_repeated(two, whole, tmp_path):
     def kill(processes):
         worker = psutil.Process(processes[0]).parent()
         assert "ray" in " ".join(worker.cmdline())
+        (two.folder / "parts" / "seconds").write_text("0")
         worker.kill()
 
-    file = two.file(2)
+    file = two.file(8)
     join = two.when_busy(kill)
     assert run(file, tmp_path / "out", *RAY) == 0
     join()
@@ -97,7 +98,7 @@ def test_a_killed_worker_is_repeated(two, whole, tmp_path):
 
 
 def test_a_killed_driver_leaves_no_process_and_loses_nothing(two, whole, tmp_path):
-    out, file = tmp_path / "out", two.file(2)
+    out, file = tmp_path / "out", two.file(6)
     with open(tmp_path / "log", "wb") as log:
         driver = subprocess.Popen(
             [sys.executable, str(DRIVER), str(file), "-o", str(out), *RAY], stdout=log, stderr=log
@@ -125,7 +126,7 @@ def test_a_lost_node_is_replaced_by_the_other(two, whole, tmp_path):
         two.cluster.remove_node(two.second, allow_graceful=False)
         (two.folder / "parts" / "seconds").write_text("0")
 
-    file = two.file(3)
+    file = two.file(8)
     join = two.when_busy(lose)
     assert run(file, tmp_path / "out", *RAY) == 0
     join()
