@@ -148,8 +148,8 @@ def _bank(own: Arrays, of: Meta, device: torch.device) -> MemoryBank:
             centre, directions, z = (known[f"bound.{key}"] for key in BOUND)
             bound = LowerBound(centre, directions, z, of["largest_norm"])
         search = RowSearch(rows, norms=known["norms"].to(rows.device), bound=bound)
-    scaling = (of[key] for key in SCALING)
-    return MemoryBank(rows, known["part"].long(), known["place"].long(), *scaling, search)
+    mean, std, weight_eps, divisor = (of[key] for key in SCALING)
+    return MemoryBank(rows, known["part"].long(), known["place"].long(), mean, std, weight_eps, divisor, search)
 
 
 def _below(prefix: str, arrays: Arrays) -> dict[str, NDArray[Any]]:
