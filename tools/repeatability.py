@@ -41,6 +41,7 @@ def build_parser():
     description, epilog = __doc__.splitlines()[0], prose_and_examples(__doc__)[1]
     parser = Parser(prog="repeatability.py", description=description, epilog=epilog)
     parser.add_argument("verdicts", type=Path, metavar="DIR", help="folder that predict.py -o wrote")
+    parser.add_argument("-o", "--output", type=Path, metavar="OUT", help="where the report goes (default: DIR)")
     text = "what the parts really are: columns part and label (good or defective)"
     parser.add_argument("--labels", type=Path, metavar="CSV", help=text)
     return parser
@@ -56,8 +57,9 @@ def write_report(args):
         if missing is not None:
             raise InputError(f"{args.labels}: has no label for part {missing} of {args.verdicts}")
         text += against_labels([row["verdict"] for _, row in scans], [labels[part] for part in parts])
-    check_writable(args.verdicts)
-    atomic_write_text(args.verdicts / "repeatability.md", text)
+    output = args.output or args.verdicts
+    check_writable(output)
+    atomic_write_text(output / "repeatability.md", text)
     print(text)
     return FINE
 
