@@ -163,6 +163,9 @@ def recordings_cell(cell, out, sizes):
         truth = folder / ("to_judge_truth.json" if STEP in taken else f"{taken}_truth.json")
         defect = "good" if taken == "pool" else json.loads(truth.read_text())[Path(file).stem]
         judged.append([taken, defect, row["verdict"], row.get("score")])
+    there = sum(1 for _ in sets.rglob("rgb/*.png"))
+    if len(judged) != there:  # predict.py ends with 1 where it is stopped, too
+        raise InputError(f"tools/predict.py judged {len(judged)} of {there} parts")
     return {"judged": judged, "calibration": sizes.calibration}
 
 
