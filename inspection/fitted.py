@@ -132,11 +132,6 @@ def restored_method(arrays: Arrays, facts: Meta, extractor: PatchExtractor) -> F
     return restored_one
 
 
-def bank_bytes(arrays: Arrays) -> int:
-    """Bytes that the banks' rows take in memory, as float32."""
-    return sum(4 * a.size for key, a in arrays.items() if key.startswith("bank.") and key.endswith(".rows"))
-
-
 def _bank(own: Arrays, of: Meta, device: torch.device) -> MemoryBank:
     """The finished MemoryBank of its arrays and facts; what a search needs is made anew where it was not kept."""
     # copied: torch needs writable memory, and model files are mapped read-only

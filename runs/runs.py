@@ -140,8 +140,8 @@ class Unit:
 
 
 def _calibrated_with(options: RunOptions, calibration: CalibrationFiles) -> str:
-    """A hash of everything that a model's calibration depends on: precision, source, scorings, and names, sizes and
-    times of the files."""
+    """A hash of everything that a model's calibration depends on: source, scorings, and names, sizes and times of the
+    files; "full" is the precision, which could once be chosen."""
     facts: list[object] = ["full", calibration.source, model_scorings(options)]
     for part in calibration.parts:
         stats = [Path(path).stat() for path in (part.rgb, part.xyz) if path]

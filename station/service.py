@@ -53,7 +53,7 @@ class Station:
         self.watches, self.state, self.counts = Watches(journal), LOADING, Counter()
         self.seconds_spent, self.events, self._listeners = 0.0, 0, []
         self._waiting, self._at_hand = queue.Queue(settings.waiting), queue.SimpleQueue()
-        self._drawings = queue.Queue(DRAWINGS)
+        self._begun, self._drawings = [], queue.Queue(DRAWINGS)
         self._worker = threading.Thread(target=self._work, name="station", daemon=True)
 
     def listen(self, hear):
@@ -155,7 +155,10 @@ class Station:
                     if not answer.done():
                         answer.set_exception(error)
                 finally:
+                    concurrent.futures.wait(self._begun)  # the files are not removed before
+                    self._begun.clear()
                     self.store.drop(recording)
+                    self.state = READY if self.state == STUCK else self.state
         self._at_hand.put(None)
 
     def _judge(self):
@@ -178,6 +181,7 @@ class Station:
         counts = not recording.check and before is None  # a part counts once, and a master part never
         draw = sampling.draw(self.journal.secret, known["recording"], self.settings.sample if counts else 0)
         future = Future()
+        self._begun.append(future)
         self._at_hand.put((model, recording.files, future))
         concurrent.futures.wait([future], self.settings.part_seconds)
         if future.done():
@@ -194,8 +198,6 @@ class Station:
             columns = {"recipe": model.recipe, "model": model.sha256}
             self.tell_all(self.journal.append("drift alarm", {"statistics": alarms}, **columns))
         self.tell_all(event)
-        concurrent.futures.wait([future])  # its files are not removed before
-        self.state = READY if self.state == STUCK else self.state
 
     def _record(self, recording, model, judged, counts, draw, known, more):
         """Write the verdict and keep the files; returns (statistics that raise the drift alarm, the event)."""

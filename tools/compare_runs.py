@@ -122,9 +122,11 @@ def read_tables(path):
         for part in re.split(r"(?<=\|)(?=\|\s*Method\s*\|)", line.strip()):
             cells = [cell.strip() for cell in part.strip("|").split("|")]
             where = f"{path}: line {number}"
-            if not part.startswith("|") or set("".join(cells)) <= set(":-"):
+            if not part.startswith("|"):
+                header = []
+            elif set("".join(cells)) <= set(":-"):
                 continue
-            if cells[0] == "Method" and len(set(cells)) == len(cells):
+            elif cells[0] == "Method" and len(set(cells)) == len(cells):
                 header = cells
                 tables.append(Table(f"{path}, table of line {number}", {}))
             elif cells[0] == "Method" or not header:

@@ -57,13 +57,13 @@ def build_parser():
     prose, examples = prose_and_examples(__doc__)
     parser = Parser(prog="journal.py", formatter_class=HelpFormatter, description=prose, epilog=examples)
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser, help="what to do")
-    for work, text in (
-        (export, "verdicts with reviews as CSV or Parquet"),
-        (training, "copy parts that may train the next version"),
+    for work, text, result in (
+        (export, "verdicts with reviews as CSV or Parquet", ("FILE", ".csv or .parquet")),
+        (training, "copy parts that may train the next version", ("OUT", "folder of the copies")),
     ):
         command = commands.add_parser(work.__name__, help=text)
         command.add_argument("journal", type=Path, metavar="JOURNAL", help="the station's SQLite file")
-        command.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help=".csv, .parquet; a folder")
+        command.add_argument("-o", "--output", type=Path, required=True, metavar=result[0], help=result[1])
         command.set_defaults(work=work)
         if work is training:
             command.add_argument("--model", required=True, metavar="NAME", help="the recipe")

@@ -139,11 +139,7 @@ def report(scans, source):
 
 
 def against_labels(verdicts, defective):
-    """Markdown of how the verdicts [n] agree with what the scans' parts really are.
-
-    Raises:
-        InputError: no scan was judged.
-    """
+    """Markdown of how the verdicts [n], some of which are pass or fail, agree with what the scans' parts really are."""
     from sklearn.metrics import cohen_kappa_score
 
     pairs = [(verdict == FAIL, bad) for verdict, bad in zip(verdicts, defective) if verdict != CANNOT_JUDGE]

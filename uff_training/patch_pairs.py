@@ -91,7 +91,7 @@ def _open(path: str | Path, mapped: bool = True) -> torch.Tensor:
         patches = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # system, zip, pickle, header and tensor errors of all kinds
         reason = "empty" if isinstance(error, EOFError) else (str(error).splitlines() or [type(error).__name__])[0]
-        reason = f"damaged, or no file of patch pairs: {reason[:150]}"
+        reason = getattr(error, "strerror", None) or f"damaged, or no file of patch pairs: {reason[:150]}"
         raise InputError(f"{path}: cannot be read ({reason}); {HOW}") from None
     is_tensor = isinstance(patches, torch.Tensor)
     if not is_tensor or patches.ndim != 2 or not patches.is_floating_point() or not patches.numel():

@@ -41,6 +41,19 @@ def test_a_part_that_takes_too_long_gets_an_answer_and_can_come_again(place):
     assert send(station, 50, sleep=1.2)["verdict"] == "fail"
 
 
+def test_a_part_that_takes_too_long_and_cannot_be_recorded_blocks_the_station_no_longer_than_it_takes(
+    place, monkeypatch
+):
+    station = place.start(part_seconds=0.2)
+    monkeypatch.setattr(station.journal, "append", lambda *_, **__: (_ for _ in ()).throw(JournalError("full")))
+    with pytest.raises(JournalError, match="full"):
+        send(station, 1, sleep=0.8)
+    assert station.state == STUCK and list(station.store._arriving.iterdir())  # the judge still reads its files
+    until(lambda: station.state == READY)
+    monkeypatch.undo()
+    assert send(station, 1)["verdict"] == "pass" and not list(station.store._arriving.iterdir())
+
+
 def test_a_judge_that_breaks_ends_no_station(place, monkeypatch):
     station = place.start()
     monkeypatch.setattr(type(station.recipes.get()), "judge", lambda *_: 1 / 0)
