@@ -276,7 +276,7 @@ class _Cache:
     def read(self, jobs, pool, name):
         """[Facts] of the Jobs of the category ``name``, from the cache if their files have not changed."""
         keys = [_key(job) if self.path else None for job in jobs]
-        out = [Facts(**_tuples(self.known[key])) if key in self.known else None for key in keys]
+        out = [self._facts(key) for key in keys]
         lacking = [i for i, facts in enumerate(out) if facts is None]
         todo = [jobs[i] for i in lacking]
         with beginning_workers():
@@ -287,6 +287,13 @@ class _Cache:
             if keys[i]:
                 self.known[keys[i]], self.changed = facts._asdict(), True
         return out
+
+    def _facts(self, key):
+        """The Facts of a key; None if there are none, or what is there is damaged."""
+        try:
+            return Facts(**_tuples(self.known[key]))
+        except (KeyError, TypeError, AttributeError):
+            return None
 
     def write(self):
         if self.changed:

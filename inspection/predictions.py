@@ -71,8 +71,11 @@ class Predictions:
         new = next((name for name in names if name not in known.values()), self.place)
         self.recording = known.get(self.place, new)
         self._waiting = {key for key, row in self.rows.items() if key[0] == self.place and row.get("files") is None}
-        atomic_write_text(self._path, "".join(map(_line, self.rows.values())))  # a killed process left half a line
-        self._file = open(self._path, "a", encoding="utf-8", errors="surrogateescape")
+        try:
+            atomic_write_text(self._path, "".join(map(_line, self.rows.values())))  # a killed process left half a line
+            self._file = open(self._path, "a", encoding="utf-8", errors="surrogateescape")
+        except OSError as error:
+            raise InputError(f"{self._path}: cannot be written ({error.strerror or error})") from None
 
     def known(self, path: str, files: Files) -> Row | None:
         """The part's row, if it was judged already from the same files with the same model and options; else None."""

@@ -1,6 +1,6 @@
 """Measure our steps beside other packages, and the full setting beside its ViT; exit code 1 if a goal is missed.
 
-    python lab/benchmark.py                              # all rows, a quarter of an hour on two cores
+    python lab/benchmark.py                              # all rows; beside anomalib half an hour on two cores
     python lab/benchmark.py --rows extraction fpfh       # some
 
 Two steps take turns, and the smallest processor time of each counts, on one thread; on a GPU, time by the clock. Parts
@@ -183,9 +183,9 @@ def coreset(bench):
     from anomalib.models.components import KCenterGreedy
 
     for count, goal in ((20_000, 5), (60_000, 20)):
-        rows = rows_near_a_plane(count, 1152)
+        rows = rows_near_a_plane(count, 152)
         yield in_turn(
-            f"coreset, {count:,} rows of 1152 columns to {count // 10:,}",
+            f"coreset, {count:,} rows of 152 columns to {count // 10:,}",
             "anomalib",
             lambda: pick([rows], *rows.shape, len(rows) // 10, 0.9, 0),
             lambda: _silently(lambda: KCenterGreedy(rows, 0.1).select_coreset_idxs()),

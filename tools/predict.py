@@ -234,7 +234,7 @@ def tell_of_model(inspector):
     meta, here = inspector.model.meta, {**environment(), "rgb": inspector.rgb_runtime}
     other = [
         f"{'RGB features by' if name == 'rgb' else name} {meta['versions'][name]}, here {here[name]}"
-        for name in ("torch", "timm", "numpy", "scikit-learn", "rgb")
+        for name in ("torch", "timm", "numpy", "scikit-learn", "faiss-cpu", "rgb")
         if meta["versions"].get(name, here[name]) != here[name]
     ]
     for text in (
