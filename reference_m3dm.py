@@ -1,7 +1,7 @@
 """The whole of M3DM on one page, short and slow: read this first.
 
 M3DM (Wang et al., "Multimodal Industrial Anomaly Detection via Hybrid Fusion", CVPR 2023), full setting with default
-options, as its authors released it. ``full_setting`` at the end tells the story; each function above it is one step:
+options, as its authors released it. ``full_setting`` at the end tells the story; its steps stand above it:
 
     extract           a part's picture and cloud → patches of three kinds: rgb, xyz, and both fused
     k_center          all training parts' patches → the few rows that a memory bank keeps (coreset)
@@ -63,9 +63,9 @@ def point_patches(transformer: Any, points: Tensor, pixels: Tensor, size: int) -
 
 
 def farthest_points(points: Tensor, count: int) -> Tensor:
-    """Indices [count] of the centres of a cloud [N, 3]: always the point farthest from those taken; points near the
-    origin are never taken."""
-    far = (points**2).sum(1) > 1e-3
+    """Indices [count] of the centres of a cloud [N, 3]: the first point, then always the point farthest from those
+    taken; as released, points within 3 cm of the origin only where no other is left."""
+    far = (points**2).sum(1) > 1e-3  # square metres
     nearest, picked = torch.full((len(points),), torch.inf), [0]
     while len(picked) < count:
         nearest = torch.minimum(nearest, ((points - points[picked[-1]]) ** 2).sum(1))
@@ -120,7 +120,8 @@ def nearest_rows(patches: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
 def measure(patches: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
     """(image score, distance [P] of each patch to its nearest row) for one bank.
 
-    The score is the largest distance, weighted as in PatchCore: less if that patch's nearest row has close neighbours.
+    The score is the largest distance, weighted as in PatchCore: less if that patch is also near to the two rows
+    next to its nearest row.
     """
     distance, index = nearest_rows(patches, rows)
     worst = distance.argmax()
@@ -149,7 +150,8 @@ def full_setting(method: Any, train: Samples, test: Samples) -> tuple[np.ndarray
         if name == "xyz":
             kept = picks
     xyz = banks["xyz"]
-    banks["xyz"] = torch.cat([xyz[(xyz != 0).all(1)], torch.zeros(1, xyz.shape[1])])  # one row for all background
+    # as released: one row for all background, added after scaling, where 0 is the mean and no longer background
+    banks["xyz"] = torch.cat([xyz[(xyz != 0).all(1)], torch.zeros(1, xyz.shape[1])])
 
     def of_banks(sample: tuple) -> tuple[list, list]:
         patches = extract(method, sample)

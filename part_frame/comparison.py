@@ -11,8 +11,8 @@ Six maps, each in units of its normal spread at that place:
 
 The spread of a place comes from the training parts, each compared with the others, so that what registration leaves at
 edges is part of it. It is shrunk to the spread around, and never below the floor that the sensor's noise sets, so that
-few parts, and maps that are 0 on all of them, do not divide by nothing. A range of the 3×3 neighbours instead hid thin
-prints, and its heavy tails at edges hid burrs.
+few parts, and maps that are 0 on all of them, do not divide by 0. (A range over the 3×3 neighbours, tried before, hid
+thin prints and burrs.)
 The footprint is the normal parts', never the judged part's, or missing material would hide itself.
 """
 
@@ -34,7 +34,7 @@ OWN_FLOOR = 0.6  # of the median spread of the part: no place is known better th
 PRIOR = 5  # the spread around a place counts like so many parts
 AROUND = 9  # cells: width of the square around a place
 USUAL = 0.5  # share of the normal parts that have surface at a place of the footprint
-REACH = 3  # cells around the footprint that are compared too
+REACH = 3  # cells around the footprint: compared too, and what lies in them is no extra surface
 HUE = 3.0  # the part's own hue shift is taken away as far as so many normal spreads
 HUE_FLOOR = 0.01  # logarithm
 UNTOLD = 1e3  # logarithm: spread of a colour that tells nothing
