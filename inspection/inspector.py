@@ -215,7 +215,8 @@ class Inspector:
             facts = prepared.cloud, terms, matches, in_place
             regions, first = inspect_regions(pixels, self.pixel_threshold, *facts), ""
             if found.verdict == verdict.FAIL and not regions and in_place is not None:
-                # no place is above the pixel threshold, whose promise is another; but a fail needs a place
+                # the score is above its limit but no pixel above its own, which has a promise of its own: show where
+                # the score comes from
                 regions, first = inspect_regions(pixels, lowest_of_score(pixels), *facts)[:1], "strongest: "
             explanation = explained(found, shares, regions, doubt)
             explanation = explanation._replace(text=first + explanation.text)
@@ -240,8 +241,8 @@ class Inspector:
 
 
 def lowest_of_score(pixels: ArrayLike) -> float:
-    """The threshold that leaves the pixels of a map [H, W] that make its score: ``calibrated`` takes the mean of the
-    largest ones, and this is the largest value below them."""
+    """A threshold that only those pixels of a map [H, W] exceed that make its score. The scoring ``calibrated``
+    averages the TOPK largest pixels; the threshold is the largest of all others."""
     values = np.ravel(pixels)
     count = min(TOPK + 1, values.size)
     return float(np.partition(values, values.size - count)[values.size - count])

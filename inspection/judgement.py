@@ -30,7 +30,7 @@ class Judgement:
     """An Inspector's result for one part; arrays are read-only."""
 
     verdict: str  # "pass", "fail" or "cannot judge"
-    p_value: float | None  # share of normal parts with a score at least as high; None if the part cannot be judged
+    p_value: float | None  # (1 + calibration parts that score at least as high) / (1 + all of them); None: not judged
     score: float | None
     threshold: float  # the part fails if its score is above it
     map: NDArray[Any] | None  # [S, S] float; larger = more anomalous; None if the part cannot be judged

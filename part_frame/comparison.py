@@ -151,7 +151,8 @@ def compared(nominal):
 
 
 def gained(one, nominal):
-    """An Appearance with its brightness brought to the normal parts': the median difference on the footprint."""
+    """An Appearance, as bright as the normal parts: the median difference of brightness on their footprint is taken
+    away, so that a longer exposure is no defect."""
     where = (nominal.footprint > USUAL) & one.seen
     gain = np.median((one.colour[..., 0] - nominal.colour[..., 0])[where]) if where.any() else 0.0
     return one._replace(colour=one.colour - np.array([gain, 0, 0], np.float32))

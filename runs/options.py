@@ -45,6 +45,7 @@ def parse_arguments(argv: list[str] | None = None) -> RunOptions:
     args = argparse.Namespace(**{**vars(asked), **preset, **best, **given})
     for settle in (_settle_method, _check_backbones, _settle_scoring, _check_parts, _check_outputs):
         settle(args, parser.error)
+    del args.fixes  # the checks need it; of RunOptions it is a property
     return RunOptions(**vars(args))
 
 
@@ -126,7 +127,6 @@ def _check_parts(args: argparse.Namespace, error: Refuse) -> None:
         error(f"--shots 1: {too_few_parts(needed_by)}; use at least --shots 2")
     if args.asy_memory_bank == 1 and needed_by and len(METHOD_BANKS[args.method_name]) > 1:
         error(f"--asy_memory_bank 1: {too_few_parts(needed_by)}; use at least 2")
-    del args.fixes  # a property of RunOptions
 
 
 def _check_outputs(args: argparse.Namespace, error: Refuse) -> None:
