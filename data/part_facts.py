@@ -82,8 +82,8 @@ class Facts(NamedTuple):
 def read_part(job, contents=None):
     """The Facts of a Job's files. Unreadable files are recorded in ``errors``; they raise nothing.
 
-    ``contents``: the ``data.scans.Contents`` of picture and cloud, if they are read already; then their hashes, by which
-    copies among parts are told, are left out.
+    ``contents``: the ``data.scans.Contents`` of picture and cloud, if they are read already; then their hashes, by
+    which copies among parts are told, are left out.
     """
     errors, notes, values, found = [], [], {}, {}
     for kind, path, read in (("picture", job.rgb, _picture), ("cloud", job.xyz, _cloud), ("mask", job.gt, _mask)):
