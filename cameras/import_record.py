@@ -35,10 +35,8 @@ class PartsRecord(Record):
         for name, files in named.items():
             own = {"files": [p.relative_to(source).as_posix() for p in files.paths]}
             own["sha256"] = [_content(path) for path in files.paths]
-            before = {"sha256": (), **known.get(name, own)}
-            if "bytes" in before and before["bytes"] == [path.stat().st_size for path in files.paths]:
-                before["sha256"] = own["sha256"]  # version 0.9 recorded sizes
-            known[name], mark = own, mark_of(folder, name)
+            before, mark = {"sha256": (), **known.get(name, own)}, mark_of(folder, name)
+            known[name] = own
             changed = _contents(before) ^ _contents(own)
             if mark.exists() and changed:
                 shown = ", ".join(sorted({path for path, _ in changed}))
@@ -49,11 +47,6 @@ class PartsRecord(Record):
                 gone = f"its files ({', '.join(known[name]['files'])}) are no longer in {source}"
                 told.append(f"{name}: {gone}; it stays in {folder}: to take it out, remove its files there")
         return told
-
-    def begin(self):
-        """Write the record before the first part is written, so that a killed run leaves the parts' numbers."""
-        self.earlier = {**self.earlier, **self.content, "state": "running"}
-        self._write(self.earlier)
 
 
 def _contents(entry):

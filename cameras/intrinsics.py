@@ -149,7 +149,8 @@ def _from_node(node):
     size = _first(low, "height", "image_height"), _first(low, "width", "image_width")
     common = {"size": (int(size[0]), int(size[1])) if all(size) else None, "unit": _depth_unit(node)}
     four = [_first(low, *names) for names in (("fx",), ("fy",), ("cx", "ppx"), ("cy", "ppy"))]
-    bend = _distortion(low)
+    names = ("d", "coeffs", "distortion_coefficients", "dist_coeffs", "distortion")
+    bend = (next(filter(None, (_numbers(low.get(name)) for name in names)), []) + [0.0] * 5)[:5]
     if None not in four:
         return _noting(Intrinsics(*four, **common), bend)
     matrix = next(filter(None, (_nine(low.get(n)) for n in ("k", "camera_matrix", "intrinsic_matrix", "matrix"))), None)
@@ -178,16 +179,6 @@ def _noting(camera, bend):
     return camera._replace(notes=(*camera.notes, text))
 
 
-def _distortion(low):
-    """[k1, k2, p1, p2, k3] of a dictionary; zeros if it has none."""
-    for name in ("d", "coeffs", "distortion_coefficients", "dist_coeffs", "distortion"):
-        value = low.get(name)
-        value = value.get("data") if isinstance(value, dict) else value
-        if isinstance(value, list) and value and all(_is_number(v) for v in value):
-            return [float(v) for v in (value + [0] * 5)[:5]]
-    return [0.0] * 5
-
-
 def _nine(value):
     """Nine numbers of a 3×3 matrix, row by row; else None."""
     numbers = _numbers(value, 9)
@@ -196,13 +187,14 @@ def _nine(value):
     return numbers if numbers and numbers[0] and numbers[8] == 1 else None
 
 
-def _numbers(value, count):
-    """``count`` numbers of a list, of a list of lists or of {"data": list}; else None."""
+def _numbers(value, count=None):
+    """The numbers (``count``, if it is given) of a list, of a list of lists or of {"data": list}; else None."""
     value = value.get("data") if isinstance(value, dict) else value
-    if isinstance(value, list) and value and all(isinstance(row, list) for row in value):
-        value = [number for row in value for number in row]
-    sound = isinstance(value, list) and len(value) == count and all(map(_is_number, value))
-    return list(map(float, value)) if sound else None
+    try:
+        numbers = np.ravel(np.asarray(value, np.float64)).tolist() if isinstance(value, list) else []
+    except (TypeError, ValueError):
+        return None
+    return numbers if len(numbers) == (count or len(numbers)) and np.isfinite(numbers).all() else None
 
 
 def _depth_unit(node):

@@ -122,13 +122,12 @@ def judge(root, name, rows, options, missing):
     if len(tested) == 1:
         text = f"no {'good' if True in tested else 'defective'} parts: metrics that need them are undefined"
         found.append(("one class", f"{root / name / 'test'}: {text}"))
-    mixed = _mixed(parts) if options.min_points else []
-    if not mixed:
-        found += _unit(root / name, parts, options, convention) if options.min_points else []
+    units = _units(root / name, parts, options, convention) if options.min_points else []
+    if not any(kind == "mixed units" for kind, _ in units):
         found += [("unusual", text) for text in unusual_parts(parts, options)]
         found += [("other recording", text) for text in differences(rows, bool(options.min_points))]
     deep = [part.facts.picture_bits for part in parts if (part.facts.picture or "").endswith("16 bits")]
-    return [*found, *mixed, *_copies(parts)], Reading(
+    return [*units, *found, *_copies(parts)], Reading(
         options.unit or "m", missing, options.zero_points, max(deep, default=16), True
     )
 
@@ -136,11 +135,8 @@ def judge(root, name, rows, options, missing):
 def read_convention(root):
     """The coordinates' convention in a data set's ``preprocessing.json``: a key of CONVENTIONS, or None."""
     try:
-        content = json.loads((Path(root) / "preprocessing.json").read_text(encoding="utf-8"))
-        if "coordinates" not in content and content["program"] == "preprocess_realiad_d3.py":  # by an earlier version
-            return "pixels" if content["options"]["xyz"] == "pixel" else "millimetres"
-        return content.get("coordinates")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return json.loads((Path(root) / "preprocessing.json").read_text(encoding="utf-8")).get("coordinates")
+    except (OSError, ValueError, AttributeError):
         return None
 
 
@@ -218,18 +214,23 @@ def _judge_mask(facts, options, defective):
         yield "mask large", f"covers {facts.mask_share:.0%} of the picture, the part's points {surface:.0%}"
 
 
-def _usual(parts):
-    """(parts with enough points for an extent, median extent and distance of the training parts among them)."""
+def _units(folder, parts, options, convention):
+    """[(kind, text)]: parts in another unit than the training parts, else coordinates in another unit than they should
+    be in."""
     sized = [p for p in parts if p.facts.extent and (p.facts.points or 0) + p.facts.edge_points >= ENOUGH]
-    reference = [p for p in sized if p.split == "train"] or sized
-    return sized, *(median(getattr(p.facts, f) for p in reference) if sized else 0 for f in ("extent", "distance"))
-
-
-def _mixed(parts):
-    sized, extent, distance = _usual(parts)
+    if not sized:
+        return []
+    reference = [p.facts for p in sized if p.split == "train"] or [p.facts for p in sized]
+    extent, distance = median(f.extent for f in reference), median(f.distance for f in reference)
     told = [(part, times_as_large(part.facts, extent, distance)) for part in sized]
     why = "the data set mixes units; convert it to one"
-    return [("mixed units", f"{part.files.xyz}: {text}: {why}") for part, text in told if text]
+    if mixed := [("mixed units", f"{part.files.xyz}: {text}: {why}") for part, text in told if text]:
+        return mixed
+    if options.unit is None and CONVENTIONS.get(convention):
+        text = f"coordinates are {CONVENTIONS[convention]}, as preprocessing.json says; they are not changed"
+        return [("convention", f"{folder}: {text}")]
+    fault = unit_fault(extent, distance, options.unit)
+    return [("unit", f"{folder}: {fault} (median of {len(reference)} parts)")] if fault else []
 
 
 def times_as_large(facts, extent, distance):
@@ -241,19 +242,6 @@ def times_as_large(facts, extent, distance):
     value = max(factor, 1 / factor)
     shown = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
     return f"coordinates are {shown} times {'as large' if factor > 1 else 'smaller'} as those of the training parts"
-
-
-def _unit(folder, parts, options, convention):
-    """[finding] if the coordinates do not look like the unit that they should be in, else []."""
-    sized, extent, distance = _usual(parts)
-    if not sized:
-        return []
-    if options.unit is None and CONVENTIONS.get(convention):
-        text = f"coordinates are {CONVENTIONS[convention]}, as preprocessing.json says; they are not changed"
-        return [("convention", f"{folder}: {text}")]
-    fault = unit_fault(extent, distance, options.unit)
-    count = len([p for p in sized if p.split == "train"] or sized)
-    return [("unit", f"{folder}: {fault} (median of {count} parts)")] if fault else []
 
 
 def unusual_parts(parts, options=Options()):
@@ -269,11 +257,12 @@ def unusual_parts(parts, options=Options()):
     - It is a training or calibration part and stretches the range of their extents, distances, point spacings or
       brightness: it lies more than 10 times their usual spread from the middle. Or it alone has no colour.
     """
-    told = [*(_misplaced(parts, options) if options.min_points else ()), *_stretching(parts, options)]
-    for number, part in enumerate(parts):
-        texts = [text for own, text in told if own == number]
-        if texts:
-            yield f"{part.files.xyz or part.path}: {'; '.join(texts)}: {WHY.get(part.split, WHY_OTHERS)}"
+    told: dict = {}
+    for number, text in (*(_misplaced(parts, options) if options.min_points else ()), *_stretching(parts, options)):
+        told.setdefault(number, []).append(text)
+    for number, texts in sorted(told.items()):
+        part = parts[number]
+        yield f"{part.files.xyz or part.path}: {'; '.join(texts)}: {WHY.get(part.split, WHY_OTHERS)}"
 
 
 def _misplaced(parts, options):

@@ -5,12 +5,11 @@ A part's picture, point cloud and mask lie in ``rgb``, ``xyz`` and ``gt`` of one
 """
 
 import re
-from collections import Counter
 from pathlib import Path
 from typing import NamedTuple, Optional
 
-from data.folders import is_junk_file, is_junk_folder, walk
-from data.matching import match, numbers, stem
+from data.folders import by_suffix, is_junk_file, is_junk_folder, walk
+from data.matching import match, numbers
 
 GOOD = "good"
 # folder of a kind of file → its suffixes, upper or lower case; the suffix of the data sets comes first
@@ -106,13 +105,13 @@ def pair(folder, with_masks, with_clouds=True):
     for kind in kinds:
         unread = sorted(p for p in _entries(folder, kind) if p not in used)
         if unread and (files[kind] or kind == "gt"):  # if there is nothing else, a problem names them
-            text = f"{folder / kind}: {_count(unread)} not read, for instance {unread[0].name}"
+            text = f"{folder / kind}: {by_suffix(unread)} not read, for instance {unread[0].name}"
             notes.append(Note("files not read", text))
-    twice = [text for paths in files.values() for text in _same_name(paths)]
+    problems = found.problems
     if folder.name != GOOD and folder.name.casefold() == GOOD:
         mend = f"call it {GOOD}, or give the defect another name"
-        twice.append(f"{folder}: a folder of this name counts as a defect; {mend}")
-    return found._replace(problems=(*twice, *found.problems), notes=(*found.notes, *notes))
+        problems = (f"{folder}: a folder of this name counts as a defect; {mend}", *problems)
+    return found._replace(problems=problems, notes=(*found.notes, *notes))
 
 
 def natural(text):
@@ -138,20 +137,8 @@ def _one_a_name(paths, kind):
     """One file per name: of files that differ only in their suffix, the one whose suffix is first in SUFFIXES."""
     best = {}
     for path in sorted(paths, key=lambda p: (SUFFIXES[kind].index(p.suffix.lower()), p.name)):
-        best.setdefault(stem(path), path)
+        best.setdefault(path.stem, path)
     return sorted(best.values())
-
-
-def _same_name(paths):
-    """Texts on files of one kind whose names are the same once accents and the suffix's case are normalised."""
-    seen = {}
-    for path in paths:
-        seen.setdefault((stem(path), path.suffix.lower()), []).append(path)
-    doubles = [same for same in seen.values() if len(same) > 1]
-    names = [(same[0].parent, " and ".join(ascii(path.name) for path in same)) for same in doubles]
-    return [
-        f"{place}: {both} are the same name in two spellings; remove or rename all but one" for place, both in names
-    ]
 
 
 def _pair(folder, files):
@@ -228,10 +215,4 @@ def _problems(folder, kind, files, found):
 def _others(folder, kind, used):
     """Text on the files of a kind's folder that are not among ``used``."""
     there = sorted(p for p in _entries(folder, kind) if p not in set(used))
-    return f"; there are {_count(there)}, for instance {there[0].name}" if there else ""
-
-
-def _count(paths):
-    """Text with the most common suffixes, such as "3 .jpg, 1 .txt"."""
-    counts = Counter(p.suffix or "without suffix" for p in paths).most_common(3)
-    return ", ".join(f"{n} {suffix}" for suffix, n in counts)
+    return f"; there are {by_suffix(there)}, for instance {there[0].name}" if there else ""

@@ -109,7 +109,7 @@ def import_parts(args, command):
     if not outcome.stopped:
         tell_size(target, named)
         if not args.no_sheet:
-            write_sheet(target, label, record.content["parts"], plan, len(outcome.failed), args.workers)
+            write_sheet(target, label, record.content["parts"], plan, len(outcome.failed))
     if defective and not any(files.masks for files in parts):
         print(f"{target}: no masks of defects: images can be scored, pixels cannot")
     return code
@@ -123,11 +123,14 @@ def warn(texts):
 
 def tell_size(target, names):
     """Print how large the part is in the frame, from a few of the parts that were written."""
-    from cameras.part_size import size_text, usual_size
+    import tifffile
+
+    from cameras.part_size import part_pixels, size_text
 
     there = [target / "xyz" / f"{name}.tiff" for name in names if mark_of(target, name).exists()]
     if some := _few(there):
-        print(f"{target}: what is measured of a part {size_text(usual_size(some))} (median of {len(some)})")
+        parts = [part_pixels(tifffile.imread(path)) for path in some]
+        print(f"{target}: what is measured of a part {size_text(*parts)} (median of {len(some)})")
 
 
 def check_names(args):
@@ -168,7 +171,7 @@ def make_plan(args, parts):
         InputError: intrinsics or unit cannot be used, or none of a few parts can be read.
     """
     from cameras.intrinsics import intrinsics_from
-    from cameras.part_import import Plan, probe, settle_unit, told_of
+    from cameras.part_import import Plan, probe, settle_unit
     from data.units import Unit, unit_from
 
     camera = intrinsics_from(args.intrinsics) if args.intrinsics else None
@@ -185,12 +188,12 @@ def make_plan(args, parts):
     chosen = {name: getattr(args, name) for name in ("flip", "crop", "remove_plane", "picture_bits")}
     plan = Plan(camera, unit or own, size=size, **chosen)
     probes = probe(_few(parts), plan)
-    plan = settle_unit(probes, plan)
-    warn(told_of(probes, plan))
+    plan, warnings = settle_unit(probes, plan)
+    warn(warnings)
     return plan
 
 
-def write_sheet(target, label, parts, plan, failed, workers):
+def write_sheet(target, label, parts, plan, failed):
     """Write the contact sheet of all parts in ``target``."""
     from cameras.contact_sheet import write_contact_sheet
 
@@ -199,7 +202,7 @@ def write_sheet(target, label, parts, plan, failed, workers):
         return
     title = f"{label} · {len(names)} part{'s' * (len(names) > 1)}" + (f", {failed} failed" if failed else "")
     labels = {name: parts[name]["files"][0] for name in names}
-    paths = write_contact_sheet(target, names, f"{title} · unit {plan.unit.name}", labels, workers)
+    paths = write_contact_sheet(target, names, f"{title} · unit {plan.unit.name}", labels)
     more = f", and at {len(paths) - 1} more pages" if len(paths) > 1 else ""
     print(f"{paths[0]}: look at it{more}: does the outline follow the part?")
 

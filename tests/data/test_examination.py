@@ -5,25 +5,19 @@ import os
 import shutil
 
 import numpy as np
-import pytest
 
 from data import examination
-from data.examination import examine, lines
+from data.examination import examine
 from data.findings import Options
 from data.organised_clouds import find_missing
 from data.part_facts import Job, read_part
 from dataset import TrainDataset
-from tests.make_data import add_part, make_scans, picture_of, scan, write_png, write_tiff
-from tools import check_dataset
+from tests.make_data import add_part, make_scans, picture_of, scan, write_tiff
 
 
 def look(root, **options):
     """The Category "toy"."""
     return examine(root, ["toy"], options=Options(**options)).categories[0]
-
-
-def kinds(groups):
-    return {group.kind: group.count for group in groups}
 
 
 def text_of(groups, kind):
@@ -35,12 +29,9 @@ def hidden(value):
     return lambda cloud: np.where((cloud == 0).all(-1, keepdims=True), np.float32(value), cloud)
 
 
-@pytest.mark.parametrize(
-    "record", [{"coordinates": "millimetres"}, {"program": "preprocess_realiad_d3.py", "options": {"xyz": "sensor"}}]
-)
-def test_a_data_set_of_another_convention_passes(tmp_path, record):
+def test_a_data_set_of_another_convention_passes(tmp_path):
     make_scans(tmp_path, lambda cloud: cloud * 1000)
-    (tmp_path / "preprocessing.json").write_text(json.dumps(record))
+    (tmp_path / "preprocessing.json").write_text(json.dumps({"coordinates": "millimetres"}))
     found = look(tmp_path)
     assert found.faults == () and found.reading.unit == "m" and "millimetres" in text_of(found.notes, "convention")
 
@@ -65,23 +56,6 @@ def test_surfaces_are_not_taken_for_missing():
     up = np.repeat(surface, 16, axis=0)
     for points in (surface, flat, coarse, up, np.full_like(surface, 0.3), surface - surface.mean(0)):
         assert find_missing(points, 40000) == ()
-
-
-def test_check_dataset_and_the_module_agree(tmp_path, capsys):
-    """The command prints each finding of the module and nothing else."""
-    folder = make_scans(tmp_path, hidden(-1), train=14)
-    write_png(folder / "test/hole/gt/016.png", np.zeros((64, 64), np.uint8))
-    (folder / "test/good/xyz/014.tiff").write_bytes(b"")
-    code = check_dataset.main([str(tmp_path), "--workers", "1"])
-    out = capsys.readouterr().out
-    found = look(tmp_path)
-    assert code == 1 and sum(line.startswith("error: ") for line in out.splitlines()) == len(found.faults) == 1
-    assert "7 more point clouds with a value" in out and out.count("(-1, -1, -1)") == 10 and "016.png" in out
-    assert all(text in out for group in (*found.faults, *found.warnings) for text in group.examples)
-    texts = lines(found.warnings)
-    assert len(texts) < 8 and any(
-        "toy: point clouds with a value that stands for" in text and "17, for instance" in text for text in texts
-    )
 
 
 def test_what_was_found_is_kept(tmp_path, monkeypatch):

@@ -202,13 +202,6 @@ def test_links_and_locked_folders(knob, check, monkeypatch, tmp_path):
     assert code == 1 and len(errors) == 1 and "test/dent: this folder cannot be read" in errors[0]
 
 
-def test_links_to_scans_are_followed(tmp_path):
-    add(tmp_path / "nas/line3", "0", 0)
-    (tmp_path / "scans").mkdir()
-    (tmp_path / "scans/line3").symlink_to("../nas/line3")
-    assert [part.name for part in find_parts(tmp_path / "scans")] == ["line3/rgb/0.png"]
-
-
 def test_pictures_with_an_orientation_tag_are_named(knob):
     path = knob / "test/good/rgb/000.png"
     exif = Image.Exif()
