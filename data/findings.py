@@ -12,41 +12,17 @@ from data.part_facts import MASK_SIZE, Facts
 from data.splits import GREY, differences
 from data.units import metres_of, unit_fault
 
-KINDS = {  # of findings: their level, what several of them are called
-    "pairing": ("fault", "files that do not pair"),
-    "folders": ("fault", "folders that are missing or empty"),
-    "unreadable": ("fault", "folders that cannot be read"),
-    "picture": ("fault", "pictures that cannot be read"),
-    "cloud": ("fault", "point clouds that cannot be read"),
-    "mask": ("fault", "masks that cannot be read"),
-    "no points": ("fault", "parts without a valid point"),
-    "no clouds": ("fault", "folders without clouds"),
-    "unit": ("fault", "coordinates that are not in metres"),
-    "mixed units": ("fault", "parts in another unit than the training parts"),
-    "broken": ("warning", "point clouds with NaN or inf"),
-    "missing": ("warning", 'point clouds with a value that stands for "not measured"'),
-    "zero points": ("warning", "point clouds that lose points with a coordinate 0"),
-    "few points": ("warning", "parts with too few points"),
-    "mask empty": ("warning", "empty masks of defective parts"),
-    "mask large": ("warning", "masks that cover too much"),
-    "mask of good": ("warning", "masks of good parts"),
-    "mask background": ("warning", "masks without black or transparent background"),
-    "aspect": ("warning", "parts whose files differ in aspect"),
-    "outline": ("warning", "point clouds that do not lie on their pictures"),
-    "orientation": ("warning", "pictures that viewers show turned"),
-    "twice": ("warning", "parts that are there twice"),
-    "unusual": ("warning", "unusual parts"),
-    "other recording": ("warning", "folders recorded in another way than train/good"),
-    "one class": ("warning", "test splits of one kind"),
-    "folder skipped": ("warning", "folders skipped"),
-    "files not read": ("warning", "folders with files that are not read"),
-    "no masks": ("warning", "defect folders without masks"),
-    "paired by position": ("warning", "folders paired by position"),
-    "paired by number": ("note", "folders paired by number"),
-    "16-bit picture": ("note", "16-bit pictures"),
-    "tiff layout": ("note", "tiffs of an unusual layout"),
-    "convention": ("note", "coordinates of another convention"),
+# findings, by level: a "fault" would stop a run, or make its numbers wrong; a "warning" may spoil them; a "note" is an
+# assumption
+LEVELS = {
+    "fault": ("pairing", "folders", "unreadable", "picture", "cloud", "mask", "no points", "no clouds", "unit")
+    + ("mixed units",),
+    "warning": ("broken", "missing", "zero points", "few points", "mask empty", "mask large", "mask of good")
+    + ("mask background", "aspect", "outline", "orientation", "twice", "unusual", "other recording", "one class")
+    + ("folder skipped", "files not read", "no masks", "paired by position"),
+    "note": ("paired by number", "16-bit picture", "tiff layout", "convention", "pictures alone"),
 }
+LEVEL_OF = {kind: level for level, kinds in LEVELS.items() for kind in kinds}
 OTHER_UNIT = 5.0  # a part this many times as large and as far away as the training parts is in another unit
 ENOUGH = 100  # fewest points for a meaningful extent
 LOST = 0.001  # warn if more than this share of the points has a coordinate of exactly 0
@@ -75,16 +51,19 @@ class Options(NamedTuple):
 
 
 class TestedPart(NamedTuple):
-    """An examined part."""
+    """An examined part. Its files have the mask that is examined; a run does not read a good part's mask."""
 
     __test__ = False
 
     split: str
     defect: str
-    path: Path  # path of the picture; if there is none, of the first file of the part
     files: Part
-    mask: Optional[Path] = None  # the examined mask; a run does not read a good part's mask
     facts: Facts = Facts()
+
+    @property
+    def path(self) -> Path:
+        """Path of the picture; if there is none, of the first file of the part."""
+        return next(path for path in self.files if path)
 
 
 class Row(NamedTuple):
@@ -114,7 +93,7 @@ def judge(root, name, rows, options, missing):
         missing: see ``settle_missing``.
 
     Returns:
-        ([(kind, text)], Reading); the kind is a key of KINDS.
+        ([(kind, text)], Reading); the kind is one of LEVELS.
     """
     parts, convention = [part for row in rows for part in row.parts], read_convention(root)
     found = [finding for part in parts for finding in judge_part(part, options, convention)]
@@ -158,7 +137,7 @@ def judge_part(part, options, convention=None):
             yield kind, f"{files.xyz}: {text}"
     if facts.mask_share is not None:
         for kind, text in _judge_mask(facts, options, defective):
-            yield kind, f"{part.mask}: {text}"
+            yield kind, f"{files.gt}: {text}"
     sizes = {"picture": facts.picture_size, "point cloud": facts.tiff_size, "mask": facts.mask_size}
     sizes = {what: size for what, size in sizes.items() if size}
     aspects = [height / width for height, width in sizes.values()]

@@ -35,46 +35,38 @@ class Part(NamedTuple):
     gt: Optional[Path]
 
 
-class Note(NamedTuple):
-    """A message about a file or folder: its kind, and the text, which names the path."""
-
-    kind: str
-    text: str
-
-
 class Pairing(NamedTuple):
     """The parts of a defect folder, and the problems in it."""
 
     parts: tuple  # of Part: complete ones, in the order of a run
     problems: tuple  # of texts, one per file without a partner; empty if a run can read the folder
-    notes: tuple  # of Note: how files were paired, if not by name; which files are not read
+    notes: tuple  # of (kind, text that names the path): how files were paired, if not by name; what is not read
     incomplete: tuple  # of Part: those that lack a file
 
 
 def defect_folders(split, needed=""):
-    """(folders, notes) of a split: the folders that hold parts, sorted, and a Note on each folder that is skipped.
+    """(folders, notes) of a split: the folders that hold parts, sorted, and (kind, text) on each that is skipped.
 
     Empty folders are skipped (but for the ``needed`` one), and those that notebooks, network drives and archives leave
-    behind (``.ipynb_checkpoints``, ``@eaDir``, ``__MACOSX``). A Note of the kind "unreadable" is a fault: parts may be
-    there.
+    behind (``.ipynb_checkpoints``, ``@eaDir``, ``__MACOSX``). The kind "unreadable" is a fault: parts may be there.
     """
     split = Path(split)
     folders, notes = [], []
     try:
         inside = sorted(p for p in split.iterdir() if p.is_dir()) if split.is_dir() else []
     except OSError as error:
-        return [], [Note("unreadable", f"{split}: this folder cannot be read ({error.strerror})")]
+        return [], [("unreadable", f"{split}: this folder cannot be read ({error.strerror})")]
     for folder in inside:
         if is_junk_folder(folder.name):
             text = f"{folder}: is no defect folder (a program left it behind) and is skipped"
-            notes.append(Note("folder skipped", text))
+            notes.append(("folder skipped", text))
             continue
         tree = walk(folder)
-        notes += [Note("unreadable", text) for text in tree.unreadable]
+        notes += [("unreadable", text) for text in tree.unreadable]
         if tree.files or folder.name == needed:
             folders.append(folder)
         elif not tree.unreadable:
-            notes.append(Note("folder skipped", f"{folder}: is empty and is skipped"))
+            notes.append(("folder skipped", f"{folder}: is empty and is skipped"))
     return folders, notes
 
 
@@ -99,14 +91,14 @@ def pair(folder, with_masks, with_clouds=True):
     if found.problems:  # files with other suffixes, such as previews, may lie beside the parts
         first = {k: [p for p in paths if p.suffix.lower() == SUFFIXES[k][0]] for k, paths in files.items()}
         again = _pair(folder, {kind: first[kind] or paths for kind, paths in files.items()})
-        by_position = any(note.kind == "paired by position" for note in again.notes)
+        by_position = any(kind == "paired by position" for kind, _ in again.notes)
         found = found if again.problems or by_position else again
     used, notes = {path for part in (*found.parts, *found.incomplete) for path in part if path}, []
     for kind in kinds:
         unread = sorted(p for p in _entries(folder, kind) if p not in used)
         if unread and (files[kind] or kind == "gt"):  # if there is nothing else, a problem names them
             text = f"{folder / kind}: {by_suffix(unread)} not read, for instance {unread[0].name}"
-            notes.append(Note("files not read", text))
+            notes.append(("files not read", text))
     problems = found.problems
     if folder.name != GOOD and folder.name.casefold() == GOOD:
         mend = f"call it {GOOD}, or give the defect another name"
@@ -161,9 +153,9 @@ def _pair(folder, files):
             told = "paired by position" if found.how == "position" else "paired by number"
             more = " …" if len(pairs) > SHOWN_PAIRS else ""
             text = f"pictures and {NAMES[kind]}s are paired by {HOW[found.how]} their names: {shown}{more}"
-            notes.append(Note(told, f"{folder}: {text}"))
+            notes.append((told, f"{folder}: {text}"))
     if "gt" in files and not files["gt"]:
-        notes.append(Note("no masks", f"{folder}: has no masks: its parts are scored, pixel metrics are undefined"))
+        notes.append(("no masks", f"{folder}: has no masks: its parts are scored, pixel metrics are undefined"))
     by_name = "xyz" not in matches or matches["xyz"].how in ("name", "")
     ordered = rgb if by_name else sorted(rgb, key=lambda p: natural(p.name))
     partners = [matches[kind].partner if kind in matches else {} for kind in ("xyz", "gt")]

@@ -18,14 +18,14 @@ from common.argument_types import number
 from common.commands import FAILED, FINE, HelpFormatter, Parser, add_workers, prose_and_examples, run_command
 from common.errors import InputError, tell
 from common.signals import run_to_the_end
-from data.examination import EXAMPLES, examine_each
-from data.findings import KINDS, Options, counted
+from data.examination import examine
+from data.findings import Options, counted
 from data.folders import is_junk_folder
 from data.names import CATEGORIES, find_categories
 from data.units import unit
 
 PROGRAM = "check_dataset.py"
-SHOWN = EXAMPLES  # errors and warnings of each kind
+SHOWN = 10  # errors and warnings of each kind
 ORDER = {"train": 0, "validation": 1, "test": 2}
 
 
@@ -65,11 +65,12 @@ def check(args):
     options = Options(args.img_size, args.num_group, args.unit, "zero_points" in args.fix)
     try:
         settings = {"options": options, "workers": args.workers, "calibration_dir": args.calibration_dir}
-        for found in examine_each(args.path, names, **settings):
-            found = without_clouds(found)
+        for found in examine(args.path, names, **settings):
+            # of missing clouds only a method that reads them may complain
+            said = (("pictures alone" if kind == "no clouds" else kind, text) for kind, text in found.findings)
+            found = found._replace(findings=tuple(said))
             print(report(found, args), flush=True)
-            errors += sum(group.count for group in found.faults)
-            warnings += sum(group.count for group in found.warnings)
+            errors, warnings = errors + len(found.texts("fault")), warnings + len(found.texts("warning"))
     except BrokenProcessPool:
         tell(PROGRAM, "a process that read files was killed (too little memory?); try fewer --workers")
         return FAILED
@@ -78,12 +79,6 @@ def check(args):
     ready = "a run would fail or leave categories out" if errors else "ready to run"
     print(f"categories: {len(names)}; errors: {errors}; warnings: {warnings}: {ready}")
     return FAILED if errors else FINE
-
-
-def without_clouds(found):
-    """A Category without clouds, of which only a method that reads them may complain."""
-    groups = (group._replace(level="note") if group.kind == "no clouds" else group for group in found.groups)
-    return found._replace(groups=tuple(groups))
 
 
 def categories(args):
@@ -109,8 +104,8 @@ def report(found, args):
     table = tabulate(
         [_cells(row, args) for row in rows], [*header, share, f"below {args.num_group}"], "pipe", disable_numparse=True
     )
-    levels = ("error", found.faults, SHOWN), ("warning", found.warnings, SHOWN), ("note", found.notes, 1)
-    texts = [f"{level}: {text}" for level, groups, shown in levels for text in findings(groups, shown)]
+    levels = ("error", "fault", SHOWN), ("warning", "warning", SHOWN), ("note", "note", 1)
+    texts = [f"{word}: {text}" for word, level, shown in levels for text in found.texts(level, shown)]
     return "\n".join([f"## {found.name}", "", table, "", *texts, *([""] if texts else [])])
 
 
@@ -125,14 +120,6 @@ def _cells(row, args):
     shares = " / ".join(f"{of(valid):.3f}" for of in (min, median, max)) if valid else "-"
     few = sum(distinct < args.num_group for _, distinct in points)
     return [*cells, kinds(f.picture for f in facts), kinds(f.tiff for f in facts), shares, few]
-
-
-def findings(groups, shown):
-    """One text per finding. Of each kind the first ``shown`` are listed; one text counts the others."""
-    for group in groups:
-        yield from group.examples[:shown]
-        if group.count > shown:
-            yield f"{group.category}: {group.count - shown:,} more {KINDS[group.kind][1]}"
 
 
 def kinds(texts):

@@ -17,12 +17,7 @@ from tests.make_data import add_part, make_scans, picture_of, scan, write_tiff
 
 def look(root, **options):
     """The Category "toy"."""
-    return examine(root, ["toy"], options=Options(**options)).categories[0]
-
-
-def text_of(groups, kind):
-    (group,) = [g for g in groups if g.kind == kind]
-    return group.examples[0]
+    return next(examine(root, ["toy"], options=Options(**options)))
 
 
 def hidden(value):
@@ -33,7 +28,7 @@ def test_a_data_set_of_another_convention_passes(tmp_path):
     make_scans(tmp_path, lambda cloud: cloud * 1000)
     (tmp_path / "preprocessing.json").write_text(json.dumps({"coordinates": "millimetres"}))
     found = look(tmp_path)
-    assert found.faults == () and found.reading.unit == "m" and "millimetres" in text_of(found.notes, "convention")
+    assert found.texts("fault") == [] and found.reading.unit == "m" and "millimetres" in found.texts("note")[0]
 
 
 def test_a_value_too_rare_in_one_file_is_taken_from_the_others(tmp_path):
@@ -63,7 +58,8 @@ def test_what_was_found_is_kept(tmp_path, monkeypatch):
     cache = tmp_path / "results/examination.json"
 
     def run(workers=1, **options):
-        return examine(tmp_path / "data", ["toy"], options=Options(**options), workers=workers, cache_path=cache)
+        settings = {"options": Options(**options), "workers": workers, "cache_path": cache}
+        return list(examine(tmp_path / "data", ["toy"], **settings))
 
     first = run(2)
     read, read_again = [], examination.read_part
@@ -73,7 +69,9 @@ def test_what_was_found_is_kept(tmp_path, monkeypatch):
     os.utime(folder / "test/hole/gt/006.png", (1, 1))
     assert run() != first and {job.rgb[-7:-4] for job in read} == {"004", "006"}
     read.clear()
-    assert run(min_points=5).warnings and read == []  # only a judgement changes
+    assert run(min_points=5) and read == []  # only a judgement changes
+    parts = json.loads(cache.read_text())["parts"]
+    assert len(parts) == 9  # 8 parts, one read again with the others' missing value; none of a file as it was before
     assert run(img_size=100) and len(read) >= 8
     read.clear()
     cache.write_text(cache.read_text()[:-100])
@@ -81,13 +79,11 @@ def test_what_was_found_is_kept(tmp_path, monkeypatch):
 
 
 def test_categories_with_faults(tmp_path):
-    """``faulty`` names each category with faults once."""
     make_scans(tmp_path)
     make_scans(tmp_path, lambda c: c * 1000, category="large")
     shutil.rmtree(make_scans(tmp_path, category="none") / "test")
-    found = examine(tmp_path, ["toy", "large", "none"])
-    assert set(found.faulty) == {"large", "none"} and set(found.readings) == {"toy", "large", "none"}
-    assert "--unit mm" in found.faulty["large"] and "missing or empty" in found.faulty["none"]
+    faults = {found.name: found.texts("fault") for found in examine(tmp_path, ["toy", "large", "none"])}
+    assert faults["toy"] == [] and "--unit mm" in faults["large"][0] and "missing or empty" in faults["none"][0]
 
 
 def test_outlines_that_cannot_be_seen(tmp_path):

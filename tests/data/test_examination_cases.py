@@ -50,11 +50,7 @@ def check(capsys):
 
 
 def examined(root, **settings):
-    return examine(root, ["knob"], options=Options(min_points=128), **settings).categories[0]
-
-
-def texts(groups):
-    return [text for group in groups for text in group.examples]
+    return next(examine(root, ["knob"], options=Options(min_points=128), **settings))
 
 
 def test_normal_parts_are_sound(knob, check):
@@ -92,7 +88,7 @@ def test_parts_that_calibrate_are_examined(tmp_path, knob, check, where, wrong):
         extra = shutil.move(place, tmp_path / "more")
         assert check(knob.parent, "--calibration_dir", str(extra))[0] == (level == "error")
         found = examined(knob.parent, calibration_dir=extra)
-        told = texts(found.faults if level == "error" else found.warnings)
+        told = found.texts("fault" if level == "error" else "warning")
         words = "there is no cloud yet" if wrong == "no cloud" else words
     else:
         code, errors, warnings = check(knob.parent)
@@ -164,7 +160,7 @@ def test_another_camera_of_the_same_size_is_named(knob):
     """The same picture and depth, with rays that spread 1.1 times as far."""
     for path in (knob / "test/good/xyz").iterdir():
         tifffile.imwrite(path, tifffile.imread(path) * np.float32((1.1, 1.1, 1)), photometric="rgb")
-    told = texts(examined(knob.parent).warnings)
+    told = examined(knob.parent).texts("warning")
     assert len(told) == 1 and "test/good: seen by another camera (fx fy cx cy 272.7 272.7" in told[0]
 
 
@@ -178,7 +174,7 @@ def test_one_part_that_stretches_a_range_is_named(knob, where, what):
     else:
         xyz = np.where(xyz.any(2, keepdims=True), xyz * 2 if what == "large" else xyz + np.float32((0, 0, 0.4)), 0)
     tifffile.imwrite(path, xyz.astype(np.float32), photometric="rgb")
-    told = texts(examined(knob.parent).warnings)
+    told = examined(knob.parent).texts("warning")
     words = {"far": "distance 0.8", "large": "extent 0.2", "black": "brightness 3"}[what]
     assert [text for text in told if words in text and f"{where}/xyz/003.tiff" in text], told
 
@@ -209,7 +205,7 @@ def test_pictures_with_an_orientation_tag_are_named(knob):
     picture = Image.open(path).copy()
     path.unlink()
     picture.save(path.with_suffix(".jpg"), quality=95, exif=exif)
-    told = texts(examined(knob.parent).warnings)
+    told = examined(knob.parent).texts("warning")
     assert len(told) == 1 and "000.jpg: a tag says that viewers show it turned by 180°" in told[0]
 
 
@@ -240,8 +236,8 @@ def test_folders_without_clouds(tmp_path, check, capsys):
     code = check_dataset.main([str(tmp_path / "ds"), "--workers", "1"])
     assert code == 0 and "note: " in (out := capsys.readouterr().out) and "--method_name DINO" in out
     words = ["--dataset_type", "folder", "--dataset_path", str(tmp_path / "ds"), "--output_dir", str(tmp_path / "out")]
-    found = examine(tmp_path / "ds", ["knob"], options=Options(min_points=0)).categories[0]
-    assert found.faults == found.warnings == ()
+    found = next(examine(tmp_path / "ds", ["knob"], options=Options(min_points=0)))
+    assert found.texts("fault") == found.texts("warning") == []
     (rgb, xyz, _), mask, label, _ = TestDataset("knob", 224, tmp_path / "ds", reading=found.reading)[0]
     assert rgb.any() and not xyz.any() and mask.any() and label == 1
     code = main.main(["--method_name", "Point_MAE", *words])

@@ -25,7 +25,7 @@ def names(pairing):
 
 
 def kinds(pairing):
-    return [note.kind for note in pairing.notes]
+    return [kind for kind, _ in pairing.notes]
 
 
 PAIRED = {  # pictures, tiffs → their order, how it is told
@@ -107,7 +107,7 @@ def test_empty_folders_are_skipped_and_named(tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other/readme.txt").touch()  # somebody's files: a fault that pairing tells, nothing to skip
     folders, notes = defect_folders(tmp_path)
-    assert [f.name for f in folders] == ["other"] and "dent" in notes[0].text and "scratch" in notes[1].text
+    assert [f.name for f in folders] == ["other"] and "dent" in notes[0][1] and "scratch" in notes[1][1]
     assert pair(tmp_path / "other", False).problems
 
 
