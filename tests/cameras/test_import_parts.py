@@ -140,7 +140,6 @@ def test_splits_of_a_category_are_imported_alike(tmp_path, recording, capsys, fl
         ([], "needs the camera's intrinsics"),
         (["--intrinsics", "600", "600", "64"], "needs four numbers"),
         (["--intrinsics", "600", "600", "6400", "48"], "lies outside"),
-        (["--intrinsics", "CAMERA", "--unit", "furlong"], "--unit furlong"),
         (["--intrinsics", "CAMERA", "--split", "train/bad"], "has to be train/good"),
         (["--intrinsics", "CAMERA", "--crop", "100", "0", "90", "70"], "reaches over its edge"),
         (["--intrinsics", "CAMERA", "--crop", "0", "0", "90", "0"], "fewer than 56 pixels a side"),
@@ -149,7 +148,7 @@ def test_splits_of_a_category_are_imported_alike(tmp_path, recording, capsys, fl
 )
 def test_refused_in_one_line(tmp_path, recording, capsys, flags, words):
     flags = [flag.replace("CAMERA", str(recording / "camera.json")) for flag in flags]
-    flags += ["--category", "knob", "--workers", "1", *([] if "--unit" in flags else ["--unit", "mm"])]
+    flags += ["--category", "knob", "--workers", "1", "--unit", "mm"]
     code = import_parts.main([str(recording / "train_good"), "-o", str(tmp_path / "data"), *flags])
     err = capsys.readouterr().err
     assert code in (1, 2) and re.search(words, err), err

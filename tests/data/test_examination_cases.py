@@ -60,10 +60,19 @@ def test_normal_parts_are_sound(knob, check):
 # ---------------------------------------------------------------- validation/good, --calibration_dir, scans to judge
 
 
+WRONG = {
+    "millimetres": ("mixes units", "error"),
+    "background -1": ("(-1, -1, -1) fills", "warning"),
+    "unreadable": ("cannot be read", "error"),
+    "no cloud": ("has no 002.tiff", "error"),
+    "a test part": ("the same part in", "warning"),
+}
+
+
 @pytest.mark.parametrize("where", ["validation/good", "calibration_dir"])
-@pytest.mark.parametrize("wrong", ["millimetres", "background -1", "unreadable", "no cloud", "a test part"])
+@pytest.mark.parametrize("wrong", WRONG)
 def test_parts_that_calibrate_are_examined(tmp_path, knob, check, where, wrong):
-    place = knob / "validation/good"
+    place, (words, level) = knob / "validation/good", WRONG[wrong]
     cloud = place / "xyz/002.tiff"
     if wrong == "millimetres":
         add(place, "002", 102, metres=1)
@@ -77,13 +86,6 @@ def test_parts_that_calibrate_are_examined(tmp_path, knob, check, where, wrong):
         cloud.unlink()
     else:
         add(place, "002", 200)
-    words, level = {
-        "millimetres": ("mixes units", "error"),
-        "background -1": ("(-1, -1, -1) fills", "warning"),
-        "unreadable": ("cannot be read", "error"),
-        "no cloud": ("has no 002.tiff", "error"),
-        "a test part": ("the same part in", "warning"),
-    }[wrong]
     if where == "calibration_dir":
         extra = shutil.move(place, tmp_path / "more")
         assert check(knob.parent, "--calibration_dir", str(extra))[0] == (level == "error")
