@@ -198,17 +198,14 @@ def _masks(source, anchors, masks, what):
     """({anchor: its masks}, {name: why a file has no partner})."""
     found = match(anchors, masks, source)
     if not found.complete:  # several masks of one part: their names begin as the part's does
-        begun = {anchor: tuple(m for m in masks if _begins(plain(m.stem), plain(anchor.stem))) for anchor in anchors}
+        named = {anchor: plain(anchor.stem) for anchor in anchors}
+        begun = {a: tuple(m for m in masks if own and plain(m.stem)[: len(own)] == own) for a, own in named.items()}
         if sorted(m for several in begun.values() for m in several) == sorted(masks):
             given = {anchor: several for anchor, several in begun.items() if several}
             bare = found._replace(missing=tuple(a for a in anchors if a not in given), extra=())
             return given, _lonely(source, bare, what, "mask")
     found = _match(source, anchors, masks, "mask")
     return {a: (mask,) for a, mask in found.partner.items()}, _lonely(source, found, what, "mask")
-
-
-def _begins(long, short):
-    return bool(short) and long[: len(short)] == short
 
 
 def _unread(source, others, labels, unmasked):

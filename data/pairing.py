@@ -30,9 +30,9 @@ HOW = {"number": "the number in", "word": "what differs in", "time": "the time i
 class Part(NamedTuple):
     """The files of one part; None: the file is missing, or a run does not read it."""
 
-    rgb: Optional[Path]
-    xyz: Optional[Path]
-    gt: Optional[Path]
+    rgb: Optional[Path] = None
+    xyz: Optional[Path] = None
+    gt: Optional[Path] = None
 
 
 class Pairing(NamedTuple):
@@ -136,9 +136,9 @@ def _one_a_name(paths, kind):
 def _pair(folder, files):
     rgb = files["rgb"]
     if not rgb:
-        alone = tuple(_lone(kind, path) for kind in ("xyz", "gt") for path in files.get(kind, ()))
+        alone = tuple(Part(**{kind: path}) for kind in ("xyz", "gt") for path in files.get(kind, ()))
         suffixes = ", ".join(s[1:] for s in SUFFIXES["rgb"])
-        text = f"{folder / 'rgb'}: no pictures ({suffixes}) found{_others(folder, 'rgb', ())}"
+        text = f"{folder / 'rgb'}: no pictures ({suffixes}) found{_others(folder, 'rgb')}"
         return Pairing((), (text,), (), alone)
     matches, problems, notes = {}, [], []
     for kind in ("xyz", "gt"):
@@ -161,14 +161,10 @@ def _pair(folder, files):
     partners = [matches[kind].partner if kind in matches else {} for kind in ("xyz", "gt")]
     parts = [Part(picture, *(partner.get(picture) for partner in partners)) for picture in ordered]
     lacking = {picture for found in matches.values() for picture in found.missing}
-    alone = [_lone(kind, path) for kind, found in matches.items() for path in found.extra]
+    alone = [Part(**{kind: path}) for kind, found in matches.items() for path in found.extra]
     whole = tuple(part for part in parts if part.rgb not in lacking)
     lone = (*(part for part in parts if part.rgb in lacking), *alone)
     return Pairing(whole, tuple(problems), tuple(notes), lone)
-
-
-def _lone(kind, path):
-    return Part(None, path if kind == "xyz" else None, path if kind == "gt" else None)
 
 
 def _matched(pictures, others):
@@ -182,29 +178,25 @@ def _matched(pictures, others):
 
 
 def _problems(folder, kind, files, found):
-    """One text for each file without a partner, or one for all if none has one."""
-    rgb, others, place = files["rgb"], files[kind], folder / kind
-    if not others:
+    """One text for each file without a partner, or one for all if there is no file of the kind."""
+    rgb, place, pictures = files["rgb"], folder / kind, folder / "rgb"
+    if not files[kind]:
         there = {p.suffix.lower() for p in _entries(folder, kind)}
         mend = CONVERT if kind == "xyz" and there & CLOUDS else REMEDY
-        none = f"0 files ({', '.join(s[1:] for s in SUFFIXES[kind])}) for {len(rgb)} pictures in {folder / 'rgb'}"
-        return [f"{place}: {none}{_others(folder, kind, others)}: {mend}"]
+        none = f"0 files ({', '.join(s[1:] for s in SUFFIXES[kind])}) for {len(rgb)} pictures in {pictures}"
+        return [f"{place}: {none}{_others(folder, kind)}: {mend}"]
     if not found.how and found.doubles:
         one, other = found.doubles
         return [f"{one}: it and {other.name} answer to one name or number; {REMEDY}"]
-    if not found.how and len(rgb) != len(others) and not all(numbers(p.stem) for p in (*rgb, *others)):
-        count = f"{len(others)} {NAMES[kind]} files for {len(rgb)} pictures in {folder / 'rgb'}"
-        return [f"{place}: {count}, none of the same name or number: {REMEDY}"]
     by_name, none = found.how == "name", f"has no file of the same {found.how or 'number'}"
     texts = [
         (p, f"has no {p.stem}{SUFFIXES[kind][0]} in {place}" if by_name else f"{place} {none}") for p in found.missing
     ]
-    pictures = folder / "rgb"
     lone = [(p, f"has no picture {p.stem}.png in {pictures}" if by_name else f"{pictures} {none}") for p in found.extra]
     return [f"{p}: {text}; {REMEDY}" for p, text in sorted(texts + lone)]
 
 
-def _others(folder, kind, used):
-    """Text on the files of a kind's folder that are not among ``used``."""
-    there = sorted(p for p in _entries(folder, kind) if p not in set(used))
+def _others(folder, kind):
+    """Text on what else lies in the folder of a kind."""
+    there = sorted(_entries(folder, kind))
     return f"; there are {by_suffix(there)}, for instance {there[0].name}" if there else ""

@@ -63,9 +63,7 @@ def test_distortion_is_noted_and_the_rectified_matrix_taken(tmp_path):
     camera = read_intrinsics(write_camera_info(tmp_path / "a.yaml", CAMERA, (-0.2, 0.05, 0, 0, 0)))
     assert camera[:4] == CAMERA[:4] and "rectified" in camera.notes[0]
     bent = {**SIZES, "ppx": 317.5, "ppy": 238.25, "fx": 600, "fy": 602, "coeffs": [0.1, 0, 0, 0, 0]}
-    camera = read_intrinsics(write(tmp_path / "b.json", bent))
-    x, y = 322.5 / 600, 241.75 / 602
-    assert f"{0.1 * (x * x + y * y) * np.hypot(322.5, 241.75):.1f} pixels" in camera.notes[0]
+    assert "distortion is not removed" in read_intrinsics(write(tmp_path / "b.json", bent)).notes[0]
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ REFUSED = {  # pictures, tiffs, masks → what the problems name
     "a picture lacks": ("1.png", "1.tiff 2.tiff", "", ["2.tiff: has no picture 2.png"]),
     "other numbers": ("img_0.png img_1.png", "c_1.tiff c_2.tiff", "", ["img_0.png", "c_2.tiff"]),
     "other numbers of one part": ("img_1.png", "0002.tiff", "", ["img_1.png", "0002.tiff"]),
-    "counts": ("a.png b.png", "q.tiff", "", ["1 tiff files for 2 pictures"]),
+    "counts": ("a.png b.png", "q.tiff", "", ["a.png", "b.png", "q.tiff"]),
     "a mask lacks": ("1.png 2.png 3.png", "1.tiff 2.tiff 3.tiff", "1_mask.png 3_mask.png", ["2.png"]),
 }
 
