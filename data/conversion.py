@@ -287,9 +287,10 @@ class Record:
         self.started = time.time()
 
     def begin(self):
-        """Write the options before the first sample, so that even a killed run leaves them."""
-        self.earlier = {**self.earlier, **self.content, "state": "running"}
-        self._write(self.earlier)
+        """Write the options, and an import's names of parts, before the first sample: even a killed run leaves them."""
+        if not self.earlier or "parts" in self.content:
+            self.earlier = {**self.earlier, **self.content, "state": "running"}
+            self._write(self.earlier)
 
     def finish(self, outcome, categories, extra):
         """Write the counts, failures and warnings of a run over ``categories``, and what is ``extra``, unless the run
