@@ -109,32 +109,31 @@ def examine(
         cache.write()
 
 
-def examine_scans(parts, reading=Reading(), options=Options(), usual=Facts()):
-    """Examine scans that are to be judged, as training parts are examined.
+def examine_scan(files, reading=Reading(), options=Options(), usual=Facts(), contents=None):
+    """Examine a scan that is to be judged, as training parts are examined.
 
     Args:
-        parts: sequence of ``data.scans.PartFiles``.
+        files: ``data.scans.PartFiles``.
         reading: the Reading that the model's training parts were read with.
         options: Options of the model's run; ``min_points`` 0: it reads no clouds.
         usual: what the training parts have in common, see ``data.splits.usual_of``.
+        contents: ``data.scans.Contents`` of the files, if they are read already.
 
     Returns:
-        List with one tuple per part, of (level, kind, text): "fault" if the part cannot be read, has no point or is in
-        another unit, "warning" if a verdict may be wrong. Level and kind are those of LEVELS, each text names the file.
+        Tuple of (level, kind, text): "fault" if the part cannot be read, has no point or is in another unit, "warning"
+        if a verdict may be wrong. Level and kind are those of LEVELS, each text names the file.
     """
-    options, found = options._replace(unit=reading.unit, zero_points=reading.zero_points), []
-    for part in parts:
-        tested = TestedPart("scan", GOOD, Part(part.rgb, part.xyz, None))
-        facts = read_part(_job(tested, options)._replace(missing=reading.missing))
-        findings = list(judge_part(tested._replace(facts=facts), options))
-        large = times_as_large(facts, usual.extent, usual.distance) if facts.extent and usual.extent else None
-        if large and options.min_points:
-            findings.append(("unit", f"{part.xyz}: {large}: give it in the unit of the training parts"))
-        else:
-            apart = told_apart([facts], [usual], bool(options.min_points))
-            findings += [("other recording", f"{part.rgb}: {text}") for text in apart]
-        found.append(tuple((LEVEL_OF[kind], kind, text) for kind, text in findings if LEVEL_OF[kind] != "note"))
-    return found
+    options = options._replace(unit=reading.unit, zero_points=reading.zero_points)
+    part = TestedPart("scan", GOOD, Part(files.rgb, files.xyz))
+    facts = read_part(_job(part, options)._replace(missing=reading.missing), contents)
+    found = list(judge_part(part._replace(facts=facts), options))
+    large = times_as_large(facts, usual.extent, usual.distance) if facts.extent and usual.extent else None
+    if large and options.min_points:
+        found.append(("unit", f"{files.xyz}: {large}: give it in the unit of the training parts"))
+    else:
+        apart = told_apart([facts], [usual], bool(options.min_points))
+        found += [("other recording", f"{files.rgb}: {text}") for text in apart]
+    return tuple((LEVEL_OF[kind], kind, text) for kind, text in found if LEVEL_OF[kind] != "note")
 
 
 def _job(part, options):
@@ -193,7 +192,7 @@ def _calibration(folder, name, options):
         return Row(CALIBRATION, GOOD, dict.fromkeys(SUFFIXES, 0), True, ()), [("folders", str(error))]
     findings = [("unreadable", text) for text in scans.unreadable]
     findings += [("pairing", f"{path}: {reason}") for path, reason in scans.incomplete.items()]
-    parts = tuple(TestedPart(CALIBRATION, GOOD, Part(p.rgb, p.xyz, None)) for p in scans.parts)
+    parts = tuple(TestedPart(CALIBRATION, GOOD, Part(p.rgb, p.xyz)) for p in scans.parts)
     return Row(CALIBRATION, GOOD, {"rgb": len(parts), "xyz": len(parts), "gt": 0}, True, parts), findings
 
 
