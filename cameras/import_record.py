@@ -37,7 +37,7 @@ class PartsRecord(Record):
             own["sha256"] = [_content(path) for path in files.paths]
             before, mark = {"sha256": (), **known.get(name, own)}, mark_of(folder, name)
             known[name] = own
-            changed = _contents(before) ^ _contents(own)
+            changed = set.symmetric_difference(*(set(zip(of["files"], of["sha256"])) for of in (before, own)))
             if mark.exists() and changed:
                 shown = ", ".join(sorted({path for path, _ in changed}))
                 told.append(f"{name}: imported anew, since its files are not those of its import: {shown}")
@@ -47,10 +47,6 @@ class PartsRecord(Record):
                 gone = f"its files ({', '.join(known[name]['files'])}) are no longer in {source}"
                 told.append(f"{name}: {gone}; it stays in {folder}: to take it out, remove its files there")
         return told
-
-
-def _contents(entry):
-    return set(zip(entry["files"], entry["sha256"]))
 
 
 def _content(path):

@@ -209,10 +209,6 @@ def _ply_size(head):
     return None
 
 
-def _read_npy(path):
-    return _from_array(path, np.load(path, allow_pickle=False))
-
-
 def _read_npz(path):
     with np.load(path, allow_pickle=False) as file:
         arrays = {name.lower(): file[name] for name in file.files}
@@ -263,7 +259,7 @@ def _from_array(path, values):
 READERS = {
     ".pcd": _read_pcd,
     ".ply": _read_ply,
-    ".npy": _read_npy,
+    ".npy": lambda path: _from_array(path, np.load(path, allow_pickle=False)),
     ".npz": _read_npz,
     ".tif": _read_tiff,
     ".tiff": _read_tiff,
