@@ -37,9 +37,9 @@ class PartsRecord(Record):
             own["sha256"] = [_content(path) for path in files.paths]
             before, mark = {"sha256": (), **known.get(name, own)}, mark_of(folder, name)
             known[name] = own
-            changed = set.symmetric_difference(*(set(zip(of["files"], of["sha256"])) for of in (before, own)))
-            if mark.exists() and changed:
-                shown = ", ".join(sorted({path for path, _ in changed}))
+            now, then = (set(zip(of["files"], of["sha256"])) for of in (own, before))
+            if mark.exists() and now != then:
+                shown = ", ".join(sorted({path for path, _ in now ^ then}))
                 told.append(f"{name}: imported anew, since its files are not those of its import: {shown}")
                 mark.unlink()
         for name in known.keys() - named.keys():

@@ -12,17 +12,16 @@ from data.part_facts import MASK_SIZE, Facts
 from data.splits import GREY, differences
 from data.units import metres_of, unit_fault
 
-# findings, by level: a "fault" would stop a run, or make its numbers wrong; a "warning" may spoil them; a "note" is an
-# assumption
-LEVELS = {
-    "fault": ("pairing", "folders", "unreadable", "picture", "cloud", "mask", "no points", "no clouds", "unit")
-    + ("mixed units",),
-    "warning": ("broken", "missing", "zero points", "few points", "mask empty", "mask large", "mask of good")
-    + ("mask background", "aspect", "outline", "orientation", "twice", "unusual", "other recording", "one class")
-    + ("folder skipped", "files not read", "no masks", "paired by position"),
-    "note": ("paired by number", "16-bit picture", "tiff layout", "convention", "pictures alone"),
+LEVELS = {  # the kinds of findings
+    # would stop a run, or make its numbers wrong
+    "fault": "pairing,folders,unreadable,picture,cloud,mask,no points,no clouds,unit,mixed units",
+    # may spoil them
+    "warning": "broken,missing,zero points,few points,mask empty,mask large,mask of good,mask background,aspect,outline,"
+    "orientation,twice,unusual,other recording,one class,folder skipped,files not read,no masks,paired by position",
+    # assumptions
+    "note": "paired by number,16-bit picture,tiff layout,convention,pictures alone",
 }
-LEVEL_OF = {kind: level for level, kinds in LEVELS.items() for kind in kinds}
+LEVEL_OF = {kind: level for level, kinds in LEVELS.items() for kind in kinds.split(",")}
 OTHER_UNIT = 5.0  # a part this many times as large and as far away as the training parts is in another unit
 ENOUGH = 100  # fewest points for a meaningful extent
 LOST = 0.001  # warn if more than this share of the points has a coordinate of exactly 0

@@ -33,15 +33,11 @@ def content(folder):
     return {path: data for path, (data, _) in snapshot(folder).items() if path.endswith((".png", ".tiff"))}
 
 
-COMMANDS = {
-    "preprocessing.py": (make_mvtec3d, ("{}", "-o", "{}"), preprocessing),
-    "preprocess_eyecandies.py": (
-        make_eyecandies,
-        ("--dataset_path", "{}", "--target_dir", "{}"),
-        preprocess_eyecandies,
-    ),
-    "preprocess_realiad_d3.py": (make_realiad_d3, ("{}", "-o", "{}"), preprocess_realiad_d3),
-}
+COMMANDS = [  # how a download is made, the command, its arguments
+    (make_mvtec3d, preprocessing, ("{}", "-o", "{}")),
+    (make_eyecandies, preprocess_eyecandies, ("--dataset_path", "{}", "--target_dir", "{}")),
+    (make_realiad_d3, preprocess_realiad_d3, ("{}", "-o", "{}")),
+]
 
 
 def test_processes_write_the_same_bytes(tmp_path):
@@ -104,10 +100,9 @@ def test_a_full_disk_fails_samples_not_the_run(tmp_path, monkeypatch, capsys):
     assert preprocess_realiad_d3.main(command) == 0 and json.loads(record.read_text())["failures"] == {}
 
 
-@pytest.mark.parametrize("program", COMMANDS)
-def test_refusals(tmp_path, capsys, program):
+@pytest.mark.parametrize("make, module, flags", COMMANDS)
+def test_refusals(tmp_path, capsys, make, module, flags):
     """One line and exit code 2, before anything is written."""
-    make, flags, module = COMMANDS[program]
     category = make(tmp_path / "src")
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("x")
