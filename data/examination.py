@@ -103,6 +103,7 @@ def examine(
             alone = options._replace(min_points=0) if any(kind == "no clouds" for kind, _ in findings) else options
             found, reading = judge(Path(dataset_path), name, rows, alone, missing)
             yield Category(name, tuple(rows), (*findings, *found), reading)
+        cache.known.clear()  # files that have changed or are gone, so that the cache does not grow with them
     finally:
         if pool:
             pool.shutdown(cancel_futures=True)  # "with" would read all remaining files after an interruption
@@ -200,17 +201,19 @@ class _Cache:
     """The facts that the earlier examination found, in a JSON file: {job with its files' sizes and times: facts}."""
 
     def __init__(self, path):
-        self.path, self.known, self.used = path and Path(path), {}, {}
+        self.path, self.known, self.used = path and Path(path), {}, {}  # found earlier, and used or found now
         try:
             content = json.loads(self.path.read_text(encoding="utf-8")) if path else {}
             self.known = content["parts"] if content.get("version") == VERSION else {}
         except (OSError, ValueError, KeyError, AttributeError):
             pass  # there is no file, or it is damaged: all files are read
+        self.before = set(self.known)
 
     def read(self, jobs, pool, name):
         """[Facts] of the Jobs of the category ``name``, from the cache if their files have not changed."""
         keys = [_key(job) if self.path else None for job in jobs]
         out = [self._facts(key) for key in keys]
+        self.used.update((key, facts._asdict()) for key, facts in zip(keys, out) if facts)
         lacking = [i for i, facts in enumerate(out) if facts is None]
         todo = [jobs[i] for i in lacking]
         with beginning_workers():
@@ -218,7 +221,8 @@ class _Cache:
         bar = tqdm(found, total=len(todo), desc=f"{name}: examining", unit="part", leave=False, disable=None)
         for i, facts in zip(lacking, bar):
             out[i] = facts
-        self.used.update((key, facts._asdict()) for key, facts in zip(keys, out) if key)
+            if keys[i]:
+                self.used[keys[i]] = facts._asdict()
         return out
 
     def _facts(self, key):
@@ -229,10 +233,10 @@ class _Cache:
             return None
 
     def write(self):
-        """Keep what this examination used, so that the file does not grow with every change of the data."""
-        if self.used.keys() - self.known.keys():
+        parts = {**self.known, **self.used}
+        if parts.keys() != self.before:
             try:
-                atomic_write_text(self.path, json.dumps({"version": VERSION, "parts": self.used}) + "\n")
+                atomic_write_text(self.path, json.dumps({"version": VERSION, "parts": parts}) + "\n")
             except OSError:
                 pass  # the cache only saves time; writing the results will report a problem with the disk
 

@@ -16,8 +16,9 @@ LEVELS = {  # the kinds of findings
     # would stop a run, or make its numbers wrong
     "fault": "pairing,folders,unreadable,picture,cloud,mask,no points,no clouds,unit,mixed units",
     # may spoil them
-    "warning": "broken,missing,zero points,few points,mask empty,mask large,mask of good,mask background,aspect,outline,"
-    "orientation,twice,unusual,other recording,one class,folder skipped,files not read,no masks,paired by position",
+    "warning": "broken,missing,zero points,few points,mask empty,mask large,mask of good,mask background,aspect,"
+    "outline,orientation,twice,unusual,other recording,one class,folder skipped,files not read,no masks,"
+    "paired by position",
     # assumptions
     "note": "paired by number,16-bit picture,tiff layout,convention,pictures alone",
 }
