@@ -84,9 +84,8 @@ def draw_part(panels, folder, name):
     measured, part = xyz.any(2), part_pixels(xyz)
     left, top, share = window(part if part.any() else measured)
     near, far = np.percentile(xyz[measured, 2], [2, 98]) if measured.any() else (0, 1)
-    depth = colormaps["turbo_r"].with_extremes(bad=MISSING)(
-        np.ma.array((xyz[..., 2] - near) / max(far - near, 1e-9), mask=~measured)
-    )
+    scaled = np.ma.array((xyz[..., 2] - near) / max(far - near, 1e-9), mask=~measured)
+    depth = colormaps["turbo_r"].with_extremes(bad=MISSING)(scaled, bytes=True)
     for place, image in zip(panels, (picture, depth, picture)):
         place.imshow(image, extent=(0, 1, 1, 0), aspect=picture.shape[0] / picture.shape[1])
         place.set(xlim=(left, left + share), ylim=(top + share, top))
