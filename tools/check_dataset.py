@@ -64,8 +64,9 @@ def check(args):
     errors, warnings = len(missing), 0
     options = Options(args.img_size, args.num_group, args.unit, "zero_points" in args.fix)
     try:
-        settings = {"options": options, "workers": args.workers, "calibration_dir": args.calibration_dir}
-        for found in examine(args.path, names, **settings):
+        for found in examine(
+            args.path, names, options=options, workers=args.workers, calibration_dir=args.calibration_dir
+        ):
             # of missing clouds only a method that reads them may complain
             said = (("pictures alone" if kind == "no clouds" else kind, text) for kind, text in found.findings)
             found = found._replace(findings=tuple(said))
@@ -83,16 +84,14 @@ def check(args):
 
 def categories(args):
     """(names of the category folders, {missing category: reason}); raises InputError where there is no data set."""
-    if not args.path.is_dir():
-        raise InputError(f"{args.path}: no such folder")
     if args.category or args.dataset_type != "folder":
         names, missing = find_categories(args.path, args.dataset_type, args.category)
         if not names:
             raise InputError(f"{args.path}: none of the {len(missing)} categories of {args.dataset_type} is there")
         return names, missing
     # list folders without train/good too: a run leaves them out
-    folders = [p for p in args.path.iterdir() if (p / "train").is_dir() or (p / "test").is_dir()]
-    names = sorted(p.name for p in folders if not is_junk_folder(p.name))
+    folders = {path.parent.name for split in ("train", "test") for path in args.path.glob(f"*/{split}/")}
+    names = sorted(name for name in folders if not is_junk_folder(name))
     return (names, {}) if names else find_categories(args.path, args.dataset_type)
 
 
