@@ -1,13 +1,13 @@
-"""Small generated files of each kind that tools/import_parts.py reads: depth images with intrinsics (PNG, tiff), PCD,
-PLY and npz arrays of the part of ``tests/field/parts.py``, seen by a pinhole camera. The true geometry is known."""
+"""Small generated files that tools/import_parts.py reads: depth images with intrinsics (PNG, tiff), PCD and PLY of the
+part of ``tests/field/parts.py``, seen by a pinhole camera. The true geometry is known."""
 
-import struct
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import tifffile
 from PIL import Image
+from pypcd4 import Encoding, MetaData, PointCloud
 
 from cameras.intrinsics import Intrinsics
 from tests.field import parts
@@ -37,36 +37,21 @@ def record(seed=0, size=(240, 320), dented=False):
 def write_pcd(path, points, colours=None, encoding="binary", height=None):
     """Write points [H, W, 3] as PCD with a padding field; ``encoding``: ascii, binary or binary_compressed.
 
-    ``height``: value of the header's HEIGHT (default H); 1 for an unorganised cloud. binary_compressed stores the bytes
-    uncompressed, which the format allows.
+    ``height``: value of the header's HEIGHT (default H); 1 for an unorganised cloud.
     """
-    count = points.shape[0] * points.shape[1]
-    kinds = [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("_", "<f4"), ("rgb", "<u4")][: 5 if colours is not None else 4]
-    rows = np.zeros(count, np.dtype(kinds))
+    kinds = {"x": "F", "y": "F", "z": "F", "_": "F", **({} if colours is None else {"rgb": "U"})}
+    rows = np.zeros(points.shape[0] * points.shape[1], [(name, f"<{kind.lower()}4") for name, kind in kinds.items()])
     for axis, name in enumerate("xyz"):
         rows[name] = points[..., axis].ravel()
     if colours is not None:
         red, green, blue = np.moveaxis(colours.reshape(-1, 3).astype(np.uint32), 1, 0)
         rows["rgb"] = red << 16 | green << 8 | blue
-    names = " ".join(name for name, _ in kinds)
-    height = height or points.shape[0]
-    head = [
-        *("# .PCD v0.7 - Point Cloud Data file format", "VERSION 0.7", f"FIELDS {names}"),
-        f"SIZE {' '.join('4' for _ in kinds)}",
-        f"TYPE {' '.join(kind[1].upper() for _, kind in kinds)}",
-        *(f"COUNT {' '.join('1' for _ in kinds)}", f"WIDTH {count // height}", f"HEIGHT {height}"),
-        *("VIEWPOINT 0 0 0 1 0 0 0", f"POINTS {count}", f"DATA {encoding}", ""),
-    ]
-    if encoding == "ascii":
-        body = _as_text(rows)
-    elif encoding == "binary":
-        body = rows.tobytes()
-    else:
-        plain = b"".join(rows[name].tobytes() for name, _ in kinds)  # all values of one field, then of the next
-        blocks = [plain[i : i + 32] for i in range(0, len(plain), 32)]
-        packed = b"".join(bytes([len(block) - 1]) + block for block in blocks)  # LZF: literals only
-        body = struct.pack("<II", len(packed), len(plain)) + packed
-    return _write_bytes(path, "\n".join(head).encode() + body)
+    height, ones = height or points.shape[0], (1,) * len(kinds)
+    size = {"points": len(rows), "width": len(rows) // height, "height": height}
+    head = MetaData(fields=tuple(kinds), type=tuple(kinds.values()), size=(4,) * len(kinds), count=ones, **size)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    PointCloud(head, rows).save(Path(path), Encoding(encoding))
+    return Path(path)
 
 
 def write_ply(path, points, colours=None, encoding="binary_little_endian", head_lines=(), kind="float"):
@@ -139,12 +124,7 @@ def _ply(folder, name, part):  # as Zivid cameras write it: millimetres, colours
     write_ply(folder / f"{name}.ply", part.points * 1000, part.rgb, head_lines=head)
 
 
-def _npz(folder, name, part):
-    folder.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(folder / f"{name}.npz", xyz=(part.points * 1000).astype(np.float32), rgb=part.rgb)
-
-
-KINDS = {"depth_png": _depth_png, "depth_tiff": _depth_tiff, "pcd": _pcd, "ply": _ply, "npz": _npz}
+KINDS = {"depth_png": _depth_png, "depth_tiff": _depth_tiff, "pcd": _pcd, "ply": _ply}
 
 
 def make_recording(root, kind, count=4, size=(240, 320)):
