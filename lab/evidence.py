@@ -16,7 +16,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
@@ -138,7 +137,8 @@ def recordings_cell(cell, out, brief):
     name = f"{cell.kind}-{cell.seed}{'-brief' if brief else ''}"
     recorded, data = out / "recorded" / name, out / "scans" / name
     if not (data / "complete").is_file():
-        shutil.rmtree(data, ignore_errors=True)
+        for folder in (recorded, data):
+            shutil.rmtree(folder, ignore_errors=True)  # of a run that was stopped
         days = ["darker30"] if brief else list(DAYS)
         record(cell.kind, cell.seed, recorded, days, brief)
         bring(recorded, data, cell.kind, days)
@@ -161,13 +161,11 @@ def recordings_cell(cell, out, brief):
 
 def record(kind, seed, recorded, days, brief):
     """Write a recording, and the steps of the curves in folders of their own."""
-    if not (recorded / "camera.json").is_file():
-        write_recording(kind, recorded, seed, MAIN_SHOTS if brief else CATEGORY[0], POOL, JUDGE, days)
-    for defect in [name for name in KINDS[kind].faults if any(word in name for word in CURVED) and not brief]:
-        for factor in CURVE:
-            folder = recorded / f"{defect}{STEP}{factor:g}"
-            if not folder.is_dir():
-                write_recording(kind, folder, seed, 0, 0, STEPS, (), [defect], (factor, factor))
+    write_recording(kind, recorded, seed, MAIN_SHOTS if brief else CATEGORY[0], POOL, JUDGE, days)
+    curved = [name for name in KINDS[kind].faults if any(word in name for word in CURVED) and not brief]
+    for defect, factor in itertools.product(curved, CURVE):
+        folder = recorded / f"{defect}{STEP}{factor:g}"
+        write_recording(kind, folder, seed, 0, 0, STEPS, (), [defect], (factor, factor))
 
 
 def bring(recorded, data, kind, days):
@@ -212,7 +210,7 @@ def run_cells(args):
     try:
         for cell in cells:
             raise_if_stopping()
-            brief, start = args.brief and cell.cells == RECORDINGS, time.monotonic()
+            brief = args.brief and cell.cells == RECORDINGS
             identity = {"options": SETTINGS[cell.cells][cell.setting], "brief": brief}
             path = out / "cells" / f"{cell.name}.json"
             if path.is_file() and json.loads(path.read_text())["identity"] == identity:
@@ -224,7 +222,7 @@ def run_cells(args):
                 failed[cell] = str(error)
                 print(f"evidence.py: {' '.join(map(str, cell))}: {error}", file=sys.stderr)
                 continue
-            atomic_write_text(path, json.dumps({**content, "seconds": round(time.monotonic() - start, 1)}) + "\n")
+            atomic_write_text(path, json.dumps(content) + "\n")
             shutil.rmtree(cell.work(out), ignore_errors=True)
     finally:
         print(write_page(out, cells, failed))

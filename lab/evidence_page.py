@@ -37,11 +37,9 @@ def write_page(out, cells, failed):
         of_kind[cell.cells][cell] = of["found"]
     rates = {cell: rates_of(of, cell.seed) for cell, of in of_kind["recordings"].items()}
     commits = ", ".join(sorted({of["commit"] for of in found.values()})) or "none"
-    hours = sum(of["seconds"] for of in found.values()) / 3600
     text = [
         "# What each setting finds",
-        f"**Generated parts are no benchmark.** {len(found)} of {len(cells)} cells are there, computed in "
-        f"{hours:.1f} h; commits: {commits}.",
+        f"**Generated parts are no benchmark.** {len(found)} of {len(cells)} cells are there; commits: {commits}.",
         *metric_tables("Generated categories, cut out already", METRICS, of_kind["parts"]),
         *(recording_tables(rates) if rates else []),
         *metric_tables("Solar cells, real pictures, 5 % promised", FIGURES, of_kind["solar"]),

@@ -27,9 +27,9 @@ class Row(NamedTuple):
     right: bool = True
 
     @property
-    def ratio(self) -> float:
-        """How many times as long the other step takes; nan where there is none."""
-        return float("nan") if self.theirs is None else self.theirs / self.ours
+    def ratio(self) -> float | None:
+        """How many times as long the other step takes; None where there is none."""
+        return None if self.theirs is None else self.theirs / self.ours
 
     @property
     def verdict(self) -> str:
@@ -82,16 +82,9 @@ def collect(name: str, step: Callable[[], Iterable[Row]], rows: list[Row], wrong
 
 def table(rows: list[Row]) -> str:
     """A Markdown table of the rows."""
-    lines = [
-        (
-            *(row.what, row.beside, f"{row.ours:.3g}"),
-            *(("", "") if row.theirs is None else (f"{row.theirs:.3g}", f"{row.ratio:.2f}")),
-            *("" if row.at_least is None else f"{row.at_least:.3g}", row.verdict, row.note),
-        )
-        for row in rows
-    ]
     header = ["step", "beside", "ours, s", "theirs, s", "theirs / ours", "goal", "", "note"]
-    return tabulate(lines, header, tablefmt="pipe", disable_numparse=True)
+    lines = [(r.what, r.beside, r.ours, r.theirs, r.ratio, r.at_least, r.verdict, r.note) for r in rows]
+    return tabulate(lines, header, tablefmt="pipe", floatfmt=".3g", missingval="")
 
 
 def rows_near_a_plane(count: int, width: int, seed: int = 0) -> Tensor:

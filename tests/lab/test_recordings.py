@@ -17,10 +17,6 @@ def tree(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def _read(path):
-    return np.asarray(Image.open(path))
-
-
 def test_a_recording_is_laid_out_as_a_plant_brings_it_and_its_seed_settles_every_byte(tmp_path):
     size = ["--train", "1", "--more", "1", "--judge", "2", "--batches", "darker30"]
     for folder in ("first", "again"):
@@ -39,10 +35,11 @@ def test_a_recording_is_laid_out_as_a_plant_brings_it_and_its_seed_settles_every
     expected |= {f"{b}_truth/{part}.png" for b in ("to_judge", "darker30") for part in wrong}
     assert set(first) == expected
     camera = json.loads(first["camera.json"])
-    depth = _read(tmp_path / "first/train_good/part_0001_depth.png")
+    depth = np.asarray(Image.open(tmp_path / "first/train_good/part_0001_depth.png"))
     assert depth.dtype == np.uint16 and depth.shape == (camera["height"], camera["width"])
     assert np.median(depth[depth > 0]) * camera["depth_scale"] == pytest.approx(0.4, rel=0.1)
-    bright = [_read(tmp_path / f"first/{b}/part_0001_color.png").mean() for b in ("to_judge", "darker30")]
+    shown = [Image.open(tmp_path / f"first/{b}/part_0001_color.png") for b in ("to_judge", "darker30")]
+    bright = [np.asarray(picture).mean() for picture in shown]
     assert 0.7 < bright[1] / bright[0] < 0.92  # 30 % of the light is 18 % of the picture's values, and its gain varies
 
 
