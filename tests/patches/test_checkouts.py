@@ -122,25 +122,19 @@ def check_table(text, plain, scored, rounds):
         assert row[1:] == ["%.3f" % value for value in values]
 
 
-@pytest.mark.parametrize("name", SHAPES)
-def test_a_checkout_of_any_shape(name, tmp_path):
-    check_shape(SHAPES[name], tmp_path / "checkout", sys.executable)
-
-
 def old_python():
-    """A Python 3.8 that has numpy: $OLD_PYTHON, else python3.8; None if there is none."""
+    """A Python 3.8 that has numpy: $OLD_PYTHON, else python3.8; skips the test if there is none."""
     program = os.environ.get("OLD_PYTHON") or shutil.which("python3.8")
     test = [program, "-c", "import sys, numpy; assert sys.version_info[:2] == (3, 8)"]
-    return program if program and subprocess.run(test, capture_output=True).returncode == 0 else None
-
-
-@pytest.mark.old_python
-@pytest.mark.parametrize("name", SHAPES)
-def test_a_checkout_of_any_shape_under_python_3_8(name, tmp_path):
-    program = old_python()
-    if program is None:
+    if not program or subprocess.run(test, capture_output=True).returncode:
         pytest.skip("no Python 3.8 with numpy: give one with OLD_PYTHON")
-    check_shape(SHAPES[name], tmp_path / "checkout", program)
+    return program
+
+
+@pytest.mark.parametrize("old", [False, pytest.param(True, marks=pytest.mark.old_python)], ids=["", "3.8"])
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_checkout_of_any_shape(name, old, tmp_path):
+    check_shape(SHAPES[name], tmp_path / "checkout", old_python() if old else sys.executable)
 
 
 def enhanced():
