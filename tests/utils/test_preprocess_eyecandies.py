@@ -5,11 +5,10 @@ import pytest
 import tifffile
 from PIL import Image
 
-from common.errors import InputError
 from tests.downloads import candy, make_eyecandies, turned
 from tests.utils.checks import check_failures, check_written
 from utils import preprocess_eyecandies
-from utils.preprocess_eyecandies import drop_background, read_depth, read_pose, read_range, to_points
+from utils.preprocess_eyecandies import NoGround, drop_background, read_scene, to_points
 
 
 def test_known_points_come_back(tmp_path):
@@ -17,9 +16,8 @@ def test_known_points_come_back(tmp_path):
     depth's steps."""
     make_eyecandies(tmp_path, side=512, train=1, test=())
     thing, stem = candy(512, 0.1), tmp_path / "CandyCane" / "train" / "data" / "000"
-    low, high = read_range(stem.with_name("000_info_depth.yaml"))
-    depth, pose = read_depth(stem.with_name("000_depth.png"), low, high), read_pose(stem.with_name("000_pose.txt"))
-    assert low == thing.depth.min() and high == thing.depth.max()
+    depth, pose = read_scene(*(stem.with_name("000" + end) for end in ("_depth.png", "_info_depth.yaml", "_pose.txt")))
+    low, high = thing.depth.min(), thing.depth.max()
     step = (high - low) / 65535 / 2 * 1.2  # a ray is up to 1.2 times as long as its depth
     points = to_points(depth, pose)
     np.testing.assert_allclose(points, thing.points, atol=step, rtol=0)
@@ -77,5 +75,5 @@ def test_bad_samples_are_named(tmp_path, capsys):
 
 
 def test_without_a_ground_it_is_refused():
-    with pytest.raises(InputError, match="ground"):
+    with pytest.raises(NoGround, match="ground"):
         drop_background(np.ones((4, 4, 3)))
