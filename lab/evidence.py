@@ -140,7 +140,7 @@ def measured(saved):
     """{scoring: {metric: value}} of saved maps."""
     scored = score(saved, [name for name in SCORINGS if name != "calibrated" or saved.training is not None])
     usual, extra = metrics(saved, scored), extra_metrics(saved, scored, ["au_pro_1"])
-    return {name: {**asdict(usual[name]), "au_pro_1": extra[name]["au_pro_1"][0]} for name in scored}
+    return {name: {**asdict(usual[name]), **extra[name]} for name in scored}
 
 
 def recordings_cell(cell, out, sizes):

@@ -63,7 +63,7 @@ def test_measured_are_the_metrics():
     scored = score(saved, ["calibrated"])
     usual, extra = metrics(saved, scored)["calibrated"], extra_metrics(saved, scored, ["au_pro_1"])["calibrated"]
     own = evidence.measured(saved)["calibrated"]
-    assert list(own.values()) == [*usual, extra["au_pro_1"][0]]
+    assert list(own.values()) == [*usual, extra["au_pro_1"]]
 
 
 def test_good_parts_fail_as_promised_and_defects_are_found():
