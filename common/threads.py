@@ -57,11 +57,16 @@ def free_cores() -> int:
 
 
 def cgroup_limit(root: Path = CGROUP) -> Optional[float]:
-    """Cores' worth of processor time that the cgroup (version 2) below ``root`` allows; None: no limit."""
+    """Cores' worth of processor time that the cgroup (version 2 or 1) below ``root`` allows; None: no limit."""
     for folder in (root / _own_group(), root):
         try:
             quota, period = (folder / "cpu.max").read_text().split()
             return None if quota == "max" else int(quota) / int(period)
+        except (OSError, ValueError):
+            pass
+        try:
+            limit, per = (int((folder / "cpu" / f"cpu.cfs_{of}_us").read_text()) for of in ("quota", "period"))
+            return None if limit < 0 else limit / per
         except (OSError, ValueError):
             pass
     return None

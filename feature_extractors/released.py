@@ -25,6 +25,12 @@ class ReleasedNames:
     pixel_labels = property(lambda self: np.concatenate([np.ravel(m) for m in self.gts]))
     deep_feature_extractor = property(lambda self: self.extractor.deep_feature_extractor)
     fusion = property(lambda self: self.extractor.fusion)
+    detect_fuser = property(lambda self: self.late_fusion and self.late_fusion.score_model)
+    seg_fuser = property(lambda self: self.late_fusion and self.late_fusion.pixel_model)
+    patch_xyz_lib = property(lambda self: self.banks["xyz"].rows)
+    patch_rgb_lib = property(lambda self: self.banks["rgb"].rows)
+    patch_fusion_lib = property(lambda self: self.banks["fusion"].rows)
+    patch_lib = property(lambda self: self.banks[self.bank_names[0]].rows)
 
     def predict(self, sample, mask, label):
         """Score one test part and keep the result for ``calculate_metrics``.

@@ -30,7 +30,7 @@ from inspection.regions import Matches, inspect_regions
 from inspection.saved_model import SavedModel, check_weights, read_saved
 from models.weights import used_weights
 from part_frame.comparison import MAPS
-from scoring.calibrated import TOPK
+from scoring.calibrated import TOPK_IN_PLACE
 from scoring.scorings import ScoringInput, terms_and_shares
 from scoring_addon import Parameters
 
@@ -238,9 +238,9 @@ class Inspector:
 
 def lowest_of_score(pixels: ArrayLike) -> float:
     """A threshold that only those pixels of a map [H, W] exceed that make its score. The scoring ``calibrated``
-    averages the TOPK largest pixels; the threshold is the largest of all others."""
+    averages the TOPK_IN_PLACE largest pixels; the threshold is the largest of all others."""
     values = np.ravel(pixels)
-    count = min(TOPK + 1, values.size)
+    count = min(TOPK_IN_PLACE + 1, values.size)
     return float(np.partition(values, values.size - count)[values.size - count])
 
 

@@ -28,7 +28,10 @@ from numpy.typing import NDArray
 
 from common.errors import InputError
 
-TOPK = 64  # pixels that an image score averages: 0.13 % of a map of 224×224
+TOPK = 64  # pixels that a peak and an image score average: 0.13 % of a map of 224×224
+# pixels that an image score averages where the comparison in place takes part, whose maps are sharper than the banks':
+# small defects weigh more (docs/scoring.md)
+TOPK_IN_PLACE = 32
 PRIOR_PARTS = 2
 # normal parts of one shape reach 2.5 to 4 normal spreads in the comparison in place. Soft parts reach more, and the
 # next one far more: there the maps in place are scaled down by this power of the excess, so that the banks decide
@@ -50,17 +53,18 @@ class BankUnits(NamedTuple):
     scale: tuple[float, ...]  # peak - level of each bank, in the bank's own units; positive
     left_out: tuple[str, ...]  # names of banks whose maps have no spread; not used, and callers should warn of them
     parts: int  # number of training parts
-    topk: int  # K
+    topk: int  # K of the image score
     scores: tuple[float, ...]  # calibrated image scores of the training parts themselves: an estimate, not a guarantee
 
 
-def bank_units(maps: Mapping[str, Array], topk: int = TOPK) -> BankUnits:
+def bank_units(maps: Mapping[str, Array], topk: int | None = None) -> BankUnits:
     """The BankUnits of the training parts' maps.
 
     Args:
         maps: {bank: [t, S, S]} of t normal parts, each measured without its own rows. Pixels that are not finite are
             ignored.
         topk: K, the number of pixels averaged in a peak and in an image score; at most an eighth of a map is used.
+            None: TOPK; in an image score of maps of the comparison in place TOPK_IN_PLACE.
 
     Raises:
         InputError: there is no part, or no bank has any spread.
@@ -68,7 +72,9 @@ def bank_units(maps: Mapping[str, Array], topk: int = TOPK) -> BankUnits:
     maps = {bank: np.asarray(values, dtype=np.float64) for bank, values in maps.items()}
     if not any(map(len, maps.values())):
         raise InputError("calibrated: no training part was measured without its own rows; it needs at least two parts")
-    found = {bank: _spread(values, topk, FLOORS.get(bank)) for bank, values in maps.items()}
+    of_peak = TOPK if topk is None else topk
+    of_score = TOPK_IN_PLACE if topk is None and not FLOORS.keys().isdisjoint(maps) else of_peak
+    found = {bank: _spread(values, of_peak, FLOORS.get(bank)) for bank, values in maps.items()}
     used = tuple(bank for bank, spread in found.items() if spread is not None)
     if not used:
         raise InputError(
@@ -84,8 +90,8 @@ def bank_units(maps: Mapping[str, Array], topk: int = TOPK) -> BankUnits:
     softness = max([1.0, *(rise[~learned] / SOFT)]) ** SOFTNESS
     scale = deviation * np.where(learned, shrunk, rise / deviation * softness)
     left_out = tuple(bank for bank in maps if bank not in used)
-    units = BankUnits(used, tuple(level.tolist()), tuple(scale.tolist()), left_out, parts, int(topk), ())
-    return units._replace(scores=tuple(image_score(one, topk) for one in calibrated_map(maps, units)))
+    units = BankUnits(used, tuple(level.tolist()), tuple(scale.tolist()), left_out, parts, int(of_score), ())
+    return units._replace(scores=tuple(image_score(one, of_score) for one in calibrated_map(maps, units)))
 
 
 def restored(values: Mapping[str, Any]) -> BankUnits:

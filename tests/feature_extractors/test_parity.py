@@ -158,6 +158,7 @@ def test_point_bert(arguments):
     )
     np.testing.assert_allclose(runner.evaluation.decision_score, recorded["image_preds"], rtol=7e-4)
     metrics = runner.metrics["baseline"]
-    assert tuple(runner.method.banks["xyz"].rows.shape) == tuple(recorded["patch_lib_shape"])
+    assert tuple(runner.method.patch_xyz_lib.shape) == tuple(recorded["patch_lib_shape"])
+    assert runner.method.patch_lib is runner.method.banks[runner.method.bank_names[0]].rows
     assert metrics.pixel_rocauc == pytest.approx(recorded["metrics"][1], abs=0.005)
     assert metrics.au_pro == pytest.approx(recorded["metrics"][2], abs=0.005)
