@@ -185,8 +185,7 @@ class Recipes:
         found = sampling.chosen(parts, new, rescored)
         if found.numbers:
             new = self._calibrated(new, found, rescored, by)
-        compared = sampling.serving(known, "comparison", (old, new))
-        judged = [(part, old.judge(files).verdict, new.judge(files).verdict) for part, files in kept(compared)]
-        used, *verdicts = zip(*judged) if judged else ((), (), ())
-        content = {**sampling.compared(used, *verdicts), "by": by, "against": old.sha256, "promise": new.promise}
+        files = kept(sampling.serving(known, "comparison", (old, new)))
+        judged = [(part, old.judge(paths).verdict, new.judge(paths).verdict) for part, paths in files]
+        content = {**sampling.compared(judged), "by": by, "against": old.sha256, "promise": new.promise}
         return self._journal.append("comparison", content, recipe=recipe, model=sha256)

@@ -154,17 +154,13 @@ def calibrating(known, model):
     return [part for part in parts if truth(part) == GOOD and part.verdict != CANNOT_JUDGE][-MOST_PARTS:]
 
 
-def compared(parts, old, new):
-    """What two versions said about the same parts, as a dict for the journal and the page.
-
-    Args:
-        parts: that serve as comparison.
-        old, new: [verdict] of these parts.
-    """
-    told = {"parts": len(parts), "differing": [p.number for p, v, w in zip(parts, old, new) if v != w]}
-    for name, verdicts in (("old", old), ("new", new)):
-        judged = [part._replace(verdict=verdict) for part, verdict in zip(parts, verdicts)]
-        told[name] = {kind: rate._asdict() for kind, rate in rates(judged).items()}
+def compared(judged):
+    """What two versions said about the parts ``judged`` [(part, the old one's verdict, the new one's)], as a dict for
+    the journal and the page."""
+    told = {"parts": len(judged), "differing": [part.number for part, old, new in judged if old != new]}
+    for place, name in enumerate(("old", "new"), 1):
+        found = rates([row[0]._replace(verdict=row[place]) for row in judged])
+        told[name] = {kind: rate._asdict() for kind, rate in found.items()}
     return told
 
 
