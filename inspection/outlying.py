@@ -59,8 +59,8 @@ def alone(names: Sequence[str], scores: ArrayLike) -> str:
     if highest < ALONE * following:
         return ""
     return (
-        f"{names[values.argmax()]}: scores {highest:.3g}, the next {following:.3g}: at the lowest false-alarm rate this "
-        f"calibration part alone sets the limit: {LOOK}; with more calibration parts one decides less"
+        f"{names[values.argmax()]}: scores {highest:.3g}, the next {following:.3g}: at the lowest false-alarm rate "
+        f"this calibration part alone sets the limit: {LOOK}; with more calibration parts one decides less"
     )
 
 
