@@ -25,6 +25,7 @@ from sweeps.plan import fill_in, finished, job_folder
 
 LOG = "log.txt"
 MARK, END = "--- ", "--- ended: "
+ATTEMPTS = 2  # how often a job is tried whose process is killed
 LAST = 8  # lines of a failed job's output that are shown
 PATIENCE = 60  # seconds that a job has to stop when asked to
 DONE, FAILED, STOPPED, RUNNING, WAITING = "done", "failed", "stopped", "running", "waiting"
@@ -34,7 +35,7 @@ LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class Outcome(NamedTuple):
-    """How an attempt ended.
+    """How a job ended.
 
     Attributes:
         state: DONE, FAILED or STOPPED.
@@ -49,11 +50,6 @@ class Outcome(NamedTuple):
     seconds: float = 0.0
     host: str = ""
 
-    @property
-    def killed(self) -> bool:
-        """Whether a signal ended the attempt, so that another attempt makes sense."""
-        return self.state == FAILED and self.exit_code is not None and self.exit_code < 0
-
 
 def main_command() -> list[str]:
     """The words that start main.py: as a module of the installed package, or as a file of a checkout."""
@@ -65,6 +61,8 @@ def main_command() -> list[str]:
 
 def run_job(job, folder, program, environment, examination, stop=None, logged=True):
     """Run a job on this host to its end; returns its Outcome. KeyboardInterrupt asks main.py to write what it has.
+
+    A main.py that is killed is begun again: it continues.
 
     Args:
         job: SweepJob.
@@ -85,8 +83,11 @@ def run_job(job, folder, program, environment, examination, stop=None, logged=Tr
             time.sleep(TICK)
         if not (folder / "examination.json").exists():
             _copy(examination, folder / "examination.json")
-        with open(folder / LOG, "a+b") if logged else contextlib.nullcontext() as log:
-            outcome = _run(job, folder, command, environment, stop, log)
+        for _ in range(ATTEMPTS):
+            with open(folder / LOG, "a+b") if logged else contextlib.nullcontext() as log:
+                outcome = _run(job, folder, command, environment, stop, log)
+            if outcome.state != FAILED or outcome.exit_code >= 0:
+                break
     except InputError as error:
         return Outcome(FAILED, (str(error),), host=host())
     except OSError as error:

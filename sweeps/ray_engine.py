@@ -42,7 +42,7 @@ def run_on_ray(plan, jobs, out, ended, workers, program):
                 job = waiting.popleft()
                 flying[task.remote(job, str(out), driver, environment, program)] = job
             for reference in ray.wait(list(flying), timeout=TICK)[0]:
-                ended(flying.pop(reference), _outcome(ray, reference), False)
+                ended(flying.pop(reference), _outcome(ray, reference))
     finally:
         for reference in flying:
             ray.cancel(reference)
