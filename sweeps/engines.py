@@ -15,7 +15,7 @@ import psutil
 
 from common.commands import available_cores
 from common.errors import InputError
-from sweeps.jobs import examination_of, run_job
+from sweeps.jobs import run_job
 from sweeps.plan import fill_in, job_folder
 
 ENGINES = ("serial", "processes", "ray")
@@ -55,7 +55,7 @@ def run(engine, plan, jobs, out, ended, workers=None, program=None):
     slots = find_slots(plan.resources, 1 if engine == "serial" else workers, gpus(plan), available_cores(), memory)
 
     def work(job, slot, stop):
-        return run_job(job, job_folder(out, job), program, slot, examination_of(out, job), stop)
+        return run_job(job, job_folder(out, job), program, slot, stop)
 
     run_here(slots, jobs, work, ended)
 

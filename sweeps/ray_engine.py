@@ -14,7 +14,7 @@ from common.errors import InputError
 from common.files import host
 from common.locks import holder_of
 from sweeps.engines import LOCK, THREADS
-from sweeps.jobs import FAILED, LAST, PATIENCE, STOPPED, Outcome, examination_of, run_job
+from sweeps.jobs import FAILED, LAST, PATIENCE, STOPPED, Outcome, run_job
 from sweeps.plan import job_folder
 
 RETRIES = 3  # of a task whose worker or node was lost
@@ -63,7 +63,7 @@ def compute(job, out, driver, environment, program):
             line = f"{host()} does not see the sweep's folder {out}; give -o a folder that all hosts share"
             return Outcome(FAILED, (line,), host=host())
         time.sleep(TICK)
-    return run_job(job, job_folder(out, job), program, environment, examination_of(out, job))
+    return run_job(job, job_folder(out, job), program, environment)
 
 
 def _driver(out):

@@ -33,7 +33,7 @@ def run_seeds(args, program=None) -> int:
     try:
         for job in jobs:
             note(f"seed {job.seed}:")
-            outcome = run_job(job, out / job.name, program, {}, out / "examination.json", logged=False)
+            outcome = run_job(job, out / job.name, program, {}, logged=False)
             if outcome.state == STOPPED:
                 raise KeyboardInterrupt
             codes[job] = FAILED if outcome.exit_code is None else outcome.exit_code
