@@ -223,10 +223,6 @@ def _wrong_option(part, option, value, options):
         return "stands in options, too; keep one"
     if part == "grid" and (not isinstance(value, list) or not value):
         return f"{value!r} is not a list of values"
-    if option in ("category", "seed"):
-        for one in value if isinstance(value, list) else [value]:
-            if not isinstance(one, (str, int)) or isinstance(one, bool):
-                return f"{one!r} is neither text nor number; quote it"
     return None
 
 

@@ -49,7 +49,6 @@ resources: {gpus: 0.5, cpus: 4, memory_gib: 8}
         ("grid:\n  sead: [1]", "grid.sead: unknown option; main.py --help_all lists them"),
         ("options:\n  shots: [1, 2]", "main.py would refuse seed=0, category=bagel: unrecognized arguments: 2"),
         ("options:\n  output_dir: x", "options.output_dir: not here: every job has its own folder"),
-        ("grid:\n  category: [no]", "grid.category: False is neither text nor number"),
         ("grid:\n  seed: [1]\n  seed: [2]", "line 3: no YAML: seed is given twice"),
         ("options: {method_name: DINO}\ngrid: {scoring: [baseline, [full, foo]]}", "'foo'"),
         ("options: {seed: 1}\ngrid: {seed: [1]}", "grid.seed: stands in options, too"),
