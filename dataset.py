@@ -89,7 +89,9 @@ class _Split(Dataset):
         """(rgb [3, R, R], R = ``rgb_size``, xyz [3, S, S], depth [3, S, S]); in a frame also the packed appearance."""
         rgb_path, xyz_path = self.files[index][:2]
         if self.placement is not None:
-            sample = placed_sample(placed or self._placed(index), self.placement, self.img_size, self.rgb_size)
+            placed = placed or self._placed(index)
+            scan = Scan(*framed(placed, self.placement))
+            sample = placed_sample(scan, placed.appearance, self.img_size, self.rgb_size)
             return tuple(of[0] for of in sample)
         rgb = picture_tensor(read_picture(rgb_path, "RGB", self.reading.picture_bits), self.rgb_size)
         if xyz_path is None:  # nothing is measured at any pixel
@@ -217,11 +219,13 @@ def sample_of(scan, size, rgb_size=RGB_SIZE):
     return picture_tensor(Image.fromarray(scan.rgb), rgb_size)[None], xyz[None], organized_pc_to_depth_map(xyz)[None]
 
 
-def placed_sample(placed, placement, size, rgb_size=RGB_SIZE):
-    """The sample of a ``placement.Placed`` part: as :func:`sample_of`, of the part in its frame, with one more entry:
-    its packed Appearance [1, 6, S, S]."""
-    scan = Scan(*framed(placed, placement))
-    return (*sample_of(scan, size, rgb_size), torch.from_numpy(packed(placed.appearance))[None])
+def placed_sample(scan, appearance, size, rgb_size=RGB_SIZE):
+    """The sample of a part in its frame, as :func:`sample_of` gives it, with one more entry: its packed Appearance
+    [1, 6, S, S].
+
+    ``scan``: as ``part_frame.framed.framed`` gives it; ``appearance``: of its ``placement.Placed``.
+    """
+    return (*sample_of(scan, size, rgb_size), torch.from_numpy(packed(appearance))[None])
 
 
 def held_out(count, share, seed, class_name):

@@ -147,32 +147,31 @@ def examine_each(
         cache.write()
 
 
-def examine_scans(parts, reading=Reading(), options=Options(), usual=Facts()):
-    """Examine scans that are to be judged, as training parts are examined.
+def examine_scan(files, reading=Reading(), options=Options(), usual=Facts(), contents=None):
+    """Examine a scan that is to be judged, as training parts are examined.
 
     Args:
-        parts: sequence of ``data.scans.PartFiles``.
+        files: ``data.scans.PartFiles``.
         reading: the Reading that the model's training parts were read with.
         options: Options of the model's run; ``min_points`` 0: it reads no clouds.
         usual: what the training parts have in common, see ``data.splits.usual_of``.
+        contents: ``data.scans.Contents`` of the files, if they are read already.
 
     Returns:
-        List with one tuple per part, of (level, kind, text): "fault" if the part cannot be read, has no point or is in
-        another unit, "warning" if a verdict may be wrong. ``kind`` is a key of KINDS, each text names the file.
+        Tuple of (level, kind, text): "fault" if the part cannot be read, has no point or is in another unit, "warning"
+        if a verdict may be wrong. ``kind`` is a key of KINDS, each text names the file.
     """
-    options, found = options._replace(unit=reading.unit, zero_points=reading.zero_points), []
-    for part in parts:
-        tested = TestedPart("scan", GOOD, part.rgb, Part(part.rgb, part.xyz, None))
-        facts = read_part(_job(tested, options)._replace(missing=reading.missing))
-        findings = list(judge_part(tested._replace(facts=facts), options))
-        large = times_as_large(facts, usual.extent, usual.distance) if facts.extent and usual.extent else None
-        if large and options.min_points:
-            findings.append(("unit", f"{part.xyz}: {large}: give it in the unit of the training parts"))
-        else:
-            apart = told_apart([facts], [usual], bool(options.min_points))
-            findings += [("other recording", f"{part.rgb}: {text}") for text in apart]
-        found.append(tuple((KINDS[kind][0], kind, text) for kind, text in findings if KINDS[kind][0] != "note"))
-    return found
+    options = options._replace(unit=reading.unit, zero_points=reading.zero_points)
+    part = TestedPart("scan", GOOD, files.rgb, Part(files.rgb, files.xyz, None))
+    facts = read_part(_job(part, options)._replace(missing=reading.missing), contents)
+    found = list(judge_part(part._replace(facts=facts), options))
+    large = times_as_large(facts, usual.extent, usual.distance) if facts.extent and usual.extent else None
+    if large and options.min_points:
+        found.append(("unit", f"{files.xyz}: {large}: give it in the unit of the training parts"))
+    else:
+        apart = told_apart([facts], [usual], bool(options.min_points))
+        found += [("other recording", f"{files.rgb}: {text}") for text in apart]
+    return tuple((KINDS[kind][0], kind, text) for kind, text in found if KINDS[kind][0] != "note")
 
 
 def lines(groups, shown=3):

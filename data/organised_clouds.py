@@ -233,7 +233,8 @@ def _missing_z(points, least):
 
 def count_distinct(keys):
     """Number of different values in ``keys`` [N]."""
-    return len(np.unique(keys))
+    ordered = np.sort(keys)  # np.unique takes several times as long
+    return int(np.count_nonzero(ordered[1:] != ordered[:-1])) + (len(ordered) > 0)
 
 
 def point_keys(points):

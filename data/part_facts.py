@@ -79,13 +79,17 @@ class Facts(NamedTuple):
         return sum(self.colour) / 3 if self.colour else None
 
 
-def read_part(job):
-    """The Facts of a Job's files. Unreadable files are recorded in ``errors``; they raise nothing."""
+def read_part(job, contents=None):
+    """The Facts of a Job's files. Unreadable files are recorded in ``errors``; they raise nothing.
+
+    ``contents``: the ``data.scans.Contents`` of picture and cloud, if they are read already; then their hashes, by
+    which copies among parts are told, are left out.
+    """
     errors, notes, values, found = [], [], {}, {}
     for kind, path, read in (("picture", job.rgb, _picture), ("cloud", job.xyz, _cloud), ("mask", job.gt, _mask)):
         if path:
             try:
-                found[kind] = read(job, values, notes)
+                found[kind] = read(job, contents, values, notes)
             except InputError as error:
                 errors.append((kind, str(error)))
     small, valid = found.get("picture"), found.get("cloud")
@@ -98,16 +102,17 @@ def read_part(job):
     return Facts(errors=tuple(errors), notes=tuple(notes), **values)
 
 
-def _picture(job, values, notes):
+def _picture(job, contents, values, notes):
     """Add a picture's facts to ``values`` and ``notes``; returns the picture on a small grid, [56, 56, 3] float32."""
-    path, picture = job.rgb, load_picture(job.rgb)
+    path, picture = job.rgb, load_picture(job.rgb) if contents is None else contents.picture
     pixels = np.asarray(to_8_bits(picture, "RGB", path, picture.bits))
     values.update(
         picture=f"{picture.size[0]}×{picture.size[1]} {picture.mode}",
         picture_size=picture.size,
         picture_bits=picture.bits,
-        picture_hash=_digest(pixels if picture.bits == 8 else picture.content),
     )
+    if contents is None:
+        values["picture_hash"] = _digest(pixels if picture.bits == 8 else picture.content)
     if not isinstance(picture.content, Image.Image):
         notes.append(("16-bit picture", f"{path}: 16 bits a channel, scaled to 8"))
     elif turned := orientation(picture.content):
@@ -116,7 +121,7 @@ def _picture(job, values, notes):
     return pixels[np.ix_(rows, columns)].astype(np.float32)
 
 
-def _mask(job, values, notes):
+def _mask(job, contents, values, notes):
     mask = load_mask(job.gt)
     values.update(
         mask_size=mask.defect.shape,
@@ -126,10 +131,10 @@ def _mask(job, values, notes):
     )
 
 
-def _cloud(job, values, notes):
+def _cloud(job, contents, values, notes):
     """Add a cloud's facts to ``values`` and ``notes``; returns where it has points on a small grid, [56, 56] bool."""
     path = job.xyz
-    cloud = read_cloud(path, job.integers)
+    cloud = read_cloud(path, job.integers) if contents is None else contents.cloud
     points, (height, width) = cloud.points, cloud.points.shape[:2]
     if cloud.notes:
         notes.append(("tiff layout", f"{path}: {'; '.join(cloud.notes)}"))
@@ -161,7 +166,8 @@ def _cloud(job, values, notes):
         edge_distinct=count_distinct(point_keys(grid[edge])),
     )
     if len(surface):
-        values["tiff_hash"] = _digest(points)
+        if contents is None:
+            values["tiff_hash"] = _digest(points)
         values.update(measure(surface)._asdict())
         values["spacing"], values["rays"] = _grain(points, missing)
     rows, columns = (nearest_index(PICTURE_STEP, side) for side in some.shape)

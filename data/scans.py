@@ -8,9 +8,9 @@ import numpy as np
 
 from common.errors import InputError
 from data.folders import walk
-from data.organised_clouds import Reading, read_tiff_organized_pc
+from data.organised_clouds import Cloud, Reading, read_cloud, to_metres
 from data.pairing import natural, pair
-from data.pictures import read_picture
+from data.pictures import Picture, load_picture, to_8_bits
 
 NO_PARTS = "there are no parts in it; rgb/ with pictures and xyz/ with tiffs side by side are looked for, at any depth"
 LACKING = ("there is no picture of it yet", "there is no cloud yet", "there is no mask yet")  # in the order of Part
@@ -21,6 +21,13 @@ class Scan(NamedTuple):
 
     rgb: np.ndarray
     xyz: np.ndarray
+
+
+class Contents(NamedTuple):
+    """What the files of a part hold, before anything is made of it; ``cloud``: None where no cloud is read."""
+
+    picture: Picture
+    cloud: Cloud | None
 
 
 class Scans(NamedTuple):
@@ -46,10 +53,27 @@ def read_scan(rgb_path, xyz_path, reading=Reading()):
     Raises:
         InputError: a file cannot be read; the message names it.
     """
-    rgb = np.asarray(read_picture(rgb_path, "RGB", reading.picture_bits))
-    if xyz_path is None:
-        return Scan(rgb, np.zeros(rgb.shape, np.float32))
-    return Scan(rgb, read_tiff_organized_pc(xyz_path, reading)[0])
+    return scan_in(read_contents(rgb_path, xyz_path, reading), rgb_path, reading)
+
+
+def read_contents(rgb_path, xyz_path, reading=Reading()):
+    """The Contents of two files; ``xyz_path`` may be None.
+
+    Raises:
+        InputError: a file cannot be read; the message names it.
+    """
+    picture = load_picture(rgb_path)
+    return Contents(picture, None if xyz_path is None else read_cloud(xyz_path, reading.unit != "m"))
+
+
+def scan_in(contents, rgb_path, reading=Reading()):
+    """The Scan in Contents, see :func:`read_scan`; ``rgb_path``: the picture's file, for the message.
+
+    Raises:
+        InputError: the picture holds floating-point values.
+    """
+    rgb = np.asarray(to_8_bits(contents.picture, "RGB", rgb_path, reading.picture_bits))
+    return Scan(rgb, np.zeros(rgb.shape, np.float32) if contents.cloud is None else to_metres(contents.cloud, reading))
 
 
 def checked_arrays(rgb, xyz):

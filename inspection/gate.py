@@ -34,6 +34,7 @@ FEWEST_SCANS = 3
 SIDE = 224  # shapes are measured on at most this many rows and columns
 CLOSE = 2  # pixels of that grid: gaps narrower than twice this belong to the part, not to the background
 FEWEST_POINTS = 16
+COARSE = 8  # pixels: step of a grid that nearly always shows that a sensor lives
 BLACK, SATURATED = 2, 250  # of 255
 GREY = np.array([0.299, 0.587, 0.114], np.float32)  # weights of red, green and blue, ITU-R BT.601
 BACKGROUND = 0.05  # least share of exactly black pixels in a picture from which its outline is measured
@@ -144,6 +145,15 @@ def dead_sensor(rgb: ArrayLike, xyz: ArrayLike, clouds: bool = True) -> str | No
         clouds: False: no cloud is read, so ``xyz`` does not count.
     """
     picture, cloud = checked_arrays(rgb, xyz)
+    for step in (COARSE, 1):  # what a coarse grid shows is there; what it lacks may lie between
+        found = _dead(picture[::step, ::step], cloud[::step, ::step], clouds)
+        if not found:
+            return None
+    return "; ".join(found)
+
+
+def _dead(picture: NDArray[Any], cloud: NDArray[Any], clouds: bool) -> list[str]:
+    """Texts on what a sensor did not deliver; arguments as in :func:`dead_sensor`."""
     found = []
     if np.count_nonzero(picture > BLACK) < FEWEST_POINTS:
         found.append("the picture is black: camera or light is off")
@@ -152,9 +162,9 @@ def dead_sensor(rgb: ArrayLike, xyz: ArrayLike, clouds: bool = True) -> str | No
     points = cloud[measured_pixels(cloud)]
     if clouds and len(points) < FEWEST_POINTS:
         found.append(f"the cloud is empty ({len(points)} points): the 3D sensor gives nothing")
-    elif clouds and all((some == points[0]).all() for some in (points[:FEWEST_POINTS], points)):  # the first tell most
+    elif clouds and (points == points[0]).all():
         found.append("all points of the cloud are one: the 3D sensor gives nothing")
-    return "; ".join(found) or None
+    return found
 
 
 def measure(rgb: ArrayLike, xyz: ArrayLike, clouds: bool = True) -> ScanStatistics:

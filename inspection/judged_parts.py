@@ -11,9 +11,9 @@ from torch.utils.data import Dataset
 
 from common.errors import InputError
 from common.files import atomic_write_text
-from data.examination import examine_scans
+from data.examination import examine_scan
 from data.pictures import read_defect, read_mask
-from data.scans import PartFiles, fingerprint, read_scan
+from data.scans import PartFiles, fingerprint, read_contents, scan_in
 from dataset import RGB_SIZE, Loader, begin_loading
 from inspection import verdict
 from inspection.inspector import Inspector
@@ -36,9 +36,10 @@ class Loaded(NamedTuple):
 class _Parts(Dataset[Loaded]):
     """Loaded parts; their tensors as arrays, which reach another process without shared memory."""
 
-    def __init__(self, parts: Sequence[PartFiles], inspector: Inspector) -> None:
+    def __init__(self, parts: Sequence[PartFiles], inspector: Inspector, marked: bool) -> None:
         self._parts, self._reading = parts, reading_of(inspector.model)
         self._preparation, self._examined = inspector.preparation, examined_with(inspector.model)
+        self._marked = marked
 
     def __len__(self) -> int:
         return len(self._parts)
@@ -46,25 +47,27 @@ class _Parts(Dataset[Loaded]):
     def __getitem__(self, index: int) -> Loaded:
         start, part = time.perf_counter(), self._parts[index]
         try:
-            scan = read_scan(part.rgb, part.xyz, self._reading)
+            contents = read_contents(part.rgb, part.xyz, self._reading)
+            scan = scan_in(contents, part.rgb, self._reading)
         except InputError as error:
             return Loaded(Prepared((), None, None, str(error)), time.perf_counter() - start)
-        found = examine_scans([part], self._reading, *self._examined)[0]
+        found = examine_scan(part, self._reading, *self._examined, contents)
         faults = [text for level, kind, text in found if level == "fault" and kind != "no points"]  # the gate says that
         warnings = [text for level, _, text in found if level == "warning"]
         warning = "; ".join(text.removeprefix(f"{part.rgb}: ").removeprefix(f"{part.xyz}: ") for text in warnings)
         prepared = self._preparation(scan, faults[0] if faults else "")
         prepared = prepared._replace(sample=tuple(of.numpy() for of in prepared.sample))
-        return Loaded(prepared, time.perf_counter() - start, True, warning, fingerprint(scan))
+        mark = fingerprint(scan) if self._marked else ""
+        return Loaded(prepared, time.perf_counter() - start, True, warning, mark)
 
 
 def _as_it_is(item: Any) -> Any:
     return item
 
 
-def load_parts(parts: Sequence[PartFiles], inspector: Inspector, workers: int) -> Iterator[Loaded]:
-    """Yield each of ``parts`` Loaded, read in ``workers`` processes."""
-    data = _Parts(parts, inspector)
+def load_parts(parts: Sequence[PartFiles], inspector: Inspector, workers: int, marked: bool) -> Iterator[Loaded]:
+    """Yield each of ``parts`` Loaded, read in ``workers`` processes; ``marked``: with its fingerprint."""
+    data = _Parts(parts, inspector, marked)
     for loaded in Loader(
         data, batch_size=None, num_workers=workers, collate_fn=_as_it_is, worker_init_fn=begin_loading
     ):

@@ -92,7 +92,7 @@ class Preparation(NamedTuple):
                 problem = str(error)
         if placed is not None:
             scan = Scan(*framed(placed, placement))
-            sample = placed_sample(placed, placement, self.img_size, self.rgb_size)
+            sample = placed_sample(scan, placed.appearance, self.img_size, self.rgb_size)
         else:
             sample = sample_of(scan, self.img_size, self.rgb_size)
         if not problem and self.networks_read_clouds and not len(valid_points(sample[1][0], self.zero_points)):

@@ -9,7 +9,7 @@ import numpy as np
 from common.errors import InputError
 from common.progress import track
 from data.calibration_parts import FOLDER
-from data.examination import examine_scans
+from data.examination import examine_scan
 from data.pairing import GOOD
 from data.scans import PartFiles, find_parts, fingerprint, read_scan
 from feature_extractors.extraction import PatchExtractor
@@ -34,7 +34,7 @@ def good_parts(model: SavedModel, folder: Path) -> list[PartFiles]:
         out = len(parts) - len(good)
         logging.warning("%s: %d parts do not lie in a folder called good: they are left out", folder, out)
     parts = [part if with_clouds else part._replace(xyz=None) for part in good or parts]
-    examined = examine_scans(parts, reading_of(model), *examined_with(model))
+    examined = [examine_scan(part, reading_of(model), *examined_with(model)) for part in parts]
     told = {kind: [text for of in examined for level, _, text in of if level == kind] for kind in ("warning", "fault")}
     for text in told["warning"]:
         logging.warning("%s", text)

@@ -78,7 +78,7 @@ def _valid(rgb, xyz, there):
 
 
 def _table(rgb, xyz, there):
-    table = find_table(xyz[there])
+    table = find_table(xyz, there)
     if table is None:
         return "no table is seen"
     height = np.where(there, table.heights(xyz), 0).astype(np.float32)
@@ -109,13 +109,13 @@ def _picture(rgb, xyz, there):
     mask, pieces = _pieces(distance > threshold, distance > 1.3 * threshold)
     if not pieces or mask.mean() > 0.9 or _border(mask) > 0.3:
         return "no part: the picture shows none that differs from its surroundings"
-    table = find_table(xyz[there])
+    table = find_table(xyz, there)
     return Found(PICTURE, table or across(xyz[there]), mask, pieces, _border(mask))
 
 
 def _view(rgb, xyz, there):
     """A surface that fills the view."""
-    return Found(VIEW, find_table(xyz[there]) or across(xyz[there]), there, (int(there.sum()),), 1.0)
+    return Found(VIEW, find_table(xyz, there) or across(xyz[there]), there, (int(there.sum()),), 1.0)
 
 
 def across(points):
@@ -135,7 +135,7 @@ def _pieces(mask, seeds):
     if largest < SMALLEST * mask.size:
         return np.zeros_like(mask), ()
     kept = np.flatnonzero(sizes >= PIECE * largest)
-    return np.isin(labels, kept), tuple(sorted((int(sizes[k]) for k in kept), reverse=True))
+    return np.isin(np.arange(count), kept)[labels], tuple(sorted((int(sizes[k]) for k in kept), reverse=True))
 
 
 def _border(mask):

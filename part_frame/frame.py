@@ -75,12 +75,16 @@ class Laid(NamedTuple):
 
 def coordinates(xyz, found, there):
     """[h, w, 3]: x, y from the camera's foot on the table and height above it, mm; NaN where nothing was measured."""
-    return np.where(there[..., None], found.table.coordinates(np.where(there[..., None], xyz, 0)), np.nan)
+    rotation, origin = found.table.rotation, found.table.origin
+    places = cv2.transform(xyz.astype(np.float64), np.column_stack([rotation, -rotation @ origin]))
+    places[~there] = np.nan
+    return places
 
 
 def spacing_of(xy, mask):
     """Median distance in mm between neighbouring points of a part; ``xy`` [h, w, 2 or 3]."""
-    xy = xy[..., :2].astype(np.float32)
+    box = tuple(slice(int(of[0]) // 2 * 2, int(of[-1]) + 1) for of in (np.flatnonzero(mask.any(k)) for k in (1, 0)))
+    xy, mask = xy[box][..., :2].astype(np.float32), mask[box]
     pairs = (
         (np.s_[::2, :-1], np.s_[::2, 1:]),
         (np.s_[:-1, ::2], np.s_[1:, ::2]),

@@ -44,19 +44,21 @@ def axes(normal):
     return np.stack([x, y, height])
 
 
-def find_table(points):
+def find_table(xyz, there):
     """The :class:`Table` in a scan, or None if there is none.
 
     It is the plane with the most points that has almost no point behind it: the top of a part can be larger than what
     is seen of the table, but the table lies behind it. A plane that is steep to the line of sight is a wall.
 
     Args:
-        points: [n, 3] measured points in mm, camera at the origin, z along its axis.
+        xyz: [..., 3] mm, camera at the origin, z along its axis.
+        there: [...] bool, the pixels that have a point.
     """
-    if len(points) < 100:
+    points, at = xyz.reshape(-1, 3), np.flatnonzero(there)
+    if len(at) < 100:
         return None
     draw = np.random.default_rng(0)
-    some = points[draw.integers(0, len(points), min(SAMPLE, len(points)))]
+    some = points[at[draw.integers(0, len(at), min(SAMPLE, len(at)))]]
     corner, second, third = (some[draw.integers(0, len(some), TRIALS)] for _ in range(3))
     normals = np.cross(second - corner, third - corner)
     length = np.linalg.norm(normals, axis=1)
@@ -79,7 +81,7 @@ def find_table(points):
     best = int(np.argmax(np.where(good, support, 0)))
     normal, origin = normals[best], corner[best]
     tolerance = 3 * rough
-    points = points[:: max(1, len(points) // REFINED)]
+    points = points[at[:: max(1, len(at) // REFINED)]]
     for _ in range(6):  # refined on all points, with the noise that the fit itself shows
         away = (points - origin) @ normal
         near = points[np.abs(away) < tolerance]

@@ -208,7 +208,7 @@ def judge_parts(args, parts, done):
     options = args.false_alarm, args.scoring, not args.no_gate, args.fusion_module_path
     inspector = Inspector.load(args.model, *networks, *options)
     tell_of_model(inspector)
-    loaded = load_parts(list(parts), inspector, args.num_workers)
+    loaded = load_parts(list(parts), inspector, args.num_workers, args.evaluate)
     for (part, files), read in track(zip(parts.items(), loaded), len(parts), inspector.category):
         label = label_of(part.rgb) if args.evaluate else None
         row, judgement = row_of(part, read, inspector, label)

@@ -10,7 +10,7 @@ from PIL import Image
 
 import main
 from data import folders
-from data.examination import examine, examine_scans
+from data.examination import examine, examine_scan
 from data.findings import Options
 from data.organised_clouds import Reading
 from data.scans import find_parts, find_scans
@@ -114,7 +114,7 @@ def test_scans_to_judge_are_examined(tmp_path, normal):
     (tmp_path / "line/xyz/1.tiff").write_bytes(b"")
     xyz = tifffile.imread(tmp_path / "line/xyz/3.tiff")
     tifffile.imwrite(tmp_path / "line/xyz/3.tiff", np.ascontiguousarray(xyz[:, ::-1]), photometric="rgb")
-    found = examine_scans(find_parts(tmp_path), Reading(), Options(min_points=128), usual)
+    found = [examine_scan(part, Reading(), Options(min_points=128), usual) for part in find_parts(tmp_path)]
     assert [[finding[:2] for finding in findings] for findings in found] == [
         [],
         [("fault", "cloud")],

@@ -21,7 +21,7 @@ def find(one, way=None):
 @pytest.mark.parametrize("noise", [0.02, NOISE, 0.2])
 def test_the_table_and_its_noise(noise):
     one = scan(3, 20, noise=noise)
-    table = find_table(one.xyz.reshape(-1, 3))
+    table = find_table(one.xyz, measured(one.xyz))
     normal = axes()[0]
     along = noise * abs(normal[2])  # the noise is along the line of sight
     assert table.noise == pytest.approx(along, rel=0.1)
@@ -31,16 +31,16 @@ def test_the_table_and_its_noise(noise):
 
 def test_the_table_lies_behind_the_part_even_if_the_part_is_larger():
     one = scan(3, shape=lambda x, y, _: (np.where(np.hypot(x, y) < 55, 6.0, 0.0), x > 99))
-    table = find_table(one.xyz.reshape(-1, 3))
+    table = find_table(one.xyz, measured(one.xyz))
     top = table.coordinates(one.xyz[60, 80])[2]
     assert (np.hypot(*one.at.reshape(-1, 2).T) < 55).mean() > 0.45 and top == pytest.approx(6, abs=0.3)
 
 
 def test_no_table_in_a_heap_and_none_in_a_wall():
     draw = np.random.default_rng(0)
-    assert find_table(draw.uniform((-50, -50, 200), (50, 50, 400), (5000, 3))) is None
+    assert find_table(draw.uniform((-50, -50, 200), (50, 50, 400), (5000, 3)), np.ones(5000, bool)) is None
     wall = np.stack([draw.normal(0, 0.05, 5000), *draw.uniform((-50, 200), (50, 400), (5000, 2)).T], 1)
-    assert find_table(wall) is None
+    assert find_table(wall, np.ones(5000, bool)) is None
 
 
 @pytest.mark.parametrize("angle", [0, 33, 170])
