@@ -3,9 +3,9 @@
     python lab/benchmark.py                              # all rows; beside anomalib half an hour on two cores
     python lab/benchmark.py --rows extraction fpfh       # some
 
-Two steps take turns, and the smallest processor time of each counts, on one thread; on a GPU, time by the clock. Parts
-are generated, and weights are untrained stand-ins, which take as long as real ones. A row whose package is not
-installed is named and left out. docs/speed.md shows a run. What a GPU has to show: lab/on_gpu.py.
+Two steps take turns, and the smallest processor time of each counts, on one thread of the CPU. Parts are generated, and
+weights are untrained stand-ins, which take as long as real ones. A row whose package is not installed is named and left
+out. docs/speed.md shows a run. What a GPU has to show: lab/on_gpu.py.
 """
 
 import contextlib
@@ -14,7 +14,6 @@ import io
 import statistics
 import sys
 import tempfile
-import traceback
 import warnings
 from pathlib import Path
 
@@ -28,9 +27,7 @@ if not __package__:
 import reference_m3dm
 from common.argument_types import number
 from common.clock import Clock
-from common.commands import HelpFormatter, Parser, add_device, run_command
-from common.devices import choose_device
-from common.progress import note
+from common.commands import Parser, run_command
 from data.scans import find_parts, read_scan
 from dataset import get_data_loader
 from feature_extractors.coreset import pick
@@ -41,51 +38,47 @@ from feature_extractors.nearest_rows import RowSearch
 from inspection.inspector import Inspector
 from lab.commands import command
 from lab.make_demo import cut_out, write_category
-from lab.side_by_side import Row, in_turn, measure, rows_near_a_plane, table
-from lab.standin_checkpoints import RECIPES, write_checkpoints
+from lab.side_by_side import Row, collect, in_turn, measure, rows_near_a_plane, table
+from lab.standin_checkpoints import UFF_FILE, write_checkpoints
 from m3dm_runner import build_extractor, build_method
 from models.rgb_backbones import LITE0
 from runs.options import parse_arguments
 
 KIND = "housing"
-TRAIN, GOOD, DEFECTS = 16, 6, ("dent", "stain")  # parts of the generated category; one test part of each defect
+DEFECTS = ("dent", "stain")  # one test part of each
 RATE = 0.2  # of false alarms; high, since a benchmark has few calibration parts
 PICTURES = 26  # of the PatchCore row: 784 patches each, about 20,000 rows
 MEAN, STD = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
 
 
 class Bench:
-    """Generated parts and stand-in weights in a temporary ``folder``; ``device``: torch device; ``rounds``: how often
-    what is short is measured; ``train``, ``good``: parts of the generated category."""
+    """``train`` training and ``good`` good test parts of a generated category, and stand-in weights, in a temporary
+    ``folder``; ``rounds``: how often what is short is measured."""
 
-    def __init__(self, folder, device, rounds, train=TRAIN, good=GOOD):
-        self.folder, self.device, self.rounds = Path(folder), device, rounds
+    def __init__(self, folder, rounds, train=16, good=6):
+        self.folder, self.rounds = Path(folder), rounds
         self.checkpoints = self.folder / "checkpoints"
-        write_checkpoints(self.checkpoints, ["dino", "point_mae", "uff"], 0)
+        write_checkpoints(self.checkpoints)
         write_category(self.folder / "data", KIND, train, good, 1, 0, DEFECTS)
 
     def words(self, *flags):
         """Command line of main.py for the full setting on the generated parts, with ``flags`` added."""
-        known = ["--use_uff", "--checkpoint_dir", self.checkpoints, "--random_state", 0, "--device", self.device.type]
-        known += ["--fusion_module_path", self.checkpoints / RECIPES["uff"].file, "--output_dir", self.folder / "out"]
+        known = ["--use_uff", "--checkpoint_dir", self.checkpoints, "--random_state", 0, "--device", "cpu"]
+        known += ["--fusion_module_path", self.checkpoints / UFF_FILE, "--output_dir", self.folder / "out"]
         known += ["--dataset_type", "folder", "--dataset_path", self.folder / "data", "--category", KIND]
         return [*map(str, known), *map(str, flags)]
 
-    def arguments(self, *flags):
-        """The parsed options."""
-        return parse_arguments(self.words(*flags))
-
     def method(self, *flags):
         """A method object with empty banks."""
-        args = self.arguments(*flags)
+        args = parse_arguments(self.words(*flags))
         return build_method(args, build_extractor(args))
 
-    def samples(self, split, args):
-        """Yield the samples of a split. A hundredth of a millimetre of noise breaks the ties that a camera's whole
-        counts make: of two points equally far away, either may be a neighbour."""
-        generator = torch.Generator().manual_seed(0)
-        for (rgb, xyz, depth), *_ in get_data_loader(split, KIND, args.img_size, args):
-            yield rgb, xyz + 1e-5 * torch.randn(xyz.shape, generator=generator) * (xyz != 0), depth
+    def sample(self):
+        """The first training part. A hundredth of a millimetre of noise breaks the ties that a camera's whole counts
+        make: of two points equally far away, either may be a neighbour."""
+        (rgb, xyz, depth), *_ = next(iter(get_data_loader("train", KIND, 224, parse_arguments(self.words()))))
+        noise = torch.randn(xyz.shape, generator=torch.Generator().manual_seed(0))
+        return rgb, xyz + 1e-5 * noise * (xyz != 0), depth
 
 
 # ---------------------------------------------------------------- the full setting
@@ -93,25 +86,23 @@ class Bench:
 
 def extraction(bench):
     """Extraction of one sample beside the ViT alone; in eval mode its patches are compared with the plain ones."""
+    sample = bench.sample()
     for mode, flags, most in (("eval mode", ["--eval_mode"], 2.4), ("train mode, as released", [], 3.2)):
-        method = bench.method(*flags)
-        sample = next(bench.samples("train", bench.arguments()))
-        rgb, apart = sample[0].to(bench.device), 0.0
+        method, text, right = bench.method(*flags), "", True
         with torch.no_grad():
-            if flags and bench.device.type == "cpu":  # in train mode the depth is drawn anew
+            if flags:  # in train mode the depth is drawn anew
                 ours, plain = method.extract(sample), reference_m3dm.extract(method, sample)
                 apart = max(float((ours[n] - plain[n]).abs().max() / plain[n].abs().max()) for n in ours)
+                text, right = f"patches within {apart:.0e} of the plain ones", apart < 1e-4
             row = in_turn(
                 f"extraction of one sample, {mode}",
                 f"ViT-B/8 alone (goal: at most {most} times it)",
                 lambda: method.extract(sample),
-                lambda: method.deep_feature_extractor.forward_rgb_features(rgb),
+                lambda: method.deep_feature_extractor.forward_rgb_features(sample[0]),
                 bench.rounds,
-                bench.device,
                 at_least=1 / most,
             )
-        text = f"patches within {apart:.0e} of the plain ones" if flags else ""
-        yield row._replace(note=text, right=apart < 1e-4)
+        yield row._replace(note=text, right=right)
 
 
 def one_part(bench):
@@ -119,7 +110,7 @@ def one_part(bench):
     models = bench.folder / "models"
     flags = "--eval_mode", "--save_model", models, "--calibration", 0.35, "--shots", 8, "--fit_only"
     command("main.py", *bench.words(*flags))
-    inspector = Inspector.load(models / f"{KIND}.m3dm", bench.checkpoints, bench.device.type, RATE, gate=False)
+    inspector = Inspector.load(models / f"{KIND}.m3dm", bench.checkpoints, "cpu", RATE, gate=False)
     parts, clocks = find_parts(bench.folder / "data" / KIND / "test")[:6], []
 
     def judge(part):
@@ -128,7 +119,7 @@ def one_part(bench):
             prepared = inspector.preparation(read_scan(part.rgb, part.xyz))
         inspector.judge_prepared(prepared, clocks[-1])
 
-    seconds = [measure(lambda: judge(part), bench.device)[1] for part in parts * max(1, bench.rounds // 2)]
+    seconds = [measure(lambda: judge(part))[1] for part in parts * max(1, bench.rounds // 2)]
     steps = {name: statistics.median(clock[name] for clock in clocks[1:]) for name in clocks[0]}
     text = "by the clock: " + ", ".join(f"{name} {1000 * s:.0f} ms" for name, s in steps.items())
     yield Row("one part by a saved model, files to verdict", "", min(seconds), note=text)
@@ -249,33 +240,27 @@ PACKAGES = {"fpfh": "open3d", "search": "faiss", "coreset": "anomalib", "patchco
 
 def main(argv=None):
     """Run the command line. Returns the exit code: 0 all goals met, 1 a goal missed or a row failed, 2 refused."""
-    parser = Parser(prog="benchmark.py", description=__doc__.splitlines()[0], formatter_class=HelpFormatter)
+    parser = Parser(prog="benchmark.py", description=__doc__.splitlines()[0])
     parser.add_argument("--rows", nargs="+", choices=ROWS, metavar="ROW", help="only these: " + ", ".join(ROWS))
     parser.add_argument("--rounds", type=number(int, 1, 1000), default=3, metavar="N", help="turns of each step")
-    add_device(parser)
     return run_command("benchmark.py", parser.parse_args(argv), run_rows)
 
 
 def run_rows(options):
     """Measure the rows that the options choose, and print them; returns the exit code."""
-    found, failed, device = [], [], choose_device(options.device)
+    rows, wrong, absent = [], [], []
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")  # of the other packages
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
-        bench = Bench(folder, device, options.rounds)
+        bench = Bench(folder, options.rounds)
         for name in options.rows or ROWS:
             if importlib.util.find_spec(PACKAGES.get(name, "torch")) is None:
-                note(f"{name}: left out, {PACKAGES[name]} is not installed")
-                continue
-            note(f"{name} ...")
-            try:
-                found += ROWS[name](bench)
-            except Exception as error:  # one failed row must not lose the finished ones
-                traceback.print_exc()
-                failed.append(name)
-                print(f"benchmark.py: row {name} failed: {type(error).__name__}: {error}", file=sys.stderr)
-    print(f"\ntorch {torch.__version__}, device {device}; the smallest of {options.rounds} turns\n\n{table(found)}")
-    return int(bool(failed) or not all(row.fine for row in found))
+                absent.append(f"{name}: left out, {PACKAGES[name]} is not installed")
+            else:
+                collect(name, lambda: ROWS[name](bench), rows, wrong)
+    print(f"\ntorch {torch.__version__}, CPU; the smallest of {options.rounds} turns\n\n{table(rows)}\n")
+    print(*absent, *wrong, sep="\n")
+    return int(bool(wrong) or not all(row.fine for row in rows))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,12 @@ METRICS = {
     "au_pro": "AU-PRO 30 %",
     "au_pro_1": "AU-PRO 1 %",
 }
+FIGURES = {
+    "image_rocauc": "image ROCAUC",
+    "good_failed": "share of good cells that fail",
+    "promised": "share that is promised",
+    "defective_failed": "share of defective cells that fail",
+}
 RATE, MAIN_SHOTS = 0.05, 14
 GOOD = "good parts failed"
 CURVE = "_size_"  # in the name of a set: defect, then the factor of its depth and width
@@ -26,16 +32,17 @@ def write_page(out, cells, failed):
     """Write OUT/evidence.md about the planned ``cells``; ``failed``: {cell: why}. Returns its path."""
     paths = {cell: out / "cells" / f"{cell.name}.json" for cell in cells}
     found = {cell: json.loads(path.read_text()) for cell, path in paths.items() if path.is_file()}
-    parts = {cell: of["found"] for cell, of in found.items() if cell.cells == "parts"}
-    rates = {cell: rates_of(of["found"], cell.seed) for cell, of in found.items() if cell.cells == "recordings"}
+    of_kind = defaultdict(dict)
+    for cell, of in found.items():
+        of_kind[cell.cells][cell] = of["found"]
+    rates = {cell: rates_of(of, cell.seed) for cell, of in of_kind["recordings"].items()}
     commits = ", ".join(sorted({of["commit"] for of in found.values()})) or "none"
-    hours = sum(of["seconds"] for of in found.values()) / 3600
     text = [
         "# What each setting finds",
-        f"**Generated parts are no benchmark.** {len(found)} of {len(cells)} cells are there, computed in "
-        f"{hours:.1f} h; commits: {commits}. Networks called stand-ins have untrained weights.",
-        *(main_tables(parts) if parts else []),
+        f"**Generated parts are no benchmark.** {len(found)} of {len(cells)} cells are there; commits: {commits}.",
+        *metric_tables("Generated categories, cut out already", METRICS, of_kind["parts"]),
         *(recording_tables(rates) if rates else []),
+        *metric_tables("Solar cells, real pictures, 5 % promised", FIGURES, of_kind["solar"]),
     ]
     missing = [" ".join(map(str, cell)) for cell in cells if cell not in found and cell not in failed]
     text += ["## Cells without a result"] if missing or failed else []
@@ -50,26 +57,26 @@ def table(header, rows):
     return tabulate(rows, header, tablefmt="pipe", disable_numparse=True)
 
 
-# ---------------------------------------------------------------- generated categories
+# ---------------------------------------------------------------- generated categories, solar cells
 
 
-def main_tables(cells):
-    """Texts: one table per metric, mean ± standard deviation over seeds."""
+def metric_tables(title, metrics, cells):
+    """Texts: one table per metric, mean ± standard deviation over seeds; ``cells``: {cell: {scoring: {metric:
+    value}}}."""
     kinds = list(dict.fromkeys(cell.kind for cell in cells))
     lines = list(dict.fromkeys((cell.setting, scoring) for cell, of in cells.items() for scoring in of))
-    text = ["## Generated categories, cut out already"]
-    for metric, title in METRICS.items():
+    text = [f"## {title}"] if cells else []
+    for metric, name in metrics.items() if cells else ():
         values = defaultdict(list)
         for cell, of in cells.items():
             for scoring, known in of.items():
-                if known[metric] is not None:
-                    values[cell.setting, scoring, cell.kind].append(known[metric])
+                values[cell.setting, scoring, cell.kind] += [known[metric]] if known[metric] is not None else []
         rows = []
         for line in lines:
             each = [values[(*line, kind)] for kind in kinds]
             mean = f"{np.mean([np.mean(of) for of in each]):.3f}" if all(each) else "-"
             rows.append([*line, *map(spread, each), mean])
-        text += [f"### {title}", table(["setting", "scoring", *kinds, "mean"], rows)]
+        text += [f"### {name}", table(["setting", "scoring", *kinds, "mean"], rows)]
     return text
 
 
@@ -87,20 +94,18 @@ def failed_shares(
     pool: ArrayLike,
     groups: Mapping[Hashable, ArrayLike],
     calibration: int,
-    rate: float = RATE,
     draws: int = 200,
     seed: int = 0,
     seen: Sequence[int] = (),
     joined: Hashable = "good",
     resample: bool = False,
 ) -> dict[Hashable, NDArray[np.float64]]:
-    """Share of parts that fail, in each of many draws of calibration parts.
+    """Share of parts that fail at RATE, in each of many draws of calibration parts.
 
     Args:
         pool: [n] scores of good parts; NaN: a part that cannot be judged, which cannot calibrate and fails.
         groups: {name: scores} of the other parts, without NaN; inf always fails, -inf never does.
         calibration: number of parts that a draw takes from the pool.
-        rate: the promised share of good parts that fail.
         seen: numbers of pool parts that the fitted model has seen; they may calibrate, but are never judged.
         joined: the group that is joined by the pool's parts which are neither seen nor drawn.
         resample: draw the judged parts of each group with replacement too, for intervals.
@@ -120,7 +125,7 @@ def failed_shares(
     found: dict[Hashable, list[float]] = defaultdict(list)
     for _ in range(draws):
         chosen = rng.choice(usable, calibration, replace=False)
-        limit = threshold(pool[chosen], rate)
+        limit = threshold(pool[chosen], RATE)
         spare = np.delete(ends, np.union1d(chosen, np.asarray(seen, int)))
         for name in {**groups, joined: ()}:
             scores = np.asarray(groups.get(name, ()), dtype=np.float64)
@@ -131,7 +136,7 @@ def failed_shares(
     return {name: np.array(shares) for name, shares in found.items()}
 
 
-def rates_of(found, seed, draws=200):
+def rates_of(found, seed):
     """{(set, defect or GOOD): [draws] share that fails} of a recording's cell. The good parts of to_judge are joined by
     those of the pool that are neither drawn to calibrate nor known to the model. A good part that cannot be judged
     counts as failed, a defective one as not found."""
@@ -142,66 +147,55 @@ def rates_of(found, seed, draws=200):
             pool.append(score if judged else np.nan)
         else:
             groups[where, GOOD if good else defect].append(score if judged else np.inf if good else -np.inf)
-    count = found["calibration"]
-    return failed_shares(pool, groups, count, RATE, draws, seed, range(count), ("to_judge", GOOD), resample=True)
+    count, joined = found["calibration"], ("to_judge", GOOD)
+    return failed_shares(pool, groups, count, seed=seed, seen=range(count), joined=joined, resample=True)
 
 
-def share(cells, where, choose):
-    """Text: mean over cells, and over the groups of the set ``where`` that ``choose`` accepts, with its 95 % interval,
-    in %; "-" without any."""
-    per_cell = [[of for (name, defect), of in rates.items() if name == where and choose(defect)] for rates in cells]
-    per_cell = [np.mean(groups, axis=0) for groups in per_cell if groups]
-    if not per_cell:
+def share(cells, where, defect):
+    """Text: mean share that fails of a ``defect`` (GOOD: of good parts; None: of all defects) in the set ``where``,
+    over cells, with its 95 % interval, in %; "-" without any."""
+    drawn = []
+    for rates in cells:
+        groups = [of for (name, d), of in rates.items() if name == where and (d == defect or not defect and d != GOOD)]
+        drawn += [np.mean(groups, axis=0)] if groups else []
+    if not drawn:
         return "-"
-    drawn = np.mean(per_cell, axis=0)
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    return f"{100 * np.mean(drawn):.0f} % [{100 * low:.0f}, {100 * high:.0f}]"
-
-
-def both_shares(cells, where="to_judge"):
-    """Text: defects found; good parts failed."""
-    return "; ".join(share(cells, where, lambda defect: (defect == GOOD) == good) for good in (False, True))
+    mean = np.mean(drawn, axis=0)
+    low, high = np.quantile(mean, (0.025, 0.975))
+    return f"{100 * np.mean(mean):.0f} % [{100 * low:.0f}, {100 * high:.0f}]"
 
 
 def recording_tables(rates):
-    """Texts of the tables about recordings; ``rates``: {cell: its rates_of}."""
+    """Texts of the tables about recordings; ``rates``: {cell: its rates_of}. A table has a column per setting."""
     settings, kinds = (list(dict.fromkeys(getattr(cell, of) for cell in rates)) for of in ("setting", "kind"))
     sets = list(dict.fromkeys(where for found in rates.values() for where, _ in found))
-    days = [where for where in sets if CURVE not in where]
     steps = sorted((where for where in sets if CURVE in where), key=step_of)
     defects = sorted({(c.kind, d) for c, found in rates.items() for w, d in found if w == "to_judge" and d != GOOD})
-
-    def of(**wanted):
-        wanted = {"shots": MAIN_SHOTS, **wanted}
-        return [found for cell, found in rates.items() if all(getattr(cell, k) == v for k, v in wanted.items())]
-
-    def by_setting(first, lines, text):
-        """A table with a column per setting; ``lines``: {name: value}; ``text(value, setting)`` fills it."""
-        return table([first, *settings], [[name, *(text(value, s) for s in settings)] for name, value in lines.items()])
-
-    whole = {**{kind: {"kind": kind} for kind in kinds}, "all": {}}
-    each = {f"{kind}: {defect}": (kind, defect) for kind, defect in defects}
     shots, first = sorted({cell.shots for cell in rates}), min(cell.seed for cell in rates)
-    text = [
+    found, both = (None,), (None, GOOD)
+    tables = {  # title → rows: name, which cells, set, of which defects
+        "By kind": [(kind, {"kind": kind}, "to_judge", both) for kind in kinds] + [("all", {}, "to_judge", both)],
+        "By defect: share found": [(f"{kind}: {d}", {"kind": kind}, "to_judge", (d,)) for kind, d in defects],
+        "On another day, without a new fit": [(day, {}, day, both) for day in sets if day not in steps],
+        "By training parts (first seed)": [(k, {"shots": k, "seed": first}, "to_judge", both) for k in shots],
+        "The smallest found: depth and width times a factor": [(step, {}, step, found) for step in steps],
+    }
+
+    def text(setting, wanted, where, which):
+        wanted = {"setting": setting, "shots": MAIN_SHOTS, **wanted}
+        cells = [of for cell, of in rates.items() if all(getattr(cell, name) == v for name, v in wanted.items())]
+        return "; ".join(share(cells, where, defect) for defect in which)
+
+    texts = [
         f"## Recordings, {MAIN_SHOTS} training parts, 5 % promised",
         "Defects found; good parts failed: means over draws of calibration parts, with 95 % intervals over draws and "
         "resampled parts. A good part that cannot be judged counts as failed, a defective one as not found.",
-        by_setting("kind", whole, lambda wanted, s: both_shares(of(setting=s, **wanted))),
-        "### By defect: share found",
-        by_setting("defect", each, lambda d, s: share(of(setting=s, kind=d[0]), "to_judge", lambda it: it == d[1])),
-        "### On another day, without a new fit",
-        by_setting("day", dict(zip(days, days)), lambda day, s: both_shares(of(setting=s), day)),
-        "### By training parts (first seed)",
-        by_setting(
-            "training parts", dict(zip(shots, shots)), lambda k, s: both_shares(of(setting=s, shots=k, seed=first))
-        ),
     ]
-    if steps:
-        found = by_setting(
-            "defect × factor", dict(zip(steps, steps)), lambda at, s: share(of(setting=s), at, lambda d: d != GOOD)
-        )
-        text += ["### The smallest found: depth and width times a factor", found]
-    return text
+    for title, rows in tables.items():
+        if rows:
+            filled = [[name, *(text(setting, *of) for setting in settings)] for name, *of in rows]
+            texts += [f"### {title}", table(["", *settings], filled)]
+    return texts
 
 
 def step_of(where):

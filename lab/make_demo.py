@@ -4,7 +4,7 @@
     python lab/make_demo.py demo --kinds bun --defects dent crack --no_checkpoints
 
 OUT/data gets <kind>/{train,test}/<defect>/{rgb,xyz,gt}/NNN.{png,tiff,png}; OUT/checkpoints gets untrained stand-ins.
-`python -m lab.recordings --list` names the kinds and their defects. Each part has random numbers of its own, so a run
+`python -m lab.recordings --help` names the kinds and their defects. Each part has random numbers of its own, so a run
 with more parts leaves the earlier parts as they are. Generated parts are no benchmark.
 """
 
@@ -68,7 +68,7 @@ def write_category(
     defective: int = 2,
     seed: int = 0,
     defects: Sequence[str] | None = None,
-) -> int:
+) -> None:
     """Write ``train`` training parts, ``good`` good test parts and ``defective`` test parts of each defect.
 
     Parts of an earlier run with the same name are replaced, others stay.
@@ -77,27 +77,22 @@ def write_category(
         kind: a name in ``KINDS``, the category's too.
         defects: some of the kind's; None: all.
 
-    Returns:
-        Number of parts written.
-
     Raises:
         InputError: the kind has no such defect.
     """
     known = list(KINDS[kind].faults)
-    folders = [("train/good", GOOD, train), ("test/good", GOOD, good)]
-    for defect in dict.fromkeys(known if defects is None else defects):
+    folders = [("train/good", GOOD, 0, train), ("test/good", GOOD, 1, good)]
+    for defect in known if defects is None else defects:
         if defect not in known:
             raise InputError(f"{kind} has no defect {defect!r}; it has {', '.join(known)}")
-        folders.append((f"test/{defect}", defect, defective))
-    for folder, defect, count in folders:
-        number_of_set = 10 + known.index(defect) if defect != GOOD else int(folder == "test/good")
+        folders.append((f"test/{defect}", defect, 10 + known.index(defect), defective))
+    for folder, defect, number_of_set, count in folders:
         for i in range(count):
             part = cut_out(kind, [seed, zlib.crc32(kind.encode()), number_of_set, i, 0], defect)
-            _write_part(Path(root) / kind / folder, f"{i:03d}", part)
-    return sum(count for _, _, count in folders)
+            _write(Path(root) / kind / folder, f"{i:03d}", part)
 
 
-def _write_part(folder: Path, name: str, part: Part) -> None:
+def _write(folder: Path, name: str, part: Part) -> None:
     with atomic_path(folder / "rgb" / f"{name}.png") as temporary:
         Image.fromarray(part.rgb).save(temporary, format="PNG")
     with atomic_path(folder / "xyz" / f"{name}.tiff") as temporary:
@@ -124,13 +119,12 @@ def main(argv: list[str] | None = None) -> int:
 def write_demo(args) -> int:
     """Write what the options ask for, and print where it lies; returns the exit code."""
     check_writable(args.out)
-    for kind in dict.fromkeys(args.kinds):
-        count = write_category(args.out / "data", kind, args.train, args.good, args.defective, args.seed, args.defects)
-        print(f"{args.out / 'data' / kind}: {count} generated parts")
+    for kind in args.kinds:
+        write_category(args.out / "data", kind, args.train, args.good, args.defective, args.seed, args.defects)
+        print(f"{args.out / 'data' / kind}: generated parts")
     if not args.no_checkpoints:
-        for path, state in write_checkpoints(args.out / "checkpoints", ["dino", "point_mae", "uff"]).items():
-            print(f"{path}: {state}")
-        print("Weights that were written here are untrained stand-ins: their scores mean nothing as a benchmark.")
+        write_checkpoints(args.out / "checkpoints")
+        print(f"{args.out / 'checkpoints'}: untrained stand-ins, where no file was: their scores mean nothing")
     return FINE
 
 

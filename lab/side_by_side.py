@@ -1,12 +1,15 @@
 """Two steps that give the same, measured in turn: one row of a table, with its goal and whether the results agree."""
 
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import torch
 from tabulate import tabulate
 from torch import Tensor
+
+from common.progress import note
 
 CPU = torch.device("cpu")
 TOLERANCE = 0.05  # a ratio that misses its goal by less is said to meet it within 5 %
@@ -24,9 +27,9 @@ class Row(NamedTuple):
     right: bool = True
 
     @property
-    def ratio(self) -> float:
-        """How many times as long the other step takes; nan where there is none."""
-        return float("nan") if self.theirs is None else self.theirs / self.ours
+    def ratio(self) -> float | None:
+        """How many times as long the other step takes; None where there is none."""
+        return None if self.theirs is None else self.theirs / self.ours
 
     @property
     def verdict(self) -> str:
@@ -57,35 +60,31 @@ def measure(work: Callable[[], Any], device: torch.device = CPU) -> tuple[Any, f
     return result, clock() - start
 
 
-def in_turn(what, beside, ours, theirs, rounds, device=CPU, same=None, **row) -> Row:
+def in_turn(what, beside, ours, theirs, rounds, device=CPU, same=None, at_least=None) -> Row:
     """The Row of ``ours()`` and ``theirs()``, which take turns ``rounds`` times; of each the smallest time counts.
-
-    Args:
-        same: function of both results that returns (text, whether they agree); None: they are not compared.
-        row: further values of the Row.
-    """
+    ``same``: function of both results that returns (text, whether they agree); None: they are not compared."""
     times, results = [], ()
     for _ in range(rounds):
-        measured = [measure(work, device) for work in (ours, theirs)]
-        results = [result for result, _ in measured]
-        times.append([seconds for _, seconds in measured])
-    text, right = same(*results) if same else ("", True)
-    note = "; ".join(filter(None, (row.pop("note", ""), text)))
-    return Row(what, beside, *map(min, zip(*times)), note=note, right=right, **row)
+        results, seconds = zip(*(measure(work, device) for work in (ours, theirs)))
+        times.append(seconds)
+    return Row(what, beside, *map(min, zip(*times)), at_least, *(same(*results) if same else ()))
+
+
+def collect(name: str, step: Callable[[], Iterable[Row]], rows: list[Row], wrong: list[str]) -> None:
+    """Add the rows that ``step()`` yields to ``rows``; where it fails, they stay and ``wrong`` gets a line."""
+    note(f"{name} ...")
+    try:
+        rows.extend(step())
+    except Exception as error:
+        traceback.print_exc()
+        wrong.append(f"{name} failed: {type(error).__name__}: {error}".splitlines()[0])
 
 
 def table(rows: list[Row]) -> str:
     """A Markdown table of the rows."""
-    lines = [
-        (
-            *(row.what, row.beside, f"{row.ours:.3g}"),
-            *(("", "") if row.theirs is None else (f"{row.theirs:.3g}", f"{row.ratio:.2f}")),
-            *("" if row.at_least is None else f"{row.at_least:.3g}", row.verdict, row.note),
-        )
-        for row in rows
-    ]
     header = ["step", "beside", "ours, s", "theirs, s", "theirs / ours", "goal", "", "note"]
-    return tabulate(lines, header, tablefmt="pipe", disable_numparse=True)
+    lines = [(r.what, r.beside, r.ours, r.theirs, r.ratio, r.at_least, r.verdict, r.note) for r in rows]
+    return tabulate(lines, header, tablefmt="pipe", floatfmt=".3g", missingval="")
 
 
 def rows_near_a_plane(count: int, width: int, seed: int = 0) -> Tensor:

@@ -1,13 +1,15 @@
 """Small generated files of each kind that tools/import_parts.py reads: depth images with intrinsics (PNG, tiff), PCD,
 PLY and npz arrays of the part of ``tests/field/parts.py``, seen by a pinhole camera. The true geometry is known."""
 
-import struct
+import io
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import tifffile
+import yaml
 from PIL import Image
+from pypcd4 import Encoding, PointCloud
 
 from cameras.intrinsics import Intrinsics
 from tests.field import parts
@@ -35,81 +37,45 @@ def record(seed=0, size=(240, 320), dented=False):
 
 
 def write_pcd(path, points, colours=None, encoding="binary", height=None):
-    """Write points [H, W, 3] as PCD with a padding field; ``encoding``: ascii, binary or binary_compressed.
-
-    ``height``: value of the header's HEIGHT (default H); 1 for an unorganised cloud. binary_compressed stores the bytes
-    uncompressed, which the format allows.
-    """
-    count = points.shape[0] * points.shape[1]
-    kinds = [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("_", "<f4"), ("rgb", "<u4")][: 5 if colours is not None else 4]
-    rows = np.zeros(count, np.dtype(kinds))
-    for axis, name in enumerate("xyz"):
-        rows[name] = points[..., axis].ravel()
+    """Write points [H, W, 3] as PCD with a padding field; ``encoding``: ascii, binary or binary_compressed; ``height``:
+    value of the header's HEIGHT (default H); 1 for an unorganised cloud."""
+    columns = {name: points[..., axis].astype(np.float32).ravel() for axis, name in enumerate("xyz")}
+    columns["_"] = np.zeros_like(columns["x"])
     if colours is not None:
         red, green, blue = np.moveaxis(colours.reshape(-1, 3).astype(np.uint32), 1, 0)
-        rows["rgb"] = red << 16 | green << 8 | blue
-    names = " ".join(name for name, _ in kinds)
-    height = height or points.shape[0]
-    head = [
-        *("# .PCD v0.7 - Point Cloud Data file format", "VERSION 0.7", f"FIELDS {names}"),
-        f"SIZE {' '.join('4' for _ in kinds)}",
-        f"TYPE {' '.join(kind[1].upper() for _, kind in kinds)}",
-        *(f"COUNT {' '.join('1' for _ in kinds)}", f"WIDTH {count // height}", f"HEIGHT {height}"),
-        *("VIEWPOINT 0 0 0 1 0 0 0", f"POINTS {count}", f"DATA {encoding}", ""),
-    ]
-    if encoding == "ascii":
-        body = _as_text(rows)
-    elif encoding == "binary":
-        body = rows.tobytes()
-    else:
-        plain = b"".join(rows[name].tobytes() for name, _ in kinds)  # all values of one field, then of the next
-        blocks = [plain[i : i + 32] for i in range(0, len(plain), 32)]
-        packed = b"".join(bytes([len(block) - 1]) + block for block in blocks)  # LZF: literals only
-        body = struct.pack("<II", len(packed), len(plain)) + packed
-    return _write_bytes(path, "\n".join(head).encode() + body)
+        columns["rgb"] = red << 16 | green << 8 | blue
+    cloud = PointCloud.from_points(list(columns.values()), list(columns), [of.dtype for of in columns.values()])
+    cloud.metadata.height = height or points.shape[0]
+    cloud.metadata.width = cloud.points // cloud.metadata.height
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    cloud.save(path, Encoding(encoding))
+    return Path(path)
 
 
 def write_ply(path, points, colours=None, encoding="binary_little_endian", head_lines=(), kind="float"):
     """Write points [H, W, 3] as PLY, row by row; ``encoding``: ascii, binary_little_endian or binary_big_endian;
     ``kind``: float or double."""
-    order = ">" if "big" in encoding else "<"
-    kinds = [(axis, order + ("f8" if kind == "double" else "f4")) for axis in "xyz"]
-    kinds += [(name, "u1") for name in ("red", "green", "blue")] if colours is not None else []
-    rows = np.zeros(points.shape[0] * points.shape[1], np.dtype(kinds))
-    for axis, name in enumerate("xyz"):
-        rows[name] = points[..., axis].ravel()
-    for channel, name in enumerate(("red", "green", "blue") if colours is not None else ()):
-        rows[name] = colours[..., channel].ravel()
-    head = [
-        "ply",
-        f"format {encoding} 1.0",
-        *head_lines,
-        f"element vertex {len(rows)}",
-        *(f"property {kind} {axis}" for axis in "xyz"),
-        *(f"property uchar {name}" for name, _ in kinds[3:]),
-        "end_header",
-        "",
-    ]
-    body = _as_text(rows) if encoding == "ascii" else rows.tobytes()
-    return _write_bytes(path, "\n".join(head).encode() + body)
-
-
-def _as_text(rows):
-    values = ([f"{value:.9g}" if isinstance(value, float) else str(value) for value in row] for row in rows.tolist())
-    return "".join(" ".join(row) + "\n" for row in values).encode()
+    number = (">" if "big" in encoding else "<") + ("f8" if kind == "double" else "f4")
+    columns = [("xyz"[axis], kind, number, points[..., axis]) for axis in range(3)]
+    if colours is not None:
+        columns += [(name, "uchar", "u1", colours[..., i]) for i, name in enumerate(("red", "green", "blue"))]
+    rows = np.zeros(points[..., 0].size, [(name, of) for name, _, of, _ in columns])
+    for name, _, _, values in columns:
+        rows[name] = values.ravel()
+    head = ["ply", f"format {encoding} 1.0", *head_lines, f"element vertex {len(rows)}"]
+    head += [f"property {of} {name}" for name, of, _, _ in columns] + ["end_header", ""]
+    body = io.BytesIO()
+    np.savetxt(body, rows.tolist(), "%.9g") if encoding == "ascii" else body.write(rows.tobytes())
+    return _write_bytes(path, "\n".join(head).encode() + body.getvalue())
 
 
 def write_camera_info(path, camera, bend=(0, 0, 0, 0, 0)):
     """Write intrinsics as a ROS camera_info YAML file."""
     matrix = [camera.fx, 0.0, camera.cx, 0.0, camera.fy, camera.cy, 0.0, 0.0, 1.0]
     projection = [camera.fx, 0.0, camera.cx, 0.0, 0.0, camera.fy, camera.cy, 0.0, 0.0, 0.0, 1.0, 0.0]
-    text = (
-        f"image_width: {camera.size[1]}\nimage_height: {camera.size[0]}\ncamera_name: depth\n"
-        f"camera_matrix:\n  rows: 3\n  cols: 3\n  data: {matrix}\ndistortion_model: plumb_bob\n"
-        f"distortion_coefficients:\n  rows: 1\n  cols: 5\n  data: {list(bend)}\n"
-        f"projection_matrix:\n  rows: 3\n  cols: 4\n  data: {projection}\n"
-    )
-    return _write_bytes(path, text.encode())
+    content = {"image_width": camera.size[1], "image_height": camera.size[0], "distortion_model": "plumb_bob"}
+    content |= {"camera_matrix": {"data": matrix}, "projection_matrix": {"data": projection}}
+    return _write_bytes(path, yaml.safe_dump({**content, "distortion_coefficients": {"data": [*bend]}}).encode())
 
 
 def _depth_png(folder, name, part):

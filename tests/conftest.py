@@ -4,7 +4,7 @@ import os
 import signal
 import tarfile
 from pathlib import Path
-from typing import NamedTuple
+from types import SimpleNamespace
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # a test that tries to download has to fail; timm reads it when it is imported
 
@@ -54,7 +54,7 @@ def ctrl_c_is_not_ignored():
 def checkpoints(tmp_path_factory):
     """Folder with the stand-in checkpoints."""
     folder = tmp_path_factory.mktemp("checkpoints")
-    write_checkpoints(folder, ["dino", "point_mae", "point_bert", "uff"], seed=0)
+    write_checkpoints(folder, ["dino", "point_mae", "point_bert", "uff"])
     return folder
 
 
@@ -105,20 +105,10 @@ def passes(full_method, arguments):
     return out
 
 
-class Evaluated(NamedTuple):
-    """A method fitted and evaluated: the method, its Evaluation, {scoring: Scored}, {scoring: Metrics}, the first
-    scoring's name."""
-
-    method: object
-    evaluation: object
-    scored: dict
-    metrics: dict
-    first: str
-
-
 @pytest.fixture
 def evaluated(arguments, passes):
-    """Function: a method fitted and evaluated on the fixture category from the shared feature pass."""
+    """Function: (method fitted on the fixture category from the shared feature pass, its Evaluation, {scoring: Scored},
+    {scoring: Metrics}, the first scoring's name)."""
 
     def run(*flags):
         args = arguments("--eval_mode", *flags)
@@ -145,6 +135,7 @@ def evaluated(arguments, passes):
             training=method.training,
         )
         scored = evaluation.score(found, args.scoring, scoring_addon.parameters_from(args), args.scoring_reference)
-        return Evaluated(method, found, scored, evaluation.metrics(found, scored), args.scoring[0])
+        metrics, first = evaluation.metrics(found, scored), args.scoring[0]
+        return SimpleNamespace(method=method, evaluation=found, scored=scored, metrics=metrics, first=first)
 
     return run

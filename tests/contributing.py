@@ -6,7 +6,15 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-LEFT_OUT = (".*", "demo", "build", "results", "datasets", "checkpoints", "__pycache__", "docs", "fitted", "judged")
+
+
+def clone(target):
+    """Copy what a clone of this checkout would hold, uncommitted changes included."""
+    words = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    for name in subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines():
+        if (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, target / name)
 
 
 def diff_of(title):
@@ -18,7 +26,7 @@ def diff_of(title):
 def changed_copy(folder, diff):
     """A copy of the project in ``folder`` with the diff applied; returns its path."""
     copy = folder / "copy"
-    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*LEFT_OUT))
+    clone(copy)
     (copy / "new.diff").write_text(diff)
     applied = subprocess.run(["git", "apply", "--recount", "new.diff"], cwd=copy, capture_output=True, text=True)
     assert applied.returncode == 0, applied.stderr

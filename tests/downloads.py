@@ -3,7 +3,6 @@
 The scenes have a known geometry, against which the preprocessing is tested.
 """
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,15 +28,10 @@ class Scene(NamedTuple):
     measured: np.ndarray
 
 
-def scene(size, seed=0, shift=0.0, noise=0.0002, view=0.16):
-    """A dome of 4 cm radius and a box of 2.4 × 3 cm on a tilted plane, 3 % of the pixels not measured.
-
-    Args:
-        size: (height, width) in pixels.
-        shift: metres by which the dome is moved to the left; from 0.045 on it reaches the picture's frame.
-        noise: standard deviation of z in metres.
-        view: metres that the shorter side covers.
-    """
+def scene(size, seed=0, shift=0.0, view=0.16):
+    """A dome of 4 cm radius and a box of 2.4 × 3 cm on a tilted plane, 3 % of the pixels not measured. ``shift``:
+    metres by which the dome is moved to the left; from 0.045 on it reaches the picture's frame. ``view``: metres that
+    the shorter side covers."""
     rng, pitch = np.random.default_rng(seed), view / min(size)
     rows, columns = np.mgrid[: size[0], : size[1]]
     x, y = (columns - size[1] / 2 + 0.25) * pitch, (rows - size[0] / 2 + 0.25) * pitch
@@ -45,30 +39,23 @@ def scene(size, seed=0, shift=0.0, noise=0.0002, view=0.16):
     box = 0.02 * ((np.abs(x - 0.052) < 0.012) & (np.abs(y - 0.03) < 0.015))
     height, measured = np.maximum(dome, box), rng.random(size) >= 0.03
     plane = DISTANCE - (NORMAL[0] * x + NORMAL[1] * y) / NORMAL[2]
-    xyz = np.stack([x, y, plane - height / NORMAL[2] + noise * rng.standard_normal(size)], axis=-1)
+    xyz = np.stack([x, y, plane - height / NORMAL[2] + 0.0002 * rng.standard_normal(size)], axis=-1)
     rgb = np.clip(90 + 3000 * height[..., None] + rng.normal(0, 5, (*size, 3)), 1, 255).astype(np.uint8)
     return Scene(rgb, np.where(measured[..., None], xyz, 0).astype(np.float32), height, dome > 0, measured)
 
 
-def make_mvtec3d(
-    root, category="bagel", size=(120, 120), train=2, validation=1, good=1, defects=("hole",), shift=0.0, bad=1
-):
+def make_mvtec3d(root, category="bagel", size=(120, 120), train=2, validation=1, defects=("hole",)):
     """An MVTec 3D-AD category as downloaded; returns its folder. Good test parts have an empty mask, as in the
     download."""
     folder = Path(root) / category
-    for name in ("class_ids.json", "license.txt", "readme.txt"):
-        folder.mkdir(parents=True, exist_ok=True)
+    for name in ("class_ids.json", "license.txt", "readme.txt", "calibration/camera_parameters.json"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("{}" if name.endswith("json") else "as downloaded\n", encoding="utf-8")
-    (folder / "calibration").mkdir(exist_ok=True)
-    (folder / "calibration" / "camera_parameters.json").write_text(
-        json.dumps({"focal_length": 0.024, "height": size[0], "width": size[1]})
-    )
-    parts = [("train/good", train), ("validation/good", validation), ("test/good", good)]
-    parts += [(f"test/{defect}", bad) for defect in defects]
-    for seed, (where, number) in enumerate((where, number) for where, count in parts for number in range(count)):
-        part = scene(size, seed, shift)
-        upper, bad_part = np.indices(size)[0] < size[0] // 2, where.startswith("test") and where != "test/good"
-        defect = part.larger & (part.height > 0.01) & upper & bad_part
+    parts = [("train/good", number) for number in range(train)]
+    parts += [("validation/good", number) for number in range(validation)]
+    for seed, (where, number) in enumerate([*parts, *((f"test/{defect}", 0) for defect in ("good", *defects))]):
+        part, upper = scene(size, seed), np.indices(size)[0] < size[0] // 2
+        defect = part.larger & (part.height > 0.01) & upper & (where[:4] == "test" and where != "test/good")
         part.xyz[..., 2] += 0.003 * (defect & part.measured)
         part.rgb[defect] //= 2
         write_png(folder / where / "rgb" / f"{number:03d}.png", part.rgb)
@@ -79,13 +66,12 @@ def make_mvtec3d(
 
 
 class Candy(NamedTuple):
-    """A rendered ball on the ground: ``depth`` [H, W] metres, ``points`` [H, W, 3] in the world's frame, ``ball``
-    [H, W] bool where the ball is, ``pose`` [4, 4] from the world's frame to the camera's."""
+    """A rendered ball on the ground."""
 
-    depth: np.ndarray
-    points: np.ndarray
-    ball: np.ndarray
-    pose: np.ndarray
+    depth: np.ndarray  # [H, W] metres
+    points: np.ndarray  # [H, W, 3] in the world's frame
+    ball: np.ndarray  # [H, W] bool, where the ball is
+    pose: np.ndarray  # [4, 4] from the world's frame to the camera's
 
 
 def turned(angle):
@@ -123,26 +109,20 @@ def write_candy(stem, thing, seed=0, test=None):
     or True (defective test part)."""
     rng, side = np.random.default_rng(seed), len(thing.depth)
     low, high = float(thing.depth.min()), float(thing.depth.max())
-
-    def path(end):
-        return stem.with_name(stem.name + end)
-
     defect = thing.ball & (np.indices((side, side))[1] < side // 2) & bool(test)
+    pictures = {"normals": np.zeros((side, side, 3), np.uint8)}
     for light in range(6):
         plain = np.where(thing.ball[..., None], (200, 60 + 20 * light, 80), 150)
         picture = plain + rng.integers(-9, 10, (side, side, 3)) - 60 * defect[..., None]
-        write_png(path(f"_image_{light}.png"), picture.clip(0).astype(np.uint8))
-    counts = np.rint((thing.depth - low) / (high - low) * 65535)
-    write_png(path("_depth.png"), Image.fromarray(counts.astype(np.uint16)))
-    write_png(path("_normals.png"), np.zeros((side, side, 3), np.uint8))
-    path("_info_depth.yaml").write_text(f"normalization:\n  max: {high!r}\n  min: {low!r}\n", encoding="utf-8")
-    path("_metadata.yaml").write_text(f"anomalous: {int(bool(test))}\n", encoding="utf-8")
-    np.savetxt(path("_pose.txt"), thing.pose)
+        pictures[f"image_{light}"] = picture.clip(0).astype(np.uint8)
+    pictures["depth"] = Image.fromarray(np.rint((thing.depth - low) / (high - low) * 65535).astype(np.uint16))
     if test is not None:
         mask = defect.astype(np.uint8) * 255
-        for kind in ("mask", "bumps_mask", "dents_mask", "colors_mask", "normals_mask"):
-            write_png(path(f"_{kind}.png"), mask if kind in ("mask", "dents_mask") else np.zeros_like(mask))
-    return low, high
+        pictures |= {"mask": mask, "dents_mask": mask, "bumps_mask": 0 * mask, "colors_mask": 0 * mask}
+    for name, picture in pictures.items():
+        write_png(f"{stem}_{name}.png", picture)
+    Path(f"{stem}_info_depth.yaml").write_text(f"normalization:\n  max: {high!r}\n  min: {low!r}\n", encoding="utf-8")
+    np.savetxt(f"{stem}_pose.txt", thing.pose)
 
 
 def make_eyecandies(root, category="CandyCane", side=64, train=2, test=(False, True)):
@@ -176,7 +156,6 @@ def make_realiad_d3(
     gt_size=None,
     dtype=np.float32,
     train=2,
-    good=1,
     defects=("scratch",),
     names=None,
 ):
@@ -184,28 +163,22 @@ def make_realiad_d3(
 
     ``names``: {kind: pattern} of the file names, with the fields ``id`` and ``seed``, to test other spellings.
     """
-    names = {
-        "rgb": "{id}_20240101_L05_{seed}_RGB.jpg",
-        "xyz": "{id}_{seed}_cloud.tiff",
-        "gt": "{id}_mask_{seed}.png",
-        **(names or {}),
-    }
+    names = {"rgb": "{id}_20240101_L05_{seed}_RGB.jpg", "xyz": "{id}_{seed}_cloud.tiff", **(names or {})}
     folder, seed = Path(root) / category, 0
-    for where, count in (("train/GOOD", train), ("test/GOOD", good), *((f"test/{defect}", 2) for defect in defects)):
+    for where, count in (("train/GOOD", train), ("test/GOOD", 1), *((f"test/{defect}", 2) for defect in defects)):
         for number in range(count):
             seed += 1
             sample = f"S{number + 1}"  # for sorting: "S10_..." is before "S1_...", "S1.tiff" before "S10.tiff"
-            fields = {"id": sample, "seed": seed}
-            points = chip(xyz_size, seed, dtype)
+            part, name = folder / where, {kind: of.format(id=sample, seed=seed) for kind, of in names.items()}
             shape = np.isfinite(chip(rgb_size, seed)[..., 2])
             picture = (np.where(shape[..., None], (90, 120, 10 * seed), 15)).astype(np.uint8)
             if "GOOD" not in where:
                 picture[shape & (np.indices(rgb_size)[0] < rgb_size[0] // 2)] += np.uint8((0, 60, 0))
                 own = gt_size or rgb_size
                 mask = np.isfinite(chip(own, seed)[..., 2]) & (np.indices(own)[0] < own[0] // 2)
-                write_png(folder / where / "gt" / "rgb" / names["gt"].format(**fields), mask.astype(np.uint8) * 255)
-            write_png(folder / where / "rgb" / sample / names["rgb"].format(**fields), picture)  # the name says JPEG
-            write_png(folder / where / "rgb" / sample / f"{sample}_20240101_L01_{seed}_RGB.jpg", picture // 2)
-            write_png(folder / where / "ps" / f"{sample}_ps.jpg", picture)
-            write_tiff(folder / where / "xyz" / names["xyz"].format(**fields), points)
+                write_png(part / "gt" / "rgb" / f"{sample}_mask_{seed}.png", mask.astype(np.uint8) * 255)
+            write_png(part / "rgb" / sample / name["rgb"], picture)  # the name says JPEG
+            write_png(part / "rgb" / sample / f"{sample}_20240101_L01_{seed}_RGB.jpg", picture // 2)
+            write_png(part / "ps" / f"{sample}_ps.jpg", picture)
+            write_tiff(part / "xyz" / name["xyz"], chip(xyz_size, seed, dtype))
     return folder

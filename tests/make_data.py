@@ -87,13 +87,6 @@ def make_scans(root, change=lambda cloud: cloud, train=4, test=2, category="toy"
         cloud = scan(seed=number, **options)
         gt = np.zeros(cloud.shape[:2], np.uint8)
         gt[30:40, 30:40] = 255
-        add_part(
-            root,
-            where,
-            f"{number:03d}",
-            picture_of(cloud, number),
-            change(cloud),
-            gt if "hole" in where else None,
-            category,
-        )
+        mask = gt if "hole" in where else None
+        add_part(root, where, f"{number:03d}", picture_of(cloud, number), change(cloud), mask, category)
     return Path(root) / category

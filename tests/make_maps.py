@@ -18,10 +18,9 @@ def make_evaluation(category="cookie", good=6, defective=4, train=0, size=64, se
     """An Evaluation of generated maps; a defect raises the maps inside its mask. ``options``: recorded options."""
     rng = np.random.default_rng(seed)
     banks = ["xyz", "rgb", "fusion"][: 3 if fusion else 2]
-    described, masks, maps, decisions, scores = [], [], {name: [] for name in banks}, [], []
+    defects = [DEFECTS[i % len(DEFECTS)] for i in range(defective)] + ["good"] * good
+    masks, maps, decisions = [], {name: [] for name in banks}, []
     for i in range(good + defective):
-        defect = "good" if i >= defective else DEFECTS[i % len(DEFECTS)]
-        described.append((f"{category}/test/{defect}/rgb/{i:03d}.png", defect, int(i < defective)))
         mask = np.zeros((size, size), np.uint8)
         if i < defective:
             y, x = rng.integers(size // 8, size // 2, 2)
@@ -34,7 +33,6 @@ def make_evaluation(category="cookie", good=6, defective=4, train=0, size=64, se
         for name, m in zip(banks, (xyz, rgb, bank)):
             maps[name].append(m.astype(np.float32))
         decisions.append(decision)
-        scores.append(decision.max())
     training = None
     if train:
         trained = [{name: smooth(rng, size) for name in banks} for _ in range(train)]
@@ -49,16 +47,16 @@ def make_evaluation(category="cookie", good=6, defective=4, train=0, size=64, se
         "seed": 0,
         "weights": [{"network": "RGB", "path": "dino.pth", "standin": True}],
     }
-    paths, defects, labels = zip(*described)
+    scores = np.stack(decisions).max((1, 2))
     return evaluation.Evaluation(
         category,
-        paths,
-        defects,
-        np.array(labels, np.uint8),
+        tuple(f"{category}/test/{defect}/rgb/{i:03d}.png" for i, defect in enumerate(defects)),
+        tuple(defects),
+        np.array([defect != "good" for defect in defects], np.uint8),
         np.stack(masks),
-        np.array(scores),
+        scores,
         np.stack(decisions),
-        {name: np.array(scores) for name in banks},
+        {name: scores.copy() for name in banks},
         {name: np.stack(m) for name, m in maps.items()},
         pictures,
         training=training,

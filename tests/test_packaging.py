@@ -7,12 +7,14 @@ import sys
 import sysconfig
 import tarfile
 import venv
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from types import SimpleNamespace
 
 import pytest
 
 from setup import ROOMS, inside_package
+from tests.contributing import clone
 
 ROOT = Path(__file__).resolve().parents[1]
 NO_NETWORK = ("--no-deps", "--no-index", "--quiet")
@@ -27,20 +29,6 @@ print(judgement.verdict, utils.NAME, models.NAME, data.NAME, sys.modules["__main
 """
 
 
-class Installed(NamedTuple):
-    """An environment with the wheel: its ``python``, its folders of ``scripts`` and of modules (``site``), and the
-    folder of a ``program`` whose modules are called utils, models, data and main."""
-
-    python: Path
-    scripts: Path
-    site: Path
-    program: Path
-
-    def run(self, *command, code=0):
-        """Standard output of a command that ends with exit code ``code``, run in the program's folder."""
-        return run(*command, folder=self.program, code=code).stdout
-
-
 def run(*command, folder, code=0):
     hidden = ("PYTHONPATH", "PYTHONHOME")
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
@@ -50,17 +38,10 @@ def run(*command, folder, code=0):
     return done
 
 
-def clone(target):
-    """Copy what a clone of this checkout would hold, uncommitted changes included."""
-    listed = run("git", "ls-files", "--cached", "--others", "--exclude-standard", folder=ROOT).stdout
-    for name in listed.splitlines():
-        if (ROOT / name).is_file():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, target / name)
-
-
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
+    """An environment with the wheel: its ``python``, its folders of ``scripts`` and of modules (``site``), the folder
+    of a ``program`` whose modules are called utils, models, data and main, and ``run(*command)`` in it."""
     folder = tmp_path_factory.mktemp("packaging")
     source, program = folder / "source", folder / "program"
     clone(source)
@@ -72,11 +53,9 @@ def installed(tmp_path_factory):
     run(*pip, "wheel", *NO_NETWORK, "--no-build-isolation", "-w", folder, source, folder=folder)
     assert sorted(source.iterdir()) == before
     (wheel,) = folder.glob("*.whl")
-    venv.create(folder / "fresh", with_pip=False, symlinks=os.name != "nt")
-    scheme = "venv" if "venv" in sysconfig.get_scheme_names() else sysconfig.get_default_scheme()
-    paths = sysconfig.get_paths(scheme, vars=dict.fromkeys(("base", "platbase"), str(folder / "fresh")))
-    scripts, site = Path(paths["scripts"]), Path(paths["purelib"])
-    python = scripts / ("python.exe" if os.name == "nt" else "python")
+    venv.create(folder / "fresh", with_pip=False, symlinks=True)
+    (site,) = (folder / "fresh/lib").glob("python*/site-packages")
+    scripts, python = folder / "fresh/bin", folder / "fresh/bin/python"
     run(*pip, "--python", python, "install", *NO_NETWORK, wheel, folder=folder)
     others = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     (site / "dependencies.pth").write_text("\n".join(others) + "\n")
@@ -86,7 +65,8 @@ def installed(tmp_path_factory):
     (program / "main.py").write_text(PROGRAM)
     with tarfile.open(ROOT / "tests" / "data" / "cookie.tar.gz") as archive:
         archive.extractall(program / "parts", filter="data")
-    return Installed(python, scripts, site, program)
+    there = partial(run, folder=program)
+    return SimpleNamespace(python=python, scripts=scripts, site=site, program=program, run=there)
 
 
 @pytest.mark.slow
@@ -111,26 +91,8 @@ for name in names:
 print(len(names), utils.NAME, models.NAME, data.NAME)
 assert not {"common", "scoring", "runs", "tools", "main", "dataset"} & set(sys.modules)
 """
-    count, names = installed.run(installed.python, "-c", code).split(maxsplit=1)
+    count, names = installed.run(installed.python, "-c", code).stdout.split(maxsplit=1)
     assert int(count) > 100 and names.split() == ["the", "program"] * 3
-
-
-@pytest.mark.parametrize(
-    "before, after",
-    [
-        ("from scoring.evaluation import score", "from m3dm.scoring.evaluation import score"),
-        ("import scoring_addon", "from m3dm import scoring_addon"),
-        ("    import scoring.metrics as of", "    from m3dm.scoring import metrics as of"),
-        ("import main  # main", "from m3dm import main  # main"),
-        ("import torch.utils.data as data", None),
-        ("from torch.utils import data", None),
-        ("text = 'import main'", None),
-        ("from m3dm import Inspector", None),
-    ],
-)
-def test_only_own_imports_are_rewritten(before, after):
-    frame = "if True:\n{}\n" if before.startswith(" ") else "{}\n"
-    assert inside_package(frame.format(before), "x.py") == frame.format(after or before)
 
 
 @pytest.mark.parametrize("line", ["import scoring.metrics", "import os, main", "pass; import main"])
@@ -141,14 +103,12 @@ def test_an_import_that_cannot_be_rewritten_stops_the_build(line):
 
 @pytest.mark.slow
 def test_every_command_answers(installed):
-    commands = sorted(path.stem for path in installed.scripts.glob("m3dm*"))
-    assert {"m3dm", "m3dm-check", "m3dm-import", "m3dm-predict", "m3dm-rescore", "m3dm-report", "m3dm-sweep"} <= set(
-        commands
-    )
-    for command in commands:
-        text = installed.run(installed.scripts / command, "--help")
+    commands = {path.stem for path in installed.scripts.glob("m3dm*")}
+    assert {"m3dm", *(f"m3dm-{name}" for name in "check import predict rescore report sweep".split())} <= commands
+    for command in sorted(commands):
+        text = installed.run(installed.scripts / command, "--help").stdout
         assert text.startswith(f"usage: {command} ") and "--quiet" in text
-    done = run(installed.scripts / "m3dm-check", "nowhere", folder=installed.program, code=2)
+    done = installed.run(installed.scripts / "m3dm-check", "nowhere", code=2)
     assert done.stderr == "check_dataset.py: nowhere: no such folder\n"
 
 
@@ -160,10 +120,10 @@ def test_a_fit_and_a_verdict_in_the_program(installed):
     installed.run(installed.scripts / "m3dm", *FIT, "--eval_mode", "--save_model", "fitted", "--fit_only")
     part = Path("parts/cookie/test/hole")
     files = (part / "rgb" / "000.png", part / "xyz" / "000.tiff")
-    words = installed.run(installed.python, "main.py", "fitted/cookie.m3dm", *files).split(maxsplit=1)
+    words = installed.run(installed.python, "main.py", "fitted/cookie.m3dm", *files).stdout.split(maxsplit=1)
     assert words[0] in ("pass", "fail") and words[1].startswith("the program the program the program ")
     assert words[1].strip().endswith("main.py")
-    predict = ("fitted/cookie.m3dm", "parts/cookie/test", "-o", "judged", "--false_alarm", 0.5)
+    predict = "fitted/cookie.m3dm parts/cookie/test -o judged --false_alarm 0.5".split()
     installed.run(installed.scripts / "m3dm-predict", *predict)
     assert len((installed.program / "judged" / "verdicts.csv").read_text().splitlines()) > 5
 
@@ -173,8 +133,7 @@ def test_a_sweep_on_the_process_pool(installed):
     options = "\n".join(f"  {k[2:]}: {v}" for k, v in zip(FIT[::2], FIT[1::2]) if k != "--category")
     grid = "\ngrid:\n  category: [cookie]\n  seed: [0, 1]\n"
     (installed.program / "sweep.yaml").write_text(f"options:\n{options}{grid}")
-    words = ("sweep.yaml", "-o", "swept", "--engine", "processes", "--workers", 2)
-    installed.run(installed.scripts / "m3dm-sweep", *words)
+    installed.run(installed.scripts / "m3dm-sweep", *"sweep.yaml -o swept --engine processes --workers 2".split())
     assert "FPFH" in (installed.program / "swept" / "tables.md").read_text()
 
 

@@ -70,7 +70,7 @@ def nearest(values: Array, grid: Grid, x: Array, y: Array) -> Array:
 def cast(camera: Camera, grid: Grid, height: Array, pose: Pose, width: int, rows: int, top: float) -> Hits:
     """Follow each pixel's ray of a picture ``width`` x ``rows`` down to the part or the table, from the height ``top``
     on. Two surfaces cast from the same ``top`` differ in their hits only where they differ."""
-    _, ray, meets = camera.rays(width, rows)
+    ray, meets = camera.rays(width, rows)
     flat, depth = ray.reshape(3, -1), meets[2].flatten()
     px, py = pose.to_part(*meets[:2].reshape(2, -1))
     pixels = np.flatnonzero((np.abs(px) < grid.width / 2) & (np.abs(py) < grid.height / 2))
@@ -218,7 +218,7 @@ def _under(kind: Kind, width: int, rows: int, moved: Array) -> Array:
 
 @lru_cache(maxsize=4)
 def _cells(camera: Camera, width: int, rows: int, pitch: float) -> Array:
-    return np.floor(camera.rays(width, rows)[2][:2].reshape(2, -1) / pitch).astype(np.int32)
+    return np.floor(camera.rays(width, rows)[1][:2].reshape(2, -1) / pitch).astype(np.int32)
 
 
 def scan(kind: Kind, surface: Surface, day: Day, rng: np.random.Generator, good: Surface | None = None) -> Scan:

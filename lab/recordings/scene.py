@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -12,29 +12,14 @@ from lab.recordings.shapes import noise
 Array = np.ndarray
 
 
-@dataclass(frozen=True)
 class Grid:
     """A square grid over a part: ``x`` and ``y`` [H, W] in the part's own coordinates, 0 in the middle."""
 
-    width: float
-    height: float
-    pitch: float
-
-    @cached_property
-    def x(self) -> Array:
-        return np.broadcast_to(self._line(self.width)[None, :], self.shape)
-
-    @cached_property
-    def y(self) -> Array:
-        return np.broadcast_to(self._line(self.height)[:, None], self.shape)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return len(self._line(self.height)), len(self._line(self.width))
-
-    def _line(self, length: float) -> Array:
-        cells = int(round(length / self.pitch))
-        return ((np.arange(cells) - (cells - 1) / 2) * self.pitch).astype(np.float32)
+    def __init__(self, width: float, height: float, pitch: float):
+        self.width, self.height, self.pitch = width, height, pitch
+        self.shape = round(height / pitch), round(width / pitch)
+        lines = (((np.arange(n) - (n - 1) / 2) * pitch).astype(np.float32) for n in self.shape)
+        self.y, self.x = np.meshgrid(*lines, indexing="ij", copy=False)
 
 
 @dataclass(frozen=True)
@@ -98,9 +83,9 @@ class Camera:
     edge_loss: float = 0.35
 
     @lru_cache(maxsize=4)
-    def rays(self, width: int, height: int) -> tuple[Array, Array, Array]:
-        """For a picture of ``width`` x ``height``: the eye [3] and each pixel's direction [3, H, W] in the table's
-        frame (of length 1 along the optical axis), and where it meets the table: x, y, depth [3, H, W]."""
+    def rays(self, width: int, height: int) -> tuple[Array, Array]:
+        """For a picture of ``width`` x ``height``: each pixel's direction [3, H, W] in the table's frame (of length 1
+        along the optical axis), and where it meets the table: x, y, depth [3, H, W]."""
         scale = width / self.width
         cx, cy = ((c + 0.5) * scale - 0.5 for c in principal_point(self))
         u, v = np.meshgrid(np.arange(width) - cx, np.arange(height) - cy)
@@ -110,7 +95,7 @@ class Camera:
         eye, ray = -self.distance * turn[:, 2], np.tensordot(turn, flat, 1)
         depth = -eye[2] / ray[2]
         meets = np.stack([eye[0] + depth * ray[0], eye[1] + depth * ray[1], depth])
-        return eye, ray.astype(np.float32), meets.astype(np.float32)
+        return ray.astype(np.float32), meets.astype(np.float32)
 
 
 def principal_point(camera: Camera) -> tuple[float, float]:

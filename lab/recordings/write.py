@@ -11,7 +11,7 @@ from PIL import Image
 
 from lab.recordings.kinds import KINDS
 from lab.recordings.scan import Scan, scan, visible_colour, visible_height
-from lab.recordings.scene import DAYS, Camera, Day, Fault, Kind, Surface, principal_point
+from lab.recordings.scene import DAYS, Day, Fault, Kind, Surface, principal_point
 
 GOOD = "good"
 
@@ -34,10 +34,9 @@ def record_part(
     of_scan, good = np.random.default_rng([*seed, 2]), kind.part(np.random.default_rng([*part, 0]))
     if fault == GOOD:
         return scan(kind, good, day, of_scan), None
-    if fault not in kind.faults:
-        raise ValueError(f"{kind.name} has no defect {fault!r}; it has {', '.join(kind.faults)}")
-    wrong = Fault(fault, np.random.default_rng([*part, 1]), depth, width)
-    surface = kind.part(np.random.default_rng([*part, 0]), wrong)
+    surface = kind.part(
+        np.random.default_rng([*part, 0]), Fault(fault, np.random.default_rng([*part, 1]), depth, width)
+    )
     return scan(kind, surface, day, of_scan, good), _size(kind, surface, good)
 
 
@@ -64,16 +63,13 @@ def write_recording(
 
     Every second part to judge is defective, the ``defects`` (default: all of the kind) in turn, in a drawn order.
     ``batches`` (names in ``DAYS``) hold the same parts as to_judge, laid down and recorded anew on another day.
-    ``defect_size``: factors of depth and width. Raises ValueError for a name that is not known."""
-    for name, known in ((kind, KINDS), *((b, DAYS) for b in batches)):
-        if name not in known:
-            raise ValueError(f"unknown: {name!r}; choose from {', '.join(known)}")
+    ``defect_size``: factors of depth and width."""
     which, root = KINDS[kind], Path(folder)
-    unknown = [d for d in defects if d not in which.faults]
-    if unknown:
-        raise ValueError(f"{kind} has no defect {unknown[0]!r}; it has {', '.join(which.faults)}")
     root.mkdir(parents=True, exist_ok=True)
-    _write_json(root / "camera.json", camera_file(which.camera))
+    camera, (column, row) = which.camera, principal_point(which.camera)
+    intrinsics = {"width": camera.width, "height": camera.height, "ppx": round(column, 3), "ppy": round(row, 3)}
+    intrinsics |= {"fx": camera.focal, "fy": camera.focal, "model": "distortion.brown_conrady", "coeffs": [0] * 5}
+    _write_json(root / "camera.json", {**intrinsics, "depth_scale": camera.count / 1000})
     base = [seed, zlib.crc32(kind.encode())]
     for part_set, (name, number) in enumerate((("train_good", train), ("more_good", more))):
         for i in range(number):
@@ -91,22 +87,6 @@ def write_recording(
                 _write_png(root / f"{name}_truth" / f"{part}.png", taken.mask.astype(np.uint8) * 255)
         _write_json(root / f"{name}_truth.json", truth)
         _write_json(root / f"{name}_sizes.json", sizes)
-
-
-def camera_file(camera: Camera) -> dict:
-    """The intrinsics of the depth picture, as a camera's own software writes them."""
-    ppx, ppy = principal_point(camera)
-    return {
-        "width": camera.width,
-        "height": camera.height,
-        "ppx": round(ppx, 3),
-        "ppy": round(ppy, 3),
-        "fx": camera.focal,
-        "fy": camera.focal,
-        "model": "distortion.brown_conrady",
-        "coeffs": [0, 0, 0, 0, 0],
-        "depth_scale": camera.count / 1000,
-    }
 
 
 def _order(rng: np.random.Generator, number: int, faults: list[str]) -> list[str]:

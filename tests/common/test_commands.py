@@ -1,6 +1,7 @@
 """The manner that all commands share: parser, options of one meaning, exit codes, --quiet, --help."""
 
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +60,10 @@ def test_every_command_has_the_shared_parser(program, monkeypatch):
     text = parser.format_help()
     assert [line for line in text.splitlines() if len(line) > HELP_WIDTH] == []
     assert "%(" not in text and "SUPPRESS" not in text
+    if program != "main.py":  # its help has the flags by topic, and README its examples
+        first, *more = text.rpartition("Examples:\n")[2].strip().splitlines()
+        assert any(Path(program).name in line for line in (first, *more))
+        assert all(re.match(r" *(python |--)", line) for line in more)
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

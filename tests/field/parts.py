@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 import numpy as np
-import tifffile
-from PIL import Image
+
+from tests.make_data import write_png as save
+from tests.make_data import write_tiff
 
 SIZE, FOCAL = (120, 160), 300.0  # pixels; the focal length goes with 120 rows
 DOMES = ((-10, 8, 26, 30), (25, -16, 13, 14))  # middle and radius in pixels of 120 rows, height in mm
@@ -42,13 +43,6 @@ def points_of(depth):
     return np.stack([x * depth, y * depth, depth], -1)
 
 
-def save(path, array, **options):
-    """Write a picture; returns its path."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(array).save(path, **options)
-    return Path(path)
-
-
 def save_depth(path, depth, count=1.0):
     """Write depth in mm as a PNG of 16 bits; ``count``: mm of one count."""
     return save(path, np.rint(np.nan_to_num(depth) / count).astype(np.uint16))
@@ -81,9 +75,8 @@ def add(folder, name, seed, dented=False, metres=0.001, size=SIZE, change=lambda
     picture[np.isnan(depth)] = 0
     save(Path(folder) / "rgb" / f"{name}.png", change(picture))
     if clouds:
-        (Path(folder) / "xyz").mkdir(parents=True, exist_ok=True)
         xyz = np.nan_to_num(points_of(depth) * metres).astype(np.float32)
-        tifffile.imwrite(Path(folder) / "xyz" / f"{name}.tiff", xyz, photometric="rgb")
+        write_tiff(Path(folder) / "xyz" / f"{name}.tiff", xyz)
     if dented:
         save(Path(folder) / "gt" / f"{name}.png", defect.astype(np.uint8) * 255)
 

@@ -1,20 +1,23 @@
 """The evidence command: cells computed once, failed ones named, a page that says what the cells say."""
 
+import csv
 import json
 import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from common.errors import InputError
-from lab import evidence, evidence_page
+from lab import evidence, evidence_page, solar_cells
 from lab.commands import command
-from lab.evidence import PARTS, RECORDINGS, Cell
+from lab.evidence import PARTS, RECORDINGS
 from lab.evidence_page import failed_shares
-from scoring.evaluation import extra_metrics, metrics, score
+from scoring.evaluation import metrics, score
+from scoring.metrics import roc_auc
 from tests.make_maps import make_evaluation
 
-SETTINGS = {PARTS: {"one": ["--preset", "best"]}, RECORDINGS: {"banks": [], "all": []}}
+SETTINGS = {PARTS: {"one": ["--preset", "best"]}, RECORDINGS: {"banks": [], "all": []}, "solar": {"lite0": []}}
 
 
 @pytest.fixture(autouse=True)
@@ -24,24 +27,14 @@ def toy(monkeypatch):
     monkeypatch.setattr(evidence, "KINDS", ["cookie", "foam"])
 
 
-def judged(seed, shift, sets=("to_judge", "shifted", "dent_size_0.5")):
-    """Rows as a recording's cell has them: 40 pool parts, per set 8 good parts and 8 dents; one good part unjudged."""
-    rng = np.random.default_rng(seed)
-    rows = [["pool", "good", "pass", float(v)] for v in rng.normal(size=40)]
-    for name in sets:
-        rows += [[name, "good", "pass", float(v)] for v in rng.normal(size=7)] + [[name, "good", "cannot judge", None]]
-        rows += [[name, "dent", "fail", float(v)] for v in rng.normal(size=8) + shift]
-    return {"judged": rows, "calibration": 20}
-
-
 def test_cells_are_computed_once_and_failed_ones_named(tmp_path, monkeypatch, capsys):
-    run = []
+    run, saved = [], make_evaluation("cookie", size=32, train=3)
 
-    def cell(cell, out, sizes):
+    def cell(cell, out, brief):
         run.append(cell)
         if cell.kind == "foam":
-            raise InputError("main.py ended with 2: no such method")
-        return evidence.measured(make_evaluation("cookie", size=32, train=3, seed=cell.seed))
+            raise InputError("main.py ended with 2: no such method") if len(run) < 6 else KeyboardInterrupt
+        return evidence.measured(saved)
 
     monkeypatch.setattr(evidence, "parts_cell", cell)
     argv = ["-o", str(tmp_path), "--cells", "parts", "--seeds", "0", "1"]
@@ -49,21 +42,13 @@ def test_cells_are_computed_once_and_failed_ones_named(tmp_path, monkeypatch, ca
     assert "parts foam one 0 0: main.py ended with 2" in capsys.readouterr().err
     page = (tmp_path / "evidence.md").read_text()
     assert "2 of 4 cells" in page and page.count("- failed: parts foam") == 2
-    assert evidence.main(argv) == 1 and len(run) == 4 + 2  # the failed ones alone again
-    assert evidence.main([*argv, "--page"]) == 0 and len(run) == 6
-    assert (tmp_path / "evidence.md").read_text().count("- not run: parts foam") == 2
+    assert evidence.main(argv) == 1 and len(run) == 4 + 2  # the failed ones alone again, until Ctrl-C
+    assert (tmp_path / "evidence.md").read_text().count("- not run: parts foam") == 1
     monkeypatch.setitem(SETTINGS[PARTS], "one", ["--preset", "paper"])
     assert evidence.main([*argv, "--kinds", "cookie"]) == 0 and len(run) == 8  # other options, other cells
-    monkeypatch.setitem(SETTINGS[PARTS], "one", ["--preset", "best"])
     assert evidence.main([*argv, "--kinds", "nothing"]) == 2
-
-
-def test_measured_are_the_metrics():
-    saved = make_evaluation(size=32, train=3)
-    scored = score(saved, ["calibrated"])
-    usual, extra = metrics(saved, scored)["calibrated"], extra_metrics(saved, scored, ["au_pro_1"])["calibrated"]
-    own = evidence.measured(saved)["calibrated"]
-    assert list(own.values()) == [*usual, extra["au_pro_1"][0]]
+    usual = metrics(saved, score(saved, ["calibrated"]))["calibrated"]
+    assert evidence.measured(saved)["calibrated"].items() > vars(usual).items()
 
 
 def test_good_parts_fail_as_promised_and_defects_are_found():
@@ -87,43 +72,63 @@ def test_parts_that_cannot_be_judged_and_parts_that_the_model_has_seen():
     assert set(drawn) == {0, 0.5, 1}
 
 
+def judged(cell, *_):
+    """A recording's cell: 40 pool parts, per set 8 good parts and 8 dents; one good part unjudged."""
+    rng, shift = np.random.default_rng(cell.seed), 0 if cell.setting == "banks" else 20
+    rows = [["pool", "good", "pass", float(v)] for v in rng.normal(size=40)]
+    for name in ("to_judge", "shifted", "dent_size_0.5"):
+        rows += [[name, "good", "pass", float(v)] for v in rng.normal(size=7)] + [[name, "good", "cannot judge", None]]
+        rows += [[name, "dent", "fail", float(v)] for v in rng.normal(size=8) + shift]
+    return {"judged": rows, "calibration": 20}
+
+
 def test_the_recordings_tables(tmp_path, monkeypatch):
-    cells = evidence.plan([RECORDINGS], [0, 1], [2, 14], ["foam"])
-    assert [(c.setting, c.shots, c.seed) for c in cells] == [
-        *(("banks", 14, 0), ("banks", 2, 0), ("all", 14, 0), ("all", 2, 0)),
-        *(("banks", 14, 1), ("all", 14, 1)),
-    ]
-    monkeypatch.setattr(
-        evidence, "recordings_cell", lambda cell, *_: judged(cell.seed, 0 if cell.setting == "banks" else 20)
-    )
-    assert (
-        evidence.main(
-            ["-o", str(tmp_path), "--cells", "recordings", "--kinds", "foam", "--seeds", "0", "1", "--shots", "2"]
-        )
-        == 0
-    )
-    page = (tmp_path / "evidence.md").read_text()
+    monkeypatch.setattr(evidence, "recordings_cell", judged)
+    argv = ["--cells", "recordings", "--kinds", "foam", "--seeds", "0", "1", "--shots", "2"]
+    assert evidence.main(["-o", str(tmp_path), *argv]) == 0
+    page, files = (tmp_path / "evidence.md").read_text(), sorted(path.stem for path in tmp_path.glob("cells/*"))
+    told = ("all-14-0", "all-14-1", "all-2-0", "banks-14-0", "banks-14-1", "banks-2-0")  # the first seed alone has more
+    assert files == [f"recordings-foam-{name}" for name in told]
     (row,) = re.findall(r"\| foam: dent +\|(.*)\|", page)
     few, every = (int(cell.split("%")[0]) for cell in row.split("|"))
     assert few < 40 and every == 100
-    content = json.loads((tmp_path / "cells" / f"{Cell(RECORDINGS, 'foam', 'all', 14, 0).name}.json").read_text())
-    rates = evidence_page.rates_of(content["found"], 0)
-    good = rates["shifted", evidence_page.GOOD]
+    content = json.loads((tmp_path / "cells/recordings-foam-all-14-0.json").read_text())
+    good = evidence_page.rates_of(content["found"], 0)["shifted", evidence_page.GOOD]
     assert good.mean() == pytest.approx(1 / 8 + 7 / 8 / 21, abs=0.1)  # the one that cannot be judged counts as failed
-    for title in ("On another day", "By training parts", "dent_size_0.5", "5 % promised"):
+    for title in ("By kind", "By training parts", "dent_size_0.5", "5 % promised"):
         assert title in page
     assert "shifted" in page.partition("On another day")[2].partition("###")[0]
 
 
-def test_commands_that_fail_end_in_one_line():
+def test_solar_cells_of_the_right_kind_and_their_figures(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (600, 8, 8), dtype=np.uint8)
+    known = pictures, rng.choice([0, 1 / 3, 1], 600), rng.choice(["mono", "poly"], 600)
+    monkeypatch.setattr(solar_cells, "PARTS", {"train/good": 20, "test/good": 15, "test/defective": 12})
+    solar_cells.write_cells(tmp_path, known, "poly", 0)
+    number, seen = {picture.tobytes(): i for i, picture in enumerate(pictures)}, []
+    for split, count in solar_cells.PARTS.items():
+        files = [Image.open(file) for file in (tmp_path / "poly" / split / "rgb").glob("*.png")]
+        drawn = [number[np.asarray(file)[..., 0].tobytes()] for file in files]
+        assert len(files) == count and {file.mode for file in files} == {"RGB"}
+        assert {(known[1][i], known[2][i]) for i in drawn} == {(float(split.endswith("defective")), "poly")}
+        seen += drawn
+    assert len(set(seen)) == len(seen)
+    labels = np.repeat([0, 1], [240, 200])
+    scores = rng.normal(size=440) + 6 * labels
+    with open(tmp_path / "scores.csv", "w") as file:
+        csv.writer(file).writerows([("label", "calibrated"), *zip(labels, scores)])
+    found = solar_cells.figures(tmp_path / "scores.csv")
+    assert found["image_rocauc"] == roc_auc(labels, scores) and found["promised"] == pytest.approx(2 / 41)
+    assert found["good_failed"] == pytest.approx(2 / 41, abs=0.01) and found["defective_failed"] > 0.99
+    monkeypatch.setattr(evidence, "solar_cell", lambda *_: {"calibrated": found})
+    assert evidence.main(["-o", str(tmp_path), "--cells", "solar"]) == 0
+    assert "share of good cells that fail" in (tmp_path / "evidence.md").read_text()
+
+
+def test_a_missing_package_and_a_failing_command_are_told_in_one_line(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "elpv_dataset.utils", None)
+    with pytest.raises(InputError, match="pip install elpv-dataset"):
+        solar_cells.load_cells()
     with pytest.raises(InputError, match="tools/rescore.py ended with 2: .*nowhere"):
         command("tools/rescore.py", "nowhere")
-
-
-def test_options_of_a_setting_name_the_stand_in_weights(tmp_path, monkeypatch):
-    written = []
-    monkeypatch.setattr(evidence, "write_checkpoints", lambda folder, names, seed: written.append(folder))
-    monkeypatch.setitem(SETTINGS[PARTS], "one", evidence.UFF)
-    words = Cell(PARTS, "cookie", "one", 0, 3).options(tmp_path)
-    assert written == [tmp_path / "checkpoints"] and str(tmp_path / "checkpoints" / "uff_pretrain.pth") in words
-    assert words[words.index("--seed") + 1] == 3 and words[words.index("--category") + 1] == "cookie"

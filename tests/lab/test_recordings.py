@@ -9,16 +9,12 @@ from PIL import Image
 from lab.recordings.__main__ import main
 from lab.recordings.kinds import KINDS
 from lab.recordings.scan import scan
-from lab.recordings.scene import DAYS, Day
+from lab.recordings.scene import Day
 from lab.recordings.write import record_part, write_recording
 
 
-def _files(folder):
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-
-
-def _read(path):
-    return np.asarray(Image.open(path))
+def tree(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_a_recording_is_laid_out_as_a_plant_brings_it_and_its_seed_settles_every_byte(tmp_path):
@@ -26,7 +22,7 @@ def test_a_recording_is_laid_out_as_a_plant_brings_it_and_its_seed_settles_every
     for folder in ("first", "again"):
         assert main(["tray", str(tmp_path / folder), "--seed", "3", *size]) == 0
     write_recording("tray", tmp_path / "other", 4, train=1, more=0, judge=0)
-    first, again, other = (_files(tmp_path / f) for f in ("first", "again", "other"))
+    first, again, other = (tree(tmp_path / f) for f in ("first", "again", "other"))
     assert first == again
     assert all(first[name] != content for name, content in other.items() if name.startswith("train_good/"))
     truth = json.loads(first["to_judge_truth.json"])
@@ -39,11 +35,11 @@ def test_a_recording_is_laid_out_as_a_plant_brings_it_and_its_seed_settles_every
     expected |= {f"{b}_truth/{part}.png" for b in ("to_judge", "darker30") for part in wrong}
     assert set(first) == expected
     camera = json.loads(first["camera.json"])
-    depth = _read(tmp_path / "first/train_good/part_0001_depth.png")
+    depth = np.asarray(Image.open(tmp_path / "first/train_good/part_0001_depth.png"))
     assert depth.dtype == np.uint16 and depth.shape == (camera["height"], camera["width"])
-    middle = np.median(depth[depth > 0]) * camera["depth_scale"] * 1000
-    assert 0.9 * KINDS["tray"].camera.distance < middle < 1.1 * KINDS["tray"].camera.distance
-    bright = [_read(tmp_path / f"first/{b}/part_0001_color.png").mean() for b in ("to_judge", "darker30")]
+    assert np.median(depth[depth > 0]) * camera["depth_scale"] == pytest.approx(0.4, rel=0.1)
+    shown = [Image.open(tmp_path / f"first/{b}/part_0001_color.png") for b in ("to_judge", "darker30")]
+    bright = [np.asarray(picture).mean() for picture in shown]
     assert 0.7 < bright[1] / bright[0] < 0.92  # 30 % of the light is 18 % of the picture's values, and its gain varies
 
 
@@ -57,11 +53,7 @@ def test_good_parts_differ_and_a_defect_changes_what_is_under_its_mask_and_littl
     other, no_size = record_part(kind, [0, 3, 1, 0])
     assert not other.mask.any() and no_size is None
     assert (same.depth != other.depth).mean() > 0.3 and (same.picture != other.picture).mean() > 0.3
-    assert same.picture.shape[:2] == kind.camera.picture[::-1] and same.picture.dtype == np.uint8
-    assert 10 < same.picture.mean() < 230 and (same.picture > 250).mean() < 0.05
-    seen = same.depth[same.depth > 0] * kind.camera.count
-    assert (same.depth > 0).mean() > 0.85
-    assert 0.7 * kind.camera.distance < seen.min() and seen.max() < 1.3 * kind.camera.distance
+    assert 10 < same.picture.mean() < 230 and (same.picture > 250).mean() < 0.05 and (same.depth > 0).mean() > 0.85
 
     assert 8 < taken.mask.sum() < 0.35 * taken.mask.size and size.area_mm2 > 1
     both = (taken.depth > 0) & (same.depth > 0)
@@ -79,18 +71,3 @@ def test_a_defect_follows_its_size():
     kind = KINDS["housing"]
     small, large = (record_part(kind, [0, 5, 0, 0], "dent", *factors)[1] for factors in ((0.5, 1), (1, 1.5)))
     assert large.height_mm == pytest.approx(2 * small.height_mm, rel=0.05) and large.area_mm2 > 1.5 * small.area_mm2
-
-
-def test_names_that_are_not_known_are_refused_before_any_work(tmp_path, capsys):
-    assert main(["bun", str(tmp_path / "out"), "--defects", "rib_gap"]) == 2
-    assert "bun has no defect 'rib_gap'" in capsys.readouterr().err
-    with pytest.raises(ValueError, match="unknown: 'evening'"):
-        write_recording("bun", tmp_path / "out", 0, batches=["evening"])
-    assert not (tmp_path / "out").exists()
-
-
-def test_the_list_names_every_kind_and_defect(capsys):
-    assert main(["--list"]) == 0
-    printed = capsys.readouterr().out
-    assert all(f"{k.name}: {k.sentence}" in printed and all(f in printed for f in k.faults) for k in KINDS.values())
-    assert set(DAYS) == {"shifted", "darker15", "darker30", "other_light"}
