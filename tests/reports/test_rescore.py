@@ -8,7 +8,7 @@ import pytest
 
 import scoring_addon
 from reports import paper_tables, parameter_grid
-from scoring.evaluation import EXTRA_METRICS, metrics, read, score, write
+from scoring.evaluation import EXTRA_METRICS, read, score, write
 from scoring.metrics import METRICS, compute_metrics, defective_failed
 from scoring.scorings import SCORINGS
 from tests.make_maps import make_evaluation, write_category
