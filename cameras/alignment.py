@@ -1,7 +1,5 @@
 """Whether a picture lies on its scan: the part's outline in the one is compared with that in the other."""
 
-from typing import NamedTuple
-
 import cv2
 import numpy as np
 
@@ -14,27 +12,38 @@ SCALES = np.geomspace(0.6, 1.7, 21)  # the picture may show so many times as muc
 FITS, FOUND, GAIN = 0.75, 0.8, 0.15  # least overlap; least of a better place, and how much better that has to be
 
 
-class Alignment(NamedTuple):
-    """Overlap (intersection over union) of the part's two outlines, and where they would overlap more."""
+def misaligned(parts, metres):
+    """[text], a warning if the pictures of ``parts`` (each a ``part_import.Read``) do not lie on their scans, or if
+    they have another size and nothing shows that they do.
 
-    overlap: float
-    best: float  # the largest overlap, after a shift and a scale
-    scale: float  # of the scan's outline, for that
+    Args:
+        metres: metres of one count of the scans.
+    """
+    parts = [one for one in parts if one.picture is not None]
+    known = [fit for one in parts if (fit := _fit(np.asarray(one.picture), one.points * metres))]
+    off = [fit for fit in known if fit[0] < FITS and fit[1] > max(FOUND, fit[0] + GAIN)]
+    if len(off) > len(known) / 2:
+        share, best, scale = np.median(off, axis=0)
+        return [
+            f"{parts[0].path.parent}: the part's outlines in picture and scan overlap by {share:.0%}, and by "
+            f"{best:.0%} with the scan's {scale:.2g} times as large: is the depth aligned to the picture (the camera's "
+            "software can do it)? else colours and masks lie beside their points; look at the contact sheet"
+        ]
+    sizes = [(one.picture.size[::-1], one.measured.shape) for one in parts]
+    scaled = next((pair for pair in sizes if sorted(pair[0]) != sorted(pair[1])), None)
+    if not scaled or any(fit[0] >= FITS for fit in known):
+        return []
+    (tall, wide), (rows, columns) = scaled
+    return [
+        f"pictures of {tall}×{wide} pixels are scaled to scans of {rows}×{columns}, and no outline of a part tells "
+        "whether they fit: is the depth aligned to the picture? look at the contact sheet"
+    ]
 
-    @property
-    def fits(self) -> bool:
-        """Whether the outlines agree."""
-        return self.overlap >= FITS
 
-    @property
-    def is_off(self) -> bool:
-        """Whether the outlines do not agree where they are, but do elsewhere."""
-        return not self.fits and self.best > max(FOUND, self.overlap + GAIN)
-
-
-def alignment(picture, xyz):
-    """The Alignment of a picture [H, W, 3] uint8 and a scan [h, w, 3] in metres of the same view; None where one of
-    them shows no part that can be told from its surroundings."""
+def _fit(picture, xyz):
+    """(overlap of the part's outlines in a picture [H, W, 3] uint8 and a scan [h, w, 3] in metres of the same view; the
+    largest overlap after a shift and a scale of the scan's; that scale); None where one of them shows no part that can
+    be told from its surroundings."""
     scan = part_pixels(xyz)
     try:
         seen = find_part(picture, np.asarray(xyz) * MM, way=PICTURE).mask
@@ -44,7 +53,7 @@ def alignment(picture, xyz):
         return None
     scan, seen = (cv2.resize(of.astype(np.uint8), (GRID, GRID), interpolation=cv2.INTER_NEAREST) for of in (scan, seen))
     best, scale = max((_shifted(_scaled(scan, scale), seen > 0), scale) for scale in SCALES)
-    return Alignment(overlap(scan > 0, seen > 0), best, float(scale))
+    return overlap(scan > 0, seen > 0), best, scale
 
 
 def _scaled(mask, scale):

@@ -35,13 +35,11 @@ class PartsRecord(Record):
         for name, files in named.items():
             own = {"files": [p.relative_to(source).as_posix() for p in files.paths]}
             own["sha256"] = [_content(path) for path in files.paths]
-            before = {"sha256": (), **known.get(name, own)}
-            if "bytes" in before and before["bytes"] == [path.stat().st_size for path in files.paths]:
-                before["sha256"] = own["sha256"]  # version 0.9 recorded sizes
-            known[name], mark = own, mark_of(folder, name)
-            changed = _contents(before) ^ _contents(own)
-            if mark.exists() and changed:
-                shown = ", ".join(sorted({path for path, _ in changed}))
+            before, mark = {"sha256": (), **known.get(name, own)}, mark_of(folder, name)
+            known[name] = own
+            now, then = (set(zip(of["files"], of["sha256"])) for of in (own, before))
+            if mark.exists() and now != then:
+                shown = ", ".join(sorted({path for path, _ in now ^ then}))
                 told.append(f"{name}: imported anew, since its files are not those of its import: {shown}")
                 mark.unlink()
         for name in known.keys() - named.keys():
@@ -49,15 +47,6 @@ class PartsRecord(Record):
                 gone = f"its files ({', '.join(known[name]['files'])}) are no longer in {source}"
                 told.append(f"{name}: {gone}; it stays in {folder}: to take it out, remove its files there")
         return told
-
-    def begin(self):
-        """Write the record before the first part is written, so that a killed run leaves the parts' numbers."""
-        self.earlier = {**self.earlier, **self.content, "state": "running"}
-        self._write(self.earlier)
-
-
-def _contents(entry):
-    return set(zip(entry["files"], entry["sha256"]))
 
 
 def _content(path):

@@ -16,7 +16,7 @@ from common.errors import InputError
 
 ASPECT_TOLERANCE = 0.02  # images whose aspect ratios differ by less are taken to show the same view
 OFF_CENTRE = 0.25  # note a principal point farther from the middle than this share of the image's side
-SHIFT = 1.0  # note a lens distortion that moves the image's corner by more than this many pixels
+BENT = 1e-3  # note a lens distortion with a larger coefficient
 
 
 class Intrinsics(NamedTuple):
@@ -149,9 +149,12 @@ def _from_node(node):
     size = _first(low, "height", "image_height"), _first(low, "width", "image_width")
     common = {"size": (int(size[0]), int(size[1])) if all(size) else None, "unit": _depth_unit(node)}
     four = [_first(low, *names) for names in (("fx",), ("fy",), ("cx", "ppx"), ("cy", "ppy"))]
-    bend = _distortion(low)
+    names = ("d", "coeffs", "distortion_coefficients", "dist_coeffs", "distortion")
+    bend = next(filter(None, (_numbers(low.get(name)) for name in names)), [0.0])
+    if max(map(abs, bend)) > BENT:
+        common["notes"] = ("the lens distortion is not removed: give rectified images",)
     if None not in four:
-        return _noting(Intrinsics(*four, **common), bend)
+        return Intrinsics(*four, **common)
     matrix = next(filter(None, (_nine(low.get(n)) for n in ("k", "camera_matrix", "intrinsic_matrix", "matrix"))), None)
     if matrix is None:
         return None
@@ -159,33 +162,9 @@ def _from_node(node):
     if any(bend) and projection and projection[0]:
         # depth images of ROS are rectified: P belongs to them, and K to the raw images
         text = "the intrinsics are those of rectified images (P); raw images would need their distortion removed"
-        return Intrinsics(projection[0], projection[5], projection[2], projection[6], **common, notes=(text,))
-    return _noting(Intrinsics(matrix[0], matrix[4], matrix[2], matrix[5], **common), bend)
-
-
-def _noting(camera, bend):
-    """``camera``, with a note if lens distortion (k1, k2, p1, p2, k3) moves the image's corner by more than a pixel."""
-    import cv2  # imported here, since programs that judge arrays need no camera's file
-
-    height, width = camera.size or (2 * camera.cy, 2 * camera.cx)
-    x, y = max(camera.cx, width - camera.cx) / camera.fx, max(camera.cy, height - camera.cy) / camera.fy
-    scale = np.diag([camera.fx, camera.fy, 1.0])
-    seen = cv2.projectPoints(np.array([[x, y, 1.0]]), np.zeros(3), np.zeros(3), scale, np.array(bend))[0].ravel()
-    shift = np.hypot(*(seen - (camera.fx * x, camera.fy * y)))
-    if not shift > SHIFT:
-        return camera
-    text = f"the lens distortion, {shift:.1f} pixels in the corner, is not removed: give rectified images"
-    return camera._replace(notes=(*camera.notes, text))
-
-
-def _distortion(low):
-    """[k1, k2, p1, p2, k3] of a dictionary; zeros if it has none."""
-    for name in ("d", "coeffs", "distortion_coefficients", "dist_coeffs", "distortion"):
-        value = low.get(name)
-        value = value.get("data") if isinstance(value, dict) else value
-        if isinstance(value, list) and value and all(_is_number(v) for v in value):
-            return [float(v) for v in (value + [0] * 5)[:5]]
-    return [0.0] * 5
+        common["notes"] = (text,)
+        return Intrinsics(projection[0], projection[5], projection[2], projection[6], **common)
+    return Intrinsics(matrix[0], matrix[4], matrix[2], matrix[5], **common)
 
 
 def _nine(value):
@@ -196,13 +175,14 @@ def _nine(value):
     return numbers if numbers and numbers[0] and numbers[8] == 1 else None
 
 
-def _numbers(value, count):
-    """``count`` numbers of a list, of a list of lists or of {"data": list}; else None."""
+def _numbers(value, count=None):
+    """The numbers (``count``, if it is given) of a list, of a list of lists or of {"data": list}; else None."""
     value = value.get("data") if isinstance(value, dict) else value
-    if isinstance(value, list) and value and all(isinstance(row, list) for row in value):
-        value = [number for row in value for number in row]
-    sound = isinstance(value, list) and len(value) == count and all(map(_is_number, value))
-    return list(map(float, value)) if sound else None
+    try:
+        numbers = np.ravel(np.asarray(value, np.float64)).tolist() if isinstance(value, list) else []
+    except (TypeError, ValueError):
+        return None
+    return numbers if len(numbers) == (count or len(numbers)) and np.isfinite(numbers).all() else None
 
 
 def _depth_unit(node):

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
+from cameras.alignment import misaligned
 from cameras.intrinsics import Intrinsics, fit_to, points_from_depth, same_aspect
 from cameras.missing import measured_pixels
 from cameras.readers import organise, read_scan
@@ -70,63 +71,28 @@ def probe(parts, plan):
 
 
 def settle_unit(probes, plan):
-    """The Plan with the unit that was given or is recognised, and the usual extent.
+    """(the Plan with the unit that was given or is recognised, and the usual extent; [text], warnings: that unit makes
+    the scans tiny or huge, or the pictures do not lie on the scans).
 
     Raises:
         InputError: no unit is given, and none is recognised.
     """
-    extent, distance = _usual_size(probes)
-    try:
-        unit = plan.unit or recognise_unit(extent, distance, probes[-1].whole_numbers)
-    except InputError as error:
-        raise InputError(f"{probes[0].path}: {error}") from None
-    return plan._replace(unit=unit, extent=extent * unit.metres if len(probes) > 1 else None)
-
-
-def told_of(probes, plan):
-    """[text], warnings: the unit makes the scans tiny or huge, or the pictures do not lie on the scans."""
-    texts, first, unit = [], probes[0], plan.unit
-    extent, distance = _usual_size(probes)
-    across = f"{extent * unit.metres:.3g} m across and {distance * unit.metres:.3g} m away"
+    texts, path, seen = [], probes[0].path, None
+    sizes = [measure(points[points.any(axis=2)]) for points in (one.points for one in probes)]
+    extent, distance = (median(getattr(size, what) for size in sizes) for what in ("extent", "distance"))
     try:
         seen = recognise_unit(extent, distance, probes[-1].whole_numbers)
-    except InputError:
-        seen = None
+    except InputError as error:
+        if plan.unit is None:
+            raise InputError(f"{path}: {error}") from None
+    unit = plan.unit or seen
+    across = f"{unit.found} makes it {extent * unit.metres:.3g} m across and {distance * unit.metres:.3g} m away"
     if seen and not 1 / MIXED < seen.metres / unit.metres < MIXED:
-        looks = f"looks like {seen.name}, {extent * seen.metres:.3g} m across"
-        texts.append(f"{first.path}: {looks}; {unit.found} makes it {across}")
+        texts.append(f"{path}: looks like {seen.name}, {extent * seen.metres:.3g} m across; {across}")
     elif not VIEW[0] <= extent * unit.metres <= VIEW[1]:
-        texts.append(f"{first.path}: {unit.found} makes it {across}: is that the unit?")
-    return texts + _misaligned([one for one in probes if one.picture is not None], unit.metres)
-
-
-def _misaligned(probes, metres):
-    from cameras.alignment import alignment
-
-    known = [fit for one in probes if (fit := alignment(np.asarray(one.picture), one.points * metres))]
-    off = [fit for fit in known if fit.is_off]
-    if len(off) > len(known) / 2:
-        share, best, scale = (median(getattr(fit, what) for fit in off) for what in ("overlap", "best", "scale"))
-        return [
-            f"{probes[0].path.parent}: the part's outlines in picture and scan overlap by {share:.0%}, and by "
-            f"{best:.0%} with the scan's {scale:.2g} times as large: is the depth aligned to the picture (the camera's "
-            "software can do it)? else colours and masks lie beside their points; look at the contact sheet"
-        ]
-    sizes = [(one.picture.size[::-1], one.measured.shape) for one in probes]
-    scaled = next((pair for pair in sizes if sorted(pair[0]) != sorted(pair[1])), None)
-    if not scaled or any(fit.fits for fit in known):
-        return []
-    (tall, wide), (rows, columns) = scaled
-    return [
-        f"pictures of {tall}×{wide} pixels are scaled to scans of {rows}×{columns}, and no outline of a part tells "
-        "whether they fit: is the depth aligned to the picture? look at the contact sheet"
-    ]
-
-
-def _usual_size(probes):
-    """(extent, distance) in the file's unit."""
-    sizes = [measure(points[points.any(axis=2)]) for points in (one.points for one in probes)]
-    return median(size.extent for size in sizes), median(size.distance for size in sizes)
+        texts.append(f"{path}: {across}: is that the unit?")
+    plan = plan._replace(unit=unit, extent=extent * unit.metres if len(probes) > 1 else None)
+    return plan, texts + misaligned(probes, unit.metres)
 
 
 def read_files(files, plan) -> Read:

@@ -1,24 +1,11 @@
 """How large a part is in its scan: the share of the frame that it fills, and how many pixels it is wide."""
 
-from pathlib import Path
-from statistics import median
-from typing import NamedTuple
-
 import cv2
 import numpy as np
-import tifffile
 
 from part_frame.finding import TABLE, VALID, NotFound, find_part
 
 MM = 1000.0  # a metre
-
-
-class PartSize(NamedTuple):
-    """The size of a part in its scan."""
-
-    share: float  # of the frame's pixels
-    width: int  # pixels
-    height: int
 
 
 def part_pixels(xyz):
@@ -32,17 +19,8 @@ def part_pixels(xyz):
     return found.mask if found.way in (TABLE, VALID) else xyz.any(axis=2)
 
 
-def size_of(part) -> PartSize:
-    """PartSize of a part's pixels [H, W]."""
-    return PartSize(float(part.mean()), *cv2.boundingRect(part.astype(np.uint8))[2:])
-
-
-def usual_size(paths) -> PartSize:
-    """The median PartSize of the scans in the tiff files ``paths``, at least one."""
-    sizes = [size_of(part_pixels(tifffile.imread(Path(path)))) for path in paths]
-    return PartSize(*(kind(median(values)) for kind, values in zip((float, int, int), zip(*sizes))))
-
-
-def size_text(size: PartSize) -> str:
-    """Text such as "fills 12 % of the frame, 48 × 40 pixels"."""
-    return f"fills {size.share:.0%} of the frame, {size.width} × {size.height} pixels"
+def size_text(*parts):
+    """Text such as "fills 12% of the frame, 48 × 40 pixels", the medians of the pixels [H, W] of parts."""
+    sizes = [(part.mean(), *cv2.boundingRect(part.astype(np.uint8))[2:]) for part in parts]
+    share, width, height = np.median(sizes, axis=0)
+    return f"fills {share:.0%} of the frame, {int(width)} × {int(height)} pixels"

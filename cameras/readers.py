@@ -175,7 +175,7 @@ def _read_ply(path):
     if colours is not None:
         colours = np.asarray(colours)[:, :3]
         colours = colours if len(colours) == len(points) and colours.dtype == np.uint8 else None
-    return _sized(path, points, colours, _ply_size(head, content))
+    return _sized(path, points, colours, _ply_size(head))
 
 
 def _sized(path, points, colours, size):
@@ -199,23 +199,14 @@ def _ply_head(path):
     raise InputError(f"{path}: is no PLY: it has no head from ply to end_header; save it again")
 
 
-def _ply_size(head, content):
-    """(height, width) from ``obj_info num_rows`` and ``num_cols`` in the head, or from PCL's camera; else None."""
+def _ply_size(head):
+    """(height, width) that the head says as ``num_rows`` and ``num_cols``, or ``height`` and ``width``; else None."""
     words = [line.split() for line in head]
     told = {line[1].lower(): line[2] for line in words if len(line) == 3 and line[0] in ("obj_info", "comment")}
     for rows, columns in (("num_rows", "num_cols"), ("height", "width")):
         if told.get(rows, "").isdigit() and told.get(columns, "").isdigit():
             return int(told[rows]), int(told[columns])
-    camera = (content.get("metadata", {}).get("_ply_raw", {}).get("camera") or {}).get("data")
-    try:
-        size = int(np.ravel(camera["viewporty"])[0]), int(np.ravel(camera["viewportx"])[0])
-    except (TypeError, ValueError, KeyError, IndexError):
-        return None
-    return size if min(size) > 1 else None
-
-
-def _read_npy(path):
-    return _from_array(path, np.load(path, allow_pickle=False))
+    return None
 
 
 def _read_npz(path):
@@ -268,7 +259,7 @@ def _from_array(path, values):
 READERS = {
     ".pcd": _read_pcd,
     ".ply": _read_ply,
-    ".npy": _read_npy,
+    ".npy": lambda path: _from_array(path, np.load(path, allow_pickle=False)),
     ".npz": _read_npz,
     ".tif": _read_tiff,
     ".tiff": _read_tiff,

@@ -9,7 +9,7 @@ import tifffile
 from PIL import Image
 
 from common.errors import InputError
-from data.folders import walk
+from data.folders import by_suffix, walk
 from data.matching import KIND_WORDS, MASK_WORDS, match, plain, stem, words
 from data.pairing import natural
 
@@ -70,7 +70,7 @@ def find_recording(source, picture_glob=None, cloud_glob=None, mask_glob=None, b
     if not clouds:
         read = "read are depth as PNG or tiff of 16 bits or floats, and clouds as PCD, PLY, .npy and .npz"
         none = f"; --cloud_glob {cloud_glob} fits none" if cloud_glob else ""
-        there = f"no depth images or clouds in it ({_counted(tree.files)})"
+        there = f"no depth images or clouds in it ({by_suffix(tree.files)})"
         raise InputError(f"{source}: {there}; {read}: save the scans as one of these{none}")
     notes = _unread(source, others, labels if with_masks else [], with_masks and not masks)
     if by_order:
@@ -198,17 +198,14 @@ def _masks(source, anchors, masks, what):
     """({anchor: its masks}, {name: why a file has no partner})."""
     found = match(anchors, masks, source)
     if not found.complete:  # several masks of one part: their names begin as the part's does
-        begun = {anchor: tuple(m for m in masks if _begins(plain(m.stem), plain(anchor.stem))) for anchor in anchors}
+        named = {anchor: plain(anchor.stem) for anchor in anchors}
+        begun = {a: tuple(m for m in masks if own and plain(m.stem)[: len(own)] == own) for a, own in named.items()}
         if sorted(m for several in begun.values() for m in several) == sorted(masks):
             given = {anchor: several for anchor, several in begun.items() if several}
             bare = found._replace(missing=tuple(a for a in anchors if a not in given), extra=())
             return given, _lonely(source, bare, what, "mask")
     found = _match(source, anchors, masks, "mask")
     return {a: (mask,) for a, mask in found.partner.items()}, _lonely(source, found, what, "mask")
-
-
-def _begins(long, short):
-    return bool(short) and long[: len(short)] == short
 
 
 def _unread(source, others, labels, unmasked):
@@ -224,16 +221,10 @@ def _unread(source, others, labels, unmasked):
     if told:
         shown = ", ".join(p.relative_to(source).as_posix() for p in told[:SHOWN])
         notes.append(
-            f"{source}: what may hold labels is not read ({_counted(told)}: {shown}); export masks as pictures, and "
+            f"{source}: what may hold labels is not read ({by_suffix(told)}: {shown}); export masks as pictures, and "
             "name them with --mask_glob 'PATTERN' where their names do not say it"
         )
     scans = [p for p in others if p.suffix.lower() in (".exr", ".zdf", ".xyz", ".obj", ".stl", ".raw", ".bin", ".bag")]
     if scans:
-        notes.append(f"{source}: {_counted(scans)} are of kinds that are not read, for instance {scans[0].name}")
+        notes.append(f"{source}: {by_suffix(scans)} are of kinds that are not read, for instance {scans[0].name}")
     return notes
-
-
-def _counted(files):
-    """Text such as "3 .exr, 3 .png"."""
-    counts = Counter(p.suffix.lower() or "without suffix" for p in files).most_common(6)
-    return ", ".join(f"{count} {suffix}" for suffix, count in counts) or "no files"

@@ -29,7 +29,8 @@ from common.errors import InputError, tell
 from common.files import atomic_path, atomic_write_text, check_writable
 from common.progress import is_quiet
 from common.signals import begin_worker, beginning_workers, held
-from data.names import CATEGORIES, find_folder, same_name
+from data import names
+from data.names import CATEGORIES, same_name
 
 RECORD = "preprocessing.json"
 PACKAGES = ("numpy", "scipy", "pillow", "tifffile")
@@ -83,25 +84,16 @@ def find_categories(root, asked, dataset_type, target=None):
     exist in ``root``.
 
     Raises:
-        InputError: ``root`` or a category asked for is missing, ``root`` has no category, or writing to ``target``
-            could change the download: it is the download itself or lies in one of its categories.
+        InputError: as ``data.names.find_categories``; ``root`` has no category; or writing to ``target`` could change
+            the download: it is the download itself or lies in one of its categories.
     """
-    if not root.is_dir():
-        raise InputError(f"{root}: missing folder: give the folder that holds the data set's categories")
-    there = ", ".join(sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))) or "none"
     official = {same_name(name): name for name in CATEGORIES[dataset_type]}
-    found = {}
-    for name in [n.rstrip("/\\") for n in asked or ()] or official.values():
-        folder = find_folder(root, name)
-        if folder:
-            found[official.get(same_name(folder.name), folder.name)] = folder
-        elif asked:
-            lacks = "missing folder of the category given with --categories"
-            raise InputError(f"{root / name}: {lacks}; there are: {there}")
+    folders = names.find_categories(root, dataset_type, asked)[0]
+    found = {official.get(same_name(name), name): root / name for name in folders}
     if not found:
         wanted = f"give the folder that holds {', '.join(CATEGORIES[dataset_type][:3])} …"
         none = "none of the data set's categories is in it"
-        raise InputError(f"{root}: {none}; folders in it: {there}; {wanted}, or name folders with --categories")
+        raise InputError(f"{root}: {none}: {wanted}, or name folders with --category")
     for name, folder in found.items() if target else ():
         place, own = target.resolve(), folder.resolve()
         if own in (place, *place.parents) or place == root.resolve() or (target / name).resolve() == own:
@@ -174,25 +166,28 @@ def run_jobs(jobs, workers):
 
     After SIGINT or SIGTERM, samples already begun are completed and no other is begun.
     """
-    pending = [job for job in jobs if not job.mark.exists()]
-    names = {job.name for job in pending}
-    outcome = Outcome([], [job.name for job in jobs if job.name not in names], {}, {}, False)
+    there = {job: job.mark.exists() for job in jobs}
+    pending, skipped = [job for job in jobs if not there[job]], [job.name for job in jobs if there[job]]
     run = _run_here if workers == 1 or len(pending) < 2 else _run_in_processes
-    return outcome._replace(stopped=run(pending, min(workers, len(pending)), outcome))
+    done, stopped = run(pending, min(workers, len(pending)))
+    failed = {name: reason for name, (reason, _) in done.items() if reason}
+    warnings = {name: "; ".join(texts) for name, (_, texts) in done.items() if texts}
+    return Outcome([name for name in done if name not in failed], skipped, failed, warnings, stopped)
 
 
-def _run_here(pending, _, outcome):
+def _run_here(pending, _):
+    done = {}
     try:
         with threadpool_limits(1):  # as in the workers, so that results agree to the last bit
             for job in tqdm(pending, disable=is_quiet() or None, unit="sample", dynamic_ncols=True):
                 with held():
-                    _note(outcome, job.name, *_attempt(job))
+                    done[job.name] = _attempt(job)
     except KeyboardInterrupt:
-        return True
-    return False
+        return done, True
+    return done, False
 
 
-def _run_in_processes(pending, workers, outcome):
+def _run_in_processes(pending, workers):
     # fork shares modules that are imported already; outside Linux it is unsafe or missing
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     stopped, broken, futures = False, False, {}
@@ -209,13 +204,14 @@ def _run_in_processes(pending, workers, outcome):
         except BrokenProcessPool:
             broken = True
         pool.shutdown(wait=True, cancel_futures=True)
+    killed = "a worker process was killed, most likely for want of memory: run again with fewer --workers", []
+    done = {}
     for future, job in futures.items():
         if not future.cancelled() and future.exception() is None:
-            _note(outcome, job.name, *future.result())
+            done[job.name] = future.result()
         elif broken:
-            reason = "a worker process was killed, most likely for want of memory"
-            outcome.failed[job.name] = f"{reason}: run again with fewer --workers"
-    return stopped
+            done[job.name] = killed
+    return done, stopped
 
 
 def _begin_worker():
@@ -234,15 +230,6 @@ def _attempt(job):
             return f"{error.filename or job.mark}: {error.strerror or error}", []
         except Exception as error:  # one bad sample must not stop the others
             return f"{type(error).__name__}: {error}", []
-
-
-def _note(outcome, name, reason, warnings):
-    if reason:
-        outcome.failed[name] = reason
-    else:
-        outcome.written.append(name)
-        if warnings:
-            outcome.warnings[name] = "; ".join(warnings)
 
 
 def read_record(folder):
@@ -300,9 +287,10 @@ class Record:
         self.started = time.time()
 
     def begin(self):
-        """Write the options before a folder's first sample, so that even a killed run leaves them."""
-        if not self.earlier:
-            self._write({**self.content, "state": "running"})
+        """Write the options, and an import's names of parts, before the first sample: even a killed run leaves them."""
+        if not self.earlier or "parts" in self.content:
+            self.earlier = {**self.earlier, **self.content, "state": "running"}
+            self._write(self.earlier)
 
     def finish(self, outcome, categories, extra):
         """Write the counts, failures and warnings of a run over ``categories``, and what is ``extra``, unless the run

@@ -18,7 +18,7 @@ from common.files import atomic_write_text
 from common.signals import begin_worker, beginning_workers
 from data.findings import (
     CALIBRATION,
-    KINDS,
+    LEVEL_OF,
     Options,
     Row,
     TestedPart,
@@ -35,18 +35,7 @@ from data.scans import find_scans
 from data.splits import told_apart, usual_of
 
 SPLITS = ("train", "test", "validation")
-EXAMPLES = 10  # number of texts kept of each kind
 FEW_JOBS = 4  # up to this number of jobs, no other processes are started
-
-
-class Group(NamedTuple):
-    """All findings of one kind in one category."""
-
-    level: str  # "fault": would stop a run, or make its numbers wrong; "warning": may spoil them; "note": an assumption
-    kind: str  # a key of KINDS
-    category: str
-    count: int
-    examples: tuple  # the first texts; each names the file
 
 
 class Category(NamedTuple):
@@ -54,16 +43,21 @@ class Category(NamedTuple):
 
     name: str
     rows: tuple  # Rows, one per defect folder
-    groups: tuple  # of Group
+    findings: tuple  # of (kind, text that names the file)
     reading: Reading  # how a run has to read the category's files
 
-    faults = property(lambda self: self.of("fault"), doc="Groups that would stop a run, or make its numbers wrong.")
-    warnings = property(lambda self: self.of("warning"), doc="Groups that may spoil a run's numbers.")
-    notes = property(lambda self: self.of("note"), doc="Groups of assumptions.")
-
-    def of(self, level):
-        """The Groups of a level."""
-        return tuple(group for group in self.groups if group.level == level)
+    def texts(self, level, shown=None) -> list:
+        """The texts of a level of ``data.findings.LEVELS``: of each kind the first ``shown`` (None: all), and how many
+        more there are."""
+        found: dict = {}
+        for kind, text in self.findings:
+            if LEVEL_OF[kind] == level:
+                found.setdefault(kind, []).append(text)
+        out = []
+        for kind, texts in found.items():
+            more = f"{self.name}: {len(texts) - (shown or 0):,} more of the kind: {kind}"
+            out += texts if shown is None or len(texts) <= shown else [*texts[:shown], more]
+        return out
 
     @property
     def usual(self) -> Facts:
@@ -71,40 +65,7 @@ class Category(NamedTuple):
         return usual_of(self.rows)
 
 
-class Examination(NamedTuple):
-    """The findings in a data set."""
-
-    categories: tuple  # of Category
-
-    faults = property(lambda self: self._all("fault"), doc="All faults: tuple of Group.")
-    warnings = property(lambda self: self._all("warning"), doc="All warnings: tuple of Group.")
-    notes = property(lambda self: self._all("note"), doc="All assumptions: tuple of Group.")
-
-    def _all(self, level):
-        return tuple(group for category in self.categories for group in category.of(level))
-
-    @property
-    def readings(self):
-        """{category: Reading}."""
-        return {category.name: category.reading for category in self.categories}
-
-    @property
-    def faulty(self):
-        """{category: its first fault, and the number of further ones}, for the categories with faults."""
-        found = {}
-        for category in self.categories:
-            if category.faults:
-                more = sum(group.count for group in category.faults) - 1
-                found[category.name] = category.faults[0].examples[0] + (f" (and {more} more faults)" if more else "")
-        return found
-
-
-def examine(dataset_path, categories, **settings) -> Examination:
-    """Examine a data set; see :func:`examine_each` for the ``settings``."""
-    return Examination(tuple(examine_each(dataset_path, categories, **settings)))
-
-
-def examine_each(
+def examine(
     dataset_path, categories, splits=SPLITS, options=Options(), workers=1, cache_path=None, calibration_dir=None
 ):
     """Examine a data set; yields each Category as soon as it is done.
@@ -115,8 +76,8 @@ def examine_each(
         splits: splits that a run reads; of ``validation``, only ``good`` is read, and it need not be there.
         options: Options.
         workers: number of processes.
-        cache_path: JSON file that keeps the facts found; files with the same name, size and time are not read again.
-            None: nothing is kept.
+        cache_path: JSON file that keeps the facts found in this examination; files with the same name, size and time
+            as in it are not read again. None: nothing is kept.
         calibration_dir: a folder of parts that are read as well: its sub-folder with the category's name, if there is
             one. None: there is none.
     """
@@ -139,8 +100,10 @@ def examine_each(
                     facts[i] = fact
             left = iter(facts)
             rows = [row._replace(parts=tuple(part._replace(facts=next(left)) for part in row.parts)) for row in rows]
-            found, reading = judge(Path(dataset_path), name, rows, _without_clouds(options, findings), missing)
-            yield Category(name, tuple(rows), _groups(name, [*findings, *found]), reading)
+            alone = options._replace(min_points=0) if any(kind == "no clouds" for kind, _ in findings) else options
+            found, reading = judge(Path(dataset_path), name, rows, alone, missing)
+            yield Category(name, tuple(rows), (*findings, *found), reading)
+        cache.known.clear()  # files that have changed or are gone, so that the cache does not grow with them
     finally:
         if pool:
             pool.shutdown(cancel_futures=True)  # "with" would read all remaining files after an interruption
@@ -159,10 +122,10 @@ def examine_scan(files, reading=Reading(), options=Options(), usual=Facts(), con
 
     Returns:
         Tuple of (level, kind, text): "fault" if the part cannot be read, has no point or is in another unit, "warning"
-        if a verdict may be wrong. ``kind`` is a key of KINDS, each text names the file.
+        if a verdict may be wrong. Level and kind are those of LEVELS, each text names the file.
     """
     options = options._replace(unit=reading.unit, zero_points=reading.zero_points)
-    part = TestedPart("scan", GOOD, files.rgb, Part(files.rgb, files.xyz, None))
+    part = TestedPart("scan", GOOD, Part(files.rgb, files.xyz))
     facts = read_part(_job(part, options)._replace(missing=reading.missing), contents)
     found = list(judge_part(part._replace(facts=facts), options))
     large = times_as_large(facts, usual.extent, usual.distance) if facts.extent and usual.extent else None
@@ -171,25 +134,11 @@ def examine_scan(files, reading=Reading(), options=Options(), usual=Facts(), con
     else:
         apart = told_apart([facts], [usual], bool(options.min_points))
         found += [("other recording", f"{files.rgb}: {text}") for text in apart]
-    return tuple((KINDS[kind][0], kind, text) for kind, text in found if KINDS[kind][0] != "note")
-
-
-def lines(groups, shown=3):
-    """Lines for the screen: a single finding as its text, several of a kind as their count and ``shown`` examples."""
-    out = []
-    for group in groups:
-        if group.count == 1:
-            out.append(group.examples[0])
-            continue
-        some = "" if group.count <= shown else ", for instance"
-        out.append(f"{group.category}: {KINDS[group.kind][1]}: {group.count:,}{some}")
-        out += [f"  {text}" for text in group.examples[:shown]]
-    return out
+    return tuple((LEVEL_OF[kind], kind, text) for kind, text in found if LEVEL_OF[kind] != "note")
 
 
 def _job(part, options):
-    paths = (part.files.rgb, part.files.xyz, part.mask)
-    return Job(*(str(p) if p else None for p in paths), options.img_size, None, (options.unit or "m") != "m")
+    return Job(*(str(p) if p else None for p in part.files), options.img_size, None, (options.unit or "m") != "m")
 
 
 def _list(folder, splits, options):
@@ -201,11 +150,11 @@ def _list(folder, splits, options):
         findings.append(("no clouds", f"{folder}: {text}"))
     for split in splits:
         folders, notes = defect_folders(folder / split, GOOD if split == "train" else "")
-        findings += [(note.kind, note.text) for note in notes]
+        findings += notes
         if split == "train" and not (folder / split / GOOD).is_dir():
             text = "missing folder: the category's normal training parts belong there"
             findings.append(("folders", f"{folder / split / GOOD}: {text}"))
-        elif split == "test" and not folders and not any(note.kind == "unreadable" for note in notes):
+        elif split == "test" and not folders and not any(kind == "unreadable" for kind, _ in notes):
             text = "missing or empty: the category's test parts belong there, one folder a defect, and good"
             findings.append(("folders", f"{folder / split}: {text}"))
         for defect in folders:
@@ -213,8 +162,7 @@ def _list(folder, splits, options):
                 rows.append(_unread(split, defect))
                 continue
             pairing = pair(defect, split == "test" and defect.name != GOOD, with_clouds)
-            findings += [("pairing", text) for text in pairing.problems]
-            findings += [(note.kind, note.text) for note in pairing.notes]
+            findings += [*(("pairing", text) for text in pairing.problems), *pairing.notes]
             rows.append(_unread(split, defect)._replace(used=True, parts=_parts(defect, split, pairing)))
     others = sorted({d.parents[1] for d in folder.glob("[!.]*/*/rgb") if d.parents[1].name not in splits})
     unread = [(split.name, d) for split in others for d in sorted(split.glob("[!.]*")) if d.is_dir()]
@@ -230,11 +178,10 @@ def _parts(folder, split, pairing):
     defective = split == "test" and folder.name != GOOD
     # a run does not read masks of good parts, but the examination checks them
     own = {p.stem: p for p in part_files(folder, "gt")} if split == "test" and not defective else {}
-    parts = []
-    for files in (*pairing.parts, *pairing.incomplete):
-        mask = files.gt if defective else own.get(files.rgb.stem) if files.rgb else None
-        parts.append(TestedPart(split, folder.name, files.rgb or files.xyz or files.gt, files, mask))
-    return tuple(parts)
+    files = (*pairing.parts, *pairing.incomplete)
+    if not defective:
+        files = [of._replace(gt=own.get(of.rgb.stem) if of.rgb else None) for of in files]
+    return tuple(TestedPart(split, folder.name, of) for of in files)
 
 
 def _calibration(folder, name, options):
@@ -246,36 +193,27 @@ def _calibration(folder, name, options):
         return Row(CALIBRATION, GOOD, dict.fromkeys(SUFFIXES, 0), True, ()), [("folders", str(error))]
     findings = [("unreadable", text) for text in scans.unreadable]
     findings += [("pairing", f"{path}: {reason}") for path, reason in scans.incomplete.items()]
-    parts = tuple(TestedPart(CALIBRATION, GOOD, p.rgb, Part(p.rgb, p.xyz, None)) for p in scans.parts)
+    parts = tuple(TestedPart(CALIBRATION, GOOD, Part(p.rgb, p.xyz)) for p in scans.parts)
     return Row(CALIBRATION, GOOD, {"rgb": len(parts), "xyz": len(parts), "gt": 0}, True, parts), findings
 
 
-def _without_clouds(options, findings):
-    return options._replace(min_points=0) if any(kind == "no clouds" for kind, _ in findings) else options
-
-
-def _groups(name, findings):
-    texts: dict = {}
-    for kind, text in findings:
-        texts.setdefault(kind, []).append(text)
-    return tuple(Group(KINDS[k][0], k, name, len(of), tuple(of[:EXAMPLES])) for k, of in texts.items())
-
-
 class _Cache:
-    """The facts that earlier examinations found, in a JSON file: {job with its files' sizes and times: facts}."""
+    """The facts that the earlier examination found, in a JSON file: {job with its files' sizes and times: facts}."""
 
     def __init__(self, path):
-        self.path, self.known, self.changed = path and Path(path), {}, False
+        self.path, self.known, self.used = path and Path(path), {}, {}  # found earlier, and used or found now
         try:
             content = json.loads(self.path.read_text(encoding="utf-8")) if path else {}
             self.known = content["parts"] if content.get("version") == VERSION else {}
         except (OSError, ValueError, KeyError, AttributeError):
             pass  # there is no file, or it is damaged: all files are read
+        self.before = set(self.known)
 
     def read(self, jobs, pool, name):
         """[Facts] of the Jobs of the category ``name``, from the cache if their files have not changed."""
         keys = [_key(job) if self.path else None for job in jobs]
         out = [self._facts(key) for key in keys]
+        self.used.update((key, facts._asdict()) for key, facts in zip(keys, out) if facts)
         lacking = [i for i, facts in enumerate(out) if facts is None]
         todo = [jobs[i] for i in lacking]
         with beginning_workers():
@@ -284,7 +222,7 @@ class _Cache:
         for i, facts in zip(lacking, bar):
             out[i] = facts
             if keys[i]:
-                self.known[keys[i]], self.changed = facts._asdict(), True
+                self.used[keys[i]] = facts._asdict()
         return out
 
     def _facts(self, key):
@@ -295,9 +233,10 @@ class _Cache:
             return None
 
     def write(self):
-        if self.changed:
+        parts = {**self.known, **self.used}
+        if parts.keys() != self.before:
             try:
-                atomic_write_text(self.path, json.dumps({"version": VERSION, "parts": self.known}) + "\n")
+                atomic_write_text(self.path, json.dumps({"version": VERSION, "parts": parts}) + "\n")
             except OSError:
                 pass  # the cache only saves time; writing the results will report a problem with the disk
 

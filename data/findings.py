@@ -12,41 +12,17 @@ from data.part_facts import MASK_SIZE, Facts
 from data.splits import GREY, differences
 from data.units import metres_of, unit_fault
 
-KINDS = {  # of findings: their level, what several of them are called
-    "pairing": ("fault", "files that do not pair"),
-    "folders": ("fault", "folders that are missing or empty"),
-    "unreadable": ("fault", "folders that cannot be read"),
-    "picture": ("fault", "pictures that cannot be read"),
-    "cloud": ("fault", "point clouds that cannot be read"),
-    "mask": ("fault", "masks that cannot be read"),
-    "no points": ("fault", "parts without a valid point"),
-    "no clouds": ("fault", "folders without clouds"),
-    "unit": ("fault", "coordinates that are not in metres"),
-    "mixed units": ("fault", "parts in another unit than the training parts"),
-    "broken": ("warning", "point clouds with NaN or inf"),
-    "missing": ("warning", 'point clouds with a value that stands for "not measured"'),
-    "zero points": ("warning", "point clouds that lose points with a coordinate 0"),
-    "few points": ("warning", "parts with too few points"),
-    "mask empty": ("warning", "empty masks of defective parts"),
-    "mask large": ("warning", "masks that cover too much"),
-    "mask of good": ("warning", "masks of good parts"),
-    "mask background": ("warning", "masks without black or transparent background"),
-    "aspect": ("warning", "parts whose files differ in aspect"),
-    "outline": ("warning", "point clouds that do not lie on their pictures"),
-    "orientation": ("warning", "pictures that viewers show turned"),
-    "twice": ("warning", "parts that are there twice"),
-    "unusual": ("warning", "unusual parts"),
-    "other recording": ("warning", "folders recorded in another way than train/good"),
-    "one class": ("warning", "test splits of one kind"),
-    "folder skipped": ("warning", "folders skipped"),
-    "files not read": ("warning", "folders with files that are not read"),
-    "no masks": ("warning", "defect folders without masks"),
-    "paired by position": ("warning", "folders paired by position"),
-    "paired by number": ("note", "folders paired by number"),
-    "16-bit picture": ("note", "16-bit pictures"),
-    "tiff layout": ("note", "tiffs of an unusual layout"),
-    "convention": ("note", "coordinates of another convention"),
+LEVELS = {  # the kinds of findings
+    # would stop a run, or make its numbers wrong
+    "fault": "pairing,folders,unreadable,picture,cloud,mask,no points,no clouds,unit,mixed units",
+    # may spoil them
+    "warning": "broken,missing,zero points,few points,mask empty,mask large,mask of good,mask background,aspect,"
+    "outline,orientation,twice,unusual,other recording,one class,folder skipped,files not read,no masks,"
+    "paired by position",
+    # assumptions
+    "note": "paired by number,16-bit picture,tiff layout,convention,pictures alone",
 }
+LEVEL_OF = {kind: level for level, kinds in LEVELS.items() for kind in kinds.split(",")}
 OTHER_UNIT = 5.0  # a part this many times as large and as far away as the training parts is in another unit
 ENOUGH = 100  # fewest points for a meaningful extent
 LOST = 0.001  # warn if more than this share of the points has a coordinate of exactly 0
@@ -75,16 +51,19 @@ class Options(NamedTuple):
 
 
 class TestedPart(NamedTuple):
-    """An examined part."""
+    """An examined part. Its files have the mask that is examined; a run does not read a good part's mask."""
 
     __test__ = False
 
     split: str
     defect: str
-    path: Path  # path of the picture; if there is none, of the first file of the part
     files: Part
-    mask: Optional[Path] = None  # the examined mask; a run does not read a good part's mask
     facts: Facts = Facts()
+
+    @property
+    def path(self) -> Path:
+        """Path of the picture; if there is none, of the first file of the part."""
+        return next(path for path in self.files if path)
 
 
 class Row(NamedTuple):
@@ -114,7 +93,7 @@ def judge(root, name, rows, options, missing):
         missing: see ``settle_missing``.
 
     Returns:
-        ([(kind, text)], Reading); the kind is a key of KINDS.
+        ([(kind, text)], Reading); the kind is one of LEVELS.
     """
     parts, convention = [part for row in rows for part in row.parts], read_convention(root)
     found = [finding for part in parts for finding in judge_part(part, options, convention)]
@@ -122,13 +101,12 @@ def judge(root, name, rows, options, missing):
     if len(tested) == 1:
         text = f"no {'good' if True in tested else 'defective'} parts: metrics that need them are undefined"
         found.append(("one class", f"{root / name / 'test'}: {text}"))
-    mixed = _mixed(parts) if options.min_points else []
-    if not mixed:
-        found += _unit(root / name, parts, options, convention) if options.min_points else []
+    units = _units(root / name, parts, options, convention) if options.min_points else []
+    if not any(kind == "mixed units" for kind, _ in units):
         found += [("unusual", text) for text in unusual_parts(parts, options)]
         found += [("other recording", text) for text in differences(rows, bool(options.min_points))]
     deep = [part.facts.picture_bits for part in parts if (part.facts.picture or "").endswith("16 bits")]
-    return [*found, *mixed, *_copies(parts)], Reading(
+    return [*units, *found, *_copies(parts)], Reading(
         options.unit or "m", missing, options.zero_points, max(deep, default=16), True
     )
 
@@ -136,11 +114,8 @@ def judge(root, name, rows, options, missing):
 def read_convention(root):
     """The coordinates' convention in a data set's ``preprocessing.json``: a key of CONVENTIONS, or None."""
     try:
-        content = json.loads((Path(root) / "preprocessing.json").read_text(encoding="utf-8"))
-        if "coordinates" not in content and content["program"] == "preprocess_realiad_d3.py":  # by an earlier version
-            return "pixels" if content["options"]["xyz"] == "pixel" else "millimetres"
-        return content.get("coordinates")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return json.loads((Path(root) / "preprocessing.json").read_text(encoding="utf-8")).get("coordinates")
+    except (OSError, ValueError, AttributeError):
         return None
 
 
@@ -162,7 +137,7 @@ def judge_part(part, options, convention=None):
             yield kind, f"{files.xyz}: {text}"
     if facts.mask_share is not None:
         for kind, text in _judge_mask(facts, options, defective):
-            yield kind, f"{part.mask}: {text}"
+            yield kind, f"{files.gt}: {text}"
     sizes = {"picture": facts.picture_size, "point cloud": facts.tiff_size, "mask": facts.mask_size}
     sizes = {what: size for what, size in sizes.items() if size}
     aspects = [height / width for height, width in sizes.values()]
@@ -218,18 +193,23 @@ def _judge_mask(facts, options, defective):
         yield "mask large", f"covers {facts.mask_share:.0%} of the picture, the part's points {surface:.0%}"
 
 
-def _usual(parts):
-    """(parts with enough points for an extent, median extent and distance of the training parts among them)."""
+def _units(folder, parts, options, convention):
+    """[(kind, text)]: parts in another unit than the training parts, else coordinates in another unit than they should
+    be in."""
     sized = [p for p in parts if p.facts.extent and (p.facts.points or 0) + p.facts.edge_points >= ENOUGH]
-    reference = [p for p in sized if p.split == "train"] or sized
-    return sized, *(median(getattr(p.facts, f) for p in reference) if sized else 0 for f in ("extent", "distance"))
-
-
-def _mixed(parts):
-    sized, extent, distance = _usual(parts)
+    if not sized:
+        return []
+    reference = [p.facts for p in sized if p.split == "train"] or [p.facts for p in sized]
+    extent, distance = median(f.extent for f in reference), median(f.distance for f in reference)
     told = [(part, times_as_large(part.facts, extent, distance)) for part in sized]
     why = "the data set mixes units; convert it to one"
-    return [("mixed units", f"{part.files.xyz}: {text}: {why}") for part, text in told if text]
+    if mixed := [("mixed units", f"{part.files.xyz}: {text}: {why}") for part, text in told if text]:
+        return mixed
+    if options.unit is None and CONVENTIONS.get(convention):
+        text = f"coordinates are {CONVENTIONS[convention]}, as preprocessing.json says; they are not changed"
+        return [("convention", f"{folder}: {text}")]
+    fault = unit_fault(extent, distance, options.unit)
+    return [("unit", f"{folder}: {fault} (median of {len(reference)} parts)")] if fault else []
 
 
 def times_as_large(facts, extent, distance):
@@ -241,19 +221,6 @@ def times_as_large(facts, extent, distance):
     value = max(factor, 1 / factor)
     shown = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
     return f"coordinates are {shown} times {'as large' if factor > 1 else 'smaller'} as those of the training parts"
-
-
-def _unit(folder, parts, options, convention):
-    """[finding] if the coordinates do not look like the unit that they should be in, else []."""
-    sized, extent, distance = _usual(parts)
-    if not sized:
-        return []
-    if options.unit is None and CONVENTIONS.get(convention):
-        text = f"coordinates are {CONVENTIONS[convention]}, as preprocessing.json says; they are not changed"
-        return [("convention", f"{folder}: {text}")]
-    fault = unit_fault(extent, distance, options.unit)
-    count = len([p for p in sized if p.split == "train"] or sized)
-    return [("unit", f"{folder}: {fault} (median of {count} parts)")] if fault else []
 
 
 def unusual_parts(parts, options=Options()):
@@ -269,11 +236,12 @@ def unusual_parts(parts, options=Options()):
     - It is a training or calibration part and stretches the range of their extents, distances, point spacings or
       brightness: it lies more than 10 times their usual spread from the middle. Or it alone has no colour.
     """
-    told = [*(_misplaced(parts, options) if options.min_points else ()), *_stretching(parts, options)]
-    for number, part in enumerate(parts):
-        texts = [text for own, text in told if own == number]
-        if texts:
-            yield f"{part.files.xyz or part.path}: {'; '.join(texts)}: {WHY.get(part.split, WHY_OTHERS)}"
+    told: dict = {}
+    for number, text in (*(_misplaced(parts, options) if options.min_points else ()), *_stretching(parts, options)):
+        told.setdefault(number, []).append(text)
+    for number, texts in sorted(told.items()):
+        part = parts[number]
+        yield f"{part.files.xyz or part.path}: {'; '.join(texts)}: {WHY.get(part.split, WHY_OTHERS)}"
 
 
 def _misplaced(parts, options):

@@ -1,6 +1,7 @@
 """Lists folders and files below a folder: links are followed, and folders that cannot be read are told."""
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,6 +37,12 @@ def walk(root) -> Tree:
         names[:] = sorted(name for name in names if not is_junk_folder(name))
         files += [Path(place, name) for name in there if not is_junk_file(name)]
     return Tree(tuple(folders), tuple(sorted(files)), tuple(unreadable))
+
+
+def by_suffix(paths) -> str:
+    """Text on how many files have which suffix, such as "3 .exr, 1 .txt"."""
+    counts = Counter(path.suffix.lower() or "without suffix" for path in paths).most_common(6)
+    return ", ".join(f"{count} {suffix}" for suffix, count in counts) or "no files"
 
 
 def is_junk_folder(name) -> bool:

@@ -5,12 +5,11 @@ A part's picture, point cloud and mask lie in ``rgb``, ``xyz`` and ``gt`` of one
 """
 
 import re
-from collections import Counter
 from pathlib import Path
 from typing import NamedTuple, Optional
 
-from data.folders import is_junk_file, is_junk_folder, walk
-from data.matching import match, numbers, stem
+from data.folders import by_suffix, is_junk_file, is_junk_folder, walk
+from data.matching import match, numbers
 
 GOOD = "good"
 # folder of a kind of file → its suffixes, upper or lower case; the suffix of the data sets comes first
@@ -31,16 +30,9 @@ HOW = {"number": "the number in", "word": "what differs in", "time": "the time i
 class Part(NamedTuple):
     """The files of one part; None: the file is missing, or a run does not read it."""
 
-    rgb: Optional[Path]
-    xyz: Optional[Path]
-    gt: Optional[Path]
-
-
-class Note(NamedTuple):
-    """A message about a file or folder: its kind, and the text, which names the path."""
-
-    kind: str
-    text: str
+    rgb: Optional[Path] = None
+    xyz: Optional[Path] = None
+    gt: Optional[Path] = None
 
 
 class Pairing(NamedTuple):
@@ -48,34 +40,33 @@ class Pairing(NamedTuple):
 
     parts: tuple  # of Part: complete ones, in the order of a run
     problems: tuple  # of texts, one per file without a partner; empty if a run can read the folder
-    notes: tuple  # of Note: how files were paired, if not by name; which files are not read
+    notes: tuple  # of (kind, text that names the path): how files were paired, if not by name; what is not read
     incomplete: tuple  # of Part: those that lack a file
 
 
 def defect_folders(split, needed=""):
-    """(folders, notes) of a split: the folders that hold parts, sorted, and a Note on each folder that is skipped.
+    """(folders, notes) of a split: the folders that hold parts, sorted, and (kind, text) on each that is skipped.
 
     Empty folders are skipped (but for the ``needed`` one), and those that notebooks, network drives and archives leave
-    behind (``.ipynb_checkpoints``, ``@eaDir``, ``__MACOSX``). A Note of the kind "unreadable" is a fault: parts may be
-    there.
+    behind (``.ipynb_checkpoints``, ``@eaDir``, ``__MACOSX``). The kind "unreadable" is a fault: parts may be there.
     """
     split = Path(split)
     folders, notes = [], []
     try:
         inside = sorted(p for p in split.iterdir() if p.is_dir()) if split.is_dir() else []
     except OSError as error:
-        return [], [Note("unreadable", f"{split}: this folder cannot be read ({error.strerror})")]
+        return [], [("unreadable", f"{split}: this folder cannot be read ({error.strerror})")]
     for folder in inside:
         if is_junk_folder(folder.name):
             text = f"{folder}: is no defect folder (a program left it behind) and is skipped"
-            notes.append(Note("folder skipped", text))
+            notes.append(("folder skipped", text))
             continue
         tree = walk(folder)
-        notes += [Note("unreadable", text) for text in tree.unreadable]
+        notes += [("unreadable", text) for text in tree.unreadable]
         if tree.files or folder.name == needed:
             folders.append(folder)
         elif not tree.unreadable:
-            notes.append(Note("folder skipped", f"{folder}: is empty and is skipped"))
+            notes.append(("folder skipped", f"{folder}: is empty and is skipped"))
     return folders, notes
 
 
@@ -100,19 +91,19 @@ def pair(folder, with_masks, with_clouds=True):
     if found.problems:  # files with other suffixes, such as previews, may lie beside the parts
         first = {k: [p for p in paths if p.suffix.lower() == SUFFIXES[k][0]] for k, paths in files.items()}
         again = _pair(folder, {kind: first[kind] or paths for kind, paths in files.items()})
-        by_position = any(note.kind == "paired by position" for note in again.notes)
+        by_position = any(kind == "paired by position" for kind, _ in again.notes)
         found = found if again.problems or by_position else again
     used, notes = {path for part in (*found.parts, *found.incomplete) for path in part if path}, []
     for kind in kinds:
         unread = sorted(p for p in _entries(folder, kind) if p not in used)
         if unread and (files[kind] or kind == "gt"):  # if there is nothing else, a problem names them
-            text = f"{folder / kind}: {_count(unread)} not read, for instance {unread[0].name}"
-            notes.append(Note("files not read", text))
-    twice = [text for paths in files.values() for text in _same_name(paths)]
+            text = f"{folder / kind}: {by_suffix(unread)} not read, for instance {unread[0].name}"
+            notes.append(("files not read", text))
+    problems = found.problems
     if folder.name != GOOD and folder.name.casefold() == GOOD:
         mend = f"call it {GOOD}, or give the defect another name"
-        twice.append(f"{folder}: a folder of this name counts as a defect; {mend}")
-    return found._replace(problems=(*twice, *found.problems), notes=(*found.notes, *notes))
+        problems = (f"{folder}: a folder of this name counts as a defect; {mend}", *problems)
+    return found._replace(problems=problems, notes=(*found.notes, *notes))
 
 
 def natural(text):
@@ -138,28 +129,16 @@ def _one_a_name(paths, kind):
     """One file per name: of files that differ only in their suffix, the one whose suffix is first in SUFFIXES."""
     best = {}
     for path in sorted(paths, key=lambda p: (SUFFIXES[kind].index(p.suffix.lower()), p.name)):
-        best.setdefault(stem(path), path)
+        best.setdefault(path.stem, path)
     return sorted(best.values())
-
-
-def _same_name(paths):
-    """Texts on files of one kind whose names are the same once accents and the suffix's case are normalised."""
-    seen = {}
-    for path in paths:
-        seen.setdefault((stem(path), path.suffix.lower()), []).append(path)
-    doubles = [same for same in seen.values() if len(same) > 1]
-    names = [(same[0].parent, " and ".join(ascii(path.name) for path in same)) for same in doubles]
-    return [
-        f"{place}: {both} are the same name in two spellings; remove or rename all but one" for place, both in names
-    ]
 
 
 def _pair(folder, files):
     rgb = files["rgb"]
     if not rgb:
-        alone = tuple(_lone(kind, path) for kind in ("xyz", "gt") for path in files.get(kind, ()))
+        alone = tuple(Part(**{kind: path}) for kind in ("xyz", "gt") for path in files.get(kind, ()))
         suffixes = ", ".join(s[1:] for s in SUFFIXES["rgb"])
-        text = f"{folder / 'rgb'}: no pictures ({suffixes}) found{_others(folder, 'rgb', ())}"
+        text = f"{folder / 'rgb'}: no pictures ({suffixes}) found{_others(folder, 'rgb')}"
         return Pairing((), (text,), (), alone)
     matches, problems, notes = {}, [], []
     for kind in ("xyz", "gt"):
@@ -174,22 +153,18 @@ def _pair(folder, files):
             told = "paired by position" if found.how == "position" else "paired by number"
             more = " …" if len(pairs) > SHOWN_PAIRS else ""
             text = f"pictures and {NAMES[kind]}s are paired by {HOW[found.how]} their names: {shown}{more}"
-            notes.append(Note(told, f"{folder}: {text}"))
+            notes.append((told, f"{folder}: {text}"))
     if "gt" in files and not files["gt"]:
-        notes.append(Note("no masks", f"{folder}: has no masks: its parts are scored, pixel metrics are undefined"))
+        notes.append(("no masks", f"{folder}: has no masks: its parts are scored, pixel metrics are undefined"))
     by_name = "xyz" not in matches or matches["xyz"].how in ("name", "")
     ordered = rgb if by_name else sorted(rgb, key=lambda p: natural(p.name))
     partners = [matches[kind].partner if kind in matches else {} for kind in ("xyz", "gt")]
     parts = [Part(picture, *(partner.get(picture) for partner in partners)) for picture in ordered]
     lacking = {picture for found in matches.values() for picture in found.missing}
-    alone = [_lone(kind, path) for kind, found in matches.items() for path in found.extra]
+    alone = [Part(**{kind: path}) for kind, found in matches.items() for path in found.extra]
     whole = tuple(part for part in parts if part.rgb not in lacking)
     lone = (*(part for part in parts if part.rgb in lacking), *alone)
     return Pairing(whole, tuple(problems), tuple(notes), lone)
-
-
-def _lone(kind, path):
-    return Part(None, path if kind == "xyz" else None, path if kind == "gt" else None)
 
 
 def _matched(pictures, others):
@@ -203,35 +178,25 @@ def _matched(pictures, others):
 
 
 def _problems(folder, kind, files, found):
-    """One text for each file without a partner, or one for all if none has one."""
-    rgb, others, place = files["rgb"], files[kind], folder / kind
-    if not others:
+    """One text for each file without a partner, or one for all if there is no file of the kind."""
+    rgb, place, pictures = files["rgb"], folder / kind, folder / "rgb"
+    if not files[kind]:
         there = {p.suffix.lower() for p in _entries(folder, kind)}
         mend = CONVERT if kind == "xyz" and there & CLOUDS else REMEDY
-        none = f"0 files ({', '.join(s[1:] for s in SUFFIXES[kind])}) for {len(rgb)} pictures in {folder / 'rgb'}"
-        return [f"{place}: {none}{_others(folder, kind, others)}: {mend}"]
+        none = f"0 files ({', '.join(s[1:] for s in SUFFIXES[kind])}) for {len(rgb)} pictures in {pictures}"
+        return [f"{place}: {none}{_others(folder, kind)}: {mend}"]
     if not found.how and found.doubles:
         one, other = found.doubles
         return [f"{one}: it and {other.name} answer to one name or number; {REMEDY}"]
-    if not found.how and len(rgb) != len(others) and not all(numbers(p.stem) for p in (*rgb, *others)):
-        count = f"{len(others)} {NAMES[kind]} files for {len(rgb)} pictures in {folder / 'rgb'}"
-        return [f"{place}: {count}, none of the same name or number: {REMEDY}"]
     by_name, none = found.how == "name", f"has no file of the same {found.how or 'number'}"
     texts = [
         (p, f"has no {p.stem}{SUFFIXES[kind][0]} in {place}" if by_name else f"{place} {none}") for p in found.missing
     ]
-    pictures = folder / "rgb"
     lone = [(p, f"has no picture {p.stem}.png in {pictures}" if by_name else f"{pictures} {none}") for p in found.extra]
     return [f"{p}: {text}; {REMEDY}" for p, text in sorted(texts + lone)]
 
 
-def _others(folder, kind, used):
-    """Text on the files of a kind's folder that are not among ``used``."""
-    there = sorted(p for p in _entries(folder, kind) if p not in set(used))
-    return f"; there are {_count(there)}, for instance {there[0].name}" if there else ""
-
-
-def _count(paths):
-    """Text with the most common suffixes, such as "3 .jpg, 1 .txt"."""
-    counts = Counter(p.suffix or "without suffix" for p in paths).most_common(3)
-    return ", ".join(f"{n} {suffix}" for suffix, n in counts)
+def _others(folder, kind):
+    """Text on what else lies in the folder of a kind."""
+    there = sorted(_entries(folder, kind))
+    return f"; there are {by_suffix(there)}, for instance {there[0].name}" if there else ""

@@ -175,7 +175,7 @@ def _cloud(job, contents, values, notes):
 
 
 def _grain(points, missing):
-    """(spacing of neighbouring points, Rays as a tuple), each None if it cannot be told."""
+    """(spacing of neighbouring points, rays), each None if it cannot be told."""
     step = max(1, len(points) // STEPS)
     lines = points[::step]
     hidden = is_missing(lines, missing)
@@ -184,8 +184,8 @@ def _grain(points, missing):
     steps = np.linalg.norm((lines[:, 1:] - lines[:, :-1])[both].astype(np.float64), axis=1)
     rays = rays_of(lines, there)
     if rays:
-        rays = rays._replace(fy=rays.fy * step, cy=rays.cy * step)
-    return float(np.median(steps)) if len(steps) else None, None if rays is None else tuple(map(float, rays))
+        rays = tuple(float(value * factor) for value, factor in zip(rays, (1, step, 1, step)))
+    return float(np.median(steps)) if len(steps) else None, rays
 
 
 def _digest(array):

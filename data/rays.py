@@ -4,8 +4,6 @@ In a pinhole camera's own frame x/z grows evenly with the column and y/z with th
 View Geometry, chapter 6). Clouds in another frame (a robot's, a plane's) show no such rays.
 """
 
-from typing import NamedTuple, Optional
-
 import numpy as np
 
 SAMPLE = 4096  # points that the rays are fitted to
@@ -13,22 +11,14 @@ FEWEST = 50
 BLUR = 0.5  # pixels: 90 % of the points lie this near to their rays, else there are no rays
 
 
-class Rays(NamedTuple):
-    """A pinhole camera, in pixels of the cloud."""
-
-    fx: float
-    fy: float
-    cx: float
-    cy: float
-
-
-def rays_of(points, measured) -> Optional[Rays]:
-    """The Rays of ``points`` [H, W, 3] where ``measured`` [H, W]; None if they do not lie on a pinhole camera's."""
+def rays_of(points, measured):
+    """(fx, fy, cx, cy) in pixels of the camera that saw ``points`` [H, W, 3] where ``measured`` [H, W]; None if they
+    do not lie on a pinhole camera's rays."""
     rows, columns, x, y = _slopes(points, measured)
     across, down = _line(columns, x), _line(rows, y)
     if across is None or down is None:
         return None
-    return Rays(1 / across[0], 1 / down[0], -across[1] / across[0], -down[1] / down[0])
+    return 1 / across[0], 1 / down[0], -across[1] / across[0], -down[1] / down[0]
 
 
 def are_transposed(points, measured) -> bool:

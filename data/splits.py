@@ -4,7 +4,9 @@ A method finds such a difference as surely as a defect, so scores of the folder 
 """
 
 from collections import Counter
-from statistics import median, median_low
+from statistics import median
+
+import numpy as np
 
 from data.part_facts import Facts
 
@@ -27,11 +29,8 @@ def usual_of(rows) -> Facts:
         picture_size=_most(f.picture_size for f in known),
         tiff_size=_most(f.tiff_size for f in known),
         colour=_mean(coloured) if coloured else None,
-        chroma=_median(f.chroma for f in known),
-        extent=_median(f.extent for f in known),
-        distance=_median(f.distance for f in known),
-        spacing=_median(f.spacing for f in known),
-        rays=tuple(median(r[i] for r in rays) for i in range(4)) if rays else None,
+        rays=tuple(median(values) for values in zip(*rays)) if rays else None,
+        **{what: _median(getattr(f, what) for f in known) for what in ("chroma", "extent", "distance", "spacing")},
     )
 
 
@@ -108,11 +107,9 @@ def _rays(facts, known):
     own, usual = ([f for f in some if f.rays and f.tiff_size] for some in (facts, known))
     if not own or not usual or own[0].tiff_size != usual[0].tiff_size:
         return None
-    here, there = ([median_low(abs(f.rays[i]) for f in some) for i in range(4)] for some in (own, usual))
-    side = max(own[0].tiff_size)
-    focal = max(here[i] / there[i] for i in (0, 1)), min(here[i] / there[i] for i in (0, 1))
-    off = max(abs(here[i] - there[i]) for i in (2, 3))
-    if focal[0] < FOCAL and focal[1] > 1 / FOCAL and off < CENTRE * side:
+    here, there = (np.median(np.abs([f.rays for f in some]), axis=0) for some in (own, usual))
+    focal, off = here[:2] / there[:2], np.abs(here - there)[2:].max()
+    if focal.max() < FOCAL and focal.min() > 1 / FOCAL and off < CENTRE * max(own[0].tiff_size):
         return None
     shown = [" ".join(f"{value:.4g}" for value in rays) for rays in (here, there)]
     return f"seen by another camera (fx fy cx cy {shown[0]}, in train/good {shown[1]})"
@@ -124,7 +121,7 @@ def _median(values):
 
 
 def _mean(facts):
-    return tuple(median(f.colour[i] for f in facts) for i in range(3))
+    return tuple(map(median, zip(*(f.colour for f in facts))))
 
 
 def _apart(one, other):

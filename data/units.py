@@ -35,11 +35,15 @@ class Measures(NamedTuple):
 
 
 class Unit(NamedTuple):
-    """A unit: metres per number in the file, its name, and how it was found."""
+    """A unit: metres per number in the file, and how it was found."""
 
     metres: float
-    name: str
     found: str
+
+    @property
+    def name(self) -> str:
+        """A key of UNITS, or the metres."""
+        return next((name for name, metres in UNITS.items() if metres == self.metres), f"{self.metres:g} m")
 
 
 def metres_of(unit) -> float:
@@ -99,30 +103,15 @@ def _advised(unit, size, away):
     return f"--unit {unit} (factor {metres_of(unit):g}) if the scan is {size:.3g} m across and {away:.3g} m away"
 
 
-def unit_from(text):
-    """The Unit that ``--unit`` names: a key of UNITS, or a number, the metres of one count.
-
-    Raises:
-        InputError: ``text`` is neither.
-    """
-    if text in UNITS:
-        return Unit(UNITS[text], text, f"--unit {text}")
-    try:
-        metres = float(text)
-        if not 0 < metres < np.inf:
-            raise ValueError
-    except ValueError:
-        wanted = f"needs {', '.join(UNITS)}, or the metres of one count, such as 0.00025"
-        raise InputError(f"--unit {text}: {wanted}") from None
-    return Unit(metres, f"{metres:g} m", f"--unit {text}")
-
-
 def unit(text: str) -> str:
-    """argparse type of --unit: m, cm, mm, um, or the metres of one count."""
+    """argparse type of --unit: a key of UNITS, or the metres of one count."""
     try:
-        unit_from(text)
-    except InputError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+        known = text in UNITS or 0 < float(text) < np.inf
+    except ValueError:
+        known = False
+    if not known:
+        wanted = f"needs {', '.join(UNITS)}, or the metres of one count, such as 0.00025"
+        raise argparse.ArgumentTypeError(f"{text}: {wanted}")
     return text
 
 
@@ -146,7 +135,7 @@ def recognise_unit(extent, distance, whole_numbers):
     tried = COUNTS if whole_numbers else ("m", "cm", "mm")
     fitting = [name for name in tried if VIEW[0] <= extent * metres_of(name) <= VIEW[1]]
     if fitting in (["m"], ["mm"]):
-        return Unit(metres_of(fitting[0]), fitting[0], f"recognised: {extent:.3g} {fitting[0]} are seen")
+        return Unit(metres_of(fitting[0]), f"recognised: {extent:.3g} {fitting[0]} are seen")
     shown = "; ".join(
         f"--unit {name} if it is {distance * metres_of(name):.3g} m away and {extent * metres_of(name):.3g} m across"
         for name in fitting or tried

@@ -55,8 +55,13 @@ class InPlace:
         """[S, S] float32: by how much the part is higher than good parts, in mm; NaN where nothing was measured."""
         return np.where(self._measured, self._of.height, np.nan).astype(np.float32)
 
-    def facts(self, mask: NDArray[np.bool_], box: tuple[int, int, int, int], shares: Mapping[str, float]) -> PlaceFacts:
-        """The PlaceFacts of a region; ``mask`` bool in ``box`` (left, top, right, bottom); ``shares``: {map: share}."""
+    def facts(
+        self, mask: NDArray[np.bool_], box: tuple[int, int, int, int], shares: Mapping[str, float]
+    ) -> tuple[PlaceFacts, NDArray[np.bool_] | None]:
+        """(PlaceFacts of a region, [S, S] bool: the places that make its area, None where it has none).
+
+        ``mask`` bool in ``box`` (left, top, right, bottom); ``shares``: {map: share}.
+        """
         left, top, right, bottom = box
         window = np.s_[top:bottom, left:right]
         rows, columns = np.nonzero(mask)
@@ -71,14 +76,14 @@ class InPlace:
         if not kind.endswith("height") and np.median(np.abs(height) / spread) < CLEAR:
             strong = np.zeros_like(strong)
         deepest = _deepest(height[strong]) if strong.any() else None
-        area = None
+        places = None
         if kind.endswith("colour"):
             differs = np.abs(getattr(self._of, f"{local}colour")).sum(2)
-            area = self._area(differs >= HALF * np.percentile(differs[window][mask], DEEPEST), mask, window)
+            places = _touched(differs >= HALF * np.percentile(differs[window][mask], DEEPEST), mask, window)
         elif kind.endswith("height") and deepest is not None:
             differs = getattr(self._of, f"{local}height") * np.sign(deepest)
-            area = self._area(differs >= HALF * abs(deepest), mask, window)
-        return PlaceFacts(
+            places = _touched(differs >= HALF * abs(deepest), mask, window)
+        facts = PlaceFacts(
             float((left + columns.mean() - middle) * self._pitch),
             float((middle - top - rows.mean()) * self._pitch),
             kind,
@@ -87,16 +92,18 @@ class InPlace:
             float(np.median(colour[bright][:, 0])),
             (float(np.median(colour[bright][:, 1])), float(np.median(colour[bright][:, 2]))),
             float(np.median(self._nominal.valid[window][mask])),
-            area,
+            None if places is None else float(places.sum() * self._pitch**2),
         )
+        return facts, places
 
-    def _area(self, differs: NDArray[np.bool_], mask: NDArray[np.bool_], window: tuple[slice, slice]) -> float:
-        """mm² of the pieces of ``differs`` [S, S] that a region touches."""
-        from scipy import ndimage
 
-        labels, _ = ndimage.label(differs, CONNECTED)
-        touched = np.unique(labels[window][mask])
-        return float(np.isin(labels, touched[touched > 0]).sum() * self._pitch**2)
+def _touched(differs: NDArray[np.bool_], mask: NDArray[np.bool_], window: tuple[slice, slice]) -> NDArray[np.bool_]:
+    """[S, S] bool: the pieces of ``differs`` [S, S] that a region touches."""
+    from scipy import ndimage
+
+    labels, _ = ndimage.label(differs, CONNECTED)
+    touched = np.unique(labels[window][mask])
+    return np.isin(labels, touched[touched > 0])
 
 
 def place_text(facts: PlaceFacts, area_mm2: float | None, names: Mapping[str, str]) -> str:

@@ -35,7 +35,9 @@ class Region(NamedTuple):
     peak: float  # the map's largest value in it
     place: tuple[int, int]  # (row, column) of the peak
     box: tuple[int, int, int, int]  # (left, top, right, bottom), the last two exclusive
-    contours: tuple[NDArray[Any], ...]  # closed lines [k, 2] of x, y at the threshold: outlines, and those of holes
+    # closed lines [k, 2] of x, y: outlines at the threshold, and those of holes; of a part in a frame around the places
+    # that make ``in_place.area_mm2``, where there is one
+    contours: tuple[NDArray[Any], ...]
     mask: NDArray[np.bool_]  # [bottom - top, right - left]
     unmeasured: int | None  # its pixels without a point; None without a cloud
     depth_mm: float | None = None  # median of the depth minus the nearest normal patches'; above 0: farther away
@@ -148,6 +150,15 @@ def _contours(
     return tuple(np.clip(line + (columns.start - 1, rows.start - 1), -0.5, most) for line in lines)
 
 
+def _outline(places: NDArray[np.bool_]) -> tuple[NDArray[Any], ...]:
+    """Lines around the places of a mask [H, W]."""
+    from contourpy import LineType, contour_generator
+
+    generator = contour_generator(z=np.pad(places, 1).astype(float), line_type=LineType.Separate)
+    lines: Any = generator.lines(0.5)
+    return tuple(line - 1 for line in lines)
+
+
 def inspect_regions(
     pixels: NDArray[Any],
     threshold: float,
@@ -172,10 +183,12 @@ def inspect_regions(
         banks = [name for name in shares if name != DISAGREEMENT and name not in MAPS]
         bank = max(banks, key=shares.__getitem__, default=None)
         match, deeper = (matches.at(bank, region.place) if bank else None), None
-        facts = None if in_place is None else in_place.facts(region.mask, region.box, shares)
+        facts, places = (None, None) if in_place is None else in_place.facts(region.mask, region.box, shares)
+        outline = region.contours if places is None or not places.any() else _outline(places)
         if facts is None and bank and cloud is not None:
             deeper = _deeper(region, cloud[..., 2], matches.depth(bank))
-        found.append(region._replace(depth_mm=deeper, shares=shares, nearest=match, in_place=facts))
+        about = {"depth_mm": deeper, "shares": shares, "nearest": match, "in_place": facts}
+        found.append(region._replace(contours=outline, **about))
     return tuple(found)
 
 

@@ -13,7 +13,7 @@ from common.errors import InputError
 from common.files import check_writable, remove_leftovers
 from common.locks import Busy
 from data.calibration_parts import VALIDATION, CalibrationFiles, calibration_files
-from data.examination import examine, lines
+from data.examination import examine
 from data.findings import Options
 from data.organised_clouds import Reading
 from data.part_facts import Facts
@@ -29,6 +29,8 @@ from runs.options import (
     two_parts_for,
 )
 from runs.runs import Unit, data_id, file_facts
+
+SHOWN = 3  # findings of a kind that are printed
 
 
 class Prepared(NamedTuple):
@@ -140,12 +142,16 @@ def settle_readings(
         cache_path=Path(options.output_dir) / "examination.json",
         calibration_dir=options.calibration_dir if options.save_model else None,
     )
-    for text in lines(found.warnings):
-        logging.warning("%s", text)
-    print("".join(f"note: {text}\n" for text in lines(found.notes, shown=1)), end="", flush=True)
-    if len(found.faulty) < len(found.categories) or sum(group.count for group in found.faults) > 1:
-        for text in lines(found.faults):
-            print(f"main.py: {text}", file=sys.stderr)
-    usual = {category.name: category.usual for category in found.categories}
-    readings = {name: reading for name, reading in found.readings.items() if name not in found.faulty}
-    return readings, usual, dict(found.faulty)
+    readings, usual, faulty = {}, {}, {}
+    for category in found:
+        for text in category.texts("warning", SHOWN):
+            logging.warning("%s", text)
+        print("".join(f"note: {text}\n" for text in category.texts("note", 1)), end="", flush=True)
+        if faults := category.texts("fault"):
+            faulty[category.name] = faults[0] + (f" (and {len(faults) - 1} more faults)" if faults[1:] else "")
+            for text in category.texts("fault", SHOWN) if faults[1:] else ():
+                print(f"main.py: {text}", file=sys.stderr)
+        else:
+            readings[category.name] = category.reading
+        usual[category.name] = category.usual
+    return readings, usual, faulty

@@ -39,8 +39,8 @@ def options_for(root, method="DINO+Point_MAE", *flags):
 
 def examined(args):
     """The options with what the examination of the training parts has found, as main.py runs with them."""
-    found = examine(args.dataset_path, [CATEGORY], options=Options(args.img_size, args.min_points))
-    return dataclasses.replace(args, readings=found.readings, usual={CATEGORY: found.categories[0].usual})
+    [found] = examine(args.dataset_path, [CATEGORY], options=Options(args.img_size, args.min_points))
+    return dataclasses.replace(args, readings={CATEGORY: found.reading}, usual={CATEGORY: found.usual})
 
 
 def fitted_runner(args, extractor=None, weights=()):

@@ -18,14 +18,14 @@ from common.argument_types import number
 from common.commands import FAILED, FINE, HelpFormatter, Parser, add_workers, prose_and_examples, run_command
 from common.errors import InputError, tell
 from common.signals import run_to_the_end
-from data.examination import EXAMPLES, examine_each
-from data.findings import KINDS, Options, counted
+from data.examination import examine
+from data.findings import Options, counted
 from data.folders import is_junk_folder
 from data.names import CATEGORIES, find_categories
 from data.units import unit
 
 PROGRAM = "check_dataset.py"
-SHOWN = EXAMPLES  # errors and warnings of each kind
+SHOWN = 10  # errors and warnings of each kind
 ORDER = {"train": 0, "validation": 1, "test": 2}
 
 
@@ -64,12 +64,14 @@ def check(args):
     errors, warnings = len(missing), 0
     options = Options(args.img_size, args.num_group, args.unit, "zero_points" in args.fix)
     try:
-        settings = {"options": options, "workers": args.workers, "calibration_dir": args.calibration_dir}
-        for found in examine_each(args.path, names, **settings):
-            found = without_clouds(found)
+        for found in examine(
+            args.path, names, options=options, workers=args.workers, calibration_dir=args.calibration_dir
+        ):
+            # of missing clouds only a method that reads them may complain
+            said = (("pictures alone" if kind == "no clouds" else kind, text) for kind, text in found.findings)
+            found = found._replace(findings=tuple(said))
             print(report(found, args), flush=True)
-            errors += sum(group.count for group in found.faults)
-            warnings += sum(group.count for group in found.warnings)
+            errors, warnings = errors + len(found.texts("fault")), warnings + len(found.texts("warning"))
     except BrokenProcessPool:
         tell(PROGRAM, "a process that read files was killed (too little memory?); try fewer --workers")
         return FAILED
@@ -80,24 +82,16 @@ def check(args):
     return FAILED if errors else FINE
 
 
-def without_clouds(found):
-    """A Category without clouds, of which only a method that reads them may complain."""
-    groups = (group._replace(level="note") if group.kind == "no clouds" else group for group in found.groups)
-    return found._replace(groups=tuple(groups))
-
-
 def categories(args):
     """(names of the category folders, {missing category: reason}); raises InputError where there is no data set."""
-    if not args.path.is_dir():
-        raise InputError(f"{args.path}: no such folder")
     if args.category or args.dataset_type != "folder":
         names, missing = find_categories(args.path, args.dataset_type, args.category)
         if not names:
             raise InputError(f"{args.path}: none of the {len(missing)} categories of {args.dataset_type} is there")
         return names, missing
     # list folders without train/good too: a run leaves them out
-    folders = [p for p in args.path.iterdir() if (p / "train").is_dir() or (p / "test").is_dir()]
-    names = sorted(p.name for p in folders if not is_junk_folder(p.name))
+    folders = {path.parent.name for split in ("train", "test") for path in args.path.glob(f"*/{split}/")}
+    names = sorted(name for name in folders if not is_junk_folder(name))
     return (names, {}) if names else find_categories(args.path, args.dataset_type)
 
 
@@ -109,8 +103,8 @@ def report(found, args):
     table = tabulate(
         [_cells(row, args) for row in rows], [*header, share, f"below {args.num_group}"], "pipe", disable_numparse=True
     )
-    levels = ("error", found.faults, SHOWN), ("warning", found.warnings, SHOWN), ("note", found.notes, 1)
-    texts = [f"{level}: {text}" for level, groups, shown in levels for text in findings(groups, shown)]
+    levels = ("error", "fault", SHOWN), ("warning", "warning", SHOWN), ("note", "note", 1)
+    texts = [f"{word}: {text}" for word, level, shown in levels for text in found.texts(level, shown)]
     return "\n".join([f"## {found.name}", "", table, "", *texts, *([""] if texts else [])])
 
 
@@ -125,14 +119,6 @@ def _cells(row, args):
     shares = " / ".join(f"{of(valid):.3f}" for of in (min, median, max)) if valid else "-"
     few = sum(distinct < args.num_group for _, distinct in points)
     return [*cells, kinds(f.picture for f in facts), kinds(f.tiff for f in facts), shares, few]
-
-
-def findings(groups, shown):
-    """One text per finding. Of each kind the first ``shown`` are listed; one text counts the others."""
-    for group in groups:
-        yield from group.examples[:shown]
-        if group.count > shown:
-            yield f"{group.category}: {group.count - shown:,} more {KINDS[group.kind][1]}"
 
 
 def kinds(texts):

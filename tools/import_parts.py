@@ -25,6 +25,7 @@ from common.errors import InputError
 from common.signals import run_to_the_end
 from data import conversion
 from data.conversion import mark_of
+from data.units import Unit, metres_of, unit
 
 PROGRAM = "import_parts.py"
 DECISIVE = ("intrinsics", "unit", "size", "flip", "crop", "remove_plane", "picture_bits")
@@ -52,7 +53,7 @@ def build_parser():
     add("--intrinsics", nargs="+", metavar="FX FY CX CY", help=text)
     text = "of depth or coordinates: m, cm, mm, um, or metres of one count such as 0.00025 (default: that of the "
     text += "intrinsics' file, else metres or millimetres as recognised from the extents)"
-    add("--unit", metavar="UNIT", help=text)
+    add("--unit", type=unit, metavar="UNIT", help=text)
     text = "of clouds whose files do not say it (default: the picture's)"
     add("--size", nargs=2, type=number(int, 1), metavar=("WIDTH", "HEIGHT"), help=text)
     text = "reverse the scan's columns, rows or both, where it is mirrored against the picture"
@@ -106,10 +107,12 @@ def import_parts(args, command):
     warn(record.renew(target, args.source, named))
     lonely = {f"{label}/{name}": reason for name, reason in found.lonely.items()}
     code, outcome = conversion.convert(record, target, [args.category], jobs, lonely, args.workers)
-    if not outcome.stopped:
-        tell_size(target, named)
-        if not args.no_sheet:
-            write_sheet(target, label, record.content["parts"], plan, len(outcome.failed), args.workers)
+    labels = {name: entry["files"][0] for name, entry in record.content["parts"].items()}
+    labels = {name: text for name, text in labels.items() if mark_of(target, name).exists()}
+    if labels and not outcome.stopped:
+        failed = f", {len(outcome.failed)} failed" if outcome.failed else ""
+        title = f"{label} · {len(labels)} part{'s' * (len(labels) > 1)}{failed} · unit {plan.unit.name}"
+        show(target, labels, None if args.no_sheet else title)
     if defective and not any(files.masks for files in parts):
         print(f"{target}: no masks of defects: images can be scored, pixels cannot")
     return code
@@ -121,13 +124,25 @@ def warn(texts):
         print(f"warning: {text}", file=sys.stderr)
 
 
-def tell_size(target, names):
-    """Print how large the part is in the frame, from a few of the parts that were written."""
-    from cameras.part_size import size_text, usual_size
+def show(target, labels, title):
+    """Print how large a part is in the frame, and write the contact sheet (None as its ``title``: none).
 
-    there = [target / "xyz" / f"{name}.tiff" for name in names if mark_of(target, name).exists()]
-    if some := _few(there):
-        print(f"{target}: what is measured of a part {size_text(usual_size(some))} (median of {len(some)})")
+    ``labels``: {name of a part that is there: text beside it}.
+    """
+    import tifffile
+
+    from cameras.part_size import part_pixels, size_text
+
+    paths = [target / "xyz" / f"{name}.tiff" for name in _few(list(labels))]
+    size = size_text(*(part_pixels(tifffile.imread(path)) for path in paths))
+    print(f"{target}: what is measured of a part {size} (median of {len(paths)})")
+    if title is None:
+        return
+    from cameras.contact_sheet import write_contact_sheet
+
+    sheets = write_contact_sheet(target, list(labels), title, labels)
+    more = f", and at {len(sheets) - 1} more pages" if len(sheets) > 1 else ""
+    print(f"{sheets[0]}: look at it{more}: does the outline follow the part?")
 
 
 def check_names(args):
@@ -168,40 +183,23 @@ def make_plan(args, parts):
         InputError: intrinsics or unit cannot be used, or none of a few parts can be read.
     """
     from cameras.intrinsics import intrinsics_from
-    from cameras.part_import import Plan, probe, settle_unit, told_of
-    from data.units import Unit, unit_from
+    from cameras.part_import import Plan, probe, settle_unit
 
     camera = intrinsics_from(args.intrinsics) if args.intrinsics else None
-    unit = unit_from(args.unit) if args.unit else None
-    own = None
-    if camera and camera.unit:
-        own = Unit(camera.unit, f"{camera.unit:g} m", f"depth scale of {args.intrinsics[0]}")
-        if unit and not 0.99 < unit.metres / own.metres < 1.01:
-            raise InputError(
-                f"--unit {args.unit}: one count is {unit.metres:g} m, but {args.intrinsics[0]} says {own.metres:g} m "
-                "(its depth scale); leave out --unit, or correct the file"
-            )
+    given = Unit(metres_of(args.unit), f"--unit {args.unit}") if args.unit else None
+    own = Unit(camera.unit, f"depth scale of {args.intrinsics[0]}") if camera and camera.unit else None
+    if given and own and not 0.99 < given.metres / own.metres < 1.01:
+        raise InputError(
+            f"--unit {args.unit}: one count is {given.metres:g} m, but {args.intrinsics[0]} says {own.metres:g} m "
+            "(its depth scale); leave out --unit, or correct the file"
+        )
     size = args.size and tuple(args.size[::-1])
     chosen = {name: getattr(args, name) for name in ("flip", "crop", "remove_plane", "picture_bits")}
-    plan = Plan(camera, unit or own, size=size, **chosen)
+    plan = Plan(camera, given or own, size=size, **chosen)
     probes = probe(_few(parts), plan)
-    plan = settle_unit(probes, plan)
-    warn(told_of(probes, plan))
+    plan, warnings = settle_unit(probes, plan)
+    warn(warnings)
     return plan
-
-
-def write_sheet(target, label, parts, plan, failed, workers):
-    """Write the contact sheet of all parts in ``target``."""
-    from cameras.contact_sheet import write_contact_sheet
-
-    names = [name for name in parts if mark_of(target, name).exists()]
-    if not names:
-        return
-    title = f"{label} · {len(names)} part{'s' * (len(names) > 1)}" + (f", {failed} failed" if failed else "")
-    labels = {name: parts[name]["files"][0] for name in names}
-    paths = write_contact_sheet(target, names, f"{title} · unit {plan.unit.name}", labels, workers)
-    more = f", and at {len(paths) - 1} more pages" if len(paths) > 1 else ""
-    print(f"{paths[0]}: look at it{more}: does the outline follow the part?")
 
 
 def _few(items):

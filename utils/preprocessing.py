@@ -110,8 +110,8 @@ def list_category(category, folder, target, settings):
         for defect in defects:
             masked, where = split == "test" and defect.name != GOOD, f"{category}/{split}/{defect.name}"
             found = pair(defect, with_masks=masked)
-            for note in (*notes, *found.notes):
-                print(f"warning: {note.text}", file=sys.stderr)
+            for _, text in (*notes, *found.notes):
+                print(f"warning: {text}", file=sys.stderr)
             notes, own = (), {} if masked else {path.stem: path for path in part_files(defect, "gt")}
             for part in (*found.parts, *found.incomplete):
                 stem = next(path for path in part if path).stem

@@ -31,41 +31,30 @@ def test_points_project_onto_their_pixel(fx, fy, cx, cy, u, v, depth):
     np.testing.assert_allclose((fx * point[0] / point[2] + cx, fy * point[1] / point[2] + cy), (u, v), atol=1e-8)
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        {**SIZES, "ppx": 317.5, "ppy": 238.25, "fx": 600, "fy": 602, "model": "none", "coeffs": [0, 0, 0, 0, 0]},
-        {**SIZES, "intrinsic_matrix": [600.0, 0, 0, 0, 602.0, 0, 317.5, 238.25, 1]},  # column by column
-        {"camera": {**SIZES, "K": [[600, 0, 317.5], [0, 602, 238.25], [0, 0, 1]]}},
-    ],
-)
-def test_json(tmp_path, content):
-    assert read_intrinsics(write(tmp_path / "a.json", content)) == CAMERA
+FORMS = [
+    {**SIZES, "ppx": 317.5, "ppy": 238.25, "fx": 600, "fy": 602, "model": "none", "coeffs": [0, 0, 0, 0, 0]},
+    {**SIZES, "intrinsic_matrix": [600.0, 0, 0, 0, 602.0, 0, 317.5, 238.25, 1]},  # column by column
+    {"camera": {**SIZES, "K": [[600, 0, 317.5], [0, 602, 238.25], [0, 0, 1]]}},
+    f"image_width: 640\nimage_height: 480\ncamera_matrix:\n  rows: 3\n  cols: 3\n  data: {MATRIX}\n",
+    # as ros2 topic echo prints
+    f"header:\n  frame_id: x\nheight: 480\nwidth: 640\nk: {MATRIX}\nd: [0.0, 0.0, 0.0, 0.0, 0.0]\n---\n",
+    f"%YAML:1.0\n---\nimage_width: 640\nimage_height: 480\ncamera_matrix: !!opencv-matrix\n   rows: 3\n   cols: 3\n"
+    f"   dt: d\n   data: {MATRIX}\n",
+    "Height: 480\nWidth: 640\nCameraMatrix:\n  CX: 317.5\n  CY: 238.25\n  FX: 600\n  FY: 602\n",
+]
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        f"image_width: 640\nimage_height: 480\ncamera_matrix:\n  rows: 3\n  cols: 3\n  data: {MATRIX}\n",
-        # as ros2 topic echo prints
-        f"header:\n  frame_id: x\nheight: 480\nwidth: 640\nk: {MATRIX}\nd: [0.0, 0.0, 0.0, 0.0, 0.0]\n---\n",
-        f"%YAML:1.0\n---\nimage_width: 640\nimage_height: 480\ncamera_matrix: !!opencv-matrix\n   rows: 3\n   cols: "
-        f"3\n   dt: d\n   data: {MATRIX}\n",
-        "Height: 480\nWidth: 640\nCameraMatrix:\n  CX: 317.5\n  CY: 238.25\n  FX: 600\n  FY: 602\n",
-    ],
-)
-def test_yaml(tmp_path, text):
-    camera = read_intrinsics(write(tmp_path / "a.yaml", text))
-    assert camera[:4] == CAMERA[:4] and camera.size in (CAMERA.size, None)
+@pytest.mark.parametrize("content", FORMS)
+def test_json_and_yaml(tmp_path, content):
+    camera = read_intrinsics(write(tmp_path / ("a.yaml" if isinstance(content, str) else "a.json"), content))
+    assert camera[:4] == CAMERA[:4] and camera.size in (CAMERA.size, None) and camera.notes == ()
 
 
 def test_distortion_is_noted_and_the_rectified_matrix_taken(tmp_path):
     camera = read_intrinsics(write_camera_info(tmp_path / "a.yaml", CAMERA, (-0.2, 0.05, 0, 0, 0)))
     assert camera[:4] == CAMERA[:4] and "rectified" in camera.notes[0]
     bent = {**SIZES, "ppx": 317.5, "ppy": 238.25, "fx": 600, "fy": 602, "coeffs": [0.1, 0, 0, 0, 0]}
-    camera = read_intrinsics(write(tmp_path / "b.json", bent))
-    x, y = 322.5 / 600, 241.75 / 602
-    assert f"{0.1 * (x * x + y * y) * np.hypot(322.5, 241.75):.1f} pixels" in camera.notes[0]
+    assert "distortion is not removed" in read_intrinsics(write(tmp_path / "b.json", bent)).notes[0]
 
 
 @pytest.mark.parametrize(

@@ -40,17 +40,6 @@ def test_ply(tmp_path, encoding, colours, kind):
     np.testing.assert_array_equal(scan.colours, colours)
 
 
-def test_ply_with_the_camera_that_pcl_writes(tmp_path):
-    rows = np.ascontiguousarray(POINTS.reshape(-1, 3))
-    camera = np.zeros(1, [("view_px", "<f4"), ("viewportx", "<i4"), ("viewporty", "<i4")])
-    camera["viewportx"], camera["viewporty"] = SIZE[1], SIZE[0]
-    head = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(rows)}\n"
-    head += "property float x\nproperty float y\nproperty float z\nelement camera 1\n"
-    head += "property float view_px\nproperty int viewportx\nproperty int viewporty\nend_header\n"
-    (tmp_path / "a.ply").write_bytes(head.encode() + rows.tobytes() + camera.tobytes())
-    np.testing.assert_array_equal(read_scan(tmp_path / "a.ply").values.astype(np.float32), POINTS)
-
-
 @pytest.mark.parametrize(
     "write, notes",
     [

@@ -67,6 +67,10 @@ def test_globs_and_order(tmp_path):
     assert paired(tmp_path, picture_glob="color/*.png", by_order=True) == (ordered, [])
     with pytest.raises(InputError, match="needs as many"):
         find_recording(tmp_path, by_order=True)
+    fill(tmp_path / "new", *(f"{n}_{kind}.png" for n in "12" for kind in ("color", "depth")))
+    fill(tmp_path / "new", "masks/task-41.png", "masks/task-57.png")
+    with pytest.raises(InputError, match="no mask has the same name or number.*--by_order"):
+        find_recording(tmp_path / "new")
 
 
 def test_several_pictures_of_one_part_are_refused(tmp_path):

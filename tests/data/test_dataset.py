@@ -63,25 +63,18 @@ def test_points_resized_to_nearest(tmp_path, height, width, size):
     np.testing.assert_array_equal(depth.numpy(), np.repeat(xyz.numpy()[2:], 3, axis=0))
 
 
-def test_test_items(tmp_path):
-    folder = make_category(tmp_path)
-    data = TestDataset("toy", 56, tmp_path)
-    described = [("toy/test/good/rgb/000.png", "good", 0), ("toy/test/hole/rgb/000.png", "hole", 1)]
-    assert [data.describe(i) for i in range(len(data))] == described
-    for item, label, defect in zip(data, (0, 1), ("good", "hole")):
-        sample, mask, found, path = item
-        assert [tuple(t.shape) for t in sample] == [(3, 224, 224), (3, 56, 56), (3, 56, 56)]
-        assert mask.shape == (1, 224, 224) and mask.dtype == torch.float32 and found == label
-        assert path == str(folder / "test" / defect / "rgb" / "000.png")
-
-
-def test_parts_in_order_of_folders_and_names(tmp_path):
+def test_test_items_in_order_of_folders_and_names(tmp_path):
     for where in ("test/hole", "test/good", "test/cut"):
         for name in ("010", "002"):
             add_part(tmp_path, where, name, gt=spot())
-    data = TestDataset("toy", 224, tmp_path)
+    data = TestDataset("toy", 56, tmp_path)
     wanted = [(defect, name) for defect in ("cut", "good", "hole") for name in ("002", "010")]
-    assert [(data.describe(i)[1], data.files[i][0].stem) for i in range(6)] == wanted
+    for index, (defect, name) in enumerate(wanted):
+        sample, mask, label, path = data[index]
+        assert data.describe(index) == (f"toy/test/{defect}/rgb/{name}.png", defect, label)
+        assert [tuple(t.shape) for t in sample] == [(3, 224, 224), (3, 56, 56), (3, 56, 56)]
+        assert mask.shape == (1, 224, 224) and mask.dtype == torch.float32 and label == (defect != "good")
+        assert path == str(tmp_path / "toy/test" / defect / f"rgb/{name}.png")
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -129,35 +122,25 @@ def test_16_bit_picture_is_scaled_by_its_range(tmp_path, shape, suffix, bits):
     torch.testing.assert_close(rgb, released, rtol=0, atol=0.05)
 
 
-def test_picture_of_floats_is_refused(tmp_path):
-    rgb, _, _ = add_part(tmp_path, "train/good")
-    rgb = rgb.rename(rgb.with_suffix(".tiff"))
-    tifffile.imwrite(rgb, picture()[..., 0].astype(np.float32))
-    assert "float32" in refusal(lambda: train(tmp_path)[0], rgb)
-
-
-@pytest.mark.parametrize("kept", [0, 4, 8, 100, 220, 0.5, 0.999])
-def test_truncated_tiff(tmp_path, kept, caplog):
-    _, xyz, _ = add_part(tmp_path, "train/good")
-    data = xyz.read_bytes()
-    xyz.write_bytes(data[: int(kept if kept >= 1 else kept * len(data))])
-    refusal(lambda: train(tmp_path)[0], xyz)
-    assert caplog.messages == []
-
-
 @pytest.mark.parametrize(
     "kind, content, workers",
-    [("rgb", b"no picture", 0), ("xyz", "empty", 0), ("xyz", b"no tiff", 0), ("xyz", b"no tiff", 1)],
+    [("rgb", b"no picture", 0), ("rgb", "floats", 0), ("xyz", "no point", 0), ("xyz", b"no tiff", 1)]
+    + [("xyz", kept, 0) for kept in (0, 4, 8, 100, 220, 0.5, 0.999)],
 )
-def test_message_is_one_line_also_from_a_worker(tmp_path, kind, content, workers):
+def test_message_on_a_damaged_file_is_one_line(tmp_path, caplog, kind, content, workers):
     make_category(tmp_path)
     path = next((tmp_path / "toy/train/good" / kind).glob("001*"))
-    if content == "empty":
+    data = path.read_bytes()
+    if content == "no point":
         write_tiff(path, np.zeros((40, 50, 3), np.float32))
+    elif content == "floats":
+        path = path.rename(path.with_suffix(".tiff"))
+        tifffile.imwrite(path, picture()[..., 0].astype(np.float32))
     else:
-        path.write_bytes(content)
+        whole = isinstance(content, bytes)
+        path.write_bytes(content if whole else data[: int(content if content >= 1 else content * len(data))])
     text = refusal(lambda: list(loader(tmp_path, workers=workers, min_points=1)), path)
-    assert text.startswith(str(path)) and "Traceback" not in text
+    assert text.startswith(str(path)) and "Traceback" not in text and caplog.messages == []
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -241,14 +224,3 @@ def test_eyecandies_dropped_points_are_background(tmp_path):
     cloud[:] = (0, 0.03, -0.2)
     _, path, _ = add_part(tmp_path, "train/good", xyz=cloud)
     refusal(lambda: TrainDataset("toy", 224, tmp_path, 1)[0], path, "no valid point")
-
-
-def test_real_iad_holes_in_z_alone(tmp_path):
-    """NaN in z, coordinates in millimetres, pictures of 4:3."""
-    cloud = points(60, 80) * 1000
-    cloud[::2, :, 2] = np.nan
-    _, path, _ = add_part(tmp_path, "train/good", rgb=np.zeros((60, 80, 3), np.uint8), xyz=cloud)
-    (_, xyz, _), _ = TrainDataset("toy", 60, tmp_path)[0]
-    background = torch.ones(60, 60, dtype=torch.bool)
-    background[1::2] = False
-    assert torch.equal(xyz.any(dim=0), ~background) and not xyz[:, background].any()

@@ -35,12 +35,10 @@ instances[SPOT] = np.arange(100) % 40 + 1
 red_shades = colour((255, 0, 0))
 red_shades[20, 20:30, 0] = 200
 MASKS = {  # how annotation tools write 100 defective pixels
-    "ones": grey(1),
     "classes 1, 2, 3": classes,
     "forty instances": instances,
     "dark grey": grey(100),
     "light grey": grey(200),
-    "dark red": colour((128, 0, 0)),
     "blue": colour((0, 0, 9)),
     "shades of red": red_shades,
     "palette, black last": palette([(128, 0, 0), (0, 0, 0)], 1 - SPOT.astype(np.uint8)),
@@ -50,8 +48,6 @@ MASKS = {  # how annotation tools write 100 defective pixels
     "red on grey": colour((255, 0, 0), (90, 90, 90)),
     "red on opaque black": np.dstack([colour((255, 0, 0)), np.full((64, 64), 255)]).astype(np.uint8),
     "nothing is opaque": np.dstack([grey(255)] * 3 + [np.zeros((64, 64), np.uint8)]),
-    "grey, opaque": np.dstack([grey(255), np.full((64, 64), 255, np.uint8)]),
-    "16 bits, class two": grey(2, dtype=np.uint16),
     "16 bits, 4095": grey(4095, dtype=np.uint16),
 }
 

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -32,15 +33,11 @@ def content(folder):
     return {path: data for path, (data, _) in snapshot(folder).items() if path.endswith((".png", ".tiff"))}
 
 
-COMMANDS = {
-    "preprocessing.py": (make_mvtec3d, ("{}", "-o", "{}"), preprocessing),
-    "preprocess_eyecandies.py": (
-        make_eyecandies,
-        ("--dataset_path", "{}", "--target_dir", "{}"),
-        preprocess_eyecandies,
-    ),
-    "preprocess_realiad_d3.py": (make_realiad_d3, ("{}", "-o", "{}"), preprocess_realiad_d3),
-}
+COMMANDS = [  # how a download is made, the command, its arguments
+    (make_mvtec3d, preprocessing, ("{}", "-o", "{}")),
+    (make_eyecandies, preprocess_eyecandies, ("--dataset_path", "{}", "--target_dir", "{}")),
+    (make_realiad_d3, preprocess_realiad_d3, ("{}", "-o", "{}")),
+]
 
 
 def test_processes_write_the_same_bytes(tmp_path):
@@ -103,10 +100,9 @@ def test_a_full_disk_fails_samples_not_the_run(tmp_path, monkeypatch, capsys):
     assert preprocess_realiad_d3.main(command) == 0 and json.loads(record.read_text())["failures"] == {}
 
 
-@pytest.mark.parametrize("program", COMMANDS)
-def test_refusals(tmp_path, capsys, program):
+@pytest.mark.parametrize("make, module, flags", COMMANDS)
+def test_refusals(tmp_path, capsys, make, module, flags):
     """One line and exit code 2, before anything is written."""
-    make, flags, module = COMMANDS[program]
     category = make(tmp_path / "src")
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("x")
@@ -114,17 +110,17 @@ def test_refusals(tmp_path, capsys, program):
     for source, out, extra, text in (
         ("nowhere", "out", (), "missing folder"),
         ("empty", "out", (), "none of the data set's categories"),
-        (f"src/{category.name}", "out", (), "none of the data set's categories"),
+        (f"src/{category.name}", "out", (), "none of the data set's categories|is a category itself"),
         ("src", "src", (), "into the download"),
         ("src", f"src/{category.name}/new", (), "into the download"),
-        ("src", "out", ("--categories", "nothing"), "--categories"),
+        ("src", "out", ("--categories", "nothing"), "--category"),
         ("src", "file", (), "cannot be written"),
     ):
         places = iter((tmp_path / source, tmp_path / out))
         words = [str(next(places)) if word == "{}" else word for word in flags]
         assert module.main([*words, *extra]) == 2, text
         err = capsys.readouterr().err
-        assert text in err and err.count("\n") == 1 and "Traceback" not in err
+        assert re.search(text, err) and err.count("\n") == 1 and "Traceback" not in err
     assert snapshot(tmp_path) == before
 
 

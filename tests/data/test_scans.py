@@ -47,10 +47,13 @@ def test_parts_are_found_at_any_depth(tmp_path):
     add_part(tmp_path, "deep/er", "10", category="line")
     add_part(tmp_path, "deep/er", "9", category="line")
     add_part(tmp_path, ".hidden", "1", category="line")
+    add_part(tmp_path.parent, "nas", "0", category=tmp_path.name + "_other")
+    (tmp_path / "link").symlink_to(f"../{tmp_path.name}_other/nas")
     assert [part.name for part in find_parts(tmp_path)] == [
         "line/deep/er/rgb/9.png",
         "line/deep/er/rgb/10.png",
         "line/rgb/2.png",
+        "link/rgb/0.png",
     ]
     (tmp_path / "line/deep/er/xyz/9.tiff").unlink()
     with pytest.raises(InputError, match="9"):

@@ -1,12 +1,14 @@
 """Units: a scan of known size in metres, written in each unit, is taken for what it is."""
 
+from argparse import ArgumentTypeError
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import InputError
-from data.units import NAMES, UNITS, VIEW, guess_unit, measure, metres_of, recognise_unit, unit_fault, unit_from
+from data.units import NAMES, UNITS, VIEW, guess_unit, measure, metres_of, recognise_unit, unit, unit_fault
 
 SIZES, DISTANCES = st.floats(0.03, 0.15), st.floats(0.2, 1.4)  # metres
 
@@ -32,8 +34,8 @@ def test_metres_that_are_meant(extent, distance):
 
 
 def test_coordinates_of_a_map():
-    for unit in (None, "mm", "cm"):
-        assert "offset" in unit_fault(0.08 / UNITS[unit or "m"], 4e6 / UNITS[unit or "m"], unit)
+    for name in (None, "mm", "cm"):
+        assert "offset" in unit_fault(0.08 / UNITS[name or "m"], 4e6 / UNITS[name or "m"], name)
 
 
 @given(SIZES, DISTANCES, st.sampled_from(["m", "cm", "mm"]), st.booleans())
@@ -53,13 +55,13 @@ def test_what_an_import_recognises(size, away, unit, whole):
 
 @pytest.mark.parametrize("text, metres", [("mm", 1e-3), ("um", 1e-6), ("0.00025", 0.00025), ("1e-4", 1e-4)])
 def test_units_that_are_said(text, metres):
-    assert unit_from(text).metres == pytest.approx(metres)
+    assert metres_of(unit(text)) == pytest.approx(metres)
 
 
 @pytest.mark.parametrize("text", ["inch", "", "-1", "0", "nan", "inf"])
 def test_units_that_are_none(text):
-    with pytest.raises(InputError, match="--unit"):
-        unit_from(text)
+    with pytest.raises(ArgumentTypeError, match="metres of one count"):
+        unit(text)
 
 
 def test_measures_against_numpy():

@@ -11,7 +11,7 @@ from PIL import Image
 
 import main as run_main
 from inspection.in_place import InPlace, PlaceFacts, place_text
-from inspection.regions import find_regions
+from inspection.regions import Matches, find_regions, inspect_regions
 from tests.part_frame.scenes import DENT, good, reference, scan
 from tools import predict
 
@@ -30,7 +30,7 @@ def region_of(defect, seed=50):
     region = max(find_regions(total, 6.0, flat), key=lambda of: of.pixels)
     left, top, right, bottom = region.box
     shares = {name: float(values[top:bottom, left:right][region.mask].mean()) for name, values in maps.items()}
-    facts = InPlace(normal, placed.appearance, pitch).facts(region.mask, region.box, shares)
+    facts, _ = InPlace(normal, placed.appearance, pitch).facts(region.mask, region.box, shares)
     return facts, region.pixels * pitch**2, place_text(facts, region.pixels * pitch**2, {}), placed, placement
 
 
@@ -43,6 +43,19 @@ def test_a_dent_in_mm():
         r"\(good parts there: ±0\.0\d+ mm\)",
         text,
     )
+
+
+def test_the_outline_is_that_of_the_area_that_is_told():
+    *_, placed, placement = region_of("dent")
+    maps, pitch = reference(6, turn=180)[1].maps(placed.appearance)[1], placement.frame.pitch
+    in_place = InPlace(reference(6, turn=180)[1], placed.appearance, pitch)
+    total = np.maximum.reduce(list(maps.values()))
+    matches = Matches({}, {}, (), np.zeros((0, 56, 56)), len(total))
+    found = inspect_regions(total, 6.0, None, maps, matches, in_place)
+    dent = max(found, key=lambda of: of.pixels)
+    x, y = max(dent.contours, key=len).T
+    drawn = abs((x * np.roll(y, -1) - y * np.roll(x, -1)).sum()) / 2 * pitch**2  # shoelace formula
+    assert drawn == pytest.approx(dent.in_place.area_mm2, rel=0.1) != pytest.approx(dent.pixels * pitch**2, rel=0.2)
 
 
 def test_a_stain_in_colours_without_millimetres_of_height():
