@@ -18,15 +18,9 @@ from common.commands import available_cores
 from common.errors import InputError, show_warnings
 from common.signals import begin_worker, beginning_workers, raise_if_stopping
 from data.names import CATEGORIES, find_categories, printable, same_name  # noqa: F401  found here too
-from data.organised_clouds import (
-    Reading,
-    organized_pc_to_depth_map,
-    read_tiff_organized_pc,
-    resize_organized_pc,
-    valid_points,
-)
+from data.organised_clouds import Reading, organized_pc_to_depth_map, resize_organized_pc, valid_points
 from data.pairing import GOOD, defect_folders, pair
-from data.pictures import read_defect, read_mask, read_picture
+from data.pictures import read_defect, read_mask
 from data.scans import Scan, read_scan
 from part_frame.framed import framed
 from part_frame.placement import CannotPlace
@@ -68,37 +62,36 @@ class _Split(Dataset):
 
     Attributes:
         files: [(rgb, xyz, gt or None)], one entry per part.
-        labels: [0 or 1], 1 for parts of a defect folder.
+        rgb_size: side in pixels that images are resized to.
+        placement, poses: where parts lie, if in a frame, and the Pose of files whose pose is known.
     """
 
     split = None
-    rgb_size = RGB_SIZE  # side in pixels that images are resized to
 
     def __init__(self, class_name, img_size=RGB_SIZE, dataset_path="datasets/mvtec3d", min_points=0, reading=Reading()):
         self.folder = Path(dataset_path) / class_name / self.split
         self.dataset_path, self.img_size = Path(dataset_path), img_size
         self.min_points, self.reading = min_points, reading
+        self.rgb_size, self.placement, self.poses = RGB_SIZE, None, {}
         self.files = self._list()
-        self.labels = [int(rgb.parent.parent.name != GOOD) for rgb, _, _ in self.files]
-        self.placement, self.poses = None, {}  # where parts lie, and the Pose of files whose pose is known
 
     def __len__(self):
         return len(self.files)
 
     def _sample(self, index, placed=None):
         """(rgb [3, R, R], R = ``rgb_size``, xyz [3, S, S], depth [3, S, S]); in a frame also the packed appearance."""
-        rgb_path, xyz_path = self.files[index][:2]
         if self.placement is not None:
             placed = placed or self._placed(index)
             scan = Scan(*framed(placed, self.placement))
             sample = placed_sample(scan, placed.appearance, self.img_size, self.rgb_size)
-            return tuple(of[0] for of in sample)
-        rgb = picture_tensor(read_picture(rgb_path, "RGB", self.reading.picture_bits), self.rgb_size)
-        if xyz_path is None:  # nothing is measured at any pixel
-            xyz = torch.zeros(3, self.img_size, self.img_size)
         else:
-            xyz = read_points(xyz_path, self.img_size, self.min_points, self.reading)
-        return rgb, xyz, organized_pc_to_depth_map(xyz)
+            rgb_path, xyz_path = self.files[index][:2]
+            sample = sample_of(read_scan(rgb_path, xyz_path, self.reading), self.img_size, self.rgb_size)
+            if self.min_points and not len(valid_points(sample[1][0], self.reading.zero_points)):
+                raise InputError(
+                    f"{xyz_path}: no valid point is left (x, y and z non-zero and finite); remove or rescan this part"
+                )
+        return tuple(of[0] for of in sample)
 
     def _placed(self, index):
         """The Placed part of a file; raises InputError naming the file where it cannot be placed."""
@@ -112,13 +105,15 @@ class _Split(Dataset):
     def describe(self, index):
         """(rgb path relative to the data set, with forward slashes; defect folder; label) of the part ``index``."""
         rgb_path = self.files[index][0]
-        return printable(rgb_path.relative_to(self.dataset_path)), rgb_path.parent.parent.name, self.labels[index]
+        defect = rgb_path.parent.parent.name
+        return printable(rgb_path.relative_to(self.dataset_path)), defect, int(defect != GOOD)
 
 
 class TrainDataset(_Split):
     """Normal training parts; an item is ((rgb [3, R, R], R = ``rgb_size``, xyz [3, S, S], depth [3, S, S]), 0).
 
     Args:
+        where, options: as of TestDataset.
         shots: number of parts to use, see :func:`few_shots`; None: all.
         seed: decides which parts are used, and which are held out.
         held_out_share: share of the parts that is held out for calibration; None: no part.
@@ -132,30 +127,18 @@ class TrainDataset(_Split):
 
     split = "train"
 
-    def __init__(
-        self,
-        class_name,
-        img_size=RGB_SIZE,
-        dataset_path="datasets/mvtec3d",
-        min_points=0,
-        shots=None,
-        seed=0,
-        reading=Reading(),
-        held_out_share=None,
-    ):
-        super().__init__(class_name, img_size, dataset_path, min_points, reading)
+    def __init__(self, class_name, *where, shots=None, seed=0, held_out_share=None, **options):
+        super().__init__(class_name, *where, **options)
         self.held_out_files = []
         if held_out_share is not None:
             out = held_out(len(self.files), held_out_share, seed, class_name)
             self.held_out_files = [self.files[i] for i in out]
             self.files = [files for i, files in enumerate(self.files) if i not in set(out)]
-            self.labels = [0] * len(self.files)
         if shots is not None:
             if shots > len(self.files):
                 few = f"{len(self.files)} training parts, fewer than --shots {shots}; lower it or add parts"
                 raise InputError(f"{self.folder / GOOD}: {few}")
             self.files = [self.files[i] for i in few_shots(len(self.files), shots, seed, class_name)]
-            self.labels = [0] * shots
 
     def _list(self):
         if not (self.folder / GOOD).is_dir():
@@ -200,7 +183,7 @@ class TestDataset(_Split):
         else:
             laid = placed.laid.laid(read_defect(gt_path), placed.shape)
             mask = torch.from_numpy(laid.astype(np.float32))[None]
-        return self._sample(index, placed), mask, self.labels[index], str(rgb_path)
+        return self._sample(index, placed), mask, self.describe(index)[2], str(rgb_path)
 
 
 def picture_tensor(picture, size=RGB_SIZE):
@@ -261,18 +244,6 @@ def _drawn(count, number, seed):
     return sorted(sorted(range(count), key=rank.__getitem__)[:number])
 
 
-def read_points(path, size, min_points, reading=Reading()):
-    """A part's point cloud as a run reads it: xyz [3, size, size] in metres.
-
-    Raises:
-        InputError: the file is unreadable, or has no valid point although ``min_points`` is above 0.
-    """
-    xyz = resize_organized_pc(read_tiff_organized_pc(path, reading)[0], size)
-    if min_points and not len(valid_points(xyz, reading.zero_points)):
-        raise InputError(f"{path}: no valid point is left (x, y and z non-zero and finite); remove or rescan this part")
-    return xyz
-
-
 def pair_files(folder, with_masks, with_clouds=True):
     """[(rgb, xyz, gt or None)] of one defect folder, as ``data.pairing.pair`` finds them.
 
@@ -321,37 +292,30 @@ class Loader(DataLoader):
     told = False
 
 
-def default_workers(device):
-    """Number of loading processes on ``device`` (auto, cpu, cuda or mps) where the user gives none.
-
-    On the CPU it is one, as released, since the networks need the cores. On a GPU it is more, since the GPU handles a
-    part faster than one process reads it.
-    """
-    on_gpu = device == "cuda" or device == "auto" and torch.cuda.is_available()
-    return min(WORKERS_FOR_GPU, available_cores()) if on_gpu else 1
-
-
 def get_data_loader(split, class_name, img_size, args, placement=None, poses=None):
     """Loader of ``split`` ("train" or "test"): batch size 1, no shuffling, ``args.num_workers`` loading processes.
 
-    ``args`` needs ``dataset_path``. Optional, with their defaults: ``rgb_size`` (224), ``num_workers`` (None: see
-    :func:`default_workers`), ``device`` ("cpu"), ``min_points`` (0), ``shots`` (None), ``seed`` (0), ``readings``
-    ({category: Reading} from the examination) and ``held_out`` (share of training parts held out for calibration).
+    ``args`` needs ``dataset_path``. Optional, with their defaults: ``rgb_size`` (224), ``num_workers`` (None: one on a
+    CPU, as released, since the networks need the cores; more on a GPU, which handles a part faster than a process reads
+    it), ``device`` ("cpu"), ``min_points`` (0), ``shots`` (None), ``seed`` (0), ``readings`` ({category: Reading} from
+    the examination) and ``held_out`` (share of training parts held out for calibration).
 
     ``placement``: where parts lie, see ``part_frame``; ``poses``: {index: Pose} of files whose pose is known.
 
     Raises:
         InputError: see the data sets; while iterating: a file cannot be used, or the workers lack shared memory.
     """
-    common = class_name, img_size, args.dataset_path, getattr(args, "min_points", 0)
     reading, workers = getattr(args, "readings", {}).get(class_name, Reading()), getattr(args, "num_workers", None)
+    where = class_name, img_size, args.dataset_path, getattr(args, "min_points", 0), reading
     if workers is None:
-        workers = default_workers(getattr(args, "device", "cpu"))
+        device = getattr(args, "device", "cpu")
+        on_gpu = device == "cuda" or device == "auto" and torch.cuda.is_available()
+        workers = min(WORKERS_FOR_GPU, available_cores()) if on_gpu else 1
     if split == "train":
-        chosen = getattr(args, "shots", None), getattr(args, "seed", 0), reading, getattr(args, "held_out", None)
-        data = TrainDataset(*common, *chosen)
+        draw = {"shots": getattr(args, "shots", None), "seed": getattr(args, "seed", 0)}
+        data = TrainDataset(*where, **draw, held_out_share=getattr(args, "held_out", None))
     else:
-        data = TestDataset(*common, reading)
+        data = TestDataset(*where)
     data.rgb_size = getattr(args, "rgb_size", None) or RGB_SIZE
     data.placement, data.poses = placement, poses or {}
     return Loader(data, batch_size=1, shuffle=False, num_workers=workers, worker_init_fn=begin_loading)

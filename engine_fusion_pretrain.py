@@ -10,13 +10,11 @@ import contextlib
 import logging
 import math
 import re
-import shutil
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -32,7 +30,6 @@ from uff_training.training_plan import epoch_order, learning_rate, plan
 
 NOT_RECORDED = ("device", "quiet", "resume", "overwrite", "local_rank")  # options that a checkpoint does not name
 NO_EFFECT = ("num_workers", "save_every", "data_path", "output_dir")  # these may differ when a training resumes
-BYTES_PER_WEIGHT = 12  # in a checkpoint: the weight and AdamW's two moments
 BETAS = 0.9, 0.95
 CURVE = "uff_loss.csv"
 
@@ -66,21 +63,6 @@ def write_curve(folder: Path, points: list[Point]) -> None:
     atomic_write_text(folder / CURVE, "\n".join(lines) + "\n")
 
 
-def read_ahead(read: Callable[[Any], Any], items: Iterable[Any], threads: int) -> Generator[Any, None, None]:
-    """Yield ``read(item)`` of each item in order; at most ``threads`` items are read ahead, which bounds the memory."""
-    if not threads:
-        yield from map(read, items)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[Any] = deque()
-        for item in items:
-            waiting.append(pool.submit(read, item))
-            if len(waiting) > threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
 class Training:
     """One training: the files, the fusion module, its optimiser, and the steps and epochs done.
 
@@ -88,8 +70,7 @@ class Training:
         options: those of fusion_pretrain.py; with ``resume`` the training continues a checkpoint.
 
     Raises:
-        InputError: the files, the output folder or the checkpoint cannot be used, or the checkpoints do not fit on the
-            disk. Nothing was changed.
+        InputError: the files, the output folder or the checkpoint cannot be used. Nothing was changed.
     """
 
     def __init__(self, options: argparse.Namespace):
@@ -107,7 +88,8 @@ class Training:
             raise InputError(f"{self.output_dir}: no checkpoint-<epoch>.pth to go on from; leave out --resume")
         self.args = {name: value for name, value in vars(options).items() if name not in NOT_RECORDED}
         self.args.update(xyz_dim=self.folder.xyz_dim, rgb_dim=self.folder.rgb_dim, files=len(self.folder.paths))
-        self.args.update(files_sha256=self.folder.digest(), processes=1)
+        # options of earlier versions, without which a training of theirs would go on otherwise
+        self.args.update(files_sha256=self.folder.digest(), processes=1, warmup_steps=None)
         self.plan = plan(len(self.folder.paths), options)
         torch.manual_seed(options.seed)
         self.model = FeatureFusionBlock(self.folder.xyz_dim, self.folder.rgb_dim).to(self.device)
@@ -117,22 +99,11 @@ class Training:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.mixed and self.device.type == "cuda")
         self.steps, self.epoch = 0, 0
         self._noted: set[object] = set()
-        self._require_space()
         if options.resume is not None:
             self._resume(options.resume or found[max(found)])
         elif options.overwrite:
             for path in found.values():
                 path.unlink()
-
-    def _require_space(self):
-        weights = sum(p.numel() for p in self.model.parameters())
-        saved = math.ceil(self.plan.epochs / self.options.save_every)
-        needed, free = saved * weights * BYTES_PER_WEIGHT, shutil.disk_usage(self.output_dir).free
-        if needed > free:
-            raise InputError(
-                f"{self.output_dir}: {saved} checkpoints take {needed / 2**30:.1f} GiB, "
-                f"{free / 2**30:.1f} GiB are free; give a larger --save_every or another --output_dir"
-            )
 
     # ------------------------------------------------------------ checkpoints
 
@@ -219,33 +190,35 @@ class Training:
         options = self.options
         batches = epoch_order(len(self.folder.paths), self.epoch, self.plan, options)
         batches = batches[: (self.plan.steps - self.steps) * options.accum_iter]
-        parts = read_ahead(self._read, [number for batch in batches for number in batch], options.num_workers)
-        with contextlib.closing(parts):
+        with ThreadPoolExecutor(max(1, options.num_workers)) as pool:
             for start in range(0, len(batches), options.accum_iter):
-                count = len(batches[start : start + options.accum_iter])
-                yield self._step(([self._next(parts) for _ in range(options.batch_size)] for _ in range(count)), count)
+                group = batches[start : start + options.accum_iter]
+                yield self._step((self._read(pool, numbers) for numbers in group), len(group))
 
-    def _read(self, number):
+    def _read(self, pool, numbers):
+        """[Pairs] of a batch's files, read by the threads of ``pool``; each kind of warning is given once."""
         options = self.options
-        return load_pairs(self.folder.paths[number], self.folder.xyz_dim, options.pair_order, options.background)
-
-    def _next(self, parts):
-        """The next file's pairs; each kind of warning about them is given once."""
+        settings = self.folder.xyz_dim, options.pair_order, options.background
         try:
-            pairs = next(parts)
+            parts = list(pool.map(lambda number: load_pairs(self.folder.paths[number], *settings), numbers))
         except InputError as error:
             raise InputError(f"{error} (stopped at step {self.steps}, epoch {self.epoch})") from None
-        wanted, name = self.options.pair_order, pairs.path
-        if not len(pairs.xyz):
-            self._warn_once(name, f"{name}: no usable patches (every xyz patch holds a zero); it teaches nothing")
-        if pairs.order == "unknown":
-            told = "the order of its RGB patches cannot be told; pairs are taken as they stand"
-            self._warn_once("unknown", f"{name}: {told}, here and in all such files")
-        elif pairs.order != wanted:
-            told = "matched to their xyz patches again" if wanted == "matching" else "scrambled as the release does"
-            told = f"RGB patches are in {pairs.order} order; they are {told}"
-            self._warn_once("order", f"{name}: {told}, here and in all such files")
-        return pairs
+        for part in parts:
+            if not len(part.xyz):
+                told = "no usable patches (every xyz patch holds a zero); it teaches nothing"
+                self._warn_once(part.path, f"{part.path}: {told}")
+            if part.order == "unknown":
+                told = "the order of its RGB patches cannot be told; pairs are taken as they stand"
+                self._warn_once("unknown", f"{part.path}: {told}, here and in all such files")
+            elif part.order != options.pair_order:
+                told = f"RGB patches are in {part.order} order; they are "
+                told += (
+                    "matched to their xyz patches again"
+                    if part.order == "released"
+                    else "scrambled as the release does"
+                )
+                self._warn_once("order", f"{part.path}: {told}, here and in all such files")
+        return parts
 
     def _warn_once(self, key, message):
         if key not in self._noted:
@@ -274,35 +247,24 @@ class Training:
     def _batch(self, parts, count):
         """Gradients of one batch; returns its loss, hits and number of pairs."""
         xyz, rgb = (torch.cat([getattr(part, name) for part in parts]).to(self.device) for name in ("xyz", "rgb"))
-        half = torch.float16 if self.device.type == "cuda" else torch.bfloat16
-        with torch.autocast(self.device.type, enabled=self.mixed, dtype=half):
-            queries, keys = self.model.match(xyz, rgb)
-        loss, hits = matching_loss(queries.float(), keys.float())
         where = f"step {self.steps} (epoch {self.epoch})"
-        if not math.isfinite(loss.item()):
-            raise InputError(
-                f"the loss is not a finite number at {where}: {self._culprit(parts)}; "
-                "the last checkpoint is still good: lower --lr or mend the file"
-            )
-        if not len(queries):
+        if not len(xyz):
             raise InputError(
                 f"no usable patches at {where} in {_names(parts)}: every xyz patch holds a zero; "
                 "for histograms such as FPFH give --background all_zero"
             )
+        half = torch.float16 if self.device.type == "cuda" else torch.bfloat16
+        with torch.autocast(self.device.type, enabled=self.mixed, dtype=half):
+            queries, keys = self.model.match(xyz, rgb)
+        loss, hits = matching_loss(queries.float(), keys.float())
+        if not math.isfinite(loss.item()):
+            bad = [part for part in parts if not (part.xyz.square().sum() + part.rgb.square().sum()).isfinite()]
+            raise InputError(
+                f"the loss is not a finite number at {where}, in {_names(bad or parts)}; "
+                "the last checkpoint is still good: lower --lr or mend the file"
+            )
         self.scaler.scale(loss / count).backward()
         return loss.item(), hits, len(queries)
-
-    @torch.no_grad()
-    def _culprit(self, parts):
-        """Text for the error message: the files whose embeddings are not finite, or the weights if all files are so."""
-        bad = []
-        for part in parts:
-            embedded = self.model.match(part.xyz.to(self.device), part.rgb.to(self.device))
-            if not all(half.isfinite().all() for half in embedded):
-                bad.append(part)
-        if bad and (len(bad) < len(parts) or len(parts) == 1):
-            return f"embeddings of {_names(bad)} are not finite"
-        return f"{'the weights have diverged' if bad else 'loss too large'}, files of the batch: {_names(parts)}"
 
 
 def _names(parts):

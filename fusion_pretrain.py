@@ -24,15 +24,14 @@ def build_parser() -> Parser:
         "--fusion_module_path, and the loss curve uff_loss.csv.",
         epilog=prose_and_examples(__doc__)[1],
     )
-    most = 2**31 - 1
-    whole = number(int, 1, most)
+    whole = number(int, 1, 2**31 - 1)
     group = parser.add_argument_group("data")
     widths = "width of the xyz patches (default: as the files show it, else 1152)"
     add_values(
         group,
         ("data_path", str, "datasets/patch_lib", "DIR", "folder of .pt files, float32 or half precision"),
         ("xyz_dim", whole, None, "N", widths),
-        ("num_workers", number(int, 0, 64), 1, "N", "threads that read files; each keeps one part in memory"),
+        ("num_workers", number(int, 0, 64), 1, "N", "threads that read the files of a batch"),
     )
     group.add_argument(
         "--pair_order",
@@ -50,9 +49,6 @@ def build_parser() -> Parser:
     )
 
     group = parser.add_argument_group("training")
-    steps = (
-        "optimiser steps of warm-up instead of --warmup_epochs (with --steps: a third of them, as in the CVPR paper)"
-    )
     add_values(
         group,
         ("batch_size", whole, 16, "N", "parts per batch; the last incomplete batch is dropped"),
@@ -61,8 +57,7 @@ def build_parser() -> Parser:
         ("steps", whole, None, "N", "optimiser steps instead of --epochs (the CVPR paper: 750)"),
         ("lr", number(float, 0, open_low=True), 0.003, "X", "learning rate after warm-up"),
         ("min_lr", number(float, 0), 0.0, "X", "learning rate that the cosine ends at"),
-        ("warmup_epochs", number(float, 0), 1.0, "X", "epochs of linear warm-up"),
-        ("warmup_steps", number(int, 0, most), None, "N", steps),
+        ("warmup_epochs", number(float, 0), 1.0, "X", "epochs of linear warm-up (with --steps: a third of them)"),
         ("weight_decay", number(float, 0), 0.01, "X", "of AdamW (the release has the flag and always takes 0.01)"),
         ("seed", number(int, 0, 2**32 - 1), 0, "N", "of the first weights and the order of the files"),
     )

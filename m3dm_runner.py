@@ -26,7 +26,7 @@ from data.scans import PartFiles, read_scan
 from dataset import MM, get_data_loader
 from feature_extractors.extraction import PatchExtractor
 from feature_extractors.multiple_features import METHODS
-from feature_extractors.released import mask_of_map, stacked
+from feature_extractors.released import mask_of_map
 from inspection.fitted import restored_method
 from inspection.one_part import Scorer, small_picture
 from inspection.saved_model import read_parts, read_saved, write_fitted
@@ -58,7 +58,9 @@ def build_extractor(args):
 def spread_evenly(count, most):
     """Numbers below ``count``: all, or ``most`` from the first to the last, since parts are often numbered in the order
     of their making; most: None: no limit."""
-    return list(range(count)) if most is None or count <= most else np.linspace(0, count - 1, most).round().astype(int)
+    if most is None or count <= most:
+        return list(range(count))
+    return sorted({round(number) for number in np.linspace(0, count - 1, most).tolist()})
 
 
 def build_method(args, extractor):
@@ -119,7 +121,7 @@ class M3DM:
         loader = get_data_loader("train", class_name, args.img_size, args, frame, poses)
         count = parts_used(args, len(loader.dataset))
         self.training_paths = [loader.dataset.describe(i)[0] for i in range(count)]
-        chosen = {int(number) for number in spread_evenly(count, args.max_measured)}
+        chosen = spread_evenly(count, args.max_measured)
         with self.timings("memory bank"):
             method.reserve(count)
             for number, (sample, _) in enumerate(track(islice(loader, count), count, f"{class_name}: memory bank")):
@@ -138,25 +140,22 @@ class M3DM:
             added = args.memory_bank == "single"  # the release has no such pass for these methods
             what = "training maps" if added else "late fusion"
             with self.timings(what), draws_apart() if added else contextlib.nullcontext():
-                label = f"{class_name}: {what}"
                 if method.keeps_patches:
-                    for number in track(sorted(chosen), len(chosen), label):
-                        method.add_patches_to_late_fusion(method.kept_patches(number), number)
+                    again = ((number, method.kept_patches(number)) for number in chosen)
                 else:
-                    for number, (sample, _) in enumerate(track(islice(loader, count), count, label)):
-                        if number in chosen:
-                            method.add_patches_to_late_fusion(method.extract(sample), number)
-                paths = [self.training_paths[number] for number in sorted(chosen)]
+                    samples = enumerate(sample for sample, _ in islice(loader, count))
+                    again = ((number, method.extract(sample)) for number, sample in samples if number in chosen)
+                for number, patches in track(again, len(chosen), f"{class_name}: {what}"):
+                    method.add_patches_to_late_fusion(patches, number)
+                paths = [self.training_paths[number] for number in chosen]
                 method.run_late_fusion(paths, scoring_addon.parameters_from(args))
-        if CALIBRATED not in args.scoring:
-            return
-        left_out = evaluation.units_from(class_name, method.training).left_out  # raises before the test, not after
-        if left_out:
-            logging.warning(
-                "%s: calibrated: the training parts' maps of the %s bank show no spread: it is left out",
-                class_name,
-                " and ".join(left_out),
-            )
+        if CALIBRATED in args.scoring:
+            left_out = " and ".join(
+                evaluation.units_from(class_name, method.training).left_out
+            )  # raises before the test
+            if left_out:
+                told = "%s: calibrated: the training parts' maps of the %s bank show no spread: it is left out"
+                logging.warning(told, class_name, left_out)
 
     def _frame(self, class_name):
         """(Placement, {index of a training part: its Pose}), settled once from the training parts; (None, {}) without
@@ -177,7 +176,7 @@ class M3DM:
         def scans():
             for index in track(chosen, len(chosen), f"{class_name}: frame"):
                 scan = read_scan(*dataset.files[index][:2], dataset.reading)
-                yield int(index), scan.rgb, scan.xyz * MM
+                yield index, scan.rgb, scan.xyz * MM
 
         forced = {"part": placement.NONE, "aligned": placement.ALIGNED}.get(args.frame)
         with self.timings("frame"):
@@ -296,21 +295,14 @@ class M3DM:
                 pictures.append(small_picture(sample))
         with self.timings("metrics"):
             paths, defects, labels = zip(*map(loader.dataset.describe, range(len(loader))))
-            banks = [part.banks for part in judged]
-            self.evaluation = evaluation.Evaluation(
+            masked = [label == 0 or gt is not None for label, (*_, gt) in zip(labels, loader.dataset.files)]
+            self.evaluation = evaluation.Evaluation.of(
                 class_name,
-                paths,
-                defects,
-                np.array(labels, np.uint8),
-                np.stack(masks),
-                np.array([part.score for part in judged]),
-                np.stack([part.map for part in judged]),
-                stacked(banks, "scores"),
-                stacked(banks, "maps"),
-                np.stack(pictures),
-                np.array([label == 0 or gt is not None for label, (*_, gt) in zip(labels, loader.dataset.files)]),
-                method.training,
-                meta or {},
+                *(paths, defects, labels, np.stack(masks), judged),
+                picture=np.stack(pictures),
+                has_mask=np.array(masked),
+                training=method.training,
+                meta=meta or {},
             )
             names = args.scoring
             self.scored = evaluation.score(

@@ -21,7 +21,7 @@ from common.files import atomic_path
 LINE, DEFECT, MISSING = "magenta", "gold", "dimgrey"  # colours: outline, mask, not measured
 ROOM = 1.6  # the shown window is this many times as large as the measured area, so that misplaced parts are visible
 FEW, MOST = 4, 24  # so many parts are shown large, one below the other; so many are on one page
-LARGE, SMALL, GAP, TEXT, HEAD = 320, 220, 8, 56, 56  # pixels: a panel, between panels, text of a part, of a page
+LARGE, SMALL, GAP, TEXT, HEAD = 320, 220, 8, 64, 56  # pixels: a panel, between panels, text of a part, of a page
 DOTS, FONT, CHARACTER = 100, 8, 7  # pixels per inch; points; pixels that a character takes
 LEGEND = (
     "left: picture; in its corner the whole frame · middle: depth, red near, blue far, grey not measured · right: both"

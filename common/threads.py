@@ -57,9 +57,8 @@ def free_cores() -> int:
 
 
 def cgroup_limit(root: Path = CGROUP) -> Optional[float]:
-    """Cores' worth of processor time that the cgroup below ``root`` allows (version 2 or 1); None: no limit."""
-    own = _own_group()
-    for folder in dict.fromkeys((root / own, root)):
+    """Cores' worth of processor time that the cgroup (version 2 or 1) below ``root`` allows; None: no limit."""
+    for folder in (root / _own_group(), root):
         try:
             quota, period = (folder / "cpu.max").read_text().split()
             return None if quota == "max" else int(quota) / int(period)
@@ -74,7 +73,7 @@ def cgroup_limit(root: Path = CGROUP) -> Optional[float]:
 
 
 def _own_group() -> str:
-    """The path of this process's cgroup (version 2) below the root; "" if there is none."""
+    """The path of this process's cgroup below the root; "" if there is none."""
     try:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
     except OSError:

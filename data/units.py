@@ -42,8 +42,8 @@ class Unit(NamedTuple):
 
     @property
     def name(self) -> str:
-        """A key of UNITS, or the metres."""
-        return next((name for name, metres in UNITS.items() if metres == self.metres), f"{self.metres:g} m")
+        """A key of UNITS, or the millimetres."""
+        return next((name for name, metres in UNITS.items() if metres == self.metres), f"{1000 * self.metres:g} mm")
 
 
 def metres_of(unit) -> float:

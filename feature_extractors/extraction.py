@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from common.errors import InputError
 from data.organised_clouds import valid_points
 from feature_extractors.alignment import GRID, align
 from feature_extractors.fpfh import FPFH_DIM, fpfh_patches
@@ -67,8 +66,6 @@ class PatchExtractor(nn.Module):
         device="cpu",
         rgb_layers=None,
         rgb_size=None,
-        fpfh_normal_radius=None,
-        fpfh_feature_radius=None,
         rgb_onnx=None,
     ):
         """An extractor whose networks are loaded from files.
@@ -82,15 +79,12 @@ class PatchExtractor(nn.Module):
             group_size, num_group: points per group, groups per part.
             multiscale: average the xyz patches of two group sizes, the given one and twice it.
             rgb_layers, rgb_size: options of a backbone of ``models.rgb_backbones``; None: its defaults.
-            fpfh_normal_radius, fpfh_feature_radius: in the models of version 0.9; None.
             rgb_onnx: :attr:`rgb_onnx` of the fit's extractor; ONNX Runtime runs it where it is installed, on a CPU and
                 without ``amp``. Otherwise, and with None, torch runs the backbone ``rgb``; see :attr:`rgb_runtime`.
 
         Raises:
             InputError: a checkpoint is missing or does not fit, or the RGB backbone is not suitable.
         """
-        if fpfh_normal_radius is not None or fpfh_feature_radius is not None:
-            raise InputError("the model's FPFH have a radius, as version 0.9 could be asked for: fit the model again")
         fpfh = xyz == FPFH
         if uff is not None:
             require(uff, UFF)  # before the backbones are loaded or downloaded
@@ -193,15 +187,6 @@ class PatchExtractor(nn.Module):
             patches["fusion"] = torch.cat(halves, dim=1).float()
         return patches
 
-    def check(self, banks):
-        """Raise InputError unless there are patches for all of ``banks``."""
-        missing = [name for name in banks if name not in self.widths]
-        if missing:
-            raise InputError(
-                f"the patch extractor gives no {missing[0]} patches, which the method's {missing[0]} bank needs; "
-                "build it with that backbone (for fusion: both, and the UFF module)"
-            )
-
     def _rgb_patches(self, rgb):
         with self._precision():
             return self.deep_feature_extractor.forward_rgb_features(rgb.to(self.device))[0].float()
@@ -209,9 +194,7 @@ class PatchExtractor(nn.Module):
     def _xyz_patches(self, xyz, zero_points):
         valid = valid_points(xyz, zero_points)
         if self.fpfh:
-            there = torch.zeros(xyz[0].numel(), dtype=torch.bool)
-            there[valid.cpu()] = True
-            return fpfh_patches(xyz, there.view(xyz.shape[1:])).to(self.device)
+            return fpfh_patches(xyz, valid).to(self.device)
         points, valid = xyz.flatten(1).T[valid].to(self.device), valid.to(self.device)
         with self._precision():
             tokens, center = self.deep_feature_extractor.xyz_backbone.forward_sizes(points, self.group_sizes)

@@ -60,9 +60,6 @@ class Features(ReleasedNames):
         stores: {bank: RowStore} of all training rows, unscaled.
         banks: {bank: MemoryBank}, set by ``run_coreset``.
         late_fusion: LateFusion, or None.
-
-    Raises:
-        InputError: the extractor lacks a backbone or the fusion module.
     """
 
     bank_names = ()
@@ -71,7 +68,6 @@ class Features(ReleasedNames):
     learns = False  # whether a late fusion is fitted to the training parts
 
     def __init__(self, extractor, fixes=Fixes(), **settings):
-        extractor.check(self.bank_names)
         self.extractor, self.fixes, self.settings = extractor, fixes, Settings(**settings)
         extractor.train(not fixes.eval_mode)
         extractor.reseed(self.settings.seed)
@@ -304,8 +300,8 @@ class Features(ReleasedNames):
         results = {name: self.banks[name].measure(patches[name], excluding_part) for name in self.bank_names}
         scores, maps = {}, {}
         if results:  # one transfer per sample
-            values = torch.cat([torch.cat([of.score[None], of.distance]) for of in results.values()]).cpu()
-            for name, of in zip(results, values.split([1 + len(of.distance) for of in results.values()])):
+            values = torch.cat([torch.cat([score[None], of.distance]) for score, of in results.values()]).cpu()
+            for name, of in zip(results, values.split([1 + len(of.distance) for _, of in results.values()])):
                 scores[name] = float(of[0])
                 maps[name] = anomaly_map(of[1:], self.map_size, float_blur=self.fixes.float_maps)
         if self.reference is not None:
@@ -313,7 +309,7 @@ class Features(ReleasedNames):
             scores, maps = scores | in_place[0], maps | in_place[1]
             if self.reference.ignored is not None:
                 maps = {name: np.where(self.reference.ignored, of.dtype.type(0), of) for name, of in maps.items()}
-        return BankScores(scores, maps, {name: of.nearest.cpu().numpy() for name, of in results.items()})
+        return BankScores(scores, maps, {name: of.index.cpu().numpy() for name, (_, of) in results.items()})
 
     @property
     def decides_by(self):

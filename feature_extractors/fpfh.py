@@ -23,29 +23,25 @@ NORMAL_POINTS = 30  # nearest points that a normal is fitted to, the point itsel
 LEAVES = 64  # leaves of points that a thread works on at once
 
 
-def fpfh_patches(xyz, valid=None):
+def fpfh_patches(xyz, valid):
     """FPFH of an organised cloud on the patch grid.
 
     Args:
-        xyz: tensor [3, S, S] or array [H, W, 3]; background 0.
-        valid: [S, S] or [H, W] bool, the pixels with a measured point; by default those whose x, y and z are all
-            non-zero.
+        xyz: tensor [3, S, S].
+        valid: [N] int64, row-major positions of the pixels with a measured point.
 
     Returns:
-        [3136, 33] float32 tensor, row-major, on the device of ``xyz``. Each row is the mean over one of 56×56 cells of
-        the image (4×4 pixels at 224×224), in which background pixels count as 0. It is exactly 0 if the cell is all
-        background, or if the cloud has a single point.
+        [3136, 33] float32 tensor on the CPU, row-major. Each row is the mean over one of 56×56 cells of the image (4×4
+        pixels at 224×224), in which background pixels count as 0. It is exactly 0 if the cell is all background, or if
+        the cloud has a single point.
 
     Raises:
         InputError: a measured point is not finite.
     """
-    device = xyz.device if isinstance(xyz, torch.Tensor) else torch.device("cpu")
-    if isinstance(xyz, torch.Tensor):
-        xyz = xyz.detach().cpu().permute(1, 2, 0).numpy()
-    valid = (xyz != 0).all(axis=2) if valid is None else np.asarray(valid, bool)
-    picture = np.zeros((FPFH_DIM, *valid.shape), np.float32)
-    picture[:, valid] = fpfh(xyz[valid]).T
-    return F.adaptive_avg_pool2d(torch.from_numpy(picture)[None], GRID)[0].flatten(1).T.contiguous().to(device)
+    xyz, valid = xyz.detach().cpu(), valid.cpu()
+    picture = torch.zeros(FPFH_DIM, xyz[0].numel())
+    picture[:, valid] = torch.from_numpy(fpfh(xyz.flatten(1).T[valid].numpy())).T
+    return F.adaptive_avg_pool2d(picture.view(1, FPFH_DIM, *xyz.shape[1:]), GRID)[0].flatten(1).T.contiguous()
 
 
 def fpfh(points, normal_points=NORMAL_POINTS, feature_points=FPFH_POINTS):

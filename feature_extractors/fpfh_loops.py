@@ -11,11 +11,16 @@ Otherwise R becomes the largest of these distances, which makes the second resul
 """
 
 import os
+import sys
 from pathlib import Path
 
-from common.user_cache import user_cache
-
-os.environ.setdefault("NUMBA_CACHE_DIR", str(user_cache() / "numba"))  # read when numba is imported
+if sys.platform == "win32":
+    USER_CACHE = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+elif sys.platform == "darwin":
+    USER_CACHE = Path.home() / "Library" / "Caches"
+else:
+    USER_CACHE = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(USER_CACHE) / "m3dm" / "numba"))  # read when numba is imported
 
 import numba
 import numpy as np

@@ -1,7 +1,5 @@
 """A memory bank: the normal patches of one modality, and how far from them a part is: its anomaly score and map."""
 
-from typing import NamedTuple
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -14,15 +12,6 @@ from feature_extractors.nearest_rows import RowSearch
 BLUR = 4  # pixels: radius of the released blur, and sigma of the blur of float maps
 NEEDED = 3  # fewest rows that can score: a patch's nearest row, and the two rows nearest to that row
 NO_PART = -1  # part and place of a row that comes from no training part
-
-
-class NearestRows(NamedTuple):
-    """One sample measured against one bank: its score (0-d tensor); of each patch the distance to its nearest row [P],
-    and that row's index [P] int64."""
-
-    score: torch.Tensor
-    distance: torch.Tensor
-    nearest: torch.Tensor
 
 
 class MemoryBank:
@@ -59,7 +48,7 @@ class MemoryBank:
             excluding_part: number of a training part whose rows are left out.
 
         Returns:
-            NearestRows.
+            (its score, a 0-d tensor; Nearest of [P] each).
 
         Raises:
             InputError: fewer than 3 rows are left.
@@ -84,7 +73,7 @@ class MemoryBank:
         s, spread = s / self.divisor, spread / self.divisor
         root = self.rows.shape[1] ** 0.5
         weight = 1 - torch.exp(s / root) / (torch.exp(spread / root).sum() + self.weight_eps)
-        return NearestRows(weight * s, *nearest)
+        return weight * s, nearest
 
 
 def anomaly_map(distance, size, float_blur=False):

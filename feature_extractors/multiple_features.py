@@ -2,7 +2,6 @@
 
 import torch
 
-from common.errors import InputError
 from feature_extractors.extraction import RGB_GRID, to_xyz_grid
 from feature_extractors.features import Features
 from feature_extractors.settings import METHOD_BANKS, REFERENCE
@@ -124,13 +123,6 @@ class ReferenceFeatures(Features):
     bank_names = METHOD_BANKS[REFERENCE]
     fixed_map_size = None
     decides_by = MAPS
-
-    def run_coreset(self):
-        if self.reference is None:
-            raise InputError(
-                "the method Reference compares parts in their frame: it needs --frame part, aligned or auto"
-            )
-        super().run_coreset()
 
 
 METHODS = {

@@ -188,7 +188,7 @@ def faiss():
 
 
 def distinct_rows(rows):
-    """Find the distinct rows: rows with equal hashes of their bits are compared bit by bit.
+    """Find the distinct rows.
 
     Args:
         rows: [R, C] float32 tensor on the CPU.
@@ -197,15 +197,8 @@ def distinct_rows(rows):
         (first [D], inverse [R]): the position of each distinct row's first occurrence, ascending; and for each row the
         number of the distinct row that it equals bit for bit.
     """
-    bits = rows.contiguous().numpy().view(np.uint32)
-    factors = np.random.Generator(np.random.PCG64(0)).integers(1, 2**63, bits.shape[1], dtype=np.uint64) | np.uint64(1)
-    step = max(1, BOUNDS // 4 // bits.shape[1])
-    starts = range(0, len(bits), step)
-    keys = np.concatenate([bits[s : s + step].astype(np.uint64) @ factors for s in starts])
-    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-    rank = np.empty(len(first), dtype=np.int64)
-    rank[np.argsort(first)] = np.arange(len(first))
-    first, inverse = np.sort(first), rank[inverse.reshape(-1)]
-    if not all(np.array_equal(bits[s : s + step], bits[first[inverse[s : s + step]]]) for s in starts):
-        first = inverse = np.arange(len(bits))  # two different rows share a hash: treat all rows as distinct
+    number = {}
+    values = rows.contiguous().numpy()
+    inverse = np.array([number.setdefault(row.tobytes(), len(number)) for row in values], dtype=np.int64)
+    first = np.unique(inverse, return_index=True)[1]
     return torch.from_numpy(first), torch.from_numpy(inverse)

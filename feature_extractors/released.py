@@ -1,14 +1,9 @@
-"""The release's methods and attributes of a method object, for users who know them.
-
-``predict`` collects the results of ``judge``; ``calculate_metrics`` makes an Evaluation of them and computes its
-metrics. This project's own code does not use them.
-"""
+"""The release's methods and attributes of a method object, for users who know them; our own code does not use them."""
 
 import numpy as np
 import torch.nn.functional as F
 
-import scoring_addon
-from scoring import evaluation
+from scoring.metrics import compute_metrics
 
 
 class ReleasedNames:
@@ -19,11 +14,11 @@ class ReleasedNames:
         image_labels: one [1] tensor per part; stacked in the same way.
         predictions, gts: one map [S, S] and one 0/1 mask [S, S] per part.
         pixel_preds, pixel_labels: all pixels of the maps and of the masks, flat.
-        image_rocauc, pixel_rocauc, au_pro: set by ``calculate_metrics``, for the first scoring; None if undefined.
+        image_rocauc, pixel_rocauc, au_pro: set by ``calculate_metrics``; None if undefined.
     """
 
     def __init__(self):
-        self.image_preds, self.image_labels, self.predictions, self.gts, self._banks = [], [], [], [], []
+        self.image_preds, self.image_labels, self.predictions, self.gts = [], [], [], []
         self.image_rocauc = self.pixel_rocauc = self.au_pro = None
 
     pixel_preds = property(lambda self: np.concatenate([np.ravel(m) for m in self.predictions]))
@@ -50,33 +45,13 @@ class ReleasedNames:
         self.image_labels.append(label)
         self.predictions.append(judged.map)
         self.gts.append(mask_of_map(mask, self.map_size))
-        self._banks.append(judged.banks)
 
-    def calculate_metrics(self, names=("baseline",), parameters=scoring_addon.DEFAULTS):
-        """Metrics of the predicted parts; those of the first scoring in ``names`` are stored in the attributes.
-
-        Returns:
-            {scoring: Metrics}.
-        """
-        numbers = tuple(map(str, range(len(self.predictions))))
-        result = evaluation.Evaluation(
-            self.class_name,
-            numbers,
-            numbers,
-            np.array([int(label) for label in self.image_labels], np.uint8),
-            np.stack(self.gts),
-            np.ravel(self.image_preds),
-            np.stack(self.predictions),
-            stacked(self._banks, "scores"),
-            stacked(self._banks, "maps"),
-        )
-        scored = evaluation.score(result, names, parameters)
-        found = evaluation.metrics(result, scored)
-        first = scored[names[0]]
-        self.image_preds, self.predictions = first.image_preds[:, None], list(first.predictions)
+    def calculate_metrics(self):
+        """The metrics of the predicted parts, as attributes."""
+        self.image_preds = np.stack(self.image_preds)
         self.image_labels = np.stack([np.asarray(label) for label in self.image_labels])
-        self.image_rocauc, self.pixel_rocauc, self.au_pro = found[names[0]]
-        return found
+        found = compute_metrics(np.ravel(self.image_labels), self.image_preds, self.gts, self.predictions)
+        self.image_rocauc, self.pixel_rocauc, self.au_pro = found
 
 
 def mask_of_map(mask, size):
@@ -84,12 +59,3 @@ def mask_of_map(mask, size):
     if mask.shape[-1] != size:
         mask = F.interpolate(mask, size=(size, size), mode="nearest")
     return mask.reshape(size, size).numpy().astype(np.uint8)
-
-
-def stacked(measured, kind):
-    """{bank: [n, ...] array} from n BankScores; ``kind``: "scores" (float64) or "maps" (float32)."""
-    values = [getattr(of, kind) for of in measured]
-    return {
-        name: np.stack([np.asarray(of[name], np.float64 if kind == "scores" else np.float32) for of in values])
-        for name in values[0]
-    }

@@ -1,15 +1,9 @@
 """Can this scan be judged at all? Statistics of picture and cloud, their ranges in good scans, and the reason if a
 statistic is outside its range.
 
-Statistics are fixed functions of one scan; nothing in them is learned. So the statistics of training, calibration and
-new scans are exchangeable, and the ranges may be learned from training and calibration scans together. Each statistic
-has a two-sided p-value among the n scans. A scan is refused if the smallest p-value, times the number m of statistics
-(Bonferroni), is at most ``alpha_gate``. In other words, each statistic has a range of good values:
-
-- Let k = floor(alpha_gate (n + 1) / (2 m)). The range reaches from the k-th smallest to the k-th largest value seen.
-  Example: 5,999 scans, 15 statistics, alpha_gate 0.01: k = 2, so the second smallest to the second largest.
-- If n is too small (k = 0), the range is that of all n scans, widened by 0.5 + 15/n of its length on either side. It
-  then promises nothing, and the commands say so.
+Statistics are fixed functions of one scan; nothing in them is learned. So the ranges may be learned from training and
+calibration scans together. A statistic's range is that of all n scans, widened by 0.5 + 15/n of its length on either
+side. It promises no rate: with 15 statistics that would need thousands of scans.
 
 The gate does not weaken the promise about scores: a good part fails at most as often as it would by its score alone.
 But the gate must not remove any of the score's calibration parts.
@@ -26,9 +20,8 @@ from common.errors import InputError
 from data.scans import checked_arrays
 from inspection.model_file import tuples
 from inspection.regions import MM, measured_pixels, pixel_areas
-from inspection.verdict import exact_rate, parts_needed, percent, rank
+from inspection.verdict import percent
 
-ALPHA_GATE = 0.01
 WIDENING = 0.5, 15  # w, v of the widening w + v/n; the tests measure how many good scans are then refused
 FEWEST_SCANS = 3
 SIDE = 224  # shapes are measured on at most this many rows and columns
@@ -98,8 +91,6 @@ class ScanRanges(NamedTuple):
     seen_low: tuple[float, ...]  # seen_low, seen_high: smallest and largest value among the scans
     seen_high: tuple[float, ...]
     scans: int
-    alpha: float
-    promised: bool  # True: at most alpha of good scans are refused; False: the ranges are widened
     widening: float
 
     @classmethod
@@ -109,8 +100,8 @@ class ScanRanges(NamedTuple):
         Raises:
             InputError: ``content`` is something else.
         """
-        try:
-            made = cls(**tuples(content))
+        try:  # version 0.9 could also promise a rate
+            made = cls(**{name: of for name, of in tuples(content).items() if name not in ("alpha", "promised")})
             fits = len(set(map(len, made[:5]))) == 1 and set(made.names) <= set(KINDS)
             fits = fits and bool(np.isfinite([made.low, made.high]).all())
         except (TypeError, AttributeError, ValueError):
@@ -121,14 +112,10 @@ class ScanRanges(NamedTuple):
 
     @property
     def promise_text(self) -> str:
-        """One sentence: what the gate promises; or that it promises nothing, and how many scans it would need."""
-        if self.promised:
-            what = f"at most {percent(self.alpha)} of good scans are refused"
-            return f"{what}, on average over all sets of {self.scans} scans"
-        scans = f"{needed(len(self.names), self.alpha)} scans, there are {self.scans}"
+        """One sentence: the gate promises nothing, and what it compares with."""
         return (
-            f"the refusal of good scans is not promised: {percent(self.alpha)} with {len(self.names)} statistics needs "
-            f"{scans}; the ranges seen, widened by {percent(self.widening)} on either side, are used"
+            f"how many good scans are refused is not promised: a scan is judged within the ranges of {self.scans} "
+            f"scans, widened by {percent(self.widening)} on either side"
         )
 
 
@@ -277,21 +264,14 @@ def _exposure(rgb: NDArray[Any], picture: NDArray[Any], outline: NDArray[np.bool
 # ---------------------------------------------------------------- ranges
 
 
-def needed(statistics: int, alpha: float = ALPHA_GATE) -> int:
-    """Number of scans needed to promise that at most ``alpha`` of good scans are refused; ``statistics``: how many are
-    compared, each two-sided."""
-    return parts_needed(exact_rate(alpha) / (2 * statistics))
-
-
-def learn(scans: Iterable[ScanStatistics], alpha: float = ALPHA_GATE) -> ScanRanges:
+def learn(scans: Iterable[ScanStatistics]) -> ScanRanges:
     """Learn the :class:`ScanRanges` of good scans.
 
     Args:
         scans: :class:`ScanStatistics` of at least 3 scans. The outline is used only if all of them have one.
-        alpha: highest share of good scans that may be refused.
 
     Raises:
-        InputError: fewer than 3 scans, or ``alpha`` is not between 0 and 1.
+        InputError: fewer than 3 scans.
     """
     scans = list(scans)
     if len(scans) < FEWEST_SCANS:
@@ -303,12 +283,10 @@ def learn(scans: Iterable[ScanStatistics], alpha: float = ALPHA_GATE) -> ScanRan
     names = tuple(name for name in KINDS if all(scan[name] is not None for scan in scans))
     values = np.sort(np.array([[scan[name] for name in names] for scan in scans], np.float64), axis=0)
     resolution = np.array([KINDS[name].resolution for name in names])
-    promised = len(scans) >= needed(len(names), alpha)
-    k = rank(len(scans), exact_rate(alpha) / (2 * len(names))) if promised else 1
-    margin = resolution if promised else np.maximum(widening * (values[-1] - values[0]), resolution)
-    limits = values[k - 1] - margin, values[-k] + margin, values[0], values[-1]
+    margin = np.maximum(widening * (values[-1] - values[0]), resolution)
+    limits = values[0] - margin, values[-1] + margin, values[0], values[-1]
     low, high, seen_low, seen_high = (tuple(bound.tolist()) for bound in limits)
-    return ScanRanges(names, low, high, seen_low, seen_high, len(scans), float(alpha), promised, widening)
+    return ScanRanges(names, low, high, seen_low, seen_high, len(scans), widening)
 
 
 def unlike(statistics: ScanStatistics, ranges: ScanRanges) -> str:

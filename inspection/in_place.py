@@ -13,7 +13,8 @@ from part_frame.reference import PlaceReference
 CONNECTED = np.ones((3, 3), int)  # diagonal neighbours belong together, as in AU-PRO
 HALF = 0.5  # of the region's largest deviation: places with at least this much make its value
 DEEPEST = 90  # percent of the strong places that are no deeper than what is told
-CLEAR = 4.0  # normal spreads: where half of a region's places differ in height by more, a region of colour tells it too
+CLEAR = 4.0  # normal spreads that a place clearly differs by
+ENOUGH = 0.2  # where this share of a region's places clearly differs in height, a region of colour tells it too
 LIGHTER = 0.05  # logarithm: smaller differences of brightness are not named
 HUES = ("redder", "greener"), ("bluer", "yellower")  # above, below 0
 
@@ -31,9 +32,6 @@ class PlaceFacts(NamedTuple):
     brightness: float  # brightness, hues: logarithms
     hues: tuple[float, float]
     surface: float  # share of the normal parts that have surface there
-    # of the places around it that differ at least half as much, in height or, of a region of colour, in colour: what is
-    # above the pixel threshold can be far less; None for other regions
-    area_mm2: float | None = None
 
 
 class InPlace:
@@ -58,22 +56,23 @@ class InPlace:
     def facts(
         self, mask: NDArray[np.bool_], box: tuple[int, int, int, int], shares: Mapping[str, float]
     ) -> tuple[PlaceFacts, NDArray[np.bool_] | None]:
-        """(PlaceFacts of a region, [S, S] bool: the places that make its area, None where it has none).
+        """(PlaceFacts of a region; [S, S] bool: the places around it that differ at least half as much, in height or,
+        of a region of colour, in colour; None for other regions).
 
-        ``mask`` bool in ``box`` (left, top, right, bottom); ``shares``: {map: share}.
+        ``mask`` bool in ``box`` (left, top, right, bottom); ``shares``: {map: share} where it differs most.
         """
         left, top, right, bottom = box
         window = np.s_[top:bottom, left:right]
         rows, columns = np.nonzero(mask)
         middle = (len(self._measured) - 1) / 2
-        kind = max(shares, key=shares.__getitem__)
+        kind = _kind(shares)
         local = "local_" if kind.startswith("local_") else ""
         height, colour = (getattr(self._of, f"{local}{name}")[window][mask] for name in ("height", "colour"))
         spread = getattr(self._spread, f"{local}height")[window][mask]
         known = self._measured[window][mask]
         strong = known & (np.abs(height) >= HALF * np.abs(height).max(initial=0)) & (height != 0)
         bright = np.abs(colour).sum(1) >= HALF * np.abs(colour).sum(1).max(initial=0)
-        if not kind.endswith("height") and np.median(np.abs(height) / spread) < CLEAR:
+        if not kind.endswith("height") and np.mean(known & (np.abs(height) > CLEAR * spread)) < ENOUGH:
             strong = np.zeros_like(strong)
         deepest = _deepest(height[strong]) if strong.any() else None
         places = None
@@ -92,9 +91,21 @@ class InPlace:
             float(np.median(colour[bright][:, 0])),
             (float(np.median(colour[bright][:, 1])), float(np.median(colour[bright][:, 2]))),
             float(np.median(self._nominal.valid[window][mask])),
-            None if places is None else float(places.sum() * self._pitch**2),
         )
         return facts, places
+
+    @property
+    def place_mm2(self) -> float:
+        """The area of a place."""
+        return self._pitch**2
+
+
+def _kind(shares: Mapping[str, float]) -> str:
+    """The map that is largest; height and local height, colour and local colour speak together."""
+    together = {name: sum(shares.get(of, 0.0) for of in (name, f"local_{name}")) for name in ("height", "colour")}
+    others = {name: share for name, share in shares.items() if name.removeprefix("local_") not in together}
+    largest = max({**others, **together}.items(), key=lambda of: of[1])[0]
+    return max((name for name in shares if name.removeprefix("local_") == largest), key=shares.__getitem__)
 
 
 def _touched(differs: NDArray[np.bool_], mask: NDArray[np.bool_], window: tuple[slice, slice]) -> NDArray[np.bool_]:
@@ -107,9 +118,7 @@ def _touched(differs: NDArray[np.bool_], mask: NDArray[np.bool_], window: tuple[
 
 
 def place_text(facts: PlaceFacts, area_mm2: float | None, names: Mapping[str, str]) -> str:
-    """A region in words, as a person at the line reads it. ``area_mm2``: of the region, told where the facts have none;
-    ``names``: {bank: its name in words}."""
-    area_mm2 = area_mm2 if facts.area_mm2 is None else facts.area_mm2
+    """A region in words, as a person at the line reads it; ``names``: {bank: its name in words}."""
     where = f"over {area_mm2:.2g} mm²" if area_mm2 is not None and area_mm2 < 10 else f"over {area_mm2 or 0:.0f} mm²"
     where += f" at x {facts.x_mm:.1f}, y {facts.y_mm:.1f} mm of the part"
     usual = f"{where} (good parts there: ±{facts.usual_mm:.2g} mm)"

@@ -19,7 +19,6 @@ from common.devices import choose_device
 from common.errors import InputError
 from data.scans import scan_of
 from feature_extractors.extraction import PatchExtractor
-from feature_extractors.features import BankScores
 from inspection import verdict
 from inspection.fitted import restored_method
 from inspection.gate import ScanRanges
@@ -31,8 +30,8 @@ from inspection.regions import Matches, inspect_regions
 from inspection.saved_model import SavedModel, check_weights, read_saved
 from models.weights import used_weights
 from part_frame.comparison import MAPS
-from scoring.calibrated import TOPK
-from scoring.scorings import PartInput, Shares, Terms, terms_and_shares
+from scoring.calibrated import TOPK_IN_PLACE
+from scoring.scorings import ScoringInput, terms_and_shares
 from scoring_addon import Parameters
 
 PLACED = (
@@ -54,6 +53,8 @@ def loaded(model: SavedModel, extractor: PatchExtractor, gate: bool = True) -> t
         scorer = Scorer(method, known["names"], Parameters(**tuples(known["parameters"])), known["reference"])
         ranges = ScanRanges.from_json(meta["scan"]) if gate and meta["scan"] else None
         return scorer, Preparation.of(method, ranges, verdict.needs_clouds(meta))
+    except InputError as error:
+        raise InputError(f"{model.path}: {error}") from None
     except WRONG as error:
         raise damaged(model.path, error) from None
 
@@ -205,7 +206,10 @@ class Inspector:
         with clock("verdict"):
             score, pixels = result.scored[self.scoring]
             found = verdict.decide(self._scores, score, self.alpha)
-            terms, shares = self._explain(result.judged.banks)
+            nothing = dict.fromkeys(MAPS, 0.0)  # in place: not in the decision
+            weights = [{**nothing, **of} for of in self._method.weights]
+            known = result.measured, self._scorer.parameters, self._scorer.reference, weights
+            terms, shares = terms_and_shares(self.scoring, ScoringInput(*known))
             depths, size = self.model.arrays["parts.depth"], self._method.map_size
             matches = Matches(result.judged.banks.nearest, self._rows, self.training_names, depths, size)
             placed, in_place, doubt = prepared.placed, None, ""
@@ -231,20 +235,12 @@ class Inspector:
         stream = io.BytesIO(arrays["parts.pictures"][start:end].tobytes())
         return np.asarray(Image.open(stream).convert("RGB"))
 
-    def _explain(self, banks: BankScores) -> tuple[Terms, Shares]:
-        """(terms that add up to the map, shares that add up to the score)."""
-        nothing = dict.fromkeys(MAPS, 0.0)  # in place: not in the decision
-        of_scores, of_maps = ({**nothing, **of} for of in self._method.weights)
-        training, parameters = self._method.training, self._scorer.parameters
-        known = parameters, training and training.statistics, training and training.calibrated
-        return terms_and_shares(self.scoring, PartInput(banks.maps, banks.scores, of_maps, of_scores, *known))
-
 
 def lowest_of_score(pixels: ArrayLike) -> float:
     """A threshold that only those pixels of a map [H, W] exceed that make its score. The scoring ``calibrated``
-    averages the TOPK largest pixels; the threshold is the largest of all others."""
+    averages the TOPK_IN_PLACE largest pixels; the threshold is the largest of all others."""
     values = np.ravel(pixels)
-    count = min(TOPK + 1, values.size)
+    count = min(TOPK_IN_PLACE + 1, values.size)
     return float(np.partition(values, values.size - count)[values.size - count])
 
 
@@ -266,10 +262,15 @@ def extractor_of(
     """The PatchExtractor that a SavedModel was fitted with; arguments as in :meth:`Inspector.load`.
 
     Raises:
-        InputError: weights are missing, or differ from those of the fit.
+        InputError: weights are missing, or differ from those of the fit; the model is one of version 0.9 whose FPFH
+            have a radius.
     """
     folder, chosen = Path(checkpoint_dir), choose_device(device)
     options: dict[str, Any] = {**model.meta["extractor"], "folder": folder}
+    if any(options.pop(f"fpfh_{of}_radius", None) is not None for of in ("normal", "feature")):
+        raise InputError(
+            f"{model.path}: its FPFH have a radius, as version 0.9 could be asked for: fit the model again"
+        )
     if "rgb_onnx" in model.arrays:
         options["rgb_onnx"] = model.arrays["rgb_onnx"].tobytes()
     if options.get("uff"):

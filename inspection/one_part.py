@@ -17,7 +17,6 @@ from data.organised_clouds import resize_organized_pc, valid_points
 from data.scans import Scan
 from dataset import IMAGENET_MEAN, IMAGENET_STD, MM, RGB_SIZE, placed_sample, sample_of
 from feature_extractors.features import Features, Judged
-from feature_extractors.released import stacked
 from feature_extractors.settings import needed_backbones
 from inspection import gate
 from part_frame.framed import framed
@@ -43,6 +42,7 @@ class Result(NamedTuple):
     """A fitted method's result for one part."""
 
     judged: Judged
+    measured: evaluation.Evaluation  # of this part alone
     scored: dict[str, tuple[float, NDArray[Any]]]  # {scoring: (score, map [S, S])}
 
     def values(self) -> dict[str, tuple[float, float]]:
@@ -159,17 +159,8 @@ class Scorer:
         with clock("scoring"):
             if not (np.isfinite(judged.score) and np.isfinite(judged.map).all()):
                 raise InputError("its score is not finite: the networks cannot make anything of this scan")
-            one = evaluation.Evaluation(
-                self.method.class_name,
-                ("part",),
-                ("",),
-                np.zeros(1, np.uint8),
-                np.zeros((1, *judged.map.shape), np.uint8),
-                np.array([judged.score]),
-                judged.map[None],
-                stacked([judged.banks], "scores"),
-                stacked([judged.banks], "maps"),
-                training=self.method.training,
-            )
-            scored = evaluation.score(one, self.names, self.parameters, self.reference)
-        return Result(judged, {n: (float(of.image_preds[0]), of.predictions[0]) for n, of in scored.items()})
+            nowhere = np.zeros((1, *judged.map.shape), np.uint8)
+            one = self.method.class_name, ["part"], [""], [0], nowhere, [judged]
+            measured = evaluation.Evaluation.of(*one, training=self.method.training)
+            scored = evaluation.score(measured, self.names, self.parameters, self.reference)
+        return Result(judged, measured, {n: (float(of.image_preds[0]), of.predictions[0]) for n, of in scored.items()})

@@ -26,6 +26,7 @@ AROUND, CELLS = 9, 64  # cells: width of the square that a spread is taken from,
 MOST = 60  # parts that the middle and the spread of a place are taken from
 FLOOR = 0.02  # mm, and logarithm of the brightness: no spread is smaller
 IN_PLACE, TIMES_IN_PLACE = 8.0, 2.5  # robust spreads that normal parts do not reach; times the median of the parts
+ALONE = 1.2  # times the next score: the highest one of a calibration that sets the limit by itself
 LOOK = "look at it"
 MEND = "if it is defective, others like it pass: take it out and fit again, which may show more"
 
@@ -46,6 +47,21 @@ def outlying(names: Sequence[str], scores: ArrayLike) -> dict[str, str]:
     span = f"the others {values[~far].min():.2g} to {values[~far].max():.2g}"
     why = f"{span}: {LOOK}; {MEND}"
     return {names[n]: f"{names[n]}: scores {values[n]:.3g}, {why}" for n in np.flatnonzero(far).tolist()}
+
+
+def alone(names: Sequence[str], scores: ArrayLike) -> str:
+    """A sentence where one calibration part scores clearly above all others and so sets the limit at the lowest rates;
+    "" elsewhere. Arguments as in :func:`outlying`."""
+    values = np.asarray(scores, np.float64)
+    if len(values) < FEWEST or names[values.argmax()] in outlying(names, values):
+        return ""
+    following, highest = np.sort(values)[-2:]
+    if highest < ALONE * following:
+        return ""
+    return (
+        f"{names[values.argmax()]}: scores {highest:.3g}, the next {following:.3g}: at the lowest false-alarm rate "
+        f"this calibration part alone sets the limit: {LOOK}; with more calibration parts one decides less"
+    )
 
 
 def unlike_in_place(names: Sequence[str], reference: PlaceReference) -> dict[str, str]:

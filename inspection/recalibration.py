@@ -4,8 +4,6 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from common.errors import InputError
 from common.progress import track
 from data.calibration_parts import FOLDER
@@ -45,12 +43,7 @@ def good_parts(model: SavedModel, folder: Path) -> list[PartFiles]:
 
 
 def recalibrated(
-    model: SavedModel,
-    extractor: PatchExtractor,
-    folder: Path,
-    parts: Sequence[PartFiles],
-    add: bool = False,
-    strict: bool = False,
+    model: SavedModel, extractor: PatchExtractor, folder: Path, parts: Sequence[PartFiles], strict: bool = False
 ) -> SavedModel:
     """Measure new calibration parts; returns the new model.
 
@@ -59,17 +52,13 @@ def recalibrated(
         extractor: has the networks that the model was fitted with.
         folder, parts: where they were found, for the record, and their files, see :func:`good_parts`; those that
             cannot be judged are left out, with a warning.
-        add: keep the calibration parts before, too.
         strict: refuse parts that score far from the others.
 
     Raises:
         InputError: a part is a training part, or there twice; none can be judged; ``strict`` refuses.
     """
-    before, training = model.meta["calibration"], model.meta["training_parts"]
-    if add and not before["promised"]:
-        raise InputError(f"{model.path}: has no calibration parts to which others can be added; leave out --add")
     scorer, prepare = loaded(model, extractor)
-    known, values = list(zip(before["names"], before["fingerprints"])) if add else [], []
+    known, values = [], []
     for part in track(parts, len(parts), f"{scorer.method.class_name}: calibration"):
         scan = read_scan(part.rgb, part.xyz, reading_of(model))
         prepared = prepare(scan)
@@ -80,10 +69,9 @@ def recalibrated(
         values.append(scorer.judge(prepared.sample).values())
     if not values:
         raise InputError(f"{folder}: none of its parts can be judged, so none can calibrate")
+    training = model.meta["training_parts"]
     check_calibration(dict(zip(training["fingerprints"], training["names"])), known)
     measured = calibration_arrays(scorer.names, values)
-    if add:
-        measured = {key: np.concatenate([model.arrays[key], of]) for key, of in measured.items()}
     check_outlying([name for name, _ in known], measured[f"calibration.score.{scorer.names[0]}"], strict)
     calibration = calibration_meta(FOLDER, str(folder), True, known)
     meta = {**model.meta, "calibration": calibration, "written": history.now()}

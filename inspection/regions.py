@@ -31,13 +31,13 @@ class Region(NamedTuple):
     """
 
     pixels: int
-    area_mm2: float | None  # as the sensor sees it: projected to the plane of x and y; None without a cloud
+    # as the sensor sees it: projected to the plane of x and y; None without a cloud. Of a part in a frame that of the
+    # places around that differ at least half as much, in height or colour: what is above the threshold can be far less
+    area_mm2: float | None
     peak: float  # the map's largest value in it
     place: tuple[int, int]  # (row, column) of the peak
     box: tuple[int, int, int, int]  # (left, top, right, bottom), the last two exclusive
-    # closed lines [k, 2] of x, y: outlines at the threshold, and those of holes; of a part in a frame around the places
-    # that make ``in_place.area_mm2``, where there is one
-    contours: tuple[NDArray[Any], ...]
+    contours: tuple[NDArray[Any], ...]  # closed lines [k, 2] of x, y: outlines of that area, and those of holes
     mask: NDArray[np.bool_]  # [bottom - top, right - left]
     unmeasured: int | None  # its pixels without a point; None without a cloud
     depth_mm: float | None = None  # median of the depth minus the nearest normal patches'; above 0: farther away
@@ -167,7 +167,7 @@ def inspect_regions(
     matches: "Matches",
     in_place: InPlace | None = None,
 ) -> tuple[Region, ...]:
-    """The regions of a map with all that is known of them.
+    """The regions of a map with all that is known of them. What lies in the area of a region before is part of that.
 
     Args:
         pixels: [S, S] map.
@@ -177,18 +177,27 @@ def inspect_regions(
         matches: Matches.
         in_place: InPlace of a part in a frame.
     """
-    found = []
+    found, told = [], np.zeros(pixels.shape, bool)
     for region in find_regions(pixels, threshold, cloud):
+        if told[region.place]:
+            continue
         shares = region_shares(terms, region.mask, region.box)
         banks = [name for name in shares if name != DISAGREEMENT and name not in MAPS]
         bank = max(banks, key=shares.__getitem__, default=None)
         match, deeper = (matches.at(bank, region.place) if bank else None), None
-        facts, places = (None, None) if in_place is None else in_place.facts(region.mask, region.box, shares)
-        outline = region.contours if places is None or not places.any() else _outline(places)
+        facts = None
+        if in_place is not None:
+            left, top, right, bottom = region.box
+            strongest = region.mask & (pixels[top:bottom, left:right] >= region.peak / 2)
+            by = region_shares(terms, strongest, region.box)
+            facts, places = in_place.facts(region.mask, region.box, by)
+            if places is not None and places.any():
+                told |= places
+                area = float(places.sum() * in_place.place_mm2)
+                region = region._replace(area_mm2=area, contours=_outline(places))
         if facts is None and bank and cloud is not None:
             deeper = _deeper(region, cloud[..., 2], matches.depth(bank))
-        about = {"depth_mm": deeper, "shares": shares, "nearest": match, "in_place": facts}
-        found.append(region._replace(contours=outline, **about))
+        found.append(region._replace(depth_mm=deeper, shares=shares, nearest=match, in_place=facts))
     return tuple(found)
 
 

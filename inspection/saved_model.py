@@ -36,7 +36,7 @@ from inspection import gate, history
 from inspection.fitted import state_of
 from inspection.model_file import WRONG, Arrays, Meta, damaged, read_model, tuples, write_model
 from inspection.one_part import DEPTH_GRID, Preparation, Scorer, depth_grid, small_picture
-from inspection.outlying import check_outlying
+from inspection.outlying import alone, check_outlying
 from inspection.verdict import check_calibration
 from models.weights import WeightFile
 from part_frame.framed import framed
@@ -200,7 +200,9 @@ def write_fitted(
     if method.training is not None and method.training.calibrated is not None:
         check_outlying(method.training.path, method.training.calibrated.scores, strict, method.reference)
     if results and not estimated:
-        check_outlying([r.name for r in records], arrays[f"calibration.score.{scorer.names[0]}"], strict)
+        of_calibration = [r.name for r in records], arrays[f"calibration.score.{scorer.names[0]}"]
+        check_outlying(*of_calibration, strict)
+        warnings += [text for text in (alone(*of_calibration),) if text]
     history.keep(Path(path))
     write_model(path, arrays, meta)
     return warnings

@@ -121,7 +121,7 @@ def measured(saved):
     """{scoring: {metric: value}} of saved maps."""
     scored = score(saved, SCORINGS)
     usual, extra = metrics(saved, scored), extra_metrics(saved, scored, ["au_pro_1"])
-    return {name: {**asdict(usual[name]), "au_pro_1": extra[name]["au_pro_1"][0]} for name in scored}
+    return {name: {**asdict(usual[name]), **extra[name]} for name in scored}
 
 
 def solar_cell(cell, out, brief):

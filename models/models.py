@@ -220,13 +220,17 @@ class PointTransformer(nn.Module):
         return tokens, center
 
     def forward_sizes(self, points, group_sizes):
-        """As :meth:`forward`, for several group sizes: (list of tokens [num_group, 1152], centres [num_group, 3])."""
-        _, center, neighbours = self.group(points, max(group_sizes))
+        """As :meth:`forward`, for several group sizes: (list of tokens [num_group, 1152], centres [num_group, 3]).
+
+        Each size has groups of its own, since of few points, which are repeated, a large group does not begin with the
+        small one.
+        """
         half = torch.is_autocast_enabled(points.device.type) and not self.training
         tokens = []
         for size in group_sizes:
+            _, center, neighbours = self.group(points, size)
             with torch.autocast(points.device.type, enabled=half):  # batch statistics need full precision
-                of_groups = self.encoder(points[neighbours[:, :size]] - center[:, None])
+                of_groups = self.encoder(points[neighbours] - center[:, None])
             tokens.append(self.transform(of_groups, center))
         return tokens, center
 

@@ -74,7 +74,6 @@ class RGBBackbone(nn.Module):
         mean, std = torch.tensor(config["mean"]), torch.tensor(config["std"])
         self.register_buffer("scale", (torch.tensor(IMAGENET_STD) / std)[:, None, None], persistent=False)
         self.register_buffer("shift", ((torch.tensor(IMAGENET_MEAN) - mean) / std)[:, None, None], persistent=False)
-        self.renormalises = (tuple(config["mean"]), tuple(config["std"])) != (IMAGENET_MEAN, IMAGENET_STD)
         self.eval().requires_grad_(False)
         self.embed_dim = self._width()
 
@@ -115,10 +114,8 @@ class RGBBackbone(nn.Module):
         """
         if tuple(rgb.shape[1:]) != (3, self.size, self.size):
             raise ValueError(f"pictures have to be [B, 3, {self.size}, {self.size}], are {tuple(rgb.shape)}")
-        if self.renormalises:
-            rgb = rgb * self.scale + self.shift
         patches = []
-        for level in self._levels(rgb):
+        for level in self._levels(rgb * self.scale + self.shift):  # the model's own normalisation
             if not self.own_norm:
                 level = F.layer_norm(level.permute(0, 2, 3, 1), level.shape[1:2]).permute(0, 3, 1, 2)
             if level.shape[2:] != (GRID, GRID):

@@ -37,6 +37,7 @@ USUAL = 0.5  # share of the normal parts that have surface at a place of the foo
 REACH = 3  # cells around the footprint: compared too, and what lies in them is no extra surface
 HUE = 3.0  # the part's own hue shift is taken away as far as so many normal spreads
 HUE_FLOOR = 0.01  # logarithm
+LEAST_GAIN = 0.05  # darker pictures are not brought to the normal brightness
 UNTOLD = 1e3  # logarithm: spread of a colour that tells nothing
 LARGEST = 50.0  # normal spreads: larger deviations say no more
 
@@ -97,10 +98,7 @@ def appearance(laid, picture):
     """The Appearance of a Laid and its picture [P, P, 3] uint8 in the frame."""
     size = len(laid.height)
     small = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA).astype(np.float32)
-    logarithm = np.log(small + DARK)
-    green = logarithm[..., 1]
-    colour = np.dstack([logarithm.mean(2), logarithm[..., 0] - green, logarithm[..., 2] - green])
-    return Appearance(laid.height, colour.astype(np.float32), laid.seen, laid.part)
+    return Appearance(laid.height, logarithms(small), laid.seen, laid.part)
 
 
 class Sums(NamedTuple):
@@ -151,11 +149,34 @@ def compared(nominal):
 
 
 def gained(one, nominal):
-    """An Appearance, as bright as the normal parts: the median difference of brightness on their footprint is taken
-    away, so that a longer exposure is no defect."""
+    """An Appearance, as bright as the normal parts, so that a longer exposure is no defect.
+
+    An exposure is one factor on the picture's values: the median one on the normal parts' footprint is taken away
+    there, before DARK is added, else a darker picture would change the hue of saturated colours. What is left of the
+    median difference of brightness is taken away too.
+    """
     where = (nominal.footprint > USUAL) & one.seen
-    gain = np.median((one.colour[..., 0] - nominal.colour[..., 0])[where]) if where.any() else 0.0
-    return one._replace(colour=one.colour - np.array([gain, 0, 0], np.float32))
+    if not where.any():
+        return one
+    own, normal = _values(one.colour), _values(nominal.colour)
+    ratio = own[where].sum(-1) / np.maximum(normal[where].sum(-1), 1)
+    colour = logarithms(own / max(float(np.median(ratio)), LEAST_GAIN))
+    colour[..., 0] -= np.median((colour[..., 0] - nominal.colour[..., 0])[where])
+    return one._replace(colour=colour)
+
+
+def logarithms(values):
+    """[S, S, 3] float32 logarithms of brightness, red over green, blue over green; ``values`` [S, S, 3]: 0 to 255."""
+    logarithm = np.log(values + DARK)
+    green = logarithm[..., 1]
+    return np.dstack([logarithm.mean(2), logarithm[..., 0] - green, logarithm[..., 2] - green]).astype(np.float32)
+
+
+def _values(colour):
+    """The values whose :func:`logarithms` are ``colour``; at least 0."""
+    green = colour[..., 0] - (colour[..., 1] + colour[..., 2]) / 3
+    logarithm = np.dstack([green + colour[..., 1], green, green + colour[..., 2]])
+    return np.maximum(np.exp(logarithm) - DARK, 0)
 
 
 def hue_shift(one, nominal):

@@ -22,6 +22,7 @@ NONE, SMALL, FREE = "none", "small turns", "free turns"
 ALIGNED = "aligned"  # asks for SMALL or FREE, whichever fits better
 TURNS = {SMALL: 30.0, FREE: 180.0}  # degrees
 PAYS = 0.85  # an alignment is used if it leaves less than this share of what differs without it
+SHOWN = 0.01  # mm, degrees: a finer repeatability of the registration says nothing about a part
 REPEATS = 3.0  # degrees: turns that two halves of the parts do not agree on better are no poses
 ROUNDS = 3  # of registration to the mean of the parts
 MARGIN = 0.06  # of the part's length: added on each side of the frame
@@ -119,9 +120,10 @@ class Placement:
         text += f" (points are {frame.spacing:.2f} mm apart)"
         if self.alignment == NONE:
             return text + "; parts are not turned: they do not have one shape that can be laid onto another"
+        shift, turn = (max(of, SHOWN) for of in self.repeats)
         return text + (
             f"; parts {'turn freely' if self.alignment == FREE else 'turn a little'}; registration repeats to "
-            f"{self.repeats[0]:.2g} mm and {self.repeats[1]:.2g}°"
+            f"{shift:.2g} mm and {turn:.2g}°"
         )
 
     def place(self, rgb, xyz, pose=None):

@@ -55,9 +55,14 @@ class Source:
 
     def our_lines(self):
         """{index of an inserted line: the digest in it}; similar text inside a string does not count."""
-        imports = [n for n in ast.walk(self.tree) if isinstance(n, ast.Import) and n.names[0].name == "scoring_addon"]
-        found = {node.lineno - 1: OUR_LINE.fullmatch(self.lines[node.lineno - 1]) for node in imports}
+        found = {i: OUR_LINE.fullmatch(self.lines[i]) for i in self.addon_imports()}
         return {i: match.group(1).decode() for i, match in found.items() if match}
+
+    def addon_imports(self):
+        """Indices of the lines that import scoring_addon, inserted or not."""
+        nodes = [n for n in ast.walk(self.tree) if isinstance(n, (ast.Import, ast.ImportFrom))]
+        names = [(n.lineno - 1, [getattr(n, "module", None), *(alias.name for alias in n.names)]) for n in nodes]
+        return [i for i, of in names if "scoring_addon" in of]
 
     def without_our_lines(self):
         """A Source of the file as it was before lines were inserted; InputError if the rest is no valid Python."""

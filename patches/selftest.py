@@ -10,17 +10,16 @@ Needs what the checkout needs. Exit code: 0 fine, 1 a difference, or it could no
 """
 
 import argparse
-import importlib.abc
+import ast
 import importlib.machinery
+import importlib.util
 import os
 import re
 import runpy
-import shutil
 import subprocess
 import sys
 import tempfile
 import traceback
-import types
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +28,9 @@ CATEGORIES = ("bagel", "cable_gland")
 TRAIN, TEST, SIZE = 1, 3, 224  # parts, and pixels where the runner gives no img_size
 NEEDED = ("numpy", "torch", "sklearn", "scipy", "pandas", "tabulate", "tqdm", "PIL")  # never replaced by empty modules
 # options that keep it small, each used only if the checkout has it
-SMALL = {"--f_coreset": "1", "--num_group": "64", "--group_size": "16", "--ocsvm_maxiter": "50"}
+SMALL = {"--f_coreset": "1", "--num_group": "64", "--group_size": "16", "--ocsvm_maxiter": "50", "--use_uff": None}
 STUBS = "scoring_selftest_stubs"
+REPLACED = re.compile(rb"^(?:def|class) (\w+_classes|get_data_loader|Model)\(", re.M)
 WORKFLOW = """\
 name: scoring add-on
 on: [push, pull_request]
@@ -66,89 +66,43 @@ def workflow_files(root, entry):
     }
 
 
-def copy_of(root, target, files):
-    """Copy Python files of a checkout to ``target``, and link its other files and folders; returns ``target``."""
-    for path in files:
-        place = target / path.relative_to(root)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(str(path), str(place))
-    for path in root.iterdir():
-        if not (target / path.name).exists() and path.name not in ("results", ".git"):
-            (target / path.name).symlink_to(path.resolve())
-    (target / "results").mkdir()
-    return target
-
-
-def run(copy, entry, options, category=""):
-    """Run a patched copy of a checkout, which is changed; returns (exit code, [line])."""
-    texts = {path: path.read_bytes() for path in copy.rglob("*.py") if path.name not in (entry, "scoring_addon.py")}
-    declared = (copy / entry).read_bytes() + b"".join(texts.values())
-    if not category:
-        small = [word for flag, value in SMALL.items() if flag not in options for word in (flag, value)]
-        options = [*options, *(w for i, w in enumerate(small) if small[i - i % 2].encode() in declared)]
-        options += ["--use_uff"] if b"--use_uff" in declared and "--use_uff" not in options else []
-    for path, text in texts.items():
-        names = set(re.findall(rb"^def (\w+_classes)\(", text, re.M))
+def run(root, entry, options, category="", changes=None):
+    """Run a copy of a checkout, with the files ``changes`` {name: bytes}; returns (exit code, [line])."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "checkout"
+        declared = b"".join(_copied(root, copy, category, changes or {}))
         if not category:
-            names |= set(re.findall(rb"^def (get_data_loader)\(", text, re.M)) | set(
-                re.findall(rb"^class (Model)\(", text, re.M)
-            )
-        lines = [b"import %s" % STUBS.encode()] + [b"%s = %s.%s" % (n, STUBS.encode(), _stub(n)) for n in sorted(names)]
-        if names:
-            path.write_bytes(text + b"\n" + b"\n".join(lines) + b"\n")
-    command = [sys.executable, "-B", os.path.abspath(__file__), "--inside", entry, category, *options]
-    environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2"), "MPLBACKEND": "Agg"}
-    uses_torch = any(b"import torch" in text for text in texts.values())
-    environment["SCORING_SELFTEST_TORCH"] = "1" if uses_torch else ""
-    result = subprocess.run(command, cwd=str(copy), env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    text = result.stdout.decode("utf-8", "replace").splitlines()
+            small = {name: value for name, value in SMALL.items() if name.encode() in declared and name not in options}
+            options = [*options, *(word for pair in small.items() for word in pair if word)]
+        command = [sys.executable, "-B", os.path.abspath(__file__), "--inside", entry, category, *options]
+        environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2"), "MPLBACKEND": "Agg"}
+        out = subprocess.run(command, cwd=copy, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    text = out.stdout.decode("utf-8", "replace").splitlines()
     lines = [line.replace(STUBS + ": ", "") for line in text if line.startswith((STUBS + ": ", "error: "))]
-    if result.returncode and not lines:
-        lines = text[-5:]
-    return min(result.returncode, 1), ["selftest: " + line for line in lines]
+    return min(out.returncode, 1), ["selftest: " + line for line in lines or text[-5:]]
 
 
-def _stub(name):
-    return b"classes" if name.endswith(b"_classes") else name
+def _copied(root, copy, category, changes):
+    """Copy a checkout's Python files, with what is replaced in them, and link the rest; yields the files' bytes."""
+    paths = [path.relative_to(root) for path in root.rglob("*.py")]
+    hidden = [any(part[0] == "." or part == "site-packages" for part in path.parts) for path in paths]
+    names = [path.as_posix() for path, skipped in zip(paths, hidden) if not skipped]
+    for name in {**dict.fromkeys(names), **changes}:
+        data = changes.get(name) or (root / name).read_bytes()
+        yield data
+        found = sorted(set(REPLACED.findall(data)))
+        for of in found if not category else [of for of in found if of.endswith(b"_classes")]:
+            kind = b"classes" if of.endswith(b"_classes") else of
+            data += b"\nimport %s\n%s = %s.%s\n" % (STUBS.encode(), of, STUBS.encode(), kind)
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).write_bytes(data)
+    for path in root.iterdir():
+        if not (copy / path.name).exists() and path.name not in ("results", ".git"):
+            (copy / path.name).symlink_to(path.resolve())
+    (copy / "results").mkdir()
 
 
 # ---------------------------------------------------------------- inside the process that runs main.py
-
-
-class Finished(Exception):
-    """Enough categories have run."""
-
-
-class Empty(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Gives an empty module where the checkout imports a package that is not installed; attributes: empty classes."""
-
-    def __init__(self):
-        self.names = set()
-
-    def find_spec(self, name, path=None, target=None):
-        top, frame = name.split(".")[0], sys._getframe(1)
-        while frame is not None and "importlib" in frame.f_code.co_filename:
-            frame = frame.f_back
-        ours = frame is not None and os.path.realpath(frame.f_code.co_filename).startswith(os.path.realpath("."))
-        if not ours or top in NEEDED or os.path.exists(top) or os.path.exists(top + ".py"):
-            return None  # a library may look for what it does not need
-        if path is not None and top not in self.names:
-            return None  # a missing part of a package that is there
-        self.names.add(top)
-        return importlib.machinery.ModuleSpec(name, self, is_package=True)
-
-    def create_module(self, spec):
-        def empty(name):
-            if name.startswith("__"):
-                raise AttributeError(name)
-            return type(name, (), {"__init__": lambda self, *args, **kwargs: None})
-
-        module = types.ModuleType(spec.name)
-        module.__getattr__ = empty
-        return module
-
-    def exec_module(self, module):
-        pass
 
 
 def classes():
@@ -158,10 +112,8 @@ def classes():
 
 def get_data_loader(split, class_name, img_size=SIZE, *args, **kwargs):
     """Generated samples: ((rgb [1, 3, S, S], xyz [1, 3, S, S], depth), label), for tests with mask and path."""
-    if class_name not in _seen and len(_seen) == len(CATEGORIES):
-        raise Finished
-    _seen.append(class_name) if class_name not in _seen else None
-    rng, train = np.random.RandomState(len(_seen) + 10 * (split == "train")), split.startswith("train")
+    rng, train = np.random.RandomState(len(split + class_name)), split.startswith("train")
+    tensor = getattr(sys.modules.get("torch"), "from_numpy", np.asarray)
     samples = []
     for i in range(TRAIN if train else TEST):
         rgb, size = rng.normal(size=(1, 3, img_size, img_size)), img_size // 3
@@ -174,45 +126,34 @@ def get_data_loader(split, class_name, img_size=SIZE, *args, **kwargs):
             rgb, xyz = rgb + (1 + i) * mask, xyz + 0.1 * i * mask * (xyz != 0)
         kind = "crack" if mask.any() else "good"
         path = "data/{}/{}/{}/rgb/{:03d}.png".format(class_name, split, kind, i)
-        sample = tuple(_tensor(of.astype(np.float32)) for of in (rgb, xyz, xyz))
-        label = _tensor(np.array([int(mask.any())]))
-        samples.append((sample, label) if train else (sample, _tensor(mask.astype(np.float32)), label, [path]))
+        sample, label = tuple(tensor(of.astype(np.float32)) for of in (rgb, xyz, xyz)), np.array([int(mask.any())])
+        more = () if train else (tensor(mask.astype(np.float32)),)
+        samples.append((sample, *more, tensor(label), *([] if train else [[path]])))
     return samples
 
 
-def _tensor(array):
-    if os.environ["SCORING_SELFTEST_TORCH"]:
-        import torch
-
-        return torch.from_numpy(array)
-    return array
-
-
-def __getattr__(name):
-    """``Model``: features [1, 768, 28, 28] and [1, 1152, G], fixed random projections of the sample."""
-    if name != "Model":
-        raise AttributeError(name)
+def Model(*args, num_group=64, **kwargs):
+    """Networks whose features, [1, 768, 28, 28] and [1, 1152, G], are fixed random projections of the sample."""
     import torch
 
-    class Model(torch.nn.Module):
-        def __init__(self, *args, **kwargs):
+    class Networks(torch.nn.Module):
+        def __init__(self):
             super().__init__()
-            self.groups = kwargs.get("num_group", 64)
             generator = torch.Generator().manual_seed(0)
             self.of_rgb = torch.randn(768, 3, generator=generator)
             self.of_xyz = torch.randn(1152, 3, generator=generator)
 
         def forward(self, rgb, xyz, *args, **kwargs):
             pooled = torch.nn.functional.adaptive_avg_pool2d(rgb, 28)
-            index = torch.linspace(0, xyz.shape[2] - 1, self.groups).long()
+            index = torch.linspace(0, xyz.shape[2] - 1, num_group).long()
             center = xyz[:, :, index].permute(0, 2, 1)
             features = torch.einsum("cd,bgd->bcg", self.of_xyz, center) + 0.1
             return torch.einsum("cd,bdhw->bchw", self.of_rgb, pooled), features, center, index[None], index[None]
 
-    return Model
+    return Networks()
 
 
-_seen, _found, _maps, _faults = [], [], {}, []
+_found, _maps = [], {}
 
 
 def reference(decision, rgb, xyz, p):
@@ -239,40 +180,35 @@ def reference(decision, rgb, xyz, p):
 
 
 def watch(addon):
-    """Make the add-on's hooks report what they get and what they leave."""
+    """Compute each round a second time, of what the methods' ``compute_single_s_s_map`` returned."""
     check, record, apply = addon.check, addon.record, addon.apply
 
     def watched_check(runner, *names):
         check(runner, *names)
         for value in vars(runner).values():
             for method in value.values() if isinstance(value, dict) else [value]:
+                _maps.pop(id(method), None)  # training may compute maps too
                 if hasattr(method, "compute_single_s_s_map") and "compute_single_s_s_map" not in vars(method):
                     vars(method)["compute_single_s_s_map"] = _logged(method.compute_single_s_s_map)
 
     def watched_record(method, rgb, xyz, fusion=None):
         record(method, rgb, xyz, fusion)
-        _maps.setdefault(id(method), []).append({modal: _maps.get(modal) for modal in ("rgb", "xyz", "fusion")})
+        _maps.setdefault(id(method), []).append([_maps.get(modal) for modal in ("rgb", "xyz", "fusion")])
 
     def watched_apply(method, *args, **kwargs):
         if vars(method).get("scoring_busy"):
             return apply(method, *args, **kwargs)
-        decision = [np.array(m, dtype=np.float64) for m in method.predictions]
-        known = _maps.pop(id(method), [])
+        known, decision = _maps.pop(id(method), []), [np.array(m, dtype=np.float64) for m in method.predictions]
         apply(method, *args, **kwargs)
         if known:
-            of = vars(method).get("args")
+            of, n = vars(method).get("args"), len(known)
             p = addon.parameters_from(argparse.Namespace(**of) if isinstance(of, dict) else of)
-            decision = np.stack(decision[len(decision) - len(known) :])
-            rgb, xyz = (np.stack([maps[modal] for maps in known]) for modal in ("rgb", "xyz"))
-            if p.map_source == "bank":
-                decision = np.stack([maps["fusion"] for maps in known])
-            scores, pix = reference(decision, rgb, xyz, p)
-            n = len(known)
-            off = max(
-                np.max(np.abs(np.ravel(method.image_preds[-n:]) - scores)) / np.max(np.abs(scores)),
-                np.max(np.abs(np.stack(method.predictions[-n:]) - pix)) / np.max(np.abs(pix)),
-            )
-            _found.append((type(method).__name__, vars(method).get("scoring_round", ""), n, off, pix.shape[1:]))
+            rgb, xyz, fusion = zip(*known)
+            fused = fusion if p.map_source == "bank" else decision[-n:]
+            scores, pix = reference(np.stack(fused), np.stack(rgb), np.stack(xyz), p)
+            pairs = (np.ravel(method.image_preds[-n:]), scores), (np.stack(method.predictions[-n:]), pix)
+            off = max(np.max(np.abs(given - own)) / np.max(np.abs(own)) for given, own in pairs)
+            _found.append((type(method).__name__, vars(method).get("scoring_round") or "round", n, off, pix.shape[1:]))
 
     addon.check, addon.record, addon.apply = watched_check, watched_record, watched_apply
 
@@ -287,16 +223,39 @@ def _logged(compute):
     return logged
 
 
-def _without_cuda():
-    import torch
+def replace_packages():
+    """Put empty modules where the checkout imports packages that are not installed, and torch on the CPU."""
+    names = set()
+    for path in Path(".").rglob("*.py"):
+        try:
+            nodes = list(ast.walk(ast.parse(path.read_bytes())))
+        except SyntaxError:  # the run will tell, if it imports the file
+            continue
+        names.update(alias.name for n in nodes if isinstance(n, ast.Import) for alias in n.names)
+        names.update(n.module for n in nodes if isinstance(n, ast.ImportFrom) and n.module and not n.level)
 
-    torch.cuda.is_available = lambda: False
-    torch.load = lambda *args, **kwargs: {"model": {}, "base_model": {}}
-    torch.Tensor.cuda = torch.nn.Module.cuda = lambda self, *args, **kwargs: self
-    to = torch.Tensor.to
-    torch.Tensor.to = lambda self, *args, **kwargs: (
-        self if args and str(args[0]).startswith("cuda") else to(self, *args, **kwargs)
-    )
+    def empty(name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return type(name, (), {"__init__": lambda self, *args, **kwargs: None})
+
+    tops = {name.split(".")[0] for name in names}
+    missing = {top for top in tops - {*NEEDED, STUBS} if importlib.util.find_spec(top) is None}
+    for parts in (name.split(".") for name in names):
+        for i in range(len(parts) if parts[0] in missing else 0):
+            spec = importlib.machinery.ModuleSpec(".".join(parts[: i + 1]), None, is_package=True)
+            module = sys.modules.setdefault(spec.name, importlib.util.module_from_spec(spec))
+            module.__getattr__ = empty
+    if "torch" in tops:
+        import torch
+
+        torch.cuda.is_available = lambda: False
+        torch.load = lambda *args, **kwargs: {"model": {}, "base_model": {}}
+        torch.Tensor.cuda = torch.nn.Module.cuda = lambda self, *args, **kwargs: self
+        to = torch.Tensor.to
+        torch.Tensor.to = lambda self, *args, **kwargs: (
+            self if args and str(args[0]).startswith("cuda") else to(self, *args, **kwargs)
+        )
 
 
 def inside(entry, category, *options):
@@ -306,32 +265,26 @@ def inside(entry, category, *options):
     if category:
         globals()["CATEGORIES"] = (category,)
     else:
-        empty = Empty()
-        sys.meta_path.append(empty)
-        if os.environ["SCORING_SELFTEST_TORCH"]:
-            _without_cuda()
+        replace_packages()
     import scoring_addon
 
     watch(scoring_addon)
     sys.argv, failure = [entry, *options, "--scoring", "disagreement"], ""
     try:
         runpy.run_path(entry, run_name="__main__")
-    except Finished:
-        pass
     except SystemExit as end:
         failure = "{} ended with code {}".format(entry, end.code) if end.code else ""
     except BaseException as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
         at = "{}, line {}".format(os.path.relpath(place.filename), place.lineno)
         failure = "could not run on: {}: {} ({})".format(type(error).__name__, error, at)
-    for name, of, n, off, size in _found:
-        text = "{}: {}: {} samples recorded and scored, maps {}x{}, {:.0e} from a second computation"
-        print("{}: {}".format(STUBS, text.format(name, of or "round", n, *size, off)))
-    bad = [of for of in _found if not of[3] < 1e-9]
-    for text in [failure] * bool(failure) + ["no test sample was recorded"] * (not _found and not failure):
-        print("{}: {}".format(STUBS, text))
-    print("{}: {}".format(STUBS, "failed" if bad or failure or not _found else "passed: " + " ".join(sys.argv)))
-    return 1 if bad or failure or not _found else 0
+    failure = failure or ("" if _found else "no test sample was recorded")
+    text = "{}: {}: {} samples recorded and scored, maps {}x{}, {:.0e} from a second computation"
+    lines = [text.format(name, of, n, *size, off) for name, of, n, off, size in _found]
+    failed = failure or not all(off < 1e-9 for _, _, _, off, _ in _found)
+    for line in [*lines, *[failure][: bool(failure)], "failed" if failed else "passed: " + " ".join(sys.argv)]:
+        print("{}: {}".format(STUBS, line))
+    return 1 if failed else 0
 
 
 def main(argv=None):
@@ -340,12 +293,9 @@ def main(argv=None):
     parser.add_argument("--main", default="main.py")
     parser.add_argument("--category", default="")
     args, options = parser.parse_known_args(argv)
-    root = args.checkout.resolve()
-    if not (root / "scoring_addon.py").is_file():
+    if not (args.checkout / "scoring_addon.py").is_file():
         parser.error("{}: has no scoring_addon.py; patches/apply.py puts it there".format(args.checkout))
-    hidden = [p for p in root.rglob("*.py") if not any(part[0] == "." for part in p.relative_to(root).parts)]
-    with tempfile.TemporaryDirectory() as folder:
-        code, lines = run(copy_of(root, Path(folder) / "checkout", hidden), args.main, options, args.category)
+    code, lines = run(args.checkout.resolve(), args.main, options, args.category)
     print("\n".join(lines))
     return code
 

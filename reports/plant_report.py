@@ -5,12 +5,10 @@ be judged (templates/plant.html). The page holds its pictures, made smaller.
 """
 
 import io
-from itertools import groupby
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from PIL import Image
 
 from common.errors import InputError
@@ -22,50 +20,36 @@ from reports.pages import picture_url, write_page
 SHOWN = 60  # failed parts with pictures; verdicts.csv has all
 PICTURE = 900  # pixels of a picture's longer side on the page
 COLOURS = {PASS: "#00781f", FAIL: "#be0000", CANNOT_JUDGE: "#b06a00"}
-MOST_POINTS = 2000  # of the trend that are drawn as shapes; more become a picture
 
 
-def read_judged(folder: str | Path) -> list[Row]:
-    """The parts judged into ``folder``, in the order of their times.
-
-    Raises:
-        InputError: the folder holds no verdicts.
-    """
-    rows = read_lines(Path(folder) / LINES)
-    if not rows:
-        raise InputError(f"{folder}: no verdicts ({LINES}); give the folder that predict.py -o wrote")
-    return sorted(rows, key=lambda row: (row["time"], natural(row["path"])))
-
-
-def write_plant_report(folder: str | Path, out: str | Path) -> Path:
+def write_plant_report(folder: Path, out: Path) -> Path:
     """Write ``out``/report.html about the verdicts in ``folder``; returns its path.
 
     Raises:
         InputError: the folder holds no verdicts.
     """
-    path = Path(out) / "report.html"
-    write_page("plant.html", path, **facts_of(read_judged(folder), Path(folder)), percent=percent)
-    return path
-
-
-def facts_of(rows: list[Row], folder: Path) -> dict[str, Any]:
-    """{name: value} that the template shows, of the ``rows`` in ``folder``."""
+    rows = sorted(read_lines(folder / LINES), key=lambda row: (row["time"], natural(row["path"])))
+    if not rows:
+        raise InputError(f"{folder}: no verdicts ({LINES}); give the folder that predict.py -o wrote")
     failed = [row for row in rows if row["verdict"] == FAIL]
-    first = sorted(failed, key=lambda row: _above(row) or 0.0, reverse=True)[:SHOWN]
-    return {
-        "folder": folder.resolve().name,
-        "from_to": _from_to(rows),
-        "models": sorted({(row.get("model", ""), row.get("options", "")) for row in rows}),
-        "counts": {name: sum(row["verdict"] == name for row in rows) for name in VERDICTS},
-        "failed": [{**row, "why": _why(row), "picture": _picture(folder, row)} for row in first],
-        "more_failed": failed if len(failed) > SHOWN else [],
-        "unjudged": [row for row in rows if row["verdict"] == CANNOT_JUDGE],
-        "warned": [row for row in rows if row.get("warning")],
-        "rates": _rates(rows),
-        "groups": _groups(rows),
-        "trend": _trend(rows),
-        "colours": COLOURS,
-    }
+    first = sorted(failed, key=_above, reverse=True)[:SHOWN]
+    write_page(
+        "plant.html",
+        out / "report.html",
+        folder=folder.resolve().name,
+        from_to=_from_to(rows),
+        models=sorted({(row.get("model", ""), row.get("options", "")) for row in rows}),
+        counts={name: sum(row["verdict"] == name for row in rows) for name in VERDICTS},
+        failed=[{**row, "why": _why(row), "picture": _picture(folder, row)} for row in first],
+        more_failed=failed if len(failed) > SHOWN else [],
+        unjudged=[row for row in rows if row["verdict"] == CANNOT_JUDGE],
+        warned=[row for row in rows if row.get("warning")],
+        rates=_rates(rows),
+        trend=_trend(rows),
+        colours=COLOURS,
+        percent=percent,
+    )
+    return out / "report.html"
 
 
 def _from_to(rows: list[Row]) -> str:
@@ -90,54 +74,35 @@ def _rates(rows: list[Row]) -> list[tuple[str, Rate]]:
     return found
 
 
-def _groups(rows: list[Row]) -> list[tuple[str, str, dict[str, int], Rate]]:
-    """[(day, recording, {verdict: number}, Rate of parts that fail)], in the order of time."""
-    found = []
-    for key, own in groupby(sorted(rows, key=_day_and_recording), _day_and_recording):
-        verdicts = [row["verdict"] for row in own]
-        counts = {name: verdicts.count(name) for name in VERDICTS}
-        found.append((*key, counts, rate(counts[FAIL], counts[FAIL] + counts[PASS])))
-    return found
-
-
-def _day_and_recording(row: Row) -> tuple[str, str]:
-    return row["time"][:10], row["recording"]
-
-
 def _why(row: Row) -> str:
     """Why a part fails, in words; the terms of its score stand in verdicts.csv."""
     return row.get("explanation", "").partition("; score ")[0]
 
 
-def _above(row: Row) -> float | None:
-    """How far a part's score is above its limit, as a share of the limit (which may be negative); None if it was not
+def _above(row: Row) -> float:
+    """How far a part's score is above its limit, as a share of the limit (which may be negative); 0 if it was not
     judged."""
-    return None if row.get("score") is None else (row["score"] - row["threshold"]) / (abs(row["threshold"]) or 1.0)
+    return 0.0 if row.get("score") is None else (row["score"] - row["threshold"]) / (abs(row["threshold"]) or 1.0)
 
 
 def _trend(rows: list[Row]) -> str:
     """A picture (URL with its content) of each part's score against its limit, in the order of time; a line stands
     before each new day or recording."""
     figure = Figure(figsize=(6.4, 3.4), layout="constrained")
-    axes, start = figure.add_subplot(), 0
-    points = [(number, _above(row), COLOURS[row["verdict"]]) for number, row in enumerate(rows, 1)]
-    known = [point for point in points if point[1] is not None]
-    if known:
-        x, y, colours = zip(*known)
-        axes.scatter(x, y, s=16, c=colours, rasterized=len(known) > MOST_POINTS)
-    lacking = [number for number, value, _ in points if value is None]
-    axes.plot(lacking, [0] * len(lacking), "x", color=COLOURS[CANNOT_JUDGE], markersize=6, clip_on=False)
-    for _, own in groupby(rows, _day_and_recording):
-        if start:
-            axes.axvline(start + 0.5, color="#9aa5b1", linewidth=0.8)
-        start += len(list(own))
+    axes = figure.add_subplot()
+    for verdict, colour in COLOURS.items():
+        places = [number for number, row in enumerate(rows, 1) if row["verdict"] == verdict]
+        heights = [_above(rows[number - 1]) for number in places]
+        axes.plot(places, heights, "x" if verdict == CANNOT_JUDGE else "o", color=colour, label=verdict, markersize=4)
+    for number, (row, following) in enumerate(pairwise(rows), 1):
+        if (row["time"][:10], row["recording"]) != (following["time"][:10], following["recording"]):
+            axes.axvline(number + 0.5, color="#9aa5b1", linewidth=0.8)
     axes.axhline(0, color="black", linewidth=1)
     axes.set(xlabel="part, in the order of judging", ylabel="(score - limit) / limit", xlim=(0.5, len(rows) + 0.5))
-    marks = [Line2D([], [], color=COLOURS[name], marker=".x"[name == CANNOT_JUDGE], linestyle="") for name in VERDICTS]
-    figure.legend(marks, VERDICTS, loc="outside upper right", ncols=3, frameon=False)
+    figure.legend(loc="outside upper right", ncols=3, frameon=False)
     content = io.BytesIO()
-    figure.savefig(content, format="svg", dpi=150, metadata={"Date": None})
-    return picture_url(content.getvalue(), "svg+xml")
+    figure.savefig(content, format="png", dpi=200)
+    return picture_url(content.getvalue(), "png")
 
 
 def _picture(folder: Path, row: Row) -> str:

@@ -18,7 +18,7 @@ PRINTED = 80  # rows; of a longer table only the caption is printed
 
 class ScoredCategory(NamedTuple):
     """A scored category: its Evaluation, the parameters and reference used, {scoring: Scored}, {scoring: Metrics},
-    {scoring: {further metric: (value, threshold)}}, and why calibrated is not among the scorings ("" if it is)."""
+    {scoring: {further metric: value}}, and why calibrated is not among the scorings ("" if it is)."""
 
     saved: Evaluation
     parameters: scoring_addon.Parameters

@@ -1,4 +1,4 @@
-"""The tables of tools/rescore.py: the paper's, that of own data, intervals, further metrics.
+"""The tables of tools/rescore.py: the paper's, that of own data, intervals.
 
 A value None is undefined, NOT_RUN one that was not computed.
 """
@@ -18,12 +18,6 @@ from scoring.significance import bootstrap_intervals, delong_test
 
 NOT_RUN = "-"
 PAPER = {"f_coreset": 0.2, "use_uff": True}  # the paper's options that are not main.py's defaults
-FURTHER = (
-    "More metrics, shares from 0 to 1. AU-PRO at 1, 5 and 30 % uses all distinct thresholds. AUPIMO: share of a part's "
-    "defect found while 1e-5 to 1e-4 of the pixels of good parts are false alarms. pg_n: good parts passed while at "
-    "most n % of the defective ones are missed; pb_n: defective parts failed while at most n % of the good ones are."
-    " F1-max, pg and pb stand with the score from which a part fails. No value: the test set cannot show it."
-)
 
 
 def tables_of(run, multiscale=None, further=()):
@@ -73,7 +67,7 @@ def paper_table(table, run, multiscale, further=()):
 def values_of(run, source, scoring, metric):
     """[a metric of each category of ``run``, and their mean], taken from ``source``; NOT_RUN where there is none."""
     found = {
-        c.name: getattr(c.metrics[scoring], metric) if metric in METRICS else c.extra[scoring][metric][0]
+        c.name: getattr(c.metrics[scoring], metric) if metric in METRICS else c.extra[scoring][metric]
         for c in source or ()
         if scoring in c.metrics
     }
@@ -170,14 +164,3 @@ def interval_table(run, args):
     differences = ("difference", "difference low", "difference high")
     header = ["category", "scoring", "metric", "value", "low", "high", *differences, "p"]
     return Table("intervals", caption, header, rows)
-
-
-def further_table(run, args):
-    """The metrics of --metrics with their thresholds, one row per category, scoring and metric."""
-    rows = [
-        [c.name, scoring, metric, of[metric][0], NOT_RUN if of[metric][1] is None else of[metric][1]]
-        for c in run
-        for scoring, of in c.extra.items()
-        for metric in args.metrics
-    ]
-    return Table("metrics", FURTHER, ["category", "scoring", "metric", "value", "threshold"], rows)

@@ -28,7 +28,10 @@ from numpy.typing import NDArray
 
 from common.errors import InputError
 
-TOPK = 64  # pixels that an image score averages: 0.13 % of a map of 224×224
+TOPK = 64  # pixels that a peak and an image score average: 0.13 % of a map of 224×224
+# pixels that an image score averages where the comparison in place takes part, whose maps are sharper than the banks':
+# small defects weigh more (docs/scoring.md)
+TOPK_IN_PLACE = 32
 PRIOR_PARTS = 2
 # normal parts of one shape reach 2.5 to 4 normal spreads in the comparison in place. Soft parts reach more, and the
 # next one far more: there the maps in place are scaled down by this power of the excess, so that the banks decide
@@ -50,29 +53,28 @@ class BankUnits(NamedTuple):
     scale: tuple[float, ...]  # peak - level of each bank, in the bank's own units; positive
     left_out: tuple[str, ...]  # names of banks whose maps have no spread; not used, and callers should warn of them
     parts: int  # number of training parts
-    topk: int  # K
+    topk: int  # K of the image score
     scores: tuple[float, ...]  # calibrated image scores of the training parts themselves: an estimate, not a guarantee
 
 
-def bank_units(maps: Mapping[str, Array], topk: int = TOPK) -> BankUnits:
+def bank_units(maps: Mapping[str, Array], topk: int | None = None) -> BankUnits:
     """The BankUnits of the training parts' maps.
 
     Args:
         maps: {bank: [t, S, S]} of t normal parts, each measured without its own rows. Pixels that are not finite are
             ignored.
         topk: K, the number of pixels averaged in a peak and in an image score; at most an eighth of a map is used.
+            None: TOPK; in an image score of maps of the comparison in place TOPK_IN_PLACE.
 
     Raises:
         InputError: there is no part, or no bank has any spread.
-        ValueError: the maps have different shapes, or K is below 1.
     """
     maps = {bank: np.asarray(values, dtype=np.float64) for bank, values in maps.items()}
-    shapes = {values.shape for values in maps.values()}
-    if topk < 1 or len(shapes) > 1 or any(len(shape) != 3 for shape in shapes):
-        raise ValueError(f"need K of at least 1 and maps [t, S, S] of one shape, got K = {topk} and {sorted(shapes)}")
-    if not maps or 0 in next(iter(shapes)):
+    if not any(map(len, maps.values())):
         raise InputError("calibrated: no training part was measured without its own rows; it needs at least two parts")
-    found = {bank: _spread(values, topk, FLOORS.get(bank)) for bank, values in maps.items()}
+    of_peak = TOPK if topk is None else topk
+    of_score = TOPK_IN_PLACE if topk is None and not FLOORS.keys().isdisjoint(maps) else of_peak
+    found = {bank: _spread(values, of_peak, FLOORS.get(bank)) for bank, values in maps.items()}
     used = tuple(bank for bank, spread in found.items() if spread is not None)
     if not used:
         raise InputError(
@@ -88,31 +90,14 @@ def bank_units(maps: Mapping[str, Array], topk: int = TOPK) -> BankUnits:
     softness = max([1.0, *(rise[~learned] / SOFT)]) ** SOFTNESS
     scale = deviation * np.where(learned, shrunk, rise / deviation * softness)
     left_out = tuple(bank for bank in maps if bank not in used)
-    units = BankUnits(used, tuple(level.tolist()), tuple(scale.tolist()), left_out, parts, int(topk), ())
-    return units._replace(scores=tuple(image_score(one, topk) for one in calibrated_map(maps, units)))
+    units = BankUnits(used, tuple(level.tolist()), tuple(scale.tolist()), left_out, parts, int(of_score), ())
+    return units._replace(scores=tuple(image_score(one, of_score) for one in calibrated_map(maps, units)))
 
 
-def restored(values: Any) -> BankUnits:
-    """BankUnits from its ``_asdict()``, which JSON may have turned into lists.
-
-    Raises:
-        ValueError: fields are missing, unknown, or do not fit each other.
-    """
-    try:
-        fields: dict[str, Any] = {name: tuple(of) if isinstance(of, list) else of for name, of in values.items()}
-        units = BankUnits(**fields)
-        sound = (
-            len(units.banks) == len(units.level) == len(units.scale) > 0
-            and np.isfinite([*units.level, *units.scale]).all()
-            and min(units.scale) > 0
-            and units.parts == len(units.scores) > 0
-            and units.topk >= 1
-        )
-    except (TypeError, AttributeError) as error:
-        raise ValueError(f"not calibrated's training statistics: {error}") from None
-    if not sound:
-        raise ValueError("not calibrated's training statistics: the fields do not fit each other")
-    return units
+def restored(values: Mapping[str, Any]) -> BankUnits:
+    """BankUnits from its ``_asdict()``, which JSON may have turned into lists; TypeError if fields are missing."""
+    fields: dict[str, Any] = {name: tuple(of) if isinstance(of, list) else of for name, of in values.items()}
+    return BankUnits(**fields)
 
 
 def calibrated_banks(maps: Mapping[str, Array], units: BankUnits) -> dict[str, Array]:

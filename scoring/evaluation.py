@@ -12,14 +12,16 @@ from dataclasses import replace
 import scoring_addon
 from common.errors import InputError
 from scoring.ablation import Scored
-from scoring.further_metrics import IMAGE_METRICS, Value, pixel_metrics
+from scoring.au_pro import area_up_to, calculate_au_pro
 from scoring.measured import SUFFIX, Array, Evaluation, TrainingParts, find_saved, read, units_from, write
-from scoring.metrics import Metrics, compute_metrics
+from scoring.metrics import Metrics, compute_metrics, defective_failed, good_passed
 from scoring.scorings import BASELINE, SCORINGS, ScoringInput, scoring_problem
 from scoring_addon import Parameters
 
 __all__ = ["SUFFIX", "Evaluation", "TrainingParts", "bank_maps", "extra_metrics", "find_saved", "metrics", "read"]
 __all__ += ["score", "units_from", "write"]
+PART_METRICS = {"pg": good_passed, "pb": defective_failed}
+EXTRA_METRICS = (*(f"au_pro_{n}" for n in (1, 5, 30)), *(f"{kind}_{n}" for kind in PART_METRICS for n in (0, 1, 5)))
 
 
 def score(
@@ -78,14 +80,23 @@ def metrics(evaluation: Evaluation, scored: Mapping[str, Scored]) -> dict[str, M
 
 def extra_metrics(
     evaluation: Evaluation, scored: Mapping[str, Scored], names: Sequence[str]
-) -> dict[str, dict[str, Value]]:
-    """{scoring: {name: (value, threshold)}} of the metrics ``names`` of ``further_metrics.EXTRA_METRICS``; the pixel
-    metrics are None if a mask is missing, and computed once of a shared list of maps."""
-    known: dict[int, dict[str, Value]] = {}
-    out = {}
-    for scoring, (scores, maps) in scored.items():
-        if id(maps) not in known:
-            known[id(maps)] = pixel_metrics(evaluation.masks, maps, names)
-        image = {name: of(evaluation.label, scores) for name, of in IMAGE_METRICS.items() if name in names}
-        out[scoring] = {**known[id(maps)], **image}
-    return out
+) -> dict[str, dict[str, float | None]]:
+    """{scoring: {name: value}} of the metrics ``names`` of EXTRA_METRICS; docs/scoring.md says what they are.
+
+    AU-PRO has all distinct thresholds here, is None if a mask is missing, and computed once of a shared list of maps.
+    """
+    curves: dict[int, tuple[Array, Array]] = {}
+
+    def value(name: str, scores: Array, maps: list[Array]) -> float | None:
+        kind, _, percent = name.rpartition("_")
+        share = int(percent) / 100
+        if kind in PART_METRICS:
+            return PART_METRICS[kind](evaluation.label, scores, share)
+        if evaluation.masks is None:
+            return None
+        if id(maps) not in curves:
+            curves[id(maps)] = calculate_au_pro(evaluation.masks, maps, num_thresholds="exact")[1]
+        fprs, pros = curves[id(maps)]
+        return float(area_up_to(fprs, pros, share) / share) if len(fprs) else None
+
+    return {scoring: {name: value(name, *of) for name in names} for scoring, of in scored.items()}

@@ -26,11 +26,10 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from common.errors import InputError
 from common.files import atomic_path
@@ -60,9 +59,6 @@ class TrainingParts:
     decision_map: Array | None = None
     bank_map: Mapping[str, Array] = field(default_factory=dict)
     calibrated: BankUnits | None = None
-
-    def __post_init__(self) -> None:
-        _freeze(self)
 
     @classmethod
     def of(
@@ -136,7 +132,28 @@ class Evaluation:
             raise ValueError(
                 f"evaluation of {self.category}: {unfit[0] if unfit else 'maps'} do not fit {len(self.path)} parts"
             )
-        _freeze(self)
+
+    @classmethod
+    def of(
+        cls,
+        category: str,
+        path: Iterable[str],
+        defect: Iterable[str],
+        label: ArrayLike,
+        mask: ArrayLike,
+        judged: Sequence[Any],
+        **more: Any,
+    ) -> "Evaluation":
+        """Make it from n ``feature_extractors.features.Judged``, one per part; ``more``: further fields."""
+
+        def stacked(kind: str, dtype: type) -> dict[str, Array]:
+            values = [getattr(part.banks, kind) for part in judged]
+            return {name: np.stack([np.asarray(of[name], dtype) for of in values]) for name in values[0]}
+
+        score, maps = np.array([part.score for part in judged]), np.stack([part.map for part in judged])
+        banks = stacked("scores", np.float64), stacked("maps", np.float32)
+        labels = np.asarray(label, np.uint8)
+        return cls(category, tuple(path), tuple(defect), labels, np.asarray(mask), score, maps, *banks, **more)
 
     def __len__(self) -> int:
         return len(self.path)
@@ -316,19 +333,3 @@ def _units_or_none(maps: Mapping[str, Array]) -> BankUnits | None:
         return bank_units(maps)
     except InputError:
         return None
-
-
-def _freeze(value: Evaluation | TrainingParts) -> None:
-    """Make the arrays of a frozen dataclass read-only, those in its dicts too, and its sequences tuples."""
-    for name, content in list(vars(value).items()):
-        if isinstance(content, Mapping):
-            content = MappingProxyType({key: _read_only(of) for key, of in content.items()})
-        object.__setattr__(value, name, tuple(content) if isinstance(content, list) else _read_only(content))
-
-
-def _read_only(content: Any) -> Any:
-    if not isinstance(content, np.ndarray):
-        return content
-    view = content.view()
-    view.setflags(write=False)
-    return view

@@ -25,7 +25,6 @@ import scoring_addon
 from common.errors import InputError
 from scoring import calibrated as banks_in_units
 from scoring.ablation import Statistics, final_terms, map_statistics, modulate_all, variant_of
-from scoring.calibrated import BankUnits
 from scoring.measured import Evaluation
 from scoring_addon import Parameters
 
@@ -50,11 +49,18 @@ class ScoringInput:
         parts: the parts, and what normal training parts taught.
         parameters: of the paper's scorings.
         reference: the parts whose minima and maxima normalise the statistics: "test" (the n parts) or "train".
+        weights: {bank: weight} of the scores and of the maps in the decision; only to explain the first part's score.
     """
 
     parts: Evaluation
     parameters: Parameters
     reference: str = "test"
+    weights: Sequence[Mapping[str, float]] = ({}, {})
+
+    @cached_property
+    def first(self) -> Terms:
+        """{bank: [S, S] float64} of the first part."""
+        return {bank: np.asarray(maps[0], np.float64) for bank, maps in self.parts.bank_map.items()}
 
     @cached_property
     def decision_maps(self) -> Maps:
@@ -101,34 +107,19 @@ class ScoringInput:
         return [banks_in_units.calibrated_map(dict(zip(banks, maps)), units) for maps in zip(*banks.values())]
 
 
-class PartInput(NamedTuple):
-    """One measured part whose score is explained.
-
-    ``maps``, ``scores``: {bank: [S, S]} and {bank: score}; ``map_weights``, ``score_weights``: {bank: weight} in the
-    decision; ``reference``: Statistics of training parts, for scorings that need REFERENCE; ``units``: for UNITS.
-    """
-
-    maps: Mapping[str, Array]
-    scores: Mapping[str, float]
-    map_weights: Mapping[str, float]
-    score_weights: Mapping[str, float]
-    parameters: Parameters
-    reference: Statistics | None = None
-    units: BankUnits | None = None
-
-
 class PixelMap(NamedTuple):
-    """A kind of pixel map: ``maps`` computes those of all parts, ``terms`` splits one part's into terms."""
+    """A kind of pixel map: ``maps`` computes those of all parts, ``terms`` splits the first part's into terms."""
 
     maps: Callable[[ScoringInput], Maps]
-    terms: Callable[[PartInput], Terms]
+    terms: Callable[[ScoringInput], Terms]
 
 
 class Scoring(NamedTuple):
     """A scoring.
 
     ``score``: function of the input and its pixel maps that returns the image scores [n].
-    ``attribution``: function of a part and the terms of its map that returns {term: share}, which add up to its score.
+    ``attribution``: function of the input and the terms of the first part's map that returns {term: share}, which add
+    up to its score.
     ``described``: its pixel map, its image score and its source in words, for --help and tables.
     """
 
@@ -136,37 +127,34 @@ class Scoring(NamedTuple):
     needs: frozenset[str]
     map: PixelMap
     score: Callable[[ScoringInput, Maps], Array]
-    attribution: Callable[[PartInput, Terms], Shares]
+    attribution: Callable[[ScoringInput, Terms], Shares]
     described: tuple[str, str, str]
 
 
 # ---------------------------------------------------------------- pixel maps
 
 
-def decision_terms(part: PartInput) -> Terms:
+def decision_terms(of: ScoringInput) -> Terms:
     """The banks' maps, weighted as in the released decision map."""
-    return {bank: np.asarray(of, np.float64) * part.map_weights[bank] for bank, of in part.maps.items()}
+    return {bank: values * of.weights[1][bank] for bank, values in of.first.items()}
 
 
-def fusion_terms(part: PartInput) -> Terms:
+def fusion_terms(of: ScoringInput) -> Terms:
     """The terms of M_fusion."""
-    if part.parameters.map_source == "decision":
-        return decision_terms(part)
-    return {"fusion": np.asarray(part.maps["fusion"], np.float64)}
+    return decision_terms(of) if of.parameters.map_source == "decision" else {"fusion": of.first["fusion"]}
 
 
-def modulated_terms(part: PartInput) -> Terms:
+def modulated_terms(of: ScoringInput) -> Terms:
     """The terms of M_pix: those of M_fusion, and the modulation."""
-    terms = fusion_terms(part)
-    m_dis = scoring_addon.disagreement_map(part.maps["rgb"], part.maps["xyz"])
-    return {**terms, DISAGREEMENT: sum(terms.values()) * part.parameters.lam * m_dis}
+    terms = fusion_terms(of)
+    m_dis = scoring_addon.disagreement_map(of.first["rgb"], of.first["xyz"])
+    return {**terms, DISAGREEMENT: sum(terms.values()) * of.parameters.lam * m_dis}
 
 
-def calibrated_terms(part: PartInput) -> Terms:
+def calibrated_terms(of: ScoringInput) -> Terms:
     """The calibrated map, each pixel credited to the bank that is largest there; equal banks share it."""
-    assert part.units is not None
-    stack = banks_in_units.calibrated_banks(part.maps, part.units)
-    largest = banks_in_units.calibrated_map(part.maps, part.units)
+    stack = banks_in_units.calibrated_banks(of.first, of.parts.units)
+    largest = banks_in_units.calibrated_map(of.first, of.parts.units)
     owners = {bank: values == largest for bank, values in stack.items()}
     count = np.maximum(sum(owner.astype(int) for owner in owners.values()), 1)
     return {bank: np.where(owner, largest / count, 0.0) for bank, owner in owners.items()}
@@ -197,30 +185,29 @@ def pixels_at(terms: Terms, *parts: tuple[float, Any]) -> Shares:
     return {name: float(sum(f * term.ravel()[index].mean() for f, index in parts)) for name, term in terms.items()}
 
 
-def shares_of_largest(part: PartInput, terms: Terms, count: int | None = None) -> Shares:
+def shares_of_largest(of: ScoringInput, terms: Terms, count: int | None = None) -> Shares:
     """The ``attribution`` of the mean of the ``count`` largest pixels; None: K."""
-    return pixels_at(terms, (1.0, _largest(sum(terms.values()), count or part.parameters.topk)))
+    return pixels_at(terms, (1.0, _largest(sum(terms.values()), count or of.parameters.topk)))
 
 
-def shares_of_decision(part: PartInput, terms: Terms) -> Shares:
+def shares_of_decision(of: ScoringInput, terms: Terms) -> Shares:
     """The ``attribution`` of the released decision score."""
-    return {bank: part.score_weights[bank] * score for bank, score in part.scores.items()}
+    return {bank: of.weights[0][bank] * float(scores[0]) for bank, scores in of.parts.bank_score.items()}
 
 
-def shares_in_units(part: PartInput, terms: Terms) -> Shares:
+def shares_in_units(of: ScoringInput, terms: Terms) -> Shares:
     """The ``attribution`` of "calibrated"."""
-    assert part.units is not None
-    return shares_of_largest(part, terms, min(part.units.topk, max(1, next(iter(terms.values())).size // 8)))
+    return shares_of_largest(of, terms, min(of.parts.units.topk, max(1, next(iter(terms.values())).size // 8)))
 
 
-def shares_of_final(part: PartInput, terms: Terms, variant: str = "") -> Shares:
+def shares_of_final(of: ScoringInput, terms: Terms, variant: str = "") -> Shares:
     """The ``attribution`` of S_final and its variants."""
-    parameters, tail = variant_of(part.parameters, variant)
+    parameters, tail = variant_of(of.parameters, variant)
     alpha, beta, gamma = parameters.weights
     m_pix: Array = np.sum(list(terms.values()), axis=0)
-    m_dis = scoring_addon.disagreement_map(part.maps["rgb"], part.maps["xyz"])
+    m_dis = scoring_addon.disagreement_map(of.first["rgb"], of.first["xyz"])
     own = Statistics(*(np.array([value]) for value in map_statistics(m_pix, m_dis, parameters.topk)))
-    found = final_terms(own, part.parameters, part.reference, variant)
+    found = final_terms(own, of.parameters, of.reference_statistics, variant)
     w = float(found.w[0])
     pixels = [(1 - w, _largest(m_pix, parameters.topk)), (w * beta, slice(None))]
     for factor, q in ((alpha - tail, 0.95), (tail, 0.99)):
@@ -283,10 +270,10 @@ SCORINGS = {  # described: pixel map, image score, table of the paper; "ours": t
 }
 
 
-def terms_and_shares(scoring: str, part: PartInput) -> tuple[Terms, Shares]:
-    """({term: [S, S] float64} that add up to the part's pixel map, {term: share} that add up to its image score)."""
-    terms = SCORINGS[scoring].map.terms(part)
-    return terms, SCORINGS[scoring].attribution(part, terms)
+def terms_and_shares(scoring: str, of: ScoringInput) -> tuple[Terms, Shares]:
+    """({term: [S, S] float64} that add up to the first part's pixel map, {term: share} that add up to its score)."""
+    terms = SCORINGS[scoring].map.terms(of)
+    return terms, SCORINGS[scoring].attribution(of, terms)
 
 
 def region_shares(terms: Terms, mask: Array, box: tuple[int, int, int, int]) -> Shares:

@@ -64,20 +64,14 @@ def shifts(journal, recipe):
 
 
 def cusum(p_values):
-    """[float], the upper CUSUM of parts' p-values turned into normal scores; above DECISION it signals."""
+    """(the upper CUSUM of parts' p-values turned into normal scores, above DECISION it signals; a sentence on it)."""
     from scipy.stats import norm
 
-    sums, value = [], 0.0
-    for score in norm.isf([min(max(p, 1e-6), 1 - 1e-6) for p in p_values]):
+    known = [min(max(p, 1e-6), 1 - 1e-6) for p in p_values if p is not None]
+    if not known:
+        return 0.0, "CUSUM: no part has been judged yet."
+    value = 0.0
+    for score in norm.isf(known):
         value = max(0.0, value + float(score) - SLACK)
-        sums.append(value)
-    return sums
-
-
-def cusum_text(events):
-    """A sentence on the CUSUM of parts' p-values."""
-    values = cusum([event.p_value for event in events if event.p_value is not None])
-    if not values:
-        return "CUSUM: no part has been judged yet."
-    found = "above {:g}: scores are higher" if values[-1] > DECISION else "below {:g}"
-    return f"CUSUM of the last {len(values)} parts: {values[-1]:.1f}, {found.format(DECISION)}."
+    found = "above {:g}: scores are higher" if value > DECISION else "below {:g}"
+    return value, f"CUSUM of the last {len(known)} parts: {value:.1f}, {found.format(DECISION)}."

@@ -49,19 +49,13 @@ class Jumper:
         self.log_value = self.log_value + np.log(total)
 
 
-class Ranks:
-    """The values seen so far, sorted."""
-
-    def __init__(self, values=()):
-        self.values = array("d", sorted(values))
-
-    def add(self, value, tie):
-        """The rank of ``value`` among those before it and itself, in (0, 1): near 0 for the largest; then it is
-        added. ``tie``: in (0, 1); it breaks ties."""
-        low, high = bisect.bisect_left(self.values, value), bisect.bisect_right(self.values, value)
-        rank = (len(self.values) - high + tie * (high - low + 1)) / (len(self.values) + 1)
-        self.values.insert(high, value)
-        return rank
+def rank(seen, value, tie):
+    """The rank of ``value`` among the sorted values ``seen`` and itself, in (0, 1): near 0 for the largest; then it is
+    put among them. ``tie``: in (0, 1); it breaks ties."""
+    low, high = bisect.bisect_left(seen, value), bisect.bisect_right(seen, value)
+    found = (len(seen) - high + tie * (high - low + 1)) / (len(seen) + 1)
+    seen.insert(high, value)
+    return found
 
 
 class Watch:
@@ -75,7 +69,7 @@ class Watch:
 
     def __init__(self, calibration, started, model=None):
         self.started, self.model, self.parts, self.alarmed = started, model, 0, ()
-        self._ranks, self._jumper = {SCORE: Ranks(calibration)}, None
+        self._seen, self._jumper = {SCORE: array("d", sorted(calibration))}, None
 
     def wants(self, thin):
         """Whether the next part is ranked: it depends on how many there were, and on the part's own random number
@@ -86,9 +80,9 @@ class Watch:
         """Rank a part and bet on its ranks. The statistics of the first part are those that are watched; all later
         parts have to have them."""
         if self._jumper is None:
-            self._ranks |= {name: Ranks() for name in statistics if name != SCORE}
-            self._jumper = Jumper(len(self._ranks))
-        self._jumper.bet(np.array([ranks.add(statistics[name], tie) for name, ranks in self._ranks.items()]))
+            self._seen |= {name: array("d") for name in statistics if name != SCORE}
+            self._jumper = Jumper(len(self._seen))
+        self._jumper.bet(np.array([rank(seen, statistics[name], tie) for name, seen in self._seen.items()]))
         self.parts += 1
         over = [name for name, (value, limit) in self.state().items() if value >= limit]
         self.alarmed = tuple(dict.fromkeys((*self.alarmed, *over)))
@@ -97,8 +91,8 @@ class Watch:
         """{statistic: (logarithm of the capital, the one that raises the alarm)}."""
         values = (0.0,) if self._jumper is None else self._jumper.log_value.tolist()
         others = max(len(values) - 1, 1)
-        limits = [math.log(2 / DELTA if name == SCORE else 2 * others / DELTA) for name in self._ranks]
-        return dict(zip(self._ranks, zip(values, limits)))
+        limits = [math.log(2 / DELTA if name == SCORE else 2 * others / DELTA) for name in self._seen]
+        return dict(zip(self._seen, zip(values, limits)))
 
 
 class Watches:

@@ -13,7 +13,6 @@ import json
 import os
 import re
 import stat
-import threading
 import time
 import uuid
 from pathlib import Path
@@ -24,7 +23,7 @@ from common.files import atomic_write_text
 from data.pairing import natural
 from inspection.verdict import CANNOT_JUDGE
 from station.journal import JournalError
-from station.service import STOPPING, Busy
+from station.service import Busy
 
 WORDS = {"rgb": "rgb", "color": "rgb", "colour": "rgb", "image": "rgb", "xyz": "xyz", "cloud": "xyz", "depth": "depth"}
 WITH_WORD = re.compile("({0})[-_. ](.+)|(.+)[-_. ]({0})".format("|".join(WORDS)), re.IGNORECASE)
@@ -61,28 +60,21 @@ class Folder:
     Args:
         incoming: where files appear; ``done`` and ``failed`` are made in it.
         station: ``station.service.Station``.
-        recipe: for recordings in no recipe's folder; None: the only one.
         settle: seconds without a change after which a file is complete.
     """
 
-    def __init__(self, incoming, station, recipe=None, settle=1.0):
-        self.incoming, self._station, self._recipe = Path(incoming), station, recipe
-        self._settle, self._seen, self._unmovable = settle, {}, {}
-        self.stop = threading.Event()
+    def __init__(self, incoming, station, settle=1.0):
+        self.incoming, self._station, self._settle, self._seen, self._unmovable = incoming, station, settle, {}, {}
 
     def run(self):
-        """Look again and again, as network shares need, until ``stop`` is set or the station stops."""
+        """Look again and again, as network shares need, until the station stops."""
         self.finish_moves()
-        while not self.stop.wait(self._settle / 2) and not self._stopping:
+        while not self._station.stopping.wait(self._settle / 2):
             try:
                 self.judge_all(self.look())
             except OSError as error:  # such as a network share that is away for a while
                 tell("station.py", f"{error.filename or self.incoming}: {error.strerror or error}; trying again")
-                self.stop.wait(AGAIN)
-
-    @property
-    def _stopping(self):
-        return self.stop.is_set() or self._station.state == STOPPING
+                self._station.stopping.wait(AGAIN)
 
     # ------------------------------------------------------------ looking
 
@@ -108,7 +100,7 @@ class Folder:
     # ------------------------------------------------------------ judging
 
     def judge_all(self, pairs):
-        """Judge ``pairs`` one after the other and move them, until ``stop`` is set."""
+        """Judge ``pairs`` one after the other and move them, until the station stops."""
         for pair in pairs:
             with contextlib.suppress(FileNotFoundError):  # it has vanished meanwhile
                 if all(facts == _facts(os.stat(path)) for path, facts in pair.facts.items()):
@@ -116,21 +108,19 @@ class Folder:
 
     def _judge(self, pair):
         """Judge and move a pair, once the station takes it."""
-        while not self._stopping:
+        while not self._station.stopping.is_set():
             try:
                 return self._move(pair, self._answer(pair))
             except Busy:
-                self.stop.wait(BUSY)
+                self._station.stopping.wait(BUSY)
             except JournalError as error:
                 tell("station.py", f"{pair.name}: {error}; trying again")
-                self.stop.wait(AGAIN)
+                self._station.stopping.wait(AGAIN)
 
     def _answer(self, pair):
         """The station's answer; a recording that it refuses gets one too."""
-        recipe, (first, _, rest) = self._recipe, pair.name.partition("/")
-        if rest and first in self._station.recipes.names:
-            recipe = first
-        serial = pair.name.rpartition("/")[2]
+        first, *_, serial = pair.name.split("/") if "/" in pair.name else (None, pair.name)
+        recipe = first if first in self._station.recipes.names else None
         facts = {"name": pair.name, "recipe": recipe, "serial": serial, "check": serial.startswith(CHECK)}
         with contextlib.ExitStack() as opened:
             sources = {kind: opened.enter_context(open(path, "rb")) for kind, path in pair.paths.items()}

@@ -126,7 +126,7 @@ class Journal:
         """Write an event and return it once it is on the disk.
 
         Args:
-            kind: verdict, review, calibration, comparison, promotion, drift start, drift alarm, role or start.
+            kind: verdict, review, calibration, comparison, promotion, drift start, drift alarm or start.
             content: dict that fits into JSON.
             kept: (class, bytes) of the files that will be kept of this part, for the index; None: none.
             columns: further columns, see :class:`Event`.
@@ -192,24 +192,18 @@ class Journal:
         found = self.rows(statement, (*values, limit))
         return [Event(*row, json.loads(content), review and json.loads(review)) for *row, content, review in found]
 
-    def by_key(self, key):
-        """The verdict with this key, or None."""
-        return next(iter(self.events("v.key = ?", (key,))), None)
-
-    def first_of(self, recording, recipe):
-        """Number of the first verdict of a recipe on the same files, whatever judged them; or None."""
-        first = "SELECT MIN(number) FROM events WHERE recording = ? AND recipe = ?"
-        return self.rows(first, (recording, recipe))[0][0]
+    def newest(self, where, values=()):
+        """The newest event of those that :meth:`events` would give, or None."""
+        return next(iter(self.events(where, values, "v.number DESC", 1)), None)
 
     def part(self, number):
         """The verdict with this number, or None."""
-        known = 0 < number < 2**63 and self.events("v.number = ? AND v.kind = 'verdict'", (number,))
-        return known[0] if known else None
+        return self.newest("v.number = ? AND v.kind = 'verdict'", (number,)) if 0 < number < 2**63 else None
 
     def last(self, kind, recipe=None, model=None):
         """The newest event of a kind, of a recipe and model where these are given; or None."""
         where = "v.kind = ?1 AND (?2 IS NULL OR v.recipe = ?2) AND (?3 IS NULL OR v.model = ?3)"
-        return next(iter(self.events(where, (kind, recipe, model), "v.number DESC", 1)), None)
+        return self.newest(where, (kind, recipe, model))
 
     def parts(self, limit=100, verdict=None, recipe=None, since=None, text=None, before=None):
         """Verdicts with reviews, the newest first.

@@ -34,13 +34,14 @@ class Judged(NamedTuple):
     is wrong there, in words), pixels, area_mm2, depth_mm, peak, place, box, shares, nearest, and in_place where the
     model has a frame, the highest peak first; the sentence ``explanation``; ``statistics`` {name: number} in which
     drift is looked for, empty if the part cannot be judged; and ``milliseconds`` to read the files and judge them.
-    ``draw``: function of a folder that writes the pictures; None: there is nothing to draw.
+    ``pictures``: names of the pictures that can be drawn; ``draw``: function of a folder that writes them.
     """
 
     verdict: str
     p_value: float | None
     score: float | None
     content: dict
+    pictures: tuple = ()
     draw: Callable | None = None
 
 
@@ -95,23 +96,25 @@ class Model:
         return made
 
     def judge(self, files):
-        """:class:`Judged` of ``station.store.Files``; files that cannot be read give "cannot judge" and the reason."""
+        """:class:`Judged` of files {kind: path}; those that cannot be read give "cannot judge" and the reason."""
         start = time.perf_counter()
         spent = lambda: round(1000 * (time.perf_counter() - start), 2)
         inspector = self._inspector
         try:
-            if files.xyz is not None:
+            if "xyz" in files:
                 rgb, xyz = self._scan(files)
                 z, found = xyz[..., 2], inspector.judge(rgb, xyz)
             else:
-                rgb, z = self._depth(files)
+                rgb = np.asarray(read_picture(files["rgb"], "RGB", reading_of(inspector.model).picture_bits))
+                z = np.asarray(load_picture(files["depth"]).content)
                 found = inspector.judge_depth(rgb, z)
         except InputError as error:
             text = str(error)
-            for path in filter(None, files):
+            for path in files.values():
                 text = text.replace(f"{path.parent}/", "")
             return self.refused(text, spent())
-        drawn = None if found.picture is None else lambda folder: draw(folder, found, inspector)
+        shown = {"part": found.picture, "normal": found.picture, "depth": found.cloud}
+        pictures = tuple(name for name, array in shown.items() if array is not None)
         content = {
             "threshold": found.threshold,
             "peak": None if found.map is None else float(np.max(found.map)),
@@ -120,22 +123,19 @@ class Model:
             "statistics": {} if found.score is None else _statistics(rgb, z, found),
             "milliseconds": spent(),
         }
-        return Judged(found.verdict, found.p_value, found.score, content, drawn)
+        draws = lambda folder: draw(folder, found, inspector)
+        return Judged(found.verdict, found.p_value, found.score, content, pictures, draws)
 
     def fingerprint(self, files):
         """Of a recording's content, as in the model's file; "" if it cannot be read, or is a depth picture, of which no
         model keeps one."""
         try:
-            return fingerprint(self._scan(files)) if files.xyz is not None else ""
+            return fingerprint(self._scan(files)) if "xyz" in files else ""
         except InputError:
             return ""
 
     def _scan(self, files):
-        return read_scan(files.rgb, files.xyz, reading_of(self._inspector.model))
-
-    def _depth(self, files):
-        rgb = np.asarray(read_picture(files.rgb, "RGB", reading_of(self._inspector.model).picture_bits))
-        return rgb, np.asarray(load_picture(files.depth).content)
+        return read_scan(files["rgb"], files["xyz"], reading_of(self._inspector.model))
 
     def refused(self, reason, milliseconds=0.0):
         """:class:`Judged` of a recording that cannot be judged for a ``reason``."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import math
 import queue
 import threading
@@ -110,12 +111,13 @@ class Webhook(Line):
             pass
 
 
-class Mqtt(Line):
+class Mqtt:
     """Publishes to a broker, which it finds again by itself. Topics, below the prefix: ``status`` (retained: online or
     offline, which the broker itself sets when the station is gone), ``verdict`` (each verdict as JSON),
     ``last/RECIPE`` (the newest one, retained), ``alarm`` (drift). All with quality of service 1.
 
     Args:
+        station: ``station.service.Station``.
         address: ``mqtt://host:1883``, or ``mqtts://host:8883`` with TLS.
         prefix: of the topics.
         login: (user, password) or None.
@@ -127,12 +129,11 @@ class Mqtt(Line):
     def __init__(self, station, address, prefix="m3dm", login=None):
         import paho.mqtt.client as paho
 
-        super().__init__(station, 1.0)
         parts = urlsplit(address)
         secure = parts.scheme == "mqtts"
         if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
             raise InputError(f"--mqtt {address}: write mqtt://HOST:1883, or mqtts://HOST:8883")
-        self._prefix, self._client = prefix, paho.Client(paho.CallbackAPIVersion.VERSION2)
+        self._station, self._prefix, self._client = station, prefix, paho.Client(paho.CallbackAPIVersion.VERSION2)
         if login:
             self._client.username_pw_set(*login)
         if secure:
@@ -141,27 +142,26 @@ class Mqtt(Line):
         self._client.on_connect = lambda *_: self._publish("status", ONLINE, retain=True)
         self._client.max_queued_messages_set(1000)  # while the broker is away
         self._client.connect_async(parts.hostname, parts.port or (8883 if secure else 1883))
+        station.listen(self._hear)
 
     def start(self):
         """Begin to connect."""
         self._client.loop_start()
-        super().start()
 
     def _publish(self, topic, text, retain=False):
         return self._client.publish(f"{self._prefix}/{topic}", text, qos=1, retain=retain)
 
-    def work(self, event):
-        """Publish an event."""
-        if event is not None and event.kind == "verdict":
-            text = json.dumps(self.station.answer(event))
+    def _hear(self, event):
+        """Publish an event; the client sends it in its own thread."""
+        if event.kind == "verdict":
+            text = json.dumps(self._station.answer(event))
             self._publish("verdict", text)
             self._publish(f"last/{event.recipe}", text, retain=True)
-        elif event is not None and event.kind == "drift alarm":
+        elif event.kind == "drift alarm":
             self._publish("alarm", json.dumps({"model": event.recipe, "time": event.time, **event.content}))
 
     def end(self):
         """Say goodbye."""
-        super().end()
         if self._client.is_connected():
             self._publish("status", OFFLINE, retain=True).wait_for_publish(2)
         self._client.disconnect()
@@ -174,21 +174,27 @@ class OpcUa(Line):
     Args:
         endpoint: such as ``opc.tcp://127.0.0.1:4840``. There is no encryption and no login, so name an address that
             only the line can reach.
+
+    Raises:
+        InputError: the address is of another kind.
     """
 
     def __init__(self, station, endpoint):
+        if urlsplit(endpoint).scheme != "opc.tcp" or not urlsplit(endpoint).hostname:
+            raise InputError(f"--opcua {endpoint}: write opc.tcp://HOST:4840")
         super().__init__(station, LOOK_SECONDS)
-        self._endpoint = endpoint
+        self._endpoint, self._kinds, self._nodes = endpoint, {}, {}
 
     def start(self):
         """Begin to serve.
 
         Raises:
-            OSError: the address cannot be used.
+            InputError: the address cannot be used.
         """
         from asyncua import ua
         from asyncua.sync import Server
 
+        logging.getLogger("asyncua").setLevel(logging.CRITICAL)  # it would tell of a busy address by a traceback
         self._server = Server()
         self._server.set_endpoint(self._endpoint)
         self._server.set_server_name("M3DM station")
@@ -196,16 +202,14 @@ class OpcUa(Line):
         space = self._server.register_namespace(NAMESPACE)
         top = self._server.nodes.objects.add_object(space, "Station")
         result = top.add_object(space, "Result")
-        self._kinds = {name: ua.VariantType[kind] for name, (kind, _) in NODES.items()}
-        self._nodes = {
-            name: (top if name in ("State", "Recipe") else result).add_variable(space, name, ua.Variant(value, kind))
-            for (name, (_, value)), kind in zip(NODES.items(), self._kinds.values())
-        }
+        for name, (kind, value) in NODES.items():
+            place, self._kinds[name] = top if name in ("State", "Recipe") else result, ua.VariantType[kind]
+            self._nodes[name] = place.add_variable(space, name, ua.Variant(value, self._kinds[name]))
         try:
             self._server.start()
         except OSError as error:
             self._server.tloop.stop()
-            raise OSError(f"--opcua {self._endpoint}: {error.strerror or error}") from None
+            raise InputError(f"--opcua {self._endpoint}: cannot be used ({error.strerror or error})") from None
         super().start()
 
     def work(self, event):

@@ -1,9 +1,10 @@
 """What people look at: the last part, the parts to review, history, quality. Rendered here, no build step."""
 
+import threading
 from pathlib import Path
 from typing import Annotated, Literal
 
-from fastapi import BackgroundTasks, Form, HTTPException, Request
+from fastapi import Form, HTTPException, Request
 from fastapi.responses import RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from fastapi.templating import Jinja2Templates
@@ -11,7 +12,6 @@ from fastapi.templating import Jinja2Templates
 from common.errors import InputError, tell
 from inspection.verdict import VERDICTS, percent
 from station import charts, sampling
-from station.calibration import training_parts
 from station.service import READY
 
 HERE = Path(__file__).parent
@@ -55,8 +55,7 @@ def add(app, station, token):
         event = journal.part(number)
         if event is None:
             return show(request, "message.html", 404, text="There is no part with this number.")
-        history = journal.events("v.part = ? AND v.kind = 'review'", (number,))
-        return parts_page(request, "part.html", [event], history=history)
+        return parts_page(request, "last.html", [event], chosen=True)
 
     @app.post("/view/{number}/review", include_in_schema=False)
     def review(
@@ -84,34 +83,40 @@ def add(app, station, token):
         return show(request, "quality.html", recipes=facts, told=told, every=station.settings.sample)
 
     @app.post("/quality/{recipe}/{action}", include_in_schema=False)
-    def act(request: Request, background: BackgroundTasks, recipe: str, action: str, by: By, version: Words = ""):
+    def act(request: Request, recipe: str, action: str, by: By, version: Words = ""):
         """Do what a button of the page asks for."""
         actions = {
             "recalibrate": ("recalibrated", lambda: recipes.recalibrate(recipe, by)),
             "promote": ("promoted", lambda: recipes.promote(recipe, version, by)),
             "rollback": ("rolled back", lambda: recipes.roll_back(recipe, by)),
             "restart": ("drift starts anew", lambda: station.watches.start(recipes.get(recipe), "asked for", by)),
-            "compare": ("comparing", lambda: background.add_task(compare, recipe, version, by)),
+            "compare": ("comparing", lambda: start_comparison(recipe, version, by)),
         }
         if recipe not in recipes.names or action not in actions:
             raise HTTPException(404, "there is no such recipe or action")
         told, work = actions[action]
         try:
-            if action == "compare" and comparing.get(recipe) == COMPARING:
-                raise InputError("a comparison is running already")
             work()
         except InputError as error:
             return show(request, "message.html", 409, text=station.without_folders(error))
-        if action == "compare":
-            comparing[recipe] = COMPARING
-        return RedirectResponse(f"/quality?told={told}", 303, background=background)
+        return RedirectResponse(f"/quality?told={told}", 303)
+
+    def start_comparison(recipe, version, by):
+        if comparing.get(recipe) == COMPARING:
+            raise InputError("a comparison is running already")
+        comparing[recipe] = COMPARING
+        threading.Thread(target=compare, args=(recipe, version, by), daemon=True).start()
+
+    def kept_files(number):
+        if station.state != READY:
+            raise InputError(f"the station is {station.state}")
+        return station.store.files_of(number)
 
     def compare(recipe, version, by):
         try:
-            event = recipes.compare(recipe, version, by, station.store.files_of, lambda: station.state != READY)
+            event = recipes.compare(recipe, version, by, kept_files)
             comparing[recipe] = ""
-            if event is not None:
-                station.tell_all(event)
+            station.tell_all(event)
         except Exception as error:
             comparing[recipe] = f"the comparison failed: {station.without_folders(error)}"
             tell("station.py", f"{recipe}: the comparison failed: {error}")
@@ -135,9 +140,8 @@ def _facts(station, model, watch):
         "preview": station.recipes.preview(name),
         "versions": [(v, journal.last("comparison", name, v.sha256)) for v in station.recipes.versions(name)],
         "before": last and last.content["before"],
-        "drift": sorted(watch.state().items(), key=lambda item: item[1][1] - item[1][0]),
         "watch": watch,
         "shifts": charts.shifts(journal, name),
-        "cusum": charts.cusum_text(recent),
-        "training": len(training_parts(journal, name)),
+        "cusum": charts.cusum([event.p_value for event in recent])[1],
+        "training": len(sampling.training_parts(journal, name)),
     }

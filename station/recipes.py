@@ -10,8 +10,7 @@ from typing import NamedTuple
 
 from common.errors import InputError
 from common.files import sha256_of
-from station import calibration
-from station.sampling import reviewed
+from station import sampling
 
 SUFFIX = ".m3dm"
 
@@ -28,7 +27,7 @@ class Recipes:
     """All recipes, each with the version that judges loaded.
 
     Args:
-        folder: of the models' files, or one file.
+        folder: of the models' files.
         journal: ``station.journal.Journal``.
         loader: function (path, recipe, sha256) → ``station.judging.Model``.
 
@@ -38,14 +37,14 @@ class Recipes:
 
     def __init__(self, folder, journal, loader):
         self.folder, self._journal, self._loader = Path(folder), journal, loader
-        self._active, self._others, self._lock, self._hashes = {}, {}, threading.RLock(), {}
+        self._active, self._lock, self._hashes = {}, threading.Lock(), {}
         if not self.versions():
-            raise InputError(f"{folder}: holds no model (*{SUFFIX}); main.py --save_model writes them")
+            raise InputError(f"{folder}: is no folder with models (*{SUFFIX}); main.py --save_model writes them")
 
     def versions(self, recipe=None):
         """[Version] of the files that are there now, of all recipes or of one."""
         found = []
-        for path in [self.folder] if self.folder.is_file() else sorted(self.folder.glob(f"*{SUFFIX}")):
+        for path in sorted(self.folder.glob(f"*{SUFFIX}")):
             name = path.name.removesuffix(SUFFIX).partition("@")[0]
             if recipe in (None, name):
                 facts = path, path.stat().st_size, path.stat().st_mtime_ns
@@ -95,15 +94,8 @@ class Recipes:
             raise InputError(f"{recipe}: no file of this version is there any more; put it back to use it")
         return version
 
-    def _loaded(self, version):
-        """The Model of a version; loaded if it is not yet. Of those that do not judge one is kept."""
-        for known in (self._active.get(version.recipe), self._others.get(version.recipe)):
-            if known is not None and known.sha256 == version.sha256:
-                return known
-        self._others[version.recipe] = self._load(version)
-        return self._others[version.recipe]
-
     def _load(self, version):
+        """The Model of a version, with its newest calibration."""
         model = self._loader(version.path, version.recipe, version.sha256)
         last = self._journal.last("calibration", version.recipe, version.sha256)
         if last is None or not last.content["scores"]:
@@ -126,9 +118,9 @@ class Recipes:
                 raise InputError(f"{recipe}: this version judges already")
             if not any(self._journal.last(kind, recipe, sha256) for kind in ("comparison", "promotion")):
                 raise InputError(f"{recipe}: compare this version with the one that judges before you promote it")
-            model = self._loaded(version)
+            model = self._load(version)
             self._record(version, by, note, old.sha256)
-            self._active[recipe], self._others[recipe] = model, old
+            self._active[recipe] = model
 
     def roll_back(self, recipe, by):
         """Let the version judge that did so before.
@@ -151,7 +143,7 @@ class Recipes:
     def preview(self, recipe):
         """The Calibration that a recalibration of the judging version would take."""
         model = self._active[recipe]
-        return calibration.chosen(self._journal.sampled(recipe), model, self._rescored(model))
+        return sampling.chosen(self._journal.sampled(recipe), model, self._rescored(model))
 
     def recalibrate(self, recipe, by):
         """Calibrate the judging version with all drawn parts that may calibrate; returns the Calibration.
@@ -171,36 +163,29 @@ class Recipes:
         event = self._journal.append("calibration", content, recipe=model.recipe, model=model.sha256)
         return model.calibrated_with(found.scores, found.peaks, event.number)
 
-    def compare(self, recipe, sha256, by, files_of, stop=lambda: False):
-        """Prepare a version for promotion: score the calibrating scans anew, and judge the comparing ones with both.
+    def compare(self, recipe, sha256, by, files_of):
+        """Prepare a version for promotion: score the calibrating scans anew, and judge the comparing ones with both;
+        returns the journal's event.
 
         Args:
-            files_of: function of a part's number that gives its kept ``station.store.Files``, or None.
-            stop: function that says whether to give up.
-
-        Returns:
-            The journal's event, or None after ``stop``.
+            files_of: function of a part's number that gives its kept files {kind: path}, or {}. What it raises ends
+                the comparison.
 
         Raises:
             InputError: the version cannot be used, or has too few calibration parts.
         """
-        old, new = self._active[recipe], self._loaded(self._version(recipe, sha256))
+        old, new = self._active[recipe], self._load(self._version(recipe, sha256))
         parts, rescored = self._journal.sampled(recipe), {}
-        known = reviewed(parts)
-        kept = lambda parts: ((part, files) for part in parts if not stop() and (files := files_of(part.number)))
-        for part, files in kept(calibration.calibrating(known, new)):
+        known = sampling.reviewed(parts)
+        kept = lambda parts: ((part, files) for part in parts if (files := files_of(part.number)))
+        for part, files in kept(sampling.calibrating(known, new)):
             judged = new.judge(files)
             if judged.score is not None:
                 rescored[part.number] = judged.score, judged.content["peak"]
-        if stop():
-            return None
-        found = calibration.chosen(parts, new, rescored)
+        found = sampling.chosen(parts, new, rescored)
         if found.numbers:
-            new = self._others[recipe] = self._calibrated(new, found, rescored, by)
-        compared = calibration.serving(known, "comparison", (old, new))
-        judged = [(part, old.judge(files).verdict, new.judge(files).verdict) for part, files in kept(compared)]
-        if stop():
-            return None
-        used, *verdicts = zip(*judged) if judged else ((), (), ())
-        content = {**calibration.compared(used, *verdicts), "by": by, "against": old.sha256, "promise": new.promise}
+            new = self._calibrated(new, found, rescored, by)
+        files = kept(sampling.serving(known, "comparison", (old, new)))
+        judged = [(part, old.judge(paths).verdict, new.judge(paths).verdict) for part, paths in files]
+        content = {**sampling.compared(judged), "by": by, "against": old.sha256, "promise": new.promise}
         return self._journal.append("comparison", content, recipe=recipe, model=sha256)

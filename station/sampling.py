@@ -1,8 +1,11 @@
-"""Which parts are drawn for review, and what the drawn ones say about all parts.
+"""Which parts are drawn for review, what they say about all parts, and which of them calibrate or compare models.
 
 A part is drawn by a number that depends only on its files and on the journal's secret key: before the part is judged,
 whatever its verdict, and the same again if the same files come again. An auditor who has the journal can repeat every
-draw. Reviews of fails alone would be a biased sample: only good parts with high scores are in that queue.
+draw. Reviews of fails alone would be a biased sample: only good parts with high scores are in that queue. So parts of
+the queue that were not drawn ("good after all") never calibrate; they may train the next version.
+
+A drawn part serves once. Its role, calibration or comparison, is drawn with it.
 """
 
 import hashlib
@@ -13,6 +16,7 @@ from typing import NamedTuple
 from inspection.verdict import CANNOT_JUDGE, CONFIDENCE, FAIL, PASS
 
 COMPARISON_SHARE = 1 / 3  # of the drawn parts: they compare model versions; the others calibrate
+MOST_PARTS = 2000  # the newest drawn parts that calibrate; as many as the scans that are kept
 TRUTHS = GOOD, DEFECT, UNCLEAR = ("good", "defect", "unclear")
 
 
@@ -34,6 +38,16 @@ class WeightedRate(NamedTuple):
     value: float | None
     low: float | None
     high: float | None
+
+
+class Calibration(NamedTuple):
+    """Scores that can calibrate a model: those of the file, then those of the drawn parts ``numbers``."""
+
+    scores: list
+    peaks: list
+    numbers: list
+    from_file: int
+    waiting: int  # drawn parts that do not count yet, since one at or before them has no review
 
 
 def draw(secret, recording, every):
@@ -106,3 +120,53 @@ def weighted_rate(events, weights, confidence=CONFIDENCE):
     low = 0.0 if count <= 0 else float(beta.ppf(tail, count, size - count + 1))
     high = 1.0 if count >= size else float(beta.ppf(1 - tail, count + 1, size - count))
     return WeightedRate(len(events), share, low, high)
+
+
+def chosen(parts, model, rescored):
+    """The :class:`Calibration` of a model from drawn parts.
+
+    Args:
+        parts: all drawn parts of the recipe in the order of judging, with reviews.
+        model: ``station.judging.Model``.
+        rescored: {number: (score, peak)} of parts that an older version judged.
+    """
+    known = reviewed(parts)
+    used = calibrating(known, model)
+    own = {part.number: (part.score, part.content["peak"]) for part in used if part.model == model.sha256}
+    found = {**rescored, **own}
+    numbers = [part.number for part in used if part.number in found]
+    scores = [float(score) for score in (*model.own_scores, *(found[number][0] for number in numbers))]
+    peaks = [float(peak) for peak in (*model.own_peaks, *(found[number][1] for number in numbers))]
+    return Calibration(scores, peaks, numbers, len(model.own_scores), len(parts) - len(known))
+
+
+def serving(known, role, models):
+    """The parts among reviewed drawn ones that serve in a role, "calibration" or "comparison": those that were drawn
+    for it and are in no file of ``models``."""
+    inside = set().union(*(model.known for model in models))
+    clear = [part for part in known if part.content["role"] == role and truth(part) != UNCLEAR]
+    return [part for part in clear if part.content["fingerprint"] not in inside]
+
+
+def calibrating(known, model):
+    """The newest of the parts that serve as calibration of a model which are good and were judged."""
+    parts = serving(known, "calibration", (model,))
+    return [part for part in parts if truth(part) == GOOD and part.verdict != CANNOT_JUDGE][-MOST_PARTS:]
+
+
+def compared(judged):
+    """What two versions said about the parts ``judged`` [(part, the old one's verdict, the new one's)], as a dict for
+    the journal and the page."""
+    told = {"parts": len(judged), "differing": [part.number for part, old, new in judged if old != new]}
+    for place, name in enumerate(("old", "new"), 1):
+        found = rates([row[0]._replace(verdict=row[place]) for row in judged])
+        told[name] = {kind: rate._asdict() for kind, rate in found.items()}
+    return told
+
+
+def training_parts(journal, recipe):
+    """The parts that may train the next version: reviewed as good, and never drawn; their scans may be gone."""
+    where = "v.recipe = ? AND v.chance IS NULL AND v.number IN (SELECT part FROM events WHERE kind = 'review')"
+    found = journal.events(where, (recipe,), "v.number DESC", MOST_PARTS)
+    used = ("check", "judged_before")  # master parts, and recordings whose first verdict decides how they serve
+    return [part for part in found if truth(part) == GOOD and not any(part.content.get(name) for name in used)]

@@ -9,7 +9,7 @@ import re
 import threading
 import time
 from collections import Counter
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from common.errors import InputError, tell
@@ -17,11 +17,12 @@ from inspection.verdict import PASS
 from station import sampling
 from station.drift import Watches
 from station.journal import JournalError
-from station.store import DRAWN, FAILED, PASSED, PICTURES, Settings, size_of
+from station.store import DRAWN, FAILED, OF_PICTURES, PASSED, PICTURES, Store
 
 TIDY_SECONDS, LOOK_SECONDS = 60.0, 0.2  # between two looks: at what is kept; at whether the station stops
 DRAWN_AFTER = 60.0  # seconds after a verdict its pictures are there, or never will be
 DRAWINGS = 64  # parts whose pictures wait to be drawn
+LIMITS = ("sample", "waiting", "part_seconds", "keep_days", "keep_passed", "keep_drawn", "keep_gib", "free_gib")
 LOADING, READY, STOPPING, STUCK = "loading", "ready", "stopping", "stuck"
 
 
@@ -38,22 +39,24 @@ class Station:
     """Takes recordings, judges, records, keeps and tells.
 
     Args:
-        journal, recipes, store: what it works with.
-        settings: :class:`station.store.Settings`.
+        journal, recipes: what it works with.
+        settings: has the numbers LIMITS, which tools/station.py explains.
 
     Attributes:
+        store: of kept files.
         state: LOADING, READY, STOPPING or STUCK.
         counts: {(recipe, verdict): parts judged since the start}.
         seconds_spent: on these parts.
+        stopping: set once the station takes nothing more.
         events: number of events told since the start.
     """
 
-    def __init__(self, journal, recipes, store, settings=Settings()):
-        self.journal, self.recipes, self.store, self.settings = journal, recipes, store, settings
+    def __init__(self, journal, recipes, settings):
+        self.journal, self.recipes, self.store, self.settings = journal, recipes, Store(journal, settings), settings
         self.watches, self.state, self.counts = Watches(journal), LOADING, Counter()
         self.seconds_spent, self.events, self._listeners = 0.0, 0, []
-        self._waiting, self._at_hand = queue.Queue(settings.waiting), queue.SimpleQueue()
-        self._begun, self._drawings = [], queue.Queue(DRAWINGS)
+        self._waiting, self._drawings = queue.Queue(settings.waiting), queue.Queue(DRAWINGS)
+        self._judge, self._begun, self.stopping = ThreadPoolExecutor(1, "judging"), [], threading.Event()
         self._worker = threading.Thread(target=self._work, name="station", daemon=True)
 
     def listen(self, hear):
@@ -78,16 +81,18 @@ class Station:
         self.store.begin()
         self.recipes.load_all()
         models = {model.recipe: model.sha256 for model, _ in self.judging}
-        self.journal.append("start", {"models": models, **self.settings._asdict()})
+        self.journal.append("start", {"models": models, **{name: getattr(self.settings, name) for name in LIMITS}})
         self._worker.start()
-        for work in (self._judge, self._keep_house):
-            threading.Thread(target=work, daemon=True).start()
+        threading.Thread(target=self._keep_house, daemon=True).start()
         if self.state == LOADING:
             self.state = READY
 
     def begin_stop(self):
         """Take nothing more; parts in the queue are sent back, the one at hand is finished."""
         self.state = STOPPING
+        if not self.stopping.is_set():
+            self._stopped = time.monotonic()
+            self.stopping.set()
         with contextlib.suppress(queue.Empty):
             while True:
                 recording, answer = self._waiting.get_nowait()
@@ -96,11 +101,12 @@ class Station:
                     answer.set_exception(Busy("the station is stopping", 10))
 
     def finish(self, seconds):
-        """Wait at most so many seconds for the part at hand and the pictures; returns whether all was finished."""
+        """Wait for the part at hand and the pictures until so many seconds after the stop began; returns whether all
+        was finished."""
         self.begin_stop()
-        end = time.monotonic() + seconds
+        end = self._stopped + seconds
         if self._worker.ident is not None:  # it was started
-            self._worker.join(seconds)
+            self._worker.join(max(0.0, end - time.monotonic()))
         while self._drawings.unfinished_tasks and time.monotonic() < end:
             time.sleep(0.02)
         return not self._worker.is_alive()
@@ -156,33 +162,23 @@ class Station:
                         answer.set_exception(error)
                 finally:
                     concurrent.futures.wait(self._begun)  # the files are not removed before
-                    self._begun.clear()
                     self.store.drop(recording)
                     self.state = READY if self.state == STUCK else self.state
-        self._at_hand.put(None)
-
-    def _judge(self):
-        """Judge what is at hand, in a thread of its own, so that a part that takes too long can be given up."""
-        while (at_hand := self._at_hand.get()) is not None:
-            model, files, judged = at_hand
-            try:
-                judged.set_result(model.judge(files))
-            except Exception as error:
-                judged.set_exception(error)
+        self._judge.shutdown(wait=False)
 
     def _take(self, recording, answer):
         """Draw, judge, record, keep, answer and tell."""
         begun, model, sha256 = time.monotonic(), self.recipes.get(recording.recipe), recording.sha256
         known = {"recording": _digest(sha256), "key": _digest([sha256, model.sha256, model.options, recording.check])}
-        event = self.journal.by_key(known["key"])
+        event = self.journal.newest("v.key = ?", (known["key"],))
         if event is not None:
             return answer.set_result({**self.answer(event), "repeated": True})
-        before = self.journal.first_of(known["recording"], model.recipe)  # by another version, calibration or option
+        first = "SELECT MIN(number) FROM events WHERE recording = ? AND recipe = ?"
+        ((before,),) = self.journal.rows(first, (known["recording"], model.recipe))  # with another version or option
         counts = not recording.check and before is None  # a part counts once, and a master part never
         draw = sampling.draw(self.journal.secret, known["recording"], self.settings.sample if counts else 0)
-        future = Future()
-        self._begun.append(future)
-        self._at_hand.put((model, recording.files, future))
+        future = self._judge.submit(model.judge, recording.files)  # one that takes too long is given up
+        self._begun = [future]
         concurrent.futures.wait([future], self.settings.part_seconds)
         if future.done():
             judged, more = future.result(), {} if before is None else {"judged_before": before}
@@ -214,13 +210,13 @@ class Station:
             "tie": draw.tie,
             "metadata": recording.metadata,
             "check": recording.check,
-            "pictures": bool(keeps and judged.draw),
+            "pictures": judged.pictures if keeps else (),
             **more,
         }
         columns = {"serial": recording.serial, "name": recording.name, "recipe": model.recipe, "model": model.sha256}
         columns |= {"verdict": judged.verdict, "p_value": judged.p_value, "score": judged.score, "ranked": ranked}
         kind = DRAWN if draw.chance is not None else PASSED if judged.verdict == PASS else FAILED
-        kept = (kind, size_of(recording)) if keeps else None
+        kept = (kind, OF_PICTURES + sum(path.stat().st_size for path in recording.files.values())) if keeps else None
         try:
             event = self.journal.append("verdict", content, kept, chance=draw.chance, **columns, **known)
         except JournalError:
@@ -287,10 +283,11 @@ class Station:
 
     def pictures(self, event):
         """{name: address} of a part's pictures, as long as they are kept; they are drawn a moment after the verdict."""
-        fresh = time.time() - event.epoch < DRAWN_AFTER
-        if not event.content["pictures"] or not (fresh or self.store.picture(event.number, PICTURES[0])):
+        drawn = event.content["pictures"]
+        names = PICTURES if drawn is True else drawn or ()  # earlier programs noted only whether there are any
+        if not (time.time() - event.epoch < DRAWN_AFTER or self.store.picture(event.number, PICTURES[0])):
             return {}
-        return {name: f"/parts/{event.number}/pictures/{name}.jpg" for name in PICTURES}
+        return {name: f"/parts/{event.number}/pictures/{name}.jpg" for name in names}
 
     def without_folders(self, error):
         """An error's text without folders of this machine, for answers."""

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 SIGNATURES = ((b"\x89PNG", ".png"), (b"\xff\xd8", ".jpg"), (b"II", ".tiff"), (b"MM", ".tiff"), (b"BM", ".bmp"))
 FAILED, DRAWN, PASSED = "failed", "drawn", "passed"
+KINDS = ("rgb", "xyz", "depth")  # of files
 PICTURES = ("part", "depth", "normal")
 OF_PICTURES = 500_000  # bytes that a part's three pictures take at most
 DAY = 86400.0  # seconds
@@ -28,38 +29,13 @@ SELECT part FROM kept WHERE part NOT IN (SELECT part FROM sized WHERE size <= ?)
 """
 
 
-class Settings(NamedTuple):
-    """Limits of the station; the flags of the command."""
-
-    sample: int = 50  # 1 in so many parts is drawn for review; 0: none
-    waiting: int = 32  # parts in the queue
-    part_seconds: float = 60.0
-    keep_days: float = 90.0  # files of fails and of parts that could not be judged
-    keep_passed: int = 1000  # files of passed parts
-    keep_drawn: int = 3000  # files of parts drawn for review: two thirds of them calibrate
-    keep_gib: float = 50.0  # all of them
-    free_gib: float = 2.0  # of the disk; with less free nothing is kept
-
-    @classmethod
-    def of(cls, args):
-        """Those of a parsed command line."""
-        return cls(*(getattr(args, name) for name in cls._fields))
-
-
-class Files(NamedTuple):
-    """The files of a recording: picture, and organised cloud or depth picture."""
-
-    rgb: Path
-    xyz: Path | None
-    depth: Path | None
-
-
 class Recording(NamedTuple):
-    """A part that has come in: a folder that holds its files alone, {kind: SHA-256}, and what was said about it.
-    ``check``: a master part or the like, which counts in no rate, is not drawn and is not watched for drift."""
+    """A part that has come in: a folder that holds its files alone, {kind: path} of these files, {kind: SHA-256},
+    and what was said about it. ``check``: a master part or the like, which counts in no rate, is not drawn and is not
+    watched for drift."""
 
     folder: Path
-    files: Files
+    files: dict
     sha256: dict
     name: str | None = None
     recipe: str | None = None
@@ -69,9 +45,15 @@ class Recording(NamedTuple):
 
 
 class Store:
-    """The folder of kept files beside the journal, a folder for each part; the table ``kept`` is its index."""
+    """The folder of kept files beside the journal, a folder for each part; the table ``kept`` is its index.
 
-    def __init__(self, journal, settings=Settings()):
+    Args:
+        journal: ``station.journal.Journal``.
+        settings: has the numbers ``keep_days``, ``keep_passed``, ``keep_drawn``, ``keep_gib`` and ``free_gib``, which
+            tools/station.py explains; only reading needs none.
+    """
+
+    def __init__(self, journal, settings=None):
         self._folder, self._journal, self.settings = Path(f"{journal.path}.files"), journal, settings
         self._arriving = self._folder / "arriving"
 
@@ -102,7 +84,7 @@ class Store:
         except OSError:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        return Recording(folder, Files(*map(paths.get, Files._fields)), hashes, **facts)
+        return Recording(folder, paths, hashes, **facts)
 
     def drop(self, recording):
         """Remove a recording's folder, if it is still there."""
@@ -128,13 +110,10 @@ class Store:
         recording.folder.rename(target)
 
     def files_of(self, number):
-        """The kept :class:`Files` of a part, or None."""
-        found = {}
-        for path in sorted(self.folder_of(number).glob("*")):
-            if path.name != "depth.jpg":  # the drawn picture of the depth; an uploaded depth is no JPEG
-                found.setdefault(path.stem, path)
-        files = Files(*map(found.get, Files._fields))
-        return files if files.rgb and (files.xyz or files.depth) else None
+        """{kind: path} of the kept files of a part; empty if they are not all there."""
+        there = [path for path in self.folder_of(number).glob("*") if path.name != "depth.jpg"]  # that one is drawn
+        found = {path.stem: path for path in there if path.stem in KINDS}
+        return found if len(found) == 2 else {}
 
     def picture(self, number, name):
         """The path of a part's picture, or None."""
@@ -150,8 +129,3 @@ class Store:
             self._journal.execute("DELETE FROM kept WHERE part = ?", (number,))
         last = "SELECT number FROM events WHERE kind = 'verdict' AND epoch < ? ORDER BY epoch DESC LIMIT 1"
         self._journal.execute(f"DELETE FROM open WHERE part <= ({last})", (since,))
-
-
-def size_of(recording):
-    """Bytes that a recording will take, with its pictures."""
-    return OF_PICTURES + sum(path.stat().st_size for path in recording.files if path)

@@ -13,7 +13,7 @@ import pytest
 
 import scoring_addon
 from dataset import get_data_loader
-from feature_extractors.released import mask_of_map, stacked
+from feature_extractors.released import mask_of_map
 from lab.standin_checkpoints import write_checkpoints
 from m3dm_runner import build_extractor, build_method
 from runs.options import parse_arguments
@@ -122,18 +122,9 @@ def evaluated(arguments, passes):
             method.run_late_fusion()
         judged = [method.judge(entry[3]) for entry in passes["test"]]
         names = [str(i) for i in range(len(judged))]
-        found = evaluation.Evaluation(
-            "cookie",
-            names,
-            names,
-            np.array([int(entry[2]) for entry in passes["test"]], np.uint8),
-            np.stack([mask_of_map(entry[1], method.map_size) for entry in passes["test"]]),
-            np.array([part.score for part in judged]),
-            np.stack([part.map for part in judged]),
-            stacked([part.banks for part in judged], "scores"),
-            stacked([part.banks for part in judged], "maps"),
-            training=method.training,
-        )
+        labels = [int(entry[2]) for entry in passes["test"]]
+        masks = np.stack([mask_of_map(entry[1], method.map_size) for entry in passes["test"]])
+        found = evaluation.Evaluation.of("cookie", names, names, labels, masks, judged, training=method.training)
         scored = evaluation.score(found, args.scoring, scoring_addon.parameters_from(args), args.scoring_reference)
         metrics, first = evaluation.metrics(found, scored), args.scoring[0]
         return SimpleNamespace(method=method, evaluation=found, scored=scored, metrics=metrics, first=first)

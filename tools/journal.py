@@ -4,7 +4,7 @@
     python tools/journal.py training station.db --model knob -o more_good
 
 ``training`` copies the kept recordings of parts that were good after all, and were not drawn for review, into
-OUT/rgb and OUT/xyz (or OUT/depth), for the fit of the next version; the journal notes that they serve as training.
+OUT/rgb and OUT/xyz (or OUT/depth), for the fit of the next version.
 """
 
 import csv
@@ -16,7 +16,7 @@ from pathlib import Path
 if not __package__:
     import checkout  # noqa: F401  puts the checkout on the path
 
-from common.commands import FINE, HelpFormatter, Parser, prose_and_examples, run_command
+from common.commands import FINE, Parser, prose_and_examples, run_command
 from common.errors import InputError
 from common.signals import run_to_the_end
 
@@ -55,7 +55,7 @@ AT_ONCE = 5000  # rows in memory
 def build_parser():
     """The argument parser."""
     prose, examples = prose_and_examples(__doc__)
-    parser = Parser(prog="journal.py", formatter_class=HelpFormatter, description=prose, epilog=examples)
+    parser = Parser(prog="journal.py", description=prose, epilog=examples)
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser, help="what to do")
     for work, text, result in (
         (export, "verdicts with reviews as CSV or Parquet", ("FILE", ".csv or .parquet")),
@@ -100,28 +100,26 @@ def export(args):
     ways = [{"time": iso, "check": bool}.get(name, lambda value: value) for name in COLUMNS]
     some = lambda: [[way(value) for way, value in zip(ways, row)] for row in found.fetchmany(AT_ONCE)]
     with atomic_path(args.output) as temporary:
-        count = write(temporary, iter(some, []))
+        count = sum(write(temporary, iter(some, [])))
     print(f"journal.py: {count} verdicts in {args.output}", file=sys.stderr)
     return FINE
 
 
 def write_csv(path, found):
-    """Write lists of rows as CSV; text that a spreadsheet would take for a formula gets an apostrophe. Returns their
-    number."""
+    """Write lists of rows as CSV; text that a spreadsheet would take for a formula gets an apostrophe. Yields the
+    length of each list."""
     formula = ("=", "+", "-", "@", "\t")
     plain = lambda value: f"'{value}" if isinstance(value, str) and value.startswith(formula) else value
-    count = 0
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for rows in found:
             writer.writerows(map(plain, row) for row in rows)
-            count += len(rows)
-    return count
+            yield len(rows)
 
 
 def write_parquet(path, found):
-    """Write lists of rows as Parquet; returns their number.
+    """Write lists of rows as Parquet. Yields the length of each list.
 
     Raises:
         InputError: pyarrow is missing.
@@ -132,12 +130,10 @@ def write_parquet(path, found):
     except ImportError:
         raise InputError("Parquet needs pyarrow: pip install -r requirements-parquet.txt, or write .csv") from None
     schema = arrow.schema([(name, getattr(arrow, kind)()) for name, (_, kind) in COLUMNS.items()])
-    count = 0
     with ParquetWriter(path, schema) as writer:
         for rows in found:
             writer.write_table(arrow.table(list(zip(*rows)), schema=schema))
-            count += len(rows)
-    return count
+            yield len(rows)
 
 
 def training(args):
@@ -146,26 +142,22 @@ def training(args):
     Raises:
         InputError: there is none.
     """
-    from station.calibration import training_parts
     from station.journal import Journal
+    from station.sampling import training_parts
     from station.store import Store
 
-    journal, copied = Journal(args.journal), 0
+    journal = Journal(args.journal, write=False)
     store = Store(journal)
-    for event in training_parts(journal, args.model):
-        files = store.files_of(event.number)
-        if files is None:
-            continue
-        for kind, path in files._asdict().items():
-            if path is not None:
-                target = args.output / kind / f"{event.number}{path.suffix}"
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, target)
-        journal.append("role", {"role": "training"}, part=event.number, recipe=event.recipe)
-        copied += 1
-    if not copied:
+    numbers = [part.number for part in training_parts(journal, args.model)]
+    kept = [(number, files) for number in numbers if (files := store.files_of(number))]
+    if not kept:
         raise InputError(f"{args.model}: no kept part was reviewed as good that was not drawn for review")
-    print(f"journal.py: {copied} parts in {args.output}", file=sys.stderr)
+    for number, files in kept:
+        for kind, path in files.items():
+            target = args.output / kind / f"{number}{path.suffix}"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+    print(f"journal.py: {len(kept)} parts in {args.output}", file=sys.stderr)
     return FINE
 
 

@@ -286,7 +286,9 @@ def line_of(row):
     if row["verdict"] == "cannot judge":
         spent = f" ({row['milliseconds']:.0f} ms)" if "milliseconds" in row else ""
         return f"{row['path']}: cannot judge: {row['reason']}{spent}"
-    why = f": {row['explanation']}" if row["verdict"] == "fail" and row.get("explanation") else ""
+    why = f": {row['explanation']}" if row.get("explanation") else ""
+    if row["verdict"] == "pass":  # a place stands out, yet the part as a whole does not
+        why = f": look at it{why}" if row.get("regions") else ""
     numbers = f"p {row['p_value']:.4g}, score {row['score']:.6g}, threshold {row['threshold']:.6g}"
     return f"{row['path']}: {row['verdict']}, {numbers}, {row['milliseconds']:.0f} ms{why}"
 

@@ -9,9 +9,9 @@ good, only their parts count. They alone calibrate from now on: the promise hold
 The banks stay as they are; parts that shall fill them need a new fit (docs/verdict.md, "The file"). The version before
 stays in knob.history/.
 
---add keeps the calibration parts before. That is exact only if old and new parts are one sample of the same production,
-drawn before anybody saw their verdicts. Parts that were chosen because they failed, or of another day, camera or light,
-void the promise: the rate can then be any.
+FOLDER may hold earlier calibration parts, too, if old and new ones are one sample of the same production, drawn before
+anybody saw their verdicts. Parts that were chosen because they failed, or of another day, camera or light, void the
+promise: the rate can then be any.
 
 Exit code 0: written; 1: stopped or a disk error; 2: refused, the model is as before.
 """
@@ -37,7 +37,6 @@ def build_parser():
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help=text)
     add_switches(
         parser,
-        ("add", "keep the calibration parts before, see above"),
         ("strict", "refuse parts that score far from the others, instead of naming them"),
         ("history", "list the model's versions"),
     )
@@ -53,8 +52,8 @@ def main(argv=None):
     args = parser.parse_intermixed_args(argv)
     if (args.folder is not None) + args.history + (args.roll_back is not None) != 1:
         parser.error("give FOLDER, --history or --roll_back")
-    if args.folder is None and (args.add or args.output or args.strict):
-        parser.error("-o, --add and --strict need FOLDER")
+    if args.folder is None and (args.output or args.strict):
+        parser.error("-o and --strict need FOLDER")
     show_warnings()
     return run_command("recalibrate.py", args, run, "interrupted; the model is as before")
 
@@ -95,7 +94,7 @@ def recalibrate(args):
     model = read_saved(args.model)
     parts = good_parts(model, args.folder)
     extractor = extractor_of(model, args.checkpoint_dir, args.device, args.fusion_module_path)
-    new = recalibrated(model, extractor, args.folder, parts, args.add, args.strict)
+    new = recalibrated(model, extractor, args.folder, parts, args.strict)
     before = history.keep(path)
     write_model(path, new.arrays, new.meta)
     count = new.meta["calibration"]["parts"]

@@ -7,10 +7,9 @@ Scans of one part lie in one folder (PART/rgb, PART/xyz). The folder of verdicts
 """
 
 import csv
+import math
 import sys
 from pathlib import Path, PurePosixPath
-
-from tabulate import tabulate
 
 if not __package__:
     import checkout  # noqa: F401  puts the checkout on the path
@@ -19,16 +18,9 @@ from common.commands import FINE, Parser, prose_and_examples, run_command
 from common.errors import InputError
 from common.files import atomic_write_text, check_writable
 from inspection.predictions import LINES, read_lines
-from inspection.repeatability import same_verdicts, spread
-from inspection.verdict import CANNOT_JUDGE, FAIL, outcome, outcome_text, percent
+from inspection.verdict import CANNOT_JUDGE, FAIL, outcome, outcome_text, percent, rate
 
 LABELS = {"good": False, "defective": True}
-NOTE = (
-    "%GRR is the spread of scans of one part by the spread of all; below 10 % a measurement counts as good, above 30 % "
-    "as unusable, and it should tell at least 5 categories of parts apart (AIAG, Measurement Systems Analysis). Parts "
-    "that are all alike give a high %GRR however well the instrument repeats: choose parts that cover what production "
-    "makes."
-)
 
 
 def main(argv=None):
@@ -38,7 +30,7 @@ def main(argv=None):
 
 def build_parser():
     """The argument parser."""
-    description, epilog = __doc__.splitlines()[0], prose_and_examples(__doc__)[1]
+    description, epilog = prose_and_examples(__doc__)
     parser = Parser(prog="repeatability.py", description=description, epilog=epilog)
     parser.add_argument("verdicts", type=Path, metavar="DIR", help="folder that predict.py -o wrote")
     parser.add_argument("-o", "--output", type=Path, metavar="OUT", help="where the report goes (default: DIR)")
@@ -52,11 +44,11 @@ def write_report(args):
     scans = read_scans(args.verdicts)
     text = report(scans, args.verdicts)
     if args.labels is not None:
-        labels, parts = read_labels(args.labels), [part for part, _ in scans]
-        missing = next((part for part in parts if part not in labels), None)
+        labels = read_labels(args.labels)
+        missing = next((part for part, _ in scans if part not in labels), None)
         if missing is not None:
             raise InputError(f"{args.labels}: has no label for part {missing} of {args.verdicts}")
-        text += against_labels([row["verdict"] for _, row in scans], [labels[part] for part in parts])
+        text += against_labels([row["verdict"] for _, row in scans], [labels[part] for part, _ in scans])
     output = args.output or args.verdicts
     check_writable(output)
     atomic_write_text(output / "repeatability.md", text)
@@ -81,17 +73,10 @@ def read_scans(folder):
     if not scans:
         raise InputError(f"{folder}: no verdicts ({LINES}); give the folder that predict.py -o wrote")
     judged = [(part, row["threshold"]) for part, row in scans if row.get("score") is not None]
-    limits = sorted({limit for _, limit in judged})
-    if len(limits) > 1:
-        raise InputError(
-            f"{folder}: mixes verdicts at thresholds {limits[0]} and {limits[-1]}; judge all scans with one model "
-            "at one rate"
-        )
+    if len({limit for _, limit in judged}) > 1:
+        raise InputError(f"{folder}: mixes verdicts at several thresholds; judge all scans with one model at one rate")
     if len(judged) == len({part for part, _ in judged}):
-        raise InputError(
-            f"{folder}: none of the {len({part for part, _ in scans})} parts has two scans that were judged; put "
-            "scans of one part into one folder"
-        )
+        raise InputError(f"{folder}: no part has two scans that were judged; put scans of one part into one folder")
     return scans
 
 
@@ -106,36 +91,35 @@ def read_labels(path):
             rows = [(row["part"], row["label"]) for row in csv.DictReader(file)]
     except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
         raise InputError(f"{path}: cannot be read, or lacks the columns part and label ({error})") from None
-    labels = dict(rows)
-    for part, label in rows:
-        if label not in LABELS or label != labels[part]:
-            wrong = "has both labels" if label in LABELS else f"label {label!r} is none of: {', '.join(LABELS)}"
-            raise InputError(f"{path}: part {part}: {wrong}")
+    for part in dict(rows):
+        given = sorted({label for name, label in rows if name == part})
+        if len(given) > 1 or given[0] not in LABELS:
+            raise InputError(f"{path}: part {part}: label {' and '.join(given)}; write one of: {', '.join(LABELS)}")
     return {part: LABELS[label] for part, label in rows}
+
+
+def spread(groups):
+    """Standard deviation of scans of one part, pooled over all parts; ``groups``: [[score of a scan] of a part], of
+    which one has two scans."""
+    squares = sum((score - sum(own) / len(own)) ** 2 for own in groups for score in own)
+    return math.sqrt(squares / sum(len(own) - 1 for own in groups))
 
 
 def report(scans, source):
     """Markdown of how the ``scans`` [(part, row)] spread."""
-    judged, parts = [of for of in scans if of[1].get("score") is not None], [part for part, _ in scans]
-    found = spread([row["score"] for _, row in judged], [part for part, _ in judged])
-    same = same_verdicts([row["verdict"] for _, row in scans], parts)
-    within, between = ("-" if of is None else f"{of:.4g}" for of in (found.within, found.between))
-    grr, categories = "-", "-"
-    if found.grr is not None:
-        grr = f"{percent(found.grr)} ({percent(found.grr_low)} to {percent(found.grr_high)})"
-        categories = "no limit" if found.categories is None else str(found.categories)
-    header = ["mean score", "sd of scans of a part", "sd of parts", "%GRR (95 %)", "categories"]
-    cells = [f"{found.mean:.4g}", within, between, grr, categories]
-    texts = [
-        "# Repeatability",
-        f"{source}: {len(scans)} scans of {len(set(parts))} parts, {len(scans) - len(judged)} could not be judged and "
-        "are left out of the spread.",
-        tabulate([cells], header, tablefmt="pipe", disable_numparse=True, colalign=["right"] * 5),
-        NOTE,
+    parts = list(dict.fromkeys(part for part, _ in scans))
+    of = lambda name: [[row[name] for own, row in scans if own == part and row.get(name) is not None] for part in parts]
+    scores = [own for own in of("score") if own]
+    judged, repeated = sum(map(len, scores)), [set(own) for own in of("verdict") if len(own) > 1]
+    same = rate(sum(len(own) == 1 for own in repeated), len(repeated))
+    limit = next(row["threshold"] for _, row in scans if row.get("score") is not None)
+    return (
+        f"# Repeatability\n\n{source}: {len(scans)} scans of {len(parts)} parts; {len(scans) - judged} could not be "
+        f"judged and are left out of the spread.\n\nScores of one part's scans have a standard deviation of "
+        f"{spread(scores):.4g} (mean score {sum(map(sum, scores)) / judged:.4g}; a part fails above {limit:.4g}).\n\n"
         f"All scans of a part got the same verdict: {same.events} of {same.of} parts that were scanned more than once "
-        f"({percent(same.low)} to {percent(same.high)} with 95 % confidence).",
-    ]
-    return "\n\n".join(texts) + "\n"
+        f"({percent(same.low)} to {percent(same.high)} with 95 % confidence).\n"
+    )
 
 
 def against_labels(verdicts, defective):

@@ -14,7 +14,7 @@ if not __package__:
 
 import scoring_addon
 from common.argument_types import number
-from common.commands import FINE, HelpFormatter, Parser, prose_and_examples, run_command
+from common.commands import FINE, Parser, prose_and_examples, run_command
 from common.errors import InputError
 from common.files import check_writable
 from inspection.predictions import LINES
@@ -34,8 +34,9 @@ def write_page(args):
     if (Path(args.folder) / LINES).is_file():
         if args.category:
             raise InputError(f"{args.folder}: holds verdicts: --category is for saved maps")
-        check_writable(args.output or args.folder)
-        print(write_plant_report(args.folder, args.output or args.folder))
+        output = Path(args.output or args.folder)
+        check_writable(output)
+        print(write_plant_report(Path(args.folder), output))
         return FINE
     if args.output is None:
         raise InputError(f"{args.folder}: holds no verdicts ({LINES}); for saved maps give -o OUT too")
@@ -48,7 +49,7 @@ def write_page(args):
 def build_parser():
     """The argument parser."""
     description, epilog = __doc__.splitlines()[0], f"{scoring_table()}\n\n{prose_and_examples(__doc__)[1]}"
-    parser = Parser(prog="report.py", description=description, formatter_class=HelpFormatter, epilog=epilog)
+    parser = Parser(prog="report.py", description=description, epilog=epilog)
     parser.add_argument("folder", metavar="DIR", help="what predict.py -o DIR or main.py --save_maps DIR wrote")
     parser.add_argument("-o", "--output", metavar="OUT", help="gets report.html (default for verdicts: DIR)")
     parser.add_argument("--category", nargs="+", metavar="NAME", help="only these (default: all that are saved)")

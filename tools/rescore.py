@@ -19,8 +19,7 @@ from reports import tables
 from reports.parameter_grid import grid_table
 from reports.scored import left_out_text, scored_category
 from runs.help_tables import scoring_table
-from scoring.evaluation import find_saved
-from scoring.further_metrics import EXTRA_METRICS
+from scoring.evaluation import EXTRA_METRICS, find_saved
 from scoring.scorings import add_scoring_arguments
 
 
@@ -36,11 +35,7 @@ def rescore(args):
     multiscale = score_folder(args.multiscale, args) if args.multiscale else None
     for table in tables.tables_of(run, multiscale, args.metrics):
         table.write(args.output)
-    for wanted, make in (
-        (args.metrics, tables.further_table),
-        (args.intervals, tables.interval_table),
-        (args.grid, grid_table),
-    ):
+    for wanted, make in ((args.intervals, tables.interval_table), (args.grid, grid_table)):
         if wanted:
             make(run, args).write(args.output)
     return FINE
@@ -65,7 +60,7 @@ def build_parser():
         metavar="NAME",
         default=[],
         help="more metrics in the tables: " + ", ".join(EXTRA_METRICS) + "; AU-PRO at 1, 5, 30 %% with all thresholds; "
-        "AUPIMO; pg_5: good parts passed with at most 5 %% of the defective missed; pb_5: defective parts failed with "
+        "pg_5: good parts passed with at most 5 %% of the defective missed; pb_5: defective parts failed with "
         "at most 5 %% of the good failed; docs/scoring.md has their sources",
     )
     parser.add_argument(

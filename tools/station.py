@@ -8,6 +8,7 @@ Stops at Ctrl-C or SIGTERM after the part at hand. Exit code 0: stopped so; 1: s
 
 import contextlib
 import importlib.util
+import os
 import signal
 import sys
 import threading
@@ -17,29 +18,20 @@ if not __package__:
     import checkout  # noqa: F401  puts the checkout on the path
 
 from common.argument_types import number, share
-from common.commands import (
-    FAILED,
-    FINE,
-    HelpFormatter,
-    Parser,
-    add_networks,
-    add_values,
-    prose_and_examples,
-    run_command,
-)
+from common.commands import FAILED, FINE, Parser, add_networks, add_values, prose_and_examples, run_command
 from common.errors import InputError, show_warnings, tell
 from common.files import check_writable
 from common.progress import note
 from common.signals import run_to_the_end
 
-LOCAL = ("127.0.0.1", "localhost", "::1")
+LOCAL = ("127.0.0.1", "localhost")
 LAST_SECONDS = 25.0  # for the part at hand after a signal
 
 
 def build_parser():
     """The argument parser."""
-    description, epilog = __doc__.splitlines()[0], prose_and_examples(__doc__)[1]
-    parser = Parser(prog="station.py", formatter_class=HelpFormatter, description=description, epilog=epilog)
+    description, epilog = prose_and_examples(__doc__)
+    parser = Parser(prog="station.py", description=description, epilog=epilog)
     add, count, amount, above = parser.add_argument, number(int, 0), number(float, 0), number(float, 0, open_low=True)
     add("--models", type=Path, required=True, metavar="DIR", help="RECIPE.m3dm files, further versions RECIPE@X.m3dm")
     add("--journal", type=Path, required=True, metavar="FILE", help="SQLite file of all verdicts; made if missing")
@@ -49,7 +41,6 @@ def build_parser():
         ("host", str, LOCAL[0], "ADDRESS", "to listen at; others than this one need --token_file"),
         ("token_file", Path, None, "FILE", "one line that callers have to show"),
         ("watch", Path, None, "DIR", "folder that cameras write into"),
-        ("recipe", str, None, "NAME", "for the parts of --watch, where there are several recipes"),
         ("settle", number(float, 0.05), 1.0, "S", "a file in --watch is complete after"),
     )
     judging = parser.add_argument_group("judging")
@@ -119,34 +110,29 @@ def serve(args, token):
     from station.judging import load
     from station.recipes import Recipes
     from station.service import Station
-    from station.store import Settings, Store
 
     def loader(path, recipe, sha256):
         note(f"station.py: loading {path.name}", sys.stderr)
         options = args.checkpoint_dir, args.device, args.false_alarm, args.scoring
         return load(path, recipe, sha256, *options, not args.no_gate, args.fusion_module_path)
 
-    journal, settings = Journal(args.journal, webhook=bool(args.webhook)), Settings.of(args)
-    recipes = Recipes(args.models, journal, loader)
-    station = Station(journal, recipes, Store(journal, settings), settings)
+    journal = Journal(args.journal, webhook=bool(args.webhook))
+    station = Station(journal, Recipes(args.models, journal, loader), args)
     lines = connections(args, station)
-    folder = Folder(args.watch, station, args.recipe, args.settle) if args.watch else None
     server, listening = http_server(args, station, token)
     problems = []
 
     def stop(*_):
         threading.Thread(target=station.begin_stop).start()  # the signal may have come while the queue is locked
         server.should_exit = True
-        if folder is not None:
-            folder.stop.set()
 
     def work():
         try:
             station.start()
             for model, _ in station.judging:
                 note(f"station.py: {model.id}: {model.promise}; {model.memory / 2**20:.0f} MiB", sys.stderr)
-            if folder is not None:
-                folder.run()
+            if args.watch:
+                Folder(args.watch, station, args.settle).run()
         except Exception as error:
             problems.append(error)
             stop()
@@ -165,7 +151,7 @@ def serve(args, token):
         line.end()
     if not finished:
         tell("station.py", f"the part at hand did not end within {LAST_SECONDS:g} s; it is not recorded")
-        return FAILED
+        os._exit(FAILED)  # sys.exit would wait for it
     journal.close()
     if problems and isinstance(problems[0], JournalError):
         tell("station.py", problems[0])
@@ -208,16 +194,14 @@ def http_server(args, station, token):
     class Server(uvicorn.Server):
         capture_signals = contextlib.nullcontext
 
-    family = socket.AF_INET6 if ":" in args.host else socket.AF_INET
     try:
-        listening = socket.create_server((args.host, args.port), family=family)
+        listening = socket.create_server((args.host, args.port))
     except OSError as error:
         raise InputError(f"--port {args.port}: {args.host} cannot be listened at ({error.strerror or error})") from None
     app = make_app(station, token, int(args.upload_mib * MIB))
     options = {"log_level": "warning", "access_log": False, "lifespan": "off"}
     config = uvicorn.Config(app, timeout_graceful_shutdown=int(LAST_SECONDS), **options)
-    shown = f"[{args.host}]" if ":" in args.host else args.host
-    note(f"station.py: http://{shown}:{listening.getsockname()[1]}", sys.stderr)
+    note(f"station.py: http://{args.host}:{listening.getsockname()[1]}", sys.stderr)
     return Server(config), listening
 
 

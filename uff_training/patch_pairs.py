@@ -69,16 +69,13 @@ def read_patch_pair(path: str | Path) -> torch.Tensor:
     Raises:
         InputError: the file is damaged or holds something other than patch pairs.
     """
-    patches = _open(path)
-    if zipfile.is_zipfile(path):  # else written before torch 1.6: no checksum
-        try:
-            with zipfile.ZipFile(path) as archive:
-                damaged = archive.testzip() is not None
-        except (OSError, ValueError, zipfile.BadZipFile, RuntimeError):
-            damaged = True
-        if damaged:
-            raise InputError(f"{path}: damaged: its bytes do not fit its checksum; {HOW}")
-        patches = _open(path, mapped=False)
+    try:
+        damaged = zipfile.is_zipfile(path) and zipfile.ZipFile(path).testzip() is not None
+    except (OSError, ValueError, zipfile.BadZipFile, RuntimeError):
+        damaged = True
+    if damaged:  # files from before torch 1.6 are no zip files and have no checksum
+        raise InputError(f"{path}: damaged: its bytes do not fit its checksum; {HOW}")
+    patches = _open(path, mapped=False)
     if not patches.isfinite().all():
         raise InputError(f"{path}: holds NaN or infinite values; {HOW}")
     return patches

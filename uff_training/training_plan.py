@@ -36,9 +36,7 @@ def plan(files: int, options: Namespace) -> Plan:
         )
     per_epoch = math.ceil(batches / options.accum_iter)
     steps = options.steps or options.epochs * per_epoch
-    warmup = options.warmup_steps
-    if warmup is None:
-        warmup = round(options.steps / 3) if options.steps else round(options.warmup_epochs * per_epoch)
+    warmup = round(options.steps / 3) if options.steps else round(options.warmup_epochs * per_epoch)
     return Plan(batches, per_epoch, steps, min(warmup, steps), math.ceil(steps / per_epoch))
 
 

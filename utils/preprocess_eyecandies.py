@@ -84,16 +84,19 @@ def convert(files, folder, name):
     """
     picture, depth, limits, pose, *mask = files
     rgb = np.asarray(read_picture(picture, "RGB"))
-    points = to_points(read_depth(depth, *read_range(limits)), read_pose(pose))
     try:
-        xyz = drop_background(points)
-    except InputError as error:
-        raise InputError(f"{depth}: {error}") from None
+        xyz = drop_background(to_points(*read_scene(depth, limits, pose)))
+    except NoGround as error:
+        raise InputError(f"{depth}: {error}; fetch it again") from None
     gt = np.asarray(read_picture(mask[0], "L")) > 0 if mask else np.zeros(rgb.shape[:2], bool)
     common.check_sizes(picture, rgb, (depth, xyz), (mask and mask[0], gt))
     bad = gt.any()
     common.save_sample(folder / ("bad" if bad else "good"), name, rgb, xyz, gt.astype(np.uint8) * 255 if bad else None)
     return []
+
+
+class NoGround(Exception):
+    """A scene without a ground, or with nothing above it."""
 
 
 @contextmanager
@@ -105,44 +108,29 @@ def reading(path, needs):
         raise InputError(f"{path}: needs {needs} ({type(error).__name__}: {error}); fetch it again") from None
 
 
-def read_depth(path, low, high):
-    """Depth image [H, W] float64 in metres; its 16-bit values span ``low`` to ``high``.
+def read_scene(depth, limits, pose):
+    """(depth [H, W] float64 in metres, camera pose [4, 4], which maps the world's frame to the camera's).
+
+    Args:
+        depth: *_depth.png, whose 16-bit values span what ``limits``, *_info_depth.yaml, names; pose: *_pose.txt.
 
     Raises:
-        InputError: the file is unreadable, or not a grey 16-bit image.
+        InputError: a file is unreadable, or does not hold such values; the message names it.
     """
-    with reading(path, "a grey picture with 16 bits"), Image.open(path) as picture:
-        values = np.asarray(picture)
+    with reading(depth, "a grey picture with 16 bits"), Image.open(depth) as picture:
+        counts = np.asarray(picture)
         if picture.mode[:1] != "I":
             raise ValueError(f"mode {picture.mode}")
-    return values / 65535 * (high - low) + low
-
-
-def read_range(path):
-    """(least, largest) depth in metres from a *_info_depth.yaml.
-
-    Raises:
-        InputError: the file is unreadable, or does not hold these two numbers.
-    """
-    with reading(path, "normalization: {min, max} with 0 ≤ min < max"):
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))["normalization"]
+    with reading(limits, "normalization: {min, max} with 0 ≤ min < max"):
+        content = yaml.safe_load(limits.read_text(encoding="utf-8"))["normalization"]
         low, high = float(content["min"]), float(content["max"])
         if not 0 <= low < high < np.inf:
             raise ValueError(f"min {low}, max {high}")
-    return low, high
-
-
-def read_pose(path):
-    """Camera pose [4, 4], which maps the world's frame to the camera's.
-
-    Raises:
-        InputError: the file is unreadable, or holds no invertible 4×4 matrix.
-    """
-    with reading(path, "an invertible matrix of 4×4 numbers"):
-        pose = np.loadtxt(path, dtype=np.float64)
-        if pose.shape != (4, 4) or not np.isfinite(pose).all() or not np.linalg.det(pose):
-            raise ValueError(f"shape {pose.shape}")
-    return pose
+    with reading(pose, "an invertible matrix of 4×4 numbers"):
+        matrix = np.loadtxt(pose, dtype=np.float64)
+        if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or not np.linalg.det(matrix):
+            raise ValueError(f"shape {matrix.shape}")
+    return counts / 65535 * (high - low) + low, matrix
 
 
 def to_points(depth, pose):
@@ -167,21 +155,19 @@ def drop_background(points):
     points with y > -0.02, z > 1.8 or |x| > 1 are background.
 
     Raises:
-        InputError: the two points agree in y and z, or no point is left.
+        NoGround: the two points agree in y and z, or no point is left.
     """
     height, width = points.shape[:2]
     flat = points.reshape(-1, 3)
     far, near = flat[width // 2], flat[-(width // 2)]
     length = np.hypot(*(far - near)[1:])
     if not length:
-        raise InputError(
-            "the first and the last row's middle points agree, so the ground cannot be found; fetch it again"
-        )
+        raise NoGround("the first and the last row's middle points agree, so the ground cannot be found")
     sine, cosine = (far - near)[1:] / length
     y, z = flat[:, 1] - near[1], flat[:, 2] - near[2]
     kept = (cosine * y - sine * z <= LOWEST) & (sine * y + cosine * z <= FURTHEST) & (np.abs(flat[:, 0]) <= WIDEST)
     if not kept.any():
-        raise InputError("nothing is left above the ground; fetch it again")
+        raise NoGround("nothing is left above the ground")
     out = np.zeros((height * width, 3), np.float32)
     out[kept] = flat[kept][:, [0, 2, 1]] * (SCALE, -SCALE, SCALE)
     return out.reshape(height, width, 3)

@@ -225,7 +225,7 @@ def test_the_depth_scale_of_the_camera_is_taken_and_a_unit_that_contradicts_it_r
     record(tmp_path / "rec", count=0.1, table=False)
     save_camera(tmp_path / "camera.json", depth_scale=0.0001)
     code, text, there = bring("--unit", "mm")
-    assert code == 2 and there == [] and "depth scale" in text and "0.0001 m" in text
+    assert code == 2 and there == [] and "depth scale" in text and "0.1 mm" in text
     assert bring()[0] == 0 and bring("--unit", "0.0001", split="test/new")[0] == 0
     np.testing.assert_allclose(cloud(tmp_path, "000")[..., 2], np.nan_to_num(part(0, table=False)[1]) / 1000, atol=6e-4)
 

@@ -29,52 +29,19 @@ class Swallows:
 
 @pytest.mark.parametrize("terminal", [False, True])
 def test_a_swallowed_stop_ends_the_loop_at_the_next_item(monkeypatch, terminal):
+    """And no "Exception ignored in" is shown."""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
-    seen = []
+    seen, shown, Swallows.ended = [], [], False
+    monkeypatch.setattr(sys, "unraisablehook", shown.append)
     with first_signal_stops("here"):
         with pytest.raises(KeyboardInterrupt):
             for number in track(range(9), 9, "parts"):
                 seen.append(number)
                 if number == 3:
                     Swallows()
-    assert seen == [0, 1, 2, 3]
-
-
-def test_a_stop_is_forgotten_with_the_command_that_it_ended():
-    with pytest.raises(KeyboardInterrupt):
-        with first_signal_stops("here"):
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.2)
-    raise_if_stopping()
-    with first_signal_stops("here"):
-        raise_if_stopping()
-
-
-def in_del():
-    Swallows.ended = False
-    Swallows()
-    assert Swallows.ended  # a loader, say, has to stop its workers there
-
-
-def test_a_stop_in_a_finaliser_comes_at_the_next_step(monkeypatch):
-    """And no "Exception ignored in" is shown."""
-    shown = []
-    monkeypatch.setattr(sys, "unraisablehook", shown.append)
-    passed = False
-    with pytest.raises(KeyboardInterrupt):
-        with first_signal_stops("here"):
-            in_del()
-            passed = True
-            raise_if_stopping()
-    assert passed and not shown
-
-
-def test_a_second_signal_raises_what_the_first_could_not():
-    with pytest.raises(KeyboardInterrupt):
-        with first_signal_stops("here"):
-            in_del()
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.2)
+                    assert Swallows.ended  # a loader, say, has to stop its workers there
+    assert seen == [0, 1, 2, 3] and not shown
+    raise_if_stopping()  # the stop is forgotten with the command that it ended
 
 
 def test_a_held_block_is_ended_and_further_signals_change_nothing(capfd):

@@ -1,13 +1,11 @@
 """The largest DBSCAN cluster against scikit-learn's DBSCAN."""
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.cluster import DBSCAN
 
 from data.clusters import largest_cluster
-from tests.downloads import scene
 
 
 def reference(points, eps, min_points):
@@ -30,15 +28,6 @@ def test_equals_scikit_learn_on_small_clouds(seed, count, spread, lattice, min_p
     rng = np.random.default_rng(seed)
     points = rng.integers(0, spread, (count, 3)) * 0.25 if lattice else rng.random((count, 3)) * spread / 4
     np.testing.assert_array_equal(largest_cluster(points, eps, min_points), reference(points, eps, min_points))
-
-
-@pytest.mark.parametrize("seed", range(2))
-def test_equals_scikit_learn_on_a_scan(seed):
-    part = scene((200, 240), seed, view=0.1)
-    points = part.xyz[part.measured & (part.height > 0.003)].astype(float)
-    got = largest_cluster(points, 0.003, 30)
-    np.testing.assert_array_equal(got, reference(points, 0.003, 30))
-    assert 5000 < got.sum() < len(points)
 
 
 def test_dense_points_need_little_memory():

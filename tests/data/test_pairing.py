@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.pairing import defect_folders, pair
+from data.pairing import pair
 
 
 def make(root, rgb, xyz, gt=(), name="hole"):
@@ -99,16 +99,6 @@ def test_a_broken_link_is_named(tmp_path):
     (folder / "xyz/1.tiff").symlink_to(tmp_path / "gone.tiff")
     found = pair(folder, with_masks=False)
     assert [part.xyz.name for part in found.parts] == ["1.tiff"]  # reading says what is wrong with it
-
-
-def test_empty_folders_are_skipped_and_named(tmp_path):
-    make(tmp_path, ["Thumbs.db"], [".DS_Store"], name="scratch")
-    (tmp_path / "dent").mkdir()
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other/readme.txt").touch()  # somebody's files: a fault that pairing tells, nothing to skip
-    folders, notes = defect_folders(tmp_path)
-    assert [f.name for f in folders] == ["other"] and "dent" in notes[0][1] and "scratch" in notes[1][1]
-    assert pair(tmp_path / "other", False).problems
 
 
 @pytest.mark.parametrize("name", ["Good", "GOOD"])

@@ -2,13 +2,12 @@
 
 from argparse import ArgumentTypeError
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import InputError
-from data.units import NAMES, UNITS, VIEW, guess_unit, measure, metres_of, recognise_unit, unit, unit_fault
+from data.units import NAMES, UNITS, VIEW, guess_unit, metres_of, recognise_unit, unit, unit_fault
 
 SIZES, DISTANCES = st.floats(0.03, 0.15), st.floats(0.2, 1.4)  # metres
 
@@ -62,13 +61,3 @@ def test_units_that_are_said(text, metres):
 def test_units_that_are_none(text):
     with pytest.raises(ArgumentTypeError, match="metres of one count"):
         unit(text)
-
-
-def test_measures_against_numpy():
-    points = np.random.default_rng(0).normal((0.1, -0.2, 0.5), (0.01, 0.02, 0.003), (5000, 3)).astype(np.float32)
-    points[7] = (3, 0, 0.5)
-    found = measure(points)
-    low, high = np.percentile(points, (1, 99), axis=0)
-    assert found.extent == pytest.approx((high - low).max()) and found.reach == pytest.approx(np.ptp(points, 0).max())
-    assert found.centre == pytest.approx(tuple(np.median(points, 0)))
-    assert found.distance == pytest.approx(np.median(np.linalg.norm(points, axis=1)), rel=1e-5)

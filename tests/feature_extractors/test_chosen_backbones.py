@@ -12,6 +12,7 @@ import torch
 
 import main
 from common.errors import InputError
+from data.organised_clouds import valid_points
 from dataset import get_data_loader
 from feature_extractors.extraction import PatchExtractor, to_xyz_grid
 from feature_extractors.fpfh import FPFH_DIM, fpfh_patches
@@ -20,7 +21,7 @@ from feature_extractors.settings import Fixes
 from models.feature_fusion import FeatureFusionBlock
 from scoring import evaluation
 from tests.make_data import make_category
-from uff_training.patch_pairs import find_pair_files, load_pairs, read_patch_pair
+from uff_training.patch_pairs import find_pair_files, load_pairs
 
 NAME, FILE = "timm:resnet18", "resnet18.pth"
 WIDTH = 128 + 256  # levels of stride 8 and 16
@@ -50,20 +51,21 @@ def samples(data, split="train", **options):
 def test_patches_are_those_of_the_backbone_and_the_histograms(weights, data):
     extractor = PatchExtractor.from_checkpoints(weights, NAME, "FPFH")
     assert extractor.widths == {"rgb": WIDTH, "xyz": FPFH_DIM} and extractor.steady
-    sample = samples(data)[0]
+    sample, other = samples(data)
     patches = extractor.extract(sample)
     with torch.no_grad():
         assert torch.equal(patches["rgb"], extractor.deep_feature_extractor.rgb_backbone(sample[0])[0])
-    assert torch.equal(patches["xyz"], fpfh_patches(sample[1][0]))
+    assert torch.equal(patches["xyz"], fpfh_patches(sample[1][0], valid_points(sample[1][0])))
     mixed = PatchExtractor.from_checkpoints(weights, NAME, "FPFH", amp=True).extract(sample)
     assert mixed["rgb"].dtype == torch.float32 and torch.equal(patches["xyz"], mixed["xyz"])
     assert 0 < (patches["rgb"] - mixed["rgb"]).norm() / patches["rgb"].norm() < 0.05
-
-
-def test_histograms_of_a_radius_are_refused(weights):
-    """Models of version 0.9 may name one."""
-    with pytest.raises(InputError, match="fit the model again"):
-        PatchExtractor.from_checkpoints(weights, NAME, "FPFH", fpfh_normal_radius=None, fpfh_feature_radius=0.02)
+    method, parts = METHODS["DINO+FPFH"](extractor, Fixes()), [patches, extractor.extract(other)]
+    for part in parts:
+        method.add_patches(part)
+    method.run_coreset()
+    for name, bank in method.banks.items():  # each with its own scale
+        rows = torch.cat([part[name] for part in parts])
+        assert (bank.mean, bank.std) == pytest.approx((float(rows.mean()), float(rows.std())), rel=1e-4, abs=1e-6)
 
 
 def test_background_follows_the_rule_for_zeros(weights):
@@ -92,19 +94,6 @@ def test_a_fusion_module_of_these_widths_is_used(weights, data, tmp_path):
         PatchExtractor.from_checkpoints(weights, NAME, "FPFH", tmp_path / "released.pth")
 
 
-def test_each_training_part_is_extracted_once_and_banks_have_their_own_scale(weights, data):
-    extractor = PatchExtractor.from_checkpoints(weights, NAME, "FPFH")
-    method = METHODS["DINO+FPFH"](extractor, Fixes())
-    parts = [extractor.extract(sample) for sample in samples(data)]
-    for part in parts:
-        method.add_patches(part)
-    method.run_coreset()
-    assert method.keeps_patches
-    for name, bank in method.banks.items():
-        rows = torch.cat([part[name] for part in parts])
-        assert (bank.mean, bank.std) == pytest.approx((float(rows.mean()), float(rows.std())), rel=1e-4, abs=1e-6)
-
-
 def run(tmp_path, data, weights, *flags):
     paths = {"--dataset_path": data, "--checkpoint_dir": weights, "--output_dir": tmp_path / "out"}
     words = [str(word) for pair in paths.items() for word in pair]
@@ -124,16 +113,10 @@ def test_a_run_with_another_size_and_layers(tmp_path, data, weights):
     assert record["options"]["rgb_layers"] == [3] and record["categories"]["toy"]["banks"]["rgb"][1] == 128
     saved = evaluation.read(tmp_path / "maps" / "toy.npz")
     assert saved.picture.shape == (2, 224, 224, 3) and set(saved.bank_map) == {"xyz", "rgb"}
-    folder = find_pair_files(tmp_path / "pairs", FPFH_DIM)  # a file does not name its widths
-    assert [path.name for path in folder.paths] == [f"toy{i}.pt" for i in range(2)]
-    assert (folder.xyz_dim, folder.rgb_dim) == (FPFH_DIM, 128)
-    stored = read_patch_pair(folder.paths[0])
-    assert stored.dtype == torch.float32 and stored.shape == (3136, FPFH_DIM + 128)
+    (first, _) = find_pair_files(tmp_path / "pairs", FPFH_DIM).paths  # a file does not name its widths
     sample = samples(data, rgb_size=256)[0]
     expected = PatchExtractor.from_checkpoints(weights, NAME, "FPFH", rgb_layers=[3], rgb_size=256).extract(sample)
-    pairs = load_pairs(folder.paths[0], FPFH_DIM, background="all_zero")
-    assert pairs.order == "matching" and len(pairs.xyz) == 3136
-    torch.testing.assert_close(pairs.xyz, expected["xyz"], rtol=1e-3, atol=0)
+    pairs = load_pairs(first, FPFH_DIM, background="all_zero")
     torch.testing.assert_close(pairs.rgb, to_xyz_grid(expected["rgb"]), rtol=1e-3, atol=1e-3)
 
 

@@ -5,11 +5,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.random_projection import SparseRandomProjection
 
 import reference_m3dm
 from feature_extractors import coreset
-from feature_extractors.coreset import greedy_k_center, k_center_by_chunks, pick, project, radius
+from feature_extractors.coreset import greedy_k_center, k_center_by_chunks, pick, radius
 
 
 def rows_of(seed, count, directions=4, width=12):
@@ -69,13 +68,6 @@ def test_greedy_k_center_equals_the_plain_loop(pool, ties, monkeypatch):
     expected = reference_m3dm.k_center(rows, 300)
     distinct = len(np.unique(rows, axis=0))
     assert torch.equal(greedy_k_center(rows, 300)[:distinct], expected[:distinct])
-
-
-def test_projection_is_scikit_learns_and_falls_back_to_the_rows():
-    rows = torch.randn(500, 400)
-    expected = SparseRandomProjection(eps=0.9, random_state=3).fit_transform(rows.numpy())
-    np.testing.assert_allclose(torch.cat([*project(rows.split(99), 500, 400, 0.9, 3)]), expected, rtol=1e-5, atol=1e-5)
-    assert torch.equal(torch.cat([*project([rows[:, :20]], 500, 20, 0.9, 3)]), rows[:, :20])
 
 
 @settings(max_examples=20, deadline=None)

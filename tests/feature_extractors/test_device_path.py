@@ -39,5 +39,5 @@ def test_no_host_round_trips_inside_a_sample(arguments, monkeypatch, mode):
         }
         for name in method.bank_names:
             bank = MemoryBank(torch.empty(20000, patches[name].shape[1], device=GPU), unknown, unknown)
-            score, distance, _ = bank.measure(patches[name])
+            score, (distance, _) = bank.measure(patches[name])
             assert score.shape == () and distance.shape == (len(patches[name]),) and distance.device.type == "cuda"

@@ -13,8 +13,7 @@ from sklearn.linear_model import SGDOneClassSVM
 from common.errors import InputError
 from feature_extractors import row_store
 from feature_extractors.late_fusion import LateFusion
-from feature_extractors.memory_bank import NO_PART, MemoryBank, anomaly_map
-from feature_extractors.nearest_rows import RowSearch
+from feature_extractors.memory_bank import MemoryBank, anomaly_map
 from feature_extractors.row_store import RowStore, require_space
 
 
@@ -30,7 +29,7 @@ def test_score_equals_the_formula(eps, divisor):
     rows, patches = rng.standard_normal((50, 16)), rng.standard_normal((12, 16)) * 2
     mean, std = 0.3, 1.7
     bank = bank_of(torch.from_numpy(rows).float(), mean=mean, std=std, weight_eps=eps, divisor=divisor)
-    score, distance, _ = bank.measure(torch.from_numpy(patches).float())
+    score, (distance, _) = bank.measure(torch.from_numpy(patches).float())
     patches = (patches - mean) / std
     d = cdist(patches, rows)
     p = d.min(1).argmax()
@@ -38,17 +37,6 @@ def test_score_equals_the_formula(eps, divisor):
     s, e = d[p].min() / divisor, np.linalg.norm(patches[p] - rows[near], axis=1) / divisor
     assert float(score) == pytest.approx((1 - np.exp(s / root) / (np.exp(e / root).sum() + eps)) * s, rel=1e-3)
     np.testing.assert_allclose(distance, d.min(1), rtol=1e-4)
-
-
-def test_own_rows_can_be_left_out():
-    parts = torch.randn(3, 10, 4)
-    bank = bank_of(*parts, torch.zeros(1, 4))
-    bank.part[-1] = NO_PART
-    bank = MemoryBank(bank.rows, bank.part, bank.place)
-    others = torch.cat([parts[0], parts[2], torch.zeros(1, 4)])
-    without = bank.measure(parts[1], excluding_part=1)
-    np.testing.assert_allclose(without.distance, RowSearch(others).nearest(parts[1]).distance, atol=1e-6)
-    assert bank.measure(parts[1]).distance.max() < 1e-2 < without.distance.max()
 
 
 def test_a_bank_too_small_is_refused():

@@ -8,10 +8,7 @@ import pytest
 import torch
 
 from common.errors import InputError
-from data.organised_clouds import read_picture
-from dataset import get_data_loader
 from feature_extractors import features
-from inspection.one_part import small_picture
 from m3dm_runner import M3DM, build_method
 from runs.options import parse_arguments
 from tests.fakes import FakeExtractor
@@ -42,6 +39,16 @@ def banked(method, samples):
     for sample in samples:
         method.add_sample_to_mem_bank(sample, class_name="cookie")
     method.run_coreset()
+    return method
+
+
+def fitted(method, samples):
+    """After both passes."""
+    banked(method, samples)
+    if method.needs_late_fusion_pass:
+        for sample in samples:
+            method.add_sample_to_late_fusion_mem_bank(sample)
+        method.run_late_fusion()
     return method
 
 
@@ -81,60 +88,27 @@ def test_zero_row(build):
     assert not released.rows[-1].any()
     fixed = banked(*build("--fix", "zero_row")).banks["xyz"]
     torch.testing.assert_close(fixed.rows[-1] * fixed.std + fixed.mean, torch.zeros(WIDTH["xyz"]), atol=1e-6, rtol=0)
-    distance = fixed.measure(torch.zeros(1, WIDTH["xyz"]))[1]
+    distance = fixed.measure(torch.zeros(1, WIDTH["xyz"]))[1].distance
     assert float(distance) < 1e-2
 
 
 def test_fix_late_fusion_leaves_own_rows_out(build):
     def train_scores(*flags):
-        method, samples = build("--f_coreset", "1", *flags)
-        banked(method, samples)
-        for sample in samples:
-            method.add_sample_to_late_fusion_mem_bank(sample)
-        return np.stack(method.late_fusion.train_scores)
+        return np.stack(fitted(*build("--f_coreset", "1", *flags)).late_fusion.train_scores)
 
     assert train_scores().max() < 0.05
     assert train_scores("--fix", "late_fusion").min() > 0.05
 
 
-@pytest.mark.parametrize("method_name", ["DINO+Point_MAE+Fusion", "DINO+Point_MAE", "DINO+Point_MAE+add"])
-def test_train_reference_is_made_of_unseen_parts(build, method_name):
-    method, samples = build(
-        "--method_name", method_name, "--scoring", "disagreement", "--scoring_reference", "train", "--f_coreset", "1"
-    )
-    banked(method, samples)
-    for sample in samples:
-        method.add_sample_to_late_fusion_mem_bank(sample)
-    method.run_late_fusion()
-    training = method.training
-    assert len(training.decision_map) == 4
-    scores, expected, _ = method.measure(samples[2], excluding_part=2)
-    assert all(np.array_equal(training.bank_map[bank][2], expected[bank]) for bank in ("rgb", "xyz"))
-    assert np.array_equal(training.decision_map[2], method.combine(scores, expected)[1])
-    assert expected["rgb"].mean() > 10 * method.measure(samples[2])[1]["rgb"].mean()
-
-
 def test_negative_late_fusion_weights_are_warned_about(build, caplog):
-    method, samples = build("--xyz_s_lambda", "-1", "--f_coreset", "0.05")
-    banked(method, samples)
-    for sample in samples:
-        method.add_sample_to_late_fusion_mem_bank(sample)
-    method.run_late_fusion()
-    weights = method.late_fusion.weights
+    weights = fitted(*build("--xyz_s_lambda", "-1", "--f_coreset", "0.05")).late_fusion.weights
     assert min(weights["score"]) < 0 <= min(weights["pixel"])
     assert [r.getMessage() for r in caplog.records if "score weights are partly negative" in r.getMessage()]
 
 
-def test_one_training_part_saves_no_reference(build, tmp_path):
-    method, samples = build("--save_maps", str(tmp_path), parts=1)
-    banked(method, samples).add_sample_to_late_fusion_mem_bank(samples[0])
-    method.run_late_fusion()
-    assert method.training is None
-
-
 def test_rm_zero_for_project(build):
     method = banked(*build("--method_name", "Point_MAE", "--rm_zero_for_project", "--f_coreset", "1"))
-    rows = method.patch_lib
+    rows = method.banks["xyz"].rows
     assert len(rows) == 4 * 3036 + 1 and not rows[-1].any() and (rows[:-1] != 0).all()
 
 
@@ -151,24 +125,14 @@ def test_feature_to_save(build, fix):
         assert torch.equal(rgb[row], samples[1]["rgb"][source])
 
 
-@pytest.mark.parametrize(
-    "method_name, size",
-    [
-        ("DINO+Point_MAE+Fusion", 112),
-        ("DINO+Point_MAE+add", 112),
-        ("Fusion", 112),
-        ("DINO", 224),
-        ("Point_MAE", 224),
-        ("DINO+Point_MAE", 224),
-    ],
-)
-def test_map_size_and_one_metric_run(build, method_name, size):
+OF_IMG_SIZE = ("DINO+Point_MAE+Fusion", "DINO+Point_MAE+add", "Fusion")  # methods whose maps have the side img_size
+
+
+@pytest.mark.parametrize("method_name", [*OF_IMG_SIZE, "DINO", "Point_MAE", "DINO+Point_MAE"])
+def test_the_releases_names_and_the_size_of_the_maps(build, method_name):
+    size = 112 if method_name in OF_IMG_SIZE else 224
     method, samples = build("--method_name", method_name, "--img_size", "112")
-    banked(method, samples[:3])
-    if method.needs_late_fusion_pass:
-        for sample in samples[:3]:
-            method.add_sample_to_late_fusion_mem_bank(sample)
-        method.run_late_fusion()
+    fitted(method, samples[:3])
     mask = torch.zeros(1, 1, 224, 224)
     mask[..., 50:90, 60:100] = 1
     for label in (0, 1):
@@ -187,10 +151,7 @@ def test_spooled_banks_equal_those_in_memory(build, monkeypatch, tmp_path):
         method, samples = build("--spool_dir", str(tmp_path), "--random_state", "0", *flags)
         method.reserve(len(samples))
         assert all(isinstance(store._file, io.BytesIO) == (limit > 0) for store in method.stores.values())
-        banked(method, samples)
-        for sample in samples:
-            method.add_patches_to_late_fusion(sample)
-        method.run_late_fusion()
+        fitted(method, samples)
         return [(bank.rows, bank.part) for bank in method.banks.values()]
 
     for flags in ((), ("--f_coreset", "1", "--fix", "all")):
@@ -199,25 +160,13 @@ def test_spooled_banks_equal_those_in_memory(build, monkeypatch, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_no_room_for_the_spool_is_refused_before_the_first_part(build, monkeypatch, tmp_path):
-    method, _ = build("--spool_dir", str(tmp_path))
-    with pytest.raises(InputError, match="--spool_dir"):
-        method.reserve(10**9)
-
-
 def test_eval_mode_recalls_the_first_pass_and_train_mode_does_not(build):
     method, samples = build()
     banked(method, samples)
     assert method.keeps_patches
     for i, sample in enumerate(samples):
         assert all(torch.equal(patches, sample[name]) for name, patches in method.kept_patches(i).items())
-    for i in range(len(samples)):
         method.add_patches_to_late_fusion(method.kept_patches(i))
-    again, _ = build()
-    banked(again, samples)
-    for sample in samples:
-        again.add_sample_to_late_fusion_mem_bank(sample)
-    assert np.array_equal(method.late_fusion.train_scores, again.late_fusion.train_scores)
     method.run_late_fusion()
     assert not method.keeps_patches  # memory and disk are given back
     limited, _ = build("--asy_memory_bank", "2")
@@ -252,34 +201,21 @@ def runner(build, dataset_path):
 
 
 @pytest.mark.parametrize("mode, passes", [(("--eval_mode",), 1), ((), 2)])
-def test_each_training_part_is_extracted_once_in_eval_mode(runner, mode, passes):
+def test_each_training_part_is_extracted_once_in_eval_mode_and_a_second_fit_starts_anew(runner, mode, passes):
     run = runner(mode=mode)
     run.fit("cookie")
     assert run.extractor.seen == passes * 4 and run.method.late_fusion.weights and run.extractor.training == (not mode)
-
-
-def test_fitting_twice_starts_anew(runner):
-    once, twice = runner(), runner()
-    once.fit("cookie")
-    twice.fit("cookie")
-    twice.fit("cookie")
-    assert twice.method.added == 4
-    for name, bank in once.method.banks.items():
-        assert torch.equal(bank.rows, twice.method.banks[name].rows)
-    assert once.method.late_fusion.weights == twice.method.late_fusion.weights
+    once = run.method
+    run.fit("cookie")
+    assert run.method.added == 4 and once.late_fusion.weights == run.method.late_fusion.weights
+    assert all(torch.equal(bank.rows, run.method.banks[name].rows) for name, bank in once.banks.items())
 
 
 def test_save_feature_names_never_clash(runner, tmp_path, dataset_path):
     run = runner("--save_feature", "--save_feature_path", str(tmp_path))
-    for category, names in (
-        ("cookie", [f"cookie{i}.pt" for i in range(4)]),
-        ("cookie1", [f"cookie1-{i}.pt" for i in range(4)]),
-    ):
-        before = set(tmp_path.iterdir())
-        for number in range(4):
-            run._save_feature(category, number, torch.zeros(1, sum(run.extractor.widths.values())))
-        assert sorted(p.name for p in set(tmp_path.iterdir()) - before) == names
+    run._save_feature("cookie1", 2, torch.zeros(1, sum(run.extractor.widths.values())))
     run.fit("cookie")
+    assert {path.name for path in tmp_path.iterdir()} == {"cookie1-2.pt", *(f"cookie{i}.pt" for i in range(4))}
     assert torch.equal(torch.load(tmp_path / "cookie2.pt", weights_only=True), run.extractor.samples[2]["fusion"])
 
 
@@ -288,12 +224,6 @@ def test_a_bank_too_small_to_score_is_refused_before_extraction(runner):
     with pytest.raises(InputError, match="rgb bank would keep 1 rows of 4 training parts.*--f_coreset"):
         run.fit("cookie")
     assert run.extractor.seen == 0
-
-
-def test_the_picture_comes_back_from_the_normalised_tensor(dataset_path):
-    args = parse_arguments(["--method_name", "DINO", "--dataset_path", str(dataset_path), "--num_workers", "0"])
-    sample, _, _, path = next(iter(get_data_loader("test", "cookie", 224, args)))
-    assert np.array_equal(small_picture(sample), np.asarray(read_picture(path[0], "RGB").resize((224, 224), 3)))
 
 
 def test_a_defect_folder_without_masks_beside_one_with_them(runner, dataset_path, tmp_path):

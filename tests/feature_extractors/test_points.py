@@ -54,28 +54,17 @@ def test_sampling_equals_brute_force(points, count):
 
 
 @settings(deadline=None, max_examples=150)
-@given(clouds(), st.integers(1, 40))
-def test_neighbours_equal_brute_force(points, k):
+@given(clouds(), st.integers(1, 40), st.sampled_from([1, 2**24]))
+def test_neighbours_equal_brute_force(points, k, block):
     k = min(k, len(points))
     queries, expected = points[::3], brute_nearest(points[::3], points, k)
     index, squared = ops.nearest_points(torch.from_numpy(queries), torch.from_numpy(points), k)
     assert np.array_equal(index, expected)
     np.testing.assert_allclose(squared, ((points[expected] - queries[:, None]) ** 2).sum(-1), rtol=1e-5, atol=1e-12)
-    assert np.array_equal(
-        ops._nearest_torch(torch.from_numpy(queries).double(), torch.from_numpy(points).double(), k), expected
-    )
-
-
-def test_neighbours_with_many_ties(monkeypatch):
-    points = np.stack(np.meshgrid(*[np.arange(9)] * 3, indexing="ij"), -1).reshape(-1, 3).astype(np.float32)
-    for k in (1, 3, 20, 128):
-        index = ops.nearest_points(torch.from_numpy(points[::50]), torch.from_numpy(points), k)[0]
-        expected = brute_nearest(points[::50], points, k)
-        assert np.array_equal(index, expected)
-        for squares in (1, 2**24):
-            monkeypatch.setattr(ops, "SQUARES", squares)
-            again = ops._nearest_torch(torch.from_numpy(points[::50]).double(), torch.from_numpy(points).double(), k)
-            assert np.array_equal(again, expected)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ops, "SQUARES", block)
+        again = ops._nearest_torch(torch.from_numpy(queries).double(), torch.from_numpy(points).double(), k)
+    assert np.array_equal(again, expected)
 
 
 @pytest.mark.parametrize("count", [1, 5, 12])

@@ -12,7 +12,7 @@ from common.errors import InputError
 from data.scans import read_scan
 from dataset import TestDataset
 from feature_extractors.multiple_features import METHODS
-from inspection.inspector import Inspector
+from inspection.inspector import Inspector, extractor_of
 from inspection.judgement import explained
 from inspection.model_file import read_model, write_model
 from inspection.saved_model import check_weights, read_saved
@@ -236,7 +236,7 @@ def test_a_model_whose_checksum_was_made_to_fit_is_refused(fitted, tmp_path, cha
     arrays = dict(arrays)
     change(arrays, meta)
     write_model(tmp_path / "edited.m3dm", arrays, meta)
-    with pytest.raises(InputError, match=words):
+    with pytest.raises(InputError, match=f"edited.m3dm: .*{words}"):
         Inspector(read_saved(tmp_path / "edited.m3dm"), PoolingExtractor(), 0.2)
 
 
@@ -247,8 +247,16 @@ def test_other_networks_are_refused(fitted):
     with pytest.raises(InputError, match="dino.pth: other weights than .* was fitted with"):
         check_weights(model, [file])
     check_weights(model, [file._replace(sha256="a" * 64)])
-    with pytest.raises(InputError, match="the xyz bank has 6 columns, the networks give 7"):
+    with pytest.raises(InputError, match="toy.m3dm: the xyz bank has 6 columns, the networks give 7"):
         Inspector(model, FakeExtractor(rgb=5, xyz=7), 0.2)
+
+
+def test_histograms_of_a_radius_are_refused_with_the_models_name(fitted):
+    """Models of version 0.9 may name one."""
+    model = read_saved(fitted[1])
+    model.meta["extractor"]["fpfh_feature_radius"] = 0.02
+    with pytest.raises(InputError, match="toy.m3dm: its FPFH have a radius.*fit the model again"):
+        extractor_of(model)
 
 
 def test_a_share_makes_another_run_and_contradicts_a_folder(capsys):

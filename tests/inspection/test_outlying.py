@@ -7,7 +7,7 @@ import pytest
 
 import main as run_main
 from common.errors import InputError
-from inspection.outlying import check_outlying, outlying, unlike_in_place
+from inspection.outlying import alone, check_outlying, outlying, unlike_in_place
 from part_frame.comparison import Appearance
 from part_frame.reference import PlaceReference
 from tests.inspection.test_in_place import write
@@ -92,3 +92,13 @@ def test_a_fit_names_all_dented_training_parts(tmp_path, caplog):
     assert run_main.main([*fit.split(), *where]) == 0
     assert re.findall(r"good/rgb/(\d+)\.png: look at it: its height differs", caplog.text) == ["901", "902", "903"]
     assert len(re.findall("look at it: its", caplog.text)) == 3  # no good part is named
+
+
+def test_one_calibration_part_that_sets_the_limit_by_itself_is_named():
+    names = [f"part_{number}" for number in range(20)]
+    scores = np.linspace(1, 1.6, 20)
+    assert not alone(names, scores) and not alone(names[:4], [1, 1, 1, 9])
+    scores[7] = 2.1
+    assert alone(names, scores).startswith("part_7: scores 2.1, the next 1.6: at the lowest false-alarm rate")
+    scores[7] = 9  # named as far from all others already
+    assert not alone(names, scores)

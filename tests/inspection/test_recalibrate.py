@@ -50,7 +50,7 @@ def test_the_scores_of_the_new_parts_calibrate(model, tmp_path, capsys):
     assert len(read_saved(other).arrays[SCORE]) == 7 and not history.folder_of(other).exists()
     assert len(history.versions(model)) == 2
 
-    assert main([str(model), str(recordings(tmp_path / "more", 3100, 3)), "--add", "--device", "cpu"]) == 0
+    assert main([str(model), str(recordings(new, 3100, 3)), "--device", "cpu"]) == 0
     both = read_saved(model)
     assert np.array_equal(both.arrays[SCORE][:7], after.arrays[SCORE]) and len(both.arrays[SCORE]) == 10
     assert len(both.meta["calibration"]["fingerprints"]) == both.meta["calibration"]["parts"] == 10
@@ -71,16 +71,21 @@ def test_the_scores_of_the_new_parts_calibrate(model, tmp_path, capsys):
 
 def test_refusals_leave_the_model_as_it_is(toy_model, model, tmp_path, capsys):
     content, data = model.read_bytes(), toy_model.parent.parent / CATEGORY
-    new = recordings(tmp_path / "new", 3000, 6)
+    cut = recordings(tmp_path / "cut", 3000, 6)
+    (cut / "good/xyz/3001.tiff").unlink()
     far = recordings(tmp_path / "far", 3000, 6)
     cloud = scan(seed=9)
     picture = picture_of(cloud, 9)
     picture[26:34, 26:34] = 245, 75, 160  # as bright as before
     add_part(tmp_path, "good", "far", picture, cloud, category="far")
     (tmp_path / "empty").mkdir()
+    twice = recordings(tmp_path / "twice", 3000, 2)
+    for kind in ("rgb/{}.png", "xyz/{}.tiff"):
+        shutil.copy(twice / "good" / kind.format(3000), twice / "good" / kind.format(4000))
     for words, told in (
         ([data / "train"], "is a training part"),
-        ([data / "validation", "--add"], "which calibrates already"),
+        ([twice], "which calibrates already"),
+        ([cut], "there is no cloud yet"),
         ([tmp_path / "empty"], "there are no parts in it"),
         ([tmp_path / "missing"], "is no folder"),
         ([recordings(tmp_path / "mm", 3000, 2, metres=1000.0)], "in the unit of the training parts"),
@@ -90,9 +95,6 @@ def test_refusals_leave_the_model_as_it_is(toy_model, model, tmp_path, capsys):
         err = capsys.readouterr().err
         assert code == 2 and told in err, (words, err)
         assert model.read_bytes() == content and not history.folder_of(model).exists()
-    (new / "good/xyz/3001.tiff").unlink()
-    assert main([str(model), str(new), "--device", "cpu"]) == 2
-    assert "there is no cloud yet" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main([str(model), "--history", "--roll_back"])
 

@@ -5,8 +5,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy import ndimage
 
 from common.errors import InputError
@@ -199,13 +197,14 @@ def test_a_value_just_outside_does_not_look_inside():
     assert told == "the picture's sharpness is 0.52 (training: 0.50): rescan"
 
 
-# ---------------------------------------------------------------- ranges and their promise
+# ---------------------------------------------------------------- ranges
 
 
 def test_ranges_survive_json_and_cannot_be_changed(ranges):
     again = ScanRanges.from_json(json.loads(json.dumps(ranges._asdict())))
     assert again == ranges
     content = ranges._asdict()
+    assert ScanRanges.from_json({**content, "alpha": 0.01, "promised": False}) == ranges  # as version 0.9 wrote it
     for broken in (
         [],
         None,
@@ -218,47 +217,16 @@ def test_ranges_survive_json_and_cannot_be_changed(ranges):
             ScanRanges.from_json(broken)
 
 
-def test_too_few_scans_promise_nothing_and_say_so(ranges):
-    assert not ranges.promised and gate.needed(15) == 2999
+def test_the_gate_promises_nothing_and_says_so(ranges):
     assert ranges.promise_text == (
-        "the refusal of good scans is not promised: 1 % with 15 statistics needs 2999 scans, there are 30; "
-        "the ranges seen, widened by 100 % on either side, are used"
+        "how many good scans are refused is not promised: a scan is judged within the ranges of 30 scans, widened by "
+        "100 % on either side"
     )
     with pytest.raises(InputError, match="2 scans are too few"):
         learn([statistics()] * 2)
-    with pytest.raises(InputError, match="between 0 and 1"):
-        learn([statistics()] * 5, alpha=0)
-
-
-def random_scans(rng, number, levels=None):
-    """Statistics that hang together and have heavy tails; with ``levels`` rounded to ties."""
-    values = rng.standard_t(3, (number, len(KINDS))) + rng.normal(size=(number, 1))
-    values = np.round(values * levels) / levels if levels else values
-    return [dict(zip(KINDS, row)) for row in values]
 
 
 EXACT = {name: kind._replace(resolution=0.0) for name, kind in KINDS.items()}  # as if all could be measured
-
-
-def refused_by_counting(scans, new, alpha):
-    smallest = 1.0
-    for name in KINDS:
-        others, value = [s[name] for s in scans], new[name]
-        high, low = (1 + sum(v >= value for v in others)), (1 + sum(v <= value for v in others))
-        smallest = min(smallest, 2 * min(high, low) / (len(scans) + 1))
-    return len(KINDS) * smallest <= alpha + 1e-12
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.integers(0, 10**6), st.sampled_from([None, 1, 3]), st.sampled_from([0.2, 0.5]), st.integers(59, 320))
-def test_refused_is_the_smallest_p_value_times_the_tests(seed, levels, alpha, number):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gate, "KINDS", EXACT)
-        *scans, new = random_scans(np.random.default_rng(seed), number + 1, levels)
-        if number >= gate.needed(len(KINDS), alpha):
-            assert (unlike(new, learn(scans, alpha)) != "") == refused_by_counting(scans, new, alpha)
-        else:
-            assert not learn(scans, alpha).promised
 
 
 @pytest.mark.parametrize("number, most", [(10, 0.08), (29, 0.08), (100, 0.04)])

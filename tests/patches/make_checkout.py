@@ -8,6 +8,8 @@ takes a fraction of a second and appends the three result tables in results/, wi
 With --dump it saves what each call of ``calculate_metrics`` worked on.
 """
 
+import textwrap
+
 MAIN = """\
 import argparse
 
@@ -26,9 +28,7 @@ def run_all(args):
             values.append(round(float(value), 3))
         dump.update({name + "/" + key: value for key, value in runner.dump().items()})
     for key, values in tables.items():
-        titles = ["Method"] + [name.title() for name in mvtec3d_classes()] + ["Mean"]
-        cells = [args.method_name] + ["%.3f" % v for v in values] + ["%.3f" % np.mean(values)]
-        text = "\\n".join("| " + " | ".join(line) + " |" for line in (titles, [":---"] * len(titles), cells))
+        text = " | ".join([args.method_name] + ["%.3f" % value for value in values])
         print(text)
         with open("results/" + key + "_results.md", "a") as table:
             table.write(text)
@@ -38,8 +38,8 @@ def run_all(args):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="anomaly detection")
-    parser.add_argument("--method_name", default="DINO+Point_MAE+Fusion", type=str,
-                        choices=["DINO", "DINO+Point_MAE", "DINO+Point_MAE+Fusion"])
+    parser.add_argument("--method_name", default="DINO+Point_MAE+Fusion", type=str, choices=[
+        "DINO", "DINO+Point_MAE", "DINO+Point_MAE+Fusion"])
     parser.add_argument("--dump", default=None)
     args = parser.parse_args()
     run_all(args)
@@ -112,12 +112,8 @@ import numpy as np
 
 
 def roc_auc_score(labels, values):
-    order = np.argsort(np.ravel(values), kind="mergesort")
-    ranks = np.empty(len(order))
-    ranks[order] = np.arange(1, len(order) + 1)
-    positive = np.ravel(labels) > 0.5
-    n = positive.sum()
-    return (ranks[positive].sum() - n * (n + 1) / 2) / (n * (len(order) - n))
+    values, defective = np.ravel(values), np.ravel(labels) > 0.5
+    return np.mean(values[defective][:, None] > values[~defective][::7])
 
 
 def calculate_au_pro(gts, predictions):
@@ -244,6 +240,8 @@ TREE = {
     "README.md": "A checkout.\n",
 }
 CALL = "self.compute_single_s_s_map"
+CHOICES = """, choices=[
+        "DINO", "DINO+Point_MAE", "DINO+Point_MAE+Fusion"]"""
 RGB_CALL = f"s_rgb, s_map_rgb = {CALL}(rgb_patch, rgb_patch, feature_map_dims, modal='rgb')"
 PARSE = "args = parser.parse_args()"
 TRIPLE = MULTIPLE[MULTIPLE.index("class TripleFeatures") :]
@@ -266,13 +264,11 @@ def edited(changes, files=TREE):
 
 def rounds():
     """A runner that measures each kind of defect by itself, and lists that are emptied after the metrics."""
-    start = RUNNER.index("        test_loader"), RUNNER.index("        return method.image")
-    body = RUNNER[start[0] : start[1]].replace("class_name=class_name", "class_name=class_name, defect=defect_name")
-    body = "        for defect_name in ['hole', 'crack', 'bent']:\n" + "".join(
-        "    " + line + "\n" for line in body.splitlines()
-    )
+    start, end = RUNNER.index("        test_loader"), RUNNER.index("        return method.image")
+    body = RUNNER[start:end].replace("class_name=class_name", "class_name=class_name, defect=defect_name")
+    body = "        for defect_name in ['hole', 'crack', 'bent']:\n" + textwrap.indent(body, "    ")
     files = edited({BASE: [("        self.write_log()\n", "        self.write_log()\n" + EMPTY_LISTS)]})
-    return {**files, RUN: RUNNER[: start[0]] + body + RUNNER[start[1] :]}
+    return {**files, RUN: RUNNER[:start] + body + RUNNER[end:]}
 
 
 def cumulative():
@@ -300,78 +296,60 @@ def cumulative():
 def own_names():
     """Methods and an option of a fork's own: further classes, one of another base, one that inherits."""
     more = (
-        "\n\n" + TRIPLE.replace("TripleFeatures", "TripleFeatures_PS").replace("0.1 * s_map_rgb", "0.5 * s_map_rgb")
-        + "\n\nclass Mine(TripleFeatures):\n    colour = 'blue'\n"
-        + "\n\nclass Hiding(TripleFeatures):\n    def compute_s_s_map(self, xyz_patch, rgb_patch, fusion_patch, dims, "
-        "mask, label):\n        self.keep(0.0, xyz_patch[None], mask, label)\n"
-        + "\n\nclass Separate(object):\n    def __init__(self, args):\n        self.args, self.predictions = args, []\n"
-        "\n    def calculate_metrics(self):\n        self.image_rocauc = self.pixel_rocauc = self.au_pro = 0.5\n"
-        "\n    add_sample_to_mem_bank = add_sample_to_late_fusion_mem_bank = predict = print\n"
-    )  # fmt: skip
-    names = {"ours_final": "TripleFeatures_PS", "mine": "Mine", "hiding": "Hiding", "separate": "Separate"}
-    chain = "".join(
-        f'        elif args.method == "{name}":\n            self.methods = {{"x": multiple_features.{cls}(args)}}\n'
-        for name, cls in names.items()
+        TRIPLE.replace("TripleFeatures", "TripleFeatures_PS").replace("0.1 * s_map_rgb", "0.5 * s_map_rgb")
+        + """
+
+class Mine(TripleFeatures):
+    colour = 'blue'
+
+
+class Hiding(TripleFeatures):
+    def compute_s_s_map(self, xyz_patch, rgb_patch, fusion_patch, dims, mask, label):
+        self.keep(0.0, xyz_patch[None], mask, label)
+
+
+class Separate(object):
+    def __init__(self, args):
+        self.args, self.predictions = args, []
+
+    def calculate_metrics(self):
+        self.image_rocauc = self.pixel_rocauc = self.au_pro = 0.5
+
+    add_sample_to_mem_bank = add_sample_to_late_fusion_mem_bank = predict = print
+"""
     )
+    chain = "        elif args.method in dir(multiple_features):\n"
+    chain += "            self.methods = {'x': getattr(multiple_features, args.method)(args)}\n"
     return edited(
         {
-            "main.py": [
-                ("--method_name", "--method"), ("args.method_name", "args.method"),
-                ('choices=["DINO",', 'choices=["ours_final", "mine", "hiding", "separate", "DINO",'),
-            ],
+            "main.py": [("--method_name", "--method"), ("args.method_name", "args.method"), (CHOICES, "")],
             RUN: [("args.method_name", "args.method"), ("\n    def fit", chain + "\n    def fit")],
         },
-        {**TREE, FULL: MULTIPLE + more},
-    )  # fmt: skip
+        {**TREE, FULL: MULTIPLE + "\n\n" + more},
+    )
 
 
 def elsewhere():
-    """A script of another name, runners and classes in folders of their own, options made by a function."""
-    start, end = MULTIPLE.index("class TripleFeatures"), len(MULTIPLE)
-    files = edited(
-        {
-            "main.py": [
-                ("from m3dm_runner import", "from runners.hybrid import"),
-                ('if __name__ == "__main__":\n    parser', "def get_parser():\n    parser"),
-                (f"    {PARSE}\n    run_all(args)\n",
-                 '    return parser\n\n\nif __name__ == "__main__":\n    run_all(get_parser().parse_args())\n'),
-            ],
-            RUN: [("import multiple_features\n", "import multiple_features\nfrom my_methods.deep import triple\n"),
-                  ("multiple_features.TripleFeatures", "triple.TripleFeatures")],
-        }
-    )  # fmt: skip
+    """A script of another name, the runner in a folder, a second script with options."""
+    files = edited({"main.py": [("from m3dm_runner import", "from runners.hybrid import")]})
     files["Test.py"], files["runners/hybrid.py"] = files.pop("main.py"), files.pop(RUN)
-    files["my_methods/deep/triple.py"] = (
-        "import numpy as np\nfrom feature_extractors import features as f\n\n\n"
-        + MULTIPLE[start:end].replace("(Features)", "(f.Features)")
-    )
-    return {
-        **files,
-        FULL: MULTIPLE[:start],
-        "train_uff.py": "import argparse\nargparse.ArgumentParser().parse_args()\n",
-    }
-
-
-def renamed():
-    """A runner file that main.py no longer imports under that name, as one data set's fork was published."""
-    files = {**TREE, "m3dm_runner1.py": RUNNER}
-    del files[RUN]
-    return files
+    return {**files, "train_uff.py": "import argparse\nargparse.ArgumentParser().parse_args()\n"}
 
 
 def black():
     """One argument per line, a type hint, a docstring, metrics that take arguments."""
     calls = [
-        (f"{CALL}({modal}_patch, {modal}_patch, feature_map_dims, modal='{modal}')",
-         f"{CALL}(\n            {modal}_patch,\n            {modal}_patch,\n            feature_map_dims,\n"
-         f'            "{modal}",\n        )  # bank')
-        for modal in ("xyz", "rgb", "fusion")
-    ]  # fmt: skip
+        (
+            f"feature_map_dims, modal='{modal}')",
+            f"\n            feature_map_dims,\n            '{modal}',\n        )  # bank",
+        )
+        for modal in ("xyz", "rgb")
+    ]
     return edited(
         {
             FULL: calls,
             BASE: [
-                ("    def calculate_metrics(self):\n", "    def calculate_metrics(\n        self, path_list=None, *, "
+                ("    def calculate_metrics(self):\n", "    def calculate_metrics(\n        self, path_list=None, "
                  'save=True\n    ) -> None:\n        """Three metrics."""\n'),
             ],
             RUN: [("method.calculate_metrics()", "method.calculate_metrics([rgb_path], save=False)")],
@@ -382,12 +360,10 @@ def black():
 
 def in_a_loop():
     """The three maps in the body of a loop."""
-    start = MULTIPLE.index("        s_xyz, s_map_xyz", MULTIPLE.index("one entry"))
-    end = MULTIPLE.index("\n        self.seen", start)
-    body = "".join("    " + line + "\n" for line in MULTIPLE[start:end].splitlines() if line)
-    return {**ONE, FULL: ONE[FULL][: ONE[FULL].index("class Triple")] + (
-        MULTIPLE[MULTIPLE.index("class Triple") : start] + "        for scale in (1,):\n" + body + MULTIPLE[end:]
-    )}  # fmt: skip
+    start = ONE[FULL].index("        s_xyz, s_map_xyz", ONE[FULL].index("one entry"))
+    end = ONE[FULL].index("\n        self.seen", start)
+    body = "        for scale in (1,):\n" + textwrap.indent(ONE[FULL][start:end], "    ")
+    return {**ONE, FULL: ONE[FULL][:start] + body + ONE[FULL][end:]}
 
 
 def lines_end(endings, files=TREE):

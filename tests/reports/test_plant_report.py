@@ -47,23 +47,15 @@ def test_verdicts_first_then_failed_parts_rates_and_trend(judged, capsys):
     assert report.main([str(judged)]) == 0
     assert capsys.readouterr().out.strip() == str(judged / "report.html")
     page = (judged / "report.html").read_text(encoding="utf-8")
-    text = unescape(re.sub(r"<[^>]*>", " ", page.partition("<body>")[2]))
-    assert re.search(
-        r"16 parts judged.*12 *pass.*3 *fail.*1 *cannot judge.*Parts that fail.*Rates.*Trend.*cannot be", text, re.S
-    )
-    assert re.findall(r"<b>rgb/(f\d)", page) == ["f1", "f0", "f2"]  # the farthest above the limit first
-    assert page.count("data:image/jpeg") == 2 and page.count("data:image/svg") == 1 and "0.8 mm lower" in text
+    text = " ".join(unescape(re.sub(r"<[^>]*>", " ", page.partition("<body>")[2])).split())
+    order = "16 parts judged.*12 pass.*3 fail.*1 cannot judge.*Parts that fail.*Rates.*Trend.*cannot be"
+    assert re.search(order, text) and re.findall(r"<b>rgb/(f\d)", page) == ["f1", "f0", "f2"]  # the worst first
+    assert page.count("data:image/jpeg") == 2 and page.count("data:image/png") == 1 and "0.8 mm lower" in text
     fails = rate(3, 15)
-    assert f"3 of 15 {percent(fails.value)} ({percent(fails.low)} to {percent(fails.high)})" in " ".join(text.split())
-    assert "good parts that fail (false alarms) 1 of 13" in " ".join(text.split())
-    assert "defective parts that pass (escapes) 0 of 2" in " ".join(text.split())
-    assert [*re.findall(r"<tr><td>(2026-07-0\d) ", page)] == ["2026-07-01", "2026-07-02"]
-    assert (
-        "no part: nothing lies on the table" in text
-        and "height 3" not in text
-        and "lambda" not in text
-        and "λ" not in text
-    )
+    assert f"3 of 15 {percent(fails.value)} ({percent(fails.low)} to {percent(fails.high)})" in text
+    assert "good parts that fail (false alarms) 1 of 13" in text
+    assert "defective parts that pass (escapes) 0 of 2" in text and "no part: nothing lies on the table" in text
+    assert not any(word in text for word in ("height 3", "lambda", "λ"))
     assert "<b>&" not in page and ODD in text and "{{" in text  # names stay text
 
 

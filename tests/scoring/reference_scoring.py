@@ -1,9 +1,8 @@
-"""The paper's equations written a second time, for tests; and scores of bare maps."""
+"""The paper's equations written a second time, for tests; and bare maps as an Evaluation."""
 
 import numpy as np
 
 from scoring import evaluation
-from scoring_addon import DEFAULTS
 
 
 def unit(m):
@@ -27,14 +26,13 @@ def reference(decision, rgb, xyz, lam=0.5, k=64, weights=(0.6, 0.25, 0.15), eta=
     return (1 - w) * base + w * robust + delta * np.clip(q95 - base, 0, None), pix
 
 
-def score_maps(names, decision, banks, parameters=DEFAULTS, training=None, released=None):
-    """{name: Scored} of n parts, from their decision maps [n, H, W] and {bank: [n, H, W]}; normalised over
-    ``training`` (TrainingParts) if it is given. ``released``: [n] scores."""
+def parts_of(decision, banks, training=None, released=None):
+    """The Evaluation of n good parts, from their decision maps [n, H, W] and {bank: [n, H, W]}. ``training``:
+    TrainingParts; ``released``: [n] scores, of the banks as well."""
     n = len(decision)
     released = np.zeros(n) if released is None else np.asarray(released)
-    parts = evaluation.Evaluation(
+    return evaluation.Evaluation(
         *("toy", ("part",) * n, ("good",) * n, np.zeros(n, np.uint8), np.zeros(np.shape(decision), np.uint8)),
         *(released, np.asarray(decision), {bank: released for bank in banks}, dict(banks)),
         training=training,
     )
-    return evaluation.score(parts, names, parameters, "train" if training else "test")

@@ -1,14 +1,12 @@
 """The ablation rows against their definitions, written a second time."""
 
-import argparse
-
 import numpy as np
 import pytest
 
 import scoring_addon as addon
-from scoring.measured import TrainingParts
-from scoring.scorings import CALIBRATED, SCORINGS, add_scoring_arguments, scoring_names
-from tests.scoring.reference_scoring import reference, score_maps, tilde
+from scoring import evaluation
+from scoring.scorings import CALIBRATED, SCORINGS
+from tests.scoring.reference_scoring import parts_of, reference, tilde
 
 PAPER = [name for name in SCORINGS if name != CALIBRATED]
 
@@ -24,7 +22,8 @@ def test_variants_equal_their_definitions(source):
     fusion = bank if source == "bank" else decision
     parameters = addon.DEFAULTS._replace(map_source=source, topk=20)
     released = np.arange(5.0)
-    got = score_maps(PAPER, decision, {"xyz": xyz, "rgb": rgb, "fusion": bank}, parameters, released=released)
+    parts = parts_of(decision, {"xyz": xyz, "rgb": rgb, "fusion": bank}, released=released)
+    got = evaluation.score(parts, PAPER, parameters)
     pix = reference(fusion, rgb, xyz)[1]
     top = np.sort(pix.reshape(5, -1))[:, -20:].mean(1)
     q95, q99 = np.quantile(pix, [0.95, 0.99], axis=(1, 2))
@@ -50,28 +49,3 @@ def test_variants_equal_their_definitions(source):
     scores, maps = addon.score_test_set(list(decision), samples, parameters)
     assert np.array_equal(scores, got["disagreement"].image_preds)  # one arithmetic, to the last digit
     assert np.array_equal(np.stack(maps), np.stack(got["disagreement"].predictions))
-
-
-def test_train_reference_a_part_alone_scores_as_it_does_among_others():
-    decision, rgb, xyz = random_maps(3)
-    normal = [dict(zip(("rgb", "xyz", "decision"), maps)) for maps in zip(*random_maps(11))]
-    decided = [part.pop("decision") for part in normal]
-    known = TrainingParts.of(["a"] * len(normal), decided, normal, addon.DEFAULTS)
-    for name in ("disagreement", "full", "partial"):
-        all_, one = (
-            score_maps([name], decision[of], {"rgb": rgb[of], "xyz": xyz[of]}, training=known)[name].image_preds
-            for of in (slice(None), slice(2, 3))
-        )
-        assert all_[2] == one[0]
-
-
-def test_names_of_the_command_line():
-    parser = argparse.ArgumentParser()
-    add_scoring_arguments(parser)
-
-    def names(*words, banks=("xyz", "rgb")):
-        return scoring_names(parser.parse_args(words).scoring, banks)
-
-    assert names() == ["baseline"] and names("--scoring", "full", "baseline", "full") == ["full", "baseline"]
-    assert names("--scoring", "all") == list(SCORINGS)
-    assert names("--scoring", "all", banks=("rgb",)) == ["baseline", "pixel_max", "pixel_topk", CALIBRATED]

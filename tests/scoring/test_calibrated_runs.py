@@ -10,12 +10,10 @@ import torch
 import m3dm_runner
 import main
 from feature_extractors.settings import METHOD_BANKS
-from reports import pred_maps
 from runs.options import parse_arguments
 from runs.results import metrics_of
-from scoring import calibrated, evaluation, measured
+from scoring import calibrated, evaluation
 from tests.fakes import PoolingExtractor
-from tests.make_maps import make_evaluation
 from tests.make_models import CATEGORY, make_parts, words
 from tools import rescore
 
@@ -73,13 +71,9 @@ def test_in_train_mode_the_other_scorings_stay_as_they_are(data, method):
     assert np.isfinite(runs[1].scored["calibrated"].image_preds).all()
 
 
-@pytest.fixture
-def no_networks(monkeypatch):
+def test_the_files_give_the_runs_numbers(data, monkeypatch, tmp_path):
     monkeypatch.setattr(m3dm_runner, "build_extractor", lambda args: PoolingExtractor())
     monkeypatch.setattr("models.weights.used_weights", lambda *_: [])
-
-
-def test_the_files_give_the_runs_numbers(data, no_networks, tmp_path):
     scorings = ("--scoring", "baseline", "disagreement", "calibrated", "--save_maps", tmp_path / "maps")
     assert main.main(words(data, "DINO+Point_MAE", *scorings, "--eval_mode", "--output_dir", tmp_path)) == 0
     saved = evaluation.read(tmp_path / "maps" / f"{CATEGORY}.npz")
@@ -93,32 +87,3 @@ def test_the_files_give_the_runs_numbers(data, no_networks, tmp_path):
     assert rescore.main([str(tmp_path / "maps"), "-o", str(tmp_path)]) == 0
     rows = list(csv.reader((tmp_path / "table_own.csv").open()))
     assert [float(row[2]) for row in rows if row[0] == "calibrated"] == [*entry["metrics"]["calibrated"].values()]
-
-
-def test_pictures_show_calibrated_on_a_scale_of_its_own(tmp_path, monkeypatch):
-    saved = make_evaluation(size=16, train=3)
-    scored, drawn = evaluation.score(saved, ["disagreement", "calibrated"]), []
-    monkeypatch.setattr(pred_maps.figures, "part_panels", lambda *of: drawn.append(of) or b"")
-    pred_maps.save_pictures(tmp_path, saved, scored)
-    assert len(drawn) == len(saved)
-    for _, _, panels, _, _, m_dis, below in drawn:
-        assert m_dis
-        scales = {name.partition(":")[0]: style.get("vmax") for name, _, style in panels}
-        pixels = np.concatenate([np.ravel(m) for m in scored["calibrated"].predictions])
-        assert scales["calibrated"] == np.quantile(pixels, 0.999) != scales["baseline"] == scales["disagreement"]
-        assert f"and, of calibrated, {pixels.min():.4g} to" in below
-
-
-def test_training_parts_that_teach_nothing_fail_in_one_line(data, no_networks, tmp_path, monkeypatch, capsys):
-    def nothing(maps, topk=64):
-        return calibrated.bank_units({name: np.ones_like(of) for name, of in maps.items()}, topk)
-
-    def unreachable(*args):
-        raise AssertionError("the test parts were measured for nothing")
-
-    monkeypatch.setattr(measured, "bank_units", nothing)
-    monkeypatch.setattr(m3dm_runner.M3DM, "evaluate", unreachable)
-    argv = words(data, "DINO", "--eval_mode", "--output_dir", tmp_path, "--scoring", "baseline", "calibrated")
-    assert main.main(argv) == 1
-    err = [line for line in capsys.readouterr().err.splitlines() if "failed:" in line]
-    assert len(err) == 1 and f"{CATEGORY}: calibrated: the training parts' maps show no spread" in err[0]

@@ -1,9 +1,6 @@
 """One part that rules the scale of what is normalised over the test set is named, and no other."""
 
 import numpy as np
-import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from scoring.ablation import Scored, final_terms, modulate_all
 from scoring.dominating import dominating_part
@@ -34,23 +31,10 @@ def test_what_it_says_is_what_happens():
     assert "Q95 (" in text and "--scoring_reference train" in text
     low = [m - 50 * (i == 4) for i, m in enumerate(maps_of(6))]
     assert dominating_part(NAMES[:6], scored_of(low)).startswith("part4: ")
+    assert dominating_part(NAMES[:6], scored_of(low, "disagreement_base")) is None  # it does not normalise
 
 
-@pytest.mark.parametrize("name", ["baseline", "pixel_max", "disagreement_base"])
-def test_scorings_that_do_not_normalise(name):
-    maps = maps_of(6)
-    maps[4] = maps[4] + 50
-    assert dominating_part(NAMES[:6], scored_of(maps, name)) is None
-
-
-@settings(deadline=None, max_examples=40)
-@given(st.integers(4, 9), st.integers(0, 10**6), st.floats(0.1, 1000))
-def test_evenly_spread_parts_are_not_named(count, seed, scale):
-    order = np.random.default_rng(seed).permutation(count)
-    maps = [scale * (m * 0.01 + place) for m, place in zip(maps_of(count, seed), order)]
-    assert dominating_part(NAMES[:count], scored_of(maps)) is None
-
-
-def test_few_or_equal_parts():
+def test_few_or_equal_or_evenly_spread_parts():
+    assert dominating_part(NAMES, scored_of([m * 0.01 + place for place, m in enumerate(maps_of(9))])) is None
     assert dominating_part(NAMES[:3], scored_of([m * 10 ** (3 * i) for i, m in enumerate(maps_of(3))])) is None
     assert dominating_part(NAMES[:5], scored_of([np.ones((40, 40))] * 5)) is None

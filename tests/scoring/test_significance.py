@@ -16,14 +16,8 @@ from tests.scoring.test_metrics import slow_area
 
 def slow_delong(labels, a, b):
     ones, zeros = np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)
-    v10, v01, aucs = [], [], []
-    for scores in (a, b):
-        wins = np.array(
-            [[1.0 if scores[i] > scores[j] else 0.5 if scores[i] == scores[j] else 0.0 for j in zeros] for i in ones]
-        )
-        v10.append(wins.mean(axis=1))
-        v01.append(wins.mean(axis=0))
-        aucs.append(wins.mean())
+    wins = [(np.sign(scores[ones][:, None] - scores[zeros]) + 1) / 2 for scores in (a, b)]
+    v10, v01, aucs = ([of.mean(axis=axis) for of in wins] for axis in (1, 0, None))
     covariance = np.cov(v10) / len(ones) + np.cov(v01) / len(zeros)
     error = np.sqrt(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
     return aucs[0] - aucs[1], error, 2 * norm.sf(abs(aucs[0] - aucs[1]) / error)
@@ -98,16 +92,6 @@ def metrics_of(labels, gts, scored, order):
 
 @pytest.mark.parametrize("levels", [0, 8])
 @pytest.mark.parametrize("seed", range(3))
-def test_unit_weights_give_the_metrics(seed, levels):
-    labels, gts, scored = category(seed, levels)
-    intervals = bootstrap_intervals(labels, gts, scored, resamples=5)
-    for name, own in scored.items():
-        found = [intervals[name][metric][0] for metric in METRICS]
-        assert found == pytest.approx([*metrics_of(labels, gts, own, np.arange(len(labels)))], abs=1e-9)
-
-
-@pytest.mark.parametrize("levels", [0, 8])
-@pytest.mark.parametrize("seed", range(3))
 def test_resamples_equal_the_duplicated_images(seed, levels):
     labels, gts, scored = category(seed, levels)
     weights = resample_weights(labels, 3, seed)
@@ -145,8 +129,6 @@ def test_undefined_metrics_are_none():
     good = bootstrap_intervals(np.zeros(11), np.zeros_like(gts), scored, resamples=5)["best"]
     none = dict.fromkeys(METRICS, (None, None, None))
     assert good == {**none, "difference": none}
-    full = bootstrap_intervals(np.ones(11), np.ones_like(gts), scored, resamples=5)["best"]
-    assert full == good
     defective = bootstrap_intervals(np.ones(11), gts, scored, resamples=5)["best"]
     assert defective["image_rocauc"][0] is None and defective["pixel_rocauc"][0] and defective["au_pro"][0]
     gts[np.arange(11) != 1] = 0  # one image with a mask among five defective ones: resamples without it are left out

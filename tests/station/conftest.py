@@ -1,6 +1,7 @@
 """A station with a stub judge, real in everything else."""
 
 import io
+import os
 import time
 
 import pytest
@@ -11,8 +12,8 @@ from station.api import make_app
 from station.journal import Journal
 from station.recipes import Recipes
 from station.service import Station
-from station.store import Settings, Store
-from tests.station.stub import StubModel, part
+from tests.station.stub import load, part
+from tools.station import build_parser
 
 
 class Place:
@@ -21,22 +22,20 @@ class Place:
     def __init__(self, folder):
         self.models, self.journal_path = folder / "models", folder / "station.db"
         self.models.mkdir()
-        self.running, self.offsets = [], {}
+        self.running = []
         self.add_model("knob.m3dm")
 
-    def add_model(self, file, content="first", offset=0.0):
-        """Write a model's file; returns its SHA-256."""
-        (self.models / file).write_text(content)
-        sha256 = sha256_of(self.models / file)
-        self.offsets[sha256] = offset
-        return sha256
+    def add_model(self, file, offset=0.0):
+        """Write the file of a model that adds an offset to the scores; returns its SHA-256."""
+        (self.models / file).write_text(str(offset))
+        return sha256_of(self.models / file)
 
     def start(self, webhook=False, **settings):
         """A started Station; without settings of its own it draws no part for review and needs no room on the disk."""
         journal = Journal(self.journal_path, webhook=webhook)
-        settings = Settings(**{"sample": 0, "free_gib": 0, **settings})
-        load = lambda path, recipe, sha256: StubModel(recipe, sha256, offset=self.offsets.get(sha256, 0.0))
-        station = Station(journal, Recipes(self.models, journal, load), Store(journal, settings), settings)
+        args = build_parser().parse_args(["--models", str(self.models), "--journal", str(self.journal_path)])
+        vars(args).update({"sample": 0, "free_gib": 0, **settings})
+        station = Station(journal, Recipes(self.models, journal, load), args)
         station.start()
         self.running.append(station)
         return station
@@ -51,8 +50,8 @@ class Place:
 def place(tmp_path):
     made = Place(tmp_path)
     yield made
-    for station in list(made.running):
-        made.stop(station)
+    while made.running:
+        made.stop(made.running[0])
 
 
 @pytest.fixture
@@ -72,6 +71,16 @@ def send(station, score, wait=True, **more):
     sources = dict(zip(("rgb", "xyz"), map(io.BytesIO, part(score, **more))))
     future = station.submit(station.store.take(sources, **fields))
     return future.result(60) if wait else future
+
+
+def write(incoming, name, score=1.0, when=None, pattern=("{}_rgb.png", "{}_xyz.tiff")):
+    """Write a pair into a watched folder; with ``when`` as if it had come so many seconds after the others."""
+    for file, content in zip(pattern, part(score)):
+        path = incoming / file.format(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        if when is not None:
+            os.utime(path, (1e9 + when, 1e9 + when))
 
 
 def until(condition, seconds=60.0):

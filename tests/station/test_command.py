@@ -1,5 +1,6 @@
 """tools/station.py as a process: refusals, signals, kill -9, the real address."""
 
+import contextlib
 import json
 import os
 import random
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,7 +19,7 @@ import psutil
 import pytest
 
 from station.journal import Journal
-from tests.station.conftest import until
+from tests.station.conftest import until, write
 from tests.station.stub import part
 from tools import station as command
 
@@ -29,7 +31,7 @@ class Running:
 
     def __init__(self, place, *words):
         words = ["--models", place.models, "--journal", place.journal_path, "--sample", "0", "--free_gib", "0", *words]
-        words = [sys.executable, "-m", "tests.station.run_station", *map(str, words), "--port", "0"]
+        words = [sys.executable, "-m", "tests.station.stub", *map(str, words), "--port", "0"]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=environment)
         self.address = re.search(r"http://\S+", self.process.stderr.readline())[0]
@@ -37,18 +39,13 @@ class Running:
         until(self.is_ready)
 
     def is_ready(self):
-        try:
-            return httpx.get(self.address + "/health", timeout=5).status_code == 200
-        except httpx.HTTPError:
-            return False
+        with contextlib.suppress(httpx.HTTPError):
+            return httpx.get(self.address + "/health", timeout=5).is_success
 
     def judge(self, score, timeout=30, **more):
         """The answer to a part's POST."""
-        answer = httpx.post(
-            self.address + "/judge", files=dict(zip(("rgb", "xyz"), part(score, **more))), timeout=timeout
-        )
-        answer.raise_for_status()
-        return answer.json()
+        files = dict(zip(("rgb", "xyz"), part(score, **more)))
+        return httpx.post(self.address + "/judge", files=files, timeout=timeout).raise_for_status().json()
 
     def end(self, how=signal.SIGTERM):
         """Send a signal and wait; the exit code."""
@@ -71,33 +68,25 @@ def run(place):
         running.process.wait()
 
 
-def fill(folder, name, score):
-    """Write a part's files into a watched folder."""
-    for kind, content in zip(("rgb.png", "xyz.tiff"), part(score)):
-        (folder / f"{name}_{kind}").write_bytes(content)
-
-
 @pytest.mark.parametrize(
     "words, told",
     [
-        ("--models nowhere", "nowhere: holds no model"),
+        ("--models nowhere", "nowhere: is no folder with models"),
         ("--watch nowhere", "nowhere: is no folder to watch"),
         ("--host 0.0.0.0", "give --token_file"),
-        ("--host 0.0.0.0 --token_file nowhere", "nowhere: cannot be read"),
+        ("--token_file nowhere", "nowhere: cannot be read"),
         ("--journal /dev/null/x.db", "/dev/null: cannot be written"),
         ("--webhook ftp://x", "has to begin with http"),
+        ("--opcua nonsense", "write opc.tcp://" if find_spec("asyncua") else "requirements-opcua.txt"),
         ("--mqtt x:1", "write mqtt://" if find_spec("paho") else "requirements-mqtt.txt"),
-        ("--false_alarm 2", "--false_alarm"),
-        ("", "knob.m3dm"),  # it holds the word "first"
+        ("", "knob.m3dm"),  # it holds a number
     ],
 )
 def test_refusals_are_one_line(place, words, told, capsys):
     first = ["--models", str(place.models), "--journal", str(place.journal_path), "--port", "0"]
-    try:
-        code = command.main([*first, *words.split()])
-    except SystemExit as end:
-        code = end.code
-    assert code == 2 and told in capsys.readouterr().err.strip().splitlines()[-1]
+    with pytest.raises(SystemExit, match="^2$"):
+        sys.exit(command.main([*first, *words.split()]))
+    assert told in capsys.readouterr().err.strip().splitlines()[-1]
 
 
 def test_serve_stop_and_go_on(place, run, tmp_path):
@@ -106,23 +95,30 @@ def test_serve_stop_and_go_on(place, run, tmp_path):
     words = ["--models", place.models, "--journal", place.journal_path, "--port", "0"]
     second = subprocess.run([sys.executable, "tools/station.py", *words], cwd=ROOT, capture_output=True, text=True)
     assert second.returncode == 2 and "another station writes this journal" in second.stderr
-    answers = []
-    slow = threading.Thread(target=lambda: answers.append(running.judge(1, sleep=1.0)))
-    slow.start()
-    time.sleep(0.4)
-    with httpx.stream("GET", running.address + "/live", timeout=30):  # an open page does not hold it up
-        start = time.monotonic()
-        assert running.end() == 0 and time.monotonic() - start < 8
-    slow.join()
-    assert answers[0]["verdict"] == "pass"
+    with ThreadPoolExecutor(1) as pool, httpx.stream("GET", running.address + "/live", timeout=30):
+        slow, start = pool.submit(running.judge, 1, sleep=1.0), time.monotonic()
+        time.sleep(0.4)
+        assert running.end() == 0 and time.monotonic() - start < 8  # an open page does not hold it up
+    assert slow.result()["verdict"] == "pass"
     incoming = tmp_path / "in"
     incoming.mkdir()
     running = run("--watch", incoming, "--settle", "0.1")
     assert running.judge(50) == {**first, "repeated": True}
-    assert [p["id"] for p in httpx.get(running.address + "/parts").json()] == [answers[0]["id"], first["id"]]
-    fill(incoming, "a", 7)
+    assert [p["id"] for p in httpx.get(running.address + "/parts").json()] == [slow.result()["id"], first["id"]]
+    write(incoming, "a", 7)
     until((incoming / "done/a.verdict.json").exists)
     assert running.end(signal.SIGINT) == 0
+
+
+@pytest.mark.slow
+def test_a_part_that_never_ends_holds_up_nothing(run):
+    running = run()
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(running.judge, 1, sleep=300)
+        time.sleep(1)
+        start = time.monotonic()
+        assert running.end() == 1 and time.monotonic() - start < 30
+    assert isinstance(answer.exception(), httpx.HTTPError)
 
 
 @pytest.mark.slow
@@ -141,17 +137,13 @@ def test_kill_at_random_moments_loses_and_doubles_nothing(place, run, tmp_path):
                 except (httpx.HTTPError, ValueError):
                     return
 
-        threads = [threading.Thread(target=ask, args=(w,)) for w in range(4)]
-        for thread in threads:
-            thread.start()
-        for _ in range(10):
-            sent += 1
-            fill(incoming, f"f{sent}", -sent)
-        time.sleep(max(0, stop - time.monotonic()))
-        running.process.kill()
-        running.process.wait()
-        for thread in threads:
-            thread.join()
+        with ThreadPoolExecutor(4) as pool:
+            pool.map(ask, range(4))
+            for _ in range(10):
+                sent += 1
+                write(incoming, f"f{sent}", -sent)
+            time.sleep(max(0, stop - time.monotonic()))
+            running.end(signal.SIGKILL)
     running = run("--watch", incoming, "--settle", "0.05")
     until(lambda: len(list((incoming / "done").glob("*.json"))) == sent)
     assert running.end() == 0
@@ -171,29 +163,23 @@ def test_eight_clients_at_once(place, run):
     running, answers, busy, memory, end = run("--waiting", "4"), [], [], [], time.monotonic() + 60
 
     def ask(worker):
-        count = 0
         while time.monotonic() < end:
             try:
-                answers.append(running.judge(1e6 * worker + count, sleep=0.01)["id"])
-                count += 1
+                answers.append(running.judge(1e6 * worker + len(answers), sleep=0.01)["id"])
             except httpx.HTTPStatusError as error:
                 assert error.response.status_code == 503 and int(error.response.headers["Retry-After"]) >= 1
                 busy.append(error)
                 time.sleep(0.05)
 
-    def leave():
+    def leave(_):
         while time.monotonic() < end:
-            try:
+            with contextlib.suppress(httpx.HTTPError):
                 running.judge(-time.time(), timeout=0.003)
-            except httpx.HTTPError:
-                memory.append(psutil.Process(running.process.pid).memory_info().rss)
+            memory.append(psutil.Process(running.process.pid).memory_info().rss)
             time.sleep(0.5)
 
-    threads = [threading.Thread(target=ask, args=(w,)) for w in range(8)] + [threading.Thread(target=leave)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(9) as pool:
+        list(pool.map(lambda work, number: work(number), [*[ask] * 8, leave], range(9)))
     assert len(set(answers)) == len(answers) > 500 and busy
     assert set(answers) <= {p.number for p in Journal(place.journal_path, write=False).parts(10**6)}
     assert memory[-1] < 1.1 * memory[len(memory) // 3] and running.end() == 0

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from station.folder import MOVING, Folder, kind_and_name
-from tests.station.conftest import send, until
+from station.folder import Folder, kind_and_name
+from tests.station.conftest import send, until, write
 from tests.station.stub import part
 
 
@@ -16,16 +16,6 @@ from tests.station.stub import part
 def incoming(tmp_path):
     (tmp_path / "incoming").mkdir()
     return tmp_path / "incoming"
-
-
-def write(incoming, name, score=1.0, when=None, pattern=("{}_rgb.png", "{}_xyz.tiff")):
-    """Write a pair; with ``when`` as if it had come so many seconds after the others."""
-    for file, content in zip(pattern, part(score)):
-        path = incoming / file.format(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-        if when is not None:
-            os.utime(path, (1e9 + when, 1e9 + when))
 
 
 def judge_all(folder):
@@ -36,22 +26,18 @@ def judge_all(folder):
     return [pair.name for pair in pairs]
 
 
-NAMES = {
-    "0001_rgb.png": ("rgb", "0001"),
-    "0001_xyz.tiff": ("xyz", "0001"),
-    "color-7.JPG": ("rgb", "7"),
-    "7 depth.png": ("depth", "7"),
-    "rgb/0001.png": ("rgb", "0001"),
-    "knob/lot 3/xyz/a.b.tiff": ("xyz", "knob/lot 3/a.b"),
-    "0001.png": ("rgb", "0001"),
-    "0001.tiff": ("xyz", "0001"),
-    "rgb.png": ("rgb", "rgb"),
-    "notes.txt": None,
-}
-
-
 def test_names():
-    assert {path: kind_and_name(Path(path)) for path in NAMES} == NAMES
+    names = {
+        "0001_rgb.png": ("rgb", "0001"),
+        "0001_xyz.tiff": ("xyz", "0001"),
+        "color-7.JPG": ("rgb", "7"),
+        "7 depth.png": ("depth", "7"),
+        "knob/lot 3/xyz/a.b.tiff": ("xyz", "knob/lot 3/a.b"),
+        "0001.png": ("rgb", "0001"),
+        "rgb.png": ("rgb", "rgb"),
+        "notes.txt": None,
+    }
+    assert {path: kind_and_name(Path(path)) for path in names} == names
 
 
 def test_pairs_are_judged_in_order_of_arrival_and_moved(station, incoming):
@@ -116,13 +102,11 @@ def test_names_that_come_twice(station, incoming):
 def test_a_move_that_a_kill_cut_short_is_completed(place, incoming, moved, monkeypatch):
     station = place.start()
     write(incoming, "a", 50)
-    replace, count = os.replace, []
+    replace, left = os.replace, [True] * moved
 
     def dying(source, target):
-        if str(target).endswith((".png", ".tiff")):
-            if len(count) == moved:
-                raise KeyboardInterrupt
-            count.append(target)
+        if str(target).endswith((".png", ".tiff")) and not (left and left.pop()):
+            raise KeyboardInterrupt
         replace(source, target)
 
     monkeypatch.setattr("station.folder.os.replace", dying)
@@ -133,32 +117,27 @@ def test_a_move_that_a_kill_cut_short_is_completed(place, incoming, moved, monke
     station = place.start()
     Folder(incoming, station).finish_moves()
     assert judge_all(Folder(incoming, station)) == [] and len(station.journal.parts()) == 1
-    assert sorted(p.name for p in (incoming / "done").iterdir()) == ["a.verdict.json", "a_rgb.png", "a_xyz.tiff"]
-    assert not list(incoming.glob(f".*{MOVING}"))
+    left = [path.relative_to(incoming).as_posix() for path in incoming.rglob("*") if path.is_file()]
+    assert sorted(left) == ["done/a.verdict.json", "done/a_rgb.png", "done/a_xyz.tiff"]
 
 
 def test_what_cannot_be_moved_is_judged_once(station, incoming, monkeypatch, capsys):
     write(incoming, "a")
     folder = Folder(incoming, station)
-
-    def refuse(*_):
-        raise PermissionError(13, "Permission denied", "a_rgb.png")
-
-    monkeypatch.setattr("station.folder.os.replace", refuse)
+    refused = PermissionError(13, "Permission denied", "a_rgb.png")
+    monkeypatch.setattr("station.folder.os.replace", lambda *_: (_ for _ in ()).throw(refused))
     assert judge_all(folder) == ["a"]
     assert folder.look(2e6) == [] and "cannot be moved" in capsys.readouterr().err
 
 
 def test_recipes_have_folders(place, incoming):
-    place.add_model("gear.m3dm", "gear")
+    place.add_model("gear.m3dm")
     station = place.start()
     write(incoming, "a", pattern=("gear/{}_rgb.png", "gear/{}_xyz.tiff"))
-    write(incoming, "check_master", when=5)
-    judge_all(Folder(incoming, station, recipe="knob"))
-    assert [(e.recipe, e.serial, e.content["check"]) for e in station.journal.parts()] == [
-        ("gear", "a", False),
-        ("knob", "check_master", True),
-    ]
+    write(incoming, "check_master", when=5, pattern=("knob/{}_rgb.png", "knob/{}_xyz.tiff"))
+    judge_all(Folder(incoming, station))
+    found = [(e.recipe, e.serial, e.content["check"]) for e in station.journal.parts()]
+    assert found == [("gear", "a", False), ("knob", "check_master", True)]
     write(incoming, "lost")
     judge_all(Folder(incoming, station))  # two recipes, none named
     assert "name the model" in json.loads((incoming / "failed/lost.verdict.json").read_text())["explanation"]
@@ -175,14 +154,12 @@ def test_a_busy_station_is_waited_for(place, incoming):
 
 
 def test_ten_thousand_files_wait(station, incoming):
-    for i in range(5000):
-        for suffix in ("_rgb.png", "_xyz.tiff"):
-            (incoming / f"{i}{suffix}").touch()
+    for number in range(10_000):
+        (incoming / f"{number // 2}_{('rgb.png', 'xyz.tiff')[number % 2]}").touch()
     folder = Folder(incoming, station)
     folder.look(0.0)
     start = time.process_time()
     pairs = folder.look(9.0)
-    assert len(pairs) == 5000 and time.process_time() - start < 2
-    assert sorted(int(pair.name) for pair in pairs) == list(range(5000))
+    assert len({pair.name for pair in pairs}) == 5000 and time.process_time() - start < 2
     folder.judge_all(pairs[:3])
     assert len(list((incoming / "failed").glob("*.json"))) == 3

@@ -28,14 +28,13 @@ def receiver():
     """A web server that answers with ``server.code`` and keeps what it got in ``server.got``."""
 
     class Handler(BaseHTTPRequestHandler):
+        log_message = print  # not to stderr
+
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))
             self.server.got.append((self.headers["X-M3DM-Event"], json.loads(body)))
             self.send_response(self.server.code)
             self.end_headers()
-
-        def log_message(self, *_):
-            pass
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
     server.code, server.got = 200, []
@@ -121,8 +120,6 @@ def test_without_a_broker_the_station_judges_on(place):
     station = place.start()
     Mqtt(station, f"mqtt://127.0.0.1:{free_port()}").start()
     assert send(station, 1)["verdict"] == "pass"
-    with pytest.raises(InputError, match="write mqtt://HOST:1883"):
-        Mqtt(station, "http://host")
 
 
 @pytest.mark.slow
@@ -138,24 +135,21 @@ def test_opcua_with_a_real_client(place):
             space = await client.get_namespace_index(NAMESPACE)
             objects = client.nodes.objects
 
-            async def value(*path):
-                return await (await objects.get_child([f"{space}:{name}" for name in ("Station", *path)])).read_value()
+            async def node(path):
+                return await objects.get_child([f"{space}:{name}" for name in f"Station/{path}".split("/")])
 
-            while await value("Result", "Id") != answer["id"]:
+            while await (await node("Result/Id")).read_value() != answer["id"]:
                 await asyncio.sleep(0.05)
-            names = ("Verdict", "Serial", "PValue", "Score", "ModelId")
-            found = {name: await value("Result", name) for name in names}
-            found |= {"State": await value("State"), "Recipe": await value("Recipe")}
-            when = await value("Result", "Time")
             with pytest.raises(asyncua.ua.UaStatusCodeError):
-                await (await objects.get_child([f"{space}:Station", f"{space}:State"])).write_value("mine")
-            return found, when
+                await (await node("State")).write_value("mine")
+            results = "Verdict Serial PValue Score ModelId Time".split()
+            names = ("State", "Recipe", *(f"Result/{name}" for name in results))
+            return [await (await node(name)).read_value() for name in names]
 
-    found, when = asyncio.run(asyncio.wait_for(read(), 20))
-    told = {"PValue": answer["p_value"], "Score": answer["score"], "ModelId": answer["model_id"]}
-    assert found == {"Verdict": "fail", "Serial": "A17", "State": "ready", "Recipe": "knob", **told}
+    *found, when = asyncio.run(asyncio.wait_for(read(), 20))
+    assert found == ["ready", "knob", "fail", "A17", *(answer[name] for name in ("p_value", "score", "model_id"))]
     assert when.replace(tzinfo=None).isoformat(timespec="milliseconds") == answer["time"].removesuffix("Z")
     line.end()
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        with pytest.raises(OSError, match="--opcua"):
+        with pytest.raises(InputError, match=r"--opcua opc.tcp://127.0.0.1:\d+/: cannot be used"):
             OpcUa(station, f"opc.tcp://127.0.0.1:{taken.getsockname()[1]}/").start()

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from station import drift
 from station.journal import JournalError
 from station.service import READY, STOPPING, STUCK, Busy
 from tests.station.conftest import send, until
@@ -20,38 +21,32 @@ def test_queue_is_bounded_and_stop_finishes_the_part_at_hand(place):
     assert info.value.seconds >= 1 and station.waiting == 3
     station.begin_stop()
     assert at_hand.result(5)["verdict"] == "pass"
-    for future in waiting:
+    for result in (*(future.result for future in waiting), lambda _: send(station, 9)):
         with pytest.raises(Busy, match="stopping"):
-            future.result(5)
-    with pytest.raises(Busy, match="stopping"):
-        send(station, 9)
+            result(5)
     assert station.state == STOPPING and len(station.journal.parts()) == 1
 
 
-def test_a_part_that_takes_too_long_gets_an_answer_and_can_come_again(place):
+@pytest.mark.parametrize("full", [False, True], ids=["recorded", "the journal is full"])
+def test_a_part_that_takes_too_long_gets_an_answer_and_can_come_again(place, monkeypatch, full):
     station = place.start(part_seconds=0.3)
-    answer = send(station, 50, wait=False, sleep=1.2).result(5)
-    assert answer["verdict"] == "cannot judge" and "longer than 0.3 s" in answer["explanation"]
-    assert station.state == STUCK
+    if full:
+        monkeypatch.setattr(station.journal, "append", lambda *_, **__: (_ for _ in ()).throw(JournalError("full")))
+    future = send(station, 50, wait=False, sleep=1.2)
+    if full:
+        with pytest.raises(JournalError, match="full"):
+            future.result(5)
+    else:
+        told = future.result(5)
+        assert told["verdict"] == "cannot judge" and "longer than 0.3 s" in told["explanation"]
+    assert station.state == STUCK and list(station.store._arriving.iterdir())  # the judge still reads its files
     with pytest.raises(Busy, match="stuck"):
         send(station, 1)
     until(lambda: station.state == READY)
-    assert [event.verdict for event in station.journal.parts()] == ["cannot judge"]
-    station.settings = station.settings._replace(part_seconds=60)
-    assert send(station, 50, sleep=1.2)["verdict"] == "fail"
-
-
-def test_a_part_that_takes_too_long_and_cannot_be_recorded_blocks_the_station_no_longer_than_it_takes(
-    place, monkeypatch
-):
-    station = place.start(part_seconds=0.2)
-    monkeypatch.setattr(station.journal, "append", lambda *_, **__: (_ for _ in ()).throw(JournalError("full")))
-    with pytest.raises(JournalError, match="full"):
-        send(station, 1, sleep=0.8)
-    assert station.state == STUCK and list(station.store._arriving.iterdir())  # the judge still reads its files
-    until(lambda: station.state == READY)
     monkeypatch.undo()
-    assert send(station, 1)["verdict"] == "pass" and not list(station.store._arriving.iterdir())
+    assert [event.verdict for event in station.journal.parts()] == ([] if full else ["cannot judge"])
+    station.settings.part_seconds = 60
+    assert send(station, 50, sleep=1.2)["verdict"] == "fail" and not list(station.store._arriving.iterdir())
 
 
 def test_a_judge_that_breaks_ends_no_station(place, monkeypatch):
@@ -67,13 +62,13 @@ def test_a_full_disk_stops_pictures_before_verdicts(place):
     station = place.start(free_gib=2**40)
     answer = send(station, 50, draw=True)
     assert answer["verdict"] == "fail" and answer["pictures"] == {} and "nearly full" in answer["note"]
-    assert station.store.files_of(answer["id"]) is None
+    assert station.store.files_of(answer["id"]) == {}
 
 
 def test_files_are_kept_by_rules(place, monkeypatch):
     station = place.start(sample=3, keep_days=1, keep_passed=2, keep_drawn=3)
     answers = [send(station, score) for score in [*range(18), *range(50, 68)]]
-    kept = lambda of: [a["id"] for a in of if station.store.files_of(a["id"]) is not None]
+    kept = lambda of: [a["id"] for a in of if station.store.files_of(a["id"])]
     assert len(kept(answers)) == len(answers)
     station.store.tidy()
     drawn = [a for a in answers if a["drawn_for_review"]]
@@ -81,21 +76,18 @@ def test_files_are_kept_by_rules(place, monkeypatch):
     failed = [a for a in answers if a["verdict"] == "fail" and a not in drawn]
     assert len(drawn) > 3 and kept(drawn) == [a["id"] for a in drawn[-3:]]
     assert kept(passed) == [a["id"] for a in passed[-2:]] and len(kept(failed)) == len(failed) > 3
-    waiting = [event.number for event in station.journal.to_review()]
-    assert waiting[: len(drawn)] == [a["id"] for a in drawn] and waiting[len(drawn) :] == [
-        a["id"] for a in failed[::-1]
-    ]
+    assert [event.number for event in station.journal.to_review()] == [a["id"] for a in (*drawn, *failed[::-1])]
     later = time.time() + 2 * 86400
     monkeypatch.setattr("station.store.time.time", lambda: later)
     station.store.tidy()
     assert kept(failed) == station.journal.to_review() == [] and len(kept(drawn)) == 3
-    station.store.settings = station.settings._replace(keep_gib=0)
+    station.settings.keep_gib = 0
     station.store.tidy()
     assert kept(answers) == [] and station.journal.rows("SELECT * FROM kept") == []
     assert len(station.journal.parts()) == len(answers)  # verdicts stay
 
 
-def test_what_is_watched_goes_on_after_a_restart(place):
+def test_what_is_watched_goes_on_after_a_restart_and_begins_anew_each_year(place, monkeypatch):
     station = place.start()
     for score, light in ((3, 0.1), (3, 0.2), (7, 0.3), (50, 0.1), (1, 0.4)):
         send(station, score, light=light)
@@ -105,11 +97,11 @@ def test_what_is_watched_goes_on_after_a_restart(place):
     station = place.start()
     after = station.watches.of(station.recipes.get())
     assert after.parts == before.parts == 5 and after.started == before.started
-    for name, (value, limit) in before.state().items():
-        assert after.state()[name] == (value, limit)
-    assert len(station.journal.events("v.kind = 'drift start'")) == 1
-    station.watches.start(station.recipes.get(), "lamp changed", "Eva")
+    assert after.state() == before.state() and len(station.journal.events("v.kind = 'drift start'")) == 1
+    later = after.started + drift.YEAR + 1
+    monkeypatch.setattr("station.drift.time.time", lambda: later)
     assert station.watches.of(station.recipes.get()).parts == 0
+    assert station.journal.last("drift start").content["reason"] == "a year is over"
 
 
 def test_a_drift_alarm_is_an_event_that_names_the_statistic(place):

@@ -111,17 +111,6 @@ def test_background_rows(tmp_path):
         assert torch.equal(torch.cat([pairs.xyz, pairs.rgb], 1), part[list(rows)])
 
 
-def test_released_order_is_brought_back(tmp_path):
-    for order in ("matching", "released"):
-        save_patch_pair(tmp_path / f"{order}.pt", make_part(0, order))
-    for wanted in ("matching", "released"):
-        matching, released = (load_pairs(tmp_path / f"{order}.pt", XYZ, wanted) for order in ("matching", "released"))
-        assert (matching.order, released.order) == ("matching", "released")
-        assert torch.equal(matching.rgb, released.rgb) and torch.equal(matching.xyz, released.xyz)
-        assert torch.equal(matching.rgb, make_part(0, wanted)[:108, XYZ:])
-    assert not torch.equal(make_part(0, "matching"), make_part(0, "released"))
-
-
 def test_orders_are_the_specified_ones():
     matching, released = patch_of_row(3136, "matching"), patch_of_row(3136, "released")
     for row in (0, 1, 57, 783, 784, 2000, 3135):

@@ -10,11 +10,10 @@ from PIL import Image
 from common.errors import InputError
 from data.foreground import EPS, FRAME, MIN_POINTS, PLANE_BAND, PLANE_THRESHOLD, isolate, pad_square
 from data.pictures import read_defect
-from dataset import TestDataset, TrainDataset
 from tests.data.test_preprocess_common import content, snapshot
 from tests.downloads import make_mvtec3d, scene
 from tests.make_data import write_png, write_tiff
-from tools import check_dataset
+from tests.utils.checks import check_failures, check_written
 from utils import preprocessing
 
 
@@ -73,34 +72,24 @@ def test_a_scene_that_cannot_be_done(reason):
 
 
 def test_download_to_loader(tmp_path, capsys):
-    """Every sample is there, in the layout the loader reads, and a second run changes nothing."""
-    source = tmp_path / "xyz.tiff"  # a path that holds both words
+    """Every sample is there, in the layout the loader reads."""
+    source, out = tmp_path / "xyz.tiff", tmp_path / "out"  # a path that holds both words
     make_mvtec3d(source, "bagel", (120, 160), defects=("hole", "crack"))
     make_mvtec3d(source, "Cable-Gland", (140, 100), defects=("bent",))
-    before = snapshot(source)
-    assert preprocessing.main([str(source), "-o", str(tmp_path / "out"), "--workers", "1"]) == 0
-    assert snapshot(source) == before
-    for category, side, bad in (("bagel", 200, 2), ("cable_gland", 200, 1)):
-        train, test = TrainDataset(category, 224, tmp_path / "out", 1), TestDataset(category, 224, tmp_path / "out", 1)
-        assert len(train) == 2 and [item[2] for item in (test[i] for i in range(len(test)))].count(1) == bad
-        assert all((train[i][0][1] != 0).any() for i in range(2))
-        for (sample, mask, label, path), (_, xyz, gt) in zip(test, test.files):
-            assert mask.any() == bool(label) and (sample[1] != 0).any()
+    before, parts = snapshot(source), {"bagel": (2, 2), "cable_gland": (2, 1)}
+    for test in check_written(preprocessing.main, [source, "-o", out], out, parts, capsys, 0.8).values():
+        for rgb, xyz, gt in test.files:
             points = tifffile.imread(xyz)
-            assert points.shape == (side, side, 3) and points.dtype == np.float32
-            assert Image.open(path).size == (side, side)
+            assert points.shape == (200, 200, 3) and points.dtype == np.float32
+            assert Image.open(rgb).size == (200, 200)
             if gt:
                 mask = np.asarray(Image.open(gt))
-                assert mask.shape == (side, side) and set(np.unique(mask)) == {0, 255}
-                assert points[mask > 0].any(axis=1).mean() > 0.8  # the defect lies on the part, and is padded as it is
-    record = json.loads((tmp_path / "out" / "preprocessing.json").read_text())
+                assert mask.shape == (200, 200) and set(np.unique(mask)) == {0, 255}
+    assert snapshot(source) == before
+    record = json.loads((out / "preprocessing.json").read_text())
     assert record["counts"] == {"written": 11, "skipped": 0, "failed": 0}
     assert record["options"]["seed"] == 0 and record["state"] == "finished"
-    assert (tmp_path / "out" / "bagel" / "validation" / "good" / "rgb" / "000.png").is_file()
-    assert check_dataset.main([str(tmp_path / "out"), "--workers", "1", "--num_group", "64"]) == 0
-    after = snapshot(tmp_path / "out")
-    assert preprocessing.main([str(source), "-o", str(tmp_path / "out"), "--workers", "1"]) == 0
-    assert snapshot(tmp_path / "out") == after and "11 were there" in capsys.readouterr().out
+    assert (out / "bagel" / "validation" / "good" / "rgb" / "000.png").is_file()
 
 
 def test_bad_samples_are_named_and_the_others_written(tmp_path, capsys):
@@ -114,9 +103,6 @@ def test_bad_samples_are_named_and_the_others_written(tmp_path, capsys):
     xyz = tifffile.imread(good / "xyz" / "004.tiff")
     xyz[60, 60] = np.nan
     write_tiff(good / "xyz" / "004.tiff", xyz)
-    assert preprocessing.main([str(tmp_path / "src"), "-o", str(tmp_path / "out"), "--workers", "1"]) == 1
-    err = capsys.readouterr().err
-    record = json.loads((tmp_path / "out" / "preprocessing.json").read_text())
     reasons = {
         "tire/train/good/000": "touches",
         "tire/train/good/001": "cannot be read",
@@ -124,12 +110,12 @@ def test_bad_samples_are_named_and_the_others_written(tmp_path, capsys):
         "tire/train/good/003": "no file in rgb",
         "tire/test/hole/000": "no file in gt",
     }
-    assert set(record["failures"]) == set(reasons) and record["counts"] == {"written": 3, "skipped": 0, "failed": 5}
-    for name, text in reasons.items():
-        assert text in record["failures"][name] and f"failed: {name}: " in err
+    run = preprocessing.main, [tmp_path / "src", "-o", tmp_path / "out"], tmp_path / "out", reasons, capsys
+    record, err = check_failures(*run)
+    assert record["counts"] == {"written": 3, "skipped": 0, "failed": 5}
     assert "1 pixels with NaN" in record["warnings"]["tire/train/good/004"] and "warning: tire/train/good/004" in err
     after = snapshot(tmp_path / "out")
-    assert preprocessing.main([str(tmp_path / "src"), "-o", str(tmp_path / "out"), "--workers", "1"]) == 1
+    check_failures(*run)
     assert snapshot(tmp_path / "out") == after
 
 

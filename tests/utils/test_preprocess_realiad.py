@@ -1,24 +1,21 @@
 """Real-IAD D3 preprocessing: pairing, both conventions for the points, sizes, and the way from download to loader."""
 
-import json
-
 import numpy as np
 import pytest
 import tifffile
 import torch
 from PIL import Image
 
-from dataset import TestDataset, TrainDataset
-from tests.data.test_preprocess_common import snapshot
+from dataset import TestDataset
 from tests.downloads import chip, make_realiad_d3
 from tests.make_data import write_png, write_tiff
-from tools import check_dataset
+from tests.utils.checks import check_failures, check_written, convert
 from utils import preprocess_realiad_d3
 
 
 def preprocess(source, out, *flags):
     """Exit code of the command in this process."""
-    return preprocess_realiad_d3.main([str(source), "-o", str(out), "--workers", "1", *flags])
+    return convert(preprocess_realiad_d3.main, source, "-o", out, *flags)
 
 
 def background_zero(points):
@@ -53,19 +50,16 @@ def test_unpaired_and_ambiguous_files_are_named(tmp_path, capsys):
     next((scratch / "gt" / "rgb").glob("S1_*")).unlink()
     write_png(scratch / "gt" / "rgb" / "S9_x.png", np.zeros((60, 80), np.uint8))
     write_tiff(train / "xyz" / "S4_4_cloud.tiff", chip((60, 80)) * (1, 1, np.nan))
-    assert preprocess(tmp_path / "src", tmp_path / "out") == 1
-    failures = json.loads((tmp_path / "out" / "preprocessing.json").read_text())["failures"]
     reasons = {
-        "train/good/S1": "no file in rgb",
-        "train/good/S2": "no file in xyz",
-        "train/good/S3": "2 files in xyz",
-        "train/good/S4": "no pixel",
-        "test/scratch/S1": "no file in gt/rgb",
-        "test/scratch/S9": "no file in rgb and no file in xyz",
+        "knob-cap/train/good/S1": "no file in rgb",
+        "knob-cap/train/good/S2": "no file in xyz",
+        "knob-cap/train/good/S3": "2 files in xyz",
+        "knob-cap/train/good/S4": "no pixel",
+        "knob-cap/test/scratch/S1": "no file in gt/rgb",
+        "knob-cap/test/scratch/S9": "no file in rgb and no file in xyz",
     }
-    assert set(failures) == {f"knob-cap/{name}" for name in reasons}
-    assert all(text in failures[f"knob-cap/{name}"] for name, text in reasons.items())
-    assert capsys.readouterr().err.count("failed: ") == 6
+    words = [tmp_path / "src", "-o", tmp_path / "out"]
+    check_failures(preprocess_realiad_d3.main, words, tmp_path / "out", reasons, capsys)
     assert len(list((tmp_path / "out").rglob("rgb/*.png"))) == 2
 
 
@@ -127,25 +121,14 @@ def test_points_and_masks_get_the_aspect_of_the_picture(tmp_path, rgb_size, xyz_
 
 
 def test_download_to_loader(tmp_path, capsys):
-    """Any spelling of the category; masks stay on their parts; a second run changes nothing."""
+    """Any spelling of the category and of the files' names."""
     make_realiad_d3(tmp_path / "src", "Fork_Crimp-Terminal", defects=("scratch", "Bent"))
     names, size = {"rgb": "{id}_l05_{seed}_rgb.JPG", "xyz": "{id}.TIFF"}, (90, 90)
     make_realiad_d3(tmp_path / "src", "limit-switch", names=names, rgb_size=size, xyz_size=size)
-    assert preprocess(tmp_path / "src", tmp_path / "out") == 0
+    out, parts = tmp_path / "out", {"fork_crimp_terminal": (2, 4), "limit-switch": (2, 2)}
+    tests = check_written(preprocess_realiad_d3.main, [tmp_path / "src", "-o", out], out, parts, capsys, 0.95)
     wanted = {"fork_crimp_terminal": ["Bent", "good", "scratch"], "limit-switch": ["good", "scratch"]}
     for category, defects in wanted.items():
-        folder = tmp_path / "out" / category
+        folder = out / category
         assert sorted(p.name for p in (folder / "test").iterdir()) == defects and not list(folder.rglob("*.jpg"))
-        train, test = TrainDataset(category, 224, tmp_path / "out", 1), TestDataset(category, 224, tmp_path / "out", 1)
-        assert len(train) == 2 and all((train[i][0][1] != 0).any() for i in range(2))
-        for i, (rgb, xyz, gt) in enumerate(test.files):
-            sample, mask, label, _ = test[i]
-            assert label == ("good" not in rgb.parts) and mask.any() == bool(label) and rgb.stem == xyz.stem
-            if gt:
-                assert (sample[1] != 0).all(0)[mask[0] > 0].float().mean() > 0.95
-                assert set(np.unique(Image.open(gt))) == {0, 255}
-    assert check_dataset.main([str(tmp_path / "out"), "--workers", "1", "--num_group", "64"]) == 0
-    after = snapshot(tmp_path / "out")
-    capsys.readouterr()
-    assert preprocess(tmp_path / "src", tmp_path / "out") == 0
-    assert snapshot(tmp_path / "out") == after and "0 samples written, 12 were there" in capsys.readouterr().out
+        assert all(set(np.unique(Image.open(gt))) == {0, 255} for _, _, gt in tests[category].files if gt)
