@@ -190,8 +190,8 @@ def make_plan(args, parts):
     own = Unit(camera.unit, f"depth scale of {args.intrinsics[0]}") if camera and camera.unit else None
     if given and own and not 0.99 < given.metres / own.metres < 1.01:
         raise InputError(
-            f"--unit {args.unit}: one count is {1000 * given.metres:g} mm, but {args.intrinsics[0]} says {1000 * own.metres:g} mm "
-            "(its depth scale); leave out --unit, or correct the file"
+            f"--unit {args.unit}: one count is {1000 * given.metres:g} mm, but {args.intrinsics[0]} says "
+            f"{1000 * own.metres:g} mm (its depth scale); leave out --unit, or correct the file"
         )
     size = args.size and tuple(args.size[::-1])
     chosen = {name: getattr(args, name) for name in ("flip", "crop", "remove_plane", "picture_bits")}
