@@ -7,6 +7,7 @@ that resumes from a checkpoint ends where an uninterrupted one does.
 
 import argparse
 import contextlib
+import hashlib
 import logging
 import math
 import re
@@ -88,8 +89,9 @@ class Training:
             raise InputError(f"{self.output_dir}: no checkpoint-<epoch>.pth to go on from; leave out --resume")
         self.args = {name: value for name, value in vars(options).items() if name not in NOT_RECORDED}
         self.args.update(xyz_dim=self.folder.xyz_dim, rgb_dim=self.folder.rgb_dim, files=len(self.folder.paths))
-        # options of earlier versions, without which a training of theirs would go on otherwise
-        self.args.update(files_sha256=self.folder.digest(), processes=1, warmup_steps=None)
+        listed = "\n".join(f"{path.name} {path.stat().st_size}" for path in self.folder.paths)
+        self.args["files_sha256"] = hashlib.sha256(listed.encode()).hexdigest()
+        self.args.update(processes=1, warmup_steps=None)  # as without these options of earlier versions
         self.plan = plan(len(self.folder.paths), options)
         torch.manual_seed(options.seed)
         self.model = FeatureFusionBlock(self.folder.xyz_dim, self.folder.rgb_dim).to(self.device)

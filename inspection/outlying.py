@@ -53,13 +53,13 @@ def alone(names: Sequence[str], scores: ArrayLike) -> str:
     """A sentence where one calibration part scores clearly above all others and so sets the limit at the lowest rates;
     "" elsewhere. Arguments as in :func:`outlying`."""
     values = np.asarray(scores, np.float64)
-    if len(values) < FEWEST or names[values.argmax()] in outlying(names, values):
+    if len(values) < FEWEST:
         return ""
-    following, highest = np.sort(values)[-2:]
-    if highest < ALONE * following:
+    name, (following, highest) = names[int(values.argmax())], np.sort(values)[-2:]
+    if name in outlying(names, values) or highest < ALONE * following:
         return ""
     return (
-        f"{names[values.argmax()]}: scores {highest:.3g}, the next {following:.3g}: at the lowest false-alarm rate "
+        f"{name}: scores {highest:.3g}, the next {following:.3g}: at the lowest false-alarm rate "
         f"this calibration part alone sets the limit: {LOOK}; with more calibration parts one decides less"
     )
 

@@ -169,7 +169,7 @@ def recording_tables(rates):
     """Texts of the tables about recordings; ``rates``: {cell: its rates_of}. A table has a column per setting."""
     settings, kinds = (list(dict.fromkeys(getattr(cell, of) for cell in rates)) for of in ("setting", "kind"))
     sets = list(dict.fromkeys(where for found in rates.values() for where, _ in found))
-    steps = sorted((where for where in sets if CURVE in where), key=step_of)
+    steps = sorted(where for where in sets if CURVE in where)
     defects = sorted({(c.kind, d) for c, found in rates.items() for w, d in found if w == "to_judge" and d != GOOD})
     shots, first = sorted({cell.shots for cell in rates}), min(cell.seed for cell in rates)
     found, both = (None,), (None, GOOD)
@@ -196,9 +196,3 @@ def recording_tables(rates):
             filled = [[name, *(text(setting, *of) for setting in settings)] for name, *of in rows]
             texts += [f"### {title}", table(["", *settings], filled)]
     return texts
-
-
-def step_of(where):
-    """(defect, factor) of a curve's set."""
-    defect, _, factor = where.rpartition(CURVE)
-    return defect, float(factor)

@@ -16,16 +16,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import tifffile
 from PIL import Image
 
 if not __package__:
     import checkout  # noqa: F401  puts the checkout on the path
 
+from cameras.intrinsics import Intrinsics, points_from_depth
 from common.argument_types import number
 from common.commands import FINE, Parser, run_command
 from common.errors import InputError
-from common.files import atomic_path, check_writable
+from common.files import check_writable
+from data.conversion import save_sample
 from lab.recordings.kinds import KINDS
 from lab.recordings.scene import principal_point
 from lab.recordings.write import GOOD, record_part
@@ -50,56 +51,35 @@ def cut_out(name: str, seed: Sequence[int], defect: str = GOOD) -> Part:
     side = math.ceil(max(kind.grid.width, kind.grid.height) * camera.focal / camera.distance)
     left, top = round(column) - side // 2, round(row) - side // 2
     box = slice(top, top + side), slice(left, left + side)
-    depth, part, mask = (of[box] for of in (taken.depth, taken.part, taken.mask))
-    v, u = np.mgrid[box]
-    z = depth * (camera.count / 1000)
-    xyz = np.stack([(u - column) / camera.focal * z, (v - row) / camera.focal * z, z], axis=-1)
+    part, seen = taken.part[box], Intrinsics(camera.focal, camera.focal, column, row)
+    xyz = points_from_depth(taken.depth * (camera.count / 1000), seen)[box]
     scale = camera.picture[0] / camera.width  # the picture has the same field of view
     corners = [scale * at for at in (left, top, left + side, top + side)]
     rgb = np.asarray(Image.fromarray(taken.picture).resize((side, side), Image.Resampling.BILINEAR, corners))
-    return Part(rgb * part[..., None], (xyz * part[..., None]).astype(np.float32), mask)
+    return Part(rgb * part[..., None], (xyz * part[..., None]).astype(np.float32), taken.mask[box])
 
 
 def write_category(
-    root: str | Path,
-    kind: str,
-    train: int = 5,
-    good: int = 4,
-    defective: int = 2,
-    seed: int = 0,
-    defects: Sequence[str] | None = None,
+    root: str | Path, kind: str, train: int, good: int, defective: int, seed: int = 0, defects: Sequence[str] = ()
 ) -> None:
-    """Write ``train`` training parts, ``good`` good test parts and ``defective`` test parts of each defect.
-
-    Parts of an earlier run with the same name are replaced, others stay.
-
-    Args:
-        kind: a name in ``KINDS``, the category's too.
-        defects: some of the kind's; None: all.
+    """Write ``train`` training parts, ``good`` good test parts and ``defective`` test parts of each of the ``defects``
+    (default: all of the ``kind``, a name in ``KINDS``). Parts of an earlier run with the same name are replaced, others
+    stay.
 
     Raises:
         InputError: the kind has no such defect.
     """
     known = list(KINDS[kind].faults)
     folders = [("train/good", GOOD, 0, train), ("test/good", GOOD, 1, good)]
-    for defect in known if defects is None else defects:
+    for defect in defects or known:
         if defect not in known:
             raise InputError(f"{kind} has no defect {defect!r}; it has {', '.join(known)}")
         folders.append((f"test/{defect}", defect, 10 + known.index(defect), defective))
     for folder, defect, number_of_set, count in folders:
         for i in range(count):
             part = cut_out(kind, [seed, zlib.crc32(kind.encode()), number_of_set, i, 0], defect)
-            _write(Path(root) / kind / folder, f"{i:03d}", part)
-
-
-def _write(folder: Path, name: str, part: Part) -> None:
-    with atomic_path(folder / "rgb" / f"{name}.png") as temporary:
-        Image.fromarray(part.rgb).save(temporary, format="PNG")
-    with atomic_path(folder / "xyz" / f"{name}.tiff") as temporary:
-        tifffile.imwrite(temporary, part.xyz, photometric="rgb", planarconfig="contig")
-    if folder.parent.name == "test":
-        with atomic_path(folder / "gt" / f"{name}.png") as temporary:
-            Image.fromarray(part.mask.astype(np.uint8) * 255).save(temporary, format="PNG")
+            mask = part.mask.astype(np.uint8) * 255 if folder.startswith("test") else None
+            save_sample(Path(root) / kind / folder, f"{i:03d}", part.rgb, part.xyz, mask)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -110,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--train", type=number(int, 1), default=5, metavar="N", help="training parts")
     parser.add_argument("--good", type=number(int, 0), default=4, metavar="N", help="good test parts")
     parser.add_argument("--defective", type=number(int, 0), default=2, metavar="N", help="test parts of each defect")
-    parser.add_argument("--defects", nargs="+", metavar="NAME", help="some of the kind's (default: all)")
+    parser.add_argument("--defects", nargs="+", default=(), metavar="NAME", help="some of the kind's (default: all)")
     parser.add_argument("--seed", type=number(int, 0), default=0, metavar="N", help="of the parts")
     parser.add_argument("--no_checkpoints", action="store_true", help="data only")
     return run_command("make_demo.py", parser.parse_args(argv), write_demo)

@@ -57,18 +57,17 @@ def read_file(path, role):
     try:
         return _load(path)
     except Exception as error:  # zip, pickle and tensor errors of all kinds
-        reason = reason_of(error)
-        if isinstance(error, pickle.UnpicklingError):
-            unsafe = next((line.strip() for line in str(error).splitlines() if "GLOBAL" in line), None)
-            if unsafe:
-                raise InputError(
-                    f"{path}: refused as {role.title} checkpoint: it holds more than weights ({unsafe}); save its "
-                    "state dict alone with torch.save"
-                ) from None
-            reason = "no torch file, or damaged"
-    raise InputError(
-        f"{path}: cannot be read as {role.title} checkpoint ({reason}); download it again from {role.source}"
-    )
+        is_pickle = isinstance(error, pickle.UnpicklingError)
+        unsafe = [line.strip() for line in str(error).splitlines() if "GLOBAL" in line] if is_pickle else []
+        if unsafe:
+            raise InputError(
+                f"{path}: refused as {role.title} checkpoint: it holds more than weights ({unsafe[0]}); save its "
+                "state dict alone with torch.save"
+            ) from None
+        reason = "no torch file, or damaged" if is_pickle else reason_of(error)
+        raise InputError(
+            f"{path}: cannot be read as {role.title} checkpoint ({reason}); download it again from {role.source}"
+        ) from None
 
 
 def reason_of(error):

@@ -1,7 +1,4 @@
-"""Figures of the report about saved maps, and those of --save_preds; :func:`content` makes bytes of them.
-
-None stands for an undefined metric.
-"""
+"""Figures of the report about saved maps, and those of --save_preds; :func:`content` makes bytes of them."""
 
 import io
 import math
@@ -14,11 +11,6 @@ from matplotlib.figure import Figure
 import scoring_addon
 
 GOOD, DEFECTIVE = "#3b7dd8", "#d1495b"
-BARS = {  # of the bars: label and colour
-    "baseline": ("baseline", "#9aa5b1"),
-    "disagreement": ("disagreement (proposed)", "#1f6f8b"),
-    "calibrated": ("calibrated (ours)", "#e0a030"),
-}
 MASK = {"cmap": "gray", "vmin": 0, "vmax": 1}  # styles of ``imshow``
 DISAGREEMENT = {"cmap": "magma", "vmin": 0, "vmax": 1}
 styled = matplotlib.rc_context(
@@ -35,38 +27,7 @@ styled = matplotlib.rc_context(
         "axes.spines.right": False,
     }
 )
-UNDEFINED = "undefined"
-LONGEST = 26  # characters of a name in a figure
 WIDTH = 10.2  # inches; the page shows about 1000 pixels
-
-
-@styled
-def metric_bars(names, titles, values, scorings):
-    """Bars per category for each of ``scorings``, one panel per metric; SVG.
-
-    Args:
-        names: [c] category names.
-        titles: [m] metric names.
-        values: [m][c][s].
-        scorings: [s] keys of BARS.
-    """
-    figure = Figure(figsize=(WIDTH, 1.3 + 0.26 * len(scorings) * len(names)), layout="constrained")
-    rows, height = np.arange(len(names)), 0.8 / len(scorings)
-    short = [name if len(name) <= LONGEST else name[: LONGEST - 1] + "…" for name in names]
-    for axes, title, of_categories in zip(figure.subplots(1, len(titles), sharey=True), titles, values):
-        for column, scoring in enumerate(scorings):
-            label, colour = BARS[scoring]
-            places = rows + (column - (len(scorings) - 1) / 2) * height
-            known = [of[column] for of in of_categories]
-            axes.barh(places, [value or 0 for value in known], 0.95 * height, color=colour, label=label)
-            for row, value in zip(places, known):
-                text = UNDEFINED if value is None else f"{value:.3f}"
-                axes.text((value or 0) + 0.015, row, text, va="center", fontsize=8)
-        axes.set(title=title, xlim=(0, 1.17), xticks=np.linspace(0, 1, 6), yticks=rows, yticklabels=short)
-        axes.tick_params(axis="y", length=0)
-    axes.set_ylim(len(names) - 0.45, -0.55)  # all panels share the axis
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=len(scorings), frameon=False)
-    return content(figure, "svg")
 
 
 @styled

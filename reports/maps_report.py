@@ -7,25 +7,21 @@ import re
 import sys
 import zlib
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import norm
 
 from common.progress import note, track
 from reports import figures
 from reports.pages import picture_url, write_page
 from reports.scored import left_out_text, scored_category
 from runs.results import UNDEFINED
-from scoring.metrics import count_below, mean
+from scoring.metrics import Metrics, count_below, mean
 from scoring.scorings import BASELINE, CALIBRATED, SCORINGS
-from scoring.significance import BOUNDS, LEVEL, PixelCounts, delong_test, resample_weights
 
 METRICS = {"image_rocauc": "image ROCAUC", "pixel_rocauc": "pixel ROCAUC", "au_pro": "AU-PRO"}
-COMPARED = {"au_pro": "AU-PRO", "image_rocauc": "image ROCAUC"}  # in the page's first sentences
 PROPOSED = "disagreement"
 VARIANTS = (BASELINE, "disagreement_only", "disagreement_base", "partial", "full", PROPOSED)
-RESAMPLES = 500
 NUMBER = re.compile(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?|" + UNDEFINED)
 
 
@@ -40,19 +36,13 @@ class Part(NamedTuple):
 
 
 class Category(NamedTuple):
-    """What the page shows of a category.
-
-    ``run``: its row of the table of runs; ``metrics``: {scoring: Metrics}; ``compared``: {scoring: {metric: (scoring
-    minus baseline, uncertainty)}} for the metrics of COMPARED, where the uncertainty of image ROCAUC begins with the
-    standard error, that of AU-PRO is an array of resampled differences, and None stands for an undefined metric;
-    ``lacks``: why it has no calibrated, or "".
-    """
+    """What the page shows of a category. ``run``: its row of the table of runs; ``metrics``: {scoring: Metrics};
+    ``lacks``: why it has no calibrated, or ""."""
 
     name: str
     untrained: bool
     run: list
     metrics: dict
-    compared: dict
     lacks: str
     parts: list  # [Part]
     scores: str  # URL of the histograms
@@ -63,7 +53,7 @@ def write_report(paths, out, seed, parameters):
 
     Args:
         paths: the files, one per category.
-        seed: of the randomly drawn parts and of the resamples.
+        seed: of the randomly drawn parts.
         parameters: of the scoring, ``scoring_addon.Parameters``.
 
     Raises:
@@ -82,46 +72,35 @@ def write_report(paths, out, seed, parameters):
 
 def _summary(categories):
     """{name: value} of what the page shows of all categories together."""
-    several = len(categories) > 1
-    names = [of.name for of in categories] + ["mean"] * several
     every = any(CALIBRATED in of.metrics for of in categories)
-    bars = (BASELINE, PROPOSED, *([CALIBRATED] if every else []))
-    values = []  # [metric][category] (baseline, proposed, calibrated)
-    for metric in METRICS:
-        rows = [
-            [getattr(of.metrics[name], metric) if name in of.metrics else None for name in bars] for of in categories
-        ]
-        values.append(rows + [[mean(column) for column in zip(*rows)]] * several)
-    drawn = figures.metric_bars(names, list(METRICS.values()), values, bars)
+    others = (PROPOSED, CALIBRATED) if every else (PROPOSED,)
+    means = {}  # {scoring: Metrics over the categories that have it}
+    for name in (*VARIANTS, *others):
+        known = [of.metrics[name] for of in categories if name in of.metrics]
+        means[name] = Metrics(*(mean(values) for values in zip(*known)))
+    several = [("mean", means)] if len(categories) > 1 else []
     rows = [
-        [name, *(text for base, *others in columns for text in _with_differences(base, others))]
-        for name, *columns in zip(names, *values)
+        [name, *(text for metric in METRICS for text in _with_differences(metrics, metric, others))]
+        for name, metrics in [*((of.name, of.metrics) for of in categories), *several]
     ]
-    variants = []
-    for variant in (*VARIANTS, *bars[2:]):
-        known = [of.metrics[variant] for of in categories if variant in of.metrics]
-        means = [shown(mean(getattr(of, metric) for of in known)) for metric in METRICS]
-        variants.append([variant, *SCORINGS[variant].described[:2], *means])
-    others = ("proposed", "difference", *((CALIBRATED, "difference") if every else ()))
-    heads = [head for title in METRICS.values() for head in (f"{title} baseline", *others)]
-    titles = ((PROPOSED, "Disagreement"), (CALIBRATED, "Calibrated (ours)"))
+    heads = [f"{title} baseline" for title in METRICS.values()]
+    further = [head for name in others for head in ("proposed" if name == PROPOSED else name, "difference")]
     return {
-        "verdicts": [
-            verdict_sentence(title, compared(categories, scoring), len(categories))
-            for scoring, title in titles
-            if scoring in bars
-        ],
         "calibrated": every,
-        "bars": picture_url(drawn, "svg+xml"),
-        "metrics": (["category", *heads], rows),
-        "variants": (["variant", "pixel map", "image score", *METRICS.values()], variants),
+        "metrics": (["category", *(head for first in heads for head in (first, *further))], rows),
+        "variants": (
+            ["variant", "pixel map", "image score", *METRICS.values()],
+            [[name, *SCORINGS[name].described[:2], *map(shown, of)] for name, of in means.items()],
+        ),
     }
 
 
-def _with_differences(base, others):
-    """[text of a value, and of each other value and its difference to the first]; None is undefined."""
+def _with_differences(metrics, metric, others):
+    """[text of the baseline's value, and of each other scoring's and of its difference]; ``metrics``: {scoring:
+    Metrics}."""
+    base, *values = (getattr(metrics.get(name), metric, None) for name in (BASELINE, *others))
     texts = [shown(base)]
-    for value in others:
+    for value in values:
         texts += [shown(value), UNDEFINED if None in (value, base) else f"{value - base:+.4f}"]
     return texts
 
@@ -129,65 +108,6 @@ def _with_differences(base, others):
 def shown(value, digits=4):
     """Text of a value; "undefined" for None."""
     return UNDEFINED if value is None else f"{value:.{digits}f}"
-
-
-# ---------------------------------------------------------------- how scorings compare with the baseline
-
-
-def compared(categories, scoring):
-    """How a scoring compares with the baseline: {metric of COMPARED: (difference, low, high, number of categories)}.
-
-    It is the mean over the categories in which both have the metric, with its interval over test parts: from DeLong's
-    standard errors (image ROCAUC), or resampled parts (AU-PRO). A metric that no category can compare is absent.
-    """
-    out = {}
-    for metric in COMPARED:
-        known = [of.compared[scoring][metric] for of in categories if of.compared.get(scoring, {}).get(metric)]
-        if not known:
-            continue
-        value = float(np.mean([of[0] for of in known]))
-        if metric == "au_pro":
-            low, high = map(float, np.nanquantile(np.mean([of[1] for of in known], axis=0), BOUNDS))
-        else:
-            half = norm.ppf((1 + LEVEL) / 2) * np.sqrt(sum(of[1] ** 2 for of in known)) / len(known)
-            low, high = value - half, value + half
-        out[metric] = value, low, high, len(known)
-    return out
-
-
-def verdict_sentence(title, found, categories):
-    """One sentence on what :func:`compared` found about a scoring; ``categories``: their total number."""
-    if not found:
-        return f"{title} cannot be compared with the baseline: the test split has too few good or defective parts."
-    words = {1: "better than the baseline", -1: "worse than the baseline", 0: "not shown to differ from the baseline"}
-    groups = {}
-    for metric, (value, low, high, count) in found.items():
-        some = f", {count} of {categories} categories" if count < categories else ""
-        text = f"{COMPARED[metric]} ({value:+.3f} [{low:+.3f}, {high:+.3f}]{some})"
-        groups.setdefault(int(low > 0) - int(high < 0), []).append(text)
-    claims = [f"{words[sign]} in {' and in '.join(texts)}" for sign, texts in groups.items()]
-    over = f", mean of {categories} categories" if categories > 1 else ""
-    return f"{title} is {', and '.join(claims)}{over}."
-
-
-def _differences(category, seed):
-    """``Category.compared`` of a ScoredCategory."""
-    saved, base = category.saved, category.scored[BASELINE]
-    weights = resample_weights(np.asarray(saved.label) != 0, RESAMPLES, seed)
-
-    def au_pros(scored) -> Any:
-        defined = saved.masks is not None  # like the pixel metrics
-        return PixelCounts(saved.mask, scored.predictions).au_pro(weights) if defined else np.array([np.nan])
-
-    known, found = au_pros(base), {}
-    for name in (PROPOSED, CALIBRATED):
-        if name in category.scored:
-            change = au_pros(category.scored[name]) - known
-            found[name] = {
-                "image_rocauc": delong_test(saved.label, category.scored[name].image_preds, base.image_preds),
-                "au_pro": None if np.isnan(change[0]) else (float(change[0]), change[1:]),
-            }
-    return found
 
 
 # ---------------------------------------------------------------- a category and its parts
@@ -204,8 +124,7 @@ def _category(category, seed):
     chart = figures.histograms(saved.label, [scored.image_preds for scored in category.scored.values()], titles)
     scores = picture_url(chart, "svg+xml")
     parts = [_part(category, *of) for of in shown_parts(category, seed).items()]
-    differences = _differences(category, seed)
-    return Category(category.name, saved.untrained, run, category.metrics, differences, category.lacks, parts, scores)
+    return Category(category.name, saved.untrained, run, category.metrics, category.lacks, parts, scores)
 
 
 def _part(category, index, reasons):

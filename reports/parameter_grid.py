@@ -24,9 +24,9 @@ PAPER = tuple(getattr(scoring_addon.DEFAULTS, name) for name in GRID)
 IMAGE = 8  # column of the image ROCAUC in a row
 
 
-def grid_table(run, args):
-    """The Table of mean metrics of scoring "disagreement" over all categories for each combination of Table 1."""
-    points = grid_points(args.grid)
+def grid_table(run, kind):
+    """The Table of mean metrics of scoring "disagreement" over all categories for each of :func:`grid_points`."""
+    points = grid_points(kind)
     found = [values_of(category, points) for category in run]
     rows = [
         [lam, topk, *weights, *eta, delta, *(mean(of) for of in zip(*(values[point] for values in found)))]

@@ -17,6 +17,7 @@ from scoring.scorings import BASELINE, CALIBRATED
 from scoring.significance import bootstrap_intervals, delong_test
 
 NOT_RUN = "-"
+RESAMPLES = 1000
 PAPER = {"f_coreset": 0.2, "use_uff": True}  # the paper's options that are not main.py's defaults
 
 
@@ -143,11 +144,11 @@ def shown_option(value):
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def interval_table(run, args):
+def interval_table(run):
     """95 % intervals, one row per category, scoring and metric; DeLong's p value for image ROCAUC."""
     rows = []
     for c in run:
-        intervals = bootstrap_intervals(c.saved.label, c.saved.mask, c.scored, args.resamples, args.seed)
+        intervals = bootstrap_intervals(c.saved.label, c.saved.mask, c.scored, RESAMPLES)
         for name, of in intervals.items():
             scores = c.scored[BASELINE].image_preds, c.scored[name].image_preds
             p = (delong_test(c.saved.label, *scores) or (None,))[-1]
@@ -157,7 +158,7 @@ def interval_table(run, args):
                 bounds = [*of[metric], *of["difference"][metric]] if known else [None] * 6
                 rows.append([c.name, name, metric, *bounds, p if image else NOT_RUN])
     caption = (
-        f"95 % bootstrap intervals ({args.resamples} resamples of test images within a category, stratified by label; "
+        f"95 % bootstrap intervals ({RESAMPLES} resamples of test images within a category, stratified by label; "
         "AU-PRO's thresholds fixed from the full set), differences to baseline, and the two-sided p of DeLong's paired "
         "test for the image ROCAUC."
     )

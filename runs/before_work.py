@@ -25,10 +25,11 @@ from runs.options import (
     parts_used,
     recorded_options,
     run_id,
+    short_hash,
     too_few_parts,
     two_parts_for,
 )
-from runs.runs import Unit, data_id, file_facts
+from runs.runs import Unit, file_facts
 
 SHOWN = 3  # findings of a kind that are printed
 
@@ -114,10 +115,11 @@ def _files_of(options: RunOptions, name: str) -> tuple[str, CalibrationFiles | N
         )
     files = [path for split in splits for part in split.files for path in part]
     facts = [file_facts(files, options.dataset_path), options.readings[name]._replace(examined=False)]
+    data = short_hash(facts, 8)
     if not options.save_model:
-        return data_id(facts), None
+        return data, None
     choice, clouds = (options.calibration, options.calibration_dir), bool(options.min_points)
-    return data_id(facts), calibration_files(options.dataset_path, name, *choice, train.held_out_files, clouds)
+    return data, calibration_files(options.dataset_path, name, *choice, train.held_out_files, clouds)
 
 
 def settle_readings(

@@ -12,7 +12,7 @@ from common.machine import environment, peak_memory_mib
 from common.progress import note
 from runs import results, runs
 from runs.before_work import Prepared
-from runs.options import changed_options, recorded_options
+from runs.options import changed_options, recorded_options, short_hash
 from runs.runs import Unit
 from scoring.metrics import Metrics
 
@@ -36,7 +36,7 @@ class RunRecord:
         self.folder, self.failed = Path(self.options.output_dir), prepared.failed
         self._ended, self._began = False, time.time()
         options = recorded_options(self.options)
-        block = f"{self.id}-{runs.data_id([unit.name for unit in self.units])}"
+        block = f"{self.id}-{short_hash([unit.name for unit in self.units], 8)}"
         changed = {"seed": self.options.seed, **changed_options(options)}
         untrained = results.untrained_note([file.path for file in prepared.weights if file.standin])
         comment = results.comment_of(block, time.strftime("%Y-%m-%d %H:%M:%S"), changed)

@@ -118,27 +118,22 @@ class Tables:
         """The three tables as one text."""
         return "\n".join(self._one(metric, metrics) for metric in TABLES)
 
-    def update(self, folder: str | Path, metrics: CategoryMetrics, again: bool = False) -> bool:
+    def update(self, folder: str | Path, metrics: CategoryMetrics, again: bool = False) -> None:
         """Replace the run's last tables in the files in ``folder``, unless only the comment differs; append them with a
-        blank line before each if they are not there yet, or with ``again``. Returns whether a file was written.
+        blank line before each if they are not there yet, or with ``again``.
 
         Raises:
             OSError: a file cannot be read or written.
         """
-        changed = False
         for metric, (_, name) in TABLES.items():
             path, new = Path(folder) / name, self._one(metric, metrics)
             text = path.read_text(encoding="utf-8", errors="surrogateescape") if path.exists() else ""
             found = None if again or not self.block else _find_block(text, self.block)
             if found is None:
                 atomic_write_text(path, (text.rstrip("\n") + "\n\n" if text.strip() else "") + new)
-            elif _body(text[slice(*found)]) == _body(new):
-                continue
-            else:
+            elif _body(text[slice(*found)]) != _body(new):
                 rest = text[found[1] :].lstrip("\n")
                 atomic_write_text(path, text[: found[0]] + new + ("\n" + rest if rest else ""))
-            changed = True
-        return changed
 
     def _one(self, metric: str, metrics: CategoryMetrics) -> str:
         table = result_table(metric, self.method_name, metrics)

@@ -30,11 +30,6 @@ from runs.options import RunOptions, model_scorings, short_hash
 FOLDER = "runs"
 
 
-def data_id(facts: object) -> str:
-    """Id of a category's data: 8 hexadecimal digits; ``facts``: see :func:`file_facts`."""
-    return short_hash(facts, 8)
-
-
 def file_facts(paths: Iterable[str | Path | None], root: str | Path) -> list[list[Any]]:
     """[[path relative to ``root``, size, modification time in ns]] of files; a path that is None is skipped."""
     found = []

@@ -7,7 +7,7 @@ import contextlib
 import os
 import subprocess
 import threading
-from collections import Counter, deque
+from collections import deque
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
@@ -15,24 +15,13 @@ import psutil
 
 from common.commands import available_cores
 from common.errors import InputError
-from common.locks import hold
-from sweeps.jobs import examination_of, run_job
+from sweeps.jobs import run_job
 from sweeps.plan import fill_in, job_folder
 
 ENGINES = ("serial", "processes", "ray")
-ATTEMPTS = 2  # how often a job is tried whose process is killed
 TICK = 0.1  # seconds between two looks for a signal
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-LOCK = ".sweep.lock"
-
-
-def driving(out):
-    """Context that holds a sweep's folder, so that only one driver works on it.
-
-    Raises:
-        InputError: another driver does.
-    """
-    return hold(Path(out) / LOCK, lambda who: f"{out}: this sweep is being run by {who}; wait for it, or stop it")
+LOCK = ".sweep.lock"  # held by the driver, so that only one works on a sweep's folder
 
 
 def run(engine, plan, jobs, out, ended, workers=None, program=None):
@@ -43,8 +32,7 @@ def run(engine, plan, jobs, out, ended, workers=None, program=None):
         plan: SweepPlan, for its resources.
         jobs: [SweepJob], in the order in which they are begun.
         out: the sweep's folder.
-        ended: function (job, Outcome, again) that is called when an attempt has ended; ``again``: the job was killed
-            and is tried again.
+        ended: function (job, Outcome) that is called when a job has ended.
         workers: jobs at a time; None: as many as the resources allow.
         program: the words that start main.py; None: this project's.
 
@@ -67,7 +55,7 @@ def run(engine, plan, jobs, out, ended, workers=None, program=None):
     slots = find_slots(plan.resources, 1 if engine == "serial" else workers, gpus(plan), available_cores(), memory)
 
     def work(job, slot, stop):
-        return run_job(job, job_folder(out, job), program, slot, examination_of(out, job), stop)
+        return run_job(job, job_folder(out, job), program, slot, stop)
 
     run_here(slots, jobs, work, ended)
 
@@ -93,16 +81,15 @@ def find_slots(resources, workers, devices, cores, memory_gib):
         room["GPUs"] = len(devices) * int(1 / (resources.gpus or 1) + 1e-9)
     if resources.memory_gib:
         room["GiB of memory"] = int(memory_gib // resources.memory_gib)
-    for what, fitting in room.items():
-        if workers and workers > fitting > 0:
-            raise InputError(
-                f"--workers {workers}: this machine has {what} for {fitting}; change --workers or resources"
-            )
     if resources.cpus or not devices:
-        room["cores"] = cores // (resources.cpus or 1)  # workers that are asked for may share them
+        room["cores"] = cores // (resources.cpus or 1)
     for what, fitting in room.items():
         if fitting < 1:
             raise InputError(f"resources in the sweep file: this machine has too few {what} for a job")
+        if workers and workers > fitting and what != "cores":  # workers that are asked for may share these
+            raise InputError(
+                f"--workers {workers}: this machine has {what} for {fitting}; change --workers or resources"
+            )
     if workers is None:
         workers = min(room.values()) if devices or resources.cpus else 1
     slots = [dict.fromkeys(THREADS, str(resources.cpus or max(1, cores // workers))) for _ in range(workers)]
@@ -144,21 +131,16 @@ def run_here(slots, jobs, work, ended):
         jobs, ended: as of :func:`run`.
         work: function (job, slot, threading.Event that stops it) → Outcome.
     """
-    stop, free, waiting, running, count = threading.Event(), deque(slots), deque(jobs), {}, Counter()
+    stop, free, waiting, running = threading.Event(), deque(slots), deque(jobs), {}
     with ThreadPoolExecutor(len(slots)) as pool:
         try:
             while waiting or running:
                 while waiting and free:
                     job, slot = waiting.popleft(), free.popleft()
-                    count[job] += 1
                     running[pool.submit(work, job, slot, stop)] = job, slot
                 for future in wait(running, TICK, FIRST_COMPLETED)[0]:  # a wait without end would hide a signal
                     job, slot = running.pop(future)
                     free.append(slot)
-                    outcome = future.result()
-                    again = outcome.killed and count[job] < ATTEMPTS
-                    if again:
-                        waiting.append(job)
-                    ended(job, outcome, again)
+                    ended(job, future.result())
         finally:
             stop.set()

@@ -9,22 +9,21 @@ import contextlib
 import ctypes
 import os
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
 import time
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
 from common.errors import InputError
-from common.files import atomic_path, host
+from common.files import host
 from common.locks import is_held
 from sweeps.plan import fill_in, finished, job_folder
 
 LOG = "log.txt"
 MARK, END = "--- ", "--- ended: "
+ATTEMPTS = 2  # how often a job is tried whose process is killed
 LAST = 8  # lines of a failed job's output that are shown
 PATIENCE = 60  # seconds that a job has to stop when asked to
 DONE, FAILED, STOPPED, RUNNING, WAITING = "done", "failed", "stopped", "running", "waiting"
@@ -34,7 +33,7 @@ LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class Outcome(NamedTuple):
-    """How an attempt ended.
+    """How a job ended.
 
     Attributes:
         state: DONE, FAILED or STOPPED.
@@ -49,11 +48,6 @@ class Outcome(NamedTuple):
     seconds: float = 0.0
     host: str = ""
 
-    @property
-    def killed(self) -> bool:
-        """Whether a signal ended the attempt, so that another attempt makes sense."""
-        return self.state == FAILED and self.exit_code is not None and self.exit_code < 0
-
 
 def main_command() -> list[str]:
     """The words that start main.py: as a module of the installed package, or as a file of a checkout."""
@@ -63,15 +57,16 @@ def main_command() -> list[str]:
     return [sys.executable, str(Path(__file__).resolve().parents[1] / "main.py")]
 
 
-def run_job(job, folder, program, environment, examination, stop=None, logged=True):
+def run_job(job, folder, program, environment, stop=None, logged=True):
     """Run a job on this host to its end; returns its Outcome. KeyboardInterrupt asks main.py to write what it has.
+
+    A main.py that is killed is begun again: it continues.
 
     Args:
         job: SweepJob.
         folder: Path of the job; it is created.
         program: the words that start main.py; None: this project's.
         environment: {name: value} in addition to this process's.
-        examination: file that keeps what earlier jobs have found in the data's files, so that one reads them for all.
         stop: threading.Event that acts as KeyboardInterrupt, for a thread other than the main one.
         logged: whether output goes to the log; else it goes where this process's does, and the job counts as done by
             its exit code.
@@ -83,17 +78,16 @@ def run_job(job, folder, program, environment, examination, stop=None, logged=Tr
         end = time.monotonic() + PATIENCE  # for a main.py whose driver or worker was killed; the next one says so
         while computing(folder) and time.monotonic() < end and not (stop and stop.is_set()):
             time.sleep(TICK)
-        if not (folder / "examination.json").exists():
-            _copy(examination, folder / "examination.json")
-        with open(folder / LOG, "a+b") if logged else contextlib.nullcontext() as log:
-            outcome = _run(job, folder, command, environment, stop, log)
+        for _ in range(ATTEMPTS):
+            with open(folder / LOG, "a+b") if logged else contextlib.nullcontext() as log:
+                outcome = _run(job, folder, command, environment, stop, log)
+            if outcome.state != FAILED or outcome.exit_code >= 0:
+                break
+        return outcome
     except InputError as error:
         return Outcome(FAILED, (str(error),), host=host())
     except OSError as error:
         return Outcome(FAILED, (f"{error.filename or folder}: {error.strerror or error}",), host=host())
-    if outcome.state == DONE and not examination.exists():
-        _copy(folder / "examination.json", examination)
-    return outcome
 
 
 def _run(job, folder, command, environment, stop, log):
@@ -173,15 +167,3 @@ def state_of(out, job, driven):
 def _lines(text):
     lines = [line.rstrip() for line in text[-20000:].decode("utf-8", "replace").splitlines()]
     return tuple(line for line in lines if line and not line.startswith(MARK))[-LAST:]
-
-
-def examination_of(out, job):
-    """The file in which a sweep's jobs with the same data keep what they have found in its files."""
-    options = dict(job.options)
-    where = repr([options.get(name) for name in ("dataset_path", "img_size", "unit")])
-    return Path(out) / "examinations" / f"{job.name.rsplit('-seed', 1)[0]}-{zlib.crc32(where.encode()):08x}.json"
-
-
-def _copy(source, target):
-    with contextlib.suppress(OSError), atomic_path(target) as temporary:
-        shutil.copyfile(source, temporary)

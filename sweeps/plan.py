@@ -14,7 +14,6 @@ of the paths of its data, as the file gives them. So a sweep may grow, and finis
 """
 
 import contextlib
-import difflib
 import io
 import itertools
 import os
@@ -168,7 +167,7 @@ def plan(content, name) -> SweepPlan:
         jobs: dict[str, SweepJob] = {}
         for values in itertools.product(*(grid[axis] for axis in names)):
             chosen = dict(zip(names, values))
-            if any(all(_same(chosen[axis], value) for axis, value in one.items()) for one in exclude):
+            if any(all(chosen[axis] == value for axis, value in one.items()) for one in exclude):
                 continue
             job = _job(options, chosen)
             if job.name in jobs:
@@ -189,7 +188,7 @@ def _checked(content):
         raise InputError(f"is not keys with values: {', '.join(PARTS)}")
     for key, value in content.items():
         if key not in PARTS:
-            raise InputError(f"{key}: unknown key{_meant(key, PARTS)}")
+            raise InputError(f"{key}: unknown key; known: {', '.join(PARTS)}")
         if not isinstance(value, (PARTS[key], type(None))):
             kind = "a list" if PARTS[key] is list else "keys with values"
             raise InputError(f"{key}: {value!r} is not {kind}")
@@ -201,7 +200,7 @@ def _checked(content):
                 raise InputError(f"{part}.{option}: {wrong}")
     for one in exclude:
         for option, value in one.items() if isinstance(one, dict) and one else [("", one)]:
-            if option not in grid or not any(_same(value, known) for known in grid[option]):
+            if option not in grid or value not in grid[option]:
                 raise InputError(f"exclude.{option}: {value!r} is no value in grid, so nothing would be left out")
     for key, value in resources.items():
         if key not in POSSIBLE:
@@ -216,7 +215,7 @@ def _wrong_option(part, option, value, options):
     if option in REFUSED:
         return f"not here: {REFUSED[option]}"
     if option not in FLAGS:
-        return f"unknown option{_meant(option, FLAGS)}; main.py --help lists them"
+        return "unknown option; main.py --help_all lists them"
     if option == "save_maps":
         told = f"{value!r} is not true or false; maps lie in the job's folder"
         return "belongs to options" if part == "grid" else None if isinstance(value, bool) else told
@@ -224,21 +223,7 @@ def _wrong_option(part, option, value, options):
         return "stands in options, too; keep one"
     if part == "grid" and (not isinstance(value, list) or not value):
         return f"{value!r} is not a list of values"
-    if option in ("category", "seed"):
-        for one in value if isinstance(value, list) else [value]:
-            if not isinstance(one, (str, int)) or isinstance(one, bool):
-                return f"{one!r} is neither text nor number; quote it"
     return None
-
-
-def _meant(key, known):
-    close = difflib.get_close_matches(str(key).lstrip("-").replace("-", "_"), known, 1)
-    return f"; did you mean {close[0]}?" if close else ""
-
-
-def _same(one, other):
-    """Whether two YAML values are the same: 1 equals 1.0, but not true."""
-    return one == other and isinstance(one, bool) == isinstance(other, bool)
 
 
 def _categories(options, grid):

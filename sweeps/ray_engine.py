@@ -14,7 +14,7 @@ from common.errors import InputError
 from common.files import host
 from common.locks import holder_of
 from sweeps.engines import LOCK, THREADS
-from sweeps.jobs import FAILED, LAST, PATIENCE, STOPPED, Outcome, examination_of, run_job
+from sweeps.jobs import FAILED, LAST, PATIENCE, STOPPED, Outcome, run_job
 from sweeps.plan import job_folder
 
 RETRIES = 3  # of a task whose worker or node was lost
@@ -42,7 +42,7 @@ def run_on_ray(plan, jobs, out, ended, workers, program):
                 job = waiting.popleft()
                 flying[task.remote(job, str(out), driver, environment, program)] = job
             for reference in ray.wait(list(flying), timeout=TICK)[0]:
-                ended(flying.pop(reference), _outcome(ray, reference), False)
+                ended(flying.pop(reference), _outcome(ray, reference))
     finally:
         for reference in flying:
             ray.cancel(reference)
@@ -63,7 +63,7 @@ def compute(job, out, driver, environment, program):
             line = f"{host()} does not see the sweep's folder {out}; give -o a folder that all hosts share"
             return Outcome(FAILED, (line,), host=host())
         time.sleep(TICK)
-    return run_job(job, job_folder(out, job), program, environment, examination_of(out, job))
+    return run_job(job, job_folder(out, job), program, environment)
 
 
 def _driver(out):

@@ -11,8 +11,7 @@ from common.files import atomic_write_text
 from common.progress import note
 from runs.options import default_of, recorded_options
 from runs.results import DIFFERENCE, TABLES, UNDEFINED, column_title, metrics_of, read_run, row_title
-from sweeps.engines import run_here
-from sweeps.jobs import run_job
+from sweeps.jobs import STOPPED, run_job
 from sweeps.plan import SweepJob, frozen
 
 OWN = ("save_maps", "save_model")  # folders in which each seed has one of its own
@@ -31,23 +30,17 @@ def run_seeds(args, program=None) -> int:
     """
     out = Path(args.output_dir)
     jobs, codes, table = [seed_job(args, seed) for seed in dict.fromkeys(args.seeds)], {}, ""
-
-    def work(job, slot, stop):
-        note(f"seed {job.seed}:")
-        return run_job(job, out / job.name, program, slot, out / "examination.json", stop, logged=False)
-
-    def ended(job, outcome, again):
-        nonlocal table
-        if again:
-            return
-        codes[job] = FAILED if outcome.exit_code is None else outcome.exit_code
-        if outcome.exit_code not in (FINE, FAILED):
-            why = " ".join(outcome.lines) or f"main.py ended with exit code {outcome.exit_code}"
-            tell("main.py", f"seed {job.seed}: {why}")
-        table = _write_table(args, codes) or table
-
     try:
-        run_here([{}], jobs, work, ended)
+        for job in jobs:
+            note(f"seed {job.seed}:")
+            outcome = run_job(job, out / job.name, program, {}, logged=False)
+            if outcome.state == STOPPED:
+                raise KeyboardInterrupt
+            codes[job] = FAILED if outcome.exit_code is None else outcome.exit_code
+            if outcome.exit_code not in (FINE, FAILED):
+                why = " ".join(outcome.lines) or f"main.py ended with exit code {outcome.exit_code}"
+                tell("main.py", f"seed {job.seed}: {why}")
+            table = _write_table(args, codes) or table
     except KeyboardInterrupt:  # the running seed has written what it has
         left = [job for job in jobs if job not in codes]
         seeds = ", ".join(str(job.seed) for job in left)

@@ -1,5 +1,5 @@
-"""Small generated files of each kind that tools/import_parts.py reads: depth images with intrinsics (PNG, tiff), PCD,
-PLY and npz arrays of the part of ``tests/field/parts.py``, seen by a pinhole camera. The true geometry is known."""
+"""Small generated files that tools/import_parts.py reads: depth images with intrinsics (PNG, tiff), PCD and PLY of the
+part of ``tests/field/parts.py``, seen by a pinhole camera. The true geometry is known."""
 
 import io
 from pathlib import Path
@@ -105,12 +105,7 @@ def _ply(folder, name, part):  # as Zivid cameras write it: millimetres, colours
     write_ply(folder / f"{name}.ply", part.points * 1000, part.rgb, head_lines=head)
 
 
-def _npz(folder, name, part):
-    folder.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(folder / f"{name}.npz", xyz=(part.points * 1000).astype(np.float32), rgb=part.rgb)
-
-
-KINDS = {"depth_png": _depth_png, "depth_tiff": _depth_tiff, "pcd": _pcd, "ply": _ply, "npz": _npz}
+KINDS = {"depth_png": _depth_png, "depth_tiff": _depth_tiff, "pcd": _pcd, "ply": _ply}
 
 
 def make_recording(root, kind, count=4, size=(240, 320)):

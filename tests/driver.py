@@ -1,20 +1,10 @@
-"""Runs main.py many times without importing torch anew: each line of standard input is one run, in a process of its
-own.
+"""main.py in processes that tests kill; torch is imported once, before they fork. Toy patches stand in for networks."""
 
-A line is JSON: {"argv": [...], "log": path, "kill_at": k or null, "spool": bool}. With ``kill_at`` the run kills itself
-with SIGKILL at its k-th renaming of a file, before it if k is odd, after it if k is even. With ``spool`` rows wait in
-a file at once. Standard output: the process id of each run, then "exit <code>". Toy patches stand in for networks.
-"""
-
-import json
+import multiprocessing
 import os
 import signal
-import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-import m3dm_runner  # imports torch; nothing is computed before the forks
+import m3dm_runner
 import main
 from common.signals import run_to_the_end
 from feature_extractors import features
@@ -22,11 +12,50 @@ from models import weights
 from tests.fakes import PoolingExtractor
 from tests.runs.conftest import WEIGHTS
 
-m3dm_runner.build_extractor = lambda options: PoolingExtractor()
-weights.used_weights = lambda options, build: WEIGHTS
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload([__name__])
 
 
-def kill_at(count):
+def start(argv, log, kill_at=None, spool=False):
+    """Begin a run of main.py; returns its Process.
+
+    Args:
+        argv: words of the command line.
+        log: file that takes its output.
+        kill_at: k: it kills itself at its k-th renaming of a file, before it if k is odd, after it if k is even.
+        spool: whether rows wait in a file at once.
+    """
+    process = CONTEXT.Process(target=_run, args=(list(map(str, argv)), str(log), kill_at, spool))
+    process.start()
+    return process
+
+
+def run(*args, **options):
+    """Begin a run, and wait for its exit code; -9 where it was killed."""
+    return end(start(*args, **options))
+
+
+def end(process):
+    """The exit code of a Process."""
+    process.join()
+    return process.exitcode
+
+
+def _run(argv, log, kill_at, spool):
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.setpgid(0, 0)
+    m3dm_runner.build_extractor = lambda options: PoolingExtractor()
+    weights.used_weights = lambda options, build: WEIGHTS
+    if spool:
+        features.IN_MEMORY = 0
+    if kill_at:
+        _kill_at(kill_at)
+    run_to_the_end(lambda: main.main(argv))
+
+
+def _kill_at(count):
     """Have the process kill itself around its ``count``-th renaming."""
     replace, seen = os.replace, []
 
@@ -39,27 +68,3 @@ def kill_at(count):
             os.kill(os.getpid(), signal.SIGKILL)
 
     os.replace = counted
-
-
-for line in sys.stdin:
-    order = json.loads(line)
-    child = os.fork()
-    if child == 0:
-        log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
-        os.setpgid(0, 0)
-        if order["spool"]:
-            features.IN_MEMORY = 0
-        if order["kill_at"]:
-            kill_at(order["kill_at"])
-        try:
-            run_to_the_end(lambda: main.main(order["argv"]))
-        except SystemExit as end:
-            code = end.code
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    print(child, flush=True)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    print(f"exit {code}", flush=True)

@@ -25,9 +25,11 @@ MEAN = "Mean"
 
 
 class Table(NamedTuple):
-    """A markdown table: ``name``, used in messages, and {Method: {category: value, None where undefined}}."""
+    """A markdown table: ``name``, used in messages; the heading above it; {Method: {category: value, None where
+    undefined}}."""
 
     name: str
+    heading: str
     rows: dict
 
 
@@ -85,29 +87,17 @@ def of_one_pass(path, faults):
     """
     if not path.is_file():
         raise InputError(f"{path}: missing; give two folders, or the results of a patched checkout")
-    heads = [line[3:].rpartition(", run of ") for line in read_lines(path) if line.startswith("## ")]
     tables = read_tables(path)
-    if len(heads) != len(tables) or any(set(table.rows) != {"baseline", "disagreement"} for table in tables):
+    heads = [table.heading.rpartition(", run of ") for table in tables]  # category, run
+    if any(set(table.rows) != {"baseline", "disagreement"} or not head[1] for table, head in zip(tables, heads)):
         raise InputError(f"{path}: is not what a patched checkout writes; move it away to compare the other tables")
     last = {name: table.rows for (name, _, run), table in zip(heads, tables) if run == heads[-1][2]}
     texts = []
     for title in next(iter(last.values()))["baseline"]:
         rows = {row: {name: of[row][title] for name, of in last.items()} for row in ("baseline", "disagreement")}
-        table = Table(f"{path}, run of {heads[-1][2]}", rows)
+        table = Table(f"{path}, run of {heads[-1][2]}", title, rows)
         texts.append(difference(title, table, "baseline", table, "disagreement", faults))
     return texts
-
-
-def read_lines(path):
-    """The lines of a file.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    try:
-        return Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
 
 
 def read_tables(path):
@@ -117,39 +107,34 @@ def read_tables(path):
     Raises:
         InputError: the file cannot be read, holds no table, or a table is not a result table.
     """
-    tables, header = [], []
-    for number, line in enumerate(read_lines(path), 1):
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    tables, header, heading = [], [], ""
+    for number, line in enumerate(lines, 1):
         for part in re.split(r"(?<=\|)(?=\|\s*Method\s*\|)", line.strip()):
             cells = [cell.strip() for cell in part.strip("|").split("|")]
-            where = f"{path}: line {number}"
+            wrong = InputError(f"{path}: line {number}: is no row of a result table: {part}")
             if not part.startswith("|"):
-                header = []
+                header, heading = [], part[3:] if part.startswith("## ") else heading
             elif set("".join(cells)) <= set(":-"):
                 continue
             elif cells[0] == "Method" and len(set(cells)) == len(cells):
                 header = cells
-                tables.append(Table(f"{path}, table of line {number}", {}))
-            elif cells[0] == "Method" or not header:
-                raise InputError(f"{where}: a result table begins with Method and names each category once")
-            elif len(cells) != len(header):
-                raise InputError(f"{where}: {len(cells)} cells under a heading of {len(header)}")
-            elif cells[0] in tables[-1].rows:
-                raise InputError(f"{where}: second row {cells[0]}")
+                tables.append(Table(f"{path}, table of line {number}", heading, {}))
+            elif len(cells) != len(header) or cells[0] in ("Method", *tables[-1].rows):
+                raise wrong
             elif cells[0] != DIFFERENCE:
-                values = {title: number_of(cell, where) for title, cell in zip(header[1:], cells[1:]) if title != MEAN}
-                tables[-1].rows[cells[0]] = values
+                try:
+                    values = [None if cell in (UNDEFINED, "nan", "") else float(cell) for cell in cells[1:]]
+                except ValueError:
+                    raise wrong from None
+                tables[-1].rows[cells[0]] = {c: v for c, v in zip(header[1:], values) if c != MEAN}
     tables = [table for table in tables if table.rows]
     if not tables:
         raise InputError(f"{path}: holds no result table")
     return tables
-
-
-def number_of(cell, where):
-    """A cell's value, None where undefined."""
-    try:
-        return None if cell in (UNDEFINED, "nan", "") else float(cell)
-    except ValueError:
-        raise InputError(f"{where}: {cell!r} is no number") from None
 
 
 def difference(heading, a, row_a, b, row_b, faults):

@@ -11,7 +11,6 @@ if not __package__:
     import checkout  # noqa: F401  puts the checkout on the path
 
 import scoring_addon
-from common.argument_types import number
 from common.commands import FINE, Parser, prose_and_examples, run_command
 from common.files import check_writable
 from common.progress import note, track
@@ -35,9 +34,10 @@ def rescore(args):
     multiscale = score_folder(args.multiscale, args) if args.multiscale else None
     for table in tables.tables_of(run, multiscale, args.metrics):
         table.write(args.output)
-    for wanted, make in ((args.intervals, tables.interval_table), (args.grid, grid_table)):
-        if wanted:
-            make(run, args).write(args.output)
+    if args.intervals:
+        tables.interval_table(run).write(args.output)
+    if args.grid:
+        grid_table(run, args.grid).write(args.output)
     return FINE
 
 
@@ -68,10 +68,6 @@ def build_parser():
         action="store_true",
         help="95 %% bootstrap intervals of each metric and of its difference to baseline, and DeLong's test",
     )
-    parser.add_argument(
-        "--resamples", type=number(int, 2, 10**6), default=1000, metavar="N", help="bootstrap resamples"
-    )
-    parser.add_argument("--seed", type=number(int, 0, 2**32 - 1), default=0, metavar="N", help="of the bootstrap")
     parser.add_argument(
         "--grid", choices=("all", "one"), help="Table 1's parameters: all 1728 combinations, or one parameter at a time"
     )

@@ -25,10 +25,10 @@ from common.commands import FAILED as SOME_FAILED
 from common.commands import FINE, REFUSED, Parser, prose_and_examples, run_command
 from common.errors import InputError, tell
 from common.files import atomic_write_text, check_writable, remove_leftovers
-from common.locks import is_held
+from common.locks import hold, is_held
 from common.progress import duration, note
 from common.signals import run_to_the_end
-from sweeps.engines import ENGINES, LOCK, driving, run
+from sweeps.engines import ENGINES, LOCK, run
 from sweeps.jobs import DONE, FAILED, LOG, main_command, state_of
 from sweeps.plan import fill_in, finished, job_folder, plan, read
 from sweeps.results import gather, link_maps
@@ -91,7 +91,7 @@ def sweep(args, program):
         for job in planned.jobs:
             print(shlex.join([*(program or main_command()), *fill_in(job.words(job_folder(out, job)))]))
         return FINE
-    with driving(out):
+    with hold(out / LOCK, lambda who: f"{out}: this sweep is being run by {who}; wait for it, or stop it"):
         remove_leftovers(out)
         write_plan(out, planned)
         failed, stopped = run_jobs(args, planned, out, program)
@@ -117,12 +117,11 @@ def run_jobs(args, planned, out, program):
     todo = [job for job in planned.jobs if args.recheck or finished(job_folder(out, job), job) is None]
     failed, count = {}, len(planned.jobs) - len(todo)
 
-    def ended(job, outcome, again):
+    def ended(job, outcome):
         nonlocal count
-        count += not again
-        again_text = "; it is begun again" if again else ""
-        note(f"[{count} of {len(planned.jobs)}] {_ended(out, job, outcome)}{again_text}")
-        if outcome.state == FAILED and not again:
+        count += 1
+        note(f"[{count} of {len(planned.jobs)}] {_ended(out, job, outcome)}")
+        if outcome.state == FAILED:
             failed[job] = outcome
 
     try:
@@ -145,7 +144,7 @@ def _ended(out, job, outcome):
 
 
 def tables(out, planned):
-    """Write the tables and the figure of the finished jobs; returns (the text of tables.md, SweepResults)."""
+    """Write the tables of the finished jobs; returns (the text of tables.md, SweepResults)."""
     results = gather(out, planned)
     text = write_tables(out, planned, results)
     try:
@@ -161,22 +160,19 @@ def write_plan(out, planned):
 
 
 def read_plan(out):
-    """The SweepPlan of a sweep's folder.
+    """The SweepPlan of a sweep's folder; JSON is YAML.
 
     Raises:
         InputError: the folder holds no plan.
     """
     path = out / PLAN
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise InputError(f"{path}: cannot be read ({why}); give the folder that was -o of a sweep") from None
-    return plan(content, str(path))
+    if not path.is_file():
+        raise InputError(f"{path}: missing; give the folder that was -o of a sweep")
+    return plan(read(path), path)
 
 
 def make_tables(args):
-    """Make tables and figure of the finished jobs; returns the exit code: 1 if jobs are not finished."""
+    """Make the tables of the finished jobs; returns the exit code: 1 if jobs are not finished."""
     out = Path(args.folder).resolve()
     text, results = tables(out, read_plan(out))
     print(f"{text}\n{', '.join(FILES)} are in {out}", flush=True)

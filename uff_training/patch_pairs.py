@@ -8,7 +8,6 @@ row a·g² + i holds patch (4i + a) mod g², so the xyz and RGB patches of a row
 is in four rows, the two orders can be told apart and converted into each other.
 """
 
-import hashlib
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
@@ -31,11 +30,6 @@ class PairFolder(NamedTuple):
     paths: tuple[Path, ...]
     xyz_dim: int
     rgb_dim: int
-
-    def digest(self) -> str:
-        """A hash of the files' names and sizes, by which a folder is recognised."""
-        listed = "\n".join(f"{path.name} {path.stat().st_size}" for path in self.paths)
-        return hashlib.sha256(listed.encode()).hexdigest()
 
 
 class Pairs(NamedTuple):

@@ -119,7 +119,9 @@ class Table:
         """Brightness factor and height, both [1024, 1024]; they repeat."""
         rng, shape = np.random.default_rng(len(self.style)), (1024, 1024)
         cloud, fine = noise(rng, shape, 1.6, wrap=True), noise(rng, shape, 0.7, wrap=True)
-        wave = np.abs(np.fft.ifft2(np.fft.fft2(rng.standard_normal(shape)) * _low_pass(shape, 90)).real)
+        f = np.fft.fftfreq(1024)
+        low_pass = np.exp(-((f[:, None] ** 2 + f[None, :] ** 2) * 90**2) * 4)
+        wave = np.abs(np.fft.ifft2(np.fft.fft2(rng.standard_normal(shape)) * low_pass).real)
         wave /= wave.max()
         height = self.unevenness * wave
         if self.style == "belt":
@@ -131,11 +133,6 @@ class Table:
         specks = np.where(cloud > 4.0, -0.25 if self.style == "light" else 0.5, 0)
         bright = 1 + grain[0] * cloud + grain[1] * fine + 0.06 * (wave - 0.5) + specks
         return bright.astype(np.float32), height.astype(np.float32)
-
-
-def _low_pass(shape: tuple[int, int], cells: float) -> Array:
-    fy, fx = (np.fft.fftfreq(n) for n in shape)
-    return np.exp(-((fy[:, None] ** 2 + fx[None, :] ** 2) * cells**2) * 4)
 
 
 class Light(NamedTuple):

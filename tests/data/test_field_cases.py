@@ -10,8 +10,7 @@ import pytest
 from dataset import TestDataset, TrainDataset
 from runs.before_work import settle_readings
 from tests.command_lines import parse
-from tests.field_cases import CASES, SAME
-from tests.make_field_cases import make
+from tests.field_cases import CASES, SAME, make
 from tools import check_dataset
 
 

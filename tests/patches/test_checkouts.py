@@ -230,6 +230,11 @@ def test_a_self_test_that_fails_says_so(tmp_path, capsys):
     assert apply.main([str(folder), "--selftest", "--method_name DINO"]) == 1
     assert "main.py ended with code 2" in capsys.readouterr().out
     assert contents(folder) == contents(write_tree(tmp_path / "c", TREE))
+    wrong = "        import scoring_addon; scoring_addon.record(self, s_map_fusion, s_map_xyz)\n        s = s_xyz + 0.1"
+    folder = write_tree(tmp_path / "d", edited({FULL: [("        s = s_xyz + 0.1", wrong)]}))
+    assert apply.main([str(folder), "--selftest"]) == 1  # a map that the RGB bank has not computed
+    said = capsys.readouterr().out
+    assert said.count("3 samples recorded and scored") == 2 and said.endswith("failed\n")
 
 
 def test_the_workflow_runs_the_self_test_in_the_fork(tmp_path, capsys):

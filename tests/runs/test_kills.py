@@ -12,45 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.command_lines import TINY, copy_category, flags, full_setting, read_csv  # noqa: F401 (flags is a fixture)
+from tests.command_lines import TINY, flags, full_setting, read_csv  # noqa: F401 (flags is a fixture)
 from tests.conftest import fixture
+from tests.driver import end, run, start
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
-DRIVER = ROOT / "tests" / "driver.py"
 TABLES = ("image_rocauc_results.md", "pixel_rocauc_results.md", "aupro_results.md")
-
-
-class Driver:
-    """Runs of main.py in processes that need not import torch anew."""
-
-    def __init__(self):
-        self.process = subprocess.Popen(
-            [sys.executable, str(DRIVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def start(self, argv, log, kill_at=None, spool=False):
-        """Begin a run; returns its process id."""
-        order = {"argv": list(map(str, argv)), "log": str(log), "kill_at": kill_at, "spool": spool}
-        self.process.stdin.write(json.dumps(order) + "\n")
-        self.process.stdin.flush()
-        return int(self.process.stdout.readline())
-
-    def end(self):
-        """Wait for the run's exit code; -9 where it was killed."""
-        return int(self.process.stdout.readline().split()[1])
-
-    def run(self, argv, log, kill_at=None):
-        self.start(argv, log, kill_at)
-        return self.end()
-
-
-@pytest.fixture(scope="module")
-def driver():
-    driver = Driver()
-    yield driver
-    driver.process.stdin.close()
-    driver.process.wait(30)
 
 
 def outcome(folder):
@@ -72,12 +40,13 @@ def wait_for(log, text, process=None):
         time.sleep(0.01)
 
 
-def test_ten_kills_end_in_the_same_results(driver, command, tmp_path):
+def test_ten_kills_end_in_the_same_results(command, tmp_path):
     command = [*command, "two", "--scoring", "all"]
     whole, killed, log = tmp_path / "whole", tmp_path / "killed", tmp_path / "log"
-    start = time.monotonic()
-    assert driver.run([*command, "--output_dir", whole], log) == 0, log.read_text()
-    duration = time.monotonic() - start
+    run(["--help"], log)  # so that torch is imported
+    began = time.monotonic()
+    assert run([*command, "--output_dir", whole], log) == 0, log.read_text()
+    duration = time.monotonic() - began
     draw, kills, missed = random.Random(0), 0, 1
     while kills < 10:
         assert missed < 30, log.read_text()
@@ -85,44 +54,43 @@ def test_ten_kills_end_in_the_same_results(driver, command, tmp_path):
         if len(records) == 2:  # else there would be nothing left to kill
             draw.choice(records).unlink()
         if draw.random() < 0.5:  # while files are written
-            code = driver.run([*command, "--output_dir", killed], log, kill_at=draw.randint(1, 8))
+            code = run([*command, "--output_dir", killed], log, kill_at=draw.randint(1, 8))
         else:  # sooner where earlier ones came too late
-            process = driver.start([*command, "--output_dir", killed], log)
+            process = start([*command, "--output_dir", killed], log)
             time.sleep(draw.uniform(0.05, 0.9) * duration / missed)
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
-            code = driver.end()
+            process.kill()
+            code = end(process)
         kills, missed = kills + (code == -9), missed + (code != -9)
-    assert driver.run([*command, "--output_dir", killed], log) == 0, log.read_text()
+    assert run([*command, "--output_dir", killed], log) == 0, log.read_text()
     assert outcome(killed) == outcome(whole) and not list(killed.rglob("*.tmp"))
 
 
-def test_a_stopped_run_keeps_the_record_of_an_earlier_one(driver, command, tmp_path):
+def test_a_stopped_run_keeps_the_record_of_an_earlier_one(command, tmp_path):
     command, log, later, results = [*command, "two"], tmp_path / "log", tmp_path / "later", tmp_path / "results"
-    assert driver.run(command, log) == 0
+    assert run(command, log) == 0
     record = (results / "run.json").read_bytes()
-    process = driver.start([*command, "--f_coreset", "0.3"], later)
+    process = start([*command, "--f_coreset", "0.3"], later)
     wait_for(later, "one: baseline")
-    os.kill(process, signal.SIGTERM)
-    assert driver.end() == 1 and (results / "run.json").read_bytes() == record
+    os.kill(process.pid, signal.SIGTERM)
+    assert end(process) == 1 and (results / "run.json").read_bytes() == record
     assert "stopped by the user; the finished categories are kept; not finished: two" in later.read_text()
     assert "f_coreset=0.3" in (results / TABLES[0]).read_text()  # what was finished has its table
-    assert driver.run([*command, "--f_coreset", "0.3"], later) == 0
+    assert run([*command, "--f_coreset", "0.3"], later) == 0
     found = json.loads((results / "run.json").read_text())
     assert found["options"]["f_coreset"] == 0.3 and set(found["categories"]) == {"one", "two"}
 
 
 @pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
-def test_a_second_signal_changes_nothing_but_patience(driver, command, tmp_path, second):
+def test_a_second_signal_changes_nothing_but_patience(command, tmp_path, second):
     log = tmp_path / "log"
-    process = driver.start([*command, "two", "--num_workers", "1"], log)
+    process = start([*command, "two", "--num_workers", "1"], log)
     wait_for(log, "one: baseline")
-    os.killpg(process, signal.SIGINT)  # with its worker, as Ctrl-C in a terminal does
+    os.killpg(process.pid, signal.SIGINT)  # with its worker, as Ctrl-C in a terminal does
     for _ in range(3):
         time.sleep(0.01)
         with contextlib.suppress(ProcessLookupError):
-            os.kill(process, second)
-    assert driver.end() == 1
+            os.kill(process.pid, second)
+    assert end(process) == 1
     text = log.read_text()
     assert "Traceback" not in text and "the finished categories are kept; not finished: two" in text
     assert "One |" in (tmp_path / "results" / TABLES[0]).read_text()
@@ -130,14 +98,14 @@ def test_a_second_signal_changes_nothing_but_patience(driver, command, tmp_path,
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="open files are seen through /proc")
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, None])
-def test_the_spool_is_gone_however_the_run_ends(driver, command, tmp_path, end):
+@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGTERM, None])
+def test_the_spool_is_gone_however_the_run_ends(command, tmp_path, stop):
     spool = tmp_path / "spool"
-    process = driver.start([*command, "--spool_dir", spool], tmp_path / "log", spool=True)
+    process = start([*command, "--spool_dir", spool], tmp_path / "log", spool=True)
 
     def spooled():
         try:
-            files = Path(f"/proc/{process}/fd")
+            files = Path(f"/proc/{process.pid}/fd")
             return any(os.readlink(fd).startswith(str(spool)) and os.stat(fd).st_size for fd in files.iterdir())
         except OSError:  # a file that was closed in between
             return False
@@ -145,9 +113,9 @@ def test_the_spool_is_gone_however_the_run_ends(driver, command, tmp_path, end):
     deadline = time.monotonic() + 60
     while not spooled():
         assert time.monotonic() < deadline, (tmp_path / "log").read_text()
-    if end:
-        os.kill(process, end)
-    assert driver.end() == {None: 0, signal.SIGKILL: -9}.get(end, 1)
+    if stop:
+        os.kill(process.pid, stop)
+    assert end(process) == {None: 0, signal.SIGKILL: -9}.get(stop, 1)
     assert not list(spool.iterdir()) and "Traceback" not in (tmp_path / "log").read_text()
 
 
@@ -166,22 +134,3 @@ def test_the_released_command_with_the_flag(checkpoints, flags, tmp_path):  # no
     assert [int(row[2]) for row in table[1:]] == list(fixture("full_eval_c32")["image_labels"])
     cookie = json.loads((tmp_path / "results" / "run.json").read_text())["categories"]["cookie"]
     assert cookie["training_parts"] == 4 and len(cookie["late_fusion_weights"]["score"]) == 3
-
-
-def test_fewer_points_than_groups_is_scored(checkpoints, flags, dataset_path, tmp_path, caplog):  # noqa: F811
-    import numpy as np
-    import tifffile
-
-    import main
-
-    category = copy_category(dataset_path, tmp_path / "data" / "few")
-    path = category / "test/good/xyz/000.tiff"
-    points = tifffile.imread(path)
-    points[np.cumsum((points != 0).all(2).ravel()).reshape(points.shape[:2]) > 12] = 0
-    path.unlink()
-    tifffile.imwrite(path, points, photometric="rgb")
-    words = ["--method_name", "Point_MAE", *flags, *TINY, "--dataset_path", str(tmp_path / "data"), "--category", "few"]
-    assert main.main(words) == 0
-    assert [r.getMessage() for r in caplog.records if str(path) in r.getMessage() and "say little" in r.getMessage()]
-    scores = read_csv(tmp_path / "results" / "scores_few.csv")
-    assert len(scores) == 3 and all(np.isfinite(float(row[3])) for row in scores[1:])

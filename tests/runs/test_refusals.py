@@ -2,11 +2,9 @@
 checkpoints and backbones one by one."""
 
 import pytest
-import timm
 import torch
 
 import main
-from models.feature_fusion import FeatureFusionBlock
 from tests.make_data import make_category
 
 
@@ -48,22 +46,11 @@ def test_folder_below_a_regular_file(refused, tmp_path, flag):
     assert str(taken) in line and (tmp_path / "file").read_text() == "kept"
 
 
-def test_networks_that_cannot_be_had(refused, tmp_path, monkeypatch):
-    def offline(*_, **__):
-        raise OSError("no network\nat all")
-
+def test_networks_that_cannot_be_had(refused, tmp_path):
     make_category(tmp_path / "data")
-    folder = tmp_path / "checkpoints"
-    for flags, told in (
-        (["--rgb_backbone_name", "timm:no_such_model"], ["timm:no_such_model", "has no model"]),
-        (["--rgb_backbone_name", "timm:resnet50"], ["resnet50", "download", "huggingface.co"]),
-    ):
-        line = refused("--category", "toy", "--method_name", "DINO+FPFH", *flags)
-        assert all(word in line for word in told), line
-    monkeypatch.setattr(timm, "create_model", offline)
-    line = refused("--category", "toy", "--method_name", "DINO")
-    assert str(folder / "dino_vitbase8_pretrain.pth") in line and "dl.fbaipublicfiles.com/dino" in line
-    path = folder / "pointmae_pretrain.pth"
+    words = ["--category", "toy", "--method_name", "DINO+FPFH", "--rgb_backbone_name", "timm:no_such_model"]
+    assert "timm:no_such_model" in refused(*words)
+    path = tmp_path / "checkpoints" / "pointmae_pretrain.pth"
     line = refused("--category", "toy")
     assert str(path) in line and "Point-MAE" in line and "github.com/nomewang/M3DM" in line
     torch.save({"base_model": {"MAE_encoder.norm.weight": torch.ones(384)}}, path)
@@ -75,12 +62,3 @@ def test_device_missing(refused, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     make_category(tmp_path / "data")
     assert "--device cuda" in refused("--category", "toy", "--device", "cuda")
-
-
-def test_fusion_module_of_other_widths(refused, tmp_path):
-    make_category(tmp_path / "data")
-    torch.save(timm.create_model("resnet18").state_dict(), tmp_path / "checkpoints" / "resnet18.pth")
-    torch.save({"model": FeatureFusionBlock(48, 32).state_dict()}, tmp_path / "uff.pth")
-    method = "--method_name DINO+Point_MAE+Fusion --xyz_backbone_name FPFH --rgb_backbone_name timm:resnet18 --use_uff"
-    line = refused("--category", "toy", *method.split(), "--fusion_module_path", str(tmp_path / "uff.pth"))
-    assert str(tmp_path / "uff.pth") in line and "UFF" in line

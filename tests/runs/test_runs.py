@@ -1,9 +1,7 @@
 """The locks of an output folder and of a unit of work: two processes at a time, one that is killed."""
 
 import multiprocessing
-import subprocess
-import sys
-from pathlib import Path
+import time
 
 import pytest
 
@@ -14,7 +12,7 @@ from runs.results import Tables, comment_of
 from scoring.metrics import Metrics
 from tests.command_lines import parse
 
-ROOT = Path(__file__).resolve().parents[2]
+CONTEXT = multiprocessing.get_context("spawn")
 
 
 def append(folder, name, count):
@@ -24,9 +22,14 @@ def append(folder, name, count):
             tables.update(folder, {f"{name}{i}": {"baseline": Metrics(0.5, 0.5, 0.5)}})
 
 
+def keep(folder, held):
+    with runs.Unit(parse("-o", str(folder)), "id", "one", "data").lock():
+        held.set()
+        time.sleep(99)
+
+
 def test_two_processes_lose_no_table(tmp_path):
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=append, args=(tmp_path, name, 20)) for name in "ab"]
+    processes = [CONTEXT.Process(target=append, args=(tmp_path, name, 20)) for name in "ab"]
     for process in processes:
         process.start()
     for process in processes:
@@ -40,21 +43,15 @@ def test_two_processes_lose_no_table(tmp_path):
 
 
 def test_a_held_unit_names_its_holder_and_is_free_when_that_is_killed(tmp_path):
-    unit = runs.Unit(parse("-o", str(tmp_path)), "id", "one", "data")
-    code = """
-import sys, time
-from runs.runs import Unit
-from tests.command_lines import parse
-with Unit(parse("-o", sys.argv[1]), "id", "one", "data").lock():
-    print("held", flush=True)
-    time.sleep(99)
-"""
-    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, cwd=ROOT) as process:
-        process.stdout.readline()
-        for take in (unit.refuse_if_busy, unit.lock().__enter__):
-            with pytest.raises(Busy, match=f"one is being computed by process {process.pid} on {host()}"):
-                take()
-        process.kill()
+    unit, held = runs.Unit(parse("-o", str(tmp_path)), "id", "one", "data"), CONTEXT.Event()
+    process = CONTEXT.Process(target=keep, args=(tmp_path, held))
+    process.start()
+    assert held.wait(60)
+    for take in (unit.refuse_if_busy, unit.lock().__enter__):
+        with pytest.raises(Busy, match=f"one is being computed by process {process.pid} on {host()}"):
+            take()
+    process.kill()
+    process.join(60)
     unit.refuse_if_busy()
     with unit.lock():
         pass

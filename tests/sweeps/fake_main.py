@@ -2,31 +2,28 @@
 
 FAKE_LOG names a file that gets a line at the begin and the end of every computation; FAKE_SECONDS, or the file
 "seconds" of the data set, says how long one takes; FAKE_FAIL names categories that fail, FAKE_KILL one that kills
-itself at its first attempt.
+itself at its first attempt. After the word "sweep" it is tools/sweep.py with this main.py, as a process that a test can
+kill; FAKE_OTHER_SYSTEM: as on one without Linux's signal at the parent's end.
 """
 
-import csv
-import hashlib
 import json
 import os
+import random
 import signal
 import sys
 import time
+import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
-import numpy as np
-
+from common.files import atomic_write_text
 from common.locks import hold
 from common.signals import first_signal_stops
 from runs.options import deciding_options, parse_arguments, recorded_options, run_id
 
-LABEL = np.arange(20) % 2
-
-
-class Weights:
-    network, sha256 = "none", "0" * 64
+WEIGHTS = {"network": "none", "path": "none.pth", "sha256": "0" * 64, "standin": True}
 
 
 def note(word, args):
@@ -38,7 +35,7 @@ def note(word, args):
 def main():
     args = parse_arguments()
     out, (category,) = Path(args.output_dir), args.category
-    run = run_id(deciding_options(recorded_options(args)), [Weights])
+    run = run_id(deciding_options(recorded_options(args)), [SimpleNamespace(**WEIGHTS)])
     out.mkdir(parents=True, exist_ok=True)
     if not Path(args.dataset_path).is_dir():
         print(f"main.py: {args.dataset_path}: no such folder", file=sys.stderr)
@@ -61,36 +58,32 @@ def main():
 
 
 def write(args, out, run, category):
-    """run.json and scores, as main.py leaves them."""
-    text = json.dumps([category, args.seed, args.shots, args.f_coreset])
-    rng = np.random.default_rng(int(hashlib.sha256(text.encode()).hexdigest()[:8], 16))
-    lift, noise, scores = {"baseline": 0.5, "pixel_max": 1.0, "pixel_topk": 1.5}, rng.normal(size=len(LABEL)), {}
-    for name in dict.fromkeys(["baseline", *args.scoring]):
-        scores[name] = noise + LABEL * lift[name] * (1 + 0.1 * (args.shots or 1)) + rng.normal(size=len(LABEL)) * 0.2
-    with open(out / f"scores_{category}.csv", "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["path", "defect", "label", *scores])
-        for i, one in enumerate(LABEL):
-            values = [repr(float(of[i])) for of in scores.values()]
-            writer.writerow([f"{category}/test/{i:03d}.png", "hole" if one else "good", one, *values])
-    metrics = {}
-    for name, of in scores.items():
-        auc = float((of[LABEL == 1][:, None] > of[LABEL == 0][None]).mean())  # scikit-learn takes long to load
-        metrics[name] = {"image_rocauc": auc, "pixel_rocauc": 0.9 + 0.01 * args.seed, "au_pro": None}
+    """run.json and the file of scores, as main.py leaves them."""
+    seed = zlib.crc32(json.dumps([category, args.seed, args.shots, args.f_coreset]).encode())
+    names = dict.fromkeys(["baseline", *args.scoring])
+    (out / f"scores_{category}.csv").write_text(",".join(["path", "defect", "label", *names]))
+    values, pixel = random.Random(seed), 0.9 + 0.01 * args.seed
+    metrics = {n: {"image_rocauc": values.random(), "pixel_rocauc": pixel, "au_pro": None} for n in names}
     record = {
         "id": run,
         "command": sys.argv[1:],
         "options": recorded_options(args),
         "failed": {},
         "versions": {"numpy": "1"},
-        "weights": [{"network": "none", "path": "none.pth", "sha256": "0" * 64, "standin": True}],
-        "categories": {category: {"finished": "today", "metrics": metrics}},
+        "weights": [WEIGHTS],
+        "categories": {category: {"metrics": metrics}},
     }
-    (out / "run.json.new").write_text(json.dumps(record))
-    os.replace(out / "run.json.new", out / "run.json")
+    atomic_write_text(out / "run.json", json.dumps(record))
 
 
 if __name__ == "__main__":
+    if sys.argv[1] == "sweep":
+        from sweeps import jobs  # imported here: they take long
+        from tools import sweep
+
+        if os.environ.get("FAKE_OTHER_SYSTEM"):
+            jobs.LIBC = None
+        sys.exit(sweep.main(sys.argv[2:], program=[sys.executable, __file__]))
     with first_signal_stops("main.py"):
         try:
             sys.exit(main())

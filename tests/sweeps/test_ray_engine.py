@@ -1,15 +1,13 @@
 """Sweeps on a Ray cluster of two nodes: the same results, whatever is killed."""
 
-import subprocess
-import sys
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
 
 from sweeps import ray_engine
 from sweeps.jobs import FAILED
-from tests.sweeps.test_engines import DRIVER, JOBS, TEXT, busy, computed, results, run, wait_for, whole  # noqa: F401
+from tests.sweeps.test_engines import JOBS, TEXT, busy, computed, results, run, start, wait_for, whole  # noqa: F401
 
 ray = pytest.importorskip("ray")
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -34,23 +32,13 @@ class Two:
         return path
 
     def when_busy(self, action):
-        """Call ``action(processes)`` once both nodes compute, beside what follows; returns a function that waits for
-        it."""
-        done = []
+        """Call ``action(processes)`` once both nodes compute, beside what follows; returns its Future."""
 
         def work():
-            wait_for(lambda: (self.folder / "computed").exists() and len(busy(self.folder)) == 2)
+            wait_for(lambda: len(busy(self.folder)) == 2)
             action(busy(self.folder))
-            done.append(True)
 
-        thread = threading.Thread(target=work)
-        thread.start()
-
-        def join():
-            thread.join(60)
-            assert done
-
-        return join
+        return ThreadPoolExecutor(1).submit(work)
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +58,9 @@ def two(tmp_path_factory):
 def test_the_same_results_and_nothing_twice(two, whole, tmp_path):
     file = two.file()
     assert run(file, tmp_path / "out", *RAY) == 0
-    assert results(tmp_path / "out") == whole and set(computed(two.folder).values()) == {1}
+    assert results(tmp_path / "out") == results(whole) and set(computed(two.folder).values()) == {1}
     assert run(file, tmp_path / "out", *RAY, "--workers", 1) == 0
-    assert results(tmp_path / "out") == whole and set(computed(two.folder, "begin").values()) == {1}
+    assert results(tmp_path / "out") == results(whole) and set(computed(two.folder, "begin").values()) == {1}
 
 
 def test_a_host_that_does_not_see_the_folder_says_so(tmp_path, monkeypatch):
@@ -90,19 +78,16 @@ def test_a_killed_worker_is_repeated(two, whole, tmp_path):
         worker.kill()
 
     file = two.file(8)
-    join = two.when_busy(kill)
+    done = two.when_busy(kill)
     assert run(file, tmp_path / "out", *RAY) == 0
-    join()
-    assert results(tmp_path / "out") == whole and set(computed(two.folder).values()) == {1}
+    done.result(60)
+    assert results(tmp_path / "out") == results(whole) and set(computed(two.folder).values()) == {1}
     assert sum(computed(two.folder, "begin").values()) == JOBS + 1
 
 
 def test_a_killed_driver_leaves_no_process_and_loses_nothing(two, whole, tmp_path):
     out, file = tmp_path / "out", two.file(6)
-    with open(tmp_path / "log", "wb") as log:
-        driver = subprocess.Popen(
-            [sys.executable, str(DRIVER), str(file), "-o", str(out), *RAY], stdout=log, stderr=log
-        )
+    driver = start(file, out, tmp_path, *RAY)
     wait_for(lambda: len(computed(two.folder)) >= 1 and len(busy(two.folder)) == 2)
     processes = [psutil.Process(process) for process in busy(two.folder)]
     driver.kill()
@@ -111,7 +96,9 @@ def test_a_killed_driver_leaves_no_process_and_loses_nothing(two, whole, tmp_pat
     before = computed(two.folder)
     (two.folder / "parts" / "seconds").write_text("0")
     assert run(file, out, *RAY) == 0
-    assert results(out) == whole and set(computed(two.folder).values()) == {1} and before <= computed(two.folder)
+    assert (
+        results(out) == results(whole) and set(computed(two.folder).values()) == {1} and before <= computed(two.folder)
+    )
 
 
 def test_what_no_node_has_is_refused(two, tmp_path, capsys):
@@ -127,8 +114,8 @@ def test_a_lost_node_is_replaced_by_the_other(two, whole, tmp_path):
         (two.folder / "parts" / "seconds").write_text("0")
 
     file = two.file(8)
-    join = two.when_busy(lose)
+    done = two.when_busy(lose)
     assert run(file, tmp_path / "out", *RAY) == 0
-    join()
-    assert results(tmp_path / "out") == whole and set(computed(two.folder).values()) == {1}
+    done.result(60)
+    assert results(tmp_path / "out") == results(whole) and set(computed(two.folder).values()) == {1}
     assert sum(computed(two.folder, "begin").values()) == JOBS + 1

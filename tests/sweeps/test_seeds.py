@@ -10,7 +10,7 @@ import pytest
 
 from runs.options import deciding_options, parse_arguments, recorded_options
 from sweeps.seeds import run_seeds, seed_job
-from tests.sweeps.test_engines import DRIVER, FAKE, computed, wait_for
+from tests.sweeps.test_engines import FAKE, computed, wait_for
 
 PROGRAM = [sys.executable, str(FAKE)]
 
@@ -21,8 +21,7 @@ PROGRAM = [sys.executable, str(FAKE)]
         "--method_name DINO --scoring pixel_max pixel_topk --category a b --save_model m --eval_mode --calibration 0.2",
         "--method_name DINO+Point_MAE --preset best --save_maps m --fix scaling --f_coreset 0.1 --quiet",
         "--preset paper --f_coreset 0.1 --use_uff --fusion_module_path f.pth --shots 3 --unit mm --save_feature",
-        "--method_name FPFH --dataset_type folder --rgb_s_lambda 1e-07 --scoring_weights 1 2 3 --spool_dir s",
-        "--method_name Point_MAE --max_sample 4 --rm_zero_for_project --random_state 7 --num_workers 0 --device cpu",
+        "--method_name Point_MAE --dataset_type folder --rgb_s_lambda 1e-07 --scoring_weights 1 2 3 --spool_dir s",
     ],
 )
 def test_a_seeds_job_has_the_same_options(words):
@@ -60,9 +59,9 @@ def test_a_failing_seed_keeps_the_others_and_old_records_do_not_count(args, tmp_
 
 @pytest.mark.slow
 def test_a_signal_stops_and_a_killed_run_leaves_no_process(args, tmp_path, monkeypatch):
-    words = [word for word in seed_job(args, 0).words(args.output_dir)] + ["--seeds", "0", "1"]
+    words = [*seed_job(args, 0).words(args.output_dir), "--seeds", "0", "1"]
     text = (
-        f"import sys; sys.path.insert(0, {str(DRIVER.parents[2])!r}); import main, sweeps.jobs as s\n"
+        f"import sys; sys.path.insert(0, {str(FAKE.parents[2])!r}); import main, sweeps.jobs as s\n"
         f"s.main_command = lambda: {PROGRAM!r}\nfrom common.signals import run_to_the_end\n"
         f"run_to_the_end(lambda: main.main({words!r}))"
     )
