@@ -2,7 +2,7 @@
 
 ``main.py``, ``tools/check_dataset.py``, ``tools/predict.py`` and the data set classes use the same reading functions. A
 run reads the files with the ``Reading`` that the examination found. The examination refuses nothing; its caller decides
-from ``Examination.faults``.
+from ``Category.texts("fault")``.
 """
 
 import json
