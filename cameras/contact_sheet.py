@@ -21,7 +21,7 @@ from common.files import atomic_path
 LINE, DEFECT, MISSING = "magenta", "gold", "dimgrey"  # colours: outline, mask, not measured
 ROOM = 1.6  # the shown window is this many times as large as the measured area, so that misplaced parts are visible
 FEW, MOST = 4, 24  # so many parts are shown large, one below the other; so many are on one page
-LARGE, SMALL, GAP, TEXT, HEAD = 320, 220, 8, 64, 56  # pixels: a panel, between panels, text of a part, of a page
+LARGE, SMALL, GAP, TEXT, HEAD = 320, 220, 8, 78, 56  # pixels: a panel, between panels, text of a part, of a page
 DOTS, FONT, CHARACTER = 100, 8, 7  # pixels per inch; points; pixels that a character takes
 LEGEND = (
     "left: picture; in its corner the whole frame · middle: depth, red near, blue far, grey not measured · right: both"
@@ -71,7 +71,8 @@ def draw_page(folder, names, title, labels):
         place.axis("off")
     for name, panels in zip(names, places.reshape(-1, 3)):
         text = draw_part(panels, folder, name)
-        lines = "\n".join(_wrapped(line, 3 * panel) for line in (f"{name}   {labels.get(name, '')}".rstrip(), text))
+        told = f"{name}   {labels.get(name, '')}".rstrip()
+        lines = "\n".join(_wrapped(line, 3 * panel, most) for line, most in ((told, 3), (text, 2)))  # TEXT has room
         panels[0].set_title(lines, loc="left", fontsize=FONT, parse_math=False)
     return figure
 
@@ -79,37 +80,42 @@ def draw_page(folder, names, title, labels):
 def draw_part(panels, folder, name):
     """Draw the part ``name`` into three axes; returns a line of text on its scan."""
     with Image.open(folder / "rgb" / f"{name}.png") as file:
-        picture = np.asarray(file.convert("RGB"))
+        picture = file.convert("RGB")
     xyz = tifffile.imread(folder / "xyz" / f"{name}.tiff")
     measured, part = xyz.any(2), part_pixels(xyz)
     left, top, share = window(part if part.any() else measured)
     near, far = np.percentile(xyz[measured, 2], [2, 98]) if measured.any() else (0, 1)
-    scaled = np.ma.array((xyz[..., 2] - near) / max(far - near, 1e-9), mask=~measured)
+    # a page holds all its images at once: only the window, and no more pixels of it than a panel has
+    width, height = LARGE, round(LARGE * picture.height / picture.width)
+    rows = ((top + share * (np.arange(height) + 0.5) / height) * xyz.shape[0]).astype(int)
+    columns = ((left + share * (np.arange(width) + 0.5) / width) * xyz.shape[1]).astype(int)
+    box = [left * picture.width, top * picture.height, (left + share) * picture.width, (top + share) * picture.height]
+    photo = picture.resize((width, height), Image.LANCZOS, box=box)
+    pixels = np.ix_(rows, columns)
+    scaled = np.ma.array((xyz[..., 2][pixels] - near) / max(far - near, 1e-9), mask=~measured[pixels])
     depth = colormaps["turbo_r"].with_extremes(bad=MISSING)(scaled, bytes=True)
-    for place, image in zip(panels, (picture, depth, picture)):
-        place.imshow(image, extent=(0, 1, 1, 0), aspect=picture.shape[0] / picture.shape[1])
-        place.set(xlim=(left, left + share), ylim=(top + share, top))
-    _draw_outline(panels[2], part, LINE)
+    for place, image in zip(panels, (photo, depth, photo)):
+        place.imshow(image)
+    _draw_outline(panels[2], part[pixels], LINE)
     mask = folder / "gt" / f"{name}.png"
     if mask.exists():
         with Image.open(mask) as file:
-            _draw_outline(panels[2], np.asarray(file) > 0, DEFECT)
+            seen = file.convert("L").resize((width, height), Image.BOX, box=box)  # a person may have saved it in colour
+        _draw_outline(panels[2], np.asarray(seen) > 0, DEFECT)
     text = facts(xyz, measured, part)
     if share == 1:
         return text
     corner = panels[0].inset_axes([0, 0.75, 0.25, 0.25], anchor="NW")
-    corner.imshow(part, cmap="gray")
+    corner.imshow(part[:: max(1, len(part) // SMALL), :: max(1, len(part[0]) // SMALL)], cmap="gray")
     corner.set(xticks=[], yticks=[])
     return f"{text} · enlarged {1 / share:.1f} times"
 
 
 def _draw_outline(place, mask, colour):
-    """Draw the outline of ``mask`` [H, W], without its small holes, into axes that span the whole picture."""
+    """Draw the outline of ``mask`` [h, w], without its small holes, into axes with an image of its size."""
     solid = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5)))
-    height, width = mask.shape
-    centres = (np.arange(width) + 0.5) / width, (np.arange(height) + 0.5) / height
     if solid.min() != solid.max():
-        place.contour(*centres, solid, [0.5], colors=colour, linewidths=1)
+        place.contour(solid, [0.5], colors=colour, linewidths=1)
 
 
 def window(part):
@@ -135,6 +141,7 @@ def facts(xyz, measured, part):
     return f"{text} · {wide} × {tall} mm · z {low[2]:.1f} to {high[2]:.1f} mm"
 
 
-def _wrapped(text, width):
-    """``text`` in lines that are at most ``width`` pixels wide."""
-    return "\n".join(textwrap.wrap(text.encode("utf-8", "replace").decode(), width // CHARACTER))
+def _wrapped(text, width, most=None):
+    """``text`` in lines that are at most ``width`` pixels wide, at most so many (None: all)."""
+    text = text.encode("utf-8", "replace").decode()
+    return "\n".join(textwrap.wrap(text, width // CHARACTER, max_lines=most, placeholder=" …"))

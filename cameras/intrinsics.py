@@ -180,7 +180,7 @@ def _numbers(value, count=None):
     value = value.get("data") if isinstance(value, dict) else value
     try:
         numbers = np.ravel(np.asarray(value, np.float64)).tolist() if isinstance(value, list) else []
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return numbers if len(numbers) == (count or len(numbers)) and np.isfinite(numbers).all() else None
 

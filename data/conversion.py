@@ -30,7 +30,7 @@ from common.files import atomic_path, atomic_write_text, check_writable
 from common.progress import is_quiet
 from common.signals import begin_worker, beginning_workers, held
 from data import names
-from data.names import CATEGORIES, same_name
+from data.names import CATEGORIES, find_folder, same_name
 
 RECORD = "preprocessing.json"
 PACKAGES = ("numpy", "scipy", "pillow", "tifffile")
@@ -88,6 +88,7 @@ def find_categories(root, asked, dataset_type, target=None):
             the download: it is the download itself or lies in one of its categories.
     """
     official = {same_name(name): name for name in CATEGORIES[dataset_type]}
+    asked = asked or [name for name in official.values() if find_folder(root, name)]  # refuses two of one name
     folders = names.find_categories(root, dataset_type, asked)[0]
     found = {official.get(same_name(name), name): root / name for name in folders}
     if not found:

@@ -61,7 +61,8 @@ def find_categories(dataset_path, dataset_type, asked=None):
     """
     root = Path(dataset_path)
     if not root.is_dir():
-        raise InputError(f"{root}: missing folder: give the folder that holds the data set's categories")
+        mend = "give the folder that holds the data set's categories (main.py: --dataset_path)"
+        raise InputError(f"{root}: missing folder: {mend}")
     if (root / "train" / GOOD).is_dir():
         mend = f"give the folder it lies in, and --category {root.resolve().name}"
         raise InputError(f"{root}: is a category itself; {mend}")

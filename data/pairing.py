@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple, Optional
 
 from data.folders import by_suffix, is_junk_file, is_junk_folder, walk
-from data.matching import match, numbers
+from data.matching import match, numbers, stem
 
 GOOD = "good"
 # folder of a kind of file → its suffixes, upper or lower case; the suffix of the data sets comes first
@@ -187,8 +187,10 @@ def _problems(folder, kind, files, found):
         return [f"{place}: {none}{_others(folder, kind)}: {mend}"]
     if not found.how and found.doubles:
         one, other = found.doubles
-        return [f"{one}: it and {other.name} answer to one name or number; {REMEDY}"]
-    by_name, none = found.how == "name", f"has no file of the same {found.how or 'number'}"
+        # two spellings of one name look alike
+        shown = ascii(other.name) if stem(one) == stem(other) else other.name
+        return [f"{one}: it and {shown} answer to one name or number; {REMEDY}"]
+    by_name, none = found.how == "name", f"has no file of the same {found.how or 'name or number'}"
     texts = [
         (p, f"has no {p.stem}{SUFFIXES[kind][0]} in {place}" if by_name else f"{place} {none}") for p in found.missing
     ]

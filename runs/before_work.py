@@ -75,7 +75,10 @@ def prepare(options: RunOptions, names: list[str], missing: Mapping[str, str], n
         except InputError as error:
             failed[name] = str(error)
     if not data:
-        first, *rest = failed.values()
+        (_, first), *rest = failed.items()
+        for name, reason in rest:
+            if name not in missing:
+                _leave_out(name, reason)
         raise InputError(first + (f" (and {len(rest)} more categories without usable files)" if rest else ""))
     for name, reason in failed.items():
         _leave_out(name, reason)

@@ -90,7 +90,8 @@ def categories(args):
             raise InputError(f"{args.path}: none of the {len(missing)} categories of {args.dataset_type} is there")
         return names, missing
     # list folders without train/good too: a run leaves them out
-    folders = {path.parent.name for split in ("train", "test") for path in args.path.glob(f"*/{split}/")}
+    splits = [path for split in ("train", "test") for path in args.path.glob(f"*/{split}") if path.is_dir()]
+    folders = {path.parent.name for path in splits}
     names = sorted(name for name in folders if not is_junk_folder(name))
     return (names, {}) if names else find_categories(args.path, args.dataset_type)
 

@@ -105,11 +105,14 @@ def test_refusals(tmp_path, capsys, make, module, flags):
     """One line and exit code 2, before anything is written."""
     category = make(tmp_path / "src")
     (tmp_path / "empty").mkdir()
+    for sign in "-_":
+        (tmp_path / "twice" / (category.name + sign)).mkdir(parents=True)
     (tmp_path / "file").write_text("x")
     before = snapshot(tmp_path)
     for source, out, extra, text in (
         ("nowhere", "out", (), "missing folder"),
         ("empty", "out", (), "none of the data set's categories"),
+        ("twice", "out", (), f"all answer to the category {category.name}"),
         (f"src/{category.name}", "out", (), "none of the data set's categories|is a category itself"),
         ("src", "src", (), "into the download"),
         ("src", f"src/{category.name}/new", (), "into the download"),
