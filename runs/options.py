@@ -25,7 +25,7 @@ GONE_DECIDING = {
     **dict.fromkeys(("coreset_partitions", "fpfh_normal_radius", "fpfh_feature_radius")),
     "half_coreset": False,
 }
-NUMBERS = 2  # version of the results: raised when a change of the program changes them
+NUMBERS, OF_FRAMES = 2, 3  # version of the results, and of those with --frame: raised when the program changes them
 RGB_DETAILS = ("rgb_layers", "rgb_size")
 Refuse = Callable[[str], NoReturn]
 
@@ -263,7 +263,8 @@ def run_id(deciding: Mapping[str, Any], weights: Iterable[Any]) -> str:
         weights: [WeightFile].
     """
     files = [[file.network, file.sha256] for file in weights]
-    return short_hash({"numbers": NUMBERS, "options": deciding, "weights": files}, 12)
+    numbers = OF_FRAMES if "frame" in deciding else NUMBERS
+    return short_hash({"numbers": numbers, "options": deciding, "weights": files}, 12)
 
 
 def short_hash(content: object, digits: int) -> str:

@@ -264,7 +264,7 @@ SCORINGS = {  # described: pixel map, image score, table of the paper; "ours": t
         Scoring("disagreement", FINAL, MODULATED, *S_FINAL, ("M_pix", "S_final", "Tables 3-7, Proposed")),
         Scoring(
             *(CALIBRATED, frozenset((UNITS,)), IN_UNITS, *S_UNITS),
-            (UNITS_TEXT, "mean of its 64 largest pixels", "ours, not the paper's; docs/scoring.md"),
+            (UNITS_TEXT, "mean of its 64 largest pixels, with --frame 32", "ours, not the paper's; docs/scoring.md"),
         ),
     )
 }

@@ -151,6 +151,6 @@ def test_parity_of_the_installed_code(installed):
                 shutil.copyfile(path, target)
     shutil.copyfile(ROOT / "pytest.ini", folder / "pytest.ini")
     parity = "tests/feature_extractors/test_parity"
-    tests = (f"{parity}_networks.py::test_point_bert", f"{parity}.py::test_coreset_picks")
+    tests = (f"{parity}.py::test_point_bert", f"{parity}.py::test_coreset_picks")
     done = run(installed.python, "-m", "pytest", "-m", "", *tests, folder=folder)
     assert "2 passed" in done.stdout
