@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from common.errors import InputError
 from common.progress import note, track
 from reports import figures
 from reports.pages import picture_url, write_page
@@ -57,11 +58,15 @@ def write_report(paths, out, seed, parameters):
         parameters: of the scoring, ``scoring_addon.Parameters``.
 
     Raises:
-        InputError: a file cannot be scored.
+        InputError: a file cannot be scored, or lacks one of the two banks.
     """
     categories = []
     for path in track(paths, len(paths), "report", "category"):
-        categories.append(_category(scored_category(path, choose=lambda _: (parameters, "test")), seed))
+        scored = scored_category(path, choose=lambda _: (parameters, "test"))
+        if PROPOSED not in scored.scored:
+            why = "the page compares the baseline with disagreement, which needs an RGB and an xyz bank"
+            raise InputError(f"{path}: holds the maps of {', '.join(scored.saved.bank_map)} alone: {why}")
+        categories.append(_category(scored, seed))
     left_out = left_out_text({of.name: of.lacks for of in categories})
     if left_out:
         note(f"report.py: note: {left_out}", sys.stderr)

@@ -1,6 +1,7 @@
 """The report about saved maps: what is on the page."""
 
 import base64
+import dataclasses
 import re
 from html import unescape
 from types import SimpleNamespace
@@ -12,9 +13,9 @@ from markupsafe import escape
 import scoring_addon
 from reports import maps_report
 from reports.scored import scored_category
-from scoring.evaluation import metrics, read, score
+from scoring.evaluation import metrics, read, score, write
 from scoring.metrics import roc_auc
-from tests.make_maps import write_category
+from tests.make_maps import make_evaluation, write_category
 from tools import report
 
 ODD = 'odd <&>"$x$'
@@ -115,3 +116,11 @@ def test_bad_input(maps, tmp_path, capsys):
         out, err = capsys.readouterr()
         assert not out and err.count("\n") == 1 and err.startswith("report.py: ") and told in err
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_maps_of_one_bank_are_refused_in_one_line(tmp_path, capsys):
+    whole = make_evaluation("bagel", size=32)
+    alone = {name: {"rgb": of["rgb"]} for name, of in (("bank_map", whole.bank_map), ("bank_score", whole.bank_score))}
+    write(dataclasses.replace(whole, training=None, **alone), tmp_path / "maps/bagel.npz")
+    assert report.main([str(tmp_path / "maps"), "-o", str(tmp_path / "out")]) == 2
+    assert "bagel.npz: holds the maps of rgb alone: the page compares" in capsys.readouterr().err
