@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from part_frame.finding import find_part, measured
@@ -27,6 +27,7 @@ def staged(one):
 @settings(max_examples=10, deadline=None)
 @given(TURNS, st.floats(-8, 8))
 def test_a_square_keeps_its_size_and_its_height(angle, shift):
+    assume(abs((angle + 45) % 90 - 45) > 1)  # else a whole row of the scan's pixels, 1 mm, lies on an edge or beside it
     places, mask, middle = staged(scan(1, angle, (shift, -shift), square))
     laid = lay(places, mask, FRAME, middle._replace(angle=angle))
     inside = laid.height > 2.5
