@@ -188,7 +188,8 @@ def inspect_regions(
         facts = None
         if in_place is not None:
             left, top, right, bottom = region.box
-            strongest = region.mask & (pixels[top:bottom, left:right] >= region.peak / 2)
+            lowest = region.peak - abs(region.peak) / 2  # maps of some scorings are negative
+            strongest = region.mask & (pixels[top:bottom, left:right] >= lowest)
             by = region_shares(terms, strongest, region.box)
             facts, places = in_place.facts(region.mask, region.box, by)
             if places is not None and places.any():

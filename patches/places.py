@@ -183,6 +183,8 @@ def _check_places(runner, starters):
             raise Fault("{}: measures what another function predicts".format(runner.at(name)), START)
         loops = [n for n in ast.walk(function) if isinstance(n, ast.For) and METRICS in calls_in(n)]
         rounds = [loop for loop in loops if starters & calls_in(loop)]  # outermost first
+        if any(inner not in ast.walk(outer) for outer, inner in zip(rounds, rounds[1:])):
+            raise Fault("{}: measures in several loops".format(runner.at(name)), START)
         objects = {dotted(n.func.value) for n in ast.walk(function) if called(n) == METRICS}
         names = [arg.arg for arg in function.args.args[:2]] + [dotted(loop.target) for loop in rounds]
         body = [function, *rounds][-1].body

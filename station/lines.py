@@ -28,6 +28,22 @@ NODES = {  # {name: (its kind, its value before the first part and of a part tha
 }
 
 
+def address_of(option, text, schemes, wanted):
+    """The parts of an address that was given with an option.
+
+    Raises:
+        InputError: its scheme is none of ``schemes``, or the host is missing, or the port is wrong.
+    """
+    try:
+        parts = urlsplit(text)
+        fits = parts.scheme in schemes and parts.hostname and parts.port != 0
+    except ValueError:  # a port that is no number up to 65535
+        fits = False
+    if not fits:
+        raise InputError(f"{option} {text}: {wanted}")
+    return parts
+
+
 class Line:
     """A thread that does something for each event of a station, and now and then where there is none.
 
@@ -77,8 +93,7 @@ class Webhook(Line):
     """
 
     def __init__(self, station, address, first_wait=FIRST_WAIT):
-        if not address.startswith(("http://", "https://")):
-            raise InputError(f"--webhook {address}: has to begin with http:// or https://")
+        address_of("--webhook", address, ("http", "https"), "write http://HOST/... or https://HOST/...")
         super().__init__(station, min(1.0, first_wait))
         self._address, self._first_wait = address, first_wait
 
@@ -129,10 +144,9 @@ class Mqtt:
     def __init__(self, station, address, prefix="m3dm", login=None):
         import paho.mqtt.client as paho
 
-        parts = urlsplit(address)
+        wanted = "write mqtt://HOST:1883, or mqtts://HOST:8883"
+        parts = address_of("--mqtt", address, ("mqtt", "mqtts"), wanted)
         secure = parts.scheme == "mqtts"
-        if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
-            raise InputError(f"--mqtt {address}: write mqtt://HOST:1883, or mqtts://HOST:8883")
         self._station, self._prefix, self._client = station, prefix, paho.Client(paho.CallbackAPIVersion.VERSION2)
         if login:
             self._client.username_pw_set(*login)
@@ -180,8 +194,7 @@ class OpcUa(Line):
     """
 
     def __init__(self, station, endpoint):
-        if urlsplit(endpoint).scheme != "opc.tcp" or not urlsplit(endpoint).hostname:
-            raise InputError(f"--opcua {endpoint}: write opc.tcp://HOST:4840")
+        address_of("--opcua", endpoint, ("opc.tcp",), "write opc.tcp://HOST:4840")
         super().__init__(station, LOOK_SECONDS)
         self._endpoint, self._kinds, self._nodes = endpoint, {}, {}
 

@@ -58,6 +58,19 @@ def test_the_outline_is_that_of_the_area_that_is_told():
     assert dent.area_mm2 == pytest.approx(np.pi * 4.5**2, rel=0.3)  # the whole dent, not what is above a threshold
 
 
+def test_a_map_of_negative_values_is_told_in_the_same_words():
+    *_, placed, placement = region_of("dent")
+    normal = reference(6, turn=180)[1]
+    maps, in_place = normal.maps(placed.appearance)[1], InPlace(normal, placed.appearance, placement.frame.pitch)
+    total = np.maximum.reduce(list(maps.values()))
+    matches = Matches({}, {}, (), np.zeros((0, 56, 56)), len(total))
+    kinds = [
+        [of.in_place.kind for of in inspect_regions(total - less, 6.0 - less, None, maps, matches, in_place)][0]
+        for less in (0.0, total.max() + 1)
+    ]
+    assert kinds[0] == kinds[1] and kinds[0].endswith("height")
+
+
 def test_a_stain_in_colours_without_millimetres_of_height():
     facts, _, text, *_ = region_of("stain")
     assert facts.kind.endswith("colour") and facts.brightness < -0.2

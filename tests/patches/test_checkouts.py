@@ -159,6 +159,12 @@ LAST = "feature_map_dims, modal='fusion')\n"
 OVERRIDE = CLASS + "\n    def calculate_metrics(self):\n        pass\n"
 FIRST = "    first = argparse.ArgumentParser()\n    first.parse_known_args()\n    parser = "
 FLAG = "parser.add_argument('--scoring')\n    " + make.PARSE
+ROUND = """        for method in self.methods.values():
+            for sample, mask, label, _ in test_loader:
+                method.predict(sample, mask, label)
+            method.calculate_metrics()
+"""
+MEASURE = "        for method_name, method in self.methods.items():\n"
 # files, words that the message has to hold
 REFUSED = {
     "predicts otherwise": (enhanced, (RUN, "predict_enhanced", "TripleFeatures.compute_s_s_map")),
@@ -166,6 +172,7 @@ REFUSED = {
     "metrics of other lists": (one_with(BASE, ("self.predictions", "self.pc_maps")), (BASE, "self.predictions")),
     "options not kept": (one_with(BASE, ("self.args = args", "self.options = args")), ("self.args",)),
     "no runner": (one_with(RUN, (".calculate_metrics()", ".measure()")), ("main.py", "calculate_metrics")),
+    "rounds in two loops": (one_with(RUN, (MEASURE, 2 * ROUND + MEASURE)), ("measures in several loops", "check(self")),
     "maps that never meet": (one_with(FULL, ("modal='rgb'", "modal=self.third")), ("modal='rgb'", "record(self")),
     "changed in between": (one_with(FULL, (RGB_LINE, "        s_map_xyz *= 2\n" + RGB_LINE)), ("assigned once each",)),
     "in a loop": (make.in_a_loop, (FULL, "stands in a loop")),

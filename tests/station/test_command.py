@@ -76,9 +76,12 @@ def run(place):
         ("--host 0.0.0.0", "give --token_file"),
         ("--token_file nowhere", "nowhere: cannot be read"),
         ("--journal /dev/null/x.db", "/dev/null: cannot be written"),
-        ("--webhook ftp://x", "has to begin with http"),
+        ("--webhook ftp://x", "write http://"),
+        ("--webhook http://host:port", "write http://"),
         ("--opcua nonsense", "write opc.tcp://" if find_spec("asyncua") else "requirements-opcua.txt"),
+        ("--opcua opc.tcp://127.0.0.1:99999", "write opc.tcp://" if find_spec("asyncua") else "requirements-opcua.txt"),
         ("--mqtt x:1", "write mqtt://" if find_spec("paho") else "requirements-mqtt.txt"),
+        ("--mqtt mqtt://host:port", "write mqtt://" if find_spec("paho") else "requirements-mqtt.txt"),
         ("", "knob.m3dm"),  # it holds a number
     ],
 )
