@@ -37,7 +37,6 @@ USUAL = 0.5  # share of the normal parts that have surface at a place of the foo
 REACH = 3  # cells around the footprint: compared too, and what lies in them is no extra surface
 HUE = 3.0  # the part's own hue shift is taken away as far as so many normal spreads
 HUE_FLOOR = 0.01  # logarithm
-LEAST_GAIN = 0.05  # darker pictures are not brought to the normal brightness
 UNTOLD = 1e3  # logarithm: spread of a colour that tells nothing
 LARGEST = 50.0  # normal spreads: larger deviations say no more
 
@@ -151,16 +150,17 @@ def compared(nominal):
 def gained(one, nominal):
     """An Appearance, as bright as the normal parts, so that a longer exposure is no defect.
 
-    An exposure is one factor on the picture's values: the median one on the normal parts' footprint is taken away
-    there, before DARK is added, else a darker picture would change the hue of saturated colours. What is left of the
+    An exposure is one factor of the picture's values, taken as the median one on the normal parts' footprint. What it
+    makes of the normal parts' colours is taken away: darkening changes the hue of saturated colours, since DARK is
+    added to all values. (Brightening the part instead would raise the noise of its dark places.) What is left of the
     median difference of brightness is taken away too.
     """
     where = (nominal.footprint > USUAL) & one.seen
     if not where.any():
         return one
     own, normal = _values(one.colour), _values(nominal.colour)
-    ratio = own[where].sum(-1) / np.maximum(normal[where].sum(-1), 1)
-    colour = logarithms(own / max(float(np.median(ratio)), LEAST_GAIN))
+    exposure = np.median(own[where].sum(-1) / np.maximum(normal[where].sum(-1), 1))
+    colour = one.colour - (logarithms(exposure * normal) - logarithms(normal))
     colour[..., 0] -= np.median((colour[..., 0] - nominal.colour[..., 0])[where])
     return one._replace(colour=colour)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from part_frame.comparison import MAPS
+from part_frame.comparison import MAPS, Appearance, Nominal, gained, logarithms
 from part_frame.reference import PlaceReference, packed, unpacked
 from tests.part_frame.scenes import DENT, PLACES, THICK, learned, reference, scan
 
@@ -116,3 +116,20 @@ def test_less_light_changes_no_colour_and_keeps_the_stain(light):
     usual = left_out(6)["colour"]
     assert judged(6, light=light)[1]["colour"] < usual + 1
     assert judged(6, "stain", light=light)[1]["colour"] == pytest.approx(judged(6, "stain")[1]["colour"], rel=0.2)
+
+
+@pytest.mark.parametrize("exposure", [0.6, 0.75, 1.4])
+def test_an_exposure_changes_no_hue_of_saturated_colours_and_raises_no_noise_in_dark_places(exposure):
+    draw, size = np.random.default_rng(0), (64, 64)
+    values = draw.uniform(4, 150, (*size, 3))  # among them orange, and black
+    everywhere, flat = np.ones(size, bool), np.zeros(size, np.float32)
+    normal = Nominal(flat, logarithms(values), flat + 1, flat + 1, 5)
+    seen = exposure * values
+    noisy = seen + draw.normal(0, 1.5, seen.shape)
+    plain, noise = (
+        gained(Appearance(flat, logarithms(of), everywhere, everywhere), normal).colour - normal.colour
+        for of in (seen, noisy)
+    )
+    assert np.abs(plain).max() < 1e-3
+    black, own = values.max(2) < 40, logarithms(noisy) - logarithms(seen)
+    assert black.sum() > 20 and noise[black].std() < 1.01 * own[black].std()
