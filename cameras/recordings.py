@@ -111,6 +111,13 @@ def sort_files(source, files, globs=(None, None, None)):
         kind = asked[0] if asked else sniff(path, source)
         if asked or kind in (LABEL, OTHER) or given[kind] is None:
             kinds[kind].append(path)
+    if given[PICTURE] is None and given[MASK] is None:
+        scanned = [set(words(path.stem)) for path in kinds[CLOUD]]
+        named = [path for path in kinds[MASK] if not _folder_words(path, source) & MASK_WORDS]
+        # "label.png" with "label_depth.png": the word is part of the part's name
+        named = [path for path in named if any(set(words(path.stem)) <= of for of in scanned)]
+        kinds[MASK] = [path for path in kinds[MASK] if path not in named]
+        kinds[PICTURE] = sorted([*kinds[PICTURE], *named], key=lambda p: natural(p.relative_to(source)))
     return kinds
 
 
@@ -134,10 +141,14 @@ def sniff(path, source):
     except Exception:  # damaged: reading it later will report that
         if suffix != ".png":
             return CLOUD
-    folders = {word for part in path.relative_to(source).parts[:-1] for word in words(part)}
+    folders = _folder_words(path, source)
     if folders & LABEL_WORDS:
         return LABEL
     return MASK if (folders | set(words(path.stem))) & MASK_WORDS else PICTURE
+
+
+def _folder_words(path, source):
+    return {word for part in path.relative_to(source).parts[:-1] for word in words(part)}
 
 
 def part_names(source, parts, taken=()):

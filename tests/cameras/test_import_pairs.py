@@ -44,6 +44,7 @@ def paired(root, **options):
         ["scan.png scan.cloud.pcd", "scan2.png scan2.cloud.pcd"],
         ["ColorImage003.bmp part_cloud_03.npy", "ColorImage004.bmp part_cloud_04.npy"],
         ["left/p1_v2.png depth/p1_v2_depth.tiff", "left/p2_v1.png depth/p2_v1_depth.tiff"],
+        ["bad_dent.png bad_dent_depth.png", "bad_label.png bad_label_depth.png"],  # no mask: its scan has the word too
     ],
 )
 def test_pairs(tmp_path, names):
