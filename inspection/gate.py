@@ -100,8 +100,12 @@ class ScanRanges(NamedTuple):
         Raises:
             InputError: ``content`` is something else.
         """
-        try:  # version 0.9 could also promise a rate
-            made = cls(**{name: of for name, of in tuples(content).items() if name not in ("alpha", "promised")})
+        try:
+            known = dict(tuples(content))
+            if known.pop("promised", False):  # by version 0.9, with thousands of scans: not widened
+                known["widening"] = 0.0
+            known.pop("alpha", None)
+            made = cls(**known)
             fits = len(set(map(len, made[:5]))) == 1 and set(made.names) <= set(KINDS)
             fits = fits and bool(np.isfinite([made.low, made.high]).all())
         except (TypeError, AttributeError, ValueError):

@@ -204,7 +204,9 @@ def test_ranges_survive_json_and_cannot_be_changed(ranges):
     again = ScanRanges.from_json(json.loads(json.dumps(ranges._asdict())))
     assert again == ranges
     content = ranges._asdict()
-    assert ScanRanges.from_json({**content, "alpha": 0.01, "promised": False}) == ranges  # as version 0.9 wrote it
+    for promised, widening in ((False, ranges.widening), (True, 0.0)):  # as version 0.9 wrote it
+        old = ScanRanges.from_json({**content, "alpha": 0.01, "promised": promised})
+        assert old == ranges._replace(widening=widening)
     for broken in (
         [],
         None,
