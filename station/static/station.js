@@ -39,7 +39,8 @@ function show(page) {
   document.title = page.title;
   renewed = Date.now();
   const verdict = document.querySelector(".verdict"), announce = document.getElementById("announce");
-  const said = verdict ? `${verdict.innerText.slice(1).trim()}: ${document.querySelector(".who strong").innerText}` : "";
+  const part = () => document.querySelector(".who strong").innerText;
+  const said = verdict ? `${verdict.innerText.slice(1).trim()}: ${part()}` : "";
   if (announce.textContent !== said) announce.textContent = said;
   prepare();
 }
