@@ -56,10 +56,16 @@ class InPlace:
     def facts(
         self, mask: NDArray[np.bool_], box: tuple[int, int, int, int], shares: Mapping[str, float]
     ) -> tuple[PlaceFacts, NDArray[np.bool_] | None]:
-        """(PlaceFacts of a region; [S, S] bool: the places around it that differ at least half as much, in height or,
-        of a region of colour, in colour; None for other regions).
+        """What a region differs in, and where.
 
-        ``mask`` bool in ``box`` (left, top, right, bottom); ``shares``: {map: share} where it differs most.
+        Args:
+            mask: the region, bool in ``box``.
+            box: (left, top, right, bottom).
+            shares: {map: share} where the region differs most.
+
+        Returns:
+            (PlaceFacts, [S, S] bool). The latter are the places in and around the region that differ at least half as
+            much as it does at most, in height; in colour, if it is a region of colour. None if it is of neither.
         """
         left, top, right, bottom = box
         window = np.s_[top:bottom, left:right]

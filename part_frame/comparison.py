@@ -150,10 +150,11 @@ def compared(nominal):
 def gained(one, nominal):
     """An Appearance, as bright as the normal parts, so that a longer exposure is no defect.
 
-    An exposure is one factor of the picture's values, taken as the median one on the normal parts' footprint. What it
-    makes of the normal parts' colours is taken away: darkening changes the hue of saturated colours, since DARK is
-    added to all values. (Brightening the part instead would raise the noise of its dark places.) What is left of the
-    median difference of brightness is taken away too.
+    The exposure is one factor of all values of the picture: the median over the normal parts' footprint. The normal
+    parts are darkened (or brightened) by it, and what that changes at each place is taken from the part's colour.
+
+    One number taken from all logarithms would not do: DARK is added to all values, so a darker picture has other hues
+    where colours are saturated. Brightening the part instead would raise the noise of its dark places.
     """
     where = (nominal.footprint > USUAL) & one.seen
     if not where.any():
@@ -161,7 +162,7 @@ def gained(one, nominal):
     own, normal = _values(one.colour), _values(nominal.colour)
     exposure = np.median(own[where].sum(-1) / np.maximum(normal[where].sum(-1), 1))
     colour = one.colour - (logarithms(exposure * normal) - logarithms(normal))
-    colour[..., 0] -= np.median((colour[..., 0] - nominal.colour[..., 0])[where])
+    colour[..., 0] -= np.median((colour[..., 0] - nominal.colour[..., 0])[where])  # what the factor has left
     return one._replace(colour=colour)
 
 

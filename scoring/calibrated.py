@@ -64,7 +64,7 @@ def bank_units(maps: Mapping[str, Array], topk: int | None = None) -> BankUnits:
         maps: {bank: [t, S, S]} of t normal parts, each measured without its own rows. Pixels that are not finite are
             ignored.
         topk: K, the number of pixels averaged in a peak and in an image score; at most an eighth of a map is used.
-            None: TOPK; in an image score of maps of the comparison in place TOPK_IN_PLACE.
+            None: TOPK for both; where there are maps of the comparison in place, TOPK_IN_PLACE for the image score.
 
     Raises:
         InputError: there is no part, or no bank has any spread.
