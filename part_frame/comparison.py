@@ -37,6 +37,12 @@ USUAL = 0.5  # share of the normal parts that have surface at a place of the foo
 REACH = 3  # cells around the footprint: compared too, and what lies in them is no extra surface
 HUE = 3.0  # the part's own hue shift is taken away as far as so many normal spreads
 HUE_FLOOR = 0.01  # logarithm
+LEAST = 0.01  # exposure of a black picture
+COARSE = np.s_[::3, ::3]  # every third place is enough for medians
+CLASSES = 6  # classes of brightness, of equal size, in which the picture's tones and noise are compared
+TONE = 0.5  # of the exposure's logarithm: dark and bright places follow the exposure by so much more or less at most
+GAMMA = 2.2  # of a camera's curve, at most: how noise grows in less light
+NOISE = 0.6  # normal spreads: usual median deviation of a part in the light of training
 UNTOLD = 1e3  # logarithm: spread of a colour that tells nothing
 LARGEST = 50.0  # normal spreads: larger deviations say no more
 
@@ -147,11 +153,20 @@ def compared(nominal):
     return grown(nominal.footprint >= USUAL, REACH)
 
 
+def exposure(one, nominal):
+    """float: how much brighter than the normal parts an Appearance is, as one factor of all values of its picture: the
+    median over the normal parts' footprint; 1.0 where nothing of it is seen."""
+    where = (nominal.footprint > USUAL) & one.seen
+    own, normal = _values(one.colour[where]).sum(-1), _values(nominal.colour[where]).sum(-1)
+    return float(max(np.median(own / np.maximum(normal, 1)), LEAST)) if where.any() else 1.0
+
+
 def gained(one, nominal):
     """An Appearance, as bright as the normal parts, so that a longer exposure is no defect.
 
-    The exposure is one factor of all values of the picture: the median over the normal parts' footprint. The normal
-    parts are darkened (or brightened) by it, and what that changes at each place is taken from the part's colour.
+    The normal parts are darkened (or brightened) by the :func:`exposure`, and what that changes at each place is taken
+    from the part's colour. A camera's curve darkens dark places more than bright ones, so each class of brightness may
+    differ from the exposure, by TONE of it: nothing in the light of training.
 
     One number taken from all logarithms would not do: DARK is added to all values, so a darker picture has other hues
     where colours are saturated. Brightening the part instead would raise the noise of its dark places.
@@ -159,11 +174,55 @@ def gained(one, nominal):
     where = (nominal.footprint > USUAL) & one.seen
     if not where.any():
         return one
-    own, normal = _values(one.colour), _values(nominal.colour)
-    exposure = np.median(own[where].sum(-1) / np.maximum(normal[where].sum(-1), 1))
-    colour = one.colour - (logarithms(exposure * normal) - logarithms(normal))
+    factor, normal = exposure(one, nominal), _values(nominal.colour)
+    expected, most = factor * normal, TONE * abs(np.log(factor))
+    tone = np.log((_values(one.colour[COARSE]) + DARK) / (expected[COARSE] + DARK))
+    tone = np.clip(_by_brightness(tone, normal, where), -most, most)
+    expected = (expected + DARK) * np.exp(tone)
+    colour = one.colour - (logarithms(expected - DARK) - logarithms(normal))
     colour[..., 0] -= np.median((colour[..., 0] - nominal.colour[..., 0])[where])  # what the factor has left
     return one._replace(colour=colour)
+
+
+def widened(spread, found, nominal, factor):
+    """A Spread for a part whose picture is darker by ``factor``, so that its noise is no defect.
+
+    In less light the noise weighs more, most in dark places. How much more the part's own Deviation ``found`` tells:
+    per class of brightness, its median beside the usual one, and no more than the noise of a sensor can grow. In the
+    light of training, or in more, the spread stays as it is.
+    """
+    if factor >= 1:
+        return spread
+    brightness = _values(nominal.colour).mean(-1)
+    most = factor ** (1 - GAMMA) * (brightness + DARK) / (factor * brightness + DARK)
+    where = compared(nominal)
+    wide = {}
+    for name in ("colour", "local_colour"):
+        own = getattr(spread, name)
+        away = np.abs(getattr(found, name)[COARSE]) / own[COARSE] / NOISE
+        noise = [np.clip(_by_brightness(away[..., k], brightness, where), 1, most) for k in range(3)]
+        wide[name] = own * np.dstack(noise).astype(np.float32)
+    return spread._replace(**wide)
+
+
+def _by_brightness(values, brightness, where):
+    """The median of ``values`` in each class of ``brightness``, between the classes' middles interpolated.
+
+    Args:
+        values: COARSE of [S, S] or [S, S, 3].
+        brightness: [S, S] or [S, S, 3], as ``values``.
+        where: [S, S] bool, the places that count.
+
+    Returns:
+        An array as ``brightness``.
+    """
+    places = where[COARSE]
+    if not places.any():
+        return np.zeros_like(brightness)
+    values, bright = values[places].ravel(), brightness[COARSE][places].ravel()
+    classes = np.array_split(np.argsort(bright), CLASSES)
+    middles, medians = zip(*((np.median(bright[one]), np.median(values[one])) for one in classes if len(one)))
+    return np.interp(np.arange(256), middles, medians)[brightness.astype(np.uint8)]
 
 
 def logarithms(values):
@@ -176,7 +235,7 @@ def logarithms(values):
 def _values(colour):
     """The values whose :func:`logarithms` are ``colour``; at least 0."""
     green = colour[..., 0] - (colour[..., 1] + colour[..., 2]) / 3
-    logarithm = np.dstack([green + colour[..., 1], green, green + colour[..., 2]])
+    logarithm = np.stack([green + colour[..., 1], green, green + colour[..., 2]], -1)
     return np.maximum(np.exp(logarithm) - DARK, 0)
 
 

@@ -88,7 +88,9 @@ class PlaceReference:
             of = self._found[excluding]
             spread = self._spread_of(self._squares.without(of, self._shifts[excluding]))
         else:
-            of, spread = self.deviation(appearance, excluding), self.spread
+            of = self.deviation(appearance, excluding)
+            factor = comparison.exposure(appearance, self.nominal)
+            spread = comparison.widened(self.spread, of, self.nominal, factor)
         found = comparison.in_spreads(of, spread)
         if self.ignored is not None:
             found = {name: np.where(self.ignored, np.float32(0), values) for name, values in found.items()}
