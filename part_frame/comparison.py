@@ -37,12 +37,15 @@ USUAL = 0.5  # share of the normal parts that have surface at a place of the foo
 REACH = 3  # cells around the footprint: compared too, and what lies in them is no extra surface
 HUE = 3.0  # the part's own hue shift is taken away as far as so many normal spreads
 HUE_FLOOR = 0.01  # logarithm
+BESIDE = 4  # cells around the part that are not its surroundings
+ENOUGH = 0.1  # of the frame: so much of the surroundings tells the light
 LEAST = 0.01  # exposure of a black picture
 COARSE = np.s_[::3, ::3]  # every third place is enough for medians
 CLASSES = 6  # classes of brightness, of equal size, in which the picture's tones and noise are compared
-TONE = 0.5  # of the exposure's logarithm: dark and bright places follow the exposure by so much more or less at most
+TONE = 0.5  # of the light's logarithm: dark and bright places follow it by so much more or less at most
 GAMMA = 2.2  # of a camera's curve, at most: how noise grows in less light
-NOISE = 0.6  # normal spreads: usual median deviation of a part in the light of training
+GRAIN = 2.0  # cells: what differs alike over more than this is no noise
+NOISE = 0.5  # normal spreads: the usual median of a part's noise in the light of training
 UNTOLD = 1e3  # logarithm: spread of a colour that tells nothing
 LARGEST = 50.0  # normal spreads: larger deviations say no more
 
@@ -161,12 +164,24 @@ def exposure(one, nominal):
     return float(max(np.median(own / np.maximum(normal, 1)), LEAST)) if where.any() else 1.0
 
 
+def light(one, nominal):
+    """float: how much brighter the light is than that of the normal parts: the median of what an Appearance shows
+    beside the part; its :func:`exposure` where too little of that is seen. A part of another material changes the
+    exposure, and not the light."""
+    beside = one.seen & ~grown(nominal.footprint > 0, BESIDE)
+    own, normal = _values(one.colour[beside]).sum(-1), _values(nominal.colour[beside]).sum(-1)
+    bright = normal > 3 * DARK
+    if bright.sum() < ENOUGH * beside.size:
+        return exposure(one, nominal)
+    return float(max(np.median(own[bright] / normal[bright]), LEAST))
+
+
 def gained(one, nominal):
     """An Appearance, as bright as the normal parts, so that a longer exposure is no defect.
 
     The normal parts are darkened (or brightened) by the :func:`exposure`, and what that changes at each place is taken
     from the part's colour. A camera's curve darkens dark places more than bright ones, so each class of brightness may
-    differ from the exposure, by TONE of it: nothing in the light of training.
+    differ from the exposure, by TONE of the :func:`light`: nothing in the light of training.
 
     One number taken from all logarithms would not do: DARK is added to all values, so a darker picture has other hues
     where colours are saturated. Brightening the part instead would raise the noise of its dark places.
@@ -175,7 +190,7 @@ def gained(one, nominal):
     if not where.any():
         return one
     factor, normal = exposure(one, nominal), _values(nominal.colour)
-    expected, most = factor * normal, TONE * abs(np.log(factor))
+    expected, most = factor * normal, TONE * abs(np.log(light(one, nominal)))
     tone = np.log((_values(one.colour[COARSE]) + DARK) / (expected[COARSE] + DARK))
     tone = np.clip(_by_brightness(tone, normal, where), -most, most)
     expected = (expected + DARK) * np.exp(tone)
@@ -185,21 +200,23 @@ def gained(one, nominal):
 
 
 def widened(spread, found, nominal, factor):
-    """A Spread for a part whose picture is darker by ``factor``, so that its noise is no defect.
+    """A Spread for a part in less :func:`light`, by ``factor``, so that its noise is no defect.
 
     In less light the noise weighs more, most in dark places. How much more the part's own Deviation ``found`` tells:
-    per class of brightness, its median beside the usual one, and no more than the noise of a sensor can grow. In the
-    light of training, or in more, the spread stays as it is.
+    what changes from place to place, per class of brightness, its median beside the usual one, and no more than the
+    noise of a sensor can grow. What differs alike over several places, as another wood does, is no noise. In the light
+    of training, or in more, the spread stays as it is.
     """
     if factor >= 1:
         return spread
     brightness = _values(nominal.colour).mean(-1)
     most = factor ** (1 - GAMMA) * (brightness + DARK) / (factor * brightness + DARK)
     where = compared(nominal)
+    fine = np.abs(found.colour - cv2.GaussianBlur(found.colour, (0, 0), GRAIN))[COARSE]
     wide = {}
     for name in ("colour", "local_colour"):
         own = getattr(spread, name)
-        away = np.abs(getattr(found, name)[COARSE]) / own[COARSE] / NOISE
+        away = fine / own[COARSE] / NOISE
         noise = [np.clip(_by_brightness(away[..., k], brightness, where), 1, most) for k in range(3)]
         wide[name] = own * np.dstack(noise).astype(np.float32)
     return spread._replace(**wide)

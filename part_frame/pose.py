@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from scipy.optimize import least_squares
 
 from part_frame.frame import Pose
 
@@ -186,6 +185,8 @@ class Registration:
         ECC weighs all cells alike, so the side of a deep hole that the sensor does not see draws the part aside: by
         0.3 mm, seen on connectors, and by 0.2 mm with these cells masked.
         """
+        from scipy.optimize import least_squares  # half a second, which readers of saved models need not spend
+
         inside = cv2.dilate(_moved(self._laid[4], warp), np.ones((5, 5), np.uint8)) > 0.5
         own = [of[inside] for of in image[:2]]
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from part_frame.comparison import MAPS, Appearance, Deviation, Nominal, Spread, gained, logarithms, widened
+from part_frame.comparison import MAPS, Appearance, Deviation, Nominal, Spread, gained, light, logarithms, widened
 from part_frame.reference import PlaceReference, packed, unpacked
 from tests.part_frame.scenes import DENT, PLACES, THICK, learned, reference, scan
 
@@ -164,3 +164,15 @@ def test_noise_of_less_light_widens_the_spread_of_dark_places_alone():
     assert widened(spread, found, normal, 1.0) is spread
     loud = widened(spread, found._replace(colour=50 * noise), normal, 0.7)  # all of it defective: it stays so
     assert loud.colour.max() < 0.03 * 0.7**-2.2
+
+
+@pytest.mark.parametrize("beside, told", [(100.0, 1.0), (60.0, 0.6), (0.0, 0.7)])
+def test_light_is_read_beside_the_part(beside, told):
+    """A darker part beside a table as bright as ever is another part, and no less light; without a table who knows."""
+    size, square = (80, 80), np.zeros((80, 80), np.float32)
+    square[25:55, 25:55] = 1
+    part, flat = square[..., None] > 0, np.zeros(size, np.float32)
+    table = 100.0 if beside else 0.0
+    normal = Nominal(flat, logarithms(np.where(part, [120, 90, 70], table)), flat + 1, square, 5)
+    own = logarithms(np.where(part, [84, 63, 49], beside))
+    assert light(Appearance(flat, own, np.ones(size, bool), square > 0), normal) == pytest.approx(told, rel=0.01)
