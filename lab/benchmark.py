@@ -110,7 +110,7 @@ def one_part(bench):
     models = bench.folder / "models"
     flags = "--eval_mode", "--save_model", models, "--calibration", 0.35, "--shots", 8, "--fit_only"
     command("main.py", *bench.words(*flags))
-    inspector = Inspector.load(models / f"{KIND}.m3dm", bench.checkpoints, "cpu", RATE, gate=False)
+    inspector = Inspector.load(models / f"{KIND}.m3dm", bench.checkpoints, "cpu", RATE)
     parts, clocks = find_parts(bench.folder / "data" / KIND / "test")[:6], []
 
     def judge(part):

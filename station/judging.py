@@ -51,7 +51,7 @@ class Model:
     Attributes:
         recipe: name by which it is asked for.
         sha256: of the model's file.
-        alpha, promise, gate_promise: promised rate of false alarms, and sentences on what is promised.
+        alpha, promise: promised rate of false alarms, and a sentence on what is promised.
         scores, peaks: [n] of the calibration parts that decide now.
         own_scores, own_peaks: [n] of the calibration parts in the file; empty if these were its training parts.
         known: fingerprints of the file's training and calibration parts.
@@ -61,7 +61,7 @@ class Model:
 
     def __init__(self, recipe, sha256, inspector, memory=0):
         self.recipe, self.sha256, self._inspector, self.memory = recipe, sha256, inspector, memory
-        self.alpha, self.promise, self.gate_promise = inspector.alpha, inspector.promise, inspector.gate_promise
+        self.alpha, self.promise = inspector.alpha, inspector.promise
         arrays, meta = inspector.model.arrays, inspector.model.meta
         self.scores = np.asarray(arrays[f"calibration.score.{inspector.scoring}"])
         self.peaks = np.asarray(arrays[f"calibration.peak.{inspector.scoring}"])
@@ -69,7 +69,6 @@ class Model:
         self.own_scores, self.own_peaks = self.scores[:kept], self.peaks[:kept]
         self.known = {*meta["training_parts"]["fingerprints"], *meta["calibration"]["fingerprints"]}
         self.options = {"false_alarm": inspector.alpha, "scoring": inspector.scoring, "calibration": 0}
-        self.options["gate"] = inspector.preparation.ranges is not None
 
     @property
     def id(self):
@@ -143,13 +142,13 @@ class Model:
         return Judged(verdict.CANNOT_JUDGE, None, None, {**content, "statistics": {}, "milliseconds": milliseconds})
 
 
-def load(path, recipe, sha256, checkpoint_dir, device, false_alarm, scoring, gate, fusion_module_path):
+def load(path, recipe, sha256, checkpoint_dir, device, false_alarm, scoring, fusion_module_path):
     """The :class:`Model` in a file whose SHA-256 is known.
 
     Raises:
         InputError: as ``Inspector.load``; or the file was replaced meanwhile.
     """
-    inspector = Inspector.load(path, checkpoint_dir, device, false_alarm, scoring, gate, fusion_module_path)
+    inspector = Inspector.load(path, checkpoint_dir, device, false_alarm, scoring, fusion_module_path)
     if sha256_of(path) != sha256:
         raise InputError(f"{path}: was replaced while it was read; try again")
     return Model(recipe, sha256, inspector, path.stat().st_size)

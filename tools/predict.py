@@ -60,7 +60,6 @@ def build_parser():
     add_switches(
         parser,
         ("pictures", "a PNG per part: verdict, regions, deviation, a normal part"),
-        ("no_gate", "judge also scans unlike the training scans; a dead sensor is reported all the same"),
         (
             "evaluate",
             "FOLDER is a test split (good, a folder per defect): rates of false rejects, escapes; "
@@ -116,11 +115,11 @@ def run(args):
         raise InputError(f"{args.model}: the model reads clouds: give --xyz FILE too")
     found = find(args, with_clouds)
     check_writable(args.output)
-    facts = [checksum, args.false_alarm, scoring, args.no_gate, args.evaluate]
+    facts = [checksum, args.false_alarm, scoring, args.evaluate]
     common = {
         "judged_with": hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12],
         "model": f"{args.model.name} {checksum[:12]}",
-        "options": f"--false_alarm {args.false_alarm:g} --scoring {scoring}{' --no_gate' * args.no_gate}",
+        "options": f"--false_alarm {args.false_alarm:g} --scoring {scoring}",
     }
     with locked(args.output):
         remove_leftovers(args.output)
@@ -205,7 +204,7 @@ def judge_parts(args, parts, done):
     from inspection.judged_pictures import draw_judgement
 
     networks = args.checkpoint_dir, args.device
-    options = args.false_alarm, args.scoring, not args.no_gate, args.fusion_module_path
+    options = args.false_alarm, args.scoring, args.fusion_module_path
     inspector = Inspector.load(args.model, *networks, *options)
     tell_of_model(inspector)
     loaded = load_parts(list(parts), inspector, args.num_workers, args.evaluate)
@@ -239,7 +238,6 @@ def tell_of_model(inspector):
     ]
     for text in (
         f"{inspector.category}: {inspector.promise}",
-        f"{inspector.category}: {inspector.gate_promise}",
         untrained_note([file["path"] for file in meta["weights"] if file["standin"]]),
         other and f"fitted with {'; '.join(other)}: scores may differ a little from the calibration's",
     ):

@@ -45,7 +45,6 @@ def build_parser():
     )
     judging = parser.add_argument_group("judging")
     add_networks(judging)
-    judging.add_argument("--no_gate", action="store_true", help="judge also scans unlike the training scans")
     add_values(
         judging,
         ("false_alarm", share, 0.05, "A", "promised share of good parts that fail"),
@@ -113,8 +112,8 @@ def serve(args, token):
 
     def loader(path, recipe, sha256):
         note(f"station.py: loading {path.name}", sys.stderr)
-        options = args.checkpoint_dir, args.device, args.false_alarm, args.scoring
-        return load(path, recipe, sha256, *options, not args.no_gate, args.fusion_module_path)
+        options = args.checkpoint_dir, args.device, args.false_alarm, args.scoring, args.fusion_module_path
+        return load(path, recipe, sha256, *options)
 
     journal = Journal(args.journal, webhook=bool(args.webhook))
     station = Station(journal, Recipes(args.models, journal, loader), args)

@@ -98,7 +98,7 @@ def test_a_dent_is_found_with_its_depth_and_the_normal_patch(data, inspector):
     clean = inspector.judge(rgb, xyz)
     dent = xyz.copy()
     dent[28:36, 28:36, 2] += np.where(dent[28:36, 28:36, 2] != 0, 0.03, 0).astype(np.float32)
-    made = Inspector(read_saved(inspector.model.path), PoolingExtractor(), 0.2, "pixel_max", gate=False)
+    made = Inspector(read_saved(inspector.model.path), PoolingExtractor(), 0.2, "pixel_max")
     judged = made.judge(rgb, dent)
     assert judged.verdict == "fail" and judged.scores["pixel_max"] > clean.scores["pixel_max"]
     region = judged.regions[0]
@@ -117,13 +117,25 @@ def _files(data, name):
     return rgb, rgb.parent.parent / "xyz" / f"{rgb.stem}.tiff"
 
 
-def test_the_gate_tells_what_is_missing(fitted, inspector):
+def test_missing_points_are_judged_and_a_picture_without_colour_is_not(inspector):
     cloud = scan(seed=7)
+    rgb = picture_of(cloud)
     cloud[np.random.default_rng(0).random(cloud.shape[:2]) < 0.4] = 0
-    judged = inspector.judge(picture_of(scan(seed=7)), cloud)
-    assert judged.verdict == "cannot judge" and "of the points are missing (training:" in judged.reason
-    free = Inspector(read_saved(fitted[1]), PoolingExtractor(), 0.2, gate=False).judge(picture_of(cloud), cloud)
-    assert free.verdict in ("pass", "fail") and "no health gate" not in inspector.gate_promise
+    assert inspector.judge(rgb, cloud).verdict in ("pass", "fail")
+    judged = inspector.judge(np.repeat(rgb[..., :1], 3, 2), scan(seed=7))
+    assert judged.verdict == "cannot judge" and "the picture has no colour" in judged.reason
+
+
+def test_a_model_of_version_0_9_judges_as_before(data, fitted, inspector, tmp_path):
+    """It holds ranges of the scans and the training parts' depth."""
+    arrays, meta = read_model(fitted[1])
+    ranges = {"names": ["missing"], "low": [0.0], "high": [0.1], "scans": 9, "widening": 1.0}
+    old = {key: of for key, of in meta.items() if key not in ("clouds", "light")} | {"layout": 1, "scan": ranges}
+    write_model(tmp_path / "old.m3dm", {**arrays, "parts.depth": np.zeros((4, 56, 56), np.float32)}, old)
+    made = Inspector(read_saved(tmp_path / "old.m3dm"), PoolingExtractor(), 0.2)
+    assert made.preparation.clouds and made.preparation.light is None
+    for found in test_scans(data):
+        assert made.judge(*found).score == inspector.judge(*found).score
 
 
 def test_nan_is_background_and_wrong_arrays_are_refused(inspector):
@@ -214,6 +226,15 @@ def test_which_parts_cannot_calibrate(tmp_path):
     write_png(inside / "validation/good/rgb/001.png", np.zeros((64, 64, 3), np.uint8))
     with pytest.raises(InputError, match="001.png: cannot calibrate: the picture is black"):
         fitted_runner(options_for(root))
+
+
+def test_a_part_that_cannot_be_judged_does_not_calibrate(tmp_path, caplog):
+    root = make_parts(tmp_path, validation=4)
+    path = root / CATEGORY / "validation/good/rgb/001.png"
+    write_png(path, np.repeat(picture_of(scan(seed=1001))[..., :1], 3, 2))
+    _, model = fitted_runner(options_for(root, "DINO"))
+    assert len(read_saved(model).meta["calibration"]["names"]) == 3
+    assert "001.png: cannot be judged, so it does not calibrate: the picture has no colour" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -28,8 +28,7 @@ class StubModel(Model):
         self.recipe, self.sha256, self.memory, self.alpha = recipe, sha256, 1000, 0.05
         self.scores = self.own_scores = np.asarray(calibration, float)
         self.peaks = self.own_peaks = self.scores
-        self.promise, self.gate_promise = "at most 5 % of good parts fail", "no gate"
-        self.known = set()
+        self.promise, self.known = "at most 5 % of good parts fail", set()
         self.options = {"false_alarm": self.alpha, "calibration": 0}
         threshold = verdict.threshold(self.scores, self.alpha)
         self.offset, self._inspector = offset, SimpleNamespace(threshold=threshold)
