@@ -26,7 +26,7 @@ from inspection.in_place import InPlace
 from inspection.judgement import Explanation, Judgement, explained
 from inspection.model_file import WRONG, damaged, tuples
 from inspection.one_part import Preparation, Prepared, Scorer
-from inspection.regions import Matches, inspect_regions
+from inspection.regions import inspect_regions
 from inspection.saved_model import SavedModel, check_weights, examined_with, read_saved, reading_of
 from models.weights import used_weights
 from part_frame.comparison import MAPS
@@ -75,7 +75,6 @@ class Inspector:
         threshold, pixel_threshold: thresholds of the score and of the map's pixels.
         scorings: names of all scorings in the model.
         rgb_runtime: what computes the RGB features, with its version; None: the model has none.
-        training_names: names of the training parts.
         preparation: Preparation; other processes may use a copy of it.
 
     Raises:
@@ -91,15 +90,16 @@ class Inspector:
         self.alpha, self.promised = false_alarm, meta["calibration"]["promised"]
         self._scorer, self.preparation = loaded(model, extractor)
         self._method: Any = self._scorer.method  # the rooms below have no types yet
-        self.category, self.training_names = self._method.class_name, tuple(meta["training_parts"]["names"])
+        self.category = self._method.class_name
         # the method has copies of the banks; only small arrays are kept, so that the mapped file can be released
-        light = {key: np.array(a) for key, a in model.arrays.items() if key.startswith(("calibration.", "parts."))}
+        light = {
+            key: np.array(a) for key, a in model.arrays.items() if key.startswith(("calibration.", "parts.pictures"))
+        }
         self.model = SavedModel(model.path, light, meta)
         self._scores = light[f"calibration.score.{self.scoring}"]
         self.threshold = verdict.threshold(self._scores, false_alarm)
         self.pixel_threshold = verdict.threshold(light[f"calibration.peak.{self.scoring}"], false_alarm)
         self.scorings, self.rgb_runtime = tuple(meta["scoring"]["names"]), extractor.rgb_runtime
-        self._rows = {n: (bank.part.numpy(), bank.place.numpy()) for n, bank in self._method.banks.items()}
         self._lock = threading.Lock()
 
     @classmethod
@@ -199,13 +199,11 @@ class Inspector:
             weights = [{**nothing, **of} for of in self._method.weights]
             known = result.measured, self._scorer.parameters, self._scorer.reference, weights
             terms, shares = terms_and_shares(self.scoring, ScoringInput(*known))
-            depths, size = self.model.arrays["parts.depth"], self._method.map_size
-            matches = Matches(result.judged.banks.nearest, self._rows, self.training_names, depths, size)
             placed, in_place, doubt = prepared.placed, None, ""
             if placed is not None:
                 in_place = InPlace(self._method.reference, placed.appearance, self._method.placement.frame.pitch)
                 shown["height_mm"], doubt = in_place.height_mm, placed.doubt
-            facts = prepared.cloud, terms, matches, in_place
+            facts = prepared.cloud, terms, in_place
             regions, first = inspect_regions(pixels, self.pixel_threshold, *facts), ""
             if found.verdict == verdict.FAIL and not regions and in_place is not None:
                 # the score is above its limit but no pixel above its own, which has a promise of its own: show where
@@ -217,11 +215,9 @@ class Inspector:
         about = regions, explanation, "", scores
         return Judgement(*found, np.asarray(pixels), self.pixel_threshold, *about, **shown)
 
-    def picture_of(self, number: int) -> NDArray[np.uint8]:
-        """Image [224, 224, 3] uint8 of the training part ``number``, for display."""
-        arrays = self.model.arrays
-        start, end = (int(of) for of in (0, *arrays["parts.picture_ends"])[number : number + 2])
-        stream = io.BytesIO(arrays["parts.pictures"][start:end].tobytes())
+    def normal_picture(self) -> NDArray[np.uint8]:
+        """Image [S, S, 3] uint8 of the first training part, for display; in the frame, if there is one."""
+        stream = io.BytesIO(self.model.arrays["parts.pictures"].tobytes())
         return np.asarray(Image.open(stream).convert("RGB"))
 
 

@@ -26,8 +26,6 @@ from scoring import evaluation
 from scoring.scorings import needs_test_set
 from scoring_addon import Parameters
 
-DEPTH_GRID = 56  # patches per side of the grid on which the depth of a normal part is kept
-
 
 class Prepared(NamedTuple):
     """A scan prepared for the networks and for display."""
@@ -109,18 +107,6 @@ def small_picture(sample: Sequence[torch.Tensor]) -> NDArray[np.uint8]:
     if len(picture) == RGB_SIZE:
         return picture
     return np.asarray(Image.fromarray(picture).resize((RGB_SIZE, RGB_SIZE), Image.Resampling.BICUBIC))
-
-
-def depth_grid(xyz: NDArray[Any]) -> NDArray[np.float32]:
-    """Median depth in metres of each xyz patch of a cloud [h, w, 3]: [56, 56] float32, 0 where nothing was measured."""
-    z = resize_organized_pc(xyz, RGB_SIZE)[2].numpy()
-    cells = z.reshape(DEPTH_GRID, RGB_SIZE // DEPTH_GRID, DEPTH_GRID, -1).swapaxes(1, 2).reshape(DEPTH_GRID**2, -1)
-    there = cells != 0
-    ordered = np.sort(np.where(there, cells, np.inf), axis=1)
-    count = there.sum(axis=1)
-    middle = ordered[np.arange(len(cells)), np.maximum(count - 1, 0) // 2]
-    depths: NDArray[np.float32] = np.where(count > 0, middle, 0).reshape(DEPTH_GRID, DEPTH_GRID).astype(np.float32)
-    return depths
 
 
 class Scorer:

@@ -203,7 +203,7 @@ def patchcore(bench):
         rows = torch.cat([features(picture) for picture in pictures])
         rows = rows[pick([rows], *rows.shape, len(rows) // 10, 0.9, 0)]
         unknown = torch.full((len(rows),), NO_PART)
-        fitted["bank"] = MemoryBank(rows, unknown, unknown)
+        fitted["bank"] = MemoryBank(rows, unknown)
 
     def their_fit():
         model.train()

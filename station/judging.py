@@ -17,7 +17,6 @@ from data.pictures import load_picture, read_picture
 from data.scans import fingerprint, read_scan
 from inspection import verdict
 from inspection.inspector import Inspector
-from inspection.judged_parts import normal_picture
 from inspection.judged_pictures import depth_picture, outlined
 from inspection.judgement import region_text
 from inspection.saved_model import reading_of
@@ -31,10 +30,10 @@ class Judged(NamedTuple):
     """What a model says about one recording.
 
     ``content``: dict of the limit ``threshold``; ``peak``, the map's largest value; ``regions``, [dict] of text (what
-    is wrong there, in words), pixels, area_mm2, depth_mm, peak, place, box, shares, nearest, and in_place where the
-    model has a frame, the highest peak first; the sentence ``explanation``; ``statistics`` {name: number} in which
-    drift is looked for, empty if the part cannot be judged; and ``milliseconds`` to read the files and judge them.
-    ``pictures``: names of the pictures that can be drawn; ``draw``: function of a folder that writes them.
+    is wrong there, in words), pixels, area_mm2, peak, place, box, shares, and in_place where the model has a frame, the
+    highest peak first; the sentence ``explanation``; ``statistics`` {name: number} in which drift is looked for, empty
+    if the part cannot be judged; and ``milliseconds`` to read the files and judge them. ``pictures``: names of the
+    pictures that can be drawn; ``draw``: function of a folder that writes them.
     """
 
     verdict: str
@@ -118,7 +117,7 @@ class Model:
             "threshold": found.threshold,
             "peak": None if found.map is None else float(np.max(found.map)),
             "regions": _regions(found),
-            "explanation": _with_plain_names(found.explanation.text, found),
+            "explanation": found.explanation.text,
             "statistics": {} if found.score is None else _statistics(rgb, z, found),
             "milliseconds": spent(),
         }
@@ -156,7 +155,7 @@ def load(path, recipe, sha256, checkpoint_dir, device, false_alarm, scoring, fus
 
 def draw(folder, judgement, inspector):
     """Write the pictures of a judgement into ``folder``: the part with outlined regions, its depth, a normal part."""
-    normal = Image.fromarray(np.ascontiguousarray(normal_picture(judgement, inspector)))
+    normal = Image.fromarray(np.ascontiguousarray(inspector.normal_picture()))
     made = {"part": outlined(judgement, SIDE), "normal": normal.resize((SIDE, SIDE), Image.Resampling.BICUBIC)}
     if judgement.cloud is not None:
         made["depth"] = depth_picture(judgement.cloud, SIDE)
@@ -175,19 +174,9 @@ def _statistics(rgb, z, judgement):
 
 
 def _regions(judgement):
-    """The regions as JSON without contours; of the nearest normal parts only the names, not where they lie."""
+    """The regions as JSON without contours."""
     told = judgement.as_json()["regions"][:MOST_REGIONS]
     for region, found in zip(told, judgement.regions):
-        region["text"] = _with_plain_names(region_text(found), judgement)
+        region["text"] = region_text(found)
         del region["contours"]
-        if region["nearest"]:
-            region["nearest"]["name"] = Path(region["nearest"]["name"]).stem
     return json.loads(json.dumps(told, default=float))
-
-
-def _with_plain_names(text, judgement):
-    """A text with the names of normal parts, but not where they lie."""
-    for region in judgement.regions:
-        if region.nearest is not None and region.nearest.name:
-            text = text.replace(region.nearest.name, f"part {Path(region.nearest.name).stem}")
-    return text

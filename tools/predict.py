@@ -200,7 +200,7 @@ def judge_parts(args, parts, done):
     set_threads(args.threads)
     from common.progress import track
     from inspection.inspector import Inspector
-    from inspection.judged_parts import load_parts, normal_picture, row_of
+    from inspection.judged_parts import load_parts, row_of
     from inspection.judged_pictures import draw_judgement
 
     networks = args.checkpoint_dir, args.device
@@ -218,7 +218,7 @@ def judge_parts(args, parts, done):
             path = args.output / "pictures" / row["pictures"]
             try:
                 if judgement.picture is not None:
-                    draw_judgement(path, part.name, judgement, normal_picture(judgement, inspector))
+                    draw_judgement(path, part.name, judgement, inspector.normal_picture())
             except OSError as error:
                 row["problem"] = f"{error.filename or path}: {error.strerror or error}"
         done.add(row)

@@ -3,10 +3,10 @@
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from common.errors import InputError
 from data.scans import read_scan
@@ -93,7 +93,7 @@ def test_shares_add_up_to_the_score_and_to_each_region(data, fitted, inspector):
     assert regions > 5
 
 
-def test_a_dent_is_found_with_its_depth_and_the_normal_patch(data, inspector):
+def test_a_dent_is_found_at_its_place(data, inspector):
     rgb, xyz = read_scan(*TestDataset(CATEGORY, 224, data).files[0][:2])
     clean = inspector.judge(rgb, xyz)
     dent = xyz.copy()
@@ -104,17 +104,17 @@ def test_a_dent_is_found_with_its_depth_and_the_normal_patch(data, inspector):
     region = judged.regions[0]
     row, column = region.place
     assert 28 <= row * 64 / 224 <= 36 and 28 <= column * 64 / 224 <= 36
-    assert region.nearest.bank == "xyz" and region.nearest.name in made.training_names
-    assert 5 < region.depth_mm < 40 and f"{region.nearest.name} at row" in judged.explanation.text
-    picture = made.picture_of(region.nearest.part)
-    known = read_scan(*_files(data, region.nearest.name)).rgb
-    assert picture.shape == (224, 224, 3) and abs(float(picture.mean()) - float(known.mean())) < 3
-    assert json.loads(json.dumps(judged.as_json()))["regions"][0]["nearest"]["name"] == region.nearest.name
+    assert f"{region.pixels} pixels at row {row}, column {column}, {region.area_mm2:.3g} mm²" in judged.explanation.text
+    assert json.loads(json.dumps(judged.as_json()))["regions"][0]["place"] == [row, column]
 
 
-def _files(data, name):
-    rgb = Path(data) / name
-    return rgb, rgb.parent.parent / "xyz" / f"{rgb.stem}.tiff"
+def test_a_normal_part_is_shown_beside(data, inspector):
+    picture, known = (
+        inspector.normal_picture(),
+        np.asarray(Image.open(data / inspector.model.meta["training_parts"]["names"][0])),
+    )
+    small = np.asarray(Image.fromarray(picture).resize(known.shape[1::-1], Image.Resampling.BOX)).astype(float)
+    assert picture.shape == (224, 224, 3) and np.abs(small - known).mean() < 12
 
 
 def test_missing_points_are_judged_and_a_picture_without_colour_is_not(inspector):
@@ -127,13 +127,21 @@ def test_missing_points_are_judged_and_a_picture_without_colour_is_not(inspector
 
 
 def test_a_model_of_version_0_9_judges_as_before(data, fitted, inspector, tmp_path):
-    """It holds ranges of the scans and the training parts' depth."""
+    """It holds ranges of the scans, the training parts' depth and pictures, and each row's place."""
     arrays, meta = read_model(fitted[1])
+    picture = arrays["parts.pictures"]
+    more = {
+        "parts.depth": np.zeros((4, 56, 56), np.float32),
+        "parts.pictures": np.concatenate([picture, picture[:500]]),
+    }
+    more |= {"parts.picture_ends": np.array([len(picture), len(picture) + 500])}
+    more |= {name.replace(".part", ".place"): of for name, of in arrays.items() if name.endswith(".part")}
     ranges = {"names": ["missing"], "low": [0.0], "high": [0.1], "scans": 9, "widening": 1.0}
     old = {key: of for key, of in meta.items() if key not in ("clouds", "light")} | {"layout": 1, "scan": ranges}
-    write_model(tmp_path / "old.m3dm", {**arrays, "parts.depth": np.zeros((4, 56, 56), np.float32)}, old)
+    write_model(tmp_path / "old.m3dm", {**arrays, **more}, old)
     made = Inspector(read_saved(tmp_path / "old.m3dm"), PoolingExtractor(), 0.2)
     assert made.preparation.clouds and made.preparation.light is None
+    assert np.array_equal(made.normal_picture(), inspector.normal_picture())
     for found in test_scans(data):
         assert made.judge(*found).score == inspector.judge(*found).score
 
@@ -246,7 +254,7 @@ def test_a_part_that_cannot_be_judged_does_not_calibrate(tmp_path, caplog):
         (lambda arrays, meta: meta["fitted"]["settings"].update(other=1), "no sound model"),
         (lambda arrays, meta: meta["fitted"]["banks"].update(fusion={}), "no sound model"),
         (lambda arrays, meta: arrays.update({"bank.rgb.part": arrays["bank.rgb.part"] + 100}), "no sound model"),
-        (lambda arrays, meta: arrays.update({"bank.rgb.place": arrays["bank.rgb.place"][:-1]}), "no sound model"),
+        (lambda arrays, meta: arrays.update({"bank.rgb.part": arrays["bank.rgb.part"][:-1]}), "no sound model"),
         (lambda arrays, meta: arrays.update({"calibration.score.baseline": np.array([np.nan] * 5)}), "no sound model"),
         (lambda arrays, meta: meta["calibration"].update(parts=50), "no sound model"),
         (lambda arrays, meta: meta["fitted"].update(fixes=[]), "train mode"),
