@@ -55,11 +55,10 @@ class Judgement:
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
     def as_json(self) -> dict[str, Any]:
-        """A JSON-able dict of everything but map, picture and cloud; contours are rounded to 0.01 pixels."""
+        """A JSON-able dict of everything but map, picture, cloud, and the regions' masks and contours."""
         regions = [
             {
-                **{name: value for name, value in r._asdict().items() if name != "mask"},
-                "contours": [np.round(line, 2).tolist() for line in r.contours],
+                **{name: value for name, value in r._asdict().items() if name not in ("mask", "contours")},
                 "in_place": r.in_place and r.in_place._asdict(),
             }
             for r in self.regions

@@ -59,9 +59,6 @@ def find_regions(score_map: ArrayLike, threshold: float, cloud: ArrayLike | None
     if cloud is not None:
         points = np.asarray(cloud, np.float64)
         measured, sizes = measured_pixels(points), pixel_areas(points)
-    # padding value: below the threshold even if the whole map is above it
-    low = min(score_map.min(), 2 * threshold - score_map.max())
-    padded_map, padded_labels = np.pad(score_map, 1, constant_values=low), np.pad(labels, 1)
     regions = []
     for number, (rows, columns) in enumerate(ndimage.find_objects(labels), 1):
         mask = labels[rows, columns] == number
@@ -74,7 +71,7 @@ def find_regions(score_map: ArrayLike, threshold: float, cloud: ArrayLike | None
                 peak=float(values.max()),
                 place=(rows.start + int(row), columns.start + int(column)),
                 box=(columns.start, rows.start, columns.stop, rows.stop),
-                contours=_contours(padded_map, padded_labels, number, (rows, columns), threshold, low),
+                contours=_outline(mask, columns.start, rows.start),
                 mask=mask,
                 unmeasured=None if measured is None else int((mask & ~measured[rows, columns]).sum()),
             )
@@ -115,34 +112,13 @@ def _area(sizes: NDArray[Any], mask: NDArray[np.bool_], rows: slice, columns: sl
     return None
 
 
-def _contours(
-    padded_map: NDArray[Any],
-    padded_labels: NDArray[Any],
-    number: int,
-    place: tuple[slice, slice],
-    threshold: float,
-    low: float,
-) -> tuple[NDArray[Any], ...]:
-    """Lines at ``threshold`` around region ``number`` in the box ``place``. Map and labels are padded by one pixel; in
-    the map the padding is ``low``, which is below the threshold."""
-    from contourpy import LineType, contour_generator
-
-    rows, columns = place
-    window = slice(rows.start, rows.stop + 2), slice(columns.start, columns.stop + 2)  # a pixel more on each side
-    other = (padded_labels[window] != 0) & (padded_labels[window] != number)
-    z = np.where(other, low, padded_map[window])
-    lines: Any = contour_generator(z=z, line_type=LineType.Separate).lines(threshold)
-    most = np.array(padded_map.shape[::-1]) - 2.5
-    return tuple(np.clip(line + (columns.start - 1, rows.start - 1), -0.5, most) for line in lines)
-
-
-def _outline(places: NDArray[np.bool_]) -> tuple[NDArray[Any], ...]:
-    """Lines around the places of a mask [H, W]."""
+def _outline(places: NDArray[np.bool_], left: int = 0, top: int = 0) -> tuple[NDArray[Any], ...]:
+    """Lines around the places of a mask [H, W], whose first place lies at (left, top)."""
     from contourpy import LineType, contour_generator
 
     generator = contour_generator(z=np.pad(places, 1).astype(float), line_type=LineType.Separate)
     lines: Any = generator.lines(0.5)
-    return tuple(line - 1 for line in lines)
+    return tuple(line + (left - 1, top - 1) for line in lines)
 
 
 def inspect_regions(

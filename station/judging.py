@@ -174,9 +174,8 @@ def _statistics(rgb, z, judgement):
 
 
 def _regions(judgement):
-    """The regions as JSON without contours."""
+    """The regions as JSON, with their words."""
     told = judgement.as_json()["regions"][:MOST_REGIONS]
     for region, found in zip(told, judgement.regions):
         region["text"] = region_text(found)
-        del region["contours"]
     return json.loads(json.dumps(told, default=float))

@@ -109,10 +109,8 @@ def test_a_dent_is_found_at_its_place(data, inspector):
 
 
 def test_a_normal_part_is_shown_beside(data, inspector):
-    picture, known = (
-        inspector.normal_picture(),
-        np.asarray(Image.open(data / inspector.model.meta["training_parts"]["names"][0])),
-    )
+    first = data / inspector.model.meta["training_parts"]["names"][0]
+    picture, known = inspector.normal_picture(), np.asarray(Image.open(first))
     small = np.asarray(Image.fromarray(picture).resize(known.shape[1::-1], Image.Resampling.BOX)).astype(float)
     assert picture.shape == (224, 224, 3) and np.abs(small - known).mean() < 12
 
@@ -130,11 +128,8 @@ def test_a_model_of_version_0_9_judges_as_before(data, fitted, inspector, tmp_pa
     """It holds ranges of the scans, the training parts' depth and pictures, and each row's place."""
     arrays, meta = read_model(fitted[1])
     picture = arrays["parts.pictures"]
-    more = {
-        "parts.depth": np.zeros((4, 56, 56), np.float32),
-        "parts.pictures": np.concatenate([picture, picture[:500]]),
-    }
-    more |= {"parts.picture_ends": np.array([len(picture), len(picture) + 500])}
+    more = {"parts.depth": np.zeros((4, 56, 56)), "parts.picture_ends": len(picture) * np.arange(1, 5)}
+    more |= {"parts.pictures": np.tile(picture, 4)}
     more |= {name.replace(".part", ".place"): of for name, of in arrays.items() if name.endswith(".part")}
     ranges = {"names": ["missing"], "low": [0.0], "high": [0.1], "scans": 9, "widening": 1.0}
     old = {key: of for key, of in meta.items() if key not in ("clouds", "light")} | {"layout": 1, "scan": ranges}

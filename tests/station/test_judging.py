@@ -55,7 +55,7 @@ def test_the_verdict_is_the_inspectors(model, inspector, recordings, data):
         assert statistics["score"] == found.score and 0 < statistics["light"] < 1
         shares = sum(value for name, value in statistics.items() if name.endswith(" score"))
         assert shares == pytest.approx(found.score, rel=1e-4)
-        assert "/" not in content["explanation"] and all("contours" not in region for region in content["regions"])
+        assert "/" not in content["explanation"]
         assert found.verdict == "pass" or content["regions"][0]["text"] in content["explanation"]
         verdicts.add(found.verdict)
     assert "fail" in verdicts
