@@ -102,7 +102,7 @@ def run(args):
         InputError: something cannot be used; raised before any work.
     """
     from inspection.model_file import WRONG, damaged, read_meta
-    from inspection.predictions import Predictions, locked
+    from inspection.predictions import Predictions, hold_verdicts
     from inspection.verdict import check_rate, needs_clouds
 
     meta, checksum = read_meta(args.model)
@@ -121,7 +121,7 @@ def run(args):
         "model": f"{args.model.name} {checksum[:12]}",
         "options": f"--false_alarm {args.false_alarm:g} --scoring {scoring}",
     }
-    with locked(args.output):
+    with hold_verdicts(args.output):
         remove_leftovers(args.output)
         done = Predictions(args.output, found.place, common)
         stopped = judge_what_is_left(args, found, done)

@@ -89,17 +89,15 @@ def run(args):
     Raises:
         InputError: something cannot be used; raised before any part is taken.
     """
-    from filelock import FileLock, Timeout
+    from common.locks import hold
 
     token = read_lines(args.token_file, 1)[0] if args.token_file else None
     if args.watch is not None and not args.watch.is_dir():
         raise InputError(f"{args.watch}: is no folder to watch; make it first")
     check_writable(args.journal.parent)
-    try:
-        with FileLock(f"{args.journal}.lock", timeout=0):
-            return serve(args, token)
-    except Timeout:
-        raise InputError(f"{args.journal}: another station writes this journal; stop it first") from None
+    busy = lambda who: f"{args.journal}: another station writes this journal ({who}); stop it first"
+    with hold(Path(f"{args.journal}.lock"), busy):
+        return serve(args, token)
 
 
 def serve(args, token):

@@ -5,8 +5,6 @@ import json
 import shutil
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +13,7 @@ from PIL import Image
 
 import data.scans
 import main as run_main
-from inspection.predictions import locked
+from inspection.predictions import hold_verdicts
 from inspection.saved_model import read_saved
 from inspection.verdict import p_values
 from tests.command_lines import TINY, flags  # noqa: F401 (flags is a fixture)
@@ -203,16 +201,12 @@ def test_one_folder_of_verdicts_for_many_recordings(predicted, tmp_path, capsys)
     assert [row["recording"] for row in rows[5:]] == ["tuesday", "other/monday"]
 
 
-def test_a_second_command_waits(predicted, tmp_path, capsys):
+def test_a_second_command_is_refused(predicted, tmp_path, capsys):
     monday, out = parts_in(tmp_path / "monday", 3000, 1), tmp_path / "out"
-    out.mkdir()
-    with locked(out):
-        other = threading.Thread(target=predicted, args=(monday,))
-        other.start()
-        time.sleep(1)
-        assert other.is_alive() and not (out / "verdicts.csv").exists()
-    other.join(60)
-    assert len(read(out / "verdicts.csv")) == 1 and "this one waits for its end" in capsys.readouterr().err
+    with hold_verdicts(out):
+        code, rows = predicted(monday)
+    assert code == 2 and rows is None and "writes its verdicts there; wait for its end" in capsys.readouterr().err
+    assert len(predicted(monday)[1]) == 1
 
 
 def test_a_cloud_that_is_not_there_yet(predicted, tmp_path, capsys):
