@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from part_frame.comparison import MAPS, Appearance, Nominal, gained, logarithms
+from part_frame.comparison import MAPS, Appearance, Deviation, Nominal, Spread, gained, logarithms, widened
 from part_frame.reference import PlaceReference, packed, unpacked
 from tests.part_frame.scenes import DENT, PLACES, THICK, learned, reference, scan
 
@@ -133,3 +133,34 @@ def test_an_exposure_changes_no_hue_of_saturated_colours_and_raises_no_noise_in_
     assert np.abs(plain).max() < 1e-3
     black, own = values.max(2) < 40, logarithms(noisy) - logarithms(seen)
     assert black.sum() > 20 and noise[black].std() < 1.01 * own[black].std()
+
+
+def encoded(light):
+    """[…] values of 0 to 255 of linear ``light`` of 0 to 1, by the curve of sRGB."""
+    return 255 * np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+
+
+@pytest.mark.parametrize("less", [0.5, 0.7, 1.15])
+def test_a_cameras_curve_is_no_defect(less):
+    size = (90, 90)
+    light = np.random.default_rng(1).uniform(0.004, 0.5, (*size, 1)) * [1.0, 0.8, 0.7]
+    everywhere, flat = np.ones(size, bool), np.zeros(size, np.float32)
+    normal = Nominal(flat, logarithms(encoded(light)), flat + 1, flat + 1, 5)
+    found = gained(Appearance(flat, logarithms(encoded(less * light)), everywhere, everywhere), normal)
+    dark = np.abs(found.colour - normal.colour)[light[..., 0] < 0.05, 0]
+    assert np.median(dark) < 0.04 * abs(np.log(less))  # 0.08 with one factor for all tones
+
+
+def test_noise_of_less_light_widens_the_spread_of_dark_places_alone():
+    draw, size = np.random.default_rng(2), (120, 120)
+    values = np.where(np.arange(size[1]) < 60, 20.0, 160.0)[None, :, None] * np.ones((*size, 3))
+    flat, one = np.zeros(size, np.float32), np.ones(size, np.float32)
+    normal = Nominal(flat, logarithms(values), one, one, 5)
+    spread = Spread(one, one, *(np.full((*size, 3), 0.03, np.float32),) * 2, one, one, np.zeros(2))
+    noise = draw.normal(0, 1, (*size, 3)) * np.where(values < 100, 0.05, 0.01)
+    found = Deviation(flat, flat, noise, noise, flat, flat)
+    wide = widened(spread, found, normal, 0.7)
+    assert np.median(wide.colour[:, :50]) > 1.6 * 0.03 and np.median(wide.colour[:, 70:]) == np.float32(0.03)
+    assert widened(spread, found, normal, 1.0) is spread
+    loud = widened(spread, found._replace(colour=50 * noise), normal, 0.7)  # all of it defective: it stays so
+    assert loud.colour.max() < 0.03 * 0.7**-2.2

@@ -1,14 +1,18 @@
 """Where parts lie: the pose at any turn, what is refused and why, and that a saved placement places the same."""
 
+import itertools
 import json
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from part_frame.finding import TABLE, VALID, VIEW
+from part_frame.frame import Pose
 from part_frame.placement import ALIGNED, FREE, NONE, SMALL, CannotPlace, Placement, learn
+from part_frame.pose import FINE, Image, Noise, Registration, warped
 from tests.part_frame.scenes import cut_out, good, hexagon, learned, plate, scan
 
 
@@ -172,3 +176,24 @@ def test_a_training_part_that_is_not_found_is_named():
     assert lost == [("part 3", "no part: nothing lies on the table")]
     with pytest.raises(CannotPlace, match="hardly any point"):
         learn(lambda: [("part", scans[0].rgb, np.zeros((120, 160, 3)))], 64, 64)
+
+
+@pytest.mark.parametrize("shift", [(0.0, 0.0), (0.8, -0.5)])
+def test_what_the_sensor_does_not_see_in_deep_holes_draws_no_part_aside(shift):
+    holes = np.zeros((FINE, FINE), np.float32)
+    part = np.zeros_like(holes)
+    part[25:85, 20:92] = 1
+    for row, column in itertools.product((35, 50, 65), (28, 42, 56, 70)):
+        holes[row : row + 8, column : column + 8] = 1
+    unseen = part.copy()  # the left of each hole, where the eye does not reach
+    unseen[:] = holes * (np.roll(holes, 3, 1) == 0)
+
+    def image(height, part):
+        return Image(*(cv2.GaussianBlur(a, (0, 0), 1.2) for a in (height, 0 * height)), part)
+
+    normal = image(10 * part - 6 * holes, part)
+    seen = image(10 * part - 6 * holes - 4 * unseen, part)
+    moved = warped(seen, np.array([[1, 0, -shift[0]], [0, 1, -shift[1]]], np.float32))
+    registration = Registration(normal, Noise(0.1, 0.04), 0.0, 0.5)
+    found = registration.find(moved, Pose(0.0, 0.0)).warp
+    assert np.abs(found[:, 2] - shift).max() < 0.05 and np.abs(found[:, :2] - np.eye(2)).max() < 1e-3
