@@ -210,7 +210,7 @@ class M3DM:
         files = [PartFiles(dataset.describe(i)[0], *dataset.files[i][:2]) for i in range(count)]
         frame, poses = self._frame(class_name)
         with self.timings("read parts"):
-            self._model = read_parts(class_name, files, calibration, dataset.reading, args.img_size, frame, poses)
+            self._model = read_parts(class_name, files, calibration, dataset.reading, frame, poses)
 
     def save(self, path, class_name, weights, about):
         """Calibrate the fitted method and write its model; call :meth:`read_parts` first.

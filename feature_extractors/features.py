@@ -24,12 +24,11 @@ IN_MEMORY = 2 * 2**30  # bytes of training rows that are kept in memory; more go
 
 
 class BankScores(NamedTuple):
-    """A part measured against each bank, in bank order: scores {bank: float}, maps {bank: [S, S] float32 array}, and
-    {bank: [P] int64 array, each patch's nearest row}; the comparison in place has no rows."""
+    """A part measured against each bank, in bank order: scores {bank: float} and maps {bank: [S, S] float32
+    array}."""
 
     scores: dict
     maps: dict
-    nearest: dict
 
 
 class Judged(NamedTuple):
@@ -159,13 +158,13 @@ class Features(ReleasedNames):
         for block in store.blocks(rows, mean, std):
             values[start : start + len(block)] = block
             start += len(block)
-        part, place = store.origin(rows)
+        part = store.origin(rows)
         background = self.background(name, mean, std)
         if background is not None:  # it takes the place of all rows that hold an exact zero
             filled = (values != 0).all(1)
             values = torch.cat([values[filled], values.new_full((1, store.width), background)])
-            part, place = (torch.cat([of[filled], of.new_full((1,), NO_PART)]) for of in (part, place))
-        return MemoryBank(values.to(self.device), part, place, mean, std, self.weight_eps, self.divisor)
+            part = torch.cat([part[filled], part.new_full((1,), NO_PART)])
+        return MemoryBank(values.to(self.device), part, mean, std, self.weight_eps, self.divisor)
 
     # what a subclass decides about its banks
 
@@ -309,7 +308,7 @@ class Features(ReleasedNames):
             scores, maps = scores | in_place[0], maps | in_place[1]
             if self.reference.ignored is not None:
                 maps = {name: np.where(self.reference.ignored, of.dtype.type(0), of) for name, of in maps.items()}
-        return BankScores(scores, maps, {name: of.index.cpu().numpy() for name, (_, of) in results.items()})
+        return BankScores(scores, maps)
 
     @property
     def decides_by(self):

@@ -11,7 +11,7 @@ from feature_extractors.nearest_rows import RowSearch
 
 BLUR = 4  # pixels: radius of the released blur, and sigma of the blur of float maps
 NEEDED = 3  # fewest rows that can score: a patch's nearest row, and the two rows nearest to that row
-NO_PART = -1  # part and place of a row that comes from no training part
+NO_PART = -1  # part of a row that comes from no training part
 
 
 class MemoryBank:
@@ -20,7 +20,6 @@ class MemoryBank:
     Args:
         rows: [R, C] float32 tensor, scaled; searched on its device.
         part: [R] int64 tensor (CPU), the number of the training part that each row comes from, or ``NO_PART``.
-        place: [R] int64 tensor (CPU), the row-major position of each row's patch in that part, or ``NO_PART``.
         mean, std: scalars; a patch v is measured as (v - mean) / std.
         weight_eps: added to the denominator of the score's weight.
         divisor: s*, e2 and e3 (see :meth:`measure`) are divided by it, so the score is as well.
@@ -29,8 +28,8 @@ class MemoryBank:
     All are attributes.
     """
 
-    def __init__(self, rows, part, place, mean=0.0, std=1.0, weight_eps=0.0, divisor=1.0, search=None):
-        self.rows, self.part, self.place = rows, part, place
+    def __init__(self, rows, part, mean=0.0, std=1.0, weight_eps=0.0, divisor=1.0, search=None):
+        self.rows, self.part = rows, part
         self.mean, self.std, self.weight_eps, self.divisor = mean, std, weight_eps, divisor
         self.search = search or RowSearch(rows)
         self._part_there = part.to(rows.device)

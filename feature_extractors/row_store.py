@@ -73,10 +73,8 @@ class RowStore:
             yield rows.sub_(mean).div_(std)
 
     def origin(self, index):
-        """(part [R], place in the part [R]) of the rows at the positions ``index`` [R] int64."""
-        starts = torch.tensor(self.starts)
-        part = torch.searchsorted(starts, index, right=True) - 1
-        return part, index - starts[part]
+        """[R] numbers of the parts of the rows at the positions ``index`` [R] int64."""
+        return torch.searchsorted(torch.tensor(self.starts), index, right=True) - 1
 
     def close(self):
         """Free the memory or the disk space."""

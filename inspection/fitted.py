@@ -3,7 +3,7 @@
 They hold everything the method has learned: its banks, its late fusion and its training statistics. They do not hold
 the networks (the saved model names their weight files by sha256) nor the rows that the coresets dropped.
 
-    arrays   bank.<name>.*        rows, norms, part, place; bound.* of a large bank; SCALING lies in the facts
+    arrays   bank.<name>.*        rows, norms, part; bound.* of a large bank; SCALING lies in the facts
              placement.*, place.* the frame, and the normal parts in it
              late_fusion.*        of the methods that have one
              training.statistics  [t, 6] of the training parts, for scorings that normalise by them
@@ -53,7 +53,7 @@ def state_of(method: Features, name: str) -> tuple[dict[str, NDArray[Any]], Meta
     banks, place, training = {}, None, method.training
     for bank_name, bank in method.banks.items():
         bound = bank.search.bound
-        own = {"part": bank.part.int(), "place": bank.place.int(), "rows": bank.rows, "norms": bank.search.norms}
+        own = {"part": bank.part.int(), "rows": bank.rows, "norms": bank.search.norms}
         of_bound = {} if bound is None else {f"bound.{key}": getattr(bound, key) for key in BOUND}
         learned[f"bank.{bank_name}"] = {**own, **of_bound}
         banks[bank_name] = {key: getattr(bank, key) for key in SCALING}
@@ -144,7 +144,7 @@ def _bank(own: Arrays, of: Meta, device: torch.device) -> MemoryBank:
             bound = LowerBound(centre, directions, z, of["largest_norm"])
         search = RowSearch(rows, norms=known["norms"].to(rows.device), bound=bound)
     mean, std, weight_eps, divisor = (of[key] for key in SCALING)
-    return MemoryBank(rows, known["part"].long(), known["place"].long(), mean, std, weight_eps, divisor, search)
+    return MemoryBank(rows, known["part"].long(), mean, std, weight_eps, divisor, search)
 
 
 def _below(prefix: str, arrays: Arrays) -> dict[str, NDArray[Any]]:

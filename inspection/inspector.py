@@ -18,30 +18,26 @@ from common.clock import Clock
 from common.devices import choose_device
 from common.errors import InputError
 from data.scans import scan_of
+from data.units import metres_of
 from feature_extractors.extraction import PatchExtractor
 from inspection import verdict
 from inspection.fitted import restored_method
-from inspection.gate import ScanRanges
 from inspection.in_place import InPlace
 from inspection.judgement import Explanation, Judgement, explained
 from inspection.model_file import WRONG, damaged, tuples
 from inspection.one_part import Preparation, Prepared, Scorer
-from inspection.regions import Matches, inspect_regions
-from inspection.saved_model import SavedModel, check_weights, read_saved
+from inspection.regions import inspect_regions
+from inspection.saved_model import SavedModel, check_weights, examined_with, read_saved, reading_of
 from models.weights import used_weights
 from part_frame.comparison import MAPS
+from part_frame.light import Light
 from scoring.calibrated import TOPK_IN_PLACE
 from scoring.scorings import ScoringInput, terms_and_shares
 from scoring_addon import Parameters
 
-PLACED = (
-    "a scan is not judged if no part is found in it, or two, if its points are not as dense as at the fit, or if its "
-    "picture has no colour, exchanged channels or an exposure that no gain mends"
-)
 
-
-def loaded(model: SavedModel, extractor: PatchExtractor, gate: bool = True) -> tuple[Scorer, Preparation]:
-    """(Scorer, Preparation) of a model; ``gate``: whether scans unlike those of the fit are not judged.
+def loaded(model: SavedModel, extractor: PatchExtractor) -> tuple[Scorer, Preparation]:
+    """(Scorer, Preparation) of a model.
 
     Raises:
         InputError: the model contradicts itself, or the networks are others.
@@ -51,8 +47,10 @@ def loaded(model: SavedModel, extractor: PatchExtractor, gate: bool = True) -> t
         known = meta["scoring"]
         method = restored_method(model.arrays, meta["fitted"], extractor)
         scorer = Scorer(method, known["names"], Parameters(**tuples(known["parameters"])), known["reference"])
-        ranges = ScanRanges.from_json(meta["scan"]) if gate and meta["scan"] else None
-        return scorer, Preparation.of(method, ranges, verdict.needs_clouds(meta))
+        light, usual = meta.get("light"), examined_with(model)[1]
+        metres = metres_of(reading_of(model).unit)
+        size = (usual.extent * metres, usual.distance * metres) if usual.extent and usual.distance is not None else None
+        return scorer, Preparation.of(method, verdict.needs_clouds(meta), light and Light(**tuples(light)), size)
     except InputError as error:
         raise InputError(f"{model.path}: {error}") from None
     except WRONG as error:
@@ -69,16 +67,14 @@ class Inspector:
         extractor: has the networks that the model was fitted with.
         false_alarm: promised share of good parts that fail.
         scoring: the model's scoring that decides; None: its first one.
-        gate: if True, scans unlike the training and calibration scans are not judged.
 
     Attributes:
         category, scoring, alpha: category that is judged, scoring that decides, false-alarm rate.
         promised: whether the rate is guaranteed; without calibration parts it is an estimate.
-        promise, gate_promise: sentences on what is guaranteed.
+        promise: a sentence on what is guaranteed.
         threshold, pixel_threshold: thresholds of the score and of the map's pixels.
         scorings: names of all scorings in the model.
         rgb_runtime: what computes the RGB features, with its version; None: the model has none.
-        training_names: names of the training parts.
         preparation: Preparation; other processes may use a copy of it.
 
     Raises:
@@ -86,30 +82,24 @@ class Inspector:
     """
 
     def __init__(
-        self,
-        model: SavedModel,
-        extractor: PatchExtractor,
-        false_alarm: float = 0.05,
-        scoring: str | None = None,
-        gate: bool = True,
+        self, model: SavedModel, extractor: PatchExtractor, false_alarm: float = 0.05, scoring: str | None = None
     ) -> None:
         meta = model.meta
         self.scoring = verdict.check_rate(model.path, meta, false_alarm, scoring)
         self.promise = verdict.promise_of(meta, false_alarm)
         self.alpha, self.promised = false_alarm, meta["calibration"]["promised"]
-        self._scorer, self.preparation = loaded(model, extractor, gate)
+        self._scorer, self.preparation = loaded(model, extractor)
         self._method: Any = self._scorer.method  # the rooms below have no types yet
-        self.category, self.training_names = self._method.class_name, tuple(meta["training_parts"]["names"])
+        self.category = self._method.class_name
         # the method has copies of the banks; only small arrays are kept, so that the mapped file can be released
-        light = {key: np.array(a) for key, a in model.arrays.items() if key.startswith(("calibration.", "parts."))}
+        light = {
+            key: np.array(a) for key, a in model.arrays.items() if key.startswith(("calibration.", "parts.pictures"))
+        }
         self.model = SavedModel(model.path, light, meta)
         self._scores = light[f"calibration.score.{self.scoring}"]
         self.threshold = verdict.threshold(self._scores, false_alarm)
         self.pixel_threshold = verdict.threshold(light[f"calibration.peak.{self.scoring}"], false_alarm)
         self.scorings, self.rgb_runtime = tuple(meta["scoring"]["names"]), extractor.rgb_runtime
-        placed = self._method.placement is not None
-        self.gate_promise = PLACED if placed else gate_text(self.preparation.ranges, gate)
-        self._rows = {n: (bank.part.numpy(), bank.place.numpy()) for n, bank in self._method.banks.items()}
         self._lock = threading.Lock()
 
     @classmethod
@@ -120,7 +110,6 @@ class Inspector:
         device: str = "auto",
         false_alarm: float = 0.05,
         scoring: str | None = None,
-        gate: bool = True,
         fusion_module_path: str | Path | None = None,
     ) -> "Inspector":
         """Load an Inspector from a model's file.
@@ -131,7 +120,7 @@ class Inspector:
             device: auto, cpu, cuda or mps.
             fusion_module_path: the UFF checkpoint; None: the file of its name in ``checkpoint_dir``, else the path
                 that the fit used.
-            false_alarm, scoring, gate: as for the class.
+            false_alarm, scoring: as for the class.
 
         Raises:
             InputError: the file is damaged, no model, or of a newer format; weights are missing or differ; and the
@@ -140,7 +129,7 @@ class Inspector:
         model = read_saved(path)
         verdict.check_rate(model.path, model.meta, false_alarm, scoring)
         extractor = extractor_of(model, checkpoint_dir, device, fusion_module_path)
-        return cls(model, extractor, false_alarm, scoring, gate)
+        return cls(model, extractor, false_alarm, scoring)
 
     def judge(self, rgb: ArrayLike, xyz: ArrayLike | None = None) -> Judgement:
         """Judge one part; returns a Judgement.
@@ -210,13 +199,11 @@ class Inspector:
             weights = [{**nothing, **of} for of in self._method.weights]
             known = result.measured, self._scorer.parameters, self._scorer.reference, weights
             terms, shares = terms_and_shares(self.scoring, ScoringInput(*known))
-            depths, size = self.model.arrays["parts.depth"], self._method.map_size
-            matches = Matches(result.judged.banks.nearest, self._rows, self.training_names, depths, size)
             placed, in_place, doubt = prepared.placed, None, ""
             if placed is not None:
                 in_place = InPlace(self._method.reference, placed.appearance, self._method.placement.frame.pitch)
                 shown["height_mm"], doubt = in_place.height_mm, placed.doubt
-            facts = prepared.cloud, terms, matches, in_place
+            facts = prepared.cloud, terms, in_place
             regions, first = inspect_regions(pixels, self.pixel_threshold, *facts), ""
             if found.verdict == verdict.FAIL and not regions and in_place is not None:
                 # the score is above its limit but no pixel above its own, which has a promise of its own: show where
@@ -228,11 +215,9 @@ class Inspector:
         about = regions, explanation, "", scores
         return Judgement(*found, np.asarray(pixels), self.pixel_threshold, *about, **shown)
 
-    def picture_of(self, number: int) -> NDArray[np.uint8]:
-        """Image [224, 224, 3] uint8 of the training part ``number``, for display."""
-        arrays = self.model.arrays
-        start, end = (int(of) for of in (0, *arrays["parts.picture_ends"])[number : number + 2])
-        stream = io.BytesIO(arrays["parts.pictures"][start:end].tobytes())
+    def normal_picture(self) -> NDArray[np.uint8]:
+        """Image [S, S, 3] uint8 of the first training part, for display; in the frame, if there is one."""
+        stream = io.BytesIO(self.model.arrays["parts.pictures"].tobytes())
         return np.asarray(Image.open(stream).convert("RGB"))
 
 
@@ -242,15 +227,6 @@ def lowest_of_score(pixels: ArrayLike) -> float:
     values = np.ravel(pixels)
     count = min(TOPK_IN_PLACE + 1, values.size)
     return float(np.partition(values, values.size - count)[values.size - count])
-
-
-def gate_text(ranges: ScanRanges | None, gate: bool) -> str:
-    """A sentence on what the health gate guarantees."""
-    if not gate:
-        return "no health gate (--no_gate): only a dead sensor is reported"
-    if ranges is None:
-        return "no health gate: too few scans to learn from; only a dead sensor is reported"
-    return ranges.promise_text
 
 
 def extractor_of(

@@ -111,13 +111,6 @@ def _hit(gt: Path, judgement: Judgement, side: int, placed: Placed | None) -> bo
     return any(bool(region.inside(mask).any()) for region in judgement.regions)
 
 
-def normal_picture(judgement: Judgement, inspector: Inspector) -> NDArray[Any]:
-    """Picture of a normal part beside which the judged one is shown: the one with the patch nearest to the first
-    region, else the first training part."""
-    match = judgement.regions[0].nearest if judgement.regions else None
-    return inspector.picture_of(match.part if match is not None and match.place is not None else 0)
-
-
 def evaluation_text(output: Path, rows: Sequence[Mapping[str, Any]]) -> str:
     """Write evaluation.md (confusion table, rates with intervals); returns its text.
 

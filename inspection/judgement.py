@@ -55,12 +55,10 @@ class Judgement:
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
     def as_json(self) -> dict[str, Any]:
-        """A JSON-able dict of everything but map, picture and cloud; contours are rounded to 0.01 pixels."""
+        """A JSON-able dict of everything but map, picture, cloud, and the regions' masks and contours."""
         regions = [
             {
-                **{name: value for name, value in r._asdict().items() if name != "mask"},
-                "contours": [np.round(line, 2).tolist() for line in r.contours],
-                "nearest": r.nearest and r.nearest._asdict(),
+                **{name: value for name, value in r._asdict().items() if name not in ("mask", "contours")},
                 "in_place": r.in_place and r.in_place._asdict(),
             }
             for r in self.regions
@@ -97,10 +95,4 @@ def region_text(region: Region) -> str:
     text = f"{region.pixels} pixels at row {region.place[0]}, column {region.place[1]}"
     if region.area_mm2 is not None:
         text += f", {region.area_mm2:.3g} mm²"
-    if region.depth_mm is not None:
-        text += f", {abs(region.depth_mm):.2g} mm {'farther' if region.depth_mm >= 0 else 'nearer'} than"
-    text += "" if region.depth_mm is not None else ";"
-    match = region.nearest
-    if match is None or match.place is None:
-        return f"{text} the nearest normal patch: background"
-    return f"{text} the nearest normal patch: {match.name} at row {match.place[0]}, column {match.place[1]}"
+    return text

@@ -20,12 +20,11 @@ from feature_extractors.features import Features, Judged
 from feature_extractors.settings import needed_backbones
 from inspection import gate
 from part_frame.framed import framed
+from part_frame.light import Light
 from part_frame.placement import CannotPlace, Placed, Placement
 from scoring import evaluation
 from scoring.scorings import needs_test_set
 from scoring_addon import Parameters
-
-DEPTH_GRID = 56  # patches per side of the grid on which the depth of a normal part is kept
 
 
 class Prepared(NamedTuple):
@@ -62,25 +61,23 @@ class Preparation(NamedTuple):
     map_size: int
     zero_points: bool  # --fix zero_points
     placement: Placement | None
-    ranges: gate.ScanRanges | None  # of good scans; None: only a dead sensor is reported
     clouds: bool  # whether scans have one
+    light: Light | None  # light, size: what is usual, see ``gate.check``
+    size: tuple[float, float] | None
 
     @classmethod
-    def of(cls, method: Features, ranges: gate.ScanRanges | None = None, clouds: bool = True) -> "Preparation":
+    def of(
+        cls, method: Features, clouds: bool = True, light: Light | None = None, size: tuple[float, float] | None = None
+    ) -> "Preparation":
         """That of a fitted method."""
-        settings, size = method.settings, method.extractor.rgb_size
-        sizes = settings.img_size, size, method.map_size
+        settings = method.settings
+        sizes = settings.img_size, method.extractor.rgb_size, method.map_size
         reads = "xyz" in needed_backbones(tuple(method.bank_names))
-        return cls(reads, *sizes, method.fixes.zero_points, method.placement, ranges, clouds)
+        return cls(reads, *sizes, method.fixes.zero_points, method.placement, clouds, light, size)
 
     def __call__(self, scan: Scan, problem: str = "") -> Prepared:
         """The scan Prepared, after the gate; ``problem``: why it cannot be judged, if that is known already."""
-        if not problem and self.ranges is not None:
-            problem = gate.check(scan.rgb, scan.xyz, self.ranges)
-        elif not problem:
-            dead = gate.dead_sensor(scan.rgb, scan.xyz, self.clouds)
-            problem = f"{dead}: rescan" if dead else ""
-        return self.prepare(scan, problem)
+        return self.prepare(scan, problem or gate.check(scan, self.clouds, self.light, self.size))
 
     def prepare(self, scan: Scan, problem: str = "", pose: Any = None) -> Prepared:
         """The scan Prepared; ``pose``: the part's Pose in the frame, if it is known."""
@@ -110,18 +107,6 @@ def small_picture(sample: Sequence[torch.Tensor]) -> NDArray[np.uint8]:
     if len(picture) == RGB_SIZE:
         return picture
     return np.asarray(Image.fromarray(picture).resize((RGB_SIZE, RGB_SIZE), Image.Resampling.BICUBIC))
-
-
-def depth_grid(xyz: NDArray[Any]) -> NDArray[np.float32]:
-    """Median depth in metres of each xyz patch of a cloud [h, w, 3]: [56, 56] float32, 0 where nothing was measured."""
-    z = resize_organized_pc(xyz, RGB_SIZE)[2].numpy()
-    cells = z.reshape(DEPTH_GRID, RGB_SIZE // DEPTH_GRID, DEPTH_GRID, -1).swapaxes(1, 2).reshape(DEPTH_GRID**2, -1)
-    there = cells != 0
-    ordered = np.sort(np.where(there, cells, np.inf), axis=1)
-    count = there.sum(axis=1)
-    middle = ordered[np.arange(len(cells)), np.maximum(count - 1, 0) // 2]
-    depths: NDArray[np.float32] = np.where(count > 0, middle, 0).reshape(DEPTH_GRID, DEPTH_GRID).astype(np.float32)
-    return depths
 
 
 class Scorer:

@@ -10,15 +10,14 @@ import csv
 import io
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from common.errors import InputError, tell
+from common.errors import InputError
 from common.files import atomic_write_text
+from common.locks import hold
 from data.pairing import natural
 from inspection.verdict import CANNOT_JUDGE
 
@@ -32,23 +31,17 @@ COLUMNS = (
 ).split()
 
 
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the verdicts in ``folder`` while the block runs; wait for another process that holds them, and say so."""
-    lock = FileLock(folder / LOCK)  # the system frees it when the process ends
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        tell("predict.py", f"{folder}: another predict.py writes its verdicts there; this one waits for its end")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+def hold_verdicts(folder: Path) -> contextlib.AbstractContextManager[None]:
+    """Holds the verdicts in ``folder`` while its block runs.
+
+    Raises:
+        Busy: another process holds them.
+    """
+    return hold(folder / LOCK, lambda who: f"{folder}: {who} writes its verdicts there; wait for its end")
 
 
 class Predictions:
-    """The verdicts in a folder; :func:`locked` keeps other processes away from them.
+    """The verdicts in a folder; :func:`hold_verdicts` keeps other processes away from them.
 
     Args:
         folder: where the files lie.

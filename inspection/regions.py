@@ -1,33 +1,21 @@
 """Regions where a part's anomaly map is above the pixel threshold: outline, size, and what differs there."""
 
-import math
-from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from inspection.in_place import CONNECTED, InPlace, PlaceFacts
-from part_frame.comparison import MAPS
-from scoring.scorings import DISAGREEMENT, Shares, Terms, region_shares
+from scoring.scorings import Shares, Terms, region_shares
 
 GAP = 2  # pixels: what lies so near is one region, so that an edge of a hole does not fall into crumbs
 MM = 1000.0  # a metre
 
 
-class Match(NamedTuple):
-    """The normal patch in a bank that is nearest to a place on the part."""
-
-    bank: str
-    part: int  # number of the training part; -1: the bank's background row
-    name: str  # rgb path of the training part; "" for background
-    place: tuple[int, int] | None  # (row, column) of the patch's middle, in the map's pixels; None for background
-
-
 class Region(NamedTuple):
     """Pixels above the threshold that lie together. Pixel centres have whole coordinates, x to the right, y down.
 
-    :func:`find_regions` finds the first eight fields, :func:`inspect_regions` the others.
+    :func:`find_regions` finds the first eight fields, :func:`inspect_regions` shares and in_place.
     """
 
     pixels: int
@@ -40,9 +28,7 @@ class Region(NamedTuple):
     contours: tuple[NDArray[Any], ...]  # closed lines [k, 2] of x, y: outlines of that area, and those of holes
     mask: NDArray[np.bool_]  # [bottom - top, right - left]
     unmeasured: int | None  # its pixels without a point; None without a cloud
-    depth_mm: float | None = None  # median of the depth minus the nearest normal patches'; above 0: farther away
     shares: Shares = {}  # {"xyz", "rgb", "fusion", "disagreement": share}; they add up to the region's mean map value
-    nearest: Match | None = None  # normal patch nearest to the peak, in the bank with the largest share
     in_place: PlaceFacts | None = None  # what the comparison in place says; None without a frame
 
     def inside(self, values: NDArray[Any]) -> NDArray[Any]:
@@ -73,9 +59,6 @@ def find_regions(score_map: ArrayLike, threshold: float, cloud: ArrayLike | None
     if cloud is not None:
         points = np.asarray(cloud, np.float64)
         measured, sizes = measured_pixels(points), pixel_areas(points)
-    # padding value: below the threshold even if the whole map is above it
-    low = min(score_map.min(), 2 * threshold - score_map.max())
-    padded_map, padded_labels = np.pad(score_map, 1, constant_values=low), np.pad(labels, 1)
     regions = []
     for number, (rows, columns) in enumerate(ndimage.find_objects(labels), 1):
         mask = labels[rows, columns] == number
@@ -88,7 +71,7 @@ def find_regions(score_map: ArrayLike, threshold: float, cloud: ArrayLike | None
                 peak=float(values.max()),
                 place=(rows.start + int(row), columns.start + int(column)),
                 box=(columns.start, rows.start, columns.stop, rows.stop),
-                contours=_contours(padded_map, padded_labels, number, (rows, columns), threshold, low),
+                contours=_outline(mask, columns.start, rows.start),
                 mask=mask,
                 unmeasured=None if measured is None else int((mask & ~measured[rows, columns]).sum()),
             )
@@ -129,43 +112,17 @@ def _area(sizes: NDArray[Any], mask: NDArray[np.bool_], rows: slice, columns: sl
     return None
 
 
-def _contours(
-    padded_map: NDArray[Any],
-    padded_labels: NDArray[Any],
-    number: int,
-    place: tuple[slice, slice],
-    threshold: float,
-    low: float,
-) -> tuple[NDArray[Any], ...]:
-    """Lines at ``threshold`` around region ``number`` in the box ``place``. Map and labels are padded by one pixel; in
-    the map the padding is ``low``, which is below the threshold."""
-    from contourpy import LineType, contour_generator
-
-    rows, columns = place
-    window = slice(rows.start, rows.stop + 2), slice(columns.start, columns.stop + 2)  # a pixel more on each side
-    other = (padded_labels[window] != 0) & (padded_labels[window] != number)
-    z = np.where(other, low, padded_map[window])
-    lines: Any = contour_generator(z=z, line_type=LineType.Separate).lines(threshold)
-    most = np.array(padded_map.shape[::-1]) - 2.5
-    return tuple(np.clip(line + (columns.start - 1, rows.start - 1), -0.5, most) for line in lines)
-
-
-def _outline(places: NDArray[np.bool_]) -> tuple[NDArray[Any], ...]:
-    """Lines around the places of a mask [H, W]."""
+def _outline(places: NDArray[np.bool_], left: int = 0, top: int = 0) -> tuple[NDArray[Any], ...]:
+    """Lines around the places of a mask [H, W], whose first place lies at (left, top)."""
     from contourpy import LineType, contour_generator
 
     generator = contour_generator(z=np.pad(places, 1).astype(float), line_type=LineType.Separate)
     lines: Any = generator.lines(0.5)
-    return tuple(line - 1 for line in lines)
+    return tuple(line + (left - 1, top - 1) for line in lines)
 
 
 def inspect_regions(
-    pixels: NDArray[Any],
-    threshold: float,
-    cloud: NDArray[Any] | None,
-    terms: Terms,
-    matches: "Matches",
-    in_place: InPlace | None = None,
+    pixels: NDArray[Any], threshold: float, cloud: NDArray[Any] | None, terms: Terms, in_place: InPlace | None = None
 ) -> tuple[Region, ...]:
     """The regions of a map with all that is known of them. What lies in the area of a region before is part of that.
 
@@ -174,7 +131,6 @@ def inspect_regions(
         threshold: pixel threshold.
         cloud: [S, S, 3] metres, 0 where nothing was measured; None: none is read.
         terms: {term: [S, S]}, which add up to the map.
-        matches: Matches.
         in_place: InPlace of a part in a frame.
     """
     found, told = [], np.zeros(pixels.shape, bool)
@@ -182,9 +138,6 @@ def inspect_regions(
         if told[region.place]:
             continue
         shares = region_shares(terms, region.mask, region.box)
-        banks = [name for name in shares if name != DISAGREEMENT and name not in MAPS]
-        bank = max(banks, key=shares.__getitem__, default=None)
-        match, deeper = (matches.at(bank, region.place) if bank else None), None
         facts = None
         if in_place is not None:
             left, top, right, bottom = region.box
@@ -196,69 +149,5 @@ def inspect_regions(
                 told |= places
                 area = float(places.sum() * in_place.place_mm2)
                 region = region._replace(area_mm2=area, contours=_outline(places))
-        if facts is None and bank and cloud is not None:
-            deeper = _deeper(region, cloud[..., 2], matches.depth(bank))
-        found.append(region._replace(depth_mm=deeper, shares=shares, nearest=match, in_place=facts))
+        found.append(region._replace(shares=shares, in_place=facts))
     return tuple(found)
-
-
-def _deeper(region: Region, depth: NDArray[Any], expected: NDArray[Any]) -> float | None:
-    """Median difference in mm over the region of two depths [S, S] in metres; None if one of them is unknown."""
-    depth, expected = region.inside(depth), region.inside(expected)
-    both = (depth != 0) & (expected != 0) & np.isfinite(depth)
-    return float(np.median(depth[both] - expected[both]) * MM) if both.any() else None
-
-
-class Matches:
-    """The nearest normal patch of each place on a part.
-
-    Args:
-        nearest: {bank: [P] int64}, each patch's nearest row of the bank; patches row-major on a square grid.
-        banks: {bank: (part [R], place [R])}, the training part of each row and the patch's position in it; -1 for a
-            row that comes from no part.
-        names: the training parts' names.
-        depths: [t, 56, 56] depths of the training parts in metres, 0 where nothing was measured.
-        size: side of the map in pixels.
-    """
-
-    def __init__(
-        self,
-        nearest: Mapping[str, NDArray[np.int64]],
-        banks: Mapping[str, tuple[NDArray[Any], NDArray[Any]]],
-        names: Sequence[str],
-        depths: NDArray[Any],
-        size: int,
-    ) -> None:
-        self._rows, self._banks, self._names, self._depths, self._size = nearest, banks, names, depths, size
-
-    def at(self, bank: str, place: tuple[int, int]) -> Match:
-        """The Match of the map's pixel ``place``, (row, column)."""
-        side = self._side(bank)
-        row, column = (min(int(p) * side // self._size, side - 1) for p in place)
-        part, patch = (int(of[self._rows[bank][row * side + column]]) for of in self._banks[bank])
-        if part < 0:
-            return Match(bank, -1, "", None)
-        row, column = (round((p + 0.5) * self._size / side - 0.5) for p in divmod(patch, side))
-        return Match(bank, part, self._names[part], (row, column))
-
-    def depth(self, bank: str) -> NDArray[Any]:
-        """[S, S] metres: the depth of each pixel's nearest normal patch, 0 where it is not known."""
-        side, grid = self._side(bank), self._depths.shape[1]
-        part, patch = (of[self._rows[bank]] for of in self._banks[bank])
-        known = (part >= 0) & (patch >= 0)
-        row, column = (np.where(known, p, 0) for p in np.divmod(patch, side))
-        step = grid // side
-        cells = [
-            self._depths[np.where(known, part, 0), row * step + i, column * step + j]
-            for i in range(step)
-            for j in range(step)
-        ]
-        depths = np.stack(cells)
-        count = (depths != 0).sum(axis=0)
-        mean = np.where(known & (count > 0), depths.sum(axis=0) / np.maximum(count, 1), 0).reshape(side, side)
-        index = np.arange(self._size) * side // self._size
-        there: NDArray[Any] = mean[index[:, None], index]
-        return there
-
-    def _side(self, bank: str) -> int:
-        return math.isqrt(len(self._rows[bank]))

@@ -4,14 +4,15 @@
              calibration.score.<scoring>           [n] scores of the calibration parts
              calibration.peak.<scoring>            [n] largest values of their maps
              rgb_onnx                              bytes of the RGB backbone, if ONNX Runtime ran it at the fit
-             parts.depth                           [t, 56, 56] depth of the training parts' patches in metres
-             parts.pictures, parts.picture_ends    the training parts' images as JPEG, concatenated; the end of each
-    meta     fitted, weights, extractor, reading, scoring, calibration, training_parts, scan, versions, run, options
+             parts.pictures                        the first training part as JPEG, to show; layout 1: all of them
+    meta     fitted, weights, extractor, reading, scoring, calibration, training_parts, clouds, light, versions, run,
+             options
 
-The training parts' images are only displayed, so JPEG is enough.
+The picture is only shown, so JPEG is enough.
 """
 
 import io
+import itertools
 import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,21 +31,22 @@ from data.calibration_parts import NONE, CalibrationFiles
 from data.findings import Options
 from data.organised_clouds import Reading
 from data.part_facts import Facts
-from data.scans import PartFiles, Scan, fingerprint, read_scan
-from dataset import MM, sample_of
+from data.scans import PartFiles, fingerprint, read_scan
+from dataset import MM
 from inspection import gate, history
 from inspection.fitted import state_of
 from inspection.model_file import WRONG, Arrays, Meta, damaged, read_model, tuples, write_model
-from inspection.one_part import DEPTH_GRID, Preparation, Scorer, depth_grid, small_picture
+from inspection.one_part import Preparation, Scorer
 from inspection.outlying import alone, check_outlying
 from inspection.verdict import check_calibration
 from models.weights import WeightFile
-from part_frame.framed import framed
+from part_frame.light import Light, fault, light_of_view, usual
 from part_frame.placement import CannotPlace, Placement
 
 Values = dict[str, tuple[float, float]]  # {scoring: (score, largest value of the map)} of a part
 
-LAYOUT = 1  # version of this module's part of the file
+LAYOUT = 2  # version of this module's part of the file
+READ = (1, LAYOUT)  # 1: with ranges of the scans, the training parts' depth, and each row's place, which are ignored
 JPEG_QUALITY = 90
 MOST_THREADS = 8
 ESTIMATE = "leave-one-out"
@@ -55,11 +57,9 @@ class PartRecord(NamedTuple):
 
     name: str
     fingerprint: str
-    statistics: gate.ScanStatistics | None
     dead: str  # which sensor gave no data; "" if none
-    depth: NDArray[np.float32]  # [56, 56] metres
-    picture: bytes  # JPEG
-    unplaced: str  # why the part cannot be laid into the frame; "" if it can, or there is none
+    light: Light | None  # of the whole picture; None: it is looked at in the frame, or a sensor gave no data
+    unplaced: str  # why the part cannot be laid into the frame or its picture compared; "" if it can
 
 
 class ModelParts(NamedTuple):
@@ -71,6 +71,7 @@ class ModelParts(NamedTuple):
     calibration_files: CalibrationFiles
     reading: Reading
     poses: Mapping[int, Any]  # {number of a training part: its Pose in the frame}, where it is known
+    light: Light | None  # usual Light of the whole pictures; None with a frame
 
 
 class SavedModel(NamedTuple):
@@ -89,12 +90,11 @@ def read_parts(
     files: Sequence[PartFiles],
     calibration: CalibrationFiles,
     reading: Reading,
-    img_size: int,
     placement: Placement | None = None,
     poses: Mapping[int, Any] | None = None,
 ) -> ModelParts:
-    """Read training and calibration parts, before the fit. Calibration parts that cannot be laid into the frame are
-    left out, with a warning.
+    """Read training and calibration parts, before the fit. Calibration parts that cannot be judged are left out, with a
+    warning.
 
     Args:
         label: what the progress is called.
@@ -106,32 +106,32 @@ def read_parts(
         InputError: a file cannot be read; a calibration part is also a training part, is there twice, or has no data
             from a sensor.
     """
-    known = poses or {}
     if any(part.xyz is None for part in files):  # what is compared has to be read in one way
         files, calibrating = ([part._replace(xyz=None) for part in of] for of in (files, calibration.parts))
         calibration = calibration._replace(parts=tuple(calibrating))
 
-    def record(part: PartFiles, pose: Any = None) -> PartRecord:
+    def record(part: PartFiles, calibrates: bool) -> PartRecord:
         scan = read_scan(part.rgb, part.xyz, reading)
-        mark, shown, statistics, dead, unplaced = fingerprint(scan), scan, None, "", ""
-        if placement is not None:
+        light, unplaced = None, ""
+        if calibrates and placement is not None:
             try:
-                shown = Scan(*framed(placement.place(scan.rgb, scan.xyz * MM, pose), placement))
+                placement.place(scan.rgb, scan.xyz * MM)
             except CannotPlace as error:
                 unplaced = str(error)
-        try:
-            statistics = gate.measure(scan.rgb, scan.xyz, part.xyz is not None)
-        except gate.DeadSensor as error:
-            dead = str(error)
-        stream = io.BytesIO()
-        Image.fromarray(small_picture(sample_of(shown, img_size))).save(stream, "JPEG", quality=JPEG_QUALITY)
-        return PartRecord(part.name, mark, statistics, dead, depth_grid(shown.xyz), stream.getvalue(), unplaced)
+        dead = gate.dead_sensor(scan.rgb, scan.xyz, part.xyz is not None)
+        if placement is None and not dead:
+            light = light_of_view(scan.rgb)
+        return PartRecord(part.name, fingerprint(scan), dead, light, unplaced)
 
     with ThreadPoolExecutor(min(MOST_THREADS, available_cores())) as pool:
-        found = pool.map(record, files, map(known.get, range(len(files))))
-        training = list(track(found, len(files), f"{label}: training scans"))
-        found = pool.map(record, calibration.parts)
-        records = list(track(found, len(calibration.parts), f"{label}: calibration scans"))
+        training, records = (
+            list(track(pool.map(record, of, itertools.repeat(calibrates)), len(of), f"{label}: {kind} scans"))
+            for of, calibrates, kind in ((files, False, "training"), (calibration.parts, True, "calibration"))
+        )
+    lights = [r.light for r in training if r.light is not None]
+    light = usual(lights) if lights else None
+    if light is not None:
+        records = [r._replace(unplaced=fault(r.light, light)) if r.light is not None else r for r in records]
     kept = [(part, r) for part, r in zip(calibration.parts, records) if not r.unplaced]
     for r in records:
         if r.unplaced:
@@ -141,7 +141,7 @@ def read_parts(
         if r.dead:
             raise InputError(f"{r.name}: cannot calibrate: {r.dead}; remove this part")
     calibration = calibration._replace(parts=tuple(part for part, _ in kept))
-    return ModelParts(training, [r for _, r in kept], files, calibration, reading, known)
+    return ModelParts(training, [r for _, r in kept], files, calibration, reading, poses or {}, light)
 
 
 def write_fitted(
@@ -173,17 +173,13 @@ def write_fitted(
     results, note = _measured(scorer, parts, estimated)
     warnings = [note] if note else []
     arrays.update(calibration_arrays(scorer.names, results))
-    records, scan = (training if estimated else parts.calibration)[: len(results)], None
-    if method.placement is None:
-        try:
-            alive = [r.statistics for r in (*training, *parts.calibration) if r.statistics is not None]
-            scan = gate.learn(alive)._asdict()
-        except InputError as error:
-            warnings.append(f"no health gate: {error}")
-    warnings += [f"{r.name}: {r.dead}: this training scan is left out of the health gate" for r in training if r.dead]
-    arrays["parts.depth"] = np.stack([r.depth for r in training]) if training else np.zeros((0, DEPTH_GRID, DEPTH_GRID))
-    arrays["parts.pictures"] = np.frombuffer(b"".join(r.picture for r in training), np.uint8)
-    arrays["parts.picture_ends"] = np.cumsum([len(r.picture) for r in training], dtype=np.int64)
+    records = (training if estimated else parts.calibration)[: len(results)]
+    warnings += [f"{r.name}: {r.dead}: look at this training scan" for r in training if r.dead]
+    first = parts.training_files[0]
+    scan, stream = read_scan(first.rgb, first.xyz, parts.reading), io.BytesIO()
+    shown: Any = Preparation.of(method).prepare(scan, pose=parts.poses.get(0)).picture
+    Image.fromarray(shown).save(stream, "JPEG", quality=JPEG_QUALITY)
+    arrays["parts.pictures"] = np.frombuffer(stream.getvalue(), np.uint8)
     source = (ESTIMATE if estimated else parts.calibration_files.source), parts.calibration_files.where
     meta = {
         "layout": LAYOUT,
@@ -192,7 +188,8 @@ def write_fitted(
         "scoring": {"names": scorer.names, "parameters": scorer.parameters._asdict(), "reference": scorer.reference},
         "calibration": calibration_meta(*source, not estimated, [(r.name, r.fingerprint) for r in records]),
         "training_parts": {"names": [r.name for r in training], "fingerprints": [r.fingerprint for r in training]},
-        "scan": scan,
+        "clouds": all(part.xyz is not None for part in parts.training_files),
+        "light": parts.light and parts.light._asdict(),
         "versions": {**environment(), "rgb": method.extractor.rgb_runtime},
         "written": history.now(),
         **about,
@@ -267,17 +264,17 @@ def read_saved(path: str | Path) -> SavedModel:
 
 
 def _check(arrays: Arrays, meta: Meta) -> None:
-    if meta["layout"] != LAYOUT:
+    if meta["layout"] not in READ:
         raise ValueError(f"layout {meta['layout']!r}")
     calibration, count = meta["calibration"], len(meta["training_parts"]["names"])
     for name in meta["fitted"]["banks"]:
-        rows, part, place = (arrays[f"bank.{name}.{key}"] for key in ("rows", "part", "place"))
-        if rows.ndim != 2 or not len(rows) == len(part) == len(place) or not np.isfinite(rows).all():
+        rows, part = (arrays[f"bank.{name}.{key}"] for key in ("rows", "part"))
+        if rows.ndim != 2 or len(rows) != len(part) or not np.isfinite(rows).all():
             raise ValueError(f"the {name} bank")
         if len(part) and not -1 <= part.min() <= part.max() < count:
             raise ValueError(f"the {name} bank's parts")
-    if len(arrays["parts.depth"]) != count or len(arrays["parts.picture_ends"]) != count:
-        raise ValueError("the training parts")
+    if not len(arrays["parts.pictures"]):
+        raise ValueError("the picture of a training part")
     for scoring in meta["scoring"]["names"] if calibration["parts"] else ():
         for kind in ("score", "peak"):
             values = arrays[f"calibration.{kind}.{scoring}"]

@@ -145,11 +145,11 @@ def percent(share: float | Fraction) -> str:
 
 
 def needs_clouds(meta: Meta) -> bool:
-    """Whether parts to be judged need a cloud: the method reads clouds, or its training parts had some, with which
-    the gate compares. ``meta``: the model's metadata."""
-    fitted, scan = meta["fitted"], meta["scan"]
-    compared = scan is not None and "missing" in scan["names"]
-    return fitted.get("placement") is not None or set(fitted["banks"]) != {"rgb"} or compared
+    """Whether parts to be judged need a cloud: the method reads clouds, or its training parts had some. ``meta``: the
+    model's metadata; version 0.9 kept the ranges of the training scans in it."""
+    fitted, ranges = meta["fitted"], meta.get("scan")
+    had = meta.get("clouds", ranges is not None and "missing" in ranges["names"])
+    return had or fitted.get("placement") is not None or set(fitted["banks"]) != {"rgb"}
 
 
 def check_rate(path: Path, meta: Meta, false_alarm: float, scoring: str | None = None) -> str:

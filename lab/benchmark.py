@@ -110,7 +110,7 @@ def one_part(bench):
     models = bench.folder / "models"
     flags = "--eval_mode", "--save_model", models, "--calibration", 0.35, "--shots", 8, "--fit_only"
     command("main.py", *bench.words(*flags))
-    inspector = Inspector.load(models / f"{KIND}.m3dm", bench.checkpoints, "cpu", RATE, gate=False)
+    inspector = Inspector.load(models / f"{KIND}.m3dm", bench.checkpoints, "cpu", RATE)
     parts, clocks = find_parts(bench.folder / "data" / KIND / "test")[:6], []
 
     def judge(part):
@@ -203,7 +203,7 @@ def patchcore(bench):
         rows = torch.cat([features(picture) for picture in pictures])
         rows = rows[pick([rows], *rows.shape, len(rows) // 10, 0.9, 0)]
         unknown = torch.full((len(rows),), NO_PART)
-        fitted["bank"] = MemoryBank(rows, unknown, unknown)
+        fitted["bank"] = MemoryBank(rows, unknown)
 
     def their_fit():
         model.train()

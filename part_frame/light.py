@@ -54,6 +54,14 @@ def light_of(picture, part, seen, table):
     )
 
 
+def light_of_view(picture):
+    """The Light of a whole picture [H, W, 3] that is laid into no frame; black, as a background that was cut out, does
+    not count."""
+    there = picture.any(2)
+    colours = np.ptp(picture[there], axis=1)  # not diluted by the background
+    return light_of(picture, there, np.ones_like(there), False)._replace(colour=float(colours.mean()))
+
+
 def _hues(colours):
     logarithm = np.log(colours + DARK).mean(0)
     return float(logarithm[0] - logarithm[1]), float(logarithm[2] - logarithm[1])

@@ -110,7 +110,6 @@ def make_app(station, token=None, most_bytes=256 * MIB):
                 "sha256": model.sha256,
                 "false_alarm": model.alpha,
                 "promise": model.promise,
-                "gate": model.gate_promise,
                 "calibration_parts": len(model.scores),
                 "memory_bytes": model.memory,
                 "drift": {"alarm": list(watch.alarmed), "parts": watch.parts},

@@ -17,7 +17,6 @@ from data.pictures import load_picture, read_picture
 from data.scans import fingerprint, read_scan
 from inspection import verdict
 from inspection.inspector import Inspector
-from inspection.judged_parts import normal_picture
 from inspection.judged_pictures import depth_picture, outlined
 from inspection.judgement import region_text
 from inspection.saved_model import reading_of
@@ -31,10 +30,10 @@ class Judged(NamedTuple):
     """What a model says about one recording.
 
     ``content``: dict of the limit ``threshold``; ``peak``, the map's largest value; ``regions``, [dict] of text (what
-    is wrong there, in words), pixels, area_mm2, depth_mm, peak, place, box, shares, nearest, and in_place where the
-    model has a frame, the highest peak first; the sentence ``explanation``; ``statistics`` {name: number} in which
-    drift is looked for, empty if the part cannot be judged; and ``milliseconds`` to read the files and judge them.
-    ``pictures``: names of the pictures that can be drawn; ``draw``: function of a folder that writes them.
+    is wrong there, in words), pixels, area_mm2, peak, place, box, shares, and in_place where the model has a frame, the
+    highest peak first; the sentence ``explanation``; ``statistics`` {name: number} in which drift is looked for, empty
+    if the part cannot be judged; and ``milliseconds`` to read the files and judge them. ``pictures``: names of the
+    pictures that can be drawn; ``draw``: function of a folder that writes them.
     """
 
     verdict: str
@@ -51,7 +50,7 @@ class Model:
     Attributes:
         recipe: name by which it is asked for.
         sha256: of the model's file.
-        alpha, promise, gate_promise: promised rate of false alarms, and sentences on what is promised.
+        alpha, promise: promised rate of false alarms, and a sentence on what is promised.
         scores, peaks: [n] of the calibration parts that decide now.
         own_scores, own_peaks: [n] of the calibration parts in the file; empty if these were its training parts.
         known: fingerprints of the file's training and calibration parts.
@@ -61,7 +60,7 @@ class Model:
 
     def __init__(self, recipe, sha256, inspector, memory=0):
         self.recipe, self.sha256, self._inspector, self.memory = recipe, sha256, inspector, memory
-        self.alpha, self.promise, self.gate_promise = inspector.alpha, inspector.promise, inspector.gate_promise
+        self.alpha, self.promise = inspector.alpha, inspector.promise
         arrays, meta = inspector.model.arrays, inspector.model.meta
         self.scores = np.asarray(arrays[f"calibration.score.{inspector.scoring}"])
         self.peaks = np.asarray(arrays[f"calibration.peak.{inspector.scoring}"])
@@ -69,7 +68,6 @@ class Model:
         self.own_scores, self.own_peaks = self.scores[:kept], self.peaks[:kept]
         self.known = {*meta["training_parts"]["fingerprints"], *meta["calibration"]["fingerprints"]}
         self.options = {"false_alarm": inspector.alpha, "scoring": inspector.scoring, "calibration": 0}
-        self.options["gate"] = inspector.preparation.ranges is not None
 
     @property
     def id(self):
@@ -119,7 +117,7 @@ class Model:
             "threshold": found.threshold,
             "peak": None if found.map is None else float(np.max(found.map)),
             "regions": _regions(found),
-            "explanation": _with_plain_names(found.explanation.text, found),
+            "explanation": found.explanation.text,
             "statistics": {} if found.score is None else _statistics(rgb, z, found),
             "milliseconds": spent(),
         }
@@ -143,13 +141,13 @@ class Model:
         return Judged(verdict.CANNOT_JUDGE, None, None, {**content, "statistics": {}, "milliseconds": milliseconds})
 
 
-def load(path, recipe, sha256, checkpoint_dir, device, false_alarm, scoring, gate, fusion_module_path):
+def load(path, recipe, sha256, checkpoint_dir, device, false_alarm, scoring, fusion_module_path):
     """The :class:`Model` in a file whose SHA-256 is known.
 
     Raises:
         InputError: as ``Inspector.load``; or the file was replaced meanwhile.
     """
-    inspector = Inspector.load(path, checkpoint_dir, device, false_alarm, scoring, gate, fusion_module_path)
+    inspector = Inspector.load(path, checkpoint_dir, device, false_alarm, scoring, fusion_module_path)
     if sha256_of(path) != sha256:
         raise InputError(f"{path}: was replaced while it was read; try again")
     return Model(recipe, sha256, inspector, path.stat().st_size)
@@ -157,7 +155,7 @@ def load(path, recipe, sha256, checkpoint_dir, device, false_alarm, scoring, gat
 
 def draw(folder, judgement, inspector):
     """Write the pictures of a judgement into ``folder``: the part with outlined regions, its depth, a normal part."""
-    normal = Image.fromarray(np.ascontiguousarray(normal_picture(judgement, inspector)))
+    normal = Image.fromarray(np.ascontiguousarray(inspector.normal_picture()))
     made = {"part": outlined(judgement, SIDE), "normal": normal.resize((SIDE, SIDE), Image.Resampling.BICUBIC)}
     if judgement.cloud is not None:
         made["depth"] = depth_picture(judgement.cloud, SIDE)
@@ -176,19 +174,8 @@ def _statistics(rgb, z, judgement):
 
 
 def _regions(judgement):
-    """The regions as JSON without contours; of the nearest normal parts only the names, not where they lie."""
+    """The regions as JSON, with their words."""
     told = judgement.as_json()["regions"][:MOST_REGIONS]
     for region, found in zip(told, judgement.regions):
-        region["text"] = _with_plain_names(region_text(found), judgement)
-        del region["contours"]
-        if region["nearest"]:
-            region["nearest"]["name"] = Path(region["nearest"]["name"]).stem
+        region["text"] = region_text(found)
     return json.loads(json.dumps(told, default=float))
-
-
-def _with_plain_names(text, judgement):
-    """A text with the names of normal parts, but not where they lie."""
-    for region in judgement.regions:
-        if region.nearest is not None and region.nearest.name:
-            text = text.replace(region.nearest.name, f"part {Path(region.nearest.name).stem}")
-    return text

@@ -143,5 +143,4 @@ def _facts(station, model, watch):
         "watch": watch,
         "shifts": charts.shifts(journal, name),
         "cusum": charts.cusum([event.p_value for event in recent])[1],
-        "training": len(sampling.training_parts(journal, name)),
     }

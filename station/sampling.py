@@ -162,11 +162,3 @@ def compared(judged):
         found = rates([row[0]._replace(verdict=row[place]) for row in judged])
         told[name] = {kind: rate._asdict() for kind, rate in found.items()}
     return told
-
-
-def training_parts(journal, recipe):
-    """The parts that may train the next version: reviewed as good, and never drawn; their scans may be gone."""
-    where = "v.recipe = ? AND v.chance IS NULL AND v.number IN (SELECT part FROM events WHERE kind = 'review')"
-    found = journal.events(where, (recipe,), "v.number DESC", MOST_PARTS)
-    used = ("check", "judged_before")  # master parts, and recordings whose first verdict decides how they serve
-    return [part for part in found if truth(part) == GOOD and not any(part.content.get(name) for name in used)]

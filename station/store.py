@@ -50,10 +50,10 @@ class Store:
     Args:
         journal: ``station.journal.Journal``.
         settings: has the numbers ``keep_days``, ``keep_passed``, ``keep_drawn``, ``keep_gib`` and ``free_gib``, which
-            tools/station.py explains; only reading needs none.
+            tools/station.py explains.
     """
 
-    def __init__(self, journal, settings=None):
+    def __init__(self, journal, settings):
         self._folder, self._journal, self.settings = Path(f"{journal.path}.files"), journal, settings
         self._arriving = self._folder / "arriving"
 

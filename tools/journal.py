@@ -1,14 +1,9 @@
-"""Works with a station's journal: exports it, collects training parts.
+"""Exports a station's journal: verdicts with their reviews, as CSV or Parquet.
 
-    python tools/journal.py export station.db --since 2026-07-01 -o verdicts.csv      # or .parquet
-    python tools/journal.py training station.db --model knob -o more_good
-
-``training`` copies the kept recordings of parts that were good after all, and were not drawn for review, into
-OUT/rgb and OUT/xyz (or OUT/depth), for the fit of the next version.
+python tools/journal.py export station.db --since 2026-07-01 -o verdicts.csv      # or .parquet
 """
 
 import csv
-import shutil
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -56,27 +51,18 @@ def build_parser():
     """The argument parser."""
     prose, examples = prose_and_examples(__doc__)
     parser = Parser(prog="journal.py", description=prose, epilog=examples)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser, help="what to do")
-    for work, text, result in (
-        (export, "verdicts with reviews as CSV or Parquet", ("FILE", ".csv or .parquet")),
-        (training, "copy parts that may train the next version", ("OUT", "folder of the copies")),
-    ):
-        command = commands.add_parser(work.__name__, help=text)
-        command.add_argument("journal", type=Path, metavar="JOURNAL", help="the station's SQLite file")
-        command.add_argument("-o", "--output", type=Path, required=True, metavar=result[0], help=result[1])
-        command.set_defaults(work=work)
-        if work is training:
-            command.add_argument("--model", required=True, metavar="NAME", help="the recipe")
-        else:
-            since = "only verdicts from this time on, as 2026-07-31 or 2026-07-31T06:00:00 (UTC)"
-            command.add_argument("--since", type=datetime.fromisoformat, metavar="TIME", help=since)
+    parser.add_argument("command", choices=["export"], help="what to do")
+    parser.add_argument("journal", type=Path, metavar="JOURNAL", help="the station's SQLite file")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help=".csv or .parquet")
+    since = "only verdicts from this time on, as 2026-07-31 or 2026-07-31T06:00:00 (UTC)"
+    parser.add_argument("--since", type=datetime.fromisoformat, metavar="TIME", help=since)
     return parser
 
 
 def main(argv=None):
     """Run the command line; returns the exit code."""
     args = build_parser().parse_args(argv)
-    return run_command("journal.py", args, args.work)
+    return run_command("journal.py", args, export)
 
 
 def export(args):
@@ -134,31 +120,6 @@ def write_parquet(path, found):
         for rows in found:
             writer.write_table(arrow.table(list(zip(*rows)), schema=schema))
             yield len(rows)
-
-
-def training(args):
-    """Copy training parts; returns the exit code.
-
-    Raises:
-        InputError: there is none.
-    """
-    from station.journal import Journal
-    from station.sampling import training_parts
-    from station.store import Store
-
-    journal = Journal(args.journal, write=False)
-    store = Store(journal)
-    numbers = [part.number for part in training_parts(journal, args.model)]
-    kept = [(number, files) for number in numbers if (files := store.files_of(number))]
-    if not kept:
-        raise InputError(f"{args.model}: no kept part was reviewed as good that was not drawn for review")
-    for number, files in kept:
-        for kind, path in files.items():
-            target = args.output / kind / f"{number}{path.suffix}"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target)
-    print(f"journal.py: {len(kept)} parts in {args.output}", file=sys.stderr)
-    return FINE
 
 
 if __name__ == "__main__":

@@ -60,7 +60,6 @@ def build_parser():
     add_switches(
         parser,
         ("pictures", "a PNG per part: verdict, regions, deviation, a normal part"),
-        ("no_gate", "judge also scans unlike the training scans; a dead sensor is reported all the same"),
         (
             "evaluate",
             "FOLDER is a test split (good, a folder per defect): rates of false rejects, escapes; "
@@ -103,7 +102,7 @@ def run(args):
         InputError: something cannot be used; raised before any work.
     """
     from inspection.model_file import WRONG, damaged, read_meta
-    from inspection.predictions import Predictions, locked
+    from inspection.predictions import Predictions, hold_verdicts
     from inspection.verdict import check_rate, needs_clouds
 
     meta, checksum = read_meta(args.model)
@@ -116,13 +115,13 @@ def run(args):
         raise InputError(f"{args.model}: the model reads clouds: give --xyz FILE too")
     found = find(args, with_clouds)
     check_writable(args.output)
-    facts = [checksum, args.false_alarm, scoring, args.no_gate, args.evaluate]
+    facts = [checksum, args.false_alarm, scoring, args.evaluate]
     common = {
         "judged_with": hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12],
         "model": f"{args.model.name} {checksum[:12]}",
-        "options": f"--false_alarm {args.false_alarm:g} --scoring {scoring}{' --no_gate' * args.no_gate}",
+        "options": f"--false_alarm {args.false_alarm:g} --scoring {scoring}",
     }
-    with locked(args.output):
+    with hold_verdicts(args.output):
         remove_leftovers(args.output)
         done = Predictions(args.output, found.place, common)
         stopped = judge_what_is_left(args, found, done)
@@ -201,11 +200,11 @@ def judge_parts(args, parts, done):
     set_threads(args.threads)
     from common.progress import track
     from inspection.inspector import Inspector
-    from inspection.judged_parts import load_parts, normal_picture, row_of
+    from inspection.judged_parts import load_parts, row_of
     from inspection.judged_pictures import draw_judgement
 
     networks = args.checkpoint_dir, args.device
-    options = args.false_alarm, args.scoring, not args.no_gate, args.fusion_module_path
+    options = args.false_alarm, args.scoring, args.fusion_module_path
     inspector = Inspector.load(args.model, *networks, *options)
     tell_of_model(inspector)
     loaded = load_parts(list(parts), inspector, args.num_workers, args.evaluate)
@@ -219,7 +218,7 @@ def judge_parts(args, parts, done):
             path = args.output / "pictures" / row["pictures"]
             try:
                 if judgement.picture is not None:
-                    draw_judgement(path, part.name, judgement, normal_picture(judgement, inspector))
+                    draw_judgement(path, part.name, judgement, inspector.normal_picture())
             except OSError as error:
                 row["problem"] = f"{error.filename or path}: {error.strerror or error}"
         done.add(row)
@@ -239,7 +238,6 @@ def tell_of_model(inspector):
     ]
     for text in (
         f"{inspector.category}: {inspector.promise}",
-        f"{inspector.category}: {inspector.gate_promise}",
         untrained_note([file["path"] for file in meta["weights"] if file["standin"]]),
         other and f"fitted with {'; '.join(other)}: scores may differ a little from the calibration's",
     ):

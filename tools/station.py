@@ -45,7 +45,6 @@ def build_parser():
     )
     judging = parser.add_argument_group("judging")
     add_networks(judging)
-    judging.add_argument("--no_gate", action="store_true", help="judge also scans unlike the training scans")
     add_values(
         judging,
         ("false_alarm", share, 0.05, "A", "promised share of good parts that fail"),
@@ -90,17 +89,15 @@ def run(args):
     Raises:
         InputError: something cannot be used; raised before any part is taken.
     """
-    from filelock import FileLock, Timeout
+    from common.locks import hold
 
     token = read_lines(args.token_file, 1)[0] if args.token_file else None
     if args.watch is not None and not args.watch.is_dir():
         raise InputError(f"{args.watch}: is no folder to watch; make it first")
     check_writable(args.journal.parent)
-    try:
-        with FileLock(f"{args.journal}.lock", timeout=0):
-            return serve(args, token)
-    except Timeout:
-        raise InputError(f"{args.journal}: another station writes this journal; stop it first") from None
+    busy = lambda who: f"{args.journal}: another station writes this journal ({who}); stop it first"
+    with hold(Path(f"{args.journal}.lock"), busy):
+        return serve(args, token)
 
 
 def serve(args, token):
@@ -113,8 +110,8 @@ def serve(args, token):
 
     def loader(path, recipe, sha256):
         note(f"station.py: loading {path.name}", sys.stderr)
-        options = args.checkpoint_dir, args.device, args.false_alarm, args.scoring
-        return load(path, recipe, sha256, *options, not args.no_gate, args.fusion_module_path)
+        options = args.checkpoint_dir, args.device, args.false_alarm, args.scoring, args.fusion_module_path
+        return load(path, recipe, sha256, *options)
 
     journal = Journal(args.journal, webhook=bool(args.webhook))
     station = Station(journal, Recipes(args.models, journal, loader), args)

@@ -38,6 +38,6 @@ def test_no_host_round_trips_inside_a_sample(arguments, monkeypatch, mode):
             for name, shape in (("rgb", (784, 768)), ("xyz", (3136, 1152)), ("fusion", (3136, 1920)))
         }
         for name in method.bank_names:
-            bank = MemoryBank(torch.empty(20000, patches[name].shape[1], device=GPU), unknown, unknown)
+            bank = MemoryBank(torch.empty(20000, patches[name].shape[1], device=GPU), unknown)
             score, (distance, _) = bank.measure(patches[name])
             assert score.shape == () and distance.shape == (len(patches[name]),) and distance.device.type == "cuda"

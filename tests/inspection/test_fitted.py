@@ -63,7 +63,7 @@ def test_a_large_bank_keeps_its_bound():
     method = fitted.__wrapped__()  # one of its own, since it is changed
     rows = torch.randn(FEWEST_BOUNDED + 100, WIDTHS["xyz"], generator=torch.Generator().manual_seed(5))
     zeros = torch.zeros(len(rows), dtype=torch.long)
-    method.banks["xyz"] = MemoryBank(rows, zeros, zeros, 0.1, 1.3, 0.0, 1000.0)
+    method.banks["xyz"] = MemoryBank(rows, zeros, 0.1, 1.3, 0.0, 1000.0)
     again, arrays = through_files(method, "DINO+Point_MAE")
     kept, made = again.banks["xyz"].search.bound, method.banks["xyz"].search.bound
     assert kept is not None and torch.equal(kept.z, made.z) and kept.largest_norm == made.largest_norm

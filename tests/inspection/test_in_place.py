@@ -11,7 +11,7 @@ from PIL import Image
 
 import main as run_main
 from inspection.in_place import InPlace, PlaceFacts, place_text
-from inspection.regions import Matches, find_regions, inspect_regions
+from inspection.regions import find_regions, inspect_regions
 from tests.part_frame.scenes import DENT, good, reference, scan
 from tools import predict
 
@@ -49,8 +49,7 @@ def test_the_outline_is_that_of_the_area_that_is_told():
     maps, pitch = reference(6, turn=180)[1].maps(placed.appearance)[1], placement.frame.pitch
     in_place = InPlace(reference(6, turn=180)[1], placed.appearance, pitch)
     total = np.maximum.reduce(list(maps.values()))
-    matches = Matches({}, {}, (), np.zeros((0, 56, 56)), len(total))
-    found = inspect_regions(total, 6.0, None, maps, matches, in_place)
+    found = inspect_regions(total, 6.0, None, maps, in_place)
     dent = max(found, key=lambda of: of.pixels)
     x, y = max(dent.contours, key=len).T
     drawn = abs((x * np.roll(y, -1) - y * np.roll(x, -1)).sum()) / 2 * pitch**2  # shoelace formula
@@ -63,9 +62,8 @@ def test_a_map_of_negative_values_is_told_in_the_same_words():
     normal = reference(6, turn=180)[1]
     maps, in_place = normal.maps(placed.appearance)[1], InPlace(normal, placed.appearance, placement.frame.pitch)
     total = np.maximum.reduce(list(maps.values()))
-    matches = Matches({}, {}, (), np.zeros((0, 56, 56)), len(total))
     kinds = [
-        [of.in_place.kind for of in inspect_regions(total - less, 6.0 - less, None, maps, matches, in_place)][0]
+        [of.in_place.kind for of in inspect_regions(total - less, 6.0 - less, None, maps, in_place)][0]
         for less in (0.0, total.max() + 1)
     ]
     assert [kind.removeprefix("local_") for kind in kinds] == ["height", "height"]  # of a dent both say the same

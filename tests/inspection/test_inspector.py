@@ -3,10 +3,10 @@
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from common.errors import InputError
 from data.scans import read_scan
@@ -93,37 +93,52 @@ def test_shares_add_up_to_the_score_and_to_each_region(data, fitted, inspector):
     assert regions > 5
 
 
-def test_a_dent_is_found_with_its_depth_and_the_normal_patch(data, inspector):
+def test_a_dent_is_found_at_its_place(data, inspector):
     rgb, xyz = read_scan(*TestDataset(CATEGORY, 224, data).files[0][:2])
     clean = inspector.judge(rgb, xyz)
     dent = xyz.copy()
     dent[28:36, 28:36, 2] += np.where(dent[28:36, 28:36, 2] != 0, 0.03, 0).astype(np.float32)
-    made = Inspector(read_saved(inspector.model.path), PoolingExtractor(), 0.2, "pixel_max", gate=False)
+    made = Inspector(read_saved(inspector.model.path), PoolingExtractor(), 0.2, "pixel_max")
     judged = made.judge(rgb, dent)
     assert judged.verdict == "fail" and judged.scores["pixel_max"] > clean.scores["pixel_max"]
     region = judged.regions[0]
     row, column = region.place
     assert 28 <= row * 64 / 224 <= 36 and 28 <= column * 64 / 224 <= 36
-    assert region.nearest.bank == "xyz" and region.nearest.name in made.training_names
-    assert 5 < region.depth_mm < 40 and f"{region.nearest.name} at row" in judged.explanation.text
-    picture = made.picture_of(region.nearest.part)
-    known = read_scan(*_files(data, region.nearest.name)).rgb
-    assert picture.shape == (224, 224, 3) and abs(float(picture.mean()) - float(known.mean())) < 3
-    assert json.loads(json.dumps(judged.as_json()))["regions"][0]["nearest"]["name"] == region.nearest.name
+    assert f"{region.pixels} pixels at row {row}, column {column}, {region.area_mm2:.3g} mm²" in judged.explanation.text
+    assert json.loads(json.dumps(judged.as_json()))["regions"][0]["place"] == [row, column]
 
 
-def _files(data, name):
-    rgb = Path(data) / name
-    return rgb, rgb.parent.parent / "xyz" / f"{rgb.stem}.tiff"
+def test_a_normal_part_is_shown_beside(data, inspector):
+    first = data / inspector.model.meta["training_parts"]["names"][0]
+    picture, known = inspector.normal_picture(), np.asarray(Image.open(first))
+    small = np.asarray(Image.fromarray(picture).resize(known.shape[1::-1], Image.Resampling.BOX)).astype(float)
+    assert picture.shape == (224, 224, 3) and np.abs(small - known).mean() < 12
 
 
-def test_the_gate_tells_what_is_missing(fitted, inspector):
+def test_missing_points_are_judged_and_a_picture_without_colour_is_not(inspector):
     cloud = scan(seed=7)
+    rgb = picture_of(cloud)
     cloud[np.random.default_rng(0).random(cloud.shape[:2]) < 0.4] = 0
-    judged = inspector.judge(picture_of(scan(seed=7)), cloud)
-    assert judged.verdict == "cannot judge" and "of the points are missing (training:" in judged.reason
-    free = Inspector(read_saved(fitted[1]), PoolingExtractor(), 0.2, gate=False).judge(picture_of(cloud), cloud)
-    assert free.verdict in ("pass", "fail") and "no health gate" not in inspector.gate_promise
+    assert inspector.judge(rgb, cloud).verdict in ("pass", "fail")
+    judged = inspector.judge(np.repeat(rgb[..., :1], 3, 2), scan(seed=7))
+    assert judged.verdict == "cannot judge" and "the picture has no colour" in judged.reason
+
+
+def test_a_model_of_version_0_9_judges_as_before(data, fitted, inspector, tmp_path):
+    """It holds ranges of the scans, the training parts' depth and pictures, and each row's place."""
+    arrays, meta = read_model(fitted[1])
+    picture = arrays["parts.pictures"]
+    more = {"parts.depth": np.zeros((4, 56, 56)), "parts.picture_ends": len(picture) * np.arange(1, 5)}
+    more |= {"parts.pictures": np.tile(picture, 4)}
+    more |= {name.replace(".part", ".place"): of for name, of in arrays.items() if name.endswith(".part")}
+    ranges = {"names": ["missing"], "low": [0.0], "high": [0.1], "scans": 9, "widening": 1.0}
+    old = {key: of for key, of in meta.items() if key not in ("clouds", "light")} | {"layout": 1, "scan": ranges}
+    write_model(tmp_path / "old.m3dm", {**arrays, **more}, old)
+    made = Inspector(read_saved(tmp_path / "old.m3dm"), PoolingExtractor(), 0.2)
+    assert made.preparation.clouds and made.preparation.light is None
+    assert np.array_equal(made.normal_picture(), inspector.normal_picture())
+    for found in test_scans(data):
+        assert made.judge(*found).score == inspector.judge(*found).score
 
 
 def test_nan_is_background_and_wrong_arrays_are_refused(inspector):
@@ -216,6 +231,15 @@ def test_which_parts_cannot_calibrate(tmp_path):
         fitted_runner(options_for(root))
 
 
+def test_a_part_that_cannot_be_judged_does_not_calibrate(tmp_path, caplog):
+    root = make_parts(tmp_path, validation=4)
+    path = root / CATEGORY / "validation/good/rgb/001.png"
+    write_png(path, np.repeat(picture_of(scan(seed=1001))[..., :1], 3, 2))
+    _, model = fitted_runner(options_for(root, "DINO"))
+    assert len(read_saved(model).meta["calibration"]["names"]) == 3
+    assert "001.png: cannot be judged, so it does not calibrate: the picture has no colour" in caplog.text
+
+
 @pytest.mark.parametrize(
     "change, words",
     [
@@ -225,7 +249,7 @@ def test_which_parts_cannot_calibrate(tmp_path):
         (lambda arrays, meta: meta["fitted"]["settings"].update(other=1), "no sound model"),
         (lambda arrays, meta: meta["fitted"]["banks"].update(fusion={}), "no sound model"),
         (lambda arrays, meta: arrays.update({"bank.rgb.part": arrays["bank.rgb.part"] + 100}), "no sound model"),
-        (lambda arrays, meta: arrays.update({"bank.rgb.place": arrays["bank.rgb.place"][:-1]}), "no sound model"),
+        (lambda arrays, meta: arrays.update({"bank.rgb.part": arrays["bank.rgb.part"][:-1]}), "no sound model"),
         (lambda arrays, meta: arrays.update({"calibration.score.baseline": np.array([np.nan] * 5)}), "no sound model"),
         (lambda arrays, meta: meta["calibration"].update(parts=50), "no sound model"),
         (lambda arrays, meta: meta["fitted"].update(fixes=[]), "train mode"),

@@ -5,8 +5,6 @@ import json
 import shutil
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +13,7 @@ from PIL import Image
 
 import data.scans
 import main as run_main
-from inspection.predictions import locked
+from inspection.predictions import hold_verdicts
 from inspection.saved_model import read_saved
 from inspection.verdict import p_values
 from tests.command_lines import TINY, flags  # noqa: F401 (flags is a fixture)
@@ -52,7 +50,7 @@ def test_end_to_end_with_networks(checkpoints, flags, tmp_path, capsys):  # noqa
     scores = {row["path"]: row for row in read(results / f"scores_{CATEGORY}.csv")}
 
     def judge(out, weights):
-        words = [models / f"{CATEGORY}.m3dm", data / CATEGORY / "test", "-o", tmp_path / out, "--no_gate"]
+        words = [models / f"{CATEGORY}.m3dm", data / CATEGORY / "test", "-o", tmp_path / out]
         words += ["--checkpoint_dir", weights, "--device", "cpu", "--false_alarm", "0.2"]
         return main(list(map(str, words)))
 
@@ -165,8 +163,6 @@ def test_what_cannot_be_judged(predicted, tmp_path, capsys):
     assert reasons["line/a/rgb/000.png"] == "" and "black" in reasons["line/a/rgb/001.png"]
     assert "the cloud is empty" in reasons["line/b/rgb/000.png"] and str(broken) in reasons["line/b/rgb/001.png"]
     assert (tmp_path / "out/pictures/line/b/rgb/000.png").is_file()
-    free = [row["reason"] for row in predicted(parts, "--no_gate", out=tmp_path / "free")[1]]
-    assert free[:3] == [reasons[row["path"]] for row in rows[:3]]  # a dead sensor is named without the gate, too
 
 
 def parts_in(folder, first, count):
@@ -205,16 +201,12 @@ def test_one_folder_of_verdicts_for_many_recordings(predicted, tmp_path, capsys)
     assert [row["recording"] for row in rows[5:]] == ["tuesday", "other/monday"]
 
 
-def test_a_second_command_waits(predicted, tmp_path, capsys):
+def test_a_second_command_is_refused(predicted, tmp_path, capsys):
     monday, out = parts_in(tmp_path / "monday", 3000, 1), tmp_path / "out"
-    out.mkdir()
-    with locked(out):
-        other = threading.Thread(target=predicted, args=(monday,))
-        other.start()
-        time.sleep(1)
-        assert other.is_alive() and not (out / "verdicts.csv").exists()
-    other.join(60)
-    assert len(read(out / "verdicts.csv")) == 1 and "this one waits for its end" in capsys.readouterr().err
+    with hold_verdicts(out):
+        code, rows = predicted(monday)
+    assert code == 2 and rows is None and "writes its verdicts there; wait for its end" in capsys.readouterr().err
+    assert len(predicted(monday)[1]) == 1
 
 
 def test_a_cloud_that_is_not_there_yet(predicted, tmp_path, capsys):
@@ -249,9 +241,8 @@ def test_links_and_folders_that_cannot_be_read(predicted, tmp_path, capsys, monk
 def test_scans_in_another_unit_are_not_judged(predicted, tmp_path):
     cloud = scan(seed=3000)
     add_part(tmp_path, "", "000", picture_of(cloud, 1), cloud * 1000, category="mm")
-    for words in ([], ["--no_gate"]):
-        code, rows = predicted(tmp_path / "mm", *words)
-        assert code == 1 and "1,000 times as large as those of the training parts" in rows[0]["reason"]
+    code, rows = predicted(tmp_path / "mm")
+    assert code == 1 and "1,000 times as large as those of the training parts" in rows[0]["reason"]
 
 
 def test_known_parts_do_not_count_as_evidence(toy_model, predicted, tmp_path, capsys):

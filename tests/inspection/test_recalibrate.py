@@ -39,7 +39,7 @@ def test_the_scores_of_the_new_parts_calibrate(model, tmp_path, capsys):
     assert "7 calibration parts: false-alarm rates from 12.5 %" in told.out and "--roll_back" in told.err
     assert after.meta["calibration"]["names"] == [f"good/rgb/{3000 + n}.png" for n in range(7)]
     assert after.meta["calibration"]["promised"] and after.meta["calibration"]["where"] == str(new)
-    inspector = Inspector.load(model, device="cpu", false_alarm=0.2, gate=False)
+    inspector = Inspector.load(model, device="cpu", false_alarm=0.2)
     own = [inspector.judge(picture_of(scan(seed=n), n), scan(seed=n)).score for n in range(3000, 3007)]
     np.testing.assert_allclose(after.arrays[SCORE], own, rtol=1e-6)
     kept = [key for key in before.arrays if not key.startswith("calibration.")]

@@ -28,8 +28,7 @@ class StubModel(Model):
         self.recipe, self.sha256, self.memory, self.alpha = recipe, sha256, 1000, 0.05
         self.scores = self.own_scores = np.asarray(calibration, float)
         self.peaks = self.own_peaks = self.scores
-        self.promise, self.gate_promise = "at most 5 % of good parts fail", "no gate"
-        self.known = set()
+        self.promise, self.known = "at most 5 % of good parts fail", set()
         self.options = {"false_alarm": self.alpha, "calibration": 0}
         threshold = verdict.threshold(self.scores, self.alpha)
         self.offset, self._inspector = offset, SimpleNamespace(threshold=threshold)
@@ -44,7 +43,7 @@ class StubModel(Model):
         time.sleep(told.get("sleep", 0))
         found = verdict.decide(self.scores, score, self.alpha)
         statistics = {"score": score, "light": told.get("light", 0.5), "missing points": 0.1}
-        region = {"text": "0.8 mm nearer", "pixels": 9, "area_mm2": 2.5, "depth_mm": -0.8}
+        region = {"text": "0.8 mm lower than good parts", "pixels": 9, "area_mm2": 2.5}
         regions = [region] if found.verdict == verdict.FAIL else []
         pictures = ("part", "normal", "depth") if told.get("draw") else ()
         content = {"threshold": found.threshold, "peak": score, "regions": regions, "explanation": f"score {score:g}"}

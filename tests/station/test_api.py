@@ -24,7 +24,7 @@ def test_judge(client):
     told = answer.json()
     assert answer.status_code == 200 and told["verdict"] == "fail" and told["p_value"] == 0.05
     assert told["metadata"] == {"operator": "Eva", "line": "3"} and told["serial"] == "A17"
-    assert told["regions"][0]["depth_mm"] == -0.8 and told["model_id"].startswith("knob:")
+    assert told["regions"][0]["area_mm2"] == 2.5 and told["model_id"].startswith("knob:")
     assert {"id", "explanation", "milliseconds", "score", "pictures"} <= set(told)
     assert client.get(f"/parts/{told['id']}").json() == told
     for address in told["pictures"].values():

@@ -69,16 +69,3 @@ def test_export(place, tmp_path, capsys):
     table = arrow.read_table(out.with_suffix(".parquet")).to_pylist()
     assert [row["score"] for row in table] == [1, 50, 3] and table[0]["serial"] == "=1+1"
     assert table[1]["review_note"] == "scratch\nonly" and table[2]["sampling_probability"] is None
-
-
-def test_training_parts_come_from_reviews_of_parts_that_were_not_drawn(place, tmp_path):
-    station = place.start(sample=2)
-    answers = [send(station, 50 + i) for i in range(20)]
-    for answer in answers:
-        station.review(answer["id"], "good", "Eva")
-    undrawn = {answer["id"] for answer in answers if not answer["drawn_for_review"]}
-    assert 0 < len(undrawn) < 20
-    out = tmp_path / "training"
-    assert command.main(["training", str(place.journal_path), "--model", "knob", "-o", str(out)]) == 0
-    assert [{int(path.stem) for path in (out / kind).iterdir()} for kind in ("rgb", "xyz")] == [undrawn] * 2
-    assert command.main(["training", str(place.journal_path), "--model", "other", "-o", str(out)]) == 2
