@@ -44,7 +44,7 @@ def check(capsys):
     """Function: run check_dataset.py; returns (exit code, its errors, its warnings)."""
 
     def run(root, *flags):
-        code = check_dataset.main([str(root), "--workers", "1", "--num_group", "128", *flags])
+        code = check_dataset.main([str(root), "--workers", "1", *flags])
         out = capsys.readouterr().out.splitlines()
         return code, *([x for x in out if x.startswith(f"{level}: ")] for level in ("error", "warning"))
 
