@@ -18,8 +18,6 @@ from common.errors import InputError
 from data.organised_clouds import channels_last
 from data.rays import are_transposed, rays_of
 
-POINT_NAMES = ("xyz", "points", "point_cloud", "pointcloud", "cloud", "vertices", "depth", "z")
-COLOUR_NAMES = ("rgb", "rgba", "color", "colors", "colour", "colours", "image", "picture")
 ORDERED = 0.2  # largest median step between neighbouring pixels of an ordered cloud, as a share of the cloud's extent
 ALL_PIXELS = "save it with all pixels, NaN where nothing was measured"
 
@@ -209,25 +207,6 @@ def _ply_size(head):
     return None
 
 
-def _read_npz(path):
-    with np.load(path, allow_pickle=False) as file:
-        arrays = {name.lower(): file[name] for name in file.files}
-    colours = next((arrays[name] for name in COLOUR_NAMES if name in arrays and arrays[name].dtype == np.uint8), None)
-    others = [name for name in arrays if name not in COLOUR_NAMES]
-    if {"x", "y", "z"} <= set(arrays):
-        found = np.stack([arrays[axis] for axis in "xyz"], axis=-1)
-    else:
-        names = [name for name in POINT_NAMES if name in arrays][:1] or others
-        if len(names) != 1:
-            shown = ", ".join(arrays) or "(none)"
-            raise InputError(f"{path}: holds the arrays {shown}; name the points xyz or the depth depth")
-        found = arrays[names[0]]
-    scan = _from_array(path, found)
-    if colours is not None and colours.shape[:-1] == scan.values.shape[: colours.ndim - 1]:
-        return scan._replace(colours=colours[..., :3]) if colours.shape[-1] in (3, 4) else scan
-    return scan
-
-
 def _read_tiff(path):
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     return _from_array(path, tifffile.imread(path))
@@ -260,7 +239,6 @@ READERS = {
     ".pcd": _read_pcd,
     ".ply": _read_ply,
     ".npy": lambda path: _from_array(path, np.load(path, allow_pickle=False)),
-    ".npz": _read_npz,
     ".tif": _read_tiff,
     ".tiff": _read_tiff,
     ".png": _read_png,

@@ -14,7 +14,8 @@ from data.matching import KIND_WORDS, MASK_WORDS, match, plain, stem, words
 from data.pairing import natural
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-CLOUDS_ONLY = (".pcd", ".ply", ".npy", ".npz")
+CLOUDS_ONLY = (".pcd", ".ply", ".npy")
+UNREAD_SCANS = (".npz", ".exr", ".zdf", ".xyz", ".obj", ".stl", ".raw", ".bin", ".bag")
 # folders of what labelling tools export beside masks: pictures of classes and of objects in their own colours
 LABEL_WORDS = {"segmentation", "semantic", "instance", "instances", "overlay", "overlays", "visualization"}
 CAMERA = {"camera", "intrinsics", "calibration", "settings"}  # words of files that hold no labels
@@ -48,7 +49,7 @@ class Recording(NamedTuple):
 def find_recording(source, picture_glob=None, cloud_glob=None, mask_glob=None, by_order=False, with_masks=True):
     """The Recording below the folder ``source``, its parts in natural order.
 
-    Without globs, the kind of a file follows from its type. PCD, PLY, .npy and .npz are clouds; grey PNG and tiff of
+    Without globs, the kind of a file follows from its type. PCD, PLY and .npy are clouds; grey PNG and tiff of
     16 bits or more are depth; float tiffs are depth or points. Other images are masks if a word of their name or folder
     says so, labels that are not read if their folder says so, else pictures.
 
@@ -68,7 +69,7 @@ def find_recording(source, picture_glob=None, cloud_glob=None, mask_glob=None, b
     pictures, clouds, masks, labels = kinds
     masks = masks if with_masks else []
     if not clouds:
-        read = "read are depth as PNG or tiff of 16 bits or floats, and clouds as PCD, PLY, .npy and .npz"
+        read = "read are depth as PNG or tiff of 16 bits or floats, and clouds as PCD, PLY and .npy"
         none = f"; --cloud_glob {cloud_glob} fits none" if cloud_glob else ""
         there = f"no depth images or clouds in it ({by_suffix(tree.files)})"
         raise InputError(f"{source}: {there}; {read}: save the scans as one of these{none}")
@@ -235,7 +236,7 @@ def _unread(source, others, labels, unmasked):
             f"{source}: what may hold labels is not read ({by_suffix(told)}: {shown}); export masks as pictures, and "
             "name them with --mask_glob 'PATTERN' where their names do not say it"
         )
-    scans = [p for p in others if p.suffix.lower() in (".exr", ".zdf", ".xyz", ".obj", ".stl", ".raw", ".bin", ".bag")]
+    scans = [p for p in others if p.suffix.lower() in UNREAD_SCANS]
     if scans:
         notes.append(f"{source}: {by_suffix(scans)} are of kinds that are not read, for instance {scans[0].name}")
     return notes

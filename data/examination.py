@@ -5,8 +5,6 @@ run reads the files with the ``Reading`` that the examination found. The examina
 from the findings of the level "fault".
 """
 
-import json
-import os
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +12,6 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from common.errors import InputError
-from common.files import atomic_write_text
 from common.signals import begin_worker, beginning_workers
 from data.findings import (
     CALIBRATION,
@@ -30,7 +27,7 @@ from data.findings import (
 from data.names import find_folder
 from data.organised_clouds import Reading
 from data.pairing import GOOD, SUFFIXES, Part, defect_folders, pair, part_files
-from data.part_facts import VERSION, Facts, Job, read_part
+from data.part_facts import Facts, Job, read_part
 from data.scans import find_scans
 from data.splits import told_apart, usual_of
 
@@ -65,9 +62,7 @@ class Category(NamedTuple):
         return usual_of(self.rows)
 
 
-def examine(
-    dataset_path, categories, splits=SPLITS, options=Options(), workers=1, cache_path=None, calibration_dir=None
-):
+def examine(dataset_path, categories, splits=SPLITS, options=Options(), workers=1, calibration_dir=None):
     """Examine a data set; yields each Category as soon as it is done.
 
     Args:
@@ -76,12 +71,10 @@ def examine(
         splits: splits that a run reads; of ``validation``, only ``good`` is read, and it need not be there.
         options: Options.
         workers: number of processes.
-        cache_path: JSON file that keeps the facts found in this examination; files with the same name, size and time
-            as in it are not read again. None: nothing is kept.
         calibration_dir: a folder of parts that are read as well: its sub-folder with the category's name, if there is
             one. None: there is none.
     """
-    cache, pool = _Cache(cache_path), None
+    pool = None
     try:
         for name in categories:
             rows, findings = _list(Path(dataset_path) / name, splits, options)
@@ -91,23 +84,21 @@ def examine(
             jobs = [_job(part, options) for row in rows for part in row.parts]
             if pool is None and workers > 1 and len(jobs) > FEW_JOBS:
                 pool = ProcessPoolExecutor(workers, initializer=begin_worker)
-            facts = cache.read(jobs, pool, name)
+            facts = _read(jobs, pool, name)
             missing = settle_missing(facts)
             if missing:  # found in some files; other files may contain it too, only less often
                 again = [i for i, fact in enumerate(facts) if fact.missing != missing]
-                known = cache.read([jobs[i]._replace(missing=missing) for i in again], pool, name)
-                for i, fact in zip(again, known):
+                read_again = _read([jobs[i]._replace(missing=missing) for i in again], pool, name)
+                for i, fact in zip(again, read_again):
                     facts[i] = fact
             left = iter(facts)
             rows = [row._replace(parts=tuple(part._replace(facts=next(left)) for part in row.parts)) for row in rows]
             alone = options._replace(min_points=0) if any(kind == "no clouds" for kind, _ in findings) else options
             found, reading = judge(Path(dataset_path), name, rows, alone, missing)
             yield Category(name, tuple(rows), (*findings, *found), reading)
-        cache.known.clear()  # files that have changed or are gone, so that the cache does not grow with them
     finally:
         if pool:
             pool.shutdown(cancel_futures=True)  # "with" would read all remaining files after an interruption
-        cache.write()
 
 
 def examine_scan(files, reading=Reading(), options=Options(), usual=Facts(), contents=None):
@@ -197,60 +188,8 @@ def _calibration(folder, name, options):
     return Row(CALIBRATION, GOOD, {"rgb": len(parts), "xyz": len(parts), "gt": 0}, True, parts), findings
 
 
-class _Cache:
-    """The facts that the earlier examination found, in a JSON file: {job with its files' sizes and times: facts}."""
-
-    def __init__(self, path):
-        self.path, self.known, self.used = path and Path(path), {}, {}  # found earlier, and used or found now
-        try:
-            content = json.loads(self.path.read_text(encoding="utf-8")) if path else {}
-            self.known = content["parts"] if content.get("version") == VERSION else {}
-        except (OSError, ValueError, KeyError, AttributeError):
-            pass  # there is no file, or it is damaged: all files are read
-        self.before = set(self.known)
-
-    def read(self, jobs, pool, name):
-        """[Facts] of the Jobs of the category ``name``, from the cache if their files have not changed."""
-        keys = [_key(job) if self.path else None for job in jobs]
-        out = [self._facts(key) for key in keys]
-        self.used.update((key, facts._asdict()) for key, facts in zip(keys, out) if facts)
-        lacking = [i for i, facts in enumerate(out) if facts is None]
-        todo = [jobs[i] for i in lacking]
-        with beginning_workers():
-            found = pool.map(read_part, todo) if pool else map(read_part, todo)
-        bar = tqdm(found, total=len(todo), desc=f"{name}: examining", unit="part", leave=False, disable=None)
-        for i, facts in zip(lacking, bar):
-            out[i] = facts
-            if keys[i]:
-                self.used[keys[i]] = facts._asdict()
-        return out
-
-    def _facts(self, key):
-        """The Facts of a key; None if there are none, or what is there is damaged."""
-        try:
-            return Facts(**_tuples(self.known[key]))
-        except (KeyError, TypeError, AttributeError):
-            return None
-
-    def write(self):
-        parts = {**self.known, **self.used}
-        if parts.keys() != self.before:
-            try:
-                atomic_write_text(self.path, json.dumps({"version": VERSION, "parts": parts}) + "\n")
-            except OSError:
-                pass  # the cache only saves time; writing the results will report a problem with the disk
-
-
-def _key(job):
-    """Text of a Job and its files' sizes and times; None if a file cannot be accessed."""
-    try:
-        return json.dumps([job, [(s.st_size, s.st_mtime_ns) for s in (os.stat(path) for path in job[:3] if path)]])
-    except OSError:
-        return None
-
-
-def _tuples(value):
-    """JSON's content with tuples for lists."""
-    if isinstance(value, dict):
-        return {key: _tuples(of) for key, of in value.items()}
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+def _read(jobs, pool, name):
+    """[Facts] of the Jobs of the category ``name``."""
+    with beginning_workers():
+        found = pool.map(read_part, jobs) if pool else map(read_part, jobs)
+    return list(tqdm(found, total=len(jobs), desc=f"{name}: examining", unit="part", leave=False, disable=None))

@@ -25,7 +25,6 @@ from data.units import measure
 MASK_SIZE = 224
 PICTURE_STEP = 56  # side of the grid on which outlines are compared
 STEPS = 64  # rows of a cloud from which the spacing of its points is taken
-VERSION = 4  # of the facts; a cache with another version is not used
 
 
 class Job(NamedTuple):

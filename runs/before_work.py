@@ -131,8 +131,7 @@ def settle_readings(
     """Examine the categories ``names``: ({category: Reading}, {category: what its training parts have in common},
     {category: why it is left out}).
 
-    Every file is read unless ``options.no_check`` is set. The findings are printed, and kept in ``examination.json`` of
-    the output folder, so that an unchanged data set is not read again.
+    Every file is read unless ``options.no_check`` is set. The findings are printed.
     """
     fixes = options.fixes
     if options.no_check:
@@ -144,7 +143,6 @@ def settle_readings(
         splits=("train", *(() if options.fit_only else ("test",)), *(("validation",) if calibrating else ())),
         options=Options(options.img_size, options.min_points, options.unit, fixes.zero_points),
         workers=available_cores(),
-        cache_path=Path(options.output_dir) / "examination.json",
         calibration_dir=options.calibration_dir if options.save_model else None,
     )
     readings, usual, faulty = {}, {}, {}

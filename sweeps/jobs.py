@@ -19,14 +19,14 @@ from typing import NamedTuple
 from common.errors import InputError
 from common.files import host
 from common.locks import is_held
-from sweeps.plan import fill_in, finished, job_folder
+from sweeps.plan import fill_in, finished
 
 LOG = "log.txt"
-MARK, END = "--- ", "--- ended: "
+MARK = "--- "
 ATTEMPTS = 2  # how often a job is tried whose process is killed
 LAST = 8  # lines of a failed job's output that are shown
 PATIENCE = 60  # seconds that a job has to stop when asked to
-DONE, FAILED, STOPPED, RUNNING, WAITING = "done", "failed", "stopped", "running", "waiting"
+DONE, FAILED, STOPPED = "done", "failed", "stopped"
 TICK = 0.02  # seconds between two looks at a process
 PR_SET_PDEATHSIG = 1  # prctl(2)
 LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -124,7 +124,7 @@ def _run(job, folder, command, environment, stop, log):
         if log and state != DONE:
             log.seek(start)
             lines = _lines(log.read())
-        _write(log, f"{END}{state}, exit code {code}, after {seconds:.1f} s")
+        _write(log, f"{MARK}ended: {state}, exit code {code}, after {seconds:.1f} s")
     if code == 0 and state != DONE:
         lines = (*lines, f"main.py ended with 0, but {folder / 'run.json'} does not hold this job")
     return Outcome(state, lines, code, seconds, host())
@@ -145,23 +145,6 @@ def _end_with(parent):
 def computing(folder):
     """Whether a main.py computes in a job's folder: it holds a lock there."""
     return any(is_held(lock) for lock in Path(folder).glob("runs/*/.*.lock"))
-
-
-def state_of(out, job, driven):
-    """(state, last lines) of a job, from its files alone; ``driven``: whether a driver runs the sweep."""
-    folder = job_folder(out, job)
-    if finished(folder, job) is not None:
-        return DONE, ()
-    if computing(folder):  # also a printed line run by a scheduler
-        return RUNNING, ()
-    try:
-        text = (folder / LOG).read_bytes()
-    except OSError:
-        return WAITING, ()
-    ends = [line for line in text.decode("utf-8", "replace").splitlines() if line.startswith(MARK)]
-    if ends and ends[-1].startswith(END):
-        return ends[-1].removeprefix(END).split(",")[0], _lines(text)
-    return (RUNNING, ()) if driven else (STOPPED, _lines(text))  # not yet at its lock; killed with its driver
 
 
 def _lines(text):

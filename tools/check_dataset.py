@@ -7,19 +7,17 @@ errors, 2 no data set.
 from collections import Counter
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from statistics import median
 
 from tabulate import tabulate
 
 if not __package__:
     import checkout  # noqa: F401  puts the checkout on the path
 
-from common.argument_types import number
 from common.commands import FAILED, FINE, HelpFormatter, Parser, add_workers, prose_and_examples, run_command
 from common.errors import InputError, tell
 from common.signals import run_to_the_end
 from data.examination import examine
-from data.findings import Options, counted
+from data.findings import Options
 from data.folders import is_junk_folder
 from data.names import CATEGORIES, find_categories
 from data.units import unit
@@ -45,10 +43,6 @@ def build_parser():
     text += "folder: every folder that has train or test"
     add("--dataset_type", default="folder", choices=("folder", *CATEGORIES), metavar="NAME", help=text)
     add("--category", nargs="+", metavar="NAME", help="only these (default: all)")
-    text = "side at which valid points are counted, main.py's --img_size"
-    add("--img_size", type=number(int, 56), default=224, metavar="N", help=text)
-    text = "parts with fewer valid points are named, main.py's --num_group"
-    add("--num_group", type=number(int, 3), default=1024, metavar="N", help=text)
     text = "of the coordinates, main.py's --unit (default: metres are expected)"
     add("--unit", type=unit, metavar="UNIT", help=text)
     add("--fix", choices=("zero_points",), nargs="+", default=[], help="main.py's --fix zero_points")
@@ -62,7 +56,7 @@ def check(args):
     """Check and print category by category; returns the exit code."""
     names, missing = categories(args)
     errors, warnings = len(missing), 0
-    options = Options(args.img_size, args.num_group, args.unit, "zero_points" in args.fix)
+    options = Options(unit=args.unit, zero_points="zero_points" in args.fix)
     try:
         for found in examine(
             args.path, names, options=options, workers=args.workers, calibration_dir=args.calibration_dir
@@ -70,7 +64,7 @@ def check(args):
             # of missing clouds only a method that reads them may complain
             said = (("pictures alone" if kind == "no clouds" else kind, text) for kind, text in found.findings)
             found = found._replace(findings=tuple(said))
-            print(report(found, args), flush=True)
+            print(report(found), flush=True)
             errors, warnings = errors + len(found.texts("fault")), warnings + len(found.texts("warning"))
     except BrokenProcessPool:
         tell(PROGRAM, "a process that read files was killed (too little memory?); try fewer --workers")
@@ -96,30 +90,23 @@ def categories(args):
     return (names, {}) if names else find_categories(args.path, args.dataset_type)
 
 
-def report(found, args):
+def report(found):
     """The text to print about a Category."""
     header = ["split", "defect", "rgb", "xyz", "gt", "pictures", "tiffs"]
-    share = f"valid share at {args.img_size}×{args.img_size}, min / median / max"
     rows = sorted(found.rows, key=lambda row: ORDER.get(row.split, 3))
-    table = tabulate(
-        [_cells(row, args) for row in rows], [*header, share, f"below {args.num_group}"], "pipe", disable_numparse=True
-    )
+    table = tabulate(map(_cells, rows), header, "pipe", disable_numparse=True)
     levels = ("error", "fault", SHOWN), ("warning", "warning", SHOWN), ("note", "note", 1)
     texts = [f"{word}: {text}" for word, level, shown in levels for text in found.texts(level, shown)]
     return "\n".join([f"## {found.name}", "", table, "", *texts, *([""] if texts else [])])
 
 
-def _cells(row, args):
+def _cells(row):
     """The cells of a defect folder in the table."""
     cells = [row.split, row.defect, *(row.counts[kind] for kind in ("rgb", "xyz", "gt"))]
     if not row.used:
         return [*cells, "not read by a run"]
     facts = [part.facts for part in row.parts]
-    points = [counted(f, "zero_points" in args.fix) for f in facts if f.points is not None]
-    valid = [count / args.img_size**2 for count, _ in points]
-    shares = " / ".join(f"{of(valid):.3f}" for of in (min, median, max)) if valid else "-"
-    few = sum(distinct < args.num_group for _, distinct in points)
-    return [*cells, kinds(f.picture for f in facts), kinds(f.tiff for f in facts), shares, few]
+    return [*cells, kinds(f.picture for f in facts), kinds(f.tiff for f in facts)]
 
 
 def kinds(texts):

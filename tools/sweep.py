@@ -3,17 +3,13 @@
     python tools/sweep.py sweep.yaml -o results/sweep           # plan, run, make tables
     python tools/sweep.py sweep.yaml -o ... --engine processes  # several jobs at a time
     python tools/sweep.py sweep.yaml -o ... --engine ray        # on a Ray cluster
-    python tools/sweep.py sweep.yaml -o ... --print             # command lines for a scheduler
-    python tools/sweep.py status results/sweep                  # show the state of the jobs
     python tools/sweep.py tables results/sweep                  # tables of finished jobs
 
 The same command continues after a stop: finished jobs are kept. docs/sweeps.md describes the sweep file.
 """
 
 import json
-import shlex
 import sys
-from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -25,12 +21,12 @@ from common.commands import FAILED as SOME_FAILED
 from common.commands import FINE, REFUSED, Parser, prose_and_examples, run_command
 from common.errors import InputError, tell
 from common.files import atomic_write_text, check_writable, remove_leftovers
-from common.locks import hold, is_held
+from common.locks import hold
 from common.progress import duration, note
 from common.signals import run_to_the_end
 from sweeps.engines import ENGINES, LOCK, run
-from sweeps.jobs import DONE, FAILED, LOG, main_command, state_of
-from sweeps.plan import fill_in, finished, job_folder, plan, read
+from sweeps.jobs import DONE, FAILED, LOG
+from sweeps.plan import finished, job_folder, plan, read
 from sweeps.results import gather, link_maps
 from sweeps.tables import FILES, write_tables
 
@@ -45,10 +41,10 @@ def main(argv=None, program=None):
         program: the words that start the jobs' main.py; None: this project's.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    if words and words[0] in ("status", "tables"):
-        parser = Parser(prog=f"sweep.py {words[0]}")
+    if words[:1] == ["tables"]:
+        parser = Parser(prog="sweep.py tables")
         parser.add_argument("folder", metavar="OUT", help="the sweep's folder")
-        args, work = parser.parse_args(words[1:]), show_status if words[0] == "status" else make_tables
+        args, work = parser.parse_args(words[1:]), make_tables
     else:
         args, work = build_parser().parse_args(words), partial(sweep, program=program)
     return run_command("sweep.py", args, work, CONTINUES)
@@ -72,13 +68,6 @@ def build_parser():
         metavar="N",
         help="jobs at a time (default: what resources in the file allow)",
     )
-    parser.add_argument("--print", action="store_true", help="print the jobs' command lines and run none")
-    parser.add_argument(
-        "--recheck",
-        action="store_true",
-        help="start finished jobs, too: main.py keeps what is unchanged and computes anew where data or weights have "
-        "changed",
-    )
     return parser
 
 
@@ -86,11 +75,6 @@ def sweep(args, program):
     """Plan and run a sweep, and make its tables; returns the exit code."""
     planned, out = plan(read(args.file), args.file), Path(args.output).resolve()
     check_writable(out)
-    if args.print:
-        write_plan(out, planned)
-        for job in planned.jobs:
-            print(shlex.join([*(program or main_command()), *fill_in(job.words(job_folder(out, job)))]))
-        return FINE
     with hold(out / LOCK, lambda who: f"{out}: this sweep is being run by {who}; wait for it, or stop it"):
         remove_leftovers(out)
         write_plan(out, planned)
@@ -114,7 +98,7 @@ def sweep(args, program):
 def run_jobs(args, planned, out, program):
     """Run the jobs that are not finished, and print a line for each that ends; returns ({failed job: Outcome}, whether
     the user stopped)."""
-    todo = [job for job in planned.jobs if args.recheck or finished(job_folder(out, job), job) is None]
+    todo = [job for job in planned.jobs if finished(job_folder(out, job), job) is None]
     failed, count = {}, len(planned.jobs) - len(todo)
 
     def ended(job, outcome):
@@ -155,7 +139,7 @@ def tables(out, planned):
 
 
 def write_plan(out, planned):
-    """Write the checked sweep file into ``out``, for ``status`` and ``tables``."""
+    """Write the checked sweep file into ``out``, for ``tables``."""
     atomic_write_text(out / PLAN, json.dumps(planned.content, indent=2, default=str) + "\n")
 
 
@@ -182,19 +166,6 @@ def make_tables(args):
     text, results = tables(out, read_plan(out))
     print(f"{text}\n{', '.join(FILES)} are in {out}", flush=True)
     return FINE if len(results.done) == results.jobs else SOME_FAILED
-
-
-def show_status(args):
-    """Print one line per job with its state, and the last lines of failed jobs; returns the exit code: 1 if jobs are
-    not finished."""
-    out = Path(args.folder).resolve()
-    planned, lives, counts = read_plan(out), is_held(out / LOCK), Counter()
-    for job in planned.jobs:
-        state, lines = state_of(out, job, lives)
-        counts[state] += 1
-        print(f"{state:8} {job.title} ({job.name})", *(f"    {line}" for line in lines), sep="\n")
-    print("\n" + ", ".join(f"{n} {state}" for state, n in counts.items()) + ("" if lives else "; no driver runs"))
-    return FINE if counts[DONE] == len(planned.jobs) else SOME_FAILED
 
 
 if __name__ == "__main__":

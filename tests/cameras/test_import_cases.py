@@ -200,7 +200,7 @@ def test_links_are_followed_and_folders_that_cannot_be_read_are_named(tmp_path, 
     assert code == 2 and "rec/line: this folder cannot be read (Permission denied)" in text
 
 
-@pytest.mark.parametrize("suffix", [".exr", ".zdf", ".xyz"])
+@pytest.mark.parametrize("suffix", [".npz", ".exr", ".zdf", ".xyz"])
 def test_kinds_that_are_not_read_are_named(tmp_path, bring, suffix):
     (tmp_path / "rec").mkdir()
     for n in range(3):

@@ -16,7 +16,7 @@ def fill(root, *names):
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         deep = any(word in name.lower() for word in ("depth", "xyz", "cloud"))
-        if path.suffix in (".pcd", ".ply", ".npy", ".npz"):
+        if path.suffix in (".pcd", ".ply", ".npy"):
             path.write_bytes(b"")
         elif path.suffix in (".tif", ".tiff"):
             array, kind = (np.ones((4, 4), np.float32), "minisblack") if deep else (np.ones((4, 4, 3), np.uint8), "rgb")

@@ -67,7 +67,7 @@ def test_each_kind_of_recording(tmp_path, capsys, kind):
             assert np.abs(rgb.astype(int) - seen.rgb).mean() < (6 if kind == "depth_tiff" else 0.5)
             assert (gt is not None) == (folder == "test_dent")
             assert gt is None or np.array_equal(gt > 0, seen.defect)
-    assert check_dataset.main([str(tmp_path / "data"), "--workers", "1", "--num_group", "128"]) == 0
+    assert check_dataset.main([str(tmp_path / "data"), "--workers", "1"]) == 0
     assert "errors: 0; warnings: 0" in capsys.readouterr().out
     assert all(gt or "good" in rgb.parts for rgb, _, gt in TestDataset("knob", 224, tmp_path / "data").files)
 

@@ -1,6 +1,5 @@
 """Data sets as users have them: what carries the promise is examined; what differs in more than defects is named."""
 
-import json
 import os
 import shutil
 
@@ -10,7 +9,7 @@ import tifffile
 from PIL import Image
 
 import main
-from data import examination, folders
+from data import folders
 from data.examination import examine, examine_scan
 from data.findings import Options
 from data.organised_clouds import Reading, find_missing
@@ -45,7 +44,7 @@ def check(capsys):
     """Function: run check_dataset.py; returns (exit code, its errors, its warnings)."""
 
     def run(root, *flags):
-        code = check_dataset.main([str(root), "--workers", "1", "--num_group", "128", *flags])
+        code = check_dataset.main([str(root), "--workers", "1", *flags])
         out = capsys.readouterr().out.splitlines()
         return code, *([x for x in out if x.startswith(f"{level}: ")] for level in ("error", "warning"))
 
@@ -69,27 +68,8 @@ def test_normal_parts_are_sound(knob, check):
     assert code == 1 and len(errors) == 1 and "missing or empty: the category's test parts" in errors[0]
 
 
-def test_what_was_found_is_kept(tmp_path, knob, monkeypatch):
-    cache = tmp_path / "results/examination.json"
-
-    def run(workers=1, **options):
-        settings = {"options": Options(**options), "workers": workers, "cache_path": cache}
-        return list(examine(knob.parent, ["knob"], **settings))
-
-    first = run(2)
-    read, read_again = [], examination.read_part
-    monkeypatch.setattr(examination, "read_part", lambda job: read.append(job) or read_again(job))
-    assert run() == first and read == []
-    add(knob / "test/good", "001", 999)
-    os.utime(knob / "test/dent/gt/000.png", (1, 1))
-    assert run() != first and {job.rgb[-16:] for job in read} == {"dent/rgb/000.png", "good/rgb/001.png"}
-    assert len(json.loads(cache.read_text())["parts"]) == 13  # none of a file as it was before
-    read.clear()
-    assert run(min_points=5) and read == []  # only a judgement changes
-    assert run(img_size=100) and len(read) == 13
-    read.clear()
-    cache.write_text(cache.read_text()[:-100])
-    assert run() and len(read) == 13
+def test_processes_find_the_same(knob):
+    assert examined(knob.parent, workers=2) == examined(knob.parent)
 
 
 def test_a_value_too_rare_in_one_file_is_taken_from_the_others(knob):

@@ -47,7 +47,7 @@ def test_field_cases(sound, tmp_path, capsys, name):
     shutil.copytree(sound[0] / "toy", tmp_path / "data" / "toy")
     change(tmp_path / "data" / "toy")
     (tmp_path / "out").mkdir()
-    code = check_dataset.main([str(tmp_path / "data"), "--num_group", "64", "--workers", "1", *flags])
+    code = check_dataset.main([str(tmp_path / "data"), "--workers", "1", *flags])
     checked = capsys.readouterr().out
     assert code == (level == "error"), checked
     for other in {"error", "warning"} - {level}:

@@ -110,10 +110,6 @@ def test_the_same_from_every_engine_and_nothing_twice(file, whole, tmp_path, cap
     assert run(file, out, "--quiet", *POOL) == 0
     assert sum(computed(tmp_path).values()) == 2 * JOBS
     assert (out / "tables.md").read_text().count("\n| DINO shots=5 f_coreset=0.") == 3 * 2 * 2
-    # --recheck asks main.py itself
-    file.write_text(TEXT)
-    assert run(file, out, "--quiet", "--recheck", *POOL) == 0
-    assert sum(computed(tmp_path).values()) == 3 * JOBS and results(out) == results(whole)
 
 
 def test_a_killed_job_is_begun_again(file, whole, tmp_path, monkeypatch):
@@ -137,7 +133,6 @@ def test_a_killed_driver_leaves_no_process_and_loses_nothing(file, whole, tmp_pa
         gone, alive = psutil.wait_procs(children, 10)
         assert not alive
         before = computed(tmp_path)
-        assert sweep.main(["status", str(out)]) == 1
     assert run(file, out, "--quiet", "--engine", "processes", "--workers", 3) == 0
     assert results(out) == results(whole) and set(computed(tmp_path).values()) == {1} and before <= computed(tmp_path)
 
@@ -149,14 +144,10 @@ def test_two_drivers_are_refused_and_a_signal_stops(file, whole, tmp_path, capsy
     wait_for(lambda: len(computed(tmp_path, "begin")) == 2)
     assert run(file, out) == 2
     assert f"process {driver.pid}" in capsys.readouterr().err
-    assert sweep.main(["status", str(out)]) == 1
-    assert capsys.readouterr().out.count("running") == 3  # two lines and the counts
     driver.send_signal(signal.SIGINT)
     assert driver.wait(30) == 1
     log = (tmp_path / "driver.log").read_text()
     assert "stopped by the user; 4 of 4 jobs are not finished; the same command continues" in log
-    assert sweep.main(["status", str(out)]) == 1
-    assert "2 stopped" in capsys.readouterr().out
     assert run(file, out, "--quiet", *POOL) == 0 and results(out) == results(whole)
 
 
@@ -184,9 +175,6 @@ def test_a_failed_job_shows_its_last_lines_and_stops_no_other(file, whole, tmp_p
     assert captured.err.count("not finished: two") == 2 and "2 of 4 jobs are finished" in captured.out
     table = (out / "tables.md").read_text()
     assert "Two" not in table and "(1 of 2 categories)" in table
-    assert sweep.main(["status", str(out)]) == 1
-    text = capsys.readouterr().out
-    assert "2 done, 2 failed; no driver runs" in text and "    main.py: it has failed" in text
     monkeypatch.delenv("FAKE_FAIL")
     assert run(file, out, "--quiet", *POOL) == 0 and results(out) == results(whole)
     assert set(computed(tmp_path).values()) == {1}
@@ -200,22 +188,8 @@ def test_where_every_job_is_refused(file, tmp_path, monkeypatch, capsys):
     assert run(file, tmp_path / "other", "--quiet") == 2
     err = capsys.readouterr().err
     assert err == "sweep.py: the sweep file uses ${FAKE_DATA}, and FAKE_DATA is not set here; export FAKE_DATA=...\n"
-    for command in ("tables", "status"):
-        assert sweep.main([command, str(tmp_path)]) == 2
+    assert sweep.main(["tables", str(tmp_path)]) == 2
     assert "sweep.json: missing; give the folder" in capsys.readouterr().err
-
-
-def test_printed_command_lines_do_the_same(file, whole, tmp_path, capsys):
-    out = tmp_path / "out"
-    assert run(file, out, "--print") == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == JOBS and not list(out.glob("jobs"))
-    for line in lines[:2]:
-        assert subprocess.run(["sh", "-c", line], stdout=subprocess.DEVNULL).returncode == 0
-    assert sweep.main(["status", str(out)]) == 1
-    assert "2 done, 2 waiting" in capsys.readouterr().out
-    assert run(file, out, "--quiet", *POOL) == 0
-    assert results(out) == results(whole) and set(computed(tmp_path).values()) == {1}
 
 
 def test_a_half_written_or_foreign_record_does_not_count(file, whole, tmp_path, capsys):

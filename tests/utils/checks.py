@@ -33,7 +33,7 @@ def check_written(main, words, out, parts, capsys, on_part=0.0):
             assert not label or (sample[1] != 0).all(0)[mask[0] > 0].float().mean() >= on_part
         assert sum(test[i][2] for i in range(len(test))) == bad
         loaded[category] = test
-    assert check_dataset.main([str(out), "--workers", "1", "--num_group", "64"]) == 0
+    assert check_dataset.main([str(out), "--workers", "1"]) == 0
     after, count = snapshot(out), len(list(out.rglob("xyz/*.tiff")))
     capsys.readouterr()
     assert convert(main, *words) == 0 and snapshot(out) == after
