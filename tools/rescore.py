@@ -59,9 +59,8 @@ def build_parser():
         choices=EXTRA_METRICS,
         metavar="NAME",
         default=[],
-        help="more metrics in the tables: " + ", ".join(EXTRA_METRICS) + "; AU-PRO at 1, 5, 30 %% with all thresholds; "
-        "pg_5: good parts passed with at most 5 %% of the defective missed; pb_5: defective parts failed with "
-        "at most 5 %% of the good failed; docs/scoring.md has their sources",
+        help=f"more metrics in the tables, of {', '.join(EXTRA_METRICS)}: AU-PRO up to that false-positive rate in %%, "
+        "with all thresholds",
     )
     parser.add_argument(
         "--intervals",
