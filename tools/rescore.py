@@ -65,7 +65,7 @@ def build_parser():
     parser.add_argument(
         "--intervals",
         action="store_true",
-        help="95 %% bootstrap intervals of each metric and of its difference to baseline, and DeLong's test",
+        help="95 %% bootstrap intervals of each metric and of its difference to baseline",
     )
     parser.add_argument(
         "--grid", choices=("all", "one"), help="Table 1's parameters: all 1728 combinations, or one parameter at a time"
